@@ -1,0 +1,2 @@
+//! stacctl
+fn main() {}

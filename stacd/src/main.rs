@@ -1,0 +1,2 @@
+//! stacd
+fn main() {}

@@ -1,0 +1,2 @@
+//! stafctl
+fn main() {}

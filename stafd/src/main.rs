@@ -1,0 +1,2 @@
+//! stafd
+fn main() {}

@@ -1,0 +1,2 @@
+//! stasadm
+fn main() {}

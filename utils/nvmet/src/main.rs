@@ -1,0 +1,2 @@
+//! nvmet
+fn main() {}
