@@ -1,1 +1,21 @@
-//! libstas
+//! What the nvme-stas daemons and tools share.
+//!
+//! | room | what it is about | may know |
+//! |---|---|---|
+//! | [`nvme`] | values and wire formats of NVMe-oF | nothing |
+//! | [`conf`] | configuration files to typed settings | nvme |
+//! | [`core`] | what both daemons decide with: pure state machines | conf, nvme |
+//! | [`host`] | Linux: the kernel's NVMe host, network, names | core, conf, nvme |
+//! | [`bus`] | D-Bus names, wire types and proxies | nvme |
+//! | [`daemon`] | the shell that both daemons share | all of the above |
+//! | [`cli`] | what the command-line tools share | bus, nvme |
+//!
+//! The pure rooms never reach sockets, files, the clock or an async runtime.
+
+pub mod bus;
+pub mod cli;
+pub mod conf;
+pub mod core;
+pub mod daemon;
+pub mod host;
+pub mod nvme;

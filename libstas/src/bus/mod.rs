@@ -1,0 +1,1 @@
+//! D-Bus: names, wire types and typed proxies.

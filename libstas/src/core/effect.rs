@@ -1,0 +1,272 @@
+//! What the cores ask of the host, and what the host tells the cores.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{CtrlRef, Links, Look, OpId};
+use crate::nvme::{HostIdentity, Parameters, Tid, Transport};
+
+/// Where a TCP reachability probe goes to and comes from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Portal {
+    /// Transport address.
+    pub traddr: String,
+    /// Transport service identifier.
+    pub trsvcid: String,
+    /// Source address, or empty.
+    pub host_traddr: String,
+    /// Interface, or empty.
+    pub host_iface: String,
+}
+
+impl Portal {
+    /// The portal of a TCP controller; other transports have none to probe.
+    #[must_use]
+    pub fn of(tid: &Tid) -> Option<Self> {
+        (tid.transport() == Transport::Tcp).then(|| Self {
+            traddr: tid.traddr.clone(),
+            trsvcid: tid.trsvcid.clone(),
+            host_traddr: tid.host_traddr.clone(),
+            host_iface: tid.host_iface.clone(),
+        })
+    }
+}
+
+/// What came of a probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeOutcome {
+    /// It answers (with an ICResp, where a handshake was asked for).
+    Alive,
+    /// Timeout, refused, unreachable: the text says which.
+    Dead(String),
+    /// A local error says nothing about the other side.
+    Unknown(String),
+}
+
+/// One connection that the kernel is asked to make.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectRequest {
+    /// The controller.
+    pub tid: Tid,
+    /// With what.
+    pub parameters: Parameters,
+    /// As whom.
+    pub identity: Arc<HostIdentity>,
+    /// A discovery controller is wanted.
+    pub discovery: bool,
+}
+
+/// Why a connection was not made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    /// The kernel has such a connection already, though no look shows which (EALREADY).
+    #[error("the kernel says that it is connected already")]
+    Already,
+    /// The kernel's answer, in words for a person.
+    #[error("{reason}")]
+    Kernel {
+        /// Its errno.
+        errno: i32,
+        /// What it means.
+        reason: String,
+    },
+    /// The request cannot be put into words for the kernel (a comma in a value, a bad secret): no use to try again
+    /// before the configuration changes.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// What came of a connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConnectOutcome {
+    /// The write made this controller.
+    Made(CtrlRef),
+    /// The look before the write found one that serves.
+    Found(CtrlRef),
+    /// Neither.
+    Failed(ConnectError),
+}
+
+/// The answer to [`HostEffect::Connect`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectReport {
+    /// What came of it.
+    pub outcome: ConnectOutcome,
+    /// The look after the write (the one before it, if nothing was written).
+    pub look: Look,
+    /// How long the write held the host's connect lane.
+    pub held: Duration,
+}
+
+/// Whether a controller's namespaces can be spared.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Usage {
+    /// Nothing is lost without it.
+    Free,
+    /// It is the last live path to storage in use: the text says which and by whom (`nvme0n1 is mounted on /srv`).
+    LastPath(String),
+    /// It could not be found out: the text says why. Treated as in use.
+    Unknown(String),
+}
+
+/// A kernel event about a controller: a hint, for sysfs is the truth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uevent {
+    /// Its sequence number.
+    pub seqnum: u64,
+    /// The N of nvmeN.
+    pub device: u32,
+    /// What it says.
+    pub kind: UeventKind,
+}
+
+/// What a kernel event says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UeventKind {
+    /// A controller was added.
+    Add,
+    /// A controller was removed.
+    Remove,
+    /// NVME_AEN: an asynchronous event in the format of completion dword 0 (NVMe Base 2.0, Figure 145).
+    Aen(u32),
+    /// NVME_EVENT=connected: the kernel has (re-)connected it.
+    Connected,
+    /// NVME_EVENT=rediscover: a discovery controller was re-connected, all that it said is to be read again.
+    Rediscover,
+    /// Anything else.
+    Other,
+}
+
+/// What is asked of the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostEffect {
+    /// Look at all controllers; answered by [`HostEvent::Looked`].
+    Look(OpId),
+    /// See whether a portal answers, within 3 s; with `handshake` also by ICReq and ICResp. Answered by
+    /// [`HostEvent::Probed`].
+    Probe {
+        /// Names it.
+        op: OpId,
+        /// Where to.
+        portal: Portal,
+        /// Exchange ICReq and ICResp too.
+        handshake: bool,
+    },
+    /// Take the host's connect lane, look, and unless a connection serves already make one. Answered by
+    /// [`HostEvent::Connected`].
+    Connect {
+        /// Names it.
+        op: OpId,
+        /// What to make.
+        request: Box<ConnectRequest>,
+    },
+    /// Disconnect exactly that controller. Answered by [`HostEvent::Disconnected`].
+    Disconnect {
+        /// Names it.
+        op: OpId,
+        /// Which.
+        ctrl: CtrlRef,
+    },
+    /// Find out whether storage in use hangs off it alone. Answered by [`HostEvent::UseChecked`].
+    CheckUse {
+        /// Names it.
+        op: OpId,
+        /// Which.
+        ctrl: CtrlRef,
+    },
+    /// Look a host name up. Answered by [`HostEvent::Resolved`].
+    Resolve {
+        /// Names it.
+        op: OpId,
+        /// The name.
+        name: String,
+    },
+    /// Make its secrets in sysfs unreadable for all but root. No answer.
+    HideSecrets(CtrlRef),
+    /// Write this to the log. No answer.
+    Tell(Notice),
+    /// What the core knows has changed: save it soon. No answer.
+    Save,
+}
+
+/// What the host tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostEvent {
+    /// The answer to [`HostEffect::Look`].
+    Looked {
+        /// Which.
+        op: OpId,
+        /// What there is; the error says why sysfs could not be read.
+        result: Result<Look, String>,
+    },
+    /// The kernel said something.
+    Uevent(Uevent),
+    /// Kernel events were lost.
+    Overrun,
+    /// The answer to [`HostEffect::Probe`].
+    Probed {
+        /// Which.
+        op: OpId,
+        /// What came of it.
+        outcome: ProbeOutcome,
+    },
+    /// The answer to [`HostEffect::Connect`].
+    Connected {
+        /// Which.
+        op: OpId,
+        /// What came of it.
+        report: Box<ConnectReport>,
+    },
+    /// The answer to [`HostEffect::Disconnect`].
+    Disconnected {
+        /// Which.
+        op: OpId,
+        /// The error says why the kernel would not.
+        result: Result<(), String>,
+    },
+    /// The answer to [`HostEffect::CheckUse`].
+    UseChecked {
+        /// Which.
+        op: OpId,
+        /// What was found.
+        usage: Usage,
+    },
+    /// The answer to [`HostEffect::Resolve`].
+    Resolved {
+        /// Which.
+        op: OpId,
+        /// Its addresses in the resolver's order; the error says why there are none.
+        result: Result<Vec<IpAddr>, String>,
+    },
+    /// The network interfaces as they are now; the first one comes at start.
+    Links(Arc<Links>),
+    /// A route was added or changed.
+    RouteAdded,
+}
+
+/// How loud a [`Notice`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Only with tron.
+    Debug,
+    /// What happened.
+    Info,
+    /// Something is not as it should be, and is being dealt with.
+    Warning,
+    /// Something is wrong, and somebody has to act.
+    Error,
+}
+
+/// One line for the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// How loud.
+    pub level: Level,
+    /// Which controller.
+    pub tid: Option<Tid>,
+    /// Which device.
+    pub ctrl: Option<CtrlRef>,
+    /// What happened, what will be done about it and when.
+    pub text: String,
+}

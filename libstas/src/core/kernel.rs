@@ -1,0 +1,192 @@
+//! What the kernel says of itself, as values: its NVMe-oF controllers and its network interfaces.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use super::CtrlRef;
+use crate::nvme::{Transport, tid};
+
+/// sysfs `state` of a controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum CtrlState {
+    /// Being set up for the first time.
+    New,
+    /// In service.
+    Live,
+    /// Being reset.
+    Resetting,
+    /// The kernel (re-)connects it.
+    Connecting,
+    /// On its way out, with or without I/O.
+    Deleting,
+    /// Given up by the kernel.
+    Dead,
+    /// A word that this version does not know, or an attribute that could not be read.
+    Unknown,
+}
+
+impl CtrlState {
+    /// Reads the sysfs word.
+    #[must_use]
+    pub fn parse(word: &str) -> Self {
+        match word.trim() {
+            "new" => Self::New,
+            "live" => Self::Live,
+            "resetting" => Self::Resetting,
+            "connecting" => Self::Connecting,
+            "deleting" | "deleting (no IO)" => Self::Deleting,
+            "dead" => Self::Dead,
+            _ => Self::Unknown,
+        }
+    }
+
+    /// The sysfs word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Live => "live",
+            Self::Resetting => "resetting",
+            Self::Connecting => "connecting",
+            Self::Deleting => "deleting",
+            Self::Dead => "dead",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for CtrlState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// CNTRLTYPE (NVMe Base 2.0, Figure 275).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum CtrlType {
+    /// I/O controller.
+    Io,
+    /// Discovery controller.
+    Discovery,
+    /// Administrative controller.
+    Admin,
+    /// Not reported (kernels before 5.18, or not filled in yet).
+    Unknown,
+}
+
+/// DCTYPE (TP8010): which kind of discovery controller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Dctype {
+    /// Not reported.
+    None,
+    /// Direct discovery controller.
+    Ddc,
+    /// Central discovery controller.
+    Cdc,
+}
+
+/// One controller of the kernel, as /sys/class/nvme/nvmeN shows it. Empty strings are unset.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelController {
+    /// Which one.
+    pub ctrl: CtrlRef,
+    /// Transport; controllers of other transports (pcie) are not reported at all.
+    pub transport: Transport,
+    /// Transport address, canonical.
+    pub traddr: String,
+    /// Transport service identifier.
+    pub trsvcid: String,
+    /// host_traddr that it was connected with, canonical.
+    pub host_traddr: String,
+    /// host_iface that it was connected with.
+    pub host_iface: String,
+    /// Source address of its admin queue (kernel 6.1); remembered while the connection is down.
+    pub src_addr: Option<IpAddr>,
+    /// Subsystem NQN that the controller reports.
+    pub subsysnqn: String,
+    /// Host NQN.
+    pub hostnqn: String,
+    /// Host ID.
+    pub hostid: String,
+    /// Controller type.
+    pub cntrltype: CtrlType,
+    /// Discovery controller type.
+    pub dctype: Dctype,
+    /// State at the time of the look.
+    pub state: CtrlState,
+    /// Keep-alive timeout in seconds, if known; 0 marks a short-lived `nvme discover`.
+    pub kato: Option<u32>,
+    /// Model number.
+    pub model: String,
+    /// Serial number.
+    pub serial: String,
+}
+
+impl KernelController {
+    /// True for a discovery controller, by its type or by its well-known NQN.
+    #[must_use]
+    pub fn is_discovery(&self) -> bool {
+        match self.cntrltype {
+            CtrlType::Discovery => true,
+            CtrlType::Io | CtrlType::Admin => false,
+            CtrlType::Unknown => self.subsysnqn == crate::nvme::DISCOVERY_NQN,
+        }
+    }
+
+    /// True when in service.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        self.state == CtrlState::Live
+    }
+
+    /// Its address as an IP address, where it is one.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        tid::parse_ip(&self.traddr).map(|(ip, _)| ip)
+    }
+}
+
+/// A look at the kernel's controllers: all that existed at one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// /sys/kernel/uevent_seqnum, read before the scan: older events say nothing new.
+    pub seqnum: u64,
+    /// Every fabrics controller.
+    pub controllers: Vec<KernelController>,
+}
+
+/// A network interface with its addresses.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Interface {
+    /// Its number.
+    pub index: u32,
+    /// Its name.
+    pub name: String,
+    /// Its hardware address, empty if it has none.
+    pub mac: Vec<u8>,
+    /// Administratively up and with carrier.
+    pub up: bool,
+    /// Its addresses, in the kernel's order: the primary one comes first.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// All network interfaces.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Links(pub Vec<Interface>);
+
+impl Links {
+    /// The interface that owns a source address.
+    #[must_use]
+    pub fn owner(&self, address: IpAddr) -> Option<&Interface> {
+        let address = address.to_canonical();
+        self.0.iter().find(|interface| interface.addresses.contains(&address))
+    }
+
+    /// The interface of that name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<&Interface> {
+        self.0.iter().find(|interface| interface.name == name)
+    }
+}

@@ -1,0 +1,96 @@
+//! What both daemons decide with: pure state machines that take the time and an event and return effects.
+//!
+//! Nothing here performs I/O, reads a clock or spawns anything. The daemon's core (finder, connector) is the
+//! only [`Machine`] that a shell sees; everything else here is a plain struct that it calls.
+
+pub mod effect;
+pub mod kernel;
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use effect::{
+    ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, HostEvent, Level, Notice, Portal,
+    ProbeOutcome, Uevent, UeventKind, Usage,
+};
+pub use kernel::{CtrlState, CtrlType, Dctype, Interface, KernelController, Links, Look};
+
+/// A moment on CLOCK_BOOTTIME: it survives suspend and clock steps, and can be saved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Time(pub Duration);
+
+impl Time {
+    /// Time since `earlier`, zero if that is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl std::ops::Add<Duration> for Time {
+    type Output = Self;
+
+    fn add(self, rhs: Duration) -> Self {
+        Self(self.0.saturating_add(rhs))
+    }
+}
+
+/// Names one effect, and the event that reports its outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OpId(pub u64);
+
+/// Gives out [`OpId`]s, each once.
+#[derive(Clone, Debug, Default)]
+pub struct OpIds(u64);
+
+impl OpIds {
+    /// The next one.
+    pub fn issue(&mut self) -> OpId {
+        self.0 += 1;
+        OpId(self.0)
+    }
+}
+
+/// One controller of the kernel in one life: `birth` tells a recycled device number from its predecessor.
+///
+/// The shell issues it and never reuses it (it is the inode number of the controller's entry in sysfs, which
+/// the kernel does not reuse within a boot).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CtrlRef {
+    /// The N of nvmeN.
+    pub device: u32,
+    /// Which of the controllers that bore that number.
+    pub birth: u64,
+}
+
+impl fmt::Display for CtrlRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "nvme{}", self.device)
+    }
+}
+
+/// A daemon's core: the caller owns the clock, the events and the effects.
+pub trait Machine {
+    /// What happens to it.
+    type Event;
+    /// What it wants done.
+    type Effect;
+
+    /// Takes in one event and appends what is to be done to `out`. Call it with the tick event when
+    /// [`Machine::deadline`] has come.
+    fn handle(&mut self, now: Time, event: Self::Event, out: &mut Vec<Self::Effect>);
+
+    /// When to call again at the latest, if nothing else happens before.
+    fn deadline(&self) -> Option<Time>;
+}
+
+/// Who carries effects out: the real shell or the simulated world.
+pub trait Host {
+    /// What it can do.
+    type Effect;
+
+    /// Starts an effect and returns at once; its outcome comes back as an event that bears its [`OpId`].
+    fn start(&self, effect: Self::Effect);
+}

@@ -1,0 +1,69 @@
+//! What a connection is made with: the host's identity and the connection parameters.
+
+use super::secret::Secret;
+
+/// Who this host is, from sys.conf.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostIdentity {
+    /// Host NQN, at most 223 bytes.
+    pub nqn: String,
+    /// Host ID, a UUID.
+    pub id: String,
+    /// Default DH-HMAC-CHAP host secret.
+    pub key: Option<Secret>,
+    /// Symbolic name for registration with discovery controllers (TP8010).
+    pub symname: Option<String>,
+}
+
+/// Parameters of one connection; `None` leaves the choice to the kernel.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Parameters {
+    /// NVMe/TCP header digest.
+    pub hdr_digest: Option<bool>,
+    /// NVMe/TCP data digest.
+    pub data_digest: Option<bool>,
+    /// Keep-alive timeout in seconds.
+    pub kato: Option<u32>,
+    /// Entries of each I/O queue.
+    pub queue_size: Option<u32>,
+    /// Number of I/O queues.
+    pub nr_io_queues: Option<u32>,
+    /// Number of additional write queues.
+    pub nr_write_queues: Option<u32>,
+    /// Number of additional poll queues.
+    pub nr_poll_queues: Option<u32>,
+    /// Seconds between two re-connects of the kernel.
+    pub reconnect_delay: Option<u32>,
+    /// Seconds until the kernel gives a lost controller up; -1 is never.
+    pub ctrl_loss_tmo: Option<i32>,
+    /// Ask for SQ flow control to be off.
+    pub disable_sqflow: Option<bool>,
+    /// DH-HMAC-CHAP secret of this host for this controller.
+    pub dhchap_secret: Option<Secret>,
+    /// DH-HMAC-CHAP secret that the controller must prove to know.
+    pub dhchap_ctrl_secret: Option<Secret>,
+}
+
+impl Parameters {
+    /// These parameters, and `base` where they are silent.
+    #[must_use]
+    pub fn over(&self, base: &Self) -> Self {
+        macro_rules! first {
+            ($($field:ident),*) => { Self { $($field: self.$field.clone().or_else(|| base.$field.clone())),* } };
+        }
+        first!(
+            hdr_digest,
+            data_digest,
+            kato,
+            queue_size,
+            nr_io_queues,
+            nr_write_queues,
+            nr_poll_queues,
+            reconnect_delay,
+            ctrl_loss_tmo,
+            disable_sqflow,
+            dhchap_secret,
+            dhchap_ctrl_secret
+        )
+    }
+}

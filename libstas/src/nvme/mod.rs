@@ -1,0 +1,14 @@
+//! Values and wire formats of NVMe-oF, pure: no I/O, no clock.
+
+pub mod connect;
+pub mod secret;
+pub mod tid;
+
+pub use connect::{HostIdentity, Parameters};
+pub use secret::Secret;
+pub use tid::{Tid, TidParts, Transport};
+
+/// The well-known NQN that every discovery controller answers to (NVMe Base 2.0, 4.5).
+pub const DISCOVERY_NQN: &str = "nqn.2014-08.org.nvmexpress.discovery";
+/// The longest NQN in bytes (NVMe Base 2.0, 4.5).
+pub const NQN_MAX: usize = 223;
