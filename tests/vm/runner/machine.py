@@ -1,0 +1,162 @@
+"""One virtual machine: its qemu, its shares, its agent."""
+
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+from . import accel
+from .agent import Agent, Gone
+
+VM = pathlib.Path(__file__).resolve().parent.parent
+TOP = VM.parent.parent
+STATE = TOP / ".build" / "vm"
+UP = STATE / "up.json"
+# Seconds that a machine may take to boot: 25 under emulation on two idle cores, and a busy host.
+BOOT_LIMIT = 300
+
+
+def install_tree():
+    """The tree that `make install DESTDIR=` made (VM_INSTALL_TREE, default .build/vm/tree)."""
+    tree = pathlib.Path(os.environ.get("VM_INSTALL_TREE") or STATE / "tree").resolve()
+    tree.mkdir(parents=True, exist_ok=True)
+    return tree
+
+
+def image():
+    """The folder of the image, which is built when it is not there yet."""
+    done = subprocess.run([VM / "build-image"], stdout=subprocess.PIPE, text=True)
+    if done.returncode:
+        raise SystemExit(done.returncode)
+    return done.stdout.strip()
+
+
+class Machine:
+    """A machine that this process started, or one that `--up` left running."""
+
+    def __init__(self, pid, folder, process=None):
+        self.pid = pid
+        self.folder = pathlib.Path(folder)
+        self.process = process
+        self.agent = None
+
+    @classmethod
+    def boot(cls, results, serial=None, idle=None, keep_locks=False):
+        """Starts qemu; `ready` waits for it. `serial`: qemu's argument for the serial console (default: a file).
+
+        `keep_locks`: descriptors of this process stay open in qemu, so that a lock its caller holds lasts as long.
+        """
+        base = image()
+        results = pathlib.Path(results).resolve()
+        results.mkdir(parents=True, exist_ok=True)
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="stas-vm-"))
+        words = ["console=ttyS0", "quiet", "loglevel=4", "mitigations=off", "net.ifnames=0", "panic=-1", "nokaslr",
+                 "systemd.show_status=0"]
+        if serial is None:
+            words.append("systemd.mask=serial-getty@ttyS0.service")
+        if idle:
+            words.append(f"harness.idle={idle}")
+        arguments = accel.arguments(base)
+        cpus = min(os.cpu_count() or 1, 4) if arguments == accel.KVM else 2
+        command = ["qemu-system-x86_64", "-machine", "q35", *arguments, "-smp", str(max(cpus, 2)), "-m", "3072",
+                   "-nographic", "-nodefaults", "-no-reboot", "-monitor", "none",
+                   "-serial", serial or f"file:{folder}/console.log",
+                   "-kernel", f"{base}/vmlinuz", "-initrd", f"{base}/initrd", "-append", " ".join(words),
+                   "-drive", f"file={base}/root.img,if=virtio,format=raw,snapshot=on",
+                   "-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
+                   "-chardev", f"socket,id=agent,path={folder}/agent,server=on,wait=off",
+                   "-device", "virtserialport,chardev=agent,name=harness"]
+        for tag, path, mode in (("harness", VM, ",readonly=on"), ("tree", install_tree(), ",readonly=on"), ("results", results, "")):
+            command += ["-virtfs", f"local,path={path},mount_tag={tag},security_model=none{mode}"]
+        stdin = None if serial else subprocess.DEVNULL
+        stdout = None if serial else open(folder / "qemu.log", "wb")
+        process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stdout and subprocess.STDOUT,
+                                   close_fds=not keep_locks, start_new_session=serial is None)
+        return cls(process.pid, folder, process)
+
+    def alive(self):
+        if self.process is not None:
+            return self.process.poll() is None
+        try:
+            os.kill(self.pid, 0)
+        except OSError:
+            return False
+        return True
+
+    def ready(self):
+        """Waits until the machine has booted to the end; connects the agent."""
+        deadline = time.monotonic() + BOOT_LIMIT
+        while not (self.folder / "agent").exists():
+            if not self.alive() or time.monotonic() > deadline:
+                raise Gone("qemu did not start")
+            time.sleep(0.02)
+        self.agent = Agent(str(self.folder / "agent"))
+        self.agent.wait_ready(deadline - time.monotonic(), self.alive)
+        self.agent.run("systemctl is-system-running --wait >/dev/null", lambda _: None, limit=BOOT_LIMIT)
+
+    def install(self):
+        """Lays the install tree over the machine; returns its complaint, or an empty text."""
+        said = []
+        status, _ = self.agent.run("/harness/guest/install-tree", said.append, limit=120)
+        return "".join(said).strip() if status else ""
+
+    def console(self):
+        """What the machine (or qemu) said last."""
+        text = ""
+        for name in ("qemu.log", "console.log"):
+            try:
+                text += (self.folder / name).read_text(errors="replace")
+            except OSError:
+                pass
+        return text[-20000:]
+
+    def stop(self):
+        """The end, without ceremony: the disk is a snapshot that nobody keeps."""
+        if self.agent:
+            self.agent.close()
+        if self.alive():
+            try:
+                os.kill(self.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+        if self.process:
+            self.process.wait()
+        while self.alive():
+            time.sleep(0.02)  # not our child: nobody tells us
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    # A machine that stays up between commands.
+
+    def remember(self):
+        STATE.mkdir(parents=True, exist_ok=True)
+        UP.write_text(json.dumps({"pid": self.pid, "folder": str(self.folder)}))
+
+    @classmethod
+    def running(cls):
+        """The machine that `--up` started, if it still runs."""
+        try:
+            kept = json.loads(UP.read_text())
+            machine = cls(kept["pid"], kept["folder"])
+            command = pathlib.Path(f"/proc/{machine.pid}/cmdline").read_bytes().decode(errors="replace")
+        except (OSError, ValueError, KeyError):
+            return None
+        if str(machine.folder) in command:
+            return machine
+        UP.unlink(missing_ok=True)
+        return None
+
+    def connect(self):
+        self.agent = Agent(str(self.folder / "agent"))
+        self.agent.wait_ready(60, self.alive)
+        return self
+
+
+def complain(message, machine=None):
+    print(message, file=sys.stderr)
+    if machine and (console := machine.console().strip()):
+        print("the last it said:\n" + "\n".join(console.splitlines()[-30:]), file=sys.stderr)
