@@ -1,1 +1,29 @@
 //! D-Bus: names, wire types and typed proxies.
+//!
+//! | module | what it is about |
+//! |---|---|
+//! | [`controller_id`] | the seven strings that name a controller, and the dictionaries that describe one |
+//! | [`proxy`] | what a client calls: one typed proxy for each interface |
+//! | [`connection`] | reaching the bus, owning a name on it, noticing its loss, knowing who calls |
+//!
+//! Nothing here decides anything: it translates.
+
+pub mod connection;
+pub mod controller_id;
+pub mod proxy;
+
+pub use connection::{BusError, caller_is_root, next, own_name, system};
+pub use controller_id::{BadControllerId, ControllerId, Dict, key};
+pub use proxy::{
+    DcRemovedStream, LogPagesChanged, LogPagesChangedStream, StacDebugProxy, StacProxy, StafDebugProxy, StafProxy,
+    SystemdProxy,
+};
+
+/// The well-known name of stafd; also the name of its interface.
+pub const STAF_NAME: &str = "org.nvmexpress.staf";
+/// Where stafd's object is.
+pub const STAF_PATH: &str = "/org/nvmexpress/staf";
+/// The well-known name of stacd; also the name of its interface.
+pub const STAC_NAME: &str = "org.nvmexpress.stac";
+/// Where stacd's object is.
+pub const STAC_PATH: &str = "/org/nvmexpress/stac";

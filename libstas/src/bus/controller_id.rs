@@ -1,0 +1,204 @@
+//! How a controller is named and described on the bus.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use zbus::Type;
+
+use crate::nvme::{Tid, TidParts, tid::UnknownTransport};
+
+/// `a{ss}`: one controller, or one entry of a log page. Sorted, as the compatible output wants it.
+pub type Dict = BTreeMap<String, String>;
+
+/// Longest part of a [`ControllerId`] in bytes: the fields of a discovery log page entry have 256
+/// (NVMe Base 2.0, Figure 265).
+pub const PART_MAX: usize = 256;
+
+/// The keys of a controller's dictionary.
+pub mod key {
+    /// `nvme3`, or `nvme?` while there is none.
+    pub const DEVICE: &str = "device";
+    /// tcp, rdma, fc, loop.
+    pub const TRANSPORT: &str = "transport";
+    /// Transport address.
+    pub const TRADDR: &str = "traddr";
+    /// Transport service identifier.
+    pub const TRSVCID: &str = "trsvcid";
+    /// Subsystem NQN.
+    pub const SUBSYSNQN: &str = "subsysnqn";
+    /// Source address.
+    pub const HOST_TRADDR: &str = "host-traddr";
+    /// Network interface.
+    pub const HOST_IFACE: &str = "host-iface";
+    /// Host NQN.
+    pub const HOST_NQN: &str = "host-nqn";
+    /// `never`, `saved` or `fresh`: where a discovery controller's log page comes from.
+    pub const LOG_PAGE_STATE: &str = "log-page-state";
+    /// Why a discovery controller was given up, or why a controller is not connected.
+    pub const REASON: &str = "reason";
+    /// In `get_all_log_pages`: the discovery controller.
+    pub const DISCOVERY_CONTROLLER: &str = "discovery-controller";
+    /// In `get_all_log_pages`: its entries.
+    pub const LOG_PAGES: &str = "log-pages";
+}
+
+/// The seven strings that name a controller in calls and signals, in their order on the bus.
+///
+/// They come from anybody: [`ControllerId::tid`] says whether they can name a controller at all.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Type)]
+pub struct ControllerId {
+    /// Transport type.
+    pub transport: String,
+    /// Transport address.
+    pub traddr: String,
+    /// Transport service identifier.
+    pub trsvcid: String,
+    /// Subsystem NQN.
+    pub subsysnqn: String,
+    /// Source address, or empty.
+    pub host_traddr: String,
+    /// Network interface, or empty.
+    pub host_iface: String,
+    /// Host NQN, or empty.
+    pub host_nqn: String,
+}
+
+/// Why seven strings name no controller.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadControllerId {
+    /// The first one is not a transport.
+    #[error(transparent)]
+    Transport(#[from] UnknownTransport),
+    /// One is longer than any such value can be.
+    #[error("{part} has {length} bytes, more than the {PART_MAX} that fit into a log page entry")]
+    TooLong {
+        /// Which one.
+        part: &'static str,
+        /// Its length in bytes.
+        length: usize,
+    },
+}
+
+impl ControllerId {
+    /// The strings that name this controller.
+    #[must_use]
+    pub fn of(tid: &Tid) -> Self {
+        let parts = tid.parts().clone();
+        Self {
+            transport: parts.transport.as_str().to_owned(),
+            traddr: parts.traddr,
+            trsvcid: parts.trsvcid,
+            subsysnqn: parts.subsysnqn,
+            host_traddr: parts.host_traddr,
+            host_iface: parts.host_iface,
+            host_nqn: parts.host_nqn,
+        }
+    }
+
+    /// The strings as they stand in a controller's dictionary; absent ones are empty.
+    #[must_use]
+    pub fn from_dict(dict: &Dict) -> Self {
+        let part = |key: &str| dict.get(key).cloned().unwrap_or_default();
+        Self {
+            transport: part(key::TRANSPORT),
+            traddr: part(key::TRADDR),
+            trsvcid: part(key::TRSVCID),
+            subsysnqn: part(key::SUBSYSNQN),
+            host_traddr: part(key::HOST_TRADDR),
+            host_iface: part(key::HOST_IFACE),
+            host_nqn: part(key::HOST_NQN),
+        }
+    }
+
+    /// The seven strings as entries of a controller's dictionary.
+    #[must_use]
+    pub fn to_dict(&self) -> Dict {
+        self.parts().into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
+    }
+
+    /// The controller that they name; an empty trsvcid means the transport's default.
+    ///
+    /// # Errors
+    /// An unknown transport, or a part that is too long to be one.
+    pub fn tid(&self) -> Result<Tid, BadControllerId> {
+        if let Some((part, value)) = self.parts().into_iter().find(|(_, value)| value.len() > PART_MAX) {
+            return Err(BadControllerId::TooLong { part, length: value.len() });
+        }
+        let transport: crate::nvme::Transport = self.transport.parse()?;
+        let trsvcid = if self.trsvcid.is_empty() { transport.default_trsvcid() } else { &self.trsvcid };
+        Ok(Tid::new(TidParts {
+            transport,
+            traddr: self.traddr.clone(),
+            trsvcid: trsvcid.to_owned(),
+            subsysnqn: self.subsysnqn.clone(),
+            host_traddr: self.host_traddr.clone(),
+            host_iface: self.host_iface.clone(),
+            host_nqn: self.host_nqn.clone(),
+        }))
+    }
+
+    fn parts(&self) -> [(&'static str, &str); 7] {
+        [
+            (key::TRANSPORT, &self.transport),
+            (key::TRADDR, &self.traddr),
+            (key::TRSVCID, &self.trsvcid),
+            (key::SUBSYSNQN, &self.subsysnqn),
+            (key::HOST_TRADDR, &self.host_traddr),
+            (key::HOST_IFACE, &self.host_iface),
+            (key::HOST_NQN, &self.host_nqn),
+        ]
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn id() -> ControllerId {
+        ControllerId {
+            transport: "tcp".into(),
+            traddr: "::ffff:192.0.2.1".into(),
+            subsysnqn: "nqn.2014-08.org.nvmexpress.discovery".into(),
+            ..ControllerId::default()
+        }
+    }
+
+    #[test]
+    fn addresses_are_canonical_and_the_port_has_its_default() {
+        let tid = id().tid().unwrap();
+        assert_eq!(tid.traddr, "192.0.2.1");
+        assert_eq!(tid.trsvcid, "8009");
+    }
+
+    #[test]
+    fn nonsense_is_told_apart() {
+        let bad = ControllerId { transport: "carrier pigeon".into(), ..id() };
+        assert!(matches!(bad.tid(), Err(BadControllerId::Transport(_))));
+        let huge = ControllerId { host_iface: "x".repeat(1 << 20), ..id() };
+        assert_eq!(huge.tid(), Err(BadControllerId::TooLong { part: "host-iface", length: 1 << 20 }));
+    }
+
+    #[test]
+    fn a_dictionary_without_a_key_has_it_empty() {
+        let dict = Dict::from([("transport".into(), "fc".into()), ("device".into(), "nvme1".into())]);
+        let id = ControllerId::from_dict(&dict);
+        assert_eq!(id, ControllerId { transport: "fc".into(), ..ControllerId::default() });
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_names_a_controller_survives_the_bus(
+            transport in "tcp|rdma|fc|loop", traddr in ".{0,40}", trsvcid in "[0-9]{1,5}", subsysnqn in ".{0,60}",
+            host_traddr in ".{0,40}", host_iface in ".{0,15}", host_nqn in ".{0,60}",
+        ) {
+            let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
+            let tid = id.tid().unwrap();
+            let again = ControllerId::of(&tid);
+            prop_assert_eq!(ControllerId::from_dict(&again.to_dict()), again.clone());
+            prop_assert_eq!(again.tid().unwrap(), tid);
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! What a client calls: one typed proxy for each interface.
+//!
+//! The member names are those of nvme-stas. Properties are not cached: a client asks once and leaves.
+
+// The seven strings that name a controller are seven arguments on the bus, and the types of a signal are named
+// after the signal as it is spelled there.
+#![allow(clippy::too_many_arguments, non_camel_case_types)]
+
+use super::{ControllerId, Dict};
+
+/// stafd: discovery controllers and their log pages.
+#[zbus::proxy(
+    interface = "org.nvmexpress.staf",
+    default_service = "org.nvmexpress.staf",
+    default_path = "/org/nvmexpress/staf"
+)]
+pub trait Staf {
+    /// The discovery controllers that stafd keeps, as dictionaries.
+    #[zbus(name = "list_controllers")]
+    fn list_controllers(&self, detailed: bool) -> zbus::Result<Vec<Dict>>;
+
+    /// The entries of one controller's discovery log page; none for an unknown controller.
+    #[zbus(name = "get_log_pages")]
+    fn get_log_pages(
+        &self,
+        transport: &str,
+        traddr: &str,
+        trsvcid: &str,
+        subsysnqn: &str,
+        host_traddr: &str,
+        host_iface: &str,
+        host_nqn: &str,
+    ) -> zbus::Result<Vec<Dict>>;
+
+    /// All log pages, as JSON: a list of `{"discovery-controller": {...}, "log-pages": [{...}]}`.
+    #[zbus(name = "get_all_log_pages")]
+    fn get_all_log_pages(&self, detailed: bool) -> zbus::Result<String>;
+
+    /// The discovery controllers that stafd gave up, each with its `reason`. Not in nvme-stas.
+    #[zbus(name = "list_removed_controllers")]
+    fn list_removed_controllers(&self) -> zbus::Result<Vec<Dict>>;
+
+    /// Reads the log page anew and answers with it. Not in nvme-stas.
+    #[zbus(name = "refresh_log_pages")]
+    fn refresh_log_pages(
+        &self,
+        transport: &str,
+        traddr: &str,
+        trsvcid: &str,
+        subsysnqn: &str,
+        host_traddr: &str,
+        host_iface: &str,
+        host_nqn: &str,
+    ) -> zbus::Result<Vec<Dict>>;
+
+    /// A discovery log page changed (the first read counts).
+    #[zbus(signal, name = "log_pages_changed")]
+    fn log_pages_changed(
+        &self,
+        transport: String,
+        traddr: String,
+        trsvcid: String,
+        subsysnqn: String,
+        host_traddr: String,
+        host_iface: String,
+        host_nqn: String,
+        device: String,
+    ) -> zbus::Result<()>;
+
+    /// One or more discovery controllers were given up.
+    #[zbus(signal, name = "dc_removed")]
+    fn dc_removed(&self) -> zbus::Result<()>;
+}
+
+impl StafProxy<'_> {
+    /// [`StafProxy::get_log_pages`] of that controller.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub async fn log_pages_of(&self, id: &ControllerId) -> zbus::Result<Vec<Dict>> {
+        self.get_log_pages(
+            &id.transport,
+            &id.traddr,
+            &id.trsvcid,
+            &id.subsysnqn,
+            &id.host_traddr,
+            &id.host_iface,
+            &id.host_nqn,
+        )
+        .await
+    }
+
+    /// [`StafProxy::refresh_log_pages`] of that controller.
+    ///
+    /// # Errors
+    /// Those of the call; also when the controller is not connected.
+    pub async fn refresh_log_pages_of(&self, id: &ControllerId) -> zbus::Result<Vec<Dict>> {
+        self.refresh_log_pages(
+            &id.transport,
+            &id.traddr,
+            &id.trsvcid,
+            &id.subsysnqn,
+            &id.host_traddr,
+            &id.host_iface,
+            &id.host_nqn,
+        )
+        .await
+    }
+}
+
+pub use self::{
+    dc_removedStream as DcRemovedStream, log_pages_changed as LogPagesChanged,
+    log_pages_changedStream as LogPagesChangedStream,
+};
+
+impl log_pages_changedArgs<'_> {
+    /// The discovery controller whose log page changed.
+    #[must_use]
+    pub fn controller_id(&self) -> ControllerId {
+        ControllerId {
+            transport: self.transport.clone(),
+            traddr: self.traddr.clone(),
+            trsvcid: self.trsvcid.clone(),
+            subsysnqn: self.subsysnqn.clone(),
+            host_traddr: self.host_traddr.clone(),
+            host_iface: self.host_iface.clone(),
+            host_nqn: self.host_nqn.clone(),
+        }
+    }
+}
+
+/// stacd: I/O controllers.
+#[zbus::proxy(
+    interface = "org.nvmexpress.stac",
+    default_service = "org.nvmexpress.stac",
+    default_path = "/org/nvmexpress/stac"
+)]
+pub trait Stac {
+    /// The I/O controllers that stacd keeps, as dictionaries.
+    #[zbus(name = "list_controllers")]
+    fn list_controllers(&self, detailed: bool) -> zbus::Result<Vec<Dict>>;
+}
+
+/// stafd, for people who look for a fault.
+#[zbus::proxy(
+    interface = "org.nvmexpress.staf.debug",
+    default_service = "org.nvmexpress.staf",
+    default_path = "/org/nvmexpress/staf"
+)]
+pub trait StafDebug {
+    /// Trace on.
+    #[zbus(property(emits_changed_signal = "false"), name = "tron")]
+    fn tron(&self) -> zbus::Result<bool>;
+
+    /// Switches trace on or off; root alone may.
+    #[zbus(property, name = "tron")]
+    fn set_tron(&self, tron: bool) -> zbus::Result<()>;
+
+    /// The level of the log.
+    #[zbus(property(emits_changed_signal = "false"), name = "log_level")]
+    fn log_level(&self) -> zbus::Result<String>;
+
+    /// How the daemon is doing, as JSON.
+    #[zbus(name = "process_info")]
+    fn process_info(&self) -> zbus::Result<String>;
+
+    /// Everything about one controller, as JSON; `{}` for an unknown one.
+    #[zbus(name = "controller_info")]
+    fn controller_info(
+        &self,
+        transport: &str,
+        traddr: &str,
+        trsvcid: &str,
+        subsysnqn: &str,
+        host_traddr: &str,
+        host_iface: &str,
+        host_nqn: &str,
+    ) -> zbus::Result<String>;
+}
+
+impl StafDebugProxy<'_> {
+    /// [`StafDebugProxy::controller_info`] of that controller.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub async fn controller_info_of(&self, id: &ControllerId) -> zbus::Result<String> {
+        self.controller_info(
+            &id.transport,
+            &id.traddr,
+            &id.trsvcid,
+            &id.subsysnqn,
+            &id.host_traddr,
+            &id.host_iface,
+            &id.host_nqn,
+        )
+        .await
+    }
+}
+
+/// stacd, for people who look for a fault.
+#[zbus::proxy(
+    interface = "org.nvmexpress.stac.debug",
+    default_service = "org.nvmexpress.stac",
+    default_path = "/org/nvmexpress/stac"
+)]
+pub trait StacDebug {
+    /// Trace on.
+    #[zbus(property(emits_changed_signal = "false"), name = "tron")]
+    fn tron(&self) -> zbus::Result<bool>;
+
+    /// Switches trace on or off; root alone may.
+    #[zbus(property, name = "tron")]
+    fn set_tron(&self, tron: bool) -> zbus::Result<()>;
+
+    /// The level of the log.
+    #[zbus(property(emits_changed_signal = "false"), name = "log_level")]
+    fn log_level(&self) -> zbus::Result<String>;
+
+    /// How the daemon is doing, as JSON.
+    #[zbus(name = "process_info")]
+    fn process_info(&self) -> zbus::Result<String>;
+
+    /// Everything about one controller, as JSON; `{}` for an unknown one.
+    #[zbus(name = "controller_info")]
+    fn controller_info(
+        &self,
+        transport: &str,
+        traddr: &str,
+        trsvcid: &str,
+        subsysnqn: &str,
+        host_traddr: &str,
+        host_iface: &str,
+        host_nqn: &str,
+    ) -> zbus::Result<String>;
+}
+
+impl StacDebugProxy<'_> {
+    /// [`StacDebugProxy::controller_info`] of that controller.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub async fn controller_info_of(&self, id: &ControllerId) -> zbus::Result<String> {
+        self.controller_info(
+            &id.transport,
+            &id.traddr,
+            &id.trsvcid,
+            &id.subsysnqn,
+            &id.host_traddr,
+            &id.host_iface,
+            &id.host_nqn,
+        )
+        .await
+    }
+}
+
+/// systemd's manager: starts units.
+#[zbus::proxy(
+    interface = "org.freedesktop.systemd1.Manager",
+    default_service = "org.freedesktop.systemd1",
+    default_path = "/org/freedesktop/systemd1"
+)]
+pub trait Systemd {
+    /// Queues a restart (a start, if it does not run) and answers with the job, without waiting for its end.
+    #[zbus(name = "RestartUnit")]
+    fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<zbus::OwnedObjectPath>;
+}
