@@ -1,0 +1,112 @@
+# nvme-stas: build, install, test. `make help` lists what there is.
+
+PREFIX     ?= /usr
+SYSCONFDIR ?= /etc
+DESTDIR    ?=
+# Scenarios for `make integration`: none means all of them.
+TESTS      ?=
+CARGO      ?= cargo
+# rustup puts cargo there, and a shell that was open before does not know.
+export PATH := $(PATH):$(HOME)/.cargo/bin
+
+# Where the built programs are. Set it to install what was built elsewhere.
+BIN = $(or $(CARGO_TARGET_DIR),target)/release
+# What the virtual machine installs.
+TREE = .build/vm/tree
+
+SBIN_PROGRAMS = stafd stacd
+BIN_PROGRAMS  = stafctl stacctl stasadm nvmet
+PROGRAMS      = $(addprefix $(BIN)/,$(SBIN_PROGRAMS) $(BIN_PROGRAMS))
+UNITS         = $(wildcard systemd/*)
+POLICIES      = $(wildcard etc/dbus-1/*.conf)
+CONFIGURATION = $(notdir $(wildcard etc/stas/*.conf))
+MAN_PAGES     = $(wildcard doc/man/*.[158])
+TARGETS       = $(wildcard utils/nvmet/conf/*)
+DOCUMENTS     = README.md LICENSE
+
+SHARE   = $(PREFIX)/share/nvme-stas
+DOC     = $(PREFIX)/share/doc/nvme-stas
+UNITDIR = $(PREFIX)/lib/systemd/system
+# The bus reads policies below /usr and /etc, and nowhere else.
+DBUSDIR = $(if $(filter /usr,$(PREFIX)),$(PREFIX)/share,$(SYSCONFDIR))/dbus-1/system.d
+MANDIR  = $(PREFIX)/share/man
+man_path = $(MANDIR)/man$(subst .,,$(suffix $1))/$(notdir $1)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+build: toolchain ## build the daemons and the tools
+	$(CARGO) build --release --locked --workspace --bins
+
+# Under sudo, which may not know cargo, what the user has built is installed as it is.
+install: $(if $(or $(SUDO_UID),$(filter command line,$(origin BIN))),$(PROGRAMS),build) ## install below DESTDIR and PREFIX (/usr); edited configuration stays
+	@install -D -m 755 -t '$(DESTDIR)$(PREFIX)/sbin' $(SBIN_PROGRAMS:%='$(BIN)/%')
+	@install -D -m 755 -t '$(DESTDIR)$(PREFIX)/bin' $(BIN_PROGRAMS:%='$(BIN)/%')
+	@install -D -m 644 -t '$(DESTDIR)$(UNITDIR)' $(UNITS)
+	@sed -i 's,^\(Exec[A-Za-z]*=\)/usr/\(s\?bin/sta\),\1$(PREFIX)/\2,' $(UNITS:systemd/%='$(DESTDIR)$(UNITDIR)/%')
+	@install -D -m 644 -t '$(DESTDIR)$(DBUSDIR)' $(POLICIES)
+	@install -D -m 644 -t '$(DESTDIR)$(DOC)' $(DOCUMENTS)
+	$(if $(TARGETS),@install -D -m 644 -t '$(DESTDIR)$(SHARE)/nvmet' $(TARGETS))
+	@$(foreach page,$(MAN_PAGES),install -D -m 644 $(page) '$(DESTDIR)$(call man_path,$(page))' &&) true
+	@$(foreach name,$(CONFIGURATION),$(call install_configuration,$(name)) &&) true
+	@$(RELOAD)
+	@echo 'installed below $(or $(DESTDIR)$(PREFIX),/)$(if $(DESTDIR),,; next: systemctl enable stafd stacd && systemctl restart stafd stacd)'
+
+uninstall: ## remove what install placed; edited configuration stays
+	$(if $(LIVE),@systemctl disable --quiet --now stafd.service stacd.service 2>/dev/null || true)
+	@rm -f $(SBIN_PROGRAMS:%='$(DESTDIR)$(PREFIX)/sbin/%') $(BIN_PROGRAMS:%='$(DESTDIR)$(PREFIX)/bin/%')
+	@rm -f $(UNITS:systemd/%='$(DESTDIR)$(UNITDIR)/%') $(POLICIES:etc/dbus-1/%='$(DESTDIR)$(DBUSDIR)/%')
+	@rm -f $(foreach page,$(MAN_PAGES),'$(DESTDIR)$(call man_path,$(page))')
+	@$(foreach name,$(CONFIGURATION),$(call uninstall_configuration,$(name)) &&) true
+	@rm -rf '$(DESTDIR)$(SHARE)' '$(DESTDIR)$(DOC)'
+	@rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(SYSCONFDIR)/stas' 2>/dev/null || true
+	@$(RELOAD)
+
+# The defaults as they were installed lie below SHARE. What equals them was never edited: it follows an upgrade.
+# What was edited stays, and a default that is new lies beside it as NAME.new.
+define install_configuration
+mine='$(DESTDIR)$(SYSCONFDIR)/stas/$1' last='$(DESTDIR)$(SHARE)/etc/$1'; \
+if [ ! -e "$$mine" ] || cmp -s "$$mine" "$$last"; then \
+    install -D -m 644 etc/stas/$1 "$$mine" && rm -f "$$mine.new"; \
+elif ! cmp -s etc/stas/$1 "$$mine" && ! cmp -s etc/stas/$1 "$$last"; then \
+    install -m 644 etc/stas/$1 "$$mine.new" && echo "$$mine: yours stays; the new default is $1.new"; \
+fi && install -D -m 644 etc/stas/$1 "$$last"
+endef
+define uninstall_configuration
+mine='$(DESTDIR)$(SYSCONFDIR)/stas/$1'; rm -f "$$mine.new"; \
+if cmp -s "$$mine" '$(DESTDIR)$(SHARE)/etc/$1'; then rm "$$mine"; \
+elif [ -e "$$mine" ]; then echo "$$mine: edited, stays"; fi
+endef
+
+# On a host that runs, systemd and the bus are told.
+LIVE   := $(if $(DESTDIR),,$(wildcard /run/systemd/system))
+RELOAD = $(if $(LIVE),systemctl daemon-reload && busctl --quiet call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus ReloadConfig,true)
+
+$(PROGRAMS):
+	$(MAKE) build
+
+test: toolchain ## everything that needs no virtual machine
+	@tests/need systemd=systemd-analyze dbus=dbus-daemon
+	@if $(CARGO) nextest --version >/dev/null 2>&1; \
+	then $(CARGO) nextest run --locked --workspace && $(CARGO) test --locked --workspace --doc --quiet; \
+	else $(CARGO) test --locked --workspace; fi
+
+integration: tree ## the scenarios in the virtual machine; TESTS="name name" for some of them
+	tests/vm/run $(TESTS)
+
+demo: tree ## boot a virtual machine, install, and watch the life of a connection
+	tests/vm/demo
+
+tree: build
+	@rm -rf $(TREE)
+	@$(MAKE) --no-print-directory install DESTDIR=$(TREE) BIN='$(BIN)'
+
+clean: ## remove what was built, also the virtual machine
+	rm -rf target .build results
+
+toolchain:
+	@tests/need gcc=cc libc6-dev=/usr/include/stdio.h pkg-config=pkg-config libudev-dev=libudev.pc
+	@command -v $(CARGO) >/dev/null || { echo 'cargo is missing: install Rust as https://rustup.rs says, then run this again' >&2; exit 1; }
+
+.DEFAULT_GOAL = build
+.PHONY: help build install uninstall test integration demo tree clean toolchain
