@@ -22,7 +22,7 @@ POLICIES      = $(wildcard etc/dbus-1/*.conf)
 CONFIGURATION = $(notdir $(wildcard etc/stas/*.conf))
 MAN_PAGES     = $(wildcard doc/man/*.[158])
 TARGETS       = $(wildcard utils/nvmet/conf/*)
-DOCUMENTS     = README.md LICENSE
+DOCUMENTS     = $(wildcard README.md LICENSE)
 
 SHARE   = $(PREFIX)/share/nvme-stas
 DOC     = $(PREFIX)/share/doc/nvme-stas
