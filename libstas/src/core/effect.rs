@@ -141,7 +141,7 @@ pub enum UeventKind {
 /// What is asked of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostEffect {
-    /// Look at all controllers; answered by [`HostEvent::Looked`].
+    /// Look at all controllers, their states included; answered by [`HostEvent::Looked`].
     Look(OpId),
     /// See whether a portal answers, within 3 s; with `handshake` also by ICReq and ICResp. Answered by
     /// [`HostEvent::Probed`].
@@ -174,6 +174,8 @@ pub enum HostEffect {
         op: OpId,
         /// Which.
         ctrl: CtrlRef,
+        /// Controllers that are on their way out: they are no other path, whatever sysfs says of them yet.
+        leaving: Vec<CtrlRef>,
     },
     /// Look a host name up. Answered by [`HostEvent::Resolved`].
     Resolve {
@@ -193,7 +195,7 @@ pub enum HostEffect {
 /// What the host tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostEvent {
-    /// The answer to [`HostEffect::Look`].
+    /// The answer to [`HostEffect::Look`]; the shell may also look by itself, with [`OpId::UNASKED`].
     Looked {
         /// Which.
         op: OpId,

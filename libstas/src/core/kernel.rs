@@ -151,6 +151,8 @@ impl KernelController {
 /// A look at the kernel's controllers: all that existed at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Look {
+    /// Counts the looks of this shell: a look that was taken later has a greater number, however late it comes.
+    pub order: u64,
     /// /sys/kernel/uevent_seqnum, read before the scan: older events say nothing new.
     pub seqnum: u64,
     /// Every fabrics controller.

@@ -3,8 +3,17 @@
 //! Nothing here performs I/O, reads a clock or spawns anything. The daemon's core (finder, connector) is the
 //! only [`Machine`] that a shell sees; everything else here is a plain struct that it calls.
 
+pub mod backoff;
+pub mod configured;
+pub mod controller;
 pub mod effect;
+pub mod fleet;
+pub mod inventory;
 pub mod kernel;
+pub mod lane;
+pub mod reuse;
+pub mod sources;
+pub mod timers;
 
 use std::fmt;
 use std::time::Duration;
@@ -40,6 +49,11 @@ impl std::ops::Add<Duration> for Time {
 /// Names one effect, and the event that reports its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpId(pub u64);
+
+impl OpId {
+    /// Names what the shell tells without having been asked.
+    pub const UNASKED: Self = Self(0);
+}
 
 /// Gives out [`OpId`]s, each once.
 #[derive(Clone, Debug, Default)]

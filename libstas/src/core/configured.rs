@@ -1,0 +1,311 @@
+//! What the configuration names: `controller=` and `exclude=` with their host names looked up.
+//!
+//! A name that no longer resolves keeps its last addresses; when the answer changes, the new address is added first
+//! and the old one goes when the new one is live (design, policy 13).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::backoff::{Backoff, Jitter};
+use super::effect::{HostEffect, Level, Notice};
+use super::timers::Timers;
+use super::{OpId, Time};
+use crate::conf::{ControllerEntry, Exclusion, FamilyOrder};
+use crate::nvme::{Parameters, Tid, TidParts, tid};
+
+/// A name is looked up again after this long.
+pub const REFRESH: Duration = Duration::from_secs(60);
+/// The resolver has answered by then, or is taken to have failed.
+pub const ANSWER: Duration = Duration::from_secs(30);
+
+/// Addresses of names, as they are saved.
+pub type SavedNames = BTreeMap<String, Vec<IpAddr>>;
+
+#[derive(Clone, Debug, Default)]
+struct Name {
+    addresses: Vec<IpAddr>,
+    /// The address that was used before the answer changed.
+    before: Option<IpAddr>,
+    op: Option<OpId>,
+    backoff: Backoff,
+    failed: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    LookUp(String),
+    Answer(String),
+}
+
+/// `controller=` and `exclude=` of one daemon.
+#[derive(Clone, Debug, Default)]
+pub struct Configured {
+    controllers: Vec<ControllerEntry>,
+    exclusions: Vec<Exclusion>,
+    family: FamilyOrder,
+    ignore_iface: bool,
+    names: BTreeMap<String, Name>,
+    timers: Timers<Timer>,
+}
+
+/// What applies to all `controller=` entries.
+#[derive(Clone, Debug)]
+pub struct Defaults<'a> {
+    /// Connection parameters of [Global].
+    pub parameters: &'a Parameters,
+    /// The host's own NQN.
+    pub host_nqn: &'a str,
+    /// The subsystem NQN that is meant when the entry has none; `None` when it must have one.
+    pub subsysnqn: &'a str,
+}
+
+/// The words of the configuration that decide who is meant.
+#[derive(Clone, Debug)]
+pub struct Words<'a> {
+    /// controller=
+    pub controllers: &'a [ControllerEntry],
+    /// exclude=
+    pub exclusions: &'a [Exclusion],
+    /// ip-family
+    pub family: FamilyOrder,
+    /// ignore-iface
+    pub ignore_iface: bool,
+}
+
+impl Configured {
+    /// With the addresses that names had before this run.
+    #[must_use]
+    pub fn restore(saved: SavedNames) -> Self {
+        let names = saved.into_iter().map(|(name, addresses)| (name, Name { addresses, ..Name::default() })).collect();
+        Self { names, ..Self::default() }
+    }
+
+    /// The addresses of names, to be saved.
+    #[must_use]
+    pub fn saved(&self) -> SavedNames {
+        self.names.iter().map(|(name, state)| (name.clone(), state.addresses.clone())).collect()
+    }
+
+    /// Takes a configuration; all its names are looked up.
+    pub fn set(&mut self, now: Time, words: &Words<'_>) {
+        self.controllers = words.controllers.to_vec();
+        self.exclusions = words.exclusions.to_vec();
+        self.family = words.family;
+        self.ignore_iface = words.ignore_iface;
+        let in_controllers = self.controllers.iter().filter(|entry| entry.is_name).map(|entry| entry.traddr.clone());
+        let in_exclusions = self
+            .exclusions
+            .iter()
+            .filter(|exclusion| exclusion.is_name)
+            .filter_map(|exclusion| exclusion.traddr.clone());
+        let meant: BTreeSet<String> = in_controllers.chain(in_exclusions).collect();
+        self.names.retain(|name, _| meant.contains(name));
+        for name in meant {
+            self.names.entry(name.clone()).or_default().backoff.reset();
+            self.timers.set(Timer::LookUp(name), now);
+        }
+    }
+
+    /// All names are looked up again: the network has changed.
+    pub fn refresh(&mut self, now: Time) {
+        for name in self.names.keys() {
+            self.timers.set(Timer::LookUp(name.clone()), now);
+        }
+    }
+
+    /// Starts the look-ups that are due.
+    pub fn tick(&mut self, now: Time, mut issue: impl FnMut() -> OpId, jitter: &mut Jitter, out: &mut Vec<HostEffect>) {
+        for timer in self.timers.due(now) {
+            match timer {
+                Timer::LookUp(name) => {
+                    let Some(state) = self.names.get_mut(&name) else { continue };
+                    if state.op.is_none() {
+                        let op = issue();
+                        state.op = Some(op);
+                        self.timers.set(Timer::Answer(name.clone()), now + ANSWER);
+                        out.push(HostEffect::Resolve { op, name });
+                    }
+                }
+                Timer::Answer(name) => {
+                    let Some(op) = self.names.get(&name).and_then(|state| state.op) else { continue };
+                    self.resolved(now, op, &Err("the resolver does not answer".to_owned()), jitter, out);
+                }
+            }
+        }
+    }
+
+    /// When to tick at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        self.timers.deadline()
+    }
+
+    /// The answer to a look-up. True when it changed something.
+    pub fn resolved(
+        &mut self,
+        now: Time,
+        op: OpId,
+        result: &Result<Vec<IpAddr>, String>,
+        jitter: &mut Jitter,
+        out: &mut Vec<HostEffect>,
+    ) -> bool {
+        let family = self.family;
+        let Some((name, state)) = self.names.iter_mut().find(|(_, state)| state.op == Some(op)) else { return false };
+        state.op = None;
+        self.timers.cancel(&Timer::Answer(name.clone()));
+        match result {
+            Ok(addresses) if !addresses.is_empty() => {
+                state.backoff.reset();
+                state.failed = false;
+                self.timers.set(Timer::LookUp(name.clone()), now + REFRESH);
+                if state.addresses == *addresses {
+                    return false;
+                }
+                let old = preferred(&state.addresses, family);
+                state.addresses = addresses.clone();
+                let new = preferred(&state.addresses, family);
+                if old != new {
+                    state.before = old;
+                }
+                out.push(HostEffect::Save);
+                true
+            }
+            _ => {
+                let wait = state.backoff.next(jitter);
+                self.timers.set(Timer::LookUp(name.clone()), now + wait);
+                if !std::mem::replace(&mut state.failed, true) {
+                    let why = result.as_ref().err().map_or("it has no address", String::as_str);
+                    let meanwhile = match state.addresses.first() {
+                        Some(_) => "its last known address stays in use",
+                        None => "what is configured with it cannot be connected",
+                    };
+                    let text = format!("host name {name} cannot be resolved: {why}; {meanwhile}, it is tried again");
+                    out.push(HostEffect::Tell(Notice { level: Level::Warning, tid: None, ctrl: None, text }));
+                }
+                false
+            }
+        }
+    }
+
+    /// The controllers that are configured. `live` says whether one is live.
+    pub fn controllers(&mut self, defaults: &Defaults<'_>, live: impl Fn(&Tid) -> bool) -> BTreeMap<Tid, Parameters> {
+        let mut named = BTreeMap::new();
+        let entries = std::mem::take(&mut self.controllers);
+        for entry in &entries {
+            let parameters = entry.parameters.over(defaults.parameters);
+            for address in self.addresses(entry, defaults, &live) {
+                named.entry(self.tid(entry, &address, defaults)).or_insert_with(|| parameters.clone());
+            }
+        }
+        self.controllers = entries;
+        named
+    }
+
+    /// Names that have no address at all yet.
+    #[must_use]
+    pub fn unresolved(&self) -> Vec<&str> {
+        self.names.iter().filter(|(_, state)| state.addresses.is_empty()).map(|(name, _)| name.as_str()).collect()
+    }
+
+    fn tid(&self, entry: &ControllerEntry, address: &str, defaults: &Defaults<'_>) -> Tid {
+        let or = |own: &str, default: &str| if own.is_empty() { default.to_owned() } else { own.to_owned() };
+        Tid::new(TidParts {
+            transport: entry.transport,
+            traddr: address.to_owned(),
+            trsvcid: entry.trsvcid.clone(),
+            subsysnqn: or(&entry.subsysnqn, defaults.subsysnqn),
+            host_traddr: entry.host_traddr.clone(),
+            host_iface: if self.ignore_iface { String::new() } else { entry.host_iface.clone() },
+            host_nqn: or(&entry.host_nqn, defaults.host_nqn),
+        })
+    }
+
+    /// The addresses of an entry: one, or two while a name moves from the one to the other.
+    fn addresses(
+        &mut self,
+        entry: &ControllerEntry,
+        defaults: &Defaults<'_>,
+        live: &impl Fn(&Tid) -> bool,
+    ) -> Vec<String> {
+        if !entry.is_name {
+            let used = !entry.transport.is_ip()
+                || tid::parse_ip(&entry.traddr).is_some_and(|(ip, _)| family_used(ip, self.family));
+            return if used { vec![entry.traddr.clone()] } else { Vec::new() };
+        }
+        let Some(state) = self.names.get(&entry.traddr) else { return Vec::new() };
+        let Some(new) = preferred(&state.addresses, self.family) else { return Vec::new() };
+        let before = state.before.filter(|before| *before != new && family_used(*before, self.family));
+        let Some(before) = before else { return vec![new.to_string()] };
+        if live(&self.tid(entry, &new.to_string(), defaults)) {
+            if let Some(state) = self.names.get_mut(&entry.traddr) {
+                state.before = None;
+            }
+            return vec![new.to_string()];
+        }
+        vec![new.to_string(), before.to_string()]
+    }
+
+    /// True when the administrator excluded that controller. `found_on` is the interface on which it was found, which
+    /// counts even when ignore-iface keeps it out of the TID.
+    #[must_use]
+    pub fn excludes(&self, tid: &Tid, found_on: &str) -> bool {
+        self.exclusions.iter().any(|exclusion| self.matches(exclusion, tid, found_on))
+    }
+
+    fn matches(&self, exclusion: &Exclusion, tid: &Tid, found_on: &str) -> bool {
+        let equal = |wanted: &Option<String>, has: &str| wanted.as_ref().is_none_or(|wanted| wanted == has);
+        exclusion.transport.is_none_or(|transport| transport == tid.transport())
+            && exclusion.traddr.as_ref().is_none_or(|traddr| self.address_matches(traddr, exclusion.is_name, tid))
+            && equal(&exclusion.trsvcid, &tid.trsvcid)
+            && equal(&exclusion.subsysnqn, &tid.subsysnqn)
+            && equal(&exclusion.host_nqn, &tid.host_nqn)
+            && exclusion
+                .host_iface
+                .as_ref()
+                .is_none_or(|iface| iface == &tid.host_iface || (!found_on.is_empty() && iface == found_on))
+    }
+
+    fn address_matches(&self, excluded: &str, is_name: bool, tid: &Tid) -> bool {
+        let has = tid::parse_ip(&tid.traddr);
+        if is_name {
+            let addresses = self.names.get(excluded).map(|state| state.addresses.as_slice()).unwrap_or_default();
+            return has.is_some_and(|(ip, _)| addresses.contains(&ip));
+        }
+        match (tid::parse_ip(excluded), has) {
+            (Some((ip, scope)), Some((has, has_scope))) => ip == has && (scope.is_none() || scope == has_scope),
+            _ => excluded.eq_ignore_ascii_case(&tid.traddr),
+        }
+    }
+
+    /// True when `ip-family` allows that address.
+    #[must_use]
+    pub fn allows(&self, tid: &Tid) -> bool {
+        !tid.transport().is_ip() || tid::parse_ip(&tid.traddr).is_some_and(|(ip, _)| family_used(ip, self.family))
+    }
+}
+
+fn family_used(ip: IpAddr, family: FamilyOrder) -> bool {
+    match family {
+        FamilyOrder::V4 => ip.is_ipv4(),
+        FamilyOrder::V6 => ip.is_ipv6(),
+        FamilyOrder::Both => true,
+    }
+}
+
+/// The first IPv4 address if that family is used, else the first IPv6 address.
+fn preferred(addresses: &[IpAddr], family: FamilyOrder) -> Option<IpAddr> {
+    let first = |v4: bool| addresses.iter().copied().find(|ip| ip.is_ipv4() == v4 && family_used(*ip, family));
+    first(true).or_else(|| first(false))
+}
+
+/// What a saved state keeps of `Configured`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// The controllers that the configuration named.
+    pub controllers: BTreeSet<Tid>,
+    /// The addresses of its names.
+    pub names: SavedNames,
+}

@@ -1,0 +1,267 @@
+//! From wanted to connected: adoption, the lane, the outcome, the next attempt.
+
+use std::time::Duration;
+
+use super::{Fleet, Kind, Report, Timer};
+use crate::core::controller::{Controller, Life};
+use crate::core::effect::{ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, Level};
+use crate::core::lane::{Standing, Turned, Write};
+use crate::core::{CtrlRef, OpId, Time, reuse};
+use crate::nvme::Tid;
+
+/// A connection that is on its way out serves nobody; this much later it will be gone.
+const ON_ITS_WAY_OUT: Duration = Duration::from_millis(200);
+
+impl Fleet {
+    /// Takes a wanted member one step further.
+    pub(super) fn pursue(&mut self, now: Time, tid: &Tid, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
+        let Some(member) = self.members.get(tid) else { return };
+        match member.life {
+            Life::Held { .. } | Life::Connecting(_) => {}
+            _ if self.identity.is_none() || !self.inventory.has_looked() => {}
+            Life::GivenUp | Life::Waiting(_) | Life::Idle | Life::InLane => {
+                if let Some(ctrl) = self.serving(tid) {
+                    self.lane.leave(tid);
+                    self.hold(now, tid, ctrl, "took over the kernel's connection", reports, out);
+                } else {
+                    self.approach(now, tid, out);
+                }
+            }
+        }
+    }
+
+    /// Brings a member to the lane, if its time has come.
+    fn approach(&mut self, now: Time, tid: &Tid, out: &mut Vec<HostEffect>) {
+        let portal_live = self.portal_live(tid);
+        let Some(member) = self.members.get_mut(tid) else { return };
+        match member.life {
+            Life::Waiting(until) if until > now => self.timers.set(Timer::Retry(tid.clone()), until),
+            Life::Idle | Life::Waiting(_) => {
+                member.life = Life::InLane;
+                self.timers.cancel(&Timer::Retry(tid.clone()));
+                let standing = Standing { repeated: member.attempts > 0, portal_live };
+                self.lane.enter(now, tid, standing, &mut self.ops, out);
+            }
+            _ => {}
+        }
+    }
+
+    /// Starts the next write, if the lane is free.
+    pub(super) fn pump_lane(&mut self, now: Time, out: &mut Vec<HostEffect>) {
+        let Some(identity) = self.identity.clone() else { return };
+        while let Some(tid) = self.lane.take_turn() {
+            let Some(member) = self.members.get_mut(&tid).filter(|member| member.life == Life::InLane) else {
+                continue;
+            };
+            let op = self.ops.issue();
+            member.life = Life::Connecting(op);
+            self.connecting.insert(op, tid.clone());
+            self.lane.start(now, op);
+            out.push(HostEffect::Connect {
+                op,
+                request: Box::new(ConnectRequest {
+                    parameters: member.want.parameters.clone(),
+                    identity: identity.clone(),
+                    discovery: self.kind == Kind::Discovery,
+                    tid,
+                }),
+            });
+        }
+    }
+
+    /// What came of a write, however late.
+    pub(super) fn connected(
+        &mut self,
+        now: Time,
+        op: OpId,
+        report: &ConnectReport,
+        reports: &mut Vec<Report>,
+        out: &mut Vec<HostEffect>,
+    ) {
+        let Some(tid) = self.connecting.remove(&op) else { return };
+        let failed = matches!(report.outcome, ConnectOutcome::Failed(_));
+        let write = Write { failed, held: report.held, portal_live: self.portal_live(&tid) };
+        let ended = self.lane.ended(now, op, &tid, write);
+        self.turned_away(now, ended.turned, out);
+        self.take_look(now, report.look.clone(), reports, out);
+        let Some(member) = self.members.get_mut(&tid) else { return };
+        match &report.outcome {
+            ConnectOutcome::Made(ctrl) => {
+                member.connected_with = Some(member.want.parameters.clone());
+                self.made(now, &tid, *ctrl, reports, out);
+            }
+            ConnectOutcome::Found(ctrl) if self.disconnecting.values().any(|gone| gone == ctrl) => {
+                self.wait(&tid, now + ON_ITS_WAY_OUT);
+            }
+            ConnectOutcome::Found(ctrl) => {
+                self.hold(now, &tid, *ctrl, "took over the kernel's connection", reports, out);
+            }
+            ConnectOutcome::Failed(ConnectError::Invalid(reason)) => {
+                member.give_up(reason.clone());
+                if member.is_news(reason) {
+                    let text =
+                        format!("cannot be connected: {reason}; not tried again before its configuration changes");
+                    Self::tell(Level::Error, &tid, None, text, out);
+                }
+            }
+            ConnectOutcome::Failed(error) => {
+                if *error == ConnectError::Already {
+                    self.request_look(out);
+                }
+                self.attempt_failed(now, &tid, error.to_string(), ended.stay_away, out);
+            }
+        }
+        self.stirred.insert(tid);
+    }
+
+    /// A write made a controller. Where another live one serves the same TID, the new one goes.
+    fn made(&mut self, now: Time, tid: &Tid, ctrl: CtrlRef, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
+        let discovery = self.kind == Kind::Discovery;
+        let twin = self
+            .inventory
+            .iter()
+            .filter(|other| other.ctrl != ctrl && other.is_live() && other.ctrl.birth < ctrl.birth)
+            .filter(|other| !self.disconnecting.values().any(|gone| *gone == other.ctrl))
+            .find(|other| reuse::may_be_taken_over(other, discovery) && reuse::serves(other, tid, &self.links))
+            .map(|other| other.ctrl);
+        match twin {
+            Some(twin) => {
+                let text = format!("{twin} serves it already: the new {ctrl} is disconnected again");
+                Self::tell(Level::Info, tid, Some(twin), text, out);
+                self.disconnect(ctrl, out);
+                self.hold(now, tid, twin, "took over the kernel's connection", reports, out);
+            }
+            None => self.hold(now, tid, ctrl, "connected", reports, out),
+        }
+    }
+
+    /// A member has a connection.
+    pub(super) fn hold(
+        &mut self,
+        now: Time,
+        tid: &Tid,
+        ctrl: CtrlRef,
+        how: &str,
+        reports: &mut Vec<Report>,
+        out: &mut Vec<HostEffect>,
+    ) {
+        let kernel = self.inventory.get(ctrl);
+        let gone = kernel.is_none();
+        let live = kernel.is_some_and(super::KernelController::is_live);
+        let Some(member) = self.members.get_mut(tid) else { return };
+        let attempts = member.hold(now, ctrl);
+        if gone {
+            // It was made, and lost before the look: the look tells.
+            self.connection_gone(now, tid, ctrl, reports, out);
+            return;
+        }
+        out.push(HostEffect::HideSecrets(ctrl));
+        out.push(HostEffect::Save);
+        let text = match attempts {
+            0 => format!("{how}: {ctrl}"),
+            1 => format!("{how}: {ctrl}, after one failed attempt"),
+            n => format!("{how}: {ctrl}, after {n} failed attempts"),
+        };
+        Self::tell(Level::Info, tid, Some(ctrl), text, out);
+        if live {
+            reports.push(Report::Live(tid.clone(), ctrl));
+        }
+    }
+
+    /// The kernel's connection of a member is gone.
+    pub(super) fn connection_gone(
+        &mut self,
+        now: Time,
+        tid: &Tid,
+        ctrl: CtrlRef,
+        reports: &mut Vec<Report>,
+        out: &mut Vec<HostEffect>,
+    ) {
+        let Some(member) = self.members.get_mut(tid) else { return };
+        reports.push(Report::Lost(tid.clone(), ctrl));
+        let again = member.lose(now, "the kernel removed its connection", &mut self.jitter);
+        if member.is_wanted() {
+            let text = format!("{ctrl} is gone from the kernel; connecting it again {}", when(now, again));
+            Self::tell(Level::Warning, tid, Some(ctrl), text, out);
+            self.timers.set(Timer::Retry(tid.clone()), again);
+        }
+        self.stirred.insert(tid.clone());
+    }
+
+    /// The lane has turned some away.
+    pub(super) fn turned_away(&mut self, now: Time, turned: Vec<Turned>, out: &mut Vec<HostEffect>) {
+        for Turned { tid, reason } in turned {
+            let not_before = self.lane.banned_until(&tid);
+            self.attempt_failed(now, &tid, reason, not_before, out);
+            self.stirred.insert(tid);
+        }
+    }
+
+    fn attempt_failed(
+        &mut self,
+        now: Time,
+        tid: &Tid,
+        reason: String,
+        not_before: Option<Time>,
+        out: &mut Vec<HostEffect>,
+    ) {
+        let jitter = &mut self.jitter;
+        let Some(member) = self.members.get_mut(tid) else { return };
+        let again = member.fail(now, reason.clone(), not_before, jitter);
+        tell_failure(now, tid, member, &reason, again, out);
+        if let Some(again) = again {
+            self.timers.set(Timer::Retry(tid.clone()), again);
+        }
+    }
+
+    fn wait(&mut self, tid: &Tid, until: Time) {
+        if let Some(member) = self.members.get_mut(tid) {
+            member.life = Life::Waiting(until);
+            self.timers.set(Timer::Retry(tid.clone()), until);
+        }
+    }
+
+    pub(super) fn tell_hanging_write(&self, hanging: Duration, out: &mut Vec<HostEffect>) {
+        if let Some(tid) = self.connecting.values().next() {
+            let text = format!(
+                "the kernel has been connecting it for {} s; no other connection can be made until it returns",
+                hanging.as_secs()
+            );
+            Self::tell(Level::Warning, tid, None, text, out);
+        }
+    }
+}
+
+/// Told once for each reason; the recovery tells how many attempts it took.
+fn tell_failure(
+    now: Time,
+    tid: &Tid,
+    member: &mut Controller,
+    reason: &str,
+    again: Option<Time>,
+    out: &mut Vec<HostEffect>,
+) {
+    let news = member.is_news(reason);
+    let (level, text) = match again {
+        None => (
+            Level::Warning,
+            format!(
+                "not connected: {reason}; given up after {} attempts, for it is marked not to be persisted (NCC)",
+                member.attempts
+            ),
+        ),
+        Some(again) => {
+            let level = if news { Level::Warning } else { Level::Debug };
+            (level, format!("not connected: {reason}; next attempt {}, and so on", when(now, again)))
+        }
+    };
+    Fleet::tell(level, tid, None, text, out);
+}
+
+/// `at once` or `in 12 s`.
+fn when(now: Time, at: Time) -> String {
+    match at.since(now) {
+        wait if wait < Duration::from_millis(50) => "at once".to_owned(),
+        wait => format!("in {:.0} s", wait.as_secs_f64().max(1.0)),
+    }
+}

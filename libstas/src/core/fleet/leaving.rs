@@ -1,0 +1,201 @@
+//! From held to gone: the check for storage in use, the disconnect, and what stays.
+
+use std::time::Duration;
+
+use super::{Fleet, Kind, Report, Timer};
+use crate::core::controller::{Leaving, Life, Parting};
+use crate::core::effect::{HostEffect, Level, Usage};
+use crate::core::{CtrlRef, OpId, Time};
+use crate::nvme::Tid;
+
+/// A check that takes longer than this is told.
+const CHECK_DEADLINE: Duration = Duration::from_secs(30);
+/// A disconnect that the kernel refused is tried again after this long.
+const REFUSED_WAIT: Duration = Duration::from_secs(2);
+
+impl Fleet {
+    /// Takes a member that is no longer wanted one step further.
+    pub(super) fn part(&mut self, now: Time, tid: &Tid, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
+        let Some(member) = self.members.get(tid) else { return };
+        let Some((how, leaving)) = member.leaving.clone() else { return };
+        match member.life {
+            // The late answer decides: a controller that is made until then is disconnected.
+            Life::Connecting(_) => {}
+            Life::Held { ctrl, .. } => self.part_held(now, tid, ctrl, how, &leaving, reports, out),
+            _ if how != Parting::Release && !self.inventory.has_looked() => {}
+            _ => match self.serving(tid).filter(|_| how != Parting::Release) {
+                Some(ctrl) => {
+                    if let Some(member) = self.members.get_mut(tid) {
+                        member.hold(now, ctrl);
+                        self.stirred.insert(tid.clone());
+                    }
+                }
+                None => self.forget(tid, reports, out),
+            },
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn part_held(
+        &mut self,
+        now: Time,
+        tid: &Tid,
+        ctrl: CtrlRef,
+        how: Parting,
+        leaving: &Leaving,
+        reports: &mut Vec<Report>,
+        out: &mut Vec<HostEffect>,
+    ) {
+        if self.disconnecting.values().any(|going| *going == ctrl) {
+            return;
+        }
+        let shared = self
+            .members
+            .iter()
+            .any(|(other, member)| other != tid && member.ctrl() == Some(ctrl) && member.is_wanted());
+        if how == Parting::Release || shared {
+            self.forget(tid, reports, out);
+            return;
+        }
+        match (how, leaving) {
+            (_, Leaving::Refused(until)) if *until > now => self.timers.set(Timer::Part(tid.clone()), *until),
+            (Parting::SpareInUse, Leaving::Asked | Leaving::Refused(_)) if self.kind == Kind::Io => {
+                self.check_use(now, tid, ctrl, out);
+            }
+            (Parting::SpareInUse, Leaving::Checking(_) | Leaving::Kept) => {}
+            _ => self.disconnect(ctrl, out),
+        }
+    }
+
+    /// One check at a time: two paths of one namespace that go together must not each take the other for the one
+    /// that stays.
+    fn check_use(&mut self, now: Time, tid: &Tid, ctrl: CtrlRef, out: &mut Vec<HostEffect>) {
+        if self.checking.is_some() {
+            return;
+        }
+        let op = self.ops.issue();
+        if let Some(member) = self.members.get_mut(tid) {
+            member.leaving = Some((Parting::SpareInUse, Leaving::Checking(op)));
+        }
+        self.checking = Some(op);
+        self.timers.set(Timer::UseAnswer, now + CHECK_DEADLINE);
+        let leaving = self.disconnecting.values().copied().collect();
+        out.push(HostEffect::CheckUse { op, ctrl, leaving });
+    }
+
+    pub(super) fn use_checked(&mut self, op: OpId, usage: &Usage, out: &mut Vec<HostEffect>) {
+        if self.checking == Some(op) {
+            self.checking = None;
+            self.timers.cancel(&Timer::UseAnswer);
+        }
+        let found = self.members.iter().find_map(|(tid, member)| match &member.leaving {
+            Some((_, Leaving::Checking(checking))) if *checking == op => Some((tid.clone(), member.ctrl())),
+            _ => None,
+        });
+        if let Some((tid, Some(ctrl))) = found {
+            match usage {
+                Usage::Free => {
+                    self.disconnect(ctrl, out);
+                }
+                Usage::LastPath(what) => self.keep(&tid, ctrl, what.clone(), out),
+                Usage::Unknown(why) => {
+                    self.keep(&tid, ctrl, format!("whether its storage is in use cannot be found out ({why})"), out);
+                }
+            }
+        }
+        self.stir_unchecked();
+    }
+
+    fn keep(&mut self, tid: &Tid, ctrl: CtrlRef, what: String, out: &mut Vec<HostEffect>) {
+        let Some(member) = self.members.get_mut(tid) else { return };
+        member.leaving = Some((Parting::SpareInUse, Leaving::Kept));
+        member.kept = Some(what.clone());
+        if member.is_news(&what) {
+            let text = format!(
+                "{ctrl} is no longer wanted, but is kept: {what}; it goes when that is no longer so, by exclude=, or with in-use=disconnect"
+            );
+            Self::tell(Level::Warning, tid, Some(ctrl), text, out);
+        }
+        out.push(HostEffect::Save);
+    }
+
+    /// Those that wait for their check.
+    fn stir_unchecked(&mut self) {
+        let waiting = self.members.iter().filter(|(_, member)| {
+            matches!(member.leaving, Some((Parting::SpareInUse, Leaving::Asked | Leaving::Refused(_))))
+        });
+        self.stirred.extend(waiting.map(|(tid, _)| tid.clone()));
+    }
+
+    /// What was kept is checked again with each full look: it may be free by now, or have another path.
+    pub(super) fn check_kept_again(&mut self) {
+        for (tid, member) in &mut self.members {
+            if let Some((_, leaving @ Leaving::Kept)) = &mut member.leaving {
+                *leaving = Leaving::Asked;
+                self.stirred.insert(tid.clone());
+            }
+        }
+    }
+
+    pub(super) fn use_check_hangs(&mut self, out: &mut Vec<HostEffect>) {
+        let checking = self.checking;
+        let hanging = self
+            .members
+            .iter()
+            .find(|(_, member)| matches!((&member.leaving, checking), (Some((_, Leaving::Checking(op))), Some(now)) if *op == now));
+        if let Some((tid, member)) = hanging {
+            let text = "looking for storage in use hangs; nothing is disconnected until it returns".to_owned();
+            Self::tell(Level::Warning, tid, member.ctrl(), text, out);
+        }
+    }
+
+    /// Has the kernel disconnect exactly that controller.
+    pub(super) fn disconnect(&mut self, ctrl: CtrlRef, out: &mut Vec<HostEffect>) {
+        if self.disconnecting.values().any(|going| *going == ctrl) {
+            return;
+        }
+        let op = self.ops.issue();
+        self.disconnecting.insert(op, ctrl);
+        for member in self.members.values_mut().filter(|member| member.ctrl() == Some(ctrl)) {
+            member.dismissed = true;
+            member.kept = None;
+        }
+        out.push(HostEffect::Disconnect { op, ctrl });
+    }
+
+    pub(super) fn disconnected(&mut self, now: Time, op: OpId, result: &Result<(), String>, out: &mut Vec<HostEffect>) {
+        let Some(ctrl) = self.disconnecting.remove(&op) else { return };
+        self.request_look(out);
+        let Err(reason) = result else { return };
+        for (tid, member) in &mut self.members {
+            if member.ctrl() != Some(ctrl) {
+                continue;
+            }
+            member.dismissed = false;
+            let Some((_, leaving)) = &mut member.leaving else { continue };
+            *leaving = Leaving::Refused(now + REFUSED_WAIT);
+            self.stirred.insert(tid.clone());
+            if member.is_news(reason) {
+                let text =
+                    format!("{ctrl} could not be disconnected: {reason}; tried again in {} s", REFUSED_WAIT.as_secs());
+                Self::tell(Level::Warning, tid, Some(ctrl), text, out);
+            }
+        }
+    }
+
+    /// A member that was parted with is one no longer.
+    fn forget(&mut self, tid: &Tid, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
+        self.lane.leave(tid);
+        self.timers.cancel(&Timer::Retry(tid.clone()));
+        self.timers.cancel(&Timer::Part(tid.clone()));
+        if let Some(member) = self.members.remove(tid) {
+            let text = match (member.ctrl(), member.leaving) {
+                (Some(ctrl), Some((Parting::Release, _))) => format!("no longer cared for; {ctrl} is left as it is"),
+                _ => "no longer wanted, and not connected any more".to_owned(),
+            };
+            Self::tell(Level::Info, tid, None, text, out);
+        }
+        reports.push(Report::Left(tid.clone()));
+        out.push(HostEffect::Save);
+    }
+}

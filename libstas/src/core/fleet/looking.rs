@@ -1,0 +1,158 @@
+//! When to look at sysfs, and what a look means for the members (design, policy 5).
+
+use std::time::Duration;
+
+use super::{Fleet, Report, Timer};
+use crate::core::controller::Life;
+use crate::core::effect::{HostEffect, Level, Notice, Uevent, UeventKind};
+use crate::core::inventory::Diff;
+use crate::core::kernel::Look;
+use crate::core::{OpId, Time};
+use crate::nvme::Tid;
+
+/// A look is taken at least this often, whatever the events say.
+const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Two looks on hints are this far apart, so that a storm of events costs little.
+const HINT_GAP: Duration = Duration::from_millis(100);
+/// While the lane is busy, its own look will tell: a hint waits this long for it.
+const LANE_LOOKS: Duration = Duration::from_secs(1);
+/// A look that takes longer than this is told.
+const LOOK_DEADLINE: Duration = Duration::from_secs(10);
+
+/// What is known of looks under way.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Looking {
+    op: Option<OpId>,
+    owed: bool,
+    started: bool,
+    last: Option<Time>,
+    hinted: u64,
+    hangs: bool,
+}
+
+impl Fleet {
+    /// Has a look taken; one is under way and one more owed at the most.
+    pub(super) fn request_look(&mut self, out: &mut Vec<HostEffect>) {
+        if self.look.op.is_some() {
+            self.look.owed = true;
+            return;
+        }
+        let op = self.ops.issue();
+        self.look.op = Some(op);
+        self.look.started = true;
+        self.timers.cancel(&Timer::Look);
+        out.push(HostEffect::Look(op));
+    }
+
+    /// An event is a hint that a look is worth its while.
+    pub(super) fn hint(&mut self, now: Time, event: &Uevent, out: &mut Vec<HostEffect>) {
+        if self.inventory.covers(event) {
+            return;
+        }
+        self.look.hinted = self.look.hinted.max(event.seqnum);
+        let patient = self.lane.is_busy() && event.kind != UeventKind::Remove;
+        let earliest = self.look.last.map_or(now, |last| last + HINT_GAP);
+        let at = earliest.max(if patient { now + LANE_LOOKS } else { now });
+        if at <= now {
+            self.request_look(out);
+        } else if self.timers.get(&Timer::Look).is_none_or(|planned| at < planned) {
+            self.timers.set(Timer::Look, at);
+        }
+    }
+
+    /// The answer to a look.
+    pub(super) fn looked(
+        &mut self,
+        now: Time,
+        op: OpId,
+        result: &Result<Look, String>,
+        reports: &mut Vec<Report>,
+        out: &mut Vec<HostEffect>,
+    ) {
+        if self.look.op == Some(op) {
+            self.look.op = None;
+            self.look.hangs = false;
+            self.timers.cancel(&Timer::LookAnswer);
+        }
+        match result {
+            Ok(look) => {
+                self.look.last = Some(now);
+                self.take_look(now, look.clone(), reports, out);
+                self.check_kept_again();
+            }
+            Err(reason) => out.push(HostEffect::Tell(Notice {
+                level: Level::Error,
+                tid: None,
+                ctrl: None,
+                text: format!(
+                    "the kernel's controllers cannot be listed: {reason}; nothing is done on account of that"
+                ),
+            })),
+        }
+        if std::mem::take(&mut self.look.owed) {
+            self.request_look(out);
+        }
+    }
+
+    /// What a look has changed, for each member.
+    pub(super) fn take_look(&mut self, now: Time, look: Look, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
+        let first = !self.inventory.has_looked();
+        let Some(diff) = self.inventory.take(look) else { return };
+        if self.inventory.look().seqnum >= self.look.hinted {
+            // What was hinted at has been seen.
+            self.timers.cancel(&Timer::Look);
+        }
+        let Diff { appeared, gone, became_live, lost } = diff;
+        for kernel in gone {
+            for tid in self.holding(kernel.ctrl) {
+                self.connection_gone(now, &tid, kernel.ctrl, reports, out);
+            }
+        }
+        for ctrl in lost {
+            for tid in self.holding(ctrl) {
+                let text = format!("{ctrl} lost its connection; the kernel tries to get it back");
+                Self::tell(Level::Warning, &tid, Some(ctrl), text, out);
+                reports.push(Report::Lost(tid, ctrl));
+            }
+        }
+        for ctrl in became_live {
+            for tid in self.holding(ctrl) {
+                Self::tell(Level::Info, &tid, Some(ctrl), format!("{ctrl} is live"), out);
+                reports.push(Report::Live(tid, ctrl));
+            }
+        }
+        if first || !appeared.is_empty() {
+            let open = self
+                .members
+                .iter()
+                .filter(|(_, member)| !matches!(member.life, Life::Held { .. } | Life::Connecting(_)));
+            self.stirred.extend(open.map(|(tid, _)| tid.clone()));
+        }
+    }
+
+    fn holding(&self, ctrl: crate::core::CtrlRef) -> Vec<Tid> {
+        self.members.iter().filter(|(_, member)| member.ctrl() == Some(ctrl)).map(|(tid, _)| tid.clone()).collect()
+    }
+
+    /// Sees to it that the next look is never further away than [`LOOK_EVERY`].
+    pub(super) fn plan_looks(&mut self, now: Time) {
+        if self.look.op.is_some() {
+            if self.look.hangs {
+                return;
+            }
+            self.timers.set_once(Timer::LookAnswer, now + LOOK_DEADLINE);
+        } else if self.look.started {
+            self.timers.set_once(Timer::Look, self.look.last.unwrap_or(now) + LOOK_EVERY);
+        }
+    }
+
+    pub(super) fn look_hangs(&mut self, out: &mut Vec<HostEffect>) {
+        self.look.hangs = true;
+        out.push(HostEffect::Tell(Notice {
+            level: Level::Warning,
+            tid: None,
+            ctrl: None,
+            text: "a look at /sys/class/nvme hangs; changes are not noticed until it returns".to_owned(),
+        }));
+    }
+}

@@ -1,0 +1,347 @@
+//! Keeps the kernel's controllers equal to what is wanted: adopts, connects, retries, disconnects.
+//!
+//! Finder and connector each own a fleet. They say what is wanted ([`Fleet::want`]) and what no longer is
+//! ([`Fleet::unwant`]), hand it the host's events ([`Fleet::handle`]) and the time ([`Fleet::tick`], at
+//! [`Fleet::deadline`] at the latest), and learn what happened from the [`Report`]s that it gives back.
+//! *Whether* something is wanted is not its business: see [`super::sources`].
+
+mod attempts;
+mod leaving;
+mod looking;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::backoff::Jitter;
+use super::controller::{Controller, Leaving, Life, Parting, Want};
+use super::effect::{HostEffect, HostEvent, Level, Notice, Portal};
+use super::inventory::Inventory;
+use super::kernel::{KernelController, Links};
+use super::lane::Lane;
+use super::timers::Timers;
+use super::{CtrlRef, OpId, OpIds, Time, reuse};
+use crate::nvme::{HostIdentity, Tid};
+
+pub use view::{MemberView, Status};
+
+/// Waiting controllers are kicked this long after a network change, so that a storm of changes is one kick.
+pub const KICK_DELAY: Duration = Duration::from_millis(100);
+/// Two kicks are at least this far apart.
+pub const KICK_GAP: Duration = Duration::from_millis(800);
+
+/// Which kind of controllers a fleet is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Discovery controllers (stafd).
+    Discovery,
+    /// I/O controllers (stacd).
+    Io,
+}
+
+/// What happened to a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// It has a connection that is live.
+    Live(Tid, CtrlRef),
+    /// Its connection is no longer live, or is gone; the fleet sees to it.
+    Lost(Tid, CtrlRef),
+    /// It was parted with and is no longer a member.
+    Left(Tid),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Retry(Tid),
+    Part(Tid),
+    Look,
+    LookAnswer,
+    UseAnswer,
+    Kick,
+}
+
+/// The controllers of one daemon.
+#[derive(Debug)]
+pub struct Fleet {
+    kind: Kind,
+    identity: Option<Arc<HostIdentity>>,
+    members: BTreeMap<Tid, Controller>,
+    inventory: Inventory,
+    links: Arc<Links>,
+    lane: Lane,
+    ops: OpIds,
+    jitter: Jitter,
+    timers: Timers<Timer>,
+    look: looking::Looking,
+    connecting: BTreeMap<OpId, Tid>,
+    checking: Option<OpId>,
+    disconnecting: BTreeMap<OpId, CtrlRef>,
+    last_kick: Option<Time>,
+    /// Members that may have something to do: worked off by [`Fleet::work`].
+    stirred: BTreeSet<Tid>,
+}
+
+impl Fleet {
+    /// A fleet without members. The seed decides its jitter.
+    #[must_use]
+    pub fn new(kind: Kind, seed: u64) -> Self {
+        Self {
+            kind,
+            identity: None,
+            members: BTreeMap::new(),
+            inventory: Inventory::default(),
+            links: Arc::default(),
+            lane: Lane::default(),
+            ops: OpIds::default(),
+            jitter: Jitter::new(seed),
+            timers: Timers::default(),
+            look: looking::Looking::default(),
+            connecting: BTreeMap::new(),
+            checking: None,
+            disconnecting: BTreeMap::new(),
+            last_kick: None,
+            stirred: BTreeSet::new(),
+        }
+    }
+
+    /// Names an effect of the owner, in the same sequence as those of the fleet.
+    pub fn issue(&mut self) -> OpId {
+        self.ops.issue()
+    }
+
+    /// Jitter for the owner's own waits.
+    pub fn jitter(&mut self) -> &mut Jitter {
+        &mut self.jitter
+    }
+
+    /// Says who this host is, and has the first look taken: nothing is connected before.
+    pub fn set_identity(&mut self, identity: Arc<HostIdentity>, out: &mut Vec<HostEffect>) {
+        self.identity = Some(identity);
+        if !self.inventory.has_looked() {
+            self.request_look(out);
+        }
+    }
+
+    /// A controller is wanted: it is connected as soon as can be. Wanting it again changes how; new parameters
+    /// apply at its next connect.
+    pub fn want(&mut self, now: Time, tid: &Tid, want: Want, out: &mut Vec<HostEffect>) -> Vec<Report> {
+        let member = self.members.entry(tid.clone()).or_insert_with(|| Controller::new(want.clone()));
+        let changed = member.want != want;
+        member.want = want;
+        member.kept = None;
+        if member.leaving.take().is_some() {
+            self.timers.cancel(&Timer::Part(tid.clone()));
+        }
+        if changed && member.life == Life::GivenUp {
+            member.attempts = 0;
+            member.life = Life::Idle;
+        }
+        self.stirred.insert(tid.clone());
+        self.work(now, out)
+    }
+
+    /// A controller is no longer wanted.
+    pub fn unwant(&mut self, now: Time, tid: &Tid, how: Parting, out: &mut Vec<HostEffect>) -> Vec<Report> {
+        if let Some(member) = self.members.get_mut(tid) {
+            match &member.leaving {
+                Some((before, _)) if *before == how => {}
+                _ => member.leaving = Some((how, Leaving::Asked)),
+            }
+            self.stirred.insert(tid.clone());
+        }
+        self.work(now, out)
+    }
+
+    /// A controller that somebody else connected is to go: it becomes a member that is being parted with.
+    pub fn evict(&mut self, now: Time, tid: &Tid, how: Parting, out: &mut Vec<HostEffect>) -> Vec<Report> {
+        self.members.entry(tid.clone()).or_insert_with(|| Controller::new(Want::default()));
+        self.unwant(now, tid, how, out)
+    }
+
+    /// Something gives reason to hope that this controller answers now (a fresh announcement, a reload).
+    pub fn encourage(&mut self, now: Time, tid: &Tid, out: &mut Vec<HostEffect>) -> Vec<Report> {
+        self.hurry(now, tid);
+        self.work(now, out)
+    }
+
+    /// The host tells something.
+    pub fn handle(&mut self, now: Time, event: &HostEvent, out: &mut Vec<HostEffect>) -> Vec<Report> {
+        let mut reports = Vec::new();
+        match event {
+            HostEvent::Looked { op, result } => self.looked(now, *op, result, &mut reports, out),
+            HostEvent::Uevent(event) => self.hint(now, event, out),
+            HostEvent::Overrun => self.request_look(out),
+            HostEvent::Probed { op, outcome } => {
+                let turned = self.lane.probed(now, *op, outcome, &mut self.ops, out);
+                self.turned_away(now, turned, out);
+            }
+            HostEvent::Connected { op, report } => self.connected(now, *op, report, &mut reports, out),
+            HostEvent::Disconnected { op, result } => self.disconnected(now, *op, result, out),
+            HostEvent::UseChecked { op, usage } => self.use_checked(*op, usage, out),
+            HostEvent::Links(links) => self.links_changed(now, links),
+            HostEvent::RouteAdded => self.network_improved(now),
+            HostEvent::Resolved { .. } => {}
+        }
+        reports.extend(self.work(now, out));
+        reports
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Time, out: &mut Vec<HostEffect>) -> Vec<Report> {
+        for timer in self.timers.due(now) {
+            match timer {
+                Timer::Retry(tid) | Timer::Part(tid) => {
+                    self.stirred.insert(tid);
+                }
+                Timer::Look => self.request_look(out),
+                Timer::LookAnswer => self.look_hangs(out),
+                Timer::UseAnswer => self.use_check_hangs(out),
+                Timer::Kick => self.kick(now),
+            }
+        }
+        let (turned, hanging) = self.lane.tick(now, &mut self.ops, out);
+        self.turned_away(now, turned, out);
+        if let Some(hanging) = hanging {
+            self.tell_hanging_write(hanging, out);
+        }
+        self.work(now, out)
+    }
+
+    /// When to tick at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        [self.timers.deadline(), self.lane.deadline()].into_iter().flatten().min()
+    }
+
+    /// True once it is known what the kernel has.
+    #[must_use]
+    pub fn has_looked(&self) -> bool {
+        self.inventory.has_looked()
+    }
+
+    /// The kernel's controllers.
+    #[must_use]
+    pub fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
+    /// The network interfaces.
+    #[must_use]
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// All members, those that are being parted with included.
+    pub fn tids(&self) -> impl Iterator<Item = &Tid> {
+        self.members.keys()
+    }
+
+    /// True while the controller is a member, be it one that is being parted with.
+    #[must_use]
+    pub fn has(&self, tid: &Tid) -> bool {
+        self.members.contains_key(tid)
+    }
+
+    /// Members whose device that is; the owner first.
+    #[must_use]
+    pub fn holders(&self, ctrl: CtrlRef) -> Vec<&Tid> {
+        let mut holders: Vec<_> = self.members.iter().filter(|(_, member)| member.ctrl() == Some(ctrl)).collect();
+        holders.sort_by_key(|(tid, member)| (member.want.rank, *tid));
+        holders.into_iter().map(|(tid, _)| tid).collect()
+    }
+
+    /// The kernel connection of a member.
+    #[must_use]
+    pub fn kernel(&self, tid: &Tid) -> Option<&KernelController> {
+        self.inventory.get(self.members.get(tid)?.ctrl()?)
+    }
+
+    /// True while a member's connection is live.
+    #[must_use]
+    pub fn is_live(&self, tid: &Tid) -> bool {
+        self.kernel(tid).is_some_and(KernelController::is_live)
+    }
+
+    /// Works the stirred members off until nothing more follows from anything.
+    fn work(&mut self, now: Time, out: &mut Vec<HostEffect>) -> Vec<Report> {
+        let mut reports = Vec::new();
+        while let Some(tid) = self.stirred.pop_first() {
+            let Some(member) = self.members.get(&tid) else { continue };
+            if member.is_wanted() {
+                self.pursue(now, &tid, &mut reports, out);
+            } else {
+                self.part(now, &tid, &mut reports, out);
+            }
+        }
+        self.pump_lane(now, out);
+        self.plan_looks(now);
+        reports
+    }
+
+    /// True when one of the live connections goes to the same portal.
+    fn portal_live(&self, tid: &Tid) -> bool {
+        let Some(portal) = Portal::of(tid) else { return false };
+        self.inventory.iter().any(|ctrl| {
+            ctrl.is_live()
+                && ctrl.transport == tid.transport()
+                && ctrl.traddr == portal.traddr
+                && ctrl.trsvcid == portal.trsvcid
+                && (portal.host_iface.is_empty() || ctrl.host_iface == portal.host_iface)
+                && (portal.host_traddr.is_empty() || ctrl.host_traddr == portal.host_traddr)
+        })
+    }
+
+    /// The kernel's connection that serves a TID and may be taken over.
+    fn serving(&self, tid: &Tid) -> Option<CtrlRef> {
+        let leaving: BTreeSet<CtrlRef> = self.disconnecting.values().copied().collect();
+        self.inventory
+            .iter()
+            .filter(|ctrl| !leaving.contains(&ctrl.ctrl))
+            .filter(|ctrl| reuse::may_be_taken_over(ctrl, self.kind == Kind::Discovery))
+            .filter(|ctrl| reuse::serves(ctrl, tid, &self.links))
+            .min_by_key(|ctrl| (!ctrl.is_live(), ctrl.ctrl.birth))
+            .map(|ctrl| ctrl.ctrl)
+    }
+
+    fn links_changed(&mut self, now: Time, links: &Arc<Links>) {
+        let improved = links.0.iter().any(|new| match self.links.named(&new.name) {
+            None => new.up,
+            Some(old) => new.up && (!old.up || new.addresses.iter().any(|address| !old.addresses.contains(address))),
+        });
+        self.links = Arc::clone(links);
+        if improved {
+            self.network_improved(now);
+        }
+    }
+
+    fn network_improved(&mut self, now: Time) {
+        let earliest = self.last_kick.map_or(now, |last| last + KICK_GAP);
+        self.timers.set_once(Timer::Kick, earliest.max(now + KICK_DELAY));
+    }
+
+    /// Whoever waits tries at once.
+    fn kick(&mut self, now: Time) {
+        self.last_kick = Some(now);
+        let waiting: Vec<Tid> = self.members.keys().cloned().collect();
+        for tid in waiting {
+            self.hurry(now, &tid);
+        }
+    }
+
+    /// Ends the wait of a member, unless it wasted the lane.
+    fn hurry(&mut self, now: Time, tid: &Tid) {
+        let banned = self.lane.banned_until(tid).is_some_and(|until| now < until);
+        if let Some(member) = self.members.get_mut(tid) {
+            member.take_heart();
+            if let (Life::Waiting(until), false) = (&mut member.life, banned) {
+                *until = now;
+                self.stirred.insert(tid.clone());
+            }
+        }
+    }
+
+    fn tell(level: Level, tid: &Tid, ctrl: Option<CtrlRef>, text: String, out: &mut Vec<HostEffect>) {
+        out.push(HostEffect::Tell(Notice { level, tid: Some(tid.clone()), ctrl, text }));
+    }
+}

@@ -1,0 +1,112 @@
+//! What a member looks like from outside.
+
+use std::fmt;
+
+use super::Fleet;
+use crate::core::Time;
+use crate::core::controller::Life;
+use crate::core::kernel::KernelController;
+use crate::nvme::{Parameters, Tid};
+
+/// Where a member is, in a word for people: the bus key `state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Live.
+    Connected,
+    /// The kernel has it, but it is not live: the kernel works on it.
+    Reconnecting,
+    /// The kernel is connecting it.
+    Connecting,
+    /// With the lane: being probed, or waiting for its turn.
+    Queued,
+    /// Waiting for its next attempt.
+    Waiting,
+    /// Not tried again before something changes.
+    GivenUp,
+    /// No longer wanted, but kept because of storage in use.
+    Kept,
+    /// No longer wanted, being disconnected.
+    Leaving,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connected => "connected",
+            Self::Reconnecting => "reconnecting",
+            Self::Connecting => "connecting",
+            Self::Queued => "queued",
+            Self::Waiting => "waiting",
+            Self::GivenUp => "given up",
+            Self::Kept => "kept",
+            Self::Leaving => "leaving",
+        })
+    }
+}
+
+/// A member from outside.
+#[derive(Clone, Debug)]
+pub struct MemberView<'a> {
+    /// Which.
+    pub tid: &'a Tid,
+    /// Where it is.
+    pub status: Status,
+    /// What the kernel says of its connection.
+    pub kernel: Option<&'a KernelController>,
+    /// Why it is not connected, or why it is kept.
+    pub reason: Option<&'a str>,
+    /// When the next attempt is.
+    pub next_attempt: Option<Time>,
+    /// Attempts since the last success.
+    pub attempts: u32,
+    /// The parameters that it is wanted with.
+    pub parameters: &'a Parameters,
+    /// True when changed parameters wait for its next connect.
+    pub pending: bool,
+    /// The member that owns the device, when several share it and this is not the one.
+    pub alias_of: Option<&'a Tid>,
+}
+
+impl Fleet {
+    /// One member.
+    #[must_use]
+    pub fn view(&self, tid: &Tid) -> Option<MemberView<'_>> {
+        let (tid, member) = self.members.get_key_value(tid)?;
+        let kernel = member.ctrl().and_then(|ctrl| self.inventory.get(ctrl));
+        let (status, reason) = match (&member.leaving, &member.life) {
+            (Some(_), _) if member.kept.is_some() => (Status::Kept, member.kept.as_deref()),
+            (Some(_), _) => (Status::Leaving, None),
+            (None, Life::Held { .. }) if kernel.is_some_and(KernelController::is_live) => (Status::Connected, None),
+            (None, Life::Held { .. }) => (Status::Reconnecting, Some("the kernel tries to get the connection back")),
+            (None, Life::Connecting(_)) => (Status::Connecting, member.reason.as_deref()),
+            (None, Life::InLane | Life::Idle) => (Status::Queued, member.reason.as_deref()),
+            (None, Life::Waiting(_)) => (Status::Waiting, member.reason.as_deref()),
+            (None, Life::GivenUp) => (Status::GivenUp, member.reason.as_deref()),
+        };
+        let next_attempt = match member.life {
+            Life::Waiting(until) => Some(until),
+            _ => None,
+        };
+        let alias_of =
+            member.ctrl().and_then(|ctrl| self.holders(ctrl).into_iter().next()).filter(|owner| *owner != tid);
+        Some(MemberView {
+            tid,
+            status,
+            kernel,
+            reason,
+            next_attempt,
+            attempts: member.attempts,
+            parameters: &member.want.parameters,
+            pending: member.connected_with.as_ref().is_some_and(|with| *with != member.want.parameters),
+            alias_of,
+        })
+    }
+
+    /// All members, those of smaller rank first.
+    #[must_use]
+    pub fn views(&self) -> Vec<MemberView<'_>> {
+        let mut tids: Vec<_> = self.members.iter().map(|(tid, member)| (member.want.rank, tid)).collect();
+        tids.sort();
+        tids.into_iter().filter_map(|(_, tid)| self.view(tid)).collect()
+    }
+}

@@ -1,0 +1,93 @@
+//! The one who knows the kernel's controllers: looks at sysfs, merged in the order in which they were taken.
+
+use std::collections::BTreeMap;
+
+use super::kernel::{KernelController, Look};
+use super::{CtrlRef, Uevent};
+
+/// The kernel's controllers as of the newest look.
+#[derive(Clone, Debug, Default)]
+pub struct Inventory {
+    look: Look,
+    by_ref: BTreeMap<CtrlRef, usize>,
+    looked: bool,
+}
+
+/// What a look has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Diff {
+    /// Controllers that were not there before.
+    pub appeared: Vec<CtrlRef>,
+    /// Controllers that are no longer there.
+    pub gone: Vec<KernelController>,
+    /// Controllers that were not live and now are.
+    pub became_live: Vec<CtrlRef>,
+    /// Controllers that were live and no longer are.
+    pub lost: Vec<CtrlRef>,
+}
+
+impl Inventory {
+    /// Takes a look in. `None` when it is older than what is known already: it then says nothing.
+    pub fn take(&mut self, look: Look) -> Option<Diff> {
+        if self.looked && look.order <= self.look.order {
+            return None;
+        }
+        let mut diff = Diff::default();
+        for new in &look.controllers {
+            match self.get(new.ctrl) {
+                None => {
+                    diff.appeared.push(new.ctrl);
+                    if new.is_live() {
+                        diff.became_live.push(new.ctrl);
+                    }
+                }
+                Some(old) if !old.is_live() && new.is_live() => diff.became_live.push(new.ctrl),
+                Some(old) if old.is_live() && !new.is_live() => diff.lost.push(new.ctrl),
+                Some(_) => {}
+            }
+        }
+        let by_ref: BTreeMap<_, _> = look.controllers.iter().enumerate().map(|(i, c)| (c.ctrl, i)).collect();
+        diff.gone = self.look.controllers.iter().filter(|old| !by_ref.contains_key(&old.ctrl)).cloned().collect();
+        self.look = look;
+        self.by_ref = by_ref;
+        self.looked = true;
+        Some(diff)
+    }
+
+    /// True once a look was taken: before that nobody knows what the kernel has.
+    #[must_use]
+    pub fn has_looked(&self) -> bool {
+        self.looked
+    }
+
+    /// True when the newest look was taken after that event: the event is then old news.
+    #[must_use]
+    pub fn covers(&self, event: &Uevent) -> bool {
+        self.looked && event.seqnum <= self.look.seqnum
+    }
+
+    /// One controller.
+    #[must_use]
+    pub fn get(&self, ctrl: CtrlRef) -> Option<&KernelController> {
+        self.by_ref.get(&ctrl).and_then(|index| self.look.controllers.get(*index))
+    }
+
+    /// The controller that bears that device number now.
+    #[must_use]
+    pub fn device(&self, device: u32) -> Option<&KernelController> {
+        let (_, index) =
+            self.by_ref.range(CtrlRef { device, birth: 0 }..=CtrlRef { device, birth: u64::MAX }).next_back()?;
+        self.look.controllers.get(*index)
+    }
+
+    /// The newest look.
+    #[must_use]
+    pub fn look(&self) -> &Look {
+        &self.look
+    }
+
+    /// All controllers.
+    pub fn iter(&self) -> impl Iterator<Item = &KernelController> {
+        self.look.controllers.iter()
+    }
+}

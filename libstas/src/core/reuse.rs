@@ -1,0 +1,95 @@
+//! Does a kernel connection serve a TID (compat: Identity of a controller).
+
+use std::net::IpAddr;
+
+use super::kernel::{CtrlState, KernelController, Links, Look};
+use crate::nvme::{DISCOVERY_NQN, Tid, Transport, tid};
+
+/// The controller in `look` that serves `tid` and may be taken over: live ones first, then the oldest.
+///
+/// Discovery controllers are sought with `discovery`, I/O controllers without. One that is being deleted, and
+/// the short-lived discovery connection of `nvme discover` (keep-alive 0), is never taken over.
+#[must_use]
+pub fn find<'a>(look: &'a Look, tid: &Tid, links: &Links, discovery: bool) -> Option<&'a KernelController> {
+    look.controllers
+        .iter()
+        .filter(|ctrl| may_be_taken_over(ctrl, discovery) && serves(ctrl, tid, links))
+        .min_by_key(|ctrl| (!ctrl.is_live(), ctrl.ctrl.birth))
+}
+
+/// True unless the controller is of the other kind, on its way out, or somebody's short-lived connection.
+#[must_use]
+pub fn may_be_taken_over(ctrl: &KernelController, discovery: bool) -> bool {
+    ctrl.is_discovery() == discovery
+        && !matches!(ctrl.state, CtrlState::Deleting | CtrlState::Dead)
+        && !(discovery && ctrl.kato == Some(0))
+}
+
+/// True when this kernel connection is what `tid` asks for.
+#[must_use]
+pub fn serves(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
+    ctrl.transport == tid.transport()
+        && ctrl.trsvcid == tid.trsvcid
+        && (tid.host_nqn.is_empty() || ctrl.hostnqn == tid.host_nqn)
+        && (ctrl.subsysnqn == tid.subsysnqn || (tid.subsysnqn == DISCOVERY_NQN && ctrl.is_discovery()))
+        && same_address(&ctrl.traddr, &tid.traddr, tid.transport())
+        && same_host_side(ctrl, tid, links)
+}
+
+/// Compares addresses as addresses; the interface scope is compared where both sides have one.
+fn same_address(one: &str, other: &str, transport: Transport) -> bool {
+    if !transport.is_ip() {
+        return one.eq_ignore_ascii_case(other);
+    }
+    match (tid::parse_ip(one), tid::parse_ip(other)) {
+        (Some((one, one_scope)), Some((other, other_scope))) => {
+            one == other && (one_scope == other_scope || one_scope.is_none() || other_scope.is_none())
+        }
+        _ => one == other,
+    }
+}
+
+fn same_host_side(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
+    match tid.transport() {
+        Transport::Tcp => same_tcp_source(ctrl, tid, links),
+        Transport::Fc => same_address(&ctrl.host_traddr, &tid.host_traddr, Transport::Fc),
+        Transport::Rdma => {
+            tid.host_traddr.is_empty() || same_address(&ctrl.host_traddr, &tid.host_traddr, Transport::Rdma)
+        }
+        Transport::Loop => true,
+    }
+}
+
+/// What is known of the connection's source decides, the best knowledge first: the socket's own source address,
+/// what it was connected with, and the primary address of the interface that it is bound to. Where nothing is
+/// known the two are taken for the same: a second connection would do more harm.
+fn same_tcp_source(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
+    same_tcp_address(ctrl, tid, links) && same_tcp_interface(ctrl, tid, links)
+}
+
+fn same_tcp_address(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
+    let Some((wanted, _)) = tid::parse_ip(&tid.host_traddr) else { return true };
+    let primary = || -> Option<IpAddr> {
+        let bound = links.named(&ctrl.host_iface)?;
+        bound.addresses.iter().find(|address| address.is_ipv4() == wanted.is_ipv4()).copied()
+    };
+    let source = ctrl
+        .src_addr
+        .map(|address| address.to_canonical())
+        .or_else(|| tid::parse_ip(&ctrl.host_traddr).map(|(ip, _)| ip))
+        .or_else(primary);
+    source.is_none_or(|source| source == wanted)
+}
+
+fn same_tcp_interface(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
+    if tid.host_iface.is_empty() || !ctrl.host_iface.is_empty() {
+        return tid.host_iface.is_empty() || ctrl.host_iface == tid.host_iface;
+    }
+    let Some(source) = ctrl.src_addr.or_else(|| tid::parse_ip(&ctrl.host_traddr).map(|(ip, _)| ip)) else {
+        return true;
+    };
+    // A source address may live on more than one interface (a link-local one does): any of them will do.
+    let source = source.to_canonical();
+    let owned = links.named(&tid.host_iface).is_some_and(|wanted| wanted.addresses.contains(&source));
+    owned || links.owner(source).is_none()
+}

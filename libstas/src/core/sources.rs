@@ -1,0 +1,281 @@
+//! Who names which controller, and what proves that a controller is no longer meant (design, policy 1).
+//!
+//! A source is the configuration or the log page of one discovery controller (mDNS and the boot table take their
+//! seats here too). Each source makes claims: "this controller is to be connected". A claim that the newest word
+//! of its source no longer repeats is not simply forgotten: [`Sources::verdict`] says whether its absence is proved.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Time;
+use crate::nvme::Tid;
+
+/// Absence of a controller that is known only from before the present connection of its discovery controller counts
+/// when that connection has been up for so long: a rebooted target exports its subsystems one by one.
+pub const SETTLING: Duration = Duration::from_secs(30);
+/// A page that would take all live controllers of its discovery controller is read again after this long.
+pub const DOUBT: Duration = Duration::from_secs(5);
+/// So many live controllers at least make a page doubtful.
+pub const DOUBTFUL_LOSS: usize = 2;
+/// Removals wait until the sources were quiet for so long.
+pub const QUIET: Duration = Duration::from_millis(500);
+/// But not longer than this.
+pub const QUIET_AT_MOST: Duration = Duration::from_secs(5);
+
+/// One source.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SourceId {
+    /// `controller=` in the configuration file.
+    Configured,
+    /// The discovery log page of that discovery controller.
+    Page(Tid),
+}
+
+/// What a source's word is worth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Knowledge {
+    /// Its claims are from before: they stand, and nothing is proved by it.
+    Stale,
+    /// It was read on the connection that is up since then.
+    Fresh(Time),
+    /// It is the administrator's own word.
+    Final,
+    /// It was given up; by age or by decision.
+    Gone { aged_out: bool },
+}
+
+#[derive(Clone, Debug)]
+struct Claim<P> {
+    payload: P,
+    /// The newest word of the source repeats it.
+    listed: bool,
+    /// The connection on which it was last listed; `None` is before this run.
+    listed_on: Option<Time>,
+}
+
+#[derive(Clone, Debug)]
+struct Source<P> {
+    knowledge: Knowledge,
+    claims: BTreeMap<Tid, Claim<P>>,
+    /// The newest page is not believed before it was read again: when to do so.
+    doubt: Option<Time>,
+}
+
+/// Whether a controller is meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A source names it.
+    Named,
+    /// No source names it, but not all that did have proved that; time alone may settle it at that moment.
+    Unproved(Option<Time>),
+    /// No source names it, and all that did have proved that.
+    Disproved,
+}
+
+/// A page as its discovery controller gave it.
+#[derive(Clone, Debug)]
+pub struct Page<P> {
+    /// Since when the connection that it was read on is up: names that connection.
+    pub connected_since: Time,
+    /// Whom it names.
+    pub names: BTreeMap<Tid, P>,
+    /// It was read again because the one before was doubted.
+    pub confirmed: bool,
+}
+
+/// All sources of a daemon. `P` is what a claim carries.
+#[derive(Clone, Debug)]
+pub struct Sources<P> {
+    sources: BTreeMap<SourceId, Source<P>>,
+}
+
+impl<P> Default for Sources<P> {
+    fn default() -> Self {
+        Self { sources: BTreeMap::new() }
+    }
+}
+
+impl<P: Clone + PartialEq> Sources<P> {
+    /// The administrator's word: what it no longer names is disproved by that.
+    pub fn decree(&mut self, id: SourceId, names: BTreeMap<Tid, P>) {
+        let claims =
+            names.into_iter().map(|(tid, payload)| (tid, Claim { payload, listed: true, listed_on: None })).collect();
+        self.sources.insert(id, Source { knowledge: Knowledge::Final, claims, doubt: None });
+    }
+
+    /// What a source named before this run.
+    pub fn remember(&mut self, id: SourceId, names: BTreeMap<Tid, P>) {
+        let claims =
+            names.into_iter().map(|(tid, payload)| (tid, Claim { payload, listed: true, listed_on: None })).collect();
+        self.sources.insert(id, Source { knowledge: Knowledge::Stale, claims, doubt: None });
+    }
+
+    /// A page was read. `live` says whether a controller is live.
+    pub fn read(&mut self, now: Time, id: SourceId, page: Page<P>, live: impl Fn(&Tid) -> bool) {
+        let source = self.sources.entry(id).or_insert_with(|| Source {
+            knowledge: Knowledge::Stale,
+            claims: BTreeMap::new(),
+            doubt: None,
+        });
+        source.knowledge = Knowledge::Fresh(page.connected_since);
+        for (tid, claim) in &mut source.claims {
+            claim.listed = page.names.contains_key(tid);
+        }
+        for (tid, payload) in page.names {
+            let listed_on = Some(page.connected_since);
+            source.claims.insert(tid, Claim { payload, listed: true, listed_on });
+        }
+        let live_and = |listed| source.claims.iter().filter(|(tid, claim)| claim.listed == listed && live(tid)).count();
+        let doubtful = live_and(false) >= DOUBTFUL_LOSS && live_and(true) == 0;
+        source.doubt = match source.doubt {
+            _ if !doubtful || page.confirmed => None,
+            Some(at) => Some(at),
+            None => Some(now + DOUBT),
+        };
+    }
+
+    /// A source's word is no longer current: its connection is lost, or it cannot be asked.
+    pub fn outdate(&mut self, id: &SourceId) {
+        if let Some(source) = self.sources.get_mut(id)
+            && matches!(source.knowledge, Knowledge::Fresh(_))
+        {
+            source.knowledge = Knowledge::Stale;
+            source.doubt = None;
+        }
+    }
+
+    /// A source was given up. One that aged out takes only what is not live.
+    pub fn give_up(&mut self, id: &SourceId, aged_out: bool) {
+        if let Some(source) = self.sources.get_mut(id) {
+            source.knowledge = Knowledge::Gone { aged_out };
+            source.doubt = None;
+            for claim in source.claims.values_mut() {
+                claim.listed = false;
+            }
+        }
+    }
+
+    /// Pages that are to be read again now, for they are doubted; each is named once, and again after another
+    /// [`DOUBT`] when no answer came.
+    pub fn doubted(&mut self, now: Time) -> Vec<Tid> {
+        let mut doubted = Vec::new();
+        for (id, source) in &mut self.sources {
+            if let (SourceId::Page(dc), Some(at)) = (id, source.doubt)
+                && at <= now
+            {
+                source.doubt = Some(now + DOUBT);
+                doubted.push(dc.clone());
+            }
+        }
+        doubted
+    }
+
+    /// When [`Sources::doubted`] has something to say.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        self.sources.values().filter_map(|source| source.doubt).min()
+    }
+
+    /// Whether a controller is meant: the one place that decides on removal.
+    #[must_use]
+    pub fn verdict(&self, tid: &Tid, now: Time, live: bool) -> Verdict {
+        let mut verdict = Verdict::Disproved;
+        for source in self.sources.values() {
+            let Some(claim) = source.claims.get(tid) else { continue };
+            if claim.listed {
+                return Verdict::Named;
+            }
+            let this = match source.knowledge {
+                _ if source.doubt.is_some() => Verdict::Unproved(source.doubt),
+                Knowledge::Stale => Verdict::Unproved(None),
+                Knowledge::Final | Knowledge::Gone { aged_out: false } => Verdict::Disproved,
+                Knowledge::Gone { aged_out: true } if live => Verdict::Unproved(None),
+                Knowledge::Gone { aged_out: true } => Verdict::Disproved,
+                Knowledge::Fresh(since) if claim.listed_on == Some(since) => Verdict::Disproved,
+                Knowledge::Fresh(since) if since + SETTLING <= now => Verdict::Disproved,
+                Knowledge::Fresh(since) => Verdict::Unproved(Some(since + SETTLING)),
+            };
+            verdict = match (verdict, this) {
+                (Verdict::Disproved, other) => other,
+                (other, Verdict::Disproved) => other,
+                (Verdict::Unproved(one), Verdict::Unproved(other)) => {
+                    Verdict::Unproved(one.zip(other).map(|(a, b)| a.max(b)))
+                }
+                (other, _) => other,
+            };
+        }
+        verdict
+    }
+
+    /// Everybody whom a source names, with what the claim carries; the configuration's claims come first.
+    pub fn named(&self) -> impl Iterator<Item = (&SourceId, &Tid, &P)> {
+        self.sources.iter().flat_map(|(id, source)| {
+            source.claims.iter().filter(|(_, claim)| claim.listed).map(move |(tid, claim)| (id, tid, &claim.payload))
+        })
+    }
+
+    /// Everybody about whom there is a claim, be it repeated or not.
+    pub fn claims(&self) -> impl Iterator<Item = (&SourceId, &Tid, &P)> {
+        self.sources
+            .iter()
+            .flat_map(|(id, source)| source.claims.iter().map(move |(tid, claim)| (id, tid, &claim.payload)))
+    }
+
+    /// The sources.
+    pub fn ids(&self) -> impl Iterator<Item = &SourceId> {
+        self.sources.keys()
+    }
+
+    /// True when every source's word is current, and every page's connection has settled.
+    #[must_use]
+    pub fn all_settled(&self, now: Time) -> bool {
+        self.sources.values().all(|source| match source.knowledge {
+            Knowledge::Final | Knowledge::Gone { .. } => true,
+            Knowledge::Stale => false,
+            Knowledge::Fresh(since) => source.doubt.is_none() && since + SETTLING <= now,
+        })
+    }
+
+    /// A controller is gone: unrepeated claims on it have done their service.
+    pub fn forget(&mut self, tid: &Tid) {
+        for source in self.sources.values_mut() {
+            if source.claims.get(tid).is_some_and(|claim| !claim.listed) {
+                source.claims.remove(tid);
+            }
+        }
+        self.sources
+            .retain(|_, source| !(matches!(source.knowledge, Knowledge::Gone { .. }) && source.claims.is_empty()));
+    }
+}
+
+/// Removals wait for a quiet moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quiet {
+    first: Option<Time>,
+    last: Time,
+}
+
+impl Quiet {
+    /// A source has changed.
+    pub fn disturb(&mut self, now: Time) {
+        self.first.get_or_insert(now);
+        self.last = now;
+    }
+
+    /// When removals may be carried out.
+    #[must_use]
+    pub fn until(&self) -> Option<Time> {
+        self.first.map(|first| (self.last + QUIET).min(first + QUIET_AT_MOST))
+    }
+
+    /// True when removals may be carried out now; the next disturbance then is a first one again.
+    pub fn has_come(&mut self, now: Time) -> bool {
+        match self.until() {
+            Some(until) if now < until => false,
+            _ => {
+                self.first = None;
+                true
+            }
+        }
+    }
+}

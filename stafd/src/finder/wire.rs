@@ -1,0 +1,158 @@
+//! What happens to the finder, what it wants done, and what it shows.
+
+use std::fmt;
+use std::sync::Arc;
+
+use libstas::conf::StafConf;
+use libstas::core::fleet::MemberView;
+use libstas::core::{CtrlRef, HostEffect, HostEvent, OpId, Time};
+use libstas::nvme::log_page::LogPage;
+use libstas::nvme::supported::DiscoveryLidSpecific;
+use libstas::nvme::{HostIdentity, Tid};
+use serde::{Deserialize, Serialize};
+
+/// What the administrator wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// stafd.conf
+    pub conf: StafConf,
+    /// sys.conf
+    pub identity: Arc<HostIdentity>,
+}
+
+/// What happens to the finder.
+#[derive(Debug)]
+pub enum Event {
+    /// The configuration was read: the first event of all, and again on each reload.
+    Configured(Box<Settings>),
+    /// The host tells something.
+    Host(HostEvent),
+    /// The deadline has come.
+    Tick,
+    /// The answer to [`Effect::ReadSupported`]; `None`: the page says nothing of discovery.
+    SupportedRead {
+        /// Which.
+        op: OpId,
+        /// What it says; the error says why it could not be read.
+        result: Result<Option<DiscoveryLidSpecific>, String>,
+    },
+    /// The answer to [`Effect::ReadLogPage`].
+    LogPageRead {
+        /// Which.
+        op: OpId,
+        /// The page; the error says why it could not be read.
+        result: Result<LogPage, String>,
+    },
+    /// Somebody on the bus wants that discovery controller's page to be read anew; answered by
+    /// [`Effect::Refreshed`] with the same token.
+    Refresh {
+        /// Names the caller.
+        token: u64,
+        /// Which.
+        dc: Tid,
+    },
+    /// The daemon is asked to stop; answered by [`Effect::Stopped`].
+    Stop,
+}
+
+/// What the finder wants done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Something of the host.
+    Host(HostEffect),
+    /// Read the supported-log-pages page. Answered by [`Event::SupportedRead`].
+    ReadSupported {
+        /// Names it.
+        op: OpId,
+        /// Of which controller.
+        ctrl: CtrlRef,
+    },
+    /// Read the discovery log page. Answered by [`Event::LogPageRead`].
+    ReadLogPage {
+        /// Names it.
+        op: OpId,
+        /// Of which controller.
+        ctrl: CtrlRef,
+        /// Ask for port-local entries only.
+        pleo: bool,
+    },
+    /// Signal `log_pages_changed`.
+    PagesChanged {
+        /// Whose.
+        dc: Tid,
+        /// Its device, if it has one.
+        ctrl: Option<CtrlRef>,
+    },
+    /// Signal `dc_removed`.
+    DcRemoved,
+    /// The answer to [`Event::Refresh`].
+    Refreshed {
+        /// Whose call.
+        token: u64,
+        /// The error says why the page could not be read.
+        result: Result<(), String>,
+    },
+    /// Do what nvme-cli's udev rule would have done for a discovery controller that is not ours: restart
+    /// `nvmf-connect@…` for it.
+    NvmfConnect {
+        /// The N of nvmeN.
+        device: u32,
+        /// Its host_traddr, or empty.
+        host_traddr: String,
+        /// Its host_iface, or empty.
+        host_iface: String,
+    },
+    /// All that was to be done before the end is done: save and exit.
+    Stopped,
+}
+
+/// Why stafd gave a discovery controller up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RemovalReason {
+    /// The administrator took it out of the configuration.
+    Configuration,
+    /// The administrator excluded it.
+    Excluded,
+    /// No discovery controller refers to it any more.
+    ReferralGone,
+    /// Neither announced nor connected for too long.
+    AgedOut,
+}
+
+impl fmt::Display for RemovalReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Configuration => "configuration",
+            Self::Excluded => "excluded",
+            Self::ReferralGone => "referral gone",
+            Self::AgedOut => "aged out",
+        })
+    }
+}
+
+/// A discovery controller that stafd gave up.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removed {
+    /// Which.
+    pub dc: Tid,
+    /// Why.
+    pub reason: RemovalReason,
+    /// When.
+    pub at: Time,
+}
+
+/// A discovery controller as the bus shows it.
+#[derive(Clone, Debug)]
+pub struct DcView<'a> {
+    /// Its connection.
+    pub member: MemberView<'a>,
+    /// `configured`, `discovered` or `referral`.
+    pub origin: &'static str,
+    /// `never`, `saved` or `fresh`.
+    pub log_page_state: &'static str,
+    /// Its page, if any was ever read.
+    pub log_page: Option<&'a LogPage>,
+    /// Since when the kernel's present connection is up: names that connection.
+    pub connected_since: Option<Time>,
+}
