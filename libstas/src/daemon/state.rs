@@ -1,0 +1,385 @@
+//! What survives a restart: read at start, written by a thread of its own.
+//!
+//! The file holds JSON: `{"kind": ..., "version": ..., "boot": ..., "state": ...}`. It is replaced as a whole
+//! (written beside, synced, renamed, directory synced), so that it is always either the old or the new one. What
+//! cannot be understood is renamed and reported; the daemon starts without it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+/// Two writes are at least this far apart.
+const PACE: Duration = Duration::from_millis(200);
+/// First and longest pause after a write that failed.
+const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// The saved state of one daemon.
+#[derive(Clone, Debug)]
+pub struct StateFile {
+    path: PathBuf,
+    kind: &'static str,
+    version: u32,
+    boot: String,
+}
+
+#[derive(Serialize)]
+struct Out<'a, T> {
+    kind: &'a str,
+    version: u32,
+    boot: &'a str,
+    state: &'a T,
+}
+
+#[derive(Deserialize)]
+struct In {
+    kind: String,
+    version: u32,
+    boot: String,
+    state: serde_json::Value,
+}
+
+/// Why a saved state is of no use.
+#[derive(Debug, thiserror::Error)]
+enum Useless {
+    #[error("it cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+    #[error("it is damaged: {0}")]
+    Garbage(#[from] serde_json::Error),
+    #[error("it is of kind {0:?}")]
+    Kind(String),
+    #[error("its version is {0}, which this program does not know")]
+    Version(u32),
+    #[error("it is from before the last boot")]
+    Boot,
+}
+
+impl StateFile {
+    /// The file of that daemon: `state.json` in RUNTIME_DIRECTORY, or in `/run/KIND` where systemd set none.
+    #[must_use]
+    pub fn of_daemon(kind: &'static str, version: u32) -> Self {
+        // systemd lists several directories with colons between them; the first is ours.
+        let directory = std::env::var("RUNTIME_DIRECTORY")
+            .ok()
+            .and_then(|list| list.split(':').next().filter(|first| !first.is_empty()).map(PathBuf::from))
+            .unwrap_or_else(|| Path::new("/run").join(kind));
+        if let Err(error) = fs::create_dir_all(&directory) {
+            tracing::warn!("cannot make {}: {error}; a restart will start from nothing", directory.display());
+        }
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        Self::new(&directory, kind, version, boot.trim())
+    }
+
+    fn new(directory: &Path, kind: &'static str, version: u32, boot: &str) -> Self {
+        Self { path: directory.join("state.json"), kind, version, boot: boot.to_owned() }
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// What was saved last, or `None` at a first start. A file that is of no use is set aside and reported.
+    #[must_use]
+    pub fn load<T: DeserializeOwned>(&self) -> Option<T> {
+        match self.read() {
+            Ok(state) => state,
+            Err(why) => {
+                let aside = self.path.with_extension("json.bad");
+                let path = self.path.display();
+                match fs::rename(&self.path, &aside) {
+                    Ok(()) => {
+                        tracing::error!("starting without the saved state {path}: {why}. It is now {}", aside.display())
+                    }
+                    Err(error) => tracing::error!(
+                        "starting without the saved state {path}: {why}. It cannot be set aside: {error}"
+                    ),
+                }
+                None
+            }
+        }
+    }
+
+    fn read<T: DeserializeOwned>(&self) -> Result<Option<T>, Useless> {
+        let bytes = match fs::read(&self.path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let file: In = serde_json::from_slice(&bytes)?;
+        if file.kind != self.kind {
+            return Err(Useless::Kind(file.kind));
+        }
+        if file.version != self.version {
+            return Err(Useless::Version(file.version));
+        }
+        // Its times are on a clock, and its controllers in a kernel, that are no more.
+        if file.boot != self.boot {
+            return Err(Useless::Boot);
+        }
+        Ok(Some(serde_json::from_value(file.state)?))
+    }
+
+    /// The bytes that [`Saver::save`] writes.
+    ///
+    /// # Errors
+    /// The state cannot be written as JSON (a map whose keys are no strings).
+    pub fn encode<T: Serialize>(&self, state: &T) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(&Out { kind: self.kind, version: self.version, boot: &self.boot, state })
+    }
+
+    /// Replaces the file. After a crash at any point, the old or the new content is there.
+    fn replace(&self, bytes: &[u8]) -> io::Result<()> {
+        let beside = self.path.with_extension("json.new");
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, &self.path)?;
+        match self.path.parent() {
+            Some(directory) => File::open(directory)?.sync_all(),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Writes states on a thread of its own: the latest wins, and a disk that hangs stops nobody.
+#[derive(Clone, Debug)]
+pub struct Saver(Arc<Desk>);
+
+#[derive(Debug, Default)]
+struct Desk {
+    tray: Mutex<Tray>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Tray {
+    /// To be written; the latest one only.
+    waiting: Option<Vec<u8>>,
+    /// The thread is at it.
+    writing: bool,
+    /// No more pauses: the process is about to end.
+    hurry: bool,
+}
+
+impl Saver {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The thread cannot be started.
+    pub fn start(file: StateFile) -> io::Result<Self> {
+        let desk = Arc::new(Desk::default());
+        let work = Arc::clone(&desk);
+        std::thread::Builder::new().name("state".to_owned()).spawn(move || work.write_states(&file))?;
+        Ok(Self(desk))
+    }
+
+    /// Has this written soon, instead of anything that still waits. Returns at once.
+    pub fn save(&self, bytes: Vec<u8>) {
+        self.0.lock().waiting = Some(bytes);
+        self.0.changed.notify_all();
+    }
+
+    /// Waits until all is written, but not longer than `limit`. True if it is.
+    #[must_use]
+    pub fn finish(&self, limit: Duration) -> bool {
+        let mut tray = self.0.lock();
+        tray.hurry = true;
+        self.0.changed.notify_all();
+        let waited = self.0.changed.wait_timeout_while(tray, limit, |tray| tray.waiting.is_some() || tray.writing);
+        waited.is_ok_and(|(_, timeout)| !timeout.timed_out())
+    }
+}
+
+impl Desk {
+    fn lock(&self) -> MutexGuard<'_, Tray> {
+        self.tray.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write_states(&self, file: &StateFile) {
+        let mut failures = 0u32;
+        loop {
+            let bytes = self.take();
+            let result = file.replace(&bytes);
+            self.put_back(bytes, result.is_err());
+            match result {
+                Ok(()) => {
+                    if failures > 0 {
+                        tracing::info!("the state is saved again in {}", file.path.display());
+                    }
+                    failures = 0;
+                    self.pause(PACE);
+                }
+                Err(error) => {
+                    if failures == 0 {
+                        tracing::error!(
+                            "cannot save the state in {}: {error}. Trying again; until then a restart starts from an older state",
+                            file.path.display()
+                        );
+                    }
+                    failures = failures.saturating_add(1);
+                    self.pause((BACKOFF.0 * 2u32.saturating_pow(failures.min(16) - 1)).min(BACKOFF.1));
+                }
+            }
+        }
+    }
+
+    fn take(&self) -> Vec<u8> {
+        let mut tray = self.lock();
+        loop {
+            if let Some(bytes) = tray.waiting.take() {
+                tray.writing = true;
+                return bytes;
+            }
+            tray = self.changed.wait(tray).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// What could not be written waits again, unless something newer does.
+    fn put_back(&self, bytes: Vec<u8>, failed: bool) {
+        let mut tray = self.lock();
+        tray.writing = false;
+        if failed && tray.waiting.is_none() {
+            tray.waiting = Some(bytes);
+        }
+        self.changed.notify_all();
+    }
+
+    fn pause(&self, length: Duration) {
+        let end = Instant::now() + length;
+        let mut tray = self.lock();
+        while !tray.hurry {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            tray = match self.changed.wait_timeout(tray, left) {
+                Ok((tray, _)) => tray,
+                Err(poisoned) => poisoned.into_inner().0,
+            };
+        }
+        // A hurried thread must not spin on a disk that refuses.
+        drop(tray);
+        std::thread::sleep(length.min(Duration::from_millis(50)));
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    type State = BTreeMap<String, u32>;
+
+    fn file(directory: &tempfile::TempDir) -> StateFile {
+        StateFile::new(directory.path(), "stafd", 1, "boot-1")
+    }
+
+    fn state(number: u32) -> State {
+        State::from([("number".into(), number)])
+    }
+
+    fn write(file: &StateFile, number: u32) {
+        file.replace(&file.encode(&state(number)).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn what_was_saved_comes_back() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = file(&directory);
+        assert_eq!(file.load::<State>(), None);
+        write(&file, 1);
+        write(&file, 2);
+        assert_eq!(file.load::<State>(), Some(state(2)));
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(file.path()).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_half_written_file_of_a_crash_changes_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = file(&directory);
+        write(&file, 1);
+        fs::write(directory.path().join("state.json.new"), b"{\"kind\":\"sta").unwrap();
+        assert_eq!(file.load::<State>(), Some(state(1)));
+        write(&file, 2);
+        assert_eq!(file.load::<State>(), Some(state(2)));
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_set_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = file(&directory);
+        let good = String::from_utf8(file.encode(&state(1)).unwrap()).unwrap();
+        let bad = [
+            String::new(),
+            good[..good.len() / 2].to_owned(),
+            good.replace("\"version\":1", "\"version\":2"),
+            good.replace("stafd", "stacd"),
+            good.replace("boot-1", "boot-0"),
+            good.replace("\"number\":1", "\"number\":[]"),
+            "\0\u{fffd}".repeat(100),
+        ];
+        for content in bad {
+            fs::write(file.path(), &content).unwrap();
+            assert_eq!(file.load::<State>(), None, "{content}");
+            assert!(!file.path().exists());
+            assert_eq!(fs::read_to_string(directory.path().join("state.json.bad")).unwrap(), content);
+        }
+    }
+
+    #[test]
+    fn a_directory_in_its_place_is_not_fatal() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = file(&directory);
+        fs::create_dir(file.path()).unwrap();
+        assert_eq!(file.load::<State>(), None);
+        write(&file, 1);
+        assert_eq!(file.load::<State>(), Some(state(1)));
+    }
+
+    #[test]
+    fn the_latest_of_many_is_what_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = file(&directory);
+        let saver = Saver::start(file.clone()).unwrap();
+        for number in 0..1000 {
+            saver.save(file.encode(&state(number)).unwrap());
+        }
+        assert!(saver.finish(Duration::from_secs(10)));
+        assert_eq!(file.load::<State>(), Some(state(999)));
+    }
+
+    #[test]
+    fn a_full_disk_is_tried_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let runtime = directory.path().join("run");
+        let file = StateFile::new(&runtime, "stafd", 1, "boot-1");
+        let saver = Saver::start(file.clone()).unwrap();
+        saver.save(file.encode(&state(1)).unwrap());
+        assert!(!saver.finish(Duration::from_millis(50)), "there is no directory to write to");
+        fs::create_dir(&runtime).unwrap();
+        assert!(saver.finish(Duration::from_secs(10)));
+        assert_eq!(file.load::<State>(), Some(state(1)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_content_is_fatal(content in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let directory = tempfile::tempdir().unwrap();
+            let file = file(&directory);
+            fs::write(file.path(), content).unwrap();
+            prop_assert_eq!(file.load::<State>(), None);
+        }
+    }
+}
