@@ -21,7 +21,7 @@ UNITS         = $(wildcard systemd/*)
 POLICIES      = $(wildcard etc/dbus-1/*.conf)
 CONFIGURATION = $(notdir $(wildcard etc/stas/*.conf))
 MAN_PAGES     = $(wildcard doc/man/*.[158])
-TARGETS       = $(wildcard utils/nvmet/conf/*)
+TARGETS       = $(wildcard utils/nvmet/*.conf)
 DOCUMENTS     = $(wildcard README.md LICENSE)
 
 SHARE   = $(PREFIX)/share/nvme-stas
