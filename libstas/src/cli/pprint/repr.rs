@@ -1,0 +1,171 @@
+//! Python's `repr` of strings, numbers and containers, and how Python divides strings.
+
+use std::fmt::Write as _;
+
+use serde_json::{Map, Number, Value};
+
+/// `repr(value)`, with dictionaries in the order of their keys as `pprint` has them.
+pub(super) fn value(value: &Value) -> String {
+    let mut out = String::new();
+    write_value(&mut out, value);
+    out
+}
+
+fn write_value(out: &mut String, value: &Value) {
+    match value {
+        Value::Null => out.push_str("None"),
+        Value::Bool(true) => out.push_str("True"),
+        Value::Bool(false) => out.push_str("False"),
+        Value::Number(number) => write_number(out, number),
+        Value::String(text) => write_string(out, text),
+        Value::Array(items) => {
+            out.push('[');
+            for (index, item) in items.iter().enumerate() {
+                if index > 0 {
+                    out.push_str(", ");
+                }
+                write_value(out, item);
+            }
+            out.push(']');
+        }
+        Value::Object(members) => {
+            out.push('{');
+            for (index, (key, item)) in sorted(members).into_iter().enumerate() {
+                if index > 0 {
+                    out.push_str(", ");
+                }
+                write_string(out, key);
+                out.push_str(": ");
+                write_value(out, item);
+            }
+            out.push('}');
+        }
+    }
+}
+
+/// The members in the order of their keys, by code point as Python compares strings (UTF-8 sorts the same way).
+pub(super) fn sorted(members: &Map<String, Value>) -> Vec<(&String, &Value)> {
+    let mut members: Vec<_> = members.iter().collect();
+    members.sort_by_key(|(key, _)| *key);
+    members
+}
+
+/// `repr(text)`.
+pub(super) fn string(text: &str) -> String {
+    let mut out = String::with_capacity(text.len() + 2);
+    write_string(&mut out, text);
+    out
+}
+
+fn write_string(out: &mut String, text: &str) {
+    let quote = if text.contains('\'') && !text.contains('"') { '"' } else { '\'' };
+    out.push(quote);
+    for c in text.chars() {
+        match c {
+            '\t' => out.push_str("\\t"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\\' => out.push_str("\\\\"),
+            _ if c == quote => out.extend(['\\', c]),
+            _ if is_printable(c) => out.push(c),
+            _ => write_escape(out, u32::from(c)),
+        }
+    }
+    out.push(quote);
+}
+
+/// The shortest of `\xNN`, `\uNNNN`, `\UNNNNNNNN` that holds it.
+fn write_escape(out: &mut String, code: u32) {
+    // Writing to a String cannot fail.
+    let _ = match code {
+        0..=0xff => write!(out, "\\x{code:02x}"),
+        0x100..=0xffff => write!(out, "\\u{code:04x}"),
+        _ => write!(out, "\\U{code:08x}"),
+    };
+}
+
+/// `str.isprintable`: not a control, format, surrogate, private or unassigned code point, and no separator but the
+/// space.
+///
+/// The standard library decides by the same categories when it writes a string for debugging; behind another
+/// character, nothing else than these and the quotes is escaped there.
+#[must_use]
+pub fn is_printable(c: char) -> bool {
+    match c {
+        ' '..='~' => true,
+        '\0'..='\x7f' => false,
+        _ => {
+            let behind_another = format!("x{c}");
+            behind_another.escape_debug().eq(behind_another.chars())
+        }
+    }
+}
+
+fn write_number(out: &mut String, number: &Number) {
+    match number.as_f64() {
+        Some(float) if number.is_f64() => write_float(out, float),
+        _ => {
+            let _ = write!(out, "{number}");
+        }
+    }
+}
+
+/// Both languages write the shortest digits that read back the same, and switch to exponents at the same places;
+/// Python's exponents have a sign and at least two digits.
+fn write_float(out: &mut String, float: f64) {
+    let text = format!("{float:?}");
+    let Some((digits, exponent)) = text.split_once('e') else {
+        out.push_str(&text);
+        return;
+    };
+    let (sign, exponent) = match exponent.strip_prefix('-') {
+        Some(exponent) => ('-', exponent),
+        None => ('+', exponent),
+    };
+    let _ = write!(out, "{}e{sign}{exponent:0>2}", digits.strip_suffix(".0").unwrap_or(digits));
+}
+
+/// `text.splitlines(True)`: lines with their ends.
+pub(super) fn lines(text: &str) -> Vec<&str> {
+    let ends_line =
+        |c: char| matches!(c, '\n' | '\x0b' | '\x0c' | '\r' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}');
+    let mut lines = Vec::new();
+    let mut rest = text;
+    while let Some((at, end)) = rest.char_indices().find(|(_, c)| ends_line(*c)) {
+        let mut length = at + end.len_utf8();
+        if end == '\r' && rest[length..].starts_with('\n') {
+            length += 1;
+        }
+        let (line, behind) = rest.split_at(length);
+        lines.push(line);
+        rest = behind;
+    }
+    if !rest.is_empty() {
+        lines.push(rest);
+    }
+    lines
+}
+
+/// `re.findall(r'\S*\s*', line)` without its empty end: words, each with the space behind it.
+pub(super) fn words(line: &str) -> Vec<&str> {
+    let mut words = Vec::new();
+    let mut start = 0;
+    let mut in_space = false;
+    for (at, c) in line.char_indices() {
+        let space = is_space(c);
+        if in_space && !space {
+            words.push(&line[start..at]);
+            start = at;
+        }
+        in_space = space;
+    }
+    if start < line.len() {
+        words.push(&line[start..]);
+    }
+    words
+}
+
+/// `str.isspace`: Unicode's white space, and the four information separators.
+fn is_space(c: char) -> bool {
+    c.is_whitespace() || matches!(c, '\x1c'..='\x1f')
+}
