@@ -1,0 +1,238 @@
+//! The commands: look, plan, then print the plan (`--dry-run`) or carry it out and record it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::geteuid;
+
+use crate::config::{self, ConfigError};
+use crate::execute::{self, BrokenOff, Executor, Kernel, PlayTree, Witness};
+use crate::listing::{self, Format};
+use crate::observed::{ObserveError, Observed, observe};
+use crate::place::Place;
+use crate::plan::{self, Plan, Refusal};
+use crate::record::{Record, RecordError};
+use crate::step::Step;
+use crate::wanted::Wanted;
+
+/// Why a command did not succeed.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub enum CommandError {
+    /// The configuration is wrong.
+    Config(#[from] ConfigError),
+    /// The kernel's state cannot be read.
+    Observe(#[from] ObserveError),
+    /// The record is not usable.
+    Record(#[from] RecordError),
+    /// It would touch what is not ours, or cannot work.
+    Refusal(#[from] Refusal),
+    /// It broke off half-way.
+    BrokenOff(#[from] BrokenOff),
+    /// Only root may change the target.
+    #[error("changing the kernel's target needs root; with --dry-run anyone can see what would be done")]
+    NeedsRoot,
+    /// Another nvmet is at work.
+    #[error("another nvmet is at work (it holds {0}); try again when it is done")]
+    Busy(String),
+    /// Standard output is gone.
+    Output(#[from] io::Error),
+}
+
+/// One run of the tool.
+pub struct Session<'a> {
+    place: Place,
+    dry_run: bool,
+    output: &'a mut dyn Write,
+}
+
+impl<'a> Session<'a> {
+    /// A run at that place, with its words going to `output`.
+    pub fn new(place: Place, dry_run: bool, output: &'a mut dyn Write) -> Self {
+        Self { place, dry_run, output }
+    }
+
+    /// `nvmet create`
+    ///
+    /// # Errors
+    /// [`CommandError`]; nothing was changed unless it is [`CommandError::BrokenOff`].
+    pub fn create(&mut self, file: Option<&Path>, delete: bool) -> Result<(), CommandError> {
+        let wanted = self.configuration(file)?;
+        let _lock = self.begin()?;
+        let mut record = Record::load(&self.place.record)?;
+        let mut observed = observe(&self.place, Some(&wanted))?;
+        if delete {
+            // Refused before anything is removed: a target that cannot be made anew stays as it is.
+            let predicted = observed.clone().without(&record);
+            let kept = kept(&record, &predicted);
+            plan::create(&wanted, &predicted, &kept)?;
+            let cleaning = plan::clean(&observed, &record);
+            self.carry_out(&cleaning, &mut record)?;
+            (observed, record) =
+                if self.dry_run { (predicted, kept) } else { (observe(&self.place, Some(&wanted))?, record) };
+        }
+        let plan = plan::create(&wanted, &observed, &record)?;
+        self.carry_out(&plan, &mut record)?;
+        self.finish(&plan, "nothing to do: the target is as the configuration says")
+    }
+
+    /// `nvmet clean`
+    ///
+    /// # Errors
+    /// [`CommandError`]; nothing was changed unless it is [`CommandError::BrokenOff`].
+    pub fn clean(&mut self) -> Result<(), CommandError> {
+        let _lock = self.begin()?;
+        let mut record = Record::load(&self.place.record)?;
+        let plan = plan::clean(&observe(&self.place, None)?, &record);
+        self.carry_out(&plan, &mut record)?;
+        self.finish(&plan, "nothing to do: nothing is there that nvmet made")
+    }
+
+    /// `nvmet ls`
+    ///
+    /// # Errors
+    /// [`CommandError`] if the kernel's state cannot be read.
+    pub fn ls(&mut self, format: Format) -> Result<(), CommandError> {
+        let record = Record::load(&self.place.record)?;
+        let observed = observe(&self.place, None)?;
+        writeln!(self.output, "{}", listing::list(&observed, &record, format))?;
+        Ok(())
+    }
+
+    /// `nvmet link`
+    ///
+    /// # Errors
+    /// [`CommandError`]; nothing was changed.
+    pub fn link(&mut self, port: u16, nqn: &str) -> Result<(), CommandError> {
+        self.relink(|observed| plan::link(observed, port, nqn), "nothing to do: it is linked")
+    }
+
+    /// `nvmet unlink`
+    ///
+    /// # Errors
+    /// [`CommandError`]; nothing was changed.
+    pub fn unlink(&mut self, port: u16, nqn: &str) -> Result<(), CommandError> {
+        self.relink(|observed| plan::unlink(observed, port, nqn), "nothing to do: it is not linked")
+    }
+
+    fn relink(
+        &mut self,
+        planner: impl Fn(&Observed) -> Result<Plan, Refusal>,
+        nothing: &str,
+    ) -> Result<(), CommandError> {
+        let _lock = self.begin()?;
+        let plan = planner(&observe(&self.place, None)?)?;
+        self.carry_out(&plan, &mut Record::load(&self.place.record)?)?;
+        self.finish(&plan, nothing)
+    }
+
+    fn configuration(&mut self, file: Option<&Path>) -> Result<Wanted, CommandError> {
+        let here = Path::new("nvmet.conf");
+        match file.or_else(|| here.exists().then_some(here)) {
+            Some(file) => {
+                self.remark(&format!("configuration: {}", file.display()))?;
+                Ok(config::load(file)?)
+            }
+            None => {
+                self.remark("configuration: the built-in nvmet.conf")?;
+                Ok(config::parse("built-in nvmet.conf", config::BUILT_IN)?)
+            }
+        }
+    }
+
+    /// Checks the rights and takes the lock. A dry run needs neither.
+    fn begin(&self) -> Result<Option<Flock<File>>, CommandError> {
+        if self.dry_run {
+            return Ok(None);
+        }
+        if !self.place.play && !geteuid().is_root() {
+            return Err(CommandError::NeedsRoot);
+        }
+        let path = self.place.record.with_extension("lock");
+        let failed = |error: io::Error| RecordError::Write(path.clone(), error);
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(&path).map_err(failed)?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok(Some(lock)),
+            Err((_, Errno::EWOULDBLOCK)) => Err(CommandError::Busy(path.display().to_string())),
+            Err((_, errno)) => Err(failed(errno.into()).into()),
+        }
+    }
+
+    fn carry_out(&mut self, plan: &Plan, record: &mut Record) -> Result<(), CommandError> {
+        if self.dry_run {
+            return Ok(self.print(plan)?);
+        }
+        for note in &plan.notes {
+            self.remark(&format!("note: {note}"))?;
+        }
+        if plan.actions.is_empty() {
+            return Ok(());
+        }
+        let mut claimed = record.clone();
+        claimed.claim(plan.steps());
+        claimed.save(&self.place.record)?;
+        let executor: Box<dyn Executor> =
+            if self.place.play { Box::new(PlayTree::new(&self.place)) } else { Box::new(Kernel::new(&self.place)) };
+        let mut teller = Teller { output: self.output, record };
+        let result = execute::execute(plan, &self.place, executor.as_ref(), &mut teller);
+        record.retain_existing(&observe(&self.place, None)?);
+        record.save(&self.place.record)?;
+        Ok(result?)
+    }
+
+    fn print(&mut self, plan: &Plan) -> io::Result<()> {
+        for note in &plan.notes {
+            writeln!(self.output, "# note: {note}")?;
+        }
+        for action in &plan.actions {
+            writeln!(self.output, "# {}", action.says)?;
+            for step in &action.steps {
+                writeln!(self.output, "{}", step.shell(&self.place.configfs))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(&mut self, plan: &Plan, nothing: &str) -> Result<(), CommandError> {
+        if plan.actions.is_empty() {
+            self.remark(nothing)?;
+        }
+        Ok(())
+    }
+
+    /// In a dry run the output is for a shell, so words are comments.
+    fn remark(&mut self, words: &str) -> io::Result<()> {
+        writeln!(self.output, "{}{words}", if self.dry_run { "# " } else { "" })
+    }
+}
+
+/// What remains ours of a record once `predicted` is so.
+fn kept(record: &Record, predicted: &Observed) -> Record {
+    let mut kept = record.clone();
+    kept.retain_existing(predicted);
+    kept
+}
+
+/// Tells the user what happens, and the record what was made.
+struct Teller<'a> {
+    output: &'a mut dyn Write,
+    record: &'a mut Record,
+}
+
+impl Witness for Teller<'_> {
+    /// Nobody listening is no reason to leave the work half done.
+    fn begins(&mut self, says: &str) {
+        let _ = writeln!(self.output, "{says}");
+    }
+
+    fn done(&mut self, step: &Step) {
+        self.record.claim([step]);
+    }
+
+    fn left(&mut self, why: &str) {
+        let _ = writeln!(self.output, "  {why}");
+    }
+}

@@ -1,0 +1,155 @@
+//! Checks of single values: each gives the value in canonical form, or says what would be right.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+use libstas::nvme::{DISCOVERY_NQN, NQN_MAX, Transport};
+use toml::Spanned;
+
+use super::Mistake;
+use crate::identity::Identifier;
+use crate::wanted::Address;
+
+/// The name that a loop port has if the configuration gives none. Hosts skip log entries without an address.
+const LOOP_NAME: &str = "nvmet";
+
+/// One TiB: enough for a disk that lies in memory, and far from any overflow.
+const MAX_SIZE_MIB: u32 = 1 << 20;
+
+/// An NQN that configfs takes as the name of a folder and a host as part of a connect string.
+pub(super) fn nqn(key: &'static str, value: &Spanned<String>) -> Result<String, Mistake> {
+    let text = value.get_ref();
+    let problem = if text.is_empty() || text.len() > NQN_MAX {
+        format!("has {} bytes; an NQN has 1 to {NQN_MAX}", text.len())
+    } else if text == DISCOVERY_NQN {
+        "is the discovery NQN, which every port answers to by itself; name a subsystem of your own".to_owned()
+    } else if text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/' || c == ',') {
+        "has a blank, a slash or a comma; configfs and hosts take an NQN without".to_owned()
+    } else if text == "." || text == ".." {
+        "is no name; an NQN reads nqn.YYYY-MM.DOMAIN:NAME".to_owned()
+    } else {
+        return Ok(text.clone());
+    };
+    Err(Mistake::at(key, value, problem))
+}
+
+/// A name of a folder in configfs.
+pub(super) fn name(key: &'static str, value: &Spanned<String>) -> Result<String, Mistake> {
+    let text = value.get_ref();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._:-".contains(c);
+    let good = (1..=64).contains(&text.len()) && text.chars().all(plain) && !text.starts_with('.');
+    if good {
+        Ok(text.clone())
+    } else {
+        Err(Mistake::at(
+            key,
+            value,
+            "is no name; right are up to 64 letters, digits and . _ : -, not starting with a dot",
+        ))
+    }
+}
+
+/// An address that fits its transport.
+pub(super) fn address(
+    transport: &Spanned<Transport>,
+    traddr: Option<&Spanned<String>>,
+    trsvcid: Option<&Spanned<u16>>,
+) -> Result<Address, Mistake> {
+    let kind = *transport.get_ref();
+    let traddr = match (kind, traddr) {
+        (Transport::Tcp | Transport::Rdma, Some(value)) => ip(value)?,
+        (Transport::Fc, Some(value)) => wwn_pair(value)?,
+        (Transport::Loop, Some(value)) => name("traddr", value)?,
+        (Transport::Loop, None) => LOOP_NAME.to_owned(),
+        (_, None) => {
+            let problem = format!("{kind} needs traddr = \"ADDRESS\" beside it");
+            return Err(Mistake::at("transport", transport, problem));
+        }
+    };
+    let trsvcid = match (trsvcid, kind.default_trsvcid().parse().ok()) {
+        (Some(value), None) => {
+            return Err(Mistake::at("trsvcid", value, format!("{kind} has no service number; leave it out")));
+        }
+        (Some(value), Some(_)) if *value.get_ref() == 0 => {
+            return Err(Mistake::at(
+                "trsvcid",
+                value,
+                "is 0; right is 1 to 65535, 8009 being the number for discovery",
+            ));
+        }
+        (value, default) => value.map(|value| *value.get_ref()).or(default),
+    };
+    Ok(Address { transport: kind, traddr, trsvcid })
+}
+
+fn ip(value: &Spanned<String>) -> Result<String, Mistake> {
+    let text = value.get_ref();
+    let canonical = match text.split_once('%') {
+        None => text.parse::<IpAddr>().ok().map(|address| address.to_string()),
+        Some((address, scope)) => {
+            let named = !scope.is_empty() && scope.chars().all(|c| c.is_ascii_graphic() && c != '/');
+            address.parse::<Ipv6Addr>().ok().filter(|_| named).map(|address| format!("{address}%{scope}"))
+        }
+    };
+    canonical
+        .ok_or_else(|| Mistake::at("traddr", value, "is no IP address; right is for example \"::\" or \"192.0.2.1\""))
+}
+
+/// `nn-0xWWNN:pn-0xWWPN`, the form that the kernel's fc transports read.
+fn wwn_pair(value: &Spanned<String>) -> Result<String, Mistake> {
+    let text = value.get_ref().to_ascii_lowercase();
+    let wwn = |part: &str, prefix| {
+        part.strip_prefix(prefix)
+            .is_some_and(|digits| digits.len() == 16 && digits.bytes().all(|b| b.is_ascii_hexdigit()))
+    };
+    match text.split_once(':') {
+        Some((node, port)) if wwn(node, "nn-0x") && wwn(port, "pn-0x") => Ok(text),
+        _ => Err(Mistake::at(
+            "traddr",
+            value,
+            "is no FC address; right is nn-0x and pn-0x with 16 digits each: nn-0x20..:pn-0x10..",
+        )),
+    }
+}
+
+/// A UUID or NGUID.
+pub(super) fn identifier(key: &'static str, value: Option<&Spanned<String>>) -> Result<Option<Identifier>, Mistake> {
+    let Some(value) = value else { return Ok(None) };
+    match Identifier::parse(value.get_ref()).filter(|identifier| !identifier.is_zero()) {
+        Some(identifier) => Ok(Some(identifier)),
+        None => Err(Mistake::at(
+            key,
+            value,
+            "is no identifier; right are 32 hexadecimal digits, not all zero, dashes allowed",
+        )),
+    }
+}
+
+/// A size in MiB.
+pub(super) fn size(value: Option<&Spanned<u32>>, default: u32) -> Result<u32, Mistake> {
+    let Some(value) = value else { return Ok(default) };
+    bounded("size_mib", value, MAX_SIZE_MIB)
+}
+
+/// A number from 1 to `most`.
+pub(super) fn bounded(key: &'static str, value: &Spanned<u32>, most: u32) -> Result<u32, Mistake> {
+    let number = *value.get_ref();
+    if (1..=most).contains(&number) {
+        Ok(number)
+    } else {
+        Err(Mistake::at(key, value, format!("is {number}; right is 1 to {most}")))
+    }
+}
+
+/// One of the words that the kernel knows.
+pub(super) fn word(
+    key: &'static str,
+    value: Option<&Spanned<String>>,
+    known: &[&str],
+) -> Result<Option<String>, Mistake> {
+    let Some(value) = value else { return Ok(None) };
+    if known.contains(&value.get_ref().as_str()) {
+        Ok(Some(value.get_ref().clone()))
+    } else {
+        Err(Mistake::at(key, value, format!("is not known; right is one of {}", known.join(", "))))
+    }
+}

@@ -1,0 +1,60 @@
+//! What a failed step means and what to do about it.
+
+use nix::libc::{EACCES, EADDRINUSE, EADDRNOTAVAIL, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EPERM, EPROTONOSUPPORT};
+
+use super::Failure;
+use crate::step::{Item, Link, Step};
+
+/// Words for the operator; `None` if the cause says it all.
+pub(super) fn advice(step: &Step, failure: &Failure) -> Option<String> {
+    let error = match failure {
+        Failure::Call(error) => error.raw_os_error()?,
+        Failure::Command(_) => return of_module(step),
+    };
+    let words = match (step, error) {
+        (_, EPERM) => "run it as root",
+        (Step::Make(_), EACCES) => "run it as root",
+        (Step::Make(Item::Host(_) | Item::Port(_) | Item::Subsystem(_)), ENOENT) => {
+            "is configfs mounted? mount -t configfs none /sys/kernel/config"
+        }
+        (Step::Make(Item::NullBlk(_)), ENOENT) => {
+            "this null_blk cannot be configured; it needs Linux 4.14 and configfs"
+        }
+        (Step::Make(_), EEXIST) => "somebody made it in the same moment; run nvmet again",
+        (Step::Remove(_), EBUSY) => "something still links to it or uses it; `nvmet ls` shows what",
+        (Step::Set(Item::Host(_), attribute, _), ENOENT | EACCES) if attribute.starts_with("dhchap") => {
+            "this kernel's target knows no authentication (CONFIG_NVME_TARGET_AUTH)"
+        }
+        (Step::Set(Item::Host(_), _, _), EINVAL) => {
+            "the kernel does not take it; make a key with `nvme gen-dhchap-key`"
+        }
+        (Step::Set(Item::Namespace(..), "enable", _), ENOENT) => {
+            "there is no such device; if it is a null_blk device, it needs Linux 5.19, which names it as configfs does"
+        }
+        (Step::Set(Item::Port(_) | Item::Referral(..), _, _), EACCES) => "it listens; `nvmet create -d` makes it anew",
+        (Step::Link(Link::Export { .. }), other) => return of_port(other).map(str::to_owned),
+        _ => return None,
+    };
+    Some(words.to_owned())
+}
+
+/// The first link makes the port listen, so that is where a bad address shows.
+fn of_port(error: i32) -> Option<&'static str> {
+    Some(match error {
+        EADDRINUSE => "something else listens at the address of the port; give it another trsvcid or traddr",
+        EADDRNOTAVAIL => "this machine does not have the address of the port; correct traddr",
+        ENODEV => "no device of this machine carries the address of the port; for rdma that is a NIC or rdma_rxe",
+        ENOENT => "no fc port of this machine has the address of the port; nvme-fcloop makes one for trials",
+        EPROTONOSUPPORT | EINVAL => "the kernel refuses the address of the port; `dmesg` says why",
+        _ => return None,
+    })
+}
+
+fn of_module(step: &Step) -> Option<String> {
+    let Step::Load(module, _) = step else { return None };
+    Some(format!(
+        "install the package that holds the module {} for this kernel (or build it: {})",
+        module.name(),
+        module.build_option()
+    ))
+}

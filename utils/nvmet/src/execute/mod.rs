@@ -1,0 +1,92 @@
+//! Carrying out a plan, on the kernel or on a play tree.
+
+mod advice;
+mod kernel;
+mod play;
+
+use std::io;
+
+use crate::place::Place;
+use crate::plan::Plan;
+use crate::step::Step;
+
+pub use kernel::Kernel;
+pub use play::PlayTree;
+
+/// Something that steps can be carried out on.
+pub trait Executor {
+    /// Carries out one step.
+    ///
+    /// # Errors
+    /// [`Failure`] with the cause. The step has then changed nothing.
+    fn carry_out(&self, step: &Step) -> Result<Outcome, Failure>;
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// As it should.
+    Done,
+    /// Not done, which is fine: the text says why.
+    Left(String),
+}
+
+/// Why a step could not be carried out.
+#[derive(Debug)]
+pub enum Failure {
+    /// A system call failed.
+    Call(io::Error),
+    /// A command said why it failed, or could not be run.
+    Command(String),
+}
+
+/// A plan that broke off. What was done before stays, and is recorded.
+#[derive(Debug, thiserror::Error)]
+#[error("`{command}` failed: {cause}{advice}")]
+pub struct BrokenOff {
+    command: String,
+    cause: String,
+    advice: String,
+}
+
+/// Who is told what happens.
+pub trait Witness {
+    /// An action begins.
+    fn begins(&mut self, says: &str);
+    /// A step was carried out.
+    fn done(&mut self, step: &Step);
+    /// A step was not needed after all.
+    fn left(&mut self, why: &str);
+}
+
+/// Carries out a plan from the first step to the last.
+///
+/// # Errors
+/// [`BrokenOff`] at the first step that fails; the rest is not tried.
+pub fn execute(
+    plan: &Plan,
+    place: &Place,
+    executor: &dyn Executor,
+    witness: &mut dyn Witness,
+) -> Result<(), BrokenOff> {
+    for action in &plan.actions {
+        witness.begins(&action.says);
+        for step in &action.steps {
+            match executor.carry_out(step) {
+                Ok(Outcome::Done) => witness.done(step),
+                Ok(Outcome::Left(why)) => witness.left(&why),
+                Err(failure) => return Err(broken_off(step, place, &failure)),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn broken_off(step: &Step, place: &Place, failure: &Failure) -> BrokenOff {
+    let cause = match failure {
+        Failure::Call(error) => error.to_string(),
+        Failure::Command(words) => words.clone(),
+    };
+    let advice = advice::advice(step, failure).map(|words| format!("; {words}")).unwrap_or_default();
+    BrokenOff { command: step.shell(&place.configfs), cause, advice }
+}

@@ -1,0 +1,41 @@
+//! `nvmet ls`: tables for people, JSON for programs. Neither has a place for a key.
+
+mod json;
+mod table;
+
+use std::collections::BTreeSet;
+
+use crate::observed::{Host, Key, Observed};
+use crate::record::Record;
+
+/// The forms of output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// Tables for people
+    Table,
+    /// One JSON object for programs
+    Json,
+}
+
+/// All that is there, also what others made.
+#[must_use]
+pub fn list(observed: &Observed, record: &Record, format: Format) -> String {
+    match format {
+        Format::Json => format!("{:#}", json::object(observed, record)),
+        Format::Table => table::tables(observed, record),
+    }
+}
+
+/// Which side proves itself; never with what.
+fn keys(host: &Host) -> &'static str {
+    match (&host.dhchap_key, &host.dhchap_ctrl_key) {
+        (Key::Hidden, _) | (_, Key::Hidden) => "only root may see",
+        (Key::Unset, _) => "none",
+        (Key::Set(_), Key::Unset) => "host",
+        (Key::Set(_), Key::Set(_)) => "host and target",
+    }
+}
+
+fn exporting(observed: &Observed, nqn: &str) -> BTreeSet<u16> {
+    observed.ports.iter().filter(|(_, port)| port.exports.contains(nqn)).map(|(id, _)| *id).collect()
+}

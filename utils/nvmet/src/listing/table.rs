@@ -1,0 +1,106 @@
+//! The tables: ports, subsystems, hosts.
+
+use comfy_table::{ContentArrangement, Table, presets};
+
+use super::{exporting, keys};
+use crate::observed::{Attributes, Namespace, Observed, Port, Subsystem};
+use crate::record::Record;
+
+pub(super) fn tables(observed: &Observed, record: &Record) -> String {
+    let tables = [ports(observed, record), subsystems(observed, record), hosts(observed, record)];
+    let tables: Vec<String> = tables.into_iter().flatten().map(|table| table.to_string()).collect();
+    if tables.is_empty() { "There are no ports, no subsystems and no hosts.".to_owned() } else { tables.join("\n\n") }
+}
+
+fn table(header: [&str; 5]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::UTF8_HORIZONTAL_ONLY).set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_header(header);
+    table
+}
+
+fn ports(observed: &Observed, record: &Record) -> Option<Table> {
+    if observed.ports.is_empty() {
+        return None;
+    }
+    let mut table = table(["Port", "Address", "Exports", "Referrals", "Made by"]);
+    for (id, port) in &observed.ports {
+        let exports: Vec<&str> = port.exports.iter().map(String::as_str).collect();
+        table.add_row([
+            id.to_string(),
+            address(&port.attributes),
+            or_none(exports.join("\n")),
+            or_none(referrals(port).join("\n")),
+            maker(record.ports.contains(id)),
+        ]);
+    }
+    Some(table)
+}
+
+fn referrals(port: &Port) -> Vec<String> {
+    let off = |enabled| if enabled { "" } else { " (off)" };
+    let referrals = port.referrals.iter();
+    referrals.map(|(name, seen)| format!("{name}: {}{}", address(&seen.attributes), off(seen.enabled))).collect()
+}
+
+fn subsystems(observed: &Observed, record: &Record) -> Option<Table> {
+    if observed.subsystems.is_empty() {
+        return None;
+    }
+    let mut table = table(["Subsystem", "Ports", "Namespaces", "Hosts", "Made by"]);
+    for (nqn, subsystem) in &observed.subsystems {
+        let ports: Vec<String> = exporting(observed, nqn).iter().map(u16::to_string).collect();
+        let namespaces: Vec<String> = subsystem.namespaces.iter().map(|(nsid, seen)| namespace(*nsid, seen)).collect();
+        table.add_row([
+            nqn.clone(),
+            or_none(ports.join(", ")),
+            or_none(namespaces.join("\n")),
+            admitted(subsystem),
+            maker(record.subsystems.contains(nqn)),
+        ]);
+    }
+    Some(table)
+}
+
+fn hosts(observed: &Observed, record: &Record) -> Option<Table> {
+    if observed.hosts.is_empty() {
+        return None;
+    }
+    let mut table = table(["Host", "Keys", "Hash", "Group", "Made by"]);
+    for (nqn, host) in &observed.hosts {
+        let setting = |name| or_none(host.settings.get(name).cloned().unwrap_or_default());
+        let made_by = maker(record.hosts.contains(nqn));
+        table.add_row([nqn.clone(), keys(host).to_owned(), setting("dhchap_hash"), setting("dhchap_dhgroup"), made_by]);
+    }
+    Some(table)
+}
+
+fn address(attributes: &Attributes) -> String {
+    let get = |name| attributes.get(name).map_or("", String::as_str);
+    let traddr = get("addr_traddr");
+    let place = match get("addr_trsvcid") {
+        "" => traddr.to_owned(),
+        service if traddr.contains(':') => format!("[{traddr}]:{service}"),
+        service => format!("{traddr}:{service}"),
+    };
+    or_none(format!("{} {place}", get("addr_trtype")).trim().to_owned())
+}
+
+fn namespace(nsid: u32, seen: &Namespace) -> String {
+    let device = seen.device.as_ref().map_or_else(|| "no device".into(), |device| device.to_string_lossy());
+    let off = if seen.enabled { "" } else { " (off)" };
+    format!("{nsid}: {device}{off}")
+}
+
+fn admitted(subsystem: &Subsystem) -> String {
+    let names: Vec<&str> = subsystem.hosts.iter().map(String::as_str).collect();
+    if subsystem.any_host { "any".to_owned() } else { or_none(names.join("\n")) }
+}
+
+fn maker(ours: bool) -> String {
+    if ours { "nvmet" } else { "others" }.to_owned()
+}
+
+fn or_none(text: String) -> String {
+    if text.is_empty() { "-".to_owned() } else { text }
+}

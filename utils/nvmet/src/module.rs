@@ -1,0 +1,75 @@
+//! The kernel modules that the tool may load and unload.
+
+use libstas::nvme::Transport;
+use serde::{Deserialize, Serialize};
+
+/// A module. The order is the order of loading; unloading goes the other way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Module {
+    /// The target itself.
+    Nvmet,
+    /// Its NVMe/TCP ports.
+    NvmetTcp,
+    /// Its NVMe/RDMA ports.
+    NvmetRdma,
+    /// Its Fibre Channel ports.
+    NvmetFc,
+    /// Ports within this machine; a host and a target in one module.
+    NvmeLoop,
+    /// RAM disks.
+    Brd,
+    /// Test block devices.
+    NullBlk,
+}
+
+impl Module {
+    /// All of them, in the order of loading.
+    pub const ALL: [Self; 7] =
+        [Self::Nvmet, Self::NvmetTcp, Self::NvmetRdma, Self::NvmetFc, Self::NvmeLoop, Self::Brd, Self::NullBlk];
+
+    /// The module that serves ports of a transport.
+    #[must_use]
+    pub fn of_transport(transport: Transport) -> Self {
+        match transport {
+            Transport::Tcp => Self::NvmetTcp,
+            Transport::Rdma => Self::NvmetRdma,
+            Transport::Fc => Self::NvmetFc,
+            Transport::Loop => Self::NvmeLoop,
+        }
+    }
+
+    /// The name for `modprobe`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nvmet => "nvmet",
+            Self::NvmetTcp => "nvmet-tcp",
+            Self::NvmetRdma => "nvmet-rdma",
+            Self::NvmetFc => "nvmet-fc",
+            Self::NvmeLoop => "nvme-loop",
+            Self::Brd => "brd",
+            Self::NullBlk => "null_blk",
+        }
+    }
+
+    /// The name under /sys/module.
+    #[must_use]
+    pub fn sysfs_name(self) -> String {
+        self.name().replace('-', "_")
+    }
+
+    /// The kernel's build option, for those who build their own.
+    #[must_use]
+    pub fn build_option(self) -> &'static str {
+        match self {
+            Self::Nvmet => "CONFIG_NVME_TARGET",
+            Self::NvmetTcp => "CONFIG_NVME_TARGET_TCP",
+            Self::NvmetRdma => "CONFIG_NVME_TARGET_RDMA",
+            Self::NvmetFc => "CONFIG_NVME_TARGET_FC",
+            Self::NvmeLoop => "CONFIG_NVME_TARGET_LOOP",
+            Self::Brd => "CONFIG_BLK_DEV_RAM",
+            Self::NullBlk => "CONFIG_BLK_DEV_NULL_BLK",
+        }
+    }
+}

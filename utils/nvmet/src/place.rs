@@ -1,0 +1,43 @@
+//! Where the kernel's target is: the real configfs, or a play tree in an ordinary folder.
+
+use std::path::{Path, PathBuf};
+
+use nix::sys::statfs::statfs;
+
+/// Where every distribution mounts configfs.
+pub const CONFIGFS: &str = "/sys/kernel/config";
+
+/// The magic number of configfs (linux/fs/configfs/mount.c).
+const CONFIGFS_MAGIC: i64 = 0x6265_6570;
+
+/// Where things are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The root of configfs.
+    pub configfs: PathBuf,
+    /// Where /sys/module and /sys/block are read.
+    pub sysfs: PathBuf,
+    /// The record of what was made.
+    pub record: PathBuf,
+    /// True for a play tree: no kernel behind it, no modules, no rights needed.
+    pub play: bool,
+}
+
+impl Place {
+    /// The kernel's target, or a play tree if `configfs` is a folder that is not configfs.
+    #[must_use]
+    pub fn new(configfs: Option<&Path>, record: Option<&Path>) -> Self {
+        let root = configfs.unwrap_or(Path::new(CONFIGFS));
+        let play = configfs.is_some_and(|path| path != Path::new(CONFIGFS)) && !is_configfs(root);
+        let (sysfs, own_record) = if play {
+            (root.join("sys"), root.join("record.json"))
+        } else {
+            (PathBuf::from("/sys"), PathBuf::from("/run/nvmet-stas.json"))
+        };
+        Self { configfs: root.to_owned(), sysfs, record: record.map_or(own_record, Path::to_owned), play }
+    }
+}
+
+fn is_configfs(path: &Path) -> bool {
+    statfs(path).is_ok_and(|found| found.filesystem_type().0 == CONFIGFS_MAGIC)
+}

@@ -1,0 +1,66 @@
+//! The plan of `nvmet clean`: away with what the record names, and with nothing else.
+//!
+//! The order is the kernel's: ports before the subsystems that they export, subsystems before the hosts that they let
+//! in and the devices that they lie on, modules last and the target itself last of them.
+
+use super::{Plan, port, subsystem};
+use crate::observed::{self, Observed};
+use crate::record::Record;
+use crate::step::{Item, Link, Step};
+use crate::wanted::null_blk_device;
+
+/// What removes all that the record names and that is there.
+#[must_use]
+pub fn clean(observed: &Observed, record: &Record) -> Plan {
+    let mut plan = Plan::default();
+    for (&id, seen) in observed.ports.iter().filter(|(id, _)| record.ports.contains(id)) {
+        plan.act(format!("port {id}: remove"), port::remove(id, seen));
+    }
+    for (nqn, seen) in observed.subsystems.iter().filter(|(nqn, _)| record.subsystems.contains(*nqn)) {
+        withdraw_everywhere(&mut plan, nqn, observed, record);
+        plan.act(format!("subsystem {nqn}: remove"), remove_subsystem(nqn, seen));
+    }
+    remove_hosts(&mut plan, observed, record);
+    remove_devices(&mut plan, observed, record);
+    for module in record.modules.iter().rev().filter(|module| observed.modules.contains(module)) {
+        plan.act(format!("module {}: unload", module.name()), vec![Step::Unload(*module)]);
+    }
+    plan
+}
+
+/// Our subsystem may have been linked to somebody else's port. The link goes, the port stays.
+fn withdraw_everywhere(plan: &mut Plan, nqn: &str, observed: &Observed, record: &Record) {
+    let others = observed.ports.iter().filter(|(id, seen)| !record.ports.contains(id) && seen.exports.contains(nqn));
+    for (&id, _) in others {
+        plan.act(format!("port {id}, which is not ours: stop to export {nqn}"), vec![port::unlink(id, nqn)]);
+    }
+}
+
+fn remove_subsystem(nqn: &str, seen: &observed::Subsystem) -> Vec<Step> {
+    let admission = |host: &String| Link::Admission { nqn: nqn.to_owned(), host: host.clone() };
+    let hosts = seen.hosts.iter().map(|host| Step::Unlink(admission(host)));
+    let namespaces = seen.namespaces.iter().flat_map(|(nsid, seen)| subsystem::remove_namespace(nqn, *nsid, seen));
+    hosts.chain(namespaces).chain([Step::Remove(Item::Subsystem(nqn.to_owned()))]).collect()
+}
+
+fn remove_hosts(plan: &mut Plan, observed: &Observed, record: &Record) {
+    let needed = observed.admitted_elsewhere(&record.subsystems);
+    for nqn in observed.hosts.keys().filter(|nqn| record.hosts.contains(*nqn)) {
+        if needed.contains(nqn) {
+            plan.notes.push(format!("host {nqn} stays: a subsystem that is not ours lets it in"));
+        } else {
+            plan.act(format!("host {nqn}: remove"), vec![Step::Remove(Item::Host(nqn.clone()))]);
+        }
+    }
+}
+
+fn remove_devices(plan: &mut Plan, observed: &Observed, record: &Record) {
+    let needed = observed.devices_elsewhere(&record.subsystems);
+    for name in observed.null_blk.keys().filter(|name| record.null_blk.contains(*name)) {
+        if needed.contains(&null_blk_device(name)) {
+            plan.notes.push(format!("device {name} stays: a subsystem that is not ours lies on it"));
+        } else {
+            plan.act(format!("device {name}: remove"), vec![Step::Remove(Item::NullBlk(name.clone()))]);
+        }
+    }
+}

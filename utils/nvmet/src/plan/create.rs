@@ -1,0 +1,80 @@
+//! The plan of `nvmet create`.
+//!
+//! The order: modules, devices, hosts, subsystems, ports, and the links between ports and subsystems last, so that no
+//! host sees half a subsystem. Devices that nothing exports any more go at the very end.
+
+use std::collections::BTreeSet;
+
+use super::{Plan, Refusal, host, modules, null_blk, port, ram_disk, subsystem};
+use crate::observed::{Given, Observed};
+use crate::record::Record;
+use crate::wanted::{Storage, Wanted};
+
+/// What makes the target as it is wanted. What the configuration does not name stays as it is.
+///
+/// # Errors
+/// [`Refusal`] if that would change something that is not ours, or cannot work.
+pub fn create(wanted: &Wanted, observed: &Observed, record: &Record) -> Result<Plan, Refusal> {
+    refuse_foreign(wanted, observed, record)?;
+    refuse_bad_devices(wanted, observed)?;
+    let ram_disks = ram_disk::assign(wanted, observed, record)?;
+    let mut plan = Plan::default();
+    modules::load(&mut plan, wanted, observed, &ram_disks);
+    null_blk::make(&mut plan, wanted, observed);
+    host::make(&mut plan, wanted, observed, record)?;
+    subsystem::make(&mut plan, wanted, observed, &ram_disks);
+    port::make(&mut plan, wanted, observed);
+    null_blk::remove_idle(&mut plan, wanted, observed, record);
+    remarks(&mut plan, wanted, observed, record);
+    Ok(plan)
+}
+
+fn refuse_foreign(wanted: &Wanted, observed: &Observed, record: &Record) -> Result<(), Refusal> {
+    let foreign = |id: &&u16| observed.ports.contains_key(id) && !record.ports.contains(id);
+    if let Some(id) = wanted.ports.keys().find(foreign) {
+        return Err(Refusal::ForeignPort(*id));
+    }
+    let foreign = |nqn: &&String| observed.subsystems.contains_key(*nqn) && !record.subsystems.contains(*nqn);
+    if let Some(nqn) = wanted.subsystems.keys().find(foreign) {
+        return Err(Refusal::ForeignSubsystem(nqn.clone()));
+    }
+    let foreign = |name: &&String| observed.null_blk.contains_key(*name) && !record.null_blk.contains(*name);
+    match null_blk::wanted(wanted).keys().find(foreign) {
+        Some(name) => Err(Refusal::ForeignNullBlk(name.clone())),
+        None => Ok(()),
+    }
+}
+
+fn refuse_bad_devices(wanted: &Wanted, observed: &Observed) -> Result<(), Refusal> {
+    for (nqn, subsystem) in &wanted.subsystems {
+        for (&nsid, namespace) in &subsystem.namespaces {
+            let Storage::Given(path) = &namespace.storage else { continue };
+            let (nqn, path) = (nqn.clone(), path.clone());
+            match observed.given.get(&path) {
+                Some(Given::Ready) => {}
+                Some(Given::InUse) => return Err(Refusal::DeviceInUse { nqn, nsid, path }),
+                Some(Given::Missing) | None => return Err(Refusal::NoDevice { nqn, nsid, path }),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn remarks(plan: &mut Plan, wanted: &Wanted, observed: &Observed, record: &Record) {
+    let exporting: BTreeSet<&u16> = wanted.subsystems.values().flat_map(|subsystem| &subsystem.ports).collect();
+    for id in wanted.ports.keys().filter(|id| !exporting.contains(id)) {
+        plan.notes
+            .push(format!("port {id} exports nothing: the kernel does not listen there until a subsystem is linked"));
+    }
+    let ports = record.ports.iter().filter(|id| observed.ports.contains_key(id) && !wanted.ports.contains_key(id));
+    let subsystems = record.subsystems.iter();
+    let subsystems =
+        subsystems.filter(|nqn| observed.subsystems.contains_key(*nqn) && !wanted.subsystems.contains_key(*nqn));
+    let left: Vec<String> =
+        ports.map(|id| format!("port {id}")).chain(subsystems.map(|nqn| format!("subsystem {nqn}"))).collect();
+    if !left.is_empty() {
+        let names = left.join(", ");
+        plan.notes
+            .push(format!("kept from an earlier create: {names}; `nvmet create -d` removes what is not in the file"));
+    }
+}

@@ -1,0 +1,80 @@
+//! Hosts and their keys.
+
+use libstas::nvme::Secret;
+
+use super::{Plan, Refusal};
+use crate::observed::{self, Attributes, Key, Observed};
+use crate::record::Record;
+use crate::step::{Item, Step, Value};
+use crate::wanted::{Host, Wanted};
+
+/// What the kernel gives a new host (nvmet_hosts_make_group in drivers/nvme/target/configfs.c).
+const DEFAULT_HASH: &str = "hmac(sha256)";
+const DEFAULT_GROUP: &str = "null";
+
+/// Makes the hosts that are missing, and gives all of them the keys that they should have.
+pub(super) fn make(plan: &mut Plan, wanted: &Wanted, observed: &Observed, record: &Record) -> Result<(), Refusal> {
+    for (nqn, host) in &wanted.hosts {
+        let item = Item::Host(nqn.clone());
+        let seen = observed.hosts.get(nqn);
+        let foreign = seen.is_some() && !record.hosts.contains(nqn);
+        if foreign && *host == Host::default() {
+            continue; // Somebody else cares for its keys; it is only let in.
+        }
+        let mut steps = Vec::new();
+        if seen.is_none() {
+            steps.push(Step::Make(item.clone()));
+        }
+        steps.extend(authentication(&item, host, seen.unwrap_or(&observed::Host::default())));
+        if foreign && !steps.is_empty() {
+            return Err(Refusal::ForeignHost(nqn.clone()));
+        }
+        let verb = if seen.is_some() { "change" } else { "create" };
+        let keys = match (&host.dhchap_key, &host.dhchap_ctrl_key) {
+            (None, _) => "no key",
+            (Some(_), None) => "with a key",
+            (Some(_), Some(_)) => "with a key for each side",
+        };
+        plan.act(format!("host {nqn}: {verb}, {keys}"), steps);
+    }
+    Ok(())
+}
+
+fn authentication(item: &Item, host: &Host, seen: &observed::Host) -> Vec<Step> {
+    let mut steps = Vec::new();
+    // A hash or group goes before the keys: a host may come in between.
+    steps.extend(setting(item, "dhchap_hash", host.dhchap_hash.as_deref().unwrap_or(DEFAULT_HASH), &seen.settings));
+    steps.extend(setting(
+        item,
+        "dhchap_dhgroup",
+        host.dhchap_dhgroup.as_deref().unwrap_or(DEFAULT_GROUP),
+        &seen.settings,
+    ));
+    // The target's own key comes after the host's and goes before it.
+    let host_key = key(item, "dhchap_key", host.dhchap_key.as_ref(), &seen.dhchap_key);
+    let target_key = key(item, "dhchap_ctrl_key", host.dhchap_ctrl_key.as_ref(), &seen.dhchap_ctrl_key);
+    if host.dhchap_key.is_some() {
+        steps.extend(host_key.into_iter().chain(target_key));
+    } else {
+        steps.extend(target_key.into_iter().chain(host_key));
+    }
+    steps
+}
+
+/// The settings of a new host are the defaults, and those of a kernel without authentication are absent.
+fn setting(item: &Item, name: &'static str, wanted: &str, seen: &Attributes) -> Option<Step> {
+    let default = if name == "dhchap_hash" { DEFAULT_HASH } else { DEFAULT_GROUP };
+    let current = seen.get(name).map_or(default, String::as_str);
+    (current != wanted).then(|| Step::set(item, name, wanted))
+}
+
+fn key(item: &Item, name: &'static str, wanted: Option<&Secret>, seen: &Key) -> Vec<Step> {
+    match (wanted, seen) {
+        (Some(wanted), Key::Set(seen)) if wanted == seen => Vec::new(),
+        (None, Key::Unset | Key::Hidden) => Vec::new(),
+        (None, Key::Set(_)) => vec![Step::Set(item.clone(), name, Value::NoKey)],
+        (Some(wanted), _) => {
+            vec![Step::Protect(item.clone(), name), Step::Set(item.clone(), name, Value::Key(wanted.clone()))]
+        }
+    }
+}

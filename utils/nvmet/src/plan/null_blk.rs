@@ -1,0 +1,73 @@
+//! Devices of `null_blk`: made in configfs, one for a namespace or one for all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use super::Plan;
+use crate::observed::Observed;
+use crate::record::Record;
+use crate::step::{Item, Step};
+use crate::wanted::{NullBlk, Storage, Wanted, null_blk_device};
+
+/// The devices that a configuration asks for, by name.
+pub(super) fn wanted(wanted: &Wanted) -> BTreeMap<String, &NullBlk> {
+    let namespaces = wanted.subsystems.values().flat_map(|subsystem| subsystem.namespaces.values());
+    let devices = namespaces.filter_map(|namespace| match &namespace.storage {
+        Storage::NullBlk(device) => Some((device.name.clone(), device)),
+        Storage::RamDisk | Storage::Given(_) => None,
+    });
+    devices.collect()
+}
+
+/// Makes what is missing, and makes anew what has other properties: a device takes them only before it is powered.
+pub(super) fn make(plan: &mut Plan, configuration: &Wanted, observed: &Observed) {
+    for (name, device) in wanted(configuration) {
+        let item = Item::NullBlk(name.clone());
+        let kind = if device.memory_backed { "in memory" } else { "keeping nothing" };
+        let properties = format!("{} MiB, {kind}", device.size_mib);
+        match observed.null_blk.get(&name) {
+            None => plan.act(format!("device {name}: create, {properties}"), making(&item, device)),
+            Some(seen) if (seen.size_mib, seen.memory_backed) != (device.size_mib, device.memory_backed) => {
+                plan.act(format!("device {name}: create anew, {properties}"), making_anew(&item, device, observed));
+            }
+            Some(seen) if !seen.powered => {
+                plan.act(format!("device {name}: switch on"), vec![Step::set(&item, "power", 1)]);
+            }
+            Some(_) => {}
+        }
+    }
+}
+
+fn making(item: &Item, device: &NullBlk) -> Vec<Step> {
+    vec![
+        Step::Make(item.clone()),
+        Step::set(item, "size", device.size_mib),
+        Step::set(item, "memory_backed", u8::from(device.memory_backed)),
+        Step::set(item, "power", 1),
+    ]
+}
+
+/// The namespaces on it let go of it for as long as that takes.
+fn making_anew(item: &Item, device: &NullBlk, observed: &Observed) -> Vec<Step> {
+    let path = device.device();
+    let mut users = Vec::new();
+    for (nqn, subsystem) in &observed.subsystems {
+        let on_it = subsystem.namespaces.iter().filter(|(_, seen)| seen.enabled && seen.device.as_ref() == Some(&path));
+        users.extend(on_it.map(|(nsid, _)| Item::Namespace(nqn.clone(), *nsid)));
+    }
+    let release = users.iter().map(|user| Step::set(user, "enable", 0));
+    let retake = users.iter().map(|user| Step::set(user, "enable", 1));
+    release.chain([Step::Remove(item.clone())]).chain(making(item, device)).chain(retake).collect()
+}
+
+/// Removes our devices that no namespace lies on once the rest of the plan is done.
+pub(super) fn remove_idle(plan: &mut Plan, configuration: &Wanted, observed: &Observed, record: &Record) {
+    let named: BTreeSet<String> = configuration.subsystems.keys().cloned().collect();
+    let elsewhere: BTreeSet<&PathBuf> = observed.devices_elsewhere(&named);
+    let kept = wanted(configuration);
+    for name in record.null_blk.iter().filter(|name| observed.null_blk.contains_key(*name)) {
+        if !kept.contains_key(name) && !elsewhere.contains(&null_blk_device(name)) {
+            plan.act(format!("device {name}: remove"), vec![Step::Remove(Item::NullBlk(name.clone()))]);
+        }
+    }
+}

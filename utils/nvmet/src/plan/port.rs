@@ -1,0 +1,101 @@
+//! Ports: where they listen, what they export, whom they refer to.
+
+use std::collections::BTreeSet;
+
+use super::Plan;
+use crate::observed::{self, Attributes, Observed};
+use crate::step::{Item, Link, Step};
+use crate::wanted::{Port, Referral, Wanted};
+
+/// Makes the ports that are missing, changes the others, and links them with the subsystems.
+pub(super) fn make(plan: &mut Plan, wanted: &Wanted, observed: &Observed) {
+    let mut exports = Vec::new();
+    for (&id, port) in &wanted.ports {
+        let seen = observed.ports.get(&id);
+        let moved = seen.is_some_and(|seen| !has(&seen.attributes, &port.address.attributes()));
+        match seen {
+            Some(seen) if moved => plan.act(format!("port {id}: stop, its address changes"), remove(id, seen)),
+            Some(seen) => withdraw(plan, id, wanted, seen),
+            None => {}
+        }
+        // A port that listens takes no other address, so one that moves is made anew.
+        let kept = seen.filter(|_| !moved);
+        let steps = make_one(id, port, kept);
+        plan.act(format!("port {id}: {}, {}", if kept.is_some() { "change" } else { "create" }, port.address), steps);
+        exports.push((id, exported(id, wanted, seen), kept.map(|seen| &seen.exports)));
+    }
+    for (id, nqns, linked) in exports {
+        for nqn in nqns.into_iter().filter(|nqn| !linked.is_some_and(|linked| linked.contains(nqn))) {
+            plan.act(format!("port {id}: export {nqn}"), vec![Step::Link(Link::Export { port: id, nqn })]);
+        }
+    }
+}
+
+/// Removes the links to subsystems that the configuration gives to other ports.
+fn withdraw(plan: &mut Plan, id: u16, wanted: &Wanted, seen: &observed::Port) {
+    for nqn in seen.exports.difference(&exported(id, wanted, Some(seen))) {
+        plan.act(format!("port {id}: stop to export {nqn}"), vec![unlink(id, nqn)]);
+    }
+}
+
+/// What a port is to export: what the configuration says, and whatever else it exports that the configuration does not name.
+fn exported(id: u16, wanted: &Wanted, seen: Option<&observed::Port>) -> BTreeSet<String> {
+    let named = wanted.subsystems.iter().filter(|(_, subsystem)| subsystem.ports.contains(&id)).map(|(nqn, _)| nqn);
+    let linked = seen.into_iter().flat_map(|seen| &seen.exports);
+    named.chain(linked.filter(|nqn| !wanted.subsystems.contains_key(*nqn))).cloned().collect()
+}
+
+fn make_one(id: u16, port: &Port, seen: Option<&observed::Port>) -> Vec<Step> {
+    let mut steps = Vec::new();
+    if seen.is_none() {
+        steps.extend(make_item(&Item::Port(id), port.address.attributes()));
+    }
+    for name in seen.into_iter().flat_map(|seen| seen.referrals.keys()) {
+        if !port.referrals.contains_key(name) {
+            steps.push(Step::Remove(Item::Referral(id, name.clone())));
+        }
+    }
+    for (name, referral) in &port.referrals {
+        let found = seen.and_then(|seen| seen.referrals.get(name));
+        steps.extend(make_referral(&Item::Referral(id, name.clone()), referral, found));
+    }
+    steps
+}
+
+/// An enabled referral takes no other address, so a changed one is made anew.
+fn make_referral(item: &Item, wanted: &Referral, seen: Option<&observed::Referral>) -> Vec<Step> {
+    let mut attributes = wanted.address.attributes();
+    attributes.push(("addr_portid", wanted.port_id.to_string()));
+    let enable = Step::set(item, "enable", 1);
+    match seen {
+        Some(seen) if has(&seen.attributes, &attributes) && seen.enabled => Vec::new(),
+        Some(seen) if has(&seen.attributes, &attributes) => vec![enable],
+        Some(_) => {
+            let again = make_item(item, attributes);
+            [Step::Remove(item.clone())].into_iter().chain(again).chain([enable]).collect()
+        }
+        None => make_item(item, attributes).into_iter().chain([enable]).collect(),
+    }
+}
+
+fn make_item(item: &Item, attributes: Vec<(&'static str, String)>) -> Vec<Step> {
+    let writes = attributes.into_iter().map(|(name, value)| Step::set(item, name, value));
+    [Step::Make(item.clone())].into_iter().chain(writes).collect()
+}
+
+/// True if exactly these attributes are set.
+fn has(seen: &Attributes, wanted: &[(&'static str, String)]) -> bool {
+    seen.len() == wanted.len() && wanted.iter().all(|(name, value)| seen.get(*name) == Some(value))
+}
+
+/// Takes away a port and all that hangs on it.
+pub(super) fn remove(id: u16, seen: &observed::Port) -> Vec<Step> {
+    let links = seen.exports.iter().map(|nqn| unlink(id, nqn));
+    let referrals = seen.referrals.keys().map(|name| Step::Remove(Item::Referral(id, name.clone())));
+    links.chain(referrals).chain([Step::Remove(Item::Port(id))]).collect()
+}
+
+/// Removes the link by which a port exports a subsystem.
+pub(super) fn unlink(port: u16, nqn: &str) -> Step {
+    Step::Unlink(Link::Export { port, nqn: nqn.to_owned() })
+}

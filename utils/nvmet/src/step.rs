@@ -1,0 +1,200 @@
+//! The steps that change the kernel's target, each one system call or command, and how they read in a shell.
+//!
+//! Planners make them, [`crate::execute`] carries them out, `--dry-run` prints them.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use libstas::nvme::Secret;
+
+use crate::module::Module;
+
+/// A directory in configfs that the tool makes or removes.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Item {
+    /// ports/N
+    Port(u16),
+    /// ports/N/referrals/NAME
+    Referral(u16, String),
+    /// subsystems/NQN
+    Subsystem(String),
+    /// subsystems/NQN/namespaces/N
+    Namespace(String, u32),
+    /// hosts/NQN
+    Host(String),
+    /// A directory of `null_blk`, which is a block device
+    NullBlk(String),
+}
+
+impl Item {
+    /// Where it is below the root of configfs.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Self::Port(id) => format!("nvmet/ports/{id}"),
+            Self::Referral(port, name) => format!("nvmet/ports/{port}/referrals/{name}"),
+            Self::Subsystem(nqn) => format!("nvmet/subsystems/{nqn}"),
+            Self::Namespace(nqn, nsid) => format!("nvmet/subsystems/{nqn}/namespaces/{nsid}"),
+            Self::Host(nqn) => format!("nvmet/hosts/{nqn}"),
+            Self::NullBlk(name) => format!("nullb/{name}"),
+        }
+        .into()
+    }
+}
+
+/// A link in configfs: it exports or admits.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Link {
+    /// A port exports a subsystem.
+    Export {
+        /// The port.
+        port: u16,
+        /// The subsystem's NQN.
+        nqn: String,
+    },
+    /// A subsystem lets a host in.
+    Admission {
+        /// The subsystem's NQN.
+        nqn: String,
+        /// The host's NQN.
+        host: String,
+    },
+}
+
+impl Link {
+    /// Where the link is below the root of configfs.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Self::Export { port, nqn } => format!("nvmet/ports/{port}/subsystems/{nqn}"),
+            Self::Admission { nqn, host } => format!("nvmet/subsystems/{nqn}/allowed_hosts/{host}"),
+        }
+        .into()
+    }
+
+    /// What the link points to.
+    #[must_use]
+    pub fn target(&self) -> Item {
+        match self {
+            Self::Export { nqn, .. } => Item::Subsystem(nqn.clone()),
+            Self::Admission { host, .. } => Item::Host(host.clone()),
+        }
+    }
+}
+
+/// What is written into an attribute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Value {
+    /// A text that anyone may read.
+    Plain(String),
+    /// A key, which nobody may.
+    Key(Secret),
+    /// No key: the kernel forgets the one it had.
+    NoKey,
+}
+
+/// One step.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Load a module with these parameters.
+    Load(Module, Vec<String>),
+    /// Unload a module if nothing uses it.
+    Unload(Module),
+    /// Make a directory.
+    Make(Item),
+    /// Remove a directory.
+    Remove(Item),
+    /// Write an attribute.
+    Set(Item, &'static str, Value),
+    /// Let only root read an attribute. The kernel makes all of them readable by anyone.
+    Protect(Item, &'static str),
+    /// Make a link.
+    Link(Link),
+    /// Remove a link.
+    Unlink(Link),
+}
+
+impl Step {
+    /// A step that writes a plain value.
+    #[must_use]
+    pub fn set(item: &Item, attribute: &'static str, value: impl fmt::Display) -> Self {
+        Self::Set(item.clone(), attribute, Value::Plain(value.to_string()))
+    }
+
+    /// The step as a line for a shell, with configfs mounted at `root`. Keys are `***`.
+    #[must_use]
+    pub fn shell(&self, root: &Path) -> String {
+        let at = |path: PathBuf| quoted(&root.join(path).to_string_lossy());
+        match self {
+            Self::Load(module, parameters) => {
+                let words = [&["modprobe".to_owned(), module.name().to_owned()], parameters.as_slice()].concat();
+                words.join(" ")
+            }
+            Self::Unload(module) => format!("rmmod {}", module.name()),
+            Self::Make(item) => format!("mkdir {}", at(item.path())),
+            Self::Remove(item) => format!("rmdir {}", at(item.path())),
+            Self::Set(item, attribute, value) => format!("{} > {}", printed(value), at(item.path().join(attribute))),
+            Self::Protect(item, attribute) => format!("chmod 600 {}", at(item.path().join(attribute))),
+            Self::Link(link) => format!("ln -s {} {}", at(link.target().path()), at(link.path())),
+            Self::Unlink(link) => format!("rm {}", at(link.path())),
+        }
+    }
+}
+
+fn printed(value: &Value) -> String {
+    match value {
+        Value::Plain(text) => format!("echo {}", quoted(text)),
+        Value::Key(secret) => format!("echo '{secret}'"),
+        Value::NoKey => r"printf '\0'".to_owned(),
+    }
+}
+
+/// Quotes a word for a shell where it needs that.
+fn quoted(word: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/:._-+=,@%".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(step: &Step) -> String {
+        step.shell(Path::new("/sys/kernel/config"))
+    }
+
+    #[test]
+    fn steps_read_like_a_shell() {
+        let port = Item::Port(1);
+        assert_eq!(shell(&Step::Make(port.clone())), "mkdir /sys/kernel/config/nvmet/ports/1");
+        assert_eq!(
+            shell(&Step::set(&port, "addr_traddr", "::")),
+            "echo :: > /sys/kernel/config/nvmet/ports/1/addr_traddr"
+        );
+        let export = Link::Export { port: 1, nqn: "klingons".into() };
+        assert_eq!(
+            shell(&Step::Link(export)),
+            "ln -s /sys/kernel/config/nvmet/subsystems/klingons /sys/kernel/config/nvmet/ports/1/subsystems/klingons"
+        );
+        assert_eq!(shell(&Step::Load(Module::NullBlk, vec!["nr_devices=0".into()])), "modprobe null_blk nr_devices=0");
+    }
+
+    #[test]
+    fn a_key_is_never_in_the_line() {
+        let host = Item::Host("nqn.2014-08.org.example:h".into());
+        let step = Step::Set(host, "dhchap_key", Value::Key(Secret::new("DHHC-1:00:secret:")));
+        assert!(shell(&step).starts_with("echo '***' > "));
+        assert!(!format!("{step:?}").contains("secret:"));
+    }
+
+    #[test]
+    fn odd_words_are_quoted() {
+        assert_eq!(quoted("it's"), r"'it'\''s'");
+        assert_eq!(quoted(""), "''");
+        assert_eq!(quoted("$(reboot)"), "'$(reboot)'");
+    }
+}
