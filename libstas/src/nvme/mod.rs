@@ -1,7 +1,12 @@
 //! Values and wire formats of NVMe-oF, pure: no I/O, no clock.
 
+pub mod aen;
 pub mod connect;
+pub mod connect_line;
+pub mod log_page;
 pub mod secret;
+pub mod supported;
+pub mod sysfs_address;
 pub mod tid;
 
 pub use connect::{HostIdentity, Parameters};
