@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
-use tree::{files, read, top};
+use tree::{files, top};
 
 const PROGRAMS: [&str; 6] = ["sbin/stafd", "sbin/stacd", "bin/stafctl", "bin/stacctl", "bin/stasadm", "bin/nvmet"];
 
