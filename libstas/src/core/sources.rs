@@ -292,3 +292,7 @@ impl Quiet {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
