@@ -1,31 +1,45 @@
-//! Coded fields of a log entry: numbers that keep their value, with names for those that have one.
+//! The coded fields of a discovery log page entry. Numbers that have no word are kept, and shown as decimal.
+
+use std::fmt;
+use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::nvme::Transport;
+
+/// A word that is neither known nor a number that the field can hold.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is neither a known word nor a number from 0 to 255")]
+pub struct UnknownWord(pub String);
+
+/// One byte with words for some of its values.
 macro_rules! coded {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $constant:ident = $value:literal, $word:literal;)* }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    ($(#[$doc:meta])* $name:ident { $($(#[$value_doc:meta])* $value:ident = $number:literal, $word:literal;)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
         pub struct $name(pub u8);
 
         impl $name {
-            $($(#[$doc])* pub const $constant: Self = Self($value);)*
+            $($(#[$value_doc])* pub const $value: Self = Self($number);)*
+        }
 
-            /// Its word on the bus; the number in decimal where it has none.
-            #[must_use]
-            pub fn word(self) -> String {
-                match self.0 {
-                    $($value => $word.to_owned(),)*
-                    other => other.to_string(),
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                match *self {
+                    $(Self::$value => f.write_str($word),)*
+                    Self(number) => write!(f, "{number}"),
                 }
             }
+        }
 
-            /// Reads the word or the number.
-            #[must_use]
-            pub fn from_word(word: &str) -> Option<Self> {
-                match word {
-                    $($word => Some(Self($value)),)*
-                    other => other.parse().ok().map(Self),
+        impl FromStr for $name {
+            type Err = UnknownWord;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                match text {
+                    $($word => Ok(Self::$value),)*
+                    _ => text.parse().map(Self).map_err(|_| UnknownWord(text.to_owned())),
                 }
             }
         }
@@ -33,9 +47,9 @@ macro_rules! coded {
 }
 
 coded! {
-    /// Transport type.
+    /// TRTYPE: transport type (NVMe Base 2.1, Figure 294).
     TrType {
-        /// Not specified.
+        /// Not indicated.
         UNSPECIFIED = 0, "unspecified";
         /// RDMA.
         RDMA = 1, "rdma";
@@ -43,90 +57,140 @@ coded! {
         FC = 2, "fc";
         /// TCP.
         TCP = 3, "tcp";
-        /// The host's own loopback.
+        /// Within the host.
         LOOP = 254, "loop";
     }
 }
 
+impl TrType {
+    /// The transport that the Linux host has for it.
+    #[must_use]
+    pub fn transport(self) -> Option<Transport> {
+        match self {
+            Self::RDMA => Some(Transport::Rdma),
+            Self::FC => Some(Transport::Fc),
+            Self::TCP => Some(Transport::Tcp),
+            Self::LOOP => Some(Transport::Loop),
+            _ => None,
+        }
+    }
+}
+
+impl From<Transport> for TrType {
+    fn from(transport: Transport) -> Self {
+        match transport {
+            Transport::Rdma => Self::RDMA,
+            Transport::Fc => Self::FC,
+            Transport::Tcp => Self::TCP,
+            Transport::Loop => Self::LOOP,
+        }
+    }
+}
+
 coded! {
-    /// Address family.
+    /// ADRFAM: address family (NVMe Base 2.1, Figure 294). 254, within the host, has no word.
     AdrFam {
-        /// PCI.
+        /// PCI Express.
         PCI = 0, "pci";
         /// IPv4.
         IPV4 = 1, "ipv4";
         /// IPv6.
         IPV6 = 2, "ipv6";
         /// InfiniBand.
-        INFINIBAND = 3, "infiniband";
+        IB = 3, "infiniband";
         /// Fibre Channel.
         FC = 4, "fc";
-        /// The host's own loopback.
-        LOOP = 254, "loop";
     }
 }
 
+impl AdrFam {
+    /// Within the host.
+    pub const LOOP: Self = Self(254);
+}
+
 coded! {
-    /// What an entry names.
+    /// SUBTYPE: what the entry describes (NVMe Base 2.1, Figure 294).
     Subtype {
-        /// Another discovery controller.
+        /// Another discovery service.
         REFERRAL = 1, "referral";
-        /// A subsystem with namespaces.
+        /// An NVM subsystem.
         NVME = 2, "nvme";
-        /// The discovery controller that was asked.
+        /// The discovery subsystem that the page comes from.
         DISCOVERY = 3, "discovery";
     }
 }
 
-/// Transport requirements: bits 1:0 say whether a secure channel is needed, bit 2 whether SQ flow control can be off.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub struct Treq(pub u8);
-
-impl Treq {
-    const WORDS: [(u8, &'static str); 4] =
-        [(0, "not specified"), (1, "required"), (2, "not required"), (4, "disable sqflow")];
-
-    /// True when the target insists on a secure channel (TLS).
+impl Subtype {
+    /// True for the values that the specification defines.
     #[must_use]
-    pub fn requires_secure_channel(self) -> bool {
-        self.0 & 0b11 == 1
-    }
-
-    /// Its word on the bus: that of the secure channel, `disable sqflow` where only that is said, else the number.
-    #[must_use]
-    pub fn word(self) -> String {
-        let word = Self::WORDS.iter().find(|(number, _)| *number == self.0);
-        word.map_or_else(|| self.0.to_string(), |(_, word)| (*word).to_owned())
-    }
-
-    /// Reads the word or the number.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        let known = Self::WORDS.iter().find(|(_, known)| *known == word).map(|(number, _)| *number);
-        known.or_else(|| word.parse().ok()).map(Self)
+    pub fn is_known(self) -> bool {
+        matches!(self, Self::REFERRAL | Self::NVME | Self::DISCOVERY)
     }
 }
 
-/// Entry flags (TP8010).
+coded! {
+    /// TREQ: transport requirements (NVMe Base 2.1, Figure 294). The words are for the whole byte, as nvme-stas
+    /// shows it: a combination of bits is shown as decimal.
+    Treq {
+        /// Nothing is said.
+        NOT_SPECIFIED = 0, "not specified";
+        /// A secure channel is required.
+        REQUIRED = 1, "required";
+        /// No secure channel is required.
+        NOT_REQUIRED = 2, "not required";
+        /// SQ flow control can be off.
+        DISABLE_SQFLOW = 4, "disable sqflow";
+    }
+}
+
+impl Treq {
+    /// Connections must be made over a secure channel (bits 1:0).
+    #[must_use]
+    pub fn requires_secure_channel(self) -> bool {
+        self.0 & 0b11 == 0b01
+    }
+
+    /// The controller can do without SQ flow control (bit 2).
+    #[must_use]
+    pub fn can_disable_sqflow(self) -> bool {
+        self.0 & 0b100 != 0
+    }
+}
+
+/// EFLAGS: entry flags (NVMe Base 2.1, Figure 294).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct EFlags(pub u16);
 
 impl EFlags {
-    /// Duplicate returned information: other ports return the same.
+    /// DUPRETINFO: all entries with this flag lead to the same information.
+    pub const DUPRETINFO: Self = Self(1 << 0);
+    /// EPCSD: explicit persistent connections are supported.
+    pub const EPCSD: Self = Self(1 << 1);
+    /// NCC: no DDC that describes this entry is connected to the CDC.
+    pub const NCC: Self = Self(1 << 2);
+
+    /// Duplicate returned information.
     #[must_use]
     pub fn duplicate_information(self) -> bool {
-        self.0 & 1 != 0
+        self.0 & Self::DUPRETINFO.0 != 0
     }
 
-    /// Explicit persistent connection support for discovery (EPCSD).
+    /// Explicit persistent connections are supported.
     #[must_use]
     pub fn epcsd(self) -> bool {
-        self.0 & (1 << 1) != 0
+        self.0 & Self::EPCSD.0 != 0
     }
 
-    /// No CDC connectivity (NCC): the centralized discovery controller has no connectivity to this subsystem.
+    /// The CDC has no connection to what the entry describes.
     #[must_use]
     pub fn ncc(self) -> bool {
-        self.0 & (1 << 2) != 0
+        self.0 & Self::NCC.0 != 0
+    }
+}
+
+impl fmt::Display for EFlags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
     }
 }
