@@ -20,7 +20,7 @@ const ROOMS: [(&str, &[&str]); 7] = [
 const PURE: [&str; 3] = ["nvme", "conf", "core"];
 
 /// In a daemon everything decides, but for these.
-const SHELLS: [&str; 4] = ["main", "lib", "api", "shell"];
+const SHELLS: [&str; 6] = ["main", "lib", "api", "shell", "nvme_cli", "stafd_client"];
 
 /// What deciding needs from outside: nothing that touches the world.
 const PURE_CRATES: [&str; 6] = ["serde", "serde_json", "thiserror", "jiff", "sha2", "uuid"];
