@@ -3,4 +3,4 @@
 
 pub mod api;
 pub mod connector;
-pub mod stafd_client;
+pub mod shell;

@@ -3,4 +3,4 @@
 
 pub mod api;
 pub mod finder;
-pub mod nvme_cli;
+pub mod shell;

@@ -15,12 +15,34 @@ use libstas::nvme::Tid;
 use libstas::nvme::log_page::Entry;
 use serde_json::Value;
 use zbus::Connection;
+use zbus::DBusError as _;
 use zbus::fdo::{self, DBusProxy};
 
 use crate::connector::{Connector, DcPage, Event, PageState, RemovedDc, StafdView};
 
 /// A discovery controller answers within 60 s or not at all; stafd tells which.
 pub const REFRESH_LIMIT: Duration = Duration::from_secs(90);
+
+/// What is heard of stafd.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// Who owns its bus name, by unique name.
+    Owner(Option<String>),
+    /// That page has changed.
+    PageChanged(Tid),
+    /// A discovery controller was given up.
+    DcRemoved,
+}
+
+impl From<Watched> for Event {
+    fn from(watched: Watched) -> Self {
+        match watched {
+            Watched::Owner(owner) => Self::StafdOwner(owner),
+            Watched::PageChanged(dc) => Self::PageChanged(dc),
+            Watched::DcRemoved => Self::DcRemoved,
+        }
+    }
+}
 
 /// What can be asked of stafd.
 #[derive(Clone, Debug)]
@@ -115,19 +137,19 @@ impl StafdClient {
         Some(tid)
     }
 
-    /// Tells the core who owns stafd's name and what stafd signals, until the bus is gone.
+    /// Tells who owns stafd's name and what stafd signals, until the bus is gone.
     ///
     /// The owner comes first, and again whenever it changes.
     ///
     /// # Errors
     /// The bus does not let us listen.
-    pub async fn watch(self, connector: Handle<Connector>) -> zbus::Result<()> {
+    pub async fn watch(self, hear: impl Fn(Watched)) -> zbus::Result<()> {
         let bus = DBusProxy::new(&self.connection).await?;
         let mut owners = bus.receive_name_owner_changed_with_args(&[(0, STAF_NAME)]).await?;
         let staf = StafProxy::new(&self.connection).await?;
         let mut changes = staf.receive_log_pages_changed().await?;
         let mut losses = staf.receive_dc_removed().await?;
-        connector.post(Event::StafdOwner(current_owner(&bus).await?));
+        hear(Watched::Owner(current_owner(&bus).await?));
         loop {
             tokio::select! {
                 // An owner before what it says.
@@ -135,20 +157,20 @@ impl StafdClient {
                 signal = next(&mut owners) => {
                     let Some(signal) = signal else { return Ok(()) };
                     if let Ok(args) = signal.args() {
-                        connector.post(Event::StafdOwner(args.new_owner.as_ref().map(ToString::to_string)));
+                        hear(Watched::Owner(args.new_owner.as_ref().map(ToString::to_string)));
                     }
                 }
                 signal = next(&mut changes) => {
                     let Some(signal) = signal else { return Ok(()) };
                     if let Some(tid) = signal.args().ok().and_then(|args| self.note(args.controller_id())) {
-                        connector.post(Event::PageChanged(tid));
+                        hear(Watched::PageChanged(tid));
                     }
                 }
                 signal = next(&mut losses) => {
                     if signal.is_none() {
                         return Ok(());
                     }
-                    connector.post(Event::DcRemoved);
+                    hear(Watched::DcRemoved);
                 }
             }
         }
@@ -227,6 +249,7 @@ fn is_unknown(error: &zbus::Error) -> bool {
 fn text(error: zbus::Error) -> String {
     match error {
         zbus::Error::MethodError(_, Some(text), _) => text,
+        zbus::Error::FDO(error) => error.description().map_or_else(|| error.to_string(), str::to_owned),
         other => other.to_string(),
     }
 }
