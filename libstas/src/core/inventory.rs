@@ -91,7 +91,3 @@ impl Inventory {
         self.look.controllers.iter()
     }
 }
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests;

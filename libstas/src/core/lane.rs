@@ -330,7 +330,3 @@ fn class_of(standing: Standing) -> Class {
         Standing { .. } => Class::First,
     }
 }
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used)]
-mod tests;

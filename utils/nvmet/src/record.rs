@@ -4,8 +4,9 @@
 //! a tool that dies half-way leaves nothing that `nvmet clean` does not know.
 
 use std::collections::BTreeSet;
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::fs::{self, Permissions};
+use std::io::{self, ErrorKind, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -82,8 +83,11 @@ impl Record {
             };
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let file = tempfile::NamedTempFile::new_in(folder)?;
+        // It holds no secrets, and `nvmet ls` is for everybody.
+        let readable = Permissions::from_mode(0o644);
+        let mut file = tempfile::Builder::new().permissions(readable).tempfile_in(folder)?;
         serde_json::to_writer_pretty(&file, &Self { version: VERSION, ..self.clone() })?;
+        writeln!(file)?;
         file.as_file().sync_all()?;
         file.persist(path)?;
         Ok(())

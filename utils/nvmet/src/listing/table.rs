@@ -50,11 +50,10 @@ fn subsystems(observed: &Observed, record: &Record) -> Option<Table> {
     let mut table = table(["Subsystem", "Ports", "Namespaces", "Hosts", "Made by"]);
     for (nqn, subsystem) in &observed.subsystems {
         let ports: Vec<String> = exporting(observed, nqn).iter().map(u16::to_string).collect();
-        let namespaces: Vec<String> = subsystem.namespaces.iter().map(|(nsid, seen)| namespace(*nsid, seen)).collect();
         table.add_row([
             nqn.clone(),
             or_none(ports.join(", ")),
-            or_none(namespaces.join("\n")),
+            or_none(namespaces(subsystem).join("\n")),
             admitted(subsystem),
             maker(record.subsystems.contains(nqn)),
         ]);
@@ -86,10 +85,26 @@ fn address(attributes: &Attributes) -> String {
     or_none(format!("{} {place}", get("addr_trtype")).trim().to_owned())
 }
 
-fn namespace(nsid: u32, seen: &Namespace) -> String {
+/// One line a device: neighbours on the same one are drawn together.
+fn namespaces(subsystem: &Subsystem) -> Vec<String> {
+    let mut runs: Vec<(u32, u32, String)> = Vec::new();
+    for (&nsid, seen) in &subsystem.namespaces {
+        let disk = disk(seen);
+        match runs.last_mut() {
+            Some((_, last, same)) if *last + 1 == nsid && *same == disk => *last = nsid,
+            _ => runs.push((nsid, nsid, disk)),
+        }
+    }
+    let line = |(first, last, disk): (u32, u32, String)| {
+        if first == last { format!("{first}: {disk}") } else { format!("{first}-{last}: {disk}") }
+    };
+    runs.into_iter().map(line).collect()
+}
+
+fn disk(seen: &Namespace) -> String {
     let device = seen.device.as_ref().map_or_else(|| "no device".into(), |device| device.to_string_lossy());
     let off = if seen.enabled { "" } else { " (off)" };
-    format!("{nsid}: {device}{off}")
+    format!("{device}{off}")
 }
 
 fn admitted(subsystem: &Subsystem) -> String {
@@ -103,4 +118,18 @@ fn maker(ours: bool) -> String {
 
 fn or_none(text: String) -> String {
     if text.is_empty() { "-".to_owned() } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn neighbours_on_one_device_take_one_line() {
+        let on = |device: &str, enabled| Namespace { device: Some(device.into()), enabled, ..Namespace::default() };
+        let namespaces =
+            [(1, on("/dev/a", true)), (2, on("/dev/a", true)), (4, on("/dev/a", true)), (5, on("/dev/a", false))];
+        let subsystem = Subsystem { namespaces: namespaces.into(), ..Subsystem::default() };
+        assert_eq!(super::namespaces(&subsystem), ["1-2: /dev/a", "4: /dev/a", "5: /dev/a (off)"]);
+    }
 }

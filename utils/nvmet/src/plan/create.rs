@@ -34,6 +34,12 @@ fn refuse_foreign(wanted: &Wanted, observed: &Observed, record: &Record) -> Resu
     if let Some(id) = wanted.ports.keys().find(foreign) {
         return Err(Refusal::ForeignPort(*id));
     }
+    for (&id, port) in &wanted.ports {
+        let mut others = observed.ports.iter().filter(|(other, _)| !wanted.ports.contains_key(other));
+        if let Some((&other, _)) = others.find(|(_, seen)| port::listens_at(seen, &port.address)) {
+            return Err(Refusal::AddressTaken { id, other, address: port.address.clone() });
+        }
+    }
     let foreign = |nqn: &&String| observed.subsystems.contains_key(*nqn) && !record.subsystems.contains(*nqn);
     if let Some(nqn) = wanted.subsystems.keys().find(foreign) {
         return Err(Refusal::ForeignSubsystem(nqn.clone()));

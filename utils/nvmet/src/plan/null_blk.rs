@@ -28,7 +28,10 @@ pub(super) fn make(plan: &mut Plan, configuration: &Wanted, observed: &Observed)
         match observed.null_blk.get(&name) {
             None => plan.act(format!("device {name}: create, {properties}"), making(&item, device)),
             Some(seen) if (seen.size_mib, seen.memory_backed) != (device.size_mib, device.memory_backed) => {
-                plan.act(format!("device {name}: create anew, {properties}"), making_anew(&item, device, observed));
+                plan.act(
+                    format!("device {name}: create anew, {properties}; its data go"),
+                    making_anew(&item, device, observed),
+                );
             }
             Some(seen) if !seen.powered => {
                 plan.act(format!("device {name}: switch on"), vec![Step::set(&item, "power", 1)]);

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use super::Plan;
 use crate::observed::{self, Attributes, Observed};
 use crate::step::{Item, Link, Step};
-use crate::wanted::{Port, Referral, Wanted};
+use crate::wanted::{Address, Port, Referral, Wanted};
 
 /// Makes the ports that are missing, changes the others, and links them with the subsystems.
 pub(super) fn make(plan: &mut Plan, wanted: &Wanted, observed: &Observed) {
     let mut exports = Vec::new();
     for (&id, port) in &wanted.ports {
         let seen = observed.ports.get(&id);
-        let moved = seen.is_some_and(|seen| !has(&seen.attributes, &port.address.attributes()));
+        let moved = seen.is_some_and(|seen| !listens_at(seen, &port.address));
         match seen {
             Some(seen) if moved => plan.act(format!("port {id}: stop, its address changes"), remove(id, seen)),
             Some(seen) => withdraw(plan, id, wanted, seen),
@@ -81,6 +81,11 @@ fn make_referral(item: &Item, wanted: &Referral, seen: Option<&observed::Referra
 fn make_item(item: &Item, attributes: Vec<(&'static str, String)>) -> Vec<Step> {
     let writes = attributes.into_iter().map(|(name, value)| Step::set(item, name, value));
     [Step::Make(item.clone())].into_iter().chain(writes).collect()
+}
+
+/// True if that is the address of the port.
+pub(super) fn listens_at(seen: &observed::Port, address: &Address) -> bool {
+    has(&seen.attributes, &address.attributes())
 }
 
 /// True if exactly these attributes are set.

@@ -2,12 +2,26 @@
 
 use std::path::PathBuf;
 
+use crate::wanted::Address;
+
 /// What stands against a plan, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// The number of a port is taken.
     #[error("port {0} exists and was not made by nvmet; give the port another id, or remove that one")]
     ForeignPort(u16),
+    /// The address of a port is taken.
+    #[error(
+        "port {other}, which the configuration does not name, listens at {address}; give port {id} another trsvcid or traddr"
+    )]
+    AddressTaken {
+        /// The port that is wanted.
+        id: u16,
+        /// The port that is there.
+        other: u16,
+        /// Where both would listen.
+        address: Address,
+    },
     /// The NQN of a subsystem is taken.
     #[error("subsystem {0} exists and was not made by nvmet; give it another nqn, or remove that one")]
     ForeignSubsystem(String),
