@@ -1,2 +1,7 @@
-//! stacctl
-fn main() {}
+//! Looks into stacd: which I/O controllers it keeps, and how their connections are.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    stacctl::main()
+}

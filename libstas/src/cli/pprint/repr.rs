@@ -102,27 +102,45 @@ pub fn is_printable(c: char) -> bool {
 }
 
 fn write_number(out: &mut String, number: &Number) {
-    match number.as_f64() {
-        Some(float) if number.is_f64() => write_float(out, float),
-        _ => {
-            let _ = write!(out, "{number}");
-        }
-    }
+    let text = number.to_string();
+    if number.is_f64() { write_float(out, &text) } else { out.push_str(&text) }
 }
 
-/// Both languages write the shortest digits that read back the same, and switch to exponents at the same places;
-/// Python's exponents have a sign and at least two digits.
-fn write_float(out: &mut String, float: f64) {
-    let text = format!("{float:?}");
-    let Some((digits, exponent)) = text.split_once('e') else {
-        out.push_str(&text);
-        return;
+/// The same digits as Python has them: fixed for 0.0001 up to 10^16, else with an exponent that has a sign and at
+/// least two digits.
+///
+/// The digits are those of `serde_json`: the shortest that read back the same and, of two such, the even one, as in
+/// Python; the standard library takes the other one.
+fn write_float(out: &mut String, text: &str) {
+    let (sign, text) = text.strip_prefix('-').map_or(("", text), |text| ("-", text));
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let all = format!("{whole}{fraction}");
+    let significant = all.trim_start_matches('0');
+    // The value is 0.digits times ten to the power of `point`.
+    let point = i32::try_from(whole.len()).unwrap_or(0) - i32::try_from(all.len() - significant.len()).unwrap_or(0)
+        + exponent.parse::<i32>().unwrap_or(0);
+    let digits = significant.trim_end_matches('0');
+    out.push_str(sign);
+    // Writing to a String cannot fail.
+    let _ = match usize::try_from(point) {
+        _ if digits.is_empty() => write!(out, "0.0"),
+        Ok(point @ 1..=16) => match digits.split_at_checked(point) {
+            Some((whole, "")) => write!(out, "{whole}.0"),
+            Some((whole, fraction)) => write!(out, "{whole}.{fraction}"),
+            None => write!(out, "{digits:0<point$}.0"),
+        },
+        _ if (-3..=0).contains(&point) => {
+            let zeros = usize::try_from(-point).unwrap_or(0);
+            write!(out, "0.{:0<zeros$}{digits}", "")
+        }
+        _ => {
+            let (first, rest) = digits.split_at(1);
+            let dot = if rest.is_empty() { "" } else { "." };
+            let exponent = point - 1;
+            write!(out, "{first}{dot}{rest}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
+        }
     };
-    let (sign, exponent) = match exponent.strip_prefix('-') {
-        Some(exponent) => ('-', exponent),
-        None => ('+', exponent),
-    };
-    let _ = write!(out, "{}e{sign}{exponent:0>2}", digits.strip_suffix(".0").unwrap_or(digits));
 }
 
 /// `text.splitlines(True)`: lines with their ends.

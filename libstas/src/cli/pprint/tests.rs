@@ -50,6 +50,29 @@ fn constants_and_numbers_are_those_of_python() {
 }
 
 #[test]
+fn floats_have_the_digits_of_python() {
+    let cases = [
+        (0.0, "0.0"),
+        (-0.0, "-0.0"),
+        (100.0, "100.0"),
+        (12.5, "12.5"),
+        (0.0001, "0.0001"),
+        (0.00012345, "0.00012345"),
+        (0.00001, "1e-05"),
+        (9999999999999998.0, "9999999999999998.0"),
+        (1e16, "1e+16"),
+        (1.25e22, "1.25e+22"),
+        (5e-324, "5e-324"),
+        (f64::MAX, "1.7976931348623157e+308"),
+        // Halfway between two shortest ones: the even one.
+        (-2231368259876851.3, "-2231368259876851.2"),
+    ];
+    for (float, expected) in cases {
+        assert_eq!(pformat(&json!(float)), expected);
+    }
+}
+
+#[test]
 fn quotes_and_escapes_are_those_of_repr() {
     let cases = [
         ("it's", r#""it's""#),

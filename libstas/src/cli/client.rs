@@ -1,0 +1,125 @@
+//! A tool's way to its daemon, and what it says when that fails.
+
+use std::io;
+use std::process::ExitCode;
+
+use serde_json::Value;
+use zbus::{Connection, fdo};
+
+use super::output;
+use crate::bus::{self, BusError};
+
+/// Why a tool has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// Nobody has the daemon's name on the bus. Scripts know these words.
+    #[error("Unable to communicate with {0} over D-Bus. Is {0} running?")]
+    NotRunning(&'static str),
+    /// There is no bus.
+    #[error("{}\n{error}", Failure::NotRunning(.daemon))]
+    NoBus {
+        /// Which daemon.
+        daemon: &'static str,
+        /// Why not.
+        error: BusError,
+    },
+    /// The daemon, or the bus, refuses.
+    #[error("{daemon} refuses: {detail}. Try again as root")]
+    Denied {
+        /// Which daemon.
+        daemon: &'static str,
+        /// What it says.
+        detail: String,
+    },
+    /// The daemon has the name, but the call came to nothing.
+    #[error("Unable to communicate with {daemon} over D-Bus: {detail}. `systemctl status {daemon}` tells how it is")]
+    Call {
+        /// Which daemon.
+        daemon: &'static str,
+        /// What went wrong.
+        detail: String,
+    },
+    /// The answer is not what it should be.
+    #[error("the answer of {daemon} is not JSON: {error}")]
+    NotJson {
+        /// Which daemon.
+        daemon: &'static str,
+        /// What is wrong with it.
+        error: serde_json::Error,
+    },
+    /// The answer cannot be printed.
+    #[error("cannot write the answer: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// The daemon that a tool talks to.
+#[derive(Clone, Copy, Debug)]
+pub struct Daemon(pub &'static str);
+
+impl Daemon {
+    /// Connects to the bus, lets `work` make the answer, prints it. Failures are told on stderr.
+    ///
+    /// Exits with 1 after a failure.
+    pub fn ask(self, work: impl AsyncFnOnce(Connection) -> Result<String, Failure>) -> ExitCode {
+        match self.answer(work).and_then(|answer| Ok(output::print(&answer)?)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                eprintln!("{failure}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn answer(self, work: impl AsyncFnOnce(Connection) -> Result<String, Failure>) -> Result<String, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let connection = bus::system().await.map_err(|error| Failure::NoBus { daemon: self.0, error })?;
+            work(connection).await
+        })
+    }
+
+    /// What a failed call means for the person who called.
+    #[must_use]
+    pub fn failure(self, error: zbus::Error) -> Failure {
+        let daemon = self.0;
+        match &error {
+            zbus::Error::FDO(fdo) => match fdo.as_ref() {
+                fdo::Error::ServiceUnknown(_) | fdo::Error::NameHasNoOwner(_) => Failure::NotRunning(daemon),
+                fdo::Error::AccessDenied(detail) | fdo::Error::AuthFailed(detail) => {
+                    Failure::Denied { daemon, detail: detail.trim_end_matches('.').to_owned() }
+                }
+                fdo::Error::NoReply(_) | fdo::Error::Timeout(_) | fdo::Error::TimedOut(_) => {
+                    Failure::Call { daemon, detail: "it does not answer".to_owned() }
+                }
+                other => Failure::Call { daemon, detail: other.to_string() },
+            },
+            zbus::Error::InputOutput(io) if io.kind() == io::ErrorKind::TimedOut => {
+                Failure::Call { daemon, detail: "it does not answer".to_owned() }
+            }
+            other => Failure::Call { daemon, detail: other.to_string() },
+        }
+    }
+
+    /// Reads an answer that is JSON in a string.
+    ///
+    /// # Errors
+    /// [`Failure::NotJson`].
+    pub fn json(self, answer: &str) -> Result<Value, Failure> {
+        serde_json::from_str(answer).map_err(|error| Failure::NotJson { daemon: self.0, error })
+    }
+}
+
+/// What `tron` and `troff` print.
+#[must_use]
+pub fn tron_text(tron: bool) -> String {
+    format!("tron = {}\n", if tron { "True" } else { "False" })
+}
+
+/// Adds the members of one object to another; what both have is as the added one says.
+///
+/// What is not an object adds nothing, and nothing is added to it.
+pub fn merge(object: &mut Value, added: Value) {
+    if let (Value::Object(object), Value::Object(added)) = (object, added) {
+        object.extend(added);
+    }
+}

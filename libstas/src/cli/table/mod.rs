@@ -1,0 +1,206 @@
+//! The tables and outlines that people read.
+//!
+//! They are made from the dictionaries as they come from the bus, of these daemons and of their Python
+//! counterparts: a key that is absent leaves its place empty, and a column without any value is left out.
+
+mod grid;
+mod outline;
+
+use std::fmt::Write as _;
+
+use grid::{Grid, Tone};
+use serde_json::{Map, Value};
+
+use super::output::harmless;
+use crate::bus::key;
+
+type Dict = Map<String, Value>;
+
+/// What precedes the explanation below a row.
+const NOTE_INDENT: &str = "        ";
+
+/// `ls`: a controller a line, and below it why it is not connected.
+#[must_use]
+pub fn controllers(answer: &Value) -> String {
+    let mut grid = Grid::new(&["DEVICE", "STATE", "TRANSPORT", "ADDRESS", "SVCID", "VIA", "NQN"]);
+    for controller in dicts(answer) {
+        let (state, tone) = state(controller);
+        grid.row(
+            [
+                device(controller),
+                state,
+                text(controller, key::TRANSPORT),
+                text(controller, key::TRADDR),
+                text(controller, key::TRSVCID),
+                via(controller),
+                text(controller, key::SUBSYSNQN),
+            ],
+            Some((1, tone)),
+            explanation(controller).map(|why| format!("{NOTE_INDENT}{why}")),
+        );
+    }
+    grid.text().unwrap_or_else(|| "no controllers".to_owned())
+}
+
+/// `ls -d` and the controllers of `status`: a paragraph for each controller with all that is known.
+#[must_use]
+pub fn controllers_in_detail(answer: &Value) -> String {
+    let paragraphs: Vec<String> = dicts(answer).map(paragraph).collect();
+    if paragraphs.is_empty() { "no controllers".to_owned() } else { paragraphs.join("\n") }
+}
+
+/// `dlp`: the entries of a log page, one a line.
+#[must_use]
+pub fn log_page(answer: &Value) -> String {
+    entries(answer, "").unwrap_or_else(|| "no entries".to_owned())
+}
+
+/// `adlp`: each discovery controller with its log page.
+#[must_use]
+pub fn all_log_pages(answer: &Value) -> String {
+    let mut out = String::new();
+    for page in dicts(answer) {
+        let Some(controller) = page.get(key::DISCOVERY_CONTROLLER).and_then(Value::as_object) else { continue };
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        let _ = writeln!(out, "{} {}", headline(controller), text(controller, key::SUBSYSNQN));
+        let empty = || "  no entries\n".to_owned();
+        out += &page.get(key::LOG_PAGES).and_then(|page| entries(page, "  ")).unwrap_or_else(empty);
+    }
+    if out.is_empty() { "no discovery controllers".to_owned() } else { out }
+}
+
+/// `adlp -d`: the same with all that is known of the discovery controllers.
+#[must_use]
+pub fn all_log_pages_in_detail(answer: &Value) -> String {
+    let pages = dicts(answer).filter_map(|page| {
+        let mut controller = page.get(key::DISCOVERY_CONTROLLER)?.as_object()?.clone();
+        controller.insert(key::LOG_PAGES.to_owned(), page.get(key::LOG_PAGES)?.clone());
+        Some(paragraph(&controller))
+    });
+    let pages: Vec<String> = pages.collect();
+    if pages.is_empty() { "no discovery controllers".to_owned() } else { pages.join("\n") }
+}
+
+/// `status`: how the daemon is doing, then its controllers.
+#[must_use]
+pub fn status(answer: &Value) -> String {
+    let Value::Object(answer) = answer else { return harmless(&answer.to_string()) };
+    let mut process = answer.clone();
+    let controllers = process.remove("controllers").unwrap_or_default();
+    format!("{}\n{}", outline::members(&process, ""), controllers_in_detail(&controllers))
+}
+
+/// A line that names the controller, then everything else that is known of it.
+fn paragraph(controller: &Dict) -> String {
+    let told_above = [key::DEVICE, "state", key::TRANSPORT, key::TRADDR, key::TRSVCID];
+    let mut rest = controller.clone();
+    rest.retain(|key, value| !told_above.contains(&key.as_str()) && value.as_str() != Some(""));
+    // Both spellings are on the bus: `status` has one of nvme-stas 2, `adlp` the other.
+    let pages: Vec<Value> = ["log_pages", key::LOG_PAGES].iter().filter_map(|key| rest.remove(*key)).collect();
+    let mut out = format!("{}\n{}", headline(controller), outline::members(&rest, "  "));
+    for page in pages {
+        match entries(&page, "    ") {
+            Some(entries) => out += &format!("  log page\n{entries}"),
+            None => out += "  log page  no entries\n",
+        }
+    }
+    out
+}
+
+/// `nvme0  connected  tcp 192.0.2.1 8009`
+fn headline(controller: &Dict) -> String {
+    let address = [key::TRANSPORT, key::TRADDR, key::TRSVCID].map(|key| text(controller, key));
+    let address: Vec<String> = address.into_iter().filter(|part| !part.is_empty()).collect();
+    format!("{}  {}  {}", device(controller), state(controller).0, address.join(" "))
+}
+
+fn entries(page: &Value, indent: &str) -> Option<String> {
+    let columns = ["SUBTYPE", "TRANSPORT", "ADDRESS", "SVCID", "PORT", "TREQ", "FLAGS", "NQN"];
+    let mut grid = Grid::new(&columns);
+    for entry in dicts(page) {
+        grid.row(
+            [
+                text(entry, "subtype"),
+                text(entry, "trtype"),
+                text(entry, "traddr"),
+                text(entry, "trsvcid"),
+                text(entry, "portid"),
+                Some(text(entry, "treq")).filter(|treq| treq != "not specified").unwrap_or_default(),
+                flags(&text(entry, "eflags")),
+                text(entry, "subnqn"),
+            ],
+            None,
+            None,
+        );
+    }
+    Some(grid.text()?.lines().map(|line| format!("{indent}{line}\n")).collect())
+}
+
+/// The entry flags in words (NVMe Base 2.0, discovery log page entry, EFLAGS).
+fn flags(eflags: &str) -> String {
+    const WORDS: [(u16, &str); 3] = [(1, "duplicate"), (2, "epcsd"), (4, "ncc")];
+    let Ok(mut bits) = eflags.parse::<u16>() else { return eflags.to_owned() };
+    let mut words: Vec<String> = Vec::new();
+    for (bit, word) in WORDS {
+        if bits & bit != 0 {
+            words.push(word.to_owned());
+            bits &= !bit;
+        }
+    }
+    if bits != 0 {
+        words.push(format!("{bits:#x}"));
+    }
+    words.join(",")
+}
+
+fn device(controller: &Dict) -> String {
+    let device = text(controller, key::DEVICE);
+    if device == "nvme?" { "-".to_owned() } else { device }
+}
+
+/// The state in a word. A Python daemon does not tell it: there, what is known of the connection has to do.
+fn state(controller: &Dict) -> (String, Tone) {
+    let told = text(controller, "state");
+    let word = match told.as_str() {
+        "" if text(controller, "connected") == "False" || device(controller) == "-" => "not connected",
+        "" => "connected",
+        told => told,
+    };
+    let tone = match word {
+        "connected" => Tone::Good,
+        "given up" | "not connected" => Tone::Bad,
+        _ => Tone::Underway,
+    };
+    (word.to_owned(), tone)
+}
+
+/// The host's side, where it is part of the controller's identity.
+fn via(controller: &Dict) -> String {
+    let parts = [key::HOST_IFACE, key::HOST_TRADDR].map(|key| text(controller, key));
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// Why it is in the state that it is in, and when it is tried again.
+fn explanation(controller: &Dict) -> Option<String> {
+    let reason = text(controller, key::REASON);
+    let next = text(controller, "next attempt");
+    match (reason.is_empty(), next.is_empty()) {
+        (true, true) => None,
+        (false, true) => Some(reason),
+        (true, false) => Some(format!("next attempt {next}")),
+        (false, false) => Some(format!("{reason}; next attempt {next}")),
+    }
+}
+
+fn dicts(value: &Value) -> impl Iterator<Item = &Dict> {
+    value.as_array().into_iter().flatten().filter_map(Value::as_object)
+}
+
+fn text(dict: &Dict, key: &str) -> String {
+    dict.get(key).map(outline::scalar).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+use serde_json::json;
+
+use super::*;
+
+#[test]
+fn nothing_is_said_in_words() {
+    let nothing = json!([]);
+    assert_eq!(controllers(&nothing), "no controllers");
+    assert_eq!(controllers_in_detail(&nothing), "no controllers");
+    assert_eq!(log_page(&nothing), "no entries");
+    assert_eq!(all_log_pages(&nothing), "no discovery controllers");
+    assert_eq!(all_log_pages_in_detail(&nothing), "no discovery controllers");
+    assert_eq!(status(&json!({"tron": false, "controllers": []})), "tron  false\n\nno controllers");
+}
+
+#[test]
+fn a_python_daemon_tells_no_state_and_the_connection_speaks_for_it() {
+    let answer = json!([
+        {"device": "nvme0", "traddr": "192.0.2.1", "connected": "True"},
+        {"device": "nvme1", "traddr": "192.0.2.2", "connected": "False"},
+        {"device": "nvme?", "traddr": "192.0.2.3"},
+    ]);
+    assert_eq!(
+        controllers(&answer),
+        "\
+DEVICE  STATE          ADDRESS
+nvme0   connected      192.0.2.1
+nvme1   not connected  192.0.2.2
+-       not connected  192.0.2.3
+"
+    );
+}
+
+#[test]
+fn a_name_from_the_network_cannot_break_the_table() {
+    let answer = json!([{"device": "nvme0", "subsysnqn": "nqn.x\nnvme9 \u{1b}[31m漢"}, {"device": "nvme1"}]);
+    assert_eq!(
+        controllers(&answer),
+        "\
+DEVICE  STATE      NQN
+nvme0   connected  nqn.x\\nnvme9 \\u{1b}[31m漢
+nvme1   connected
+"
+    );
+}
+
+#[test]
+fn answers_of_another_shape_do_no_harm() {
+    for answer in [json!(null), json!("text"), json!([1, null, [], "x"]), json!({"controllers": 7})] {
+        assert_eq!(controllers(&answer), "no controllers");
+        assert_eq!(log_page(&answer), "no entries");
+        assert_eq!(all_log_pages(&answer), "no discovery controllers");
+    }
+    assert_eq!(status(&json!("odd\u{7}")), "\"odd\\u0007\"");
+    assert_eq!(status(&json!({"controllers": 7})), "\nno controllers");
+}
+
+#[test]
+fn flags_are_words() {
+    for (eflags, words) in [("0", ""), ("1", "duplicate"), ("6", "epcsd,ncc"), ("12", "ncc,0x8"), ("odd", "odd")] {
+        assert_eq!(flags(eflags), words);
+    }
+}
+
+#[test]
+fn an_outline_indents_what_has_members() {
+    let answer = json!({
+        "tron": true, "a longer key": "x", "empty": {}, "none": [], "list": ["a", 1],
+        "nested": {"deep": {"key": null}, "items": [{"n": 1, "m": [{"k": 2}]}, {"n": 3}, 4]},
+    });
+    assert_eq!(
+        outline::members(answer.as_object().unwrap_or(&Map::new()), ""),
+        "\
+a longer key  x
+empty         none
+list          a, 1
+none          none
+tron          true
+nested
+  deep
+    key  -
+  items
+    - n  1
+      m
+        - k  2
+    - n  3
+    - 4
+"
+    );
+}

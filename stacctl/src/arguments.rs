@@ -1,0 +1,52 @@
+//! What can be asked. The options are those of nvme-stas 2, and `-o`.
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+use libstas::cli::output::OutputArgs;
+
+/// Show what stacd, the connector daemon, keeps connected
+///
+/// stacd connects the host to the NVMe-oF subsystems that its configuration and the discovery controllers name. This
+/// tool shows which I/O controllers it keeps, how their connections are, and why one is not connected.
+#[derive(Debug, Parser)]
+#[command(
+    name = "stacctl",
+    bin_name = "stacctl",
+    display_name = "nvme-stas",
+    version,
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    infer_long_args = true,
+    max_term_width = 100
+)]
+pub struct Arguments {
+    /// Print the version, then exit
+    #[arg(short = 'v', long = "version", action = ArgAction::Version)]
+    version: Option<bool>,
+    /// What to ask.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// A question.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Switch trace on: the daemon logs every step (root only)
+    Tron,
+    /// Switch trace off (root only)
+    Troff,
+    /// Show how the daemon is doing, with its controllers
+    Status(OutputArgs),
+    /// List the I/O controllers
+    Ls(Listing),
+}
+
+/// How much, and in which format.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Listing {
+    /// Show all that is known of each controller
+    #[arg(short, long)]
+    pub detailed: bool,
+    /// In which format.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}

@@ -1,0 +1,86 @@
+//! What can be asked. The options are those of nvme-stas 2, and `-o`.
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+use libstas::cli::output::OutputArgs;
+use libstas::nvme::{DISCOVERY_NQN, Transport};
+
+/// Show what stafd, the discovery daemon, knows
+///
+/// stafd finds NVMe-oF discovery controllers, stays connected to them and reads their log pages. This tool shows
+/// which ones it keeps, how their connections are, and what their log pages say.
+#[derive(Debug, Parser)]
+#[command(
+    name = "stafctl",
+    bin_name = "stafctl",
+    display_name = "nvme-stas",
+    version,
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    infer_long_args = true,
+    max_term_width = 100
+)]
+pub struct Arguments {
+    /// Print the version, then exit
+    #[arg(short = 'v', long = "version", action = ArgAction::Version)]
+    version: Option<bool>,
+    /// What to ask.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// A question.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Switch trace on: the daemon logs every step (root only)
+    Tron,
+    /// Switch trace off (root only)
+    Troff,
+    /// Show how the daemon is doing, with its controllers and their log pages
+    Status(OutputArgs),
+    /// List the discovery controllers
+    Ls(Listing),
+    /// Show the log page of one discovery controller
+    Dlp(Controller),
+    /// Show the log pages of all discovery controllers
+    Adlp(Listing),
+}
+
+/// How much, and in which format.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Listing {
+    /// Show all that is known of each controller
+    #[arg(short, long)]
+    pub detailed: bool,
+    /// In which format.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+/// One discovery controller.
+#[derive(Debug, Args)]
+pub struct Controller {
+    /// Transport: tcp, rdma, fc or loop
+    #[arg(short, long, value_name = "TRTYPE", default_value_t = Transport::Tcp)]
+    pub transport: Transport,
+    /// Address of the controller
+    #[arg(short = 'a', long, value_name = "TRADDR")]
+    pub traddr: String,
+    /// Service ID of the controller, for tcp and rdma its port [default: 8009 for tcp, 4420 for rdma, else none]
+    #[arg(short = 's', long, value_name = "TRSVCID")]
+    pub trsvcid: Option<String>,
+    /// Source address that the host connects from, if the connection is bound to one
+    #[arg(short = 'w', long, value_name = "TRADDR", default_value = "", hide_default_value = true)]
+    pub host_traddr: String,
+    /// Interface that the host connects through, if the connection is bound to one
+    #[arg(short = 'f', long, value_name = "IFACE", default_value = "", hide_default_value = true)]
+    pub host_iface: String,
+    /// Host NQN that the host connects with [default: that of sys.conf]
+    #[arg(short = 'q', long, value_name = "NQN", alias = "host-nqn")]
+    pub hostnqn: Option<String>,
+    /// NQN of the controller
+    #[arg(short = 'n', long, value_name = "NQN", default_value = DISCOVERY_NQN)]
+    pub nqn: String,
+    /// In which format.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}

@@ -1,0 +1,86 @@
+//! Each answer, made of calls to the daemon.
+
+use libstas::bus::{ControllerId, StafDebugProxy, StafProxy};
+use libstas::cli::client::{self, Failure};
+use libstas::cli::output::{Format, OutputArgs, render};
+use libstas::cli::table;
+use serde_json::json;
+use zbus::Connection;
+
+use crate::STAFD;
+use crate::arguments::{Command, Controller, Listing};
+
+/// Asks the daemon, and puts the answer into words.
+pub(crate) async fn answer(connection: &Connection, command: Command) -> Result<String, Failure> {
+    let asked = match command {
+        Command::Tron => tron(connection, true).await,
+        Command::Troff => tron(connection, false).await,
+        Command::Status(output) => return status(connection, output).await,
+        Command::Ls(listing) => ls(connection, listing).await,
+        Command::Dlp(controller) => dlp(connection, controller).await,
+        Command::Adlp(listing) => return adlp(connection, listing).await,
+    };
+    asked.map_err(|error| STAFD.failure(error))
+}
+
+async fn tron(connection: &Connection, tron: bool) -> zbus::Result<String> {
+    let debug = StafDebugProxy::new(connection).await?;
+    debug.set_tron(tron).await?;
+    Ok(client::tron_text(debug.tron().await?))
+}
+
+async fn ls(connection: &Connection, listing: Listing) -> zbus::Result<String> {
+    let format = listing.output.format();
+    // The short dictionaries need not tell the state that the table shows.
+    let detailed = listing.detailed || format == Format::Table;
+    let controllers = json!(StafProxy::new(connection).await?.list_controllers(detailed).await?);
+    let table = if listing.detailed { table::controllers_in_detail } else { table::controllers };
+    Ok(render(format, &controllers, table))
+}
+
+async fn dlp(connection: &Connection, controller: Controller) -> zbus::Result<String> {
+    let output = controller.output;
+    let page = StafProxy::new(connection).await?.log_pages_of(&controller.id()).await?;
+    Ok(render(output.format(), &json!(page), table::log_page))
+}
+
+impl Controller {
+    fn id(self) -> ControllerId {
+        ControllerId {
+            transport: self.transport.to_string(),
+            traddr: self.traddr,
+            trsvcid: self.trsvcid.unwrap_or_else(|| self.transport.default_trsvcid().to_owned()),
+            subsysnqn: self.nqn,
+            host_traddr: self.host_traddr,
+            host_iface: self.host_iface,
+            host_nqn: self.hostnqn.unwrap_or_default(),
+        }
+    }
+}
+
+async fn adlp(connection: &Connection, listing: Listing) -> Result<String, Failure> {
+    let format = listing.output.format();
+    let detailed = listing.detailed || format == Format::Table;
+    let asked = async { StafProxy::new(connection).await?.get_all_log_pages(detailed).await };
+    let pages = STAFD.json(&asked.await.map_err(|error| STAFD.failure(error))?)?;
+    let table = if listing.detailed { table::all_log_pages_in_detail } else { table::all_log_pages };
+    Ok(render(format, &pages, table))
+}
+
+async fn status(connection: &Connection, output: OutputArgs) -> Result<String, Failure> {
+    let failure = |error| STAFD.failure(error);
+    let staf = StafProxy::new(connection).await.map_err(failure)?;
+    let debug = StafDebugProxy::new(connection).await.map_err(failure)?;
+    let mut status = STAFD.json(&debug.process_info().await.map_err(failure)?)?;
+    let mut controllers = Vec::new();
+    for dict in staf.list_controllers(true).await.map_err(failure)? {
+        let id = ControllerId::from_dict(&dict);
+        let mut controller = json!(dict);
+        controller["log_pages"] = json!(staf.log_pages_of(&id).await.map_err(failure)?);
+        let info = STAFD.json(&debug.controller_info_of(&id).await.map_err(failure)?)?;
+        client::merge(&mut controller, info);
+        controllers.push(controller);
+    }
+    client::merge(&mut status, json!({ "controllers": controllers }));
+    Ok(render(output.format(), &status, table::status))
+}

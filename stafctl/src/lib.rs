@@ -1,0 +1,25 @@
+//! The tool that looks into stafd.
+//!
+//! [`arguments`] is what can be asked, [`ask`] how the answer is made of calls to the daemon.
+
+pub mod arguments;
+mod ask;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+use libstas::cli::client::Daemon;
+
+use arguments::Arguments;
+
+const STAFD: Daemon = Daemon("stafd");
+
+/// The whole program: 0 after an answer, 1 without one, 2 when the command line has a mistake.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Some(command) = Arguments::parse().command else {
+        eprint!("{}", Arguments::command().render_help());
+        return ExitCode::FAILURE;
+    };
+    STAFD.ask(async |connection| ask::answer(&connection, command).await)
+}
