@@ -94,6 +94,10 @@ test: toolchain ## everything that needs no virtual machine
 integration: tree ## the scenarios in the virtual machine; TESTS="name name" for some of them
 	tests/vm/run $(TESTS)
 
+coverage: toolchain ## which lines the tests without a virtual machine run, by file
+	@tests/need systemd=systemd-analyze dbus=dbus-daemon
+	tests/coverage
+
 demo: tree ## boot a virtual machine, install, and watch the life of a connection
 	tests/vm/demo
 
@@ -109,4 +113,4 @@ toolchain:
 	@command -v $(CARGO) >/dev/null || { echo 'cargo is missing: install Rust as https://rustup.rs says, then run this again' >&2; exit 1; }
 
 .DEFAULT_GOAL = build
-.PHONY: help build install uninstall test integration demo tree clean toolchain
+.PHONY: help build install uninstall test integration coverage demo tree clean toolchain
