@@ -1,1 +1,6 @@
-//! stafd
+//! stafd, the finder: learns of discovery controllers, keeps a connection to each, reads its discovery log page
+//! and publishes it.
+
+pub mod api;
+pub mod finder;
+pub mod shell;

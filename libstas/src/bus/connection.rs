@@ -47,12 +47,21 @@ fn owner_text(pid: Option<u32>) -> String {
     pid.map_or_else(|| "(unknown)".to_owned(), |pid| pid.to_string())
 }
 
-/// Connects to the system bus (or to what DBUS_SYSTEM_BUS_ADDRESS says).
+/// Connects to the system bus (or to what DBUS_SYSTEM_BUS_ADDRESS says). A call on this connection that is not
+/// answered within [`CALL_TIMEOUT`] has failed.
 ///
 /// # Errors
 /// [`BusError::Unreachable`].
 pub async fn system() -> Result<Connection, BusError> {
-    zbus::connection::Builder::system().method_timeout(CALL_TIMEOUT).build().await.map_err(BusError::Unreachable)
+    system_with_limit(CALL_TIMEOUT).await
+}
+
+/// The same with another limit for its calls.
+///
+/// # Errors
+/// [`BusError::Unreachable`].
+pub async fn system_with_limit(limit: Duration) -> Result<Connection, BusError> {
+    zbus::connection::Builder::system().method_timeout(limit).build().await.map_err(BusError::Unreachable)
 }
 
 /// A bus name that is ours until [`OwnedName::lost`] returns.
@@ -120,6 +129,18 @@ pub async fn caller_is_root(connection: &Connection, header: &Header<'_>) -> zbu
         }
     };
     Ok(uid == 0)
+}
+
+/// Lets root through.
+///
+/// # Errors
+/// `org.freedesktop.DBus.Error.AccessDenied` for everybody else.
+pub async fn require_root(connection: &Connection, header: Option<&Header<'_>>, what: &str) -> zbus::fdo::Result<()> {
+    let root = match header {
+        Some(header) => caller_is_root(connection, header).await.unwrap_or(false),
+        None => false,
+    };
+    if root { Ok(()) } else { Err(zbus::fdo::Error::AccessDenied(format!("only root may {what}"))) }
 }
 
 /// The next item of a stream of signals, or `None` when the bus is gone.

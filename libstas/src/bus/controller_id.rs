@@ -32,8 +32,12 @@ pub mod key {
     pub const HOST_IFACE: &str = "host-iface";
     /// Host NQN.
     pub const HOST_NQN: &str = "host-nqn";
+    /// `configured`, `discovered` or `referral`.
+    pub const ORIGIN: &str = "origin";
     /// `never`, `saved` or `fresh`: where a discovery controller's log page comes from.
     pub const LOG_PAGE_STATE: &str = "log-page-state";
+    /// Seconds on CLOCK_BOOTTIME since which a discovery controller's connection is up: it names that connection.
+    pub const CONNECTED_SINCE: &str = "connected-since";
     /// Why a discovery controller was given up, or why a controller is not connected.
     pub const REASON: &str = "reason";
     /// In `get_all_log_pages`: the discovery controller.
@@ -137,6 +141,22 @@ impl ControllerId {
         }))
     }
 
+    /// Whether these strings may mean that controller: an empty one leaves it open. People leave out what they
+    /// need not know (the interface that a controller was found on, the host's own NQN).
+    #[must_use]
+    pub fn may_mean(&self, tid: &Tid) -> bool {
+        let Ok(wanted) = self.tid() else { return false };
+        let (wanted, tid) = (wanted.parts(), tid.parts());
+        let open_or_equal = |wanted: &str, has: &str| wanted.is_empty() || wanted == has;
+        wanted.transport == tid.transport
+            && wanted.traddr == tid.traddr
+            && wanted.trsvcid == tid.trsvcid
+            && open_or_equal(&wanted.subsysnqn, &tid.subsysnqn)
+            && open_or_equal(&wanted.host_traddr, &tid.host_traddr)
+            && open_or_equal(&wanted.host_iface, &tid.host_iface)
+            && open_or_equal(&wanted.host_nqn, &tid.host_nqn)
+    }
+
     fn parts(&self) -> [(&'static str, &str); 7] {
         [
             (key::TRANSPORT, &self.transport),
@@ -186,6 +206,16 @@ mod tests {
         let dict = Dict::from([("transport".into(), "fc".into()), ("device".into(), "nvme1".into())]);
         let id = ControllerId::from_dict(&dict);
         assert_eq!(id, ControllerId { transport: "fc".into(), ..ControllerId::default() });
+    }
+
+    #[test]
+    fn what_people_leave_out_is_left_open() {
+        let full = ControllerId { host_iface: "eth0".into(), host_nqn: "nqn.host".into(), ..id() };
+        let tid = full.tid().unwrap();
+        assert!(id().may_mean(&tid));
+        assert!(full.may_mean(&tid));
+        assert!(!ControllerId { host_iface: "eth1".into(), ..id() }.may_mean(&tid));
+        assert!(!ControllerId { traddr: String::new(), ..id() }.may_mean(&tid));
     }
 
     proptest! {

@@ -12,7 +12,9 @@ pub mod connection;
 pub mod controller_id;
 pub mod proxy;
 
-pub use connection::{BusError, caller_is_root, next, own_name, system};
+pub use connection::{
+    BusError, CALL_TIMEOUT, OwnedName, caller_is_root, next, own_name, require_root, system, system_with_limit,
+};
 pub use controller_id::{BadControllerId, ControllerId, Dict, key};
 pub use proxy::{
     DcRemovedStream, LogPagesChanged, LogPagesChangedStream, StacDebugProxy, StacProxy, StafDebugProxy, StafProxy,

@@ -40,7 +40,21 @@ pub trait Staf {
     #[zbus(name = "list_removed_controllers")]
     fn list_removed_controllers(&self) -> zbus::Result<Vec<Dict>>;
 
-    /// Reads the log page anew and answers with it. Not in nvme-stas.
+    /// One controller and its log page, as they are at one moment: an element of what `get_all_log_pages(true)`
+    /// answers, `{}` for an unknown controller. Not in nvme-stas.
+    #[zbus(name = "get_controller_log_pages")]
+    fn get_controller_log_pages(
+        &self,
+        transport: &str,
+        traddr: &str,
+        trsvcid: &str,
+        subsysnqn: &str,
+        host_traddr: &str,
+        host_iface: &str,
+        host_nqn: &str,
+    ) -> zbus::Result<String>;
+
+    /// Has the log page read anew and answers with it; root alone may. Not in nvme-stas.
     #[zbus(name = "refresh_log_pages")]
     fn refresh_log_pages(
         &self,
@@ -79,6 +93,23 @@ impl StafProxy<'_> {
     /// Those of the call.
     pub async fn log_pages_of(&self, id: &ControllerId) -> zbus::Result<Vec<Dict>> {
         self.get_log_pages(
+            &id.transport,
+            &id.traddr,
+            &id.trsvcid,
+            &id.subsysnqn,
+            &id.host_traddr,
+            &id.host_iface,
+            &id.host_nqn,
+        )
+        .await
+    }
+
+    /// [`StafProxy::get_controller_log_pages`] of that controller.
+    ///
+    /// # Errors
+    /// Those of the call.
+    pub async fn controller_log_pages_of(&self, id: &ControllerId) -> zbus::Result<String> {
+        self.get_controller_log_pages(
             &id.transport,
             &id.traddr,
             &id.trsvcid,

@@ -91,3 +91,7 @@ impl Inventory {
         self.look.controllers.iter()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::CtrlRef;
-use crate::nvme::{Transport, tid};
+use crate::nvme::{Tid, TidParts, Transport, tid};
 
 /// sysfs `state` of a controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -133,6 +133,20 @@ impl KernelController {
             CtrlType::Io | CtrlType::Admin => false,
             CtrlType::Unknown => self.subsysnqn == crate::nvme::DISCOVERY_NQN,
         }
+    }
+
+    /// The TID that asks for exactly this connection.
+    #[must_use]
+    pub fn tid(&self) -> Tid {
+        Tid::new(TidParts {
+            transport: self.transport,
+            traddr: self.traddr.clone(),
+            trsvcid: self.trsvcid.clone(),
+            subsysnqn: self.subsysnqn.clone(),
+            host_traddr: self.host_traddr.clone(),
+            host_iface: self.host_iface.clone(),
+            host_nqn: self.hostnqn.clone(),
+        })
     }
 
     /// True when in service.

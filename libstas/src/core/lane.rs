@@ -330,3 +330,7 @@ fn class_of(standing: Standing) -> Class {
         Standing { .. } => Class::First,
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -93,3 +93,7 @@ fn same_tcp_interface(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool
     let owned = links.named(&tid.host_iface).is_some_and(|wanted| wanted.addresses.contains(&source));
     owned || links.owner(source).is_none()
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

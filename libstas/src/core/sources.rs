@@ -61,6 +61,12 @@ struct Source<P> {
     doubt: Option<Time>,
 }
 
+impl<P> Source<P> {
+    fn stale() -> Self {
+        Self { knowledge: Knowledge::Stale, claims: BTreeMap::new(), doubt: None }
+    }
+}
+
 /// Whether a controller is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -110,13 +116,20 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.sources.insert(id, Source { knowledge: Knowledge::Stale, claims, doubt: None });
     }
 
+    /// What a source is said to name, without that being its own current word: names are added, nothing is proved.
+    pub fn hearsay(&mut self, id: SourceId, names: BTreeMap<Tid, P>) {
+        let source = self.sources.entry(id).or_insert_with(Source::stale);
+        source.knowledge = Knowledge::Stale;
+        source.doubt = None;
+        for (tid, payload) in names {
+            let listed_on = source.claims.get(&tid).and_then(|claim| claim.listed_on);
+            source.claims.insert(tid, Claim { payload, listed: true, listed_on });
+        }
+    }
+
     /// A page was read. `live` says whether a controller is live.
     pub fn read(&mut self, now: Time, id: SourceId, page: Page<P>, live: impl Fn(&Tid) -> bool) {
-        let source = self.sources.entry(id).or_insert_with(|| Source {
-            knowledge: Knowledge::Stale,
-            claims: BTreeMap::new(),
-            doubt: None,
-        });
+        let source = self.sources.entry(id).or_insert_with(Source::stale);
         source.knowledge = Knowledge::Fresh(page.connected_since);
         for (tid, claim) in &mut source.claims {
             claim.listed = page.names.contains_key(tid);
@@ -279,3 +292,7 @@ impl Quiet {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

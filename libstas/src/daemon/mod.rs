@@ -9,6 +9,7 @@
 //! | [`systemd`] | telling systemd: ready, reloading, stopping, status, alive |
 //! | [`clock`] | CLOCK_BOOTTIME, to read and to sleep on |
 //! | [`signals`] | reload and stop |
+//! | [`describe`] | members of the fleet as dictionaries of the bus |
 //! | [`event_loop`] | the one owner of a core: feeds it events, carries its effects out, answers questions |
 //!
 //! A daemon's `main` calls them in that order.
@@ -16,8 +17,48 @@
 pub mod arguments;
 pub mod clock;
 pub mod configuration;
+pub mod describe;
 pub mod event_loop;
 pub mod journal;
 pub mod signals;
 pub mod state;
 pub mod systemd;
+
+use std::error::Error;
+use std::time::Duration;
+
+use arguments::{About, Arguments};
+use journal::Journal;
+
+/// How long the last lines of the log may take.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// The life of a daemon's process, around what it does: command line, what must be there, log, async runtime, and
+/// an end that waits for nobody.
+///
+/// Threads that hang in the kernel end with the process. Handlers of normal exit run, so that measurements of
+/// coverage are written.
+pub fn main(about: &About, work: impl AsyncFnOnce(Arguments, Journal) -> Result<(), Box<dyn Error>>) -> ! {
+    let arguments = Arguments::parse(about);
+    if let Err(missing) = arguments::check_host(about.name) {
+        eprintln!("{}: {missing}", about.name);
+        std::process::exit(1);
+    }
+    let journal = Journal::start(about.name, arguments.syslog, arguments.tron);
+    let result =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Into::into).and_then(|runtime| {
+            let result = runtime.block_on(work(arguments, journal.clone()));
+            // Dropping the runtime would wait for its tasks.
+            std::mem::forget(runtime);
+            result
+        });
+    let code = match result {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::error!("{error}");
+            1
+        }
+    };
+    journal.flush(LAST_WORDS);
+    std::process::exit(code)
+}

@@ -59,14 +59,17 @@ enum Useless {
     Boot,
 }
 
+/// Of the directories that systemd lists (colons between them, sorted by name, the one both daemons share among
+/// them) the one that bears the daemon's name.
+fn own_directory(list: &str, kind: &str) -> Option<PathBuf> {
+    list.split(':').map(PathBuf::from).find(|directory| directory.file_name().is_some_and(|name| name == kind))
+}
+
 impl StateFile {
-    /// The file of that daemon: `state.json` in RUNTIME_DIRECTORY, or in `/run/KIND` where systemd set none.
+    /// The file of that daemon: `state.json` in the RUNTIME_DIRECTORY named KIND, or in `/run/KIND` where systemd set none.
     #[must_use]
     pub fn of_daemon(kind: &'static str, version: u32) -> Self {
-        // systemd lists several directories with colons between them; the first is ours.
-        let directory = std::env::var("RUNTIME_DIRECTORY")
-            .ok()
-            .and_then(|list| list.split(':').next().filter(|first| !first.is_empty()).map(PathBuf::from))
+        let directory = own_directory(&std::env::var("RUNTIME_DIRECTORY").unwrap_or_default(), kind)
             .unwrap_or_else(|| Path::new("/run").join(kind));
         if let Err(error) = fs::create_dir_all(&directory) {
             tracing::warn!("cannot make {}: {error}; a restart will start from nothing", directory.display());
@@ -283,6 +286,15 @@ mod tests {
 
     fn file(directory: &tempfile::TempDir) -> StateFile {
         StateFile::new(directory.path(), "stafd", 1, "boot-1")
+    }
+
+    #[test]
+    fn the_directory_that_both_daemons_share_holds_no_state() {
+        let own = |list| own_directory(list, "stafd");
+        assert_eq!(own("/run/nvme-stas:/run/stafd"), Some(PathBuf::from("/run/stafd")));
+        assert_eq!(own("/run/test/stafd"), Some(PathBuf::from("/run/test/stafd")));
+        assert_eq!(own("/run/nvme-stas"), None);
+        assert_eq!(own(""), None);
     }
 
     fn state(number: u32) -> State {

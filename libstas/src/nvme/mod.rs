@@ -1,8 +1,15 @@
 //! Values and wire formats of NVMe-oF, pure: no I/O, no clock.
 
+pub mod admin;
+pub mod aen;
 pub mod connect;
+pub mod connect_line;
+pub mod log_page;
 pub mod secret;
+pub mod supported;
+pub mod sysfs_address;
 pub mod tid;
+mod wire;
 
 pub use connect::{HostIdentity, Parameters};
 pub use secret::Secret;

@@ -1,5 +1,279 @@
 //! The core of stacd: decides which I/O controllers there are to be.
+//!
+//! stafd's log pages and the configuration are sources ([`libstas::core::sources`]) that name I/O controllers; the
+//! fleet ([`libstas::core::fleet`]) keeps the kernel's connections equal to them. An I/O controller is let go only
+//! when every source that named it has proved that it no longer does, and storage in use is not pulled.
 
+mod audit;
+mod saved;
+mod stafd;
+mod view;
 mod wire;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use libstas::conf::{DisconnectScope, InUse};
+use libstas::core::configured::{Configured, Defaults, Words};
+use libstas::core::controller::{Parting, Want};
+use libstas::core::fleet::{Fleet, Kind, Report};
+use libstas::core::sources::{Quiet, SourceId, Sources, Verdict};
+use libstas::core::timers::Timers;
+use libstas::core::{HostEffect, HostEvent, Machine, Time};
+use libstas::nvme::log_page::Entry;
+use libstas::nvme::{Parameters, Tid};
+
+pub use saved::{Saved, SavedClaim, SavedSource};
 pub use wire::{DcPage, Effect, Event, IocView, PageState, RemovedDc, Settings, StafdView};
+
+/// Who owns a device that several TIDs share: the configured one before the discovered one.
+mod rank {
+    pub(super) const CONFIGURED: u8 = 0;
+    pub(super) const DISCOVERED: u8 = 1;
+}
+
+/// What a source says of an I/O controller that it names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Named {
+    /// `controller=`, with these parameters.
+    Configured(Box<Parameters>),
+    /// A log entry.
+    Entry(Box<Entry>),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Removals,
+    FetchAll,
+}
+
+/// The core of stacd.
+#[derive(Debug)]
+pub struct Connector {
+    settings: Option<Settings>,
+    configured: Configured,
+    sources: Sources<Named>,
+    fleet: Fleet,
+    stafd: stafd::Stafd,
+    quiet: Quiet,
+    timers: Timers<Timer>,
+    restored: BTreeSet<Tid>,
+}
+
+impl Connector {
+    /// A connector that knows what it knew when it was last saved. The seed decides its jitter.
+    #[must_use]
+    pub fn new(saved: Saved, seed: u64) -> Self {
+        let mut connector = Self {
+            settings: None,
+            configured: Configured::restore(saved.names.clone()),
+            sources: Sources::default(),
+            fleet: Fleet::new(Kind::Io, seed),
+            stafd: stafd::Stafd::default(),
+            quiet: Quiet::default(),
+            timers: Timers::default(),
+            restored: BTreeSet::new(),
+        };
+        connector.restore(saved);
+        connector
+    }
+
+    fn configure(&mut self, now: Time, settings: Settings, out: &mut Vec<Effect>) {
+        let reload = self.settings.is_some();
+        self.configured.set(
+            now,
+            &Words {
+                controllers: &settings.conf.controllers,
+                exclusions: &settings.conf.exclusions,
+                family: settings.conf.ip_family,
+                ignore_iface: settings.conf.ignore_iface,
+            },
+        );
+        let mut host = Vec::new();
+        self.fleet.set_identity(settings.identity.clone(), &mut host);
+        extend(out, host);
+        self.settings = Some(settings);
+        self.quiet.disturb(now);
+        self.resettle(now, out);
+        for tid in std::mem::take(&mut self.restored) {
+            if !self.fleet.has(&tid) {
+                let how = if self.is_barred(&tid) { Parting::Disconnect } else { self.parting() };
+                self.fleet_does(now, out, |fleet, host| fleet.evict(now, &tid, how, host));
+            }
+        }
+        if reload {
+            let all: Vec<Tid> = self.fleet.tids().cloned().collect();
+            for tid in all {
+                self.fleet_does(now, out, |fleet, host| fleet.encourage(now, &tid, host));
+            }
+        }
+    }
+
+    /// Makes the fleet's members what the sources name. Adding is immediate; removing waits for proof and quiet.
+    fn resettle(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let Some(settings) = self.settings.clone() else { return };
+        let defaults =
+            Defaults { parameters: &settings.conf.parameters, host_nqn: &settings.identity.nqn, subsysnqn: "" };
+        let configured = self.configured.controllers(&defaults, |tid| self.fleet.is_live(tid));
+        let configured = configured.into_iter().map(|(tid, parameters)| (tid, Named::Configured(Box::new(parameters))));
+        self.sources.decree(SourceId::Configured, configured.collect());
+        for (tid, want) in self.wanted(&settings) {
+            self.fleet_does(now, out, |fleet, host| fleet.want(now, &tid, want, host));
+        }
+        self.remove(now, out);
+    }
+
+    /// Everybody who is named and not excluded, and how. The configuration's word on parameters comes first.
+    fn wanted(&self, settings: &Settings) -> BTreeMap<Tid, Want> {
+        let mut wanted: BTreeMap<Tid, Want> = BTreeMap::new();
+        for (_, tid, named) in self.sources.named().filter(|(_, tid, _)| !self.is_barred(tid)) {
+            let want = match named {
+                Named::Configured(parameters) => {
+                    Want { parameters: (**parameters).clone(), rank: rank::CONFIGURED, attempts: None }
+                }
+                Named::Entry(entry) => Want {
+                    parameters: settings.conf.parameters.clone(),
+                    rank: rank::DISCOVERED,
+                    attempts: settings.conf.connect_attempts_on_ncc.filter(|_| entry.eflags.ncc()),
+                },
+            };
+            wanted.entry(tid.clone()).or_insert(want);
+        }
+        wanted
+    }
+
+    /// True for what the administrator excluded, by itself or with its address family.
+    fn is_barred(&self, tid: &Tid) -> bool {
+        self.configured.excludes(tid, &tid.host_iface) || !self.configured.allows(tid)
+    }
+
+    /// How an I/O controller that nobody names any more is parted with.
+    fn parting(&self) -> Parting {
+        match self.settings.as_ref().map(|settings| (settings.conf.disconnect_scope, settings.conf.in_use)) {
+            Some((DisconnectScope::Nothing, _)) => Parting::Release,
+            Some((_, InUse::Disconnect)) => Parting::Disconnect,
+            _ => Parting::SpareInUse,
+        }
+    }
+
+    /// Lets go what is excluded at once, and what is disproved when it is quiet.
+    fn remove(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let mut going: Vec<(Tid, Parting)> = Vec::new();
+        let mut disproved: Vec<(Tid, Parting)> = Vec::new();
+        let mut again: Option<Time> = None;
+        for tid in self.fleet.tids() {
+            if self.is_barred(tid) {
+                going.push((tid.clone(), Parting::Disconnect));
+                continue;
+            }
+            match self.sources.verdict(tid, now, self.fleet.is_live(tid)) {
+                Verdict::Named => {}
+                Verdict::Unproved(at) => again = again.into_iter().chain(at).min(),
+                Verdict::Disproved => disproved.push((tid.clone(), self.parting())),
+            }
+        }
+        if !disproved.is_empty() {
+            if self.quiet.has_come(now) {
+                going.append(&mut disproved);
+            } else {
+                again = again.into_iter().chain(self.quiet.until()).min();
+            }
+        }
+        match again {
+            Some(at) => self.timers.set(Timer::Removals, at),
+            None => self.timers.cancel(&Timer::Removals),
+        }
+        for (tid, how) in going {
+            self.fleet_does(now, out, |fleet, host| fleet.unwant(now, &tid, how, host));
+        }
+    }
+
+    /// Has the fleet do something, and sees to what it reports.
+    fn fleet_does(
+        &mut self,
+        now: Time,
+        out: &mut Vec<Effect>,
+        act: impl FnOnce(&mut Fleet, &mut Vec<HostEffect>) -> Vec<Report>,
+    ) -> bool {
+        let mut host = Vec::new();
+        let reports = act(&mut self.fleet, &mut host);
+        extend(out, host);
+        let any = !reports.is_empty();
+        for report in reports {
+            if let Report::Left(tid) = report {
+                self.sources.forget(&tid);
+                self.quiet.disturb(now);
+            }
+        }
+        any
+    }
+
+    fn host_event(&mut self, now: Time, event: &HostEvent, out: &mut Vec<Effect>) {
+        let mut changed = false;
+        match event {
+            HostEvent::Resolved { op, result } => {
+                let mut host = Vec::new();
+                changed = self.configured.resolved(now, *op, result, self.fleet.jitter(), &mut host);
+                extend(out, host);
+                if changed {
+                    self.quiet.disturb(now);
+                }
+            }
+            HostEvent::Links(_) => self.configured.refresh(now),
+            _ => {}
+        }
+        changed |= self.fleet_does(now, out, |fleet, host| fleet.handle(now, event, host));
+        if changed {
+            self.resettle(now, out);
+        }
+        if matches!(event, HostEvent::Looked { .. }) {
+            self.audit(now, out);
+        }
+    }
+
+    fn tick(&mut self, now: Time, out: &mut Vec<Effect>) {
+        for timer in self.timers.due(now) {
+            match timer {
+                Timer::FetchAll => self.fetch_all(out),
+                Timer::Removals => {}
+            }
+        }
+        self.fleet_does(now, out, |fleet, host| fleet.tick(now, host));
+        let mut host = Vec::new();
+        let mut jitter = self.fleet.jitter().clone();
+        self.configured.tick(now, || self.fleet.issue(), &mut jitter, &mut host);
+        extend(out, host);
+        self.read_doubted_again(now, out);
+        self.resettle(now, out);
+    }
+}
+
+impl Machine for Connector {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Effect>) {
+        match event {
+            Event::Configured(settings) => self.configure(now, *settings, out),
+            Event::Host(event) => self.host_event(now, &event, out),
+            Event::Tick => self.tick(now, out),
+            Event::StafdOwner(owner) => self.stafd_owner(now, owner, out),
+            Event::PageChanged(dc) => self.page_changed(dc, out),
+            Event::DcRemoved => self.fetch_all(out),
+            Event::AllFetched { op, result } => self.all_fetched(now, op, result, out),
+            Event::PageFetched { op, result } => self.page_fetched(now, op, result, out),
+            // Connections stay, always.
+            Event::Stop => out.extend([Effect::Host(HostEffect::Save), Effect::Stopped]),
+        }
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        [self.timers.deadline(), self.fleet.deadline(), self.configured.deadline(), self.sources.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+}
+
+fn extend(out: &mut Vec<Effect>, host: Vec<HostEffect>) {
+    out.extend(host.into_iter().map(Effect::Host));
+}

@@ -1,5 +1,436 @@
 //! The core of stafd: decides which discovery controllers there are and what is asked of them.
+//!
+//! Sources name discovery controllers ([`libstas::core::sources`]); the fleet keeps them connected
+//! ([`libstas::core::fleet`]); here their log pages are read ([`mod@reading`]), referrals in them become sources, and
+//! the bus is told. A discovery controller is given up only when every source that named it has proved that it no
+//! longer does.
 
+mod discovery_controller;
+mod reading;
+mod saved;
+mod unmanaged;
+mod view;
 mod wire;
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use libstas::core::configured::{Configured, Defaults, Words};
+use libstas::core::controller::{Parting, Want};
+use libstas::core::fleet::{Fleet, Kind, Report};
+use libstas::core::sources::{Quiet, SourceId, Sources, Verdict};
+use libstas::core::timers::Timers;
+use libstas::core::{HostEffect, HostEvent, Level, Machine, Notice, Time, UeventKind};
+use libstas::nvme::{DISCOVERY_NQN, Parameters, Tid};
+
+use discovery_controller::{Connection, DiscoveryController};
+pub use saved::{Saved, SavedDc};
 pub use wire::{DcView, Effect, Event, RemovalReason, Removed, Settings};
+
+/// So many given-up discovery controllers are remembered.
+const REMOVED_KEPT: usize = 1024;
+/// Stopping does not wait longer than this for connections to be taken down.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Who owns a device that several TIDs share: the configured one before the referred one.
+mod rank {
+    pub(super) const CONFIGURED: u8 = 0;
+    pub(super) const REFERRAL: u8 = 1;
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Retry(Tid),
+    SecondRead(Tid),
+    Hanging(Tid),
+    Removals,
+    Stop,
+}
+
+/// The core of stafd.
+#[derive(Debug)]
+pub struct Finder {
+    settings: Option<Settings>,
+    configured: Configured,
+    sources: Sources<Parameters>,
+    fleet: Fleet,
+    dcs: BTreeMap<Tid, DiscoveryController>,
+    removed: BTreeMap<Tid, Removed>,
+    unmanaged: Vec<unmanaged::Call>,
+    quiet: Quiet,
+    timers: Timers<Timer>,
+    restored: BTreeSet<Tid>,
+    stopping: bool,
+}
+
+impl Finder {
+    /// A finder that knows what it knew when it was last saved. The seed decides its jitter.
+    #[must_use]
+    pub fn new(saved: Saved, seed: u64) -> Self {
+        let mut finder = Self {
+            settings: None,
+            configured: Configured::restore(saved.names.clone()),
+            sources: Sources::default(),
+            fleet: Fleet::new(Kind::Discovery, seed),
+            dcs: BTreeMap::new(),
+            removed: BTreeMap::new(),
+            unmanaged: Vec::new(),
+            quiet: Quiet::default(),
+            timers: Timers::default(),
+            restored: BTreeSet::new(),
+            stopping: false,
+        };
+        finder.restore(saved);
+        finder
+    }
+
+    fn configure(&mut self, now: Time, settings: Settings, out: &mut Vec<Effect>) {
+        let reload = self.settings.is_some();
+        self.configured.set(
+            now,
+            &Words {
+                controllers: &settings.conf.controllers,
+                exclusions: &settings.conf.exclusions,
+                family: settings.conf.ip_family,
+                ignore_iface: settings.conf.ignore_iface,
+            },
+        );
+        let mut host = Vec::new();
+        self.fleet.set_identity(settings.identity.clone(), &mut host);
+        let no_longer_pleo = self.settings.as_ref().is_some_and(|before| before.conf.pleo != settings.conf.pleo);
+        self.settings = Some(settings);
+        extend(out, host);
+        self.quiet.disturb(now);
+        self.resettle(now, out);
+        for tid in std::mem::take(&mut self.restored) {
+            if self.is_barred(&tid) || !(self.fleet.has(&tid) || self.is_meant(now, &tid)) {
+                self.drop_restored(now, &tid, out);
+            }
+        }
+        if reload {
+            let all: Vec<Tid> = self.dcs.keys().cloned().collect();
+            for tid in all {
+                let mut host = Vec::new();
+                let reports = self.fleet.encourage(now, &tid, &mut host);
+                extend(out, host);
+                self.reported(now, reports, out);
+                if no_longer_pleo && let Some(dc) = self.dcs.get_mut(&tid) {
+                    dc.supported = None;
+                }
+                self.read_soon(now, &tid, out);
+            }
+        }
+    }
+
+    /// Makes the fleet's members what the sources name. Adding is immediate; removing waits for proof and quiet.
+    fn resettle(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let Some(settings) = &self.settings else { return };
+        let defaults = Defaults {
+            parameters: &settings.conf.parameters,
+            host_nqn: &settings.identity.nqn,
+            subsysnqn: DISCOVERY_NQN,
+        };
+        let configured = self.configured.controllers(&defaults, |tid| self.fleet.is_live(tid));
+        self.sources.decree(SourceId::Configured, configured);
+        let mut meant: BTreeMap<Tid, Want> = BTreeMap::new();
+        for (id, tid, parameters) in self.sources.named() {
+            let rank = match id {
+                SourceId::Configured => rank::CONFIGURED,
+                SourceId::Page(_) => rank::REFERRAL,
+            };
+            if !self.is_barred(tid) {
+                meant.entry(tid.clone()).or_insert_with(|| Want {
+                    parameters: parameters.clone(),
+                    rank,
+                    attempts: None,
+                });
+            }
+        }
+        for (tid, want) in meant {
+            self.dcs.entry(tid.clone()).or_default();
+            self.removed.remove(&tid);
+            let mut host = Vec::new();
+            let reports = self.fleet.want(now, &tid, want, &mut host);
+            extend(out, host);
+            self.reported(now, reports, out);
+        }
+        self.remove(now, out);
+    }
+
+    /// True for what the administrator excluded, by itself or with its address family.
+    fn is_barred(&self, tid: &Tid) -> bool {
+        self.configured.excludes(tid, &tid.host_iface) || !self.configured.allows(tid)
+    }
+
+    fn is_meant(&self, now: Time, tid: &Tid) -> bool {
+        self.sources.verdict(tid, now, self.fleet.is_live(tid)) != Verdict::Disproved
+    }
+
+    /// Gives up what is excluded at once, and what is disproved when it is quiet.
+    fn remove(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let mut going: Vec<(Tid, RemovalReason)> = Vec::new();
+        let mut again: Option<Time> = None;
+        let mut disproved = Vec::new();
+        for tid in self.fleet.tids() {
+            if self.is_barred(tid) {
+                going.push((tid.clone(), RemovalReason::Excluded));
+                continue;
+            }
+            match self.sources.verdict(tid, now, self.fleet.is_live(tid)) {
+                Verdict::Named => {}
+                Verdict::Unproved(at) => again = again.into_iter().chain(at).min(),
+                Verdict::Disproved => disproved.push((tid.clone(), self.reason_for(tid))),
+            }
+        }
+        if !disproved.is_empty() {
+            if self.quiet.has_come(now) {
+                going.append(&mut disproved);
+            } else {
+                again = again.into_iter().chain(self.quiet.until()).min();
+            }
+        }
+        match again {
+            Some(at) => self.timers.set(Timer::Removals, at),
+            None => self.timers.cancel(&Timer::Removals),
+        }
+        for (tid, reason) in going {
+            self.give_up(now, &tid, reason, out);
+        }
+    }
+
+    fn reason_for(&self, tid: &Tid) -> RemovalReason {
+        let referred = self.sources.claims().any(|(id, claimed, _)| claimed == tid && matches!(id, SourceId::Page(_)));
+        if referred { RemovalReason::ReferralGone } else { RemovalReason::Configuration }
+    }
+
+    /// Gives a discovery controller up: its connection goes, and with it what only its page named.
+    fn give_up(&mut self, now: Time, tid: &Tid, reason: RemovalReason, out: &mut Vec<Effect>) {
+        let known = self.dcs.remove(tid);
+        let news = known.is_some();
+        for token in known.map(|mut dc| dc.disconnected()).unwrap_or_default() {
+            out.push(Effect::Refreshed { token, result: Err("the discovery controller was given up".into()) });
+        }
+        for timer in [Timer::Retry(tid.clone()), Timer::SecondRead(tid.clone()), Timer::Hanging(tid.clone())] {
+            self.timers.cancel(&timer);
+        }
+        if news {
+            let ctrl = self.fleet.kernel(tid).map(|kernel| kernel.ctrl);
+            let text = format!("given up ({reason})");
+            out.push(Effect::Host(HostEffect::Tell(Notice { level: Level::Info, tid: Some(tid.clone()), ctrl, text })));
+            self.removed.insert(tid.clone(), Removed { dc: tid.clone(), reason, at: now });
+            while self.removed.len() > REMOVED_KEPT {
+                let Some(oldest) = self.removed.values().min_by_key(|removed| removed.at).map(|r| r.dc.clone()) else {
+                    break;
+                };
+                self.removed.remove(&oldest);
+            }
+            self.sources.give_up(&SourceId::Page(tid.clone()), reason == RemovalReason::AgedOut);
+            self.quiet.disturb(now);
+        }
+        let mut host = Vec::new();
+        let reports = self.fleet.unwant(now, tid, Parting::Disconnect, &mut host);
+        extend(out, host);
+        self.reported(now, reports, out);
+        if news {
+            out.push(Effect::DcRemoved);
+            out.push(Effect::Host(HostEffect::Save));
+            self.timers.set(Timer::Removals, self.quiet.until().unwrap_or(now));
+        }
+    }
+
+    /// A discovery controller from before this run that nobody means any more: its connection goes, too.
+    fn drop_restored(&mut self, now: Time, tid: &Tid, out: &mut Vec<Effect>) {
+        let mut host = Vec::new();
+        let reports = self.fleet.evict(now, tid, Parting::Disconnect, &mut host);
+        extend(out, host);
+        self.reported(now, reports, out);
+        self.dcs.entry(tid.clone()).or_default();
+        let reason = if self.is_barred(tid) { RemovalReason::Excluded } else { RemovalReason::Configuration };
+        self.give_up(now, tid, reason, out);
+    }
+
+    /// What the fleet says of its members.
+    fn reported(&mut self, now: Time, reports: Vec<Report>, out: &mut Vec<Effect>) {
+        for report in reports {
+            match report {
+                Report::Live(tid, ctrl) => self.up(now, &tid, ctrl, out),
+                Report::Lost(tid, _) => self.down(&tid, out),
+                Report::Left(tid) => self.sources.forget(&tid),
+            }
+        }
+    }
+
+    fn up(&mut self, now: Time, tid: &Tid, ctrl: libstas::core::CtrlRef, out: &mut Vec<Effect>) {
+        let seqnum = self.fleet.inventory().look().seqnum;
+        let Some(dc) = self.dcs.get_mut(tid) else { return };
+        for token in dc.disconnected() {
+            out.push(Effect::Refreshed { token, result: Err("the connection was lost meanwhile".into()) });
+        }
+        dc.connected(Connection { ctrl, since: now, seqnum });
+        self.sources.outdate(&SourceId::Page(tid.clone()));
+        self.timers.set(Timer::SecondRead(tid.clone()), now + discovery_controller::SECOND_READ);
+        self.read_soon(now, tid, out);
+    }
+
+    fn down(&mut self, tid: &Tid, out: &mut Vec<Effect>) {
+        let Some(dc) = self.dcs.get_mut(tid) else { return };
+        for token in dc.disconnected() {
+            out.push(Effect::Refreshed { token, result: Err("the connection was lost".into()) });
+        }
+        self.timers.cancel(&Timer::SecondRead(tid.clone()));
+        self.timers.cancel(&Timer::Hanging(tid.clone()));
+        self.sources.outdate(&SourceId::Page(tid.clone()));
+        out.push(Effect::Host(HostEffect::Save));
+    }
+
+    fn host_event(&mut self, now: Time, event: HostEvent, out: &mut Vec<Effect>) {
+        match &event {
+            HostEvent::Resolved { op, result } => {
+                let mut host = Vec::new();
+                let changed = self.configured.resolved(now, *op, result, self.fleet.jitter(), &mut host);
+                extend(out, host);
+                if changed {
+                    self.quiet.disturb(now);
+                }
+            }
+            HostEvent::Uevent(event) => self.kernel_says(now, event, out),
+            HostEvent::Overrun => self.events_were_lost(now, out),
+            HostEvent::Links(_) => self.configured.refresh(now),
+            _ => {}
+        }
+        let mut host = Vec::new();
+        let reports = self.fleet.handle(now, &event, &mut host);
+        extend(out, host);
+        let changed = !reports.is_empty() || matches!(event, HostEvent::Resolved { .. });
+        self.reported(now, reports, out);
+        self.serve_unmanaged(out);
+        if changed {
+            self.resettle(now, out);
+        }
+    }
+
+    fn kernel_says(&mut self, now: Time, event: &libstas::core::Uevent, out: &mut Vec<Effect>) {
+        let owner = self.fleet.inventory().device(event.device).map(|kernel| kernel.ctrl);
+        let owner = owner.and_then(|ctrl| Some((ctrl, (*self.fleet.holders(ctrl).first()?).clone())));
+        match (event.kind, owner) {
+            (UeventKind::Aen(libstas::nvme::aen::DISCOVERY_LOG_CHANGED), Some((_, tid))) => {
+                self.read_soon(now, &tid, out)
+            }
+            (UeventKind::Connected | UeventKind::Rediscover, Some((ctrl, tid))) => {
+                let old_news = self
+                    .dcs
+                    .get(&tid)
+                    .is_none_or(|dc| dc.connection.is_none_or(|connection| event.seqnum <= connection.seqnum));
+                if !old_news {
+                    self.up(now, &tid, ctrl, out);
+                }
+            }
+            (UeventKind::Aen(libstas::nvme::aen::DISCOVERY_LOG_CHANGED) | UeventKind::Rediscover, None) => {
+                self.unmanaged.push(unmanaged::Call { device: event.device, seqnum: event.seqnum });
+            }
+            _ => {}
+        }
+    }
+
+    /// Whatever could have been said was perhaps said: every connection may be another one.
+    fn events_were_lost(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let connected: Vec<_> =
+            self.dcs.iter().filter_map(|(tid, dc)| Some((tid.clone(), dc.connection?.ctrl))).collect();
+        for (tid, ctrl) in connected {
+            self.up(now, &tid, ctrl, out);
+        }
+    }
+
+    fn tick(&mut self, now: Time, out: &mut Vec<Effect>) {
+        for timer in self.timers.due(now) {
+            match timer {
+                Timer::Retry(tid) | Timer::SecondRead(tid) => self.read_soon(now, &tid, out),
+                Timer::Hanging(tid) => self.read_hangs(&tid, out),
+                Timer::Removals => {}
+                Timer::Stop => out.push(Effect::Stopped),
+            }
+        }
+        let mut host = Vec::new();
+        let reports = self.fleet.tick(now, &mut host);
+        let fleet = &mut self.fleet;
+        let mut jitter = fleet.jitter().clone();
+        self.configured.tick(now, || fleet.issue(), &mut jitter, &mut host);
+        extend(out, host);
+        self.reported(now, reports, out);
+        self.resettle(now, out);
+    }
+
+    /// The daemon stops: connections stay, unless the administrator wants them to go.
+    fn stop(&mut self, now: Time, out: &mut Vec<Effect>) {
+        self.stopping = true;
+        out.push(Effect::Host(HostEffect::Save));
+        if self.settings.as_ref().is_none_or(|settings| settings.conf.persistent_connections) {
+            out.push(Effect::Stopped);
+            return;
+        }
+        self.timers.set(Timer::Stop, now + STOP_DEADLINE);
+        let all: Vec<Tid> = self.fleet.tids().cloned().collect();
+        for tid in all {
+            let mut host = Vec::new();
+            self.fleet.unwant(now, &tid, Parting::Disconnect, &mut host);
+            extend(out, host);
+        }
+        self.stopped_when_empty(out);
+    }
+
+    fn stopped_when_empty(&mut self, out: &mut Vec<Effect>) {
+        if self.stopping && self.fleet.tids().next().is_none() {
+            self.timers.cancel(&Timer::Stop);
+            out.push(Effect::Stopped);
+        }
+    }
+
+    /// After the stop was asked for, only what leads to the end is done.
+    fn handle_stopping(&mut self, now: Time, event: Event, out: &mut Vec<Effect>) {
+        let mut host = Vec::new();
+        match event {
+            Event::Host(event) => drop(self.fleet.handle(now, &event, &mut host)),
+            Event::Tick => {
+                drop(self.fleet.tick(now, &mut host));
+                if self.timers.due(now).contains(&Timer::Stop) {
+                    out.push(Effect::Stopped);
+                }
+            }
+            Event::Refresh { token, .. } => {
+                out.push(Effect::Refreshed { token, result: Err("stafd is stopping".into()) });
+            }
+            _ => {}
+        }
+        extend(out, host);
+        self.stopped_when_empty(out);
+    }
+}
+
+impl Machine for Finder {
+    type Event = Event;
+    type Effect = Effect;
+
+    fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Effect>) {
+        if self.stopping {
+            self.handle_stopping(now, event, out);
+            return;
+        }
+        match event {
+            Event::Configured(settings) => self.configure(now, *settings, out),
+            Event::Host(event) => self.host_event(now, event, out),
+            Event::Tick => self.tick(now, out),
+            Event::SupportedRead { op, result } => self.supported_read(now, op, result, out),
+            Event::LogPageRead { op, result } => self.log_page_read(now, op, result, out),
+            Event::Refresh { token, dc } => self.refresh(now, token, &dc, out),
+            Event::Stop => self.stop(now, out),
+        }
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        [self.timers.deadline(), self.fleet.deadline(), self.configured.deadline()].into_iter().flatten().min()
+    }
+}
+
+fn extend(out: &mut Vec<Effect>, host: Vec<HostEffect>) {
+    out.extend(host.into_iter().map(Effect::Host));
+}

@@ -1,5 +1,7 @@
 //! Reads just enough Rust to know which paths a source file names, and which words it uses.
 
+use std::collections::BTreeSet;
+
 /// A path such as `std::net::IpAddr` that a source names, `use` groups taken apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named {
@@ -32,6 +34,13 @@ impl Token {
 #[must_use]
 pub fn tokens(source: &str) -> Vec<Token> {
     without_tests(&lex(source))
+}
+
+/// The modules that a source declares.
+#[must_use]
+pub fn modules(source: &str) -> BTreeSet<String> {
+    let tokens = tokens(source);
+    tokens.windows(2).filter(|pair| pair[0].is("mod")).map(|pair| pair[1].text.clone()).collect()
 }
 
 /// All paths of two segments or more, and all that is imported.

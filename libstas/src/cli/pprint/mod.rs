@@ -10,7 +10,7 @@ mod repr;
 
 use serde_json::Value;
 
-pub use repr::is_printable;
+pub use repr::{is_printable, value as repr};
 
 /// The width that nvme-stas asks for.
 const WIDTH: usize = 120;

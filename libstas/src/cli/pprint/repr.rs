@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Number, Value};
 
-/// `repr(value)`, with dictionaries in the order of their keys as `pprint` has them.
-pub(super) fn value(value: &Value) -> String {
+/// `repr(value)` on one line, with dictionaries in the order of their keys as `pprint` has them.
+#[must_use]
+pub fn value(value: &Value) -> String {
     let mut out = String::new();
     write_value(&mut out, value);
     out

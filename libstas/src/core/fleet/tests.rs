@@ -1,0 +1,421 @@
+use std::collections::VecDeque;
+
+use super::*;
+use crate::core::effect::{ConnectError, ConnectOutcome, ConnectReport, ProbeOutcome, Uevent, UeventKind, Usage};
+use crate::core::kernel::{CtrlState, CtrlType, Dctype, Interface, Look};
+use crate::nvme::{Parameters, TidParts, Transport};
+
+const HOST: &str = "nqn.host";
+
+fn tid(nqn: &str) -> Tid {
+    on("", nqn)
+}
+
+fn on(iface: &str, nqn: &str) -> Tid {
+    Tid::new(TidParts {
+        transport: Transport::Tcp,
+        traddr: "192.0.2.1".into(),
+        trsvcid: "4420".into(),
+        subsysnqn: nqn.into(),
+        host_traddr: String::new(),
+        host_iface: iface.into(),
+        host_nqn: HOST.into(),
+    })
+}
+
+fn kernel(ctrl: CtrlRef, tid: &Tid) -> KernelController {
+    KernelController {
+        ctrl,
+        transport: tid.transport(),
+        traddr: tid.traddr.clone(),
+        trsvcid: tid.trsvcid.clone(),
+        host_traddr: String::new(),
+        host_iface: tid.host_iface.clone(),
+        src_addr: None,
+        subsysnqn: tid.subsysnqn.clone(),
+        hostnqn: HOST.into(),
+        hostid: String::new(),
+        cntrltype: CtrlType::Io,
+        dctype: Dctype::None,
+        state: CtrlState::Live,
+        kato: Some(5),
+        model: String::new(),
+        serial: String::new(),
+    }
+}
+
+/// A fleet with its effects in a list: each test answers them as it likes.
+struct Scene {
+    fleet: Fleet,
+    now: Time,
+    effects: VecDeque<HostEffect>,
+    reports: Vec<Report>,
+    kernel: Vec<KernelController>,
+    order: u64,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let mut scene = Self {
+            fleet: Fleet::new(Kind::Io, 1),
+            now: Time(Duration::from_secs(100)),
+            effects: VecDeque::new(),
+            reports: Vec::new(),
+            kernel: Vec::new(),
+            order: 0,
+        };
+        let identity = Arc::new(HostIdentity { nqn: HOST.into(), id: "1".into(), key: None, symname: None });
+        let mut out = Vec::new();
+        scene.fleet.set_identity(identity, &mut out);
+        scene.effects.extend(out);
+        scene
+    }
+
+    fn act(&mut self, act: impl FnOnce(&mut Fleet, Time, &mut Vec<HostEffect>) -> Vec<Report>) {
+        let mut out = Vec::new();
+        let reports = act(&mut self.fleet, self.now, &mut out);
+        self.reports.extend(reports);
+        self.effects.extend(out);
+    }
+
+    fn want(&mut self, tid: &Tid, want: Want) {
+        self.act(|fleet, now, out| fleet.want(now, tid, want, out));
+    }
+
+    fn unwant(&mut self, tid: &Tid, how: Parting) {
+        self.act(|fleet, now, out| fleet.unwant(now, tid, how, out));
+    }
+
+    fn hear(&mut self, event: HostEvent) {
+        self.act(|fleet, now, out| fleet.handle(now, &event, out));
+    }
+
+    fn wait(&mut self, seconds: u64) {
+        self.now = self.now + Duration::from_secs(seconds);
+        self.act(|fleet, now, out| fleet.tick(now, out));
+    }
+
+    fn look(&mut self) -> Look {
+        self.order += 1;
+        Look { order: self.order, seqnum: self.order, controllers: self.kernel.clone() }
+    }
+
+    /// Answers looks and probes, gives back the first effect of another kind that is more than a word.
+    fn next(&mut self) -> Option<HostEffect> {
+        while let Some(effect) = self.effects.pop_front() {
+            match effect {
+                HostEffect::Look(op) => {
+                    let result = Ok(self.look());
+                    self.hear(HostEvent::Looked { op, result });
+                }
+                HostEffect::Probe { op, .. } => self.hear(HostEvent::Probed { op, outcome: ProbeOutcome::Alive }),
+                HostEffect::Tell(_) | HostEffect::Save | HostEffect::HideSecrets(_) => {}
+                other => return Some(other),
+            }
+        }
+        None
+    }
+
+    fn next_connect(&mut self) -> (OpId, Tid) {
+        match self.next() {
+            Some(HostEffect::Connect { op, request }) => (op, request.tid),
+            other => panic!("expected a connect, got {other:?}"),
+        }
+    }
+
+    fn next_disconnect(&mut self) -> (OpId, CtrlRef) {
+        match self.next() {
+            Some(HostEffect::Disconnect { op, ctrl }) => (op, ctrl),
+            other => panic!("expected a disconnect, got {other:?}"),
+        }
+    }
+
+    fn answer(&mut self, op: OpId, outcome: ConnectOutcome) {
+        let report = ConnectReport { outcome, look: self.look(), held: Duration::from_millis(100) };
+        self.hear(HostEvent::Connected { op, report: Box::new(report) });
+    }
+
+    fn fail(&mut self, op: OpId) {
+        let error = ConnectError::Kernel { errno: 111, reason: "connection refused".into() };
+        self.answer(op, ConnectOutcome::Failed(error));
+    }
+
+    fn make(&mut self, birth: u64, tid: &Tid) -> CtrlRef {
+        let ctrl = CtrlRef { device: u32::try_from(birth).unwrap(), birth };
+        self.kernel.push(kernel(ctrl, tid));
+        ctrl
+    }
+
+    fn connected(nqn: &str) -> (Self, CtrlRef) {
+        let mut scene = Self::new();
+        scene.want(&tid(nqn), Want::default());
+        let (op, _) = scene.next_connect();
+        let ctrl = scene.make(1, &tid(nqn));
+        scene.answer(op, ConnectOutcome::Made(ctrl));
+        assert!(scene.fleet.is_live(&tid(nqn)));
+        (scene, ctrl)
+    }
+
+    fn status(&self, tid: &Tid) -> Status {
+        self.fleet.view(tid).unwrap().status
+    }
+}
+
+#[test]
+fn nothing_is_connected_before_the_first_look() {
+    let mut scene = Scene::new();
+    scene.want(&tid("a"), Want::default());
+    assert!(!scene.effects.iter().any(|effect| !matches!(effect, HostEffect::Look(_))));
+    scene.make(1, &tid("a"));
+    assert_eq!(scene.next(), None, "it was there already");
+    assert_eq!(scene.status(&tid("a")), Status::Connected);
+}
+
+#[test]
+fn one_write_is_in_flight_at_a_time() {
+    let mut scene = Scene::new();
+    scene.want(&tid("a"), Want::default());
+    scene.want(&tid("b"), Want::default());
+    let (op, first) = scene.next_connect();
+    assert_eq!((first, scene.next()), (tid("a"), None));
+    scene.fail(op);
+    assert_eq!(scene.next_connect().1, tid("b"));
+}
+
+#[test]
+fn a_controller_that_a_late_answer_brings_is_disconnected_when_nobody_wants_it_any_more() {
+    let mut scene = Scene::new();
+    scene.want(&tid("a"), Want::default());
+    let (op, _) = scene.next_connect();
+    scene.unwant(&tid("a"), Parting::Disconnect);
+    assert_eq!(scene.next(), None, "the write cannot be called back");
+    scene.wait(300);
+    let ctrl = scene.make(1, &tid("a"));
+    scene.answer(op, ConnectOutcome::Made(ctrl));
+    assert_eq!(scene.next_disconnect().1, ctrl);
+}
+
+#[test]
+fn a_controller_that_a_late_answer_brings_is_kept_when_it_is_wanted_again() {
+    let mut scene = Scene::new();
+    scene.want(&tid("a"), Want::default());
+    let (op, _) = scene.next_connect();
+    scene.unwant(&tid("a"), Parting::Disconnect);
+    scene.want(&tid("a"), Want::default());
+    let ctrl = scene.make(1, &tid("a"));
+    scene.answer(op, ConnectOutcome::Made(ctrl));
+    assert_eq!(scene.next(), None);
+    assert_eq!(scene.status(&tid("a")), Status::Connected);
+}
+
+#[test]
+fn of_two_that_serve_one_tid_the_one_just_made_goes() {
+    let mut scene = Scene::new();
+    scene.want(&tid("a"), Want::default());
+    let (op, _) = scene.next_connect();
+    let other = scene.make(1, &tid("a"));
+    let made = scene.make(2, &tid("a"));
+    scene.answer(op, ConnectOutcome::Made(made));
+    assert_eq!(scene.next_disconnect().1, made);
+    assert_eq!(scene.fleet.kernel(&tid("a")).unwrap().ctrl, other);
+}
+
+#[test]
+fn two_tids_that_one_connection_serves_share_it_and_it_goes_with_the_last_of_them() {
+    let mut scene = Scene::new();
+    let ctrl = scene.make(1, &on("eth0", "a"));
+    scene.want(&on("eth0", "a"), Want { rank: 1, ..Want::default() });
+    scene.want(&tid("a"), Want::default());
+    assert_eq!(scene.next(), None);
+    assert_eq!(scene.fleet.holders(ctrl), [&tid("a"), &on("eth0", "a")]);
+    assert_eq!(scene.fleet.view(&on("eth0", "a")).unwrap().alias_of, Some(&tid("a")));
+    scene.unwant(&tid("a"), Parting::Disconnect);
+    assert_eq!(scene.next(), None);
+    assert_eq!(scene.reports.last(), Some(&Report::Left(tid("a"))));
+    scene.unwant(&on("eth0", "a"), Parting::Disconnect);
+    assert_eq!(scene.next_disconnect().1, ctrl);
+}
+
+#[test]
+fn a_disconnect_is_of_that_very_controller_and_a_recycled_number_is_another() {
+    let (mut scene, ctrl) = Scene::connected("a");
+    scene.unwant(&tid("a"), Parting::Disconnect);
+    let (op, gone) = scene.next_disconnect();
+    assert_eq!(gone, ctrl);
+    scene.want(&tid("b"), Want::default());
+    let (connect, _) = scene.next_connect();
+    scene.kernel.clear();
+    let recycled = CtrlRef { birth: 77, ..ctrl };
+    scene.kernel.push(kernel(recycled, &tid("b")));
+    scene.answer(connect, ConnectOutcome::Made(recycled));
+    scene.hear(HostEvent::Disconnected { op, result: Ok(()) });
+    assert_eq!(scene.next(), None);
+    assert!(!scene.fleet.has(&tid("a")));
+    assert_eq!(scene.fleet.kernel(&tid("b")).unwrap().ctrl, recycled);
+}
+
+#[test]
+fn two_paths_that_go_together_are_checked_one_after_the_other() {
+    let mut scene = Scene::new();
+    let (one, other) = (scene.make(1, &on("eth0", "a")), scene.make(2, &on("eth1", "a")));
+    scene.want(&on("eth0", "a"), Want::default());
+    scene.want(&on("eth1", "a"), Want::default());
+    assert_eq!(scene.next(), None);
+    scene.unwant(&on("eth0", "a"), Parting::SpareInUse);
+    scene.unwant(&on("eth1", "a"), Parting::SpareInUse);
+    let Some(HostEffect::CheckUse { op, ctrl, leaving }) = scene.next() else { panic!() };
+    assert_eq!((ctrl, leaving), (one, Vec::new()));
+    assert_eq!(scene.next(), None);
+    scene.hear(HostEvent::UseChecked { op, usage: Usage::Free });
+    assert_eq!(scene.next_disconnect().1, one);
+    let Some(HostEffect::CheckUse { op, ctrl, leaving }) = scene.next() else { panic!() };
+    assert_eq!((ctrl, leaving), (other, vec![one]));
+    scene.hear(HostEvent::UseChecked { op, usage: Usage::LastPath("nvme0n1 is mounted on /srv".into()) });
+    assert_eq!(scene.next(), None);
+    assert_eq!(scene.status(&on("eth1", "a")), Status::Kept);
+}
+
+#[test]
+fn what_cannot_be_found_out_counts_as_in_use() {
+    let (mut scene, _) = Scene::connected("a");
+    scene.unwant(&tid("a"), Parting::SpareInUse);
+    let Some(HostEffect::CheckUse { op, .. }) = scene.next() else { panic!() };
+    scene.hear(HostEvent::UseChecked { op, usage: Usage::Unknown("sysfs cannot be read".into()) });
+    assert_eq!(scene.next(), None);
+    assert_eq!(scene.status(&tid("a")), Status::Kept);
+}
+
+#[test]
+fn a_refused_disconnect_is_tried_again() {
+    let (mut scene, ctrl) = Scene::connected("a");
+    scene.unwant(&tid("a"), Parting::Disconnect);
+    let (op, _) = scene.next_disconnect();
+    scene.hear(HostEvent::Disconnected { op, result: Err("busy".into()) });
+    assert_eq!(scene.next(), None);
+    scene.wait(2);
+    assert_eq!(scene.next_disconnect().1, ctrl);
+}
+
+#[test]
+fn wanted_again_while_it_is_disconnected_it_is_connected_at_once() {
+    let (mut scene, _) = Scene::connected("a");
+    scene.unwant(&tid("a"), Parting::Disconnect);
+    let (op, _) = scene.next_disconnect();
+    scene.want(&tid("a"), Want::default());
+    scene.kernel.clear();
+    scene.hear(HostEvent::Disconnected { op, result: Ok(()) });
+    assert_eq!(scene.next_connect().1, tid("a"));
+}
+
+#[test]
+fn an_entry_without_cdc_connectivity_is_given_up_after_its_attempts_and_afresh_when_the_bit_clears() {
+    let mut scene = Scene::new();
+    scene.want(&tid("a"), Want { attempts: Some(2), ..Want::default() });
+    for _ in 0..2 {
+        let (op, _) = scene.next_connect();
+        scene.fail(op);
+        scene.wait(3);
+    }
+    assert_eq!(scene.next(), None);
+    scene.wait(600);
+    assert_eq!(scene.next(), None);
+    assert_eq!(scene.status(&tid("a")), Status::GivenUp);
+    scene.want(&tid("a"), Want::default());
+    scene.next_connect();
+}
+
+#[test]
+fn what_cannot_be_said_to_the_kernel_is_not_tried_again_until_it_changes() {
+    let mut scene = Scene::new();
+    scene.want(&tid("a"), Want::default());
+    let (op, _) = scene.next_connect();
+    scene.answer(op, ConnectOutcome::Failed(ConnectError::Invalid("a comma".into())));
+    scene.wait(600);
+    assert_eq!(scene.next(), None);
+    let parameters = Parameters { kato: Some(9), ..Parameters::default() };
+    scene.want(&tid("a"), Want { parameters, ..Want::default() });
+    scene.next_connect();
+}
+
+#[test]
+fn changed_parameters_wait_for_the_next_connect() {
+    let (mut scene, _) = Scene::connected("a");
+    assert!(!scene.fleet.view(&tid("a")).unwrap().pending);
+    let parameters = Parameters { kato: Some(9), ..Parameters::default() };
+    scene.want(&tid("a"), Want { parameters, ..Want::default() });
+    assert_eq!(scene.next(), None);
+    assert!(scene.fleet.view(&tid("a")).unwrap().pending);
+}
+
+#[test]
+fn a_new_address_ends_the_waits() {
+    let mut scene = Scene::new();
+    scene.want(&tid("a"), Want::default());
+    for _ in 0..5 {
+        let (op, _) = scene.next_connect();
+        scene.fail(op);
+        scene.wait(60);
+    }
+    let (op, _) = scene.next_connect();
+    scene.fail(op);
+    let eth0 = |addresses| {
+        let mac = Vec::new();
+        Arc::new(Links(vec![Interface { index: 1, name: "eth0".into(), mac, up: true, addresses }]))
+    };
+    scene.hear(HostEvent::Links(eth0(Vec::new())));
+    scene.wait(1);
+    let (op, _) = scene.next_connect();
+    scene.fail(op);
+    scene.hear(HostEvent::Links(eth0(vec!["192.0.2.9".parse().unwrap()])));
+    assert_eq!(scene.next(), None);
+    scene.wait(1);
+    scene.next_connect();
+}
+
+#[test]
+fn a_storm_of_hints_is_a_few_looks() {
+    let (mut scene, _) = Scene::connected("a");
+    scene.wait(1);
+    while scene.next().is_some() {}
+    let before = scene.order;
+    for n in 0..1000 {
+        let event = Uevent { seqnum: 10_000 + n, device: 5, kind: UeventKind::Add };
+        scene.hear(HostEvent::Uevent(event));
+    }
+    while scene.next().is_some() {}
+    assert!(scene.order - before <= 2, "{} looks", scene.order - before);
+}
+
+#[test]
+fn a_connection_thrown_out_right_after_each_connect_does_not_spin() {
+    let mut scene = Scene::new();
+    scene.want(&tid("a"), Want::default());
+    let mut connects = 0;
+    let end = scene.now + Duration::from_secs(60);
+    while scene.now < end {
+        while let Some(effect) = scene.next() {
+            let HostEffect::Connect { op, .. } = effect else { panic!("{effect:?}") };
+            connects += 1;
+            let ctrl = CtrlRef { device: 0, birth: connects };
+            scene.answer(op, ConnectOutcome::Made(ctrl));
+        }
+        let at = scene.fleet.deadline().unwrap().max(scene.now);
+        scene.now = at;
+        scene.act(|fleet, now, out| fleet.tick(now, out));
+    }
+    assert!((4..12).contains(&connects), "{connects} connects in a minute");
+}
+
+#[test]
+fn the_kernels_own_reconnecting_is_left_to_it() {
+    let (mut scene, ctrl) = Scene::connected("a");
+    scene.kernel[0].state = CtrlState::Connecting;
+    scene.wait(61);
+    assert_eq!(scene.next(), None);
+    assert_eq!(scene.status(&tid("a")), Status::Reconnecting);
+    assert_eq!(scene.reports.last(), Some(&Report::Lost(tid("a"), ctrl)));
+    scene.kernel[0].state = CtrlState::Live;
+    scene.wait(61);
+    assert_eq!(scene.next(), None);
+    assert_eq!(scene.reports.last(), Some(&Report::Live(tid("a"), ctrl)));
+}

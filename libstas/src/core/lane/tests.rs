@@ -1,0 +1,188 @@
+use super::*;
+use crate::nvme::{TidParts, Transport};
+
+fn tid(traddr: &str, nqn: &str) -> Tid {
+    Tid::new(TidParts {
+        transport: Transport::Tcp,
+        traddr: traddr.into(),
+        trsvcid: "4420".into(),
+        subsysnqn: nqn.into(),
+        host_traddr: String::new(),
+        host_iface: String::new(),
+        host_nqn: String::new(),
+    })
+}
+
+fn at(seconds: u64) -> Time {
+    Time(Duration::from_secs(seconds))
+}
+
+const FIRST: Standing = Standing { repeated: false, portal_live: false };
+const SLOW: Write = Write { failed: true, held: Duration::from_secs(3), portal_live: false };
+
+#[derive(Default)]
+struct Scene {
+    lane: Lane,
+    ops: OpIds,
+    out: Vec<HostEffect>,
+}
+
+impl Scene {
+    fn enter(&mut self, now: Time, tid: &Tid, standing: Standing) {
+        self.lane.enter(now, tid, standing, &mut self.ops, &mut self.out);
+    }
+
+    fn probes(&mut self) -> Vec<(OpId, String, bool)> {
+        let probe = |effect| match effect {
+            HostEffect::Probe { op, portal, handshake } => (op, portal.traddr, handshake),
+            other => panic!("{other:?}"),
+        };
+        self.out.drain(..).map(probe).collect()
+    }
+
+    fn answer(&mut self, now: Time, op: OpId, outcome: ProbeOutcome) -> Vec<Turned> {
+        self.lane.probed(now, op, &outcome, &mut self.ops, &mut self.out)
+    }
+
+    fn write(&mut self, now: Time) -> Option<(OpId, Tid)> {
+        let tid = self.lane.take_turn()?;
+        let op = self.ops.issue();
+        self.lane.start(now, op);
+        Some((op, tid))
+    }
+}
+
+#[test]
+fn a_portal_is_probed_once_for_all_who_go_there_and_then_they_take_turns() {
+    let mut scene = Scene::default();
+    scene.enter(at(0), &tid("192.0.2.1", "a"), FIRST);
+    scene.enter(at(0), &tid("192.0.2.1", "b"), FIRST);
+    let probes = scene.probes();
+    assert_eq!(probes.len(), 1);
+    assert!(scene.lane.take_turn().is_none());
+    scene.answer(at(0), probes[0].0, ProbeOutcome::Alive);
+    let (op, first) = scene.write(at(0)).unwrap();
+    assert_eq!(first, tid("192.0.2.1", "a"));
+    assert!(scene.lane.take_turn().is_none(), "one write at a time");
+    let ended = Write { failed: false, held: Duration::from_millis(100), portal_live: true };
+    scene.lane.ended(at(0), op, &first, ended);
+    assert_eq!(scene.write(at(0)).unwrap().1, tid("192.0.2.1", "b"));
+}
+
+#[test]
+fn a_portal_that_answered_or_is_live_is_not_probed_again() {
+    let mut scene = Scene::default();
+    scene.enter(at(0), &tid("192.0.2.1", "a"), FIRST);
+    let op = scene.probes()[0].0;
+    scene.answer(at(0), op, ProbeOutcome::Alive);
+    scene.enter(at(1), &tid("192.0.2.1", "b"), FIRST);
+    scene.enter(at(1), &tid("192.0.2.2", "c"), Standing { portal_live: true, ..FIRST });
+    assert!(scene.probes().is_empty());
+    scene.enter(at(3), &tid("192.0.2.1", "d"), FIRST);
+    assert_eq!(scene.probes().len(), 1);
+}
+
+#[test]
+fn at_most_64_portals_are_probed_at_once() {
+    let mut scene = Scene::default();
+    for n in 0..100 {
+        scene.enter(at(0), &tid(&format!("192.0.2.{n}"), "a"), FIRST);
+    }
+    let probes = scene.probes();
+    assert_eq!(probes.len(), PROBES);
+    scene.answer(at(3), probes[0].0, ProbeOutcome::Dead("no answer".into()));
+    assert_eq!(scene.probes().len(), 1);
+}
+
+#[test]
+fn the_dead_are_turned_away_and_the_unsure_come_last() {
+    let mut scene = Scene::default();
+    for n in 1..=3 {
+        scene.enter(at(0), &tid(&format!("192.0.2.{n}"), "a"), FIRST);
+    }
+    let probes = scene.probes();
+    let turned = scene.answer(at(0), probes[0].0, ProbeOutcome::Dead("refused".into()));
+    assert_eq!(turned, [Turned { tid: tid("192.0.2.1", "a"), reason: "refused".into() }]);
+    scene.answer(at(0), probes[1].0, ProbeOutcome::Unknown("no file descriptors".into()));
+    scene.answer(at(0), probes[2].0, ProbeOutcome::Alive);
+    assert_eq!(scene.write(at(0)).unwrap().1, tid("192.0.2.3", "a"));
+}
+
+#[test]
+fn first_attempts_go_before_repeated_ones() {
+    let mut scene = Scene::default();
+    let live = |repeated| Standing { repeated, portal_live: true };
+    scene.enter(at(0), &tid("192.0.2.1", "again"), live(true));
+    scene.enter(at(0), &tid("192.0.2.1", "new"), live(false));
+    assert_eq!(scene.write(at(0)).unwrap().1, tid("192.0.2.1", "new"));
+}
+
+#[test]
+fn who_wasted_the_lane_comes_back_late_last_and_only_after_a_handshake() {
+    let mut scene = Scene::default();
+    let waster = tid("192.0.2.66", "a");
+    scene.enter(at(0), &waster, FIRST);
+    let op = scene.probes()[0].0;
+    scene.answer(at(0), op, ProbeOutcome::Alive);
+    let (op, _) = scene.write(at(0)).unwrap();
+    scene.enter(at(1), &tid("192.0.2.66", "sibling"), Standing { portal_live: true, ..FIRST });
+    let ended = scene.lane.ended(at(3), op, &waster, SLOW);
+    assert_eq!(ended.stay_away, Some(at(33)));
+    assert_eq!(ended.turned.len(), 1, "who queued for the same portal does not waste it again");
+    assert_eq!(scene.lane.banned_until(&waster), Some(at(33)));
+    scene.enter(at(40), &waster, Standing { repeated: true, portal_live: false });
+    let probes = scene.probes();
+    assert!(probes[0].2, "with ICReq and ICResp");
+    scene.answer(at(40), probes[0].0, ProbeOutcome::Alive);
+    scene.enter(at(40), &tid("192.0.2.1", "b"), Standing { repeated: true, portal_live: true });
+    assert_eq!(scene.write(at(40)).unwrap().1, tid("192.0.2.1", "b"));
+}
+
+#[test]
+fn a_slow_failure_at_a_portal_that_lives_bans_nobody_else() {
+    let mut scene = Scene::default();
+    let bad = tid("192.0.2.1", "bad");
+    scene.enter(at(0), &bad, Standing { portal_live: true, ..FIRST });
+    let (op, _) = scene.write(at(0)).unwrap();
+    let ended = scene.lane.ended(at(3), op, &bad, Write { portal_live: true, ..SLOW });
+    assert_eq!(ended.stay_away, Some(at(33)));
+    scene.enter(at(3), &tid("192.0.2.1", "good"), Standing { portal_live: true, ..FIRST });
+    assert_eq!(scene.write(at(3)).unwrap().1, tid("192.0.2.1", "good"));
+}
+
+#[test]
+fn a_probe_that_never_ends_leaves_its_place_taken_and_its_controllers_go_on_unsure() {
+    let mut scene = Scene::default();
+    scene.enter(at(0), &tid("192.0.2.1", "a"), FIRST);
+    let op = scene.probes()[0].0;
+    assert_eq!(scene.lane.deadline(), Some(at(0) + PROBE_DEADLINE));
+    let (turned, _) = scene.lane.tick(at(10), &mut scene.ops, &mut scene.out);
+    assert!(turned.is_empty());
+    assert!(scene.lane.queued(&tid("192.0.2.1", "a")));
+    assert!(scene.answer(at(50), op, ProbeOutcome::Dead("late".into())).is_empty());
+    assert!(scene.lane.queued(&tid("192.0.2.1", "a")), "a late answer changes no newer attempt");
+}
+
+#[test]
+fn a_hanging_write_is_told_once_and_keeps_the_lane() {
+    let mut scene = Scene::default();
+    scene.enter(at(0), &tid("192.0.2.1", "a"), Standing { portal_live: true, ..FIRST });
+    let (op, tid_a) = scene.write(at(0)).unwrap();
+    let (_, hanging) = scene.lane.tick(at(90), &mut scene.ops, &mut scene.out);
+    assert_eq!(hanging, Some(WRITE_DEADLINE));
+    scene.enter(at(90), &tid("192.0.2.1", "b"), Standing { portal_live: true, ..FIRST });
+    assert!(scene.lane.take_turn().is_none());
+    scene.lane.ended(at(200), op, &tid_a, Write { portal_live: true, ..SLOW });
+    assert!(scene.lane.take_turn().is_some());
+}
+
+#[test]
+fn who_left_is_not_written() {
+    let mut scene = Scene::default();
+    let gone = tid("192.0.2.1", "a");
+    scene.enter(at(0), &gone, FIRST);
+    scene.lane.leave(&gone);
+    let op = scene.probes()[0].0;
+    scene.answer(at(0), op, ProbeOutcome::Alive);
+    assert!(scene.lane.take_turn().is_none());
+}

@@ -1,0 +1,128 @@
+use super::*;
+use crate::core::kernel::{CtrlType, Dctype, Interface};
+use crate::core::{CtrlRef, CtrlState};
+use crate::nvme::TidParts;
+
+fn tid() -> TidParts {
+    TidParts {
+        transport: Transport::Tcp,
+        traddr: "192.0.2.1".into(),
+        trsvcid: "4420".into(),
+        subsysnqn: "nqn.sub".into(),
+        host_traddr: String::new(),
+        host_iface: String::new(),
+        host_nqn: "nqn.host".into(),
+    }
+}
+
+fn kernel() -> KernelController {
+    KernelController {
+        ctrl: CtrlRef { device: 0, birth: 1 },
+        transport: Transport::Tcp,
+        traddr: "192.0.2.1".into(),
+        trsvcid: "4420".into(),
+        host_traddr: String::new(),
+        host_iface: String::new(),
+        src_addr: None,
+        subsysnqn: "nqn.sub".into(),
+        hostnqn: "nqn.host".into(),
+        hostid: String::new(),
+        cntrltype: CtrlType::Io,
+        dctype: Dctype::None,
+        state: CtrlState::Live,
+        kato: Some(5),
+        model: String::new(),
+        serial: String::new(),
+    }
+}
+
+fn links() -> Links {
+    let interface = |index, name: &str, address: &str| Interface {
+        index,
+        name: name.into(),
+        mac: Vec::new(),
+        up: true,
+        addresses: vec![address.parse().unwrap()],
+    };
+    Links(vec![interface(1, "eth0", "192.0.2.10"), interface(2, "eth1", "192.0.2.20")])
+}
+
+fn serve(kernel: &KernelController, parts: TidParts) -> bool {
+    serves(kernel, &Tid::new(parts), &links())
+}
+
+#[test]
+fn transport_service_host_nqn_and_subsystem_must_be_equal() {
+    assert!(serve(&kernel(), tid()));
+    assert!(!serve(&kernel(), TidParts { trsvcid: "8009".into(), ..tid() }));
+    assert!(!serve(&kernel(), TidParts { transport: Transport::Rdma, ..tid() }));
+    assert!(!serve(&kernel(), TidParts { host_nqn: "nqn.other".into(), ..tid() }));
+    assert!(!serve(&kernel(), TidParts { subsysnqn: "nqn.other".into(), ..tid() }));
+}
+
+#[test]
+fn the_well_known_discovery_nqn_is_served_by_a_unique_one() {
+    let unique = KernelController { cntrltype: CtrlType::Discovery, subsysnqn: "nqn.unique".into(), ..kernel() };
+    assert!(serve(&unique, TidParts { subsysnqn: DISCOVERY_NQN.into(), ..tid() }));
+    assert!(!serve(&kernel(), TidParts { subsysnqn: DISCOVERY_NQN.into(), ..tid() }));
+}
+
+#[test]
+fn addresses_are_compared_as_addresses() {
+    let mapped = KernelController { traddr: "::ffff:192.0.2.1".into(), ..kernel() };
+    assert!(serve(&mapped, tid()));
+    let six = KernelController { traddr: "2001:db8::1".into(), ..kernel() };
+    assert!(serve(&six, TidParts { traddr: "2001:0DB8:0:0::1".into(), ..tid() }));
+    let fc =
+        KernelController { transport: Transport::Fc, traddr: "NN-0x1:PN-0x2".into(), trsvcid: "".into(), ..kernel() };
+    let wanted = TidParts { transport: Transport::Fc, traddr: "nn-0x1:pn-0x2".into(), trsvcid: "".into(), ..tid() };
+    assert!(serve(&fc, wanted.clone()));
+    assert!(!serve(&fc, TidParts { host_traddr: "nn-0x9:pn-0x9".into(), ..wanted }));
+}
+
+#[test]
+fn an_interface_is_served_by_a_connection_whose_source_address_it_owns() {
+    let wanted = TidParts { host_iface: "eth0".into(), ..tid() };
+    let from = |address: &str| KernelController { src_addr: address.parse().ok(), ..kernel() };
+    assert!(serve(&from("192.0.2.10"), wanted.clone()));
+    assert!(!serve(&from("192.0.2.20"), wanted.clone()));
+    assert!(serve(&kernel(), wanted.clone()), "when nothing is known they are taken for the same");
+    let bound = KernelController { host_iface: "eth1".into(), ..from("192.0.2.10") };
+    assert!(!serve(&bound, wanted));
+}
+
+#[test]
+fn a_source_address_is_compared_with_the_best_that_is_known() {
+    let wanted = TidParts { host_traddr: "192.0.2.10".into(), ..tid() };
+    let known = |src: &str, asked: &str, iface: &str| KernelController {
+        src_addr: src.parse().ok(),
+        host_traddr: asked.into(),
+        host_iface: iface.into(),
+        ..kernel()
+    };
+    assert!(serve(&known("192.0.2.10", "", ""), wanted.clone()));
+    assert!(!serve(&known("192.0.2.20", "192.0.2.10", ""), wanted.clone()));
+    assert!(serve(&known("", "192.0.2.10", ""), wanted.clone()));
+    assert!(!serve(&known("", "192.0.2.20", ""), wanted.clone()));
+    assert!(serve(&known("", "", "eth0"), wanted.clone()));
+    assert!(!serve(&known("", "", "eth1"), wanted));
+}
+
+#[test]
+fn what_is_on_its_way_out_or_only_passing_by_is_not_taken_over() {
+    for state in [CtrlState::Deleting, CtrlState::Dead] {
+        assert!(!may_be_taken_over(&KernelController { state, ..kernel() }, false));
+    }
+    let dc = KernelController { cntrltype: CtrlType::Discovery, kato: Some(0), ..kernel() };
+    assert!(!may_be_taken_over(&dc, true));
+    assert!(may_be_taken_over(&KernelController { kato: Some(30), ..dc.clone() }, true));
+    assert!(!may_be_taken_over(&KernelController { kato: Some(30), ..dc }, false));
+}
+
+#[test]
+fn a_live_connection_is_taken_before_one_that_is_not() {
+    let down = KernelController { state: CtrlState::Connecting, ..kernel() };
+    let live = KernelController { ctrl: CtrlRef { device: 1, birth: 2 }, ..kernel() };
+    let look = Look { controllers: vec![down, live.clone()], ..Look::default() };
+    assert_eq!(find(&look, &Tid::new(tid()), &links(), false), Some(&live));
+}

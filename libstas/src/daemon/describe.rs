@@ -1,0 +1,307 @@
+//! A member of the fleet as the bus shows it: the dictionaries that `list_controllers` answers with.
+//!
+//! Keys and words are those of nvme-stas; the ones it has not are `state`, `reason`, `next attempt`, `dhchap`,
+//! `pending` and `alias of`. Secrets are not shown: `dhchap` says that one is set.
+
+use std::path::Path;
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+
+use super::journal::Journal;
+use crate::bus::{ControllerId, Dict, key};
+use crate::core::fleet::{MemberView, Status};
+use crate::core::{CtrlType, Dctype, Time};
+use crate::nvme::HostIdentity;
+
+/// What stands for the device while there is none.
+const NO_DEVICE: &str = "nvme?";
+
+/// The seven strings and the device.
+#[must_use]
+pub fn basic(member: &MemberView<'_>) -> Dict {
+    let mut dict = ControllerId::of(member.tid).to_dict();
+    dict.insert(key::DEVICE.to_owned(), device(member));
+    dict
+}
+
+/// The device's name, or `nvme?`.
+#[must_use]
+pub fn device(member: &MemberView<'_>) -> String {
+    member.kernel.map_or_else(|| NO_DEVICE.to_owned(), |kernel| kernel.ctrl.to_string())
+}
+
+/// Everything that both daemons know of a member.
+#[must_use]
+pub fn detailed(member: &MemberView<'_>, now: Time, identity: Option<&HostIdentity>) -> Dict {
+    let mut dict = basic(member);
+    let mut put = |key: &str, value: String| dict.insert(key.to_owned(), value);
+    let wait = member.next_attempt.map(|at| at.since(now));
+
+    let kernel = member.kernel;
+    put("hostid", kernel.map(|kernel| kernel.hostid.clone()).unwrap_or_default());
+    put("hostnqn", kernel.map(|kernel| kernel.hostnqn.clone()).unwrap_or_default());
+    put("model", kernel.map(|kernel| kernel.model.clone()).unwrap_or_default());
+    put("serial", kernel.map(|kernel| kernel.serial.clone()).unwrap_or_default());
+    put("dctype", kernel.map(|kernel| dctype(kernel.dctype).to_owned()).unwrap_or_default());
+    put("cntrltype", kernel.map(|kernel| cntrltype(kernel.cntrltype).to_owned()).unwrap_or_default());
+
+    put("connected", python_bool(member.status == Status::Connected).to_owned());
+    put("connect attempts", member.attempts.to_string());
+    put("retry connect timer", wait.map_or_else(|| "off".to_owned(), seconds));
+    put("state", member.status.to_string());
+    if let Some(reason) = member.reason {
+        put(key::REASON, reason.to_owned());
+    }
+    if let Some(next) = next_attempt(member.status, wait) {
+        put("next attempt", next);
+    }
+    if let Some(dhchap) = dhchap(member, identity) {
+        put("dhchap", dhchap.to_owned());
+    }
+    if member.pending {
+        put("pending", "changed parameters apply at its next connect".to_owned());
+    }
+    if let Some(owner) = member.alias_of {
+        put("alias of", owner.to_string());
+    }
+    dict
+}
+
+/// A moment as a value of the bus: seconds on CLOCK_BOOTTIME with nine decimals.
+#[must_use]
+pub fn moment(time: Time) -> String {
+    format!("{}.{:09}", time.0.as_secs(), time.0.subsec_nanos())
+}
+
+/// Reads what [`moment`] wrote.
+#[must_use]
+pub fn parse_moment(text: &str) -> Option<Time> {
+    let (seconds, nanoseconds) = text.split_once('.')?;
+    let nanoseconds = Some(nanoseconds).filter(|digits| digits.len() == 9)?.parse().ok()?;
+    Some(Time(Duration::new(seconds.parse().ok()?, nanoseconds)))
+}
+
+/// How the process is doing, with the keys of nvme-stas; the host's secret is not among them.
+#[must_use]
+pub fn process_info(
+    journal: &Journal,
+    state_file: &Path,
+    identity: Option<&HostIdentity>,
+    status: String,
+) -> Map<String, Value> {
+    let mut info = Map::new();
+    let mut put = |key: &str, value: Value| info.insert(key.to_owned(), value);
+    put("tron", journal.tron().into());
+    put("log-level", journal.level().into());
+    put("version", env!("CARGO_PKG_VERSION").into());
+    put("pid", std::process::id().into());
+    put("status", status.into());
+    put("last known config file", state_file.display().to_string().into());
+    if let Some(identity) = identity {
+        put("hostnqn", identity.nqn.clone().into());
+        put("hostid", identity.id.clone().into());
+        put("symname", identity.symname.clone().into());
+        if identity.key.is_some() {
+            put("dhchap", "host".into());
+        }
+    }
+    info
+}
+
+/// `3 discovery controllers, 2 connected`.
+#[must_use]
+pub fn summary<'a>(members: impl IntoIterator<Item = MemberView<'a>>, what: &str) -> String {
+    let (count, connected) = members.into_iter().fold((0, 0), |(count, connected), member| {
+        (count + 1, connected + usize::from(member.status == Status::Connected))
+    });
+    match count {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}, {connected} connected"),
+        _ => format!("{count} {what}s, {connected} connected"),
+    }
+}
+
+/// How Python writes a boolean.
+#[must_use]
+pub fn python_bool(value: bool) -> &'static str {
+    if value { "True" } else { "False" }
+}
+
+fn next_attempt(status: Status, wait: Option<Duration>) -> Option<String> {
+    match status {
+        Status::Waiting => Some(wait.map_or_else(|| "soon".to_owned(), |wait| format!("in {}", seconds(wait)))),
+        Status::Queued | Status::Connecting => Some("now".to_owned()),
+        Status::GivenUp => Some("none before its configuration or its log page changes".to_owned()),
+        Status::Connected | Status::Reconnecting | Status::Kept | Status::Leaving => None,
+    }
+}
+
+fn seconds(wait: Duration) -> String {
+    format!("{} s", wait.as_millis().div_ceil(1000))
+}
+
+/// `host`, or `host+ctrl` for authentication in both directions.
+fn dhchap(member: &MemberView<'_>, identity: Option<&HostIdentity>) -> Option<&'static str> {
+    let default = identity.and_then(|identity| identity.key.as_ref());
+    let host = member.parameters.dhchap_secret.as_ref().or(default).is_some();
+    let ctrl = member.parameters.dhchap_ctrl_secret.is_some();
+    host.then_some(if ctrl { "host+ctrl" } else { "host" })
+}
+
+fn dctype(dctype: Dctype) -> &'static str {
+    match dctype {
+        Dctype::None => "none",
+        Dctype::Ddc => "ddc",
+        Dctype::Cdc => "cdc",
+    }
+}
+
+fn cntrltype(cntrltype: CtrlType) -> &'static str {
+    match cntrltype {
+        CtrlType::Io => "io",
+        CtrlType::Discovery => "discovery",
+        CtrlType::Admin => "admin",
+        CtrlType::Unknown => "",
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::core::{CtrlRef, CtrlState, KernelController};
+    use crate::nvme::{Parameters, Secret, Tid, TidParts, Transport};
+
+    fn tid() -> Tid {
+        Tid::new(TidParts {
+            transport: Transport::Tcp,
+            traddr: "192.0.2.1".into(),
+            trsvcid: "8009".into(),
+            subsysnqn: "nqn.x".into(),
+            host_traddr: String::new(),
+            host_iface: "eth0".into(),
+            host_nqn: String::new(),
+        })
+    }
+
+    fn kernel() -> KernelController {
+        KernelController {
+            ctrl: CtrlRef { device: 3, birth: 77 },
+            transport: Transport::Tcp,
+            traddr: "192.0.2.1".into(),
+            trsvcid: "8009".into(),
+            host_traddr: String::new(),
+            host_iface: String::new(),
+            src_addr: None,
+            subsysnqn: "nqn.x".into(),
+            hostnqn: "nqn.host".into(),
+            hostid: "id".into(),
+            cntrltype: CtrlType::Discovery,
+            dctype: Dctype::Ddc,
+            state: CtrlState::Live,
+            kato: None,
+            model: "Linux".into(),
+            serial: "1".into(),
+        }
+    }
+
+    fn view<'a>(tid: &'a Tid, parameters: &'a Parameters, status: Status) -> MemberView<'a> {
+        MemberView {
+            tid,
+            status,
+            kernel: None,
+            reason: None,
+            next_attempt: None,
+            attempts: 0,
+            parameters,
+            pending: false,
+            alias_of: None,
+        }
+    }
+
+    #[test]
+    fn a_connected_controller_has_every_key_of_nvme_stas() {
+        let (tid, parameters, kernel) = (tid(), Parameters::default(), kernel());
+        let view = MemberView { kernel: Some(&kernel), ..view(&tid, &parameters, Status::Connected) };
+        let dict = detailed(&view, Time::default(), None);
+        let expected = [
+            ("cntrltype", "discovery"),
+            ("connect attempts", "0"),
+            ("connected", "True"),
+            ("dctype", "ddc"),
+            ("device", "nvme3"),
+            ("host-iface", "eth0"),
+            ("host-nqn", ""),
+            ("host-traddr", ""),
+            ("hostid", "id"),
+            ("hostnqn", "nqn.host"),
+            ("model", "Linux"),
+            ("retry connect timer", "off"),
+            ("serial", "1"),
+            ("state", "connected"),
+            ("subsysnqn", "nqn.x"),
+            ("traddr", "192.0.2.1"),
+            ("transport", "tcp"),
+            ("trsvcid", "8009"),
+        ];
+        assert_eq!(dict, expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+        assert_eq!(basic(&view).len(), 8);
+    }
+
+    #[test]
+    fn what_is_not_connected_says_why_and_when_it_is_tried_again() {
+        let (tid, parameters) = (tid(), Parameters::default());
+        let view = MemberView {
+            reason: Some("connection refused"),
+            next_attempt: Some(Time(Duration::from_millis(15_200))),
+            attempts: 4,
+            ..view(&tid, &parameters, Status::Waiting)
+        };
+        let dict = detailed(&view, Time(Duration::from_secs(10)), None);
+        let value = |key: &str| dict.get(key).map(String::as_str);
+        assert_eq!(value("device"), Some("nvme?"));
+        assert_eq!(value("connected"), Some("False"));
+        assert_eq!(value("reason"), Some("connection refused"));
+        assert_eq!(value("next attempt"), Some("in 6 s"));
+        assert_eq!(value("retry connect timer"), Some("6 s"));
+        assert_eq!(value("connect attempts"), Some("4"));
+    }
+
+    #[test]
+    fn secrets_are_said_to_be_there_and_not_shown() {
+        let tid = tid();
+        let secret = || Some(Secret::new("DHHC-1:00:hidden:"));
+        let both = Parameters { dhchap_secret: secret(), dhchap_ctrl_secret: secret(), ..Parameters::default() };
+        let dict = detailed(&view(&tid, &both, Status::Queued), Time::default(), None);
+        assert_eq!(dict.get("dhchap").unwrap(), "host+ctrl");
+        assert!(!format!("{dict:?}").contains("DHHC"), "{dict:?}");
+        let identity = HostIdentity { nqn: "nqn.h".into(), id: "i".into(), key: secret(), symname: None };
+        let none = Parameters::default();
+        let dict = detailed(&view(&tid, &none, Status::Queued), Time::default(), Some(&identity));
+        assert_eq!(dict.get("dhchap").unwrap(), "host");
+        assert!(!format!("{dict:?}").contains("DHHC"), "{dict:?}");
+    }
+
+    #[test]
+    fn a_moment_survives_the_bus() {
+        let time = Time(Duration::new(12, 5));
+        assert_eq!(moment(time), "12.000000005");
+        assert_eq!(parse_moment(&moment(time)), Some(time));
+        for bad in ["", "12", "12.5", "-1.000000000", "12.00000000x", "99999999999999999999.000000000"] {
+            assert_eq!(parse_moment(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_summary_counts() {
+        let (tid, parameters) = (tid(), Parameters::default());
+        let of = |statuses: &[Status]| {
+            summary(statuses.iter().map(|status| view(&tid, &parameters, *status)), "discovery controller")
+        };
+        assert_eq!(of(&[]), "no discovery controllers");
+        assert_eq!(of(&[Status::Connected]), "1 discovery controller, 1 connected");
+        let three = [Status::Connected, Status::Waiting, Status::Connected];
+        assert_eq!(of(&three), "3 discovery controllers, 2 connected");
+    }
+}

@@ -1,0 +1,93 @@
+//! Deleting exactly one controller.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use super::Roots;
+use super::sysfs::ControllerDir;
+use crate::core::CtrlRef;
+
+/// Some kernels answer EBUSY until the first start of a controller is over: for so long it is tried again.
+const BUSY_LIMIT: Duration = Duration::from_secs(10);
+/// How long to wait between two such tries: nothing tells when the start is over.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+
+/// Deletes that very controller and returns when it is gone or on its way out. May block for a minute: while its
+/// queues are torn down, and behind a running reconnect.
+///
+/// # Errors
+/// Why the kernel would not, in words.
+pub fn disconnect(roots: &Roots, ctrl: CtrlRef) -> Result<(), String> {
+    let start = Instant::now();
+    loop {
+        match delete(roots, ctrl) {
+            Ok(()) => return Ok(()),
+            Err(error) if is_busy(&error) && start.elapsed() < BUSY_LIMIT => std::thread::sleep(BUSY_PAUSE),
+            Err(error) => return Err(format!("cannot disconnect {ctrl}: {error}")),
+        }
+    }
+}
+
+/// One try. The open directory makes sure that a controller that was given the same number meanwhile is left alone.
+fn delete(roots: &Roots, ctrl: CtrlRef) -> io::Result<()> {
+    let Some(dir) = ControllerDir::open(roots, ctrl)? else { return Ok(()) };
+    // While a controller is being deleted, by whomever, it has no such attribute any more.
+    dir.write("delete_controller", "1")?;
+    Ok(())
+}
+
+fn is_busy(error: &io::Error) -> bool {
+    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EBUSY | Errno::EAGAIN | Errno::EINTR))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::host::fake_tree::FakeTree;
+
+    #[test]
+    fn exactly_that_controller_is_deleted() {
+        let tree = FakeTree::new();
+        let one = tree.controller(0, "");
+        let other = tree.controller(1, "");
+        for ctrl in [one, other] {
+            tree.set(ctrl, "delete_controller", "0");
+        }
+        assert_eq!(disconnect(&tree.roots(), one), Ok(()));
+        assert!(fs::read_to_string(tree.path("sys/class/nvme/nvme0/delete_controller")).unwrap().starts_with('1'));
+        assert!(fs::read_to_string(tree.path("sys/class/nvme/nvme1/delete_controller")).unwrap().starts_with('0'));
+    }
+
+    #[test]
+    fn a_successor_with_the_same_number_is_left_alone() {
+        let tree = FakeTree::new();
+        let old = tree.controller(0, "");
+        let new = tree.controller(0, "");
+        tree.set(new, "delete_controller", "0");
+        assert_eq!(disconnect(&tree.roots(), old), Ok(()));
+        assert_eq!(fs::read_to_string(tree.path("sys/class/nvme/nvme0/delete_controller")).unwrap(), "0\n");
+    }
+
+    #[test]
+    fn what_is_gone_already_is_a_success() {
+        let tree = FakeTree::new();
+        let ctrl = tree.controller(0, "");
+        assert_eq!(disconnect(&tree.roots(), ctrl), Ok(()), "somebody else is deleting it");
+        tree.remove(ctrl);
+        assert_eq!(disconnect(&tree.roots(), ctrl), Ok(()));
+    }
+
+    #[test]
+    fn a_refusal_is_told() {
+        let tree = FakeTree::new();
+        let ctrl = tree.controller(0, "");
+        fs::create_dir(tree.path("sys/class/nvme/nvme0/delete_controller")).unwrap();
+        let error = disconnect(&tree.roots(), ctrl).unwrap_err();
+        assert!(error.starts_with("cannot disconnect nvme0: "), "{error}");
+    }
+}

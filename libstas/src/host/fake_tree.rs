@@ -1,0 +1,93 @@
+//! Trees that look like sysfs, procfs and /dev, for the tests of this room.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use super::Roots;
+use super::sysfs::birth;
+use crate::core::CtrlRef;
+
+/// A tree of its own, removed at the end.
+pub(super) struct FakeTree {
+    dir: TempDir,
+    devices: std::cell::Cell<u32>,
+}
+
+impl FakeTree {
+    pub(super) fn new() -> Self {
+        let tree = Self { dir: TempDir::new().unwrap(), devices: 0.into() };
+        tree.put("sys/kernel/uevent_seqnum", "1000\n");
+        fs::create_dir_all(tree.path("sys/class/nvme")).unwrap();
+        fs::create_dir_all(tree.path("dev")).unwrap();
+        tree
+    }
+
+    pub(super) fn roots(&self) -> Roots {
+        Roots { sys: self.path("sys"), dev: self.path("dev"), proc: self.path("proc") }
+    }
+
+    pub(super) fn path(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    /// Writes a file and makes the folders above it.
+    pub(super) fn put(&self, path: impl AsRef<Path>, text: &str) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    /// A live tcp I/O controller with that number; an earlier one of that number goes.
+    pub(super) fn controller(&self, device: u32, address: &str) -> CtrlRef {
+        self.devices.set(self.devices.get() + 1);
+        let home = format!("sys/devices/{}/nvme{device}", self.devices.get());
+        let attributes = [
+            ("transport", "tcp"),
+            ("address", address),
+            ("state", "live"),
+            ("subsysnqn", "nqn.2014-08.org.example:s"),
+            ("hostnqn", "nqn.2014-08.org.example:h"),
+            ("hostid", "2a3f2c5e-0000-4000-8000-000000000001"),
+            ("cntrltype", "io"),
+            ("dctype", "none"),
+            ("kato", "5"),
+            ("model", "Linux                "),
+            ("serial", "0123456789"),
+        ];
+        for (name, value) in attributes {
+            self.put(format!("{home}/{name}"), &format!("{value}\n"));
+        }
+        // The new link exists before the old one goes, so that they cannot have the same inode number.
+        let link = self.path(format!("sys/class/nvme/nvme{device}"));
+        let fresh = self.path("sys/class/fresh");
+        symlink(self.path(home), &fresh).unwrap();
+        let old = fs::read_link(&link).ok();
+        fs::rename(&fresh, &link).unwrap();
+        if let Some(old) = old {
+            fs::remove_dir_all(old).unwrap();
+        }
+        CtrlRef { device, birth: birth(&self.path("sys/class/nvme"), device).unwrap().unwrap() }
+    }
+
+    /// Sets an attribute of a controller.
+    pub(super) fn set(&self, ctrl: CtrlRef, name: &str, value: &str) {
+        self.put(format!("sys/class/nvme/{ctrl}/{name}"), &format!("{value}\n"));
+    }
+
+    /// Takes an attribute of a controller away.
+    pub(super) fn unset(&self, ctrl: CtrlRef, name: &str) {
+        fs::remove_file(self.path(format!("sys/class/nvme/{ctrl}/{name}"))).unwrap();
+    }
+
+    /// Takes a controller away.
+    pub(super) fn remove(&self, ctrl: CtrlRef) {
+        let link = self.path(format!("sys/class/nvme/{ctrl}"));
+        let home = fs::read_link(&link).unwrap();
+        fs::remove_file(link).unwrap();
+        fs::remove_dir_all(home).unwrap();
+    }
+}

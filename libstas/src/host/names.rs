@@ -1,0 +1,47 @@
+//! Host names, by way of the system's resolver (hosts file, DNS, mDNS, whatever nsswitch.conf says).
+
+use std::net::{IpAddr, ToSocketAddrs};
+
+/// Looks a name up: its addresses in the resolver's order, each once. Blocks for as long as the resolver likes,
+/// which is about half a minute when no name server answers.
+///
+/// # Errors
+/// The resolver's words.
+pub fn resolve(name: &str) -> Result<Vec<IpAddr>, String> {
+    let answers = (name, 0).to_socket_addrs().map_err(|error| format!("cannot look up {name}: {error}"))?;
+    let mut addresses = Vec::new();
+    for address in answers.map(|answer| answer.ip().to_canonical()) {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    if addresses.is_empty() { Err(format!("{name} has no address")) } else { Ok(addresses) }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_its_own_name() {
+        assert_eq!(resolve("192.0.2.1").unwrap(), ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(resolve("::ffff:192.0.2.1").unwrap(), ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+    }
+
+    #[test]
+    fn each_address_comes_once() {
+        let addresses = resolve("localhost").unwrap();
+        assert!(addresses.iter().all(|address| address.is_loopback()), "{addresses:?}");
+        let mut sorted = addresses.clone();
+        sorted.sort();
+        sorted.dedup();
+        assert_eq!(sorted.len(), addresses.len());
+    }
+
+    #[test]
+    fn a_name_that_does_not_exist_is_told_by_its_name() {
+        let error = resolve("no-such-host.invalid").unwrap_err();
+        assert!(error.starts_with("cannot look up no-such-host.invalid: "), "{error}");
+    }
+}

@@ -1,0 +1,158 @@
+//! Does a portal answer: the way that the kernel's connection would take, without the kernel's one lane.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use crate::core::{Portal, ProbeOutcome};
+use crate::nvme::tid;
+
+/// How long a portal has to answer, the handshake included. The kernel's own connect waits about as long.
+pub const LIMIT: Duration = Duration::from_secs(3);
+
+/// PDU types and lengths of the handshake (NVMe/TCP Transport 1.0c, 3.6.2.2 and 3.6.2.3).
+const ICREQ: u8 = 0x00;
+const ICRESP: u8 = 0x01;
+const IC_LENGTH: u8 = 128;
+
+/// Connects to the portal from its source address and interface, within [`LIMIT`]; with `handshake` it must also
+/// answer ICReq with ICResp. Must run in a tokio runtime.
+pub async fn probe(portal: &Portal, handshake: bool) -> ProbeOutcome {
+    probe_within(LIMIT, portal, handshake).await
+}
+
+async fn probe_within(limit: Duration, portal: &Portal, handshake: bool) -> ProbeOutcome {
+    let (socket, to) = match prepare(portal) {
+        Ok(prepared) => prepared,
+        Err(reason) => return ProbeOutcome::Unknown(reason),
+    };
+    let mut is_connected = false;
+    let attempt = async {
+        let mut stream = socket.connect(to).await?;
+        is_connected = true;
+        // A reset leaves nothing behind on either side: no TIME_WAIT here, no half-closed connection there.
+        stream.set_zero_linger()?;
+        if handshake { shake_hands(&mut stream).await } else { Ok(()) }
+    };
+    match tokio::time::timeout(limit, attempt).await {
+        Ok(Ok(())) => ProbeOutcome::Alive,
+        Ok(Err(error)) => judge(&error),
+        Err(_) if is_connected => {
+            ProbeOutcome::Dead("the target accepts connections, but does not answer as NVMe/TCP".to_owned())
+        }
+        Err(_) => ProbeOutcome::Dead("the target does not answer".to_owned()),
+    }
+}
+
+/// A socket that goes out as the kernel's would: bound to the interface and to the source address.
+fn prepare(portal: &Portal) -> Result<(TcpSocket, SocketAddr), String> {
+    let to = destination(portal, interface_index)?;
+    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.map_err(|error| format!("cannot make a socket: {error}"))?;
+    if !portal.host_iface.is_empty() {
+        socket
+            .bind_device(Some(portal.host_iface.as_bytes()))
+            .map_err(|error| format!("cannot bind to the interface {}: {error}", portal.host_iface))?;
+    }
+    if !portal.host_traddr.is_empty() {
+        let from = source(portal, &to)?;
+        socket.bind(from).map_err(|error| format!("cannot bind to the address {}: {error}", portal.host_traddr))?;
+    }
+    Ok((socket, to))
+}
+
+/// Where to: a link-local address needs an interface, from its scope or from host-iface.
+fn destination(portal: &Portal, index: impl Fn(&str) -> Option<u32>) -> Result<SocketAddr, String> {
+    let Some((ip, scope)) = tid::parse_ip(&portal.traddr) else {
+        return Err(format!("{} is no IP address", portal.traddr));
+    };
+    let port: u16 = portal.trsvcid.parse().map_err(|_| format!("{} is no port", portal.trsvcid))?;
+    let interface = scope.or_else(|| (!portal.host_iface.is_empty()).then_some(portal.host_iface.as_str()));
+    scoped(ip, port, interface, index)
+}
+
+fn source(portal: &Portal, to: &SocketAddr) -> Result<SocketAddr, String> {
+    let Some((ip, scope)) = tid::parse_ip(&portal.host_traddr) else {
+        return Err(format!("host-traddr {} is no IP address", portal.host_traddr));
+    };
+    if ip.is_ipv4() != to.is_ipv4() {
+        return Err(format!("host-traddr {ip} is of another family than {}", portal.traddr));
+    }
+    match (scope, to) {
+        (None, SocketAddr::V6(to)) => Ok(with_scope(ip, 0, to.scope_id())),
+        (scope, _) => scoped(ip, 0, scope, interface_index),
+    }
+}
+
+fn scoped(
+    ip: IpAddr,
+    port: u16,
+    interface: Option<&str>,
+    index: impl Fn(&str) -> Option<u32>,
+) -> Result<SocketAddr, String> {
+    let is_link_local = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    let scope_id = match interface {
+        Some(name) if is_link_local => {
+            index(name).ok_or_else(|| format!("there is no interface {name}, which {ip} is on"))?
+        }
+        _ => 0,
+    };
+    Ok(with_scope(ip, port, scope_id))
+}
+
+fn with_scope(ip: IpAddr, port: u16, scope_id: u32) -> SocketAddr {
+    match ip {
+        IpAddr::V4(_) => SocketAddr::new(ip, port),
+        IpAddr::V6(v6) => {
+            let scope_id = if v6.is_unicast_link_local() { scope_id } else { 0 };
+            SocketAddr::V6(SocketAddrV6::new(v6, port, 0, scope_id))
+        }
+    }
+}
+
+fn interface_index(name: &str) -> Option<u32> {
+    nix::net::if_::if_nametoindex(name).ok().or_else(|| name.parse().ok())
+}
+
+/// ICReq, and the head of the ICResp. The other side then sees a reset where the Connect command would come.
+async fn shake_hands(stream: &mut TcpStream) -> io::Result<()> {
+    stream.write_all(&icreq()).await?;
+    let mut head = [0; 8];
+    stream.read_exact(&mut head).await?;
+    if is_icresp(&head) { Ok(()) } else { Err(io::Error::new(io::ErrorKind::InvalidData, "no ICResp")) }
+}
+
+/// ICReq: PDU format version 0, no digests, no alignment of data, one outstanding R2T.
+fn icreq() -> [u8; IC_LENGTH as usize] {
+    let mut pdu = [0; IC_LENGTH as usize];
+    // Type, flags, header length, data offset, and the length of it all as u32.
+    pdu[..8].copy_from_slice(&[ICREQ, 0, IC_LENGTH, 0, IC_LENGTH, 0, 0, 0]);
+    pdu
+}
+
+fn is_icresp(head: &[u8; 8]) -> bool {
+    let [kind, _, header_length, _, length @ ..] = head;
+    *kind == ICRESP && *header_length == IC_LENGTH && u32::from_le_bytes(*length) == u32::from(IC_LENGTH)
+}
+
+/// What an error of the attempt says of the other side: only what came from it, or from the way to it, counts.
+fn judge(error: &io::Error) -> ProbeOutcome {
+    let words = match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ECONNREFUSED) => "the target refuses connections",
+        Some(Errno::ETIMEDOUT) => "the target does not answer",
+        Some(Errno::EHOSTUNREACH | Errno::EHOSTDOWN) => "the target is unreachable",
+        Some(Errno::ENETUNREACH) => "there is no route to the target",
+        Some(Errno::ECONNRESET | Errno::EPIPE) => "the target drops connections",
+        None if error.kind() == io::ErrorKind::UnexpectedEof => "the target drops connections",
+        None if error.kind() == io::ErrorKind::InvalidData => "what answers is not NVMe/TCP",
+        _ => return ProbeOutcome::Unknown(error.to_string()),
+    };
+    ProbeOutcome::Dead(words.to_owned())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,145 @@
+#![allow(clippy::unwrap_used)]
+
+use proptest::prelude::*;
+use tokio::net::TcpListener;
+
+use super::*;
+
+const SHORT: Duration = Duration::from_millis(300);
+
+fn portal(traddr: &str, port: u16) -> Portal {
+    Portal {
+        traddr: traddr.to_owned(),
+        trsvcid: port.to_string(),
+        host_traddr: String::new(),
+        host_iface: String::new(),
+    }
+}
+
+async fn listener() -> (TcpListener, Portal) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    (listener, portal("127.0.0.1", port))
+}
+
+/// Takes one connection, reads an ICReq, and answers with `answer`.
+async fn target(listener: TcpListener, answer: Vec<u8>) -> TcpStream {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut request = [0; 128];
+    stream.read_exact(&mut request).await.unwrap();
+    assert_eq!(request.get(..8).unwrap(), [0, 0, 128, 0, 128, 0, 0, 0]);
+    stream.write_all(&answer).await.unwrap();
+    stream
+}
+
+fn icresp() -> Vec<u8> {
+    let mut pdu = vec![0; 128];
+    pdu.splice(..8, [1, 0, 128, 0, 128, 0, 0, 0]);
+    pdu
+}
+
+#[tokio::test]
+async fn a_portal_that_accepts_is_alive_and_sees_a_reset() {
+    let (listener, portal) = listener().await;
+    assert_eq!(probe(&portal, false).await, ProbeOutcome::Alive);
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let error = stream.read(&mut [0; 1]).await.unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
+async fn the_probe_comes_from_the_source_address() {
+    let (listener, mut portal) = listener().await;
+    portal.host_traddr = "127.0.0.77".to_owned();
+    let (outcome, accepted) = tokio::join!(probe(&portal, false), listener.accept());
+    assert_eq!(outcome, ProbeOutcome::Alive);
+    assert_eq!(accepted.unwrap().1.ip(), "127.0.0.77".parse::<IpAddr>().unwrap());
+}
+
+#[tokio::test]
+async fn the_probe_leaves_by_the_interface() {
+    let (_listener, mut portal) = listener().await;
+    portal.host_iface = "lo".to_owned();
+    assert_eq!(probe(&portal, false).await, ProbeOutcome::Alive);
+}
+
+#[tokio::test]
+async fn a_closed_port_is_dead() {
+    let (listener, portal) = listener().await;
+    drop(listener);
+    assert_eq!(probe(&portal, false).await, ProbeOutcome::Dead("the target refuses connections".into()));
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_answered_is_alive() {
+    let (listener, portal) = listener().await;
+    let (outcome, _stream) = tokio::join!(probe(&portal, true), target(listener, icresp()));
+    assert_eq!(outcome, ProbeOutcome::Alive);
+}
+
+#[tokio::test]
+async fn a_portal_that_accepts_and_stays_silent_is_dead_only_to_a_handshake() {
+    let (_listener, portal) = listener().await;
+    assert_eq!(probe_within(SHORT, &portal, false).await, ProbeOutcome::Alive);
+    let ProbeOutcome::Dead(reason) = probe_within(SHORT, &portal, true).await else { panic!("not dead") };
+    assert!(reason.contains("does not answer as NVMe/TCP"), "{reason}");
+}
+
+#[tokio::test]
+async fn something_else_than_nvme_is_dead() {
+    let (listener, portal) = listener().await;
+    let (outcome, _stream) = tokio::join!(probe(&portal, true), target(listener, b"HTTP/1.1 400 Bad Request".to_vec()));
+    assert_eq!(outcome, ProbeOutcome::Dead("what answers is not NVMe/TCP".into()));
+}
+
+#[tokio::test]
+async fn a_portal_that_hangs_up_is_dead() {
+    let (listener, portal) = listener().await;
+    let (outcome, ()) = tokio::join!(probe(&portal, true), async { drop(target(listener, Vec::new()).await) });
+    assert_eq!(outcome, ProbeOutcome::Dead("the target drops connections".into()));
+}
+
+#[tokio::test]
+async fn local_errors_say_nothing_of_the_target() {
+    let good = portal("127.0.0.1", 1);
+    for (bad, word) in [
+        (Portal { host_traddr: "192.0.2.77".into(), ..good.clone() }, "192.0.2.77"),
+        (Portal { host_traddr: "::1".into(), ..good.clone() }, "family"),
+        (Portal { host_iface: "no-such-iface".into(), ..good.clone() }, "no-such-iface"),
+        (Portal { traddr: "storage.example".into(), ..good.clone() }, "no IP address"),
+        (Portal { traddr: "fe80::1%no-such".into(), ..good.clone() }, "no-such"),
+        (Portal { trsvcid: "http".into(), ..good.clone() }, "no port"),
+    ] {
+        let ProbeOutcome::Unknown(reason) = probe_within(SHORT, &bad, false).await else { panic!("{bad:?}") };
+        assert!(reason.contains(word), "{reason}");
+    }
+}
+
+#[test]
+fn a_link_local_address_takes_its_interface_from_the_scope_or_else_from_host_iface() {
+    let index = |name: &str| (name == "eth7").then_some(7);
+    let scope_of = |traddr: &str, iface: &str| {
+        let portal = Portal { host_iface: iface.to_owned(), ..portal(traddr, 8009) };
+        match destination(&portal, index) {
+            Ok(SocketAddr::V6(to)) => Some(to.scope_id()),
+            _ => None,
+        }
+    };
+    assert_eq!(scope_of("fe80::1%eth7", ""), Some(7));
+    assert_eq!(scope_of("fe80::1", "eth7"), Some(7));
+    assert_eq!(scope_of("2001:db8::1", "eth7"), Some(0));
+    assert_eq!(scope_of("fe80::1", "eth8"), None);
+}
+
+proptest! {
+    #[test]
+    fn any_portal_can_be_read(traddr: String, trsvcid: String, host_iface: String) {
+        let portal = Portal { traddr, trsvcid, host_traddr: String::new(), host_iface };
+        let _ = destination(&portal, |_| Some(1));
+    }
+
+    #[test]
+    fn any_answer_can_be_read(head: [u8; 8]) {
+        prop_assert_eq!(is_icresp(&head), head.get(..1) == Some(&[1]) && head.get(2) == Some(&128) && head.get(4..) == Some(&[128, 0, 0, 0]));
+    }
+}

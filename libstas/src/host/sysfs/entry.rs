@@ -1,0 +1,125 @@
+//! What is remembered of one fabrics controller, and what is read again at each look.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+use super::Roots;
+use super::attributes::{self, Address};
+use super::directory::{ControllerDir, is_gone};
+use crate::core::{CtrlRef, CtrlState, CtrlType, Dctype, KernelController};
+use crate::nvme::Transport;
+
+/// One fabrics controller.
+#[derive(Debug)]
+pub(super) struct Entry {
+    controller: KernelController,
+    /// Held open: reading the state is then a single system call, and it is that very controller's.
+    state: File,
+    /// All that identifies it was filled in when it was read.
+    complete: bool,
+    /// Its source address may have changed since it was read.
+    address_is_old: bool,
+}
+
+impl Entry {
+    /// Reads all of it; `None` when the controller is gone.
+    pub(super) fn read(dir: &ControllerDir, transport: Transport) -> io::Result<Option<Self>> {
+        let Some(state) = dir.open_attribute("state")? else { return Ok(None) };
+        let controller = unread(dir.ctrl(), transport);
+        let mut entry = Self { controller, state, complete: false, address_is_old: false };
+        let Some(state) = entry.read_state()? else { return Ok(None) };
+        entry.controller.state = state;
+        entry.identify(dir)?;
+        Ok(Some(entry))
+    }
+
+    /// Reads again what may have changed; false when the controller is gone.
+    pub(super) fn refresh(&mut self, roots: &Roots, reconnected: bool) -> io::Result<bool> {
+        let Some(state) = self.read_state()? else { return Ok(false) };
+        let came_up = state == CtrlState::Live && !self.controller.is_live();
+        self.controller.state = state;
+        self.address_is_old |= came_up || reconnected;
+        let readdress = self.address_is_old && self.controller.is_live();
+        if self.complete && !readdress {
+            return Ok(true);
+        }
+        let Some(dir) = ControllerDir::open(roots, self.controller.ctrl)? else { return Ok(false) };
+        if self.complete {
+            self.address(&dir)?;
+        } else {
+            self.identify(&dir)?;
+        }
+        Ok(true)
+    }
+
+    pub(super) fn controller(&self) -> &KernelController {
+        &self.controller
+    }
+
+    /// `None` when the controller is gone.
+    fn read_state(&self) -> io::Result<Option<CtrlState>> {
+        let mut text = [0; 64];
+        match self.state.read_at(&mut text, 0) {
+            Ok(length) => Ok(text.get(..length).map(|text| CtrlState::parse(&String::from_utf8_lossy(text)))),
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads what identifies the controller. The kernel fills it in while it connects for the first time; once the
+    /// state was seen live all of it is there.
+    fn identify(&mut self, dir: &ControllerDir) -> io::Result<()> {
+        let read = |name| dir.read(name).map(Option::unwrap_or_default);
+        let cntrltype = dir.read("cntrltype")?;
+        let c = &mut self.controller;
+        c.cntrltype = cntrltype.as_deref().map_or(CtrlType::Unknown, attributes::cntrltype);
+        c.dctype = attributes::dctype(&read("dctype")?);
+        c.subsysnqn = read("subsysnqn")?;
+        c.hostnqn = read("hostnqn")?;
+        c.hostid = read("hostid")?;
+        c.kato = read("kato")?.parse().ok();
+        c.model = read("model")?;
+        c.serial = read("serial")?;
+        let has_type = cntrltype.is_none() || c.cntrltype != CtrlType::Unknown;
+        self.complete = c.is_live() || (has_type && !c.subsysnqn.is_empty() && !c.model.is_empty());
+        self.address(dir)
+    }
+
+    fn address(&mut self, dir: &ControllerDir) -> io::Result<()> {
+        let c = &mut self.controller;
+        let address = Address::parse(&dir.read("address")?.unwrap_or_default(), c.transport);
+        self.address_is_old &= !c.is_live();
+        if address.traddr.is_empty() && !c.traddr.is_empty() {
+            return Ok(());
+        }
+        c.traddr = address.traddr;
+        c.trsvcid = address.trsvcid;
+        c.host_traddr = address.host_traddr;
+        c.host_iface = address.host_iface;
+        // Shown only while the admin queue is up.
+        c.src_addr = address.src_addr.or(c.src_addr);
+        Ok(())
+    }
+}
+
+fn unread(ctrl: CtrlRef, transport: Transport) -> KernelController {
+    KernelController {
+        ctrl,
+        transport,
+        traddr: String::new(),
+        trsvcid: String::new(),
+        host_traddr: String::new(),
+        host_iface: String::new(),
+        src_addr: None,
+        subsysnqn: String::new(),
+        hostnqn: String::new(),
+        hostid: String::new(),
+        cntrltype: CtrlType::Unknown,
+        dctype: Dctype::None,
+        state: CtrlState::Unknown,
+        kato: None,
+        model: String::new(),
+        serial: String::new(),
+    }
+}

@@ -1,0 +1,104 @@
+//! Admin commands as values: what the ioctl is given, and what may come back (NVMe Base 2.1, 5.1 and 3.3.3).
+
+use std::fmt;
+
+/// Bytes that one command may ask for: what every target takes, whatever its MDTS.
+pub const TRANSFER_MAX: u32 = 4096;
+
+const GET_LOG_PAGE: u8 = 0x02;
+const IDENTIFY: u8 = 0x06;
+const DISCOVERY_INFORMATION_MANAGEMENT: u8 = 0x21;
+
+/// One admin command: all that the ioctl needs besides the buffer. The namespace is 0, none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Opcode.
+    pub opcode: u8,
+    /// Command dwords 10 to 15.
+    pub cdw: [u32; 6],
+    /// Bytes of the buffer.
+    pub len: u32,
+}
+
+impl Command {
+    /// Get Log Page: `len` bytes from `offset` on, both multiples of four. The retain asynchronous event bit is 0, so
+    /// that reading the page re-arms its event.
+    #[must_use]
+    pub fn get_log_page(lid: u8, lsp: u8, offset: u64, len: u32) -> Self {
+        let dwords = (len / 4).saturating_sub(1);
+        let (low, high) = halves(offset);
+        let cdw10 = u32::from(lid) | u32::from(lsp & 0x7f) << 8 | (dwords & 0xffff) << 16;
+        Self { opcode: GET_LOG_PAGE, cdw: [cdw10, dwords >> 16, low, high, 0, 0], len }
+    }
+
+    /// Identify Controller: 4096 bytes.
+    #[must_use]
+    pub fn identify_controller() -> Self {
+        Self { opcode: IDENTIFY, cdw: [0x01, 0, 0, 0, 0, 0], len: 4096 }
+    }
+
+    /// Discovery Information Management (TP8010): `task` is one of [`super::dim::Task`], `len` the length of the data.
+    #[must_use]
+    pub fn discovery_information_management(task: u8, len: u32) -> Self {
+        Self { opcode: DISCOVERY_INFORMATION_MANAGEMENT, cdw: [u32::from(task & 0xf), 0, 0, 0, 0, 0], len }
+    }
+}
+
+#[allow(clippy::cast_possible_truncation)] // the two halves of a number
+fn halves(number: u64) -> (u32, u32) {
+    (number as u32, (number >> 32) as u32)
+}
+
+/// The status of a completed command: status code (bits 7:0), status code type (bits 10:8), More (13), Do Not Retry
+/// (14).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Status(pub u16);
+
+impl Status {
+    /// Discover Restart: the page changed while it was read (type 1h, code 90h).
+    pub const DISCOVER_RESTART: u16 = 0x190;
+
+    /// Type and code, without the flags.
+    #[must_use]
+    pub fn code(self) -> u16 {
+        self.0 & 0x7ff
+    }
+
+    /// The controller says that the same command will fail again.
+    #[must_use]
+    pub fn is_do_not_retry(self) -> bool {
+        self.0 & 0x4000 != 0
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = match self.code() {
+            0x001 => "invalid command opcode",
+            0x002 => "invalid field in command",
+            0x006 => "internal error",
+            0x007 => "command aborted",
+            0x00c => "command sequence error",
+            0x109 => "invalid log page",
+            Self::DISCOVER_RESTART => "the discovery log page changed while it was read",
+            0x12f => "invalid discovery information",
+            0x191 => "authentication required",
+            0x360 => "controller path error",
+            0x370 => "host path error: the connection was lost",
+            0x371 => "command aborted by the host: the connection was lost",
+            _ => return write!(f, "NVMe status {:#05x}", self.code()),
+        };
+        write!(f, "{words} (NVMe status {:#05x})", self.code())
+    }
+}
+
+/// Why a command brought nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The controller completed it with an error.
+    #[error("the controller answered: {0}")]
+    Status(Status),
+    /// It never reached the controller, or its answer never reached us: the text says why.
+    #[error("{0}")]
+    Host(String),
+}

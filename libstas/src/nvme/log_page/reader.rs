@@ -1,0 +1,254 @@
+//! Reading the page through a device, without the device: [`Reader::next`] says what to read, [`Reader::feed`] takes
+//! the answer.
+//!
+//! A page is longer than one command may carry, and may change between two commands. So the header is read first,
+//! then the entries, then the header again; if it has changed, all is read again (NVMe Base 2.1, 5.1.12.3.1).
+
+use super::{ENTRY_LEN, Entry, HEADER_LEN, Header, LogPage, Malformed};
+use crate::nvme::admin::{CommandError, Status, TRANSFER_MAX};
+use crate::nvme::wire::u32_at;
+
+/// The most entries that are read. A host holds a few thousand connections at best (each costs the kernel a device
+/// and queues), and a centralized discovery controller lists to a host what its zone allows; 16,384 is well above
+/// both. It bounds a read to 16 MiB on the wire and some 6 MiB in memory.
+pub const MAX_RECORDS: u64 = 16_384;
+/// How often a page that changed while it was read is read again.
+pub const MAX_RESTARTS: u8 = 6;
+/// The most bytes that an extended entry may have: the entry, and more attributes of 256 bytes than are defined.
+pub const MAX_ENTRY_LEN: u32 = 16 * 1024;
+
+/// The highest RECFMT that is known to mean this format: 0 by the specification, 1 in targets that do not know that.
+const MAX_RECFMT: u16 = 1;
+/// The least bytes of an extended entry: all but its attributes (NVMe Base 2.1, Figure 295).
+const EXTENDED_LEN: u32 = 1032;
+/// Where TEL, the length of an extended entry, stands in it.
+const TEL: usize = 1024;
+
+/// What a [`Reader`] wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Read this part of the page, and [`Reader::feed`] it. At most 4096 bytes, both numbers multiples of four.
+    Read {
+        /// Bytes from the start of the page.
+        offset: u64,
+        /// Bytes to read.
+        len: u32,
+    },
+    /// There is nothing more to read.
+    Done(Result<LogPage, ReadError>),
+}
+
+/// Why a page could not be read. None of this proves anything about the subsystems that an earlier page named.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ReadError {
+    /// A command failed.
+    #[error("reading the discovery log page at byte {offset} failed: {error}")]
+    Command {
+        /// What was to be read.
+        offset: u64,
+        /// Why.
+        error: CommandError,
+    },
+    /// The page changed each time that it was read.
+    #[error("the discovery log page changed {0} times while it was read")]
+    Restless(u8),
+    /// The page claims more entries than any honest one has.
+    #[error("the discovery log page claims {0} entries; at most {MAX_RECORDS} are read")]
+    TooMany(u64),
+    /// A record format that is not known.
+    #[error("the discovery log page has record format {0}; 0 is known")]
+    Format(u16),
+    /// The page ends before its header says that it does.
+    #[error("the discovery log page ends at byte {at}, after {found} of {claimed} entries")]
+    Short {
+        /// Entries read.
+        found: u64,
+        /// Entries claimed.
+        claimed: u64,
+        /// Where.
+        at: u64,
+    },
+    /// The length of an extended entry cannot be true, so that the next one cannot be found.
+    #[error("entry {index} of the discovery log page claims {len} bytes")]
+    EntryLength {
+        /// Which, counted from 0.
+        index: u64,
+        /// What it claims.
+        len: u32,
+    },
+}
+
+/// Reads one page. Ask [`Reader::next`] what to do; after each read call [`Reader::feed`]; stop at [`Step::Done`].
+#[derive(Clone, Debug)]
+pub struct Reader {
+    lsp: u8,
+    restarts: u8,
+    state: State,
+}
+
+#[derive(Clone, Debug)]
+enum State {
+    Header,
+    Entries(Progress),
+    Confirm(Header, LogPage),
+    Done(Result<LogPage, ReadError>),
+}
+
+/// The entries read so far.
+#[derive(Clone, Debug)]
+struct Progress {
+    header: Header,
+    page: LogPage,
+    /// Entries read, the dropped ones too.
+    index: u64,
+    /// The next byte to read.
+    offset: u64,
+    /// Where the page ends.
+    end: u64,
+    /// The begun entry.
+    begun: Vec<u8>,
+}
+
+impl Reader {
+    /// Begins to read; `lsp` is the log specific parameter that goes into each command: 0, or bits such as
+    /// [`super::LSP_PLEO`].
+    #[must_use]
+    pub fn new(lsp: u8) -> Self {
+        Self { lsp, restarts: 0, state: State::Header }
+    }
+
+    /// The log specific parameter for each command.
+    #[must_use]
+    pub fn lsp(&self) -> u8 {
+        self.lsp
+    }
+
+    /// What to do now.
+    #[must_use]
+    pub fn next(&self) -> Step {
+        let header = Step::Read { offset: 0, len: HEADER_LEN as u32 };
+        match &self.state {
+            State::Header | State::Confirm(..) => header,
+            State::Entries(progress) => {
+                let left = progress.end.saturating_sub(progress.offset);
+                let len = u32::try_from(left).unwrap_or(TRANSFER_MAX).min(TRANSFER_MAX);
+                Step::Read { offset: progress.offset, len }
+            }
+            State::Done(result) => Step::Done(result.clone()),
+        }
+    }
+
+    /// Takes the answer to the last [`Step::Read`]. An answer that nobody waits for changes nothing.
+    pub fn feed(&mut self, answer: Result<&[u8], CommandError>) {
+        let Step::Read { offset, len } = self.next() else { return };
+        let state = std::mem::replace(&mut self.state, State::Header);
+        self.state = match answer {
+            Ok(bytes) => {
+                let bytes = bytes.get(..len as usize).unwrap_or(bytes);
+                let is_whole = bytes.len() == len as usize;
+                match state {
+                    State::Header => begin(bytes, is_whole),
+                    State::Entries(progress) => progress.take(bytes, is_whole),
+                    State::Confirm(header, page) => self.confirm(header, page, bytes),
+                    State::Done(result) => State::Done(result),
+                }
+            }
+            Err(CommandError::Status(Status(status))) if Status(status).code() == Status::DISCOVER_RESTART => {
+                self.again()
+            }
+            Err(error) => State::Done(Err(ReadError::Command { offset, error })),
+        };
+    }
+
+    /// The page is what it was, or is read again.
+    fn confirm(&mut self, header: Header, page: LogPage, bytes: &[u8]) -> State {
+        if Header::parse(bytes) == Some(header) { State::Done(Ok(page)) } else { self.again() }
+    }
+
+    fn again(&mut self) -> State {
+        if self.restarts == MAX_RESTARTS {
+            return State::Done(Err(ReadError::Restless(self.restarts + 1)));
+        }
+        self.restarts += 1;
+        State::Header
+    }
+}
+
+/// The header is there: what is to be read?
+fn begin(bytes: &[u8], is_whole: bool) -> State {
+    let Some(header) = Header::parse(bytes).filter(|_| is_whole) else {
+        return State::Done(Err(ReadError::Short { found: 0, claimed: 0, at: bytes.len() as u64 }));
+    };
+    if header.recfmt > MAX_RECFMT {
+        return State::Done(Err(ReadError::Format(header.recfmt)));
+    }
+    if header.numrec > MAX_RECORDS {
+        return State::Done(Err(ReadError::TooMany(header.numrec)));
+    }
+    let page = LogPage { genctr: header.genctr, recfmt: header.recfmt, ..LogPage::default() };
+    if header.numrec == 0 {
+        // One command reads atomically: there is no second look to compare with.
+        return State::Done(Ok(page));
+    }
+    let offset = HEADER_LEN as u64;
+    let end = match header.extended {
+        Some(length) => u64::from(length) / 4 * 4,
+        None => offset + header.numrec * ENTRY_LEN as u64,
+    };
+    Progress { header, page, index: 0, offset, end: end.max(offset), begun: Vec::new() }.go_on()
+}
+
+impl Progress {
+    /// Takes a piece of the entries.
+    fn take(mut self, piece: &[u8], is_whole: bool) -> State {
+        self.begun.extend_from_slice(piece);
+        self.offset += piece.len() as u64;
+        if !is_whole {
+            self.end = self.offset;
+        }
+        let mut rest = std::mem::take(&mut self.begun);
+        let mut used = 0;
+        while self.index < self.header.numrec {
+            let bytes = rest.get(used..).unwrap_or_default();
+            let len = match self.entry_len(bytes) {
+                Ok(Some(len)) => len,
+                Ok(None) => break,
+                Err(error) => return State::Done(Err(error)),
+            };
+            let Some(entry) = bytes.get(..len) else { break };
+            match Entry::parse(entry) {
+                Ok(entry) => self.page.entries.push(entry),
+                Err(reason) => self.page.dropped.push(Malformed { index: self.index, reason }),
+            }
+            self.index += 1;
+            used += len;
+        }
+        rest.drain(..used.min(rest.len()));
+        self.begun = rest;
+        self.go_on()
+    }
+
+    /// How many bytes the entry that begins here has; `None` if that takes more bytes to know.
+    fn entry_len(&self, bytes: &[u8]) -> Result<Option<usize>, ReadError> {
+        if self.header.extended.is_none() {
+            return Ok(Some(ENTRY_LEN));
+        }
+        match u32_at(bytes, TEL) {
+            None => Ok(None),
+            Some(len) if (EXTENDED_LEN..=MAX_ENTRY_LEN).contains(&len) => Ok(Some(len as usize)),
+            Some(len) => Err(ReadError::EntryLength { index: self.index, len }),
+        }
+    }
+
+    /// More to read, to be confirmed, or too short?
+    fn go_on(self) -> State {
+        if self.index == self.header.numrec {
+            State::Confirm(self.header, self.page)
+        } else if self.offset < self.end {
+            State::Entries(self)
+        } else {
+            let (found, claimed) = (self.index, self.header.numrec);
+            State::Done(Err(ReadError::Short { found, claimed, at: self.offset }))
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! What stacd knows and keeps across restarts: who named which I/O controller.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use libstas::core::configured::SavedNames;
+use libstas::core::sources::SourceId;
+use libstas::nvme::Tid;
+use libstas::nvme::log_page::Entry;
+use serde::{Deserialize, Serialize};
+
+use super::{Connector, Named};
+
+/// One I/O controller that a page named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedClaim {
+    /// Which.
+    pub ioc: Tid,
+    /// The log entry.
+    pub entry: Entry,
+}
+
+/// One discovery controller and whom its page named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedSource {
+    /// Which.
+    pub dc: Tid,
+    /// Whom it named.
+    pub claims: Vec<SavedClaim>,
+}
+
+/// The saved state of stacd.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saved {
+    /// Who named whom.
+    pub sources: Vec<SavedSource>,
+    /// All I/O controllers that are stacd's.
+    pub members: BTreeSet<Tid>,
+    /// The last addresses of configured names.
+    pub names: SavedNames,
+}
+
+impl Connector {
+    /// What is to be saved.
+    #[must_use]
+    pub fn saved(&self) -> Saved {
+        let mut sources: BTreeMap<&Tid, Vec<SavedClaim>> = BTreeMap::new();
+        for (id, ioc, named) in self.sources.claims() {
+            if let (SourceId::Page(dc), Named::Entry(entry)) = (id, named) {
+                let claim = SavedClaim { ioc: ioc.clone(), entry: (**entry).clone() };
+                sources.entry(dc).or_default().push(claim);
+            }
+        }
+        Saved {
+            sources: sources.into_iter().map(|(dc, claims)| SavedSource { dc: dc.clone(), claims }).collect(),
+            members: self.fleet.tids().cloned().chain(self.restored.iter().cloned()).collect(),
+            names: self.configured.saved(),
+        }
+    }
+
+    /// Takes back what was saved. What was no longer listed when it was saved counts as listed until its source says
+    /// so again: the connection on which that was said is history.
+    pub(super) fn restore(&mut self, saved: Saved) {
+        for SavedSource { dc, claims } in saved.sources {
+            let names = claims.into_iter().map(|claim| (claim.ioc, Named::Entry(Box::new(claim.entry)))).collect();
+            self.sources.remember(SourceId::Page(dc), names);
+        }
+        self.restored = saved.members;
+    }
+}

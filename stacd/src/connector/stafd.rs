@@ -1,0 +1,230 @@
+//! What stafd says, and what its silence means: nothing (design, policies 1 and 7).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use libstas::core::backoff::Backoff;
+use libstas::core::sources::{Page, SourceId};
+use libstas::core::{HostEffect, Level, Notice, OpId, Time};
+use libstas::nvme::log_page::{Entry, Subtype};
+use libstas::nvme::{Tid, TidParts};
+
+use super::{Connector, DcPage, Effect, Named, PageState, StafdView, Timer};
+
+/// The first answer of a stafd that has just appeared is awaited this long before it is asked again.
+const FETCH_AGAIN: Duration = Duration::from_secs(1);
+
+/// What is known of the other daemon.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Stafd {
+    /// Who owns the bus name, and since when.
+    owner: Option<(String, Time)>,
+    /// The full fetch under way, and whether another is owed.
+    all: Option<OpId>,
+    all_owed: bool,
+    /// A full fetch has succeeded since this owner appeared.
+    pub(super) fetched: bool,
+    /// Single fetches under way, and those owed.
+    pages: BTreeMap<OpId, (Tid, bool)>,
+    pages_owed: BTreeMap<Tid, bool>,
+    /// Discovery controllers that a Python stafd, this owner of the name, has shown with entries.
+    seen_with_entries: BTreeSet<Tid>,
+    backoff: Backoff,
+    told: bool,
+}
+
+impl Connector {
+    /// stafd came, went, or was replaced: what was known of it is from before.
+    pub(super) fn stafd_owner(&mut self, now: Time, owner: Option<String>, out: &mut Vec<Effect>) {
+        let before = self.stafd.owner.take();
+        if before.as_ref().map(|(name, _)| name) == owner.as_ref() && owner.is_some() {
+            self.stafd.owner = before;
+            return;
+        }
+        let pages: Vec<SourceId> = self.sources.ids().filter(|id| matches!(id, SourceId::Page(_))).cloned().collect();
+        for id in &pages {
+            self.sources.outdate(id);
+        }
+        let (level, text) = match &owner {
+            Some(name) => (Level::Info, format!("stafd is there ({name}): fetching what it knows")),
+            None => (Level::Warning, "stafd is not there: everything stays as it is until it is back".to_owned()),
+        };
+        out.push(Effect::Host(HostEffect::Tell(Notice { level, tid: None, ctrl: None, text })));
+        self.stafd = Stafd { owner: owner.map(|name| (name, now)), ..Stafd::default() };
+        self.fetch_all(out);
+    }
+
+    /// Asks stafd for everything; one fetch is under way and one more owed at the most.
+    pub(super) fn fetch_all(&mut self, out: &mut Vec<Effect>) {
+        if self.stafd.owner.is_none() {
+            return;
+        }
+        if self.stafd.all.is_some() {
+            self.stafd.all_owed = true;
+            return;
+        }
+        self.timers.cancel(&Timer::FetchAll);
+        let op = self.fleet.issue();
+        self.stafd.all = Some(op);
+        out.push(Effect::FetchAll(op));
+    }
+
+    pub(super) fn page_changed(&mut self, dc: Tid, out: &mut Vec<Effect>) {
+        self.fetch_page(dc, false, out);
+    }
+
+    fn fetch_page(&mut self, dc: Tid, refresh: bool, out: &mut Vec<Effect>) {
+        if self.stafd.owner.is_none() {
+            return;
+        }
+        if self.stafd.pages.values().any(|(fetched, _)| *fetched == dc) {
+            *self.stafd.pages_owed.entry(dc).or_default() |= refresh;
+            return;
+        }
+        let op = self.fleet.issue();
+        self.stafd.pages.insert(op, (dc.clone(), refresh));
+        out.push(Effect::FetchPage { op, dc, refresh });
+    }
+
+    /// Pages that would take everything are read again before they are believed.
+    pub(super) fn read_doubted_again(&mut self, now: Time, out: &mut Vec<Effect>) {
+        for dc in self.sources.doubted(now) {
+            let text = "its log page names none of its live I/O controllers any more: it is read again".to_owned();
+            let notice = Notice { level: Level::Warning, tid: Some(dc.clone()), ctrl: None, text };
+            out.push(Effect::Host(HostEffect::Tell(notice)));
+            self.fetch_page(dc, true, out);
+        }
+    }
+
+    pub(super) fn all_fetched(
+        &mut self,
+        now: Time,
+        op: OpId,
+        result: Result<StafdView, String>,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.stafd.all != Some(op) {
+            return;
+        }
+        self.stafd.all = None;
+        match result {
+            Ok(view) => {
+                self.stafd.fetched = true;
+                self.stafd.told = false;
+                self.stafd.backoff.reset();
+                self.take_view(now, view);
+                self.quiet.disturb(now);
+                out.push(Effect::Host(HostEffect::Save));
+            }
+            Err(reason) => self.fetch_failed(now, &reason, out),
+        }
+        if std::mem::take(&mut self.stafd.all_owed) {
+            self.fetch_all(out);
+        }
+        self.resettle(now, out);
+    }
+
+    fn fetch_failed(&mut self, now: Time, reason: &str, out: &mut Vec<Effect>) {
+        let wait = self.stafd.backoff.next(self.fleet.jitter()).max(FETCH_AGAIN);
+        self.timers.set(Timer::FetchAll, now + wait);
+        if !std::mem::replace(&mut self.stafd.told, true) {
+            let text = format!("stafd does not answer ({reason}): everything stays as it is, it is asked again");
+            out.push(Effect::Host(HostEffect::Tell(Notice { level: Level::Warning, tid: None, ctrl: None, text })));
+        }
+    }
+
+    fn take_view(&mut self, now: Time, view: StafdView) {
+        let known: Vec<Tid> = self
+            .sources
+            .ids()
+            .filter_map(|id| match id {
+                SourceId::Page(dc) => Some(dc.clone()),
+                SourceId::Configured => None,
+            })
+            .collect();
+        let listed: BTreeSet<Tid> = view.dcs.iter().map(|page| page.dc.clone()).collect();
+        for page in view.dcs {
+            self.take_page(now, page, false);
+        }
+        for dc in known.into_iter().filter(|dc| !listed.contains(dc)) {
+            let removed = view.removed.as_ref().map(|removed| removed.iter().find(|removed| removed.dc == dc));
+            let id = SourceId::Page(dc.clone());
+            match removed {
+                Some(Some(removed)) => self.sources.give_up(&id, removed.aged_out),
+                // A Python stafd does not say whom it gave up: whom it had shown with entries, and no longer shows.
+                None if self.stafd.seen_with_entries.contains(&dc) => self.sources.give_up(&id, false),
+                Some(None) | None => self.sources.outdate(&id),
+            }
+        }
+    }
+
+    fn take_page(&mut self, now: Time, page: DcPage, confirmed: bool) {
+        let DcPage { dc, state, connected_since, entries } = page;
+        let names = entries
+            .iter()
+            .filter(|entry| entry.subtype == Subtype::NVME && entry.is_usable())
+            .filter_map(|entry| Some((self.named_by(&dc, entry)?, Named::Entry(Box::new(entry.clone())))))
+            .collect();
+        let id = SourceId::Page(dc.clone());
+        if state == PageState::Unstated && !entries.is_empty() {
+            self.stafd.seen_with_entries.insert(dc.clone());
+        }
+        let connection = match state {
+            PageState::Fresh => connected_since,
+            PageState::Unstated if self.stafd.seen_with_entries.contains(&dc) => {
+                self.stafd.owner.as_ref().map(|(_, since)| *since)
+            }
+            PageState::Unstated | PageState::Never | PageState::Saved => None,
+        };
+        match connection {
+            Some(connected_since) => {
+                let page = Page { connected_since, names, confirmed };
+                self.sources.read(now, id, page, |tid| self.fleet.is_live(tid));
+            }
+            None => self.sources.hearsay(id, names),
+        }
+    }
+
+    /// The I/O controller that an entry names, with the host side of the discovery controller that lists it.
+    fn named_by(&self, dc: &Tid, entry: &Entry) -> Option<Tid> {
+        let ignore_iface = self.settings.as_ref().is_some_and(|settings| settings.conf.ignore_iface);
+        Some(Tid::new(TidParts {
+            transport: entry.transport()?,
+            traddr: entry.traddr.clone(),
+            trsvcid: entry.trsvcid.clone(),
+            subsysnqn: entry.subnqn.clone(),
+            host_traddr: dc.host_traddr.clone(),
+            host_iface: if ignore_iface { String::new() } else { dc.host_iface.clone() },
+            host_nqn: dc.host_nqn.clone(),
+        }))
+    }
+
+    pub(super) fn page_fetched(
+        &mut self,
+        now: Time,
+        op: OpId,
+        result: Result<Option<DcPage>, String>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some((dc, refresh)) = self.stafd.pages.remove(&op) else { return };
+        match result {
+            Ok(Some(page)) => {
+                self.take_page(now, page, refresh);
+                self.quiet.disturb(now);
+                out.push(Effect::Host(HostEffect::Save));
+            }
+            // It is gone meanwhile; the list of removed ones tells why.
+            Ok(None) => self.fetch_all(out),
+            Err(reason) => self.fetch_failed(now, &reason, out),
+        }
+        if let Some(refresh) = self.stafd.pages_owed.remove(&dc) {
+            self.fetch_page(dc, refresh, out);
+        }
+        self.resettle(now, out);
+    }
+
+    /// True while stafd is there and has told everything.
+    pub(super) fn stafd_has_told(&self) -> bool {
+        self.stafd.owner.is_some() && self.stafd.fetched && self.stafd.all.is_none()
+    }
+}

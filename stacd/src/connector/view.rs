@@ -1,0 +1,37 @@
+//! What the bus shows.
+
+use libstas::core::fleet::MemberView;
+use libstas::core::sources::SourceId;
+use libstas::nvme::Tid;
+
+use super::{Connector, IocView, Named, Settings};
+
+impl Connector {
+    /// The I/O controllers, the configured ones first.
+    #[must_use]
+    pub fn controllers(&self) -> Vec<IocView<'_>> {
+        self.fleet.views().into_iter().map(|member| self.ioc_view(member)).collect()
+    }
+
+    /// One I/O controller.
+    #[must_use]
+    pub fn controller(&self, tid: &Tid) -> Option<IocView<'_>> {
+        Some(self.ioc_view(self.fleet.view(tid)?))
+    }
+
+    fn ioc_view<'a>(&'a self, member: MemberView<'a>) -> IocView<'a> {
+        let claims = || self.sources.claims().filter(|(_, tid, _)| *tid == member.tid);
+        let configured = claims().any(|(id, _, _)| *id == SourceId::Configured);
+        let dlpe = claims().find_map(|(_, _, named)| match named {
+            Named::Entry(entry) => Some(&**entry),
+            Named::Configured(_) => None,
+        });
+        IocView { origin: if configured { "configured" } else { "discovered" }, dlpe, member }
+    }
+
+    /// The settings in force, once there are any.
+    #[must_use]
+    pub fn settings(&self) -> Option<&Settings> {
+        self.settings.as_ref()
+    }
+}

@@ -1,0 +1,593 @@
+//! What stacd promises, told against a small kernel and a small stafd that do at once what they are asked.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use libstas::conf::{ControllerEntry, DisconnectScope, Exclusion, InUse, StacConf};
+use libstas::core::fleet::Status;
+use libstas::core::{
+    ConnectOutcome, ConnectReport, CtrlRef, CtrlState, CtrlType, Dctype, HostEffect, HostEvent, KernelController,
+    Level, Look, Machine, Notice, OpId, ProbeOutcome, Time, Uevent, UeventKind, Usage, reuse,
+};
+use libstas::nvme::log_page::Entry;
+use libstas::nvme::{DISCOVERY_NQN, HostIdentity, Parameters, Tid, TidParts, Transport};
+use stacd::connector::{Connector, DcPage, Effect, Event, PageState, RemovedDc, Saved, Settings, StafdView};
+
+const HOST: &str = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000001";
+
+fn tid(traddr: &str, trsvcid: &str, nqn: &str) -> Tid {
+    Tid::new(TidParts {
+        transport: Transport::Tcp,
+        traddr: traddr.into(),
+        trsvcid: trsvcid.into(),
+        subsysnqn: nqn.into(),
+        host_traddr: String::new(),
+        host_iface: String::new(),
+        host_nqn: HOST.into(),
+    })
+}
+
+fn dc() -> Tid {
+    tid("192.0.2.1", "8009", DISCOVERY_NQN)
+}
+
+fn ioc(nqn: &str) -> Tid {
+    tid("192.0.2.1", "4420", nqn)
+}
+
+fn entry(nqn: &str) -> Entry {
+    let pairs = [
+        ("trtype", "tcp"),
+        ("adrfam", "ipv4"),
+        ("traddr", "192.0.2.1"),
+        ("trsvcid", "4420"),
+        ("subnqn", nqn),
+        ("subtype", "nvme"),
+        ("treq", "not specified"),
+        ("portid", "1"),
+        ("cntlid", "65535"),
+        ("asqsz", "32"),
+        ("eflags", "0"),
+    ];
+    Entry::from_dict(&pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()).unwrap()
+}
+
+fn conf() -> StacConf {
+    StacConf {
+        tron: false,
+        parameters: Parameters::default(),
+        ignore_iface: false,
+        ip_family: Default::default(),
+        disconnect_scope: DisconnectScope::OnlyStas,
+        disconnect_trtypes: [Transport::Tcp].into(),
+        connect_attempts_on_ncc: None,
+        in_use: InUse::Keep,
+        controllers: Vec::new(),
+        exclusions: Vec::new(),
+    }
+}
+
+/// A kernel, a stafd and a clock around the connector.
+struct World {
+    connector: Connector,
+    conf: StacConf,
+    now: Time,
+    kernel: Vec<KernelController>,
+    looks: u64,
+    births: u64,
+    stafd: Option<StafdView>,
+    in_use: Vec<String>,
+    disconnected: Vec<String>,
+    notices: Vec<Notice>,
+    refreshed: usize,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::with(Saved::default(), conf())
+    }
+
+    fn with(saved: Saved, conf: StacConf) -> Self {
+        let mut world = Self {
+            connector: Connector::new(saved, 7),
+            conf,
+            now: Time(Duration::from_secs(1000)),
+            kernel: Vec::new(),
+            looks: 0,
+            births: 0,
+            stafd: None,
+            in_use: Vec::new(),
+            disconnected: Vec::new(),
+            notices: Vec::new(),
+            refreshed: 0,
+        };
+        world.reload();
+        world
+    }
+
+    fn reload(&mut self) {
+        let identity = Arc::new(HostIdentity { nqn: HOST.into(), id: "1".into(), key: None, symname: None });
+        let settings = Settings { conf: self.conf.clone(), identity };
+        self.feed(Event::Configured(Box::new(settings)));
+    }
+
+    fn restart(mut self) -> Self {
+        let saved = self.connector.saved();
+        let text = serde_json::to_string(&saved).unwrap();
+        self.connector = Connector::new(serde_json::from_str(&text).unwrap(), 8);
+        self.reload();
+        self
+    }
+
+    /// stafd appears with one discovery controller whose page has been fresh for so long.
+    fn stafd_with(&mut self, nqns: &[&str], up_for: u64) {
+        let since = Time(self.now.0 - Duration::from_secs(up_for));
+        let page = DcPage {
+            dc: dc(),
+            state: PageState::Fresh,
+            connected_since: Some(since),
+            entries: nqns.iter().map(|nqn| entry(nqn)).collect(),
+        };
+        self.stafd = Some(StafdView { dcs: vec![page], removed: Some(Vec::new()) });
+        self.feed(Event::StafdOwner(Some(":1.5".into())));
+    }
+
+    fn page_is(&mut self, nqns: &[&str]) {
+        self.stafd.as_mut().unwrap().dcs[0].entries = nqns.iter().map(|nqn| entry(nqn)).collect();
+        self.feed(Event::PageChanged(dc()));
+    }
+
+    fn feed(&mut self, event: Event) {
+        let mut queue = std::collections::VecDeque::from([event]);
+        while let Some(event) = queue.pop_front() {
+            let mut out = Vec::new();
+            self.connector.handle(self.now, event, &mut out);
+            for effect in out {
+                queue.extend(self.carry_out(effect));
+            }
+        }
+    }
+
+    fn look(&mut self) -> Look {
+        self.looks += 1;
+        Look { order: self.looks, seqnum: self.births, controllers: self.kernel.clone() }
+    }
+
+    fn add(&mut self, tid: &Tid) -> CtrlRef {
+        self.births += 1;
+        let device = (0..).find(|n| self.kernel.iter().all(|k| k.ctrl.device != *n)).unwrap();
+        let ctrl = CtrlRef { device, birth: self.births };
+        self.kernel.push(KernelController {
+            ctrl,
+            transport: tid.transport(),
+            traddr: tid.traddr.clone(),
+            trsvcid: tid.trsvcid.clone(),
+            host_traddr: tid.host_traddr.clone(),
+            host_iface: tid.host_iface.clone(),
+            src_addr: None,
+            subsysnqn: tid.subsysnqn.clone(),
+            hostnqn: tid.host_nqn.clone(),
+            hostid: String::new(),
+            cntrltype: CtrlType::Io,
+            dctype: Dctype::None,
+            state: CtrlState::Live,
+            kato: Some(5),
+            model: String::new(),
+            serial: String::new(),
+        });
+        ctrl
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Option<Event> {
+        let host = match effect {
+            Effect::Host(host) => host,
+            Effect::FetchAll(op) => {
+                let result = self.stafd.clone().ok_or_else(|| "no answer".to_owned());
+                return Some(Event::AllFetched { op, result });
+            }
+            Effect::FetchPage { op, dc, refresh } => {
+                self.refreshed += usize::from(refresh);
+                let view = self.stafd.clone()?;
+                return Some(Event::PageFetched { op, result: Ok(view.dcs.into_iter().find(|page| page.dc == dc)) });
+            }
+            Effect::Stopped => return None,
+        };
+        let event = match host {
+            HostEffect::Look(op) => HostEvent::Looked { op, result: Ok(self.look()) },
+            HostEffect::Probe { op, .. } => HostEvent::Probed { op, outcome: ProbeOutcome::Alive },
+            HostEffect::Connect { op, request } => {
+                let before = self.look();
+                let outcome = match reuse::find(&before, &request.tid, &Default::default(), request.discovery) {
+                    Some(found) => ConnectOutcome::Found(found.ctrl),
+                    None => ConnectOutcome::Made(self.add(&request.tid)),
+                };
+                let report = ConnectReport { outcome, look: self.look(), held: Duration::from_millis(100) };
+                HostEvent::Connected { op, report: Box::new(report) }
+            }
+            HostEffect::Disconnect { op, ctrl } => {
+                if let Some(index) = self.kernel.iter().position(|kernel| kernel.ctrl == ctrl) {
+                    let gone = self.kernel.remove(index);
+                    self.births += 1;
+                    self.disconnected.push(gone.subsysnqn);
+                }
+                HostEvent::Disconnected { op, result: Ok(()) }
+            }
+            HostEffect::CheckUse { op, ctrl, .. } => {
+                let nqn = self.kernel.iter().find(|k| k.ctrl == ctrl).map(|k| k.subsysnqn.clone()).unwrap_or_default();
+                let usage = match self.in_use.contains(&nqn) {
+                    true => Usage::LastPath("nvme0n1 is mounted on /srv".into()),
+                    false => Usage::Free,
+                };
+                HostEvent::UseChecked { op, usage }
+            }
+            HostEffect::Resolve { op, .. } => HostEvent::Resolved { op, result: Err("no such name".into()) },
+            HostEffect::HideSecrets(_) | HostEffect::Save => return None,
+            HostEffect::Tell(notice) => {
+                self.notices.push(notice);
+                return None;
+            }
+        };
+        Some(Event::Host(event))
+    }
+
+    /// Lets time pass, with all that is due in it.
+    fn wait(&mut self, seconds: f64) {
+        let end = self.now + Duration::from_secs_f64(seconds);
+        while let Some(at) = self.connector.deadline().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.feed(Event::Tick);
+        }
+        self.now = end;
+    }
+
+    fn connected(&self) -> Vec<&str> {
+        let mut nqns: Vec<_> = self.kernel.iter().map(|kernel| kernel.subsysnqn.as_str()).collect();
+        nqns.sort_unstable();
+        nqns
+    }
+
+    fn status(&self, nqn: &str) -> Option<Status> {
+        self.connector.controller(&ioc(nqn)).map(|view| view.member.status)
+    }
+}
+
+#[test]
+fn what_a_page_names_is_connected_at_once() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b", "c"], 0);
+    assert_eq!(world.connected(), ["a", "b", "c"]);
+    assert_eq!(world.status("a"), Some(Status::Connected));
+    world.page_is(&["a", "b", "c", "d"]);
+    assert_eq!(world.connected(), ["a", "b", "c", "d"]);
+}
+
+#[test]
+fn what_a_page_of_the_same_connection_no_longer_names_goes_after_half_a_second_of_quiet() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b", "c"], 0);
+    world.page_is(&["a", "b"]);
+    world.wait(0.4);
+    assert_eq!(world.connected(), ["a", "b", "c"]);
+    world.wait(0.2);
+    assert_eq!(world.connected(), ["a", "b"]);
+}
+
+#[test]
+fn a_restart_while_stafd_is_away_disconnects_nothing() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    world.stafd = None;
+    let mut world = world.restart();
+    world.feed(Event::StafdOwner(None));
+    world.wait(600.0);
+    assert_eq!(world.connected(), ["a", "b"]);
+    assert!(world.disconnected.is_empty());
+    assert_eq!(world.status("a"), Some(Status::Connected));
+}
+
+#[test]
+fn a_vanished_stafd_disconnects_nothing() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    world.stafd = None;
+    world.feed(Event::StafdOwner(None));
+    world.wait(600.0);
+    assert_eq!(world.connected(), ["a", "b"]);
+}
+
+#[test]
+fn a_stafd_that_comes_back_empty_disconnects_nothing() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    world.stafd = Some(StafdView { dcs: Vec::new(), removed: Some(Vec::new()) });
+    world.feed(Event::StafdOwner(None));
+    world.feed(Event::StafdOwner(Some(":1.9".into())));
+    world.wait(600.0);
+    assert_eq!(world.connected(), ["a", "b"]);
+}
+
+#[test]
+fn a_rebooted_target_that_exports_one_by_one_loses_nothing() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b", "c"], 100);
+    // The discovery controller is connected anew, and names more and more.
+    let since = world.now;
+    world.stafd.as_mut().unwrap().dcs[0].connected_since = Some(since);
+    for names in [&[][..], &["a"], &["a", "b"], &["a", "b", "c"]] {
+        world.page_is(names);
+        world.wait(1.0);
+    }
+    world.wait(60.0);
+    assert!(world.disconnected.is_empty(), "{:?}", world.disconnected);
+}
+
+#[test]
+fn absence_known_from_before_the_connection_counts_when_it_has_been_up_for_30_s() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    let since = world.now;
+    world.stafd.as_mut().unwrap().dcs[0].connected_since = Some(since);
+    world.page_is(&["a"]);
+    world.wait(29.0);
+    assert_eq!(world.connected(), ["a", "b"]);
+    world.wait(2.0);
+    assert_eq!(world.connected(), ["a"]);
+}
+
+#[test]
+fn a_page_that_drops_everything_is_read_again_before_it_is_believed() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    world.page_is(&[]);
+    world.wait(4.0);
+    assert_eq!(world.refreshed, 0);
+    assert_eq!(world.connected(), ["a", "b"]);
+    world.wait(3.0);
+    assert_eq!(world.refreshed, 1);
+    assert!(world.connected().is_empty());
+}
+
+#[test]
+fn a_page_that_dropped_everything_by_mistake_costs_nothing() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    world.page_is(&[]);
+    world.stafd.as_mut().unwrap().dcs[0].entries = vec![entry("a"), entry("b")];
+    world.wait(60.0);
+    assert!(world.disconnected.is_empty());
+}
+
+#[test]
+fn storage_in_use_is_kept_and_said_once_until_it_is_free() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    world.in_use.push("b".into());
+    world.page_is(&["a"]);
+    world.wait(300.0);
+    assert_eq!(world.connected(), ["a", "b"]);
+    assert_eq!(world.status("b"), Some(Status::Kept));
+    let said = world.notices.iter().filter(|n| n.level == Level::Warning && n.text.contains("is kept")).count();
+    assert_eq!(said, 1);
+    world.in_use.clear();
+    world.wait(61.0);
+    assert_eq!(world.connected(), ["a"]);
+}
+
+#[test]
+fn storage_in_use_goes_when_the_administrator_says_so() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    world.in_use.push("b".into());
+    world.page_is(&["a"]);
+    world.wait(5.0);
+    assert_eq!(world.connected(), ["a", "b"]);
+    world.conf.in_use = InUse::Disconnect;
+    world.reload();
+    world.wait(5.0);
+    assert_eq!(world.connected(), ["a"]);
+}
+
+#[test]
+fn an_exclusion_reaches_an_existing_connection_in_use_or_not() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    world.in_use.push("b".into());
+    world.conf.exclusions.push(Exclusion { subsysnqn: Some("b".into()), ..Exclusion::default() });
+    world.reload();
+    assert_eq!(world.connected(), ["a"]);
+    world.conf.exclusions.clear();
+    world.reload();
+    assert_eq!(world.connected(), ["a", "b"]);
+}
+
+#[test]
+fn an_exclusion_written_while_stacd_was_down_reaches_an_existing_connection() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    world.conf.exclusions.push(Exclusion { subsysnqn: Some("b".into()), ..Exclusion::default() });
+    let world = world.restart();
+    assert_eq!(world.connected(), ["a"]);
+}
+
+#[test]
+fn a_configured_controller_goes_when_it_is_taken_out_and_no_other_is_touched() {
+    let mut world = World::new();
+    world.conf.controllers.push(configured("x"));
+    world.reload();
+    world.stafd_with(&["a"], 100);
+    assert_eq!(world.connected(), ["a", "x"]);
+    world.conf.controllers.clear();
+    world.reload();
+    world.wait(1.0);
+    assert_eq!(world.connected(), ["a"]);
+    assert_eq!(world.disconnected, ["x"]);
+}
+
+#[test]
+fn what_was_taken_out_of_the_configuration_while_stacd_was_down_goes() {
+    let mut world = World::new();
+    world.conf.controllers.push(configured("x"));
+    world.reload();
+    world.conf.controllers.clear();
+    let mut world = world.restart();
+    world.wait(1.0);
+    assert!(world.connected().is_empty());
+}
+
+fn configured(nqn: &str) -> ControllerEntry {
+    ControllerEntry {
+        transport: Transport::Tcp,
+        traddr: "192.0.2.1".into(),
+        is_name: false,
+        trsvcid: "4420".into(),
+        subsysnqn: nqn.into(),
+        host_traddr: String::new(),
+        host_iface: String::new(),
+        host_nqn: String::new(),
+        parameters: Parameters::default(),
+        line: 1,
+    }
+}
+
+#[test]
+fn under_no_disconnect_only_an_exclusion_disconnects() {
+    let mut world = World::new();
+    world.conf.disconnect_scope = DisconnectScope::Nothing;
+    world.reload();
+    world.stafd_with(&["a", "b", "c"], 100);
+    world.page_is(&["a", "b"]);
+    world.wait(60.0);
+    assert_eq!(world.connected(), ["a", "b", "c"]);
+    world.conf.exclusions.push(Exclusion { subsysnqn: Some("b".into()), ..Exclusion::default() });
+    world.reload();
+    assert_eq!(world.connected(), ["a", "c"]);
+}
+
+#[test]
+fn somebody_elses_connection_stays_untouched_unless_it_is_audited() {
+    let mut world = World::new();
+    world.add(&ioc("stranger"));
+    world.stafd_with(&["a"], 100);
+    world.wait(120.0);
+    assert_eq!(world.connected(), ["a", "stranger"]);
+    world.conf.disconnect_scope = DisconnectScope::AllMatchingTrtypes;
+    world.reload();
+    world.wait(120.0);
+    assert_eq!(world.connected(), ["a"]);
+}
+
+#[test]
+fn the_audit_waits_until_stafd_has_told_everything() {
+    let mut world = World::new();
+    world.conf.disconnect_scope = DisconnectScope::AllMatchingTrtypes;
+    world.reload();
+    world.add(&ioc("stranger"));
+    world.feed(Event::StafdOwner(None));
+    world.wait(300.0);
+    assert_eq!(world.connected(), ["stranger"]);
+}
+
+#[test]
+fn an_existing_connection_is_taken_over_and_not_made_twice() {
+    let mut world = World::new();
+    world.add(&ioc("a"));
+    world.stafd_with(&["a"], 0);
+    assert_eq!(world.connected(), ["a"]);
+    assert_eq!(world.status("a"), Some(Status::Connected));
+}
+
+#[test]
+fn a_connection_removed_behind_our_back_is_made_again_within_two_seconds() {
+    let mut world = World::new();
+    world.stafd_with(&["a"], 0);
+    world.wait(60.0);
+    let device = world.kernel.remove(0).ctrl.device;
+    world.births += 1;
+    let event = Uevent { seqnum: world.births, device, kind: UeventKind::Remove };
+    world.feed(Event::Host(HostEvent::Uevent(event)));
+    world.wait(2.0);
+    assert_eq!(world.connected(), ["a"]);
+}
+
+#[test]
+fn a_connection_whose_remove_event_was_lost_is_made_again_with_the_next_look() {
+    let mut world = World::new();
+    world.stafd_with(&["a"], 0);
+    world.wait(60.0);
+    world.kernel.clear();
+    world.wait(62.0);
+    assert_eq!(world.connected(), ["a"]);
+}
+
+#[test]
+fn unlink_and_link_in_quick_succession_ends_live() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    for _ in 0..10 {
+        world.page_is(&["a"]);
+        world.wait(0.1);
+        world.page_is(&["a", "b"]);
+        world.wait(0.1);
+    }
+    world.wait(5.0);
+    assert_eq!(world.connected(), ["a", "b"]);
+    world.page_is(&["a"]);
+    world.wait(2.0);
+    assert_eq!(world.connected(), ["a"]);
+}
+
+#[test]
+fn a_discovery_controller_that_the_administrator_removed_takes_its_own() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    world.stafd = Some(StafdView { dcs: Vec::new(), removed: Some(vec![RemovedDc { dc: dc(), aged_out: false }]) });
+    world.feed(Event::DcRemoved);
+    world.wait(1.0);
+    assert!(world.connected().is_empty());
+}
+
+#[test]
+fn a_discovery_controller_that_aged_out_takes_only_what_is_not_live() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    world.kernel.iter_mut().find(|k| k.subsysnqn == "b").unwrap().state = CtrlState::Connecting;
+    world.wait(61.0);
+    world.stafd = Some(StafdView { dcs: Vec::new(), removed: Some(vec![RemovedDc { dc: dc(), aged_out: true }]) });
+    world.feed(Event::DcRemoved);
+    world.wait(2.0);
+    assert_eq!(world.connected(), ["a"]);
+}
+
+#[test]
+fn an_empty_page_of_a_python_stafd_proves_nothing_before_that_owner_has_shown_entries() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    let page = |nqns: &[&str]| DcPage {
+        dc: dc(),
+        state: PageState::Unstated,
+        connected_since: None,
+        entries: nqns.iter().map(|nqn| entry(nqn)).collect(),
+    };
+    world.feed(Event::StafdOwner(None));
+    world.stafd = Some(StafdView { dcs: vec![page(&[])], removed: None });
+    world.feed(Event::StafdOwner(Some(":1.77".into())));
+    world.wait(120.0);
+    assert_eq!(world.connected(), ["a", "b"]);
+    world.stafd = Some(StafdView { dcs: vec![page(&["a", "b"])], removed: None });
+    world.feed(Event::PageChanged(dc()));
+    world.stafd = Some(StafdView { dcs: vec![page(&["a"])], removed: None });
+    world.feed(Event::PageChanged(dc()));
+    world.wait(1.0);
+    assert_eq!(world.connected(), ["a"]);
+}
+
+#[test]
+fn what_is_said_for_an_answer_never_asked_for_changes_nothing() {
+    let mut world = World::new();
+    world.stafd_with(&["a"], 100);
+    world.feed(Event::AllFetched { op: OpId(4711), result: Ok(StafdView::default()) });
+    world.feed(Event::Host(HostEvent::Disconnected { op: OpId(4711), result: Ok(()) }));
+    world.wait(60.0);
+    assert_eq!(world.connected(), ["a"]);
+}

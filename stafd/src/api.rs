@@ -1,0 +1,377 @@
+//! stafd on D-Bus: translates calls into questions to the core and its effects into signals. It decides nothing.
+
+// The seven strings that name a controller are seven arguments on the bus.
+#![allow(clippy::too_many_arguments)]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use libstas::bus::{ControllerId, Dict, STAF_PATH, key, require_root};
+use libstas::core::Time;
+use libstas::daemon::describe;
+use libstas::daemon::event_loop::{Handle, Stopped};
+use libstas::daemon::journal::Journal;
+use libstas::nvme::Tid;
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+use zbus::fdo;
+use zbus::message::Header;
+use zbus::object_server::SignalEmitter;
+
+use crate::finder::{DcView, Event, Finder};
+
+/// `org.nvmexpress.staf`.
+#[derive(Debug)]
+pub struct Staf {
+    finder: Handle<Finder>,
+    refreshes: Arc<Refreshes>,
+}
+
+/// `org.nvmexpress.staf.debug`.
+#[derive(Debug)]
+pub struct StafDebug {
+    finder: Handle<Finder>,
+    journal: Journal,
+    state_file: std::path::PathBuf,
+}
+
+/// One discovery controller and its page in the JSON answers.
+#[derive(Serialize)]
+struct Published {
+    #[serde(rename = "discovery-controller")]
+    controller: Dict,
+    #[serde(rename = "log-pages")]
+    log_pages: Vec<Dict>,
+}
+
+impl Staf {
+    /// The object; the refreshes are answered by whoever carries out the core's effects.
+    #[must_use]
+    pub fn new(finder: Handle<Finder>, refreshes: Arc<Refreshes>) -> Self {
+        Self { finder, refreshes }
+    }
+
+    /// Asks about one discovery controller; `None` when there is none by that name.
+    async fn ask_about<R: Send + 'static>(
+        &self,
+        id: ControllerId,
+        question: impl FnOnce(&DcView<'_>, &Finder, Time) -> R + Send + 'static,
+    ) -> fdo::Result<Option<R>> {
+        ask_about(&self.finder, id, question).await
+    }
+}
+
+#[zbus::interface(name = "org.nvmexpress.staf", introspection_docs = false)]
+#[allow(missing_docs)]
+impl Staf {
+    #[zbus(name = "list_controllers", out_args("controller_list"))]
+    async fn list_controllers(&self, detailed: bool) -> fdo::Result<Vec<Dict>> {
+        let list = move |finder: &Finder, now: Time| {
+            finder.controllers().iter().map(|dc| describe_dc(dc, finder, now, detailed)).collect()
+        };
+        self.finder.ask(list).await.map_err(stopping)
+    }
+
+    #[zbus(name = "get_log_pages", out_args("log_pages"))]
+    async fn get_log_pages(
+        &self,
+        transport: String,
+        traddr: String,
+        trsvcid: String,
+        subsysnqn: String,
+        host_traddr: String,
+        host_iface: String,
+        host_nqn: String,
+    ) -> fdo::Result<Vec<Dict>> {
+        let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
+        Ok(self.ask_about(id, |dc, _, _| log_pages(dc)).await?.unwrap_or_default())
+    }
+
+    #[zbus(name = "get_all_log_pages", out_args("log_pages_json"))]
+    async fn get_all_log_pages(&self, detailed: bool) -> fdo::Result<String> {
+        let list = move |finder: &Finder, now: Time| {
+            finder.controllers().iter().map(|dc| publish(dc, finder, now, detailed)).collect::<Vec<_>>()
+        };
+        json(&self.finder.ask(list).await.map_err(stopping)?)
+    }
+
+    #[zbus(name = "get_controller_log_pages", out_args("log_pages_json"))]
+    async fn get_controller_log_pages(
+        &self,
+        transport: String,
+        traddr: String,
+        trsvcid: String,
+        subsysnqn: String,
+        host_traddr: String,
+        host_iface: String,
+        host_nqn: String,
+    ) -> fdo::Result<String> {
+        let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
+        match self.ask_about(id, |dc, finder, now| publish(dc, finder, now, true)).await? {
+            Some(published) => json(&published),
+            None => Ok("{}".to_owned()),
+        }
+    }
+
+    #[zbus(name = "list_removed_controllers", out_args("controller_list"))]
+    async fn list_removed_controllers(&self) -> fdo::Result<Vec<Dict>> {
+        let list = |finder: &Finder, _: Time| {
+            let describe = |removed: &crate::finder::Removed| {
+                let mut dict = ControllerId::of(&removed.dc).to_dict();
+                dict.insert(key::REASON.to_owned(), removed.reason.to_string());
+                dict
+            };
+            finder.removed().into_iter().map(describe).collect()
+        };
+        self.finder.ask(list).await.map_err(stopping)
+    }
+
+    /// Only root makes the daemon talk to the network.
+    #[zbus(name = "refresh_log_pages", out_args("log_pages"))]
+    async fn refresh_log_pages(
+        &self,
+        transport: String,
+        traddr: String,
+        trsvcid: String,
+        subsysnqn: String,
+        host_traddr: String,
+        host_iface: String,
+        host_nqn: String,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &zbus::Connection,
+    ) -> fdo::Result<Vec<Dict>> {
+        require_root(connection, Some(&header), "have log pages read anew").await?;
+        let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
+        let Some(dc) = self.ask_about(id, |dc, _, _| dc.member.tid.clone()).await? else {
+            return Err(fdo::Error::Failed("there is no such discovery controller".to_owned()));
+        };
+        let (token, answer) = self.refreshes.enlist();
+        self.finder.post(Event::Refresh { token, dc: dc.clone() });
+        answer.await.map_err(|_| stopping(Stopped))?.map_err(fdo::Error::Failed)?;
+        let pages = move |finder: &Finder, _: Time| finder.controller(&dc).map(|dc| log_pages(&dc));
+        Ok(self.finder.ask(pages).await.map_err(stopping)?.unwrap_or_default())
+    }
+
+    #[zbus(signal, name = "log_pages_changed")]
+    async fn log_pages_changed(
+        emitter: &SignalEmitter<'_>,
+        transport: &str,
+        traddr: &str,
+        trsvcid: &str,
+        subsysnqn: &str,
+        host_traddr: &str,
+        host_iface: &str,
+        host_nqn: &str,
+        device: &str,
+    ) -> zbus::Result<()>;
+
+    #[zbus(signal, name = "dc_removed")]
+    async fn dc_removed(emitter: &SignalEmitter<'_>) -> zbus::Result<()>;
+}
+
+impl StafDebug {
+    /// The object.
+    #[must_use]
+    pub fn new(finder: Handle<Finder>, journal: Journal, state_file: std::path::PathBuf) -> Self {
+        Self { finder, journal, state_file }
+    }
+}
+
+#[zbus::interface(name = "org.nvmexpress.staf.debug", introspection_docs = false)]
+#[allow(missing_docs)]
+impl StafDebug {
+    #[zbus(property, name = "tron")]
+    fn tron(&self) -> bool {
+        self.journal.tron()
+    }
+
+    #[zbus(property, name = "tron")]
+    async fn set_tron(
+        &self,
+        tron: bool,
+        #[zbus(header)] header: Option<Header<'_>>,
+        #[zbus(connection)] connection: &zbus::Connection,
+        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
+    ) -> fdo::Result<()> {
+        require_root(connection, header.as_ref(), "switch trace on or off").await?;
+        self.journal.set_tron(tron);
+        self.log_level_changed(&emitter).await?;
+        Ok(())
+    }
+
+    #[zbus(property, name = "log_level")]
+    fn log_level(&self) -> String {
+        self.journal.level().to_owned()
+    }
+
+    #[zbus(name = "process_info", out_args("info_json"))]
+    async fn process_info(&self) -> fdo::Result<String> {
+        let (journal, state_file) = (self.journal.clone(), self.state_file.clone());
+        let info = move |finder: &Finder, _: Time| {
+            let identity = finder.settings().map(|settings| &*settings.identity);
+            describe::process_info(&journal, &state_file, identity, status(finder))
+        };
+        json(&self.finder.ask(info).await.map_err(stopping)?)
+    }
+
+    #[zbus(name = "controller_info", out_args("info_json"))]
+    async fn controller_info(
+        &self,
+        transport: String,
+        traddr: String,
+        trsvcid: String,
+        subsysnqn: String,
+        host_traddr: String,
+        host_iface: String,
+        host_nqn: String,
+    ) -> fdo::Result<String> {
+        let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
+        let describe = |dc: &DcView<'_>, finder: &Finder, now: Time| describe_dc(dc, finder, now, true);
+        json(&ask_about(&self.finder, id, describe).await?.unwrap_or_default())
+    }
+}
+
+/// `3 discovery controllers, 2 connected`.
+#[must_use]
+pub fn status(finder: &Finder) -> String {
+    describe::summary(finder.controllers().into_iter().map(|dc| dc.member), "discovery controller")
+}
+
+async fn ask_about<R: Send + 'static>(
+    finder: &Handle<Finder>,
+    id: ControllerId,
+    question: impl FnOnce(&DcView<'_>, &Finder, Time) -> R + Send + 'static,
+) -> fdo::Result<Option<R>> {
+    let Some(tid) = tid_of(&id)? else { return Ok(None) };
+    let ask = move |finder: &Finder, now: Time| {
+        let meant = || finder.controllers().into_iter().find(|dc| id.may_mean(dc.member.tid));
+        let dc = finder.controller(&tid).or_else(meant)?;
+        Some(question(&dc, finder, now))
+    };
+    finder.ask(ask).await.map_err(stopping)
+}
+
+/// A word that is no transport names no controller; what is too long to be anything is refused.
+fn tid_of(id: &ControllerId) -> fdo::Result<Option<Tid>> {
+    use libstas::bus::BadControllerId::{TooLong, Transport};
+    match id.tid() {
+        Ok(tid) => Ok(Some(tid)),
+        Err(Transport(_)) => Ok(None),
+        Err(error @ TooLong { .. }) => Err(fdo::Error::InvalidArgs(error.to_string())),
+    }
+}
+
+fn publish(dc: &DcView<'_>, finder: &Finder, now: Time, detailed: bool) -> Published {
+    Published { controller: describe_dc(dc, finder, now, detailed), log_pages: log_pages(dc) }
+}
+
+fn describe_dc(dc: &DcView<'_>, finder: &Finder, now: Time, detailed: bool) -> Dict {
+    if !detailed {
+        return describe::basic(&dc.member);
+    }
+    let identity = finder.settings().map(|settings| &*settings.identity);
+    let mut dict = describe::detailed(&dc.member, now, identity);
+    dict.insert(key::ORIGIN.to_owned(), dc.origin.to_owned());
+    dict.insert(key::LOG_PAGE_STATE.to_owned(), dc.log_page_state.to_owned());
+    if let Some(since) = dc.connected_since {
+        dict.insert(key::CONNECTED_SINCE.to_owned(), describe::moment(since));
+    }
+    dict
+}
+
+fn log_pages(dc: &DcView<'_>) -> Vec<Dict> {
+    dc.log_page.map(|page| page.entries.iter().map(|entry| entry.to_dict()).collect()).unwrap_or_default()
+}
+
+fn json(value: &impl Serialize) -> fdo::Result<String> {
+    serde_json::to_string(value).map_err(|error| fdo::Error::Failed(error.to_string()))
+}
+
+fn stopping(stopped: Stopped) -> fdo::Error {
+    fdo::Error::Failed(stopped.to_string())
+}
+
+/// Callers that wait for a log page to be read.
+#[derive(Debug, Default)]
+pub struct Refreshes(Mutex<Waiting>);
+
+#[derive(Debug, Default)]
+struct Waiting {
+    last: u64,
+    callers: BTreeMap<u64, oneshot::Sender<Result<(), String>>>,
+}
+
+impl Refreshes {
+    /// A place in the list, and where the answer comes.
+    fn enlist(&self) -> (u64, oneshot::Receiver<Result<(), String>>) {
+        let (sender, answer) = oneshot::channel();
+        let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        // Who has left need not be kept in mind until the core answers.
+        waiting.callers.retain(|_, caller| !caller.is_closed());
+        waiting.last += 1;
+        let token = waiting.last;
+        waiting.callers.insert(token, sender);
+        (token, answer)
+    }
+
+    /// The core's answer.
+    pub fn answer(&self, token: u64, result: Result<(), String>) {
+        let caller = self.0.lock().unwrap_or_else(PoisonError::into_inner).callers.remove(&token);
+        if let Some(caller) = caller {
+            // The caller may have left.
+            let _ = caller.send(result);
+        }
+    }
+}
+
+/// What everybody on the bus is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Announcement {
+    /// `log_pages_changed`.
+    PagesChanged {
+        /// Whose.
+        dc: ControllerId,
+        /// Its device, or `nvme?`.
+        device: String,
+    },
+    /// `dc_removed`.
+    DcRemoved,
+    /// The configuration switched trace on or off.
+    TraceChanged,
+}
+
+/// Tells, in order, until the bus or the daemon is gone.
+pub async fn announce(connection: zbus::Connection, mut announcements: mpsc::UnboundedReceiver<Announcement>) {
+    while let Some(announcement) = announcements.recv().await {
+        if let Err(error) = tell(&connection, &announcement).await {
+            tracing::warn!("cannot tell the bus: {error}");
+        }
+    }
+}
+
+async fn tell(connection: &zbus::Connection, announcement: &Announcement) -> zbus::Result<()> {
+    let emitter = SignalEmitter::new(connection, STAF_PATH)?;
+    match announcement {
+        Announcement::PagesChanged { dc, device } => {
+            Staf::log_pages_changed(
+                &emitter,
+                &dc.transport,
+                &dc.traddr,
+                &dc.trsvcid,
+                &dc.subsysnqn,
+                &dc.host_traddr,
+                &dc.host_iface,
+                &dc.host_nqn,
+                device,
+            )
+            .await
+        }
+        Announcement::DcRemoved => Staf::dc_removed(&emitter).await,
+        Announcement::TraceChanged => {
+            let interface = connection.object_server().interface::<_, StafDebug>(STAF_PATH).await?;
+            let debug = interface.get().await;
+            debug.tron_changed(&emitter).await?;
+            debug.log_level_changed(&emitter).await
+        }
+    }
+}

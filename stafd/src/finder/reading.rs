@@ -1,0 +1,200 @@
+//! Reading log pages: one read in flight for each discovery controller and one more owed (design, policy 6).
+
+use std::collections::BTreeMap;
+
+use libstas::core::sources::{Page, SourceId};
+use libstas::core::{HostEffect, Level, Notice, OpId, Time};
+use libstas::nvme::log_page::{Entry, LogPage, Subtype};
+use libstas::nvme::supported::DiscoveryLidSpecific;
+use libstas::nvme::{DISCOVERY_NQN, Parameters, Tid, TidParts};
+
+use super::discovery_controller::{READ_DEADLINE, Read, Reading};
+use super::{Effect, Finder, Timer};
+
+impl Finder {
+    /// Reads the page of a discovery controller as soon as no other read of it is under way.
+    pub(super) fn read_soon(&mut self, now: Time, tid: &Tid, out: &mut Vec<Effect>) {
+        if let Some(dc) = self.dcs.get_mut(tid) {
+            dc.owed = dc.connection.is_some();
+        }
+        self.read_next(now, tid, out);
+    }
+
+    /// Starts the next read, if one is owed and none is under way. A hanging read of this very device blocks it.
+    fn read_next(&mut self, now: Time, tid: &Tid, out: &mut Vec<Effect>) {
+        let pleo_wanted = self.settings.as_ref().is_some_and(|settings| settings.conf.pleo);
+        let Some(dc) = self.dcs.get_mut(tid) else { return };
+        let (Some(connection), true, None) = (dc.connection, dc.owed, dc.reading) else { return };
+        let op = self.fleet.issue();
+        let ctrl = connection.ctrl;
+        let what = match dc.supported {
+            None if pleo_wanted => {
+                out.push(Effect::ReadSupported { op, ctrl });
+                Read::Supported
+            }
+            _ => {
+                let pleo = pleo_wanted && dc.supported.flatten().is_some_and(|specific| specific.pleos);
+                out.push(Effect::ReadLogPage { op, ctrl, pleo });
+                dc.owed = false;
+                dc.waiting.append(&mut dc.waiting_for_next);
+                Read::LogPage
+            }
+        };
+        dc.reading = Some(Reading { op, what, connection: connection.since });
+        self.timers.cancel(&Timer::Retry(tid.clone()));
+        self.timers.set(Timer::Hanging(tid.clone()), now + READ_DEADLINE);
+    }
+
+    /// Finds whose read it was, and ends it. `None` for a late answer, and for one that was read across two
+    /// connections: it says nothing about the present one.
+    fn end_read(&mut self, op: OpId, what: Read) -> Option<Tid> {
+        for (tid, dc) in &mut self.dcs {
+            if dc.late.remove(&op) {
+                return None;
+            }
+            if let Some(reading) = dc.reading.filter(|reading| reading.op == op && reading.what == what) {
+                dc.reading = None;
+                self.timers.cancel(&Timer::Hanging(tid.clone()));
+                let same = dc.connection.is_some_and(|connection| connection.since == reading.connection);
+                return same.then(|| tid.clone());
+            }
+        }
+        None
+    }
+
+    pub(super) fn supported_read(
+        &mut self,
+        now: Time,
+        op: OpId,
+        result: Result<Option<DiscoveryLidSpecific>, String>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(tid) = self.end_read(op, Read::Supported) else { return };
+        let Some(dc) = self.dcs.get_mut(&tid) else { return };
+        let ctrl = dc.connection.map(|connection| connection.ctrl);
+        // Without that page the discovery log page is read without PLEO: old controllers have none.
+        if let Err(reason) = &result {
+            let text = format!("the supported-log-pages page could not be read ({reason}); going on without it");
+            let notice = Notice { level: Level::Debug, tid: Some(tid.clone()), ctrl, text };
+            out.push(Effect::Host(HostEffect::Tell(notice)));
+        }
+        dc.supported = Some(result.ok().flatten());
+        self.read_next(now, &tid, out);
+    }
+
+    pub(super) fn log_page_read(
+        &mut self,
+        now: Time,
+        op: OpId,
+        result: Result<LogPage, String>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(tid) = self.end_read(op, Read::LogPage) else { return };
+        let Some(dc) = self.dcs.get_mut(&tid) else { return };
+        for token in std::mem::take(&mut dc.waiting) {
+            let result = result.as_ref().map(|_| ()).map_err(Clone::clone);
+            out.push(Effect::Refreshed { token, result });
+        }
+        match result {
+            Ok(page) => self.take_page(now, &tid, page, out),
+            Err(reason) => self.read_failed(now, &tid, &reason, out),
+        }
+        self.read_next(now, &tid, out);
+        self.resettle(now, out);
+    }
+
+    fn take_page(&mut self, now: Time, tid: &Tid, page: LogPage, out: &mut Vec<Effect>) {
+        let Some(dc) = self.dcs.get_mut(tid) else { return };
+        let Some(connection) = dc.connection else { return };
+        dc.failure = None;
+        dc.backoff.reset();
+        let first = !dc.is_fresh();
+        let changed = dc.page.as_ref().is_none_or(|before| before.entries != page.entries);
+        for malformed in &page.dropped {
+            let text = format!("log page entry {} is ignored: {}", malformed.index, malformed.reason);
+            let notice = Notice { level: Level::Warning, tid: Some(tid.clone()), ctrl: Some(connection.ctrl), text };
+            if first || changed {
+                out.push(Effect::Host(HostEffect::Tell(notice)));
+            }
+        }
+        if first || changed {
+            let text = format!("log page read: {} entries, generation {}", page.entries.len(), page.genctr);
+            let notice = Notice { level: Level::Info, tid: Some(tid.clone()), ctrl: Some(connection.ctrl), text };
+            out.push(Effect::Host(HostEffect::Tell(notice)));
+        }
+        let names = self.referrals(tid, &page);
+        if let Some(dc) = self.dcs.get_mut(tid) {
+            dc.page = Some(page);
+            dc.page_of = Some(connection.since);
+        }
+        let page = Page { connected_since: connection.since, names, confirmed: false };
+        self.sources.read(now, SourceId::Page(tid.clone()), page, |_| false);
+        if first || changed {
+            self.quiet.disturb(now);
+            out.push(Effect::PagesChanged { dc: tid.clone(), ctrl: Some(connection.ctrl) });
+            out.push(Effect::Host(HostEffect::Save));
+        }
+    }
+
+    /// Discovery controllers that a page refers to, with the referring one's host side.
+    pub(super) fn referrals(&self, dc: &Tid, page: &LogPage) -> BTreeMap<Tid, Parameters> {
+        let parameters = self.settings.as_ref().map(|settings| settings.conf.parameters.clone()).unwrap_or_default();
+        let referrals = page.entries.iter().filter(|entry| entry.subtype == Subtype::REFERRAL && entry.is_usable());
+        referrals.filter_map(|entry| referred(dc, entry)).map(|tid| (tid, parameters.clone())).collect()
+    }
+
+    fn read_failed(&mut self, now: Time, tid: &Tid, reason: &str, out: &mut Vec<Effect>) {
+        let jitter = self.fleet.jitter();
+        let Some(dc) = self.dcs.get_mut(tid) else { return };
+        let (news, wait) = dc.failed(reason.to_owned(), jitter);
+        let ctrl = dc.connection.map(|connection| connection.ctrl);
+        self.timers.set(Timer::Retry(tid.clone()), now + wait);
+        if news {
+            let text = format!(
+                "its log page could not be read: {reason}; what is known stays as it is, the next try is in {:.0} s",
+                wait.as_secs_f64().max(1.0)
+            );
+            let notice = Notice { level: Level::Warning, tid: Some(tid.clone()), ctrl, text };
+            out.push(Effect::Host(HostEffect::Tell(notice)));
+        }
+    }
+
+    pub(super) fn read_hangs(&mut self, tid: &Tid, out: &mut Vec<Effect>) {
+        let Some(dc) = self.dcs.get(tid).filter(|dc| dc.reading.is_some()) else { return };
+        let ctrl = dc.connection.map(|connection| connection.ctrl);
+        let text = format!(
+            "reading its log page has been hanging for {} s; nothing else is asked of it until that returns",
+            READ_DEADLINE.as_secs()
+        );
+        out.push(Effect::Host(HostEffect::Tell(Notice { level: Level::Warning, tid: Some(tid.clone()), ctrl, text })));
+    }
+
+    /// Somebody wants the page to be read anew. A read that is under way was started before the wish: it does not
+    /// count.
+    pub(super) fn refresh(&mut self, now: Time, token: u64, tid: &Tid, out: &mut Vec<Effect>) {
+        match self.dcs.get_mut(tid) {
+            Some(dc) if dc.connection.is_some() => {
+                dc.waiting_for_next.push(token);
+                self.read_soon(now, tid, out);
+            }
+            Some(_) => out.push(Effect::Refreshed { token, result: Err(format!("{tid} is not connected")) }),
+            None => {
+                out.push(Effect::Refreshed { token, result: Err(format!("there is no discovery controller {tid}")) })
+            }
+        }
+    }
+}
+
+/// The discovery controller that a referral names.
+fn referred(by: &Tid, entry: &Entry) -> Option<Tid> {
+    let subsysnqn = if entry.subnqn.is_empty() { DISCOVERY_NQN.to_owned() } else { entry.subnqn.clone() };
+    Some(Tid::new(TidParts {
+        transport: entry.transport()?,
+        traddr: entry.traddr.clone(),
+        trsvcid: entry.trsvcid.clone(),
+        subsysnqn,
+        host_traddr: by.host_traddr.clone(),
+        host_iface: by.host_iface.clone(),
+        host_nqn: by.host_nqn.clone(),
+    }))
+}

@@ -1,0 +1,33 @@
+//! Discovery controllers that are not ours: while stafd shadows nvme-cli's udev rule, it does for them what the rule
+//! would have done.
+
+use super::{Effect, Finder};
+
+/// A kernel event of a device that no member holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Call {
+    pub(super) device: u32,
+    pub(super) seqnum: u64,
+}
+
+impl Finder {
+    /// Serves the calls whose device a look has shown by now: until then it is not known what it is, nor whose.
+    pub(super) fn serve_unmanaged(&mut self, out: &mut Vec<Effect>) {
+        if !self.fleet.has_looked() {
+            return;
+        }
+        let seen = self.fleet.inventory().look().seqnum;
+        let (ready, waiting): (Vec<_>, Vec<_>) = self.unmanaged.drain(..).partition(|call| call.seqnum <= seen);
+        self.unmanaged = waiting;
+        for call in ready {
+            let Some(kernel) = self.fleet.inventory().device(call.device) else { continue };
+            if kernel.is_discovery() && self.fleet.holders(kernel.ctrl).is_empty() {
+                out.push(Effect::NvmfConnect {
+                    device: call.device,
+                    host_traddr: kernel.host_traddr.clone(),
+                    host_iface: kernel.host_iface.clone(),
+                });
+            }
+        }
+    }
+}

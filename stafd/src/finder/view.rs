@@ -1,0 +1,49 @@
+//! What the bus shows.
+
+use libstas::core::fleet::MemberView;
+use libstas::core::sources::SourceId;
+use libstas::nvme::Tid;
+
+use super::{DcView, Finder, Removed, Settings};
+
+impl Finder {
+    /// The discovery controllers, the configured ones first.
+    #[must_use]
+    pub fn controllers(&self) -> Vec<DcView<'_>> {
+        self.fleet.views().into_iter().filter_map(|member| self.dc_view(member)).collect()
+    }
+
+    /// One discovery controller.
+    #[must_use]
+    pub fn controller(&self, tid: &Tid) -> Option<DcView<'_>> {
+        self.dc_view(self.fleet.view(tid)?)
+    }
+
+    fn dc_view<'a>(&'a self, member: MemberView<'a>) -> Option<DcView<'a>> {
+        let dc = self.dcs.get(member.tid)?;
+        Some(DcView {
+            origin: self.origin(member.tid),
+            log_page_state: dc.page_state(),
+            log_page: dc.page.as_ref(),
+            connected_since: dc.connection.map(|connection| connection.since),
+            member,
+        })
+    }
+
+    fn origin(&self, tid: &Tid) -> &'static str {
+        let configured = self.sources.named().any(|(id, named, _)| *id == SourceId::Configured && named == tid);
+        if configured { "configured" } else { "referral" }
+    }
+
+    /// The discovery controllers that were given up.
+    #[must_use]
+    pub fn removed(&self) -> Vec<&Removed> {
+        self.removed.values().collect()
+    }
+
+    /// The settings in force, once there are any.
+    #[must_use]
+    pub fn settings(&self) -> Option<&Settings> {
+        self.settings.as_ref()
+    }
+}

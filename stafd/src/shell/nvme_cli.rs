@@ -1,0 +1,220 @@
+//! Living with nvme-cli 2.x, whose udev rule reacts to the same kernel events as stafd.
+//!
+//! While stafd runs, a rule of the same name in /run shadows it: only what the installed rule does for Fibre
+//! Channel's own events is kept. For discovery controllers that are not stafd's, stafd does what the rule would
+//! have done: it restarts an instance of nvmf-connect@.service. A shadow that a killed stafd left behind is
+//! replaced by the next one; /run does not survive a boot.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use libstas::bus::SystemdProxy;
+
+/// The name of nvme-cli's rule.
+const RULE: &str = "70-nvmf-autoconnect.rules";
+/// How our shadow is told from a rule that somebody else put there.
+const MARK: &str = "# Made by stafd";
+
+/// The shadow over nvme-cli's rule.
+#[derive(Clone, Debug)]
+pub struct RuleShadow {
+    installed: Vec<PathBuf>,
+    shadow: PathBuf,
+}
+
+impl Default for RuleShadow {
+    fn default() -> Self {
+        let below = |directory: &str| Path::new(directory).join(RULE);
+        Self {
+            installed: vec![below("/usr/lib/udev/rules.d"), below("/lib/udev/rules.d")],
+            shadow: below("/run/udev/rules.d"),
+        }
+    }
+}
+
+impl RuleShadow {
+    /// Puts it there. udevd notices by itself.
+    ///
+    /// # Errors
+    /// It cannot be written, or somebody else's rule is in its place: then both react, which is not fatal.
+    pub fn cast(&self) -> io::Result<()> {
+        if !self.is_ours()? {
+            let text = format!("{} is not made by stafd and stays", self.shadow.display());
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
+        }
+        if let Some(directory) = self.shadow.parent() {
+            fs::create_dir_all(directory)?;
+        }
+        let beside = self.shadow.with_extension("rules.new");
+        fs::write(&beside, self.content())?;
+        fs::rename(&beside, &self.shadow)
+    }
+
+    /// Takes it away.
+    ///
+    /// # Errors
+    /// It cannot be removed.
+    pub fn lift(&self) -> io::Result<()> {
+        match self.is_ours() {
+            Ok(true) => fs::remove_file(&self.shadow).or_else(|error| match error.kind() {
+                io::ErrorKind::NotFound => Ok(()),
+                _ => Err(error),
+            }),
+            Ok(false) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether the place of the shadow is free or has ours.
+    fn is_ours(&self) -> io::Result<bool> {
+        match fs::read(&self.shadow) {
+            Ok(content) => Ok(content.starts_with(MARK.as_bytes())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn content(&self) -> String {
+        let mut content = format!(
+            "{MARK}, and removed when it stops. It hides nvme-cli's rule of the same name:\n\
+             # stafd itself answers the events of discovery controllers.\n"
+        );
+        let installed = self.installed.iter().find_map(|path| fs::read_to_string(path).ok()).unwrap_or_default();
+        for rule in logical_lines(&installed) {
+            if rule.contains("SUBSYSTEM==\"fc\"") && rule.contains("nvmediscovery") {
+                content.push_str(&rule);
+                content.push('\n');
+            }
+        }
+        content
+    }
+}
+
+/// The rules of a file: comments left out, continued lines joined.
+fn logical_lines(text: &str) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut open = String::new();
+    for line in text.lines().map(str::trim).filter(|line| !line.starts_with('#')) {
+        match line.strip_suffix('\\') {
+            Some(part) => open.push_str(part),
+            None => {
+                open.push_str(line);
+                lines.push(std::mem::take(&mut open));
+            }
+        }
+    }
+    lines.push(open);
+    lines.retain(|line| !line.is_empty());
+    lines
+}
+
+/// The instance of nvmf-connect@.service that connects what a discovery controller offers.
+///
+/// The service decodes its instance name with `echo -e`; what a unit name cannot hold is `\x` and two digits
+/// (systemd.unit(5), as `systemctl` escapes names that it is given).
+#[must_use]
+pub fn unit_name(device: u32, host_traddr: &str, host_iface: &str) -> String {
+    let mut arguments = format!("--device=nvme{device}");
+    for (option, value) in [("host-traddr", host_traddr), ("host-iface", host_iface)] {
+        if !value.is_empty() {
+            let _ = write!(arguments, "\t--{option}={value}");
+        }
+    }
+    let mut name = String::from("nvmf-connect@");
+    for byte in arguments.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b':' | b'-' | b'_' | b'.' => name.push(char::from(byte)),
+            _ => {
+                let _ = write!(name, "\\x{byte:02x}");
+            }
+        }
+    }
+    name.push_str(".service");
+    name
+}
+
+/// Has systemd restart that unit, without waiting for it to be up.
+///
+/// # Errors
+/// systemd does not answer or does not know the unit (nvme-cli is not installed).
+pub async fn restart_unit(connection: &zbus::Connection, name: &str) -> zbus::Result<()> {
+    SystemdProxy::new(connection).await?.restart_unit(name, "replace").await.map(drop)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const INSTALLED: &str = r#"# Events
+ACTION=="change", SUBSYSTEM=="nvme", ENV{NVME_AEN}=="0x70f002",\
+  ENV{NVME_TRTYPE}=="*", RUN+="/usr/bin/systemctl --no-block restart nvmf-connect@--device=$kernel.service"
+
+# nvme-fc transport generated events
+ACTION=="change", SUBSYSTEM=="fc", ENV{FC_EVENT}=="nvmediscovery", \
+  RUN+="/usr/bin/systemctl --no-block restart nvmf-connect@--device=none\t--transport=fc.service"
+"#;
+
+    fn shadow(directory: &tempfile::TempDir, installed: &str) -> RuleShadow {
+        let path = directory.path().join("installed.rules");
+        fs::write(&path, installed).unwrap();
+        RuleShadow { installed: vec![path], shadow: directory.path().join("run/rules.d").join(RULE) }
+    }
+
+    #[test]
+    fn the_shadow_keeps_what_is_for_fibre_channel() {
+        let directory = tempfile::tempdir().unwrap();
+        let shadow = shadow(&directory, INSTALLED);
+        shadow.cast().unwrap();
+        let content = fs::read_to_string(&shadow.shadow).unwrap();
+        let rules = logical_lines(&content);
+        assert_eq!(rules.len(), 1, "{content}");
+        assert!(rules[0].starts_with(r#"ACTION=="change", SUBSYSTEM=="fc", ENV{FC_EVENT}=="nvmediscovery", RUN+="#));
+        shadow.lift().unwrap();
+        assert!(!shadow.shadow.exists());
+        shadow.lift().unwrap();
+    }
+
+    #[test]
+    fn a_shadow_left_behind_is_replaced() {
+        let directory = tempfile::tempdir().unwrap();
+        let shadow = shadow(&directory, INSTALLED);
+        shadow.cast().unwrap();
+        shadow.cast().unwrap();
+        assert!(shadow.shadow.exists());
+    }
+
+    #[test]
+    fn a_rule_of_somebody_else_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let shadow = shadow(&directory, INSTALLED);
+        fs::create_dir_all(shadow.shadow.parent().unwrap()).unwrap();
+        fs::write(&shadow.shadow, "ACTION==\"add\"\n").unwrap();
+        assert_eq!(shadow.cast().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        shadow.lift().unwrap();
+        assert_eq!(fs::read_to_string(&shadow.shadow).unwrap(), "ACTION==\"add\"\n");
+    }
+
+    #[test]
+    fn without_nvme_cli_the_shadow_hides_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let shadow = shadow(&directory, "");
+        shadow.cast().unwrap();
+        assert!(logical_lines(&fs::read_to_string(&shadow.shadow).unwrap()).is_empty());
+    }
+
+    #[test]
+    fn the_unit_is_named_as_the_rule_names_it() {
+        assert_eq!(unit_name(4, "", ""), r"nvmf-connect@--device\x3dnvme4.service");
+        assert_eq!(
+            unit_name(0, "fe80::1%eth0", "eth0"),
+            r"nvmf-connect@--device\x3dnvme0\x09--host-traddr\x3dfe80::1\x25eth0\x09--host-iface\x3deth0.service"
+        );
+        assert_eq!(
+            unit_name(0, r"`a'\b/", ""),
+            r"nvmf-connect@--device\x3dnvme0\x09--host-traddr\x3d\x60a\x27\x5cb\x2f.service"
+        );
+    }
+}

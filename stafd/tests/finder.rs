@@ -1,0 +1,527 @@
+//! What stafd promises, told against a small kernel that does at once what it is asked.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use libstas::conf::{ControllerEntry, Exclusion, Persistence, StafConf};
+use libstas::core::fleet::Status;
+use libstas::core::{
+    ConnectError, ConnectOutcome, ConnectReport, CtrlRef, CtrlState, CtrlType, Dctype, HostEffect, HostEvent,
+    KernelController, Look, Machine, Notice, OpId, ProbeOutcome, Time, Uevent, UeventKind, Usage, reuse,
+};
+use libstas::nvme::aen::DISCOVERY_LOG_CHANGED;
+use libstas::nvme::log_page::{Entry, LogPage};
+use libstas::nvme::supported::DiscoveryLidSpecific;
+use libstas::nvme::{DISCOVERY_NQN, HostIdentity, Parameters, Tid, TidParts, Transport};
+use stafd::finder::{Effect, Event, Finder, RemovalReason, Saved, Settings};
+
+const HOST: &str = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000001";
+
+fn dc(traddr: &str) -> Tid {
+    Tid::new(TidParts {
+        transport: Transport::Tcp,
+        traddr: traddr.into(),
+        trsvcid: "8009".into(),
+        subsysnqn: DISCOVERY_NQN.into(),
+        host_traddr: String::new(),
+        host_iface: String::new(),
+        host_nqn: HOST.into(),
+    })
+}
+
+fn controller(traddr: &str) -> ControllerEntry {
+    ControllerEntry {
+        transport: Transport::Tcp,
+        traddr: traddr.into(),
+        is_name: traddr.starts_with(char::is_alphabetic),
+        trsvcid: "8009".into(),
+        subsysnqn: String::new(),
+        host_traddr: String::new(),
+        host_iface: String::new(),
+        host_nqn: String::new(),
+        parameters: Parameters::default(),
+        line: 1,
+    }
+}
+
+fn entry(subtype: &str, traddr: &str, nqn: &str) -> Entry {
+    let svc = if subtype == "referral" { "8009" } else { "4420" };
+    let pairs = [
+        ("trtype", "tcp"),
+        ("subtype", subtype),
+        ("traddr", traddr),
+        ("trsvcid", svc),
+        ("subnqn", nqn),
+        ("eflags", "0"),
+    ];
+    Entry::from_dict(&pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()).unwrap()
+}
+
+fn referral(traddr: &str) -> Entry {
+    entry("referral", traddr, DISCOVERY_NQN)
+}
+
+struct World {
+    finder: Finder,
+    conf: StafConf,
+    now: Time,
+    kernel: Vec<KernelController>,
+    looks: u64,
+    seqnum: u64,
+    pages: BTreeMap<String, Vec<Entry>>,
+    names: BTreeMap<String, Vec<&'static str>>,
+    dead: Vec<String>,
+    unreadable: bool,
+    hold_reads: Option<Vec<Effect>>,
+    reads: usize,
+    signals: usize,
+    notices: Vec<Notice>,
+    nvmf_connect: Vec<u32>,
+    refreshed: Vec<Result<(), String>>,
+    probes: usize,
+    stopped: bool,
+}
+
+impl World {
+    fn new(controllers: &[&str]) -> Self {
+        let mut conf = StafConf {
+            tron: false,
+            parameters: Parameters::default(),
+            ignore_iface: false,
+            ip_family: Default::default(),
+            pleo: true,
+            zeroconf: true,
+            persistent_connections: true,
+            zeroconf_persistence: Persistence::Forever,
+            controllers: Vec::new(),
+            exclusions: Vec::new(),
+        };
+        conf.controllers = controllers.iter().map(|traddr| controller(traddr)).collect();
+        Self {
+            finder: Finder::new(Saved::default(), 3),
+            conf,
+            now: Time(Duration::from_secs(1000)),
+            kernel: Vec::new(),
+            looks: 0,
+            seqnum: 0,
+            pages: BTreeMap::new(),
+            names: BTreeMap::new(),
+            dead: Vec::new(),
+            unreadable: false,
+            hold_reads: None,
+            reads: 0,
+            signals: 0,
+            notices: Vec::new(),
+            nvmf_connect: Vec::new(),
+            refreshed: Vec::new(),
+            probes: 0,
+            stopped: false,
+        }
+    }
+
+    fn start(mut self) -> Self {
+        self.reload();
+        self
+    }
+
+    fn page(mut self, traddr: &str, entries: Vec<Entry>) -> Self {
+        self.pages.insert(traddr.into(), entries);
+        self
+    }
+
+    fn reload(&mut self) {
+        let identity = Arc::new(HostIdentity { nqn: HOST.into(), id: "1".into(), key: None, symname: None });
+        self.feed(Event::Configured(Box::new(Settings { conf: self.conf.clone(), identity })));
+    }
+
+    fn restart(mut self) -> Self {
+        let text = serde_json::to_string(&self.finder.saved()).unwrap();
+        self.finder = Finder::new(serde_json::from_str(&text).unwrap(), 4);
+        self.reload();
+        self
+    }
+
+    fn feed(&mut self, event: Event) {
+        let mut queue = std::collections::VecDeque::from([event]);
+        while let Some(event) = queue.pop_front() {
+            let mut out = Vec::new();
+            self.finder.handle(self.now, event, &mut out);
+            for effect in out {
+                queue.extend(self.carry_out(effect));
+            }
+        }
+    }
+
+    fn look(&mut self) -> Look {
+        self.looks += 1;
+        Look { order: self.looks, seqnum: self.seqnum, controllers: self.kernel.clone() }
+    }
+
+    fn add(&mut self, tid: &Tid, kato: u32) -> CtrlRef {
+        self.seqnum += 1;
+        let device = (0..).find(|n| self.kernel.iter().all(|k| k.ctrl.device != *n)).unwrap();
+        let ctrl = CtrlRef { device, birth: self.seqnum };
+        self.kernel.push(KernelController {
+            ctrl,
+            transport: tid.transport(),
+            traddr: tid.traddr.clone(),
+            trsvcid: tid.trsvcid.clone(),
+            host_traddr: tid.host_traddr.clone(),
+            host_iface: tid.host_iface.clone(),
+            src_addr: None,
+            subsysnqn: tid.subsysnqn.clone(),
+            hostnqn: tid.host_nqn.clone(),
+            hostid: String::new(),
+            cntrltype: CtrlType::Discovery,
+            dctype: Dctype::None,
+            state: CtrlState::Live,
+            kato: Some(kato),
+            model: String::new(),
+            serial: String::new(),
+        });
+        ctrl
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Option<Event> {
+        let host = match effect {
+            Effect::Host(host) => host,
+            Effect::ReadSupported { op, .. } => {
+                let specific = DiscoveryLidSpecific { extdlpes: false, pleos: true, allsubes: false };
+                return Some(Event::SupportedRead { op, result: Ok(Some(specific)) });
+            }
+            Effect::ReadLogPage { op, ctrl, pleo } => {
+                assert_eq!(pleo, self.conf.pleo);
+                self.reads += 1;
+                if let Some(held) = &mut self.hold_reads {
+                    held.push(Effect::ReadLogPage { op, ctrl, pleo });
+                    return None;
+                }
+                return Some(self.read(op, ctrl));
+            }
+            Effect::PagesChanged { .. } => {
+                self.signals += 1;
+                return None;
+            }
+            Effect::DcRemoved => return None,
+            Effect::Refreshed { result, .. } => {
+                self.refreshed.push(result);
+                return None;
+            }
+            Effect::NvmfConnect { device, .. } => {
+                self.nvmf_connect.push(device);
+                return None;
+            }
+            Effect::Stopped => {
+                self.stopped = true;
+                return None;
+            }
+        };
+        let event = match host {
+            HostEffect::Look(op) => HostEvent::Looked { op, result: Ok(self.look()) },
+            HostEffect::Probe { op, portal, .. } => {
+                self.probes += 1;
+                let dead = self.dead.contains(&portal.traddr);
+                let outcome = if dead { ProbeOutcome::Dead("no answer".into()) } else { ProbeOutcome::Alive };
+                HostEvent::Probed { op, outcome }
+            }
+            HostEffect::Connect { op, request } => {
+                let before = self.look();
+                let outcome = match reuse::find(&before, &request.tid, &Default::default(), request.discovery) {
+                    _ if self.dead.contains(&request.tid.traddr) => {
+                        let error = ConnectError::Kernel { errno: 110, reason: "no answer in time".into() };
+                        ConnectOutcome::Failed(error)
+                    }
+                    Some(found) => ConnectOutcome::Found(found.ctrl),
+                    None => ConnectOutcome::Made(self.add(&request.tid, 30)),
+                };
+                let report = ConnectReport { outcome, look: self.look(), held: Duration::from_millis(100) };
+                HostEvent::Connected { op, report: Box::new(report) }
+            }
+            HostEffect::Disconnect { op, ctrl } => {
+                self.kernel.retain(|kernel| kernel.ctrl != ctrl);
+                self.seqnum += 1;
+                HostEvent::Disconnected { op, result: Ok(()) }
+            }
+            HostEffect::CheckUse { op, .. } => HostEvent::UseChecked { op, usage: Usage::Free },
+            HostEffect::Resolve { op, name } => {
+                let result = match self.names.get(&name) {
+                    Some(addresses) => Ok(addresses.iter().map(|address| address.parse().unwrap()).collect()),
+                    None => Err("no such name".to_owned()),
+                };
+                HostEvent::Resolved { op, result }
+            }
+            HostEffect::HideSecrets(_) | HostEffect::Save => return None,
+            HostEffect::Tell(notice) => {
+                self.notices.push(notice);
+                return None;
+            }
+        };
+        Some(Event::Host(event))
+    }
+
+    fn read(&mut self, op: OpId, ctrl: CtrlRef) -> Event {
+        let kernel = self.kernel.iter().find(|kernel| kernel.ctrl == ctrl);
+        let result = match kernel {
+            Some(kernel) if !self.unreadable => Ok(LogPage {
+                genctr: 1,
+                entries: self.pages.get(&kernel.traddr).cloned().unwrap_or_default(),
+                ..LogPage::default()
+            }),
+            _ => Err("I/O error".to_owned()),
+        };
+        Event::LogPageRead { op, result }
+    }
+
+    fn uevent(&mut self, device: u32, kind: UeventKind) {
+        self.seqnum += 1;
+        let event = Uevent { seqnum: self.seqnum, device, kind };
+        self.feed(Event::Host(HostEvent::Uevent(event)));
+    }
+
+    fn wait(&mut self, seconds: f64) {
+        let end = self.now + Duration::from_secs_f64(seconds);
+        while let Some(at) = self.finder.deadline().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.feed(Event::Tick);
+        }
+        self.now = end;
+    }
+
+    fn connected(&self) -> Vec<&str> {
+        let mut addresses: Vec<_> = self.kernel.iter().map(|kernel| kernel.traddr.as_str()).collect();
+        addresses.sort_unstable();
+        addresses
+    }
+
+    fn page_state(&self, traddr: &str) -> &str {
+        self.finder.controller(&dc(traddr)).unwrap().log_page_state
+    }
+}
+
+#[test]
+fn a_configured_discovery_controller_is_connected_and_its_page_is_read_and_told() {
+    let world = World::new(&["192.0.2.1"]).page("192.0.2.1", vec![entry("nvme", "192.0.2.1", "a")]).start();
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+    assert_eq!(world.page_state("192.0.2.1"), "fresh");
+    assert_eq!(world.finder.controller(&dc("192.0.2.1")).unwrap().log_page.unwrap().entries.len(), 1);
+    assert_eq!(world.signals, 1);
+}
+
+#[test]
+fn an_event_has_the_page_read_again_and_only_a_changed_page_is_told() {
+    let mut world = World::new(&["192.0.2.1"]).start();
+    let (reads, signals) = (world.reads, world.signals);
+    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    assert_eq!((world.reads, world.signals), (reads + 1, signals));
+    world.pages.insert("192.0.2.1".into(), vec![entry("nvme", "192.0.2.1", "a")]);
+    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    assert_eq!((world.reads, world.signals), (reads + 2, signals + 1));
+}
+
+#[test]
+fn a_storm_of_events_becomes_two_reads() {
+    let mut world = World::new(&["192.0.2.1"]).start();
+    let reads = world.reads;
+    world.hold_reads = Some(Vec::new());
+    for _ in 0..1000 {
+        world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    }
+    for effect in world.hold_reads.take().unwrap() {
+        if let Effect::ReadLogPage { op, ctrl, .. } = effect {
+            let answer = world.read(op, ctrl);
+            world.feed(answer);
+        }
+    }
+    assert_eq!(world.reads, reads + 2);
+}
+
+#[test]
+fn a_dead_portal_never_reaches_the_lane_and_is_probed_with_back_off() {
+    let mut world = World::new(&["192.0.2.1", "192.0.2.66"]);
+    world.dead.push("192.0.2.66".into());
+    let mut world = world.start();
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+    let view = world.finder.controller(&dc("192.0.2.66")).unwrap();
+    assert_eq!(view.member.status, Status::Waiting);
+    assert_eq!(view.member.reason, Some("no answer"));
+    assert!(view.member.next_attempt.is_some());
+    world.wait(600.0);
+    assert!((8..30).contains(&world.probes), "{} probes in 10 minutes", world.probes);
+    let told = world.notices.iter().filter(|n| n.text.contains("no answer") && n.level > libstas::core::Level::Debug);
+    assert_eq!(told.count(), 1);
+    world.dead.clear();
+    world.wait(73.0);
+    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.66"]);
+}
+
+#[test]
+fn an_existing_connection_is_taken_over_but_not_one_of_nvme_discover() {
+    let mut world = World::new(&["192.0.2.1"]);
+    world.add(&dc("192.0.2.1"), 0);
+    let world = world.start();
+    assert_eq!(world.kernel.len(), 2);
+    let mut world = World::new(&["192.0.2.1"]);
+    world.add(&dc("192.0.2.1"), 30);
+    let world = world.start();
+    assert_eq!(world.kernel.len(), 1);
+    assert_eq!(world.page_state("192.0.2.1"), "fresh");
+}
+
+#[test]
+fn referrals_are_followed_without_loops_and_go_when_nobody_refers_to_them() {
+    let mut world = World::new(&["192.0.2.1"])
+        .page("192.0.2.1", vec![referral("192.0.2.2"), referral("192.0.2.1")])
+        .page("192.0.2.2", vec![referral("192.0.2.3"), referral("192.0.2.1")])
+        .start();
+    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2", "192.0.2.3"]);
+    assert_eq!(world.finder.controller(&dc("192.0.2.2")).unwrap().origin, "referral");
+    world.pages.insert("192.0.2.1".into(), Vec::new());
+    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    world.wait(3.0);
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+    let removed: Vec<_> = world.finder.removed().iter().map(|removed| removed.reason).collect();
+    assert_eq!(removed, [RemovalReason::ReferralGone, RemovalReason::ReferralGone]);
+}
+
+#[test]
+fn a_controller_taken_out_of_the_configuration_goes_and_no_other_is_touched() {
+    let mut world = World::new(&["192.0.2.1", "192.0.2.2"]).start();
+    let kept = world.kernel.iter().find(|kernel| kernel.traddr == "192.0.2.1").unwrap().ctrl;
+    world.conf.controllers.pop();
+    world.reload();
+    world.wait(1.0);
+    assert_eq!(world.kernel.iter().map(|kernel| kernel.ctrl).collect::<Vec<_>>(), [kept]);
+    assert_eq!(world.finder.removed()[0].reason, RemovalReason::Configuration);
+    world.conf.controllers.push(controller("192.0.2.2"));
+    world.reload();
+    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"]);
+    assert!(world.finder.removed().is_empty());
+}
+
+#[test]
+fn what_was_taken_out_while_stafd_was_down_goes_and_is_listed() {
+    let mut world = World::new(&["192.0.2.1", "192.0.2.2"]).start();
+    world.conf.controllers.pop();
+    let mut world = world.restart();
+    world.wait(1.0);
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+    assert_eq!(world.finder.removed()[0].dc, dc("192.0.2.2"));
+}
+
+#[test]
+fn an_exclusion_wins_over_the_configuration_and_over_referrals() {
+    let mut world = World::new(&["192.0.2.1", "192.0.2.2"]).page("192.0.2.1", vec![referral("192.0.2.3")]).start();
+    world.conf.exclusions =
+        ["192.0.2.2", "192.0.2.3"].map(|a| Exclusion { traddr: Some(a.into()), ..Exclusion::default() }).into();
+    world.reload();
+    world.wait(1.0);
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+    assert!(world.finder.removed().iter().all(|removed| removed.reason == RemovalReason::Excluded));
+}
+
+#[test]
+fn a_restart_keeps_connections_and_reads_the_pages_anew() {
+    let world = World::new(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]).start();
+    let before: Vec<_> = world.kernel.iter().map(|kernel| kernel.ctrl).collect();
+    let mut world = world.restart();
+    world.wait(60.0);
+    assert_eq!(world.kernel.iter().map(|kernel| kernel.ctrl).collect::<Vec<_>>(), before);
+    assert_eq!(world.page_state("192.0.2.1"), "fresh");
+}
+
+#[test]
+fn a_page_that_cannot_be_read_proves_nothing_and_is_tried_again() {
+    let mut world = World::new(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]).start();
+    world.unreadable = true;
+    world.pages.clear();
+    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    world.wait(120.0);
+    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"]);
+    world.unreadable = false;
+    world.wait(75.0);
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+}
+
+#[test]
+fn a_reconnected_controller_is_another_connection_and_its_page_is_read_again() {
+    let mut world = World::new(&["192.0.2.1"]).start();
+    let before = world.finder.controller(&dc("192.0.2.1")).unwrap().connected_since;
+    world.wait(10.0);
+    let (reads, signals) = (world.reads, world.signals);
+    world.uevent(0, UeventKind::Connected);
+    assert_eq!(world.reads, reads + 1);
+    assert_eq!(world.signals, signals + 1, "the first read of a connection is told");
+    assert!(world.finder.controller(&dc("192.0.2.1")).unwrap().connected_since > before);
+}
+
+#[test]
+fn a_referral_missing_right_after_a_reboot_of_its_referrer_stays_for_30_s() {
+    let mut world = World::new(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]).start();
+    world.wait(10.0);
+    world.pages.clear();
+    world.uevent(0, UeventKind::Connected);
+    world.wait(29.0);
+    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"]);
+    world.wait(2.0);
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+}
+
+#[test]
+fn a_changed_name_is_added_first_and_the_old_address_goes_when_the_new_one_is_live() {
+    let mut world = World::new(&["dc.example"]);
+    world.names.insert("dc.example".into(), vec!["192.0.2.1"]);
+    let mut world = world.start();
+    world.wait(0.1);
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+    world.names.insert("dc.example".into(), vec!["192.0.2.9"]);
+    world.dead.push("192.0.2.9".into());
+    world.wait(70.0);
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+    world.names.remove("dc.example");
+    world.dead.clear();
+    world.wait(120.0);
+    assert_eq!(world.connected(), ["192.0.2.9"]);
+}
+
+#[test]
+fn others_get_what_the_shadowed_udev_rule_would_have_done() {
+    let mut world = World::new(&["192.0.2.1"]).start();
+    let stranger = world.add(&dc("192.0.2.99"), 30).device;
+    world.uevent(stranger, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    world.wait(0.2);
+    assert_eq!(world.nvmf_connect, [stranger]);
+}
+
+#[test]
+fn a_refresh_is_answered_by_a_read_that_began_after_it() {
+    let mut world = World::new(&["192.0.2.1"]).start();
+    world.hold_reads = Some(Vec::new());
+    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    world.feed(Event::Refresh { token: 1, dc: dc("192.0.2.1") });
+    let Some(Effect::ReadLogPage { op, ctrl, .. }) = world.hold_reads.as_mut().unwrap().pop() else { panic!() };
+    let answer = world.read(op, ctrl);
+    world.feed(answer);
+    assert!(world.refreshed.is_empty());
+    let Some(Effect::ReadLogPage { op, ctrl, .. }) = world.hold_reads.as_mut().unwrap().pop() else { panic!() };
+    let answer = world.read(op, ctrl);
+    world.feed(answer);
+    assert_eq!(world.refreshed, [Ok(())]);
+    world.feed(Event::Refresh { token: 2, dc: dc("192.0.2.77") });
+    assert!(world.refreshed[1].is_err());
+}
+
+#[test]
+fn stopping_leaves_connections_unless_told_otherwise() {
+    let mut world = World::new(&["192.0.2.1"]).start();
+    world.feed(Event::Stop);
+    assert!(world.stopped);
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+    let mut world = World::new(&["192.0.2.1"]);
+    world.conf.persistent_connections = false;
+    let mut world = world.start();
+    world.feed(Event::Stop);
+    assert!(world.stopped);
+    assert!(world.connected().is_empty());
+}

@@ -1,0 +1,87 @@
+//! Owning a name, losing it, losing the bus, and knowing who calls.
+#![allow(clippy::unwrap_used)]
+
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+use bus_tests::PrivateBus;
+use libstas::bus::{BusError, STAF_NAME, own_name, require_root};
+use zbus::connection::Builder;
+use zbus::message::Header;
+use zbus::{Connection, fdo};
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+async fn connect(bus: &PrivateBus) -> Connection {
+    let connection = Builder::address(bus.address()).build().await.unwrap();
+    // A server is there before the name is.
+    let _ = connection.object_server();
+    connection
+}
+
+#[tokio::test]
+async fn a_name_that_another_has_is_refused_and_its_owner_named() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let (first, second) = (connect(&bus).await, connect(&bus).await);
+    let owned = own_name(&first, STAF_NAME).await.unwrap();
+    let error = own_name(&second, STAF_NAME).await.unwrap_err();
+    assert!(matches!(&error, BusError::NameTaken { pid: Some(pid), .. } if *pid == std::process::id()), "{error:?}");
+    assert!(error.to_string().contains("another instance"), "{error}");
+    drop(owned);
+}
+
+#[tokio::test]
+async fn nobody_pushes_the_owner_aside() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let (first, second) = (connect(&bus).await, connect(&bus).await);
+    let owned = own_name(&first, STAF_NAME).await.unwrap();
+    assert!(second.request_name(STAF_NAME).await.is_err());
+    assert!(tokio::time::timeout(Duration::from_millis(100), owned.lost()).await.is_err());
+}
+
+#[tokio::test]
+async fn a_lost_name_is_noticed() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let connection = connect(&bus).await;
+    let owned = own_name(&connection, STAF_NAME).await.unwrap();
+    connection.release_name(STAF_NAME).await.unwrap();
+    let error = tokio::time::timeout(LIMIT, owned.lost()).await.unwrap();
+    assert!(matches!(error, BusError::NameLost(_)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_lost_bus_is_noticed() {
+    let Some(mut bus) = PrivateBus::start() else { return };
+    let connection = connect(&bus).await;
+    let owned = own_name(&connection, STAF_NAME).await.unwrap();
+    bus.stop();
+    let error = tokio::time::timeout(LIMIT, owned.lost()).await.unwrap();
+    assert!(matches!(error, BusError::Lost), "{error:?}");
+}
+
+struct Guarded;
+
+#[zbus::interface(name = "org.nvmexpress.staf")]
+impl Guarded {
+    async fn enter(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> fdo::Result<()> {
+        require_root(connection, Some(&header), "enter").await
+    }
+}
+
+#[tokio::test]
+async fn the_bus_says_who_calls() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let (server, client) = (connect(&bus).await, connect(&bus).await);
+    server.object_server().at("/", Guarded).await.unwrap();
+    let name = server.unique_name().unwrap().to_string();
+    let answer = client.call_method(Some(name.as_str()), "/", Some(STAF_NAME), "Enter", &()).await;
+    if std::fs::metadata("/proc/self").unwrap().uid() == 0 {
+        answer.unwrap();
+    } else {
+        assert!(answer.unwrap_err().to_string().contains("only root may enter"));
+    }
+}

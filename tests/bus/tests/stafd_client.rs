@@ -1,0 +1,280 @@
+//! stacd's way to stafd, to ours and to that of nvme-stas, on a real bus.
+// The seven strings that name a controller are seven arguments on the bus.
+#![allow(clippy::unwrap_used, clippy::too_many_arguments)]
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bus_tests::PrivateBus;
+use libstas::bus::{ControllerId, Dict, STAF_NAME, STAF_PATH};
+use libstas::core::Time;
+use libstas::nvme::{DISCOVERY_NQN, Tid};
+use stacd::connector::{DcPage, PageState};
+use stacd::shell::stafd_client::{StafdClient, Watched};
+use tokio::sync::mpsc;
+use zbus::connection::Builder;
+use zbus::object_server::SignalEmitter;
+use zbus::{Connection, fdo};
+
+const LIMIT: Duration = Duration::from_secs(10);
+
+fn dict(pairs: &[(&str, &str)]) -> Dict {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+/// As stafd spells it: not in canonical form.
+fn spelled() -> Dict {
+    dict(&[
+        ("transport", "tcp"),
+        ("traddr", "2001:DB8::1"),
+        ("trsvcid", "8009"),
+        ("subsysnqn", DISCOVERY_NQN),
+        ("host-traddr", ""),
+        ("host-iface", ""),
+        ("host-nqn", ""),
+        ("device", "nvme0"),
+    ])
+}
+
+fn tid() -> Tid {
+    ControllerId::from_dict(&spelled()).tid().unwrap()
+}
+
+fn entry(subnqn: &str) -> Dict {
+    dict(&[
+        ("trtype", "tcp"),
+        ("adrfam", "ipv6"),
+        ("traddr", "2001:db8::9"),
+        ("trsvcid", "4420"),
+        ("subnqn", subnqn),
+        ("subtype", "nvme"),
+        ("treq", "not required"),
+        ("portid", "1"),
+        ("cntlid", "65535"),
+        ("asqsz", "32"),
+        ("eflags", "4"),
+    ])
+}
+
+fn names(page: &DcPage) -> Vec<&str> {
+    page.entries.iter().map(|entry| entry.subnqn.as_str()).collect()
+}
+
+/// The stafd of nvme-stas: it compares text, and knows only what was in its first version.
+struct Python;
+
+impl Python {
+    fn knows(parts: [&str; 7]) -> bool {
+        let [transport, traddr, ..] = parts;
+        transport == "tcp" && traddr == "2001:DB8::1"
+    }
+}
+
+#[zbus::interface(name = "org.nvmexpress.staf")]
+impl Python {
+    #[zbus(name = "list_controllers")]
+    fn list_controllers(&self, _detailed: bool) -> Vec<Dict> {
+        vec![spelled()]
+    }
+
+    #[zbus(name = "get_log_pages")]
+    fn get_log_pages(&self, a: &str, b: &str, c: &str, d: &str, e: &str, f: &str, g: &str) -> Vec<Dict> {
+        if Self::knows([a, b, c, d, e, f, g]) { vec![entry("nqn.klingons")] } else { Vec::new() }
+    }
+
+    #[zbus(name = "get_all_log_pages")]
+    fn get_all_log_pages(&self, _detailed: bool) -> String {
+        let mut controller = serde_json::to_value(spelled()).unwrap();
+        // It does not know yet how it came by this one.
+        controller["origin"] = serde_json::Value::Null;
+        serde_json::json!([
+            { "discovery-controller": controller, "log-pages": [entry("nqn.klingons"), { "trtype": "?" }, 7] },
+            { "discovery-controller": { "transport": "carrier pigeon" }, "log-pages": [] },
+            { "log-pages": [] },
+            null,
+        ])
+        .to_string()
+    }
+}
+
+/// Ours.
+#[derive(Default)]
+struct Ours {
+    refuses: AtomicBool,
+    refreshed: AtomicBool,
+}
+
+#[zbus::interface(name = "org.nvmexpress.staf")]
+impl Ours {
+    #[zbus(name = "get_all_log_pages")]
+    fn get_all_log_pages(&self, _detailed: bool) -> String {
+        format!("[{}]", published("nqn.klingons"))
+    }
+
+    #[zbus(name = "list_removed_controllers")]
+    fn list_removed_controllers(&self) -> Vec<Dict> {
+        let removed = |traddr: &str, reason: &str| {
+            let mut dict = spelled();
+            dict.extend(self::dict(&[("traddr", traddr), ("reason", reason)]));
+            dict
+        };
+        vec![removed("192.0.2.1", "aged out"), removed("192.0.2.2", "excluded"), Dict::new()]
+    }
+
+    #[zbus(name = "get_controller_log_pages")]
+    fn get_controller_log_pages(&self, _a: &str, b: &str, _c: &str, _d: &str, _e: &str, _f: &str, _g: &str) -> String {
+        let nqn = if self.refreshed.load(Ordering::Relaxed) { "nqn.refreshed" } else { "nqn.klingons" };
+        if b.eq_ignore_ascii_case("2001:db8::1") { published(nqn) } else { "{}".to_owned() }
+    }
+
+    #[zbus(name = "refresh_log_pages")]
+    fn refresh_log_pages(
+        &self,
+        _a: &str,
+        _c: &str,
+        _d: &str,
+        _e: &str,
+        _f: &str,
+        _g: &str,
+        _h: &str,
+    ) -> fdo::Result<Vec<Dict>> {
+        if self.refuses.load(Ordering::Relaxed) {
+            return Err(fdo::Error::Failed("it is not connected".to_owned()));
+        }
+        self.refreshed.store(true, Ordering::Relaxed);
+        Ok(Vec::new())
+    }
+
+    #[zbus(signal, name = "log_pages_changed")]
+    async fn log_pages_changed(
+        emitter: &SignalEmitter<'_>,
+        transport: &str,
+        traddr: &str,
+        trsvcid: &str,
+        subsysnqn: &str,
+        host_traddr: &str,
+        host_iface: &str,
+        host_nqn: &str,
+        device: &str,
+    ) -> zbus::Result<()>;
+
+    #[zbus(signal, name = "dc_removed")]
+    async fn dc_removed(emitter: &SignalEmitter<'_>) -> zbus::Result<()>;
+}
+
+fn published(nqn: &str) -> String {
+    let mut controller = spelled();
+    controller.extend(dict(&[("log-page-state", "fresh"), ("connected-since", "12.000000005")]));
+    serde_json::json!({ "discovery-controller": controller, "log-pages": [entry(nqn)] }).to_string()
+}
+
+async fn connect(bus: &PrivateBus) -> Connection {
+    Builder::address(bus.address()).build().await.unwrap()
+}
+
+async fn serve<I: zbus::object_server::Interface>(bus: &PrivateBus, stafd: I) -> Connection {
+    Builder::address(bus.address()).serve_at(STAF_PATH, stafd).name(STAF_NAME).build().await.unwrap()
+}
+
+#[tokio::test]
+async fn everything_is_fetched_from_ours() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let _stafd = serve(&bus, Ours::default()).await;
+    let view = StafdClient::new(connect(&bus).await).fetch_all().await.unwrap();
+    let [page] = view.dcs.as_slice() else { panic!("{view:?}") };
+    assert_eq!((page.state, &page.dc), (PageState::Fresh, &tid()));
+    assert_eq!(page.connected_since, Some(Time(Duration::new(12, 5))));
+    assert_eq!(names(page), ["nqn.klingons"]);
+    let removed = view.removed.unwrap();
+    assert_eq!(
+        removed.iter().map(|dc| (dc.dc.traddr.as_str(), dc.aged_out)).collect::<Vec<_>>(),
+        [("192.0.2.1", true), ("192.0.2.2", false)]
+    );
+}
+
+#[tokio::test]
+async fn everything_is_fetched_from_nvme_stas_and_nothing_is_made_up() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let _stafd = serve(&bus, Python).await;
+    let view = StafdClient::new(connect(&bus).await).fetch_all().await.unwrap();
+    assert_eq!(view.removed, None);
+    let [page] = view.dcs.as_slice() else { panic!("{view:?}") };
+    assert_eq!((page.state, page.connected_since), (PageState::Unstated, None));
+    assert_eq!(names(page), ["nqn.klingons"], "what is no log entry is left out");
+}
+
+#[tokio::test]
+async fn one_page_is_fetched_from_ours() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let _stafd = serve(&bus, Ours::default()).await;
+    let client = StafdClient::new(connect(&bus).await);
+    let page = client.fetch_page(&tid(), false).await.unwrap().unwrap();
+    assert_eq!((page.state, names(&page)), (PageState::Fresh, vec!["nqn.klingons"]));
+    let page = client.fetch_page(&tid(), true).await.unwrap().unwrap();
+    assert_eq!(names(&page), ["nqn.refreshed"]);
+    let unknown = ControllerId { traddr: "192.0.2.77".into(), ..ControllerId::of(&tid()) }.tid().unwrap();
+    assert_eq!(client.fetch_page(&unknown, false).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_page_that_cannot_be_read_anew_is_an_error_and_no_old_page() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let _stafd = serve(&bus, Ours { refuses: true.into(), ..Ours::default() }).await;
+    let client = StafdClient::new(connect(&bus).await);
+    assert_eq!(client.fetch_page(&tid(), true).await, Err("it is not connected".to_owned()));
+}
+
+#[tokio::test]
+async fn one_page_is_fetched_from_nvme_stas_in_its_own_spelling() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let _stafd = serve(&bus, Python).await;
+    let client = StafdClient::new(connect(&bus).await);
+    assert_eq!(tid().traddr, "2001:db8::1");
+    client.fetch_all().await.unwrap();
+    for refresh in [false, true] {
+        let page = client.fetch_page(&tid(), refresh).await.unwrap().unwrap();
+        assert_eq!((page.state, names(&page)), (PageState::Unstated, vec!["nqn.klingons"]));
+    }
+    let unknown = ControllerId { traddr: "192.0.2.77".into(), ..ControllerId::of(&tid()) }.tid().unwrap();
+    assert_eq!(client.fetch_page(&unknown, false).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn without_stafd_there_is_an_error_and_no_empty_answer() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let client = StafdClient::new(connect(&bus).await);
+    assert!(client.fetch_all().await.is_err());
+    assert!(client.fetch_page(&tid(), false).await.is_err());
+}
+
+#[tokio::test]
+async fn stafd_is_seen_coming_speaking_and_going() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let (sender, mut heard) = mpsc::unbounded_channel();
+    let client = StafdClient::new(connect(&bus).await);
+    tokio::spawn(client.watch(move |watched| drop(sender.send(watched))));
+    let mut next = async || tokio::time::timeout(LIMIT, heard.recv()).await.unwrap().unwrap();
+    assert_eq!(next().await, Watched::Owner(None));
+
+    let stafd = serve(&bus, Ours::default()).await;
+    let name = stafd.unique_name().unwrap().to_string();
+    assert_eq!(next().await, Watched::Owner(Some(name)));
+
+    let emitter = SignalEmitter::new(&stafd, STAF_PATH).unwrap();
+    Ours::log_pages_changed(&emitter, "tcp", "2001:DB8::1", "8009", DISCOVERY_NQN, "", "", "", "nvme0").await.unwrap();
+    assert_eq!(next().await, Watched::PageChanged(tid()));
+    Ours::log_pages_changed(&emitter, "carrier pigeon", "", "", "", "", "", "", "").await.unwrap();
+    Ours::dc_removed(&emitter).await.unwrap();
+    assert_eq!(next().await, Watched::DcRemoved);
+
+    // What somebody else signals is not stafd's word.
+    let stranger = connect(&bus).await;
+    let emitter_of_stranger = SignalEmitter::new(&stranger, STAF_PATH).unwrap();
+    Ours::dc_removed(&emitter_of_stranger).await.unwrap();
+    Ours::log_pages_changed(&emitter, "tcp", "2001:DB8::2", "8009", DISCOVERY_NQN, "", "", "", "nvme0").await.unwrap();
+    assert!(matches!(next().await, Watched::PageChanged(other) if other.traddr == "2001:db8::2"));
+
+    drop(emitter);
+    stafd.close().await.unwrap();
+    assert_eq!(next().await, Watched::Owner(None));
+}

@@ -1,0 +1,186 @@
+//! `make install` and `make uninstall`: what they place, what they leave alone.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+use tree::{files, top};
+
+const PROGRAMS: [&str; 6] = ["sbin/stafd", "sbin/stacd", "bin/stafctl", "bin/stacctl", "bin/stasadm", "bin/nvmet"];
+
+/// A copy of what `make install` reads, with programs that are not built, and a place to install to.
+struct Host {
+    tree: TempDir,
+    destination: TempDir,
+}
+
+impl Host {
+    fn new() -> Self {
+        let host = Self { tree: TempDir::new().unwrap(), destination: TempDir::new().unwrap() };
+        let sources = ["systemd", "etc", "doc", "utils/nvmet"].iter().filter(|folder| top().join(folder).exists());
+        for path in sources.flat_map(files).chain(["Makefile", "README.md", "LICENSE"].map(PathBuf::from)) {
+            host.write(&path, &fs::read(top().join(&path)).unwrap());
+        }
+        for program in PROGRAMS {
+            let name = program.split('/').next_back().unwrap();
+            host.write(&Path::new("built").join(name), format!("{name}\n").as_bytes());
+        }
+        host
+    }
+
+    /// Writes a file of the tree that is installed from.
+    fn write(&self, path: &Path, text: &[u8]) {
+        let path = self.tree.path().join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn make(&self, arguments: &[&str]) -> String {
+        let mut make = Command::new("make");
+        // This may itself run below make.
+        for variable in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "DESTDIR", "PREFIX", "SYSCONFDIR"] {
+            make.env_remove(variable);
+        }
+        make.arg("-C").arg(self.tree.path()).arg("--no-print-directory").args(arguments);
+        let output =
+            make.arg("BIN=built").arg(format!("DESTDIR={}", self.destination.path().display())).output().unwrap();
+        let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
+        assert!(output.status.success(), "make {arguments:?}: {said}");
+        said
+    }
+
+    /// The files that are installed, as paths from the root of the host.
+    fn installed(&self) -> BTreeSet<String> {
+        let root = self.destination.path();
+        files(root).iter().map(|path| format!("/{}", path.strip_prefix(root).unwrap().display())).collect()
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.destination.path().join(path.trim_start_matches('/'))
+    }
+
+    fn text(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+    }
+}
+
+/// The names of the files in a folder of the tree that have one of these extensions.
+fn names(folder: &str, extensions: &[&str]) -> Vec<String> {
+    let there = top().join(folder).exists();
+    let files = if there { files(folder) } else { Vec::new() };
+    let wanted = files.into_iter().filter(|path| {
+        path.parent() == Some(Path::new(folder)) && path.extension().is_some_and(|e| extensions.iter().any(|x| e == *x))
+    });
+    wanted.map(|path| path.file_name().unwrap().to_string_lossy().into_owned()).collect()
+}
+
+fn expected(prefix: &str) -> BTreeSet<String> {
+    let mut expected: BTreeSet<String> = PROGRAMS.iter().map(|program| format!("{prefix}/{program}")).collect();
+    for unit in ["stafd.service", "stacd.service", "stas-config.target", "stas-config@.service"] {
+        expected.insert(format!("{prefix}/lib/systemd/system/{unit}"));
+    }
+    for policy in ["org.nvmexpress.staf.conf", "org.nvmexpress.stac.conf"] {
+        expected.insert(format!("{prefix}/share/dbus-1/system.d/{policy}"));
+    }
+    for document in ["README.md", "LICENSE"] {
+        expected.insert(format!("{prefix}/share/doc/nvme-stas/{document}"));
+    }
+    for name in names("etc/stas", &["conf"]) {
+        expected.insert(format!("/etc/stas/{name}"));
+        expected.insert(format!("{prefix}/share/nvme-stas/etc/{name}"));
+    }
+    for name in names("utils/nvmet", &["conf"]) {
+        expected.insert(format!("{prefix}/share/nvme-stas/nvmet/{name}"));
+    }
+    for section in ["1", "5", "8"] {
+        for name in names("doc/man", &[section]) {
+            expected.insert(format!("{prefix}/share/man/man{section}/{name}"));
+        }
+    }
+    expected
+}
+
+#[test]
+fn install_places_what_is_listed_and_nothing_else() {
+    let host = Host::new();
+    host.make(&["install"]);
+    assert_eq!(host.installed(), expected("/usr"));
+    for program in PROGRAMS {
+        let path = host.path(&format!("/usr/{program}"));
+        assert_eq!(fs::metadata(path).unwrap().permissions().mode() & 0o777, 0o755, "{program}");
+    }
+}
+
+#[test]
+fn uninstall_leaves_no_file() {
+    let host = Host::new();
+    host.make(&["install"]);
+    host.make(&["uninstall"]);
+    assert_eq!(host.installed(), BTreeSet::new());
+}
+
+#[test]
+fn the_units_start_what_was_installed() {
+    let host = Host::new();
+    host.make(&["install", "PREFIX=/opt/stas"]);
+    for (unit, program) in
+        [("stafd.service", "sbin/stafd"), ("stacd.service", "sbin/stacd"), ("stas-config@.service", "bin/stasadm")]
+    {
+        let text = host.text(&format!("/opt/stas/lib/systemd/system/{unit}"));
+        assert!(text.contains(&format!("\nExecStart=/opt/stas/{program} ")), "{unit}");
+        assert!(!text.contains("=/usr/"), "{unit}");
+        assert!(host.path(&format!("/opt/stas/{program}")).exists());
+    }
+    // The bus looks for policies in two places only.
+    assert!(host.path("/etc/dbus-1/system.d/org.nvmexpress.staf.conf").exists());
+    host.make(&["uninstall", "PREFIX=/opt/stas"]);
+    assert_eq!(host.installed(), BTreeSet::new());
+}
+
+#[test]
+fn an_upgrade_keeps_edited_configuration_and_lays_the_new_default_beside_it() {
+    let host = Host::new();
+    let (ours, default) = ("/etc/stas/stafd.conf", Path::new("etc/stas/stafd.conf"));
+    host.write(default, b"# first\n");
+    host.make(&["install"]);
+    fs::write(host.path(ours), "# edited\n").unwrap();
+    // The same default once more is no news.
+    host.make(&["install"]);
+    assert!(!host.path("/etc/stas/stafd.conf.new").exists());
+    host.write(default, b"# second\n");
+    let said = host.make(&["install"]);
+    assert!(said.contains("stafd.conf: yours stays; the new default is stafd.conf.new"), "{said}");
+    assert_eq!(host.text(ours), "# edited\n");
+    assert_eq!(host.text("/etc/stas/stafd.conf.new"), "# second\n");
+    let said = host.make(&["uninstall"]);
+    assert!(said.contains("stafd.conf: edited, stays"), "{said}");
+    assert_eq!(host.installed(), BTreeSet::from([ours.to_owned()]));
+    assert_eq!(host.text(ours), "# edited\n");
+}
+
+#[test]
+fn an_upgrade_replaces_configuration_that_nobody_edited() {
+    let host = Host::new();
+    host.write(Path::new("etc/stas/stafd.conf"), b"# first\n");
+    host.make(&["install"]);
+    host.write(Path::new("etc/stas/stafd.conf"), b"# second\n");
+    host.make(&["install"]);
+    assert_eq!(host.text("/etc/stas/stafd.conf"), "# second\n");
+    assert!(!host.path("/etc/stas/stafd.conf.new").exists());
+}
+
+#[test]
+fn configuration_of_another_package_counts_as_edited() {
+    let host = Host::new();
+    host.write(Path::new("etc/stas/stacd.conf"), b"# ours\n");
+    fs::create_dir_all(host.path("/etc/stas")).unwrap();
+    fs::write(host.path("/etc/stas/stacd.conf"), "# theirs\n").unwrap();
+    host.make(&["install"]);
+    assert_eq!(host.text("/etc/stas/stacd.conf"), "# theirs\n");
+    assert_eq!(host.text("/etc/stas/stacd.conf.new"), "# ours\n");
+}

@@ -1,0 +1,181 @@
+//! The units and bus policies: accepted by systemd and D-Bus, hardened, and not so far that it hurts.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+use tree::{files, read, top};
+
+const DAEMONS: [&str; 2] = ["stafd", "stacd"];
+
+/// `systemd-analyze` counts exposure in tenths: at most 3.0 for each daemon.
+const EXPOSURE: &str = "--threshold=30";
+
+fn unit(daemon: &str) -> String {
+    read(format!("systemd/{daemon}.service"))
+}
+
+/// The values of a key, in order.
+fn values<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
+    unit.lines()
+        .filter_map(|line| line.split_once('='))
+        .filter(|(name, _)| *name == key)
+        .map(|(_, value)| value)
+        .collect()
+}
+
+fn systemd_analyze(arguments: &[&str]) -> (bool, String) {
+    let run = Command::new("systemd-analyze").args(arguments).env("SYSTEMD_COLORS", "0").output();
+    let output = run.unwrap_or_else(|error| panic!("systemd-analyze (package systemd): {error}"));
+    (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+}
+
+/// The units in a folder, with programs that exist.
+fn units_with_programs() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let program = folder.path().join("program");
+    fs::write(&program, "#!/bin/sh\n").unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    for path in files("systemd") {
+        let text = read(&path);
+        let text = text.lines().map(|line| match line.strip_prefix("ExecStart=") {
+            Some(command) => {
+                let options = command.split_once(' ').map_or("", |(_, options)| options);
+                format!("ExecStart={} {options}\n", program.display())
+            }
+            None => format!("{line}\n"),
+        });
+        fs::write(folder.path().join(path.file_name().unwrap()), text.collect::<String>()).unwrap();
+    }
+    folder
+}
+
+#[test]
+fn systemd_accepts_every_unit() {
+    let folder = units_with_programs();
+    let template = folder.path().join("stas-config@.service");
+    fs::copy(template, folder.path().join("stas-config@hostnqn.service")).unwrap();
+    for name in ["stafd.service", "stacd.service", "stas-config.target", "stas-config@hostnqn.service"] {
+        let (accepted, said) = systemd_analyze(&["verify", "--man=no", &folder.path().join(name).to_string_lossy()]);
+        let ours = ["stafd", "stacd", "stas-config"];
+        let complaints = said.lines().filter(|line| ours.iter().any(|unit| line.contains(unit))).count();
+        assert!(accepted && complaints == 0, "{name}: {said}");
+    }
+}
+
+#[test]
+fn each_daemon_is_exposed_no_more_than_3_0() {
+    for daemon in DAEMONS {
+        let path = top().join(format!("systemd/{daemon}.service"));
+        let (accepted, said) =
+            systemd_analyze(&["security", "--offline=true", EXPOSURE, "--no-pager", &path.to_string_lossy()]);
+        assert!(accepted, "{said}");
+        assert!(said.contains("Overall exposure level"), "{said}");
+    }
+}
+
+#[test]
+fn hardening_does_not_cut_off_the_storage() {
+    // Sockets of NVMe connections live in the network namespace and the cgroup of whoever writes /dev/nvme-fabrics.
+    const HURTS: [&str; 11] = [
+        "PrivateNetwork",
+        "NetworkNamespacePath",
+        "JoinsNamespaceOf",
+        "IPAddressDeny",
+        "RestrictNetworkInterfaces",
+        "SocketBindDeny",
+        "MemoryMax",
+        "MemoryHigh",
+        // /sys read-only, /dev/nvme* hidden, no rights on either, mounts below /home hidden, no /proc/swaps.
+        "ProtectKernelTunables",
+        "PrivateDevices",
+        "PrivateUsers",
+    ];
+    for daemon in DAEMONS {
+        let unit = unit(daemon);
+        for key in HURTS {
+            assert_eq!(values(&unit, key), Vec::<&str>::new(), "{daemon}.service: {key}");
+        }
+        assert_ne!(values(&unit, "ProtectHome"), ["yes"], "{daemon}.service hides what is mounted below /home");
+        assert_ne!(values(&unit, "ProcSubset"), ["pid"], "{daemon}.service hides /proc/swaps");
+    }
+}
+
+#[test]
+fn a_daemon_comes_back_however_often_it_dies() {
+    for daemon in DAEMONS {
+        let unit = unit(daemon);
+        assert_eq!(values(&unit, "Restart"), ["on-failure"]);
+        assert_eq!(values(&unit, "StartLimitIntervalSec"), ["0"]);
+        assert_eq!(values(&unit, "RuntimeDirectoryPreserve"), ["yes"], "what it knew survives");
+    }
+}
+
+#[test]
+fn file_systems_go_before_the_daemons_at_shutdown() {
+    for daemon in DAEMONS {
+        let unit = unit(daemon);
+        assert_eq!(values(&unit, "Before"), ["remote-fs-pre.target"]);
+        assert!(values(&unit, "Wants").join(" ").contains("remote-fs-pre.target"), "nobody else may want it");
+    }
+}
+
+#[test]
+fn the_daemons_differ_in_what_they_do_and_not_in_how_they_are_run() {
+    let comparable = |daemon: &str| -> Vec<String> {
+        let [name, bus] = [daemon, daemon.trim_end_matches('d')];
+        unit(daemon)
+            .lines()
+            .filter(|line| !line.starts_with('#') && !line.is_empty() && !line.starts_with("Description="))
+            .filter(|line| !line.starts_with("ReadWritePaths="))
+            .map(|line| line.replace(" avahi-daemon.service", "").replace(name, "DAEMON").replace(bus, "BUS"))
+            .collect()
+    };
+    assert_eq!(comparable("stafd"), comparable("stacd"));
+}
+
+#[test]
+fn the_policies_are_installed_for_the_names_that_the_units_own() {
+    for daemon in DAEMONS {
+        let unit = unit(daemon);
+        let name = values(&unit, "BusName").concat();
+        let policy = read(format!("etc/dbus-1/{name}.conf"));
+        assert_eq!(policy.matches(&format!("own=\"{name}\"")).count(), 1);
+        assert_eq!(policy.matches("org.nvmexpress.").count(), policy.matches(&format!("\"{name}\"")).count());
+    }
+}
+
+#[test]
+fn the_bus_accepts_the_policies() {
+    let folder = TempDir::new().unwrap();
+    let configuration = folder.path().join("bus.conf");
+    let includes: String =
+        files("etc/dbus-1").iter().map(|path| format!("<include>{}</include>", top().join(path).display())).collect();
+    let text = format!(
+        "<!DOCTYPE busconfig PUBLIC \"-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN\"\n \
+         \"http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd\">\n<busconfig>\
+         <listen>unix:dir={}</listen>{includes}</busconfig>",
+        folder.path().display()
+    );
+    fs::write(&configuration, text).unwrap();
+    let mut bus = bus(&configuration);
+    let mut first = String::new();
+    BufReader::new(bus.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    let _ = bus.kill();
+    bus.wait().unwrap();
+    assert!(first.starts_with("unix:"), "dbus-daemon does not start with the policies");
+}
+
+fn bus(configuration: &Path) -> std::process::Child {
+    let bus = Command::new("dbus-daemon")
+        .args(["--nofork", "--nopidfile", "--nosyslog", "--print-address"])
+        .arg(format!("--config-file={}", configuration.display()))
+        .stdout(Stdio::piped())
+        .spawn();
+    bus.unwrap_or_else(|error| panic!("dbus-daemon (package dbus): {error}"))
+}
