@@ -40,10 +40,21 @@ pub enum FamilyOrder {
     Both,
 }
 
+impl FamilyOrder {
+    /// Reads a word of `ip-family`; an unknown one is the default.
+    pub(crate) fn of(word: &str) -> Self {
+        match word {
+            "ipv4" => Self::V4,
+            "ipv6" => Self::V6,
+            _ => Self::Both,
+        }
+    }
+}
+
 /// `zeroconf-connections-persistence`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Persistence {
-    /// -1.
+    /// -1, or any other negative time span.
     Forever,
     /// A time span; zero is at once.
     For(Duration),

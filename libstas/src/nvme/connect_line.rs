@@ -5,6 +5,7 @@ use std::fmt;
 
 use sha2::{Digest, Sha256};
 
+use super::secret::MalformedSecret;
 use super::{DISCOVERY_NQN, HostIdentity, NQN_MAX, Parameters, Secret, Tid, Transport};
 
 /// The options that the kernel takes: reading /dev/nvme-fabrics lists them from 5.17.
@@ -120,6 +121,14 @@ pub enum LineError {
         /// Its length.
         len: usize,
     },
+    /// The kernel would refuse the secret, and print it.
+    #[error("{option}: {error}")]
+    Secret {
+        /// The option.
+        option: &'static str,
+        /// What is wrong with it.
+        error: MalformedSecret,
+    },
     /// The kernel is too old for what the controller needs.
     #[error("this kernel does not take the option {0}, without which the controller cannot be reached as configured")]
     Unsupported(&'static str),
@@ -234,7 +243,8 @@ impl Line<'_> {
         if !self.supported.has(option) {
             return Err(LineError::Unsupported(option));
         }
-        self.options.push((option, Value::Secret(secret.clone())));
+        let secret = Secret::dhchap(secret.reveal()).map_err(|error| LineError::Secret { option, error })?;
+        self.options.push((option, Value::Secret(secret)));
         Ok(())
     }
 }

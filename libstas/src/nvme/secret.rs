@@ -40,35 +40,88 @@ impl Serialize for Secret {
     }
 }
 
-/// A text that is no DH-HMAC-CHAP secret. It never says what the text was.
+/// Why a text is no DH-HMAC-CHAP secret. No part of the text is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no DH-HMAC-CHAP secret: it must be DHHC-1:HH:BASE64: as `nvme gen-dhchap-key` prints it")]
-pub struct MalformedSecret;
+pub enum MalformedSecret {
+    /// It does not start with `DHHC-1:`.
+    #[error("a secret is DHHC-1:HH:BASE64: as `nvme gen-dhchap-key` prints it")]
+    Form,
+    /// HH is none of 00 to 03.
+    #[error("DHHC-1: is followed by 00:, 01:, 02: or 03:")]
+    Hash,
+    /// The third part is not base64.
+    #[error("the third part of the secret is not base64")]
+    Base64,
+    /// The third part has the wrong length.
+    #[error("the third part of the secret does not hold 32, 48 or 64 bytes and a checksum: something is missing")]
+    Length,
+    /// The checksum says that a character is wrong.
+    #[error("the checksum of the secret is wrong: a character was mistyped")]
+    Checksum,
+}
 
 impl Secret {
-    /// Wraps a DH-HMAC-CHAP secret of the form `DHHC-1:HH:BASE64:` (NVMe-oF, in-band authentication; TP8006), so that
-    /// a malformed one is refused here and not printed by the kernel.
+    /// Wraps a DH-HMAC-CHAP secret of the form `DHHC-1:HH:BASE64:` (NVMe Base 2.0, 8.13.5.8), so that a malformed one
+    /// is refused here and not printed by the kernel.
+    ///
+    /// HH names the hash that the secret was made for, 00 for none. BASE64 is the secret of 32, 48 or 64 bytes and
+    /// its CRC-32, least significant byte first. The kernel takes it without the last colon and without padding too.
     ///
     /// # Errors
-    /// When it has another form: HH is a hash identifier 00 to 03, BASE64 a key of 32, 48 or 64 bytes with its CRC-32.
+    /// When the kernel would refuse it.
     pub fn dhchap(text: &str) -> Result<Self, MalformedSecret> {
-        let mut parts = text.trim().split(':');
-        let (Some("DHHC-1"), Some(hash), Some(key), Some(""), None) =
-            (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
-        else {
-            return Err(MalformedSecret);
+        let text = text.trim();
+        let rest = text.strip_prefix("DHHC-1:").ok_or(MalformedSecret::Form)?;
+        let (hash, rest) = rest.split_once(':').ok_or(MalformedSecret::Hash)?;
+        if !matches!(hash, "00" | "01" | "02" | "03") {
+            return Err(MalformedSecret::Hash);
+        }
+        let bytes = base64(rest.strip_suffix(':').unwrap_or(rest)).ok_or(MalformedSecret::Base64)?;
+        let (key, checksum) = bytes.split_last_chunk::<4>().ok_or(MalformedSecret::Length)?;
+        if !matches!(key.len(), 32 | 48 | 64) {
+            return Err(MalformedSecret::Length);
+        }
+        if crc32(key).to_le_bytes() != *checksum {
+            return Err(MalformedSecret::Checksum);
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// Base64 (RFC 4648, 4), with all of its padding or none.
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let digits = text.trim_end_matches('=');
+    let padding = text.len() - digits.len();
+    if padding > 0 && (padding > 2 || !text.len().is_multiple_of(4)) {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut count) = (0_u32, 0);
+    for digit in digits.bytes() {
+        let value = match digit {
+            b'A'..=b'Z' => digit - b'A',
+            b'a'..=b'z' => digit - b'a' + 26,
+            b'0'..=b'9' => digit - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
         };
-        let digits = key.trim_end_matches('=');
-        let base64 = key.len().is_multiple_of(4)
-            && key.len() - digits.len() <= 2
-            && digits.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/');
-        let bytes = digits.len() * 3 / 4;
-        if matches!(hash, "00" | "01" | "02" | "03") && base64 && matches!(bytes, 36 | 52 | 68) {
-            Ok(Self(text.trim().to_owned()))
-        } else {
-            Err(MalformedSecret)
+        bits = (bits << 6) | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+            bits &= (1 << count) - 1;
         }
     }
+    (bits == 0 && count < 6).then_some(bytes)
+}
+
+/// CRC-32 as of IEEE 802.3, bit by bit: secrets are short.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |crc, byte| {
+        (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 })
+    })
 }
 
 #[cfg(test)]
@@ -86,13 +139,54 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_secret_is_refused_without_being_told() {
-        for bad in
-            ["", "DHHC-1:", "DHHC-1:00:short:", "DHHC-1:09:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:", "x"]
-        {
-            assert_eq!(Secret::dhchap(bad), Err(MalformedSecret), "{bad}");
+    fn secrets_of_all_three_lengths_are_taken() {
+        // The bytes 0, 1, 2... with their checksums.
+        let of_32 = "DHHC-1:01:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh+KfiaR:";
+        let of_48 = "DHHC-1:02:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vcSEgBQ==:";
+        let of_64 =
+            "DHHC-1:03:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0+P4zODhA=:";
+        for text in [of_32, of_48, of_64] {
+            assert_eq!(Secret::dhchap(text).unwrap().reveal(), text);
         }
-        assert!(Secret::dhchap(&format!("{GOOD}x")).is_err());
-        assert!(Secret::dhchap(&GOOD.replace('6', ",")).is_err());
+        assert!(Secret::dhchap(of_32.trim_end_matches(':')).is_ok());
+        assert!(Secret::dhchap(of_64.trim_end_matches([':', '='])).is_ok());
+    }
+
+    #[test]
+    fn the_checksum_is_that_of_ieee_802_3() {
+        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
+    }
+
+    #[test]
+    fn what_the_kernel_would_refuse_is_refused_without_being_told() {
+        use MalformedSecret::{Base64, Checksum, Form, Hash, Length};
+        let mistyped = GOOD.replacen("ia6z", "ia6y", 1);
+        for (text, error) in [
+            ("", Form),
+            ("x", Form),
+            ("dhhc-1:00:AAAA:", Form),
+            ("DHHC-1:", Hash),
+            ("DHHC-1:04:AAAA:", Hash),
+            ("DHHC-1:00:AAAAA:", Base64),
+            ("DHHC-1:00:A=A=:", Base64),
+            ("DHHC-1:00:AAA===:", Base64),
+            ("DHHC-1:00:AA,A:", Base64),
+            ("DHHC-1:00:AA:AA:", Base64),
+            ("DHHC-1:00:AB==:", Base64),
+            ("DHHC-1:00::", Length),
+            ("DHHC-1:00:AAAA:", Length),
+            ("DHHC-1:00:AAAAAAAA:", Length),
+            (mistyped.as_str(), Checksum),
+        ] {
+            assert_eq!(Secret::dhchap(text), Err(error), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_text_is_taken_or_refused(text: String) {
+            let _ = Secret::dhchap(&text);
+            let _ = Secret::dhchap(&format!("DHHC-1:00:{text}:"));
+        }
     }
 }

@@ -108,6 +108,16 @@ fn secrets_reach_the_kernel_and_nothing_else() {
 }
 
 #[test]
+fn a_malformed_secret_never_gets_to_the_kernel() {
+    let secret = Some(Secret::new(KEY.replacen("ia6z", "ia6y", 1)));
+    let parameters = Parameters { dhchap_secret: secret, ..Parameters::default() };
+    let kernel = SupportedOptions::parse(ALL);
+    let error = connect_line(&tid(Transport::Tcp), &parameters, &identity(), false, &kernel).unwrap_err();
+    assert!(matches!(error, LineError::Secret { option: "dhchap_secret", .. }));
+    assert!(!format!("{error} {error:?}").contains("ia6y"));
+}
+
+#[test]
 fn the_answer_names_the_instance() {
     assert_eq!(parse_answer("instance=12,cntlid=3\n"), Some(12));
     assert_eq!(parse_answer("cntlid=3"), None);

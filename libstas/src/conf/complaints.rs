@@ -1,0 +1,98 @@
+//! Collecting complaints about one file: bounded, in the order of its lines, and without its secrets.
+
+use super::types::Complaint;
+
+/// A file is complained about this often; more is a number.
+const MOST: usize = 100;
+/// As many characters of the file are quoted in one complaint.
+const QUOTED: usize = 80;
+
+/// The complaints about one file.
+#[derive(Debug)]
+pub(crate) struct Complaints {
+    file: String,
+    found: Vec<Complaint>,
+    left_out: usize,
+}
+
+impl Complaints {
+    pub(crate) fn new(file: &str) -> Self {
+        Self { file: file.to_owned(), found: Vec::new(), left_out: 0 }
+    }
+
+    /// Something that is not used at all: an unknown key, a refused entry.
+    pub(crate) fn error(&mut self, line: usize, text: impl Into<String>) {
+        self.add(line, true, text.into());
+    }
+
+    /// Something that is used otherwise than written.
+    pub(crate) fn warning(&mut self, line: usize, text: impl Into<String>) {
+        self.add(line, false, text.into());
+    }
+
+    fn add(&mut self, line: usize, error: bool, text: String) {
+        if self.found.len() < MOST {
+            self.found.push(Complaint { file: self.file.clone(), line, error, text });
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    /// All of them, in the order of their lines.
+    pub(crate) fn into_vec(mut self) -> Vec<Complaint> {
+        self.found.sort_by_key(|complaint| complaint.line);
+        if self.left_out > 0 {
+            let text = format!("{} more complaints are left out", self.left_out);
+            self.found.push(Complaint { file: self.file, line: 0, error: true, text });
+        }
+        self.found
+    }
+}
+
+/// Text of the file as a complaint may show it: short, on one line, and `***` if a secret may be in it.
+pub(crate) fn quoted(text: &str) -> String {
+    let folded = text.to_ascii_lowercase();
+    if ["dhhc", "dhchap", "secret"].iter().any(|word| folded.contains(word)) {
+        return "***".to_owned();
+    }
+    match text.char_indices().nth(QUOTED) {
+        Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),
+        None => format!("{text:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complaints_are_in_the_order_of_the_lines() {
+        let mut complaints = Complaints::new("f");
+        complaints.warning(3, "c");
+        complaints.error(1, "a");
+        let lines: Vec<_> = complaints.into_vec().iter().map(|complaint| complaint.line).collect();
+        assert_eq!(lines, [1, 3]);
+    }
+
+    #[test]
+    fn a_file_of_rubbish_does_not_flood_the_log() {
+        let mut complaints = Complaints::new("f");
+        (1..=1_000_000).for_each(|line| complaints.error(line, "rubbish"));
+        let told = complaints.into_vec();
+        assert_eq!(told.len(), MOST + 1);
+        assert!(told.last().is_some_and(|last| last.text.contains("999900 more")), "{told:?}");
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_quoted() {
+        for text in ["DHHC-1:00:abc:", "dhhc-1", "x;dhchap_key=abc", "Secret=abc"] {
+            assert_eq!(quoted(text), "***");
+        }
+    }
+
+    #[test]
+    fn what_is_quoted_is_short_and_on_one_line() {
+        assert_eq!(quoted("a\nb"), "\"a\\nb\"");
+        assert!(quoted(&"é".repeat(1000)).chars().count() < 100);
+    }
+}

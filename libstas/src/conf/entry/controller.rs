@@ -1,0 +1,168 @@
+//! `controller=`
+
+use super::address::{self, Address};
+use super::words::Words;
+use crate::conf::complaints::{Complaints, quoted};
+use crate::conf::keys::{Key, Standing};
+use crate::conf::parameters;
+use crate::conf::types::ControllerEntry;
+use crate::nvme::tid::parse_ip;
+use crate::nvme::{Parameters, Secret, Transport};
+
+/// What the controllers of a file are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Discovery controllers: an entry without an NQN means the well-known one, the default port is theirs.
+    Discovery,
+    /// I/O controllers: an entry needs an NQN.
+    Io,
+}
+
+/// Reads one `controller=`; `None` if it is refused. `keys` is the table of the file: it knows which connection
+/// parameters do something there.
+pub(crate) fn controller(
+    text: &str,
+    line: usize,
+    role: Role,
+    keys: &[Key],
+    complaints: &mut Complaints,
+) -> Option<ControllerEntry> {
+    let words = Words::read("controller=", text);
+    if words.is_empty() {
+        complaints.warning(line, "controller= names nothing; it is ignored");
+        return None;
+    }
+    for unknown in &words.unknown {
+        complaints.error(line, format!("controller=: {unknown}; that part is ignored"));
+    }
+    for key in &words.twice {
+        complaints.warning(line, format!("controller=: {key} is given more than once; the last one counts"));
+    }
+    let entry = identity(&words, line, role, complaints);
+    match entry {
+        Ok(entry) => Some(ControllerEntry { parameters: parameters(&words, line, keys, complaints), ..entry }),
+        Err(why) => {
+            complaints.error(line, format!("controller= is refused: {why}"));
+            None
+        }
+    }
+}
+
+/// Who is meant.
+fn identity(
+    words: &Words<'_>,
+    line: usize,
+    role: Role,
+    complaints: &mut Complaints,
+) -> Result<ControllerEntry, String> {
+    let part = |name: &str, read: fn(&str) -> Result<String, String>| match words.get(name) {
+        "" => Ok(String::new()),
+        text => read(text).map_err(|why| format!("{name}: {why}")),
+    };
+    let transport: Transport = match words.get("transport") {
+        "" => return Err("it has no transport (tcp, rdma, fc or loop)".to_owned()),
+        text => text.parse().map_err(|_| format!("transport: {} is not tcp, rdma, fc or loop", quoted(text)))?,
+    };
+    let (traddr, is_name) = match words.get("traddr") {
+        "" => return Err("it has no traddr".to_owned()),
+        text => match address::traddr(transport, text).map_err(|why| format!("traddr: {why}"))? {
+            Address::Fixed(address) => (address, false),
+            Address::Name(name) => (name, true),
+        },
+    };
+    let trsvcid = trsvcid(words, line, transport, role, complaints)?;
+    let subsysnqn = part("nqn", address::nqn)?;
+    if subsysnqn.is_empty() && role == Role::Io {
+        return Err("it has no nqn, and an I/O controller has no default".to_owned());
+    }
+    let host_traddr = host_traddr(words, line, transport, complaints)?;
+    if let (Some((ours, _)), Some((theirs, _))) = (parse_ip(&host_traddr), parse_ip(&traddr))
+        && ours.is_ipv4() != theirs.is_ipv4()
+    {
+        return Err("host-traddr and traddr are of two address families".to_owned());
+    }
+    Ok(ControllerEntry {
+        transport,
+        traddr,
+        is_name,
+        trsvcid,
+        subsysnqn,
+        host_traddr,
+        host_iface: part("host-iface", address::iface)?,
+        host_nqn: part("host-nqn", address::nqn)?,
+        parameters: Parameters::default(),
+        line,
+    })
+}
+
+fn trsvcid(
+    words: &Words<'_>,
+    line: usize,
+    transport: Transport,
+    role: Role,
+    complaints: &mut Complaints,
+) -> Result<String, String> {
+    match words.get("trsvcid") {
+        "" => {
+            let default = transport.default_trsvcid();
+            if role == Role::Io && !default.is_empty() {
+                complaints.warning(line, format!("controller= has no trsvcid; {default} is taken"));
+            }
+            Ok(default.to_owned())
+        }
+        text if transport.is_ip() => address::port(text).map_err(|why| format!("trsvcid: {why}")),
+        _ => {
+            complaints.warning(line, format!("controller=: {transport} has no trsvcid; that part is ignored"));
+            Ok(String::new())
+        }
+    }
+}
+
+fn host_traddr(
+    words: &Words<'_>,
+    line: usize,
+    transport: Transport,
+    complaints: &mut Complaints,
+) -> Result<String, String> {
+    match words.get("host-traddr") {
+        "" => Ok(String::new()),
+        _ if transport == Transport::Loop => {
+            complaints.warning(line, "controller=: loop has no host-traddr; that part is ignored");
+            Ok(String::new())
+        }
+        text => address::host_traddr(transport, text).map_err(|why| format!("host-traddr: {why}")),
+    }
+}
+
+/// With what: parameters of its own go before those of `[Global]`.
+fn parameters(words: &Words<'_>, line: usize, keys: &[Key], complaints: &mut Complaints) -> Parameters {
+    let mut parameters = Parameters::default();
+    for (key, text) in words.iter().filter(|(_, text)| !text.is_empty()) {
+        match key.name {
+            "dhchap-secret" => parameters.dhchap_secret = Some(secret(key.name, text, line, complaints)),
+            "dhchap-ctrl-secret" => parameters.dhchap_ctrl_secret = Some(secret(key.name, text, line, complaints)),
+            _ => {}
+        }
+        let Some(here) = keys.iter().find(|here| here.is(key)) else { continue };
+        if let Standing::Void(why) = here.standing {
+            complaints.warning(line, format!("controller=: {} is ignored: {why}", key.name));
+            continue;
+        }
+        match here.values.read(text) {
+            Ok(setting) => parameters::set(&mut parameters, key.name, &setting),
+            Err(why) => {
+                complaints.warning(line, format!("controller=: {}: {why}; that of [Global] is used", key.name));
+            }
+        }
+    }
+    parameters
+}
+
+/// A malformed secret stays with its entry, so that no connection is made without it or with another one; whoever
+/// makes the option string refuses it.
+fn secret(key: &str, text: &str, line: usize, complaints: &mut Complaints) -> Secret {
+    Secret::dhchap(text).unwrap_or_else(|why| {
+        complaints.error(line, format!("controller=: {key}: {why}; no connection is made with it"));
+        Secret::new(text)
+    })
+}

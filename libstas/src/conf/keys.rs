@@ -1,0 +1,259 @@
+//! Every key of every file in one table: parsing, hints and the test of the shipped files read the same.
+
+use super::value::Values;
+
+/// One key of one file.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    /// As it is written in the documentation; any case is taken.
+    pub name: &'static str,
+    /// The section it belongs in.
+    pub section: &'static str,
+    /// What it may be set to.
+    pub values: Values,
+    /// What it is when it is not given, as one would write it; empty where that is left to the kernel, or nothing.
+    pub default: &'static str,
+    /// What it is about, in a few words.
+    pub doc: &'static str,
+    /// Whether it does what it says.
+    pub standing: Standing,
+}
+
+/// Whether a key does what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It does.
+    Current,
+    /// It does, with a warning: this is to be written instead.
+    Deprecated(&'static str),
+    /// It is ignored, with a warning: this is why.
+    Void(&'static str),
+}
+
+impl Key {
+    /// True for the same key of the same section.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        self.name == other.name && self.section == other.section
+    }
+
+    const fn with_default(self, default: &'static str) -> Self {
+        Self { default, ..self }
+    }
+
+    const fn void(self, why: &'static str) -> Self {
+        Self { standing: Standing::Void(why), ..self }
+    }
+
+    const fn deprecated(self, instead: &'static str) -> Self {
+        Self { standing: Standing::Deprecated(instead), ..self }
+    }
+
+    const fn of(self, section: &'static str) -> Self {
+        Self { section, ..self }
+    }
+}
+
+/// `[Global]` of stafd.conf and stacd.conf.
+pub const GLOBAL: &str = "Global";
+/// `[Service Discovery]` of stafd.conf.
+pub const SERVICE_DISCOVERY: &str = "Service Discovery";
+/// `[Discovery controller connection management]` of stafd.conf.
+pub const DC_CONNECTIONS: &str = "Discovery controller connection management";
+/// `[I/O controller connection management]` of stacd.conf.
+pub const IOC_CONNECTIONS: &str = "I/O controller connection management";
+/// `[Controllers]` of stafd.conf and stacd.conf.
+pub const CONTROLLERS: &str = "Controllers";
+/// `[Host]` of sys.conf.
+pub const HOST: &str = "Host";
+/// What the keys inside `controller=` have for a section.
+pub const ENTRY: &str = "controller=";
+
+const fn key(
+    name: &'static str,
+    section: &'static str,
+    values: Values,
+    default: &'static str,
+    doc: &'static str,
+) -> Key {
+    Key { name, section, values, default, doc, standing: Standing::Current }
+}
+
+const fn number(min: i64, max: i64, of: &'static str) -> Values {
+    Values::Number { min, max, of }
+}
+
+/// The kernel takes a signed 32-bit number (drivers/nvme/host/fabrics.c).
+const KERNEL_MAX: i64 = i32::MAX as i64;
+/// KATO counts milliseconds in 32 bits (NVMe Base 2.0, 5.27.1.12).
+const KATO_MAX: i64 = u32::MAX as i64 / 1000;
+/// Queue identifiers have 16 bits (NVMe Base 2.0, 3.3.3).
+const QUEUES_MAX: i64 = u16::MAX as i64;
+/// What the kernel takes for the entries of a queue (NVMF_DEF_QUEUE_SIZE and its neighbours).
+const QUEUE_SIZE: Values = number(16, 1024, "entries");
+const SWITCH: Values = Values::OneOf(&["enabled", "disabled"]);
+
+pub(crate) const TRON: Key = key("tron", GLOBAL, Values::Bool, "false", "trace in the log");
+pub(crate) const HDR_DIGEST: Key = key("hdr-digest", GLOBAL, Values::Bool, "false", "NVMe/TCP header digest");
+pub(crate) const DATA_DIGEST: Key = key("data-digest", GLOBAL, Values::Bool, "false", "NVMe/TCP data digest");
+pub(crate) const KATO: Key = key("kato", GLOBAL, number(1, KATO_MAX, "seconds"), "", "keep-alive timeout");
+pub(crate) const QUEUE_SIZE_KEY: Key = key("queue-size", GLOBAL, QUEUE_SIZE, "", "entries of each queue");
+pub(crate) const NR_IO_QUEUES: Key = key("nr-io-queues", GLOBAL, number(1, QUEUES_MAX, "queues"), "", "I/O queues");
+pub(crate) const NR_WRITE_QUEUES: Key =
+    key("nr-write-queues", GLOBAL, number(1, QUEUES_MAX, "queues"), "", "additional queues for writes");
+pub(crate) const NR_POLL_QUEUES: Key =
+    key("nr-poll-queues", GLOBAL, number(1, QUEUES_MAX, "queues"), "", "additional queues for polled I/O");
+pub(crate) const RECONNECT_DELAY: Key =
+    key("reconnect-delay", GLOBAL, number(1, KERNEL_MAX, "seconds"), "", "time between two re-connects of the kernel");
+pub(crate) const CTRL_LOSS_TMO: Key =
+    key("ctrl-loss-tmo", GLOBAL, number(-1, KERNEL_MAX, "seconds"), "", "time until the kernel gives up; -1 is never");
+pub(crate) const DISABLE_SQFLOW: Key =
+    key("disable-sqflow", GLOBAL, Values::Bool, "", "submission queue flow control off");
+pub(crate) const IGNORE_IFACE: Key =
+    key("ignore-iface", GLOBAL, Values::Bool, "false", "leave the interface to the routing table");
+pub(crate) const IP_FAMILY: Key = key(
+    "ip-family",
+    GLOBAL,
+    Values::OneOf(&["ipv4", "ipv6", "ipv4+ipv6", "ipv6+ipv4"]),
+    "ipv4+ipv6",
+    "which addresses are used",
+);
+pub(crate) const PLEO: Key = key("pleo", GLOBAL, SWITCH, "enabled", "ask for port-local log entries only");
+pub(crate) const ZEROCONF: Key =
+    key("zeroconf", SERVICE_DISCOVERY, SWITCH, "enabled", "find discovery controllers by mDNS");
+pub(crate) const PERSISTENT_CONNECTIONS: Key = key(
+    "persistent-connections",
+    DC_CONNECTIONS,
+    Values::Bool,
+    "true",
+    "keep connections to discovery controllers when stafd stops",
+);
+pub(crate) const ZEROCONF_PERSISTENCE: Key = key(
+    "zeroconf-connections-persistence",
+    DC_CONNECTIONS,
+    Values::TimeSpan,
+    "72hours",
+    "how long a lost mDNS discovery controller is kept",
+);
+pub(crate) const OLD_PERSISTENT_CONNECTIONS: Key = PERSISTENT_CONNECTIONS
+    .of(GLOBAL)
+    .deprecated("persistent-connections in [Discovery controller connection management]");
+pub(crate) const DISCONNECT_SCOPE: Key = key(
+    "disconnect-scope",
+    IOC_CONNECTIONS,
+    Values::OneOf(&["only-stas-connections", "all-connections-matching-disconnect-trtypes", "no-disconnect"]),
+    "only-stas-connections",
+    "which connections are disconnected when no longer wanted",
+);
+pub(crate) const DISCONNECT_TRTYPES: Key = key(
+    "disconnect-trtypes",
+    IOC_CONNECTIONS,
+    Values::AnyOf(&["tcp", "rdma", "fc"]),
+    "tcp",
+    "the transports of the audit",
+);
+pub(crate) const CONNECT_ATTEMPTS_ON_NCC: Key = key(
+    "connect-attempts-on-ncc",
+    IOC_CONNECTIONS,
+    number(0, KERNEL_MAX, "attempts"),
+    "0",
+    "attempts while the CDC says that it has no connectivity; 0 is for ever",
+);
+pub(crate) const IN_USE: Key =
+    key("in-use", IOC_CONNECTIONS, Values::OneOf(&["keep", "disconnect"]), "keep", "the last path to storage in use");
+pub(crate) const CONTROLLER: Key = key("controller", CONTROLLERS, Values::Pairs, "", "a controller to connect to");
+pub(crate) const EXCLUDE: Key = key("exclude", CONTROLLERS, Values::Pairs, "", "controllers never to connect to");
+pub(crate) const BLACKLIST: Key = Key { name: "blacklist", ..EXCLUDE }.deprecated("exclude");
+
+pub(crate) const NQN: Key = key("nqn", HOST, Values::Source, "file:///etc/nvme/hostnqn", "the host's NQN");
+pub(crate) const ID: Key = key("id", HOST, Values::Source, "file:///etc/nvme/hostid", "the host's ID, a UUID");
+pub(crate) const HOST_KEY: Key =
+    key("key", HOST, Values::Source, "file:///etc/nvme/hostkey", "the host's DH-HMAC-CHAP secret");
+pub(crate) const SYMNAME: Key = key("symname", HOST, Values::Source, "", "the host's symbolic name");
+
+const NO_IO_QUEUES: &str = "discovery controllers have no I/O queues";
+
+/// The keys of stafd.conf.
+pub const STAFD: &[Key] = &[
+    TRON,
+    HDR_DIGEST,
+    DATA_DIGEST,
+    KATO.with_default("30"),
+    QUEUE_SIZE_KEY,
+    NR_IO_QUEUES.void(NO_IO_QUEUES),
+    NR_WRITE_QUEUES.void(NO_IO_QUEUES),
+    NR_POLL_QUEUES.void(NO_IO_QUEUES),
+    RECONNECT_DELAY,
+    CTRL_LOSS_TMO,
+    DISABLE_SQFLOW,
+    IGNORE_IFACE,
+    IP_FAMILY,
+    PLEO,
+    OLD_PERSISTENT_CONNECTIONS,
+    ZEROCONF,
+    PERSISTENT_CONNECTIONS,
+    ZEROCONF_PERSISTENCE,
+    CONTROLLER,
+    EXCLUDE,
+    BLACKLIST,
+];
+
+/// The keys of stacd.conf.
+pub const STACD: &[Key] = &[
+    TRON,
+    HDR_DIGEST,
+    DATA_DIGEST,
+    KATO,
+    QUEUE_SIZE_KEY,
+    NR_IO_QUEUES,
+    NR_WRITE_QUEUES,
+    NR_POLL_QUEUES,
+    RECONNECT_DELAY,
+    CTRL_LOSS_TMO,
+    DISABLE_SQFLOW,
+    IGNORE_IFACE,
+    IP_FAMILY,
+    DISCONNECT_SCOPE,
+    DISCONNECT_TRTYPES,
+    CONNECT_ATTEMPTS_ON_NCC,
+    IN_USE,
+    CONTROLLER,
+    EXCLUDE,
+    BLACKLIST,
+];
+
+/// The keys of sys.conf.
+pub const SYS: &[Key] = &[NQN, ID, HOST_KEY, SYMNAME];
+
+/// The files, each with its keys.
+pub const FILES: &[(&str, &[Key])] = &[("stafd.conf", STAFD), ("stacd.conf", STACD), ("sys.conf", SYS)];
+
+/// The connection parameters: keys of `[Global]`, and of `controller=` for that controller alone.
+pub const PARAMETERS: &[Key] = &[
+    HDR_DIGEST,
+    DATA_DIGEST,
+    KATO,
+    QUEUE_SIZE_KEY,
+    NR_IO_QUEUES,
+    NR_WRITE_QUEUES,
+    NR_POLL_QUEUES,
+    RECONNECT_DELAY,
+    CTRL_LOSS_TMO,
+    DISABLE_SQFLOW,
+];
+
+const SECRET: Values = Values::Text("a DH-HMAC-CHAP secret");
+
+/// The keys that `controller=` and `exclude=` tell controllers apart by, and the secrets of `controller=`.
+pub const IDENTITY: &[Key] = &[
+    key("transport", ENTRY, Values::OneOf(&["tcp", "rdma", "fc", "loop"]), "", "the transport"),
+    key("traddr", ENTRY, Values::Text("an address or a host name"), "", "the controller's address"),
+    key("trsvcid", ENTRY, Values::Text("a port"), "", "its port"),
+    key("nqn", ENTRY, Values::Text("an NQN"), "", "its subsystem NQN"),
+    key("subsysnqn", ENTRY, Values::Text("an NQN"), "", "the same as nqn"),
+    key("host-traddr", ENTRY, Values::Text("an address"), "", "this host's address"),
+    key("host-iface", ENTRY, Values::Text("an interface"), "", "this host's interface"),
+    key("host-nqn", ENTRY, Values::Text("an NQN"), "", "the NQN that this host calls itself"),
+    key("dhchap-secret", ENTRY, SECRET, "", "this host's secret for it"),
+    key("dhchap-ctrl-secret", ENTRY, SECRET, "", "its own secret"),
+];

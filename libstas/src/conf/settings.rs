@@ -1,0 +1,327 @@
+//! What a file says about the keys of its table, and complaints about everything else in it.
+
+use super::complaints::{Complaints, quoted};
+use super::ini::{self, Place};
+use super::keys::{self, Key, Standing};
+use super::near_miss::nearest;
+use super::types::Complaint;
+use super::value::Setting;
+
+/// One value of a file. An empty one stands for the default.
+#[derive(Clone, Copy, Debug)]
+struct Given<'t> {
+    key: &'static Key,
+    line: usize,
+    text: &'t str,
+    /// It stands on a line that continues its key's own.
+    continues: bool,
+}
+
+/// A file, read by a table of keys.
+#[derive(Debug)]
+pub(crate) struct Settings<'t> {
+    keys: &'static [Key],
+    given: Vec<Given<'t>>,
+    complaints: Complaints,
+}
+
+impl<'t> Settings<'t> {
+    /// Reads a file. Whatever is not in the table is complained about once and costs nothing else.
+    pub(crate) fn read(text: &'t [u8], file: &str, keys: &'static [Key]) -> Self {
+        let document = ini::parse(text);
+        let mut settings = Self { keys, given: Vec::new(), complaints: Complaints::new(file) };
+        for (line, problem) in document.problems {
+            settings.complaints.error(line, format!("{problem}; it is ignored"));
+        }
+        for section in document.sections {
+            match section.place {
+                Place::Unreadable => {}
+                Place::Nowhere => section.pairs.iter().for_each(|pair| {
+                    let text = format!("{}= stands before the first [Section]; it is ignored", plain(pair.key));
+                    settings.complaints.error(pair.line, text);
+                }),
+                Place::In(name) => match section_of(keys, name) {
+                    Some(known) => section.pairs.into_iter().for_each(|pair| settings.take(known, pair)),
+                    None => settings.complaints.error(section.line, unknown_section(keys, name)),
+                },
+            }
+        }
+        settings.tell_standing();
+        settings
+    }
+
+    fn take(&mut self, section: &'static str, pair: ini::Pair<'t>) {
+        let Some(key) = in_section(self.keys, section).find(|key| key.name.eq_ignore_ascii_case(pair.key)) else {
+            self.complaints.error(pair.line, unknown_key(self.keys, section, pair.key));
+            return;
+        };
+        self.given.push(Given { key, line: pair.line, text: pair.value, continues: false });
+        let more = pair.more.into_iter();
+        self.given.extend(more.map(|(line, text)| Given { key, line, text, continues: true }));
+    }
+
+    /// One warning for each key that is deprecated or without effect, however often it is given.
+    fn tell_standing(&mut self) {
+        for key in self.keys {
+            let Some(first) = self.given.iter().find(|given| given.key.is(key)) else { continue };
+            let text = match key.standing {
+                Standing::Current => continue,
+                Standing::Deprecated(instead) => format!("is deprecated but honoured; write {instead} instead"),
+                Standing::Void(why) => format!("is ignored: {why}"),
+            };
+            self.complaints.warning(first.line, format!("[{}] {}= {text}", key.section, key.name));
+        }
+    }
+
+    /// True when the file says something about that key.
+    pub(crate) fn has(&self, key: &Key) -> bool {
+        self.given.iter().any(|given| given.key.is(key))
+    }
+
+    /// The value of a key that has one: the last one given, or the default; `None` where the default is nothing.
+    pub(crate) fn value(&mut self, key: &Key) -> Option<Setting> {
+        let key = self.keys.iter().find(|known| known.is(key))?;
+        let default = || Some(key.default).filter(|text| !text.is_empty()).and_then(|text| key.values.read(text).ok());
+        let last = self.given.iter().rfind(|given| given.key.is(key) && !given.continues).copied();
+        for extra in self.given.iter().filter(|given| given.key.is(key) && given.continues) {
+            let text = format!(
+                "the line is indented, so it continues [{}] {}=, which has one value; it is ignored, start the line \
+                 without spaces",
+                key.section, key.name
+            );
+            self.complaints.warning(extra.line, text);
+        }
+        let Some(Given { line, text, .. }) = last.filter(|given| !given.text.is_empty()) else { return default() };
+        match key.values.read(text) {
+            Ok(setting) => Some(setting),
+            Err(error) => {
+                let default_words = match key.default {
+                    "" => "its default".to_owned(),
+                    words => format!("the default {words}"),
+                };
+                let text = format!("[{}] {}: {error}; {default_words} is used", key.section, key.name);
+                self.complaints.warning(line, text);
+                default()
+            }
+        }
+    }
+
+    /// [`Settings::value`] of a key with [`super::value::Values::Bool`].
+    pub(crate) fn flag(&mut self, key: &Key) -> bool {
+        matches!(self.value(key), Some(Setting::Bool(true)))
+    }
+
+    /// [`Settings::value`] of a key with [`super::value::Values::OneOf`].
+    pub(crate) fn word(&mut self, key: &Key) -> &'static str {
+        if let Some(Setting::Word(word)) = self.value(key) { word } else { "" }
+    }
+
+    /// What `read` makes of all values of keys that repeat, in the order of the file.
+    pub(crate) fn entries<E>(
+        &mut self,
+        keys: &[&Key],
+        mut read: impl FnMut(&str, usize, &mut Complaints) -> Option<E>,
+    ) -> Vec<E> {
+        let given = self.given.iter().filter(|given| keys.iter().any(|key| given.key.is(key)));
+        given.filter_map(|given| read(given.text, given.line, &mut self.complaints)).collect()
+    }
+
+    /// What was wrong.
+    pub(crate) fn into_complaints(self) -> Vec<Complaint> {
+        self.complaints.into_vec()
+    }
+}
+
+/// A key as a complaint shows it: bare where it is a plain word.
+fn plain(key: &str) -> String {
+    let quotes = quoted(key);
+    match quotes.trim_matches('"') {
+        bare if bare.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') => bare.to_owned(),
+        _ => quotes,
+    }
+}
+
+fn in_section(keys: &'static [Key], section: &str) -> impl Iterator<Item = &'static Key> {
+    keys.iter().filter(move |key| key.section == section)
+}
+
+/// A section of the table by its name, in any case and with any spaces.
+fn section_of(keys: &'static [Key], name: &str) -> Option<&'static str> {
+    let words = |text: &str| text.split_whitespace().map(str::to_ascii_lowercase).collect::<Vec<_>>();
+    let name = words(name);
+    keys.iter().map(|key| key.section).find(|section| words(section) == name)
+}
+
+fn unknown_section(keys: &'static [Key], name: &str) -> String {
+    let elsewhere = || keys::FILES.iter().find(|(_, keys)| section_of(keys, name).is_some());
+    let hint = if let Some(meant) = nearest(name, keys.iter().map(|key| key.section)) {
+        format!("; [{meant}] is probably meant")
+    } else if let Some((file, _)) = elsewhere() {
+        format!("; it is one of {file}")
+    } else {
+        String::new()
+    };
+    format!("[{}] is not a section of this file, and all that it holds is ignored{hint}", plain_section(name))
+}
+
+fn plain_section(name: &str) -> String {
+    quoted(name).trim_matches('"').to_owned()
+}
+
+fn unknown_key(keys: &'static [Key], section: &str, name: &str) -> String {
+    let named = |key: &&Key| key.name.eq_ignore_ascii_case(name) && key.standing == Standing::Current;
+    let near = |section: &str| {
+        nearest(name, in_section(keys, section).filter(|key| key.standing == Standing::Current).map(|key| key.name))
+    };
+    let current = || keys.iter().filter(|key| key.standing == Standing::Current);
+    let elsewhere = || keys::FILES.iter().find(|(_, keys)| keys.iter().any(|key| named(&key)));
+    let hint = if let Some(key) = keys.iter().find(named) {
+        format!("; it belongs in [{}]", key.section)
+    } else if keys::IDENTITY.iter().any(|key| named(&key)) {
+        "; it belongs on a controller= line".to_owned()
+    } else if let Some((file, _)) = elsewhere() {
+        format!("; it is a key of {file}")
+    } else if let Some(meant) = near(section) {
+        format!("; {meant}= is probably meant")
+    } else if let Some(meant) = nearest(name, current().map(|key| key.name)) {
+        let section = current().find(|key| key.name == meant).map_or("", |key| key.section);
+        format!("; {meant}= of [{section}] is probably meant")
+    } else {
+        String::new()
+    };
+    format!("{}= is not a key of [{section}] and is ignored{hint}", plain(name))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::conf::keys::{KATO, STACD, STAFD, TRON};
+
+    fn complaints(text: &str) -> Vec<String> {
+        let settings = Settings::read(text.as_bytes(), "f", STAFD);
+        settings.into_complaints().iter().map(ToString::to_string).collect()
+    }
+
+    #[track_caller]
+    fn complaint(text: &str) -> String {
+        let told = complaints(text);
+        assert_eq!(told.len(), 1, "{told:?}");
+        told.into_iter().next().unwrap_or_default()
+    }
+
+    #[test]
+    fn the_last_of_several_values_counts_even_from_a_section_that_repeats() {
+        let mut settings = Settings::read(b"[Global]\nkato=1\n[Controllers]\n[GLOBAL]\nKATO=2", "f", STAFD);
+        assert_eq!(settings.value(&KATO), Some(Setting::Number(2)));
+        assert_eq!(settings.into_complaints(), []);
+    }
+
+    #[test]
+    fn a_bad_value_is_one_warning_with_section_key_and_value_and_the_default_is_used() {
+        let mut settings = Settings::read(b"[Global]\n\nkato=soon", "f", STAFD);
+        assert_eq!(settings.value(&KATO), Some(Setting::Number(30)));
+        let told = settings.into_complaints();
+        assert_eq!(told.len(), 1);
+        assert!(!told[0].error);
+        assert_eq!(
+            told[0].to_string(),
+            "f:3: [Global] kato: \"soon\" is not a whole number of seconds from 1 to 4294967; the default 30 is used"
+        );
+    }
+
+    #[test]
+    fn an_empty_value_is_the_default() {
+        let mut settings = Settings::read(b"[Global]\nkato=9\nkato=\n", "f", STAFD);
+        assert_eq!(settings.value(&KATO), Some(Setting::Number(30)));
+        assert_eq!(settings.into_complaints(), []);
+        assert_eq!(Settings::read(b"[Global]\nkato=", "f", STACD).value(&KATO), None);
+    }
+
+    #[test]
+    fn a_second_line_of_a_single_value_is_pointed_at() {
+        let mut settings = Settings::read(b"[Global]\nkato=9\n  tron=true\n", "f", STAFD);
+        assert_eq!(settings.value(&KATO), Some(Setting::Number(9)));
+        assert!(!settings.flag(&TRON));
+        let told = settings.into_complaints();
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].line, 3);
+        assert!(told[0].text.contains("start the line without spaces"), "{told:?}");
+    }
+
+    #[test]
+    fn an_unknown_section_is_one_error_however_much_it_holds() {
+        let told = complaint("[Nonsense]\nkato=1\ntron=2\n");
+        assert_eq!(told, "f:1: [Nonsense] is not a section of this file, and all that it holds is ignored");
+    }
+
+    #[test]
+    fn a_section_that_is_nearly_right_or_of_another_file_is_told() {
+        assert!(complaint("[Contrllers]").ends_with("[Controllers] is probably meant"));
+        assert!(complaint("[i/o controller connection management]").ends_with("it is one of stacd.conf"));
+        assert!(complaint("[Host]").ends_with("it is one of sys.conf"));
+    }
+
+    #[test]
+    fn sections_and_keys_are_taken_in_any_case() {
+        assert_eq!(complaints("[global]\nKato=1\n[SERVICE   DISCOVERY]\nZeroConf=enabled"), [""; 0]);
+    }
+
+    #[test]
+    fn an_unknown_key_is_one_error_that_knows_better() {
+        for (text, hint) in [
+            ("[Global]\nkatoo=1", "katoo= is not a key of [Global] and is ignored; kato= is probably meant"),
+            ("[Global]\nhdr_digest=true", "hdr-digest= is probably meant"),
+            ("[Global]\nzeroconf=enabled", "it belongs in [Service Discovery]"),
+            ("[Controllers]\ntron=true", "it belongs in [Global]"),
+            ("[Global]\nin-use=keep", "it is a key of stacd.conf"),
+            ("[Global]\ntransport=tcp", "it belongs on a controller= line"),
+            ("[Global]\nzerocnf=enabled", "zeroconf= of [Service Discovery] is probably meant"),
+            ("[Global]\nnonsense=1", "nonsense= is not a key of [Global] and is ignored"),
+        ] {
+            let told = complaint(text);
+            assert!(told.starts_with("f:2: ") && told.ends_with(hint), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_key_before_any_section_is_an_error() {
+        assert_eq!(complaint("kato=1"), "f:1: kato= stands before the first [Section]; it is ignored");
+    }
+
+    #[test]
+    fn a_key_that_is_a_secret_is_not_shown() {
+        assert!(
+            complaint("[Global]\nDHHC-1:00:abcdef==").starts_with("f:2: ***= is not"),
+            "{:?}",
+            complaints("[Global]\nDHHC-1:00:abcdef==")
+        );
+    }
+
+    #[test]
+    fn a_deprecated_or_void_key_is_one_warning_however_often() {
+        let told = complaint("[Controllers]\nblacklist=transport=fc\nblacklist=transport=loop\n");
+        assert_eq!(told, "f:2: [Controllers] blacklist= is deprecated but honoured; write exclude instead");
+        let told = complaint("[Global]\nnr-io-queues=4\n");
+        assert_eq!(told, "f:2: [Global] nr-io-queues= is ignored: discovery controllers have no I/O queues");
+    }
+
+    #[test]
+    fn every_default_is_a_value_of_its_key() {
+        for (file, keys) in keys::FILES {
+            for key in *keys {
+                assert!(key.default.is_empty() || key.values.read(key.default).is_ok(), "{file} {}", key.name);
+                assert!(!key.doc.is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn no_key_is_in_a_table_twice() {
+        for (file, keys) in keys::FILES {
+            for (index, key) in keys.iter().enumerate() {
+                assert!(!keys[..index].iter().any(|other| other.is(key)), "{file} {}", key.name);
+            }
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! stafd.conf
+
+use super::entry::{Role, controller, exclusion};
+use super::keys::{self, STAFD};
+use super::parameters;
+use super::settings::Settings;
+use super::types::{Complaint, FamilyOrder, Persistence, StafConf};
+use super::value::Setting;
+
+/// Reads stafd.conf. `file` is its name in complaints. Whatever is wrong costs that line and nothing else.
+#[must_use]
+pub fn parse(text: &[u8], file: &str) -> (StafConf, Vec<Complaint>) {
+    let mut settings = Settings::read(text, file, STAFD);
+    let conf = StafConf {
+        tron: settings.flag(&keys::TRON),
+        parameters: parameters::global(&mut settings, STAFD),
+        ignore_iface: settings.flag(&keys::IGNORE_IFACE),
+        ip_family: FamilyOrder::of(settings.word(&keys::IP_FAMILY)),
+        pleo: settings.word(&keys::PLEO) == "enabled",
+        zeroconf: settings.word(&keys::ZEROCONF) == "enabled",
+        persistent_connections: persistent_connections(&mut settings),
+        zeroconf_persistence: persistence(&mut settings),
+        controllers: settings.entries(&[&keys::CONTROLLER], |text, line, complaints| {
+            controller(text, line, Role::Discovery, STAFD, complaints)
+        }),
+        exclusions: settings.entries(&[&keys::EXCLUDE, &keys::BLACKLIST], exclusion),
+    };
+    (conf, settings.into_complaints())
+}
+
+impl Default for StafConf {
+    /// What an empty file means.
+    fn default() -> Self {
+        parse(b"", "").0
+    }
+}
+
+/// The key stood in [Global] once; where it stands in both sections, the right one counts.
+fn persistent_connections(settings: &mut Settings<'_>) -> bool {
+    let old = settings.has(&keys::OLD_PERSISTENT_CONNECTIONS) && !settings.has(&keys::PERSISTENT_CONNECTIONS);
+    settings.flag(if old { &keys::OLD_PERSISTENT_CONNECTIONS } else { &keys::PERSISTENT_CONNECTIONS })
+}
+
+fn persistence(settings: &mut Settings<'_>) -> Persistence {
+    match settings.value(&keys::ZEROCONF_PERSISTENCE) {
+        Some(Setting::TimeSpan(span)) => span.duration().map_or(Persistence::Forever, Persistence::For),
+        _ => Persistence::Forever,
+    }
+}

@@ -1,0 +1,161 @@
+//! What a key may be set to, and reading it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use super::complaints::quoted;
+use super::time_span::{self, TimeSpan};
+
+/// What a key may be set to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Values {
+    /// `true` or `false`.
+    Bool,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+    /// Any of these words, joined by `+`.
+    AnyOf(&'static [&'static str]),
+    /// A whole number.
+    Number {
+        /// The least.
+        min: i64,
+        /// The most.
+        max: i64,
+        /// What is counted.
+        of: &'static str,
+    },
+    /// A time span; a negative one is for ever.
+    TimeSpan,
+    /// `key=value;key=value...`
+    Pairs,
+    /// Text, or `file:///path` for the first word of that file.
+    Source,
+    /// Text that its reader looks at.
+    Text(&'static str),
+}
+
+/// What a key is set to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Setting {
+    /// Of [`Values::Bool`].
+    Bool(bool),
+    /// Of [`Values::OneOf`]: the word in the spelling of the table.
+    Word(&'static str),
+    /// Of [`Values::AnyOf`].
+    Words(BTreeSet<&'static str>),
+    /// Of [`Values::Number`].
+    Number(i64),
+    /// Of [`Values::TimeSpan`].
+    TimeSpan(TimeSpan),
+    /// Of [`Values::Source`], when it is in a file: its path from the root.
+    Path(String),
+    /// Of [`Values::Source`], when it is not in a file, and of [`Values::Pairs`] and [`Values::Text`].
+    Text(String),
+}
+
+impl Values {
+    /// Reads a value that is not empty.
+    ///
+    /// # Errors
+    /// It is not allowed; the text says what would be.
+    pub fn read(self, text: &str) -> Result<Setting, String> {
+        let read = match self {
+            Self::Bool if text.eq_ignore_ascii_case("true") => Some(Setting::Bool(true)),
+            Self::Bool if text.eq_ignore_ascii_case("false") => Some(Setting::Bool(false)),
+            Self::Bool => None,
+            Self::OneOf(words) => word(text, words).map(Setting::Word),
+            Self::AnyOf(words) => {
+                text.split('+').map(|part| word(part.trim(), words)).collect::<Option<_>>().map(Setting::Words)
+            }
+            Self::Number { min, max, .. } => {
+                text.parse().ok().filter(|number| (min..=max).contains(number)).map(Setting::Number)
+            }
+            Self::TimeSpan => match time_span::parse(text) {
+                Ok(span) => Some(Setting::TimeSpan(span)),
+                Err(error) => return Err(format!("{} is not {self}: {error}", quoted(text))),
+            },
+            Self::Source => match text.strip_prefix("file://") {
+                Some(path) => path.starts_with('/').then(|| Setting::Path(path.to_owned())),
+                None => Some(Setting::Text(text.to_owned())),
+            },
+            Self::Pairs | Self::Text(_) => Some(Setting::Text(text.to_owned())),
+        };
+        read.ok_or_else(|| {
+            let hint = if text.contains([' ', '\t']) && text.contains('#') {
+                "; a comment takes a line of its own"
+            } else {
+                ""
+            };
+            format!("{} is not {self}{hint}", quoted(text))
+        })
+    }
+}
+
+fn word(text: &str, words: &[&'static str]) -> Option<&'static str> {
+    words.iter().copied().find(|word| word.eq_ignore_ascii_case(text))
+}
+
+impl fmt::Display for Values {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bool => f.write_str("true or false"),
+            Self::OneOf(words) => match words.split_last() {
+                Some((last, [])) => f.write_str(last),
+                Some((last, others)) => write!(f, "{} or {last}", others.join(", ")),
+                None => Ok(()),
+            },
+            Self::AnyOf(words) => write!(f, "any of {}, joined by +", words.join(", ")),
+            Self::Number { min, max, of } => write!(f, "a whole number of {of} from {min} to {max}"),
+            Self::TimeSpan => f.write_str("a time span (72hours, 1 day 12 hours, 90, -1 for ever)"),
+            Self::Pairs => f.write_str("key=value pairs, joined by ;"),
+            Self::Source => f.write_str("a value or file:///path, with the path from the root"),
+            Self::Text(what) => f.write_str(what),
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_taken_in_any_case() {
+        assert_eq!(Values::Bool.read("True"), Ok(Setting::Bool(true)));
+        assert_eq!(Values::OneOf(&["keep", "disconnect"]).read("KEEP"), Ok(Setting::Word("keep")));
+        assert_eq!(
+            Values::AnyOf(&["tcp", "rdma"]).read("RDMA + tcp + rdma"),
+            Ok(Setting::Words(["tcp", "rdma"].into()))
+        );
+    }
+
+    #[test]
+    fn a_number_is_whole_and_in_its_range() {
+        let values = Values::Number { min: -1, max: 10, of: "seconds" };
+        assert_eq!(values.read("-1"), Ok(Setting::Number(-1)));
+        for text in ["-2", "11", "1.5", "1 s", "0x5", "NaN", "99999999999999999999"] {
+            assert!(values.read(text).unwrap_err().contains("a whole number of seconds from -1 to 10"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_would_be_right() {
+        assert_eq!(Values::Bool.read("yes"), Err("\"yes\" is not true or false".to_owned()));
+        let words = Values::OneOf(&["a", "b", "c"]);
+        assert_eq!(words.read("d"), Err("\"d\" is not a, b or c".to_owned()));
+        assert!(Values::AnyOf(&["tcp", "rdma"]).read("tcp+loop").unwrap_err().contains("any of tcp, rdma"));
+        assert!(Values::TimeSpan.read("NaN").unwrap_err().contains("a number is missing"));
+    }
+
+    #[test]
+    fn a_source_is_a_value_or_a_file() {
+        assert_eq!(Values::Source.read("file:///a/b"), Ok(Setting::Path("/a/b".to_owned())));
+        assert_eq!(Values::Source.read("nqn.a"), Ok(Setting::Text("nqn.a".to_owned())));
+        assert!(Values::Source.read("file://a/b").unwrap_err().contains("path from the root"));
+    }
+
+    #[test]
+    fn a_comment_behind_a_value_is_pointed_at() {
+        assert!(Values::Bool.read("true # why").unwrap_err().ends_with("a comment takes a line of its own"));
+    }
+}
