@@ -3,7 +3,6 @@
 pub mod admin;
 pub mod aen;
 pub mod connect;
-pub mod connect_line;
 pub mod log_page;
 pub mod secret;
 pub mod supported;

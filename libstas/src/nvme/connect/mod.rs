@@ -1,4 +1,17 @@
-//! What a connection is made with: the host's identity and the connection parameters.
+//! What a connection is made with: the host's identity and the connection parameters; and the option string that
+//! tells the kernel ([`option_string`]), for the kernel that is there ([`SupportedOptions`]).
+
+mod answer;
+mod host_id;
+mod option_string;
+mod supported_options;
+#[cfg(test)]
+mod tests;
+
+pub use answer::{Answer, parse_answer};
+pub use host_id::host_id_for;
+pub use option_string::{DISCOVERY_KATO, OptionError, SecretLine, option_string};
+pub use supported_options::SupportedOptions;
 
 use super::secret::Secret;
 
