@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use super::Roots;
 use crate::core::ConnectError;
 use crate::nvme::Transport;
+use crate::nvme::connect::parse_answer;
 
 /// The kernel's list of options and its answers fit well into this.
 const ANSWER: usize = 4096;
@@ -54,7 +55,8 @@ impl Fabrics {
             return Err(ConnectError::Kernel { errno: 0, reason: "the kernel took only a part of the options".into() });
         }
         let answer = read_answer(&mut file).map_err(failed)?;
-        instance(&answer)
+        parse_answer(&answer)
+            .map(|answer| answer.instance)
             .ok_or_else(|| ConnectError::Kernel { errno: 0, reason: format!("the kernel's answer is odd: {answer:?}") })
     }
 
@@ -84,11 +86,6 @@ fn read_answer(file: &mut File) -> io::Result<String> {
     let mut answer = [0; ANSWER];
     let length = file.read(&mut answer)?;
     Ok(String::from_utf8_lossy(answer.get(..length).unwrap_or_default()).trim_end_matches(['\n', '\0']).to_owned())
-}
-
-/// `instance=N,cntlid=M`
-fn instance(answer: &str) -> Option<u32> {
-    answer.split(',').find_map(|part| part.trim().strip_prefix("instance=")).and_then(|number| number.parse().ok())
 }
 
 fn module(transport: Transport) -> &'static str {
@@ -131,19 +128,8 @@ fn reason(errno: Errno, error: &io::Error) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
     use crate::host::fake_tree::FakeTree;
-
-    #[test]
-    fn the_answer_names_the_device() {
-        assert_eq!(instance("instance=12,cntlid=3"), Some(12));
-        assert_eq!(instance("cntlid=3,instance=0"), Some(0));
-        for odd in ["", "instance=", "instance=x", "cntlid=1", "instance=4294967296"] {
-            assert_eq!(instance(odd), None, "{odd:?}");
-        }
-    }
 
     #[test]
     fn the_options_are_what_the_device_says() {
@@ -178,17 +164,5 @@ mod tests {
         assert_eq!(fabrics.in_words(Transport::Tcp, &Errno::EALREADY.into()), ConnectError::Already);
         let refused = fabrics.in_words(Transport::Tcp, &Errno::ECONNREFUSED.into());
         assert_eq!(refused.to_string(), "the target refused the connection (Connection refused)");
-    }
-
-    proptest! {
-        #[test]
-        fn any_answer_can_be_read(answer: String) {
-            let _ = instance(&answer);
-        }
-
-        #[test]
-        fn every_instance_is_read_back(n: u32, cntlid: u16) {
-            prop_assert_eq!(instance(&format!("instance={n},cntlid={cntlid}")), Some(n));
-        }
     }
 }

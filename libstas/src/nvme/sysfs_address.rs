@@ -1,10 +1,11 @@
-//! The `address` attribute of a controller in sysfs: `traddr=..,trsvcid=..[,host_traddr=..][,host_iface=..][,src_addr=..]`.
+//! The `address` attribute of a controller in sysfs:
+//! `traddr=..,trsvcid=..[,host_traddr=..][,host_iface=..][,src_addr=..]`.
 
 use std::net::IpAddr;
 
-use super::tid;
+use super::{Transport, tid};
 
-/// Its parts; empty strings are absent ones.
+/// Its parts, addresses in the canonical form of a [`super::Tid`]; empty strings are absent parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SysfsAddress {
     /// Transport address.
@@ -20,22 +21,21 @@ pub struct SysfsAddress {
 }
 
 impl SysfsAddress {
-    /// Reads the attribute; what it does not know it passes over.
+    /// Reads the attribute; unknown parts are left aside, and of one that comes twice the last counts.
     #[must_use]
-    pub fn parse(text: &str) -> Self {
-        let mut address = Self::default();
-        for (key, value) in text.trim().split(',').filter_map(|part| part.split_once('=')) {
-            let value = value.trim().to_owned();
+    pub fn parse(text: &str, transport: Transport) -> Self {
+        let mut parsed = Self::default();
+        for (key, value) in text.split(',').filter_map(|part| part.split_once('=')) {
             match key.trim() {
-                "traddr" => address.traddr = value,
-                "trsvcid" => address.trsvcid = value,
-                "host_traddr" => address.host_traddr = value,
-                "host_iface" => address.host_iface = value,
-                "src_addr" => address.src_addr = tid::parse_ip(&value).map(|(ip, _)| ip),
+                "traddr" => parsed.traddr = tid::canonical_address(transport, value),
+                "trsvcid" => value.trim().clone_into(&mut parsed.trsvcid),
+                "host_traddr" => parsed.host_traddr = tid::canonical_address(transport, value),
+                "host_iface" => value.trim().clone_into(&mut parsed.host_iface),
+                "src_addr" => parsed.src_addr = tid::parse_ip(value).map(|(ip, _)| ip),
                 _ => {}
             }
         }
-        address
+        parsed
     }
 }
 
@@ -46,19 +46,59 @@ mod tests {
     use super::*;
 
     #[test]
-    fn all_parts_are_read() {
-        let text = "traddr=192.0.2.1,trsvcid=8009,host_traddr=192.0.2.9,host_iface=eth0,src_addr=192.0.2.9\n";
-        let address = SysfsAddress::parse(text);
-        assert_eq!(address.traddr, "192.0.2.1");
-        assert_eq!(address.host_iface, "eth0");
-        assert_eq!(address.src_addr, "192.0.2.9".parse().ok());
-        assert_eq!(SysfsAddress::parse("traddr=fe80::1%eth0,trsvcid=1").traddr, "fe80::1%eth0");
+    fn an_address_is_taken_apart_and_made_canonical() {
+        let text = "traddr=::ffff:192.0.2.1,trsvcid=8009,host_traddr=192.0.2.9,host_iface=eth0,src_addr=192.0.2.9\n";
+        let expected = SysfsAddress {
+            traddr: "192.0.2.1".into(),
+            trsvcid: "8009".into(),
+            host_traddr: "192.0.2.9".into(),
+            host_iface: "eth0".into(),
+            src_addr: "192.0.2.9".parse().ok(),
+        };
+        assert_eq!(SysfsAddress::parse(text, Transport::Tcp), expected);
+    }
+
+    #[test]
+    fn the_scope_of_a_link_local_address_stays() {
+        let address = SysfsAddress::parse("traddr=FE80::0:1%eth0,src_addr=fe80::2%eth0", Transport::Tcp);
+        assert_eq!(address.traddr, "fe80::1%eth0");
+        assert_eq!(address.src_addr, "fe80::2".parse().ok());
+    }
+
+    #[test]
+    fn a_fibre_channel_address_keeps_its_colons_and_loses_its_capitals() {
+        let address = SysfsAddress::parse("traddr=nn-0x20:pn-0xAB,host_traddr=nn-0x10:pn-0x11", Transport::Fc);
+        assert_eq!((address.traddr.as_str(), address.host_traddr.as_str()), ("nn-0x20:pn-0xab", "nn-0x10:pn-0x11"));
+    }
+
+    #[test]
+    fn a_source_address_that_cannot_be_read_is_none() {
+        assert_eq!(SysfsAddress::parse("src_addr=,traddr", Transport::Tcp), SysfsAddress::default());
     }
 
     proptest! {
         #[test]
-        fn nothing_panics(text in "\\PC*") {
-            let _ = SysfsAddress::parse(&text);
+        fn any_text_can_be_read(text: String) {
+            let address = SysfsAddress::parse(&text, Transport::Tcp);
+            prop_assert!(address.trsvcid.len() <= text.len());
+        }
+
+        #[test]
+        fn what_the_kernel_writes_is_read_back(
+            ip: IpAddr,
+            port: u16,
+            iface in "[a-z][a-z0-9]{0,14}",
+            src: IpAddr,
+        ) {
+            let text = format!("traddr={ip},trsvcid={port},host_iface={iface},src_addr={src}");
+            let expected = SysfsAddress {
+                traddr: ip.to_canonical().to_string(),
+                trsvcid: port.to_string(),
+                host_traddr: String::new(),
+                host_iface: iface,
+                src_addr: Some(src.to_canonical()),
+            };
+            prop_assert_eq!(SysfsAddress::parse(&text, Transport::Tcp), expected);
         }
     }
 }

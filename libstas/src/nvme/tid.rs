@@ -101,9 +101,7 @@ impl Tid {
     /// Makes the identity, with its addresses in canonical form.
     #[must_use]
     pub fn new(parts: TidParts) -> Self {
-        let address = |text: &str| {
-            if parts.transport.is_ip() { canonical_ip(text) } else { text.trim().to_ascii_lowercase() }
-        };
+        let address = |text: &str| canonical_address(parts.transport, text);
         Self(TidParts { traddr: address(&parts.traddr), host_traddr: address(&parts.host_traddr), ..parts })
     }
 
@@ -164,6 +162,13 @@ pub fn parse_ip(text: &str) -> Option<(IpAddr, Option<&str>)> {
     };
     let address = address.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(address);
     address.parse::<IpAddr>().ok().map(|ip| (ip.to_canonical(), scope))
+}
+
+/// The canonical text of a transport address: see [`canonical_ip`] where addresses are IP addresses; elsewhere letters
+/// become small.
+#[must_use]
+pub fn canonical_address(transport: Transport, text: &str) -> String {
+    if transport.is_ip() { canonical_ip(text) } else { text.trim().to_ascii_lowercase() }
 }
 
 /// The canonical text of an IP address (IPv4-mapped IPv6 becomes IPv4); other text stays as it is.

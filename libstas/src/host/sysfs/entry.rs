@@ -5,10 +5,11 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use super::Roots;
-use super::attributes::{self, Address};
+use super::attributes;
 use super::directory::{ControllerDir, is_gone};
 use crate::core::{CtrlRef, CtrlState, CtrlType, Dctype, KernelController};
 use crate::nvme::Transport;
+use crate::nvme::sysfs_address::SysfsAddress;
 
 /// One fabrics controller.
 #[derive(Debug)]
@@ -88,7 +89,7 @@ impl Entry {
 
     fn address(&mut self, dir: &ControllerDir) -> io::Result<()> {
         let c = &mut self.controller;
-        let address = Address::parse(&dir.read("address")?.unwrap_or_default(), c.transport);
+        let address = SysfsAddress::parse(&dir.read("address")?.unwrap_or_default(), c.transport);
         self.address_is_old &= !c.is_live();
         if address.traddr.is_empty() && !c.traddr.is_empty() {
             return Ok(());

@@ -355,7 +355,17 @@ fn a_kernel_that_lists_nothing_is_known_by_its_version() {
 fn the_answer_names_the_device() {
     assert_eq!(parse_answer("instance=12,cntlid=3\n"), Some(Answer { instance: 12, cntlid: Some(3) }));
     assert_eq!(parse_answer("instance=12"), Some(Answer { instance: 12, cntlid: None }));
-    for odd in ["", "cntlid=3", "instance=,cntlid=3", "instance=-1,cntlid=-1", "instances=1", LINUX_6_12] {
+    assert_eq!(parse_answer("cntlid=3,instance=0"), Some(Answer { instance: 0, cntlid: Some(3) }));
+    for odd in [
+        "",
+        "cntlid=3",
+        "instance=,cntlid=3",
+        "instance=x",
+        "instance=4294967296",
+        "instance=-1,cntlid=-1",
+        "instances=1",
+        LINUX_6_12,
+    ] {
         assert_eq!(parse_answer(odd), None, "{odd}");
     }
 }
