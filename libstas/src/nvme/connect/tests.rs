@@ -296,12 +296,13 @@ fn a_controllers_secret_alone_would_prove_nothing() {
 
 #[test]
 fn a_malformed_secret_is_refused_before_the_kernel_prints_it() {
-    let mistyped = KEY.replacen("ia6z", "verysecretia6y", 1);
+    let mistyped = KEY.replacen("ia6z", "ia6y", 1);
     for malformed in [mistyped.as_str(), "DHHC-2:00:verysecret", "DHHC-1:00:verysecret", "verysecret"] {
         let parameters = Parameters { dhchap_secret: Some(Secret::new(malformed)), ..Parameters::default() };
         let error = line_of(parts(Transport::Tcp), &parameters, false).unwrap_err();
         assert!(matches!(error, OptionError::Secret { option: "dhchap_secret", .. }));
-        assert!(!format!("{error} {error:?}").contains("verysecret"));
+        let shown = format!("{error} {error:?}");
+        assert!(!shown.contains("verysecret") && !shown.contains("ia6y"));
     }
 }
 
