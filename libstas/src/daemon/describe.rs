@@ -15,7 +15,7 @@ use crate::core::{CtrlType, Dctype, Time};
 use crate::nvme::HostIdentity;
 
 /// What stands for the device while there is none.
-const NO_DEVICE: &str = "nvme?";
+pub const NO_DEVICE: &str = "nvme?";
 
 /// The seven strings and the device.
 #[must_use]

@@ -25,8 +25,8 @@ const QUESTIONS_WAITING: usize = 64;
 const SAVE_PACE: Duration = Duration::from_millis(200);
 /// Two status lines are at least this far apart.
 const STATUS_PACE: Duration = Duration::from_secs(1);
-/// How long the last effects may take when the daemon stops.
-const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// How long the last effects may take when the daemon stops; the core itself waits 5 s at most.
+const STOP_LIMIT: Duration = Duration::from_secs(7);
 
 /// A question: it reads the core and answers whoever asked.
 type Question<C> = Box<dyn FnOnce(&C, Time) + Send>;

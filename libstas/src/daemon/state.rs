@@ -74,8 +74,14 @@ impl StateFile {
         if let Err(error) = fs::create_dir_all(&directory) {
             tracing::warn!("cannot make {}: {error}; a restart will start from nothing", directory.display());
         }
+        Self::of_daemon_in(&directory, kind, version)
+    }
+
+    /// The same in another directory.
+    #[must_use]
+    pub fn of_daemon_in(directory: &Path, kind: &'static str, version: u32) -> Self {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        Self::new(&directory, kind, version, boot.trim())
+        Self::new(directory, kind, version, boot.trim())
     }
 
     fn new(directory: &Path, kind: &'static str, version: u32, boot: &str) -> Self {

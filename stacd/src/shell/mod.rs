@@ -1,3 +1,97 @@
 //! stacd's shell: carries the connector's effects out on the real host and bus.
 
 pub mod stafd_client;
+
+use libstas::conf::StacConf;
+use libstas::core::{Host, HostEffect};
+use libstas::daemon::configuration::Files;
+use libstas::daemon::event_loop::{Aftermath, Handle, Shell};
+use libstas::daemon::journal::{self, Journal};
+use libstas::daemon::state::{Saver, StateFile};
+
+use crate::api;
+use crate::connector::{Connector, Effect, Event, Settings};
+use stafd_client::StafdClient;
+
+/// Everything that the connector's effects need.
+#[derive(Debug)]
+pub struct StacdShell<H> {
+    /// The kernel and the network.
+    pub host: H,
+    /// The way back to the core.
+    pub connector: Handle<Connector>,
+    /// The bus.
+    pub connection: zbus::Connection,
+    /// The other daemon.
+    pub stafd: StafdClient,
+    /// The log.
+    pub journal: Journal,
+    /// The configuration.
+    pub files: Files<StacConf>,
+    /// What the saved state looks like.
+    pub state_file: StateFile,
+    /// Who writes it.
+    pub saver: Saver,
+    /// The core has nothing left to do.
+    pub stopped: bool,
+}
+
+/// The event that tells the core what the files say.
+#[must_use]
+pub fn configured(files: &Files<StacConf>) -> Event {
+    Event::Configured(Box::new(Settings { conf: files.conf().clone(), identity: files.identity() }))
+}
+
+impl<H: Host<Effect = HostEffect>> Shell for StacdShell<H> {
+    type Core = Connector;
+
+    fn tick(&self) -> Event {
+        Event::Tick
+    }
+
+    fn perform(&mut self, _: &Connector, effect: Effect) -> Aftermath {
+        match effect {
+            Effect::Host(HostEffect::Tell(notice)) => journal::tell(&notice),
+            Effect::Host(HostEffect::Save) => return Aftermath::Save,
+            Effect::Host(effect) => self.host.start(effect),
+            Effect::FetchAll(op) => self.stafd.start_all(op, &self.connector),
+            Effect::FetchPage { op, dc, refresh } => self.stafd.start_page(op, dc, refresh, &self.connector),
+            Effect::Stopped => self.stopped = true,
+        }
+        Aftermath::Done
+    }
+
+    fn reload(&mut self) -> Vec<Event> {
+        self.files.read_again();
+        if self.journal.tron() != self.files.conf().tron {
+            self.journal.set_tron(self.files.conf().tron);
+            tokio::spawn(tell_trace(self.connection.clone()));
+        }
+        vec![configured(&self.files)]
+    }
+
+    fn stop(&mut self) -> Vec<Event> {
+        vec![Event::Stop]
+    }
+
+    fn settled(&self, _: &Connector) -> bool {
+        self.stopped
+    }
+
+    fn save(&mut self, connector: &Connector) {
+        match self.state_file.encode(&connector.saved()) {
+            Ok(bytes) => self.saver.save(bytes),
+            Err(error) => tracing::error!("the state cannot be written as JSON: {error}"),
+        }
+    }
+
+    fn status(&self, connector: &Connector) -> String {
+        api::status(connector)
+    }
+}
+
+async fn tell_trace(connection: zbus::Connection) {
+    if let Err(error) = api::tell_trace(&connection).await {
+        tracing::warn!("cannot tell the bus: {error}");
+    }
+}

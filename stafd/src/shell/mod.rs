@@ -1,3 +1,149 @@
 //! stafd's shell: carries the finder's effects out on the real host and bus.
 
 pub mod nvme_cli;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use libstas::bus::ControllerId;
+use libstas::conf::StafConf;
+use libstas::core::{CtrlRef, Host, HostEffect};
+use libstas::daemon::configuration::Files;
+use libstas::daemon::describe;
+use libstas::daemon::event_loop::{Aftermath, Handle, Shell};
+use libstas::daemon::journal::{self, Journal};
+use libstas::daemon::state::{Saver, StateFile};
+use libstas::nvme::log_page::LogPage;
+use libstas::nvme::supported::DiscoveryLidSpecific;
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::api::{self, Announcement, Refreshes};
+use crate::finder::{Effect, Event, Finder, Settings};
+
+/// systemd has taken a job by then, or has a problem of its own.
+const SYSTEMD_LIMIT: Duration = Duration::from_secs(30);
+
+/// What is called with the outcome of an admin command.
+pub type Done<T> = Box<dyn FnOnce(Result<T, String>) + Send>;
+
+/// A host that can also ask discovery controllers.
+pub trait DiscoveryHost: Host<Effect = HostEffect> {
+    /// Starts to read the supported-log-pages page.
+    fn read_supported(&self, ctrl: CtrlRef, done: Done<Option<DiscoveryLidSpecific>>);
+
+    /// Starts to read the discovery log page, port-local entries only if `pleo`.
+    fn read_log_page(&self, ctrl: CtrlRef, pleo: bool, done: Done<LogPage>);
+}
+
+/// Everything that the finder's effects need.
+#[derive(Debug)]
+pub struct StafdShell<H> {
+    /// The kernel and the network.
+    pub host: H,
+    /// The way back to the core.
+    pub finder: Handle<Finder>,
+    /// The bus, where systemd is.
+    pub connection: zbus::Connection,
+    /// What is to be told on the bus.
+    pub announcements: UnboundedSender<Announcement>,
+    /// Who waits for a log page.
+    pub refreshes: Arc<Refreshes>,
+    /// The log.
+    pub journal: Journal,
+    /// The configuration.
+    pub files: Files<StafConf>,
+    /// What the saved state looks like.
+    pub state_file: StateFile,
+    /// Who writes it.
+    pub saver: Saver,
+    /// The core has nothing left to do.
+    pub stopped: bool,
+}
+
+/// The event that tells the core what the files say.
+#[must_use]
+pub fn configured(files: &Files<StafConf>) -> Event {
+    Event::Configured(Box::new(Settings { conf: files.conf().clone(), identity: files.identity() }))
+}
+
+impl<H: DiscoveryHost> Shell for StafdShell<H> {
+    type Core = Finder;
+
+    fn tick(&self) -> Event {
+        Event::Tick
+    }
+
+    fn perform(&mut self, _: &Finder, effect: Effect) -> Aftermath {
+        match effect {
+            Effect::Host(HostEffect::Tell(notice)) => journal::tell(&notice),
+            Effect::Host(HostEffect::Save) => return Aftermath::Save,
+            Effect::Host(effect) => self.host.start(effect),
+            Effect::ReadSupported { op, ctrl } => {
+                let finder = self.finder.clone();
+                let done = move |result| finder.post(Event::SupportedRead { op, result });
+                self.host.read_supported(ctrl, Box::new(done));
+            }
+            Effect::ReadLogPage { op, ctrl, pleo } => {
+                let finder = self.finder.clone();
+                let done = move |result| finder.post(Event::LogPageRead { op, result });
+                self.host.read_log_page(ctrl, pleo, Box::new(done));
+            }
+            Effect::PagesChanged { dc, ctrl } => {
+                let device = ctrl.map_or_else(|| describe::NO_DEVICE.to_owned(), |ctrl| ctrl.to_string());
+                self.announce(Announcement::PagesChanged { dc: ControllerId::of(&dc), device });
+            }
+            Effect::DcRemoved => self.announce(Announcement::DcRemoved),
+            Effect::Refreshed { token, result } => self.refreshes.answer(token, result),
+            Effect::NvmfConnect { device, host_traddr, host_iface } => {
+                let unit = nvme_cli::unit_name(device, &host_traddr, &host_iface);
+                tokio::spawn(restart(self.connection.clone(), unit));
+            }
+            Effect::Stopped => self.stopped = true,
+        }
+        Aftermath::Done
+    }
+
+    fn reload(&mut self) -> Vec<Event> {
+        self.files.read_again();
+        if self.journal.tron() != self.files.conf().tron {
+            self.journal.set_tron(self.files.conf().tron);
+            self.announce(Announcement::TraceChanged);
+        }
+        vec![configured(&self.files)]
+    }
+
+    fn stop(&mut self) -> Vec<Event> {
+        vec![Event::Stop]
+    }
+
+    fn settled(&self, _: &Finder) -> bool {
+        self.stopped
+    }
+
+    fn save(&mut self, finder: &Finder) {
+        match self.state_file.encode(&finder.saved()) {
+            Ok(bytes) => self.saver.save(bytes),
+            Err(error) => tracing::error!("the state cannot be written as JSON: {error}"),
+        }
+    }
+
+    fn status(&self, finder: &Finder) -> String {
+        api::status(finder)
+    }
+}
+
+impl<H> StafdShell<H> {
+    fn announce(&self, announcement: Announcement) {
+        // Nobody is there to be told when the bus is gone; the loop learns of that by itself.
+        let _ = self.announcements.send(announcement);
+    }
+}
+
+/// For a discovery controller that is not stafd's, which nvme-cli's rule would have served.
+async fn restart(connection: zbus::Connection, unit: String) {
+    match tokio::time::timeout(SYSTEMD_LIMIT, nvme_cli::restart_unit(&connection, &unit)).await {
+        Ok(Ok(())) => tracing::debug!("{unit} is restarted"),
+        Ok(Err(error)) => tracing::warn!("cannot restart {unit}: {error}"),
+        Err(_) => tracing::warn!("cannot restart {unit}: systemd does not answer"),
+    }
+}
