@@ -3,9 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
+use std::env;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tree::{files, read, top};
+
+const PROGRAMS: [&str; 6] = ["stafd", "stacd", "stafctl", "stacctl", "stasadm", "nvmet"];
 
 /// What the README gives as code: indented lines and the text between backticks.
 fn code() -> Vec<String> {
@@ -101,5 +105,92 @@ fn every_unit_that_a_command_names_is_installed() {
         for word in words[1..].iter().filter(|word| word.starts_with("sta") && word.as_str() != "status") {
             assert!(top().join(format!("systemd/{word}.service")).exists(), "{words:?}: {word}");
         }
+    }
+}
+/// The folder of the programs that belong to this build, made if need be.
+fn programs() -> PathBuf {
+    let deps = env::current_exe().unwrap();
+    let folder = deps.ancestors().nth(2).unwrap().to_path_buf();
+    let mut build = Command::new(env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+    build
+        .current_dir(top())
+        .args(["build", "--quiet", "--locked", "--bins"])
+        .arg("--target-dir")
+        .arg(folder.parent().unwrap());
+    if folder.ends_with("release") {
+        build.arg("--release");
+    }
+    for program in PROGRAMS {
+        build.args(["--package", program]);
+    }
+    assert!(build.status().unwrap().success(), "the programs build");
+    folder
+}
+
+fn help(program: &Path, subcommand: Option<&str>) -> String {
+    let run = Command::new(program).args(subcommand).arg("--help").output().unwrap();
+    assert!(run.status.success(), "{} {} --help", program.display(), subcommand.unwrap_or(""));
+    String::from_utf8(run.stdout).unwrap()
+}
+
+#[test]
+fn every_command_line_is_understood() {
+    let folder = programs();
+    let mut checked = 0;
+    for words in commands().into_iter().filter(|words| PROGRAMS.contains(&words[0].as_str()) && words.len() > 1) {
+        let program = folder.join(&words[0]);
+        let subcommand = words[1..].iter().find(|word| !word.starts_with('-')).map(String::as_str);
+        let help = help(&program, subcommand);
+        for option in words[1..].iter().filter(|word| word.starts_with('-')) {
+            let known = help.split(|c: char| c.is_whitespace() || c == ',').any(|word| word == option);
+            assert!(known, "{words:?}: {option} is not in its --help");
+        }
+        checked += 1;
+    }
+    assert!(checked >= 5, "the commands are found");
+}
+
+/// The indented blocks that begin with a section, each with the file of /etc/stas that the text named last.
+fn configurations() -> Vec<(String, String)> {
+    let text = read("README.md");
+    let mut found: Vec<(String, String)> = Vec::new();
+    let (mut file, mut inside) = (String::new(), false);
+    for line in text.lines() {
+        let block = line.strip_prefix("    ");
+        match block {
+            Some(line) if line.starts_with('[') => {
+                inside = true;
+                found.push((file.clone(), format!("{line}\n")));
+            }
+            Some(line) if inside => found.last_mut().unwrap().1.push_str(&format!("{line}\n")),
+            _ => inside = false,
+        }
+        let names = line.split(|c: char| c.is_whitespace() || c == ',' || c == ':');
+        if let Some(name) = names.filter_map(|word| word.strip_prefix("/etc/stas/")).next_back() {
+            file = name.to_owned();
+        }
+    }
+    found
+}
+
+#[test]
+fn every_configuration_is_accepted_without_complaint() {
+    let configurations = configurations();
+    assert_eq!(configurations.len(), 2, "the examples are found");
+    for (file, text) in configurations {
+        let complaints = match file.as_str() {
+            "stafd.conf" => {
+                let (settings, complaints) = libstas::conf::stafd::parse(text.as_bytes(), &file);
+                assert!(!settings.controllers.is_empty(), "{text}");
+                complaints
+            }
+            "stacd.conf" => {
+                let (settings, complaints) = libstas::conf::stacd::parse(text.as_bytes(), &file);
+                assert!(!settings.controllers.is_empty() && !settings.exclusions.is_empty(), "{text}");
+                complaints
+            }
+            other => panic!("an example for {other:?}?"),
+        };
+        assert!(complaints.is_empty(), "{file}: {complaints:?}\n{text}");
     }
 }
