@@ -2,13 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
-#[path = "../../stafctl/tests/private_bus/mod.rs"]
-mod private_bus;
+#[path = "../../stafctl/tests/stage/mod.rs"]
+mod stage;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use libstas::bus::{Dict, STAC_NAME, STAC_PATH};
-use private_bus::PrivateBus;
+use stage::Stage;
 use zbus::interface;
 
 const STACCTL: &str = env!("CARGO_BIN_EXE_stacctl");
@@ -38,8 +38,13 @@ fn controllers(detailed: bool) -> Vec<Dict> {
         controller
     };
     let kept = [("state", "kept"), ("connected", "True"), ("reason", "last path to /dev/nvme1n1, mounted on /srv")];
-    let gone =
-        [("state", "given up"), ("connected", "False"), ("reason", "NCC, 3 attempts"), ("dlpe.eflags.ncc", "True")];
+    let gone = [
+        ("state", "given up"),
+        ("connected", "False"),
+        ("reason", "NCC, 3 attempts"),
+        ("next attempt", "none"),
+        ("dlpe.eflags.ncc", "True"),
+    ];
     vec![
         controller("nvme1", "eth0", "klingons", &[("state", "connected"), ("connected", "True")]),
         controller("nvme2", "eth1", "klingons", &kept),
@@ -88,33 +93,33 @@ impl StacdDebug {
     }
 }
 
-async fn stand_in() -> Option<(PrivateBus, zbus::Connection)> {
-    let bus = PrivateBus::start()?;
-    let served = bus.serve(STAC_NAME, STAC_PATH, Stacd, StacdDebug::default()).await;
-    Some((bus, served))
+async fn stand_in() -> Option<(Stage, zbus::Connection)> {
+    let stage = Stage::empty()?;
+    let served = stage.serve(STAC_NAME, STAC_PATH, Stacd, StacdDebug::default()).await;
+    Some((stage, served))
 }
 
 #[tokio::test]
 async fn each_format_shows_what_the_daemon_knows() {
-    let Some((bus, _served)) = stand_in().await else { return };
-    bus.follow(STACCTL, &["-o", "table"], include_str!("expected/table")).await;
-    bus.follow(STACCTL, &["-o", "json"], include_str!("expected/json")).await;
-    bus.follow(STACCTL, &[], include_str!("expected/python")).await;
+    let Some((stage, _served)) = stand_in().await else { return };
+    stage.follow(STACCTL, &["-o", "table"], include_str!("expected/table")).await;
+    stage.follow(STACCTL, &["-o", "json"], include_str!("expected/json")).await;
+    stage.follow(STACCTL, &[], include_str!("expected/python")).await;
 }
 
 #[tokio::test]
 async fn trace_is_switched_and_read_back() {
-    let Some((bus, _served)) = stand_in().await else { return };
-    assert_eq!(bus.stdout(STACCTL, &["tron"]).await, "tron = True\n");
-    assert!(bus.stdout(STACCTL, &["status"]).await.contains("'tron': True"));
-    assert_eq!(bus.stdout(STACCTL, &["troff"]).await, "tron = False\n");
+    let Some((stage, _served)) = stand_in().await else { return };
+    assert_eq!(stage.stdout(STACCTL, &["tron"]).await, "tron = True\n");
+    assert!(stage.stdout(STACCTL, &["status"]).await.contains("'tron': True"));
+    assert_eq!(stage.stdout(STACCTL, &["troff"]).await, "tron = False\n");
 }
 
 #[tokio::test]
 async fn without_a_daemon_the_known_words_are_said() {
-    let Some(bus) = PrivateBus::start() else { return };
+    let Some(stage) = Stage::empty() else { return };
     for arguments in [&["ls"][..], &["status"], &["tron"], &["troff"]] {
-        let output = bus.run(STACCTL, arguments).await;
+        let output = stage.run(STACCTL, arguments).await;
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         assert_eq!(
             String::from_utf8_lossy(&output.stderr),

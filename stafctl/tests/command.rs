@@ -2,12 +2,12 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod private_bus;
+mod stage;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use libstas::bus::{Dict, STAF_NAME, STAF_PATH};
-use private_bus::PrivateBus;
+use stage::Stage;
 use zbus::{fdo, interface};
 
 const STAFCTL: &str = env!("CARGO_BIN_EXE_stafctl");
@@ -48,7 +48,7 @@ fn controllers(detailed: bool) -> Vec<Dict> {
                 ("state", "waiting"),
                 ("connected", "False"),
                 ("reason", "connection refused"),
-                ("next attempt", "in 8s"),
+                ("next attempt", "in 8 s"),
             ],
         ),
     ]
@@ -151,35 +151,35 @@ impl StafdDebug {
 }
 
 /// The bus with a stand-in for stafd.
-async fn stand_in(debug: StafdDebug) -> Option<(PrivateBus, zbus::Connection)> {
-    let bus = PrivateBus::start()?;
-    let served = bus.serve(STAF_NAME, STAF_PATH, Stafd, debug).await;
-    Some((bus, served))
+async fn stand_in(debug: StafdDebug) -> Option<(Stage, zbus::Connection)> {
+    let stage = Stage::empty()?;
+    let served = stage.serve(STAF_NAME, STAF_PATH, Stafd, debug).await;
+    Some((stage, served))
 }
 
 #[tokio::test]
 async fn each_format_shows_what_the_daemon_knows() {
-    let Some((bus, _served)) = stand_in(StafdDebug::default()).await else { return };
-    bus.follow(STAFCTL, &["-o", "table"], include_str!("expected/table")).await;
-    bus.follow(STAFCTL, &["-o", "json"], include_str!("expected/json")).await;
-    bus.follow(STAFCTL, &["--output=python"], include_str!("expected/python")).await;
+    let Some((stage, _served)) = stand_in(StafdDebug::default()).await else { return };
+    stage.follow(STAFCTL, &["-o", "table"], include_str!("expected/table")).await;
+    stage.follow(STAFCTL, &["-o", "json"], include_str!("expected/json")).await;
+    stage.follow(STAFCTL, &["--output=python"], include_str!("expected/python")).await;
 }
 
 #[tokio::test]
 async fn a_script_gets_the_notation_of_nvme_stas() {
-    let Some((bus, _served)) = stand_in(StafdDebug::default()).await else { return };
-    bus.follow(STAFCTL, &[], include_str!("expected/python")).await;
+    let Some((stage, _served)) = stand_in(StafdDebug::default()).await else { return };
+    stage.follow(STAFCTL, &[], include_str!("expected/python")).await;
 }
 
 #[tokio::test]
 async fn a_terminal_gets_a_table() {
-    let Some((bus, _served)) = stand_in(StafdDebug::default()).await else { return };
-    let mut command = bus.command("script");
+    let Some((stage, _served)) = stand_in(StafdDebug::default()).await else { return };
+    let mut command = stage.command("script");
     command.args(["-qec", &format!("{STAFCTL} ls"), "/dev/null"]).stdin(std::process::Stdio::null());
     match tokio::task::spawn_blocking(move || command.output()).await.unwrap() {
         Ok(output) => {
             let text = String::from_utf8(output.stdout).unwrap();
-            assert!(text.contains("DEVICE") && text.contains("connection refused; next attempt in 8s"), "{text}");
+            assert!(text.contains("DEVICE") && text.contains("connection refused; next attempt: in 8 s"), "{text}");
         }
         Err(error) => println!("skipped: script, which makes a terminal, cannot be started: {error}"),
     }
@@ -187,31 +187,31 @@ async fn a_terminal_gets_a_table() {
 
 #[tokio::test]
 async fn the_short_and_the_long_options_of_nvme_stas_name_a_controller() {
-    let Some((bus, _served)) = stand_in(StafdDebug::default()).await else { return };
+    let Some((stage, _served)) = stand_in(StafdDebug::default()).await else { return };
     let short = ["dlp", "-t", "tcp", "-a", "::1", "-s", "8009", "-w", "", "-f", "", "-q", HOST, "-n", DISCOVERY];
-    let page = bus.stdout(STAFCTL, &short).await;
+    let page = stage.stdout(STAFCTL, &short).await;
     assert!(page.contains("klingons"));
     let hostnqn = format!("--hostnqn={HOST}");
     let nqn = format!("--nqn={DISCOVERY}");
     let long =
         ["dlp", "--transport=tcp", "--traddr=::1", "--trsvcid=8009", "--host-traddr=", "--host-iface=", &hostnqn, &nqn];
-    assert_eq!(bus.stdout(STAFCTL, &long).await, page);
+    assert_eq!(stage.stdout(STAFCTL, &long).await, page);
     // Options may be shortened while it is clear which is meant.
-    assert_eq!(bus.stdout(STAFCTL, &["dlp", "--trad", "::1", "--hostnqn", HOST]).await, page);
+    assert_eq!(stage.stdout(STAFCTL, &["dlp", "--trad", "::1", "--hostnqn", HOST]).await, page);
 }
 
 #[tokio::test]
 async fn trace_is_switched_and_read_back() {
-    let Some((bus, _served)) = stand_in(StafdDebug::default()).await else { return };
-    assert_eq!(bus.stdout(STAFCTL, &["tron"]).await, "tron = True\n");
-    assert!(bus.stdout(STAFCTL, &["status"]).await.contains("'tron': True"));
-    assert_eq!(bus.stdout(STAFCTL, &["troff"]).await, "tron = False\n");
+    let Some((stage, _served)) = stand_in(StafdDebug::default()).await else { return };
+    assert_eq!(stage.stdout(STAFCTL, &["tron"]).await, "tron = True\n");
+    assert!(stage.stdout(STAFCTL, &["status"]).await.contains("'tron': True"));
+    assert_eq!(stage.stdout(STAFCTL, &["troff"]).await, "tron = False\n");
 }
 
 #[tokio::test]
 async fn a_refusal_is_told_with_its_remedy() {
-    let Some((bus, _served)) = stand_in(StafdDebug { locked: true, ..StafdDebug::default() }).await else { return };
-    let output = bus.run(STAFCTL, &["tron"]).await;
+    let Some((stage, _served)) = stand_in(StafdDebug { locked: true, ..StafdDebug::default() }).await else { return };
+    let output = stage.run(STAFCTL, &["tron"]).await;
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         String::from_utf8_lossy(&output.stderr),
@@ -222,8 +222,8 @@ async fn a_refusal_is_told_with_its_remedy() {
 
 #[tokio::test]
 async fn a_reader_that_has_seen_enough_is_no_error() {
-    let Some((bus, _served)) = stand_in(StafdDebug::default()).await else { return };
-    let mut command = bus.command(STAFCTL);
+    let Some((stage, _served)) = stand_in(StafdDebug::default()).await else { return };
+    let mut command = stage.command(STAFCTL);
     command.arg("adlp").stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let mut tool = command.spawn().unwrap();
     // The stand-in answers only when this task waits: the reader is gone before the first byte.
@@ -235,9 +235,9 @@ async fn a_reader_that_has_seen_enough_is_no_error() {
 
 #[tokio::test]
 async fn without_a_daemon_the_known_words_are_said() {
-    let Some(bus) = PrivateBus::start() else { return };
+    let Some(stage) = Stage::empty() else { return };
     for arguments in [&["ls"][..], &["status"], &["tron"], &["troff"], &["dlp", "-a", "::1"], &["adlp", "-d"]] {
-        let output = bus.run(STAFCTL, arguments).await;
+        let output = stage.run(STAFCTL, arguments).await;
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         assert_eq!(
             String::from_utf8_lossy(&output.stderr),

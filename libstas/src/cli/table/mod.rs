@@ -184,14 +184,11 @@ fn via(controller: &Dict) -> String {
 
 /// Why it is in the state that it is in, and when it is tried again.
 fn explanation(controller: &Dict) -> Option<String> {
-    let reason = text(controller, key::REASON);
-    let next = text(controller, "next attempt");
-    match (reason.is_empty(), next.is_empty()) {
-        (true, true) => None,
-        (false, true) => Some(reason),
-        (true, false) => Some(format!("next attempt {next}")),
-        (false, false) => Some(format!("{reason}; next attempt {next}")),
-    }
+    let told = [("", key::REASON), ("next attempt: ", "next attempt"), ("same device as ", "alias of")];
+    let told = told.map(|(words, key)| (words, text(controller, key))).into_iter();
+    let told: Vec<String> =
+        told.filter(|(_, value)| !value.is_empty()).map(|(words, value)| format!("{words}{value}")).collect();
+    if told.is_empty() { None } else { Some(told.join("; ")) }
 }
 
 fn dicts(value: &Value) -> impl Iterator<Item = &Dict> {

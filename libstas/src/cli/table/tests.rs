@@ -32,6 +32,30 @@ nvme1   not connected  192.0.2.2
 }
 
 #[test]
+fn below_a_row_is_why_and_what_comes_next() {
+    let answer = json!([
+        {"device": "nvme?", "state": "waiting", "reason": "connection refused", "next attempt": "in 8 s"},
+        {"device": "nvme?", "state": "queued", "next attempt": "now"},
+        {"device": "nvme4", "state": "kept", "reason": "nvme4n1 is mounted on /srv"},
+        {"device": "nvme4", "state": "connected", "alias of": "(tcp, 192.0.2.1, 4420, nqn.x)"},
+    ]);
+    assert_eq!(
+        controllers(&answer),
+        "\
+DEVICE  STATE
+-       waiting
+        connection refused; next attempt: in 8 s
+-       queued
+        next attempt: now
+nvme4   kept
+        nvme4n1 is mounted on /srv
+nvme4   connected
+        same device as (tcp, 192.0.2.1, 4420, nqn.x)
+"
+    );
+}
+
+#[test]
 fn a_name_from_the_network_cannot_break_the_table() {
     let answer = json!([{"device": "nvme0", "subsysnqn": "nqn.x\nnvme9 \u{1b}[31m漢"}, {"device": "nvme1"}]);
     assert_eq!(

@@ -1,0 +1,64 @@
+//! A bus of the test's own with a stand-in for the daemon on it, and the tool run there.
+
+use std::process::{Command, Output};
+
+use bus_tests::PrivateBus;
+
+/// Where a tool is run.
+pub(crate) struct Stage {
+    bus: PrivateBus,
+}
+
+impl Stage {
+    /// An empty one; `None`, with the reason printed, where there is no dbus-daemon.
+    pub(crate) fn empty() -> Option<Self> {
+        Some(Self { bus: PrivateBus::start()? })
+    }
+
+    /// Serves an object under a name for as long as the connection lives.
+    pub(crate) async fn serve<A, B>(&self, name: &str, path: &str, main: A, debug: B) -> zbus::Connection
+    where
+        A: zbus::object_server::Interface,
+        B: zbus::object_server::Interface,
+    {
+        let builder = zbus::connection::Builder::address(self.bus.address());
+        let builder = builder.serve_at(path, main).serve_at(path, debug);
+        builder.name(name).build().await.unwrap()
+    }
+
+    /// A command that finds this bus where the system bus is looked for.
+    pub(crate) fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", self.bus.address()).env_remove("NO_COLOR");
+        command
+    }
+
+    /// Runs a tool on this bus to its end, while the calling task's runtime goes on serving.
+    pub(crate) async fn run(&self, program: &str, arguments: &[&str]) -> Output {
+        let mut command = self.command(program);
+        command.args(arguments);
+        tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
+    }
+
+    /// What the tool prints; it must succeed without complaint.
+    pub(crate) async fn stdout(&self, program: &str, arguments: &[&str]) -> String {
+        let output = self.run(program, arguments).await;
+        assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+        assert!(output.status.success());
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Runs the commands of a transcript (`$ tool arguments`, then what it prints), each with the arguments `more`,
+    /// and compares.
+    pub(crate) async fn follow(&self, program: &str, more: &[&str], transcript: &str) {
+        let mut commands = 0;
+        for session in transcript.strip_prefix("$ ").unwrap().split("\n$ ") {
+            let (command, expected) = session.split_once('\n').unwrap();
+            let arguments: Vec<&str> = command.split(' ').skip(1).chain(more.iter().copied()).collect();
+            let printed = self.stdout(program, &arguments).await;
+            assert_eq!(printed.trim_end(), expected.trim_end(), "$ {command} {}", more.join(" "));
+            commands += 1;
+        }
+        assert!(commands > 0);
+    }
+}
