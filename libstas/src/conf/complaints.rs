@@ -38,6 +38,12 @@ impl Complaints {
         }
     }
 
+    /// [`Complaints::error`] with a text that takes time to find: it is not looked for when nobody will read it.
+    pub(crate) fn error_with(&mut self, line: usize, text: impl FnOnce() -> String) {
+        let text = if self.found.len() < MOST { text() } else { String::new() };
+        self.error(line, text);
+    }
+
     /// All of them, in the order of their lines.
     pub(crate) fn into_vec(mut self) -> Vec<Complaint> {
         self.found.sort_by_key(|complaint| complaint.line);

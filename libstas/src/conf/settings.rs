@@ -42,7 +42,7 @@ impl<'t> Settings<'t> {
                 }),
                 Place::In(name) => match section_of(keys, name) {
                     Some(known) => section.pairs.into_iter().for_each(|pair| settings.take(known, pair)),
-                    None => settings.complaints.error(section.line, unknown_section(keys, name)),
+                    None => settings.complaints.error_with(section.line, || unknown_section(keys, name)),
                 },
             }
         }
@@ -52,7 +52,7 @@ impl<'t> Settings<'t> {
 
     fn take(&mut self, section: &'static str, pair: ini::Pair<'t>) {
         let Some(key) = in_section(self.keys, section).find(|key| key.name.eq_ignore_ascii_case(pair.key)) else {
-            self.complaints.error(pair.line, unknown_key(self.keys, section, pair.key));
+            self.complaints.error_with(pair.line, || unknown_key(self.keys, section, pair.key));
             return;
         };
         self.given.push(Given { key, line: pair.line, text: pair.value, continues: false });

@@ -1,1 +1,32 @@
+//! What users are promised of stafd.conf and stacd.conf, sentence by sentence, and the shipped files.
+#![allow(clippy::unwrap_used)]
 
+mod properties;
+mod shipped;
+mod stacd_conf;
+mod stafd_conf;
+
+use super::{Complaint, StacConf, StafConf, stacd, stafd};
+
+/// A stafd.conf that nothing is wrong with.
+#[track_caller]
+fn staf(text: &str) -> StafConf {
+    let (conf, complaints) = stafd::parse(text.as_bytes(), "stafd.conf");
+    assert_eq!(complaints, [], "{text}");
+    conf
+}
+
+/// A stacd.conf that nothing is wrong with.
+#[track_caller]
+fn stac(text: &str) -> StacConf {
+    let (conf, complaints) = stacd::parse(text.as_bytes(), "stacd.conf");
+    assert_eq!(complaints, [], "{text}");
+    conf
+}
+
+/// The one complaint about a file.
+#[track_caller]
+fn one(complaints: Vec<Complaint>) -> Complaint {
+    assert_eq!(complaints.len(), 1, "{complaints:?}");
+    complaints.into_iter().next().unwrap()
+}

@@ -1,4 +1,4 @@
-//! compat.md on `controller=` and `exclude=`, sentence by sentence.
+//! What users are promised of `controller=` and `exclude=`, sentence by sentence.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;

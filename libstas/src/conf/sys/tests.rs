@@ -1,4 +1,4 @@
-//! compat.md on sys.conf, sentence by sentence.
+//! What users are promised of sys.conf, sentence by sentence.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
