@@ -88,7 +88,7 @@ $(PROGRAMS):
 test: toolchain ## everything that needs no virtual machine
 	@tests/need systemd=systemd-analyze dbus=dbus-daemon
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
-	then $(CARGO) nextest run --locked --workspace && $(CARGO) test --locked --workspace --doc --quiet; \
+	then $(CARGO) test --locked --workspace --doc --quiet && $(CARGO) nextest run --locked --workspace; \
 	else $(CARGO) test --locked --workspace; fi
 
 integration: tree ## the scenarios in the virtual machine; TESTS="name name" for some of them
