@@ -3,12 +3,14 @@
 // The seven strings that name a controller are seven arguments on the bus.
 #![allow(clippy::too_many_arguments)]
 
+use std::path::PathBuf;
+
 use libstas::bus::{BadControllerId, ControllerId, Dict, STAC_PATH, key, require_root};
 use libstas::cli::pprint;
 use libstas::core::Time;
 use libstas::daemon::describe;
 use libstas::daemon::event_loop::{Handle, Stopped};
-use libstas::daemon::process_info::ProcessInfo;
+use libstas::daemon::journal::Journal;
 use serde::Serialize;
 use zbus::fdo;
 use zbus::message::Header;
@@ -26,7 +28,8 @@ pub struct Stac {
 #[derive(Debug)]
 pub struct StacDebug {
     connector: Handle<Connector>,
-    process: ProcessInfo,
+    journal: Journal,
+    state_file: PathBuf,
 }
 
 impl Stac {
@@ -52,8 +55,8 @@ impl Stac {
 impl StacDebug {
     /// The object.
     #[must_use]
-    pub fn new(connector: Handle<Connector>, process: ProcessInfo) -> Self {
-        Self { connector, process }
+    pub fn new(connector: Handle<Connector>, journal: Journal, state_file: PathBuf) -> Self {
+        Self { connector, journal, state_file }
     }
 }
 
@@ -62,7 +65,7 @@ impl StacDebug {
 impl StacDebug {
     #[zbus(property, name = "tron")]
     fn tron(&self) -> bool {
-        self.process.journal().tron()
+        self.journal.tron()
     }
 
     #[zbus(property, name = "tron")]
@@ -74,22 +77,22 @@ impl StacDebug {
         #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
     ) -> fdo::Result<()> {
         require_root(connection, header.as_ref(), "switch trace on or off").await?;
-        self.process.journal().set_tron(tron);
+        self.journal.set_tron(tron);
         self.log_level_changed(&emitter).await?;
         Ok(())
     }
 
     #[zbus(property, name = "log_level")]
     fn log_level(&self) -> String {
-        self.process.journal().level().to_owned()
+        self.journal.level().to_owned()
     }
 
     #[zbus(name = "process_info", out_args("info_json"))]
     async fn process_info(&self) -> fdo::Result<String> {
-        let process = self.process.clone();
+        let (journal, state_file) = (self.journal.clone(), self.state_file.clone());
         let info = move |connector: &Connector, _: Time| {
             let identity = connector.settings().map(|settings| &*settings.identity);
-            process.to_json(identity, status(connector))
+            describe::process_info(&journal, &state_file, identity, status(connector))
         };
         json(&self.connector.ask(info).await.map_err(stopping)?)
     }

@@ -1,5 +1,7 @@
 //! Each answer, made of calls to the daemon.
 
+use std::path::Path;
+
 use libstas::bus::{ControllerId, StafDebugProxy, StafProxy};
 use libstas::cli::client::{self, Failure};
 use libstas::cli::output::{Format, OutputArgs, render};
@@ -9,6 +11,7 @@ use zbus::Connection;
 
 use crate::STAFD;
 use crate::arguments::{Command, Controller, Listing};
+use crate::host_nqn;
 
 /// Asks the daemon, and puts the answer into words.
 pub(crate) async fn answer(connection: &Connection, command: Command) -> Result<String, Failure> {
@@ -53,9 +56,16 @@ impl Controller {
             subsysnqn: self.nqn,
             host_traddr: self.host_traddr,
             host_iface: self.host_iface,
-            host_nqn: self.hostnqn.unwrap_or_default(),
+            host_nqn: self.hostnqn.unwrap_or_else(default_host_nqn),
         }
     }
+}
+
+fn default_host_nqn() -> String {
+    host_nqn::of(Path::new(host_nqn::SYS_CONF)).unwrap_or_else(|complaint| {
+        eprintln!("stafctl: {complaint}. Name the host NQN with -q");
+        String::new()
+    })
 }
 
 async fn adlp(connection: &Connection, listing: Listing) -> Result<String, Failure> {

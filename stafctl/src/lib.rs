@@ -4,6 +4,7 @@
 
 pub mod arguments;
 mod ask;
+mod host_nqn;
 
 use std::process::ExitCode;
 

@@ -236,7 +236,9 @@ async fn a_reader_that_has_seen_enough_is_no_error() {
 #[tokio::test]
 async fn without_a_daemon_the_known_words_are_said() {
     let Some(stage) = Stage::empty() else { return };
-    for arguments in [&["ls"][..], &["status"], &["tron"], &["troff"], &["dlp", "-a", "::1"], &["adlp", "-d"]] {
+    for arguments in
+        [&["ls"][..], &["status"], &["tron"], &["troff"], &["dlp", "-a", "::1", "-q", "nqn.x"], &["adlp", "-d"]]
+    {
         let output = stage.run(STAFCTL, arguments).await;
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");
         assert_eq!(

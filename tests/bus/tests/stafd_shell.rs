@@ -19,7 +19,6 @@ use libstas::daemon::clock::BootClock;
 use libstas::daemon::configuration::Files;
 use libstas::daemon::event_loop::{EventLoop, Handle, doors};
 use libstas::daemon::journal::Journal;
-use libstas::daemon::process_info::ProcessInfo;
 use libstas::daemon::signals::Signal;
 use libstas::daemon::state::{Saver, StateFile};
 use libstas::daemon::systemd::Systemd;
@@ -141,7 +140,7 @@ async fn start(bus: &PrivateBus, directory: &Path, kernel: &Kernel) -> Daemon {
     let refreshes = Arc::new(Refreshes::default());
     let journal = Journal::start("stafd", false, false);
     let state_file = StateFile::of_daemon_in(directory, "stafd", 1);
-    let debug = StafDebug::new(finder.clone(), ProcessInfo::new(journal.clone(), state_file.path().to_owned()));
+    let debug = StafDebug::new(finder.clone(), journal.clone(), state_file.path().to_owned());
     let server = connection.object_server();
     server.at(STAF_PATH, Staf::new(finder.clone(), Arc::clone(&refreshes))).await.unwrap();
     server.at(STAF_PATH, debug).await.unwrap();

@@ -1,0 +1,57 @@
+//! The host NQN that connections have unless their configuration gives them another one.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use libstas::conf::sys;
+
+/// Where the host's identity is.
+pub(crate) const SYS_CONF: &str = "/etc/stas/sys.conf";
+
+/// The host NQN that a sys.conf leads to.
+///
+/// # Errors
+/// What is wrong and how it is put right, in words.
+pub(crate) fn of(sys_conf: &Path) -> Result<String, String> {
+    let name = sys_conf.display().to_string();
+    let text = read(sys_conf).map_err(|error| format!("{name} cannot be read: {error}"))?.unwrap_or_default();
+    let (conf, _) = sys::parse(text.as_bytes(), &name);
+    let value = |file: &str| read(Path::new(file)).map_err(|error| error.to_string());
+    conf.identity(value).map(|(identity, _)| identity.nqn).map_err(|error| error.to_string())
+}
+
+fn read(path: &Path) -> io::Result<Option<String>> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        content => content.map(|bytes| Some(String::from_utf8_lossy(&bytes).into_owned())),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nqn_is_where_sys_conf_says() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        fs::write(path("hostnqn"), "nqn.2014-08.org.example:here\n").unwrap();
+        let id = "id = 1b4e28ba-2fa1-11d2-883f-0016d3cca427";
+        let conf = format!("[Host]\nnqn = file://{}\n{id}\n", path("hostnqn").display());
+        fs::write(path("sys.conf"), conf).unwrap();
+        assert_eq!(of(&path("sys.conf")).as_deref(), Ok("nqn.2014-08.org.example:here"));
+        fs::write(path("sys.conf"), format!("[Host]\nnqn = nqn.2014-08.org.example:there\n{id}\n")).unwrap();
+        assert_eq!(of(&path("sys.conf")).as_deref(), Ok("nqn.2014-08.org.example:there"));
+    }
+
+    #[test]
+    fn a_host_without_identity_is_told_how_to_get_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let conf = directory.path().join("sys.conf");
+        fs::write(&conf, "[Host]\nnqn = file:///nonexistent/hostnqn\n").unwrap();
+        let complaint = of(&conf).unwrap_err();
+        assert!(complaint.contains("/nonexistent/hostnqn") && complaint.contains("stasadm"), "{complaint}");
+    }
+}

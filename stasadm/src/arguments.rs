@@ -1,0 +1,67 @@
+//! What can be done. The options are those of nvme-stas 2.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+
+/// Give this host its NVMe-oF identity
+///
+/// The identity is in sys.conf, or in files that sys.conf names. The daemons read it when they start; a new symbolic
+/// name is also taken at a reload.
+#[derive(Debug, Parser)]
+#[command(
+    name = "stasadm",
+    bin_name = "stasadm",
+    display_name = "nvme-stas",
+    version,
+    disable_version_flag = true,
+    disable_help_subcommand = true,
+    infer_long_args = true,
+    max_term_width = 100
+)]
+pub struct Arguments {
+    /// Print the version, then exit
+    #[arg(short = 'v', long = "version", action = ArgAction::Version)]
+    version: Option<bool>,
+    /// The configuration file to change
+    #[arg(short, long, value_name = "FILE", default_value = "/etc/stas/sys.conf")]
+    pub conf_file: PathBuf,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// A change of the identity.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Set the host NQN
+    ///
+    /// It is made from the machine ID, else from the UUID in the firmware: the same host always gets the same one.
+    /// A host that has neither gets a random one.
+    Hostnqn(Target),
+    /// Set the host ID to a random UUID
+    Hostid(Target),
+    /// Set the symbolic name, which the host tells to discovery controllers
+    SetSymname(Symname),
+    /// Remove the symbolic name
+    ClearSymname,
+}
+
+/// Where the value goes.
+#[derive(Debug, Args)]
+pub struct Target {
+    /// Write the value to FILE, and let the configuration refer to it
+    #[arg(short, long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+}
+
+/// A symbolic name.
+#[derive(Debug, Args)]
+pub struct Symname {
+    /// The name: at most 256 bytes, and without spaces if it goes to a file of its own
+    #[arg(value_name = "NAME")]
+    pub symname: String,
+    /// Where it goes.
+    #[command(flatten)]
+    pub target: Target,
+}

@@ -1,0 +1,71 @@
+//! Files that are replaced as a whole: a reader sees the old content or the new one, also after a power cut.
+
+use std::fs::{self, File};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
+use std::path::{Path, PathBuf};
+
+/// Everybody may read the identity: tools that run without privileges do.
+const READABLE: u32 = 0o644;
+
+/// A file and the directory that it is in.
+pub(crate) struct Place {
+    file: PathBuf,
+    directory: PathBuf,
+}
+
+impl Place {
+    /// The place that a path leads to, through symbolic links. Missing directories are made.
+    pub(crate) fn of(path: &Path) -> io::Result<Self> {
+        let file = match fs::canonicalize(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => std::path::absolute(path)?,
+            file => file?,
+        };
+        let directory = file.parent().ok_or(io::ErrorKind::IsADirectory)?.to_owned();
+        fs::create_dir_all(&directory)?;
+        Ok(Self { file, directory })
+    }
+
+    /// Where the file is, absolute and without links.
+    pub(crate) fn path(&self) -> &Path {
+        &self.file
+    }
+
+    /// Keeps others who do the same from the directory's files until the answer is dropped.
+    ///
+    /// The host NQN and the host ID are made side by side when the machine starts, and both change sys.conf.
+    pub(crate) fn lock(&self) -> io::Result<File> {
+        let directory = File::open(&self.directory)?;
+        directory.lock()?;
+        Ok(directory)
+    }
+
+    /// The content, or `None` if there is no such file.
+    pub(crate) fn read(&self) -> io::Result<Option<String>> {
+        match fs::read_to_string(&self.file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            content => content.map(Some),
+        }
+    }
+
+    /// Puts a new file into the place. It is as accessible as the one that it replaces; a first one is readable.
+    pub(crate) fn replace(&self, content: &str) -> io::Result<()> {
+        let mut new = tempfile::Builder::new().prefix(".stasadm-").tempfile_in(&self.directory)?;
+        new.write_all(content.as_bytes())?;
+        let mode = match fs::metadata(&self.file) {
+            Ok(old) => {
+                let ours = new.as_file().metadata()?;
+                if (old.uid(), old.gid()) != (ours.uid(), ours.gid()) {
+                    fchown(new.as_file(), Some(old.uid()), Some(old.gid()))?;
+                }
+                old.permissions().mode() & 0o777
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => READABLE,
+            Err(error) => return Err(error),
+        };
+        new.as_file().set_permissions(fs::Permissions::from_mode(mode))?;
+        new.as_file().sync_all()?;
+        new.persist(&self.file)?;
+        File::open(&self.directory)?.sync_all()
+    }
+}

@@ -1,0 +1,138 @@
+//! stasadm as it is run.
+
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::os::unix::process::CommandExt as _;
+use std::path::Path;
+use std::process::{Command, Output};
+
+const STASADM: &str = env!("CARGO_BIN_EXE_stasadm");
+const NOBODY: u32 = 65534;
+
+fn stasadm(arguments: &[&str]) -> Output {
+    Command::new(STASADM).args(arguments).output().unwrap()
+}
+
+/// Whether the test runs as root; else it says that it is skipped.
+fn is_root() -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        println!("skipped: stasadm needs root privileges");
+    }
+    root
+}
+
+/// A directory with a sys.conf path in it, as text.
+fn scratch() -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let conf = directory.path().join("sys.conf").to_str().unwrap().to_owned();
+    (directory, conf)
+}
+
+fn done(arguments: &[&str]) {
+    let output = stasadm(arguments);
+    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.stdout.is_empty());
+}
+
+/// The value of a key in a file of one section.
+fn value(file: &str, key: &str) -> Option<String> {
+    let text = fs::read_to_string(file).unwrap();
+    text.lines().find_map(|line| line.strip_prefix(&format!("{key}=")).map(str::to_owned))
+}
+
+#[test]
+fn the_same_host_gets_the_same_nqn() {
+    if !is_root() {
+        return;
+    }
+    let (_directory, conf) = scratch();
+    done(&["-c", &conf, "hostnqn"]);
+    let first = value(&conf, "nqn").unwrap();
+    let uuid = first.strip_prefix("nqn.2014-08.org.nvmexpress:uuid:").unwrap();
+    assert_eq!(uuid.len(), 36);
+    done(&["--conf-file", &conf, "hostnqn"]);
+    if Path::new("/etc/machine-id").exists() {
+        assert_eq!(value(&conf, "nqn").unwrap(), first);
+    }
+}
+
+#[test]
+fn the_id_is_random_and_goes_where_it_is_told() {
+    if !is_root() {
+        return;
+    }
+    let (directory, conf) = scratch();
+    let file = directory.path().join("nvme/hostid").to_str().unwrap().to_owned();
+    done(&["-c", &conf, "hostid", "-f", &file]);
+    let first = fs::read_to_string(&file).unwrap();
+    assert_eq!(first.len(), 37);
+    assert_eq!(value(&conf, "id"), Some(format!("file://{file}")));
+    done(&["-c", &conf, "hostid", "--file", &file]);
+    assert_ne!(fs::read_to_string(&file).unwrap(), first);
+}
+
+#[test]
+fn the_symbolic_name_comes_and_goes() {
+    if !is_root() {
+        return;
+    }
+    let (_directory, conf) = scratch();
+    done(&["-c", &conf, "set-symname", "Host 7 in the cellar"]);
+    assert_eq!(value(&conf, "symname").as_deref(), Some("Host 7 in the cellar"));
+    done(&["-c", &conf, "clear-symname"]);
+    assert_eq!(value(&conf, "symname"), None);
+}
+
+#[test]
+fn a_relative_file_is_referred_to_by_its_full_path() {
+    if !is_root() {
+        return;
+    }
+    let (directory, conf) = scratch();
+    let directory = directory.path().canonicalize().unwrap();
+    let mut command = Command::new(STASADM);
+    let status = command.current_dir(&directory).args(["-c", &conf, "set-symname", "-f", "name", "here"]).status();
+    assert!(status.unwrap().success());
+    assert_eq!(value(&conf, "symname"), Some(format!("file://{}/name", directory.display())));
+    assert_eq!(fs::read_to_string(directory.join("name")).unwrap(), "here\n");
+}
+
+#[test]
+fn without_privileges_nothing_is_done_and_the_remedy_told() {
+    let mut command = Command::new(STASADM);
+    command.args(["-c", "/tmp/nonexistent/sys.conf", "hostid"]);
+    if nix::unistd::geteuid().is_root() {
+        command.uid(NOBODY);
+    }
+    match command.output() {
+        Ok(output) => {
+            assert_eq!(output.status.code(), Some(1));
+            assert_eq!(
+                String::from_utf8_lossy(&output.stderr),
+                "stasadm: root privileges are needed to change /tmp/nonexistent/sys.conf: try again with sudo\n"
+            );
+        }
+        Err(error) => println!("skipped: {STASADM} cannot be run without privileges: {error}"),
+    }
+}
+
+#[test]
+fn without_a_command_the_usage_is_shown() {
+    let output = stasadm(&[]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    for word in ["Usage: stasadm [OPTIONS] [COMMAND]", "hostnqn", "hostid", "set-symname", "clear-symname"] {
+        assert!(stderr.contains(word), "{stderr}");
+    }
+}
+
+#[test]
+fn the_version_is_that_of_the_project() {
+    for option in ["-v", "--version"] {
+        let output = stasadm(&[option]);
+        assert!(output.status.success());
+        assert_eq!(String::from_utf8_lossy(&output.stdout), concat!("nvme-stas ", env!("CARGO_PKG_VERSION"), "\n"));
+    }
+}
