@@ -3,14 +3,12 @@
 // The seven strings that name a controller are seven arguments on the bus.
 #![allow(clippy::too_many_arguments)]
 
-use std::path::PathBuf;
-
 use libstas::bus::{BadControllerId, ControllerId, Dict, STAC_PATH, key, require_root};
 use libstas::cli::pprint;
 use libstas::core::Time;
 use libstas::daemon::describe;
 use libstas::daemon::event_loop::{Handle, Stopped};
-use libstas::daemon::journal::Journal;
+use libstas::daemon::process_info::ProcessInfo;
 use serde::Serialize;
 use zbus::fdo;
 use zbus::message::Header;
@@ -28,8 +26,7 @@ pub struct Stac {
 #[derive(Debug)]
 pub struct StacDebug {
     connector: Handle<Connector>,
-    journal: Journal,
-    state_file: PathBuf,
+    process: ProcessInfo,
 }
 
 impl Stac {
@@ -55,8 +52,8 @@ impl Stac {
 impl StacDebug {
     /// The object.
     #[must_use]
-    pub fn new(connector: Handle<Connector>, journal: Journal, state_file: PathBuf) -> Self {
-        Self { connector, journal, state_file }
+    pub fn new(connector: Handle<Connector>, process: ProcessInfo) -> Self {
+        Self { connector, process }
     }
 }
 
@@ -65,7 +62,7 @@ impl StacDebug {
 impl StacDebug {
     #[zbus(property, name = "tron")]
     fn tron(&self) -> bool {
-        self.journal.tron()
+        self.process.journal().tron()
     }
 
     #[zbus(property, name = "tron")]
@@ -77,22 +74,22 @@ impl StacDebug {
         #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
     ) -> fdo::Result<()> {
         require_root(connection, header.as_ref(), "switch trace on or off").await?;
-        self.journal.set_tron(tron);
+        self.process.journal().set_tron(tron);
         self.log_level_changed(&emitter).await?;
         Ok(())
     }
 
     #[zbus(property, name = "log_level")]
     fn log_level(&self) -> String {
-        self.journal.level().to_owned()
+        self.process.journal().level().to_owned()
     }
 
     #[zbus(name = "process_info", out_args("info_json"))]
     async fn process_info(&self) -> fdo::Result<String> {
-        let (journal, state_file) = (self.journal.clone(), self.state_file.clone());
+        let process = self.process.clone();
         let info = move |connector: &Connector, _: Time| {
             let identity = connector.settings().map(|settings| &*settings.identity);
-            describe::process_info(&journal, &state_file, identity, status(connector))
+            process.to_json(identity, status(connector))
         };
         json(&self.connector.ask(info).await.map_err(stopping)?)
     }

@@ -10,7 +10,7 @@ use libstas::bus::{ControllerId, Dict, STAF_PATH, key, require_root};
 use libstas::core::Time;
 use libstas::daemon::describe;
 use libstas::daemon::event_loop::{Handle, Stopped};
-use libstas::daemon::journal::Journal;
+use libstas::daemon::process_info::ProcessInfo;
 use libstas::nvme::Tid;
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -31,8 +31,7 @@ pub struct Staf {
 #[derive(Debug)]
 pub struct StafDebug {
     finder: Handle<Finder>,
-    journal: Journal,
-    state_file: std::path::PathBuf,
+    process: ProcessInfo,
 }
 
 /// One discovery controller and its page in the JSON answers.
@@ -172,8 +171,8 @@ impl Staf {
 impl StafDebug {
     /// The object.
     #[must_use]
-    pub fn new(finder: Handle<Finder>, journal: Journal, state_file: std::path::PathBuf) -> Self {
-        Self { finder, journal, state_file }
+    pub fn new(finder: Handle<Finder>, process: ProcessInfo) -> Self {
+        Self { finder, process }
     }
 }
 
@@ -182,7 +181,7 @@ impl StafDebug {
 impl StafDebug {
     #[zbus(property, name = "tron")]
     fn tron(&self) -> bool {
-        self.journal.tron()
+        self.process.journal().tron()
     }
 
     #[zbus(property, name = "tron")]
@@ -194,22 +193,22 @@ impl StafDebug {
         #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
     ) -> fdo::Result<()> {
         require_root(connection, header.as_ref(), "switch trace on or off").await?;
-        self.journal.set_tron(tron);
+        self.process.journal().set_tron(tron);
         self.log_level_changed(&emitter).await?;
         Ok(())
     }
 
     #[zbus(property, name = "log_level")]
     fn log_level(&self) -> String {
-        self.journal.level().to_owned()
+        self.process.journal().level().to_owned()
     }
 
     #[zbus(name = "process_info", out_args("info_json"))]
     async fn process_info(&self) -> fdo::Result<String> {
-        let (journal, state_file) = (self.journal.clone(), self.state_file.clone());
+        let process = self.process.clone();
         let info = move |finder: &Finder, _: Time| {
             let identity = finder.settings().map(|settings| &*settings.identity);
-            describe::process_info(&journal, &state_file, identity, status(finder))
+            process.to_json(identity, status(finder))
         };
         json(&self.finder.ask(info).await.map_err(stopping)?)
     }

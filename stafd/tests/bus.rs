@@ -13,6 +13,7 @@ use libstas::core::Machine;
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::event_loop::{Aftermath, EventLoop, Handle, Shell, doors};
 use libstas::daemon::journal::Journal;
+use libstas::daemon::process_info::ProcessInfo;
 use libstas::daemon::systemd::Systemd;
 use libstas::nvme::log_page::{Entry, LogPage};
 use libstas::nvme::{DISCOVERY_NQN, HostIdentity, Parameters, Secret, Tid, TidParts, Transport};
@@ -159,7 +160,7 @@ async fn start() -> World {
         .server(zbus::Guid::generate())
         .p2p()
         .serve_at(STAF_PATH, Staf::new(handle.clone(), refreshes))
-        .serve_at(STAF_PATH, StafDebug::new(handle.clone(), journal, "/run/stafd/state.json".into()))
+        .serve_at(STAF_PATH, StafDebug::new(handle.clone(), ProcessInfo::new(journal, "/run/stafd/state.json".into())))
         .build();
     let client = Builder::unix_stream(theirs).p2p().build();
     let (server, client) = tokio::try_join!(server, client).unwrap();

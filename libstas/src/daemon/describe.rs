@@ -3,12 +3,8 @@
 //! Keys and words are those of nvme-stas; the ones it has not are `state`, `reason`, `next attempt`, `dhchap`,
 //! `pending` and `alias of`. Secrets are not shown: `dhchap` says that one is set.
 
-use std::path::Path;
 use std::time::Duration;
 
-use serde_json::{Map, Value};
-
-use super::journal::Journal;
 use crate::bus::{ControllerId, Dict, key};
 use crate::core::fleet::{MemberView, Status};
 use crate::core::{CtrlType, Dctype, Time};
@@ -80,33 +76,6 @@ pub fn parse_moment(text: &str) -> Option<Time> {
     let (seconds, nanoseconds) = text.split_once('.')?;
     let nanoseconds = Some(nanoseconds).filter(|digits| digits.len() == 9)?.parse().ok()?;
     Some(Time(Duration::new(seconds.parse().ok()?, nanoseconds)))
-}
-
-/// How the process is doing, with the keys of nvme-stas; the host's secret is not among them.
-#[must_use]
-pub fn process_info(
-    journal: &Journal,
-    state_file: &Path,
-    identity: Option<&HostIdentity>,
-    status: String,
-) -> Map<String, Value> {
-    let mut info = Map::new();
-    let mut put = |key: &str, value: Value| info.insert(key.to_owned(), value);
-    put("tron", journal.tron().into());
-    put("log-level", journal.level().into());
-    put("version", env!("CARGO_PKG_VERSION").into());
-    put("pid", std::process::id().into());
-    put("status", status.into());
-    put("last known config file", state_file.display().to_string().into());
-    if let Some(identity) = identity {
-        put("hostnqn", identity.nqn.clone().into());
-        put("hostid", identity.id.clone().into());
-        put("symname", identity.symname.clone().into());
-        if identity.key.is_some() {
-            put("dhchap", "host".into());
-        }
-    }
-    info
 }
 
 /// `3 discovery controllers, 2 connected`.

@@ -10,6 +10,7 @@
 //! | [`clock`] | CLOCK_BOOTTIME, to read and to sleep on |
 //! | [`signals`] | reload and stop |
 //! | [`describe`] | members of the fleet as dictionaries of the bus |
+//! | [`process_info`] | how the process is doing |
 //! | [`event_loop`] | the one owner of a core: feeds it events, carries its effects out, answers questions |
 //!
 //! A daemon's `main` calls them in that order.
@@ -20,11 +21,13 @@ pub mod configuration;
 pub mod describe;
 pub mod event_loop;
 pub mod journal;
+pub mod process_info;
 pub mod signals;
 pub mod state;
 pub mod systemd;
 
 use std::error::Error;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use arguments::{About, Arguments};
@@ -32,6 +35,12 @@ use journal::Journal;
 
 /// How long the last lines of the log may take.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// A number that differs from start to start: hosts that boot together shall not retry together.
+#[must_use]
+pub fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
 
 /// The life of a daemon's process, around what it does: command line, what must be there, log, async runtime, and
 /// an end that waits for nobody.

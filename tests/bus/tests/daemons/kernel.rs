@@ -1,0 +1,158 @@
+//! A kernel that connects whatever it is asked to, at once, and outlives the daemons.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use libstas::core::{
+    ConnectOutcome, ConnectReport, CtrlRef, CtrlState, CtrlType, Dctype, Host, HostEffect, HostEvent, KernelController,
+    Look, ProbeOutcome, Usage,
+};
+use libstas::daemon::event_loop::Handle;
+use libstas::nvme::log_page::{Entry, LogPage};
+use libstas::nvme::supported::DiscoveryLidSpecific;
+use libstas::nvme::{Tid, Transport};
+use stacd::connector::Connector;
+use stafd::finder::Finder;
+use stafd::shell::{DiscoveryHost, Done};
+
+/// Its controllers, and what its one discovery controller lists.
+#[derive(Clone, Default)]
+pub(crate) struct Kernel(Arc<Mutex<Inside>>);
+
+#[derive(Default)]
+struct Inside {
+    controllers: Vec<KernelController>,
+    births: u64,
+    subsystems: Vec<String>,
+    reads: u64,
+}
+
+impl Kernel {
+    /// What the discovery controller lists from now on.
+    pub(crate) fn offer(&self, subsystems: &[&str]) {
+        self.0.lock().unwrap().subsystems = subsystems.iter().map(|nqn| (*nqn).to_owned()).collect();
+    }
+
+    /// The NQNs of the connected subsystems.
+    pub(crate) fn connected(&self) -> Vec<String> {
+        let inside = self.0.lock().unwrap();
+        let mut nqns: Vec<String> = inside.controllers.iter().map(|ctrl| ctrl.subsysnqn.clone()).collect();
+        nqns.sort();
+        nqns
+    }
+
+    /// How often the log page was read.
+    pub(crate) fn reads(&self) -> u64 {
+        self.0.lock().unwrap().reads
+    }
+
+    fn connect(&self, tid: &Tid, cntrltype: CtrlType) -> CtrlRef {
+        let mut inside = self.0.lock().unwrap();
+        inside.births += 1;
+        let ctrl = CtrlRef { device: inside.births as u32 - 1, birth: inside.births };
+        inside.controllers.push(KernelController {
+            ctrl,
+            transport: Transport::Tcp,
+            traddr: tid.traddr.clone(),
+            trsvcid: tid.trsvcid.clone(),
+            host_traddr: String::new(),
+            host_iface: String::new(),
+            src_addr: None,
+            subsysnqn: tid.subsysnqn.clone(),
+            hostnqn: tid.host_nqn.clone(),
+            hostid: String::new(),
+            cntrltype,
+            dctype: Dctype::Ddc,
+            state: CtrlState::Live,
+            kato: Some(30),
+            model: "Linux".into(),
+            serial: "1".into(),
+        });
+        ctrl
+    }
+
+    fn look(&self) -> Look {
+        static ORDER: AtomicU64 = AtomicU64::new(1);
+        let order = ORDER.fetch_add(1, Ordering::Relaxed);
+        Look { order, seqnum: order, controllers: self.0.lock().unwrap().controllers.clone() }
+    }
+
+    fn answer(&self, effect: HostEffect) -> Option<HostEvent> {
+        Some(match effect {
+            HostEffect::Look(op) => HostEvent::Looked { op, result: Ok(self.look()) },
+            HostEffect::Probe { op, .. } => HostEvent::Probed { op, outcome: ProbeOutcome::Alive },
+            HostEffect::Connect { op, request } => {
+                let kind = if request.discovery { CtrlType::Discovery } else { CtrlType::Io };
+                let outcome = ConnectOutcome::Made(self.connect(&request.tid, kind));
+                let report = ConnectReport { outcome, look: self.look(), held: Duration::ZERO };
+                HostEvent::Connected { op, report: Box::new(report) }
+            }
+            HostEffect::Disconnect { op, ctrl } => {
+                self.0.lock().unwrap().controllers.retain(|there| there.ctrl != ctrl);
+                HostEvent::Disconnected { op, result: Ok(()) }
+            }
+            HostEffect::CheckUse { op, .. } => HostEvent::UseChecked { op, usage: Usage::Free },
+            HostEffect::HideSecrets(_) => return None,
+            other => panic!("not expected here: {other:?}"),
+        })
+    }
+}
+
+/// The kernel as stafd's host.
+pub(crate) struct StafdHost(pub(crate) Kernel, pub(crate) Handle<Finder>);
+
+impl Host for StafdHost {
+    type Effect = HostEffect;
+
+    fn start(&self, effect: HostEffect) {
+        if let Some(event) = self.0.answer(effect) {
+            self.1.post(stafd::finder::Event::Host(event));
+        }
+    }
+}
+
+impl DiscoveryHost for StafdHost {
+    fn read_supported(&self, _: CtrlRef, done: Done<Option<DiscoveryLidSpecific>>) {
+        done(Ok(None));
+    }
+
+    fn read_log_page(&self, _: CtrlRef, _: bool, done: Done<LogPage>) {
+        let mut inside = self.0.0.lock().unwrap();
+        inside.reads += 1;
+        let entries = inside.subsystems.iter().map(|nqn| entry(nqn)).collect();
+        let page = LogPage { genctr: inside.reads, recfmt: 0, entries, dropped: Vec::new() };
+        drop(inside);
+        done(Ok(page));
+    }
+}
+
+/// The kernel as stacd's host.
+pub(crate) struct StacdHost(pub(crate) Kernel, pub(crate) Handle<Connector>);
+
+impl Host for StacdHost {
+    type Effect = HostEffect;
+
+    fn start(&self, effect: HostEffect) {
+        if let Some(event) = self.0.answer(effect) {
+            self.1.post(stacd::connector::Event::Host(event));
+        }
+    }
+}
+
+fn entry(subnqn: &str) -> Entry {
+    let pairs = [
+        ("trtype", "tcp"),
+        ("adrfam", "ipv4"),
+        ("traddr", "192.0.2.9"),
+        ("trsvcid", "4420"),
+        ("subnqn", subnqn),
+        ("subtype", "nvme"),
+        ("treq", "not required"),
+        ("portid", "1"),
+        ("cntlid", "65535"),
+        ("asqsz", "32"),
+        ("eflags", "0"),
+    ];
+    Entry::from_dict(&pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).into()).unwrap()
+}

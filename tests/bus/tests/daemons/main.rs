@@ -1,0 +1,7 @@
+//! Shells and cores of both daemons on a real bus, with a kernel that does what it is asked.
+#![allow(clippy::unwrap_used)]
+
+mod both;
+mod kernel;
+mod stafd;
+mod stage;

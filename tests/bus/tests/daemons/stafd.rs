@@ -1,0 +1,80 @@
+//! stafd alone: from the configuration to the log page on the bus, through a reload, a stop and the next start.
+
+use std::fs;
+
+use bus_tests::PrivateBus;
+use libstas::bus::{ControllerId, STAF_NAME, STAF_PATH, StafDebugProxy, StafProxy, key, next};
+use libstas::daemon::signals::Signal;
+use libstas::nvme::DISCOVERY_NQN;
+
+use crate::kernel::Kernel;
+use crate::stage::{LIMIT, connect, etc, start_stafd, until};
+
+#[tokio::test]
+async fn a_configured_controller_is_connected_and_its_page_published_and_kept() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let (directory, kernel) = (etc(), Kernel::default());
+    kernel.offer(&["nqn.klingons"]);
+    let client = connect(&bus).await;
+    let staf = StafProxy::new(&client).await.unwrap();
+    let mut changes = staf.receive_log_pages_changed().await.unwrap();
+
+    let daemon = start_stafd(&bus, directory.path(), &kernel).await;
+    let signal = tokio::time::timeout(LIMIT, next(&mut changes)).await.unwrap().unwrap();
+    let args = signal.args().unwrap();
+    let id: ControllerId = args.controller_id();
+    assert_eq!((id.traddr.as_str(), args.device.as_str()), ("192.0.2.1", "nvme0"));
+    assert_eq!(staf.log_pages_of(&id).await.unwrap().len(), 1);
+    let list = staf.list_controllers(true).await.unwrap();
+    let [dc] = list.as_slice() else { panic!("{list:?}") };
+    assert_eq!((dc["connected"].as_str(), dc[key::LOG_PAGE_STATE].as_str()), ("True", "fresh"));
+
+    if std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").unwrap()) == 0 {
+        kernel.offer(&["nqn.klingons", "nqn.starfleet"]);
+        assert_eq!(staf.refresh_log_pages_of(&id).await.unwrap().len(), 2, "it was read anew");
+    }
+
+    daemon.stop().await;
+    assert!(staf.list_controllers(false).await.is_err(), "stafd is gone");
+
+    // The page is there again at once, from before, and soon fresh; the connection is taken over.
+    let daemon = start_stafd(&bus, directory.path(), &kernel).await;
+    assert!(!staf.log_pages_of(&id).await.unwrap().is_empty());
+    let fresh = async || staf.list_controllers(true).await.unwrap().iter().all(|dc| dc[key::LOG_PAGE_STATE] == "fresh");
+    until("the page is fresh", fresh).await;
+    assert_eq!(kernel.connected(), [DISCOVERY_NQN], "no second connection");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_reload_takes_new_settings_and_tells_what_changed() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let (directory, kernel) = (etc(), Kernel::default());
+    let client = connect(&bus).await;
+    let daemon = start_stafd(&bus, directory.path(), &kernel).await;
+    let debug = StafDebugProxy::new(&client).await.unwrap();
+    let properties = zbus::fdo::PropertiesProxy::new(&client, STAF_NAME, STAF_PATH).await.unwrap();
+    let mut changes = properties.receive_properties_changed().await.unwrap();
+    assert!(!debug.tron().await.unwrap());
+
+    let more = "[Global]\ntron=true\n[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1\ncontroller=transport=tcp;traddr=192.0.2.2\n";
+    fs::write(directory.path().join("stafd.conf"), more).unwrap();
+    daemon.signals.send(Signal::Reload).await.unwrap();
+    tokio::time::timeout(LIMIT, next(&mut changes)).await.unwrap().unwrap();
+    assert!(debug.tron().await.unwrap());
+    let list = StafProxy::new(&client).await.unwrap().list_controllers(false).await.unwrap();
+    assert_eq!(list.iter().map(|dc| dc["traddr"].as_str()).collect::<Vec<_>>(), ["192.0.2.1", "192.0.2.2"]);
+
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn a_daemon_that_loses_the_bus_ends_with_its_state_saved() {
+    let Some(mut bus) = PrivateBus::start() else { return };
+    let (directory, kernel) = (etc(), Kernel::default());
+    let daemon = start_stafd(&bus, directory.path(), &kernel).await;
+    bus.stop();
+    assert!(!tokio::time::timeout(LIMIT, daemon.end).await.unwrap().unwrap());
+    let state = fs::read_to_string(directory.path().join("stafd/state.json")).unwrap();
+    assert!(state.contains("192.0.2.1"), "{state}");
+}

@@ -1,0 +1,171 @@
+//! What the daemons' mains do, on another bus and another host.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bus_tests::PrivateBus;
+use libstas::bus::{BusError, OwnedName, STAC_NAME, STAC_PATH, STAF_NAME, STAF_PATH, own_name};
+use libstas::core::{HostEvent, Links};
+use libstas::daemon::clock::BootClock;
+use libstas::daemon::configuration::Files;
+use libstas::daemon::event_loop::{EventLoop, Shell, doors};
+use libstas::daemon::journal::Journal;
+use libstas::daemon::process_info::ProcessInfo;
+use libstas::daemon::signals::Signal;
+use libstas::daemon::state::{Saver, StateFile};
+use libstas::daemon::systemd::Systemd;
+use stacd::connector::Connector;
+use stacd::shell::stafd_client::StafdClient;
+use stafd::finder::Finder;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use zbus::Connection;
+use zbus::connection::Builder;
+
+use crate::kernel::{Kernel, StacdHost, StafdHost};
+
+/// Whatever a test waits for has happened by then.
+pub(crate) const LIMIT: Duration = Duration::from_secs(20);
+
+/// A running daemon.
+pub(crate) struct Daemon {
+    pub(crate) signals: mpsc::Sender<Signal>,
+    /// True when it ended as it was asked to.
+    pub(crate) end: JoinHandle<bool>,
+}
+
+impl Daemon {
+    pub(crate) async fn stop(self) {
+        self.signals.send(Signal::Stop).await.unwrap();
+        assert!(tokio::time::timeout(LIMIT, self.end).await.unwrap().unwrap());
+    }
+}
+
+/// A directory with the files of both daemons: one discovery controller is configured.
+pub(crate) fn etc() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let put = |name: &str, content: &str| fs::write(directory.path().join(name), content).unwrap();
+    put("sys.conf", "[Host]\nnqn=nqn.2014-08.org.nvmexpress:uuid:1\nid=3fc9b1b1-5d0c-4e86-b3e9-2b6d7c6c6a0e\n");
+    put(
+        "stafd.conf",
+        "[Service Discovery]\nzeroconf=disabled\n[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1\n",
+    );
+    directory
+}
+
+/// A connection to that bus.
+pub(crate) async fn connect(bus: &PrivateBus) -> Connection {
+    Builder::address(bus.address()).build().await.unwrap()
+}
+
+/// Waits until `condition` holds.
+pub(crate) async fn until(what: &str, mut condition: impl AsyncFnMut() -> bool) {
+    let wait = async {
+        while !condition().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(LIMIT, wait).await.is_ok(), "waited in vain until {what}");
+}
+
+pub(crate) async fn start_stafd(bus: &PrivateBus, directory: &Path, kernel: &Kernel) -> Daemon {
+    use stafd::api::{Refreshes, Staf, StafDebug, announce};
+    use stafd::finder::Event;
+    use stafd::shell::{StafdShell, configured};
+
+    let parse = libstas::conf::stafd::parse;
+    let files = Files::read(&directory.join("stafd.conf"), &directory.join("sys.conf"), parse).unwrap();
+    let connection = connect(bus).await;
+    let (finder, doors) = doors();
+    let refreshes = Arc::new(Refreshes::default());
+    let journal = Journal::start("stafd", false, false);
+    let state_file = state_file(directory, "stafd");
+    let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
+    let server = connection.object_server();
+    server.at(STAF_PATH, Staf::new(finder.clone(), Arc::clone(&refreshes))).await.unwrap();
+    server.at(STAF_PATH, StafDebug::new(finder.clone(), process)).await.unwrap();
+    let name = own_name(&connection, STAF_NAME).await.unwrap();
+    let core = Finder::new(state_file.load().unwrap_or_default(), 1);
+    let (announcements, inbox) = mpsc::unbounded_channel();
+    tokio::spawn(announce(connection.clone(), inbox));
+    let first = vec![configured(&files), Event::Host(HostEvent::Links(Arc::new(Links::default())))];
+    let saver = Saver::start(state_file.clone()).unwrap();
+    let shell = StafdShell {
+        host: StafdHost(kernel.clone(), finder.clone()),
+        finder,
+        connection: connection.clone(),
+        announcements,
+        refreshes,
+        journal,
+        files,
+        state_file,
+        saver: saver.clone(),
+        stopped: false,
+    };
+    run(EventLoop::new(core, shell, BootClock::new().unwrap(), Systemd, doors), first, name, saver, connection)
+}
+
+pub(crate) async fn start_stacd(bus: &PrivateBus, directory: &Path, kernel: &Kernel) -> Daemon {
+    use stacd::api::{Stac, StacDebug};
+    use stacd::connector::Event;
+    use stacd::shell::{StacdShell, configured};
+
+    let parse = libstas::conf::stacd::parse;
+    let files = Files::read(&directory.join("stacd.conf"), &directory.join("sys.conf"), parse).unwrap();
+    let connection = connect(bus).await;
+    let (connector, doors) = doors();
+    let journal = Journal::start("stacd", false, false);
+    let state_file = state_file(directory, "stacd");
+    let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
+    let server = connection.object_server();
+    server.at(STAC_PATH, Stac::new(connector.clone())).await.unwrap();
+    server.at(STAC_PATH, StacDebug::new(connector.clone(), process)).await.unwrap();
+    let name = own_name(&connection, STAC_NAME).await.unwrap();
+    let core = Connector::new(state_file.load().unwrap_or_default(), 1);
+    let stafd = StafdClient::new(connection.clone());
+    let (watch, watched) = (stafd.clone(), connector.clone());
+    tokio::spawn(watch.watch(move |heard| watched.post(Event::from(heard))));
+    let first = vec![configured(&files), Event::Host(HostEvent::Links(Arc::new(Links::default())))];
+    let saver = Saver::start(state_file.clone()).unwrap();
+    let shell = StacdShell {
+        host: StacdHost(kernel.clone(), connector.clone()),
+        connector,
+        connection: connection.clone(),
+        stafd,
+        journal,
+        files,
+        state_file,
+        saver: saver.clone(),
+        stopped: false,
+    };
+    run(EventLoop::new(core, shell, BootClock::new().unwrap(), Systemd, doors), first, name, saver, connection)
+}
+
+fn state_file(directory: &Path, kind: &'static str) -> StateFile {
+    let runtime = directory.join(kind);
+    fs::create_dir_all(&runtime).unwrap();
+    StateFile::of_daemon_in(&runtime, kind, 1)
+}
+
+fn run<S>(
+    event_loop: EventLoop<S, BootClock, Systemd>,
+    first: Vec<<S::Core as libstas::core::Machine>::Event>,
+    name: OwnedName,
+    saver: Saver,
+    connection: Connection,
+) -> Daemon
+where
+    S: Shell + Send + 'static,
+    S::Core: Send + Sync,
+    <S::Core as libstas::core::Machine>::Event: Send,
+    <S::Core as libstas::core::Machine>::Effect: Send,
+{
+    let (signals, signal_door) = mpsc::channel(4);
+    let end = tokio::spawn(async move {
+        let result: Result<(), BusError> = event_loop.run(first, signal_door, name.lost()).await;
+        saver.finish(LIMIT) && result.is_ok() && connection.close().await.is_ok()
+    });
+    Daemon { signals, end }
+}
