@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::dim::Task;
+
 /// Bytes that one command may ask for: what every target takes, whatever its MDTS.
 pub const TRANSFER_MAX: u32 = 4096;
 
@@ -37,10 +39,10 @@ impl Command {
         Self { opcode: IDENTIFY, cdw: [0x01, 0, 0, 0, 0, 0], len: 4096 }
     }
 
-    /// Discovery Information Management (TP8010): `task` is one of [`super::dim::Task`], `len` the length of the data.
+    /// Discovery Information Management (TP8010): `len` is the length of the data, which go to the controller.
     #[must_use]
-    pub fn discovery_information_management(task: u8, len: u32) -> Self {
-        Self { opcode: DISCOVERY_INFORMATION_MANAGEMENT, cdw: [u32::from(task & 0xf), 0, 0, 0, 0, 0], len }
+    pub fn discovery_information_management(task: Task, len: u32) -> Self {
+        Self { opcode: DISCOVERY_INFORMATION_MANAGEMENT, cdw: [task.number().into(), 0, 0, 0, 0, 0], len }
     }
 }
 
@@ -101,4 +103,56 @@ pub enum CommandError {
     /// It never reached the controller, or its answer never reached us: the text says why.
     #[error("{0}")]
     Host(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::nvme::log_page;
+
+    #[test]
+    fn a_log_page_is_asked_for_by_page_part_and_dwords() {
+        let command = Command::get_log_page(log_page::LID, log_page::LSP_PLEO, 0x1_0000_1000, 4096);
+        assert_eq!((command.opcode, command.len), (0x02, 4096));
+        // NUMDL 3FFh, no RAE, LSP 2, LID 70h; NUMDU 0; the offset in two halves.
+        assert_eq!(command.cdw, [0x03ff_0270, 0, 0x1000, 0x1, 0, 0]);
+    }
+
+    #[test]
+    fn the_event_is_never_retained() {
+        let command = Command::get_log_page(log_page::LID, 0xff, 0, 1024);
+        assert_eq!(command.cdw[0], 0x00ff_7f70);
+    }
+
+    #[test]
+    fn identify_asks_for_the_controller() {
+        let command = Command::identify_controller();
+        assert_eq!((command.opcode, command.cdw, command.len), (0x06, [1, 0, 0, 0, 0, 0], 4096));
+    }
+
+    #[test]
+    fn a_registration_says_its_task_and_its_length() {
+        let command = Command::discovery_information_management(crate::nvme::dim::Task::Update, 2088);
+        assert_eq!((command.opcode, command.cdw, command.len), (0x21, [2, 0, 0, 0, 0, 0], 2088));
+    }
+
+    #[test]
+    fn a_status_is_told_in_words_where_there_are_any() {
+        assert_eq!(Status(0x4002).to_string(), "invalid field in command (NVMe status 0x002)");
+        assert_eq!(Status(0x2190).to_string(), "the discovery log page changed while it was read (NVMe status 0x190)");
+        assert_eq!(Status(0x4142).to_string(), "NVMe status 0x142");
+        assert!(Status(0x4002).is_do_not_retry() && !Status(0x2190).is_do_not_retry());
+    }
+
+    proptest! {
+        #[test]
+        fn the_dwords_and_the_offset_add_up(offset: u64, dwords in 1..=0x0100_0000_u32) {
+            let command = Command::get_log_page(0x70, 0, offset, dwords * 4);
+            let [cdw10, cdw11, low, high, ..] = command.cdw;
+            prop_assert_eq!((cdw11 << 16 | cdw10 >> 16) + 1, dwords);
+            prop_assert_eq!(u64::from(high) << 32 | u64::from(low), offset);
+        }
+    }
 }

@@ -3,6 +3,8 @@
 pub mod admin;
 pub mod aen;
 pub mod connect;
+pub mod dim;
+pub mod identify;
 pub mod log_page;
 pub mod secret;
 pub mod supported;

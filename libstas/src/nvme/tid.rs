@@ -151,17 +151,21 @@ impl fmt::Display for Tid {
     }
 }
 
-/// Splits a scope (`fe80::1%eth0`) off an address and parses the rest.
+/// Reads an IP address (IPv4-mapped IPv6 becomes IPv4), and its scope (`fe80::1%eth0`) if it has one. Brackets around
+/// it, as in URLs, are left aside.
 #[must_use]
 pub fn parse_ip(text: &str) -> Option<(IpAddr, Option<&str>)> {
-    let text = text.trim();
+    let text = unbracketed(text.trim());
     let (address, scope) = match text.split_once('%') {
-        Some((address, scope)) if !scope.is_empty() => (address, Some(scope)),
+        Some((address, scope)) if !scope.is_empty() => (unbracketed(address), Some(scope)),
         Some(_) => return None,
         None => (text, None),
     };
-    let address = address.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(address);
     address.parse::<IpAddr>().ok().map(|ip| (ip.to_canonical(), scope))
+}
+
+fn unbracketed(text: &str) -> &str {
+    text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).map_or(text, str::trim)
 }
 
 /// The canonical text of a transport address: see [`canonical_ip`] where addresses are IP addresses; elsewhere letters
@@ -180,3 +184,7 @@ pub fn canonical_ip(text: &str) -> String {
         None => text.trim().to_owned(),
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

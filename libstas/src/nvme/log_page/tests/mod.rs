@@ -27,8 +27,9 @@ fn vector() -> [u8; ENTRY_LEN] {
     bytes
 }
 
+/// Any text that an entry may have: printable, without the comma that separates options.
 fn printable(len: std::ops::Range<usize>) -> impl Strategy<Value = String> + Clone {
-    proptest::collection::vec((b'!'..=b'~').prop_filter("a comma separates options", |byte| *byte != b','), len)
+    proptest::collection::vec(prop_oneof![b'!'..=b'+', b'-'..=b'~'], len)
         .prop_map(|bytes| String::from_utf8(bytes).unwrap())
 }
 

@@ -1,0 +1,168 @@
+//! The Identify Controller data structure (NVMe Base 2.1, Figure 313): what a controller says of itself, for kernels
+//! whose sysfs does not tell (before 5.18).
+
+use super::wire::{put, trimmed, u8_at};
+
+/// Bytes of the data structure.
+pub const LEN: usize = 4096;
+/// Where the fields stand: offset and length in bytes.
+const SERIAL: (usize, usize) = (4, 20);
+const MODEL: (usize, usize) = (24, 40);
+const FIRMWARE: (usize, usize) = (64, 8);
+const CNTRLTYPE: usize = 111;
+const SUBNQN: (usize, usize) = (768, 256);
+const DCTYPE: usize = 1796;
+
+/// CNTRLTYPE: controller type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct ControllerType(pub u8);
+
+impl ControllerType {
+    /// Not reported.
+    pub const NOT_REPORTED: Self = Self(0);
+    /// I/O controller.
+    pub const IO: Self = Self(1);
+    /// Discovery controller.
+    pub const DISCOVERY: Self = Self(2);
+    /// Administrative controller.
+    pub const ADMIN: Self = Self(3);
+}
+
+/// DCTYPE: discovery controller type (TP8010).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct DiscoveryControllerType(pub u8);
+
+impl DiscoveryControllerType {
+    /// Not reported.
+    pub const NOT_REPORTED: Self = Self(0);
+    /// Direct discovery controller.
+    pub const DDC: Self = Self(1);
+    /// Centralized discovery controller.
+    pub const CDC: Self = Self(2);
+}
+
+/// What is of interest of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct IdentifyController {
+    /// Serial number.
+    pub serial: String,
+    /// Model number.
+    pub model: String,
+    /// Firmware revision.
+    pub firmware: String,
+    /// Controller type.
+    pub cntrltype: ControllerType,
+    /// Discovery controller type.
+    pub dctype: DiscoveryControllerType,
+    /// NQN of the subsystem; that of a discovery controller may be a unique one (TP8013).
+    pub subnqn: String,
+}
+
+/// The data structure has fewer bytes than it must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the Identify Controller data structure has {0} bytes where {LEN} are needed")]
+pub struct TooShort(pub usize);
+
+impl IdentifyController {
+    /// Reads the data structure. Its texts are for people: what is not printable ASCII becomes a question mark.
+    ///
+    /// # Errors
+    /// When bytes are missing.
+    pub fn parse(data: &[u8]) -> Result<Self, TooShort> {
+        let data = data.get(..LEN).ok_or(TooShort(data.len()))?;
+        let text = |(at, len): (usize, usize)| printable(data.get(at..at + len).unwrap_or_default());
+        Ok(Self {
+            serial: text(SERIAL),
+            model: text(MODEL),
+            firmware: text(FIRMWARE),
+            cntrltype: ControllerType(u8_at(data, CNTRLTYPE).unwrap_or_default()),
+            dctype: DiscoveryControllerType(u8_at(data, DCTYPE).unwrap_or_default()),
+            subnqn: text(SUBNQN),
+        })
+    }
+
+    /// Writes the data structure; what it does not hold is zero, and a text that is too long is cut.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut data = vec![0; LEN];
+        for ((at, len), text) in [(SERIAL, &self.serial), (MODEL, &self.model), (FIRMWARE, &self.firmware)] {
+            let field = &mut data[at..at + len];
+            field.fill(b' ');
+            put(field, text.as_bytes());
+        }
+        put(&mut data[SUBNQN.0..SUBNQN.0 + SUBNQN.1], self.subnqn.as_bytes());
+        data[CNTRLTYPE] = self.cntrltype.0;
+        data[DCTYPE] = self.dctype.0;
+        data
+    }
+}
+
+fn printable(field: &[u8]) -> String {
+    let show = |byte: &u8| if matches!(byte, b' '..=b'~') { char::from(*byte) } else { '?' };
+    trimmed(field).iter().map(show).collect()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn each_field_is_read_at_its_place() {
+        let mut data = vec![0; LEN];
+        data[4..24].copy_from_slice(b"2adb3c1f89f0        ");
+        data[24..64].copy_from_slice(b"Linux                                   ");
+        data[64..72].copy_from_slice(b"6.12.5-a");
+        data[111] = 2;
+        data[768..771].copy_from_slice(b"nqn");
+        data[1796] = 2;
+        let expected = IdentifyController {
+            serial: "2adb3c1f89f0".into(),
+            model: "Linux".into(),
+            firmware: "6.12.5-a".into(),
+            cntrltype: ControllerType::DISCOVERY,
+            dctype: DiscoveryControllerType::CDC,
+            subnqn: "nqn".into(),
+        };
+        assert_eq!(IdentifyController::parse(&data), Ok(expected));
+    }
+
+    #[test]
+    fn a_data_structure_that_is_too_short_is_refused() {
+        assert_eq!(IdentifyController::parse(&[0; LEN - 1]), Err(TooShort(LEN - 1)));
+        assert_eq!(IdentifyController::parse(&[0; LEN]), Ok(IdentifyController::default()));
+    }
+
+    #[test]
+    fn a_text_cannot_reach_a_terminal_with_control_characters() {
+        let mut data = vec![0; LEN];
+        data[24..29].copy_from_slice(b"\x1b[2J\xff");
+        assert_eq!(IdentifyController::parse(&data).unwrap().model, "?[2J?");
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_encoded_is_read_back(
+            serial in "[!-~]{0,20}",
+            model in "[!-~]([ -~]{0,38}[!-~])?",
+            firmware in "[!-~]{0,8}",
+            subnqn in "[!-~]{0,223}",
+            cntrltype: u8,
+            dctype: u8,
+        ) {
+            let (cntrltype, dctype) = (ControllerType(cntrltype), DiscoveryControllerType(dctype));
+            let identify = IdentifyController { serial, model, firmware, cntrltype, dctype, subnqn };
+            prop_assert_eq!(IdentifyController::parse(&identify.encode()), Ok(identify));
+        }
+
+        #[test]
+        fn any_bytes_are_read_as_printable_text(data in proptest::collection::vec(any::<u8>(), LEN)) {
+            let identify = IdentifyController::parse(&data).unwrap();
+            for text in [identify.serial, identify.model, identify.firmware, identify.subnqn] {
+                prop_assert!(text.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+            }
+        }
+    }
+}
