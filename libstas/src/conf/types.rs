@@ -133,7 +133,7 @@ pub struct Exclusion {
 pub struct StafConf {
     /// tron
     pub tron: bool,
-    /// Connection parameters of [Global]; kato is 30 s unless given, digests are off.
+    /// Connection parameters of `[Global]`; kato is 30 s unless given, digests are off.
     pub parameters: Parameters,
     /// ignore-iface
     pub ignore_iface: bool,
@@ -158,7 +158,7 @@ pub struct StafConf {
 pub struct StacConf {
     /// tron
     pub tron: bool,
-    /// Connection parameters of [Global]; digests are off unless given.
+    /// Connection parameters of `[Global]`; digests are off unless given.
     pub parameters: Parameters,
     /// ignore-iface
     pub ignore_iface: bool,

@@ -54,7 +54,7 @@ pub struct Configured {
 /// What applies to all `controller=` entries.
 #[derive(Clone, Debug)]
 pub struct Defaults<'a> {
-    /// Connection parameters of [Global].
+    /// Connection parameters of `[Global]`.
     pub parameters: &'a Parameters,
     /// The host's own NQN.
     pub host_nqn: &'a str,
