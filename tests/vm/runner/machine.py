@@ -17,8 +17,10 @@ VM = pathlib.Path(__file__).resolve().parent.parent
 TOP = VM.parent.parent
 STATE = TOP / ".build" / "vm"
 UP = STATE / "up.json"
+# What the guest sees as /results.
+EXCHANGE = STATE / "exchange"
 # Seconds that a machine may take to boot: 25 under emulation on two idle cores, and a busy host.
-BOOT_LIMIT = 300
+BOOT_LIMIT = 180
 
 
 def install_tree():
@@ -46,14 +48,13 @@ class Machine:
         self.agent = None
 
     @classmethod
-    def boot(cls, results, serial=None, idle=None, keep_locks=False):
+    def boot(cls, serial=None, idle=None, keep_locks=False):
         """Starts qemu; `ready` waits for it. `serial`: qemu's argument for the serial console (default: a file).
 
         `keep_locks`: descriptors of this process stay open in qemu, so that a lock its caller holds lasts as long.
         """
         base = image()
-        results = pathlib.Path(results).resolve()
-        results.mkdir(parents=True, exist_ok=True)
+        EXCHANGE.mkdir(parents=True, exist_ok=True)
         folder = pathlib.Path(tempfile.mkdtemp(prefix="stas-vm-"))
         words = ["console=ttyS0", "quiet", "loglevel=4", "mitigations=off", "net.ifnames=0", "panic=-1", "nokaslr",
                  "systemd.show_status=0"]
@@ -63,7 +64,7 @@ class Machine:
             words.append(f"harness.idle={idle}")
         arguments = accel.arguments(base)
         cpus = min(os.cpu_count() or 1, 4) if arguments == accel.KVM else 2
-        command = ["qemu-system-x86_64", "-machine", "q35", *arguments, "-smp", str(max(cpus, 2)), "-m", "3072",
+        command = ["qemu-system-x86_64", "-machine", "q35,sata=off,smbus=off", *arguments, "-smp", str(max(cpus, 2)), "-m", "3072",
                    "-nographic", "-nodefaults", "-no-reboot", "-monitor", "none",
                    "-serial", serial or f"file:{folder}/console.log",
                    "-kernel", f"{base}/vmlinuz", "-initrd", f"{base}/initrd", "-append", " ".join(words),
@@ -71,7 +72,7 @@ class Machine:
                    "-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
                    "-chardev", f"socket,id=agent,path={folder}/agent,server=on,wait=off",
                    "-device", "virtserialport,chardev=agent,name=harness"]
-        for tag, path, mode in (("harness", VM, ",readonly=on"), ("tree", install_tree(), ",readonly=on"), ("results", results, "")):
+        for tag, path, mode in (("harness", VM, ",readonly=on"), ("tree", install_tree(), ",readonly=on"), ("results", EXCHANGE, "")):
             command += ["-virtfs", f"local,path={path},mount_tag={tag},security_model=none{mode}"]
         stdin = None if serial else subprocess.DEVNULL
         stdout = None if serial else open(folder / "qemu.log", "wb")

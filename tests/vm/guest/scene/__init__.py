@@ -1,0 +1,20 @@
+"""What a scenario is written with.
+
+    target      the storage: the kernel's nvmet
+    host        what this host is connected to, and proof that nothing was lost
+    daemons     stafd and stacd under systemd
+    network     interfaces, portals that swallow what they get
+    journal     what the daemons said
+    measure     numbers that end up in the report
+    check ...   assertions that say what was expected and what was seen
+
+A scenario is a module in scenarios/ with a docstring of one sentence, a function `play`, and if need be LIMIT (seconds).
+"""
+
+from . import daemons, host, journal, network, target
+from .expect import Failed, Skip, check, equal, skip
+from .numbers import measure, note
+from .wait import stays, wait_until
+
+__all__ = ["Failed", "Skip", "check", "daemons", "equal", "host", "journal", "measure", "network", "note", "skip", "stays",
+           "target", "wait_until"]

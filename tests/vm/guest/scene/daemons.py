@@ -1,0 +1,239 @@
+"""stafd and stacd under systemd: ours, or the peer's (Debian's nvme-stas) in their place."""
+
+import json
+import os
+import shutil
+import signal
+import time
+
+from .expect import Failed, check
+from .host import read, run
+from .wait import wait_until
+
+PEER = "/opt/peer"
+PEER_PYTHON = f"{PEER}/usr/lib/python3/dist-packages"
+OVERRIDES = "/run/systemd/system"
+POLICIES = "/usr/share/dbus-1/system.d"
+
+
+class Daemon:
+    """One of the two."""
+
+    def __init__(self, name, bus):
+        self.name = name
+        self.unit = f"{name}.service"
+        self.bus = f"org.nvmexpress.{bus}"
+        self.path = f"/org/nvmexpress/{bus}"
+        self.conf = f"/etc/stas/{name}.conf"
+        self.peer = False
+
+    def __str__(self):
+        return self.name
+
+    # Whose it is
+
+    def use_peer(self):
+        """The peer's daemon under this unit's name."""
+        text = open(f"{PEER}/usr/lib/systemd/system/{self.unit}").read()
+        check("/usr/sbin/" in text, "the peer's unit starts a program in /usr/sbin", text)
+        text = text.replace("/usr/sbin/", f"{PEER}/usr/sbin/").replace("[Service]", f"[Service]\nEnvironment=PYTHONPATH={PEER_PYTHON}")
+        os.makedirs(OVERRIDES, exist_ok=True)
+        with open(f"{OVERRIDES}/{self.unit}", "w") as file:
+            file.write(text)
+        self.peer = True
+
+    def installed(self):
+        return run("systemctl", "show", "--value", "--property=LoadState", self.unit).strip() == "loaded"
+
+    # Configuration
+
+    def configure(self, text, mode=0o644):
+        """Writes the whole configuration file."""
+        os.makedirs("/etc/stas", exist_ok=True)
+        descriptor = os.open(self.conf, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+        with open(descriptor, "w") as file:
+            file.write(text)
+        os.chmod(self.conf, mode)
+
+    def drop_in(self, name, text):
+        """A drop-in of the unit, until the end of the scenario."""
+        folder = f"{OVERRIDES}/{self.unit}.d"
+        os.makedirs(folder, exist_ok=True)
+        with open(f"{folder}/{name}.conf", "w") as file:
+            file.write(text)
+        run("systemctl", "daemon-reload")
+
+    # Life
+
+    def start(self):
+        start(self)
+
+    def stop(self):
+        run("systemctl", "stop", self.unit)
+
+    def restart(self):
+        run("systemctl", "restart", self.unit)
+
+    def reload(self):
+        """SIGHUP by way of systemd; returns when the daemon has said READY again."""
+        run("systemctl", "reload", self.unit)
+
+    def properties(self):
+        text = run("systemctl", "show", self.unit, "--property=ActiveState,SubState,MainPID,NRestarts,Result")
+        return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
+
+    @property
+    def pid(self):
+        return int(self.properties()["MainPID"])
+
+    def active(self):
+        return self.properties()["ActiveState"] == "active"
+
+    def kill9(self):
+        """Returns the process that died."""
+        pid = self.pid
+        check(pid, f"{self} runs before it is killed")
+        os.kill(pid, signal.SIGKILL)
+        return pid
+
+    def wait_active(self, timeout, other_than=0):
+        """Waits until it is active (as another process than that one); returns the seconds."""
+        def up():
+            now = self.properties()
+            return now["ActiveState"] == "active" and int(now["MainPID"]) not in (0, other_than)
+        return wait_until(up, timeout, lambda: f"{self} active again\n    seen: {self.properties()}", poll=0.05)[1]
+
+    def resident(self):
+        """Resident memory in bytes."""
+        for line in read(f"/proc/{self.pid}/status").splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+        raise Failed(f"expected: {self} runs\n    seen: {self.properties()}")
+
+    def private(self):
+        """Memory that is its alone, in bytes: without the pages of shared libraries that others map too."""
+        total = 0
+        for line in read(f"/proc/{self.pid}/smaps_rollup").splitlines():
+            if line.startswith(("Private_Clean:", "Private_Dirty:")):
+                total += int(line.split()[1]) * 1024
+        return total
+
+    # On the bus
+
+    def call(self, method, signature="", *arguments, interface=None, user=None, check=True):
+        """A method call; returns its only value, or (with check=False) what busctl says."""
+        command = ["busctl", "--json=short", "--timeout=20", "call", self.bus, self.path, interface or self.bus, method]
+        if signature:
+            command += [signature, *map(str, arguments)]
+        answer = run(*command, user=user, check=check)
+        if not check:
+            return answer
+        values = json.loads(answer or '{"data": [null]}')["data"]
+        return values[0] if len(values) == 1 else values
+
+    def property(self, name, interface=None):
+        answer = run("busctl", "--json=short", "get-property", self.bus, self.path, interface or f"{self.bus}.debug", name)
+        return json.loads(answer)["data"]
+
+    def set_property(self, name, signature, value, interface=None, user=None):
+        """Returns the finished busctl."""
+        return run("busctl", "set-property", self.bus, self.path, interface or f"{self.bus}.debug", name, signature, value,
+                   user=user, check=False)
+
+    def controllers(self, detailed=True):
+        """What `ls` shows: dictionaries."""
+        return self.call("list_controllers", "b", "true" if detailed else "false")
+
+    def log_pages(self):
+        """stafd: what it read from every discovery controller, as get_all_log_pages tells it."""
+        return json.loads(self.call("get_all_log_pages", "b", "true"))
+
+    def listed_subsystems(self):
+        """stafd: the subsystems in all log pages, sorted."""
+        return sorted({entry["subnqn"] for each in self.log_pages() for entry in each["log-pages"]
+                       if entry.get("subtype") == "nvme"})
+
+    def process_info(self):
+        return json.loads(self.call("process_info", interface=f"{self.bus}.debug"))
+
+    # Its command-line tool
+
+    def tool(self, *arguments, user=None, check=True, peers=None):
+        """Runs stafctl or stacctl; `peers`: the peer's tool (default: as the daemon)."""
+        name = self.name[:-1] + "ctl"
+        if self.peer if peers is None else peers:
+            return run(f"{PEER}/usr/bin/{name}", *arguments, user=user, check=check, env={"PYTHONPATH": PEER_PYTHON})
+        return run(name, *arguments, user=user, check=check)
+
+
+stafd = Daemon("stafd", "staf")
+stacd = Daemon("stacd", "stac")
+BOTH = (stafd, stacd)
+
+
+def use_peer(*which):
+    """Puts the peer's daemons in place."""
+    for each in which or BOTH:
+        each.use_peer()
+    run("systemctl", "daemon-reload")
+
+
+def configure(*dcs, stafd_global="", stacd_global="", stafd_more="", stacd_more=""):
+    """The usual configuration: these discovery controllers (as in controller=), no mDNS."""
+    lines = "".join(f"controller={each}\n" for each in dcs or ("transport=tcp;traddr=::1;trsvcid=8009",))
+    stafd.configure(f"[Global]\n{stafd_global}\n[Service Discovery]\nzeroconf=disabled\n[Controllers]\n{lines}{stafd_more}\n")
+    stacd.configure(f"[Global]\n{stacd_global}\n{stacd_more}\n")
+
+
+def start(*which):
+    """Starts both (or these) with one `systemctl start`; returns the time just before (time.monotonic)."""
+    before = time.monotonic()
+    run("systemctl", "start", *[each.unit for each in which or BOTH])
+    return before
+
+
+def stop(*which):
+    run("systemctl", "stop", *[each.unit for each in which or BOTH])
+
+
+def kill9():
+    """Both at once; returns their processes."""
+    pids = [each.pid for each in BOTH]
+    check(all(pids), "both daemons run before they are killed", pids)
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    return pids
+
+
+def connected_to(nqns, timeout=30.0, dcs=("transport=tcp;traddr=::1;trsvcid=8009",), **configuration):
+    """The usual beginning: configured, started, all these subsystems live, both daemons at rest."""
+    from . import host
+    configure(*dcs, **configuration)
+    start()
+    host.wait_live(*nqns, timeout=timeout)
+    wait_until(lambda: stafd.listed_subsystems() == sorted(set(nqns)), 10, "stafd lists them all", poll=0.1)
+
+
+def reset():
+    """Back to a freshly installed machine."""
+    run("systemctl", "stop", stafd.unit, stacd.unit, check=False)  # they may not be installed
+    run("systemctl", "stop", "nvmf-connect@*.service", "stas-config@*.service", "stas-config.target", check=False)
+    changed = False
+    for name in os.listdir(OVERRIDES) if os.path.isdir(OVERRIDES) else []:
+        if name.startswith("sta"):
+            path = f"{OVERRIDES}/{name}"
+            shutil.rmtree(path) if os.path.isdir(path) else os.unlink(path)
+            changed = True
+    for each in BOTH:
+        each.peer = False
+    if changed:
+        run("systemctl", "daemon-reload")
+    run("systemctl", "reset-failed", check=False)
+    for path in ("/run/stafd", "/run/stacd", "/var/cache/stafd", "/var/cache/stacd", "/etc/stas"):
+        shutil.rmtree(path, ignore_errors=True)
+    defaults = "/tree/etc/stas" if os.path.isdir("/tree/etc/stas") else f"{PEER}/etc/stas"
+    shutil.copytree(defaults, "/etc/stas")
+    rule = "/run/udev/rules.d/70-nvmf-autoconnect.rules"
+    if os.path.exists(rule):
+        os.unlink(rule)
+        run("udevadm", "control", "--reload")

@@ -1,0 +1,226 @@
+"""What this host is connected to: /sys/class/nvme, read without a fork."""
+
+import contextlib
+import dataclasses
+import os
+import subprocess
+import threading
+import time
+
+from .expect import Failed
+from .uevents import Uevents
+from .wait import wait_until
+
+CLASS = "/sys/class/nvme"
+FABRICS = "/dev/nvme-fabrics"
+DISCOVERY_NQN = "nqn.2014-08.org.nvmexpress.discovery"
+
+
+@dataclasses.dataclass(frozen=True)
+class Controller:
+    """One of the kernel's controllers. `birth` tells a recycled name from the old one."""
+
+    device: str
+    birth: int
+    transport: str
+    traddr: str
+    trsvcid: str
+    host_traddr: str
+    host_iface: str
+    nqn: str
+    state: str
+    cntrltype: str
+    hostnqn: str
+
+    @property
+    def is_dc(self):
+        return self.cntrltype == "discovery" or self.nqn == DISCOVERY_NQN
+
+    @property
+    def identity(self):
+        return self.device, self.birth
+
+    def __str__(self):
+        place = ",".join(part for part in (self.traddr, self.trsvcid, self.host_traddr, self.host_iface) if part)
+        return f"{self.device} {self.transport} {place} {self.nqn} {self.state}"
+
+    def attribute(self, name):
+        return read(f"{CLASS}/{self.device}/{name}")
+
+    def delete(self):
+        """What `nvme disconnect` does. Blocks while the queues are torn down."""
+        with open(f"{CLASS}/{self.device}/delete_controller", "w") as file:
+            file.write("1")
+
+
+def read(path):
+    """An attribute, or an empty text when it or its device is not there (any more)."""
+    try:
+        with open(path) as file:
+            return file.read().strip()
+    except OSError:
+        return ""
+
+
+def controller(device):
+    path = f"{CLASS}/{device}"
+    try:
+        birth = os.stat(path).st_ino
+    except OSError:
+        return None
+    address = dict(part.partition("=")[::2] for part in read(f"{path}/address").split(",") if "=" in part)
+    return Controller(device, birth, read(f"{path}/transport"), address.get("traddr", ""), address.get("trsvcid", ""),
+                      address.get("host_traddr", ""), address.get("host_iface", ""), read(f"{path}/subsysnqn"),
+                      read(f"{path}/state"), read(f"{path}/cntrltype"), read(f"{path}/hostnqn"))
+
+
+def controllers():
+    """All fabrics controllers, in the order of their numbers."""
+    try:
+        names = sorted(os.listdir(CLASS), key=lambda name: (len(name), name))
+    except FileNotFoundError:
+        return []
+    return [found for found in map(controller, names) if found and found.transport not in ("pcie", "")]
+
+
+def iocs():
+    return [each for each in controllers() if not each.is_dc]
+
+
+def dcs():
+    return [each for each in controllers() if each.is_dc]
+
+
+def with_nqn(nqn):
+    return [each for each in controllers() if each.nqn == nqn]
+
+
+def live(nqn):
+    """The live controllers of a subsystem."""
+    return [each for each in with_nqn(nqn) if each.state == "live"]
+
+
+def count_live_iocs():
+    """Cheap enough for a hundred controllers: two attributes each."""
+    count = 0
+    for name in os.listdir(CLASS) if os.path.isdir(CLASS) else []:
+        if read(f"{CLASS}/{name}/state") == "live" and read(f"{CLASS}/{name}/subsysnqn") != DISCOVERY_NQN \
+                and read(f"{CLASS}/{name}/cntrltype") != "discovery":
+            count += 1
+    return count
+
+
+def picture():
+    """All controllers as lines, for a message."""
+    return "\n".join(f"        {each}" for each in controllers()) or "        no controller"
+
+
+def wait_live(*nqns, timeout=30.0):
+    """Waits until each subsystem has a live controller; returns the seconds."""
+    def missing():
+        return [nqn for nqn in nqns if not live(nqn)]
+    return wait_until(lambda: not missing(), timeout,
+                      lambda: f"{', '.join(nqns)} live\n    seen: not {', '.join(missing())}\n{picture()}")[1]
+
+
+def wait_gone(*nqns, timeout=30.0):
+    """Waits until no controller of these subsystems is left; returns the seconds."""
+    def left():
+        return [nqn for nqn in nqns if with_nqn(nqn)]
+    return wait_until(lambda: not left(), timeout, lambda: f"no controller of {', '.join(nqns)}\n    seen:\n{picture()}")[1]
+
+
+def wait_dc(count=1, timeout=30.0):
+    """Waits until that many discovery controllers are live; returns the seconds."""
+    return wait_until(lambda: sum(each.state == "live" for each in dcs()) >= count, timeout,
+                      lambda: f"{count} discovery controllers live\n    seen:\n{picture()}")[1]
+
+
+@contextlib.contextmanager
+def nothing_lost(*, only=None):
+    """During the block no controller that is there now may go (or go and come back): uevents prove it.
+
+    `only`: a function that says which controllers this is about (default: all).
+    """
+    kept = [each for each in controllers() if only is None or only(each)]
+    names = {each.device for each in kept}
+    with Uevents() as events:
+        yield
+        removed = [event["device"] for event in events.read() if event.get("ACTION") == "remove" and event["device"] in names]
+        now = {each.identity for each in controllers()}
+        lost = [each for each in kept if each.device in removed or each.identity not in now]
+    if lost:
+        raise Failed(f"expected: none of {len(kept)} connections is lost\n    seen: {len(lost)} lost: "
+                     + "; ".join(str(each) for each in lost[:5]) + f"\n    now there:\n{picture()}")
+    if not kept:
+        raise Failed("expected: connections that could be lost\n    seen: none at the start: this would prove nothing")
+
+
+# Connecting and disconnecting by hand
+
+def connect(nqn, traddr="::1", trsvcid="8009", transport="tcp", **options):
+    """One bare write to /dev/nvme-fabrics, as nvme-cli does it. Returns the device."""
+    words = [f"transport={transport}", f"traddr={traddr}", f"nqn={nqn}"]
+    if trsvcid:
+        words.append(f"trsvcid={trsvcid}")
+    words += [f"hostnqn={hostnqn()}", f"hostid={hostid()}"]
+    words += [f"{key}={value}" if value is not None else key for key, value in options.items()]
+    descriptor = os.open(FABRICS, os.O_RDWR)
+    try:
+        os.write(descriptor, ",".join(words).encode())
+        answer = os.read(descriptor, 4096).decode()
+    finally:
+        os.close(descriptor)
+    return "nvme" + dict(part.split("=") for part in answer.strip().split(","))["instance"]
+
+
+def hostnqn():
+    return read("/etc/nvme/hostnqn")
+
+
+def hostid():
+    return read("/etc/nvme/hostid")
+
+
+def disconnect_all(timeout=60.0):
+    """Removes every controller, each in its own thread: one that hangs must not hold up the others."""
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        there = controllers()
+        if not there:
+            return
+        threads = [threading.Thread(target=_delete, args=(each,), daemon=True) for each in there]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+    raise Failed(f"expected: every controller disconnected within {timeout:g} s\n    seen:\n{picture()}")
+
+
+def _delete(each):
+    try:
+        each.delete()
+    except OSError:
+        time.sleep(0.05)  # EBUSY on the way up, ENOENT on the way out: the caller looks again
+
+
+def namespaces(nqn):
+    """The block devices (nvme0n1) of a subsystem."""
+    found = set()
+    base = "/sys/class/nvme-subsystem"
+    for name in os.listdir(base) if os.path.isdir(base) else []:
+        if read(f"{base}/{name}/subsysnqn") == nqn:
+            found |= {entry for entry in os.listdir(f"{base}/{name}") if entry.startswith("nvme") and "n" in entry[4:]
+                      and "c" not in entry[4:] and os.path.exists(f"/dev/{entry}")}
+    return sorted(found)
+
+
+def run(*command, user=None, check=True, stdin=None, timeout=60.0, env=None):
+    """Runs a command; returns its standard output. A failure is a failure of the scenario unless `check` is false."""
+    if user:
+        command = ("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", *command)
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, input=stdin, text=True, errors="replace",
+                          timeout=timeout, env=env and dict(os.environ, **env))
+    if check and done.returncode:
+        raise Failed(f"expected: `{' '.join(command)[:300]}` succeeds\n    seen: status {done.returncode}: {done.stderr.strip()[:2000]}")
+    return done.stdout if check else done

@@ -1,0 +1,58 @@
+"""What the daemons said since the scenario began."""
+
+import json
+import re
+
+from .expect import Failed
+from .host import run
+from .wait import wait_until
+
+UNITS = ("stafd", "stacd")
+_cursor = None
+
+
+def mark():
+    """From here on."""
+    global _cursor
+    text = run("journalctl", "--quiet", "--lines=0", "--show-cursor", check=False).stdout
+    found = re.search(r"-- cursor: (\S+)", text)
+    _cursor = found and found.group(1)
+
+
+def _command(units):
+    command = ["journalctl", "--quiet", "--no-pager"]
+    if _cursor:
+        command.append(f"--after-cursor={_cursor}")
+    return command + [f"--unit={unit}" for unit in units]
+
+
+def text(*units):
+    """For people."""
+    return run(*_command(units or UNITS), "--output=short-precise")
+
+
+def kernel():
+    """What the kernel said."""
+    after = [f"--after-cursor={_cursor}"] if _cursor else []
+    return run("journalctl", "--quiet", "--no-pager", "--dmesg", "--output=short-precise", *after)
+
+
+def messages(*units):
+    """The messages alone, oldest first."""
+    return run(*_command(units or UNITS), "--output=cat").splitlines()
+
+
+def entries(*units):
+    """With their fields."""
+    lines = run(*_command(units or UNITS), "--output=json").splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def wait_for(pattern, timeout=10.0, *units):
+    """Waits until a message matches; returns it."""
+    def find():
+        return next((line for line in messages(*units) if re.search(pattern, line)), None)
+    try:
+        return wait_until(find, timeout, f"a message like /{pattern}/", poll=0.2)[0]
+    except Failed as failed:
+        raise Failed(f"{failed}\n    seen: " + "\n          ".join(messages(*units)[-10:])) from None

@@ -1,0 +1,174 @@
+"""The storage: the kernel's target, made by our `nvmet`; only what is timed or broken on purpose goes straight to configfs."""
+
+import contextlib
+import dataclasses
+import json
+import os
+
+from .expect import Failed
+from .host import run
+
+NVMET = "/sys/kernel/config/nvmet"
+FILE = "/run/harness/target.conf"
+KLINGONS = "klingons"
+STARFLEET = "starfleet"
+POWERSAN = "nqn.1988-11.com.dell:PowerSANxxx:01:20210225100113-454f73093ceb4847a7bdfc6e34ae8e28"
+THREE = (KLINGONS, STARFLEET, POWERSAN)
+NOBODY = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000000"
+
+
+@dataclasses.dataclass
+class Port:
+    transport: str
+    traddr: str
+    trsvcid: str
+    referrals: dict = dataclasses.field(default_factory=dict)
+
+
+@dataclasses.dataclass
+class Subsystem:
+    namespaces: int
+    storage: str
+    ports: set
+    hosts: list
+
+
+_ports = {}
+_subsystems = {}
+_keys = {}
+_together = 0
+
+
+def port(number=1, transport="tcp", traddr="::", trsvcid="8009"):
+    """A port. The kernel listens at it, and its discovery controller answers, as soon as a subsystem is linked to it."""
+    _ports[number] = Port(transport, traddr, trsvcid)
+    _apply()
+
+
+def subsystem(nqn, namespaces=1, ports=(1,), keeps=False):
+    """A subsystem for every host, on these ports. `keeps`: what is written to its namespaces can be read again."""
+    _subsystems[nqn] = Subsystem(namespaces, "brd" if keeps else "null_blk", set(ports), [])
+    _apply()
+
+
+def referral(name, traddr, trsvcid, port=1):
+    """The discovery controller on `port` refers to another one."""
+    _ports[port].referrals[name] = (traddr, trsvcid)
+    _apply()
+
+
+def only_for(nqn, hostnqn, key=None, ctrl_key=None):
+    """Only this host may connect to the subsystem; with a key, only after authentication."""
+    _subsystems[nqn].hosts = [hostnqn]
+    if key:
+        _keys[hostnqn] = (key, ctrl_key)
+    _apply()
+
+
+def hide(nqn):
+    """The subsystem is no longer for this host: the page loses it, its connections go on working."""
+    _subsystems[nqn].hosts = [NOBODY]
+    _apply()
+
+
+def show(nqn):
+    """For every host again."""
+    _subsystems[nqn].hosts = []
+    _apply()
+
+
+def link(nqn, port=1):
+    """Exports a subsystem: the target tells every discovery controller connection. As fast as the kernel."""
+    os.symlink(f"{NVMET}/subsystems/{nqn}", f"{NVMET}/ports/{port}/subsystems/{nqn}")
+    _subsystems[nqn].ports.add(port)
+
+
+def unlink(nqn, port=1):
+    """Takes a subsystem back: the target tells so, and breaks its connections through this port. As fast as the kernel."""
+    os.unlink(f"{NVMET}/ports/{port}/subsystems/{nqn}")
+    _subsystems[nqn].ports.discard(port)
+
+
+def remove_port(number=1):
+    """With everything that hangs on it: each connection through it breaks."""
+    path = f"{NVMET}/ports/{number}"
+    for nqn in os.listdir(f"{path}/subsystems"):
+        unlink(nqn, number)
+    for name in list(_ports[number].referrals):
+        remove_referral(name, number)
+    os.rmdir(path)
+    del _ports[number]
+
+
+def remove_referral(name, port=1):
+    os.rmdir(f"{NVMET}/ports/{port}/referrals/{name}")
+    del _ports[port].referrals[name]
+
+
+@contextlib.contextmanager
+def together():
+    """What is described in the block is made at its end, at once."""
+    global _together
+    _together += 1
+    try:
+        yield
+    finally:
+        _together -= 1
+    _apply()
+
+
+def three():
+    """Port 1, tcp on `::`, 8009, and the three subsystems of the sample nvmet.conf."""
+    with together():
+        port()
+        for nqn, namespaces in zip(THREE, (3, 2, 1)):
+            subsystem(nqn, namespaces)
+
+
+def many(count):
+    """Port 1 and `count` subsystems of one namespace; returns their NQNs."""
+    nqns = [f"nqn.2014-08.org.nvmexpress:scene:subsystem-{number:03}" for number in range(1, count + 1)]
+    with together():
+        port()
+        for nqn in nqns:
+            subsystem(nqn)
+    return nqns
+
+
+def clean():
+    """Nothing is left of it."""
+    for each in (_ports, _subsystems, _keys):
+        each.clear()
+    run("nvmet", "clean")
+    if os.path.isdir(NVMET):
+        left = [f"{kind}/{name}" for kind in ("ports", "subsystems", "hosts") for name in os.listdir(f"{NVMET}/{kind}")]
+        if left:
+            raise Failed(f"expected: `nvmet clean` leaves nothing\n    seen: {', '.join(left)}")
+
+
+def _apply():
+    if _together:
+        return
+    with open(FILE, "w") as file:
+        file.write(_text())
+    run("nvmet", "create", "-f", FILE)
+
+
+def _text():
+    """The description as nvmet's TOML. (A string of JSON is one of TOML.)"""
+    lines = ["[null_blk]", "shared = true"]
+    for number, each in _ports.items():
+        lines += ["[[port]]", f"id = {number}", f"transport = {json.dumps(each.transport)}", f"traddr = {json.dumps(each.traddr)}"]
+        if each.transport in ("tcp", "rdma"):
+            lines.append(f"trsvcid = {each.trsvcid}")
+        for name, (traddr, trsvcid) in each.referrals.items():
+            lines += ["[[port.referral]]", f"name = {json.dumps(name)}", 'transport = "tcp"', f"traddr = {json.dumps(traddr)}",
+                      f"trsvcid = {trsvcid}"]
+    for nqn, (key, ctrl_key) in _keys.items():
+        lines += ["[[host]]", f"nqn = {json.dumps(nqn)}", f"dhchap_key = {json.dumps(key)}"]
+        lines += [f"dhchap_ctrl_key = {json.dumps(ctrl_key)}"] if ctrl_key else []
+    for nqn, each in _subsystems.items():
+        lines += ["[[subsystem]]", f"nqn = {json.dumps(nqn)}", f"namespaces = {each.namespaces}",
+                  f"storage = {json.dumps(each.storage)}", f"ports = {sorted(each.ports)}"]
+        lines += [f"allowed_hosts = {json.dumps(each.hosts)}"] if each.hosts else []
+    return "\n".join(lines) + "\n"

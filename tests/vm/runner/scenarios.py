@@ -1,0 +1,191 @@
+"""Plays scenarios, one after the other, in a machine that is replaced when one of them wedges it."""
+
+import ast
+import dataclasses
+import json
+import os
+import pathlib
+import sys
+import time
+
+from .agent import Gone
+from .machine import EXCHANGE, TOP, VM, Machine
+
+# Seconds beyond a scenario's own LIMIT: tidying before and after, and the evidence of a failure.
+MARGIN = 120
+
+
+@dataclasses.dataclass
+class Scenario:
+    """One file of scenarios/, read without running it: it only runs in the guest."""
+
+    name: str
+    promise: str
+    limit: int
+
+
+@dataclasses.dataclass
+class Outcome:
+    scenario: Scenario
+    outcome: str  # PASSED, FAILED, SKIPPED, ERROR
+    seconds: float
+    why: str = ""
+    measurements: list = dataclasses.field(default_factory=list)
+    notes: list = dataclasses.field(default_factory=list)
+
+
+def find(names):
+    """The scenarios of these names, or all."""
+    there = {path.stem: path for path in sorted((VM / "scenarios").glob("*.py"))}
+    unknown = [name for name in names if name not in there]
+    if unknown:
+        raise SystemExit(f"no such scenario: {', '.join(unknown)}; there are: {', '.join(there)}")
+    return [read(there[name]) for name in (names or there)]
+
+
+def read(path):
+    tree = ast.parse(path.read_text(), str(path))
+    promise = (ast.get_docstring(tree) or "").partition("\n\n")[0].replace("\n", " ")
+    limit = 60
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "LIMIT":
+            limit = ast.literal_eval(node.value)
+    if not promise:
+        raise SystemExit(f"{path}: the docstring that says what it promises is missing")
+    return Scenario(path.stem, promise, limit)
+
+
+class Session:
+    """A run: its results folder, its machine, its outcomes."""
+
+    def __init__(self, scenarios, peer=False, keep=False, here=False):
+        self.scenarios = scenarios
+        self.peer = peer
+        self.keep = keep
+        self.outcomes = []
+        self.machine = None
+        self.borrowed = Machine.running() if here else None
+        if here and not self.borrowed:
+            raise SystemExit("no machine is up: tests/vm/run --up")
+        self.folder = TOP / "results" / (time.strftime("%Y%m%d-%H%M%S") + ("-peer" if peer else ""))
+        self.folder.mkdir(parents=True)
+        latest = self.folder.parent / "latest"
+        latest.unlink(missing_ok=True)
+        latest.symlink_to(self.folder.name)
+
+    def play(self):
+        start = time.monotonic()
+        try:
+            for scenario in self.scenarios:
+                self.announce(scenario)
+                outcome = self.one(scenario)
+                self.outcomes.append(outcome)
+                self.tell(outcome)
+        except KeyboardInterrupt:
+            print("\ninterrupted", file=sys.stderr)
+        finally:
+            if self.machine and self.machine is self.borrowed:
+                self.machine.agent.close()
+            elif self.machine and self.keep and self.machine.alive():
+                self.machine.agent.close()
+                self.machine.remember()
+                print("the machine stays up: tests/vm/run --exec CMD, tests/vm/run --down")
+            elif self.machine:
+                self.machine.stop()
+        return self.report(time.monotonic() - start)
+
+    def one(self, scenario):
+        """Plays one; whatever goes wrong is its outcome."""
+        start = time.monotonic()
+        path = EXCHANGE / f"{scenario.name}.json"
+        path.unlink(missing_ok=True)
+        with open(self.folder / f"{scenario.name}.log", "w") as log:
+            def write(text):
+                log.write(text)
+                log.flush()
+
+            write(f"{scenario.name}: {scenario.promise}\n\n")
+            try:
+                self.ensure_machine()
+                start = time.monotonic()
+                command = ["python3", "/harness/guest/play.py", scenario.name] + (["--peer"] if self.peer else [])
+                status, why = self.machine.agent.run(command, write, limit=scenario.limit + MARGIN)
+            except Gone as gone:
+                write(f"\nERROR: {gone}\n\n----- console\n{self.machine.console() if self.machine else ''}\n")
+                self.drop_machine()
+                return Outcome(scenario, "ERROR", time.monotonic() - start, str(gone))
+            if status:
+                self.drop_machine()
+            try:
+                found = json.loads(path.read_text())
+            except (OSError, ValueError):
+                reason = "it had to be stopped" if why == "limit" else f"it ended with status {status} and no outcome"
+                write(f"\nERROR: {reason}\n")
+                return Outcome(scenario, "ERROR", time.monotonic() - start, reason)
+            finally:
+                path.unlink(missing_ok=True)
+            return Outcome(scenario, found["outcome"], found["seconds"], found["why"], found["measurements"], found["notes"])
+
+    def ensure_machine(self):
+        if self.machine and self.machine.alive():
+            return
+        if self.borrowed:
+            self.machine = self.borrowed.connect()
+            return
+        self.machine = Machine.boot(keep_locks=self.keep, idle=300 if self.keep else None)
+        self.machine.ready()
+        if complaint := self.machine.install():
+            raise Gone(f"the install tree does not install: {complaint}")
+
+    def drop_machine(self):
+        if self.machine:
+            self.machine.stop()
+        self.machine = self.borrowed = None
+
+    # What a person sees
+
+    def announce(self, scenario):
+        if sys.stdout.isatty():
+            print(f"        {scenario.name}: {scenario.promise}"[:os.get_terminal_size().columns - 1], end="", flush=True)
+
+    def tell(self, outcome):
+        if sys.stdout.isatty():
+            print("\r\x1b[K", end="")
+        print(f"{outcome.outcome:7} {outcome.seconds:6.1f} s  {outcome.scenario.name}: {outcome.scenario.promise}")
+        for number in outcome.measurements:
+            print(f"                   {describe(number)}")
+        if outcome.why:
+            print("                   " + outcome.why.replace("\n", "\n                   "))
+        sys.stdout.flush()
+
+    def report(self, seconds):
+        """Writes summary and measurements; returns the exit status."""
+        numbers = {each.scenario.name: each.measurements for each in self.outcomes if each.measurements}
+        (self.folder / "measurements.json").write_text(json.dumps(numbers, indent=1) + "\n")
+        lists = {kind: [each for each in self.outcomes if each.outcome == kind] for kind in ("PASSED", "FAILED", "SKIPPED", "ERROR")}
+        lines = [f"{'the peer, ' if self.peer else ''}{seconds:.0f} s in all", ""]
+        for kind, outcomes in lists.items():
+            lines.append(f"{kind}: {len(outcomes)}")
+            for each in outcomes:
+                lines.append(f"  {each.scenario.name} ({each.seconds:.1f} s): {each.scenario.promise}")
+                if each.why:
+                    lines += ["    " + line for line in each.why.splitlines()]
+                lines += ["    " + note for note in each.notes]
+        lines += ["", "Measured (promise) [nvme-stas 2.4.1]:"]
+        lines += [f"  {name}: {describe(number)}" for name, taken in numbers.items() for number in taken]
+        failed = len(lists["FAILED"]) + len(lists["ERROR"])
+        last = f"{len(lists['PASSED'])} passed, {failed} failed"
+        if lists["SKIPPED"]:
+            last += f", {len(lists['SKIPPED'])} skipped"
+        (self.folder / "summary").write_text("\n".join(lines + ["", last]) + "\n")
+        print(f"logs: {pathlib.Path(os.path.relpath(self.folder))}")
+        print(last)
+        whole = len(self.outcomes) == len(self.scenarios)
+        return 0 if whole and not failed and lists["PASSED"] else 1
+
+
+def describe(number):
+    sys.path.insert(0, str(VM / "guest"))
+    from scene.numbers import describe as words  # the same sentence as in the scenario's log
+    sys.path.pop(0)
+    return words(number)

@@ -1,0 +1,42 @@
+"""DH-HMAC-CHAP works, one way and both ways; a wrong secret is shown, holds up nobody, and a corrected one connects at reload."""
+
+from scene import check, daemons, host, stays, target, wait_until
+from scene.daemons import stacd
+
+LIMIT = 150
+ONE_WAY = "nqn.2014-08.org.nvmexpress:scene:one-way"
+BOTH_WAYS = "nqn.2014-08.org.nvmexpress:scene:both-ways"
+WRONG = "nqn.2014-08.org.nvmexpress:scene:wrong"
+
+
+def play():
+    keys = {name: host.run("nvme", "gen-dhchap-key", "--hmac=1").strip() for name in ("host", "ctrl", "other")}
+    target.three()
+    # A key belongs to a host: both ways is another host NQN, which needs a host ID of its own.
+    target.port(2, trsvcid="4420")
+    for nqn in (ONE_WAY, BOTH_WAYS, WRONG):
+        target.subsystem(nqn, ports=(2,))
+        target.only_for(nqn, host.hostnqn(), keys["host"], keys["ctrl"])
+    configure(keys, keys["other"])
+    daemons.start()
+    host.wait_live(*target.THREE, ONE_WAY, BOTH_WAYS)
+    stays(lambda: not host.live(WRONG), 3, "no connection with a wrong secret")
+    (entry,) = [each for each in stacd.controllers() if each["subsysnqn"] == WRONG]
+    check(entry["device"] == "nvme?" and (stacd.peer or entry.get("reason")), "`ls` shows why it is not connected", entry)
+    for each in host.live(ONE_WAY) + host.live(BOTH_WAYS):
+        mode = host.run("stat", "--format=%a", f"/sys/class/nvme/{each.device}/dhchap_secret").strip()
+        check(stacd.peer or mode == "600", "the secret in sysfs is readable by root alone", mode)
+    with host.nothing_lost(only=lambda each: each.nqn != WRONG):
+        configure(keys, keys["host"])
+        stacd.reload()
+        host.wait_live(WRONG, timeout=70)
+    wait_until(lambda: len(host.iocs()) == 6, 10, lambda: f"six connections\n{host.picture()}")
+
+
+def configure(keys, wrong):
+    daemons.configure()
+    place = "controller=transport=tcp;traddr=::1;trsvcid=4420"
+    stacd.configure("[Controllers]\n"
+                    f"{place};nqn={WRONG};dhchap-secret={wrong}\n"
+                    f"{place};nqn={ONE_WAY};dhchap-secret={keys['host']}\n"
+                    f"{place};nqn={BOTH_WAYS};dhchap-secret={keys['host']};dhchap-ctrl-secret={keys['ctrl']}\n", 0o600)

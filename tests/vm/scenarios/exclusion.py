@@ -1,0 +1,43 @@
+"""exclude= wins over what is configured and discovered, drops existing connections at reload, and touches nothing else."""
+
+from scene import check, daemons, host, stays, target, wait_until
+
+LIMIT = 150
+FIRST = "transport=tcp;traddr=::1;trsvcid=8009"
+SECOND = "transport=tcp;traddr=::1;trsvcid=8010"
+
+
+def play():
+    target.three()
+    target.port(2, trsvcid="8010")
+    target.subsystem("nqn.2014-08.org.nvmexpress:scene:second", ports=(2,))
+    excluded = f"[Controllers]\nexclude=nqn={target.KLINGONS}\n"
+    daemons.configure(FIRST, SECOND, stacd_more=excluded)
+    daemons.start()
+    host.wait_live(target.STARFLEET, target.POWERSAN, "nqn.2014-08.org.nvmexpress:scene:second")
+    stays(lambda: not host.with_nqn(target.KLINGONS), 3, "an excluded subsystem is never connected")
+
+    # Excluded while connected.
+    with host.nothing_lost(only=lambda each: each.nqn != target.STARFLEET):
+        daemons.stacd.configure(f"{excluded}exclude=nqn={target.STARFLEET}\n")
+        daemons.stacd.reload()
+        host.wait_gone(target.STARFLEET, timeout=30)
+
+    # Allowed again.
+    daemons.stacd.configure("")
+    daemons.stacd.reload()
+    host.wait_live(*target.THREE)
+
+    # A DC excluded, by another spelling of its address.
+    with host.nothing_lost(only=lambda each: each.trsvcid != "8010"):
+        configuration = host.read(daemons.stafd.conf)
+        daemons.stafd.configure(f"{configuration}\nexclude=transport=tcp;traddr=0:0:0:0:0:0:0:1;trsvcid=8010\n")
+        daemons.stafd.reload()
+        wait_until(lambda: not [each for each in host.dcs() if each.trsvcid == "8010"], 30,
+                   lambda: f"the excluded DC goes\n{host.picture()}")
+    # An empty exclude= excludes nothing.
+    with host.nothing_lost():
+        daemons.stacd.configure("[Controllers]\nexclude=\nexclude=host-traddr=192.0.2.77\n")
+        daemons.stacd.reload()
+        stays(lambda: len(host.iocs()) >= 3, 3, "everything stays")
+    check(daemons.stacd.active() and daemons.stafd.active(), "both daemons are active")

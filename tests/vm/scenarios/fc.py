@@ -1,0 +1,18 @@
+"""The Fibre Channel transport, over fcloop: its DC is read, its subsystems are connected, unlinked they go."""
+
+from scene import daemons, host, network, target
+
+LIMIT = 120
+NQN = "nqn.2014-08.org.nvmexpress:scene:fc"
+
+
+def play():
+    local, remote = network.fibre_channel()
+    target.port(transport="fc", traddr=remote)
+    target.subsystem(NQN)
+    target.subsystem(NQN + "-2")
+    daemons.connected_to([NQN, NQN + "-2"], dcs=[f"transport=fc;traddr={remote};host-traddr={local}"])
+    target.unlink(NQN)
+    host.wait_gone(NQN, timeout=60)
+    target.link(NQN)
+    host.wait_live(NQN)

@@ -1,0 +1,42 @@
+"""A host without identity gets the one that nvme-stas would have given it; the daemons say what is missing without it."""
+
+import hashlib
+import hmac
+import os
+import uuid
+
+from scene import check, daemons, equal, host, journal, target
+
+LIMIT = 120
+
+
+def play():
+    target.three()
+    for name in ("hostnqn", "hostid"):
+        os.unlink(f"/etc/nvme/{name}")
+    # With the target that makes them masked, the daemon must refuse to run, and say which command helps.
+    if not daemons.stafd.peer:
+        host.run("systemctl", "mask", "--runtime", "stas-config@hostnqn.service", "stas-config@hostid.service")
+        try:
+            host.run("systemctl", "start", "stafd", check=False)
+            journal.wait_for("stasadm", 10, "stafd")
+        finally:
+            host.run("systemctl", "stop", "stafd")
+            host.run("systemctl", "unmask", "--runtime", "stas-config@hostnqn.service", "stas-config@hostid.service")
+
+    daemons.configure()
+    daemons.start()
+    host.wait_live(*target.THREE)
+    equal(host.hostnqn(), expected_nqn(), "/etc/nvme/hostnqn")
+    uuid.UUID(host.hostid())
+    check(all(each.hostnqn == expected_nqn() for each in host.controllers()), "the connections carry it", host.picture())
+    before = host.hostid()
+    host.run("systemctl", "restart", "stas-config.target")
+    equal(host.hostid(), before, "a host ID that exists")
+
+
+def expected_nqn():
+    """The application-specific machine ID for the key `$nvmexpress.org$`, made a version-4 UUID."""
+    machine = bytes.fromhex(host.read("/etc/machine-id"))
+    raw = bytearray(hmac.new(b"$nvmexpress.org$", machine, hashlib.sha256).digest()[:16])
+    return f"nqn.2014-08.org.nvmexpress:uuid:{uuid.UUID(bytes=bytes(raw), version=4)}"

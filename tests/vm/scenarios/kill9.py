@@ -1,0 +1,35 @@
+"""Both daemons killed with -9: both are active within 3 s, no connection is lost, the log pages are listed as before."""
+
+import time
+
+from scene import check, daemons, equal, host, measure, target, wait_until
+
+LIMIT = 120
+
+
+def play():
+    target.three()
+    daemons.connected_to(target.THREE)
+    pages = daemons.stafd.listed_subsystems()
+    devices = {each["device"] for each in daemons.stacd.controllers()}
+    with host.nothing_lost():
+        before = time.monotonic()
+        old = daemons.kill9()
+        for each, pid in zip(daemons.BOTH, old):
+            each.wait_active(15, other_than=pid)
+        measure("kill -9 to both active", time.monotonic() - before, "s", at_most=3)
+        wait_until(lambda: daemons.stafd.listed_subsystems() == pages, 10,
+                   lambda: f"stafd lists {pages} again\n    seen: {daemons.stafd.listed_subsystems()}", poll=0.2)
+        wait_until(lambda: {each["device"] for each in daemons.stacd.controllers()} == devices, 10,
+                   lambda: f"stacd has {devices} again\n    seen: {daemons.stacd.controllers()}", poll=0.2)
+        # And again, at once: a limit on starts must not bite.
+        for _ in range(6):
+            for each, pid in zip(daemons.BOTH, daemons.kill9()):
+                each.wait_active(15, other_than=pid)
+        equal(daemons.stafd.listed_subsystems(), pages, "the log pages after seven deaths")
+    check(len(host.iocs()) == 3 and len(host.dcs()) == 1, "three I/O controllers and one DC", host.picture())
+    # They still do their work.
+    target.unlink(target.KLINGONS)
+    host.wait_gone(target.KLINGONS, timeout=60)
+    target.link(target.KLINGONS)
+    host.wait_live(target.KLINGONS)

@@ -1,0 +1,44 @@
+"""Killed with -9 while a connect is in the kernel: active within 3 s of its return, no connection lost."""
+
+import os
+import time
+
+from scene import daemons, host, journal, measure, network, target, wait_until
+
+LIMIT = 180
+
+
+def play():
+    target.three()
+    daemons.connected_to(target.THREE)
+    with network.silent_portal() as (port, accepted):
+        silent = f"transport=tcp;traddr=127.0.0.1;trsvcid={port}"
+        # A DC for stafd and an I/O controller for stacd: each has a write that hangs in the kernel.
+        for each, line in ((daemons.stafd, silent), (daemons.stacd, f"{silent};nqn=nqn.2014-08.org.nvmexpress:scene:silent")):
+            seen = len(accepted)
+            add_controller(each, line)
+            each.reload()
+            wait_until(lambda: len(accepted) > seen and in_kernel(each.pid), 60, f"{each} has a connect in flight")
+            with host.nothing_lost():
+                pid = each.kill9()
+                wait_until(lambda: not os.path.exists(f"/proc/{pid}"), 60, "the killed process ends when its connect returns")
+                returned = time.monotonic()
+                each.wait_active(15, other_than=pid)
+                measure(f"{each}: return of the connect to active", time.monotonic() - returned, "s", at_most=3)
+    host.wait_live(*target.THREE)
+    journal.messages()
+
+
+def add_controller(each, line):
+    with open(each.conf) as file:
+        text = file.read()
+    each.configure(f"{text}\n[Controllers]\ncontroller={line}\n")
+
+
+def in_kernel(pid):
+    """A thread of this process is inside the connect: it waits for the target in the kernel."""
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        stack = host.read(f"/proc/{pid}/task/{thread}/stack")
+        if "nvmf" in stack or "nvme" in stack:
+            return True
+    return False

@@ -1,0 +1,18 @@
+"""The loop transport: its DC is read, its subsystems are connected, unlinked they go."""
+
+from scene import daemons, host, target
+
+LIMIT = 90
+NQN = "nqn.2014-08.org.nvmexpress:scene:loop"
+
+
+def play():
+    host.run("modprobe", "nvme_loop")
+    target.port(transport="loop", traddr="loop-one")
+    target.subsystem(NQN)
+    target.subsystem(NQN + "-2")
+    daemons.connected_to([NQN, NQN + "-2"], dcs=["transport=loop;traddr=loop-one"])
+    target.unlink(NQN)
+    host.wait_gone(NQN, timeout=60)
+    target.link(NQN)
+    host.wait_live(NQN)

@@ -1,0 +1,52 @@
+"""A controller taken out of the configuration loses its connections at reload; all others stay untouched."""
+
+from scene import check, daemons, host, stays, target, wait_until
+
+LIMIT = 180
+FIRST = "transport=tcp;traddr=::1;trsvcid=8009"
+SECOND = "transport=tcp;traddr=::1;trsvcid=8010"
+BY_HAND = "nqn.2014-08.org.nvmexpress:scene:by-hand"
+LONELY = "nqn.2014-08.org.nvmexpress:scene:configured"
+
+
+def play():
+    target.three()
+    target.port(2, trsvcid="8010")
+    target.subsystem("nqn.2014-08.org.nvmexpress:scene:second", ports=(2,))
+    # On a port of its own: no DC tells of these two.
+    target.port(3, trsvcid="4420")
+    target.subsystem(BY_HAND, ports=(3,))
+    target.subsystem(LONELY, ports=(3,))
+    host.connect(BY_HAND, trsvcid="4420")
+    lonely = f"[Controllers]\ncontroller=transport=tcp;traddr=::1;trsvcid=4420;nqn={LONELY}\n"
+    everything = [*target.THREE, "nqn.2014-08.org.nvmexpress:scene:second", LONELY]
+    daemons.configure(FIRST, SECOND, stacd_more=lonely)
+    daemons.start()
+    host.wait_live(*everything)
+    host.wait_dc(2)
+
+    # stacd's own configured controller goes.
+    with host.nothing_lost(only=lambda each: each.nqn != LONELY):
+        daemons.stacd.configure("")
+        daemons.stacd.reload()
+        host.wait_gone(LONELY, timeout=30)
+
+    # The second DC goes, and what only it told of.
+    def stays_here(each):
+        return each.trsvcid != "8010"
+    with host.nothing_lost(only=stays_here):
+        daemons.configure(FIRST)
+        daemons.stafd.reload()
+        wait_until(lambda: all(stays_here(each) for each in host.controllers()), 30,
+                   lambda: f"nothing through the second DC\n    seen:\n{host.picture()}")
+        stays(lambda: len(host.iocs()) == 4, 5, "the three of the first DC and the one connected by hand")
+    check(len(host.dcs()) == 1, "one DC", host.picture())
+
+    # A reload that changes nothing changes nothing; one that cannot be read neither.
+    with host.nothing_lost():
+        for each in daemons.BOTH:
+            each.reload()
+        host.run("mv", daemons.stafd.conf, daemons.stafd.conf + ".away")
+        host.run("systemctl", "reload", "stafd", check=False)
+        stays(lambda: len(host.controllers()) == 5, 5, "everything is there without a readable configuration")
+        check(daemons.stafd.active(), "stafd is active without a readable configuration")

@@ -1,0 +1,42 @@
+"""While stafd runs it stands in for nvme-cli's udev rule: its own DCs are its own, a stranger's DC gets what the rule would have done."""
+
+import os
+
+from scene import check, daemons, host, stays, target, wait_until
+
+LIMIT = 120
+RULE = "/run/udev/rules.d/70-nvmf-autoconnect.rules"
+STRANGE = "nqn.2014-08.org.nvmexpress:scene:through-a-strange-dc"
+
+
+def play():
+    target.three()
+    target.port(2, trsvcid="8010")
+    target.subsystem(STRANGE + "-before", ports=(2,))
+    daemons.connected_to(target.THREE)
+    check(os.path.exists(RULE), f"{RULE} shadows nvme-cli's rule while stafd runs")
+    text = host.read(RULE)
+    check("nvmediscovery" in text and "0x70f002" not in text, "only the fc rule is left in it", text)
+
+    # Its own DC: nobody else acts on its events.
+    target.unlink(target.KLINGONS)
+    host.wait_gone(target.KLINGONS, timeout=60)
+    target.link(target.KLINGONS)
+    host.wait_live(target.KLINGONS)
+    check(not started(), "nvme-cli is not started for stafd's own DC", started())
+
+    # Somebody else's DC.
+    host.run("nvme", "discover", "--transport=tcp", "--traddr=::1", "--trsvcid=8010", "--persistent", "--keep-alive-tmo=30")
+    with host.nothing_lost():
+        target.subsystem(STRANGE, ports=(2,))
+        host.wait_live(STRANGE, timeout=30)
+        check(started(), "nvmf-connect@ was started for the strange DC", started())
+        stays(lambda: host.live(STRANGE), 3, "stacd leaves alone what nvme-cli connected")
+
+    daemons.stafd.stop()
+    wait_until(lambda: not os.path.exists(RULE), 5, f"{RULE} goes when stafd stops")
+
+
+def started():
+    """What the journal knows of nvmf-connect@ instances since the scenario began."""
+    return [entry for entry in host.run("journalctl", "--quiet", "--boot", "--output=cat", "--unit=nvmf-connect@*").splitlines()]
