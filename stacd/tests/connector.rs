@@ -64,6 +64,7 @@ fn conf() -> StacConf {
         connect_attempts_on_ncc: None,
         in_use: InUse::Keep,
         controllers: Vec::new(),
+        controller_lost: false,
         exclusions: Vec::new(),
     }
 }
@@ -431,6 +432,25 @@ fn what_was_taken_out_of_the_configuration_while_stacd_was_down_goes() {
     world.reload();
     world.conf.controllers.clear();
     let mut world = world.restart();
+    world.wait(1.0);
+    assert!(world.connected().is_empty());
+}
+
+#[test]
+fn a_configuration_with_an_unreadable_controller_takes_none_away() {
+    let mut world = World::new();
+    world.conf.controllers.push(configured("x"));
+    world.reload();
+    world.conf.controllers.clear();
+    world.conf.controller_lost = true;
+    world.reload();
+    world.wait(60.0);
+    assert_eq!(world.connected(), ["x"]);
+    let mut world = world.restart();
+    world.wait(60.0);
+    assert_eq!(world.connected(), ["x"]);
+    world.conf.controller_lost = false;
+    world.reload();
     world.wait(1.0);
     assert!(world.connected().is_empty());
 }

@@ -121,6 +121,7 @@ fn configured() -> Event {
         persistent_connections: true,
         zeroconf_persistence: Persistence::Forever,
         controllers: vec![controller],
+        controller_lost: false,
         exclusions: Vec::new(),
     };
     let identity = Arc::new(HostIdentity {

@@ -96,6 +96,7 @@ impl World {
             persistent_connections: true,
             zeroconf_persistence: Persistence::Forever,
             controllers: Vec::new(),
+            controller_lost: false,
             exclusions: Vec::new(),
         };
         conf.controllers = controllers.iter().map(|traddr| controller(traddr)).collect();

@@ -23,13 +23,17 @@ pub(crate) struct Settings<'t> {
     keys: &'static [Key],
     given: Vec<Given<'t>>,
     complaints: Complaints,
+    /// Something that may have been a controller= could not be read.
+    controller_lost: bool,
 }
 
 impl<'t> Settings<'t> {
     /// Reads a file. Whatever is not in the table is complained about once and costs nothing else.
     pub(crate) fn read(text: &'t [u8], file: &str, keys: &'static [Key]) -> Self {
         let document = ini::parse(text);
-        let mut settings = Self { keys, given: Vec::new(), complaints: Complaints::new(file) };
+        let complaints = Complaints::new(file);
+        let controller_lost = !document.problems.is_empty();
+        let mut settings = Self { keys, given: Vec::new(), complaints, controller_lost };
         for (line, problem) in document.problems {
             settings.complaints.error(line, format!("{problem}; it is ignored"));
         }
@@ -37,12 +41,16 @@ impl<'t> Settings<'t> {
             match section.place {
                 Place::Unreadable => {}
                 Place::Nowhere => section.pairs.iter().for_each(|pair| {
+                    settings.controller_lost |= may_be_controller(pair.key);
                     let text = format!("{}= stands before the first [Section]; it is ignored", plain(pair.key));
                     settings.complaints.error(pair.line, text);
                 }),
                 Place::In(name) => match section_of(keys, name) {
                     Some(known) => section.pairs.into_iter().for_each(|pair| settings.take(known, pair)),
-                    None => settings.complaints.error_with(section.line, || unknown_section(keys, name)),
+                    None => {
+                        settings.controller_lost |= section.pairs.iter().any(|pair| may_be_controller(pair.key));
+                        settings.complaints.error_with(section.line, || unknown_section(keys, name));
+                    }
                 },
             }
         }
@@ -52,6 +60,7 @@ impl<'t> Settings<'t> {
 
     fn take(&mut self, section: &'static str, pair: ini::Pair<'t>) {
         let Some(key) = in_section(self.keys, section).find(|key| key.name.eq_ignore_ascii_case(pair.key)) else {
+            self.controller_lost |= may_be_controller(pair.key);
             self.complaints.error_with(pair.line, || unknown_key(self.keys, section, pair.key));
             return;
         };
@@ -126,10 +135,27 @@ impl<'t> Settings<'t> {
         given.filter_map(|given| read(given.text, given.line, &mut self.complaints)).collect()
     }
 
+    /// What `read` makes of all `controller=`, and whether one of them, or something that may have been one, could not
+    /// be read.
+    pub(crate) fn controllers<E>(
+        &mut self,
+        read: impl FnMut(&str, usize, &mut Complaints) -> Option<E>,
+    ) -> (Vec<E>, bool) {
+        let given = self.given.iter().filter(|given| given.key.is(&keys::CONTROLLER) && !given.text.is_empty()).count();
+        let controllers = self.entries(&[&keys::CONTROLLER], read);
+        let lost = self.controller_lost || controllers.len() < given;
+        (controllers, lost)
+    }
+
     /// What was wrong.
     pub(crate) fn into_complaints(self) -> Vec<Complaint> {
         self.complaints.into_vec()
     }
+}
+
+/// True for a key that is, or was probably meant to be, `controller`.
+fn may_be_controller(key: &str) -> bool {
+    nearest(key, [keys::CONTROLLER.name]).is_some()
 }
 
 /// A key as a complaint shows it: bare where it is a plain word.

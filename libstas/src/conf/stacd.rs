@@ -17,6 +17,8 @@ const ATTEMPTS_MIN: u32 = 2;
 #[must_use]
 pub fn parse(text: &[u8], file: &str) -> (StacConf, Vec<Complaint>) {
     let mut settings = Settings::read(text, file, STACD);
+    let (controllers, controller_lost) =
+        settings.controllers(|text, line, complaints| controller(text, line, Role::Io, STACD, complaints));
     let conf = StacConf {
         tron: settings.flag(&keys::TRON),
         parameters: parameters::global(&mut settings, STACD),
@@ -33,9 +35,8 @@ pub fn parse(text: &[u8], file: &str) -> (StacConf, Vec<Complaint>) {
             "disconnect" => InUse::Disconnect,
             _ => InUse::Keep,
         },
-        controllers: settings.entries(&[&keys::CONTROLLER], |text, line, complaints| {
-            controller(text, line, Role::Io, STACD, complaints)
-        }),
+        controllers,
+        controller_lost,
         exclusions: settings.entries(&[&keys::EXCLUDE, &keys::BLACKLIST], exclusion),
     };
     (conf, settings.into_complaints())

@@ -11,6 +11,8 @@ use super::value::Setting;
 #[must_use]
 pub fn parse(text: &[u8], file: &str) -> (StafConf, Vec<Complaint>) {
     let mut settings = Settings::read(text, file, STAFD);
+    let (controllers, controller_lost) =
+        settings.controllers(|text, line, complaints| controller(text, line, Role::Discovery, STAFD, complaints));
     let conf = StafConf {
         tron: settings.flag(&keys::TRON),
         parameters: parameters::global(&mut settings, STAFD),
@@ -20,9 +22,8 @@ pub fn parse(text: &[u8], file: &str) -> (StafConf, Vec<Complaint>) {
         zeroconf: settings.word(&keys::ZEROCONF) == "enabled",
         persistent_connections: persistent_connections(&mut settings),
         zeroconf_persistence: persistence(&mut settings),
-        controllers: settings.entries(&[&keys::CONTROLLER], |text, line, complaints| {
-            controller(text, line, Role::Discovery, STAFD, complaints)
-        }),
+        controllers,
+        controller_lost,
         exclusions: settings.entries(&[&keys::EXCLUDE, &keys::BLACKLIST], exclusion),
     };
     (conf, settings.into_complaints())

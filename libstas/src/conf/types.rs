@@ -149,6 +149,9 @@ pub struct StafConf {
     pub zeroconf_persistence: Persistence,
     /// controller=
     pub controllers: Vec<ControllerEntry>,
+    /// A controller=, or something that may have been one, could not be read: that a controller is no longer named
+    /// is then no proof that it is no longer meant.
+    pub controller_lost: bool,
     /// exclude=
     pub exclusions: Vec<Exclusion>,
 }
@@ -174,6 +177,9 @@ pub struct StacConf {
     pub in_use: InUse,
     /// controller=
     pub controllers: Vec<ControllerEntry>,
+    /// A controller=, or something that may have been one, could not be read: that a controller is no longer named
+    /// is then no proof that it is no longer meant.
+    pub controller_lost: bool,
     /// exclude=
     pub exclusions: Vec<Exclusion>,
 }

@@ -93,6 +93,7 @@ impl Connector {
         extend(out, host);
         self.settings = Some(settings);
         self.quiet.disturb(now);
+        self.keep_what_may_be_meant();
         self.resettle(now, out);
         for tid in std::mem::take(&mut self.restored) {
             if !self.fleet.has(&tid) {
@@ -115,7 +116,11 @@ impl Connector {
             Defaults { parameters: &settings.conf.parameters, host_nqn: &settings.identity.nqn, subsysnqn: "" };
         let configured = self.configured.controllers(&defaults, |tid| self.fleet.is_live(tid));
         let configured = configured.into_iter().map(|(tid, parameters)| (tid, Named::Configured(Box::new(parameters))));
-        self.sources.decree(SourceId::Configured, configured.collect());
+        if settings.conf.controller_lost {
+            self.sources.hearsay(SourceId::Configured, configured.collect());
+        } else {
+            self.sources.decree(SourceId::Configured, configured.collect());
+        }
         for (tid, want) in self.wanted(&settings) {
             self.fleet_does(now, out, |fleet, host| fleet.want(now, &tid, want, host));
         }
@@ -139,6 +144,16 @@ impl Connector {
             wanted.entry(tid.clone()).or_insert(want);
         }
         wanted
+    }
+
+    /// A configuration that could be read only in part may name what was there before this run.
+    fn keep_what_may_be_meant(&mut self) {
+        let Some(settings) = self.settings.as_ref().filter(|settings| settings.conf.controller_lost) else { return };
+        let claimed: BTreeSet<&Tid> = self.sources.claims().map(|(_, tid, _)| tid).collect();
+        let parameters = &settings.conf.parameters;
+        let unclaimed = self.restored.iter().filter(|tid| !claimed.contains(tid));
+        let names = unclaimed.map(|tid| (tid.clone(), Named::Configured(Box::new(parameters.clone())))).collect();
+        self.sources.hearsay(SourceId::Configured, names);
     }
 
     /// True for what the administrator excluded, by itself or with its address family.

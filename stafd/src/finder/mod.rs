@@ -101,6 +101,7 @@ impl Finder {
         self.settings = Some(settings);
         extend(out, host);
         self.quiet.disturb(now);
+        self.keep_what_may_be_meant();
         self.resettle(now, out);
         for tid in std::mem::take(&mut self.restored) {
             if self.is_barred(&tid) || !(self.fleet.has(&tid) || self.is_meant(now, &tid)) {
@@ -131,7 +132,11 @@ impl Finder {
             subsysnqn: DISCOVERY_NQN,
         };
         let configured = self.configured.controllers(&defaults, |tid| self.fleet.is_live(tid));
-        self.sources.decree(SourceId::Configured, configured);
+        if settings.conf.controller_lost {
+            self.sources.hearsay(SourceId::Configured, configured);
+        } else {
+            self.sources.decree(SourceId::Configured, configured);
+        }
         let mut meant: BTreeMap<Tid, Want> = BTreeMap::new();
         for (id, tid, parameters) in self.sources.named() {
             let rank = match id {
@@ -155,6 +160,16 @@ impl Finder {
             self.reported(now, reports, out);
         }
         self.remove(now, out);
+    }
+
+    /// A configuration that could be read only in part may name what was there before this run.
+    fn keep_what_may_be_meant(&mut self) {
+        let Some(settings) = self.settings.as_ref().filter(|settings| settings.conf.controller_lost) else { return };
+        let claimed: BTreeSet<&Tid> = self.sources.claims().map(|(_, tid, _)| tid).collect();
+        let parameters = &settings.conf.parameters;
+        let unclaimed = self.restored.iter().filter(|tid| !claimed.contains(tid));
+        let names = unclaimed.map(|tid| (tid.clone(), parameters.clone())).collect();
+        self.sources.hearsay(SourceId::Configured, names);
     }
 
     /// True for what the administrator excluded, by itself or with its address family.

@@ -16,6 +16,7 @@ fn an_empty_file_has_the_documented_defaults() {
         connect_attempts_on_ncc: None,
         in_use: InUse::Keep,
         controllers: Vec::new(),
+        controller_lost: false,
         exclusions: Vec::new(),
     };
     assert_eq!(stac(""), defaults);

@@ -21,6 +21,7 @@ fn an_empty_file_has_the_documented_defaults() {
         persistent_connections: true,
         zeroconf_persistence: Persistence::For(Duration::from_secs(72 * 3600)),
         controllers: Vec::new(),
+        controller_lost: false,
         exclusions: Vec::new(),
     };
     assert_eq!(staf(""), defaults);
@@ -185,4 +186,14 @@ fn a_secret_in_the_wrong_place_is_not_told() {
     let (conf, complaints) = stafd::parse(text.as_bytes(), "f");
     assert!(complaints.len() >= 9, "{complaints:?}");
     assert!(!format!("{conf:?}{complaints:?}").contains("GodOr4S"), "{complaints:?}");
+}
+
+#[test]
+fn what_may_have_been_a_controller_is_missed_when_it_cannot_be_read() {
+    let lost = |text: &str| stafd::parse(text.as_bytes(), "stafd.conf").0.controller_lost;
+    assert!(!lost("[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1\n[Odd]\nkey=value\n"));
+    assert!(lost("[Controllers]\ncontroller=transport=tpc;traddr=192.0.2.1\n"));
+    assert!(lost("[Controllers]\ncontroler=transport=tcp;traddr=192.0.2.1\n"));
+    assert!(lost("[Controlers]\ncontroller=transport=tcp;traddr=192.0.2.1\n"));
+    assert!(lost("[Controllers]\nthis is no line of this dialect\n"));
 }
