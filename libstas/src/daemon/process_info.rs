@@ -10,6 +10,7 @@ use super::journal::Journal;
 use crate::host::Roots;
 use crate::host::fabrics::Fabrics;
 use crate::nvme::HostIdentity;
+use crate::nvme::connect::SupportedOptions;
 
 /// What there is to tell, whatever the core knows.
 #[derive(Clone, Debug)]
@@ -17,7 +18,7 @@ pub struct ProcessInfo {
     journal: Journal,
     state_file: PathBuf,
     /// The options that the kernel takes, once it has told them.
-    options: Arc<OnceLock<String>>,
+    options: Arc<OnceLock<SupportedOptions>>,
 }
 
 impl ProcessInfo {
@@ -28,8 +29,8 @@ impl ProcessInfo {
         let options = Arc::new(OnceLock::new());
         let answer = Arc::clone(&options);
         let ask = move || {
-            if let Ok(Some(list)) = Fabrics::new(&Roots::default()).options() {
-                let _ = answer.set(list);
+            if let Ok(supported) = Fabrics::new(&Roots::default()).supported() {
+                let _ = answer.set(supported);
             }
         };
         if let Err(error) = std::thread::Builder::new().name("options".to_owned()).spawn(ask) {
@@ -64,7 +65,7 @@ impl ProcessInfo {
             }
         }
         if let Some(options) = self.options.get() {
-            let takes = |option: &str| python_bool(options.split(',').any(|taken| taken.trim() == option));
+            let takes = |option: &str| python_bool(options.has(option));
             put("kernel support.TP8013", takes("discovery").into());
             put("kernel support.host_iface", takes("host_iface").into());
         }

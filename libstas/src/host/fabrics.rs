@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use super::Roots;
 use crate::core::ConnectError;
 use crate::nvme::Transport;
-use crate::nvme::connect::parse_answer;
+use crate::nvme::connect::{SupportedOptions, parse_answer};
 
 /// The kernel's list of options and its answers fit well into this.
 const ANSWER: usize = 4096;
@@ -28,17 +28,17 @@ impl Fabrics {
         Self { device: roots.dev.join("nvme-fabrics"), modules: roots.sys.join("module") }
     }
 
-    /// The options that the kernel says it takes (from Linux 5.17); `None` from an older kernel, which cannot say.
+    /// The options that the kernel takes: it lists them from Linux 5.17 on, for older ones its version tells.
     ///
     /// # Errors
     /// When the device cannot be opened or read.
-    pub fn options(&self) -> io::Result<Option<String>> {
-        let mut file = self.open()?;
-        match read_answer(&mut file) {
-            Ok(answer) => Ok(Some(answer)),
-            Err(error) if error.raw_os_error() == Some(Errno::EINVAL as i32) => Ok(None),
-            Err(error) => Err(error),
+    pub fn supported(&self) -> io::Result<SupportedOptions> {
+        match read_answer(&mut self.open()?).map(|listed| SupportedOptions::parse(&listed)) {
+            Ok(Some(listed)) => return Ok(listed),
+            Err(error) if error.raw_os_error() != Some(Errno::EINVAL as i32) => return Err(error),
+            Ok(None) | Err(_) => {}
         }
+        Ok(SupportedOptions::for_release(&nix::sys::utsname::uname()?.release().to_string_lossy()))
     }
 
     /// Has the kernel make a connection, and gives back the N of the nvmeN that it made. Blocks until the
@@ -72,7 +72,7 @@ impl Fabrics {
                 errno,
                 reason: format!("the kernel has no module for {transport}: modprobe {}", module(transport)),
             },
-            known => ConnectError::Kernel { errno, reason: reason(known, error) },
+            known => ConnectError::Kernel { errno, reason: reason(known, transport, error) },
         }
     }
 
@@ -99,13 +99,15 @@ fn module(transport: Transport) -> &'static str {
 
 /// What the kernel's errno means here. It answers EIO for every refusal of the controller, and tells which one in
 /// its own log alone.
-fn reason(errno: Errno, error: &io::Error) -> String {
+fn reason(errno: Errno, transport: Transport, error: &io::Error) -> String {
     let words = match errno {
         Errno::ECONNREFUSED => "the target refused the connection",
         Errno::ETIMEDOUT => "the target did not answer in time",
         Errno::EHOSTUNREACH | Errno::ENETUNREACH => "there is no route to the target",
         Errno::ECONNRESET | Errno::EPIPE => "the target closed the connection",
         Errno::EADDRNOTAVAIL => "host-traddr is no address of this host",
+        Errno::ENODEV if transport == Transport::Rdma => "no RDMA device of this host reaches the target",
+        Errno::ENODEV if transport == Transport::Fc => "there is no such FC port, or it is not there yet",
         Errno::ENODEV => "host-iface is no interface of this host, or its link is gone",
         Errno::ENOENT => "/dev/nvme-fabrics is not there: modprobe nvme-fabrics",
         Errno::EIO => "the target refused (the kernel's log says why)",
@@ -134,16 +136,24 @@ mod tests {
     #[test]
     fn the_options_are_what_the_device_says() {
         let tree = FakeTree::new();
-        tree.put("dev/nvme-fabrics", "instance,cntlid,transport=%s,traddr=%s\n");
-        let options = Fabrics::new(&tree.roots()).options().unwrap().unwrap();
-        assert_eq!(options, "instance,cntlid,transport=%s,traddr=%s");
+        tree.put("dev/nvme-fabrics", "instance=-1,cntlid=-1,transport=%s,nqn=%s,host_iface=%s\n");
+        let supported = Fabrics::new(&tree.roots()).supported().unwrap();
+        assert!(supported.has("host_iface"));
+        assert!(!supported.has("dhchap_secret"));
+    }
+
+    #[test]
+    fn a_kernel_that_does_not_list_its_options_is_known_by_its_version() {
+        let tree = FakeTree::new();
+        tree.put("dev/nvme-fabrics", "");
+        assert!(Fabrics::new(&tree.roots()).supported().unwrap().has("transport"));
     }
 
     #[test]
     fn without_the_device_the_error_names_the_module() {
         let tree = FakeTree::new();
         let fabrics = Fabrics::new(&tree.roots());
-        assert!(fabrics.options().is_err());
+        assert!(fabrics.supported().is_err());
         let error = fabrics.connect(Transport::Tcp, "x").unwrap_err().to_string();
         assert!(error.contains("modprobe nvme-fabrics"), "{error}");
     }

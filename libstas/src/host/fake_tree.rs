@@ -41,6 +41,13 @@ impl FakeTree {
         fs::write(path, text).unwrap();
     }
 
+    /// Makes a symbolic link and the folders above it; `to` is relative to the tree.
+    pub(super) fn link(&self, path: impl AsRef<Path>, to: impl AsRef<Path>) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        symlink(self.path(to), path).unwrap();
+    }
+
     /// A live tcp I/O controller with that number; an earlier one of that number goes.
     pub(super) fn controller(&self, device: u32, address: &str) -> CtrlRef {
         self.devices.set(self.devices.get() + 1);

@@ -2,25 +2,36 @@
 //!
 //! | module | what it is about |
 //! |---|---|
+//! | [`effects`] | starts what the cores ask for, tells them what happens: the way into this room |
+//! | [`lane`] | the one thread that asks the kernel for connections |
 //! | [`fabrics`] | /dev/nvme-fabrics: its options, the write, its answer |
 //! | [`sysfs`] | what the kernel says of its NVMe-oF controllers |
+//! | [`secrets`] | hiding what the kernel shows to everybody |
 //! | [`disconnect`] | deleting exactly one controller |
+//! | [`usage`] | is storage in use behind a controller |
+//! | [`admin`] | admin commands to a live controller |
 //! | [`uevents`] | the kernel's events about controllers |
 //! | [`links`] | network interfaces, addresses, routes |
 //! | [`probe`] | does a portal answer |
 //! | [`names`] | host names |
 //!
-//! A call into the kernel's NVMe code may block for a minute. Such calls run on plain threads , which
+//! A call into the kernel's NVMe code may block for a minute. Such calls run on plain threads (`thread`), which
 //! are never joined: when the process ends they end with it.
 
+pub mod admin;
 pub mod disconnect;
+pub mod effects;
 pub mod fabrics;
+pub mod lane;
 pub mod links;
 pub mod names;
 pub mod probe;
+pub mod secrets;
 mod sys;
 pub mod sysfs;
+mod thread;
 pub mod uevents;
+pub mod usage;
 
 #[cfg(test)]
 mod fake_tree;

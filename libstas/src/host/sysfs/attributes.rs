@@ -5,11 +5,11 @@ use crate::core::{CtrlType, Dctype};
 /// The text of an attribute: without the line's end and the padding of the identify strings. What a target sent
 /// there may be any bytes: none of them reaches a terminal as a control character.
 ///
-/// Before the kernel has identified a controller it prints `(null)` for what it does not know yet.
+/// Before the kernel has identified a controller it prints `(efault)` or `(null)` for what it does not know yet.
 pub(super) fn words(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
-    if text == "(null)" {
+    if matches!(text, "(efault)" | "(null)") {
         return String::new();
     }
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
@@ -42,6 +42,7 @@ mod tests {
 
     #[test]
     fn what_the_kernel_does_not_know_yet_is_empty() {
+        assert_eq!(words(b"(efault)\n"), "");
         assert_eq!(words(b"(null)\n"), "");
         assert_eq!(words(b"Linux                                   \n"), "Linux");
         assert_eq!(cntrltype("reserved"), CtrlType::Unknown);

@@ -128,6 +128,6 @@ impl ControllerDir {
 }
 
 /// True for the errors with which sysfs answers for a device that is no longer there.
-pub(super) fn is_gone(error: &io::Error) -> bool {
+pub(in crate::host) fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::ENODEV | Errno::ENOENT | Errno::ENXIO))
 }

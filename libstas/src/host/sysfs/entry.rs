@@ -31,8 +31,7 @@ impl Entry {
         let mut entry = Self { controller, state, complete: false, address_is_old: false };
         let Some(state) = entry.read_state()? else { return Ok(None) };
         entry.controller.state = state;
-        entry.identify(dir)?;
-        Ok(Some(entry))
+        Ok(entry.identify(dir)?.then_some(entry))
     }
 
     /// Reads again what may have changed; false when the controller is gone.
@@ -46,12 +45,7 @@ impl Entry {
             return Ok(true);
         }
         let Some(dir) = ControllerDir::open(roots, self.controller.ctrl)? else { return Ok(false) };
-        if self.complete {
-            self.address(&dir)?;
-        } else {
-            self.identify(&dir)?;
-        }
-        Ok(true)
+        if self.complete { self.address(&dir) } else { self.identify(&dir) }
     }
 
     pub(super) fn controller(&self) -> &KernelController {
@@ -69,14 +63,15 @@ impl Entry {
     }
 
     /// Reads what identifies the controller. The kernel fills it in while it connects for the first time; once the
-    /// state was seen live all of it is there.
-    fn identify(&mut self, dir: &ControllerDir) -> io::Result<()> {
+    /// state was seen live all of it is there. False when the controller is gone: its attributes go before it.
+    fn identify(&mut self, dir: &ControllerDir) -> io::Result<bool> {
         let read = |name| dir.read(name).map(Option::unwrap_or_default);
         let cntrltype = dir.read("cntrltype")?;
         let c = &mut self.controller;
         c.cntrltype = cntrltype.as_deref().map_or(CtrlType::Unknown, attributes::cntrltype);
         c.dctype = attributes::dctype(&read("dctype")?);
-        c.subsysnqn = read("subsysnqn")?;
+        let Some(subsysnqn) = dir.read("subsysnqn")? else { return Ok(false) };
+        c.subsysnqn = subsysnqn;
         c.hostnqn = read("hostnqn")?;
         c.hostid = read("hostid")?;
         c.kato = read("kato")?.parse().ok();
@@ -87,20 +82,19 @@ impl Entry {
         self.address(dir)
     }
 
-    fn address(&mut self, dir: &ControllerDir) -> io::Result<()> {
+    /// False when the controller is gone.
+    fn address(&mut self, dir: &ControllerDir) -> io::Result<bool> {
         let c = &mut self.controller;
-        let address = SysfsAddress::parse(&dir.read("address")?.unwrap_or_default(), c.transport);
+        let Some(address) = dir.read("address")? else { return Ok(false) };
+        let address = SysfsAddress::parse(&address, c.transport);
         self.address_is_old &= !c.is_live();
-        if address.traddr.is_empty() && !c.traddr.is_empty() {
-            return Ok(());
-        }
         c.traddr = address.traddr;
         c.trsvcid = address.trsvcid;
         c.host_traddr = address.host_traddr;
         c.host_iface = address.host_iface;
         // Shown only while the admin queue is up.
         c.src_addr = address.src_addr.or(c.src_addr);
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -14,6 +14,7 @@ use std::os::unix::fs::{DirEntryExt, FileExt};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+pub(super) use directory::is_gone;
 pub use directory::{ControllerDir, birth};
 
 use super::Roots;

@@ -91,7 +91,7 @@ fn what_is_not_filled_in_at_first_is_read_again() {
     let tree = FakeTree::new();
     let ctrl = tree.controller(0, "traddr=192.0.2.1,trsvcid=4420");
     for (name, value) in
-        [("state", "connecting"), ("subsysnqn", "(null)"), ("model", "(null)"), ("cntrltype", "reserved")]
+        [("state", "connecting"), ("subsysnqn", "(efault)"), ("model", "(efault)"), ("cntrltype", "reserved")]
     {
         tree.set(ctrl, name, value);
     }
@@ -152,6 +152,16 @@ fn a_controller_that_vanishes_in_the_middle_of_a_look_is_no_error() {
     let look = Scanner::new(tree.roots()).look().unwrap();
     assert_eq!(look.controllers.iter().map(|c| c.ctrl.device).collect::<Vec<_>>(), [1]);
     assert!(ControllerDir::open(&tree.roots(), half_gone).unwrap().is_none());
+}
+
+#[test]
+fn a_controller_that_has_lost_half_of_its_attributes_is_gone() {
+    let tree = FakeTree::new();
+    let ctrl = tree.controller(0, ADDRESS);
+    for name in ["address", "serial"] {
+        tree.unset(ctrl, name);
+    }
+    assert_eq!(Scanner::new(tree.roots()).look().unwrap().controllers, []);
 }
 
 #[test]

@@ -1,0 +1,350 @@
+//! Admin commands to a live controller.
+//!
+//! A command to a controller that is being re-connected hangs until it is back or gone. So each controller has a
+//! thread of its own while there is something to do, its commands go one after the other, and none is issued to a
+//! controller whose state is not `live`.
+
+use std::collections::{HashMap, VecDeque};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::errno::Errno;
+use nix::sys::stat::makedev;
+
+use super::Roots;
+use super::sys::{Data, admin_command};
+use super::sysfs::{ControllerDir, birth};
+use super::thread;
+use crate::core::{CtrlRef, CtrlState, CtrlType, Dctype};
+use crate::nvme::admin::{Command, CommandError};
+use crate::nvme::log_page::{LogPage, ReadError, Reader, Step};
+use crate::nvme::supported::{self, SupportedLogPages, TooShort};
+
+/// CNTRLTYPE and DCTYPE in the answer to Identify Controller (NVMe Base 2.1, Figure 312).
+const CNTRLTYPE: usize = 111;
+const DCTYPE: usize = 1796;
+
+/// Why a controller was not read.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdminError {
+    /// It is no longer there.
+    #[error("{0} is gone")]
+    Gone(CtrlRef),
+    /// It is not in service, and a command might hang.
+    #[error("{0} is not live but {1}")]
+    NotLive(CtrlRef, CtrlState),
+    /// Its device could not be opened, or no thread could be started.
+    #[error("cannot talk to {0}: {1}")]
+    Device(CtrlRef, String),
+    /// A command failed.
+    #[error("{0}")]
+    Command(#[from] CommandError),
+    /// The discovery log page could not be read.
+    #[error("{0}")]
+    LogPage(#[from] ReadError),
+    /// The supported-log-pages page is too short.
+    #[error("{0}")]
+    Supported(#[from] TooShort),
+}
+
+/// What Identify Controller says, for kernels whose sysfs does not tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Controller type.
+    pub cntrltype: CtrlType,
+    /// Discovery controller type.
+    pub dctype: Dctype,
+}
+
+/// What is to be done with a controller; the error says why nothing can be.
+type Job = Box<dyn FnOnce(Result<&Roots, AdminError>) + Send>;
+
+/// Reads controllers, each on a thread of its own, one command after the other.
+#[derive(Clone)]
+pub struct Admin {
+    roots: Roots,
+    waiting: Arc<Mutex<HashMap<CtrlRef, VecDeque<Job>>>>,
+}
+
+impl std::fmt::Debug for Admin {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let busy: Vec<CtrlRef> = lock(&self.waiting).keys().copied().collect();
+        f.debug_struct("Admin").field("busy", &busy).finish()
+    }
+}
+
+impl Admin {
+    /// No thread is started yet.
+    #[must_use]
+    pub fn new(roots: Roots) -> Self {
+        Self { roots, waiting: Arc::default() }
+    }
+
+    /// Reads the discovery log page; `lsp` is 0 or [`crate::nvme::log_page::LSP_PLEO`]. `answer` is called once, on
+    /// another thread, when the controller has answered: possibly never.
+    pub fn read_discovery_log(
+        &self,
+        ctrl: CtrlRef,
+        lsp: u8,
+        answer: impl FnOnce(Result<LogPage, AdminError>) + Send + 'static,
+    ) {
+        self.submit(ctrl, answer, move |device| {
+            let mut buffer = Vec::new();
+            let mut reader = Reader::new(lsp);
+            loop {
+                match reader.next() {
+                    Step::Done(result) => return Ok(result?),
+                    Step::Read { offset, len } => {
+                        let command = Command::get_log_page(crate::nvme::log_page::LID, reader.lsp(), offset, len);
+                        reader.feed(device.read(command, &mut buffer));
+                    }
+                }
+            }
+        });
+    }
+
+    /// Reads the supported-log-pages page. `answer` as in [`Admin::read_discovery_log`].
+    pub fn read_supported_log_pages(
+        &self,
+        ctrl: CtrlRef,
+        answer: impl FnOnce(Result<SupportedLogPages, AdminError>) + Send + 'static,
+    ) {
+        self.submit(ctrl, answer, |device| {
+            let len = u32::try_from(supported::LEN).unwrap_or(u32::MAX);
+            let mut buffer = Vec::new();
+            let page = device.read(Command::get_log_page(supported::LID, 0, 0, len), &mut buffer)?;
+            Ok(SupportedLogPages::parse(page)?)
+        });
+    }
+
+    /// Asks what kind of controller it is. `answer` as in [`Admin::read_discovery_log`].
+    pub fn identify(&self, ctrl: CtrlRef, answer: impl FnOnce(Result<Identity, AdminError>) + Send + 'static) {
+        self.submit(ctrl, answer, |device| {
+            let mut buffer = Vec::new();
+            Ok(identity(device.read(Command::identify_controller(), &mut buffer)?))
+        });
+    }
+
+    /// Queues a job behind those that the controller has already.
+    fn submit<T: 'static>(
+        &self,
+        ctrl: CtrlRef,
+        answer: impl FnOnce(Result<T, AdminError>) + Send + 'static,
+        work: impl FnOnce(&Device) -> Result<T, AdminError> + Send + 'static,
+    ) {
+        let job = Box::new(move |roots: Result<&Roots, AdminError>| {
+            answer(roots.and_then(|roots| Device::open(roots, ctrl)).and_then(|device| work(&device)));
+        });
+        let mut waiting = lock(&self.waiting);
+        if let Some(queue) = waiting.get_mut(&ctrl) {
+            queue.push_back(job);
+            return;
+        }
+        waiting.insert(ctrl, VecDeque::from([job as Job]));
+        drop(waiting);
+        let (roots, waiting) = (self.roots.clone(), self.waiting.clone());
+        let work = move || work_off(&waiting, ctrl, || Ok(&roots));
+        if let Err(error) = thread::spawn(&format!("admin-{}", ctrl.device), work) {
+            let reason = format!("no thread can be started: {error}");
+            work_off(&self.waiting, ctrl, || Err(AdminError::Device(ctrl, reason.clone())));
+        }
+    }
+}
+
+/// Works until nothing is left to do for that controller.
+fn work_off<'a>(
+    waiting: &Mutex<HashMap<CtrlRef, VecDeque<Job>>>,
+    ctrl: CtrlRef,
+    roots: impl Fn() -> Result<&'a Roots, AdminError>,
+) {
+    loop {
+        let mut queues = lock(waiting);
+        let Some(job) = queues.get_mut(&ctrl).and_then(VecDeque::pop_front) else {
+            queues.remove(&ctrl);
+            return;
+        };
+        drop(queues);
+        job(roots());
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The open device of exactly one controller.
+struct Device(File);
+
+impl Device {
+    fn open(roots: &Roots, ctrl: CtrlRef) -> Result<Self, AdminError> {
+        let failed = |error: io::Error| AdminError::Device(ctrl, error.to_string());
+        let gone = || AdminError::Gone(ctrl);
+        let dir = ControllerDir::open(roots, ctrl).map_err(failed)?.ok_or_else(gone)?;
+        let state = CtrlState::parse(&dir.read("state").map_err(failed)?.ok_or_else(gone)?);
+        if state != CtrlState::Live {
+            return Err(AdminError::NotLive(ctrl, state));
+        }
+        let number = dir.read("dev").map_err(failed)?.ok_or_else(gone)?;
+        let file = match File::open(roots.dev.join(ctrl.to_string())) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone()),
+            // It has ceased to be live meanwhile.
+            Err(error) if error.raw_os_error() == Some(Errno::EWOULDBLOCK as i32) => {
+                return Err(AdminError::NotLive(ctrl, CtrlState::Unknown));
+            }
+            Err(error) => return Err(failed(error)),
+        };
+        // The number may have been given to another controller between the two opens, and the device number with it.
+        let is_same = device_number(&number) == Some(file.metadata().map_err(failed)?.rdev())
+            && birth(&roots.class(), ctrl.device).map_err(failed)? == Some(ctrl.birth);
+        if is_same { Ok(Self(file)) } else { Err(gone()) }
+    }
+
+    /// Issues a command that reads.
+    fn read<'a>(&self, command: Command, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], CommandError> {
+        buffer.clear();
+        buffer.resize(usize::try_from(command.len).unwrap_or_default(), 0);
+        match admin_command(&self.0, command, Data::In(buffer)) {
+            Ok(status) if status.code() == 0 => Ok(buffer),
+            Ok(status) => Err(CommandError::Status(status)),
+            Err(error) => Err(CommandError::Host(error.to_string())),
+        }
+    }
+}
+
+/// `244:3`
+fn device_number(text: &str) -> Option<u64> {
+    let (major, minor) = text.split_once(':')?;
+    Some(makedev(major.parse().ok()?, minor.parse().ok()?))
+}
+
+fn identity(answer: &[u8]) -> Identity {
+    let cntrltype = match answer.get(CNTRLTYPE) {
+        Some(1) => CtrlType::Io,
+        Some(2) => CtrlType::Discovery,
+        Some(3) => CtrlType::Admin,
+        _ => CtrlType::Unknown,
+    };
+    let dctype = match answer.get(DCTYPE) {
+        Some(1) => Dctype::Ddc,
+        Some(2) => Dctype::Cdc,
+        _ => Dctype::None,
+    };
+    Identity { cntrltype, dctype }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::mpsc;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::host::fake_tree::FakeTree;
+
+    /// What reading a controller comes to; its device is /dev/null, which takes no admin commands.
+    fn outcome(tree: &FakeTree, ctrl: CtrlRef) -> AdminError {
+        let (sender, receiver) = mpsc::channel();
+        Admin::new(tree.roots()).identify(ctrl, move |result| sender.send(result).unwrap());
+        receiver.recv().unwrap().unwrap_err()
+    }
+
+    fn with_device(tree: &FakeTree) -> CtrlRef {
+        let ctrl = tree.controller(0, "");
+        tree.set(ctrl, "dev", "1:3");
+        std::os::unix::fs::symlink("/dev/null", tree.path("dev/nvme0")).unwrap();
+        ctrl
+    }
+
+    #[test]
+    fn a_command_goes_to_the_device_of_that_very_controller() {
+        let tree = FakeTree::new();
+        let ctrl = with_device(&tree);
+        assert!(
+            matches!(outcome(&tree, ctrl), AdminError::Command(CommandError::Host(_))),
+            "it got as far as the ioctl"
+        );
+        tree.set(ctrl, "dev", "1:5");
+        assert_eq!(outcome(&tree, ctrl), AdminError::Gone(ctrl));
+    }
+
+    #[test]
+    fn a_controller_that_is_not_live_is_not_asked() {
+        let tree = FakeTree::new();
+        let ctrl = with_device(&tree);
+        tree.set(ctrl, "state", "connecting");
+        assert_eq!(outcome(&tree, ctrl), AdminError::NotLive(ctrl, CtrlState::Connecting));
+    }
+
+    #[test]
+    fn a_successor_with_the_same_number_is_not_asked() {
+        let tree = FakeTree::new();
+        let ctrl = with_device(&tree);
+        let successor = tree.controller(0, "");
+        tree.set(successor, "dev", "1:3");
+        assert_eq!(outcome(&tree, ctrl), AdminError::Gone(ctrl));
+    }
+
+    #[test]
+    fn a_second_command_waits_for_the_first() {
+        let admin = Admin::new(Roots::default());
+        let ctrl = CtrlRef { device: 0, birth: 0 };
+        let (first_runs, wait_for_first) = mpsc::channel();
+        let (let_go, gate) = mpsc::channel::<()>();
+        let (answers, received) = mpsc::channel();
+        let answers_too = answers.clone();
+        admin.submit(
+            ctrl,
+            move |_: Result<(), _>| {
+                first_runs.send(()).unwrap();
+                gate.recv().unwrap();
+                answers.send(1).unwrap();
+            },
+            |_| Ok(()),
+        );
+        wait_for_first.recv().unwrap();
+        admin.submit(ctrl, move |_: Result<(), _>| answers_too.send(2).unwrap(), |_| Ok(()));
+        assert_eq!(lock(&admin.waiting).get(&ctrl).map(VecDeque::len), Some(1), "it waits");
+        let_go.send(()).unwrap();
+        assert_eq!(received.iter().collect::<Vec<_>>(), [1, 2]);
+    }
+
+    #[test]
+    fn a_controller_that_hangs_holds_up_no_other() {
+        let admin = Admin::new(Roots::default());
+        let (let_go, gate) = mpsc::channel::<()>();
+        admin.submit(
+            CtrlRef { device: 0, birth: 0 },
+            move |_: Result<(), _>| assert!(gate.recv().is_err()),
+            |_| Ok(()),
+        );
+        let (answer, received) = mpsc::channel();
+        admin.submit(CtrlRef { device: 1, birth: 0 }, move |_: Result<(), _>| answer.send(()).unwrap(), |_| Ok(()));
+        received.recv().unwrap();
+        drop(let_go);
+    }
+
+    #[test]
+    fn the_identity_is_read_at_its_places() {
+        let mut answer = vec![0; 4096];
+        assert_eq!(identity(&answer), Identity { cntrltype: CtrlType::Unknown, dctype: Dctype::None });
+        *answer.get_mut(111).unwrap() = 2;
+        *answer.get_mut(1796).unwrap() = 2;
+        assert_eq!(identity(&answer), Identity { cntrltype: CtrlType::Discovery, dctype: Dctype::Cdc });
+    }
+
+    proptest! {
+        #[test]
+        fn any_answer_to_identify_can_be_read(answer: Vec<u8>) {
+            let _ = identity(&answer);
+        }
+
+        #[test]
+        fn any_device_number_can_be_read(text in "\\PC*") {
+            let _ = device_number(&text);
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! Starts what the cores ask of the host, and tells them what comes of it and what happens: the way into this room.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::time::Duration;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::runtime::Handle;
+use tokio::time::sleep;
+
+use super::lane::{Lane, Shared, hide_secrets_of};
+use super::links::{Change, Watch};
+use super::sysfs::{Reconnected, Scanner};
+use super::uevents::{Incoming, Uevents};
+use super::{Roots, disconnect, names, probe, secrets, thread, usage};
+use crate::core::{CtrlRef, Host, HostEffect, HostEvent, Links, OpId, ProbeOutcome, UeventKind, Usage};
+
+/// How long to wait before a monitor that failed is started anew.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What the host is made with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// Where the kernel's file systems are.
+    pub roots: Roots,
+    /// The file that the daemons lock around the write to /dev/nvme-fabrics.
+    pub lock_file: PathBuf,
+}
+
+/// Why the host cannot be watched.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot {what}: {source}")]
+pub struct StartError {
+    what: &'static str,
+    source: io::Error,
+}
+
+/// The Linux host. Nothing that it starts is ever joined: dropping it does not wait.
+#[derive(Debug)]
+pub struct LinuxHost {
+    roots: Roots,
+    lane: Lane,
+    looking: Looking,
+    runtime: Handle,
+    tell: Tell,
+}
+
+/// Whom to tell. It must not block; events that come after the end of the daemon may be dropped there.
+///
+/// What is told is bounded by what is asked, but for the kernel's events: those are read on the runtime that also runs
+/// the core, so that they pile up in the kernel's buffer when the core is late, and become one overrun when it is full.
+#[derive(Clone)]
+struct Tell(Arc<dyn Fn(HostEvent) + Send + Sync>);
+
+impl std::fmt::Debug for Tell {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Tell")
+    }
+}
+
+impl LinuxHost {
+    /// Starts to watch the kernel; all that happens from now on is told. Must be called in a tokio runtime.
+    ///
+    /// # Errors
+    /// When the kernel gives no socket for its events, or no thread can be started.
+    pub fn start(setup: Setup, tell: impl Fn(HostEvent) + Send + Sync + 'static) -> Result<Self, StartError> {
+        let failed = |what| move |source| StartError { what, source };
+        let tell = Tell(Arc::new(tell));
+        raise_descriptor_limit();
+        let scanner = Scanner::new(setup.roots.clone());
+        let reconnected = scanner.reconnected();
+        let shared = Shared {
+            roots: setup.roots.clone(),
+            scanner: Arc::new(Mutex::new(scanner)),
+            links: Arc::default(),
+            lock_file: setup.lock_file,
+            writing_secrets: Arc::default(),
+        };
+        let uevents = Uevents::listen().map_err(failed("listen to the kernel's events"))?;
+        let watch = Watch::start().map_err(failed("watch the network interfaces"))?;
+        let looking = Looking::start(&shared, tell.clone()).map_err(failed("start a thread"))?;
+        let kernel = KernelEvents {
+            tell: tell.clone(),
+            looking: looking.clone(),
+            reconnected,
+            writing_secrets: shared.writing_secrets.clone(),
+        };
+        tokio::spawn(kernel.run(uevents));
+        tokio::spawn(watch_links(watch, shared.links.clone(), tell.clone()));
+        let lane = Lane::start(shared).map_err(failed("start a thread"))?;
+        Ok(Self { roots: setup.roots, lane, looking, runtime: Handle::current(), tell })
+    }
+
+    /// Runs something that may block on a thread of its own and tells what came of it.
+    fn apart(
+        &self,
+        name: &str,
+        work: impl FnOnce(&Roots) -> HostEvent + Send + 'static,
+        no_thread: impl FnOnce(String) -> HostEvent,
+    ) {
+        let (roots, tell) = (self.roots.clone(), self.tell.clone());
+        if let Err(error) = thread::spawn(name, move || (tell.0)(work(&roots))) {
+            (self.tell.0)(no_thread(format!("no thread can be started: {error}")));
+        }
+    }
+}
+
+impl Host for LinuxHost {
+    type Effect = HostEffect;
+
+    fn start(&self, effect: HostEffect) {
+        match effect {
+            HostEffect::Look(op) => self.looking.ask(Task::Look(op)),
+            HostEffect::Probe { op, portal, handshake } => {
+                let tell = self.tell.clone();
+                self.runtime.spawn(async move {
+                    let outcome: ProbeOutcome = probe::probe(&portal, handshake).await;
+                    (tell.0)(HostEvent::Probed { op, outcome });
+                });
+            }
+            HostEffect::Connect { op, request } => {
+                let tell = self.tell.clone();
+                self.lane.connect(request, move |report| {
+                    (tell.0)(HostEvent::Connected { op, report: Box::new(report) });
+                });
+            }
+            HostEffect::Disconnect { op, ctrl } => self.apart(
+                &format!("delete-{}", ctrl.device),
+                move |roots| HostEvent::Disconnected { op, result: disconnect::disconnect(roots, ctrl) },
+                |reason| HostEvent::Disconnected { op, result: Err(reason) },
+            ),
+            HostEffect::CheckUse { op, ctrl, leaving } => self.apart(
+                "usage",
+                move |roots| HostEvent::UseChecked { op, usage: usage::check(roots, ctrl, &leaving) },
+                |reason| HostEvent::UseChecked { op, usage: Usage::Unknown(reason) },
+            ),
+            HostEffect::Resolve { op, name } => self.apart(
+                "names",
+                move |_| HostEvent::Resolved { op, result: names::resolve(&name) },
+                |reason| HostEvent::Resolved { op, result: Err(reason) },
+            ),
+            HostEffect::HideSecrets(ctrl) => self.looking.ask(Task::Hide(ctrl)),
+            // The daemon's shell writes the log and the state; they do not come here.
+            HostEffect::Tell(_) | HostEffect::Save => {}
+        }
+    }
+}
+
+/// What the looking thread is asked to do.
+#[derive(Clone, Copy, Debug)]
+enum Task {
+    Look(OpId),
+    /// Hide the secrets of that controller.
+    Hide(CtrlRef),
+    /// Hide the secrets of the controller that bears that number now.
+    HideNew(u32),
+}
+
+/// The way to the thread that reads sysfs.
+#[derive(Clone, Debug)]
+struct Looking(mpsc::Sender<Task>);
+
+impl Looking {
+    fn start(shared: &Shared, tell: Tell) -> io::Result<Self> {
+        let (tasks, received) = mpsc::channel();
+        let (scanner, roots) = (shared.scanner.clone(), shared.roots.clone());
+        thread::spawn("look", move || {
+            while let Ok(task) = received.recv() {
+                look(&scanner, &roots, std::iter::once(task).chain(received.try_iter()), &tell);
+            }
+        })?;
+        Ok(Self(tasks))
+    }
+
+    fn ask(&self, task: Task) {
+        // The thread ends when nobody can ask any more.
+        let _ = self.0.send(task);
+    }
+}
+
+/// Does what has been asked until now; one look answers all who asked for one before it.
+fn look(scanner: &Mutex<Scanner>, roots: &Roots, tasks: impl Iterator<Item = Task>, tell: &Tell) {
+    let mut asked = Vec::new();
+    for task in tasks {
+        match task {
+            Task::Look(op) => asked.push(op),
+            Task::Hide(ctrl) => secrets::hide(roots, ctrl),
+            Task::HideNew(device) => hide_secrets_of(roots, device),
+        }
+    }
+    if asked.is_empty() {
+        return;
+    }
+    let result = lock(scanner).look().map_err(|error| error.to_string());
+    for op in asked {
+        (tell.0)(HostEvent::Looked { op, result: result.clone() });
+    }
+}
+
+/// Passes the kernel's events on.
+struct KernelEvents {
+    tell: Tell,
+    looking: Looking,
+    reconnected: Reconnected,
+    writing_secrets: Arc<AtomicBool>,
+}
+
+impl KernelEvents {
+    async fn run(self, mut uevents: Uevents) {
+        loop {
+            match uevents.next().await {
+                Ok(incoming) => self.pass_on(incoming),
+                Err(error) => {
+                    tracing::error!("cannot read the kernel's events: {error}. Listening anew in {PAUSE:?}");
+                    sleep(PAUSE).await;
+                    if let Ok(fresh) = Uevents::listen() {
+                        uevents = fresh;
+                        (self.tell.0)(HostEvent::Overrun);
+                    }
+                }
+            }
+        }
+    }
+
+    fn pass_on(&self, incoming: Incoming) {
+        let event = match incoming {
+            Incoming::Overrun => return (self.tell.0)(HostEvent::Overrun),
+            Incoming::Event(event) => event,
+        };
+        match event.kind {
+            UeventKind::Connected | UeventKind::Rediscover => self.reconnected.note(event.device),
+            // The kernel shows the secrets while it still connects.
+            UeventKind::Add if self.writing_secrets.load(Ordering::Acquire) => {
+                self.looking.ask(Task::HideNew(event.device));
+            }
+            UeventKind::Add | UeventKind::Remove | UeventKind::Aen(_) | UeventKind::Other => {}
+        }
+        (self.tell.0)(HostEvent::Uevent(event));
+    }
+}
+
+/// Passes changes of the network on.
+async fn watch_links(mut watch: Watch, known: Arc<Mutex<Arc<Links>>>, tell: Tell) {
+    loop {
+        match watch.next().await {
+            Ok(Change::Links(links)) => {
+                *lock(&known) = links.clone();
+                (tell.0)(HostEvent::Links(links));
+            }
+            Ok(Change::RouteAdded) => (tell.0)(HostEvent::RouteAdded),
+            Err(error) => {
+                tracing::warn!("cannot read the network interfaces: {error}. Trying again in {PAUSE:?}");
+                sleep(PAUSE).await;
+                if let Ok(fresh) = Watch::start() {
+                    watch = fresh;
+                }
+            }
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A descriptor is held for each controller; the usual soft limit of 1024 is for programs that use select(2).
+fn raise_descriptor_limit() {
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::debug!("cannot raise the limit of open files: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,153 @@
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use super::*;
+use crate::core::{ConnectOutcome, ConnectRequest, Portal, Uevent};
+use crate::host::fake_tree::FakeTree;
+use crate::nvme::{HostIdentity, Parameters, Tid, TidParts, Transport};
+
+/// A host on a fake tree, and what it tells.
+fn host(tree: &FakeTree) -> (LinuxHost, UnboundedReceiver<HostEvent>) {
+    let (sender, events) = unbounded_channel();
+    let setup = Setup { roots: tree.roots(), lock_file: tree.path("lock") };
+    (LinuxHost::start(setup, move |event| drop(sender.send(event))).unwrap(), events)
+}
+
+/// The first event that is not about the network of the machine that runs the test.
+async fn answer(events: &mut UnboundedReceiver<HostEvent>) -> HostEvent {
+    loop {
+        match events.recv().await.unwrap() {
+            HostEvent::Links(_) | HostEvent::RouteAdded | HostEvent::Uevent(_) => {}
+            event => return event,
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_interfaces_are_told_at_start() {
+    let tree = FakeTree::new();
+    let (_host, mut events) = host(&tree);
+    let links = loop {
+        if let HostEvent::Links(links) = events.recv().await.unwrap() {
+            break links;
+        }
+    };
+    assert!(links.named("lo").is_some());
+}
+
+#[tokio::test]
+async fn a_look_is_answered() {
+    let tree = FakeTree::new();
+    let ctrl = tree.controller(0, "traddr=192.0.2.1,trsvcid=4420");
+    let (host, mut events) = host(&tree);
+    host.start(HostEffect::Look(OpId(7)));
+    let HostEvent::Looked { op: OpId(7), result: Ok(look) } = answer(&mut events).await else { panic!() };
+    assert_eq!(look.controllers.first().unwrap().ctrl, ctrl);
+}
+
+#[tokio::test]
+async fn a_look_that_fails_is_answered_too() {
+    let tree = FakeTree::new();
+    fs::remove_file(tree.path("sys/kernel/uevent_seqnum")).unwrap();
+    let (host, mut events) = host(&tree);
+    host.start(HostEffect::Look(OpId(7)));
+    let HostEvent::Looked { op: OpId(7), result: Err(reason) } = answer(&mut events).await else { panic!() };
+    assert!(reason.contains("uevent_seqnum"), "{reason}");
+}
+
+#[test]
+fn one_look_answers_all_who_asked_before_it() {
+    let tree = FakeTree::new();
+    let scanner = Mutex::new(Scanner::new(tree.roots()));
+    let (sender, received) = mpsc::channel();
+    let sender = Mutex::new(sender);
+    let tell = Tell(Arc::new(move |event| sender.lock().unwrap().send(event).unwrap()));
+    look(&scanner, &tree.roots(), [1, 2, 3].map(|op| Task::Look(OpId(op))).into_iter(), &tell);
+    drop(tell);
+    let orders: Vec<u64> = received
+        .iter()
+        .map(|event| match event {
+            HostEvent::Looked { result: Ok(look), .. } => look.order,
+            event => panic!("{event:?}"),
+        })
+        .collect();
+    assert_eq!(orders, [1, 1, 1]);
+}
+
+#[tokio::test]
+async fn every_other_effect_is_answered_with_its_own_number() {
+    let tree = FakeTree::new();
+    tree.put("proc/self/mountinfo", "");
+    let ctrl = tree.controller(0, "traddr=192.0.2.1,trsvcid=4420");
+    tree.set(ctrl, "delete_controller", "0");
+    let (host, mut events) = host(&tree);
+
+    let portal =
+        Portal { traddr: "x".into(), trsvcid: "1".into(), host_traddr: String::new(), host_iface: String::new() };
+    host.start(HostEffect::Probe { op: OpId(1), portal, handshake: false });
+    assert!(matches!(answer(&mut events).await, HostEvent::Probed { op: OpId(1), outcome: ProbeOutcome::Unknown(_) }));
+
+    host.start(HostEffect::CheckUse { op: OpId(2), ctrl, leaving: Vec::new() });
+    assert_eq!(answer(&mut events).await, HostEvent::UseChecked { op: OpId(2), usage: Usage::Free });
+
+    host.start(HostEffect::Resolve { op: OpId(3), name: "192.0.2.1".into() });
+    let result = Ok(vec!["192.0.2.1".parse().unwrap()]);
+    assert_eq!(answer(&mut events).await, HostEvent::Resolved { op: OpId(3), result });
+
+    host.start(HostEffect::Connect { op: OpId(4), request: Box::new(request()) });
+    let HostEvent::Connected { op: OpId(4), report } = answer(&mut events).await else { panic!() };
+    assert_eq!(report.outcome, ConnectOutcome::Found(ctrl));
+
+    host.start(HostEffect::Disconnect { op: OpId(5), ctrl });
+    assert_eq!(answer(&mut events).await, HostEvent::Disconnected { op: OpId(5), result: Ok(()) });
+    assert!(fs::read_to_string(tree.path("sys/class/nvme/nvme0/delete_controller")).unwrap().starts_with('1'));
+}
+
+fn request() -> ConnectRequest {
+    ConnectRequest {
+        tid: Tid::new(TidParts {
+            transport: Transport::Tcp,
+            traddr: "192.0.2.1".into(),
+            trsvcid: "4420".into(),
+            subsysnqn: "nqn.2014-08.org.example:s".into(),
+            host_traddr: String::new(),
+            host_iface: String::new(),
+            host_nqn: String::new(),
+        }),
+        parameters: Parameters::default(),
+        identity: Arc::new(HostIdentity { nqn: "nqn.h".into(), id: String::new(), key: None, symname: None }),
+        discovery: false,
+    }
+}
+
+/// What the looking thread is asked when a controller is added while secrets are or are not being written.
+fn asked_at_add(writing_secrets: bool) -> Vec<Task> {
+    let (tasks, received) = mpsc::channel();
+    let kernel = KernelEvents {
+        tell: Tell(Arc::new(|_| ())),
+        looking: Looking(tasks),
+        reconnected: Reconnected::default(),
+        writing_secrets: Arc::new(AtomicBool::new(writing_secrets)),
+    };
+    kernel.pass_on(Incoming::Event(Uevent { seqnum: 1, device: 4, kind: UeventKind::Add }));
+    received.try_iter().collect()
+}
+
+#[test]
+fn secrets_are_hidden_while_the_kernel_still_connects() {
+    assert!(matches!(asked_at_add(true).as_slice(), [Task::HideNew(4)]));
+    assert!(asked_at_add(false).is_empty(), "somebody else's controller is left alone");
+}
+
+#[tokio::test]
+async fn the_host_can_be_dropped_at_any_time() {
+    let tree = FakeTree::new();
+    let (host, events) = host(&tree);
+    drop(events);
+    host.start(HostEffect::Look(OpId(1)));
+    host.start(HostEffect::Save);
+    drop(host);
+}

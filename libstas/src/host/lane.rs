@@ -1,0 +1,226 @@
+//! The one thread that asks the kernel for connections.
+//!
+//! The kernel makes one connection at a time, whoever asks. So each daemon has one thread for it, and both take the
+//! same lock around the write: how long they wait for each other is then known from how long a target takes.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::fabrics::Fabrics;
+use super::secrets;
+use super::sysfs::{LookError, Scanner, birth};
+use super::{Roots, thread};
+use crate::core::{ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, Links, Look, reuse};
+use crate::nvme::connect::{SecretLine, SupportedOptions, option_string};
+use crate::nvme::{Tid, Transport};
+
+/// What the lane shares with the rest of this room.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// Where the kernel's file systems are.
+    pub roots: Roots,
+    /// The process's one scanner.
+    pub scanner: Arc<Mutex<Scanner>>,
+    /// The network interfaces as they are now.
+    pub links: Arc<Mutex<Arc<Links>>>,
+    /// The file that the daemons lock around the write.
+    pub lock_file: PathBuf,
+    /// True while a connection with secrets is being made: the kernel shows them from the first moment on.
+    pub writing_secrets: Arc<AtomicBool>,
+}
+
+/// The way to the thread.
+#[derive(Debug)]
+pub struct Lane {
+    requests: mpsc::Sender<(Box<ConnectRequest>, Answer)>,
+}
+
+/// Whom to tell; called once, on the lane's thread.
+struct Answer(Box<dyn FnOnce(ConnectReport) + Send>);
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Answer")
+    }
+}
+
+impl Lane {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When no thread can be started.
+    pub fn start(shared: Shared) -> io::Result<Self> {
+        let (requests, received) = mpsc::channel::<(Box<ConnectRequest>, Answer)>();
+        thread::spawn("lane", move || {
+            let mut worker = Worker::new(shared);
+            for (request, Answer(answer)) in received {
+                answer(worker.carry_out(&request));
+            }
+        })?;
+        Ok(Self { requests })
+    }
+
+    /// Queues a request. `answer` is called once, on another thread, when it is carried out: possibly never.
+    pub fn connect(&self, request: Box<ConnectRequest>, answer: impl FnOnce(ConnectReport) + Send + 'static) {
+        if let Err(mpsc::SendError((_, Answer(answer)))) = self.requests.send((request, Answer(Box::new(answer)))) {
+            answer(failed(Look::default(), Duration::ZERO, "the thread that connects has ended"));
+        }
+    }
+}
+
+/// The thread's own things.
+struct Worker {
+    shared: Shared,
+    fabrics: Fabrics,
+    supported: Option<SupportedOptions>,
+    has_warned: bool,
+    /// Options that this kernel does not know, each told once.
+    told: BTreeSet<&'static str>,
+}
+
+impl Worker {
+    fn new(shared: Shared) -> Self {
+        let fabrics = Fabrics::new(&shared.roots);
+        Self { shared, fabrics, supported: None, has_warned: false, told: BTreeSet::new() }
+    }
+
+    /// One request from beginning to end.
+    fn carry_out(&mut self, request: &ConnectRequest) -> ConnectReport {
+        let lock = self.lock();
+        let before = match self.look() {
+            Ok(look) => look,
+            Err(error) => return failed(Look::default(), Duration::ZERO, error),
+        };
+        if let Some(found) = self.serving(&before, &request.tid, request.discovery) {
+            return ConnectReport { outcome: ConnectOutcome::Found(found), look: before, held: Duration::ZERO };
+        }
+        let line = match self.line(request) {
+            Ok(line) => line.reveal(),
+            Err(error) => {
+                let outcome = ConnectOutcome::Failed(error);
+                return ConnectReport { outcome, look: before, held: Duration::ZERO };
+            }
+        };
+        let start = Instant::now();
+        let written = self.write(request.tid.transport(), &line);
+        let held = start.elapsed();
+        drop(lock);
+        match self.look() {
+            Ok(look) => ConnectReport { outcome: self.outcome(written, &look, request), look, held },
+            Err(error) => failed(before, held, error),
+        }
+    }
+
+    /// What the look after the write says of its result.
+    fn outcome(&self, written: Result<u32, ConnectError>, look: &Look, request: &ConnectRequest) -> ConnectOutcome {
+        match written {
+            Ok(device) => match look.controllers.iter().find(|ctrl| ctrl.ctrl.device == device) {
+                Some(made) => ConnectOutcome::Made(made.ctrl),
+                None => ConnectOutcome::Failed(ConnectError::Kernel {
+                    errno: 0,
+                    reason: format!("nvme{device} was made and was gone again at once (the kernel's log says why)"),
+                }),
+            },
+            Err(ConnectError::Already) => match self.serving(look, &request.tid, request.discovery) {
+                Some(found) => ConnectOutcome::Found(found),
+                None => ConnectOutcome::Failed(ConnectError::Already),
+            },
+            Err(error) => ConnectOutcome::Failed(error),
+        }
+    }
+
+    fn serving(&self, look: &Look, tid: &Tid, discovery: bool) -> Option<CtrlRef> {
+        let links = self.shared.links.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        reuse::find(look, tid, &links, discovery).map(|ctrl| ctrl.ctrl)
+    }
+
+    fn look(&self) -> Result<Look, LookError> {
+        self.shared.scanner.lock().unwrap_or_else(PoisonError::into_inner).look()
+    }
+
+    /// The request in words for the kernel. To ask what it takes may have to wait for somebody else's connect.
+    fn line(&mut self, request: &ConnectRequest) -> Result<SecretLine, ConnectError> {
+        let ConnectRequest { tid, parameters, identity, discovery } = request;
+        let line = option_string(tid, parameters, identity, *discovery, self.supported()?)
+            .map_err(|error| ConnectError::Invalid(error.to_string()))?;
+        for option in line.left_out() {
+            if self.told.insert(option) {
+                tracing::warn!("this kernel does not know the option {option}: connections are made without it");
+            }
+        }
+        Ok(line)
+    }
+
+    /// The write itself, and the secrets hidden as soon as it is known where they are shown.
+    fn write(&self, transport: Transport, line: &str) -> Result<u32, ConnectError> {
+        let has_secrets = line.contains("secret=");
+        self.shared.writing_secrets.store(has_secrets, Ordering::Release);
+        let written = self.fabrics.connect(transport, line);
+        self.shared.writing_secrets.store(false, Ordering::Release);
+        if let (true, Ok(device)) = (has_secrets, &written) {
+            hide_secrets_of(&self.shared.roots, *device);
+        }
+        written
+    }
+
+    /// What the kernel takes; it is asked until it has answered.
+    fn supported(&mut self) -> Result<&SupportedOptions, ConnectError> {
+        match &mut self.supported {
+            Some(known) => Ok(known),
+            unknown => {
+                let failed = |error: io::Error| ConnectError::Kernel {
+                    errno: error.raw_os_error().unwrap_or(0),
+                    reason: format!("cannot read /dev/nvme-fabrics: {error}"),
+                };
+                Ok(unknown.insert(self.fabrics.supported().map_err(failed)?))
+            }
+        }
+    }
+
+    /// Waits for the lock that both daemons take. Without the file they are merely worse informed about each other.
+    fn lock(&mut self) -> Option<Flock<File>> {
+        let locked = open_lock(&self.shared.lock_file)
+            .and_then(|file| Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into()));
+        match locked {
+            Ok(lock) => Some(lock),
+            Err(error) => {
+                if !std::mem::replace(&mut self.has_warned, true) {
+                    let path = self.shared.lock_file.display();
+                    tracing::warn!(
+                        "cannot lock {path}: {error}. Connecting goes on without; the time that another daemon spends \
+                         in the kernel then counts as the target's"
+                    );
+                }
+                None
+            }
+        }
+    }
+}
+
+/// It is opened anew each time: whoever removes it, both daemons soon lock the same one again.
+fn open_lock(path: &Path) -> io::Result<File> {
+    File::options().create(true).truncate(false).write(true).mode(0o600).open(path)
+}
+
+/// Hides the secrets of the controller that bears that number now.
+pub(super) fn hide_secrets_of(roots: &Roots, device: u32) {
+    if let Ok(Some(birth)) = birth(&roots.class(), device) {
+        secrets::hide(roots, CtrlRef { device, birth });
+    }
+}
+
+fn failed(look: Look, held: Duration, reason: impl ToString) -> ConnectReport {
+    let error = ConnectError::Kernel { errno: 0, reason: reason.to_string() };
+    ConnectReport { outcome: ConnectOutcome::Failed(error), look, held }
+}
+
+#[cfg(test)]
+mod tests;

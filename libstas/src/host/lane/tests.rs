@@ -1,0 +1,118 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::host::fake_tree::FakeTree;
+use crate::nvme::{HostIdentity, Parameters, TidParts, Transport};
+
+fn worker(tree: &FakeTree) -> Worker {
+    Worker::new(Shared {
+        roots: tree.roots(),
+        scanner: Arc::new(Mutex::new(Scanner::new(tree.roots()))),
+        links: Arc::default(),
+        lock_file: tree.path("lock"),
+        writing_secrets: Arc::default(),
+    })
+}
+
+fn request(traddr: &str) -> ConnectRequest {
+    ConnectRequest {
+        tid: Tid::new(TidParts {
+            transport: Transport::Tcp,
+            traddr: traddr.into(),
+            trsvcid: "4420".into(),
+            subsysnqn: "nqn.2014-08.org.example:s".into(),
+            host_traddr: String::new(),
+            host_iface: String::new(),
+            host_nqn: String::new(),
+        }),
+        parameters: Parameters::default(),
+        identity: Arc::new(HostIdentity {
+            nqn: "nqn.2014-08.org.example:h".into(),
+            id: "2a3f2c5e-0000-4000-8000-000000000001".into(),
+            key: None,
+            symname: None,
+        }),
+        discovery: false,
+    }
+}
+
+#[test]
+fn what_is_connected_already_is_found_and_nothing_is_written() {
+    let tree = FakeTree::new();
+    let ctrl = tree.controller(0, "traddr=192.0.2.1,trsvcid=4420");
+    let report = worker(&tree).carry_out(&request("192.0.2.1"));
+    assert_eq!(report.outcome, ConnectOutcome::Found(ctrl), "there is no device to write to");
+    assert_eq!((report.held, report.look.controllers.len()), (Duration::ZERO, 1));
+}
+
+#[test]
+fn what_cannot_be_said_is_not_written() {
+    let tree = FakeTree::new();
+    tree.put("dev/nvme-fabrics", "transport=%s,traddr=%s,trsvcid=%s,nqn=%s,hostnqn=%s,hostid=%s");
+    let report = worker(&tree).carry_out(&request("192.0.2.1,evil=1"));
+    assert!(matches!(report.outcome, ConnectOutcome::Failed(ConnectError::Invalid(_))), "{report:?}");
+    assert_eq!(report.held, Duration::ZERO);
+    assert!(!std::fs::read_to_string(tree.path("dev/nvme-fabrics")).unwrap().contains("evil"));
+}
+
+#[test]
+fn without_the_device_the_failure_is_told_with_the_look() {
+    let tree = FakeTree::new();
+    tree.controller(0, "traddr=192.0.2.7,trsvcid=4420");
+    let report = worker(&tree).carry_out(&request("192.0.2.1"));
+    assert!(matches!(report.outcome, ConnectOutcome::Failed(ConnectError::Kernel { .. })), "{report:?}");
+    assert_eq!(report.look.controllers.len(), 1);
+}
+
+#[test]
+fn the_controller_that_was_made_is_the_one_of_the_look_after_the_write() {
+    let tree = FakeTree::new();
+    let ctrl = tree.controller(5, "traddr=192.0.2.1,trsvcid=4420");
+    let worker = worker(&tree);
+    let look = worker.look().unwrap();
+    assert_eq!(worker.outcome(Ok(5), &look, &request("192.0.2.1")), ConnectOutcome::Made(ctrl));
+    let ConnectOutcome::Failed(error) = worker.outcome(Ok(6), &look, &request("192.0.2.1")) else { panic!() };
+    assert!(error.to_string().contains("nvme6"), "{error}");
+}
+
+#[test]
+fn already_means_look_and_adopt() {
+    let tree = FakeTree::new();
+    let ctrl = tree.controller(5, "traddr=192.0.2.1,trsvcid=4420");
+    let worker = worker(&tree);
+    let look = worker.look().unwrap();
+    let already = || Err(ConnectError::Already);
+    assert_eq!(worker.outcome(already(), &look, &request("192.0.2.1")), ConnectOutcome::Found(ctrl));
+    let unseen = worker.outcome(already(), &look, &request("192.0.2.2"));
+    assert_eq!(unseen, ConnectOutcome::Failed(ConnectError::Already));
+}
+
+#[test]
+fn the_lock_keeps_the_other_daemon_out_until_it_is_dropped() {
+    let tree = FakeTree::new();
+    let lock = worker(&tree).lock().unwrap();
+    let other = || Flock::lock(open_lock(&tree.path("lock")).unwrap(), FlockArg::LockExclusiveNonblock);
+    assert!(other().is_err());
+    drop(lock);
+    assert!(other().is_ok());
+}
+
+#[test]
+fn without_the_lock_file_it_goes_on() {
+    let tree = FakeTree::new();
+    let ctrl = tree.controller(0, "traddr=192.0.2.1,trsvcid=4420");
+    let mut worker = worker(&tree);
+    worker.shared.lock_file = tree.path("no/such/folder/lock");
+    assert_eq!(worker.carry_out(&request("192.0.2.1")).outcome, ConnectOutcome::Found(ctrl));
+    assert!(worker.has_warned);
+}
+
+#[test]
+fn requests_are_carried_out_on_the_lane_s_thread() {
+    let tree = FakeTree::new();
+    let ctrl = tree.controller(0, "traddr=192.0.2.1,trsvcid=4420");
+    let lane = Lane::start(worker(&tree).shared).unwrap();
+    let (sender, receiver) = mpsc::channel();
+    lane.connect(Box::new(request("192.0.2.1")), move |report| sender.send(report).unwrap());
+    assert_eq!(receiver.recv().unwrap().outcome, ConnectOutcome::Found(ctrl));
+}

@@ -1,0 +1,51 @@
+//! DH-HMAC-CHAP secrets in sysfs: older kernels let everybody read them.
+
+use super::Roots;
+use super::sysfs::ControllerDir;
+use crate::core::CtrlRef;
+
+/// The attributes with secrets in them. Those of TLS name keys by their serial numbers, which are no secrets.
+const ATTRIBUTES: [&str; 2] = ["dhchap_secret", "dhchap_ctrl_secret"];
+
+/// Makes a controller's secrets readable for root alone. What cannot be hidden is told in the log.
+pub fn hide(roots: &Roots, ctrl: CtrlRef) {
+    let hidden = ControllerDir::open(roots, ctrl).and_then(|dir| {
+        let Some(dir) = dir else { return Ok(()) };
+        ATTRIBUTES.iter().try_for_each(|name| dir.hide(name).map(|_| ()))
+    });
+    if let Err(error) = hidden {
+        tracing::warn!("anybody may be able to read the secrets of {ctrl} in {}: {error}", roots.class().display());
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs::metadata;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::host::fake_tree::FakeTree;
+
+    #[test]
+    fn both_secrets_are_for_root_alone_and_nothing_else_is() {
+        let tree = FakeTree::new();
+        let ctrl = tree.controller(0, "");
+        tree.set(ctrl, "dhchap_secret", "a");
+        tree.set(ctrl, "dhchap_ctrl_secret", "b");
+        hide(&tree.roots(), ctrl);
+        let mode =
+            |name: &str| metadata(tree.path(format!("sys/class/nvme/nvme0/{name}"))).unwrap().permissions().mode();
+        assert_eq!([mode("dhchap_secret") & 0o777, mode("dhchap_ctrl_secret") & 0o777], [0o600, 0o600]);
+        assert_ne!(mode("model") & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_controller_without_secrets_or_gone_is_fine() {
+        let tree = FakeTree::new();
+        let ctrl = tree.controller(0, "");
+        hide(&tree.roots(), ctrl);
+        tree.remove(ctrl);
+        hide(&tree.roots(), ctrl);
+    }
+}

@@ -1,0 +1,254 @@
+//! Block devices in sysfs: namespaces and their paths, partitions, holders.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::super::Roots;
+use super::super::sysfs::device_number;
+
+/// A namespace that a controller serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Namespace {
+    /// The block device that its users see.
+    pub(super) block: String,
+    /// With the kernel's own multipathing: who else may serve it.
+    pub(super) shared: Option<Shared>,
+}
+
+/// A namespace behind the kernel's own multipathing: nvmeXnZ, reached by nvmeY as the hidden nvmeXcYnZ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shared {
+    /// The X.
+    pub(super) subsystem: u32,
+    /// The Z.
+    head: u32,
+}
+
+/// A device of the device mapper.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Mapped {
+    /// Its name.
+    pub(super) name: String,
+    uuid: String,
+}
+
+impl Mapped {
+    /// True for a multipath device, and for a partition of one.
+    pub(super) fn is_multipath(&self) -> bool {
+        let whole = |uuid: &str| uuid.starts_with("mpath-");
+        whole(&self.uuid)
+            || self.uuid.strip_prefix("part").and_then(|rest| rest.split_once('-')).is_some_and(|(_, rest)| whole(rest))
+    }
+}
+
+/// The block devices of this host.
+#[derive(Debug)]
+pub(super) struct Blocks {
+    sys: PathBuf,
+    dev: PathBuf,
+}
+
+impl Blocks {
+    pub(super) fn new(roots: &Roots) -> Self {
+        Self { sys: roots.sys.clone(), dev: roots.dev.clone() }
+    }
+
+    fn block(&self, name: &str) -> PathBuf {
+        self.sys.join("class/block").join(name)
+    }
+
+    /// The namespaces that a controller serves.
+    pub(super) fn namespaces(&self, device: u32) -> io::Result<Vec<Namespace>> {
+        let names = list(&self.sys.join(format!("class/nvme/nvme{device}")))?;
+        Ok(names.iter().filter_map(|name| namespace(name)).collect())
+    }
+
+    /// The controllers of a subsystem.
+    pub(super) fn controllers(&self, subsystem: u32) -> io::Result<Vec<u32>> {
+        let names = list(&self.sys.join(format!("class/nvme-subsystem/nvme-subsys{subsystem}")))?;
+        Ok(names.iter().filter_map(|name| device_number(name)).collect())
+    }
+
+    /// Can that controller do I/O to a shared namespace? Asymmetric access may keep it from that (NVMe Base 2.1, 8.1.1).
+    pub(super) fn serves(&self, device: u32, shared: &Shared) -> bool {
+        let path = format!("nvme{}c{device}n{}", shared.subsystem, shared.head);
+        let path = self.sys.join(format!("class/nvme/nvme{device}")).join(path);
+        match fs::read_to_string(path.join("ana_state")) {
+            Ok(state) => matches!(state.trim(), "optimized" | "non-optimized"),
+            Err(_) => path.exists(),
+        }
+    }
+
+    /// A block device and its partitions.
+    pub(super) fn with_partitions(&self, name: &str) -> io::Result<Vec<String>> {
+        let home = self.block(name);
+        let mut all = vec![name.to_owned()];
+        all.extend(
+            list(&home)?
+                .into_iter()
+                .filter(|part| part.starts_with(name) && home.join(part).join("partition").exists()),
+        );
+        Ok(all)
+    }
+
+    /// `major:minor`
+    pub(super) fn number(&self, name: &str) -> io::Result<Option<String>> {
+        word(&self.block(name).join("dev"))
+    }
+
+    /// The block devices that sit on this one.
+    pub(super) fn holders(&self, name: &str) -> io::Result<Vec<String>> {
+        list(&self.block(name).join("holders"))
+    }
+
+    /// The block devices that this one sits on.
+    pub(super) fn slaves(&self, name: &str) -> io::Result<Vec<String>> {
+        list(&self.block(name).join("slaves"))
+    }
+
+    /// What the device mapper says of a device of its own.
+    pub(super) fn mapped(&self, name: &str) -> io::Result<Option<Mapped>> {
+        let home = self.block(name).join("dm");
+        let Some(dm_name) = word(&home.join("name"))? else { return Ok(None) };
+        Ok(Some(Mapped { name: dm_name, uuid: word(&home.join("uuid"))?.unwrap_or_default() }))
+    }
+
+    /// The controller behind a namespace's block device, where the kernel does no multipathing.
+    pub(super) fn controller_of(&self, name: &str) -> Option<String> {
+        file_name(&fs::canonicalize(self.block(name).join("device")).ok()?)
+    }
+
+    /// The block device that a path under /dev names, directly or by links.
+    pub(super) fn named_by(&self, path: &str) -> Option<String> {
+        let path = self.dev.join(path.strip_prefix("/dev/")?);
+        file_name(&fs::canonicalize(path).ok()?)
+    }
+
+    /// The type of the file system that is mounted from that device, in whichever mount namespace: most of them show
+    /// their devices in /sys/fs while they are mounted.
+    pub(super) fn file_system(&self, name: &str) -> io::Result<Option<String>> {
+        let home = self.sys.join("fs");
+        for kind in list(&home)? {
+            let kind_home = home.join(&kind);
+            if kind_home.join(name).exists() {
+                return Ok(Some(kind));
+            }
+            if kind == "btrfs"
+                && list(&kind_home)?.iter().any(|id| kind_home.join(id).join("devices").join(name).exists())
+            {
+                return Ok(Some(kind));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The loop devices that are backed by that device itself (those backed by a file on it need its mount).
+    pub(super) fn loops_on(&self, name: &str) -> io::Result<Vec<String>> {
+        let mut loops = list(&self.sys.join("class/block"))?;
+        loops.retain(|block| block.starts_with("loop"));
+        let mut found = Vec::new();
+        for block in loops {
+            let backing = word(&self.block(&block).join("loop/backing_file"))?;
+            if backing.and_then(|path| self.named_by(&path)).as_deref() == Some(name) {
+                found.push(block);
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// `nvme0n1` is a controller's own namespace, `nvme0c1n1` its path to a shared one.
+fn namespace(name: &str) -> Option<Namespace> {
+    let (subsystem, rest) = number(name.strip_prefix("nvme")?)?;
+    let (rest, is_path) = match rest.strip_prefix('c') {
+        Some(rest) => (number(rest)?.1, true),
+        None => (rest, false),
+    };
+    let (head, rest) = number(rest.strip_prefix('n')?)?;
+    let shared = is_path.then_some(Shared { subsystem, head });
+    rest.is_empty().then(|| Namespace { block: format!("nvme{subsystem}n{head}"), shared })
+}
+
+/// The number at the start of a text, and what follows it.
+fn number(text: &str) -> Option<(u32, &str)> {
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (digits, rest) = text.split_at_checked(end)?;
+    Some((digits.parse().ok()?, rest))
+}
+
+fn file_name(path: &Path) -> Option<String> {
+    Some(path.file_name()?.to_str()?.to_owned())
+}
+
+/// The names in a folder; none if there is no such folder: a device may vanish at any time.
+fn list(folder: &Path) -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if is_absent(&error) => return Ok(Vec::new()),
+        Err(error) => return Err(io::Error::new(error.kind(), format!("{}: {error}", folder.display()))),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        names.extend(entry?.file_name().into_string());
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// The text of an attribute; `None` if there is none.
+fn word(path: &Path) -> io::Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(error) if is_absent(&error) => Ok(None),
+        Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
+    }
+}
+
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || super::super::sysfs::is_gone(error)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn namespaces_are_told_by_their_names() {
+        let own = Namespace { block: "nvme3n12".into(), shared: None };
+        assert_eq!(namespace("nvme3n12"), Some(own));
+        let shared = Namespace { block: "nvme3n12".into(), shared: Some(Shared { subsystem: 3, head: 12 }) };
+        assert_eq!(namespace("nvme3c7n12"), Some(shared));
+        for other in ["nvme3", "nvme3n", "nvme3n1p1", "ng3n1", "nvme-subsys3", "hwmon0", "nvme3c7", "nvme99999999999n1"]
+        {
+            assert_eq!(namespace(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn multipath_devices_are_told_by_their_uuids() {
+        let is_multipath = |uuid: &str| Mapped { name: String::new(), uuid: uuid.into() }.is_multipath();
+        assert!(is_multipath("mpath-nvme.1"));
+        assert!(is_multipath("part1-mpath-nvme.1"));
+        assert!(!is_multipath("LVM-abc"));
+        assert!(!is_multipath("CRYPT-LUKS2-x"));
+        assert!(!is_multipath("part1-LVM-mpath-"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_name_can_be_read(name in "\\PC*", odd in "nvme[0-9cnp]{0,12}") {
+            let _ = (namespace(&name), namespace(&odd));
+        }
+
+        #[test]
+        fn every_path_is_read_back(subsystem: u32, device: u32, head: u32) {
+            let found = namespace(&format!("nvme{subsystem}c{device}n{head}")).unwrap();
+            prop_assert_eq!(found, Namespace { block: format!("nvme{subsystem}n{head}"), shared: Some(Shared { subsystem, head }) });
+        }
+    }
+}

@@ -1,0 +1,206 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::host::fake_tree::FakeTree;
+
+/// Two live controllers of one subsystem with the shared namespace nvme0n1, of which nothing is used.
+fn two_paths() -> (FakeTree, CtrlRef, CtrlRef) {
+    let tree = FakeTree::new();
+    tree.put("proc/self/mountinfo", "26 1 254:0 / / rw - ext4 /dev/vda rw\n");
+    tree.put("proc/swaps", "Filename Type Size Used Priority\n");
+    let paths = [0, 1].map(|device| {
+        let ctrl = tree.controller(device, "");
+        tree.set(ctrl, &format!("nvme0c{device}n1/ana_state"), "optimized");
+        tree.link(
+            format!("sys/class/nvme-subsystem/nvme-subsys0/nvme{device}"),
+            format!("sys/class/nvme/nvme{device}"),
+        );
+        ctrl
+    });
+    disk(&tree, "nvme0n1", "259:3");
+    let [one, other] = paths;
+    (tree, one, other)
+}
+
+fn disk(tree: &FakeTree, name: &str, number: &str) {
+    tree.put(format!("sys/class/block/{name}/dev"), &format!("{number}\n"));
+    tree.put(format!("dev/{name}"), "");
+}
+
+fn partition(tree: &FakeTree, disk: &str, part: &str, number: &str) {
+    tree.put(format!("sys/devices/{part}/dev"), &format!("{number}\n"));
+    tree.put(format!("sys/devices/{part}/partition"), "1\n");
+    tree.link(format!("sys/class/block/{disk}/{part}"), format!("sys/devices/{part}"));
+    tree.link(format!("sys/class/block/{part}"), format!("sys/devices/{part}"));
+    tree.put(format!("dev/{part}"), "");
+}
+
+fn mount(tree: &FakeTree, number: &str, source: &str) {
+    tree.put("proc/self/mountinfo", &format!("100 26 {number} / /srv rw,relatime shared:95 - ext4 {source} rw\n"));
+}
+
+fn last(text: &str) -> Usage {
+    Usage::LastPath(text.to_owned())
+}
+
+/// The usage of the one path when the other is about to leave.
+fn without_the_other((tree, one, other): &(FakeTree, CtrlRef, CtrlRef)) -> Usage {
+    check(&tree.roots(), *one, &[*other])
+}
+
+#[test]
+fn what_nobody_uses_is_free() {
+    let paths = two_paths();
+    assert_eq!(without_the_other(&paths), Usage::Free);
+}
+
+#[test]
+fn a_mount_is_spared_by_another_live_path_and_only_by_that() {
+    let (tree, one, other) = two_paths();
+    mount(&tree, "259:3", "/dev/root");
+    let used = last("nvme0n1 is mounted on /srv");
+    assert_eq!(check(&tree.roots(), one, &[]), Usage::Free);
+    assert_eq!(check(&tree.roots(), one, &[other]), used, "the other is leaving");
+    let earlier = CtrlRef { birth: other.birth + 1, ..other };
+    assert_eq!(check(&tree.roots(), one, &[earlier]), Usage::Free, "one of the same number was leaving");
+    tree.set(other, "nvme0c1n1/ana_state", "inaccessible");
+    assert_eq!(check(&tree.roots(), one, &[]), used, "the other has no access");
+    tree.set(other, "nvme0c1n1/ana_state", "non-optimized");
+    assert_eq!(check(&tree.roots(), one, &[]), Usage::Free);
+    tree.set(other, "state", "connecting");
+    assert_eq!(check(&tree.roots(), one, &[]), used, "the other is not live");
+    tree.remove(other);
+    assert_eq!(check(&tree.roots(), one, &[]), used, "the other is gone");
+}
+
+#[test]
+fn a_path_that_is_down_is_kept_when_it_is_the_only_one() {
+    let paths = two_paths();
+    mount(&paths.0, "259:3", "/dev/nvme0n1");
+    paths.0.set(paths.1, "state", "connecting");
+    assert_eq!(without_the_other(&paths), last("nvme0n1 is mounted on /srv"));
+}
+
+#[test]
+fn mounted_partitions_count() {
+    let paths = two_paths();
+    partition(&paths.0, "nvme0n1", "nvme0n1p2", "259:5");
+    mount(&paths.0, "259:5", "/dev/nvme0n1p2");
+    assert_eq!(without_the_other(&paths), last("nvme0n1p2 is mounted on /srv"));
+}
+
+#[test]
+fn a_mount_whose_number_is_no_device_s_is_known_by_its_source() {
+    let paths = two_paths();
+    mount(&paths.0, "0:44", "/dev/nvme0n1");
+    assert_eq!(without_the_other(&paths), last("nvme0n1 is mounted on /srv"));
+    paths.0.link("dev/disk/by-id/nvme-x", "dev/nvme0n1");
+    mount(&paths.0, "0:44", "/dev/disk/by-id/nvme-x");
+    assert_eq!(without_the_other(&paths), last("nvme0n1 is mounted on /srv"));
+}
+
+#[test]
+fn mounts_in_other_namespaces_are_known_by_the_file_system() {
+    let paths = two_paths();
+    paths.0.put("sys/fs/ext4/nvme0n1/session_write_kbytes", "0");
+    assert_eq!(without_the_other(&paths), last("nvme0n1 belongs to a mounted ext4 file system"));
+    let paths = two_paths();
+    paths.0.put("sys/fs/btrfs/0b5e/devices/nvme0n1/x", "");
+    assert_eq!(without_the_other(&paths), last("nvme0n1 belongs to a mounted btrfs file system"));
+}
+
+#[test]
+fn swap_counts() {
+    let paths = two_paths();
+    paths.0.put("proc/swaps", "Filename Type Size Used Priority\n/dev/nvme0n1 partition 65532 0 -2\n");
+    assert_eq!(without_the_other(&paths), last("nvme0n1 is swap"));
+}
+
+#[test]
+fn a_volume_on_it_counts_and_is_named() {
+    let paths = two_paths();
+    paths.0.put("sys/class/block/nvme0n1/holders/dm-3/dev", "");
+    paths.0.put("sys/class/block/dm-3/dm/name", "vg0-data\n");
+    paths.0.put("sys/class/block/dm-3/dm/uuid", "LVM-abc\n");
+    paths.0.put("sys/class/block/nvme0n1/holders/md0/dev", "");
+    assert_eq!(without_the_other(&paths), last("nvme0n1 is held by vg0-data (dm-3), nvme0n1 is held by md0"));
+}
+
+#[test]
+fn a_loop_device_on_it_counts() {
+    let paths = two_paths();
+    paths.0.put("sys/class/block/loop1/loop/backing_file", "/dev/nvme0n1\n");
+    paths.0.put("sys/class/block/loop2/size", "0\n");
+    assert_eq!(without_the_other(&paths), last("nvme0n1 is behind loop1"));
+}
+
+/// Two controllers without the kernel's multipathing; the device mapper joins nvme0n1 and nvme1n1.
+fn device_mapper_multipath() -> (FakeTree, CtrlRef, CtrlRef) {
+    let tree = FakeTree::new();
+    tree.put("proc/self/mountinfo", "");
+    let paths = [0, 1].map(|device| {
+        let ctrl = tree.controller(device, "");
+        let name = format!("nvme{device}n1");
+        tree.set(ctrl, &format!("{name}/size"), "1");
+        disk(&tree, &name, &format!("259:{device}"));
+        tree.link(format!("sys/class/block/{name}/device"), format!("sys/class/nvme/nvme{device}"));
+        tree.put(format!("sys/class/block/{name}/holders/dm-0/dev"), "");
+        tree.put(format!("sys/class/block/dm-0/slaves/{name}/dev"), "");
+        ctrl
+    });
+    disk(&tree, "dm-0", "253:0");
+    tree.put("sys/class/block/dm-0/dm/name", "mpatha\n");
+    tree.put("sys/class/block/dm-0/dm/uuid", "mpath-nvme.1\n");
+    let [one, other] = paths;
+    (tree, one, other)
+}
+
+#[test]
+fn device_mapper_multipathing_alone_is_no_use() {
+    assert_eq!(without_the_other(&device_mapper_multipath()), Usage::Free);
+}
+
+#[test]
+fn device_mapper_multipathing_is_looked_through() {
+    let (tree, one, other) = device_mapper_multipath();
+    mount(&tree, "253:0", "/dev/mapper/mpatha");
+    assert_eq!(check(&tree.roots(), one, &[]), Usage::Free, "there is another path");
+    assert_eq!(check(&tree.roots(), one, &[other]), last("dm-0 is mounted on /srv"));
+    tree.set(other, "state", "connecting");
+    assert_eq!(check(&tree.roots(), one, &[]), last("dm-0 is mounted on /srv"));
+}
+
+#[test]
+fn partitions_of_device_mapper_multipathing_are_looked_through_too() {
+    let paths = device_mapper_multipath();
+    paths.0.put("sys/class/block/dm-0/holders/dm-1/dev", "");
+    disk(&paths.0, "dm-1", "253:1");
+    paths.0.put("sys/class/block/dm-1/dm/name", "mpatha1\n");
+    paths.0.put("sys/class/block/dm-1/dm/uuid", "part1-mpath-nvme.1\n");
+    paths.0.put("sys/class/block/dm-1/slaves/dm-0/dev", "");
+    assert_eq!(without_the_other(&paths), Usage::Free);
+    mount(&paths.0, "253:1", "/dev/mapper/mpatha1");
+    assert_eq!(without_the_other(&paths), last("dm-1 is mounted on /srv"));
+}
+
+#[test]
+fn a_namespace_that_only_one_controller_has_has_no_other_path() {
+    let (tree, one, _) = device_mapper_multipath();
+    mount(&tree, "259:0", "/dev/nvme0n1");
+    assert_eq!(check(&tree.roots(), one, &[]), last("nvme0n1 is mounted on /srv"));
+}
+
+#[test]
+fn a_controller_that_is_gone_holds_nothing() {
+    let (tree, one, _) = two_paths();
+    tree.remove(one);
+    assert_eq!(check(&tree.roots(), one, &[]), Usage::Free);
+}
+
+#[test]
+fn what_cannot_be_found_out_is_unknown() {
+    let (tree, one, _) = two_paths();
+    std::fs::remove_file(tree.path("proc/self/mountinfo")).unwrap();
+    let Usage::Unknown(reason) = check(&tree.roots(), one, &[]) else { panic!("not unknown") };
+    assert!(reason.contains("mountinfo"), "{reason}");
+}
