@@ -12,6 +12,7 @@ use tokio::io::unix::AsyncFd;
 use super::sys::watch;
 use super::sysfs::device_number;
 use crate::core::{Uevent, UeventKind};
+use crate::nvme::aen;
 
 /// The group in which the kernel speaks; udevd speaks in group 2.
 const KERNEL: u32 = 1;
@@ -102,7 +103,7 @@ pub fn parse(message: &[u8]) -> Option<Uevent> {
             "SUBSYSTEM" => is_nvme = value == "nvme",
             "DEVPATH" => device = value.rsplit('/').next().and_then(device_number),
             "SEQNUM" => seqnum = value.parse().ok(),
-            "NVME_AEN" => aen = value.strip_prefix("0x").and_then(|hex| u32::from_str_radix(hex, 16).ok()),
+            "NVME_AEN" => aen = aen::parse(value),
             "NVME_EVENT" => event = Some(value),
             _ => {}
         }
