@@ -105,6 +105,9 @@ tree: build
 	@rm -rf $(TREE)
 	@$(MAKE) --no-print-directory install DESTDIR=$(TREE) BIN='$(BIN)'
 
+man: toolchain ## write the manual pages in doc/man anew, from what they describe
+	$(CARGO) run --quiet --locked -p manual
+
 clean: ## remove what was built, also the virtual machine
 	rm -rf target .build results
 
@@ -113,4 +116,4 @@ toolchain:
 	@command -v $(CARGO) >/dev/null || { echo 'cargo is missing: install Rust as https://rustup.rs says, then run this again' >&2; exit 1; }
 
 .DEFAULT_GOAL = build
-.PHONY: help build install uninstall test integration coverage demo tree clean toolchain
+.PHONY: help build install uninstall test integration coverage demo tree man clean toolchain

@@ -11,9 +11,10 @@
 //! | [`plan`], [`step`], [`module`] | what is to be done, in which order |
 //! | [`execute`], [`record`] | doing it, and remembering it |
 //! | [`listing`] | `nvmet ls` |
-//! | [`command`] | the commands of the tool, made of the above |
+//! | [`arguments`], [`command`] | the command line, and its commands, made of the above |
 //! | [`dhchap`], [`identity`] | keys that are never shown, names that never change |
 
+pub mod arguments;
 pub mod command;
 pub mod config;
 pub mod dhchap;

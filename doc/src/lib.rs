@@ -1,0 +1,87 @@
+//! The manual pages, made of what they describe.
+//!
+//! | page | made of |
+//! |---|---|
+//! | stafctl(1), stacctl(1), stasadm(1), nvmet(1) | the definition of the command line |
+//! | stafd(8), stacd(8) | the same, for the options |
+//! | stafd.conf(5), stacd.conf(5), sys.conf(5) | the comments in etc/stas, and the table of keys |
+//!
+//! What only a person can tell (examples, files, what to read next) is in doc/pages, in the language of mdoc(7), and
+//! goes to the end of each page. A page that has no source of its own is written in doc/man by hand.
+//!
+//! The pages are under version control, so that an installation needs no compiler for them. A test compares them;
+//! `make man` writes them anew.
+
+mod command;
+mod configuration;
+mod mdoc;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clap::CommandFactory as _;
+use libstas::daemon::arguments::{self, About};
+
+use mdoc::Page;
+
+/// A page as a file.
+#[derive(Debug)]
+pub struct Manual {
+    /// Its file name, such as `stafctl.1`.
+    pub name: String,
+    /// Its text.
+    pub text: String,
+}
+
+/// Where the pages are.
+#[must_use]
+pub fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("man")
+}
+
+/// Every page that has a source, as it should be.
+///
+/// # Errors
+/// A file in etc/stas or doc/pages cannot be read.
+pub fn pages() -> io::Result<Vec<Manual>> {
+    let mut pages = Vec::new();
+    let mut tool = |name: &str, definition: clap::Command| {
+        let page = Page::new(name, 1, definition.get_about());
+        pages.push((name.to_owned(), 1, command::tool(page, definition)));
+    };
+    tool("stafctl", stafctl::arguments::Arguments::command());
+    tool("stacctl", stacctl::arguments::Arguments::command());
+    tool("stasadm", stasadm::arguments::Arguments::command());
+    tool("nvmet", nvmet::arguments::Cli::command());
+
+    let daemons = [
+        ("stafd", "find NVMe-oF discovery controllers and read their log pages", "/etc/stas/stafd.conf"),
+        ("stacd", "keep NVMe-oF storage connected", "/etc/stas/stacd.conf"),
+    ];
+    for (name, what, conf_file) in daemons {
+        let definition = arguments::command(&About { name, what, more: "", conf_file });
+        pages.push((name.to_owned(), 8, command::daemon(Page::new(name, 8, Some(&what.into())), definition)));
+    }
+
+    let files = [
+        ("stafd.conf", "configuration of the NVMe-oF discovery daemon"),
+        ("stacd.conf", "configuration of the NVMe-oF connector daemon"),
+        ("sys.conf", "identity of this NVMe-oF host"),
+    ];
+    for (name, what) in files {
+        let text = fs::read_to_string(top().join("etc/stas").join(name))?;
+        let page = Page::new(name, 5, Some(&what.into()));
+        pages.push((name.to_owned(), 5, configuration::page(page, name, &text)));
+    }
+    pages.into_iter().map(|(name, section, page)| finish(&format!("{name}.{section}"), page)).collect()
+}
+
+fn finish(name: &str, page: Page) -> io::Result<Manual> {
+    let by_hand = fs::read_to_string(top().join("doc/pages").join(name))?;
+    Ok(Manual { name: name.to_owned(), text: page.finish(&by_hand) })
+}
+
+fn top() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}

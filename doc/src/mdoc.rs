@@ -1,0 +1,157 @@
+//! The language of mdoc(7): macros and escapes.
+
+use std::fmt::{Display, Write as _};
+
+use clap::builder::StyledStr;
+
+/// When the pages last changed in substance.
+const DATE: &str = "November 20, 2026";
+
+/// The heading of the options.
+const OPTIONS: &str = ".Sh OPTIONS\n";
+
+/// A page that grows.
+#[derive(Debug)]
+pub(crate) struct Page {
+    text: String,
+    options: String,
+}
+
+impl Page {
+    /// A page with its NAME.
+    pub(crate) fn new(name: &str, section: u8, what: Option<&StyledStr>) -> Self {
+        let mut page = Self {
+            options: String::new(),
+            text: ".\\\" Written by `make man`. Its sources are named in doc/src/lib.rs.\n".to_owned(),
+        };
+        page.line(format_args!(".Dd {DATE}"));
+        page.line(format_args!(".Dt {} {section}", name.to_uppercase()));
+        page.line(format_args!(".Os nvme\\-stas {}", env!("CARGO_PKG_VERSION")));
+        page.section("NAME");
+        page.line(format_args!(".Nm {}", literal(name)));
+        page.line(format_args!(".Nd {}", prose(&phrase(&what.map(ToString::to_string).unwrap_or_default()))));
+        page
+    }
+
+    /// A line as it is.
+    pub(crate) fn line(&mut self, line: impl Display) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.text, "{line}");
+    }
+
+    /// A section.
+    pub(crate) fn section(&mut self, name: &str) {
+        self.line(format_args!(".Sh {}", literal(name)));
+    }
+
+    /// Text for people, paragraph by paragraph: an empty line ends one, and indented lines stay as they are.
+    pub(crate) fn text(&mut self, text: &str) {
+        let mut inside = Inside::Nothing;
+        let mut gap = false;
+        for line in text.lines() {
+            if line.trim().is_empty() {
+                gap = true;
+                continue;
+            }
+            let indented = line.starts_with("  ");
+            match (&inside, indented) {
+                (Inside::Display, false) => {
+                    self.line(".Ed");
+                    self.line(".Pp");
+                }
+                (Inside::Prose, false) if gap => self.line(".Pp"),
+                (Inside::Display, true) if gap => self.line(""),
+                (Inside::Prose | Inside::Nothing, true) => self.line(".Bd -literal -offset 2n"),
+                _ => {}
+            }
+            gap = false;
+            if indented {
+                self.line(literal(line.strip_prefix("  ").unwrap_or(line)));
+                inside = Inside::Display;
+            } else {
+                self.line(prose(line));
+                inside = Inside::Prose;
+            }
+        }
+        if matches!(inside, Inside::Display) {
+            self.line(".Ed");
+        }
+    }
+
+    /// The page with the sections that a person wrote. An empty OPTIONS among them is where `options` goes.
+    pub(crate) fn finish(mut self, by_hand: &str) -> String {
+        let options = format!("{OPTIONS}{}", self.options);
+        self.text.push_str(&by_hand.replacen(OPTIONS, &options, 1));
+        self.text
+    }
+
+    /// Writes what belongs into a later OPTIONS section.
+    pub(crate) fn options(&mut self, write: impl FnOnce(&mut Self)) {
+        let text = std::mem::take(&mut self.text);
+        write(self);
+        self.options = std::mem::replace(&mut self.text, text);
+    }
+}
+
+enum Inside {
+    Nothing,
+    Prose,
+    Display,
+}
+
+/// Text that must look as it is typed.
+pub(crate) fn literal(text: &str) -> String {
+    let mut out = String::new();
+    if text.starts_with(['.', '\'']) {
+        out.push_str("\\&");
+    }
+    for c in text.chars() {
+        match c {
+            '\\' => out.push_str("\\e"),
+            '-' => out.push_str("\\-"),
+            '\'' => out.push_str("\\(aq"),
+            '`' => out.push_str("\\(ga"),
+            '^' => out.push_str("\\(ha"),
+            '~' => out.push_str("\\(ti"),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
+/// Prose: what stands between backticks is what one types, in bold.
+pub(crate) fn prose(text: &str) -> String {
+    let mut out = String::new();
+    for (index, part) in text.split('`').enumerate() {
+        if index % 2 == 1 {
+            // A space at the start of a line would break it.
+            let words: Vec<String> = part.split(' ').map(|word| format!("\\%{}", literal(word))).collect();
+            let blank = if part.starts_with(' ') { "\\ " } else { "" };
+            out += &format!("\\fB{blank}{}\\fP", words.join(" ").trim_start_matches("\\% "));
+        } else {
+            let words: Vec<String> = part.split(' ').map(word).collect();
+            out += &words.join(" ");
+        }
+    }
+    if out.starts_with('\'') { format!("\\&{out}") } else { out }
+}
+
+/// A word of prose. What looks like something that one types is not hyphenated.
+fn word(text: &str) -> String {
+    let typed = text.trim_end_matches(['.', ',', ':', ';']).contains(['=', '/', ':', '-', '.']);
+    format!("{}{}", if typed { "\\%" } else { "" }, literal(text).replace("\\(aq", "'"))
+}
+
+/// A sentence as a phrase: NAME lines start in lower case, and are short.
+fn phrase(text: &str) -> String {
+    let text = text.split(": ").next().unwrap_or(text);
+    let mut characters = text.chars();
+    let first = characters.next().map(|c| c.to_lowercase().to_string()).unwrap_or_default();
+    first + characters.as_str().trim_end_matches('.')
+}
+
+/// A sentence ends with a full stop.
+pub(crate) fn sentence(text: &str) -> String {
+    let text = text.trim();
+    if text.is_empty() || text.ends_with(['.', ':', '?']) { text.to_owned() } else { format!("{text}.") }
+}

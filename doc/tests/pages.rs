@@ -1,0 +1,131 @@
+//! The manual pages are complete, up to date and well-formed.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use clap::CommandFactory as _;
+use libstas::conf::keys;
+
+/// Pages of others that ours refer to.
+const FOREIGN: [&str; 1] = ["nvme.1"];
+
+/// The name and the text of every page.
+fn pages() -> Vec<(String, String)> {
+    let mut pages: Vec<_> = fs::read_dir(manual::folder())
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| (entry.file_name().into_string().unwrap(), fs::read_to_string(entry.path()).unwrap()))
+        .collect();
+    pages.sort();
+    assert!(pages.len() >= 11);
+    pages
+}
+
+fn page(name: &str) -> String {
+    fs::read_to_string(manual::folder().join(name)).unwrap()
+}
+
+fn names() -> BTreeSet<String> {
+    pages().into_iter().map(|(name, _)| name).collect()
+}
+
+#[test]
+fn the_pages_are_what_their_sources_say() {
+    for made in manual::pages().unwrap() {
+        assert!(page(&made.name) == made.text, "doc/man/{} is out of date: run `make man`", made.name);
+    }
+}
+
+#[test]
+fn every_command_and_every_option_is_documented() {
+    let tools = [
+        ("stafctl.1", stafctl::arguments::Arguments::command()),
+        ("stacctl.1", stacctl::arguments::Arguments::command()),
+        ("stasadm.1", stasadm::arguments::Arguments::command()),
+        ("nvmet.1", nvmet::arguments::Cli::command()),
+    ];
+    for (name, definition) in tools {
+        let page = page(name);
+        let mut documented = 0;
+        for command in definition.get_subcommands() {
+            let item = format!("\n.It Ic {}\n", command.get_name().replace('-', "\\-"));
+            assert!(page.contains(&item), "{name}: {}", command.get_name());
+            for argument in definition.get_arguments().chain(command.get_arguments()) {
+                let item = match (argument.get_short(), argument.get_long()) {
+                    (Some(short), Some(long)) => format!("\n.It Fl {short} , Fl \\-{}", long.replace('-', "\\-")),
+                    (None, Some(long)) => format!("\n.It Fl \\-{}", long.replace('-', "\\-")),
+                    _ => format!("\n.It Ar {}", argument.get_value_names().unwrap()[0]),
+                };
+                assert!(page.contains(&item), "{name}: {item}");
+                documented += 1;
+            }
+        }
+        assert!(documented > 0);
+    }
+}
+
+#[test]
+fn every_key_is_documented() {
+    for (file, keys) in keys::FILES {
+        let page = page(&format!("{file}.5"));
+        for key in *keys {
+            let item = format!("\n.It Ic {}", key.name.replace('-', "\\-"));
+            let found = page.split(&item).skip(1).any(|rest| rest.starts_with(['=', ' ']));
+            assert!(found, "{file}: {}", key.name);
+        }
+    }
+}
+
+#[test]
+fn every_page_is_well_formed() {
+    for (name, text) in pages() {
+        if let Some(target) = text.strip_prefix(".so man8/") {
+            assert!(names().contains(target.trim()), "{name}: {target}");
+            continue;
+        }
+        let path: PathBuf = manual::folder().join(&name);
+        // All warnings, but for long names that no line end can divide.
+        match Command::new("groff").args(["-mandoc", "-Tutf8", "-ww", "-Wbreak", "-z"]).arg(path).output() {
+            Ok(output) => assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{name}"),
+            Err(error) => {
+                println!("skipped: groff cannot be started: {error}");
+                return;
+            }
+        }
+    }
+}
+
+#[test]
+fn every_reference_leads_to_a_page() {
+    let names = names();
+    let mut references = 0;
+    for (name, text) in pages() {
+        for reference in text.lines().filter_map(|line| line.strip_prefix(".Xr ")) {
+            let mut words = reference.split_whitespace();
+            let target = format!("{}.{}", words.next().unwrap().replace("\\-", "-"), words.next().unwrap());
+            assert!(names.contains(&target) || FOREIGN.contains(&target.as_str()), "{name}: {target}");
+            references += 1;
+        }
+    }
+    assert!(references > 20);
+}
+
+#[test]
+fn every_page_that_a_unit_names_is_there() {
+    let units = manual::folder().join("../../systemd");
+    let mut named = 0;
+    for unit in fs::read_dir(units).unwrap() {
+        let text = fs::read_to_string(unit.unwrap().path()).unwrap();
+        for page in text.split("man:").skip(1) {
+            let (name, rest) = page.split_once('(').unwrap();
+            let section = rest.split(')').next().unwrap();
+            assert!(names().contains(&format!("{name}.{section}")), "{name}({section})");
+            named += 1;
+        }
+    }
+    assert!(named >= 7);
+}

@@ -1,0 +1,65 @@
+//! The command line of nvmet.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::listing::Format;
+
+/// Drive the Linux kernel's NVMe-oF target (nvmet): make the ports, subsystems and namespaces of a TOML file, and
+/// remove them again.
+///
+/// Only what nvmet made is ever changed or removed. create may be run again at any time: it changes what differs.
+#[derive(Debug, Parser)]
+#[command(name = "nvmet", version, arg_required_else_help = true, max_term_width = 100)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Print the steps as lines for a shell and change nothing
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+    /// The root of configfs [default: /sys/kernel/config]; an ordinary folder becomes a play tree without a kernel
+    #[arg(long, global = true, value_name = "DIR")]
+    pub configfs: Option<PathBuf>,
+    /// The record of what was made [default: /run/nvmet-stas.json, or DIR/record.json in a play tree]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub record: Option<PathBuf>,
+}
+
+/// A command.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make the target that a TOML file describes, or change it to that
+    Create {
+        /// The TOML file [default: ./nvmet.conf, or the built-in one of that name]
+        #[arg(short, long, value_name = "FILE")]
+        file: Option<PathBuf>,
+        /// First remove everything that earlier creates made
+        #[arg(short, long)]
+        delete: bool,
+    },
+    /// Remove everything that create made, and unload the modules that it loaded
+    Clean,
+    /// Show ports, subsystems, namespaces and hosts, also those of others
+    Ls {
+        /// How to show them
+        #[arg(short, long, value_enum, default_value_t = Format::Table)]
+        output: Format,
+    },
+    /// Export a subsystem on a port
+    Link(Export),
+    /// Stop to export a subsystem on a port; hosts lose this path at once
+    Unlink(Export),
+}
+
+/// Which subsystem on which port.
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The number of the port
+    #[arg(short, long)]
+    pub port: u16,
+    /// The NQN of the subsystem
+    #[arg(short, long, value_name = "NQN")]
+    pub subsystem: String,
+}
