@@ -1,2 +1,95 @@
-//! stacd
-fn main() {}
+//! stacd, the process.
+
+use std::error::Error;
+use std::path::Path;
+use std::time::Duration;
+
+use libstas::bus::{STAC_NAME, STAC_PATH, own_name, system_with_limit};
+use libstas::daemon::arguments::{About, Arguments};
+use libstas::daemon::clock::BootClock;
+use libstas::daemon::configuration::{Files, SYS_CONF};
+use libstas::daemon::event_loop::{EventLoop, doors};
+use libstas::daemon::journal::Journal;
+use libstas::daemon::process_info::ProcessInfo;
+use libstas::daemon::state::{Saver, StateFile};
+use libstas::daemon::systemd::Systemd;
+use libstas::daemon::{seed, signals};
+use libstas::host::effects::{LinuxHost, Setup};
+use stacd::api::{Stac, StacDebug};
+use stacd::connector::{Connector, Event};
+use stacd::shell::stafd_client::{REFRESH_LIMIT, StafdClient};
+use stacd::shell::{StacdShell, configured};
+
+const ABOUT: About = About {
+    name: "stacd",
+    what: "Connects this host to the NVMe-oF storage that it is meant to see, and to nothing else.",
+    more: "stacd takes the log pages that stafd reads from the discovery controllers, and its own configuration, and \
+           makes the kernel's I/O controllers match. Both run as services:\n\n  \
+           systemctl enable --now stafd stacd   start them, now and at boot\n  \
+           systemctl reload stacd               read the configuration again; connections stay\n  \
+           stacctl ls                           what stacd keeps connected, and what is wrong\n  \
+           journalctl -u stacd                  what it did\n\n\
+           stacd.conf(5) explains every setting.",
+    conf_file: "/etc/stas/stacd.conf",
+};
+
+/// Changes when an older stacd's saved state means something else.
+const STATE_VERSION: u32 = 1;
+/// How long the last save may take.
+const LAST_SAVE: Duration = Duration::from_secs(2);
+
+fn main() {
+    libstas::daemon::main(&ABOUT, run)
+}
+
+async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error>> {
+    let signals = signals::listen()?;
+    let files = Files::read(&arguments.conf_file, Path::new(SYS_CONF), libstas::conf::stacd::parse)?;
+    journal.set_tron(arguments.tron || files.conf().tron);
+
+    // The bus first: a second stacd gets no further.
+    let (connector, doors) = doors();
+    let state_file = StateFile::of_daemon("stacd", STATE_VERSION);
+    let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
+    let connection = system_with_limit(REFRESH_LIMIT).await?;
+    let server = connection.object_server();
+    server.at(STAC_PATH, Stac::new(connector.clone())).await?;
+    server.at(STAC_PATH, StacDebug::new(connector.clone(), process)).await?;
+    let name = own_name(&connection, STAC_NAME).await?;
+
+    let core = Connector::new(state_file.load().unwrap_or_default(), seed());
+    let saver = Saver::start(state_file.clone())?;
+    let stafd = StafdClient::new(connection.clone());
+    let first = vec![configured(&files)];
+    let of_host = connector.clone();
+    let host_events = move |event| of_host.post(Event::Host(event));
+    let shell = StacdShell {
+        host: LinuxHost::start(Setup::default(), host_events)?,
+        connector: connector.clone(),
+        connection,
+        stafd: stafd.clone(),
+        journal,
+        files,
+        state_file,
+        saver: saver.clone(),
+        stopped: false,
+    };
+    let watch = async move {
+        let ended = stafd.watch(move |watched| connector.post(Event::from(watched))).await;
+        let error =
+            ended.err().map_or_else(|| "the connection to the bus is lost".to_owned(), |error| error.to_string());
+        format!("cannot listen to stafd: {error}")
+    };
+    let lost = async {
+        tokio::select! {
+            error = name.lost() => error.to_string(),
+            error = watch => error,
+        }
+    };
+    let result = EventLoop::new(core, shell, BootClock::new()?, Systemd, doors).run(first, signals, lost).await;
+
+    if !saver.finish(LAST_SAVE) {
+        tracing::warn!("the last state is not saved: the next start begins with an older one");
+    }
+    Ok(result?)
+}

@@ -1,2 +1,95 @@
-//! stafd
-fn main() {}
+//! stafd, the process.
+
+use std::error::Error;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use libstas::bus::{CALL_TIMEOUT, STAF_NAME, STAF_PATH, own_name, system_with_limit};
+use libstas::daemon::arguments::{About, Arguments};
+use libstas::daemon::clock::BootClock;
+use libstas::daemon::configuration::{Files, SYS_CONF};
+use libstas::daemon::event_loop::{EventLoop, doors};
+use libstas::daemon::journal::Journal;
+use libstas::daemon::process_info::ProcessInfo;
+use libstas::daemon::state::{Saver, StateFile};
+use libstas::daemon::systemd::Systemd;
+use libstas::daemon::{seed, signals};
+use stafd::api::{Refreshes, Staf, StafDebug, announce};
+use stafd::finder::Finder;
+use stafd::shell::host::StafdHost;
+use stafd::shell::nvme_cli::RuleShadow;
+use stafd::shell::{StafdShell, configured};
+use tokio::sync::mpsc;
+
+const ABOUT: About = About {
+    name: "stafd",
+    what: "Finds NVMe-oF discovery controllers, keeps a connection to each, and publishes their log pages on D-Bus.",
+    more: "stafd learns of discovery controllers from its configuration and from referrals. stacd, which connects this \
+           host to the storage itself, listens to it. Both run as services:\n\n  \
+           systemctl enable --now stafd stacd   start them, now and at boot\n  \
+           systemctl reload stafd               read the configuration again; connections stay\n  \
+           stafctl ls                           what stafd knows, and what is wrong\n  \
+           journalctl -u stafd                  what it did\n\n\
+           stafd.conf(5) explains every setting.",
+    conf_file: "/etc/stas/stafd.conf",
+};
+
+/// Changes when an older stafd's saved state means something else.
+const STATE_VERSION: u32 = 1;
+/// How long the last save may take.
+const LAST_SAVE: Duration = Duration::from_secs(2);
+
+fn main() {
+    libstas::daemon::main(&ABOUT, run)
+}
+
+async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error>> {
+    let signals = signals::listen()?;
+    let files = Files::read(&arguments.conf_file, Path::new(SYS_CONF), libstas::conf::stafd::parse)?;
+    journal.set_tron(arguments.tron || files.conf().tron);
+
+    // The bus first: a second stafd gets no further.
+    let (finder, doors) = doors();
+    let refreshes = Arc::new(Refreshes::default());
+    let state_file = StateFile::of_daemon("stafd", STATE_VERSION);
+    let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
+    let connection = system_with_limit(CALL_TIMEOUT).await?;
+    let server = connection.object_server();
+    server.at(STAF_PATH, Staf::new(finder.clone(), Arc::clone(&refreshes))).await?;
+    server.at(STAF_PATH, StafDebug::new(finder.clone(), process)).await?;
+    let name = own_name(&connection, STAF_NAME).await?;
+
+    let shadow = RuleShadow::default();
+    if let Err(error) = shadow.cast() {
+        tracing::warn!("nvme-cli's udev rule stays in force, and both it and stafd act on the same events: {error}");
+    }
+    let core = Finder::new(state_file.load().unwrap_or_default(), seed());
+    let (announcements, inbox) = mpsc::unbounded_channel();
+    tokio::spawn(announce(connection.clone(), inbox));
+    let saver = Saver::start(state_file.clone())?;
+    let first = vec![configured(&files)];
+    let shell = StafdShell {
+        host: StafdHost::start(finder.clone())?,
+        finder,
+        connection,
+        announcements,
+        refreshes,
+        journal,
+        files,
+        state_file,
+        saver: saver.clone(),
+        stopped: false,
+    };
+    let result = EventLoop::new(core, shell, BootClock::new()?, Systemd, doors).run(first, signals, name.lost()).await;
+
+    if !saver.finish(LAST_SAVE) {
+        tracing::warn!("the last state is not saved: the next start begins with an older one");
+    }
+    if result.is_ok()
+        && let Err(error) = shadow.lift()
+    {
+        tracing::warn!("cannot give nvme-cli its udev rule back: {error}");
+    }
+    Ok(result?)
+}

@@ -29,6 +29,16 @@ pub struct Setup {
     pub lock_file: PathBuf,
 }
 
+/// The file that both daemons lock around the write to /dev/nvme-fabrics; systemd makes the directory for both.
+const LOCK_FILE: &str = "/run/nvme-stas/connect.lock";
+
+impl Default for Setup {
+    /// The host that this process runs on.
+    fn default() -> Self {
+        Self { roots: Roots::default(), lock_file: LOCK_FILE.into() }
+    }
+}
+
 /// Why the host cannot be watched.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {what}: {source}")]

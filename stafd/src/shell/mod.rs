@@ -1,5 +1,6 @@
 //! stafd's shell: carries the finder's effects out on the real host and bus.
 
+pub mod host;
 pub mod nvme_cli;
 
 use std::sync::Arc;
