@@ -1,6 +1,8 @@
 //! What a failed step means and what to do about it.
 
-use nix::libc::{EACCES, EADDRINUSE, EADDRNOTAVAIL, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, EPERM, EPROTONOSUPPORT};
+use nix::libc::{
+    EACCES, EADDRINUSE, EADDRNOTAVAIL, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, ENXIO, EPERM, EPROTONOSUPPORT,
+};
 
 use super::Failure;
 use crate::step::{Item, Link, Step};
@@ -44,7 +46,7 @@ fn of_port(error: i32) -> Option<&'static str> {
         EADDRINUSE => "something else listens at the address of the port; give it another trsvcid or traddr",
         EADDRNOTAVAIL => "this machine does not have the address of the port; correct traddr",
         ENODEV => "no device of this machine carries the address of the port; for rdma that is a NIC or rdma_rxe",
-        ENOENT => "no fc port of this machine has the address of the port; nvme-fcloop makes one for trials",
+        ENOENT | ENXIO => "no fc port of this machine has the address of the port; nvme-fcloop makes one for trials",
         EPROTONOSUPPORT | EINVAL => "the kernel refuses the address of the port; `dmesg` says why",
         _ => return None,
     })

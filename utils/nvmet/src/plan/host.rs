@@ -29,6 +29,9 @@ pub(super) fn make(plan: &mut Plan, wanted: &Wanted, observed: &Observed, record
         if foreign && !steps.is_empty() {
             return Err(Refusal::ForeignHost(nqn.clone()));
         }
+        if seen.is_some_and(|seen| seen.dhchap_key == Key::Hidden) {
+            plan.notes.push(format!("host {nqn}: only root may see its keys, which may be right already"));
+        }
         let verb = if seen.is_some() { "change" } else { "create" };
         let keys = match (&host.dhchap_key, &host.dhchap_ctrl_key) {
             (None, _) => "no key",
