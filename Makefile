@@ -86,16 +86,16 @@ $(PROGRAMS):
 	$(MAKE) build
 
 test: toolchain ## everything that needs no virtual machine
-	@tests/need systemd=systemd-analyze dbus=dbus-daemon
+	@tests/need systemd=systemd-analyze dbus=dbus-daemon procps=/bin/kill
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
-	then $(CARGO) test --locked --workspace --doc --quiet && $(CARGO) nextest run --locked --workspace; \
-	else $(CARGO) test --locked --workspace; fi
+	then $(CARGO) test --locked --workspace --doc --quiet && $(CARGO) nextest run --locked --workspace --no-fail-fast; \
+	else $(CARGO) test --locked --workspace --no-fail-fast; fi
 
 integration: tree ## the scenarios in the virtual machine; TESTS="name name" for some of them
 	tests/vm/run $(TESTS)
 
 coverage: toolchain ## which lines the tests without a virtual machine run, by file
-	@tests/need systemd=systemd-analyze dbus=dbus-daemon
+	@tests/need systemd=systemd-analyze dbus=dbus-daemon procps=/bin/kill
 	tests/coverage
 
 demo: tree ## boot a virtual machine, install, and watch the life of a connection
