@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tempfile::TempDir;
-use tree::{files, top};
+use tree::{files, read, top};
 
 const PROGRAMS: [&str; 6] = ["sbin/stafd", "sbin/stacd", "bin/stafctl", "bin/stacctl", "bin/stasadm", "bin/nvmet"];
 
@@ -183,4 +183,17 @@ fn configuration_of_another_package_counts_as_edited() {
     host.make(&["install"]);
     assert_eq!(host.text("/etc/stas/stacd.conf"), "# theirs\n");
     assert_eq!(host.text("/etc/stas/stacd.conf.new"), "# ours\n");
+}
+
+#[test]
+fn every_manual_page_that_a_unit_names_is_there() {
+    let pages: BTreeSet<String> = ["1", "5", "8"].iter().flat_map(|section| names("doc/man", &[section])).collect();
+    for path in files("systemd") {
+        for line in read(&path).lines().filter_map(|line| line.strip_prefix("Documentation=")) {
+            for page in line.split(' ').filter_map(|page| page.strip_prefix("man:")) {
+                let file = page.replace('(', ".").replace(')', "");
+                assert!(pages.contains(&file), "{}: doc/man/{file} is not there", path.display());
+            }
+        }
+    }
 }
