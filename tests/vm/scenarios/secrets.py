@@ -34,7 +34,7 @@ def play():
           "the secret is in use (root sees it in sysfs)")
     host.wait_dc()
 
-    found = [f"{place}: {line.strip()[:160]}" for place, text in what_a_user_sees() for line in text.splitlines() if MARK in line]
+    found = [f"{place}: …{line[max(0, line.index(MARK) - 60):line.index(MARK) + 20]}…" for place, text in what_a_user_sees() for line in text.splitlines() if MARK in line]
     check(not found, "no secret anywhere", "\n          ".join(found[:20]) + f"\n          ({len(found)} in all)")
 
 

@@ -39,4 +39,5 @@ def play():
 
 def started():
     """What the journal knows of nvmf-connect@ instances since the scenario began."""
-    return [entry for entry in host.run("journalctl", "--quiet", "--boot", "--output=cat", "--unit=nvmf-connect@*").splitlines()]
+    # Without a single instance journalctl calls that an error.
+    return host.run("journalctl", "--quiet", "--boot", "--output=cat", "--unit=nvmf-connect@*", check=False).stdout.splitlines()

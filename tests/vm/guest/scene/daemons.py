@@ -34,12 +34,7 @@ class Daemon:
 
     def use_peer(self):
         """The peer's daemon under this unit's name."""
-        text = open(f"{PEER}/usr/lib/systemd/system/{self.unit}").read()
-        check("/usr/sbin/" in text, "the peer's unit starts a program in /usr/sbin", text)
-        text = text.replace("/usr/sbin/", f"{PEER}/usr/sbin/").replace("[Service]", f"[Service]\nEnvironment=PYTHONPATH={PEER_PYTHON}")
-        os.makedirs(OVERRIDES, exist_ok=True)
-        with open(f"{OVERRIDES}/{self.unit}", "w") as file:
-            file.write(text)
+        substitute(self.unit, "/usr/sbin/")
         self.peer = True
 
     def installed(self):
@@ -171,10 +166,23 @@ stacd = Daemon("stacd", "stac")
 BOTH = (stafd, stacd)
 
 
+def substitute(unit, programs):
+    """The peer's unit in the place of ours; its programs are in /opt/peer."""
+    with open(f"{PEER}/usr/lib/systemd/system/{unit}") as file:
+        text = file.read()
+    check(programs in text, f"the peer's {unit} starts a program in {programs}", text)
+    text = text.replace(programs + "sta", f"{PEER}{programs}sta").replace("[Service]", f"[Service]\nEnvironment=PYTHONPATH={PEER_PYTHON}")
+    os.makedirs(OVERRIDES, exist_ok=True)
+    with open(f"{OVERRIDES}/{unit}", "w") as file:
+        file.write(text)
+
+
 def use_peer(*which):
     """Puts the peer's daemons in place."""
     for each in which or BOTH:
         each.use_peer()
+    if not which:
+        substitute("stas-config@.service", "/usr/bin/")
     run("systemctl", "daemon-reload")
 
 
