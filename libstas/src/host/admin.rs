@@ -19,6 +19,7 @@ use super::sysfs::{ControllerDir, birth};
 use super::thread;
 use crate::core::{CtrlRef, CtrlState, CtrlType, Dctype};
 use crate::nvme::admin::{Command, CommandError};
+use crate::nvme::dim::{Registration, Task};
 use crate::nvme::log_page::{LogPage, ReadError, Reader, Step};
 use crate::nvme::supported::{self, SupportedLogPages, TooShort};
 
@@ -127,6 +128,22 @@ impl Admin {
         });
     }
 
+    /// Registers this host with a discovery controller, or takes that back (TP8010). `answer` as in
+    /// [`Admin::read_discovery_log`].
+    pub fn manage_discovery_information(
+        &self,
+        ctrl: CtrlRef,
+        task: Task,
+        registration: &Registration,
+        answer: impl FnOnce(Result<(), AdminError>) + Send + 'static,
+    ) {
+        let data = registration.encode();
+        self.submit(ctrl, answer, move |device| {
+            let len = u32::try_from(data.len()).unwrap_or(u32::MAX);
+            Ok(device.issue(Command::discovery_information_management(task, len), Data::Out(&data))?)
+        });
+    }
+
     /// Queues a job behind those that the controller has already.
     fn submit<T: 'static>(
         &self,
@@ -206,8 +223,13 @@ impl Device {
     fn read<'a>(&self, command: Command, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], CommandError> {
         buffer.clear();
         buffer.resize(usize::try_from(command.len).unwrap_or_default(), 0);
-        match admin_command(&self.0, command, Data::In(buffer)) {
-            Ok(status) if status.code() == 0 => Ok(buffer),
+        self.issue(command, Data::In(buffer))?;
+        Ok(buffer)
+    }
+
+    fn issue(&self, command: Command, data: Data<'_>) -> Result<(), CommandError> {
+        match admin_command(&self.0, command, data) {
+            Ok(status) if status.code() == 0 => Ok(()),
             Ok(status) => Err(CommandError::Status(status)),
             Err(error) => Err(CommandError::Host(error.to_string())),
         }

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
@@ -78,7 +77,6 @@ impl LinuxHost {
     pub fn start(setup: Setup, tell: impl Fn(HostEvent) + Send + Sync + 'static) -> Result<Self, StartError> {
         let failed = |what| move |source| StartError { what, source };
         let tell = Tell(Arc::new(tell));
-        raise_descriptor_limit();
         let scanner = Scanner::new(setup.roots.clone());
         let reconnected = scanner.reconnected();
         let shared = Shared {
@@ -273,15 +271,6 @@ async fn watch_links(mut watch: Watch, known: Arc<Mutex<Arc<Links>>>, tell: Tell
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A descriptor is held for each controller; the usual soft limit of 1024 is for programs that use select(2).
-fn raise_descriptor_limit() {
-    let raised =
-        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(error) = raised {
-        tracing::debug!("cannot raise the limit of open files: {error}");
-    }
 }
 
 #[cfg(test)]

@@ -4,9 +4,9 @@
 //! same lock around the write: how long they wait for each other is then known from how long a target takes.
 
 use std::collections::BTreeSet;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
@@ -205,9 +205,17 @@ impl Worker {
     }
 }
 
-/// It is opened anew each time: whoever removes it, both daemons soon lock the same one again.
+/// It is opened anew each time: whoever removes it, both daemons soon lock the same one again. systemd has made its
+/// directory; without systemd it is made here.
 fn open_lock(path: &Path) -> io::Result<File> {
-    File::options().create(true).truncate(false).write(true).mode(0o600).open(path)
+    let open = || File::options().create(true).truncate(false).write(true).mode(0o600).open(path);
+    match (open(), path.parent()) {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().mode(0o700).create(parent)?;
+            open()
+        }
+        (opened, _) => opened,
+    }
 }
 
 /// Hides the secrets of the controller that bears that number now.

@@ -59,7 +59,6 @@ pub(super) enum Data<'a> {
     /// From the controller to the host.
     In(&'a mut [u8]),
     /// From the host to the controller.
-    #[cfg_attr(not(test), expect(dead_code, reason = "registration (TP8010) will send data"))]
     Out(&'a [u8]),
 }
 

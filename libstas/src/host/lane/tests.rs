@@ -98,6 +98,14 @@ fn the_lock_keeps_the_other_daemon_out_until_it_is_dropped() {
 }
 
 #[test]
+fn the_directory_of_the_lock_is_made() {
+    let tree = FakeTree::new();
+    let mut worker = worker(&tree);
+    worker.shared.lock_file = tree.path("nvme-stas/lock");
+    assert!(worker.lock().is_some());
+}
+
+#[test]
 fn without_the_lock_file_it_goes_on() {
     let tree = FakeTree::new();
     let ctrl = tree.controller(0, "traddr=192.0.2.1,trsvcid=4420");

@@ -15,7 +15,8 @@ use crate::nvme::sysfs_address::SysfsAddress;
 #[derive(Debug)]
 pub(super) struct Entry {
     controller: KernelController,
-    /// Held open: reading the state is then a single system call, and it is that very controller's.
+    /// Held open: reading the state is then a single system call, and it is that very controller's. The units allow
+    /// for as many descriptors (LimitNOFILE).
     state: File,
     /// All that identifies it was filled in when it was read.
     complete: bool,
