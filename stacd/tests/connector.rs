@@ -482,6 +482,15 @@ fn under_no_disconnect_only_an_exclusion_disconnects() {
     world.conf.exclusions.push(Exclusion { subsysnqn: Some("b".into()), ..Exclusion::default() });
     world.reload();
     assert_eq!(world.connected(), ["a", "c"]);
+    assert_eq!(world.status("c"), Some(Status::Kept));
+    let mut world = world.restart();
+    world.wait(60.0);
+    assert_eq!(world.connected(), ["a", "c"]);
+    world.conf.disconnect_scope = DisconnectScope::OnlyStas;
+    world.reload();
+    world.stafd_with(&["a"], 100);
+    world.wait(5.0);
+    assert_eq!(world.connected(), ["a"], "what is no longer kept goes");
 }
 
 #[test]

@@ -32,8 +32,8 @@ pub struct Want {
 /// How a controller is to be parted with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parting {
-    /// Leave the kernel's connection alone, just forget it.
-    Release,
+    /// Keep it as it is: the administrator wants nothing disconnected.
+    Keep,
     /// Disconnect it, unless storage in use hangs off it alone.
     SpareInUse,
     /// Disconnect it.
@@ -69,7 +69,7 @@ pub enum Leaving {
     Asked,
     /// Being checked for storage in use.
     Checking(OpId),
-    /// Kept, for storage in use hangs off it: see [`Controller::kept`].
+    /// Kept, for the reason in [`Controller::kept`].
     Kept,
     /// The kernel would not; tried again at that time.
     Refused(Time),
@@ -90,7 +90,7 @@ pub struct Controller {
     pub reason: Option<String>,
     /// With which parameters this daemon connected it, when it did.
     pub connected_with: Option<Parameters>,
-    /// What hangs off it, when it is kept although nobody wants it.
+    /// Why it is kept although nobody wants it.
     pub kept: Option<String>,
     /// This daemon has had it disconnected: that it goes is no failure.
     pub dismissed: bool,

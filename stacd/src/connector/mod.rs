@@ -101,6 +101,7 @@ impl Connector {
                 self.fleet_does(now, out, |fleet, host| fleet.evict(now, &tid, how, host));
             }
         }
+        self.audit(now, out);
         if reload {
             let all: Vec<Tid> = self.fleet.tids().cloned().collect();
             for tid in all {
@@ -164,7 +165,7 @@ impl Connector {
     /// How an I/O controller that nobody names any more is parted with.
     fn parting(&self) -> Parting {
         match self.settings.as_ref().map(|settings| (settings.conf.disconnect_scope, settings.conf.in_use)) {
-            Some((DisconnectScope::Nothing, _)) => Parting::Release,
+            Some((DisconnectScope::Nothing, _)) => Parting::Keep,
             Some((_, InUse::Disconnect)) => Parting::Disconnect,
             _ => Parting::SpareInUse,
         }

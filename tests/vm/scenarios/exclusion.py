@@ -35,6 +35,8 @@ def play():
         daemons.stafd.reload()
         wait_until(lambda: not [each for each in host.dcs() if each.trsvcid == "8010"], 30,
                    lambda: f"the excluded DC goes\n{host.picture()}")
+        # What only that DC offered goes with it.
+        host.wait_gone("nqn.2014-08.org.nvmexpress:scene:second", timeout=30)
     # An empty exclude= excludes nothing.
     with host.nothing_lost():
         daemons.stacd.configure("[Controllers]\nexclude=\nexclude=host-traddr=192.0.2.77\n")

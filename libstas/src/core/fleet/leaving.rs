@@ -10,6 +10,8 @@ use crate::nvme::Tid;
 
 /// A check that takes longer than this is told.
 const CHECK_DEADLINE: Duration = Duration::from_secs(30);
+/// Why everything is kept under `disconnect-scope=no-disconnect`.
+const NOTHING_IS_DISCONNECTED: &str = "disconnect-scope=no-disconnect";
 /// A disconnect that the kernel refused is tried again after this long.
 const REFUSED_WAIT: Duration = Duration::from_secs(2);
 
@@ -22,8 +24,8 @@ impl Fleet {
             // The late answer decides: a controller that is made until then is disconnected.
             Life::Connecting(_) => {}
             Life::Held { ctrl, .. } => self.part_held(now, tid, ctrl, how, &leaving, reports, out),
-            _ if how != Parting::Release && !self.inventory.has_looked() => {}
-            _ => match self.serving(tid).filter(|_| how != Parting::Release) {
+            _ if !self.inventory.has_looked() => {}
+            _ => match self.serving(tid) {
                 Some(ctrl) => {
                     if let Some(member) = self.members.get_mut(tid) {
                         member.hold(now, ctrl);
@@ -53,11 +55,13 @@ impl Fleet {
             .members
             .iter()
             .any(|(other, member)| other != tid && member.ctrl() == Some(ctrl) && member.is_wanted());
-        if how == Parting::Release || shared {
+        if shared {
             self.forget(tid, reports, out);
             return;
         }
         match (how, leaving) {
+            (Parting::Keep, Leaving::Kept) => {}
+            (Parting::Keep, _) => self.keep(tid, ctrl, Parting::Keep, NOTHING_IS_DISCONNECTED.to_owned(), out),
             (_, Leaving::Refused(until)) if *until > now => self.timers.set(Timer::Part(tid.clone()), *until),
             (Parting::SpareInUse, Leaving::Asked | Leaving::Refused(_)) if self.kind == Kind::Io => {
                 self.check_use(now, tid, ctrl, out);
@@ -97,23 +101,28 @@ impl Fleet {
                 Usage::Free => {
                     self.disconnect(ctrl, out);
                 }
-                Usage::LastPath(what) => self.keep(&tid, ctrl, what.clone(), out),
+                Usage::LastPath(what) => self.keep(&tid, ctrl, Parting::SpareInUse, what.clone(), out),
                 Usage::Unknown(why) => {
-                    self.keep(&tid, ctrl, format!("whether its storage is in use cannot be found out ({why})"), out);
+                    let what = format!("whether its storage is in use cannot be found out ({why})");
+                    self.keep(&tid, ctrl, Parting::SpareInUse, what, out);
                 }
             }
         }
         self.stir_unchecked();
     }
 
-    fn keep(&mut self, tid: &Tid, ctrl: CtrlRef, what: String, out: &mut Vec<HostEffect>) {
+    fn keep(&mut self, tid: &Tid, ctrl: CtrlRef, how: Parting, what: String, out: &mut Vec<HostEffect>) {
         let Some(member) = self.members.get_mut(tid) else { return };
-        member.leaving = Some((Parting::SpareInUse, Leaving::Kept));
+        member.leaving = Some((how, Leaving::Kept));
         member.kept = Some(what.clone());
         if member.is_news(&what) {
-            let text = format!(
-                "{ctrl} is no longer wanted, but is kept: {what}; it goes when that is no longer so, by exclude=, or with in-use=disconnect"
-            );
+            let text = match how {
+                Parting::SpareInUse => format!(
+                    "{ctrl} is no longer wanted, but is kept: {what}; it goes when that is no longer so, by exclude=, \
+                     or with in-use=disconnect"
+                ),
+                _ => format!("{ctrl} is no longer wanted, but is kept: {what}"),
+            };
             Self::tell(Level::Warning, tid, Some(ctrl), text, out);
         }
         out.push(HostEffect::Save);
@@ -130,7 +139,7 @@ impl Fleet {
     /// What was kept is checked again with each full look: it may be free by now, or have another path.
     pub(super) fn check_kept_again(&mut self) {
         for (tid, member) in &mut self.members {
-            if let Some((_, leaving @ Leaving::Kept)) = &mut member.leaving {
+            if let Some((Parting::SpareInUse, leaving @ Leaving::Kept)) = &mut member.leaving {
                 *leaving = Leaving::Asked;
                 self.stirred.insert(tid.clone());
             }
@@ -189,9 +198,9 @@ impl Fleet {
         self.timers.cancel(&Timer::Retry(tid.clone()));
         self.timers.cancel(&Timer::Part(tid.clone()));
         if let Some(member) = self.members.remove(tid) {
-            let text = match (member.ctrl(), member.leaving) {
-                (Some(ctrl), Some((Parting::Release, _))) => format!("no longer cared for; {ctrl} is left as it is"),
-                _ => "no longer wanted, and not connected any more".to_owned(),
+            let text = match member.ctrl() {
+                Some(ctrl) => format!("no longer wanted; {ctrl} stays, for it serves another one, too"),
+                None => "no longer wanted, and not connected any more".to_owned(),
             };
             Self::tell(Level::Info, tid, None, text, out);
         }

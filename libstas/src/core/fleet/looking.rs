@@ -10,8 +10,9 @@ use crate::core::kernel::Look;
 use crate::core::{OpId, Time};
 use crate::nvme::Tid;
 
-/// A look is taken at least this often, whatever the events say.
-const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// A look is taken at least this often, whatever the events say. No event tells that a connection has gone down while
+/// the kernel works on it: this is for how long `ls` may still call it connected.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// Two looks on hints are this far apart, so that a storm of events costs little.
 const HINT_GAP: Duration = Duration::from_millis(100);
 /// While the lane is busy, its own look will tell: a hint waits this long for it.

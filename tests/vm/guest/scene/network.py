@@ -56,12 +56,13 @@ REMOTE = "wwnn=0x10001100ab000001,wwpn=0x20001100ab000001"
 def fibre_channel():
     """A fibre-channel port of the host and one of the target, with a cable between them. Returns both addresses (traddr).
 
-    The order matters: the host's port, the target's, then the host's view of the target's.
+    The order matters: the host's port, the target's, then the host's view of the target's. The roles say that it is a
+    target and has a discovery controller: the kernel's host connects to no other.
     """
     run("modprobe", "-a", "nvme_fc", "nvmet_fc", "nvme_fcloop")
     _fcloop("add_local_port", LOCAL)
     _fcloop("add_target_port", REMOTE)
-    _fcloop("add_remote_port", f"{REMOTE},{LOCAL.replace('wwnn', 'lpwwnn').replace('wwpn', 'lpwwpn')}")
+    _fcloop("add_remote_port", f"{REMOTE},{LOCAL.replace('wwnn', 'lpwwnn').replace('wwpn', 'lpwwpn')},roles=0x60")
     return tuple(each.replace("wwnn=", "nn-").replace("wwpn=", "pn-").replace(",", ":") for each in (LOCAL, REMOTE))
 
 
