@@ -204,6 +204,12 @@ impl Configured {
         named
     }
 
+    /// True while a name moves from one address to another.
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
+        self.names.values().any(|state| state.before.is_some())
+    }
+
     /// Names that have no address at all yet.
     #[must_use]
     pub fn unresolved(&self) -> Vec<&str> {

@@ -94,6 +94,8 @@ pub struct Controller {
     pub kept: Option<String>,
     /// This daemon has had it disconnected: that it goes is no failure.
     pub dismissed: bool,
+    /// When a wait was last cut short.
+    pub hurried: Option<Time>,
     backoff: Backoff,
     told: Option<String>,
 }
@@ -111,6 +113,7 @@ impl Controller {
             connected_with: None,
             kept: None,
             dismissed: false,
+            hurried: None,
             backoff: Backoff::default(),
             told: None,
         }

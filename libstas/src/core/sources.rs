@@ -227,6 +227,12 @@ impl<P: Clone + PartialEq> Sources<P> {
         })
     }
 
+    /// Everybody whom that source names.
+    pub fn named_by(&self, id: &SourceId) -> impl Iterator<Item = &Tid> {
+        let claims = self.sources.get(id).into_iter().flat_map(|source| &source.claims);
+        claims.filter(|(_, claim)| claim.listed).map(|(tid, _)| tid)
+    }
+
     /// Everybody about whom there is a claim, be it repeated or not.
     pub fn claims(&self) -> impl Iterator<Item = (&SourceId, &Tid, &P)> {
         self.sources

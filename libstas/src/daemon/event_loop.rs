@@ -22,7 +22,7 @@ const QUESTIONS: usize = 16;
 /// Questions that may wait; the bus's tasks wait for a place behind them.
 const QUESTIONS_WAITING: usize = 64;
 /// Two saves are at least this far apart.
-const SAVE_PACE: Duration = Duration::from_millis(200);
+const SAVE_PACE: Duration = Duration::from_millis(500);
 /// Two status lines are at least this far apart.
 const STATUS_PACE: Duration = Duration::from_secs(1);
 /// How long the last effects may take when the daemon stops; the core itself waits 5 s at most.

@@ -123,6 +123,9 @@ impl Connector {
             self.sources.decree(SourceId::Configured, configured.collect());
         }
         for (tid, want) in self.wanted(&settings) {
+            if self.fleet.is_wanted(&tid, &want) {
+                continue;
+            }
             self.fleet_does(now, out, |fleet, host| fleet.want(now, &tid, want, host));
         }
         self.remove(now, out);
@@ -203,7 +206,8 @@ impl Connector {
         }
     }
 
-    /// Has the fleet do something, and sees to what it reports.
+    /// Has the fleet do something, and sees to what it reports. True when that may change who is meant: that a
+    /// connection came up does not, unless a name waits for that to let its old address go.
     fn fleet_does(
         &mut self,
         now: Time,
@@ -213,7 +217,7 @@ impl Connector {
         let mut host = Vec::new();
         let reports = act(&mut self.fleet, &mut host);
         extend(out, host);
-        let any = !reports.is_empty();
+        let any = reports.iter().any(|report| !matches!(report, Report::Live(..)) || self.configured.is_moving());
         for report in reports {
             if let Report::Left(tid) = report {
                 self.sources.forget(&tid);
@@ -223,9 +227,10 @@ impl Connector {
         any
     }
 
-    fn host_event(&mut self, now: Time, event: &HostEvent, out: &mut Vec<Effect>) {
+    fn host_event(&mut self, now: Time, event: HostEvent, out: &mut Vec<Effect>) {
         let mut changed = false;
-        match event {
+        let looked = matches!(event, HostEvent::Looked { .. });
+        match &event {
             HostEvent::Resolved { op, result } => {
                 let mut host = Vec::new();
                 changed = self.configured.resolved(now, *op, result, self.fleet.jitter(), &mut host);
@@ -241,25 +246,28 @@ impl Connector {
         if changed {
             self.resettle(now, out);
         }
-        if matches!(event, HostEvent::Looked { .. }) {
+        if looked {
             self.audit(now, out);
         }
     }
 
     fn tick(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let mut changed = false;
         for timer in self.timers.due(now) {
             match timer {
                 Timer::FetchAll => self.fetch_all(out),
-                Timer::Removals => {}
+                Timer::Removals => changed = true,
             }
         }
-        self.fleet_does(now, out, |fleet, host| fleet.tick(now, host));
+        changed |= self.fleet_does(now, out, |fleet, host| fleet.tick(now, host));
         let mut host = Vec::new();
         let mut jitter = self.fleet.jitter().clone();
         self.configured.tick(now, || self.fleet.issue(), &mut jitter, &mut host);
         extend(out, host);
         self.read_doubted_again(now, out);
-        self.resettle(now, out);
+        if changed {
+            self.resettle(now, out);
+        }
     }
 }
 
@@ -270,7 +278,7 @@ impl Machine for Connector {
     fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Effect>) {
         match event {
             Event::Configured(settings) => self.configure(now, *settings, out),
-            Event::Host(event) => self.host_event(now, &event, out),
+            Event::Host(event) => self.host_event(now, event, out),
             Event::Tick => self.tick(now, out),
             Event::StafdOwner(owner) => self.stafd_owner(now, owner, out),
             Event::PageChanged(dc) => self.page_changed(dc, out),

@@ -158,6 +158,15 @@ impl Connector {
         }
     }
 
+    /// A page that has just changed is reason to try at once what it names and what is not connected.
+    fn announced_afresh(&mut self, now: Time, dc: &Tid, out: &mut Vec<Effect>) {
+        let id = SourceId::Page(dc.clone());
+        let waiting: Vec<Tid> = self.sources.named_by(&id).filter(|tid| !self.fleet.is_live(tid)).cloned().collect();
+        for tid in waiting {
+            self.fleet_does(now, out, |fleet, host| fleet.encourage(now, &tid, host));
+        }
+    }
+
     fn take_page(&mut self, now: Time, page: DcPage, confirmed: bool) {
         let DcPage { dc, state, connected_since, entries } = page;
         let names = entries
@@ -211,6 +220,7 @@ impl Connector {
             Ok(Some(page)) => {
                 self.take_page(now, page, refresh);
                 self.quiet.disturb(now);
+                self.announced_afresh(now, &dc, out);
                 out.push(Effect::Host(HostEffect::Save));
             }
             // It is gone meanwhile; the list of removed ones tells why.

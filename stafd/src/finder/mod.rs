@@ -152,6 +152,9 @@ impl Finder {
             }
         }
         for (tid, want) in meant {
+            if self.fleet.is_wanted(&tid, &want) {
+                continue;
+            }
             self.dcs.entry(tid.clone()).or_default();
             self.removed.remove(&tid);
             let mut host = Vec::new();
@@ -314,9 +317,10 @@ impl Finder {
             _ => {}
         }
         let mut host = Vec::new();
-        let reports = self.fleet.handle(now, &event, &mut host);
+        let resolved = matches!(event, HostEvent::Resolved { .. });
+        let reports = self.fleet.handle(now, event, &mut host);
         extend(out, host);
-        let changed = !reports.is_empty() || matches!(event, HostEvent::Resolved { .. });
+        let changed = !reports.is_empty() || resolved;
         self.reported(now, reports, out);
         self.serve_unmanaged(out);
         if changed {
@@ -404,7 +408,7 @@ impl Finder {
     fn handle_stopping(&mut self, now: Time, event: Event, out: &mut Vec<Effect>) {
         let mut host = Vec::new();
         match event {
-            Event::Host(event) => drop(self.fleet.handle(now, &event, &mut host)),
+            Event::Host(event) => drop(self.fleet.handle(now, event, &mut host)),
             Event::Tick => {
                 drop(self.fleet.tick(now, &mut host));
                 if self.timers.due(now).contains(&Timer::Stop) {

@@ -109,7 +109,9 @@ impl Finder {
         dc.failure = None;
         dc.backoff.reset();
         let first = !dc.is_fresh();
-        let changed = dc.page.as_ref().is_none_or(|before| before.entries != page.entries);
+        // Another generation with the same entries tells that something went and came back meanwhile.
+        let changed =
+            dc.page.as_ref().is_none_or(|before| before.genctr != page.genctr || !before.says_the_same_as(&page));
         for malformed in &page.dropped {
             let text = format!("log page entry {} is ignored: {}", malformed.index, malformed.reason);
             let notice = Notice { level: Level::Warning, tid: Some(tid.clone()), ctrl: Some(connection.ctrl), text };

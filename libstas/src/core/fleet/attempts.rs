@@ -74,7 +74,7 @@ impl Fleet {
         &mut self,
         now: Time,
         op: OpId,
-        report: &ConnectReport,
+        report: ConnectReport,
         reports: &mut Vec<Report>,
         out: &mut Vec<HostEffect>,
     ) {
@@ -83,7 +83,7 @@ impl Fleet {
         let write = Write { failed, held: report.held, portal_live: self.portal_live(&tid) };
         let ended = self.lane.ended(now, op, &tid, write);
         self.turned_away(now, ended.turned, out);
-        self.take_look(now, report.look.clone(), reports, out);
+        self.take_look(now, report.look, reports, out);
         let Some(member) = self.members.get_mut(&tid) else { return };
         match &report.outcome {
             ConnectOutcome::Made(ctrl) => {

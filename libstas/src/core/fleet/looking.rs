@@ -66,7 +66,7 @@ impl Fleet {
         &mut self,
         now: Time,
         op: OpId,
-        result: &Result<Look, String>,
+        result: Result<Look, String>,
         reports: &mut Vec<Report>,
         out: &mut Vec<HostEffect>,
     ) {
@@ -78,7 +78,7 @@ impl Fleet {
         match result {
             Ok(look) => {
                 self.look.last = Some(now);
-                self.take_look(now, look.clone(), reports, out);
+                self.take_look(now, look, reports, out);
                 self.check_kept_again();
             }
             Err(reason) => out.push(HostEffect::Tell(Notice {

@@ -28,7 +28,7 @@ pub use view::{MemberView, Status};
 
 /// Waiting controllers are kicked this long after a network change, so that a storm of changes is one kick.
 pub const KICK_DELAY: Duration = Duration::from_millis(100);
-/// Two kicks are at least this far apart.
+/// Two kicks, of all or of one controller, are at least this far apart: a storm of good news costs little.
 pub const KICK_GAP: Duration = Duration::from_millis(800);
 
 /// Which kind of controllers a fleet is about.
@@ -141,6 +141,12 @@ impl Fleet {
         self.work(now, out)
     }
 
+    /// True when the controller is wanted in exactly this way already: wanting it again would change nothing.
+    #[must_use]
+    pub fn is_wanted(&self, tid: &Tid, want: &Want) -> bool {
+        self.members.get(tid).is_some_and(|member| member.is_wanted() && member.want == *want)
+    }
+
     /// A controller is no longer wanted.
     pub fn unwant(&mut self, now: Time, tid: &Tid, how: Parting, out: &mut Vec<HostEffect>) -> Vec<Report> {
         if let Some(member) = self.members.get_mut(tid) {
@@ -166,20 +172,20 @@ impl Fleet {
     }
 
     /// The host tells something.
-    pub fn handle(&mut self, now: Time, event: &HostEvent, out: &mut Vec<HostEffect>) -> Vec<Report> {
+    pub fn handle(&mut self, now: Time, event: HostEvent, out: &mut Vec<HostEffect>) -> Vec<Report> {
         let mut reports = Vec::new();
         match event {
-            HostEvent::Looked { op, result } => self.looked(now, *op, result, &mut reports, out),
-            HostEvent::Uevent(event) => self.hint(now, event, out),
+            HostEvent::Looked { op, result } => self.looked(now, op, result, &mut reports, out),
+            HostEvent::Uevent(event) => self.hint(now, &event, out),
             HostEvent::Overrun => self.request_look(out),
             HostEvent::Probed { op, outcome } => {
-                let turned = self.lane.probed(now, *op, outcome, &mut self.ops, out);
+                let turned = self.lane.probed(now, op, &outcome, &mut self.ops, out);
                 self.turned_away(now, turned, out);
             }
-            HostEvent::Connected { op, report } => self.connected(now, *op, report, &mut reports, out),
-            HostEvent::Disconnected { op, result } => self.disconnected(now, *op, result, out),
-            HostEvent::UseChecked { op, usage } => self.use_checked(*op, usage, out),
-            HostEvent::Links(links) => self.links_changed(now, links),
+            HostEvent::Connected { op, report } => self.connected(now, op, *report, &mut reports, out),
+            HostEvent::Disconnected { op, result } => self.disconnected(now, op, &result, out),
+            HostEvent::UseChecked { op, usage } => self.use_checked(op, &usage, out),
+            HostEvent::Links(links) => self.links_changed(now, &links),
             HostEvent::RouteAdded => self.network_improved(now),
             HostEvent::Resolved { .. } => {}
         }
@@ -329,15 +335,16 @@ impl Fleet {
         }
     }
 
-    /// Ends the wait of a member, unless it wasted the lane.
+    /// Ends the wait of a member, unless it wasted the lane or was hurried a moment ago.
     fn hurry(&mut self, now: Time, tid: &Tid) {
         let banned = self.lane.banned_until(tid).is_some_and(|until| now < until);
-        if let Some(member) = self.members.get_mut(tid) {
-            member.take_heart();
-            if let (Life::Waiting(until), false) = (&mut member.life, banned) {
-                *until = now;
-                self.stirred.insert(tid.clone());
-            }
+        let Some(member) = self.members.get_mut(tid) else { return };
+        member.take_heart();
+        let earliest = member.hurried.map_or(now, |last| last + KICK_GAP).max(now);
+        if let (Life::Waiting(until), false) = (&mut member.life, banned) {
+            *until = earliest.min(*until);
+            member.hurried = Some(earliest);
+            self.stirred.insert(tid.clone());
         }
     }
 

@@ -87,7 +87,7 @@ impl Scene {
     }
 
     fn hear(&mut self, event: HostEvent) {
-        self.act(|fleet, now, out| fleet.handle(now, &event, out));
+        self.act(|fleet, now, out| fleet.handle(now, event, out));
     }
 
     fn wait(&mut self, seconds: u64) {

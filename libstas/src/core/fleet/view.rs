@@ -1,11 +1,12 @@
 //! What a member looks like from outside.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use super::Fleet;
-use crate::core::Time;
-use crate::core::controller::Life;
+use crate::core::controller::{Controller, Life};
 use crate::core::kernel::KernelController;
+use crate::core::{CtrlRef, Time};
 use crate::nvme::{Parameters, Tid};
 
 /// Where a member is, in a word for people: the bus key `state`.
@@ -71,6 +72,11 @@ impl Fleet {
     /// One member.
     #[must_use]
     pub fn view(&self, tid: &Tid) -> Option<MemberView<'_>> {
+        let owner = self.members.get(tid)?.ctrl().and_then(|ctrl| self.holders(ctrl).into_iter().next());
+        self.view_with(tid, owner)
+    }
+
+    fn view_with<'a>(&'a self, tid: &Tid, owner: Option<&'a Tid>) -> Option<MemberView<'a>> {
         let (tid, member) = self.members.get_key_value(tid)?;
         let kernel = member.ctrl().and_then(|ctrl| self.inventory.get(ctrl));
         let (status, reason) = match (&member.leaving, &member.life) {
@@ -87,8 +93,7 @@ impl Fleet {
             Life::Waiting(until) => Some(until),
             _ => None,
         };
-        let alias_of =
-            member.ctrl().and_then(|ctrl| self.holders(ctrl).into_iter().next()).filter(|owner| *owner != tid);
+        let alias_of = owner.filter(|owner| *owner != tid);
         Some(MemberView {
             tid,
             status,
@@ -107,6 +112,13 @@ impl Fleet {
     pub fn views(&self) -> Vec<MemberView<'_>> {
         let mut tids: Vec<_> = self.members.iter().map(|(tid, member)| (member.want.rank, tid)).collect();
         tids.sort();
-        tids.into_iter().filter_map(|(_, tid)| self.view(tid)).collect()
+        let mut owners: BTreeMap<CtrlRef, &Tid> = BTreeMap::new();
+        for (_, tid) in &tids {
+            if let Some(ctrl) = self.members.get(*tid).and_then(Controller::ctrl) {
+                owners.entry(ctrl).or_insert(tid);
+            }
+        }
+        let owner = |tid: &Tid| owners.get(&self.members.get(tid)?.ctrl()?).copied();
+        tids.into_iter().filter_map(|(_, tid)| self.view_with(tid, owner(tid))).collect()
     }
 }
