@@ -50,7 +50,9 @@ def what_a_user_sees():
     for place in ("/run", "/etc", "/var/cache", "/var/lib/systemd", "/tmp", "/sys/class/nvme", "/sys/devices/virtual/nvme-fabrics"):
         # Following the links of the class into the devices; a file that may not be read is as it should be.
         yield place, host.run("grep", "-rsI", MARK, place + "/", user=USER, check=False, timeout=120).stdout
-    yield "/proc", host.run("sh", "-c", f"grep -asH {MARK} /proc/[0-9]*/cmdline /proc/[0-9]*/environ | grep -av 'grep -as' || true",
+    # The brackets keep grep from finding its own command line.
+    pattern = f"[{MARK[0]}]{MARK[1:]}"
+    yield "/proc", host.run("sh", "-c", f"grep -asH '{pattern}' /proc/[0-9]*/cmdline /proc/[0-9]*/environ || true",
                             user=USER).replace("\0", " ")
 
 

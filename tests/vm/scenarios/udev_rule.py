@@ -1,6 +1,7 @@
 """While stafd runs it stands in for nvme-cli's udev rule: its own DCs are its own, a stranger's DC gets what the rule would have done."""
 
 import os
+import time
 
 from scene import check, daemons, host, stays, target, wait_until
 
@@ -10,6 +11,7 @@ STRANGE = "nqn.2014-08.org.nvmexpress:scene:through-a-strange-dc"
 
 
 def play():
+    begin = time.time()
     target.three()
     target.port(2, trsvcid="8010")
     target.subsystem(STRANGE + "-before", ports=(2,))
@@ -23,21 +25,21 @@ def play():
     host.wait_gone(target.KLINGONS, timeout=60)
     target.link(target.KLINGONS)
     host.wait_live(target.KLINGONS)
-    check(not started(), "nvme-cli is not started for stafd's own DC", started())
+    check(not started(begin), "nvme-cli is not started for stafd's own DC", started(begin))
 
     # Somebody else's DC.
     host.run("nvme", "discover", "--transport=tcp", "--traddr=::1", "--trsvcid=8010", "--persistent", "--keep-alive-tmo=30")
     with host.nothing_lost():
         target.subsystem(STRANGE, ports=(2,))
         host.wait_live(STRANGE, timeout=30)
-        check(started(), "nvmf-connect@ was started for the strange DC", started())
+        check(started(begin), "nvmf-connect@ was started for the strange DC", started(begin))
         stays(lambda: host.live(STRANGE), 3, "stacd leaves alone what nvme-cli connected")
 
     daemons.stafd.stop()
     wait_until(lambda: not os.path.exists(RULE), 5, f"{RULE} goes when stafd stops")
 
 
-def started():
+def started(since):
     """What the journal knows of nvmf-connect@ instances since the scenario began."""
     # Without a single instance journalctl calls that an error.
-    return host.run("journalctl", "--quiet", "--boot", "--output=cat", "--unit=nvmf-connect@*", check=False).stdout.splitlines()
+    return host.run("journalctl", "--quiet", f"--since=@{since:.3f}", "--output=cat", "--unit=nvmf-connect@*", check=False).stdout.splitlines()

@@ -149,7 +149,8 @@ def clean():
 def _apply():
     if _together:
         return
-    with open(FILE, "w") as file:
+    # It may hold keys.
+    with open(os.open(FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(_text())
     run("nvmet", "create", "-f", FILE)
 
