@@ -5,7 +5,7 @@
 
 mod message;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
@@ -52,6 +52,7 @@ pub struct Watch {
     known: Option<Arc<Links>>,
     hints: Hints,
     asked: Option<Instant>,
+    found: VecDeque<Change>,
     buffer: Box<[u8]>,
 }
 
@@ -100,6 +101,7 @@ impl Watch {
             known: None,
             hints: Hints { links: true, routes: false },
             asked: None,
+            found: VecDeque::new(),
             buffer: vec![0; DATAGRAM].into(),
         })
     }
@@ -110,6 +112,9 @@ impl Watch {
     /// When a socket no longer works.
     pub async fn next(&mut self) -> io::Result<Change> {
         loop {
+            if let Some(change) = self.found.pop_front() {
+                return Ok(change);
+            }
             if !self.hints.any() {
                 self.notified().await?;
                 sleep(SETTLE).await;
@@ -118,20 +123,26 @@ impl Watch {
                 sleep_until(asked + PACE).await;
             }
             self.drain()?;
-            if self.hints.links {
-                let links = self.ask().await?;
-                self.hints.links = false;
-                if self.known.as_deref() != Some(&links) {
-                    let links = Arc::new(links);
-                    self.known = Some(links.clone());
-                    return Ok(Change::Links(links));
-                }
-            }
-            if std::mem::take(&mut self.hints.routes) {
-                self.asked = Some(Instant::now());
-                return Ok(Change::RouteAdded);
+            self.find_out().await?;
+        }
+    }
+
+    /// Turns hints into changes. Both kinds at once, so that neither keeps the other waiting in a storm.
+    async fn find_out(&mut self) -> io::Result<()> {
+        self.asked = Some(Instant::now());
+        if self.hints.links {
+            let links = self.ask().await?;
+            self.hints.links = false;
+            if self.known.as_deref() != Some(&links) {
+                let links = Arc::new(links);
+                self.known = Some(links.clone());
+                self.found.push_back(Change::Links(links));
             }
         }
+        if std::mem::take(&mut self.hints.routes) {
+            self.found.push_back(Change::RouteAdded);
+        }
+        Ok(())
     }
 
     /// Waits for notifications.
@@ -160,7 +171,6 @@ impl Watch {
 
     /// Asks for all interfaces and addresses.
     async fn ask(&mut self) -> io::Result<Links> {
-        self.asked = Some(Instant::now());
         for _ in 0..TRIES {
             let mut table = Table::default();
             let consistent = timeout(ANSWER, async {
@@ -306,5 +316,15 @@ mod tests {
         assert!(lo.up);
         assert_eq!(lo.addresses.first(), Some(&IpAddr::from([127, 0, 0, 1])));
         assert_eq!(links.owner([127, 0, 0, 1].into()).map(|owner| owner.name.as_str()), Some("lo"));
+    }
+
+    #[tokio::test]
+    async fn in_a_storm_neither_kind_of_change_waits_for_the_other() {
+        let mut watch = Watch::start().unwrap();
+        watch.hints = Hints::ALL;
+        assert!(matches!(watch.next().await.unwrap(), Change::Links(_)));
+        watch.known = None;
+        watch.hints = Hints::ALL;
+        assert_eq!(watch.next().await.unwrap(), Change::RouteAdded);
     }
 }
