@@ -1,6 +1,6 @@
 //! The tool that looks into stafd.
 //!
-//! [`arguments`] is what can be asked, [`ask`] how the answer is made of calls to the daemon.
+//! [`arguments`] is what can be asked, `ask` how the answer is made of calls to the daemon.
 
 pub mod arguments;
 mod ask;
