@@ -1,7 +1,7 @@
 //! The core of stafd: decides which discovery controllers there are and what is asked of them.
 //!
 //! Sources name discovery controllers ([`libstas::core::sources`]); the fleet keeps them connected
-//! ([`libstas::core::fleet`]); here their log pages are read ([`mod@reading`]), referrals in them become sources, and
+//! ([`libstas::core::fleet`]); here their log pages are read (`reading`), referrals in them become sources, and
 //! the bus is told. A discovery controller is given up only when every source that named it has proved that it no
 //! longer does.
 
