@@ -3,22 +3,23 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 
+use netlink_sys::Socket;
 use nix::errno::Errno;
 use tokio::io::unix::AsyncFd;
 
 use crate::nvme::admin::{Command, Status};
 
-/// Waits for a descriptor in the current tokio runtime.
+/// Waits for a netlink socket in the current tokio runtime.
 ///
 /// # Errors
 /// When the runtime cannot wait for such a descriptor.
-pub(super) fn watch(fd: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+pub(super) fn watch(socket: Socket) -> io::Result<AsyncFd<Socket>> {
     // SAFETY: the descriptor must stay open, and `as_raw_fd` must name the same one, for as long as the AsyncFd
-    // lives. An OwnedFd owns one open descriptor, never exchanges it, and closes it only when it is dropped; the
-    // AsyncFd owns the OwnedFd.
-    unsafe { AsyncFd::register(fd) }.map_err(io::Error::from)
+    // lives. A Socket owns one open descriptor, never exchanges it, and closes it only when it is dropped; the
+    // AsyncFd owns the Socket.
+    unsafe { AsyncFd::register(socket) }.map_err(io::Error::from)
 }
 
 /// `struct nvme_passthru_cmd` of linux/nvme_ioctl.h.

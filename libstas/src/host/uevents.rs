@@ -1,12 +1,12 @@
 //! The kernel's events about controllers, from its own uevent group: they come without udevd too.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 
+use netlink_sys::protocols::NETLINK_KOBJECT_UEVENT;
+use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
-use nix::sys::socket::{
-    AddressFamily, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvfrom, setsockopt, socket, sockopt,
-};
+use nix::sys::socket::{NetlinkAddr, recvfrom, setsockopt, sockopt};
 use tokio::io::unix::AsyncFd;
 
 use super::sys::watch;
@@ -33,7 +33,7 @@ pub enum Incoming {
 /// Listens to the kernel's events.
 #[derive(Debug)]
 pub struct Uevents {
-    socket: AsyncFd<OwnedFd>,
+    socket: AsyncFd<Socket>,
     buffer: Box<[u8]>,
 }
 
@@ -43,11 +43,10 @@ impl Uevents {
     /// # Errors
     /// When the kernel gives no such socket.
     pub fn listen() -> io::Result<Self> {
-        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-        let protocol = SockProtocol::NetlinkKObjectUEvent;
-        let socket = socket(AddressFamily::Netlink, SockType::Datagram, flags, protocol)?;
+        let mut socket = Socket::new(NETLINK_KOBJECT_UEVENT)?;
+        socket.set_non_blocking(true)?;
         enlarge(&socket)?;
-        bind(socket.as_raw_fd(), &NetlinkAddr::new(0, KERNEL))?;
+        socket.bind(&SocketAddr::new(0, KERNEL))?;
         Ok(Self { socket: watch(socket)?, buffer: vec![0; EVENT].into() })
     }
 
@@ -78,7 +77,7 @@ impl Uevents {
 }
 
 /// Without CAP_NET_ADMIN the system's limit for receive buffers holds.
-fn enlarge(socket: &OwnedFd) -> io::Result<()> {
+fn enlarge(socket: &Socket) -> io::Result<()> {
     if setsockopt(socket, sockopt::RcvBufForce, &BUFFER).is_err() {
         setsockopt(socket, sockopt::RcvBuf, &BUFFER)?;
     }
@@ -191,13 +190,7 @@ mod tests {
         let port = getsockname::<NetlinkAddr>(fd).unwrap().pid();
         let forged = message(&["add@/x/nvme0", "ACTION=add", "DEVPATH=/x/nvme0", "SUBSYSTEM=nvme", "SEQNUM=1"]);
         assert!(parse(&forged).is_some());
-        let sender = socket(
-            AddressFamily::Netlink,
-            SockType::Datagram,
-            SockFlag::SOCK_CLOEXEC,
-            SockProtocol::NetlinkKObjectUEvent,
-        )
-        .unwrap();
+        let sender = Socket::new(NETLINK_KOBJECT_UEVENT).unwrap();
         match sendto(sender.as_raw_fd(), &forged, &NetlinkAddr::new(port, 0), MsgFlags::empty()) {
             // The kernel keeps those from lying who have no CAP_NET_ADMIN.
             Err(Errno::EPERM) => return,

@@ -7,15 +7,15 @@ mod message;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::time::Duration;
 
+use netlink_sys::protocols::NETLINK_ROUTE;
+use netlink_sys::{Socket, SocketAddr};
 use nix::errno::Errno;
 use nix::libc;
-use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, bind, recvfrom, send, socket,
-};
+use nix::sys::socket::{MsgFlags, NetlinkAddr, recvfrom, send};
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
@@ -46,8 +46,8 @@ pub enum Change {
 /// Watches the network interfaces.
 #[derive(Debug)]
 pub struct Watch {
-    notifications: AsyncFd<OwnedFd>,
-    questions: AsyncFd<OwnedFd>,
+    notifications: AsyncFd<Socket>,
+    questions: AsyncFd<Socket>,
     sequence: u32,
     known: Option<Arc<Links>>,
     hints: Hints,
@@ -92,8 +92,8 @@ impl Watch {
             | libc::RTMGRP_IPV6_IFADDR
             | libc::RTMGRP_IPV4_ROUTE
             | libc::RTMGRP_IPV6_ROUTE;
-        let notifications = rtnetlink()?;
-        bind(notifications.as_raw_fd(), &NetlinkAddr::new(0, groups.cast_unsigned()))?;
+        let mut notifications = rtnetlink()?;
+        notifications.bind(&SocketAddr::new(0, groups.cast_unsigned()))?;
         Ok(Self {
             notifications: watch(notifications)?,
             questions: watch(rtnetlink()?)?,
@@ -216,13 +216,14 @@ fn overrun(error: io::Error) -> io::Result<Hints> {
     if error.raw_os_error() == Some(Errno::ENOBUFS as i32) { Ok(Hints::ALL) } else { Err(error) }
 }
 
-fn rtnetlink() -> io::Result<OwnedFd> {
-    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
-    Ok(socket(AddressFamily::Netlink, SockType::Raw, flags, SockProtocol::NetlinkRoute)?)
+fn rtnetlink() -> io::Result<Socket> {
+    let socket = Socket::new(NETLINK_ROUTE)?;
+    socket.set_non_blocking(true)?;
+    Ok(socket)
 }
 
 /// One datagram of the kernel; `None` when there is none now.
-fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Option<Vec<Received>>> {
+fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<Option<Vec<Received>>> {
     loop {
         match recvfrom::<NetlinkAddr>(socket.as_raw_fd(), buffer) {
             Ok((length, Some(sender))) if sender.pid() == 0 => {
