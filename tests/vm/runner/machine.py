@@ -1,5 +1,6 @@
 """One virtual machine: its qemu, its shares, its agent."""
 
+import ctypes
 import json
 import os
 import pathlib
@@ -51,7 +52,8 @@ class Machine:
     def boot(cls, serial=None, idle=None, keep_locks=False):
         """Starts qemu; `ready` waits for it. `serial`: qemu's argument for the serial console (default: a file).
 
-        `keep_locks`: descriptors of this process stay open in qemu, so that a lock its caller holds lasts as long.
+        `keep_locks`: it outlives this process, and this process's descriptors stay open in it, so that a lock that
+        the caller holds lasts as long.
         """
         base = image()
         EXCHANGE.mkdir(parents=True, exist_ok=True)
@@ -72,12 +74,14 @@ class Machine:
                    "-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
                    "-chardev", f"socket,id=agent,path={folder}/agent,server=on,wait=off",
                    "-device", "virtserialport,chardev=agent,name=harness"]
-        for tag, path, mode in (("harness", VM, ",readonly=on"), ("tree", install_tree(), ",readonly=on"), ("results", EXCHANGE, "")):
+        # Of the tree its parent is shared: `make tree` replaces the tree itself.
+        for tag, path, mode in (("harness", VM, ",readonly=on"), ("trees", install_tree().parent, ",readonly=on"), ("results", EXCHANGE, "")):
             command += ["-virtfs", f"local,path={path},mount_tag={tag},security_model=none{mode}"]
         stdin = None if serial else subprocess.DEVNULL
         stdout = None if serial else open(folder / "qemu.log", "wb")
         process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stdout and subprocess.STDOUT,
-                                   close_fds=not keep_locks, start_new_session=serial is None)
+                                   close_fds=not keep_locks, start_new_session=serial is None,
+                                   preexec_fn=None if keep_locks else end_with_parent)
         return cls(process.pid, folder, process)
 
     def alive(self):
@@ -103,7 +107,7 @@ class Machine:
     def install(self):
         """Lays the install tree over the machine; returns its complaint, or an empty text."""
         said = []
-        status, _ = self.agent.run("/harness/guest/install-tree", said.append, limit=120)
+        status, _ = self.agent.run(["/harness/guest/install-tree", install_tree().name], said.append, limit=120)
         return "".join(said).strip() if status else ""
 
     def console(self):
@@ -155,6 +159,11 @@ class Machine:
         self.agent = Agent(str(self.folder / "agent"))
         self.agent.wait_ready(60, self.alive)
         return self
+
+
+def end_with_parent():
+    """In the new process: whatever kills the harness ends its machine too (PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def complain(message, machine=None):

@@ -13,7 +13,8 @@ from .wait import wait_until
 PEER = "/opt/peer"
 PEER_PYTHON = f"{PEER}/usr/lib/python3/dist-packages"
 OVERRIDES = "/run/systemd/system"
-POLICIES = "/usr/share/dbus-1/system.d"
+# The configuration as `make install` placed it.
+DEFAULTS = "/usr/share/nvme-stas/etc"
 
 
 class Daemon:
@@ -239,7 +240,7 @@ def reset():
     run("systemctl", "reset-failed", check=False)
     for path in ("/run/stafd", "/run/stacd", "/var/cache/stafd", "/var/cache/stacd", "/etc/stas"):
         shutil.rmtree(path, ignore_errors=True)
-    defaults = "/tree/etc/stas" if os.path.isdir("/tree/etc/stas") else f"{PEER}/etc/stas"
+    defaults = DEFAULTS if os.path.isdir(DEFAULTS) else f"{PEER}/etc/stas"
     shutil.copytree(defaults, "/etc/stas")
     rule = "/run/udev/rules.d/70-nvmf-autoconnect.rules"
     if os.path.exists(rule):
