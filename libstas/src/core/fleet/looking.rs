@@ -13,8 +13,10 @@ use crate::nvme::Tid;
 /// A look is taken at least this often, whatever the events say. No event tells that a connection has gone down while
 /// the kernel works on it: this is for how long `ls` may still call it connected.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// Two looks on hints are this far apart, so that a storm of events costs little.
+/// Two looks on hints are this far apart, so that a storm of events costs little: a removal is urgent …
 const HINT_GAP: Duration = Duration::from_millis(100);
+/// … and anything else is not: whoever waits for a new controller has other ways to learn of it.
+const CALM_HINT_GAP: Duration = Duration::from_millis(500);
 /// While the lane is busy, its own look will tell: a hint waits this long for it.
 const LANE_LOOKS: Duration = Duration::from_secs(1);
 /// A look that takes longer than this is told.
@@ -52,7 +54,8 @@ impl Fleet {
         }
         self.look.hinted = self.look.hinted.max(event.seqnum);
         let patient = self.lane.is_busy() && event.kind != UeventKind::Remove;
-        let earliest = self.look.last.map_or(now, |last| last + HINT_GAP);
+        let gap = if event.kind == UeventKind::Remove { HINT_GAP } else { CALM_HINT_GAP };
+        let earliest = self.look.last.map_or(now, |last| last + gap);
         let at = earliest.max(if patient { now + LANE_LOOKS } else { now });
         if at <= now {
             self.request_look(out);
