@@ -491,7 +491,7 @@ fn others_get_what_the_shadowed_udev_rule_would_have_done() {
     let mut world = World::new(&["192.0.2.1"]).start();
     let stranger = world.add(&dc("192.0.2.99"), 30).device;
     world.uevent(stranger, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
-    world.wait(0.2);
+    world.wait(0.6);
     assert_eq!(world.nvmf_connect, [stranger]);
 }
 
