@@ -7,8 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::backoff::{Backoff, Jitter};
 use super::effect::{HostEffect, Level, Notice};
 use super::timers::Timers;
@@ -210,12 +208,6 @@ impl Configured {
         self.names.values().any(|state| state.before.is_some())
     }
 
-    /// Names that have no address at all yet.
-    #[must_use]
-    pub fn unresolved(&self) -> Vec<&str> {
-        self.names.iter().filter(|(_, state)| state.addresses.is_empty()).map(|(name, _)| name.as_str()).collect()
-    }
-
     fn tid(&self, entry: &ControllerEntry, address: &str, defaults: &Defaults<'_>) -> Tid {
         let or = |own: &str, default: &str| if own.is_empty() { default.to_owned() } else { own.to_owned() };
         Tid::new(TidParts {
@@ -305,13 +297,4 @@ fn family_used(ip: IpAddr, family: FamilyOrder) -> bool {
 fn preferred(addresses: &[IpAddr], family: FamilyOrder) -> Option<IpAddr> {
     let first = |v4: bool| addresses.iter().copied().find(|ip| ip.is_ipv4() == v4 && family_used(*ip, family));
     first(true).or_else(|| first(false))
-}
-
-/// What a saved state keeps of `Configured`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Saved {
-    /// The controllers that the configuration named.
-    pub controllers: BTreeSet<Tid>,
-    /// The addresses of its names.
-    pub names: SavedNames,
 }
