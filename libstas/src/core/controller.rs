@@ -182,6 +182,13 @@ impl Controller {
         self.life = Life::GivenUp;
     }
 
+    /// What was tried is no longer what is wanted: the next attempt is the first.
+    pub fn start_afresh(&mut self) {
+        self.attempts = 0;
+        self.backoff.reset();
+        self.life = Life::Idle;
+    }
+
     /// Something gives reason to hope: the next failure is the first again.
     pub fn take_heart(&mut self) {
         self.backoff.reset();

@@ -35,6 +35,9 @@ pub enum Class {
     Proven,
     /// Never tried before.
     First,
+    /// Never tried before, and with a secret: where it is the wrong one, a target may fall silent after refusing it,
+    /// and the kernel waits its 60 s for the answer.
+    Secret,
     /// Tried before.
     Repeated,
     /// The probe could not tell.
@@ -50,6 +53,8 @@ pub struct Standing {
     pub repeated: bool,
     /// A live controller uses its portal.
     pub portal_live: bool,
+    /// It authenticates.
+    pub secret: bool,
 }
 
 /// A controller that the lane turned away.
@@ -122,7 +127,7 @@ impl Lane {
             return;
         }
         let Some(portal) = Portal::of(tid) else {
-            self.line_up(tid.clone(), if standing.repeated { Class::Repeated } else { Class::First });
+            self.line_up(tid.clone(), class_of(Standing { portal_live: false, ..standing }));
             return;
         };
         let waster = self.wasted_until.contains_key(&portal);
@@ -326,6 +331,7 @@ impl Lane {
 fn class_of(standing: Standing) -> Class {
     match standing {
         Standing { repeated: true, .. } => Class::Repeated,
+        Standing { secret: true, .. } => Class::Secret,
         Standing { portal_live: true, .. } => Class::Proven,
         Standing { .. } => Class::First,
     }

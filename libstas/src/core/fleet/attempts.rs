@@ -33,13 +33,15 @@ impl Fleet {
     /// Brings a member to the lane, if its time has come.
     fn approach(&mut self, now: Time, tid: &Tid, out: &mut Vec<HostEffect>) {
         let portal_live = self.portal_live(tid);
+        let common_secret = self.identity.as_ref().is_some_and(|identity| identity.key.is_some());
         let Some(member) = self.members.get_mut(tid) else { return };
+        let secret = common_secret || member.want.parameters.dhchap_secret.is_some();
         match member.life {
             Life::Waiting(until) if until > now => self.timers.set(Timer::Retry(tid.clone()), until),
             Life::Idle | Life::Waiting(_) => {
                 member.life = Life::InLane;
                 self.timers.cancel(&Timer::Retry(tid.clone()));
-                let standing = Standing { repeated: member.attempts > 0, portal_live };
+                let standing = Standing { repeated: member.attempts > 0, portal_live, secret };
                 self.lane.enter(now, tid, standing, &mut self.ops, out);
             }
             _ => {}
@@ -55,17 +57,15 @@ impl Fleet {
             };
             let op = self.ops.issue();
             member.life = Life::Connecting(op);
-            self.connecting.insert(op, tid.clone());
             self.lane.start(now, op);
-            out.push(HostEffect::Connect {
-                op,
-                request: Box::new(ConnectRequest {
-                    parameters: member.want.parameters.clone(),
-                    identity: identity.clone(),
-                    discovery: self.kind == Kind::Discovery,
-                    tid,
-                }),
-            });
+            let request = ConnectRequest {
+                parameters: member.want.parameters.clone(),
+                identity: identity.clone(),
+                discovery: self.kind == Kind::Discovery,
+                tid,
+            };
+            self.connecting.insert(op, request.clone());
+            out.push(HostEffect::Connect { op, request: Box::new(request) });
         }
     }
 
@@ -78,16 +78,17 @@ impl Fleet {
         reports: &mut Vec<Report>,
         out: &mut Vec<HostEffect>,
     ) {
-        let Some(tid) = self.connecting.remove(&op) else { return };
+        let Some(ConnectRequest { tid, parameters, identity, .. }) = self.connecting.remove(&op) else { return };
         let failed = matches!(report.outcome, ConnectOutcome::Failed(_));
         let write = Write { failed, held: report.held, portal_live: self.portal_live(&tid) };
         let ended = self.lane.ended(now, op, &tid, write);
         self.turned_away(now, ended.turned, out);
         self.take_look(now, report.look, reports, out);
         let Some(member) = self.members.get_mut(&tid) else { return };
+        let outdated = member.want.parameters != parameters || self.identity.as_ref() != Some(&identity);
         match &report.outcome {
             ConnectOutcome::Made(ctrl) => {
-                member.connected_with = Some(member.want.parameters.clone());
+                member.connected_with = Some(parameters);
                 self.made(now, &tid, *ctrl, reports, out);
             }
             ConnectOutcome::Found(ctrl) if self.disconnecting.values().any(|gone| gone == ctrl) => {
@@ -95,6 +96,12 @@ impl Fleet {
             }
             ConnectOutcome::Found(ctrl) => {
                 self.hold(now, &tid, *ctrl, "took over the kernel's connection", reports, out);
+            }
+            ConnectOutcome::Failed(error) if outdated => {
+                // With what has been configured since, it may well work: that has not been tried.
+                let text = format!("not connected: {error}; its configuration has changed since: tried again at once");
+                member.start_afresh();
+                Self::tell(Level::Warning, &tid, None, text, out);
             }
             ConnectOutcome::Failed(ConnectError::Invalid(reason)) => {
                 member.give_up(reason.clone());
@@ -222,7 +229,7 @@ impl Fleet {
     }
 
     pub(super) fn tell_hanging_write(&self, hanging: Duration, out: &mut Vec<HostEffect>) {
-        if let Some(tid) = self.connecting.values().next() {
+        if let Some(ConnectRequest { tid, .. }) = self.connecting.values().next() {
             let text = format!(
                 "the kernel has been connecting it for {} s; no other connection can be made until it returns",
                 hanging.as_secs()

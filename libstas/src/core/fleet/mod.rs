@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::backoff::Jitter;
 use super::controller::{Controller, Leaving, Life, Parting, Want};
-use super::effect::{HostEffect, HostEvent, Level, Notice, Portal};
+use super::effect::{ConnectRequest, HostEffect, HostEvent, Level, Notice, Portal};
 use super::inventory::Inventory;
 use super::kernel::{KernelController, Links};
 use super::lane::Lane;
@@ -74,7 +74,8 @@ pub struct Fleet {
     jitter: Jitter,
     timers: Timers<Timer>,
     look: looking::Looking,
-    connecting: BTreeMap<OpId, Tid>,
+    /// What the writes under way were asked to connect.
+    connecting: BTreeMap<OpId, ConnectRequest>,
     checking: Option<OpId>,
     disconnecting: BTreeMap<OpId, CtrlRef>,
     last_kick: Option<Time>,

@@ -348,6 +348,33 @@ fn changed_parameters_wait_for_the_next_connect() {
 }
 
 #[test]
+fn the_failure_of_an_attempt_with_old_parameters_is_not_held_against_the_new_ones() {
+    let (mut scene, _) = Scene::connected("live at this portal");
+    scene.want(&tid("a"), Want::default());
+    let (op, _) = scene.next_connect();
+    let parameters = Parameters { kato: Some(9), ..Parameters::default() };
+    scene.want(&tid("a"), Want { parameters: parameters.clone(), attempts: Some(1), ..Want::default() });
+    let error = ConnectError::Kernel { errno: 5, reason: "I/O error".into() };
+    let outcome = ConnectOutcome::Failed(error);
+    let report = ConnectReport { outcome, look: scene.look(), held: Duration::from_secs(61) };
+    scene.hear(HostEvent::Connected { op, report: Box::new(report) });
+    let Some(HostEffect::Connect { request, .. }) = scene.next() else { panic!("it is tried at once") };
+    assert_eq!((&request.tid, &request.parameters), (&tid("a"), &parameters));
+}
+
+#[test]
+fn a_connection_made_with_old_parameters_has_the_new_ones_pending() {
+    let mut scene = Scene::new();
+    scene.want(&tid("a"), Want::default());
+    let (op, _) = scene.next_connect();
+    let parameters = Parameters { kato: Some(9), ..Parameters::default() };
+    scene.want(&tid("a"), Want { parameters, ..Want::default() });
+    let ctrl = scene.make(1, &tid("a"));
+    scene.answer(op, ConnectOutcome::Made(ctrl));
+    assert!(scene.fleet.view(&tid("a")).unwrap().pending);
+}
+
+#[test]
 fn a_new_address_ends_the_waits() {
     let mut scene = Scene::new();
     scene.want(&tid("a"), Want::default());

@@ -17,7 +17,7 @@ fn at(seconds: u64) -> Time {
     Time(Duration::from_secs(seconds))
 }
 
-const FIRST: Standing = Standing { repeated: false, portal_live: false };
+const FIRST: Standing = Standing { repeated: false, portal_live: false, secret: false };
 const SLOW: Write = Write { failed: true, held: Duration::from_secs(3), portal_live: false };
 
 #[derive(Default)]
@@ -50,6 +50,21 @@ impl Scene {
         self.lane.start(now, op);
         Some((op, tid))
     }
+}
+
+#[test]
+fn what_authenticates_for_the_first_time_lets_those_without_a_secret_go_first() {
+    let mut scene = Scene::default();
+    let live = Standing { portal_live: true, ..FIRST };
+    scene.enter(at(0), &tid("192.0.2.1", "with a secret"), Standing { secret: true, ..live });
+    scene.enter(at(0), &tid("192.0.2.1", "tried before"), Standing { repeated: true, ..live });
+    scene.enter(at(0), &tid("192.0.2.1", "without"), live);
+    let mut order = Vec::new();
+    while let Some((op, tid)) = scene.write(at(1)) {
+        scene.lane.ended(at(1), op, &tid, Write { failed: false, held: Duration::ZERO, portal_live: true });
+        order.push(tid.subsysnqn.clone());
+    }
+    assert_eq!(order, ["without", "with a secret", "tried before"]);
 }
 
 #[test]
@@ -111,7 +126,7 @@ fn the_dead_are_turned_away_and_the_unsure_come_last() {
 #[test]
 fn first_attempts_go_before_repeated_ones() {
     let mut scene = Scene::default();
-    let live = |repeated| Standing { repeated, portal_live: true };
+    let live = |repeated| Standing { repeated, portal_live: true, secret: false };
     scene.enter(at(0), &tid("192.0.2.1", "again"), live(true));
     scene.enter(at(0), &tid("192.0.2.1", "new"), live(false));
     assert_eq!(scene.write(at(0)).unwrap().1, tid("192.0.2.1", "new"));
@@ -130,11 +145,11 @@ fn who_wasted_the_lane_comes_back_late_last_and_only_after_a_handshake() {
     assert_eq!(ended.stay_away, Some(at(33)));
     assert_eq!(ended.turned.len(), 1, "who queued for the same portal does not waste it again");
     assert_eq!(scene.lane.banned_until(&waster), Some(at(33)));
-    scene.enter(at(40), &waster, Standing { repeated: true, portal_live: false });
+    scene.enter(at(40), &waster, Standing { repeated: true, ..FIRST });
     let probes = scene.probes();
     assert!(probes[0].2, "with ICReq and ICResp");
     scene.answer(at(40), probes[0].0, ProbeOutcome::Alive);
-    scene.enter(at(40), &tid("192.0.2.1", "b"), Standing { repeated: true, portal_live: true });
+    scene.enter(at(40), &tid("192.0.2.1", "b"), Standing { repeated: true, portal_live: true, ..FIRST });
     assert_eq!(scene.write(at(40)).unwrap().1, tid("192.0.2.1", "b"));
 }
 
