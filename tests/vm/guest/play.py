@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 
-from scene import Failed, Skip, daemons, host, journal, numbers, room
+from scene import Failed, Forbidden, Skip, daemons, host, journal, numbers, room
 
 SCENARIOS = pathlib.Path("/harness/scenarios")
 RESULTS = pathlib.Path("/results")
@@ -34,7 +34,7 @@ def main():
 
     signal.signal(signal.SIGALRM, ring)
     start = time.monotonic()
-    outcome, why, fit = "ERROR", "", True
+    outcome, why, final, fit = "ERROR", "", False, True
     try:
         room.enter()
         journal.mark()
@@ -52,7 +52,7 @@ def main():
     except Skip as skip:
         outcome, why = "SKIPPED", str(skip)
     except Failed as failed:
-        outcome, why = "FAILED", str(failed)
+        outcome, why, final = "FAILED", str(failed), isinstance(failed, Forbidden)
     except OutOfTime:
         outcome, why = "FAILED", f"expected: ready within {limit} s\n    seen: not ready"
         traceback.print_exc()
@@ -65,7 +65,7 @@ def main():
         print(f"{outcome}: {why}", flush=True)
     if outcome in ("FAILED", "ERROR"):
         evidence()
-    write(name, outcome, why, seconds)
+    write(name, outcome, why, final, seconds)
     try:
         room.clean()
     except Exception:
@@ -75,8 +75,8 @@ def main():
     return 0 if fit else 1
 
 
-def write(name, outcome, why, seconds):
-    text = json.dumps({"outcome": outcome, "why": why, "seconds": round(seconds, 2), "measurements": numbers.taken,
+def write(name, outcome, why, final, seconds):
+    text = json.dumps({"outcome": outcome, "why": why, "final": final, "seconds": round(seconds, 2), "measurements": numbers.taken,
                        "notes": numbers.notes})
     (RESULTS / f"{name}.json.new").write_text(text)
     (RESULTS / f"{name}.json.new").rename(RESULTS / f"{name}.json")

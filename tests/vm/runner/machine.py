@@ -93,6 +93,16 @@ class Machine:
             return False
         return True
 
+    def fate(self):
+        """How qemu ended, in words."""
+        if self.process is None:
+            return "qemu runs" if self.alive() else "qemu ended"
+        try:
+            status = self.process.wait(2)
+        except subprocess.TimeoutExpired:
+            return "qemu runs"
+        return f"qemu ended with status {status}" if status >= 0 else f"qemu was killed by {signal.Signals(-status).name}"
+
     def ready(self):
         """Waits until the machine has booted to the end; connects the agent."""
         deadline = time.monotonic() + BOOT_LIMIT

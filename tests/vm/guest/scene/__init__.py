@@ -12,9 +12,9 @@ A scenario is a module in scenarios/ with a docstring of one sentence, a functio
 """
 
 from . import daemons, host, journal, network, target
-from .expect import Failed, Skip, check, equal, skip
+from .expect import Failed, Forbidden, Skip, check, equal, skip
 from .numbers import measure, note
 from .wait import stays, wait_until
 
-__all__ = ["Failed", "Skip", "check", "daemons", "equal", "host", "journal", "measure", "network", "note", "skip", "stays",
+__all__ = ["Failed", "Forbidden", "Skip", "check", "daemons", "equal", "host", "journal", "measure", "network", "note", "skip", "stays",
            "target", "wait_until"]

@@ -5,6 +5,10 @@ class Failed(Exception):
     """The scenario's promise does not hold."""
 
 
+class Forbidden(Failed):
+    """What must never happen has happened. There is no second try."""
+
+
 class Skip(Exception):
     """The scenario cannot be played here; the text says why."""
 

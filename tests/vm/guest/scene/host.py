@@ -7,7 +7,7 @@ import subprocess
 import threading
 import time
 
-from .expect import Failed
+from .expect import Failed, Forbidden
 from .uevents import Uevents
 from .wait import wait_until
 
@@ -150,8 +150,8 @@ def nothing_lost(*, only=None):
         now = {each.identity for each in controllers()}
         lost = [each for each in kept if each.device in removed or each.identity not in now]
     if lost:
-        raise Failed(f"expected: none of {len(kept)} connections is lost\n    seen: {len(lost)} lost: "
-                     + "; ".join(str(each) for each in lost[:5]) + f"\n    now there:\n{picture()}")
+        raise Forbidden(f"expected: none of {len(kept)} connections is lost\n    seen: {len(lost)} lost: "
+                        + "; ".join(str(each) for each in lost[:5]) + f"\n    now there:\n{picture()}")
     if not kept:
         raise Failed("expected: connections that could be lost\n    seen: none at the start: this would prove nothing")
 

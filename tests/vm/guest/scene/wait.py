@@ -2,7 +2,7 @@
 
 import time
 
-from .expect import Failed
+from .expect import Failed, Forbidden
 from .uevents import Uevents
 
 # Between looks without an event, in seconds: what we measure must not suffer from our looking.
@@ -35,5 +35,5 @@ def stays(predicate, seconds, what, poll=0.1):
         while time.monotonic() < end:
             events.read()
             if not predicate():
-                raise Failed(f"expected for {seconds:g} s: {what}")
+                raise Forbidden(f"expected for {seconds:g} s: {what}")
             events.wait(poll)
