@@ -1,8 +1,9 @@
-"""Interfaces of our own, all named scN…, and portals that misbehave."""
+"""Interfaces and neighbours of our own, all named sc-…, and portals that misbehave."""
 
 import contextlib
 import json
 import os
+import signal
 import socket
 import threading
 
@@ -19,6 +20,49 @@ def interface(name, *addresses):
         run("ip", "address", "add", address, "dev", name, *(["nodad"] if ":" in address else []))
     run("ip", "link", "set", name, "up")
     return name
+
+
+class Neighbour:
+    """Another host on the wire: a network namespace, with cables to this one."""
+
+    def __init__(self, name):
+        self.name = PREFIX + name
+        run("ip", "netns", "add", self.name)
+        self.run("ip", "link", "set", "lo", "up")
+
+    def cable(self, name, here, there):
+        """A cable between this host and the neighbour, up, with addresses (`192.0.2.1/24`) at both ends: one or a list.
+
+        Returns the name of the interface on this side; that of the other side is the same.
+        """
+        name = PREFIX + name
+        run("ip", "link", "add", name, "type", "veth", "peer", "name", name, "netns", self.name)
+        for execute, addresses in ((run, here), (self.run, there)):
+            for address in [addresses] if isinstance(addresses, str) else addresses:
+                execute("ip", "address", "add", address, "dev", name, *(["nodad"] if ":" in address else []))
+            execute("ip", "link", "set", name, "up")
+        return name
+
+    def run(self, *command, **options):
+        """A command of the neighbour's. It sees the same files, configfs too (`ip netns exec` would hide that)."""
+        return run("nsenter", f"--net={self.path}", *command, **options)
+
+    @property
+    def path(self):
+        return f"/run/netns/{self.name}"
+
+    @contextlib.contextmanager
+    def inside(self):
+        """What this thread does in the block, the neighbour does: sockets, and what configfs opens."""
+        own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        other = os.open(self.path, os.O_RDONLY)
+        try:
+            os.setns(other, os.CLONE_NEWNET)
+            yield
+        finally:
+            os.setns(own, os.CLONE_NEWNET)
+            os.close(own)
+            os.close(other)
 
 
 def swallowing_portals(count):
@@ -79,9 +123,22 @@ def remove_fibre_channel():
 
 
 def clean():
-    """What was made here. Fibre channel goes by itself, after the target."""
+    """What was made here. Fibre channel and neighbours go by themselves, after the connections and the target."""
     for link in json.loads(run("rdma", "-j", "link", check=False).stdout or "[]"):
         run("rdma", "link", "delete", link["ifname"], check=False)
+    for link in json.loads(run("ip", "-j", "-d", "link")):
+        if link["ifname"].startswith(PREFIX) and link.get("linkinfo", {}).get("info_kind") != "veth":
+            run("ip", "link", "delete", link["ifname"])
+
+
+def remove_neighbours():
+    for each in json.loads(run("ip", "-j", "netns") or "[]"):
+        if each["name"].startswith(PREFIX):
+            # It lives for as long as something runs in it, and so do its cables.
+            for pid in run("ip", "netns", "pids", each["name"]).split():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(int(pid), signal.SIGKILL)
+            run("ip", "netns", "delete", each["name"])
     for link in json.loads(run("ip", "-j", "link")):
         if link["ifname"].startswith(PREFIX):
-            run("ip", "link", "delete", link["ifname"])
+            run("ip", "link", "delete", link["ifname"], check=False)  # it may be going already

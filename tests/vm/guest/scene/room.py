@@ -37,6 +37,7 @@ def clean():
     host.disconnect_all()
     target.clean()
     network.remove_fibre_channel()
+    network.remove_neighbours()
     for name in os.listdir("/etc/nvme"):
         path = f"/etc/nvme/{name}"
         if name not in IDENTITY and os.path.isfile(path):

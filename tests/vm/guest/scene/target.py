@@ -37,6 +37,13 @@ _ports = {}
 _subsystems = {}
 _keys = {}
 _together = 0
+_home = None
+
+
+def lives_at(neighbour):
+    """The target listens in the neighbour's network. Say so first."""
+    global _home
+    _home = neighbour
 
 
 def port(number=1, transport="tcp", traddr="::", trsvcid="8009"):
@@ -79,7 +86,8 @@ def show(nqn):
 
 def link(nqn, port=1):
     """Exports a subsystem: the target tells every discovery controller connection. As fast as the kernel."""
-    os.symlink(f"{NVMET}/subsystems/{nqn}", f"{NVMET}/ports/{port}/subsystems/{nqn}")
+    with _home.inside() if _home else contextlib.nullcontext():
+        os.symlink(f"{NVMET}/subsystems/{nqn}", f"{NVMET}/ports/{port}/subsystems/{nqn}")
     _subsystems[nqn].ports.add(port)
 
 
@@ -137,6 +145,8 @@ def many(count):
 
 def clean():
     """Nothing is left of it."""
+    global _home
+    _home = None
     for each in (_ports, _subsystems, _keys):
         each.clear()
     run("nvmet", "clean")
@@ -152,7 +162,7 @@ def _apply():
     # It may hold keys.
     with open(os.open(FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(_text())
-    run("nvmet", "create", "-f", FILE)
+    (_home.run if _home else run)("nvmet", "create", "-f", FILE)
 
 
 def _text():

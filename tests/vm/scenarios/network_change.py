@@ -1,0 +1,81 @@
+"""An interface that comes back ends all waits: DC and subsystems are connected within 1 s of the address; a storm of changes costs nothing."""
+
+import os
+import time
+
+from scene import daemons, host, measure, network, note, stays, target, wait_until
+from scene.daemons import stacd, stafd
+
+LIMIT = 240
+HERE, THERE = "192.0.2.1/24", "192.0.2.2/24"
+STORM = 500
+
+
+def play():
+    neighbour = network.Neighbour("target")
+    cable = neighbour.cable("lan", HERE, THERE)
+    target.lives_at(neighbour)
+    with target.together():
+        target.port(traddr="192.0.2.2")
+        for nqn in target.THREE:
+            target.subsystem(nqn)
+    cut(cable)
+    # One attempt, and a controller that the kernel has given up belongs to the daemons again.
+    daemons.configure("transport=tcp;traddr=192.0.2.2;trsvcid=8009", stafd_global="ctrl-loss-tmo=3\nreconnect-delay=1\nkato=2",
+                      stacd_global="ctrl-loss-tmo=3\nreconnect-delay=1\nkato=2",
+                      stacd_more="[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.2;trsvcid=8009;nqn=" + target.KLINGONS)
+    daemons.start()
+    wait_until(waits_long, 60, lambda: f"both wait for over 5 s for their next attempt\n{states()}", poll=0.2)
+    measure("address back to connected, from the start", restore(cable), "s", at_most=1.0, peer=60)
+
+    # The same after an outage in which the kernel has given up all connections.
+    cut(cable)
+    wait_until(lambda: not host.controllers(), 60, lambda: f"the kernel gives up\n{host.picture()}", poll=0.2)
+    wait_until(waits_long, 60, lambda: f"both wait for over 5 s for their next attempt\n{states()}", poll=0.2)
+    measure("address back to connected, after an outage", restore(cable), "s", at_most=1.0, peer=60)
+
+    # A storm of news from the network.
+    used = [cpu(each) for each in (stafd, stacd)]
+    begin = time.monotonic()
+    with host.nothing_lost():
+        for number in range(STORM):
+            host.run("ip", "address", "add", f"198.51.100.{number % 200 + 1}/32", "dev", cable)
+            host.run("ip", "address", "delete", f"198.51.100.{number % 200 + 1}/32", "dev", cable)
+        stays(lambda: len(host.iocs()) == 3, 1, "three connections")
+    took = time.monotonic() - begin
+    for each, before in zip((stafd, stacd), used):
+        spent = cpu(each) - before
+        note(f"{each}: {spent:.2f} s of CPU for {2 * STORM} changes in {took:.1f} s")
+        measure(f"{each}: share of a CPU during the storm", spent / took, "", at_most=0.1)
+
+
+def cut(cable):
+    """The interface goes down and loses its address, as an interface does that somebody takes down."""
+    host.run("ip", "link", "set", cable, "down")
+    host.run("ip", "address", "flush", "dev", cable)
+
+
+def restore(cable):
+    """Seconds from the address being there to all three being live."""
+    host.run("ip", "link", "set", cable, "up")
+    before = time.monotonic()
+    host.run("ip", "address", "add", HERE, "dev", cable)
+    host.wait_live(*target.THREE, timeout=90)
+    return time.monotonic() - before
+
+
+def states():
+    return stafd.controllers() + stacd.controllers()
+
+
+def waits_long():
+    """The back-off has grown: whoever connects soon does so because of the network."""
+    waits = [each.get("next attempt", "").removeprefix("in ").removesuffix(" s") for each in states()]
+    return sum(wait.isdigit() and int(wait) > 5 for wait in waits) == 2
+
+
+def cpu(daemon):
+    """Seconds of CPU so far."""
+    with open(f"/proc/{daemon.pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
