@@ -272,6 +272,9 @@ fn describe_dc(dc: &DcView<'_>, finder: &Finder, now: Time, detailed: bool) -> D
     let mut dict = describe::detailed(&dc.member, now, identity);
     dict.insert(key::ORIGIN.to_owned(), dc.origin.to_owned());
     dict.insert(key::LOG_PAGE_STATE.to_owned(), dc.log_page_state.to_owned());
+    if let Some(registration) = &dc.registration {
+        dict.insert(key::REGISTRATION.to_owned(), registration.clone());
+    }
     if let Some(since) = dc.connected_since {
         dict.insert(key::CONNECTED_SINCE.to_owned(), describe::moment(since));
     }

@@ -1,7 +1,7 @@
 //! What stafd promises, told against a small kernel that does at once what it is asked.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,10 +12,11 @@ use libstas::core::{
     KernelController, Look, Machine, Notice, OpId, ProbeOutcome, Time, Uevent, UeventKind, Usage, reuse,
 };
 use libstas::nvme::aen::DISCOVERY_LOG_CHANGED;
+use libstas::nvme::dim::Task;
 use libstas::nvme::log_page::{Entry, LogPage};
 use libstas::nvme::supported::DiscoveryLidSpecific;
 use libstas::nvme::{DISCOVERY_NQN, HostIdentity, Parameters, Tid, TidParts, Transport};
-use stafd::finder::{Effect, Event, Finder, RemovalReason, Saved, Settings};
+use stafd::finder::{Effect, Event, Finder, NotRegistered, RemovalReason, Saved, Settings};
 
 const HOST: &str = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000001";
 
@@ -80,6 +81,12 @@ struct World {
     notices: Vec<Notice>,
     nvmf_connect: Vec<u32>,
     refreshed: Vec<Result<(), String>>,
+    dctype: Dctype,
+    symname: Option<String>,
+    registrations: Vec<(CtrlRef, Task, Option<String>)>,
+    registered_op: Option<OpId>,
+    /// What the registrations to come are answered with; `None`: never.
+    register_answers: VecDeque<Option<Result<(), NotRegistered>>>,
     probes: usize,
     stopped: bool,
 }
@@ -117,6 +124,11 @@ impl World {
             notices: Vec::new(),
             nvmf_connect: Vec::new(),
             refreshed: Vec::new(),
+            dctype: Dctype::None,
+            symname: None,
+            registrations: Vec::new(),
+            registered_op: None,
+            register_answers: VecDeque::new(),
             probes: 0,
             stopped: false,
         }
@@ -133,7 +145,8 @@ impl World {
     }
 
     fn reload(&mut self) {
-        let identity = Arc::new(HostIdentity { nqn: HOST.into(), id: "1".into(), key: None, symname: None });
+        let identity =
+            Arc::new(HostIdentity { nqn: HOST.into(), id: "1".into(), key: None, symname: self.symname.clone() });
         self.feed(Event::Configured(Box::new(Settings { conf: self.conf.clone(), identity })));
     }
 
@@ -145,7 +158,7 @@ impl World {
     }
 
     fn feed(&mut self, event: Event) {
-        let mut queue = std::collections::VecDeque::from([event]);
+        let mut queue = VecDeque::from([event]);
         while let Some(event) = queue.pop_front() {
             let mut out = Vec::new();
             self.finder.handle(self.now, event, &mut out);
@@ -176,7 +189,7 @@ impl World {
             hostnqn: tid.host_nqn.clone(),
             hostid: String::new(),
             cntrltype: CtrlType::Discovery,
-            dctype: Dctype::None,
+            dctype: self.dctype,
             state: CtrlState::Live,
             kato: Some(kato),
             model: String::new(),
@@ -200,6 +213,12 @@ impl World {
                     return None;
                 }
                 return Some(self.read(op, ctrl));
+            }
+            Effect::Register { op, ctrl, request } => {
+                self.registered_op = Some(op);
+                self.registrations.push((ctrl, request.task, request.identity.symname.clone()));
+                let result = self.register_answers.pop_front().unwrap_or(Some(Ok(())))?;
+                return Some(Event::Registered { op, result });
             }
             Effect::PagesChanged { .. } => {
                 self.signals += 1;
@@ -525,4 +544,65 @@ fn stopping_leaves_connections_unless_told_otherwise() {
     world.feed(Event::Stop);
     assert!(world.stopped);
     assert!(world.connected().is_empty());
+}
+
+fn cdc(world: &World) -> Vec<(Task, Option<&str>)> {
+    world.registrations.iter().map(|(_, task, name)| (*task, name.as_deref())).collect()
+}
+
+#[test]
+fn this_host_is_registered_with_a_cdc_on_each_connection_and_updated_when_its_name_changes() {
+    let mut world = World::new(&["192.0.2.1"]);
+    world.dctype = Dctype::Cdc;
+    let mut world = world.start();
+    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    assert_eq!(cdc(&world), [(Task::Register, None)]);
+    let registration = |world: &World| world.finder.controller(&dc("192.0.2.1")).unwrap().registration;
+    assert_eq!(registration(&world).unwrap(), "registered");
+    world.symname = Some("rack 7".into());
+    world.reload();
+    assert_eq!(cdc(&world)[1..], [(Task::Update, Some("rack 7"))]);
+    world.wait(10.0);
+    world.uevent(0, UeventKind::Connected);
+    assert_eq!(cdc(&world)[2..], [(Task::Register, Some("rack 7"))]);
+}
+
+#[test]
+fn who_keeps_no_register_is_not_asked_to() {
+    let world = World::new(&["192.0.2.1"]).start();
+    assert!(world.registrations.is_empty());
+    assert_eq!(world.finder.controller(&dc("192.0.2.1")).unwrap().registration, None);
+}
+
+#[test]
+fn a_cdc_that_does_not_register_this_host_is_used_all_the_same_and_asked_again_where_that_can_help() {
+    let mut world = World::new(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]);
+    world.dctype = Dctype::Cdc;
+    let failed = |again| Some(Err(NotRegistered::Failed { reason: "internal error".into(), again }));
+    // Of the two discovery controllers, each is asked once and refuses: one for now, one for good.
+    world.register_answers = [failed(true), failed(false), failed(true), failed(true)].into();
+    let mut world = world.start();
+    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"]);
+    world.wait(100.0);
+    let first = world.registrations[0].0;
+    assert_eq!(world.registrations.iter().filter(|(ctrl, ..)| *ctrl == first).count(), 4);
+    assert_eq!(world.registrations.len(), 5);
+    let warnings = world.notices.iter().filter(|n| n.text.contains("internal error")).count();
+    assert_eq!(warnings, 2, "one for each");
+    let second = world.finder.controller(&dc("192.0.2.2")).unwrap().registration.unwrap();
+    assert_eq!(second, "not registered: internal error");
+}
+
+#[test]
+fn an_answer_to_a_registration_on_an_earlier_connection_says_nothing_about_this_one() {
+    let mut world = World::new(&["192.0.2.1"]);
+    world.dctype = Dctype::Ddc;
+    world.register_answers = [None].into();
+    let mut world = world.start();
+    world.wait(10.0);
+    world.uevent(0, UeventKind::Connected);
+    assert_eq!(world.registrations.len(), 1, "one at a time");
+    world.feed(Event::Registered { op: world.registered_op.unwrap(), result: Ok(()) });
+    assert_eq!(world.registrations.len(), 2);
+    assert_eq!(world.finder.controller(&dc("192.0.2.1")).unwrap().registration.as_deref(), Some("registered"));
 }

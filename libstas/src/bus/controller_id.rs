@@ -36,6 +36,8 @@ pub mod key {
     pub const ORIGIN: &str = "origin";
     /// `never`, `saved` or `fresh`: where a discovery controller's log page comes from.
     pub const LOG_PAGE_STATE: &str = "log-page-state";
+    /// stafd: `registered` with the discovery controller (TP8010), or why not.
+    pub const REGISTRATION: &str = "registration";
     /// Seconds on CLOCK_BOOTTIME since which a discovery controller's connection is up: it names that connection.
     pub const CONNECTED_SINCE: &str = "connected-since";
     /// Why a discovery controller was given up, or why a controller is not connected.

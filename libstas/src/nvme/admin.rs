@@ -66,6 +66,13 @@ impl Status {
         self.0 & 0x7ff
     }
 
+    /// Sent once more, the same command may succeed: the controller does not say that it will not, and the fault is not
+    /// in the command itself (opcode, fields, data).
+    #[must_use]
+    pub fn is_worth_a_retry(self) -> bool {
+        !self.is_do_not_retry() && !matches!(self.code(), 0x001 | 0x002 | 0x12f)
+    }
+
     /// The controller says that the same command will fail again.
     #[must_use]
     pub fn is_do_not_retry(self) -> bool {
@@ -144,6 +151,11 @@ mod tests {
         assert_eq!(Status(0x2190).to_string(), "the discovery log page changed while it was read (NVMe status 0x190)");
         assert_eq!(Status(0x4142).to_string(), "NVMe status 0x142");
         assert!(Status(0x4002).is_do_not_retry() && !Status(0x2190).is_do_not_retry());
+        assert!(
+            Status(0x0006).is_worth_a_retry()
+                && !Status(0x4006).is_worth_a_retry()
+                && !Status(0x0001).is_worth_a_retry()
+        );
     }
 
     proptest! {

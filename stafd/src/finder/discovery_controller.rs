@@ -8,6 +8,8 @@ use libstas::core::{CtrlRef, OpId, Time};
 use libstas::nvme::log_page::LogPage;
 use libstas::nvme::supported::DiscoveryLidSpecific;
 
+use super::registering::Registering;
+
 /// A page is read once more this long after the connection came up: shortly before what is known only from before
 /// that connection is believed to be gone (`libstas::core::sources::SETTLING`), in case an event was lost.
 pub(super) const SECOND_READ: Duration = Duration::from_secs(28);
@@ -68,6 +70,8 @@ pub(super) struct DiscoveryController {
     pub(super) failure: Option<String>,
     /// Waits between failed reads.
     pub(super) backoff: Backoff,
+    /// Its register of hosts.
+    pub(super) registering: Registering,
 }
 
 impl DiscoveryController {
@@ -87,6 +91,7 @@ impl DiscoveryController {
     /// The connection is down. Gives back the callers who waited.
     pub(super) fn disconnected(&mut self) -> Vec<u64> {
         self.connection = None;
+        self.registering.disconnected();
         self.owed = false;
         self.late.extend(self.reading.take().map(|reading| reading.op));
         let mut waiting = std::mem::take(&mut self.waiting);

@@ -7,6 +7,7 @@
 
 mod discovery_controller;
 mod reading;
+mod registering;
 mod saved;
 mod unmanaged;
 mod view;
@@ -25,7 +26,7 @@ use libstas::nvme::{DISCOVERY_NQN, Parameters, Tid};
 
 use discovery_controller::{Connection, DiscoveryController};
 pub use saved::{Saved, SavedDc};
-pub use wire::{DcView, Effect, Event, RemovalReason, Removed, Settings};
+pub use wire::{DcView, Effect, Event, NotRegistered, RegisterRequest, RemovalReason, Removed, Settings};
 
 /// So many given-up discovery controllers are remembered.
 const REMOVED_KEPT: usize = 1024;
@@ -42,6 +43,7 @@ mod rank {
 enum Timer {
     Retry(Tid),
     SecondRead(Tid),
+    Register(Tid),
     Hanging(Tid),
     Removals,
     Stop,
@@ -228,7 +230,8 @@ impl Finder {
         for token in known.map(|mut dc| dc.disconnected()).unwrap_or_default() {
             out.push(Effect::Refreshed { token, result: Err("the discovery controller was given up".into()) });
         }
-        for timer in [Timer::Retry(tid.clone()), Timer::SecondRead(tid.clone()), Timer::Hanging(tid.clone())] {
+        for timer in [Timer::Retry, Timer::SecondRead, Timer::Hanging, Timer::Register].map(|timer| timer(tid.clone()))
+        {
             self.timers.cancel(&timer);
         }
         if news {
@@ -297,6 +300,7 @@ impl Finder {
         }
         self.timers.cancel(&Timer::SecondRead(tid.clone()));
         self.timers.cancel(&Timer::Hanging(tid.clone()));
+        self.timers.cancel(&Timer::Register(tid.clone()));
         self.sources.outdate(&SourceId::Page(tid.clone()));
         out.push(Effect::Host(HostEffect::Save));
     }
@@ -365,6 +369,7 @@ impl Finder {
             match timer {
                 Timer::Retry(tid) | Timer::SecondRead(tid) => self.read_soon(now, &tid, out),
                 Timer::Hanging(tid) => self.read_hangs(&tid, out),
+                Timer::Register(tid) => self.register(&tid, out),
                 Timer::Removals => {}
                 Timer::Stop => out.push(Effect::Stopped),
             }
@@ -440,6 +445,7 @@ impl Machine for Finder {
             Event::Tick => self.tick(now, out),
             Event::SupportedRead { op, result } => self.supported_read(now, op, result, out),
             Event::LogPageRead { op, result } => self.log_page_read(now, op, result, out),
+            Event::Registered { op, result } => self.registered(now, op, result, out),
             Event::Refresh { token, dc } => self.refresh(now, token, &dc, out),
             Event::Stop => self.stop(now, out),
         }

@@ -100,6 +100,7 @@ impl Finder {
             Err(reason) => self.read_failed(now, &tid, &reason, out),
         }
         self.read_next(now, &tid, out);
+        self.register(&tid, out);
         self.resettle(now, out);
     }
 

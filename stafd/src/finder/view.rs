@@ -25,6 +25,7 @@ impl Finder {
             origin: self.origin(member.tid),
             log_page_state: dc.page_state(),
             log_page: dc.page.as_ref(),
+            registration: dc.registering.words(),
             connected_since: dc.connection.map(|connection| connection.since),
             member,
         })

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use libstas::conf::StafConf;
 use libstas::core::fleet::MemberView;
 use libstas::core::{CtrlRef, HostEffect, HostEvent, OpId, Time};
+use libstas::nvme::dim::Task;
 use libstas::nvme::log_page::LogPage;
 use libstas::nvme::supported::DiscoveryLidSpecific;
 use libstas::nvme::{HostIdentity, Tid};
@@ -43,6 +44,13 @@ pub enum Event {
         /// The page; the error says why it could not be read.
         result: Result<LogPage, String>,
     },
+    /// The answer to [`Effect::Register`].
+    Registered {
+        /// Which.
+        op: OpId,
+        /// The error says why this host is not registered.
+        result: Result<(), NotRegistered>,
+    },
     /// Somebody on the bus wants that discovery controller's page to be read anew; answered by
     /// [`Effect::Refreshed`] with the same token.
     Refresh {
@@ -53,6 +61,33 @@ pub enum Event {
     },
     /// The daemon is asked to stop; answered by [`Effect::Stopped`].
     Stop,
+}
+
+/// A registration with a discovery controller (TP8010).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RegisterRequest {
+    /// The discovery controller, and as which host.
+    pub tid: Tid,
+    /// Register, or update what is registered.
+    pub task: Task,
+    /// Host ID and symbolic name.
+    pub identity: Arc<HostIdentity>,
+    /// Ask the controller first whether it is one that registers hosts: the kernel does not know.
+    pub ask_type: bool,
+}
+
+/// Why a discovery controller has not registered this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NotRegistered {
+    /// It keeps no register.
+    NoRegister,
+    /// It was asked to.
+    Failed {
+        /// What happened.
+        reason: String,
+        /// It may work another time.
+        again: bool,
+    },
 }
 
 /// What the finder wants done.
@@ -75,6 +110,15 @@ pub enum Effect {
         ctrl: CtrlRef,
         /// Ask for port-local entries only.
         pleo: bool,
+    },
+    /// Make this host known to a discovery controller. Answered by [`Event::Registered`].
+    Register {
+        /// Names it.
+        op: OpId,
+        /// With which controller.
+        ctrl: CtrlRef,
+        /// What to say.
+        request: Box<RegisterRequest>,
     },
     /// Signal `log_pages_changed`.
     PagesChanged {
@@ -153,6 +197,8 @@ pub struct DcView<'a> {
     pub log_page_state: &'static str,
     /// Its page, if any was ever read.
     pub log_page: Option<&'a LogPage>,
+    /// Whether it has registered this host, and if not, why; `None`: it is not asked to.
+    pub registration: Option<String>,
     /// Since when the kernel's present connection is up: names that connection.
     pub connected_since: Option<Time>,
 }

@@ -2,6 +2,7 @@
 
 pub mod host;
 pub mod nvme_cli;
+pub mod registration;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +20,7 @@ use libstas::nvme::supported::DiscoveryLidSpecific;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::api::{self, Announcement, Refreshes};
-use crate::finder::{Effect, Event, Finder, Settings};
+use crate::finder::{Effect, Event, Finder, NotRegistered, RegisterRequest, Settings};
 
 /// systemd has taken a job by then, or has a problem of its own.
 const SYSTEMD_LIMIT: Duration = Duration::from_secs(30);
@@ -34,6 +35,14 @@ pub trait DiscoveryHost: Host<Effect = HostEffect> {
 
     /// Starts to read the discovery log page, port-local entries only if `pleo`.
     fn read_log_page(&self, ctrl: CtrlRef, pleo: bool, done: Done<LogPage>);
+
+    /// Starts to make this host known.
+    fn register(
+        &self,
+        ctrl: CtrlRef,
+        request: RegisterRequest,
+        done: Box<dyn FnOnce(Result<(), NotRegistered>) + Send>,
+    );
 }
 
 /// Everything that the finder's effects need.
@@ -88,6 +97,11 @@ impl<H: DiscoveryHost> Shell for StafdShell<H> {
                 let finder = self.finder.clone();
                 let done = move |result| finder.post(Event::LogPageRead { op, result });
                 self.host.read_log_page(ctrl, pleo, Box::new(done));
+            }
+            Effect::Register { op, ctrl, request } => {
+                let finder = self.finder.clone();
+                let done = move |result| finder.post(Event::Registered { op, result });
+                self.host.register(ctrl, *request, Box::new(done));
             }
             Effect::PagesChanged { dc, ctrl } => {
                 let device = ctrl.map_or_else(|| describe::NO_DEVICE.to_owned(), |ctrl| ctrl.to_string());

@@ -13,7 +13,7 @@ use libstas::nvme::log_page::{Entry, LogPage};
 use libstas::nvme::supported::DiscoveryLidSpecific;
 use libstas::nvme::{Tid, Transport};
 use stacd::connector::Connector;
-use stafd::finder::Finder;
+use stafd::finder::{Finder, NotRegistered, RegisterRequest};
 use stafd::shell::{DiscoveryHost, Done};
 
 /// Its controllers, and what its one discovery controller lists.
@@ -124,6 +124,10 @@ impl DiscoveryHost for StafdHost {
         let page = LogPage { genctr: inside.reads, recfmt: 0, entries, dropped: Vec::new() };
         drop(inside);
         done(Ok(page));
+    }
+
+    fn register(&self, _: CtrlRef, _: RegisterRequest, done: Box<dyn FnOnce(Result<(), NotRegistered>) + Send>) {
+        done(Err(NotRegistered::NoRegister));
     }
 }
 

@@ -1,0 +1,121 @@
+//! Making this host known to the discovery controllers that keep a register of hosts (TP8010; DCTYPE ddc or cdc).
+//!
+//! The page comes first, for it connects the storage; the registration follows it on each connection, and once more
+//! when the symbolic name has changed. A discovery controller that will not register this host is used all the same.
+
+use libstas::core::backoff::Backoff;
+use libstas::core::{CtrlType, Dctype, HostEffect, Level, Notice, OpId, Time};
+use libstas::nvme::Tid;
+use libstas::nvme::dim::Task;
+
+use super::wire::{NotRegistered, RegisterRequest};
+use super::{Effect, Finder, Timer};
+
+/// What is to be in the register: on which connection, under which symbolic name.
+type Wish = (Time, Option<String>);
+
+/// How far the registration with one discovery controller is.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Registering {
+    /// What it has registered.
+    done: Option<Wish>,
+    /// What it was asked for, and has not answered yet.
+    asked: Option<(OpId, Wish)>,
+    /// What it need not be asked again: it refused for good, or keeps no register.
+    settled: Option<Wish>,
+    /// Why it has not registered this host.
+    failure: Option<String>,
+    backoff: Backoff,
+}
+
+impl Registering {
+    /// For people: `registered`, or why not; `None` where no registration is asked for.
+    pub(super) fn words(&self) -> Option<String> {
+        match (&self.failure, &self.done) {
+            (Some(reason), _) => Some(format!("not registered: {reason}")),
+            (None, Some(_)) => Some("registered".to_owned()),
+            (None, None) => None,
+        }
+    }
+
+    /// The connection is gone, and with it what was registered on it.
+    pub(super) fn disconnected(&mut self) {
+        *self = Self { asked: self.asked.take(), ..Self::default() };
+    }
+}
+
+impl Finder {
+    /// Registers this host, unless that is done already or makes no sense.
+    pub(super) fn register(&mut self, tid: &Tid, out: &mut Vec<Effect>) {
+        let Some(settings) = &self.settings else { return };
+        let Some(kernel) = self.fleet.kernel(tid) else { return };
+        let ask_type = match (kernel.cntrltype, kernel.dctype) {
+            (_, Dctype::Ddc | Dctype::Cdc) => false,
+            // The kernel does not say what it is (before 5.18).
+            (CtrlType::Unknown, Dctype::None) => true,
+            (_, Dctype::None) => return,
+        };
+        let identity = settings.identity.clone();
+        let Some(dc) = self.dcs.get_mut(tid) else { return };
+        let Some(connection) = dc.connection else { return };
+        let wish = (connection.since, identity.symname.clone());
+        let known = &mut dc.registering;
+        if known.asked.is_some() || known.done.as_ref() == Some(&wish) || known.settled.as_ref() == Some(&wish) {
+            return;
+        }
+        let registered = known.done.as_ref().is_some_and(|(since, _)| *since == connection.since);
+        let task = if registered { Task::Update } else { Task::Register };
+        let op = self.fleet.issue();
+        known.asked = Some((op, wish));
+        self.timers.cancel(&Timer::Register(tid.clone()));
+        let request = RegisterRequest { tid: tid.clone(), task, identity, ask_type };
+        out.push(Effect::Register { op, ctrl: connection.ctrl, request: Box::new(request) });
+    }
+
+    /// The answer, however late.
+    pub(super) fn registered(&mut self, now: Time, op: OpId, result: Result<(), NotRegistered>, out: &mut Vec<Effect>) {
+        let asked = |known: &Registering| known.asked.as_ref().is_some_and(|(asked, _)| *asked == op);
+        let Some((tid, dc)) = self.dcs.iter_mut().find(|(_, dc)| asked(&dc.registering)) else { return };
+        let tid = tid.clone();
+        let known = &mut dc.registering;
+        let Some((_, wish)) = known.asked.take() else { return };
+        let Some(connection) = dc.connection.filter(|connection| connection.since == wish.0) else {
+            // It was asked on an earlier connection: that says nothing about this one.
+            self.register(&tid, out);
+            return;
+        };
+        let mut notice = None;
+        match result {
+            Ok(()) => {
+                known.failure = None;
+                known.backoff.reset();
+                known.done = Some(wish);
+                notice = Some((Level::Info, "this host is registered".to_owned()));
+            }
+            Err(NotRegistered::NoRegister) => known.settled = Some(wish),
+            Err(NotRegistered::Failed { reason, again }) => {
+                let after = if again {
+                    let wait = known.backoff.next(self.fleet.jitter());
+                    self.timers.set(Timer::Register(tid.clone()), now + wait);
+                    "it is used all the same, and asked again from time to time"
+                } else {
+                    known.settled = Some(wish);
+                    "it is used all the same, and asked again when it has re-connected"
+                };
+                if known.failure.as_ref() != Some(&reason) {
+                    let text = format!("it does not register this host: {reason}; {after}");
+                    notice = Some((Level::Warning, text));
+                }
+                known.failure = Some(reason);
+            }
+        }
+        if let Some((level, text)) = notice {
+            let notice = Notice { level, tid: Some(tid.clone()), ctrl: Some(connection.ctrl), text };
+            out.push(Effect::Host(HostEffect::Tell(notice)));
+        }
+        if !matches!(self.timers.get(&Timer::Register(tid.clone())), Some(at) if at > now) {
+            // The symbolic name may have changed meanwhile.
+            self.register(&tid, out);
+        }
+    }
+}
