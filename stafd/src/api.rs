@@ -275,6 +275,12 @@ fn describe_dc(dc: &DcView<'_>, finder: &Finder, now: Time, detailed: bool) -> D
     if let Some(registration) = &dc.registration {
         dict.insert(key::REGISTRATION.to_owned(), registration.clone());
     }
+    if let Some(announced) = dc.announced {
+        dict.insert(key::ANNOUNCED.to_owned(), describe::python_bool(announced).to_owned());
+    }
+    if let Some(at) = dc.given_up_at {
+        dict.insert(key::GIVEN_UP_IN.to_owned(), describe::span(at.since(now)));
+    }
     if let Some(since) = dc.connected_since {
         dict.insert(key::CONNECTED_SINCE.to_owned(), describe::moment(since));
     }

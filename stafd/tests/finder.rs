@@ -224,7 +224,7 @@ impl World {
                 self.signals += 1;
                 return None;
             }
-            Effect::DcRemoved => return None,
+            Effect::DcRemoved | Effect::Browse(_) => return None,
             Effect::Refreshed { result, .. } => {
                 self.refreshed.push(result);
                 return None;

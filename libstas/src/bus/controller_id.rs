@@ -38,6 +38,10 @@ pub mod key {
     pub const LOG_PAGE_STATE: &str = "log-page-state";
     /// stafd: `registered` with the discovery controller (TP8010), or why not.
     pub const REGISTRATION: &str = "registration";
+    /// Whether a discovery controller that was found by mDNS is announced now: `True` or `False`.
+    pub const ANNOUNCED: &str = "announced";
+    /// How long a discovery controller that is neither announced nor connected is still kept: `71h 59m 3s`.
+    pub const GIVEN_UP_IN: &str = "given up in";
     /// Seconds on CLOCK_BOOTTIME since which a discovery controller's connection is up: it names that connection.
     pub const CONNECTED_SINCE: &str = "connected-since";
     /// Why a discovery controller was given up, or why a controller is not connected.

@@ -200,6 +200,12 @@ impl Links {
         self.0.iter().find(|interface| interface.addresses.contains(&address))
     }
 
+    /// The interface of that number.
+    #[must_use]
+    pub fn numbered(&self, index: u32) -> Option<&Interface> {
+        self.0.iter().find(|interface| interface.index == index)
+    }
+
     /// The interface of that name.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Interface> {

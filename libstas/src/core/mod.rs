@@ -4,6 +4,7 @@
 //! only [`Machine`] that a shell sees; everything else here is a plain struct that it calls.
 
 pub mod backoff;
+pub mod browse;
 pub mod configured;
 pub mod controller;
 pub mod effect;

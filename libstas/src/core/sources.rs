@@ -29,6 +29,8 @@ pub enum SourceId {
     Configured,
     /// The discovery log page of that discovery controller.
     Page(Tid),
+    /// Announcements by mDNS.
+    Announced,
 }
 
 /// What a source's word is worth.

@@ -70,6 +70,13 @@ pub fn moment(time: Time) -> String {
     format!("{}.{:09}", time.0.as_secs(), time.0.subsec_nanos())
 }
 
+/// A span for people, to the second: `71h 59m 3s`.
+#[must_use]
+pub fn span(span: Duration) -> String {
+    jiff::SignedDuration::try_from(Duration::from_secs(span.as_secs()))
+        .map_or_else(|_| seconds(span), |d| format!("{d:#}"))
+}
+
 /// Reads what [`moment`] wrote.
 #[must_use]
 pub fn parse_moment(text: &str) -> Option<Time> {

@@ -12,6 +12,7 @@
 //! | [`admin`] | admin commands to a live controller |
 //! | [`uevents`] | the kernel's events about controllers |
 //! | [`links`] | network interfaces, addresses, routes |
+//! | [`mdns`] | announcements of discovery controllers |
 //! | [`probe`] | does a portal answer |
 //! | [`names`] | host names |
 //!
@@ -24,6 +25,7 @@ pub mod effects;
 pub mod fabrics;
 pub mod lane;
 pub mod links;
+pub mod mdns;
 pub mod names;
 pub mod probe;
 pub mod secrets;

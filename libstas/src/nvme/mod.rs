@@ -2,6 +2,7 @@
 
 pub mod admin;
 pub mod aen;
+pub mod announcement;
 pub mod connect;
 pub mod dim;
 pub mod identify;

@@ -5,6 +5,8 @@
 //! the bus is told. A discovery controller is given up only when every source that named it has proved that it no
 //! longer does.
 
+mod announced;
+mod announcing;
 mod discovery_controller;
 mod reading;
 mod registering;
@@ -24,6 +26,7 @@ use libstas::core::timers::Timers;
 use libstas::core::{HostEffect, HostEvent, Level, Machine, Notice, Time, UeventKind};
 use libstas::nvme::{DISCOVERY_NQN, Parameters, Tid};
 
+pub use announced::SavedAnnounced;
 use discovery_controller::{Connection, DiscoveryController};
 pub use saved::{Saved, SavedDc};
 pub use wire::{DcView, Effect, Event, NotRegistered, RegisterRequest, RemovalReason, Removed, Settings};
@@ -33,10 +36,12 @@ const REMOVED_KEPT: usize = 1024;
 /// Stopping does not wait longer than this for connections to be taken down.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Who owns a device that several TIDs share: the configured one before the referred one.
+/// Who owns a device that several TIDs share: the configured one before the referred one before the
+/// announced one.
 mod rank {
     pub(super) const CONFIGURED: u8 = 0;
     pub(super) const REFERRAL: u8 = 1;
+    pub(super) const DISCOVERED: u8 = 2;
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -58,6 +63,9 @@ pub struct Finder {
     fleet: Fleet,
     dcs: BTreeMap<Tid, DiscoveryController>,
     removed: BTreeMap<Tid, Removed>,
+    announced: announced::Announced,
+    browsing: bool,
+    budget: announcing::Budget,
     unmanaged: Vec<unmanaged::Call>,
     quiet: Quiet,
     timers: Timers<Timer>,
@@ -76,6 +84,9 @@ impl Finder {
             fleet: Fleet::new(Kind::Discovery, seed),
             dcs: BTreeMap::new(),
             removed: BTreeMap::new(),
+            announced: announced::Announced::default(),
+            browsing: false,
+            budget: announcing::Budget::default(),
             unmanaged: Vec::new(),
             quiet: Quiet::default(),
             timers: Timers::default(),
@@ -102,6 +113,7 @@ impl Finder {
         let no_longer_pleo = self.settings.as_ref().is_some_and(|before| before.conf.pleo != settings.conf.pleo);
         self.settings = Some(settings);
         extend(out, host);
+        self.configure_browsing(now, out);
         self.quiet.disturb(now);
         self.keep_what_may_be_meant();
         self.resettle(now, out);
@@ -127,6 +139,7 @@ impl Finder {
 
     /// Makes the fleet's members what the sources name. Adding is immediate; removing waits for proof and quiet.
     fn resettle(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let fresh = self.follow_announcements(now, out);
         let Some(settings) = &self.settings else { return };
         let defaults = Defaults {
             parameters: &settings.conf.parameters,
@@ -144,6 +157,7 @@ impl Finder {
             let rank = match id {
                 SourceId::Configured => rank::CONFIGURED,
                 SourceId::Page(_) => rank::REFERRAL,
+                SourceId::Announced => rank::DISCOVERED,
             };
             if !self.is_barred(tid) {
                 meant.entry(tid.clone()).or_insert_with(|| Want {
@@ -164,6 +178,7 @@ impl Finder {
             extend(out, host);
             self.reported(now, reports, out);
         }
+        self.encourage_announced(now, &fresh, out);
         self.remove(now, out);
     }
 
@@ -177,9 +192,12 @@ impl Finder {
         self.sources.hearsay(SourceId::Configured, names);
     }
 
-    /// True for what the administrator excluded, by itself or with its address family.
+    /// True for what the administrator excluded, by itself, with its address family, or with the interface that it was
+    /// found on.
     fn is_barred(&self, tid: &Tid) -> bool {
-        self.configured.excludes(tid, &tid.host_iface) || !self.configured.allows(tid)
+        self.configured.excludes(tid, &tid.host_iface)
+            || !self.configured.allows(tid)
+            || self.is_barred_where_found(tid)
     }
 
     fn is_meant(&self, now: Time, tid: &Tid) -> bool {
@@ -199,6 +217,10 @@ impl Finder {
             match self.sources.verdict(tid, now, self.fleet.is_live(tid)) {
                 Verdict::Named => {}
                 Verdict::Unproved(at) => again = again.into_iter().chain(at).min(),
+                // Nothing hangs off one that never answered: there is no calm to wait for.
+                Verdict::Disproved if self.announced.is_unproven(tid) => {
+                    going.push((tid.clone(), RemovalReason::AgedOut));
+                }
                 Verdict::Disproved => disproved.push((tid.clone(), self.reason_for(tid))),
             }
         }
@@ -220,7 +242,11 @@ impl Finder {
 
     fn reason_for(&self, tid: &Tid) -> RemovalReason {
         let referred = self.sources.claims().any(|(id, claimed, _)| claimed == tid && matches!(id, SourceId::Page(_)));
-        if referred { RemovalReason::ReferralGone } else { RemovalReason::Configuration }
+        match referred {
+            true => RemovalReason::ReferralGone,
+            false if self.announced.knew(tid) => RemovalReason::AgedOut,
+            false => RemovalReason::Configuration,
+        }
     }
 
     /// Gives a discovery controller up: its connection goes, and with it what only its page named.
@@ -234,7 +260,9 @@ impl Finder {
         {
             self.timers.cancel(&timer);
         }
-        if news {
+        // Nobody has got anything from one that was announced and never answered.
+        let unheard_of = reason == RemovalReason::AgedOut && self.announced.is_unproven(tid);
+        if news && !unheard_of {
             let ctrl = self.fleet.kernel(tid).map(|kernel| kernel.ctrl);
             let text = format!("given up ({reason})");
             out.push(Effect::Host(HostEffect::Tell(Notice { level: Level::Info, tid: Some(tid.clone()), ctrl, text })));
@@ -252,7 +280,8 @@ impl Finder {
         let reports = self.fleet.unwant(now, tid, Parting::Disconnect, &mut host);
         extend(out, host);
         self.reported(now, reports, out);
-        if news {
+        self.announced.given_up(tid);
+        if news && !unheard_of {
             out.push(Effect::DcRemoved);
             out.push(Effect::Host(HostEffect::Save));
             self.timers.set(Timer::Removals, self.quiet.until().unwrap_or(now));
@@ -266,7 +295,7 @@ impl Finder {
         extend(out, host);
         self.reported(now, reports, out);
         self.dcs.entry(tid.clone()).or_default();
-        let reason = if self.is_barred(tid) { RemovalReason::Excluded } else { RemovalReason::Configuration };
+        let reason = if self.is_barred(tid) { RemovalReason::Excluded } else { self.reason_for(tid) };
         self.give_up(now, tid, reason, out);
     }
 
@@ -317,11 +346,14 @@ impl Finder {
             }
             HostEvent::Uevent(event) => self.kernel_says(now, event, out),
             HostEvent::Overrun => self.events_were_lost(now, out),
-            HostEvent::Links(_) => self.configured.refresh(now),
+            HostEvent::Links(links) => {
+                self.configured.refresh(now);
+                self.network_changed(links, out);
+            }
             _ => {}
         }
         let mut host = Vec::new();
-        let resolved = matches!(event, HostEvent::Resolved { .. });
+        let resolved = matches!(event, HostEvent::Resolved { .. } | HostEvent::Links(_));
         let reports = self.fleet.handle(now, event, &mut host);
         extend(out, host);
         let changed = !reports.is_empty() || resolved;
@@ -382,6 +414,7 @@ impl Finder {
         extend(out, host);
         self.reported(now, reports, out);
         self.resettle(now, out);
+        self.doubt_announcements(now, out);
     }
 
     /// The daemon stops: connections stay, unless the administrator wants them to go.
@@ -439,8 +472,10 @@ impl Machine for Finder {
             self.handle_stopping(now, event, out);
             return;
         }
+        let begin = out.len();
         match event {
             Event::Configured(settings) => self.configure(now, *settings, out),
+            Event::Heard(heard) => self.heard(now, heard, out),
             Event::Host(event) => self.host_event(now, event, out),
             Event::Tick => self.tick(now, out),
             Event::SupportedRead { op, result } => self.supported_read(now, op, result, out),
@@ -449,10 +484,14 @@ impl Machine for Finder {
             Event::Refresh { token, dc } => self.refresh(now, token, &dc, out),
             Event::Stop => self.stop(now, out),
         }
+        self.limit_lines(now, out.get_mut(begin..).unwrap_or_default());
     }
 
     fn deadline(&self) -> Option<Time> {
-        [self.timers.deadline(), self.fleet.deadline(), self.configured.deadline()].into_iter().flatten().min()
+        [self.timers.deadline(), self.fleet.deadline(), self.configured.deadline(), self.announced.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 

@@ -9,7 +9,7 @@ use libstas::nvme::log_page::LogPage;
 use serde::{Deserialize, Serialize};
 
 use super::discovery_controller::DiscoveryController;
-use super::{Finder, Removed};
+use super::{Finder, Removed, SavedAnnounced};
 
 /// One discovery controller in the saved state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +29,9 @@ pub struct Saved {
     pub removed: Vec<Removed>,
     /// The last addresses of configured names.
     pub names: SavedNames,
+    /// What was found by mDNS and is kept.
+    #[serde(default)]
+    pub announced: Vec<SavedAnnounced>,
 }
 
 impl Finder {
@@ -39,11 +42,13 @@ impl Finder {
             dcs: self.dcs.iter().map(|(dc, known)| SavedDc { dc: dc.clone(), page: known.page.clone() }).collect(),
             removed: self.removed.values().cloned().collect(),
             names: self.configured.saved(),
+            announced: self.announced.saved(),
         }
     }
 
     /// Takes back what was saved: pages are from before, and so are the referrals in them.
     pub(super) fn restore(&mut self, saved: Saved) {
+        self.announced.restore(saved.announced);
         for SavedDc { dc, page } in saved.dcs {
             if let Some(page) = &page {
                 let names: BTreeMap<_, _> = self.referrals(&dc, page);

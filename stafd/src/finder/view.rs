@@ -21,8 +21,12 @@ impl Finder {
 
     fn dc_view<'a>(&'a self, member: MemberView<'a>) -> Option<DcView<'a>> {
         let dc = self.dcs.get(member.tid)?;
+        let prospects = self.announced.prospects(member.tid);
+        let origin = self.origin(member.tid);
         Some(DcView {
-            origin: self.origin(member.tid),
+            origin,
+            announced: prospects.map(|(announced, _)| announced),
+            given_up_at: prospects.and_then(|(_, at)| at).filter(|_| origin == "discovered"),
             log_page_state: dc.page_state(),
             log_page: dc.page.as_ref(),
             registration: dc.registering.words(),
@@ -32,8 +36,13 @@ impl Finder {
     }
 
     fn origin(&self, tid: &Tid) -> &'static str {
-        let configured = self.sources.named().any(|(id, named, _)| *id == SourceId::Configured && named == tid);
-        if configured { "configured" } else { "referral" }
+        match self.sources.named().find(|(_, named, _)| *named == tid).map(|(id, _, _)| id) {
+            Some(SourceId::Configured) => "configured",
+            Some(SourceId::Announced) => "discovered",
+            Some(SourceId::Page(_)) => "referral",
+            None if self.announced.knew(tid) => "discovered",
+            None => "referral",
+        }
     }
 
     /// The discovery controllers that were given up.

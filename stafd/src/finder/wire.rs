@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use libstas::conf::StafConf;
+use libstas::core::browse::{Ask, Heard};
 use libstas::core::fleet::MemberView;
 use libstas::core::{CtrlRef, HostEffect, HostEvent, OpId, Time};
 use libstas::nvme::dim::Task;
@@ -51,6 +52,8 @@ pub enum Event {
         /// The error says why this host is not registered.
         result: Result<(), NotRegistered>,
     },
+    /// The browser heard announcements.
+    Heard(Vec<Heard>),
     /// Somebody on the bus wants that discovery controller's page to be read anew; answered by
     /// [`Effect::Refreshed`] with the same token.
     Refresh {
@@ -120,6 +123,8 @@ pub enum Effect {
         /// What to say.
         request: Box<RegisterRequest>,
     },
+    /// Ask the browser for announcements; it answers with [`Event::Heard`].
+    Browse(Ask),
     /// Signal `log_pages_changed`.
     PagesChanged {
         /// Whose.
@@ -201,4 +206,8 @@ pub struct DcView<'a> {
     pub registration: Option<String>,
     /// Since when the kernel's present connection is up: names that connection.
     pub connected_since: Option<Time>,
+    /// Whether it is announced by mDNS now; `None` when it never was.
+    pub announced: Option<bool>,
+    /// When it is given up, unless it is announced or connected before.
+    pub given_up_at: Option<Time>,
 }

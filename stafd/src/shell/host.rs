@@ -1,10 +1,12 @@
 //! The Linux host, with the admin commands that stafd needs beside it.
 
+use libstas::core::browse::Ask;
 use libstas::core::{CtrlRef, Dctype, Host, HostEffect, HostEvent};
 use libstas::daemon::event_loop::Handle;
 use libstas::host::Roots;
 use libstas::host::admin::{Admin, AdminError};
 use libstas::host::effects::{LinuxHost, Setup, StartError};
+use libstas::host::mdns::Browser;
 use libstas::nvme::admin::CommandError;
 use libstas::nvme::log_page::{LSP_PLEO, LogPage};
 use libstas::nvme::supported::DiscoveryLidSpecific;
@@ -17,6 +19,7 @@ use crate::finder::{Event, Finder, NotRegistered, RegisterRequest};
 pub struct StafdHost {
     linux: LinuxHost,
     admin: Admin,
+    browser: Browser,
 }
 
 impl StafdHost {
@@ -25,8 +28,17 @@ impl StafdHost {
     /// # Errors
     /// When the kernel cannot be watched.
     pub fn start(finder: Handle<Finder>) -> Result<Self, StartError> {
+        let hearing = finder.clone();
+        let browser = Browser::start(move |heard| {
+            let hearing = hearing.clone();
+            async move {
+                hearing.post(Event::Heard(heard));
+                // More is heard when the core has had its turn: strangers cannot pile up work before it.
+                let _ = hearing.ask(|_, _| ()).await;
+            }
+        });
         let tell = move |event: HostEvent| finder.post(Event::Host(event));
-        Ok(Self { linux: LinuxHost::start(Setup::default(), tell)?, admin: Admin::new(Roots::default()) })
+        Ok(Self { linux: LinuxHost::start(Setup::default(), tell)?, admin: Admin::new(Roots::default()), browser })
     }
 }
 
@@ -43,6 +55,10 @@ impl DiscoveryHost for StafdHost {
         self.admin.read_supported_log_pages(ctrl, |result| {
             done(result.map(|pages| pages.discovery()).map_err(|error| error.to_string()));
         });
+    }
+
+    fn browse(&self, ask: Ask) {
+        self.browser.ask(ask);
     }
 
     fn read_log_page(&self, ctrl: CtrlRef, pleo: bool, done: Done<LogPage>) {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use libstas::bus::ControllerId;
 use libstas::conf::StafConf;
+use libstas::core::browse::Ask;
 use libstas::core::{CtrlRef, Host, HostEffect};
 use libstas::daemon::configuration::Files;
 use libstas::daemon::describe;
@@ -32,6 +33,9 @@ pub type Done<T> = Box<dyn FnOnce(Result<T, String>) + Send>;
 pub trait DiscoveryHost: Host<Effect = HostEffect> {
     /// Starts to read the supported-log-pages page.
     fn read_supported(&self, ctrl: CtrlRef, done: Done<Option<DiscoveryLidSpecific>>);
+
+    /// Asks the browser for announcements; what it hears is told to the finder.
+    fn browse(&self, ask: Ask);
 
     /// Starts to read the discovery log page, port-local entries only if `pleo`.
     fn read_log_page(&self, ctrl: CtrlRef, pleo: bool, done: Done<LogPage>);
@@ -103,6 +107,7 @@ impl<H: DiscoveryHost> Shell for StafdShell<H> {
                 let done = move |result| finder.post(Event::Registered { op, result });
                 self.host.register(ctrl, *request, Box::new(done));
             }
+            Effect::Browse(ask) => self.host.browse(ask),
             Effect::PagesChanged { dc, ctrl } => {
                 let device = ctrl.map_or_else(|| describe::NO_DEVICE.to_owned(), |ctrl| ctrl.to_string());
                 self.announce(Announcement::PagesChanged { dc: ControllerId::of(&dc), device });

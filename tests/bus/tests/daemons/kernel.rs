@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use libstas::core::browse::Ask;
 use libstas::core::{
     ConnectOutcome, ConnectReport, CtrlRef, CtrlState, CtrlType, Dctype, Host, HostEffect, HostEvent, KernelController,
     Look, ProbeOutcome, Usage,
@@ -116,6 +117,8 @@ impl DiscoveryHost for StafdHost {
     fn read_supported(&self, _: CtrlRef, done: Done<Option<DiscoveryLidSpecific>>) {
         done(Ok(None));
     }
+
+    fn browse(&self, _: Ask) {}
 
     fn read_log_page(&self, _: CtrlRef, _: bool, done: Done<LogPage>) {
         let mut inside = self.0.0.lock().unwrap();

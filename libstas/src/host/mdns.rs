@@ -1,0 +1,364 @@
+//! Browses for discovery controllers that announce themselves by mDNS (TP8009, RFC 6762, RFC 6763).
+//!
+//! The protocol is mdns-sd's, on a thread of its own with sockets of its own on port 5353, which it shares with Avahi
+//! and systemd-resolved where they run. What it hears becomes [`Heard`], in batches, and no faster than it is taken.
+//!
+//! mdns-sd trusts the network: its cache has no limit, records without a pointer to them never expire, and each
+//! record that comes in, be it known already, leaves timers until its time to live is over. So it is looked at every
+//! second, and one that has collected more than a network can mean is thrown away and started afresh, which costs one
+//! question and its answers. The same is done when the interfaces have changed, for it attributes a service to the
+//! interface that it was first heard on; and every quarter of an hour.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use mdns_sd::{DaemonStatus, IfKind, Metrics, Receiver, ScopedIp, ServiceDaemon, ServiceEvent, VERIFY_TIMEOUT_DEFAULT};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt};
+use std::os::fd::AsRawFd;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use crate::core::browse::{Ask, Heard, SPOTS, Spot};
+use crate::nvme::announcement::{self, SERVICE_TYPES};
+
+/// How often a browser is looked at.
+const CHECK: Duration = Duration::from_secs(1);
+/// Records in its cache: 256 services with two dozen records each, in the order of one megabyte.
+const RECORDS: i64 = 6144;
+/// Timers of its records: one record leaves two each time it is announced.
+const TIMERS: i64 = 65_536;
+/// Events of one life: it remembers the name of each service that it ever told of.
+const EVENTS: usize = 16_384;
+/// A browser that does not answer for so long is busy with a flood, and is thrown away as soon as it can hear that.
+const SILENCE: Duration = Duration::from_secs(3);
+/// So old a browser becomes.
+const AGE: Duration = Duration::from_secs(900);
+/// An interface that comes up changes several times; a browser starts afresh when that is over.
+const SETTLE: Duration = Duration::from_millis(300);
+/// Two fresh starts because of the network are at least this far apart.
+const PACE: Duration = Duration::from_secs(3);
+/// After a browser could not be started.
+const PAUSE: Duration = Duration::from_secs(10);
+/// What is told at once.
+const BATCH: usize = 64;
+/// Two batches are at least this far apart: a thousand announcements take a second.
+const BATCH_PACE: Duration = Duration::from_millis(50);
+/// The port of mDNS (RFC 6762, 3).
+const PORT: u16 = mdns_sd::MDNS_PORT;
+
+/// The way to the browser.
+#[derive(Debug)]
+pub struct Browser(mpsc::UnboundedSender<Ask>);
+
+impl Browser {
+    /// A browser that does nothing before it is asked to. What it hears is given to `tell`; it goes on when that has
+    /// returned. Must be called in a tokio runtime.
+    pub fn start<F>(tell: impl Fn(Vec<Heard>) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (sender, asked) = mpsc::unbounded_channel();
+        tokio::spawn(run(asked, tell));
+        Self(sender)
+    }
+
+    /// Asks it for something.
+    pub fn ask(&self, ask: Ask) {
+        // It ends with the runtime alone.
+        let _ = self.0.send(ask);
+    }
+}
+
+/// What a browser is thrown away for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum End {
+    /// The network has changed, or somebody wants to hear all of it again; or it is old.
+    Renew,
+    /// It holds too much, or did not keep up.
+    Flooded(String),
+    /// Nobody wants it any more.
+    Stop,
+    /// Nobody is there any more.
+    Closed,
+}
+
+async fn run<F>(mut asked: mpsc::UnboundedReceiver<Ask>, tell: impl Fn(Vec<Heard>) -> F)
+where
+    F: Future<Output = ()>,
+{
+    let mut complained = None;
+    let mut floods = 0_u64;
+    loop {
+        match asked.recv().await {
+            Some(Ask::Start) => {}
+            Some(_) => continue,
+            None => return,
+        }
+        loop {
+            let mut session = match Session::start() {
+                Ok(session) => session,
+                Err(error) => {
+                    if complained.as_ref() != Some(&error) {
+                        tracing::warn!("cannot browse for announced discovery controllers: {error}; trying again");
+                    }
+                    complained = Some(error);
+                    if let Some(end) = pause(&mut asked).await {
+                        if end == End::Closed {
+                            return;
+                        }
+                        break;
+                    }
+                    continue;
+                }
+            };
+            if complained.take().is_some() {
+                tracing::info!("browsing for announced discovery controllers");
+            }
+            tell(vec![Heard::Afresh]).await;
+            let end = session.hear(&mut asked, &tell).await;
+            if let End::Flooded(why) = &end {
+                floods += 1;
+                // The first one, and then ever more seldom.
+                if floods.is_power_of_two() {
+                    tracing::warn!("flooded with announcements ({why}): browsing starts afresh, for time {floods}");
+                }
+            }
+            session.end().await;
+            match end {
+                End::Stop => break,
+                End::Closed => return,
+                End::Renew | End::Flooded(_) => {}
+            }
+        }
+    }
+}
+
+/// Waits until a start may be tried again; says when there is no need to any more.
+async fn pause(asked: &mut mpsc::UnboundedReceiver<Ask>) -> Option<End> {
+    let until = sleep(PAUSE);
+    tokio::pin!(until);
+    loop {
+        tokio::select! {
+            ask = asked.recv() => match ask {
+                Some(Ask::Stop) => return Some(End::Stop),
+                Some(_) => {}
+                None => return Some(End::Closed),
+            },
+            () = &mut until => return None,
+        }
+    }
+}
+
+/// One life of mdns-sd.
+struct Session {
+    daemon: ServiceDaemon,
+    events: [Receiver<ServiceEvent>; 2],
+    started: Instant,
+    /// When it is to be started afresh because of the network.
+    renew: Option<Instant>,
+    /// A look at it that it has not answered yet.
+    look: Option<(Receiver<Metrics>, Instant)>,
+    /// How many events it has told.
+    told: usize,
+}
+
+impl Session {
+    fn start() -> Result<Self, String> {
+        port_is_shared().map_err(|error| {
+            format!("UDP port {PORT} cannot be shared, another program holds it for itself ({error}); see `ss -ulpn`")
+        })?;
+        let say = |error: mdns_sd::Error| error.to_string();
+        let daemon = ServiceDaemon::new().map_err(say)?;
+        // What a host announces to itself needs no network.
+        daemon.disable_interface(vec![IfKind::LoopbackV4, IfKind::LoopbackV6]).map_err(say)?;
+        let [tcp, udp] = SERVICE_TYPES.map(|kind| daemon.browse(&format!("{kind}.local.")));
+        let events = [tcp.map_err(say)?, udp.map_err(say)?];
+        Ok(Self { daemon, events, started: Instant::now(), renew: None, look: None, told: 0 })
+    }
+
+    /// Passes on what is heard, until this life is over.
+    async fn hear<F>(&mut self, asked: &mut mpsc::UnboundedReceiver<Ask>, tell: &impl Fn(Vec<Heard>) -> F) -> End
+    where
+        F: Future<Output = ()>,
+    {
+        let mut check = interval(CHECK);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let [tcp, udp] = &self.events;
+            let (tcp, udp) = (tcp.clone(), udp.clone());
+            let event = tokio::select! {
+                ask = asked.recv() => {
+                    if let Some(end) = self.asked(ask) {
+                        return end;
+                    }
+                    continue;
+                }
+                _ = check.tick() => {
+                    if let Some(end) = self.check() {
+                        return end;
+                    }
+                    continue;
+                }
+                () = until(self.renew) => return End::Renew,
+                event = tcp.recv_async() => event,
+                event = udp.recv_async() => event,
+            };
+            let Ok(event) = event else {
+                return End::Flooded("more of them came than could be looked at".into());
+            };
+            let mut batch = BTreeMap::new();
+            for event in std::iter::once(event).chain(tcp.try_iter()).chain(udp.try_iter()).take(4 * BATCH) {
+                self.told += 1;
+                if let Some((service, heard)) = understand(event) {
+                    batch.insert(service, heard);
+                    if batch.len() == BATCH {
+                        break;
+                    }
+                }
+            }
+            if !batch.is_empty() {
+                tell(batch.into_values().collect()).await;
+                sleep(BATCH_PACE).await;
+            }
+        }
+    }
+
+    fn asked(&mut self, ask: Option<Ask>) -> Option<End> {
+        match ask {
+            None => return Some(End::Closed),
+            Some(Ask::Stop) => return Some(End::Stop),
+            Some(Ask::Start) => return Some(End::Renew),
+            Some(Ask::NetworkChanged) => {
+                self.renew.get_or_insert((Instant::now() + SETTLE).max(self.started + PACE));
+            }
+            Some(Ask::Reconfirm(service)) => {
+                // It may be too busy to listen; who asks asks again.
+                let _ = self.daemon.verify(service, VERIFY_TIMEOUT_DEFAULT);
+            }
+        }
+        None
+    }
+
+    /// Looks at what it has collected.
+    fn check(&mut self) -> Option<End> {
+        if self.started.elapsed() >= AGE {
+            return Some(End::Renew);
+        }
+        if self.told > EVENTS {
+            return Some(End::Flooded(format!("{} events", self.told)));
+        }
+        if let Some((answer, asked)) = &self.look {
+            match answer.try_recv() {
+                Ok(metrics) => {
+                    self.look = None;
+                    if let Some(too_much) = too_much(&metrics) {
+                        return Some(End::Flooded(too_much));
+                    }
+                }
+                Err(_) if asked.elapsed() >= SILENCE => {
+                    return Some(End::Flooded(format!("they keep the browser busy for {} s", SILENCE.as_secs())));
+                }
+                Err(_) => return None,
+            }
+        }
+        self.look = self.daemon.get_metrics().ok().map(|answer| (answer, Instant::now()));
+        None
+    }
+
+    /// Ends it. Another one is not started beside one that is too busy to hear that it is to end.
+    async fn end(self) {
+        let mut told = false;
+        loop {
+            match self.daemon.shutdown() {
+                Ok(status) => {
+                    while let Ok(status) = status.recv_async().await {
+                        if status == DaemonStatus::Shutdown {
+                            return;
+                        }
+                    }
+                    return;
+                }
+                Err(mdns_sd::Error::Again) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!("the flood of announcements leaves no time to stop browsing");
+                    }
+                    sleep(CHECK).await;
+                }
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Returns at that moment; never, if there is none.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What mdns-sd has too much of.
+fn too_much(metrics: &Metrics) -> Option<String> {
+    let count = |name: &str| metrics.get(name).copied().unwrap_or(0);
+    let cached = ["ptr", "srv", "txt", "addr", "nsec", "subtype"];
+    let records: i64 = cached.iter().map(|kind| count(&format!("cached-{kind}"))).sum();
+    let timers = count("timer");
+    match (records > RECORDS, timers > TIMERS) {
+        (true, _) => Some(format!("{records} records")),
+        (_, true) => Some(format!("{timers} timers")),
+        _ => None,
+    }
+}
+
+/// What an event of mdns-sd says of discovery controllers.
+fn understand(event: ServiceEvent) -> Option<(String, Heard)> {
+    match event {
+        ServiceEvent::ServiceResolved(service) => {
+            let txt = service.txt_properties.iter().map(|property| (property.key(), property.val()));
+            let offer = announcement::offer(service.port, txt);
+            let spots = service.addresses.iter().flat_map(spots).take(SPOTS).collect();
+            let name = service.fullname.clone();
+            Some((name.clone(), Heard::Announced { service: name, offer, spots }))
+        }
+        ServiceEvent::ServiceRemoved(_, name) => Some((name.clone(), Heard::Gone(name))),
+        _ => None,
+    }
+}
+
+fn spots(address: &ScopedIp) -> Vec<Spot> {
+    let ip = address.to_ip_addr();
+    match address {
+        ScopedIp::V4(v4) => v4.interface_ids().iter().map(|id| Spot { interface: id.index, address: ip }).collect(),
+        ScopedIp::V6(v6) => vec![Spot { interface: v6.scope_id().index, address: ip }],
+        _ => Vec::new(),
+    }
+}
+
+/// Whether others who hold the port let it be shared. mdns-sd itself says nothing when it gets no socket.
+fn port_is_shared() -> io::Result<()> {
+    let trial = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&trial, sockopt::ReuseAddr, &true)?;
+    setsockopt(&trial, sockopt::ReusePort, &true)?;
+    let any = Ipv4Addr::UNSPECIFIED.octets();
+    Ok(bind(trial.as_raw_fd(), &SockaddrIn::new(any[0], any[1], any[2], any[3], PORT))?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_browser_that_has_collected_too_much_is_thrown_away() {
+        let metrics = |name: &str, count| Metrics::from([(name.to_owned(), count)]);
+        assert_eq!(too_much(&metrics("cached-ptr", RECORDS)), None);
+        assert!(too_much(&metrics("cached-srv", RECORDS + 1)).unwrap().contains("records"));
+        assert!(too_much(&metrics("timer", TIMERS + 1)).unwrap().contains("timers"));
+        let half = RECORDS / 2 + 1;
+        let both = Metrics::from([("cached-ptr".to_owned(), half), ("cached-nsec".to_owned(), half)]);
+        assert!(too_much(&both).is_some());
+    }
+}

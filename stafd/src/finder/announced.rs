@@ -1,0 +1,413 @@
+//! Discovery controllers that announce themselves by mDNS (TP8009): who is announced now, and who is kept although
+//! nobody announces it any more.
+//!
+//! A service is what was heard; a discovery controller follows from a service, an address, and the interface that it
+//! was heard on. One that was ever connected is kept when its announcement ends: it is given up when it was neither
+//! announced nor connected for as long as `zeroconf-connections-persistence` says. One that never was connected is
+//! forgotten with its announcement: nothing hangs off it.
+//!
+//! Everything here is told by strangers, so everything is bounded.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use libstas::conf::Persistence;
+use libstas::core::browse::{Heard, SPOTS, Spot};
+use libstas::core::{Level, Links, Time};
+use libstas::nvme::Tid;
+use libstas::nvme::announcement::{self, Offer, Shown, Unfit};
+use serde::{Deserialize, Serialize};
+
+/// So many services are remembered: ten times what a large installation announces, little enough to try them all
+/// within a minute.
+pub(super) const SERVICES: usize = 256;
+/// So many places of services are remembered: each is a controller to be tried.
+const PLACES: usize = 512;
+/// So many discovery controllers are remembered, those that nobody announces any more included.
+const KEPT: usize = 1024;
+/// After the browser started afresh a service that is still there is heard again within this time: queries go out
+/// after 0, 1, 3 and 7 s.
+pub(super) const HEARD_AGAIN: Duration = Duration::from_secs(10);
+/// When more services are announced than are remembered, they are asked for anew after this long: those that gave no
+/// answer have made room by then.
+const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// An announcement whose discovery controller does not answer is doubted once in this time.
+const DOUBT: Duration = Duration::from_secs(30);
+
+/// One announced service.
+#[derive(Clone, Debug)]
+struct Service {
+    offer: Offer,
+    spots: Vec<Spot>,
+    heard: Time,
+    /// The browser started afresh then, and it was not heard since.
+    unheard: Option<Time>,
+    /// When it was last to be reconfirmed.
+    doubted: Option<Time>,
+    /// The controllers that follow from it.
+    tids: Vec<Tid>,
+}
+
+/// One discovery controller that is or was announced.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Dc {
+    /// On these interfaces.
+    found_on: BTreeSet<String>,
+    announced: bool,
+    /// It was connected at some time.
+    proven: bool,
+    /// It is known from before this run and was not heard in it yet.
+    restored: bool,
+    /// Since when it is neither announced nor connected.
+    absent: Option<Time>,
+}
+
+/// A discovery controller in the saved state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedAnnounced {
+    /// Which.
+    pub dc: Tid,
+    /// The interfaces that it was heard on.
+    pub found_on: BTreeSet<String>,
+    /// Since when it is neither announced nor connected.
+    pub absent: Option<Time>,
+}
+
+/// A line for the log that a stranger caused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    pub(super) level: Level,
+    pub(super) tid: Option<Tid>,
+    pub(super) text: String,
+}
+
+/// What has to be known to tell controllers from services.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Setting<'a> {
+    pub(super) links: &'a Links,
+    pub(super) ignore_iface: bool,
+    pub(super) host_nqn: &'a str,
+}
+
+/// All that is announced and kept.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Announced {
+    services: BTreeMap<String, Service>,
+    unfit: BTreeMap<String, Unfit>,
+    dcs: BTreeMap<Tid, Dc>,
+    /// Addresses that are announced on more than one interface.
+    doubled: BTreeSet<IpAddr>,
+    /// What was aged out and may still be in the fleet, and whether it was ever connected.
+    aged: BTreeMap<Tid, bool>,
+    /// Until then nobody from before this run counts as absent: the browser has just begun.
+    grace: Option<Time>,
+    /// Who found no room is asked for then.
+    again: Option<Time>,
+    persistence: Option<Duration>,
+}
+
+impl Announced {
+    /// Takes back what was saved.
+    pub(super) fn restore(&mut self, saved: Vec<SavedAnnounced>) {
+        let dc = |saved: SavedAnnounced| {
+            let known =
+                Dc { found_on: saved.found_on, proven: true, restored: true, absent: saved.absent, ..Dc::default() };
+            (saved.dc, known)
+        };
+        self.dcs = saved.into_iter().take(KEPT).map(dc).collect();
+    }
+
+    /// What is to be saved: those that are kept, or would be.
+    pub(super) fn saved(&self) -> Vec<SavedAnnounced> {
+        let proven = self.dcs.iter().filter(|(_, dc)| dc.proven);
+        proven
+            .map(|(tid, dc)| SavedAnnounced { dc: tid.clone(), found_on: dc.found_on.clone(), absent: dc.absent })
+            .collect()
+    }
+
+    /// The administrator says how long the absent are kept; `None` is for ever.
+    pub(super) fn set_persistence(&mut self, persistence: Persistence) {
+        self.persistence = match persistence {
+            Persistence::Forever => None,
+            Persistence::For(span) => Some(span),
+        };
+    }
+
+    /// Browsing begins.
+    pub(super) fn begin(&mut self, now: Time) {
+        self.grace = Some(now + HEARD_AGAIN);
+    }
+
+    /// Browsing ends: nobody is announced any more.
+    pub(super) fn end(&mut self) {
+        self.services.clear();
+        self.unfit.clear();
+        (self.grace, self.again) = (None, None);
+    }
+
+    /// Something was heard. `stuck` says of a controller that it was tried in vain.
+    pub(super) fn hear(&mut self, now: Time, heard: Heard, stuck: impl Fn(&Tid) -> bool) -> Vec<Line> {
+        match heard {
+            Heard::Announced { service, offer: Ok(offer), spots } => {
+                self.unfit.remove(&service);
+                self.announced(now, service, offer, spots, stuck)
+            }
+            Heard::Announced { service, offer: Err(unfit), .. } => {
+                self.services.remove(&service);
+                self.unusable(service, unfit)
+            }
+            Heard::Gone(service) => {
+                self.services.remove(&service);
+                self.unfit.remove(&service);
+                Vec::new()
+            }
+            Heard::Afresh => {
+                for service in self.services.values_mut() {
+                    service.unheard.get_or_insert(now);
+                }
+                Vec::new()
+            }
+        }
+    }
+
+    fn announced(
+        &mut self,
+        now: Time,
+        name: String,
+        offer: Offer,
+        mut spots: Vec<Spot>,
+        stuck: impl Fn(&Tid) -> bool,
+    ) -> Vec<Line> {
+        spots.retain(|spot| announcement::is_reachable(spot.address));
+        spots.sort_unstable();
+        spots.dedup();
+        spots.truncate(SPOTS);
+        if let Some(known) = self.services.get_mut(&name)
+            && known.offer == offer
+            && known.spots == spots
+        {
+            (known.heard, known.unheard) = (now, None);
+            return Vec::new();
+        }
+        self.services.remove(&name);
+        if spots.is_empty() {
+            return Vec::new();
+        }
+        let mut lines = Vec::new();
+        while !self.has_room_for(spots.len()) {
+            if self.again.is_none() {
+                self.again = Some(now + ASK_AGAIN);
+                let text = format!(
+                    "more than {SERVICES} discovery services with {PLACES} addresses are announced; those that do not \
+                     answer make room for others"
+                );
+                lines.push(Line { level: Level::Warning, tid: None, text });
+            }
+            let in_vain = |service: &Service| !service.tids.is_empty() && service.tids.iter().all(&stuck);
+            let candidates = self.services.iter().filter(|(_, service)| in_vain(service));
+            let Some(oldest) = candidates.min_by_key(|(_, service)| service.heard).map(|(name, _)| name.clone()) else {
+                return lines;
+            };
+            self.services.remove(&oldest);
+        }
+        let service = Service { offer, spots, heard: now, unheard: None, doubted: None, tids: Vec::new() };
+        self.services.insert(name, service);
+        lines
+    }
+
+    fn has_room_for(&self, places: usize) -> bool {
+        let taken: usize = self.services.values().map(|service| service.spots.len()).sum();
+        self.services.len() < SERVICES && taken + places <= PLACES
+    }
+
+    /// Of each service is told once why it is of no use.
+    fn unusable(&mut self, name: String, unfit: Unfit) -> Vec<Line> {
+        if self.unfit.get(&name) == Some(&unfit) || (self.unfit.len() >= SERVICES && !self.unfit.contains_key(&name)) {
+            return Vec::new();
+        }
+        let text = format!("the announced service {} is ignored: {unfit}", Shown::new(&name));
+        self.unfit.insert(name, unfit);
+        vec![Line { level: Level::Warning, tid: None, text }]
+    }
+
+    /// Finds out which controllers are announced now. Gives back those that were not before, and what to tell.
+    pub(super) fn follow(&mut self, now: Time, setting: Setting<'_>) -> (Vec<Tid>, Vec<Line>) {
+        let grace = |service: &Service| service.unheard.is_none_or(|since| now < since + HEARD_AGAIN);
+        self.services.retain(|_, service| grace(service));
+        if self.grace.is_some_and(|until| until <= now) {
+            self.grace = None;
+        }
+        let mut found: BTreeMap<Tid, BTreeSet<String>> = BTreeMap::new();
+        for service in self.services.values_mut() {
+            service.tids.clear();
+            for spot in &service.spots {
+                let Some(iface) = setting.links.numbered(spot.interface).map(|interface| &interface.name) else {
+                    continue;
+                };
+                let tid = announcement::candidate(
+                    &service.offer,
+                    spot.address,
+                    iface,
+                    setting.ignore_iface,
+                    setting.host_nqn,
+                );
+                found.entry(tid.clone()).or_default().insert(iface.clone());
+                service.tids.push(tid);
+            }
+        }
+        let mut lines = self.find_doubled(setting.links);
+        for (tid, dc) in &mut self.dcs {
+            if !found.contains_key(tid) && std::mem::take(&mut dc.announced) && dc.proven {
+                let text = "no longer announced".to_owned();
+                lines.push(Line { level: Level::Info, tid: Some(tid.clone()), text });
+            }
+        }
+        let mut fresh = Vec::new();
+        for (tid, found_on) in found {
+            self.aged.remove(&tid);
+            let dc = self.dcs.entry(tid.clone()).or_default();
+            if !std::mem::replace(&mut dc.announced, true) {
+                let on: Vec<&str> = found_on.iter().map(String::as_str).collect();
+                let text = format!("announced on {}", on.join(", "));
+                lines.push(Line { level: Level::Info, tid: Some(tid.clone()), text });
+                fresh.push(tid);
+            }
+            (dc.found_on, dc.restored) = (found_on, false);
+        }
+        (fresh, lines)
+    }
+
+    /// The same address on two interfaces is two machines with one address, or one network plugged in twice.
+    fn find_doubled(&mut self, links: &Links) -> Vec<Line> {
+        let mut places: BTreeMap<IpAddr, BTreeSet<&str>> = BTreeMap::new();
+        for spot in self.services.values().flat_map(|service| &service.spots) {
+            let name = links.numbered(spot.interface).map(|interface| interface.name.as_str());
+            if let Some(name) = name.filter(|_| !announcement::is_link_local(spot.address)) {
+                places.entry(spot.address.to_canonical()).or_default().insert(name);
+            }
+        }
+        places.retain(|_, on| on.len() > 1);
+        let news = places.iter().filter(|(address, _)| !self.doubled.contains(*address));
+        let lines = news
+            .map(|(address, on)| {
+                let on: Vec<&str> = on.iter().copied().collect();
+                let text = format!(
+                    "the network is misconfigured: the address {address} is announced on {}, where each network \
+                     should have addresses of its own; it is tried on each of them",
+                    on.join(" and ")
+                );
+                Line { level: Level::Warning, tid: None, text }
+            })
+            .collect();
+        self.doubled = places.into_keys().collect();
+        lines
+    }
+
+    /// Forgets who is absent for too long. `looked` says that it is known who is live.
+    /// True when there is something new to be saved.
+    pub(super) fn age(&mut self, now: Time, looked: bool, live: impl Fn(&Tid) -> bool) -> bool {
+        let mut news = false;
+        let persistence = self.persistence;
+        let grace = self.grace.is_some();
+        let aged = &mut self.aged;
+        self.dcs.retain(|tid, dc| {
+            let live = live(tid);
+            news |= live && !dc.proven;
+            dc.proven |= live;
+            if live || dc.announced {
+                news |= dc.absent.take().is_some();
+                return true;
+            }
+            if !dc.proven {
+                aged.insert(tid.clone(), false);
+                return false;
+            }
+            if dc.absent.is_none() && looked && !(grace && dc.restored) {
+                dc.absent = Some(now);
+                news = true;
+            }
+            let over = looked && persistence.zip(dc.absent).is_some_and(|(span, since)| since + span <= now);
+            if over {
+                aged.insert(tid.clone(), true);
+                news = true;
+            }
+            !over
+        });
+        while self.dcs.len() > KEPT {
+            let absent = self.dcs.iter().filter_map(|(tid, dc)| Some((dc.absent?, tid)));
+            let Some(longest) = absent.min().map(|(_, tid)| tid.clone()) else { break };
+            self.dcs.remove(&longest);
+            self.aged.insert(longest, true);
+        }
+        news
+    }
+
+    /// Who is announced or kept.
+    pub(super) fn names(&self) -> impl Iterator<Item = &Tid> {
+        self.dcs.keys()
+    }
+
+    /// True when that one is here, or was until it aged out.
+    pub(super) fn knew(&self, tid: &Tid) -> bool {
+        self.dcs.contains_key(tid) || self.aged.contains_key(tid)
+    }
+
+    /// True for one that is known from announcements and was never connected.
+    pub(super) fn is_unproven(&self, tid: &Tid) -> bool {
+        match self.dcs.get(tid) {
+            Some(dc) => !dc.proven,
+            None => self.aged.get(tid).is_some_and(|proven| !proven),
+        }
+    }
+
+    /// The interfaces that it was found on.
+    pub(super) fn found_on(&self, tid: &Tid) -> impl Iterator<Item = &str> {
+        self.dcs.get(tid).into_iter().flat_map(|dc| dc.found_on.iter().map(String::as_str))
+    }
+
+    /// It was given up: nothing is kept of it but what is announced.
+    pub(super) fn given_up(&mut self, tid: &Tid) {
+        self.aged.remove(tid);
+        match self.dcs.get_mut(tid) {
+            Some(dc) if dc.announced => dc.proven = false,
+            _ => drop(self.dcs.remove(tid)),
+        }
+    }
+
+    /// Whether it is announced, and when it is given up as things are; `None` when it is not from announcements.
+    pub(super) fn prospects(&self, tid: &Tid) -> Option<(bool, Option<Time>)> {
+        let dc = self.dcs.get(tid)?;
+        Some((dc.announced, self.persistence.zip(dc.absent).map(|(span, since)| since + span)))
+    }
+
+    /// Services to be reconfirmed, for their discovery controllers do not answer. Each is named once in [`DOUBT`].
+    pub(super) fn doubted(&mut self, now: Time, stuck: impl Fn(&Tid) -> bool) -> Vec<String> {
+        let mut doubted = Vec::new();
+        for (name, service) in &mut self.services {
+            let due = service.doubted.is_none_or(|at| at + DOUBT <= now);
+            if due && service.tids.iter().any(&stuck) {
+                service.doubted = Some(now);
+                doubted.push(name.clone());
+            }
+        }
+        doubted
+    }
+
+    /// True when the browser is to ask for everybody anew now, for some found no room.
+    pub(super) fn is_to_ask_again(&mut self, now: Time) -> bool {
+        let due = self.again.is_some_and(|at| at <= now);
+        if due {
+            self.again = None;
+        }
+        due
+    }
+
+    /// When something becomes due.
+    pub(super) fn deadline(&self) -> Option<Time> {
+        let unheard = self.services.values().filter_map(|service| service.unheard).min();
+        let absent = self.dcs.values().filter_map(|dc| dc.absent).min();
+        let over = self.persistence.zip(absent).map(|(span, since)| since + span);
+        [unheard.map(|since| since + HEARD_AGAIN), over, self.grace, self.again].into_iter().flatten().min()
+    }
+}

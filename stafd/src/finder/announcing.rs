@@ -1,0 +1,164 @@
+//! Announcements become controllers: what is heard, what follows from it, and what is asked of the browser.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use libstas::conf::Persistence;
+use libstas::core::browse::{Ask, Heard};
+use libstas::core::sources::SourceId;
+use libstas::core::{HostEffect, Level, Links, Notice, Time};
+use libstas::nvme::Tid;
+
+use super::announced::{Line, Setting};
+use super::{Effect, Finder, extend};
+
+/// So many lines that strangers cause are told in [`LINES_PERIOD`], the rest with tron only.
+const LINES: u32 = 128;
+/// See [`LINES`].
+const LINES_PERIOD: Duration = Duration::from_secs(600);
+
+/// How much strangers may still say.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Budget {
+    said: u32,
+    until: Time,
+}
+
+impl Budget {
+    /// Says it, unless too much was said already: then it is for tron alone.
+    fn admit(&mut self, now: Time, notice: &mut Notice) {
+        if self.until <= now {
+            *self = Self { said: 0, until: now + LINES_PERIOD };
+        }
+        self.said = self.said.saturating_add(1);
+        if self.said == LINES {
+            notice.text.push_str("; what else announcements cause in the next minutes is told with tron only");
+        } else if self.said > LINES {
+            notice.level = Level::Debug;
+        }
+    }
+}
+
+impl Finder {
+    /// Browses or not, as the configuration says.
+    pub(super) fn configure_browsing(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let Some(conf) = self.settings.as_ref().map(|settings| &settings.conf) else { return };
+        // Without browsing they stay until they are lost.
+        let at_once = Persistence::For(Duration::ZERO);
+        self.announced.set_persistence(if conf.zeroconf { conf.zeroconf_persistence } else { at_once });
+        match (conf.zeroconf, std::mem::replace(&mut self.browsing, conf.zeroconf)) {
+            (true, false) => {
+                self.announced.begin(now);
+                out.push(Effect::Browse(Ask::Start));
+            }
+            (false, true) => {
+                self.announced.end();
+                out.push(Effect::Browse(Ask::Stop));
+            }
+            (true, true) | (false, false) => {}
+        }
+    }
+
+    /// The browser heard something.
+    pub(super) fn heard(&mut self, now: Time, heard: Vec<Heard>, out: &mut Vec<Effect>) {
+        if !self.browsing {
+            return;
+        }
+        let stuck = self.stuck();
+        for heard in heard {
+            for line in self.announced.hear(now, heard, |tid| stuck.contains(tid)) {
+                tell(line, out);
+            }
+        }
+        self.resettle(now, out);
+    }
+
+    /// Who is announced or kept now. Gives back whose announcement is fresh.
+    pub(super) fn follow_announcements(&mut self, now: Time, out: &mut Vec<Effect>) -> Vec<Tid> {
+        let Some(settings) = &self.settings else { return Vec::new() };
+        let setting = Setting {
+            links: self.fleet.links(),
+            ignore_iface: settings.conf.ignore_iface,
+            host_nqn: &settings.identity.nqn,
+        };
+        let (fresh, lines) = self.announced.follow(now, setting);
+        if self.announced.age(now, self.fleet.has_looked(), |tid| self.fleet.is_live(tid)) {
+            out.push(Effect::Host(HostEffect::Save));
+        }
+        let parameters = &settings.conf.parameters;
+        let names = self.announced.names().map(|tid| (tid.clone(), parameters.clone())).collect();
+        self.sources.decree(SourceId::Announced, names);
+        for line in lines {
+            tell(line, out);
+        }
+        fresh
+    }
+
+    /// A fresh announcement ends the wait of a controller that was tried in vain.
+    pub(super) fn encourage_announced(&mut self, now: Time, fresh: &[Tid], out: &mut Vec<Effect>) {
+        for tid in fresh {
+            let mut host = Vec::new();
+            let reports = self.fleet.encourage(now, tid, &mut host);
+            extend(out, host);
+            self.reported(now, reports, out);
+        }
+    }
+
+    /// Asks whether those that do not answer are still announced, and for those that found no room.
+    pub(super) fn doubt_announcements(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let stuck = self.stuck();
+        for service in self.announced.doubted(now, |tid| stuck.contains(tid)) {
+            out.push(Effect::Browse(Ask::Reconfirm(service)));
+        }
+        if self.announced.is_to_ask_again(now) {
+            out.push(Effect::Browse(Ask::Start));
+        }
+    }
+
+    /// The interfaces have changed: who is announced where is to be found out anew.
+    pub(super) fn network_changed(&mut self, links: &Links, out: &mut Vec<Effect>) {
+        let known = self.fleet.links();
+        // The first word about the interfaces changes nothing: the browser has just looked at them itself.
+        if self.browsing && !known.0.is_empty() && known != links {
+            out.push(Effect::Browse(Ask::NetworkChanged));
+        }
+    }
+
+    /// Announced controllers that were tried in vain, or are not to be tried.
+    fn stuck(&self) -> BTreeSet<Tid> {
+        let is_stuck = |tid: &&Tid| match self.fleet.view(tid) {
+            Some(member) => member.attempts > 0 && !self.fleet.is_live(tid),
+            None => self.is_barred(tid),
+        };
+        self.announced.names().filter(is_stuck).cloned().collect()
+    }
+
+    /// True when it was excluded on every interface that it was found on.
+    pub(super) fn is_barred_where_found(&self, tid: &Tid) -> bool {
+        let mut found_on = self.announced.found_on(tid).peekable();
+        let barred = found_on.peek().is_some() && found_on.all(|iface| self.configured.excludes(tid, iface));
+        barred && !self.sources.named().any(|(id, named, _)| *id != SourceId::Announced && named == tid)
+    }
+
+    /// Strangers must not flood the log: what is said about controllers that never were connected is limited.
+    pub(super) fn limit_lines(&mut self, now: Time, out: &mut [Effect]) {
+        for effect in out {
+            let Effect::Host(HostEffect::Tell(notice)) = effect else { continue };
+            let strange = notice.tid.as_ref().is_some_and(|tid| self.is_a_strangers(tid));
+            if strange && notice.level > Level::Debug {
+                self.budget.admit(now, notice);
+            }
+        }
+    }
+
+    /// True for a controller of which nothing but announcements is known, or was.
+    fn is_a_strangers(&self, tid: &Tid) -> bool {
+        let forgotten = || !(self.dcs.contains_key(tid) || self.announced.knew(tid) || self.removed.contains_key(tid));
+        (self.announced.is_unproven(tid) || forgotten())
+            && !self.sources.named().any(|(id, named, _)| *id != SourceId::Announced && named == tid)
+    }
+}
+
+fn tell(Line { level, tid, text }: Line, out: &mut Vec<Effect>) {
+    out.push(Effect::Host(HostEffect::Tell(Notice { level, tid, ctrl: None, text })));
+}

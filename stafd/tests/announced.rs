@@ -1,0 +1,597 @@
+//! What stafd promises about discovery controllers that announce themselves, told against a small network.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::{BTreeSet, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use libstas::conf::{self, StafConf};
+use libstas::core::browse::{Ask, Heard, Spot};
+use libstas::core::fleet::Status;
+use libstas::core::{
+    ConnectOutcome, ConnectReport, CtrlRef, CtrlState, CtrlType, Dctype, HostEffect, HostEvent, Interface,
+    KernelController, Level, Links, Look, Machine, Notice, ProbeOutcome, Time, reuse,
+};
+use libstas::nvme::announcement::offer;
+use libstas::nvme::log_page::LogPage;
+use libstas::nvme::{DISCOVERY_NQN, HostIdentity, Tid, TidParts, Transport};
+use stafd::finder::{Effect, Event, Finder, RemovalReason, Saved, Settings};
+
+const HOST: &str = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000001";
+const A: &str = "192.0.2.1";
+const B: &str = "198.51.100.1";
+
+/// The controller that is announced at that address on that interface.
+fn dc(traddr: &str, iface: &str) -> Tid {
+    Tid::new(TidParts {
+        transport: Transport::Tcp,
+        traddr: traddr.into(),
+        trsvcid: "8009".into(),
+        subsysnqn: DISCOVERY_NQN.into(),
+        host_traddr: String::new(),
+        host_iface: iface.into(),
+        host_nqn: HOST.into(),
+    })
+}
+
+/// eth1 is number 1, eth2 number 2.
+fn links() -> Links {
+    let interface = |index: u32| Interface {
+        index,
+        name: format!("eth{index}"),
+        mac: Vec::new(),
+        up: true,
+        addresses: vec![IpAddr::from([192, 0, 2, 100 + u8::try_from(index).unwrap()])],
+    };
+    Links(vec![interface(1), interface(2)])
+}
+
+fn announcement(service: &str, p: &str, at: &[(u32, &str)]) -> Heard {
+    let spots = at.iter().map(|(interface, address)| Spot { interface: *interface, address: address.parse().unwrap() });
+    Heard::Announced {
+        service: service.into(),
+        offer: offer(8009, [("p", Some(p.as_bytes()))]),
+        spots: spots.collect(),
+    }
+}
+
+struct World {
+    finder: Finder,
+    conf: StafConf,
+    links: Links,
+    now: Time,
+    kernel: Vec<KernelController>,
+    seqnum: u64,
+    dead: BTreeSet<String>,
+    /// All of 10.0.0.0/8.
+    fakes_are_dead: bool,
+    probes: usize,
+    asked: Vec<Ask>,
+    notices: Vec<Notice>,
+    removals: usize,
+}
+
+impl World {
+    fn new(conf: &str) -> Self {
+        let mut world = Self {
+            finder: Finder::new(Saved::default(), 3),
+            conf: StafConf::default(),
+            links: links(),
+            now: Time(Duration::from_secs(1000)),
+            kernel: Vec::new(),
+            seqnum: 0,
+            dead: BTreeSet::new(),
+            fakes_are_dead: true,
+            probes: 0,
+            asked: Vec::new(),
+            notices: Vec::new(),
+            removals: 0,
+        };
+        world.configure(conf);
+        world.interfaces(links());
+        world
+    }
+
+    /// With a persistence of so many seconds.
+    fn with_persistence(seconds: &str) -> Self {
+        Self::new(&persistence(seconds))
+    }
+
+    fn configure(&mut self, text: &str) {
+        let (conf, complaints) = conf::stafd::parse(text.as_bytes(), "stafd.conf");
+        assert!(complaints.is_empty(), "{complaints:?}");
+        self.conf = conf;
+        let identity = Arc::new(HostIdentity { nqn: HOST.into(), id: "1".into(), key: None, symname: None });
+        self.feed(Event::Configured(Box::new(Settings { conf: self.conf.clone(), identity })));
+    }
+
+    fn interfaces(&mut self, links: Links) {
+        self.links = links.clone();
+        self.feed(Event::Host(HostEvent::Links(Arc::new(links))));
+    }
+
+    fn hear(&mut self, heard: Heard) {
+        self.feed(Event::Heard(vec![heard]));
+    }
+
+    fn restart(&mut self, conf: &str) {
+        let text = serde_json::to_string(&self.finder.saved()).unwrap();
+        self.finder = Finder::new(serde_json::from_str(&text).unwrap(), 4);
+        self.configure(conf);
+        self.interfaces(self.links.clone());
+    }
+
+    fn feed(&mut self, event: Event) {
+        let mut queue = VecDeque::from([event]);
+        while let Some(event) = queue.pop_front() {
+            let mut out = Vec::new();
+            self.finder.handle(self.now, event, &mut out);
+            queue.extend(out.into_iter().filter_map(|effect| self.carry_out(effect)));
+        }
+    }
+
+    fn look(&mut self) -> Look {
+        self.seqnum += 1;
+        Look { order: self.seqnum, seqnum: self.seqnum, controllers: self.kernel.clone() }
+    }
+
+    fn is_dead(&self, traddr: &str) -> bool {
+        (self.fakes_are_dead && traddr.starts_with("10.")) || self.dead.contains(traddr)
+    }
+
+    fn connect(&mut self, tid: &Tid) -> CtrlRef {
+        self.seqnum += 1;
+        let device = (0..).find(|n| self.kernel.iter().all(|k| k.ctrl.device != *n)).unwrap();
+        let ctrl = CtrlRef { device, birth: self.seqnum };
+        self.kernel.push(KernelController {
+            ctrl,
+            transport: tid.transport(),
+            traddr: tid.traddr.clone(),
+            trsvcid: tid.trsvcid.clone(),
+            host_traddr: tid.host_traddr.clone(),
+            host_iface: tid.host_iface.clone(),
+            src_addr: self.links.named(&tid.host_iface).and_then(|interface| interface.addresses.first().copied()),
+            subsysnqn: tid.subsysnqn.clone(),
+            hostnqn: tid.host_nqn.clone(),
+            hostid: String::new(),
+            cntrltype: CtrlType::Discovery,
+            dctype: Dctype::None,
+            state: CtrlState::Live,
+            kato: Some(30),
+            model: String::new(),
+            serial: String::new(),
+        });
+        ctrl
+    }
+
+    fn carry_out(&mut self, effect: Effect) -> Option<Event> {
+        let host = match effect {
+            Effect::Host(host) => host,
+            Effect::ReadSupported { op, .. } => return Some(Event::SupportedRead { op, result: Ok(None) }),
+            Effect::ReadLogPage { op, .. } => {
+                return Some(Event::LogPageRead { op, result: Ok(LogPage { genctr: 1, ..LogPage::default() }) });
+            }
+            Effect::Browse(ask) => {
+                self.asked.push(ask);
+                return None;
+            }
+            Effect::DcRemoved => {
+                self.removals += 1;
+                return None;
+            }
+            _ => return None,
+        };
+        let event = match host {
+            HostEffect::Look(op) => HostEvent::Looked { op, result: Ok(self.look()) },
+            HostEffect::Probe { op, portal, .. } => {
+                self.probes += 1;
+                let dead = self.is_dead(&portal.traddr);
+                let outcome = if dead { ProbeOutcome::Dead("no answer".into()) } else { ProbeOutcome::Alive };
+                HostEvent::Probed { op, outcome }
+            }
+            HostEffect::Connect { op, request } => {
+                assert!(!self.is_dead(&request.tid.traddr) || request.tid.transport() != Transport::Tcp);
+                let before = self.look();
+                let outcome = match reuse::find(&before, &request.tid, &self.links, request.discovery) {
+                    Some(found) => ConnectOutcome::Found(found.ctrl),
+                    None => ConnectOutcome::Made(self.connect(&request.tid)),
+                };
+                let report = ConnectReport { outcome, look: self.look(), held: Duration::from_millis(100) };
+                HostEvent::Connected { op, report: Box::new(report) }
+            }
+            HostEffect::Disconnect { op, ctrl } => {
+                self.kernel.retain(|kernel| kernel.ctrl != ctrl);
+                HostEvent::Disconnected { op, result: Ok(()) }
+            }
+            HostEffect::Tell(notice) => {
+                self.notices.push(notice);
+                return None;
+            }
+            _ => return None,
+        };
+        Some(Event::Host(event))
+    }
+
+    /// The discovery controller at that address dies, and the kernel notices.
+    fn dies(&mut self, traddr: &str) {
+        self.dead.insert(traddr.into());
+        for kernel in self.kernel.iter_mut().filter(|kernel| kernel.traddr == traddr) {
+            kernel.state = CtrlState::Connecting;
+        }
+        self.looked();
+    }
+
+    fn looked(&mut self) {
+        let look = self.look();
+        self.feed(Event::Host(HostEvent::Looked { op: libstas::core::OpId::UNASKED, result: Ok(look) }));
+    }
+
+    fn wait(&mut self, seconds: f64) {
+        let end = self.now + Duration::from_secs_f64(seconds);
+        let mut turns = 0;
+        while let Some(at) = self.finder.deadline().filter(|at| *at <= end) {
+            self.now = self.now.max(at);
+            self.feed(Event::Tick);
+            turns += 1;
+            assert!(turns < 100_000, "the deadline {at:?} is never served");
+        }
+        self.now = end;
+    }
+
+    fn connected(&self) -> Vec<(&str, &str)> {
+        let mut shown: Vec<_> =
+            self.kernel.iter().map(|kernel| (kernel.traddr.as_str(), kernel.host_iface.as_str())).collect();
+        shown.sort_unstable();
+        shown
+    }
+
+    fn members(&self) -> usize {
+        self.finder.controllers().len()
+    }
+
+    fn told(&self, words: &str) -> usize {
+        self.notices.iter().filter(|n| n.level > Level::Debug && n.text.contains(words)).count()
+    }
+}
+
+fn persistence(seconds: &str) -> String {
+    format!("[Discovery controller connection management]\nzeroconf-connections-persistence={seconds}\n")
+}
+
+#[test]
+fn an_announced_discovery_controller_is_connected_at_once_through_the_interface_it_was_heard_on() {
+    let mut world = World::new("");
+    assert_eq!(world.asked, [Ask::Start]);
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    assert_eq!(world.connected(), [(A, "eth1")]);
+    let view = world.finder.controller(&dc(A, "eth1")).unwrap();
+    assert_eq!((view.origin, view.announced, view.log_page_state), ("discovered", Some(true), "fresh"));
+}
+
+#[test]
+fn with_ignore_iface_and_for_rdma_the_interface_is_not_part_of_the_identity() {
+    let mut world = World::new("[Global]\nignore-iface=true");
+    world.hear(announcement("x", "tcp", &[(1, A), (2, A)]));
+    assert_eq!(world.connected(), [(A, "")]);
+    let mut world = World::new("");
+    world.hear(announcement("x", "roce", &[(1, A)]));
+    assert_eq!(world.connected(), [(A, "")]);
+}
+
+#[test]
+fn a_link_local_address_is_connected_in_the_scope_of_its_interface() {
+    let mut world = World::new("");
+    world.hear(announcement("x", "tcp", &[(1, "fe80::1"), (2, "fe80::1")]));
+    assert_eq!(world.connected(), [("fe80::1%eth1", "eth1"), ("fe80::1%eth2", "eth2")]);
+    assert_eq!(world.told("misconfigured"), 0);
+}
+
+#[test]
+fn without_the_name_of_the_interface_nothing_is_connected_before_it_is_known() {
+    let mut world = World::new("");
+    world.hear(announcement("x", "tcp", &[(3, A)]));
+    assert!(world.connected().is_empty());
+    let mut more = links();
+    more.0.push(Interface { index: 3, name: "eth3".into(), mac: Vec::new(), up: true, addresses: Vec::new() });
+    world.interfaces(more);
+    assert_eq!(world.connected(), [(A, "eth3")]);
+    assert!(world.asked.contains(&Ask::NetworkChanged));
+}
+
+#[test]
+fn the_same_address_on_two_interfaces_is_told_once_and_tried_on_both() {
+    let mut world = World::new("");
+    for _ in 0..3 {
+        world.hear(announcement("x", "tcp", &[(1, A), (2, A)]));
+        world.wait(10.0);
+    }
+    assert_eq!(world.told("the network is misconfigured: the address 192.0.2.1 is announced on eth1 and eth2"), 1);
+    assert_eq!(world.connected(), [(A, "eth1"), (A, "eth2")]);
+}
+
+#[test]
+fn an_announcement_of_no_use_is_one_line_and_nothing_else() {
+    let mut world = World::new("");
+    for _ in 0..3 {
+        world.hear(announcement("evil\n", "smoke", &[(1, A)]));
+    }
+    assert_eq!(world.members(), 0);
+    assert_eq!(world.told("the announced service evil\\n is ignored: p=smoke"), 1);
+}
+
+#[test]
+fn an_exclusion_by_interface_counts_for_that_interface_alone_with_and_without_ignore_iface() {
+    let exclusion = "[Controllers]\nexclude=host-iface=eth1\n";
+    let mut world = World::new(exclusion);
+    world.hear(announcement("x", "tcp", &[(1, A), (2, B)]));
+    assert_eq!(world.connected(), [(B, "eth2")]);
+    let mut world = World::new(&format!("[Global]\nignore-iface=true\n{exclusion}"));
+    world.hear(announcement("x", "tcp", &[(1, A), (2, B)]));
+    world.hear(announcement("y", "tcp", &[(1, "192.0.2.7"), (2, "192.0.2.7")]));
+    assert_eq!(world.connected(), [("192.0.2.7", ""), (B, "")]);
+    world.configure("[Global]\nignore-iface=true\n");
+    assert_eq!(world.connected(), [(A, ""), ("192.0.2.7", ""), (B, "")]);
+    world.configure(&format!("[Global]\nignore-iface=true\n{exclusion}"));
+    world.wait(1.0);
+    assert_eq!(world.connected(), [("192.0.2.7", ""), (B, "")]);
+    assert_eq!(world.finder.removed()[0].reason, RemovalReason::Excluded);
+}
+
+#[test]
+fn an_address_family_that_is_not_used_is_not_connected() {
+    let mut world = World::new("[Global]\nip-family=ipv6");
+    world.hear(announcement("x", "tcp", &[(1, A), (1, "2001:db8::1")]));
+    assert_eq!(world.connected(), [("2001:db8::1", "eth1")]);
+}
+
+#[test]
+fn announced_does_not_mean_ready_and_a_fresh_announcement_ends_the_wait() {
+    let mut world = World::new("");
+    world.dead.insert(A.into());
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    assert!(world.connected().is_empty());
+    world.wait(100.0);
+    let waiting = world.finder.controller(&dc(A, "eth1")).unwrap().member.next_attempt.unwrap();
+    assert!(waiting.since(world.now) > Duration::from_secs(2));
+    world.dead.clear();
+    world.hear(Heard::Gone("x".into()));
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    assert_eq!(world.connected(), [(A, "eth1")]);
+}
+
+#[test]
+fn one_that_does_not_answer_is_doubted_now_and_then_and_forgotten_with_its_announcement() {
+    let mut world = World::new("");
+    world.dead.insert(A.into());
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    world.wait(120.0);
+    let doubts = world.asked.iter().filter(|ask| **ask == Ask::Reconfirm("x".into())).count();
+    assert!((2..=5).contains(&doubts), "{doubts}");
+    world.hear(Heard::Gone("x".into()));
+    world.wait(1.0);
+    assert_eq!((world.members(), world.removals), (0, 0));
+    assert!(world.finder.removed().is_empty());
+}
+
+#[test]
+fn a_goodbye_disconnects_nothing() {
+    for persistence in ["0", "10", "-1"] {
+        let mut world = World::with_persistence(persistence);
+        world.hear(announcement("x", "tcp", &[(1, A)]));
+        world.hear(Heard::Gone("x".into()));
+        world.wait(1000.0);
+        assert_eq!(world.connected(), [(A, "eth1")], "{persistence}");
+        let view = world.finder.controller(&dc(A, "eth1")).unwrap();
+        assert_eq!((view.announced, view.given_up_at), (Some(false), None));
+        assert_eq!(view.origin, "discovered");
+    }
+}
+
+#[test]
+fn what_is_neither_announced_nor_connected_is_given_up_after_the_persistence_and_not_before() {
+    let mut world = World::with_persistence("100");
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    world.dies(A);
+    world.wait(500.0);
+    assert_eq!(world.members(), 1, "it is announced");
+    world.hear(Heard::Gone("x".into()));
+    let at = world.finder.controller(&dc(A, "eth1")).unwrap().given_up_at.unwrap();
+    assert_eq!(at, world.now + Duration::from_secs(100));
+    world.wait(99.0);
+    assert_eq!(world.members(), 1);
+    world.wait(2.0);
+    assert_eq!(world.members(), 0);
+    assert!(world.kernel.is_empty());
+    assert_eq!(world.finder.removed()[0].reason, RemovalReason::AgedOut);
+}
+
+#[test]
+fn the_clock_starts_anew_when_it_comes_back_between() {
+    let mut world = World::with_persistence("100");
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    world.hear(Heard::Gone("x".into()));
+    world.dies(A);
+    world.wait(60.0);
+    world.kernel[0].state = CtrlState::Live;
+    world.looked();
+    world.wait(5.0);
+    assert!(world.finder.controller(&dc(A, "eth1")).unwrap().given_up_at.is_none());
+    world.dies(A);
+    world.wait(60.0);
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    world.hear(Heard::Gone("x".into()));
+    world.wait(60.0);
+    assert_eq!(world.members(), 1);
+    world.wait(41.0);
+    assert_eq!(world.members(), 0);
+}
+
+#[test]
+fn persistence_0_gives_up_what_is_lost_at_once_and_minus_1_never() {
+    for (persistence, left) in [("0", 0), ("-1", 1)] {
+        let mut world = World::with_persistence(persistence);
+        world.hear(announcement("x", "tcp", &[(1, A)]));
+        world.hear(Heard::Gone("x".into()));
+        world.dies(A);
+        world.wait(if left == 0 { 0.6 } else { 100_000.0 });
+        assert_eq!(world.members(), left, "{persistence}");
+    }
+}
+
+#[test]
+fn the_remaining_time_survives_a_restart() {
+    let mut world = World::with_persistence("100");
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    world.hear(Heard::Gone("x".into()));
+    world.dies(A);
+    world.kernel.clear();
+    world.wait(50.0);
+    world.restart(&persistence("100"));
+    world.wait(40.0);
+    assert_eq!(world.members(), 1);
+    assert_eq!(world.finder.controller(&dc(A, "eth1")).unwrap().origin, "discovered");
+    world.wait(15.0);
+    assert_eq!(world.members(), 0, "{:?}", world.finder.controller(&dc(A, "eth1")));
+    assert_eq!(world.finder.removed()[0].reason, RemovalReason::AgedOut);
+}
+
+#[test]
+fn a_restart_leaves_a_live_one_alone_even_when_it_was_absent_before_and_nobody_announces_it() {
+    let mut world = World::with_persistence("10");
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    world.hear(Heard::Gone("x".into()));
+    world.dies(A);
+    world.wait(5.0);
+    world.kernel[0].state = CtrlState::Live;
+    world.now = world.now + Duration::from_secs(100);
+    let before = world.kernel[0].ctrl;
+    world.restart(&persistence("10"));
+    world.wait(100.0);
+    assert_eq!(world.kernel.iter().map(|kernel| kernel.ctrl).collect::<Vec<_>>(), [before]);
+}
+
+#[test]
+fn zeroconf_disabled_keeps_what_is_connected_until_it_is_lost_and_enabled_browses_again() {
+    let off = "[Service Discovery]\nzeroconf=disabled\n";
+    let mut world = World::new("");
+    world.dead.insert(B.into());
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    world.hear(announcement("y", "tcp", &[(1, B)]));
+    world.configure(off);
+    assert_eq!(world.asked.last(), Some(&Ask::Stop));
+    world.hear(announcement("z", "tcp", &[(1, "192.0.2.9")]));
+    world.wait(100.0);
+    assert_eq!((world.connected(), world.members()), (vec![(A, "eth1")], 1));
+    world.dies(A);
+    world.wait(1.0);
+    assert_eq!(world.members(), 0);
+    world.configure("");
+    assert_eq!(world.asked.last(), Some(&Ask::Start));
+    world.dead.clear();
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    assert_eq!(world.connected(), [(A, "eth1")]);
+}
+
+#[test]
+fn with_zeroconf_disabled_from_the_start_nobody_browses() {
+    let world = World::new("[Service Discovery]\nzeroconf=disabled\n");
+    assert_eq!(world.asked, []);
+}
+
+#[test]
+fn one_that_is_configured_too_is_one_connection_whose_owner_is_the_configured_one() {
+    let mut world = World::new("[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1\n");
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    world.kernel[0].src_addr = Some("192.0.2.101".parse().unwrap());
+    world.looked();
+    world.wait(10.0);
+    assert_eq!(world.connected().len(), 1);
+    let alias = world.finder.controller(&dc(A, "eth1")).unwrap();
+    assert_eq!(alias.member.alias_of, Some(&dc(A, "")));
+    // The other way round: found first, configured later.
+    let mut world = World::new("");
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    world.configure("[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1\n");
+    assert_eq!(world.connected().len(), 1);
+    assert_eq!(world.finder.controller(&dc(A, "eth1")).unwrap().member.alias_of, Some(&dc(A, "")));
+}
+
+#[test]
+fn a_renamed_interface_is_followed() {
+    let mut world = World::new("");
+    world.dead.insert(A.into());
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    let mut renamed = links();
+    renamed.0[0].name = "storage0".into();
+    world.dead.clear();
+    world.interfaces(renamed);
+    world.wait(1.0);
+    assert_eq!(world.connected(), [(A, "storage0")]);
+    assert_eq!(world.members(), 1);
+}
+
+#[test]
+fn who_is_not_heard_again_after_the_browser_started_afresh_is_no_longer_announced() {
+    let mut world = World::with_persistence("100");
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    world.hear(announcement("y", "tcp", &[(1, B)]));
+    world.wait(20.0);
+    world.hear(Heard::Afresh);
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    let announced = |world: &World, traddr| world.finder.controller(&dc(traddr, "eth1")).unwrap().announced;
+    world.wait(5.0);
+    world.hear(Heard::Afresh);
+    assert_eq!((announced(&world, A), announced(&world, B)), (Some(true), Some(true)));
+    world.wait(6.0);
+    assert_eq!((announced(&world, A), announced(&world, B)), (Some(true), Some(false)));
+    world.wait(5.0);
+    assert_eq!(announced(&world, A), Some(false));
+    assert_eq!(world.connected(), [(A, "eth1"), (B, "eth1")]);
+}
+
+#[test]
+fn a_thousand_fakes_cost_little_and_the_real_one_is_found_before_and_after_them() {
+    let mut world = World::new("");
+    world.hear(announcement("real 1", "tcp", &[(1, A)]));
+    let fakes: Vec<Heard> = (0..1000_u32)
+        .map(|n| announcement(&format!("fake {n}"), "tcp", &[(1, &format!("10.0.{}.{}", n / 250, n % 250 + 1))]))
+        .collect();
+    for batch in fakes.chunks(64) {
+        world.feed(Event::Heard(batch.to_vec()));
+    }
+    assert!(world.members() <= 257, "{}", world.members());
+    world.wait(4.0);
+    world.hear(announcement("real 2", "tcp", &[(2, B)]));
+    world.wait(1.0);
+    assert!(world.connected().contains(&(A, "eth1")));
+    assert!(world.connected().contains(&(B, "eth2")));
+    world.wait(20.0);
+    assert_eq!(world.asked.iter().filter(|ask| **ask == Ask::Start).count(), 2, "those without room are asked for");
+}
+
+#[test]
+fn fakes_do_not_fill_the_log() {
+    let mut world = World::new("");
+    for round in 0..20_u32 {
+        for n in 0..200_u32 {
+            let service = format!("fake {round} {n}");
+            world.hear(announcement(&service, "tcp", &[(1, &format!("10.{round}.0.{}", n + 1))]));
+            world.hear(Heard::Gone(service));
+        }
+    }
+    world.wait(5.0);
+    let told = world.notices.iter().filter(|notice| notice.level > Level::Debug).count();
+    assert!(told <= 140, "{told}: {:#?}", world.notices.iter().rev().take(6).collect::<Vec<_>>());
+    assert_eq!(world.members(), 0);
+}
+
+#[test]
+fn when_its_address_moves_to_another_interface_the_old_way_is_kept_only_if_it_was_ever_connected() {
+    let mut world = World::with_persistence("50");
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    world.hear(announcement("x", "tcp", &[(2, A)]));
+    assert_eq!(world.connected(), [(A, "eth1"), (A, "eth2")]);
+    assert_eq!(world.finder.controller(&dc(A, "eth1")).unwrap().announced, Some(false));
+    assert_eq!(world.finder.controller(&dc(A, "eth2")).unwrap().member.status, Status::Connected);
+}
