@@ -117,8 +117,8 @@ class Machine:
     def install(self):
         """Lays the install tree over the machine; returns its complaint, or an empty text."""
         said = []
-        status, _ = self.agent.run(["/harness/guest/install-tree", install_tree().name], said.append, limit=120)
-        return "".join(said).strip() if status else ""
+        status, why = self.agent.run(["/harness/guest/install-tree", install_tree().name], said.append, limit=120)
+        return "".join(said).strip() or f"status {status}, {why}" if status else ""
 
     def console(self):
         """What the machine (or qemu) said last."""

@@ -19,6 +19,8 @@ const HINT_GAP: Duration = Duration::from_millis(100);
 const CALM_HINT_GAP: Duration = Duration::from_millis(500);
 /// While the lane is busy, its own look will tell: a hint waits this long for it.
 const LANE_LOOKS: Duration = Duration::from_secs(1);
+/// A storm in which events are lost again and again is told this often.
+const OVERRUN_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// A look that takes longer than this is told.
 const LOOK_DEADLINE: Duration = Duration::from_secs(10);
 
@@ -31,6 +33,7 @@ pub(super) struct Looking {
     last: Option<Time>,
     hinted: u64,
     hangs: bool,
+    overrun_told: Option<Time>,
 }
 
 impl Fleet {
@@ -62,6 +65,21 @@ impl Fleet {
         } else if self.timers.get(&Timer::Look).is_none_or(|planned| at < planned) {
             self.timers.set(Timer::Look, at);
         }
+    }
+
+    /// Whatever could have been said was perhaps said: sysfs tells.
+    pub(super) fn events_were_lost(&mut self, now: Time, out: &mut Vec<HostEffect>) {
+        if self.look.overrun_told.is_none_or(|told| now.since(told) >= OVERRUN_TOLD_EVERY) {
+            self.look.overrun_told = Some(now);
+            out.push(HostEffect::Tell(Notice {
+                level: Level::Warning,
+                tid: None,
+                ctrl: None,
+                text: "more kernel events came than could be read, and some are lost: looking at everything anew"
+                    .to_owned(),
+            }));
+        }
+        self.request_look(out);
     }
 
     /// The answer to a look.

@@ -178,7 +178,7 @@ impl Fleet {
         match event {
             HostEvent::Looked { op, result } => self.looked(now, op, result, &mut reports, out),
             HostEvent::Uevent(event) => self.hint(now, &event, out),
-            HostEvent::Overrun => self.request_look(out),
+            HostEvent::Overrun => self.events_were_lost(now, out),
             HostEvent::Probed { op, outcome } => {
                 let turned = self.lane.probed(now, op, &outcome, &mut self.ops, out);
                 self.turned_away(now, turned, out);

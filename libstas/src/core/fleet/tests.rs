@@ -400,6 +400,20 @@ fn a_new_address_ends_the_waits() {
 }
 
 #[test]
+fn lost_events_are_made_up_for_by_a_look_and_told_once() {
+    let (mut scene, ctrl) = Scene::connected("a");
+    scene.kernel.clear();
+    for _ in 0..10 {
+        scene.hear(HostEvent::Overrun);
+    }
+    let told = |effect: &&HostEffect| matches!(effect, HostEffect::Tell(notice) if notice.text.contains("are lost"));
+    let told = scene.effects.iter().filter(told).count();
+    assert_eq!(told, 1);
+    scene.next();
+    assert!(scene.reports.contains(&Report::Lost(tid("a"), ctrl)));
+}
+
+#[test]
 fn a_storm_of_hints_is_a_few_looks() {
     let (mut scene, _) = Scene::connected("a");
     scene.wait(1);

@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import socket
+import struct
 import threading
 
 from .host import run
@@ -72,8 +73,11 @@ def swallowing_portals(count):
 
 
 @contextlib.contextmanager
-def silent_portal(address="127.0.0.1"):
-    """A portal that accepts TCP and never says a word: it holds the kernel's connect lane for ten seconds. Gives its port."""
+def silent_portal(address="127.0.0.1", greets=False):
+    """A portal that accepts TCP and never says a word: it holds the kernel's connect lane for ten seconds. Gives its port.
+
+    `greets`: it answers the first PDU (ICReq by ICResp) and no other: the kernel waits a minute for its Connect.
+    """
     listener = socket.create_server((address, 0))
     kept = []
 
@@ -81,6 +85,10 @@ def silent_portal(address="127.0.0.1"):
         with contextlib.suppress(OSError):
             while True:
                 kept.append(listener.accept()[0])
+                if greets:
+                    kept[-1].recv(128)
+                    # NVMe/TCP ICResp: type 1, header 128 bytes, whole 128 bytes, at most 128 KiB a transfer.
+                    kept[-1].sendall(struct.pack("<BBBBI", 1, 0, 128, 0, 128) + struct.pack("<HBBI", 0, 0, 0, 131072) + bytes(112))
 
     threading.Thread(target=accept, daemon=True).start()
     try:

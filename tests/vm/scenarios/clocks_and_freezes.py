@@ -1,0 +1,49 @@
+"""The clock set back an hour and on, both daemons frozen, for less and for more than the watchdog waits: no connection is lost, and what happened meanwhile is caught up with."""
+
+import os
+import signal
+import time
+
+from scene import daemons, host, measure, stays, target
+from scene.daemons import stacd, stafd
+
+LIMIT = 240
+# The watchdog of 30 s is fed every 15 s at the latest.
+FROZEN = 12
+
+
+def play():
+    target.three()
+    daemons.connected_to(target.THREE)
+    for offset in (-3600, 7200, -3600):
+        with host.nothing_lost(only=lambda each: each.nqn != target.KLINGONS):
+            now = time.clock_gettime(time.CLOCK_REALTIME)
+            time.clock_settime(time.CLOCK_REALTIME, now + offset)
+            target.unlink(target.KLINGONS)
+            host.wait_gone(target.KLINGONS, timeout=60)
+            target.link(target.KLINGONS)
+            measure(f"linked to live after a step of the clock by {offset} s", host.wait_live(target.KLINGONS), "s", at_most=5)
+
+    # Frozen; meanwhile one goes and another comes.
+    late = "nqn.2014-08.org.nvmexpress:scene:late"
+    target.subsystem(late, ports=())
+    pids = [each.pid for each in daemons.BOTH]
+    with host.nothing_lost(only=lambda each: each.nqn != target.KLINGONS):
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        target.unlink(target.KLINGONS)
+        target.link(late)
+        stays(lambda: not host.with_nqn(late), FROZEN, "nobody connects")
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+        measure("thaw to what came meanwhile being live", host.wait_live(late), "s", at_most=5)
+        host.wait_gone(target.KLINGONS, timeout=60)
+    host.wait_live(target.STARFLEET, target.POWERSAN, late)
+    # Longer than the watchdog waits: systemd replaces them, and nothing is lost.
+    with host.nothing_lost():
+        pids = [each.pid for each in daemons.BOTH]
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+        for each, pid in ((stafd, pids[0]), (stacd, pids[1])):
+            each.wait_active(60, other_than=pid)
+        host.wait_live(target.STARFLEET, target.POWERSAN, late)

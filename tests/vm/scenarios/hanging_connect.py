@@ -1,0 +1,43 @@
+"""While a connect hangs in the kernel, reload and listing answer at once, stop and restart wait for nobody, and nothing is lost."""
+
+import threading
+import time
+
+from scene import check, daemons, host, measure, network, target, wait_until
+from scene.daemons import stacd
+
+LIMIT = 300
+SILENT = "nqn.2014-08.org.nvmexpress:scene:silent"
+
+
+def play():
+    target.three()
+    daemons.connected_to(target.THREE)
+    with host.nothing_lost(only=lambda each: each.trsvcid == "8009"), network.silent_portal(greets=True) as (port, accepted):
+        configuration = host.read(stacd.conf)
+        stacd.configure(f"{configuration}\n[Controllers]\ncontroller=transport=tcp;traddr=127.0.0.1;trsvcid={port};nqn={SILENT}\n")
+        stacd.reload()
+        wait_until(lambda: connecting() and accepted, 30, "a connect hangs in the kernel", poll=0.2)
+        begin = time.monotonic()
+        stacd.reload()
+        measure("reload while a connect hangs", time.monotonic() - begin, "s", at_most=1.5)
+        begin = time.monotonic()
+        check(len(stacd.controllers()) == 4, "stacctl ls answers", stacd.controllers())
+        measure("ls while a connect hangs", time.monotonic() - begin, "s", at_most=1)
+        check(connecting(), "it hangs still", stacd.controllers())
+
+        # Its end aborts the connect.
+        pid = stacd.pid
+        restart = threading.Thread(target=stacd.restart)
+        begin = time.monotonic()
+        restart.start()
+        restart.join(150)
+        check(not restart.is_alive(), "the restart ends", stacd.properties())
+        measure("restart while a connect hangs", time.monotonic() - begin, "s", at_most=15)
+        stacd.wait_active(10, other_than=pid)
+        host.wait_live(*target.THREE)
+        wait_until(lambda: sum(each["device"] != "nvme?" for each in stacd.controllers()) == 3, 20, "stacd has all three", poll=0.2)
+
+
+def connecting():
+    return any(each["subsysnqn"] == SILENT and each.get("state") == "connecting" for each in stacd.controllers())

@@ -1,0 +1,61 @@
+"""200 connections dropped at once, with every event about it lost: all are live again, and none is made twice."""
+
+import os
+import signal
+import threading
+import time
+
+from scene import check, daemons, host, journal, measure, note, target, wait_until
+from scene.daemons import stacd, stafd
+
+LIMIT = 500
+COUNT = 200
+
+
+def play():
+    nqns = target.many(COUNT)
+    daemons.connected_to(nqns, timeout=240)
+    bare = reference(nqns[0])
+    # Nobody hears the events: more of them than a socket buffer holds come while both are frozen.
+    pids = [each.pid for each in daemons.BOTH]
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    drop = [threading.Thread(target=each.delete) for each in host.iocs()]
+    for thread in drop:
+        thread.start()
+    for thread in drop:
+        thread.join()
+    check(not host.iocs(), "all are dropped", host.picture())
+    flood()
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
+    begin = time.monotonic()
+    wait_until(lambda: host.count_live_iocs() == COUNT, 240, lambda: f"{COUNT} live\n    seen: {host.count_live_iocs()}", poll=0.2)
+    seconds = time.monotonic() - begin
+    note(f"{COUNT} live again after {seconds:.1f} s; one bare write takes {bare * 1000:.0f} ms")
+    measure(f"{COUNT} re-connected, in times of {COUNT} bare writes", seconds / (COUNT * bare), "x", at_most=3)
+    check(len(host.iocs()) == COUNT, "one connection each", len(host.iocs()))
+    if not stacd.peer:
+        for each in daemons.BOTH:
+            journal.wait_for("events.* lost", 5, each.name)
+        wait_until(lambda: sum(each["device"] != "nvme?" for each in stacd.controllers()) == COUNT, 20, "stacd has them all", poll=0.5)
+        check(len(stafd.controllers()) == 1, "stafd has its DC", stafd.controllers())
+
+
+def reference(nqn):
+    """Seconds of one bare write, the median of five, at another host's name."""
+    taken = []
+    for _ in range(5):
+        begin = time.monotonic()
+        device = host.connect(nqn, duplicate_connect=None)
+        taken.append(time.monotonic() - begin)
+        host.controller(device).delete()
+    return sorted(taken)[2]
+
+
+def flood():
+    """Events of the kernel until every listener that does not listen has lost some: 16 MiB of socket buffer hold fewer."""
+    with open("/sys/class/mem/null/uevent", "w") as file:
+        for _ in range(60000):
+            file.write("change")
+            file.flush()

@@ -1,0 +1,46 @@
+"""The system bus restarted, udevd stopped and started: no connection is lost, both daemons are back, and the work goes on."""
+
+from scene import daemons, host, journal, measure, target, wait_until
+from scene.daemons import stacd, stafd
+
+LIMIT = 180
+
+
+def play():
+    target.three()
+    daemons.connected_to(target.THREE)
+    with host.nothing_lost():
+        pids = [each.pid for each in daemons.BOTH]
+        host.run("systemctl", "restart", "dbus.service")
+        slowest = max(each.wait_active(30, other_than=pid) for each, pid in zip(daemons.BOTH, pids))
+        measure("the bus restarted to both active", slowest, "s", at_most=5)
+        listed()
+    for each in daemons.BOTH:
+        journal.wait_for("(?i)bus", 5, each.name)
+    works()
+
+    # The kernel's own events need no udevd.
+    host.run("systemctl", "stop", "systemd-udevd-kernel.socket", "systemd-udevd-control.socket", "systemd-udevd.service")
+    try:
+        works()
+    finally:
+        host.run("systemctl", "start", "systemd-udevd-kernel.socket", "systemd-udevd-control.socket", "systemd-udevd.service")
+    with host.nothing_lost():
+        host.run("udevadm", "trigger", "--subsystem-match=nvme")
+        host.run("udevadm", "settle")
+        listed()
+    works()
+
+
+def listed():
+    wait_until(lambda: stafd.listed_subsystems() == sorted(target.THREE), 20, "stafd lists all three", poll=0.2)
+    wait_until(lambda: sum(each["device"] != "nvme?" for each in stacd.controllers()) == 3, 20, "stacd has all three", poll=0.2)
+
+
+def works():
+    """A subsystem goes and comes, and no other."""
+    with host.nothing_lost(only=lambda each: each.nqn != target.KLINGONS):
+        target.unlink(target.KLINGONS)
+        host.wait_gone(target.KLINGONS, timeout=60)
+        target.link(target.KLINGONS)
+        host.wait_live(target.KLINGONS)

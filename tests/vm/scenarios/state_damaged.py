@@ -1,0 +1,96 @@
+"""Saved state that is truncated, noise, or from a newer version is set aside and told; with a full or read-only /run both go on."""
+
+import contextlib
+import json
+import os
+
+from scene import check, daemons, host, journal, stays, target, wait_until
+from scene.daemons import stacd, stafd
+
+LIMIT = 240
+
+
+def play():
+    target.three()
+    daemons.connected_to(target.THREE)
+    for what, damage in (("truncated", truncated), ("noise", noise), ("of a newer version", newer), ("empty", empty)):
+        with host.nothing_lost():
+            wait_until(lambda: all(os.path.exists(state_of(each)) for each in daemons.BOTH), 10, "both have saved")
+            daemons.kill9()
+            for each in daemons.BOTH:
+                wait_until(lambda: not each.pid, 5, f"{each} is dead", poll=0.01)
+                damage(state_of(each))
+            for each in daemons.BOTH:
+                each.wait_active(15)
+            listed()
+        for each in daemons.BOTH:
+            told = [line for line in journal.messages(each.name) if "state.json" in line and "without the saved state" in line]
+            check(told and os.path.exists(f"{state_of(each)}.bad"), f"{each} sets aside what is {what}, and says so", told)
+            os.unlink(f"{state_of(each)}.bad")
+
+    # What cannot be saved is told, and is no reason to stop working.
+    for what, options in (("full", "size=8k"), ("read-only", "ro")):
+        with contextlib.ExitStack() as stack:
+            for each in daemons.BOTH:
+                stack.enter_context(covered(f"/run/{each}", options))
+            with host.nothing_lost(only=lambda each: each.nqn != target.KLINGONS):
+                target.unlink(target.KLINGONS)
+                host.wait_gone(target.KLINGONS, timeout=60)
+                target.link(target.KLINGONS)
+                host.wait_live(target.KLINGONS)
+            for each in daemons.BOTH:
+                journal.wait_for("(?i)state.*(No space left|Read-only|cannot be written|not saved)", 20, each.name)
+            with host.nothing_lost():
+                daemons.kill9()
+                for each in daemons.BOTH:
+                    each.wait_active(15)
+                listed()
+                stays(lambda: len(host.controllers()) == 4, 3, f"all stay with /run {what}")
+        with host.nothing_lost():
+            daemons.stop()
+            daemons.start()
+            listed()
+
+
+def state_of(each):
+    return f"/run/{each}/state.json"
+
+
+def truncated(path):
+    os.truncate(path, os.path.getsize(path) // 2)
+
+
+def noise(path):
+    with open(path, "wb") as file:
+        file.write(bytes(range(256)) * 64)
+
+
+def newer(path):
+    with open(path) as file:
+        state = json.load(file)
+    state["version"] = 4711
+    with open(path, "w") as file:
+        json.dump(state, file)
+
+
+def empty(path):
+    os.truncate(path, 0)
+
+
+@contextlib.contextmanager
+def covered(folder, options):
+    """Another file system over a folder, for everybody: with as little room, or as little right to write."""
+    host.run("mount", "-t", "tmpfs", "-o", f"mode=700,{options}", "tmpfs", folder)
+    try:
+        if "size" in options:
+            with contextlib.suppress(OSError), open(f"{folder}/ballast", "wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(4096))
+        yield
+    finally:
+        host.run("umount", "--lazy", folder)
+
+
+def listed():
+    wait_until(lambda: stafd.listed_subsystems() == sorted(target.THREE), 20, "stafd lists all three", poll=0.2)
+    wait_until(lambda: sum(each["device"] != "nvme?" for each in stacd.controllers()) == 3, 20, "stacd has all three", poll=0.2)
