@@ -4,6 +4,7 @@
     host        what this host is connected to, and proof that nothing was lost
     daemons     stafd and stacd under systemd
     network     interfaces, portals that swallow what they get
+    announcer   discovery controllers that announce themselves by mDNS, and those who only pretend to
     journal     what the daemons said
     measure     numbers that end up in the report
     check ...   assertions that say what was expected and what was seen
@@ -11,10 +12,10 @@
 A scenario is a module in scenarios/ with a docstring of one sentence, a function `play`, and if need be LIMIT (seconds).
 """
 
-from . import daemons, host, journal, network, target
+from . import announcer, daemons, host, journal, network, target
 from .expect import Failed, Forbidden, Skip, check, equal, skip
 from .numbers import measure, note
 from .wait import stays, wait_until
 
-__all__ = ["Failed", "Forbidden", "Skip", "check", "daemons", "equal", "host", "journal", "measure", "network", "note", "skip", "stays",
+__all__ = ["Failed", "Forbidden", "Skip", "announcer", "check", "daemons", "equal", "host", "journal", "measure", "network", "note", "skip", "stays",
            "target", "wait_until"]

@@ -1,0 +1,130 @@
+"""Garbage by mDNS and a thousand fake services cost bounded memory and CPU; the connected DC stays, and a real one is found among them."""
+
+import os
+import random
+import struct
+import time
+
+from scene import announcer, check, daemons, host, journal, measure, network, note, stays, target, wait_until
+from scene.announcer import Service, response
+from scene.daemons import stafd
+
+LIMIT = 300
+FAKES = 1000
+GARBAGE = 20000
+
+
+def play():
+    neighbour = network.Neighbour("target")
+    lan = neighbour.cable("lan", "10.0.0.1/16", ["10.0.255.1/16", "10.0.255.2/16"])
+    target.lives_at(neighbour)
+    with target.together():
+        target.port()
+        for nqn in target.THREE:
+            target.subsystem(nqn)
+    stafd.configure("")
+    daemons.stacd.configure("")
+    daemons.start()
+    with announcer.Announcer(neighbour, lan) as air:
+        first = Service("first", {lan: ["10.0.255.1"]})
+        air.announce(first)
+        host.wait_dc(1)
+        wait_until(lambda: sum(each.state == "live" for each in host.iocs()) == 3, 20, host.picture)
+        pid, memory = stafd.pid, stafd.resident()
+        with host.nothing_lost():
+            used, begin = cpu(pid), time.monotonic()
+            for packet in garbage(lan, first):
+                air.send(packet)
+            settle(air)
+            report("garbage", pid, used, begin)
+            alive(pid)
+
+            # They answer queries, too.
+            used, begin = cpu(pid), time.monotonic()
+            fakes = [Service(f"fake {number}", {lan: [f"10.0.{number // 250}.{number % 250 + 2}"]}) for number in range(FAKES)]
+            air.announce(*fakes)
+            air.announce(Service("second", {lan: ["10.0.255.2"]}))
+            took = host.wait_dc(2, timeout=120)
+            measure("the real one among a thousand fakes", took, "s", at_most=60)
+            stays(lambda: stafd.pid == pid, 20, "stafd runs")
+            spent = report("a thousand fakes that answer", pid, used, begin)
+            measure("share of a CPU with a thousand fakes", spent, "", at_most=0.5)
+            check(len(stafd.controllers(False)) <= 300, "what is remembered is bounded", len(stafd.controllers(False)))
+
+            # They say something new all the time.
+            used, begin = cpu(pid), time.monotonic()
+            air.forget(*fakes)
+            for turn in range(20):
+                air.announce(*[Service(f"fake {turn} {number}", {lan: [f"10.0.{turn}.{number % 250 + 2}"]}, ttl=75 * 60)
+                               for number in range(FAKES)])
+                with air._lock:
+                    for name in [each for each in air.services if each.startswith("fake")]:
+                        del air.services[name]
+            settle(air)
+            report("twenty thousand fakes", pid, used, begin)
+            alive(pid)
+            # A record that is known already leaves something, too.
+            packet = response(first.records(lan) * 8)
+            used, begin = cpu(pid), time.monotonic()
+            for _ in range(5000):
+                air.send(packet)
+            settle(air)
+            report("forty thousand repetitions", pid, used, begin)
+            grown = stafd.resident() - memory
+            measure("memory grown by all of it", grown / 1e6, "MB", at_most=16)
+        third = Service("third", {lan: ["10.0.255.2"]}, port=8009, txt=("p=tcp", "nqn=" + host.DISCOVERY_NQN))
+        air.announce(third)
+        check(len(journal.messages("stafd")) < 1000, "the journal stays readable", len(journal.messages("stafd")))
+        note(f"{len(journal.messages('stafd'))} lines in the journal of stafd")
+
+
+def garbage(lan, service):
+    """Random bytes, good packets with bits turned, names without an end, records that lie about their length."""
+    chance = random.Random(8009)
+    good = response(service.records(lan))
+    for number in range(GARBAGE):
+        kind = number % 4
+        if kind == 0:
+            yield chance.randbytes(chance.randrange(0, 1400))
+        elif kind == 1:
+            packet = bytearray(good)
+            for _ in range(chance.randrange(1, 12)):
+                packet[chance.randrange(len(packet))] = chance.randrange(256)
+            yield bytes(packet)
+        elif kind == 2:
+            yield good[:chance.randrange(len(good))]
+        else:
+            header = struct.pack("!HHHHHH", 0, 0x8400, chance.randrange(3), chance.randrange(65536), chance.randrange(3), 0)
+            yield header + b"\xc0\x0c" * chance.randrange(1, 50) + chance.randbytes(40)
+
+
+def settle(air):
+    """Until all that was sent is taken in: the browser asks again, or has nothing to do."""
+    pid = stafd.pid
+    last = [cpu(pid), time.monotonic()]
+
+    def calm():
+        if time.monotonic() - last[1] < 1:
+            return False
+        now = cpu(pid)
+        quiet = now - last[0] < 0.1
+        last[:] = [now, time.monotonic()]
+        return quiet
+    wait_until(calm, 60, "stafd comes to rest", poll=0.2)
+
+
+def alive(pid):
+    check(stafd.pid == pid and stafd.active(), "the same stafd runs", stafd.properties())
+
+
+def report(what, pid, used, begin):
+    spent, took = cpu(pid) - used, time.monotonic() - begin
+    note(f"{what}: {spent:.2f} s of CPU in {took:.1f} s, {stafd.resident() / 1e6:.1f} MB resident")
+    return spent / took
+
+
+def cpu(pid):
+    """Seconds of CPU so far."""
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

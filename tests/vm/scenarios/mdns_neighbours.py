@@ -1,0 +1,122 @@
+"""DCs are found without Avahi, beside Avahi and systemd-resolved started before or after, and when those stop; they, too, go on hearing."""
+
+import os
+
+from scene import announcer, check, daemons, host, journal, measure, network, note, target, wait_until
+from scene.announcer import Service
+from scene.daemons import stafd
+
+LIMIT = 240
+DROP_IN = "/run/systemd/resolved.conf.d/harness.conf"
+
+
+def play():
+    avahi_ran = active("avahi-daemon.service")
+    neighbour = network.Neighbour("target")
+    lan = neighbour.cable("lan", "192.0.2.1/24", "192.0.2.2/24")
+    try:
+        with announcer.Announcer(neighbour, lan) as air:
+            round_ = Rounds(air, lan)
+            stop_all()
+            daemons.start(stafd)
+            round_("alone")
+            start("avahi-daemon")
+            round_("Avahi started after stafd")
+            check_avahi(round_.last)
+            host.run("systemctl", "restart", "avahi-daemon.service")
+            round_("Avahi restarted")
+            stafd.restart()
+            round_("stafd started after Avahi")
+            check_avahi(round_.last)
+            stop_all()
+            round_("Avahi stopped")
+            start_resolved(lan)
+            round_("systemd-resolved started after stafd")
+            check_resolved(round_.last)
+            stafd.restart()
+            round_("stafd started after systemd-resolved")
+            check_resolved(round_.last)
+            host.run("systemctl", "restart", "systemd-resolved.service")
+            host.run("resolvectl", "mdns", lan, "yes")
+            round_("systemd-resolved restarted")
+            start("avahi-daemon")
+            round_("both, and Avahi started last")
+            check_avahi(round_.last)
+            stop_all()
+            round_("both stopped")
+            lines = [line for line in journal.messages("stafd") if "5353" in line or "cannot browse" in line]
+            check(not lines, "stafd never complains about the port", lines)
+    finally:
+        stop_all()
+        if os.path.exists(DROP_IN):
+            os.unlink(DROP_IN)
+        if avahi_ran:
+            start("avahi-daemon")
+
+
+class Rounds:
+    """One after the other: another service is announced, found, takes its leave, and that is heard as well."""
+
+    def __init__(self, air, lan):
+        self.air, self.lan, self.number, self.last = air, lan, 0, None
+
+    def __call__(self, situation):
+        self.number += 1
+        traddr = f"192.0.2.{100 + self.number}"
+        service = Service(f"dc{self.number}", {self.lan: [traddr]})
+        self.air.announce(service)
+        took = wait_until(lambda: found(traddr), 10, lambda: f"{situation}: {traddr} is found\n    seen: {stafd.controllers(False)}")[1]
+        measure(f"found, {situation}", took, "s", at_most=2)
+        self.air.goodbye(service)
+        wait_until(lambda: not found(traddr), 10, lambda: f"{situation}: the goodbye of {traddr} is heard", poll=0.05)
+        # One that is there already is found by asking.
+        old = Service(f"old{self.number}", {self.lan: [f"192.0.2.{150 + self.number}"]})
+        with self.air._lock:
+            self.air.services[old.name] = old
+        stafd.configure("[Service Discovery]\nzeroconf=disabled\n")
+        stafd.reload()
+        stafd.configure("")
+        stafd.reload()
+        wait_until(lambda: found(f"192.0.2.{150 + self.number}"), 10, f"{situation}: who answers a query is found", poll=0.05)
+        self.last = old
+
+
+def found(traddr):
+    return any(each["traddr"] == traddr for each in stafd.controllers(False))
+
+
+def active(unit):
+    return host.run("systemctl", "is-active", unit, check=False).stdout.strip() == "active"
+
+
+def start(name):
+    host.run("systemctl", "start", f"{name}.service")
+
+
+def start_resolved(lan):
+    os.makedirs(os.path.dirname(DROP_IN), exist_ok=True)
+    with open(DROP_IN, "w") as file:
+        file.write("[Resolve]\nMulticastDNS=yes\nLLMNR=no\n")
+    start("systemd-resolved")
+    host.run("resolvectl", "mdns", lan, "yes")
+
+
+def stop_all():
+    host.run("systemctl", "stop", "avahi-daemon.socket", "avahi-daemon.service", "systemd-resolved.service",
+             "systemd-resolved-varlink.socket", "systemd-resolved-monitor.socket", check=False)
+
+
+def check_avahi(service):
+    """Avahi finds it, too."""
+    def seen():
+        return host.run("avahi-browse", "--parsable", "--resolve", "--terminate", service.kind.removesuffix(".local"), check=False).stdout
+    wait_until(lambda: service.name in seen(), 10, lambda: f"Avahi finds {service.name} beside stafd\n    seen: {seen()}", poll=0.5)
+
+
+def check_resolved(service):
+    """systemd-resolved resolves its host, too."""
+    name = ".".join(service.hostname)
+
+    def answer():
+        return host.run("resolvectl", "--protocol=mdns", "query", name, check=False).stdout
+    wait_until(lambda: "192.0.2." in answer(), 15, lambda: f"systemd-resolved resolves {name} beside stafd\n    seen: {answer()}", poll=0.5)
