@@ -25,7 +25,7 @@ use crate::nvme::supported::{self, SupportedLogPages, TooShort};
 
 /// CNTRLTYPE and DCTYPE in the answer to Identify Controller (NVMe Base 2.1, Figure 312).
 const CNTRLTYPE: usize = 111;
-const DCTYPE: usize = 1796;
+const DCTYPE: usize = 1806;
 
 /// Why a controller was not read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -354,7 +354,7 @@ mod tests {
         let mut answer = vec![0; 4096];
         assert_eq!(identity(&answer), Identity { cntrltype: CtrlType::Unknown, dctype: Dctype::None });
         *answer.get_mut(111).unwrap() = 2;
-        *answer.get_mut(1796).unwrap() = 2;
+        *answer.get_mut(1806).unwrap() = 2;
         assert_eq!(identity(&answer), Identity { cntrltype: CtrlType::Discovery, dctype: Dctype::Cdc });
     }
 

@@ -11,7 +11,8 @@ const MODEL: (usize, usize) = (24, 40);
 const FIRMWARE: (usize, usize) = (64, 8);
 const CNTRLTYPE: usize = 111;
 const SUBNQN: (usize, usize) = (768, 256);
-const DCTYPE: usize = 1796;
+/// Behind IOCCSZ (1792), IORCSZ (1796), ICDOFF (1800), FCATT (1802), MSDBD (1803) and OFCS (1804).
+const DCTYPE: usize = 1806;
 
 /// CNTRLTYPE: controller type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -117,7 +118,7 @@ mod tests {
         data[64..72].copy_from_slice(b"6.12.5-a");
         data[111] = 2;
         data[768..771].copy_from_slice(b"nqn");
-        data[1796] = 2;
+        data[1806] = 2;
         let expected = IdentifyController {
             serial: "2adb3c1f89f0".into(),
             model: "Linux".into(),

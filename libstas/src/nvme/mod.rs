@@ -11,7 +11,7 @@ pub mod secret;
 pub mod supported;
 pub mod sysfs_address;
 pub mod tid;
-mod wire;
+pub mod wire;
 
 pub use connect::{HostIdentity, Parameters};
 pub use secret::Secret;

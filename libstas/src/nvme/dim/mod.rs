@@ -34,6 +34,12 @@ impl Task {
             Self::Update => 2,
         }
     }
+
+    /// What a command asks for by that number; `None` for a number that is reserved.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        [Self::Register, Self::Deregister, Self::Update].into_iter().find(|task| task.number() == number)
+    }
 }
 
 /// Bytes before the entry.

@@ -28,6 +28,8 @@ pub const LSP_PLEO: u8 = 1 << 1;
 pub const LSP_ALLSUBE: u8 = 1 << 2;
 /// Bytes of the header.
 pub const HEADER_LEN: usize = 1024;
+/// Bytes of an extended entry without attributes.
+pub const EXTENDED_ENTRY_LEN: usize = ENTRY_LEN + 8;
 /// DLPF bit 0, EXTEND: the entries are extended ones.
 const DLPF_EXTEND: u8 = 1 << 0;
 
@@ -127,6 +129,24 @@ impl LogPage {
         let header = Header { genctr: self.genctr, numrec, recfmt: self.recfmt, extended: None };
         let mut page = header.encode().to_vec();
         self.entries.iter().for_each(|entry| page.extend(entry.encode()));
+        page
+    }
+
+    /// Writes the page with extended entries that have no attributes (NVMe Base 2.1, Figure 295), as a discovery
+    /// controller answers when it is asked for them ([`LSP_EXTDLPE`]).
+    #[must_use]
+    pub fn encode_extended(&self) -> Vec<u8> {
+        let numrec = u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
+        let length = HEADER_LEN + self.entries.len() * EXTENDED_ENTRY_LEN;
+        let extended = Some(u32::try_from(length).unwrap_or(u32::MAX));
+        let header = Header { genctr: self.genctr, numrec, recfmt: self.recfmt, extended };
+        let mut page = header.encode().to_vec();
+        for entry in &self.entries {
+            let mut tail = [0; EXTENDED_ENTRY_LEN - ENTRY_LEN];
+            put(&mut tail, &(EXTENDED_ENTRY_LEN as u32).to_le_bytes()); // TEL
+            page.extend(entry.encode());
+            page.extend(tail);
+        }
         page
     }
 

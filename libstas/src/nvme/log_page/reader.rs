@@ -4,7 +4,7 @@
 //! A page is longer than one command may carry, and may change between two commands. So the header is read first,
 //! then the entries, then the header again; if it has changed, all is read again (NVMe Base 2.1, 5.1.12.3.1).
 
-use super::{ENTRY_LEN, Entry, HEADER_LEN, Header, LogPage, Malformed};
+use super::{ENTRY_LEN, EXTENDED_ENTRY_LEN, Entry, HEADER_LEN, Header, LogPage, Malformed};
 use crate::nvme::admin::{CommandError, Status, TRANSFER_MAX};
 use crate::nvme::wire::u32_at;
 
@@ -20,7 +20,7 @@ pub const MAX_ENTRY_LEN: u32 = 16 * 1024;
 /// The highest RECFMT that is known to mean this format: 0 by the specification, 1 in targets that do not know that.
 const MAX_RECFMT: u16 = 1;
 /// The least bytes of an extended entry: all but its attributes (NVMe Base 2.1, Figure 295).
-const EXTENDED_LEN: u32 = 1032;
+const EXTENDED_LEN: u32 = EXTENDED_ENTRY_LEN as u32;
 /// Where TEL, the length of an extended entry, stands in it.
 const TEL: usize = 1024;
 

@@ -193,6 +193,14 @@ fn extended_entries_are_found_by_their_own_lengths() {
 }
 
 #[test]
+fn a_page_with_extended_entries_says_how_long_it_and_each_entry_is() {
+    let entry = Entry::parse(&vector()).unwrap();
+    let bytes = entry.encode();
+    let page = LogPage { genctr: 1, recfmt: 0, entries: vec![entry.clone(), entry], dropped: Vec::new() };
+    assert_eq!(page.encode_extended(), extended(&[(&bytes, 1032), (&bytes, 1032)], 1024 + 2 * 1032));
+}
+
+#[test]
 fn an_extended_entry_that_claims_an_impossible_length_ends_the_reading() {
     for tel in [0, 1024, 1028, MAX_ENTRY_LEN + 4, u32::MAX] {
         let page = extended(&[(&vector(), 1032), (&vector(), tel)], 1024 + 2 * 1032);
@@ -224,6 +232,7 @@ proptest! {
     ) {
         let page = LogPage { genctr, recfmt, entries, dropped: Vec::new() };
         prop_assert_eq!(Controller::with([page.encode()]).read(), Ok(page.clone()));
+        prop_assert_eq!(LogPage::parse(&page.encode_extended()), Ok(page.clone()));
         prop_assert_eq!(LogPage::parse(&page.encode()), Ok(page));
     }
 
