@@ -108,7 +108,13 @@ impl World {
     }
 
     fn reload(&mut self) {
-        let identity = Arc::new(HostIdentity { nqn: HOST.into(), id: "1".into(), key: None, symname: None });
+        let identity = Arc::new(HostIdentity {
+            nqn: HOST.into(),
+            id: "1".into(),
+            key: None,
+            symname: None,
+            boot_ids: Default::default(),
+        });
         let settings = Settings { conf: self.conf.clone(), identity };
         self.feed(Event::Configured(Box::new(settings)));
     }

@@ -102,7 +102,13 @@ impl World {
         let (conf, complaints) = conf::stafd::parse(text.as_bytes(), "stafd.conf");
         assert!(complaints.is_empty(), "{complaints:?}");
         self.conf = conf;
-        let identity = Arc::new(HostIdentity { nqn: HOST.into(), id: "1".into(), key: None, symname: None });
+        let identity = Arc::new(HostIdentity {
+            nqn: HOST.into(),
+            id: "1".into(),
+            key: None,
+            symname: None,
+            boot_ids: Default::default(),
+        });
         self.feed(Event::Configured(Box::new(Settings { conf: self.conf.clone(), identity })));
     }
 

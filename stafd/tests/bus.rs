@@ -129,6 +129,7 @@ fn configured() -> Event {
         id: "id".into(),
         key: secret,
         symname: None,
+        boot_ids: Default::default(),
     });
     Event::Configured(Box::new(Settings { conf, identity }))
 }

@@ -145,8 +145,13 @@ impl World {
     }
 
     fn reload(&mut self) {
-        let identity =
-            Arc::new(HostIdentity { nqn: HOST.into(), id: "1".into(), key: None, symname: self.symname.clone() });
+        let identity = Arc::new(HostIdentity {
+            nqn: HOST.into(),
+            id: "1".into(),
+            key: None,
+            symname: self.symname.clone(),
+            boot_ids: Default::default(),
+        });
         self.feed(Event::Configured(Box::new(Settings { conf: self.conf.clone(), identity })));
     }
 

@@ -6,14 +6,19 @@
 //! | unreadable | the daemon does not start | an error names it, what was read last stays in force |
 //! | host NQN or ID missing | the daemon does not start | an error, the host stays who it is |
 //! | host NQN or ID changed | | takes a restart, and a line says so |
+//!
+//! The firmware's boot tables are read with them.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::boot_tables::BootFiles;
 use crate::conf::{Complaint, sys};
+use crate::host::nbft::TABLES;
 use crate::nvme::HostIdentity;
+use crate::nvme::nbft::BootTables;
 
 /// Who this host is.
 pub const SYS_CONF: &str = "/etc/stas/sys.conf";
@@ -48,6 +53,7 @@ pub struct Files<C> {
     parse: Parse<C>,
     conf: C,
     identity: Arc<HostIdentity>,
+    boot: BootFiles,
 }
 
 impl<C: Clone> Files<C> {
@@ -57,8 +63,9 @@ impl<C: Clone> Files<C> {
     /// A file cannot be read, or does not say who this host is.
     pub fn read(path: &Path, sys: &Path, parse: Parse<C>) -> Result<Self, ConfigurationError> {
         let conf = read_conf(path, parse)?;
-        let identity = Arc::new(read_identity(sys)?);
-        Ok(Self { path: path.to_owned(), sys: sys.to_owned(), parse, conf, identity })
+        let boot = BootFiles::read(Path::new(TABLES));
+        let identity = Arc::new(HostIdentity { boot_ids: boot.tables().host_ids(), ..read_identity(sys)? });
+        Ok(Self { path: path.to_owned(), sys: sys.to_owned(), parse, conf, identity, boot })
     }
 
     /// Reads them again; what cannot be read stays as it was.
@@ -71,6 +78,11 @@ impl<C: Clone> Files<C> {
             Ok(identity) => self.identity = self.keep_identity(identity),
             Err(error) => tracing::error!("{error}; what was known before stays in force"),
         }
+        self.boot.read_again();
+        let boot_ids = self.boot.tables().host_ids();
+        if boot_ids != self.identity.boot_ids {
+            self.identity = Arc::new(HostIdentity { boot_ids, ..(*self.identity).clone() });
+        }
     }
 
     /// A host does not become another one while it runs: the kernel's connections bear its NQN and its ID.
@@ -81,7 +93,7 @@ impl<C: Clone> Files<C> {
                 tracing::warn!("the host {what} has changed from {before} to {after}: this takes a restart");
             }
         }
-        let kept = HostIdentity { nqn: now.nqn.clone(), id: now.id.clone(), ..new };
+        let kept = HostIdentity { nqn: now.nqn.clone(), id: now.id.clone(), boot_ids: now.boot_ids.clone(), ..new };
         if kept == **now { Arc::clone(now) } else { Arc::new(kept) }
     }
 
@@ -95,6 +107,12 @@ impl<C: Clone> Files<C> {
     #[must_use]
     pub fn identity(&self) -> Arc<HostIdentity> {
         Arc::clone(&self.identity)
+    }
+
+    /// What the firmware's boot tables say.
+    #[must_use]
+    pub fn boot_tables(&self) -> Arc<BootTables> {
+        self.boot.tables()
     }
 }
 

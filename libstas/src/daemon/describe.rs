@@ -252,7 +252,13 @@ mod tests {
         let dict = detailed(&view(&tid, &both, Status::Queued), Time::default(), None);
         assert_eq!(dict.get("dhchap").unwrap(), "host+ctrl");
         assert!(!format!("{dict:?}").contains("DHHC"), "{dict:?}");
-        let identity = HostIdentity { nqn: "nqn.h".into(), id: "i".into(), key: secret(), symname: None };
+        let identity = HostIdentity {
+            nqn: "nqn.h".into(),
+            id: "i".into(),
+            key: secret(),
+            symname: None,
+            boot_ids: Default::default(),
+        };
         let none = Parameters::default();
         let dict = detailed(&view(&tid, &none, Status::Queued), Time::default(), Some(&identity));
         assert_eq!(dict.get("dhchap").unwrap(), "host");

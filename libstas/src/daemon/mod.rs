@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`arguments`] | the command line, and what must be there before anything starts |
 //! | [`configuration`] | reading the files: what a missing and what an unreadable one means |
+//! | `boot_tables` | what the firmware left: read with the configuration |
 //! | [`journal`] | log lines, to the journal or to stdout, and their level |
 //! | [`state`] | what survives a restart: read at start, written by a thread of its own |
 //! | [`systemd`] | telling systemd: ready, reloading, stopping, status, alive |
@@ -16,6 +17,7 @@
 //! A daemon's `main` calls them in that order.
 
 pub mod arguments;
+mod boot_tables;
 pub mod clock;
 pub mod configuration;
 pub mod describe;

@@ -15,6 +15,7 @@
 //! | [`mdns`] | announcements of discovery controllers |
 //! | [`probe`] | does a portal answer |
 //! | [`names`] | host names |
+//! | [`nbft`] | the boot tables that the firmware left |
 //!
 //! A call into the kernel's NVMe code may block for a minute. Such calls run on plain threads (`thread`), which
 //! are never joined: when the process ends they end with it.
@@ -27,6 +28,7 @@ pub mod lane;
 pub mod links;
 pub mod mdns;
 pub mod names;
+pub mod nbft;
 pub mod probe;
 pub mod secrets;
 mod sys;

@@ -7,6 +7,7 @@ pub mod connect;
 pub mod dim;
 pub mod identify;
 pub mod log_page;
+pub mod nbft;
 pub mod secret;
 pub mod supported;
 pub mod sysfs_address;

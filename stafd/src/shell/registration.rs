@@ -88,7 +88,13 @@ mod tests {
             host_iface: String::new(),
             host_nqn: HOST.into(),
         });
-        let identity = HostIdentity { nqn: HOST.into(), id: id.into(), key: None, symname: Some("rack 7".into()) };
+        let identity = HostIdentity {
+            nqn: HOST.into(),
+            id: id.into(),
+            key: None,
+            symname: Some("rack 7".into()),
+            boot_ids: Default::default(),
+        };
         RegisterRequest { tid, task: Task::Register, identity: Arc::new(identity), ask_type: false }
     }
 

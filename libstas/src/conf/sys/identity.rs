@@ -65,6 +65,7 @@ impl SysConf {
             id: needed("ID", "hostid", "/etc/nvme/hostid", &self.id, valid_id)?,
             key: optional("the host's DH-HMAC-CHAP secret", key, valid_key).map(Secret::new),
             symname: self.symname.as_ref().and_then(|value| optional("the symbolic name", value, valid_symname)),
+            boot_ids: Default::default(),
         };
         Ok((identity, complaints))
     }

@@ -64,7 +64,13 @@ impl Scene {
             kernel: Vec::new(),
             order: 0,
         };
-        let identity = Arc::new(HostIdentity { nqn: HOST.into(), id: "1".into(), key: None, symname: None });
+        let identity = Arc::new(HostIdentity {
+            nqn: HOST.into(),
+            id: "1".into(),
+            key: None,
+            symname: None,
+            boot_ids: Default::default(),
+        });
         let mut out = Vec::new();
         scene.fleet.set_identity(identity, &mut out);
         scene.effects.extend(out);

@@ -118,7 +118,13 @@ fn request() -> ConnectRequest {
             host_nqn: String::new(),
         }),
         parameters: Parameters::default(),
-        identity: Arc::new(HostIdentity { nqn: "nqn.h".into(), id: String::new(), key: None, symname: None }),
+        identity: Arc::new(HostIdentity {
+            nqn: "nqn.h".into(),
+            id: String::new(),
+            key: None,
+            symname: None,
+            boot_ids: Default::default(),
+        }),
         discovery: false,
     }
 }

@@ -31,6 +31,7 @@ fn request(traddr: &str) -> ConnectRequest {
             id: "2a3f2c5e-0000-4000-8000-000000000001".into(),
             key: None,
             symname: None,
+            boot_ids: Default::default(),
         }),
         discovery: false,
     }

@@ -13,6 +13,10 @@ pub use host_id::host_id_for;
 pub use option_string::{DISCOVERY_KATO, OptionError, SecretLine, option_string};
 pub use supported_options::SupportedOptions;
 
+use std::collections::BTreeMap;
+
+use uuid::Uuid;
+
 use super::secret::Secret;
 
 /// Who this host is, from sys.conf.
@@ -26,6 +30,8 @@ pub struct HostIdentity {
     pub key: Option<Secret>,
     /// Symbolic name for registration with discovery controllers (TP8010).
     pub symname: Option<String>,
+    /// Host IDs that go with host NQNs of the boot tables.
+    pub boot_ids: BTreeMap<String, Uuid>,
 }
 
 /// Parameters of one connection; `None` leaves the choice to the kernel.

@@ -23,7 +23,7 @@ fn kernel() -> SupportedOptions {
 }
 
 fn identity() -> HostIdentity {
-    HostIdentity { nqn: "nqn.host".into(), id: HOST_ID.into(), key: None, symname: None }
+    HostIdentity { nqn: "nqn.host".into(), id: HOST_ID.into(), key: None, symname: None, boot_ids: Default::default() }
 }
 
 fn parts(transport: Transport) -> TidParts {
@@ -255,6 +255,18 @@ fn a_host_nqn_that_is_made_of_a_uuid_has_that_for_its_host_id() {
     let nqn = |uuid: &str| format!("nqn.2014-08.org.nvmexpress:uuid:{uuid}");
     assert_eq!(host_id_for(&nqn(uuid), &identity()).unwrap().to_string(), uuid);
     assert_ne!(host_id_for(&nqn(HOST_ID), &identity()).unwrap().to_string(), HOST_ID, "that one is taken");
+}
+
+#[test]
+fn a_host_nqn_of_the_boot_table_has_the_host_id_that_is_there() {
+    let nqn = "nqn.2014-08.org.nvmexpress:uuid:b0e4a1c2-7b3d-4b0a-9a55-0c1d2e3f4a5b";
+    let with = |id: &str| {
+        let boot_ids = [(nqn.to_owned(), id.parse().unwrap())].into();
+        host_id_for(nqn, &HostIdentity { boot_ids, ..identity() }).unwrap().to_string()
+    };
+    let boot = "5b3a2c10-0000-4000-8000-00000000b007";
+    assert_eq!(with(boot), boot);
+    assert_ne!(with(HOST_ID), HOST_ID, "that one is taken");
 }
 
 #[test]

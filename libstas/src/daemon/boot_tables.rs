@@ -1,0 +1,127 @@
+//! The firmware's boot tables, as a daemon keeps them: read at start and at each reload.
+//!
+//! What is wrong with a table is logged once, and the daemon goes on without it. A table that was good and cannot be
+//! read any more keeps what it said: storage may depend on it.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::host::nbft;
+use crate::nvme::nbft::{BootTable, BootTables};
+
+/// The boot tables of this host.
+#[derive(Clone, Debug)]
+pub(super) struct BootFiles {
+    place: PathBuf,
+    tables: Arc<BootTables>,
+    told: BTreeSet<String>,
+}
+
+impl BootFiles {
+    /// Reads the tables in a folder for the first time.
+    pub(super) fn read(place: &Path) -> Self {
+        let mut files = Self { place: place.to_owned(), tables: Arc::default(), told: BTreeSet::new() };
+        files.read_again();
+        files
+    }
+
+    /// Reads them again.
+    pub(super) fn read_again(&mut self) {
+        let mut wrong = BTreeSet::new();
+        match nbft::read(&self.place) {
+            Ok(found) => {
+                let tables = found.into_iter().filter_map(|table| match table {
+                    Ok(table) => {
+                        let flaws = table.nbft.flaws.iter();
+                        wrong.extend(flaws.map(|flaw| format!("the boot table {}: {flaw}", self.path(&table))));
+                        Some(table)
+                    }
+                    Err(error) => {
+                        let before = self.known(error.path());
+                        let so = if before.is_some() { "what it said before stays in force" } else { "it is ignored" };
+                        wrong.insert(format!("the boot table cannot be used: {error}; {so}"));
+                        before
+                    }
+                });
+                let tables = BootTables(tables.collect());
+                if tables != *self.tables {
+                    self.tables = Arc::new(tables);
+                }
+            }
+            Err(error) => {
+                let place = self.place.display();
+                wrong.insert(format!("cannot look for boot tables in {place}: {error}; what is known stays in force"));
+            }
+        }
+        for complaint in wrong.difference(&self.told) {
+            tracing::error!("{complaint}");
+        }
+        self.told = wrong;
+    }
+
+    fn path(&self, table: &BootTable) -> String {
+        self.place.join(&table.name).display().to_string()
+    }
+
+    fn known(&self, path: &Path) -> Option<BootTable> {
+        let name = path.file_name()?.to_string_lossy();
+        self.tables.0.iter().find(|table| table.name == name).cloned()
+    }
+
+    /// What they say.
+    pub(super) fn tables(&self) -> Arc<BootTables> {
+        Arc::clone(&self.tables)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn void_table() -> Vec<u8> {
+        let mut bytes = vec![0; 128];
+        bytes[..4].copy_from_slice(b"NBFT");
+        bytes[4] = 128;
+        bytes[8] = 1;
+        bytes[64..66].copy_from_slice(&[1, 1]);
+        bytes[9] = bytes.iter().fold(0_u8, |sum, byte| sum.wrapping_add(*byte)).wrapping_neg();
+        bytes
+    }
+
+    fn names(files: &BootFiles) -> Vec<String> {
+        files.tables().0.iter().map(|table| table.name.clone()).collect()
+    }
+
+    #[test]
+    fn a_corrupt_table_is_told_once_and_ignored() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("NBFT1"), b"nonsense").unwrap();
+        fs::write(folder.path().join("NBFT2"), void_table()).unwrap();
+        let mut files = BootFiles::read(folder.path());
+        assert_eq!(names(&files), ["NBFT2"]);
+        let told = files.told.clone();
+        assert_eq!(told.len(), 1);
+        assert!(told.iter().all(|line| line.contains("/NBFT1: it has 8 bytes") && line.ends_with("it is ignored")));
+        files.read_again();
+        assert_eq!(files.told, told, "the same complaint is no news");
+    }
+
+    #[test]
+    fn a_table_that_cannot_be_read_any_more_keeps_what_it_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("NBFT");
+        fs::write(&path, void_table()).unwrap();
+        let mut files = BootFiles::read(folder.path());
+        let before = files.tables();
+        files.read_again();
+        assert!(Arc::ptr_eq(&before, &files.tables()));
+        fs::write(&path, &void_table()[..90]).unwrap();
+        files.read_again();
+        assert_eq!(files.tables(), before);
+        assert!(files.told.iter().all(|line| line.ends_with("what it said before stays in force")), "{:?}", files.told);
+    }
+}
