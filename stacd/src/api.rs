@@ -146,6 +146,9 @@ fn describe_ioc(ioc: &IocView<'_>, connector: &Connector, now: Time, detailed: b
     let mut dict = describe::detailed(&ioc.member, now, identity);
     let mut put = |key: &str, value: String| dict.insert(key.to_owned(), value);
     put(key::ORIGIN, ioc.origin.to_owned());
+    if let Some(record) = &ioc.boot_record {
+        put(key::NBFT, record.clone());
+    }
     let dlpe = ioc.dlpe.map(|entry| serde_json::to_value(entry.to_dict()).unwrap_or_default());
     put("dlpe", pprint::repr(&dlpe.unwrap_or_default()));
     put("dlpe.eflags.ncc", describe::python_bool(ioc.dlpe.is_some_and(|entry| entry.eflags.ncc())).to_owned());

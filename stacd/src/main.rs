@@ -18,7 +18,7 @@ use libstas::host::effects::{LinuxHost, Setup};
 use stacd::api::{Stac, StacDebug};
 use stacd::connector::{Connector, Event};
 use stacd::shell::stafd_client::{REFRESH_LIMIT, StafdClient};
-use stacd::shell::{StacdShell, configured};
+use stacd::shell::{StacdShell, boot_tables, configured};
 
 const ABOUT: About = About {
     name: "stacd",
@@ -60,7 +60,7 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let core = Connector::new(state_file.load().unwrap_or_default(), seed());
     let saver = Saver::start(state_file.clone())?;
     let stafd = StafdClient::new(connection.clone());
-    let first = vec![configured(&files)];
+    let first = vec![boot_tables(&files), configured(&files)];
     let of_host = connector.clone();
     let host_events = move |event| of_host.post(Event::Host(event));
     let shell = StacdShell {

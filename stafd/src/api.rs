@@ -275,6 +275,9 @@ fn describe_dc(dc: &DcView<'_>, finder: &Finder, now: Time, detailed: bool) -> D
     if let Some(registration) = &dc.registration {
         dict.insert(key::REGISTRATION.to_owned(), registration.clone());
     }
+    if let Some(record) = dc.boot_record {
+        dict.insert(key::NBFT.to_owned(), record.to_owned());
+    }
     if let Some(announced) = dc.announced {
         dict.insert(key::ANNOUNCED.to_owned(), describe::python_bool(announced).to_owned());
     }

@@ -19,7 +19,7 @@ use stafd::api::{Refreshes, Staf, StafDebug, announce};
 use stafd::finder::Finder;
 use stafd::shell::host::StafdHost;
 use stafd::shell::nvme_cli::RuleShadow;
-use stafd::shell::{StafdShell, configured};
+use stafd::shell::{StafdShell, boot_tables, configured};
 use tokio::sync::mpsc;
 
 const ABOUT: About = About {
@@ -68,7 +68,7 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let (announcements, inbox) = mpsc::unbounded_channel();
     tokio::spawn(announce(connection.clone(), inbox));
     let saver = Saver::start(state_file.clone())?;
-    let first = vec![configured(&files)];
+    let first = vec![boot_tables(&files), configured(&files)];
     let shell = StafdShell {
         host: StafdHost::start(finder.clone())?,
         finder,

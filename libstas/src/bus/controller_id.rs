@@ -42,6 +42,8 @@ pub mod key {
     pub const ANNOUNCED: &str = "announced";
     /// How long a discovery controller that is neither announced nor connected is still kept: `71h 59m 3s`.
     pub const GIVEN_UP_IN: &str = "given up in";
+    /// The record of the firmware's boot table that names a controller: `NBFT, SSNS 1`.
+    pub const NBFT: &str = "nbft";
     /// Seconds on CLOCK_BOOTTIME since which a discovery controller's connection is up: it names that connection.
     pub const CONNECTED_SINCE: &str = "connected-since";
     /// Why a discovery controller was given up, or why a controller is not connected.

@@ -34,6 +34,8 @@ pub struct Want {
 pub enum Parting {
     /// Keep it as it is: the administrator wants nothing disconnected.
     Keep,
+    /// Keep it, whatever the administrator wants: a boot table of the firmware names it.
+    KeepForBoot,
     /// Disconnect it, unless storage in use hangs off it alone.
     SpareInUse,
     /// Disconnect it.

@@ -27,6 +27,8 @@ pub const QUIET_AT_MOST: Duration = Duration::from_secs(5);
 pub enum SourceId {
     /// `controller=` in the configuration file.
     Configured,
+    /// The firmware's boot tables.
+    Boot,
     /// The discovery log page of that discovery controller.
     Page(Tid),
     /// Announcements by mDNS.

@@ -24,6 +24,9 @@ impl Connector {
             .filter(|kernel| !kernel.is_discovery() && self.fleet.holders(kernel.ctrl).is_empty())
             .filter_map(|kernel| {
                 let tid = kernel.tid();
+                if self.booted.record_of(&tid).is_some() {
+                    return None;
+                }
                 if self.is_barred(&tid) {
                     return Some((tid, Parting::Disconnect));
                 }

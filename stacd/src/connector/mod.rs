@@ -5,6 +5,7 @@
 //! when every source that named it has proved that it no longer does, and storage in use is not pulled.
 
 mod audit;
+mod booted;
 mod saved;
 mod stafd;
 mod view;
@@ -54,6 +55,7 @@ pub struct Connector {
     sources: Sources<Named>,
     fleet: Fleet,
     stafd: stafd::Stafd,
+    booted: booted::Booted,
     quiet: Quiet,
     timers: Timers<Timer>,
     restored: BTreeSet<Tid>,
@@ -69,6 +71,7 @@ impl Connector {
             sources: Sources::default(),
             fleet: Fleet::new(Kind::Io, seed),
             stafd: stafd::Stafd::default(),
+            booted: booted::Booted::default(),
             quiet: Quiet::default(),
             timers: Timers::default(),
             restored: BTreeSet::new(),
@@ -96,11 +99,12 @@ impl Connector {
         self.keep_what_may_be_meant();
         self.resettle(now, out);
         for tid in std::mem::take(&mut self.restored) {
-            if !self.fleet.has(&tid) {
+            if !self.fleet.has(&tid) && self.booted.record_of(&tid).is_none() {
                 let how = if self.is_barred(&tid) { Parting::Disconnect } else { self.parting() };
                 self.fleet_does(now, out, |fleet, host| fleet.evict(now, &tid, how, host));
             }
         }
+        self.look_for_boot_connections();
         self.audit(now, out);
         if reload {
             let all: Vec<Tid> = self.fleet.tids().cloned().collect();
@@ -202,6 +206,7 @@ impl Connector {
             None => self.timers.cancel(&Timer::Removals),
         }
         for (tid, how) in going {
+            let how = self.booted.instead(how, &tid);
             self.fleet_does(now, out, |fleet, host| fleet.unwant(now, &tid, how, host));
         }
     }
@@ -247,6 +252,7 @@ impl Connector {
             self.resettle(now, out);
         }
         if looked {
+            self.look_for_boot_connections();
             self.audit(now, out);
         }
     }
@@ -277,6 +283,7 @@ impl Machine for Connector {
 
     fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Effect>) {
         match event {
+            Event::BootTables(tables) => self.booted.set(tables),
             Event::Configured(settings) => self.configure(now, *settings, out),
             Event::Host(event) => self.host_event(now, event, out),
             Event::Tick => self.tick(now, out),

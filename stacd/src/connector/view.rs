@@ -7,16 +7,18 @@ use libstas::nvme::Tid;
 use super::{Connector, IocView, Named, Settings};
 
 impl Connector {
-    /// The I/O controllers, the configured ones first.
+    /// The I/O controllers, the configured ones first; last those that the firmware connected and nobody else names.
     #[must_use]
     pub fn controllers(&self) -> Vec<IocView<'_>> {
-        self.fleet.views().into_iter().map(|member| self.ioc_view(member)).collect()
+        let members = self.fleet.views().into_iter().map(|member| self.ioc_view(member));
+        members.chain(self.boot_connections()).collect()
     }
 
     /// One I/O controller.
     #[must_use]
     pub fn controller(&self, tid: &Tid) -> Option<IocView<'_>> {
-        Some(self.ioc_view(self.fleet.view(tid)?))
+        let member = self.fleet.view(tid).map(|member| self.ioc_view(member));
+        member.or_else(|| self.boot_connections().into_iter().find(|ioc| ioc.member.tid == tid))
     }
 
     fn ioc_view<'a>(&'a self, member: MemberView<'a>) -> IocView<'a> {
@@ -26,7 +28,8 @@ impl Connector {
             Named::Entry(entry) => Some(&**entry),
             Named::Configured(_) => None,
         });
-        IocView { origin: if configured { "configured" } else { "discovered" }, dlpe, member }
+        let boot_record = self.booted.record_of(member.tid);
+        IocView { origin: if configured { "configured" } else { "discovered" }, dlpe, boot_record, member }
     }
 
     /// The settings in force, once there are any.

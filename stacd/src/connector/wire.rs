@@ -6,6 +6,7 @@ use libstas::conf::StacConf;
 use libstas::core::fleet::MemberView;
 use libstas::core::{HostEffect, HostEvent, OpId, Time};
 use libstas::nvme::log_page::Entry;
+use libstas::nvme::nbft::BootTables;
 use libstas::nvme::{HostIdentity, Tid};
 
 /// What the administrator wants.
@@ -64,6 +65,9 @@ pub struct StafdView {
 /// What happens to the connector.
 #[derive(Debug)]
 pub enum Event {
+    /// The firmware's boot tables were read. Comes before [`Event::Configured`], with which it takes effect; a host
+    /// without one need not be told.
+    BootTables(Arc<BootTables>),
     /// The configuration was read: the first event of all, and again on each reload.
     Configured(Box<Settings>),
     /// The host tells something.
@@ -121,6 +125,8 @@ pub struct IocView<'a> {
     pub member: MemberView<'a>,
     /// The log entry that names it, if one does.
     pub dlpe: Option<&'a Entry>,
-    /// `configured` or `discovered`.
+    /// `configured` or `discovered`; `nbft` if only a boot table names it.
     pub origin: &'static str,
+    /// The record of a boot table that names it: it is never disconnected.
+    pub boot_record: Option<String>,
 }

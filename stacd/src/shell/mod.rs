@@ -42,6 +42,12 @@ pub fn configured(files: &Files<StacConf>) -> Event {
     Event::Configured(Box::new(Settings { conf: files.conf().clone(), identity: files.identity() }))
 }
 
+/// The event that tells the core what the firmware left. It goes before the other one.
+#[must_use]
+pub fn boot_tables(files: &Files<StacConf>) -> Event {
+    Event::BootTables(files.boot_tables())
+}
+
 impl<H: Host<Effect = HostEffect>> Shell for StacdShell<H> {
     type Core = Connector;
 
@@ -67,7 +73,7 @@ impl<H: Host<Effect = HostEffect>> Shell for StacdShell<H> {
             self.journal.set_tron(self.files.conf().tron);
             tokio::spawn(tell_trace(self.connection.clone()));
         }
-        vec![configured(&self.files)]
+        vec![boot_tables(&self.files), configured(&self.files)]
     }
 
     fn stop(&mut self) -> Vec<Event> {

@@ -7,6 +7,7 @@
 
 mod announced;
 mod announcing;
+mod booted;
 mod discovery_controller;
 mod reading;
 mod registering;
@@ -64,6 +65,7 @@ pub struct Finder {
     dcs: BTreeMap<Tid, DiscoveryController>,
     removed: BTreeMap<Tid, Removed>,
     announced: announced::Announced,
+    booted: booted::Booted,
     browsing: bool,
     budget: announcing::Budget,
     unmanaged: Vec<unmanaged::Call>,
@@ -85,6 +87,7 @@ impl Finder {
             dcs: BTreeMap::new(),
             removed: BTreeMap::new(),
             announced: announced::Announced::default(),
+            booted: booted::Booted::default(),
             browsing: false,
             budget: announcing::Budget::default(),
             unmanaged: Vec::new(),
@@ -116,6 +119,7 @@ impl Finder {
         self.configure_browsing(now, out);
         self.quiet.disturb(now);
         self.keep_what_may_be_meant();
+        self.remember_boot_interfaces();
         self.resettle(now, out);
         for tid in std::mem::take(&mut self.restored) {
             if self.is_barred(&tid) || !(self.fleet.has(&tid) || self.is_meant(now, &tid)) {
@@ -140,6 +144,7 @@ impl Finder {
     /// Makes the fleet's members what the sources name. Adding is immediate; removing waits for proof and quiet.
     fn resettle(&mut self, now: Time, out: &mut Vec<Effect>) {
         let fresh = self.follow_announcements(now, out);
+        self.follow_boot_tables(out);
         let Some(settings) = &self.settings else { return };
         let defaults = Defaults {
             parameters: &settings.conf.parameters,
@@ -155,7 +160,7 @@ impl Finder {
         let mut meant: BTreeMap<Tid, Want> = BTreeMap::new();
         for (id, tid, parameters) in self.sources.named() {
             let rank = match id {
-                SourceId::Configured => rank::CONFIGURED,
+                SourceId::Configured | SourceId::Boot => rank::CONFIGURED,
                 SourceId::Page(_) => rank::REFERRAL,
                 SourceId::Announced => rank::DISCOVERED,
             };
@@ -474,6 +479,7 @@ impl Machine for Finder {
         }
         let begin = out.len();
         match event {
+            Event::BootTables(tables) => self.boot_tables(&tables),
             Event::Configured(settings) => self.configure(now, *settings, out),
             Event::Heard(heard) => self.heard(now, heard, out),
             Event::Host(event) => self.host_event(now, event, out),

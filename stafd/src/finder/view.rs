@@ -27,6 +27,7 @@ impl Finder {
             origin,
             announced: prospects.map(|(announced, _)| announced),
             given_up_at: prospects.and_then(|(_, at)| at).filter(|_| origin == "discovered"),
+            boot_record: self.booted.record_of(member.tid),
             log_page_state: dc.page_state(),
             log_page: dc.page.as_ref(),
             registration: dc.registering.words(),
@@ -37,7 +38,7 @@ impl Finder {
 
     fn origin(&self, tid: &Tid) -> &'static str {
         match self.sources.named().find(|(_, named, _)| *named == tid).map(|(id, _, _)| id) {
-            Some(SourceId::Configured) => "configured",
+            Some(SourceId::Configured | SourceId::Boot) => "configured",
             Some(SourceId::Announced) => "discovered",
             Some(SourceId::Page(_)) => "referral",
             None if self.announced.knew(tid) => "discovered",

@@ -9,6 +9,7 @@ use libstas::core::fleet::MemberView;
 use libstas::core::{CtrlRef, HostEffect, HostEvent, OpId, Time};
 use libstas::nvme::dim::Task;
 use libstas::nvme::log_page::LogPage;
+use libstas::nvme::nbft::BootTables;
 use libstas::nvme::supported::DiscoveryLidSpecific;
 use libstas::nvme::{HostIdentity, Tid};
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,9 @@ pub struct Settings {
 /// What happens to the finder.
 #[derive(Debug)]
 pub enum Event {
+    /// The firmware's boot tables were read. Comes before [`Event::Configured`], with which it takes effect; a host
+    /// without one need not be told.
+    BootTables(Arc<BootTables>),
     /// The configuration was read: the first event of all, and again on each reload.
     Configured(Box<Settings>),
     /// The host tells something.
@@ -210,4 +214,6 @@ pub struct DcView<'a> {
     pub announced: Option<bool>,
     /// When it is given up, unless it is announced or connected before.
     pub given_up_at: Option<Time>,
+    /// The record of a boot table that names it.
+    pub boot_record: Option<&'a str>,
 }

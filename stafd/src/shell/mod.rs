@@ -80,6 +80,12 @@ pub fn configured(files: &Files<StafConf>) -> Event {
     Event::Configured(Box::new(Settings { conf: files.conf().clone(), identity: files.identity() }))
 }
 
+/// The event that tells the core what the firmware left. It goes before the other one.
+#[must_use]
+pub fn boot_tables(files: &Files<StafConf>) -> Event {
+    Event::BootTables(files.boot_tables())
+}
+
 impl<H: DiscoveryHost> Shell for StafdShell<H> {
     type Core = Finder;
 
@@ -129,7 +135,7 @@ impl<H: DiscoveryHost> Shell for StafdShell<H> {
             self.journal.set_tron(self.files.conf().tron);
             self.announce(Announcement::TraceChanged);
         }
-        vec![configured(&self.files)]
+        vec![boot_tables(&self.files), configured(&self.files)]
     }
 
     fn stop(&mut self) -> Vec<Event> {

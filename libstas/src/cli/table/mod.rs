@@ -184,7 +184,12 @@ fn via(controller: &Dict) -> String {
 
 /// Why it is in the state that it is in, and when it is tried again.
 fn explanation(controller: &Dict) -> Option<String> {
-    let told = [("", key::REASON), ("next attempt: ", "next attempt"), ("same device as ", "alias of")];
+    let told = [
+        ("boot table: ", key::NBFT),
+        ("", key::REASON),
+        ("next attempt: ", "next attempt"),
+        ("same device as ", "alias of"),
+    ];
     let told = told.map(|(words, key)| (words, text(controller, key))).into_iter();
     let told: Vec<String> =
         told.filter(|(_, value)| !value.is_empty()).map(|(words, value)| format!("{words}{value}")).collect();

@@ -12,6 +12,8 @@ use crate::nvme::Tid;
 const CHECK_DEADLINE: Duration = Duration::from_secs(30);
 /// Why everything is kept under `disconnect-scope=no-disconnect`.
 const NOTHING_IS_DISCONNECTED: &str = "disconnect-scope=no-disconnect";
+/// Why a connection of the firmware is kept.
+const BOOTED_FROM: &str = "the firmware's boot table (NBFT) names it, this host may run from it";
 /// A disconnect that the kernel refused is tried again after this long.
 const REFUSED_WAIT: Duration = Duration::from_secs(2);
 
@@ -60,8 +62,9 @@ impl Fleet {
             return;
         }
         match (how, leaving) {
-            (Parting::Keep, Leaving::Kept) => {}
+            (Parting::Keep | Parting::KeepForBoot, Leaving::Kept) => {}
             (Parting::Keep, _) => self.keep(tid, ctrl, Parting::Keep, NOTHING_IS_DISCONNECTED.to_owned(), out),
+            (Parting::KeepForBoot, _) => self.keep(tid, ctrl, how, BOOTED_FROM.to_owned(), out),
             (_, Leaving::Refused(until)) if *until > now => self.timers.set(Timer::Part(tid.clone()), *until),
             (Parting::SpareInUse, Leaving::Asked | Leaving::Refused(_)) if self.kind == Kind::Io => {
                 self.check_use(now, tid, ctrl, out);

@@ -1,0 +1,87 @@
+//! The I/O controllers that the firmware or the initramfs connected, by the boot tables (NBFT): this host may run from
+//! them, so none is ever disconnected, whatever anybody says.
+//!
+//! A log page or the configuration may name such a controller too; then it is a member like any other, but for the
+//! way in which it is parted with. If nobody names it, it is no member: it is shown, and otherwise left alone.
+
+use std::sync::Arc;
+
+use libstas::core::controller::Parting;
+use libstas::core::fleet::{MemberView, Status};
+use libstas::core::{CtrlRef, CtrlState, KernelController};
+use libstas::nvme::Tid;
+use libstas::nvme::nbft::BootTables;
+
+use super::{Connector, IocView};
+
+/// What is shown as the origin of a controller that only a boot table names.
+const ORIGIN: &str = "nbft";
+
+/// What is known of the boot tables.
+#[derive(Debug, Default)]
+pub(super) struct Booted {
+    tables: Arc<BootTables>,
+    /// The kernel's controllers that a boot table names, as of the newest look.
+    connected: Vec<(CtrlRef, Tid, String)>,
+}
+
+impl Booted {
+    /// Takes what the tables say now.
+    pub(super) fn set(&mut self, tables: Arc<BootTables>) {
+        self.tables = tables;
+    }
+
+    /// The record that names that I/O controller.
+    pub(super) fn record_of(&self, tid: &Tid) -> Option<String> {
+        self.tables.record_of(tid)
+    }
+
+    /// How it is parted with: not at all, if a record names it.
+    pub(super) fn instead(&self, how: Parting, tid: &Tid) -> Parting {
+        if self.record_of(tid).is_some() { Parting::KeepForBoot } else { how }
+    }
+
+    fn look<'a>(&mut self, controllers: impl Iterator<Item = &'a KernelController>) {
+        let iocs = controllers.filter(|kernel| !kernel.is_discovery());
+        let named = iocs.filter_map(|kernel| {
+            let tid = kernel.tid();
+            let record = self.tables.record_of(&tid)?;
+            Some((kernel.ctrl, tid, record))
+        });
+        self.connected = named.collect();
+    }
+}
+
+impl Connector {
+    /// Finds those that the kernel has now.
+    pub(super) fn look_for_boot_connections(&mut self) {
+        self.booted.look(self.fleet.inventory().iter());
+    }
+
+    /// Those of them that are no members.
+    pub(super) fn boot_connections(&self) -> Vec<IocView<'_>> {
+        let Some(settings) = &self.settings else { return Vec::new() };
+        let strangers = self.booted.connected.iter().filter(|(ctrl, ..)| self.fleet.holders(*ctrl).is_empty());
+        let views = strangers.filter_map(|(ctrl, tid, record)| {
+            let kernel = self.fleet.inventory().get(*ctrl)?;
+            let (status, reason) = match kernel.state {
+                CtrlState::Live => (Status::Connected, None),
+                CtrlState::Deleting | CtrlState::Dead => (Status::Leaving, None),
+                _ => (Status::Reconnecting, Some("the kernel tries to get the connection back")),
+            };
+            let member = MemberView {
+                tid,
+                status,
+                kernel: Some(kernel),
+                reason,
+                next_attempt: None,
+                attempts: 0,
+                parameters: &settings.conf.parameters,
+                pending: false,
+                alias_of: None,
+            };
+            Some(IocView { member, dlpe: None, origin: ORIGIN, boot_record: Some(record.clone()) })
+        });
+        views.collect()
+    }
+}

@@ -1,0 +1,143 @@
+//! The discovery controllers of the firmware's boot tables (NBFT).
+//!
+//! A record names the interface by its hardware address. That interface may come up later than stafd, may get another
+//! name, and a bridge or a VLAN on it has the same address. So the record is kept, and the interface is sought each
+//! time that the interfaces change. When the answer changes, the new interface is added first, and the old one goes
+//! when the new one is live (design, policy 13); an interface that has gone for now changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use libstas::core::sources::SourceId;
+use libstas::core::{HostEffect, Level, Links, Notice};
+use libstas::nvme::nbft::{BootController, BootInterface, BootTables};
+use libstas::nvme::{DISCOVERY_NQN, Tid, TidParts};
+
+use super::{Effect, Finder};
+
+/// What is known of the boot tables.
+#[derive(Debug, Default)]
+pub(super) struct Booted {
+    controllers: Vec<BootController>,
+    /// The names that the interface of a record has had; the last one is the present one.
+    interfaces: BTreeMap<BootController, Vec<String>>,
+    /// Which record names whom.
+    named: BTreeMap<Tid, String>,
+    /// Records whose interface is not there: told once.
+    missing: BTreeSet<BootController>,
+}
+
+impl Booted {
+    /// Takes what the tables say now.
+    pub(super) fn set(&mut self, tables: &BootTables) {
+        self.controllers = tables.discovery_controllers();
+        self.interfaces.retain(|controller, _| self.controllers.contains(controller));
+        self.missing.retain(|controller| self.controllers.contains(controller));
+    }
+
+    /// The record that names that discovery controller.
+    pub(super) fn record_of(&self, tid: &Tid) -> Option<&str> {
+        self.named.get(tid).map(String::as_str)
+    }
+
+    /// Takes back which interfaces there were before this run: they are known before the interfaces of today are.
+    fn remember(&mut self, before: &BTreeSet<Tid>, host_nqn: &str) {
+        for controller in self.controllers.iter().filter(|controller| controller.interface.is_some()) {
+            let same =
+                |tid: &&Tid| !tid.host_iface.is_empty() && **tid == tid_of(controller, host_nqn, &tid.host_iface);
+            let names = before.iter().filter(same).map(|tid| tid.host_iface.clone());
+            self.interfaces.entry(controller.clone()).or_default().extend(names);
+        }
+    }
+
+    /// Finds the interfaces of today, and gives back whom the tables name with them.
+    fn follow(&mut self, links: &Links, host_nqn: &str, bind: bool, live: impl Fn(&Tid) -> bool) -> BTreeSet<Tid> {
+        self.named.clear();
+        for controller in &self.controllers {
+            let mut name = |iface: &str| {
+                self.named.entry(tid_of(controller, host_nqn, iface)).or_insert_with(|| controller.record.clone());
+            };
+            let Some(wanted) = controller.interface.as_ref().filter(|_| bind) else {
+                name("");
+                continue;
+            };
+            let known = self.interfaces.entry(controller.clone()).or_default();
+            if let Some(now) = find(wanted, links) {
+                known.retain(|before| before != now);
+                if live(&tid_of(controller, host_nqn, now)) {
+                    known.clear();
+                }
+                known.push(now.to_owned());
+            }
+            known.iter().for_each(|iface| name(iface));
+        }
+        self.named.keys().cloned().collect()
+    }
+
+    /// Records whose interface has been missing since they were asked for: each once.
+    fn newly_missing(&mut self) -> Vec<BootController> {
+        let missing = |controller: &&BootController| self.interfaces.get(*controller).is_some_and(Vec::is_empty);
+        let missing: BTreeSet<BootController> = self.controllers.iter().filter(missing).cloned().collect();
+        let news = missing.difference(&self.missing).cloned().collect();
+        self.missing = missing;
+        news
+    }
+}
+
+impl Finder {
+    /// The boot tables were read.
+    pub(super) fn boot_tables(&mut self, tables: &Arc<BootTables>) {
+        self.booted.set(tables);
+    }
+
+    /// What was known before this run of the interfaces that boot tables name.
+    pub(super) fn remember_boot_interfaces(&mut self) {
+        if let Some(settings) = &self.settings {
+            self.booted.remember(&self.restored, &settings.identity.nqn);
+        }
+    }
+
+    /// Makes the boot tables' claims what they say with the interfaces of now. They are as firm as the configuration.
+    pub(super) fn follow_boot_tables(&mut self, out: &mut Vec<Effect>) {
+        let Some(settings) = &self.settings else { return };
+        let fleet = &self.fleet;
+        let bind = !settings.conf.ignore_iface;
+        let named = self.booted.follow(fleet.links(), &settings.identity.nqn, bind, |tid| fleet.is_live(tid));
+        let parameters = &settings.conf.parameters;
+        self.sources.decree(SourceId::Boot, named.into_iter().map(|tid| (tid, parameters.clone())).collect());
+        if fleet.links().0.is_empty() {
+            return;
+        }
+        for BootController { record, traddr, interface, .. } in self.booted.newly_missing() {
+            let mac = interface.map(|interface| interface.mac.to_string()).unwrap_or_default();
+            let text = format!(
+                "boot table ({record}): no interface has the address {mac}; the discovery controller at {traddr} is \
+                 connected when one has"
+            );
+            out.push(Effect::Host(HostEffect::Tell(Notice { level: Level::Warning, tid: None, ctrl: None, text })));
+        }
+    }
+}
+
+fn tid_of(controller: &BootController, host_nqn: &str, iface: &str) -> Tid {
+    Tid::new(TidParts {
+        transport: controller.transport,
+        traddr: controller.traddr.to_string(),
+        trsvcid: controller.trsvcid.clone(),
+        subsysnqn: controller.nqn.clone().unwrap_or_else(|| DISCOVERY_NQN.to_owned()),
+        host_traddr: String::new(),
+        host_iface: iface.to_owned(),
+        host_nqn: controller.host_nqn.clone().unwrap_or_else(|| host_nqn.to_owned()),
+    })
+}
+
+/// The interface with that hardware address; of several (a bridge, a VLAN, a bond and what is below it) the one that
+/// has the address of the table, else one that has any, else one that is up.
+fn find<'a>(wanted: &BootInterface, links: &'a Links) -> Option<&'a str> {
+    let candidates = links.0.iter().filter(|link| link.mac == wanted.mac.0);
+    let best = candidates.min_by_key(|link| {
+        let has_it = wanted.ip.is_some_and(|ip| link.addresses.contains(&ip));
+        (!has_it, link.addresses.is_empty(), !link.up, link.index)
+    });
+    best.map(|link| link.name.as_str())
+}
