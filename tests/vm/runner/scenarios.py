@@ -13,6 +13,8 @@ from .machine import EXCHANGE, TOP, VM, Machine
 
 # Seconds beyond a scenario's own LIMIT: tidying before and after, and the evidence of a failure.
 MARGIN = 120
+# What the caller's environment may say to a scenario.
+PASSED_ON = ("KILLING", "SEED")
 
 
 @dataclasses.dataclass
@@ -127,7 +129,8 @@ class Session:
                 self.ensure_machine()
                 start = time.monotonic()
                 command = ["python3", "/harness/guest/play.py", scenario.name] + (["--peer"] if self.peer else [])
-                status, why = self.machine.agent.run(command, write, limit=scenario.limit + MARGIN)
+                environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+                status, why = self.machine.agent.run(command, write, limit=scenario.limit + MARGIN, env=environment)
             except Gone as gone:
                 console = self.machine.console() if self.machine else ""
                 write(f"\nERROR: {gone}\n\n----- console\n{console}\n")

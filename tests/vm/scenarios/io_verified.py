@@ -1,0 +1,95 @@
+"""fio verifies every block, over one path and over two, while both daemons are restarted, killed, reloaded and upgraded: no error, no stall."""
+
+import json
+import os
+import random
+import subprocess
+import time
+
+from scene import check, daemons, host, measure, note, target, wait_until
+
+LIMIT = 240
+ONE = "nqn.2014-08.org.nvmexpress:scene:one-path"
+TWO = "nqn.2014-08.org.nvmexpress:scene:two-paths"
+CALM, DISTURBED = 8, 45
+SEED = 5
+
+
+def play():
+    with target.together():
+        target.port(1)
+        target.port(2, trsvcid="8010")
+        target.subsystem(ONE, ports=(1,), keeps=True)
+        target.subsystem(TWO, ports=(1, 2), keeps=True)
+    dcs = [f"transport=tcp;traddr=::1;trsvcid={service}" for service in ("8009", "8010")]
+    daemons.connected_to([ONE, TWO], dcs=dcs)
+    wait_until(lambda: len(host.live(TWO)) == 2, 20, lambda: f"two paths\n{host.picture()}")
+    disks = {nqn: host.namespaces(nqn) for nqn in (ONE, TWO)}
+    check(all(len(names) == 1 for names in disks.values()), "a disk for each subsystem, however many paths", disks)
+
+    calm = {nqn: finish(start(nqn, names[0], CALM)) for nqn, names in disks.items()}
+    running = {nqn: start(nqn, names[0], DISTURBED) for nqn, names in disks.items()}
+    with host.nothing_lost():
+        disturb(lambda: all(each.poll() is None for each in running.values()))
+        for nqn, each in running.items():
+            worst, written = finish(each)
+            note(f"{nqn}: {written >> 20} MiB written and verified; worst completion {worst:.3f} s, calm {calm[nqn][0]:.3f} s")
+            measure(f"{nqn.rpartition(':')[2]}: worst completion", worst, "s", at_most=2)
+
+
+def start(nqn, disk, seconds):
+    """fio on a disk: every block carries its checksum, and is read again after 64 more."""
+    return subprocess.Popen(
+        ["fio", "--name=verify", f"--filename=/dev/{disk}", "--rw=randrw", "--bs=4k", "--size=16m", "--direct=1", "--ioengine=libaio",
+         "--iodepth=4", "--verify=crc32c", "--verify_backlog=64", "--verify_fatal=1", "--time_based", f"--runtime={seconds}",
+         "--output-format=json", f"--output=/run/harness/fio-{disk}.json"], stdout=subprocess.DEVNULL)
+
+
+def finish(fio):
+    """Worst completion in seconds, bytes written; a failure if a single block was not what it should be."""
+    status = fio.wait(DISTURBED + 60)
+    path = next(word for word in fio.args if word.startswith("--output=")).partition("=")[2]
+    with open(path) as file:
+        text = file.read()
+    job = json.loads(text[text.index("{"):])["jobs"][0]
+    check(status == 0 and job["error"] == 0, "fio finds every block as it was written", f"status {status}, error {job['error']}")
+    check(job["write"]["io_bytes"] > 0 and job["read"]["io_bytes"] > 0, "fio wrote and read", job["write"]["io_bytes"])
+    return max(job[way]["clat_ns"]["max"] for way in ("read", "write")) / 1e9, job["write"]["io_bytes"]
+
+
+def disturb(goes_on):
+    """Whatever an administrator or an accident does to the daemons, in an order that the seed decides."""
+    rng = random.Random(SEED)
+    deeds = [restart, kill, reload, upgrade]
+    end = time.monotonic() + DISTURBED - 5
+    done = []
+    while time.monotonic() < end and goes_on():
+        deed = rng.choice(deeds) if len(done) >= len(deeds) else deeds[len(done)]
+        deed()
+        done.append(deed.__name__)
+        for each in daemons.BOTH:
+            each.wait_active(20)
+    note(f"{len(done)} disturbances: {', '.join(done)}")
+    check(len(done) >= len(deeds), "time for all disturbances", done)
+
+
+def restart():
+    for each in daemons.BOTH:
+        each.restart()
+
+
+def kill():
+    for each, pid in zip(daemons.BOTH, daemons.kill9()):
+        each.wait_active(20, other_than=pid)
+
+
+def reload():
+    for each in daemons.BOTH:
+        each.reload()
+
+
+def upgrade():
+    """`make install` over what runs, and the restart that it asks for."""
+    tree = next(name for name in os.listdir("/trees") if os.path.isdir(f"/trees/{name}/usr/sbin"))
+    host.run("/harness/guest/install-tree", tree)
+    host.run("systemctl", "restart", *[each.unit for each in daemons.BOTH])
