@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
+use libstas::cli::output::Format;
+use libstas::host::nbft::TABLES;
 
-/// Give this host its NVMe-oF identity
+/// Give this host its NVMe-oF identity, and show what it booted from
 ///
 /// The identity is in sys.conf, or in files that sys.conf names. The daemons read it when they start; a new symbolic
 /// name is also taken at a reload.
@@ -31,7 +33,7 @@ pub struct Arguments {
     pub command: Option<Command>,
 }
 
-/// A change of the identity.
+/// What can be done.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Set the host NQN
@@ -45,6 +47,11 @@ pub enum Command {
     SetSymname(Symname),
     /// Remove the symbolic name
     ClearSymname,
+    /// Show the boot table (NBFT)
+    ///
+    /// The firmware of a host that boots over NVMe-oF leaves it. stafd connects the discovery controllers in it. The
+    /// subsystems in it stay connected whatever stacd's configuration says. Only root may read it.
+    Nbft(BootTable),
 }
 
 /// Where the value goes.
@@ -53,6 +60,17 @@ pub struct Target {
     /// Write the value to FILE, and let the configuration refer to it
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
+}
+
+/// Which boot table, and how it is shown.
+#[derive(Debug, Args)]
+pub struct BootTable {
+    /// The table, or a folder with tables
+    #[arg(short, long, value_name = "PATH", default_value = TABLES)]
+    pub path: PathBuf,
+    /// Format of the answer
+    #[arg(short, long, value_name = "FORMAT", default_value = "table")]
+    pub output: Format,
 }
 
 /// A symbolic name.

@@ -5,14 +5,16 @@
 //! | [`arguments`] | what can be done |
 //! | `host_uuid` | the UUID that the host NQN is made of, always the same for the same host |
 //! | `change` | what a command does to sys.conf, and to the file that holds the value |
+//! | `boot_table` | showing the firmware's boot table |
 //! | `place` | files that are replaced as a whole |
 
 pub mod arguments;
+mod boot_table;
 mod change;
 mod host_uuid;
 mod place;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -29,7 +31,24 @@ pub fn main() -> ExitCode {
         eprint!("{}", Arguments::command().render_help());
         return ExitCode::FAILURE;
     };
-    match run(&arguments.conf_file, command) {
+    let conf_file = &arguments.conf_file;
+    match command {
+        Command::Hostnqn(target) => change(conf_file, || Ok(new_hostnqn(target.file))),
+        Command::Hostid(target) => change(conf_file, || Ok(Change::set("id", Uuid::new_v4().to_string(), target.file))),
+        Command::SetSymname(symname) => {
+            change(conf_file, || Change::set_symname(&symname.symname, symname.target.file))
+        }
+        Command::ClearSymname => change(conf_file, || Ok(Change::clear("symname"))),
+        Command::Nbft(which) => boot_table::show(&which),
+    }
+}
+
+fn change(conf_file: &Path, make: impl FnOnce() -> Result<Change, Failure>) -> ExitCode {
+    let done = match nix::unistd::geteuid().is_root() {
+        true => make().and_then(|change| change.apply(conf_file)),
+        false => Err(Failure::Unprivileged(conf_file.to_owned())),
+    };
+    match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             eprintln!("stasadm: {failure}");
@@ -38,24 +57,10 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(conf_file: &Path, command: Command) -> Result<(), Failure> {
-    if !nix::unistd::geteuid().is_root() {
-        return Err(Failure::Unprivileged(conf_file.to_owned()));
+fn new_hostnqn(file: Option<PathBuf>) -> Change {
+    let (uuid, source) = host_uuid::of(Path::new("/"));
+    if source == host_uuid::Source::Random {
+        eprintln!("stasadm: this host has no machine ID and no UUID in its firmware: the NQN is random");
     }
-    change_for(command)?.apply(conf_file)
-}
-
-fn change_for(command: Command) -> Result<Change, Failure> {
-    match command {
-        Command::Hostnqn(target) => {
-            let (uuid, source) = host_uuid::of(Path::new("/"));
-            if source == host_uuid::Source::Random {
-                eprintln!("stasadm: this host has no machine ID and no UUID in its firmware: the NQN is random");
-            }
-            Ok(Change::set("nqn", format!("nqn.2014-08.org.nvmexpress:uuid:{uuid}"), target.file))
-        }
-        Command::Hostid(target) => Ok(Change::set("id", Uuid::new_v4().to_string(), target.file)),
-        Command::SetSymname(symname) => Change::set_symname(&symname.symname, symname.target.file),
-        Command::ClearSymname => Ok(Change::clear("symname")),
-    }
+    Change::set("nqn", format!("nqn.2014-08.org.nvmexpress:uuid:{uuid}"), file)
 }

@@ -48,6 +48,12 @@ impl Grid {
         self.rows.push(Row { cells: cells.into(), tone, note });
     }
 
+    /// Adds a plain row with a cell for each heading.
+    pub(super) fn row_of(&mut self, cells: Vec<String>) {
+        debug_assert_eq!(cells.len(), self.headings.len());
+        self.rows.push(Row { cells, tone: None, note: None });
+    }
+
     /// The lines, each with its end, without columns that have no value; `None` without rows.
     pub(super) fn text(&self) -> Option<String> {
         if self.rows.is_empty() {

@@ -3,11 +3,13 @@
 //! They are made from the dictionaries as they come from the bus, of these daemons and of their Python
 //! counterparts: a key that is absent leaves its place empty, and a column without any value is left out.
 
+mod boot;
 mod grid;
 mod outline;
 
 use std::fmt::Write as _;
 
+pub use boot::boot_tables;
 use grid::{Grid, Tone};
 use serde_json::{Map, Value};
 

@@ -26,6 +26,6 @@ pub use address::BadUri;
 pub use layout::{BadTable, Defect};
 pub use parse::parse;
 pub use record::{
-    Availability, Discovery, Extended, Flaw, Hfi, Host, Mac, NamespaceId, Nbft, Priority, Security, Ssns,
+    Availability, Demand, Discovery, Extended, Flaw, Hfi, Host, Mac, NamespaceId, Nbft, Priority, Security, Ssns,
 };
 pub use tables::{BootController, BootInterface, BootTable, BootTables};

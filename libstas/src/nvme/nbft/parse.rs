@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::address::{place, port_number};
 use super::layout::{BadTable, Defect, Descriptor, MAJOR, Table};
 use super::record::{
-    Availability, Discovery, Extended, Flaw, Hfi, Host, Mac, NamespaceId, Nbft, Priority, Security, Ssns,
+    Availability, Demand, Discovery, Extended, Flaw, Hfi, Host, Mac, NamespaceId, Nbft, Priority, Security, Ssns,
 };
 use crate::nvme::{NQN_MAX, Transport};
 
@@ -275,8 +275,8 @@ fn security_of(security: &Descriptor<'_>, _: &mut Vec<Defect>) -> Result<Option<
     };
     Ok(Some(Security {
         index: security.u8(1),
-        in_band_authentication: field(1),
-        secure_channel: field(5),
+        in_band_authentication: demand(field(1)),
+        secure_channel: demand(field(5)),
         secure_channel_algorithms: list(field(7) != 0, "list of secure channel algorithms", 6)?,
         authentication_protocols: list(field(3) != 0, "list of authentication protocols", 12)?,
         cipher_suites: list(flags & 1 << 9 != 0, "list of cipher suites", 18)?,
@@ -284,6 +284,15 @@ fn security_of(security: &Descriptor<'_>, _: &mut Vec<Defect>) -> Result<Option<
         hash_functions: list(flags & 1 << 11 != 0, "list of hash functions", 30)?,
         secret_keypath: security.text("secret keypath", 36)?,
     }))
+}
+
+fn demand(value: u8) -> Demand {
+    match value {
+        0 => Demand::NotSupported,
+        1 => Demand::Supported,
+        2 => Demand::Required,
+        _ => Demand::Reserved,
+    }
 }
 
 /// A name that the kernel would take; it is compared byte by byte, so nothing is mended.

@@ -261,10 +261,10 @@ pub struct Discovery {
 pub struct Security {
     /// By which other records refer to it.
     pub index: u8,
-    /// In-band authentication: 0 not supported, 1 supported, 2 required.
-    pub in_band_authentication: u8,
-    /// A secure channel: 0 not supported, 1 supported, 2 required.
-    pub secure_channel: u8,
+    /// In-band authentication.
+    pub in_band_authentication: Demand,
+    /// A secure channel.
+    pub secure_channel: Demand,
     /// Secure channel algorithms.
     pub secure_channel_algorithms: Vec<u8>,
     /// Authentication protocols.
@@ -277,6 +277,20 @@ pub struct Security {
     pub hash_functions: Vec<u8>,
     /// Where the secret is.
     pub secret_keypath: Option<String>,
+}
+
+/// Whether the subsystem wants something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Demand {
+    /// It has no such thing.
+    NotSupported,
+    /// It can do with and without.
+    Supported,
+    /// It cannot do without.
+    Required,
+    /// A value without a meaning.
+    Reserved,
 }
 
 fn maybe_text<T: fmt::Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {

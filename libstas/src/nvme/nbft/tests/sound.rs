@@ -101,8 +101,8 @@ fn the_discovery_controllers_are_read() {
 fn the_security_profile_is_read() {
     let expected = Security {
         index: 1,
-        in_band_authentication: 2,
-        secure_channel: 1,
+        in_band_authentication: Demand::Required,
+        secure_channel: Demand::Supported,
         secure_channel_algorithms: vec![],
         authentication_protocols: vec![5],
         cipher_suites: vec![],
