@@ -15,13 +15,14 @@ BIN = $(or $(CARGO_TARGET_DIR),target)/release
 TREE = .build/vm/tree
 
 SBIN_PROGRAMS = stafd stacd
-BIN_PROGRAMS  = stafctl stacctl stasadm nvmet
+BIN_PROGRAMS  = stafctl stacctl stasadm nvmet cdcsim
 PROGRAMS      = $(addprefix $(BIN)/,$(SBIN_PROGRAMS) $(BIN_PROGRAMS))
 UNITS         = $(wildcard systemd/*)
 POLICIES      = $(wildcard etc/dbus-1/*.conf)
 CONFIGURATION = $(notdir $(wildcard etc/stas/*.conf))
 MAN_PAGES     = $(wildcard doc/man/*.[158])
 TARGETS       = $(wildcard utils/nvmet/*.conf)
+ZONES         = $(wildcard utils/cdcsim/*.conf)
 DOCUMENTS     = $(wildcard README.md LICENSE)
 
 SHARE   = $(PREFIX)/share/nvme-stas
@@ -47,6 +48,7 @@ install: $(if $(or $(SUDO_UID),$(filter command line,$(origin BIN))),$(PROGRAMS)
 	@install -D -m 644 -t '$(DESTDIR)$(DBUSDIR)' $(POLICIES)
 	@install -D -m 644 -t '$(DESTDIR)$(DOC)' $(DOCUMENTS)
 	$(if $(TARGETS),@install -D -m 644 -t '$(DESTDIR)$(SHARE)/nvmet' $(TARGETS))
+	$(if $(ZONES),@install -D -m 644 -t '$(DESTDIR)$(SHARE)/cdcsim' $(ZONES))
 	@$(foreach page,$(MAN_PAGES),install -D -m 644 $(page) '$(DESTDIR)$(call man_path,$(page))' &&) true
 	@$(foreach name,$(CONFIGURATION),$(call install_configuration,$(name)) &&) true
 	@$(RELOAD)

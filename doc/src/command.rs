@@ -14,13 +14,16 @@ pub(crate) fn tool(mut page: Page, mut definition: Command) -> Page {
         synopsis(&mut page, options(&definition).filter(|option| !is_help(option)));
         page.line(format_args!(".Ic {}", literal(command.get_name())));
         synopsis(&mut page, own(command));
+        if commands(command).next().is_some() {
+            page.line(".Ar COMMAND");
+        }
     }
     page.section("DESCRIPTION");
     page.text(&details(&definition));
     page.section("COMMANDS");
     page.line(".Bl -tag -width Ds");
-    for command in commands(&definition) {
-        page.line(format_args!(".It Ic {}", literal(command.get_name())));
+    for (path, command) in all_commands("", &definition) {
+        page.line(format_args!(".It Ic {}", literal(&path)));
         page.text(&sentence(&text(command.get_about())));
         page.text(&details(command));
         if own(command).next().is_some() {
@@ -49,6 +52,16 @@ fn name(page: &mut Page, definition: &Command) {
 
 fn commands(definition: &Command) -> impl Iterator<Item = &Command> {
     definition.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help")
+}
+
+/// The commands with those below them, each by the words that lead to it.
+fn all_commands<'a>(before: &str, definition: &'a Command) -> Vec<(String, &'a Command)> {
+    let below = |command: &'a Command| {
+        let path = format!("{before}{}", command.get_name());
+        let deeper = all_commands(&format!("{path} "), command);
+        std::iter::once((path, command)).chain(deeper)
+    };
+    commands(definition).flat_map(below).collect()
 }
 
 fn options(command: &Command) -> impl Iterator<Item = &Arg> {

@@ -2,7 +2,7 @@
 //!
 //! | page | made of |
 //! |---|---|
-//! | stafctl(1), stacctl(1), stasadm(1), nvmet(1) | the definition of the command line |
+//! | stafctl(1), stacctl(1), stasadm(1), nvmet(1), cdcsim(1) | the definition of the command line |
 //! | stafd(8), stacd(8) | the same, for the options |
 //! | stafd.conf(5), stacd.conf(5), sys.conf(5) | the comments in etc/stas, and the table of keys |
 //!
@@ -54,6 +54,7 @@ pub fn pages() -> io::Result<Vec<Manual>> {
     tool("stacctl", stacctl::arguments::Arguments::command());
     tool("stasadm", stasadm::arguments::Arguments::command());
     tool("nvmet", nvmet::arguments::Cli::command());
+    tool("cdcsim", cdcsim::arguments::Cli::command());
 
     let daemons = [
         ("stafd", "find NVMe-oF discovery controllers and read their log pages", "/etc/stas/stafd.conf"),

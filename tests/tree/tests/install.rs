@@ -11,7 +11,8 @@ use std::process::Command;
 use tempfile::TempDir;
 use tree::{files, read, top};
 
-const PROGRAMS: [&str; 6] = ["sbin/stafd", "sbin/stacd", "bin/stafctl", "bin/stacctl", "bin/stasadm", "bin/nvmet"];
+const PROGRAMS: [&str; 7] =
+    ["sbin/stafd", "sbin/stacd", "bin/stafctl", "bin/stacctl", "bin/stasadm", "bin/nvmet", "bin/cdcsim"];
 
 /// A copy of what `make install` reads, with programs that are not built, and a place to install to.
 struct Host {
@@ -22,7 +23,9 @@ struct Host {
 impl Host {
     fn new() -> Self {
         let host = Self { tree: TempDir::new().unwrap(), destination: TempDir::new().unwrap() };
-        let sources = ["systemd", "etc", "doc", "utils/nvmet"].iter().filter(|folder| top().join(folder).exists());
+        let sources = ["systemd", "etc", "doc", "utils/nvmet", "utils/cdcsim"]
+            .iter()
+            .filter(|folder| top().join(folder).exists());
         for path in sources.flat_map(files).chain(["Makefile", "README.md", "LICENSE"].map(PathBuf::from)) {
             host.write(&path, &fs::read(top().join(&path)).unwrap());
         }
@@ -94,8 +97,10 @@ fn expected(prefix: &str) -> BTreeSet<String> {
         expected.insert(format!("/etc/stas/{name}"));
         expected.insert(format!("{prefix}/share/nvme-stas/etc/{name}"));
     }
-    for name in names("utils/nvmet", &["conf"]) {
-        expected.insert(format!("{prefix}/share/nvme-stas/nvmet/{name}"));
+    for tool in ["nvmet", "cdcsim"] {
+        for name in names(&format!("utils/{tool}"), &["conf"]) {
+            expected.insert(format!("{prefix}/share/nvme-stas/{tool}/{name}"));
+        }
     }
     for section in ["1", "5", "8"] {
         for name in names("doc/man", &[section]) {

@@ -1,6 +1,7 @@
 """What a scenario is written with.
 
     target      the storage: the kernel's nvmet
+    cdc         a centralized discovery controller, which misbehaves on demand
     host        what this host is connected to, and proof that nothing was lost
     daemons     stafd and stacd under systemd
     network     interfaces, portals that swallow what they get
@@ -12,10 +13,10 @@
 A scenario is a module in scenarios/ with a docstring of one sentence, a function `play`, and if need be LIMIT (seconds).
 """
 
-from . import announcer, daemons, host, journal, network, target
+from . import announcer, cdc, daemons, host, journal, network, target
 from .expect import Failed, Forbidden, Skip, check, equal, skip
 from .numbers import measure, note
 from .wait import stays, wait_until
 
-__all__ = ["Failed", "Forbidden", "Skip", "announcer", "check", "daemons", "equal", "host", "journal", "measure", "network", "note", "skip", "stays",
-           "target", "wait_until"]
+__all__ = ["Failed", "Forbidden", "Skip", "announcer", "cdc", "check", "daemons", "equal", "host", "journal", "measure", "network", "note", "skip",
+           "stays", "target", "wait_until"]

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 
-from . import daemons, host, network, target
+from . import cdc, daemons, host, network, target
 
 IDENTITY = {}
 MOUNTS = "/mnt/scene"
@@ -35,6 +35,7 @@ def clean():
     daemons.reset()
     network.clean()
     host.disconnect_all()
+    cdc.clean()
     target.clean()
     network.remove_fibre_channel()
     network.remove_neighbours()

@@ -1,0 +1,71 @@
+//! The Connect command and its data (NVMe Base 2.0, 6.3).
+
+use libstas::nvme::wire::{array, trimmed, u16_at};
+
+/// Bytes of the data.
+pub const DATA_LEN: usize = 1024;
+/// CNTLID of a host that takes any controller.
+pub const ANY_CONTROLLER: u16 = 0xffff;
+/// Offsets in the data.
+pub const CNTLID_AT: u16 = 16;
+/// SUBNQN.
+pub const SUBNQN_AT: u16 = 256;
+/// HOSTNQN.
+pub const HOSTNQN_AT: u16 = 512;
+
+/// What the submission queue entry says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Connect {
+    /// Record format: 0.
+    pub recfmt: u16,
+    /// Queue: 0 is the admin queue, and a discovery controller has no other.
+    pub qid: u16,
+    /// Entries of the queue, less one.
+    pub sqsize: u16,
+    /// CATTR bit 2: the host does without flow control.
+    pub disable_sqflow: bool,
+    /// Keep alive timeout in milliseconds; 0: none.
+    pub kato: u32,
+}
+
+/// The data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectData {
+    /// Host ID.
+    pub host_id: [u8; 16],
+    /// The controller that it wants.
+    pub cntlid: u16,
+    /// NQN of the subsystem.
+    pub subnqn: String,
+    /// NQN of the host.
+    pub host_nqn: String,
+}
+
+impl ConnectData {
+    /// Reads the data.
+    ///
+    /// # Errors
+    /// The offset of the field that is no printable text, or where the data ends too early.
+    pub fn parse(data: &[u8]) -> Result<Self, u16> {
+        let short = u16::try_from(data.len()).unwrap_or_default();
+        let data = data.get(..DATA_LEN).ok_or(short)?;
+        let text = |at: u16| {
+            let field = data.get(usize::from(at)..usize::from(at) + 256).unwrap_or_default();
+            let text = trimmed(field);
+            let is_nqn = !text.is_empty() && text.len() < field.len() && text.iter().all(u8::is_ascii_graphic);
+            if is_nqn { Ok(text.iter().copied().map(char::from).collect()) } else { Err(at) }
+        };
+        Ok(Self {
+            host_id: array(data, 0).ok_or(short)?,
+            cntlid: u16_at(data, CNTLID_AT.into()).ok_or(short)?,
+            subnqn: text(SUBNQN_AT)?,
+            host_nqn: text(HOSTNQN_AT)?,
+        })
+    }
+}
+
+/// Dword 0 of the answer to a Connect with invalid parameters: which one (bit 16: it stands in the data).
+#[must_use]
+pub fn invalid_parameter(at: u16, in_data: bool) -> u64 {
+    u64::from(at) | u64::from(in_data) << 16
+}

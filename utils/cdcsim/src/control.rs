@@ -1,0 +1,220 @@
+//! What is asked for over the control socket: one JSON object a line, answered by one a line.
+//!
+//! The same definition is the command line of `cdcsim ctl`.
+
+use clap::Subcommand;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::fault::Fault;
+use crate::world::Type;
+use crate::zoning::{Address, Kind};
+
+/// A request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum Request {
+    /// Show who the controller is, its members, zones and faults
+    Show,
+    /// Show the hosts that it has seen: what they registered, what they asked for
+    Hosts,
+    /// Show the connections
+    Connections,
+    /// Show the entries that a host sees
+    Page {
+        /// NQN of the host
+        host: String,
+    },
+    /// Describe a member: a subsystem, or another discovery controller
+    Add {
+        /// What zones call it
+        name: String,
+        /// Its NQN [default: the well-known one of discovery controllers]
+        #[arg(long)]
+        nqn: Option<String>,
+        /// Where it is: 192.0.2.1:4420, [2001:db8::1]:4420, rdma:192.0.2.1:4420; may be given again
+        #[arg(long = "address", value_name = "ADDRESS", required = true)]
+        addresses: Vec<Address>,
+        /// What it is
+        #[arg(long, value_enum, default_value_t = Kind::Nvme)]
+        #[serde(default)]
+        kind: Kind,
+        /// The controller has no connection to it (NCC)
+        #[arg(long)]
+        #[serde(default)]
+        ncc: bool,
+        /// It supports explicit persistent connections (EPCSD)
+        #[arg(long)]
+        #[serde(default)]
+        epcsd: bool,
+        /// Zones that it is in from the start; may be given again
+        #[arg(long = "zone", value_name = "ZONE")]
+        #[serde(default)]
+        zones: Vec<String>,
+    },
+    /// Forget a member, in its zones too
+    Remove {
+        /// Its name
+        name: String,
+    },
+    /// Change zones
+    Zone {
+        /// How
+        #[command(subcommand)]
+        change: ZoneChange,
+    },
+    /// Change a member or the controller
+    Set {
+        /// What
+        #[command(subcommand)]
+        what: Setting,
+    },
+    /// Replace all members and zones by those of a TOML file; what else is in it stays as it was at the start
+    Load {
+        /// The TOML file
+        #[arg(value_name = "FILE", value_parser = read_file)]
+        text: String,
+    },
+    /// Send events without a change
+    Event {
+        /// To this host only
+        #[arg(long, value_name = "NQN")]
+        host: Option<String>,
+        /// So many on each connection
+        #[arg(long, default_value_t = 1)]
+        #[serde(default = "one")]
+        count: u32,
+    },
+    /// Let something go wrong
+    Fault {
+        /// For this host only
+        #[arg(long, value_name = "NQN")]
+        host: Option<String>,
+        /// So often only; for log pages each reading of the header counts
+        #[arg(long, value_name = "N")]
+        times: Option<u32>,
+        /// So long only
+        #[arg(long, value_name = "SECONDS")]
+        seconds: Option<u32>,
+        /// What
+        #[command(subcommand)]
+        fault: Fault,
+    },
+    /// End a fault, or all faults
+    Heal {
+        /// The number that `fault` printed [default: all faults]
+        id: Option<u32>,
+    },
+    /// Reset connections
+    Disconnect {
+        /// Those of this host only
+        #[arg(long, value_name = "NQN")]
+        host: Option<String>,
+    },
+    /// Be gone: reset all connections and refuse new ones, then come back
+    Vanish {
+        /// So long
+        seconds: u32,
+        /// Come back with this NQN
+        #[arg(long)]
+        nqn: Option<String>,
+        /// Come back with controller IDs from here on
+        #[arg(long)]
+        cntlid: Option<u16>,
+        /// Come back without a memory of members, zones and hosts
+        #[arg(long)]
+        #[serde(default)]
+        empty: bool,
+    },
+    /// End the simulator
+    Stop,
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn read_file(path: &str) -> Result<String, String> {
+    std::fs::read_to_string(path).map_err(|error| error.to_string())
+}
+
+/// A change of zones.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "kebab-case")]
+pub enum ZoneChange {
+    /// Add hosts and members to a zone, which is made if it is not there
+    Add(ZoneParts),
+    /// Take hosts and members from a zone; without any, the zone itself
+    Remove(ZoneParts),
+}
+
+/// Hosts and members of a zone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
+pub struct ZoneParts {
+    /// Its name
+    pub zone: String,
+    /// NQN of a host, or * for every host; may be given again
+    #[arg(long = "host", value_name = "NQN")]
+    #[serde(default)]
+    pub hosts: Vec<String>,
+    /// Name of a member; may be given again
+    #[arg(long = "member", value_name = "NAME")]
+    #[serde(default)]
+    pub members: Vec<String>,
+}
+
+/// Something that can be set.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
+#[serde(rename_all = "kebab-case")]
+pub enum Setting {
+    /// Whether the controller lacks a connection to a member
+    Ncc(Switch),
+    /// Whether a member supports explicit persistent connections
+    Epcsd(Switch),
+    /// The controller's NQN, for hosts that connect from now on
+    Nqn {
+        /// The NQN
+        nqn: String,
+    },
+    /// The controller's type, for hosts that connect from now on
+    Type {
+        /// The type
+        #[arg(value_enum)]
+        dctype: Type,
+    },
+    /// The ID of the next controller
+    Cntlid {
+        /// The ID
+        cntlid: u16,
+    },
+}
+
+/// A flag of a member.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, clap::Args)]
+pub struct Switch {
+    /// Name of the member
+    pub name: String,
+    /// The new value
+    #[arg(value_enum)]
+    pub value: OnOff,
+}
+
+/// A flag's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum OnOff {
+    /// Set
+    On,
+    /// Clear
+    Off,
+}
+
+/// The answer to a request.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reply {
+    /// It is done; this is what there is to tell.
+    Ok(Value),
+    /// It is not done, and why.
+    Error(String),
+}

@@ -1,0 +1,214 @@
+//! What goes wrong on demand. A fault is there from when it is asked for until it is healed, has been used as often as it
+//! was to be, or its time is over.
+
+mod malformed;
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use malformed::Malformation;
+
+/// What goes wrong.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, clap::Subcommand)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub enum Fault {
+    /// Refuse new TCP connections; those that are there stay
+    Refuse,
+    /// Accept connections, and say nothing from some point on
+    Silent {
+        /// What is never answered
+        #[arg(value_enum)]
+        before: Stage,
+    },
+    /// Reset the connection in the middle of a log page's data
+    ResetLogPage {
+        /// After so many bytes of the data
+        #[arg(long, default_value_t = 512)]
+        after: u32,
+    },
+    /// Send everything late
+    Delay {
+        /// Milliseconds
+        ms: u64,
+    },
+    /// Count up the generation each time that a log page's header is read
+    Restless,
+    /// Claim another number of entries
+    Numrec {
+        /// The number
+        count: u64,
+    },
+    /// Put an entry that makes no sense before the others
+    Malformed {
+        /// What is wrong with it
+        #[arg(value_enum)]
+        entry: Malformation,
+    },
+    /// Answer with a log page without entries
+    Empty,
+    /// Refuse to read log page 70h
+    LogPageStatus {
+        /// Status code type and code, such as 0x006; 0x4000 more for Do Not Retry
+        status: StatusCode,
+    },
+    /// Send no event for a change
+    DropEvents,
+    /// Send two events for a change
+    DuplicateEvents,
+    /// Send events without pause and without a change
+    Storm {
+        /// Events for each connection in a second
+        #[arg(default_value_t = 1000)]
+        rate: u32,
+    },
+    /// Refuse Discovery Information Management
+    RegisterStatus {
+        /// Status code type and code, such as 0x12f; 0x4000 more for Do Not Retry
+        status: StatusCode,
+    },
+    /// Refuse Connect
+    ConnectStatus {
+        /// Status code type and code, such as 0x184; 0x4000 more for Do Not Retry
+        status: StatusCode,
+    },
+    /// Never answer Keep Alive
+    IgnoreKeepAlive,
+    /// Refuse Connect with a keep alive timeout, as controllers do that serve no persistent connections
+    RefuseKeepAlive,
+}
+
+/// The first thing that is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// The request to initialize the connection (and so a TLS handshake, too)
+    Icresp,
+    /// Connect
+    Connect,
+    /// All that comes behind Connect
+    Command,
+    /// Reading log page 70h, and nothing else
+    LogPage,
+}
+
+/// A status code with its type, and Do Not Retry (NVMe Base 2.0, 3.3.3.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct StatusCode(pub u16);
+
+impl std::str::FromStr for StatusCode {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = match text.strip_prefix("0x") {
+            Some(digits) => u16::from_str_radix(digits, 16),
+            None => text.parse(),
+        };
+        // Success would be no fault, and bit 15 does not fit into a completion.
+        let number = number.ok().filter(|number| number & 0x7ff != 0 && number & 0x8000 == 0);
+        number.map(Self).ok_or_else(|| "a status is a number such as 0x006 (internal error) or 0x4006".to_owned())
+    }
+}
+
+/// A fault with its limits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Active {
+    /// What `heal` calls it.
+    pub id: u32,
+    /// What goes wrong.
+    pub fault: Fault,
+    /// For this host only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub host: Option<String>,
+    /// How often more.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub times: Option<u32>,
+    /// Until when, as time since the start.
+    #[serde(skip)]
+    pub until: Option<Duration>,
+}
+
+impl Active {
+    fn concerns(&self, host: Option<&str>) -> bool {
+        self.host.is_none() || self.host.as_deref() == host
+    }
+}
+
+/// All faults that are there.
+#[derive(Clone, Debug, Default)]
+pub struct Faults {
+    active: Vec<Active>,
+    last: u32,
+}
+
+impl Faults {
+    /// A new one; returns what it is called.
+    pub fn add(&mut self, fault: Fault, host: Option<String>, times: Option<u32>, until: Option<Duration>) -> u32 {
+        self.last += 1;
+        self.active.push(Active { id: self.last, fault, host, times, until });
+        self.last
+    }
+
+    /// Ends one, or all; returns how many.
+    pub fn heal(&mut self, id: Option<u32>) -> usize {
+        let before = self.active.len();
+        self.active.retain(|active| id.is_some_and(|id| id != active.id));
+        before - self.active.len()
+    }
+
+    /// Those that are there.
+    #[must_use]
+    pub fn all(&self) -> &[Active] {
+        &self.active
+    }
+
+    /// Ends those whose time is over.
+    pub fn expire(&mut self, now: Duration) {
+        self.active.retain(|active| active.until.is_none_or(|until| now < until));
+    }
+
+    /// When the next one ends by itself.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Duration> {
+        self.active.iter().filter_map(|active| active.until).min()
+    }
+
+    /// What `pick` makes of the first fault that it wants and that concerns this host. It is used once.
+    pub fn take<T>(&mut self, host: Option<&str>, pick: impl Fn(&Fault) -> Option<T>) -> Option<T> {
+        let wanted = |active: &Active| if active.concerns(host) { pick(&active.fault) } else { None };
+        let (at, found) = self.active.iter().enumerate().find_map(|(at, active)| Some((at, wanted(active)?)))?;
+        if let Some(active) = self.active.get_mut(at)
+            && let Some(times) = &mut active.times
+        {
+            *times = times.saturating_sub(1);
+            if *times == 0 {
+                self.active.remove(at);
+            }
+        }
+        Some(found)
+    }
+
+    /// True if there is such a fault for this host. It is used once.
+    pub fn strikes(&mut self, host: Option<&str>, fault: &Fault) -> bool {
+        self.take(host, |each| (each == fault).then_some(())).is_some()
+    }
+
+    /// True if there is such a fault, which is not used by asking.
+    #[must_use]
+    pub fn is_there(&self, fault: &Fault) -> bool {
+        self.active.iter().any(|active| active.fault == *fault)
+    }
+
+    /// Events in a second that a storm sends to this host.
+    #[must_use]
+    pub fn storm(&self, host: Option<&str>) -> Option<u32> {
+        let rate = |active: &Active| match active.fault {
+            Fault::Storm { rate } if active.concerns(host) && rate > 0 => Some(rate),
+            _ => None,
+        };
+        self.active.iter().filter_map(rate).max()
+    }
+}

@@ -1,0 +1,107 @@
+//! The control socket: a line in, a line out.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+
+use super::ShellError;
+use crate::control::{Reply, Request};
+
+/// A request, and where its answer is waited for.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) request: Request,
+    pub(super) reply: oneshot::Sender<Reply>,
+}
+
+/// The longest line that is read, in bytes.
+const LINE_MAX: u64 = 16 * 1024 * 1024;
+
+/// The socket; its file goes with it.
+pub(super) struct Control {
+    path: PathBuf,
+    task: tokio::task::JoinHandle<()>,
+    done: oneshot::Sender<()>,
+}
+
+impl Control {
+    /// Makes the socket. It is for the user alone who runs the simulator.
+    pub(super) fn open(path: &Path, questions: mpsc::Sender<Question>) -> Result<Self, ShellError> {
+        let failed = || ShellError::io(format!("making the control socket {}", path.display()));
+        // A socket that nobody serves any more is in the way; one that somebody serves is not ours.
+        match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => {
+                let text = format!("{}: a simulator runs there already; choose another --control", path.display());
+                return Err(ShellError::Configuration(text));
+            }
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed())?,
+            Err(_) => {}
+        }
+        let listener = UnixListener::bind(path).map_err(failed())?;
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed())?;
+        let (done, ended) = oneshot::channel();
+        let task = tokio::spawn(accept(listener, questions, ended));
+        Ok(Self { path: path.to_owned(), task, done })
+    }
+
+    /// Removes the socket, once the last answer is written.
+    pub(super) async fn close(self) {
+        let _ = fs::remove_file(&self.path);
+        drop(self.done);
+        let _ = self.task.await;
+    }
+}
+
+async fn accept(listener: UnixListener, questions: mpsc::Sender<Question>, mut ended: oneshot::Receiver<()>) {
+    let mut clients = JoinSet::new();
+    loop {
+        tokio::select! {
+            _ = &mut ended => break,
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => drop(clients.spawn(serve(stream, questions.clone()))),
+                Err(error) => {
+                    tracing::warn!("the control socket cannot accept: {error}");
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+            },
+            Some(_) = clients.join_next() => {}
+        }
+    }
+    // Clients that wait for nothing are let go; those that wait for an answer have it in a moment.
+    let rest = async { while clients.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(std::time::Duration::from_millis(200), rest).await;
+}
+
+async fn serve(stream: UnixStream, questions: mpsc::Sender<Question>) {
+    let (read, mut write) = stream.into_split();
+    let mut read = BufReader::new(read);
+    loop {
+        let mut line = Vec::new();
+        match (&mut read).take(LINE_MAX).read_until(b'\n', &mut line).await {
+            Ok(0) | Err(_) => return,
+            Ok(_) => {}
+        }
+        let reply = match serde_json::from_slice(&line) {
+            Ok(request) => {
+                let (reply, answer) = oneshot::channel();
+                if questions.send(Question { request, reply }).await.is_err() {
+                    return;
+                }
+                let Ok(answer) = answer.await else { return };
+                answer
+            }
+            Err(error) => Reply::Error(format!("this is no request: {error}")),
+        };
+        let Ok(mut answer) = serde_json::to_vec(&reply) else { return };
+        answer.push(b'\n');
+        if write.write_all(&answer).await.is_err() {
+            return;
+        }
+    }
+}

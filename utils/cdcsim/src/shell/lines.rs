@@ -1,0 +1,145 @@
+//! Connections as sockets: one task each.
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::serve::Numbered;
+use crate::simulator::Id;
+
+/// What sockets bring.
+#[derive(Debug)]
+pub(super) enum SocketEvent {
+    Accepted { stream: TcpStream, peer: SocketAddr, local: SocketAddr, port: u16 },
+    Received { id: Id, bytes: Vec<u8> },
+    Closed { id: Id },
+}
+
+/// Where listeners bring what they accept.
+#[derive(Clone, Debug)]
+pub(super) struct Accepted(mpsc::Sender<SocketEvent>);
+
+impl Accepted {
+    pub(super) fn new(sender: mpsc::Sender<SocketEvent>) -> Self {
+        Self(sender)
+    }
+
+    /// Hands a connection over; false when the simulator has ended.
+    pub(super) async fn hand_over(&self, stream: TcpStream, peer: SocketAddr, port: u16) -> bool {
+        let Ok(local) = stream.local_addr() else { return true };
+        self.0.send(SocketEvent::Accepted { stream, peer, local, port }).await.is_ok()
+    }
+}
+
+/// What a connection's task is to do.
+enum Order {
+    Send(Vec<u8>),
+    Close,
+    Reset,
+}
+
+/// A host that takes nothing for so long is given up.
+const STUCK: Duration = Duration::from_secs(10);
+/// Bytes read at once.
+const PIECE: usize = 64 * 1024;
+
+/// The connections.
+pub(super) struct Lines {
+    orders: Numbered<mpsc::UnboundedSender<Order>>,
+    last: u64,
+    events: mpsc::Sender<SocketEvent>,
+}
+
+impl Lines {
+    pub(super) fn new(events: mpsc::Sender<SocketEvent>) -> Self {
+        Self { orders: Numbered::new(), last: 0, events }
+    }
+
+    /// Takes a connection over, and gives it a number.
+    pub(super) fn add(&mut self, stream: TcpStream) -> Id {
+        self.last += 1;
+        let id = Id(self.last);
+        let (sender, orders) = mpsc::unbounded_channel();
+        self.orders.insert(id, sender);
+        tokio::spawn(live(id, stream, orders, self.events.clone()));
+        id
+    }
+
+    pub(super) fn forget(&mut self, id: Id) {
+        self.orders.remove(&id);
+    }
+
+    pub(super) fn send(&self, id: Id, bytes: Vec<u8>) {
+        self.order(id, Order::Send(bytes));
+    }
+
+    pub(super) fn close(&mut self, id: Id) {
+        self.order(id, Order::Close);
+        self.forget(id);
+    }
+
+    pub(super) fn reset(&mut self, id: Id) {
+        self.order(id, Order::Reset);
+        self.forget(id);
+    }
+
+    fn order(&self, id: Id, order: Order) {
+        if let Some(orders) = self.orders.get(&id) {
+            // A task that has ended has told so, or is about to.
+            let _ = orders.send(order);
+        }
+    }
+}
+
+/// A connection's life. While it sends it does not read: a host that asks and does not listen is not served further.
+async fn live(
+    id: Id,
+    mut stream: TcpStream,
+    mut orders: mpsc::UnboundedReceiver<Order>,
+    events: mpsc::Sender<SocketEvent>,
+) {
+    let _ = stream.set_nodelay(true);
+    let mut piece = vec![0; PIECE];
+    loop {
+        tokio::select! {
+            biased;
+            order = orders.recv() => match order {
+                Some(Order::Send(bytes)) => match timeout(STUCK, stream.write_all(&bytes)).await {
+                    Ok(Ok(())) => {}
+                    Ok(Err(_)) | Err(_) => break,
+                },
+                Some(Order::Reset) => {
+                    let _ = linger_none(&stream);
+                    break;
+                }
+                Some(Order::Close) | None => {
+                    let _ = stream.shutdown().await;
+                    break;
+                }
+            },
+            read = stream.read(&mut piece) => match read {
+                Ok(0) | Err(_) => break,
+                Ok(count) => {
+                    let bytes = piece.get(..count).unwrap_or_default().to_vec();
+                    if events.send(SocketEvent::Received { id, bytes }).await.is_err() {
+                        return;
+                    }
+                }
+            },
+        }
+    }
+    drop(stream);
+    let _ = events.send(SocketEvent::Closed { id }).await;
+}
+
+/// Closing is a reset from now on.
+fn linger_none(stream: &TcpStream) -> io::Result<()> {
+    let at_once = nix::libc::linger { l_onoff: 1, l_linger: 0 };
+    Ok(setsockopt(stream, sockopt::Linger, &at_once)?)
+}

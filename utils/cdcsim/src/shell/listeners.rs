@@ -1,0 +1,123 @@
+//! Listening, and announcing it.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use libstas::nvme::announcement::SERVICE_TYPES;
+use mdns_sd::{ServiceDaemon, ServiceInfo};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+use super::ShellError;
+use super::lines::Accepted;
+
+/// After a listener could not accept, or come back.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// The listeners.
+pub(super) struct Listeners {
+    /// Where they listen, each with its port ID.
+    places: Vec<(SocketAddr, u16)>,
+    tasks: Vec<JoinHandle<()>>,
+    accepted: Accepted,
+}
+
+impl Listeners {
+    /// Listens on all of these addresses.
+    pub(super) async fn open(addresses: &[SocketAddr], accepted: Accepted) -> Result<Self, ShellError> {
+        let mut listeners = Self { places: Vec::new(), tasks: Vec::new(), accepted };
+        for (address, port) in addresses.iter().zip(1..) {
+            let failed = || ShellError::io(format!("listening on {address}"));
+            let listener = TcpListener::bind(address).await.map_err(failed())?;
+            // Where a free port was asked for, it is the same one after a pause.
+            let place = listener.local_addr().map_err(failed())?;
+            println!("listening on {place}");
+            listeners.places.push((place, port));
+            listeners.tasks.push(tokio::spawn(accept(listener, port, listeners.accepted.clone())));
+        }
+        Ok(listeners)
+    }
+
+    /// Where it listens.
+    pub(super) fn places(&self) -> impl Iterator<Item = SocketAddr> {
+        self.places.iter().map(|(place, _)| *place)
+    }
+
+    /// Refuses connections from now on.
+    pub(super) async fn pause(&mut self) {
+        for task in self.tasks.drain(..) {
+            task.abort();
+            // It is closed when the task is gone.
+            let _ = task.await;
+        }
+    }
+
+    /// Listens again.
+    pub(super) async fn resume(&mut self) {
+        for (place, port) in self.places.clone() {
+            let accepted = self.accepted.clone();
+            // The first try is made now, so that who has asked for it finds it open.
+            let first = TcpListener::bind(place).await;
+            self.tasks.push(tokio::spawn(async move {
+                let listener = match first {
+                    Ok(listener) => listener,
+                    Err(error) => {
+                        tracing::warn!("cannot listen on {place}: {error}; trying again");
+                        bind(place).await
+                    }
+                };
+                accept(listener, port, accepted).await;
+            }));
+        }
+    }
+}
+
+async fn bind(place: SocketAddr) -> TcpListener {
+    loop {
+        tokio::time::sleep(PAUSE).await;
+        if let Ok(listener) = TcpListener::bind(place).await {
+            return listener;
+        }
+    }
+}
+
+async fn accept(listener: TcpListener, port: u16, accepted: Accepted) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                if !accepted.hand_over(stream, peer, port).await {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::warn!("cannot accept a connection: {error}");
+                tokio::time::sleep(PAUSE).await;
+            }
+        }
+    }
+}
+
+/// An announcement: who makes it, and what it is called.
+pub(super) struct Announcer(ServiceDaemon, String);
+
+/// Announces the controller by mDNS (TP8009), on all interfaces, with the port of the first listener.
+pub(super) fn announce(name: &str, nqn: &str, listeners: &Listeners) -> Result<Announcer, ShellError> {
+    let failed = |error: mdns_sd::Error| ShellError::Configuration(format!("announcing {name:?} by mDNS: {error}"));
+    let daemon = ServiceDaemon::new().map_err(failed)?;
+    let port = listeners.places().next().map_or(0, |place| place.port());
+    let [tcp, _] = SERVICE_TYPES;
+    let host = format!("{}.local.", name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
+    let kind = format!("{tcp}.local.");
+    let service = ServiceInfo::new(&kind, name, &host, "", port, &[("p", "tcp"), ("nqn", nqn)][..]);
+    let service = service.map_err(failed)?.enable_addr_auto();
+    let full_name = service.get_fullname().to_owned();
+    daemon.register(service).map_err(failed)?;
+    Ok(Announcer(daemon, full_name))
+}
+
+/// Says goodbye.
+pub(super) fn take_back(Announcer(daemon, name): &Announcer) {
+    if let Ok(done) = daemon.unregister(name) {
+        let _ = done.recv_timeout(Duration::from_secs(1));
+    }
+}

@@ -1,0 +1,160 @@
+//! Running the simulator: one loop that owns it, tasks that move bytes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+use tokio::time::sleep_until;
+
+use super::control::{Control, Question};
+use super::lines::Lines;
+use super::listeners::Listeners;
+use super::{ShellError, lines};
+use crate::arguments::Run;
+use crate::configuration::Configuration;
+use crate::simulator::{Action, Event, Id, Simulator};
+
+/// Where it listens when nobody says so: the port of discovery controllers.
+const LISTEN: &str = "[::]:8009";
+/// Events that may wait for the loop. Connections stop to read beyond that.
+const EVENTS: usize = 256;
+
+/// Runs the simulator until it is told to stop.
+///
+/// # Errors
+/// It cannot read its file, listen, or make its control socket.
+pub fn serve(run: &Run, control: &Path) -> Result<(), ShellError> {
+    let level = if run.verbose { tracing::Level::INFO } else { tracing::Level::WARN };
+    tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).init();
+    let configuration = configuration(run)?;
+    let world = configuration.world().map_err(|error| ShellError::Configuration(named(run, &error.to_string())))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(ShellError::io("starting the runtime"))?;
+    runtime.block_on(Shell::run(Simulator::new(world), &configuration, run, control))
+}
+
+fn configuration(run: &Run) -> Result<Configuration, ShellError> {
+    let text = match &run.file {
+        Some(file) => fs::read_to_string(file).map_err(ShellError::io(format!("reading {}", file.display())))?,
+        None => String::new(),
+    };
+    let parsed = Configuration::parse(&text);
+    let mut configuration = parsed.map_err(|error| ShellError::Configuration(named(run, &error.to_string())))?;
+    if !run.listen.is_empty() {
+        configuration.listen.clone_from(&run.listen);
+    }
+    if configuration.listen.is_empty() {
+        configuration.listen.extend(LISTEN.parse::<std::net::SocketAddr>());
+    }
+    if let Some(nqn) = &run.nqn {
+        configuration.nqn.clone_from(nqn);
+    }
+    configuration.dctype = run.dctype.unwrap_or(configuration.dctype);
+    Ok(configuration)
+}
+
+/// What is wrong, with the file that it is wrong in.
+fn named(run: &Run, what: &str) -> String {
+    run.file.as_ref().map_or_else(|| what.to_owned(), |file| format!("{}: {what}", file.display()))
+}
+
+struct Shell {
+    simulator: Simulator,
+    started: Instant,
+    lines: Lines,
+    listeners: Listeners,
+    stopping: bool,
+}
+
+impl Shell {
+    async fn run(
+        simulator: Simulator,
+        configuration: &Configuration,
+        run: &Run,
+        control: &Path,
+    ) -> Result<(), ShellError> {
+        let (sender, mut events) = mpsc::channel(EVENTS);
+        let lines = Lines::new(sender.clone());
+        let listeners = Listeners::open(&configuration.listen, lines::Accepted::new(sender)).await?;
+        let announcer = match &run.announce {
+            Some(name) => Some(super::listeners::announce(name, &configuration.nqn, &listeners)?),
+            None => None,
+        };
+        // Last: who finds the socket finds a simulator that listens.
+        let (question, mut questions) = mpsc::channel(EVENTS);
+        let control = Control::open(control, question)?;
+        let failed = || ShellError::io("listening for signals");
+        let mut terminate = signal(SignalKind::terminate()).map_err(failed())?;
+        let mut interrupt = signal(SignalKind::interrupt()).map_err(failed())?;
+        let mut shell = Self { simulator, started: Instant::now(), lines, listeners, stopping: false };
+        while !shell.stopping {
+            let deadline = shell.simulator.deadline();
+            let until = shell.started + deadline.unwrap_or(Duration::from_secs(3600));
+            tokio::select! {
+                Some(event) = events.recv() => shell.take(event).await,
+                Some(question) = questions.recv() => shell.answer(question).await,
+                () = sleep_until(until.into()) => shell.handle(Event::Tick).await,
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+            }
+        }
+        if let Some(announcer) = announcer {
+            super::listeners::take_back(&announcer);
+        }
+        control.close().await;
+        Ok(())
+    }
+
+    fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// An event of a socket.
+    async fn take(&mut self, event: lines::SocketEvent) {
+        let event = match event {
+            lines::SocketEvent::Accepted { stream, peer, local, port } => {
+                let id = self.lines.add(stream);
+                Event::Accepted { id, peer, local, port }
+            }
+            lines::SocketEvent::Received { id, bytes } => Event::Received { id, bytes },
+            lines::SocketEvent::Closed { id } => {
+                self.lines.forget(id);
+                Event::Closed { id }
+            }
+        };
+        self.handle(event).await;
+    }
+
+    async fn handle(&mut self, event: Event) {
+        let actions = self.simulator.handle(self.now(), event);
+        self.act(actions).await;
+    }
+
+    async fn answer(&mut self, Question { request, reply }: Question) {
+        let (answer, actions) = self.simulator.request(self.now(), request);
+        // What was asked for is done before the answer says so.
+        self.act(actions).await;
+        // Nobody may be waiting any more.
+        let _ = reply.send(answer);
+    }
+
+    async fn act(&mut self, actions: Vec<Action>) {
+        for action in actions {
+            match action {
+                Action::Send { id, bytes } => self.lines.send(id, bytes),
+                Action::Close { id } => self.lines.close(id),
+                Action::Reset { id } => self.lines.reset(id),
+                Action::Listen(true) => self.listeners.resume().await,
+                Action::Listen(false) => self.listeners.pause().await,
+                Action::Say(text) => tracing::info!("{text}"),
+                Action::Stop => self.stopping = true,
+            }
+        }
+    }
+}
+
+/// Numbers of connections.
+pub(super) type Numbered<T> = BTreeMap<Id, T>;

@@ -1,0 +1,121 @@
+//! Who the controller says that it is.
+
+use libstas::nvme::DISCOVERY_NQN;
+use libstas::nvme::identify::{ControllerType, DiscoveryControllerType, IdentifyController};
+use libstas::nvme::log_page;
+use libstas::nvme::supported::{self, SupportedLogPages};
+use libstas::nvme::wire::put;
+use serde::{Deserialize, Serialize};
+
+use crate::pdu::CAPSULE_DATA_MAX;
+
+/// VS: NVMe 2.0.
+pub const VERSION: u32 = 0x0002_0000;
+/// KAS: the granularity of the keep alive timer, in units of 100 ms.
+const KEEP_ALIVE_GRANULARITY: u16 = 1;
+/// AERL: so many Asynchronous Event Requests may wait at once, less one.
+pub const EVENT_REQUESTS: u8 = 3;
+/// MDTS: the most data of one command, as a power of two of 4 KiB pages: 1 MiB.
+const MDTS: u8 = 8;
+/// Bytes of MDTS.
+pub const TRANSFER_MAX: u64 = 4096 << MDTS;
+
+/// DCTYPE (TP8010).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Type {
+    /// Centralized discovery controller
+    #[default]
+    Cdc,
+    /// Direct discovery controller
+    Ddc,
+    /// It does not say, as controllers before TP8010
+    None,
+}
+
+impl Type {
+    fn number(self) -> DiscoveryControllerType {
+        match self {
+            Self::Cdc => DiscoveryControllerType::CDC,
+            Self::Ddc => DiscoveryControllerType::DDC,
+            Self::None => DiscoveryControllerType::NOT_REPORTED,
+        }
+    }
+}
+
+/// Who it is, and what it can do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Its NQN: the well-known one, or a unique one (TP8013). It answers to both.
+    pub nqn: String,
+    /// What kind of discovery controller it is.
+    pub dctype: Type,
+    /// Its pages have an entry for itself.
+    pub lists_itself: bool,
+    /// It has extended entries.
+    pub extended: bool,
+}
+
+impl Default for Identity {
+    fn default() -> Self {
+        Self { nqn: DISCOVERY_NQN.to_owned(), dctype: Type::Cdc, lists_itself: true, extended: true }
+    }
+}
+
+impl Identity {
+    /// True for a NQN that a host may name in Connect.
+    #[must_use]
+    pub fn answers_to(&self, nqn: &str) -> bool {
+        nqn == DISCOVERY_NQN || nqn == self.nqn
+    }
+
+    /// Identify Controller (NVMe Base 2.0, Figure 275): what libstas reads, and what a host's kernel needs beside it.
+    #[must_use]
+    pub fn identify(&self, cntlid: u16) -> Vec<u8> {
+        let mut data = IdentifyController {
+            serial: "cdcsim".to_owned(),
+            model: "nvme-stas discovery simulator".to_owned(),
+            firmware: env!("CARGO_PKG_VERSION").to_owned(),
+            cntrltype: ControllerType::DISCOVERY,
+            dctype: self.dctype.number(),
+            subnqn: self.nqn.clone(),
+        }
+        .encode();
+        let mut write = |at: usize, bytes: &[u8]| put(data.get_mut(at..).unwrap_or_default(), bytes);
+        write(77, &[MDTS]);
+        write(78, &cntlid.to_le_bytes());
+        write(80, &VERSION.to_le_bytes());
+        write(92, &OAES_DISCOVERY_LOG.to_le_bytes());
+        write(259, &[EVENT_REQUESTS]);
+        write(261, &[LPA_EXTENDED_DATA]);
+        write(320, &KEEP_ALIVE_GRANULARITY.to_le_bytes());
+        write(514, &MAXCMD.to_le_bytes());
+        write(536, &SGLS.to_le_bytes());
+        // IOCCSZ and IORCSZ, in units of 16 bytes, though there is no I/O queue: hosts look at them.
+        write(1792, &((64 + CAPSULE_DATA_MAX) / 16).to_le_bytes());
+        write(1796, &1_u32.to_le_bytes());
+        write(1803, &[1]); // MSDBD: one data block descriptor
+        data
+    }
+
+    /// The supported log pages: itself and the discovery log page.
+    #[must_use]
+    pub fn supported_log_pages(&self) -> Vec<u8> {
+        let pleos = if self.dctype == Type::Ddc { PLEOS } else { 0 };
+        let extended = if self.extended { EXTDLPES } else { 0 };
+        SupportedLogPages::of([(supported::LID, 0), (log_page::LID, pleos | extended)]).encode()
+    }
+}
+
+/// OAES bit 31: it sends an event when the discovery log page has changed.
+const OAES_DISCOVERY_LOG: u32 = 1 << 31;
+/// LPA bit 2: Get Log Page takes an offset and long lengths.
+const LPA_EXTENDED_DATA: u8 = 1 << 2;
+/// MAXCMD: commands that may be outstanding on the admin queue.
+const MAXCMD: u16 = 128;
+/// SGLS: SGLs are supported (bits 1:0), the transport data block too (bit 21), and offsets in capsules (bit 20).
+const SGLS: u32 = 1 << 0 | 1 << 20 | 1 << 21;
+/// LID specific bits of the discovery log page.
+const EXTDLPES: u16 = 1 << 0;
+/// Port-local entries alone can be asked for.
+const PLEOS: u16 = 1 << 1;

@@ -1,0 +1,87 @@
+//! The discovery log page as one host reads it.
+
+use std::net::SocketAddr;
+
+use libstas::nvme::Transport;
+use libstas::nvme::log_page::{ENTRY_LEN, EXTENDED_ENTRY_LEN, Entry, HEADER_LEN, LSP_EXTDLPE, LSP_PLEO, LogPage};
+use libstas::nvme::wire::{put, u32_at};
+
+use super::{Type, World};
+use crate::fault::Fault;
+use crate::zoning::{Address, Kind, Member};
+
+/// From where a host looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seat<'a> {
+    /// Its NQN.
+    pub host: &'a str,
+    /// Our end of its connection.
+    pub local: SocketAddr,
+    /// The port ID of the listener that it came by.
+    pub port: u16,
+}
+
+impl World {
+    /// The page for that seat, asked for with that log specific parameter, with what is wrong with it on demand.
+    pub fn page(&mut self, seat: Seat<'_>, lsp: u8) -> Vec<u8> {
+        if self.faults.strikes(Some(seat.host), &Fault::Restless)
+            && let Some(host) = self.hosts.get_mut(seat.host)
+        {
+            host.generation += 1;
+        }
+        let empty = self.faults.strikes(Some(seat.host), &Fault::Empty);
+        let entries = if empty { Vec::new() } else { self.seen_from(seat, lsp) };
+        let genctr = self.hosts.get(seat.host).map_or(self.generation, |host| host.generation);
+        let page = LogPage { genctr, entries, ..LogPage::default() };
+        let is_extended = self.identity.extended && lsp & LSP_EXTDLPE != 0;
+        let mut bytes = if is_extended { page.encode_extended() } else { page.encode() };
+        let pick = |fault: &Fault| if let Fault::Malformed { entry } = fault { Some(*entry) } else { None };
+        if let Some(malformation) = self.faults.take(Some(seat.host), pick) {
+            insert(&mut bytes, &malformation.entry(), is_extended, page.entries.len());
+        }
+        let pick = |fault: &Fault| if let Fault::Numrec { count } = fault { Some(*count) } else { None };
+        if let Some(count) = self.faults.take(Some(seat.host), pick) {
+            put(bytes.get_mut(8..16).unwrap_or_default(), &count.to_le_bytes());
+        }
+        bytes
+    }
+
+    /// The entries, in their order: the controller itself, then what the zones say.
+    fn seen_from(&self, seat: Seat<'_>, lsp: u8) -> Vec<Entry> {
+        let itself = Some(seat).filter(|_| self.identity.lists_itself).map(|seat| self.itself(seat));
+        let port_local = self.identity.dctype == Type::Ddc && lsp & LSP_PLEO != 0;
+        let zoned = self.zoning.entries(seat.host).into_iter();
+        itself.into_iter().chain(zoned.filter(|entry| !port_local || entry.portid == seat.port)).collect()
+    }
+
+    fn itself(&self, seat: Seat<'_>) -> Entry {
+        let address = Address {
+            transport: Transport::Tcp,
+            traddr: seat.local.ip().to_canonical().to_string(),
+            trsvcid: seat.local.port().to_string(),
+        };
+        let member = Member {
+            kind: Kind::Discovery,
+            nqn: self.identity.nqn.clone(),
+            addresses: Vec::new(),
+            ncc: false,
+            epcsd: true,
+            port: seat.port,
+            tls: false,
+        };
+        member.entry(&address)
+    }
+}
+
+/// Puts an entry before the others.
+fn insert(page: &mut Vec<u8>, entry: &[u8; ENTRY_LEN], is_extended: bool, others: usize) {
+    let mut bytes = entry.to_vec();
+    if is_extended {
+        bytes.extend((EXTENDED_ENTRY_LEN as u32).to_le_bytes());
+        bytes.extend([0; 4]);
+        let length = u32_at(page, 20).unwrap_or_default() + EXTENDED_ENTRY_LEN as u32;
+        put(page.get_mut(20..24).unwrap_or_default(), &length.to_le_bytes());
+    }
+    page.splice(HEADER_LEN..HEADER_LEN, bytes);
+    put(page.get_mut(8..16).unwrap_or_default(), &(others as u64 + 1).to_le_bytes());
+}
