@@ -47,13 +47,15 @@ class Machine:
         self.folder = pathlib.Path(folder)
         self.process = process
         self.agent = None
+        # The ACPI tables that it has beside those of every machine.
+        self.tables = ()
 
     @classmethod
-    def boot(cls, serial=None, idle=None, keep_locks=False):
+    def boot(cls, serial=None, idle=None, keep_locks=False, tables=()):
         """Starts qemu; `ready` waits for it. `serial`: qemu's argument for the serial console (default: a file).
 
         `keep_locks`: it outlives this process, and this process's descriptors stay open in it, so that a lock that
-        the caller holds lasts as long.
+        the caller holds lasts as long. `tables`: ACPI tables that its firmware shall have, (name, bytes) each.
         """
         base = image()
         EXCHANGE.mkdir(parents=True, exist_ok=True)
@@ -77,12 +79,17 @@ class Machine:
         # Of the tree its parent is shared: `make tree` replaces the tree itself.
         for tag, path, mode in (("harness", VM, ",readonly=on"), ("trees", install_tree().parent, ",readonly=on"), ("results", EXCHANGE, "")):
             command += ["-virtfs", f"local,path={path},mount_tag={tag},security_model=none{mode}"]
+        for name, content in tables:
+            (folder / name).write_bytes(content)
+            command += ["-acpitable", f"file={folder / name}"]
         stdin = None if serial else subprocess.DEVNULL
         stdout = None if serial else open(folder / "qemu.log", "wb")
         process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stdout and subprocess.STDOUT,
                                    close_fds=not keep_locks, start_new_session=serial is None,
                                    preexec_fn=None if keep_locks else end_with_parent)
-        return cls(process.pid, folder, process)
+        machine = cls(process.pid, folder, process)
+        machine.tables = tuple(name for name, _ in tables)
+        return machine
 
     def alive(self):
         if self.process is not None:

@@ -8,6 +8,7 @@ import pathlib
 import sys
 import time
 
+from . import acpi
 from .agent import Gone
 from .machine import EXCHANGE, TOP, VM, Machine
 
@@ -24,6 +25,8 @@ class Scenario:
     name: str
     promise: str
     limit: int
+    # Files of tables/ that the machine's firmware shall have as ACPI tables.
+    tables: tuple = ()
 
 
 @dataclasses.dataclass
@@ -50,13 +53,13 @@ def find(names):
 def read(path):
     tree = ast.parse(path.read_text(), str(path))
     promise = (ast.get_docstring(tree) or "").partition("\n\n")[0].replace("\n", " ")
-    limit = 60
+    said = {"LIMIT": 60, "ACPI_TABLES": ()}
     for node in tree.body:
-        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "LIMIT":
-            limit = ast.literal_eval(node.value)
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in said:
+            said[node.targets[0].id] = ast.literal_eval(node.value)
     if not promise:
         raise SystemExit(f"{path}: the docstring that says what it promises is missing")
-    return Scenario(path.stem, promise, limit)
+    return Scenario(path.stem, promise, said["LIMIT"], tuple(said["ACPI_TABLES"]))
 
 
 class Session:
@@ -126,7 +129,7 @@ class Session:
 
             write(f"{scenario.name}: {scenario.promise}\n\n")
             try:
-                self.ensure_machine()
+                self.ensure_machine(scenario.tables)
                 start = time.monotonic()
                 command = ["python3", "/harness/guest/play.py", scenario.name] + (["--peer"] if self.peer else [])
                 environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
@@ -150,13 +153,19 @@ class Session:
             return Outcome(scenario, found["outcome"], found["seconds"], found["why"], found["measurements"], found["notes"],
                            found["final"])
 
-    def ensure_machine(self):
+    def ensure_machine(self, tables):
+        """A machine that is up and has exactly these tables: one that has others is replaced."""
+        if self.borrowed and tables:
+            raise Gone(f"it needs a machine with {', '.join(tables)}: play it without --here")
         if self.machine and self.machine.alive():
-            return
+            if self.machine.tables == tables:
+                return
+            self.drop_machine()
         if self.borrowed:
             self.machine = self.borrowed.connect()
             return
-        self.machine = Machine.boot(keep_locks=self.keep, idle=300 if self.keep else None)
+        self.machine = Machine.boot(keep_locks=self.keep, idle=300 if self.keep else None,
+                                    tables=[(name, acpi.read(name)) for name in tables])
         self.machine.ready()
         if complaint := self.machine.install():
             raise Gone(f"the install tree does not install: {complaint}")

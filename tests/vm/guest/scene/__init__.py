@@ -10,7 +10,8 @@
     measure     numbers that end up in the report
     check ...   assertions that say what was expected and what was seen
 
-A scenario is a module in scenarios/ with a docstring of one sentence, a function `play`, and if need be LIMIT (seconds).
+A scenario is a module in scenarios/ with a docstring of one sentence, a function `play`, and if need be LIMIT (seconds)
+and ACPI_TABLES (files of tables/ that the machine's firmware shall have).
 """
 
 from . import announcer, cdc, daemons, host, journal, network, target
