@@ -182,7 +182,7 @@ impl World {
 
     fn look(&mut self) -> Look {
         self.looks += 1;
-        Look { order: self.looks, seqnum: self.looks, controllers: self.kernel.clone() }
+        Look::new(self.looks, self.looks, self.kernel.clone())
     }
 
     fn make(&mut self, tid: &Tid) -> CtrlRef {

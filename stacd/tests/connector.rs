@@ -158,7 +158,7 @@ impl World {
 
     fn look(&mut self) -> Look {
         self.looks += 1;
-        Look { order: self.looks, seqnum: self.births, controllers: self.kernel.clone() }
+        Look::new(self.looks, self.births, self.kernel.clone())
     }
 
     fn add(&mut self, tid: &Tid) -> CtrlRef {

@@ -139,7 +139,7 @@ impl World {
 
     fn look(&mut self) -> Look {
         self.seqnum += 1;
-        Look { order: self.seqnum, seqnum: self.seqnum, controllers: self.kernel.clone() }
+        Look::new(self.seqnum, self.seqnum, self.kernel.clone())
     }
 
     fn is_dead(&self, traddr: &str) -> bool {

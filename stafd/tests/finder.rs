@@ -175,7 +175,7 @@ impl World {
 
     fn look(&mut self) -> Look {
         self.looks += 1;
-        Look { order: self.looks, seqnum: self.seqnum, controllers: self.kernel.clone() }
+        Look::new(self.looks, self.seqnum, self.kernel.clone())
     }
 
     fn add(&mut self, tid: &Tid, kato: u32) -> CtrlRef {

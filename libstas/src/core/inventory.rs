@@ -1,6 +1,7 @@
 //! The one who knows the kernel's controllers: looks at sysfs, merged in the order in which they were taken.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use super::kernel::{KernelController, Look};
 use super::{CtrlRef, Uevent};
@@ -18,8 +19,10 @@ pub struct Inventory {
 pub struct Diff {
     /// Controllers that were not there before.
     pub appeared: Vec<CtrlRef>,
+    /// Controllers that were there, and of which more is known now: the kernel fills their attributes in by and by.
+    pub identified: Vec<CtrlRef>,
     /// Controllers that are no longer there.
-    pub gone: Vec<KernelController>,
+    pub gone: Vec<Arc<KernelController>>,
     /// Controllers that were not live and now are.
     pub became_live: Vec<CtrlRef>,
     /// Controllers that were live and no longer are.
@@ -34,16 +37,23 @@ impl Inventory {
         }
         let mut diff = Diff::default();
         for new in &look.controllers {
-            match self.get(new.ctrl) {
-                None => {
-                    diff.appeared.push(new.ctrl);
-                    if new.is_live() {
-                        diff.became_live.push(new.ctrl);
-                    }
+            let Some(old) = self.shared(new.ctrl) else {
+                diff.appeared.push(new.ctrl);
+                if new.is_live() {
+                    diff.became_live.push(new.ctrl);
                 }
-                Some(old) if !old.is_live() && new.is_live() => diff.became_live.push(new.ctrl),
-                Some(old) if old.is_live() && !new.is_live() => diff.lost.push(new.ctrl),
-                Some(_) => {}
+                continue;
+            };
+            if Arc::ptr_eq(old, new) {
+                continue;
+            }
+            match (old.is_live(), new.is_live()) {
+                (false, true) => diff.became_live.push(new.ctrl),
+                (true, false) => diff.lost.push(new.ctrl),
+                _ => {}
+            }
+            if (&old.subsysnqn, &old.traddr, old.cntrltype) != (&new.subsysnqn, &new.traddr, new.cntrltype) {
+                diff.identified.push(new.ctrl);
             }
         }
         let by_ref: BTreeMap<_, _> = look.controllers.iter().enumerate().map(|(i, c)| (c.ctrl, i)).collect();
@@ -69,6 +79,10 @@ impl Inventory {
     /// One controller.
     #[must_use]
     pub fn get(&self, ctrl: CtrlRef) -> Option<&KernelController> {
+        self.shared(ctrl).map(|shared| &**shared)
+    }
+
+    fn shared(&self, ctrl: CtrlRef) -> Option<&Arc<KernelController>> {
         self.by_ref.get(&ctrl).and_then(|index| self.look.controllers.get(*index))
     }
 
@@ -77,7 +91,7 @@ impl Inventory {
     pub fn device(&self, device: u32) -> Option<&KernelController> {
         let (_, index) =
             self.by_ref.range(CtrlRef { device, birth: 0 }..=CtrlRef { device, birth: u64::MAX }).next_back()?;
-        self.look.controllers.get(*index)
+        self.look.controllers.get(*index).map(|shared| &**shared)
     }
 
     /// The newest look.
@@ -88,7 +102,7 @@ impl Inventory {
 
     /// All controllers.
     pub fn iter(&self) -> impl Iterator<Item = &KernelController> {
-        self.look.controllers.iter()
+        self.look.controllers.iter().map(|shared| &**shared)
     }
 }
 

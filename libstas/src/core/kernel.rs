@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -169,8 +170,16 @@ pub struct Look {
     pub order: u64,
     /// /sys/kernel/uevent_seqnum, read before the scan: older events say nothing new.
     pub seqnum: u64,
-    /// Every fabrics controller.
-    pub controllers: Vec<KernelController>,
+    /// Every fabrics controller. They are shared from look to look: with hundreds of them, most stay as they are.
+    pub controllers: Vec<Arc<KernelController>>,
+}
+
+impl Look {
+    /// A look that found these.
+    #[must_use]
+    pub fn new(order: u64, seqnum: u64, controllers: impl IntoIterator<Item = KernelController>) -> Self {
+        Self { order, seqnum, controllers: controllers.into_iter().map(Arc::new).collect() }
+    }
 }
 
 /// A network interface with its addresses.

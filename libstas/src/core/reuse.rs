@@ -13,6 +13,7 @@ use crate::nvme::{DISCOVERY_NQN, Tid, Transport, tid};
 pub fn find<'a>(look: &'a Look, tid: &Tid, links: &Links, discovery: bool) -> Option<&'a KernelController> {
     look.controllers
         .iter()
+        .map(|ctrl| &**ctrl)
         .filter(|ctrl| may_be_taken_over(ctrl, discovery) && serves(ctrl, tid, links))
         .min_by_key(|ctrl| (!ctrl.is_live(), ctrl.ctrl.birth))
 }

@@ -95,11 +95,11 @@ impl Worker {
     /// One request from beginning to end.
     fn carry_out(&mut self, request: &ConnectRequest) -> ConnectReport {
         let lock = self.lock();
-        let before = match self.look() {
-            Ok(look) => look,
+        let (before, found) = match self.look_for(request) {
+            Ok(found) => found,
             Err(error) => return failed(Look::default(), Duration::ZERO, error),
         };
-        if let Some(found) = self.serving(&before, &request.tid, request.discovery) {
+        if let Some(found) = found {
             return ConnectReport { outcome: ConnectOutcome::Found(found), look: before, held: Duration::ZERO };
         }
         let line = match self.line(request) {
@@ -113,7 +113,8 @@ impl Worker {
         let written = self.write(request.tid.transport(), &line);
         let held = start.elapsed();
         drop(lock);
-        match self.look() {
+        let after = if written == Err(ConnectError::Already) { self.look() } else { self.glance() };
+        match after {
             Ok(look) => ConnectReport { outcome: self.outcome(written, &look, request), look, held },
             Err(error) => failed(before, held, error),
         }
@@ -140,6 +141,21 @@ impl Worker {
     fn serving(&self, look: &Look, tid: &Tid, discovery: bool) -> Option<CtrlRef> {
         let links = self.shared.links.lock().unwrap_or_else(PoisonError::into_inner).clone();
         reuse::find(look, tid, &links, discovery).map(|ctrl| ctrl.ctrl)
+    }
+
+    /// Who serves already, if anybody does. That one's state must be of now.
+    fn look_for(&self, request: &ConnectRequest) -> Result<(Look, Option<CtrlRef>), LookError> {
+        let mut look = self.glance()?;
+        let mut found = self.serving(&look, &request.tid, request.discovery);
+        if found.is_some() {
+            look = self.look()?;
+            found = self.serving(&look, &request.tid, request.discovery);
+        }
+        Ok((look, found))
+    }
+
+    fn glance(&self) -> Result<Look, LookError> {
+        self.shared.scanner.lock().unwrap_or_else(PoisonError::into_inner).glance()
     }
 
     fn look(&self) -> Result<Look, LookError> {

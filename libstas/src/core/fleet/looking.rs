@@ -7,7 +7,7 @@ use crate::core::controller::Life;
 use crate::core::effect::{HostEffect, Level, Notice, Uevent, UeventKind};
 use crate::core::inventory::Diff;
 use crate::core::kernel::Look;
-use crate::core::{OpId, Time};
+use crate::core::{OpId, Time, reuse};
 use crate::nvme::Tid;
 
 /// A look is taken at least this often, whatever the events say. No event tells that a connection has gone down while
@@ -124,7 +124,7 @@ impl Fleet {
             // What was hinted at has been seen.
             self.timers.cancel(&Timer::Look);
         }
-        let Diff { appeared, gone, became_live, lost } = diff;
+        let Diff { appeared, identified, gone, became_live, lost } = diff;
         for kernel in gone {
             for tid in self.holding(kernel.ctrl) {
                 self.connection_gone(now, &tid, kernel.ctrl, reports, out);
@@ -143,11 +143,13 @@ impl Fleet {
                 reports.push(Report::Live(tid, ctrl));
             }
         }
-        if first || !appeared.is_empty() {
+        let news: Vec<_> = appeared.iter().chain(&identified).filter_map(|ctrl| self.inventory.get(*ctrl)).collect();
+        if first || !news.is_empty() {
             let open = self
                 .members
                 .iter()
-                .filter(|(_, member)| !matches!(member.life, Life::Held { .. } | Life::Connecting(_)));
+                .filter(|(_, member)| !matches!(member.life, Life::Held { .. } | Life::Connecting(_)))
+                .filter(|(tid, _)| first || news.iter().any(|kernel| reuse::serves(kernel, tid, &self.links)));
             self.stirred.extend(open.map(|(tid, _)| tid.clone()));
         }
     }

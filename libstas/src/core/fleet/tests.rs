@@ -103,7 +103,7 @@ impl Scene {
 
     fn look(&mut self) -> Look {
         self.order += 1;
-        Look { order: self.order, seqnum: self.order, controllers: self.kernel.clone() }
+        Look::new(self.order, self.order, self.kernel.clone())
     }
 
     /// Answers looks and probes, gives back the first effect of another kind that is more than a word.

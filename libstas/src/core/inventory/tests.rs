@@ -25,7 +25,7 @@ fn kernel(device: u32, birth: u64, state: CtrlState) -> KernelController {
 }
 
 fn look(order: u64, seqnum: u64, controllers: Vec<KernelController>) -> Look {
-    Look { order, seqnum, controllers }
+    Look::new(order, seqnum, controllers)
 }
 
 #[test]

@@ -123,6 +123,6 @@ fn what_is_on_its_way_out_or_only_passing_by_is_not_taken_over() {
 fn a_live_connection_is_taken_before_one_that_is_not() {
     let down = KernelController { state: CtrlState::Connecting, ..kernel() };
     let live = KernelController { ctrl: CtrlRef { device: 1, birth: 2 }, ..kernel() };
-    let look = Look { controllers: vec![down, live.clone()], ..Look::default() };
+    let look = Look::new(0, 0, [down, live.clone()]);
     assert_eq!(find(&look, &Tid::new(tid()), &links(), false), Some(&live));
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
+use std::sync::Arc;
 
 use super::Roots;
 use super::attributes;
@@ -14,7 +15,8 @@ use crate::nvme::sysfs_address::SysfsAddress;
 /// One fabrics controller.
 #[derive(Debug)]
 pub(super) struct Entry {
-    controller: KernelController,
+    /// Looks share it; what changes is changed in a copy.
+    controller: Arc<KernelController>,
     /// Held open: reading the state is then a single system call, and it is that very controller's. The units allow
     /// for as many descriptors (LimitNOFILE).
     state: File,
@@ -28,10 +30,10 @@ impl Entry {
     /// Reads all of it; `None` when the controller is gone.
     pub(super) fn read(dir: &ControllerDir, transport: Transport) -> io::Result<Option<Self>> {
         let Some(state) = dir.open_attribute("state")? else { return Ok(None) };
-        let controller = unread(dir.ctrl(), transport);
+        let controller = Arc::new(unread(dir.ctrl(), transport));
         let mut entry = Self { controller, state, complete: false, address_is_old: false };
         let Some(state) = entry.read_state()? else { return Ok(None) };
-        entry.controller.state = state;
+        entry.set_state(state);
         Ok(entry.identify(dir)?.then_some(entry))
     }
 
@@ -39,7 +41,7 @@ impl Entry {
     pub(super) fn refresh(&mut self, roots: &Roots, reconnected: bool) -> io::Result<bool> {
         let Some(state) = self.read_state()? else { return Ok(false) };
         let came_up = state == CtrlState::Live && !self.controller.is_live();
-        self.controller.state = state;
+        self.set_state(state);
         self.address_is_old |= came_up || reconnected;
         let readdress = self.address_is_old && self.controller.is_live();
         if self.complete && !readdress {
@@ -49,8 +51,19 @@ impl Entry {
         if self.complete { self.address(&dir) } else { self.identify(&dir) }
     }
 
-    pub(super) fn controller(&self) -> &KernelController {
-        &self.controller
+    /// True while it is live and all is known of it.
+    pub(super) fn is_settled(&self) -> bool {
+        self.complete && !self.address_is_old && self.controller.is_live()
+    }
+
+    pub(super) fn controller(&self) -> Arc<KernelController> {
+        Arc::clone(&self.controller)
+    }
+
+    fn set_state(&mut self, state: CtrlState) {
+        if self.controller.state != state {
+            Arc::make_mut(&mut self.controller).state = state;
+        }
     }
 
     /// `None` when the controller is gone.
@@ -68,7 +81,7 @@ impl Entry {
     fn identify(&mut self, dir: &ControllerDir) -> io::Result<bool> {
         let read = |name| dir.read(name).map(Option::unwrap_or_default);
         let cntrltype = dir.read("cntrltype")?;
-        let c = &mut self.controller;
+        let c = Arc::make_mut(&mut self.controller);
         c.cntrltype = cntrltype.as_deref().map_or(CtrlType::Unknown, attributes::cntrltype);
         c.dctype = attributes::dctype(&read("dctype")?);
         let Some(subsysnqn) = dir.read("subsysnqn")? else { return Ok(false) };
@@ -85,7 +98,7 @@ impl Entry {
 
     /// False when the controller is gone.
     fn address(&mut self, dir: &ControllerDir) -> io::Result<bool> {
-        let c = &mut self.controller;
+        let c = Arc::make_mut(&mut self.controller);
         let Some(address) = dir.read("address")? else { return Ok(false) };
         let address = SysfsAddress::parse(&address, c.transport);
         self.address_is_old &= !c.is_live();

@@ -83,6 +83,20 @@ impl Scanner {
     /// # Errors
     /// When sysfs cannot be read, which says nothing about any controller.
     pub fn look(&mut self) -> Result<Look, LookError> {
+        self.look_with(true)
+    }
+
+    /// A look that costs little: which controllers there are, all about the new ones, and the states of those that were
+    /// not live. Of the others it says what the last look said. A re-connection is seen all the same; that a live
+    /// one has lost its connection, of which no event tells, is for [`Scanner::look`] to see.
+    ///
+    /// # Errors
+    /// As of [`Scanner::look`].
+    pub fn glance(&mut self) -> Result<Look, LookError> {
+        self.look_with(false)
+    }
+
+    fn look_with(&mut self, all_states: bool) -> Result<Look, LookError> {
         let seqnum = self.uevent_seqnum()?;
         let present = self.list()?;
         self.order += 1;
@@ -90,16 +104,24 @@ impl Scanner {
         let reconnected = self.reconnected.take();
         let mut controllers = Vec::with_capacity(present.len());
         for ctrl in present {
-            controllers.extend(self.controller(ctrl, reconnected.contains(&ctrl.device))?);
+            controllers.extend(self.controller(ctrl, reconnected.contains(&ctrl.device), all_states)?);
         }
         Ok(Look { order: self.order, seqnum, controllers })
     }
 
     /// One controller as it is now; `None` for one that is gone or foreign.
-    fn controller(&mut self, ctrl: CtrlRef, reconnected: bool) -> Result<Option<KernelController>, LookError> {
+    fn controller(
+        &mut self,
+        ctrl: CtrlRef,
+        reconnected: bool,
+        all_states: bool,
+    ) -> Result<Option<Arc<KernelController>>, LookError> {
         let failed = |source| LookError { path: format!("/sys/class/nvme/{ctrl}"), source };
         let known = match self.known.remove(&ctrl) {
             Some(Known::Foreign) => Some(Known::Foreign),
+            Some(Known::Fabrics(entry)) if !all_states && !reconnected && entry.is_settled() => {
+                Some(Known::Fabrics(entry))
+            }
             Some(Known::Fabrics(mut entry)) => {
                 entry.refresh(&self.roots, reconnected).map_err(failed)?.then_some(Known::Fabrics(entry))
             }
@@ -109,7 +131,7 @@ impl Scanner {
             },
         };
         let found = match &known {
-            Some(Known::Fabrics(entry)) => Some(entry.controller().clone()),
+            Some(Known::Fabrics(entry)) => Some(entry.controller()),
             Some(Known::Foreign) | None => None,
         };
         self.known.extend(known.map(|known| (ctrl, known)));

@@ -56,6 +56,26 @@ fn the_state_is_read_at_each_look() {
 }
 
 #[test]
+fn a_glance_sees_who_comes_goes_and_comes_up_and_leaves_the_live_ones_states_to_a_look() {
+    let tree = FakeTree::new();
+    let (stays, goes) = (tree.controller(0, ADDRESS), tree.controller(1, ADDRESS));
+    tree.set(goes, "state", "connecting");
+    let mut scanner = Scanner::new(tree.roots());
+    let first = scanner.glance().unwrap();
+    assert_eq!(first.controllers.iter().map(|c| c.state).collect::<Vec<_>>(), [CtrlState::Live, CtrlState::Connecting]);
+    tree.set(goes, "state", "live");
+    tree.set(stays, "state", "connecting");
+    let came = tree.controller(2, ADDRESS);
+    let second = scanner.glance().unwrap();
+    assert_eq!(second.controllers.iter().map(|c| c.state).collect::<Vec<_>>(), [CtrlState::Live; 3]);
+    assert!(Arc::ptr_eq(&first.controllers[0], &second.controllers[0]), "what stays as it is is shared");
+    assert_eq!(scanner.look().unwrap().controllers[0].state, CtrlState::Connecting);
+    assert_eq!(scanner.glance().unwrap().controllers[0].state, CtrlState::Connecting);
+    tree.remove(came);
+    assert_eq!(scanner.glance().unwrap().controllers.len(), 2);
+}
+
+#[test]
 fn the_source_address_is_remembered_while_the_connection_is_down() {
     let tree = FakeTree::new();
     let ctrl = tree.controller(0, ADDRESS);

@@ -76,7 +76,7 @@ impl Kernel {
     fn look(&self) -> Look {
         static ORDER: AtomicU64 = AtomicU64::new(1);
         let order = ORDER.fetch_add(1, Ordering::Relaxed);
-        Look { order, seqnum: order, controllers: self.0.lock().unwrap().controllers.clone() }
+        Look::new(order, order, self.0.lock().unwrap().controllers.clone())
     }
 
     fn answer(&self, effect: HostEffect) -> Option<HostEvent> {
