@@ -65,6 +65,19 @@ fn interface(index: u32, name: &str, mac: &[u8], ips: &[&str]) -> Interface {
     Interface { index, name: name.into(), mac: mac.into(), up: true, addresses }
 }
 
+fn exclude(iface: Option<&str>, nqn: Option<&str>) -> Exclusion {
+    Exclusion {
+        transport: None,
+        traddr: None,
+        is_name: false,
+        trsvcid: None,
+        subsysnqn: None,
+        host_iface: iface.map(str::to_owned),
+        host_nqn: nqn.map(str::to_owned),
+        line: 1,
+    }
+}
+
 struct World {
     finder: Finder,
     conf: StafConf,
@@ -297,18 +310,20 @@ fn a_restart_before_the_interfaces_are_known_loses_nothing() {
 }
 
 #[test]
+fn a_restart_loses_nothing_with_ignore_iface_either() {
+    let mut world = World::new(nbft()).with(&[interface(2, "eth0", &MAC, &["192.0.2.1"])]);
+    world.conf.ignore_iface = true;
+    let mut world = world.start().restart();
+    world.wait(60);
+    assert_eq!((world.connected_by(), world.disconnects), (vec![""], 0));
+    world.links_are(&world.links.clone());
+    world.wait(60);
+    assert_eq!((world.connected_by(), world.disconnects), (vec![""], 0));
+}
+
+#[test]
 fn what_is_excluded_is_not_connected() {
     let mut world = World::new(nbft()).with(&[interface(2, "eth0", &MAC, &["192.0.2.1"])]);
-    let exclude = |iface: Option<&str>, nqn: Option<&str>| Exclusion {
-        transport: None,
-        traddr: None,
-        is_name: false,
-        trsvcid: None,
-        subsysnqn: None,
-        host_iface: iface.map(str::to_owned),
-        host_nqn: nqn.map(str::to_owned),
-        line: 1,
-    };
     world.conf.exclusions = vec![exclude(Some("eth0"), None)];
     let mut world = world.start();
     assert!(world.kernel.is_empty());
@@ -325,6 +340,17 @@ fn ignore_iface_leaves_the_way_to_the_routes() {
     let mut world = World::new(nbft());
     world.conf.ignore_iface = true;
     assert_eq!(world.start().connected_by(), [""]);
+}
+
+#[test]
+fn with_ignore_iface_an_excluded_interface_is_the_one_where_it_was_found() {
+    for (excluded, expected) in [("eth0", vec![]), ("eth1", vec![""])] {
+        let mut world = World::new(nbft()).with(&[interface(2, "eth0", &MAC, &["192.0.2.1"])]);
+        world.conf.ignore_iface = true;
+        world.conf.exclusions = vec![exclude(Some(excluded), None)];
+        let world = world.start();
+        assert_eq!((world.connected_by(), world.disconnects), (expected, 0), "{excluded}");
+    }
 }
 
 #[test]

@@ -8,11 +8,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use libstas::core::configured::Configured;
 use libstas::core::sources::SourceId;
 use libstas::core::{HostEffect, Level, Links, Notice};
 use libstas::nvme::nbft::{BootController, BootInterface, BootTables};
 use libstas::nvme::{DISCOVERY_NQN, Tid, TidParts};
 
+use super::discovery_controller::DiscoveryController;
 use super::{Effect, Finder};
 
 /// What is known of the boot tables.
@@ -25,6 +27,17 @@ pub(super) struct Booted {
     named: BTreeMap<Tid, String>,
     /// Records whose interface is not there: told once.
     missing: BTreeSet<BootController>,
+}
+
+/// What the records are seen with.
+struct Terms<'a> {
+    links: &'a Links,
+    host_nqn: &'a str,
+    /// Connections are bound to their interface.
+    bind: bool,
+    configured: &'a Configured,
+    /// The discovery controllers that there are, those from before this run included.
+    known_already: &'a BTreeMap<Tid, DiscoveryController>,
 }
 
 impl Booted {
@@ -51,14 +64,23 @@ impl Booted {
     }
 
     /// Finds the interfaces of today, and gives back whom the tables name with them.
-    fn follow(&mut self, links: &Links, host_nqn: &str, bind: bool, live: impl Fn(&Tid) -> bool) -> BTreeSet<Tid> {
+    fn follow(&mut self, terms: &Terms<'_>, live: impl Fn(&Tid) -> bool) -> BTreeSet<Tid> {
+        let Terms { links, host_nqn, bind, configured, known_already } = *terms;
         self.named.clear();
         for controller in &self.controllers {
             let mut name = |iface: &str| {
                 self.named.entry(tid_of(controller, host_nqn, iface)).or_insert_with(|| controller.record.clone());
             };
             let Some(wanted) = controller.interface.as_ref().filter(|_| bind) else {
-                name("");
+                // Where it was found counts, though the connection is not bound to that. Before the interfaces are
+                // known, only what was there before is named.
+                let tid = tid_of(controller, host_nqn, "");
+                let found_on = controller.interface.as_ref().and_then(|wanted| find(wanted, links)).unwrap_or_default();
+                let too_early =
+                    controller.interface.is_some() && links.0.is_empty() && !known_already.contains_key(&tid);
+                if !too_early && !configured.excludes(&tid, found_on) {
+                    name("");
+                }
                 continue;
             };
             let known = self.interfaces.entry(controller.clone()).or_default();
@@ -101,8 +123,14 @@ impl Finder {
     pub(super) fn follow_boot_tables(&mut self, out: &mut Vec<Effect>) {
         let Some(settings) = &self.settings else { return };
         let fleet = &self.fleet;
-        let bind = !settings.conf.ignore_iface;
-        let named = self.booted.follow(fleet.links(), &settings.identity.nqn, bind, |tid| fleet.is_live(tid));
+        let terms = Terms {
+            links: fleet.links(),
+            host_nqn: &settings.identity.nqn,
+            bind: !settings.conf.ignore_iface,
+            configured: &self.configured,
+            known_already: &self.dcs,
+        };
+        let named = self.booted.follow(&terms, |tid| fleet.is_live(tid));
         let parameters = &settings.conf.parameters;
         self.sources.decree(SourceId::Boot, named.into_iter().map(|tid| (tid, parameters.clone())).collect());
         if fleet.links().0.is_empty() {

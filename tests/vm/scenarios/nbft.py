@@ -97,7 +97,23 @@ def shown_for_people_and_programs():
     tables = json.loads(host.run("stasadm", "nbft", "-o", "json", check=False).stdout)
     good, bad = sorted(tables, key=lambda table: "error" in table)
     equal((good["host"]["nqn"], good["hfi"][0]["mac"], good["subsystem"][0]["nqn"]), (BOOT_HOST, MAC, ROOT), "the table as JSON")
+    same_as_nvme_cli(good)
     check(bad["file"].startswith("/sys/firmware/acpi/tables/NBFT"), "the corrupt one is among them", bad)
+
+
+def same_as_nvme_cli(table):
+    """Another reader of the specification sees the same."""
+    (other,) = json.loads(host.run("nvme", "nbft", "show", "-o", "json"))
+    for ours, theirs in (
+            ([table["host"]["nqn"], table["host"]["id"]], [other["host"]["nqn"], other["host"]["id"]]),
+            ([table["hfi"][0][key] for key in ("index", "mac", "ip", "prefix", "gateway", "route_metric", "dhcp_server", "host_name")],
+             [other["hfi"][0][key] for key in ("index", "mac_addr", "ipaddr", "subnet_mask_prefix", "gateway_ipaddr", "route_metric",
+                                               "dhcp_server_ipaddr", "host_name")]),
+            ([table["subsystem"][0][key] for key in ("index", "traddr", "trsvcid", "port_id", "nsid", "nqn", "hfi")],
+             [other["subsystem"][0][key] for key in ("index", "traddr", "trsvcid", "subsys_port_id", "nsid", "subsys_nqn", "hfis")]),
+            ([table["subsystem"][0]["extended"][key] for key in ("cntlid", "asqsz", "dhcp_root_path")],
+             [other["subsystem"][0][key] for key in ("controller_id", "asqsz", "dhcp_root_path_string")])):
+        equal(ours, theirs, "what nvme-cli reads from the table")
 
 
 def is_shown():
