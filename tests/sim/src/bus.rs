@@ -1,0 +1,292 @@
+//! D-Bus between the two daemons: owners, signals, calls; and what stafd's shell does for them.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use libstas::core::OpId;
+use libstas::nvme::Tid;
+use stacd::connector::{DcPage, PageState, RemovedDc, StafdView};
+use stafd::finder::{Finder, NotRegistered, RemovalReason};
+
+use crate::judge::Connection;
+use crate::names::{Who, short};
+use crate::plan::Fault;
+use crate::world::{Asker, Happening, Incoming, World, say};
+
+/// A call fails when it was not answered within this time.
+const CALL_LIMIT: Duration = Duration::from_secs(25);
+/// A call that has a page read anew, within this.
+const REFRESH_LIMIT: Duration = Duration::from_secs(90);
+
+/// A page as it was published, and on which connection it was read if it is said to be fresh.
+#[derive(Clone, Debug)]
+pub(crate) struct Told {
+    pub(crate) page: DcPage,
+    pub(crate) on: Option<Connection>,
+}
+
+/// The answer to a full fetch.
+#[derive(Clone, Debug)]
+pub(crate) struct ToldAll {
+    pub(crate) pages: Vec<Told>,
+    pub(crate) removed: Vec<RemovedDc>,
+}
+
+impl ToldAll {
+    pub(crate) fn view(&self) -> StafdView {
+        StafdView {
+            dcs: self.pages.iter().map(|told| told.page.clone()).collect(),
+            removed: Some(self.removed.clone()),
+        }
+    }
+}
+
+/// The bus.
+#[derive(Debug, Default)]
+pub(crate) struct Bus {
+    /// stafd owns its name, under this unique one.
+    owner: Option<String>,
+    names: u32,
+    /// stacd listens.
+    watching: bool,
+    /// Owners and signals come in order: none before this.
+    owners_until: Duration,
+    signals_until: Duration,
+    tokens: u64,
+    /// Calls that wait for a page to be read anew, and of which of stafd's lives.
+    refreshing: BTreeMap<u64, (Asker, Tid, u32)>,
+}
+
+impl World {
+    fn bus_takes(&mut self, what: &'static str) -> Duration {
+        let wait = self.luck.moment(what);
+        if self.has(Fault::BusSlow) { wait + self.luck.dice("slow bus").ms(0, 3000) } else { wait }
+    }
+
+    /// stafd has got its bus name.
+    pub(crate) fn name_owned(&mut self, life: u32) {
+        if self.life(Who::Stafd) != Some(life) {
+            return;
+        }
+        self.bus.names += 1;
+        self.bus.owner = Some(format!(":1.{}", self.bus.names));
+        self.tell_owner();
+    }
+
+    /// stacd begins to listen; what was said before is lost on it.
+    pub(crate) fn watches(&mut self, life: u32) {
+        if self.life(Who::Stacd) == Some(life) {
+            self.bus.watching = true;
+            self.tell_owner();
+        }
+    }
+
+    fn tell_owner(&mut self) {
+        if !self.bus.watching {
+            return;
+        }
+        let wait = self.bus_takes("owner");
+        self.bus.owners_until = self.bus.owners_until.max(self.now + wait);
+        let wait = self.bus.owners_until - self.now;
+        let event = stacd::connector::Event::StafdOwner(self.bus.owner.clone());
+        self.tell(Who::Stacd, wait, Incoming::Stac(event));
+    }
+
+    fn signal(&mut self, event: stacd::connector::Event) {
+        if !self.bus.watching || self.bus.owner.is_none() {
+            say!(self, "nobody hears it: {event:?}");
+            return;
+        }
+        let wait = self.bus_takes("signal");
+        self.bus.signals_until = self.bus.signals_until.max(self.now + wait);
+        let wait = self.bus.signals_until - self.now;
+        self.tell(Who::Stacd, wait, Incoming::Stac(event));
+    }
+
+    /// A process has ended: its name and its calls are gone.
+    pub(crate) fn left_the_bus(&mut self, who: Who) {
+        match who {
+            Who::Stafd => {
+                self.bus.owner = None;
+                self.tell_owner();
+                let broken: Vec<u64> = self.bus.refreshing.keys().copied().collect();
+                for token in broken {
+                    self.refreshed(token, Err("the other side has left the bus".into()));
+                }
+            }
+            Who::Stacd => {
+                self.bus.watching = false;
+                self.bus.refreshing.clear();
+            }
+        }
+    }
+
+    /// Whether stafd can be asked; `Ok(wait)`: it is frozen, and answers after that time.
+    fn reach_stafd(&mut self) -> Result<Duration, (Duration, String)> {
+        if self.bus.owner.is_none() || self.staf.core.is_none() {
+            return Err((Duration::ZERO, "the name has no owner".into()));
+        }
+        if self.has(Fault::BusFails) && self.luck.dice("failing call").percent(70) {
+            return Err((Duration::ZERO, "the connection was closed".into()));
+        }
+        let frozen = self.staf.frozen_until.saturating_sub(self.now);
+        if frozen > CALL_LIMIT {
+            return Err((CALL_LIMIT, "stafd does not answer within 25 s".into()));
+        }
+        Ok(frozen)
+    }
+
+    /// stacd asks for everything: the pages first.
+    pub(crate) fn start_fetch_all(&mut self, op: OpId) {
+        let asker = Asker { who: Who::Stacd, life: self.stac.life, op };
+        let wait = self.bus_takes("call");
+        self.after(wait, Happening::FetchPages(asker));
+    }
+
+    pub(crate) fn fetch_pages(&mut self, asker: Asker) {
+        match self.reach_stafd() {
+            Err((wait, reason)) => self.answer(asker, wait, Incoming::AllFetched(asker.op, Err(reason))),
+            Ok(Duration::ZERO) => {
+                let pages = self.published();
+                let wait = self.bus_takes("call");
+                self.after(wait, Happening::FetchRemoved(asker, pages));
+            }
+            Ok(frozen) => self.after(frozen, Happening::FetchPages(asker)),
+        }
+    }
+
+    /// And then those that were given up, possibly of another stafd.
+    pub(crate) fn fetch_removed(&mut self, asker: Asker, pages: Vec<Told>) {
+        match self.reach_stafd() {
+            Err((wait, reason)) => self.answer(asker, wait, Incoming::AllFetched(asker.op, Err(reason))),
+            Ok(Duration::ZERO) => {
+                let removed = self.staf.core.as_ref().map(Finder::removed).unwrap_or_default();
+                let aged_out = |reason| reason == RemovalReason::AgedOut;
+                let removed: Vec<RemovedDc> = removed
+                    .into_iter()
+                    .map(|gone| RemovedDc { dc: gone.dc.clone(), aged_out: aged_out(gone.reason) })
+                    .collect();
+                let wait = self.bus_takes("answer");
+                self.answer(asker, wait, Incoming::AllFetched(asker.op, Ok(ToldAll { pages, removed })));
+            }
+            Ok(frozen) => self.after(frozen, Happening::FetchRemoved(asker, pages)),
+        }
+    }
+
+    /// stacd asks for one page.
+    pub(crate) fn start_fetch_page(&mut self, op: OpId, dc: Tid, refresh: bool) {
+        let asker = Asker { who: Who::Stacd, life: self.stac.life, op };
+        let wait = self.bus_takes("call");
+        let next = if refresh { Happening::RefreshPage(asker, dc) } else { Happening::FetchPage(asker, dc, false) };
+        self.after(wait, next);
+    }
+
+    pub(crate) fn fetch_page(&mut self, asker: Asker, dc: &Tid, refreshed: bool) {
+        match self.reach_stafd() {
+            Err((wait, reason)) => {
+                self.answer(asker, wait, Incoming::PageFetched(asker.op, refreshed, Err(reason)));
+            }
+            Ok(Duration::ZERO) => {
+                let page = self.published().into_iter().find(|told| told.page.dc == *dc);
+                let wait = self.bus_takes("answer");
+                self.answer(asker, wait, Incoming::PageFetched(asker.op, refreshed, Ok(page)));
+            }
+            Ok(frozen) => self.after(frozen, Happening::FetchPage(asker, dc.clone(), refreshed)),
+        }
+    }
+
+    pub(crate) fn refresh_page(&mut self, asker: Asker, dc: Tid) {
+        match self.reach_stafd() {
+            Err((wait, reason)) => self.answer(asker, wait, Incoming::PageFetched(asker.op, true, Err(reason))),
+            Ok(Duration::ZERO) => {
+                self.bus.tokens += 1;
+                let token = self.bus.tokens;
+                self.bus.refreshing.insert(token, (asker, dc.clone(), self.staf.life));
+                self.after(REFRESH_LIMIT, Happening::RefreshEnds(token));
+                say!(self, "stacd has the page of {} read again", short(&dc));
+                self.feed_staf(stafd::finder::Event::Refresh { token, dc });
+            }
+            Ok(frozen) => self.after(frozen, Happening::RefreshPage(asker, dc)),
+        }
+    }
+
+    /// stafd has read a page anew, or could not.
+    pub(crate) fn refreshed(&mut self, token: u64, result: Result<(), String>) {
+        let Some((asker, dc, _)) = self.bus.refreshing.remove(&token) else { return };
+        match result {
+            Ok(()) => self.fetch_page(asker, &dc, true),
+            Err(reason) => {
+                let wait = self.bus_takes("answer");
+                self.answer(asker, wait, Incoming::PageFetched(asker.op, true, Err(reason)));
+            }
+        }
+    }
+
+    /// What stafd publishes now.
+    fn published(&mut self) -> Vec<Told> {
+        let Some(finder) = &self.staf.core else { return Vec::new() };
+        let pages: Vec<DcPage> = finder
+            .controllers()
+            .into_iter()
+            .map(|dc| DcPage {
+                dc: dc.member.tid.clone(),
+                state: match dc.log_page_state {
+                    "fresh" => PageState::Fresh,
+                    "never" => PageState::Never,
+                    _ => PageState::Saved,
+                },
+                connected_since: dc.connected_since,
+                entries: dc.log_page.map(|page| page.entries.clone()).unwrap_or_default(),
+            })
+            .collect();
+        pages.into_iter().map(|page| self.vouch(page)).collect()
+    }
+
+    /// Carries out what stafd's core wants done.
+    pub(crate) fn staf_effect(&mut self, effect: stafd::finder::Effect) {
+        use stafd::finder::Effect;
+        let life = self.staf.life;
+        let asker = |op| Asker { who: Who::Stafd, life, op };
+        match effect {
+            Effect::Host(effect) => self.start_effect(Who::Stafd, effect),
+            Effect::ReadSupported { op, ctrl } => {
+                let wait = self.read_takes();
+                self.after(wait, Happening::ReadSupported(asker(op), ctrl));
+            }
+            Effect::ReadLogPage { op, ctrl, .. } => {
+                let wait = self.read_takes();
+                self.after(wait, Happening::ReadPage(asker(op), ctrl));
+            }
+            Effect::Register { op, .. } => {
+                let wait = self.read_takes();
+                let failed = |again| Err(NotRegistered::Failed { reason: "internal error".into(), again });
+                let result = match self.luck.dice("register").below(8) {
+                    0 => failed(true),
+                    1 => failed(false),
+                    2 => Err(NotRegistered::NoRegister),
+                    _ => Ok(()),
+                };
+                self.tell(Who::Stafd, wait, Incoming::Staf(stafd::finder::Event::Registered { op, result }));
+            }
+            Effect::PagesChanged { dc, .. } => self.signal(stacd::connector::Event::PageChanged(dc)),
+            Effect::DcRemoved => {
+                self.judge_given_up();
+                self.signal(stacd::connector::Event::DcRemoved);
+            }
+            Effect::Refreshed { token, result } => self.refreshed(token, result),
+            Effect::Browse(_) | Effect::NvmfConnect { .. } => {}
+            Effect::Stopped => self.stopped(Who::Stafd),
+        }
+    }
+
+    /// Carries out what stacd's core wants done.
+    pub(crate) fn stac_effect(&mut self, effect: stacd::connector::Effect) {
+        use stacd::connector::Effect;
+        match effect {
+            Effect::Host(effect) => self.start_effect(Who::Stacd, effect),
+            Effect::FetchAll(op) => self.start_fetch_all(op),
+            Effect::FetchPage { op, dc, refresh } => self.start_fetch_page(op, dc, refresh),
+            Effect::Stopped => self.stopped(Who::Stacd),
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! What the plan has happen, carried out.
+
+use std::time::Duration;
+
+use libstas::core::HostEvent;
+
+use crate::names::Who;
+use crate::plan::{Edit, Fault, What};
+use crate::world::{Happening, Incoming, World, say};
+
+/// A connection does not survive a sleep that is longer than this.
+const DEEP_SLEEP: Duration = Duration::from_secs(8);
+
+impl World {
+    pub(crate) fn deed(&mut self, what: What) {
+        say!(self, "* {what}");
+        match what {
+            What::Edits(edit, reload) => {
+                let who = edit.file_of();
+                self.edit(edit);
+                if reload {
+                    self.reload_soon(who);
+                }
+            }
+            What::Reloads(who) => self.reload_soon(who),
+            What::Restarts(who, away) => self.stop(who, away),
+            What::Kills(who, away) => self.end(who, away),
+            What::KillsAndLosesState(who, away) => {
+                if self.life(who).is_some() {
+                    self.end(who, away);
+                    self.lose_state(who);
+                }
+            }
+            What::Freezes(who, time) => self.freeze(who, time),
+            What::Suspends(time) => self.suspend(time),
+            What::DisconnectsByHand(nth) => {
+                let known = self.kernel.controllers.get(nth % self.kernel.controllers.len().max(1));
+                if let Some(ctrl) = known.map(|known| known.shown.ctrl) {
+                    self.delete(None, ctrl);
+                }
+            }
+            What::ConnectsByHand(target, subsystem) => {
+                self.connect_by_hand(&target.ioc(subsystem, false), 5);
+            }
+            What::ConnectsDcByHand(target) => {
+                self.connect_by_hand(&target.dc(false), 30);
+            }
+            What::Discovers(target) => {
+                if let Some(ctrl) = self.connect_by_hand(&target.dc(false), 0) {
+                    let wait = self.luck.dice("discover").ms(100, 3000);
+                    self.after(wait, Happening::Delete(None, ctrl));
+                }
+            }
+            What::Mounts(subsystem) => {
+                if !self.fabric.in_use.remove(&subsystem) {
+                    self.fabric.in_use.insert(subsystem);
+                }
+            }
+            What::Exports(target, subsystem) => {
+                let on = !self.is_exported(target, subsystem);
+                self.export(target, subsystem, on);
+            }
+            What::Storm(target, subsystem, times, apart) => {
+                let mut wait = Duration::ZERO;
+                for _ in 0..times {
+                    self.after(wait, Happening::Export(target, subsystem, false));
+                    self.after(wait + apart, Happening::Export(target, subsystem, true));
+                    wait += apart * 2;
+                }
+            }
+            What::Zones(target, entry) => self.zone(target, entry),
+            What::ListsNothing(target, time) => self.list_nothing(target, time),
+            What::Refers(target, other) => self.refer(target, other),
+            What::Falls(target, how, time) => self.fall(target, how, time),
+            What::DropsConnections(target) => self.drop_connections(target),
+            What::MovesName(name, target) => {
+                if let Some(leads) = self.fabric.names.get_mut(name) {
+                    *leads = target;
+                }
+            }
+            What::RouteAdded => {
+                for who in Who::BOTH {
+                    let wait = self.luck.moment("route");
+                    self.tell(who, wait, Incoming::Host(HostEvent::RouteAdded));
+                }
+            }
+            What::Fault(fault, time) => {
+                *self.faults.entry(fault).or_default() += 1;
+                self.after(time, Happening::FaultEnds(fault));
+            }
+        }
+    }
+
+    pub(crate) fn fault_ends(&mut self, fault: Fault) {
+        if let Some(times) = self.faults.get_mut(&fault) {
+            *times -= 1;
+            if *times > 0 {
+                return;
+            }
+        }
+        self.faults.remove(&fault);
+        say!(self, "no longer: {fault}");
+        if let Fault::EventsOverrun(who) = fault {
+            self.event(who, Duration::from_millis(1), HostEvent::Overrun);
+        }
+    }
+
+    /// The daemon reads its file when it comes to it.
+    fn reload_soon(&mut self, who: Who) {
+        let frozen = match who {
+            Who::Stafd => self.staf.frozen_until,
+            Who::Stacd => self.stac.frozen_until,
+        };
+        if frozen > self.now {
+            self.at(frozen, Happening::Deed(What::Reloads(who)));
+        } else {
+            self.reload(who);
+        }
+    }
+
+    fn edit(&mut self, edit: Edit) {
+        match edit {
+            Edit::Portal(portal) => toggle(&mut self.staf_file.controllers, portal),
+            Edit::ExcludeDc(target) => toggle(&mut self.staf_file.excluded, target),
+            Edit::GarbleStaf => self.staf_file.garbled = !self.staf_file.garbled,
+            Edit::Controller(target, subsystem, by_iface) => {
+                toggle(&mut self.stac_file.controllers, (target, subsystem, by_iface));
+            }
+            Edit::Exclude(excluded) => toggle(&mut self.stac_file.excluded, excluded),
+            Edit::GarbleStac => self.stac_file.garbled = !self.stac_file.garbled,
+            Edit::Scope(scope) => self.stac_file.scope = scope,
+            Edit::InUse(in_use) => self.stac_file.in_use = in_use,
+        }
+    }
+
+    /// The clock goes on, nothing else does; connections do not survive a long sleep.
+    fn suspend(&mut self, time: Duration) {
+        self.sleep(time);
+        if time > DEEP_SLEEP {
+            let all: Vec<_> = self.kernel.controllers.iter().map(|known| (known.shown.ctrl, known.turn)).collect();
+            for (ctrl, turn) in all {
+                let wait = self.luck.dice("wake").ms(0, 300);
+                self.after(wait, Happening::GoesDown(ctrl, turn));
+            }
+        }
+    }
+}
+
+fn toggle<T: Ord>(set: &mut std::collections::BTreeSet<T>, what: T) {
+    if !set.remove(&what) {
+        set.insert(what);
+    }
+}

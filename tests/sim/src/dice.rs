@@ -1,0 +1,86 @@
+//! Numbers that a seed decides (SplitMix64), in streams that do not disturb each other: leaving one deed out of a
+//! story changes as little as can be of what happens beside it.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// One stream of numbers.
+#[derive(Clone, Debug)]
+pub struct Dice(u64);
+
+impl Dice {
+    /// The stream of that name.
+    #[must_use]
+    pub fn new(seed: u64, name: &str) -> Self {
+        // FNV-1a
+        let hash = name
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+        let mut dice = Self(seed ^ hash);
+        dice.roll();
+        dice
+    }
+
+    /// The next number.
+    pub fn roll(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `n`; 0 when there is none.
+    pub fn below(&mut self, n: usize) -> usize {
+        let roll = self.roll();
+        roll.checked_rem(n as u64).and_then(|rest| usize::try_from(rest).ok()).unwrap_or(0)
+    }
+
+    /// True in so many of a hundred cases.
+    pub fn percent(&mut self, percent: usize) -> bool {
+        self.below(100) < percent
+    }
+
+    /// A time between two.
+    pub fn between(&mut self, shortest: Duration, longest: Duration) -> Duration {
+        let span = longest.saturating_sub(shortest).as_micros();
+        let micros = u128::from(self.roll()).checked_rem(span + 1).unwrap_or(0);
+        shortest + Duration::from_micros(u64::try_from(micros).unwrap_or(0))
+    }
+
+    /// A time between two, in milliseconds.
+    pub fn ms(&mut self, shortest: u64, longest: u64) -> Duration {
+        self.between(Duration::from_millis(shortest), Duration::from_millis(longest))
+    }
+}
+
+/// The streams of one run.
+#[derive(Clone, Debug)]
+pub struct Luck {
+    seed: u64,
+    streams: BTreeMap<&'static str, Dice>,
+}
+
+impl Luck {
+    /// The luck of that seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { seed, streams: BTreeMap::new() }
+    }
+
+    /// The stream of that name.
+    pub fn dice(&mut self, name: &'static str) -> &mut Dice {
+        let seed = self.seed;
+        self.streams.entry(name).or_insert_with(|| Dice::new(seed, name))
+    }
+
+    /// How long something takes that as a rule takes next to nothing, and now and then up to a second.
+    pub fn moment(&mut self, name: &'static str) -> Duration {
+        let dice = self.dice(name);
+        match dice.below(40) {
+            0 => dice.ms(100, 1000),
+            1..=5 => dice.ms(3, 100),
+            _ => dice.between(Duration::from_micros(20), Duration::from_millis(3)),
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! The targets: what they export, what their discovery controllers list, and how they are.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use libstas::core::Dctype;
+use libstas::nvme::log_page::LogPage;
+
+use crate::names::{Subsystem, Target, entry};
+use crate::plan::{Land, Outage};
+use crate::world::{Happening, World, say};
+
+/// How a target is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mood {
+    /// It answers.
+    Well,
+    /// It refuses connections.
+    Refusing,
+    /// Packets to it get lost.
+    Unreachable,
+    /// It takes TCP connections and says nothing.
+    Mute,
+}
+
+/// One target.
+#[derive(Clone, Debug)]
+pub(crate) struct Site {
+    mood: Mood,
+    /// Counts its moods.
+    turn: u64,
+    /// What it exports now.
+    exports: BTreeSet<Subsystem>,
+    /// What its operator wants it to export.
+    meant: BTreeSet<Subsystem>,
+    zoned: BTreeSet<(Target, Subsystem)>,
+    refers: BTreeSet<Target>,
+    lists_nothing: bool,
+    genctr: u64,
+    dctype: Dctype,
+}
+
+/// All targets, and where host names lead.
+#[derive(Clone, Debug)]
+pub(crate) struct Fabric {
+    pub(crate) sites: Vec<Site>,
+    pub(crate) names: Vec<Target>,
+    pub(crate) in_use: BTreeSet<Subsystem>,
+}
+
+impl Fabric {
+    pub(crate) fn new(land: &Land) -> Self {
+        let site = |site: &crate::plan::Site| Site {
+            mood: Mood::Well,
+            turn: 0,
+            exports: site.exports.clone(),
+            meant: site.exports.clone(),
+            zoned: site.zoned.clone(),
+            refers: site.refers.clone(),
+            lists_nothing: false,
+            genctr: 1,
+            dctype: site.dctype,
+        };
+        Self { sites: land.targets.iter().map(site).collect(), names: land.names.clone(), in_use: land.in_use.clone() }
+    }
+
+    fn site(&self, target: Target) -> Option<&Site> {
+        self.sites.get(target.0)
+    }
+
+    pub(crate) fn mood(&self, target: Target) -> Mood {
+        self.site(target).map_or(Mood::Unreachable, |site| site.mood)
+    }
+
+    pub(crate) fn dctype(&self, target: Target) -> Option<Dctype> {
+        self.site(target).map(|site| site.dctype)
+    }
+
+    /// Does it take a connection to that subsystem, or to its discovery controller?
+    pub(crate) fn takes(&self, target: Target, subsystem: Option<Subsystem>) -> bool {
+        self.site(target).is_some_and(|site| {
+            site.mood == Mood::Well && subsystem.is_none_or(|subsystem| site.exports.contains(&subsystem))
+        })
+    }
+
+    /// The subsystems that its discovery controller lists, and where.
+    pub(crate) fn listed(&self, target: Target) -> BTreeSet<(Target, Subsystem)> {
+        let Some(site) = self.site(target).filter(|site| !site.lists_nothing) else { return BTreeSet::new() };
+        let own = site.exports.iter().map(|subsystem| (target, *subsystem));
+        own.chain(site.zoned.iter().copied()).collect()
+    }
+
+    /// The targets that its discovery controller refers to.
+    pub(crate) fn referred(&self, target: Target) -> BTreeSet<Target> {
+        let site = self.site(target).filter(|site| !site.lists_nothing);
+        site.map(|site| site.refers.clone()).unwrap_or_default()
+    }
+
+    /// Its discovery log page.
+    pub(crate) fn page(&self, target: Target) -> LogPage {
+        let iocs = self.listed(target).into_iter().filter_map(|(at, subsystem)| entry(at, Some(subsystem)));
+        let referrals = self.referred(target).into_iter().filter_map(|other| entry(other, None));
+        let genctr = self.site(target).map_or(0, |site| site.genctr);
+        LogPage { genctr, entries: iocs.chain(referrals).collect(), ..LogPage::default() }
+    }
+}
+
+impl World {
+    /// The page of a target is another one from now on.
+    fn page_changes(&mut self, target: Target) {
+        if let Some(site) = self.fabric.sites.get_mut(target.0) {
+            site.genctr += 1;
+        }
+        self.announce_change(target);
+    }
+
+    /// The operator of a target links or unlinks a subsystem.
+    pub(crate) fn export(&mut self, target: Target, subsystem: Subsystem, on: bool) {
+        let Some(site) = self.fabric.sites.get_mut(target.0) else { return };
+        let changed = if on {
+            site.meant.insert(subsystem);
+            site.exports.insert(subsystem)
+        } else {
+            site.meant.remove(&subsystem);
+            site.exports.remove(&subsystem)
+        };
+        if !changed {
+            return;
+        }
+        say!(self, "{target} {} {subsystem}", if on { "exports" } else { "no longer exports" });
+        if !on {
+            // The target throws its connections out.
+            let thrown: Vec<_> = self
+                .kernel
+                .controllers
+                .iter()
+                .filter(|known| known.target == target && known.subsystem == Some(subsystem))
+                .map(|known| (known.shown.ctrl, known.turn))
+                .collect();
+            for (ctrl, turn) in thrown {
+                let wait = self.luck.dice("thrown out").ms(0, 60);
+                self.after(wait, Happening::GoesDown(ctrl, turn));
+            }
+        }
+        self.page_changes(target);
+    }
+
+    pub(crate) fn is_exported(&self, target: Target, subsystem: Subsystem) -> bool {
+        self.fabric.site(target).is_some_and(|site| site.meant.contains(&subsystem))
+    }
+
+    pub(crate) fn zone(&mut self, target: Target, entry: (Target, Subsystem)) {
+        let Some(site) = self.fabric.sites.get_mut(target.0) else { return };
+        let on = !site.zoned.remove(&entry);
+        if on {
+            site.zoned.insert(entry);
+        }
+        self.page_changes(target);
+    }
+
+    pub(crate) fn refer(&mut self, target: Target, other: Target) {
+        let Some(site) = self.fabric.sites.get_mut(target.0) else { return };
+        if !site.refers.remove(&other) {
+            site.refers.insert(other);
+        }
+        self.page_changes(target);
+    }
+
+    pub(crate) fn list_nothing(&mut self, target: Target, time: Duration) {
+        if let Some(site) = self.fabric.sites.get_mut(target.0) {
+            site.lists_nothing = true;
+        }
+        self.page_changes(target);
+        self.after(time, Happening::ListsAgain(target));
+    }
+
+    pub(crate) fn lists_again(&mut self, target: Target) {
+        if let Some(site) = self.fabric.sites.get_mut(target.0) {
+            site.lists_nothing = false;
+        }
+        say!(self, "{target} lists again");
+        self.page_changes(target);
+    }
+
+    /// After a reboot, if that is still meant.
+    pub(crate) fn comes_up(&mut self, target: Target, subsystem: Subsystem) {
+        if self.fabric.mood(target) == Mood::Well && self.is_exported(target, subsystem) {
+            self.export(target, subsystem, true);
+        }
+    }
+
+    /// A target falls silent.
+    pub(crate) fn fall(&mut self, target: Target, how: Outage, time: Duration) {
+        let Some(site) = self.fabric.sites.get_mut(target.0) else { return };
+        site.mood = match how {
+            Outage::Refuses | Outage::Reboots => Mood::Refusing,
+            Outage::Drops => Mood::Unreachable,
+            Outage::Mute => Mood::Mute,
+        };
+        site.turn += 1;
+        if how == Outage::Reboots {
+            site.exports.clear();
+            site.genctr = 0;
+        }
+        let turn = site.turn;
+        self.after(time, Happening::Rises(target, turn));
+        match how {
+            Outage::Refuses | Outage::Reboots => self.drop_connections(target),
+            Outage::Drops | Outage::Mute => self.keep_alive_expires(target, time),
+        }
+    }
+
+    /// Its connections are reset: the kernel notices at once.
+    pub(crate) fn drop_connections(&mut self, target: Target) {
+        for (ctrl, turn, _) in self.connections(target) {
+            let wait = self.luck.dice("reset").ms(0, 50);
+            self.after(wait, Happening::GoesDown(ctrl, turn));
+        }
+    }
+
+    /// It no longer answers: the kernel notices when its keep-alive expires, if the target is still silent by then.
+    fn keep_alive_expires(&mut self, target: Target, silent_for: Duration) {
+        for (ctrl, turn, kato) in self.connections(target) {
+            let wait = Duration::from_secs(u64::from(kato.max(5))) + self.luck.dice("keep-alive").ms(0, 5000);
+            if wait < silent_for {
+                self.after(wait, Happening::GoesDown(ctrl, turn));
+            }
+        }
+    }
+
+    fn connections(&self, target: Target) -> Vec<(libstas::core::CtrlRef, u64, u32)> {
+        let of_it = self.kernel.controllers.iter().filter(|known| known.target == target);
+        of_it.map(|known| (known.shown.ctrl, known.turn, known.shown.kato.unwrap_or(5))).collect()
+    }
+
+    /// It is back; after a reboot it exports its subsystems one by one.
+    pub(crate) fn rises(&mut self, target: Target, turn: u64) {
+        let Some(site) = self.fabric.sites.get_mut(target.0).filter(|site| site.turn == turn) else { return };
+        site.mood = Mood::Well;
+        let missing: Vec<Subsystem> = site.meant.difference(&site.exports).copied().collect();
+        say!(self, "{target} is back");
+        let mut wait = Duration::ZERO;
+        for subsystem in missing {
+            wait += self.luck.dice("one by one").ms(10, 1800);
+            self.after(wait, Happening::ComesUp(target, subsystem));
+        }
+        // What has changed meanwhile is told now to those that have not noticed anything.
+        self.announce_change(target);
+    }
+}

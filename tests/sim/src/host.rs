@@ -1,0 +1,210 @@
+//! What the cores ask of the host, carried out in the simulated world.
+
+use std::time::Duration;
+
+use libstas::core::{CtrlRef, HostEffect, HostEvent, Level, Portal, ProbeOutcome, Usage};
+use libstas::nvme::supported::DiscoveryLidSpecific;
+
+use crate::fabric::Mood;
+use crate::files::host_name;
+use crate::invariants::Invariant;
+use crate::kernel::{Controller, Job};
+use crate::names::{Target, Who, short};
+use crate::plan::Fault;
+use crate::world::{Asker, Happening, Incoming, World, say};
+
+impl World {
+    /// Starts an effect. Its outcome comes in at the daemon's door, some time.
+    pub(crate) fn start_effect(&mut self, who: Who, effect: HostEffect) {
+        let Some(life) = self.life(who) else { return };
+        let asker = |op| Asker { who, life, op };
+        match effect {
+            HostEffect::Look(op) => {
+                let mut wait = self.luck.moment("look");
+                if self.has(Fault::LooksSlow(who)) {
+                    wait += self.luck.dice("slow look").ms(0, 5000);
+                }
+                self.after(wait, Happening::Look(asker(op)));
+            }
+            HostEffect::Probe { op, portal, handshake } => {
+                let wait = self.probe_takes(&portal, handshake);
+                self.after(wait, Happening::Probed(asker(op), portal, handshake));
+            }
+            HostEffect::Connect { op, request } => {
+                self.judge_connect(who, &request.tid);
+                let wait = self.luck.moment("lane");
+                self.after(wait, Happening::Enlist(Job { asker: asker(op), request }));
+            }
+            HostEffect::Disconnect { op, ctrl } => {
+                say!(self, "{who} disconnects {ctrl}: {}", self.describe(ctrl));
+                self.judge_disconnect(who, ctrl);
+                let wait = self.luck.moment("delete thread");
+                self.after(wait, Happening::Delete(Some(asker(op)), ctrl));
+            }
+            HostEffect::CheckUse { op, ctrl, leaving } => {
+                let wait = self.luck.moment("check use");
+                self.after(wait, Happening::CheckUse(asker(op), ctrl, leaving));
+            }
+            HostEffect::Resolve { op, name } => {
+                let wait = self.luck.moment("resolve");
+                self.after(wait, Happening::Resolve(asker(op), name));
+            }
+            HostEffect::HideSecrets(_) => {}
+            HostEffect::Tell(notice) => {
+                if notice.level > Level::Debug {
+                    let about = notice.tid.as_ref().map(|tid| format!("{}: ", short(tid))).unwrap_or_default();
+                    say!(self, "{who} says: {about}{}", notice.text);
+                }
+            }
+            HostEffect::Save => self.save_soon(who),
+        }
+    }
+
+    pub(crate) fn look_now(&mut self, asker: Asker) {
+        if !self.lives(asker) {
+            return;
+        }
+        let result = if self.has(Fault::LooksFail(asker.who)) {
+            Err("input/output error".to_owned())
+        } else {
+            Ok(self.snapshot(asker.who))
+        };
+        let wait = self.luck.moment("looked");
+        self.answer(asker, wait, Incoming::Host(HostEvent::Looked { op: asker.op, result }));
+    }
+
+    fn probe_takes(&mut self, portal: &Portal, handshake: bool) -> Duration {
+        if self.has(Fault::ProbesHang) {
+            return Duration::from_secs(20);
+        }
+        match Target::of(&portal.traddr).map(|target| self.fabric.mood(target)) {
+            Some(Mood::Well | Mood::Refusing) => self.luck.moment("probe"),
+            Some(Mood::Mute) if !handshake => self.luck.moment("probe"),
+            _ => Duration::from_secs(3),
+        }
+    }
+
+    pub(crate) fn probed(&mut self, asker: Asker, portal: &Portal, handshake: bool) {
+        let mood = Target::of(&portal.traddr).map_or(Mood::Unreachable, |target| self.fabric.mood(target));
+        let outcome = match mood {
+            _ if self.has(Fault::ProbesUnknown) => ProbeOutcome::Unknown("no buffer space".into()),
+            Mood::Well => ProbeOutcome::Alive,
+            Mood::Mute if !handshake => ProbeOutcome::Alive,
+            Mood::Refusing => ProbeOutcome::Dead("connection refused".into()),
+            Mood::Unreachable | Mood::Mute => ProbeOutcome::Dead("no answer within 3 s".into()),
+        };
+        self.answer(asker, Duration::ZERO, Incoming::Host(HostEvent::Probed { op: asker.op, outcome }));
+    }
+
+    pub(crate) fn resolve(&mut self, asker: Asker, name: &str) {
+        let leads = self.fabric.names.iter().enumerate().find(|(number, _)| host_name(*number) == name);
+        if let (Some((number, _)), Who::Stafd) = (leads, asker.who) {
+            self.resolving.insert(asker.op, number);
+        }
+        let result = match leads.and_then(|(_, target)| target.address().parse().ok()) {
+            Some(address) if !self.has(Fault::ResolverFails) => Ok(vec![address]),
+            _ => Err("no such name".to_owned()),
+        };
+        self.answer(asker, Duration::ZERO, Incoming::Host(HostEvent::Resolved { op: asker.op, result }));
+    }
+
+    /// Other live paths to the same subsystem than that controller and those.
+    pub(crate) fn other_paths(&self, ctrl: CtrlRef, leaving: &[CtrlRef]) -> usize {
+        let Some(subsystem) = self.kernel.get(ctrl).and_then(|known| known.subsystem) else { return 0 };
+        let is_other = |known: &&Controller| {
+            let other = known.shown.ctrl;
+            known.subsystem == Some(subsystem) && known.is_live() && other != ctrl && !leaving.contains(&other)
+        };
+        self.kernel.controllers.iter().filter(is_other).count()
+    }
+
+    pub(crate) fn is_in_use(&self, ctrl: CtrlRef) -> bool {
+        let subsystem = self.kernel.get(ctrl).and_then(|known| known.subsystem);
+        subsystem.is_some_and(|subsystem| self.fabric.in_use.contains(&subsystem))
+    }
+
+    pub(crate) fn check_use(&mut self, asker: Asker, ctrl: CtrlRef, leaving: &[CtrlRef]) {
+        if !self.lives(asker) {
+            return;
+        }
+        let usage = if self.has(Fault::UseUnknown) {
+            Usage::Unknown("/proc cannot be read".into())
+        } else if self.is_in_use(ctrl) && self.other_paths(ctrl, leaving) == 0 {
+            Usage::LastPath("nvme0n1 is mounted on /srv".into())
+        } else {
+            Usage::Free
+        };
+        self.note_use(ctrl, usage == Usage::Free);
+        let wait = self.luck.moment("use checked");
+        self.answer(asker, wait, Incoming::Host(HostEvent::UseChecked { op: asker.op, usage }));
+    }
+
+    /// Asks for a log page: only a live controller is asked, and one that has fallen silent answers when it is back.
+    pub(crate) fn read_takes(&mut self) -> Duration {
+        let wait = self.luck.moment("read");
+        if self.has(Fault::ReadsHang) { wait + self.luck.dice("hanging read").ms(0, 80_000) } else { wait }
+    }
+
+    pub(crate) fn read_supported(&mut self, asker: Asker, ctrl: CtrlRef) {
+        if self.waits_for_target(ctrl) {
+            self.after(Duration::from_millis(200), Happening::ReadSupported(asker, ctrl));
+            return;
+        }
+        let result = match self.readable(ctrl) {
+            Some(_) => Ok(Some(DiscoveryLidSpecific { extdlpes: true, pleos: true, allsubes: true })),
+            None => Err("input/output error".to_owned()),
+        };
+        let event = stafd::finder::Event::SupportedRead { op: asker.op, result };
+        let wait = self.luck.moment("read answer");
+        self.answer(asker, wait, Incoming::Staf(event));
+    }
+
+    pub(crate) fn read_page(&mut self, asker: Asker, ctrl: CtrlRef) {
+        if self.waits_for_target(ctrl) {
+            self.after(Duration::from_millis(200), Happening::ReadPage(asker, ctrl));
+            return;
+        }
+        let result = match self.readable(ctrl) {
+            Some(target) => {
+                let page = self.fabric.page(target);
+                let known = self.kernel.get_mut(ctrl);
+                // Reading the page re-arms its event.
+                known
+                    .and_then(|known| {
+                        known.armed = true;
+                        known.connection()
+                    })
+                    .map(|connection| (page, connection))
+                    .ok_or_else(|| "the controller is not live".to_owned())
+            }
+            None => Err("input/output error".to_owned()),
+        };
+        let wait = self.luck.moment("read answer");
+        self.answer(asker, wait, Incoming::PageRead(asker.op, ctrl, result));
+    }
+
+    fn waits_for_target(&self, ctrl: CtrlRef) -> bool {
+        let live = self.kernel.get(ctrl).filter(|known| known.is_live());
+        live.is_some_and(|known| self.fabric.mood(known.target) != Mood::Well)
+    }
+
+    fn readable(&self, ctrl: CtrlRef) -> Option<Target> {
+        let live = self.kernel.get(ctrl).filter(|known| known.is_live() && known.subsystem.is_none());
+        live.map(|known| known.target).filter(|_| !self.has(Fault::ReadsFail))
+    }
+
+    /// A daemon asks for a connection.
+    fn judge_connect(&mut self, who: Who, tid: &libstas::nvme::Tid) {
+        let writes = match who {
+            Who::Stafd => &mut self.staf.writes,
+            Who::Stacd => &mut self.stac.writes,
+        };
+        *writes += 1;
+        if *writes > 1 {
+            self.breach(Invariant::OneWrite, format!("{who} wants {} while another write is under way", short(tid)));
+        }
+        if self.judge.excludes(who, tid) {
+            self.breach(Invariant::Excluded, format!("{who} connects {}, which is excluded", short(tid)));
+        }
+    }
+}

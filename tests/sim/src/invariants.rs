@@ -1,0 +1,61 @@
+//! What always holds, in words. The code that checks each is named beside it.
+
+use std::time::Duration;
+
+/// What always holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Invariant {
+    /// Checked at each disconnect (`judging.rs`).
+    Proof,
+    /// Checked at each disconnect (`judging.rs`).
+    InUse,
+    /// Checked at each connect (`host.rs`) and at the end (`ends.rs`).
+    Excluded,
+    /// Checked at each disconnect (`judging.rs`).
+    Foreign,
+    /// Checked at each connect (`host.rs`).
+    OneWrite,
+    /// Checked whenever a page is published (`judging.rs`).
+    Fresh,
+    /// Checked at the end (`ends.rs`).
+    OneConnection,
+    /// Checked at the end (`ends.rs`).
+    Converges,
+    /// Checked at the end (`ends.rs`).
+    Known,
+    /// Checked at each tick (`world.rs`).
+    Calm,
+}
+
+impl Invariant {
+    /// The invariant.
+    #[must_use]
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Proof => {
+                "a controller that any source wants, or whose removal is not proved, is never disconnected, and no \
+                 discovery controller is given up without proof"
+            }
+            Self::InUse => "the last live path to storage in use is never pulled, but where the administrator says so",
+            Self::Excluded => "nothing excluded is ever connected, and what was connected goes",
+            Self::Foreign => "what somebody else connected, and no source ever named, is not touched",
+            Self::OneWrite => "a daemon has one write to /dev/nvme-fabrics in flight at the most",
+            Self::Fresh => "a page is called fresh only when it was read on the present connection, by this stafd",
+            Self::OneConnection => "in the end there is one connection for a controller at the most",
+            Self::Converges => "when the faults have ended, what is wanted is live within a bounded time, and stays so",
+            Self::Known => "when the faults have ended, no controller is left that nobody wants or knows of",
+            Self::Calm => "a core does not call for its next turn without end",
+        }
+    }
+}
+
+/// An invariant that did not hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breach {
+    /// Which.
+    pub invariant: Invariant,
+    /// What happened.
+    pub text: String,
+    /// When.
+    pub at: Duration,
+}

@@ -1,0 +1,235 @@
+//! What each daemon was told, kept as a history: the judge's own answer to whether a removal is proved.
+//!
+//! The cores fold what they hear into states; the judge keeps every saying and looks for a proof among them
+//! (design, policy 1). The two must never disagree to the harm of a connection.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use libstas::core::{CtrlRef, Time};
+use libstas::nvme::Tid;
+
+use crate::files::{Portal, StacFile, StafFile};
+use crate::names::{Target, Who, short};
+
+/// Absence of what is known only from before the connection counts after so long (design, policy 1).
+const SETTLING: Duration = Duration::from_secs(30);
+/// A page that takes everything is read again after this long (design, policy 1).
+const DOUBT: Duration = Duration::from_secs(5);
+
+/// One connection of one controller: the kernel's word, not a daemon's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Connection {
+    pub(crate) ctrl: CtrlRef,
+    /// Counts the connections of that controller.
+    pub(crate) turn: u64,
+    pub(crate) since: Time,
+}
+
+/// What a discovery controller said at one time, as it reached a daemon.
+#[derive(Clone, Debug)]
+pub(crate) struct Saying {
+    pub(crate) at: Time,
+    /// The connection that it was read on; `None` for one from before.
+    pub(crate) on: Option<Connection>,
+    /// What the daemon takes for the beginning of that connection.
+    pub(crate) since: Option<Time>,
+    /// In which of stafd's lives.
+    pub(crate) life: u32,
+    /// Until when it was the current word on the current connection.
+    pub(crate) until: Option<Time>,
+    pub(crate) names: BTreeSet<Tid>,
+    /// It was read again because the one before was doubted.
+    pub(crate) confirmed: bool,
+    /// It takes two or more live controllers, and with them all.
+    pub(crate) doubtful: bool,
+}
+
+/// All that one daemon was told.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told {
+    pub(crate) pages: BTreeMap<Tid, Vec<Saying>>,
+    /// Discovery controllers that were given up, and when that was told.
+    gone: BTreeMap<Tid, Time>,
+}
+
+impl Told {
+    pub(crate) fn say(&mut self, dc: &Tid, saying: Saying) {
+        self.outdate(dc, saying.at);
+        self.pages.entry(dc.clone()).or_default().push(saying);
+    }
+
+    /// The word of a discovery controller is no longer current.
+    pub(crate) fn outdate(&mut self, dc: &Tid, now: Time) {
+        if let Some(last) = self.pages.get_mut(dc).and_then(|sayings| sayings.last_mut()) {
+            last.until.get_or_insert(now);
+        }
+    }
+
+    pub(crate) fn give_up(&mut self, dc: &Tid, now: Time) {
+        self.outdate(dc, now);
+        self.gone.insert(dc.clone(), now);
+    }
+
+    /// Everybody whom that discovery controller ever named.
+    pub(crate) fn claims(&self, dc: &Tid) -> BTreeSet<Tid> {
+        self.pages.get(dc).into_iter().flatten().flat_map(|saying| saying.names.iter().cloned()).collect()
+    }
+
+    /// True for what some page has ever named.
+    pub(crate) fn ever_named(&self, tid: &Tid) -> bool {
+        self.pages.values().flatten().any(|saying| saying.names.contains(tid))
+    }
+
+    /// What no longer is a member and is not listed is a matter of the past.
+    pub(crate) fn forget_all_but(&mut self, members: &BTreeSet<Tid>) {
+        for sayings in self.pages.values_mut() {
+            let listed = sayings.last().map(|saying| saying.names.clone()).unwrap_or_default();
+            for saying in sayings.iter_mut() {
+                saying.names.retain(|tid| members.contains(tid) || listed.contains(tid));
+            }
+        }
+    }
+
+    /// The discovery controllers that may still mean it: they named it, and have not proved that they no longer do.
+    pub(crate) fn unproved_by(&self, tid: &Tid, now: Time) -> BTreeSet<Tid> {
+        self.pages.keys().filter(|dc| self.may_mean(dc, tid, now)).cloned().collect()
+    }
+
+    fn may_mean(&self, dc: &Tid, tid: &Tid, now: Time) -> bool {
+        let sayings = self.pages.get(dc).map(Vec::as_slice).unwrap_or_default();
+        let Some(last) = sayings.iter().rposition(|saying| saying.names.contains(tid)) else { return false };
+        let (before, after) = sayings.split_at(last + 1);
+        let listed_at = before.last().map(|saying| saying.at);
+        if self.gone.get(dc).is_some_and(|gone| Some(*gone) >= listed_at) {
+            return false;
+        }
+        let listed_on = || before.iter().filter(|saying| saying.names.contains(tid)).filter_map(|saying| saying.on);
+        let proves = |saying: &Saying| {
+            let Some(on) = saying.on else { return false };
+            let same = listed_on().any(|listed| (listed.ctrl, listed.turn) == (on.ctrl, on.turn));
+            let settled = on.since + SETTLING <= saying.until.unwrap_or(now);
+            let read_again = || after.iter().any(|first| first.at + DOUBT <= saying.at);
+            (same || settled) && (!saying.doubtful || (saying.confirmed && read_again()))
+        };
+        !after.iter().any(proves)
+    }
+
+    /// Why it is not proved that no page means it any more; `None` when it is.
+    pub(crate) fn unproved(&self, tid: &Tid, now: Time) -> Option<String> {
+        let dc = self.pages.keys().find(|dc| self.may_mean(dc, tid, now))?;
+        let names = self.pages.get(dc).and_then(|sayings| sayings.last()).is_some_and(|last| last.names.contains(tid));
+        Some(match names {
+            true => format!("{} names it", short(dc)),
+            false => format!("{} named it, and has not proved that it no longer does", short(dc)),
+        })
+    }
+}
+
+/// What was found out of storage in use behind a controller.
+#[derive(Clone, Debug)]
+pub(crate) struct UseCheck {
+    pub(crate) free: bool,
+    pub(crate) in_use: bool,
+    /// Other live paths at that time.
+    pub(crate) others: Vec<CtrlRef>,
+}
+
+/// The judge.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Judge {
+    pub(crate) staf_file: Option<StafFile>,
+    pub(crate) stac_file: Option<StacFile>,
+    /// Whom the configuration named, since it could last be read in full.
+    staf_named: BTreeSet<Tid>,
+    stac_named: BTreeSet<Tid>,
+    /// Whom it ever named.
+    stac_ever: BTreeSet<Tid>,
+    staf_ever: BTreeSet<Tid>,
+    /// Where the host names lead, as far as stafd was told.
+    pub(crate) resolved: BTreeMap<usize, Target>,
+    /// Told to stafd.
+    pub(crate) staf: Told,
+    /// Told to stacd.
+    pub(crate) stac: Told,
+    pub(crate) checks: BTreeMap<CtrlRef, UseCheck>,
+    /// Disconnects that the present stacd has asked for.
+    pub(crate) disconnecting: BTreeSet<CtrlRef>,
+    /// Who started without its state at some time.
+    pub(crate) lost_state: BTreeSet<Who>,
+}
+
+impl Judge {
+    pub(crate) fn staf_loads(&mut self, file: &StafFile) {
+        if !file.garbled {
+            self.staf_named.clear();
+        }
+        self.staf_file = Some(file.clone());
+        self.names_settled();
+    }
+
+    /// Whom `controller=` of stafd.conf means by now.
+    pub(crate) fn names_settled(&mut self) {
+        let Some(file) = &self.staf_file else { return };
+        let named = file.controllers.iter().filter_map(|portal| match portal {
+            Portal::Address(target, by_iface) => Some(target.dc(*by_iface)),
+            Portal::Name(number) => self.resolved.get(number).map(|target| target.dc(false)),
+        });
+        let named: BTreeSet<Tid> = named.collect();
+        if !file.garbled {
+            self.staf_named.clear();
+        }
+        self.staf_ever.extend(named.iter().cloned());
+        self.staf_named.extend(named);
+    }
+
+    pub(crate) fn stac_loads(&mut self, file: &StacFile) {
+        if !file.garbled {
+            self.stac_named.clear();
+        }
+        self.stac_named.extend(file.named());
+        self.stac_ever.extend(file.named());
+        self.stac_file = Some(file.clone());
+    }
+
+    pub(crate) fn state_lost(&mut self, who: Who) {
+        self.lost_state.insert(who);
+        match who {
+            Who::Stafd => (self.staf, self.staf_named) = (Told::default(), BTreeSet::new()),
+            Who::Stacd => (self.stac, self.stac_named) = (Told::default(), BTreeSet::new()),
+        }
+    }
+
+    pub(crate) fn excludes(&self, who: Who, tid: &Tid) -> bool {
+        match who {
+            Who::Stafd => self.staf_file.as_ref().is_some_and(|file| file.excludes(tid)),
+            Who::Stacd => self.stac_file.as_ref().is_some_and(|file| file.excludes(tid)),
+        }
+    }
+
+    pub(crate) fn configured(&self, who: Who) -> &BTreeSet<Tid> {
+        match who {
+            Who::Stafd => &self.staf_named,
+            Who::Stacd => &self.stac_named,
+        }
+    }
+
+    /// True for what any source of that daemon ever named.
+    pub(crate) fn ever_named(&self, who: Who, tid: &Tid) -> bool {
+        match who {
+            Who::Stafd => self.staf_ever.contains(tid) || self.staf.ever_named(tid),
+            Who::Stacd => self.stac_ever.contains(tid) || self.stac.ever_named(tid),
+        }
+    }
+
+    /// Why it is not proved that a controller is no longer wanted; `None` when it is.
+    pub(crate) fn unproved(&self, who: Who, tid: &Tid, now: Time) -> Option<String> {
+        if self.configured(who).contains(tid) {
+            return Some("the configuration names it".into());
+        }
+        match who {
+            Who::Stafd => self.staf.unproved(tid, now),
+            Who::Stacd => self.stac.unproved(tid, now),
+        }
+    }
+}

@@ -1,0 +1,386 @@
+//! Hands the daemons what comes in at their doors, and judges what they do.
+
+use std::collections::BTreeSet;
+
+use libstas::conf::{DisconnectScope, InUse};
+use libstas::core::{CtrlRef, HostEvent, Machine, OpId};
+use libstas::nvme::log_page::{LogPage, Subtype};
+use libstas::nvme::{DISCOVERY_NQN, Tid, TidParts};
+use stacd::connector::{DcPage, PageState};
+
+use crate::bus::{Told, ToldAll};
+use crate::invariants::Invariant;
+use crate::judge::{Connection, Saying, UseCheck};
+use crate::kernel::Controller;
+use crate::names::{Subsystem, Target, Who, short};
+use crate::world::{Incoming, World, say};
+
+impl World {
+    pub(crate) fn hand_in(&mut self, who: Who, incoming: Incoming) {
+        match incoming {
+            Incoming::Host(event) => self.hand_in_host(who, event),
+            Incoming::Staf(event) => self.feed_staf(event),
+            Incoming::Stac(event) => {
+                if let stacd::connector::Event::StafdOwner(_) = &event {
+                    self.stafd_is_another();
+                }
+                self.feed_stac(event);
+            }
+            Incoming::PageRead(op, ctrl, result) => self.hand_in_page(op, ctrl, result),
+            Incoming::AllFetched(op, result) => self.hand_in_all(op, result),
+            Incoming::PageFetched(op, refreshed, result) => self.hand_in_fetched(op, refreshed, result),
+        }
+    }
+
+    fn hand_in_host(&mut self, who: Who, event: HostEvent) {
+        match (&event, who) {
+            (HostEvent::Connected { .. }, Who::Stafd) => self.staf.writes = self.staf.writes.saturating_sub(1),
+            (HostEvent::Connected { .. }, Who::Stacd) => self.stac.writes = self.stac.writes.saturating_sub(1),
+            (HostEvent::Resolved { op, result: Ok(addresses) }, Who::Stafd) => {
+                let number = self.resolving.remove(op);
+                let leads = addresses.first().and_then(|address| Target::of(&address.to_string()));
+                if let (Some(number), Some(target)) = (number, leads) {
+                    self.judge.resolved.insert(number, target);
+                    self.judge.names_settled();
+                }
+            }
+            _ => {}
+        }
+        match who {
+            Who::Stafd => self.feed_staf(stafd::finder::Event::Host(event)),
+            Who::Stacd => self.feed_stac(stacd::connector::Event::Host(event)),
+        }
+    }
+
+    pub(crate) fn feed_staf(&mut self, event: stafd::finder::Event) {
+        let effects = self.staf_handles(event);
+        self.staf_carries_out(effects);
+    }
+
+    fn staf_handles(&mut self, event: stafd::finder::Event) -> Vec<stafd::finder::Effect> {
+        let now = self.time();
+        let mut effects = Vec::new();
+        if let Some(core) = &mut self.staf.core {
+            core.handle(now, event, &mut effects);
+            self.events += 1;
+        }
+        effects
+    }
+
+    fn staf_carries_out(&mut self, effects: Vec<stafd::finder::Effect>) {
+        self.connections_end();
+        for effect in effects {
+            self.staf_effect(effect);
+        }
+    }
+
+    pub(crate) fn feed_stac(&mut self, event: stacd::connector::Event) {
+        for effect in self.stac_handles(event) {
+            self.stac_effect(effect);
+        }
+    }
+
+    fn stac_handles(&mut self, event: stacd::connector::Event) -> Vec<stacd::connector::Effect> {
+        let now = self.time();
+        let mut effects = Vec::new();
+        if let Some(core) = &mut self.stac.core {
+            core.handle(now, event, &mut effects);
+            self.events += 1;
+        }
+        effects
+    }
+
+    /// stafd has learnt that a connection is over: what was read on it is from before.
+    fn connections_end(&mut self) {
+        let now = self.time();
+        let Some(finder) = &self.staf.core else { return };
+        for (dc, sayings) in &mut self.judge.staf.pages {
+            let Some(last) = sayings.last_mut().filter(|last| last.until.is_none() && last.on.is_some()) else {
+                continue;
+            };
+            let since = finder.controller(dc).and_then(|view| view.connected_since);
+            if since != last.since {
+                last.until = Some(now);
+            }
+        }
+    }
+
+    /// A log page reaches stafd.
+    fn hand_in_page(&mut self, op: OpId, ctrl: CtrlRef, result: Result<(LogPage, Connection), String>) {
+        let read = result.as_ref().ok().cloned();
+        let event = stafd::finder::Event::LogPageRead { op, result: result.map(|(page, _)| page) };
+        let effects = self.staf_handles(event);
+        if let (Some((page, on)), Some(finder)) = (read, &self.staf.core) {
+            let now = self.time();
+            let took = finder.controllers().into_iter().filter(|dc| {
+                dc.member.kernel.is_some_and(|kernel| kernel.ctrl == ctrl)
+                    && dc.log_page_state == "fresh"
+                    && dc.log_page == Some(&page)
+            });
+            let took: Vec<(Tid, _)> = took.map(|dc| (dc.member.tid.clone(), dc.connected_since)).collect();
+            for (dc, since) in took {
+                let names = named(&dc, &page.entries);
+                say!(self, "stafd reads of {}: {}", short(&dc), list(&names));
+                let saying = Saying {
+                    at: now,
+                    on: Some(on),
+                    since,
+                    life: self.staf.life,
+                    until: None,
+                    names,
+                    confirmed: false,
+                    doubtful: false,
+                };
+                self.judge.staf.say(&dc, saying);
+            }
+        }
+        self.staf_carries_out(effects);
+    }
+
+    /// A page that stafd publishes, with the connection that it was read on if it is called fresh.
+    pub(crate) fn vouch(&mut self, page: DcPage) -> Told {
+        if page.state != PageState::Fresh {
+            return Told { page, on: None };
+        }
+        let names = named(&page.dc, &page.entries);
+        let life = self.staf.life;
+        let sayings = self.judge.staf.pages.get(&page.dc).map(Vec::as_slice).unwrap_or_default();
+        let read = sayings
+            .iter()
+            .rev()
+            .find(|saying| saying.life == life && saying.names == names && saying.since == page.connected_since);
+        let on = read.and_then(|saying| saying.on);
+        if on.is_none() {
+            let text = format!("the page of {} is called fresh, and was never read like that", short(&page.dc));
+            self.breach(Invariant::Fresh, text);
+        }
+        Told { page, on }
+    }
+
+    /// stafd's name has another owner, or none: what it said is from before.
+    fn stafd_is_another(&mut self) {
+        let now = self.time();
+        let known: Vec<Tid> = self.judge.stac.pages.keys().cloned().collect();
+        for dc in known {
+            self.judge.stac.outdate(&dc, now);
+        }
+    }
+
+    /// The I/O controllers that stacd has, and those of them that it knows to be live.
+    fn stac_members(&self) -> (BTreeSet<Tid>, BTreeSet<Tid>) {
+        let Some(connector) = &self.stac.core else { return Default::default() };
+        let (mut all, mut live) = (BTreeSet::new(), BTreeSet::new());
+        for ioc in connector.controllers() {
+            if ioc.member.kernel.is_some_and(libstas::core::KernelController::is_live) {
+                live.insert(ioc.member.tid.clone());
+            }
+            all.insert(ioc.member.tid.clone());
+        }
+        (all, live)
+    }
+
+    /// The answer to a full fetch reaches stacd.
+    fn hand_in_all(&mut self, op: OpId, result: Result<ToldAll, String>) {
+        let told = result.as_ref().ok().cloned();
+        let members = self.stac_members();
+        let event = stacd::connector::Event::AllFetched { op, result: result.map(|told| told.view()) };
+        let effects = self.stac_handles(event);
+        // An answer that nobody waits for any more has no effects.
+        if let (Some(told), false) = (told, effects.is_empty()) {
+            let now = self.time();
+            let listed: BTreeSet<Tid> = told.pages.iter().map(|told| told.page.dc.clone()).collect();
+            for page in told.pages {
+                self.stac_is_told(page, false, &members);
+            }
+            let known: Vec<Tid> = self.judge.stac.pages.keys().cloned().collect();
+            for dc in known.into_iter().filter(|dc| !listed.contains(dc)) {
+                if told.removed.iter().any(|removed| removed.dc == dc) {
+                    self.judge.stac.give_up(&dc, now);
+                } else {
+                    self.judge.stac.outdate(&dc, now);
+                }
+            }
+        }
+        for effect in effects {
+            self.stac_effect(effect);
+        }
+    }
+
+    /// One page reaches stacd.
+    fn hand_in_fetched(&mut self, op: OpId, refreshed: bool, result: Result<Option<Told>, String>) {
+        let told = result.as_ref().ok().cloned().flatten();
+        let members = self.stac_members();
+        let result = result.map(|told| told.map(|told| told.page));
+        let effects = self.stac_handles(stacd::connector::Event::PageFetched { op, result });
+        if let (Some(told), false) = (told, effects.is_empty()) {
+            self.stac_is_told(told, refreshed, &members);
+        }
+        for effect in effects {
+            self.stac_effect(effect);
+        }
+    }
+
+    fn stac_is_told(&mut self, told: Told, confirmed: bool, (members, live): &(BTreeSet<Tid>, BTreeSet<Tid>)) {
+        let now = self.time();
+        let Told { page, on } = told;
+        let names: BTreeSet<Tid> =
+            named(&page.dc, &page.entries).into_iter().filter(|tid| tid.subsysnqn != DISCOVERY_NQN).collect();
+        self.judge.stac.forget_all_but(members);
+        let claims = self.judge.stac.claims(&page.dc);
+        let all_live: BTreeSet<&Tid> = claims.union(&names).filter(|tid| live.contains(*tid)).collect();
+        let doubtful = all_live.len() >= 2 && all_live.iter().all(|tid| !names.contains(*tid));
+        let how = if on.is_some() { "fresh" } else { "from before" };
+        say!(self, "stacd is told of {} ({how}): {}", short(&page.dc), list(&names));
+        let saying = Saying {
+            at: now,
+            on,
+            since: page.connected_since,
+            life: self.staf.life,
+            until: None,
+            names,
+            confirmed,
+            doubtful,
+        };
+        self.judge.stac.say(&page.dc, saying);
+    }
+
+    /// stafd gives discovery controllers up.
+    pub(crate) fn judge_given_up(&mut self) {
+        let now = self.time();
+        let Some(finder) = &self.staf.core else { return };
+        let given_up: Vec<Tid> = finder
+            .removed()
+            .into_iter()
+            .filter(|removed| removed.at == now)
+            .map(|removed| removed.dc.clone())
+            .collect();
+        for dc in given_up {
+            if !self.judge.excludes(Who::Stafd, &dc)
+                && let Some(why) = self.judge.unproved(Who::Stafd, &dc, now)
+            {
+                self.breach(Invariant::Proof, format!("stafd gives {} up: {why}", short(&dc)));
+            }
+            self.judge.staf.give_up(&dc, now);
+        }
+    }
+
+    /// What is known of storage in use, when it is looked for.
+    pub(crate) fn note_use(&mut self, ctrl: CtrlRef, free: bool) {
+        let in_use = self.is_in_use(ctrl);
+        let subsystem = self.kernel.get(ctrl).and_then(|known| known.subsystem);
+        let is_other =
+            |known: &&Controller| known.subsystem == subsystem && known.is_live() && known.shown.ctrl != ctrl;
+        let others = self.kernel.controllers.iter().filter(is_other).map(|known| known.shown.ctrl).collect();
+        self.judge.checks.insert(ctrl, UseCheck { free, in_use, others });
+    }
+
+    /// A daemon disconnects a controller.
+    pub(crate) fn judge_disconnect(&mut self, who: Who, ctrl: CtrlRef) {
+        let Some(known) = self.kernel.get(ctrl).cloned() else { return };
+        if known.is_leaving() {
+            return;
+        }
+        let serves = served(&known);
+        let name = what(known.target, known.subsystem);
+        let excluded = serves.iter().any(|tid| self.judge.excludes(who, tid));
+        let is_twin = |other: &Controller| {
+            (other.target, other.subsystem) == (known.target, known.subsystem)
+                && other.shown.ctrl.birth < ctrl.birth
+                && !other.is_leaving()
+        };
+        let twin = self.kernel.controllers.iter().any(is_twin);
+        let right_kind = known.subsystem.is_some() == (who == Who::Stacd);
+        if !right_kind || known.shown.kato == Some(0) {
+            self.breach(Invariant::Foreign, format!("{who} disconnects {ctrl} ({name}), which is not its business"));
+        }
+        self.judge.disconnecting.insert(ctrl);
+        if excluded || twin {
+            return;
+        }
+        match who {
+            Who::Stafd => self.judge_dc(&known, &serves, &name),
+            Who::Stacd => self.judge_ioc(&known, &serves, &name),
+        }
+    }
+
+    fn judge_dc(&mut self, known: &Controller, serves: &[Tid], name: &str) {
+        let all_go = self.staf.stopping && self.judge.staf_file.as_ref().is_some_and(|file| !file.persistent);
+        if !all_go {
+            self.judge_proof(Who::Stafd, known, serves, name, false);
+        }
+    }
+
+    fn judge_ioc(&mut self, known: &Controller, serves: &[Tid], name: &str) {
+        let ctrl = known.shown.ctrl;
+        let Some(file) = &self.judge.stac_file else { return };
+        let (audits, in_use) = (file.scope == DisconnectScope::AllMatchingTrtypes, file.in_use);
+        if file.scope == DisconnectScope::Nothing {
+            let text = format!("stacd disconnects {ctrl} ({name}) under disconnect-scope=no-disconnect");
+            self.breach(Invariant::Proof, text);
+        }
+        self.judge_proof(Who::Stacd, known, serves, name, audits);
+        if in_use == InUse::Disconnect {
+            return;
+        }
+        let pulled = match self.judge.checks.get(&ctrl) {
+            None => Some("without having looked for storage in use"),
+            Some(check) if !check.free => Some("though storage in use hangs off it alone"),
+            Some(check) if check.in_use && self.is_in_use(ctrl) => check
+                .others
+                .iter()
+                .all(|other| self.judge.disconnecting.contains(other))
+                .then_some("after having disconnected all other paths to the storage in use"),
+            Some(_) => None,
+        };
+        if let Some(why) = pulled {
+            self.breach(Invariant::InUse, format!("stacd disconnects {ctrl} ({name}) {why}"));
+        }
+    }
+
+    fn judge_proof(&mut self, who: Who, known: &Controller, serves: &[Tid], name: &str, audits: bool) {
+        let (now, ctrl) = (self.time(), known.shown.ctrl);
+        if let Some(why) = serves.iter().find_map(|tid| self.judge.unproved(who, tid, now)) {
+            self.breach(Invariant::Proof, format!("{who} disconnects {ctrl} ({name}): {why}"));
+        }
+        if !audits && !serves.iter().any(|tid| self.judge.ever_named(who, tid)) {
+            self.breach(Invariant::Foreign, format!("{who} disconnects {ctrl} ({name}), which no source ever named"));
+        }
+    }
+}
+
+/// The controllers that a kernel connection serves.
+pub(crate) fn served(known: &Controller) -> Vec<Tid> {
+    let tid = |by_iface| match known.subsystem {
+        Some(subsystem) => known.target.ioc(subsystem, by_iface),
+        None => known.target.dc(by_iface),
+    };
+    vec![tid(false), tid(true)]
+}
+
+/// Whom a page names, with the host side of the discovery controller that lists it.
+fn named(dc: &Tid, entries: &[libstas::nvme::log_page::Entry]) -> BTreeSet<Tid> {
+    let name = |entry: &libstas::nvme::log_page::Entry| {
+        let parts = TidParts {
+            transport: entry.transport()?,
+            traddr: entry.traddr.clone(),
+            trsvcid: entry.trsvcid.clone(),
+            subsysnqn: entry.subnqn.clone(),
+            host_traddr: dc.host_traddr.clone(),
+            host_iface: dc.host_iface.clone(),
+            host_nqn: dc.host_nqn.clone(),
+        };
+        Some(Tid::new(parts))
+    };
+    let known = |subtype| subtype == Subtype::NVME || subtype == Subtype::REFERRAL;
+    entries.iter().filter(|entry| known(entry.subtype)).filter_map(name).collect()
+}
+
+fn list(names: &BTreeSet<Tid>) -> String {
+    let names: Vec<String> = names.iter().map(short).collect();
+    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+}
+
+/// What one of the kernel's controllers is, in a word.
+pub(crate) fn what(target: Target, subsystem: Option<Subsystem>) -> String {
+    subsystem.map_or_else(|| format!("the DC of {target}"), |subsystem| format!("{subsystem} at {target}"))
+}

@@ -1,0 +1,442 @@
+//! The kernel's side of NVMe-oF: its controllers, its one connect lane, its re-connecting, its events.
+
+use std::collections::VecDeque;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use libstas::core::{
+    ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, CtrlState, CtrlType, HostEvent,
+    KernelController, Look, Time, Uevent, UeventKind, reuse,
+};
+use libstas::nvme::{DISCOVERY_NQN, Tid};
+
+use crate::fabric::Mood;
+use crate::judge::Connection;
+use crate::names::{HOST_ADDRESS, HOST_NQN, Subsystem, Target, Who};
+use crate::plan::Fault;
+use crate::world::{Asker, Happening, Incoming, World, say};
+
+/// The kernel tries again after this long (reconnect-delay).
+const RECONNECT_DELAY: Duration = Duration::from_secs(10);
+
+/// Who had a connection made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Maker {
+    /// A daemon.
+    Daemon(Who),
+    /// The administrator, by hand.
+    Hand,
+}
+
+/// One controller.
+#[derive(Clone, Debug)]
+pub(crate) struct Controller {
+    /// What sysfs shows once it is filled in.
+    pub(crate) shown: KernelController,
+    pub(crate) target: Target,
+    /// `None` for a discovery controller.
+    pub(crate) subsystem: Option<Subsystem>,
+    pub(crate) maker: Maker,
+    filled_at: Duration,
+    /// Counts its connections; what was planned on an earlier one says nothing.
+    pub(crate) turn: u64,
+    /// Since when it is live.
+    pub(crate) up_since: Option<Time>,
+    /// Since when it is not.
+    down_since: Option<Duration>,
+    /// It may send the next event that its log page has changed.
+    pub(crate) armed: bool,
+}
+
+impl Controller {
+    pub(crate) fn is_live(&self) -> bool {
+        self.shown.state == CtrlState::Live
+    }
+
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.shown.state == CtrlState::Deleting
+    }
+
+    /// Its present connection.
+    pub(crate) fn connection(&self) -> Option<Connection> {
+        Some(Connection { ctrl: self.shown.ctrl, turn: self.turn, since: self.up_since? })
+    }
+}
+
+/// A write that waits for the lane.
+#[derive(Clone, Debug)]
+pub(crate) struct Job {
+    pub(crate) asker: Asker,
+    pub(crate) request: Box<ConnectRequest>,
+}
+
+/// The write under way.
+#[derive(Debug)]
+struct Writing {
+    number: u64,
+    /// Nobody, when the process that wrote was killed.
+    asker: Option<Asker>,
+    request: Box<ConnectRequest>,
+    since: Duration,
+    ctrl: CtrlRef,
+}
+
+/// The kernel.
+#[derive(Debug, Default)]
+pub(crate) struct Kernel {
+    pub(crate) controllers: Vec<Controller>,
+    births: u64,
+    pub(crate) seqnum: u64,
+    lane: VecDeque<Job>,
+    writing: Option<Writing>,
+    writes: u64,
+    /// The longest that a write has held the lane in vain.
+    pub(crate) wasted: Duration,
+}
+
+impl Kernel {
+    pub(crate) fn get(&self, ctrl: CtrlRef) -> Option<&Controller> {
+        self.controllers.iter().find(|known| known.shown.ctrl == ctrl)
+    }
+
+    pub(crate) fn get_mut(&mut self, ctrl: CtrlRef) -> Option<&mut Controller> {
+        self.controllers.iter_mut().find(|known| known.shown.ctrl == ctrl)
+    }
+
+    pub(crate) fn is_writing(&self, ctrl: CtrlRef) -> bool {
+        self.writing.as_ref().is_some_and(|writing| writing.ctrl == ctrl)
+    }
+}
+
+impl World {
+    /// What a look of that daemon shows now.
+    pub(crate) fn snapshot(&mut self, who: Who) -> Look {
+        let looks = match who {
+            Who::Stafd => &mut self.staf.looks,
+            Who::Stacd => &mut self.stac.looks,
+        };
+        *looks += 1;
+        let order = *looks;
+        let controllers = self.kernel.controllers.iter().map(|known| shown(known, self.now)).collect();
+        Look { order, seqnum: self.kernel.seqnum, controllers }
+    }
+
+    /// An event for whoever listens.
+    fn emit(&mut self, device: u32, kind: UeventKind) {
+        self.kernel.seqnum += 1;
+        let event = Uevent { seqnum: self.kernel.seqnum, device, kind };
+        for who in Who::BOTH {
+            let silent = matches!(kind, UeventKind::Add | UeventKind::Remove);
+            let lost = silent && self.has(Fault::EventsLost(who)) && self.luck.dice("lost event").percent(50);
+            if lost || self.has(Fault::EventsOverrun(who)) {
+                say!(self, "{who} does not get the event {kind:?} of nvme{device}");
+                continue;
+            }
+            let mut wait = self.luck.dice("event").between(Duration::from_micros(10), Duration::from_millis(3));
+            if self.has(Fault::EventsLate(who)) {
+                wait += self.luck.dice("late event").ms(0, 300);
+            }
+            let times = if self.has(Fault::EventsDoubled(who)) { 2 } else { 1 };
+            for _ in 0..times {
+                self.event(who, wait, HostEvent::Uevent(event.clone()));
+            }
+        }
+    }
+
+    /// One event, not before those that went out before it.
+    pub(crate) fn event(&mut self, who: Who, wait: Duration, event: HostEvent) {
+        let until = match who {
+            Who::Stafd => &mut self.staf.events_until,
+            Who::Stacd => &mut self.stac.events_until,
+        };
+        *until = (*until).max(self.now + wait);
+        let wait = *until - self.now;
+        self.tell(who, wait, Incoming::Host(event));
+    }
+
+    /// A new controller; its number is the lowest that is free.
+    fn add(&mut self, tid: &Tid, kato: u32, maker: Maker) -> Option<CtrlRef> {
+        let target = Target::of(&tid.traddr)?;
+        self.kernel.births += 1;
+        let taken = |device| self.kernel.controllers.iter().any(|known| known.shown.ctrl.device == device);
+        let device = (0..).find(|device| !taken(*device))?;
+        let ctrl = CtrlRef { device, birth: self.kernel.births };
+        let subsystem = Subsystem::of(&tid.subsysnqn);
+        let discovery = subsystem.is_none();
+        let filled_at = self.now + self.luck.dice("attributes").ms(0, 40);
+        self.kernel.controllers.push(Controller {
+            shown: KernelController {
+                ctrl,
+                transport: tid.transport(),
+                traddr: tid.traddr.clone(),
+                trsvcid: tid.trsvcid.clone(),
+                host_traddr: tid.host_traddr.clone(),
+                host_iface: tid.host_iface.clone(),
+                src_addr: None,
+                subsysnqn: tid.subsysnqn.clone(),
+                hostnqn: HOST_NQN.into(),
+                hostid: "1".into(),
+                cntrltype: if discovery { CtrlType::Discovery } else { CtrlType::Io },
+                dctype: self.fabric.dctype(target).filter(|_| discovery).unwrap_or(libstas::core::Dctype::None),
+                state: CtrlState::New,
+                kato: Some(kato),
+                model: "simulated".into(),
+                serial: String::new(),
+            },
+            target,
+            subsystem,
+            maker,
+            filled_at,
+            turn: 0,
+            up_since: None,
+            down_since: Some(self.now),
+            armed: false,
+        });
+        self.emit(device, UeventKind::Add);
+        Some(ctrl)
+    }
+
+    fn remove(&mut self, ctrl: CtrlRef) {
+        self.kernel.controllers.retain(|known| known.shown.ctrl != ctrl);
+        self.emit(ctrl.device, UeventKind::Remove);
+    }
+
+    fn goes_live(&mut self, ctrl: CtrlRef) {
+        let now = self.time();
+        let Some(known) = self.kernel.get_mut(ctrl) else { return };
+        known.shown.state = CtrlState::Live;
+        known.shown.src_addr = Some(IpAddr::from(HOST_ADDRESS));
+        (known.turn, known.up_since, known.down_since, known.armed) = (known.turn + 1, Some(now), None, true);
+        let again = known.turn > 1 && known.subsystem.is_none();
+        say!(self, "kernel: {ctrl} is live: {}", self.describe(ctrl));
+        self.emit(ctrl.device, UeventKind::Connected);
+        if again {
+            self.emit(ctrl.device, UeventKind::Rediscover);
+        }
+    }
+
+    /// A daemon wants a connection; its thread has taken the request.
+    pub(crate) fn enlist(&mut self, job: Job) {
+        self.kernel.lane.push_back(job);
+        self.pump();
+    }
+
+    fn pump(&mut self) {
+        while self.kernel.writing.is_none() {
+            let Some(job) = self.kernel.lane.pop_front() else { return };
+            if self.lives(job.asker) {
+                self.write(job);
+            }
+        }
+    }
+
+    fn write(&mut self, Job { asker, request }: Job) {
+        let before = self.snapshot(asker.who);
+        if let Some(found) = reuse::find(&before, &request.tid, &self.links, request.discovery) {
+            self.report(asker, ConnectOutcome::Found(found.ctrl), before, Duration::ZERO);
+            return;
+        }
+        let same =
+            |known: &Controller| !known.is_leaving() && known.subsystem.is_some() && known.shown.tid() == request.tid;
+        if self.kernel.controllers.iter().any(same) {
+            let after = self.snapshot(asker.who);
+            let outcome = ConnectOutcome::Failed(ConnectError::Already);
+            self.report(asker, outcome, after, Duration::from_micros(50));
+            return;
+        }
+        let kato = if request.discovery { 30 } else { 5 };
+        let Some(ctrl) = self.add(&request.tid, kato, Maker::Daemon(asker.who)) else { return };
+        if let Some(known) = self.kernel.get_mut(ctrl) {
+            known.shown.state = CtrlState::Connecting;
+        }
+        say!(self, "kernel: {} connects {}: {ctrl}", asker.who, crate::names::short(&request.tid));
+        let takes = self.write_takes(ctrl);
+        self.kernel.writes += 1;
+        let number = self.kernel.writes;
+        self.kernel.writing = Some(Writing { number, asker: Some(asker), request, since: self.now, ctrl });
+        self.after(takes, Happening::WriteEnds(number));
+    }
+
+    fn write_takes(&mut self, ctrl: CtrlRef) -> Duration {
+        let mood = self.kernel.get(ctrl).map_or(Mood::Well, |known| self.fabric.mood(known.target));
+        let slow = self.has(Fault::LaneSlow);
+        let dice = self.luck.dice("write");
+        let more = if slow { dice.ms(1000, 4000) } else { Duration::ZERO };
+        more + match mood {
+            Mood::Well | Mood::Refusing => dice.ms(4, 60),
+            Mood::Unreachable => dice.ms(3100, 3300),
+            Mood::Mute => dice.ms(3000, 12_000),
+        }
+    }
+
+    pub(crate) fn write_ends(&mut self, number: u64) {
+        let Some(writing) = self.kernel.writing.take_if(|writing| writing.number == number) else { return };
+        let Writing { asker, ctrl, since, request, .. } = writing;
+        let held = self.now - since;
+        let works = self.kernel.get(ctrl).is_some_and(|known| self.fabric.takes(known.target, known.subsystem));
+        let outcome = if works {
+            self.goes_live(ctrl);
+            ConnectOutcome::Made(ctrl)
+        } else {
+            say!(self, "kernel: {ctrl} could not be connected: {}", crate::names::short(&request.tid));
+            self.remove(ctrl);
+            self.kernel.wasted = self.kernel.wasted.max(held);
+            ConnectOutcome::Failed(ConnectError::Kernel { errno: 110, reason: "no answer in time".into() })
+        };
+        if let Some(asker) = asker.filter(|asker| self.lives(*asker)) {
+            let after = self.snapshot(asker.who);
+            self.report(asker, outcome, after, held);
+        }
+        self.pump();
+    }
+
+    fn report(&mut self, asker: Asker, outcome: ConnectOutcome, look: Look, held: Duration) {
+        let report = Box::new(ConnectReport { outcome, look, held });
+        let wait = self.luck.moment("report");
+        self.answer(asker, wait, Incoming::Host(HostEvent::Connected { op: asker.op, report }));
+    }
+
+    /// A process has ended: its threads are gone, and a signal may have aborted the write under way.
+    pub(crate) fn abandon_writes(&mut self, who: Who) {
+        self.kernel.lane.retain(|job| job.asker.who != who);
+        let aborted = self.luck.dice("abort").percent(50);
+        let of_it = |writing: &Writing| writing.asker.is_some_and(|asker| asker.who == who);
+        if !self.kernel.writing.as_ref().is_some_and(of_it) {
+            return;
+        }
+        if aborted {
+            if let Some(writing) = self.kernel.writing.take() {
+                self.remove(writing.ctrl);
+            }
+            self.pump();
+        } else if let Some(writing) = &mut self.kernel.writing {
+            writing.asker = None;
+        }
+    }
+
+    /// Somebody wrote to delete_controller.
+    pub(crate) fn delete(&mut self, asker: Option<Asker>, ctrl: CtrlRef) {
+        if asker.is_some_and(|asker| !self.lives(asker)) {
+            return;
+        }
+        let refused = asker.is_some() && self.has(Fault::DisconnectRefused);
+        if refused {
+            self.disconnected(asker, ctrl, Err("the device is busy".into()));
+            return;
+        }
+        if self.kernel.is_writing(ctrl) {
+            // It waits until the connect has ended.
+            self.after(Duration::from_millis(100), Happening::Delete(asker, ctrl));
+            return;
+        }
+        let takes = self.luck.dice("delete").ms(5, 400);
+        match self.kernel.get_mut(ctrl) {
+            Some(known) if !known.is_leaving() => {
+                known.shown.state = CtrlState::Deleting;
+                known.up_since = None;
+                self.after(takes, Happening::Deleted(asker, ctrl));
+            }
+            _ => self.disconnected(asker, ctrl, Ok(())),
+        }
+    }
+
+    pub(crate) fn deleted(&mut self, asker: Option<Asker>, ctrl: CtrlRef) {
+        say!(self, "kernel: {ctrl} is disconnected: {}", self.describe(ctrl));
+        self.remove(ctrl);
+        self.disconnected(asker, ctrl, Ok(()));
+    }
+
+    fn disconnected(&mut self, asker: Option<Asker>, ctrl: CtrlRef, result: Result<(), String>) {
+        let Some(asker) = asker else { return };
+        if result.is_err() {
+            self.judge.disconnecting.remove(&ctrl);
+        }
+        let wait = self.luck.moment("disconnected");
+        self.answer(asker, wait, Incoming::Host(HostEvent::Disconnected { op: asker.op, result }));
+    }
+
+    /// The kernel notices that a connection is down, and sets out to get it back.
+    pub(crate) fn goes_down(&mut self, ctrl: CtrlRef, turn: u64) {
+        let now = self.now;
+        let loss = self.plan.land.ctrl_loss;
+        let Some(known) = self.kernel.get_mut(ctrl).filter(|known| known.turn == turn && known.is_live()) else {
+            return;
+        };
+        known.shown.state = CtrlState::Connecting;
+        (known.up_since, known.down_since, known.armed) = (None, Some(now), false);
+        let first = if now.as_millis() % 3 == 0 { Duration::from_millis(50) } else { RECONNECT_DELAY };
+        say!(self, "kernel: {ctrl} has lost its connection: {}", self.describe(ctrl));
+        self.after(first, Happening::Reconnects(ctrl, turn));
+        self.after(loss, Happening::GivesUp(ctrl, turn));
+    }
+
+    pub(crate) fn reconnects(&mut self, ctrl: CtrlRef, turn: u64) {
+        let is_down = |known: &&Controller| known.turn == turn && known.shown.state == CtrlState::Connecting;
+        let Some(known) = self.kernel.get(ctrl).filter(is_down) else { return };
+        let (target, subsystem) = (known.target, known.subsystem);
+        if self.fabric.takes(target, subsystem) {
+            self.goes_live(ctrl);
+        } else if self.fabric.mood(target) == Mood::Well && self.plan.land.refusal_is_final {
+            say!(self, "kernel: {ctrl} is refused for good, and gone: {}", self.describe(ctrl));
+            self.remove(ctrl);
+        } else {
+            self.after(RECONNECT_DELAY, Happening::Reconnects(ctrl, turn));
+        }
+    }
+
+    pub(crate) fn kernel_gives_up(&mut self, ctrl: CtrlRef, turn: u64) {
+        let is_down = |known: &&Controller| known.turn == turn && known.shown.state == CtrlState::Connecting;
+        if self.kernel.get(ctrl).filter(is_down).is_some() {
+            say!(self, "kernel: {ctrl} is given up: {}", self.describe(ctrl));
+            self.remove(ctrl);
+        }
+    }
+
+    /// Connected by hand, past the lane.
+    pub(crate) fn connect_by_hand(&mut self, tid: &Tid, kato: u32) -> Option<CtrlRef> {
+        let target = Target::of(&tid.traddr)?;
+        let io = tid.subsysnqn != DISCOVERY_NQN;
+        let same = |known: &Controller| !known.is_leaving() && known.shown.tid() == *tid;
+        let exists = io && self.kernel.controllers.iter().any(same);
+        if exists || !self.fabric.takes(target, Subsystem::of(&tid.subsysnqn)) {
+            return None;
+        }
+        let ctrl = self.add(tid, kato, Maker::Hand)?;
+        self.goes_live(ctrl);
+        Some(ctrl)
+    }
+
+    /// A discovery log page has changed: its live discovery connections are told, once until it was read.
+    pub(crate) fn announce_change(&mut self, target: Target) {
+        if self.fabric.mood(target) != Mood::Well {
+            return;
+        }
+        let mut told = Vec::new();
+        for known in &mut self.kernel.controllers {
+            let listens = known.target == target && known.subsystem.is_none() && known.is_live();
+            if listens && std::mem::take(&mut known.armed) {
+                told.push(known.shown.ctrl.device);
+            }
+        }
+        for device in told {
+            self.emit(device, UeventKind::Aen(libstas::nvme::aen::DISCOVERY_LOG_CHANGED));
+        }
+    }
+
+    pub(crate) fn describe(&self, ctrl: CtrlRef) -> String {
+        self.kernel.get(ctrl).map_or_else(|| "gone".into(), |known| crate::names::short(&known.shown.tid()))
+    }
+}
+
+/// What sysfs shows of a controller: not all is filled in at once.
+fn shown(known: &Controller, now: Duration) -> KernelController {
+    let mut shown = known.shown.clone();
+    if now < known.filled_at && !known.is_live() {
+        shown.cntrltype = CtrlType::Unknown;
+        shown.subsysnqn.clear();
+        shown.hostnqn.clear();
+        shown.kato = None;
+        shown.model.clear();
+    }
+    shown
+}

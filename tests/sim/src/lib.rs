@@ -1,0 +1,39 @@
+//! The simulated world: the real cores of stafd and stacd in one process, with everything around them decided by a
+//! seed. No clock, no thread, no file: the same seed is the same story, always.
+//!
+//! A [`plan::Plan`] says what happens: targets come and go, packets get lost, the administrator edits, daemons are
+//! killed. [`run::play`] lets it happen around the cores and checks the [`invariants`] after each step; when a plan
+//! breaks one, [`run::shrink`] finds the smallest story that still does.
+//!
+//! | file | what |
+//! |---|---|
+//! | dice | the numbers that a seed decides |
+//! | names, files, plan, words | who there is, the configuration files, what happens; and all of it in words |
+//! | world | the queue of what happens next |
+//! | process | the daemons as processes: start, save, freeze, stop, kill |
+//! | kernel | controllers, the one connect lane, re-connecting, events |
+//! | fabric | targets, their log pages, how they are |
+//! | host, bus | what the cores ask of the host and of the bus, carried out |
+//! | deeds | what the plan has happen, carried out |
+//! | invariants | what always holds, in words |
+//! | judge, judging, ends | the same in code: what a daemon was told, each disconnect, the end |
+//! | run | a run from beginning to end, and its smallest story |
+
+mod bus;
+mod deeds;
+pub mod dice;
+mod ends;
+mod fabric;
+pub mod files;
+mod host;
+pub mod invariants;
+mod judge;
+mod judging;
+mod kernel;
+pub mod names;
+pub mod plan;
+mod process;
+pub mod report;
+pub mod run;
+pub mod words;
+pub mod world;

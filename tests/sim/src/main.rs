@@ -1,0 +1,74 @@
+//! `sim SEED` tells the story of one seed; `sim --count N [--from SEED]` plays N seeds, with progress.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use sim::plan::Plan;
+use sim::{report, run};
+
+const USAGE: &str = "usage: sim SEED | sim --count N [--from SEED]";
+/// Progress is told this often.
+const PROGRESS: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let number = |word: &str| word.replace('_', "").parse::<u64>();
+    match words.as_slice() {
+        ["--count", count] => number(count).map_or_else(|_| usage(), |count| play_many(0, count)),
+        ["--count", count, "--from", first] => match (number(count), number(first)) {
+            (Ok(count), Ok(first)) => play_many(first, count),
+            _ => usage(),
+        },
+        [seed] => number(seed).map_or_else(|_| usage(), tell),
+        _ => usage(),
+    }
+}
+
+fn usage() -> ExitCode {
+    eprintln!("{USAGE}");
+    ExitCode::from(2)
+}
+
+/// The whole story of one seed, and the smallest one if it fails.
+fn tell(seed: u64) -> ExitCode {
+    let plan = Plan::new(seed);
+    let outcome = run::play(&plan, true);
+    match &outcome.breach {
+        None => {
+            print!("{}", report::story(&plan, &outcome));
+            ExitCode::SUCCESS
+        }
+        Some(breach) => {
+            print!("{}", report::failure(&plan, breach));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn play_many(first: u64, count: u64) -> ExitCode {
+    let begin = Instant::now();
+    let outcome = run::play_many(
+        first,
+        count,
+        |progress| {
+            let seconds = begin.elapsed().as_secs_f64();
+            println!(
+                "{} of {count} seeds, {} failed; {:.0} seeds a minute, the slowest settled after {:.0} s",
+                progress.played,
+                progress.failed.len(),
+                60.0 * progress.played as f64 / seconds.max(0.001),
+                progress.slowest.0.as_secs_f64(),
+            );
+        },
+        PROGRESS,
+    );
+    println!("{}", report::summary(&outcome));
+    match outcome.failed.first_key_value() {
+        None => ExitCode::SUCCESS,
+        Some((seed, breach)) => {
+            print!("{}", report::failure(&Plan::new(*seed), breach));
+            ExitCode::FAILURE
+        }
+    }
+}

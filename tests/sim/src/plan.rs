@@ -1,0 +1,399 @@
+//! What is going to happen in a run, decided beforehand by the seed: the land, and who does what when.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use libstas::conf::{DisconnectScope, InUse};
+use libstas::core::Dctype;
+
+use crate::dice::Dice;
+use crate::files::{Excluded, Portal, StacFile, StafFile};
+use crate::names::{Subsystem, Target, Who};
+
+/// How the world is before anything happens.
+#[derive(Clone, Debug)]
+pub struct Land {
+    /// The targets.
+    pub targets: Vec<Site>,
+    /// How many subsystems there are.
+    pub subsystems: usize,
+    /// Where the host names lead.
+    pub names: Vec<Target>,
+    /// stafd.conf
+    pub staf: StafFile,
+    /// stacd.conf
+    pub stac: StacFile,
+    /// What has storage in use hanging off it.
+    pub in_use: BTreeSet<Subsystem>,
+    /// The kernel gives a connection up after it was down for so long.
+    pub ctrl_loss: Duration,
+    /// The kernel gives a connection up at once that the target refuses (6.10).
+    pub refusal_is_final: bool,
+}
+
+/// A target before anything happens.
+#[derive(Clone, Debug)]
+pub struct Site {
+    /// What it exports, and lists.
+    pub exports: BTreeSet<Subsystem>,
+    /// What its discovery controller lists of other targets.
+    pub zoned: BTreeSet<(Target, Subsystem)>,
+    /// Whom its discovery controller refers to.
+    pub refers: BTreeSet<Target>,
+    /// Which kind of discovery controller it has.
+    pub dctype: Dctype,
+}
+
+/// Something that happens at a time, whatever else happens.
+#[derive(Clone, Debug)]
+pub struct Deed {
+    /// When.
+    pub at: Duration,
+    /// What.
+    pub what: What,
+}
+
+/// What the administrator changes in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    /// controller= in stafd.conf: added, or taken out if it was there.
+    Portal(Portal),
+    /// exclude= in stafd.conf: added, or taken out.
+    ExcludeDc(Target),
+    /// stafd.conf gets a line that cannot be read, or loses it.
+    GarbleStaf,
+    /// controller= in stacd.conf: added, or taken out.
+    Controller(Target, Subsystem, bool),
+    /// exclude= in stacd.conf: added, or taken out.
+    Exclude(Excluded),
+    /// stacd.conf gets a line that cannot be read, or loses it.
+    GarbleStac,
+    /// disconnect-scope in stacd.conf.
+    Scope(DisconnectScope),
+    /// in-use in stacd.conf.
+    InUse(InUse),
+}
+
+impl Edit {
+    /// Whose file it is.
+    #[must_use]
+    pub fn file_of(&self) -> Who {
+        match self {
+            Self::Portal(_) | Self::ExcludeDc(_) | Self::GarbleStaf => Who::Stafd,
+            _ => Who::Stacd,
+        }
+    }
+}
+
+/// How a target falls silent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outage {
+    /// It resets its connections and refuses new ones.
+    Refuses,
+    /// Packets to it get lost.
+    Drops,
+    /// It takes TCP connections and says nothing.
+    Mute,
+    /// It reboots: connections are reset, then it refuses, then it exports its subsystems one by one.
+    Reboots,
+}
+
+/// What goes wrong for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fault {
+    /// Half of a daemon's add and remove events are lost without a word.
+    EventsLost(Who),
+    /// A daemon's events come up to 300 ms late.
+    EventsLate(Who),
+    /// A daemon gets its events twice.
+    EventsDoubled(Who),
+    /// A daemon's event socket is full: events are lost, and at the end it is told so.
+    EventsOverrun(Who),
+    /// A daemon cannot read sysfs.
+    LooksFail(Who),
+    /// A daemon's looks take up to 5 s.
+    LooksSlow(Who),
+    /// Probes meet local errors.
+    ProbesUnknown,
+    /// Probes end after 20 s only.
+    ProbesHang,
+    /// Log pages cannot be read.
+    ReadsFail,
+    /// A read of a log page takes up to 80 s.
+    ReadsHang,
+    /// Calls between the daemons fail.
+    BusFails,
+    /// The bus takes up to 3 s for a message.
+    BusSlow,
+    /// Names cannot be resolved.
+    ResolverFails,
+    /// The kernel refuses to disconnect.
+    DisconnectRefused,
+    /// It cannot be found out whether storage is in use.
+    UseUnknown,
+    /// The connect path takes 1 to 4 s longer.
+    LaneSlow,
+    /// A daemon's state cannot be written.
+    SavesFail(Who),
+}
+
+/// What happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// The administrator edits a file, and reloads the daemon if true.
+    Edits(Edit, bool),
+    /// systemctl reload
+    Reloads(Who),
+    /// systemctl stop, and start after that time.
+    Restarts(Who, Duration),
+    /// kill -9; systemd starts it anew after that time.
+    Kills(Who, Duration),
+    /// kill -9, and the saved state is deleted or garbled before the next start.
+    KillsAndLosesState(Who, Duration),
+    /// SIGSTOP, and SIGCONT after that time.
+    Freezes(Who, Duration),
+    /// The host is suspended for that time.
+    Suspends(Duration),
+    /// nvme disconnect of one of the controllers that there are.
+    DisconnectsByHand(usize),
+    /// nvme connect of a subsystem.
+    ConnectsByHand(Target, Subsystem),
+    /// nvme connect to a discovery controller, to stay.
+    ConnectsDcByHand(Target),
+    /// nvme discover: a connection without keep-alive, for a moment.
+    Discovers(Target),
+    /// A file system is mounted, or unmounted if it was mounted.
+    Mounts(Subsystem),
+    /// A target exports a subsystem, or no longer does if it did.
+    Exports(Target, Subsystem),
+    /// A target no longer exports a subsystem and exports it again so many times, this long apart.
+    Storm(Target, Subsystem, usize, Duration),
+    /// A discovery controller lists a subsystem of another target, or no longer does.
+    Zones(Target, (Target, Subsystem)),
+    /// A discovery controller lists nothing at all, for that time.
+    ListsNothing(Target, Duration),
+    /// A discovery controller refers to another one, or no longer does.
+    Refers(Target, Target),
+    /// A target falls silent for that time.
+    Falls(Target, Outage, Duration),
+    /// A target drops all its connections, and takes new ones at once.
+    DropsConnections(Target),
+    /// A host name leads to another target.
+    MovesName(usize, Target),
+    /// The network comes up: a route is added.
+    RouteAdded,
+    /// Something goes wrong for that time.
+    Fault(Fault, Duration),
+}
+
+/// A run: everything that the seed decides beforehand. What it decides on the way are the delays.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The seed.
+    pub seed: u64,
+    /// The world before.
+    pub land: Land,
+    /// What happens, in order of time.
+    pub deeds: Vec<Deed>,
+    /// From then on nothing goes wrong any more.
+    pub calm: Duration,
+}
+
+impl Plan {
+    /// The plan of that seed.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let mut dice = Dice::new(seed, "plan");
+        let land = land(&mut dice);
+        let count = 1 + dice.below(28);
+        let mut deeds = Vec::new();
+        let mut at = dice.ms(0, 4000);
+        for _ in 0..count {
+            deeds.push(Deed { at, what: what(&mut dice, &land) });
+            at += match dice.below(10) {
+                0..=4 => dice.ms(0, 400),
+                5..=8 => dice.ms(400, 8_000),
+                _ => dice.ms(8_000, 45_000),
+            };
+        }
+        let calm = deeds.iter().map(Deed::end).max().unwrap_or_default() + Duration::from_secs(1);
+        Self { seed, land, deeds, calm }
+    }
+}
+
+impl Deed {
+    /// When all of it is over.
+    #[must_use]
+    pub fn end(&self) -> Duration {
+        let lasts = match &self.what {
+            What::Restarts(_, time)
+            | What::Kills(_, time)
+            | What::KillsAndLosesState(_, time)
+            | What::Freezes(_, time)
+            | What::ListsNothing(_, time)
+            | What::Fault(_, time) => *time,
+            // The subsystems come one by one.
+            What::Falls(_, _, time) => *time + Duration::from_secs(10),
+            What::Storm(_, _, times, apart) => *apart * u32::try_from(2 * times).unwrap_or(0),
+            What::Discovers(_) => Duration::from_secs(3),
+            _ => Duration::ZERO,
+        };
+        self.at + lasts
+    }
+}
+
+fn land(dice: &mut Dice) -> Land {
+    let count = 1 + dice.below(4);
+    let subsystems = 1 + dice.below(5);
+    let targets: Vec<Site> = (0..count)
+        .map(|me| {
+            let any = |dice: &mut Dice, percent| (0..count).filter(|_| dice.percent(percent)).map(Target).collect();
+            let refers: BTreeSet<Target> = any(dice, 25);
+            Site {
+                exports: (0..subsystems).filter(|_| dice.percent(60)).map(Subsystem).collect(),
+                zoned: BTreeSet::new(),
+                refers: refers.into_iter().filter(|other| other.0 != me).collect(),
+                dctype: [Dctype::None, Dctype::None, Dctype::Ddc, Dctype::Cdc][dice.below(4)],
+            }
+        })
+        .collect();
+    let mut targets = targets;
+    let exports: Vec<(Target, Subsystem)> = targets
+        .iter()
+        .enumerate()
+        .flat_map(|(number, site)| site.exports.iter().map(move |subsystem| (Target(number), *subsystem)))
+        .collect();
+    for (number, site) in targets.iter_mut().enumerate() {
+        site.zoned = exports.iter().filter(|(at, _)| at.0 != number && dice.percent(12)).copied().collect();
+    }
+    let names = (0..1 + dice.below(2)).map(|_| Target(dice.below(count))).collect::<Vec<_>>();
+    let mut controllers: BTreeSet<Portal> = BTreeSet::new();
+    for number in 0..count {
+        if number == 0 || dice.percent(50) {
+            controllers.insert(Portal::Address(Target(number), dice.percent(15)));
+        }
+    }
+    if dice.percent(25) {
+        controllers.insert(Portal::Name(0));
+    }
+    let staf = StafFile {
+        controllers,
+        excluded: BTreeSet::new(),
+        garbled: false,
+        persistent: dice.percent(85),
+        zeroconf: false,
+    };
+    let mut stac = StacFile {
+        controllers: BTreeSet::new(),
+        excluded: BTreeSet::new(),
+        garbled: false,
+        scope: scope(dice),
+        in_use: if dice.percent(15) { InUse::Disconnect } else { InUse::Keep },
+    };
+    for _ in 0..dice.below(3) {
+        stac.controllers.insert((Target(dice.below(count)), Subsystem(dice.below(subsystems)), dice.percent(30)));
+    }
+    Land {
+        targets,
+        subsystems,
+        names,
+        staf,
+        stac,
+        in_use: (0..subsystems).filter(|_| dice.percent(25)).map(Subsystem).collect(),
+        ctrl_loss: if dice.percent(30) { Duration::from_secs(25) } else { Duration::from_secs(600) },
+        refusal_is_final: dice.percent(60),
+    }
+}
+
+fn scope(dice: &mut Dice) -> DisconnectScope {
+    match dice.below(10) {
+        0 => DisconnectScope::Nothing,
+        1 | 2 => DisconnectScope::AllMatchingTrtypes,
+        _ => DisconnectScope::OnlyStas,
+    }
+}
+
+fn what(dice: &mut Dice, land: &Land) -> What {
+    let target = Target(dice.below(land.targets.len()));
+    let other = Target(dice.below(land.targets.len()));
+    let subsystem = Subsystem(dice.below(land.subsystems));
+    let who = Who::BOTH[dice.below(2)];
+    let name = dice.below(land.names.len());
+    match dice.below(100) {
+        0..=15 => {
+            let edit = edit(dice, (target, subsystem, name));
+            What::Edits(edit, dice.percent(85))
+        }
+        16..=17 => What::Reloads(who),
+        18..=21 => What::Restarts(who, dice.ms(50, 4_000)),
+        22..=26 => {
+            let away = if dice.percent(80) { dice.ms(100, 2_000) } else { dice.ms(2_000, 60_000) };
+            if dice.percent(80) { What::Kills(who, away) } else { What::KillsAndLosesState(who, away) }
+        }
+        27..=28 => What::Freezes(who, dice.ms(50, 40_000)),
+        29 => What::Suspends(dice.ms(1_000, 7_200_000)),
+        30..=32 => What::DisconnectsByHand(dice.below(16)),
+        33..=34 => What::ConnectsByHand(target, subsystem),
+        35 => What::ConnectsDcByHand(target),
+        36 => What::Discovers(target),
+        37..=40 => What::Mounts(subsystem),
+        41..=53 => What::Exports(target, subsystem),
+        54..=56 => What::Storm(target, subsystem, 1 + dice.below(6), dice.ms(1, 900)),
+        57..=61 => What::Zones(target, (other, subsystem)),
+        62..=63 => What::ListsNothing(target, dice.ms(1, 20_000)),
+        64..=67 if target != other => What::Refers(target, other),
+        64..=77 => {
+            let how = [Outage::Refuses, Outage::Drops, Outage::Mute, Outage::Reboots][dice.below(4)];
+            let time = if dice.percent(75) { dice.ms(20, 12_000) } else { dice.ms(12_000, 60_000) };
+            What::Falls(target, how, time)
+        }
+        78..=80 => What::DropsConnections(target),
+        81 => What::MovesName(name, target),
+        82 => What::RouteAdded,
+        _ => {
+            let time = if dice.percent(70) { dice.ms(100, 8_000) } else { dice.ms(8_000, 60_000) };
+            What::Fault(fault(dice, who), time)
+        }
+    }
+}
+
+fn edit(dice: &mut Dice, (target, subsystem, name): (Target, Subsystem, usize)) -> Edit {
+    match dice.below(20) {
+        0..=3 => Edit::Portal(Portal::Address(target, dice.percent(15))),
+        4 => Edit::Portal(Portal::Name(name)),
+        5..=6 => Edit::ExcludeDc(target),
+        7 => Edit::GarbleStaf,
+        8..=11 => Edit::Controller(target, subsystem, dice.percent(30)),
+        12..=15 => Edit::Exclude(match dice.below(3) {
+            0 => (Some(target), None),
+            1 => (None, Some(subsystem)),
+            _ => (Some(target), Some(subsystem)),
+        }),
+        16 => Edit::GarbleStac,
+        17..=18 => Edit::Scope(scope(dice)),
+        _ => Edit::InUse(if dice.percent(50) { InUse::Disconnect } else { InUse::Keep }),
+    }
+}
+
+fn fault(dice: &mut Dice, who: Who) -> Fault {
+    let faults = [
+        Fault::EventsLost(who),
+        Fault::EventsLate(who),
+        Fault::EventsDoubled(who),
+        Fault::EventsOverrun(who),
+        Fault::LooksFail(who),
+        Fault::LooksSlow(who),
+        Fault::ProbesUnknown,
+        Fault::ProbesHang,
+        Fault::ReadsFail,
+        Fault::ReadsHang,
+        Fault::BusFails,
+        Fault::BusSlow,
+        Fault::ResolverFails,
+        Fault::DisconnectRefused,
+        Fault::UseUnknown,
+        Fault::LaneSlow,
+        Fault::SavesFail(who),
+    ];
+    faults[dice.below(faults.len())]
+}

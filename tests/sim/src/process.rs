@@ -1,0 +1,313 @@
+//! The two daemons as processes: they start, save, freeze, stop and are killed.
+
+use std::time::Duration;
+
+use libstas::core::Machine;
+use stacd::connector::Connector;
+use stafd::finder::Finder;
+
+use crate::names::Who;
+use crate::plan::Fault;
+use crate::world::{Asker, Happening, Incoming, World, say};
+
+/// Two saves are at least this far apart (the shell's event loop).
+const SAVE_PACE: Duration = Duration::from_millis(500);
+/// A stop takes no longer than this (the shell's event loop).
+const STOP_LIMIT: Duration = Duration::from_secs(7);
+
+/// The saved state of one daemon.
+#[derive(Clone, Debug)]
+pub(crate) enum Running {
+    Staf(stafd::finder::Saved),
+    Stac(stacd::connector::Saved),
+}
+
+/// One daemon.
+#[derive(Debug)]
+pub(crate) struct Process<M: Machine> {
+    /// Its core, while it runs.
+    pub(crate) core: Option<M>,
+    /// Counts its starts.
+    pub(crate) life: u32,
+    pub(crate) frozen_until: Duration,
+    /// Looks that its shell has taken.
+    pub(crate) looks: u64,
+    /// Writes that its core waits for.
+    pub(crate) writes: u32,
+    /// Its events come in order: none before this.
+    pub(crate) events_until: Duration,
+    pub(crate) stopping: bool,
+    /// It is started again after this long.
+    pub(crate) away: Duration,
+    save_due: bool,
+    saved_at: Option<Duration>,
+    saves: u64,
+    on_disk: u64,
+    disk: Option<Running>,
+}
+
+impl<M: Machine> Default for Process<M> {
+    fn default() -> Self {
+        Self {
+            core: None,
+            life: 0,
+            frozen_until: Duration::ZERO,
+            looks: 0,
+            writes: 0,
+            events_until: Duration::ZERO,
+            stopping: false,
+            away: Duration::ZERO,
+            save_due: false,
+            saved_at: None,
+            saves: 0,
+            on_disk: 0,
+            disk: None,
+        }
+    }
+}
+
+impl<M: Machine> Process<M> {
+    fn begin(&mut self, core: M) {
+        *self = Self { core: Some(core), life: self.life + 1, disk: self.disk.take(), ..Self::default() };
+    }
+
+    /// Its core's wish to be saved: when, unless that is on its way.
+    fn wants_save(&mut self, now: Duration) -> Option<Duration> {
+        if std::mem::replace(&mut self.save_due, true) {
+            return None;
+        }
+        Some(self.saved_at.map_or(now, |last| now.max(last + SAVE_PACE)))
+    }
+}
+
+impl World {
+    pub(crate) fn life(&self, who: Who) -> Option<u32> {
+        match who {
+            Who::Stafd => self.staf.core.as_ref().map(|_| self.staf.life),
+            Who::Stacd => self.stac.core.as_ref().map(|_| self.stac.life),
+        }
+    }
+
+    pub(crate) fn lives(&self, asker: Asker) -> bool {
+        self.life(asker.who) == Some(asker.life)
+    }
+
+    /// Something comes in at the door of the daemon's present life, after that time.
+    pub(crate) fn tell(&mut self, who: Who, wait: Duration, incoming: Incoming) {
+        if let Some(life) = self.life(who) {
+            self.after(wait, Happening::Deliver(who, life, incoming));
+        }
+    }
+
+    /// The same for whoever asked, if it still lives.
+    pub(crate) fn answer(&mut self, asker: Asker, wait: Duration, incoming: Incoming) {
+        self.after(wait, Happening::Deliver(asker.who, asker.life, incoming));
+    }
+
+    pub(crate) fn deliver(&mut self, who: Who, life: u32, incoming: Incoming) {
+        if self.life(who) != Some(life) {
+            return;
+        }
+        let frozen = match who {
+            Who::Stafd => self.staf.frozen_until,
+            Who::Stacd => self.stac.frozen_until,
+        };
+        if frozen > self.now {
+            self.at(frozen, Happening::Deliver(who, life, incoming));
+            return;
+        }
+        self.hand_in(who, incoming);
+    }
+
+    pub(crate) fn start(&mut self, who: Who) {
+        if self.life(who).is_some() {
+            return;
+        }
+        let seed = self.luck.dice("jitter").roll();
+        say!(self, "{who} starts");
+        let late = self.luck.moment("first events");
+        match who {
+            Who::Stafd => {
+                let saved = match &self.staf.disk {
+                    Some(Running::Staf(saved)) => read_back(saved).unwrap_or_default(),
+                    _ => stafd::finder::Saved::default(),
+                };
+                self.staf.begin(Finder::new(saved, seed));
+                self.reload(who);
+                let life = self.staf.life;
+                self.after(late, Happening::NameOwned(life));
+            }
+            Who::Stacd => {
+                let saved = match &self.stac.disk {
+                    Some(Running::Stac(saved)) => read_back(saved).unwrap_or_default(),
+                    _ => stacd::connector::Saved::default(),
+                };
+                self.stac.begin(Connector::new(saved, seed));
+                self.reload(who);
+                let life = self.stac.life;
+                self.after(late, Happening::Watches(life));
+            }
+        }
+        let links = self.links.clone();
+        let late = self.luck.moment("links");
+        self.tell(who, late, Incoming::Host(libstas::core::HostEvent::Links(links)));
+    }
+
+    /// The daemon reads its file.
+    pub(crate) fn reload(&mut self, who: Who) {
+        let identity = self.identity.clone();
+        match who {
+            Who::Stafd if self.staf.core.is_some() => {
+                self.judge.staf_loads(&self.staf_file);
+                let settings = stafd::finder::Settings { conf: self.staf_file.conf(), identity };
+                self.feed_staf(stafd::finder::Event::Configured(Box::new(settings)));
+            }
+            Who::Stacd if self.stac.core.is_some() => {
+                self.judge.stac_loads(&self.stac_file);
+                let settings = stacd::connector::Settings { conf: self.stac_file.conf(), identity };
+                self.feed_stac(stacd::connector::Event::Configured(Box::new(settings)));
+            }
+            _ => {}
+        }
+    }
+
+    pub(crate) fn freeze(&mut self, who: Who, time: Duration) {
+        let until = self.now + time;
+        match who {
+            Who::Stafd => self.staf.frozen_until = self.staf.frozen_until.max(until),
+            Who::Stacd => self.stac.frozen_until = self.stac.frozen_until.max(until),
+        }
+    }
+
+    /// systemctl stop; it is started again after that time.
+    pub(crate) fn stop(&mut self, who: Who, away: Duration) {
+        let Some(life) = self.life(who) else { return };
+        self.after(STOP_LIMIT, Happening::StopLimit(who, life));
+        match who {
+            Who::Stafd => {
+                (self.staf.stopping, self.staf.away, self.staf.frozen_until) = (true, away, Duration::ZERO);
+                self.feed_staf(stafd::finder::Event::Stop);
+            }
+            Who::Stacd => {
+                (self.stac.stopping, self.stac.away, self.stac.frozen_until) = (true, away, Duration::ZERO);
+                self.feed_stac(stacd::connector::Event::Stop);
+            }
+        }
+    }
+
+    pub(crate) fn stop_limit(&mut self, who: Who, life: u32) {
+        if self.life(who) == Some(life) {
+            self.stopped(who);
+        }
+    }
+
+    /// The core has nothing left to do: what it knows is saved, and the process ends.
+    pub(crate) fn stopped(&mut self, who: Who) {
+        let away = match who {
+            Who::Stafd => self.staf.away,
+            Who::Stacd => self.stac.away,
+        };
+        if !self.has(Fault::SavesFail(who)) {
+            match who {
+                Who::Stafd => self.staf.disk = self.staf.core.as_ref().map(|core| Running::Staf(core.saved())),
+                Who::Stacd => self.stac.disk = self.stac.core.as_ref().map(|core| Running::Stac(core.saved())),
+            }
+        }
+        say!(self, "{who} has stopped");
+        self.end(who, away);
+    }
+
+    /// kill -9, or the end of a stop.
+    pub(crate) fn end(&mut self, who: Who, away: Duration) {
+        if self.life(who).is_none() {
+            return;
+        }
+        match who {
+            Who::Stafd => self.staf.core = None,
+            Who::Stacd => {
+                self.stac.core = None;
+                self.judge.checks.clear();
+                self.judge.disconnecting.clear();
+            }
+        }
+        self.abandon_writes(who);
+        self.left_the_bus(who);
+        self.after(away, Happening::Start(who));
+    }
+
+    pub(crate) fn lose_state(&mut self, who: Who) {
+        match who {
+            Who::Stafd => self.staf.disk = None,
+            Who::Stacd => self.stac.disk = None,
+        }
+        self.judge.state_lost(who);
+    }
+
+    pub(crate) fn save_soon(&mut self, who: Who) {
+        let Some(life) = self.life(who) else { return };
+        let at = match who {
+            Who::Stafd => self.staf.wants_save(self.now),
+            Who::Stacd => self.stac.wants_save(self.now),
+        };
+        if let Some(at) = at {
+            self.at(at, Happening::Save(who, life));
+        }
+    }
+
+    pub(crate) fn save(&mut self, who: Who, life: u32) {
+        if self.life(who) != Some(life) {
+            return;
+        }
+        let frozen = match who {
+            Who::Stafd => self.staf.frozen_until,
+            Who::Stacd => self.stac.frozen_until,
+        };
+        if frozen > self.now {
+            self.at(frozen, Happening::Save(who, life));
+            return;
+        }
+        let state = match who {
+            Who::Stafd => {
+                (self.staf.save_due, self.staf.saved_at) = (false, Some(self.now));
+                self.staf.saves += 1;
+                self.staf.core.as_ref().map(|core| Running::Staf(core.saved()))
+            }
+            Who::Stacd => {
+                (self.stac.save_due, self.stac.saved_at) = (false, Some(self.now));
+                self.stac.saves += 1;
+                self.stac.core.as_ref().map(|core| Running::Stac(core.saved()))
+            }
+        };
+        if let Some(state) = state {
+            let wait = self.luck.moment("disk");
+            let number = match who {
+                Who::Stafd => self.staf.saves,
+                Who::Stacd => self.stac.saves,
+            };
+            self.after(wait, Happening::Written(who, life, number, Box::new(state)));
+        }
+    }
+
+    /// The file is replaced, unless a later state is there already; a process that ended before leaves the old one.
+    pub(crate) fn written(&mut self, who: Who, life: u32, number: u64, state: Running) {
+        if self.life(who) != Some(life) {
+            return;
+        }
+        if self.has(Fault::SavesFail(who)) {
+            self.after(Duration::from_secs(1), Happening::Written(who, life, number, Box::new(state)));
+            return;
+        }
+        let (on_disk, disk) = match who {
+            Who::Stafd => (&mut self.staf.on_disk, &mut self.staf.disk),
+            Who::Stacd => (&mut self.stac.on_disk, &mut self.stac.disk),
+        };
+        if number > *on_disk {
+            (*on_disk, *disk) = (number, Some(state));
+        }
+    }
+}
+
+/// What comes back from the file: only what is written there.
+fn read_back<T: serde::Serialize + serde::de::DeserializeOwned>(saved: &T) -> Option<T> {
+    serde_json::from_str(&serde_json::to_string(saved).ok()?).ok()
+}

@@ -1,0 +1,102 @@
+//! What is printed of a run.
+
+use std::fmt::Write;
+
+use crate::files::Portal;
+use crate::invariants::Breach;
+use crate::names::{Subsystem, Target};
+use crate::plan::Plan;
+use crate::run::{self, Many, Outcome};
+use crate::words::seconds;
+
+/// The land of a plan and all that happened.
+#[must_use]
+pub fn story(plan: &Plan, outcome: &Outcome) -> String {
+    let mut text = format!("seed {}\n{}", plan.seed, land(plan));
+    for line in &outcome.story {
+        let _ = writeln!(text, "{line}");
+    }
+    let _ = writeln!(text, "settled {} after the faults ended", seconds(outcome.settled_after));
+    text
+}
+
+/// What failed, its smallest story, and how to see it again.
+#[must_use]
+pub fn failure(plan: &Plan, breach: &Breach) -> String {
+    let smallest = run::shrink(plan, breach.invariant);
+    let outcome = run::play(&smallest, true);
+    let mut text = format!(
+        "seed {} breaks an invariant: {}.\n\nThe smallest story that does so, {} of {} deeds:\n{}",
+        plan.seed,
+        breach.invariant.words(),
+        smallest.deeds.len(),
+        plan.deeds.len(),
+        land(&smallest)
+    );
+    for line in &outcome.story {
+        let _ = writeln!(text, "{line}");
+    }
+    let _ = writeln!(text, "\nAgain: make sim SEED={}", plan.seed);
+    text
+}
+
+/// One line on many runs.
+#[must_use]
+pub fn summary(many: &Many) -> String {
+    let (slowest, seed) = many.slowest;
+    let mut text = format!(
+        "{} seeds, {} events; the slowest was as it should be {} after the faults ended (seed {seed}); {} failed",
+        many.played,
+        many.events,
+        seconds(slowest),
+        many.failed.len()
+    );
+    for (seed, breach) in many.failed.iter().take(20) {
+        let _ = write!(text, "\n  seed {seed} at {}: {:?}: {}", seconds(breach.at), breach.invariant, breach.text);
+    }
+    text
+}
+
+fn land(plan: &Plan) -> String {
+    let land = &plan.land;
+    let mut text = String::new();
+    for (number, site) in land.targets.iter().enumerate() {
+        let exports: Vec<String> = site.exports.iter().map(Subsystem::to_string).collect();
+        let zoned: Vec<String> = site.zoned.iter().map(|(at, subsystem)| format!("{subsystem} at {at}")).collect();
+        let refers: Vec<String> = site.refers.iter().map(Target::to_string).collect();
+        let _ = writeln!(
+            text,
+            "{} exports [{}], lists [{}] beside, refers to [{}]",
+            Target(number),
+            exports.join(", "),
+            zoned.join(", "),
+            refers.join(", ")
+        );
+    }
+    let names: Vec<String> = land.names.iter().map(Target::to_string).collect();
+    let portals: Vec<String> = land.staf.controllers.iter().map(Portal::to_string).collect();
+    let controllers = land.stac.controllers.iter().map(|(target, subsystem, by_iface)| {
+        format!("{subsystem} at {target}{}", if *by_iface { " by eth0" } else { "" })
+    });
+    let controllers: Vec<String> = controllers.collect();
+    let in_use: Vec<String> = land.in_use.iter().map(Subsystem::to_string).collect();
+    let _ = writeln!(
+        text,
+        "host names lead to [{}]; stafd.conf names [{}], persistent-connections={}",
+        names.join(", "),
+        portals.join(", "),
+        land.staf.persistent
+    );
+    let _ = writeln!(
+        text,
+        "stacd.conf names [{}], disconnect-scope {:?}, in-use {:?}; mounted: [{}]; ctrl-loss-tmo {}; a refusal is \
+         final: {}",
+        controllers.join(", "),
+        land.stac.scope,
+        land.stac.in_use,
+        in_use.join(", "),
+        seconds(land.ctrl_loss),
+        land.refusal_is_final
+    );
+    text
+}

@@ -1,0 +1,118 @@
+//! Plans in words for people.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::files::{Excluded, Portal, host_name};
+use crate::plan::{Edit, Fault, Outage, What};
+
+/// `1.234 s`
+#[must_use]
+pub fn seconds(time: Duration) -> String {
+    format!("{}.{:03} s", time.as_secs(), time.subsec_millis())
+}
+
+impl fmt::Display for Portal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(target, true) => write!(f, "the DC of {target} by eth0"),
+            Self::Address(target, false) => write!(f, "the DC of {target}"),
+            Self::Name(number) => f.write_str(&host_name(*number)),
+        }
+    }
+}
+
+fn excluded((target, subsystem): &Excluded) -> String {
+    match (target, subsystem) {
+        (Some(target), Some(subsystem)) => format!("{subsystem} at {target}"),
+        (Some(target), None) => target.to_string(),
+        (None, Some(subsystem)) => subsystem.to_string(),
+        (None, None) => "everything".to_owned(),
+    }
+}
+
+impl fmt::Display for Edit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Portal(portal) => write!(f, "controller= {portal} (in or out of stafd.conf)"),
+            Self::ExcludeDc(target) => write!(f, "exclude= {target} (in or out of stafd.conf)"),
+            Self::GarbleStaf => f.write_str("a line of stafd.conf that cannot be read (in or out)"),
+            Self::Controller(target, subsystem, by_iface) => {
+                let by = if *by_iface { " by eth0" } else { "" };
+                write!(f, "controller= {subsystem} at {target}{by} (in or out of stacd.conf)")
+            }
+            Self::Exclude(what) => write!(f, "exclude= {} (in or out of stacd.conf)", excluded(what)),
+            Self::GarbleStac => f.write_str("a line of stacd.conf that cannot be read (in or out)"),
+            Self::Scope(scope) => write!(f, "disconnect-scope {scope:?}"),
+            Self::InUse(in_use) => write!(f, "in-use {in_use:?}"),
+        }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::EventsLost(who) => write!(f, "{who} loses half of its add and remove events"),
+            Self::EventsLate(who) => write!(f, "{who} gets its events late"),
+            Self::EventsDoubled(who) => write!(f, "{who} gets its events twice"),
+            Self::EventsOverrun(who) => write!(f, "the event socket of {who} overruns"),
+            Self::LooksFail(who) => write!(f, "{who} cannot read sysfs"),
+            Self::LooksSlow(who) => write!(f, "{who} takes seconds to look at sysfs"),
+            Self::ProbesUnknown => f.write_str("probes meet local errors"),
+            Self::ProbesHang => f.write_str("probes hang"),
+            Self::ReadsFail => f.write_str("log pages cannot be read"),
+            Self::ReadsHang => f.write_str("reads of log pages hang"),
+            Self::BusFails => f.write_str("calls on the bus fail"),
+            Self::BusSlow => f.write_str("the bus is slow"),
+            Self::ResolverFails => f.write_str("the resolver fails"),
+            Self::DisconnectRefused => f.write_str("the kernel refuses to disconnect"),
+            Self::UseUnknown => f.write_str("storage in use cannot be found out"),
+            Self::LaneSlow => f.write_str("the connect path is slow"),
+            Self::SavesFail(who) => write!(f, "the state of {who} cannot be written"),
+        }
+    }
+}
+
+impl fmt::Display for What {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Edits(edit, reload) => {
+                let then = if *reload { ", and reloads" } else { ", and does not reload" };
+                write!(f, "the administrator edits {edit}{then}")
+            }
+            Self::Reloads(who) => write!(f, "the administrator reloads {who}"),
+            Self::Restarts(who, away) => write!(f, "{who} is stopped, and started after {}", seconds(*away)),
+            Self::Kills(who, away) => write!(f, "{who} is killed, and started after {}", seconds(*away)),
+            Self::KillsAndLosesState(who, away) => {
+                write!(f, "{who} is killed, loses its state, and is started after {}", seconds(*away))
+            }
+            Self::Freezes(who, time) => write!(f, "{who} is frozen for {}", seconds(*time)),
+            Self::Suspends(time) => write!(f, "the host is suspended for {}", seconds(*time)),
+            Self::DisconnectsByHand(nth) => write!(f, "nvme disconnect of controller number {nth}"),
+            Self::ConnectsByHand(target, subsystem) => write!(f, "nvme connect to {subsystem} at {target}"),
+            Self::ConnectsDcByHand(target) => write!(f, "nvme connect to the DC of {target}"),
+            Self::Discovers(target) => write!(f, "nvme discover at {target}"),
+            Self::Mounts(subsystem) => write!(f, "{subsystem} is mounted, or no longer"),
+            Self::Exports(target, subsystem) => write!(f, "{target} exports {subsystem}, or no longer"),
+            Self::Storm(target, subsystem, times, apart) => {
+                write!(f, "{target} unlinks and links {subsystem} {times} times, {} apart", seconds(*apart))
+            }
+            Self::Zones(target, (at, subsystem)) => write!(f, "{target} lists {subsystem} at {at}, or no longer"),
+            Self::ListsNothing(target, time) => write!(f, "{target} lists nothing for {}", seconds(*time)),
+            Self::Refers(target, other) => write!(f, "{target} refers to {other}, or no longer"),
+            Self::Falls(target, how, time) => {
+                let how = match how {
+                    Outage::Refuses => "refuses connections",
+                    Outage::Drops => "is unreachable",
+                    Outage::Mute => "accepts connections and says nothing",
+                    Outage::Reboots => "reboots",
+                };
+                write!(f, "{target} {how} for {}", seconds(*time))
+            }
+            Self::DropsConnections(target) => write!(f, "{target} drops all its connections"),
+            Self::MovesName(name, target) => write!(f, "{} leads to {target}", host_name(*name)),
+            Self::RouteAdded => f.write_str("a route is added"),
+            Self::Fault(fault, time) => write!(f, "for {}: {fault}", seconds(*time)),
+        }
+    }
+}

@@ -1,0 +1,297 @@
+//! The world: a queue of what happens next, and everything that there is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use libstas::core::{CtrlRef, HostEvent, Links, Machine, OpId, Portal, Time};
+use libstas::nvme::{HostIdentity, Tid};
+use stacd::connector::Connector;
+use stafd::finder::Finder;
+
+use crate::bus::{Bus, Told, ToldAll};
+use crate::dice::Luck;
+use crate::fabric::Fabric;
+use crate::files::{StacFile, StafFile};
+use crate::invariants::{Breach, Invariant};
+use crate::judge::{Connection, Judge};
+use crate::kernel::{Job, Kernel};
+use crate::names::{self, HOST_NQN, Subsystem, Target, Who};
+use crate::plan::{Fault, Plan, What};
+use crate::process::{Process, Running};
+use crate::words::seconds;
+
+/// CLOCK_BOOTTIME when a run begins.
+const BOOTED: Duration = Duration::from_secs(1000);
+/// So many ticks without time going by are no work but a loop.
+const SPIN: u32 = 500;
+
+/// Tells the story, where somebody listens.
+macro_rules! say {
+    ($world:expr, $($words:tt)*) => {
+        if $world.story.is_some() {
+            let line = format!($($words)*);
+            $world.tell_story(&line);
+        }
+    };
+}
+pub(crate) use say;
+
+/// Something that comes in at a daemon's door.
+#[derive(Debug)]
+pub(crate) enum Incoming {
+    Host(HostEvent),
+    Staf(stafd::finder::Event),
+    Stac(stacd::connector::Event),
+    /// A log page was read, on that connection.
+    PageRead(OpId, CtrlRef, Result<(libstas::nvme::log_page::LogPage, Connection), String>),
+    AllFetched(OpId, Result<ToldAll, String>),
+    /// One page; true if it was read anew for that.
+    PageFetched(OpId, bool, Result<Option<Told>, String>),
+}
+
+/// Which life of which daemon asked for something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Asker {
+    pub(crate) who: Who,
+    pub(crate) life: u32,
+    pub(crate) op: OpId,
+}
+
+/// What is going to happen.
+#[derive(Debug)]
+pub(crate) enum Happening {
+    Deed(What),
+    FaultEnds(Fault),
+    Deliver(Who, u32, Incoming),
+    // Processes.
+    Start(Who),
+    StopLimit(Who, u32),
+    Save(Who, u32),
+    Written(Who, u32, u64, Box<Running>),
+    // The host.
+    Look(Asker),
+    Probed(Asker, Portal, bool),
+    Resolve(Asker, String),
+    CheckUse(Asker, CtrlRef, Vec<CtrlRef>),
+    // The kernel.
+    Enlist(Job),
+    WriteEnds(u64),
+    Delete(Option<Asker>, CtrlRef),
+    Deleted(Option<Asker>, CtrlRef),
+    GoesDown(CtrlRef, u64),
+    Reconnects(CtrlRef, u64),
+    GivesUp(CtrlRef, u64),
+    // Admin commands.
+    ReadSupported(Asker, CtrlRef),
+    ReadPage(Asker, CtrlRef),
+    // The fabric.
+    Export(Target, Subsystem, bool),
+    ComesUp(Target, Subsystem),
+    Rises(Target, u64),
+    ListsAgain(Target),
+    // The bus.
+    NameOwned(u32),
+    Watches(u32),
+    FetchPages(Asker),
+    FetchRemoved(Asker, Vec<Told>),
+    FetchPage(Asker, Tid, bool),
+    RefreshPage(Asker, Tid),
+    RefreshEnds(u64),
+}
+
+/// The world.
+pub struct World {
+    pub(crate) plan: Plan,
+    /// Time that goes by while the host is awake.
+    pub(crate) now: Duration,
+    /// Time that the host slept.
+    asleep: Duration,
+    queue: BTreeMap<(Duration, u64), Happening>,
+    tickets: u64,
+    pub(crate) luck: Luck,
+    pub(crate) links: Arc<Links>,
+    pub(crate) identity: Arc<HostIdentity>,
+    pub(crate) kernel: Kernel,
+    pub(crate) fabric: Fabric,
+    pub(crate) staf_file: StafFile,
+    pub(crate) stac_file: StacFile,
+    pub(crate) staf: Process<Finder>,
+    pub(crate) stac: Process<Connector>,
+    pub(crate) bus: Bus,
+    pub(crate) faults: BTreeMap<Fault, u32>,
+    pub(crate) judge: Judge,
+    /// Which host names stafd's look-ups under way are about.
+    pub(crate) resolving: BTreeMap<OpId, usize>,
+    pub(crate) breach: Option<Breach>,
+    pub(crate) story: Option<Vec<String>>,
+    ticks: (Duration, u32),
+    /// Events that the cores have handled.
+    pub(crate) events: u64,
+}
+
+impl World {
+    /// The world of that plan, before anything happens. With `story`, what happens is written down.
+    #[must_use]
+    pub fn new(plan: Plan, story: bool) -> Self {
+        let identity = HostIdentity { nqn: HOST_NQN.into(), id: "1".into(), key: None, symname: None };
+        let mut world = Self {
+            now: Duration::ZERO,
+            asleep: Duration::ZERO,
+            queue: BTreeMap::new(),
+            tickets: 0,
+            luck: Luck::new(plan.seed),
+            links: Arc::new(names::links()),
+            identity: Arc::new(identity),
+            kernel: Kernel::default(),
+            fabric: Fabric::new(&plan.land),
+            staf_file: plan.land.staf.clone(),
+            stac_file: plan.land.stac.clone(),
+            staf: Process::default(),
+            stac: Process::default(),
+            bus: Bus::default(),
+            faults: BTreeMap::new(),
+            judge: Judge::default(),
+            resolving: BTreeMap::new(),
+            breach: None,
+            story: story.then(Vec::new),
+            ticks: (Duration::ZERO, 0),
+            events: 0,
+            plan,
+        };
+        for deed in std::mem::take(&mut world.plan.deeds) {
+            world.at(deed.at, Happening::Deed(deed.what.clone()));
+            world.plan.deeds.push(deed);
+        }
+        let late = world.luck.moment("boot");
+        world.at(late, Happening::Start(Who::Stafd));
+        let late = world.luck.moment("boot");
+        world.at(late, Happening::Start(Who::Stacd));
+        world
+    }
+
+    /// CLOCK_BOOTTIME.
+    pub(crate) fn time(&self) -> Time {
+        Time(BOOTED + self.now + self.asleep)
+    }
+
+    pub(crate) fn sleep(&mut self, time: Duration) {
+        self.asleep += time;
+    }
+
+    pub(crate) fn at(&mut self, at: Duration, happening: Happening) {
+        self.tickets += 1;
+        self.queue.insert((at.max(self.now), self.tickets), happening);
+    }
+
+    pub(crate) fn after(&mut self, wait: Duration, happening: Happening) {
+        self.at(self.now + wait, happening);
+    }
+
+    pub(crate) fn has(&self, fault: Fault) -> bool {
+        self.faults.contains_key(&fault)
+    }
+
+    pub(crate) fn tell_story(&mut self, line: &str) {
+        let at = seconds(self.now);
+        if let Some(story) = &mut self.story {
+            story.push(format!("{at:>11}  {line}"));
+        }
+    }
+
+    /// An invariant does not hold. The first breach counts.
+    pub(crate) fn breach(&mut self, invariant: Invariant, text: String) {
+        if self.breach.is_none() {
+            say!(self, "BREACH of \"{}\": {text}", invariant.words());
+            self.breach = Some(Breach { invariant, text, at: self.now });
+        }
+    }
+
+    /// Lets time pass until then, or until an invariant is broken.
+    pub(crate) fn run_until(&mut self, end: Duration) {
+        while self.breach.is_none() {
+            let wake = Who::BOTH.into_iter().filter_map(|who| Some((self.wakes_at(who)?, who))).min();
+            let next = self.queue.first_key_value().map(|((at, _), _)| *at);
+            match (next, wake) {
+                (Some(at), wake) if at <= end && wake.is_none_or(|(wake, _)| at <= wake) => {
+                    self.now = at;
+                    if let Some((_, happening)) = self.queue.pop_first() {
+                        self.happens(happening);
+                    }
+                }
+                (_, Some((at, who))) if at <= end => {
+                    self.now = at;
+                    self.tick(who);
+                }
+                _ => {
+                    self.now = end;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// When a daemon's core wants to be called.
+    fn wakes_at(&self, who: Who) -> Option<Duration> {
+        let (deadline, frozen) = match who {
+            Who::Stafd => (self.staf.core.as_ref()?.deadline(), self.staf.frozen_until),
+            Who::Stacd => (self.stac.core.as_ref()?.deadline(), self.stac.frozen_until),
+        };
+        let at = deadline?.0.saturating_sub(BOOTED + self.asleep);
+        Some(at.max(self.now).max(frozen))
+    }
+
+    fn tick(&mut self, who: Who) {
+        if self.ticks.0 == self.now {
+            self.ticks.1 += 1;
+            if self.ticks.1 > SPIN {
+                self.breach(Invariant::Calm, format!("{who} wants to be called again and again without end"));
+                return;
+            }
+        } else {
+            self.ticks = (self.now, 0);
+        }
+        match who {
+            Who::Stafd => self.feed_staf(stafd::finder::Event::Tick),
+            Who::Stacd => self.feed_stac(stacd::connector::Event::Tick),
+        }
+    }
+
+    fn happens(&mut self, happening: Happening) {
+        match happening {
+            Happening::Deed(what) => self.deed(what),
+            Happening::FaultEnds(fault) => self.fault_ends(fault),
+            Happening::Deliver(who, life, incoming) => self.deliver(who, life, incoming),
+            Happening::Start(who) => self.start(who),
+            Happening::StopLimit(who, life) => self.stop_limit(who, life),
+            Happening::Save(who, life) => self.save(who, life),
+            Happening::Written(who, life, number, state) => self.written(who, life, number, *state),
+            Happening::Look(asker) => self.look_now(asker),
+            Happening::Probed(asker, portal, handshake) => self.probed(asker, &portal, handshake),
+            Happening::Resolve(asker, name) => self.resolve(asker, &name),
+            Happening::CheckUse(asker, ctrl, leaving) => self.check_use(asker, ctrl, &leaving),
+            Happening::Enlist(job) => self.enlist(job),
+            Happening::WriteEnds(number) => self.write_ends(number),
+            Happening::Delete(asker, ctrl) => self.delete(asker, ctrl),
+            Happening::Deleted(asker, ctrl) => self.deleted(asker, ctrl),
+            Happening::GoesDown(ctrl, turn) => self.goes_down(ctrl, turn),
+            Happening::Reconnects(ctrl, turn) => self.reconnects(ctrl, turn),
+            Happening::GivesUp(ctrl, turn) => self.kernel_gives_up(ctrl, turn),
+            Happening::ReadSupported(asker, ctrl) => self.read_supported(asker, ctrl),
+            Happening::ReadPage(asker, ctrl) => self.read_page(asker, ctrl),
+            Happening::Export(target, subsystem, on) => self.export(target, subsystem, on),
+            Happening::ComesUp(target, subsystem) => self.comes_up(target, subsystem),
+            Happening::Rises(target, turn) => self.rises(target, turn),
+            Happening::ListsAgain(target) => self.lists_again(target),
+            Happening::NameOwned(life) => self.name_owned(life),
+            Happening::Watches(life) => self.watches(life),
+            Happening::FetchPages(asker) => self.fetch_pages(asker),
+            Happening::FetchRemoved(asker, pages) => self.fetch_removed(asker, pages),
+            Happening::FetchPage(asker, dc, refreshed) => self.fetch_page(asker, &dc, refreshed),
+            Happening::RefreshPage(asker, dc) => self.refresh_page(asker, dc),
+            Happening::RefreshEnds(token) => {
+                self.refreshed(token, Err("stafd does not answer within 90 s".into()));
+            }
+        }
+    }
+}
