@@ -513,6 +513,21 @@ fn somebody_elses_connection_stays_untouched_unless_it_is_audited() {
 }
 
 #[test]
+fn the_audit_leaves_alone_what_the_kernel_has_not_filled_in_yet() {
+    let mut world = World::new();
+    world.conf.disconnect_scope = DisconnectScope::AllMatchingTrtypes;
+    world.reload();
+    world.stafd_with(&["a"], 100);
+    // stafd's connection, as it looks while it is being made.
+    world.add(&dc());
+    let made = world.kernel.last_mut().unwrap();
+    (made.cntrltype, made.state) = (CtrlType::Unknown, CtrlState::Connecting);
+    (made.subsysnqn, made.hostnqn) = (String::new(), String::new());
+    world.wait(60.0);
+    assert!(world.disconnected.is_empty(), "{:?}", world.disconnected);
+}
+
+#[test]
 fn the_audit_waits_until_stafd_has_told_everything() {
     let mut world = World::new();
     world.conf.disconnect_scope = DisconnectScope::AllMatchingTrtypes;

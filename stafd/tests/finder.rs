@@ -346,6 +346,22 @@ fn an_event_has_the_page_read_again_and_only_a_changed_page_is_told() {
 }
 
 #[test]
+fn an_event_of_a_device_that_serves_two_has_both_pages_read_again() {
+    let mut world = World::new(&["192.0.2.1", "192.0.2.1"]);
+    world.conf.controllers[1].host_iface = "eth0".into();
+    let mut world = world.start();
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+    world.pages.insert("192.0.2.1".into(), vec![entry("nvme", "192.0.2.1", "a")]);
+    let signals = world.signals;
+    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    assert_eq!(world.signals, signals + 2);
+    world.pages.clear();
+    world.wait(10.0);
+    world.uevent(0, UeventKind::Connected);
+    assert_eq!(world.signals, signals + 4);
+}
+
+#[test]
 fn a_storm_of_events_becomes_two_reads() {
     let mut world = World::new(&["192.0.2.1"]).start();
     let reads = world.reads;

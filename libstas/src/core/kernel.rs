@@ -136,6 +136,14 @@ impl KernelController {
         }
     }
 
+    /// True once all that tells what it is was filled in. The kernel does so while it connects for the first time: until
+    /// then a discovery controller may look like an I/O controller, and somebody's like nobody's.
+    #[must_use]
+    pub fn is_identified(&self) -> bool {
+        let has_names = !self.subsysnqn.is_empty() && !self.hostnqn.is_empty();
+        self.is_live() || (has_names && self.cntrltype != CtrlType::Unknown)
+    }
+
     /// The TID that asks for exactly this connection.
     #[must_use]
     pub fn tid(&self) -> Tid {

@@ -21,7 +21,8 @@ impl Connector {
             .fleet
             .inventory()
             .iter()
-            .filter(|kernel| !kernel.is_discovery() && self.fleet.holders(kernel.ctrl).is_empty())
+            .filter(|kernel| kernel.is_identified() && !kernel.is_discovery())
+            .filter(|kernel| self.fleet.holders(kernel.ctrl).is_empty())
             .filter_map(|kernel| {
                 let tid = kernel.tid();
                 if self.booted.record_of(&tid).is_some() {

@@ -370,23 +370,29 @@ impl Finder {
     }
 
     fn kernel_says(&mut self, now: Time, event: &libstas::core::Uevent, out: &mut Vec<Effect>) {
-        let owner = self.fleet.inventory().device(event.device).map(|kernel| kernel.ctrl);
-        let owner = owner.and_then(|ctrl| Some((ctrl, (*self.fleet.holders(ctrl).first()?).clone())));
-        match (event.kind, owner) {
-            (UeventKind::Aen(libstas::nvme::aen::DISCOVERY_LOG_CHANGED), Some((_, tid))) => {
-                self.read_soon(now, &tid, out)
+        let ctrl = self.fleet.inventory().device(event.device).map(|kernel| kernel.ctrl);
+        // One device may serve several TIDs: each has its own page.
+        let holders: Vec<Tid> =
+            ctrl.map(|ctrl| self.fleet.holders(ctrl)).unwrap_or_default().into_iter().cloned().collect();
+        match event.kind {
+            UeventKind::Aen(libstas::nvme::aen::DISCOVERY_LOG_CHANGED) | UeventKind::Rediscover
+                if holders.is_empty() =>
+            {
+                self.unmanaged.push(unmanaged::Call { device: event.device, seqnum: event.seqnum });
             }
-            (UeventKind::Connected | UeventKind::Rediscover, Some((ctrl, tid))) => {
-                let old_news = self
-                    .dcs
-                    .get(&tid)
-                    .is_none_or(|dc| dc.connection.is_none_or(|connection| event.seqnum <= connection.seqnum));
-                if !old_news {
-                    self.up(now, &tid, ctrl, out);
+            UeventKind::Aen(libstas::nvme::aen::DISCOVERY_LOG_CHANGED) => {
+                for tid in holders {
+                    self.read_soon(now, &tid, out);
                 }
             }
-            (UeventKind::Aen(libstas::nvme::aen::DISCOVERY_LOG_CHANGED) | UeventKind::Rediscover, None) => {
-                self.unmanaged.push(unmanaged::Call { device: event.device, seqnum: event.seqnum });
+            UeventKind::Connected | UeventKind::Rediscover => {
+                let Some(ctrl) = ctrl else { return };
+                for tid in holders {
+                    let connection = self.dcs.get(&tid).and_then(|dc| dc.connection);
+                    if connection.is_some_and(|connection| event.seqnum > connection.seqnum) {
+                        self.up(now, &tid, ctrl, out);
+                    }
+                }
             }
             _ => {}
         }

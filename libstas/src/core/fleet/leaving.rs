@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Fleet, Kind, Report, Timer};
 use crate::core::controller::{Leaving, Life, Parting};
 use crate::core::effect::{HostEffect, Level, Usage};
-use crate::core::{CtrlRef, OpId, Time};
+use crate::core::{CtrlRef, OpId, Time, reuse};
 use crate::nvme::Tid;
 
 /// A check that takes longer than this is told.
@@ -53,11 +53,7 @@ impl Fleet {
         if self.disconnecting.values().any(|going| *going == ctrl) {
             return;
         }
-        let shared = self
-            .members
-            .iter()
-            .any(|(other, member)| other != tid && member.ctrl() == Some(ctrl) && member.is_wanted());
-        if shared {
+        if self.serves_another(tid, ctrl) {
             self.forget(tid, reports, out);
             return;
         }
@@ -72,6 +68,16 @@ impl Fleet {
             (Parting::SpareInUse, Leaving::Checking(_) | Leaving::Kept) => {}
             _ => self.disconnect(ctrl, out),
         }
+    }
+
+    /// True when another member wants that connection: one that holds it, or will as soon as it looks.
+    fn serves_another(&self, tid: &Tid, ctrl: CtrlRef) -> bool {
+        let kernel = self.inventory.get(ctrl);
+        let mut others = self.members.iter().filter(|(other, member)| *other != tid && member.is_wanted());
+        others.any(|(other, member)| match member.ctrl() {
+            Some(held) => held == ctrl,
+            None => kernel.is_some_and(|kernel| reuse::serves(kernel, other, &self.links)),
+        })
     }
 
     /// One check at a time: two paths of one namespace that go together must not each take the other for the one

@@ -243,6 +243,18 @@ fn two_tids_that_one_connection_serves_share_it_and_it_goes_with_the_last_of_the
 }
 
 #[test]
+fn what_leaves_does_not_take_with_it_a_connection_that_another_one_is_about_to_take_over() {
+    let mut scene = Scene::new();
+    scene.make(1, &tid("a"));
+    // Before the first look: the one without an interface comes first in every order.
+    scene.act(|fleet, now, out| fleet.evict(now, &tid("a"), Parting::Disconnect, out));
+    scene.want(&on("eth0", "a"), Want::default());
+    assert_eq!(scene.next(), None, "nothing is disconnected, nothing is connected");
+    assert_eq!(scene.status(&on("eth0", "a")), Status::Connected);
+    assert!(!scene.fleet.has(&tid("a")));
+}
+
+#[test]
 fn a_disconnect_is_of_that_very_controller_and_a_recycled_number_is_another() {
     let (mut scene, ctrl) = Scene::connected("a");
     scene.unwant(&tid("a"), Parting::Disconnect);
