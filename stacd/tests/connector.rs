@@ -78,6 +78,7 @@ struct World {
     looks: u64,
     births: u64,
     stafd: Option<StafdView>,
+    hold_full_fetches: Option<Vec<OpId>>,
     in_use: Vec<String>,
     disconnected: Vec<String>,
     notices: Vec<Notice>,
@@ -98,6 +99,7 @@ impl World {
             looks: 0,
             births: 0,
             stafd: None,
+            hold_full_fetches: None,
             in_use: Vec::new(),
             disconnected: Vec::new(),
             notices: Vec::new(),
@@ -190,6 +192,10 @@ impl World {
         let host = match effect {
             Effect::Host(host) => host,
             Effect::FetchAll(op) => {
+                if let Some(held) = &mut self.hold_full_fetches {
+                    held.push(op);
+                    return None;
+                }
                 let result = self.stafd.clone().ok_or_else(|| "no answer".to_owned());
                 return Some(Event::AllFetched { op, result });
             }
@@ -311,6 +317,20 @@ fn a_stafd_that_comes_back_empty_disconnects_nothing() {
     world.feed(Event::StafdOwner(None));
     world.feed(Event::StafdOwner(Some(":1.9".into())));
     world.wait(600.0);
+    assert_eq!(world.connected(), ["a", "b"]);
+}
+
+#[test]
+fn a_full_fetch_that_a_newer_page_has_overtaken_takes_nothing_away() {
+    let mut world = World::new();
+    world.stafd_with(&["a"], 100);
+    world.hold_full_fetches = Some(Vec::new());
+    world.feed(Event::DcRemoved);
+    let before = world.stafd.clone().unwrap();
+    world.page_is(&["a", "b"]);
+    let op = world.hold_full_fetches.take().unwrap()[0];
+    world.feed(Event::AllFetched { op, result: Ok(before) });
+    world.wait(60.0);
     assert_eq!(world.connected(), ["a", "b"]);
 }
 

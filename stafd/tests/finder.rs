@@ -510,6 +510,19 @@ fn a_referral_missing_right_after_a_reboot_of_its_referrer_stays_for_30_s() {
 }
 
 #[test]
+fn a_referral_that_its_rebooted_referrer_has_not_listed_yet_survives_a_restart() {
+    let mut world = World::new(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]).start();
+    world.wait(10.0);
+    world.pages.clear();
+    world.uevent(0, UeventKind::Connected);
+    let mut world = world.restart();
+    world.wait(29.0);
+    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"]);
+    world.wait(2.0);
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+}
+
+#[test]
 fn a_changed_name_is_added_first_and_the_old_address_goes_when_the_new_one_is_live() {
     let mut world = World::new(&["dc.example"]);
     world.names.insert("dc.example".into(), vec!["192.0.2.1"]);

@@ -27,6 +27,9 @@ pub(super) struct Stafd {
     /// Single fetches under way, and those owed.
     pages: BTreeMap<OpId, (Tid, bool)>,
     pages_owed: BTreeMap<Tid, bool>,
+    /// Whose page was taken in, and when: by the operation that was last issued then. An answer to a question that was
+    /// asked before is perhaps older.
+    taken: BTreeMap<Tid, OpId>,
     /// Discovery controllers that a Python stafd, this owner of the name, has shown with entries.
     seen_with_entries: BTreeSet<Tid>,
     backoff: Backoff,
@@ -112,7 +115,7 @@ impl Connector {
                 self.stafd.fetched = true;
                 self.stafd.told = false;
                 self.stafd.backoff.reset();
-                self.take_view(now, view);
+                self.take_view(now, op, view, out);
                 self.quiet.disturb(now);
                 out.push(Effect::Host(HostEffect::Save));
             }
@@ -133,7 +136,9 @@ impl Connector {
         }
     }
 
-    fn take_view(&mut self, now: Time, view: StafdView) {
+    /// Takes in what a full fetch brought. A page that was fetched alone meanwhile is perhaps newer than this one, and
+    /// perhaps not: it is asked for once more.
+    fn take_view(&mut self, now: Time, op: OpId, view: StafdView, out: &mut Vec<Effect>) {
         let known: Vec<Tid> = self
             .sources
             .ids()
@@ -144,9 +149,17 @@ impl Connector {
             .collect();
         let listed: BTreeSet<Tid> = view.dcs.iter().map(|page| page.dc.clone()).collect();
         for page in view.dcs {
-            self.take_page(now, page, false);
+            if self.is_overtaken(op, &page.dc) {
+                self.fetch_page(page.dc, false, out);
+            } else {
+                self.take_page(now, page, false);
+            }
         }
         for dc in known.into_iter().filter(|dc| !listed.contains(dc)) {
+            if self.is_overtaken(op, &dc) {
+                self.stafd.all_owed = true;
+                continue;
+            }
             let removed = view.removed.as_ref().map(|removed| removed.iter().find(|removed| removed.dc == dc));
             let id = SourceId::Page(dc.clone());
             match removed {
@@ -156,6 +169,11 @@ impl Connector {
                 Some(None) | None => self.sources.outdate(&id),
             }
         }
+    }
+
+    /// True when a page of that discovery controller was taken in after that question was asked.
+    fn is_overtaken(&self, asked: OpId, dc: &Tid) -> bool {
+        self.stafd.taken.get(dc).is_some_and(|taken| *taken > asked)
     }
 
     /// A page that has just changed is reason to try at once what it names and what is not connected.
@@ -169,6 +187,8 @@ impl Connector {
 
     fn take_page(&mut self, now: Time, page: DcPage, confirmed: bool) {
         let DcPage { dc, state, connected_since, entries } = page;
+        let taken = self.fleet.issue();
+        self.stafd.taken.insert(dc.clone(), taken);
         let names = entries
             .iter()
             .filter(|entry| entry.subtype == Subtype::NVME && entry.is_usable())
@@ -217,6 +237,7 @@ impl Connector {
     ) {
         let Some((dc, refresh)) = self.stafd.pages.remove(&op) else { return };
         match result {
+            Ok(Some(_)) if self.is_overtaken(op, &dc) => self.fetch_page(dc.clone(), refresh, out),
             Ok(Some(page)) => {
                 self.take_page(now, page, refresh);
                 self.quiet.disturb(now);

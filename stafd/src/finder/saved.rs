@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libstas::core::configured::SavedNames;
 use libstas::core::sources::SourceId;
-use libstas::nvme::Tid;
 use libstas::nvme::log_page::LogPage;
+use libstas::nvme::{Parameters, Tid};
 use serde::{Deserialize, Serialize};
 
 use super::discovery_controller::DiscoveryController;
@@ -18,6 +18,9 @@ pub struct SavedDc {
     pub dc: Tid,
     /// Its newest page.
     pub page: Option<LogPage>,
+    /// Discovery controllers that it has referred to, and of which it is not proved that it no longer does.
+    #[serde(default)]
+    pub referrals: Vec<Tid>,
 }
 
 /// The saved state of stafd.
@@ -39,19 +42,31 @@ impl Finder {
     #[must_use]
     pub fn saved(&self) -> Saved {
         Saved {
-            dcs: self.dcs.iter().map(|(dc, known)| SavedDc { dc: dc.clone(), page: known.page.clone() }).collect(),
+            dcs: self.dcs.iter().map(|(dc, known)| self.saved_dc(dc, known)).collect(),
             removed: self.removed.values().cloned().collect(),
             names: self.configured.saved(),
             announced: self.announced.saved(),
         }
     }
 
-    /// Takes back what was saved: pages are from before, and so are the referrals in them.
+    fn saved_dc(&self, dc: &Tid, known: &DiscoveryController) -> SavedDc {
+        let id = SourceId::Page(dc.clone());
+        let claims = self.sources.claims().filter(|(by, _, _)| **by == id);
+        SavedDc {
+            dc: dc.clone(),
+            page: known.page.clone(),
+            referrals: claims.map(|(_, referred, _)| referred.clone()).collect(),
+        }
+    }
+
+    /// Takes back what was saved: pages are from before, and so are the referrals. One that the newest page no longer
+    /// lists counts as listed until its source says so again: the connection on which that was said is history.
     pub(super) fn restore(&mut self, saved: Saved) {
         self.announced.restore(saved.announced);
-        for SavedDc { dc, page } in saved.dcs {
+        for SavedDc { dc, page, referrals } in saved.dcs {
             if let Some(page) = &page {
-                let names: BTreeMap<_, _> = self.referrals(&dc, page);
+                let mut names: BTreeMap<_, _> = self.referrals(&dc, page);
+                names.extend(referrals.into_iter().map(|referred| (referred, Parameters::default())));
                 self.sources.remember(SourceId::Page(dc.clone()), names);
             }
             self.dcs.insert(dc, DiscoveryController::remembered(page));
