@@ -5,6 +5,10 @@ SYSCONFDIR ?= /etc
 DESTDIR    ?=
 # Scenarios for `make integration`: none means all of them.
 TESTS      ?=
+# What `make sim` plays: one seed, or so many of them from FROM on.
+SEED       ?=
+N          ?= 10000
+FROM       ?= 0
 CARGO      ?= cargo
 # rustup puts cargo there, and a shell that was open before does not know.
 export PATH := $(PATH):$(HOME)/.cargo/bin
@@ -93,6 +97,9 @@ test: toolchain ## everything that needs no virtual machine
 	then $(CARGO) test --locked --workspace --doc --quiet && $(CARGO) nextest run --locked --workspace --no-fail-fast; \
 	else $(CARGO) test --locked --workspace --no-fail-fast; fi
 
+sim: toolchain ## the simulated world: SEED=n tells the story of one seed, N=n plays so many
+	$(CARGO) run --quiet --locked --profile sim -p sim -- $(or $(SEED),--count $(N) --from $(FROM))
+
 integration: tree ## the scenarios in the virtual machine; TESTS="name name" for some of them
 	tests/vm/run $(TESTS)
 
@@ -118,4 +125,4 @@ toolchain:
 	@command -v $(CARGO) >/dev/null || { echo 'cargo is missing: install Rust as https://rustup.rs says, then run this again' >&2; exit 1; }
 
 .DEFAULT_GOAL = build
-.PHONY: help build install uninstall test integration coverage demo tree man clean toolchain
+.PHONY: help build install uninstall test sim integration coverage demo tree man clean toolchain

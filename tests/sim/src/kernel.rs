@@ -364,8 +364,9 @@ impl World {
         };
         known.shown.state = CtrlState::Connecting;
         (known.up_since, known.down_since, known.armed) = (None, Some(now), false);
-        let first = if now.as_millis() % 3 == 0 { Duration::from_millis(50) } else { RECONNECT_DELAY };
         say!(self, "kernel: {ctrl} has lost its connection: {}", self.describe(ctrl));
+        let at_once = self.luck.dice("reconnect").percent(30);
+        let first = if at_once { Duration::from_millis(50) } else { RECONNECT_DELAY };
         self.after(first, Happening::Reconnects(ctrl, turn));
         self.after(loss, Happening::GivesUp(ctrl, turn));
     }

@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use crate::files::Portal;
 use crate::invariants::{Breach, Invariant};
-use crate::plan::Plan;
+use crate::names::{Subsystem, Target};
+use crate::plan::{Land, Plan};
 use crate::world::World;
 
 /// When the faults have ended, everything is as it should be within this time, and ten times the longest that a
@@ -85,9 +87,9 @@ pub fn shrink(plan: &Plan, invariant: Invariant) -> Plan {
         }
         chunk /= 2;
     }
-    for less in land_without(&smallest) {
+    for less in Less::ways(&smallest.land) {
         let mut fewer = smallest.clone();
-        less(&mut fewer);
+        less.apply(&mut fewer.land);
         if fails(&fewer) {
             smallest = fewer;
         }
@@ -95,42 +97,40 @@ pub fn shrink(plan: &Plan, invariant: Invariant) -> Plan {
     smallest
 }
 
-/// Ways to make the land poorer.
-fn land_without(plan: &Plan) -> Vec<Box<dyn Fn(&mut Plan)>> {
-    let mut ways: Vec<Box<dyn Fn(&mut Plan)>> = Vec::new();
-    for (number, site) in plan.land.targets.iter().enumerate() {
-        for subsystem in site.exports.iter().copied() {
-            ways.push(Box::new(move |plan| {
-                plan.land.targets[number].exports.remove(&subsystem);
-            }));
-        }
-        for zoned in site.zoned.iter().copied() {
-            ways.push(Box::new(move |plan| {
-                plan.land.targets[number].zoned.remove(&zoned);
-            }));
-        }
-        for other in site.refers.iter().copied() {
-            ways.push(Box::new(move |plan| {
-                plan.land.targets[number].refers.remove(&other);
-            }));
-        }
+/// A way to make the land poorer.
+enum Less {
+    Export(usize, Subsystem),
+    Zoned(usize, (Target, Subsystem)),
+    Referral(usize, Target),
+    Portal(Portal),
+    Controller((Target, Subsystem, bool)),
+    InUse(Subsystem),
+}
+
+impl Less {
+    fn ways(land: &Land) -> Vec<Self> {
+        let of_sites = land.targets.iter().enumerate().flat_map(|(number, site)| {
+            let exports = site.exports.iter().map(move |subsystem| Self::Export(number, *subsystem));
+            let zoned = site.zoned.iter().map(move |entry| Self::Zoned(number, *entry));
+            let referrals = site.refers.iter().map(move |other| Self::Referral(number, *other));
+            exports.chain(zoned).chain(referrals)
+        });
+        let portals = land.staf.controllers.iter().map(|portal| Self::Portal(*portal));
+        let controllers = land.stac.controllers.iter().map(|controller| Self::Controller(*controller));
+        let in_use = land.in_use.iter().map(|subsystem| Self::InUse(*subsystem));
+        of_sites.chain(portals).chain(controllers).chain(in_use).collect()
     }
-    for portal in plan.land.staf.controllers.iter().copied() {
-        ways.push(Box::new(move |plan| {
-            plan.land.staf.controllers.remove(&portal);
-        }));
+
+    fn apply(self, land: &mut Land) {
+        match self {
+            Self::Export(number, subsystem) => land.targets[number].exports.remove(&subsystem),
+            Self::Zoned(number, entry) => land.targets[number].zoned.remove(&entry),
+            Self::Referral(number, other) => land.targets[number].refers.remove(&other),
+            Self::Portal(portal) => land.staf.controllers.remove(&portal),
+            Self::Controller(controller) => land.stac.controllers.remove(&controller),
+            Self::InUse(subsystem) => land.in_use.remove(&subsystem),
+        };
     }
-    for controller in plan.land.stac.controllers.iter().copied() {
-        ways.push(Box::new(move |plan| {
-            plan.land.stac.controllers.remove(&controller);
-        }));
-    }
-    for subsystem in plan.land.in_use.iter().copied() {
-        ways.push(Box::new(move |plan| {
-            plan.land.in_use.remove(&subsystem);
-        }));
-    }
-    ways
 }
 
 /// What came of many runs.
