@@ -481,6 +481,20 @@ fn a_configuration_with_an_unreadable_controller_takes_none_away() {
     assert!(world.connected().is_empty());
 }
 
+#[test]
+fn what_a_garbled_configuration_may_still_name_survives_the_end_of_its_log_entry_across_a_restart() {
+    let mut world = World::new();
+    world.conf.controllers.push(configured("a"));
+    world.reload();
+    world.stafd_with(&["a", "b"], 100);
+    world.conf.controllers.clear();
+    world.conf.controller_lost = true;
+    let mut world = world.restart();
+    world.stafd_with(&["b"], 100);
+    world.wait(60.0);
+    assert_eq!(world.connected(), ["a", "b"]);
+}
+
 fn configured(nqn: &str) -> ControllerEntry {
     ControllerEntry {
         transport: Transport::Tcp,

@@ -452,6 +452,22 @@ fn what_was_taken_out_while_stafd_was_down_goes_and_is_listed() {
 }
 
 #[test]
+fn what_a_garbled_configuration_may_still_name_survives_the_end_of_its_referral_across_a_restart() {
+    let mut world = World::new(&["192.0.2.1", "192.0.2.2"]).page("192.0.2.1", vec![referral("192.0.2.2")]).start();
+    world.conf.controllers.pop();
+    world.conf.controller_lost = true;
+    let mut world = world.restart();
+    world.pages.clear();
+    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    world.wait(60.0);
+    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"]);
+    world.conf.controller_lost = false;
+    world.reload();
+    world.wait(1.0);
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+}
+
+#[test]
 fn an_exclusion_wins_over_the_configuration_and_over_referrals() {
     let mut world = World::new(&["192.0.2.1", "192.0.2.2"]).page("192.0.2.1", vec![referral("192.0.2.3")]).start();
     world.conf.exclusions =

@@ -59,6 +59,8 @@ pub struct Connector {
     quiet: Quiet,
     timers: Timers<Timer>,
     restored: BTreeSet<Tid>,
+    /// Whom the configuration named before this run, until it could be read in full.
+    was_configured: BTreeSet<Tid>,
 }
 
 impl Connector {
@@ -75,6 +77,7 @@ impl Connector {
             quiet: Quiet::default(),
             timers: Timers::default(),
             restored: BTreeSet::new(),
+            was_configured: BTreeSet::new(),
         };
         connector.restore(saved);
         connector
@@ -156,11 +159,17 @@ impl Connector {
 
     /// A configuration that could be read only in part may name what was there before this run.
     fn keep_what_may_be_meant(&mut self) {
-        let Some(settings) = self.settings.as_ref().filter(|settings| settings.conf.controller_lost) else { return };
+        let Some(settings) = self.settings.as_ref().filter(|settings| settings.conf.controller_lost) else {
+            self.was_configured.clear();
+            return;
+        };
         let claimed: BTreeSet<&Tid> = self.sources.claims().map(|(_, tid, _)| tid).collect();
         let parameters = &settings.conf.parameters;
         let unclaimed = self.restored.iter().filter(|tid| !claimed.contains(tid));
-        let names = unclaimed.map(|tid| (tid.clone(), Named::Configured(Box::new(parameters.clone())))).collect();
+        let names = unclaimed
+            .chain(&self.was_configured)
+            .map(|tid| (tid.clone(), Named::Configured(Box::new(parameters.clone()))))
+            .collect();
         self.sources.hearsay(SourceId::Configured, names);
     }
 

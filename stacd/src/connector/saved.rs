@@ -35,6 +35,9 @@ pub struct Saved {
     pub sources: Vec<SavedSource>,
     /// All I/O controllers that are stacd's.
     pub members: BTreeSet<Tid>,
+    /// Whom the configuration named.
+    #[serde(default)]
+    pub configured: BTreeSet<Tid>,
     /// The last addresses of configured names.
     pub names: SavedNames,
 }
@@ -53,6 +56,7 @@ impl Connector {
         Saved {
             sources: sources.into_iter().map(|(dc, claims)| SavedSource { dc: dc.clone(), claims }).collect(),
             members: self.fleet.tids().cloned().chain(self.restored.iter().cloned()).collect(),
+            configured: self.sources.named_by(&SourceId::Configured).chain(&self.was_configured).cloned().collect(),
             names: self.configured.saved(),
         }
     }
@@ -64,6 +68,7 @@ impl Connector {
             let names = claims.into_iter().map(|claim| (claim.ioc, Named::Entry(Box::new(claim.entry)))).collect();
             self.sources.remember(SourceId::Page(dc), names);
         }
+        self.was_configured = saved.configured;
         self.restored = saved.members;
     }
 }

@@ -30,6 +30,9 @@ pub struct Saved {
     pub dcs: Vec<SavedDc>,
     /// What it gave up.
     pub removed: Vec<Removed>,
+    /// Whom the configuration named.
+    #[serde(default)]
+    pub configured: BTreeSet<Tid>,
     /// The last addresses of configured names.
     pub names: SavedNames,
     /// What was found by mDNS and is kept.
@@ -44,6 +47,7 @@ impl Finder {
         Saved {
             dcs: self.dcs.iter().map(|(dc, known)| self.saved_dc(dc, known)).collect(),
             removed: self.removed.values().cloned().collect(),
+            configured: self.sources.named_by(&SourceId::Configured).chain(&self.was_configured).cloned().collect(),
             names: self.configured.saved(),
             announced: self.announced.saved(),
         }
@@ -71,6 +75,7 @@ impl Finder {
             }
             self.dcs.insert(dc, DiscoveryController::remembered(page));
         }
+        self.was_configured = saved.configured;
         self.restored = self.dcs.keys().cloned().collect::<BTreeSet<_>>();
         self.removed = saved.removed.into_iter().map(|removed| (removed.dc.clone(), removed)).collect();
     }

@@ -100,9 +100,6 @@ impl World {
         }
         self.faults.remove(&fault);
         say!(self, "no longer: {fault}");
-        if let Fault::EventsOverrun(who) = fault {
-            self.event(who, Duration::from_millis(1), HostEvent::Overrun);
-        }
     }
 
     /// The daemon reads its file when it comes to it.

@@ -78,7 +78,7 @@ impl World {
                 return Some((Invariant::Converges, text));
             }
         }
-        let of_stafd = |known: &&Controller| known.subsystem.is_none() && known.maker == Maker::Daemon(Who::Stafd);
+        let of_stafd = |known: &&Controller| known.subsystem.is_none() && is_made_by(known, Who::Stafd);
         let mut seen = BTreeSet::new();
         for known in self.kernel.controllers.iter().filter(of_stafd) {
             let (target, name) = (known.target, what(known.target, None));
@@ -135,7 +135,7 @@ impl World {
             }
         }
         let kept = self.meant_iocs(kept);
-        let of_stacd = |known: &&Controller| known.subsystem.is_some() && known.maker == Maker::Daemon(Who::Stacd);
+        let of_stacd = |known: &&Controller| known.subsystem.is_some() && is_made_by(known, Who::Stacd);
         let mut seen = BTreeSet::new();
         for known in self.kernel.controllers.iter().filter(of_stacd) {
             let Some(subsystem) = known.subsystem else { continue };
@@ -176,6 +176,11 @@ impl World {
         let orphaned = !claimants.is_empty() && claimants.is_disjoint(&shown);
         in_use || garbled || orphaned || file.scope == DisconnectScope::Nothing
     }
+}
+
+/// A daemon had it made, and it was live at some time: an attempt that is under way is not meant.
+fn is_made_by(known: &Controller, who: Who) -> bool {
+    known.maker == Maker::Daemon(who) && known.turn > 0
 }
 
 fn not_running(who: Who) -> Wrong {

@@ -128,8 +128,14 @@ impl World {
         for who in Who::BOTH {
             let silent = matches!(kind, UeventKind::Add | UeventKind::Remove);
             let lost = silent && self.has(Fault::EventsLost(who)) && self.luck.dice("lost event").percent(50);
-            if lost || self.has(Fault::EventsOverrun(who)) {
+            let overrun = self.has(Fault::EventsOverrun(who));
+            if lost || overrun {
                 say!(self, "{who} does not get the event {kind:?} of nvme{device}");
+                if overrun {
+                    // The next read of the socket says so.
+                    let wait = self.luck.dice("overrun").ms(0, 100);
+                    self.event(who, wait, HostEvent::Overrun);
+                }
                 continue;
             }
             let mut wait = self.luck.dice("event").between(Duration::from_micros(10), Duration::from_millis(3));

@@ -107,7 +107,7 @@ pub enum Fault {
     EventsLate(Who),
     /// A daemon gets its events twice.
     EventsDoubled(Who),
-    /// A daemon's event socket is full: events are lost, and at the end it is told so.
+    /// A daemon's event socket is full: events are lost, and it is told so.
     EventsOverrun(Who),
     /// A daemon cannot read sysfs.
     LooksFail(Who),
