@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use libstas::core::{
@@ -117,7 +118,7 @@ impl World {
         };
         *looks += 1;
         let order = *looks;
-        let controllers = self.kernel.controllers.iter().map(|known| shown(known, self.now)).collect();
+        let controllers = self.kernel.controllers.iter().map(|known| Arc::new(shown(known, self.now))).collect();
         Look { order, seqnum: self.kernel.seqnum, controllers }
     }
 
