@@ -7,8 +7,6 @@ mod admin;
 mod events;
 mod properties;
 mod session;
-#[cfg(test)]
-mod tests;
 mod transfer;
 
 use std::collections::BTreeMap;

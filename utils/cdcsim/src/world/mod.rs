@@ -3,8 +3,6 @@
 mod identity;
 mod page;
 mod register;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
