@@ -7,7 +7,7 @@ use libstas::nvme::log_page::{AdrFam, LogPage, Subtype, TrType};
 use super::host::*;
 use super::*;
 
-fn registration(nqn: &str) -> Vec<u8> {
+pub(super) fn registration(nqn: &str) -> Vec<u8> {
     let host_nqn = nqn.to_owned();
     let (name, version) = ("host.example".to_owned(), "Debian 13".to_owned());
     let (trtype, adrfam, traddr) = (TrType::TCP, AdrFam::IPV4, String::new());
@@ -15,7 +15,7 @@ fn registration(nqn: &str) -> Vec<u8> {
 }
 
 /// Discovery Information Management with its data in the capsule; the status.
-fn inform(fabric: &mut Fabric, host: &Host, task: u8, data: &[u8]) -> u16 {
+pub(super) fn inform(fabric: &mut Fabric, host: &Host, task: u8, data: &[u8]) -> u16 {
     let len = (data.len() as u32).to_le_bytes();
     let answer = fabric.capsule(host, &entry(0x21, &[(32, &len), (39, &[0x01]), (40, &[task])]), data);
     assert_eq!(answer.len(), 1);

@@ -29,6 +29,8 @@ pub(super) struct Fabric {
     last: u64,
     /// Actions that are no data for a connection.
     pub(super) others: Vec<Action>,
+    /// What went over the wire of all connections: from a host or not, and the bytes.
+    pub(super) wire: Vec<(Id, bool, Vec<u8>)>,
 }
 
 /// A connection of a host.
@@ -112,7 +114,7 @@ impl Fabric {
 
     pub(super) fn with(more: &str) -> Self {
         let world = Configuration::parse(&format!("{more}\n{FILE}")).unwrap().world().unwrap();
-        Self { simulator: Simulator::new(world), now: Duration::ZERO, last: 0, others: Vec::new() }
+        Self { simulator: Simulator::new(world), now: Duration::ZERO, last: 0, others: Vec::new(), wire: Vec::new() }
     }
 
     pub(super) fn accept(&mut self) -> Id {
@@ -126,6 +128,7 @@ impl Fabric {
 
     /// Sends bytes; returns what comes back on this connection.
     pub(super) fn send(&mut self, id: Id, bytes: &[u8]) -> Vec<u8> {
+        self.wire.push((id, true, bytes.to_vec()));
         let actions = self.simulator.handle(self.now, Event::Received { id, bytes: bytes.to_vec() });
         self.sort(id, actions)
     }
@@ -146,6 +149,7 @@ impl Fabric {
     fn sort(&mut self, id: Id, actions: Vec<Action>) -> Vec<u8> {
         let mut came = Vec::new();
         for action in actions {
+            self.tap(&action);
             match action {
                 Action::Send { id: to, bytes } if to == id => came.extend(bytes),
                 Action::Say(_) => {}
@@ -153,6 +157,12 @@ impl Fabric {
             }
         }
         came
+    }
+
+    fn tap(&mut self, action: &Action) {
+        if let Action::Send { id, bytes } = action {
+            self.wire.push((*id, false, bytes.clone()));
+        }
     }
 
     /// What came, PDU by PDU, with digests that are right.
@@ -247,6 +257,7 @@ impl Fabric {
         let (reply, actions) = self.simulator.request(self.now, serde_json::from_value(request).unwrap());
         let mut sent = Vec::new();
         for action in actions {
+            self.tap(&action);
             match action {
                 Action::Send { id, bytes } => sent.push((id, bytes)),
                 Action::Say(_) => {}

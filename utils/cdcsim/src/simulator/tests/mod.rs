@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod commands;
+mod dissector;
 mod faults;
 mod host;
 mod zones;
