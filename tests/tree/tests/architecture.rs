@@ -22,6 +22,12 @@ const PURE: [&str; 3] = ["nvme", "conf", "core"];
 /// In a daemon everything decides, but for these.
 const SHELLS: [&str; 6] = ["main", "lib", "api", "shell", "nvme_cli", "stafd_client"];
 
+/// In the simulator of a discovery controller, too. `control` is also a command line, which reads a file.
+const CDCSIM_SHELLS: [&str; 5] = ["main", "lib", "shell", "arguments", "control"];
+
+/// What the simulator decides with beside that: its definitions are also command lines and files, and PDUs have digests.
+const CDCSIM_CRATES: [&str; 3] = ["clap", "crc32c", "toml"];
+
 /// What deciding needs from outside: nothing that touches the world.
 const PURE_CRATES: [&str; 6] = ["serde", "serde_json", "thiserror", "jiff", "sha2", "uuid"];
 
@@ -69,6 +75,7 @@ impl Place {
         match self.package.as_str() {
             "libstas" => PURE.contains(&self.room()),
             "stafd" | "stacd" => !SHELLS.contains(&self.room()),
+            "cdcsim" => !CDCSIM_SHELLS.contains(&self.room()),
             _ => false,
         }
     }
@@ -143,7 +150,9 @@ fn what_decides_never_touches_the_world() {
         let bad = match names(0) {
             "std" => WORLD.iter().any(|(world, values)| *world == names(1) && !values.contains(&names(2))),
             "libstas" => !PURE.contains(&names(1)),
+            "cdcsim" => ["shell", "arguments"].contains(&names(1)),
             package if package == place.package => SHELLS.contains(&names(1)),
+            package if place.package == "cdcsim" && CDCSIM_CRATES.contains(&package) => false,
             package => crates.contains(package) && !PURE_CRATES.contains(&package),
         };
         let impure = target.last().is_some_and(|last| IMPURE_NAMES.contains(&last.as_str()));
