@@ -76,6 +76,7 @@ struct World {
     dead: Vec<String>,
     unreadable: bool,
     hold_reads: Option<Vec<Effect>>,
+    disconnect_refused: bool,
     reads: usize,
     signals: usize,
     notices: Vec<Notice>,
@@ -119,6 +120,7 @@ impl World {
             dead: Vec::new(),
             unreadable: false,
             hold_reads: None,
+            disconnect_refused: false,
             reads: 0,
             signals: 0,
             notices: Vec::new(),
@@ -263,6 +265,9 @@ impl World {
                 };
                 let report = ConnectReport { outcome, look: self.look(), held: Duration::from_millis(100) };
                 HostEvent::Connected { op, report: Box::new(report) }
+            }
+            HostEffect::Disconnect { op, .. } if self.disconnect_refused => {
+                HostEvent::Disconnected { op, result: Err("busy".into()) }
             }
             HostEffect::Disconnect { op, ctrl } => {
                 self.kernel.retain(|kernel| kernel.ctrl != ctrl);
@@ -464,6 +469,20 @@ fn what_a_garbled_configuration_may_still_name_survives_the_end_of_its_referral_
     world.conf.controller_lost = false;
     world.reload();
     world.wait(1.0);
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+}
+
+#[test]
+fn what_the_kernel_did_not_let_go_before_a_restart_goes_after_it() {
+    let mut world = World::new(&["192.0.2.1", "192.0.2.2"]).start();
+    world.conf.controllers.pop();
+    world.disconnect_refused = true;
+    world.reload();
+    world.wait(1.0);
+    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"]);
+    let mut world = world.restart();
+    world.disconnect_refused = false;
+    world.wait(3.0);
     assert_eq!(world.connected(), ["192.0.2.1"]);
 }
 

@@ -279,9 +279,11 @@ pub struct Quiet {
 }
 
 impl Quiet {
-    /// A source has changed.
+    /// A source has changed. After a quiet moment, whether somebody used it or not, this is a first disturbance again.
     pub fn disturb(&mut self, now: Time) {
-        self.first.get_or_insert(now);
+        if self.first.is_none() || self.last + QUIET <= now {
+            self.first = Some(now);
+        }
         self.last = now;
     }
 

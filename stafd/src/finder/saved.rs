@@ -45,12 +45,18 @@ impl Finder {
     #[must_use]
     pub fn saved(&self) -> Saved {
         Saved {
-            dcs: self.dcs.iter().map(|(dc, known)| self.saved_dc(dc, known)).collect(),
+            dcs: self.dcs.iter().map(|(dc, known)| self.saved_dc(dc, known)).chain(self.leaving()).collect(),
             removed: self.removed.values().cloned().collect(),
             configured: self.sources.named_by(&SourceId::Configured).chain(&self.was_configured).cloned().collect(),
             names: self.configured.saved(),
             announced: self.announced.saved(),
         }
+    }
+
+    /// Those that were given up, and are not disconnected yet: whoever comes after sees to that.
+    fn leaving(&self) -> impl Iterator<Item = SavedDc> {
+        let leaving = self.fleet.tids().filter(|dc| !self.dcs.contains_key(*dc));
+        leaving.map(|dc| SavedDc { dc: dc.clone(), page: None, referrals: Vec::new() })
     }
 
     fn saved_dc(&self, dc: &Tid, known: &DiscoveryController) -> SavedDc {

@@ -94,11 +94,24 @@ impl World {
             let referred = kept.iter().any(|other| self.fabric.referred(*other).contains(&target));
             let garbled = self.judge.staf_file.as_ref().is_some_and(|file| file.garbled)
                 && served(known).iter().any(|tid| self.judge.ever_named(Who::Stafd, tid));
-            if !referred && !garbled {
+            if !referred && !garbled && !self.is_stuck_in_a_move(target) {
                 return Some((Invariant::Known, format!("{name} is connected, and nobody wants it")));
             }
         }
         None
+    }
+
+    /// A host name led there, and leads to what is excluded now: the old address goes when the new one is live.
+    fn is_stuck_in_a_move(&self, target: Target) -> bool {
+        let names = self.judge.staf_file.iter().flat_map(|file| &file.controllers);
+        let mut numbers = names.filter_map(|portal| match portal {
+            Portal::Name(number) => Some(*number),
+            Portal::Address(..) => None,
+        });
+        numbers.any(|number| {
+            let now = self.fabric.names.get(number);
+            now.is_some_and(|now| self.excluded_dc(*now)) && self.judge.ever_resolved.contains(&(number, target))
+        })
     }
 
     fn excluded_ioc(&self, target: Target, subsystem: Subsystem) -> bool {

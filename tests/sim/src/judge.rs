@@ -148,6 +148,8 @@ pub(crate) struct Judge {
     staf_ever: BTreeSet<Tid>,
     /// Where the host names lead, as far as stafd was told.
     pub(crate) resolved: BTreeMap<usize, Target>,
+    /// Where they ever led.
+    pub(crate) ever_resolved: BTreeSet<(usize, Target)>,
     /// Told to stafd.
     pub(crate) staf: Told,
     /// Told to stacd.

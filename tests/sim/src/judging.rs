@@ -41,6 +41,7 @@ impl World {
                 let leads = addresses.first().and_then(|address| Target::of(&address.to_string()));
                 if let (Some(number), Some(target)) = (number, leads) {
                     self.judge.resolved.insert(number, target);
+                    self.judge.ever_resolved.insert((number, target));
                     self.judge.names_settled();
                 }
             }

@@ -27,6 +27,8 @@ pub(crate) enum Maker {
     Daemon(Who),
     /// The administrator, by hand.
     Hand,
+    /// A daemon that was killed before it could save that.
+    Orphan,
 }
 
 /// One controller.
@@ -91,6 +93,8 @@ pub(crate) struct Kernel {
     lane: VecDeque<Job>,
     writing: Option<Writing>,
     writes: u64,
+    /// How many controllers have lost their owner.
+    pub(crate) orphans: u64,
     /// The longest that a write has held the lane in vain.
     pub(crate) wasted: Duration,
 }
@@ -102,6 +106,16 @@ impl Kernel {
 
     pub(crate) fn get_mut(&mut self, ctrl: CtrlRef) -> Option<&mut Controller> {
         self.controllers.iter_mut().find(|known| known.shown.ctrl == ctrl)
+    }
+
+    /// A daemon starts, and knows those: what it had made besides is nobody's.
+    pub(crate) fn disown(&mut self, who: Who, has_state: bool, knows: impl Fn(&Controller) -> bool) {
+        for known in &mut self.controllers {
+            if known.maker == Maker::Daemon(who) && !knows(known) {
+                known.maker = Maker::Orphan;
+                self.orphans += u64::from(has_state);
+            }
+        }
     }
 
     pub(crate) fn is_writing(&self, ctrl: CtrlRef) -> bool {

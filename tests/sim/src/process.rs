@@ -1,11 +1,14 @@
 //! The two daemons as processes: they start, save, freeze, stop and are killed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use libstas::core::Machine;
+use libstas::nvme::Tid;
 use stacd::connector::Connector;
 use stafd::finder::Finder;
 
+use crate::judging::served;
 use crate::names::Who;
 use crate::plan::Fault;
 use crate::world::{Asker, Happening, Incoming, World, say};
@@ -126,12 +129,18 @@ impl World {
         let seed = self.luck.dice("jitter").roll();
         say!(self, "{who} starts");
         let late = self.luck.moment("first events");
+        let has_state = match who {
+            Who::Stafd => self.staf.disk.is_some(),
+            Who::Stacd => self.stac.disk.is_some(),
+        };
         match who {
             Who::Stafd => {
                 let saved = match &self.staf.disk {
                     Some(Running::Staf(saved)) => read_back(saved).unwrap_or_default(),
                     _ => stafd::finder::Saved::default(),
                 };
+                let dcs: BTreeSet<Tid> = saved.dcs.iter().map(|saved| saved.dc.clone()).collect();
+                self.kernel.disown(who, has_state, |known| served(known).iter().any(|tid| dcs.contains(tid)));
                 self.staf.begin(Finder::new(saved, seed));
                 self.reload(who);
                 let life = self.staf.life;
@@ -142,6 +151,7 @@ impl World {
                     Some(Running::Stac(saved)) => read_back(saved).unwrap_or_default(),
                     _ => stacd::connector::Saved::default(),
                 };
+                self.kernel.disown(who, has_state, |known| served(known).iter().any(|tid| saved.members.contains(tid)));
                 self.stac.begin(Connector::new(saved, seed));
                 self.reload(who);
                 let life = self.stac.life;

@@ -45,9 +45,11 @@ pub fn failure(plan: &Plan, breach: &Breach) -> String {
 pub fn summary(many: &Many) -> String {
     let (slowest, seed) = many.slowest;
     let mut text = format!(
-        "{} seeds, {} events; the slowest was as it should be {} after the faults ended (seed {seed}); {} failed",
+        "{} seeds, {} events, {} connections left without an owner by a kill; the slowest was as it should be {} after \
+         the faults ended (seed {seed}); {} failed",
         many.played,
         many.events,
+        many.orphans,
         seconds(slowest),
         many.failed.len()
     );

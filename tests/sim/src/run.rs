@@ -26,6 +26,8 @@ pub struct Outcome {
     pub settled_after: Duration,
     /// Events that the cores have handled.
     pub events: u64,
+    /// Connections that a kill left without an owner: made, and not saved yet.
+    pub orphans: u64,
     /// What happened, if it was to be written down.
     pub story: Vec<String>,
 }
@@ -40,6 +42,7 @@ pub fn play(plan: &Plan, story: bool) -> Outcome {
         breach: world.breach.take(),
         settled_after,
         events: world.events,
+        orphans: world.kernel.orphans,
         story: world.story.take().unwrap_or_default(),
     }
 }
@@ -57,9 +60,11 @@ fn settle(world: &mut World, calm: Duration) -> Duration {
             }
             (None, Some(since)) if world.now >= since + STAYS_FOR => break,
             (None, Some(_)) => {}
-            (Some((_, text)), Some(_)) => {
+            (Some((Invariant::Converges, text)), Some(_)) => {
                 world.breach(Invariant::Converges, format!("it did not stay as it should be: {text}"));
             }
+            // What was waiting for its proof is on its way out.
+            (Some(_), Some(_)) => settled = None,
             (Some((invariant, text)), None) if world.now >= limit => world.breach(invariant, text),
             (Some(_), None) => {}
         }
@@ -140,6 +145,8 @@ pub struct Many {
     pub played: u64,
     /// Events that the cores have handled.
     pub events: u64,
+    /// Connections that a kill left without an owner: made, and not saved yet.
+    pub orphans: u64,
     /// Which broke what.
     pub failed: BTreeMap<u64, Breach>,
     /// The longest time from the end of the faults until everything was as it should be, and of which seed.
@@ -182,6 +189,7 @@ impl Many {
     fn take(&mut self, seed: u64, outcome: Outcome) {
         self.played += 1;
         self.events += outcome.events;
+        self.orphans += outcome.orphans;
         match outcome.breach {
             Some(breach) => drop(self.failed.insert(seed, breach)),
             None => self.slowest = self.slowest.max((outcome.settled_after, seed)),

@@ -31,6 +31,8 @@ impl Fleet {
                 Some(ctrl) => {
                     if let Some(member) = self.members.get_mut(tid) {
                         member.hold(now, ctrl);
+                        // What was found out of storage in use was of another connection.
+                        member.leaving = Some((how, Leaving::Asked));
                         self.stirred.insert(tid.clone());
                     }
                 }
@@ -107,9 +109,14 @@ impl Fleet {
         });
         if let Some((tid, Some(ctrl))) = found {
             match usage {
-                Usage::Free => {
-                    self.disconnect(ctrl, out);
+                // Somebody may have come to want it meanwhile.
+                Usage::Free if self.serves_another(&tid, ctrl) => {
+                    if let Some(member) = self.members.get_mut(&tid) {
+                        member.leaving = Some((Parting::SpareInUse, Leaving::Asked));
+                    }
+                    self.stirred.insert(tid);
                 }
+                Usage::Free => self.disconnect(ctrl, out),
                 Usage::LastPath(what) => self.keep(&tid, ctrl, Parting::SpareInUse, what.clone(), out),
                 Usage::Unknown(why) => {
                     let what = format!("whether its storage is in use cannot be found out ({why})");

@@ -127,6 +127,10 @@ impl Fleet {
     /// A controller is wanted: it is connected as soon as can be. Wanting it again changes how; new parameters
     /// apply at its next connect.
     pub fn want(&mut self, now: Time, tid: &Tid, want: Want, out: &mut Vec<HostEffect>) -> Vec<Report> {
+        if !self.members.contains_key(tid) {
+            // Before it is connected, so that whoever comes after a kill knows whose connection it is.
+            out.push(HostEffect::Save);
+        }
         let member = self.members.entry(tid.clone()).or_insert_with(|| Controller::new(want.clone()));
         let changed = member.want != want;
         member.want = want;
@@ -256,6 +260,12 @@ impl Fleet {
         let mut holders: Vec<_> = self.members.iter().filter(|(_, member)| member.ctrl() == Some(ctrl)).collect();
         holders.sort_by_key(|(tid, member)| (member.want.rank, *tid));
         holders.into_iter().map(|(tid, _)| tid).collect()
+    }
+
+    /// True for a member that is being parted with.
+    #[must_use]
+    pub fn is_leaving(&self, tid: &Tid) -> bool {
+        self.members.get(tid).is_some_and(|member| !member.is_wanted())
     }
 
     /// The kernel connection of a member.

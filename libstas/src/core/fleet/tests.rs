@@ -171,7 +171,7 @@ impl Scene {
 fn nothing_is_connected_before_the_first_look() {
     let mut scene = Scene::new();
     scene.want(&tid("a"), Want::default());
-    assert!(!scene.effects.iter().any(|effect| !matches!(effect, HostEffect::Look(_))));
+    assert!(scene.effects.iter().all(|effect| matches!(effect, HostEffect::Look(_) | HostEffect::Save)));
     scene.make(1, &tid("a"));
     assert_eq!(scene.next(), None, "it was there already");
     assert_eq!(scene.status(&tid("a")), Status::Connected);
@@ -291,6 +291,35 @@ fn two_paths_that_go_together_are_checked_one_after_the_other() {
     scene.hear(HostEvent::UseChecked { op, usage: Usage::LastPath("nvme0n1 is mounted on /srv".into()) });
     assert_eq!(scene.next(), None);
     assert_eq!(scene.status(&on("eth1", "a")), Status::Kept);
+}
+
+#[test]
+fn what_was_found_out_of_one_connection_says_nothing_of_the_next() {
+    let (mut scene, first) = Scene::connected("a");
+    let second = scene.make(2, &tid("a"));
+    scene.unwant(&tid("a"), Parting::SpareInUse);
+    let Some(HostEffect::CheckUse { op, ctrl, .. }) = scene.next() else { panic!("a check is due") };
+    assert_eq!(ctrl, first);
+    scene.kernel.retain(|kernel| kernel.ctrl != first);
+    let look = scene.look();
+    scene.hear(HostEvent::Looked { op: OpId::UNASKED, result: Ok(look) });
+    scene.hear(HostEvent::UseChecked { op, usage: Usage::Free });
+    match scene.next() {
+        Some(HostEffect::CheckUse { ctrl, .. }) => assert_eq!(ctrl, second),
+        other => panic!("expected a check of the second one, got {other:?}"),
+    }
+}
+
+#[test]
+fn a_connection_that_another_one_came_to_want_during_the_check_stays() {
+    let (mut scene, ctrl) = Scene::connected("a");
+    scene.unwant(&tid("a"), Parting::SpareInUse);
+    let Some(HostEffect::CheckUse { op, .. }) = scene.next() else { panic!("a check is due") };
+    scene.want(&on("eth0", "a"), Want::default());
+    scene.hear(HostEvent::UseChecked { op, usage: Usage::Free });
+    assert_eq!(scene.next(), None);
+    assert!(!scene.fleet.has(&tid("a")));
+    assert_eq!(scene.fleet.kernel(&on("eth0", "a")).unwrap().ctrl, ctrl);
 }
 
 #[test]

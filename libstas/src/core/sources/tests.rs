@@ -159,3 +159,12 @@ fn removals_wait_for_half_a_second_of_quiet_but_not_for_ever() {
     assert!(!quiet.has_come(at(6)));
     assert!(quiet.has_come(Time(Duration::from_millis(6500))));
 }
+
+#[test]
+fn a_disturbance_long_ago_does_not_cut_the_quiet_short() {
+    let mut quiet = Quiet::default();
+    quiet.disturb(at(0));
+    quiet.disturb(at(100));
+    assert!(!quiet.has_come(Time(Duration::from_millis(100_400))));
+    assert!(quiet.has_come(Time(Duration::from_millis(100_500))));
+}
