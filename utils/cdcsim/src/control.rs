@@ -47,6 +47,10 @@ pub enum Request {
         #[arg(long)]
         #[serde(default)]
         epcsd: bool,
+        /// The port ID of its entries; a direct controller that is asked for its port's entries leaves out the others
+        #[arg(long, default_value_t = 1)]
+        #[serde(default = "first_port")]
+        port: u16,
         /// Zones that it is in from the start; may be given again
         #[arg(long = "zone", value_name = "ZONE")]
         #[serde(default)]
@@ -128,6 +132,10 @@ pub enum Request {
     },
     /// End the simulator
     Stop,
+}
+
+fn first_port() -> u16 {
+    1
 }
 
 fn one() -> u32 {

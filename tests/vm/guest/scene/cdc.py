@@ -59,6 +59,13 @@ class Cdc:
         words += [f"--nqn={nqn}"] if nqn else []
         return self(*words, *([f"--zone={zone}"] if zone else []))
 
+    def load(self, text):
+        """Replaces all members and zones by those of a TOML text."""
+        path = f"{FOLDER}/{self.name}.conf"
+        with open(path, "w") as file:
+            file.write(text)
+        return self("load", path)
+
     def zone_in(self, *members, hostnqn="*", zone="all"):
         """Lets a host see these members."""
         return self("zone", "add", zone, f"--host={hostnqn}", *[f"--member={each}" for each in members])

@@ -47,6 +47,12 @@ pub enum Fault {
         #[arg(value_enum)]
         entry: Malformation,
     },
+    /// Claim an impossible length for the first extended entry, for hosts that ask for extended ones
+    EntryLength {
+        /// The length in bytes
+        #[arg(default_value_t = 4)]
+        len: u32,
+    },
     /// Answer with a log page without entries
     Empty,
     /// Refuse to read log page 70h

@@ -1,10 +1,10 @@
 //! Listening, and announcing it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use libstas::nvme::announcement::SERVICE_TYPES;
-use mdns_sd::{ServiceDaemon, ServiceInfo};
+use mdns_sd::{IfKind, ServiceDaemon, ServiceInfo};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
@@ -100,16 +100,25 @@ async fn accept(listener: TcpListener, port: u16, accepted: Accepted) {
 /// An announcement: who makes it, and what it is called.
 pub(super) struct Announcer(ServiceDaemon, String);
 
-/// Announces the controller by mDNS (TP8009), on all interfaces, with the port of the first listener.
+/// Announces the controller by mDNS (TP8009), with the port of the first listener, and the addresses of all that have
+/// the same.
 pub(super) fn announce(name: &str, nqn: &str, listeners: &Listeners) -> Result<Announcer, ShellError> {
     let failed = |error: mdns_sd::Error| ShellError::Configuration(format!("announcing {name:?} by mDNS: {error}"));
     let daemon = ServiceDaemon::new().map_err(failed)?;
     let port = listeners.places().next().map_or(0, |place| place.port());
+    let addresses: Vec<IpAddr> =
+        listeners.places().filter(|place| place.port() == port).map(|place| place.ip()).collect();
+    let is_everywhere = addresses.iter().any(IpAddr::is_unspecified);
+    if !addresses.iter().any(IpAddr::is_ipv6) {
+        daemon.disable_interface(IfKind::IPv6).map_err(failed)?;
+    }
     let [tcp, _] = SERVICE_TYPES;
     let host = format!("{}.local.", name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
     let kind = format!("{tcp}.local.");
-    let service = ServiceInfo::new(&kind, name, &host, "", port, &[("p", "tcp"), ("nqn", nqn)][..]);
-    let service = service.map_err(failed)?.enable_addr_auto();
+    let listed = if is_everywhere { &[][..] } else { &addresses };
+    let service = ServiceInfo::new(&kind, name, &host, listed, port, &[("p", "tcp"), ("nqn", nqn)][..]);
+    let service = service.map_err(failed)?;
+    let service = if is_everywhere { service.enable_addr_auto() } else { service };
     let full_name = service.get_fullname().to_owned();
     daemon.register(service).map_err(failed)?;
     Ok(Announcer(daemon, full_name))

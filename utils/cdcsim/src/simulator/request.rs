@@ -31,9 +31,9 @@ impl Simulator {
             Request::Hosts => Ok(show::hosts(self, now)),
             Request::Connections => Ok(show::connections(self, now)),
             Request::Page { host } => Ok(show::page(self, &host)),
-            Request::Add { name, nqn, addresses, kind, ncc, epcsd, zones } => {
+            Request::Add { name, nqn, addresses, kind, ncc, epcsd, port, zones } => {
                 let nqn = nqn.unwrap_or_else(|| DISCOVERY_NQN.to_owned());
-                let member = Member { kind, nqn, addresses, ncc, epcsd, port: 1, tls: false };
+                let member = Member { kind, nqn, addresses, ncc, epcsd, port, tls: false };
                 self.rezone(now, |zoning| {
                     zoning.add_member(&name, member)?;
                     zones.iter().try_for_each(|zone| zoning.add_to_zone(zone, &[], std::slice::from_ref(&name)))

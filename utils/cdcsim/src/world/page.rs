@@ -43,6 +43,14 @@ impl World {
         if let Some(count) = self.faults.take(Some(seat.host), pick) {
             put(bytes.get_mut(8..16).unwrap_or_default(), &count.to_le_bytes());
         }
+        let pick = |fault: &Fault| match fault {
+            Fault::EntryLength { len } if is_extended => Some(*len),
+            _ => None,
+        };
+        if let Some(len) = self.faults.take(Some(seat.host), pick) {
+            // TEL stands behind what a basic entry has.
+            put(bytes.get_mut(HEADER_LEN + ENTRY_LEN..).unwrap_or_default(), &len.to_le_bytes());
+        }
         bytes
     }
 

@@ -105,6 +105,15 @@ fn a_page_lies_about_its_length() {
 }
 
 #[test]
+fn an_extended_entry_lies_about_its_length() {
+    let mut fabric = Fabric::new();
+    let host = fabric.connect(HOST);
+    fault(&mut fabric, json!({"kind": "entry-length", "len": 1000}));
+    assert_eq!(LogPage::parse(&fabric.page(&host, 1)), Err(ReadError::EntryLength { index: 0, len: 1000 }));
+    assert_eq!(fabric.sees(&host).len(), 2, "basic entries have no length");
+}
+
+#[test]
 fn each_malformed_entry_stands_before_the_others_and_hurts_none_of_them() {
     use clap::ValueEnum as _;
     let mut dropped = 0;
