@@ -6,8 +6,7 @@ from scene import check, daemons, host, measure, note, target, wait_until
 
 LIMIT = 420
 COUNT = 128
-# The aim is 1.25; what is measured is 1.16 to 1.34. This bound keeps it from getting worse.
-AT_MOST = 1.5
+AT_MOST = 1.25
 MB = 1e6
 
 
@@ -19,7 +18,8 @@ def play():
     before = daemons.start()
     wait_all(before)
     took = time.monotonic() - before
-    note(f"{COUNT} subsystems from `systemctl start`: {took:.1f} s")
+    spent = ", ".join(f"{each} {each.cpu():.1f} s" for each in daemons.BOTH)
+    note(f"{COUNT} subsystems from `systemctl start`: {took:.1f} s; CPU: {spent}")
     memory()
     check(len(host.iocs()) == COUNT, f"{COUNT} I/O controllers, no duplicate", len(host.iocs()))
     daemons.stop()

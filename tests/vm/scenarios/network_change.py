@@ -1,6 +1,5 @@
 """An interface that comes back ends all waits: DC and subsystems are connected within 1 s of the address; a storm of changes costs nothing."""
 
-import os
 import time
 
 from scene import daemons, host, measure, network, note, stays, target, wait_until
@@ -35,7 +34,7 @@ def play():
     measure("address back to connected, after an outage", restore(cable), "s", at_most=1.0, peer=60)
 
     # A storm of news from the network.
-    used = [cpu(each) for each in (stafd, stacd)]
+    used = [each.cpu() for each in (stafd, stacd)]
     begin = time.monotonic()
     with host.nothing_lost():
         for number in range(STORM):
@@ -44,7 +43,7 @@ def play():
         stays(lambda: len(host.iocs()) == 3, 1, "three connections")
     took = time.monotonic() - begin
     for each, before in zip((stafd, stacd), used):
-        spent = cpu(each) - before
+        spent = each.cpu() - before
         note(f"{each}: {spent:.2f} s of CPU for {2 * STORM} changes in {took:.1f} s")
         measure(f"{each}: share of a CPU during the storm", spent / took, "", at_most=0.1)
 
@@ -73,9 +72,3 @@ def waits_long():
     waits = [each.get("next attempt", "").removeprefix("in ").removesuffix(" s") for each in states()]
     return sum(wait.isdigit() and int(wait) > 5 for wait in waits) == 2
 
-
-def cpu(daemon):
-    """Seconds of CPU so far."""
-    with open(f"/proc/{daemon.pid}/stat") as file:
-        fields = file.read().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

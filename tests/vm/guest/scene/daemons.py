@@ -106,6 +106,11 @@ class Daemon:
                 return int(line.split()[1]) * 1024
         raise Failed(f"expected: {self} runs\n    seen: {self.properties()}")
 
+    def cpu(self):
+        """Seconds of processor time so far."""
+        fields = read(f"/proc/{self.pid}/stat").rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def private(self):
         """Memory that is its alone, in bytes: without the pages of shared libraries that others map too."""
         total = 0
