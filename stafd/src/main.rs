@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 const ABOUT: About = About {
     name: "stafd",
     what: "Finds NVMe-oF discovery controllers, keeps a connection to each, and publishes their log pages on D-Bus.",
-    more: "stafd learns of discovery controllers from its configuration and from referrals. stacd, which connects this \
+    more: "stafd learns of discovery controllers from its configuration, from their announcements by mDNS and from referrals. stacd, which connects this \
            host to the storage itself, listens to it. Both run as services:\n\n  \
            systemctl enable --now stafd stacd   start them, now and at boot\n  \
            systemctl reload stafd               read the configuration again; connections stay\n  \

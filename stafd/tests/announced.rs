@@ -577,6 +577,27 @@ fn a_thousand_fakes_cost_little_and_the_real_one_is_found_before_and_after_them(
 }
 
 #[test]
+fn among_a_thousand_that_are_heard_in_the_same_order_again_and_again_each_gets_its_turn() {
+    let mut world = World::new("");
+    let mut all: Vec<Heard> = (0..1000_u32)
+        .map(|n| announcement(&format!("fake {n}"), "tcp", &[(1, &format!("10.0.{}.{}", n / 250, n % 250 + 1))]))
+        .collect();
+    all.insert(900, announcement("real", "tcp", &[(2, B)]));
+    let mut seconds = 0;
+    while world.connected().is_empty() {
+        if world.asked.pop() == Some(Ask::Start) {
+            world.asked.clear();
+            for batch in all.chunks(64) {
+                world.feed(Event::Heard(batch.to_vec()));
+            }
+        }
+        world.wait(1.0);
+        seconds += 1;
+        assert!(seconds < 60, "it is never tried");
+    }
+}
+
+#[test]
 fn fakes_do_not_fill_the_log() {
     let mut world = World::new("");
     for round in 0..20_u32 {
@@ -587,6 +608,11 @@ fn fakes_do_not_fill_the_log() {
         }
     }
     world.wait(5.0);
+    for n in 0..1000 {
+        let service = format!("unfit {n}");
+        world.hear(announcement(&service, "smoke", &[(1, A)]));
+        world.hear(Heard::Gone(service));
+    }
     let told = world.notices.iter().filter(|notice| notice.level > Level::Debug).count();
     assert!(told <= 140, "{told}: {:#?}", world.notices.iter().rev().take(6).collect::<Vec<_>>());
     assert_eq!(world.members(), 0);

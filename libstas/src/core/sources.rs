@@ -1,7 +1,7 @@
 //! Who names which controller, and what proves that a controller is no longer meant (design, policy 1).
 //!
-//! A source is the configuration or the log page of one discovery controller (mDNS and the boot table take their
-//! seats here too). Each source makes claims: "this controller is to be connected". A claim that the newest word
+//! A source is the configuration, the log page of one discovery controller, or mDNS (the boot table takes its seat
+//! here too). Each source makes claims: "this controller is to be connected". A claim that the newest word
 //! of its source no longer repeats is not simply forgotten: [`Sources::verdict`] says whether its absence is proved.
 
 use std::collections::BTreeMap;

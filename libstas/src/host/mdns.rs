@@ -1,7 +1,8 @@
 //! Browses for discovery controllers that announce themselves by mDNS (TP8009, RFC 6762, RFC 6763).
 //!
 //! The protocol is mdns-sd's, on a thread of its own with sockets of its own on port 5353, which it shares with Avahi
-//! and systemd-resolved where they run. What it hears becomes [`Heard`], in batches, and no faster than it is taken.
+//! and systemd-resolved where they run. What it hears is taken in at once, for it gives up on a listener who is late;
+//! it is told in batches, in no particular order, and no faster than those are taken.
 //!
 //! mdns-sd trusts the network: its cache has no limit, records without a pointer to them never expire, and each
 //! record that comes in, be it known already, leaves timers until its time to live is over. So it is looked at every
@@ -9,17 +10,19 @@
 //! question and its answers. The same is done when the interfaces have changed, for it attributes a service to the
 //! interface that it was first heard on; and every quarter of an hour.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::io;
 use std::net::Ipv4Addr;
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mdns_sd::{DaemonStatus, IfKind, Metrics, Receiver, ScopedIp, ServiceDaemon, ServiceEvent, VERIFY_TIMEOUT_DEFAULT};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt};
-use std::os::fd::AsRawFd;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
+use super::thread;
 use crate::core::browse::{Ask, Heard, SPOTS, Spot};
 use crate::nvme::announcement::{self, SERVICE_TYPES};
 
@@ -45,6 +48,13 @@ const PAUSE: Duration = Duration::from_secs(10);
 const BATCH: usize = 64;
 /// Two batches are at least this far apart: a thousand announcements take a second.
 const BATCH_PACE: Duration = Duration::from_millis(50);
+/// News of so many services may wait to be told. Who finds no room is heard when browsing starts afresh, which it
+/// then does after [`AGAIN`].
+const WAITING: usize = 2048;
+/// See [`WAITING`].
+const AGAIN: Duration = Duration::from_secs(10);
+/// How often to see whether a browser has ended.
+const END_POLL: Duration = Duration::from_millis(20);
 /// The port of mDNS (RFC 6762, 3).
 const PORT: u16 = mdns_sd::MDNS_PORT;
 
@@ -151,17 +161,72 @@ async fn pause(asked: &mut mpsc::UnboundedReceiver<Ask>) -> Option<End> {
     }
 }
 
+/// News that wait to be told.
+#[derive(Debug, Default)]
+struct Inbox {
+    news: Mutex<News>,
+    there: Notify,
+}
+
+#[derive(Debug, Default)]
+struct News {
+    /// The newest of each service. The order is a different one each time: among more than can be tried everybody
+    /// gets his chance.
+    services: HashMap<String, Heard>,
+    /// How many events came.
+    events: usize,
+    /// Some found no room.
+    full: bool,
+    /// mdns-sd gave up on the listener, or has ended.
+    closed: bool,
+}
+
+impl Inbox {
+    fn lock(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes everything in, on a thread of its own, until there is no more.
+    fn fill(self: Arc<Self>, events: &Receiver<ServiceEvent>) {
+        while let Ok(event) = events.recv() {
+            let understood = understand(event);
+            let mut news = self.lock();
+            news.events += 1;
+            if let Some((service, heard)) = understood {
+                if news.services.len() < WAITING || news.services.contains_key(&service) {
+                    news.services.insert(service, heard);
+                } else {
+                    news.full = true;
+                }
+                drop(news);
+                self.there.notify_one();
+            }
+        }
+        self.lock().closed = true;
+        self.there.notify_one();
+    }
+
+    /// Some of the news.
+    fn take(&self) -> Vec<Heard> {
+        let mut news = self.lock();
+        let some: Vec<String> = news.services.keys().take(BATCH).cloned().collect();
+        let batch = some.iter().filter_map(|service| news.services.remove(service)).collect();
+        if !news.services.is_empty() {
+            self.there.notify_one();
+        }
+        batch
+    }
+}
+
 /// One life of mdns-sd.
 struct Session {
     daemon: ServiceDaemon,
-    events: [Receiver<ServiceEvent>; 2],
+    inbox: Arc<Inbox>,
     started: Instant,
-    /// When it is to be started afresh because of the network.
+    /// When it is to be started afresh because of the network, or because some were not heard.
     renew: Option<Instant>,
     /// A look at it that it has not answered yet.
     look: Option<(Receiver<Metrics>, Instant)>,
-    /// How many events it has told.
-    told: usize,
 }
 
 impl Session {
@@ -173,9 +238,13 @@ impl Session {
         let daemon = ServiceDaemon::new().map_err(say)?;
         // What a host announces to itself needs no network.
         daemon.disable_interface(vec![IfKind::LoopbackV4, IfKind::LoopbackV6]).map_err(say)?;
-        let [tcp, udp] = SERVICE_TYPES.map(|kind| daemon.browse(&format!("{kind}.local.")));
-        let events = [tcp.map_err(say)?, udp.map_err(say)?];
-        Ok(Self { daemon, events, started: Instant::now(), renew: None, look: None, told: 0 })
+        let inbox = Arc::<Inbox>::default();
+        for kind in SERVICE_TYPES {
+            let events = daemon.browse(&format!("{kind}.local.")).map_err(say)?;
+            let inbox = Arc::clone(&inbox);
+            thread::spawn("mdns", move || inbox.fill(&events)).map_err(|error| error.to_string())?;
+        }
+        Ok(Self { daemon, inbox, started: Instant::now(), renew: None, look: None })
     }
 
     /// Passes on what is heard, until this life is over.
@@ -186,41 +255,21 @@ impl Session {
         let mut check = interval(CHECK);
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let [tcp, udp] = &self.events;
-            let (tcp, udp) = (tcp.clone(), udp.clone());
-            let event = tokio::select! {
-                ask = asked.recv() => {
-                    if let Some(end) = self.asked(ask) {
-                        return end;
+            let end = tokio::select! {
+                ask = asked.recv() => self.asked(ask),
+                _ = check.tick() => self.check(),
+                () = until(self.renew) => Some(End::Renew),
+                () = self.inbox.there.notified() => {
+                    let batch = self.inbox.take();
+                    if !batch.is_empty() {
+                        tell(batch).await;
+                        sleep(BATCH_PACE).await;
                     }
-                    continue;
+                    None
                 }
-                _ = check.tick() => {
-                    if let Some(end) = self.check() {
-                        return end;
-                    }
-                    continue;
-                }
-                () = until(self.renew) => return End::Renew,
-                event = tcp.recv_async() => event,
-                event = udp.recv_async() => event,
             };
-            let Ok(event) = event else {
-                return End::Flooded("more of them came than could be looked at".into());
-            };
-            let mut batch = BTreeMap::new();
-            for event in std::iter::once(event).chain(tcp.try_iter()).chain(udp.try_iter()).take(4 * BATCH) {
-                self.told += 1;
-                if let Some((service, heard)) = understand(event) {
-                    batch.insert(service, heard);
-                    if batch.len() == BATCH {
-                        break;
-                    }
-                }
-            }
-            if !batch.is_empty() {
-                tell(batch.into_values().collect()).await;
-                sleep(BATCH_PACE).await;
+            if let Some(end) = end {
+                return end;
             }
         }
     }
@@ -246,8 +295,18 @@ impl Session {
         if self.started.elapsed() >= AGE {
             return Some(End::Renew);
         }
-        if self.told > EVENTS {
-            return Some(End::Flooded(format!("{} events", self.told)));
+        let (events, full, closed) = {
+            let news = self.inbox.lock();
+            (news.events, news.full, news.closed)
+        };
+        if closed {
+            return Some(End::Flooded("more of them came than could be taken in".into()));
+        }
+        if events > EVENTS {
+            return Some(End::Flooded(format!("{events} events")));
+        }
+        if full {
+            self.renew.get_or_insert(self.started + AGAIN);
         }
         if let Some((answer, asked)) = &self.look {
             match answer.try_recv() {
@@ -273,10 +332,8 @@ impl Session {
         loop {
             match self.daemon.shutdown() {
                 Ok(status) => {
-                    while let Ok(status) = status.recv_async().await {
-                        if status == DaemonStatus::Shutdown {
-                            return;
-                        }
+                    while !status.is_disconnected() && status.try_recv() != Ok(DaemonStatus::Shutdown) {
+                        sleep(END_POLL).await;
                     }
                     return;
                 }

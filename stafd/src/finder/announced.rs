@@ -9,6 +9,7 @@
 //! Everything here is told by strangers, so everything is bounded.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -32,6 +33,10 @@ pub(super) const HEARD_AGAIN: Duration = Duration::from_secs(10);
 /// When more services are announced than are remembered, they are asked for anew after this long: those that gave no
 /// answer have made room by then.
 const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// When all of them were tried and there are still too many, they are tried again after this long.
+const TRY_AGAIN: Duration = Duration::from_secs(60);
+/// So many that were tried in vain are remembered, by a number that stands for the name.
+const TRIED: usize = 8192;
 /// An announcement whose discovery controller does not answer is doubted once in this time.
 const DOUBT: Duration = Duration::from_secs(30);
 
@@ -102,8 +107,14 @@ pub(super) struct Announced {
     aged: BTreeMap<Tid, bool>,
     /// Until then nobody from before this run counts as absent: the browser has just begun.
     grace: Option<Time>,
+    /// Services that had to make room for others after they were tried in vain; they wait until all were tried.
+    tried: BTreeSet<u64>,
+    /// It was told that there are too many.
+    crowded: bool,
     /// Who found no room is asked for then.
     again: Option<Time>,
+    /// Those that were tried in vain are asked for, too.
+    retry: Option<Time>,
     persistence: Option<Duration>,
 }
 
@@ -143,7 +154,8 @@ impl Announced {
     pub(super) fn end(&mut self) {
         self.services.clear();
         self.unfit.clear();
-        (self.grace, self.again) = (None, None);
+        self.tried.clear();
+        (self.grace, self.again, self.retry) = (None, None, None);
     }
 
     /// Something was heard. `stuck` says of a controller that it was tried in vain.
@@ -160,6 +172,7 @@ impl Announced {
             Heard::Gone(service) => {
                 self.services.remove(&service);
                 self.unfit.remove(&service);
+                self.tried.remove(&number(&service));
                 Vec::new()
             }
             Heard::Afresh => {
@@ -194,26 +207,40 @@ impl Announced {
         if spots.is_empty() {
             return Vec::new();
         }
+        let was_tried = self.tried.contains(&number(&name));
         let mut lines = Vec::new();
         while !self.has_room_for(spots.len()) {
-            if self.again.is_none() {
-                self.again = Some(now + ASK_AGAIN);
-                let text = format!(
-                    "more than {SERVICES} discovery services with {PLACES} addresses are announced; those that do not \
-                     answer make room for others"
-                );
-                lines.push(Line { level: Level::Warning, tid: None, text });
-            }
+            lines.extend(self.note_want_of_room(now, was_tried));
             let in_vain = |service: &Service| !service.tids.is_empty() && service.tids.iter().all(&stuck);
-            let candidates = self.services.iter().filter(|(_, service)| in_vain(service));
+            let candidates = self.services.iter().filter(|(_, service)| !was_tried && in_vain(service));
             let Some(oldest) = candidates.min_by_key(|(_, service)| service.heard).map(|(name, _)| name.clone()) else {
                 return lines;
             };
             self.services.remove(&oldest);
+            if self.tried.len() < TRIED {
+                self.tried.insert(number(&oldest));
+            }
         }
         let service = Service { offer, spots, heard: now, unheard: None, doubted: None, tids: Vec::new() };
         self.services.insert(name, service);
         lines
+    }
+
+    /// More is announced than can be remembered: those without room are asked for anew when others have been tried,
+    /// and those that were tried themselves when all have been.
+    fn note_want_of_room(&mut self, now: Time, was_tried: bool) -> Option<Line> {
+        let news = !std::mem::replace(&mut self.crowded, true);
+        match was_tried {
+            true => self.retry.get_or_insert(now + TRY_AGAIN),
+            false => self.again.get_or_insert(now + ASK_AGAIN),
+        };
+        news.then(|| {
+            let text = format!(
+                "more than {SERVICES} discovery services with {PLACES} addresses are announced; those that do not \
+                 answer make room for others"
+            );
+            Line { level: Level::Warning, tid: None, text }
+        })
     }
 
     fn has_room_for(&self, places: usize) -> bool {
@@ -238,6 +265,7 @@ impl Announced {
         if self.grace.is_some_and(|until| until <= now) {
             self.grace = None;
         }
+        self.crowded &= self.services.len() > SERVICES / 2;
         let mut found: BTreeMap<Tid, BTreeSet<String>> = BTreeMap::new();
         for service in self.services.values_mut() {
             service.tids.clear();
@@ -396,11 +424,12 @@ impl Announced {
 
     /// True when the browser is to ask for everybody anew now, for some found no room.
     pub(super) fn is_to_ask_again(&mut self, now: Time) -> bool {
-        let due = self.again.is_some_and(|at| at <= now);
-        if due {
-            self.again = None;
+        let is_due = |moment: &mut Option<Time>| moment.take_if(|at| *at <= now).is_some();
+        let retry = is_due(&mut self.retry);
+        if retry {
+            self.tried.clear();
         }
-        due
+        is_due(&mut self.again) || retry
     }
 
     /// When something becomes due.
@@ -408,6 +437,13 @@ impl Announced {
         let unheard = self.services.values().filter_map(|service| service.unheard).min();
         let absent = self.dcs.values().filter_map(|dc| dc.absent).min();
         let over = self.persistence.zip(absent).map(|(span, since)| since + span);
-        [unheard.map(|since| since + HEARD_AGAIN), over, self.grace, self.again].into_iter().flatten().min()
+        [unheard.map(|since| since + HEARD_AGAIN), over, self.grace, self.again, self.retry].into_iter().flatten().min()
     }
+}
+
+/// A number that stands for a name: two names with the same number wait for each other, and no harm is done.
+fn number(name: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    name.hash(&mut hasher);
+    hasher.finish()
 }

@@ -67,7 +67,7 @@ impl Finder {
         let stuck = self.stuck();
         for heard in heard {
             for line in self.announced.hear(now, heard, |tid| stuck.contains(tid)) {
-                tell(line, out);
+                self.tell(now, line, out);
             }
         }
         self.resettle(now, out);
@@ -89,7 +89,7 @@ impl Finder {
         let names = self.announced.names().map(|tid| (tid.clone(), parameters.clone())).collect();
         self.sources.decree(SourceId::Announced, names);
         for line in lines {
-            tell(line, out);
+            self.tell(now, line, out);
         }
         fresh
     }
@@ -157,8 +157,13 @@ impl Finder {
         (self.announced.is_unproven(tid) || forgotten())
             && !self.sources.named().any(|(id, named, _)| *id != SourceId::Announced && named == tid)
     }
-}
 
-fn tell(Line { level, tid, text }: Line, out: &mut Vec<Effect>) {
-    out.push(Effect::Host(HostEffect::Tell(Notice { level, tid, ctrl: None, text })));
+    fn tell(&mut self, now: Time, Line { level, tid, text }: Line, out: &mut Vec<Effect>) {
+        let mut notice = Notice { level, tid, ctrl: None, text };
+        // What is said of a controller is limited with all else that is said of it.
+        if notice.tid.is_none() {
+            self.budget.admit(now, &mut notice);
+        }
+        out.push(Effect::Host(HostEffect::Tell(notice)));
+    }
 }
