@@ -208,6 +208,12 @@ impl Faults {
         self.active.iter().any(|active| active.fault == *fault)
     }
 
+    /// True if there is a storm, for whomever.
+    #[must_use]
+    pub fn is_stormy(&self) -> bool {
+        self.active.iter().any(|active| matches!(active.fault, Fault::Storm { .. }))
+    }
+
     /// Events in a second that a storm sends to this host.
     #[must_use]
     pub fn storm(&self, host: Option<&str>) -> Option<u32> {

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::time::sleep_until;
@@ -31,9 +32,19 @@ pub fn serve(run: &Run, control: &Path) -> Result<(), ShellError> {
     tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).init();
     let configuration = configuration(run)?;
     let world = configuration.world().map_err(|error| ShellError::Configuration(named(run, &error.to_string())))?;
+    allow_many_connections();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(ShellError::io("starting the runtime"))?;
     runtime.block_on(Shell::run(Simulator::new(world), &configuration, run, control))
+}
+
+/// Each connection is a descriptor: as many as the system lets this user have.
+fn allow_many_connections() {
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, most, most)
+    {
+        tracing::warn!("the limit of open files stays: {error}");
+    }
 }
 
 fn configuration(run: &Run) -> Result<Configuration, ShellError> {
@@ -94,7 +105,14 @@ impl Shell {
             let deadline = shell.simulator.deadline();
             let until = shell.started + deadline.unwrap_or(Duration::from_secs(3600));
             tokio::select! {
-                Some(event) = events.recv() => shell.take(event).await,
+                Some(event) = events.recv() => {
+                    shell.take(event).await;
+                    // What has come meanwhile, before the deadlines of all connections are looked at again.
+                    for _ in 0..EVENTS {
+                        let Ok(event) = events.try_recv() else { break };
+                        shell.take(event).await;
+                    }
+                }
                 Some(question) = questions.recv() => shell.answer(question).await,
                 () = sleep_until(until.into()) => shell.handle(Event::Tick).await,
                 _ = terminate.recv() => break,

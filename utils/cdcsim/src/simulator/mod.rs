@@ -125,7 +125,6 @@ impl Simulator {
 
     /// Takes an event.
     pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Action> {
-        self.world.faults.expire(now);
         match event {
             Event::Accepted { id, .. } if !self.listens => self.actions.push(Action::Reset { id }),
             Event::Accepted { id, peer, local, port } => {
@@ -145,9 +144,10 @@ impl Simulator {
                     self.actions.push(Action::Say(format!("{host} is disconnected")));
                 }
             }
-            Event::Tick => {}
+            // Time has passed for all of them.
+            Event::Tick => return self.settle(now),
         }
-        self.settle(now)
+        std::mem::take(&mut self.actions)
     }
 
     /// When it wants a tick.
@@ -161,6 +161,7 @@ impl Simulator {
 
     /// What is due by now, and what follows from the faults that are there.
     fn settle(&mut self, now: Duration) -> Vec<Action> {
+        self.world.faults.expire(now);
         if let Some(vanished) = self.vanished.take_if(|vanished| vanished.until <= now) {
             self.come_back(vanished);
         }
@@ -196,9 +197,7 @@ impl Simulator {
 
     /// Storms send what a gust is worth.
     fn blow(&mut self, now: Duration) {
-        let faults = &self.world.faults;
-        let any = self.connections.values().any(|line| faults.storm(line.connection.host()).is_some());
-        if !any {
+        if !self.world.faults.is_stormy() {
             self.storms = None;
             return;
         }

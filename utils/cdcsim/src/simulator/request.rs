@@ -17,7 +17,6 @@ const LONG: u32 = 365 * 24 * 3600;
 impl Simulator {
     /// Carries a request out.
     pub fn request(&mut self, now: Duration, request: Request) -> (Reply, Vec<Action>) {
-        self.world.faults.expire(now);
         let reply = match self.carry_out(now, request) {
             Ok(value) => Reply::Ok(value),
             Err(error) => Reply::Error(error),

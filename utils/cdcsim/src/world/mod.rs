@@ -54,8 +54,8 @@ impl World {
         let mut zoning = self.zoning.clone();
         change(&mut zoning)?;
         let before = std::mem::replace(&mut self.zoning, zoning);
-        let concerned: BTreeSet<String> =
-            self.hosts.keys().filter(|host| before.entries(host) != self.zoning.entries(host)).cloned().collect();
+        let sees_the_same = |host: &&String| before.seen_by(host).eq(self.zoning.seen_by(host));
+        let concerned: BTreeSet<String> = self.hosts.keys().filter(|host| !sees_the_same(host)).cloned().collect();
         self.generation += 1;
         for (_, host) in self.hosts.iter_mut().filter(|(nqn, _)| concerned.contains(*nqn)) {
             host.generation += 1;
