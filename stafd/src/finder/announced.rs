@@ -37,6 +37,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(10);
 const TRY_AGAIN: Duration = Duration::from_secs(60);
 /// So many that were tried in vain are remembered, by a number that stands for the name.
 const TRIED: usize = 8192;
+/// Those that do not answer are looked for this often at most.
+const LOOK: Duration = Duration::from_secs(1);
 /// An announcement whose discovery controller does not answer is doubted once in this time.
 const DOUBT: Duration = Duration::from_secs(30);
 
@@ -109,6 +111,10 @@ pub(super) struct Announced {
     grace: Option<Time>,
     /// Services that had to make room for others after they were tried in vain; they wait until all were tried.
     tried: BTreeSet<u64>,
+    /// The services, or what is needed to tell controllers from them, have changed.
+    changed: bool,
+    /// Those that do not answer were looked for then.
+    looked: Option<Time>,
     /// It was told that there are too many.
     crowded: bool,
     /// Who found no room is asked for then.
@@ -150,8 +156,14 @@ impl Announced {
         self.grace = Some(now + HEARD_AGAIN);
     }
 
+    /// The configuration or the interfaces have changed.
+    pub(super) fn surroundings_changed(&mut self) {
+        self.changed = true;
+    }
+
     /// Browsing ends: nobody is announced any more.
     pub(super) fn end(&mut self) {
+        self.changed = true;
         self.services.clear();
         self.unfit.clear();
         self.tried.clear();
@@ -160,6 +172,7 @@ impl Announced {
 
     /// Something was heard. `stuck` says of a controller that it was tried in vain.
     pub(super) fn hear(&mut self, now: Time, heard: Heard, stuck: impl Fn(&Tid) -> bool) -> Vec<Line> {
+        self.changed = true;
         match heard {
             Heard::Announced { service, offer: Ok(offer), spots } => {
                 self.unfit.remove(&service);
@@ -260,10 +273,14 @@ impl Announced {
 
     /// Finds out which controllers are announced now. Gives back those that were not before, and what to tell.
     pub(super) fn follow(&mut self, now: Time, setting: Setting<'_>) -> (Vec<Tid>, Vec<Line>) {
-        let grace = |service: &Service| service.unheard.is_none_or(|since| now < since + HEARD_AGAIN);
-        self.services.retain(|_, service| grace(service));
         if self.grace.is_some_and(|until| until <= now) {
             self.grace = None;
+        }
+        let before = self.services.len();
+        let grace = |service: &Service| service.unheard.is_none_or(|since| now < since + HEARD_AGAIN);
+        self.services.retain(|_, service| grace(service));
+        if !std::mem::take(&mut self.changed) && self.services.len() == before {
+            return (Vec::new(), Vec::new());
         }
         self.crowded &= self.services.len() > SERVICES / 2;
         let mut found: BTreeMap<Tid, BTreeSet<String>> = BTreeMap::new();
@@ -409,9 +426,15 @@ impl Announced {
         Some((dc.announced, self.persistence.zip(dc.absent).map(|(span, since)| since + span)))
     }
 
+    /// Whether it is time to look for those that do not answer.
+    pub(super) fn is_to_doubt(&self, now: Time) -> bool {
+        !self.services.is_empty() && self.looked.is_none_or(|at| at + LOOK <= now)
+    }
+
     /// Services to be reconfirmed, for their discovery controllers do not answer. Each is named once in [`DOUBT`].
     pub(super) fn doubted(&mut self, now: Time, stuck: impl Fn(&Tid) -> bool) -> Vec<String> {
         let mut doubted = Vec::new();
+        self.looked = Some(now);
         for (name, service) in &mut self.services {
             let due = service.doubted.is_none_or(|at| at + DOUBT <= now);
             if due && service.tids.iter().any(&stuck) {

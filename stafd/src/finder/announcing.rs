@@ -46,6 +46,7 @@ impl Finder {
         // Without browsing they stay until they are lost.
         let at_once = Persistence::For(Duration::ZERO);
         self.announced.set_persistence(if conf.zeroconf { conf.zeroconf_persistence } else { at_once });
+        self.announced.surroundings_changed();
         match (conf.zeroconf, std::mem::replace(&mut self.browsing, conf.zeroconf)) {
             (true, false) => {
                 self.announced.begin(now);
@@ -86,8 +87,12 @@ impl Finder {
             out.push(Effect::Host(HostEffect::Save));
         }
         let parameters = &settings.conf.parameters;
-        let names = self.announced.names().map(|tid| (tid.clone(), parameters.clone())).collect();
-        self.sources.decree(SourceId::Announced, names);
+        let said = self.sources.named().filter(|(id, _, _)| **id == SourceId::Announced);
+        let same = said.eq(self.announced.names().map(|tid| (&SourceId::Announced, tid, parameters)));
+        if !same {
+            let names = self.announced.names().map(|tid| (tid.clone(), parameters.clone())).collect();
+            self.sources.decree(SourceId::Announced, names);
+        }
         for line in lines {
             self.tell(now, line, out);
         }
@@ -106,9 +111,11 @@ impl Finder {
 
     /// Asks whether those that do not answer are still announced, and for those that found no room.
     pub(super) fn doubt_announcements(&mut self, now: Time, out: &mut Vec<Effect>) {
-        let stuck = self.stuck();
-        for service in self.announced.doubted(now, |tid| stuck.contains(tid)) {
-            out.push(Effect::Browse(Ask::Reconfirm(service)));
+        if self.announced.is_to_doubt(now) {
+            let stuck = self.stuck();
+            for service in self.announced.doubted(now, |tid| stuck.contains(tid)) {
+                out.push(Effect::Browse(Ask::Reconfirm(service)));
+            }
         }
         if self.announced.is_to_ask_again(now) {
             out.push(Effect::Browse(Ask::Start));
@@ -117,6 +124,7 @@ impl Finder {
 
     /// The interfaces have changed: who is announced where is to be found out anew.
     pub(super) fn network_changed(&mut self, links: &Links, out: &mut Vec<Effect>) {
+        self.announced.surroundings_changed();
         let known = self.fleet.links();
         // The first word about the interfaces changes nothing: the browser has just looked at them itself.
         if self.browsing && !known.0.is_empty() && known != links {
@@ -144,8 +152,7 @@ impl Finder {
     pub(super) fn limit_lines(&mut self, now: Time, out: &mut [Effect]) {
         for effect in out {
             let Effect::Host(HostEffect::Tell(notice)) = effect else { continue };
-            let strange = notice.tid.as_ref().is_some_and(|tid| self.is_a_strangers(tid));
-            if strange && notice.level > Level::Debug {
+            if notice.level > Level::Debug && notice.tid.as_ref().is_some_and(|tid| self.is_a_strangers(tid)) {
                 self.budget.admit(now, notice);
             }
         }

@@ -160,7 +160,7 @@ impl Finder {
         } else {
             self.sources.decree(SourceId::Configured, configured);
         }
-        let mut meant: BTreeMap<Tid, Want> = BTreeMap::new();
+        let mut meant: BTreeMap<&Tid, Want> = BTreeMap::new();
         for (id, tid, parameters) in self.sources.named() {
             let rank = match id {
                 SourceId::Configured | SourceId::Boot => rank::CONFIGURED,
@@ -168,17 +168,12 @@ impl Finder {
                 SourceId::Announced => rank::DISCOVERED,
             };
             if !self.is_barred(tid) {
-                meant.entry(tid.clone()).or_insert_with(|| Want {
-                    parameters: parameters.clone(),
-                    rank,
-                    attempts: None,
-                });
+                meant.entry(tid).or_insert_with(|| Want { parameters: parameters.clone(), rank, attempts: None });
             }
         }
-        for (tid, want) in meant {
-            if self.fleet.is_wanted(&tid, &want) {
-                continue;
-            }
+        let news = meant.into_iter().filter(|(tid, want)| !self.fleet.is_wanted(tid, want));
+        let news: Vec<(Tid, Want)> = news.map(|(tid, want)| (tid.clone(), want)).collect();
+        for (tid, want) in news {
             self.dcs.entry(tid.clone()).or_default();
             self.removed.remove(&tid);
             let mut host = Vec::new();
