@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 
 from . import host
@@ -37,10 +38,15 @@ class Cdc:
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         _running.append(self)
-        wait_until(lambda: os.path.exists(self.control) or self.process.poll() is not None, 10,
+        wait_until(lambda: self.answers() or self.process.poll() is not None, 20,
                    lambda: f"{name} runs\n    seen: {self.said()}")
         if self.process.poll() is not None:
             raise Failed(f"expected: {name} runs\n    seen: it ended: {self.said()}")
+
+    def answers(self):
+        """Its control socket is there before anybody listens to it."""
+        with socket.socket(socket.AF_UNIX) as client:
+            return client.connect_ex(self.control) == 0
 
     def __call__(self, *arguments):
         """`cdcsim ctl`, as one says it at a prompt; returns the answer. The control socket is its user's; root may, too."""
