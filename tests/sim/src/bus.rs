@@ -139,6 +139,7 @@ impl World {
     /// stacd asks for everything: the pages first.
     pub(crate) fn start_fetch_all(&mut self, op: OpId) {
         let asker = Asker { who: Who::Stacd, life: self.stac.life, op };
+        self.judge.asks(op);
         let wait = self.bus_takes("call");
         self.after(wait, Happening::FetchPages(asker));
     }
@@ -176,6 +177,7 @@ impl World {
     /// stacd asks for one page.
     pub(crate) fn start_fetch_page(&mut self, op: OpId, dc: Tid, refresh: bool) {
         let asker = Asker { who: Who::Stacd, life: self.stac.life, op };
+        self.judge.asks(op);
         let wait = self.bus_takes("call");
         let next = if refresh { Happening::RefreshPage(asker, dc) } else { Happening::FetchPage(asker, dc, false) };
         self.after(wait, next);

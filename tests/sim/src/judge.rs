@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use libstas::core::{CtrlRef, Time};
+use libstas::core::{CtrlRef, OpId, Time};
 use libstas::nvme::Tid;
 
 use crate::files::{Portal, StacFile, StafFile};
@@ -150,6 +150,12 @@ pub(crate) struct Judge {
     pub(crate) resolved: BTreeMap<usize, Target>,
     /// Where they ever led.
     pub(crate) ever_resolved: BTreeSet<(usize, Target)>,
+    /// Whom stacd takes for stafd.
+    pub(crate) owner: Option<String>,
+    /// Counts what stacd asks and takes in.
+    turns: u64,
+    asked: BTreeMap<OpId, u64>,
+    taken: BTreeMap<Tid, u64>,
     /// Told to stafd.
     pub(crate) staf: Told,
     /// Told to stacd.
@@ -192,6 +198,44 @@ impl Judge {
         self.stac_named.extend(file.named());
         self.stac_ever.extend(file.named());
         self.stac_file = Some(file.clone());
+    }
+
+    /// stacd asks stafd something.
+    pub(crate) fn asks(&mut self, op: OpId) {
+        self.turns += 1;
+        self.asked.insert(op, self.turns);
+    }
+
+    /// stacd takes a page in.
+    pub(crate) fn takes(&mut self, dc: &Tid) {
+        self.turns += 1;
+        self.taken.insert(dc.clone(), self.turns);
+    }
+
+    /// True when stacd has taken in a page of that discovery controller since it asked that: the answer may be older.
+    pub(crate) fn is_overtaken(&self, op: OpId, dc: &Tid) -> bool {
+        self.taken.get(dc) > self.asked.get(&op)
+    }
+
+    /// stacd learns who stafd is: what it was told is from before, if it is another one.
+    pub(crate) fn stafd_is(&mut self, owner: Option<&String>, now: Time) {
+        if owner.is_some() && self.owner.as_ref() == owner {
+            return;
+        }
+        self.owner = owner.cloned();
+        self.taken.clear();
+        let known: Vec<Tid> = self.stac.pages.keys().cloned().collect();
+        for dc in known {
+            self.stac.outdate(&dc, now);
+        }
+    }
+
+    /// stacd has ended.
+    pub(crate) fn stacd_ends(&mut self, now: Time) {
+        self.stafd_is(None, now);
+        self.asked.clear();
+        self.checks.clear();
+        self.disconnecting.clear();
     }
 
     pub(crate) fn state_lost(&mut self, who: Who) {

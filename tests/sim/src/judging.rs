@@ -21,8 +21,9 @@ impl World {
             Incoming::Host(event) => self.hand_in_host(who, event),
             Incoming::Staf(event) => self.feed_staf(event),
             Incoming::Stac(event) => {
-                if let stacd::connector::Event::StafdOwner(_) = &event {
-                    self.stafd_is_another();
+                if let stacd::connector::Event::StafdOwner(owner) = &event {
+                    let now = self.time();
+                    self.judge.stafd_is(owner.as_ref(), now);
                 }
                 self.feed_stac(event);
             }
@@ -158,15 +159,6 @@ impl World {
         Told { page, on }
     }
 
-    /// stafd's name has another owner, or none: what it said is from before.
-    fn stafd_is_another(&mut self) {
-        let now = self.time();
-        let known: Vec<Tid> = self.judge.stac.pages.keys().cloned().collect();
-        for dc in known {
-            self.judge.stac.outdate(&dc, now);
-        }
-    }
-
     /// The I/O controllers that stacd has, and those of them that it knows to be live.
     fn stac_members(&self) -> (BTreeSet<Tid>, BTreeSet<Tid>) {
         let Some(connector) = &self.stac.core else { return Default::default() };
@@ -191,10 +183,13 @@ impl World {
             let now = self.time();
             let listed: BTreeSet<Tid> = told.pages.iter().map(|told| told.page.dc.clone()).collect();
             for page in told.pages {
-                self.stac_is_told(page, false, &members);
+                self.stac_is_told(op, page, false, &members);
             }
             let known: Vec<Tid> = self.judge.stac.pages.keys().cloned().collect();
             for dc in known.into_iter().filter(|dc| !listed.contains(dc)) {
+                if self.judge.is_overtaken(op, &dc) {
+                    continue;
+                }
                 if told.removed.iter().any(|removed| removed.dc == dc) {
                     self.judge.stac.give_up(&dc, now);
                 } else {
@@ -214,16 +209,26 @@ impl World {
         let result = result.map(|told| told.map(|told| told.page));
         let effects = self.stac_handles(stacd::connector::Event::PageFetched { op, result });
         if let (Some(told), false) = (told, effects.is_empty()) {
-            self.stac_is_told(told, refreshed, &members);
+            self.stac_is_told(op, told, refreshed, &members);
         }
         for effect in effects {
             self.stac_effect(effect);
         }
     }
 
-    fn stac_is_told(&mut self, told: Told, confirmed: bool, (members, live): &(BTreeSet<Tid>, BTreeSet<Tid>)) {
+    fn stac_is_told(
+        &mut self,
+        op: OpId,
+        told: Told,
+        confirmed: bool,
+        (members, live): &(BTreeSet<Tid>, BTreeSet<Tid>),
+    ) {
         let now = self.time();
         let Told { page, on } = told;
+        if self.judge.is_overtaken(op, &page.dc) {
+            return;
+        }
+        self.judge.takes(&page.dc);
         let names: BTreeSet<Tid> =
             named(&page.dc, &page.entries).into_iter().filter(|tid| tid.subsysnqn != DISCOVERY_NQN).collect();
         self.judge.stac.forget_all_but(members);

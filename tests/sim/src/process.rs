@@ -236,8 +236,8 @@ impl World {
             Who::Stafd => self.staf.core = None,
             Who::Stacd => {
                 self.stac.core = None;
-                self.judge.checks.clear();
-                self.judge.disconnecting.clear();
+                let now = self.time();
+                self.judge.stacd_ends(now);
             }
         }
         self.abandon_writes(who);
