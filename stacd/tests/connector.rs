@@ -79,6 +79,7 @@ struct World {
     births: u64,
     stafd: Option<StafdView>,
     hold_full_fetches: Option<Vec<OpId>>,
+    page_calls_fail: bool,
     in_use: Vec<String>,
     disconnected: Vec<String>,
     notices: Vec<Notice>,
@@ -100,6 +101,7 @@ impl World {
             births: 0,
             stafd: None,
             hold_full_fetches: None,
+            page_calls_fail: false,
             in_use: Vec::new(),
             disconnected: Vec::new(),
             notices: Vec::new(),
@@ -198,6 +200,9 @@ impl World {
                 }
                 let result = self.stafd.clone().ok_or_else(|| "no answer".to_owned());
                 return Some(Event::AllFetched { op, result });
+            }
+            Effect::FetchPage { op, .. } if self.page_calls_fail => {
+                return Some(Event::PageFetched { op, result: Err("no answer".into()) });
             }
             Effect::FetchPage { op, dc, refresh } => {
                 self.refreshed += usize::from(refresh);
@@ -317,6 +322,22 @@ fn a_stafd_that_comes_back_empty_disconnects_nothing() {
     world.feed(Event::StafdOwner(None));
     world.feed(Event::StafdOwner(Some(":1.9".into())));
     world.wait(600.0);
+    assert_eq!(world.connected(), ["a", "b"]);
+}
+
+#[test]
+fn a_page_that_has_changed_and_cannot_be_fetched_proves_nothing_any_more() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    let since = world.now;
+    world.stafd.as_mut().unwrap().dcs[0].connected_since = Some(since);
+    world.page_is(&["a"]);
+    world.wait(20.0);
+    // The rebooted target lists it again, and nobody gets to know.
+    world.page_calls_fail = true;
+    world.hold_full_fetches = Some(Vec::new());
+    world.page_is(&["a", "b"]);
+    world.wait(60.0);
     assert_eq!(world.connected(), ["a", "b"]);
 }
 

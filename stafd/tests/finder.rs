@@ -575,6 +575,38 @@ fn a_changed_name_is_added_first_and_the_old_address_goes_when_the_new_one_is_li
 }
 
 #[test]
+fn an_address_that_becomes_a_name_keeps_its_connection_until_the_name_is_known() {
+    let mut world = World::new(&["192.0.2.1", "192.0.2.2"]).start();
+    let before: Vec<_> = world.kernel.iter().map(|kernel| kernel.ctrl).collect();
+    world.conf.controllers = vec![controller("192.0.2.2"), controller("dc.example")];
+    world.reload();
+    world.wait(60.0);
+    assert_eq!(world.kernel.iter().map(|kernel| kernel.ctrl).collect::<Vec<_>>(), before);
+    let mut world = world.restart();
+    world.wait(60.0);
+    world.names.insert("dc.example".into(), vec!["192.0.2.1"]);
+    world.wait(120.0);
+    assert_eq!(world.kernel.iter().map(|kernel| kernel.ctrl).collect::<Vec<_>>(), before);
+    world.conf.controllers.remove(0);
+    world.reload();
+    world.wait(1.0);
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+}
+
+#[test]
+fn a_finder_that_stops_wants_no_more_than_what_leads_to_the_end() {
+    let mut world = World::new(&["192.0.2.1", "dc.example"]);
+    world.conf.persistent_connections = false;
+    world.disconnect_refused = true;
+    let mut world = world.start();
+    world.feed(Event::Stop);
+    world.now = world.now + Duration::from_secs(100);
+    world.feed(Event::Tick);
+    assert!(world.stopped);
+    assert!(world.finder.deadline().is_none_or(|at| at > world.now));
+}
+
+#[test]
 fn others_get_what_the_shadowed_udev_rule_would_have_done() {
     let mut world = World::new(&["192.0.2.1"]).start();
     let stranger = world.add(&dc("192.0.2.99"), 30).device;

@@ -202,6 +202,14 @@ impl Configured {
         named
     }
 
+    /// True while a `controller=` has a name of which no address was ever known: it may mean any controller that is no
+    /// longer named by its address.
+    #[must_use]
+    pub fn awaits_a_name(&self) -> bool {
+        let mut named = self.controllers.iter().filter(|entry| entry.is_name);
+        named.any(|entry| self.names.get(&entry.traddr).is_none_or(|name| name.addresses.is_empty()))
+    }
+
     /// True while a name moves from one address to another.
     #[must_use]
     pub fn is_moving(&self) -> bool {

@@ -124,7 +124,7 @@ impl Connector {
             Defaults { parameters: &settings.conf.parameters, host_nqn: &settings.identity.nqn, subsysnqn: "" };
         let configured = self.configured.controllers(&defaults, |tid| self.fleet.is_live(tid));
         let configured = configured.into_iter().map(|(tid, parameters)| (tid, Named::Configured(Box::new(parameters))));
-        if settings.conf.controller_lost {
+        if settings.conf.controller_lost || self.configured.awaits_a_name() {
             self.sources.hearsay(SourceId::Configured, configured.collect());
         } else {
             self.sources.decree(SourceId::Configured, configured.collect());
@@ -157,9 +157,12 @@ impl Connector {
         wanted
     }
 
-    /// A configuration that could be read only in part may name what was there before this run.
+    /// A configuration that could be read only in part, or that has a name that nobody has ever resolved, may name what
+    /// was there before this run.
     fn keep_what_may_be_meant(&mut self) {
-        let Some(settings) = self.settings.as_ref().filter(|settings| settings.conf.controller_lost) else {
+        let awaits = self.configured.awaits_a_name();
+        let partial = |settings: &&Settings| settings.conf.controller_lost || awaits;
+        let Some(settings) = self.settings.as_ref().filter(partial) else {
             self.was_configured.clear();
             return;
         };

@@ -72,7 +72,9 @@ impl Connector {
         out.push(Effect::FetchAll(op));
     }
 
+    /// What is known of that page is from before, until the page is here.
     pub(super) fn page_changed(&mut self, dc: Tid, out: &mut Vec<Effect>) {
+        self.sources.outdate(&SourceId::Page(dc.clone()));
         self.fetch_page(dc, false, out);
     }
 
@@ -246,7 +248,10 @@ impl Connector {
             }
             // It is gone meanwhile; the list of removed ones tells why.
             Ok(None) => self.fetch_all(out),
-            Err(reason) => self.fetch_failed(now, &reason, out),
+            Err(reason) => {
+                self.sources.outdate(&SourceId::Page(dc.clone()));
+                self.fetch_failed(now, &reason, out);
+            }
         }
         if let Some(refresh) = self.stafd.pages_owed.remove(&dc) {
             self.fetch_page(dc, refresh, out);

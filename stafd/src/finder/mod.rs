@@ -155,7 +155,7 @@ impl Finder {
             subsysnqn: DISCOVERY_NQN,
         };
         let configured = self.configured.controllers(&defaults, |tid| self.fleet.is_live(tid));
-        if settings.conf.controller_lost {
+        if settings.conf.controller_lost || self.configured.awaits_a_name() {
             self.sources.hearsay(SourceId::Configured, configured);
         } else {
             self.sources.decree(SourceId::Configured, configured);
@@ -185,9 +185,12 @@ impl Finder {
         self.remove(now, out);
     }
 
-    /// A configuration that could be read only in part may name what was there before this run.
+    /// A configuration that could be read only in part, or that has a name that nobody has ever resolved, may name what
+    /// was there before this run.
     fn keep_what_may_be_meant(&mut self) {
-        let Some(settings) = self.settings.as_ref().filter(|settings| settings.conf.controller_lost) else {
+        let awaits = self.configured.awaits_a_name();
+        let partial = |settings: &&Settings| settings.conf.controller_lost || awaits;
+        let Some(settings) = self.settings.as_ref().filter(partial) else {
             self.was_configured.clear();
             return;
         };
@@ -501,6 +504,9 @@ impl Machine for Finder {
     }
 
     fn deadline(&self) -> Option<Time> {
+        if self.stopping {
+            return [self.timers.deadline(), self.fleet.deadline()].into_iter().flatten().min();
+        }
         [self.timers.deadline(), self.fleet.deadline(), self.configured.deadline(), self.announced.deadline()]
             .into_iter()
             .flatten()

@@ -71,6 +71,13 @@ impl Told {
         self.gone.insert(dc.clone(), now);
     }
 
+    /// A daemon ended before it could save what it was told after that time.
+    pub(crate) fn forget_after(&mut self, saved: Time) {
+        for sayings in self.pages.values_mut() {
+            sayings.retain(|saying| saying.at <= saved);
+        }
+    }
+
     /// Everybody whom that discovery controller ever named.
     pub(crate) fn claims(&self, dc: &Tid) -> BTreeSet<Tid> {
         self.pages.get(dc).into_iter().flatten().flat_map(|saying| saying.names.iter().cloned()).collect()

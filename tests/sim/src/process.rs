@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use libstas::core::Machine;
+use libstas::core::{Machine, Time};
 use libstas::nvme::Tid;
 use stacd::connector::Connector;
 use stafd::finder::Finder;
@@ -46,6 +46,8 @@ pub(crate) struct Process<M: Machine> {
     saved_at: Option<Duration>,
     saves: u64,
     on_disk: u64,
+    /// When what is on disk was true.
+    disk_of: Time,
     disk: Option<Running>,
 }
 
@@ -64,6 +66,7 @@ impl<M: Machine> Default for Process<M> {
             saved_at: None,
             saves: 0,
             on_disk: 0,
+            disk_of: Time::default(),
             disk: None,
         }
     }
@@ -71,7 +74,13 @@ impl<M: Machine> Default for Process<M> {
 
 impl<M: Machine> Process<M> {
     fn begin(&mut self, core: M) {
-        *self = Self { core: Some(core), life: self.life + 1, disk: self.disk.take(), ..Self::default() };
+        *self = Self {
+            core: Some(core),
+            life: self.life + 1,
+            disk: self.disk.take(),
+            disk_of: self.disk_of,
+            ..Self::default()
+        };
     }
 
     /// Its core's wish to be saved: when, unless that is on its way.
@@ -218,9 +227,16 @@ impl World {
             Who::Stacd => self.stac.away,
         };
         if !self.has(Fault::SavesFail(who)) {
+            let of = self.time();
             match who {
-                Who::Stafd => self.staf.disk = self.staf.core.as_ref().map(|core| Running::Staf(core.saved())),
-                Who::Stacd => self.stac.disk = self.stac.core.as_ref().map(|core| Running::Stac(core.saved())),
+                Who::Stafd => {
+                    self.staf.disk = self.staf.core.as_ref().map(|core| Running::Staf(core.saved()));
+                    self.staf.disk_of = of;
+                }
+                Who::Stacd => {
+                    self.stac.disk = self.stac.core.as_ref().map(|core| Running::Stac(core.saved()));
+                    self.stac.disk_of = of;
+                }
             }
         }
         say!(self, "{who} has stopped");
@@ -233,11 +249,15 @@ impl World {
             return;
         }
         match who {
-            Who::Stafd => self.staf.core = None,
+            Who::Stafd => {
+                self.staf.core = None;
+                self.judge.staf.forget_after(self.staf.disk_of);
+            }
             Who::Stacd => {
                 self.stac.core = None;
                 let now = self.time();
                 self.judge.stacd_ends(now);
+                self.judge.stac.forget_after(self.stac.disk_of);
             }
         }
         self.abandon_writes(who);
@@ -294,25 +314,26 @@ impl World {
                 Who::Stafd => self.staf.saves,
                 Who::Stacd => self.stac.saves,
             };
-            self.after(wait, Happening::Written(who, life, number, Box::new(state)));
+            let of = self.time();
+            self.after(wait, Happening::Written(who, life, (number, of), Box::new(state)));
         }
     }
 
     /// The file is replaced, unless a later state is there already; a process that ended before leaves the old one.
-    pub(crate) fn written(&mut self, who: Who, life: u32, number: u64, state: Running) {
+    pub(crate) fn written(&mut self, who: Who, life: u32, (number, of): (u64, Time), state: Running) {
         if self.life(who) != Some(life) {
             return;
         }
         if self.has(Fault::SavesFail(who)) {
-            self.after(Duration::from_secs(1), Happening::Written(who, life, number, Box::new(state)));
+            self.after(Duration::from_secs(1), Happening::Written(who, life, (number, of), Box::new(state)));
             return;
         }
-        let (on_disk, disk) = match who {
-            Who::Stafd => (&mut self.staf.on_disk, &mut self.staf.disk),
-            Who::Stacd => (&mut self.stac.on_disk, &mut self.stac.disk),
+        let (on_disk, disk_of, disk) = match who {
+            Who::Stafd => (&mut self.staf.on_disk, &mut self.staf.disk_of, &mut self.staf.disk),
+            Who::Stacd => (&mut self.stac.on_disk, &mut self.stac.disk_of, &mut self.stac.disk),
         };
         if number > *on_disk {
-            (*on_disk, *disk) = (number, Some(state));
+            (*on_disk, *disk_of, *disk) = (number, of, Some(state));
         }
     }
 }

@@ -68,7 +68,7 @@ pub(crate) enum Happening {
     Start(Who),
     StopLimit(Who, u32),
     Save(Who, u32),
-    Written(Who, u32, u64, Box<Running>),
+    Written(Who, u32, (u64, Time), Box<Running>),
     // The host.
     Look(Asker),
     Probed(Asker, Portal, bool),
