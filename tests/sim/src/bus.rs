@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use libstas::core::OpId;
+use libstas::core::{OpId, Time};
 use libstas::nvme::Tid;
 use stacd::connector::{DcPage, PageState, RemovedDc, StafdView};
 use stafd::finder::{Finder, NotRegistered, RemovalReason};
@@ -11,6 +11,7 @@ use stafd::finder::{Finder, NotRegistered, RemovalReason};
 use crate::judge::Connection;
 use crate::names::{Who, short};
 use crate::plan::Fault;
+use crate::sabotage::Bug;
 use crate::world::{Asker, Happening, Incoming, World, say};
 
 /// A call fails when it was not answered within this time.
@@ -138,6 +139,7 @@ impl World {
 
     /// stacd asks for everything: the pages first.
     pub(crate) fn start_fetch_all(&mut self, op: OpId) {
+        self.newest_fetch = Some(op);
         let asker = Asker { who: Who::Stacd, life: self.stac.life, op };
         self.judge.asks(op);
         let wait = self.bus_takes("call");
@@ -241,7 +243,13 @@ impl World {
                 entries: dc.log_page.map(|page| page.entries.clone()).unwrap_or_default(),
             })
             .collect();
-        pages.into_iter().map(|page| self.vouch(page)).collect()
+        let mut told: Vec<Told> = pages.into_iter().map(|page| self.vouch(page)).collect();
+        if self.has_bug(Bug::NoSettling) {
+            for page in told.iter_mut().map(|told| &mut told.page) {
+                page.connected_since = page.connected_since.map(|_| Time::default());
+            }
+        }
+        told
     }
 
     /// Carries out what stafd's core wants done.
@@ -252,10 +260,13 @@ impl World {
         match effect {
             Effect::Host(effect) => self.start_effect(Who::Stafd, effect),
             Effect::ReadSupported { op, ctrl } => {
+                let ctrl = self.unmask(ctrl);
                 let wait = self.read_takes();
                 self.after(wait, Happening::ReadSupported(asker(op), ctrl));
             }
             Effect::ReadLogPage { op, ctrl, .. } => {
+                let ctrl = self.unmask(ctrl);
+                self.newest_reads.insert(ctrl, op);
                 let wait = self.read_takes();
                 self.after(wait, Happening::ReadPage(asker(op), ctrl));
             }

@@ -22,6 +22,12 @@ impl World {
                     self.reload_soon(who);
                 }
             }
+            What::Wavers(edit, time) => {
+                self.after(time, Happening::Deed(What::Edits(edit.clone(), true)));
+                let who = edit.file_of();
+                self.edit(edit);
+                self.reload_soon(who);
+            }
             What::Reloads(who) => self.reload_soon(who),
             What::Restarts(who, away) => self.stop(who, away),
             What::Kills(who, away) => self.end(who, away),

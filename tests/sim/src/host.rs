@@ -36,12 +36,15 @@ impl World {
                 self.after(wait, Happening::Enlist(Job { asker: asker(op), request }));
             }
             HostEffect::Disconnect { op, ctrl } => {
+                let ctrl = self.unmask(ctrl);
                 say!(self, "{who} disconnects {ctrl}: {}", self.describe(ctrl));
                 self.judge_disconnect(who, ctrl);
                 let wait = self.luck.moment("delete thread");
                 self.after(wait, Happening::Delete(Some(asker(op)), ctrl));
             }
             HostEffect::CheckUse { op, ctrl, leaving } => {
+                let ctrl = self.unmask(ctrl);
+                let leaving = leaving.into_iter().map(|ctrl| self.unmask(ctrl)).collect();
                 let wait = self.luck.moment("check use");
                 self.after(wait, Happening::CheckUse(asker(op), ctrl, leaving));
             }
@@ -51,6 +54,7 @@ impl World {
             }
             HostEffect::HideSecrets(_) => {}
             HostEffect::Tell(notice) => {
+                self.spoil_sharing(who, notice.tid.as_ref(), &notice.text);
                 if notice.level > Level::Debug {
                     let about = notice.tid.as_ref().map(|tid| format!("{}: ", short(tid))).unwrap_or_default();
                     say!(self, "{who} says: {about}{}", notice.text);
@@ -179,7 +183,8 @@ impl World {
             }
             None => Err("input/output error".to_owned()),
         };
-        let wait = self.luck.moment("read answer");
+        // It may be read at once and reach the daemon late.
+        let wait = self.read_takes();
         self.answer(asker, wait, Incoming::PageRead(asker.op, ctrl, result));
     }
 

@@ -13,6 +13,7 @@ use crate::invariants::Invariant;
 use crate::judge::{Connection, Saying, UseCheck};
 use crate::kernel::Controller;
 use crate::names::{Subsystem, Target, Who, short};
+use crate::sabotage::Bug;
 use crate::world::{Incoming, World, say};
 
 impl World {
@@ -34,6 +35,8 @@ impl World {
     }
 
     fn hand_in_host(&mut self, who: Who, event: HostEvent) {
+        let event = if self.bug.is_some() { self.spoil(who, event) } else { Some(event) };
+        let Some(event) = event else { return };
         match (&event, who) {
             (HostEvent::Connected { .. }, Who::Stafd) => self.staf.writes = self.staf.writes.saturating_sub(1),
             (HostEvent::Connected { .. }, Who::Stacd) => self.stac.writes = self.stac.writes.saturating_sub(1),
@@ -109,13 +112,15 @@ impl World {
 
     /// A log page reaches stafd.
     fn hand_in_page(&mut self, op: OpId, ctrl: CtrlRef, result: Result<(LogPage, Connection), String>) {
+        let newest = self.newest_reads.get(&ctrl).copied().filter(|_| self.has_bug(Bug::EarlierAnswer));
+        let op = newest.unwrap_or(op);
         let read = result.as_ref().ok().cloned();
-        let event = stafd::finder::Event::LogPageRead { op, result: result.map(|(page, _)| page) };
+        let event = stafd::finder::Event::LogPageRead { op, result: self.spoil_page(result.map(|(page, _)| page)) };
         let effects = self.staf_handles(event);
         if let (Some((page, on)), Some(finder)) = (read, &self.staf.core) {
-            let now = self.time();
+            let (now, masked) = (self.time(), self.mask(ctrl));
             let took = finder.controllers().into_iter().filter(|dc| {
-                dc.member.kernel.is_some_and(|kernel| kernel.ctrl == ctrl)
+                dc.member.kernel.is_some_and(|kernel| kernel.ctrl == masked)
                     && dc.log_page_state == "fresh"
                     && dc.log_page == Some(&page)
             });
@@ -174,20 +179,23 @@ impl World {
 
     /// The answer to a full fetch reaches stacd.
     fn hand_in_all(&mut self, op: OpId, result: Result<ToldAll, String>) {
+        let newest = self.newest_fetch.filter(|_| self.has_bug(Bug::EarlierAnswer));
+        let (asked, op) = (op, newest.unwrap_or(op));
         let told = result.as_ref().ok().cloned();
         let members = self.stac_members();
-        let event = stacd::connector::Event::AllFetched { op, result: result.map(|told| told.view()) };
+        let result = self.spoil_all(result).map(|told| told.view());
+        let event = stacd::connector::Event::AllFetched { op, result };
         let effects = self.stac_handles(event);
         // An answer that nobody waits for any more has no effects.
         if let (Some(told), false) = (told, effects.is_empty()) {
             let now = self.time();
             let listed: BTreeSet<Tid> = told.pages.iter().map(|told| told.page.dc.clone()).collect();
             for page in told.pages {
-                self.stac_is_told(op, page, false, &members);
+                self.stac_is_told(asked, page, false, &members);
             }
             let known: Vec<Tid> = self.judge.stac.pages.keys().cloned().collect();
             for dc in known.into_iter().filter(|dc| !listed.contains(dc)) {
-                if self.judge.is_overtaken(op, &dc) {
+                if self.judge.is_overtaken(asked, &dc) {
                     continue;
                 }
                 if told.removed.iter().any(|removed| removed.dc == dc) {

@@ -15,6 +15,7 @@ use crate::fabric::Mood;
 use crate::judge::Connection;
 use crate::names::{HOST_ADDRESS, HOST_NQN, Subsystem, Target, Who};
 use crate::plan::Fault;
+use crate::sabotage::Bug;
 use crate::world::{Asker, Happening, Incoming, World, say};
 
 /// The kernel tries again after this long (reconnect-delay).
@@ -93,6 +94,8 @@ pub(crate) struct Kernel {
     lane: VecDeque<Job>,
     writing: Option<Writing>,
     writes: u64,
+    /// The controller that went last.
+    last_gone: Option<Arc<KernelController>>,
     /// How many controllers have lost their owner.
     pub(crate) orphans: u64,
     /// The longest that a write has held the lane in vain.
@@ -132,7 +135,13 @@ impl World {
         };
         *looks += 1;
         let order = *looks;
-        let controllers = self.kernel.controllers.iter().map(|known| Arc::new(shown(known, self.now))).collect();
+        let shown = |known: &Controller| {
+            let mut shown = shown(known, self.now);
+            shown.ctrl = self.mask(shown.ctrl);
+            Arc::new(shown)
+        };
+        let ghosts = self.ghosts.iter().filter(|(seen_by, _)| *seen_by == who).map(|(_, ghost)| ghost.clone());
+        let controllers = self.kernel.controllers.iter().map(shown).chain(ghosts).collect();
         Look { order, seqnum: self.kernel.seqnum, controllers }
     }
 
@@ -146,6 +155,7 @@ impl World {
             let overrun = self.has(Fault::EventsOverrun(who));
             if lost || overrun {
                 say!(self, "{who} does not get the event {kind:?} of nvme{device}");
+                self.haunt(who, kind);
                 if overrun {
                     // The next read of the socket says so.
                     let wait = self.luck.dice("overrun").ms(0, 100);
@@ -161,6 +171,15 @@ impl World {
             for _ in 0..times {
                 self.event(who, wait, HostEvent::Uevent(event.clone()));
             }
+        }
+    }
+
+    /// With [`Bug::RemoveEventIsTheTruth`] a controller whose remove event got lost is there for ever.
+    fn haunt(&mut self, who: Who, kind: UeventKind) {
+        if let (Bug::RemoveEventIsTheTruth, UeventKind::Remove, Some(gone)) =
+            (self.bug.unwrap_or(Bug::LaneJammed), kind, &self.kernel.last_gone)
+        {
+            self.ghosts.push((who, gone.clone()));
         }
     }
 
@@ -218,6 +237,7 @@ impl World {
     }
 
     fn remove(&mut self, ctrl: CtrlRef) {
+        self.kernel.last_gone = self.kernel.get(ctrl).map(|known| Arc::new(known.shown.clone()));
         self.kernel.controllers.retain(|known| known.shown.ctrl != ctrl);
         self.emit(ctrl.device, UeventKind::Remove);
     }
@@ -312,6 +332,10 @@ impl World {
     }
 
     fn report(&mut self, asker: Asker, outcome: ConnectOutcome, look: Look, held: Duration) {
+        let outcome = match outcome {
+            ConnectOutcome::Made(ctrl) => ConnectOutcome::Made(self.mask(ctrl)),
+            other => other,
+        };
         let report = Box::new(ConnectReport { outcome, look, held });
         let wait = self.luck.moment("report");
         self.answer(asker, wait, Incoming::Host(HostEvent::Connected { op: asker.op, report }));
@@ -340,6 +364,12 @@ impl World {
         if asker.is_some_and(|asker| !self.lives(asker)) {
             return;
         }
+        let spared =
+            asker.is_some_and(|asker| self.has_bug(Bug::ExclusionUnreached) && self.is_excluded(asker.who, ctrl));
+        if spared {
+            self.disconnected(asker, ctrl, Ok(()));
+            return;
+        }
         let refused = asker.is_some() && self.has(Fault::DisconnectRefused);
         if refused {
             self.disconnected(asker, ctrl, Err("the device is busy".into()));
@@ -359,6 +389,10 @@ impl World {
             }
             _ => self.disconnected(asker, ctrl, Ok(())),
         }
+    }
+
+    fn is_excluded(&self, who: Who, ctrl: CtrlRef) -> bool {
+        self.kernel.get(ctrl).is_some_and(|known| self.judge.excludes(who, &known.shown.tid()))
     }
 
     pub(crate) fn deleted(&mut self, asker: Option<Asker>, ctrl: CtrlRef) {

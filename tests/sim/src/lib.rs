@@ -17,6 +17,7 @@
 //! | deeds | what the plan has happen, carried out |
 //! | invariants | what always holds, in words |
 //! | judge, judging, ends | the same in code: what a daemon was told, each disconnect, the end |
+//! | sabotage | known bugs, put back between a core and the world |
 //! | run | a run from beginning to end, and its smallest story |
 
 mod bus;
@@ -35,5 +36,6 @@ pub mod plan;
 mod process;
 pub mod report;
 pub mod run;
+pub mod sabotage;
 pub mod words;
 pub mod world;

@@ -142,6 +142,8 @@ pub enum Fault {
 pub enum What {
     /// The administrator edits a file, and reloads the daemon if true.
     Edits(Edit, bool),
+    /// The administrator edits a file and reloads, and after that time takes it back and reloads again.
+    Wavers(Edit, Duration),
     /// systemctl reload
     Reloads(Who),
     /// systemctl stop, and start after that time.
@@ -230,6 +232,7 @@ impl Deed {
             | What::Kills(_, time)
             | What::KillsAndLosesState(_, time)
             | What::Freezes(_, time)
+            | What::Wavers(_, time)
             | What::ListsNothing(_, time)
             | What::Fault(_, time) => *time,
             // The subsystems come one by one.
@@ -320,11 +323,16 @@ fn what(dice: &mut Dice, land: &Land) -> What {
     let who = Who::BOTH[dice.below(2)];
     let name = dice.below(land.names.len());
     match dice.below(100) {
-        0..=15 => {
+        0..=11 => {
             let edit = edit(dice, (target, subsystem, name));
             What::Edits(edit, dice.percent(85))
         }
-        16..=17 => What::Reloads(who),
+        12..=16 => {
+            let edit = edit(dice, (target, subsystem, name));
+            let longest = if dice.percent(50) { 60 } else { 1200 };
+            What::Wavers(edit, dice.ms(1, longest))
+        }
+        17 => What::Reloads(who),
         18..=21 => What::Restarts(who, dice.ms(50, 4_000)),
         22..=26 => {
             let away = if dice.percent(80) { dice.ms(100, 2_000) } else { dice.ms(2_000, 60_000) };

@@ -23,7 +23,7 @@ pub fn story(plan: &Plan, outcome: &Outcome) -> String {
 /// What failed, its smallest story, and how to see it again.
 #[must_use]
 pub fn failure(plan: &Plan, breach: &Breach) -> String {
-    let smallest = run::shrink(plan, breach.invariant);
+    let smallest = run::shrink(plan, None, breach.invariant);
     let outcome = run::play(&smallest, true);
     let mut text = format!(
         "seed {} breaks an invariant: {}.\n\nThe smallest story that does so, {} of {} deeds:\n{}",

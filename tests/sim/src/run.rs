@@ -9,6 +9,7 @@ use crate::files::Portal;
 use crate::invariants::{Breach, Invariant};
 use crate::names::{Subsystem, Target};
 use crate::plan::{Land, Plan};
+use crate::sabotage::Bug;
 use crate::world::World;
 
 /// When the faults have ended, everything is as it should be within this time, and ten times the longest that a
@@ -35,7 +36,14 @@ pub struct Outcome {
 /// Plays that plan.
 #[must_use]
 pub fn play(plan: &Plan, story: bool) -> Outcome {
+    play_with(plan, None, story)
+}
+
+/// Plays that plan with a bug put back.
+#[must_use]
+pub fn play_with(plan: &Plan, bug: Option<Bug>, story: bool) -> Outcome {
     let mut world = World::new(plan.clone(), story);
+    world.bug = bug;
     world.run_until(plan.calm);
     let settled_after = settle(&mut world, plan.calm);
     Outcome {
@@ -75,8 +83,8 @@ fn settle(world: &mut World, calm: Duration) -> Duration {
 
 /// The same plan without what is not needed to break the same invariant.
 #[must_use]
-pub fn shrink(plan: &Plan, invariant: Invariant) -> Plan {
-    let fails = |plan: &Plan| play(plan, false).breach.is_some_and(|breach| breach.invariant == invariant);
+pub fn shrink(plan: &Plan, bug: Option<Bug>, invariant: Invariant) -> Plan {
+    let fails = |plan: &Plan| play_with(plan, bug, false).breach.is_some_and(|breach| breach.invariant == invariant);
     let mut smallest = plan.clone();
     let mut chunk = smallest.deeds.len().max(1);
     while chunk > 0 {

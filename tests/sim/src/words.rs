@@ -80,6 +80,9 @@ impl fmt::Display for What {
                 let then = if *reload { ", and reloads" } else { ", and does not reload" };
                 write!(f, "the administrator edits {edit}{then}")
             }
+            Self::Wavers(edit, time) => {
+                write!(f, "the administrator edits {edit}, reloads, and takes it back after {}", seconds(*time))
+            }
             Self::Reloads(who) => write!(f, "the administrator reloads {who}"),
             Self::Restarts(who, away) => write!(f, "{who} is stopped, and started after {}", seconds(*away)),
             Self::Kills(who, away) => write!(f, "{who} is killed, and started after {}", seconds(*away)),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use libstas::core::{CtrlRef, HostEvent, Links, Machine, OpId, Portal, Time};
+use libstas::core::{CtrlRef, HostEvent, KernelController, Links, Machine, OpId, Portal, Time};
 use libstas::nvme::{HostIdentity, Tid};
 use stacd::connector::Connector;
 use stafd::finder::Finder;
@@ -19,6 +19,7 @@ use crate::kernel::{Job, Kernel};
 use crate::names::{self, HOST_NQN, Subsystem, Target, Who};
 use crate::plan::{Fault, Plan, What};
 use crate::process::{Process, Running};
+use crate::sabotage::Bug;
 use crate::words::seconds;
 
 /// CLOCK_BOOTTIME when a run begins.
@@ -125,6 +126,13 @@ pub struct World {
     pub(crate) resolving: BTreeMap<OpId, usize>,
     pub(crate) breach: Option<Breach>,
     pub(crate) story: Option<Vec<String>>,
+    /// The bug that is put back, if one is.
+    pub(crate) bug: Option<Bug>,
+    /// Controllers that are gone, and whose remove event a daemon did not get.
+    pub(crate) ghosts: Vec<(Who, Arc<KernelController>)>,
+    /// The newest read of each device, and the newest full fetch.
+    pub(crate) newest_reads: BTreeMap<CtrlRef, OpId>,
+    pub(crate) newest_fetch: Option<OpId>,
     ticks: (Duration, u32),
     /// Events that the cores have handled.
     pub(crate) events: u64,
@@ -161,6 +169,10 @@ impl World {
             resolving: BTreeMap::new(),
             breach: None,
             story: story.then(Vec::new),
+            bug: None,
+            ghosts: Vec::new(),
+            newest_reads: BTreeMap::new(),
+            newest_fetch: None,
             ticks: (Duration::ZERO, 0),
             events: 0,
             plan,

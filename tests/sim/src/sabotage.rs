@@ -1,0 +1,162 @@
+//! Known bugs of this kind of software, put back one at a time: between a core and the world, where the core cannot
+//! tell. None of this is in the daemons. The simulated world is worth its name only if it catches each.
+
+use libstas::core::{ConnectError, ConnectOutcome, CtrlRef, HostEvent, UeventKind, Usage};
+use libstas::nvme::Tid;
+use libstas::nvme::log_page::LogPage;
+use stacd::connector::RemovedDc;
+
+use crate::bus::ToldAll;
+use crate::judging::served;
+use crate::names::Who;
+use crate::world::{Happening, World};
+
+/// A bug.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Bug {
+    /// A log page that cannot be read counts as an empty one.
+    NoAnswerIsEmpty,
+    /// A stafd that does not answer counts as one that has given everything up.
+    SilentStafdIsEmpty,
+    /// The answer to an earlier question is taken for the answer to the present one.
+    EarlierAnswer,
+    /// A controller is gone when its remove event says so, and not before.
+    RemoveEventIsTheTruth,
+    /// A recycled device number is the controller that bore it before.
+    RecycledNumber,
+    /// A controller that nobody wants any more is forgotten while its connect is pending.
+    PendingForgotten,
+    /// Of two that share a device each disconnects it.
+    TwoAdoptions,
+    /// An exclusion does not reach a connection that exists.
+    ExclusionUnreached,
+    /// Storage in use is pulled.
+    UseIgnored,
+    /// Where it cannot be found out whether storage is in use, it is not.
+    UnknownUseIsFree,
+    /// What a rebooted target does not list yet is gone.
+    NoSettling,
+    /// The event that a log page has changed gets lost, and nobody is told.
+    ChangeUnheard,
+    /// Nobody is told that events were lost.
+    OverrunUntold,
+    /// A failed connect is never reported: the lane stays taken.
+    LaneJammed,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: [Self; 14] = [
+        Self::NoAnswerIsEmpty,
+        Self::SilentStafdIsEmpty,
+        Self::EarlierAnswer,
+        Self::RemoveEventIsTheTruth,
+        Self::RecycledNumber,
+        Self::PendingForgotten,
+        Self::TwoAdoptions,
+        Self::ExclusionUnreached,
+        Self::UseIgnored,
+        Self::UnknownUseIsFree,
+        Self::NoSettling,
+        Self::ChangeUnheard,
+        Self::OverrunUntold,
+        Self::LaneJammed,
+    ];
+}
+
+impl World {
+    pub(crate) fn has_bug(&self, bug: Bug) -> bool {
+        self.bug == Some(bug)
+    }
+
+    /// What becomes of an event of the host on its way to a core; `None`: it gets lost.
+    pub(crate) fn spoil(&mut self, who: Who, event: HostEvent) -> Option<HostEvent> {
+        match (self.bug?, event) {
+            (Bug::ChangeUnheard, HostEvent::Uevent(event)) if matches!(event.kind, UeventKind::Aen(_)) => {
+                // Every other one.
+                (event.seqnum % 2 == 0).then_some(HostEvent::Uevent(event))
+            }
+            (Bug::OverrunUntold, HostEvent::Overrun) => None,
+            (Bug::UseIgnored, HostEvent::UseChecked { op, .. }) => {
+                Some(HostEvent::UseChecked { op, usage: Usage::Free })
+            }
+            (Bug::UnknownUseIsFree, HostEvent::UseChecked { op, usage: Usage::Unknown(_) }) => {
+                Some(HostEvent::UseChecked { op, usage: Usage::Free })
+            }
+            (Bug::LaneJammed, HostEvent::Connected { report, .. })
+                if matches!(report.outcome, ConnectOutcome::Failed(_)) =>
+            {
+                None
+            }
+            (Bug::PendingForgotten, HostEvent::Connected { op, mut report }) => {
+                if let ConnectOutcome::Made(ctrl) = report.outcome
+                    && !self.is_wanted_by(who, ctrl)
+                {
+                    let error = ConnectError::Kernel { errno: 0, reason: "nobody asked for it".into() };
+                    report.outcome = ConnectOutcome::Failed(error);
+                    report.look.controllers.retain(|known| known.ctrl != ctrl);
+                }
+                Some(HostEvent::Connected { op, report })
+            }
+            (_, event) => Some(event),
+        }
+    }
+
+    fn is_wanted_by(&self, who: Who, ctrl: CtrlRef) -> bool {
+        use libstas::core::fleet::Status;
+        let Some(known) = self.kernel.get(ctrl) else { return true };
+        served(known).iter().any(|tid| {
+            let status = match who {
+                Who::Stafd => self.staf.core.as_ref().and_then(|core| Some(core.controller(tid)?.member.status)),
+                Who::Stacd => self.stac.core.as_ref().and_then(|core| Some(core.controller(tid)?.member.status)),
+            };
+            status.is_some_and(|status| status != Status::Leaving && status != Status::Kept)
+        })
+    }
+
+    /// A page that could not be read.
+    pub(crate) fn spoil_page(&self, result: Result<LogPage, String>) -> Result<LogPage, String> {
+        match result {
+            Err(_) if self.has_bug(Bug::NoAnswerIsEmpty) => Ok(LogPage::default()),
+            other => other,
+        }
+    }
+
+    /// A stafd that does not answer.
+    pub(crate) fn spoil_all(&self, result: Result<ToldAll, String>) -> Result<ToldAll, String> {
+        match result {
+            Err(_) if self.has_bug(Bug::SilentStafdIsEmpty) => {
+                let known = self.judge.stac.pages.keys();
+                let removed = known.map(|dc| RemovedDc { dc: dc.clone(), aged_out: false }).collect();
+                Ok(ToldAll { pages: Vec::new(), removed })
+            }
+            other => other,
+        }
+    }
+
+    /// The number is all that tells one controller from another.
+    pub(crate) fn mask(&self, ctrl: CtrlRef) -> CtrlRef {
+        if self.has_bug(Bug::RecycledNumber) { CtrlRef { birth: 0, ..ctrl } } else { ctrl }
+    }
+
+    /// Whoever bears that number now.
+    pub(crate) fn unmask(&self, ctrl: CtrlRef) -> CtrlRef {
+        if !self.has_bug(Bug::RecycledNumber) {
+            return ctrl;
+        }
+        let bearer = self.kernel.controllers.iter().find(|known| known.shown.ctrl.device == ctrl.device);
+        bearer.map_or(ctrl, |known| known.shown.ctrl)
+    }
+
+    /// A member has left a device to another one that shares it.
+    pub(crate) fn spoil_sharing(&mut self, who: Who, tid: Option<&Tid>, text: &str) {
+        if !self.has_bug(Bug::TwoAdoptions) || !text.contains("stays, for it serves another one") {
+            return;
+        }
+        let shared = self.kernel.controllers.iter().find(|known| tid.is_some_and(|tid| served(known).contains(tid)));
+        if let Some(ctrl) = shared.map(|known| known.shown.ctrl) {
+            self.judge_disconnect(who, ctrl);
+            self.after(std::time::Duration::ZERO, Happening::Delete(None, ctrl));
+        }
+    }
+}
