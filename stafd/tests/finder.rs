@@ -487,6 +487,18 @@ fn what_the_kernel_did_not_let_go_before_a_restart_goes_after_it() {
 }
 
 #[test]
+fn what_is_wanted_again_before_the_kernel_has_let_it_go_is_read_again() {
+    let mut world = World::new(&["192.0.2.1"]).start();
+    world.disconnect_refused = true;
+    world.conf.exclusions = [Exclusion { traddr: Some("192.0.2.1".into()), ..Exclusion::default() }].into();
+    world.reload();
+    world.conf.exclusions.clear();
+    world.reload();
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+    assert_eq!(world.page_state("192.0.2.1"), "fresh");
+}
+
+#[test]
 fn an_exclusion_wins_over_the_configuration_and_over_referrals() {
     let mut world = World::new(&["192.0.2.1", "192.0.2.2"]).page("192.0.2.1", vec![referral("192.0.2.3")]).start();
     world.conf.exclusions =

@@ -180,9 +180,20 @@ impl Finder {
             let reports = self.fleet.want(now, &tid, want, &mut host);
             extend(out, host);
             self.reported(now, reports, out);
+            self.take_back(now, &tid, out);
         }
         self.encourage_announced(now, &fresh, out);
         self.remove(now, out);
+    }
+
+    /// One that was given up and is wanted again before its connection was gone: nobody tells that it is live, for it
+    /// never was anything else.
+    fn take_back(&mut self, now: Time, tid: &Tid, out: &mut Vec<Effect>) {
+        let is_new = self.dcs.get(tid).is_some_and(|dc| dc.connection.is_none());
+        let live = self.fleet.kernel(tid).filter(|kernel| is_new && kernel.is_live());
+        if let Some(ctrl) = live.map(|kernel| kernel.ctrl) {
+            self.up(now, tid, ctrl, out);
+        }
     }
 
     /// A configuration that could be read only in part, or that has a name that nobody has ever resolved, may name what

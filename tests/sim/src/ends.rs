@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use libstas::conf::DisconnectScope;
 use libstas::core::fleet::Status;
 
-use crate::files::Portal;
+use crate::files::{Portal, host_name};
 use crate::invariants::Invariant;
 use crate::judging::{served, what};
 use crate::kernel::{Controller, Maker};
@@ -26,9 +26,23 @@ impl World {
         if let Some(wrong) = connector.err() {
             return Some(wrong);
         }
+        if let Some(name) = self.name_that_moved() {
+            return Some((Invariant::Converges, format!("stafd does not know where {name} leads to")));
+        }
         let dcs = self.meant_dcs();
         let kept = self.kept_dcs();
         self.wrong_dcs(&dcs, &kept).or_else(|| self.wrong_iocs(&dcs, &kept))
+    }
+
+    /// A configured name of which stafd does not know where it leads by now.
+    fn name_that_moved(&self) -> Option<String> {
+        let file = self.judge.staf_file.as_ref()?;
+        file.controllers.iter().find_map(|portal| match portal {
+            Portal::Name(number) if self.judge.resolved.get(number) != self.fabric.names.get(*number) => {
+                Some(host_name(*number))
+            }
+            _ => None,
+        })
     }
 
     fn excluded_dc(&self, target: Target) -> bool {
