@@ -1,5 +1,6 @@
 """A centralized discovery controller: our `cdcsim`, here or at a neighbour's, run by a user without rights."""
 
+import contextlib
 import json
 import os
 import socket
@@ -35,6 +36,9 @@ class Cdc:
         command = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups", *command]
         if lives_at:
             command = ["nsenter", f"--net={lives_at.path}", *command]
+        # One that was killed leaves its socket behind; its file is how we know that this one is ready.
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self.control)
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log)
         _running.append(self)
