@@ -54,9 +54,11 @@ fn play_many(first: u64, count: u64) -> ExitCode {
         |progress| {
             let seconds = begin.elapsed().as_secs_f64();
             println!(
-                "{} of {count} seeds, {} failed; {:.0} seeds a minute, the slowest settled after {:.0} s",
+                "{} of {count} seeds, {} failed{}; {:.0} seeds a minute, the slowest settled after {:.0} s",
                 progress.played,
                 progress.failed.len(),
+                progress.failed.keys().next().map(|seed| format!(" (seed {seed})")).unwrap_or_default(),
+                progress.failed.keys().next().map(|seed| format!(" (seed {seed})")).unwrap_or_default(),
                 60.0 * progress.played as f64 / seconds.max(0.001),
                 progress.slowest.0.as_secs_f64(),
             );

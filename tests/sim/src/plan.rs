@@ -223,6 +223,21 @@ impl Plan {
     }
 }
 
+impl Plan {
+    /// The same plan, with that fault around every third deed.
+    #[must_use]
+    pub fn leaning_to(mut self, fault: Fault) -> Self {
+        let around: Vec<Duration> = self.deeds.iter().step_by(3).map(|deed| deed.at).collect();
+        for at in around {
+            let what = What::Fault(fault, Duration::from_secs(4));
+            self.deeds.push(Deed { at: at.saturating_sub(Duration::from_millis(20)), what });
+        }
+        self.deeds.sort_by_key(|deed| deed.at);
+        self.calm = self.deeds.iter().map(Deed::end).max().unwrap_or_default() + Duration::from_secs(1);
+        self
+    }
+}
+
 impl Deed {
     /// When all of it is over.
     #[must_use]

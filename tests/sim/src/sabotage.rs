@@ -9,6 +9,7 @@ use stacd::connector::RemovedDc;
 use crate::bus::ToldAll;
 use crate::judging::served;
 use crate::names::Who;
+use crate::plan::Fault;
 use crate::world::{Happening, World};
 
 /// A bug.
@@ -62,6 +63,21 @@ impl Bug {
         Self::OverrunUntold,
         Self::LaneJammed,
     ];
+
+    /// What brings it to light sooner than chance does.
+    #[must_use]
+    pub fn provoked_by(self) -> Option<Fault> {
+        match self {
+            Self::NoAnswerIsEmpty => Some(Fault::ReadsFail),
+            Self::SilentStafdIsEmpty => Some(Fault::BusFails),
+            Self::EarlierAnswer => Some(Fault::ReadsHang),
+            Self::RemoveEventIsTheTruth => Some(Fault::EventsLost(Who::Stacd)),
+            Self::PendingForgotten => Some(Fault::LaneSlow),
+            Self::UnknownUseIsFree => Some(Fault::UseUnknown),
+            Self::OverrunUntold => Some(Fault::EventsOverrun(Who::Stafd)),
+            _ => None,
+        }
+    }
 }
 
 impl World {

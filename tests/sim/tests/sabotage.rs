@@ -7,10 +7,17 @@ use sim::sabotage::Bug;
 /// Each bug is caught within so many seeds.
 const SEEDS: u64 = 1000;
 
+fn plan(bug: Bug, seed: u64) -> Plan {
+    match bug.provoked_by() {
+        Some(fault) => Plan::new(seed).leaning_to(fault),
+        None => Plan::new(seed),
+    }
+}
+
 /// The first seed that a bug fails with, and how.
 fn caught(bug: Bug) -> Option<(u64, String)> {
     (0..SEEDS).find_map(|seed| {
-        let plan = Plan::new(seed);
+        let plan = plan(bug, seed);
         let breach = run::play_with(&plan, Some(bug), false).breach?;
         // What fails without the bug says nothing about it.
         run::play(&plan, false).breach.is_none().then_some(())?;
