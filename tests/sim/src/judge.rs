@@ -179,6 +179,8 @@ impl Judge {
         if !file.garbled {
             self.staf_named.clear();
         }
+        // Where a name led that is not configured any more is forgotten.
+        self.resolved.retain(|number, _| file.controllers.contains(&Portal::Name(*number)));
         self.staf_file = Some(file.clone());
         self.names_settled();
     }

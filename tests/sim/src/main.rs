@@ -58,7 +58,6 @@ fn play_many(first: u64, count: u64) -> ExitCode {
                 progress.played,
                 progress.failed.len(),
                 progress.failed.keys().next().map(|seed| format!(" (seed {seed})")).unwrap_or_default(),
-                progress.failed.keys().next().map(|seed| format!(" (seed {seed})")).unwrap_or_default(),
                 60.0 * progress.played as f64 / seconds.max(0.001),
                 progress.slowest.0.as_secs_f64(),
             );
