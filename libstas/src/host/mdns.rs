@@ -40,8 +40,13 @@ const SILENCE: Duration = Duration::from_secs(3);
 const AGE: Duration = Duration::from_secs(900);
 /// An interface that comes up changes several times; a browser starts afresh when that is over.
 const SETTLE: Duration = Duration::from_millis(300);
-/// Two fresh starts because of the network are at least this far apart.
-const PACE: Duration = Duration::from_secs(3);
+/// Two fresh starts because of the network are at least this far apart, and twice as far after each one that comes
+/// before the network was [`CALM`]; [`SLOWEST`] in a network that never is.
+const PACE: Duration = Duration::from_millis(500);
+/// See [`PACE`].
+const SLOWEST: Duration = Duration::from_secs(8);
+/// See [`PACE`].
+const CALM: Duration = Duration::from_secs(20);
 /// After a browser could not be started.
 const PAUSE: Duration = Duration::from_secs(10);
 /// What is told at once.
@@ -100,6 +105,7 @@ where
 {
     let mut complained = None;
     let mut floods = 0_u64;
+    let mut pace = PACE;
     loop {
         match asked.recv().await {
             Some(Ask::Start) => {}
@@ -107,7 +113,7 @@ where
             None => return,
         }
         loop {
-            let mut session = match Session::start() {
+            let mut session = match Session::start(pace) {
                 Ok(session) => session,
                 Err(error) => {
                     if complained.as_ref() != Some(&error) {
@@ -135,6 +141,7 @@ where
                     tracing::warn!("flooded with announcements ({why}): browsing starts afresh, for time {floods}");
                 }
             }
+            pace = if session.started.elapsed() < CALM { (2 * pace).min(SLOWEST) } else { PACE };
             session.end().await;
             match end {
                 End::Stop => break,
@@ -223,6 +230,8 @@ struct Session {
     daemon: ServiceDaemon,
     inbox: Arc<Inbox>,
     started: Instant,
+    /// So long it lives at least when the network changes.
+    pace: Duration,
     /// When it is to be started afresh because of the network, or because some were not heard.
     renew: Option<Instant>,
     /// A look at it that it has not answered yet.
@@ -230,7 +239,7 @@ struct Session {
 }
 
 impl Session {
-    fn start() -> Result<Self, String> {
+    fn start(pace: Duration) -> Result<Self, String> {
         port_is_shared().map_err(|error| {
             format!("UDP port {PORT} cannot be shared, another program holds it for itself ({error}); see `ss -ulpn`")
         })?;
@@ -244,7 +253,7 @@ impl Session {
             let inbox = Arc::clone(&inbox);
             thread::spawn("mdns", move || inbox.fill(&events)).map_err(|error| error.to_string())?;
         }
-        Ok(Self { daemon, inbox, started: Instant::now(), renew: None, look: None })
+        Ok(Self { daemon, inbox, started: Instant::now(), pace, renew: None, look: None })
     }
 
     /// Passes on what is heard, until this life is over.
@@ -280,7 +289,7 @@ impl Session {
             Some(Ask::Stop) => return Some(End::Stop),
             Some(Ask::Start) => return Some(End::Renew),
             Some(Ask::NetworkChanged) => {
-                self.renew.get_or_insert((Instant::now() + SETTLE).max(self.started + PACE));
+                self.renew.get_or_insert((Instant::now() + SETTLE).max(self.started + self.pace));
             }
             Some(Ask::Reconfirm(service)) => {
                 // It may be too busy to listen; who asks asks again.

@@ -51,17 +51,18 @@ def play():
             measure("share of a CPU with a thousand fakes", spent, "", at_most=0.5)
             check(len(stafd.controllers(False)) <= 300, "what is remembered is bounded", len(stafd.controllers(False)))
 
-            # They say something new all the time.
-            used, begin = cpu(pid), time.monotonic()
+            # They say something new all the time: the second time costs no more than the first.
             air.forget(*fakes)
-            for turn in range(20):
-                air.announce(*[Service(f"fake {turn} {number}", {lan: [f"10.0.{turn}.{number % 250 + 2}"]}, ttl=75 * 60)
-                               for number in range(FAKES)])
-                with air._lock:
-                    for name in [each for each in air.services if each.startswith("fake")]:
-                        del air.services[name]
-            settle(air)
-            report("twenty thousand fakes", pid, used, begin)
+            sizes = []
+            for bout in range(2):
+                used, begin = cpu(pid), time.monotonic()
+                for turn in range(20):
+                    air.pretend(*[Service(f"fake {bout} {turn} {number}", {lan: [f"10.0.{turn}.{number % 250 + 2}"]}, ttl=75 * 60)
+                                  for number in range(FAKES)])
+                settle(air)
+                report("twenty thousand fakes", pid, used, begin)
+                sizes.append(stafd.resident())
+            measure("memory grown by the second twenty thousand", (sizes[1] - sizes[0]) / 1e6, "MB", at_most=4)
             alive(pid)
             # A record that is known already leaves something, too.
             packet = response(first.records(lan) * 8)
@@ -71,9 +72,7 @@ def play():
             settle(air)
             report("forty thousand repetitions", pid, used, begin)
             grown = stafd.resident() - memory
-            measure("memory grown by all of it", grown / 1e6, "MB", at_most=16)
-        third = Service("third", {lan: ["10.0.255.2"]}, port=8009, txt=("p=tcp", "nqn=" + host.DISCOVERY_NQN))
-        air.announce(third)
+            measure("memory grown by all of it", grown / 1e6, "MB", at_most=32)
         check(len(journal.messages("stafd")) < 1000, "the journal stays readable", len(journal.messages("stafd")))
         note(f"{len(journal.messages('stafd'))} lines in the journal of stafd")
 

@@ -71,8 +71,7 @@ class Rounds:
         wait_until(lambda: not found(traddr), 10, lambda: f"{situation}: the goodbye of {traddr} is heard", poll=0.05)
         # One that is there already is found by asking.
         old = Service(f"old{self.number}", {self.lan: [f"192.0.2.{150 + self.number}"]})
-        with self.air._lock:
-            self.air.services[old.name] = old
+        self.air.expect(old)
         stafd.configure("[Service Discovery]\nzeroconf=disabled\n")
         stafd.reload()
         stafd.configure("")

@@ -107,6 +107,15 @@ class Announcer:
             self.services.update({each.name: each for each in services})
         self._say(services)
 
+    def expect(self, *services):
+        """They answer queries, but say nothing by themselves."""
+        with self._lock:
+            self.services.update({each.name: each for each in services})
+
+    def pretend(self, *services):
+        """They are announced once, and never answer."""
+        self._say(services)
+
     def goodbye(self, *services):
         """They take their leave (RFC 6762, 10.1)."""
         self.forget(*services)
