@@ -9,6 +9,8 @@ pub enum Invariant {
     Proof,
     /// Checked at each disconnect (`judging.rs`).
     InUse,
+    /// Checked at each disconnect (`judging.rs`).
+    Quiet,
     /// Checked at each connect (`host.rs`) and at the end (`ends.rs`).
     Excluded,
     /// Checked at each disconnect (`judging.rs`).
@@ -36,6 +38,7 @@ impl Invariant {
                 "a controller that any source wants, or whose removal is not proved, is never disconnected, and no \
                  discovery controller is given up without proof"
             }
+            Self::Quiet => "what a log page no longer names goes after half a second of quiet, and not before",
             Self::InUse => "the last live path to storage in use is never pulled, but where the administrator says so",
             Self::Excluded => "nothing excluded is ever connected, and what was connected goes",
             Self::Foreign => "what somebody else connected, and no source ever named, is not touched",

@@ -17,6 +17,11 @@ const SETTLING: Duration = Duration::from_secs(30);
 /// A page that takes everything is read again after this long (design, policy 1).
 const DOUBT: Duration = Duration::from_secs(5);
 
+/// Removals wait until nothing was told for so long (design, policy 1).
+const QUIET: Duration = Duration::from_millis(500);
+/// But not longer than 5 s: after this long the wait is the whole one.
+const CALM: Duration = Duration::from_secs(7);
+
 /// One connection of one controller: the kernel's word, not a daemon's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Connection {
@@ -122,6 +127,18 @@ impl Told {
         !after.iter().any(proves)
     }
 
+    /// True when the first page that no longer names it was told less than [`QUIET`] ago, after [`CALM`] in which
+    /// nothing was told.
+    pub(crate) fn is_hasty(&self, tid: &Tid, now: Time) -> bool {
+        let omitted = self.pages.values().filter_map(|sayings| {
+            let last = sayings.iter().rposition(|saying| saying.names.contains(tid))?;
+            sayings.get(last + 1).map(|saying| saying.at)
+        });
+        let Some(at) = omitted.max() else { return false };
+        let disturbed = |saying: &Saying| saying.at < at && saying.at + CALM > at;
+        now < at + QUIET && !self.pages.values().flatten().any(disturbed)
+    }
+
     /// Why it is not proved that no page means it any more; `None` when it is.
     pub(crate) fn unproved(&self, tid: &Tid, now: Time) -> Option<String> {
         let dc = self.pages.keys().find(|dc| self.may_mean(dc, tid, now))?;
@@ -168,6 +185,8 @@ pub(crate) struct Judge {
     /// Told to stacd.
     pub(crate) stac: Told,
     pub(crate) checks: BTreeMap<CtrlRef, UseCheck>,
+    /// When stacd was last told something that is no page, or disconnected something: that, too, is no quiet.
+    pub(crate) stirred: Time,
     /// Disconnects that the present stacd has asked for.
     pub(crate) disconnecting: BTreeSet<CtrlRef>,
     /// Who started without its state at some time.
@@ -200,7 +219,13 @@ impl Judge {
         self.staf_named.extend(named);
     }
 
-    pub(crate) fn stac_loads(&mut self, file: &StacFile) {
+    /// True when stacd disconnects that without having waited for a quiet moment.
+    pub(crate) fn is_hasty(&self, tid: &Tid, now: Time) -> bool {
+        self.stirred + CALM <= now && self.stac.is_hasty(tid, now)
+    }
+
+    pub(crate) fn stac_loads(&mut self, file: &StacFile, now: Time) {
+        self.stirred = now;
         if !file.garbled {
             self.stac_named.clear();
         }

@@ -313,7 +313,10 @@ impl World {
         }
         match who {
             Who::Stafd => self.judge_dc(&known, &serves, &name),
-            Who::Stacd => self.judge_ioc(&known, &serves, &name),
+            Who::Stacd => {
+                self.judge_ioc(&known, &serves, &name);
+                self.judge.stirred = self.time();
+            }
         }
     }
 
@@ -333,6 +336,10 @@ impl World {
             self.breach(Invariant::Proof, text);
         }
         self.judge_proof(Who::Stacd, known, serves, name, audits);
+        let now = self.time();
+        if serves.iter().any(|tid| self.judge.is_hasty(tid, now)) {
+            self.breach(Invariant::Quiet, format!("stacd disconnects {ctrl} ({name}) at once"));
+        }
         if in_use == InUse::Disconnect {
             return;
         }

@@ -182,7 +182,8 @@ impl World {
                 self.feed_staf(stafd::finder::Event::Configured(Box::new(settings)));
             }
             Who::Stacd if self.stac.core.is_some() => {
-                self.judge.stac_loads(&self.stac_file);
+                let now = self.time();
+                self.judge.stac_loads(&self.stac_file, now);
                 let settings = stacd::connector::Settings { conf: self.stac_file.conf(), identity };
                 self.feed_stac(stacd::connector::Event::Configured(Box::new(settings)));
             }
