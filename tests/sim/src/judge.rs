@@ -130,9 +130,11 @@ impl Told {
     /// True when the first page that no longer names it was told less than [`QUIET`] ago, after [`CALM`] in which
     /// nothing was told.
     pub(crate) fn is_hasty(&self, tid: &Tid, now: Time) -> bool {
-        let omitted = self.pages.values().filter_map(|sayings| {
+        let omitted = self.pages.iter().filter_map(|(dc, sayings)| {
             let last = sayings.iter().rposition(|saying| saying.names.contains(tid))?;
-            sayings.get(last + 1).map(|saying| saying.at)
+            let omitted = sayings.get(last + 1)?.at;
+            // One that was given up before had lost its claim by then.
+            (!self.gone.get(dc).is_some_and(|gone| *gone <= omitted)).then_some(omitted)
         });
         let Some(at) = omitted.max() else { return false };
         let disturbed = |saying: &Saying| saying.at < at && saying.at + CALM > at;
