@@ -134,7 +134,7 @@ impl Told {
             let last = sayings.iter().rposition(|saying| saying.names.contains(tid))?;
             let omitted = sayings.get(last + 1)?.at;
             // One that was given up before had lost its claim by then.
-            (!self.gone.get(dc).is_some_and(|gone| *gone <= omitted)).then_some(omitted)
+            self.gone.get(dc).is_none_or(|gone| *gone > omitted).then_some(omitted)
         });
         let Some(at) = omitted.max() else { return false };
         let disturbed = |saying: &Saying| saying.at < at && saying.at + CALM > at;
