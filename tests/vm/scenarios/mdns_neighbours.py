@@ -2,7 +2,7 @@
 
 import os
 
-from scene import announcer, check, daemons, host, journal, measure, network, note, target, wait_until
+from scene import announcer, check, daemons, host, journal, measure, network, wait_until
 from scene.announcer import Service
 from scene.daemons import stafd
 
