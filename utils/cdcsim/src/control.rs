@@ -2,6 +2,9 @@
 //!
 //! The same definition is the command line of `cdcsim ctl`.
 
+// The help shows addresses as they are typed: [2001:db8::1] is no link.
+#![allow(rustdoc::broken_intra_doc_links)]
+
 use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
