@@ -29,7 +29,7 @@ pub use view::{MemberView, Status};
 /// Waiting controllers are kicked this long after a network change, so that a storm of changes is one kick.
 pub const KICK_DELAY: Duration = Duration::from_millis(100);
 /// Two kicks, of all or of one controller, are at least this far apart: a storm of good news costs little.
-pub const KICK_GAP: Duration = Duration::from_millis(800);
+pub const KICK_GAP: Duration = Duration::from_millis(500);
 
 /// Which kind of controllers a fleet is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
