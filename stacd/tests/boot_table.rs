@@ -8,7 +8,7 @@ use std::time::Duration;
 use libstas::conf::{DisconnectScope, Exclusion, InUse, StacConf};
 use libstas::core::fleet::Status;
 use libstas::core::{
-    ConnectOutcome, ConnectReport, CtrlRef, CtrlState, CtrlType, Dctype, HostEffect, HostEvent, KernelController, Look,
+    ConnectOutcome, ConnectReport, CtrlRef, CtrlState, CtrlType, HostEffect, HostEvent, KernelController, Look,
     Machine, OpId, ProbeOutcome, Time, Usage, reuse,
 };
 use libstas::nvme::log_page::Entry;
@@ -188,22 +188,12 @@ impl World {
     fn make(&mut self, tid: &Tid) -> CtrlRef {
         let ctrl = CtrlRef { device: u32::try_from(self.kernel.len()).unwrap(), birth: self.looks };
         self.kernel.push(KernelController {
-            ctrl,
-            transport: tid.transport(),
-            traddr: tid.traddr.clone(),
-            trsvcid: tid.trsvcid.clone(),
             host_traddr: String::new(),
             host_iface: String::new(),
-            src_addr: None,
-            subsysnqn: tid.subsysnqn.clone(),
-            hostnqn: tid.host_nqn.clone(),
-            hostid: String::new(),
             cntrltype: CtrlType::Io,
-            dctype: Dctype::None,
             state: CtrlState::Live,
             kato: Some(5),
-            model: String::new(),
-            serial: String::new(),
+            ..KernelController::asked_for_by(tid, ctrl)
         });
         ctrl
     }

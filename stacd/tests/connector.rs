@@ -7,8 +7,8 @@ use std::time::Duration;
 use libstas::conf::{ControllerEntry, DisconnectScope, Exclusion, InUse, StacConf};
 use libstas::core::fleet::Status;
 use libstas::core::{
-    ConnectOutcome, ConnectReport, CtrlRef, CtrlState, CtrlType, Dctype, HostEffect, HostEvent, KernelController,
-    Level, Look, Machine, Notice, OpId, ProbeOutcome, Time, Uevent, UeventKind, Usage, reuse,
+    ConnectOutcome, ConnectReport, CtrlRef, CtrlState, CtrlType, HostEffect, HostEvent, KernelController, Level, Look,
+    Machine, Notice, OpId, ProbeOutcome, Time, Uevent, UeventKind, Usage, reuse,
 };
 use libstas::nvme::log_page::Entry;
 use libstas::nvme::{DISCOVERY_NQN, HostIdentity, Parameters, Tid, TidParts, Transport};
@@ -170,22 +170,10 @@ impl World {
         let device = (0..).find(|n| self.kernel.iter().all(|k| k.ctrl.device != *n)).unwrap();
         let ctrl = CtrlRef { device, birth: self.births };
         self.kernel.push(KernelController {
-            ctrl,
-            transport: tid.transport(),
-            traddr: tid.traddr.clone(),
-            trsvcid: tid.trsvcid.clone(),
-            host_traddr: tid.host_traddr.clone(),
-            host_iface: tid.host_iface.clone(),
-            src_addr: None,
-            subsysnqn: tid.subsysnqn.clone(),
-            hostnqn: tid.host_nqn.clone(),
-            hostid: String::new(),
             cntrltype: CtrlType::Io,
-            dctype: Dctype::None,
             state: CtrlState::Live,
             kato: Some(5),
-            model: String::new(),
-            serial: String::new(),
+            ..KernelController::asked_for_by(tid, ctrl)
         });
         ctrl
     }

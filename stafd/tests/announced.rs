@@ -10,8 +10,8 @@ use libstas::conf::{self, StafConf};
 use libstas::core::browse::{Ask, Heard, Spot};
 use libstas::core::fleet::Status;
 use libstas::core::{
-    ConnectOutcome, ConnectReport, CtrlRef, CtrlState, CtrlType, Dctype, HostEffect, HostEvent, Interface,
-    KernelController, Level, Links, Look, Machine, Notice, ProbeOutcome, Time, reuse,
+    ConnectOutcome, ConnectReport, CtrlRef, CtrlState, CtrlType, HostEffect, HostEvent, Interface, KernelController,
+    Level, Links, Look, Machine, Notice, ProbeOutcome, Time, reuse,
 };
 use libstas::nvme::announcement::offer;
 use libstas::nvme::log_page::LogPage;
@@ -151,22 +151,11 @@ impl World {
         let device = (0..).find(|n| self.kernel.iter().all(|k| k.ctrl.device != *n)).unwrap();
         let ctrl = CtrlRef { device, birth: self.seqnum };
         self.kernel.push(KernelController {
-            ctrl,
-            transport: tid.transport(),
-            traddr: tid.traddr.clone(),
-            trsvcid: tid.trsvcid.clone(),
-            host_traddr: tid.host_traddr.clone(),
-            host_iface: tid.host_iface.clone(),
             src_addr: self.links.named(&tid.host_iface).and_then(|interface| interface.addresses.first().copied()),
-            subsysnqn: tid.subsysnqn.clone(),
-            hostnqn: tid.host_nqn.clone(),
-            hostid: String::new(),
             cntrltype: CtrlType::Discovery,
-            dctype: Dctype::None,
             state: CtrlState::Live,
             kato: Some(30),
-            model: String::new(),
-            serial: String::new(),
+            ..KernelController::asked_for_by(tid, ctrl)
         });
         ctrl
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use libstas::conf::{Exclusion, StafConf};
 use libstas::core::{
-    ConnectError, ConnectOutcome, ConnectReport, CtrlRef, CtrlState, CtrlType, Dctype, HostEffect, HostEvent,
-    Interface, KernelController, Links, Look, Machine, ProbeOutcome, Time, Usage, reuse,
+    ConnectError, ConnectOutcome, ConnectReport, CtrlRef, CtrlState, CtrlType, HostEffect, HostEvent, Interface,
+    KernelController, Links, Look, Machine, ProbeOutcome, Time, Usage, reuse,
 };
 use libstas::nvme::log_page::LogPage;
 use libstas::nvme::nbft::{BootTable, BootTables, Discovery, Hfi, Host, Mac, Nbft, Priority};
@@ -168,22 +168,11 @@ impl World {
         let device = u32::try_from(self.kernel.len()).unwrap();
         let ctrl = CtrlRef { device, birth: self.looks };
         self.kernel.push(KernelController {
-            ctrl,
-            transport: tid.transport(),
-            traddr: tid.traddr.clone(),
-            trsvcid: tid.trsvcid.clone(),
             host_traddr: String::new(),
-            host_iface: tid.host_iface.clone(),
-            src_addr: None,
-            subsysnqn: tid.subsysnqn.clone(),
-            hostnqn: tid.host_nqn.clone(),
-            hostid: String::new(),
             cntrltype: CtrlType::Discovery,
-            dctype: Dctype::None,
             state: CtrlState::Live,
             kato: Some(30),
-            model: String::new(),
-            serial: String::new(),
+            ..KernelController::asked_for_by(tid, ctrl)
         });
         ctrl
     }

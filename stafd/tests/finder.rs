@@ -185,22 +185,11 @@ impl World {
         let device = (0..).find(|n| self.kernel.iter().all(|k| k.ctrl.device != *n)).unwrap();
         let ctrl = CtrlRef { device, birth: self.seqnum };
         self.kernel.push(KernelController {
-            ctrl,
-            transport: tid.transport(),
-            traddr: tid.traddr.clone(),
-            trsvcid: tid.trsvcid.clone(),
-            host_traddr: tid.host_traddr.clone(),
-            host_iface: tid.host_iface.clone(),
-            src_addr: None,
-            subsysnqn: tid.subsysnqn.clone(),
-            hostnqn: tid.host_nqn.clone(),
-            hostid: String::new(),
             cntrltype: CtrlType::Discovery,
             dctype: self.dctype,
             state: CtrlState::Live,
             kato: Some(kato),
-            model: String::new(),
-            serial: String::new(),
+            ..KernelController::asked_for_by(tid, ctrl)
         });
         ctrl
     }

@@ -126,6 +126,44 @@ pub struct KernelController {
 }
 
 impl KernelController {
+    /// A controller of which nothing was read yet.
+    #[must_use]
+    pub fn unread(ctrl: CtrlRef, transport: Transport) -> Self {
+        Self {
+            ctrl,
+            transport,
+            traddr: String::new(),
+            trsvcid: String::new(),
+            host_traddr: String::new(),
+            host_iface: String::new(),
+            src_addr: None,
+            subsysnqn: String::new(),
+            hostnqn: String::new(),
+            hostid: String::new(),
+            cntrltype: CtrlType::Unknown,
+            dctype: Dctype::None,
+            state: CtrlState::Unknown,
+            kato: None,
+            model: String::new(),
+            serial: String::new(),
+        }
+    }
+
+    /// The connection that was asked for by that TID, as far as the TID tells: the other way round is
+    /// [`KernelController::tid`].
+    #[must_use]
+    pub fn asked_for_by(tid: &Tid, ctrl: CtrlRef) -> Self {
+        Self {
+            traddr: tid.traddr.clone(),
+            trsvcid: tid.trsvcid.clone(),
+            host_traddr: tid.host_traddr.clone(),
+            host_iface: tid.host_iface.clone(),
+            subsysnqn: tid.subsysnqn.clone(),
+            hostnqn: tid.host_nqn.clone(),
+            ..Self::unread(ctrl, tid.transport())
+        }
+    }
+
     /// True for a discovery controller, by its type or by its well-known NQN.
     #[must_use]
     pub fn is_discovery(&self) -> bool {

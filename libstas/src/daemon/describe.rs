@@ -163,22 +163,17 @@ mod tests {
 
     fn kernel() -> KernelController {
         KernelController {
-            ctrl: CtrlRef { device: 3, birth: 77 },
-            transport: Transport::Tcp,
             traddr: "192.0.2.1".into(),
             trsvcid: "8009".into(),
-            host_traddr: String::new(),
-            host_iface: String::new(),
-            src_addr: None,
             subsysnqn: "nqn.x".into(),
             hostnqn: "nqn.host".into(),
             hostid: "id".into(),
             cntrltype: CtrlType::Discovery,
             dctype: Dctype::Ddc,
             state: CtrlState::Live,
-            kato: None,
             model: "Linux".into(),
             serial: "1".into(),
+            ..KernelController::unread(CtrlRef { device: 3, birth: 77 }, Transport::Tcp)
         }
     }
 

@@ -206,14 +206,6 @@ impl World {
         let filled_at = self.now + self.luck.dice("attributes").ms(0, 40);
         self.kernel.controllers.push(Controller {
             shown: KernelController {
-                ctrl,
-                transport: tid.transport(),
-                traddr: tid.traddr.clone(),
-                trsvcid: tid.trsvcid.clone(),
-                host_traddr: tid.host_traddr.clone(),
-                host_iface: tid.host_iface.clone(),
-                src_addr: None,
-                subsysnqn: tid.subsysnqn.clone(),
                 hostnqn: HOST_NQN.into(),
                 hostid: "1".into(),
                 cntrltype: if discovery { CtrlType::Discovery } else { CtrlType::Io },
@@ -221,7 +213,7 @@ impl World {
                 state: CtrlState::New,
                 kato: Some(kato),
                 model: "simulated".into(),
-                serial: String::new(),
+                ..KernelController::asked_for_by(tid, ctrl)
             },
             target,
             subsystem,

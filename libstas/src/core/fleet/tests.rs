@@ -2,7 +2,7 @@ use std::collections::VecDeque;
 
 use super::*;
 use crate::core::effect::{ConnectError, ConnectOutcome, ConnectReport, ProbeOutcome, Uevent, UeventKind, Usage};
-use crate::core::kernel::{CtrlState, CtrlType, Dctype, Interface, Look};
+use crate::core::kernel::{CtrlState, CtrlType, Interface, Look};
 use crate::nvme::{Parameters, TidParts, Transport};
 
 const HOST: &str = "nqn.host";
@@ -25,22 +25,12 @@ fn on(iface: &str, nqn: &str) -> Tid {
 
 fn kernel(ctrl: CtrlRef, tid: &Tid) -> KernelController {
     KernelController {
-        ctrl,
-        transport: tid.transport(),
-        traddr: tid.traddr.clone(),
-        trsvcid: tid.trsvcid.clone(),
         host_traddr: String::new(),
-        host_iface: tid.host_iface.clone(),
-        src_addr: None,
-        subsysnqn: tid.subsysnqn.clone(),
         hostnqn: HOST.into(),
-        hostid: String::new(),
         cntrltype: CtrlType::Io,
-        dctype: Dctype::None,
         state: CtrlState::Live,
         kato: Some(5),
-        model: String::new(),
-        serial: String::new(),
+        ..KernelController::asked_for_by(tid, ctrl)
     }
 }
 

@@ -1,26 +1,16 @@
 use super::*;
 use crate::core::UeventKind;
-use crate::core::kernel::{CtrlState, CtrlType, Dctype};
+use crate::core::kernel::{CtrlState, CtrlType};
 use crate::nvme::Transport;
 
 fn kernel(device: u32, birth: u64, state: CtrlState) -> KernelController {
     KernelController {
-        ctrl: CtrlRef { device, birth },
-        transport: Transport::Tcp,
         traddr: "192.0.2.1".into(),
         trsvcid: "4420".into(),
-        host_traddr: String::new(),
-        host_iface: String::new(),
-        src_addr: None,
         subsysnqn: "nqn".into(),
-        hostnqn: String::new(),
-        hostid: String::new(),
         cntrltype: CtrlType::Io,
-        dctype: Dctype::None,
         state,
-        kato: None,
-        model: String::new(),
-        serial: String::new(),
+        ..KernelController::unread(CtrlRef { device, birth }, Transport::Tcp)
     }
 }
 

@@ -1,5 +1,5 @@
 use super::*;
-use crate::core::kernel::{CtrlType, Dctype, Interface};
+use crate::core::kernel::{CtrlType, Interface};
 use crate::core::{CtrlRef, CtrlState};
 use crate::nvme::TidParts;
 
@@ -17,22 +17,14 @@ fn tid() -> TidParts {
 
 fn kernel() -> KernelController {
     KernelController {
-        ctrl: CtrlRef { device: 0, birth: 1 },
-        transport: Transport::Tcp,
         traddr: "192.0.2.1".into(),
         trsvcid: "4420".into(),
-        host_traddr: String::new(),
-        host_iface: String::new(),
-        src_addr: None,
         subsysnqn: "nqn.sub".into(),
         hostnqn: "nqn.host".into(),
-        hostid: String::new(),
         cntrltype: CtrlType::Io,
-        dctype: Dctype::None,
         state: CtrlState::Live,
         kato: Some(5),
-        model: String::new(),
-        serial: String::new(),
+        ..KernelController::unread(CtrlRef { device: 0, birth: 1 }, Transport::Tcp)
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::Roots;
 use super::attributes;
 use super::directory::{ControllerDir, is_gone};
-use crate::core::{CtrlRef, CtrlState, CtrlType, Dctype, KernelController};
+use crate::core::{CtrlState, CtrlType, KernelController};
 use crate::nvme::Transport;
 use crate::nvme::sysfs_address::SysfsAddress;
 
@@ -30,7 +30,7 @@ impl Entry {
     /// Reads all of it; `None` when the controller is gone.
     pub(super) fn read(dir: &ControllerDir, transport: Transport) -> io::Result<Option<Self>> {
         let Some(state) = dir.open_attribute("state")? else { return Ok(None) };
-        let controller = Arc::new(unread(dir.ctrl(), transport));
+        let controller = Arc::new(KernelController::unread(dir.ctrl(), transport));
         let mut entry = Self { controller, state, complete: false, address_is_old: false };
         let Some(state) = entry.read_state()? else { return Ok(None) };
         entry.set_state(state);
@@ -109,26 +109,5 @@ impl Entry {
         // Shown only while the admin queue is up.
         c.src_addr = address.src_addr.or(c.src_addr);
         Ok(true)
-    }
-}
-
-fn unread(ctrl: CtrlRef, transport: Transport) -> KernelController {
-    KernelController {
-        ctrl,
-        transport,
-        traddr: String::new(),
-        trsvcid: String::new(),
-        host_traddr: String::new(),
-        host_iface: String::new(),
-        src_addr: None,
-        subsysnqn: String::new(),
-        hostnqn: String::new(),
-        hostid: String::new(),
-        cntrltype: CtrlType::Unknown,
-        dctype: Dctype::None,
-        state: CtrlState::Unknown,
-        kato: None,
-        model: String::new(),
-        serial: String::new(),
     }
 }

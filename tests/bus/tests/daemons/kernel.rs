@@ -10,9 +10,9 @@ use libstas::core::{
     Look, ProbeOutcome, Usage,
 };
 use libstas::daemon::event_loop::Handle;
+use libstas::nvme::Tid;
 use libstas::nvme::log_page::{Entry, LogPage};
 use libstas::nvme::supported::DiscoveryLidSpecific;
-use libstas::nvme::{Tid, Transport};
 use stacd::connector::Connector;
 use stafd::finder::{Finder, NotRegistered, RegisterRequest};
 use stafd::shell::{DiscoveryHost, Done};
@@ -53,22 +53,15 @@ impl Kernel {
         inside.births += 1;
         let ctrl = CtrlRef { device: inside.births as u32 - 1, birth: inside.births };
         inside.controllers.push(KernelController {
-            ctrl,
-            transport: Transport::Tcp,
-            traddr: tid.traddr.clone(),
-            trsvcid: tid.trsvcid.clone(),
             host_traddr: String::new(),
             host_iface: String::new(),
-            src_addr: None,
-            subsysnqn: tid.subsysnqn.clone(),
-            hostnqn: tid.host_nqn.clone(),
-            hostid: String::new(),
             cntrltype,
             dctype: Dctype::Ddc,
             state: CtrlState::Live,
             kato: Some(30),
             model: "Linux".into(),
             serial: "1".into(),
+            ..KernelController::asked_for_by(tid, ctrl)
         });
         ctrl
     }
