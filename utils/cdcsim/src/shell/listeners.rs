@@ -108,17 +108,19 @@ pub(super) fn announce(name: &str, nqn: &str, listeners: &Listeners) -> Result<A
     let port = listeners.places().next().map_or(0, |place| place.port());
     let addresses: Vec<IpAddr> =
         listeners.places().filter(|place| place.port() == port).map(|place| place.ip()).collect();
-    let is_everywhere = addresses.iter().any(IpAddr::is_unspecified);
-    if !addresses.iter().any(IpAddr::is_ipv6) {
-        daemon.disable_interface(IfKind::IPv6).map_err(failed)?;
+    if !addresses.iter().any(IpAddr::is_unspecified) {
+        let listed: Vec<IfKind> = addresses.into_iter().map(IfKind::Addr).collect();
+        daemon.disable_interface(IfKind::All).map_err(failed)?;
+        daemon.enable_interface(listed).map_err(failed)?;
     }
+    // An interface whose link comes up later is noticed within this time.
+    daemon.set_ip_check_interval(1).map_err(failed)?;
     let [tcp, _] = SERVICE_TYPES;
     let host = format!("{}.local.", name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
     let kind = format!("{tcp}.local.");
-    let listed = if is_everywhere { &[][..] } else { &addresses };
-    let service = ServiceInfo::new(&kind, name, &host, listed, port, &[("p", "tcp"), ("nqn", nqn)][..]);
-    let service = service.map_err(failed)?;
-    let service = if is_everywhere { service.enable_addr_auto() } else { service };
+    let service = ServiceInfo::new(&kind, name, &host, (), port, &[("p", "tcp"), ("nqn", nqn)][..]);
+    // With addresses that it was told, the library would stay silent on interfaces that are not up yet.
+    let service = service.map_err(failed)?.enable_addr_auto();
     let full_name = service.get_fullname().to_owned();
     daemon.register(service).map_err(failed)?;
     Ok(Announcer(daemon, full_name))
