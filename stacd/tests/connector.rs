@@ -204,10 +204,11 @@ impl World {
             HostEffect::Probe { op, .. } => HostEvent::Probed { op, outcome: ProbeOutcome::Alive },
             HostEffect::Connect { op, request } => {
                 let before = self.look();
-                let outcome = match reuse::find(&before, &request.tid, &Default::default(), request.discovery) {
-                    Some(found) => ConnectOutcome::Found(found.ctrl),
-                    None => ConnectOutcome::Made(self.add(&request.tid)),
-                };
+                let outcome =
+                    match reuse::find(&before, &request.tid, &Default::default(), request.purpose.is_discovery()) {
+                        Some(found) => ConnectOutcome::Found(found.ctrl),
+                        None => ConnectOutcome::Made(self.add(&request.tid)),
+                    };
                 let report = ConnectReport { outcome, look: self.look(), held: Duration::from_millis(100) };
                 HostEvent::Connected { op, report: Box::new(report) }
             }

@@ -188,7 +188,7 @@ impl World {
             HostEffect::Connect { op, request } => {
                 assert!(!self.is_dead(&request.tid.traddr) || request.tid.transport() != Transport::Tcp);
                 let before = self.look();
-                let outcome = match reuse::find(&before, &request.tid, &self.links, request.discovery) {
+                let outcome = match reuse::find(&before, &request.tid, &self.links, request.purpose.is_discovery()) {
                     Some(found) => ConnectOutcome::Found(found.ctrl),
                     None => ConnectOutcome::Made(self.connect(&request.tid)),
                 };

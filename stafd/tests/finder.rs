@@ -15,7 +15,7 @@ use libstas::nvme::aen::DISCOVERY_LOG_CHANGED;
 use libstas::nvme::dim::Task;
 use libstas::nvme::log_page::{Entry, LogPage};
 use libstas::nvme::supported::DiscoveryLidSpecific;
-use libstas::nvme::{DISCOVERY_NQN, HostIdentity, Parameters, Tid, TidParts, Transport};
+use libstas::nvme::{DISCOVERY_NQN, HostIdentity, Parameters, Purpose, Tid, TidParts, Transport};
 use stafd::finder::{Effect, Event, Finder, NotRegistered, RemovalReason, Saved, Settings};
 
 const HOST: &str = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000001";
@@ -75,6 +75,9 @@ struct World {
     names: BTreeMap<String, Vec<&'static str>>,
     dead: Vec<String>,
     unreadable: bool,
+    /// Discovery controllers that refuse a keep-alive timeout.
+    ancient: Vec<String>,
+    connects: usize,
     hold_reads: Option<Vec<Effect>>,
     disconnect_refused: bool,
     reads: usize,
@@ -119,6 +122,8 @@ impl World {
             names: BTreeMap::new(),
             dead: Vec::new(),
             unreadable: false,
+            ancient: Vec::new(),
+            connects: 0,
             hold_reads: None,
             disconnect_refused: false,
             reads: 0,
@@ -244,14 +249,20 @@ impl World {
             }
             HostEffect::Connect { op, request } => {
                 let before = self.look();
-                let outcome = match reuse::find(&before, &request.tid, &Default::default(), request.discovery) {
-                    _ if self.dead.contains(&request.tid.traddr) => {
-                        let error = ConnectError::Kernel { errno: 110, reason: "no answer in time".into() };
-                        ConnectOutcome::Failed(error)
-                    }
-                    Some(found) => ConnectOutcome::Found(found.ctrl),
-                    None => ConnectOutcome::Made(self.add(&request.tid, 30)),
-                };
+                self.connects += 1;
+                let poll = request.purpose == Purpose::Poll;
+                let outcome =
+                    match reuse::find(&before, &request.tid, &Default::default(), request.purpose.is_discovery()) {
+                        _ if self.dead.contains(&request.tid.traddr) => {
+                            let error = ConnectError::Kernel { errno: 110, reason: "no answer in time".into() };
+                            ConnectOutcome::Failed(error)
+                        }
+                        Some(found) => ConnectOutcome::Found(found.ctrl),
+                        None if !poll && self.ancient.contains(&request.tid.traddr) => {
+                            ConnectOutcome::Failed(ConnectError::Kernel { errno: 5, reason: "refused".into() })
+                        }
+                        None => ConnectOutcome::Made(self.add(&request.tid, if poll { 0 } else { 30 })),
+                    };
                 let report = ConnectReport { outcome, look: self.look(), held: Duration::from_millis(100) };
                 HostEvent::Connected { op, report: Box::new(report) }
             }
@@ -707,4 +718,65 @@ fn an_answer_to_a_registration_on_an_earlier_connection_says_nothing_about_this_
     world.feed(Event::Registered { op: world.registered_op.unwrap(), result: Ok(()) });
     assert_eq!(world.registrations.len(), 2);
     assert_eq!(world.finder.controller(&dc("192.0.2.1")).unwrap().registration.as_deref(), Some("registered"));
+}
+
+/// One that refuses a keep-alive timeout, in its first poll.
+fn ancient() -> World {
+    let mut world = World::new(&["192.0.2.1"]).page("192.0.2.1", vec![entry("nvme", "192.0.2.9", "a")]);
+    world.ancient = vec!["192.0.2.1".into()];
+    let mut world = world.start();
+    world.wait(30.0);
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+    assert_eq!(world.kernel[0].kato, Some(0));
+    assert_eq!(world.page_state("192.0.2.1"), "fresh");
+    world
+}
+
+#[test]
+fn who_refuses_keep_alive_is_polled_every_15_minutes_and_not_held() {
+    let mut world = ancient();
+    world.wait(60.0);
+    assert_eq!(world.connected(), [""; 0]);
+    let view = world.finder.controller(&dc("192.0.2.1")).unwrap();
+    assert_eq!(view.log_page.unwrap().entries.len(), 1, "what it said holds until the next poll");
+    let (connects, reads) = (world.connects, world.reads);
+    world.wait(700.0);
+    assert_eq!(world.connects, connects, "it is left alone");
+    world.pages.insert("192.0.2.1".into(), vec![entry("nvme", "192.0.2.9", "b")]);
+    world.wait(200.0);
+    assert!(world.reads > reads);
+    let view = world.finder.controller(&dc("192.0.2.1")).unwrap();
+    assert_eq!(view.log_page.unwrap().entries[0].subnqn, "b");
+    assert_eq!(world.connects, connects + 2, "asked with keep-alive first, and at once without");
+    let told = world.notices.iter().filter(|notice| notice.text.contains("polled every 15 minutes")).count();
+    assert_eq!(told, 1);
+}
+
+#[test]
+fn who_is_polled_and_takes_a_keep_alive_again_is_held() {
+    let mut world = ancient();
+    world.ancient.clear();
+    world.wait(1000.0);
+    assert_eq!(world.kernel[0].kato, Some(30));
+    world.wait(2000.0);
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+}
+
+#[test]
+fn a_poll_that_cannot_be_disconnected_stays_connected() {
+    let mut world = ancient();
+    world.disconnect_refused = true;
+    world.wait(2000.0);
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+    assert_eq!(world.page_state("192.0.2.1"), "fresh");
+}
+
+#[test]
+fn a_reload_polls_at_once() {
+    let mut world = ancient();
+    world.wait(60.0);
+    assert_eq!(world.connected(), [""; 0]);
+    world.reload();
+    world.wait(1.0);
+    assert_eq!(world.connected(), ["192.0.2.1"]);
 }

@@ -11,6 +11,7 @@
 use std::time::Duration;
 
 use super::backoff::{Backoff, Jitter};
+use super::keep_alive::KeepAlive;
 use super::{CtrlRef, OpId, Time};
 use crate::nvme::Parameters;
 
@@ -98,6 +99,10 @@ pub struct Controller {
     pub dismissed: bool,
     /// When a wait was last cut short.
     pub hurried: Option<Time>,
+    /// Whether it is held by a keep-alive timeout (discovery controllers).
+    pub keep_alive: KeepAlive,
+    /// It rests until then, when its present connection is gone.
+    pub resting: Option<Time>,
     backoff: Backoff,
     told: Option<String>,
 }
@@ -116,6 +121,8 @@ impl Controller {
             kept: None,
             dismissed: false,
             hurried: None,
+            keep_alive: KeepAlive::default(),
+            resting: None,
             backoff: Backoff::default(),
             told: None,
         }
@@ -140,6 +147,7 @@ impl Controller {
     pub fn hold(&mut self, now: Time, ctrl: CtrlRef) -> u32 {
         self.life = Life::Held { ctrl, since: now };
         self.dismissed = false;
+        self.resting = None;
         self.reason = None;
         self.told = None;
         std::mem::take(&mut self.attempts)
@@ -154,7 +162,10 @@ impl Controller {
         };
         self.connected_with = None;
         self.reason = Some(reason.to_owned());
-        let again = if lived >= SETTLED_AFTER || self.dismissed {
+        let again = if let Some(until) = self.resting.take() {
+            self.backoff.reset();
+            until
+        } else if lived >= SETTLED_AFTER || self.dismissed {
             self.backoff.reset();
             now
         } else {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CtrlRef, Links, Look, OpId};
-use crate::nvme::{HostIdentity, Parameters, Tid, Transport};
+use crate::nvme::{HostIdentity, Parameters, Purpose, Tid, Transport};
 
 /// Where a TCP reachability probe goes to and comes from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,8 +53,8 @@ pub struct ConnectRequest {
     pub parameters: Parameters,
     /// As whom.
     pub identity: Arc<HostIdentity>,
-    /// A discovery controller is wanted.
-    pub discovery: bool,
+    /// What for.
+    pub purpose: Purpose,
 }
 
 /// Why a connection was not made.
@@ -75,6 +75,17 @@ pub enum ConnectError {
     /// before the configuration changes.
     #[error("{0}")]
     Invalid(String),
+}
+
+impl ConnectError {
+    /// The kernel's errno, where it was the kernel that said no.
+    #[must_use]
+    pub fn errno(&self) -> Option<i32> {
+        match self {
+            Self::Kernel { errno, .. } => Some(*errno),
+            Self::Already | Self::Invalid(_) => None,
+        }
+    }
 }
 
 /// What came of a connect.

@@ -10,6 +10,7 @@ pub mod controller;
 pub mod effect;
 pub mod fleet;
 pub mod inventory;
+pub mod keep_alive;
 pub mod kernel;
 pub mod lane;
 pub mod reuse;

@@ -130,7 +130,7 @@ impl Worker {
                     reason: format!("nvme{device} was made and was gone again at once (the kernel's log says why)"),
                 }),
             },
-            Err(ConnectError::Already) => match self.serving(look, &request.tid, request.discovery) {
+            Err(ConnectError::Already) => match self.serving(look, &request.tid, request.purpose.is_discovery()) {
                 Some(found) => ConnectOutcome::Found(found),
                 None => ConnectOutcome::Failed(ConnectError::Already),
             },
@@ -146,10 +146,10 @@ impl Worker {
     /// Who serves already, if anybody does. That one's state must be of now.
     fn look_for(&self, request: &ConnectRequest) -> Result<(Look, Option<CtrlRef>), LookError> {
         let mut look = self.glance()?;
-        let mut found = self.serving(&look, &request.tid, request.discovery);
+        let mut found = self.serving(&look, &request.tid, request.purpose.is_discovery());
         if found.is_some() {
             look = self.look()?;
-            found = self.serving(&look, &request.tid, request.discovery);
+            found = self.serving(&look, &request.tid, request.purpose.is_discovery());
         }
         Ok((look, found))
     }
@@ -164,8 +164,8 @@ impl Worker {
 
     /// The request in words for the kernel. To ask what it takes may have to wait for somebody else's connect.
     fn line(&mut self, request: &ConnectRequest) -> Result<SecretLine, ConnectError> {
-        let ConnectRequest { tid, parameters, identity, discovery } = request;
-        let line = option_string(tid, parameters, identity, *discovery, self.supported()?)
+        let ConnectRequest { tid, parameters, identity, purpose } = request;
+        let line = option_string(tid, parameters, identity, *purpose, self.supported()?)
             .map_err(|error| ConnectError::Invalid(error.to_string()))?;
         for option in line.left_out() {
             if self.told.insert(option) {

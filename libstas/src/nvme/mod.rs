@@ -14,7 +14,7 @@ pub mod sysfs_address;
 pub mod tid;
 pub mod wire;
 
-pub use connect::{HostIdentity, Parameters};
+pub use connect::{HostIdentity, Parameters, Purpose};
 pub use secret::Secret;
 pub use tid::{Tid, TidParts, Transport};
 

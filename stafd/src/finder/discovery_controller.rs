@@ -70,6 +70,8 @@ pub(super) struct DiscoveryController {
     pub(super) failure: Option<String>,
     /// Waits between failed reads.
     pub(super) backoff: Backoff,
+    /// It has been told that it is polled.
+    pub(super) polled: bool,
     /// Its register of hosts.
     pub(super) registering: Registering,
 }

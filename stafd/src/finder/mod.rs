@@ -22,6 +22,7 @@ use std::time::Duration;
 use libstas::core::configured::{Configured, Defaults, Words};
 use libstas::core::controller::{Parting, Want};
 use libstas::core::fleet::{Fleet, Kind, Report};
+use libstas::core::keep_alive::{POLL_INTERVAL, POLL_LENGTH};
 use libstas::core::sources::{Quiet, SourceId, Sources, Verdict};
 use libstas::core::timers::Timers;
 use libstas::core::{HostEffect, HostEvent, Level, Machine, Notice, Time, UeventKind};
@@ -51,6 +52,7 @@ enum Timer {
     SecondRead(Tid),
     Register(Tid),
     Hanging(Tid),
+    PollEnds(Tid),
     Removals,
     Stop,
 }
@@ -276,8 +278,8 @@ impl Finder {
         for token in known.map(|mut dc| dc.disconnected()).unwrap_or_default() {
             out.push(Effect::Refreshed { token, result: Err("the discovery controller was given up".into()) });
         }
-        for timer in [Timer::Retry, Timer::SecondRead, Timer::Hanging, Timer::Register].map(|timer| timer(tid.clone()))
-        {
+        let all = [Timer::Retry, Timer::SecondRead, Timer::Hanging, Timer::PollEnds, Timer::Register];
+        for timer in all.map(|timer| timer(tid.clone())) {
             self.timers.cancel(&timer);
         }
         // Nobody has got anything from one that was announced and never answered.
@@ -339,7 +341,23 @@ impl Finder {
         dc.connected(Connection { ctrl, since: now, seqnum });
         self.sources.outdate(&SourceId::Page(tid.clone()));
         self.timers.set(Timer::SecondRead(tid.clone()), now + discovery_controller::SECOND_READ);
+        if self.fleet.is_polled(tid) {
+            self.timers.set(Timer::PollEnds(tid.clone()), now + POLL_LENGTH);
+        }
         self.read_soon(now, tid, out);
+    }
+
+    /// A discovery controller that takes no keep-alive timeout was asked; what it said holds until the next poll.
+    fn poll_ends(&mut self, now: Time, tid: &Tid, out: &mut Vec<Effect>) {
+        let mut host = Vec::new();
+        self.fleet.rest(tid, now + POLL_INTERVAL, &mut host);
+        extend(out, host);
+        if self.dcs.get_mut(tid).is_some_and(|dc| !std::mem::replace(&mut dc.polled, true)) {
+            let minutes = POLL_INTERVAL.as_secs() / 60;
+            let text = format!("it refuses a connection with keep-alive: it is polled every {minutes} minutes");
+            let notice = Notice { level: Level::Warning, tid: Some(tid.clone()), ctrl: None, text };
+            out.push(Effect::Host(HostEffect::Tell(notice)));
+        }
     }
 
     fn down(&mut self, tid: &Tid, out: &mut Vec<Effect>) {
@@ -349,6 +367,7 @@ impl Finder {
         }
         self.timers.cancel(&Timer::SecondRead(tid.clone()));
         self.timers.cancel(&Timer::Hanging(tid.clone()));
+        self.timers.cancel(&Timer::PollEnds(tid.clone()));
         self.timers.cancel(&Timer::Register(tid.clone()));
         self.sources.outdate(&SourceId::Page(tid.clone()));
         out.push(Effect::Host(HostEffect::Save));
@@ -428,6 +447,7 @@ impl Finder {
                 Timer::Retry(tid) | Timer::SecondRead(tid) => self.read_soon(now, &tid, out),
                 Timer::Hanging(tid) => self.read_hangs(&tid, out),
                 Timer::Register(tid) => self.register(&tid, out),
+                Timer::PollEnds(tid) => self.poll_ends(now, &tid, out),
                 Timer::Removals => {}
                 Timer::Stop => out.push(Effect::Stopped),
             }

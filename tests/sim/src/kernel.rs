@@ -265,7 +265,7 @@ impl World {
 
     fn write(&mut self, Job { asker, request }: Job) {
         let before = self.snapshot(asker.who);
-        if let Some(found) = reuse::find(&before, &request.tid, &self.links, request.discovery) {
+        if let Some(found) = reuse::find(&before, &request.tid, &self.links, request.purpose.is_discovery()) {
             self.report(asker, ConnectOutcome::Found(found.ctrl), before, Duration::ZERO);
             return;
         }
@@ -277,7 +277,7 @@ impl World {
             self.report(asker, outcome, after, Duration::from_micros(50));
             return;
         }
-        let kato = if request.discovery { 30 } else { 5 };
+        let kato = if request.purpose.is_discovery() { 30 } else { 5 };
         let Some(ctrl) = self.add(&request.tid, kato, Maker::Daemon(asker.who)) else { return };
         if let Some(known) = self.kernel.get_mut(ctrl) {
             known.shown.state = CtrlState::Connecting;

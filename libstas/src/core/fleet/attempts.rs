@@ -7,8 +7,10 @@ use crate::core::controller::{Controller, Life};
 use crate::core::effect::{ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, Level};
 use crate::core::lane::{Standing, Turned, Write};
 use crate::core::{CtrlRef, OpId, Time, reuse};
-use crate::nvme::Tid;
+use crate::nvme::{Purpose, Tid};
 
+/// Why a controller that is polled is not connected between two polls.
+const POLLED: &str = "it refuses a connection with keep-alive, and is polled";
 /// A connection that is on its way out serves nobody; this much later it will be gone.
 const ON_ITS_WAY_OUT: Duration = Duration::from_millis(200);
 
@@ -61,7 +63,11 @@ impl Fleet {
             let request = ConnectRequest {
                 parameters: member.want.parameters.clone(),
                 identity: identity.clone(),
-                discovery: self.kind == Kind::Discovery,
+                purpose: match self.kind {
+                    Kind::Io => Purpose::Io,
+                    Kind::Discovery if member.keep_alive.is_left_out() => Purpose::Poll,
+                    Kind::Discovery => Purpose::Discovery,
+                },
                 tid,
             };
             self.connecting.insert(op, request.clone());
@@ -78,7 +84,7 @@ impl Fleet {
         reports: &mut Vec<Report>,
         out: &mut Vec<HostEffect>,
     ) {
-        let Some(ConnectRequest { tid, parameters, identity, .. }) = self.connecting.remove(&op) else { return };
+        let Some(ConnectRequest { tid, parameters, identity, purpose }) = self.connecting.remove(&op) else { return };
         let failed = matches!(report.outcome, ConnectOutcome::Failed(_));
         let write = Write { failed, held: report.held, portal_live: self.portal_live(&tid) };
         let ended = self.lane.ended(now, op, &tid, write);
@@ -89,6 +95,7 @@ impl Fleet {
         match &report.outcome {
             ConnectOutcome::Made(ctrl) => {
                 member.connected_with = Some(parameters);
+                member.keep_alive.made(purpose == Purpose::Poll);
                 self.made(now, &tid, *ctrl, reports, out);
             }
             ConnectOutcome::Found(ctrl) if self.disconnecting.values().any(|gone| gone == ctrl) => {
@@ -112,10 +119,14 @@ impl Fleet {
                 }
             }
             ConnectOutcome::Failed(error) => {
+                let at_once = member.keep_alive.failed(purpose == Purpose::Poll, error.errno());
                 if *error == ConnectError::Already {
                     self.request_look(out);
                 }
                 self.attempt_failed(now, &tid, error.to_string(), ended.stay_away, out);
+                if at_once {
+                    self.wait(&tid, now);
+                }
             }
         }
         self.stirred.insert(tid);
@@ -186,8 +197,12 @@ impl Fleet {
     ) {
         let Some(member) = self.members.get_mut(tid) else { return };
         reports.push(Report::Lost(tid.clone(), ctrl));
-        let again = member.lose(now, "the kernel removed its connection", &mut self.jitter);
-        if member.is_wanted() {
+        let resting = member.resting.is_some();
+        let reason = if resting { POLLED } else { "the kernel removed its connection" };
+        let again = member.lose(now, reason, &mut self.jitter);
+        if resting {
+            self.timers.set(Timer::Retry(tid.clone()), again);
+        } else if member.is_wanted() {
             let text = format!("{ctrl} is gone from the kernel; connecting it again {}", when(now, again));
             Self::tell(Level::Warning, tid, Some(ctrl), text, out);
             self.timers.set(Timer::Retry(tid.clone()), again);
@@ -219,6 +234,20 @@ impl Fleet {
         if let Some(again) = again {
             self.timers.set(Timer::Retry(tid.clone()), again);
         }
+    }
+
+    /// A member was asked what it can tell: its connection goes until the next time.
+    pub fn rest(&mut self, tid: &Tid, until: Time, out: &mut Vec<HostEffect>) {
+        let Some(member) = self.members.get_mut(tid) else { return };
+        let Some(ctrl) = member.ctrl() else { return };
+        member.resting = Some(until);
+        self.disconnect(ctrl, out);
+    }
+
+    /// True while a member's connection is one without keep-alive: a poll.
+    #[must_use]
+    pub fn is_polled(&self, tid: &Tid) -> bool {
+        self.kernel(tid).is_some_and(|kernel| kernel.kato == Some(0))
     }
 
     fn wait(&mut self, tid: &Tid, until: Time) {

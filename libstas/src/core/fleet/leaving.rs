@@ -197,6 +197,7 @@ impl Fleet {
                 continue;
             }
             member.dismissed = false;
+            member.resting = None;
             let Some((_, leaving)) = &mut member.leaving else { continue };
             *leaving = Leaving::Refused(now + REFUSED_WAIT);
             self.stirred.insert(tid.clone());

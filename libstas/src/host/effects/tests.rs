@@ -7,7 +7,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::*;
 use crate::core::{ConnectOutcome, ConnectRequest, Portal, Uevent};
 use crate::host::fake_tree::FakeTree;
-use crate::nvme::{HostIdentity, Parameters, Tid, TidParts, Transport};
+use crate::nvme::{HostIdentity, Parameters, Purpose, Tid, TidParts, Transport};
 
 /// A host on a fake tree, and what it tells.
 fn host(tree: &FakeTree) -> (LinuxHost, UnboundedReceiver<HostEvent>) {
@@ -125,7 +125,7 @@ fn request() -> ConnectRequest {
             symname: None,
             boot_ids: Default::default(),
         }),
-        discovery: false,
+        purpose: Purpose::Io,
     }
 }
 

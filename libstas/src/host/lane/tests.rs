@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::host::fake_tree::FakeTree;
-use crate::nvme::{HostIdentity, Parameters, TidParts, Transport};
+use crate::nvme::{HostIdentity, Parameters, Purpose, TidParts, Transport};
 
 fn worker(tree: &FakeTree) -> Worker {
     Worker::new(Shared {
@@ -33,7 +33,7 @@ fn request(traddr: &str) -> ConnectRequest {
             symname: None,
             boot_ids: Default::default(),
         }),
-        discovery: false,
+        purpose: Purpose::Io,
     }
 }
 

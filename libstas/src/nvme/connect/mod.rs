@@ -34,6 +34,25 @@ pub struct HostIdentity {
     pub boot_ids: BTreeMap<String, Uuid>,
 }
 
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Namespaces.
+    Io,
+    /// A discovery controller that is held: with keep-alive, and events.
+    Discovery,
+    /// A discovery controller that takes no keep-alive timeout: it is read, and left.
+    Poll,
+}
+
+impl Purpose {
+    /// It goes to a discovery controller.
+    #[must_use]
+    pub fn is_discovery(self) -> bool {
+        self != Self::Io
+    }
+}
+
 /// Parameters of one connection; `None` leaves the choice to the kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Parameters {

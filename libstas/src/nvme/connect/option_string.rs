@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use super::{HostIdentity, Parameters, SupportedOptions, host_id_for};
+use super::{HostIdentity, Parameters, Purpose, SupportedOptions, host_id_for};
 use crate::nvme::secret::MalformedSecret;
 use crate::nvme::{DISCOVERY_NQN, Secret, Tid, Transport, tid::parse_ip};
 
@@ -143,7 +143,7 @@ pub enum OptionError {
     TooLong(usize),
 }
 
-/// Makes the option string for one connection. `discovery`: it goes to a discovery controller.
+/// Makes the option string for one connection.
 ///
 /// It never asks for a duplicate of an existing connection. A zero among the parameters leaves the choice to the
 /// kernel, as in nvme-stas.
@@ -154,17 +154,17 @@ pub fn option_string(
     tid: &Tid,
     parameters: &Parameters,
     identity: &HostIdentity,
-    discovery: bool,
+    purpose: Purpose,
     supported: &SupportedOptions,
 ) -> Result<SecretLine, OptionError> {
     let mut line = Line { options: Vec::new(), left_out: Vec::new(), transport: tid.transport(), supported };
     line.controller(tid)?;
     line.host(tid, identity)?;
-    if discovery {
+    if purpose.is_discovery() {
         // The kernel knows the well-known NQN by itself (TP8013).
         line.flag("discovery", tid.subsysnqn != DISCOVERY_NQN);
     }
-    line.parameters(parameters, discovery)?;
+    line.parameters(parameters, purpose)?;
     line.secrets(parameters, identity)?;
     line.done()
 }
@@ -235,11 +235,17 @@ impl Line<'_> {
         self.text("hostid", &host_id.hyphenated().to_string())
     }
 
-    fn parameters(&mut self, parameters: &Parameters, discovery: bool) -> Result<(), OptionError> {
+    fn parameters(&mut self, parameters: &Parameters, purpose: Purpose) -> Result<(), OptionError> {
         let kato = parameters.kato.filter(|kato| *kato > 0);
-        self.number("keep_alive_tmo", kato.or(discovery.then_some(DISCOVERY_KATO)), POSITIVE)?;
+        let kato = match purpose {
+            Purpose::Io => kato,
+            Purpose::Discovery => kato.or(Some(DISCOVERY_KATO)),
+            // Left out, it is zero for a discovery controller.
+            Purpose::Poll => None,
+        };
+        self.number("keep_alive_tmo", kato, POSITIVE)?;
         self.number("queue_size", parameters.queue_size, QUEUE_SIZE)?;
-        if !discovery {
+        if !purpose.is_discovery() {
             // A discovery controller has no I/O queues.
             self.number("nr_io_queues", parameters.nr_io_queues, POSITIVE)?;
             self.number("nr_write_queues", parameters.nr_write_queues, POSITIVE)?;

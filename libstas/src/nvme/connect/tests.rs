@@ -65,7 +65,8 @@ fn secret() -> Option<Secret> {
 }
 
 fn line_of(parts: TidParts, parameters: &Parameters, discovery: bool) -> Result<String, OptionError> {
-    option_string(&Tid::new(parts), parameters, &identity(), discovery, &kernel()).map(|line| line.reveal())
+    let purpose = if discovery { Purpose::Discovery } else { Purpose::Io };
+    option_string(&Tid::new(parts), parameters, &identity(), purpose, &kernel()).map(|line| line.reveal())
 }
 
 /// The line of an I/O controller over tcp with one part changed.
@@ -272,7 +273,8 @@ fn a_host_nqn_of_the_boot_table_has_the_host_id_that_is_there() {
 #[test]
 fn a_host_id_that_is_no_uuid_is_refused() {
     let identity = HostIdentity { id: "1111".into(), ..identity() };
-    let result = option_string(&Tid::new(parts(Transport::Tcp)), &Parameters::default(), &identity, false, &kernel());
+    let result =
+        option_string(&Tid::new(parts(Transport::Tcp)), &Parameters::default(), &identity, Purpose::Io, &kernel());
     assert_eq!(result, Err(OptionError::HostId("1111".into())));
 }
 
@@ -280,7 +282,7 @@ fn a_host_id_that_is_no_uuid_is_refused() {
 fn secrets_reach_the_kernel_and_nothing_else() {
     let parameters = Parameters { dhchap_secret: secret(), dhchap_ctrl_secret: secret(), ..Parameters::default() };
     let tid = Tid::new(parts(Transport::Tcp));
-    let line = option_string(&tid, &parameters, &identity(), false, &kernel()).unwrap();
+    let line = option_string(&tid, &parameters, &identity(), Purpose::Io, &kernel()).unwrap();
     assert!(line.reveal().ends_with(&format!(",dhchap_secret={KEY},dhchap_ctrl_secret={KEY}")));
     for shown in [line.to_string(), format!("{line:?}"), format!("{line:#?}")] {
         assert!(shown.ends_with(",dhchap_secret=***,dhchap_ctrl_secret=***"), "{shown}");
@@ -294,7 +296,7 @@ fn the_key_of_the_host_serves_where_the_controller_has_none() {
         &Tid::new(parts(Transport::Tcp)),
         &Parameters { dhchap_ctrl_secret: secret(), ..Parameters::default() },
         &identity,
-        false,
+        Purpose::Io,
         &kernel(),
     );
     assert_eq!(line.unwrap().reveal().matches(KEY).count(), 2);
@@ -322,7 +324,8 @@ fn a_malformed_secret_is_refused_before_the_kernel_prints_it() {
 fn an_old_kernel_gets_what_it_takes_and_the_rest_is_told() {
     let tid = Tid::new(parts(Transport::Tcp));
     let identity = HostIdentity { key: secret(), ..identity() };
-    let line = option_string(&tid, &everything(), &identity, true, &SupportedOptions::for_kernel(5, 10)).unwrap();
+    let line = option_string(&tid, &everything(), &identity, Purpose::Discovery, &SupportedOptions::for_kernel(5, 10))
+        .unwrap();
     assert_eq!(line.left_out(), ["host_iface", "discovery", "dhchap_secret"]);
     let line = line.reveal();
     assert!(line.contains("hdr_digest") && !line.contains("eth0") && !line.contains("DHHC"), "{line}");
@@ -333,7 +336,7 @@ fn a_secret_that_was_asked_for_is_not_left_out() {
     let parameters = Parameters { dhchap_secret: secret(), ..Parameters::default() };
     let tid = Tid::new(parts(Transport::Tcp));
     let old = SupportedOptions::for_kernel(5, 19);
-    let result = option_string(&tid, &parameters, &identity(), false, &old);
+    let result = option_string(&tid, &parameters, &identity(), Purpose::Io, &old);
     assert_eq!(result, Err(OptionError::Unsupported("dhchap_secret")));
 }
 
@@ -341,7 +344,7 @@ fn a_secret_that_was_asked_for_is_not_left_out() {
 fn an_old_kernel_gets_the_interface_of_a_link_local_address_in_the_address() {
     let tid = TidParts { traddr: "fe80::1".into(), host_traddr: String::new(), ..parts(Transport::Tcp) };
     let old = SupportedOptions::for_kernel(5, 10);
-    let line = option_string(&Tid::new(tid), &Parameters::default(), &identity(), false, &old).unwrap();
+    let line = option_string(&Tid::new(tid), &Parameters::default(), &identity(), Purpose::Io, &old).unwrap();
     assert!(line.reveal().contains(",traddr=fe80::1%eth0,"));
 }
 
@@ -417,6 +420,16 @@ prop_compose! {
     }
 }
 
+#[test]
+fn a_poll_asks_for_no_keep_alive_whatever_is_configured() {
+    let parameters = Parameters { kato: Some(7), ..Parameters::default() };
+    let line = option_string(&Tid::new(parts(Transport::Tcp)), &parameters, &identity(), Purpose::Poll, &kernel());
+    let line = line.unwrap().reveal();
+    assert!(!line.contains("keep_alive_tmo"), "{line}");
+    assert!(line.contains("discovery"), "{line}");
+    assert!(!line.contains("nr_io_queues"), "{line}");
+}
+
 proptest! {
     #[test]
     fn whatever_is_asked_for_each_option_is_one_that_the_kernel_knows_and_comes_once(
@@ -425,9 +438,8 @@ proptest! {
         discovery: bool,
     ) {
         let transport = parts.transport;
-        let line = option_string(&Tid::new(parts), &parameters, &identity(), discovery, &kernel());
+        let line = line_of(parts, &parameters, discovery);
         if let Ok(line) = line {
-            let line = line.reveal();
             let names: Vec<_> = line.split([',', '\n']).map(|option| option.split('=').next().unwrap()).collect();
             prop_assert_eq!(names.iter().collect::<BTreeSet<_>>().len(), names.len());
             prop_assert!(names.iter().all(|name| kernel().has(name)), "{}", line);
@@ -441,7 +453,7 @@ proptest! {
     fn no_secret_shows(parameters in any_parameters(), key in "[a-zA-Z0-9+/]{8,60}") {
         let parameters = Parameters { dhchap_secret: Some(Secret::new(format!("DHHC-1:00:{key}:"))), ..parameters };
         let tid = Tid::new(parts(Transport::Tcp));
-        let line = option_string(&tid, &parameters, &identity(), false, &kernel());
+        let line = option_string(&tid, &parameters, &identity(), Purpose::Io, &kernel());
         let shown = format!("{line:?}");
         prop_assert!(!shown.contains(&key));
     }

@@ -77,7 +77,7 @@ impl Kernel {
             HostEffect::Look(op) => HostEvent::Looked { op, result: Ok(self.look()) },
             HostEffect::Probe { op, .. } => HostEvent::Probed { op, outcome: ProbeOutcome::Alive },
             HostEffect::Connect { op, request } => {
-                let kind = if request.discovery { CtrlType::Discovery } else { CtrlType::Io };
+                let kind = if request.purpose.is_discovery() { CtrlType::Discovery } else { CtrlType::Io };
                 let outcome = ConnectOutcome::Made(self.connect(&request.tid, kind));
                 let report = ConnectReport { outcome, look: self.look(), held: Duration::ZERO };
                 HostEvent::Connected { op, report: Box::new(report) }
