@@ -100,6 +100,9 @@ test: toolchain ## everything that needs no virtual machine
 sim: toolchain ## the simulated world: SEED=n tells the story of one seed, N=n plays so many
 	$(CARGO) run --quiet --locked --profile sim -p sim -- $(or $(SEED),--count $(N) --from $(FROM))
 
+fuzz: toolchain ## fuzz each parser of foreign bytes for FUZZ_SECONDS (60); FUZZ="name name" for some of them
+	SECONDS_EACH=$(or $(FUZZ_SECONDS),60) tests/fuzz/run $(FUZZ)
+
 integration: tree ## the scenarios in the virtual machine; TESTS="name name" for some of them
 	tests/vm/run $(TESTS)
 
@@ -125,4 +128,4 @@ toolchain:
 	@command -v $(CARGO) >/dev/null || { echo 'cargo is missing: install Rust as https://rustup.rs says, then run this again' >&2; exit 1; }
 
 .DEFAULT_GOAL = build
-.PHONY: help build install uninstall test sim integration coverage demo tree man clean toolchain
+.PHONY: help build install uninstall test sim fuzz integration coverage demo tree man clean toolchain

@@ -68,7 +68,7 @@ class Rounds:
         took = wait_until(lambda: found(traddr), 10, lambda: f"{situation}: {traddr} is found\n    seen: {stafd.controllers(False)}")[1]
         measure(f"found, {situation}", took, "s", at_most=2)
         self.air.goodbye(service)
-        wait_until(lambda: not found(traddr), 10, lambda: f"{situation}: the goodbye of {traddr} is heard", poll=0.05)
+        wait_until(lambda: not found(traddr), 15, lambda: f"{situation}: the goodbye of {traddr} is heard", poll=0.05)
         # One that is there already is found by asking.
         old = Service(f"old{self.number}", {self.lan: [f"192.0.2.{150 + self.number}"]})
         self.air.expect(old)

@@ -1,0 +1,10 @@
+//! Feeds the body of the target's name with what the fuzzer makes up.
+#![no_main]
+
+use std::sync::LazyLock;
+
+use libfuzzer_sys::fuzz_target;
+
+static BODY: LazyLock<fuzz::Body> = LazyLock::new(|| fuzz::body(env!("CARGO_BIN_NAME")).expect("a body of that name"));
+
+fuzz_target!(|bytes: &[u8]| BODY(bytes));

@@ -1,0 +1,95 @@
+//! What comes in piece by piece: PDUs, kernel events, announcements.
+
+use cdcsim::pdu::{Framer, Incoming};
+use libstas::nvme::Transport;
+use libstas::nvme::announcement::{candidate, offer};
+use libstas::nvme::sysfs_address::SysfsAddress;
+
+/// A stream is cut into the same PDUs wherever the network has cut it. The first byte says where that is.
+pub(crate) fn pdu(bytes: &[u8]) {
+    let Some((cut, stream)) = bytes.split_first() else { return };
+    let (first, second) = stream.split_at(usize::from(*cut).min(stream.len()));
+    let whole = cut_up(&[stream]);
+    assert_eq!(cut_up(&[first, second]), whole);
+    let data: usize = whole.iter().filter_map(|pdu| pdu.as_ref().ok()).map(data_of).sum();
+    assert!(data <= stream.len(), "more data than came in");
+}
+
+fn data_of(pdu: &Incoming) -> usize {
+    match pdu {
+        Incoming::Command { data: Some(data), .. } | Incoming::Data { data: Some(data), .. } => data.len(),
+        _ => 0,
+    }
+}
+
+fn cut_up(pieces: &[&[u8]]) -> Vec<Result<Incoming, cdcsim::pdu::Fatal>> {
+    let mut framer = Framer::default();
+    let mut pdus = Vec::new();
+    for piece in pieces {
+        framer.push(piece);
+        loop {
+            match framer.next_pdu() {
+                Ok(None) => break,
+                Ok(Some(pdu)) => {
+                    if let Incoming::Initialize { digests, .. } = pdu {
+                        framer.agree(digests);
+                    }
+                    pdus.push(Ok(pdu));
+                }
+                Err(fatal) => {
+                    pdus.push(Err(fatal));
+                    return pdus;
+                }
+            }
+        }
+    }
+    pdus
+}
+
+pub(crate) fn control(bytes: &[u8]) {
+    let Ok(request) = serde_json::from_slice::<cdcsim::control::Request>(bytes) else { return };
+    let text = serde_json::to_string(&request).expect("a request can be written");
+    let again: cdcsim::control::Request = serde_json::from_str(&text).expect("what is written is read back");
+    assert_eq!(serde_json::to_string(&again).ok().as_ref(), Some(&text));
+}
+
+pub(crate) fn uevent(bytes: &[u8]) {
+    if let Some(event) = libstas::host::uevents::parse(bytes) {
+        let name = format!("nvme{}", event.device);
+        assert!(bytes.windows(name.len()).any(|window| window == name.as_bytes()), "{event:?}");
+    }
+}
+
+pub(crate) fn sysfs_address(bytes: &[u8]) {
+    let Ok(text) = str::from_utf8(bytes) else { return };
+    for transport in [Transport::Tcp, Transport::Rdma, Transport::Fc, Transport::Loop] {
+        let address = SysfsAddress::parse(text, transport);
+        assert!(!address.traddr.contains(','), "{address:?}");
+        assert!(address.traddr.len() <= text.len() + 64, "{address:?}");
+    }
+}
+
+/// The strings of a TXT record: a length, then `KEY=VALUE`. The first two bytes are the port.
+pub(crate) fn txt(bytes: &[u8]) {
+    let Some((port, mut rest)) = bytes.split_first_chunk::<2>() else { return };
+    let mut pairs = Vec::new();
+    while let Some((length, more)) = rest.split_first() {
+        let (string, more) = more.split_at(usize::from(*length).min(more.len()));
+        rest = more;
+        let (key, value) = match string.iter().position(|byte| *byte == b'=') {
+            Some(at) => (&string[..at], Some(&string[at + 1..])),
+            None => (string, None),
+        };
+        if let Ok(key) = str::from_utf8(key) {
+            pairs.push((key, value));
+        }
+    }
+    match offer(u16::from_be_bytes(*port), pairs) {
+        Ok(offer) => {
+            let tid = candidate(&offer, [192, 0, 2, 1].into(), "eth0", false, "nqn.2014-08.org.example:host");
+            assert!(!tid.to_string().contains(char::is_control), "{tid}");
+            assert!(!tid.subsysnqn.contains(','), "{tid}");
+        }
+        Err(unfit) => assert!(!unfit.to_string().contains(char::is_control), "{unfit}"),
+    }
+}
