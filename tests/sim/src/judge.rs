@@ -83,9 +83,11 @@ impl Told {
         }
     }
 
-    /// Everybody whom that discovery controller ever named.
-    pub(crate) fn claims(&self, dc: &Tid) -> BTreeSet<Tid> {
-        self.pages.get(dc).into_iter().flatten().flat_map(|saying| saying.names.iter().cloned()).collect()
+    /// Everybody whom that discovery controller named, and has not proved that it no longer does.
+    pub(crate) fn claims(&self, dc: &Tid, now: Time) -> BTreeSet<Tid> {
+        let ever = self.pages.get(dc).into_iter().flatten().flat_map(|saying| saying.names.iter());
+        let ever: BTreeSet<&Tid> = ever.collect();
+        ever.into_iter().filter(|tid| self.may_mean(dc, tid, now)).cloned().collect()
     }
 
     /// True for what some page has ever named.

@@ -67,7 +67,7 @@ impl World {
         let mut effects = Vec::new();
         if let Some(core) = &mut self.staf.core {
             core.handle(now, event, &mut effects);
-            self.events += 1;
+            self.events.0 += 1;
         }
         effects
     }
@@ -90,7 +90,7 @@ impl World {
         let mut effects = Vec::new();
         if let Some(core) = &mut self.stac.core {
             core.handle(now, event, &mut effects);
-            self.events += 1;
+            self.events.1 += 1;
         }
         effects
     }
@@ -240,7 +240,7 @@ impl World {
         let names: BTreeSet<Tid> =
             named(&page.dc, &page.entries).into_iter().filter(|tid| tid.subsysnqn != DISCOVERY_NQN).collect();
         self.judge.stac.forget_all_but(members);
-        let claims = self.judge.stac.claims(&page.dc);
+        let claims = self.judge.stac.claims(&page.dc, now);
         let all_live: BTreeSet<&Tid> = claims.union(&names).filter(|tid| live.contains(*tid)).collect();
         let doubtful = all_live.len() >= 2 && all_live.iter().all(|tid| !names.contains(*tid));
         let how = if on.is_some() { "fresh" } else { "from before" };

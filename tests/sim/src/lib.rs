@@ -18,12 +18,14 @@
 //! | invariants | what always holds, in words |
 //! | judge, judging, ends | the same in code: what a daemon was told, each disconnect, the end |
 //! | sabotage | known bugs, put back between a core and the world |
+//! | endurance | one life of both daemons, as long as wanted: what they still know afterwards |
 //! | run | a run from beginning to end, and its smallest story |
 
 mod bus;
 mod deeds;
 pub mod dice;
 mod ends;
+pub mod endurance;
 mod fabric;
 pub mod files;
 mod host;

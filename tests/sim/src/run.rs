@@ -49,7 +49,7 @@ pub fn play_with(plan: &Plan, bug: Option<Bug>, story: bool) -> Outcome {
     Outcome {
         breach: world.breach.take(),
         settled_after,
-        events: world.events,
+        events: world.events.0 + world.events.1,
         orphans: world.kernel.orphans,
         story: world.story.take().unwrap_or_default(),
     }

@@ -134,8 +134,8 @@ pub struct World {
     pub(crate) newest_reads: BTreeMap<CtrlRef, OpId>,
     pub(crate) newest_fetch: Option<OpId>,
     ticks: (Duration, u32),
-    /// Events that the cores have handled.
-    pub(crate) events: u64,
+    /// Events that the cores of stafd and stacd have handled.
+    pub(crate) events: (u64, u64),
 }
 
 impl World {
@@ -174,7 +174,7 @@ impl World {
             newest_reads: BTreeMap::new(),
             newest_fetch: None,
             ticks: (Duration::ZERO, 0),
-            events: 0,
+            events: (0, 0),
             plan,
         };
         for deed in std::mem::take(&mut world.plan.deeds) {

@@ -1,0 +1,105 @@
+//! One life of both daemons, as long as wanted: targets come and go, connections drop, the administrator wavers, events
+//! get lost, round after round, and each round ends as it began. What a core knows then must not have become more.
+
+use std::time::Duration;
+
+use crate::dice::Dice;
+use crate::files::Portal;
+use crate::invariants::Breach;
+use crate::names::{Subsystem, Target, Who};
+use crate::plan::{Edit, Fault, Outage, Plan, What};
+use crate::world::{Happening, World};
+
+/// Deeds of one round, each followed by what undoes it.
+const DEEDS: usize = 12;
+/// A round that does not come to rest within this time is a bug that the other tests name.
+const REST: Duration = Duration::from_secs(3600);
+/// Longer than any wait of the cores that a round leaves behind.
+const CALM: Duration = Duration::from_secs(1200);
+
+/// What there was when a round was over.
+#[derive(Clone, Copy, Debug)]
+pub struct Measure {
+    /// Events that stafd's core has handled.
+    pub stafd_events: u64,
+    /// Events that stacd's core has handled.
+    pub stacd_events: u64,
+    /// Bytes of the text of all that stafd's core knows.
+    pub stafd: usize,
+    /// Bytes of the text of all that stacd's core knows.
+    pub stacd: usize,
+}
+
+/// Plays rounds until each core has handled so many events, and measures after each.
+///
+/// # Errors
+/// The invariant that broke.
+pub fn endure(seed: u64, events: u64) -> Result<Vec<Measure>, Breach> {
+    let mut plan = Plan::new(seed);
+    plan.deeds.clear();
+    let mut dice = Dice::new(seed, "endurance");
+    let mut world = World::new(plan.clone(), false);
+    let mut measures = Vec::new();
+    while world.events.0.min(world.events.1) < events {
+        let mut at = world.now + Duration::from_secs(1);
+        for _ in 0..DEEDS {
+            let [deed, back] = deed(&mut dice, &plan);
+            let pause = dice.ms(10, 15_000);
+            world.at(at, Happening::Deed(deed));
+            world.at(at + pause, Happening::Deed(back));
+            at += pause + dice.ms(0, 2_000);
+        }
+        rest(&mut world, at);
+        if let Some(breach) = world.breach.take() {
+            return Err(breach);
+        }
+        let [stafd, stacd] = world.text_of_cores();
+        measures.push(Measure { stafd_events: world.events.0, stacd_events: world.events.1, stafd, stacd });
+    }
+    Ok(measures)
+}
+
+fn rest(world: &mut World, from: Duration) {
+    world.run_until(from);
+    while world.breach.is_none() && world.unsettled().is_some() && world.now < from + REST {
+        world.run_until(world.now + Duration::from_secs(5));
+    }
+    world.run_until(world.now + CALM);
+}
+
+/// Something, and what takes it back.
+fn deed(dice: &mut Dice, plan: &Plan) -> [What; 2] {
+    let target = Target(dice.below(plan.land.targets.len()));
+    let other = Target(dice.below(plan.land.targets.len()));
+    let subsystem = Subsystem(dice.below(plan.land.subsystems));
+    let who = Who::BOTH[dice.below(2)];
+    let twice = |what: What| [what.clone(), what];
+    let time = dice.ms(50, 8_000);
+    match dice.below(13) {
+        0..=2 => twice(What::Exports(target, subsystem)),
+        3 => twice(What::Zones(target, (other, subsystem))),
+        4 if target != other => twice(What::Refers(target, other)),
+        4 | 5 => twice(What::Edits(Edit::Portal(Portal::Address(target, false)), true)),
+        6 => twice(What::Edits(Edit::Exclude((Some(target), Some(subsystem))), true)),
+        7 => twice(What::Edits(Edit::Controller(target, subsystem, false), true)),
+        8 => [What::DropsConnections(target), What::Reloads(who)],
+        9 => {
+            let how = [Outage::Refuses, Outage::Drops, Outage::Reboots][dice.below(3)];
+            [What::Falls(target, how, time), What::RouteAdded]
+        }
+        10 => [What::DisconnectsByHand(dice.below(16)), What::Discovers(target)],
+        11 => {
+            let faults =
+                [Fault::EventsLost(who), Fault::EventsDoubled(who), Fault::EventsOverrun(who), Fault::BusFails];
+            [What::Fault(faults[dice.below(4)], time), What::DropsConnections(target)]
+        }
+        _ => [What::Storm(target, subsystem, 3, Duration::from_millis(200)), What::ListsNothing(other, time)],
+    }
+}
+
+impl World {
+    /// How much text it takes to write down all that the cores of stafd and stacd know.
+    fn text_of_cores(&self) -> [usize; 2] {
+        [format!("{:?}", self.staf.core).len(), format!("{:?}", self.stac.core).len()]
+    }
+}
