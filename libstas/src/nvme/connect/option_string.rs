@@ -8,7 +8,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
-use super::{HostIdentity, Parameters, Purpose, SupportedOptions, host_id_for};
+use super::{HostIdentity, Parameters, Purpose, SupportedOptions, host_id_for, reconnect_delay};
 use crate::nvme::secret::MalformedSecret;
 use crate::nvme::{DISCOVERY_NQN, Secret, Tid, Transport, tid::parse_ip};
 
@@ -164,9 +164,19 @@ pub fn option_string(
         // The kernel knows the well-known NQN by itself (TP8013).
         line.flag("discovery", tid.subsysnqn != DISCOVERY_NQN);
     }
+    let spread = host_id_for(host_nqn(tid, identity), identity).filter(|_| purpose.is_discovery());
+    let parameters = &Parameters {
+        reconnect_delay: parameters.reconnect_delay.or(spread.map(reconnect_delay)),
+        ..parameters.clone()
+    };
     line.parameters(parameters, purpose)?;
     line.secrets(parameters, identity)?;
     line.done()
+}
+
+/// As whom the host connects there.
+fn host_nqn<'a>(tid: &'a Tid, identity: &'a HostIdentity) -> &'a str {
+    if tid.host_nqn.is_empty() { &identity.nqn } else { &tid.host_nqn }
 }
 
 /// Which transports take an option (`allowed_opts` of the kernel's drivers).
@@ -228,7 +238,7 @@ impl Line<'_> {
         }
         self.text("host_traddr", &tid.host_traddr)?;
         self.text("host_iface", &tid.host_iface)?;
-        let host_nqn = if tid.host_nqn.is_empty() { &identity.nqn } else { &tid.host_nqn };
+        let host_nqn = host_nqn(tid, identity);
         self.need("hostnqn", host_nqn)?;
         self.nqn("hostnqn", host_nqn)?;
         let host_id = host_id_for(host_nqn, identity).ok_or_else(|| OptionError::HostId(identity.id.clone()))?;

@@ -421,6 +421,25 @@ prop_compose! {
 }
 
 #[test]
+fn a_discovery_controller_is_brought_back_at_a_pace_of_the_host_s_own() {
+    let delay = |id: &str, parameters: &Parameters, purpose| {
+        let identity = HostIdentity { id: id.into(), ..identity() };
+        let line = option_string(&Tid::new(parts(Transport::Tcp)), parameters, &identity, purpose, &kernel());
+        let line = line.unwrap().reveal();
+        line.split(',')
+            .find_map(|option| option.strip_prefix("reconnect_delay="))
+            .map(|text| text.parse::<u32>().unwrap())
+    };
+    let ids = (0..64).map(|n| format!("{n:08x}-0000-4000-8000-000000000001"));
+    let delays: BTreeSet<_> = ids.map(|id| delay(&id, &Parameters::default(), Purpose::Discovery).unwrap()).collect();
+    assert_eq!(delays, BTreeSet::from([5, 6, 7, 8, 9, 10]));
+    let id = "00000001-0000-4000-8000-000000000001";
+    let configured = Parameters { reconnect_delay: Some(77), ..Parameters::default() };
+    assert_eq!(delay(id, &configured, Purpose::Discovery), Some(77));
+    assert_eq!(delay(id, &Parameters::default(), Purpose::Io), None);
+}
+
+#[test]
 fn a_poll_asks_for_no_keep_alive_whatever_is_configured() {
     let parameters = Parameters { kato: Some(7), ..Parameters::default() };
     let line = option_string(&Tid::new(parts(Transport::Tcp)), &parameters, &identity(), Purpose::Poll, &kernel());
