@@ -1,0 +1,71 @@
+"""Referrals lead from CDC to CDC, without loops; what moves from one to another is never disconnected; a referral that goes takes along what only it led to."""
+
+import time
+
+from scene import cdc, daemons, equal, host, network, stays, target, wait_until
+from scene.daemons import stacd, stafd
+
+LIMIT = 200
+OWN, MOVING, BOTH, DEEP = (f"nqn.2014-08.org.nvmexpress:scene:{name}" for name in ("own", "moving", "both", "deep"))
+STORAGE = "192.0.2.2:4420"
+# Where nobody listens.
+DEAD = "192.0.2.2:4999"
+UNREACHED = "nqn.2014-08.org.nvmexpress:scene:unreached"
+ATTEMPTS = 2
+
+
+def play():
+    neighbour = network.Neighbour("fabric")
+    lan = neighbour.cable("lan", "192.0.2.1/24", "192.0.2.2/24")
+    target.lives_at(neighbour)
+    with target.together():
+        target.port(traddr="192.0.2.2", trsvcid="4420")
+        for nqn in (OWN, MOVING, BOTH, DEEP):
+            target.subsystem(nqn)
+    # The first refers to the second, that to the third, and the third to the first.
+    dcs = [cdc.Cdc(name=f"cdc{number}", lives_at=neighbour, listen=[f"192.0.2.2:{8009 + number}"]) for number in range(3)]
+    for number, dc in enumerate(dcs):
+        for name, nqn in (("own", OWN), ("moving", MOVING), ("both", BOTH), ("deep", DEEP)):
+            dc.add(name, STORAGE, nqn=nqn)
+        dc.add("next", f"192.0.2.2:{8009 + (number + 1) % 3}", kind="referral")
+    first, second, third = dcs
+    first.add("unreached", DEAD, nqn=UNREACHED)
+    first("set", "ncc", "unreached", "on")
+    first.zone_in("own", "next", "unreached")
+    second.zone_in("both", "next")
+    third.zone_in("moving", "both", "deep", "next")
+    daemons.configure(f"transport=tcp;traddr=192.0.2.2;trsvcid=8009;host-iface={lan}",
+                      stacd_more=f"[I/O controller connection management]\nconnect-attempts-on-ncc={ATTEMPTS}\n")
+    daemons.start()
+    host.wait_live(OWN, MOVING, BOTH, DEEP)
+    equal(ports(), {"8009": "configured", "8010": "referral", "8011": "referral"}, "three DCs, each once")
+    equal({each.host_iface for each in host.controllers()}, {lan}, "the interface of the first is that of all")
+    settled = time.monotonic()
+
+    # What the CDC is not connected to is tried as often as stacd.conf says, and not again.
+    wait_until(lambda: state(UNREACHED) == "given up", 30, lambda: f"{UNREACHED} is given up\n    seen: {stacd.controllers()}", poll=0.2)
+
+    # A page is proof at once when its DC has been connected for 30 s.
+    wait_until(lambda: time.monotonic() - settled > 31, 40, "half a minute of settled DCs", poll=0.5)
+    with host.nothing_lost():
+        # There first, then no longer here; and the other way round, as fast as one can say it.
+        second.zone_in("moving")
+        third.zone_out("moving")
+        stays(lambda: host.live(MOVING), 2, "what moved is live")
+        second.zone_out("moving")
+        third.zone_in("moving")
+        stays(lambda: host.live(MOVING), 2, "what moved back is live")
+
+    with host.nothing_lost(only=lambda each: each.nqn in (OWN, BOTH) or each.trsvcid in ("8009", "8010")):
+        second.zone_out("next")
+        host.wait_gone(DEEP, MOVING, timeout=60)
+        wait_until(lambda: set(ports()) == {"8009", "8010"}, 20, lambda: f"the third is given up\n    seen: {ports()}", poll=0.1)
+        stays(lambda: host.live(OWN) and host.live(BOTH), 3, "what others offer, too, stays")
+
+
+def ports():
+    return {each["trsvcid"]: each["origin"] for each in stafd.controllers()}
+
+
+def state(nqn):
+    return next((each["state"] for each in stacd.controllers() if each["subsysnqn"] == nqn), None)
