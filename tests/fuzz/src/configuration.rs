@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use cdcsim::configuration::Configuration;
+use cdcsim::zoning::Zoning;
 use libstas::conf::{self, Complaint, ControllerEntry};
+use libstas::nvme::log_page::LogPage;
 use nvmet::observed::Observed;
 use nvmet::record::Record;
 
@@ -76,11 +79,15 @@ pub(crate) fn nvmet(bytes: &[u8]) {
     let _ = nvmet::plan::create(&wanted, &Observed::default(), &Record::default());
 }
 
+/// What a host is shown is what a host can read.
 pub(crate) fn cdcsim(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
-    let Ok(configuration) = cdcsim::configuration::Configuration::parse(text) else { return };
-    let names: BTreeSet<_> = configuration.member.keys().collect();
-    for zone in configuration.zone.values() {
-        assert!(zone.members.iter().all(|member| names.contains(member)), "{zone:?}");
+    let Ok(configuration) = Configuration::parse(text) else { return };
+    let hosts: BTreeSet<String> = configuration.zone.values().flat_map(|zone| zone.hosts.iter().cloned()).collect();
+    let Ok(zoning) = Zoning::new(configuration.member, configuration.zone) else { return };
+    for host in &hosts {
+        let page = LogPage { entries: zoning.entries(host), ..LogPage::default() };
+        let read = LogPage::parse(&page.encode()).expect("a page of the simulator can be read");
+        assert_eq!(read.entries.len() + read.dropped.len(), page.entries.len());
     }
 }
