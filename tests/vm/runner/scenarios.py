@@ -15,7 +15,7 @@ from .machine import EXCHANGE, TOP, VM, Machine
 # Seconds beyond a scenario's own LIMIT: tidying before and after, and the evidence of a failure.
 MARGIN = 120
 # What the caller's environment may say to a scenario.
-PASSED_ON = ("KILLING", "SEED", "SILENT")
+PASSED_ON = ("EVENTS", "KILLING", "SEED", "SILENT")
 
 
 @dataclasses.dataclass

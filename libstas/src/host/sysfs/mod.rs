@@ -181,10 +181,9 @@ fn first_read(dir: &ControllerDir) -> io::Result<Option<Known>> {
 #[must_use]
 pub fn device_number(name: &str) -> Option<u32> {
     let digits = name.strip_prefix("nvme")?;
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    digits.parse().ok()
+    let number = digits.parse().ok()?;
+    // The kernel writes no sign and no leading zero: `nvme07` is nobody's name.
+    (digits == u32::to_string(&number)).then_some(number)
 }
 
 #[cfg(test)]

@@ -1,0 +1,86 @@
+"""Thousands of events (EVENTS=10000 for more) leave neither daemon with more memory, descriptors or threads than the first of them did."""
+
+import json
+import os
+import socket
+
+from scene import cdc, check, daemons, host, measure, network, note, target, wait_until
+
+LIMIT = 900
+EVENTS = int(os.environ.get("EVENTS", "1000"))
+# So many belong to the beginning: buffers and pools have their size then.
+FIRST = min(1000, EVENTS // 2)
+FIRST_NQN, SECOND_NQN = (f"nqn.2014-08.org.nvmexpress:scene:{name}" for name in ("first", "second"))
+
+
+def play():
+    neighbour = network.Neighbour("fabric")
+    neighbour.cable("lan", "192.0.2.1/24", "192.0.2.2/24")
+    target.lives_at(neighbour)
+    with target.together():
+        target.port(traddr="192.0.2.2", trsvcid="4420")
+        target.subsystem(FIRST_NQN)
+        target.subsystem(SECOND_NQN)
+    dc = cdc.Cdc(lives_at=neighbour)
+    dc.add("first", "192.0.2.2:4420", nqn=FIRST_NQN)
+    dc.add("second", "192.0.2.2:4420", nqn=SECOND_NQN)
+    dc.zone_in("first", "second")
+    daemons.configure("transport=tcp;traddr=192.0.2.2;trsvcid=8009")
+    daemons.start()
+    host.wait_live(FIRST_NQN, SECOND_NQN)
+    ask = Asker(dc.control)
+    with host.nothing_lost(only=lambda each: each.nqn != SECOND_NQN):
+        events(dc, ask, 0, FIRST)
+        before = {each: used(each) for each in daemons.BOTH}
+        events(dc, ask, FIRST, EVENTS)
+    reads = dc.count("get-log-page")
+    check(reads >= EVENTS, f"each of the {EVENTS} changes was read", reads)
+    for each, (memory, descriptors, threads) in before.items():
+        after = used(each)
+        note(f"{each}: after {FIRST} events {before[each]}, after {EVENTS} {after} (bytes, descriptors, threads)")
+        measure(f"{each}: resident after {EVENTS} events, as a multiple of that after {FIRST}", after[0] / memory, "x", at_most=1.05)
+        check(after[1] <= descriptors and after[2] <= threads, f"{each}: no descriptor and no thread is left over", (before[each], after))
+
+
+def events(dc, ask, first, last):
+    """Each change is an event of the kernel, a page read by stafd, a signal, and a page fetched by stacd."""
+    for number in range(first, last):
+        reads = ask.reads()
+        ask(command="set", what={"ncc": {"name": "first", "value": "on" if number % 2 == 0 else "off"}})
+        wait_until(lambda: ask.reads() > reads, 10, f"change {number} is read", poll=0.002)
+        if number % 250 == 249:
+            dc.zone_out("second")
+            host.wait_gone(SECOND_NQN, timeout=60)
+            dc.zone_in("second")
+            host.wait_live(SECOND_NQN)
+            for each in daemons.BOTH:
+                each.reload()
+
+
+def used(daemon):
+    """Resident bytes, descriptors, threads, once it is at rest."""
+    pid = daemon.pid
+    threads = lambda: len(os.listdir(f"/proc/{pid}/task"))  # noqa: E731
+    # A thread of the pool goes after it was idle for a while.
+    least = threads()
+    wait_until(lambda: threads() <= least, 30, f"{daemon} is at rest", poll=0.2)
+    return daemon.resident(), len(os.listdir(f"/proc/{pid}/fd")), threads()
+
+
+class Asker:
+    """The simulator's control socket, held open: a program for each question would be what is measured."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(path)
+        self.file = self.socket.makefile("rw")
+
+    def __call__(self, **request):
+        self.file.write(json.dumps(request) + "\n")
+        self.file.flush()
+        answer = json.loads(self.file.readline())
+        check("ok" in answer, f"the simulator takes {request}", answer)
+        return answer["ok"]
+
+    def reads(self):
+        return next((each["counts"].get("get-log-page", 0) for each in self(command="hosts") if each["nqn"] == host.hostnqn()), 0)
