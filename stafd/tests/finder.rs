@@ -728,6 +728,8 @@ fn ancient() -> World {
     world.wait(30.0);
     assert_eq!(world.connected(), ["192.0.2.1"]);
     assert_eq!(world.kernel[0].kato, Some(0));
+    // Three with, one without; and the same once more, to be sure.
+    assert_eq!(world.connects, 6);
     assert_eq!(world.page_state("192.0.2.1"), "fresh");
     world
 }
@@ -750,6 +752,21 @@ fn who_refuses_keep_alive_is_polled_every_15_minutes_and_not_held() {
     assert_eq!(world.connects, connects + 2, "asked with keep-alive first, and at once without");
     let told = world.notices.iter().filter(|notice| notice.text.contains("polled every 15 minutes")).count();
     assert_eq!(told, 1);
+}
+
+#[test]
+fn a_refusal_that_passes_makes_nobody_a_polled_one() {
+    let mut world = World::new(&["192.0.2.1"]).page("192.0.2.1", vec![entry("nvme", "192.0.2.9", "a")]);
+    world.ancient = vec!["192.0.2.1".into()];
+    let mut world = world.start();
+    while world.kernel.is_empty() {
+        world.wait(0.1);
+    }
+    assert_eq!(world.kernel[0].kato, Some(0));
+    world.ancient.clear();
+    world.wait(5.0);
+    assert_eq!(world.kernel[0].kato, Some(30));
+    assert!(!world.notices.iter().any(|notice| notice.text.contains("polled every")));
 }
 
 #[test]

@@ -10,6 +10,9 @@ pub const POLL_INTERVAL: Duration = Duration::from_secs(15 * 60);
 /// A poll lasts so long: what a page no longer names is believed to be gone when two reads on one connection have
 /// shown it ([`super::sources::SETTLING`]).
 pub const POLL_LENGTH: Duration = Duration::from_secs(40);
+/// The first connection without a timeout lasts so long: then it is asked at once whether it takes one after all, for
+/// what refused it may have been over by then.
+pub const FIRST_POLL: Duration = Duration::from_secs(2);
 /// A refusal may have other reasons: only after so many in a row a connect without is tried.
 const REFUSALS: u32 = 3;
 /// `EIO`: the other side answered, and the answer was no.

@@ -70,8 +70,10 @@ pub(super) struct DiscoveryController {
     pub(super) failure: Option<String>,
     /// Waits between failed reads.
     pub(super) backoff: Backoff,
-    /// It has been told that it is polled.
+    /// Its last connection was without a keep-alive timeout, too: it is polled.
     pub(super) polled: bool,
+    /// That was told.
+    pub(super) told_of_polling: bool,
     /// Its register of hosts.
     pub(super) registering: Registering,
 }

@@ -22,7 +22,7 @@ use std::time::Duration;
 use libstas::core::configured::{Configured, Defaults, Words};
 use libstas::core::controller::{Parting, Want};
 use libstas::core::fleet::{Fleet, Kind, Report};
-use libstas::core::keep_alive::{POLL_INTERVAL, POLL_LENGTH};
+use libstas::core::keep_alive::{FIRST_POLL, POLL_INTERVAL, POLL_LENGTH};
 use libstas::core::sources::{Quiet, SourceId, Sources, Verdict};
 use libstas::core::timers::Timers;
 use libstas::core::{HostEffect, HostEvent, Level, Machine, Notice, Time, UeventKind};
@@ -342,17 +342,22 @@ impl Finder {
         self.sources.outdate(&SourceId::Page(tid.clone()));
         self.timers.set(Timer::SecondRead(tid.clone()), now + discovery_controller::SECOND_READ);
         if self.fleet.is_polled(tid) {
-            self.timers.set(Timer::PollEnds(tid.clone()), now + POLL_LENGTH);
+            let lasts = if dc.polled { POLL_LENGTH } else { FIRST_POLL };
+            self.timers.set(Timer::PollEnds(tid.clone()), now + lasts);
+        } else {
+            dc.polled = false;
         }
         self.read_soon(now, tid, out);
     }
 
     /// A discovery controller that takes no keep-alive timeout was asked; what it said holds until the next poll.
     fn poll_ends(&mut self, now: Time, tid: &Tid, out: &mut Vec<Effect>) {
+        let Some(dc) = self.dcs.get_mut(tid) else { return };
+        let first = !std::mem::replace(&mut dc.polled, true);
         let mut host = Vec::new();
-        self.fleet.rest(tid, now + POLL_INTERVAL, &mut host);
+        self.fleet.rest(tid, if first { now } else { now + POLL_INTERVAL }, &mut host);
         extend(out, host);
-        if self.dcs.get_mut(tid).is_some_and(|dc| !std::mem::replace(&mut dc.polled, true)) {
+        if !first && !std::mem::replace(&mut dc.told_of_polling, true) {
             let minutes = POLL_INTERVAL.as_secs() / 60;
             let text = format!("it refuses a connection with keep-alive: it is polled every {minutes} minutes");
             let notice = Notice { level: Level::Warning, tid: Some(tid.clone()), ctrl: None, text };

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use libstas::conf::{DisconnectScope, InUse};
-use libstas::core::{CtrlRef, HostEvent, Machine, OpId};
+use libstas::core::{CtrlRef, HostEvent, KernelController, Machine, OpId};
 use libstas::nvme::log_page::{LogPage, Subtype};
 use libstas::nvme::{DISCOVERY_NQN, Tid, TidParts};
 use stacd::connector::{DcPage, PageState};
@@ -164,17 +164,14 @@ impl World {
         Told { page, on }
     }
 
-    /// The I/O controllers that stacd has, and those of them that it knows to be live.
+    /// The I/O controllers that are stacd's, those included that it knows from before its start, and those of them that
+    /// it knows to be live.
     fn stac_members(&self) -> (BTreeSet<Tid>, BTreeSet<Tid>) {
         let Some(connector) = &self.stac.core else { return Default::default() };
-        let (mut all, mut live) = (BTreeSet::new(), BTreeSet::new());
-        for ioc in connector.controllers() {
-            if ioc.member.kernel.is_some_and(libstas::core::KernelController::is_live) {
-                live.insert(ioc.member.tid.clone());
-            }
-            all.insert(ioc.member.tid.clone());
-        }
-        (all, live)
+        let is_live = |kernel: Option<&KernelController>| kernel.is_some_and(KernelController::is_live);
+        let iocs = connector.controllers();
+        let live = iocs.iter().filter(|ioc| is_live(ioc.member.kernel)).map(|ioc| ioc.member.tid.clone()).collect();
+        (connector.saved().members, live)
     }
 
     /// The answer to a full fetch reaches stacd.

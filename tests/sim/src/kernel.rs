@@ -9,7 +9,7 @@ use libstas::core::{
     ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, CtrlState, CtrlType, HostEvent,
     KernelController, Look, Time, Uevent, UeventKind, reuse,
 };
-use libstas::nvme::{DISCOVERY_NQN, Tid};
+use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
 
 use crate::fabric::Mood;
 use crate::judge::Connection;
@@ -277,7 +277,11 @@ impl World {
             self.report(asker, outcome, after, Duration::from_micros(50));
             return;
         }
-        let kato = if request.purpose.is_discovery() { 30 } else { 5 };
+        let kato = match request.purpose {
+            Purpose::Io => 5,
+            Purpose::Discovery => 30,
+            Purpose::Poll => 0,
+        };
         let Some(ctrl) = self.add(&request.tid, kato, Maker::Daemon(asker.who)) else { return };
         if let Some(known) = self.kernel.get_mut(ctrl) {
             known.shown.state = CtrlState::Connecting;

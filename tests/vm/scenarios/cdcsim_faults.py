@@ -2,12 +2,11 @@
 
 import time
 
-from scene import cdc, daemons, equal, host, measure, network, note, stays, target, wait_until
+from scene import cdc, daemons, equal, host, measure, note, stays, wait_until
 from scene.daemons import stafd
 
 LIMIT = 300
 FIRST, SECOND = (f"nqn.2014-08.org.nvmexpress:scene:{name}" for name in ("first", "second"))
-STORAGE = "192.0.2.2:4420"
 MALFORMED = ("blank", "ones", "subtype", "transport", "family", "other-family", "no-nqn", "long-nqn", "control", "comma",
              "no-address", "address", "unspecified", "port")
 # Faults of a page, on a connection that lasts.
@@ -16,13 +15,7 @@ PAGES = (("log-page-status", "0x006"), ("log-page-status", "0x4006"), ("restless
 
 
 def play():
-    neighbour = network.Neighbour("fabric")
-    neighbour.cable("lan", "192.0.2.1/24", "192.0.2.2/24")
-    target.lives_at(neighbour)
-    with target.together():
-        target.port(traddr="192.0.2.2", trsvcid="4420")
-        target.subsystem(FIRST)
-        target.subsystem(SECOND)
+    neighbour, _ = cdc.fabric(FIRST, SECOND)
     dc = cdc.Cdc(lives_at=neighbour)
     offer(dc)
     daemons.configure("transport=tcp;traddr=192.0.2.2;trsvcid=8009", stafd_global="kato=2\nreconnect-delay=1\nctrl-loss-tmo=600")
@@ -44,8 +37,8 @@ def play():
 
 
 def offer(dc):
-    dc.add("first", STORAGE, nqn=FIRST)
-    dc.add("second", STORAGE, nqn=SECOND)
+    dc.add("first", cdc.STORAGE, nqn=FIRST)
+    dc.add("second", cdc.STORAGE, nqn=SECOND)
     dc.zone_in("first", "second")
 
 

@@ -2,12 +2,11 @@
 
 import time
 
-from scene import cdc, daemons, equal, host, network, stays, target, wait_until
+from scene import cdc, check, daemons, equal, host, journal, stays, wait_until
 from scene.daemons import stacd, stafd
 
 LIMIT = 200
 OWN, MOVING, BOTH, DEEP = (f"nqn.2014-08.org.nvmexpress:scene:{name}" for name in ("own", "moving", "both", "deep"))
-STORAGE = "192.0.2.2:4420"
 # Where nobody listens.
 DEAD = "192.0.2.2:4999"
 UNREACHED = "nqn.2014-08.org.nvmexpress:scene:unreached"
@@ -15,18 +14,12 @@ ATTEMPTS = 2
 
 
 def play():
-    neighbour = network.Neighbour("fabric")
-    lan = neighbour.cable("lan", "192.0.2.1/24", "192.0.2.2/24")
-    target.lives_at(neighbour)
-    with target.together():
-        target.port(traddr="192.0.2.2", trsvcid="4420")
-        for nqn in (OWN, MOVING, BOTH, DEEP):
-            target.subsystem(nqn)
+    neighbour, lan = cdc.fabric(OWN, MOVING, BOTH, DEEP)
     # The first refers to the second, that to the third, and the third to the first.
     dcs = [cdc.Cdc(name=f"cdc{number}", lives_at=neighbour, listen=[f"192.0.2.2:{8009 + number}"]) for number in range(3)]
     for number, dc in enumerate(dcs):
         for name, nqn in (("own", OWN), ("moving", MOVING), ("both", BOTH), ("deep", DEEP)):
-            dc.add(name, STORAGE, nqn=nqn)
+            dc.add(name, cdc.STORAGE, nqn=nqn)
         dc.add("next", f"192.0.2.2:{8009 + (number + 1) % 3}", kind="referral")
     first, second, third = dcs
     first.add("unreached", DEAD, nqn=UNREACHED)
@@ -44,6 +37,8 @@ def play():
 
     # What the CDC is not connected to is tried as often as stacd.conf says, and not again.
     wait_until(lambda: state(UNREACHED) == "given up", 30, lambda: f"{UNREACHED} is given up\n    seen: {stacd.controllers()}", poll=0.2)
+    given_up = [line for line in journal.messages("stacd") if "given up after" in line]
+    check(len(given_up) == 1 and f"given up after {ATTEMPTS} attempts" in given_up[0], "after as many attempts as configured", given_up)
 
     # A page is proof at once when its DC has been connected for 30 s.
     wait_until(lambda: time.monotonic() - settled > 31, 40, "half a minute of settled DCs", poll=0.5)
@@ -56,6 +51,7 @@ def play():
         third.zone_in("moving")
         stays(lambda: host.live(MOVING), 2, "what moved back is live")
 
+    equal(state(UNREACHED), "given up", "it was not tried again")
     with host.nothing_lost(only=lambda each: each.nqn in (OWN, BOTH) or each.trsvcid in ("8009", "8010")):
         second.zone_out("next")
         host.wait_gone(DEEP, MOVING, timeout=60)

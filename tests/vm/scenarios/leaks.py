@@ -4,7 +4,7 @@ import json
 import os
 import socket
 
-from scene import cdc, check, daemons, host, measure, network, note, target, wait_until
+from scene import cdc, check, daemons, host, measure, note, wait_until
 
 LIMIT = 900
 EVENTS = int(os.environ.get("EVENTS", "1000"))
@@ -14,16 +14,10 @@ FIRST_NQN, SECOND_NQN = (f"nqn.2014-08.org.nvmexpress:scene:{name}" for name in 
 
 
 def play():
-    neighbour = network.Neighbour("fabric")
-    neighbour.cable("lan", "192.0.2.1/24", "192.0.2.2/24")
-    target.lives_at(neighbour)
-    with target.together():
-        target.port(traddr="192.0.2.2", trsvcid="4420")
-        target.subsystem(FIRST_NQN)
-        target.subsystem(SECOND_NQN)
+    neighbour, _ = cdc.fabric(FIRST_NQN, SECOND_NQN)
     dc = cdc.Cdc(lives_at=neighbour)
-    dc.add("first", "192.0.2.2:4420", nqn=FIRST_NQN)
-    dc.add("second", "192.0.2.2:4420", nqn=SECOND_NQN)
+    dc.add("first", cdc.STORAGE, nqn=FIRST_NQN)
+    dc.add("second", cdc.STORAGE, nqn=SECOND_NQN)
     dc.zone_in("first", "second")
     daemons.configure("transport=tcp;traddr=192.0.2.2;trsvcid=8009")
     daemons.start()

@@ -238,9 +238,10 @@ impl Fleet {
 
     /// A member was asked what it can tell: its connection goes until the next time.
     pub fn rest(&mut self, tid: &Tid, until: Time, out: &mut Vec<HostEffect>) {
-        let Some(member) = self.members.get_mut(tid) else { return };
-        let Some(ctrl) = member.ctrl() else { return };
-        member.resting = Some(until);
+        let Some(ctrl) = self.members.get(tid).and_then(Controller::ctrl) else { return };
+        for member in self.members.values_mut().filter(|member| member.ctrl() == Some(ctrl)) {
+            member.resting = Some(until);
+        }
         self.disconnect(ctrl, out);
     }
 

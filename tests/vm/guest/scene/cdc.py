@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 
-from . import host
+from . import host, network, target
 from .expect import Failed
 from .host import run
 from .wait import wait_until
@@ -14,7 +14,21 @@ from .wait import wait_until
 USER = "tester"
 FOLDER = "/run/cdcsim"
 DISCOVERY_NQN = host.DISCOVERY_NQN
+# Where the storage of `fabric` is.
+STORAGE = "192.0.2.2:4420"
 _running = []
+
+
+def fabric(*nqns):
+    """A neighbour at the other end of a cable, 192.0.2.2, whose target has these subsystems. Returns it and the cable."""
+    neighbour = network.Neighbour("fabric")
+    cable = neighbour.cable("lan", "192.0.2.1/24", "192.0.2.2/24")
+    target.lives_at(neighbour)
+    with target.together():
+        target.port(traddr="192.0.2.2", trsvcid="4420")
+        for nqn in nqns:
+            target.subsystem(nqn)
+    return neighbour, cable
 
 
 class Cdc:
