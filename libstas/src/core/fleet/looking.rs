@@ -96,9 +96,10 @@ impl Fleet {
             self.look.hangs = false;
             self.timers.cancel(&Timer::LookAnswer);
         }
+        // Also one that failed: the next must not follow at once, and at once again.
+        self.look.last = Some(now);
         match result {
             Ok(look) => {
-                self.look.last = Some(now);
                 self.take_look(now, look, reports, out);
                 self.check_kept_again();
             }

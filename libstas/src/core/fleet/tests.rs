@@ -497,3 +497,29 @@ fn the_kernels_own_reconnecting_is_left_to_it() {
     assert_eq!(scene.next(), None);
     assert_eq!(scene.reports.last(), Some(&Report::Live(tid("a"), ctrl)));
 }
+
+#[test]
+fn a_look_that_fails_again_and_again_is_taken_at_its_usual_pace() {
+    let (mut scene, ctrl) = Scene::connected("a");
+    let mut looks = 0;
+    let end = scene.now + Duration::from_secs(60);
+    while scene.now < end {
+        let looked = |effect| match effect {
+            HostEffect::Look(op) => Some(op),
+            _ => None,
+        };
+        let failed: Vec<OpId> = scene.effects.drain(..).filter_map(looked).collect();
+        for op in failed {
+            looks += 1;
+            assert!(looks < 20, "no pause between looks that fail");
+            scene.hear(HostEvent::Looked { op, result: Err("too many open files".into()) });
+        }
+        let until = scene.fleet.deadline().unwrap_or(end).max(scene.now).min(end);
+        scene.now = until;
+        scene.act(|fleet, now, out| fleet.tick(now, out));
+    }
+    assert!(
+        scene.fleet.kernel(&tid("a")).is_some_and(|kernel| kernel.ctrl == ctrl),
+        "nothing is done on account of that"
+    );
+}
