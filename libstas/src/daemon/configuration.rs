@@ -3,16 +3,19 @@
 //! | file | at start | at a reload |
 //! |---|---|---|
 //! | missing | every setting has its default, one line says so | the same: the administrator removed it |
-//! | unreadable | the daemon does not start | an error names it, what was read last stays in force |
+//! | unreadable, a pipe, or a link to what is not there | the daemon does not start | an error names it, what was read last stays in force |
 //! | host NQN or ID missing | the daemon does not start | an error, the host stays who it is |
 //! | host NQN or ID changed | | takes a restart, and a line says so |
 //!
 //! The firmware's boot tables are read with them.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use nix::fcntl::OFlag;
 
 use super::boot_tables::BootFiles;
 use crate::conf::{Complaint, sys};
@@ -147,11 +150,15 @@ fn read_or_empty(path: &Path) -> Result<Vec<u8>, ConfigurationError> {
 }
 
 fn read_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    let file = match File::open(path) {
+    // A pipe that nobody writes to would hold up the daemon for ever.
+    let file = match OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return leads_nowhere(path).map_or(Ok(None), Err),
         Err(error) => return Err(error),
     };
+    if file.metadata()?.file_type().is_fifo() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a pipe, not a file"));
+    }
     let mut content = Vec::new();
     file.take(SIZE_MAX + 1).read_to_end(&mut content)?;
     if content.len() as u64 > SIZE_MAX {
@@ -159,6 +166,14 @@ fn read_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
     }
     Ok(Some(content))
+}
+
+/// The error for a file that is missing because a link on the way to it leads nowhere: a file system that is not mounted,
+/// say. The administrator has not removed anything then.
+fn leads_nowhere(path: &Path) -> Option<io::Error> {
+    let broken = path.ancestors().find(|place| place.is_symlink() && !place.exists())?;
+    let text = format!("the link {} leads to what is not there", broken.display());
+    Some(io::Error::new(io::ErrorKind::NotFound, text))
 }
 
 /// Logs what a parser found wrong, each as loud as it is meant.
@@ -176,6 +191,7 @@ fn complain(complaints: &[Complaint]) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::fs;
+    use std::os::unix::fs::symlink;
 
     use super::*;
     use crate::conf::{StafConf, stafd};
@@ -261,6 +277,31 @@ mod tests {
         files.read_again();
         assert!(files.conf().tron);
         assert_eq!(files.identity().nqn, "nqn.2014-08.org.nvmexpress:uuid:1");
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_no_file_that_was_removed() {
+        let etc = Etc::new();
+        etc.put("stafd.conf", "[Global]\ntron=true\n");
+        let mut files = etc.read().unwrap();
+        fs::remove_file(etc.path("stafd.conf")).unwrap();
+        symlink("/nonexistent/stafd.conf", etc.path("stafd.conf")).unwrap();
+        files.read_again();
+        assert!(files.conf().tron);
+        let error = etc.read().unwrap_err().to_string();
+        assert!(error.contains("leads to what is not there"), "{error}");
+
+        symlink("/nonexistent", etc.path("folder")).unwrap();
+        assert!(read_file(&etc.path("folder/stafd.conf")).is_err());
+        assert!(read_file(&etc.path("no-folder/stafd.conf")).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_pipe_in_place_of_a_file_holds_up_nobody() {
+        let etc = Etc::new();
+        nix::unistd::mkfifo(&etc.path("stafd.conf"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+        let error = etc.read().unwrap_err().to_string();
+        assert!(error.contains("it is a pipe"), "{error}");
     }
 
     #[test]
