@@ -74,6 +74,7 @@ struct World {
     pages: BTreeMap<String, Vec<Entry>>,
     names: BTreeMap<String, Vec<&'static str>>,
     dead: Vec<String>,
+    dead_ports: Vec<String>,
     unreadable: bool,
     /// Discovery controllers that refuse a keep-alive timeout.
     ancient: Vec<String>,
@@ -121,6 +122,7 @@ impl World {
             pages: BTreeMap::new(),
             names: BTreeMap::new(),
             dead: Vec::new(),
+            dead_ports: Vec::new(),
             unreadable: false,
             ancient: Vec::new(),
             connects: 0,
@@ -243,7 +245,7 @@ impl World {
             HostEffect::Look(op) => HostEvent::Looked { op, result: Ok(self.look()) },
             HostEffect::Probe { op, portal, .. } => {
                 self.probes += 1;
-                let dead = self.dead.contains(&portal.traddr);
+                let dead = self.dead.contains(&portal.traddr) || self.dead_ports.contains(&portal.trsvcid);
                 let outcome = if dead { ProbeOutcome::Dead("no answer".into()) } else { ProbeOutcome::Alive };
                 HostEvent::Probed { op, outcome }
             }
@@ -381,6 +383,26 @@ fn a_storm_of_events_becomes_two_reads() {
         }
     }
     assert_eq!(world.reads, reads + 2);
+}
+
+#[test]
+fn a_storm_of_lost_events_becomes_two_reads() {
+    let mut world = World::new(&["192.0.2.1"]).start();
+    let reads = world.reads;
+    world.hold_reads = Some(Vec::new());
+    for _ in 0..1000 {
+        world.now = world.now + Duration::from_millis(1);
+        world.feed(Event::Host(HostEvent::Overrun));
+        world.uevent(0, UeventKind::Connected);
+    }
+    for effect in world.hold_reads.take().unwrap() {
+        if let Effect::ReadLogPage { op, ctrl, .. } = effect {
+            let answer = world.read(op, ctrl);
+            world.feed(answer);
+        }
+    }
+    assert_eq!(world.reads, reads + 2);
+    assert_eq!(world.page_state("192.0.2.1"), "fresh");
 }
 
 #[test]
@@ -584,6 +606,63 @@ fn a_changed_name_is_added_first_and_the_old_address_goes_when_the_new_one_is_li
     world.dead.clear();
     world.wait(120.0);
     assert_eq!(world.connected(), ["192.0.2.9"]);
+}
+
+#[test]
+fn a_name_whose_addresses_come_in_another_order_each_time_keeps_its_connection() {
+    let mut world = World::new(&["storage.example"]);
+    world.names.insert("storage.example".into(), vec!["192.0.2.1", "192.0.2.2"]);
+    let mut world = world.start();
+    world.wait(0.1);
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+    for order in [["192.0.2.2", "192.0.2.1"], ["192.0.2.1", "192.0.2.2"], ["192.0.2.2", "192.0.2.1"]] {
+        world.names.insert("storage.example".into(), order.into());
+        world.wait(90.0);
+        assert_eq!((world.connected(), world.connects), (vec!["192.0.2.1"], 1));
+    }
+    // What is no longer among them goes, as ever.
+    world.names.insert("storage.example".into(), vec!["192.0.2.3", "192.0.2.2"]);
+    world.wait(90.0);
+    assert_eq!(world.connected(), ["192.0.2.3"]);
+}
+
+#[test]
+fn a_restart_while_a_name_moves_keeps_the_old_address_until_the_new_one_is_live() {
+    let mut world = World::new(&["dc.example"]);
+    world.names.insert("dc.example".into(), vec!["192.0.2.1", "192.0.2.9"]);
+    let mut world = world.start();
+    world.wait(0.1);
+    world.names.insert("dc.example".into(), vec!["192.0.2.9", "192.0.2.1"]);
+    world.wait(70.0);
+    let mut world = world.restart();
+    world.wait(70.0);
+    assert_eq!((world.connected(), world.connects), (vec!["192.0.2.1"], 1), "the order alone is no move");
+    world.names.insert("dc.example".into(), vec!["192.0.2.9"]);
+    world.dead.push("192.0.2.9".into());
+    world.wait(70.0);
+    let mut world = world.restart();
+    world.wait(70.0);
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+    world.dead.clear();
+    world.wait(120.0);
+    assert_eq!(world.connected(), ["192.0.2.9"]);
+}
+
+#[test]
+fn two_of_one_name_each_keep_the_old_address_until_their_own_new_one_is_live() {
+    let mut world = World::new(&["storage.example", "storage.example"]);
+    world.conf.controllers[1].trsvcid = "4420".into();
+    world.names.insert("storage.example".into(), vec!["192.0.2.1"]);
+    let mut world = world.start();
+    world.wait(0.1);
+    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.1"]);
+    world.dead_ports.push("4420".into());
+    world.names.insert("storage.example".into(), vec!["192.0.2.2"]);
+    world.wait(90.0);
+    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"], "the one that cannot move stays where it is");
+    world.dead_ports.clear();
+    world.wait(90.0);
+    assert_eq!(world.connected(), ["192.0.2.2", "192.0.2.2"]);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! What the configuration names: `controller=` and `exclude=` with their host names looked up.
 //!
-//! A name that no longer resolves keeps its last addresses; when the answer changes, the new address is added first
-//! and the old one goes when the new one is live (design, policy 13).
+//! A name that no longer resolves keeps its last addresses; when the address in use is no longer in the answer, the new
+//! one is added first and the old one goes when the new one is live (design, policy 13). A name server may give the
+//! addresses in another order each time: the one in use stays in use while it is live.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -24,9 +25,14 @@ pub type SavedNames = BTreeMap<String, Vec<IpAddr>>;
 
 #[derive(Clone, Debug, Default)]
 struct Name {
+    /// In the resolver's order.
     addresses: Vec<IpAddr>,
-    /// The address that was used before the answer changed.
+    /// The one of them that is used.
+    used: Option<IpAddr>,
+    /// The address that was used before, until everybody who has this name is live by the one that is used now.
     before: Option<IpAddr>,
+    /// Who has been live by it already.
+    moved: BTreeSet<Tid>,
     op: Option<OpId>,
     backoff: Backoff,
     failed: bool,
@@ -81,10 +87,15 @@ impl Configured {
         Self { names, ..Self::default() }
     }
 
-    /// The addresses of names, to be saved.
+    /// The addresses of names, to be saved: the one by which something may be connected comes first.
     #[must_use]
     pub fn saved(&self) -> SavedNames {
-        self.names.iter().map(|(name, state)| (name.clone(), state.addresses.clone())).collect()
+        let names = self.names.iter().map(|(name, state)| {
+            let first = state.before.or(state.used.filter(|used| state.addresses.contains(used)));
+            let others = state.addresses.iter().copied().filter(|address| Some(*address) != first);
+            (name.clone(), first.into_iter().chain(others).collect())
+        });
+        names.collect()
     }
 
     /// Takes a configuration; all its names are looked up.
@@ -150,7 +161,6 @@ impl Configured {
         jitter: &mut Jitter,
         out: &mut Vec<HostEffect>,
     ) -> bool {
-        let family = self.family;
         let Some((name, state)) = self.names.iter_mut().find(|(_, state)| state.op == Some(op)) else { return false };
         state.op = None;
         self.timers.cancel(&Timer::Answer(name.clone()));
@@ -162,12 +172,7 @@ impl Configured {
                 if state.addresses == *addresses {
                     return false;
                 }
-                let old = preferred(&state.addresses, family);
                 state.addresses = addresses.clone();
-                let new = preferred(&state.addresses, family);
-                if old != new {
-                    state.before = old;
-                }
                 out.push(HostEffect::Save);
                 true
             }
@@ -191,15 +196,40 @@ impl Configured {
     /// The controllers that are configured. `live` says whether one is live.
     pub fn controllers(&mut self, defaults: &Defaults<'_>, live: impl Fn(&Tid) -> bool) -> BTreeMap<Tid, Parameters> {
         let mut named = BTreeMap::new();
-        let entries = std::mem::take(&mut self.controllers);
-        for entry in &entries {
+        self.move_names(defaults, &live);
+        for entry in &self.controllers {
             let parameters = entry.parameters.over(defaults.parameters);
-            for address in self.addresses(entry, defaults, &live) {
+            for address in self.addresses(entry, defaults) {
                 named.entry(self.tid(entry, &address, defaults)).or_insert_with(|| parameters.clone());
             }
         }
-        self.controllers = entries;
         named
+    }
+
+    /// Decides by which address each name is used, and who has moved there from the one before.
+    fn move_names(&mut self, defaults: &Defaults<'_>, live: &impl Fn(&Tid) -> bool) {
+        let mut names = std::mem::take(&mut self.names);
+        for (name, state) in &mut names {
+            let entries = || self.controllers.iter().filter(|entry| entry.is_name && entry.traddr == *name);
+            let by = |entry: &ControllerEntry, address: IpAddr| self.tid(entry, &address.to_string(), defaults);
+            let serves = |used: &IpAddr| {
+                let listed = state.addresses.contains(used) && family_used(*used, self.family);
+                listed && entries().any(|entry| live(&by(entry, *used)))
+            };
+            let used = state.used.filter(serves).or_else(|| preferred(&state.addresses, self.family));
+            if used != state.used {
+                state.before = state.used;
+                state.used = used;
+                state.moved.clear();
+            }
+            let (Some(used), Some(_)) = (state.used, state.before) else { continue };
+            state.moved.extend(entries().map(|entry| by(entry, used)).filter(live));
+            if entries().all(|entry| state.moved.contains(&by(entry, used))) {
+                state.before = None;
+                state.moved.clear();
+            }
+        }
+        self.names = names;
     }
 
     /// True while a `controller=` has a name of which no address was ever known: it may mean any controller that is no
@@ -229,29 +259,18 @@ impl Configured {
         })
     }
 
-    /// The addresses of an entry: one, or two while a name moves from the one to the other.
-    fn addresses(
-        &mut self,
-        entry: &ControllerEntry,
-        defaults: &Defaults<'_>,
-        live: &impl Fn(&Tid) -> bool,
-    ) -> Vec<String> {
+    /// The addresses of an entry: one, or two while it moves from the one to the other.
+    fn addresses(&self, entry: &ControllerEntry, defaults: &Defaults<'_>) -> Vec<String> {
         if !entry.is_name {
             let used = !entry.transport.is_ip()
                 || tid::parse_ip(&entry.traddr).is_some_and(|(ip, _)| family_used(ip, self.family));
             return if used { vec![entry.traddr.clone()] } else { Vec::new() };
         }
         let Some(state) = self.names.get(&entry.traddr) else { return Vec::new() };
-        let Some(new) = preferred(&state.addresses, self.family) else { return Vec::new() };
-        let before = state.before.filter(|before| *before != new && family_used(*before, self.family));
-        let Some(before) = before else { return vec![new.to_string()] };
-        if live(&self.tid(entry, &new.to_string(), defaults)) {
-            if let Some(state) = self.names.get_mut(&entry.traddr) {
-                state.before = None;
-            }
-            return vec![new.to_string()];
-        }
-        vec![new.to_string(), before.to_string()]
+        let Some(used) = state.used.map(|used| used.to_string()) else { return Vec::new() };
+        let has_moved = state.moved.contains(&self.tid(entry, &used, defaults));
+        let before = state.before.filter(|before| !has_moved && family_used(*before, self.family));
+        std::iter::once(used).chain(before.map(|before| before.to_string())).collect()
     }
 
     /// True when the administrator excluded that controller. `found_on` is the interface on which it was found, which

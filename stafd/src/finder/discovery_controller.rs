@@ -84,12 +84,20 @@ impl DiscoveryController {
         Self { page, ..Self::default() }
     }
 
-    /// A connection came up.
-    pub(super) fn connected(&mut self, connection: Connection) {
+    /// A connection came up, or perhaps another one in its place. Gives back the callers who waited.
+    ///
+    /// A read under way on the very device stays under way: it says nothing about the new connection, but the next one
+    /// would only queue behind it.
+    pub(super) fn connected(&mut self, connection: Connection) -> Vec<u64> {
+        let same_device = self.connection.is_some_and(|before| before.ctrl == connection.ctrl);
+        let reading = if same_device { self.reading.take() } else { None };
+        let waiting = self.disconnected();
+        self.reading = reading;
         self.connection = Some(connection);
         self.supported = None;
         self.owed = true;
         self.backoff.reset();
+        waiting
     }
 
     /// The connection is down. Gives back the callers who waited.

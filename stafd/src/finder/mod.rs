@@ -335,10 +335,9 @@ impl Finder {
     fn up(&mut self, now: Time, tid: &Tid, ctrl: libstas::core::CtrlRef, out: &mut Vec<Effect>) {
         let seqnum = self.fleet.inventory().look().seqnum;
         let Some(dc) = self.dcs.get_mut(tid) else { return };
-        for token in dc.disconnected() {
+        for token in dc.connected(Connection { ctrl, since: now, seqnum }) {
             out.push(Effect::Refreshed { token, result: Err("the connection was lost meanwhile".into()) });
         }
-        dc.connected(Connection { ctrl, since: now, seqnum });
         self.sources.outdate(&SourceId::Page(tid.clone()));
         self.timers.set(Timer::SecondRead(tid.clone()), now + discovery_controller::SECOND_READ);
         if self.fleet.is_polled(tid) {

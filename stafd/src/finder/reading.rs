@@ -46,19 +46,20 @@ impl Finder {
     }
 
     /// Finds whose read it was, and ends it. `None` for a late answer, and for one that was read across two
-    /// connections: it says nothing about the present one.
-    fn end_read(&mut self, op: OpId, what: Read) -> Option<Tid> {
-        for (tid, dc) in &mut self.dcs {
-            if dc.late.remove(&op) {
-                return None;
-            }
-            if let Some(reading) = dc.reading.filter(|reading| reading.op == op && reading.what == what) {
-                dc.reading = None;
-                self.timers.cancel(&Timer::Hanging(tid.clone()));
-                let same = dc.connection.is_some_and(|connection| connection.since == reading.connection);
-                return same.then(|| tid.clone());
-            }
+    /// connections: it says nothing about the present one, which is read now.
+    fn end_read(&mut self, now: Time, op: OpId, what: Read, out: &mut Vec<Effect>) -> Option<Tid> {
+        let is_it = |reading: &Reading| reading.op == op && reading.what == what;
+        let mut dcs = self.dcs.iter_mut();
+        let (tid, dc) = dcs.find(|(_, dc)| dc.late.contains(&op) || dc.reading.as_ref().is_some_and(is_it))?;
+        if dc.late.remove(&op) {
+            return None;
         }
+        let (tid, reading) = (tid.clone(), dc.reading.take()?);
+        self.timers.cancel(&Timer::Hanging(tid.clone()));
+        if dc.connection.is_some_and(|connection| connection.since == reading.connection) {
+            return Some(tid);
+        }
+        self.read_next(now, &tid, out);
         None
     }
 
@@ -69,7 +70,7 @@ impl Finder {
         result: Result<Option<DiscoveryLidSpecific>, String>,
         out: &mut Vec<Effect>,
     ) {
-        let Some(tid) = self.end_read(op, Read::Supported) else { return };
+        let Some(tid) = self.end_read(now, op, Read::Supported, out) else { return };
         let Some(dc) = self.dcs.get_mut(&tid) else { return };
         let ctrl = dc.connection.map(|connection| connection.ctrl);
         // Without that page the discovery log page is read without PLEO: old controllers have none.
@@ -89,7 +90,7 @@ impl Finder {
         result: Result<LogPage, String>,
         out: &mut Vec<Effect>,
     ) {
-        let Some(tid) = self.end_read(op, Read::LogPage) else { return };
+        let Some(tid) = self.end_read(now, op, Read::LogPage, out) else { return };
         let Some(dc) = self.dcs.get_mut(&tid) else { return };
         for token in std::mem::take(&mut dc.waiting) {
             let result = result.as_ref().map(|_| ()).map_err(Clone::clone);
