@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 
-from scene import Failed, Forbidden, Skip, cdc, daemons, host, journal, numbers, room
+from scene import Failed, Forbidden, Skip, appliance, cdc, daemons, host, journal, numbers, room
 
 SCENARIOS = pathlib.Path("/harness/scenarios")
 RESULTS = pathlib.Path("/results")
@@ -90,6 +90,7 @@ def evidence():
         show(f"systemctl status {each}", lambda: host.run("systemctl", "status", "--lines=0", each.unit, check=False).stdout)
     show("journal", lambda: journal.text())
     show("cdcsim", cdc.evidence)
+    show("target machine", appliance.evidence)
     show("kernel", lambda: "\n".join(journal.kernel().splitlines()[-60:]))
 
 

@@ -2,8 +2,10 @@
 
 import itertools
 import json
+import os
 import select
 import socket
+import stat
 import time
 
 
@@ -11,29 +13,37 @@ class Gone(Exception):
     """The machine does not answer any more."""
 
 
-class Agent:
-    """A connection to the agent. One command at a time; `silence` seconds without a sign of life is death."""
+def connect(path):
+    """A descriptor: of a connection to qemu's socket, or (in a machine that commands another) of a virtio-serial port."""
+    try:
+        if stat.S_ISCHR(os.stat(path).st_mode):
+            return os.open(path, os.O_RDWR)
+        client = socket.socket(socket.AF_UNIX)
+        client.connect(path)
+        return client.detach()
+    except OSError as error:
+        raise Gone(f"cannot reach the machine at {path}: {error.strerror}") from error
 
-    def __init__(self, path, silence=60.0):
-        self.silence = silence
-        self.path = path
+
+class Line:
+    """Lines of JSON, both ways."""
+
+    def __init__(self, path):
+        self.descriptor = connect(path)
         self.inbox = b""
-        self.numbers = itertools.count(time.monotonic_ns())
-        self.socket = socket.socket(socket.AF_UNIX)
-        try:
-            self.socket.connect(path)
-        except OSError as error:
-            raise Gone(f"cannot reach the machine at {path}: {error.strerror}") from error
-        self.send(b"\n")
+
+    def close(self):
+        """May be said twice."""
+        if self.descriptor is not None:
+            os.close(self.descriptor)
+        self.descriptor = None
 
     def send(self, data):
         try:
-            self.socket.sendall(data)
+            while data:
+                data = data[os.write(self.descriptor, data):]
         except OSError as error:
             raise Gone(f"the machine is gone: {error.strerror}") from error
-
-    def close(self):
-        self.socket.close()
 
     def tell(self, **message):
         self.send(json.dumps(message).encode() + b"\n")
@@ -43,10 +53,10 @@ class Agent:
         deadline = time.monotonic() + timeout
         while b"\n" not in self.inbox:
             left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self.socket], [], [], left)[0]:
+            if left <= 0 or not select.select([self.descriptor], [], [], left)[0]:
                 return None
             try:
-                data = self.socket.recv(65536)
+                data = os.read(self.descriptor, 65536)
             except OSError as error:
                 raise Gone(f"the machine is gone: {error.strerror}") from error
             if not data:
@@ -58,15 +68,27 @@ class Agent:
         except ValueError:
             return {}  # the rest of a line that was meant for somebody before us
 
+
+class Agent(Line):
+    """A connection to the agent. One command at a time; `silence` seconds without a sign of life is death."""
+
+    def __init__(self, path, silence=60.0):
+        super().__init__(path)
+        self.silence = silence
+        self.numbers = itertools.count(time.monotonic_ns())
+        self.send(b"\n")
+
     def wait_ready(self, timeout, alive=lambda: True):
         """Waits for the agent to come up. `alive` says whether waiting still makes sense."""
         deadline = time.monotonic() + timeout
+        first = None
         while time.monotonic() < deadline and alive():
             number = next(self.numbers)
+            first = first or number
             self.tell(ping=number)
             message = self.hear(0.5)
             while message is not None:
-                if "pong" in message:
+                if message.get("pong", 0) >= first:
                     return
                 message = self.hear(0.5)
         raise Gone(f"the machine did not come up within {timeout:.0f} s" if alive() else "qemu ended while the machine came up")

@@ -1,6 +1,7 @@
 """One virtual machine: its qemu, its shares, its agent."""
 
 import ctypes
+import dataclasses
 import json
 import os
 import pathlib
@@ -22,6 +23,8 @@ UP = STATE / "up.json"
 EXCHANGE = STATE / "exchange"
 # Seconds that a machine may take to boot: 25 under emulation on two idle cores, and a busy host.
 BOOT_LIMIT = 180
+# Seconds until qemu itself is there.
+START_LIMIT = 60
 
 
 def install_tree():
@@ -39,6 +42,27 @@ def image():
     return done.stdout.strip()
 
 
+@dataclasses.dataclass(frozen=True)
+class Role:
+    """What tells a machine from the ordinary one."""
+
+    # MiB; of these the host gives what is used.
+    memory: int = 3072
+    # A machine alone ends when it is reset, and its kernel resets it after a panic.
+    survives_reset: bool = False
+    # Disks beside its own, each a file in its folder: /dev/vdb, /dev/vdc, … They live as long as qemu.
+    disks: tuple = ()
+    disk_size: int = 0
+    # Further arguments of qemu, and the descriptors that they name.
+    arguments: tuple = ()
+    descriptors: tuple = ()
+    # For the kernel's command line.
+    words: tuple = ()
+
+
+ALONE = Role()
+
+
 class Machine:
     """A machine that this process started, or one that `--up` left running."""
 
@@ -49,33 +73,44 @@ class Machine:
         self.agent = None
         # The ACPI tables that it has beside those of every machine.
         self.tables = ()
+        # The machine that it gets its storage from (pair.py), and that lives and dies with it.
+        self.target = None
 
     @classmethod
-    def boot(cls, serial=None, idle=None, keep_locks=False, tables=()):
+    def boot(cls, serial=None, idle=None, keep_locks=False, tables=(), role=ALONE):
         """Starts qemu; `ready` waits for it. `serial`: qemu's argument for the serial console (default: a file).
 
         `keep_locks`: it outlives this process, and this process's descriptors stay open in it, so that a lock that
         the caller holds lasts as long. `tables`: ACPI tables that its firmware shall have, (name, bytes) each.
+        `role`: what it is beside another machine.
         """
         base = image()
         EXCHANGE.mkdir(parents=True, exist_ok=True)
         folder = pathlib.Path(tempfile.mkdtemp(prefix="stas-vm-"))
-        words = ["console=ttyS0", "quiet", "loglevel=4", "mitigations=off", "net.ifnames=0", "panic=-1", "nokaslr",
-                 "systemd.show_status=0"]
+        words = ["console=ttyS0", "quiet", "loglevel=4", "mitigations=off", "net.ifnames=0", "nokaslr",
+                 "systemd.show_status=0", *role.words]
+        if not role.survives_reset:
+            words.append("panic=-1")
         if serial is None:
             words.append("systemd.mask=serial-getty@ttyS0.service")
         if idle:
             words.append(f"harness.idle={idle}")
         arguments = accel.arguments(base)
         cpus = min(os.cpu_count() or 1, 4) if arguments == accel.KVM else 2
-        command = ["qemu-system-x86_64", "-machine", "q35,sata=off,smbus=off", *arguments, "-smp", str(max(cpus, 2)), "-m", "3072",
-                   "-nographic", "-nodefaults", "-no-reboot", "-monitor", "none",
+        command = ["qemu-system-x86_64", "-machine", "q35,sata=off,smbus=off", *arguments, "-smp", str(max(cpus, 2)), "-m", str(role.memory),
+                   "-nographic", "-nodefaults", "-monitor", "none",
                    "-serial", serial or f"file:{folder}/console.log",
                    "-kernel", f"{base}/vmlinuz", "-initrd", f"{base}/initrd", "-append", " ".join(words),
                    "-drive", f"file={base}/root.img,if=virtio,format=raw,snapshot=on",
                    "-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
                    "-chardev", f"socket,id=agent,path={folder}/agent,server=on,wait=off",
-                   "-device", "virtserialport,chardev=agent,name=harness"]
+                   "-device", "virtserialport,chardev=agent,name=harness", *role.arguments]
+        if not role.survives_reset:
+            command.append("-no-reboot")
+        for name in role.disks:
+            with open(folder / name, "wb") as file:
+                file.truncate(role.disk_size)
+            command += ["-drive", f"file={folder / name},if=virtio,format=raw"]
         # Of the tree its parent is shared: `make tree` replaces the tree itself.
         for tag, path, mode in (("harness", VM, ",readonly=on"), ("trees", install_tree().parent, ",readonly=on"), ("results", EXCHANGE, "")):
             command += ["-virtfs", f"local,path={path},mount_tag={tag},security_model=none{mode}"]
@@ -85,11 +120,15 @@ class Machine:
         stdin = None if serial else subprocess.DEVNULL
         stdout = None if serial else open(folder / "qemu.log", "wb")
         process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stdout and subprocess.STDOUT,
-                                   close_fds=not keep_locks, start_new_session=serial is None,
+                                   close_fds=not keep_locks, pass_fds=role.descriptors, start_new_session=serial is None,
                                    preexec_fn=None if keep_locks else end_with_parent)
         machine = cls(process.pid, folder, process)
         machine.tables = tuple(name for name, _ in tables)
         return machine
+
+    def fit(self):
+        """It runs, and its target machine too."""
+        return self.alive() and (not self.target or self.target.alive())
 
     def alive(self):
         if self.process is not None:
@@ -110,15 +149,20 @@ class Machine:
             return "qemu runs"
         return f"qemu ended with status {status}" if status >= 0 else f"qemu was killed by {signal.Signals(-status).name}"
 
-    def ready(self):
-        """Waits until the machine has booted to the end; connects the agent."""
-        deadline = time.monotonic() + BOOT_LIMIT
+    def starts(self):
+        """Waits until qemu runs; connects the agent's line. The machine may still boot."""
+        deadline = time.monotonic() + START_LIMIT
         while not (self.folder / "agent").exists():
             if not self.alive() or time.monotonic() > deadline:
-                raise Gone("qemu did not start")
+                raise Gone(f"qemu did not start: {self.console().strip()}")
             time.sleep(0.02)
         self.agent = Agent(str(self.folder / "agent"))
-        self.agent.wait_ready(deadline - time.monotonic(), self.alive)
+
+    def ready(self):
+        """Waits until the machine has booted to the end; connects the agent."""
+        if not self.agent:
+            self.starts()
+        self.agent.wait_ready(BOOT_LIMIT, self.alive)
         self.agent.run("systemctl is-system-running --wait >/dev/null", lambda _: None, limit=BOOT_LIMIT)
 
     def install(self):
@@ -139,6 +183,8 @@ class Machine:
 
     def stop(self):
         """The end, without ceremony: the disk is a snapshot that nobody keeps."""
+        if self.target:
+            self.target.stop()
         if self.agent:
             self.agent.close()
         if self.alive():

@@ -8,7 +8,7 @@ import pathlib
 import sys
 import time
 
-from . import acpi
+from . import acpi, pair
 from .agent import Gone
 from .machine import EXCHANGE, TOP, VM, Machine
 
@@ -27,6 +27,8 @@ class Scenario:
     limit: int
     # Files of tables/ that the machine's firmware shall have as ACPI tables.
     tables: tuple = ()
+    # It has a second machine, which its storage is on.
+    target_machine: bool = False
 
 
 @dataclasses.dataclass
@@ -53,13 +55,13 @@ def find(names):
 def read(path):
     tree = ast.parse(path.read_text(), str(path))
     promise = (ast.get_docstring(tree) or "").partition("\n\n")[0].replace("\n", " ")
-    said = {"LIMIT": 60, "ACPI_TABLES": ()}
+    said = {"LIMIT": 60, "ACPI_TABLES": (), "TARGET_MACHINE": False}
     for node in tree.body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in said:
             said[node.targets[0].id] = ast.literal_eval(node.value)
     if not promise:
         raise SystemExit(f"{path}: the docstring that says what it promises is missing")
-    return Scenario(path.stem, promise, said["LIMIT"], tuple(said["ACPI_TABLES"]))
+    return Scenario(path.stem, promise, said["LIMIT"], tuple(said["ACPI_TABLES"]), said["TARGET_MACHINE"])
 
 
 class Session:
@@ -95,7 +97,7 @@ class Session:
         finally:
             if self.machine and self.machine is self.borrowed:
                 self.machine.agent.close()
-            elif self.machine and self.keep and self.machine.alive():
+            elif self.machine and self.keep and self.machine.alive() and not self.machine.target:
                 self.machine.agent.close()
                 self.machine.remember()
                 print("the machine stays up: tests/vm/run --exec CMD, tests/vm/run --down")
@@ -129,7 +131,7 @@ class Session:
 
             write(f"{scenario.name}: {scenario.promise}\n\n")
             try:
-                self.ensure_machine(scenario.tables)
+                self.ensure_machine(scenario)
                 start = time.monotonic()
                 command = ["python3", "/harness/guest/play.py", scenario.name] + (["--peer"] if self.peer else [])
                 environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
@@ -137,9 +139,13 @@ class Session:
             except Gone as gone:
                 console = self.machine.console() if self.machine else ""
                 write(f"\nERROR: {gone}\n\n----- console\n{console}\n")
+                if self.machine and self.machine.target:
+                    write(target_console(self.machine.target))
                 why = "\n".join([str(gone), self.machine.fate() if self.machine else "", *console.splitlines()[-30:]])
                 self.drop_machine()
                 return Outcome(scenario, "ERROR", time.monotonic() - start, why)
+            if self.machine.target and (status or not self.machine.fit()):
+                write(target_console(self.machine.target))
             if status:
                 self.drop_machine()
             try:
@@ -153,19 +159,24 @@ class Session:
             return Outcome(scenario, found["outcome"], found["seconds"], found["why"], found["measurements"], found["notes"],
                            found["final"])
 
-    def ensure_machine(self, tables):
-        """A machine that is up and has exactly these tables: one that has others is replaced."""
-        if self.borrowed and tables:
-            raise Gone(f"it needs a machine with {', '.join(tables)}: play it without --here")
-        if self.machine and self.machine.alive():
-            if self.machine.tables == tables:
+    def ensure_machine(self, scenario):
+        """A machine that is up and is what the scenario needs, no less and no more: another one is replaced."""
+        tables, two = scenario.tables, scenario.target_machine
+        if self.borrowed and (tables or two):
+            wish = ", ".join([*tables, *["a target machine beside it"] * two])
+            raise Gone(f"it needs a machine with {wish}: play it without --here")
+        if self.machine:
+            if self.machine.fit() and self.machine.tables == tables and bool(self.machine.target) == two:
                 return
             self.drop_machine()
         if self.borrowed:
             self.machine = self.borrowed.connect()
             return
-        self.machine = Machine.boot(keep_locks=self.keep, idle=300 if self.keep else None,
-                                    tables=[(name, acpi.read(name)) for name in tables])
+        tables = [(name, acpi.read(name)) for name in tables]
+        if two:
+            self.machine = pair.boot(tables=tables)
+            return
+        self.machine = Machine.boot(keep_locks=self.keep, idle=300 if self.keep else None, tables=tables)
         self.machine.ready()
         if complaint := self.machine.install():
             raise Gone(f"the install tree does not install: {complaint}")
@@ -219,6 +230,10 @@ class Session:
         print(last)
         whole = len(self.outcomes) == len(self.scenarios)
         return 0 if whole and not failed and lists["PASSED"] else 1
+
+
+def target_console(target):
+    return f"\n----- the target machine: {target.fate()}\n{target.console()}\n"
 
 
 def describe(number):

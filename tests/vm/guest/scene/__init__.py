@@ -1,6 +1,7 @@
 """What a scenario is written with.
 
     target      the storage: the kernel's nvmet
+    appliance   the target machine, when there is one: a machine of its own that can be reset
     cdc         a centralized discovery controller, which misbehaves on demand
     host        what this host is connected to, and proof that nothing was lost
     daemons     stafd and stacd under systemd
@@ -10,14 +11,14 @@
     measure     numbers that end up in the report
     check ...   assertions that say what was expected and what was seen
 
-A scenario is a module in scenarios/ with a docstring of one sentence, a function `play`, and if need be LIMIT (seconds)
-and ACPI_TABLES (files of tables/ that the machine's firmware shall have).
+A scenario is a module in scenarios/ with a docstring of one sentence, a function `play`, and if need be LIMIT (seconds),
+ACPI_TABLES (files of tables/ that the machine's firmware shall have) and TARGET_MACHINE (True: with a second machine).
 """
 
-from . import announcer, cdc, daemons, host, journal, network, target
+from . import announcer, appliance, cdc, daemons, host, journal, network, target
 from .expect import Failed, Forbidden, Skip, check, equal, skip
 from .numbers import measure, note
 from .wait import stays, wait_until
 
-__all__ = ["Failed", "Forbidden", "Skip", "announcer", "cdc", "check", "daemons", "equal", "host", "journal", "measure", "network", "note", "skip",
+__all__ = ["Failed", "Forbidden", "Skip", "announcer", "appliance", "cdc", "check", "daemons", "equal", "host", "journal", "measure", "network", "note", "skip",
            "stays", "target", "wait_until"]

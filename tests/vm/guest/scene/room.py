@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 
-from . import cdc, daemons, host, network, target
+from . import appliance, cdc, daemons, host, network, target
 
 IDENTITY = {}
 MOUNTS = "/mnt/scene"
@@ -37,6 +37,7 @@ def clean():
     host.disconnect_all()
     cdc.clean()
     target.clean()
+    appliance.clean()
     network.remove_fibre_channel()
     network.remove_neighbours()
     for name in os.listdir("/etc/nvme"):

@@ -1,0 +1,113 @@
+"""The target machine: another machine at the other end of a wire. A scenario has it that says TARGET_MACHINE = True.
+
+    appliance.connect(target="192.0.2.2/24", host="192.0.2.1/24")
+    appliance.run("nvmet", "create", "-f", "/run/harness/target.conf")
+    appliance.press_reset()
+    appliance.wait_up()
+
+Its disks /dev/vdb and /dev/vdc keep what is written to them when it is reset, and nothing else of it needs to.
+"""
+
+import os
+import sys
+
+from .expect import Failed, check
+from .host import run as run_here
+
+sys.path.append("/harness")
+from runner.agent import Agent, Gone, Line  # noqa: E402: the same line that the runner has to this machine
+
+PORT = "/dev/virtio-ports/target"
+POWER = "/dev/virtio-ports/target-power"
+IFACE = "eth0"
+DISKS = ("/dev/vdb", "/dev/vdc")
+# Seconds: two machines share the processors.
+BOOT_LIMIT = 300
+_agent = None
+
+
+def there():
+    return os.path.exists(PORT)
+
+
+def run(*command, check=True, timeout=60.0):
+    """Runs a command there; returns what it says. A failure is a failure of the scenario unless `check` is false."""
+    said = []
+    status, why = agent().run(list(command), said.append, limit=timeout)
+    text = "".join(said)
+    if check and status:
+        raise Failed(f"expected: on the target machine, `{' '.join(command)[:300]}` succeeds\n"
+                     f"    seen: status {status}{f' ({why})' if why else ''}: {text.strip()[:2000]}")
+    return text
+
+
+def write(path, text):
+    """A file there, readable by its owner alone."""
+    run("sh", "-c", 'umask 077; mkdir -p "$(dirname "$1")"; printf %s "$2" >"$1"', "sh", path, text)
+
+
+def connect(target, host):
+    """Plugs the cable in, at both ends: addresses as `192.0.2.2/24`. After a reset the target's end has to be plugged in again."""
+    run_here("ip", "address", "replace", host, "dev", IFACE)
+    run_here("ip", "link", "set", IFACE, "up")
+    run("ip", "address", "replace", target, "dev", IFACE)
+    run("ip", "link", "set", IFACE, "up")
+
+
+def press_reset():
+    """Presses the reset button, without a warning to anybody; returns when it has been reset, long before it is up again."""
+    power = Line(POWER)
+    try:
+        answer(power, "qmp_capabilities", refusal=True)  # whoever was here before may have said it
+        answer(power, "system_reset")
+        while hear(power).get("event") != "RESET":
+            pass
+    finally:
+        power.close()
+
+
+def wait_up():
+    """Waits until it has booted to the end, as bare as on its first day."""
+    agent().wait_ready(BOOT_LIMIT)
+    run("systemctl", "is-system-running", "--wait", check=False, timeout=BOOT_LIMIT)
+
+
+def agent():
+    global _agent
+    if _agent is None:
+        if not there():
+            raise Failed("expected: a target machine (TARGET_MACHINE = True)\n    seen: none")
+        _agent = Agent(PORT)
+        _agent.wait_ready(60)
+    return _agent
+
+
+def answer(power, command, refusal=False):
+    power.tell(execute=command, id=command)
+    while True:
+        message = hear(power)
+        if message.get("id") == command:
+            check("return" in message or refusal, f"qemu obeys {command}", message)
+            return
+
+
+def hear(power):
+    message = power.hear(60)
+    if message is None:
+        raise Gone("the target machine's qemu says nothing")
+    return message
+
+
+def clean():
+    """Nothing is left there, and the cable is unplugged."""
+    if not there():
+        return
+    run_here("ip", "address", "flush", "dev", IFACE)
+    run("sh", "-c", "systemctl stop 'scene-*'; systemctl reset-failed; modprobe -a nvmet nvmet_tcp; nvmet clean; "
+                    f"rm -rf /run/harness; ip address flush dev {IFACE}")
+
+
+def evidence():
+    if not there():
+        return "(none)"
+    return run("sh", "-c", "ip -brief address; nvmet ls; journalctl --no-pager --lines=60 --output=short-monotonic --no-hostname", check=False)
