@@ -3,8 +3,10 @@
 PREFIX     ?= /usr
 SYSCONFDIR ?= /etc
 DESTDIR    ?=
-# Scenarios for `make integration`: none means all of them.
+# Scenarios for `make integration` and `make coverage`: none means all of them.
 TESTS      ?=
+# `make coverage` on this machine's own kernel.
+NATIVE     ?=
 # What `make sim` plays: one seed, or so many of them from FROM on.
 SEED       ?=
 N          ?= 10000
@@ -106,9 +108,9 @@ fuzz: toolchain ## fuzz each parser of foreign bytes for FUZZ_SECONDS (60); FUZZ
 integration: tree ## the scenarios in the virtual machine; TESTS="name name" for some of them
 	tests/vm/run $(TESTS)
 
-coverage: toolchain ## which lines the tests without a virtual machine run, by file
-	@tests/need systemd=systemd-analyze dbus=dbus-daemon procps=/bin/kill
-	tests/coverage
+coverage: toolchain ## which lines the tests run, by file: TESTS="name name" for some scenarios; NATIVE=1: on this machine's own kernel
+	@tests/need systemd=systemd-analyze dbus=dbus-daemon procps=/bin/kill binutils=strip python3=python3
+	NATIVE='$(NATIVE)' tests/coverage $(TESTS)
 
 demo: tree ## boot a virtual machine, install, and watch the life of a connection
 	tests/vm/demo

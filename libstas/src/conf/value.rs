@@ -145,6 +145,10 @@ mod tests {
         assert_eq!(words.read("d"), Err("\"d\" is not a, b or c".to_owned()));
         assert!(Values::AnyOf(&["tcp", "rdma"]).read("tcp+loop").unwrap_err().contains("any of tcp, rdma"));
         assert!(Values::TimeSpan.read("NaN").unwrap_err().contains("a number is missing"));
+        assert!(Values::Source.read("file://etc/key").unwrap_err().contains("with the path from the root"));
+        assert_eq!(Values::Pairs.to_string(), "key=value pairs, joined by ;");
+        assert_eq!(Values::OneOf(&["only"]).to_string(), "only");
+        assert_eq!(Values::Text("a name").to_string(), "a name");
     }
 
     #[test]

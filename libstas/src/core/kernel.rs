@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::CtrlRef;
-use crate::nvme::{Tid, TidParts, Transport, tid};
+use crate::nvme::{Tid, TidParts, Transport};
 
 /// sysfs `state` of a controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -201,12 +201,6 @@ impl KernelController {
     pub fn is_live(&self) -> bool {
         self.state == CtrlState::Live
     }
-
-    /// Its address as an IP address, where it is one.
-    #[must_use]
-    pub fn ip(&self) -> Option<IpAddr> {
-        tid::parse_ip(&self.traddr).map(|(ip, _)| ip)
-    }
 }
 
 /// A look at the kernel's controllers: all that existed at one moment.
@@ -265,5 +259,19 @@ impl Links {
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Interface> {
         self.0.iter().find(|interface| interface.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_state_is_the_kernels_word_for_it() {
+        for word in ["new", "live", "resetting", "connecting", "deleting", "dead"] {
+            assert_eq!(CtrlState::parse(&format!("{word}\n")).to_string(), word);
+        }
+        assert_eq!(CtrlState::parse("deleting (no IO)"), CtrlState::Deleting);
+        assert_eq!(CtrlState::parse("hibernating").to_string(), "unknown");
     }
 }

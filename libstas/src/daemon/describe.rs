@@ -240,6 +240,45 @@ mod tests {
     }
 
     #[test]
+    fn each_status_says_what_happens_next() {
+        let (tid, parameters) = (tid(), Parameters::default());
+        for (status, state, next) in [
+            (Status::Connected, "connected", None),
+            (Status::Reconnecting, "reconnecting", None),
+            (Status::Connecting, "connecting", Some("now")),
+            (Status::Queued, "queued", Some("now")),
+            (Status::Waiting, "waiting", Some("soon")),
+            (Status::GivenUp, "given up", Some("none before its configuration or its log page changes")),
+            (Status::Kept, "kept", None),
+            (Status::Leaving, "leaving", None),
+        ] {
+            let dict = detailed(&view(&tid, &parameters, status), Time::default(), None);
+            assert_eq!(dict.get("state").unwrap(), state);
+            assert_eq!(dict.get("next attempt").map(String::as_str), next, "{state}");
+        }
+    }
+
+    #[test]
+    fn what_waits_for_a_reconnect_or_shares_a_connection_says_so() {
+        let (tid, parameters) = (tid(), Parameters::default());
+        let owner = Tid::new(TidParts { subsysnqn: "nqn.owner".into(), ..tid.parts().clone() });
+        let view = MemberView { pending: true, alias_of: Some(&owner), ..view(&tid, &parameters, Status::Connected) };
+        let dict = detailed(&view, Time::default(), None);
+        assert_eq!(dict.get("pending").unwrap(), "changed parameters apply at its next connect");
+        assert!(dict.get("alias of").unwrap().contains("nqn.owner"), "{dict:?}");
+    }
+
+    #[test]
+    fn a_controller_has_its_kinds_words() {
+        for (kind, word) in [(CtrlType::Io, "io"), (CtrlType::Admin, "admin"), (CtrlType::Unknown, "")] {
+            assert_eq!(cntrltype(kind), word);
+        }
+        for (kind, word) in [(Dctype::None, "none"), (Dctype::Ddc, "ddc"), (Dctype::Cdc, "cdc")] {
+            assert_eq!(dctype(kind), word);
+        }
+    }
+
+    #[test]
     fn secrets_are_said_to_be_there_and_not_shown() {
         let tid = tid();
         let secret = || Some(Secret::new("DHHC-1:00:hidden:"));

@@ -148,6 +148,21 @@ mod tests {
     #[test]
     fn a_status_is_told_in_words_where_there_are_any() {
         assert_eq!(Status(0x4002).to_string(), "invalid field in command (NVMe status 0x002)");
+        for (status, words) in [
+            (0x001, "invalid command opcode"),
+            (0x006, "internal error"),
+            (0x007, "command aborted"),
+            (0x00c, "command sequence error"),
+            (0x109, "invalid log page"),
+            (0x190, "the discovery log page changed while it was read"),
+            (0x12f, "invalid discovery information"),
+            (0x191, "authentication required"),
+            (0x360, "controller path error"),
+            (0x370, "host path error: the connection was lost"),
+            (0x371, "command aborted by the host: the connection was lost"),
+        ] {
+            assert_eq!(Status(status).to_string(), format!("{words} (NVMe status {status:#05x})"));
+        }
         assert_eq!(Status(0x2190).to_string(), "the discovery log page changed while it was read (NVMe status 0x190)");
         assert_eq!(Status(0x4142).to_string(), "NVMe status 0x142");
         assert!(Status(0x4002).is_do_not_retry() && !Status(0x2190).is_do_not_retry());

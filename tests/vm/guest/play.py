@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 
-from scene import Failed, Forbidden, Skip, appliance, cdc, daemons, host, journal, numbers, room
+from scene import Failed, Forbidden, Skip, appliance, cdc, coverage, daemons, host, journal, numbers, room
 
 SCENARIOS = pathlib.Path("/harness/scenarios")
 RESULTS = pathlib.Path("/results")
@@ -36,6 +36,7 @@ def main():
     start = time.monotonic()
     outcome, why, final, fit = "ERROR", "", False, True
     try:
+        coverage.begin()
         room.enter()
         journal.mark()
         if peer:
@@ -72,6 +73,7 @@ def main():
         print("the room cannot be cleaned:")
         traceback.print_exc()
         fit = False
+    coverage.hand_over()
     return 0 if fit else 1
 
 

@@ -67,10 +67,11 @@ def read(path):
 class Session:
     """A run: its results folder, its machine, its outcomes."""
 
-    def __init__(self, scenarios, peer=False, keep=False, here=False):
+    def __init__(self, scenarios, peer=False, keep=False, here=False, once=False):
         self.scenarios = scenarios
         self.peer = peer
         self.keep = keep
+        self.once = once
         self.outcomes = []
         self.machine = None
         self.borrowed = Machine.running() if here else None
@@ -88,7 +89,7 @@ class Session:
             for scenario in self.scenarios:
                 self.announce(scenario)
                 outcome = self.one(scenario)
-                if outcome.outcome in ("FAILED", "ERROR") and not (outcome.final or self.peer or self.borrowed):
+                if outcome.outcome in ("FAILED", "ERROR") and not (outcome.final or self.once or self.peer or self.borrowed):
                     outcome = self.second_try(outcome)
                 self.outcomes.append(outcome)
                 self.tell(outcome)

@@ -11,28 +11,32 @@ OWN, MOVING, BOTH, DEEP = (f"nqn.2014-08.org.nvmexpress:scene:{name}" for name i
 DEAD = "192.0.2.2:4999"
 UNREACHED = "nqn.2014-08.org.nvmexpress:scene:unreached"
 ATTEMPTS = 2
+# Who this host is to the first, and so to all that it leads to.
+HOST = "nqn.2014-08.org.nvmexpress:uuid:5e0f8b1c-9d0f-4d4e-8a5b-2f6d1c7b9a30"
 
 
 def play():
     neighbour, lan = cdc.fabric(OWN, MOVING, BOTH, DEEP)
-    # The first refers to the second, that to the third, and the third to the first.
-    dcs = [cdc.Cdc(name=f"cdc{number}", lives_at=neighbour, listen=[f"192.0.2.2:{8009 + number}"]) for number in range(3)]
+    # The first refers to the second, that to the third, that to the fourth, and the fourth to the first.
+    dcs = [cdc.Cdc(name=f"cdc{number}", lives_at=neighbour, listen=[f"192.0.2.2:{8009 + number}"]) for number in range(4)]
     for number, dc in enumerate(dcs):
         for name, nqn in (("own", OWN), ("moving", MOVING), ("both", BOTH), ("deep", DEEP)):
             dc.add(name, cdc.STORAGE, nqn=nqn)
-        dc.add("next", f"192.0.2.2:{8009 + (number + 1) % 3}", kind="referral")
-    first, second, third = dcs
+        dc.add("next", f"192.0.2.2:{8009 + (number + 1) % 4}", kind="referral")
+    first, second, third, fourth = dcs
     first.add("unreached", DEAD, nqn=UNREACHED)
     first("set", "ncc", "unreached", "on")
     first.zone_in("own", "next", "unreached")
     second.zone_in("both", "next")
-    third.zone_in("moving", "both", "deep", "next")
-    daemons.configure(f"transport=tcp;traddr=192.0.2.2;trsvcid=8009;host-iface={lan}",
+    third.zone_in("moving", "both", "next")
+    fourth.zone_in("deep", "next")
+    daemons.configure(f"transport=tcp;traddr=192.0.2.2;trsvcid=8009;host-iface={lan};host-nqn={HOST}",
                       stacd_more=f"[I/O controller connection management]\nconnect-attempts-on-ncc={ATTEMPTS}\n")
     daemons.start()
     host.wait_live(OWN, MOVING, BOTH, DEEP)
-    equal(ports(), {"8009": "configured", "8010": "referral", "8011": "referral"}, "three DCs, each once")
+    equal(ports(), {"8009": "configured", "8010": "referral", "8011": "referral", "8012": "referral"}, "four DCs, each once")
     equal({each.host_iface for each in host.controllers()}, {lan}, "the interface of the first is that of all")
+    equal({each.hostnqn for each in host.controllers()}, {HOST}, "the host NQN of the first is that of all")
     settled = time.monotonic()
 
     # What the CDC is not connected to is tried as often as stacd.conf says, and not again.
@@ -55,7 +59,7 @@ def play():
     with host.nothing_lost(only=lambda each: each.nqn in (OWN, BOTH) or each.trsvcid in ("8009", "8010")):
         second.zone_out("next")
         host.wait_gone(DEEP, MOVING, timeout=60)
-        wait_until(lambda: set(ports()) == {"8009", "8010"}, 20, lambda: f"the third is given up\n    seen: {ports()}", poll=0.1)
+        wait_until(lambda: set(ports()) == {"8009", "8010"}, 20, lambda: f"the third and the fourth are given up\n    seen: {ports()}", poll=0.1)
         stays(lambda: host.live(OWN) and host.live(BOTH), 3, "what others offer, too, stays")
 
 

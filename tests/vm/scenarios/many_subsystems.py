@@ -1,36 +1,47 @@
-"""128 subsystems behind one DC are live in little more than 128 bare writes to /dev/nvme-fabrics need; each daemon then takes at most 10 MB."""
+"""128 subsystems behind one DC are live in little more than 128 bare writes to /dev/nvme-fabrics need (median of three); each daemon then takes at most 10 MB."""
 
 import os
+import shutil
+import statistics
 import time
 
 from scene import check, daemons, host, measure, note, target, wait_until
 
 LIMIT = 420
 COUNT = 128
-# The aim is 1.25; 1.14 to 1.32 are measured, for the emulated machine has its moods and the start of both daemons alone
-# is 0.1 of it. This bound keeps it from getting worse.
-AT_MOST = 1.5
+STARTS = 3
 MB = 1e6
 
 
 def play():
     nqns = target.many(COUNT)
-    first = bare(nqns)
+    # A machine that is shared with others changes its speed: each start is compared with what is measured next to it.
+    times = [bare(nqns)]
+    ratios = []
+    for number in range(STARTS):
+        took = start(last=number == STARTS - 1)
+        times.append(bare(nqns))
+        ratios.append(took / statistics.mean(times[-2:]))
+    note("ratios: " + ", ".join(f"{each:.2f}" for each in ratios))
+    measure(f"{COUNT} subsystems, start to all live, as a multiple of bare writes", statistics.median(ratios), "x", at_most=1.25, peer=4.8)
 
+
+def start(last):
+    """Seconds from `systemctl start` to all live, on a host that has no connection, by daemons that know nothing from before."""
+    for state in ("/run/stafd", "/run/stacd"):
+        shutil.rmtree(state, ignore_errors=True)
     daemons.configure()
     before = daemons.start()
     wait_all(before)
     took = time.monotonic() - before
     spent = ", ".join(f"{each} {each.cpu():.1f} s" for each in daemons.BOTH)
     note(f"{COUNT} subsystems from `systemctl start`: {took:.1f} s; CPU: {spent}")
-    memory()
+    if last:
+        memory()
     check(len(host.iocs()) == COUNT, f"{COUNT} I/O controllers, no duplicate", len(host.iocs()))
     daemons.stop()
     host.disconnect_all()
-
-    # The reference is taken on both sides: a machine that is shared with others changes its speed.
-    reference = (first + bare(nqns)) / 2
-    measure(f"{COUNT} subsystems, start to all live, as a multiple of bare writes", took / reference, "x", at_most=AT_MOST, peer=4.8)
+    return took
 
 
 def bare(nqns):

@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 
-from . import host, network, target
+from . import coverage, host, network, target
 from .expect import Failed
 from .host import run
 from .wait import wait_until
@@ -19,13 +19,13 @@ STORAGE = "192.0.2.2:4420"
 _running = []
 
 
-def fabric(*nqns):
+def fabric(*nqns, trsvcid="4420"):
     """A neighbour at the other end of a cable, 192.0.2.2, whose target has these subsystems. Returns it and the cable."""
     neighbour = network.Neighbour("fabric")
     cable = neighbour.cable("lan", "192.0.2.1/24", "192.0.2.2/24")
     target.lives_at(neighbour)
     with target.together():
-        target.port(traddr="192.0.2.2", trsvcid="4420")
+        target.port(traddr="192.0.2.2", trsvcid=trsvcid)
         for nqn in nqns:
             target.subsystem(nqn)
     return neighbour, cable
@@ -54,7 +54,7 @@ class Cdc:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.control)
         with open(self.log, "w") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log)
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | coverage.of(USER))
         _running.append(self)
         wait_until(lambda: self.answers() or self.process.poll() is not None, 20,
                    lambda: f"{name} runs\n    seen: {self.said()}")

@@ -7,6 +7,7 @@ import subprocess
 import threading
 import time
 
+from . import coverage
 from .expect import Failed, Forbidden
 from .uevents import Uevents
 from .wait import wait_until
@@ -219,6 +220,7 @@ def run(*command, user=None, check=True, stdin=None, timeout=60.0, env=None):
     """Runs a command; returns its standard output. A failure is a failure of the scenario unless `check` is false."""
     if user:
         command = ("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", *command)
+        env = coverage.of(user) | (env or {})
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, input=stdin, text=True, errors="replace",
                           timeout=timeout, env=env and dict(os.environ, **env))
     if check and done.returncode:

@@ -110,10 +110,36 @@ fn errors_name_the_file_the_line_the_key_and_what_would_be_right() {
         ("[null_blk]\nshared = true\nmemory_backed = true\n", "test.conf:2: shared: ", "must be false"),
         ("[[host]]\nnqn = \"h\"\ndhchap_hash = \"md5\"\n", "test.conf:3: dhchap_hash: ", "hmac(sha256)"),
         ("[[port]\n", "test.conf:1: ", ""),
+        (&format!("{PORT}trsvcid = 0\n"), "test.conf:5: trsvcid: ", "1 to 65535"),
+        ("[[port]]\nid = 1\ntransport = \"loop\"\ntraddr = \"a b\"\n", "test.conf:4: traddr: ", "up to 64 letters"),
+        ("[[subsystem]]\nnqn = \"\"\n", "test.conf:2: nqn: ", "1 to 223"),
+        ("[[subsystem]]\nnqn = \"nqn.2014-08.org.nvmexpress.discovery\"\n", "test.conf:2: nqn: ", "of your own"),
+        ("[[subsystem]]\nnqn = \"..\"\n", "test.conf:2: nqn: ", "nqn.YYYY-MM"),
     ] {
         let error = wrong(text);
         assert!(error.starts_with(start) && error.contains(hint), "{text} gave: {error}");
     }
+}
+
+#[test]
+fn a_namespace_that_contradicts_itself_is_refused() {
+    const NAMESPACE: &str = "[[subsystem]]\nnqn = \"a\"\n[[subsystem.namespace]]\n";
+    for (text, start, hint) in [
+        ("device = \"/dev/vdb\"\nstorage = \"brd\"\n", "test.conf:4: device: ", "one of the two"),
+        ("device = \"vdb\"\n", "test.conf:4: device: ", "/dev/vdb"),
+        ("storage = \"brd\"\nsize_mib = 4\n", "test.conf:5: size_mib: ", "one size for all"),
+        ("uuid = \"1\"\n", "test.conf:4: uuid: ", "32 hexadecimal digits"),
+        ("id = 3\n[[subsystem.namespace]]\nid = 3\n", "test.conf:6: id: ", "there twice"),
+        ("id = 0\n", "test.conf:4: id: ", "1 to"),
+    ] {
+        let error = wrong(&format!("{NAMESPACE}{text}"));
+        assert!(error.starts_with(start) && error.contains(hint), "{text} gave: {error}");
+    }
+    let both = wrong("[[subsystem]]\nnqn = \"a\"\nnamespaces = 2\n[[subsystem.namespace]]\n");
+    assert!(both.starts_with("test.conf:3: namespaces: ") && both.contains("use one of the two"), "{both}");
+    let many = "[[subsystem]]\nnqn = \"a{}\"\ncount = 2\n[[subsystem.namespace]]\ndevice = \"/dev/vdb\"\n";
+    let many = wrong(many);
+    assert!(many.starts_with("test.conf:5: device: ") && many.contains("leave one out"), "{many}");
 }
 
 #[test]

@@ -1,0 +1,21 @@
+"""The life of a connection by programs that nobody installed (`make coverage NATIVE=1`): it refuses while a daemon runs, and leaves nothing."""
+
+import os
+
+from scene import check, daemons, equal, host
+from scene.host import run
+
+LIFE = "/harness/guest/native"
+
+
+def play():
+    daemons.configure()
+    daemons.start()
+    refused = run(LIFE, "/usr", check=False)
+    equal(refused.returncode, 3, "it refuses while the daemons run")
+    check("stafd runs on this machine" in refused.stderr, "it says why", refused.stderr)
+    daemons.stop()
+    done = run(LIFE, "/usr", check=False)
+    check(done.stdout.endswith("native: passed\n"), "it is played to its end", done.stdout + done.stderr)
+    equal(host.controllers(), [], "no connection is left")
+    equal([os.listdir(f"/sys/kernel/config/nvmet/{each}") for each in ("ports", "subsystems")], [[], []], "no target is left")
