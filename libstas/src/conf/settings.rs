@@ -155,7 +155,9 @@ impl<'t> Settings<'t> {
 
 /// True for a key that is, or was probably meant to be, `controller`.
 fn may_be_controller(key: &str) -> bool {
-    nearest(key, [keys::CONTROLLER.name]).is_some()
+    // With another sign, or none, after the word, the first = is the one of `transport=`.
+    let first_word = key.split(|c: char| c == ':' || c.is_whitespace()).next().unwrap_or(key);
+    [key, first_word].iter().any(|word| nearest(word, [keys::CONTROLLER.name]).is_some())
 }
 
 /// A key as a complaint shows it: bare where it is a plain word.

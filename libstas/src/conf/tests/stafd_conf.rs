@@ -196,4 +196,7 @@ fn what_may_have_been_a_controller_is_missed_when_it_cannot_be_read() {
     assert!(lost("[Controllers]\ncontroler=transport=tcp;traddr=192.0.2.1\n"));
     assert!(lost("[Controlers]\ncontroller=transport=tcp;traddr=192.0.2.1\n"));
     assert!(lost("[Controllers]\nthis is no line of this dialect\n"));
+    assert!(lost("[Controllers]\ncontroller: transport=tcp;traddr=192.0.2.1\n"));
+    assert!(lost("[Controllers]\ncontroller transport=tcp;traddr=192.0.2.1\n"));
+    assert!(!lost("[Controllers]\nno-controller-at-all=1\n"));
 }
