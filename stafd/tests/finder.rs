@@ -876,3 +876,24 @@ fn a_reload_polls_at_once() {
     world.wait(1.0);
     assert_eq!(world.connected(), ["192.0.2.1"]);
 }
+
+#[test]
+fn a_poll_that_a_restart_cuts_short_leaves_no_connection_behind() {
+    let mut world = ancient();
+    for _ in 0..3 {
+        world = world.restart();
+        world.wait(10.0);
+    }
+    world.wait(120.0);
+    assert_eq!(world.connected(), [""; 0]);
+}
+
+#[test]
+fn after_a_restart_the_connection_of_nvme_discover_is_nobodys() {
+    let mut world = ancient();
+    world.wait(60.0);
+    world.add(&dc("192.0.2.1"), 0);
+    let mut world = world.restart();
+    world.wait(120.0);
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+}

@@ -25,7 +25,7 @@ use libstas::core::fleet::{Fleet, Kind, Report};
 use libstas::core::keep_alive::{FIRST_POLL, POLL_INTERVAL, POLL_LENGTH};
 use libstas::core::sources::{Quiet, SourceId, Sources, Verdict};
 use libstas::core::timers::Timers;
-use libstas::core::{HostEffect, HostEvent, Level, Machine, Notice, Time, UeventKind};
+use libstas::core::{CtrlRef, HostEffect, HostEvent, Level, Machine, Notice, Time, UeventKind};
 use libstas::nvme::{DISCOVERY_NQN, Parameters, Tid};
 
 pub use announced::SavedAnnounced;
@@ -76,6 +76,8 @@ pub struct Finder {
     restored: BTreeSet<Tid>,
     /// Whom the configuration named before this run, until it could be read in full.
     was_configured: BTreeSet<Tid>,
+    /// Polls that a restart cut short.
+    old_polls: Vec<CtrlRef>,
     stopping: bool,
 }
 
@@ -99,6 +101,7 @@ impl Finder {
             timers: Timers::default(),
             restored: BTreeSet::new(),
             was_configured: BTreeSet::new(),
+            old_polls: Vec::new(),
             stopping: false,
         };
         finder.restore(saved);
@@ -402,6 +405,7 @@ impl Finder {
         let changed = !reports.is_empty() || resolved;
         self.reported(now, reports, out);
         self.serve_unmanaged(out);
+        self.end_old_polls(out);
         if changed {
             self.resettle(now, out);
         }

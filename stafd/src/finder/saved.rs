@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use libstas::core::CtrlRef;
 use libstas::core::configured::SavedNames;
 use libstas::core::sources::SourceId;
 use libstas::nvme::log_page::LogPage;
@@ -9,7 +10,7 @@ use libstas::nvme::{Parameters, Tid};
 use serde::{Deserialize, Serialize};
 
 use super::discovery_controller::DiscoveryController;
-use super::{Finder, Removed, SavedAnnounced};
+use super::{Effect, Finder, Removed, SavedAnnounced, extend};
 
 /// One discovery controller in the saved state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,6 +39,9 @@ pub struct Saved {
     /// What was found by mDNS and is kept.
     #[serde(default)]
     pub announced: Vec<SavedAnnounced>,
+    /// Connections without a keep-alive timeout: polls that are under way.
+    #[serde(default)]
+    pub polls: Vec<CtrlRef>,
 }
 
 impl Finder {
@@ -50,7 +54,28 @@ impl Finder {
             configured: self.sources.named_by(&SourceId::Configured).chain(&self.was_configured).cloned().collect(),
             names: self.configured.saved(),
             announced: self.announced.saved(),
+            polls: self.polls().chain(self.old_polls.iter().copied()).collect(),
         }
+    }
+
+    fn polls(&self) -> impl Iterator<Item = CtrlRef> {
+        let polls = self.fleet.inventory().iter().filter(|kernel| kernel.kato == Some(0));
+        polls.map(|kernel| kernel.ctrl).filter(|ctrl| !self.fleet.holders(*ctrl).is_empty())
+    }
+
+    /// A connection without keep-alive is never taken over, for it looks like one of `nvme discover`; those that this
+    /// daemon itself has made before this run are ended.
+    pub(super) fn end_old_polls(&mut self, out: &mut Vec<Effect>) {
+        if self.old_polls.is_empty() || !self.fleet.has_looked() {
+            return;
+        }
+        let mut host = Vec::new();
+        for ctrl in std::mem::take(&mut self.old_polls) {
+            if self.fleet.inventory().get(ctrl).is_some() {
+                self.fleet.dismiss(ctrl, &mut host);
+            }
+        }
+        extend(out, host);
     }
 
     /// Those that were given up, and are not disconnected yet: whoever comes after sees to that.
@@ -82,6 +107,7 @@ impl Finder {
             self.dcs.insert(dc, DiscoveryController::remembered(page));
         }
         self.was_configured = saved.configured;
+        self.old_polls = saved.polls;
         self.restored = self.dcs.keys().cloned().collect::<BTreeSet<_>>();
         self.removed = saved.removed.into_iter().map(|removed| (removed.dc.clone(), removed)).collect();
     }

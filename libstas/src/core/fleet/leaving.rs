@@ -174,6 +174,13 @@ impl Fleet {
         }
     }
 
+    /// Has a controller disconnected that is no member's.
+    pub fn dismiss(&mut self, ctrl: CtrlRef, out: &mut Vec<HostEffect>) {
+        if self.holders(ctrl).is_empty() {
+            self.disconnect(ctrl, out);
+        }
+    }
+
     /// Has the kernel disconnect exactly that controller.
     pub(super) fn disconnect(&mut self, ctrl: CtrlRef, out: &mut Vec<HostEffect>) {
         if self.disconnecting.values().any(|going| *going == ctrl) {
