@@ -707,6 +707,20 @@ fn others_get_what_the_shadowed_udev_rule_would_have_done() {
 }
 
 #[test]
+fn a_storm_of_events_of_others_has_nvme_cli_called_once_for_each_look() {
+    let mut world = World::new(&["192.0.2.1"]).start();
+    let strangers = [world.add(&dc("192.0.2.98"), 30).device, world.add(&dc("192.0.2.99"), 30).device];
+    for _ in 0..500 {
+        for stranger in strangers {
+            world.uevent(stranger, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+        }
+    }
+    world.wait(0.6);
+    assert!((2..=4).contains(&world.nvmf_connect.len()), "{} calls", world.nvmf_connect.len());
+    assert!(strangers.iter().all(|stranger| world.nvmf_connect.contains(stranger)));
+}
+
+#[test]
 fn a_refresh_is_answered_by_a_read_that_began_after_it() {
     let mut world = World::new(&["192.0.2.1"]).start();
     world.hold_reads = Some(Vec::new());

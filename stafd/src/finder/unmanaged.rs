@@ -1,6 +1,8 @@
 //! Discovery controllers that are not ours: while stafd shadows nvme-cli's udev rule, it does for them what the rule
 //! would have done.
 
+use std::collections::BTreeSet;
+
 use super::{Effect, Finder};
 
 /// A kernel event of a device that no member holds.
@@ -19,11 +21,13 @@ impl Finder {
         let seen = self.fleet.inventory().look().seqnum;
         let (ready, waiting): (Vec<_>, Vec<_>) = self.unmanaged.drain(..).partition(|call| call.seqnum <= seen);
         self.unmanaged = waiting;
-        for call in ready {
-            let Some(kernel) = self.fleet.inventory().device(call.device) else { continue };
+        // A storm of them is one call: nvme-cli reads the page after all of them.
+        let devices: BTreeSet<u32> = ready.iter().map(|call| call.device).collect();
+        for device in devices {
+            let Some(kernel) = self.fleet.inventory().device(device) else { continue };
             if kernel.is_discovery() && self.fleet.holders(kernel.ctrl).is_empty() {
                 out.push(Effect::NvmfConnect {
-                    device: call.device,
+                    device,
                     host_traddr: kernel.host_traddr.clone(),
                     host_iface: kernel.host_iface.clone(),
                 });
