@@ -70,6 +70,8 @@ struct World {
     asked: Vec<Ask>,
     notices: Vec<Notice>,
     removals: usize,
+    /// Looks at sysfs hang.
+    blind: bool,
 }
 
 impl World {
@@ -87,6 +89,7 @@ impl World {
             asked: Vec::new(),
             notices: Vec::new(),
             removals: 0,
+            blind: false,
         };
         world.configure(conf);
         world.interfaces(links());
@@ -123,7 +126,11 @@ impl World {
 
     fn restart(&mut self, conf: &str) {
         let text = serde_json::to_string(&self.finder.saved()).unwrap();
-        self.finder = Finder::new(serde_json::from_str(&text).unwrap(), 4);
+        self.start(&text, conf);
+    }
+
+    fn start(&mut self, saved: &str, conf: &str) {
+        self.finder = Finder::new(serde_json::from_str(saved).unwrap(), 4);
         self.configure(conf);
         self.interfaces(self.links.clone());
     }
@@ -178,6 +185,7 @@ impl World {
             _ => return None,
         };
         let event = match host {
+            HostEffect::Look(_) if self.blind => return None,
             HostEffect::Look(op) => HostEvent::Looked { op, result: Ok(self.look()) },
             HostEffect::Probe { op, portal, .. } => {
                 self.probes += 1;
@@ -615,4 +623,75 @@ fn when_its_address_moves_to_another_interface_the_old_way_is_kept_only_if_it_wa
     assert_eq!(world.connected(), [(A, "eth1"), (A, "eth2")]);
     assert_eq!(world.finder.controller(&dc(A, "eth1")).unwrap().announced, Some(false));
     assert_eq!(world.finder.controller(&dc(A, "eth2")).unwrap().member.status, Status::Connected);
+}
+
+#[test]
+fn while_nobody_can_look_who_is_connected_no_turn_is_called_for_without_end() {
+    let mut world = World::with_persistence("5");
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    world.dies(A);
+    world.hear(Heard::Gone("x".into()));
+    world.blind = true;
+    world.restart("[Service Discovery]\nzeroconf=disabled\n");
+    world.wait(3600.0);
+    assert_eq!(world.members(), 1, "nothing is known of it");
+    world.blind = false;
+    world.looked();
+    world.wait(1.0);
+    assert_eq!(world.members(), 0);
+}
+
+#[test]
+fn a_kill_between_the_first_connection_and_its_saving_gives_nothing_up() {
+    for conf in ["", "[Service Discovery]\nzeroconf=disabled\n"] {
+        let mut world = World::new("");
+        world.dead.insert(A.into());
+        world.hear(announcement("x", "tcp", &[(1, A)]));
+        let before = serde_json::to_string(&world.finder.saved()).unwrap();
+        world.dead.clear();
+        world.wait(60.0);
+        assert_eq!(world.connected(), [(A, "eth1")]);
+        world.start(&before, conf);
+        world.wait(60.0);
+        assert_eq!(world.connected(), [(A, "eth1")], "{conf}");
+        assert_eq!((world.removals, world.finder.removed().len()), (0, 0), "{conf}");
+    }
+}
+
+#[test]
+fn one_that_never_answered_is_forgotten_without_a_word_when_nobody_announces_it_after_a_restart() {
+    let mut world = World::new("");
+    world.dead.insert(A.into());
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    world.restart("");
+    assert_eq!(world.members(), 1, "it may be heard again");
+    world.wait(20.0);
+    assert_eq!((world.members(), world.removals, world.finder.removed().len()), (0, 0, 0));
+}
+
+#[test]
+fn a_line_that_cannot_be_read_does_not_make_an_announced_one_a_configured_one() {
+    let bad = "[Controllers]\ncontroller=transport=smoke;traddr=192.0.2.9\n";
+    let mut world = World::with_persistence("60");
+    world.dead.insert(B.into());
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    world.hear(announcement("y", "tcp", &[(2, B)]));
+    let saved = serde_json::to_string(&world.finder.saved()).unwrap();
+    world.dies(A);
+    world.finder = Finder::new(serde_json::from_str(&saved).unwrap(), 4);
+    (world.conf, _) = conf::stafd::parse(format!("{}{bad}", persistence("60")).as_bytes(), "stafd.conf");
+    assert!(world.conf.controller_lost);
+    let identity = Arc::new(HostIdentity {
+        nqn: HOST.into(),
+        id: "1".into(),
+        key: None,
+        symname: None,
+        boot_ids: Default::default(),
+    });
+    world.feed(Event::Configured(Box::new(Settings { conf: world.conf.clone(), identity })));
+    world.interfaces(links());
+    world.wait(30.0);
+    assert_eq!(world.members(), 1, "the one that was connected");
+    world.wait(60.0);
+    assert_eq!(world.members(), 0);
 }

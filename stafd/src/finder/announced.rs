@@ -79,6 +79,13 @@ pub struct SavedAnnounced {
     pub found_on: BTreeSet<String>,
     /// Since when it is neither announced nor connected.
     pub absent: Option<Time>,
+    /// It was connected at some time. An older version saved no others.
+    #[serde(default = "was_connected")]
+    pub proven: bool,
+}
+
+fn was_connected() -> bool {
+    true
 }
 
 /// A line for the log that a stranger caused.
@@ -128,19 +135,22 @@ impl Announced {
     /// Takes back what was saved.
     pub(super) fn restore(&mut self, saved: Vec<SavedAnnounced>) {
         let dc = |saved: SavedAnnounced| {
-            let known =
-                Dc { found_on: saved.found_on, proven: true, restored: true, absent: saved.absent, ..Dc::default() };
-            (saved.dc, known)
+            let SavedAnnounced { dc, found_on, absent, proven } = saved;
+            (dc, Dc { found_on, proven, restored: true, absent, ..Dc::default() })
         };
         self.dcs = saved.into_iter().take(KEPT).map(dc).collect();
     }
 
-    /// What is to be saved: those that are kept, or would be.
+    /// What is to be saved. One that was never connected may be by the time that it is read back: if stafd is killed
+    /// just then, that connection is not a stranger's.
     pub(super) fn saved(&self) -> Vec<SavedAnnounced> {
-        let proven = self.dcs.iter().filter(|(_, dc)| dc.proven);
-        proven
-            .map(|(tid, dc)| SavedAnnounced { dc: tid.clone(), found_on: dc.found_on.clone(), absent: dc.absent })
-            .collect()
+        let saved = |(tid, dc): (&Tid, &Dc)| SavedAnnounced {
+            dc: tid.clone(),
+            found_on: dc.found_on.clone(),
+            absent: dc.absent,
+            proven: dc.proven,
+        };
+        self.dcs.iter().map(saved).collect()
     }
 
     /// The administrator says how long the absent are kept; `None` is for ever.
@@ -364,6 +374,10 @@ impl Announced {
                 news |= dc.absent.take().is_some();
                 return true;
             }
+            // Of those from before this run it is to be seen first whether they are connected, or heard again.
+            if !dc.proven && dc.restored && (grace || !looked) {
+                return true;
+            }
             if !dc.proven {
                 aged.insert(tid.clone(), false);
                 return false;
@@ -455,11 +469,11 @@ impl Announced {
         is_due(&mut self.again) || retry
     }
 
-    /// When something becomes due.
-    pub(super) fn deadline(&self) -> Option<Time> {
+    /// When something becomes due. Nobody is absent for too long before it is known who is live.
+    pub(super) fn deadline(&self, looked: bool) -> Option<Time> {
         let unheard = self.services.values().filter_map(|service| service.unheard).min();
         let absent = self.dcs.values().filter_map(|dc| dc.absent).min();
-        let over = self.persistence.zip(absent).map(|(span, since)| since + span);
+        let over = self.persistence.zip(absent).filter(|_| looked).map(|(span, since)| since + span);
         [unheard.map(|since| since + HEARD_AGAIN), over, self.grace, self.again, self.retry].into_iter().flatten().min()
     }
 }

@@ -202,7 +202,8 @@ impl Finder {
     }
 
     /// A configuration that could be read only in part, or that has a name that nobody has ever resolved, may name what
-    /// was there before this run.
+    /// was there before this run. What is known from announcements has its own source: had it been configured, too, that
+    /// would have been saved.
     fn keep_what_may_be_meant(&mut self) {
         let awaits = self.configured.awaits_a_name();
         let partial = |settings: &&Settings| settings.conf.controller_lost || awaits;
@@ -212,7 +213,7 @@ impl Finder {
         };
         let claimed: BTreeSet<&Tid> = self.sources.claims().map(|(_, tid, _)| tid).collect();
         let parameters = &settings.conf.parameters;
-        let unclaimed = self.restored.iter().filter(|tid| !claimed.contains(tid));
+        let unclaimed = self.restored.iter().filter(|tid| !claimed.contains(tid) && !self.announced.knew(tid));
         let names = unclaimed.chain(&self.was_configured).map(|tid| (tid.clone(), parameters.clone())).collect();
         self.sources.hearsay(SourceId::Configured, names);
     }
@@ -546,7 +547,8 @@ impl Machine for Finder {
         if self.stopping {
             return [self.timers.deadline(), self.fleet.deadline()].into_iter().flatten().min();
         }
-        [self.timers.deadline(), self.fleet.deadline(), self.configured.deadline(), self.announced.deadline()]
+        let announced = self.announced.deadline(self.fleet.has_looked());
+        [self.timers.deadline(), self.fleet.deadline(), self.configured.deadline(), announced]
             .into_iter()
             .flatten()
             .min()
