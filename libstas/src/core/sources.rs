@@ -237,6 +237,24 @@ impl<P: Clone + PartialEq> Sources<P> {
         claims.filter(|(_, claim)| claim.listed).map(|(tid, _)| tid)
     }
 
+    /// The sources that name that controller, the configuration first. A look-up in each: it is asked for each of a
+    /// thousand strangers.
+    pub fn naming(&self, tid: &Tid) -> impl Iterator<Item = &SourceId> {
+        let named =
+            move |(id, source): (_, &Source<P>)| source.claims.get(tid).filter(|claim| claim.listed).map(|_| id);
+        self.sources.iter().filter_map(named)
+    }
+
+    /// The claims on that controller, be they repeated or not.
+    pub fn claims_on(&self, tid: &Tid) -> impl Iterator<Item = (&SourceId, &P)> {
+        self.sources.iter().filter_map(move |(id, source)| Some((id, &source.claims.get(tid)?.payload)))
+    }
+
+    /// Everybody about whom that source has made a claim, be it repeated or not.
+    pub fn claimed_by(&self, id: &SourceId) -> impl Iterator<Item = &Tid> {
+        self.sources.get(id).into_iter().flat_map(|source| source.claims.keys())
+    }
+
     /// Everybody about whom there is a claim, be it repeated or not.
     pub fn claims(&self) -> impl Iterator<Item = (&SourceId, &Tid, &P)> {
         self.sources

@@ -22,9 +22,9 @@ impl Connector {
     }
 
     fn ioc_view<'a>(&'a self, member: MemberView<'a>) -> IocView<'a> {
-        let claims = || self.sources.claims().filter(|(_, tid, _)| *tid == member.tid);
-        let configured = claims().any(|(id, _, _)| *id == SourceId::Configured);
-        let dlpe = claims().find_map(|(_, _, named)| match named {
+        let claims = || self.sources.claims_on(member.tid);
+        let configured = claims().any(|(id, _)| *id == SourceId::Configured);
+        let dlpe = claims().find_map(|(_, named)| match named {
             Named::Entry(entry) => Some(&**entry),
             Named::Configured(_) => None,
         });

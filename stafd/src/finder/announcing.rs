@@ -145,7 +145,7 @@ impl Finder {
     pub(super) fn is_barred_where_found(&self, tid: &Tid) -> bool {
         let mut found_on = self.announced.found_on(tid).peekable();
         let barred = found_on.peek().is_some() && found_on.all(|iface| self.configured.excludes(tid, iface));
-        barred && !self.sources.named().any(|(id, named, _)| *id != SourceId::Announced && named == tid)
+        barred && !self.sources.naming(tid).any(|id| *id != SourceId::Announced)
     }
 
     /// Strangers must not flood the log: what is said about controllers that never were connected is limited.
@@ -162,7 +162,7 @@ impl Finder {
     fn is_a_strangers(&self, tid: &Tid) -> bool {
         let forgotten = || !(self.dcs.contains_key(tid) || self.announced.knew(tid) || self.removed.contains_key(tid));
         (self.announced.is_unproven(tid) || forgotten())
-            && !self.sources.named().any(|(id, named, _)| *id != SourceId::Announced && named == tid)
+            && !self.sources.naming(tid).any(|id| *id != SourceId::Announced)
     }
 
     fn tell(&mut self, now: Time, Line { level, tid, text }: Line, out: &mut Vec<Effect>) {

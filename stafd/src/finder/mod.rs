@@ -267,7 +267,7 @@ impl Finder {
     }
 
     fn reason_for(&self, tid: &Tid) -> RemovalReason {
-        let referred = self.sources.claims().any(|(id, claimed, _)| claimed == tid && matches!(id, SourceId::Page(_)));
+        let referred = self.sources.claims_on(tid).any(|(id, _)| matches!(id, SourceId::Page(_)));
         match referred {
             true => RemovalReason::ReferralGone,
             false if self.announced.knew(tid) => RemovalReason::AgedOut,

@@ -86,12 +86,7 @@ impl Finder {
 
     fn saved_dc(&self, dc: &Tid, known: &DiscoveryController) -> SavedDc {
         let id = SourceId::Page(dc.clone());
-        let claims = self.sources.claims().filter(|(by, _, _)| **by == id);
-        SavedDc {
-            dc: dc.clone(),
-            page: known.page.clone(),
-            referrals: claims.map(|(_, referred, _)| referred.clone()).collect(),
-        }
+        SavedDc { dc: dc.clone(), page: known.page.clone(), referrals: self.sources.claimed_by(&id).cloned().collect() }
     }
 
     /// Takes back what was saved: pages are from before, and so are the referrals. One that the newest page no longer

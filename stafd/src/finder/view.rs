@@ -37,7 +37,7 @@ impl Finder {
     }
 
     fn origin(&self, tid: &Tid) -> &'static str {
-        match self.sources.named().find(|(_, named, _)| *named == tid).map(|(id, _, _)| id) {
+        match self.sources.naming(tid).next() {
             Some(SourceId::Configured | SourceId::Boot) => "configured",
             Some(SourceId::Announced) => "discovered",
             Some(SourceId::Page(_)) => "referral",
