@@ -287,7 +287,8 @@ impl World {
                 self.signal(stacd::connector::Event::DcRemoved);
             }
             Effect::Refreshed { token, result } => self.refreshed(token, result),
-            Effect::Browse(_) | Effect::NvmfConnect { .. } => {}
+            Effect::Browse(ask) => self.browse(ask),
+            Effect::NvmfConnect { .. } => {}
             Effect::Stopped => self.stopped(Who::Stafd),
         }
     }

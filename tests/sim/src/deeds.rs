@@ -46,13 +46,13 @@ impl World {
                 }
             }
             What::ConnectsByHand(target, subsystem) => {
-                self.connect_by_hand(&target.ioc(subsystem, false), 5);
+                self.connect_by_hand(&target.ioc(subsystem, None), 5);
             }
             What::ConnectsDcByHand(target) => {
-                self.connect_by_hand(&target.dc(false), 30);
+                self.connect_by_hand(&target.dc(None), 30);
             }
             What::Discovers(target) => {
-                if let Some(ctrl) = self.connect_by_hand(&target.dc(false), 0) {
+                if let Some(ctrl) = self.connect_by_hand(&target.dc(None), 0) {
                     let wait = self.luck.dice("discover").ms(100, 3000);
                     self.after(wait, Happening::Delete(None, ctrl));
                 }
@@ -79,6 +79,7 @@ impl World {
             What::Refers(target, other) => self.refer(target, other),
             What::Falls(target, how, time) => self.fall(target, how, time),
             What::DropsConnections(target) => self.drop_connections(target),
+            What::Announcing(deed) => self.announcing(deed),
             What::MovesName(name, target) => {
                 if let Some(leads) = self.fabric.names.get_mut(name) {
                     *leads = target;
@@ -105,6 +106,9 @@ impl World {
             }
         }
         self.faults.remove(&fault);
+        if matches!(fault, Fault::LooksFail(Who::Stafd) | Fault::LooksSlow(Who::Stafd)) {
+            self.judge.excused = self.judge.excused.max(self.time());
+        }
         say!(self, "no longer: {fault}");
     }
 
@@ -126,8 +130,10 @@ impl World {
             Edit::Portal(portal) => toggle(&mut self.staf_file.controllers, portal),
             Edit::ExcludeDc(target) => toggle(&mut self.staf_file.excluded, target),
             Edit::GarbleStaf => self.staf_file.garbled = !self.staf_file.garbled,
-            Edit::Controller(target, subsystem, by_iface) => {
-                toggle(&mut self.stac_file.controllers, (target, subsystem, by_iface));
+            Edit::Zeroconf => self.staf_file.zeroconf = !self.staf_file.zeroconf,
+            Edit::Persistence(persistence) => self.staf_file.persistence = persistence,
+            Edit::Controller(target, subsystem, via) => {
+                toggle(&mut self.stac_file.controllers, (target, subsystem, via));
             }
             Edit::Exclude(excluded) => toggle(&mut self.stac_file.excluded, excluded),
             Edit::GarbleStac => self.stac_file.garbled = !self.stac_file.garbled,
@@ -139,6 +145,7 @@ impl World {
     /// The clock goes on, nothing else does; connections do not survive a long sleep.
     fn suspend(&mut self, time: Duration) {
         self.sleep(time);
+        self.judge.excused = self.judge.excused.max(self.time());
         if time > DEEP_SLEEP {
             let all: Vec<_> = self.kernel.controllers.iter().map(|known| (known.shown.ctrl, known.turn)).collect();
             for (ctrl, turn) in all {

@@ -4,16 +4,21 @@ use std::collections::BTreeSet;
 
 use libstas::conf::DisconnectScope;
 use libstas::core::fleet::Status;
+use libstas::nvme::Tid;
 
+use crate::announcing::is_dead;
 use crate::files::{Portal, host_name};
 use crate::invariants::Invariant;
-use crate::judging::{served, what};
+use crate::judging::{may_serve, what};
 use crate::kernel::{Controller, Maker};
-use crate::names::{Subsystem, Target, Who};
+use crate::names::{Iface, Subsystem, Target, Via, Who, short};
 use crate::world::World;
 
 /// What is not as it should be.
 pub(crate) type Wrong = (Invariant, String);
+
+/// A discovery controller, and by which way.
+type Dc = (Target, Via);
 
 impl World {
     /// What is not yet, or no longer, as it should be. It is only asked when no fault is at work.
@@ -49,46 +54,53 @@ impl World {
         self.judge.staf_file.as_ref().is_some_and(|file| file.excluded.contains(&target))
     }
 
-    /// The targets whose discovery controllers are meant: the configured ones, and whom they refer to.
-    fn meant_dcs(&self) -> BTreeSet<Target> {
+    /// The discovery controllers that are meant, and by which way: those that are configured, in the boot table or
+    /// announced, and whom they refer to.
+    fn meant_dcs(&self) -> BTreeSet<Dc> {
         let Some(file) = &self.judge.staf_file else { return BTreeSet::new() };
-        let mut open: Vec<Target> = file
-            .controllers
-            .iter()
-            .filter_map(|portal| match portal {
-                Portal::Address(target, _) => Some(*target),
-                Portal::Name(number) => self.fabric.names.get(*number).copied(),
-            })
-            .collect();
+        let configured = file.controllers.iter().filter_map(|portal| match portal {
+            Portal::Address(target, via) => Some((*target, *via)),
+            Portal::Name(number) => self.fabric.names.get(*number).map(|target| (*target, None)),
+        });
+        let heard = self.air.all_audible().into_iter().filter(|target| file.zeroconf && !is_dead(*target));
+        let announced =
+            heard.flat_map(|target| self.air.audible(target).into_iter().map(move |iface| (target, Some(iface))));
+        let mut open: Vec<Dc> = configured.chain(announced).chain(self.plan.land.boot.discovery.clone()).collect();
         let mut meant = BTreeSet::new();
-        while let Some(target) = open.pop() {
-            if !self.excluded_dc(target) && meant.insert(target) {
-                open.extend(self.fabric.referred(target));
+        while let Some((target, via)) = open.pop() {
+            if !self.excluded_dc(target) && meant.insert((target, via)) {
+                open.extend(self.fabric.referred(target).into_iter().map(|other| (other, via)));
             }
         }
         meant
     }
 
-    /// The targets whose discovery controllers stafd keeps, for whatever reason.
-    fn kept_dcs(&self) -> BTreeSet<Target> {
+    /// The discovery controllers that stafd keeps, for whatever reason.
+    fn kept_dcs(&self) -> BTreeSet<Dc> {
         let dcs = self.staf.core.as_ref().map(stafd::finder::Finder::controllers).unwrap_or_default();
-        dcs.iter().filter_map(|dc| Target::of(&dc.member.tid.traddr)).collect()
+        let tids = dcs.iter().map(|dc| dc.member.tid);
+        tids.filter_map(|tid| Some((Target::of(&tid.traddr)?, Iface::of(&tid.host_iface)))).collect()
     }
 
-    fn wrong_dcs(&self, meant: &BTreeSet<Target>, kept: &BTreeSet<Target>) -> Option<Wrong> {
-        for target in meant {
+    fn wrong_dcs(&self, meant: &BTreeSet<Dc>, kept: &BTreeSet<Dc>) -> Option<Wrong> {
+        if let Some((dead, _)) =
+            kept.iter().find(|(target, _)| is_dead(*target) && self.air.audible(*target).is_empty())
+        {
+            let text = format!("stafd keeps the DC of {dead}, which is no longer announced and never answered");
+            return Some((Invariant::Ages, text));
+        }
+        for (target, via) in meant {
+            let tid = target.dc(*via);
             let live = |known: &&Controller| {
-                known.target == *target && known.subsystem.is_none() && known.is_live() && known.shown.kato != Some(0)
+                let serves = known.target == *target && known.subsystem.is_none() && known.may_go_by(*via);
+                serves && known.is_live() && known.shown.kato != Some(0)
             };
             if self.kernel.controllers.iter().find(live).is_none() {
-                return Some((Invariant::Converges, format!("{} is not connected", what(*target, None))));
+                return Some((Invariant::Converges, format!("{} is not connected", short(&tid))));
             }
-            let shown = [false, true].into_iter().any(|by_iface| {
-                let view = self.staf.core.as_ref().and_then(|finder| finder.controller(&target.dc(by_iface)));
-                view.is_some_and(|dc| dc.log_page_state == "fresh" && dc.member.status == Status::Connected)
-            });
-            if !shown {
-                let text = format!("stafd does not show {} as connected with a fresh page", what(*target, None));
+            let view = self.staf.core.as_ref().and_then(|finder| finder.controller(&tid));
+            if !view.is_some_and(|dc| dc.log_page_state == "fresh" && dc.member.status == Status::Connected) {
+                let text = format!("stafd does not show {} as connected with a fresh page", short(&tid));
                 return Some((Invariant::Converges, text));
             }
         }
@@ -96,23 +108,46 @@ impl World {
         let mut seen = BTreeSet::new();
         for known in self.kernel.controllers.iter().filter(of_stafd) {
             let (target, name) = (known.target, what(known.target, None));
-            if !seen.insert(target) {
+            if !seen.insert((target, known.via == Some(Iface::Eth1))) {
                 return Some((Invariant::OneConnection, format!("{name} is connected twice")));
             }
-            if self.judge.lost_state.contains(&Who::Stafd) || meant.contains(&target) {
+            let is_meant = meant.iter().any(|(at, via)| *at == target && known.may_go_by(*via));
+            if is_meant || self.judge.lost_state.contains(&Who::Stafd) {
                 continue;
             }
+            let serves = may_serve(known);
             if self.excluded_dc(target) {
                 return Some((Invariant::Excluded, format!("{name} is excluded and connected")));
             }
-            let referred = kept.iter().any(|other| self.fabric.referred(*other).contains(&target));
+            let referred = kept.iter().any(|(other, _)| self.fabric.referred(*other).contains(&target));
             let garbled = self.judge.staf_file.as_ref().is_some_and(|file| file.garbled)
-                && served(known).iter().any(|tid| self.judge.ever_named(Who::Stafd, tid));
-            if !referred && !garbled && !self.is_stuck_in_a_move(target) {
+                && serves.iter().any(|tid| self.judge.ever_named(Who::Stafd, tid));
+            let announced = serves.iter().any(|tid| self.is_kept_unannounced(tid));
+            let aged = self.judge.staf.named_by_aged();
+            let outlives = serves.iter().any(|tid| aged.contains(tid));
+            if !referred
+                && !garbled
+                && !announced
+                && !outlives
+                && !self.was_passed_over(known)
+                && !self.is_stuck_in_a_move(target)
+            {
                 return Some((Invariant::Known, format!("{name} is connected, and nobody wants it")));
             }
         }
         None
+    }
+
+    /// A known gap: while eth0 is gone, a daemon that starts takes the connection by eth1 for the one that is bound to no
+    /// interface, for it is live. The one by eth0 is nobody's from then on, and stays.
+    fn was_passed_over(&self, known: &Controller) -> bool {
+        known.via.is_none() && self.air.was_ever_gone(Iface::Eth0)
+    }
+
+    /// It was announced, and stays for as long as it is connected.
+    fn is_kept_unannounced(&self, dc: &Tid) -> bool {
+        let view = self.staf.core.as_ref().and_then(|finder| finder.controller(dc));
+        self.judge.announced.ever(dc) && view.is_some_and(|view| view.announced.is_some())
     }
 
     /// A host name led there, and leads to what is excluded now: the old address goes when the new one is live.
@@ -129,55 +164,59 @@ impl World {
     }
 
     fn excluded_ioc(&self, target: Target, subsystem: Subsystem) -> bool {
-        self.judge.excludes(Who::Stacd, &target.ioc(subsystem, false))
+        self.judge.stac_file.as_ref().is_some_and(|file| file.bars(target, subsystem))
     }
 
     /// The I/O controllers that are meant, if those discovery controllers are.
-    fn meant_iocs(&self, dcs: &BTreeSet<Target>) -> BTreeSet<(Target, Subsystem)> {
-        let listed = dcs.iter().flat_map(|dc| self.fabric.listed(*dc));
-        let file = self.judge.stac_file.iter().flat_map(|file| &file.controllers);
-        let configured = file.map(|(target, subsystem, _)| (*target, *subsystem));
-        listed.chain(configured).filter(|(target, subsystem)| !self.excluded_ioc(*target, *subsystem)).collect()
+    fn meant_iocs(&self, dcs: &BTreeSet<Dc>) -> BTreeSet<(Target, Subsystem, Via)> {
+        let listed = dcs.iter().flat_map(|(dc, via)| {
+            self.fabric.listed(*dc).into_iter().map(|(target, subsystem)| (target, subsystem, *via))
+        });
+        let configured = self.judge.stac_file.iter().flat_map(|file| file.controllers.iter().copied());
+        let all = listed.chain(configured);
+        all.filter(|(target, subsystem, _)| !self.excluded_ioc(*target, *subsystem)).collect()
     }
 
-    fn wrong_iocs(&self, dcs: &BTreeSet<Target>, kept: &BTreeSet<Target>) -> Option<Wrong> {
+    fn wrong_iocs(&self, dcs: &BTreeSet<Dc>, kept: &BTreeSet<Dc>) -> Option<Wrong> {
         let meant = self.meant_iocs(dcs);
-        for (target, subsystem) in &meant {
+        for (target, subsystem, via) in &meant {
             if !self.fabric.takes(*target, Some(*subsystem)) {
                 continue;
             }
-            let name = what(*target, Some(*subsystem));
-            let live =
-                |known: &&Controller| known.target == *target && known.subsystem == Some(*subsystem) && known.is_live();
+            let tid = target.ioc(*subsystem, *via);
+            let live = |known: &&Controller| {
+                let same = known.target == *target && known.subsystem == Some(*subsystem);
+                same && known.may_go_by(*via) && known.is_live()
+            };
             if self.kernel.controllers.iter().find(live).is_none() {
-                return Some((Invariant::Converges, format!("{name} is not connected")));
+                return Some((Invariant::Converges, format!("{} is not connected", short(&tid))));
             }
-            let shown = [false, true].into_iter().any(|by_iface| {
-                let tid = target.ioc(*subsystem, by_iface);
-                let view = self.stac.core.as_ref().and_then(|connector| connector.controller(&tid));
-                view.is_some_and(|ioc| ioc.member.status == Status::Connected)
-            });
-            if !shown {
-                return Some((Invariant::Converges, format!("stacd does not show {name} as connected")));
+            let view = self.stac.core.as_ref().and_then(|connector| connector.controller(&tid));
+            if !view.is_some_and(|ioc| ioc.member.status == Status::Connected) {
+                return Some((Invariant::Converges, format!("stacd does not show {} as connected", short(&tid))));
             }
         }
-        let kept = self.meant_iocs(kept);
+        let is_of = |iocs: &BTreeSet<(Target, Subsystem, Via)>, known: &Controller| {
+            iocs.iter().any(|(target, subsystem, via)| {
+                (*target, Some(*subsystem)) == (known.target, known.subsystem) && known.may_go_by(*via)
+            })
+        };
         let of_stacd = |known: &&Controller| known.subsystem.is_some() && is_made_by(known, Who::Stacd);
         let mut seen = BTreeSet::new();
         for known in self.kernel.controllers.iter().filter(of_stacd) {
             let Some(subsystem) = known.subsystem else { continue };
-            let place = (known.target, subsystem);
             let name = what(known.target, known.subsystem);
-            if !seen.insert(place) {
+            if !seen.insert((known.target, subsystem, known.via == Some(Iface::Eth1))) {
                 return Some((Invariant::OneConnection, format!("{name} is connected twice")));
             }
-            if !self.judge.lost_state.is_empty() || meant.contains(&place) {
+            let boots = self.plan.land.boot.names(known.target, known.subsystem);
+            if boots || !self.judge.lost_state.is_empty() || is_of(&meant, known) {
                 continue;
             }
             if self.excluded_ioc(known.target, subsystem) {
                 return Some((Invariant::Excluded, format!("{name} is excluded and connected")));
             }
-            if !kept.contains(&place) && !self.may_stay(known) {
+            if !is_of(&self.meant_iocs(kept), known) && !self.may_stay(known) {
                 return Some((Invariant::Known, format!("{name} is connected, and nobody wants it")));
             }
         }
@@ -187,7 +226,7 @@ impl World {
     /// Reasons for an I/O controller to stay that nobody wants.
     fn may_stay(&self, known: &Controller) -> bool {
         let Some(file) = &self.judge.stac_file else { return true };
-        let serves = served(known);
+        let serves = may_serve(known);
         let ctrl = known.shown.ctrl;
         let in_use = self.is_in_use(ctrl) && self.other_paths(ctrl, &[]) == 0;
         let garbled = file.garbled && serves.iter().any(|tid| self.judge.ever_named(Who::Stacd, tid));
@@ -201,7 +240,15 @@ impl World {
         let claimants: BTreeSet<_> =
             serves.iter().flat_map(|tid| self.judge.stac.unproved_by(tid, self.time())).collect();
         let orphaned = !claimants.is_empty() && claimants.is_disjoint(&shown);
-        in_use || garbled || orphaned || file.scope == DisconnectScope::Nothing
+        // Who named it has aged out, and takes only what is not live.
+        let aged = self.judge.stac.named_by_aged();
+        let outlives = serves.iter().any(|tid| aged.contains(tid));
+        in_use
+            || garbled
+            || orphaned
+            || outlives
+            || self.was_passed_over(known)
+            || file.scope == DisconnectScope::Nothing
     }
 }
 

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use crate::announcing::Announcing;
 use crate::dice::Dice;
 use crate::files::Portal;
 use crate::invariants::Breach;
-use crate::names::{Subsystem, Target, Who};
+use crate::names::{Iface, Subsystem, Target, Who};
 use crate::plan::{Edit, Fault, Outage, Plan, What};
 use crate::world::{Happening, World};
 
@@ -49,6 +50,14 @@ pub fn endure(seed: u64, events: u64) -> Result<Vec<Measure>, Breach> {
             world.at(at + pause, Happening::Deed(back));
             at += pause + dice.ms(0, 2_000);
         }
+        // Two deeds that met may have left something else behind than there was.
+        at += Duration::from_secs(2);
+        for (number, site) in plan.land.targets.iter().enumerate() {
+            for subsystem in (0..plan.land.subsystems).map(Subsystem) {
+                let on = site.exports.contains(&subsystem);
+                world.at(at, Happening::Export(Target(number), subsystem, on));
+            }
+        }
         rest(&mut world, at);
         if let Some(breach) = world.breach.take() {
             return Err(breach);
@@ -75,13 +84,13 @@ fn deed(dice: &mut Dice, plan: &Plan) -> [What; 2] {
     let who = Who::BOTH[dice.below(2)];
     let twice = |what: What| [what.clone(), what];
     let time = dice.ms(50, 8_000);
-    match dice.below(13) {
+    match dice.below(16) {
         0..=2 => twice(What::Exports(target, subsystem)),
         3 => twice(What::Zones(target, (other, subsystem))),
         4 if target != other => twice(What::Refers(target, other)),
-        4 | 5 => twice(What::Edits(Edit::Portal(Portal::Address(target, false)), true)),
+        4 | 5 => twice(What::Edits(Edit::Portal(Portal::Address(target, None)), true)),
         6 => twice(What::Edits(Edit::Exclude((Some(target), Some(subsystem))), true)),
-        7 => twice(What::Edits(Edit::Controller(target, subsystem, false), true)),
+        7 => twice(What::Edits(Edit::Controller(target, subsystem, None), true)),
         8 => [What::DropsConnections(target), What::Reloads(who)],
         9 => {
             let how = [Outage::Refuses, Outage::Drops, Outage::Reboots][dice.below(3)];
@@ -93,13 +102,30 @@ fn deed(dice: &mut Dice, plan: &Plan) -> [What; 2] {
                 [Fault::EventsLost(who), Fault::EventsDoubled(who), Fault::EventsOverrun(who), Fault::BusFails];
             [What::Fault(faults[dice.below(4)], time), What::DropsConnections(target)]
         }
+        12..=14 => {
+            let all: Vec<Target> = plan.land.announced.keys().copied().collect();
+            let Some(target) = all.get(dice.below(all.len())).copied() else {
+                return twice(What::Edits(Edit::Zeroconf, true));
+            };
+            let turns = Announcing::Turns(target);
+            let announcing = match dice.below(4) {
+                0 => [turns.clone(), turns],
+                1 => [Announcing::Waves(target, time), Announcing::Hushes(target, time)],
+                2 => [Announcing::Loses(Iface::ALL[dice.below(2)], time), Announcing::Waves(target, time)],
+                _ => [Announcing::Crowd(1 + dice.below(20), Some(time)), Announcing::Waves(target, time)],
+            };
+            announcing.map(What::Announcing)
+        }
         _ => [What::Storm(target, subsystem, 3, Duration::from_millis(200)), What::ListsNothing(other, time)],
     }
 }
 
 impl World {
-    /// How much text it takes to write down all that the cores of stafd and stacd know.
+    /// How much text it takes to write down all that the cores of stafd and stacd know, but for the list of those that
+    /// were given up: each is in it once, and it has a limit of its own.
     fn text_of_cores(&self) -> [usize; 2] {
-        [format!("{:?}", self.staf.core).len(), format!("{:?}", self.stac.core).len()]
+        let removed = self.staf.core.as_ref().map(stafd::finder::Finder::removed).unwrap_or_default();
+        let removed: usize = removed.iter().map(|removed| format!("{:?}: {removed:?}, ", removed.dc).len()).sum();
+        [format!("{:?}", self.staf.core).len() - removed, format!("{:?}", self.stac.core).len()]
     }
 }

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeSet;
 
-use libstas::conf::{ControllerEntry, DisconnectScope, Exclusion, InUse, StacConf, StafConf};
+use libstas::conf::{ControllerEntry, DisconnectScope, Exclusion, InUse, Persistence, StacConf, StafConf};
 use libstas::nvme::{Parameters, Tid, Transport};
 
-use crate::names::{IFACE, Subsystem, Target};
+use crate::names::{Iface, Subsystem, Target, Via};
 
 /// What `controller=` of stafd.conf names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Portal {
-    /// The discovery controller of a target, by its address; by way of the host's interface if true.
-    Address(Target, bool),
+    /// The discovery controller of a target, by its address.
+    Address(Target, Via),
     /// The discovery controller behind a host name.
     Name(usize),
 }
@@ -29,6 +29,8 @@ pub struct StafFile {
     pub persistent: bool,
     /// zeroconf
     pub zeroconf: bool,
+    /// zeroconf-connections-persistence
+    pub persistence: Persistence,
 }
 
 /// What `exclude=` of stacd.conf names: an address, an NQN, or both.
@@ -37,8 +39,8 @@ pub type Excluded = (Option<Target>, Option<Subsystem>);
 /// stacd.conf
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StacFile {
-    /// controller=: which subsystem at which target, by way of the host's interface if true.
-    pub controllers: BTreeSet<(Target, Subsystem, bool)>,
+    /// controller=: which subsystem at which target, by which way.
+    pub controllers: BTreeSet<(Target, Subsystem, Via)>,
     /// exclude=
     pub excluded: BTreeSet<Excluded>,
     /// A line that may have been a controller= cannot be read.
@@ -59,15 +61,19 @@ impl StafFile {
     /// What the daemon makes of it.
     #[must_use]
     pub fn conf(&self) -> StafConf {
-        let mut conf =
-            StafConf { zeroconf: self.zeroconf, persistent_connections: self.persistent, ..StafConf::default() };
+        let mut conf = StafConf {
+            zeroconf: self.zeroconf,
+            zeroconf_persistence: self.persistence,
+            persistent_connections: self.persistent,
+            ..StafConf::default()
+        };
         conf.controller_lost = self.garbled;
         conf.controllers = self
             .controllers
             .iter()
             .map(|portal| match portal {
-                Portal::Address(target, by_iface) => entry(target.address(), false, "8009", String::new(), *by_iface),
-                Portal::Name(number) => entry(host_name(*number), true, "8009", String::new(), false),
+                Portal::Address(target, via) => entry(target.address(), false, "8009", String::new(), *via),
+                Portal::Name(number) => entry(host_name(*number), true, "8009", String::new(), None),
             })
             .collect();
         let exclusion = |target: &Target| Exclusion { traddr: Some(target.address()), ..Exclusion::default() };
@@ -92,7 +98,7 @@ impl StacFile {
         conf.controllers = self
             .controllers
             .iter()
-            .map(|(target, subsystem, by_iface)| entry(target.address(), false, "4420", subsystem.nqn(), *by_iface))
+            .map(|(target, subsystem, via)| entry(target.address(), false, "4420", subsystem.nqn(), *via))
             .collect();
         let exclusion = |(target, subsystem): &Excluded| Exclusion {
             traddr: target.map(Target::address),
@@ -112,13 +118,21 @@ impl StacFile {
         })
     }
 
+    /// True for a subsystem that it excludes there.
+    #[must_use]
+    pub fn bars(&self, target: Target, subsystem: Subsystem) -> bool {
+        self.excluded
+            .iter()
+            .any(|(at, each)| at.is_none_or(|at| at == target) && each.is_none_or(|each| each == subsystem))
+    }
+
     /// The I/O controllers that it names.
     pub fn named(&self) -> impl Iterator<Item = Tid> {
-        self.controllers.iter().map(|(target, subsystem, by_iface)| target.ioc(*subsystem, *by_iface))
+        self.controllers.iter().map(|(target, subsystem, via)| target.ioc(*subsystem, *via))
     }
 }
 
-fn entry(traddr: String, is_name: bool, trsvcid: &str, subsysnqn: String, by_iface: bool) -> ControllerEntry {
+fn entry(traddr: String, is_name: bool, trsvcid: &str, subsysnqn: String, via: Via) -> ControllerEntry {
     ControllerEntry {
         transport: Transport::Tcp,
         traddr,
@@ -126,7 +140,7 @@ fn entry(traddr: String, is_name: bool, trsvcid: &str, subsysnqn: String, by_ifa
         trsvcid: trsvcid.into(),
         subsysnqn,
         host_traddr: String::new(),
-        host_iface: if by_iface { IFACE.into() } else { String::new() },
+        host_iface: via.map(Iface::name).unwrap_or_default().into(),
         host_nqn: String::new(),
         parameters: Parameters::default(),
         line: 1,

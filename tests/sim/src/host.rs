@@ -9,7 +9,7 @@ use crate::fabric::Mood;
 use crate::files::host_name;
 use crate::invariants::Invariant;
 use crate::kernel::{Controller, Job};
-use crate::names::{Target, Who, short};
+use crate::names::{Iface, Target, Who, short};
 use crate::plan::Fault;
 use crate::world::{Asker, Happening, Incoming, World, say};
 
@@ -27,7 +27,11 @@ impl World {
                 self.after(wait, Happening::Look(asker(op)));
             }
             HostEffect::Probe { op, portal, handshake } => {
-                let wait = self.probe_takes(&portal, handshake);
+                let wait = if self.has_route(Iface::of(&portal.host_iface)) {
+                    self.probe_takes(&portal, handshake)
+                } else {
+                    self.luck.moment("probe")
+                };
                 self.after(wait, Happening::Probed(asker(op), portal, handshake));
             }
             HostEffect::Connect { op, request } => {
@@ -92,6 +96,7 @@ impl World {
         let mood = Target::of(&portal.traddr).map_or(Mood::Unreachable, |target| self.fabric.mood(target));
         let outcome = match mood {
             _ if self.has(Fault::ProbesUnknown) => ProbeOutcome::Unknown("no buffer space".into()),
+            _ if !self.has_route(Iface::of(&portal.host_iface)) => ProbeOutcome::Unknown("no such device".into()),
             Mood::Well => ProbeOutcome::Alive,
             Mood::Mute if !handshake => ProbeOutcome::Alive,
             Mood::Refusing => ProbeOutcome::Dead("connection refused".into()),
@@ -190,7 +195,7 @@ impl World {
 
     fn waits_for_target(&self, ctrl: CtrlRef) -> bool {
         let live = self.kernel.get(ctrl).filter(|known| known.is_live());
-        live.is_some_and(|known| self.fabric.mood(known.target) != Mood::Well)
+        live.is_some_and(|known| self.fabric.mood(known.target) != Mood::Well || !self.has_route(known.via))
     }
 
     fn readable(&self, ctrl: CtrlRef) -> Option<Target> {

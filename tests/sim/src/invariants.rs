@@ -15,6 +15,10 @@ pub enum Invariant {
     Excluded,
     /// Checked at each disconnect (`judging.rs`).
     Foreign,
+    /// Checked at each disconnect (`judging.rs`).
+    Boot,
+    /// Checked at each turn of stafd (`judging.rs`), by what it was told (`heard.rs`).
+    Ages,
     /// Checked at each connect (`host.rs`).
     OneWrite,
     /// Checked whenever a page is published (`judging.rs`).
@@ -36,7 +40,14 @@ impl Invariant {
         match self {
             Self::Proof => {
                 "a controller that any source wants, or whose removal is not proved, is never disconnected, and no \
-                 discovery controller is given up without proof"
+                 discovery controller is given up without proof; a goodbye proves nothing while the connection lives, \
+                 nor for as long as zeroconf-connections-persistence says, and a discovery controller that ages out \
+                 takes only what is not live"
+            }
+            Self::Boot => "an I/O controller that the boot table names is never disconnected, whatever anybody says",
+            Self::Ages => {
+                "a discovery controller that was neither announced nor connected for as long as \
+                 zeroconf-connections-persistence says is given up, and one that never answered with its announcement"
             }
             Self::Quiet => "what a log page no longer names goes after half a second of quiet, and not before",
             Self::InUse => "the last live path to storage in use is never pulled, but where the administrator says so",

@@ -10,6 +10,7 @@ use libstas::core::{CtrlRef, OpId, Time};
 use libstas::nvme::Tid;
 
 use crate::files::{Portal, StacFile, StafFile};
+use crate::heard::Announced;
 use crate::names::{Target, Who, short};
 
 /// Absence of what is known only from before the connection counts after so long (design, policy 1).
@@ -55,7 +56,17 @@ pub(crate) struct Saying {
 pub(crate) struct Told {
     pub(crate) pages: BTreeMap<Tid, Vec<Saying>>,
     /// Discovery controllers that were given up, and when that was told.
-    gone: BTreeMap<Tid, Time>,
+    gone: BTreeMap<Tid, Gone>,
+    /// When the daemon last saw that a controller was not live; kept for those whom somebody named who aged out.
+    down: BTreeMap<Tid, Time>,
+}
+
+/// A discovery controller was given up.
+#[derive(Clone, Copy, Debug)]
+struct Gone {
+    at: Time,
+    /// It was announced, and is no longer: that takes only what is not live.
+    aged_out: bool,
 }
 
 impl Told {
@@ -71,9 +82,24 @@ impl Told {
         }
     }
 
-    pub(crate) fn give_up(&mut self, dc: &Tid, now: Time) {
+    pub(crate) fn give_up(&mut self, dc: &Tid, now: Time, aged_out: bool) {
         self.outdate(dc, now);
-        self.gone.insert(dc.clone(), now);
+        let last = self.pages.get(dc).and_then(|sayings| sayings.last()).map(|saying| saying.at);
+        match self.gone.get(dc) {
+            Some(gone) if gone.aged_out == aged_out && Some(gone.at) >= last => {}
+            _ => drop(self.gone.insert(dc.clone(), Gone { at: now, aged_out })),
+        }
+    }
+
+    /// Those of whom it matters whether they are live: somebody named them who aged out.
+    pub(crate) fn named_by_aged(&self) -> BTreeSet<Tid> {
+        let aged = self.gone.iter().filter(|(_, gone)| gone.aged_out).filter_map(|(dc, _)| self.pages.get(dc));
+        aged.flatten().flat_map(|saying| saying.names.iter()).cloned().collect()
+    }
+
+    /// The daemon sees that one is not live.
+    pub(crate) fn is_down(&mut self, tid: Tid, now: Time) {
+        self.down.insert(tid, now);
     }
 
     /// A daemon ended before it could save what it was told after that time.
@@ -115,7 +141,9 @@ impl Told {
         let Some(last) = sayings.iter().rposition(|saying| saying.names.contains(tid)) else { return false };
         let (before, after) = sayings.split_at(last + 1);
         let listed_at = before.last().map(|saying| saying.at);
-        if self.gone.get(dc).is_some_and(|gone| Some(*gone) >= listed_at) {
+        if let Some(gone) = self.gone.get(dc).filter(|gone| Some(gone.at) >= listed_at)
+            && (!gone.aged_out || self.down.get(tid) >= Some(&gone.at))
+        {
             return false;
         }
         let listed_on = || before.iter().filter(|saying| saying.names.contains(tid)).filter_map(|saying| saying.on);
@@ -136,7 +164,7 @@ impl Told {
             let last = sayings.iter().rposition(|saying| saying.names.contains(tid))?;
             let omitted = sayings.get(last + 1)?.at;
             // One that was given up before had lost its claim by then.
-            self.gone.get(dc).is_none_or(|gone| *gone > omitted).then_some(omitted)
+            self.gone.get(dc).is_none_or(|gone| gone.at > omitted).then_some(omitted)
         });
         let Some(at) = omitted.max() else { return false };
         let disturbed = |saying: &Saying| saying.at < at && saying.at + CALM > at;
@@ -184,6 +212,12 @@ pub(crate) struct Judge {
     turns: u64,
     asked: BTreeMap<OpId, u64>,
     taken: BTreeMap<Tid, u64>,
+    /// What stafd heard.
+    pub(crate) announced: Announced,
+    /// The discovery controllers of the boot table.
+    pub(crate) booted: BTreeSet<Tid>,
+    /// stafd has good reasons to be late with anything until then.
+    pub(crate) excused: Time,
     /// Told to stafd.
     pub(crate) staf: Told,
     /// Told to stacd.
@@ -198,7 +232,9 @@ pub(crate) struct Judge {
 }
 
 impl Judge {
-    pub(crate) fn staf_loads(&mut self, file: &StafFile) {
+    pub(crate) fn staf_loads(&mut self, file: &StafFile, now: Time) {
+        self.announced.loads(now, file);
+        self.excused = self.excused.max(now);
         if !file.garbled {
             self.staf_named.clear();
         }
@@ -212,8 +248,8 @@ impl Judge {
     pub(crate) fn names_settled(&mut self) {
         let Some(file) = &self.staf_file else { return };
         let named = file.controllers.iter().filter_map(|portal| match portal {
-            Portal::Address(target, by_iface) => Some(target.dc(*by_iface)),
-            Portal::Name(number) => self.resolved.get(number).map(|target| target.dc(false)),
+            Portal::Address(target, via) => Some(target.dc(*via)),
+            Portal::Name(number) => self.resolved.get(number).map(|target| target.dc(None)),
         });
         let named: BTreeSet<Tid> = named.collect();
         if !file.garbled {
@@ -279,7 +315,10 @@ impl Judge {
     pub(crate) fn state_lost(&mut self, who: Who) {
         self.lost_state.insert(who);
         match who {
-            Who::Stafd => (self.staf, self.staf_named) = (Told::default(), BTreeSet::new()),
+            Who::Stafd => {
+                (self.staf, self.staf_named) = (Told::default(), BTreeSet::new());
+                self.announced.forget();
+            }
             Who::Stacd => (self.stac, self.stac_named) = (Told::default(), BTreeSet::new()),
         }
     }
@@ -289,6 +328,11 @@ impl Judge {
             Who::Stafd => self.staf_file.as_ref().is_some_and(|file| file.excludes(tid)),
             Who::Stacd => self.stac_file.as_ref().is_some_and(|file| file.excludes(tid)),
         }
+    }
+
+    /// True when something else than announcements may mean that discovery controller.
+    pub(crate) fn is_meant_otherwise(&self, dc: &Tid, now: Time) -> bool {
+        self.staf_named.contains(dc) || self.booted.contains(dc) || self.staf.unproved(dc, now).is_some()
     }
 
     pub(crate) fn configured(&self, who: Who) -> &BTreeSet<Tid> {
@@ -301,7 +345,12 @@ impl Judge {
     /// True for what any source of that daemon ever named.
     pub(crate) fn ever_named(&self, who: Who, tid: &Tid) -> bool {
         match who {
-            Who::Stafd => self.staf_ever.contains(tid) || self.staf.ever_named(tid),
+            Who::Stafd => {
+                self.staf_ever.contains(tid)
+                    || self.staf.ever_named(tid)
+                    || self.announced.ever(tid)
+                    || self.booted.contains(tid)
+            }
             Who::Stacd => self.stac_ever.contains(tid) || self.stac.ever_named(tid),
         }
     }
@@ -312,7 +361,8 @@ impl Judge {
             return Some("the configuration names it".into());
         }
         match who {
-            Who::Stafd => self.staf.unproved(tid, now),
+            Who::Stafd if self.booted.contains(tid) => Some("the boot table names it".into()),
+            Who::Stafd => self.announced.unproved(tid, now).or_else(|| self.staf.unproved(tid, now)),
             Who::Stacd => self.stac.unproved(tid, now),
         }
     }

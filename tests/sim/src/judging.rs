@@ -1,20 +1,28 @@
 //! Hands the daemons what comes in at their doors, and judges what they do.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use libstas::conf::{DisconnectScope, InUse};
+use libstas::core::browse::Heard;
+use libstas::core::fleet::Status;
 use libstas::core::{CtrlRef, HostEvent, KernelController, Machine, OpId};
 use libstas::nvme::log_page::{LogPage, Subtype};
 use libstas::nvme::{DISCOVERY_NQN, Tid, TidParts};
 use stacd::connector::{DcPage, PageState};
+use stafd::finder::RemovalReason;
 
 use crate::bus::{Told, ToldAll};
 use crate::invariants::Invariant;
 use crate::judge::{Connection, Saying, UseCheck};
 use crate::kernel::Controller;
-use crate::names::{Subsystem, Target, Who, short};
+use crate::names::{Iface, Subsystem, Target, Who, short};
+use crate::plan::Fault;
 use crate::sabotage::Bug;
 use crate::world::{Incoming, World, say};
+
+/// Who was absent for too long is given up within this time.
+const LATE: Duration = Duration::from_secs(20);
 
 impl World {
     pub(crate) fn hand_in(&mut self, who: Who, incoming: Incoming) {
@@ -28,6 +36,7 @@ impl World {
                 }
                 self.feed_stac(event);
             }
+            Incoming::Heard(heard) => self.hand_in_heard(heard),
             Incoming::PageRead(op, ctrl, result) => self.hand_in_page(op, ctrl, result),
             Incoming::AllFetched(op, result) => self.hand_in_all(op, result),
             Incoming::PageFetched(op, refreshed, result) => self.hand_in_fetched(op, refreshed, result),
@@ -49,12 +58,34 @@ impl World {
                     self.judge.names_settled();
                 }
             }
+            (HostEvent::Links(links), Who::Stafd) => {
+                let now = self.time();
+                self.judge.announced.interfaces(now, links);
+            }
             _ => {}
         }
         match who {
             Who::Stafd => self.feed_staf(stafd::finder::Event::Host(event)),
             Who::Stacd => self.feed_stac(stacd::connector::Event::Host(event)),
         }
+    }
+
+    /// stafd's browser has heard something.
+    fn hand_in_heard(&mut self, heard: Vec<Heard>) {
+        let now = self.time();
+        for heard in &heard {
+            match heard {
+                Heard::Announced { service, spots, .. } => {
+                    let on: Vec<u32> = spots.iter().map(|spot| spot.interface).collect();
+                    say!(self, "stafd hears {service} on {on:?}");
+                }
+                Heard::Gone(service) => say!(self, "stafd hears no more of {service}"),
+                Heard::Afresh => say!(self, "stafd begins to browse"),
+            }
+        }
+        self.judge.announced.hear(now, &heard);
+        let heard = if self.bug.is_some() { self.spoil_heard(heard) } else { heard };
+        self.feed_staf(stafd::finder::Event::Heard(heard));
     }
 
     pub(crate) fn feed_staf(&mut self, event: stafd::finder::Event) {
@@ -66,9 +97,11 @@ impl World {
         let now = self.time();
         let mut effects = Vec::new();
         if let Some(core) = &mut self.staf.core {
+            self.judge.announced.time_passes(now);
             core.handle(now, event, &mut effects);
             self.events.0 += 1;
         }
+        self.see_who_is_live();
         effects
     }
 
@@ -91,8 +124,46 @@ impl World {
         if let Some(core) = &mut self.stac.core {
             core.handle(now, event, &mut effects);
             self.events.1 += 1;
+            for tid in self.judge.stac.named_by_aged() {
+                let kernel = core.controller(&tid).and_then(|view| view.member.kernel.cloned());
+                if !kernel.is_some_and(|kernel| kernel.is_live()) {
+                    self.judge.stac.is_down(tid, now);
+                }
+            }
         }
         effects
+    }
+
+    /// What stafd shows of those that matter to the judge.
+    fn see_who_is_live(&mut self) {
+        let now = self.time();
+        let Some(core) = &self.staf.core else { return };
+        let is_live =
+            |tid: &Tid| core.controller(tid).and_then(|view| view.member.kernel).is_some_and(KernelController::is_live);
+        for tid in self.judge.staf.named_by_aged() {
+            if !is_live(&tid) {
+                self.judge.staf.is_down(tid, now);
+            }
+        }
+        if self.judge.announced.is_empty() {
+            return;
+        }
+        self.judge.announced.see(now, is_live);
+        let blind = self.has(Fault::LooksFail(Who::Stafd)) || self.has(Fault::LooksSlow(Who::Stafd));
+        let is_meant = |tid: &Tid| self.judge.excludes(Who::Stafd, tid) || self.judge.is_meant_otherwise(tid, now);
+        let overdue = self
+            .judge
+            .announced
+            .overdue(now, self.judge.excused, LATE)
+            .filter(|tid| core.controller(tid).is_some_and(|view| view.member.status != Status::Leaving));
+        let (meant, overdue): (Vec<Tid>, Vec<Tid>) = overdue.cloned().partition(is_meant);
+        for tid in meant {
+            self.judge.announced.is_meant(&tid, now);
+        }
+        if let (Some(tid), false) = (overdue.first(), blind) {
+            let text = format!("stafd keeps {}, which was neither announced nor connected for too long", short(tid));
+            self.breach(Invariant::Ages, text);
+        }
     }
 
     /// stafd has learnt that a connection is over: what was read on it is from before.
@@ -195,10 +266,9 @@ impl World {
                 if self.judge.is_overtaken(asked, &dc) {
                     continue;
                 }
-                if told.removed.iter().any(|removed| removed.dc == dc) {
-                    self.judge.stac.give_up(&dc, now);
-                } else {
-                    self.judge.stac.outdate(&dc, now);
+                match told.removed.iter().find(|removed| removed.dc == dc) {
+                    Some(removed) => self.judge.stac.give_up(&dc, now, removed.aged_out),
+                    None => self.judge.stac.outdate(&dc, now),
                 }
             }
         }
@@ -259,19 +329,20 @@ impl World {
     pub(crate) fn judge_given_up(&mut self) {
         let now = self.time();
         let Some(finder) = &self.staf.core else { return };
-        let given_up: Vec<Tid> = finder
+        let given_up: Vec<(Tid, bool)> = finder
             .removed()
             .into_iter()
             .filter(|removed| removed.at == now)
-            .map(|removed| removed.dc.clone())
+            .map(|removed| (removed.dc.clone(), removed.reason == RemovalReason::AgedOut))
             .collect();
-        for dc in given_up {
+        for (dc, aged_out) in given_up {
             if !self.judge.excludes(Who::Stafd, &dc)
                 && let Some(why) = self.judge.unproved(Who::Stafd, &dc, now)
             {
                 self.breach(Invariant::Proof, format!("stafd gives {} up: {why}", short(&dc)));
             }
-            self.judge.staf.give_up(&dc, now);
+            self.judge.staf.give_up(&dc, now, aged_out);
+            self.judge.announced.give_up(&dc);
         }
     }
 
@@ -297,6 +368,7 @@ impl World {
         let is_twin = |other: &Controller| {
             (other.target, other.subsystem) == (known.target, known.subsystem)
                 && other.shown.ctrl.birth < ctrl.birth
+                && other.goes_with(&known)
                 && !other.is_leaving()
         };
         let twin = self.kernel.controllers.iter().any(is_twin);
@@ -305,6 +377,9 @@ impl World {
             self.breach(Invariant::Foreign, format!("{who} disconnects {ctrl} ({name}), which is not its business"));
         }
         self.judge.disconnecting.insert(ctrl);
+        if who == Who::Stacd && !twin && self.plan.land.boot.names(known.target, known.subsystem) {
+            self.breach(Invariant::Boot, format!("{who} disconnects {ctrl} ({name}), which the boot table names"));
+        }
         if excluded || twin {
             return;
         }
@@ -357,22 +432,43 @@ impl World {
 
     fn judge_proof(&mut self, who: Who, known: &Controller, serves: &[Tid], name: &str, audits: bool) {
         let (now, ctrl) = (self.time(), known.shown.ctrl);
-        if let Some(why) = serves.iter().find_map(|tid| self.judge.unproved(who, tid, now)) {
+        let unproved = |tid: &Tid| self.judge.unproved(who, tid, now).filter(|_| !self.is_served_beside(known, tid));
+        if let Some(why) = serves.iter().find_map(unproved) {
             self.breach(Invariant::Proof, format!("{who} disconnects {ctrl} ({name}): {why}"));
         }
-        if !audits && !serves.iter().any(|tid| self.judge.ever_named(who, tid)) {
+        if !audits && !may_serve(known).iter().any(|tid| self.judge.ever_named(who, tid)) {
             self.breach(Invariant::Foreign, format!("{who} disconnects {ctrl} ({name}), which no source ever named"));
         }
     }
+
+    /// True when a connection by the other interface serves that, too.
+    fn is_served_beside(&self, known: &Controller, tid: &Tid) -> bool {
+        let mut others = self.kernel.controllers.iter().filter(|other| !other.goes_with(known) && !other.is_leaving());
+        others.any(|other| {
+            (other.target, other.subsystem) == (known.target, known.subsystem) && served(other).contains(tid)
+        })
+    }
+}
+
+/// Those that a kernel connection serves, or may be taken to serve while the interface that it goes by is not there.
+pub(crate) fn may_serve(known: &Controller) -> Vec<Tid> {
+    let mut all = served(known);
+    if known.via.is_none() {
+        all.push(match known.subsystem {
+            Some(subsystem) => known.target.ioc(subsystem, Some(Iface::Eth1)),
+            None => known.target.dc(Some(Iface::Eth1)),
+        });
+    }
+    all
 }
 
 /// The controllers that a kernel connection serves.
 pub(crate) fn served(known: &Controller) -> Vec<Tid> {
-    let tid = |by_iface| match known.subsystem {
-        Some(subsystem) => known.target.ioc(subsystem, by_iface),
-        None => known.target.dc(by_iface),
+    let tid = |via| match known.subsystem {
+        Some(subsystem) => known.target.ioc(subsystem, via),
+        None => known.target.dc(via),
     };
-    vec![tid(false), tid(true)]
+    vec![tid(None), tid(Some(known.via.unwrap_or(Iface::Eth0)))]
 }
 
 /// Whom a page names, with the host side of the discovery controller that lists it.

@@ -1,7 +1,6 @@
 //! The kernel's side of NVMe-oF: its controllers, its one connect lane, its re-connecting, its events.
 
 use std::collections::VecDeque;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +12,7 @@ use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
 
 use crate::fabric::Mood;
 use crate::judge::Connection;
-use crate::names::{HOST_ADDRESS, HOST_NQN, Subsystem, Target, Who};
+use crate::names::{HOST_NQN, Iface, Subsystem, Target, Via, Who};
 use crate::plan::Fault;
 use crate::sabotage::Bug;
 use crate::world::{Asker, Happening, Incoming, World, say};
@@ -28,6 +27,8 @@ pub(crate) enum Maker {
     Daemon(Who),
     /// The administrator, by hand.
     Hand,
+    /// The firmware, before there was any daemon.
+    Firmware,
     /// A daemon that was killed before it could save that.
     Orphan,
 }
@@ -38,6 +39,7 @@ pub(crate) struct Controller {
     /// What sysfs shows once it is filled in.
     pub(crate) shown: KernelController,
     pub(crate) target: Target,
+    pub(crate) via: Via,
     /// `None` for a discovery controller.
     pub(crate) subsystem: Option<Subsystem>,
     pub(crate) maker: Maker,
@@ -59,6 +61,16 @@ impl Controller {
 
     pub(crate) fn is_leaving(&self) -> bool {
         self.shown.state == CtrlState::Deleting
+    }
+
+    /// True when it goes that way, or may be taken to do so while the interface that it goes by is not there.
+    pub(crate) fn may_go_by(&self, via: Via) -> bool {
+        via.is_none() || self.via.is_none() || self.via == via
+    }
+
+    /// True when it goes by the same interface as that one.
+    pub(crate) fn goes_with(&self, other: &Self) -> bool {
+        (self.via == Some(Iface::Eth1)) == (other.via == Some(Iface::Eth1))
     }
 
     /// Its present connection.
@@ -216,6 +228,7 @@ impl World {
                 ..KernelController::asked_for_by(tid, ctrl)
             },
             target,
+            via: Iface::of(&tid.host_iface),
             subsystem,
             maker,
             filled_at,
@@ -238,7 +251,7 @@ impl World {
         let now = self.time();
         let Some(known) = self.kernel.get_mut(ctrl) else { return };
         known.shown.state = CtrlState::Live;
-        known.shown.src_addr = Some(IpAddr::from(HOST_ADDRESS));
+        known.shown.src_addr = Some(known.via.unwrap_or(Iface::Eth0).address());
         (known.turn, known.up_since, known.down_since, known.armed) = (known.turn + 1, Some(now), None, true);
         let again = known.turn > 1 && known.subsystem.is_none();
         say!(self, "kernel: {ctrl} is live: {}", self.describe(ctrl));
@@ -267,6 +280,12 @@ impl World {
         let before = self.snapshot(asker.who);
         if let Some(found) = reuse::find(&before, &request.tid, &self.links, request.purpose.is_discovery()) {
             self.report(asker, ConnectOutcome::Found(found.ctrl), before, Duration::ZERO);
+            return;
+        }
+        if !self.has_route(Iface::of(&request.tid.host_iface)) {
+            let after = self.snapshot(asker.who);
+            let error = ConnectError::Kernel { errno: 101, reason: "network is unreachable".into() };
+            self.report(asker, ConnectOutcome::Failed(error), after, Duration::from_micros(50));
             return;
         }
         let same =
@@ -310,7 +329,7 @@ impl World {
         let Some(writing) = self.kernel.writing.take_if(|writing| writing.number == number) else { return };
         let Writing { asker, ctrl, since, request, .. } = writing;
         let held = self.now - since;
-        let works = self.kernel.get(ctrl).is_some_and(|known| self.fabric.takes(known.target, known.subsystem));
+        let works = self.kernel.get(ctrl).is_some_and(|known| self.is_reachable(known));
         let outcome = if works {
             self.goes_live(ctrl);
             ConnectOutcome::Made(ctrl)
@@ -425,10 +444,10 @@ impl World {
     pub(crate) fn reconnects(&mut self, ctrl: CtrlRef, turn: u64) {
         let is_down = |known: &&Controller| known.turn == turn && known.shown.state == CtrlState::Connecting;
         let Some(known) = self.kernel.get(ctrl).filter(is_down) else { return };
-        let (target, subsystem) = (known.target, known.subsystem);
-        if self.fabric.takes(target, subsystem) {
+        let (target, via) = (known.target, known.via);
+        if self.is_reachable(known) {
             self.goes_live(ctrl);
-        } else if self.fabric.mood(target) == Mood::Well && self.plan.land.refusal_is_final {
+        } else if self.has_route(via) && self.fabric.mood(target) == Mood::Well && self.plan.land.refusal_is_final {
             say!(self, "kernel: {ctrl} is refused for good, and gone: {}", self.describe(ctrl));
             self.remove(ctrl);
         } else {
@@ -446,14 +465,22 @@ impl World {
 
     /// Connected by hand, past the lane.
     pub(crate) fn connect_by_hand(&mut self, tid: &Tid, kato: u32) -> Option<CtrlRef> {
+        self.connect_beside(tid, kato, Maker::Hand)
+    }
+
+    /// Connected past the lane, by that one.
+    pub(crate) fn connect_beside(&mut self, tid: &Tid, kato: u32, maker: Maker) -> Option<CtrlRef> {
         let target = Target::of(&tid.traddr)?;
         let io = tid.subsysnqn != DISCOVERY_NQN;
         let same = |known: &Controller| !known.is_leaving() && known.shown.tid() == *tid;
         let exists = io && self.kernel.controllers.iter().any(same);
-        if exists || !self.fabric.takes(target, Subsystem::of(&tid.subsysnqn)) {
+        if exists
+            || !self.has_route(Iface::of(&tid.host_iface))
+            || !self.fabric.takes(target, Subsystem::of(&tid.subsysnqn))
+        {
             return None;
         }
-        let ctrl = self.add(tid, kato, Maker::Hand)?;
+        let ctrl = self.add(tid, kato, maker)?;
         self.goes_live(ctrl);
         Some(ctrl)
     }
@@ -463,15 +490,41 @@ impl World {
         if self.fabric.mood(target) != Mood::Well {
             return;
         }
+        let ifaces = self.air.ifaces();
         let mut told = Vec::new();
         for known in &mut self.kernel.controllers {
-            let listens = known.target == target && known.subsystem.is_none() && known.is_live();
+            let listens = known.target == target
+                && known.subsystem.is_none()
+                && known.is_live()
+                && ifaces.contains(&known.via.unwrap_or(Iface::Eth0));
             if listens && std::mem::take(&mut known.armed) {
                 told.push(known.shown.ctrl.device);
             }
         }
         for device in told {
             self.emit(device, UeventKind::Aen(libstas::nvme::aen::DISCOVERY_LOG_CHANGED));
+        }
+    }
+
+    /// True when packets find their way.
+    pub(crate) fn has_route(&self, via: Via) -> bool {
+        self.air.ifaces().contains(&via.unwrap_or(Iface::Eth0))
+    }
+
+    fn is_reachable(&self, known: &Controller) -> bool {
+        self.has_route(known.via) && self.fabric.takes(known.target, known.subsystem)
+    }
+
+    /// The kernel notices that an interface is gone when the keep-alive of a connection expires, if it is still gone
+    /// by then.
+    pub(crate) fn interface_is_gone(&mut self, iface: Iface, time: Duration) {
+        let by_it = self.kernel.controllers.iter().filter(|known| known.via.unwrap_or(Iface::Eth0) == iface);
+        let all: Vec<_> = by_it.map(|known| (known.shown.ctrl, known.turn, known.shown.kato.unwrap_or(5))).collect();
+        for (ctrl, turn, kato) in all {
+            let wait = Duration::from_secs(u64::from(kato.max(5))) + self.luck.dice("keep-alive").ms(0, 5000);
+            if wait < time {
+                self.after(wait, Happening::GoesDown(ctrl, turn));
+            }
         }
     }
 

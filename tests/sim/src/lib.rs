@@ -13,14 +13,19 @@
 //! | process | the daemons as processes: start, save, freeze, stop, kill |
 //! | kernel | controllers, the one connect lane, re-connecting, events |
 //! | fabric | targets, their log pages, how they are |
+//! | announcing, air | discovery controllers that announce themselves, and the browser that hears them |
+//! | boot | what the firmware connected, and its boot table |
 //! | host, bus | what the cores ask of the host and of the bus, carried out |
 //! | deeds | what the plan has happen, carried out |
 //! | invariants | what always holds, in words |
-//! | judge, judging, ends | the same in code: what a daemon was told, each disconnect, the end |
+//! | judge, heard, judging, ends | the same in code: what a daemon was told, each disconnect, the end |
 //! | sabotage | known bugs, put back between a core and the world |
 //! | endurance | one life of both daemons, as long as wanted: what they still know afterwards |
 //! | run | a run from beginning to end, and its smallest story |
 
+mod air;
+pub mod announcing;
+pub mod boot;
 mod bus;
 mod deeds;
 pub mod dice;
@@ -28,6 +33,7 @@ mod ends;
 pub mod endurance;
 mod fabric;
 pub mod files;
+mod heard;
 mod host;
 pub mod invariants;
 mod judge;

@@ -1,5 +1,6 @@
 //! Who there is: targets, their portals and subsystems, the two daemons, and what all of them are called.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::IpAddr;
 
@@ -9,10 +10,62 @@ use libstas::nvme::{DISCOVERY_NQN, Tid, TidParts, Transport};
 
 /// The host's NQN.
 pub const HOST_NQN: &str = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000001";
-/// The host's one network interface.
-pub const IFACE: &str = "eth0";
-/// Its address.
-pub const HOST_ADDRESS: [u8; 4] = [192, 0, 2, 200];
+
+/// One of the host's network interfaces. The routes lead by eth0: only what is bound to eth1 goes by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Iface {
+    /// eth0
+    Eth0,
+    /// eth1
+    Eth1,
+}
+
+/// The interface that a connection is bound to; `None`: the routes decide.
+pub type Via = Option<Iface>;
+
+impl Iface {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Eth0, Self::Eth1];
+
+    /// Its name.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Eth0 => "eth0",
+            Self::Eth1 => "eth1",
+        }
+    }
+
+    /// The interface of that name.
+    #[must_use]
+    pub fn of(name: &str) -> Via {
+        Self::ALL.into_iter().find(|iface| iface.name() == name)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn index(self) -> u32 {
+        1 + self as u32
+    }
+
+    /// Its address.
+    #[must_use]
+    pub fn address(self) -> IpAddr {
+        IpAddr::from([192, 0, 2, 200 + self as u8])
+    }
+
+    /// Its hardware address.
+    #[must_use]
+    pub fn mac(self) -> [u8; 6] {
+        [2, 0, 0, 0, 0, self as u8]
+    }
+}
+
+impl fmt::Display for Iface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
 
 /// One of the two daemons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -36,6 +89,9 @@ impl fmt::Display for Who {
         })
     }
 }
+
+/// From this number on they are on another network.
+const FAR: usize = 1000;
 
 /// A target, by number: a discovery controller and subsystems behind one address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,25 +117,33 @@ impl Target {
     /// Its address.
     #[must_use]
     pub fn address(self) -> String {
-        format!("192.0.2.{}", self.0 + 1)
+        match self.0.checked_sub(FAR) {
+            None => format!("192.0.2.{}", self.0 + 1),
+            Some(far) => format!("198.18.{}.{}", far / 250, far % 250 + 1),
+        }
     }
 
     /// The target of that address.
     #[must_use]
     pub fn of(address: &str) -> Option<Self> {
-        address.strip_prefix("192.0.2.")?.parse::<usize>().ok()?.checked_sub(1).map(Self)
+        if let Some(near) = address.strip_prefix("192.0.2.") {
+            return near.parse::<usize>().ok()?.checked_sub(1).map(Self);
+        }
+        let (tens, ones) = address.strip_prefix("198.18.")?.split_once('.')?;
+        let far = tens.parse::<usize>().ok()? * 250 + ones.parse::<usize>().ok()?.checked_sub(1)?;
+        Some(Self(FAR + far))
     }
 
-    /// Its discovery controller, by way of the host's interface or by whatever way.
+    /// Its discovery controller.
     #[must_use]
-    pub fn dc(self, by_iface: bool) -> Tid {
-        tid(self, "8009", DISCOVERY_NQN, by_iface)
+    pub fn dc(self, via: Via) -> Tid {
+        tid(self, "8009", DISCOVERY_NQN, via)
     }
 
     /// The I/O controller of a subsystem that it exports.
     #[must_use]
-    pub fn ioc(self, subsystem: Subsystem, by_iface: bool) -> Tid {
-        tid(self, "4420", &subsystem.nqn(), by_iface)
+    pub fn ioc(self, subsystem: Subsystem, via: Via) -> Tid {
+        tid(self, "4420", &subsystem.nqn(), via)
     }
 }
 
@@ -97,14 +161,14 @@ impl Subsystem {
     }
 }
 
-fn tid(target: Target, trsvcid: &str, nqn: &str, by_iface: bool) -> Tid {
+fn tid(target: Target, trsvcid: &str, nqn: &str, via: Via) -> Tid {
     Tid::new(TidParts {
         transport: Transport::Tcp,
         traddr: target.address(),
         trsvcid: trsvcid.into(),
         subsysnqn: nqn.into(),
         host_traddr: String::new(),
-        host_iface: if by_iface { IFACE.into() } else { String::new() },
+        host_iface: via.map(Iface::name).unwrap_or_default().into(),
         host_nqn: HOST_NQN.into(),
     })
 }
@@ -129,17 +193,29 @@ pub fn entry(target: Target, subsystem: Option<Subsystem>) -> Option<Entry> {
     Entry::from_dict(&pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()).ok()
 }
 
-/// The host's network interfaces.
+/// What the host's network interfaces look like, if those are there.
 #[must_use]
-pub fn links() -> Links {
-    let addresses = vec![IpAddr::from(HOST_ADDRESS)];
-    Links(vec![Interface { index: 1, name: IFACE.into(), mac: Vec::new(), up: true, addresses }])
+pub fn links(there: &BTreeSet<Iface>) -> Links {
+    let interface = |iface: &Iface| Interface {
+        index: iface.index(),
+        name: iface.name().into(),
+        mac: iface.mac().into(),
+        up: true,
+        addresses: vec![iface.address()],
+    };
+    Links(there.iter().map(interface).collect())
+}
+
+/// ` by eth0`
+#[must_use]
+pub fn by(via: Via) -> String {
+    via.map(|iface| format!(" by {iface}")).unwrap_or_default()
 }
 
 /// A controller in a word.
 #[must_use]
 pub fn short(tid: &Tid) -> String {
-    let by = if tid.host_iface.is_empty() { String::new() } else { format!(" by {}", tid.host_iface) };
+    let by = by(Iface::of(&tid.host_iface));
     match (Target::of(&tid.traddr), Subsystem::of(&tid.subsysnqn)) {
         (Some(target), Some(subsystem)) => format!("{subsystem} at {target}{by}"),
         (Some(target), None) => format!("the DC of {target}{by}"),

@@ -1,14 +1,16 @@
 //! What is going to happen in a run, decided beforehand by the seed: the land, and who does what when.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use libstas::conf::{DisconnectScope, InUse};
+use libstas::conf::{DisconnectScope, InUse, Persistence};
 use libstas::core::Dctype;
 
+use crate::announcing::{self, Announcing};
+use crate::boot::Boot;
 use crate::dice::Dice;
 use crate::files::{Excluded, Portal, StacFile, StafFile};
-use crate::names::{Subsystem, Target, Who};
+use crate::names::{Iface, Subsystem, Target, Via, Who};
 
 /// How the world is before anything happens.
 #[derive(Clone, Debug)]
@@ -23,6 +25,10 @@ pub struct Land {
     pub staf: StafFile,
     /// stacd.conf
     pub stac: StacFile,
+    /// Whose discovery controllers announce themselves, and on which interfaces.
+    pub announced: BTreeMap<Target, BTreeSet<Iface>>,
+    /// What the firmware left.
+    pub boot: Boot,
     /// What has storage in use hanging off it.
     pub in_use: BTreeSet<Subsystem>,
     /// The kernel gives a connection up after it was down for so long.
@@ -62,8 +68,12 @@ pub enum Edit {
     ExcludeDc(Target),
     /// stafd.conf gets a line that cannot be read, or loses it.
     GarbleStaf,
+    /// zeroconf= in stafd.conf: enabled, or disabled if it was enabled.
+    Zeroconf,
+    /// zeroconf-connections-persistence= in stafd.conf.
+    Persistence(Persistence),
     /// controller= in stacd.conf: added, or taken out.
-    Controller(Target, Subsystem, bool),
+    Controller(Target, Subsystem, Via),
     /// exclude= in stacd.conf: added, or taken out.
     Exclude(Excluded),
     /// stacd.conf gets a line that cannot be read, or loses it.
@@ -79,7 +89,9 @@ impl Edit {
     #[must_use]
     pub fn file_of(&self) -> Who {
         match self {
-            Self::Portal(_) | Self::ExcludeDc(_) | Self::GarbleStaf => Who::Stafd,
+            Self::Portal(_) | Self::ExcludeDc(_) | Self::GarbleStaf | Self::Zeroconf | Self::Persistence(_) => {
+                Who::Stafd
+            }
             _ => Who::Stacd,
         }
     }
@@ -133,6 +145,8 @@ pub enum Fault {
     UseUnknown,
     /// The connect path takes 1 to 4 s longer.
     LaneSlow,
+    /// Announcements, goodbyes and queries get lost.
+    MulticastLost,
     /// A daemon's state cannot be written.
     SavesFail(Who),
 }
@@ -180,6 +194,8 @@ pub enum What {
     Falls(Target, Outage, Duration),
     /// A target drops all its connections, and takes new ones at once.
     DropsConnections(Target),
+    /// Somebody who announces itself by mDNS does something.
+    Announcing(Announcing),
     /// A host name leads to another target.
     MovesName(usize, Target),
     /// The network comes up: a route is added.
@@ -206,18 +222,21 @@ impl Plan {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed, "plan");
-        let land = land(&mut dice);
+        let land = land(&mut dice, seed);
         let count = 1 + dice.below(28);
-        let mut deeds = Vec::new();
+        let mut deeds = announced_early(&land, seed);
         let mut at = dice.ms(0, 4000);
         for _ in 0..count {
-            deeds.push(Deed { at, what: what(&mut dice, &land) });
+            let what = what(&mut dice, &land);
+            deeds.extend(during(&mut dice, at, &what));
+            deeds.push(Deed { at, what });
             at += match dice.below(10) {
                 0..=4 => dice.ms(0, 400),
                 5..=8 => dice.ms(400, 8_000),
                 _ => dice.ms(8_000, 45_000),
             };
         }
+        deeds.sort_by_key(|deed| deed.at);
         let calm = deeds.iter().map(Deed::end).max().unwrap_or_default() + Duration::from_secs(1);
         Self { seed, land, deeds, calm }
     }
@@ -245,6 +264,7 @@ impl Deed {
         let lasts = match &self.what {
             // A read that begins at the end may hang, and so may its answer.
             What::Fault(Fault::ReadsHang, time) => *time + Duration::from_secs(165),
+            What::Fault(Fault::MulticastLost, time) => *time + Duration::from_secs(40),
             What::Restarts(_, time)
             | What::Kills(_, time)
             | What::KillsAndLosesState(_, time)
@@ -254,6 +274,7 @@ impl Deed {
             | What::Fault(_, time) => *time,
             // The subsystems come one by one.
             What::Falls(_, _, time) => *time + Duration::from_secs(10),
+            What::Announcing(deed) => deed.lasts(),
             What::Storm(_, _, times, apart) => *apart * u32::try_from(2 * times).unwrap_or(0),
             What::Discovers(_) => Duration::from_secs(3),
             _ => Duration::ZERO,
@@ -262,7 +283,32 @@ impl Deed {
     }
 }
 
-fn land(dice: &mut Dice) -> Land {
+/// While somebody is neither announced nor there, stafd may be started anew.
+fn during(dice: &mut Dice, at: Duration, what: &What) -> Option<Deed> {
+    let What::Announcing(Announcing::Leaves { time, .. }) = what else { return None };
+    let at = at + dice.between(Duration::ZERO, *time);
+    let away = dice.ms(50, 3_000);
+    match dice.below(4) {
+        0 => Some(Deed { at, what: What::Restarts(Who::Stafd, away) }),
+        1 => Some(Deed { at, what: What::Kills(Who::Stafd, away) }),
+        _ => None,
+    }
+}
+
+/// Discovery controllers that are announced long before they answer.
+fn announced_early(land: &Land, seed: u64) -> Vec<Deed> {
+    let mut dice = Dice::new(seed, "early");
+    let mut deeds = Vec::new();
+    for target in land.announced.keys() {
+        if dice.percent(20) {
+            let how = [Outage::Refuses, Outage::Drops, Outage::Mute][dice.below(3)];
+            deeds.push(Deed { at: Duration::ZERO, what: What::Falls(*target, how, dice.ms(2_000, 120_000)) });
+        }
+    }
+    deeds
+}
+
+fn land(dice: &mut Dice, seed: u64) -> Land {
     let count = 1 + dice.below(4);
     let subsystems = 1 + dice.below(5);
     let targets: Vec<Site> = (0..count)
@@ -290,7 +336,7 @@ fn land(dice: &mut Dice) -> Land {
     let mut controllers: BTreeSet<Portal> = BTreeSet::new();
     for number in 0..count {
         if number == 0 || dice.percent(50) {
-            controllers.insert(Portal::Address(Target(number), dice.percent(15)));
+            controllers.insert(Portal::Address(Target(number), via(dice, 15)));
         }
     }
     if dice.percent(25) {
@@ -302,6 +348,7 @@ fn land(dice: &mut Dice) -> Land {
         garbled: false,
         persistent: dice.percent(85),
         zeroconf: false,
+        persistence: Persistence::Forever,
     };
     let mut stac = StacFile {
         controllers: BTreeSet::new(),
@@ -311,18 +358,54 @@ fn land(dice: &mut Dice) -> Land {
         in_use: if dice.percent(15) { InUse::Disconnect } else { InUse::Keep },
     };
     for _ in 0..dice.below(3) {
-        stac.controllers.insert((Target(dice.below(count)), Subsystem(dice.below(subsystems)), dice.percent(30)));
+        stac.controllers.insert((Target(dice.below(count)), Subsystem(dice.below(subsystems)), via(dice, 30)));
     }
-    Land {
+    let boot = Boot::new(&mut Dice::new(seed, "boot"), count, subsystems);
+    for (target, subsystem, _) in &boot.connected {
+        targets[target.0].exports.insert(*subsystem);
+    }
+    let in_use = (0..subsystems).filter(|_| dice.percent(25)).map(Subsystem).collect();
+    let mut land = Land {
         targets,
         subsystems,
         names,
         staf,
         stac,
-        in_use: (0..subsystems).filter(|_| dice.percent(25)).map(Subsystem).collect(),
+        announced: BTreeMap::new(),
+        boot,
+        in_use,
         ctrl_loss: if dice.percent(30) { Duration::from_secs(25) } else { Duration::from_secs(600) },
         refusal_is_final: dice.percent(60),
+    };
+    announce(&mut Dice::new(seed, "announced"), &mut land);
+    land
+}
+
+/// Some discovery controllers announce themselves, and most of these are not configured.
+fn announce(dice: &mut Dice, land: &mut Land) {
+    land.staf.zeroconf = dice.percent(90);
+    land.staf.persistence = announcing::persistence(dice);
+    if dice.percent(45) {
+        return;
     }
+    for target in (0..land.targets.len()).map(Target) {
+        if dice.percent(40) {
+            continue;
+        }
+        let on = match dice.below(20) {
+            0..=11 => [Iface::Eth0].into(),
+            12..=15 => [Iface::Eth1].into(),
+            _ => Iface::ALL.into(),
+        };
+        land.announced.insert(target, on);
+        let configured = dice.percent(25);
+        land.staf.controllers.retain(|portal| configured || !matches!(portal, Portal::Address(at, _) if *at == target));
+    }
+}
+
+/// Bound to eth0 in so many of a hundred cases.
+fn via(dice: &mut Dice, percent: usize) -> Via {
+    dice.percent(percent).then_some(Iface::Eth0)
 }
 
 fn scope(dice: &mut Dice) -> DisconnectScope {
@@ -339,6 +422,9 @@ fn what(dice: &mut Dice, land: &Land) -> What {
     let subsystem = Subsystem(dice.below(land.subsystems));
     let who = Who::BOTH[dice.below(2)];
     let name = dice.below(land.names.len());
+    if !land.announced.is_empty() && dice.percent(30) {
+        return announcing::deed(dice, land);
+    }
     match dice.below(100) {
         0..=11 => {
             let edit = edit(dice, (target, subsystem, name));
@@ -384,11 +470,11 @@ fn what(dice: &mut Dice, land: &Land) -> What {
 
 fn edit(dice: &mut Dice, (target, subsystem, name): (Target, Subsystem, usize)) -> Edit {
     match dice.below(20) {
-        0..=3 => Edit::Portal(Portal::Address(target, dice.percent(15))),
+        0..=3 => Edit::Portal(Portal::Address(target, via(dice, 15))),
         4 => Edit::Portal(Portal::Name(name)),
         5..=6 => Edit::ExcludeDc(target),
         7 => Edit::GarbleStaf,
-        8..=11 => Edit::Controller(target, subsystem, dice.percent(30)),
+        8..=11 => Edit::Controller(target, subsystem, via(dice, 30)),
         12..=15 => Edit::Exclude(match dice.below(3) {
             0 => (Some(target), None),
             1 => (None, Some(subsystem)),
@@ -419,6 +505,7 @@ fn fault(dice: &mut Dice, who: Who) -> Fault {
         Fault::UseUnknown,
         Fault::LaneSlow,
         Fault::SavesFail(who),
+        Fault::MulticastLost,
     ];
     faults[dice.below(faults.len())]
 }

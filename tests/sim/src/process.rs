@@ -8,7 +8,7 @@ use libstas::nvme::Tid;
 use stacd::connector::Connector;
 use stafd::finder::Finder;
 
-use crate::judging::served;
+use crate::judging::may_serve;
 use crate::names::Who;
 use crate::plan::Fault;
 use crate::world::{Asker, Happening, Incoming, World, say};
@@ -144,13 +144,17 @@ impl World {
         };
         match who {
             Who::Stafd => {
-                let saved = match &self.staf.disk {
+                let mut saved = match &self.staf.disk {
                     Some(Running::Staf(saved)) => read_back(saved).unwrap_or_default(),
                     _ => stafd::finder::Saved::default(),
                 };
+                self.spoil_saved(&mut saved);
                 let dcs: BTreeSet<Tid> = saved.dcs.iter().map(|saved| saved.dc.clone()).collect();
-                self.kernel.disown(who, has_state, |known| served(known).iter().any(|tid| dcs.contains(tid)));
+                self.kernel.disown(who, has_state, |known| may_serve(known).iter().any(|tid| dcs.contains(tid)));
                 self.staf.begin(Finder::new(saved, seed));
+                let now = self.time();
+                self.judge.announced.starts(now);
+                self.judge.excused = now;
                 self.reload(who);
                 let life = self.staf.life;
                 self.after(late, Happening::NameOwned(life));
@@ -160,7 +164,8 @@ impl World {
                     Some(Running::Stac(saved)) => read_back(saved).unwrap_or_default(),
                     _ => stacd::connector::Saved::default(),
                 };
-                self.kernel.disown(who, has_state, |known| served(known).iter().any(|tid| saved.members.contains(tid)));
+                self.kernel
+                    .disown(who, has_state, |known| may_serve(known).iter().any(|tid| saved.members.contains(tid)));
                 self.stac.begin(Connector::new(saved, seed));
                 self.reload(who);
                 let life = self.stac.life;
@@ -177,13 +182,18 @@ impl World {
         let identity = self.identity.clone();
         match who {
             Who::Stafd if self.staf.core.is_some() => {
-                self.judge.staf_loads(&self.staf_file);
+                let now = self.time();
+                self.judge.staf_loads(&self.staf_file, now);
+                let tables = self.boot_tables();
+                self.feed_staf(stafd::finder::Event::BootTables(tables));
                 let settings = stafd::finder::Settings { conf: self.staf_file.conf(), identity };
                 self.feed_staf(stafd::finder::Event::Configured(Box::new(settings)));
             }
             Who::Stacd if self.stac.core.is_some() => {
                 let now = self.time();
                 self.judge.stac_loads(&self.stac_file, now);
+                let tables = self.boot_tables();
+                self.feed_stac(stacd::connector::Event::BootTables(tables));
                 let settings = stacd::connector::Settings { conf: self.stac_file.conf(), identity };
                 self.feed_stac(stacd::connector::Event::Configured(Box::new(settings)));
             }
@@ -193,6 +203,7 @@ impl World {
 
     pub(crate) fn freeze(&mut self, who: Who, time: Duration) {
         let until = self.now + time;
+        self.judge.excused = self.judge.excused.max(self.time() + time);
         match who {
             Who::Stafd => self.staf.frozen_until = self.staf.frozen_until.max(until),
             Who::Stacd => self.stac.frozen_until = self.stac.frozen_until.max(until),
@@ -252,6 +263,9 @@ impl World {
         match who {
             Who::Stafd => {
                 self.staf.core = None;
+                let now = self.time();
+                self.judge.announced.ends(now);
+                self.browser_ends();
                 self.judge.staf.forget_after(self.staf.disk_of);
             }
             Who::Stacd => {

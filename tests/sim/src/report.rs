@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use crate::files::Portal;
 use crate::invariants::Breach;
-use crate::names::{Subsystem, Target};
-use crate::plan::Plan;
+use crate::names::{Subsystem, Target, by};
+use crate::plan::{Edit, Plan};
 use crate::run::{self, Many, Outcome};
 use crate::words::seconds;
 
@@ -77,17 +77,31 @@ fn land(plan: &Plan) -> String {
     }
     let names: Vec<String> = land.names.iter().map(Target::to_string).collect();
     let portals: Vec<String> = land.staf.controllers.iter().map(Portal::to_string).collect();
-    let controllers = land.stac.controllers.iter().map(|(target, subsystem, by_iface)| {
-        format!("{subsystem} at {target}{}", if *by_iface { " by eth0" } else { "" })
-    });
+    let controllers =
+        land.stac.controllers.iter().map(|(target, subsystem, via)| format!("{subsystem} at {target}{}", by(*via)));
     let controllers: Vec<String> = controllers.collect();
     let in_use: Vec<String> = land.in_use.iter().map(Subsystem::to_string).collect();
     let _ = writeln!(
         text,
-        "host names lead to [{}]; stafd.conf names [{}], persistent-connections={}",
+        "host names lead to [{}]; stafd.conf names [{}], persistent-connections={}, zeroconf={}; {}",
         names.join(", "),
         portals.join(", "),
-        land.staf.persistent
+        land.staf.persistent,
+        land.staf.zeroconf,
+        Edit::Persistence(land.staf.persistence)
+    );
+    let announced = land.announced.iter().map(|(target, on)| {
+        let on: Vec<&str> = on.iter().map(|iface| iface.name()).collect();
+        format!("the DC of {target} on {}", on.join(" and "))
+    });
+    let connected = land.boot.connected.iter().map(|(at, subsystem, via)| format!("{subsystem} at {at}{}", by(*via)));
+    let records = land.boot.discovery.iter().map(|(target, via)| format!("the DC of {target}{}", by(*via)));
+    let _ = writeln!(
+        text,
+        "announced: [{}]; the firmware has connected [{}], and names [{}]",
+        announced.collect::<Vec<_>>().join(", "),
+        connected.collect::<Vec<_>>().join(", "),
+        records.collect::<Vec<_>>().join(", ")
     );
     let _ = writeln!(
         text,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::files::Portal;
 use crate::invariants::{Breach, Invariant};
-use crate::names::{Subsystem, Target};
+use crate::names::{Subsystem, Target, Via};
 use crate::plan::{Land, Plan};
 use crate::sabotage::Bug;
 use crate::world::World;
@@ -116,7 +116,10 @@ enum Less {
     Zoned(usize, (Target, Subsystem)),
     Referral(usize, Target),
     Portal(Portal),
-    Controller((Target, Subsystem, bool)),
+    Announced(Target),
+    Booted((Target, Subsystem, Via)),
+    Record((Target, Via)),
+    Controller((Target, Subsystem, Via)),
     InUse(Subsystem),
 }
 
@@ -130,8 +133,12 @@ impl Less {
         });
         let portals = land.staf.controllers.iter().map(|portal| Self::Portal(*portal));
         let controllers = land.stac.controllers.iter().map(|controller| Self::Controller(*controller));
+        let announced = land.announced.keys().map(|target| Self::Announced(*target));
+        let booted = land.boot.connected.iter().map(|place| Self::Booted(*place));
+        let records = land.boot.discovery.iter().map(|record| Self::Record(*record));
         let in_use = land.in_use.iter().map(|subsystem| Self::InUse(*subsystem));
-        of_sites.chain(portals).chain(controllers).chain(in_use).collect()
+        let by_mdns_and_nbft = announced.chain(booted).chain(records);
+        of_sites.chain(portals).chain(by_mdns_and_nbft).chain(controllers).chain(in_use).collect()
     }
 
     fn apply(self, land: &mut Land) {
@@ -140,6 +147,9 @@ impl Less {
             Self::Zoned(number, entry) => land.targets[number].zoned.remove(&entry),
             Self::Referral(number, other) => land.targets[number].refers.remove(&other),
             Self::Portal(portal) => land.staf.controllers.remove(&portal),
+            Self::Announced(target) => land.announced.remove(&target).is_some(),
+            Self::Booted(place) => land.boot.connected.remove(&place),
+            Self::Record(record) => land.boot.discovery.remove(&record),
             Self::Controller(controller) => land.stac.controllers.remove(&controller),
             Self::InUse(subsystem) => land.in_use.remove(&subsystem),
         };

@@ -1,14 +1,18 @@
 //! Known bugs of this kind of software, put back one at a time: between a core and the world, where the core cannot
 //! tell. None of this is in the daemons. The simulated world is worth its name only if it catches each.
 
+use libstas::conf::Persistence;
+use libstas::core::browse::Heard;
 use libstas::core::{ConnectError, ConnectOutcome, CtrlRef, HostEvent, UeventKind, Usage};
 use libstas::nvme::Tid;
 use libstas::nvme::log_page::LogPage;
 use stacd::connector::RemovedDc;
 
+use crate::air::who_is;
 use crate::bus::ToldAll;
 use crate::judging::served;
-use crate::names::Who;
+use crate::kernel::Controller;
+use crate::names::{Iface, Target, Who};
 use crate::plan::Fault;
 use crate::world::{Happening, World};
 
@@ -43,11 +47,25 @@ pub enum Bug {
     OverrunUntold,
     /// A failed connect is never reported: the lane stays taken.
     LaneJammed,
+    /// A goodbye disconnects at once.
+    GoodbyeDisconnects,
+    /// The persistence is counted from the goodbye, though the discovery controller stays connected.
+    PersistenceFromGoodbye,
+    /// When stafd restarts, the persistence begins anew.
+    AbsenceUnsaved,
+    /// A goodbye gets lost on its way to the core.
+    GoodbyeUnheard,
+    /// Who has said goodbye is never heard again.
+    ReturnUnheard,
+    /// A discovery controller that ages out takes all that it named, as one that the administrator gives up does.
+    AgedOutIsDecided,
+    /// A boot connection is treated as any other.
+    BootIsNothingSpecial,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 21] = [
         Self::NoAnswerIsEmpty,
         Self::SilentStafdIsEmpty,
         Self::EarlierAnswer,
@@ -62,6 +80,13 @@ impl Bug {
         Self::ChangeUnheard,
         Self::OverrunUntold,
         Self::LaneJammed,
+        Self::GoodbyeDisconnects,
+        Self::PersistenceFromGoodbye,
+        Self::AbsenceUnsaved,
+        Self::GoodbyeUnheard,
+        Self::ReturnUnheard,
+        Self::AgedOutIsDecided,
+        Self::BootIsNothingSpecial,
     ];
 
     /// What brings it to light sooner than chance does.
@@ -130,6 +155,52 @@ impl World {
         })
     }
 
+    /// What becomes of what stafd hears.
+    pub(crate) fn spoil_heard(&mut self, mut heard: Vec<Heard>) -> Vec<Heard> {
+        let gone = heard.iter().filter_map(|heard| match heard {
+            Heard::Gone(service) => who_is(service),
+            _ => None,
+        });
+        let gone: Vec<Target> = gone.collect();
+        match self.bug {
+            Some(Bug::GoodbyeDisconnects) => gone.into_iter().for_each(|target| self.pull(target)),
+            Some(Bug::PersistenceFromGoodbye) => {
+                if let Persistence::For(span) = self.staf_file.persistence {
+                    gone.into_iter().for_each(|target| self.after(span, Happening::Pull(target)));
+                }
+            }
+            Some(Bug::GoodbyeUnheard) => heard.retain(|heard| !matches!(heard, Heard::Gone(_))),
+            Some(Bug::ReturnUnheard) => {
+                self.said_goodbye.extend(gone);
+                let returns = |service: &String| who_is(service).is_some_and(|who| self.said_goodbye.contains(&who));
+                heard.retain(|heard| !matches!(heard, Heard::Announced { service, .. } if returns(service)));
+            }
+            _ => {}
+        }
+        heard
+    }
+
+    /// stafd disconnects a discovery controller that is not announced any more.
+    pub(crate) fn pull(&mut self, target: Target) {
+        let is_its = |known: &&Controller| known.target == target && known.subsystem.is_none() && known.is_live();
+        let ctrl = self.kernel.controllers.iter().find(is_its).map(|known| known.shown.ctrl);
+        let now = self.time();
+        let ways = [None, Some(Iface::Eth0), Some(Iface::Eth1)];
+        let is_free = |via| !self.judge.is_meant_otherwise(&target.dc(via), now);
+        let alone = self.air.audible(target).is_empty() && ways.into_iter().all(is_free);
+        if let Some(ctrl) = ctrl.filter(|_| alone) {
+            self.judge_disconnect(Who::Stafd, ctrl);
+            self.after(std::time::Duration::ZERO, Happening::Delete(None, ctrl));
+        }
+    }
+
+    /// What stafd finds in its file when it starts.
+    pub(crate) fn spoil_saved(&self, saved: &mut stafd::finder::Saved) {
+        if self.has_bug(Bug::AbsenceUnsaved) {
+            saved.announced.iter_mut().for_each(|saved| saved.absent = None);
+        }
+    }
+
     /// A page that could not be read.
     pub(crate) fn spoil_page(&self, result: Result<LogPage, String>) -> Result<LogPage, String> {
         match result {
@@ -145,6 +216,10 @@ impl World {
                 let known = self.judge.stac.pages.keys();
                 let removed = known.map(|dc| RemovedDc { dc: dc.clone(), aged_out: false }).collect();
                 Ok(ToldAll { pages: Vec::new(), removed })
+            }
+            Ok(mut told) if self.has_bug(Bug::AgedOutIsDecided) => {
+                told.removed.iter_mut().for_each(|removed| removed.aged_out = false);
+                Ok(told)
             }
             other => other,
         }

@@ -3,7 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use libstas::conf::Persistence;
+
 use crate::files::{Excluded, Portal, host_name};
+use crate::names::by;
 use crate::plan::{Edit, Fault, Outage, What};
 
 /// `1.234 s`
@@ -15,10 +18,19 @@ pub fn seconds(time: Duration) -> String {
 impl fmt::Display for Portal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Address(target, true) => write!(f, "the DC of {target} by eth0"),
-            Self::Address(target, false) => write!(f, "the DC of {target}"),
+            Self::Address(target, via) => write!(f, "the DC of {target}{}", by(*via)),
             Self::Name(number) => f.write_str(&host_name(*number)),
         }
+    }
+}
+
+/// `is unreachable`
+pub(crate) fn outage(how: Outage) -> &'static str {
+    match how {
+        Outage::Refuses => "refuses connections",
+        Outage::Drops => "is unreachable",
+        Outage::Mute => "accepts connections and says nothing",
+        Outage::Reboots => "reboots",
     }
 }
 
@@ -37,9 +49,13 @@ impl fmt::Display for Edit {
             Self::Portal(portal) => write!(f, "controller= {portal} (in or out of stafd.conf)"),
             Self::ExcludeDc(target) => write!(f, "exclude= {target} (in or out of stafd.conf)"),
             Self::GarbleStaf => f.write_str("a line of stafd.conf that cannot be read (in or out)"),
-            Self::Controller(target, subsystem, by_iface) => {
-                let by = if *by_iface { " by eth0" } else { "" };
-                write!(f, "controller= {subsystem} at {target}{by} (in or out of stacd.conf)")
+            Self::Zeroconf => f.write_str("zeroconf (enabled or disabled)"),
+            Self::Persistence(Persistence::Forever) => f.write_str("zeroconf-connections-persistence -1"),
+            Self::Persistence(Persistence::For(span)) => {
+                write!(f, "zeroconf-connections-persistence {}", seconds(*span))
+            }
+            Self::Controller(target, subsystem, via) => {
+                write!(f, "controller= {subsystem} at {target}{} (in or out of stacd.conf)", by(*via))
             }
             Self::Exclude(what) => write!(f, "exclude= {} (in or out of stacd.conf)", excluded(what)),
             Self::GarbleStac => f.write_str("a line of stacd.conf that cannot be read (in or out)"),
@@ -68,6 +84,7 @@ impl fmt::Display for Fault {
             Self::DisconnectRefused => f.write_str("the kernel refuses to disconnect"),
             Self::UseUnknown => f.write_str("storage in use cannot be found out"),
             Self::LaneSlow => f.write_str("the connect path is slow"),
+            Self::MulticastLost => f.write_str("multicast gets lost"),
             Self::SavesFail(who) => write!(f, "the state of {who} cannot be written"),
         }
     }
@@ -104,15 +121,10 @@ impl fmt::Display for What {
             Self::ListsNothing(target, time) => write!(f, "{target} lists nothing for {}", seconds(*time)),
             Self::Refers(target, other) => write!(f, "{target} refers to {other}, or no longer"),
             Self::Falls(target, how, time) => {
-                let how = match how {
-                    Outage::Refuses => "refuses connections",
-                    Outage::Drops => "is unreachable",
-                    Outage::Mute => "accepts connections and says nothing",
-                    Outage::Reboots => "reboots",
-                };
-                write!(f, "{target} {how} for {}", seconds(*time))
+                write!(f, "{target} {} for {}", outage(*how), seconds(*time))
             }
             Self::DropsConnections(target) => write!(f, "{target} drops all its connections"),
+            Self::Announcing(deed) => write!(f, "{deed}"),
             Self::MovesName(name, target) => write!(f, "{} leads to {target}", host_name(*name)),
             Self::RouteAdded => f.write_str("a route is added"),
             Self::Fault(fault, time) => write!(f, "for {}: {fault}", seconds(*time)),

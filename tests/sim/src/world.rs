@@ -1,14 +1,16 @@
 //! The world: a queue of what happens next, and everything that there is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use libstas::core::browse::Heard;
 use libstas::core::{CtrlRef, HostEvent, KernelController, Links, Machine, OpId, Portal, Time};
 use libstas::nvme::{HostIdentity, Tid};
 use stacd::connector::Connector;
 use stafd::finder::Finder;
 
+use crate::air::Air;
 use crate::bus::{Bus, Told, ToldAll};
 use crate::dice::Luck;
 use crate::fabric::Fabric;
@@ -16,7 +18,7 @@ use crate::files::{StacFile, StafFile};
 use crate::invariants::{Breach, Invariant};
 use crate::judge::{Connection, Judge};
 use crate::kernel::{Job, Kernel};
-use crate::names::{self, HOST_NQN, Subsystem, Target, Who};
+use crate::names::{self, HOST_NQN, Iface, Subsystem, Target, Who};
 use crate::plan::{Fault, Plan, What};
 use crate::process::{Process, Running};
 use crate::sabotage::Bug;
@@ -44,6 +46,8 @@ pub(crate) enum Incoming {
     Host(HostEvent),
     Staf(stafd::finder::Event),
     Stac(stacd::connector::Event),
+    /// The browser tells.
+    Heard(Vec<Heard>),
     /// A log page was read, on that connection.
     PageRead(OpId, CtrlRef, Result<(libstas::nvme::log_page::LogPage, Connection), String>),
     AllFetched(OpId, Result<ToldAll, String>),
@@ -91,6 +95,17 @@ pub(crate) enum Happening {
     ComesUp(Target, Subsystem),
     Rises(Target, u64),
     ListsAgain(Target),
+    // Announcements.
+    Renew(u64),
+    Hear(u64, Vec<Target>),
+    HearGoodbye(u64, Vec<Target>),
+    Verified(u64, Target),
+    Announces(Target),
+    Disperses(usize),
+    Speaks(Target, u64),
+    InterfaceBack(Iface),
+    /// Only with a bug put back.
+    Pull(Target),
     // The bus.
     NameOwned(u32),
     Watches(u32),
@@ -115,6 +130,7 @@ pub struct World {
     pub(crate) identity: Arc<HostIdentity>,
     pub(crate) kernel: Kernel,
     pub(crate) fabric: Fabric,
+    pub(crate) air: Air,
     pub(crate) staf_file: StafFile,
     pub(crate) stac_file: StacFile,
     pub(crate) staf: Process<Finder>,
@@ -130,6 +146,8 @@ pub struct World {
     pub(crate) bug: Option<Bug>,
     /// Controllers that are gone, and whose remove event a daemon did not get.
     pub(crate) ghosts: Vec<(Who, Arc<KernelController>)>,
+    /// Who has said goodbye, while it is never heard again.
+    pub(crate) said_goodbye: BTreeSet<Target>,
     /// The newest read of each device, and the newest full fetch.
     pub(crate) newest_reads: BTreeMap<CtrlRef, OpId>,
     pub(crate) newest_fetch: Option<OpId>,
@@ -155,10 +173,11 @@ impl World {
             queue: BTreeMap::new(),
             tickets: 0,
             luck: Luck::new(plan.seed),
-            links: Arc::new(names::links()),
+            links: Arc::new(names::links(&Iface::ALL.into())),
             identity: Arc::new(identity),
             kernel: Kernel::default(),
             fabric: Fabric::new(&plan.land),
+            air: Air::new(&plan.land),
             staf_file: plan.land.staf.clone(),
             stac_file: plan.land.stac.clone(),
             staf: Process::default(),
@@ -171,12 +190,15 @@ impl World {
             story: story.then(Vec::new),
             bug: None,
             ghosts: Vec::new(),
+            said_goodbye: BTreeSet::new(),
             newest_reads: BTreeMap::new(),
             newest_fetch: None,
             ticks: (Duration::ZERO, 0),
             events: (0, 0),
             plan,
         };
+        world.boots();
+        world.judge.booted = world.plan.land.boot.discovery.iter().map(|(target, via)| target.dc(*via)).collect();
         for deed in std::mem::take(&mut world.plan.deeds) {
             world.at(deed.at, Happening::Deed(deed.what.clone()));
             world.plan.deeds.push(deed);
@@ -301,6 +323,15 @@ impl World {
             Happening::ComesUp(target, subsystem) => self.comes_up(target, subsystem),
             Happening::Rises(target, turn) => self.rises(target, turn),
             Happening::ListsAgain(target) => self.lists_again(target),
+            Happening::Renew(life) => self.renew(life),
+            Happening::Hear(life, targets) => self.hear(life, &targets),
+            Happening::HearGoodbye(life, targets) => self.hear_goodbye(life, &targets),
+            Happening::Verified(life, target) => self.verified(life, target),
+            Happening::Announces(target) => self.announces(target),
+            Happening::Disperses(count) => self.disperses(count),
+            Happening::Speaks(target, turn) => self.speaks(target, turn),
+            Happening::InterfaceBack(iface) => self.interface_back(iface),
+            Happening::Pull(target) => self.pull(target),
             Happening::NameOwned(life) => self.name_owned(life),
             Happening::Watches(life) => self.watches(life),
             Happening::FetchPages(asker) => self.fetch_pages(asker),

@@ -1,0 +1,348 @@
+//! mDNS: who announces itself where, and stafd's browser, as `libstas::host::mdns` behaves: it starts afresh when it is
+//! asked to, when the interfaces have changed, and when it is old; it tells each service once in a life, and its
+//! goodbye; who vanishes between two lives is not heard again.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use libstas::core::HostEvent;
+use libstas::core::browse::{Ask, Heard, Spot};
+use libstas::nvme::announcement;
+
+use crate::announcing::{Announcing, TIME_TO_LIVE, dead, is_dead};
+use crate::names::{self, Iface, Target, Who};
+use crate::plan::{Fault, Land};
+use crate::world::{Happening, Incoming, World, say};
+
+/// A goodbye is believed after this long (RFC 6762, 10.1).
+const GOODBYE: Duration = Duration::from_secs(1);
+/// Who does not answer is asked after for so long (RFC 6762, 10.4).
+const VERIFY: Duration = Duration::from_secs(10);
+/// So old a browser becomes.
+const AGE: Duration = Duration::from_secs(900);
+/// An interface that comes up changes several times; a browser starts afresh when that is over.
+const SETTLE: Duration = Duration::from_millis(300);
+/// So many are told at once …
+const BATCH: usize = 64;
+/// … this long after those before.
+const BATCH_PACE: Duration = Duration::from_millis(50);
+
+/// What is in the air.
+#[derive(Debug, Default)]
+pub(crate) struct Air {
+    /// Who announces itself, and where.
+    announced: BTreeMap<Target, BTreeSet<Iface>>,
+    /// Who does so, but is not heard.
+    hushed: BTreeMap<Target, u64>,
+    turns: u64,
+    /// The interfaces that are gone, and how often.
+    gone: BTreeMap<Iface, u32>,
+    were_gone: BTreeSet<Iface>,
+    browser: Option<Browser>,
+    /// What is heard comes in order: none before this.
+    heard_until: Duration,
+}
+
+/// One life of the browser.
+#[derive(Debug)]
+struct Browser {
+    life: u64,
+    /// It is to be started afresh.
+    renewing: bool,
+    /// Whom it has told of.
+    told: BTreeSet<Target>,
+}
+
+impl Air {
+    pub(crate) fn new(land: &Land) -> Self {
+        Self { announced: land.announced.clone(), ..Self::default() }
+    }
+
+    /// The interfaces that there are.
+    pub(crate) fn ifaces(&self) -> BTreeSet<Iface> {
+        Iface::ALL.into_iter().filter(|iface| !self.gone.contains_key(iface)).collect()
+    }
+
+    /// True for an interface that was gone at some time.
+    pub(crate) fn was_ever_gone(&self, iface: Iface) -> bool {
+        self.were_gone.contains(&iface)
+    }
+
+    /// Where somebody can be heard.
+    pub(crate) fn audible(&self, target: Target) -> BTreeSet<Iface> {
+        let announced = self.announced.get(&target).filter(|_| !self.hushed.contains_key(&target));
+        announced.into_iter().flatten().copied().filter(|iface| !self.gone.contains_key(iface)).collect()
+    }
+
+    /// All who can be heard.
+    pub(crate) fn all_audible(&self) -> Vec<Target> {
+        self.announced.keys().copied().filter(|target| !self.audible(*target).is_empty()).collect()
+    }
+}
+
+/// The name that somebody announces itself under.
+pub(crate) fn service(target: Target) -> String {
+    format!("target-{}._nvme-disc._tcp.local.", target.0)
+}
+
+/// Who announces itself under that name.
+pub(crate) fn who_is(service: &str) -> Option<Target> {
+    service.strip_prefix("target-")?.split('.').next()?.parse().ok().map(Target)
+}
+
+impl World {
+    /// stafd's core asks its browser.
+    pub(crate) fn browse(&mut self, ask: Ask) {
+        match ask {
+            Ask::Stop => self.air.browser = None,
+            Ask::Start => self.browser_starts(),
+            Ask::NetworkChanged => {
+                if let Some(browser) = self.air.browser.as_mut().filter(|browser| !browser.renewing) {
+                    browser.renewing = true;
+                    let life = browser.life;
+                    self.after(SETTLE, Happening::Renew(life));
+                }
+            }
+            Ask::Reconfirm(service) => {
+                if let (Some(browser), Some(target)) = (&self.air.browser, who_is(&service)) {
+                    let life = browser.life;
+                    self.after(VERIFY, Happening::Verified(life, target));
+                }
+            }
+        }
+    }
+
+    /// stafd has ended, and its browser with it.
+    pub(crate) fn browser_ends(&mut self) {
+        self.air.browser = None;
+        self.air.heard_until = Duration::ZERO;
+    }
+
+    pub(crate) fn renew(&mut self, life: u64) {
+        if self.browses(life) {
+            self.browser_starts();
+        }
+    }
+
+    fn browses(&self, life: u64) -> bool {
+        self.air.browser.as_ref().is_some_and(|browser| browser.life == life)
+    }
+
+    fn browser_starts(&mut self) {
+        self.air.turns += 1;
+        let life = self.air.turns;
+        self.air.browser = Some(Browser { life, renewing: false, told: BTreeSet::new() });
+        self.tell_heard(vec![Heard::Afresh]);
+        self.after(AGE, Happening::Renew(life));
+        let (crowd, others): (Vec<_>, Vec<_>) = self.air.all_audible().into_iter().partition(|who| is_dead(*who));
+        for target in others {
+            let wait = self.hearing_takes();
+            self.after(wait, Happening::Hear(life, vec![target]));
+        }
+        self.crowd_is_heard(life, &crowd);
+    }
+
+    fn crowd_is_heard(&mut self, life: u64, crowd: &[Target]) {
+        let mut wait = self.hearing_takes();
+        for batch in crowd.chunks(BATCH) {
+            self.after(wait, Happening::Hear(life, batch.to_vec()));
+            wait += BATCH_PACE;
+        }
+    }
+
+    /// A query goes out, or an announcement comes; what is lost is heard the next time.
+    fn hearing_takes(&mut self) -> Duration {
+        let lost = self.has(Fault::MulticastLost);
+        let dice = self.luck.dice("air");
+        let wait = dice.ms(20, 500);
+        if lost { wait + Duration::from_secs([0, 1, 3, 7, 12, 25][dice.below(6)]) } else { wait }
+    }
+
+    fn soon_heard(&mut self, target: Target) {
+        if let Some(life) = self.air.browser.as_ref().map(|browser| browser.life) {
+            let wait = self.hearing_takes();
+            self.after(wait, Happening::Hear(life, vec![target]));
+        }
+    }
+
+    /// The browser hears them, if they can still be heard.
+    pub(crate) fn hear(&mut self, life: u64, targets: &[Target]) {
+        if !self.browses(life) {
+            return;
+        }
+        let mut heard = Vec::new();
+        for target in targets {
+            let on = self.air.audible(*target);
+            if on.is_empty() {
+                continue;
+            }
+            if let Some(browser) = &mut self.air.browser {
+                browser.told.insert(*target);
+            }
+            let Ok(address) = target.address().parse() else { continue };
+            heard.push(Heard::Announced {
+                service: service(*target),
+                offer: announcement::offer(8009, [("p", Some(b"tcp".as_slice()))]),
+                spots: on.into_iter().map(|iface| Spot { interface: iface.index(), address }).collect(),
+            });
+        }
+        self.tell_heard(heard);
+    }
+
+    /// The browser takes those for gone, if they cannot be heard.
+    pub(crate) fn hear_goodbye(&mut self, life: u64, targets: &[Target]) {
+        if self.browses(life) {
+            let gone: Vec<Target> =
+                targets.iter().copied().filter(|target| self.air.audible(*target).is_empty()).collect();
+            self.gone_from_air(&gone);
+        }
+    }
+
+    /// Who was asked after has answered by now, or is gone.
+    pub(crate) fn verified(&mut self, life: u64, target: Target) {
+        if !self.browses(life) {
+            return;
+        }
+        let unheard = self.has(Fault::MulticastLost) && self.luck.dice("verify").percent(50);
+        if unheard {
+            self.gone_from_air(&[target]);
+            self.soon_heard(target);
+        } else {
+            self.hear_goodbye(life, &[target]);
+        }
+    }
+
+    fn gone_from_air(&mut self, targets: &[Target]) {
+        let Some(browser) = &mut self.air.browser else { return };
+        let gone = targets.iter().filter(|target| browser.told.remove(target));
+        let heard = gone.map(|target| Heard::Gone(service(*target))).collect();
+        self.tell_heard(heard);
+    }
+
+    fn tell_heard(&mut self, heard: Vec<Heard>) {
+        if heard.is_empty() {
+            return;
+        }
+        let wait = self.luck.moment("heard");
+        self.air.heard_until = self.air.heard_until.max(self.now + wait);
+        let wait = self.air.heard_until - self.now;
+        self.tell(Who::Stafd, wait, Incoming::Heard(heard));
+    }
+
+    /// Somebody who announces itself does something.
+    pub(crate) fn announcing(&mut self, deed: Announcing) {
+        match deed {
+            Announcing::Turns(target) if self.air.announced.contains_key(&target) => self.says_goodbye(&[target]),
+            Announcing::Turns(target) => self.announces(target),
+            Announcing::Waves(target, time) => {
+                self.says_goodbye(&[target]);
+                self.after(time, Happening::Announces(target));
+            }
+            Announcing::Hushes(target, time) => {
+                self.air.turns += 1;
+                let turn = self.air.turns;
+                self.air.hushed.insert(target, turn);
+                self.expires(&[target]);
+                self.after(time, Happening::Speaks(target, turn));
+            }
+            Announcing::Moves(target, iface) => {
+                let mut on = self.air.announced.get(&target).cloned().unwrap_or_default();
+                if !on.remove(&iface) {
+                    on.insert(iface);
+                }
+                if on.is_empty() {
+                    self.says_goodbye(&[target]);
+                } else {
+                    self.air.announced.insert(target, on);
+                    self.soon_heard(target);
+                }
+            }
+            Announcing::Leaves { target, how, goodbye, time, returns } => {
+                if goodbye {
+                    self.says_goodbye(&[target]);
+                }
+                self.fall(target, how, time);
+                if returns {
+                    self.after(time, Happening::Announces(target));
+                }
+            }
+            Announcing::Crowd(count, time) => {
+                let crowd: Vec<Target> = dead(count).collect();
+                for target in &crowd {
+                    self.air.announced.insert(*target, [Iface::Eth0].into());
+                }
+                if let Some(life) = self.air.browser.as_ref().map(|browser| browser.life) {
+                    self.crowd_is_heard(life, &crowd);
+                }
+                if let Some(time) = time {
+                    self.after(time, Happening::Disperses(count));
+                }
+            }
+            Announcing::Loses(iface, time) => {
+                *self.air.gone.entry(iface).or_default() += 1;
+                self.air.were_gone.insert(iface);
+                self.interface_is_gone(iface, time);
+                self.links_change();
+                self.after(time, Happening::InterfaceBack(iface));
+            }
+        }
+    }
+
+    pub(crate) fn announces(&mut self, target: Target) {
+        let on = self.plan.land.announced.get(&target).cloned().unwrap_or_else(|| [Iface::Eth0].into());
+        say!(self, "the DC of {target} announces itself");
+        self.air.announced.insert(target, on);
+        self.soon_heard(target);
+    }
+
+    pub(crate) fn disperses(&mut self, count: usize) {
+        let crowd: Vec<Target> = dead(count).collect();
+        self.says_goodbye(&crowd);
+    }
+
+    fn says_goodbye(&mut self, targets: &[Target]) {
+        self.air.announced.retain(|target, _| !targets.contains(target));
+        let lost = self.has(Fault::MulticastLost) && self.luck.dice("goodbye").percent(50);
+        match self.air.browser.as_ref().map(|browser| browser.life) {
+            Some(life) if !lost => {
+                let wait = GOODBYE + self.luck.dice("goodbye").ms(0, 200);
+                self.after(wait, Happening::HearGoodbye(life, targets.to_vec()));
+            }
+            _ => self.expires(targets),
+        }
+    }
+
+    /// Nobody repeats the announcement.
+    fn expires(&mut self, targets: &[Target]) {
+        if let Some(life) = self.air.browser.as_ref().map(|browser| browser.life) {
+            self.after(TIME_TO_LIVE, Happening::HearGoodbye(life, targets.to_vec()));
+        }
+    }
+
+    /// Somebody who fell silent repeats its announcement.
+    pub(crate) fn speaks(&mut self, target: Target, turn: u64) {
+        if self.air.hushed.get(&target) == Some(&turn) {
+            self.air.hushed.remove(&target);
+            say!(self, "the DC of {target} is heard again");
+            self.soon_heard(target);
+        }
+    }
+
+    pub(crate) fn interface_back(&mut self, iface: Iface) {
+        let Some(times) = self.air.gone.get_mut(&iface) else { return };
+        *times -= 1;
+        if *times == 0 {
+            self.air.gone.remove(&iface);
+            say!(self, "{iface} is back");
+            self.links_change();
+        }
+    }
+
+    fn links_change(&mut self) {
+        self.links = names::links(&self.air.ifaces()).into();
+        for who in Who::BOTH {
+            let wait = self.luck.moment("links");
+            self.event(who, wait, HostEvent::Links(self.links.clone()));
+        }
+    }
+}

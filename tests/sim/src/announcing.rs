@@ -1,0 +1,136 @@
+//! What discovery controllers do that announce themselves by mDNS: decided beforehand by the seed, like all deeds.
+
+use std::fmt;
+use std::time::Duration;
+
+use libstas::conf::Persistence;
+
+use crate::dice::Dice;
+use crate::names::{Iface, Target};
+use crate::plan::{Edit, Land, Outage, What};
+use crate::words::{outage, seconds};
+
+/// An announcement that is not repeated is good for this long (RFC 6762, 10: 120 s for records with a host name).
+pub(crate) const TIME_TO_LIVE: Duration = Duration::from_secs(120);
+/// Those that are announced and never answer have these numbers.
+const DEAD: usize = 1000;
+/// More of them than stafd remembers.
+const MANY: usize = 300;
+
+/// A deed of somebody who announces itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Announcing {
+    /// It says goodbye; or announces itself, if it does not.
+    Turns(Target),
+    /// It says goodbye, and announces itself again after that time.
+    Waves(Target, Duration),
+    /// It no longer repeats its announcement and answers no query, without a goodbye, for that time.
+    Hushes(Target, Duration),
+    /// It is announced on that interface, too; or there no longer.
+    Moves(Target, Iface),
+    /// It says goodbye if `goodbye`, falls silent for that time, and announces itself again if `returns`.
+    Leaves {
+        /// Who.
+        target: Target,
+        /// How it falls silent.
+        how: Outage,
+        /// It says goodbye before.
+        goodbye: bool,
+        /// For so long.
+        time: Duration,
+        /// It announces itself when it is back.
+        returns: bool,
+    },
+    /// So many that never answer are announced in one moment; they say goodbye after that time, or stay.
+    Crowd(usize, Option<Duration>),
+    /// The host loses an interface for that time.
+    Loses(Iface, Duration),
+}
+
+/// Those that never answer, so many of them.
+pub(crate) fn dead(count: usize) -> impl Iterator<Item = Target> {
+    (DEAD..DEAD + count).map(Target)
+}
+
+/// True for one that never answers.
+pub(crate) fn is_dead(target: Target) -> bool {
+    target.0 >= DEAD
+}
+
+impl Announcing {
+    /// How long it takes until all of it is over, and known to those who listen.
+    pub(crate) fn lasts(&self) -> Duration {
+        /// Lost announcements are heard after this long.
+        const HEARD: Duration = Duration::from_secs(40);
+        let lasts = match self {
+            Self::Turns(_) | Self::Moves(..) | Self::Crowd(_, None) => Duration::ZERO,
+            Self::Waves(_, time)
+            | Self::Hushes(_, time)
+            | Self::Leaves { time, .. }
+            | Self::Crowd(_, Some(time))
+            | Self::Loses(_, time) => *time,
+        };
+        lasts + HEARD
+    }
+}
+
+/// How long those are kept that nobody announces: at once, for a moment, for ever.
+pub(crate) fn persistence(dice: &mut Dice) -> Persistence {
+    let span = |seconds| Persistence::For(Duration::from_secs(seconds));
+    [span(0), Persistence::Forever, span(5), span(20), span(60), span(72 * 3600)][dice.below(6)]
+}
+
+/// One of those that announce themselves in that land does something.
+pub(crate) fn deed(dice: &mut Dice, land: &Land) -> What {
+    let all: Vec<Target> = land.announced.keys().copied().collect();
+    let Some(target) = all.get(dice.below(all.len())).copied() else { return What::RouteAdded };
+    let iface = Iface::ALL[dice.below(2)];
+    What::Announcing(match dice.below(20) {
+        0..=2 => Announcing::Turns(target),
+        3..=5 => Announcing::Waves(target, dice.ms(20, 20_000)),
+        6..=7 => {
+            let time = if dice.percent(50) { dice.ms(1_000, 60_000) } else { TIME_TO_LIVE + dice.ms(2_000, 60_000) };
+            Announcing::Hushes(target, time)
+        }
+        8..=9 => Announcing::Moves(target, iface),
+        10..=13 => Announcing::Leaves {
+            target,
+            how: [Outage::Refuses, Outage::Drops, Outage::Mute, Outage::Reboots][dice.below(4)],
+            goodbye: dice.percent(75),
+            time: if dice.percent(60) { dice.ms(100, 20_000) } else { dice.ms(20_000, 120_000) },
+            returns: dice.percent(70),
+        },
+        14 => {
+            let count = if dice.percent(10) { MANY } else { 1 + dice.below(40) };
+            Announcing::Crowd(count, dice.percent(60).then(|| dice.ms(100, 60_000)))
+        }
+        15..=16 => Announcing::Loses(iface, if dice.percent(60) { dice.ms(20, 5_000) } else { dice.ms(5_000, 45_000) }),
+        17..=18 => return What::Edits(Edit::Zeroconf, true),
+        _ => return What::Edits(Edit::Persistence(persistence(dice)), true),
+    })
+}
+
+impl fmt::Display for Announcing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Turns(target) => write!(f, "the DC of {target} says goodbye, or announces itself"),
+            Self::Waves(target, time) => {
+                write!(f, "the DC of {target} says goodbye, and announces itself again after {}", seconds(*time))
+            }
+            Self::Hushes(target, time) => {
+                write!(f, "the DC of {target} announces itself no longer, without a goodbye, for {}", seconds(*time))
+            }
+            Self::Moves(target, iface) => write!(f, "the DC of {target} is announced on {iface}, or there no longer"),
+            Self::Leaves { target, how, goodbye, time, returns } => {
+                let before = if *goodbye { " says goodbye and" } else { "" };
+                let after = if *returns { ", and announces itself when it is back" } else { "" };
+                write!(f, "{target}{before} {} for {}{after}", outage(*how), seconds(*time))
+            }
+            Self::Crowd(count, time) => {
+                let time = time.map(|time| format!(" for {}", seconds(time))).unwrap_or_default();
+                write!(f, "{count} DCs that do not answer are announced{time}")
+            }
+            Self::Loses(iface, time) => write!(f, "{iface} is gone for {}", seconds(*time)),
+        }
+    }
+}
