@@ -8,6 +8,7 @@
 Its disks /dev/vdb and /dev/vdc keep what is written to them when it is reset, and nothing else of it needs to.
 """
 
+import contextlib
 import os
 import sys
 
@@ -20,6 +21,8 @@ from runner.agent import Agent, Gone, Line  # noqa: E402: the same line that the
 PORT = "/dev/virtio-ports/target"
 POWER = "/dev/virtio-ports/target-power"
 IFACE = "eth0"
+# Down first: an interface that stays up does not get its link-local address back.
+UNPLUG = f"ip link set {IFACE} down && ip address flush dev {IFACE}"
 DISKS = ("/dev/vdb", "/dev/vdc")
 # Seconds: two machines share the processors.
 BOOT_LIMIT = 300
@@ -33,7 +36,8 @@ def there():
 def run(*command, check=True, timeout=60.0):
     """Runs a command there; returns what it says. A failure is a failure of the scenario unless `check` is false."""
     said = []
-    status, why = agent().run(list(command), said.append, limit=timeout)
+    with named():
+        status, why = agent().run(list(command), said.append, limit=timeout)
     text = "".join(said)
     if check and status:
         raise Failed(f"expected: on the target machine, `{' '.join(command)[:300]}` succeeds\n"
@@ -68,8 +72,18 @@ def press_reset():
 
 def wait_up():
     """Waits until it has booted to the end, as bare as on its first day."""
-    agent().wait_ready(BOOT_LIMIT)
+    with named():
+        agent().wait_ready(BOOT_LIMIT)
     run("systemctl", "is-system-running", "--wait", check=False, timeout=BOOT_LIMIT)
+
+
+@contextlib.contextmanager
+def named():
+    """Which of the two machines is gone."""
+    try:
+        yield
+    except Gone as gone:
+        raise Gone(f"the target machine: {gone}") from gone
 
 
 def agent():
@@ -99,12 +113,12 @@ def hear(power):
 
 
 def clean():
-    """Nothing is left there, and the cable is unplugged."""
+    """Nothing is left there, its disks are empty, and the cable is unplugged."""
     if not there():
         return
-    run_here("ip", "address", "flush", "dev", IFACE)
-    run("sh", "-c", "systemctl stop 'scene-*'; systemctl reset-failed; modprobe -a nvmet nvmet_tcp; nvmet clean; "
-                    f"rm -rf /run/harness; ip address flush dev {IFACE}")
+    run_here("sh", "-c", UNPLUG)
+    run("sh", "-c", "systemctl stop 'scene-*'; systemctl reset-failed; modprobe -a nvmet nvmet_tcp; nvmet clean && "
+                    f"rm -rf /run/harness && {UNPLUG} && for disk in {' '.join(DISKS)}; do blkdiscard -fz $disk || exit; done")
 
 
 def evidence():
