@@ -112,6 +112,17 @@ coverage: toolchain ## which lines the tests run, by file: TESTS="name name" for
 	@tests/need systemd=systemd-analyze dbus=dbus-daemon procps=/bin/kill binutils=strip python3=python3
 	NATIVE='$(NATIVE)' tests/coverage $(TESTS)
 
+# What one fails does not keep the next from being run.
+nightly: tree ## what takes hours: long lives, random kills, a million seeds, every parser fuzzed
+	@failed=0; run() { echo "=== $$*"; "$$@" || { failed=$$((failed + 1)); echo "=== FAILED: $$*"; }; }; \
+	run env KILLING=600 EVENTS=10000 SILENT=connect tests/vm/run killed_at_random leaks cdcsim_silent; \
+	run env ENDURE=100000 $(CARGO) test --locked --profile sim -p sim --test endurance; \
+	run env HOSTS=100000 $(CARGO) test --locked --profile sim -p sim --test herd -- --nocapture; \
+	run $(MAKE) sim N=1000000; \
+	run $(MAKE) fuzz FUZZ_SECONDS=60; \
+	run $(MAKE) coverage; \
+	echo "$$failed failed"; [ $$failed = 0 ]
+
 demo: tree ## boot a virtual machine, install, and watch the life of a connection
 	tests/vm/demo
 
@@ -130,4 +141,4 @@ toolchain:
 	@command -v $(CARGO) >/dev/null || { echo 'cargo is missing: install Rust as https://rustup.rs says, then run this again' >&2; exit 1; }
 
 .DEFAULT_GOAL = build
-.PHONY: help build install uninstall test sim fuzz integration coverage demo tree man clean toolchain
+.PHONY: help build install uninstall test sim fuzz integration coverage nightly demo tree man clean toolchain

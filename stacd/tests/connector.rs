@@ -81,6 +81,8 @@ struct World {
     hold_full_fetches: Option<Vec<OpId>>,
     page_calls_fail: bool,
     in_use: Vec<String>,
+    /// Nobody answers a probe.
+    dead: bool,
     disconnected: Vec<String>,
     notices: Vec<Notice>,
     refreshed: usize,
@@ -103,6 +105,7 @@ impl World {
             hold_full_fetches: None,
             page_calls_fail: false,
             in_use: Vec::new(),
+            dead: false,
             disconnected: Vec::new(),
             notices: Vec::new(),
             refreshed: 0,
@@ -201,6 +204,9 @@ impl World {
         };
         let event = match host {
             HostEffect::Look(op) => HostEvent::Looked { op, result: Ok(self.look()) },
+            HostEffect::Probe { op, .. } if self.dead => {
+                HostEvent::Probed { op, outcome: ProbeOutcome::Dead("refused".into()) }
+            }
             HostEffect::Probe { op, .. } => HostEvent::Probed { op, outcome: ProbeOutcome::Alive },
             HostEffect::Connect { op, request } => {
                 let before = self.look();
@@ -655,6 +661,57 @@ fn a_discovery_controller_that_the_administrator_removed_takes_its_own() {
     world.stafd = Some(StafdView { dcs: Vec::new(), removed: Some(vec![RemovedDc { dc: dc(), aged_out: false }]) });
     world.feed(Event::DcRemoved);
     world.wait(1.0);
+    assert!(world.connected().is_empty());
+}
+
+/// The administrator gives `dc()` another address: stafd shows a new one, without a page yet, in its place.
+fn edited_in_place() -> (World, Tid) {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    let moved = tid("192.0.2.77", "8009", DISCOVERY_NQN);
+    let page = DcPage { dc: moved.clone(), state: PageState::Never, connected_since: None, entries: Vec::new() };
+    world.stafd = Some(StafdView { dcs: vec![page], removed: Some(vec![RemovedDc { dc: dc(), aged_out: false }]) });
+    world.feed(Event::DcRemoved);
+    (world, moved)
+}
+
+#[test]
+fn a_discovery_controller_that_is_edited_in_place_takes_nothing_before_its_new_self_is_read_and_connected() {
+    let (mut world, moved) = edited_in_place();
+    world.wait(3.0);
+    assert_eq!(world.connected(), ["a", "b"]);
+    let page = &mut world.stafd.as_mut().unwrap().dcs[0];
+    (page.state, page.connected_since) = (PageState::Fresh, Some(world.now));
+    page.entries = vec![Entry { traddr: "192.0.2.78".into(), ..entry("a") }];
+    world.dead = true;
+    world.feed(Event::PageChanged(moved));
+    world.wait(2.0);
+    assert_eq!(world.connected(), ["a", "b"], "the new path is not there yet");
+    world.dead = false;
+    world.wait(5.0);
+    let paths: Vec<_> = world.kernel.iter().map(|kernel| kernel.traddr.as_str()).collect();
+    assert_eq!(paths, ["192.0.2.78"]);
+}
+
+#[test]
+fn a_new_discovery_controller_that_never_answers_puts_off_removals_for_ten_seconds_at_most() {
+    let (mut world, _) = edited_in_place();
+    world.wait(9.0);
+    assert_eq!(world.connected(), ["a", "b"]);
+    world.wait(3.0);
+    assert!(world.connected().is_empty());
+}
+
+#[test]
+fn new_discovery_controllers_without_end_do_not_put_off_removals_without_end() {
+    let (mut world, _) = edited_in_place();
+    for number in 0..30 {
+        let dc = tid(&format!("198.51.100.{number}"), "8009", DISCOVERY_NQN);
+        let page = DcPage { dc, state: PageState::Never, connected_since: None, entries: Vec::new() };
+        world.stafd.as_mut().unwrap().dcs.push(page);
+        world.feed(Event::DcRemoved);
+        world.wait(1.0);
+    }
     assert!(world.connected().is_empty());
 }
 

@@ -109,3 +109,23 @@ fn a_corrupt_table_is_named_with_the_cause_beside_a_good_one() {
     assert!(shown.starts_with(&format!("{path}/NBFT\n")), "{shown}");
     assert!(shown.ends_with(&format!("{path}/NBFT2\n  cannot be used: {cause}\n")), "{shown}");
 }
+
+#[test]
+fn what_cannot_be_read_is_named_with_the_cause() {
+    let (folder, path) = folder();
+    // A link that leads to itself cannot be opened by anybody, root included.
+    std::os::unix::fs::symlink(folder.path().join("NBFT2"), folder.path().join("NBFT2")).unwrap();
+    let output = stasadm(&["--path", &path, "--output", "json"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).starts_with(&format!("stasadm: cannot read {path}/NBFT2: ")), "{output:?}");
+    let answer: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(answer.as_array().unwrap().len(), 1, "the good one is shown");
+
+    let nowhere = format!("{path}/NBFT2/tables");
+    let output = stasadm(&["--path", &nowhere]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        text(&output.stderr).starts_with(&format!("stasadm: cannot look for boot tables in {nowhere}: ")),
+        "{output:?}"
+    );
+}

@@ -123,3 +123,30 @@ pub fn merge(object: &mut Value, added: Value) {
         object.extend(added);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_says_whose_it_is_and_what_to_do() {
+        let fdo = |error: fdo::Error| Daemon("stafd").failure(zbus::Error::FDO(Box::new(error))).to_string();
+        let text = || "text.".to_owned();
+        assert_eq!(
+            fdo(fdo::Error::ServiceUnknown(text())),
+            "Unable to communicate with stafd over D-Bus. Is stafd running?"
+        );
+        assert_eq!(fdo(fdo::Error::NameHasNoOwner(text())), fdo(fdo::Error::ServiceUnknown(text())));
+        assert_eq!(fdo(fdo::Error::AccessDenied(text())), "stafd refuses: text. Try again as root");
+        assert_eq!(fdo(fdo::Error::AuthFailed(text())), "stafd refuses: text. Try again as root");
+        let silent =
+            "Unable to communicate with stafd over D-Bus: it does not answer. `systemctl status stafd` tells how it is";
+        for error in [fdo::Error::NoReply(text()), fdo::Error::Timeout(text()), fdo::Error::TimedOut(text())] {
+            assert_eq!(fdo(error), silent);
+        }
+        assert!(fdo(fdo::Error::InvalidArgs(text())).contains("text."));
+        let io = |kind: io::ErrorKind| Daemon("stafd").failure(io::Error::from(kind).into()).to_string();
+        assert_eq!(io(io::ErrorKind::TimedOut), silent);
+        assert!(io(io::ErrorKind::BrokenPipe).starts_with("Unable to communicate with stafd over D-Bus: "));
+    }
+}

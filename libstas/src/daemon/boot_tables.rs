@@ -124,4 +124,19 @@ mod tests {
         assert_eq!(files.tables(), before);
         assert!(files.told.iter().all(|line| line.ends_with("what it said before stays in force")), "{:?}", files.told);
     }
+
+    #[test]
+    fn a_folder_that_cannot_be_listed_takes_no_table_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("tables");
+        fs::create_dir(&place).unwrap();
+        fs::write(place.join("NBFT"), void_table()).unwrap();
+        let mut files = BootFiles::read(&place);
+        assert_eq!(names(&files), ["NBFT"]);
+        fs::remove_dir_all(&place).unwrap();
+        std::os::unix::fs::symlink(&place, &place).unwrap();
+        files.read_again();
+        assert_eq!(names(&files), ["NBFT"]);
+        assert!(files.told.iter().any(|line| line.contains("what is known stays in force")), "{:?}", files.told);
+    }
 }

@@ -6,6 +6,7 @@
 
 mod audit;
 mod booted;
+mod newcomers;
 mod saved;
 mod stafd;
 mod view;
@@ -17,7 +18,7 @@ use libstas::conf::{DisconnectScope, InUse};
 use libstas::core::configured::{Configured, Defaults, Words};
 use libstas::core::controller::{Parting, Want};
 use libstas::core::fleet::{Fleet, Kind, Report};
-use libstas::core::sources::{Quiet, SourceId, Sources, Verdict};
+use libstas::core::sources::{QUIET, Quiet, SourceId, Sources, Verdict};
 use libstas::core::timers::Timers;
 use libstas::core::{HostEffect, HostEvent, Machine, Time};
 use libstas::nvme::log_page::Entry;
@@ -190,7 +191,7 @@ impl Connector {
         }
     }
 
-    /// Lets go what is excluded at once, and what is disproved when it is quiet.
+    /// Lets go what is excluded at once, and what is disproved when it is quiet and what may replace it is there.
     fn remove(&mut self, now: Time, out: &mut Vec<Effect>) {
         let mut going: Vec<(Tid, Parting)> = Vec::new();
         let mut disproved: Vec<(Tid, Parting)> = Vec::new();
@@ -208,12 +209,14 @@ impl Connector {
                 Verdict::Disproved => disproved.push((tid.clone(), self.parting())),
             }
         }
-        if !disproved.is_empty() {
-            if self.quiet.has_come(now) {
-                going.append(&mut disproved);
-            } else {
-                again = again.into_iter().chain(self.quiet.until()).min();
-            }
+        if disproved.is_empty() {
+            self.stafd.newcomers.release();
+        } else if !self.quiet.has_come(now) {
+            again = again.into_iter().chain(self.quiet.until()).min();
+        } else if self.awaits_newcomers(now) {
+            again = again.into_iter().chain([now + QUIET]).min();
+        } else {
+            going.append(&mut disproved);
         }
         match again {
             Some(at) => self.timers.set(Timer::Removals, at),

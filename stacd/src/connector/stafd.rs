@@ -9,6 +9,7 @@ use libstas::core::{HostEffect, Level, Notice, OpId, Time};
 use libstas::nvme::log_page::{Entry, Subtype};
 use libstas::nvme::{Tid, TidParts};
 
+use super::newcomers::Newcomers;
 use super::{Connector, DcPage, Effect, Named, PageState, StafdView, Timer};
 
 /// The first answer of a stafd that has just appeared is awaited this long before it is asked again.
@@ -32,6 +33,7 @@ pub(super) struct Stafd {
     taken: BTreeMap<Tid, OpId>,
     /// Discovery controllers that a Python stafd, this owner of the name, has shown with entries.
     seen_with_entries: BTreeSet<Tid>,
+    pub(super) newcomers: Newcomers,
     backoff: Backoff,
     told: bool,
 }
@@ -150,6 +152,7 @@ impl Connector {
             })
             .collect();
         let listed: BTreeSet<Tid> = view.dcs.iter().map(|page| page.dc.clone()).collect();
+        self.stafd.newcomers.keep(|dc| listed.contains(dc));
         for page in view.dcs {
             if self.is_overtaken(op, &page.dc) {
                 self.fetch_page(page.dc, false, out);
@@ -171,6 +174,15 @@ impl Connector {
                 Some(None) | None => self.sources.outdate(&id),
             }
         }
+    }
+
+    /// True while removals wait for discovery controllers that stafd has just begun to show.
+    pub(super) fn awaits_newcomers(&mut self, now: Time) -> bool {
+        let mut newcomers = std::mem::take(&mut self.stafd.newcomers);
+        let is_live = |tid: &Tid| self.fleet.is_live(tid) || self.is_barred(tid);
+        let waits = newcomers.hold(now, |dc| self.sources.named_by(&SourceId::Page(dc.clone())).all(is_live));
+        self.stafd.newcomers = newcomers;
+        waits
     }
 
     /// True when a page of that discovery controller was taken in after that question was asked.
@@ -197,6 +209,7 @@ impl Connector {
             .filter_map(|entry| Some((self.named_by(&dc, entry)?, Named::Entry(Box::new(entry.clone())))))
             .collect();
         let id = SourceId::Page(dc.clone());
+        self.stafd.newcomers.shows(now, &dc, state != PageState::Never);
         if state == PageState::Unstated && !entries.is_empty() {
             self.stafd.seen_with_entries.insert(dc.clone());
         }

@@ -63,6 +63,12 @@ def read(path):
         return ""
 
 
+def words(path):
+    """An attribute; the kernel prints such words for what it does not know before it has identified a controller."""
+    text = read(path)
+    return "" if text in ("(efault)", "(null)") else text
+
+
 def controller(device):
     path = f"{CLASS}/{device}"
     try:
@@ -71,7 +77,7 @@ def controller(device):
         return None
     address = dict(part.partition("=")[::2] for part in read(f"{path}/address").split(",") if "=" in part)
     return Controller(device, birth, read(f"{path}/transport"), address.get("traddr", ""), address.get("trsvcid", ""),
-                      address.get("host_traddr", ""), address.get("host_iface", ""), read(f"{path}/subsysnqn"),
+                      address.get("host_traddr", ""), address.get("host_iface", ""), words(f"{path}/subsysnqn"),
                       read(f"{path}/state"), read(f"{path}/cntrltype"), read(f"{path}/hostnqn"))
 
 
@@ -141,9 +147,10 @@ def wait_dc(count=1, timeout=30.0):
 def nothing_lost(*, only=None):
     """During the block no controller that is there now may go (or go and come back): uevents prove it.
 
-    `only`: a function that says which controllers this is about (default: all).
+    `only`: a function that says which controllers this is about (default: all). One that has no name yet is still being
+    connected for the first time.
     """
-    kept = [each for each in controllers() if only is None or only(each)]
+    kept = [each for each in controllers() if each.nqn and (only is None or only(each))]
     names = {each.device for each in kept}
     with Uevents() as events:
         yield

@@ -60,3 +60,58 @@ fn of_module(step: &Step) -> Option<String> {
         module.build_option()
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+    use crate::module::Module;
+    use crate::step::Value;
+
+    fn of(step: Step, errno: i32) -> Option<String> {
+        advice(&step, &Failure::Call(io::Error::from_raw_os_error(errno)))
+    }
+
+    #[test]
+    fn what_the_kernel_refuses_comes_with_what_to_do() {
+        let port = || Item::Port(1);
+        let host = || Item::Host("h".into());
+        let set = |item, attribute| Step::Set(item, attribute, Value::Plain("1".into()));
+        let export = || Step::Link(Link::Export { port: 1, nqn: "a".into() });
+        for (step, errno, words) in [
+            (Step::Make(port()), EPERM, "as root"),
+            (Step::Make(port()), EACCES, "as root"),
+            (Step::Make(port()), ENOENT, "mount -t configfs"),
+            (Step::Make(Item::NullBlk("n".into())), ENOENT, "Linux 4.14"),
+            (Step::Make(host()), EEXIST, "run nvmet again"),
+            (Step::Remove(port()), EBUSY, "`nvmet ls` shows what"),
+            (set(host(), "dhchap_key"), ENOENT, "CONFIG_NVME_TARGET_AUTH"),
+            (set(host(), "dhchap_key"), EINVAL, "nvme gen-dhchap-key"),
+            (set(Item::Namespace("a".into(), 1), "enable"), ENOENT, "no such device"),
+            (set(port(), "addr_traddr"), EACCES, "`nvmet create -d`"),
+            (export(), EADDRINUSE, "another trsvcid or traddr"),
+            (export(), EADDRNOTAVAIL, "correct traddr"),
+            (export(), ENODEV, "rdma_rxe"),
+            (export(), ENXIO, "nvme-fcloop"),
+            (export(), EINVAL, "`dmesg` says why"),
+        ] {
+            let said = of(step.clone(), errno).unwrap_or_default();
+            assert!(said.contains(words), "{step:?} and {errno} gave: {said}");
+        }
+        assert_eq!(of(export(), ENOENT), of(export(), ENXIO));
+        for (step, errno) in [(export(), EBUSY), (Step::Remove(port()), ENOENT), (Step::Unload(Module::Brd), EBUSY)] {
+            assert_eq!(of(step, errno), None);
+        }
+    }
+
+    #[test]
+    fn a_module_that_is_missing_is_named_with_its_build_option() {
+        let failure = Failure::Command("modprobe: FATAL: not found".into());
+        for module in Module::ALL {
+            let said = advice(&Step::Load(module, Vec::new()), &failure).unwrap_or_default();
+            assert!(said.contains(module.name()) && said.contains("CONFIG_"), "{said}");
+        }
+        assert_eq!(advice(&Step::Unload(Module::Brd), &failure), None);
+    }
+}

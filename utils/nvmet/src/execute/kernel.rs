@@ -111,3 +111,89 @@ impl From<io::Error> for Failure {
         Self::Call(error)
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use libstas::nvme::Secret;
+
+    use super::*;
+    use crate::step::{Item, Link};
+
+    /// A folder in the place of configfs: the same system calls, without what the kernel adds.
+    fn kernel() -> (tempfile::TempDir, Kernel) {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place { sysfs: folder.path().join("sys"), ..Place::new(Some(folder.path()), None) };
+        for path in ["nvmet/ports", "nvmet/subsystems", "nvmet/hosts", "sys/module/brd"] {
+            fs::create_dir_all(folder.path().join(path)).unwrap();
+        }
+        (folder, Kernel::new(&place))
+    }
+
+    fn done(kernel: &Kernel, step: &Step) {
+        assert_eq!(kernel.carry_out(step).unwrap(), Outcome::Done, "{step:?}");
+    }
+
+    #[test]
+    fn each_step_is_one_call_and_its_opposite_undoes_it() {
+        let (folder, kernel) = kernel();
+        let at = |path: &str| folder.path().join("nvmet").join(path);
+        let (port, subsystem) = (Item::Port(1), Item::Subsystem("a".into()));
+        let link = Link::Export { port: 1, nqn: "a".into() };
+        done(&kernel, &Step::Make(port.clone()));
+        done(&kernel, &Step::Make(subsystem.clone()));
+        fs::create_dir(at("ports/1/subsystems")).unwrap();
+        done(&kernel, &Step::Link(link.clone()));
+        assert_eq!(fs::read_link(at("ports/1/subsystems/a")).unwrap(), at("subsystems/a"));
+        done(&kernel, &Step::Unlink(link));
+        assert!(!at("ports/1/subsystems/a").is_symlink());
+        done(&kernel, &Step::Remove(subsystem.clone()));
+        assert!(!at("subsystems/a").exists());
+        assert!(matches!(kernel.carry_out(&Step::Remove(subsystem)), Err(Failure::Call(_))));
+    }
+
+    #[test]
+    fn a_key_is_written_once_and_then_only_root_may_read_it() {
+        let (folder, kernel) = kernel();
+        let host = Item::Host("h".into());
+        done(&kernel, &Step::Make(host.clone()));
+        let path = folder.path().join("nvmet/hosts/h/dhchap_key");
+        fs::write(&path, "").unwrap();
+        done(&kernel, &Step::Protect(host.clone(), "dhchap_key"));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        for (value, bytes) in [
+            (Value::Key(Secret::new("DHHC-1:00:x:")), b"DHHC-1:00:x:".as_slice()),
+            (Value::Plain("plain".into()), b"plain"),
+            (Value::NoKey, b"\0"),
+        ] {
+            fs::write(&path, "").unwrap();
+            done(&kernel, &Step::Set(host.clone(), "dhchap_key", value));
+            assert_eq!(fs::read(&path).unwrap(), bytes);
+        }
+    }
+
+    #[test]
+    fn a_module_that_is_used_stays_and_that_is_told() {
+        let (folder, kernel) = kernel();
+        fs::write(folder.path().join("sys/module/brd/refcnt"), "2\n").unwrap();
+        let Outcome::Left(why) = kernel.carry_out(&Step::Unload(Module::Brd)).unwrap() else {
+            panic!("it is in use");
+        };
+        assert_eq!(why, "module brd stays loaded: it is in use");
+    }
+
+    #[test]
+    fn a_command_that_fails_is_told_in_its_own_words() {
+        let words = |name: &str, arguments: &[&str]| {
+            let arguments: Vec<String> = arguments.iter().map(|&each| each.to_owned()).collect();
+            match command(name, &arguments) {
+                Err(Failure::Command(words)) => words,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(words("sh", &["-c", "echo no  such thing >&2; exit 3"]), "no such thing");
+        assert_eq!(words("sh", &["-c", "exit 3"]), "exit status: 3");
+        assert!(words("no-such-program", &[]).contains("not in PATH"));
+        assert!(command("true", &[]).is_ok());
+    }
+}

@@ -1,0 +1,107 @@
+"""Where scenarios are played, one after the other: a machine, replaced when one of them wedges it."""
+
+import json
+import os
+import time
+
+from . import acpi, pair
+from .agent import Gone
+from .machine import EXCHANGE, Machine
+from .scenarios import Outcome
+
+# Seconds beyond a scenario's own LIMIT: tidying before and after, and the evidence of a failure.
+MARGIN = 120
+# What the caller's environment may say to a scenario.
+PASSED_ON = ("EVENTS", "KILLING", "SEED", "SILENT")
+
+
+class Place:
+    """`folder`: for the logs; `keep`: its machine stays up at the end; `borrowed`: one that is up, and stays."""
+
+    def __init__(self, folder, peer=False, keep=False, borrowed=None):
+        self.folder = folder
+        self.peer = peer
+        self.keep = keep
+        self.borrowed = borrowed
+        self.machine = None
+
+    def play(self, scenario):
+        """Plays one; whatever goes wrong is its outcome."""
+        start = time.monotonic()
+        path = EXCHANGE / f"{scenario.name}.json"
+        path.unlink(missing_ok=True)
+        with open(self.folder / f"{scenario.name}.log", "w") as log:
+            def write(text):
+                log.write(text)
+                log.flush()
+
+            write(f"{scenario.name}: {scenario.promise}\n\n")
+            try:
+                self.ensure(scenario)
+                start = time.monotonic()
+                command = ["python3", "/harness/guest/play.py", scenario.name] + (["--peer"] if self.peer else [])
+                environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
+                status, why = self.machine.agent.run(command, write, limit=scenario.limit + MARGIN, env=environment)
+            except Gone as gone:
+                console = self.machine.console() if self.machine else ""
+                write(f"\nERROR: {gone}\n\n----- console\n{console}\n")
+                if self.machine and self.machine.target:
+                    write(target_console(self.machine.target))
+                why = "\n".join([str(gone), self.machine.fate() if self.machine else "", *console.splitlines()[-30:]])
+                self.drop()
+                return Outcome(scenario, "ERROR", time.monotonic() - start, why)
+            if self.machine.target and (status or not self.machine.fit()):
+                write(target_console(self.machine.target))
+            if status:
+                self.drop()
+            try:
+                found = json.loads(path.read_text())
+            except (OSError, ValueError):
+                reason = "it had to be stopped" if why == "limit" else f"it ended with status {status} and no outcome"
+                write(f"\nERROR: {reason}\n")
+                return Outcome(scenario, "ERROR", time.monotonic() - start, reason)
+            finally:
+                path.unlink(missing_ok=True)
+            return Outcome(scenario, found["outcome"], found["seconds"], found["why"], found["measurements"], found["notes"],
+                           found["final"])
+
+    def ensure(self, scenario):
+        """A machine that is up and is what the scenario needs, no less and no more: another one is replaced."""
+        tables, two = scenario.tables, scenario.target_machine
+        if self.borrowed and (tables or two):
+            wish = ", ".join([*tables, *["a target machine beside it"] * two])
+            raise Gone(f"it needs a machine with {wish}: play it without --here")
+        if self.machine:
+            if self.machine.fit() and self.machine.tables == tables and bool(self.machine.target) == two:
+                return
+            self.drop()
+        if self.borrowed:
+            self.machine = self.borrowed.connect()
+            return
+        tables = [(name, acpi.read(name)) for name in tables]
+        if two:
+            self.machine = pair.boot(tables=tables)
+            return
+        self.machine = Machine.boot(keep_locks=self.keep, idle=300 if self.keep else None, tables=tables)
+        self.machine.ready()
+        if complaint := self.machine.install():
+            raise Gone(f"the install tree does not install: {complaint}")
+
+    def drop(self):
+        if self.machine:
+            self.machine.stop()
+        self.machine = self.borrowed = None
+
+    def end(self):
+        if self.machine and self.machine is self.borrowed:
+            self.machine.agent.close()
+        elif self.machine and self.keep and self.machine.alive() and not self.machine.target:
+            self.machine.agent.close()
+            self.machine.remember()
+            print("the machine stays up: tests/vm/run --exec CMD, tests/vm/run --down")
+        elif self.machine:
+            self.machine.stop()
+
+
+def target_console(target):
+    return f"\n----- the target machine: {target.fate()}\n{target.console()}\n"

@@ -1,0 +1,176 @@
+"""A run of scenarios: two at once where nothing is measured, the others alone; a second try for what fails; the report."""
+
+import collections
+import json
+import os
+import pathlib
+import sys
+import threading
+import time
+
+from .machine import TOP, VM, Machine
+from .place import Place
+
+# A second machine takes its time to boot, too.
+WORTH_A_SECOND_MACHINE = 6
+
+
+class Session:
+    """A run: its results folder, its outcomes, and what a person sees of it."""
+
+    def __init__(self, scenarios, peer=False, keep=False, here=False, once=False):
+        self.scenarios = scenarios
+        self.peer = peer
+        self.keep = keep
+        self.once = once
+        self.outcomes = []
+        self.running = []
+        self.screen = threading.Lock()
+        borrowed = Machine.running() if here else None
+        if here and not borrowed:
+            raise SystemExit("no machine is up: tests/vm/run --up")
+        self.folder = TOP / "results" / (time.strftime("%Y%m%d-%H%M%S") + ("-peer" if peer else ""))
+        self.folder.mkdir(parents=True)
+        latest = self.folder.parent / "latest"
+        latest.unlink(missing_ok=True)
+        latest.symlink_to(self.folder.name)
+        self.place = Place(self.folder, peer, keep, borrowed)
+
+    def play(self):
+        start = time.monotonic()
+        beside = [] if self.peer or self.keep or self.place.borrowed else [each for each in self.scenarios if not each.alone]
+        if len(beside) < WORTH_A_SECOND_MACHINE:
+            beside = []
+        try:
+            self.two_at_once(beside)
+            for scenario in self.scenarios:
+                if scenario not in beside:
+                    self.settle(self.place, scenario)
+        except KeyboardInterrupt:
+            print("\ninterrupted", file=sys.stderr)
+        finally:
+            self.place.end()
+        return self.report(time.monotonic() - start)
+
+    def two_at_once(self, scenarios):
+        """Most of them wait most of the time: two machines at once need little more than half the time of one."""
+        if not scenarios:
+            return
+        # The long ones first, so that neither machine waits for the other at the end.
+        queue = collections.deque(sorted(scenarios, key=lambda each: -each.limit))
+        second = Place(self.folder)
+        wedged = []
+
+        def others():
+            try:
+                self.work_off(second, queue)
+                second.end()
+            except BaseException as error:
+                wedged.append(error)
+
+        # A machine ends with the thread that started it: those that are to last are started by the main one.
+        thread = threading.Thread(target=others, daemon=True)
+        thread.start()
+        try:
+            self.work_off(self.place, queue)
+            thread.join()
+        except BaseException:
+            queue.clear()
+            second.end()
+            raise
+        if wedged:
+            raise wedged[0]
+
+    def work_off(self, place, queue):
+        while queue:
+            try:
+                scenario = queue.popleft()
+            except IndexError:
+                return
+            self.settle(place, scenario)
+
+    def settle(self, place, scenario):
+        """Its outcome, after a second try if need be."""
+        self.announce(scenario)
+        outcome = place.play(scenario)
+        if outcome.outcome in ("FAILED", "ERROR") and not (outcome.final or self.once or self.peer or place.borrowed):
+            outcome = self.second_try(place, outcome)
+        self.outcomes.append(outcome)
+        self.tell(outcome)
+
+    def second_try(self, place, first):
+        """A fresh machine, once: what only was late on a busy host, or in a machine that died, is on time then.
+
+        The first try stays in the report.
+        """
+        name = first.scenario.name
+        (self.folder / f"{name}.log").rename(self.folder / f"{name}.first-try.log")
+        self.tell(first)
+        place.drop()
+        self.announce(first.scenario)
+        second = place.play(first.scenario)
+        second.notes.insert(0, f"second try; the first was {first.outcome}: {first.why.splitlines()[0]}")
+        return second
+
+    # What a person sees
+
+    def announce(self, scenario):
+        with self.screen:
+            self.running.append(scenario)
+            self.draw()
+
+    def tell(self, outcome):
+        with self.screen:
+            self.running.remove(outcome.scenario)
+            if sys.stdout.isatty():
+                print("\r\x1b[K", end="")
+            print(f"{outcome.outcome:7} {outcome.seconds:6.1f} s  {outcome.scenario.name}: {outcome.scenario.promise}")
+            for number in outcome.measurements:
+                print(f"                   {describe(number)}")
+            if outcome.why:
+                print("                   " + outcome.why.replace("\n", "\n                   "))
+            self.draw()
+            sys.stdout.flush()
+
+    def draw(self):
+        """The last line of a terminal: what is being played."""
+        if sys.stdout.isatty() and self.running:
+            text = " | ".join(f"{each.name}: {each.promise}" if len(self.running) == 1 else each.name for each in self.running)
+            print(f"\r\x1b[K        {text}"[:os.get_terminal_size().columns + 3], end="", flush=True)
+
+    def report(self, seconds):
+        """Writes summary and measurements; returns the exit status."""
+        self.outcomes.sort(key=lambda each: each.scenario.name)
+        numbers = {each.scenario.name: each.measurements for each in self.outcomes if each.measurements}
+        (self.folder / "measurements.json").write_text(json.dumps(numbers, indent=1) + "\n")
+        lists = {kind: [each for each in self.outcomes if each.outcome == kind] for kind in ("PASSED", "FAILED", "SKIPPED", "ERROR")}
+        lines = [f"{'the peer, ' if self.peer else ''}{seconds:.0f} s in all", ""]
+        for kind, outcomes in lists.items():
+            lines.append(f"{kind}: {len(outcomes)}")
+            for each in outcomes:
+                lines.append(f"  {each.scenario.name} ({each.seconds:.1f} s): {each.scenario.promise}")
+                if each.why:
+                    lines += ["    " + line for line in each.why.splitlines()]
+                lines += ["    " + note for note in each.notes]
+        lines += ["", "Measured (promise) [nvme-stas 2.4.1]:"]
+        lines += [f"  {name}: {describe(number)}" for name, taken in numbers.items() for number in taken]
+        failed = len(lists["FAILED"]) + len(lists["ERROR"])
+        again = [each.scenario.name for each in self.outcomes if each.notes and each.notes[0].startswith("second try")]
+        if again:
+            lines += ["", f"SECOND TRY: {', '.join(again)}"]
+            print(lines[-1])
+        last = f"{len(lists['PASSED'])} passed, {failed} failed"
+        if lists["SKIPPED"]:
+            last += f", {len(lists['SKIPPED'])} skipped"
+        (self.folder / "summary").write_text("\n".join(lines + ["", last]) + "\n")
+        print(f"logs: {pathlib.Path(os.path.relpath(self.folder))}")
+        print(last)
+        whole = len(self.outcomes) == len(self.scenarios)
+        return 0 if whole and not failed and lists["PASSED"] else 1
+
+
+def describe(number):
+    sys.path.insert(0, str(VM / "guest"))
+    from scene.numbers import describe as words  # the same sentence as in the scenario's log
+    sys.path.pop(0)
+    return words(number)

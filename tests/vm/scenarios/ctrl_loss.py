@@ -1,0 +1,39 @@
+"""The kernel gives everything up (ctrl-loss-tmo) and a stranger gets the numbers at once: the stranger is left alone, and all is back soon after the target."""
+
+import time
+
+from scene import check, daemons, host, measure, stays, target, wait_until
+
+LIMIT = 150
+NQNS = [f"nqn.2014-08.org.nvmexpress:scene:lost-{number}" for number in range(3)]
+STRANGER = "nqn.2014-08.org.nvmexpress:scene:stranger"
+TIMEOUTS = "reconnect-delay=1\nctrl-loss-tmo=5"
+
+
+def play():
+    host.run("modprobe", "nvme_loop")
+    with target.together():
+        target.port()
+        target.port(2, transport="loop", traddr="loop-one")
+        for nqn in NQNS:
+            target.subsystem(nqn)
+        target.subsystem(STRANGER, ports=(2,))
+    daemons.connected_to(NQNS, stafd_global=TIMEOUTS, stacd_global=TIMEOUTS)
+    numbers = {each.device for each in host.controllers()}
+    target.remove_port()
+    wait_until(lambda: not host.controllers(), 60, lambda: f"the kernel gives all up\n{host.picture()}", poll=0.05)
+    taken = host.connect(STRANGER, transport="loop", traddr="loop-one", trsvcid=None)
+    check(taken in numbers, "the stranger has a number that was ours", taken)
+    with host.nothing_lost(only=lambda each: each.nqn == STRANGER):
+        stays(lambda: len(host.controllers()) == 1, 3, "nothing is connected where nobody listens")
+        target.port()
+        for nqn in NQNS:
+            target.link(nqn)
+        before = time.monotonic()
+        host.wait_live(*NQNS, timeout=60)
+        measure("target back to all live", time.monotonic() - before, "s", at_most=20)
+        for each in daemons.BOTH:
+            each.reload()
+            each.restart()
+        host.wait_live(*NQNS, timeout=30)
+        stays(lambda: len(host.live(STRANGER)) == 1, 3, "the stranger is left alone")
