@@ -17,7 +17,7 @@ def connect(path):
     """A descriptor: of a connection to qemu's socket, or (in a machine that commands another) of a virtio-serial port."""
     try:
         if stat.S_ISCHR(os.stat(path).st_mode):
-            return os.open(path, os.O_RDWR)
+            return os.open(path, os.O_RDWR | os.O_NONBLOCK)
         client = socket.socket(socket.AF_UNIX)
         client.connect(path)
         return client.detach()
@@ -39,11 +39,21 @@ class Line:
         self.descriptor = None
 
     def send(self, data):
-        try:
-            while data:
+        while data:
+            try:
                 data = data[os.write(self.descriptor, data):]
-        except OSError as error:
-            raise Gone(f"the machine is gone: {error.strerror}") from error
+            except BlockingIOError:
+                self.wait_writable()
+            except OSError as error:
+                raise Gone(f"the machine is gone: {error.strerror}") from error
+
+    def wait_writable(self):
+        """A port takes nothing while it is full, and never again when its other end is gone."""
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLOUT)
+        seen = poll.poll(60_000)
+        if not seen or seen[0][1] & select.POLLHUP:
+            raise Gone("the machine is gone: " + ("qemu closed the line" if seen else "it takes nothing for 60 s"))
 
     def tell(self, **message):
         self.send(json.dumps(message).encode() + b"\n")
@@ -57,6 +67,8 @@ class Line:
                 return None
             try:
                 data = os.read(self.descriptor, 65536)
+            except BlockingIOError:
+                continue  # somebody's wakeup, not ours
             except OSError as error:
                 raise Gone(f"the machine is gone: {error.strerror}") from error
             if not data:
