@@ -649,6 +649,24 @@ fn a_restart_while_a_name_moves_keeps_the_old_address_until_the_new_one_is_live(
 }
 
 #[test]
+fn a_restart_while_a_name_moves_to_another_family_keeps_the_old_address_too() {
+    let mut world = World::new(&["dc.example"]);
+    world.names.insert("dc.example".into(), vec!["2001:db8::1"]);
+    let mut world = world.start();
+    world.wait(0.1);
+    assert_eq!(world.connected(), ["2001:db8::1"]);
+    world.names.insert("dc.example".into(), vec!["192.0.2.9"]);
+    world.dead.push("192.0.2.9".into());
+    world.wait(70.0);
+    let mut world = world.restart();
+    world.wait(70.0);
+    assert_eq!(world.connected(), ["2001:db8::1"]);
+    world.dead.clear();
+    world.wait(120.0);
+    assert_eq!(world.connected(), ["192.0.2.9"]);
+}
+
+#[test]
 fn two_of_one_name_each_keep_the_old_address_until_their_own_new_one_is_live() {
     let mut world = World::new(&["storage.example", "storage.example"]);
     world.conf.controllers[1].trsvcid = "4420".into();

@@ -36,6 +36,8 @@ struct Name {
     op: Option<OpId>,
     backoff: Backoff,
     failed: bool,
+    /// Its addresses are from before this run, and the first look-up of this run has not ended.
+    restored: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -83,7 +85,11 @@ impl Configured {
     /// With the addresses that names had before this run.
     #[must_use]
     pub fn restore(saved: SavedNames) -> Self {
-        let names = saved.into_iter().map(|(name, addresses)| (name, Name { addresses, ..Name::default() })).collect();
+        let names = saved.into_iter().map(|(name, addresses)| {
+            let used = addresses.first().copied();
+            (name, Name { addresses, used, restored: true, ..Name::default() })
+        });
+        let names = names.collect();
         Self { names, ..Self::default() }
     }
 
@@ -163,6 +169,7 @@ impl Configured {
     ) -> bool {
         let Some((name, state)) = self.names.iter_mut().find(|(_, state)| state.op == Some(op)) else { return false };
         state.op = None;
+        let was_restored = std::mem::take(&mut state.restored);
         self.timers.cancel(&Timer::Answer(name.clone()));
         match result {
             Ok(addresses) if !addresses.is_empty() => {
@@ -170,7 +177,7 @@ impl Configured {
                 state.failed = false;
                 self.timers.set(Timer::LookUp(name.clone()), now + REFRESH);
                 if state.addresses == *addresses {
-                    return false;
+                    return was_restored;
                 }
                 state.addresses = addresses.clone();
                 out.push(HostEffect::Save);
@@ -188,7 +195,7 @@ impl Configured {
                     let text = format!("host name {name} cannot be resolved: {why}; {meanwhile}, it is tried again");
                     out.push(HostEffect::Tell(Notice { level: Level::Warning, tid: None, ctrl: None, text }));
                 }
-                false
+                was_restored
             }
         }
     }
@@ -232,12 +239,12 @@ impl Configured {
         self.names = names;
     }
 
-    /// True while a `controller=` has a name of which no address was ever known: it may mean any controller that is no
-    /// longer named by its address.
+    /// True while a `controller=` has a name of which no address was ever known, or which this run has not looked up yet:
+    /// it may mean any controller that is no longer named by its address.
     #[must_use]
     pub fn awaits_a_name(&self) -> bool {
         let mut named = self.controllers.iter().filter(|entry| entry.is_name);
-        named.any(|entry| self.names.get(&entry.traddr).is_none_or(|name| name.addresses.is_empty()))
+        named.any(|entry| self.names.get(&entry.traddr).is_none_or(|name| name.restored || name.addresses.is_empty()))
     }
 
     /// True while a name moves from one address to another.

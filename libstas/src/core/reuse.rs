@@ -5,17 +5,27 @@ use std::net::IpAddr;
 use super::kernel::{CtrlState, KernelController, Links, Look};
 use crate::nvme::{DISCOVERY_NQN, Tid, Transport, tid};
 
-/// The controller in `look` that serves `tid` and may be taken over: live ones first, then the oldest.
+/// The controller in `look` that serves `tid` and may be taken over, by [`best`].
+#[must_use]
+pub fn find<'a>(look: &'a Look, tid: &Tid, links: &Links, discovery: bool) -> Option<&'a KernelController> {
+    best(look.controllers.iter().map(|ctrl| &**ctrl), tid, links, discovery)
+}
+
+/// The one of these that serves `tid` and may be taken over: what was connected as just that first, then live ones,
+/// then the oldest. Another one in its place, a live one even, would leave it without anybody whose it is.
 ///
 /// Discovery controllers are sought with `discovery`, I/O controllers without. One that is being deleted, and
 /// the short-lived discovery connection of `nvme discover` (keep-alive 0), is never taken over.
 #[must_use]
-pub fn find<'a>(look: &'a Look, tid: &Tid, links: &Links, discovery: bool) -> Option<&'a KernelController> {
-    look.controllers
-        .iter()
-        .map(|ctrl| &**ctrl)
+pub fn best<'a>(
+    controllers: impl Iterator<Item = &'a KernelController>,
+    tid: &Tid,
+    links: &Links,
+    discovery: bool,
+) -> Option<&'a KernelController> {
+    controllers
         .filter(|ctrl| may_be_taken_over(ctrl, discovery) && serves(ctrl, tid, links))
-        .min_by_key(|ctrl| (!ctrl.is_live(), ctrl.ctrl.birth))
+        .min_by_key(|ctrl| (ctrl.host_iface != tid.host_iface, !ctrl.is_live(), ctrl.ctrl.birth))
 }
 
 /// True unless the controller is of the other kind, on its way out, or somebody's short-lived connection.
@@ -91,8 +101,18 @@ fn same_tcp_interface(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool
     };
     // A source address may live on more than one interface (a link-local one does): any of them will do.
     let source = source.to_canonical();
-    let owned = links.named(&tid.host_iface).is_some_and(|wanted| wanted.addresses.contains(&source));
-    owned || links.owner(source).is_none()
+    let wanted = links.named(&tid.host_iface).map(|wanted| wanted.addresses.as_slice()).unwrap_or_default();
+    // One that no interface has any more may have been the wanted one's, unless that has one of its kind.
+    let is_of_its_kind =
+        |other: &IpAddr| other.is_ipv4() == source.is_ipv4() && is_link_local(*other) == is_link_local(source);
+    wanted.contains(&source) || links.owner(source).is_none() && !wanted.iter().any(is_of_its_kind)
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(four) => four.is_link_local(),
+        IpAddr::V6(six) => six.is_unicast_link_local(),
+    }
 }
 
 #[cfg(test)]

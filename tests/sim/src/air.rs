@@ -37,7 +37,6 @@ pub(crate) struct Air {
     turns: u64,
     /// The interfaces that are gone, and how often.
     gone: BTreeMap<Iface, u32>,
-    were_gone: BTreeSet<Iface>,
     browser: Option<Browser>,
     /// What is heard comes in order: none before this.
     heard_until: Duration,
@@ -61,11 +60,6 @@ impl Air {
     /// The interfaces that there are.
     pub(crate) fn ifaces(&self) -> BTreeSet<Iface> {
         Iface::ALL.into_iter().filter(|iface| !self.gone.contains_key(iface)).collect()
-    }
-
-    /// True for an interface that was gone at some time.
-    pub(crate) fn was_ever_gone(&self, iface: Iface) -> bool {
-        self.were_gone.contains(&iface)
     }
 
     /// Where somebody can be heard.
@@ -280,7 +274,6 @@ impl World {
             }
             Announcing::Loses(iface, time) => {
                 *self.air.gone.entry(iface).or_default() += 1;
-                self.air.were_gone.insert(iface);
                 self.interface_is_gone(iface, time);
                 self.links_change();
                 self.after(time, Happening::InterfaceBack(iface));
@@ -335,6 +328,10 @@ impl World {
             self.air.gone.remove(&iface);
             say!(self, "{iface} is back");
             self.links_change();
+            // What has changed meanwhile is told now to those that have not noticed anything.
+            for target in (0..self.plan.land.targets.len()).map(Target) {
+                self.announce_change(target);
+            }
         }
     }
 

@@ -125,23 +125,11 @@ impl World {
             let announced = serves.iter().any(|tid| self.is_kept_unannounced(tid));
             let aged = self.judge.staf.named_by_aged();
             let outlives = serves.iter().any(|tid| aged.contains(tid));
-            if !referred
-                && !garbled
-                && !announced
-                && !outlives
-                && !self.was_passed_over(known)
-                && !self.is_stuck_in_a_move(target)
-            {
+            if !referred && !garbled && !announced && !outlives && !self.is_stuck_in_a_move(target) {
                 return Some((Invariant::Known, format!("{name} is connected, and nobody wants it")));
             }
         }
         None
-    }
-
-    /// A known gap: while eth0 is gone, a daemon that starts takes the connection by eth1 for the one that is bound to no
-    /// interface, for it is live. The one by eth0 is nobody's from then on, and stays.
-    fn was_passed_over(&self, known: &Controller) -> bool {
-        known.via.is_none() && self.air.was_ever_gone(Iface::Eth0)
     }
 
     /// It was announced, and stays for as long as it is connected.
@@ -243,12 +231,7 @@ impl World {
         // Who named it has aged out, and takes only what is not live.
         let aged = self.judge.stac.named_by_aged();
         let outlives = serves.iter().any(|tid| aged.contains(tid));
-        in_use
-            || garbled
-            || orphaned
-            || outlives
-            || self.was_passed_over(known)
-            || file.scope == DisconnectScope::Nothing
+        in_use || garbled || orphaned || outlives || file.scope == DisconnectScope::Nothing
     }
 }
 

@@ -312,13 +312,8 @@ impl Fleet {
     /// The kernel's connection that serves a TID and may be taken over.
     fn serving(&self, tid: &Tid) -> Option<CtrlRef> {
         let leaving: BTreeSet<CtrlRef> = self.disconnecting.values().copied().collect();
-        self.inventory
-            .iter()
-            .filter(|ctrl| !leaving.contains(&ctrl.ctrl))
-            .filter(|ctrl| reuse::may_be_taken_over(ctrl, self.kind == Kind::Discovery))
-            .filter(|ctrl| reuse::serves(ctrl, tid, &self.links))
-            .min_by_key(|ctrl| (!ctrl.is_live(), ctrl.ctrl.birth))
-            .map(|ctrl| ctrl.ctrl)
+        let staying = self.inventory.iter().filter(|ctrl| !leaving.contains(&ctrl.ctrl));
+        reuse::best(staying, tid, &self.links, self.kind == Kind::Discovery).map(|ctrl| ctrl.ctrl)
     }
 
     fn links_changed(&mut self, now: Time, links: &Arc<Links>) {

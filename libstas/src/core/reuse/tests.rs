@@ -84,6 +84,15 @@ fn an_interface_is_served_by_a_connection_whose_source_address_it_owns() {
 }
 
 #[test]
+fn a_source_address_that_is_gone_was_not_that_of_an_interface_which_has_its_own() {
+    let gone = KernelController { src_addr: "198.51.100.7".parse().ok(), ..kernel() };
+    assert!(!serve(&gone, TidParts { host_iface: "eth1".into(), ..tid() }), "eth1 has 192.0.2.20");
+    assert!(serve(&gone, TidParts { host_iface: "eth7".into(), ..tid() }), "eth7 is gone with its addresses");
+    let six = KernelController { src_addr: "2001:db8::7".parse().ok(), ..kernel() };
+    assert!(serve(&six, TidParts { host_iface: "eth1".into(), ..tid() }), "eth1 has lost those of IPv6");
+}
+
+#[test]
 fn a_source_address_is_compared_with_the_best_that_is_known() {
     let wanted = TidParts { host_traddr: "192.0.2.10".into(), ..tid() };
     let known = |src: &str, asked: &str, iface: &str| KernelController {
@@ -117,4 +126,14 @@ fn a_live_connection_is_taken_before_one_that_is_not() {
     let live = KernelController { ctrl: CtrlRef { device: 1, birth: 2 }, ..kernel() };
     let look = Look::new(0, 0, [down, live.clone()]);
     assert_eq!(find(&look, &Tid::new(tid()), &links(), false), Some(&live));
+}
+
+#[test]
+fn a_connection_of_ones_own_is_taken_before_a_live_one_by_a_certain_interface() {
+    let own = KernelController { state: CtrlState::Connecting, ..kernel() };
+    let other = KernelController { ctrl: CtrlRef { device: 1, birth: 2 }, host_iface: "eth1".into(), ..kernel() };
+    let look = Look::new(0, 0, [other.clone(), own.clone()]);
+    assert_eq!(find(&look, &Tid::new(tid()), &links(), false), Some(&own));
+    let wanted = Tid::new(TidParts { host_iface: "eth1".into(), ..tid() });
+    assert_eq!(find(&look, &wanted, &links(), false), Some(&other));
 }
