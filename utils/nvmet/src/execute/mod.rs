@@ -90,3 +90,31 @@ fn broken_off(step: &Step, place: &Place, failure: &Failure) -> BrokenOff {
     let advice = advice::advice(step, failure).map(|words| format!("; {words}")).unwrap_or_default();
     BrokenOff { command: step.shell(&place.configfs), cause, advice }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use crate::plan::Action;
+    use crate::step::Item;
+
+    struct Silent;
+
+    impl Witness for Silent {
+        fn begins(&mut self, _: &str) {}
+        fn done(&mut self, _: &Step) {}
+        fn left(&mut self, _: &str) {}
+    }
+
+    #[test]
+    fn what_breaks_off_is_told_as_a_command_with_its_cause_and_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::new(Some(folder.path()), None);
+        let actions = vec![Action { says: "port 1".into(), steps: vec![Step::Make(Item::Port(1))] }];
+        let plan = Plan { actions, ..Plan::default() };
+        let error = execute(&plan, &place, &Kernel::new(&place), &mut Silent).unwrap_err().to_string();
+        let root = folder.path().display();
+        assert!(error.starts_with(&format!("`mkdir {root}/nvmet/ports/1` failed: No such file")), "{error}");
+        assert!(error.contains("is configfs mounted?"), "{error}");
+    }
+}
