@@ -6,6 +6,7 @@ from scene import cdc, daemons, equal, host, measure, note, stays, wait_until
 from scene.daemons import stafd
 
 LIMIT = 300
+WIDE_BOUNDS = True  # back to normal in seconds
 FIRST, SECOND = (f"nqn.2014-08.org.nvmexpress:scene:{name}" for name in ("first", "second"))
 MALFORMED = ("blank", "ones", "subtype", "transport", "family", "other-family", "no-nqn", "long-nqn", "control", "comma",
              "no-address", "address", "unspecified", "port")

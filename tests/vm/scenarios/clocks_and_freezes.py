@@ -8,6 +8,7 @@ from scene import daemons, host, measure, stays, target
 from scene.daemons import stacd, stafd
 
 LIMIT = 240
+WIDE_BOUNDS = True  # seconds
 # The watchdog of 30 s is fed every 15 s at the latest.
 FROZEN = 12
 

@@ -12,7 +12,8 @@
     check ...   assertions that say what was expected and what was seen
 
 A scenario is a module in scenarios/ with a docstring of one sentence, a function `play`, and if need be LIMIT (seconds),
-ACPI_TABLES (files of tables/ that the machine's firmware shall have) and TARGET_MACHINE (True: with a second machine).
+ACPI_TABLES (files of tables/ that the machine's firmware shall have), TARGET_MACHINE (True: with a second machine) and
+WIDE_BOUNDS (True: what it measures stays within its bounds with another machine beside it).
 """
 
 from . import announcer, appliance, cdc, daemons, host, journal, network, target
