@@ -41,7 +41,8 @@ def silent(neighbour, stage):
     measure(f"{len(PORTS)} silent before {stage}: a new subsystem to live", time.monotonic() - before, "s", at_most=attempt + REST)
     with host.nothing_lost(only=lambda each: not each.is_dc):
         before = time.monotonic()
-        daemons.stop()
+        # A process ends when its last call into the kernel does.
+        daemons.stop(timeout=attempt + 60)
         measure(f"{len(PORTS)} silent before {stage}: both daemons stopped", time.monotonic() - before, "s", at_most=attempt + REST)
     dc.stop()
     target.unlink(LATE)

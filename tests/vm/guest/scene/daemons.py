@@ -206,8 +206,8 @@ def start(*which):
     return before
 
 
-def stop(*which):
-    run("systemctl", "stop", *[each.unit for each in which or BOTH])
+def stop(*which, timeout=60.0):
+    run("systemctl", "stop", *[each.unit for each in which or BOTH], timeout=timeout)
 
 
 def kill9():
