@@ -158,8 +158,8 @@ impl Connector {
         wanted
     }
 
-    /// A configuration that could be read only in part, or that has a name that nobody has ever resolved, may name what
-    /// was there before this run.
+    /// A configuration that could be read only in part, or that waits for a name ([`Configured::awaits_a_name`]), may name
+    /// what was there before this run.
     fn keep_what_may_be_meant(&mut self) {
         let awaits = self.configured.awaits_a_name();
         let partial = |settings: &&Settings| settings.conf.controller_lost || awaits;
@@ -214,6 +214,7 @@ impl Connector {
         } else if !self.quiet.has_come(now) {
             again = again.into_iter().chain(self.quiet.until()).min();
         } else if self.awaits_newcomers(now) {
+            // Nothing tells that one of theirs has come up: it is looked after as often as for quiet.
             again = again.into_iter().chain([now + QUIET]).min();
         } else {
             going.append(&mut disproved);

@@ -11,7 +11,7 @@ use libstas::core::Time;
 use libstas::nvme::Tid;
 
 /// Removals wait no longer than this: the new one may never answer.
-pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug)]
 struct Newcomer {

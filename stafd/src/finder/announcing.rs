@@ -145,7 +145,12 @@ impl Finder {
     pub(super) fn is_barred_where_found(&self, tid: &Tid) -> bool {
         let mut found_on = self.announced.found_on(tid).peekable();
         let barred = found_on.peek().is_some() && found_on.all(|iface| self.configured.excludes(tid, iface));
-        barred && !self.sources.naming(tid).any(|id| *id != SourceId::Announced)
+        barred && !self.is_named_beside(tid)
+    }
+
+    /// True when something else than an announcement names that controller.
+    fn is_named_beside(&self, tid: &Tid) -> bool {
+        self.sources.naming(tid).any(|id| *id != SourceId::Announced)
     }
 
     /// Strangers must not flood the log: what is said about controllers that never were connected is limited.
@@ -161,8 +166,7 @@ impl Finder {
     /// True for a controller of which nothing but announcements is known, or was.
     fn is_a_strangers(&self, tid: &Tid) -> bool {
         let forgotten = || !(self.dcs.contains_key(tid) || self.announced.knew(tid) || self.removed.contains_key(tid));
-        (self.announced.is_unproven(tid) || forgotten())
-            && !self.sources.naming(tid).any(|id| *id != SourceId::Announced)
+        (self.announced.is_unproven(tid) || forgotten()) && !self.is_named_beside(tid)
     }
 
     fn tell(&mut self, now: Time, Line { level, tid, text }: Line, out: &mut Vec<Effect>) {

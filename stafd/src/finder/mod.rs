@@ -201,8 +201,8 @@ impl Finder {
         }
     }
 
-    /// A configuration that could be read only in part, or that has a name that nobody has ever resolved, may name what
-    /// was there before this run. What is known from announcements has its own source: had it been configured, too, that
+    /// A configuration that could be read only in part, or that waits for a name ([`Configured::awaits_a_name`]), may name
+    /// what was there before this run. What is known from announcements has its own source: had it been configured, too, that
     /// would have been saved.
     fn keep_what_may_be_meant(&mut self) {
         let awaits = self.configured.awaits_a_name();
@@ -336,7 +336,7 @@ impl Finder {
         }
     }
 
-    fn up(&mut self, now: Time, tid: &Tid, ctrl: libstas::core::CtrlRef, out: &mut Vec<Effect>) {
+    fn up(&mut self, now: Time, tid: &Tid, ctrl: CtrlRef, out: &mut Vec<Effect>) {
         let seqnum = self.fleet.inventory().look().seqnum;
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         for token in dc.connected(Connection { ctrl, since: now, seqnum }) {

@@ -88,13 +88,7 @@ mod tests {
             host_iface: String::new(),
             host_nqn: HOST.into(),
         });
-        let identity = HostIdentity {
-            nqn: HOST.into(),
-            id: id.into(),
-            key: None,
-            symname: Some("rack 7".into()),
-            boot_ids: Default::default(),
-        };
+        let identity = HostIdentity { symname: Some("rack 7".into()), ..HostIdentity::new(HOST, id) };
         RegisterRequest { tid, task: Task::Register, identity: Arc::new(identity), ask_type: false }
     }
 
