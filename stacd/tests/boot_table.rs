@@ -141,8 +141,7 @@ impl World {
     }
 
     fn reload(&mut self) {
-        let identity =
-            HostIdentity { nqn: OWN.into(), id: "1".into(), key: None, symname: None, boot_ids: Default::default() };
+        let identity = HostIdentity::new(OWN, "1");
         self.feed(Event::BootTables(Arc::new(self.tables.clone())));
         self.feed(Event::Configured(Box::new(Settings { conf: self.conf.clone(), identity: Arc::new(identity) })));
     }

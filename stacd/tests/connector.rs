@@ -115,13 +115,7 @@ impl World {
     }
 
     fn reload(&mut self) {
-        let identity = Arc::new(HostIdentity {
-            nqn: HOST.into(),
-            id: "1".into(),
-            key: None,
-            symname: None,
-            boot_ids: Default::default(),
-        });
+        let identity = Arc::new(HostIdentity::new(HOST, "1"));
         let settings = Settings { conf: self.conf.clone(), identity };
         self.feed(Event::Configured(Box::new(settings)));
     }

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use libstas::conf::{self, StafConf};
+use libstas::conf::{self, Complaint, StafConf};
 use libstas::core::browse::{Ask, Heard, Spot};
 use libstas::core::fleet::Status;
 use libstas::core::{
@@ -102,17 +102,17 @@ impl World {
     }
 
     fn configure(&mut self, text: &str) {
-        let (conf, complaints) = conf::stafd::parse(text.as_bytes(), "stafd.conf");
+        let complaints = self.try_to_configure(text);
         assert!(complaints.is_empty(), "{complaints:?}");
+    }
+
+    /// With lines, perhaps, that cannot be read: gives back what is said about them.
+    fn try_to_configure(&mut self, text: &str) -> Vec<Complaint> {
+        let (conf, complaints) = conf::stafd::parse(text.as_bytes(), "stafd.conf");
         self.conf = conf;
-        let identity = Arc::new(HostIdentity {
-            nqn: HOST.into(),
-            id: "1".into(),
-            key: None,
-            symname: None,
-            boot_ids: Default::default(),
-        });
+        let identity = Arc::new(HostIdentity::new(HOST, "1"));
         self.feed(Event::Configured(Box::new(Settings { conf: self.conf.clone(), identity })));
+        complaints
     }
 
     fn interfaces(&mut self, links: Links) {
@@ -679,16 +679,8 @@ fn a_line_that_cannot_be_read_does_not_make_an_announced_one_a_configured_one() 
     let saved = serde_json::to_string(&world.finder.saved()).unwrap();
     world.dies(A);
     world.finder = Finder::new(serde_json::from_str(&saved).unwrap(), 4);
-    (world.conf, _) = conf::stafd::parse(format!("{}{bad}", persistence("60")).as_bytes(), "stafd.conf");
+    world.try_to_configure(&format!("{}{bad}", persistence("60")));
     assert!(world.conf.controller_lost);
-    let identity = Arc::new(HostIdentity {
-        nqn: HOST.into(),
-        id: "1".into(),
-        key: None,
-        symname: None,
-        boot_ids: Default::default(),
-    });
-    world.feed(Event::Configured(Box::new(Settings { conf: world.conf.clone(), identity })));
     world.interfaces(links());
     world.wait(30.0);
     assert_eq!(world.members(), 1, "the one that was connected");

@@ -124,13 +124,8 @@ fn configured() -> Event {
         controller_lost: false,
         exclusions: Vec::new(),
     };
-    let identity = Arc::new(HostIdentity {
-        nqn: "nqn.2014-08.org.nvmexpress:uuid:1".into(),
-        id: "id".into(),
-        key: secret,
-        symname: None,
-        boot_ids: Default::default(),
-    });
+    let identity =
+        Arc::new(HostIdentity { key: secret, ..HostIdentity::new("nqn.2014-08.org.nvmexpress:uuid:1", "id") });
     Event::Configured(Box::new(Settings { conf, identity }))
 }
 

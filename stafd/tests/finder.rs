@@ -154,13 +154,7 @@ impl World {
     }
 
     fn reload(&mut self) {
-        let identity = Arc::new(HostIdentity {
-            nqn: HOST.into(),
-            id: "1".into(),
-            key: None,
-            symname: self.symname.clone(),
-            boot_ids: Default::default(),
-        });
+        let identity = Arc::new(HostIdentity { symname: self.symname.clone(), ..HostIdentity::new(HOST, "1") });
         self.feed(Event::Configured(Box::new(Settings { conf: self.conf.clone(), identity })));
     }
 

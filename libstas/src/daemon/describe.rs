@@ -286,13 +286,7 @@ mod tests {
         let dict = detailed(&view(&tid, &both, Status::Queued), Time::default(), None);
         assert_eq!(dict.get("dhchap").unwrap(), "host+ctrl");
         assert!(!format!("{dict:?}").contains("DHHC"), "{dict:?}");
-        let identity = HostIdentity {
-            nqn: "nqn.h".into(),
-            id: "i".into(),
-            key: secret(),
-            symname: None,
-            boot_ids: Default::default(),
-        };
+        let identity = HostIdentity { key: secret(), ..HostIdentity::new("nqn.h", "i") };
         let none = Parameters::default();
         let dict = detailed(&view(&tid, &none, Status::Queued), Time::default(), Some(&identity));
         assert_eq!(dict.get("dhchap").unwrap(), "host");

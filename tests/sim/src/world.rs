@@ -160,13 +160,7 @@ impl World {
     /// The world of that plan, before anything happens. With `story`, what happens is written down.
     #[must_use]
     pub fn new(plan: Plan, story: bool) -> Self {
-        let identity = HostIdentity {
-            nqn: HOST_NQN.into(),
-            id: "1".into(),
-            key: None,
-            symname: None,
-            boot_ids: Default::default(),
-        };
+        let identity = HostIdentity::new(HOST_NQN, "1");
         let mut world = Self {
             now: Duration::ZERO,
             asleep: Duration::ZERO,

@@ -54,13 +54,7 @@ impl Scene {
             kernel: Vec::new(),
             order: 0,
         };
-        let identity = Arc::new(HostIdentity {
-            nqn: HOST.into(),
-            id: "1".into(),
-            key: None,
-            symname: None,
-            boot_ids: Default::default(),
-        });
+        let identity = Arc::new(HostIdentity::new(HOST, "1"));
         let mut out = Vec::new();
         scene.fleet.set_identity(identity, &mut out);
         scene.effects.extend(out);

@@ -118,13 +118,7 @@ fn request() -> ConnectRequest {
             host_nqn: String::new(),
         }),
         parameters: Parameters::default(),
-        identity: Arc::new(HostIdentity {
-            nqn: "nqn.h".into(),
-            id: String::new(),
-            key: None,
-            symname: None,
-            boot_ids: Default::default(),
-        }),
+        identity: Arc::new(HostIdentity::new("nqn.h", String::new())),
         purpose: Purpose::Io,
     }
 }

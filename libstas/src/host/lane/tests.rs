@@ -26,13 +26,7 @@ fn request(traddr: &str) -> ConnectRequest {
             host_nqn: String::new(),
         }),
         parameters: Parameters::default(),
-        identity: Arc::new(HostIdentity {
-            nqn: "nqn.2014-08.org.example:h".into(),
-            id: "2a3f2c5e-0000-4000-8000-000000000001".into(),
-            key: None,
-            symname: None,
-            boot_ids: Default::default(),
-        }),
+        identity: Arc::new(HostIdentity::new("nqn.2014-08.org.example:h", "2a3f2c5e-0000-4000-8000-000000000001")),
         purpose: Purpose::Io,
     }
 }

@@ -36,6 +36,14 @@ pub struct HostIdentity {
     pub boot_ids: BTreeMap<String, Uuid>,
 }
 
+impl HostIdentity {
+    /// A host that has what each must have: no secret, no symbolic name, no boot tables.
+    #[must_use]
+    pub fn new(nqn: impl Into<String>, id: impl Into<String>) -> Self {
+        Self { nqn: nqn.into(), id: id.into(), key: None, symname: None, boot_ids: BTreeMap::new() }
+    }
+}
+
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {

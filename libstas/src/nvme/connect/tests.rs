@@ -23,7 +23,7 @@ fn kernel() -> SupportedOptions {
 }
 
 fn identity() -> HostIdentity {
-    HostIdentity { nqn: "nqn.host".into(), id: HOST_ID.into(), key: None, symname: None, boot_ids: Default::default() }
+    HostIdentity::new("nqn.host", HOST_ID)
 }
 
 fn parts(transport: Transport) -> TidParts {
