@@ -29,6 +29,14 @@ pub(crate) enum Source {
     Random,
 }
 
+impl Source {
+    /// What whoever asked for the UUID has to know.
+    pub(crate) fn warning(self) -> Option<&'static str> {
+        let is_random = self == Self::Random;
+        is_random.then_some("this host has no machine ID and no UUID in its firmware: the NQN is random")
+    }
+}
+
 /// The UUID of the host whose files are below `root`, from the first source that has one.
 pub(crate) fn of(root: &Path) -> (String, Source) {
     let read = |path: &str| fs::read(root.join(path)).ok().and_then(|bytes| String::from_utf8(bytes).ok());
@@ -141,7 +149,10 @@ mod tests {
     }
 
     #[test]
-    fn random_uuids_differ() {
-        assert_ne!(uuid_of(&[]).0, uuid_of(&[]).0);
+    fn random_uuids_differ_and_are_said_to_be_random() {
+        let (first, source) = uuid_of(&[]);
+        assert_ne!(first, uuid_of(&[]).0);
+        assert!(source.warning().unwrap().contains("the NQN is random"));
+        assert_eq!(uuid_of(&[("sys/class/dmi/id/product_uuid", DMI)]).1.warning(), None);
     }
 }

@@ -14,7 +14,7 @@ mod change;
 mod host_uuid;
 mod place;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
@@ -33,7 +33,9 @@ pub fn main() -> ExitCode {
     };
     let conf_file = &arguments.conf_file;
     match command {
-        Command::Hostnqn(target) => change(conf_file, || Ok(new_hostnqn(target.file))),
+        Command::Hostnqn(target) => {
+            change(conf_file, || Ok(Change::set("nqn", new_hostnqn(Path::new("/")), target.file)))
+        }
         Command::Hostid(target) => change(conf_file, || Ok(Change::set("id", Uuid::new_v4().to_string(), target.file))),
         Command::SetSymname(symname) => {
             change(conf_file, || Change::set_symname(&symname.symname, symname.target.file))
@@ -57,10 +59,11 @@ fn change(conf_file: &Path, make: impl FnOnce() -> Result<Change, Failure>) -> E
     }
 }
 
-fn new_hostnqn(file: Option<PathBuf>) -> Change {
-    let (uuid, source) = host_uuid::of(Path::new("/"));
-    if source == host_uuid::Source::Random {
-        eprintln!("stasadm: this host has no machine ID and no UUID in its firmware: the NQN is random");
+/// The NQN of the host whose files are below `root`.
+fn new_hostnqn(root: &Path) -> String {
+    let (uuid, source) = host_uuid::of(root);
+    if let Some(warning) = source.warning() {
+        eprintln!("stasadm: {warning}");
     }
-    Change::set("nqn", format!("nqn.2014-08.org.nvmexpress:uuid:{uuid}"), file)
+    format!("nqn.2014-08.org.nvmexpress:uuid:{uuid}")
 }

@@ -111,6 +111,25 @@ fn a_corrupt_table_is_named_with_the_cause_beside_a_good_one() {
 }
 
 #[test]
+fn a_record_that_is_wrong_is_told_beside_those_that_are_not() {
+    let (folder, path) = folder();
+    let file = folder.path().join("NBFT");
+    let mut bytes = fs::read(&file).unwrap();
+    // The transport of the subsystem, and the checksum that makes the sum of all bytes 0.
+    bytes[197] = 1;
+    bytes[9] = bytes[9].wrapping_add(3).wrapping_sub(1);
+    fs::write(&file, bytes).unwrap();
+    let wrong = "SSNS descriptor 1: its transport type is 1; this program knows 3 (tcp); it is ignored";
+    let output = stasadm(&["--path", &path]);
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    let shown = text(&output.stdout);
+    assert!(shown.ends_with(&format!("\n  wrong: {wrong}\n")) && !shown.contains("(SSNS)"), "{shown}");
+    assert!(shown.contains("nvme+tcp://192.0.2.2:8009/"), "{shown}");
+    let answer: Value = serde_json::from_slice(&stasadm(&["--path", &path, "-o", "json"]).stdout).unwrap();
+    assert_eq!(answer[0]["flaws"], json!([wrong]));
+}
+
+#[test]
 fn what_cannot_be_read_is_named_with_the_cause() {
     let (folder, path) = folder();
     // A link that leads to itself cannot be opened by anybody, root included.

@@ -100,6 +100,22 @@ fn a_relative_file_is_referred_to_by_its_full_path() {
 }
 
 #[test]
+fn a_file_that_cannot_be_written_is_named_and_the_configuration_stays() {
+    if !is_root() {
+        return;
+    }
+    let (directory, conf) = scratch();
+    done(&["-c", &conf, "set-symname", "here"]);
+    let file = directory.path().join("taken").to_str().unwrap().to_owned();
+    fs::create_dir(&file).unwrap();
+    let output = stasadm(&["-c", &conf, "set-symname", "-f", &file, "there"]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.starts_with("stasadm: ") && stderr.contains(&file), "{stderr}");
+    assert_eq!(value(&conf, "symname").as_deref(), Some("here"));
+}
+
+#[test]
 fn without_privileges_nothing_is_done_and_the_remedy_told() {
     let mut command = Command::new(STASADM);
     command.args(["-c", "/tmp/nonexistent/sys.conf", "hostid"]);

@@ -19,22 +19,33 @@ pub enum Signal {
 /// # Errors
 /// A handler cannot be installed.
 pub fn listen() -> io::Result<mpsc::Receiver<Signal>> {
-    let mut hangup = signal(SignalKind::hangup())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
+    let meanings = [
+        (SignalKind::hangup(), Signal::Reload),
+        (SignalKind::terminate(), Signal::Stop),
+        (SignalKind::interrupt(), Signal::Stop),
+    ];
     let (sender, receiver) = mpsc::channel(4);
-    tokio::spawn(async move {
-        loop {
-            let signal = tokio::select! {
-                Some(()) = hangup.recv() => Signal::Reload,
-                Some(()) = terminate.recv() => Signal::Stop,
-                Some(()) = interrupt.recv() => Signal::Stop,
-                else => return,
-            };
-            if sender.send(signal).await.is_err() {
-                return;
-            }
-        }
-    });
+    for (kind, meaning) in meanings {
+        let (mut arrivals, sender) = (signal(kind)?, sender.clone());
+        tokio::spawn(async move { while arrivals.recv().await.is_some() && sender.send(meaning).await.is_ok() {} });
+    }
     Ok(receiver)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use nix::sys::signal::Signal::{SIGHUP, SIGINT, SIGTERM};
+    use nix::sys::signal::raise;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn hangup_reloads_and_the_other_two_stop() {
+        let mut heard = listen().unwrap();
+        for (signal, meaning) in [(SIGHUP, Signal::Reload), (SIGTERM, Signal::Stop), (SIGINT, Signal::Stop)] {
+            raise(signal).unwrap();
+            assert_eq!(heard.recv().await, Some(meaning), "{signal}");
+        }
+    }
 }

@@ -35,10 +35,8 @@ impl Supervisor for Systemd {
 
     /// systemd wants the time of it on CLOCK_MONOTONIC.
     fn reloading(&self) {
-        match NotifyState::monotonic_usec_now() {
-            Ok(now) => send(&[NotifyState::Reloading, now]),
-            Err(_) => send(&[NotifyState::Reloading]),
-        }
+        let now = NotifyState::monotonic_usec_now();
+        send(&[NotifyState::Reloading].into_iter().chain(now).collect::<Vec<_>>());
     }
 
     fn stopping(&self) {

@@ -102,15 +102,15 @@ impl LinuxHost {
     }
 
     /// Runs something that may block on a thread of its own and tells what came of it.
-    fn apart(
+    fn apart<T>(
         &self,
         name: &str,
-        work: impl FnOnce(&Roots) -> HostEvent + Send + 'static,
-        no_thread: impl FnOnce(String) -> HostEvent,
+        work: impl FnOnce(&Roots) -> Result<T, String> + Send + 'static,
+        event: impl Fn(Result<T, String>) -> HostEvent + Clone + Send + 'static,
     ) {
-        let (roots, tell) = (self.roots.clone(), self.tell.clone());
-        if let Err(error) = thread::spawn(name, move || (tell.0)(work(&roots))) {
-            (self.tell.0)(no_thread(format!("no thread can be started: {error}")));
+        let (roots, tell, told) = (self.roots.clone(), self.tell.clone(), event.clone());
+        if let Err(error) = thread::spawn(name, move || (tell.0)(told(work(&roots)))) {
+            (self.tell.0)(event(Err(format!("no thread can be started: {error}"))));
         }
     }
 }
@@ -136,19 +136,17 @@ impl Host for LinuxHost {
             }
             HostEffect::Disconnect { op, ctrl } => self.apart(
                 &format!("delete-{}", ctrl.device),
-                move |roots| HostEvent::Disconnected { op, result: disconnect::disconnect(roots, ctrl) },
-                |reason| HostEvent::Disconnected { op, result: Err(reason) },
+                move |roots| disconnect::disconnect(roots, ctrl),
+                move |result| HostEvent::Disconnected { op, result },
             ),
             HostEffect::CheckUse { op, ctrl, leaving } => self.apart(
                 "usage",
-                move |roots| HostEvent::UseChecked { op, usage: usage::check(roots, ctrl, &leaving) },
-                |reason| HostEvent::UseChecked { op, usage: Usage::Unknown(reason) },
+                move |roots| Ok(usage::check(roots, ctrl, &leaving)),
+                move |usage| HostEvent::UseChecked { op, usage: usage.unwrap_or_else(Usage::Unknown) },
             ),
-            HostEffect::Resolve { op, name } => self.apart(
-                "names",
-                move |_| HostEvent::Resolved { op, result: names::resolve(&name) },
-                |reason| HostEvent::Resolved { op, result: Err(reason) },
-            ),
+            HostEffect::Resolve { op, name } => {
+                self.apart("names", move |_| names::resolve(&name), move |result| HostEvent::Resolved { op, result })
+            }
             HostEffect::HideSecrets(ctrl) => self.looking.ask(Task::Hide(ctrl)),
             // The daemon's shell writes the log and the state; they do not come here.
             HostEffect::Tell(_) | HostEffect::Save => {}
@@ -221,12 +219,8 @@ impl KernelEvents {
             match uevents.next().await {
                 Ok(incoming) => self.pass_on(incoming),
                 Err(error) => {
-                    tracing::error!("cannot read the kernel's events: {error}. Listening anew in {PAUSE:?}");
-                    sleep(PAUSE).await;
-                    if let Ok(fresh) = Uevents::listen() {
-                        uevents = fresh;
-                        (self.tell.0)(HostEvent::Overrun);
-                    }
+                    uevents = anew("the kernel's events", &error, Uevents::listen).await;
+                    (self.tell.0)(HostEvent::Overrun);
                 }
             }
         }
@@ -258,13 +252,18 @@ async fn watch_links(mut watch: Watch, known: Arc<Mutex<Arc<Links>>>, tell: Tell
                 (tell.0)(HostEvent::Links(links));
             }
             Ok(Change::RouteAdded) => (tell.0)(HostEvent::RouteAdded),
-            Err(error) => {
-                tracing::warn!("cannot read the network interfaces: {error}. Trying again in {PAUSE:?}");
-                sleep(PAUSE).await;
-                if let Ok(fresh) = Watch::start() {
-                    watch = fresh;
-                }
-            }
+            Err(error) => watch = anew("the network interfaces", &error, Watch::start).await,
+        }
+    }
+}
+
+/// Another monitor, for one that failed.
+async fn anew<T>(what: &str, error: &io::Error, start: impl Fn() -> io::Result<T>) -> T {
+    tracing::error!("cannot read {what}: {error}. Listening anew in {PAUSE:?}");
+    loop {
+        sleep(PAUSE).await;
+        if let Ok(fresh) = start() {
+            return fresh;
         }
     }
 }

@@ -169,6 +169,69 @@ mod tests {
     }
 
     #[test]
+    fn the_controller_that_was_made_is_the_one_of_the_answer() {
+        let tree = FakeTree::new();
+        let fabrics = Fabrics::new(&tree.roots());
+        let options = "transport=tcp";
+        // A file is read on behind what was written.
+        tree.put("dev/nvme-fabrics", &format!("{}instance=7,cntlid=3\n", "x".repeat(options.len())));
+        assert_eq!(fabrics.connect(Transport::Tcp, options), Ok(7));
+        tree.put("dev/nvme-fabrics", &format!("{}what?", "x".repeat(options.len())));
+        let error = fabrics.connect(Transport::Tcp, options).unwrap_err();
+        assert_eq!(error.to_string(), "the kernel's answer is odd: \"what?\"");
+    }
+
+    #[test]
+    fn a_refusal_says_whose_it_is_and_what_to_look_at() {
+        use Errno::*;
+        use Transport::{Fc, Loop, Rdma, Tcp};
+
+        let tree = FakeTree::new();
+        for module in ["nvme_tcp", "nvme_rdma", "nvme_fc", "nvme_loop"] {
+            tree.put(format!("sys/module/{module}/refcnt"), "0");
+        }
+        let fabrics = Fabrics::new(&tree.roots());
+        for (transport, errno, words) in [
+            (Tcp, ETIMEDOUT, "the target did not answer"),
+            (Tcp, EHOSTUNREACH, "no route to the target"),
+            (Tcp, ENETUNREACH, "no route to the target"),
+            (Tcp, ECONNRESET, "the target closed"),
+            (Tcp, EPIPE, "the target closed"),
+            (Tcp, EADDRNOTAVAIL, "host-traddr is no address of this host"),
+            (Rdma, ENODEV, "no RDMA device"),
+            (Fc, ENODEV, "no such FC port"),
+            (Tcp, ENODEV, "host-iface is no interface"),
+            (Tcp, EIO, "the kernel's log says why"),
+            (Loop, EINVAL, "does not take these parameters"),
+            (Tcp, EOPNOTSUPP, "does not support"),
+            (Tcp, ENOKEY, "the secrets of host and target do not match"),
+            (Tcp, EKEYREJECTED, "the secrets of host and target do not match"),
+            (Tcp, EPROTO, "does not keep to the protocol"),
+            (Tcp, ENOMEM, "out of memory"),
+            (Tcp, EINTR, "interrupted"),
+            (Tcp, EXDEV, "os error 18"),
+        ] {
+            let error = fabrics.in_words(transport, &errno.into());
+            assert!(matches!(&error, ConnectError::Kernel { errno: told, .. } if *told == errno as i32), "{error:?}");
+            assert!(error.to_string().contains(words), "{errno}: {error}");
+        }
+    }
+
+    #[test]
+    fn each_transport_has_its_module() {
+        let fabrics = Fabrics::new(&FakeTree::new().roots());
+        for (transport, module) in [
+            (Transport::Tcp, "nvme-tcp"),
+            (Transport::Rdma, "nvme-rdma"),
+            (Transport::Fc, "nvme-fc"),
+            (Transport::Loop, "nvme-loop"),
+        ] {
+            let error = fabrics.in_words(transport, &Errno::EINVAL.into()).to_string();
+            assert!(error.contains(&format!("modprobe {module}")), "{error}");
+        }
+    }
+
+    #[test]
     fn already_is_a_word_of_its_own() {
         let fabrics = Fabrics::new(&FakeTree::new().roots());
         assert_eq!(fabrics.in_words(Transport::Tcp, &Errno::EALREADY.into()), ConnectError::Already);

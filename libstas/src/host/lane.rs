@@ -46,12 +46,6 @@ pub struct Lane {
 /// Whom to tell; called once, on the lane's thread.
 struct Answer(Box<dyn FnOnce(ConnectReport) + Send>);
 
-impl std::fmt::Debug for Answer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Answer")
-    }
-}
-
 impl Lane {
     /// Starts the thread.
     ///

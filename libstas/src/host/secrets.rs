@@ -26,6 +26,7 @@ mod tests {
 
     use super::*;
     use crate::host::fake_tree::FakeTree;
+    use crate::host::log_lines::LogLines;
 
     #[test]
     fn both_secrets_are_for_root_alone_and_nothing_else_is() {
@@ -44,8 +45,22 @@ mod tests {
     fn a_controller_without_secrets_or_gone_is_fine() {
         let tree = FakeTree::new();
         let ctrl = tree.controller(0, "");
+        let log = LogLines::start();
         hide(&tree.roots(), ctrl);
         tree.remove(ctrl);
         hide(&tree.roots(), ctrl);
+        assert_eq!(log.text(), "");
+    }
+
+    #[test]
+    fn a_secret_that_stays_readable_is_told() {
+        let tree = FakeTree::new();
+        let ctrl = tree.controller(0, "");
+        // A link that leads to itself has no mode that could be changed.
+        std::os::unix::fs::symlink("dhchap_secret", tree.path("sys/class/nvme/nvme0/dhchap_secret")).unwrap();
+        let log = LogLines::start();
+        hide(&tree.roots(), ctrl);
+        let said = log.text();
+        assert!(said.contains("WARN") && said.contains("anybody may be able to read the secrets of nvme0"), "{said}");
     }
 }

@@ -72,20 +72,29 @@ impl DiscoveryHost for StafdHost {
         request: RegisterRequest,
         done: Box<dyn FnOnce(Result<(), NotRegistered>) + Send>,
     ) {
-        if !request.ask_type {
-            register(&self.admin, ctrl, &request, done);
-            return;
-        }
-        let admin = self.admin.clone();
-        self.admin.identify(ctrl, move |identity| match identity {
-            Ok(identity) if identity.dctype == Dctype::None => done(Err(NotRegistered::NoRegister)),
-            Ok(_) => register(&admin, ctrl, &request, done),
-            Err(error) => done(Err(failed(&error))),
-        });
+        register(&self.admin, ctrl, request, done);
     }
 }
 
+/// Registers with the controller, if it is one that keeps a register.
 fn register(
+    admin: &Admin,
+    ctrl: CtrlRef,
+    request: RegisterRequest,
+    done: impl FnOnce(Result<(), NotRegistered>) + Send + 'static,
+) {
+    if request.ask_type {
+        let then = admin.clone();
+        return admin.identify(ctrl, move |identity| match identity.map(|identity| identity.dctype) {
+            Ok(Dctype::None) => done(Err(NotRegistered::NoRegister)),
+            Ok(_) => register_at_once(&then, ctrl, &request, done),
+            Err(error) => done(Err(failed(&error))),
+        });
+    }
+    register_at_once(admin, ctrl, &request, done);
+}
+
+fn register_at_once(
     admin: &Admin,
     ctrl: CtrlRef,
     request: &RegisterRequest,
@@ -108,4 +117,72 @@ fn failed(error: &AdminError) -> NotRegistered {
         _ => false,
     };
     NotRegistered::Failed { reason: error.to_string(), again }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::sync::{Arc, mpsc};
+
+    use libstas::host::sysfs::birth;
+    use libstas::nvme::admin::Status;
+    use libstas::nvme::dim::Task;
+    use libstas::nvme::{HostIdentity, Tid, TidParts, Transport};
+
+    use super::*;
+
+    fn request(host_id: &str, ask_type: bool) -> RegisterRequest {
+        let host_nqn = "nqn.2014-08.org.example:h";
+        let tid = TidParts {
+            transport: Transport::Tcp,
+            traddr: "192.0.2.1".into(),
+            trsvcid: "8009".into(),
+            subsysnqn: "nqn.2014-08.org.nvmexpress.discovery".into(),
+            host_traddr: String::new(),
+            host_iface: String::new(),
+            host_nqn: host_nqn.into(),
+        };
+        let identity = Arc::new(HostIdentity::new(host_nqn, host_id));
+        RegisterRequest { tid: Tid::new(tid), task: Task::Register, identity, ask_type }
+    }
+
+    /// What comes of registering with a controller whose state cannot be read.
+    fn registered(request: RegisterRequest) -> Result<(), NotRegistered> {
+        let folder = tempfile::tempdir().unwrap();
+        let roots = Roots { sys: folder.path().join("sys"), dev: folder.path().join("dev"), proc: "/proc".into() };
+        fs::create_dir_all(roots.sys.join("class/nvme/nvme0")).unwrap();
+        symlink("state", roots.sys.join("class/nvme/nvme0/state")).unwrap();
+        let birth = birth(&roots.sys.join("class/nvme"), 0).unwrap().unwrap();
+        let (sender, told) = mpsc::channel();
+        register(&Admin::new(roots), CtrlRef { device: 0, birth }, request, move |result| sender.send(result).unwrap());
+        told.recv().unwrap()
+    }
+
+    #[test]
+    fn a_controller_that_cannot_be_talked_to_is_asked_again() {
+        for ask_type in [false, true] {
+            let result = registered(request("5b3a2c10-0000-4000-8000-00000000b007", ask_type));
+            let Err(NotRegistered::Failed { reason, again: true }) = result else { panic!("{result:?}") };
+            assert!(reason.starts_with("cannot talk to nvme0: "), "{reason}");
+        }
+    }
+
+    #[test]
+    fn a_host_without_a_valid_id_registers_nowhere_and_is_told_the_remedy() {
+        let result = registered(request("seven", false));
+        let Err(NotRegistered::Failed { reason, again: false }) = result else { panic!("{result:?}") };
+        assert_eq!(reason, "the host ID \"seven\" is not a UUID; see stasadm hostid");
+    }
+
+    #[test]
+    fn what_the_controller_refuses_for_good_is_not_asked_again() {
+        let ctrl = CtrlRef { device: 0, birth: 1 };
+        let again = |error| matches!(failed(&error), NotRegistered::Failed { again: true, .. });
+        assert!(again(AdminError::Command(CommandError::Status(Status(0x0006)))), "an internal error");
+        assert!(!again(AdminError::Command(CommandError::Status(Status(0x0001)))), "it does not know the command");
+        assert!(again(AdminError::Command(CommandError::Host("EINTR".into()))));
+        assert!(!again(AdminError::Gone(ctrl)), "another connection registers afresh");
+    }
 }

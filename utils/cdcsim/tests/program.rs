@@ -1,8 +1,9 @@
 //! The program as its users run it: sockets, signals, `cdcsim ctl`.
 #![allow(clippy::unwrap_used)]
 
+use std::fs;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -24,7 +25,8 @@ impl Simulator {
         let folder = TempDir::new().unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_cdcsim"));
         command.arg("--control").arg(folder.path().join("socket")).arg("run").args(arguments);
-        let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+        command.stdout(Stdio::piped()).stderr(fs::File::create(folder.path().join("log")).unwrap());
+        let mut child = command.spawn().unwrap();
         let listeners = arguments.iter().filter(|argument| argument.starts_with("--listen")).count();
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let said = lines.take(listeners).map(|line| line.unwrap());
@@ -36,6 +38,11 @@ impl Simulator {
 
     fn control(&self) -> PathBuf {
         self.folder.path().join("socket")
+    }
+
+    /// What it has said on standard error.
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
 
     fn ctl(&self, arguments: &[&str]) -> Output {
@@ -102,6 +109,98 @@ fn it_vanishes_and_comes_back_at_the_same_place() {
 }
 
 #[test]
+fn it_comes_back_when_another_program_lets_go_of_its_place() {
+    let simulator = Simulator::start(&["--listen=127.0.0.1:0"]);
+    let place = simulator.places[0];
+    simulator.ask(&["vanish", "1"]);
+    let other = TcpListener::bind(place).unwrap();
+    simulator.wait("its complaint", || simulator.log().contains(&format!("cannot listen on {place}: Address already")));
+    drop(other);
+    simulator.wait("its return", || TcpStream::connect(place).is_ok());
+    simulator.connect(place);
+}
+
+#[test]
+fn a_place_that_is_taken_is_named() {
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let place = other.local_addr().unwrap();
+    let folder = TempDir::new().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cdcsim"));
+    command.arg("--control").arg(folder.path().join("socket")).arg("run").arg(format!("--listen={place}"));
+    let output = command.output().unwrap();
+    assert!(!output.status.success());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.starts_with(&format!("cdcsim: listening on {place}: Address already in use")), "{said}");
+    assert!(!folder.path().join("socket").exists());
+}
+
+#[test]
+fn who_breaks_the_protocol_is_told_why_and_let_go() {
+    let simulator = Simulator::start(&["--listen=127.0.0.1:0"]);
+    let mut stream = simulator.connect(simulator.places[0]);
+    let mut again = [0; 128];
+    again[..8].copy_from_slice(&[0, 0, 128, 0, 128, 0, 0, 0]);
+    stream.write_all(&again).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    assert_eq!((answer[0], answer[8]), (3, 2), "C2HTermReq: a PDU that must not come now");
+    simulator.wait("its end", || simulator.ask(&["connections"]).as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_person_sees_what_is_there_and_nothing_that_is_not() {
+    let simulator = Simulator::start(&["--listen=127.0.0.1:0", "--nqn=nqn.2014-08.org.example:cdc"]);
+    let file = simulator.folder.path().join("zones.conf");
+    let text = "[member.disk]\nnqn = 'klingons'\naddresses = ['192.0.2.1:4420']\n[zone.all]\nhosts = ['*']\nmembers = ['disk']\n";
+    fs::write(&file, text).unwrap();
+    let said = |arguments: &[&str]| {
+        let output = simulator.ctl(arguments);
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(said(&["load", file.to_str().unwrap()]), "");
+    assert_eq!(said(&["connections"]), "");
+    let expected = "\
+listens: true
+members:
+  disk:
+    addresses:
+      192.0.2.1:4420
+    epcsd: false
+    kind: nvme
+    ncc: false
+    nqn: klingons
+    port: 1
+    tls: false
+nqn: nqn.2014-08.org.example:cdc
+type: cdc
+zones:
+  all:
+    hosts:
+      *
+    members:
+      disk
+";
+    assert_eq!(said(&["show"]), expected);
+    assert_eq!(said(&["zone", "add", "none"]), "");
+    assert_eq!(said(&["show"]), format!("{expected}  none:\n"));
+    let page = said(&["page", "nqn.host"]);
+    assert!(page.starts_with("adrfam: ipv4\n") && page.contains("\nsubnqn: klingons\n"), "{page}");
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named_and_changes_nothing() {
+    let simulator = Simulator::start(&["--listen=127.0.0.1:0"]);
+    simulator.ask(&["add", "disk", "--nqn", "klingons", "--address", "192.0.2.1:4420"]);
+    let before = simulator.ask(&["show"]);
+    let output = simulator.ctl(&["load", "/nonexistent/zones.conf"]);
+    assert!(!output.status.success() && output.stdout.is_empty());
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("/nonexistent/zones.conf") && said.contains("No such file"), "{said}");
+    assert_eq!(simulator.ask(&["show"]), before);
+}
+
+#[test]
 fn requests_are_answered_line_by_line() {
     let simulator = Simulator::start(&["--listen=127.0.0.1:0"]);
     let mut stream = std::os::unix::net::UnixStream::connect(simulator.control()).unwrap();
@@ -148,7 +247,7 @@ fn a_second_one_does_not_take_the_control_socket_away() {
 fn a_file_that_is_wrong_is_named() {
     let folder = TempDir::new().unwrap();
     let file = folder.path().join("zones.conf");
-    std::fs::write(&file, "[zone.a]\nmembers = ['b']\n").unwrap();
+    fs::write(&file, "[zone.a]\nmembers = ['b']\n").unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_cdcsim"));
     let output = command.arg("run").arg(&file).output().unwrap();
     assert!(!output.status.success());

@@ -180,6 +180,28 @@ fn no_output_holds_a_key() {
 }
 
 #[test]
+fn a_person_sees_which_side_has_a_key() {
+    let tool = Tool::new();
+    for (host, attributes) in [
+        ("a-none", [("dhchap_key", ""), ("dhchap_ctrl_key", "")]),
+        ("b-host", [("dhchap_key", "DHHC-1:00:x:"), ("dhchap_ctrl_key", "")]),
+        ("c-both", [("dhchap_key", "DHHC-1:00:x:"), ("dhchap_ctrl_key", "DHHC-1:00:y:")]),
+    ] {
+        let folder = tool.tree.path().join("nvmet/hosts").join(host);
+        fs::create_dir_all(&folder).unwrap();
+        for (name, value) in attributes {
+            fs::write(folder.join(name), format!("{value}\n")).unwrap();
+        }
+    }
+    let listed = tool.says(&["ls"]);
+    let keys =
+        |host: &str| listed.lines().find(|line| line.contains(host)).unwrap().trim()[host.len()..].trim().to_owned();
+    assert!(keys("a-none").starts_with("none "), "{listed}");
+    assert!(keys("b-host").starts_with("host  "), "{listed}");
+    assert!(keys("c-both").starts_with("host and target"), "{listed}");
+}
+
+#[test]
 fn json_tells_who_made_what() {
     let tool = Tool::new();
     tool.says(&["create"]);

@@ -7,6 +7,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::*;
 use crate::core::{ConnectOutcome, ConnectRequest, Portal, Uevent};
 use crate::host::fake_tree::FakeTree;
+use crate::host::log_lines::LogLines;
 use crate::nvme::{HostIdentity, Parameters, Purpose, Tid, TidParts, Transport};
 
 /// A host on a fake tree, and what it tells.
@@ -121,6 +122,56 @@ fn request() -> ConnectRequest {
         identity: Arc::new(HostIdentity::new("nqn.h", String::new())),
         purpose: Purpose::Io,
     }
+}
+
+#[tokio::test]
+async fn secrets_are_hidden_before_a_later_look_is_answered() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let tree = FakeTree::new();
+    let [known, new] = [0, 1].map(|device| tree.controller(device, "traddr=192.0.2.1,trsvcid=4420"));
+    tree.set(known, "dhchap_secret", "a");
+    tree.set(new, "dhchap_ctrl_secret", "b");
+    let (host, mut events) = host(&tree);
+    host.start(HostEffect::HideSecrets(known));
+    host.looking.ask(Task::HideNew(new.device));
+    host.looking.ask(Task::HideNew(7));
+    host.start(HostEffect::Look(OpId(1)));
+    assert!(matches!(answer(&mut events).await, HostEvent::Looked { op: OpId(1), result: Ok(_) }));
+    for file in ["nvme0/dhchap_secret", "nvme1/dhchap_ctrl_secret"] {
+        let mode = fs::metadata(tree.path(format!("sys/class/nvme/{file}"))).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{file}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_monitor_that_fails_is_started_anew_until_there_is_one() {
+    let log = LogLines::start();
+    let tries = std::cell::Cell::new(0);
+    let start = || {
+        tries.set(tries.get() + 1);
+        if tries.get() < 3 { Err(io::ErrorKind::OutOfMemory.into()) } else { Ok("fresh") }
+    };
+    let begin = tokio::time::Instant::now();
+    let error = io::Error::from(io::ErrorKind::ConnectionReset);
+    assert_eq!(anew("the kernel's events", &error, start).await, "fresh");
+    assert_eq!((tries.get(), begin.elapsed()), (3, 3 * PAUSE));
+    assert!(log.text().contains("cannot read the kernel's events: connection reset"), "{}", log.text());
+}
+
+#[test]
+fn lost_events_are_told_as_an_overrun() {
+    let (sender, told) = mpsc::channel();
+    let (tasks, _asked) = mpsc::channel();
+    let sender = Mutex::new(sender);
+    let kernel = KernelEvents {
+        tell: Tell(Arc::new(move |event| sender.lock().unwrap().send(event).unwrap())),
+        looking: Looking(tasks),
+        reconnected: Reconnected::default(),
+        writing_secrets: Arc::default(),
+    };
+    kernel.pass_on(Incoming::Overrun);
+    assert_eq!(told.try_recv(), Ok(HostEvent::Overrun));
 }
 
 /// What the looking thread is asked when a controller is added while secrets are or are not being written.

@@ -2,7 +2,8 @@
 
 use super::*;
 use crate::host::fake_tree::FakeTree;
-use crate::nvme::{HostIdentity, Parameters, Purpose, TidParts, Transport};
+use crate::host::log_lines::LogLines;
+use crate::nvme::{HostIdentity, Parameters, Purpose, Secret, TidParts, Transport};
 
 fn worker(tree: &FakeTree) -> Worker {
     Worker::new(Shared {
@@ -38,6 +39,71 @@ fn what_is_connected_already_is_found_and_nothing_is_written() {
     let report = worker(&tree).carry_out(&request("192.0.2.1"));
     assert_eq!(report.outcome, ConnectOutcome::Found(ctrl), "there is no device to write to");
     assert_eq!((report.held, report.look.controllers.len()), (Duration::ZERO, 1));
+}
+
+/// The device as a file: it lists its options, and behind as many bytes as are written it has the answer.
+fn device(tree: &FakeTree, worker: &mut Worker, request: &ConnectRequest, answer: &str) {
+    let options = "transport=%s,traddr=%s,trsvcid=%s,nqn=%s,hostnqn=%s,hostid=%s,dhchap_secret=%s";
+    tree.put("dev/nvme-fabrics", options);
+    let line = worker.line(request).unwrap().reveal();
+    tree.put("dev/nvme-fabrics", &format!("{:width$}{answer}", options, width = line.len()));
+    assert!(options.len() <= line.len());
+}
+
+#[test]
+fn a_controller_that_is_made_is_told_with_the_look_after_it() {
+    let tree = FakeTree::new();
+    let mut worker = worker(&tree);
+    let ctrl = tree.controller(5, "traddr=192.0.2.9,trsvcid=4420");
+    device(&tree, &mut worker, &request("192.0.2.1"), "instance=5,cntlid=1");
+    let report = worker.carry_out(&request("192.0.2.1"));
+    assert_eq!(report.outcome, ConnectOutcome::Made(ctrl));
+    assert_eq!(report.look.controllers.len(), 1);
+    let written = std::fs::read_to_string(tree.path("dev/nvme-fabrics")).unwrap();
+    assert!(written.contains("traddr=192.0.2.1"), "{written}");
+}
+
+#[test]
+fn secrets_are_hidden_as_soon_as_it_is_known_where_they_are() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let tree = FakeTree::new();
+    let mut worker = worker(&tree);
+    let ctrl = tree.controller(5, "traddr=192.0.2.9,trsvcid=4420");
+    tree.set(ctrl, "dhchap_secret", "DHHC-1:00:x:");
+    let mut request = request("192.0.2.1");
+    let secret = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
+    request.parameters.dhchap_secret = Some(Secret::new(secret));
+    device(&tree, &mut worker, &request, "instance=5,cntlid=1");
+    worker.carry_out(&request);
+    assert!(std::fs::read_to_string(tree.path("dev/nvme-fabrics")).unwrap().contains(secret));
+    let mode = std::fs::metadata(tree.path("sys/class/nvme/nvme5/dhchap_secret")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    assert!(!worker.shared.writing_secrets.load(Ordering::Acquire));
+}
+
+#[test]
+fn an_option_that_the_kernel_does_not_know_is_told_once() {
+    let tree = FakeTree::new();
+    let mut worker = worker(&tree);
+    let mut request = request("192.0.2.1");
+    request.parameters.hdr_digest = Some(true);
+    let log = LogLines::start();
+    device(&tree, &mut worker, &request, "");
+    worker.line(&request).unwrap();
+    let said = log.text();
+    assert_eq!(said.matches("this kernel does not know the option hdr_digest").count(), 1, "{said}");
+}
+
+#[test]
+fn nothing_is_written_while_sysfs_cannot_be_read() {
+    let tree = FakeTree::new();
+    tree.put("dev/nvme-fabrics", "transport=%s,traddr=%s,trsvcid=%s,nqn=%s,hostnqn=%s,hostid=%s");
+    std::fs::remove_file(tree.path("sys/kernel/uevent_seqnum")).unwrap();
+    let report = worker(&tree).carry_out(&request("192.0.2.1"));
+    let ConnectOutcome::Failed(error) = report.outcome else { panic!("{report:?}") };
+    assert!(error.to_string().contains("uevent_seqnum"), "{error}");
+    assert!(!std::fs::read_to_string(tree.path("dev/nvme-fabrics")).unwrap().contains("192.0.2.1"));
 }
 
 #[test]
@@ -106,8 +172,12 @@ fn without_the_lock_file_it_goes_on() {
     let ctrl = tree.controller(0, "traddr=192.0.2.1,trsvcid=4420");
     let mut worker = worker(&tree);
     worker.shared.lock_file = tree.path("no/such/folder/lock");
-    assert_eq!(worker.carry_out(&request("192.0.2.1")).outcome, ConnectOutcome::Found(ctrl));
-    assert!(worker.has_warned);
+    let log = LogLines::start();
+    for _ in 0..2 {
+        assert_eq!(worker.carry_out(&request("192.0.2.1")).outcome, ConnectOutcome::Found(ctrl));
+    }
+    let said = log.text();
+    assert_eq!(said.matches("no/such/folder/lock: No such file").count(), 1, "{said}");
 }
 
 #[test]

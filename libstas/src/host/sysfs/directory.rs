@@ -24,11 +24,8 @@ const PAGE: usize = 4096;
 /// # Errors
 /// When sysfs cannot be read.
 pub fn birth(class: &Path, device: u32) -> io::Result<Option<u64>> {
-    match lstat(&class.join(format!("nvme{device}"))) {
-        Ok(stat) => Ok(Some(stat.st_ino)),
-        Err(Errno::ENOENT | Errno::ENODEV) => Ok(None),
-        Err(errno) => Err(errno.into()),
-    }
+    let entry = lstat(&class.join(format!("nvme{device}")));
+    Ok(unless_gone(entry.map_err(io::Error::from))?.map(|stat| stat.st_ino))
 }
 
 /// The directory of one controller: what is read and written through it concerns that very controller, even when
@@ -48,11 +45,8 @@ impl ControllerDir {
         let class = roots.class();
         let path = class.join(ctrl.to_string());
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let fd = match nix::fcntl::open(&path, flags, Mode::empty()) {
-            Ok(fd) => fd,
-            Err(Errno::ENOENT | Errno::ENODEV) => return Ok(None),
-            Err(errno) => return Err(errno.into()),
-        };
+        let opened = nix::fcntl::open(&path, flags, Mode::empty());
+        let Some(fd) = unless_gone(opened.map_err(io::Error::from))? else { return Ok(None) };
         // The entry of that birth existed before the open, or nobody could know it, and it still does: so it was
         // the one that was opened.
         Ok((birth(&class, ctrl.device)? == Some(ctrl.birth)).then_some(Self { ctrl, fd }))
@@ -72,11 +66,8 @@ impl ControllerDir {
     pub fn read(&self, name: &str) -> io::Result<Option<String>> {
         let Some(mut file) = self.open_attribute(name)? else { return Ok(None) };
         let mut page = [0; PAGE];
-        match file.read(&mut page) {
-            Ok(length) => Ok(page.get(..length).map(attributes::words)),
-            Err(error) if is_gone(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let length = unless_gone(file.read(&mut page))?;
+        Ok(length.and_then(|length| page.get(..length)).map(attributes::words))
     }
 
     /// An attribute that will be read again and again; `None` when it is not there.
@@ -93,11 +84,7 @@ impl ControllerDir {
     /// What the kernel answers.
     pub fn write(&self, name: &str, text: &str) -> io::Result<bool> {
         let Some(mut file) = self.open_with(name, OFlag::O_WRONLY)? else { return Ok(false) };
-        match file.write_all(text.as_bytes()) {
-            Ok(()) => Ok(true),
-            Err(error) if is_gone(&error) => Ok(false),
-            Err(error) => Err(error),
-        }
+        Ok(unless_gone(file.write_all(text.as_bytes()))?.is_some())
     }
 
     /// Lets nobody but root read an attribute; false when it is not there.
@@ -105,11 +92,8 @@ impl ControllerDir {
     /// # Errors
     /// When its mode cannot be changed.
     pub fn hide(&self, name: &str) -> io::Result<bool> {
-        match fchmodat(self.fd.as_fd(), name, Mode::S_IRUSR | Mode::S_IWUSR, FchmodatFlags::FollowSymlink) {
-            Ok(()) => Ok(true),
-            Err(Errno::ENOENT | Errno::ENODEV) => Ok(false),
-            Err(errno) => Err(errno.into()),
-        }
+        let changed = fchmodat(self.fd.as_fd(), name, Mode::S_IRUSR | Mode::S_IWUSR, FchmodatFlags::FollowSymlink);
+        Ok(unless_gone(changed.map_err(io::Error::from))?.is_some())
     }
 
     /// True while that attribute exists.
@@ -119,15 +103,75 @@ impl ControllerDir {
     }
 
     fn open_with(&self, name: &str, flags: OFlag) -> io::Result<Option<File>> {
-        match openat(self.fd.as_fd(), name, flags | OFlag::O_CLOEXEC, Mode::empty()) {
-            Ok(fd) => Ok(Some(File::from(fd))),
-            Err(Errno::ENOENT | Errno::ENODEV) => Ok(None),
-            Err(errno) => Err(errno.into()),
-        }
+        let opened = openat(self.fd.as_fd(), name, flags | OFlag::O_CLOEXEC, Mode::empty());
+        Ok(unless_gone(opened.map_err(io::Error::from))?.map(File::from))
     }
 }
 
 /// True for the errors with which sysfs answers for a device that is no longer there.
 pub(in crate::host) fn is_gone(error: &io::Error) -> bool {
-    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::ENODEV | Errno::ENOENT | Errno::ENXIO))
+    [Errno::ENODEV, Errno::ENOENT, Errno::ENXIO].iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
+}
+
+/// What sysfs answers; `None` where it answers that the device is no longer there.
+pub(super) fn unless_gone<T>(answer: io::Result<T>) -> io::Result<Option<T>> {
+    match answer {
+        Err(error) if is_gone(&error) => Ok(None),
+        answer => answer.map(Some),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+    use crate::host::fake_tree::FakeTree;
+
+    fn opened(tree: &FakeTree) -> ControllerDir {
+        ControllerDir::open(&tree.roots(), tree.controller(0, "")).unwrap().unwrap()
+    }
+
+    #[test]
+    fn an_attribute_that_is_not_there_is_no_error() {
+        let tree = FakeTree::new();
+        let dir = opened(&tree);
+        assert_eq!(dir.read("dhchap_secret").unwrap(), None);
+        assert!(!dir.write("dhchap_secret", "x").unwrap() && !dir.hide("dhchap_secret").unwrap());
+        assert!(!dir.has("dhchap_secret") && dir.has("model"));
+        // A socket answers ENXIO, as sysfs may for a device that goes.
+        let _socket = UnixListener::bind(tree.path("sys/class/nvme/nvme0/state_of_old")).unwrap();
+        assert_eq!(dir.read("state_of_old").unwrap(), None);
+    }
+
+    #[test]
+    fn any_other_error_is_told() {
+        let tree = FakeTree::new();
+        let dir = opened(&tree);
+        let attribute = tree.path("sys/class/nvme/nvme0/odd");
+        fs::create_dir(&attribute).unwrap();
+        assert_eq!(dir.read("odd").unwrap_err().kind(), io::ErrorKind::IsADirectory);
+        fs::remove_dir(&attribute).unwrap();
+        std::os::unix::fs::symlink("odd", &attribute).unwrap();
+        let is_a_loop = |error: io::Error| error.raw_os_error() == Some(Errno::ELOOP as i32);
+        assert!(is_a_loop(dir.read("odd").unwrap_err()));
+        assert!(is_a_loop(dir.write("odd", "x").unwrap_err()));
+        assert!(is_a_loop(dir.hide("odd").unwrap_err()));
+    }
+
+    #[test]
+    fn a_sysfs_that_cannot_be_read_is_not_a_controller_that_is_gone() {
+        let tree = FakeTree::new();
+        let ctrl = tree.controller(0, "");
+        let class = tree.roots().class();
+        fs::remove_dir_all(&class).unwrap();
+        assert_eq!(birth(&class, 0).unwrap(), None);
+        assert!(ControllerDir::open(&tree.roots(), ctrl).unwrap().is_none());
+        fs::write(&class, "").unwrap();
+        assert_eq!(birth(&class, 0).unwrap_err().kind(), io::ErrorKind::NotADirectory);
+        let error = ControllerDir::open(&tree.roots(), ctrl).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotADirectory);
+    }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::Roots;
 use super::attributes;
-use super::directory::{ControllerDir, is_gone};
+use super::directory::{ControllerDir, unless_gone};
 use crate::core::{CtrlState, CtrlType, KernelController};
 use crate::nvme::Transport;
 use crate::nvme::sysfs_address::SysfsAddress;
@@ -69,11 +69,8 @@ impl Entry {
     /// `None` when the controller is gone.
     fn read_state(&self) -> io::Result<Option<CtrlState>> {
         let mut text = [0; 64];
-        match self.state.read_at(&mut text, 0) {
-            Ok(length) => Ok(text.get(..length).map(|text| CtrlState::parse(&String::from_utf8_lossy(text)))),
-            Err(error) if is_gone(&error) => Ok(None),
-            Err(error) => Err(error),
-        }
+        let length = unless_gone(self.state.read_at(&mut text, 0))?;
+        Ok(length.and_then(|length| text.get(..length)).map(|text| CtrlState::parse(&String::from_utf8_lossy(text))))
     }
 
     /// Reads what identifies the controller. The kernel fills it in while it connects for the first time; once the

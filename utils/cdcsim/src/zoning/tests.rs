@@ -27,6 +27,25 @@ fn member(nqn: &str) -> Member {
     toml::from_str(&format!("nqn = '{nqn}'\naddresses = ['192.0.2.1:4420']")).unwrap()
 }
 
+#[test]
+fn what_is_taken_from_a_zone_must_be_in_it() {
+    let mut zoning = Zoning::default();
+    zoning.add_member("disk", member("klingons")).unwrap();
+    let [host, disk] = ["nqn.host", "disk"].map(|name| vec![name.to_owned()]);
+    zoning.add_to_zone("a", &host, &disk).unwrap();
+    let shown = |zoning: &Zoning| zoning.entries("nqn.host").len();
+    let refused = |error: Result<(), ZoningError>| error.unwrap_err().to_string();
+    assert!(refused(zoning.take_from_zone("b", &[], &[])).contains("there are: a"));
+    let stranger = vec!["nqn.other".to_owned()];
+    assert!(refused(zoning.take_from_zone("a", &stranger, &disk)).contains("nqn.other"));
+    assert_eq!(shown(&zoning), 1, "nothing is changed then");
+    zoning.take_from_zone("a", &[], &disk).unwrap();
+    assert_eq!(shown(&zoning), 0);
+    assert!(refused(zoning.take_from_zone("a", &[], &disk)).contains("disk"));
+    zoning.take_from_zone("a", &[], &[]).unwrap();
+    assert!(refused(zoning.take_from_zone("a", &[], &[])).contains("there are: none"));
+}
+
 proptest! {
     /// A host sees exactly the members that share a zone with it or with every host, each once.
     #[test]

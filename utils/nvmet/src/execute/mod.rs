@@ -94,16 +94,57 @@ fn broken_off(step: &Step, place: &Place, failure: &Failure) -> BrokenOff {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
     use crate::plan::Action;
     use crate::step::Item;
 
-    struct Silent;
+    /// What it was told.
+    #[derive(Default)]
+    struct Notes(Vec<String>);
 
-    impl Witness for Silent {
-        fn begins(&mut self, _: &str) {}
-        fn done(&mut self, _: &Step) {}
-        fn left(&mut self, _: &str) {}
+    impl Witness for Notes {
+        fn begins(&mut self, says: &str) {
+            self.0.push(says.to_owned());
+        }
+
+        fn done(&mut self, step: &Step) {
+            self.0.push(format!("done: {step:?}"));
+        }
+
+        fn left(&mut self, why: &str) {
+            self.0.push(format!("left: {why}"));
+        }
+    }
+
+    /// Ports are in use, and everything else fails in a command.
+    struct Busy;
+
+    impl Executor for Busy {
+        fn carry_out(&self, step: &Step) -> Result<Outcome, Failure> {
+            match step {
+                Step::Make(Item::Port(_)) => Ok(Outcome::Left("it is in use".into())),
+                _ => Err(Failure::Command("modprobe: FATAL: Module nvmet is in use".into())),
+            }
+        }
+    }
+
+    fn action(says: &str, steps: &[Step]) -> Action {
+        Action { says: says.into(), steps: steps.to_vec() }
+    }
+
+    #[test]
+    fn a_step_that_is_not_needed_is_told_and_one_that_a_command_refuses_ends_it() {
+        let place = Place::new(Some(Path::new("/k")), None);
+        let [left, refused, never] =
+            [Step::Make(Item::Port(1)), Step::Remove(Item::Port(2)), Step::Remove(Item::Port(3))];
+        let actions = vec![action("port 1", &[left]), action("port 2", &[refused, never]), action("port 3", &[])];
+        let mut notes = Notes::default();
+        let broken_off = execute(&Plan { actions, ..Plan::default() }, &place, &Busy, &mut notes).unwrap_err();
+        assert_eq!(notes.0, ["port 1", "left: it is in use", "port 2"]);
+        let said = broken_off.to_string();
+        assert_eq!(said, "`rmdir /k/nvmet/ports/2` failed: modprobe: FATAL: Module nvmet is in use");
     }
 
     #[test]
@@ -112,7 +153,7 @@ mod tests {
         let place = Place::new(Some(folder.path()), None);
         let actions = vec![Action { says: "port 1".into(), steps: vec![Step::Make(Item::Port(1))] }];
         let plan = Plan { actions, ..Plan::default() };
-        let error = execute(&plan, &place, &Kernel::new(&place), &mut Silent).unwrap_err().to_string();
+        let error = execute(&plan, &place, &Kernel::new(&place), &mut Notes::default()).unwrap_err().to_string();
         let root = folder.path().display();
         assert!(error.starts_with(&format!("`mkdir {root}/nvmet/ports/1` failed: No such file")), "{error}");
         assert!(error.contains("is configfs mounted?"), "{error}");

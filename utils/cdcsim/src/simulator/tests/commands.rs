@@ -168,23 +168,61 @@ fn a_registration_that_is_not_in_the_capsule_is_asked_for() {
     expected.extend(len.to_le_bytes());
     expected.extend([0; 4]);
     assert_eq!(answer[0].specific, expected);
-    let pdu = |offset: usize, piece: &[u8], flags: u8| {
-        let mut pdu = vec![0x06, flags, 24, 24];
-        pdu.extend((24 + piece.len() as u32).to_le_bytes());
-        pdu.extend([7, 0, 1, 0]);
-        pdu.extend((offset as u32).to_le_bytes());
-        pdu.extend((piece.len() as u32).to_le_bytes());
-        pdu.extend([0; 4]);
-        pdu.extend(piece);
-        pdu
-    };
-    assert_eq!(fabric.send(host.id, &pdu(0, &data[..1000], 0)), [0_u8; 0]);
-    let answer = fabric.send(host.id, &pdu(1000, &data[1000..], 4));
+    assert_eq!(fabric.send(host.id, &brought(7, 0, &data[..1000], false)), [0_u8; 0]);
+    let answer = fabric.send(host.id, &brought(7, 1000, &data[1000..], true));
     assert_eq!(Fabric::pdus(0, &answer)[0].status(), 0);
     // The same data once more: nobody has asked for it.
-    let answer = fabric.send(host.id, &pdu(1000, &data[1000..], 4));
+    let answer = fabric.send(host.id, &brought(7, 1000, &data[1000..], true));
     assert_eq!((answer[0], answer[8]), (0x03, 4));
     assert!(fabric.others.contains(&Action::Close { id: host.id }));
+}
+
+/// H2CData for the first transfer of a connection (transfer tag 1).
+fn brought(cid: u16, offset: u32, piece: &[u8], last: bool) -> Vec<u8> {
+    let mut pdu = vec![0x06, if last { 4 } else { 0 }, 24, 24];
+    pdu.extend((24 + piece.len() as u32).to_le_bytes());
+    pdu.extend(cid.to_le_bytes());
+    pdu.extend([1, 0]);
+    pdu.extend(offset.to_le_bytes());
+    pdu.extend((piece.len() as u32).to_le_bytes());
+    pdu.extend([0; 4]);
+    pdu.extend(piece);
+    pdu
+}
+
+/// The field of H2CData that is named as wrong when a host that is asked for 64 bytes sends these.
+fn wrong_in(pieces: &[Vec<u8>]) -> u32 {
+    let mut fabric = Fabric::new();
+    let host = fabric.connect(HOST);
+    let asked = fabric.capsule(&host, &entry(0x21, &[(32, &64_u32.to_le_bytes())]), &[]);
+    assert_eq!(asked[0].kind, 0x09);
+    let answer = pieces.iter().map(|piece| fabric.send(host.id, piece)).next_back().unwrap();
+    assert_eq!((answer[0], answer[8]), (0x03, 4), "data transfer out of range");
+    assert_eq!(fabric.others, [Action::Close { id: host.id }]);
+    u32::from_le_bytes(answer[10..14].try_into().unwrap())
+}
+
+#[test]
+fn data_that_nobody_asked_for_end_the_connection_and_the_wrong_field_is_named() {
+    assert_eq!(wrong_in(&[brought(8, 0, &[0; 64], true)]), 8, "another command's");
+    assert_eq!(wrong_in(&[brought(7, 4, &[0; 60], true)]), 12, "a gap");
+    assert_eq!(wrong_in(&[brought(7, 0, &[0; 32], false), brought(7, 16, &[0; 32], true)]), 12, "the same twice");
+    assert_eq!(wrong_in(&[brought(7, 0, &[0; 68], true)]), 16, "too many");
+    assert_eq!(wrong_in(&[brought(7, 0, &[0; 32], true)]), 16, "the last ones, and some are missing");
+}
+
+#[test]
+fn a_command_that_brings_too_much_is_refused() {
+    let mut fabric = Fabric::new();
+    let host = fabric.connect(HOST);
+    for len in [0, 64 * 1024 + 1, u32::MAX] {
+        let answer = fabric.capsule(&host, &entry(0x21, &[(32, &len.to_le_bytes())]), &[]);
+        assert_eq!((answer.len(), answer[0].kind, answer[0].status()), (1, 0x05, 0x00f), "{len} bytes");
+    }
+    for _ in 0..32 {
+        assert_eq!(fabric.capsule(&host, &entry(0x21, &[(32, &[64])]), &[])[0].kind, 0x09);
+    }
+    assert_eq!(fabric.capsule(&host, &entry(0x21, &[(32, &[64])]), &[])[0].status(), 0x00f, "32 wait already");
 }
 
 #[test]
