@@ -16,7 +16,14 @@ use stacd::connector::{Connector, DcPage, Effect, Event, PageState, RemovedDc, S
 
 const HOST: &str = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000001";
 
+/// Another NQN that this host may have.
+const RENAMED: &str = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000002";
+
 fn tid(traddr: &str, trsvcid: &str, nqn: &str) -> Tid {
+    tid_as(HOST, traddr, trsvcid, nqn)
+}
+
+fn tid_as(host_nqn: &str, traddr: &str, trsvcid: &str, nqn: &str) -> Tid {
     Tid::new(TidParts {
         transport: Transport::Tcp,
         traddr: traddr.into(),
@@ -24,7 +31,7 @@ fn tid(traddr: &str, trsvcid: &str, nqn: &str) -> Tid {
         subsysnqn: nqn.into(),
         host_traddr: String::new(),
         host_iface: String::new(),
-        host_nqn: HOST.into(),
+        host_nqn: host_nqn.into(),
     })
 }
 
@@ -73,6 +80,7 @@ fn conf() -> StacConf {
 struct World {
     connector: Connector,
     conf: StacConf,
+    host_nqn: &'static str,
     now: Time,
     kernel: Vec<KernelController>,
     looks: u64,
@@ -97,6 +105,7 @@ impl World {
         let mut world = Self {
             connector: Connector::new(saved, 7),
             conf,
+            host_nqn: HOST,
             now: Time(Duration::from_secs(1000)),
             kernel: Vec::new(),
             looks: 0,
@@ -115,7 +124,7 @@ impl World {
     }
 
     fn reload(&mut self) {
-        let identity = Arc::new(HostIdentity::new(HOST, "1"));
+        let identity = Arc::new(HostIdentity::new(self.host_nqn, "1"));
         let settings = Settings { conf: self.conf.clone(), identity };
         self.feed(Event::Configured(Box::new(settings)));
     }
@@ -252,6 +261,32 @@ impl World {
         let mut nqns: Vec<_> = self.kernel.iter().map(|kernel| kernel.subsysnqn.as_str()).collect();
         nqns.sort_unstable();
         nqns
+    }
+
+    /// What is connected as that host.
+    fn connected_as(&self, host_nqn: &str) -> Vec<&str> {
+        let mut nqns: Vec<_> =
+            self.kernel.iter().filter(|kernel| kernel.hostnqn == host_nqn).map(|kernel| &*kernel.subsysnqn).collect();
+        nqns.sort_unstable();
+        nqns
+    }
+
+    /// The host is started with that NQN; stafd, too, and its discovery controller lists these to such a host.
+    fn restart_as(mut self, host_nqn: &'static str, nqns: &[&str]) -> Self {
+        self.host_nqn = host_nqn;
+        let mut world = self.restart();
+        let page = DcPage {
+            dc: tid_as(host_nqn, "192.0.2.1", "8009", DISCOVERY_NQN),
+            state: PageState::Fresh,
+            connected_since: Some(world.now),
+            entries: nqns.iter().map(|nqn| entry(nqn)).collect(),
+        };
+        let other = if host_nqn == HOST { RENAMED } else { HOST };
+        let removed = vec![RemovedDc { dc: tid_as(other, "192.0.2.1", "8009", DISCOVERY_NQN), aged_out: false }];
+        world.stafd = Some(StafdView { dcs: vec![page], removed: Some(removed) });
+        world.feed(Event::StafdOwner(Some(":1.7".into())));
+        world.wait(600.0);
+        world
     }
 
     fn status(&self, nqn: &str) -> Option<Status> {
@@ -752,4 +787,58 @@ fn what_is_said_for_an_answer_never_asked_for_changes_nothing() {
     world.feed(Event::Host(HostEvent::Disconnected { op: OpId(4711), result: Ok(()) }));
     world.wait(60.0);
     assert_eq!(world.connected(), ["a"]);
+}
+
+/// A page that is read as another host says what that host may see.
+#[test]
+fn a_host_with_another_nqn_keeps_what_it_has_until_that_is_connected_under_the_new_one() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    let world = world.restart_as(RENAMED, &["a"]);
+    assert_eq!(world.connected_as(RENAMED), ["a"]);
+    assert_eq!(world.connected_as(HOST), ["b"], "a was let go when it was up as the other host");
+    let warning = world.notices.iter().find(|notice| notice.text.contains(HOST) && notice.text.contains(RENAMED));
+    assert_eq!(warning.map(|notice| notice.level), Some(Level::Warning), "{:?}", world.notices);
+
+    let world = world.restart_as(RENAMED, &["a"]);
+    assert_eq!(world.connected_as(HOST), ["b"], "after another restart, too");
+
+    let mut world = world.restart_as(RENAMED, &["a", "b"]);
+    assert_eq!(world.connected_as(RENAMED), ["a", "b"]);
+    assert!(world.connected_as(HOST).is_empty());
+    let dc = world.stafd.as_ref().unwrap().dcs[0].dc.clone();
+    world.stafd.as_mut().unwrap().dcs[0].entries.pop();
+    world.feed(Event::PageChanged(dc));
+    world.wait(60.0);
+    assert_eq!(world.connected(), ["a"], "what is taken back as the new host goes as ever");
+}
+
+#[test]
+fn a_host_that_gets_its_nqn_back_loses_nothing_on_the_way() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    let mut world = world.restart_as(RENAMED, &[]);
+    assert_eq!(world.connected_as(HOST), ["a", "b"]);
+    world.host_nqn = HOST;
+    world.stafd = None;
+    let mut world = world.restart();
+    world.wait(600.0);
+    let mut world = world.restart_as(HOST, &["a", "b"]);
+    assert_eq!(world.connected_as(HOST), ["a", "b"]);
+    assert!(world.disconnected.is_empty(), "{:?}", world.disconnected);
+    world.stafd.as_mut().unwrap().dcs[0].entries.pop();
+    world.feed(Event::PageChanged(dc()));
+    world.wait(60.0);
+    assert_eq!(world.connected(), ["a"], "once it was named, a page takes it as ever");
+}
+
+#[test]
+fn an_exclusion_reaches_what_was_connected_under_another_nqn() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    let mut world = world.restart_as(RENAMED, &[]);
+    world.conf.exclusions = vec![Exclusion { subsysnqn: Some("b".into()), ..Exclusion::default() }];
+    world.reload();
+    world.wait(60.0);
+    assert_eq!(world.connected_as(HOST), ["a"]);
 }

@@ -33,6 +33,8 @@ pub enum SourceId {
     Page(Tid),
     /// Announcements by mDNS.
     Announced,
+    /// What this host connected while it had another NQN.
+    Renamed,
 }
 
 /// What a source's word is worth.

@@ -7,6 +7,7 @@
 mod audit;
 mod booted;
 mod newcomers;
+mod renamed;
 mod saved;
 mod stafd;
 mod view;
@@ -40,6 +41,8 @@ pub(crate) enum Named {
     Configured(Box<Parameters>),
     /// A log entry.
     Entry(Box<Entry>),
+    /// This host connected it while it had another NQN.
+    Before,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,6 +65,7 @@ pub struct Connector {
     restored: BTreeSet<Tid>,
     /// Whom the configuration named before this run, until it could be read in full.
     was_configured: BTreeSet<Tid>,
+    renamed: renamed::Renamed,
 }
 
 impl Connector {
@@ -79,6 +83,7 @@ impl Connector {
             timers: Timers::default(),
             restored: BTreeSet::new(),
             was_configured: BTreeSet::new(),
+            renamed: renamed::Renamed::default(),
         };
         connector.restore(saved);
         connector
@@ -95,6 +100,7 @@ impl Connector {
                 ignore_iface: settings.conf.ignore_iface,
             },
         );
+        self.take_host_nqn(&settings.identity.nqn, out);
         let mut host = Vec::new();
         self.fleet.set_identity(settings.identity.clone(), &mut host);
         extend(out, host);
@@ -130,6 +136,7 @@ impl Connector {
         } else {
             self.sources.decree(SourceId::Configured, configured.collect());
         }
+        self.name_the_renamed();
         for (tid, want) in self.wanted(&settings) {
             if self.fleet.is_wanted(&tid, &want) {
                 continue;
@@ -152,6 +159,9 @@ impl Connector {
                     rank: rank::DISCOVERED,
                     attempts: settings.conf.connect_attempts_on_ncc.filter(|_| entry.eflags.ncc()),
                 },
+                Named::Before => {
+                    Want { parameters: settings.conf.parameters.clone(), rank: rank::DISCOVERED, attempts: None }
+                }
             };
             wanted.entry(tid.clone()).or_insert(want);
         }
@@ -230,7 +240,8 @@ impl Connector {
     }
 
     /// Has the fleet do something, and sees to what it reports. True when that may change who is meant: that a
-    /// connection came up does not, unless a name waits for that to let its old address go.
+    /// connection came up does not, unless something waits for that: a name, to let its old address go, or a host with
+    /// a new NQN.
     fn fleet_does(
         &mut self,
         now: Time,
@@ -240,7 +251,8 @@ impl Connector {
         let mut host = Vec::new();
         let reports = act(&mut self.fleet, &mut host);
         extend(out, host);
-        let any = reports.iter().any(|report| !matches!(report, Report::Live(..)) || self.configured.is_moving());
+        let awaited = self.configured.is_moving() || !self.renamed.before().is_empty();
+        let any = reports.iter().any(|report| !matches!(report, Report::Live(..)) || awaited);
         for report in reports {
             if let Report::Left(tid) = report {
                 self.sources.forget(&tid);

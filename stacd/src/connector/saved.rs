@@ -8,6 +8,7 @@ use libstas::nvme::Tid;
 use libstas::nvme::log_page::Entry;
 use serde::{Deserialize, Serialize};
 
+use super::renamed::Renamed;
 use super::{Connector, Named};
 
 /// One I/O controller that a page named.
@@ -40,6 +41,12 @@ pub struct Saved {
     pub configured: BTreeSet<Tid>,
     /// The last addresses of configured names.
     pub names: SavedNames,
+    /// The NQN of this host.
+    #[serde(default)]
+    pub host_nqn: String,
+    /// What it connected while it had another NQN.
+    #[serde(default)]
+    pub renamed: BTreeSet<Tid>,
 }
 
 impl Connector {
@@ -58,6 +65,8 @@ impl Connector {
             members: self.fleet.tids().cloned().chain(self.restored.iter().cloned()).collect(),
             configured: self.sources.named_by(&SourceId::Configured).chain(&self.was_configured).cloned().collect(),
             names: self.configured.saved(),
+            host_nqn: self.renamed.host_nqn().to_owned(),
+            renamed: self.renamed.before().clone(),
         }
     }
 
@@ -69,6 +78,7 @@ impl Connector {
             self.sources.remember(SourceId::Page(dc), names);
         }
         self.was_configured = saved.configured;
+        self.renamed = Renamed::restore(saved.host_nqn, saved.renamed);
         self.restored = saved.members;
     }
 }

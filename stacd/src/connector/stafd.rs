@@ -148,7 +148,7 @@ impl Connector {
             .ids()
             .filter_map(|id| match id {
                 SourceId::Page(dc) => Some(dc.clone()),
-                SourceId::Configured | SourceId::Boot | SourceId::Announced => None,
+                SourceId::Configured | SourceId::Boot | SourceId::Announced | SourceId::Renamed => None,
             })
             .collect();
         let listed: BTreeSet<Tid> = view.dcs.iter().map(|page| page.dc.clone()).collect();

@@ -26,7 +26,7 @@ impl Connector {
         let configured = claims().any(|(id, _)| *id == SourceId::Configured);
         let dlpe = claims().find_map(|(_, named)| match named {
             Named::Entry(entry) => Some(&**entry),
-            Named::Configured(_) => None,
+            Named::Configured(_) | Named::Before => None,
         });
         let boot_record = self.booted.record_of(member.tid);
         IocView { origin: if configured { "configured" } else { "discovered" }, dlpe, boot_record, member }

@@ -170,7 +170,7 @@ impl Finder {
             let rank = match id {
                 SourceId::Configured | SourceId::Boot => rank::CONFIGURED,
                 SourceId::Page(_) => rank::REFERRAL,
-                SourceId::Announced => rank::DISCOVERED,
+                SourceId::Announced | SourceId::Renamed => rank::DISCOVERED,
             };
             if !self.is_barred(tid) {
                 meant.entry(tid).or_insert_with(|| Want { parameters: parameters.clone(), rank, attempts: None });

@@ -39,7 +39,7 @@ impl Finder {
     fn origin(&self, tid: &Tid) -> &'static str {
         match self.sources.naming(tid).next() {
             Some(SourceId::Configured | SourceId::Boot) => "configured",
-            Some(SourceId::Announced) => "discovered",
+            Some(SourceId::Announced | SourceId::Renamed) => "discovered",
             Some(SourceId::Page(_)) => "referral",
             None if self.announced.knew(tid) => "discovered",
             None => "referral",

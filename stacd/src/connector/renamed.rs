@@ -1,0 +1,84 @@
+//! What this host connected while it had another NQN.
+//!
+//! A target decides by the host's NQN what a host may see. A log page that is read under the new NQN therefore proves
+//! nothing about what was connected under the one before, and the NQN may have changed by an accident: a lost
+//! /etc/nvme/hostnqn, a copied image. So each such I/O controller stays wanted until the same one is named and live
+//! under the present NQN.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use libstas::core::sources::{SourceId, Sources};
+use libstas::core::{HostEffect, Level, Notice};
+use libstas::nvme::{Tid, TidParts};
+
+use super::{Connector, Effect, Named};
+
+/// Under which NQN this host is, and whom it connected under others.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Renamed {
+    host_nqn: String,
+    before: BTreeSet<Tid>,
+}
+
+impl Renamed {
+    /// As it was saved.
+    pub(super) fn restore(host_nqn: String, before: BTreeSet<Tid>) -> Self {
+        Self { host_nqn, before }
+    }
+
+    /// The NQN of this host, empty before the first configuration.
+    pub(super) fn host_nqn(&self) -> &str {
+        &self.host_nqn
+    }
+
+    /// Whom it connected under other NQNs.
+    pub(super) fn before(&self) -> &BTreeSet<Tid> {
+        &self.before
+    }
+
+    /// The host has this NQN now, and `members` were its I/O controllers. Tells whether that is another NQN.
+    fn is_now(&mut self, host_nqn: &str, members: &BTreeSet<Tid>) -> Option<Notice> {
+        let before = std::mem::replace(&mut self.host_nqn, host_nqn.to_owned());
+        if before.is_empty() || before == host_nqn {
+            return None;
+        }
+        let as_before = members.iter().filter(|tid| tid.host_nqn == before);
+        let count = as_before.clone().count();
+        self.before.extend(as_before.cloned());
+        let text = format!(
+            "the host NQN was {before} and is {host_nqn} now: each of the {count} I/O controllers stays connected under the \
+             old one until it is connected under the new one; if no change was meant, put the old one back into \
+             /etc/nvme/hostnqn and restart stafd and stacd"
+        );
+        Some(Notice { level: Level::Warning, tid: None, ctrl: None, text })
+    }
+
+    /// Lets those go that are there under the present NQN. `live` says whether one is live.
+    fn settle(&mut self, sources: &Sources<Named>, live: impl Fn(&Tid) -> bool) {
+        let host_nqn = &self.host_nqn;
+        self.before.retain(|tid| {
+            let now = Tid::new(TidParts { host_nqn: host_nqn.clone(), ..tid.parts().clone() });
+            !(live(&now) && sources.naming(&now).any(|id| *id != SourceId::Renamed))
+        });
+    }
+}
+
+impl Connector {
+    /// This host may have another NQN than before.
+    pub(super) fn take_host_nqn(&mut self, host_nqn: &str, out: &mut Vec<Effect>) {
+        let notice = self.renamed.is_now(host_nqn, &self.restored);
+        out.extend(notice.map(|notice| Effect::Host(HostEffect::Tell(notice))));
+    }
+
+    /// Names whom this host connected under other NQNs and has not connected under this one.
+    pub(super) fn name_the_renamed(&mut self) {
+        let mut renamed = std::mem::take(&mut self.renamed);
+        renamed.settle(&self.sources, |tid| self.fleet.is_live(tid));
+        renamed.before.retain(|tid| !self.is_barred(tid));
+        let names: BTreeMap<Tid, Named> = renamed.before.iter().map(|tid| (tid.clone(), Named::Before)).collect();
+        if !names.is_empty() || self.sources.ids().any(|id| *id == SourceId::Renamed) {
+            self.sources.decree(SourceId::Renamed, names);
+        }
+        self.renamed = renamed;
+    }
+}
