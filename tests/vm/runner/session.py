@@ -38,7 +38,7 @@ class Session:
 
     def play(self):
         start = time.monotonic()
-        beside = [] if self.peer or self.keep or self.place.borrowed else [each for each in self.scenarios if not each.alone]
+        beside = [] if self.peer or self.keep or self.place.borrowed else [each for each in self.scenarios if not self.wants_to_be_alone(each)]
         if len(beside) < WORTH_A_SECOND_MACHINE:
             beside = []
         try:
@@ -51,6 +51,10 @@ class Session:
         finally:
             self.place.end()
         return self.report(time.monotonic() - start)
+
+    def wants_to_be_alone(self, scenario):
+        # Numbers of instrumented programs (`--once`) are held against no bound.
+        return scenario.target_machine if self.once else scenario.alone
 
     def two_at_once(self, scenarios):
         """Most of them wait most of the time: two machines at once need little more than half the time of one."""
