@@ -19,3 +19,6 @@ pub mod core;
 pub mod daemon;
 pub mod host;
 pub mod nvme;
+
+#[cfg(test)]
+mod log_lines;

@@ -66,3 +66,76 @@ fn send(states: &[NotifyState<'_>]) {
         tracing::warn!("cannot tell systemd how this service is doing: {error}");
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+    use std::path::Path;
+    use std::process::Command;
+
+    use super::*;
+    use crate::log_lines::LogLines;
+
+    const SOCKET: &str = "NOTIFY_SOCKET";
+
+    /// Runs the test of this name in a process of its own, for which systemd's socket is there.
+    fn with_socket(socket: &Path, name: &str) {
+        let mut test = Command::new(std::env::current_exe().unwrap());
+        test.args(["--exact", &format!("daemon::systemd::tests::{name}")]).env(SOCKET, socket);
+        let output = test.env("WATCHDOG_USEC", "3000000").output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+        assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "there is such a test");
+    }
+
+    #[test]
+    fn systemd_hears_what_it_understands() {
+        if std::env::var_os(SOCKET).is_some_and(|socket| is_ours(&socket)) {
+            assert_eq!(Systemd.watchdog_period(), Some(Duration::from_millis(1500)));
+            Systemd.ready();
+            Systemd.reloading();
+            Systemd.status("two\nlines");
+            Systemd.alive();
+            return Systemd.stopping();
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join(OURS);
+        let systemd = UnixDatagram::bind(&socket).unwrap();
+        with_socket(&socket, "systemd_hears_what_it_understands");
+        let heard = || {
+            let mut buffer = [0; 256];
+            let length = systemd.recv(&mut buffer).unwrap();
+            String::from_utf8(buffer[..length].to_vec()).unwrap().trim_end().to_owned()
+        };
+        assert_eq!(heard(), "READY=1");
+        let (reloading, since) = heard().split_once('\n').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap();
+        assert_eq!(reloading, "RELOADING=1");
+        assert!(since.strip_prefix("MONOTONIC_USEC=").unwrap().parse::<u64>().unwrap() > 0);
+        assert_eq!([heard(), heard(), heard()], ["STATUS=two lines", "WATCHDOG=1", "STOPPING=1"]);
+    }
+
+    #[test]
+    fn a_socket_that_nobody_reads_is_told_once() {
+        if std::env::var_os(SOCKET).is_some_and(|socket| is_ours(&socket)) {
+            let log = LogLines::start();
+            Systemd.ready();
+            Systemd.alive();
+            let said = log.text();
+            assert_eq!(
+                said.matches("cannot tell systemd how this service is doing: No such file").count(),
+                1,
+                "{said}"
+            );
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        with_socket(&folder.path().join(OURS), "a_socket_that_nobody_reads_is_told_once");
+    }
+
+    /// The name that tells such a process from one that systemd has started.
+    const OURS: &str = "notify-of-a-test";
+
+    fn is_ours(socket: &std::ffi::OsStr) -> bool {
+        Path::new(socket).ends_with(OURS)
+    }
+}

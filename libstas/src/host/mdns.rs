@@ -415,7 +415,57 @@ fn port_is_shared() -> io::Result<()> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::net::UdpSocket;
+
     use super::*;
+    use crate::log_lines::LogLines;
+
+    /// Time is not waited for, so that ten seconds between two attempts are none.
+    #[tokio::test(start_paused = true)]
+    async fn while_another_program_keeps_the_port_to_itself_browsing_is_tried_again() {
+        let hold = || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT));
+        let Ok(other) = hold() else { return println!("skipped: a program of this host browses") };
+        let log = LogLines::start();
+        let (sender, mut heard) = mpsc::unbounded_channel();
+        let browser = Browser::start(move |batch| {
+            let sender = sender.clone();
+            async move { drop(sender.send(batch)) }
+        });
+        browser.ask(Ask::NetworkChanged);
+        browser.ask(Ask::Start);
+        sleep(3 * PAUSE).await;
+        browser.ask(Ask::NetworkChanged);
+        sleep(PAUSE).await;
+        let said = log.text();
+        assert_eq!(said.matches("cannot browse").count(), 1, "{said}");
+        assert!(said.contains("UDP port 5353 cannot be shared") && said.contains("ss -ulpn"), "{said}");
+
+        browser.ask(Ask::Stop);
+        sleep(PAUSE).await;
+        drop(other);
+        sleep(3 * PAUSE).await;
+        assert!(heard.try_recv().is_err(), "nobody wants it any more");
+
+        browser.ask(Ask::Start);
+        assert_eq!(heard.recv().await, Some(vec![Heard::Afresh]));
+        assert!(log.text().contains("browsing for announced discovery controllers"), "{}", log.text());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_tried_again_for_a_daemon_that_has_ended() {
+        let Ok(_other) = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)) else {
+            return println!("skipped: a program of this host browses");
+        };
+        let (sender, mut heard) = mpsc::unbounded_channel::<Vec<Heard>>();
+        let browser = Browser::start(move |batch| {
+            let sender = sender.clone();
+            async move { drop(sender.send(batch)) }
+        });
+        browser.ask(Ask::Start);
+        sleep(PAUSE / 2).await;
+        drop(browser);
+        assert_eq!(heard.recv().await, None);
+    }
 
     #[test]
     fn a_browser_that_has_collected_too_much_is_thrown_away() {

@@ -39,8 +39,6 @@ pub mod usage;
 
 #[cfg(test)]
 mod fake_tree;
-#[cfg(test)]
-mod log_lines;
 
 use std::path::PathBuf;
 

@@ -26,7 +26,7 @@ mod tests {
 
     use super::*;
     use crate::host::fake_tree::FakeTree;
-    use crate::host::log_lines::LogLines;
+    use crate::log_lines::LogLines;
 
     #[test]
     fn both_secrets_are_for_root_alone_and_nothing_else_is() {

@@ -7,7 +7,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use super::*;
 use crate::core::{ConnectOutcome, ConnectRequest, Portal, Uevent};
 use crate::host::fake_tree::FakeTree;
-use crate::host::log_lines::LogLines;
+use crate::log_lines::LogLines;
 use crate::nvme::{HostIdentity, Parameters, Purpose, Tid, TidParts, Transport};
 
 /// A host on a fake tree, and what it tells.

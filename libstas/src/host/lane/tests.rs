@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::host::fake_tree::FakeTree;
-use crate::host::log_lines::LogLines;
+use crate::log_lines::LogLines;
 use crate::nvme::{HostIdentity, Parameters, Purpose, Secret, TidParts, Transport};
 
 fn worker(tree: &FakeTree) -> Worker {

@@ -1,4 +1,4 @@
-//! What is told in the log, for the tests of this room.
+//! What is told in the log, for tests.
 #![allow(clippy::unwrap_used)]
 
 use std::io::Write;
@@ -7,13 +7,13 @@ use std::sync::{Arc, Mutex};
 use tracing::subscriber::DefaultGuard;
 
 /// What this thread logs from now on, until it is dropped.
-pub(super) struct LogLines {
+pub(crate) struct LogLines {
     text: Text,
     _guard: DefaultGuard,
 }
 
 impl LogLines {
-    pub(super) fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let text = Text::default();
         let page = text.clone();
         let front = tracing_subscriber::fmt().with_ansi(false).without_time().with_writer(move || page.clone());
@@ -21,7 +21,7 @@ impl LogLines {
     }
 
     /// All of it so far.
-    pub(super) fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         String::from_utf8(self.text.0.lock().unwrap().clone()).unwrap()
     }
 }
