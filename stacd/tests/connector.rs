@@ -89,6 +89,8 @@ struct World {
     hold_full_fetches: Option<Vec<OpId>>,
     page_calls_fail: bool,
     in_use: Vec<String>,
+    /// Look-ups of names that the resolver does not answer yet; without it, it knows none.
+    look_ups: Option<Vec<OpId>>,
     /// Nobody answers a probe.
     dead: bool,
     disconnected: Vec<String>,
@@ -114,6 +116,7 @@ impl World {
             hold_full_fetches: None,
             page_calls_fail: false,
             in_use: Vec::new(),
+            look_ups: None,
             dead: false,
             disconnected: Vec::new(),
             notices: Vec::new(),
@@ -236,6 +239,10 @@ impl World {
                     false => Usage::Free,
                 };
                 HostEvent::UseChecked { op, usage }
+            }
+            HostEffect::Resolve { op, .. } if self.look_ups.is_some() => {
+                self.look_ups.as_mut()?.push(op);
+                return None;
             }
             HostEffect::Resolve { op, .. } => HostEvent::Resolved { op, result: Err("no such name".into()) },
             HostEffect::HideSecrets(_) | HostEffect::Save => return None,
@@ -841,4 +848,61 @@ fn an_exclusion_reaches_what_was_connected_under_another_nqn() {
     world.reload();
     world.wait(60.0);
     assert_eq!(world.connected_as(HOST), ["a"]);
+}
+
+fn excluded_by_name(nqn: Option<&str>) -> StacConf {
+    let exclusion = Exclusion {
+        traddr: Some("old.example".into()),
+        is_name: true,
+        subsysnqn: nqn.map(Into::into),
+        ..Exclusion::default()
+    };
+    StacConf { exclusions: vec![exclusion], ..conf() }
+}
+
+#[test]
+fn what_a_name_may_exclude_waits_until_the_name_is_looked_up() {
+    for (answer, connected) in [
+        (Ok(vec!["192.0.2.1".parse().unwrap()]), &["c"][..]),
+        (Ok(vec!["192.0.2.77".parse().unwrap()]), &["a", "c"]),
+        (Err("no such name".to_owned()), &["a", "c"]),
+    ] {
+        let mut world = World::new();
+        world.look_ups = Some(Vec::new());
+        world.conf = excluded_by_name(Some("a"));
+        world.reload();
+        world.wait(0.0);
+        world.stafd_with(&["a", "c"], 100);
+        assert_eq!(world.connected(), ["c"], "the exclusion cannot mean this one");
+        let op = world.look_ups.as_mut().unwrap().pop().unwrap();
+        world.feed(Event::Host(HostEvent::Resolved { op, result: answer.clone() }));
+        assert_eq!(world.connected(), connected, "{answer:?}");
+    }
+}
+
+#[test]
+fn a_resolver_that_never_answers_holds_nothing_up_for_longer_than_half_a_minute() {
+    let mut world = World::new();
+    world.look_ups = Some(Vec::new());
+    world.conf = excluded_by_name(None);
+    world.reload();
+    world.stafd_with(&["a"], 100);
+    world.wait(29.0);
+    assert!(world.connected().is_empty());
+    world.wait(2.0);
+    assert_eq!(world.connected(), ["a"]);
+}
+
+#[test]
+fn what_was_connected_before_is_not_let_go_for_a_name_that_nobody_has_looked_up() {
+    let mut world = World::new();
+    world.stafd_with(&["a"], 100);
+    world.look_ups = Some(Vec::new());
+    world.conf = excluded_by_name(None);
+    world.reload();
+    world.wait(20.0);
+    let mut world = world.restart();
+    world.wait(20.0);
+    assert_eq!(world.connected(), ["a"]);
+    assert!(world.disconnected.is_empty());
 }

@@ -73,6 +73,7 @@ struct World {
     seqnum: u64,
     pages: BTreeMap<String, Vec<Entry>>,
     names: BTreeMap<String, Vec<&'static str>>,
+    resolver_hangs: bool,
     dead: Vec<String>,
     dead_ports: Vec<String>,
     unreadable: bool,
@@ -121,6 +122,7 @@ impl World {
             seqnum: 0,
             pages: BTreeMap::new(),
             names: BTreeMap::new(),
+            resolver_hangs: false,
             dead: Vec::new(),
             dead_ports: Vec::new(),
             unreadable: false,
@@ -271,6 +273,7 @@ impl World {
                 HostEvent::Disconnected { op, result: Ok(()) }
             }
             HostEffect::CheckUse { op, .. } => HostEvent::UseChecked { op, usage: Usage::Free },
+            HostEffect::Resolve { .. } if self.resolver_hangs => return None,
             HostEffect::Resolve { op, name } => {
                 let result = match self.names.get(&name) {
                     Some(addresses) => Ok(addresses.iter().map(|address| address.parse().unwrap()).collect()),
@@ -512,6 +515,23 @@ fn what_is_wanted_again_before_the_kernel_has_let_it_go_is_read_again() {
     world.reload();
     assert_eq!(world.connected(), ["192.0.2.1"]);
     assert_eq!(world.page_state("192.0.2.1"), "fresh");
+}
+
+#[test]
+fn what_a_name_may_exclude_waits_until_the_name_is_looked_up() {
+    let mut world = World::new(&["192.0.2.1"]);
+    world.conf.exclusions =
+        [Exclusion { traddr: Some("old.example".into()), is_name: true, ..Exclusion::default() }].into();
+    world.resolver_hangs = true;
+    let mut world = world.start();
+    world.wait(29.0);
+    assert!(world.connected().is_empty());
+    world.wait(2.0);
+    assert_eq!(world.connected(), ["192.0.2.1"], "no answer is an answer after half a minute");
+    world.resolver_hangs = false;
+    world.names.insert("old.example".into(), vec!["192.0.2.1"]);
+    world.wait(120.0);
+    assert!(world.connected().is_empty(), "the name means it after all");
 }
 
 #[test]

@@ -36,8 +36,8 @@ struct Name {
     op: Option<OpId>,
     backoff: Backoff,
     failed: bool,
-    /// Its addresses are from before this run, and the first look-up of this run has not ended.
-    restored: bool,
+    /// A look-up of this run has ended, be it with an address or without.
+    asked: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -87,7 +87,7 @@ impl Configured {
     pub fn restore(saved: SavedNames) -> Self {
         let names = saved.into_iter().map(|(name, addresses)| {
             let used = addresses.first().copied();
-            (name, Name { addresses, used, restored: true, ..Name::default() })
+            (name, Name { addresses, used, ..Name::default() })
         });
         let names = names.collect();
         Self { names, ..Self::default() }
@@ -131,8 +131,15 @@ impl Configured {
         }
     }
 
-    /// Starts the look-ups that are due.
-    pub fn tick(&mut self, now: Time, mut issue: impl FnMut() -> OpId, jitter: &mut Jitter, out: &mut Vec<HostEffect>) {
+    /// Starts the look-ups that are due. True when one is given up, and that changed something.
+    pub fn tick(
+        &mut self,
+        now: Time,
+        mut issue: impl FnMut() -> OpId,
+        jitter: &mut Jitter,
+        out: &mut Vec<HostEffect>,
+    ) -> bool {
+        let mut changed = false;
         for timer in self.timers.due(now) {
             match timer {
                 Timer::LookUp(name) => {
@@ -146,10 +153,11 @@ impl Configured {
                 }
                 Timer::Answer(name) => {
                     let Some(op) = self.names.get(&name).and_then(|state| state.op) else { continue };
-                    self.resolved(now, op, &Err("the resolver does not answer".to_owned()), jitter, out);
+                    changed |= self.resolved(now, op, &Err("the resolver does not answer".to_owned()), jitter, out);
                 }
             }
         }
+        changed
     }
 
     /// When to tick at the latest.
@@ -158,7 +166,7 @@ impl Configured {
         self.timers.deadline()
     }
 
-    /// The answer to a look-up. True when it changed something.
+    /// The answer to a look-up. True when it changed something: what was waited for, if it is the first of this run.
     pub fn resolved(
         &mut self,
         now: Time,
@@ -169,7 +177,7 @@ impl Configured {
     ) -> bool {
         let Some((name, state)) = self.names.iter_mut().find(|(_, state)| state.op == Some(op)) else { return false };
         state.op = None;
-        let was_restored = std::mem::take(&mut state.restored);
+        let first = !std::mem::replace(&mut state.asked, true);
         self.timers.cancel(&Timer::Answer(name.clone()));
         match result {
             Ok(addresses) if !addresses.is_empty() => {
@@ -177,7 +185,7 @@ impl Configured {
                 state.failed = false;
                 self.timers.set(Timer::LookUp(name.clone()), now + REFRESH);
                 if state.addresses == *addresses {
-                    return was_restored;
+                    return first;
                 }
                 state.addresses = addresses.clone();
                 out.push(HostEffect::Save);
@@ -195,7 +203,7 @@ impl Configured {
                     let text = format!("host name {name} cannot be resolved: {why}; {meanwhile}, it is tried again");
                     out.push(HostEffect::Tell(Notice { level: Level::Warning, tid: None, ctrl: None, text }));
                 }
-                was_restored
+                first
             }
         }
     }
@@ -244,7 +252,7 @@ impl Configured {
     #[must_use]
     pub fn awaits_a_name(&self) -> bool {
         let mut named = self.controllers.iter().filter(|entry| entry.is_name);
-        named.any(|entry| self.names.get(&entry.traddr).is_none_or(|name| name.restored || name.addresses.is_empty()))
+        named.any(|entry| self.names.get(&entry.traddr).is_none_or(|name| !name.asked || name.addresses.is_empty()))
     }
 
     /// True while a name moves from one address to another.
@@ -285,6 +293,18 @@ impl Configured {
     #[must_use]
     pub fn excludes(&self, tid: &Tid, found_on: &str) -> bool {
         self.exclusions.iter().any(|exclusion| self.matches(exclusion, tid, found_on))
+    }
+
+    /// True while an exclusion has a host name that was never looked up, so that it may mean that controller. Its
+    /// interface does not count: a controller may yet be found on another one.
+    #[must_use]
+    pub fn may_exclude(&self, tid: &Tid) -> bool {
+        let unknown = |name: &String| self.names.get(name).is_none_or(|name| !name.asked && name.addresses.is_empty());
+        let open = self.exclusions.iter().filter(|exclusion| exclusion.is_name);
+        open.filter(|exclusion| exclusion.traddr.as_ref().is_some_and(unknown)).any(|exclusion| {
+            let but_for_its_address = Exclusion { traddr: None, host_iface: None, ..exclusion.clone() };
+            self.matches(&but_for_its_address, tid, "")
+        })
     }
 
     fn matches(&self, exclusion: &Exclusion, tid: &Tid, found_on: &str) -> bool {

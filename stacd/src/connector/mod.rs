@@ -149,7 +149,9 @@ impl Connector {
     /// Everybody who is named and not excluded, and how. The configuration's word on parameters comes first.
     fn wanted(&self, settings: &Settings) -> BTreeMap<Tid, Want> {
         let mut wanted: BTreeMap<Tid, Want> = BTreeMap::new();
-        for (_, tid, named) in self.sources.named().filter(|(_, tid, _)| !self.is_barred(tid)) {
+        for (_, tid, named) in
+            self.sources.named().filter(|(_, tid, _)| !self.is_barred(tid) && !self.is_undecided(tid))
+        {
             let want = match named {
                 Named::Configured(parameters) => {
                     Want { parameters: (**parameters).clone(), rank: rank::CONFIGURED, attempts: None }
@@ -190,6 +192,11 @@ impl Connector {
     /// True for what the administrator excluded, by itself or with its address family.
     fn is_barred(&self, tid: &Tid) -> bool {
         self.configured.excludes(tid, &tid.host_iface) || !self.configured.allows(tid)
+    }
+
+    /// True for a new one that may yet turn out to be excluded. What was there before this run is not held up.
+    fn is_undecided(&self, tid: &Tid) -> bool {
+        !self.fleet.has(tid) && !self.restored.contains(tid) && self.configured.may_exclude(tid)
     }
 
     /// How an I/O controller that nobody names any more is parted with.
@@ -298,7 +305,7 @@ impl Connector {
         changed |= self.fleet_does(now, out, |fleet, host| fleet.tick(now, host));
         let mut host = Vec::new();
         let mut jitter = self.fleet.jitter().clone();
-        self.configured.tick(now, || self.fleet.issue(), &mut jitter, &mut host);
+        changed |= self.configured.tick(now, || self.fleet.issue(), &mut jitter, &mut host);
         extend(out, host);
         self.read_doubted_again(now, out);
         if changed {

@@ -172,7 +172,7 @@ impl Finder {
                 SourceId::Page(_) => rank::REFERRAL,
                 SourceId::Announced | SourceId::Renamed => rank::DISCOVERED,
             };
-            if !self.is_barred(tid) {
+            if !self.is_barred(tid) && !self.is_undecided(tid) {
                 meant.entry(tid).or_insert_with(|| Want { parameters: parameters.clone(), rank, attempts: None });
             }
         }
@@ -224,6 +224,11 @@ impl Finder {
         self.configured.excludes(tid, &tid.host_iface)
             || !self.configured.allows(tid)
             || self.is_barred_where_found(tid)
+    }
+
+    /// True for a new one that may yet turn out to be excluded. What was there before this run is not held up.
+    fn is_undecided(&self, tid: &Tid) -> bool {
+        !self.dcs.contains_key(tid) && self.configured.may_exclude(tid)
     }
 
     fn is_meant(&self, now: Time, tid: &Tid) -> bool {
