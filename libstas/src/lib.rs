@@ -18,7 +18,5 @@ pub mod conf;
 pub mod core;
 pub mod daemon;
 pub mod host;
-pub mod nvme;
-
-#[cfg(test)]
 mod log_lines;
+pub mod nvme;

@@ -1,4 +1,5 @@
 //! What is told in the log, for tests.
+#![cfg(test)]
 #![allow(clippy::unwrap_used)]
 
 use std::io::Write;

@@ -1,4 +1,5 @@
 //! Trees that look like sysfs, procfs and /dev, for the tests of this room.
+#![cfg(test)]
 #![allow(clippy::unwrap_used)]
 
 use std::fs;

@@ -37,7 +37,6 @@ mod thread;
 pub mod uevents;
 pub mod usage;
 
-#[cfg(test)]
 mod fake_tree;
 
 use std::path::PathBuf;
