@@ -168,7 +168,7 @@ class Machine:
     def install(self):
         """Lays the install tree over the machine; returns its complaint, or an empty text."""
         said = []
-        status, why = self.agent.run(["/harness/guest/install-tree", install_tree().name], said.append, limit=120)
+        status, why = self.agent.run(["/harness/guest/install-tree", install_tree().name], said.append, limit=300)
         return "".join(said).strip() or f"status {status}, {why}" if status else ""
 
     def console(self):

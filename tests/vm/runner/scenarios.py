@@ -19,6 +19,8 @@ class Scenario:
     target_machine: bool = False
     # It measures against a bound that what is beside it could break.
     timed: bool = False
+    # It runs lines that no other scenario runs.
+    coverage: bool = True
 
     @property
     def alone(self):
@@ -38,23 +40,24 @@ class Outcome:
     final: bool = False
 
 
-def find(names):
-    """The scenarios of these names, or all."""
+def find(names, coverage=False):
+    """The scenarios of these names, or all; or all that say something about coverage."""
     there = {path.stem: path for path in sorted((VM / "scenarios").glob("*.py"))}
     unknown = [name for name in names if name not in there]
     if unknown:
         raise SystemExit(f"no such scenario: {', '.join(unknown)}; there are: {', '.join(there)}")
-    return [read(there[name]) for name in (names or there)]
+    found = [read(there[name]) for name in (names or there)]
+    return [each for each in found if each.coverage or names or not coverage]
 
 
 def read(path):
     tree = ast.parse(path.read_text(), str(path))
     promise = (ast.get_docstring(tree) or "").partition("\n\n")[0].replace("\n", " ")
-    said = {"LIMIT": 60, "ACPI_TABLES": (), "TARGET_MACHINE": False, "WIDE_BOUNDS": False}
+    said = {"LIMIT": 60, "ACPI_TABLES": (), "TARGET_MACHINE": False, "WIDE_BOUNDS": False, "COVERAGE": True}
     for node in tree.body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in said:
             said[node.targets[0].id] = ast.literal_eval(node.value)
     if not promise:
         raise SystemExit(f"{path}: the docstring that says what it promises is missing")
     timed = not said["WIDE_BOUNDS"] and any(isinstance(node, ast.keyword) and node.arg == "at_most" for node in ast.walk(tree))
-    return Scenario(path.stem, promise, said["LIMIT"], tuple(said["ACPI_TABLES"]), said["TARGET_MACHINE"], timed)
+    return Scenario(path.stem, promise, said["LIMIT"], tuple(said["ACPI_TABLES"]), said["TARGET_MACHINE"], timed, said["COVERAGE"])

@@ -6,6 +6,7 @@ from scene import cdc, check, daemons, host, measure, network, note, stays, wait
 from scene.daemons import stafd
 
 LIMIT = 300
+COVERAGE = False
 REAL, ENTRIES = 64, 1000
 # Where nobody listens, and where nobody is at all.
 REFUSED, SWALLOWED = "192.0.2.2", "198.51.100"

@@ -5,6 +5,7 @@ import time
 from scene import daemons, host, measure, network, target
 
 LIMIT = 420
+COVERAGE = False
 ROUNDS = 3
 
 

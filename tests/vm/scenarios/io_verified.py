@@ -9,6 +9,7 @@ import time
 from scene import check, daemons, host, measure, note, target, wait_until
 
 LIMIT = 400
+COVERAGE = False
 ONE = "nqn.2014-08.org.nvmexpress:scene:one-path"
 TWO = "nqn.2014-08.org.nvmexpress:scene:two-paths"
 CALM, DISTURBED = 8, 45

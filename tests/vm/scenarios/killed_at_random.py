@@ -10,6 +10,7 @@ from scene.daemons import stacd, stafd
 
 SECONDS = int(os.environ.get("KILLING", "60"))
 LIMIT = 900
+COVERAGE = False
 SEED = int(os.environ.get("SEED", "7"))
 COME_AND_GO = [f"nqn.2014-08.org.nvmexpress:scene:now-and-then-{number}" for number in range(4)]
 

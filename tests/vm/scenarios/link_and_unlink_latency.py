@@ -6,6 +6,7 @@ import time
 from scene import daemons, host, measure, target, wait_until
 
 LIMIT = 120
+COVERAGE = False
 ROUNDS = 5
 
 

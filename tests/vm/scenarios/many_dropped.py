@@ -9,6 +9,7 @@ from scene import check, daemons, host, journal, measure, note, target, wait_unt
 from scene.daemons import stacd, stafd
 
 LIMIT = 500
+COVERAGE = False
 COUNT = 200
 
 

@@ -6,6 +6,7 @@ import time
 
 from scene import daemons, host, measure, note, target
 
+COVERAGE = False
 STARTS = 3
 
 

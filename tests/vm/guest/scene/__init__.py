@@ -12,8 +12,9 @@
     check ...   assertions that say what was expected and what was seen
 
 A scenario is a module in scenarios/ with a docstring of one sentence, a function `play`, and if need be LIMIT (seconds),
-ACPI_TABLES (files of tables/ that the machine's firmware shall have), TARGET_MACHINE (True: with a second machine) and
-WIDE_BOUNDS (True: what it measures stays within its bounds with another machine beside it).
+ACPI_TABLES (files of tables/ that the machine's firmware shall have), TARGET_MACHINE (True: with a second machine),
+WIDE_BOUNDS (True: what it measures stays within its bounds with another machine beside it) and COVERAGE (False: it does
+what others do, only faster or more often, which instrumented programs cannot: `make coverage` leaves it out).
 """
 
 from . import announcer, appliance, cdc, daemons, host, journal, network, target
