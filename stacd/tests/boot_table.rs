@@ -12,7 +12,7 @@ use libstas::core::{
     Machine, OpId, ProbeOutcome, Time, Usage, reuse,
 };
 use libstas::nvme::log_page::Entry;
-use libstas::nvme::nbft::{Availability, BootTable, BootTables, Host, Nbft, Priority, Ssns};
+use libstas::nvme::nbft::{BootTables, Host, Nbft, Ssns};
 use libstas::nvme::{DISCOVERY_NQN, HostIdentity, Tid, TidParts, Transport};
 use stacd::connector::{Connector, DcPage, Effect, Event, PageState, Saved, Settings, StafdView};
 
@@ -33,38 +33,8 @@ fn tid(nqn: &str, trsvcid: &str, host_nqn: &str) -> Tid {
 
 /// A table that says that the host booted from `root`, as the boot host.
 fn tables() -> BootTables {
-    let nbft = Nbft {
-        host: Some(Host {
-            nqn: Some(BOOT.into()),
-            nqn_configured: true,
-            id: None,
-            id_configured: false,
-            primary: Priority::Selected,
-        }),
-        subsystem: vec![Ssns {
-            index: 1,
-            transport: Transport::Tcp,
-            traddr: "192.0.2.2".parse().unwrap(),
-            trsvcid: "4420".into(),
-            nqn: "root".into(),
-            port_id: 0,
-            nsid: 1,
-            nid: None,
-            hfi: Vec::new(),
-            discovery: None,
-            security: None,
-            non_bootable: false,
-            dhcp_root_path: false,
-            separate_discovery: false,
-            discovered: false,
-            availability: Availability::Available,
-            header_digest: false,
-            data_digest: false,
-            extended: None,
-        }],
-        ..Nbft::default()
-    };
-    BootTables(vec![BootTable { name: "NBFT".into(), nbft }])
+    let root = Ssns::new(1, "192.0.2.2".parse().unwrap(), "root");
+    Nbft { host: Some(Host::new(BOOT)), subsystem: vec![root], ..Nbft::default() }.into()
 }
 
 fn exclude(nqn: &str) -> Exclusion {

@@ -11,8 +11,8 @@ use libstas::core::{
     KernelController, Links, Look, Machine, ProbeOutcome, Time, Usage, reuse,
 };
 use libstas::nvme::log_page::LogPage;
-use libstas::nvme::nbft::{BootTable, BootTables, Discovery, Hfi, Host, Mac, Nbft, Priority};
-use libstas::nvme::{HostIdentity, Tid, Transport};
+use libstas::nvme::nbft::{BootTables, Discovery, Hfi, Host, Nbft};
+use libstas::nvme::{HostIdentity, Tid};
 use stafd::finder::{Effect, Event, Finder, Saved, Settings};
 
 const OWN: &str = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000001";
@@ -21,41 +21,11 @@ const MAC: [u8; 6] = [0x52, 0x54, 0, 0xb0, 7, 1];
 
 /// A table with one discovery controller at 192.0.2.2, by the interface with [`MAC`] and 192.0.2.1.
 fn nbft() -> Nbft {
+    let [interface, controller] = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().unwrap());
     Nbft {
-        host: Some(Host {
-            nqn: Some(BOOT.into()),
-            nqn_configured: true,
-            id: None,
-            id_configured: false,
-            primary: Priority::Selected,
-        }),
-        hfi: vec![Hfi {
-            index: 1,
-            transport: Transport::Tcp,
-            pci_sbdf: 0,
-            mac: Some(Mac(MAC)),
-            vlan: None,
-            ip: "192.0.2.1".parse().ok(),
-            prefix: 24,
-            ip_origin: 0,
-            gateway: None,
-            default_route: false,
-            route_metric: 0,
-            dns: Vec::new(),
-            dhcp: false,
-            dhcp_server: None,
-            host_name: None,
-        }],
-        discovery: vec![Discovery {
-            index: 1,
-            uri: "nvme+tcp://192.0.2.2:8009/".into(),
-            transport: Transport::Tcp,
-            traddr: "192.0.2.2".parse().unwrap(),
-            trsvcid: "8009".into(),
-            nqn: None,
-            hfi: Some(1),
-            security: None,
-        }],
+        host: Some(Host::new(BOOT)),
+        hfi: vec![Hfi::new(1, MAC, interface)],
+        discovery: vec![Discovery { hfi: Some(1), ..Discovery::new(1, controller) }],
         ..Nbft::default()
     }
 }
@@ -97,7 +67,7 @@ impl World {
         Self {
             finder: Finder::new(Saved::default(), 3),
             conf: StafConf { zeroconf: false, ..StafConf::default() },
-            tables: BootTables(vec![BootTable { name: "NBFT".into(), nbft }]),
+            tables: nbft.into(),
             links: vec![interface(1, "lo", &[0; 6], &["127.0.0.1"])],
             kernel: Vec::new(),
             cut: BTreeSet::new(),

@@ -3,8 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use libstas::nvme::Transport;
-use libstas::nvme::nbft::{Availability, BootTable, BootTables, Discovery, Hfi, Mac, Nbft, Ssns};
+use libstas::nvme::nbft::{BootTables, Discovery, Hfi, Nbft, Ssns};
 
 use crate::dice::Dice;
 use crate::kernel::Maker;
@@ -53,30 +52,14 @@ impl Boot {
         if *self == Self::default() {
             return BootTables::default();
         }
-        let hfi = |iface: &Iface| Hfi {
-            index: number(*iface),
-            transport: Transport::Tcp,
-            pci_sbdf: 0,
-            mac: Some(Mac(iface.mac())),
-            vlan: None,
-            ip: Some(iface.address()),
-            prefix: 24,
-            ip_origin: 0,
-            gateway: None,
-            default_route: false,
-            route_metric: 0,
-            dns: Vec::new(),
-            dhcp: false,
-            dhcp_server: None,
-            host_name: None,
-        };
+        let hfi = |iface: &Iface| Hfi::new(number(*iface), iface.mac(), iface.address());
         let nbft = Nbft {
             hfi: Iface::ALL.iter().map(hfi).collect(),
             subsystem: (1..).zip(&self.connected).filter_map(ssns).collect(),
             discovery: (1..).zip(&self.discovery).filter_map(discovery).collect(),
             ..Nbft::default()
         };
-        BootTables(vec![BootTable { name: "NBFT".into(), nbft }])
+        nbft.into()
     }
 }
 
@@ -85,40 +68,12 @@ fn number(iface: Iface) -> u8 {
 }
 
 fn ssns((index, (target, subsystem, via)): (u16, &(Target, Subsystem, Via))) -> Option<Ssns> {
-    Some(Ssns {
-        index,
-        transport: Transport::Tcp,
-        traddr: target.address().parse().ok()?,
-        trsvcid: "4420".into(),
-        nqn: subsystem.nqn(),
-        port_id: 0,
-        nsid: 1,
-        nid: None,
-        hfi: vec![number(via.unwrap_or(Iface::Eth0))],
-        discovery: None,
-        security: None,
-        non_bootable: false,
-        dhcp_root_path: false,
-        separate_discovery: false,
-        discovered: false,
-        availability: Availability::Available,
-        header_digest: false,
-        data_digest: false,
-        extended: None,
-    })
+    let hfi = vec![number(via.unwrap_or(Iface::Eth0))];
+    Some(Ssns { hfi, ..Ssns::new(index, target.address().parse().ok()?, subsystem.nqn()) })
 }
 
 fn discovery((index, (target, via)): (u8, &(Target, Via))) -> Option<Discovery> {
-    Some(Discovery {
-        index,
-        uri: format!("nvme+tcp://{}:8009/", target.address()),
-        transport: Transport::Tcp,
-        traddr: target.address().parse().ok()?,
-        trsvcid: "8009".into(),
-        nqn: None,
-        hfi: via.map(number),
-        security: None,
-    })
+    Some(Discovery { hfi: via.map(number), ..Discovery::new(index, target.address().parse().ok()?) })
 }
 
 impl World {

@@ -11,10 +11,12 @@
 //! | parse | each kind of descriptor |
 //! | address | the URI of a discovery controller |
 //! | record | what comes out |
+//! | least | records that say what they must |
 //! | tables | all tables of a host, and the questions that the daemons ask them |
 
 mod address;
 mod layout;
+mod least;
 mod parse;
 mod record;
 mod tables;
