@@ -3,5 +3,6 @@
 
 mod both;
 mod kernel;
+mod stacd;
 mod stafd;
 mod stage;

@@ -1,0 +1,54 @@
+//! stacd alone: what its debug object tells and takes.
+
+use std::fs;
+
+use bus_tests::PrivateBus;
+use libstas::bus::{STAC_NAME, STAC_PATH, StacDebugProxy, next};
+use libstas::daemon::signals::Signal;
+
+use crate::kernel::Kernel;
+use crate::stage::{LIMIT, connect, etc, start_stacd};
+
+#[tokio::test]
+async fn trace_follows_the_configuration_and_the_administrator() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let (directory, kernel) = (etc(), Kernel::default());
+    let daemon = start_stacd(&bus, directory.path(), &kernel).await;
+    let client = connect(&bus).await;
+    let debug = StacDebugProxy::new(&client).await.unwrap();
+    let properties = zbus::fdo::PropertiesProxy::new(&client, STAC_NAME, STAC_PATH).await.unwrap();
+    let mut changes = properties.receive_properties_changed().await.unwrap();
+    let said = async || (debug.tron().await.unwrap(), debug.log_level().await.unwrap());
+    assert_eq!(said().await, (false, "INFO".to_owned()));
+
+    fs::write(directory.path().join("stacd.conf"), "[Global]\ntron=true\n").unwrap();
+    daemon.signals.send(Signal::Reload).await.unwrap();
+    for name in ["tron", "log_level"] {
+        let told = tokio::time::timeout(LIMIT, next(&mut changes)).await.unwrap().unwrap();
+        assert!(told.args().unwrap().changed_properties().contains_key(name), "{told:?}");
+    }
+    assert_eq!(said().await, (true, "DEBUG".to_owned()));
+
+    if std::os::unix::fs::MetadataExt::uid(&fs::metadata("/proc/self").unwrap()) == 0 {
+        debug.set_tron(false).await.unwrap();
+        assert_eq!(said().await, (false, "INFO".to_owned()));
+    }
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn what_names_no_controller_is_answered_or_refused() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let (directory, kernel) = (etc(), Kernel::default());
+    let daemon = start_stacd(&bus, directory.path(), &kernel).await;
+    let client = connect(&bus).await;
+    let debug = StacDebugProxy::new(&client).await.unwrap();
+    let info = async |transport: &str, iface: &str| {
+        debug.controller_info(transport, "192.0.2.1", "4420", "nqn.klingons", "", iface, "").await
+    };
+    assert_eq!(info("pigeon", "").await.unwrap(), "{}");
+    assert_eq!(info("tcp", "").await.unwrap(), "{}", "nobody knows it");
+    let error = info("tcp", &"x".repeat(1 << 20)).await.unwrap_err().to_string();
+    assert!(error.contains("host-iface"), "{error}");
+    daemon.stop().await;
+}
