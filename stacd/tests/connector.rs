@@ -603,6 +603,24 @@ fn no_disconnect_holds_from_the_reload_on_for_what_was_about_to_go() {
 }
 
 #[test]
+fn no_disconnect_holds_for_what_was_about_to_go_though_stafd_has_vanished_meanwhile() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    world.in_use.push("b".into());
+    world.page_is(&["a"]);
+    world.wait(5.0);
+    world.stafd = None;
+    world.feed(Event::StafdOwner(None));
+    world.conf.disconnect_scope = DisconnectScope::Nothing;
+    world.reload();
+    world.in_use.clear();
+    let look = world.look();
+    world.feed(Event::Host(HostEvent::Looked { op: OpId::UNASKED, result: Ok(look) }));
+    world.wait(60.0);
+    assert_eq!(world.connected(), ["a", "b"]);
+}
+
+#[test]
 fn somebody_elses_connection_stays_untouched_unless_it_is_audited() {
     let mut world = World::new();
     world.add(&ioc("stranger"));

@@ -574,6 +574,50 @@ fn a_thousand_fakes_cost_little_and_the_real_one_is_found_before_and_after_them(
 }
 
 #[test]
+fn who_was_connected_is_heard_again_however_many_fakes_there_are() {
+    let mut world = World::with_persistence("30");
+    world.hear(announcement("real", "tcp", &[(1, A)]));
+    world.hear(Heard::Gone("real".into()));
+    world.dies(A);
+    world.wait(1.0);
+    let fakes = (0..300_u32).map(|n| announcement(&format!("fake {n}"), "tcp", &[(2, &format!("10.0.1.{}", n % 250))]));
+    world.feed(Event::Heard(fakes.collect()));
+    world.hear(announcement("real", "tcp", &[(1, A)]));
+    assert_eq!(world.finder.controller(&dc(A, "eth1")).unwrap().announced, Some(true));
+    world.wait(120.0);
+    assert_eq!(world.removals, 0, "it is announced");
+}
+
+#[test]
+fn who_is_announced_again_before_it_was_parted_with_was_connected_all_the_same() {
+    let mut world = World::with_persistence("0");
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    world.hear(Heard::Gone("x".into()));
+    world.dies(A);
+    // Removals wait for a quiet moment.
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    world.hear(Heard::Gone("x".into()));
+    world.wait(10.0);
+    assert_eq!((world.members(), world.removals), (0, 1), "stacd is told that it was given up");
+}
+
+#[test]
+fn who_is_given_up_again_before_it_has_answered_is_told_of_again() {
+    let mut world = World::with_persistence("60");
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    let excluded = format!("{}[Controllers]\nexclude=transport=tcp;traddr={A}\n", persistence("60"));
+    world.configure(&excluded);
+    assert_eq!((world.members(), world.removals), (0, 1));
+    world.wait(3.0);
+    world.dead.insert(A.into());
+    world.configure(&persistence("60"));
+    assert_eq!((world.members(), world.finder.removed().len()), (1, 0));
+    world.hear(Heard::Gone("x".into()));
+    world.wait(1.0);
+    assert_eq!((world.members(), world.removals, world.finder.removed().len()), (0, 2, 1));
+}
+
+#[test]
 fn among_a_thousand_that_are_heard_in_the_same_order_again_and_again_each_gets_its_turn() {
     let mut world = World::new("");
     let mut all: Vec<Heard> = (0..1000_u32)

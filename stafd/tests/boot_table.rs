@@ -5,14 +5,15 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use libstas::conf::{Exclusion, StafConf};
+use libstas::conf::{Exclusion, Persistence, StafConf};
+use libstas::core::browse::{Heard, Spot};
 use libstas::core::{
     ConnectError, ConnectOutcome, ConnectReport, CtrlRef, CtrlState, CtrlType, HostEffect, HostEvent, Interface,
     KernelController, Links, Look, Machine, ProbeOutcome, Time, Usage, reuse,
 };
 use libstas::nvme::log_page::LogPage;
 use libstas::nvme::nbft::{BootTables, Discovery, Hfi, Host, Nbft};
-use libstas::nvme::{HostIdentity, Tid};
+use libstas::nvme::{HostIdentity, Tid, announcement};
 use stafd::finder::{Effect, Event, Finder, Saved, Settings};
 
 const OWN: &str = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000001";
@@ -265,6 +266,34 @@ fn a_restart_before_the_interfaces_are_known_loses_nothing() {
     world.links_are(&world.links.clone());
     world.wait(60);
     assert_eq!((world.connected_by(), world.disconnects), (vec!["eth0"], 0));
+}
+
+#[test]
+fn an_announced_way_is_not_taken_for_a_former_interface_of_the_record() {
+    let mut nbft = nbft();
+    nbft.host.as_mut().unwrap().nqn_configured = false;
+    let eths =
+        [interface(2, "eth0", &MAC, &["192.0.2.1"]), interface(3, "eth1", &[2, 0, 0, 0, 0, 9], &["198.51.100.1"])];
+    let mut world = World::new(nbft).with(&eths);
+    world.conf.zeroconf = true;
+    world.conf.zeroconf_persistence = Persistence::For(Duration::from_secs(20));
+    let mut world = world.start();
+    let at = |interface| Spot { interface, address: "192.0.2.2".parse().unwrap() };
+    let offer = announcement::offer(8009, [("p", Some(b"tcp".as_slice()))]);
+    let service = "one._nvme-disc._tcp.local.".to_owned();
+    world.feed(Event::Heard(vec![Heard::Announced { service: service.clone(), offer, spots: vec![at(2), at(3)] }]));
+    assert_eq!(world.connected_by(), ["eth0", "eth1"]);
+    // It goes for good, and stafd is started anew before the time of the announced way is up.
+    world.feed(Event::Heard(vec![Heard::Gone(service)]));
+    world.cut.extend(["eth0".to_owned(), "eth1".to_owned()]);
+    world.kernel.clear();
+    world.wait(15);
+    let mut world = world.restart();
+    world.links_are(&world.links.clone());
+    world.wait(60);
+    let views = world.finder.controllers();
+    let left: Vec<&str> = views.iter().map(|view| view.member.tid.host_iface.as_str()).collect();
+    assert_eq!(left, ["eth0"], "the table names it by eth0 alone");
 }
 
 #[test]

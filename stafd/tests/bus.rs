@@ -87,7 +87,7 @@ fn saved() -> Saved {
     let page =
         LogPage { genctr: 7, recfmt: 0, entries: vec![Entry::from_dict(&entry()).unwrap()], dropped: Vec::new() };
     Saved {
-        dcs: vec![SavedDc { dc: tid("192.0.2.1"), page: Some(page), referrals: Vec::new() }],
+        dcs: vec![SavedDc { dc: tid("192.0.2.1"), page: Some(page), referrals: Vec::new(), booted: false }],
         removed: vec![Removed {
             dc: tid("192.0.2.66"),
             reason: RemovalReason::ReferralGone,

@@ -1,6 +1,6 @@
 //! The one who knows the kernel's controllers: looks at sysfs, merged in the order in which they were taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::kernel::{KernelController, Look};
@@ -12,6 +12,8 @@ pub struct Inventory {
     look: Look,
     by_ref: BTreeMap<CtrlRef, usize>,
     looked: bool,
+    /// Those that this daemon has had disconnected, until a look shows so.
+    lost: BTreeSet<CtrlRef>,
 }
 
 /// What a look has changed.
@@ -31,10 +33,12 @@ pub struct Diff {
 
 impl Inventory {
     /// Takes a look in. `None` when it is older than what is known already: it then says nothing.
-    pub fn take(&mut self, look: Look) -> Option<Diff> {
+    pub fn take(&mut self, mut look: Look) -> Option<Diff> {
         if self.looked && look.order <= self.look.order {
             return None;
         }
+        self.lost.retain(|lost| look.controllers.iter().any(|ctrl| ctrl.ctrl == *lost));
+        look.controllers.retain(|ctrl| !self.lost.contains(&ctrl.ctrl));
         let mut diff = Diff::default();
         for new in &look.controllers {
             let Some(old) = self.shared(new.ctrl) else {
@@ -56,12 +60,24 @@ impl Inventory {
                 diff.identified.push(new.ctrl);
             }
         }
-        let by_ref: BTreeMap<_, _> = look.controllers.iter().enumerate().map(|(i, c)| (c.ctrl, i)).collect();
+        let by_ref = index(&look);
         diff.gone = self.look.controllers.iter().filter(|old| !by_ref.contains_key(&old.ctrl)).cloned().collect();
         self.look = look;
         self.by_ref = by_ref;
         self.looked = true;
         Some(diff)
+    }
+
+    /// A controller has been disconnected: the kernel has said so, and no look is needed to know it. A look that was
+    /// taken before that, and one in which it is still on its way out, do not bring it back. True if it was known.
+    pub fn lose(&mut self, ctrl: CtrlRef) -> bool {
+        let known = self.by_ref.contains_key(&ctrl);
+        if known {
+            self.lost.insert(ctrl);
+            self.look.controllers.retain(|one| one.ctrl != ctrl);
+            self.by_ref = index(&self.look);
+        }
+        known
     }
 
     /// True once a look was taken: before that nobody knows what the kernel has.
@@ -104,6 +120,10 @@ impl Inventory {
     pub fn iter(&self) -> impl Iterator<Item = &KernelController> {
         self.look.controllers.iter().map(|shared| &**shared)
     }
+}
+
+fn index(look: &Look) -> BTreeMap<CtrlRef, usize> {
+    look.controllers.iter().enumerate().map(|(index, ctrl)| (ctrl.ctrl, index)).collect()
 }
 
 #[cfg(test)]

@@ -220,9 +220,9 @@ impl Connector {
             }
             match self.sources.verdict(tid, now, self.fleet.is_live(tid)) {
                 Verdict::Named => {}
+                // How it leaves may have changed: that is not for a quiet moment to tell, and needs no new proof.
+                _ if self.fleet.is_leaving(tid) => going.push((tid.clone(), self.parting())),
                 Verdict::Unproved(at) => again = again.into_iter().chain(at).min(),
-                // How it leaves may have changed: that is not for a quiet moment to tell.
-                Verdict::Disproved if self.fleet.is_leaving(tid) => going.push((tid.clone(), self.parting())),
                 Verdict::Disproved => disproved.push((tid.clone(), self.parting())),
             }
         }

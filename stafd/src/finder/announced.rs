@@ -180,13 +180,20 @@ impl Announced {
         (self.grace, self.again, self.retry) = (None, None, None);
     }
 
-    /// Something was heard. `stuck` says of a controller that it was tried in vain.
-    pub(super) fn hear(&mut self, now: Time, heard: Heard, stuck: impl Fn(&Tid) -> bool) -> Vec<Line> {
+    /// Something was heard. `stuck` says of a controller that it was tried in vain, `used` of an address that a
+    /// discovery controller there is connected, or was.
+    pub(super) fn hear(
+        &mut self,
+        now: Time,
+        heard: Heard,
+        stuck: impl Fn(&Tid) -> bool,
+        used: &BTreeSet<IpAddr>,
+    ) -> Vec<Line> {
         self.changed = true;
         match heard {
             Heard::Announced { service, offer: Ok(offer), spots } => {
                 self.unfit.remove(&service);
-                self.announced(now, service, offer, spots, stuck)
+                self.announced(now, service, offer, spots, stuck, used)
             }
             Heard::Announced { service, offer: Err(unfit), .. } => {
                 self.services.remove(&service);
@@ -214,6 +221,7 @@ impl Announced {
         offer: Offer,
         mut spots: Vec<Spot>,
         stuck: impl Fn(&Tid) -> bool,
+        used: &BTreeSet<IpAddr>,
     ) -> Vec<Line> {
         spots.retain(|spot| announcement::is_reachable(spot.address));
         spots.sort_unstable();
@@ -230,12 +238,18 @@ impl Announced {
         if spots.is_empty() {
             return Vec::new();
         }
-        let was_tried = self.tried.contains(&number(&name));
+        let is_used = |spots: &[Spot]| spots.iter().any(|spot| used.contains(&spot.address.to_canonical()));
+        // Whom this host uses is always heard: strangers make room.
+        let comes_first = is_used(&spots);
+        let was_tried = !comes_first && self.tried.contains(&number(&name));
         let mut lines = Vec::new();
         while !self.has_room_for(spots.len()) {
             lines.extend(self.note_want_of_room(now, was_tried));
             let in_vain = |service: &Service| !service.tids.is_empty() && service.tids.iter().all(&stuck);
-            let candidates = self.services.iter().filter(|(_, service)| !was_tried && in_vain(service));
+            let may_go = |service: &Service| {
+                if comes_first { !is_used(&service.spots) } else { !was_tried && in_vain(service) }
+            };
+            let candidates = self.services.iter().filter(|(_, service)| may_go(service));
             let Some(oldest) = candidates.min_by_key(|(_, service)| service.heard).map(|(name, _)| name.clone()) else {
                 return lines;
             };
@@ -320,8 +334,9 @@ impl Announced {
         }
         let mut fresh = Vec::new();
         for (tid, found_on) in found {
-            self.aged.remove(&tid);
-            let dc = self.dcs.entry(tid.clone()).or_default();
+            // One that has aged out and was not parted with yet is still the one that was connected.
+            let proven = self.aged.remove(&tid).unwrap_or_default();
+            let dc = self.dcs.entry(tid.clone()).or_insert_with(|| Dc { proven, ..Dc::default() });
             if !std::mem::replace(&mut dc.announced, true) {
                 let on: Vec<&str> = found_on.iter().map(String::as_str).collect();
                 let text = format!("announced on {}", on.join(", "));
@@ -400,6 +415,11 @@ impl Announced {
             self.aged.insert(longest, true);
         }
         news
+    }
+
+    /// Those that were connected at some time.
+    pub(super) fn proven(&self) -> impl Iterator<Item = &Tid> {
+        self.dcs.iter().filter(|(_, dc)| dc.proven).map(|(tid, _)| tid)
     }
 
     /// Who is announced or kept.

@@ -1,6 +1,7 @@
 //! Announcements become controllers: what is heard, what follows from it, and what is asked of the browser.
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use libstas::conf::Persistence;
@@ -8,6 +9,7 @@ use libstas::core::browse::{Ask, Heard};
 use libstas::core::sources::SourceId;
 use libstas::core::{HostEffect, Level, Links, Notice, Time};
 use libstas::nvme::Tid;
+use libstas::nvme::tid::parse_ip;
 
 use super::announced::{Line, Setting};
 use super::{Effect, Finder, extend};
@@ -65,9 +67,9 @@ impl Finder {
         if !self.browsing {
             return;
         }
-        let stuck = self.stuck();
+        let (stuck, used) = (self.stuck(), self.used());
         for heard in heard {
-            for line in self.announced.hear(now, heard, |tid| stuck.contains(tid)) {
+            for line in self.announced.hear(now, heard, |tid| stuck.contains(tid), &used) {
                 self.tell(now, line, out);
             }
         }
@@ -130,6 +132,13 @@ impl Finder {
         if self.browsing && !known.0.is_empty() && known != links {
             out.push(Effect::Browse(Ask::NetworkChanged));
         }
+    }
+
+    /// The addresses of discovery controllers that are live, or were announced and connected.
+    fn used(&self) -> BTreeSet<IpAddr> {
+        let live = self.dcs.keys().filter(|tid| self.fleet.is_live(tid));
+        let address = |tid: &Tid| parse_ip(&tid.traddr).map(|(address, _)| address.to_canonical());
+        live.chain(self.announced.proven()).filter_map(address).collect()
     }
 
     /// Announced controllers that were tried in vain, or are not to be tried.

@@ -115,7 +115,7 @@ impl Finder {
     /// What was known before this run of the interfaces that boot tables name.
     pub(super) fn remember_boot_interfaces(&mut self) {
         if let Some(settings) = &self.settings {
-            self.booted.remember(&self.restored, &settings.identity.nqn);
+            self.booted.remember(&std::mem::take(&mut self.was_booted), &settings.identity.nqn);
         }
     }
 

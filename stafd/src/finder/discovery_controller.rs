@@ -48,6 +48,8 @@ pub(super) struct Reading {
 /// One discovery controller.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DiscoveryController {
+    /// It was given up before, and is wanted again.
+    pub(super) was_given_up: bool,
     /// Its connection, while it is live.
     pub(super) connection: Option<Connection>,
     /// What its supported-log-pages page says, once it was read on this connection.

@@ -74,6 +74,8 @@ pub struct Finder {
     quiet: Quiet,
     timers: Timers<Timer>,
     restored: BTreeSet<Tid>,
+    /// Whom a boot table named before this run.
+    was_booted: BTreeSet<Tid>,
     /// Whom the configuration named before this run, until it could be read in full.
     was_configured: BTreeSet<Tid>,
     /// Polls that a restart cut short.
@@ -100,6 +102,7 @@ impl Finder {
             quiet: Quiet::default(),
             timers: Timers::default(),
             restored: BTreeSet::new(),
+            was_booted: BTreeSet::new(),
             was_configured: BTreeSet::new(),
             old_polls: Vec::new(),
             stopping: false,
@@ -179,8 +182,8 @@ impl Finder {
         let news = meant.into_iter().filter(|(tid, want)| !self.fleet.is_wanted(tid, want));
         let news: Vec<(Tid, Want)> = news.map(|(tid, want)| (tid.clone(), want)).collect();
         for (tid, want) in news {
-            self.dcs.entry(tid.clone()).or_default();
-            self.removed.remove(&tid);
+            let was_given_up = self.removed.remove(&tid).is_some();
+            self.dcs.entry(tid.clone()).or_default().was_given_up |= was_given_up;
             let mut host = Vec::new();
             let reports = self.fleet.want(now, &tid, want, &mut host);
             extend(out, host);
@@ -284,6 +287,7 @@ impl Finder {
     fn give_up(&mut self, now: Time, tid: &Tid, reason: RemovalReason, out: &mut Vec<Effect>) {
         let known = self.dcs.remove(tid);
         let news = known.is_some();
+        let was_given_up = known.as_ref().is_some_and(|dc| dc.was_given_up);
         for token in known.map(|mut dc| dc.disconnected()).unwrap_or_default() {
             out.push(Effect::Refreshed { token, result: Err("the discovery controller was given up".into()) });
         }
@@ -291,8 +295,9 @@ impl Finder {
         for timer in all.map(|timer| timer(tid.clone())) {
             self.timers.cancel(&timer);
         }
-        // Nobody has got anything from one that was announced and never answered.
-        let unheard_of = reason == RemovalReason::AgedOut && self.announced.is_unproven(tid);
+        // Nobody has got anything from one that was announced and never answered, unless it did before it was given up
+        // the last time: whoever has not heard of that is to hear of this.
+        let unheard_of = reason == RemovalReason::AgedOut && self.announced.is_unproven(tid) && !was_given_up;
         if news && !unheard_of {
             let ctrl = self.fleet.kernel(tid).map(|kernel| kernel.ctrl);
             let text = format!("given up ({reason})");

@@ -22,6 +22,13 @@ pub struct SavedDc {
     /// Discovery controllers that it has referred to, and of which it is not proved that it no longer does.
     #[serde(default)]
     pub referrals: Vec<Tid>,
+    /// A boot table names it. An older version did not say: then it may.
+    #[serde(default = "may_be_booted")]
+    pub booted: bool,
+}
+
+fn may_be_booted() -> bool {
+    true
 }
 
 /// The saved state of stafd.
@@ -81,19 +88,27 @@ impl Finder {
     /// Those that were given up, and are not disconnected yet: whoever comes after sees to that.
     fn leaving(&self) -> impl Iterator<Item = SavedDc> {
         let leaving = self.fleet.tids().filter(|dc| !self.dcs.contains_key(*dc));
-        leaving.map(|dc| SavedDc { dc: dc.clone(), page: None, referrals: Vec::new() })
+        leaving.map(|dc| SavedDc { dc: dc.clone(), page: None, referrals: Vec::new(), booted: false })
     }
 
     fn saved_dc(&self, dc: &Tid, known: &DiscoveryController) -> SavedDc {
         let id = SourceId::Page(dc.clone());
-        SavedDc { dc: dc.clone(), page: known.page.clone(), referrals: self.sources.claimed_by(&id).cloned().collect() }
+        SavedDc {
+            dc: dc.clone(),
+            page: known.page.clone(),
+            referrals: self.sources.claimed_by(&id).cloned().collect(),
+            booted: self.booted.record_of(dc).is_some(),
+        }
     }
 
     /// Takes back what was saved: pages are from before, and so are the referrals. One that the newest page no longer
     /// lists counts as listed until its source says so again: the connection on which that was said is history.
     pub(super) fn restore(&mut self, saved: Saved) {
         self.announced.restore(saved.announced);
-        for SavedDc { dc, page, referrals } in saved.dcs {
+        for SavedDc { dc, page, referrals, booted } in saved.dcs {
+            if booted {
+                self.was_booted.insert(dc.clone());
+            }
             if let Some(page) = &page {
                 let mut names: BTreeMap<_, _> = self.referrals(&dc, page);
                 names.extend(referrals.into_iter().map(|referred| (referred, Parameters::default())));

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use libstas::core::{CtrlRef, OpId, Time};
+use libstas::core::{CtrlRef, Look, OpId, Time};
 use libstas::nvme::Tid;
 
 use crate::files::{Portal, StacFile, StafFile};
@@ -30,6 +30,13 @@ pub(crate) struct Connection {
     /// Counts the connections of that controller.
     pub(crate) turn: u64,
     pub(crate) since: Time,
+}
+
+/// Whose word counts for how long a connection has been up.
+#[derive(Clone, Copy, Debug)]
+enum By {
+    Kernel,
+    Daemon,
 }
 
 /// What a discovery controller said at one time, as it reached a daemon.
@@ -113,7 +120,7 @@ impl Told {
     pub(crate) fn claims(&self, dc: &Tid, now: Time) -> BTreeSet<Tid> {
         let ever = self.pages.get(dc).into_iter().flatten().flat_map(|saying| saying.names.iter());
         let ever: BTreeSet<&Tid> = ever.collect();
-        ever.into_iter().filter(|tid| self.may_mean(dc, tid, now)).cloned().collect()
+        ever.into_iter().filter(|tid| self.may_mean(dc, tid, now, By::Kernel)).cloned().collect()
     }
 
     /// True for what some page has ever named.
@@ -133,10 +140,16 @@ impl Told {
 
     /// The discovery controllers that may still mean it: they named it, and have not proved that they no longer do.
     pub(crate) fn unproved_by(&self, tid: &Tid, now: Time) -> BTreeSet<Tid> {
-        self.pages.keys().filter(|dc| self.may_mean(dc, tid, now)).cloned().collect()
+        self.pages.keys().filter(|dc| self.may_mean(dc, tid, now, By::Kernel)).cloned().collect()
     }
 
-    fn may_mean(&self, dc: &Tid, tid: &Tid, now: Time) -> bool {
+    /// True when a page may still mean it, as far as the daemon can know: it counts a connection from when it has seen
+    /// it itself, which after a restart is later than when it was made.
+    pub(crate) fn may_be_meant(&self, tid: &Tid, now: Time) -> bool {
+        self.pages.keys().any(|dc| self.may_mean(dc, tid, now, By::Daemon))
+    }
+
+    fn may_mean(&self, dc: &Tid, tid: &Tid, now: Time, by: By) -> bool {
         let sayings = self.pages.get(dc).map(Vec::as_slice).unwrap_or_default();
         let Some(last) = sayings.iter().rposition(|saying| saying.names.contains(tid)) else { return false };
         let (before, after) = sayings.split_at(last + 1);
@@ -149,8 +162,17 @@ impl Told {
         let listed_on = || before.iter().filter(|saying| saying.names.contains(tid)).filter_map(|saying| saying.on);
         let proves = |saying: &Saying| {
             let Some(on) = saying.on else { return false };
-            let same = listed_on().any(|listed| (listed.ctrl, listed.turn) == (on.ctrl, on.turn));
-            let settled = on.since + SETTLING <= saying.until.unwrap_or(now);
+            let same = match by {
+                By::Kernel => listed_on().any(|listed| (listed.ctrl, listed.turn) == (on.ctrl, on.turn)),
+                By::Daemon => before.iter().any(|earlier| {
+                    earlier.names.contains(tid) && (earlier.life, earlier.since) == (saying.life, saying.since)
+                }),
+            };
+            let since = match by {
+                By::Kernel => on.since,
+                By::Daemon => saying.since.map_or(on.since, |since| since.max(on.since)),
+            };
+            let settled = since + SETTLING <= saying.until.unwrap_or(now);
             let read_again = || after.iter().any(|first| first.at + DOUBT <= saying.at);
             (same || settled) && (!saying.doubtful || (saying.confirmed && read_again()))
         };
@@ -173,7 +195,7 @@ impl Told {
 
     /// Why it is not proved that no page means it any more; `None` when it is.
     pub(crate) fn unproved(&self, tid: &Tid, now: Time) -> Option<String> {
-        let dc = self.pages.keys().find(|dc| self.may_mean(dc, tid, now))?;
+        let dc = self.pages.keys().find(|dc| self.may_mean(dc, tid, now, By::Kernel))?;
         let names = self.pages.get(dc).and_then(|sayings| sayings.last()).is_some_and(|last| last.names.contains(tid));
         Some(match names {
             true => format!("{} names it", short(dc)),
@@ -225,8 +247,10 @@ pub(crate) struct Judge {
     pub(crate) checks: BTreeMap<CtrlRef, UseCheck>,
     /// When stacd was last told something that is no page, or disconnected something: that, too, is no quiet.
     pub(crate) stirred: Time,
-    /// Disconnects that the present stacd has asked for.
-    pub(crate) disconnecting: BTreeSet<CtrlRef>,
+    /// Disconnects that the present daemons have asked for, and who has.
+    pub(crate) disconnecting: BTreeMap<CtrlRef, Who>,
+    /// The newest look at the kernel's controllers that has reached each of the present daemons.
+    pub(crate) seen: BTreeMap<Who, Look>,
     /// Who started without its state at some time.
     pub(crate) lost_state: BTreeSet<Who>,
 }
@@ -304,12 +328,24 @@ impl Judge {
         }
     }
 
+    /// A daemon has ended: whoever comes after has seen nothing yet, and asked for nothing.
+    pub(crate) fn ends(&mut self, who: Who) {
+        self.seen.remove(&who);
+        self.disconnecting.retain(|_, by| *by != who);
+    }
+
+    /// A look reaches a daemon.
+    pub(crate) fn sees(&mut self, who: Who, look: &Look) {
+        if self.seen.get(&who).is_none_or(|seen| seen.order < look.order) {
+            self.seen.insert(who, look.clone());
+        }
+    }
+
     /// stacd has ended.
     pub(crate) fn stacd_ends(&mut self, now: Time) {
         self.stafd_is(None, now);
         self.asked.clear();
         self.checks.clear();
-        self.disconnecting.clear();
     }
 
     pub(crate) fn state_lost(&mut self, who: Who) {
@@ -332,7 +368,7 @@ impl Judge {
 
     /// True when something else than announcements may mean that discovery controller.
     pub(crate) fn is_meant_otherwise(&self, dc: &Tid, now: Time) -> bool {
-        self.staf_named.contains(dc) || self.booted.contains(dc) || self.staf.unproved(dc, now).is_some()
+        self.staf_named.contains(dc) || self.booted.contains(dc) || self.staf.may_be_meant(dc, now)
     }
 
     pub(crate) fn configured(&self, who: Who) -> &BTreeSet<Tid> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use libstas::conf::{DisconnectScope, InUse};
 use libstas::core::browse::Heard;
 use libstas::core::fleet::Status;
-use libstas::core::{CtrlRef, HostEvent, KernelController, Machine, OpId};
+use libstas::core::{CtrlRef, CtrlState, HostEvent, KernelController, Machine, OpId};
 use libstas::nvme::log_page::{LogPage, Subtype};
 use libstas::nvme::{DISCOVERY_NQN, Tid, TidParts};
 use stacd::connector::{DcPage, PageState};
@@ -62,6 +62,11 @@ impl World {
                 let now = self.time();
                 self.judge.announced.interfaces(now, links);
             }
+            _ => {}
+        }
+        match &event {
+            HostEvent::Looked { result: Ok(look), .. } => self.judge.sees(who, look),
+            HostEvent::Connected { report, .. } => self.judge.sees(who, &report.look),
             _ => {}
         }
         match who {
@@ -370,13 +375,15 @@ impl World {
                 && other.shown.ctrl.birth < ctrl.birth
                 && other.goes_with(&known)
                 && !other.is_leaving()
+                && (other.is_live() || !known.is_live())
+                && !self.judge.disconnecting.contains_key(&other.shown.ctrl)
         };
         let twin = self.kernel.controllers.iter().any(is_twin);
         let right_kind = known.subsystem.is_some() == (who == Who::Stacd);
         if !right_kind || known.shown.kato == Some(0) {
             self.breach(Invariant::Foreign, format!("{who} disconnects {ctrl} ({name}), which is not its business"));
         }
-        self.judge.disconnecting.insert(ctrl);
+        self.judge.disconnecting.insert(ctrl, who);
         if who == Who::Stacd && !twin && self.plan.land.boot.names(known.target, known.subsystem) {
             self.breach(Invariant::Boot, format!("{who} disconnects {ctrl} ({name}), which the boot table names"));
         }
@@ -421,7 +428,7 @@ impl World {
             Some(check) if check.in_use && self.is_in_use(ctrl) => check
                 .others
                 .iter()
-                .all(|other| self.judge.disconnecting.contains(other))
+                .all(|other| self.judge.disconnecting.contains_key(other))
                 .then_some("after having disconnected all other paths to the storage in use"),
             Some(_) => None,
         };
@@ -432,7 +439,8 @@ impl World {
 
     fn judge_proof(&mut self, who: Who, known: &Controller, serves: &[Tid], name: &str, audits: bool) {
         let (now, ctrl) = (self.time(), known.shown.ctrl);
-        let unproved = |tid: &Tid| self.judge.unproved(who, tid, now).filter(|_| !self.is_served_beside(known, tid));
+        let unproved =
+            |tid: &Tid| self.judge.unproved(who, tid, now).filter(|_| !self.is_served_beside(who, known, tid));
         if let Some(why) = serves.iter().find_map(unproved) {
             self.breach(Invariant::Proof, format!("{who} disconnects {ctrl} ({name}): {why}"));
         }
@@ -441,11 +449,17 @@ impl World {
         }
     }
 
-    /// True when a connection by the other interface serves that, too.
-    fn is_served_beside(&self, known: &Controller, tid: &Tid) -> bool {
-        let mut others = self.kernel.controllers.iter().filter(|other| !other.goes_with(known) && !other.is_leaving());
-        others.any(|other| {
-            (other.target, other.subsystem) == (known.target, known.subsystem) && served(other).contains(tid)
+    /// True when another connection serves that as well, by what the daemon has been shown: one that is gone or down
+    /// since the newest look that has reached it still counts. It must be live, unless the one that goes is not live
+    /// either, and must not be one that the daemon has already asked to be disconnected.
+    fn is_served_beside(&self, who: Who, known: &Controller, tid: &Tid) -> bool {
+        let Some(seen) = self.judge.seen.get(&who) else { return false };
+        let (ctrl, is_tids) = (self.mask(known.shown.ctrl), |other: &KernelController| serves(other, tid));
+        let is_down = !known.is_live() || seen.controllers.iter().any(|shown| shown.ctrl == ctrl && !shown.is_live());
+        let is_going = |other: CtrlRef| self.judge.disconnecting.contains_key(&self.unmask(other));
+        seen.controllers.iter().any(|other| {
+            let stays = !matches!(other.state, CtrlState::Deleting | CtrlState::Dead) && !is_going(other.ctrl);
+            other.ctrl != ctrl && stays && (other.is_live() || is_down) && is_tids(other)
         })
     }
 }
@@ -469,6 +483,18 @@ pub(crate) fn served(known: &Controller) -> Vec<Tid> {
         None => known.target.dc(via),
     };
     vec![tid(None), tid(Some(known.via.unwrap_or(Iface::Eth0)))]
+}
+
+/// True when a kernel connection, as a daemon is shown it, serves that.
+fn serves(shown: &KernelController, tid: &Tid) -> bool {
+    let via = Iface::of(&shown.host_iface);
+    let Some(target) = Target::of(&shown.traddr) else { return false };
+    let tids = |via| match Subsystem::of(&shown.subsysnqn) {
+        Some(subsystem) => target.ioc(subsystem, via),
+        None => target.dc(via),
+    };
+    let is_identified = !shown.subsysnqn.is_empty() && shown.kato != Some(0);
+    is_identified && [None, Some(via.unwrap_or(Iface::Eth0))].into_iter().any(|via| tids(via) == *tid)
 }
 
 /// Whom a page names, with the host side of the discovery controller that lists it.

@@ -275,6 +275,7 @@ impl World {
                 self.judge.stac.forget_after(self.stac.disk_of);
             }
         }
+        self.judge.ends(who);
         self.abandon_writes(who);
         self.left_the_bus(who);
         self.after(away, Happening::Start(who));

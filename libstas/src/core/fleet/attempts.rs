@@ -168,6 +168,7 @@ impl Fleet {
         let live = kernel.is_some_and(super::KernelController::is_live);
         let Some(member) = self.members.get_mut(tid) else { return };
         let attempts = member.hold(now, ctrl);
+        self.stir_leaving();
         if gone {
             // It was made, and lost before the look: the look tells.
             self.connection_gone(now, tid, ctrl, reports, out);
@@ -195,6 +196,7 @@ impl Fleet {
         reports: &mut Vec<Report>,
         out: &mut Vec<HostEffect>,
     ) {
+        self.stir_leaving();
         let Some(member) = self.members.get_mut(tid) else { return };
         reports.push(Report::Lost(tid.clone(), ctrl));
         let resting = member.resting.is_some();

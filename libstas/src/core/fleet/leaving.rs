@@ -1,5 +1,6 @@
 //! From held to gone: the check for storage in use, the disconnect, and what stays.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Fleet, Kind, Report, Timer};
@@ -16,6 +17,18 @@ const NOTHING_IS_DISCONNECTED: &str = "disconnect-scope=no-disconnect";
 const BOOTED_FROM: &str = "the firmware's boot table (NBFT) names it, this host may run from it";
 /// A disconnect that the kernel refused is tried again after this long.
 const REFUSED_WAIT: Duration = Duration::from_secs(2);
+
+/// What others have to do with a connection.
+#[derive(Debug, PartialEq, Eq)]
+enum Others {
+    /// Nothing.
+    None,
+    /// One of them holds it, too.
+    HoldIt,
+    /// It serves these, and they have none that is as good: none at all, one that is on its way out, or one that is
+    /// down while this one is live.
+    NeedIt(BTreeSet<Tid>),
+}
 
 impl Fleet {
     /// Takes a member that is no longer wanted one step further.
@@ -55,9 +68,16 @@ impl Fleet {
         if self.disconnecting.values().any(|going| *going == ctrl) {
             return;
         }
-        if self.serves_another(tid, ctrl) {
-            self.forget(tid, reports, out);
-            return;
+        match self.others(tid, ctrl) {
+            Others::HoldIt => {
+                self.forget(tid, reports, out);
+                return;
+            }
+            Others::NeedIt(who) => {
+                self.stay_for(tid, who);
+                return;
+            }
+            Others::None => {}
         }
         match (how, leaving) {
             (Parting::Keep | Parting::KeepForBoot, Leaving::Kept) => {}
@@ -72,14 +92,47 @@ impl Fleet {
         }
     }
 
-    /// True when another member wants that connection: one that holds it, or will as soon as it looks.
-    fn serves_another(&self, tid: &Tid, ctrl: CtrlRef) -> bool {
+    /// What the other members that are wanted have to do with that connection. One that has a live connection of its
+    /// own needs no other.
+    fn others(&self, tid: &Tid, ctrl: CtrlRef) -> Others {
         let kernel = self.inventory.get(ctrl);
-        let mut others = self.members.iter().filter(|(other, member)| *other != tid && member.is_wanted());
-        others.any(|(other, member)| match member.ctrl() {
-            Some(held) => held == ctrl,
-            None => kernel.is_some_and(|kernel| reuse::serves(kernel, other, &self.links)),
-        })
+        let discovery = self.kind == Kind::Discovery;
+        let serves = |other: &Tid| {
+            kernel.is_some_and(|kernel| {
+                reuse::may_be_taken_over(kernel, discovery) && reuse::serves(kernel, other, &self.links)
+            })
+        };
+        let live = |ctrl| self.inventory.get(ctrl).is_some_and(super::KernelController::is_live);
+        let mut need_it = BTreeSet::new();
+        for (other, member) in self.members.iter().filter(|(other, member)| *other != tid && member.is_wanted()) {
+            let has_own = |own: CtrlRef| {
+                let going = self.disconnecting.values().any(|going| *going == own);
+                !going && (live(own) || !live(ctrl))
+            };
+            match member.ctrl() {
+                Some(held) if held == ctrl => return Others::HoldIt,
+                Some(own) if has_own(own) => {}
+                _ if serves(other) => drop(need_it.insert(other.clone())),
+                _ => {}
+            }
+        }
+        if need_it.is_empty() { Others::None } else { Others::NeedIt(need_it) }
+    }
+
+    /// It goes when those have a connection of their own that is live, and stays if they take it over.
+    fn stay_for(&mut self, tid: &Tid, others: BTreeSet<Tid>) {
+        if let Some(member) = self.members.get_mut(tid) {
+            member.kept = Some("another controller that it serves, too, has no live connection of its own".to_owned());
+        }
+        let open = |tid: &Tid| self.members.get(tid).is_some_and(|member| member.ctrl().is_none());
+        let open: Vec<Tid> = others.into_iter().filter(open).collect();
+        self.stirred.extend(open);
+    }
+
+    /// A connection has come, come up, or gone: those that are parted with may have waited for that.
+    pub(super) fn stir_leaving(&mut self) {
+        let leaving = self.members.iter().filter(|(_, member)| !member.is_wanted() && member.ctrl().is_some());
+        self.stirred.extend(leaving.map(|(tid, _)| tid.clone()));
     }
 
     /// One check at a time: two paths of one namespace that go together must not each take the other for the one
@@ -110,7 +163,7 @@ impl Fleet {
         if let Some((tid, Some(ctrl))) = found {
             match usage {
                 // Somebody may have come to want it meanwhile.
-                Usage::Free if self.serves_another(&tid, ctrl) => {
+                Usage::Free if self.others(&tid, ctrl) != Others::None => {
                     if let Some(member) = self.members.get_mut(&tid) {
                         member.leaving = Some((Parting::SpareInUse, Leaving::Asked));
                     }
@@ -195,10 +248,25 @@ impl Fleet {
         out.push(HostEffect::Disconnect { op, ctrl });
     }
 
-    pub(super) fn disconnected(&mut self, now: Time, op: OpId, result: &Result<(), String>, out: &mut Vec<HostEffect>) {
+    pub(super) fn disconnected(
+        &mut self,
+        now: Time,
+        op: OpId,
+        result: &Result<(), String>,
+        reports: &mut Vec<Report>,
+        out: &mut Vec<HostEffect>,
+    ) {
         let Some(ctrl) = self.disconnecting.remove(&op) else { return };
         self.request_look(out);
-        let Err(reason) = result else { return };
+        let Err(reason) = result else {
+            // It is gone, whether sysfs can be read or not: nobody must go on taking it for a connection.
+            if self.inventory.lose(ctrl) {
+                for tid in self.holding(ctrl) {
+                    self.connection_gone(now, &tid, ctrl, reports, out);
+                }
+            }
+            return;
+        };
         for (tid, member) in &mut self.members {
             if member.ctrl() != Some(ctrl) {
                 continue;

@@ -138,6 +138,9 @@ impl Fleet {
                 reports.push(Report::Lost(tid, ctrl));
             }
         }
+        if !became_live.is_empty() {
+            self.stir_leaving();
+        }
         for ctrl in became_live {
             for tid in self.holding(ctrl) {
                 Self::tell(Level::Info, &tid, Some(ctrl), format!("{ctrl} is live"), out);
@@ -155,7 +158,7 @@ impl Fleet {
         }
     }
 
-    fn holding(&self, ctrl: crate::core::CtrlRef) -> Vec<Tid> {
+    pub(super) fn holding(&self, ctrl: crate::core::CtrlRef) -> Vec<Tid> {
         self.members.iter().filter(|(_, member)| member.ctrl() == Some(ctrl)).map(|(tid, _)| tid.clone()).collect()
     }
 

@@ -188,7 +188,7 @@ impl Fleet {
                 self.turned_away(now, turned, out);
             }
             HostEvent::Connected { op, report } => self.connected(now, op, *report, &mut reports, out),
-            HostEvent::Disconnected { op, result } => self.disconnected(now, op, &result, out),
+            HostEvent::Disconnected { op, result } => self.disconnected(now, op, &result, &mut reports, out),
             HostEvent::UseChecked { op, usage } => self.use_checked(op, &usage, out),
             HostEvent::Links(links) => self.links_changed(now, &links),
             HostEvent::RouteAdded => self.network_improved(now),

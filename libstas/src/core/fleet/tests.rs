@@ -307,6 +307,89 @@ fn a_connection_that_another_one_came_to_want_during_the_check_stays() {
 }
 
 #[test]
+fn a_connection_stays_for_another_one_whose_own_is_on_its_way_out() {
+    let mut scene = Scene::new();
+    let (own, other) = (scene.make(1, &tid("a")), scene.make(2, &on("eth1", "a")));
+    scene.want(&tid("a"), Want::default());
+    scene.want(&on("eth1", "a"), Want::default());
+    assert_eq!(scene.next(), None);
+    scene.unwant(&tid("a"), Parting::SpareInUse);
+    scene.unwant(&on("eth1", "a"), Parting::SpareInUse);
+    let Some(HostEffect::CheckUse { op, .. }) = scene.next() else { panic!("a check is due") };
+    scene.hear(HostEvent::UseChecked { op, usage: Usage::Free });
+    let (disconnect, gone) = scene.next_disconnect();
+    assert_eq!(gone, own);
+    let Some(HostEffect::CheckUse { op, ctrl, .. }) = scene.next() else { panic!("a check is due") };
+    assert_eq!(ctrl, other);
+    // Its own cannot be called back any more; the other one serves it, too.
+    scene.want(&tid("a"), Want::default());
+    scene.hear(HostEvent::UseChecked { op, usage: Usage::Free });
+    assert_eq!(scene.next(), None, "the other one stays");
+    scene.kernel.retain(|kernel| kernel.ctrl != own);
+    scene.hear(HostEvent::Disconnected { op: disconnect, result: Ok(()) });
+    assert_eq!(scene.next(), None, "and nothing is connected in its place");
+    assert_eq!(scene.fleet.kernel(&tid("a")).unwrap().ctrl, other);
+}
+
+#[test]
+fn a_live_connection_stays_while_another_one_that_it_serves_is_down() {
+    let mut scene = Scene::new();
+    let (own, other) = (scene.make(1, &tid("a")), scene.make(2, &on("eth1", "a")));
+    scene.want(&tid("a"), Want::default());
+    scene.want(&on("eth1", "a"), Want::default());
+    assert_eq!(scene.next(), None);
+    let look = |scene: &mut Scene, state| {
+        scene.kernel[0].state = state;
+        let look = scene.look();
+        scene.hear(HostEvent::Looked { op: OpId::UNASKED, result: Ok(look) });
+    };
+    look(&mut scene, CtrlState::Connecting);
+    scene.unwant(&on("eth1", "a"), Parting::Disconnect);
+    assert_eq!(scene.next(), None);
+    assert_eq!(scene.status(&on("eth1", "a")), Status::Kept);
+    look(&mut scene, CtrlState::Live);
+    assert_eq!(scene.next_disconnect().1, other);
+    assert_eq!(scene.fleet.kernel(&tid("a")).unwrap().ctrl, own);
+}
+
+#[test]
+fn what_another_one_has_no_need_of_does_not_stay_behind_as_nobodys() {
+    let mut scene = Scene::new();
+    let (unbound, bound) = (scene.make(1, &tid("a")), scene.make(2, &on("eth0", "a")));
+    // Before the first look nobody holds anything.
+    scene.act(|fleet, now, out| fleet.evict(now, &tid("a"), Parting::Disconnect, out));
+    scene.want(&on("eth0", "a"), Want::default());
+    assert_eq!(scene.next_disconnect().1, unbound);
+    assert_eq!(scene.fleet.kernel(&on("eth0", "a")).unwrap().ctrl, bound);
+}
+
+#[test]
+fn what_was_disconnected_is_gone_though_sysfs_cannot_be_read() {
+    let mut scene = Scene::new();
+    let (own, other) = (scene.make(1, &on("eth0", "a")), scene.make(2, &tid("a")));
+    for tid in [on("eth0", "a"), tid("a")] {
+        scene.want(&tid, Want::default());
+    }
+    assert_eq!(scene.next(), None);
+    scene.unwant(&on("eth0", "a"), Parting::Disconnect);
+    let (op, gone) = scene.next_disconnect();
+    assert_eq!(gone, own);
+    scene.want(&on("eth0", "a"), Want::default());
+    let early = scene.look();
+    scene.kernel.retain(|kernel| kernel.ctrl != own);
+    scene.hear(HostEvent::Disconnected { op, result: Ok(()) });
+    let looks = |effect: &HostEffect| if let HostEffect::Look(op) = effect { Some(*op) } else { None };
+    let Some(look) = scene.effects.iter().find_map(looks) else { panic!("a look is due") };
+    scene.effects.retain(|effect| looks(effect).is_none());
+    scene.hear(HostEvent::Looked { op: look, result: Err("input/output error".into()) });
+    scene.hear(HostEvent::Looked { op: OpId::UNASKED, result: Ok(early) });
+    assert_eq!(scene.fleet.kernel(&on("eth0", "a")).unwrap().ctrl, other);
+    scene.unwant(&tid("a"), Parting::Disconnect);
+    assert_eq!(scene.next(), None, "the one that is left serves both");
+    assert_eq!(scene.status(&on("eth0", "a")), Status::Connected);
+}
+
+#[test]
 fn what_cannot_be_found_out_counts_as_in_use() {
     let (mut scene, _) = Scene::connected("a");
     scene.unwant(&tid("a"), Parting::SpareInUse);
