@@ -37,9 +37,9 @@ const EVENTS: usize = 16_384;
 /// A browser that does not answer for so long is busy with a flood, and is thrown away as soon as it can hear that.
 const SILENCE: Duration = Duration::from_secs(3);
 /// So old a browser becomes.
-const AGE: Duration = Duration::from_secs(900);
+pub const AGE: Duration = Duration::from_secs(900);
 /// An interface that comes up changes several times; a browser starts afresh when that is over.
-const SETTLE: Duration = Duration::from_millis(300);
+pub const SETTLE: Duration = Duration::from_millis(300);
 /// Two fresh starts because of the network are at least this far apart, and twice as far after each one that comes
 /// before the network was [`CALM`]; [`SLOWEST`] in a network that never is.
 const PACE: Duration = Duration::from_millis(500);
@@ -50,9 +50,9 @@ const CALM: Duration = Duration::from_secs(20);
 /// After a browser could not be started.
 const PAUSE: Duration = Duration::from_secs(10);
 /// What is told at once.
-const BATCH: usize = 64;
+pub const BATCH: usize = 64;
 /// Two batches are at least this far apart: a thousand announcements take a second.
-const BATCH_PACE: Duration = Duration::from_millis(50);
+pub const BATCH_PACE: Duration = Duration::from_millis(50);
 /// News of so many services may wait to be told. Who finds no room is heard when browsing starts afresh, which it
 /// then does after [`AGAIN`].
 const WAITING: usize = 2048;

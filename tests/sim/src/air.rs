@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use libstas::core::HostEvent;
 use libstas::core::browse::{Ask, Heard, Spot};
+use libstas::host::mdns::{AGE, BATCH, BATCH_PACE, SETTLE};
 use libstas::nvme::announcement;
 
 use crate::announcing::{Announcing, TIME_TO_LIVE, dead, is_dead};
@@ -18,15 +19,6 @@ use crate::world::{Happening, Incoming, World, say};
 const GOODBYE: Duration = Duration::from_secs(1);
 /// Who does not answer is asked after for so long (RFC 6762, 10.4).
 const VERIFY: Duration = Duration::from_secs(10);
-/// So old a browser becomes.
-const AGE: Duration = Duration::from_secs(900);
-/// An interface that comes up changes several times; a browser starts afresh when that is over.
-const SETTLE: Duration = Duration::from_millis(300);
-/// So many are told at once …
-const BATCH: usize = 64;
-/// … this long after those before.
-const BATCH_PACE: Duration = Duration::from_millis(50);
-
 /// What is in the air.
 #[derive(Debug, Default)]
 pub(crate) struct Air {
