@@ -66,6 +66,8 @@ pub(crate) struct Told {
     gone: BTreeMap<Tid, Gone>,
     /// When the daemon last saw that a controller was not live; kept for those whom somebody named who aged out.
     down: BTreeMap<Tid, Time>,
+    /// The present life of the daemon.
+    pub(crate) life: u32,
 }
 
 /// A discovery controller was given up.
@@ -162,6 +164,10 @@ impl Told {
         let listed_on = || before.iter().filter(|saying| saying.names.contains(tid)).filter_map(|saying| saying.on);
         let proves = |saying: &Saying| {
             let Some(on) = saying.on else { return false };
+            // What was proved in an earlier life of a daemon is to be proved to it again.
+            if matches!(by, By::Daemon) && saying.life != self.life {
+                return false;
+            }
             let same = match by {
                 By::Kernel => listed_on().any(|listed| (listed.ctrl, listed.turn) == (on.ctrl, on.turn)),
                 By::Daemon => before.iter().any(|earlier| {

@@ -152,6 +152,7 @@ impl World {
                 let dcs: BTreeSet<Tid> = saved.dcs.iter().map(|saved| saved.dc.clone()).collect();
                 self.kernel.disown(who, has_state, |known| may_serve(known).iter().any(|tid| dcs.contains(tid)));
                 self.staf.begin(Finder::new(saved, seed));
+                self.judge.staf.life = self.staf.life;
                 let now = self.time();
                 self.judge.announced.starts(now);
                 self.judge.excused = now;
