@@ -52,3 +52,20 @@ async fn what_names_no_controller_is_answered_or_refused() {
     assert!(error.contains("host-iface"), "{error}");
     daemon.stop().await;
 }
+
+#[tokio::test]
+async fn it_tells_that_the_host_has_a_secret_and_not_which() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let (directory, kernel) = (etc(), Kernel::default());
+    let secret = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
+    let sys_conf = directory.path().join("sys.conf");
+    let with_key = fs::read_to_string(&sys_conf).unwrap() + &format!("key={secret}\n");
+    fs::write(&sys_conf, with_key).unwrap();
+    let daemon = start_stacd(&bus, directory.path(), &kernel).await;
+    let client = connect(&bus).await;
+    let told = StacDebugProxy::new(&client).await.unwrap().process_info().await.unwrap();
+    let info: serde_json::Value = serde_json::from_str(&told).unwrap();
+    assert_eq!((&info["dhchap"], &info["hostnqn"]), (&"host".into(), &"nqn.2014-08.org.nvmexpress:uuid:1".into()));
+    assert!(!told.contains("ia6zGodOr4SEG0Z"), "{told}");
+    daemon.stop().await;
+}
