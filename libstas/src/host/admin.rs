@@ -294,6 +294,18 @@ mod tests {
     }
 
     #[test]
+    fn a_device_that_is_not_there_is_a_controller_that_is_gone_and_any_other_trouble_is_told() {
+        let tree = FakeTree::new();
+        let ctrl = tree.controller(0, "");
+        tree.set(ctrl, "dev", "1:3");
+        assert_eq!(outcome(&tree, ctrl), AdminError::Gone(ctrl));
+        std::os::unix::fs::symlink("nvme0", tree.path("dev/nvme0")).unwrap();
+        let error = outcome(&tree, ctrl);
+        assert!(matches!(error, AdminError::Device(..)), "{error:?}");
+        assert!(error.to_string().starts_with("cannot talk to nvme0: Too many levels"), "{error}");
+    }
+
+    #[test]
     fn a_controller_that_is_not_live_is_not_asked() {
         let tree = FakeTree::new();
         let ctrl = with_device(&tree);
@@ -356,6 +368,12 @@ mod tests {
         *answer.get_mut(111).unwrap() = 2;
         *answer.get_mut(1806).unwrap() = 2;
         assert_eq!(identity(&answer), Identity { cntrltype: CtrlType::Discovery, dctype: Dctype::Cdc });
+        *answer.get_mut(1806).unwrap() = 1;
+        assert_eq!(identity(&answer).dctype, Dctype::Ddc);
+        for (number, cntrltype) in [(1, CtrlType::Io), (3, CtrlType::Admin), (4, CtrlType::Unknown)] {
+            *answer.get_mut(111).unwrap() = number;
+            assert_eq!(identity(&answer).cntrltype, cntrltype);
+        }
     }
 
     proptest! {
