@@ -89,6 +89,8 @@ struct World {
     hold_full_fetches: Option<Vec<OpId>>,
     page_calls_fail: bool,
     in_use: Vec<String>,
+    /// Looks for storage in use that do not return.
+    checks: Option<Vec<OpId>>,
     /// Look-ups of names that the resolver does not answer yet; without it, it knows none.
     look_ups: Option<Vec<OpId>>,
     /// Nobody answers a probe.
@@ -116,6 +118,7 @@ impl World {
             hold_full_fetches: None,
             page_calls_fail: false,
             in_use: Vec::new(),
+            checks: None,
             look_ups: None,
             dead: false,
             disconnected: Vec::new(),
@@ -232,6 +235,10 @@ impl World {
                 }
                 HostEvent::Disconnected { op, result: Ok(()) }
             }
+            HostEffect::CheckUse { op, .. } if self.checks.is_some() => {
+                self.checks.as_mut()?.push(op);
+                return None;
+            }
             HostEffect::CheckUse { op, ctrl, .. } => {
                 let nqn = self.kernel.iter().find(|k| k.ctrl == ctrl).map(|k| k.subsysnqn.clone()).unwrap_or_default();
                 let usage = match self.in_use.contains(&nqn) {
@@ -320,6 +327,23 @@ fn what_a_page_of_the_same_connection_no_longer_names_goes_after_half_a_second_o
     assert_eq!(world.connected(), ["a", "b", "c"]);
     world.wait(0.2);
     assert_eq!(world.connected(), ["a", "b"]);
+}
+
+#[test]
+fn while_looking_for_storage_in_use_hangs_nothing_is_disconnected_and_it_is_told() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b", "c"], 100);
+    world.checks = Some(Vec::new());
+    world.page_is(&["a"]);
+    world.wait(900.0);
+    assert_eq!(world.connected(), ["a", "b", "c"]);
+    let hanging = world.checks.take().unwrap();
+    assert_eq!(hanging.len(), 1, "one look at a time");
+    let told = world.notices.iter().filter(|notice| notice.text.contains("looking for storage in use hangs")).count();
+    assert_eq!(told, 1);
+    world.feed(Event::Host(HostEvent::UseChecked { op: hanging[0], usage: Usage::Free }));
+    world.wait(60.0);
+    assert_eq!(world.connected(), ["a"]);
 }
 
 #[test]

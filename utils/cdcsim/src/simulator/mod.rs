@@ -117,12 +117,6 @@ impl Simulator {
         Self { world, connections: BTreeMap::new(), listens: true, vanished: None, storms: None, actions: Vec::new() }
     }
 
-    /// The world.
-    #[must_use]
-    pub fn world(&self) -> &World {
-        &self.world
-    }
-
     /// Takes an event.
     pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Action> {
         match event {
