@@ -3,7 +3,7 @@
 PREFIX     ?= /usr
 SYSCONFDIR ?= /etc
 DESTDIR    ?=
-# Scenarios for `make integration` and `make coverage`: none means all of them.
+# Scenarios for `make integration` and `make coverage` (none means all of them), and for `make sanitize`.
 TESTS      ?=
 # `make coverage` on this machine's own kernel.
 NATIVE     ?=
@@ -112,6 +112,10 @@ coverage: toolchain ## which lines the tests run, by file: TESTS="name name" for
 	@tests/need systemd=systemd-analyze dbus=dbus-daemon procps=/bin/kill binutils=strip python3=python3
 	NATIVE='$(NATIVE)' tests/coverage $(TESTS)
 
+sanitize: toolchain ## look for leaks, misused memory and data races; TESTS="name name" for some scenarios, none for no machine
+	@tests/need systemd=systemd-analyze dbus=dbus-daemon procps=/bin/kill binutils=addr2line python3=python3
+	tests/sanitize $(TESTS)
+
 # What one fails does not keep the next from being run.
 nightly: tree ## what takes hours: long lives, random kills, a million seeds, every parser fuzzed
 	@failed=0; run() { echo "=== $$*"; "$$@" || { failed=$$((failed + 1)); echo "=== FAILED: $$*"; }; }; \
@@ -121,6 +125,7 @@ nightly: tree ## what takes hours: long lives, random kills, a million seeds, ev
 	run $(MAKE) sim N=1000000; \
 	run $(MAKE) fuzz FUZZ_SECONDS=60; \
 	run $(MAKE) coverage; \
+	run $(MAKE) sanitize; \
 	echo "$$failed failed"; [ $$failed = 0 ]
 
 demo: tree ## boot a virtual machine, install, and watch the life of a connection
@@ -141,4 +146,4 @@ toolchain:
 	@command -v $(CARGO) >/dev/null || { echo 'cargo is missing: install Rust as https://rustup.rs says, then run this again' >&2; exit 1; }
 
 .DEFAULT_GOAL = build
-.PHONY: help build install uninstall test sim fuzz integration coverage nightly demo tree man clean toolchain
+.PHONY: help build install uninstall test sim fuzz integration coverage sanitize nightly demo tree man clean toolchain

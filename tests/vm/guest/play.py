@@ -11,7 +11,7 @@ import sys
 import time
 import traceback
 
-from scene import Failed, Forbidden, Skip, appliance, cdc, coverage, daemons, host, journal, numbers, room
+from scene import Failed, Forbidden, Skip, appliance, cdc, daemons, host, instruments, journal, numbers, room
 
 SCENARIOS = pathlib.Path("/harness/scenarios")
 RESULTS = pathlib.Path("/results")
@@ -36,7 +36,7 @@ def main():
     start = time.monotonic()
     outcome, why, final, fit = "ERROR", "", False, True
     try:
-        coverage.begin()
+        instruments.begin()
         room.enter()
         journal.mark()
         if peer:
@@ -73,7 +73,10 @@ def main():
         print("the room cannot be cleaned:")
         traceback.print_exc()
         fit = False
-    coverage.hand_over()
+    # Both daemons have come to their end by now, which is when leaks are looked for.
+    if reports := instruments.hand_over():
+        print(f"FAILED: a sanitizer reports\n{reports}", flush=True)
+        write(name, "FAILED", f"expected: no report of a sanitizer\n    seen: {reports}", True, seconds)
     return 0 if fit else 1
 
 

@@ -171,6 +171,12 @@ class Machine:
         status, why = self.agent.run(["/harness/guest/install-tree", install_tree().name], said.append, limit=300)
         return "".join(said).strip() or f"status {status}, {why}" if status else ""
 
+    def serve(self):
+        """Waits until it has booted and has the install tree, or raises Gone."""
+        self.ready()
+        if complaint := self.install():
+            raise Gone(f"the install tree does not install:\n{complaint}")
+
     def console(self):
         """What the machine (or qemu) said last."""
         text = ""

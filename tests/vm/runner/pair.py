@@ -80,9 +80,7 @@ def start(name, role, **how):
 
 def be_ready(machine, name):
     try:
-        machine.ready()
-        if complaint := machine.install():
-            raise Gone(f"the install tree does not install: {complaint}")
+        machine.serve()
     except Gone as gone:
         last = "\n".join(machine.console().splitlines()[-20:])
         raise Gone(f"there are no two machines: {name}: {gone}; {machine.fate()}; the last it said:\n{last}") from gone

@@ -83,9 +83,7 @@ class Place:
             self.machine = pair.boot(tables=tables)
             return
         self.machine = Machine.boot(keep_locks=self.keep, idle=300 if self.keep else None, tables=tables)
-        self.machine.ready()
-        if complaint := self.machine.install():
-            raise Gone(f"the install tree does not install: {complaint}")
+        self.machine.serve()
 
     def drop(self):
         if self.machine:

@@ -26,7 +26,7 @@ def play():
         nqn = nqns[index] if is_real else f"nqn.2014-08.org.nvmexpress:scene:dead-{number:03}"
         lines += [f"[member.m{number:03}]", f"nqn = '{nqn}'", f"addresses = ['{address}']"]
     dc.load("\n".join(lines))
-    alone = bare(nqns)
+    alone = host.bare_writes(nqns, traddr="192.0.2.2", trsvcid="4420")
     daemons.configure("transport=tcp;traddr=192.0.2.2;trsvcid=8009")
     before = daemons.start()
     # The page changes while they are being connected.
@@ -34,7 +34,7 @@ def play():
     dc("set", "ncc", "m000", "on")
     host.wait_live(*nqns, timeout=200)
     took = time.monotonic() - before
-    note(f"{took:.1f} s from the start, {alone:.1f} s for {REAL} bare writes")
+    note(f"{REAL} of {ENTRIES} from the start: {took:.1f} s")
     measure(f"{REAL} of {ENTRIES} to live, as a multiple of {REAL} bare writes", took / alone, "x", at_most=5)
     wait_until(lambda: len(set(stafd.listed_subsystems())) == ENTRIES, 10, "stafd lists all of them", poll=0.2)
     with host.nothing_lost(only=lambda each: each.state == "live"):
@@ -45,14 +45,3 @@ def play():
         note(f"{each}: {each.cpu():.1f} s of processor time")
     reads = dc.count("get-log-page")
     check(reads < 1500, "the page is read a few times", reads)
-
-
-def bare(nqns):
-    """Seconds for the kernel alone, one write after the other; leaves nothing connected."""
-    before = time.monotonic()
-    for nqn in nqns:
-        host.connect(nqn, traddr="192.0.2.2", trsvcid="4420")
-    host.wait_live(*nqns, timeout=100)
-    took = time.monotonic() - before
-    host.disconnect_all()
-    return took

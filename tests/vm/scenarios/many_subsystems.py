@@ -21,11 +21,11 @@ MB = 1e6
 def play():
     nqns = target.many(COUNT)
     # A machine that is shared with others changes its speed: each start is compared with what is measured next to it.
-    times = [bare(nqns)]
+    times = [host.bare_writes(nqns)]
     ratios = []
     for number in range(STARTS):
         took = start(last=number == STARTS - 1)
-        times.append(bare(nqns))
+        times.append(host.bare_writes(nqns))
         ratios.append(took / statistics.mean(times[-2:]))
     note("ratios: " + ", ".join(f"{each:.2f}" for each in ratios))
     measure(f"{COUNT} subsystems, start to all live, as a multiple of bare writes", statistics.median(ratios), "x", at_most=AT_MOST, peer=4.8)
@@ -45,18 +45,6 @@ def start(last):
         memory()
     check(len(host.iocs()) == COUNT, f"{COUNT} I/O controllers, no duplicate", len(host.iocs()))
     daemons.stop()
-    host.disconnect_all()
-    return took
-
-
-def bare(nqns):
-    """Seconds for the kernel alone, one write after the other; leaves nothing connected."""
-    before = time.monotonic()
-    for nqn in nqns:
-        host.connect(nqn)
-    wait_all(before)
-    took = time.monotonic() - before
-    note(f"{COUNT} bare writes to /dev/nvme-fabrics: {took:.1f} s")
     host.disconnect_all()
     return took
 

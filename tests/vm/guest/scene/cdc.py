@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 
-from . import coverage, host, network, target
+from . import host, instruments, network, target
 from .expect import Failed
 from .host import run
 from .wait import wait_until
@@ -54,7 +54,7 @@ class Cdc:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.control)
         with open(self.log, "w") as log:
-            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | coverage.of(USER))
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=os.environ | instruments.of(USER))
         _running.append(self)
         wait_until(lambda: self.answers() or self.process.poll() is not None, 20,
                    lambda: f"{name} runs\n    seen: {self.said()}")

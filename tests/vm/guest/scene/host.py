@@ -7,8 +7,9 @@ import subprocess
 import threading
 import time
 
-from . import coverage
+from . import instruments
 from .expect import Failed, Forbidden
+from .numbers import note
 from .uevents import Uevents
 from .wait import wait_until
 
@@ -182,6 +183,22 @@ def connect(nqn, traddr="::1", trsvcid="8009", transport="tcp", **options):
     return "nvme" + dict(part.split("=") for part in answer.strip().split(","))["instance"]
 
 
+def bare_writes(nqns, **address):
+    """Seconds that the kernel alone needs to connect them, one write after the other: what daemons are compared with.
+
+    On a host that has no connection; it has none afterwards.
+    """
+    before = time.monotonic()
+    for nqn in nqns:
+        connect(nqn, **address)
+    # Looking at a hundred controllers costs: five times a second is enough.
+    wait_until(lambda: count_live_iocs() >= len(nqns), 100, f"{len(nqns)} bare writes end in live controllers", poll=0.2)
+    took = time.monotonic() - before
+    note(f"{len(nqns)} bare writes to /dev/nvme-fabrics: {took:.1f} s")
+    disconnect_all()
+    return took
+
+
 def hostnqn():
     return read("/etc/nvme/hostnqn")
 
@@ -227,7 +244,7 @@ def run(*command, user=None, check=True, stdin=None, timeout=60.0, env=None):
     """Runs a command; returns its standard output. A failure is a failure of the scenario unless `check` is false."""
     if user:
         command = ("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", *command)
-        env = coverage.of(user) | (env or {})
+        env = instruments.of(user) | (env or {})
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, input=stdin, text=True, errors="replace",
                           timeout=timeout, env=env and dict(os.environ, **env))
     if check and done.returncode:
