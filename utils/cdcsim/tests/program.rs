@@ -135,6 +135,15 @@ fn a_place_that_is_taken_is_named() {
 }
 
 #[test]
+fn one_that_is_announced_says_goodbye_and_ends() {
+    let mut simulator = Simulator::start(&["--listen=127.0.0.1:0", "--announce=cdc of a test"]);
+    assert!(simulator.ctl(&["stop"]).status.success());
+    assert!(simulator.child.wait().unwrap().success());
+    assert!(!simulator.control().exists());
+    assert_eq!(simulator.log(), "");
+}
+
+#[test]
 fn who_breaks_the_protocol_is_told_why_and_let_go() {
     let simulator = Simulator::start(&["--listen=127.0.0.1:0"]);
     let mut stream = simulator.connect(simulator.places[0]);

@@ -82,13 +82,10 @@ async fn bind(place: SocketAddr) -> TcpListener {
 }
 
 async fn accept(listener: TcpListener, port: u16, accepted: Accepted) {
-    loop {
+    let mut wanted = true;
+    while wanted {
         match listener.accept().await {
-            Ok((stream, peer)) => {
-                if !accepted.hand_over(stream, peer, port).await {
-                    return;
-                }
-            }
+            Ok((stream, peer)) => wanted = accepted.hand_over(stream, peer, port).await,
             Err(error) => {
                 tracing::warn!("cannot accept a connection: {error}");
                 tokio::time::sleep(PAUSE).await;
