@@ -56,13 +56,12 @@ pub fn main(about: &About, work: impl AsyncFnOnce(Arguments, Journal) -> Result<
         std::process::exit(1);
     }
     let journal = Journal::start(about.name, arguments.syslog, arguments.tron);
-    let result =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Into::into).and_then(|runtime| {
-            let result = runtime.block_on(work(arguments, journal.clone()));
-            // Dropping the runtime would wait for its tasks.
-            std::mem::forget(runtime);
-            result
-        });
+    // It lives as long as the process: dropping it would wait for its tasks.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match &runtime {
+        Ok(runtime) => runtime.block_on(work(arguments, journal.clone())),
+        Err(error) => Err(error.to_string().into()),
+    };
     let code = match result {
         Ok(()) => 0,
         Err(error) => {
