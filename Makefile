@@ -112,7 +112,7 @@ coverage: toolchain ## which lines the tests run, by file: TESTS="name name" for
 	@tests/need systemd=systemd-analyze dbus=dbus-daemon procps=/bin/kill binutils=strip python3=python3
 	NATIVE='$(NATIVE)' tests/coverage $(TESTS)
 
-sanitize: toolchain ## look for leaks, misused memory and data races; TESTS="name name" for some scenarios, none for no machine
+sanitize: toolchain ## look for leaks and misused memory; TESTS="name name" for some scenarios, none for no machine
 	@tests/need systemd=systemd-analyze dbus=dbus-daemon procps=/bin/kill binutils=addr2line python3=python3
 	tests/sanitize $(TESTS)
 
