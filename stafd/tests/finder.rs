@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use libstas::conf::{ControllerEntry, Exclusion, Persistence, StafConf};
+use libstas::conf::{ControllerEntry, Exclusion, FamilyOrder, Persistence, StafConf};
 use libstas::core::fleet::Status;
 use libstas::core::{
     ConnectError, ConnectOutcome, ConnectReport, CtrlRef, CtrlState, CtrlType, Dctype, HostEffect, HostEvent,
@@ -942,4 +942,42 @@ fn after_a_restart_the_connection_of_nvme_discover_is_nobodys() {
     let mut world = world.restart();
     world.wait(120.0);
     assert_eq!(world.connected(), ["192.0.2.1"]);
+}
+
+#[test]
+fn a_name_that_moves_on_before_the_move_is_done_keeps_the_address_that_is_live() {
+    let mut world = World::new(&["dc.example"]);
+    world.names.insert("dc.example".into(), vec!["192.0.2.1"]);
+    let mut world = world.start();
+    world.wait(0.1);
+    world.dead = vec!["192.0.2.8".into(), "192.0.2.9".into()];
+    for answer in ["192.0.2.8", "192.0.2.9"] {
+        world.names.insert("dc.example".into(), vec![answer]);
+        world.wait(70.0);
+        assert_eq!(world.connected(), ["192.0.2.1"], "after the answer {answer}");
+    }
+    let mut world = world.restart();
+    world.wait(70.0);
+    assert_eq!(world.connected(), ["192.0.2.1"], "after a restart");
+    world.dead.clear();
+    world.wait(120.0);
+    assert_eq!(world.connected(), ["192.0.2.9"]);
+}
+
+#[test]
+fn a_name_with_no_address_of_a_family_that_is_used_keeps_the_last_one() {
+    let mut world = World::new(&["dc.example"]);
+    world.conf.ip_family = FamilyOrder::V4;
+    world.names.insert("dc.example".into(), vec!["192.0.2.1"]);
+    let mut world = world.start();
+    world.wait(0.1);
+    world.names.insert("dc.example".into(), vec!["2001:db8::1"]);
+    world.wait(130.0);
+    let mut world = world.restart();
+    world.wait(130.0);
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+    world.conf.ip_family = FamilyOrder::V6;
+    world.reload();
+    world.wait(10.0);
+    assert_eq!(world.connected(), ["2001:db8::1"]);
 }

@@ -20,6 +20,9 @@ pub const REFRESH: Duration = Duration::from_secs(60);
 /// The resolver has answered by then, or is taken to have failed.
 pub const ANSWER: Duration = Duration::from_secs(30);
 
+/// So many addresses that a name had before are kept, and more only while they are live.
+const BEFORE: usize = 8;
+
 /// Addresses of names, as they are saved.
 pub type SavedNames = BTreeMap<String, Vec<IpAddr>>;
 
@@ -29,8 +32,9 @@ struct Name {
     addresses: Vec<IpAddr>,
     /// The one of them that is used.
     used: Option<IpAddr>,
-    /// The address that was used before, until everybody who has this name is live by the one that is used now.
-    before: Option<IpAddr>,
+    /// The addresses that were used before, the oldest first, until everybody who has this name is live by the one that
+    /// is used now. The name may move on before that.
+    before: Vec<IpAddr>,
     /// Who has been live by it already.
     moved: BTreeSet<Tid>,
     op: Option<OpId>,
@@ -97,9 +101,12 @@ impl Configured {
     #[must_use]
     pub fn saved(&self) -> SavedNames {
         let names = self.names.iter().map(|(name, state)| {
-            let first = state.before.or(state.used.filter(|used| state.addresses.contains(used)));
-            let others = state.addresses.iter().copied().filter(|address| Some(*address) != first);
-            (name.clone(), first.into_iter().chain(others).collect())
+            let connects = self.controllers.iter().any(|entry| entry.is_name && entry.traddr == *name);
+            let counts = |used: &IpAddr| state.before.is_empty() && (connects || state.addresses.contains(used));
+            let used = state.used.filter(counts);
+            let first: Vec<IpAddr> = state.before.iter().copied().chain(used).collect();
+            let others = state.addresses.iter().copied().filter(|address| !first.contains(address));
+            (name.clone(), first.iter().copied().chain(others).collect())
         });
         names.collect()
     }
@@ -232,15 +239,26 @@ impl Configured {
                 listed && entries().any(|entry| live(&by(entry, *used)))
             };
             let used = state.used.filter(serves).or_else(|| preferred(&state.addresses, self.family));
-            if used != state.used {
-                state.before = state.used;
-                state.used = used;
+            // An answer without an address that may be used is like none: the last one stays.
+            let Some(used) = used else { continue };
+            if state.used != Some(used) {
+                state.before.extend(state.used);
+                state.before.retain(|before| *before != used);
+                let is_live = |before: &IpAddr| entries().any(|entry| live(&by(entry, *before)));
+                while state.before.len() > BEFORE
+                    && let Some(useless) = state.before.iter().position(|before| !is_live(before))
+                {
+                    state.before.remove(useless);
+                }
+                state.used = Some(used);
                 state.moved.clear();
             }
-            let (Some(used), Some(_)) = (state.used, state.before) else { continue };
+            if state.before.is_empty() {
+                continue;
+            }
             state.moved.extend(entries().map(|entry| by(entry, used)).filter(live));
             if entries().all(|entry| state.moved.contains(&by(entry, used))) {
-                state.before = None;
+                state.before.clear();
                 state.moved.clear();
             }
         }
@@ -258,7 +276,7 @@ impl Configured {
     /// True while a name moves from one address to another.
     #[must_use]
     pub fn is_moving(&self) -> bool {
-        self.names.values().any(|state| state.before.is_some())
+        self.names.values().any(|state| !state.before.is_empty())
     }
 
     fn tid(&self, entry: &ControllerEntry, address: &str, defaults: &Defaults<'_>) -> Tid {
@@ -274,7 +292,7 @@ impl Configured {
         })
     }
 
-    /// The addresses of an entry: one, or two while it moves from the one to the other.
+    /// The addresses of an entry: one, or more while it moves from the others to that.
     fn addresses(&self, entry: &ControllerEntry, defaults: &Defaults<'_>) -> Vec<String> {
         if !entry.is_name {
             let used = !entry.transport.is_ip()
@@ -282,10 +300,11 @@ impl Configured {
             return if used { vec![entry.traddr.clone()] } else { Vec::new() };
         }
         let Some(state) = self.names.get(&entry.traddr) else { return Vec::new() };
-        let Some(used) = state.used.map(|used| used.to_string()) else { return Vec::new() };
-        let has_moved = state.moved.contains(&self.tid(entry, &used, defaults));
-        let before = state.before.filter(|before| !has_moved && family_used(*before, self.family));
-        std::iter::once(used).chain(before.map(|before| before.to_string())).collect()
+        let Some(used) = state.used else { return Vec::new() };
+        let has_moved = state.moved.contains(&self.tid(entry, &used.to_string(), defaults));
+        let before = state.before.iter().copied().filter(|_| !has_moved);
+        let all = std::iter::once(used).chain(before).filter(|address| family_used(*address, self.family));
+        all.map(|address| address.to_string()).collect()
     }
 
     /// True when the administrator excluded that controller. `found_on` is the interface on which it was found, which
