@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use libstas::conf::{ControllerEntry, DisconnectScope, Exclusion, InUse, StacConf};
+use libstas::conf::{ControllerEntry, DisconnectScope, Exclusion, FamilyOrder, InUse, StacConf};
 use libstas::core::fleet::Status;
 use libstas::core::{
     ConnectOutcome, ConnectReport, CtrlRef, CtrlState, CtrlType, HostEffect, HostEvent, KernelController, Level, Look,
@@ -947,4 +947,25 @@ fn what_was_connected_before_is_not_let_go_for_a_name_that_nobody_has_looked_up(
     world.wait(20.0);
     assert_eq!(world.connected(), ["a"]);
     assert!(world.disconnected.is_empty());
+}
+
+#[test]
+fn an_address_family_that_is_switched_off_spares_what_is_in_use() {
+    for (scope, left) in [(DisconnectScope::OnlyStas, &["b"][..]), (DisconnectScope::Nothing, &["a", "b"])] {
+        let mut world = World::new();
+        world.stafd_with(&["a", "b"], 100);
+        world.in_use = vec!["b".into()];
+        world.conf.ip_family = FamilyOrder::V6;
+        world.conf.disconnect_scope = scope;
+        world.reload();
+        world.wait(60.0);
+        assert_eq!(world.connected(), left, "{scope:?}");
+    }
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    world.in_use = vec!["b".into()];
+    world.conf.ip_family = FamilyOrder::V6;
+    let mut world = world.restart();
+    world.wait(60.0);
+    assert_eq!(world.connected(), ["b"], "written while stacd was down");
 }

@@ -28,8 +28,8 @@ impl Connector {
                 if self.booted.record_of(&tid).is_some() {
                     return None;
                 }
-                if self.is_barred(&tid) {
-                    return Some((tid, Parting::Disconnect));
+                if let Some(how) = self.barred(&tid) {
+                    return Some((tid, how));
                 }
                 let prey = all_have_spoken
                     && settings.conf.disconnect_trtypes.contains(&kernel.transport)

@@ -110,7 +110,7 @@ impl Connector {
         self.resettle(now, out);
         for tid in std::mem::take(&mut self.restored) {
             if !self.fleet.has(&tid) && self.booted.record_of(&tid).is_none() {
-                let how = if self.is_barred(&tid) { Parting::Disconnect } else { self.parting() };
+                let how = self.barred(&tid).unwrap_or_else(|| self.parting());
                 self.fleet_does(now, out, |fleet, host| fleet.evict(now, &tid, how, host));
             }
         }
@@ -189,9 +189,17 @@ impl Connector {
         self.sources.hearsay(SourceId::Configured, names);
     }
 
-    /// True for what the administrator excluded, by itself or with its address family.
+    /// How what the administrator excluded, by itself or with its address family, is parted with. A family that is not
+    /// used names nobody: like any other that is no longer meant, it is spared while it is in use.
+    fn barred(&self, tid: &Tid) -> Option<Parting> {
+        if self.configured.excludes(tid, &tid.host_iface) {
+            return Some(Parting::Disconnect);
+        }
+        (!self.configured.allows(tid)).then(|| self.parting())
+    }
+
     fn is_barred(&self, tid: &Tid) -> bool {
-        self.configured.excludes(tid, &tid.host_iface) || !self.configured.allows(tid)
+        self.barred(tid).is_some()
     }
 
     /// True for a new one that may yet turn out to be excluded. What was there before this run is not held up.
@@ -208,14 +216,14 @@ impl Connector {
         }
     }
 
-    /// Lets go what is excluded at once, and what is disproved when it is quiet and what may replace it is there.
+    /// Lets go what is barred at once, and what is disproved when it is quiet and what may replace it is there.
     fn remove(&mut self, now: Time, out: &mut Vec<Effect>) {
         let mut going: Vec<(Tid, Parting)> = Vec::new();
         let mut disproved: Vec<(Tid, Parting)> = Vec::new();
         let mut again: Option<Time> = None;
         for tid in self.fleet.tids() {
-            if self.is_barred(tid) {
-                going.push((tid.clone(), Parting::Disconnect));
+            if let Some(how) = self.barred(tid) {
+                going.push((tid.clone(), how));
                 continue;
             }
             match self.sources.verdict(tid, now, self.fleet.is_live(tid)) {
