@@ -207,6 +207,10 @@ impl World {
             Effect::FetchPage { op, dc, refresh } => {
                 self.refreshed += usize::from(refresh);
                 let view = self.stafd.clone()?;
+                let fresh = |page: &DcPage| page.dc == dc && page.connected_since.is_some();
+                if refresh && !view.dcs.iter().any(fresh) {
+                    return Some(Event::PageFetched { op, result: Err("it is not connected".into()) });
+                }
                 return Some(Event::PageFetched { op, result: Ok(view.dcs.into_iter().find(|page| page.dc == dc)) });
             }
             Effect::Stopped => return None,
@@ -968,4 +972,25 @@ fn an_address_family_that_is_switched_off_spares_what_is_in_use() {
     let mut world = world.restart();
     world.wait(60.0);
     assert_eq!(world.connected(), ["b"], "written while stacd was down");
+}
+
+/// stafd need not tell that a connection was lost, or that a page could not be read again: no page has changed.
+#[test]
+fn absence_known_from_before_the_connection_counts_only_in_a_page_read_at_the_end_of_the_30_s() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    let since = world.now;
+    world.stafd.as_mut().unwrap().dcs[0].connected_since = Some(since);
+    world.page_is(&["a"]);
+    world.wait(5.0);
+    let page = &mut world.stafd.as_mut().unwrap().dcs[0];
+    (page.state, page.connected_since) = (PageState::Saved, None);
+    world.wait(120.0);
+    assert!(world.disconnected.is_empty(), "{:?}", world.disconnected);
+    let since = world.now;
+    let page = &mut world.stafd.as_mut().unwrap().dcs[0];
+    (page.state, page.connected_since) = (PageState::Fresh, Some(since));
+    world.page_is(&["a"]);
+    world.wait(31.0);
+    assert_eq!(world.connected(), ["a"]);
 }

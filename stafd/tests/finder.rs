@@ -13,7 +13,7 @@ use libstas::core::{
 };
 use libstas::nvme::aen::DISCOVERY_LOG_CHANGED;
 use libstas::nvme::dim::Task;
-use libstas::nvme::log_page::{Entry, LogPage};
+use libstas::nvme::log_page::{Entry, Flaw, LogPage, Malformed};
 use libstas::nvme::supported::DiscoveryLidSpecific;
 use libstas::nvme::{DISCOVERY_NQN, HostIdentity, Parameters, Purpose, Tid, TidParts, Transport};
 use stafd::finder::{Effect, Event, Finder, NotRegistered, RemovalReason, Saved, Settings};
@@ -77,6 +77,8 @@ struct World {
     dead: Vec<String>,
     dead_ports: Vec<String>,
     unreadable: bool,
+    /// Their pages have an entry that cannot be read.
+    malformed: Option<Flaw>,
     /// Discovery controllers that refuse a keep-alive timeout.
     ancient: Vec<String>,
     connects: usize,
@@ -126,6 +128,7 @@ impl World {
             dead: Vec::new(),
             dead_ports: Vec::new(),
             unreadable: false,
+            malformed: None,
             ancient: Vec::new(),
             connects: 0,
             hold_reads: None,
@@ -296,6 +299,7 @@ impl World {
             Some(kernel) if !self.unreadable => Ok(LogPage {
                 genctr: 1,
                 entries: self.pages.get(&kernel.traddr).cloned().unwrap_or_default(),
+                dropped: self.malformed.iter().map(|flaw| Malformed { index: 0, reason: flaw.clone() }).collect(),
                 ..LogPage::default()
             }),
             _ => Err("I/O error".to_owned()),
@@ -980,4 +984,35 @@ fn a_name_with_no_address_of_a_family_that_is_used_keeps_the_last_one() {
     world.reload();
     world.wait(10.0);
     assert_eq!(world.connected(), ["2001:db8::1"]);
+}
+
+#[test]
+fn a_referral_missing_after_a_reboot_stays_until_a_page_that_was_read_late_enough_does_not_list_it() {
+    let mut world = World::new(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]).start();
+    world.wait(10.0);
+    world.pages.clear();
+    world.uevent(0, UeventKind::Connected);
+    world.wait(5.0);
+    world.unreadable = true;
+    world.wait(120.0);
+    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"], "nothing was read since the first seconds");
+    assert_eq!(world.page_state("192.0.2.1"), "saved");
+    world.unreadable = false;
+    world.wait(75.0);
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+}
+
+#[test]
+fn a_page_of_which_not_every_entry_can_be_read_proves_nothing() {
+    let mut world = World::new(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]).start();
+    world.pages.clear();
+    world.malformed = Some(Flaw::Blank);
+    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    world.wait(120.0);
+    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"]);
+    assert_eq!(world.page_state("192.0.2.1"), "saved", "stacd takes nothing away on such a page");
+    world.malformed = None;
+    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    world.wait(1.0);
+    assert_eq!(world.connected(), ["192.0.2.1"]);
 }

@@ -13,6 +13,9 @@ use crate::nvme::Tid;
 /// Absence of a controller that is known only from before the present connection of its discovery controller counts
 /// when that connection has been up for so long: a rebooted target exports its subsystems one by one.
 pub const SETTLING: Duration = Duration::from_secs(30);
+/// That counts only in a page that was read when the connection had been up for so long: one of its first seconds says
+/// nothing about its thirtieth.
+pub const LATE_READ: Duration = Duration::from_secs(28);
 /// A page that would take all live controllers of its discovery controller is read again after this long.
 pub const DOUBT: Duration = Duration::from_secs(5);
 /// So many live controllers at least make a page doubtful.
@@ -59,17 +62,46 @@ struct Claim<P> {
     listed_on: Option<Time>,
 }
 
+/// The newest page is not believed before it was read again.
+#[derive(Clone, Copy, Debug)]
+struct Doubt {
+    since: Time,
+    /// When to read it again.
+    ask: Time,
+}
+
 #[derive(Clone, Debug)]
 struct Source<P> {
     knowledge: Knowledge,
     claims: BTreeMap<Tid, Claim<P>>,
-    /// The newest page is not believed before it was read again: when to do so.
-    doubt: Option<Time>,
+    doubt: Option<Doubt>,
+    /// When a page was read for the last time, as far as that is known.
+    read: Option<Time>,
+    /// When a late page was last asked for.
+    asked: Option<Time>,
 }
 
 impl<P> Source<P> {
     fn stale() -> Self {
-        Self { knowledge: Knowledge::Stale, claims: BTreeMap::new(), doubt: None }
+        Self::with(Knowledge::Stale, BTreeMap::new())
+    }
+
+    fn with(knowledge: Knowledge, names: BTreeMap<Tid, P>) -> Self {
+        let claims = names.into_iter().map(|(tid, payload)| (tid, Claim { payload, listed: true, listed_on: None }));
+        Self { knowledge, claims: claims.collect(), doubt: None, read: None, asked: None }
+    }
+
+    /// True when a page was read late enough on that connection.
+    fn has_late_page(&self, since: Time) -> bool {
+        self.read.is_some_and(|read| since + LATE_READ <= read)
+    }
+
+    /// When a late page is to be asked for, if what the newest one no longer names takes one.
+    fn late_page_due(&self) -> Option<Time> {
+        let Knowledge::Fresh(since) = self.knowledge else { return None };
+        let is_open = |claim: &Claim<P>| !claim.listed && claim.listed_on != Some(since);
+        let is_due = !self.has_late_page(since) && self.claims.values().any(is_open);
+        is_due.then(|| (since + SETTLING).max(self.asked.map_or(since, |asked| asked + DOUBT)))
     }
 }
 
@@ -91,8 +123,9 @@ pub struct Page<P> {
     pub connected_since: Time,
     /// Whom it names.
     pub names: BTreeMap<Tid, P>,
-    /// It was read again because the one before was doubted.
-    pub confirmed: bool,
+    /// When it was read, if it was read for the asking; another one may be of any time of its connection. Only one that
+    /// was read for the asking confirms one that was doubted.
+    pub read: Option<Time>,
 }
 
 /// All sources of a daemon. `P` is what a claim carries.
@@ -110,16 +143,12 @@ impl<P> Default for Sources<P> {
 impl<P: Clone + PartialEq> Sources<P> {
     /// The administrator's word: what it no longer names is disproved by that.
     pub fn decree(&mut self, id: SourceId, names: BTreeMap<Tid, P>) {
-        let claims =
-            names.into_iter().map(|(tid, payload)| (tid, Claim { payload, listed: true, listed_on: None })).collect();
-        self.sources.insert(id, Source { knowledge: Knowledge::Final, claims, doubt: None });
+        self.sources.insert(id, Source::with(Knowledge::Final, names));
     }
 
     /// What a source named before this run.
     pub fn remember(&mut self, id: SourceId, names: BTreeMap<Tid, P>) {
-        let claims =
-            names.into_iter().map(|(tid, payload)| (tid, Claim { payload, listed: true, listed_on: None })).collect();
-        self.sources.insert(id, Source { knowledge: Knowledge::Stale, claims, doubt: None });
+        self.sources.insert(id, Source::with(Knowledge::Stale, names));
     }
 
     /// What a source is said to name, without that being its own current word: names are added, nothing is proved.
@@ -137,6 +166,7 @@ impl<P: Clone + PartialEq> Sources<P> {
     pub fn read(&mut self, now: Time, id: SourceId, page: Page<P>, live: impl Fn(&Tid) -> bool) {
         let source = self.sources.entry(id).or_insert_with(Source::stale);
         source.knowledge = Knowledge::Fresh(page.connected_since);
+        source.read = page.read.or(source.read);
         for (tid, claim) in &mut source.claims {
             claim.listed = page.names.contains_key(tid);
         }
@@ -147,9 +177,10 @@ impl<P: Clone + PartialEq> Sources<P> {
         let live_and = |listed| source.claims.iter().filter(|(tid, claim)| claim.listed == listed && live(tid)).count();
         let doubtful = live_and(false) >= DOUBTFUL_LOSS && live_and(true) == 0;
         source.doubt = match source.doubt {
-            _ if !doubtful || page.confirmed => None,
-            Some(at) => Some(at),
-            None => Some(now + DOUBT),
+            _ if !doubtful => None,
+            Some(doubt) if page.read.is_some() && doubt.since + DOUBT <= now => None,
+            Some(doubt) => Some(doubt),
+            None => Some(Doubt { since: now, ask: now + DOUBT }),
         };
     }
 
@@ -179,20 +210,36 @@ impl<P: Clone + PartialEq> Sources<P> {
     pub fn doubted(&mut self, now: Time) -> Vec<Tid> {
         let mut doubted = Vec::new();
         for (id, source) in &mut self.sources {
-            if let (SourceId::Page(dc), Some(at)) = (id, source.doubt)
-                && at <= now
+            if let (SourceId::Page(dc), Some(doubt)) = (id, &mut source.doubt)
+                && doubt.ask <= now
             {
-                source.doubt = Some(now + DOUBT);
+                doubt.ask = now + DOUBT;
                 doubted.push(dc.clone());
             }
         }
         doubted
     }
 
-    /// When [`Sources::doubted`] has something to say.
+    /// Pages that are to be read again now, for they no longer name what is known only from before their connection, and
+    /// that has been up for [`SETTLING`]; each is named once, and again after another [`DOUBT`] when no answer came.
+    pub fn awaited_late(&mut self, now: Time) -> Vec<Tid> {
+        let mut awaited = Vec::new();
+        for (id, source) in &mut self.sources {
+            if let SourceId::Page(dc) = id
+                && source.late_page_due().is_some_and(|at| at <= now)
+            {
+                source.asked = Some(now);
+                awaited.push(dc.clone());
+            }
+        }
+        awaited
+    }
+
+    /// When [`Sources::doubted`] or [`Sources::awaited_late`] has something to say.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        self.sources.values().filter_map(|source| source.doubt).min()
+        let due = |source: &Source<P>| [source.doubt.map(|doubt| doubt.ask), source.late_page_due()];
+        self.sources.values().flat_map(due).flatten().min()
     }
 
     /// Whether a controller is meant: the one place that decides on removal.
@@ -205,14 +252,15 @@ impl<P: Clone + PartialEq> Sources<P> {
                 return Verdict::Named;
             }
             let this = match source.knowledge {
-                _ if source.doubt.is_some() => Verdict::Unproved(source.doubt),
+                _ if source.doubt.is_some() => Verdict::Unproved(source.doubt.map(|doubt| doubt.ask)),
                 Knowledge::Stale => Verdict::Unproved(None),
                 Knowledge::Final | Knowledge::Gone { aged_out: false } => Verdict::Disproved,
                 Knowledge::Gone { aged_out: true } if live => Verdict::Unproved(None),
                 Knowledge::Gone { aged_out: true } => Verdict::Disproved,
                 Knowledge::Fresh(since) if claim.listed_on == Some(since) => Verdict::Disproved,
-                Knowledge::Fresh(since) if since + SETTLING <= now => Verdict::Disproved,
-                Knowledge::Fresh(since) => Verdict::Unproved(Some(since + SETTLING)),
+                Knowledge::Fresh(since) if now < since + SETTLING => Verdict::Unproved(Some(since + SETTLING)),
+                Knowledge::Fresh(since) if source.has_late_page(since) => Verdict::Disproved,
+                Knowledge::Fresh(_) => Verdict::Unproved(None),
             };
             verdict = match (verdict, this) {
                 (Verdict::Disproved, other) => other,

@@ -93,12 +93,16 @@ impl Connector {
         out.push(Effect::FetchPage { op, dc, refresh });
     }
 
-    /// Pages that would take everything are read again before they are believed.
+    /// Pages that would take everything are read again before they are believed, and so are those that are silent about
+    /// what is known from before their connection: stafd need not tell that it could not read them again.
     pub(super) fn read_doubted_again(&mut self, now: Time, out: &mut Vec<Effect>) {
         for dc in self.sources.doubted(now) {
             let text = "its log page names none of its live I/O controllers any more: it is read again".to_owned();
             let notice = Notice { level: Level::Warning, tid: Some(dc.clone()), ctrl: None, text };
             out.push(Effect::Host(HostEffect::Tell(notice)));
+            self.fetch_page(dc, true, out);
+        }
+        for dc in self.sources.awaited_late(now) {
             self.fetch_page(dc, true, out);
         }
     }
@@ -199,7 +203,7 @@ impl Connector {
         }
     }
 
-    fn take_page(&mut self, now: Time, page: DcPage, confirmed: bool) {
+    fn take_page(&mut self, now: Time, page: DcPage, read_anew: bool) {
         let DcPage { dc, state, connected_since, entries } = page;
         let taken = self.fleet.issue();
         self.stafd.taken.insert(dc.clone(), taken);
@@ -222,7 +226,7 @@ impl Connector {
         };
         match connection {
             Some(connected_since) => {
-                let page = Page { connected_since, names, confirmed };
+                let page = Page { connected_since, names, read: read_anew.then_some(now) };
                 self.sources.read(now, id, page, |tid| self.fleet.is_live(tid));
             }
             None => self.sources.hearsay(id, names),
@@ -263,7 +267,7 @@ impl Connector {
             Ok(None) => self.fetch_all(out),
             Err(reason) => {
                 self.sources.outdate(&SourceId::Page(dc.clone()));
-                self.fetch_failed(now, &reason, out);
+                self.fetch_failed(now, &format!("{dc}: {reason}"), out);
             }
         }
         if let Some(refresh) = self.stafd.pages_owed.remove(&dc) {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use libstas::core::backoff::{Backoff, Jitter};
+use libstas::core::sources::LATE_READ;
 use libstas::core::{CtrlRef, OpId, Time};
 use libstas::nvme::log_page::LogPage;
 use libstas::nvme::supported::DiscoveryLidSpecific;
@@ -12,7 +13,7 @@ use super::registering::Registering;
 
 /// A page is read once more this long after the connection came up: shortly before what is known only from before
 /// that connection is believed to be gone (`libstas::core::sources::SETTLING`), in case an event was lost.
-pub(super) const SECOND_READ: Duration = Duration::from_secs(28);
+pub(super) const SECOND_READ: Duration = LATE_READ;
 /// A read that takes longer than this is told; its slot stays taken.
 pub(super) const READ_DEADLINE: Duration = Duration::from_secs(60);
 
@@ -113,9 +114,14 @@ impl DiscoveryController {
         waiting
     }
 
-    /// True when the page was read on the present connection.
-    pub(super) fn is_fresh(&self) -> bool {
-        self.connection.is_some_and(|connection| self.page_of == Some(connection.since))
+    /// True when the page was read on the present connection, and could be read when it was last tried.
+    pub(super) fn was_read(&self) -> bool {
+        self.failure.is_none() && self.connection.is_some_and(|connection| self.page_of == Some(connection.since))
+    }
+
+    /// True when what the page does not list is not there.
+    fn is_fresh(&self) -> bool {
+        self.was_read() && self.page.as_ref().is_some_and(LogPage::is_whole)
     }
 
     /// `never`, `saved` or `fresh`.

@@ -108,14 +108,18 @@ impl Finder {
     fn take_page(&mut self, now: Time, tid: &Tid, page: LogPage, out: &mut Vec<Effect>) {
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let Some(connection) = dc.connection else { return };
+        let first = !dc.was_read();
         dc.failure = None;
         dc.backoff.reset();
-        let first = !dc.is_fresh();
         // Another generation with the same entries tells that something went and came back meanwhile.
-        let changed =
-            dc.page.as_ref().is_none_or(|before| before.genctr != page.genctr || !before.says_the_same_as(&page));
+        let is_new = |before: &LogPage| {
+            before.genctr != page.genctr || !before.says_the_same_as(&page) || before.is_whole() != page.is_whole()
+        };
+        let changed = dc.page.as_ref().is_none_or(is_new);
+        let whole = page.is_whole();
         for malformed in &page.dropped {
-            let text = format!("log page entry {} is ignored: {}", malformed.index, malformed.reason);
+            let only_adds = if whole { "" } else { "; until it can be read, nothing goes for not being listed" };
+            let text = format!("log page entry {} is ignored: {}{only_adds}", malformed.index, malformed.reason);
             let notice = Notice { level: Level::Warning, tid: Some(tid.clone()), ctrl: Some(connection.ctrl), text };
             if first || changed {
                 out.push(Effect::Host(HostEffect::Tell(notice)));
@@ -131,8 +135,13 @@ impl Finder {
             dc.page = Some(page);
             dc.page_of = Some(connection.since);
         }
-        let page = Page { connected_since: connection.since, names, confirmed: false };
-        self.sources.read(now, SourceId::Page(tid.clone()), page, |_| false);
+        let id = SourceId::Page(tid.clone());
+        if whole {
+            let page = Page { connected_since: connection.since, names, read: Some(now) };
+            self.sources.read(now, id, page, |_| false);
+        } else {
+            self.sources.hearsay(id, names);
+        }
         if first || changed {
             self.quiet.disturb(now);
             out.push(Effect::PagesChanged { dc: tid.clone(), ctrl: Some(connection.ctrl) });

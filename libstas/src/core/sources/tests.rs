@@ -26,7 +26,13 @@ fn names(list: &[&str]) -> BTreeMap<Tid, ()> {
 }
 
 fn read(sources: &mut Sources<()>, now: Time, dc: &str, since: u64, list: &[&str]) {
-    let page = Page { connected_since: at(since), names: names(list), confirmed: false };
+    let page = Page { connected_since: at(since), names: names(list), read: None };
+    sources.read(now, page_of(dc), page, |_| true);
+}
+
+/// The same, read for the asking.
+fn read_anew(sources: &mut Sources<()>, now: Time, dc: &str, since: u64, list: &[&str]) {
+    let page = Page { connected_since: at(since), names: names(list), read: Some(now) };
     sources.read(now, page_of(dc), page, |_| true);
 }
 
@@ -51,6 +57,8 @@ fn every_source_that_named_it_must_prove_its_absence() {
     assert_eq!(sources.verdict(&tid("a"), at(2), true), Verdict::Named, "the old word of dc2 stands");
     read(&mut sources, at(100), "dc2", 90, &["x"]);
     assert_eq!(sources.verdict(&tid("a"), at(100), true), Verdict::Unproved(Some(at(120))));
+    read_anew(&mut sources, at(118), "dc2", 90, &["x"]);
+    assert_eq!(sources.verdict(&tid("a"), at(119), true), Verdict::Unproved(Some(at(120))));
     assert_eq!(sources.verdict(&tid("a"), at(120), true), Verdict::Disproved);
 }
 
@@ -76,6 +84,24 @@ fn a_new_connection_must_settle_before_its_absences_count() {
 }
 
 #[test]
+fn an_early_page_of_a_connection_says_nothing_about_what_is_known_from_before_it() {
+    let mut sources = Sources::default();
+    read(&mut sources, at(1), "dc1", 0, &["a", "x"]);
+    read_anew(&mut sources, at(50), "dc1", 50, &["x"]);
+    assert_eq!(sources.deadline(), Some(at(80)));
+    assert!(sources.awaited_late(at(79)).is_empty());
+    assert_eq!(sources.verdict(&tid("a"), at(80), true), Verdict::Unproved(None));
+    assert_eq!(sources.awaited_late(at(80)), [tid("dc1")]);
+    assert!(sources.awaited_late(at(80)).is_empty(), "it is asked for once");
+    assert_eq!(sources.deadline(), Some(at(85)), "and again when no answer came");
+    read(&mut sources, at(81), "dc1", 50, &["x"]);
+    assert_eq!(sources.verdict(&tid("a"), at(81), true), Verdict::Unproved(None), "it may be of any time");
+    read_anew(&mut sources, at(82), "dc1", 50, &["x"]);
+    assert_eq!(sources.verdict(&tid("a"), at(82), true), Verdict::Disproved);
+    assert_eq!(sources.deadline(), None);
+}
+
+#[test]
 fn hearsay_names_and_proves_nothing() {
     let mut sources = Sources::default();
     sources.remember(page_of("dc1"), names(&["a"]));
@@ -94,9 +120,17 @@ fn a_page_that_takes_all_live_ones_is_doubted_until_it_was_read_again() {
     assert_eq!(sources.verdict(&tid("a"), at(14), true), Verdict::Unproved(Some(at(15))));
     assert_eq!(sources.doubted(at(15)), [tid("dc1")]);
     assert_eq!(sources.verdict(&tid("a"), at(16), true), Verdict::Unproved(Some(at(20))));
-    let page = Page { connected_since: at(0), names: names(&[]), confirmed: true };
-    sources.read(at(16), page_of("dc1"), page, |_| true);
+    read_anew(&mut sources, at(16), "dc1", 0, &[]);
     assert_eq!(sources.verdict(&tid("a"), at(16), true), Verdict::Disproved);
+}
+
+#[test]
+fn a_page_that_was_read_for_another_reason_does_not_end_a_doubt_early() {
+    let mut sources = Sources::default();
+    read(&mut sources, at(1), "dc1", 0, &["a", "b"]);
+    read(&mut sources, at(10), "dc1", 0, &[]);
+    read_anew(&mut sources, at(14), "dc1", 0, &[]);
+    assert_eq!(sources.verdict(&tid("a"), at(14), true), Verdict::Unproved(Some(at(15))));
 }
 
 #[test]

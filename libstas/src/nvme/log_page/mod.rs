@@ -104,6 +104,13 @@ impl Header {
 }
 
 impl LogPage {
+    /// True when every entry that may name a subsystem or a discovery controller could be read: only then does it say
+    /// something about those that it does not name. A subtype that is not known names neither.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.dropped.iter().all(|malformed| matches!(malformed.reason, Flaw::Subtype(_)))
+    }
+
     /// Reads a page that is there as a whole.
     ///
     /// # Errors
