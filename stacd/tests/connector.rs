@@ -994,3 +994,52 @@ fn absence_known_from_before_the_connection_counts_only_in_a_page_read_at_the_en
     world.wait(31.0);
     assert_eq!(world.connected(), ["a"]);
 }
+
+/// stafd alone was restarted after the host's NQN had changed.
+#[test]
+fn a_stafd_that_comes_back_with_another_host_nqn_takes_nothing_before_it_is_connected_under_that() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    let renamed = |nqns: &[&str], since| DcPage {
+        dc: tid_as(RENAMED, "192.0.2.1", "8009", DISCOVERY_NQN),
+        state: PageState::Fresh,
+        connected_since: Some(since),
+        entries: nqns.iter().map(|nqn| entry(nqn)).collect(),
+    };
+    let removed = Some(vec![RemovedDc { dc: dc(), aged_out: false }]);
+    world.stafd = Some(StafdView { dcs: vec![renamed(&[], world.now)], removed });
+    world.feed(Event::StafdOwner(Some(":1.9".into())));
+    world.wait(600.0);
+    assert!(world.disconnected.is_empty(), "{:?}", world.disconnected);
+    world.stafd.as_mut().unwrap().dcs = vec![renamed(&["a"], world.now)];
+    world.feed(Event::PageChanged(tid_as(RENAMED, "192.0.2.1", "8009", DISCOVERY_NQN)));
+    world.wait(60.0);
+    assert_eq!((world.connected_as(HOST), world.connected_as(RENAMED)), (vec!["b"], vec!["a"]));
+    // And stacd, too.
+    let world = world.restart_as(RENAMED, &["a"]);
+    assert_eq!((world.connected_as(HOST), world.connected_as(RENAMED)), (vec!["b"], vec!["a"]));
+}
+
+#[test]
+fn a_stafd_that_gets_its_host_nqn_back_is_as_before() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    let before = world.stafd.clone();
+    let page = DcPage {
+        dc: tid_as(RENAMED, "192.0.2.1", "8009", DISCOVERY_NQN),
+        state: PageState::Fresh,
+        connected_since: Some(world.now),
+        entries: Vec::new(),
+    };
+    world.stafd = Some(StafdView { dcs: vec![page], removed: Some(vec![RemovedDc { dc: dc(), aged_out: false }]) });
+    world.feed(Event::StafdOwner(Some(":1.9".into())));
+    world.wait(60.0);
+    world.stafd = before;
+    world.stafd.as_mut().unwrap().dcs[0].connected_since = Some(world.now);
+    world.feed(Event::StafdOwner(Some(":1.10".into())));
+    world.wait(60.0);
+    assert_eq!(world.connected(), ["a", "b"]);
+    world.page_is(&["b"]);
+    world.wait(2.0);
+    assert_eq!(world.connected(), ["b"], "a page takes it as ever");
+}

@@ -41,7 +41,7 @@ pub(crate) enum Named {
     Configured(Box<Parameters>),
     /// A log entry.
     Entry(Box<Entry>),
-    /// This host connected it while it had another NQN.
+    /// This host connected it while it, or stafd, had another NQN.
     Before,
 }
 

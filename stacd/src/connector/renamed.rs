@@ -3,7 +3,7 @@
 //! A target decides by the host's NQN what a host may see. A log page that is read under the new NQN therefore proves
 //! nothing about what was connected under the one before, and the NQN may have changed by an accident: a lost
 //! /etc/nvme/hostnqn, a copied image. So each such I/O controller stays wanted until the same one is named and live
-//! under the present NQN.
+//! under the present NQN. stafd may be restarted alone, and then is the other host before stacd is.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -53,14 +53,35 @@ impl Renamed {
         Some(Notice { level: Level::Warning, tid: None, ctrl: None, text })
     }
 
-    /// Lets those go that are there under the present NQN. `live` says whether one is live.
+    /// Lets those go that are there under the present NQN, this daemon's or stafd's. `live` says whether one is live.
     fn settle(&mut self, sources: &Sources<Named>, live: impl Fn(&Tid) -> bool) {
-        let host_nqn = &self.host_nqn;
+        if self.before.is_empty() {
+            return;
+        }
+        let own = self.host_nqn.as_str();
+        let of_stafd = sources.ids().filter_map(|id| match id {
+            SourceId::Page(dc) => Some(dc.host_nqn.as_str()),
+            _ => None,
+        });
+        let nqns: BTreeSet<&str> = of_stafd.chain([own]).collect();
         self.before.retain(|tid| {
-            let now = Tid::new(TidParts { host_nqn: host_nqn.clone(), ..tid.parts().clone() });
-            !(live(&now) && sources.naming(&now).any(|id| *id != SourceId::Renamed))
+            let is_there = |nqn: &&str| {
+                let now = as_host(tid, nqn);
+                live(&now) && sources.naming(&now).any(|id| *id != SourceId::Renamed)
+            };
+            // Being named under its own NQN counts for it only where that is the present one.
+            !nqns.iter().filter(|nqn| **nqn == own || **nqn != tid.host_nqn).any(is_there)
         });
     }
+}
+
+fn as_host(tid: &Tid, host_nqn: &str) -> Tid {
+    Tid::new(TidParts { host_nqn: host_nqn.to_owned(), ..tid.parts().clone() })
+}
+
+/// True when these two are one controller that two hosts ask.
+pub(super) fn same_but_for_the_host(one: &Tid, other: &Tid) -> bool {
+    one.host_nqn != other.host_nqn && as_host(one, &other.host_nqn) == *other
 }
 
 impl Connector {
@@ -68,6 +89,27 @@ impl Connector {
     pub(super) fn take_host_nqn(&mut self, host_nqn: &str, out: &mut Vec<Effect>) {
         let notice = self.renamed.is_now(host_nqn, &self.restored);
         out.extend(notice.map(|notice| Effect::Host(HostEffect::Tell(notice))));
+    }
+
+    /// stafd gave a discovery controller up and asks the same one as another host now: what that one lets another host
+    /// see proves nothing about what this one has seen.
+    pub(super) fn keep_what_another_host_found(&mut self, dc: &Tid, other: &Tid, out: &mut Vec<Effect>) {
+        let found: Vec<Tid> =
+            self.sources.named_by(&SourceId::Page(dc.clone())).filter(|tid| self.fleet.has(tid)).cloned().collect();
+        if found.is_empty() {
+            return;
+        }
+        let text = format!(
+            "stafd asks it as the host {} now: each of the {} I/O controllers that it listed to {} stays connected until \
+             it is connected as the new one; if no change was meant, put the old host NQN back into /etc/nvme/hostnqn \
+             and restart stafd",
+            other.host_nqn,
+            found.len(),
+            dc.host_nqn,
+        );
+        let notice = Notice { level: Level::Warning, tid: Some(dc.clone()), ctrl: None, text };
+        out.push(Effect::Host(HostEffect::Tell(notice)));
+        self.renamed.before.extend(found);
     }
 
     /// Names whom this host connected under other NQNs and has not connected under this one.

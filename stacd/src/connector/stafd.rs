@@ -10,7 +10,7 @@ use libstas::nvme::log_page::{Entry, Subtype};
 use libstas::nvme::{Tid, TidParts};
 
 use super::newcomers::Newcomers;
-use super::{Connector, DcPage, Effect, Named, PageState, StafdView, Timer};
+use super::{Connector, DcPage, Effect, Named, PageState, StafdView, Timer, renamed};
 
 /// The first answer of a stafd that has just appeared is awaited this long before it is asked again.
 const FETCH_AGAIN: Duration = Duration::from_secs(1);
@@ -172,7 +172,12 @@ impl Connector {
             let removed = view.removed.as_ref().map(|removed| removed.iter().find(|removed| removed.dc == dc));
             let id = SourceId::Page(dc.clone());
             match removed {
-                Some(Some(removed)) => self.sources.give_up(&id, removed.aged_out),
+                Some(Some(removed)) => {
+                    if let Some(other) = listed.iter().find(|other| renamed::same_but_for_the_host(other, &dc)) {
+                        self.keep_what_another_host_found(&dc, other, out);
+                    }
+                    self.sources.give_up(&id, removed.aged_out);
+                }
                 // A Python stafd does not say whom it gave up: whom it had shown with entries, and no longer shows.
                 None if self.stafd.seen_with_entries.contains(&dc) => self.sources.give_up(&id, false),
                 Some(None) | None => self.sources.outdate(&id),
