@@ -105,10 +105,15 @@ sim: toolchain ## the simulated world: SEED=n tells the story of one seed, N=n p
 fuzz: toolchain ## fuzz each parser of foreign bytes for FUZZ_SECONDS (60); FUZZ="name name" for some of them
 	SECONDS_EACH=$(or $(FUZZ_SECONDS),60) tests/fuzz/run $(FUZZ)
 
-integration: tree ## the scenarios in the virtual machine; TESTS="name name" for some of them
+integration: scenarios tree ## the scenarios in the virtual machine; TESTS="name name" for some of them
 	tests/vm/run $(TESTS)
 
-coverage: toolchain ## which lines the tests run, by file: TESTS="name name" for some scenarios; NATIVE=1: on this machine's own kernel
+# A misspelt name is told before anything is built.
+scenarios:
+	@tests/need python3=python3
+	@tests/vm/run --list $(filter-out none,$(TESTS)) >/dev/null
+
+coverage: scenarios toolchain ## which lines the tests run, by file: TESTS="name name" for some scenarios; NATIVE=1: on this machine's own kernel
 	@tests/need systemd=systemd-analyze dbus=dbus-daemon procps=/bin/kill binutils=strip python3=python3
 	NATIVE='$(NATIVE)' tests/coverage $(TESTS)
 
@@ -146,4 +151,4 @@ toolchain:
 	@command -v $(CARGO) >/dev/null || { echo 'cargo is missing: install Rust as https://rustup.rs says, then run this again' >&2; exit 1; }
 
 .DEFAULT_GOAL = build
-.PHONY: help build install uninstall test sim fuzz integration coverage sanitize nightly demo tree man clean toolchain
+.PHONY: help build install uninstall test sim fuzz integration scenarios coverage sanitize nightly demo tree man clean toolchain
