@@ -448,7 +448,7 @@ fn referrals_are_followed_without_loops_and_go_when_nobody_refers_to_them() {
     assert_eq!(world.finder.controller(&dc("192.0.2.2")).unwrap().origin, "referral");
     world.pages.insert("192.0.2.1".into(), Vec::new());
     world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
-    world.wait(3.0);
+    world.wait(7.0);
     assert_eq!(world.connected(), ["192.0.2.1"]);
     let removed: Vec<_> = world.finder.removed().iter().map(|removed| removed.reason).collect();
     assert_eq!(removed, [RemovalReason::ReferralGone, RemovalReason::ReferralGone]);
@@ -1013,6 +1013,25 @@ fn a_page_of_which_not_every_entry_can_be_read_proves_nothing() {
     assert_eq!(world.page_state("192.0.2.1"), "saved", "stacd takes nothing away on such a page");
     world.malformed = None;
     world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
-    world.wait(1.0);
+    world.wait(7.0);
+    assert_eq!(world.connected(), ["192.0.2.1"]);
+}
+
+/// All storage behind the one that it referred to would go with the referral.
+#[test]
+fn a_page_without_the_only_referral_is_read_again_before_it_is_believed() {
+    let mut world = World::new(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]).start();
+    world.wait(60.0);
+    world.pages.clear();
+    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    world.wait(4.0);
+    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"]);
+    world.pages.insert("192.0.2.1".into(), vec![referral("192.0.2.2")]);
+    world.wait(60.0);
+    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"], "for one page by mistake nothing goes");
+    assert!(world.finder.removed().is_empty());
+    world.pages.clear();
+    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    world.wait(7.0);
     assert_eq!(world.connected(), ["192.0.2.1"]);
 }

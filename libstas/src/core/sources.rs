@@ -18,7 +18,7 @@ pub const SETTLING: Duration = Duration::from_secs(30);
 pub const LATE_READ: Duration = Duration::from_secs(28);
 /// A page that would take all live controllers of its discovery controller is read again after this long.
 pub const DOUBT: Duration = Duration::from_secs(5);
-/// So many live controllers at least make a page doubtful.
+/// So many live controllers at least make a page doubtful, unless a daemon says otherwise ([`Sources::doubting`]).
 pub const DOUBTFUL_LOSS: usize = 2;
 /// Removals wait until the sources were quiet for so long.
 pub const QUIET: Duration = Duration::from_millis(500);
@@ -132,15 +132,22 @@ pub struct Page<P> {
 #[derive(Clone, Debug)]
 pub struct Sources<P> {
     sources: BTreeMap<SourceId, Source<P>>,
+    doubtful_loss: usize,
 }
 
 impl<P> Default for Sources<P> {
     fn default() -> Self {
-        Self { sources: BTreeMap::new() }
+        Self { sources: BTreeMap::new(), doubtful_loss: DOUBTFUL_LOSS }
     }
 }
 
 impl<P: Clone + PartialEq> Sources<P> {
+    /// Sources whose pages are doubtful when they take so many live controllers, and with them all.
+    #[must_use]
+    pub fn doubting(doubtful_loss: usize) -> Self {
+        Self { doubtful_loss, ..Self::default() }
+    }
+
     /// The administrator's word: what it no longer names is disproved by that.
     pub fn decree(&mut self, id: SourceId, names: BTreeMap<Tid, P>) {
         self.sources.insert(id, Source::with(Knowledge::Final, names));
@@ -165,22 +172,25 @@ impl<P: Clone + PartialEq> Sources<P> {
     /// A page was read. `live` says whether a controller is live.
     pub fn read(&mut self, now: Time, id: SourceId, page: Page<P>, live: impl Fn(&Tid) -> bool) {
         let source = self.sources.entry(id).or_insert_with(Source::stale);
+        let mut news = source.knowledge != Knowledge::Fresh(page.connected_since);
         source.knowledge = Knowledge::Fresh(page.connected_since);
         source.read = page.read.or(source.read);
         for (tid, claim) in &mut source.claims {
-            claim.listed = page.names.contains_key(tid);
+            let listed = page.names.contains_key(tid);
+            news |= std::mem::replace(&mut claim.listed, listed) && !listed;
         }
         for (tid, payload) in page.names {
             let listed_on = Some(page.connected_since);
             source.claims.insert(tid, Claim { payload, listed: true, listed_on });
         }
         let live_and = |listed| source.claims.iter().filter(|(tid, claim)| claim.listed == listed && live(tid)).count();
-        let doubtful = live_and(false) >= DOUBTFUL_LOSS && live_and(true) == 0;
+        let doubtful = live_and(false) >= self.doubtful_loss && live_and(true) == 0;
         source.doubt = match source.doubt {
             _ if !doubtful => None,
             Some(doubt) if page.read.is_some() && doubt.since + DOUBT <= now => None,
             Some(doubt) => Some(doubt),
-            None => Some(Doubt { since: now, ask: now + DOUBT }),
+            // What was confirmed is not doubted again.
+            None => news.then(|| Doubt { since: now, ask: now + DOUBT }),
         };
     }
 

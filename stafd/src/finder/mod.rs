@@ -33,6 +33,9 @@ use discovery_controller::{Connection, DiscoveryController};
 pub use saved::{Saved, SavedDc};
 pub use wire::{DcView, Effect, Event, NotRegistered, RegisterRequest, RemovalReason, Removed, Settings};
 
+/// A page that takes so many live discovery controllers, and with them all that it referred to, is read again before it
+/// is believed: all storage behind one may hang off one referral.
+const DOUBTFUL_LOSS: usize = 1;
 /// So many given-up discovery controllers are remembered.
 const REMOVED_KEPT: usize = 1024;
 /// Stopping does not wait longer than this for connections to be taken down.
@@ -90,7 +93,7 @@ impl Finder {
         let mut finder = Self {
             settings: None,
             configured: Configured::restore(saved.names.clone()),
-            sources: Sources::default(),
+            sources: Sources::doubting(DOUBTFUL_LOSS),
             fleet: Fleet::new(Kind::Discovery, seed),
             dcs: BTreeMap::new(),
             removed: BTreeMap::new(),
@@ -478,6 +481,7 @@ impl Finder {
         self.configured.tick(now, || fleet.issue(), &mut jitter, &mut host);
         extend(out, host);
         self.reported(now, reports, out);
+        self.read_doubted_again(now, out);
         self.resettle(now, out);
         self.doubt_announcements(now, out);
     }
@@ -558,7 +562,7 @@ impl Machine for Finder {
             return [self.timers.deadline(), self.fleet.deadline()].into_iter().flatten().min();
         }
         let announced = self.announced.deadline(self.fleet.has_looked());
-        [self.timers.deadline(), self.fleet.deadline(), self.configured.deadline(), announced]
+        [self.timers.deadline(), self.fleet.deadline(), self.configured.deadline(), self.sources.deadline(), announced]
             .into_iter()
             .flatten()
             .min()

@@ -1,6 +1,6 @@
 //! Reading log pages: one read in flight for each discovery controller and one more owed (design, policy 6).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use libstas::core::sources::{Page, SourceId};
 use libstas::core::{HostEffect, Level, Notice, OpId, Time};
@@ -138,7 +138,11 @@ impl Finder {
         let id = SourceId::Page(tid.clone());
         if whole {
             let page = Page { connected_since: connection.since, names, read: Some(now) };
-            self.sources.read(now, id, page, |_| false);
+            // Who is named by others, too, goes for nothing that this page says.
+            let alone = |tid: &&Tid| !self.sources.naming(tid).any(|other| *other != id);
+            let at_stake = self.sources.claimed_by(&id).filter(|tid| self.fleet.is_live(tid)).filter(alone);
+            let at_stake: BTreeSet<Tid> = at_stake.cloned().collect();
+            self.sources.read(now, id, page, |tid| at_stake.contains(tid));
         } else {
             self.sources.hearsay(id, names);
         }
@@ -154,6 +158,20 @@ impl Finder {
         let parameters = self.settings.as_ref().map(|settings| settings.conf.parameters.clone()).unwrap_or_default();
         let referrals = page.entries.iter().filter(|entry| entry.subtype == Subtype::REFERRAL && entry.is_usable());
         referrals.filter_map(|entry| referred(dc, entry)).map(|tid| (tid, parameters.clone())).collect()
+    }
+
+    /// Pages that would take every discovery controller that they referred to are read again before they are believed, and
+    /// so are those of an early moment that are silent about what is known from before their connection.
+    pub(super) fn read_doubted_again(&mut self, now: Time, out: &mut Vec<Effect>) {
+        for dc in self.sources.doubted(now) {
+            let text = "its log page refers to no connected discovery controller any more: it is read again".to_owned();
+            let notice = Notice { level: Level::Warning, tid: Some(dc.clone()), ctrl: None, text };
+            out.push(Effect::Host(HostEffect::Tell(notice)));
+            self.read_soon(now, &dc, out);
+        }
+        for dc in self.sources.awaited_late(now) {
+            self.read_soon(now, &dc, out);
+        }
     }
 
     fn read_failed(&mut self, now: Time, tid: &Tid, reason: &str, out: &mut Vec<Effect>) {
