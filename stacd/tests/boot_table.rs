@@ -294,6 +294,25 @@ fn without_a_table_it_is_a_stranger() {
 }
 
 #[test]
+fn what_a_table_has_named_stays_though_the_table_has_vanished() {
+    let connections: [&[&str]; 2] = [&["root"], &["root", "data"]];
+    for page in connections {
+        let mut world = World::booted(&["root", "stranger"]).start(page);
+        world.tables = BootTables::default();
+        world = world.configured(AUDIT, &["root"]);
+        world.reload();
+        world.wait(3600);
+        for _ in 0..2 {
+            world.page_is(&["data"]);
+            world.wait(3600);
+            world = world.restart();
+        }
+        assert_eq!(world.disconnected, ["stranger"]);
+        assert_eq!(world.shown("root").unwrap().2, Some(RECORD.into()));
+    }
+}
+
+#[test]
 fn what_the_firmware_could_not_connect_is_neither_shown_nor_connected() {
     let world = World::booted(&[]).start(&["data"]);
     assert_eq!(world.shown("root"), None);

@@ -297,6 +297,25 @@ fn an_announced_way_is_not_taken_for_a_former_interface_of_the_record() {
 }
 
 #[test]
+fn a_record_that_has_vanished_from_the_tables_takes_nothing_away() {
+    let mut world = World::new(nbft()).with(&[interface(2, "eth0", &MAC, &["192.0.2.1"])]).start();
+    world.tables = BootTables::default();
+    world.reload();
+    world.wait(600);
+    assert_eq!((world.connected_by(), world.disconnects), (vec!["eth0"], 0));
+    for _ in 0..2 {
+        world = world.restart();
+        world.links_are(&world.links.clone());
+        world.wait(600);
+        assert_eq!((world.connected_by(), world.disconnects), (vec!["eth0"], 0), "it is remembered");
+    }
+    // And is connected again like any other.
+    world.kernel.clear();
+    world.wait(120);
+    assert_eq!(world.connected_by(), ["eth0"]);
+}
+
+#[test]
 fn a_restart_loses_nothing_with_ignore_iface_either() {
     let mut world = World::new(nbft()).with(&[interface(2, "eth0", &MAC, &["192.0.2.1"])]);
     world.conf.ignore_iface = true;

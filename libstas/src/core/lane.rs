@@ -114,6 +114,8 @@ pub struct Lane {
     queue: BTreeMap<(Class, u64), Tid>,
     places: BTreeMap<Tid, (Class, u64)>,
     tickets: u64,
+    /// Those in the queue of whom the probe could not tell, since when, and how they had come.
+    unsure: BTreeMap<Tid, (Time, Standing)>,
     busy: Option<Busy>,
     answered: BTreeMap<Portal, Time>,
     wasted_until: BTreeMap<Portal, Time>,
@@ -149,6 +151,7 @@ impl Lane {
         if let Some(place) = self.places.remove(tid) {
             self.queue.remove(&place);
         }
+        self.unsure.remove(tid);
         for probe in self.probes.values_mut() {
             probe.waiting.remove(tid);
         }
@@ -189,13 +192,29 @@ impl Lane {
     }
 
     /// Who may be written now; the caller then starts the write with [`Lane::start`].
-    pub fn take_turn(&mut self) -> Option<Tid> {
+    pub fn take_turn(&mut self, now: Time, ops: &mut OpIds, out: &mut Vec<HostEffect>) -> Option<Tid> {
         if self.busy.is_some() {
             return None;
         }
+        self.ask_again(now, ops, out);
         let (_, tid) = self.queue.pop_first()?;
         self.places.remove(&tid);
+        self.unsure.remove(&tid);
         Some(tid)
+    }
+
+    /// When it is the turn of those of whom the probe could not tell, they are probed again if that was a while ago: what
+    /// the probe had met may have passed, and each dead one among them would hold the lane.
+    fn ask_again(&mut self, now: Time, ops: &mut OpIds, out: &mut Vec<HostEffect>) {
+        if self.queue.first_key_value().is_none_or(|((class, _), _)| *class != Class::Unsure) {
+            return;
+        }
+        let waiting = self.unsure.iter().filter(|(_, (since, _))| now.since(*since) >= ANSWER_HOLDS);
+        let waiting: Vec<(Tid, Standing)> = waiting.map(|(tid, (_, standing))| (tid.clone(), *standing)).collect();
+        for (tid, standing) in waiting {
+            self.leave(&tid);
+            self.enter(now, &tid, standing, ops, out);
+        }
     }
 
     /// A write has started.
@@ -292,7 +311,10 @@ impl Lane {
                 ProbeOutcome::Alive => self.line_up(tid, class_of(standing)),
                 ProbeOutcome::Dead(reason) => turned.push(Turned { tid, reason: reason.clone() }),
                 ProbeOutcome::Unknown(reason) if waster => turned.push(Turned { tid, reason: reason.clone() }),
-                ProbeOutcome::Unknown(_) => self.line_up(tid, Class::Unsure),
+                ProbeOutcome::Unknown(_) => {
+                    self.unsure.insert(tid.clone(), (now, standing));
+                    self.line_up(tid, Class::Unsure);
+                }
             }
         }
         match outcome {

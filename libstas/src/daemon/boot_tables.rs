@@ -1,7 +1,7 @@
 //! The firmware's boot tables, as a daemon keeps them: read at start and at each reload.
 //!
-//! What is wrong with a table is logged once, and the daemon goes on without it. A table that was good and cannot be
-//! read any more keeps what it said: storage may depend on it.
+//! What is wrong with a table is logged once, and the daemon goes on without it. A table that was good and is gone
+//! or cannot be read any more keeps what it said: storage may depend on it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -44,7 +44,16 @@ impl BootFiles {
                         before
                     }
                 });
-                let tables = BootTables(tables.collect());
+                let mut tables = BootTables(tables.collect());
+                let vanished = self.tables.0.iter().filter(|before| tables.0.iter().all(|now| now.name != before.name));
+                let vanished: Vec<BootTable> = vanished.cloned().collect();
+                wrong.extend(vanished.iter().map(|table| {
+                    format!(
+                        "the boot table {} is not there any more; what it said before stays in force",
+                        self.path(table)
+                    )
+                }));
+                tables.0.extend(vanished);
                 if tables != *self.tables {
                     self.tables = Arc::new(tables);
                 }
@@ -123,6 +132,22 @@ mod tests {
         files.read_again();
         assert_eq!(files.tables(), before);
         assert!(files.told.iter().all(|line| line.ends_with("what it said before stays in force")), "{:?}", files.told);
+    }
+
+    #[test]
+    fn a_table_that_is_not_there_any_more_keeps_what_it_said() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["NBFT1", "NBFT2"] {
+            fs::write(folder.path().join(name), void_table()).unwrap();
+        }
+        let mut files = BootFiles::read(folder.path());
+        fs::remove_file(folder.path().join("NBFT1")).unwrap();
+        for _ in 0..2 {
+            files.read_again();
+            assert_eq!(names(&files), ["NBFT2", "NBFT1"]);
+            let told: Vec<&String> = files.told.iter().collect();
+            assert!(matches!(told[..], [line] if line.contains("/NBFT1 is not there any more; what")), "{told:?}");
+        }
     }
 
     #[test]

@@ -25,7 +25,7 @@ use libstas::core::{HostEffect, HostEvent, Machine, Time};
 use libstas::nvme::log_page::Entry;
 use libstas::nvme::{Parameters, Tid};
 
-pub use saved::{Saved, SavedClaim, SavedSource};
+pub use saved::{Saved, SavedBoot, SavedClaim, SavedSource};
 pub use wire::{DcPage, Effect, Event, IocView, PageState, RemovedDc, Settings, StafdView};
 
 /// Who owns a device that several TIDs share: the configured one before the discovered one.
@@ -114,7 +114,7 @@ impl Connector {
                 self.fleet_does(now, out, |fleet, host| fleet.evict(now, &tid, how, host));
             }
         }
-        self.look_for_boot_connections();
+        self.look_for_boot_connections(out);
         self.audit(now, out);
         if reload {
             let all: Vec<Tid> = self.fleet.tids().cloned().collect();
@@ -297,7 +297,7 @@ impl Connector {
             self.resettle(now, out);
         }
         if looked {
-            self.look_for_boot_connections();
+            self.look_for_boot_connections(out);
             self.audit(now, out);
         }
     }

@@ -29,6 +29,15 @@ pub struct SavedSource {
     pub claims: Vec<SavedClaim>,
 }
 
+/// One I/O controller that a boot table has named.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedBoot {
+    /// Which.
+    pub ioc: Tid,
+    /// By which record.
+    pub record: String,
+}
+
 /// The saved state of stacd.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Saved {
@@ -44,6 +53,9 @@ pub struct Saved {
     /// The NQN of this host.
     #[serde(default)]
     pub host_nqn: String,
+    /// I/O controllers that the firmware's boot tables have named, with the records.
+    #[serde(default)]
+    pub boot: Vec<SavedBoot>,
     /// What it connected while it had another NQN.
     #[serde(default)]
     pub renamed: BTreeSet<Tid>,
@@ -60,11 +72,14 @@ impl Connector {
                 sources.entry(dc).or_default().push(claim);
             }
         }
+        let boot = self.booted.named().iter();
+        let boot = boot.map(|(ioc, record)| SavedBoot { ioc: ioc.clone(), record: record.clone() });
         Saved {
             sources: sources.into_iter().map(|(dc, claims)| SavedSource { dc: dc.clone(), claims }).collect(),
             members: self.fleet.tids().cloned().chain(self.restored.iter().cloned()).collect(),
             configured: self.sources.named_by(&SourceId::Configured).chain(&self.was_configured).cloned().collect(),
             names: self.configured.saved(),
+            boot: boot.collect(),
             host_nqn: self.renamed.host_nqn().to_owned(),
             renamed: self.renamed.before().clone(),
         }
@@ -78,6 +93,7 @@ impl Connector {
             self.sources.remember(SourceId::Page(dc), names);
         }
         self.was_configured = saved.configured;
+        self.booted.restore(saved.boot.into_iter().map(|SavedBoot { ioc, record }| (ioc, record)).collect());
         self.renamed = Renamed::restore(saved.host_nqn, saved.renamed);
         self.restored = saved.members;
     }

@@ -4,6 +4,9 @@
 //! name, and a bridge or a VLAN on it has the same address. So the record is kept, and the interface is sought each
 //! time that the interfaces change. When the answer changes, the new interface is added first, and the old one goes
 //! when the new one is live (design, policy 13); an interface that has gone for now changes nothing.
+//!
+//! The firmware speaks once, before the system starts. A record that is no longer there was not taken back: its table
+//! could not be read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -41,11 +44,24 @@ struct Terms<'a> {
 }
 
 impl Booted {
-    /// Takes what the tables say now.
-    pub(super) fn set(&mut self, tables: &BootTables) {
-        self.controllers = tables.discovery_controllers();
-        self.interfaces.retain(|controller, _| self.controllers.contains(controller));
-        self.missing.retain(|controller| self.controllers.contains(controller));
+    /// Takes back what the tables said before this run.
+    pub(super) fn restore(&mut self, controllers: Vec<BootController>) {
+        self.controllers = controllers;
+    }
+
+    /// All that the tables have said.
+    pub(super) fn controllers(&self) -> &[BootController] {
+        &self.controllers
+    }
+
+    /// Takes what the tables say now. True when that is something new.
+    fn set(&mut self, tables: &BootTables) -> bool {
+        let mut now = tables.discovery_controllers();
+        let vanished = self.controllers.iter().filter(|before| !now.contains(before)).cloned().collect::<Vec<_>>();
+        now.extend(vanished);
+        let news = now != self.controllers;
+        self.controllers = now;
+        news
     }
 
     /// The record that names that discovery controller.
@@ -108,8 +124,10 @@ impl Booted {
 
 impl Finder {
     /// The boot tables were read.
-    pub(super) fn boot_tables(&mut self, tables: &Arc<BootTables>) {
-        self.booted.set(tables);
+    pub(super) fn boot_tables(&mut self, tables: &Arc<BootTables>, out: &mut Vec<Effect>) {
+        if self.booted.set(tables) {
+            out.push(Effect::Host(HostEffect::Save));
+        }
     }
 
     /// What was known before this run of the interfaces that boot tables name.

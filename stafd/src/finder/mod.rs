@@ -543,7 +543,7 @@ impl Machine for Finder {
         }
         let begin = out.len();
         match event {
-            Event::BootTables(tables) => self.boot_tables(&tables),
+            Event::BootTables(tables) => self.boot_tables(&tables, out),
             Event::Configured(settings) => self.configure(now, *settings, out),
             Event::Heard(heard) => self.heard(now, heard, out),
             Event::Host(event) => self.host_event(now, event, out),

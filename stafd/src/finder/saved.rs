@@ -6,6 +6,7 @@ use libstas::core::CtrlRef;
 use libstas::core::configured::SavedNames;
 use libstas::core::sources::SourceId;
 use libstas::nvme::log_page::LogPage;
+use libstas::nvme::nbft::BootController;
 use libstas::nvme::{Parameters, Tid};
 use serde::{Deserialize, Serialize};
 
@@ -46,6 +47,9 @@ pub struct Saved {
     /// What was found by mDNS and is kept.
     #[serde(default)]
     pub announced: Vec<SavedAnnounced>,
+    /// What the firmware's boot tables have said.
+    #[serde(default)]
+    pub boot: Vec<BootController>,
     /// Connections without a keep-alive timeout: polls that are under way.
     #[serde(default)]
     pub polls: Vec<CtrlRef>,
@@ -61,6 +65,7 @@ impl Finder {
             configured: self.sources.named_by(&SourceId::Configured).chain(&self.was_configured).cloned().collect(),
             names: self.configured.saved(),
             announced: self.announced.saved(),
+            boot: self.booted.controllers().to_vec(),
             polls: self.polls().chain(self.old_polls.iter().copied()).collect(),
         }
     }
@@ -105,6 +110,7 @@ impl Finder {
     /// lists counts as listed until its source says so again: the connection on which that was said is history.
     pub(super) fn restore(&mut self, saved: Saved) {
         self.announced.restore(saved.announced);
+        self.booted.restore(saved.boot);
         for SavedDc { dc, page, referrals, booted } in saved.dcs {
             if booted {
                 self.was_booted.insert(dc.clone());

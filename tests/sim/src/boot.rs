@@ -7,7 +7,8 @@ use libstas::nvme::nbft::{BootTables, Discovery, Hfi, Nbft, Ssns};
 
 use crate::dice::Dice;
 use crate::kernel::Maker;
-use crate::names::{Iface, Subsystem, Target, Via};
+use crate::names::{Iface, Subsystem, Target, Via, Who};
+use crate::plan::Fault;
 use crate::sabotage::Bug;
 use crate::world::World;
 
@@ -84,11 +85,42 @@ impl World {
         }
     }
 
-    /// A daemon reads the boot tables, as it does before each reading of its file.
-    pub(crate) fn boot_tables(&self) -> Arc<BootTables> {
-        match self.has_bug(Bug::BootIsNothingSpecial) {
-            true => Arc::default(),
-            false => Arc::new(self.plan.land.boot.tables()),
+    /// A daemon reads the boot tables, as it does before each reading of its file. What it knows of them already may be
+    /// unreadable this time, all of it or the half.
+    pub(crate) fn boot_tables(&mut self, who: Who) -> Arc<BootTables> {
+        if self.has_bug(Bug::BootIsNothingSpecial) {
+            return Arc::default();
+        }
+        let unreadable = self.has(Fault::TablesUnreadable) && self.knows_the_tables(who);
+        let which = self.luck.dice("tables").below(3);
+        let boot = &self.plan.land.boot;
+        if unreadable {
+            return match which {
+                0 => Arc::default(),
+                1 => Arc::new(Boot { discovery: BTreeSet::new(), ..boot.clone() }.tables()),
+                _ => Arc::new(Boot { connected: BTreeSet::new(), ..boot.clone() }.tables()),
+            };
+        }
+        Arc::new(boot.tables())
+    }
+
+    /// True when the daemon remembers all that it has to know of the tables.
+    fn knows_the_tables(&self, who: Who) -> bool {
+        let boot = &self.plan.land.boot;
+        if self.has_bug(Bug::TablesForgotten) {
+            return true;
+        }
+        match who {
+            Who::Stafd => self
+                .staf
+                .core
+                .as_ref()
+                .is_some_and(|core| core.saved().boot.len() == boot.tables().discovery_controllers().len()),
+            Who::Stacd => {
+                let known = self.stac.core.as_ref().map(|core| core.saved().boot).unwrap_or_default();
+                let booted = self.kernel.controllers.iter().filter(|each| boot.names(each.target, each.subsystem));
+                booted.map(|each| each.shown.tid()).all(|tid| known.iter().any(|saved| saved.ioc == tid))
+            }
         }
     }
 }

@@ -149,6 +149,8 @@ pub enum Fault {
     MulticastLost,
     /// A daemon's state cannot be written.
     SavesFail(Who),
+    /// Boot tables that were there cannot be read, all of them or some of their records.
+    TablesUnreadable,
 }
 
 /// What happens.
@@ -506,6 +508,7 @@ fn fault(dice: &mut Dice, who: Who) -> Fault {
         Fault::LaneSlow,
         Fault::SavesFail(who),
         Fault::MulticastLost,
+        Fault::TablesUnreadable,
     ];
     faults[dice.below(faults.len())]
 }

@@ -148,7 +148,7 @@ impl World {
                     Some(Running::Staf(saved)) => read_back(saved).unwrap_or_default(),
                     _ => stafd::finder::Saved::default(),
                 };
-                self.spoil_saved(&mut saved);
+                self.spoil_saved_by_stafd(&mut saved);
                 let dcs: BTreeSet<Tid> = saved.dcs.iter().map(|saved| saved.dc.clone()).collect();
                 self.kernel.disown(who, has_state, |known| may_serve(known).iter().any(|tid| dcs.contains(tid)));
                 self.staf.begin(Finder::new(saved, seed));
@@ -161,10 +161,11 @@ impl World {
                 self.after(late, Happening::NameOwned(life));
             }
             Who::Stacd => {
-                let saved = match &self.stac.disk {
+                let mut saved = match &self.stac.disk {
                     Some(Running::Stac(saved)) => read_back(saved).unwrap_or_default(),
                     _ => stacd::connector::Saved::default(),
                 };
+                self.spoil_saved_by_stacd(&mut saved);
                 self.kernel
                     .disown(who, has_state, |known| may_serve(known).iter().any(|tid| saved.members.contains(tid)));
                 self.stac.begin(Connector::new(saved, seed));
@@ -185,7 +186,7 @@ impl World {
             Who::Stafd if self.staf.core.is_some() => {
                 let now = self.time();
                 self.judge.staf_loads(&self.staf_file, now);
-                let tables = self.boot_tables();
+                let tables = self.boot_tables(who);
                 self.feed_staf(stafd::finder::Event::BootTables(tables));
                 let settings = stafd::finder::Settings { conf: self.staf_file.conf(), identity };
                 self.feed_staf(stafd::finder::Event::Configured(Box::new(settings)));
@@ -193,7 +194,7 @@ impl World {
             Who::Stacd if self.stac.core.is_some() => {
                 let now = self.time();
                 self.judge.stac_loads(&self.stac_file, now);
-                let tables = self.boot_tables();
+                let tables = self.boot_tables(who);
                 self.feed_stac(stacd::connector::Event::BootTables(tables));
                 let settings = stacd::connector::Settings { conf: self.stac_file.conf(), identity };
                 self.feed_stac(stacd::connector::Event::Configured(Box::new(settings)));

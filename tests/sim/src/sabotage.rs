@@ -61,11 +61,13 @@ pub enum Bug {
     AgedOutIsDecided,
     /// A boot connection is treated as any other.
     BootIsNothingSpecial,
+    /// What the boot tables said is known no longer than the daemon runs.
+    TablesForgotten,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::NoAnswerIsEmpty,
         Self::SilentStafdIsEmpty,
         Self::EarlierAnswer,
@@ -87,6 +89,7 @@ impl Bug {
         Self::ReturnUnheard,
         Self::AgedOutIsDecided,
         Self::BootIsNothingSpecial,
+        Self::TablesForgotten,
     ];
 
     /// What brings it to light sooner than chance does.
@@ -94,6 +97,7 @@ impl Bug {
     pub fn provoked_by(self) -> Option<Fault> {
         match self {
             Self::NoAnswerIsEmpty => Some(Fault::ReadsFail),
+            Self::TablesForgotten => Some(Fault::TablesUnreadable),
             Self::SilentStafdIsEmpty => Some(Fault::BusFails),
             Self::EarlierAnswer => Some(Fault::ReadsHang),
             Self::RemoveEventIsTheTruth => Some(Fault::EventsLost(Who::Stacd)),
@@ -195,9 +199,19 @@ impl World {
     }
 
     /// What stafd finds in its file when it starts.
-    pub(crate) fn spoil_saved(&self, saved: &mut stafd::finder::Saved) {
+    pub(crate) fn spoil_saved_by_stafd(&self, saved: &mut stafd::finder::Saved) {
         if self.has_bug(Bug::AbsenceUnsaved) {
             saved.announced.iter_mut().for_each(|saved| saved.absent = None);
+        }
+        if self.has_bug(Bug::TablesForgotten) {
+            saved.boot.clear();
+        }
+    }
+
+    /// What stacd finds in its file when it starts.
+    pub(crate) fn spoil_saved_by_stacd(&self, saved: &mut stacd::connector::Saved) {
+        if self.has_bug(Bug::TablesForgotten) {
+            saved.boot.clear();
         }
     }
 

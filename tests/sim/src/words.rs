@@ -85,6 +85,7 @@ impl fmt::Display for Fault {
             Self::UseUnknown => f.write_str("storage in use cannot be found out"),
             Self::LaneSlow => f.write_str("the connect path is slow"),
             Self::MulticastLost => f.write_str("multicast gets lost"),
+            Self::TablesUnreadable => f.write_str("boot tables cannot be read"),
             Self::SavesFail(who) => write!(f, "the state of {who} cannot be written"),
         }
     }

@@ -53,7 +53,7 @@ impl Fleet {
     /// Starts the next write, if the lane is free.
     pub(super) fn pump_lane(&mut self, now: Time, out: &mut Vec<HostEffect>) {
         let Some(identity) = self.identity.clone() else { return };
-        while let Some(tid) = self.lane.take_turn() {
+        while let Some(tid) = self.lane.take_turn(now, &mut self.ops, out) {
             let Some(member) = self.members.get_mut(&tid).filter(|member| member.life == Life::InLane) else {
                 continue;
             };

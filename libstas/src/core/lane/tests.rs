@@ -45,7 +45,7 @@ impl Scene {
     }
 
     fn write(&mut self, now: Time) -> Option<(OpId, Tid)> {
-        let tid = self.lane.take_turn()?;
+        let tid = self.lane.take_turn(now, &mut self.ops, &mut self.out)?;
         let op = self.ops.issue();
         self.lane.start(now, op);
         Some((op, tid))
@@ -74,11 +74,11 @@ fn a_portal_is_probed_once_for_all_who_go_there_and_then_they_take_turns() {
     scene.enter(at(0), &tid("192.0.2.1", "b"), FIRST);
     let probes = scene.probes();
     assert_eq!(probes.len(), 1);
-    assert!(scene.lane.take_turn().is_none());
+    assert!(scene.write(at(0)).is_none());
     scene.answer(at(0), probes[0].0, ProbeOutcome::Alive);
     let (op, first) = scene.write(at(0)).unwrap();
     assert_eq!(first, tid("192.0.2.1", "a"));
-    assert!(scene.lane.take_turn().is_none(), "one write at a time");
+    assert!(scene.write(at(0)).is_none(), "one write at a time");
     let ended = Write { failed: false, held: Duration::from_millis(100), portal_live: true };
     scene.lane.ended(at(0), op, &first, ended);
     assert_eq!(scene.write(at(0)).unwrap().1, tid("192.0.2.1", "b"));
@@ -186,9 +186,9 @@ fn a_hanging_write_is_told_once_and_keeps_the_lane() {
     let (_, hanging) = scene.lane.tick(at(90), &mut scene.ops, &mut scene.out);
     assert_eq!(hanging, Some(WRITE_DEADLINE));
     scene.enter(at(90), &tid("192.0.2.1", "b"), Standing { portal_live: true, ..FIRST });
-    assert!(scene.lane.take_turn().is_none());
+    assert!(scene.write(at(0)).is_none());
     scene.lane.ended(at(200), op, &tid_a, Write { portal_live: true, ..SLOW });
-    assert!(scene.lane.take_turn().is_some());
+    assert!(scene.write(at(0)).is_some());
 }
 
 #[test]
@@ -199,5 +199,31 @@ fn who_left_is_not_written() {
     scene.lane.leave(&gone);
     let op = scene.probes()[0].0;
     scene.answer(at(0), op, ProbeOutcome::Alive);
-    assert!(scene.lane.take_turn().is_none());
+    assert!(scene.write(at(0)).is_none());
+}
+
+/// A moment without a route must not put hundreds of dead ones into the lane, one after the other.
+#[test]
+fn who_waits_in_the_lane_since_a_probe_that_could_not_tell_is_probed_again() {
+    let mut scene = Scene::default();
+    let all = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|traddr| tid(traddr, "a"));
+    for each in &all {
+        scene.enter(at(0), each, FIRST);
+    }
+    let unknown = || ProbeOutcome::Unknown("no buffer space".into());
+    for (op, ..) in scene.probes() {
+        assert!(scene.answer(at(0), op, unknown()).is_empty());
+    }
+    let (op, first) = scene.write(at(1)).unwrap();
+    assert_eq!(first, all[0], "what could not be told a moment ago is tried");
+    scene.lane.ended(at(4), op, &first, SLOW);
+    assert!(scene.write(at(4)).is_none());
+    let probes = scene.probes();
+    assert_eq!(probes.iter().map(|(_, traddr, _)| traddr.as_str()).collect::<Vec<_>>(), ["192.0.2.2", "192.0.2.3"]);
+    let turned = scene.answer(at(5), probes[0].0, ProbeOutcome::Dead("refused".into()));
+    assert_eq!(turned.len(), 1);
+    assert!(scene.write(at(5)).is_none());
+    assert!(scene.answer(at(6), probes[1].0, unknown()).is_empty());
+    assert_eq!(scene.write(at(6)).unwrap().1, all[2]);
+    assert!(scene.probes().is_empty());
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{Mac, Nbft, Ssns};
@@ -22,7 +23,7 @@ pub struct BootTable {
 pub struct BootTables(pub Vec<BootTable>);
 
 /// How an interface of the table is found among those of the host.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BootInterface {
     /// Its hardware address; a VLAN, a bridge or a bond on it has the same.
     pub mac: Mac,
@@ -31,7 +32,7 @@ pub struct BootInterface {
 }
 
 /// A discovery controller of a table.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BootController {
     /// Which record: `NBFT, discovery 1`.
     pub record: String,
