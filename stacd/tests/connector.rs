@@ -677,6 +677,22 @@ fn the_audit_leaves_alone_what_the_kernel_has_not_filled_in_yet() {
 }
 
 #[test]
+fn the_audit_does_not_go_by_a_page_that_a_rebooted_target_gave_in_its_first_second() {
+    let mut world = World::new();
+    world.conf.disconnect_scope = DisconnectScope::AllMatchingTrtypes;
+    world.reload();
+    world.add(&ioc("b"));
+    world.add(&ioc("stranger"));
+    world.stafd_with(&["a"], 0);
+    // b is exported a little later, and the event of that is lost.
+    world.wait(10.0);
+    world.stafd.as_mut().unwrap().dcs[0].entries = ["a", "b"].map(entry).into();
+    world.wait(60.0);
+    assert_eq!(world.connected(), ["a", "b"]);
+    assert_eq!(world.disconnected, ["stranger"]);
+}
+
+#[test]
 fn the_audit_waits_until_stafd_has_told_everything() {
     let mut world = World::new();
     world.conf.disconnect_scope = DisconnectScope::AllMatchingTrtypes;

@@ -96,11 +96,11 @@ impl<P> Source<P> {
         self.read.is_some_and(|read| since + LATE_READ <= read)
     }
 
-    /// When a late page is to be asked for, if what the newest one no longer names takes one.
-    fn late_page_due(&self) -> Option<Time> {
+    /// When a late page is to be asked for, if what the newest one no longer names takes one, or if one is wanted of all.
+    fn late_page_due(&self, of_all: bool) -> Option<Time> {
         let Knowledge::Fresh(since) = self.knowledge else { return None };
         let is_open = |claim: &Claim<P>| !claim.listed && claim.listed_on != Some(since);
-        let is_due = !self.has_late_page(since) && self.claims.values().any(is_open);
+        let is_due = !self.has_late_page(since) && (of_all || self.claims.values().any(is_open));
         is_due.then(|| (since + SETTLING).max(self.asked.map_or(since, |asked| asked + DOUBT)))
     }
 }
@@ -133,11 +133,13 @@ pub struct Page<P> {
 pub struct Sources<P> {
     sources: BTreeMap<SourceId, Source<P>>,
     doubtful_loss: usize,
+    /// A late page is wanted of each, whatever it names.
+    late_of_all: bool,
 }
 
 impl<P> Default for Sources<P> {
     fn default() -> Self {
-        Self { sources: BTreeMap::new(), doubtful_loss: DOUBTFUL_LOSS }
+        Self { sources: BTreeMap::new(), doubtful_loss: DOUBTFUL_LOSS, late_of_all: false }
     }
 }
 
@@ -236,7 +238,7 @@ impl<P: Clone + PartialEq> Sources<P> {
         let mut awaited = Vec::new();
         for (id, source) in &mut self.sources {
             if let SourceId::Page(dc) = id
-                && source.late_page_due().is_some_and(|at| at <= now)
+                && source.late_page_due(self.late_of_all).is_some_and(|at| at <= now)
             {
                 source.asked = Some(now);
                 awaited.push(dc.clone());
@@ -248,7 +250,7 @@ impl<P: Clone + PartialEq> Sources<P> {
     /// When [`Sources::doubted`] or [`Sources::awaited_late`] has something to say.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        let due = |source: &Source<P>| [source.doubt.map(|doubt| doubt.ask), source.late_page_due()];
+        let due = |source: &Source<P>| [source.doubt.map(|doubt| doubt.ask), source.late_page_due(self.late_of_all)];
         self.sources.values().flat_map(due).flatten().min()
     }
 
@@ -327,13 +329,19 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.sources.keys()
     }
 
-    /// True when every source's word is current, and every page's connection has settled.
+    /// A late page is wanted of every source: what none of them has ever named is to be judged, too.
+    pub fn want_late_pages_of_all(&mut self, wanted: bool) {
+        self.late_of_all = wanted;
+    }
+
+    /// True when every source's word is current, and every page was read when its connection had settled
+    /// ([`Sources::want_late_pages_of_all`]).
     #[must_use]
     pub fn all_settled(&self, now: Time) -> bool {
         self.sources.values().all(|source| match source.knowledge {
             Knowledge::Final | Knowledge::Gone { .. } => true,
             Knowledge::Stale => false,
-            Knowledge::Fresh(since) => source.doubt.is_none() && since + SETTLING <= now,
+            Knowledge::Fresh(since) => source.doubt.is_none() && since + SETTLING <= now && source.has_late_page(since),
         })
     }
 

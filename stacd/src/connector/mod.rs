@@ -104,6 +104,8 @@ impl Connector {
         let mut host = Vec::new();
         self.fleet.set_identity(settings.identity.clone(), &mut host);
         extend(out, host);
+        let audits = settings.conf.disconnect_scope == DisconnectScope::AllMatchingTrtypes;
+        self.sources.want_late_pages_of_all(audits);
         self.settings = Some(settings);
         self.quiet.disturb(now);
         self.keep_what_may_be_meant();

@@ -166,11 +166,16 @@ fn a_source_that_was_given_up_takes_its_own_and_one_that_aged_out_only_what_is_n
 }
 
 #[test]
-fn all_are_settled_when_every_source_has_had_its_word_for_30_s() {
+fn all_are_settled_when_every_source_has_been_read_again_after_30_s() {
     let mut sources = Sources::default();
+    sources.want_late_pages_of_all(true);
     read(&mut sources, at(5), "dc1", 5, &["a"]);
-    assert!(!sources.all_settled(at(34)));
-    assert!(sources.all_settled(at(35)));
+    assert!(!sources.all_settled(at(100)));
+    assert_eq!(sources.deadline(), Some(at(35)));
+    assert_eq!(sources.awaited_late(at(35)), [tid("dc1")]);
+    read_anew(&mut sources, at(36), "dc1", 5, &["a"]);
+    assert!(sources.all_settled(at(36)));
+    assert_eq!(sources.deadline(), None);
     sources.hearsay(page_of("dc2"), names(&[]));
     assert!(!sources.all_settled(at(100)));
 }
