@@ -351,6 +351,22 @@ fn while_looking_for_storage_in_use_hangs_nothing_is_disconnected_and_it_is_told
 }
 
 #[test]
+fn a_subsystem_that_is_listed_with_an_address_that_leads_nowhere_is_still_listed() {
+    let mut world = World::new();
+    world.stafd_with(&["a", "b"], 100);
+    let nowhere = |address: &str| Entry { traddr: address.into(), ..entry("b") };
+    for address in ["0.0.0.0", "::", ""] {
+        world.stafd.as_mut().unwrap().dcs[0].entries = vec![entry("a"), nowhere(address)];
+        world.feed(Event::PageChanged(dc()));
+        world.wait(60.0);
+        assert_eq!(world.connected(), ["a", "b"], "{address:?}");
+    }
+    world.page_is(&["a"]);
+    world.wait(60.0);
+    assert_eq!(world.connected(), ["a"]);
+}
+
+#[test]
 fn a_restart_while_stafd_is_away_disconnects_nothing() {
     let mut world = World::new();
     world.stafd_with(&["a", "b"], 100);

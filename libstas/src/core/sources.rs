@@ -312,9 +312,15 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.sources.iter().filter_map(move |(id, source)| Some((id, &source.claims.get(tid)?.payload)))
     }
 
+    /// The claims of that source, be they repeated or not.
+    pub fn claims_of(&self, id: &SourceId) -> impl Iterator<Item = (&Tid, &P)> {
+        let claims = self.sources.get(id).into_iter().flat_map(|source| &source.claims);
+        claims.map(|(tid, claim)| (tid, &claim.payload))
+    }
+
     /// Everybody about whom that source has made a claim, be it repeated or not.
     pub fn claimed_by(&self, id: &SourceId) -> impl Iterator<Item = &Tid> {
-        self.sources.get(id).into_iter().flat_map(|source| source.claims.keys())
+        self.claims_of(id).map(|(tid, _)| tid)
     }
 
     /// Everybody about whom there is a claim, be it repeated or not.

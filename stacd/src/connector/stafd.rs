@@ -212,12 +212,13 @@ impl Connector {
         let DcPage { dc, state, connected_since, entries } = page;
         let taken = self.fleet.issue();
         self.stafd.taken.insert(dc.clone(), taken);
-        let names = entries
-            .iter()
-            .filter(|entry| entry.subtype == Subtype::NVME && entry.is_usable())
-            .filter_map(|entry| Some((self.named_by(&dc, entry)?, Named::Entry(Box::new(entry.clone())))))
-            .collect();
         let id = SourceId::Page(dc.clone());
+        let iocs = || entries.iter().filter(|entry| entry.subtype == Subtype::NVME);
+        let mut names = self.listed_without_a_way(&id, iocs().filter(|entry| !entry.is_usable()));
+        let usable = iocs().filter(|entry| entry.is_usable());
+        names.extend(
+            usable.filter_map(|entry| Some((self.named_by(&dc, entry)?, Named::Entry(Box::new(entry.clone()))))),
+        );
         self.stafd.newcomers.shows(now, &dc, state != PageState::Never);
         if state == PageState::Unstated && !entries.is_empty() {
             self.stafd.seen_with_entries.insert(dc.clone());
@@ -236,6 +237,18 @@ impl Connector {
             }
             None => self.sources.hearsay(id, names),
         }
+    }
+
+    /// What a page listed before, of subsystems that it lists now with an address that leads nowhere (`0.0.0.0` while a
+    /// target starts): the subsystem is there, so nothing is proved.
+    fn listed_without_a_way<'a>(
+        &self,
+        id: &SourceId,
+        entries: impl Iterator<Item = &'a Entry>,
+    ) -> BTreeMap<Tid, Named> {
+        let nqns: BTreeSet<&str> = entries.map(|entry| entry.subnqn.as_str()).collect();
+        let claims = self.sources.claims_of(id).filter(|(tid, _)| nqns.contains(tid.subsysnqn.as_str()));
+        claims.map(|(tid, named)| (tid.clone(), named.clone())).collect()
     }
 
     /// The I/O controller that an entry names, with the host side of the discovery controller that lists it.
