@@ -151,14 +151,14 @@ impl File {
     /// Behind the last line of a section that holds something.
     fn end_of(&self, mut section: Range<usize>) -> usize {
         let start = section.start;
-        let blank = |at: &usize| self.lines.get(*at).is_none_or(|line| line.trim().is_empty());
+        let blank = |at: &usize| self.lines.get(*at).is_none_or(|line| line.trim_ascii().is_empty());
         section.rfind(|at| !blank(at)).map_or(start, |at| at + 1)
     }
 
     /// The spaces that a line starts with.
     fn indent(&self, at: usize) -> &str {
         let line = self.lines.get(at).map_or("", String::as_str);
-        line.get(..line.len() - line.trim_start().len()).unwrap_or_default()
+        line.get(..line.len() - line.trim_ascii_start().len()).unwrap_or_default()
     }
 
     /// The spaces that a new line there has to start with: as many as the one above, so that it continues nothing and

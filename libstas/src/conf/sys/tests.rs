@@ -174,6 +174,13 @@ fn in_an_indented_file_a_new_line_is_indented_alike() {
     assert_eq!(set_value("[Host]\n  #id=1\n  nqn=a\n", "id", "2").unwrap(), "[Host]\n  #id=1\n  id=2\n  nqn=a\n");
 }
 
+/// Found by fuzzing.
+#[test]
+fn only_what_the_reader_takes_for_indentation_is_copied() {
+    let text = set_value("[Host]\n\u{b}nonsense\n", "symname", "blue").unwrap();
+    assert_eq!(parse(text.as_bytes(), "sys.conf").0.symname, parse(b"[Host]\nsymname=blue\n", "sys.conf").0.symname);
+}
+
 #[test]
 fn line_ends_stay_as_they_are() {
     assert_eq!(set_value("[Host]\r\nid=1\r\n", "id", "2").unwrap(), "[Host]\r\nid=2\r\n");
