@@ -10,6 +10,7 @@ from scene.announcer import Service, response
 from scene.daemons import stafd
 
 LIMIT = 300
+WIDE_BOUNDS = True  # bytes, shares of a CPU, and minutes
 FAKES = 1000
 GARBAGE = 20000
 
