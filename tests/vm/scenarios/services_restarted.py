@@ -4,6 +4,7 @@ from scene import daemons, host, journal, measure, target, wait_until
 from scene.daemons import stacd, stafd
 
 LIMIT = 180
+WIDE_BOUNDS = True  # what it measures takes a fraction of them
 
 
 def play():
