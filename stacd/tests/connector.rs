@@ -156,9 +156,16 @@ impl World {
         self.feed(Event::StafdOwner(Some(":1.5".into())));
     }
 
+    /// The page of stafd's first discovery controller changes, and stafd tells so.
     fn page_is(&mut self, nqns: &[&str]) {
-        self.stafd.as_mut().unwrap().dcs[0].entries = nqns.iter().map(|nqn| entry(nqn)).collect();
-        self.feed(Event::PageChanged(dc()));
+        self.page_has(nqns.iter().map(|nqn| entry(nqn)).collect());
+    }
+
+    fn page_has(&mut self, entries: Vec<Entry>) {
+        let page = &mut self.stafd.as_mut().unwrap().dcs[0];
+        page.entries = entries;
+        let dc = page.dc.clone();
+        self.feed(Event::PageChanged(dc));
     }
 
     fn feed(&mut self, event: Event) {
@@ -356,8 +363,7 @@ fn a_subsystem_that_is_listed_with_an_address_that_leads_nowhere_is_still_listed
     world.stafd_with(&["a", "b"], 100);
     let nowhere = |address: &str| Entry { traddr: address.into(), ..entry("b") };
     for address in ["0.0.0.0", "::", ""] {
-        world.stafd.as_mut().unwrap().dcs[0].entries = vec![entry("a"), nowhere(address)];
-        world.feed(Event::PageChanged(dc()));
+        world.page_has(vec![entry("a"), nowhere(address)]);
         world.wait(60.0);
         assert_eq!(world.connected(), ["a", "b"], "{address:?}");
     }
@@ -891,9 +897,7 @@ fn a_host_with_another_nqn_keeps_what_it_has_until_that_is_connected_under_the_n
     let mut world = world.restart_as(RENAMED, &["a", "b"]);
     assert_eq!(world.connected_as(RENAMED), ["a", "b"]);
     assert!(world.connected_as(HOST).is_empty());
-    let dc = world.stafd.as_ref().unwrap().dcs[0].dc.clone();
-    world.stafd.as_mut().unwrap().dcs[0].entries.pop();
-    world.feed(Event::PageChanged(dc));
+    world.page_is(&["a"]);
     world.wait(60.0);
     assert_eq!(world.connected(), ["a"], "what is taken back as the new host goes as ever");
 }
@@ -911,8 +915,7 @@ fn a_host_that_gets_its_nqn_back_loses_nothing_on_the_way() {
     let mut world = world.restart_as(HOST, &["a", "b"]);
     assert_eq!(world.connected_as(HOST), ["a", "b"]);
     assert!(world.disconnected.is_empty(), "{:?}", world.disconnected);
-    world.stafd.as_mut().unwrap().dcs[0].entries.pop();
-    world.feed(Event::PageChanged(dc()));
+    world.page_is(&["a"]);
     world.wait(60.0);
     assert_eq!(world.connected(), ["a"], "once it was named, a page takes it as ever");
 }

@@ -101,7 +101,7 @@ impl Configured {
     #[must_use]
     pub fn saved(&self) -> SavedNames {
         let names = self.names.iter().map(|(name, state)| {
-            let connects = self.controllers.iter().any(|entry| entry.is_name && entry.traddr == *name);
+            let connects = self.entries_of(name).next().is_some();
             let counts = |used: &IpAddr| state.before.is_empty() && (connects || state.addresses.contains(used));
             let used = state.used.filter(counts);
             let first: Vec<IpAddr> = state.before.iter().copied().chain(used).collect();
@@ -228,25 +228,28 @@ impl Configured {
         named
     }
 
+    /// The `controller=` entries with that host name.
+    fn entries_of(&self, name: &str) -> impl Iterator<Item = &ControllerEntry> {
+        self.controllers.iter().filter(move |entry| entry.is_name && entry.traddr == name)
+    }
+
     /// Decides by which address each name is used, and who has moved there from the one before.
     fn move_names(&mut self, defaults: &Defaults<'_>, live: &impl Fn(&Tid) -> bool) {
         let mut names = std::mem::take(&mut self.names);
         for (name, state) in &mut names {
-            let entries = || self.controllers.iter().filter(|entry| entry.is_name && entry.traddr == *name);
+            let entries = || self.entries_of(name);
             let by = |entry: &ControllerEntry, address: IpAddr| self.tid(entry, &address.to_string(), defaults);
-            let serves = |used: &IpAddr| {
-                let listed = state.addresses.contains(used) && family_used(*used, self.family);
-                listed && entries().any(|entry| live(&by(entry, *used)))
-            };
+            let connects = |address: &IpAddr| entries().any(|entry| live(&by(entry, *address)));
+            let listed = |used: &IpAddr| state.addresses.contains(used) && family_used(*used, self.family);
+            let serves = |used: &IpAddr| listed(used) && connects(used);
             let used = state.used.filter(serves).or_else(|| preferred(&state.addresses, self.family));
             // An answer without an address that may be used is like none: the last one stays.
             let Some(used) = used else { continue };
             if state.used != Some(used) {
                 state.before.extend(state.used);
                 state.before.retain(|before| *before != used);
-                let is_live = |before: &IpAddr| entries().any(|entry| live(&by(entry, *before)));
                 while state.before.len() > BEFORE
-                    && let Some(useless) = state.before.iter().position(|before| !is_live(before))
+                    && let Some(useless) = state.before.iter().position(|before| !connects(before))
                 {
                     state.before.remove(useless);
                 }

@@ -150,6 +150,8 @@ impl Connector {
 
     /// Everybody who is named and not excluded, and how. The configuration's word on parameters comes first.
     fn wanted(&self, settings: &Settings) -> BTreeMap<Tid, Want> {
+        let discovered =
+            |attempts| Want { parameters: settings.conf.parameters.clone(), rank: rank::DISCOVERED, attempts };
         let mut wanted: BTreeMap<Tid, Want> = BTreeMap::new();
         for (_, tid, named) in
             self.sources.named().filter(|(_, tid, _)| !self.is_barred(tid) && !self.is_undecided(tid))
@@ -158,14 +160,8 @@ impl Connector {
                 Named::Configured(parameters) => {
                     Want { parameters: (**parameters).clone(), rank: rank::CONFIGURED, attempts: None }
                 }
-                Named::Entry(entry) => Want {
-                    parameters: settings.conf.parameters.clone(),
-                    rank: rank::DISCOVERED,
-                    attempts: settings.conf.connect_attempts_on_ncc.filter(|_| entry.eflags.ncc()),
-                },
-                Named::Before => {
-                    Want { parameters: settings.conf.parameters.clone(), rank: rank::DISCOVERED, attempts: None }
-                }
+                Named::Entry(entry) => discovered(settings.conf.connect_attempts_on_ncc.filter(|_| entry.eflags.ncc())),
+                Named::Before => discovered(None),
             };
             wanted.entry(tid.clone()).or_insert(want);
         }

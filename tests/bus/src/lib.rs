@@ -17,6 +17,16 @@ const POLICY: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bu
 </busconfig>
 "#;
 
+/// True for tests that root runs: the bus lets root do more.
+///
+/// # Panics
+/// Without /proc.
+#[must_use]
+pub fn is_root() -> bool {
+    let this = std::fs::metadata("/proc/self").expect("/proc tells whose process this is");
+    std::os::unix::fs::MetadataExt::uid(&this) == 0
+}
+
 /// A running dbus-daemon; it ends with this value.
 #[derive(Debug)]
 pub struct PrivateBus {
