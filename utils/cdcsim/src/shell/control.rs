@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
@@ -40,11 +40,17 @@ impl Control {
                 let text = format!("{}: a simulator runs there already; choose another --control", path.display());
                 return Err(ShellError::Configuration(text));
             }
-            Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path).map_err(failed())?,
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused && is_socket(path) => {
+                fs::remove_file(path).map_err(failed())?;
+            }
             Err(_) => {}
         }
-        let listener = UnixListener::bind(path).map_err(failed())?;
-        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).map_err(failed())?;
+        // It gets its name when it listens and is private: whoever sees it may ask.
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let made = tempfile::Builder::new().prefix(".cdcsim-").make_in(folder, |path| UnixListener::bind(path));
+        let made = made.map_err(failed())?;
+        fs::set_permissions(made.path(), fs::Permissions::from_mode(0o600)).map_err(failed())?;
+        let listener = made.persist_noclobber(path).map_err(|error| failed()(error.error))?;
         let (done, ended) = oneshot::channel();
         let task = tokio::spawn(accept(listener, questions, ended));
         Ok(Self { path: path.to_owned(), task, done })
@@ -56,6 +62,10 @@ impl Control {
         drop(self.done);
         let _ = self.task.await;
     }
+}
+
+fn is_socket(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket())
 }
 
 async fn accept(listener: UnixListener, questions: mpsc::Sender<Question>, mut ended: oneshot::Receiver<()>) {
@@ -103,5 +113,46 @@ async fn serve(stream: UnixStream, questions: mpsc::Sender<Question>) {
         if write.write_all(&answer).await.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use std::os::unix::net::UnixStream;
+    use std::thread;
+
+    use super::*;
+
+    /// Whoever waits for the socket to be there may ask at once, and nobody else may ask at all.
+    #[tokio::test]
+    async fn a_socket_that_is_there_is_served_and_private() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("socket");
+        for seen in 0..300 {
+            let (found, control) = thread::scope(|scope| {
+                let watcher = scope.spawn(|| {
+                    while !path.exists() {}
+                    let mode = fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+                    (mode, UnixStream::connect(&path).map(drop).map_err(|error| error.kind()))
+                });
+                let control = Control::open(&path, mpsc::channel(1).0).unwrap();
+                (watcher.join().unwrap(), control)
+            });
+            assert_eq!(found, (0o600, Ok(())), "after {seen} that were right");
+            control.close().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_is_no_socket_stays_what_it_is() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let path = folder.path().join("notes");
+        fs::write(&path, "mine").unwrap();
+        let error = Control::open(&path, mpsc::channel(1).0).err().unwrap().to_string();
+        assert!(error.contains("notes") && error.contains("File exists"), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "mine");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }
