@@ -152,11 +152,15 @@ class Machine:
     def starts(self):
         """Waits until qemu runs; connects the agent's line. The machine may still boot."""
         deadline = time.monotonic() + START_LIMIT
-        while not (self.folder / "agent").exists():
+        why = None
+        while not self.agent:
             if not self.alive() or time.monotonic() > deadline:
-                raise Gone(f"qemu did not start: {self.console().strip()}")
-            time.sleep(0.02)
-        self.agent = Agent(str(self.folder / "agent"))
+                raise Gone(f"qemu did not start ({why}): {self.console().strip()}")
+            try:
+                self.agent = Agent(str(self.folder / "agent"))
+            except Gone as error:
+                why = error  # the socket is not there yet, or there and not served yet
+                time.sleep(0.02)
 
     def ready(self):
         """Waits until the machine has booted to the end; connects the agent."""
