@@ -19,11 +19,12 @@ const CALL_LIMIT: Duration = Duration::from_secs(25);
 /// A call that has a page read anew, within this.
 const REFRESH_LIMIT: Duration = Duration::from_secs(90);
 
-/// A page as it was published, and on which connection it was read if it is said to be fresh.
+/// A page as it was published, and on which connection it was read if it is said to be fresh, and when last.
 #[derive(Clone, Debug)]
 pub(crate) struct Told {
     pub(crate) page: DcPage,
     pub(crate) on: Option<Connection>,
+    pub(crate) read: Time,
 }
 
 /// The answer to a full fetch.
@@ -202,6 +203,7 @@ impl World {
     pub(crate) fn refresh_page(&mut self, asker: Asker, dc: Tid) {
         match self.reach_stafd() {
             Err((wait, reason)) => self.answer(asker, wait, Incoming::PageFetched(asker.op, true, Err(reason))),
+            Ok(Duration::ZERO) if self.has_bug(Bug::RefreshFromMemory) => self.fetch_page(asker, &dc, true),
             Ok(Duration::ZERO) => {
                 self.bus.tokens += 1;
                 let token = self.bus.tokens;

@@ -15,6 +15,8 @@ use crate::names::{Target, Who, short};
 
 /// Absence of what is known only from before the connection counts after so long (design, policy 1).
 const SETTLING: Duration = Duration::from_secs(30);
+/// In a page that was read so long after the connection came up (design, policy 1).
+const LATE_READ: Duration = Duration::from_secs(28);
 /// A page that takes everything is read again after this long (design, policy 1).
 const DOUBT: Duration = Duration::from_secs(5);
 
@@ -43,6 +45,8 @@ enum By {
 #[derive(Clone, Debug)]
 pub(crate) struct Saying {
     pub(crate) at: Time,
+    /// When stafd read it, for the last time if it did several times.
+    pub(crate) read: Time,
     /// The connection that it was read on; `None` for one from before.
     pub(crate) on: Option<Connection>,
     /// What the daemon takes for the beginning of that connection.
@@ -178,7 +182,9 @@ impl Told {
                 By::Kernel => on.since,
                 By::Daemon => saying.since.map_or(on.since, |since| since.max(on.since)),
             };
-            let settled = since + SETTLING <= saying.until.unwrap_or(now);
+            // A daemon is to ask for a late page: that it has none excuses nothing.
+            let is_late = matches!(by, By::Daemon) || since + LATE_READ <= saying.read;
+            let settled = is_late && since + SETTLING <= saying.until.unwrap_or(now);
             let read_again = || after.iter().any(|first| first.at + DOUBT <= saying.at);
             (same || settled) && (!saying.doubtful || (saying.confirmed && read_again()))
         };

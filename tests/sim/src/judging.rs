@@ -6,7 +6,7 @@ use std::time::Duration;
 use libstas::conf::{DisconnectScope, InUse};
 use libstas::core::browse::Heard;
 use libstas::core::fleet::Status;
-use libstas::core::{CtrlRef, CtrlState, HostEvent, KernelController, Machine, OpId};
+use libstas::core::{CtrlRef, CtrlState, HostEvent, KernelController, Machine, OpId, Time};
 use libstas::nvme::log_page::{LogPage, Subtype};
 use libstas::nvme::{DISCOVERY_NQN, Tid, TidParts};
 use stacd::connector::{DcPage, PageState};
@@ -206,6 +206,7 @@ impl World {
                 say!(self, "stafd reads of {}: {}", short(&dc), list(&names));
                 let saying = Saying {
                     at: now,
+                    read: now,
                     on: Some(on),
                     since,
                     life: self.staf.life,
@@ -223,7 +224,7 @@ impl World {
     /// A page that stafd publishes, with the connection that it was read on if it is called fresh.
     pub(crate) fn vouch(&mut self, page: DcPage) -> Told {
         if page.state != PageState::Fresh {
-            return Told { page, on: None };
+            return Told { page, on: None, read: Time::default() };
         }
         let names = named(&page.dc, &page.entries);
         let life = self.staf.life;
@@ -232,12 +233,12 @@ impl World {
             .iter()
             .rev()
             .find(|saying| saying.life == life && saying.names == names && saying.since == page.connected_since);
-        let on = read.and_then(|saying| saying.on);
+        let (on, read) = read.map_or_else(Default::default, |saying| (saying.on, saying.read));
         if on.is_none() {
             let text = format!("the page of {} is called fresh, and was never read like that", short(&page.dc));
             self.breach(Invariant::Fresh, text);
         }
-        Told { page, on }
+        Told { page, on, read }
     }
 
     /// The I/O controllers that are stacd's, those included that it knows from before its start, and those of them that
@@ -304,7 +305,7 @@ impl World {
         (members, live): &(BTreeSet<Tid>, BTreeSet<Tid>),
     ) {
         let now = self.time();
-        let Told { page, on } = told;
+        let Told { page, on, read } = told;
         if self.judge.is_overtaken(op, &page.dc) {
             return;
         }
@@ -319,6 +320,7 @@ impl World {
         say!(self, "stacd is told of {} ({how}): {}", short(&page.dc), list(&names));
         let saying = Saying {
             at: now,
+            read,
             on,
             since: page.connected_since,
             life: self.staf.life,

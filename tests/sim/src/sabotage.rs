@@ -63,11 +63,13 @@ pub enum Bug {
     BootIsNothingSpecial,
     /// What the boot tables said is known no longer than the daemon runs.
     TablesForgotten,
+    /// A page that stacd has read anew is the one that stafd had.
+    RefreshFromMemory,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::NoAnswerIsEmpty,
         Self::SilentStafdIsEmpty,
         Self::EarlierAnswer,
@@ -90,13 +92,14 @@ impl Bug {
         Self::AgedOutIsDecided,
         Self::BootIsNothingSpecial,
         Self::TablesForgotten,
+        Self::RefreshFromMemory,
     ];
 
     /// What brings it to light sooner than chance does.
     #[must_use]
     pub fn provoked_by(self) -> Option<Fault> {
         match self {
-            Self::NoAnswerIsEmpty => Some(Fault::ReadsFail),
+            Self::NoAnswerIsEmpty | Self::RefreshFromMemory => Some(Fault::ReadsFail),
             Self::TablesForgotten => Some(Fault::TablesUnreadable),
             Self::SilentStafdIsEmpty => Some(Fault::BusFails),
             Self::EarlierAnswer => Some(Fault::ReadsHang),
