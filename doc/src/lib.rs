@@ -40,29 +40,42 @@ pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("man")
 }
 
+/// The tools, each with its command line.
+#[must_use]
+pub fn tools() -> Vec<(&'static str, clap::Command)> {
+    vec![
+        ("stafctl", stafctl::arguments::Arguments::command()),
+        ("stacctl", stacctl::arguments::Arguments::command()),
+        ("stasadm", stasadm::arguments::Arguments::command()),
+        ("nvmet", nvmet::arguments::Cli::command()),
+        ("cdcsim", cdcsim::arguments::Cli::command()),
+    ]
+}
+
+/// The daemons, each with its command line.
+#[must_use]
+pub fn daemons() -> Vec<(&'static str, clap::Command)> {
+    let daemons = [
+        ("stafd", "find NVMe-oF discovery controllers and read their log pages", "/etc/stas/stafd.conf"),
+        ("stacd", "keep NVMe-oF storage connected", "/etc/stas/stacd.conf"),
+    ];
+    let definition = |(name, what, conf_file)| (name, arguments::command(&About { name, what, more: "", conf_file }));
+    daemons.into_iter().map(definition).collect()
+}
+
 /// Every page that has a source, as it should be.
 ///
 /// # Errors
 /// A file in etc/stas or doc/pages cannot be read.
 pub fn pages() -> io::Result<Vec<Manual>> {
     let mut pages = Vec::new();
-    let mut tool = |name: &str, definition: clap::Command| {
+    for (name, definition) in tools() {
         let page = Page::new(name, 1, definition.get_about());
         pages.push((name.to_owned(), 1, command::tool(page, definition)));
-    };
-    tool("stafctl", stafctl::arguments::Arguments::command());
-    tool("stacctl", stacctl::arguments::Arguments::command());
-    tool("stasadm", stasadm::arguments::Arguments::command());
-    tool("nvmet", nvmet::arguments::Cli::command());
-    tool("cdcsim", cdcsim::arguments::Cli::command());
-
-    let daemons = [
-        ("stafd", "find NVMe-oF discovery controllers and read their log pages", "/etc/stas/stafd.conf"),
-        ("stacd", "keep NVMe-oF storage connected", "/etc/stas/stacd.conf"),
-    ];
-    for (name, what, conf_file) in daemons {
-        let definition = arguments::command(&About { name, what, more: "", conf_file });
-        pages.push((name.to_owned(), 8, command::daemon(Page::new(name, 8, Some(&what.into())), definition)));
+    }
+    for (name, definition) in daemons() {
+        let page = Page::new(name, 8, definition.get_about());
+        pages.push((name.to_owned(), 8, command::daemon(page, definition)));
     }
 
     let files = [

@@ -4,7 +4,7 @@ import os
 import pathlib
 import subprocess
 
-TCG = ["-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "max"]
+TCG = ["-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "Nehalem-v1"]
 KVM = ["-accel", "kvm", "-cpu", "host"]
 # Time for the trial boot with KVM, in seconds; it takes two on ordinary hardware.
 TRIAL_LIMIT = 20

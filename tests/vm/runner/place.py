@@ -72,7 +72,8 @@ class Place:
             wish = ", ".join([*tables, *["a target machine beside it"] * two])
             raise Gone(f"it needs a machine with {wish}: play it without --here")
         if self.machine:
-            if self.machine.fit() and self.machine.tables == tables and bool(self.machine.target) == two:
+            fits = self.machine.tables == tables and bool(self.machine.target) == two
+            if fits and self.machine.fit() and (self.borrowed or not scenario.fresh_machine):
                 return
             self.drop()
         if self.borrowed:

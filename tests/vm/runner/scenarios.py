@@ -17,6 +17,8 @@ class Scenario:
     tables: tuple = ()
     # It has a second machine, which its storage is on.
     target_machine: bool = False
+    # Its numbers are those of a machine that has just booted.
+    fresh_machine: bool = False
     # It measures against a bound that what is beside it could break.
     timed: bool = False
     # It runs lines that no other scenario runs.
@@ -53,11 +55,11 @@ def find(names, coverage=False):
 def read(path):
     tree = ast.parse(path.read_text(), str(path))
     promise = (ast.get_docstring(tree) or "").partition("\n\n")[0].replace("\n", " ")
-    said = {"LIMIT": 60, "ACPI_TABLES": (), "TARGET_MACHINE": False, "WIDE_BOUNDS": False, "COVERAGE": True}
+    said = {"LIMIT": 60, "ACPI_TABLES": (), "TARGET_MACHINE": False, "FRESH_MACHINE": False, "WIDE_BOUNDS": False, "COVERAGE": True}
     for node in tree.body:
         if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in said:
             said[node.targets[0].id] = ast.literal_eval(node.value)
     if not promise:
         raise SystemExit(f"{path}: the docstring that says what it promises is missing")
     timed = not said["WIDE_BOUNDS"] and any(isinstance(node, ast.keyword) and node.arg == "at_most" for node in ast.walk(tree))
-    return Scenario(path.stem, promise, said["LIMIT"], tuple(said["ACPI_TABLES"]), said["TARGET_MACHINE"], timed, said["COVERAGE"])
+    return Scenario(path.stem, promise, said["LIMIT"], tuple(said["ACPI_TABLES"]), said["TARGET_MACHINE"], said["FRESH_MACHINE"], timed, said["COVERAGE"])

@@ -1,5 +1,6 @@
-"""From `systemctl start stafd stacd` to three subsystems connected: at most 1.5 s (median of three first starts)."""
+"""From `systemctl start stafd stacd` to three subsystems connected in at most twice the time that systemd and the kernel need for the same without them (median of three first starts)."""
 
+import pathlib
 import shutil
 import statistics
 import time
@@ -8,22 +9,55 @@ from scene import daemons, host, measure, note, target
 
 COVERAGE = False
 STARTS = 3
+# Where systemd looks for units that are gone at the next boot.
+UNITS = pathlib.Path("/run/systemd/system")
+# What makes a daemon of a unit. What is left of it starts, does nothing, and ends.
+OF_A_DAEMON = ("Type=", "BusName=", "Exec", "Restart", "WatchdogSec=")
 
 
 def play():
     target.three()
-    took = [first_start() for _ in range(STARTS)]
-    note("starts: " + ", ".join(f"{each:.2f} s" for each in took))
-    measure("systemctl start to three subsystems live", statistics.median(took), "s", at_most=1.5, peer=11.2)
+    idle = [idle_unit(each.unit) for each in daemons.BOTH]
+    host.run("systemctl", "daemon-reload")
+    took, ratios = [], []
+    for _ in range(STARTS):
+        alone = without_daemons(idle)
+        took.append(first_start())
+        ratios.append(took[-1] / alone)
+    note("starts: " + ", ".join(f"{each:.2f} s ({ratio:.2f} x)" for each, ratio in zip(took, ratios)))
+    measure("systemctl start to three subsystems live", statistics.median(took), "s", peer=11.2)
+    measure("the same, as a multiple of two idle services and three bare writes", statistics.median(ratios), "x", at_most=2)
 
 
-def first_start():
-    """A start on a host that has no connection, and daemons that know nothing from before."""
+def idle_unit(unit):
+    """A service that has all that one of ours has around it: what it waits for, its folders, its walls."""
+    lines = pathlib.Path(f"/usr/lib/systemd/system/{unit}").read_text().splitlines()
+    lines = [line for line in lines if not line.startswith(OF_A_DAEMON)]
+    lines.insert(lines.index("[Service]") + 1, "Type=oneshot\nExecStart=/usr/bin/true")
+    (UNITS / f"idle-{unit}").write_text("\n".join(lines) + "\n")
+    return f"idle-{unit}"
+
+
+def clean():
+    """A host that has no connection, and daemons that know nothing from before."""
     daemons.stop()
     host.disconnect_all()
     for state in ("/run/stafd", "/run/stacd"):
         shutil.rmtree(state, ignore_errors=True)
     daemons.configure()
+
+
+def without_daemons(idle):
+    """Seconds that systemd needs to start two services like ours, and the kernel for the three connections."""
+    clean()
+    before = time.monotonic()
+    host.run("systemctl", "start", *idle)
+    started = time.monotonic() - before
+    return started + host.bare_writes(target.THREE)
+
+
+def first_start():
+    clean()
     before = daemons.start()
     host.wait_live(*target.THREE)
     return time.monotonic() - before
