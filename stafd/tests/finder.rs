@@ -1,7 +1,7 @@
 //! What stafd promises, told against a small kernel that does at once what it is asked.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -452,6 +452,35 @@ fn referrals_are_followed_without_loops_and_go_when_nobody_refers_to_them() {
     assert_eq!(world.connected(), ["192.0.2.1"]);
     let removed: Vec<_> = world.finder.removed().iter().map(|removed| removed.reason).collect();
     assert_eq!(removed, [RemovalReason::ReferralGone, RemovalReason::ReferralGone]);
+}
+
+#[test]
+fn a_row_of_referrals_without_an_end_is_followed_for_eight_steps() {
+    let address = |number: usize| format!("192.0.2.{number}");
+    let mut world = World::new(&["192.0.2.1"]);
+    for number in 1..200 {
+        world = world.page(&address(number), vec![referral(&address(number + 1))]);
+    }
+    let world = world.start();
+    assert_eq!(world.kernel.len(), 9);
+    let told: Vec<_> = world.notices.iter().filter(|notice| notice.text.contains("not followed")).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].tid, Some(dc("192.0.2.9")));
+    assert!(told[0].text.contains("192.0.2.10"), "{told:?}");
+    // What is there stays though the way to it gets longer, also after a restart. One that nobody names for a moment, as
+    // .2 here, begins a row.
+    let mut world = world.restart();
+    world.pages.insert(address(1), vec![referral(&address(201))]);
+    world.pages.insert(address(201), vec![referral(&address(2))]);
+    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    world.wait(60.0);
+    let there: BTreeSet<String> = world.connected().into_iter().map(str::to_owned).collect();
+    assert_eq!(there, (1..=10).chain([201]).map(address).collect());
+    // Whom the administrator names begins a row, too.
+    world.conf.controllers.push(controller("192.0.2.10"));
+    world.reload();
+    world.wait(60.0);
+    assert_eq!(world.kernel.len(), there.len() + 8);
 }
 
 #[test]

@@ -77,6 +77,8 @@ pub(super) struct DiscoveryController {
     pub(super) polled: bool,
     /// That was told.
     pub(super) told_of_polling: bool,
+    /// That it refers to one that is too far away was told.
+    pub(super) told_of_reach: bool,
     /// Its register of hosts.
     pub(super) registering: Registering,
 }

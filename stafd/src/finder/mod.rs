@@ -9,6 +9,7 @@ mod announced;
 mod announcing;
 mod booted;
 mod discovery_controller;
+mod reach;
 mod reading;
 mod registering;
 mod saved;
@@ -183,7 +184,8 @@ impl Finder {
             }
         }
         let news = meant.into_iter().filter(|(tid, want)| !self.fleet.is_wanted(tid, want));
-        let news: Vec<(Tid, Want)> = news.map(|(tid, want)| (tid.clone(), want)).collect();
+        let mut news: Vec<(Tid, Want)> = news.map(|(tid, want)| (tid.clone(), want)).collect();
+        self.leave_out_of_reach(&mut news, out);
         for (tid, want) in news {
             let was_given_up = self.removed.remove(&tid).is_some();
             self.dcs.entry(tid.clone()).or_default().was_given_up |= was_given_up;
