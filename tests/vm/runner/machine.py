@@ -73,16 +73,19 @@ class Machine:
         self.agent = None
         # The ACPI tables that it has beside those of every machine.
         self.tables = ()
+        # How many it was told to have.
+        self.processors = None
         # The machine that it gets its storage from (pair.py), and that lives and dies with it.
         self.target = None
 
     @classmethod
-    def boot(cls, serial=None, idle=None, keep_locks=False, tables=(), role=ALONE):
+    def boot(cls, serial=None, idle=None, keep_locks=False, tables=(), role=ALONE, processors=None):
         """Starts qemu; `ready` waits for it. `serial`: qemu's argument for the serial console (default: a file).
 
         `keep_locks`: it outlives this process, and this process's descriptors stay open in it, so that a lock that
         the caller holds lasts as long. `tables`: ACPI tables that its firmware shall have, (name, bytes) each.
-        `role`: what it is beside another machine.
+        `role`: what it is beside another machine. `processors`: so many; under emulation one costs a third less than two,
+        which wait for each other.
         """
         base = image()
         EXCHANGE.mkdir(parents=True, exist_ok=True)
@@ -96,8 +99,8 @@ class Machine:
         if idle:
             words.append(f"harness.idle={idle}")
         arguments = accel.arguments(base)
-        cpus = min(os.cpu_count() or 1, 4) if arguments == accel.KVM else 2
-        command = ["qemu-system-x86_64", "-machine", "q35,sata=off,smbus=off", *arguments, "-smp", str(max(cpus, 2)), "-m", str(role.memory),
+        usual = max(2, min(os.cpu_count() or 1, 4)) if arguments == accel.KVM else 2
+        command = ["qemu-system-x86_64", "-machine", "q35,sata=off,smbus=off", *arguments, "-smp", str(processors or usual), "-m", str(role.memory),
                    "-nographic", "-nodefaults", "-monitor", "none",
                    "-serial", serial or f"file:{folder}/console.log",
                    "-kernel", f"{base}/vmlinuz", "-initrd", f"{base}/initrd", "-append", " ".join(words),
@@ -124,6 +127,7 @@ class Machine:
                                    preexec_fn=None if keep_locks else end_with_parent)
         machine = cls(process.pid, folder, process)
         machine.tables = tuple(name for name, _ in tables)
+        machine.processors = processors
         return machine
 
     def fit(self):

@@ -16,13 +16,15 @@ PASSED_ON = ("EVENTS", "FLOOD", "KILLING", "SEED", "SILENT", "STARTS")
 
 
 class Place:
-    """`folder`: for the logs; `keep`: its machine stays up at the end; `borrowed`: one that is up, and stays."""
+    """`folder`: for the logs; `keep`: its machine stays up at the end; `borrowed`: one that is up, and stays; `processors`:
+    of its machines (default: as many as usual)."""
 
-    def __init__(self, folder, peer=False, keep=False, borrowed=None):
+    def __init__(self, folder, peer=False, keep=False, borrowed=None, processors=None):
         self.folder = folder
         self.peer = peer
         self.keep = keep
         self.borrowed = borrowed
+        self.processors = processors
         self.machine = None
 
     def play(self, scenario):
@@ -83,7 +85,8 @@ class Place:
         if two:
             self.machine = pair.boot(tables=tables)
             return
-        self.machine = Machine.boot(keep_locks=self.keep, idle=300 if self.keep else None, tables=tables)
+        self.machine = Machine.boot(keep_locks=self.keep, idle=300 if self.keep else None, tables=tables,
+                                    processors=self.processors)
         self.machine.serve()
 
     def drop(self):

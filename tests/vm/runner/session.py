@@ -1,4 +1,4 @@
-"""A run of scenarios: two at once where nothing is measured, the others alone; a second try for what fails; the report."""
+"""A run of scenarios: several at once where nothing is measured, the others alone; a second try for what fails; the report."""
 
 import collections
 import json
@@ -11,8 +11,10 @@ import time
 from .machine import TOP, VM, Machine
 from .place import Place
 
-# A second machine takes its time to boot, too.
-WORTH_A_SECOND_MACHINE = 6
+# So many machines, of one processor each.
+AT_ONCE = min((os.cpu_count() or 1) + 1, 6)
+# Each takes its time to boot.
+WORTH_MORE_MACHINES = 6
 
 
 class Session:
@@ -39,10 +41,10 @@ class Session:
     def play(self):
         start = time.monotonic()
         beside = [] if self.peer or self.keep or self.place.borrowed else [each for each in self.scenarios if not self.wants_to_be_alone(each)]
-        if len(beside) < WORTH_A_SECOND_MACHINE:
+        if len(beside) < WORTH_MORE_MACHINES:
             beside = []
         try:
-            self.two_at_once(beside)
+            self.at_once(beside)
             for scenario in self.scenarios:
                 if scenario not in beside:
                     self.settle(self.place, scenario)
@@ -56,31 +58,33 @@ class Session:
         # Numbers of instrumented programs (`--once`) are held against no bound.
         return scenario.target_machine if self.once else scenario.alone
 
-    def two_at_once(self, scenarios):
-        """Most of them wait most of the time: two machines at once need little more than half the time of one."""
+    def at_once(self, scenarios):
+        """Most of them wait most of the time: several machines at once need little more time than one of them."""
         if not scenarios:
             return
-        # The long ones first, so that neither machine waits for the other at the end.
+        # The long ones first, so that no machine waits for another at the end.
         queue = collections.deque(sorted(scenarios, key=lambda each: -each.limit))
-        second = Place(self.folder)
+        places = [Place(self.folder, processors=1) for _ in range(AT_ONCE)]
         wedged = []
 
-        def others():
+        def others(place):
             try:
-                self.work_off(second, queue)
-                second.end()
+                self.work_off(place, queue)
+                place.end()
             except BaseException as error:
                 wedged.append(error)
 
-        # A machine ends with the thread that started it: those that are to last are started by the main one.
-        thread = threading.Thread(target=others, daemon=True)
-        thread.start()
+        # A machine ends with the thread that started it.
+        threads = [threading.Thread(target=others, args=[place], daemon=True) for place in places]
         try:
-            self.work_off(self.place, queue)
-            thread.join()
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
         except BaseException:
             queue.clear()
-            second.end()
+            for place in places:
+                place.end()
             raise
         if wedged:
             raise wedged[0]
