@@ -48,7 +48,9 @@ def play():
         journal.wait_for(f"the address 203.0.113.9 is announced on {one} and {two}", 10, "stafd")
         first.announce(Service("twice", {one: ["203.0.113.9"], two: ["203.0.113.9"]}))
         first.goodbye(Service("twice", {one: ["203.0.113.9"], two: ["203.0.113.9"]}))
-        told = [line for line in journal.messages("stafd") if "the network is misconfigured" in line]
+        # journalctl may not show for a moment what it has shown before.
+        told = wait_until(lambda: [line for line in journal.messages("stafd") if "the network is misconfigured" in line], 10,
+                          "a misconfigured network is told")
         check(len(told) == 1, "a misconfigured network is told once", told)
 
         # An interface that comes later, another name for it, and one that goes.
