@@ -49,7 +49,7 @@ def play():
         first.announce(Service("twice", {one: ["203.0.113.9"], two: ["203.0.113.9"]}))
         first.goodbye(Service("twice", {one: ["203.0.113.9"], two: ["203.0.113.9"]}))
         # journalctl may not show for a moment what it has shown before.
-        told = wait_until(lambda: [line for line in journal.messages("stafd") if "the network is misconfigured" in line], 10,
+        told, _ = wait_until(lambda: [line for line in journal.messages("stafd") if "the network is misconfigured" in line], 10,
                           "a misconfigured network is told")
         check(len(told) == 1, "a misconfigured network is told once", told)
 
