@@ -50,7 +50,7 @@ def play():
         first.goodbye(Service("twice", {one: ["203.0.113.9"], two: ["203.0.113.9"]}))
         # journalctl may not show for a moment what it has shown before.
         told, _ = wait_until(lambda: [line for line in journal.messages("stafd") if "the network is misconfigured" in line], 10,
-                          "a misconfigured network is told")
+                             "a misconfigured network is told")
         check(len(told) == 1, "a misconfigured network is told once", told)
 
         # An interface that comes later, another name for it, and one that goes.
