@@ -9,7 +9,7 @@ use libstas::core::sources::SourceId;
 use libstas::core::{HostEffect, Level, Notice};
 use libstas::nvme::Tid;
 
-use super::{Effect, Finder};
+use super::{Effect, Finder, rank};
 
 /// So many referrals in a row are followed, from one that something else names.
 const STEPS: usize = 8;
@@ -17,35 +17,35 @@ const STEPS: usize = 8;
 impl Finder {
     /// Leaves out new ones that only a longer row of referrals leads to. Whoever is there stays, however far it is.
     pub(super) fn leave_out_of_reach(&mut self, news: &mut Vec<(Tid, Want)>, out: &mut Vec<Effect>) {
-        if news.iter().all(|(tid, _)| self.dcs.contains_key(tid)) {
+        let is_new = |(tid, want): &(Tid, Want)| want.rank == rank::REFERRAL && !self.dcs.contains_key(tid);
+        if !news.iter().any(is_new) {
             return;
         }
         let within = self.within_reach();
-        let is_far = |tid: &Tid| !self.dcs.contains_key(tid) && !within.contains(tid);
-        let far: BTreeSet<Tid> = news.iter().map(|(tid, _)| tid).filter(|tid| is_far(tid)).cloned().collect();
-        news.retain(|(tid, _)| !far.contains(tid));
-        for tid in far {
-            let by = self.sources.naming(&tid).find_map(|id| match id {
-                SourceId::Page(dc) => self.dcs.get_key_value(dc),
-                _ => None,
-            });
-            let Some((dc, _)) = by.filter(|(_, dc)| !dc.told_of_reach).map(|(tid, dc)| (tid.clone(), dc)) else {
-                continue;
-            };
-            let text = format!(
-                "its log page refers to {tid}, the end of a row of more than {STEPS} referrals: it is not followed \
-                 (if it is meant, configure it with controller=)"
-            );
-            out.push(Effect::Host(HostEffect::Tell(Notice {
-                level: Level::Warning,
-                tid: Some(dc.clone()),
-                ctrl: None,
-                text,
-            })));
-            if let Some(dc) = self.dcs.get_mut(&dc) {
-                dc.told_of_reach = true;
-            }
+        let all = std::mem::take(news).into_iter();
+        let (far, near): (Vec<_>, Vec<_>) = all.partition(|new| is_new(new) && !within.contains(&new.0));
+        *news = near;
+        for (tid, _) in far {
+            self.tell_of_reach(&tid, out);
         }
+    }
+
+    /// Says once of whoever refers to that one that this goes too far.
+    fn tell_of_reach(&mut self, tid: &Tid, out: &mut Vec<Effect>) {
+        let by = self.sources.naming(tid).find_map(|id| match id {
+            SourceId::Page(by) => Some(by.clone()),
+            _ => None,
+        });
+        let Some(by) = by else { return };
+        let Some(dc) = self.dcs.get_mut(&by) else { return };
+        if std::mem::replace(&mut dc.told_of_reach, true) {
+            return;
+        }
+        let text = format!(
+            "its log page refers to {tid}, the end of a row of more than {STEPS} referrals: it is not followed \
+             (if it is meant, configure it with controller=)"
+        );
+        out.push(Effect::Host(HostEffect::Tell(Notice { level: Level::Warning, tid: Some(by), ctrl: None, text })));
     }
 
     /// A row begins with whom something else than a page names, or nobody: who is kept until that is proved.

@@ -73,8 +73,6 @@ class Machine:
         self.agent = None
         # The ACPI tables that it has beside those of every machine.
         self.tables = ()
-        # How many it was told to have.
-        self.processors = None
         # The machine that it gets its storage from (pair.py), and that lives and dies with it.
         self.target = None
 
@@ -127,7 +125,6 @@ class Machine:
                                    preexec_fn=None if keep_locks else end_with_parent)
         machine = cls(process.pid, folder, process)
         machine.tables = tuple(name for name, _ in tables)
-        machine.processors = processors
         return machine
 
     def fit(self):

@@ -1,4 +1,4 @@
-"""Garbage by mDNS (FLOOD=4: four times as much) and a thousand fake services cost bounded memory and CPU; the connected DC stays, and a real one is found among them."""
+"""Garbage by mDNS and a thousand fake services cost bounded memory and CPU; the connected DC stays, and a real one is found among them."""
 
 import os
 import random
@@ -10,12 +10,8 @@ from scene.announcer import Service, response
 from scene.daemons import stafd
 
 LIMIT = 300
-WIDE_BOUNDS = True  # bytes, shares of a CPU, and minutes
 FAKES = 1000
-FLOOD = int(os.environ.get("FLOOD", "1"))
-GARBAGE = 5000 * FLOOD
-# So often a thousand others.
-TURNS = 5 * FLOOD
+GARBAGE = 20000
 
 
 def play():
@@ -52,7 +48,7 @@ def play():
             measure("the real one among a thousand fakes", took, "s", at_most=115)
             stays(lambda: stafd.pid == pid, 20, "stafd runs")
             spent = report("a thousand fakes that answer", pid, used, begin)
-            measure("share of a CPU with a thousand fakes", spent, "", at_most=0.8)
+            measure("share of a CPU with a thousand fakes", spent, "", at_most=0.5)
             check(len(stafd.controllers(False)) <= 300, "what is remembered is bounded", len(stafd.controllers(False)))
 
             # They say something new all the time: the second time costs no more than the first.
@@ -60,21 +56,21 @@ def play():
             sizes = []
             for bout in range(2):
                 used, begin = cpu(pid), time.monotonic()
-                for turn in range(TURNS):
+                for turn in range(20):
                     air.pretend(*[Service(f"fake {bout} {turn} {number}", {lan: [f"10.0.{turn}.{number % 250 + 2}"]}, ttl=75 * 60)
                                   for number in range(FAKES)])
                 settle(air)
-                report(f"{TURNS} thousand fakes", pid, used, begin)
+                report("twenty thousand fakes", pid, used, begin)
                 sizes.append(stafd.resident())
-            measure(f"memory grown by the second {TURNS} thousand", (sizes[1] - sizes[0]) / 1e6, "MB", at_most=4)
+            measure("memory grown by the second twenty thousand", (sizes[1] - sizes[0]) / 1e6, "MB", at_most=4)
             alive(pid)
             # A record that is known already leaves something, too.
             packet = response(first.records(lan) * 8)
             used, begin = cpu(pid), time.monotonic()
-            for _ in range(1250 * FLOOD):
+            for _ in range(5000):
                 air.send(packet)
             settle(air)
-            report(f"{FLOOD * 10} thousand repetitions", pid, used, begin)
+            report("forty thousand repetitions", pid, used, begin)
             grown = stafd.resident() - memory
             measure("memory grown by all of it", grown / 1e6, "MB", at_most=32)
         check(len(journal.messages("stafd")) < 1000, "the journal stays readable", len(journal.messages("stafd")))
