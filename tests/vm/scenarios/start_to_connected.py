@@ -1,7 +1,6 @@
 """From `systemctl start stafd stacd` to three subsystems connected in at most twice the time that systemd and the kernel need for the same without them (median of three first starts)."""
 
 import pathlib
-import shutil
 import statistics
 import time
 
@@ -9,8 +8,6 @@ from scene import daemons, host, measure, note, target
 
 COVERAGE = False
 STARTS = 3
-# Where systemd looks for units that are gone at the next boot.
-UNITS = pathlib.Path("/run/systemd/system")
 # What makes a daemon of a unit. What is left of it starts, does nothing, and ends.
 OF_A_DAEMON = ("Type=", "BusName=", "Exec", "Restart", "WatchdogSec=")
 
@@ -34,16 +31,16 @@ def idle_unit(unit):
     lines = pathlib.Path(f"/usr/lib/systemd/system/{unit}").read_text().splitlines()
     lines = [line for line in lines if not line.startswith(OF_A_DAEMON)]
     lines.insert(lines.index("[Service]") + 1, "Type=oneshot\nExecStart=/usr/bin/true")
-    (UNITS / f"idle-{unit}").write_text("\n".join(lines) + "\n")
-    return f"idle-{unit}"
+    name = unit.replace(".service", "-idle.service")
+    (pathlib.Path(daemons.OVERRIDES) / name).write_text("\n".join(lines) + "\n")
+    return name
 
 
 def clean():
     """A host that has no connection, and daemons that know nothing from before."""
     daemons.stop()
     host.disconnect_all()
-    for state in ("/run/stafd", "/run/stacd"):
-        shutil.rmtree(state, ignore_errors=True)
+    daemons.forget()
     daemons.configure()
 
 

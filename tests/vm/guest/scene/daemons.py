@@ -228,6 +228,12 @@ def connected_to(nqns, timeout=30.0, dcs=("transport=tcp;traddr=::1;trsvcid=8009
     wait_until(lambda: stafd.listed_subsystems() == sorted(set(nqns)), 10, "stafd lists them all", poll=0.1)
 
 
+def forget():
+    """They know nothing from before when they start."""
+    for each in BOTH:
+        shutil.rmtree(f"/run/{each}", ignore_errors=True)
+
+
 def reset():
     """Back to a freshly installed machine."""
     run("systemctl", "stop", stafd.unit, stacd.unit, check=False)  # they may not be installed
