@@ -1,7 +1,7 @@
 //! What stafd promises about discovery controllers that announce themselves, told against a small network.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +66,8 @@ struct World {
     dead: BTreeSet<String>,
     /// All of 10.0.0.0/8.
     fakes_are_dead: bool,
-    probes: usize,
+    /// The addresses that were probed.
+    tried: BTreeSet<String>,
     asked: Vec<Ask>,
     notices: Vec<Notice>,
     removals: usize,
@@ -85,7 +86,7 @@ impl World {
             seqnum: 0,
             dead: BTreeSet::new(),
             fakes_are_dead: true,
-            probes: 0,
+            tried: BTreeSet::new(),
             asked: Vec::new(),
             notices: Vec::new(),
             removals: 0,
@@ -188,7 +189,7 @@ impl World {
             HostEffect::Look(_) if self.blind => return None,
             HostEffect::Look(op) => HostEvent::Looked { op, result: Ok(self.look()) },
             HostEffect::Probe { op, portal, .. } => {
-                self.probes += 1;
+                self.tried.insert(portal.traddr.clone());
                 let dead = self.is_dead(&portal.traddr);
                 let outcome = if dead { ProbeOutcome::Dead("no answer".into()) } else { ProbeOutcome::Alive };
                 HostEvent::Probed { op, outcome }
@@ -570,7 +571,66 @@ fn a_thousand_fakes_cost_little_and_the_real_one_is_found_before_and_after_them(
     assert!(world.connected().contains(&(A, "eth1")));
     assert!(world.connected().contains(&(B, "eth2")));
     world.wait(20.0);
-    assert_eq!(world.asked.iter().filter(|ask| **ask == Ask::Start).count(), 2, "those without room are asked for");
+    let asked = |world: &World| world.asked.iter().filter(|ask| **ask == Ask::Start).count();
+    assert!(world.tried.len() >= 1002, "each gets its turn: {}", world.tried.len());
+    assert_eq!(asked(&world), 1, "nobody has to be asked for again");
+    assert!(world.members() <= 258, "{}", world.members());
+}
+
+#[test]
+fn who_finds_no_place_to_wait_is_asked_for_when_the_others_were_tried() {
+    let mut world = World::new("");
+    let all: Vec<Heard> = (0..3000_u32)
+        .map(|n| announcement(&format!("fake {n:04}"), "tcp", &[(1, &format!("10.0.{}.{}", n / 250, n % 250 + 1))]))
+        .collect();
+    for round in 0..3 {
+        world.asked.clear();
+        // In one breath: none was tried before all were heard.
+        world.feed(Event::Heard([Heard::Afresh].into_iter().chain(all.iter().cloned()).collect()));
+        let mut seconds = 0;
+        while !world.asked.contains(&Ask::Start) {
+            world.wait(1.0);
+            seconds += 1;
+            assert!(seconds <= 60, "round {round}: nobody asks, after {} were tried", world.tried.len());
+        }
+    }
+    assert!(world.tried.len() >= 3000, "{}", world.tried.len());
+}
+
+#[test]
+fn of_many_that_do_not_answer_each_is_doubted_and_few_at_once() {
+    let mut world = World::new("");
+    let fakes = (0..100_u32).map(|n| announcement(&format!("fake {n}"), "tcp", &[(1, &format!("10.0.1.{n}"))]));
+    world.feed(Event::Heard(fakes.collect()));
+    let mut doubts: BTreeMap<String, usize> = BTreeMap::new();
+    for _ in 0..29 {
+        world.asked.clear();
+        world.wait(1.0);
+        assert!(world.asked.len() <= 8, "{:?}", world.asked);
+        for ask in &world.asked {
+            let Ask::Reconfirm(service) = ask else { panic!("{ask:?}") };
+            *doubts.entry(service.clone()).or_default() += 1;
+        }
+    }
+    assert_eq!(doubts.len(), 100);
+    assert!(doubts.values().all(|times| *times == 1), "{doubts:?}");
+
+    // None is called for once they have gone.
+    world.wait(5.0);
+    world.feed(Event::Heard((0..100).map(|n| Heard::Gone(format!("fake {n}"))).collect()));
+    world.wait(5.0);
+}
+
+#[test]
+fn who_takes_its_leave_while_it_waits_is_not_tried() {
+    let mut world = World::new("");
+    let fakes = (0..300_u32).map(|n| announcement(&format!("fake {n}"), "tcp", &[(1, &format!("10.0.1.{}", n % 250))]));
+    let leaves = [Heard::Gone("last".into()), announcement("useless", "smoke", &[(2, B)])];
+    let last = [announcement("last", "tcp", &[(2, A)]), announcement("useless", "tcp", &[(2, B)])];
+    world.feed(Event::Heard(fakes.chain(last).chain(leaves).collect()));
+    world.wait(30.0);
+    assert!(world.tried.len() >= 250, "{}", world.tried.len());
+    assert!(!world.tried.contains(A) && !world.tried.contains(B));
 }
 
 #[test]

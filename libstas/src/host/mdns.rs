@@ -58,6 +58,9 @@ pub const BATCH_PACE: Duration = Duration::from_millis(50);
 const WAITING: usize = 2048;
 /// See [`WAITING`].
 const AGAIN: Duration = Duration::from_secs(10);
+/// Who wants to hear all of it again gets it when nothing new came for a [`CHECK`], or a browser is this old: what is
+/// still being taken in would be lost, and on a slow host it would be lost each time.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How often to see whether a browser has ended.
 const END_POLL: Duration = Duration::from_millis(20);
 /// The port of mDNS (RFC 6762, 3).
@@ -141,6 +144,8 @@ where
                     tracing::warn!("flooded with announcements ({why}): browsing starts afresh, for time {floods}");
                 }
             }
+            let (events, age) = (session.inbox.lock().events, session.started.elapsed().as_secs());
+            tracing::debug!("browsing ends after {age} s and {events} events: {end:?}");
             pace = if session.started.elapsed() < CALM { (2 * pace).min(SLOWEST) } else { PACE };
             session.end().await;
             match end {
@@ -234,6 +239,10 @@ struct Session {
     pace: Duration,
     /// When it is to be started afresh because of the network, or because some were not heard.
     renew: Option<Instant>,
+    /// Somebody wants to hear all of it again.
+    wanted: bool,
+    /// The events up to the last look at it.
+    events: usize,
     /// A look at it that it has not answered yet.
     look: Option<(Receiver<Metrics>, Instant)>,
 }
@@ -253,7 +262,7 @@ impl Session {
             let inbox = Arc::clone(&inbox);
             thread::spawn("mdns", move || inbox.fill(&events)).map_err(|error| error.to_string())?;
         }
-        Ok(Self { daemon, inbox, started: Instant::now(), pace, renew: None, look: None })
+        Ok(Self { daemon, inbox, started: Instant::now(), pace, renew: None, wanted: false, events: 0, look: None })
     }
 
     /// Passes on what is heard, until this life is over.
@@ -287,7 +296,7 @@ impl Session {
         match ask {
             None => return Some(End::Closed),
             Some(Ask::Stop) => return Some(End::Stop),
-            Some(Ask::Start) => return Some(End::Renew),
+            Some(Ask::Start) => self.wanted = true,
             Some(Ask::NetworkChanged) => {
                 self.renew.get_or_insert((Instant::now() + SETTLE).max(self.started + self.pace));
             }
@@ -313,6 +322,10 @@ impl Session {
         }
         if events > EVENTS {
             return Some(End::Flooded(format!("{events} events")));
+        }
+        let calm = std::mem::replace(&mut self.events, events) == events;
+        if self.wanted && (calm || self.started.elapsed() >= PATIENCE) {
+            return Some(End::Renew);
         }
         if full {
             self.renew.get_or_insert(self.started + AGAIN);

@@ -20,6 +20,8 @@ use libstas::nvme::Tid;
 use libstas::nvme::announcement::{self, Offer, Shown, Unfit};
 use serde::{Deserialize, Serialize};
 
+use super::anteroom::Anteroom;
+
 /// So many services are remembered: ten times what a large installation announces, little enough to try them all
 /// within a minute.
 pub(super) const SERVICES: usize = 256;
@@ -30,9 +32,9 @@ const KEPT: usize = 1024;
 /// After the browser started afresh a service that is still there is heard again within this time: queries go out
 /// after 0, 1, 3 and 7 s.
 pub(super) const HEARD_AGAIN: Duration = Duration::from_secs(10);
-/// When more services are announced than are remembered, they are asked for anew after this long: those that gave no
-/// answer have made room by then.
-const ASK_AGAIN: Duration = Duration::from_secs(10);
+/// When more services are announced than are remembered, the others try to go in this often: some of those that went
+/// before have been tried in vain by then.
+const LET_IN: Duration = Duration::from_secs(2);
 /// When all of them were tried and there are still too many, they are tried again after this long.
 const TRY_AGAIN: Duration = Duration::from_secs(60);
 /// So many that were tried in vain are remembered, by a number that stands for the name.
@@ -41,6 +43,8 @@ const TRIED: usize = 8192;
 const LOOK: Duration = Duration::from_secs(1);
 /// An announcement whose discovery controller does not answer is doubted once in this time.
 const DOUBT: Duration = Duration::from_secs(30);
+/// So many are doubted at once: each costs a question to all, and an answer.
+const DOUBTS: usize = 4;
 
 /// One announced service.
 #[derive(Clone, Debug)]
@@ -122,11 +126,15 @@ pub(super) struct Announced {
     changed: bool,
     /// Those that do not answer were looked for then.
     looked: Option<Time>,
+    /// Some of them were not doubted yet.
+    doubts_wait: bool,
     /// It was told that there are too many.
     crowded: bool,
-    /// Who found no room is asked for then.
-    again: Option<Time>,
-    /// Those that were tried in vain are asked for, too.
+    /// Who found no room.
+    anteroom: Anteroom,
+    /// They try to go in then.
+    let_in: Option<Time>,
+    /// Those that were tried in vain are asked for then.
     retry: Option<Time>,
     persistence: Option<Duration>,
 }
@@ -177,7 +185,9 @@ impl Announced {
         self.services.clear();
         self.unfit.clear();
         self.tried.clear();
-        (self.grace, self.again, self.retry) = (None, None, None);
+        self.anteroom.clear();
+        self.doubts_wait = false;
+        (self.grace, self.let_in, self.retry) = (None, None, None);
     }
 
     /// Something was heard. `stuck` says of a controller that it was tried in vain, `used` of an address that a
@@ -197,15 +207,18 @@ impl Announced {
             }
             Heard::Announced { service, offer: Err(unfit), .. } => {
                 self.services.remove(&service);
+                self.anteroom.remove(&service);
                 self.unusable(service, unfit)
             }
             Heard::Gone(service) => {
                 self.services.remove(&service);
+                self.anteroom.remove(&service);
                 self.unfit.remove(&service);
                 self.tried.remove(&number(&service));
                 Vec::new()
             }
             Heard::Afresh => {
+                self.anteroom.clear();
                 for service in self.services.values_mut() {
                     service.unheard.get_or_insert(now);
                 }
@@ -235,6 +248,7 @@ impl Announced {
             return Vec::new();
         }
         self.services.remove(&name);
+        self.anteroom.remove(&name);
         if spots.is_empty() {
             return Vec::new();
         }
@@ -251,6 +265,9 @@ impl Announced {
             };
             let candidates = self.services.iter().filter(|(_, service)| may_go(service));
             let Some(oldest) = candidates.min_by_key(|(_, service)| service.heard).map(|(name, _)| name.clone()) else {
+                if !was_tried {
+                    self.anteroom.seat(name, offer, spots);
+                }
                 return lines;
             };
             self.services.remove(&oldest);
@@ -263,13 +280,13 @@ impl Announced {
         lines
     }
 
-    /// More is announced than can be remembered: those without room are asked for anew when others have been tried,
-    /// and those that were tried themselves when all have been.
+    /// More is announced than can be remembered: those without room go in when others have been tried, and those that
+    /// were tried themselves are asked for when all have been.
     fn note_want_of_room(&mut self, now: Time, was_tried: bool) -> Option<Line> {
         let news = !std::mem::replace(&mut self.crowded, true);
         match was_tried {
             true => self.retry.get_or_insert(now + TRY_AGAIN),
-            false => self.again.get_or_insert(now + ASK_AGAIN),
+            false => self.let_in.get_or_insert(now + LET_IN),
         };
         news.then(|| {
             let text = format!(
@@ -465,28 +482,44 @@ impl Announced {
         !self.services.is_empty() && self.looked.is_none_or(|at| at + LOOK <= now)
     }
 
-    /// Services to be reconfirmed, for their discovery controllers do not answer. Each is named once in [`DOUBT`].
+    /// Services to be reconfirmed, for their discovery controllers do not answer: [`DOUBTS`] at most, those that were
+    /// not doubted for the longest time. Each is named once in [`DOUBT`].
     pub(super) fn doubted(&mut self, now: Time, stuck: impl Fn(&Tid) -> bool) -> Vec<String> {
-        let mut doubted = Vec::new();
         self.looked = Some(now);
-        for (name, service) in &mut self.services {
-            let due = service.doubted.is_none_or(|at| at + DOUBT <= now);
-            if due && service.tids.iter().any(&stuck) {
-                service.doubted = Some(now);
-                doubted.push(name.clone());
-            }
-        }
-        doubted
+        let is_due =
+            |service: &Service| service.doubted.is_none_or(|at| at + DOUBT <= now) && service.tids.iter().any(&stuck);
+        let mut due: Vec<_> = self.services.iter_mut().filter(|(_, service)| is_due(service)).collect();
+        due.sort_by_key(|(_, service)| service.doubted);
+        self.doubts_wait = due.len() > DOUBTS;
+        let doubt = |(name, service): (&String, &mut Service)| {
+            service.doubted = Some(now);
+            name.clone()
+        };
+        due.into_iter().take(DOUBTS).map(doubt).collect()
     }
 
-    /// True when the browser is to ask for everybody anew now, for some found no room.
-    pub(super) fn is_to_ask_again(&mut self, now: Time) -> bool {
+    /// Whether it is time for those that found no room.
+    pub(super) fn is_to_let_in(&self, now: Time) -> bool {
+        [self.let_in, self.retry].into_iter().flatten().any(|at| at <= now)
+    }
+
+    /// Those that found no room try again to go in. True when the browser is to ask for everybody anew: somebody found
+    /// no place to wait either, or all have been tried.
+    pub(super) fn let_in(&mut self, now: Time, stuck: impl Fn(&Tid) -> bool, used: &BTreeSet<IpAddr>) -> bool {
         let is_due = |moment: &mut Option<Time>| moment.take_if(|at| *at <= now).is_some();
-        let retry = is_due(&mut self.retry);
+        let (retry, let_in) = (is_due(&mut self.retry), is_due(&mut self.let_in));
         if retry {
             self.tried.clear();
         }
-        is_due(&mut self.again) || retry
+        while let_in && let Some((name, offer, spots)) = self.anteroom.next() {
+            self.changed = true;
+            // That there are too many was told.
+            self.announced(now, name.clone(), offer, spots, &stuck, used);
+            if !self.services.contains_key(&name) {
+                break;
+            }
+        }
+        retry || (let_in && self.anteroom.is_short() && self.anteroom.is_empty())
     }
 
     /// When something becomes due. Nobody is absent for too long before it is known who is live.
@@ -494,7 +527,9 @@ impl Announced {
         let unheard = self.services.values().filter_map(|service| service.unheard).min();
         let absent = self.dcs.values().filter_map(|dc| dc.absent).min();
         let over = self.persistence.zip(absent).filter(|_| looked).map(|(span, since)| since + span);
-        [unheard.map(|since| since + HEARD_AGAIN), over, self.grace, self.again, self.retry].into_iter().flatten().min()
+        let unheard = unheard.map(|since| since + HEARD_AGAIN);
+        let doubt = self.looked.filter(|_| self.doubts_wait && !self.services.is_empty()).map(|at| at + LOOK);
+        [unheard, over, doubt, self.grace, self.let_in, self.retry].into_iter().flatten().min()
     }
 }
 

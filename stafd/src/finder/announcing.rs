@@ -111,7 +111,7 @@ impl Finder {
         }
     }
 
-    /// Asks whether those that do not answer are still announced, and for those that found no room.
+    /// Asks whether those that do not answer are still announced.
     pub(super) fn doubt_announcements(&mut self, now: Time, out: &mut Vec<Effect>) {
         if self.announced.is_to_doubt(now) {
             let stuck = self.stuck();
@@ -119,7 +119,15 @@ impl Finder {
                 out.push(Effect::Browse(Ask::Reconfirm(service)));
             }
         }
-        if self.announced.is_to_ask_again(now) {
+    }
+
+    /// Lets in those that found no room before, and asks for those that found no place to wait.
+    pub(super) fn let_announced_in(&mut self, now: Time, out: &mut Vec<Effect>) {
+        if !self.announced.is_to_let_in(now) {
+            return;
+        }
+        let (stuck, used) = (self.stuck(), self.used());
+        if self.announced.let_in(now, |tid| stuck.contains(tid), &used) {
             out.push(Effect::Browse(Ask::Start));
         }
     }

@@ -7,6 +7,7 @@
 
 mod announced;
 mod announcing;
+mod anteroom;
 mod booted;
 mod discovery_controller;
 mod reach;
@@ -484,6 +485,7 @@ impl Finder {
         extend(out, host);
         self.reported(now, reports, out);
         self.read_doubted_again(now, out);
+        self.let_announced_in(now, out);
         self.resettle(now, out);
         self.doubt_announcements(now, out);
     }

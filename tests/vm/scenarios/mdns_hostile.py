@@ -51,10 +51,10 @@ def play():
             measure("share of a CPU with a thousand fakes", spent, "", at_most=0.5)
             check(len(stafd.controllers(False)) <= 300, "what is remembered is bounded", len(stafd.controllers(False)))
 
-            # They say something new all the time: the second time costs no more than the first.
+            # They say something new all the time: the third time costs no more than the first two.
             air.forget(*fakes)
             sizes = []
-            for bout in range(2):
+            for bout in range(3):
                 used, begin = cpu(pid), time.monotonic()
                 for turn in range(20):
                     air.pretend(*[Service(f"fake {bout} {turn} {number}", {lan: [f"10.0.{turn}.{number % 250 + 2}"]}, ttl=75 * 60)
@@ -62,7 +62,7 @@ def play():
                 settle(air)
                 report("twenty thousand fakes", pid, used, begin)
                 sizes.append(stafd.resident())
-            measure("memory grown by the second twenty thousand", (sizes[1] - sizes[0]) / 1e6, "MB", at_most=4)
+            measure("memory grown by the third twenty thousand", (sizes[2] - max(sizes[:2])) / 1e6, "MB", at_most=4)
             alive(pid)
             # A record that is known already leaves something, too.
             packet = response(first.records(lan) * 8)

@@ -9,6 +9,7 @@ It lives in a neighbour's network, answers queries from a thread of this process
 import contextlib
 import dataclasses
 import ipaddress
+import random
 import select
 import socket
 import struct
@@ -79,6 +80,7 @@ class Announcer:
         self.services = {}
         self.queries = 0
         self.deaf = False
+        self._chance = random.Random(6762)
         self._links = []
         self._lock = threading.Lock()
         self._end = threading.Event()
@@ -169,6 +171,8 @@ class Announcer:
         if any(name in (TCP, UDP) for name, _ in asked):
             self.queries += 1
         if meant:
+            # As if each were a machine: they wait for 20 to 120 ms, whoever shares an answer with others (RFC 6762, 6).
+            self._chance.shuffle(meant)
             self._say(meant, link=link)
 
     @staticmethod

@@ -1,0 +1,54 @@
+//! Announced services that found no room among those that are remembered: they wait here until others were tried in
+//! vain, so that nobody has to be asked for again.
+
+use std::collections::BTreeMap;
+
+use libstas::core::browse::Spot;
+use libstas::nvme::announcement::Offer;
+
+/// So many wait. Who finds no room here either is asked for when they have gone in.
+const SEATS: usize = 1024;
+
+/// Who waits.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Anteroom {
+    waiting: BTreeMap<String, (Offer, Vec<Spot>)>,
+    /// Some found no seat.
+    missed: bool,
+}
+
+impl Anteroom {
+    /// A service waits, as it was heard last.
+    pub(super) fn seat(&mut self, service: String, offer: Offer, spots: Vec<Spot>) {
+        if self.waiting.len() < SEATS || self.waiting.contains_key(&service) {
+            self.waiting.insert(service, (offer, spots));
+        } else {
+            self.missed = true;
+        }
+    }
+
+    /// It is no longer announced, or what it says is of no use, or it is heard anew.
+    pub(super) fn remove(&mut self, service: &str) {
+        self.waiting.remove(service);
+    }
+
+    /// Whoever is still there is heard again.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Nobody waits.
+    pub(super) fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    /// Some found no seat, here or anywhere.
+    pub(super) fn is_short(&self) -> bool {
+        self.missed
+    }
+
+    /// The next one that may try to go in.
+    pub(super) fn next(&mut self) -> Option<(String, Offer, Vec<Spot>)> {
+        self.waiting.pop_first().map(|(service, (offer, spots))| (service, offer, spots))
+    }
+}
