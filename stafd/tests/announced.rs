@@ -598,6 +598,32 @@ fn who_finds_no_place_to_wait_is_asked_for_when_the_others_were_tried() {
 }
 
 #[test]
+fn who_made_room_after_it_was_tried_in_vain_is_asked_for_again() {
+    let mut world = World::new("");
+    world.dead.insert(A.into());
+    world.hear(announcement("real", "tcp", &[(1, A)]));
+    world.wait(10.0);
+    let fakes = (0..300_u32).map(|n| announcement(&format!("fake {n}"), "tcp", &[(2, &format!("10.0.1.{}", n % 250))]));
+    let all: Vec<Heard> = fakes.chain([announcement("real", "tcp", &[(1, A)])]).collect();
+    for batch in all[..300].chunks(64) {
+        world.feed(Event::Heard(batch.to_vec()));
+        world.wait(1.0);
+    }
+    assert!(world.finder.controller(&dc(A, "eth1")).is_none(), "it made room");
+    world.dead.clear();
+    world.asked.clear();
+    let mut seconds = 0;
+    while !world.asked.contains(&Ask::Start) {
+        world.wait(1.0);
+        seconds += 1;
+        assert!(seconds <= 60, "nobody asks");
+    }
+    world.feed(Event::Heard([Heard::Afresh].into_iter().chain(all).collect()));
+    world.wait(20.0);
+    assert_eq!(world.connected(), [(A, "eth1")]);
+}
+
+#[test]
 fn of_many_that_do_not_answer_each_is_doubted_and_few_at_once() {
     let mut world = World::new("");
     let fakes = (0..100_u32).map(|n| announcement(&format!("fake {n}"), "tcp", &[(1, &format!("10.0.1.{n}"))]));
@@ -696,6 +722,25 @@ fn among_a_thousand_that_are_heard_in_the_same_order_again_and_again_each_gets_i
         seconds += 1;
         assert!(seconds < 60, "it is never tried");
     }
+}
+
+#[test]
+fn who_answers_after_its_announcement_has_ended_is_parted_with_like_any_other() {
+    let mut world = World::with_persistence("0");
+    world.dead.insert(A.into());
+    let configured =
+        format!("{}[Controllers]\ncontroller=transport=tcp;traddr={A};host-iface=eth1\n", persistence("0"));
+    world.configure(&configured);
+    world.hear(announcement("x", "tcp", &[(1, A)]));
+    world.wait(5.0);
+    world.hear(Heard::Gone("x".into()));
+    world.wait(5.0);
+    world.dead.clear();
+    world.wait(20.0);
+    assert_eq!(world.connected(), [(A, "eth1")]);
+    world.configure(&persistence("0"));
+    world.wait(10.0);
+    assert_eq!((world.members(), world.removals), (0, 1), "stacd is told that it was given up");
 }
 
 #[test]

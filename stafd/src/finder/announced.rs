@@ -35,7 +35,7 @@ pub(super) const HEARD_AGAIN: Duration = Duration::from_secs(10);
 /// When more services are announced than are remembered, the others try to go in this often: some of those that went
 /// before have been tried in vain by then.
 const LET_IN: Duration = Duration::from_secs(2);
-/// When all of them were tried and there are still too many, they are tried again after this long.
+/// Those that had to make room after they were tried in vain are asked for after this long.
 const TRY_AGAIN: Duration = Duration::from_secs(60);
 /// So many that were tried in vain are remembered, by a number that stands for the name.
 const TRIED: usize = 8192;
@@ -134,7 +134,7 @@ pub(super) struct Announced {
     anteroom: Anteroom,
     /// They try to go in then.
     let_in: Option<Time>,
-    /// Those that were tried in vain are asked for then.
+    /// Those that made room after they were tried in vain are asked for then.
     retry: Option<Time>,
     persistence: Option<Duration>,
 }
@@ -258,7 +258,7 @@ impl Announced {
         let was_tried = !comes_first && self.tried.contains(&number(&name));
         let mut lines = Vec::new();
         while !self.has_room_for(spots.len()) {
-            lines.extend(self.note_want_of_room(now, was_tried));
+            lines.extend(self.note_want_of_room());
             let in_vain = |service: &Service| !service.tids.is_empty() && service.tids.iter().all(&stuck);
             let may_go = |service: &Service| {
                 if comes_first { !is_used(&service.spots) } else { !was_tried && in_vain(service) }
@@ -267,10 +267,12 @@ impl Announced {
             let Some(oldest) = candidates.min_by_key(|(_, service)| service.heard).map(|(name, _)| name.clone()) else {
                 if !was_tried {
                     self.anteroom.seat(name, offer, spots);
+                    self.let_in.get_or_insert(now + LET_IN);
                 }
                 return lines;
             };
             self.services.remove(&oldest);
+            self.retry.get_or_insert(now + TRY_AGAIN);
             if self.tried.len() < TRIED {
                 self.tried.insert(number(&oldest));
             }
@@ -280,14 +282,9 @@ impl Announced {
         lines
     }
 
-    /// More is announced than can be remembered: those without room go in when others have been tried, and those that
-    /// were tried themselves are asked for when all have been.
-    fn note_want_of_room(&mut self, now: Time, was_tried: bool) -> Option<Line> {
+    /// More is announced than can be remembered.
+    fn note_want_of_room(&mut self) -> Option<Line> {
         let news = !std::mem::replace(&mut self.crowded, true);
-        match was_tried {
-            true => self.retry.get_or_insert(now + TRY_AGAIN),
-            false => self.let_in.get_or_insert(now + LET_IN),
-        };
         news.then(|| {
             let text = format!(
                 "more than {SERVICES} discovery services with {PLACES} addresses are announced; those that do not \
@@ -398,6 +395,9 @@ impl Announced {
         let persistence = self.persistence;
         let grace = self.grace.is_some();
         let aged = &mut self.aged;
+        for (_, proven) in aged.iter_mut().filter(|(tid, _)| live(tid)) {
+            *proven = true;
+        }
         self.dcs.retain(|tid, dc| {
             let live = live(tid);
             news |= live && !dc.proven;

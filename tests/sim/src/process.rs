@@ -176,7 +176,7 @@ impl World {
         }
         let links = self.links.clone();
         let late = self.luck.moment("links");
-        self.tell(who, late, Incoming::Host(libstas::core::HostEvent::Links(links)));
+        self.event(who, late, libstas::core::HostEvent::Links(links));
     }
 
     /// The daemon reads its file.
