@@ -43,7 +43,7 @@ help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: toolchain ## build the daemons and the tools
-	$(CARGO) build --release --locked --workspace --bins
+	$(CARGO) build --release --locked $(addprefix --package ,$(SBIN_PROGRAMS) $(BIN_PROGRAMS))
 
 # Under sudo, which may not know cargo, what the user has built is installed as it is.
 install: $(if $(or $(SUDO_UID),$(filter command line,$(origin BIN))),$(PROGRAMS),build) ## install below DESTDIR and PREFIX (/usr); edited configuration stays
