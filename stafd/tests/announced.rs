@@ -648,6 +648,23 @@ fn of_many_that_do_not_answer_each_is_doubted_and_few_at_once() {
 }
 
 #[test]
+fn strangers_whose_names_come_first_do_not_keep_the_one_that_waits_out() {
+    let mut world = World::new("");
+    let fakes = |turn: u32| -> Vec<Heard> {
+        let fake = |n| {
+            announcement(&format!("fake {turn} {n}"), "tcp", &[(1, &format!("10.{turn}.{}.{}", n / 250, n % 250 + 1))])
+        };
+        (0..600_u32).map(fake).collect()
+    };
+    world.feed(Event::Heard(fakes(0).into_iter().chain([announcement("real", "tcp", &[(2, B)])]).collect()));
+    for turn in 1..=10 {
+        world.wait(1.0);
+        world.feed(Event::Heard(fakes(turn)));
+    }
+    assert_eq!(world.connected(), [(B, "eth2")]);
+}
+
+#[test]
 fn who_takes_its_leave_while_it_waits_is_not_tried() {
     let mut world = World::new("");
     let fakes = (0..300_u32).map(|n| announcement(&format!("fake {n}"), "tcp", &[(1, &format!("10.0.1.{}", n % 250))]));

@@ -1,7 +1,7 @@
 //! Announced services that found no room among those that are remembered: they wait here until others were tried in
 //! vain, so that nobody has to be asked for again.
 
-use std::collections::BTreeMap;
+use std::collections::VecDeque;
 
 use libstas::core::browse::Spot;
 use libstas::nvme::announcement::Offer;
@@ -12,16 +12,17 @@ const SEATS: usize = 1024;
 /// Who waits.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Anteroom {
-    waiting: BTreeMap<String, (Offer, Vec<Spot>)>,
+    /// Who came first goes in first, or strangers with well-chosen names would.
+    waiting: VecDeque<(String, Offer, Vec<Spot>)>,
     /// Some found no seat.
     missed: bool,
 }
 
 impl Anteroom {
-    /// A service waits, as it was heard last.
+    /// One that does not wait yet takes the last seat.
     pub(super) fn seat(&mut self, service: String, offer: Offer, spots: Vec<Spot>) {
-        if self.waiting.len() < SEATS || self.waiting.contains_key(&service) {
-            self.waiting.insert(service, (offer, spots));
+        if self.waiting.len() < SEATS {
+            self.waiting.push_back((service, offer, spots));
         } else {
             self.missed = true;
         }
@@ -29,7 +30,7 @@ impl Anteroom {
 
     /// It is no longer announced, or what it says is of no use, or it is heard anew.
     pub(super) fn remove(&mut self, service: &str) {
-        self.waiting.remove(service);
+        self.waiting.retain(|(waiting, ..)| waiting != service);
     }
 
     /// Whoever is still there is heard again.
@@ -42,13 +43,13 @@ impl Anteroom {
         self.waiting.is_empty()
     }
 
-    /// Some found no seat, here or anywhere.
+    /// Some found no seat.
     pub(super) fn is_short(&self) -> bool {
         self.missed
     }
 
     /// The next one that may try to go in.
     pub(super) fn next(&mut self) -> Option<(String, Offer, Vec<Spot>)> {
-        self.waiting.pop_first().map(|(service, (offer, spots))| (service, offer, spots))
+        self.waiting.pop_front()
     }
 }
