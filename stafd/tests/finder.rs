@@ -1,1066 +1,770 @@
-//! What stafd promises, told against a small kernel that does at once what it is asked.
+//! What stafd promises, told against a host that does at once what it is asked.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use libstas::conf::{ControllerEntry, Exclusion, FamilyOrder, Persistence, StafConf};
+use fake_host::{FakeHost, Finder, Op, controller, dc, entry, referral};
+use libstas::conf::{Exclusion, FamilyOrder};
 use libstas::core::fleet::Status;
-use libstas::core::{
-    ConnectError, ConnectOutcome, ConnectReport, CtrlRef, CtrlState, CtrlType, Dctype, HostEffect, HostEvent,
-    KernelController, Look, Machine, Notice, OpId, ProbeOutcome, Time, Uevent, UeventKind, Usage, reuse,
-};
+use libstas::core::{CtrlRef, Dctype, HostEvent, Machine, UeventKind};
+use libstas::nvme::Purpose;
 use libstas::nvme::aen::DISCOVERY_LOG_CHANGED;
 use libstas::nvme::dim::Task;
-use libstas::nvme::log_page::{Entry, Flaw, LogPage, Malformed};
-use libstas::nvme::supported::DiscoveryLidSpecific;
-use libstas::nvme::{DISCOVERY_NQN, HostIdentity, Parameters, Purpose, Tid, TidParts, Transport};
-use stafd::finder::{Effect, Event, Finder, NotRegistered, RemovalReason, Saved, Settings};
+use libstas::nvme::log_page::Flaw;
+use stafd::finder::{Effect, Event, NotRegistered, RegisterRequest, RemovalReason};
 
-const HOST: &str = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000001";
+type Host = FakeHost<Finder>;
 
-fn dc(traddr: &str) -> Tid {
-    Tid::new(TidParts {
-        transport: Transport::Tcp,
-        traddr: traddr.into(),
-        trsvcid: "8009".into(),
-        subsysnqn: DISCOVERY_NQN.into(),
-        host_traddr: String::new(),
-        host_iface: String::new(),
-        host_nqn: HOST.into(),
+fn page_state<'a>(host: &'a Host, traddr: &str) -> &'a str {
+    host.core.controller(&dc(traddr)).unwrap().log_page_state
+}
+
+/// How often `log_pages_changed` was signalled.
+fn page_signals(host: &Host) -> usize {
+    host.count(|effect| matches!(effect, Effect::PagesChanged { .. }))
+}
+
+/// The connection of `nvme discover`, without keep-alive.
+fn nvme_discover(host: &mut Host) {
+    host.make(&dc("192.0.2.1"), Purpose::Poll);
+}
+
+/// The devices for which nvme-cli was called.
+fn nvmf_connects(host: &Host) -> Vec<u32> {
+    let device = |effect: &Effect| if let Effect::NvmfConnect { device, .. } = effect { Some(*device) } else { None };
+    host.effects.iter().filter_map(device).collect()
+}
+
+/// The answers to calls for a refresh.
+fn refreshed(host: &Host) -> Vec<Result<(), String>> {
+    let result =
+        |effect: &Effect| if let Effect::Refreshed { result, .. } = effect { Some(result.clone()) } else { None };
+    host.effects.iter().filter_map(result).collect()
+}
+
+fn registrations(host: &Host) -> impl Iterator<Item = (CtrlRef, &RegisterRequest)> {
+    host.effects.iter().filter_map(|effect| match effect {
+        Effect::Register { ctrl, request, .. } => Some((*ctrl, &**request)),
+        _ => None,
     })
 }
 
-fn controller(traddr: &str) -> ControllerEntry {
-    ControllerEntry {
-        transport: Transport::Tcp,
-        traddr: traddr.into(),
-        is_name: traddr.starts_with(char::is_alphabetic),
-        trsvcid: "8009".into(),
-        subsysnqn: String::new(),
-        host_traddr: String::new(),
-        host_iface: String::new(),
-        host_nqn: String::new(),
-        parameters: Parameters::default(),
-        line: 1,
-    }
-}
-
-fn entry(subtype: &str, traddr: &str, nqn: &str) -> Entry {
-    let svc = if subtype == "referral" { "8009" } else { "4420" };
-    let pairs = [
-        ("trtype", "tcp"),
-        ("subtype", subtype),
-        ("traddr", traddr),
-        ("trsvcid", svc),
-        ("subnqn", nqn),
-        ("eflags", "0"),
-    ];
-    Entry::from_dict(&pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()).unwrap()
-}
-
-fn referral(traddr: &str) -> Entry {
-    entry("referral", traddr, DISCOVERY_NQN)
-}
-
-struct World {
-    finder: Finder,
-    conf: StafConf,
-    now: Time,
-    kernel: Vec<KernelController>,
-    looks: u64,
-    seqnum: u64,
-    pages: BTreeMap<String, Vec<Entry>>,
-    names: BTreeMap<String, Vec<&'static str>>,
-    resolver_hangs: bool,
-    dead: Vec<String>,
-    dead_ports: Vec<String>,
-    unreadable: bool,
-    /// Their pages have an entry that cannot be read.
-    malformed: Option<Flaw>,
-    /// Discovery controllers that refuse a keep-alive timeout.
-    ancient: Vec<String>,
-    connects: usize,
-    hold_reads: Option<Vec<Effect>>,
-    disconnect_refused: bool,
-    reads: usize,
-    signals: usize,
-    notices: Vec<Notice>,
-    nvmf_connect: Vec<u32>,
-    refreshed: Vec<Result<(), String>>,
-    dctype: Dctype,
-    symname: Option<String>,
-    registrations: Vec<(CtrlRef, Task, Option<String>)>,
-    registered_op: Option<OpId>,
-    /// What the registrations to come are answered with; `None`: never.
-    register_answers: VecDeque<Option<Result<(), NotRegistered>>>,
-    probes: usize,
-    stopped: bool,
-}
-
-impl World {
-    fn new(controllers: &[&str]) -> Self {
-        let mut conf = StafConf {
-            tron: false,
-            parameters: Parameters::default(),
-            ignore_iface: false,
-            ip_family: Default::default(),
-            pleo: true,
-            zeroconf: true,
-            persistent_connections: true,
-            zeroconf_persistence: Persistence::Forever,
-            controllers: Vec::new(),
-            controller_lost: false,
-            exclusions: Vec::new(),
-        };
-        conf.controllers = controllers.iter().map(|traddr| controller(traddr)).collect();
-        Self {
-            finder: Finder::new(Saved::default(), 3),
-            conf,
-            now: Time(Duration::from_secs(1000)),
-            kernel: Vec::new(),
-            looks: 0,
-            seqnum: 0,
-            pages: BTreeMap::new(),
-            names: BTreeMap::new(),
-            resolver_hangs: false,
-            dead: Vec::new(),
-            dead_ports: Vec::new(),
-            unreadable: false,
-            malformed: None,
-            ancient: Vec::new(),
-            connects: 0,
-            hold_reads: None,
-            disconnect_refused: false,
-            reads: 0,
-            signals: 0,
-            notices: Vec::new(),
-            nvmf_connect: Vec::new(),
-            refreshed: Vec::new(),
-            dctype: Dctype::None,
-            symname: None,
-            registrations: Vec::new(),
-            registered_op: None,
-            register_answers: VecDeque::new(),
-            probes: 0,
-            stopped: false,
-        }
-    }
-
-    fn start(mut self) -> Self {
-        self.reload();
-        self
-    }
-
-    fn page(mut self, traddr: &str, entries: Vec<Entry>) -> Self {
-        self.pages.insert(traddr.into(), entries);
-        self
-    }
-
-    fn reload(&mut self) {
-        let identity = Arc::new(HostIdentity { symname: self.symname.clone(), ..HostIdentity::new(HOST, "1") });
-        self.feed(Event::Configured(Box::new(Settings { conf: self.conf.clone(), identity })));
-    }
-
-    fn restart(mut self) -> Self {
-        let text = serde_json::to_string(&self.finder.saved()).unwrap();
-        self.finder = Finder::new(serde_json::from_str(&text).unwrap(), 4);
-        self.reload();
-        self
-    }
-
-    fn feed(&mut self, event: Event) {
-        let mut queue = VecDeque::from([event]);
-        while let Some(event) = queue.pop_front() {
-            let mut out = Vec::new();
-            self.finder.handle(self.now, event, &mut out);
-            for effect in out {
-                queue.extend(self.carry_out(effect));
-            }
-        }
-    }
-
-    fn look(&mut self) -> Look {
-        self.looks += 1;
-        Look::new(self.looks, self.seqnum, self.kernel.clone())
-    }
-
-    fn add(&mut self, tid: &Tid, kato: u32) -> CtrlRef {
-        self.seqnum += 1;
-        let device = (0..).find(|n| self.kernel.iter().all(|k| k.ctrl.device != *n)).unwrap();
-        let ctrl = CtrlRef { device, birth: self.seqnum };
-        self.kernel.push(KernelController {
-            cntrltype: CtrlType::Discovery,
-            dctype: self.dctype,
-            state: CtrlState::Live,
-            kato: Some(kato),
-            ..KernelController::asked_for_by(tid, ctrl)
-        });
-        ctrl
-    }
-
-    fn carry_out(&mut self, effect: Effect) -> Option<Event> {
-        let host = match effect {
-            Effect::Host(host) => host,
-            Effect::ReadSupported { op, .. } => {
-                let specific = DiscoveryLidSpecific { extdlpes: false, pleos: true, allsubes: false };
-                return Some(Event::SupportedRead { op, result: Ok(Some(specific)) });
-            }
-            Effect::ReadLogPage { op, ctrl, pleo } => {
-                assert_eq!(pleo, self.conf.pleo);
-                self.reads += 1;
-                if let Some(held) = &mut self.hold_reads {
-                    held.push(Effect::ReadLogPage { op, ctrl, pleo });
-                    return None;
-                }
-                return Some(self.read(op, ctrl));
-            }
-            Effect::Register { op, ctrl, request } => {
-                self.registered_op = Some(op);
-                self.registrations.push((ctrl, request.task, request.identity.symname.clone()));
-                let result = self.register_answers.pop_front().unwrap_or(Some(Ok(())))?;
-                return Some(Event::Registered { op, result });
-            }
-            Effect::PagesChanged { .. } => {
-                self.signals += 1;
-                return None;
-            }
-            Effect::DcRemoved | Effect::Browse(_) => return None,
-            Effect::Refreshed { result, .. } => {
-                self.refreshed.push(result);
-                return None;
-            }
-            Effect::NvmfConnect { device, .. } => {
-                self.nvmf_connect.push(device);
-                return None;
-            }
-            Effect::Stopped => {
-                self.stopped = true;
-                return None;
-            }
-        };
-        let event = match host {
-            HostEffect::Look(op) => HostEvent::Looked { op, result: Ok(self.look()) },
-            HostEffect::Probe { op, portal, .. } => {
-                self.probes += 1;
-                let dead = self.dead.contains(&portal.traddr) || self.dead_ports.contains(&portal.trsvcid);
-                let outcome = if dead { ProbeOutcome::Dead("no answer".into()) } else { ProbeOutcome::Alive };
-                HostEvent::Probed { op, outcome }
-            }
-            HostEffect::Connect { op, request } => {
-                let before = self.look();
-                self.connects += 1;
-                let poll = request.purpose == Purpose::Poll;
-                let outcome =
-                    match reuse::find(&before, &request.tid, &Default::default(), request.purpose.is_discovery()) {
-                        _ if self.dead.contains(&request.tid.traddr) => {
-                            let error = ConnectError::Kernel { errno: 110, reason: "no answer in time".into() };
-                            ConnectOutcome::Failed(error)
-                        }
-                        Some(found) => ConnectOutcome::Found(found.ctrl),
-                        None if !poll && self.ancient.contains(&request.tid.traddr) => {
-                            ConnectOutcome::Failed(ConnectError::Kernel { errno: 5, reason: "refused".into() })
-                        }
-                        None => ConnectOutcome::Made(self.add(&request.tid, if poll { 0 } else { 30 })),
-                    };
-                let report = ConnectReport { outcome, look: self.look(), held: Duration::from_millis(100) };
-                HostEvent::Connected { op, report: Box::new(report) }
-            }
-            HostEffect::Disconnect { op, .. } if self.disconnect_refused => {
-                HostEvent::Disconnected { op, result: Err("busy".into()) }
-            }
-            HostEffect::Disconnect { op, ctrl } => {
-                self.kernel.retain(|kernel| kernel.ctrl != ctrl);
-                self.seqnum += 1;
-                HostEvent::Disconnected { op, result: Ok(()) }
-            }
-            HostEffect::CheckUse { op, .. } => HostEvent::UseChecked { op, usage: Usage::Free },
-            HostEffect::Resolve { .. } if self.resolver_hangs => return None,
-            HostEffect::Resolve { op, name } => {
-                let result = match self.names.get(&name) {
-                    Some(addresses) => Ok(addresses.iter().map(|address| address.parse().unwrap()).collect()),
-                    None => Err("no such name".to_owned()),
-                };
-                HostEvent::Resolved { op, result }
-            }
-            HostEffect::HideSecrets(_) | HostEffect::Save => return None,
-            HostEffect::Tell(notice) => {
-                self.notices.push(notice);
-                return None;
-            }
-        };
-        Some(Event::Host(event))
-    }
-
-    fn read(&mut self, op: OpId, ctrl: CtrlRef) -> Event {
-        let kernel = self.kernel.iter().find(|kernel| kernel.ctrl == ctrl);
-        let result = match kernel {
-            Some(kernel) if !self.unreadable => Ok(LogPage {
-                genctr: 1,
-                entries: self.pages.get(&kernel.traddr).cloned().unwrap_or_default(),
-                dropped: self.malformed.iter().map(|flaw| Malformed { index: 0, reason: flaw.clone() }).collect(),
-                ..LogPage::default()
-            }),
-            _ => Err("I/O error".to_owned()),
-        };
-        Event::LogPageRead { op, result }
-    }
-
-    fn uevent(&mut self, device: u32, kind: UeventKind) {
-        self.seqnum += 1;
-        let event = Uevent { seqnum: self.seqnum, device, kind };
-        self.feed(Event::Host(HostEvent::Uevent(event)));
-    }
-
-    fn wait(&mut self, seconds: f64) {
-        let end = self.now + Duration::from_secs_f64(seconds);
-        while let Some(at) = self.finder.deadline().filter(|at| *at <= end) {
-            self.now = self.now.max(at);
-            self.feed(Event::Tick);
-        }
-        self.now = end;
-    }
-
-    fn connected(&self) -> Vec<&str> {
-        let mut addresses: Vec<_> = self.kernel.iter().map(|kernel| kernel.traddr.as_str()).collect();
-        addresses.sort_unstable();
-        addresses
-    }
-
-    fn page_state(&self, traddr: &str) -> &str {
-        self.finder.controller(&dc(traddr)).unwrap().log_page_state
-    }
+fn is_stopped(host: &Host) -> bool {
+    host.effects.contains(&Effect::Stopped)
 }
 
 #[test]
 fn a_configured_discovery_controller_is_connected_and_its_page_is_read_and_told() {
-    let world = World::new(&["192.0.2.1"]).page("192.0.2.1", vec![entry("nvme", "192.0.2.1", "a")]).start();
-    assert_eq!(world.connected(), ["192.0.2.1"]);
-    assert_eq!(world.page_state("192.0.2.1"), "fresh");
-    assert_eq!(world.finder.controller(&dc("192.0.2.1")).unwrap().log_page.unwrap().entries.len(), 1);
-    assert_eq!(world.signals, 1);
+    let host = Host::with(&["192.0.2.1"]).page("192.0.2.1", vec![entry("192.0.2.1", "a")]).started();
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
+    assert_eq!(page_state(&host, "192.0.2.1"), "fresh");
+    assert_eq!(host.core.controller(&dc("192.0.2.1")).unwrap().log_page.unwrap().entries.len(), 1);
+    assert_eq!(page_signals(&host), 1);
 }
 
 #[test]
 fn an_event_has_the_page_read_again_and_only_a_changed_page_is_told() {
-    let mut world = World::new(&["192.0.2.1"]).start();
-    let (reads, signals) = (world.reads, world.signals);
-    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
-    assert_eq!((world.reads, world.signals), (reads + 1, signals));
-    world.pages.insert("192.0.2.1".into(), vec![entry("nvme", "192.0.2.1", "a")]);
-    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
-    assert_eq!((world.reads, world.signals), (reads + 2, signals + 1));
+    let mut host = Host::with(&["192.0.2.1"]).started();
+    let (reads, signals) = (host.count_of(Op::ReadPage), page_signals(&host));
+    host.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    assert_eq!((host.count_of(Op::ReadPage), page_signals(&host)), (reads + 1, signals));
+    host.peer.pages.insert("192.0.2.1".into(), vec![entry("192.0.2.1", "a")]);
+    host.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    assert_eq!((host.count_of(Op::ReadPage), page_signals(&host)), (reads + 2, signals + 1));
 }
 
 #[test]
 fn an_event_of_a_device_that_serves_two_has_both_pages_read_again() {
-    let mut world = World::new(&["192.0.2.1", "192.0.2.1"]);
-    world.conf.controllers[1].host_iface = "eth0".into();
-    let mut world = world.start();
-    assert_eq!(world.connected(), ["192.0.2.1"]);
-    world.pages.insert("192.0.2.1".into(), vec![entry("nvme", "192.0.2.1", "a")]);
-    let signals = world.signals;
-    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
-    assert_eq!(world.signals, signals + 2);
-    world.pages.clear();
-    world.wait(10.0);
-    world.uevent(0, UeventKind::Connected);
-    assert_eq!(world.signals, signals + 4);
+    let mut host = Host::with(&["192.0.2.1", "192.0.2.1"]);
+    host.conf.controllers[1].host_iface = "eth0".into();
+    host.start();
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
+    host.peer.pages.insert("192.0.2.1".into(), vec![entry("192.0.2.1", "a")]);
+    let signals = page_signals(&host);
+    host.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    assert_eq!(page_signals(&host), signals + 2);
+    host.peer.pages.clear();
+    host.wait(10.0);
+    host.uevent(0, UeventKind::Connected);
+    assert_eq!(page_signals(&host), signals + 4);
 }
 
 #[test]
 fn a_storm_of_events_becomes_two_reads() {
-    let mut world = World::new(&["192.0.2.1"]).start();
-    let reads = world.reads;
-    world.hold_reads = Some(Vec::new());
+    let mut host = Host::with(&["192.0.2.1"]).started();
+    let reads = host.count_of(Op::ReadPage);
+    host.hold(Op::ReadPage);
     for _ in 0..1000 {
-        world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+        host.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
     }
-    for effect in world.hold_reads.take().unwrap() {
-        if let Effect::ReadLogPage { op, ctrl, .. } = effect {
-            let answer = world.read(op, ctrl);
-            world.feed(answer);
-        }
-    }
-    assert_eq!(world.reads, reads + 2);
+    host.release(Op::ReadPage);
+    assert_eq!(host.count_of(Op::ReadPage), reads + 2);
 }
 
 #[test]
 fn a_storm_of_lost_events_becomes_two_reads() {
-    let mut world = World::new(&["192.0.2.1"]).start();
-    let reads = world.reads;
-    world.hold_reads = Some(Vec::new());
+    let mut host = Host::with(&["192.0.2.1"]).started();
+    let reads = host.count_of(Op::ReadPage);
+    host.hold(Op::ReadPage);
     for _ in 0..1000 {
-        world.now = world.now + Duration::from_millis(1);
-        world.feed(Event::Host(HostEvent::Overrun));
-        world.uevent(0, UeventKind::Connected);
+        host.now = host.now + Duration::from_millis(1);
+        host.feed_host(HostEvent::Overrun);
+        host.uevent(0, UeventKind::Connected);
     }
-    for effect in world.hold_reads.take().unwrap() {
-        if let Effect::ReadLogPage { op, ctrl, .. } = effect {
-            let answer = world.read(op, ctrl);
-            world.feed(answer);
-        }
-    }
-    assert_eq!(world.reads, reads + 2);
-    assert_eq!(world.page_state("192.0.2.1"), "fresh");
+    host.release(Op::ReadPage);
+    assert_eq!(host.count_of(Op::ReadPage), reads + 2);
+    assert_eq!(page_state(&host, "192.0.2.1"), "fresh");
 }
 
 #[test]
 fn a_dead_portal_never_reaches_the_lane_and_is_probed_with_back_off() {
-    let mut world = World::new(&["192.0.2.1", "192.0.2.66"]);
-    world.dead.push("192.0.2.66".into());
-    let mut world = world.start();
-    assert_eq!(world.connected(), ["192.0.2.1"]);
-    let view = world.finder.controller(&dc("192.0.2.66")).unwrap();
+    let mut host = Host::with(&["192.0.2.1", "192.0.2.66"]);
+    host.dead.insert("192.0.2.66".into());
+    host.start();
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
+    let view = host.core.controller(&dc("192.0.2.66")).unwrap();
     assert_eq!(view.member.status, Status::Waiting);
     assert_eq!(view.member.reason, Some("no answer"));
     assert!(view.member.next_attempt.is_some());
-    world.wait(600.0);
-    assert!((8..30).contains(&world.probes), "{} probes in 10 minutes", world.probes);
-    let told = world.notices.iter().filter(|n| n.text.contains("no answer") && n.level > libstas::core::Level::Debug);
-    assert_eq!(told.count(), 1);
-    world.dead.clear();
-    world.wait(73.0);
-    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.66"]);
+    host.wait(600.0);
+    assert!((8..30).contains(&host.count_of(Op::Probe)), "{} probes in 10 minutes", host.count_of(Op::Probe));
+    assert_eq!(host.told("no answer"), 1);
+    host.dead.clear();
+    host.wait(73.0);
+    assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.66"]);
 }
 
 #[test]
 fn an_existing_connection_is_taken_over_but_not_one_of_nvme_discover() {
-    let mut world = World::new(&["192.0.2.1"]);
-    world.add(&dc("192.0.2.1"), 0);
-    let world = world.start();
-    assert_eq!(world.kernel.len(), 2);
-    let mut world = World::new(&["192.0.2.1"]);
-    world.add(&dc("192.0.2.1"), 30);
-    let world = world.start();
-    assert_eq!(world.kernel.len(), 1);
-    assert_eq!(world.page_state("192.0.2.1"), "fresh");
+    let mut host = Host::with(&["192.0.2.1"]);
+    nvme_discover(&mut host);
+    host.start();
+    assert_eq!(host.kernel.len(), 2);
+    let mut host = Host::with(&["192.0.2.1"]);
+    host.add(&dc("192.0.2.1"));
+    host.start();
+    assert_eq!(host.kernel.len(), 1);
+    assert_eq!(page_state(&host, "192.0.2.1"), "fresh");
 }
 
 #[test]
 fn referrals_are_followed_without_loops_and_go_when_nobody_refers_to_them() {
-    let mut world = World::new(&["192.0.2.1"])
+    let mut host = Host::with(&["192.0.2.1"])
         .page("192.0.2.1", vec![referral("192.0.2.2"), referral("192.0.2.1")])
         .page("192.0.2.2", vec![referral("192.0.2.3"), referral("192.0.2.1")])
-        .start();
-    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2", "192.0.2.3"]);
-    assert_eq!(world.finder.controller(&dc("192.0.2.2")).unwrap().origin, "referral");
-    world.pages.insert("192.0.2.1".into(), Vec::new());
-    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
-    world.wait(7.0);
-    assert_eq!(world.connected(), ["192.0.2.1"]);
-    let removed: Vec<_> = world.finder.removed().iter().map(|removed| removed.reason).collect();
+        .started();
+    assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.2", "192.0.2.3"]);
+    assert_eq!(host.core.controller(&dc("192.0.2.2")).unwrap().origin, "referral");
+    host.peer.pages.insert("192.0.2.1".into(), Vec::new());
+    host.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    host.wait(7.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
+    let removed: Vec<_> = host.core.removed().iter().map(|removed| removed.reason).collect();
     assert_eq!(removed, [RemovalReason::ReferralGone, RemovalReason::ReferralGone]);
 }
 
 #[test]
 fn a_row_of_referrals_without_an_end_is_followed_for_eight_steps() {
     let address = |number: usize| format!("192.0.2.{number}");
-    let mut world = World::new(&["192.0.2.1"]);
+    let mut host = Host::with(&["192.0.2.1"]);
     for number in 1..200 {
-        world = world.page(&address(number), vec![referral(&address(number + 1))]);
+        host = host.page(&address(number), vec![referral(&address(number + 1))]);
     }
-    let world = world.start();
-    assert_eq!(world.kernel.len(), 9);
-    let told: Vec<_> = world.notices.iter().filter(|notice| notice.text.contains("not followed")).collect();
+    host.start();
+    assert_eq!(host.kernel.len(), 9);
+    let told: Vec<_> = host.notices().filter(|notice| notice.text.contains("not followed")).collect();
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].tid, Some(dc("192.0.2.9")));
     assert!(told[0].text.contains("192.0.2.10"), "{told:?}");
     // What is there stays though the way to it gets longer, also after a restart. One that nobody names for a moment, as
     // .2 here, begins a row.
-    let mut world = world.restart();
-    world.pages.insert(address(1), vec![referral(&address(201))]);
-    world.pages.insert(address(201), vec![referral(&address(2))]);
-    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
-    world.wait(60.0);
-    let there: BTreeSet<String> = world.connected().into_iter().map(str::to_owned).collect();
+    host.restart();
+    host.peer.pages.insert(address(1), vec![referral(&address(201))]);
+    host.peer.pages.insert(address(201), vec![referral(&address(2))]);
+    host.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    host.wait(60.0);
+    let there: BTreeSet<String> = host.addresses().into_iter().map(str::to_owned).collect();
     assert_eq!(there, (1..=10).chain([201]).map(address).collect());
     // Whom the administrator names begins a row, too.
-    world.conf.controllers.push(controller("192.0.2.10"));
-    world.reload();
-    world.wait(60.0);
-    assert_eq!(world.kernel.len(), there.len() + 8);
+    host.conf.controllers.push(controller("192.0.2.10", "8009", ""));
+    host.reload();
+    host.wait(60.0);
+    assert_eq!(host.kernel.len(), there.len() + 8);
 }
 
 #[test]
 fn a_controller_taken_out_of_the_configuration_goes_and_no_other_is_touched() {
-    let mut world = World::new(&["192.0.2.1", "192.0.2.2"]).start();
-    let kept = world.kernel.iter().find(|kernel| kernel.traddr == "192.0.2.1").unwrap().ctrl;
-    world.conf.controllers.pop();
-    world.reload();
-    world.wait(1.0);
-    assert_eq!(world.kernel.iter().map(|kernel| kernel.ctrl).collect::<Vec<_>>(), [kept]);
-    assert_eq!(world.finder.removed()[0].reason, RemovalReason::Configuration);
-    world.conf.controllers.push(controller("192.0.2.2"));
-    world.reload();
-    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"]);
-    assert!(world.finder.removed().is_empty());
+    let mut host = Host::with(&["192.0.2.1", "192.0.2.2"]).started();
+    let kept = host.kernel.iter().find(|kernel| kernel.traddr == "192.0.2.1").unwrap().ctrl;
+    host.conf.controllers.pop();
+    host.reload();
+    host.wait(1.0);
+    assert_eq!(host.ctrls(), [kept]);
+    assert_eq!(host.core.removed()[0].reason, RemovalReason::Configuration);
+    host.conf.controllers.push(controller("192.0.2.2", "8009", ""));
+    host.reload();
+    assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.2"]);
+    assert!(host.core.removed().is_empty());
 }
 
 #[test]
 fn what_was_taken_out_while_stafd_was_down_goes_and_is_listed() {
-    let mut world = World::new(&["192.0.2.1", "192.0.2.2"]).start();
-    world.conf.controllers.pop();
-    let mut world = world.restart();
-    world.wait(1.0);
-    assert_eq!(world.connected(), ["192.0.2.1"]);
-    assert_eq!(world.finder.removed()[0].dc, dc("192.0.2.2"));
+    let mut host = Host::with(&["192.0.2.1", "192.0.2.2"]).started();
+    host.conf.controllers.pop();
+    host.restart();
+    host.wait(1.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
+    assert_eq!(host.core.removed()[0].dc, dc("192.0.2.2"));
 }
 
 #[test]
 fn what_a_garbled_configuration_may_still_name_survives_the_end_of_its_referral_across_a_restart() {
-    let mut world = World::new(&["192.0.2.1", "192.0.2.2"]).page("192.0.2.1", vec![referral("192.0.2.2")]).start();
-    world.conf.controllers.pop();
-    world.conf.controller_lost = true;
-    let mut world = world.restart();
-    world.pages.clear();
-    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
-    world.wait(60.0);
-    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"]);
-    world.conf.controller_lost = false;
-    world.reload();
-    world.wait(1.0);
-    assert_eq!(world.connected(), ["192.0.2.1"]);
+    let mut host = Host::with(&["192.0.2.1", "192.0.2.2"]).page("192.0.2.1", vec![referral("192.0.2.2")]).started();
+    host.conf.controllers.pop();
+    host.conf.controller_lost = true;
+    host.restart();
+    host.peer.pages.clear();
+    host.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    host.wait(60.0);
+    assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.2"]);
+    host.conf.controller_lost = false;
+    host.reload();
+    host.wait(1.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
 }
 
 #[test]
 fn what_the_kernel_did_not_let_go_before_a_restart_goes_after_it() {
-    let mut world = World::new(&["192.0.2.1", "192.0.2.2"]).start();
-    world.conf.controllers.pop();
-    world.disconnect_refused = true;
-    world.reload();
-    world.wait(1.0);
-    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"]);
-    let mut world = world.restart();
-    world.disconnect_refused = false;
-    world.wait(3.0);
-    assert_eq!(world.connected(), ["192.0.2.1"]);
+    let mut host = Host::with(&["192.0.2.1", "192.0.2.2"]).started();
+    host.conf.controllers.pop();
+    host.disconnect_refused = true;
+    host.reload();
+    host.wait(1.0);
+    assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.2"]);
+    host.restart();
+    host.disconnect_refused = false;
+    host.wait(3.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
 }
 
 #[test]
 fn what_is_wanted_again_before_the_kernel_has_let_it_go_is_read_again() {
-    let mut world = World::new(&["192.0.2.1"]).start();
-    world.disconnect_refused = true;
-    world.conf.exclusions = [Exclusion { traddr: Some("192.0.2.1".into()), ..Exclusion::default() }].into();
-    world.reload();
-    world.conf.exclusions.clear();
-    world.reload();
-    assert_eq!(world.connected(), ["192.0.2.1"]);
-    assert_eq!(world.page_state("192.0.2.1"), "fresh");
+    let mut host = Host::with(&["192.0.2.1"]).started();
+    host.disconnect_refused = true;
+    host.conf.exclusions = [Exclusion { traddr: Some("192.0.2.1".into()), ..Exclusion::default() }].into();
+    host.reload();
+    host.conf.exclusions.clear();
+    host.reload();
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
+    assert_eq!(page_state(&host, "192.0.2.1"), "fresh");
 }
 
 #[test]
 fn what_a_name_may_exclude_waits_until_the_name_is_looked_up() {
-    let mut world = World::new(&["192.0.2.1"]);
-    world.conf.exclusions =
+    let mut host = Host::with(&["192.0.2.1"]);
+    host.conf.exclusions =
         [Exclusion { traddr: Some("old.example".into()), is_name: true, ..Exclusion::default() }].into();
-    world.resolver_hangs = true;
-    let mut world = world.start();
-    world.wait(29.0);
-    assert!(world.connected().is_empty());
-    world.wait(2.0);
-    assert_eq!(world.connected(), ["192.0.2.1"], "no answer is an answer after half a minute");
-    world.resolver_hangs = false;
-    world.names.insert("old.example".into(), vec!["192.0.2.1"]);
-    world.wait(120.0);
-    assert!(world.connected().is_empty(), "the name means it after all");
+    host.hold(Op::Resolve);
+    host.start();
+    host.wait(29.0);
+    assert!(host.addresses().is_empty());
+    host.wait(2.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"], "no answer is an answer after half a minute");
+    host.release(Op::Resolve);
+    host.names.insert("old.example".into(), vec!["192.0.2.1"]);
+    host.wait(120.0);
+    assert!(host.addresses().is_empty(), "the name means it after all");
 }
 
 #[test]
 fn an_exclusion_wins_over_the_configuration_and_over_referrals() {
-    let mut world = World::new(&["192.0.2.1", "192.0.2.2"]).page("192.0.2.1", vec![referral("192.0.2.3")]).start();
-    world.conf.exclusions =
+    let mut host = Host::with(&["192.0.2.1", "192.0.2.2"]).page("192.0.2.1", vec![referral("192.0.2.3")]).started();
+    host.conf.exclusions =
         ["192.0.2.2", "192.0.2.3"].map(|a| Exclusion { traddr: Some(a.into()), ..Exclusion::default() }).into();
-    world.reload();
-    world.wait(1.0);
-    assert_eq!(world.connected(), ["192.0.2.1"]);
-    assert!(world.finder.removed().iter().all(|removed| removed.reason == RemovalReason::Excluded));
+    host.reload();
+    host.wait(1.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
+    assert!(host.core.removed().iter().all(|removed| removed.reason == RemovalReason::Excluded));
 }
 
 #[test]
 fn a_restart_keeps_connections_and_reads_the_pages_anew() {
-    let world = World::new(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]).start();
-    let before: Vec<_> = world.kernel.iter().map(|kernel| kernel.ctrl).collect();
-    let mut world = world.restart();
-    world.wait(60.0);
-    assert_eq!(world.kernel.iter().map(|kernel| kernel.ctrl).collect::<Vec<_>>(), before);
-    assert_eq!(world.page_state("192.0.2.1"), "fresh");
+    let mut host = Host::with(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]).started();
+    let before = host.ctrls();
+    host.restart();
+    host.wait(60.0);
+    assert_eq!(host.ctrls(), before);
+    assert_eq!(page_state(&host, "192.0.2.1"), "fresh");
 }
 
 #[test]
 fn a_page_that_cannot_be_read_proves_nothing_and_is_tried_again() {
-    let mut world = World::new(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]).start();
-    world.unreadable = true;
-    world.pages.clear();
-    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
-    world.wait(120.0);
-    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"]);
-    world.unreadable = false;
-    world.wait(75.0);
-    assert_eq!(world.connected(), ["192.0.2.1"]);
+    let mut host = Host::with(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]).started();
+    host.peer.unreadable = true;
+    host.peer.pages.clear();
+    host.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    host.wait(120.0);
+    assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.2"]);
+    host.peer.unreadable = false;
+    host.wait(75.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
 }
 
 #[test]
 fn a_reconnected_controller_is_another_connection_and_its_page_is_read_again() {
-    let mut world = World::new(&["192.0.2.1"]).start();
-    let before = world.finder.controller(&dc("192.0.2.1")).unwrap().connected_since;
-    world.wait(10.0);
-    let (reads, signals) = (world.reads, world.signals);
-    world.uevent(0, UeventKind::Connected);
-    assert_eq!(world.reads, reads + 1);
-    assert_eq!(world.signals, signals + 1, "the first read of a connection is told");
-    assert!(world.finder.controller(&dc("192.0.2.1")).unwrap().connected_since > before);
+    let mut host = Host::with(&["192.0.2.1"]).started();
+    let before = host.core.controller(&dc("192.0.2.1")).unwrap().connected_since;
+    host.wait(10.0);
+    let (reads, signals) = (host.count_of(Op::ReadPage), page_signals(&host));
+    host.uevent(0, UeventKind::Connected);
+    assert_eq!(host.count_of(Op::ReadPage), reads + 1);
+    assert_eq!(page_signals(&host), signals + 1, "the first read of a connection is told");
+    assert!(host.core.controller(&dc("192.0.2.1")).unwrap().connected_since > before);
 }
 
 #[test]
 fn a_referral_missing_right_after_a_reboot_of_its_referrer_stays_for_30_s() {
-    let mut world = World::new(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]).start();
-    world.wait(10.0);
-    world.pages.clear();
-    world.uevent(0, UeventKind::Connected);
-    world.wait(29.0);
-    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"]);
-    world.wait(2.0);
-    assert_eq!(world.connected(), ["192.0.2.1"]);
+    let mut host = Host::with(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]).started();
+    host.wait(10.0);
+    host.peer.pages.clear();
+    host.uevent(0, UeventKind::Connected);
+    host.wait(29.0);
+    assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.2"]);
+    host.wait(2.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
 }
 
 #[test]
 fn a_referral_that_its_rebooted_referrer_has_not_listed_yet_survives_a_restart() {
-    let mut world = World::new(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]).start();
-    world.wait(10.0);
-    world.pages.clear();
-    world.uevent(0, UeventKind::Connected);
-    let mut world = world.restart();
-    world.wait(29.0);
-    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"]);
-    world.wait(2.0);
-    assert_eq!(world.connected(), ["192.0.2.1"]);
+    let mut host = Host::with(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]).started();
+    host.wait(10.0);
+    host.peer.pages.clear();
+    host.uevent(0, UeventKind::Connected);
+    host.restart();
+    host.wait(29.0);
+    assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.2"]);
+    host.wait(2.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
 }
 
 #[test]
 fn a_changed_name_is_added_first_and_the_old_address_goes_when_the_new_one_is_live() {
-    let mut world = World::new(&["dc.example"]);
-    world.names.insert("dc.example".into(), vec!["192.0.2.1"]);
-    let mut world = world.start();
-    world.wait(0.1);
-    assert_eq!(world.connected(), ["192.0.2.1"]);
-    world.names.insert("dc.example".into(), vec!["192.0.2.9"]);
-    world.dead.push("192.0.2.9".into());
-    world.wait(70.0);
-    assert_eq!(world.connected(), ["192.0.2.1"]);
-    world.names.remove("dc.example");
-    world.dead.clear();
-    world.wait(120.0);
-    assert_eq!(world.connected(), ["192.0.2.9"]);
+    let mut host = Host::with(&["dc.example"]);
+    host.names.insert("dc.example".into(), vec!["192.0.2.1"]);
+    host.start();
+    host.wait(0.1);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
+    host.names.insert("dc.example".into(), vec!["192.0.2.9"]);
+    host.dead.insert("192.0.2.9".into());
+    host.wait(70.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
+    host.names.remove("dc.example");
+    host.dead.clear();
+    host.wait(120.0);
+    assert_eq!(host.addresses(), ["192.0.2.9"]);
 }
 
 #[test]
 fn a_name_whose_addresses_come_in_another_order_each_time_keeps_its_connection() {
-    let mut world = World::new(&["storage.example"]);
-    world.names.insert("storage.example".into(), vec!["192.0.2.1", "192.0.2.2"]);
-    let mut world = world.start();
-    world.wait(0.1);
-    assert_eq!(world.connected(), ["192.0.2.1"]);
+    let mut host = Host::with(&["storage.example"]);
+    host.names.insert("storage.example".into(), vec!["192.0.2.1", "192.0.2.2"]);
+    host.start();
+    host.wait(0.1);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
     for order in [["192.0.2.2", "192.0.2.1"], ["192.0.2.1", "192.0.2.2"], ["192.0.2.2", "192.0.2.1"]] {
-        world.names.insert("storage.example".into(), order.into());
-        world.wait(90.0);
-        assert_eq!((world.connected(), world.connects), (vec!["192.0.2.1"], 1));
+        host.names.insert("storage.example".into(), order.into());
+        host.wait(90.0);
+        assert_eq!((host.addresses(), host.count_of(Op::Connect)), (vec!["192.0.2.1"], 1));
     }
     // What is no longer among them goes, as ever.
-    world.names.insert("storage.example".into(), vec!["192.0.2.3", "192.0.2.2"]);
-    world.wait(90.0);
-    assert_eq!(world.connected(), ["192.0.2.3"]);
+    host.names.insert("storage.example".into(), vec!["192.0.2.3", "192.0.2.2"]);
+    host.wait(90.0);
+    assert_eq!(host.addresses(), ["192.0.2.3"]);
 }
 
 #[test]
 fn a_restart_while_a_name_moves_keeps_the_old_address_until_the_new_one_is_live() {
-    let mut world = World::new(&["dc.example"]);
-    world.names.insert("dc.example".into(), vec!["192.0.2.1", "192.0.2.9"]);
-    let mut world = world.start();
-    world.wait(0.1);
-    world.names.insert("dc.example".into(), vec!["192.0.2.9", "192.0.2.1"]);
-    world.wait(70.0);
-    let mut world = world.restart();
-    world.wait(70.0);
-    assert_eq!((world.connected(), world.connects), (vec!["192.0.2.1"], 1), "the order alone is no move");
-    world.names.insert("dc.example".into(), vec!["192.0.2.9"]);
-    world.dead.push("192.0.2.9".into());
-    world.wait(70.0);
-    let mut world = world.restart();
-    world.wait(70.0);
-    assert_eq!(world.connected(), ["192.0.2.1"]);
-    world.dead.clear();
-    world.wait(120.0);
-    assert_eq!(world.connected(), ["192.0.2.9"]);
+    let mut host = Host::with(&["dc.example"]);
+    host.names.insert("dc.example".into(), vec!["192.0.2.1", "192.0.2.9"]);
+    host.start();
+    host.wait(0.1);
+    host.names.insert("dc.example".into(), vec!["192.0.2.9", "192.0.2.1"]);
+    host.wait(70.0);
+    host.restart();
+    host.wait(70.0);
+    assert_eq!((host.addresses(), host.count_of(Op::Connect)), (vec!["192.0.2.1"], 1), "the order alone is no move");
+    host.names.insert("dc.example".into(), vec!["192.0.2.9"]);
+    host.dead.insert("192.0.2.9".into());
+    host.wait(70.0);
+    host.restart();
+    host.wait(70.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
+    host.dead.clear();
+    host.wait(120.0);
+    assert_eq!(host.addresses(), ["192.0.2.9"]);
 }
 
 #[test]
 fn a_restart_while_a_name_moves_to_another_family_keeps_the_old_address_too() {
-    let mut world = World::new(&["dc.example"]);
-    world.names.insert("dc.example".into(), vec!["2001:db8::1"]);
-    let mut world = world.start();
-    world.wait(0.1);
-    assert_eq!(world.connected(), ["2001:db8::1"]);
-    world.names.insert("dc.example".into(), vec!["192.0.2.9"]);
-    world.dead.push("192.0.2.9".into());
-    world.wait(70.0);
-    let mut world = world.restart();
-    world.wait(70.0);
-    assert_eq!(world.connected(), ["2001:db8::1"]);
-    world.dead.clear();
-    world.wait(120.0);
-    assert_eq!(world.connected(), ["192.0.2.9"]);
+    let mut host = Host::with(&["dc.example"]);
+    host.names.insert("dc.example".into(), vec!["2001:db8::1"]);
+    host.start();
+    host.wait(0.1);
+    assert_eq!(host.addresses(), ["2001:db8::1"]);
+    host.names.insert("dc.example".into(), vec!["192.0.2.9"]);
+    host.dead.insert("192.0.2.9".into());
+    host.wait(70.0);
+    host.restart();
+    host.wait(70.0);
+    assert_eq!(host.addresses(), ["2001:db8::1"]);
+    host.dead.clear();
+    host.wait(120.0);
+    assert_eq!(host.addresses(), ["192.0.2.9"]);
 }
 
 #[test]
 fn two_of_one_name_each_keep_the_old_address_until_their_own_new_one_is_live() {
-    let mut world = World::new(&["storage.example", "storage.example"]);
-    world.conf.controllers[1].trsvcid = "4420".into();
-    world.names.insert("storage.example".into(), vec!["192.0.2.1"]);
-    let mut world = world.start();
-    world.wait(0.1);
-    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.1"]);
-    world.dead_ports.push("4420".into());
-    world.names.insert("storage.example".into(), vec!["192.0.2.2"]);
-    world.wait(90.0);
-    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"], "the one that cannot move stays where it is");
-    world.dead_ports.clear();
-    world.wait(90.0);
-    assert_eq!(world.connected(), ["192.0.2.2", "192.0.2.2"]);
+    let mut host = Host::with(&["storage.example", "storage.example"]);
+    host.conf.controllers[1].trsvcid = "4420".into();
+    host.names.insert("storage.example".into(), vec!["192.0.2.1"]);
+    host.start();
+    host.wait(0.1);
+    assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.1"]);
+    host.dead.insert("4420".into());
+    host.names.insert("storage.example".into(), vec!["192.0.2.2"]);
+    host.wait(90.0);
+    assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.2"], "the one that cannot move stays where it is");
+    host.dead.clear();
+    host.wait(90.0);
+    assert_eq!(host.addresses(), ["192.0.2.2", "192.0.2.2"]);
 }
 
 #[test]
 fn an_address_that_becomes_a_name_keeps_its_connection_until_the_name_is_known() {
-    let mut world = World::new(&["192.0.2.1", "192.0.2.2"]).start();
-    let before: Vec<_> = world.kernel.iter().map(|kernel| kernel.ctrl).collect();
-    world.conf.controllers = vec![controller("192.0.2.2"), controller("dc.example")];
-    world.reload();
-    world.wait(60.0);
-    assert_eq!(world.kernel.iter().map(|kernel| kernel.ctrl).collect::<Vec<_>>(), before);
-    let mut world = world.restart();
-    world.wait(60.0);
-    world.names.insert("dc.example".into(), vec!["192.0.2.1"]);
-    world.wait(120.0);
-    assert_eq!(world.kernel.iter().map(|kernel| kernel.ctrl).collect::<Vec<_>>(), before);
-    world.conf.controllers.remove(0);
-    world.reload();
-    world.wait(1.0);
-    assert_eq!(world.connected(), ["192.0.2.1"]);
+    let mut host = Host::with(&["192.0.2.1", "192.0.2.2"]).started();
+    let before = host.ctrls();
+    host.conf.controllers = vec![controller("192.0.2.2", "8009", ""), controller("dc.example", "8009", "")];
+    host.reload();
+    host.wait(60.0);
+    assert_eq!(host.ctrls(), before);
+    host.restart();
+    host.wait(60.0);
+    host.names.insert("dc.example".into(), vec!["192.0.2.1"]);
+    host.wait(120.0);
+    assert_eq!(host.ctrls(), before);
+    host.conf.controllers.remove(0);
+    host.reload();
+    host.wait(1.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
 }
 
 #[test]
 fn a_finder_that_stops_wants_no_more_than_what_leads_to_the_end() {
-    let mut world = World::new(&["192.0.2.1", "dc.example"]);
-    world.conf.persistent_connections = false;
-    world.disconnect_refused = true;
-    let mut world = world.start();
-    world.feed(Event::Stop);
-    world.now = world.now + Duration::from_secs(100);
-    world.feed(Event::Tick);
-    assert!(world.stopped);
-    assert!(world.finder.deadline().is_none_or(|at| at > world.now));
+    let mut host = Host::with(&["192.0.2.1", "dc.example"]);
+    host.conf.persistent_connections = false;
+    host.disconnect_refused = true;
+    host.start();
+    host.feed(Event::Stop);
+    host.now = host.now + Duration::from_secs(100);
+    host.feed(Event::Tick);
+    assert!(is_stopped(&host));
+    assert!(host.core.deadline().is_none_or(|at| at > host.now));
 }
 
 #[test]
 fn others_get_what_the_shadowed_udev_rule_would_have_done() {
-    let mut world = World::new(&["192.0.2.1"]).start();
-    let stranger = world.add(&dc("192.0.2.99"), 30).device;
-    world.uevent(stranger, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
-    world.wait(0.6);
-    assert_eq!(world.nvmf_connect, [stranger]);
+    let mut host = Host::with(&["192.0.2.1"]).started();
+    let stranger = host.add(&dc("192.0.2.99")).device;
+    host.uevent(stranger, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    host.wait(0.6);
+    assert_eq!(nvmf_connects(&host), [stranger]);
 }
 
 #[test]
 fn a_storm_of_events_of_others_has_nvme_cli_called_once_for_each_look() {
-    let mut world = World::new(&["192.0.2.1"]).start();
-    let strangers = [world.add(&dc("192.0.2.98"), 30).device, world.add(&dc("192.0.2.99"), 30).device];
+    let mut host = Host::with(&["192.0.2.1"]).started();
+    let strangers = [host.add(&dc("192.0.2.98")).device, host.add(&dc("192.0.2.99")).device];
     for _ in 0..500 {
         for stranger in strangers {
-            world.uevent(stranger, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+            host.uevent(stranger, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
         }
     }
-    world.wait(0.6);
-    assert!((2..=4).contains(&world.nvmf_connect.len()), "{} calls", world.nvmf_connect.len());
-    assert!(strangers.iter().all(|stranger| world.nvmf_connect.contains(stranger)));
+    host.wait(0.6);
+    assert!((2..=4).contains(&nvmf_connects(&host).len()), "{} calls", nvmf_connects(&host).len());
+    assert!(strangers.iter().all(|stranger| nvmf_connects(&host).contains(stranger)));
 }
 
 #[test]
 fn a_refresh_is_answered_by_a_read_that_began_after_it() {
-    let mut world = World::new(&["192.0.2.1"]).start();
-    world.hold_reads = Some(Vec::new());
-    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
-    world.feed(Event::Refresh { token: 1, dc: dc("192.0.2.1") });
-    let Some(Effect::ReadLogPage { op, ctrl, .. }) = world.hold_reads.as_mut().unwrap().pop() else { panic!() };
-    let answer = world.read(op, ctrl);
-    world.feed(answer);
-    assert!(world.refreshed.is_empty());
-    let Some(Effect::ReadLogPage { op, ctrl, .. }) = world.hold_reads.as_mut().unwrap().pop() else { panic!() };
-    let answer = world.read(op, ctrl);
-    world.feed(answer);
-    assert_eq!(world.refreshed, [Ok(())]);
-    world.feed(Event::Refresh { token: 2, dc: dc("192.0.2.77") });
-    assert!(world.refreshed[1].is_err());
+    let mut host = Host::with(&["192.0.2.1"]).started();
+    host.hold(Op::ReadPage);
+    host.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    host.feed(Event::Refresh { token: 1, dc: dc("192.0.2.1") });
+    assert!(host.answer_held(Op::ReadPage));
+    assert!(refreshed(&host).is_empty());
+    assert!(host.answer_held(Op::ReadPage));
+    assert_eq!(refreshed(&host), [Ok(())]);
+    host.feed(Event::Refresh { token: 2, dc: dc("192.0.2.77") });
+    assert!(refreshed(&host)[1].is_err());
 }
 
 #[test]
 fn stopping_leaves_connections_unless_told_otherwise() {
-    let mut world = World::new(&["192.0.2.1"]).start();
-    world.feed(Event::Stop);
-    assert!(world.stopped);
-    assert_eq!(world.connected(), ["192.0.2.1"]);
-    let mut world = World::new(&["192.0.2.1"]);
-    world.conf.persistent_connections = false;
-    let mut world = world.start();
-    world.feed(Event::Stop);
-    assert!(world.stopped);
-    assert!(world.connected().is_empty());
+    let mut host = Host::with(&["192.0.2.1"]).started();
+    host.feed(Event::Stop);
+    assert!(is_stopped(&host));
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
+    let mut host = Host::with(&["192.0.2.1"]);
+    host.conf.persistent_connections = false;
+    host.start();
+    host.feed(Event::Stop);
+    assert!(is_stopped(&host));
+    assert!(host.addresses().is_empty());
 }
 
-fn cdc(world: &World) -> Vec<(Task, Option<&str>)> {
-    world.registrations.iter().map(|(_, task, name)| (*task, name.as_deref())).collect()
+fn cdc(host: &Host) -> Vec<(Task, Option<&str>)> {
+    registrations(host).map(|(_, request)| (request.task, request.identity.symname.as_deref())).collect()
 }
 
 #[test]
 fn this_host_is_registered_with_a_cdc_on_each_connection_and_updated_when_its_name_changes() {
-    let mut world = World::new(&["192.0.2.1"]);
-    world.dctype = Dctype::Cdc;
-    let mut world = world.start();
-    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
-    assert_eq!(cdc(&world), [(Task::Register, None)]);
-    let registration = |world: &World| world.finder.controller(&dc("192.0.2.1")).unwrap().registration;
-    assert_eq!(registration(&world).unwrap(), "registered");
-    world.symname = Some("rack 7".into());
-    world.reload();
-    assert_eq!(cdc(&world)[1..], [(Task::Update, Some("rack 7"))]);
-    world.wait(10.0);
-    world.uevent(0, UeventKind::Connected);
-    assert_eq!(cdc(&world)[2..], [(Task::Register, Some("rack 7"))]);
+    let mut host = Host::with(&["192.0.2.1"]);
+    host.dctype = Dctype::Cdc;
+    host.start();
+    host.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    assert_eq!(cdc(&host), [(Task::Register, None)]);
+    let registration = |host: &Host| host.core.controller(&dc("192.0.2.1")).unwrap().registration;
+    assert_eq!(registration(&host).unwrap(), "registered");
+    host.identity.symname = Some("rack 7".into());
+    host.reload();
+    assert_eq!(cdc(&host)[1..], [(Task::Update, Some("rack 7"))]);
+    host.wait(10.0);
+    host.uevent(0, UeventKind::Connected);
+    assert_eq!(cdc(&host)[2..], [(Task::Register, Some("rack 7"))]);
 }
 
 #[test]
 fn who_keeps_no_register_is_not_asked_to() {
-    let world = World::new(&["192.0.2.1"]).start();
-    assert!(world.registrations.is_empty());
-    assert_eq!(world.finder.controller(&dc("192.0.2.1")).unwrap().registration, None);
+    let host = Host::with(&["192.0.2.1"]).started();
+    assert_eq!(host.count_of(Op::Register), 0);
+    assert_eq!(host.core.controller(&dc("192.0.2.1")).unwrap().registration, None);
 }
 
 #[test]
 fn a_cdc_that_does_not_register_this_host_is_used_all_the_same_and_asked_again_where_that_can_help() {
-    let mut world = World::new(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]);
-    world.dctype = Dctype::Cdc;
-    let failed = |again| Some(Err(NotRegistered::Failed { reason: "internal error".into(), again }));
+    let mut host = Host::with(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]);
+    host.dctype = Dctype::Cdc;
+    let failed = |again| Err(NotRegistered::Failed { reason: "internal error".into(), again });
     // Of the two discovery controllers, each is asked once and refuses: one for now, one for good.
-    world.register_answers = [failed(true), failed(false), failed(true), failed(true)].into();
-    let mut world = world.start();
-    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"]);
-    world.wait(100.0);
-    let first = world.registrations[0].0;
-    assert_eq!(world.registrations.iter().filter(|(ctrl, ..)| *ctrl == first).count(), 4);
-    assert_eq!(world.registrations.len(), 5);
-    let warnings = world.notices.iter().filter(|n| n.text.contains("internal error")).count();
-    assert_eq!(warnings, 2, "one for each");
-    let second = world.finder.controller(&dc("192.0.2.2")).unwrap().registration.unwrap();
+    host.peer.register_answers = [failed(true), failed(false), failed(true), failed(true)].into();
+    host.start();
+    assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.2"]);
+    host.wait(100.0);
+    let first = registrations(&host).next().unwrap().0;
+    assert_eq!(registrations(&host).filter(|(ctrl, _)| *ctrl == first).count(), 4);
+    assert_eq!(host.count_of(Op::Register), 5);
+    assert_eq!(host.told("internal error"), 2, "one for each");
+    let second = host.core.controller(&dc("192.0.2.2")).unwrap().registration.unwrap();
     assert_eq!(second, "not registered: internal error");
 }
 
 #[test]
 fn an_answer_to_a_registration_on_an_earlier_connection_says_nothing_about_this_one() {
-    let mut world = World::new(&["192.0.2.1"]);
-    world.dctype = Dctype::Ddc;
-    world.register_answers = [None].into();
-    let mut world = world.start();
-    world.wait(10.0);
-    world.uevent(0, UeventKind::Connected);
-    assert_eq!(world.registrations.len(), 1, "one at a time");
-    world.feed(Event::Registered { op: world.registered_op.unwrap(), result: Ok(()) });
-    assert_eq!(world.registrations.len(), 2);
-    assert_eq!(world.finder.controller(&dc("192.0.2.1")).unwrap().registration.as_deref(), Some("registered"));
+    let mut host = Host::with(&["192.0.2.1"]);
+    host.dctype = Dctype::Ddc;
+    host.hold(Op::Register);
+    host.start();
+    host.wait(10.0);
+    host.uevent(0, UeventKind::Connected);
+    assert_eq!(host.count_of(Op::Register), 1, "one at a time");
+    host.release(Op::Register);
+    assert_eq!(host.count_of(Op::Register), 2);
+    assert_eq!(host.core.controller(&dc("192.0.2.1")).unwrap().registration.as_deref(), Some("registered"));
 }
 
 /// One that refuses a keep-alive timeout, in its first poll.
-fn ancient() -> World {
-    let mut world = World::new(&["192.0.2.1"]).page("192.0.2.1", vec![entry("nvme", "192.0.2.9", "a")]);
-    world.ancient = vec!["192.0.2.1".into()];
-    let mut world = world.start();
-    world.wait(30.0);
-    assert_eq!(world.connected(), ["192.0.2.1"]);
-    assert_eq!(world.kernel[0].kato, Some(0));
+fn ancient() -> Host {
+    let mut host = Host::with(&["192.0.2.1"]).page("192.0.2.1", vec![entry("192.0.2.9", "a")]);
+    host.refuses_keep_alive = ["192.0.2.1".into()].into();
+    host.start();
+    host.wait(30.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
+    assert_eq!(host.kernel[0].kato, Some(0));
     // Three with, one without; and the same once more, to be sure.
-    assert_eq!(world.connects, 6);
-    assert_eq!(world.page_state("192.0.2.1"), "fresh");
-    world
+    assert_eq!(host.count_of(Op::Connect), 6);
+    assert_eq!(page_state(&host, "192.0.2.1"), "fresh");
+    host
 }
 
 #[test]
 fn who_refuses_keep_alive_is_polled_every_15_minutes_and_not_held() {
-    let mut world = ancient();
-    world.wait(60.0);
-    assert_eq!(world.connected(), [""; 0]);
-    let view = world.finder.controller(&dc("192.0.2.1")).unwrap();
+    let mut host = ancient();
+    host.wait(60.0);
+    assert_eq!(host.addresses(), [""; 0]);
+    let view = host.core.controller(&dc("192.0.2.1")).unwrap();
     assert_eq!(view.log_page.unwrap().entries.len(), 1, "what it said holds until the next poll");
-    let (connects, reads) = (world.connects, world.reads);
-    world.wait(700.0);
-    assert_eq!(world.connects, connects, "it is left alone");
-    world.pages.insert("192.0.2.1".into(), vec![entry("nvme", "192.0.2.9", "b")]);
-    world.wait(200.0);
-    assert!(world.reads > reads);
-    let view = world.finder.controller(&dc("192.0.2.1")).unwrap();
+    let (connects, reads) = (host.count_of(Op::Connect), host.count_of(Op::ReadPage));
+    host.wait(700.0);
+    assert_eq!(host.count_of(Op::Connect), connects, "it is left alone");
+    host.peer.pages.insert("192.0.2.1".into(), vec![entry("192.0.2.9", "b")]);
+    host.wait(200.0);
+    assert!(host.count_of(Op::ReadPage) > reads);
+    let view = host.core.controller(&dc("192.0.2.1")).unwrap();
     assert_eq!(view.log_page.unwrap().entries[0].subnqn, "b");
-    assert_eq!(world.connects, connects + 2, "asked with keep-alive first, and at once without");
-    let told = world.notices.iter().filter(|notice| notice.text.contains("polled every 15 minutes")).count();
-    assert_eq!(told, 1);
+    assert_eq!(host.count_of(Op::Connect), connects + 2, "asked with keep-alive first, and at once without");
+    assert_eq!(host.told("polled every 15 minutes"), 1);
 }
 
 #[test]
 fn a_refusal_that_passes_makes_nobody_a_polled_one() {
-    let mut world = World::new(&["192.0.2.1"]).page("192.0.2.1", vec![entry("nvme", "192.0.2.9", "a")]);
-    world.ancient = vec!["192.0.2.1".into()];
-    let mut world = world.start();
-    while world.kernel.is_empty() {
-        world.wait(0.1);
+    let mut host = Host::with(&["192.0.2.1"]).page("192.0.2.1", vec![entry("192.0.2.9", "a")]);
+    host.refuses_keep_alive = ["192.0.2.1".into()].into();
+    host.start();
+    while host.kernel.is_empty() {
+        host.wait(0.1);
     }
-    assert_eq!(world.kernel[0].kato, Some(0));
-    world.ancient.clear();
-    world.wait(5.0);
-    assert_eq!(world.kernel[0].kato, Some(30));
-    assert!(!world.notices.iter().any(|notice| notice.text.contains("polled every")));
+    assert_eq!(host.kernel[0].kato, Some(0));
+    host.refuses_keep_alive.clear();
+    host.wait(5.0);
+    assert_eq!(host.kernel[0].kato, Some(30));
+    assert!(!host.notices().any(|notice| notice.text.contains("polled every")));
 }
 
 #[test]
 fn who_is_polled_and_takes_a_keep_alive_again_is_held() {
-    let mut world = ancient();
-    world.ancient.clear();
-    world.wait(1000.0);
-    assert_eq!(world.kernel[0].kato, Some(30));
-    world.wait(2000.0);
-    assert_eq!(world.connected(), ["192.0.2.1"]);
+    let mut host = ancient();
+    host.refuses_keep_alive.clear();
+    host.wait(1000.0);
+    assert_eq!(host.kernel[0].kato, Some(30));
+    host.wait(2000.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
 }
 
 #[test]
 fn a_poll_that_cannot_be_disconnected_stays_connected() {
-    let mut world = ancient();
-    world.disconnect_refused = true;
-    world.wait(2000.0);
-    assert_eq!(world.connected(), ["192.0.2.1"]);
-    assert_eq!(world.page_state("192.0.2.1"), "fresh");
+    let mut host = ancient();
+    host.disconnect_refused = true;
+    host.wait(2000.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
+    assert_eq!(page_state(&host, "192.0.2.1"), "fresh");
 }
 
 #[test]
 fn a_reload_polls_at_once() {
-    let mut world = ancient();
-    world.wait(60.0);
-    assert_eq!(world.connected(), [""; 0]);
-    world.reload();
-    world.wait(1.0);
-    assert_eq!(world.connected(), ["192.0.2.1"]);
+    let mut host = ancient();
+    host.wait(60.0);
+    assert_eq!(host.addresses(), [""; 0]);
+    host.reload();
+    host.wait(1.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
 }
 
 #[test]
 fn a_poll_that_a_restart_cuts_short_leaves_no_connection_behind() {
-    let mut world = ancient();
+    let mut host = ancient();
     for _ in 0..3 {
-        world = world.restart();
-        world.wait(10.0);
+        host.restart();
+        host.wait(10.0);
     }
-    world.wait(120.0);
-    assert_eq!(world.connected(), [""; 0]);
+    host.wait(120.0);
+    assert_eq!(host.addresses(), [""; 0]);
 }
 
 #[test]
 fn after_a_restart_the_connection_of_nvme_discover_is_nobodys() {
-    let mut world = ancient();
-    world.wait(60.0);
-    world.add(&dc("192.0.2.1"), 0);
-    let mut world = world.restart();
-    world.wait(120.0);
-    assert_eq!(world.connected(), ["192.0.2.1"]);
+    let mut host = ancient();
+    host.wait(60.0);
+    nvme_discover(&mut host);
+    host.restart();
+    host.wait(120.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
 }
 
 #[test]
 fn a_name_that_moves_on_before_the_move_is_done_keeps_the_address_that_is_live() {
-    let mut world = World::new(&["dc.example"]);
-    world.names.insert("dc.example".into(), vec!["192.0.2.1"]);
-    let mut world = world.start();
-    world.wait(0.1);
-    world.dead = vec!["192.0.2.8".into(), "192.0.2.9".into()];
+    let mut host = Host::with(&["dc.example"]);
+    host.names.insert("dc.example".into(), vec!["192.0.2.1"]);
+    host.start();
+    host.wait(0.1);
+    host.dead = ["192.0.2.8".into(), "192.0.2.9".into()].into();
     for answer in ["192.0.2.8", "192.0.2.9"] {
-        world.names.insert("dc.example".into(), vec![answer]);
-        world.wait(70.0);
-        assert_eq!(world.connected(), ["192.0.2.1"], "after the answer {answer}");
+        host.names.insert("dc.example".into(), vec![answer]);
+        host.wait(70.0);
+        assert_eq!(host.addresses(), ["192.0.2.1"], "after the answer {answer}");
     }
-    let mut world = world.restart();
-    world.wait(70.0);
-    assert_eq!(world.connected(), ["192.0.2.1"], "after a restart");
-    world.dead.clear();
-    world.wait(120.0);
-    assert_eq!(world.connected(), ["192.0.2.9"]);
+    host.restart();
+    host.wait(70.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"], "after a restart");
+    host.dead.clear();
+    host.wait(120.0);
+    assert_eq!(host.addresses(), ["192.0.2.9"]);
 }
 
 #[test]
 fn a_name_with_no_address_of_a_family_that_is_used_keeps_the_last_one() {
-    let mut world = World::new(&["dc.example"]);
-    world.conf.ip_family = FamilyOrder::V4;
-    world.names.insert("dc.example".into(), vec!["192.0.2.1"]);
-    let mut world = world.start();
-    world.wait(0.1);
-    world.names.insert("dc.example".into(), vec!["2001:db8::1"]);
-    world.wait(130.0);
-    let mut world = world.restart();
-    world.wait(130.0);
-    assert_eq!(world.connected(), ["192.0.2.1"]);
-    world.conf.ip_family = FamilyOrder::V6;
-    world.reload();
-    world.wait(10.0);
-    assert_eq!(world.connected(), ["2001:db8::1"]);
+    let mut host = Host::with(&["dc.example"]);
+    host.conf.ip_family = FamilyOrder::V4;
+    host.names.insert("dc.example".into(), vec!["192.0.2.1"]);
+    host.start();
+    host.wait(0.1);
+    host.names.insert("dc.example".into(), vec!["2001:db8::1"]);
+    host.wait(130.0);
+    host.restart();
+    host.wait(130.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
+    host.conf.ip_family = FamilyOrder::V6;
+    host.reload();
+    host.wait(10.0);
+    assert_eq!(host.addresses(), ["2001:db8::1"]);
 }
 
 #[test]
 fn a_referral_missing_after_a_reboot_stays_until_a_page_that_was_read_late_enough_does_not_list_it() {
-    let mut world = World::new(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]).start();
-    world.wait(10.0);
-    world.pages.clear();
-    world.uevent(0, UeventKind::Connected);
-    world.wait(5.0);
-    world.unreadable = true;
-    world.wait(120.0);
-    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"], "nothing was read since the first seconds");
-    assert_eq!(world.page_state("192.0.2.1"), "saved");
-    world.unreadable = false;
-    world.wait(75.0);
-    assert_eq!(world.connected(), ["192.0.2.1"]);
+    let mut host = Host::with(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]).started();
+    host.wait(10.0);
+    host.peer.pages.clear();
+    host.uevent(0, UeventKind::Connected);
+    host.wait(5.0);
+    host.peer.unreadable = true;
+    host.wait(120.0);
+    assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.2"], "nothing was read since the first seconds");
+    assert_eq!(page_state(&host, "192.0.2.1"), "saved");
+    host.peer.unreadable = false;
+    host.wait(75.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
 }
 
 #[test]
 fn a_page_of_which_not_every_entry_can_be_read_proves_nothing() {
-    let mut world = World::new(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]).start();
-    world.pages.clear();
-    world.malformed = Some(Flaw::Blank);
-    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
-    world.wait(120.0);
-    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"]);
-    assert_eq!(world.page_state("192.0.2.1"), "saved", "stacd takes nothing away on such a page");
-    world.malformed = None;
-    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
-    world.wait(7.0);
-    assert_eq!(world.connected(), ["192.0.2.1"]);
+    let mut host = Host::with(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]).started();
+    host.peer.pages.clear();
+    host.peer.malformed = Some(Flaw::Blank);
+    host.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    host.wait(120.0);
+    assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.2"]);
+    assert_eq!(page_state(&host, "192.0.2.1"), "saved", "stacd takes nothing away on such a page");
+    host.peer.malformed = None;
+    host.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    host.wait(7.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
 }
 
 /// All storage behind the one that it referred to would go with the referral.
 #[test]
 fn a_page_without_the_only_referral_is_read_again_before_it_is_believed() {
-    let mut world = World::new(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]).start();
-    world.wait(60.0);
-    world.pages.clear();
-    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
-    world.wait(4.0);
-    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"]);
-    world.pages.insert("192.0.2.1".into(), vec![referral("192.0.2.2")]);
-    world.wait(60.0);
-    assert_eq!(world.connected(), ["192.0.2.1", "192.0.2.2"], "for one page by mistake nothing goes");
-    assert!(world.finder.removed().is_empty());
-    world.pages.clear();
-    world.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
-    world.wait(7.0);
-    assert_eq!(world.connected(), ["192.0.2.1"]);
+    let mut host = Host::with(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]).started();
+    host.wait(60.0);
+    host.peer.pages.clear();
+    host.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    host.wait(4.0);
+    assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.2"]);
+    host.peer.pages.insert("192.0.2.1".into(), vec![referral("192.0.2.2")]);
+    host.wait(60.0);
+    assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.2"], "for one page by mistake nothing goes");
+    assert!(host.core.removed().is_empty());
+    host.peer.pages.clear();
+    host.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
+    host.wait(7.0);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
 }

@@ -1,0 +1,155 @@
+//! stacd: its core, and the stafd that it reads.
+
+use std::sync::Arc;
+
+use libstas::conf::{Complaint, StacConf, stacd as conf};
+use libstas::core::{HostEffect, HostEvent, OpId, Time};
+use libstas::nvme::log_page::Entry;
+use libstas::nvme::nbft::BootTables;
+use libstas::nvme::{HostIdentity, Tid};
+use stacd::connector::{Connector, DcPage, Effect, Event, PageState, Settings, StafdView};
+
+use crate::{Core, Daemon, FakeHost, Op, dc, entry};
+
+/// The address of stafd's discovery controller, and of the subsystems on its page.
+const TARGET: &str = "192.0.2.1";
+
+/// The stafd that stacd reads.
+#[derive(Debug, Default)]
+pub struct Stafd {
+    /// What it publishes; `None`: it does not answer.
+    pub view: Option<StafdView>,
+    /// The calls for one page fail.
+    pub page_calls_fail: bool,
+}
+
+impl Stafd {
+    fn fetch_page(&self, dc: &Tid, refresh: bool) -> Result<Option<DcPage>, String> {
+        let Some(view) = self.view.as_ref().filter(|_| !self.page_calls_fail) else { return Err("no answer".into()) };
+        let page = view.dcs.iter().find(|page| page.dc == *dc);
+        if refresh && page.is_none_or(|page| page.connected_since.is_none()) {
+            return Err("it is not connected".into());
+        }
+        Ok(page.cloned())
+    }
+
+    /// The page of its first discovery controller.
+    ///
+    /// # Panics
+    /// If it has none.
+    pub fn first(&mut self) -> &mut DcPage {
+        &mut self.view.as_mut().unwrap().dcs[0]
+    }
+}
+
+/// A page with these entries that stafd has read on a connection since that time.
+#[must_use]
+pub fn dc_page(dc: &Tid, since: Time, entries: Vec<Entry>) -> DcPage {
+    DcPage { dc: dc.clone(), state: PageState::Fresh, connected_since: Some(since), entries }
+}
+
+impl Core for Connector {
+    type Conf = StacConf;
+    type Peer = Stafd;
+
+    fn tick() -> Event {
+        Event::Tick
+    }
+
+    fn settings(conf: &StacConf, identity: Arc<HostIdentity>) -> Event {
+        Event::Configured(Box::new(Settings { conf: conf.clone(), identity }))
+    }
+
+    fn host_event(event: HostEvent) -> Event {
+        Event::Host(event)
+    }
+
+    fn host_effect(effect: &Effect) -> Option<&HostEffect> {
+        if let Effect::Host(host) = effect { Some(host) } else { None }
+    }
+
+    fn own_op(effect: &Effect) -> Option<Op> {
+        match effect {
+            Effect::FetchAll(_) => Some(Op::FetchAll),
+            Effect::FetchPage { .. } => Some(Op::FetchPage),
+            _ => None,
+        }
+    }
+
+    fn answer(host: &mut FakeHost<Self>, effect: Effect) -> Option<Event> {
+        Some(match effect {
+            Effect::FetchAll(op) => {
+                Event::AllFetched { op, result: host.peer.view.clone().ok_or_else(|| "no answer".into()) }
+            }
+            Effect::FetchPage { op, dc, refresh } => {
+                Event::PageFetched { op, result: host.peer.fetch_page(&dc, refresh) }
+            }
+            Effect::Host(_) | Effect::Stopped => return None,
+        })
+    }
+}
+
+impl Daemon for Connector {
+    fn restored(saved: &str, seed: u64) -> Self {
+        let saved = if saved.is_empty() { Default::default() } else { serde_json::from_str(saved).unwrap() };
+        Self::new(saved, seed)
+    }
+
+    fn save(&self) -> String {
+        serde_json::to_string(&self.saved()).unwrap()
+    }
+
+    fn parse(text: &str) -> (StacConf, Vec<Complaint>) {
+        conf::parse(text.as_bytes(), "stacd.conf")
+    }
+
+    fn boot_tables(tables: Arc<BootTables>) -> Event {
+        Event::BootTables(tables)
+    }
+}
+
+impl FakeHost<Connector> {
+    /// stafd appears with one discovery controller at 192.0.2.1 that has been connected for so many seconds and lists
+    /// these subsystems there.
+    pub fn stafd_with(&mut self, nqns: &[&str], connected_for: u64) {
+        let since = Time(self.now.0.saturating_sub(std::time::Duration::from_secs(connected_for)));
+        let page = dc_page(&dc(TARGET), since, nqns.iter().map(|nqn| entry(TARGET, nqn)).collect());
+        self.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()) });
+    }
+
+    /// A stafd of that bus name appears, which publishes this.
+    pub fn stafd_is(&mut self, owner: &str, view: StafdView) {
+        self.peer.view = Some(view);
+        self.feed(Event::StafdOwner(Some(owner.into())));
+    }
+
+    /// stafd vanishes from the bus.
+    pub fn stafd_vanishes(&mut self) {
+        self.peer.view = None;
+        self.feed(Event::StafdOwner(None));
+    }
+
+    /// The page of stafd's first discovery controller lists these subsystems from now on, and stafd tells so.
+    pub fn page_is(&mut self, nqns: &[&str]) {
+        self.page_has(nqns.iter().map(|nqn| entry(TARGET, nqn)).collect());
+    }
+
+    /// The page of stafd's first discovery controller has these entries from now on, and stafd tells so.
+    pub fn page_has(&mut self, entries: Vec<Entry>) {
+        let page = self.peer.first();
+        page.entries = entries;
+        let dc = page.dc.clone();
+        self.feed(Event::PageChanged(dc));
+    }
+
+    /// The oldest call for everything that is held back.
+    ///
+    /// # Panics
+    /// If none is.
+    pub fn held_fetch(&mut self) -> OpId {
+        match self.take_held(Op::FetchAll) {
+            Some(Effect::FetchAll(op)) => op,
+            other => panic!("expected a call for everything, got {other:?}"),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Entries of log pages and of configuration files, in few words.
+
+use libstas::conf::ControllerEntry;
+use libstas::nvme::log_page::Entry;
+use libstas::nvme::{DISCOVERY_NQN, Parameters, Transport};
+
+/// The log entry of a subsystem at that address, by NVMe/TCP and port 4420.
+///
+/// # Panics
+/// If no page may have such an entry.
+#[must_use]
+pub fn entry(traddr: &str, nqn: &str) -> Entry {
+    log_entry("nvme", traddr, "4420", nqn)
+}
+
+/// The log entry that refers to the discovery controller at that address, by NVMe/TCP and port 8009.
+///
+/// # Panics
+/// If no page may have such an entry.
+#[must_use]
+pub fn referral(traddr: &str) -> Entry {
+    log_entry("referral", traddr, "8009", DISCOVERY_NQN)
+}
+
+fn log_entry(subtype: &str, traddr: &str, trsvcid: &str, nqn: &str) -> Entry {
+    let pairs = [
+        ("trtype", "tcp"),
+        ("adrfam", if traddr.contains(':') { "ipv6" } else { "ipv4" }),
+        ("subtype", subtype),
+        ("treq", "not specified"),
+        ("portid", "1"),
+        ("cntlid", "65535"),
+        ("asqsz", "32"),
+        ("traddr", traddr),
+        ("trsvcid", trsvcid),
+        ("subnqn", nqn),
+        ("eflags", "0"),
+    ];
+    Entry::from_dict(&pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()).unwrap()
+}
+
+/// The line `controller=transport=tcp;traddr=…;trsvcid=…;nqn=…`; an empty NQN is one that is not given.
+#[must_use]
+pub fn controller(traddr: &str, trsvcid: &str, nqn: &str) -> ControllerEntry {
+    ControllerEntry {
+        transport: Transport::Tcp,
+        traddr: traddr.into(),
+        is_name: traddr.starts_with(char::is_alphabetic),
+        trsvcid: trsvcid.into(),
+        subsysnqn: nqn.into(),
+        host_traddr: String::new(),
+        host_iface: String::new(),
+        host_nqn: String::new(),
+        parameters: Parameters::default(),
+        line: 1,
+    }
+}

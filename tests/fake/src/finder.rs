@@ -1,0 +1,136 @@
+//! stafd: its core, and the discovery controllers that it reads.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use libstas::conf::{Complaint, StafConf, stafd as conf};
+use libstas::core::{CtrlRef, HostEffect, HostEvent};
+use libstas::nvme::HostIdentity;
+use libstas::nvme::log_page::{Entry, Flaw, LogPage, Malformed};
+use libstas::nvme::nbft::BootTables;
+use libstas::nvme::supported::DiscoveryLidSpecific;
+use stafd::finder::{Effect, Event, Finder, NotRegistered, Settings};
+
+use crate::{Core, Daemon, FakeHost, Op};
+
+/// The discovery controllers. Those without a page of their own have an empty one.
+#[derive(Debug, Default)]
+pub struct DiscoveryControllers {
+    /// Their pages, by address.
+    pub pages: BTreeMap<String, Vec<Entry>>,
+    /// Reading fails.
+    pub unreadable: bool,
+    /// Their pages have an entry that cannot be read.
+    pub malformed: Option<Flaw>,
+    /// What the registrations to come are answered with; later ones succeed.
+    pub register_answers: VecDeque<Result<(), NotRegistered>>,
+}
+
+impl DiscoveryControllers {
+    fn read(&self, traddr: &str) -> LogPage {
+        LogPage {
+            genctr: 1,
+            entries: self.pages.get(traddr).cloned().unwrap_or_default(),
+            dropped: self.malformed.iter().map(|flaw| Malformed { index: 0, reason: flaw.clone() }).collect(),
+            ..LogPage::default()
+        }
+    }
+}
+
+impl Core for Finder {
+    type Conf = StafConf;
+    type Peer = DiscoveryControllers;
+
+    fn tick() -> Event {
+        Event::Tick
+    }
+
+    fn settings(conf: &StafConf, identity: Arc<HostIdentity>) -> Event {
+        Event::Configured(Box::new(Settings { conf: conf.clone(), identity }))
+    }
+
+    fn host_event(event: HostEvent) -> Event {
+        Event::Host(event)
+    }
+
+    fn host_effect(effect: &Effect) -> Option<&HostEffect> {
+        if let Effect::Host(host) = effect { Some(host) } else { None }
+    }
+
+    fn own_op(effect: &Effect) -> Option<Op> {
+        match effect {
+            Effect::ReadSupported { .. } => Some(Op::ReadSupported),
+            Effect::ReadLogPage { .. } => Some(Op::ReadPage),
+            Effect::Register { .. } => Some(Op::Register),
+            _ => None,
+        }
+    }
+
+    fn answer(host: &mut FakeHost<Self>, effect: Effect) -> Option<Event> {
+        Some(match effect {
+            Effect::ReadSupported { op, .. } => {
+                let specific = DiscoveryLidSpecific { extdlpes: false, pleos: true, allsubes: false };
+                Event::SupportedRead { op, result: Ok(Some(specific)) }
+            }
+            Effect::ReadLogPage { op, ctrl, pleo } => {
+                assert_eq!(pleo, host.conf.pleo);
+                Event::LogPageRead { op, result: host.read_page(ctrl) }
+            }
+            Effect::Register { op, .. } => {
+                Event::Registered { op, result: host.peer.register_answers.pop_front().unwrap_or(Ok(())) }
+            }
+            _ => return None,
+        })
+    }
+}
+
+impl Daemon for Finder {
+    fn restored(saved: &str, seed: u64) -> Self {
+        let saved = if saved.is_empty() { Default::default() } else { serde_json::from_str(saved).unwrap() };
+        Self::new(saved, seed)
+    }
+
+    fn save(&self) -> String {
+        serde_json::to_string(&self.saved()).unwrap()
+    }
+
+    fn parse(text: &str) -> (StafConf, Vec<Complaint>) {
+        conf::parse(text.as_bytes(), "stafd.conf")
+    }
+
+    fn boot_tables(tables: Arc<BootTables>) -> Event {
+        Event::BootTables(tables)
+    }
+}
+
+impl FakeHost<Finder> {
+    /// A stafd with these addresses or names in its configuration, by NVMe/TCP and port 8009. It is not started yet.
+    #[must_use]
+    pub fn with(controllers: &[&str]) -> Self {
+        let lines = controllers.iter().map(|traddr| format!("controller=transport=tcp;traddr={traddr}\n"));
+        Self::configured(&format!("[Controllers]\n{}", lines.collect::<String>()))
+    }
+
+    /// The discovery controller at that address has this page.
+    #[must_use]
+    pub fn page(mut self, traddr: &str, entries: Vec<Entry>) -> Self {
+        self.peer.pages.insert(traddr.into(), entries);
+        self
+    }
+
+    /// The discovery controller at that address has this page from now on, and tells so.
+    pub fn page_is(&mut self, traddr: &str, entries: Vec<Entry>) {
+        self.peer.pages.insert(traddr.into(), entries);
+        let devices: BTreeSet<u32> = self.kernel.iter().filter(|k| k.traddr == traddr).map(|k| k.ctrl.device).collect();
+        for device in devices {
+            self.uevent(device, libstas::core::UeventKind::Aen(libstas::nvme::aen::DISCOVERY_LOG_CHANGED));
+        }
+    }
+
+    fn read_page(&self, ctrl: CtrlRef) -> Result<LogPage, String> {
+        match self.kernel.iter().find(|kernel| kernel.ctrl == ctrl) {
+            Some(kernel) if !self.peer.unreadable => Ok(self.peer.read(&kernel.traddr)),
+            _ => Err("I/O error".into()),
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! The kernel and the network: what is asked of every host.
+
+use std::time::Duration;
+
+use libstas::core::{
+    ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, CtrlState, CtrlType, HostEffect, HostEvent,
+    KernelController, Look, OpId, Portal, ProbeOutcome, Usage, reuse,
+};
+use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
+
+use crate::{Core, FakeHost, Op};
+
+/// The kind of an effect; `None` if it has no answer.
+pub(crate) fn op(effect: &HostEffect) -> Option<Op> {
+    Some(match effect {
+        HostEffect::Look(_) => Op::Snapshot,
+        HostEffect::Probe { .. } => Op::Probe,
+        HostEffect::Connect { .. } => Op::Connect,
+        HostEffect::Disconnect { .. } => Op::Disconnect,
+        HostEffect::CheckUse { .. } => Op::CheckUse,
+        HostEffect::Resolve { .. } => Op::Resolve,
+        HostEffect::HideSecrets(_) | HostEffect::Tell(_) | HostEffect::Save => return None,
+    })
+}
+
+impl<C: Core> FakeHost<C> {
+    /// Carries an effect out, also one that is held back; gives back the answer.
+    pub fn carry_out(&mut self, effect: C::Effect) -> Option<C::Event> {
+        match C::host_effect(&effect) {
+            Some(host) => {
+                let host = host.clone();
+                self.answer(host).map(C::host_event)
+            }
+            None => C::answer(self, effect),
+        }
+    }
+
+    fn answer(&mut self, effect: HostEffect) -> Option<HostEvent> {
+        Some(match effect {
+            HostEffect::Look(op) => HostEvent::Looked { op, result: Ok(self.snapshot()) },
+            HostEffect::Probe { op, portal, .. } => HostEvent::Probed { op, outcome: self.probe(&portal) },
+            HostEffect::Connect { op, request } => {
+                let outcome = self.connect(&request);
+                self.connect_report(op, outcome)
+            }
+            HostEffect::Disconnect { op, .. } if self.disconnect_refused => {
+                HostEvent::Disconnected { op, result: Err("busy".into()) }
+            }
+            HostEffect::Disconnect { op, ctrl } => {
+                self.disconnect(ctrl);
+                HostEvent::Disconnected { op, result: Ok(()) }
+            }
+            HostEffect::CheckUse { op, ctrl, .. } => HostEvent::UseChecked { op, usage: self.usage(ctrl) },
+            HostEffect::Resolve { op, name } => {
+                let addresses = self.names.get(&name).ok_or_else(|| "no such name".to_owned());
+                let result = addresses.map(|list| list.iter().map(|address| address.parse().unwrap()).collect());
+                HostEvent::Resolved { op, result }
+            }
+            HostEffect::HideSecrets(_) | HostEffect::Save | HostEffect::Tell(_) => return None,
+        })
+    }
+
+    /// Takes a snapshot of the kernel's controllers.
+    pub fn snapshot(&mut self) -> Look {
+        self.snapshots += 1;
+        Look::new(self.snapshots, self.seqnum, self.kernel.clone())
+    }
+
+    /// A snapshot that nothing asked for reaches the core.
+    pub fn send_snapshot(&mut self) {
+        let result = Ok(self.snapshot());
+        self.feed_host(HostEvent::Looked { op: OpId::UNASKED, result });
+    }
+
+    /// The answer to a connect, with a snapshot of now.
+    pub fn connect_report(&mut self, op: OpId, outcome: ConnectOutcome) -> HostEvent {
+        let report = ConnectReport { outcome, look: self.snapshot(), held: Duration::from_millis(100) };
+        HostEvent::Connected { op, report: Box::new(report) }
+    }
+
+    /// True if one of these words (an address, a port, an interface) does not answer.
+    pub fn is_dead(&self, words: &[&str]) -> bool {
+        words.iter().any(|word| {
+            self.dead.contains(*word)
+                || self.dead.iter().any(|dead| dead.strip_suffix('*').is_some_and(|begin| word.starts_with(begin)))
+        })
+    }
+
+    fn probe(&self, portal: &Portal) -> ProbeOutcome {
+        if self.is_dead(&[&portal.traddr, &portal.trsvcid, &portal.host_iface]) {
+            ProbeOutcome::Dead("no answer".into())
+        } else {
+            ProbeOutcome::Alive
+        }
+    }
+
+    fn connect(&mut self, request: &ConnectRequest) -> ConnectOutcome {
+        let tid = &request.tid;
+        let failed =
+            |errno, reason: &str| ConnectOutcome::Failed(ConnectError::Kernel { errno, reason: reason.into() });
+        if self.is_dead(&[&tid.traddr, &tid.trsvcid, &tid.host_iface]) {
+            assert!(!self.probe_keeps_off || Portal::of(tid).is_none(), "a dead portal was written to: {tid}");
+            return failed(110, "no answer in time");
+        }
+        let snapshot = self.snapshot();
+        let links = self.links.clone().unwrap_or_default();
+        if let Some(found) = reuse::find(&snapshot, tid, &links, request.purpose.is_discovery()) {
+            return ConnectOutcome::Found(found.ctrl);
+        }
+        if request.purpose != Purpose::Poll && self.refuses_keep_alive.contains(&tid.traddr) {
+            return failed(5, "refused");
+        }
+        ConnectOutcome::Made(self.make(tid, request.purpose))
+    }
+
+    /// This controller is connected by hand; its type follows from its NQN.
+    pub fn add(&mut self, tid: &Tid) -> CtrlRef {
+        let is_discovery = tid.subsysnqn == DISCOVERY_NQN;
+        self.make(tid, if is_discovery { Purpose::Discovery } else { Purpose::Io })
+    }
+
+    /// A new controller of the kernel, live, with the lowest device number that is free.
+    pub fn make(&mut self, tid: &Tid, purpose: Purpose) -> CtrlRef {
+        self.seqnum += 1;
+        let device = (0..).find(|n| self.kernel.iter().all(|kernel| kernel.ctrl.device != *n)).unwrap();
+        let ctrl = CtrlRef { device, birth: self.seqnum };
+        let bound = self.links.as_ref().and_then(|links| links.named(&tid.host_iface));
+        self.kernel.push(KernelController {
+            src_addr: bound.and_then(|interface| interface.addresses.first().copied()),
+            cntrltype: if purpose.is_discovery() { CtrlType::Discovery } else { CtrlType::Io },
+            dctype: if purpose.is_discovery() { self.dctype } else { libstas::core::Dctype::None },
+            state: CtrlState::Live,
+            kato: Some(match purpose {
+                Purpose::Io => 5,
+                Purpose::Discovery => 30,
+                Purpose::Poll => 0,
+            }),
+            ..KernelController::asked_for_by(tid, ctrl)
+        });
+        ctrl
+    }
+
+    /// The controller with that reference.
+    ///
+    /// # Panics
+    /// If the kernel has none.
+    pub fn ctrl(&mut self, ctrl: CtrlRef) -> &mut KernelController {
+        self.kernel.iter_mut().find(|kernel| kernel.ctrl == ctrl).unwrap()
+    }
+
+    fn disconnect(&mut self, ctrl: CtrlRef) {
+        if let Some(index) = self.kernel.iter().position(|kernel| kernel.ctrl == ctrl) {
+            self.gone.push(self.kernel.remove(index));
+            self.seqnum += 1;
+        }
+    }
+
+    fn usage(&self, ctrl: CtrlRef) -> Usage {
+        let used = self.kernel.iter().any(|kernel| kernel.ctrl == ctrl && self.in_use.contains(&kernel.subsysnqn));
+        if used { Usage::LastPath("nvme0n1 is mounted on /srv".into()) } else { Usage::Free }
+    }
+}
