@@ -147,7 +147,7 @@ clean: ## remove what was built, also the virtual machine
 	rm -rf target .build results
 
 toolchain:
-	@tests/need gcc=cc libc6-dev=/usr/include/stdio.h
+	@tests/need gcc=cc libc6-dev=/usr/include/stdio.h pkg-config=pkg-config libudev-dev=libudev.pc
 	@command -v $(CARGO) >/dev/null || { echo 'cargo is missing: install Rust as https://rustup.rs says, then run this again' >&2; exit 1; }
 
 .DEFAULT_GOAL = build
