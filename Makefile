@@ -94,7 +94,8 @@ $(PROGRAMS):
 	$(MAKE) build
 
 test: toolchain ## everything that needs no virtual machine
-	@tests/need systemd=systemd-analyze dbus=dbus-daemon procps=/bin/kill
+	@tests/need systemd=systemd-analyze dbus=dbus-daemon procps=/bin/kill python3=python3
+	python3 -B -m unittest discover --buffer --start-directory tests/vm/unit
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then $(CARGO) test --locked --workspace --doc --quiet && $(CARGO) nextest run --locked --workspace --no-fail-fast; \
 	else $(CARGO) test --locked --workspace --no-fail-fast; fi
