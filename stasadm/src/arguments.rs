@@ -41,7 +41,10 @@ pub enum Command {
     /// It is made from the machine ID, else from the UUID in the firmware: the same host always gets the same one.
     /// A host that has neither gets a random one.
     Hostnqn(Target),
-    /// Set the host ID to a random UUID
+    /// Set the host ID
+    ///
+    /// It is the one that the kernel's connections have with the host NQN; without one, the UUID that the host NQN is
+    /// made of; without that, a random one. The kernel takes one host ID for one host NQN.
     Hostid(Target),
     /// Set the symbolic name, which the host tells to discovery controllers
     SetSymname(Symname),

@@ -37,6 +37,11 @@ impl Source {
     }
 }
 
+/// The host NQN that is made of a UUID (NVMe Base 2.1, 4.7).
+pub(crate) fn nqn(uuid: &str) -> String {
+    format!("nqn.2014-08.org.nvmexpress:uuid:{uuid}")
+}
+
 /// The UUID of the host whose files are below `root`, from the first source that has one.
 pub(crate) fn of(root: &Path) -> (String, Source) {
     let read = |path: &str| fs::read(root.join(path)).ok().and_then(|bytes| String::from_utf8(bytes).ok());

@@ -3,6 +3,7 @@
 //! | module | what it is about |
 //! |---|---|
 //! | [`arguments`] | what can be done |
+//! | `host_id` | the host ID: the kernel's, else the one that goes with the host NQN |
 //! | `host_uuid` | the UUID that the host NQN is made of, always the same for the same host |
 //! | `change` | what a command does to sys.conf, and to the file that holds the value |
 //! | `boot_table` | showing the firmware's boot table |
@@ -11,6 +12,7 @@
 pub mod arguments;
 mod boot_table;
 mod change;
+mod host_id;
 mod host_uuid;
 mod place;
 
@@ -18,7 +20,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
-use uuid::Uuid;
 
 use arguments::{Arguments, Command};
 use change::{Change, Failure};
@@ -36,7 +37,9 @@ pub fn main() -> ExitCode {
         Command::Hostnqn(target) => {
             change(conf_file, || Ok(Change::set("nqn", new_hostnqn(Path::new("/")), target.file)))
         }
-        Command::Hostid(target) => change(conf_file, || Ok(Change::set("id", Uuid::new_v4().to_string(), target.file))),
+        Command::Hostid(target) => change(conf_file, || {
+            Ok(Change::set("id", host_id::of(Path::new("/"), conf_file).0.to_string(), target.file))
+        }),
         Command::SetSymname(symname) => {
             change(conf_file, || Change::set_symname(&symname.symname, symname.target.file))
         }
@@ -65,5 +68,5 @@ fn new_hostnqn(root: &Path) -> String {
     if let Some(warning) = source.warning() {
         eprintln!("stasadm: {warning}");
     }
-    format!("nqn.2014-08.org.nvmexpress:uuid:{uuid}")
+    host_uuid::nqn(&uuid)
 }

@@ -59,11 +59,15 @@ fn the_same_host_gets_the_same_nqn() {
 }
 
 #[test]
-fn the_id_is_random_and_goes_where_it_is_told() {
+fn the_id_goes_with_the_host_nqn_or_is_random_and_goes_where_it_is_told() {
     if !is_root() {
         return;
     }
     let (directory, conf) = scratch();
+    fs::write(&conf, "[Host]\nnqn=nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-00000000000a\n").unwrap();
+    done(&["-c", &conf, "hostid"]);
+    assert_eq!(value(&conf, "id").as_deref(), Some("00000000-0000-4000-8000-00000000000a"));
+    fs::write(&conf, "[Host]\nnqn=nqn.2014-08.org.example:no-uuid\n").unwrap();
     let file = directory.path().join("nvme/hostid").to_str().unwrap().to_owned();
     done(&["-c", &conf, "hostid", "-f", &file]);
     let first = fs::read_to_string(&file).unwrap();

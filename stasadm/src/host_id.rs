@@ -1,0 +1,129 @@
+//! The UUID that the host ID is.
+//!
+//! The kernel takes one host ID for one host NQN (from 6.5 on). So a host whose connections have this host's NQN gets the
+//! ID that they have; otherwise the ID is the UUID that the host NQN is made of, as the initramfs and nvme-cli have it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use libstas::conf::sys::{self, Value};
+use uuid::Uuid;
+
+use crate::host_uuid;
+
+/// What precedes the UUID of an NQN that is made of one.
+const UUID_PART: &str = ":uuid:";
+
+/// Where the UUID comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// A connection of the kernel with the same host NQN.
+    Kernel,
+    /// The host NQN.
+    HostNqn,
+    /// Nowhere: the next call gives another one.
+    Random,
+}
+
+/// The host ID of the host whose files are below `root`; `conf_file` is its sys.conf.
+pub(crate) fn of(root: &Path, conf_file: &Path) -> (Uuid, Source) {
+    let nqn = host_nqn(root, conf_file);
+    let pairs = kernel_pairs(root);
+    if let Some((_, id)) = pairs.iter().find(|(kernel_nqn, _)| *kernel_nqn == nqn) {
+        return (*id, Source::Kernel);
+    }
+    let is_free = |id: &Uuid| !id.is_nil() && pairs.iter().all(|(_, kernel_id)| kernel_id != id);
+    let made_of = nqn.rsplit_once(UUID_PART).and_then(|(_, text)| Uuid::try_parse(text).ok()).filter(is_free);
+    made_of.map_or_else(|| (Uuid::new_v4(), Source::Random), |id| (id, Source::HostNqn))
+}
+
+/// The configured host NQN; where it is missing, the one that `stasadm hostnqn` would make. (When the machine starts, both
+/// are made side by side.)
+fn host_nqn(root: &Path, conf_file: &Path) -> String {
+    let text = fs::read(conf_file).unwrap_or_default();
+    let configured = match sys::parse(&text, "").0.nqn {
+        Value::Literal(nqn) => Some(nqn),
+        Value::File(path) => fs::read_to_string(below(root, &path)).ok(),
+    };
+    let first_word = |text: String| text.trim_start_matches('\u{feff}').split_whitespace().next().map(str::to_owned);
+    configured.and_then(first_word).unwrap_or_else(|| match host_uuid::of(root) {
+        (_, host_uuid::Source::Random) => String::new(),
+        (uuid, _) => host_uuid::nqn(&uuid),
+    })
+}
+
+/// Host NQN and host ID of the kernel's connections, the oldest device first.
+fn kernel_pairs(root: &Path) -> Vec<(String, Uuid)> {
+    let Ok(entries) = fs::read_dir(root.join("sys/class/nvme")) else { return Vec::new() };
+    let mut controllers: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    controllers.sort();
+    let read =
+        |controller: &Path, name| fs::read_to_string(controller.join(name)).ok().map(|text| text.trim().to_owned());
+    let pair = |controller: &PathBuf| {
+        let id = Uuid::try_parse(&read(controller, "hostid")?).ok().filter(|id| !id.is_nil())?;
+        Some((read(controller, "hostnqn")?, id))
+    };
+    controllers.iter().filter_map(pair).collect()
+}
+
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    const U: &str = "00000000-0000-4000-8000-00000000000a";
+    const KERNELS: &str = "00000000-0000-4000-8000-00000000000b";
+
+    fn nqn() -> String {
+        format!("nqn.2014-08.org.nvmexpress:uuid:{U}")
+    }
+
+    /// The host ID of a host that has only these files.
+    fn id_of(files: &[(&str, &str)]) -> (String, Source) {
+        let root = tempfile::tempdir().unwrap();
+        for (path, content) in files {
+            let path = root.path().join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, content).unwrap();
+        }
+        let (id, source) = of(root.path(), &root.path().join("etc/stas/sys.conf"));
+        (id.to_string(), source)
+    }
+
+    #[test]
+    fn the_id_is_the_kernels_for_the_host_nqn_else_that_of_the_nqn_else_random() {
+        let nqn = nqn();
+        let hostnqn = ("etc/nvme/hostnqn", nqn.as_str());
+        let kernel_nqn = ("sys/class/nvme/nvme1/hostnqn", nqn.as_str());
+        let kernel_id = ("sys/class/nvme/nvme1/hostid", KERNELS);
+        let kernels = || (KERNELS.to_owned(), Source::Kernel);
+        let made_of_nqn = || (U.to_owned(), Source::HostNqn);
+        assert_eq!(id_of(&[hostnqn, kernel_nqn, kernel_id]), kernels());
+        assert_eq!(id_of(&[hostnqn]), made_of_nqn());
+        assert_eq!(id_of(&[hostnqn, ("sys/class/nvme/nvme0/model", "a PCIe disk")]), made_of_nqn());
+        assert_eq!(id_of(&[hostnqn, ("sys/class/nvme/nvme1/hostnqn", "nqn.other"), kernel_id]), made_of_nqn());
+        let other_with_u = ("sys/class/nvme/nvme1/hostid", U);
+        assert_eq!(id_of(&[hostnqn, ("sys/class/nvme/nvme1/hostnqn", "nqn.other"), other_with_u]).1, Source::Random);
+        for nqn in
+            ["nqn.2014-08.org.example:a", "nqn.a:uuid:nonsense", "nqn.a:uuid:00000000-0000-0000-0000-000000000000"]
+        {
+            assert_eq!(id_of(&[("etc/nvme/hostnqn", nqn)]).1, Source::Random, "{nqn}");
+        }
+        assert_eq!(id_of(&[]).1, Source::Random);
+    }
+
+    #[test]
+    fn the_host_nqn_is_where_sys_conf_says_or_the_one_that_will_be_made() {
+        let conf = format!("[Host]\nnqn={}\n", nqn());
+        let made_of_nqn = (U.to_owned(), Source::HostNqn);
+        assert_eq!(id_of(&[("etc/stas/sys.conf", &conf), ("etc/nvme/hostnqn", "nqn.unused")]), made_of_nqn);
+        let elsewhere = ("etc/stas/sys.conf", "[Host]\nnqn=file:///srv/nqn\n");
+        assert_eq!(id_of(&[elsewhere, ("srv/nqn", &format!("{}\n", nqn()))]), made_of_nqn);
+        let machine = ("etc/machine-id", "0123456789abcdef0123456789abcdef\n");
+        assert_eq!(id_of(&[machine]), ("f2782346-4809-484a-9a8b-952a04b57ba4".to_owned(), Source::HostNqn));
+    }
+}
