@@ -44,12 +44,13 @@ fn main() {
 
 async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error>> {
     let signals = signals::listen()?;
-    let files = Files::read(&arguments.conf_file, Path::new(SYS_CONF), libstas::conf::stacd::parse)?;
+    let state_file = StateFile::of_daemon("stacd", STATE_VERSION);
+    let parse = libstas::conf::stacd::parse;
+    let files = Files::read(&arguments.conf_file, Path::new(SYS_CONF), parse, state_file.saved_conf())?;
     journal.set_tron(arguments.tron || files.conf().tron);
 
     // The bus first: a second stacd gets no further.
     let (connector, doors) = doors();
-    let state_file = StateFile::of_daemon("stacd", STATE_VERSION);
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
     let connection = system_with_limit(REFRESH_LIMIT).await?;
     let server = connection.object_server();

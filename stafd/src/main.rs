@@ -46,13 +46,14 @@ fn main() {
 
 async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error>> {
     let signals = signals::listen()?;
-    let files = Files::read(&arguments.conf_file, Path::new(SYS_CONF), libstas::conf::stafd::parse)?;
+    let state_file = StateFile::of_daemon("stafd", STATE_VERSION);
+    let parse = libstas::conf::stafd::parse;
+    let files = Files::read(&arguments.conf_file, Path::new(SYS_CONF), parse, state_file.saved_conf())?;
     journal.set_tron(arguments.tron || files.conf().tron);
 
     // The bus first: a second stafd gets no further.
     let (finder, doors) = doors();
     let refreshes = Arc::new(Refreshes::default());
-    let state_file = StateFile::of_daemon("stafd", STATE_VERSION);
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
     let connection = system_with_limit(CALL_TIMEOUT).await?;
     let server = connection.object_server();

@@ -55,10 +55,15 @@ impl Complaints {
     }
 }
 
+/// True for a text in which a secret may be: by its form, or by the name of a key that holds one.
+pub(crate) fn may_hold_a_secret(text: &str) -> bool {
+    let folded = text.to_ascii_lowercase();
+    ["dhhc", "dhchap", "secret", "nvmetlskey"].iter().any(|word| folded.contains(word))
+}
+
 /// Text of the file as a complaint may show it: short, on one line, and `***` if a secret may be in it.
 pub(crate) fn quoted(text: &str) -> String {
-    let folded = text.to_ascii_lowercase();
-    if ["dhhc", "dhchap", "secret"].iter().any(|word| folded.contains(word)) {
+    if may_hold_a_secret(text) {
         return "***".to_owned();
     }
     match text.char_indices().nth(QUOTED) {

@@ -109,6 +109,13 @@ pub(crate) const CTRL_LOSS_TMO: Key =
     key("ctrl-loss-tmo", GLOBAL, number(-1, KERNEL_MAX, "seconds"), "", "time until the kernel gives up; -1 is never");
 pub(crate) const DISABLE_SQFLOW: Key =
     key("disable-sqflow", GLOBAL, Values::Bool, "", "submission queue flow control off");
+pub(crate) const TLS: Key = key(
+    "tls",
+    GLOBAL,
+    Values::OneOf(&["auto", "true", "false"]),
+    "auto",
+    "whether connections are encrypted (NVMe/TCP)",
+);
 pub(crate) const IGNORE_IFACE: Key =
     key("ignore-iface", GLOBAL, Values::Bool, "false", "leave the interface to the routing table");
 pub(crate) const IP_FAMILY: Key = key(
@@ -186,6 +193,7 @@ pub const STAFD: &[Key] = &[
     RECONNECT_DELAY,
     CTRL_LOSS_TMO,
     DISABLE_SQFLOW,
+    TLS,
     IGNORE_IFACE,
     IP_FAMILY,
     PLEO,
@@ -211,6 +219,7 @@ pub const STACD: &[Key] = &[
     RECONNECT_DELAY,
     CTRL_LOSS_TMO,
     DISABLE_SQFLOW,
+    TLS,
     IGNORE_IFACE,
     IP_FAMILY,
     DISCONNECT_SCOPE,
@@ -240,7 +249,18 @@ pub const PARAMETERS: &[Key] = &[
     RECONNECT_DELAY,
     CTRL_LOSS_TMO,
     DISABLE_SQFLOW,
+    TLS,
 ];
+
+/// Keys of nvme-cli that ask for an encrypted connection, and that these files do not have yet.
+const SECURE_CHANNEL: &[&str] = &["tls-key", "tls-key-identity", "tls-keyring", "keyring", "concat"];
+
+/// True for a key that asks for an encrypted connection by another way than `tls=`.
+pub(crate) fn asks_for_a_secure_channel(name: &str, value: &str) -> bool {
+    let name = name.trim().replace('_', "-");
+    SECURE_CHANNEL.iter().any(|key| name.eq_ignore_ascii_case(key))
+        && !["", "auto", "false"].iter().any(|off| value.trim().eq_ignore_ascii_case(off))
+}
 
 const SECRET: Values = Values::Text("a DH-HMAC-CHAP secret");
 

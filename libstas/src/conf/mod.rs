@@ -10,6 +10,7 @@
 //! | `value`, `time_span` | what keys may be set to |
 //! | `settings`, `near_miss`, `complaints` | a file read by its table, and complaints about the rest |
 //! | `entry`, `parameters` | controller=, exclude=, connection parameters |
+//! | `redact` | a file's text without its secrets |
 //! | `stafd`, `stacd`, `sys` | the three files |
 //! | `types` | what comes out |
 
@@ -19,6 +20,7 @@ pub mod ini;
 pub mod keys;
 mod near_miss;
 mod parameters;
+pub mod redact;
 mod settings;
 pub mod stacd;
 pub mod stafd;

@@ -4,6 +4,7 @@ use super::keys::{self, Key, Standing};
 use super::settings::Settings;
 use super::value::Setting;
 use crate::nvme::Parameters;
+use crate::nvme::security::{Requirement, Tls};
 
 /// The connection parameters of `[Global]`.
 pub(crate) fn global(settings: &mut Settings<'_>, keys: &[Key]) -> Parameters {
@@ -13,8 +14,20 @@ pub(crate) fn global(settings: &mut Settings<'_>, keys: &[Key]) -> Parameters {
             set(&mut parameters, key.name, &setting);
         }
     }
+    if let Some(line) = settings.secure_channel() {
+        parameters.tls = Some(REQUIRED);
+        settings.error(line, format!("TLS is required for all controllers of this file: {NO_TLS}"));
+    } else if parameters.tls == Some(REQUIRED) {
+        let line = settings.line(&keys::TLS);
+        settings.error(line, format!("[Global] tls: it is required for all controllers of this file: {NO_TLS}"));
+    }
     parameters
 }
+
+/// TLS is required by the configuration.
+pub(crate) const REQUIRED: Tls = Tls::Required(Requirement::Configured);
+/// What that means in this version.
+pub(crate) const NO_TLS: &str = "this version has no TLS yet, so nothing is connected, for it would not be encrypted";
 
 fn is_parameter(name: &str) -> bool {
     keys::PARAMETERS.iter().any(|key| key.section == keys::GLOBAL && key.name == name)
@@ -29,6 +42,8 @@ pub(crate) fn set(parameters: &mut Parameters, name: &str, setting: &Setting) {
             "disable-sqflow" => parameters.disable_sqflow = Some(on),
             _ => {}
         },
+        Setting::Word("true") if name == "tls" => parameters.tls = Some(REQUIRED),
+        Setting::Word("false") if name == "tls" => parameters.tls = Some(Tls::Prohibited),
         Setting::Number(number) if name == "ctrl-loss-tmo" => parameters.ctrl_loss_tmo = i32::try_from(number).ok(),
         Setting::Number(number) => {
             let number = u32::try_from(number).ok();

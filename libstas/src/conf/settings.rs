@@ -25,6 +25,8 @@ pub(crate) struct Settings<'t> {
     complaints: Complaints,
     /// Something that may have been a controller= could not be read.
     controller_lost: bool,
+    /// The line of a key that asks for an encrypted connection and that this file does not have.
+    secure_channel: Option<usize>,
 }
 
 impl<'t> Settings<'t> {
@@ -33,7 +35,7 @@ impl<'t> Settings<'t> {
         let document = ini::parse(text);
         let complaints = Complaints::new(file);
         let controller_lost = !document.problems.is_empty();
-        let mut settings = Self { keys, given: Vec::new(), complaints, controller_lost };
+        let mut settings = Self { keys, given: Vec::new(), complaints, controller_lost, secure_channel: None };
         for (line, problem) in document.problems {
             settings.complaints.error(line, format!("{problem}; it is ignored"));
         }
@@ -61,6 +63,9 @@ impl<'t> Settings<'t> {
     fn take(&mut self, section: &'static str, pair: ini::Pair<'t>) {
         let Some(key) = in_section(self.keys, section).find(|key| key.name.eq_ignore_ascii_case(pair.key)) else {
             self.controller_lost |= may_be_controller(pair.key);
+            if keys::asks_for_a_secure_channel(pair.key, pair.value) {
+                self.secure_channel.get_or_insert(pair.line);
+            }
             self.complaints.error_with(pair.line, || unknown_key(self.keys, section, pair.key));
             return;
         };
@@ -87,6 +92,21 @@ impl<'t> Settings<'t> {
         self.given.iter().any(|given| given.key.is(key))
     }
 
+    /// The line of a key that asks for an encrypted connection and that this file does not have.
+    pub(crate) fn secure_channel(&self) -> Option<usize> {
+        self.secure_channel
+    }
+
+    /// The line that sets that key, 0 if none does.
+    pub(crate) fn line(&self, key: &Key) -> usize {
+        self.given.iter().rfind(|given| given.key.is(key) && !given.continues).map_or(0, |given| given.line)
+    }
+
+    /// Complains about a line.
+    pub(crate) fn error(&mut self, line: usize, text: String) {
+        self.complaints.error(line, text);
+    }
+
     /// The value of a key that has one: the last one given, or the default; `None` where the default is nothing.
     pub(crate) fn value(&mut self, key: &Key) -> Option<Setting> {
         let key = self.keys.iter().find(|known| known.is(key))?;
@@ -103,6 +123,11 @@ impl<'t> Settings<'t> {
         let Some(Given { line, text, .. }) = last.filter(|given| !given.text.is_empty()) else { return default() };
         match key.values.read(text) {
             Ok(setting) => Some(setting),
+            // A connection is never less secure than asked for.
+            Err(error) if key.is(&keys::TLS) => {
+                self.complaints.error(line, format!("[{}] {}: {error}; it is taken for true", key.section, key.name));
+                Some(Setting::Word("true"))
+            }
             Err(error) => {
                 let default_words = match key.default {
                     "" => "its default".to_owned(),

@@ -5,6 +5,7 @@ mod properties;
 mod shipped;
 mod stacd_conf;
 mod stafd_conf;
+mod tls;
 
 use super::{Complaint, StacConf, StafConf, stacd, stafd};
 

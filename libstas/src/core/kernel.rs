@@ -119,6 +119,9 @@ pub struct KernelController {
     pub state: CtrlState,
     /// Keep-alive timeout in seconds, if known; 0 marks a short-lived `nvme discover`.
     pub kato: Option<u32>,
+    /// It was connected with TLS or secure concatenation.
+    #[serde(default)]
+    pub encrypted: bool,
     /// Model number.
     pub model: String,
     /// Serial number.
@@ -144,6 +147,7 @@ impl KernelController {
             dctype: Dctype::None,
             state: CtrlState::Unknown,
             kato: None,
+            encrypted: false,
             model: String::new(),
             serial: String::new(),
         }

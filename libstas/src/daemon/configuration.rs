@@ -1,11 +1,15 @@
-//! Reading the files: what a missing and what an unreadable one means (design, policy 13).
+//! Reading the files: what a missing and what an unreadable one means (design, policies 10 and 13).
 //!
 //! | file | at start | at a reload |
 //! |---|---|---|
-//! | missing | every setting has its default, one line says so | the same: the administrator removed it |
-//! | unreadable, a pipe, or a link to what is not there | the daemon does not start | an error names it, what was read last stays in force |
-//! | host NQN or ID missing | the daemon does not start | an error, the host stays who it is |
-//! | host NQN or ID changed | | takes a restart, and a line says so |
+//! | missing | the last good configuration of this boot, from the saved state and without its secrets; a line says so. Without one every setting has its default | the last good configuration stays in force, a line says so |
+//! | empty | every setting has its default | the same |
+//! | unreadable, a pipe, or a link to what is not there | as if missing; without a saved configuration the daemon does not start | as if missing |
+//! | host NQN or ID missing | the daemon does not start | an error, the host keeps its NQN and ID |
+//! | host NQN or ID changed | | takes a restart, a line says so |
+//!
+//! A file disappears by accident: the package manager deletes it when it purges another package that owned it, or its
+//! file system is not mounted. An empty file states an intention. So only an empty file is an empty configuration.
 //!
 //! The firmware's boot tables are read with them.
 
@@ -18,12 +22,15 @@ use std::sync::Arc;
 use nix::fcntl::OFlag;
 
 use super::boot_tables::BootFiles;
+use super::state::SavedConf;
+use crate::conf::redact::{UNKNOWN, without_secrets};
 use crate::conf::{Complaint, sys};
 use crate::host::nbft::TABLES;
 use crate::nvme::HostIdentity;
 use crate::nvme::nbft::BootTables;
+use crate::nvme::secret::WITHHELD;
 
-/// Who this host is.
+/// The host's identity.
 pub const SYS_CONF: &str = "/etc/stas/sys.conf";
 
 /// A configuration is at most this long in bytes; more is not one.
@@ -40,7 +47,7 @@ pub enum ConfigurationError {
         /// What the system says.
         error: io::Error,
     },
-    /// Nobody knows who this host is.
+    /// The host has no identity.
     #[error(transparent)]
     Identity(#[from] sys::IdentityError),
 }
@@ -55,27 +62,58 @@ pub struct Files<C> {
     sys: PathBuf,
     parse: Parse<C>,
     conf: C,
+    /// What the configuration in force was read from, without its secrets.
+    text: String,
     identity: Arc<HostIdentity>,
     boot: BootFiles,
 }
 
-impl<C: Clone> Files<C> {
-    /// Reads them for the first time. What is wrong in them is logged.
+impl<C: Clone + Default + PartialEq> Files<C> {
+    /// Reads them for the first time. What is wrong in them is logged. `saved` is used where the daemon's own file is
+    /// missing or cannot be read.
     ///
     /// # Errors
-    /// A file cannot be read, or does not say who this host is.
-    pub fn read(path: &Path, sys: &Path, parse: Parse<C>) -> Result<Self, ConfigurationError> {
-        let conf = read_conf(path, parse)?;
+    /// A file cannot be read and nothing was saved of it, or the host has no valid identity.
+    pub fn read(path: &Path, sys: &Path, parse: Parse<C>, saved: SavedConf) -> Result<Self, ConfigurationError> {
+        let InForce { conf, text } = match read_conf(path, parse) {
+            Ok(Some(read)) => read,
+            Ok(None) => match saved {
+                SavedConf::Nothing => {
+                    tell_default(path);
+                    InForce { conf: C::default(), text: String::new() }
+                }
+                SavedConf::Unknown => {
+                    tracing::warn!(
+                        "{} does not exist, and the saved state does not say what was in it: no controller is removed \
+                         before the file is back. {}",
+                        path.display(),
+                        how_to_empty(path)
+                    );
+                    InForce { conf: parse(UNKNOWN.as_bytes(), "").0, text: UNKNOWN.to_owned() }
+                }
+                SavedConf::Text(text) => from_saved(path, parse, text, &format!("{} does not exist", path.display())),
+            },
+            Err(error) => match saved {
+                SavedConf::Text(text) => from_saved(path, parse, text, &error.to_string()),
+                SavedConf::Nothing | SavedConf::Unknown => return Err(error),
+            },
+        };
         let boot = BootFiles::read(Path::new(TABLES));
         let identity = Arc::new(HostIdentity { boot_ids: boot.tables().host_ids(), ..read_identity(sys)? });
-        Ok(Self { path: path.to_owned(), sys: sys.to_owned(), parse, conf, identity, boot })
+        Ok(Self { path: path.to_owned(), sys: sys.to_owned(), parse, conf, text, identity, boot })
     }
 
     /// Reads them again; what cannot be read stays as it was.
     pub fn read_again(&mut self) {
         match read_conf(&self.path, self.parse) {
-            Ok(conf) => self.conf = conf,
-            Err(error) => tracing::error!("{error}; what it said before stays in force"),
+            Ok(Some(InForce { conf, text })) => (self.conf, self.text) = (conf, text),
+            Ok(None) if self.conf == C::default() => tell_default(&self.path),
+            Ok(None) => tracing::warn!(
+                "{} does not exist: the last good configuration stays in force. {}",
+                self.path.display(),
+                how_to_empty(&self.path)
+            ),
+            Err(error) => tracing::error!("{error}; the last good configuration stays in force"),
         }
         match read_identity(&self.sys) {
             Ok(identity) => self.identity = self.keep_identity(identity),
@@ -100,13 +138,19 @@ impl<C: Clone> Files<C> {
         if kept == **now { Arc::clone(now) } else { Arc::new(kept) }
     }
 
-    /// What the daemon's own file said.
+    /// The configuration in force.
     #[must_use]
     pub fn conf(&self) -> &C {
         &self.conf
     }
 
-    /// Who this host is.
+    /// The text that the configuration in force was read from, without its secrets: to be saved.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The host's identity.
     #[must_use]
     pub fn identity(&self) -> Arc<HostIdentity> {
         Arc::clone(&self.identity)
@@ -119,14 +163,54 @@ impl<C: Clone> Files<C> {
     }
 }
 
-fn read_conf<C>(path: &Path, parse: Parse<C>) -> Result<C, ConfigurationError> {
-    let (conf, complaints) = parse(&read_or_empty(path)?, &path.display().to_string());
+/// A configuration and its text without secrets.
+struct InForce<C> {
+    conf: C,
+    text: String,
+}
+
+/// `None` if there is no such file.
+fn read_conf<C>(path: &Path, parse: Parse<C>) -> Result<Option<InForce<C>>, ConfigurationError> {
+    let Some(content) = read_file(path).map_err(unreadable(path))? else { return Ok(None) };
+    let (conf, complaints) = parse(&content, &path.display().to_string());
     complain(&complaints);
-    Ok(conf)
+    Ok(Some(InForce { conf, text: without_secrets(&content) }))
+}
+
+/// The configuration that was saved, because of `why`. Its complaints are not logged again.
+fn from_saved<C: Default + PartialEq>(path: &Path, parse: Parse<C>, text: String, why: &str) -> InForce<C> {
+    let conf = parse(text.as_bytes(), &path.display().to_string()).0;
+    if conf == C::default() {
+        tracing::info!("{why}: every setting has its default, as before");
+    } else {
+        let secrets = if text.contains(WITHHELD) {
+            " Secrets are not saved: a controller that needs one is not connected before the file is back."
+        } else {
+            ""
+        };
+        let empty = how_to_empty(path);
+        tracing::warn!("{why}: the last good configuration, from the saved state, stays in force.{secrets} {empty}");
+    }
+    InForce { conf, text }
+}
+
+fn tell_default(path: &Path) {
+    tracing::info!("{} does not exist: every setting has its default", path.display());
+}
+
+/// What to do where a missing file was meant to be an empty one.
+fn how_to_empty(path: &Path) -> String {
+    let unit = path.file_stem().unwrap_or_default().display();
+    format!("To have an empty one: `touch {} && systemctl reload {unit}`", path.display())
+}
+
+fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> ConfigurationError {
+    |error| ConfigurationError::Unreadable { path: path.to_owned(), error }
 }
 
 fn read_identity(path: &Path) -> Result<HostIdentity, ConfigurationError> {
-    let (conf, complaints) = sys::parse(&read_or_empty(path)?, &path.display().to_string());
+    let (conf, complaints) =
+        sys::parse(&read_file(path).map_err(unreadable(path))?.unwrap_or_default(), &path.display().to_string());
     complain(&complaints);
     let value = |file: &str| match read_file(Path::new(file)) {
         Ok(content) => Ok(content.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())),
@@ -137,20 +221,8 @@ fn read_identity(path: &Path) -> Result<HostIdentity, ConfigurationError> {
     Ok(identity)
 }
 
-/// The content of a configuration file; a missing one is an empty one.
-fn read_or_empty(path: &Path) -> Result<Vec<u8>, ConfigurationError> {
-    match read_file(path) {
-        Ok(Some(content)) => Ok(content),
-        Ok(None) => {
-            tracing::info!("{} does not exist: every setting has its default", path.display());
-            Ok(Vec::new())
-        }
-        Err(error) => Err(ConfigurationError::Unreadable { path: path.to_owned(), error }),
-    }
-}
-
 fn read_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    // A pipe that nobody writes to would hold up the daemon for ever.
+    // A read of a pipe without a writer would block the daemon.
     let file = match OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return leads_nowhere(path).map_or(Ok(None), Err),
@@ -195,6 +267,7 @@ mod tests {
 
     use super::*;
     use crate::conf::{StafConf, stafd};
+    use crate::log_lines::LogLines;
 
     struct Etc(tempfile::TempDir);
 
@@ -217,15 +290,73 @@ mod tests {
         }
 
         fn read(&self) -> Result<Files<StafConf>, ConfigurationError> {
-            Files::read(&self.path("stafd.conf"), &self.path("sys.conf"), stafd::parse)
+            self.read_with(SavedConf::Nothing)
+        }
+
+        fn read_with(&self, saved: SavedConf) -> Result<Files<StafConf>, ConfigurationError> {
+            Files::read(&self.path("stafd.conf"), &self.path("sys.conf"), stafd::parse, saved)
         }
     }
 
     #[test]
-    fn a_missing_file_is_an_empty_one() {
+    fn without_a_file_and_a_saved_configuration_every_setting_has_its_default() {
         let files = Etc::new().read().unwrap();
-        assert_eq!(*files.conf(), stafd::parse(b"", "").0);
+        assert_eq!(*files.conf(), StafConf::default());
+        assert_eq!(files.text(), "");
         assert_eq!(files.identity().nqn, "nqn.2014-08.org.nvmexpress:uuid:1");
+    }
+
+    const CONF: &str = "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1\nexclude=traddr=192.0.2.2\n";
+
+    #[test]
+    fn a_file_that_vanished_before_a_start_leaves_its_last_good_configuration_in_force() {
+        let etc = Etc::new();
+        etc.put("stafd.conf", CONF);
+        let before = etc.read().unwrap();
+        let saved = || SavedConf::Text(before.text().to_owned());
+        fs::remove_file(etc.path("stafd.conf")).unwrap();
+
+        let log = LogLines::start();
+        let files = etc.read_with(saved()).unwrap();
+        assert_eq!(files.conf(), before.conf());
+        assert_eq!(files.text(), before.text(), "and it is saved again");
+        let said = log.text();
+        assert!(said.contains("does not exist: the last good configuration"), "{said}");
+        let command = format!("`touch {} && systemctl reload stafd`", etc.path("stafd.conf").display());
+        assert!(said.contains(&command), "{said}");
+
+        etc.put("stafd.conf", "");
+        assert_eq!(*etc.read_with(saved()).unwrap().conf(), StafConf::default(), "empty means empty");
+        fs::remove_file(etc.path("stafd.conf")).unwrap();
+        fs::create_dir(etc.path("stafd.conf")).unwrap();
+        assert_eq!(etc.read_with(saved()).unwrap().conf(), before.conf(), "unreadable");
+    }
+
+    #[test]
+    fn a_saved_configuration_has_no_secrets_and_the_log_says_what_that_means() {
+        let etc = Etc::new();
+        let key = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
+        etc.put("stafd.conf", &CONF.replace("192.0.2.1\n", &format!("192.0.2.1;dhchap-secret={key}\n")));
+        let mut files = etc.read().unwrap();
+        assert!(!files.text().contains("ia6z"), "{}", files.text());
+        fs::remove_file(etc.path("stafd.conf")).unwrap();
+        files.read_again();
+        let secret = |files: &Files<StafConf>| files.conf().controllers[0].parameters.dhchap_secret.clone().unwrap();
+        assert_eq!(secret(&files).reveal(), key, "what runs keeps its secrets");
+
+        let log = LogLines::start();
+        let files = etc.read_with(SavedConf::Text(files.text().to_owned())).unwrap();
+        assert!(secret(&files).is_withheld());
+        assert!(log.text().contains("a controller that needs one is not connected"), "{}", log.text());
+    }
+
+    #[test]
+    fn a_vanished_file_of_which_nothing_was_saved_proves_nothing() {
+        let etc = Etc::new();
+        let files = etc.read_with(SavedConf::Unknown).unwrap();
+        assert!(files.conf().controller_lost);
+        assert!(etc.read_with(SavedConf::Text(files.text().to_owned())).unwrap().conf().controller_lost);
+        assert_eq!(*etc.read_with(SavedConf::Text(String::new())).unwrap().conf(), StafConf::default());
     }
 
     #[test]
@@ -249,7 +380,7 @@ mod tests {
 
     #[test]
     fn a_device_is_not_read_for_ever() {
-        let error = read_or_empty(Path::new("/dev/zero")).unwrap_err().to_string();
+        let error = read_file(Path::new("/dev/zero")).unwrap_err().to_string();
         assert!(error.contains("16 MiB"), "{error}");
     }
 
@@ -261,6 +392,9 @@ mod tests {
         files.read_again();
         assert!(files.conf().tron);
         fs::remove_file(etc.path("stafd.conf")).unwrap();
+        files.read_again();
+        assert!(files.conf().tron, "a file that vanished takes nothing back");
+        etc.put("stafd.conf", "");
         files.read_again();
         assert!(!files.conf().tron, "the administrator took it back");
     }

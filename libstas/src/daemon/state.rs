@@ -1,7 +1,7 @@
 //! What survives a restart: read at start, written by a thread of its own.
 //!
-//! The file holds JSON: `{"kind": ..., "version": ..., "boot": ..., "state": ...}`. It is replaced as a whole
-//! (written beside, synced, renamed, directory synced), so that it is always either the old or the new one. What
+//! The file holds JSON: `{"kind": ..., "version": ..., "boot": ..., "conf": ..., "state": ...}`. `conf` is the text of
+//! the daemon's configuration without its secrets. The file is replaced as a whole (written beside, synced, renamed, directory synced), so that it is always either the old or the new one. What
 //! cannot be understood is renamed and reported; the daemon starts without it.
 
 use std::fs::{self, File, OpenOptions};
@@ -33,6 +33,7 @@ struct Out<'a, T> {
     kind: &'a str,
     version: u32,
     boot: &'a str,
+    conf: &'a str,
     state: &'a T,
 }
 
@@ -42,6 +43,26 @@ struct In {
     version: u32,
     boot: String,
     state: serde_json::Value,
+}
+
+/// The part of the file that holds the configuration.
+#[derive(Deserialize)]
+struct Kept {
+    kind: String,
+    boot: String,
+    #[serde(default)]
+    conf: Option<String>,
+}
+
+/// What was saved of the configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SavedConf {
+    /// There is no saved state of this boot.
+    Nothing,
+    /// There is one, of a version that did not save the configuration, or it is damaged.
+    Unknown,
+    /// The text without its secrets.
+    Text(String),
 }
 
 /// Why a saved state is of no use.
@@ -135,12 +156,28 @@ impl StateFile {
         Ok(Some(serde_json::from_value(file.state)?))
     }
 
-    /// The bytes that [`Saver::save`] writes.
+    /// What was saved of the configuration. The file stays as it is, whatever is wrong with it.
+    #[must_use]
+    pub fn saved_conf(&self) -> SavedConf {
+        let bytes = match fs::read(&self.path) {
+            Ok(bytes) => bytes,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return SavedConf::Nothing,
+            Err(_) => return SavedConf::Unknown,
+        };
+        match serde_json::from_slice::<Kept>(&bytes) {
+            Ok(kept) if kept.kind != self.kind => SavedConf::Unknown,
+            Ok(kept) if kept.boot != self.boot => SavedConf::Nothing,
+            Ok(Kept { conf: Some(text), .. }) => SavedConf::Text(text),
+            Ok(_) | Err(_) => SavedConf::Unknown,
+        }
+    }
+
+    /// The bytes that [`Saver::save`] writes. `conf` is the configuration without its secrets.
     ///
     /// # Errors
     /// The state cannot be written as JSON (a map whose keys are no strings).
-    pub fn encode<T: Serialize>(&self, state: &T) -> serde_json::Result<Vec<u8>> {
-        serde_json::to_vec(&Out { kind: self.kind, version: self.version, boot: &self.boot, state })
+    pub fn encode<T: Serialize>(&self, state: &T, conf: &str) -> serde_json::Result<Vec<u8>> {
+        serde_json::to_vec(&Out { kind: self.kind, version: self.version, boot: &self.boot, conf, state })
     }
 
     /// Replaces the file. After a crash at any point, the old or the new content is there.
@@ -308,7 +345,7 @@ mod tests {
     }
 
     fn write(file: &StateFile, number: u32) {
-        file.replace(&file.encode(&state(number)).unwrap()).unwrap();
+        file.replace(&file.encode(&state(number), "").unwrap()).unwrap();
     }
 
     #[test]
@@ -321,6 +358,28 @@ mod tests {
         assert_eq!(file.load::<State>(), Some(state(2)));
         use std::os::unix::fs::PermissionsExt;
         assert_eq!(fs::metadata(file.path()).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn the_configuration_is_saved_with_the_state_of_this_boot() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = file(&directory);
+        assert_eq!(file.saved_conf(), SavedConf::Nothing);
+        file.replace(&file.encode(&state(1), "[Global]\n").unwrap()).unwrap();
+        assert_eq!(file.saved_conf(), SavedConf::Text("[Global]\n".into()));
+        let text = fs::read_to_string(file.path()).unwrap();
+        for (content, expected) in [
+            (text.replace("boot-1", "boot-0"), SavedConf::Nothing),
+            (text.replace("stafd", "stacd"), SavedConf::Unknown),
+            (text[..text.len() / 2].to_owned(), SavedConf::Unknown),
+            // A version that did not save it.
+            (r#"{"kind":"stafd","version":1,"boot":"boot-1","state":{"number":1}}"#.into(), SavedConf::Unknown),
+        ] {
+            fs::write(file.path(), &content).unwrap();
+            assert_eq!(file.saved_conf(), expected, "{content}");
+            assert_eq!(fs::read_to_string(file.path()).unwrap(), content);
+        }
+        assert_eq!(file.load::<State>(), Some(state(1)));
     }
 
     #[test]
@@ -338,7 +397,7 @@ mod tests {
     fn what_cannot_be_understood_is_set_aside() {
         let directory = tempfile::tempdir().unwrap();
         let file = file(&directory);
-        let good = String::from_utf8(file.encode(&state(1)).unwrap()).unwrap();
+        let good = String::from_utf8(file.encode(&state(1), "").unwrap()).unwrap();
         let bad = [
             String::new(),
             good[..good.len() / 2].to_owned(),
@@ -372,7 +431,7 @@ mod tests {
         let file = file(&directory);
         let saver = Saver::start(file.clone()).unwrap();
         for number in 0..1000 {
-            saver.save(file.encode(&state(number)).unwrap());
+            saver.save(file.encode(&state(number), "").unwrap());
         }
         assert!(saver.finish(Duration::from_secs(10)));
         assert_eq!(file.load::<State>(), Some(state(999)));
@@ -384,7 +443,7 @@ mod tests {
         let runtime = directory.path().join("run");
         let file = StateFile::new(&runtime, "stafd", 1, "boot-1");
         let saver = Saver::start(file.clone()).unwrap();
-        saver.save(file.encode(&state(1)).unwrap());
+        saver.save(file.encode(&state(1), "").unwrap());
         assert!(!saver.finish(Duration::from_millis(50)), "there is no directory to write to");
         fs::create_dir(&runtime).unwrap();
         assert!(saver.finish(Duration::from_secs(10)));

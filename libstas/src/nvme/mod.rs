@@ -9,6 +9,7 @@ pub mod identify;
 pub mod log_page;
 pub mod nbft;
 pub mod secret;
+pub mod security;
 pub mod supported;
 pub mod sysfs_address;
 pub mod tid;

@@ -4,6 +4,9 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+/// Stands in the place of a secret that was not saved.
+pub const WITHHELD: &str = "***";
+
 /// A DH-HMAC-CHAP secret. Debug, Display and Serialize print `***`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
@@ -13,6 +16,12 @@ impl Secret {
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
+    }
+
+    /// True for one that is needed and not known: the file that it is in is gone.
+    #[must_use]
+    pub fn is_withheld(&self) -> bool {
+        self.0 == WITHHELD
     }
 
     /// The secret itself, for the kernel alone.
@@ -43,6 +52,9 @@ impl Serialize for Secret {
 /// Why a text is no DH-HMAC-CHAP secret. No part of the text is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedSecret {
+    /// It is [`WITHHELD`].
+    #[error("the secret is not known: the file that it is in is missing or cannot be read")]
+    Withheld,
     /// It does not start with `DHHC-1:`.
     #[error("a secret is DHHC-1:HH:BASE64: as `nvme gen-dhchap-key` prints it")]
     Form,
@@ -71,6 +83,9 @@ impl Secret {
     /// When the kernel would refuse it.
     pub fn dhchap(text: &str) -> Result<Self, MalformedSecret> {
         let text = text.trim();
+        if text == WITHHELD {
+            return Err(MalformedSecret::Withheld);
+        }
         let rest = text.strip_prefix("DHHC-1:").ok_or(MalformedSecret::Form)?;
         let (hash, rest) = rest.split_once(':').ok_or(MalformedSecret::Hash)?;
         if !matches!(hash, "00" | "01" | "02" | "03") {
@@ -159,11 +174,12 @@ mod tests {
 
     #[test]
     fn what_the_kernel_would_refuse_is_refused_without_being_told() {
-        use MalformedSecret::{Base64, Checksum, Form, Hash, Length};
+        use MalformedSecret::{Base64, Checksum, Form, Hash, Length, Withheld};
         let mistyped = GOOD.replacen("ia6z", "ia6y", 1);
         for (text, error) in [
             ("", Form),
             ("x", Form),
+            (WITHHELD, Withheld),
             ("dhhc-1:00:AAAA:", Form),
             ("DHHC-1:", Hash),
             ("DHHC-1:04:AAAA:", Hash),

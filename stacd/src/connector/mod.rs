@@ -107,6 +107,8 @@ impl Connector {
         let audits = settings.conf.disconnect_scope == DisconnectScope::AllMatchingTrtypes;
         self.sources.want_late_pages_of_all(audits);
         self.settings = Some(settings);
+        // The configuration is saved with the state.
+        out.push(Effect::Host(HostEffect::Save));
         self.quiet.disturb(now);
         self.keep_what_may_be_meant();
         self.resettle(now, out);
@@ -150,8 +152,8 @@ impl Connector {
 
     /// Everybody who is named and not excluded, and how. The configuration's word on parameters comes first.
     fn wanted(&self, settings: &Settings) -> BTreeMap<Tid, Want> {
-        let discovered =
-            |attempts| Want { parameters: settings.conf.parameters.clone(), rank: rank::DISCOVERED, attempts };
+        let parameters = || settings.conf.parameters.clone();
+        let discovered = |parameters, attempts| Want { parameters, rank: rank::DISCOVERED, attempts };
         let mut wanted: BTreeMap<Tid, Want> = BTreeMap::new();
         for (_, tid, named) in
             self.sources.named().filter(|(_, tid, _)| !self.is_barred(tid) && !self.is_undecided(tid))
@@ -160,8 +162,11 @@ impl Connector {
                 Named::Configured(parameters) => {
                     Want { parameters: (**parameters).clone(), rank: rank::CONFIGURED, attempts: None }
                 }
-                Named::Entry(entry) => discovered(settings.conf.connect_attempts_on_ncc.filter(|_| entry.eflags.ncc())),
-                Named::Before => discovered(None),
+                Named::Entry(entry) => discovered(
+                    parameters().listed_by(entry),
+                    settings.conf.connect_attempts_on_ncc.filter(|_| entry.eflags.ncc()),
+                ),
+                Named::Before => discovered(parameters(), None),
             };
             wanted.entry(tid.clone()).or_insert(want);
         }

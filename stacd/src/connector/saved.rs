@@ -59,6 +59,9 @@ pub struct Saved {
     /// What it connected while it had another NQN.
     #[serde(default)]
     pub renamed: BTreeSet<Tid>,
+    /// I/O controllers whose last connection was encrypted.
+    #[serde(default)]
+    pub encrypted: BTreeSet<Tid>,
 }
 
 impl Connector {
@@ -82,6 +85,7 @@ impl Connector {
             boot: boot.collect(),
             host_nqn: self.renamed.host_nqn().to_owned(),
             renamed: self.renamed.before().clone(),
+            encrypted: self.fleet.encrypted().cloned().collect(),
         }
     }
 
@@ -96,5 +100,6 @@ impl Connector {
         self.booted.restore(saved.boot.into_iter().map(|SavedBoot { ioc, record }| (ioc, record)).collect());
         self.renamed = Renamed::restore(saved.host_nqn, saved.renamed);
         self.restored = saved.members;
+        self.fleet.restore_encrypted(saved.encrypted);
     }
 }

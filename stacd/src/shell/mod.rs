@@ -85,7 +85,7 @@ impl<H: Host<Effect = HostEffect>> Shell for StacdShell<H> {
     }
 
     fn save(&mut self, connector: &Connector) {
-        match self.state_file.encode(&connector.saved()) {
+        match self.state_file.encode(&connector.saved(), self.files.text()) {
             Ok(bytes) => self.saver.save(bytes),
             Err(error) => tracing::error!("the state cannot be written as JSON: {error}"),
         }

@@ -132,6 +132,8 @@ impl Finder {
         let no_longer_pleo = self.settings.as_ref().is_some_and(|before| before.conf.pleo != settings.conf.pleo);
         self.settings = Some(settings);
         extend(out, host);
+        // The configuration is saved with the state.
+        out.push(Effect::Host(HostEffect::Save));
         self.configure_browsing(now, out);
         self.quiet.disturb(now);
         self.keep_what_may_be_meant();
@@ -181,7 +183,9 @@ impl Finder {
                 SourceId::Announced | SourceId::Renamed => rank::DISCOVERED,
             };
             if !self.is_barred(tid) && !self.is_undecided(tid) {
-                meant.entry(tid).or_insert_with(|| Want { parameters: parameters.clone(), rank, attempts: None });
+                // A referral from before this run knows no parameters of [Global] yet.
+                let parameters = || parameters.over(&settings.conf.parameters);
+                meant.entry(tid).or_insert_with(|| Want { parameters: parameters(), rank, attempts: None });
             }
         }
         let news = meant.into_iter().filter(|(tid, want)| !self.fleet.is_wanted(tid, want));

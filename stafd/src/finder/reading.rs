@@ -157,7 +157,7 @@ impl Finder {
     pub(super) fn referrals(&self, dc: &Tid, page: &LogPage) -> BTreeMap<Tid, Parameters> {
         let parameters = self.settings.as_ref().map(|settings| settings.conf.parameters.clone()).unwrap_or_default();
         let referrals = page.entries.iter().filter(|entry| entry.subtype == Subtype::REFERRAL && entry.is_usable());
-        referrals.filter_map(|entry| referred(dc, entry)).map(|tid| (tid, parameters.clone())).collect()
+        referrals.filter_map(|entry| Some((referred(dc, entry)?, parameters.clone().listed_by(entry)))).collect()
     }
 
     /// Pages that would take every discovery controller that they referred to are read again before they are believed, and

@@ -3,6 +3,8 @@
 //! The page comes first, for it connects the storage; the registration follows it on each connection, and once more
 //! when the symbolic name has changed. A discovery controller that will not register this host is used all the same.
 
+use std::sync::Arc;
+
 use libstas::core::backoff::Backoff;
 use libstas::core::{CtrlType, Dctype, HostEffect, Level, Notice, OpId, Time};
 use libstas::nvme::Tid;
@@ -55,7 +57,9 @@ impl Finder {
             (CtrlType::Unknown, Dctype::None) => true,
             (_, Dctype::None) => return,
         };
-        let identity = settings.identity.clone();
+        // The register is to have the host ID that the connection has.
+        let of_kernel = settings.identity.with_kernel_id(&kernel.hostnqn, &kernel.hostid);
+        let identity = of_kernel.map_or_else(|| settings.identity.clone(), Arc::new);
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let Some(connection) = dc.connection else { return };
         let wish = (connection.since, identity.symname.clone());

@@ -53,6 +53,9 @@ pub struct Saved {
     /// Connections without a keep-alive timeout: polls that are under way.
     #[serde(default)]
     pub polls: Vec<CtrlRef>,
+    /// Discovery controllers whose last connection was encrypted.
+    #[serde(default)]
+    pub encrypted: BTreeSet<Tid>,
 }
 
 impl Finder {
@@ -67,6 +70,7 @@ impl Finder {
             announced: self.announced.saved(),
             boot: self.booted.controllers().to_vec(),
             polls: self.polls().chain(self.old_polls.iter().copied()).collect(),
+            encrypted: self.fleet.encrypted().cloned().collect(),
         }
     }
 
@@ -124,6 +128,7 @@ impl Finder {
         }
         self.was_configured = saved.configured;
         self.old_polls = saved.polls;
+        self.fleet.restore_encrypted(saved.encrypted);
         self.restored = self.dcs.keys().cloned().collect::<BTreeSet<_>>();
         self.removed = saved.removed.into_iter().map(|removed| (removed.dc.clone(), removed)).collect();
     }

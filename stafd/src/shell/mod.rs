@@ -147,7 +147,7 @@ impl<H: DiscoveryHost> Shell for StafdShell<H> {
     }
 
     fn save(&mut self, finder: &Finder) {
-        match self.state_file.encode(&finder.saved()) {
+        match self.state_file.encode(&finder.saved(), self.files.text()) {
             Ok(bytes) => self.saver.save(bytes),
             Err(error) => tracing::error!("the state cannot be written as JSON: {error}"),
         }

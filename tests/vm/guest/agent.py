@@ -3,8 +3,7 @@
 One virtio-serial port carries lines of JSON both ways.
 
 From the host: {"id", "run": shell command or argument list, "env", "limit": seconds}, {"id", "kill": true}, {"ping": n}.
-To the host: {"id", "out": text} as it comes, {"id", "exit": status, "why": null | "limit" | "killed"} once, {"pong": n},
-{"leaving": true} when the machine shuts down.
+To the host: {"id", "out": text} as it comes, {"id", "exit": status, "why": null | "limit" | "killed"} once, {"pong": n}.
 A status is that of a shell: 128 + N for signal N. When the host closes the port, what it had started is killed.
 """
 
@@ -83,18 +82,12 @@ class Agent:
         self.connected = False
         self.last_used = time.monotonic()
         self.idle_limit = idle_limit()
-        self.leaving = False
         # A child's end must wake the poll below: a pipe that the signal writes to.
         self.wake, wake_write = os.pipe()
         os.set_blocking(self.wake, False)
         os.set_blocking(wake_write, False)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGTERM, self.leave)
-
-    def leave(self, *_):
-        """systemd stops the agent because the machine shuts down."""
-        self.leaving = True
 
     @staticmethod
     def open_port():
@@ -106,7 +99,7 @@ class Agent:
         self.outbox += json.dumps(message).encode() + b"\n"
 
     def serve(self):
-        while not self.leaving:
+        while True:
             self.wait()
             self.read_port()
             for job in list(self.jobs.values()):
@@ -115,9 +108,7 @@ class Agent:
             if self.jobs or self.connected:
                 self.last_used = time.monotonic()
             elif self.idle_limit and time.monotonic() - self.last_used > self.idle_limit:
-                end_machine()
-        self.tell(leaving=True)
-        self.write_port()
+                subprocess.run(["poweroff", "-f"])
 
     def wait(self):
         poll = select.poll()
@@ -202,7 +193,7 @@ class Agent:
 
 
 def idle_limit():
-    """`harness.idle=SECONDS` on the kernel's command line: the machine ends after that time without use."""
+    """`harness.idle=SECONDS` on the kernel's command line: power off when nobody has used the machine that long."""
     with open("/proc/cmdline") as file:
         for word in file.read().split():
             if word.startswith("harness.idle="):
@@ -210,18 +201,5 @@ def idle_limit():
     return None
 
 
-def end_machine():
-    """Resets the machine, which ends it. Nothing on its disk is kept, and an orderly power-off waits for storage."""
-    with open("/proc/sysrq-trigger", "w") as file:
-        file.write("b")
-
-
-def begin():
-    """The boot is over: `oops=panic` was for the boot."""
-    with open("/proc/sys/kernel/panic_on_oops", "w") as file:
-        file.write("0")
-
-
 if __name__ == "__main__":
-    begin()
     Agent().serve()

@@ -150,10 +150,21 @@ fn parameters(words: &Words<'_>, line: usize, keys: &[Key], complaints: &mut Com
         }
         match here.values.read(text) {
             Ok(setting) => parameters::set(&mut parameters, key.name, &setting),
+            // A connection is never less secure than asked for.
+            Err(why) if key.name == "tls" => {
+                complaints.error(line, format!("controller=: tls: {why}; it is taken for true"));
+                parameters.tls = Some(parameters::REQUIRED);
+            }
             Err(why) => {
                 complaints.warning(line, format!("controller=: {}: {why}; that of [Global] is used", key.name));
             }
         }
+    }
+    if words.secure_channel {
+        parameters.tls = Some(parameters::REQUIRED);
+    }
+    if parameters.tls == Some(parameters::REQUIRED) {
+        complaints.error(line, format!("controller=: TLS is required: {}", parameters::NO_TLS));
     }
     parameters
 }

@@ -205,6 +205,7 @@ fn an_entry_overrides_every_connection_key_of_global() {
             disable_sqflow: Some(true),
             dhchap_secret: None,
             dhchap_ctrl_secret: None,
+            tls: None,
         }
     );
 }

@@ -11,6 +11,8 @@ pub(super) struct Words<'t> {
     found: Vec<(&'static Key, &'t str)>,
     /// What is no pair, or no pair with a known key, in words.
     pub(super) unknown: Vec<String>,
+    /// A key asks for an encrypted connection that entries do not have.
+    pub(super) secure_channel: bool,
     /// Keys that are given more than once.
     pub(super) twice: Vec<&'static str>,
 }
@@ -24,7 +26,10 @@ impl<'t> Words<'t> {
                 Part::Other(other) => words.unknown.push(format!("{} is not key=value", shown(text, other))),
                 Part::Pair(name, value) => match known(name) {
                     Some(key) => words.take(key, value),
-                    None => words.unknown.push(unknown(entry, text, name)),
+                    None => {
+                        words.secure_channel |= keys::asks_for_a_secure_channel(name, value);
+                        words.unknown.push(unknown(entry, text, name));
+                    }
                 },
             }
         }

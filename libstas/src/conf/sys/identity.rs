@@ -66,6 +66,7 @@ impl SysConf {
             key: optional("the host's DH-HMAC-CHAP secret", key, valid_key).map(Secret::new),
             symname: self.symname.as_ref().and_then(|value| optional("the symbolic name", value, valid_symname)),
             boot_ids: Default::default(),
+            kernel_ids: Default::default(),
         };
         Ok((identity, complaints))
     }

@@ -7,6 +7,7 @@ use crate::core::controller::{Controller, Life};
 use crate::core::effect::{ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, Level};
 use crate::core::lane::{Standing, Turned, Write};
 use crate::core::{CtrlRef, OpId, Time, reuse};
+use crate::nvme::security::{Obstacle, Tls};
 use crate::nvme::{Purpose, Tid};
 
 /// Why a controller that is polled is not connected between two polls.
@@ -34,6 +35,10 @@ impl Fleet {
 
     /// Brings a member to the lane, if its time has come.
     fn approach(&mut self, now: Time, tid: &Tid, out: &mut Vec<HostEffect>) {
+        if let Some(obstacle) = self.obstacle(tid) {
+            self.block(tid, obstacle, out);
+            return;
+        }
         let portal_live = self.portal_live(tid);
         let common_secret = self.identity.as_ref().is_some_and(|identity| identity.key.is_some());
         let Some(member) = self.members.get_mut(tid) else { return };
@@ -50,10 +55,30 @@ impl Fleet {
         }
     }
 
+    /// Why no connection may be made for that member, as it is wanted.
+    pub(super) fn obstacle(&self, tid: &Tid) -> Option<Obstacle> {
+        let parameters = &self.members.get(tid)?.want.parameters;
+        let was_encrypted = self.encrypted.contains(tid) && parameters.tls != Some(Tls::Prohibited);
+        parameters.obstacle().or_else(|| was_encrypted.then_some(Obstacle::Before))
+    }
+
+    /// Keeps a member from the kernel until it is wanted in another way.
+    fn block(&mut self, tid: &Tid, obstacle: Obstacle, out: &mut Vec<HostEffect>) {
+        self.lane.leave(tid);
+        self.timers.cancel(&Timer::Retry(tid.clone()));
+        let Some(member) = self.members.get_mut(tid) else { return };
+        let reason = obstacle.to_string();
+        member.life = Life::GivenUp;
+        member.reason = Some(reason.clone());
+        if member.is_news(&reason) {
+            Self::tell(Level::Error, tid, None, format!("not connected: {reason}"), out);
+        }
+    }
+
     /// Starts the next write, if the lane is free.
     pub(super) fn pump_lane(&mut self, now: Time, out: &mut Vec<HostEffect>) {
-        let Some(identity) = self.identity.clone() else { return };
         while let Some(tid) = self.lane.take_turn(now, &mut self.ops, out) {
+            let Some(identity) = self.identity_for(&tid) else { return };
             let Some(member) = self.members.get_mut(&tid).filter(|member| member.life == Life::InLane) else {
                 continue;
             };
@@ -62,7 +87,7 @@ impl Fleet {
             self.lane.start(now, op);
             let request = ConnectRequest {
                 parameters: member.want.parameters.clone(),
-                identity: identity.clone(),
+                identity,
                 purpose: match self.kind {
                     Kind::Io => Purpose::Io,
                     Kind::Discovery if member.keep_alive.is_left_out() => Purpose::Poll,
@@ -90,8 +115,9 @@ impl Fleet {
         let ended = self.lane.ended(now, op, &tid, write);
         self.turned_away(now, ended.turned, out);
         self.take_look(now, report.look, reports, out);
+        let same_identity = self.is_identity(&identity);
         let Some(member) = self.members.get_mut(&tid) else { return };
-        let outdated = member.want.parameters != parameters || self.identity.as_ref() != Some(&identity);
+        let outdated = member.want.parameters != parameters || !same_identity;
         match &report.outcome {
             ConnectOutcome::Made(ctrl) => {
                 member.connected_with = Some(parameters);
@@ -166,6 +192,11 @@ impl Fleet {
         let kernel = self.inventory.get(ctrl);
         let gone = kernel.is_none();
         let live = kernel.is_some_and(super::KernelController::is_live);
+        match kernel.map(|kernel| kernel.encrypted) {
+            Some(true) => drop(self.encrypted.insert(tid.clone())),
+            Some(false) => drop(self.encrypted.remove(tid)),
+            None => {}
+        }
         let Some(member) = self.members.get_mut(tid) else { return };
         let attempts = member.hold(now, ctrl);
         self.stir_leaving();

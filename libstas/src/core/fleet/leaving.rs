@@ -287,6 +287,7 @@ impl Fleet {
     /// A member that was parted with is one no longer.
     fn forget(&mut self, tid: &Tid, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
         self.lane.leave(tid);
+        self.encrypted.remove(tid);
         self.timers.cancel(&Timer::Retry(tid.clone()));
         self.timers.cancel(&Timer::Part(tid.clone()));
         if let Some(member) = self.members.remove(tid) {

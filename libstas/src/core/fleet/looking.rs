@@ -125,6 +125,7 @@ impl Fleet {
             // What was hinted at has been seen.
             self.timers.cancel(&Timer::Look);
         }
+        self.compare_host_ids(out);
         let Diff { appeared, identified, gone, became_live, lost } = diff;
         for kernel in gone {
             for tid in self.holding(kernel.ctrl) {

@@ -6,6 +6,7 @@
 //! *Whether* something is wanted is not its business: see [`super::sources`].
 
 mod attempts;
+mod host_ids;
 mod leaving;
 mod looking;
 mod view;
@@ -23,6 +24,7 @@ use super::lane::Lane;
 use super::timers::Timers;
 use super::{CtrlRef, OpId, OpIds, Time, reuse};
 use crate::nvme::{HostIdentity, Tid};
+use uuid::Uuid;
 
 pub use view::{MemberView, Status};
 
@@ -79,6 +81,10 @@ pub struct Fleet {
     checking: Option<OpId>,
     disconnecting: BTreeMap<OpId, CtrlRef>,
     last_kick: Option<Time>,
+    /// Controllers whose last connection was encrypted: they are not connected unencrypted.
+    encrypted: BTreeSet<Tid>,
+    /// The host ID of the kernel's connections that was reported because it is not the configured one.
+    reported_host_id: Option<Uuid>,
     /// Members that may have something to do: worked off by [`Fleet::work`].
     stirred: BTreeSet<Tid>,
 }
@@ -102,6 +108,8 @@ impl Fleet {
             checking: None,
             disconnecting: BTreeMap::new(),
             last_kick: None,
+            encrypted: BTreeSet::new(),
+            reported_host_id: None,
             stirred: BTreeSet::new(),
         }
     }
@@ -341,12 +349,31 @@ impl Fleet {
         }
     }
 
-    /// Ends the wait of a member, unless it wasted the lane or was hurried a moment ago.
+    /// Controllers whose last connection was encrypted, to be saved.
+    pub fn encrypted(&self) -> impl Iterator<Item = &Tid> {
+        self.encrypted.iter()
+    }
+
+    /// Takes back what was saved of [`Fleet::encrypted`].
+    pub fn restore_encrypted(&mut self, encrypted: BTreeSet<Tid>) {
+        self.encrypted = encrypted;
+    }
+
+    /// Ends the wait of a member and restarts one that was given up, unless it wasted the lane or was hurried a moment
+    /// ago.
     fn hurry(&mut self, now: Time, tid: &Tid) {
-        let banned = self.lane.banned_until(tid).is_some_and(|until| now < until);
+        let banned_until = self.lane.banned_until(tid).filter(|until| now < *until);
+        let banned = banned_until.is_some();
         let Some(member) = self.members.get_mut(tid) else { return };
         member.take_heart();
         let earliest = member.hurried.map_or(now, |last| last + KICK_GAP).max(now);
+        if member.life == Life::GivenUp {
+            member.start_afresh();
+            member.life = Life::Waiting(banned_until.unwrap_or(earliest));
+            member.hurried = Some(earliest);
+            self.stirred.insert(tid.clone());
+            return;
+        }
         if let (Life::Waiting(until), false) = (&mut member.life, banned) {
             *until = earliest.min(*until);
             member.hurried = Some(earliest);

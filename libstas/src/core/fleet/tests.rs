@@ -1,3 +1,6 @@
+mod host_ids;
+mod obstacles;
+
 use std::collections::VecDeque;
 
 use super::*;

@@ -87,6 +87,7 @@ impl Fleet {
             (None, Life::Connecting(_)) => (Status::Connecting, member.reason.as_deref()),
             (None, Life::InLane | Life::Idle) => (Status::Queued, member.reason.as_deref()),
             (None, Life::Waiting(_)) => (Status::Waiting, member.reason.as_deref()),
+            (None, Life::GivenUp) if self.obstacle(tid).is_some() => (Status::Waiting, member.reason.as_deref()),
             (None, Life::GivenUp) => (Status::GivenUp, member.reason.as_deref()),
         };
         let next_attempt = match member.life {

@@ -85,6 +85,8 @@ impl Entry {
         c.subsysnqn = subsysnqn;
         c.hostnqn = read("hostnqn")?;
         c.hostid = read("hostid")?;
+        // The kernel shows it for encrypted connections only (6.7).
+        c.encrypted = dir.read("tls_key")?.is_some();
         c.kato = read("kato")?.parse().ok();
         c.model = read("model")?;
         c.serial = read("serial")?;

@@ -11,12 +11,15 @@ const UUID_NQN: &str = "nqn.2014-08.org.nvmexpress:uuid:";
 
 /// The host ID for a host NQN, always the same one; `None` if the host's own ID is no UUID.
 ///
-/// The host's own NQN has the host's own ID. One of a boot table has the ID that is beside it there, for the initramfs
+/// An NQN that the kernel's connections have keeps the ID that they have. The host's own NQN has the host's own ID. One of a boot table has the ID that is beside it there, for the initramfs
 /// has used that. Another one has the UUID that it is made of, as nvme-cli has it too; and
 /// if it is made of none, or of the host's own ID, a UUID of version 8 from the first 16 bytes of SHA-256 over the 16
 /// bytes of the host's own ID and the NQN.
 #[must_use]
 pub fn host_id_for(host_nqn: &str, identity: &HostIdentity) -> Option<Uuid> {
+    if let Some(id) = identity.kernel_ids.get(host_nqn) {
+        return Some(*id);
+    }
     let own = Uuid::parse_str(identity.id.trim()).ok()?;
     if host_nqn == identity.nqn {
         return Some(own);

@@ -20,6 +20,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use super::secret::Secret;
+use super::security::Tls;
 
 /// Who this host is, from sys.conf.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,13 +35,31 @@ pub struct HostIdentity {
     pub symname: Option<String>,
     /// Host IDs that go with host NQNs of the boot tables.
     pub boot_ids: BTreeMap<String, Uuid>,
+    /// Host IDs that the kernel's connections have with these host NQNs: the kernel takes no others.
+    pub kernel_ids: BTreeMap<String, Uuid>,
 }
 
 impl HostIdentity {
     /// A host that has what each must have: no secret, no symbolic name, no boot tables.
     #[must_use]
     pub fn new(nqn: impl Into<String>, id: impl Into<String>) -> Self {
-        Self { nqn: nqn.into(), id: id.into(), key: None, symname: None, boot_ids: BTreeMap::new() }
+        Self {
+            nqn: nqn.into(),
+            id: id.into(),
+            key: None,
+            symname: None,
+            boot_ids: BTreeMap::new(),
+            kernel_ids: BTreeMap::new(),
+        }
+    }
+
+    /// This identity, for a connection that the kernel has with that host NQN and host ID; `None` where that is what
+    /// goes with the NQN anyway.
+    #[must_use]
+    pub fn with_kernel_id(&self, host_nqn: &str, host_id: &str) -> Option<Self> {
+        let id = Uuid::try_parse(host_id).ok().filter(|id| !id.is_nil())?;
+        let is_other = host_id_for(host_nqn, self).is_some_and(|meant| meant != id);
+        is_other.then(|| Self { kernel_ids: [(host_nqn.to_owned(), id)].into(), ..self.clone() })
     }
 }
 
@@ -90,6 +109,8 @@ pub struct Parameters {
     pub dhchap_secret: Option<Secret>,
     /// DH-HMAC-CHAP secret that the controller must prove to know.
     pub dhchap_ctrl_secret: Option<Secret>,
+    /// Which protection the connection must have; `None` leaves the choice to the log page.
+    pub tls: Option<Tls>,
 }
 
 impl Parameters {
@@ -111,7 +132,8 @@ impl Parameters {
             ctrl_loss_tmo,
             disable_sqflow,
             dhchap_secret,
-            dhchap_ctrl_secret
+            dhchap_ctrl_secret,
+            tls
         )
     }
 }

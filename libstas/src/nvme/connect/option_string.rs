@@ -10,6 +10,7 @@ use std::ops::RangeInclusive;
 
 use super::{HostIdentity, Parameters, Purpose, SupportedOptions, host_id_for, reconnect_delay};
 use crate::nvme::secret::MalformedSecret;
+use crate::nvme::security::Obstacle;
 use crate::nvme::{DISCOVERY_NQN, Secret, Tid, Transport, tid::parse_ip};
 
 /// Keep-alive timeout in seconds of a discovery controller for which none is set. A host asks for a persistent
@@ -135,6 +136,9 @@ pub enum OptionError {
     /// The controller is to prove itself, but the kernel asks it only while the host proves itself too.
     #[error("dhchap-ctrl-secret needs a dhchap-secret, or a key of the host in sys.conf")]
     ControllerSecretAlone,
+    /// The connection would be less secure than it must be.
+    #[error(transparent)]
+    Insecure(#[from] Obstacle),
     /// The kernel is too old, or built without it.
     #[error("this kernel does not take {0}")]
     Unsupported(&'static str),
@@ -157,6 +161,9 @@ pub fn option_string(
     purpose: Purpose,
     supported: &SupportedOptions,
 ) -> Result<SecretLine, OptionError> {
+    if let Some(obstacle) = parameters.obstacle() {
+        return Err(obstacle.into());
+    }
     let mut line = Line { options: Vec::new(), left_out: Vec::new(), transport: tid.transport(), supported };
     line.controller(tid)?;
     line.host(tid, identity)?;

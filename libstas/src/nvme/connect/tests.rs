@@ -57,6 +57,7 @@ fn everything() -> Parameters {
         disable_sqflow: Some(true),
         dhchap_secret: None,
         dhchap_ctrl_secret: None,
+        tls: None,
     }
 }
 
@@ -415,7 +416,7 @@ prop_compose! {
         let [dhchap_secret, dhchap_ctrl_secret] = secrets.map(|secret| secret.map(Secret::new));
         Parameters {
             hdr_digest, data_digest, disable_sqflow, kato, queue_size, nr_io_queues, nr_write_queues, nr_poll_queues,
-            reconnect_delay, ctrl_loss_tmo, dhchap_secret, dhchap_ctrl_secret,
+            reconnect_delay, ctrl_loss_tmo, dhchap_secret, dhchap_ctrl_secret, tls: None,
         }
     }
 }

@@ -76,12 +76,13 @@ pub(crate) async fn start_stafd(bus: &PrivateBus, directory: &Path, kernel: &Ker
     use stafd::shell::{StafdShell, configured};
 
     let parse = libstas::conf::stafd::parse;
-    let files = Files::read(&directory.join("stafd.conf"), &directory.join("sys.conf"), parse).unwrap();
+    let state_file = state_file(directory, "stafd");
+    let files = Files::read(&directory.join("stafd.conf"), &directory.join("sys.conf"), parse, state_file.saved_conf())
+        .unwrap();
     let connection = connect(bus).await;
     let (finder, doors) = doors();
     let refreshes = Arc::new(Refreshes::default());
     let journal = Journal::start("stafd", false, false);
-    let state_file = state_file(directory, "stafd");
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
     let server = connection.object_server();
     server.at(STAF_PATH, Staf::new(finder.clone(), Arc::clone(&refreshes))).await.unwrap();
@@ -113,11 +114,12 @@ pub(crate) async fn start_stacd(bus: &PrivateBus, directory: &Path, kernel: &Ker
     use stacd::shell::{StacdShell, configured};
 
     let parse = libstas::conf::stacd::parse;
-    let files = Files::read(&directory.join("stacd.conf"), &directory.join("sys.conf"), parse).unwrap();
+    let state_file = state_file(directory, "stacd");
+    let files = Files::read(&directory.join("stacd.conf"), &directory.join("sys.conf"), parse, state_file.saved_conf())
+        .unwrap();
     let connection = connect(bus).await;
     let (connector, doors) = doors();
     let journal = Journal::start("stacd", false, false);
-    let state_file = state_file(directory, "stacd");
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
     let server = connection.object_server();
     server.at(STAC_PATH, Stac::new(connector.clone())).await.unwrap();

@@ -1,0 +1,128 @@
+//! A host whose ID differs from the one that the kernel's connections have.
+
+use super::*;
+
+/// The configured host ID, the kernel's, and another one.
+const OWN: &str = "00000000-0000-4000-8000-00000000000a";
+const KERNELS: &str = "00000000-0000-4000-8000-00000000000b";
+const THIRD: &str = "00000000-0000-4000-8000-00000000000c";
+
+/// A fleet of a host with this NQN and [`OWN`]; the kernel has one controller with that NQN and ID.
+fn scene(hostnqn: &str, hostid: &str) -> Scene {
+    let mut scene = Scene::new();
+    scene.act(|fleet, _, out| {
+        fleet.set_identity(Arc::new(HostIdentity::new(HOST, OWN)), out);
+        Vec::new()
+    });
+    let ctrl = CtrlRef { device: 9, birth: 9 };
+    scene.kernel.push(KernelController {
+        hostnqn: hostnqn.into(),
+        hostid: hostid.into(),
+        ..kernel(ctrl, &tid("somebody's"))
+    });
+    scene
+}
+
+/// The host ID of the connect that comes next.
+fn id_of_next(scene: &mut Scene, host_nqn: &str) -> String {
+    match scene.next() {
+        Some(HostEffect::Connect { op, request }) => {
+            let id = crate::nvme::connect::host_id_for(host_nqn, &request.identity).unwrap().to_string();
+            scene.fail(op);
+            id
+        }
+        other => panic!("expected a connect, got {other:?}"),
+    }
+}
+
+/// What is logged until the fleet waits; connects succeed never.
+fn notices(scene: &mut Scene) -> Vec<Notice> {
+    let told = |effect: &HostEffect| match effect {
+        HostEffect::Tell(notice) if notice.text.contains("host ID") => Some(notice.clone()),
+        _ => None,
+    };
+    let mut notices = Vec::new();
+    while let Some(effect) = scene.effects.pop_front() {
+        notices.extend(told(&effect));
+        if let HostEffect::Look(op) = effect {
+            let result = Ok(scene.look());
+            scene.hear(HostEvent::Looked { op, result });
+        }
+    }
+    notices
+}
+
+#[test]
+fn new_connections_have_the_host_id_that_the_kernel_has_until_no_connection_has_it() {
+    let mut scene = scene(HOST, KERNELS);
+    scene.want(&tid("a"), Want::default());
+    assert_eq!(id_of_next(&mut scene, HOST), KERNELS);
+    scene.kernel.clear();
+    let mut last = String::new();
+    for _ in 0..3 {
+        scene.wait(60);
+        last = id_of_next(&mut scene, HOST);
+    }
+    assert_eq!(last, OWN);
+}
+
+#[test]
+fn whichever_connections_have_another_host_id_the_kernel_is_asked_for_what_it_takes() {
+    for (hostnqn, hostid, expected) in [
+        (HOST, KERNELS, KERNELS),
+        (HOST, OWN, OWN),
+        (HOST, "", OWN),
+        (HOST, "00000000-0000-0000-0000-000000000000", OWN),
+        (HOST, "nonsense", OWN),
+        ("nqn.of-another-host", KERNELS, OWN),
+    ] {
+        let mut scene = scene(hostnqn, hostid);
+        scene.want(&tid("a"), Want::default());
+        assert_eq!(id_of_next(&mut scene, HOST), expected, "{hostnqn} {hostid}");
+    }
+}
+
+#[test]
+fn a_connection_with_the_configured_host_id_decides_where_the_kernel_has_several() {
+    let mut scene = scene(HOST, KERNELS);
+    for (device, hostid) in [(10, THIRD), (11, OWN)] {
+        let ctrl = CtrlRef { device, birth: device.into() };
+        scene.kernel.push(KernelController { hostid: hostid.into(), ..kernel(ctrl, &tid("another")) });
+    }
+    scene.want(&tid("a"), Want::default());
+    assert_eq!(id_of_next(&mut scene, HOST), OWN);
+}
+
+#[test]
+fn a_controller_with_a_host_nqn_of_its_own_keeps_the_host_id_of_that_nqn() {
+    let other = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-0000000000ff";
+    let mut scene = scene(other, KERNELS);
+    let tid = Tid::new(TidParts { host_nqn: other.into(), ..tid("a").parts().clone() });
+    scene.want(&tid, Want::default());
+    assert_eq!(id_of_next(&mut scene, other), KERNELS);
+}
+
+#[test]
+fn another_host_id_is_reported_once_with_both_ids_and_so_is_its_end() {
+    let mut scene = scene(HOST, KERNELS);
+    let told = notices(&mut scene);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].level, Level::Warning);
+    assert!([OWN, KERNELS, HOST].iter().all(|word| told[0].text.contains(word)), "{told:?}");
+    scene.wait(60);
+    assert_eq!(notices(&mut scene), []);
+    scene.kernel.clear();
+    scene.wait(60);
+    let told = notices(&mut scene);
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0].level, Level::Info);
+    assert!(told[0].text.contains(OWN), "{told:?}");
+}
+
+#[test]
+fn a_failed_attempt_with_the_kernels_host_id_is_no_attempt_of_another_host() {
+    let mut scene = scene(HOST, KERNELS);
+    scene.want(&tid("a"), Want::default());
+    id_of_next(&mut scene, HOST);
+    assert_eq!(scene.next(), None, "the back-off holds");
+}

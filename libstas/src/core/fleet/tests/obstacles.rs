@@ -1,0 +1,132 @@
+//! Controllers that must not be connected, and what makes them, and those that were given up, be tried again.
+
+use super::*;
+use crate::nvme::Secret;
+use crate::nvme::secret::WITHHELD;
+use crate::nvme::security::{Requirement, Tls};
+
+fn want(parameters: Parameters) -> Want {
+    Want { parameters, ..Want::default() }
+}
+
+fn with_tls(tls: Tls) -> Want {
+    want(Parameters { tls: Some(tls), ..Parameters::default() })
+}
+
+#[test]
+fn what_must_be_encrypted_or_needs_an_unknown_secret_waits_with_the_reason_and_is_never_tried() {
+    let secret = || Some(Secret::new(WITHHELD));
+    for (parameters, reason) in [
+        (with_tls(Tls::Required(Requirement::Configured)).parameters, "tls=true"),
+        (with_tls(Tls::Required(Requirement::Listed)).parameters, "TLS is required"),
+        (with_tls(Tls::Contradictory).parameters, "tls=false"),
+        (Parameters { dhchap_secret: secret(), ..Parameters::default() }, "secret is not known"),
+        (Parameters { dhchap_ctrl_secret: secret(), ..Parameters::default() }, "secret is not known"),
+    ] {
+        let mut scene = Scene::new();
+        scene.want(&tid("a"), want(parameters));
+        for _ in 0..10 {
+            assert_eq!(scene.next(), None);
+            scene.wait(60);
+        }
+        scene.act(|fleet, now, out| fleet.encourage(now, &tid("a"), out));
+        assert_eq!(scene.next(), None);
+        let view = scene.fleet.view(&tid("a")).unwrap();
+        assert_eq!((view.status, view.next_attempt), (Status::Waiting, None));
+        assert!(view.reason.is_some_and(|told| told.contains(reason)), "{:?}", view.reason);
+        scene.want(&tid("a"), Want::default());
+        scene.next_connect();
+    }
+}
+
+#[test]
+fn what_waits_for_its_turn_is_not_connected_unencrypted_when_it_turns_out_to_need_tls() {
+    let mut scene = Scene::new();
+    scene.want(&tid("first"), Want::default());
+    scene.want(&tid("second"), Want::default());
+    let (op, _) = scene.next_connect();
+    scene.want(&tid("second"), with_tls(Tls::Required(Requirement::Listed)));
+    scene.fail(op);
+    assert_eq!(scene.next(), None);
+    assert_eq!(scene.status(&tid("second")), Status::Waiting);
+}
+
+#[test]
+fn an_existing_connection_is_used_whatever_it_should_be() {
+    let mut scene = Scene::new();
+    scene.kernel.push(kernel(CtrlRef { device: 1, birth: 1 }, &tid("a")));
+    scene.want(&tid("a"), with_tls(Tls::Required(Requirement::Listed)));
+    assert_eq!(scene.next(), None);
+    assert_eq!(scene.status(&tid("a")), Status::Connected);
+}
+
+/// A fleet that has adopted an encrypted connection, which is lost.
+fn encrypted_and_lost() -> Scene {
+    let mut scene = Scene::new();
+    let ctrl = CtrlRef { device: 1, birth: 1 };
+    scene.kernel.push(KernelController { encrypted: true, ..kernel(ctrl, &tid("a")) });
+    scene.want(&tid("a"), Want::default());
+    assert_eq!(scene.next(), None);
+    assert_eq!(scene.status(&tid("a")), Status::Connected);
+    scene.kernel.clear();
+    scene
+}
+
+#[test]
+fn a_lost_encrypted_connection_is_not_made_again_unencrypted() {
+    let mut scene = encrypted_and_lost();
+    for _ in 0..10 {
+        scene.wait(60);
+        assert_eq!(scene.next(), None);
+    }
+    assert_eq!(scene.status(&tid("a")), Status::Waiting);
+    assert_eq!(scene.fleet.encrypted().collect::<Vec<_>>(), [&tid("a")]);
+
+    let mut after_a_restart = Scene::new();
+    after_a_restart.fleet.restore_encrypted([tid("a")].into());
+    after_a_restart.want(&tid("a"), Want::default());
+    assert_eq!(after_a_restart.next(), None);
+    assert_eq!(after_a_restart.status(&tid("a")), Status::Waiting);
+
+    // By hand it may be connected in any way, and the administrator may allow it.
+    scene.kernel.push(kernel(CtrlRef { device: 2, birth: 2 }, &tid("a")));
+    scene.wait(60);
+    assert_eq!(scene.next(), None);
+    assert_eq!(scene.status(&tid("a")), Status::Connected);
+    assert_eq!(scene.fleet.encrypted().count(), 0);
+    after_a_restart.want(&tid("a"), with_tls(Tls::Prohibited));
+    after_a_restart.next_connect();
+}
+
+/// A fleet that has given a controller up: the kernel would not understand what it is asked for.
+fn given_up() -> Scene {
+    let mut scene = Scene::new();
+    scene.want(&tid("a"), Want::default());
+    let (op, _) = scene.next_connect();
+    scene.answer(op, ConnectOutcome::Failed(ConnectError::Invalid("a key is missing".into())));
+    scene.wait(600);
+    assert_eq!(scene.next(), None);
+    assert_eq!(scene.status(&tid("a")), Status::GivenUp);
+    scene
+}
+
+#[test]
+fn a_reload_restarts_a_controller_that_was_given_up() {
+    let mut scene = given_up();
+    scene.act(|fleet, _, out| {
+        let key = Some(Secret::new("DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:"));
+        fleet.set_identity(Arc::new(HostIdentity { key, ..HostIdentity::new(HOST, "1") }), out);
+        Vec::new()
+    });
+    scene.act(|fleet, now, out| fleet.encourage(now, &tid("a"), out));
+    scene.next_connect();
+}
+
+#[test]
+fn a_link_that_comes_up_restarts_a_controller_that_was_given_up() {
+    let mut scene = given_up();
+    let eth0 = Interface { index: 2, name: "eth0".into(), mac: Vec::new(), up: true, addresses: Vec::new() };
+    scene.hear(HostEvent::Links(Arc::new(Links(vec![eth0]))));
+    scene.wait(1);
+    scene.next_connect();
+}
