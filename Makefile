@@ -94,7 +94,8 @@ $(PROGRAMS):
 	$(MAKE) build
 
 test: toolchain ## everything that needs no virtual machine
-	@tests/need systemd=systemd-analyze dbus=dbus-daemon procps=/bin/kill
+	@tests/need systemd=systemd-analyze dbus=dbus-daemon procps=/bin/kill python3=python3
+	python3 -B -m unittest discover --buffer --start-directory tests/vm/unit
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then $(CARGO) test --locked --workspace --doc --quiet && $(CARGO) nextest run --locked --workspace --no-fail-fast; \
 	else $(CARGO) test --locked --workspace --no-fail-fast; fi
@@ -147,7 +148,7 @@ clean: ## remove what was built, also the virtual machine
 	rm -rf target .build results
 
 toolchain:
-	@tests/need gcc=cc libc6-dev=/usr/include/stdio.h
+	@tests/need gcc=cc libc6-dev=/usr/include/stdio.h pkg-config=pkg-config libudev-dev=libudev.pc
 	@command -v $(CARGO) >/dev/null || { echo 'cargo is missing: install Rust as https://rustup.rs says, then run this again' >&2; exit 1; }
 
 .DEFAULT_GOAL = build

@@ -1,4 +1,4 @@
-//! The only place in this room where the compiler takes our word: two calls whose safety it cannot see.
+//! The only module that contains `unsafe`: the calls whose safety the compiler cannot check.
 #![allow(unsafe_code)]
 
 use std::fs::File;
@@ -8,10 +8,11 @@ use std::os::fd::AsRawFd;
 use netlink_sys::Socket;
 use nix::errno::Errno;
 use tokio::io::unix::AsyncFd;
+use udev::MonitorSocket;
 
 use crate::nvme::admin::{Command, Status};
 
-/// Waits for a netlink socket in the current tokio runtime.
+/// Registers a netlink socket with the current tokio runtime.
 ///
 /// # Errors
 /// When the runtime cannot wait for such a descriptor.
@@ -19,6 +20,17 @@ pub(super) fn watch(socket: Socket) -> io::Result<AsyncFd<Socket>> {
     // SAFETY: the descriptor must stay open, and `as_raw_fd` must name the same one, for as long as the AsyncFd
     // lives. A Socket owns one open descriptor, never exchanges it, and closes it only when it is dropped; the
     // AsyncFd owns the Socket.
+    unsafe { AsyncFd::register(socket) }.map_err(io::Error::from)
+}
+
+/// Registers a libudev monitor with the current tokio runtime.
+///
+/// # Errors
+/// When the runtime cannot wait for its descriptor.
+pub(super) fn watch_monitor(socket: MonitorSocket) -> io::Result<AsyncFd<MonitorSocket>> {
+    // SAFETY: the descriptor must stay open, and `as_raw_fd` must name the same one, for as long as the AsyncFd
+    // lives. A MonitorSocket holds a reference to one udev_monitor, whose descriptor is opened when it is created and
+    // closed when the last reference is dropped; the AsyncFd owns the MonitorSocket.
     unsafe { AsyncFd::register(socket) }.map_err(io::Error::from)
 }
 

@@ -32,7 +32,6 @@ pub const BODIES: &[(&str, Body)] = &[
     ("sysfs_address", stream::sysfs_address),
     ("time_span", configuration::time_span),
     ("txt", stream::txt),
-    ("uevent", stream::uevent),
 ];
 
 /// The body of a target; `None` when there is no such target.

@@ -1,4 +1,4 @@
-//! What comes in piece by piece: PDUs, kernel events, announcements.
+//! What comes in piece by piece: PDUs, addresses, announcements.
 
 use cdcsim::pdu::{Framer, Incoming};
 use libstas::nvme::Transport;
@@ -51,13 +51,6 @@ pub(crate) fn control(bytes: &[u8]) {
     let text = serde_json::to_string(&request).expect("a request can be written");
     let again: cdcsim::control::Request = serde_json::from_str(&text).expect("what is written is read back");
     assert_eq!(serde_json::to_string(&again).ok().as_ref(), Some(&text));
-}
-
-pub(crate) fn uevent(bytes: &[u8]) {
-    if let Some(event) = libstas::host::uevents::parse(bytes) {
-        let name = format!("nvme{}", event.device);
-        assert!(bytes.windows(name.len()).any(|window| window == name.as_bytes()), "{event:?}");
-    }
 }
 
 pub(crate) fn sysfs_address(bytes: &[u8]) {

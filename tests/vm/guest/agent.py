@@ -3,7 +3,8 @@
 One virtio-serial port carries lines of JSON both ways.
 
 From the host: {"id", "run": shell command or argument list, "env", "limit": seconds}, {"id", "kill": true}, {"ping": n}.
-To the host: {"id", "out": text} as it comes, {"id", "exit": status, "why": null | "limit" | "killed"} once, {"pong": n}.
+To the host: {"id", "out": text} as it comes, {"id", "exit": status, "why": null | "limit" | "killed"} once, {"pong": n},
+{"leaving": true} when the machine shuts down.
 A status is that of a shell: 128 + N for signal N. When the host closes the port, what it had started is killed.
 """
 
@@ -82,12 +83,18 @@ class Agent:
         self.connected = False
         self.last_used = time.monotonic()
         self.idle_limit = idle_limit()
+        self.leaving = False
         # A child's end must wake the poll below: a pipe that the signal writes to.
         self.wake, wake_write = os.pipe()
         os.set_blocking(self.wake, False)
         os.set_blocking(wake_write, False)
         signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self.leave)
+
+    def leave(self, *_):
+        """systemd stops the agent because the machine shuts down."""
+        self.leaving = True
 
     @staticmethod
     def open_port():
@@ -99,7 +106,7 @@ class Agent:
         self.outbox += json.dumps(message).encode() + b"\n"
 
     def serve(self):
-        while True:
+        while not self.leaving:
             self.wait()
             self.read_port()
             for job in list(self.jobs.values()):
@@ -108,7 +115,9 @@ class Agent:
             if self.jobs or self.connected:
                 self.last_used = time.monotonic()
             elif self.idle_limit and time.monotonic() - self.last_used > self.idle_limit:
-                subprocess.run(["poweroff", "-f"])
+                end_machine()
+        self.tell(leaving=True)
+        self.write_port()
 
     def wait(self):
         poll = select.poll()
@@ -193,7 +202,7 @@ class Agent:
 
 
 def idle_limit():
-    """`harness.idle=SECONDS` on the kernel's command line: power off when nobody has used the machine that long."""
+    """`harness.idle=SECONDS` on the kernel's command line: the machine ends after that time without use."""
     with open("/proc/cmdline") as file:
         for word in file.read().split():
             if word.startswith("harness.idle="):
@@ -201,5 +210,18 @@ def idle_limit():
     return None
 
 
+def end_machine():
+    """Resets the machine, which ends it. Nothing on its disk is kept, and an orderly power-off waits for storage."""
+    with open("/proc/sysrq-trigger", "w") as file:
+        file.write("b")
+
+
+def begin():
+    """The boot is over: `oops=panic` was for the boot."""
+    with open("/proc/sys/kernel/panic_on_oops", "w") as file:
+        file.write("0")
+
+
 if __name__ == "__main__":
+    begin()
     Agent().serve()

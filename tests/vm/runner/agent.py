@@ -10,7 +10,11 @@ import time
 
 
 class Gone(Exception):
-    """The machine does not answer any more."""
+    """The machine does not answer any more. `console`: what it said last, where it is no longer there to be asked."""
+
+    def __init__(self, why, console=""):
+        super().__init__(why)
+        self.console = console
 
 
 def connect(path):
@@ -18,9 +22,9 @@ def connect(path):
     try:
         if stat.S_ISCHR(os.stat(path).st_mode):
             return os.open(path, os.O_RDWR | os.O_NONBLOCK)
-        client = socket.socket(socket.AF_UNIX)
-        client.connect(path)
-        return client.detach()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(path)
+            return client.detach()
     except OSError as error:
         raise Gone(f"cannot reach the machine at {path}: {error.strerror}") from error
 
@@ -68,7 +72,7 @@ class Line:
             try:
                 data = os.read(self.descriptor, 65536)
             except BlockingIOError:
-                continue  # somebody's wakeup, not ours
+                continue  # select() was wrong
             except OSError as error:
                 raise Gone(f"the machine is gone: {error.strerror}") from error
             if not data:
@@ -78,7 +82,7 @@ class Line:
         try:
             return json.loads(line)
         except ValueError:
-            return {}  # the rest of a line that was meant for somebody before us
+            return {}  # the rest of a line that was meant for an earlier connection
 
 
 class Agent(Line):
@@ -123,6 +127,8 @@ class Agent(Line):
                     self.tell(ping=0)
                 if now - heard > self.silence:
                     raise Gone(f"no sign of life for {self.silence:.0f} s")
+            elif message.get("leaving"):
+                raise Gone("the machine powers off")
             else:
                 heard = now
                 if message.get("id") == number:
@@ -133,6 +139,10 @@ class Agent(Line):
             if limit and now - start > limit + self.silence:
                 raise Gone(f"still there {self.silence:.0f} s after its limit of {limit:.0f} s: it cannot be killed")
 
-    def kill_all(self):
-        """Ends what runs: the agent kills everything when its line closes."""
-        self.close()
+    def wait_leaving(self):
+        """Waits until the machine powers off or has ended."""
+        try:
+            while not (self.hear(3600.0) or {}).get("leaving"):
+                pass
+        except Gone:
+            pass

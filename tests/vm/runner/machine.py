@@ -21,10 +21,25 @@ STATE = TOP / ".build" / "vm"
 UP = STATE / "up.json"
 # What the guest sees as /results.
 EXCHANGE = STATE / "exchange"
-# Seconds that a machine may take to boot: 25 under emulation on two idle cores, and a busy host.
-BOOT_LIMIT = 180
-# Seconds until qemu itself is there.
+# Seconds that a machine may take to boot: 25 under emulation on two idle processors, many times that on busy ones.
+BOOT_LIMIT = 600
+# Seconds that laying the tree over it may take: 2 under emulation on two idle processors.
+INSTALL_LIMIT = 300
+# Seconds until qemu itself runs.
 START_LIMIT = 60
+# A machine that stays between commands ends after this many seconds without use.
+IDLE = 300
+# Seconds that a guest may take to power off.
+OFF_LIMIT = 30
+# How the kernel begins its last message.
+PANIC = "Kernel panic - not syncing"
+RUNS = "qemu runs"
+# What qemu writes when Ctrl-A X ends it.
+TERMINATED = "QEMU: Terminated"
+
+
+class Died(Gone):
+    """The machine ended, panicked or fell silent before it had booted to the end."""
 
 
 def install_tree():
@@ -48,7 +63,7 @@ class Role:
 
     # MiB; of these the host gives what is used.
     memory: int = 3072
-    # A machine alone ends when it is reset, and its kernel resets it after a panic.
+    # A reset boots it again; an ordinary machine ends with a reset. The kernel resets a machine after a panic.
     survives_reset: bool = False
     # Disks beside its own, each a file in its folder: /dev/vdb, /dev/vdc, … They live as long as qemu.
     disks: tuple = ()
@@ -77,52 +92,32 @@ class Machine:
         self.target = None
 
     @classmethod
-    def boot(cls, serial=None, idle=None, keep_locks=False, tables=(), role=ALONE, processors=None):
-        """Starts qemu; `ready` waits for it. `serial`: qemu's argument for the serial console (default: a file).
+    def start(cls, terminal=False, idle=None, keep_locks=False, tables=(), role=ALONE, processors=None):
+        """Starts qemu; `serve` waits until the machine can be used.
 
-        `keep_locks`: it outlives this process, and this process's descriptors stay open in it, so that a lock that
-        the caller holds lasts as long. `tables`: ACPI tables that its firmware shall have, (name, bytes) each.
-        `role`: what it is beside another machine. `processors`: so many; under emulation one costs a third less than two,
-        which wait for each other.
+        `terminal`: its serial console and qemu's monitor are this terminal. `idle`: it ends after so many seconds
+        without use. `keep_locks`: it outlives this process, and this process's descriptors stay open in it, so that a
+        lock that the caller holds lasts as long. `tables`: ACPI tables that its firmware shall have, (name, bytes)
+        each. `role`: what it is beside another machine. `processors`: so many; under emulation one costs a third less
+        than two, which wait for each other.
         """
         base = image()
         EXCHANGE.mkdir(parents=True, exist_ok=True)
         folder = pathlib.Path(tempfile.mkdtemp(prefix="stas-vm-"))
-        words = ["console=ttyS0", "quiet", "loglevel=4", "mitigations=off", "net.ifnames=0", "nokaslr",
-                 "systemd.show_status=0", *role.words]
-        if not role.survives_reset:
-            words.append("panic=-1")
-        if serial is None:
-            words.append("systemd.mask=serial-getty@ttyS0.service")
-        if idle:
-            words.append(f"harness.idle={idle}")
-        arguments = accel.arguments(base)
-        usual = max(2, min(os.cpu_count() or 1, 4)) if arguments == accel.KVM else 2
-        command = ["qemu-system-x86_64", "-machine", "q35,sata=off,smbus=off", *arguments, "-smp", str(processors or usual), "-m", str(role.memory),
-                   "-nographic", "-nodefaults", "-monitor", "none",
-                   "-serial", serial or f"file:{folder}/console.log",
-                   "-kernel", f"{base}/vmlinuz", "-initrd", f"{base}/initrd", "-append", " ".join(words),
-                   "-drive", f"file={base}/root.img,if=virtio,format=raw,snapshot=on",
-                   "-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
-                   "-chardev", f"socket,id=agent,path={folder}/agent,server=on,wait=off",
-                   "-device", "virtserialport,chardev=agent,name=harness", *role.arguments]
-        if not role.survives_reset:
-            command.append("-no-reboot")
         for name in role.disks:
             with open(folder / name, "wb") as file:
                 file.truncate(role.disk_size)
-            command += ["-drive", f"file={folder / name},if=virtio,format=raw"]
-        # Of the tree its parent is shared: `make tree` replaces the tree itself.
-        for tag, path, mode in (("harness", VM, ",readonly=on"), ("trees", install_tree().parent, ",readonly=on"), ("results", EXCHANGE, "")):
-            command += ["-virtfs", f"local,path={path},mount_tag={tag},security_model=none{mode}"]
         for name, content in tables:
             (folder / name).write_bytes(content)
+        command = ["qemu-system-x86_64", *hardware(base, role, processors), *serial_console(folder, terminal),
+                   "-kernel", f"{base}/vmlinuz", "-initrd", f"{base}/initrd", "-append", kernel_line(role, terminal, idle),
+                   *devices(base, folder, role), *shares(), *role.arguments]
+        for name, _ in tables:
             command += ["-acpitable", f"file={folder / name}"]
-        stdin = None if serial else subprocess.DEVNULL
-        stdout = None if serial else open(folder / "qemu.log", "wb")
-        process = subprocess.Popen(command, stdin=stdin, stdout=stdout, stderr=stdout and subprocess.STDOUT,
-                                   close_fds=not keep_locks, pass_fds=role.descriptors, start_new_session=serial is None,
-                                   preexec_fn=None if keep_locks else end_with_parent)
+        with open(folder / "qemu.log", "wb") as log:
+            streams = {} if terminal else {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
+            process = subprocess.Popen(command, **streams, close_fds=not keep_locks, pass_fds=role.descriptors,
+                                       start_new_session=not terminal, preexec_fn=None if keep_locks else end_with_parent)
         machine = cls(process.pid, folder, process)
         machine.tables = tuple(name for name, _ in tables)
         return machine
@@ -143,44 +138,80 @@ class Machine:
     def fate(self):
         """How qemu ended, in words."""
         if self.process is None:
-            return "qemu runs" if self.alive() else "qemu ended"
+            return RUNS if self.alive() else "qemu ended"
         try:
             status = self.process.wait(2)
         except subprocess.TimeoutExpired:
-            return "qemu runs"
+            return RUNS
         return f"qemu ended with status {status}" if status >= 0 else f"qemu was killed by {signal.Signals(-status).name}"
 
     def starts(self):
         """Waits until qemu runs; connects the agent's line. The machine may still boot."""
         deadline = time.monotonic() + START_LIMIT
-        why = None
         while not self.agent:
-            if not self.alive() or time.monotonic() > deadline:
-                raise Gone(f"qemu did not start ({why}): {self.console().strip()}")
             try:
                 self.agent = Agent(str(self.folder / "agent"))
             except Gone as error:
-                why = error  # the socket is not there yet, or there and not served yet
+                # The socket does not exist yet, or qemu does not listen yet.
+                if not self.alive() or time.monotonic() > deadline:
+                    raise self.obituary(f"qemu does not listen: {error}") from error
                 time.sleep(0.02)
 
     def ready(self):
-        """Waits until the machine has booted to the end; connects the agent."""
-        if not self.agent:
+        """Waits until the machine has booted to the end, with its agent connected."""
+        try:
             self.starts()
-        self.agent.wait_ready(BOOT_LIMIT, self.alive)
-        self.agent.run("systemctl is-system-running --wait >/dev/null", lambda _: None, limit=BOOT_LIMIT)
+            self.agent.wait_ready(BOOT_LIMIT, lambda: self.alive() and not self.panicked())
+            self.agent.run("systemctl is-system-running --wait >/dev/null", lambda _: None, limit=BOOT_LIMIT)
+        except Died:
+            raise
+        except Gone as gone:
+            raise self.obituary(str(gone)) from gone
+
+    def panicked(self):
+        return PANIC in self.console()
+
+    def obituary(self, why):
+        """What a boot is given up with: Died in one line, or Gone after Ctrl-A X."""
+        console = self.console()
+        if TERMINATED in console:
+            return Gone("ended by Ctrl-A X")
+        last = next((line[line.index(PANIC):].strip() for line in console.splitlines() if PANIC in line), None)
+        fate = self.fate()
+        return Died(f"boot failed: {last or why}{'' if fate == RUNS else f'; {fate}'}", console)
+
+    def run(self, command, out, **how):
+        """Agent.run, with what the machine said last if it is gone."""
+        try:
+            return self.agent.run(command, out, **how)
+        except Gone as gone:
+            gone.console = self.console()
+            raise
 
     def install(self):
         """Lays the install tree over the machine; returns its complaint, or an empty text."""
         said = []
-        status, why = self.agent.run(["/harness/guest/install-tree", install_tree().name], said.append, limit=300)
+        status, why = self.run(["/harness/guest/install-tree", install_tree().name], said.append, limit=INSTALL_LIMIT)
         return "".join(said).strip() or f"status {status}, {why}" if status else ""
 
     def serve(self):
-        """Waits until it has booted and has the install tree, or raises Gone."""
+        """Waits until it has booted and has the install tree; raises Died if it did not boot to the end, else Gone."""
         self.ready()
         if complaint := self.install():
             raise Gone(f"the install tree does not install:\n{complaint}")
+
+    def wait_end(self):
+        """Waits until its user ends it; returns the status of qemu.
+
+        A guest that powers off may wait for storage for ever: OFF_LIMIT after it has begun to, qemu is killed.
+        """
+        self.agent.wait_leaving()
+        try:
+            return self.process.wait(OFF_LIMIT)
+        except subprocess.TimeoutExpired:
+            print(f"\r\nthe machine has not powered off within {OFF_LIMIT} s: ending it\r", file=sys.stderr)
+            self.process.kill()
+            return self.process.wait()
 
     def console(self):
         """What the machine (or qemu) said last."""
@@ -235,12 +266,57 @@ class Machine:
         return self
 
 
+def hardware(base, role, processors):
+    arguments = accel.arguments(base)
+    usual = max(2, min(os.cpu_count() or 1, 4)) if arguments == accel.KVM else 2
+    return ["-machine", "q35,sata=off,smbus=off", *arguments, "-smp", str(processors or usual), "-m", str(role.memory),
+            *([] if role.survives_reset else ["-no-reboot"])]
+
+
+def serial_console(folder, terminal):
+    """The serial console, which console.log keeps."""
+    if terminal:
+        where = f"stdio,id=console,mux=on,signal=off,logfile={folder}/console.log"
+        return ["-nographic", "-nodefaults", "-chardev", where, "-serial", "chardev:console", "-mon", "chardev=console"]
+    return ["-nographic", "-nodefaults", "-monitor", "none", "-serial", f"file:{folder}/console.log"]
+
+
+def kernel_line(role, terminal, idle):
+    # After an oops in the boot a machine is of no use (the agent takes `oops=panic` back).
+    words = ["console=ttyS0", "quiet", "loglevel=4", "mitigations=off", "net.ifnames=0", "nokaslr", "panic=-1", "oops=panic",
+             "systemd.show_status=0", *role.words]
+    if not terminal:
+        words.append("systemd.mask=serial-getty@ttyS0.service")
+    if idle:
+        words.append(f"harness.idle={idle}")
+    return " ".join(words)
+
+
+def devices(base, folder, role):
+    arguments = ["-drive", f"file={base}/root.img,if=virtio,format=raw,snapshot=on",
+                 "-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
+                 "-chardev", f"socket,id=agent,path={folder}/agent,server=on,wait=off",
+                 "-device", "virtserialport,chardev=agent,name=harness"]
+    for name in role.disks:
+        arguments += ["-drive", f"file={folder / name},if=virtio,format=raw"]
+    return arguments
+
+
+def shares():
+    """What the guest mounts. Of the tree its parent is shared: `make tree` replaces the tree itself."""
+    arguments = []
+    for tag, path, mode in (("harness", VM, ",readonly=on"), ("trees", install_tree().parent, ",readonly=on"), ("results", EXCHANGE, "")):
+        arguments += ["-virtfs", f"local,path={path},mount_tag={tag},security_model=none{mode}"]
+    return arguments
+
+
 def end_with_parent():
     """In the new process: whatever kills the harness ends its machine too (PR_SET_PDEATHSIG)."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
-def complain(message, machine=None):
-    print(message, file=sys.stderr)
-    if machine and (console := machine.console().strip()):
-        print("the last it said:\n" + "\n".join(console.splitlines()[-30:]), file=sys.stderr)
+def complain(gone):
+    """Says what happened, and the last lines of the machine."""
+    print(gone, file=sys.stderr)
+    if console := gone.console.strip():
+        print("its last lines:\n" + "\n".join(console.splitlines()[-30:]), file=sys.stderr)

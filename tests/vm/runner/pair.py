@@ -5,9 +5,11 @@ over two virtio-serial ports: `target` is the line of the target's agent, `targe
 reset button.
 """
 
+import contextlib
 import socket
 
 from .agent import Gone
+from .boot import again
 from .machine import Machine, Role
 
 # MiB. The target machine moves blocks, no more.
@@ -19,17 +21,27 @@ DISKS, DISK_SIZE = ("disk1", "disk2"), 64 << 20
 
 
 def boot(**how):
-    """Starts both at once and waits for them; returns the host machine, whose `target` is ready, too. `how`: see Machine.boot."""
-    enough_memory()
+    """Boots both at once; returns the host machine, whose `target` is ready, too. `how`: see Machine.start."""
+    try:
+        enough_memory()
+        return again(lambda: once(**how))
+    except Gone as gone:
+        raise Gone(f"there are no two machines: {gone}", gone.console) from gone
+
+
+def once(**how):
     wire, power = socket.socketpair(), socket.socketpair()
     ends = [each.fileno() for each in (*wire, *power)]
     target = machine = None
     try:
-        target = start("the target machine", target_role(ends[0], ends[2]))
-        machine = start("the host machine", host_role(ends[1], ends[3], target), **how)
+        target = Machine.start(role=target_role(ends[0], ends[2]))
+        with named("the target machine"):
+            target.starts()
+        machine = Machine.start(role=host_role(ends[1], ends[3], target), **how)
         machine.target = target
         for each, name in ((target, "the target machine"), (machine, "the host machine")):
-            be_ready(each, name)
+            with named(name):
+                each.serve()
         # It is reset without warning: what is installed must be on its disk by then.
         target.agent.run("sync", lambda _: None, limit=120)
         # From here on the line is the host machine's.
@@ -46,8 +58,17 @@ def boot(**how):
     return machine
 
 
+@contextlib.contextmanager
+def named(name):
+    """A failure of the block says which machine it is about."""
+    try:
+        yield
+    except Gone as gone:
+        raise type(gone)(f"{name}: {gone}", gone.console) from gone
+
+
 def target_role(wire, power):
-    """A kernel that panics stays as it is, so that its console tells why."""
+    """It boots again after a reset, and after a panic, which its console keeps."""
     return Role(memory=TARGET_MEMORY, survives_reset=True, disks=DISKS, disk_size=DISK_SIZE, descriptors=(wire, power),
                 words=("systemd.hostname=target",),
                 arguments=(*card(wire, 1), "-chardev", f"socket,id=power,fd={power}", "-mon", "chardev=power,mode=control"))
@@ -66,29 +87,9 @@ def card(wire, number):
             "-device", f"virtio-net-pci,netdev=segment,mac=52:54:00:5e:90:{number:02x},romfile=")
 
 
-def start(name, role, **how):
-    machine = None
-    try:
-        machine = Machine.boot(role=role, **how)
-        machine.starts()
-        return machine
-    except (Gone, OSError) as error:
-        if machine:
-            machine.stop()
-        raise Gone(f"there are no two machines: {name}: {error}") from error
-
-
-def be_ready(machine, name):
-    try:
-        machine.serve()
-    except Gone as gone:
-        last = "\n".join(machine.console().splitlines()[-20:])
-        raise Gone(f"there are no two machines: {name}: {gone}; {machine.fate()}; the last it said:\n{last}") from gone
-
-
 def enough_memory():
     needed = Role().memory + TARGET_MEMORY + 2 * OVERHEAD
     with open("/proc/meminfo") as file:
         available = next(int(line.split()[1]) // 1024 for line in file if line.startswith("MemAvailable:"))
     if available < needed:
-        raise Gone(f"there are no two machines: they need {needed} MiB of memory, and {available} MiB are available")
+        raise Gone(f"they need {needed} MiB of memory, and {available} MiB are available")

@@ -4,9 +4,9 @@ import json
 import os
 import time
 
-from . import acpi, pair
+from . import acpi, boot, pair
 from .agent import Gone
-from .machine import EXCHANGE, Machine
+from .machine import EXCHANGE, IDLE
 from .scenarios import Outcome
 
 # Seconds beyond a scenario's own LIMIT: tidying before and after, and the evidence of a failure.
@@ -43,13 +43,12 @@ class Place:
                 start = time.monotonic()
                 command = ["python3", "/harness/guest/play.py", scenario.name] + (["--peer"] if self.peer else [])
                 environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-                status, why = self.machine.agent.run(command, write, limit=scenario.limit + MARGIN, env=environment)
+                status, why = self.machine.run(command, write, limit=scenario.limit + MARGIN, env=environment)
             except Gone as gone:
-                console = self.machine.console() if self.machine else ""
-                write(f"\nERROR: {gone}\n\n----- console\n{console}\n")
+                write(f"\nERROR: {gone}\n\n----- console\n{gone.console}\n")
                 if self.machine and self.machine.target:
                     write(target_console(self.machine.target))
-                why = "\n".join([str(gone), self.machine.fate() if self.machine else "", *console.splitlines()[-30:]])
+                why = "\n".join([str(gone), self.machine.fate() if self.machine else "", *gone.console.splitlines()[-30:]])
                 self.drop()
                 return Outcome(scenario, "ERROR", time.monotonic() - start, why)
             if self.machine.target and (status or not self.machine.fit()):
@@ -85,9 +84,7 @@ class Place:
         if two:
             self.machine = pair.boot(tables=tables)
             return
-        self.machine = Machine.boot(keep_locks=self.keep, idle=300 if self.keep else None, tables=tables,
-                                    processors=self.processors)
-        self.machine.serve()
+        self.machine = boot.machine(keep_locks=self.keep, idle=IDLE if self.keep else None, tables=tables, processors=self.processors)
 
     def drop(self):
         if self.machine:

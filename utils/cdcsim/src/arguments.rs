@@ -23,13 +23,13 @@ and in another terminal
 /// Simulate an NVMe/TCP discovery controller: zones, events, registrations, and faults on demand.
 ///
 /// The Linux kernel connects to it as to a centralized discovery controller (CDC, TP8010) or a direct one. A TOML file,
-/// or commands while it runs, say what each host sees; a change sends an event to the hosts that it concerns. It needs
-/// no privileges, and works in any network namespace.
+/// or commands while it runs, define what each host sees; a change sends an event to the hosts that it affects. It
+/// needs no privileges and works in any network namespace.
 ///
 #[derive(Debug, Parser)]
 #[command(name = "cdcsim", version, arg_required_else_help = true, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
     /// The control socket [default: cdcsim.sock in $XDG_RUNTIME_DIR, /run or /tmp]
@@ -42,9 +42,9 @@ pub struct Cli {
 pub enum Command {
     /// Run the simulator until it is told to stop
     Run(Run),
-    /// Ask the simulator that runs for something
+    /// Control a running simulator
     Ctl {
-        /// How to show the answer
+        /// The output format
         #[arg(short, long, value_enum, default_value_t = Format::Text)]
         output: Format,
         /// What
@@ -56,9 +56,9 @@ pub enum Command {
 /// How an answer is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// For people
+    /// Text for a person
     Text,
-    /// For programs
+    /// JSON for a program
     Json,
 }
 
@@ -79,7 +79,7 @@ pub struct Run {
     /// Announce it by mDNS under this name (TP8009)
     #[arg(long, value_name = "NAME")]
     pub announce: Option<String>,
-    /// Say what connects and what is asked for
+    /// Log connections and commands
     #[arg(short, long)]
     pub verbose: bool,
 }

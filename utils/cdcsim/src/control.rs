@@ -17,9 +17,9 @@ use crate::zoning::{Address, Kind};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum Request {
-    /// Show who the controller is, its members, zones and faults
+    /// Show the identity of the controller, its members, zones and faults
     Show,
-    /// Show the hosts that it has seen: what they registered, what they asked for
+    /// Show the hosts that have connected: their registrations and their commands
     Hosts,
     /// Show the connections
     Connections,
@@ -28,17 +28,17 @@ pub enum Request {
         /// NQN of the host
         host: String,
     },
-    /// Describe a member: a subsystem, or another discovery controller
+    /// Add or change a member: a subsystem, or another discovery controller
     Add {
-        /// What zones call it
+        /// Its name in zones
         name: String,
         /// Its NQN [default: the well-known one of discovery controllers]
         #[arg(long)]
         nqn: Option<String>,
-        /// Where it is: 192.0.2.1:4420, [2001:db8::1]:4420, rdma:192.0.2.1:4420; may be given again
+        /// Its address: 192.0.2.1:4420, [2001:db8::1]:4420, rdma:192.0.2.1:4420; may be given again
         #[arg(long = "address", value_name = "ADDRESS", required = true)]
         addresses: Vec<Address>,
-        /// What it is
+        /// Its kind
         #[arg(long, value_enum, default_value_t = Kind::Nvme)]
         #[serde(default)]
         kind: Kind,
@@ -59,7 +59,7 @@ pub enum Request {
         #[serde(default)]
         zones: Vec<String>,
     },
-    /// Forget a member, in its zones too
+    /// Remove a member, also from its zones
     Remove {
         /// Its name
         name: String,
@@ -76,7 +76,7 @@ pub enum Request {
         #[command(subcommand)]
         what: Setting,
     },
-    /// Replace all members and zones by those of a TOML file; what else is in it stays as it was at the start
+    /// Replace all members and zones by those of a TOML file; other settings in the file are ignored
     Load {
         /// The TOML file
         #[arg(value_name = "FILE", value_parser = read_file)]
@@ -87,20 +87,20 @@ pub enum Request {
         /// To this host only
         #[arg(long, value_name = "NQN")]
         host: Option<String>,
-        /// So many on each connection
+        /// Number of events on each connection
         #[arg(long, default_value_t = 1)]
         #[serde(default = "one")]
         count: u32,
     },
-    /// Let something go wrong
+    /// Inject a fault
     Fault {
         /// For this host only
         #[arg(long, value_name = "NQN")]
         host: Option<String>,
-        /// So often only; for log pages each reading of the header counts
+        /// End after this many times; for log pages each read of the header counts
         #[arg(long, value_name = "N")]
         times: Option<u32>,
-        /// So long only
+        /// End after this long
         #[arg(long, value_name = "SECONDS")]
         seconds: Option<u32>,
         /// What
@@ -114,21 +114,21 @@ pub enum Request {
     },
     /// Reset connections
     Disconnect {
-        /// Those of this host only
+        /// Only those of this host
         #[arg(long, value_name = "NQN")]
         host: Option<String>,
     },
-    /// Be gone: reset all connections and refuse new ones, then come back
+    /// Simulate an outage: reset all connections and refuse new ones for a time
     Vanish {
-        /// So long
+        /// The length of the outage
         seconds: u32,
-        /// Come back with this NQN
+        /// Change the NQN when the outage ends
         #[arg(long)]
         nqn: Option<String>,
-        /// Come back with controller IDs from here on
+        /// Number controllers from this ID on when the outage ends
         #[arg(long)]
         cntlid: Option<u16>,
-        /// Come back without a memory of members, zones and hosts
+        /// Lose all members, zones and hosts in the outage
         #[arg(long)]
         #[serde(default)]
         empty: bool,
@@ -153,9 +153,9 @@ fn read_file(path: &str) -> Result<String, String> {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
 #[serde(rename_all = "kebab-case")]
 pub enum ZoneChange {
-    /// Add hosts and members to a zone, which is made if it is not there
+    /// Add hosts and members to a zone; the zone is created if it does not exist
     Add(ZoneParts),
-    /// Take hosts and members from a zone; without any, the zone itself
+    /// Remove hosts and members from a zone; without any, remove the zone itself
     Remove(ZoneParts),
 }
 
@@ -174,7 +174,7 @@ pub struct ZoneParts {
     pub members: Vec<String>,
 }
 
-/// Something that can be set.
+/// A setting that can be changed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
 #[serde(rename_all = "kebab-case")]
 pub enum Setting {

@@ -6,23 +6,24 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::listing::Format;
 
-/// Drive the Linux kernel's NVMe-oF target (nvmet): make the ports, subsystems and namespaces of a TOML file, and
-/// remove them again.
+/// Configure the Linux kernel's NVMe-oF target (nvmet): create the ports, subsystems and namespaces of a TOML file,
+/// and remove them again.
 ///
-/// Only what nvmet made is ever changed or removed. create may be run again at any time: it changes what differs.
+/// Only what this tool created is ever changed or removed. `create` may be run again at any time: it changes only what
+/// differs.
 #[derive(Debug, Parser)]
 #[command(name = "nvmet", version, arg_required_else_help = true, max_term_width = 100)]
 pub struct Cli {
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
     /// Print the steps as lines for a shell and change nothing
     #[arg(long, global = true)]
     pub dry_run: bool,
-    /// The root of configfs [default: /sys/kernel/config]; an ordinary folder becomes a play tree without a kernel
+    /// The root of configfs [default: /sys/kernel/config]; an ordinary directory becomes a dry tree, without a kernel
     #[arg(long, global = true, value_name = "DIR")]
     pub configfs: Option<PathBuf>,
-    /// The record of what was made [default: /run/nvmet-stas.json, or DIR/record.json in a play tree]
+    /// The record of what was created [default: /run/nvmet-stas.json, or DIR/record.json in a dry tree]
     #[arg(long, global = true, value_name = "FILE")]
     pub record: Option<PathBuf>,
 }
@@ -35,21 +36,21 @@ pub enum Command {
         /// The TOML file [default: ./nvmet.conf, or the built-in one of that name]
         #[arg(short, long, value_name = "FILE")]
         file: Option<PathBuf>,
-        /// First remove everything that earlier creates made
+        /// First remove everything that earlier `create` commands made
         #[arg(short, long)]
         delete: bool,
     },
-    /// Remove everything that create made, and unload the modules that it loaded
+    /// Remove everything that `create` made, and unload the modules that it loaded
     Clean,
-    /// Show ports, subsystems, namespaces and hosts, also those of others
+    /// Show all ports, subsystems, namespaces and hosts, including those that other tools created
     Ls {
-        /// How to show them
+        /// The output format
         #[arg(short, long, value_enum, default_value_t = Format::Table)]
         output: Format,
     },
     /// Export a subsystem on a port
     Link(Export),
-    /// Stop to export a subsystem on a port; hosts lose this path at once
+    /// Stop exporting a subsystem on a port; hosts lose this path at once
     Unlink(Export),
 }
 

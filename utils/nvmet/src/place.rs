@@ -1,4 +1,4 @@
-//! Where the kernel's target is: the real configfs, or a play tree in an ordinary folder.
+//! Where the kernel's target is: the real configfs, or a dry tree in an ordinary folder.
 
 use std::path::{Path, PathBuf};
 
@@ -19,12 +19,12 @@ pub struct Place {
     pub sysfs: PathBuf,
     /// The record of what was made.
     pub record: PathBuf,
-    /// True for a play tree: no kernel behind it, no modules, no rights needed.
+    /// True for a dry tree: no kernel behind it, no modules, no rights needed.
     pub play: bool,
 }
 
 impl Place {
-    /// The kernel's target, or a play tree if `configfs` is a folder that is not configfs.
+    /// The kernel's target, or a dry tree if `configfs` is a folder that is not configfs.
     #[must_use]
     pub fn new(configfs: Option<&Path>, record: Option<&Path>) -> Self {
         let root = configfs.unwrap_or(Path::new(CONFIGFS));

@@ -1,4 +1,4 @@
-//! The tool as its users run it, on a play tree: an ordinary folder in the place of configfs.
+//! The tool as its users run it, on a dry tree: an ordinary folder in the place of configfs.
 
 #![allow(clippy::unwrap_used)]
 
@@ -147,7 +147,7 @@ fn link_and_unlink_change_one_link() {
     let tool = Tool::new();
     tool.says(&["create"]);
     let full = tool.target();
-    assert_eq!(tool.says(&["unlink", "-p", "1", "-s", "klingons"]), "port 1: stop to export klingons\n");
+    assert_eq!(tool.says(&["unlink", "-p", "1", "-s", "klingons"]), "port 1: stop exporting klingons\n");
     assert_eq!(tool.target().len(), full.len() - 1);
     assert_eq!(tool.says(&["unlink", "-p", "1", "-s", "klingons"]), "nothing to do: it is not linked\n");
     assert_eq!(tool.says(&["link", "-p", "1", "-s", "klingons"]), "port 1: export klingons\n");

@@ -1,4 +1,4 @@
-//! Carrying out a plan, on the kernel or on a play tree.
+//! Carrying out a plan, on the kernel or on a dry tree.
 
 mod advice;
 mod kernel;

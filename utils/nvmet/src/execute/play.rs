@@ -1,4 +1,4 @@
-//! Steps on a play tree: an ordinary folder in which we do what the kernel would do by itself.
+//! Steps on a dry tree: an ordinary folder in which we do what the kernel would do by itself.
 //!
 //! It serves to try a configuration, and the tool, on a machine without the modules and without rights. It makes the
 //! folders and attributes that the kernel makes, and refuses to remove what is not empty. It knows no more rules.
@@ -20,7 +20,7 @@ pub struct PlayTree {
 }
 
 impl PlayTree {
-    /// The play tree at that place.
+    /// The dry tree at that place.
     #[must_use]
     pub fn new(place: &Place) -> Self {
         Self { place: place.clone() }

@@ -32,7 +32,7 @@ pub fn clean(observed: &Observed, record: &Record) -> Plan {
 fn withdraw_everywhere(plan: &mut Plan, nqn: &str, observed: &Observed, record: &Record) {
     let others = observed.ports.iter().filter(|(id, seen)| !record.ports.contains(id) && seen.exports.contains(nqn));
     for (&id, _) in others {
-        plan.act(format!("port {id}, which is not ours: stop to export {nqn}"), vec![port::unlink(id, nqn)]);
+        plan.act(format!("port {id}, which is not ours: stop exporting {nqn}"), vec![port::unlink(id, nqn)]);
     }
 }
 

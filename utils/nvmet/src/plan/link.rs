@@ -24,7 +24,7 @@ pub fn link(observed: &Observed, id: u16, nqn: &str) -> Result<Plan, Refusal> {
 pub fn unlink(observed: &Observed, id: u16, nqn: &str) -> Result<Plan, Refusal> {
     let mut plan = Plan::default();
     if is_linked(observed, id, nqn)? {
-        plan.act(format!("port {id}: stop to export {nqn}"), vec![port::unlink(id, nqn)]);
+        plan.act(format!("port {id}: stop exporting {nqn}"), vec![port::unlink(id, nqn)]);
     }
     Ok(plan)
 }

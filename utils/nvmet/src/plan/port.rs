@@ -34,7 +34,7 @@ pub(super) fn make(plan: &mut Plan, wanted: &Wanted, observed: &Observed) {
 /// Removes the links to subsystems that the configuration gives to other ports.
 fn withdraw(plan: &mut Plan, id: u16, wanted: &Wanted, seen: &observed::Port) {
     for nqn in seen.exports.difference(&exported(id, wanted, Some(seen))) {
-        plan.act(format!("port {id}: stop to export {nqn}"), vec![unlink(id, nqn)]);
+        plan.act(format!("port {id}: stop exporting {nqn}"), vec![unlink(id, nqn)]);
     }
 }
 
