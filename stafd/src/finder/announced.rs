@@ -72,6 +72,8 @@ struct Dc {
     restored: bool,
     /// Since when it is neither announced nor connected.
     absent: Option<Time>,
+    /// When it was last seen connected in this run.
+    seen: Option<Time>,
 }
 
 /// A discovery controller in the saved state.
@@ -100,6 +102,35 @@ pub(super) struct Line {
     pub(super) text: String,
 }
 
+/// What this host does with the controllers that services lead to.
+#[derive(Clone, Debug, Default)]
+pub(super) struct InUse {
+    /// Tried in vain, or not to be tried: these make room for others.
+    pub(super) stuck: BTreeSet<Tid>,
+    /// Being connected: an attempt that is under way is not evicted, it may succeed.
+    pub(super) connecting: BTreeSet<Tid>,
+    /// Addresses of discovery controllers that are connected, or were.
+    pub(super) addresses: BTreeSet<IpAddr>,
+}
+
+impl InUse {
+    /// Services at such an address always find room: strangers make room for them.
+    fn has_address_of(&self, spots: &[Spot]) -> bool {
+        spots.iter().any(|spot| self.addresses.contains(&spot.address.to_canonical()))
+    }
+
+    /// True for a service that may make room for one that comes first, or for any other that was not evicted before.
+    fn may_be_evicted(&self, service: &Service, for_one_that_comes_first: bool, was_evicted: bool) -> bool {
+        if service.tids.iter().any(|tid| self.connecting.contains(tid)) {
+            return false;
+        }
+        if for_one_that_comes_first {
+            return !self.has_address_of(&service.spots);
+        }
+        !was_evicted && !service.tids.is_empty() && service.tids.iter().all(|tid| self.stuck.contains(tid))
+    }
+}
+
 /// What has to be known to tell controllers from services.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setting<'a> {
@@ -118,8 +149,15 @@ pub(super) struct Announced {
     doubled: BTreeSet<IpAddr>,
     /// What was aged out and may still be in the fleet, and whether it was ever connected.
     aged: BTreeMap<Tid, bool>,
-    /// Until then nobody from before this run counts as absent: the browser has just begun.
+    /// Until then nothing from before this run counts as absent: the browser has just begun.
     grace: Option<Time>,
+    /// Until then nothing is given up for its absence: the host has just woken, and what is announced may not have been
+    /// heard yet.
+    woken: Option<Time>,
+    /// When browsing began.
+    began: Option<Time>,
+    /// When the kernel's controllers were first known.
+    looked_first: Option<Time>,
     /// Services that had to make room for others after they were tried in vain; they wait until all were tried.
     tried: BTreeSet<u64>,
     /// The services, or what is needed to tell controllers from them, have changed.
@@ -171,7 +209,22 @@ impl Announced {
 
     /// Browsing begins.
     pub(super) fn begin(&mut self, now: Time) {
+        self.began = Some(now);
         self.grace = Some(now + HEARD_AGAIN);
+    }
+
+    /// The host was suspended, or stafd was stopped for a while: nothing was heard in that time. The absence of a
+    /// discovery controller goes on counting, but what is announced has its time to be heard first.
+    pub(super) fn woke(&mut self, now: Time) {
+        if self.began.is_some() {
+            self.woken = Some(now + HEARD_AGAIN);
+        }
+    }
+
+    /// The kernel has a connection of that discovery controller, or had one. True if that is new.
+    pub(super) fn was_connected(&mut self, tid: &Tid) -> bool {
+        let known = self.dcs.get_mut(tid).map(|dc| &mut dc.proven).or_else(|| self.aged.get_mut(tid));
+        known.is_some_and(|proven| !std::mem::replace(proven, true))
     }
 
     /// The configuration or the interfaces have changed.
@@ -187,23 +240,17 @@ impl Announced {
         self.tried.clear();
         self.anteroom.clear();
         self.doubts_wait = false;
-        (self.grace, self.let_in, self.retry) = (None, None, None);
+        (self.began, self.grace, self.woken) = (None, None, None);
+        (self.let_in, self.retry) = (None, None);
     }
 
-    /// Something was heard. `stuck` says of a controller that it was tried in vain, `used` of an address that a
-    /// discovery controller there is connected, or was.
-    pub(super) fn hear(
-        &mut self,
-        now: Time,
-        heard: Heard,
-        stuck: impl Fn(&Tid) -> bool,
-        used: &BTreeSet<IpAddr>,
-    ) -> Vec<Line> {
+    /// Takes what was heard.
+    pub(super) fn hear(&mut self, now: Time, heard: Heard, in_use: &InUse) -> Vec<Line> {
         self.changed = true;
         match heard {
             Heard::Announced { service, offer: Ok(offer), spots } => {
                 self.unfit.remove(&service);
-                self.announced(now, service, offer, spots, stuck, used)
+                self.announced(now, service, offer, spots, in_use)
             }
             Heard::Announced { service, offer: Err(unfit), .. } => {
                 self.services.remove(&service);
@@ -227,15 +274,7 @@ impl Announced {
         }
     }
 
-    fn announced(
-        &mut self,
-        now: Time,
-        name: String,
-        offer: Offer,
-        mut spots: Vec<Spot>,
-        stuck: impl Fn(&Tid) -> bool,
-        used: &BTreeSet<IpAddr>,
-    ) -> Vec<Line> {
+    fn announced(&mut self, now: Time, name: String, offer: Offer, mut spots: Vec<Spot>, in_use: &InUse) -> Vec<Line> {
         spots.retain(|spot| announcement::is_reachable(spot.address));
         spots.sort_unstable();
         spots.dedup();
@@ -252,17 +291,12 @@ impl Announced {
         if spots.is_empty() {
             return Vec::new();
         }
-        let is_used = |spots: &[Spot]| spots.iter().any(|spot| used.contains(&spot.address.to_canonical()));
-        // Whom this host uses is always heard: strangers make room.
-        let comes_first = is_used(&spots);
+        let comes_first = in_use.has_address_of(&spots);
         let was_tried = !comes_first && self.tried.contains(&number(&name));
         let mut lines = Vec::new();
         while !self.has_room_for(spots.len()) {
             lines.extend(self.note_want_of_room());
-            let in_vain = |service: &Service| !service.tids.is_empty() && service.tids.iter().all(&stuck);
-            let may_go = |service: &Service| {
-                if comes_first { !is_used(&service.spots) } else { !was_tried && in_vain(service) }
-            };
+            let may_go = |service: &Service| in_use.may_be_evicted(service, comes_first, was_tried);
             let candidates = self.services.iter().filter(|(_, service)| may_go(service));
             let Some(oldest) = candidates.min_by_key(|(_, service)| service.heard).map(|(name, _)| name.clone()) else {
                 if !was_tried {
@@ -311,8 +345,8 @@ impl Announced {
 
     /// Finds out which controllers are announced now. Gives back those that were not before, and what to tell.
     pub(super) fn follow(&mut self, now: Time, setting: Setting<'_>) -> (Vec<Tid>, Vec<Line>) {
-        if self.grace.is_some_and(|until| until <= now) {
-            self.grace = None;
+        for until in [&mut self.grace, &mut self.woken] {
+            until.take_if(|until| *until <= now);
         }
         let before = self.services.len();
         let grace = |service: &Service| service.unheard.is_none_or(|since| now < since + HEARD_AGAIN);
@@ -388,37 +422,46 @@ impl Announced {
         lines
     }
 
-    /// Forgets who is absent for too long. `looked` says that it is known who is live.
-    /// True when there is something new to be saved.
-    pub(super) fn age(&mut self, now: Time, looked: bool, live: impl Fn(&Tid) -> bool) -> bool {
+    /// Forgets what was absent for too long. `looked` says that the kernel's controllers are known, `connection` whether
+    /// a controller has one, and whether that is live. True when there is something new to be saved.
+    pub(super) fn age(&mut self, now: Time, looked: bool, connection: impl Fn(&Tid) -> Option<bool>) -> bool {
         let mut news = false;
-        let persistence = self.persistence;
-        let grace = self.grace.is_some();
+        if looked {
+            self.looked_first.get_or_insert(now);
+        }
+        let (persistence, grace, woken) = (self.persistence, self.grace.is_some(), self.woken.is_some());
+        let known_since = self.known_since();
         let aged = &mut self.aged;
-        for (_, proven) in aged.iter_mut().filter(|(tid, _)| live(tid)) {
+        for (_, proven) in aged.iter_mut().filter(|(tid, _)| connection(tid).is_some()) {
             *proven = true;
         }
         self.dcs.retain(|tid, dc| {
-            let live = live(tid);
-            news |= live && !dc.proven;
-            dc.proven |= live;
+            let connection = connection(tid);
+            let live = connection == Some(true);
+            // One that the kernel works on was live before, be it in another run.
+            news |= connection.is_some() && !dc.proven;
+            dc.proven |= connection.is_some();
+            if live {
+                dc.seen = Some(now);
+            }
             if live || dc.announced {
                 news |= dc.absent.take().is_some();
                 return true;
             }
             // Of those from before this run it is to be seen first whether they are connected, or heard again.
-            if !dc.proven && dc.restored && (grace || !looked) {
+            if dc.restored && (grace || woken || !looked) {
                 return true;
             }
             if !dc.proven {
                 aged.insert(tid.clone(), false);
                 return false;
             }
-            if dc.absent.is_none() && looked && !(grace && dc.restored) {
-                dc.absent = Some(now);
+            if dc.absent.is_none() && looked {
+                dc.absent = Some(if dc.restored { known_since.max(dc.seen).unwrap_or(now) } else { now });
                 news = true;
             }
-            let over = looked && persistence.zip(dc.absent).is_some_and(|(span, since)| since + span <= now);
+            let long = persistence.zip(dc.absent).is_some_and(|(span, since)| since + span <= now);
+            let over = looked && !woken && long;
             if over {
                 aged.insert(tid.clone(), true);
                 news = true;
@@ -432,6 +475,12 @@ impl Announced {
             self.aged.insert(longest, true);
         }
         news
+    }
+
+    /// Since when it could be known of a discovery controller from before this run that it is absent: the kernel's
+    /// controllers were known, and what is announced had its time to be heard. A suspend does not defer that.
+    fn known_since(&self) -> Option<Time> {
+        self.looked_first.max(self.began.map(|began| began + HEARD_AGAIN))
     }
 
     /// Those that were connected at some time.
@@ -505,7 +554,7 @@ impl Announced {
 
     /// Those that found no room try again to go in. True when the browser is to ask for everybody anew: somebody found
     /// no place to wait either, or all have been tried.
-    pub(super) fn let_in(&mut self, now: Time, stuck: impl Fn(&Tid) -> bool, used: &BTreeSet<IpAddr>) -> bool {
+    pub(super) fn let_in(&mut self, now: Time, in_use: &InUse) -> bool {
         let is_due = |moment: &mut Option<Time>| moment.take_if(|at| *at <= now).is_some();
         let (retry, let_in) = (is_due(&mut self.retry), is_due(&mut self.let_in));
         if retry {
@@ -514,7 +563,7 @@ impl Announced {
         while let_in && let Some((name, offer, spots)) = self.anteroom.next() {
             self.changed = true;
             // That there are too many was told.
-            self.announced(now, name.clone(), offer, spots, &stuck, used);
+            self.announced(now, name.clone(), offer, spots, in_use);
             if !self.services.contains_key(&name) {
                 break;
             }
@@ -525,11 +574,14 @@ impl Announced {
     /// When something becomes due. Nobody is absent for too long before it is known who is live.
     pub(super) fn deadline(&self, looked: bool) -> Option<Time> {
         let unheard = self.services.values().filter_map(|service| service.unheard).min();
-        let absent = self.dcs.values().filter_map(|dc| dc.absent).min();
-        let over = self.persistence.zip(absent).filter(|_| looked).map(|(span, since)| since + span);
+        let is_over = |dc: &Dc| {
+            let over = dc.absent? + self.persistence?;
+            Some(Some(over).max(self.woken).max(self.grace.filter(|_| dc.restored)).unwrap_or(over))
+        };
+        let over = self.dcs.values().filter(|_| looked).filter_map(is_over).min();
         let unheard = unheard.map(|since| since + HEARD_AGAIN);
         let doubt = self.looked.filter(|_| self.doubts_wait && !self.services.is_empty()).map(|at| at + LOOK);
-        [unheard, over, doubt, self.grace, self.let_in, self.retry].into_iter().flatten().min()
+        [unheard, over, doubt, self.grace, self.woken, self.let_in, self.retry].into_iter().flatten().min()
     }
 }
 

@@ -6,18 +6,22 @@ use std::time::Duration;
 
 use libstas::conf::Persistence;
 use libstas::core::browse::{Ask, Heard};
+use libstas::core::fleet::Status;
 use libstas::core::sources::SourceId;
-use libstas::core::{HostEffect, Level, Links, Notice, Time};
+use libstas::core::{HostEffect, KernelController, Level, Links, Notice, Time};
 use libstas::nvme::Tid;
 use libstas::nvme::tid::parse_ip;
 
-use super::announced::{Line, Setting};
+use super::announced::{InUse, Line, Setting};
 use super::{Effect, Finder, extend};
 
 /// So many lines that strangers cause are told in [`LINES_PERIOD`], the rest with tron only.
 const LINES: u32 = 128;
 /// See [`LINES`].
 const LINES_PERIOD: Duration = Duration::from_secs(600);
+
+/// No event and no tick for so long: the host was suspended, or this process stopped.
+const GAP: Duration = Duration::from_secs(15);
 
 /// How much strangers may still say.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,9 +71,9 @@ impl Finder {
         if !self.browsing {
             return;
         }
-        let (stuck, used) = (self.stuck(), self.used());
+        let in_use = self.in_use();
         for heard in heard {
-            for line in self.announced.hear(now, heard, |tid| stuck.contains(tid), &used) {
+            for line in self.announced.hear(now, heard, &in_use) {
                 self.tell(now, line, out);
             }
         }
@@ -85,7 +89,8 @@ impl Finder {
             host_nqn: &settings.identity.nqn,
         };
         let (fresh, lines) = self.announced.follow(now, setting);
-        if self.announced.age(now, self.fleet.has_looked(), |tid| self.fleet.is_live(tid)) {
+        let connection = |tid: &Tid| self.fleet.kernel(tid).map(KernelController::is_live);
+        if self.announced.age(now, self.fleet.has_looked(), connection) {
             out.push(Effect::Host(HostEffect::Save));
         }
         let parameters = &settings.conf.parameters;
@@ -126,9 +131,18 @@ impl Finder {
         if !self.announced.is_to_let_in(now) {
             return;
         }
-        let (stuck, used) = (self.stuck(), self.used());
-        if self.announced.let_in(now, |tid| stuck.contains(tid), &used) {
+        let in_use = self.in_use();
+        if self.announced.let_in(now, &in_use) {
             out.push(Effect::Browse(Ask::Start));
+        }
+    }
+
+    /// Notices that the host was suspended, or that this process was stopped: events and ticks come more often than
+    /// that, for the kernel's controllers are looked at every few seconds.
+    pub(super) fn notice_a_gap(&mut self, now: Time) {
+        let before = std::mem::replace(&mut self.handled, now);
+        if now.since(before) >= GAP {
+            self.announced.woke(now);
         }
     }
 
@@ -140,6 +154,12 @@ impl Finder {
         if self.browsing && !known.0.is_empty() && known != links {
             out.push(Effect::Browse(Ask::NetworkChanged));
         }
+    }
+
+    fn in_use(&self) -> InUse {
+        let is_connecting = |tid: &&Tid| self.fleet.view(tid).is_some_and(|member| member.status == Status::Connecting);
+        let connecting = self.announced.names().filter(is_connecting).cloned().collect();
+        InUse { stuck: self.stuck(), connecting, addresses: self.used() }
     }
 
     /// The addresses of discovery controllers that are live, or were announced and connected.

@@ -99,6 +99,12 @@ impl Booted {
                 }
                 continue;
             };
+            if links.0.is_empty() {
+                // The interface of the record may be that of any controller that is there.
+                let may_mean =
+                    |tid: &&Tid| !tid.host_iface.is_empty() && **tid == tid_of(controller, host_nqn, &tid.host_iface);
+                known_already.keys().filter(may_mean).for_each(|tid| name(&tid.host_iface));
+            }
             let known = self.interfaces.entry(controller.clone()).or_default();
             if let Some(now) = find(wanted, links) {
                 known.retain(|before| before != now);

@@ -86,6 +86,8 @@ pub struct Finder {
     /// Polls that a restart cut short.
     old_polls: Vec<CtrlRef>,
     stopping: bool,
+    /// When the last event or tick was handled.
+    handled: Time,
 }
 
 impl Finder {
@@ -111,6 +113,7 @@ impl Finder {
             was_configured: BTreeSet::new(),
             old_polls: Vec::new(),
             stopping: false,
+            handled: Time::default(),
         };
         finder.restore(saved);
         finder
@@ -357,6 +360,10 @@ impl Finder {
     }
 
     fn up(&mut self, now: Time, tid: &Tid, ctrl: CtrlRef, out: &mut Vec<Effect>) {
+        // At once: the connection may be lost before anything else happens.
+        if self.announced.was_connected(tid) {
+            out.push(Effect::Host(HostEffect::Save));
+        }
         let seqnum = self.fleet.inventory().look().seqnum;
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         for token in dc.connected(Connection { ctrl, since: now, seqnum }) {
@@ -549,6 +556,7 @@ impl Machine for Finder {
             self.handle_stopping(now, event, out);
             return;
         }
+        self.notice_a_gap(now);
         let begin = out.len();
         match event {
             Event::BootTables(tables) => self.boot_tables(&tables, out),

@@ -1,0 +1,234 @@
+//! Stories that the simulated world found, each told against stafd's core alone.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use fake_host::{FakeHost, Finder, Op, dc, on_iface};
+use libstas::core::browse::{Heard, Spot};
+use libstas::core::{CtrlState, Interface, KernelController, Links};
+use libstas::nvme::Tid;
+use libstas::nvme::announcement::offer;
+use libstas::nvme::nbft::{Discovery, Hfi, Nbft};
+use stafd::finder::{Effect, Event};
+
+type Host = FakeHost<Finder>;
+
+const A: &str = "192.0.2.1";
+
+/// eth1 and eth2, with the numbers 1 and 2.
+fn links() -> Links {
+    let interface = |index: u8| Interface {
+        index: index.into(),
+        name: format!("eth{index}"),
+        mac: [2, 0, 0, 0, 0, index].into(),
+        up: true,
+        addresses: vec![[192, 0, 2, 100 + index].into()],
+    };
+    Links(vec![interface(1), interface(2)])
+}
+
+fn host_with(conf: &str) -> Host {
+    let mut host = Host::configured(conf);
+    host.links = Some(links());
+    host.start();
+    host
+}
+
+/// A configuration with a persistence of so many seconds.
+fn persistence(seconds: &str) -> String {
+    format!("[Discovery controller connection management]\nzeroconf-connections-persistence={seconds}\n")
+}
+
+/// The discovery controller at that address, through eth1.
+fn by_eth1(traddr: &str) -> Tid {
+    on_iface("eth1", &dc(traddr))
+}
+
+/// The service of that name is announced at that address on eth1.
+fn announced(service: &str, traddr: &str) -> Heard {
+    let spots = vec![Spot { interface: 1, address: traddr.parse().unwrap() }];
+    Heard::Announced { service: service.into(), offer: offer(8009, [("p", Some(b"tcp".as_slice()))]), spots }
+}
+
+fn hear(host: &mut Host, heard: impl IntoIterator<Item = Heard>) {
+    host.feed(Event::Heard(heard.into_iter().collect()));
+}
+
+fn set_state(host: &mut Host, state: CtrlState) {
+    host.kernel.iter_mut().for_each(|kernel| kernel.state = state);
+    host.send_snapshot();
+}
+
+/// How often it was signalled that a discovery controller was given up.
+fn removals(host: &Host) -> usize {
+    host.count(|effect| matches!(effect, Effect::DcRemoved))
+}
+
+/// So many services that do not answer.
+fn strangers(count: u32) -> impl Iterator<Item = Heard> {
+    (0..count).map(|n| announced(&format!("stranger {n}"), &format!("10.0.{}.{}", n / 250, n % 250 + 1)))
+}
+
+#[test]
+fn a_connection_that_was_adopted_was_connected_whatever_happens_to_it_next() {
+    // The state in which it is adopted, and what the next snapshot shows.
+    for (adopted, then) in [
+        (CtrlState::Live, Some(CtrlState::Connecting)),
+        (CtrlState::Live, Some(CtrlState::Resetting)),
+        (CtrlState::Live, None),
+        (CtrlState::Connecting, Some(CtrlState::Connecting)),
+    ] {
+        for op in [Op::ReadPage, Op::ReadSupported] {
+            let mut host = host_with("");
+            let ctrl = host.add(&by_eth1(A));
+            set_state(&mut host, adopted);
+            host.hold(op);
+            hear(&mut host, [announced("x", A)]);
+            assert!(host.core.controller(&by_eth1(A)).unwrap().member.kernel.is_some());
+            host.dead.insert(A.into());
+            host.kernel.retain(|_| then.is_some());
+            set_state(&mut host, then.unwrap_or(CtrlState::Live));
+            hear(&mut host, [Heard::Gone("x".into())]);
+            host.wait(60);
+            assert!(host.gone.is_empty(), "{adopted:?} {then:?} {op:?}: {ctrl} was disconnected");
+            assert!(host.core.controller(&by_eth1(A)).is_some(), "{adopted:?} {then:?} {op:?}: not kept");
+        }
+    }
+}
+
+#[test]
+fn a_connection_from_before_a_restart_was_connected_though_the_kernel_has_lost_it() {
+    let mut host = host_with("");
+    host.dead.insert(A.into());
+    hear(&mut host, [announced("x", A)]);
+    let saved = host.core.saved();
+    assert!(saved.announced.iter().all(|announced| !announced.proven));
+    // Connected after the state was saved for the last time.
+    host.kill();
+    host.add(&by_eth1(A));
+    set_state(&mut host, CtrlState::Connecting);
+    host.start();
+    host.wait(100);
+    assert!(host.gone.is_empty());
+    set_state(&mut host, CtrlState::Live);
+    assert!(host.core.controller(&by_eth1(A)).unwrap().member.kernel.is_some_and(KernelController::is_live));
+}
+
+/// A boot table whose discovery record leads to [`A`] through the interface of that number.
+fn boot_table(iface: u8) -> Nbft {
+    let [interface, target] = [[192, 0, 2, 100 + iface], [192, 0, 2, 1]].map(IpAddr::from);
+    Nbft {
+        hfi: vec![Hfi::new(1, [2, 0, 0, 0, 0, iface], interface)],
+        discovery: vec![Discovery { hfi: Some(1), ..Discovery::new(1, target) }],
+        ..Nbft::default()
+    }
+}
+
+#[test]
+fn a_boot_controller_that_was_excluded_until_a_restart_is_kept_before_the_interfaces_are_known() {
+    let no_mdns = "[Service Discovery]\nzeroconf=disabled\n";
+    let mut host = Host::configured(no_mdns);
+    (host.tables, host.links) = (Some(boot_table(1).into()), Some(links()));
+    host.start();
+    assert_eq!(host.paths(), [(A, "eth1")]);
+    host.hold(Op::Disconnect);
+    host.configure(&format!("{no_mdns}[Controllers]\nexclude=transport=tcp;traddr={A}\n"));
+    assert_eq!(host.core.removed().len(), 1);
+    // stafd is killed before it is disconnected, and the exclusion is taken out meanwhile.
+    host.kill();
+    host.configure(no_mdns);
+    host.wait(10);
+    assert_eq!((host.core.removed().len(), host.held.len()), (0, 0), "it is wanted");
+    host.set_links(links());
+    host.wait(60);
+    assert_eq!((host.core.removed().len(), host.held.len()), (0, 0), "it is wanted");
+}
+
+#[test]
+fn a_controller_that_no_boot_record_means_is_given_up_when_the_interfaces_are_known() {
+    let no_mdns = "[Service Discovery]\nzeroconf=disabled\n";
+    let mut host =
+        Host::configured(&format!("{no_mdns}[Controllers]\ncontroller=transport=tcp;traddr={A};host-iface=eth1\n"));
+    (host.tables, host.links) = (Some(boot_table(2).into()), Some(links()));
+    host.start();
+    assert_eq!(host.paths(), [(A, "eth1"), (A, "eth2")]);
+    host.kill();
+    host.configure(no_mdns);
+    host.wait(10);
+    assert_eq!(host.paths(), [(A, "eth1"), (A, "eth2")], "either may be the interface of the record");
+    host.set_links(links());
+    host.wait(60);
+    assert_eq!(host.paths(), [(A, "eth2")]);
+}
+
+#[test]
+fn a_suspend_does_not_restart_the_persistence() {
+    // stafd was restarted, and does not know for sure whether it is announced when the host is suspended.
+    let mut host = host_with(&persistence("60"));
+    hear(&mut host, [announced("x", A)]);
+    host.kernel.clear();
+    host.dead.insert(A.into());
+    host.restart();
+    host.wait(4);
+    host.now = host.now + Duration::from_secs(5700);
+    host.wait(9);
+    assert!(host.core.controller(&by_eth1(A)).is_some(), "it has its time to be heard");
+    host.wait(11);
+    assert!(host.core.controller(&by_eth1(A)).is_none(), "it was absent for more than 60 s");
+}
+
+#[test]
+fn what_is_heard_soon_after_a_suspend_is_kept() {
+    // However long it was absent before: (at the suspend, restarted before).
+    for restarted in [false, true] {
+        let mut host = host_with(&persistence("60"));
+        hear(&mut host, [announced("x", A)]);
+        host.lose(A);
+        hear(&mut host, [Heard::Gone("x".into())]);
+        if restarted {
+            host.restart();
+        }
+        host.wait(30);
+        host.now = host.now + Duration::from_secs(5700);
+        host.wait(5);
+        hear(&mut host, [announced("x", A)]);
+        host.wait(100);
+        assert!(host.core.controller(&by_eth1(A)).is_some(), "restarted: {restarted}");
+        assert_eq!(removals(&host), 0, "restarted: {restarted}");
+        // Another suspend finds it gone.
+        hear(&mut host, [Heard::Gone("x".into())]);
+        host.now = host.now + Duration::from_secs(5700);
+        host.wait(20);
+        assert!(host.core.controller(&by_eth1(A)).is_none(), "restarted: {restarted}");
+    }
+}
+
+#[test]
+fn a_flood_does_not_evict_a_controller_that_is_being_connected() {
+    // The flood comes while its second attempt waits for the host's connect path; or a service at an address that this
+    // host uses comes, which always finds room.
+    for known in [false, true] {
+        let mut host = host_with("");
+        host.dead.insert(A.into());
+        host.dead.insert("10.*".into());
+        if known {
+            hear(&mut host, [announced("known", "192.0.2.9")]);
+            hear(&mut host, [Heard::Gone("known".into())]);
+        }
+        hear(&mut host, [announced("real", A)]);
+        host.dead.remove(A);
+        host.hold(Op::Connect);
+        host.wait(5);
+        assert_eq!(host.held.len(), 1, "it is being connected");
+        hear(&mut host, strangers(255 + u32::from(!known)));
+        if known {
+            hear(&mut host, [announced("known", "192.0.2.9")]);
+        }
+        hear(&mut host, strangers(600));
+        host.release(Op::Connect);
+        host.wait(30);
+        assert!(host.addresses().contains(&A), "known: {known}");
+        assert!(host.gone.is_empty(), "known: {known}: {:?}", host.gone);
+    }
+}

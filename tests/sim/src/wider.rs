@@ -1,0 +1,56 @@
+//! More that happens: others connect bound to an interface, the administrator excludes interfaces and address families
+//! and takes it back, parameters are refused, disconnects hang. From dice of their own: the rest of a plan stays what
+//! it is.
+
+use std::time::Duration;
+
+use crate::dice::Dice;
+use crate::names::{Iface, Subsystem, Target, Who};
+use crate::plan::{self, Deed, Edit, Fault, Land, What};
+
+/// So many of a hundred plans have such deeds.
+const SHARE: usize = 50;
+/// So many at the most.
+const MOST: usize = 8;
+
+/// What happens besides in that land.
+pub(crate) fn deeds(land: &Land, seed: u64) -> Vec<Deed> {
+    let mut dice = Dice::new(seed, "wider");
+    if !dice.percent(SHARE) {
+        return Vec::new();
+    }
+    let mut deeds = Vec::new();
+    let mut at = dice.ms(0, 20_000);
+    for _ in 0..1 + dice.below(MOST) {
+        deeds.push(Deed { at, what: what(&mut dice, land) });
+        at += if dice.percent(50) { dice.ms(0, 1_500) } else { dice.ms(1_500, 30_000) };
+    }
+    deeds
+}
+
+fn what(dice: &mut Dice, land: &Land) -> What {
+    let target = Target(dice.below(land.targets.len()));
+    let subsystem = Subsystem(dice.below(land.subsystems));
+    let who = Who::BOTH[dice.below(2)];
+    let iface = Iface::ALL[dice.below(2)];
+    let via = [None, Some(iface), Some(iface)][dice.below(3)];
+    match dice.below(20) {
+        0..=6 => What::ConnectsByHand(target, subsystem, via),
+        7..=8 => What::ConnectsDcByHand(target, via),
+        9..=11 => edit(dice, Edit::ExcludeIface(who, iface)),
+        12..=13 => edit(dice, Edit::Family(who)),
+        14 => edit(dice, Edit::Trtypes),
+        15 => edit(dice, Edit::Scope(plan::scope(dice))),
+        16..=17 => What::Wavers(Edit::Parameters(who), time(dice)),
+        _ => What::Fault(Fault::DisconnectHangs, dice.ms(100, 10_000)),
+    }
+}
+
+/// An edit, which two times in three is taken back.
+fn edit(dice: &mut Dice, edit: Edit) -> What {
+    if dice.below(3) == 0 { What::Edits(edit, dice.percent(85)) } else { What::Wavers(edit, time(dice)) }
+}
+
+fn time(dice: &mut Dice) -> Duration {
+    if dice.percent(50) { dice.ms(1, 1_500) } else { dice.ms(1_500, 40_000) }
+}
