@@ -145,7 +145,7 @@ fn describe_ioc(ioc: &IocView<'_>, connector: &Connector, now: Time, detailed: b
     let identity = connector.settings().map(|settings| &*settings.identity);
     let mut dict = describe::detailed(&ioc.member, now, identity);
     let mut put = |key: &str, value: String| dict.insert(key.to_owned(), value);
-    put(key::ORIGIN, ioc.origin.to_owned());
+    put(key::ORIGIN, ioc.origin.to_string());
     if let Some(record) = &ioc.boot_record {
         put(key::NBFT, record.clone());
     }

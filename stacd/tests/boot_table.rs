@@ -14,7 +14,7 @@ use libstas::core::{
 use libstas::nvme::log_page::Entry;
 use libstas::nvme::nbft::{BootTables, Host, Nbft, Ssns};
 use libstas::nvme::{DISCOVERY_NQN, HostIdentity, Tid, TidParts, Transport};
-use stacd::connector::{Connector, DcPage, Effect, Event, PageState, Saved, Settings, StafdView};
+use stacd::connector::{Connector, DcPage, Effect, Event, Origin, PageState, Saved, Settings, StafdView};
 
 const OWN: &str = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000001";
 const BOOT: &str = "nqn.2014-08.org.nvmexpress:uuid:5b3a2c10-0000-4000-8000-00000000b007";
@@ -171,6 +171,7 @@ impl World {
         DcPage {
             dc: tid(DISCOVERY_NQN, "8009", BOOT),
             state: PageState::Fresh,
+            origin: Origin::Configured,
             connected_since: Some(Time(Duration::from_secs(500))),
             entries: self.page.iter().map(|nqn| entry(nqn)).collect(),
         }
@@ -215,7 +216,7 @@ impl World {
         let mut of_it = views.iter().filter(|view| view.member.tid.subsysnqn == nqn);
         let view = of_it.next()?;
         assert!(of_it.next().is_none(), "it is shown once");
-        Some((view.member.status, view.origin, view.boot_record.clone()))
+        Some((view.member.status, view.origin.as_str(), view.boot_record.clone()))
     }
 }
 

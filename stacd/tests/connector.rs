@@ -7,7 +7,7 @@ use libstas::core::fleet::Status;
 use libstas::core::{CtrlState, CtrlType, HostEffect, HostEvent, Level, OpId, UeventKind};
 use libstas::nvme::Tid;
 use libstas::nvme::log_page::Entry;
-use stacd::connector::{DcPage, Effect, Event, PageState, RemovedDc, StafdView};
+use stacd::connector::{DcPage, Effect, Event, Origin, PageState, RemovalReason, RemovedDc, StafdView};
 
 type Host = FakeHost<Connector>;
 
@@ -41,7 +41,7 @@ fn restart_as(host: &mut Host, host_nqn: &str, nqns: &[&str]) {
     let entries = nqns.iter().map(|nqn| listed(nqn)).collect();
     let page = dc_page(&as_host(host_nqn, &dc()), host.now, entries);
     let other = if host_nqn == HOST { RENAMED } else { HOST };
-    let removed = vec![RemovedDc { dc: as_host(other, &dc()), aged_out: false }];
+    let removed = vec![RemovedDc { dc: as_host(other, &dc()), reason: RemovalReason::Configuration }];
     host.stafd_is(":1.7", StafdView { dcs: vec![page], removed: Some(removed) });
     host.wait(600);
 }
@@ -491,7 +491,10 @@ fn unlink_and_link_in_quick_succession_ends_live() {
 fn a_discovery_controller_that_the_administrator_removed_takes_its_own() {
     let mut host = started();
     host.stafd_with(&["a", "b"], 100);
-    host.peer.view = Some(StafdView { dcs: Vec::new(), removed: Some(vec![RemovedDc { dc: dc(), aged_out: false }]) });
+    host.peer.view = Some(StafdView {
+        dcs: Vec::new(),
+        removed: Some(vec![RemovedDc { dc: dc(), reason: RemovalReason::Configuration }]),
+    });
     host.feed(Event::DcRemoved);
     host.wait(1.0);
     assert!(host.nqns().is_empty());
@@ -502,8 +505,17 @@ fn edited_in_place() -> (Host, Tid) {
     let mut host = started();
     host.stafd_with(&["a", "b"], 100);
     let moved = fake_host::dc("192.0.2.77");
-    let page = DcPage { dc: moved.clone(), state: PageState::Never, connected_since: None, entries: Vec::new() };
-    host.peer.view = Some(StafdView { dcs: vec![page], removed: Some(vec![RemovedDc { dc: dc(), aged_out: false }]) });
+    let page = DcPage {
+        dc: moved.clone(),
+        state: PageState::Never,
+        origin: Origin::Configured,
+        connected_since: None,
+        entries: Vec::new(),
+    };
+    host.peer.view = Some(StafdView {
+        dcs: vec![page],
+        removed: Some(vec![RemovedDc { dc: dc(), reason: RemovalReason::Configuration }]),
+    });
     host.feed(Event::DcRemoved);
     (host, moved)
 }
@@ -540,7 +552,13 @@ fn new_discovery_controllers_without_end_do_not_put_off_removals_without_end() {
     let (mut host, _) = edited_in_place();
     for number in 0..30 {
         let dc = fake_host::dc(&format!("198.51.100.{number}"));
-        let page = DcPage { dc, state: PageState::Never, connected_since: None, entries: Vec::new() };
+        let page = DcPage {
+            dc,
+            state: PageState::Never,
+            origin: Origin::Configured,
+            connected_since: None,
+            entries: Vec::new(),
+        };
         host.peer.view.as_mut().unwrap().dcs.push(page);
         host.feed(Event::DcRemoved);
         host.wait(1.0);
@@ -554,7 +572,10 @@ fn a_discovery_controller_that_aged_out_takes_only_what_is_not_live() {
     host.stafd_with(&["a", "b"], 100);
     host.kernel.iter_mut().find(|k| k.subsysnqn == "b").unwrap().state = CtrlState::Connecting;
     host.wait(61.0);
-    host.peer.view = Some(StafdView { dcs: Vec::new(), removed: Some(vec![RemovedDc { dc: dc(), aged_out: true }]) });
+    host.peer.view = Some(StafdView {
+        dcs: Vec::new(),
+        removed: Some(vec![RemovedDc { dc: dc(), reason: RemovalReason::AgedOut }]),
+    });
     host.feed(Event::DcRemoved);
     host.wait(2.0);
     assert_eq!(host.nqns(), ["a"]);
@@ -567,6 +588,7 @@ fn an_empty_page_of_a_python_stafd_proves_nothing_before_that_owner_has_shown_en
     let page = |nqns: &[&str]| DcPage {
         dc: dc(),
         state: PageState::Unstated,
+        origin: Origin::Configured,
         connected_since: None,
         entries: nqns.iter().map(|nqn| listed(nqn)).collect(),
     };
@@ -750,7 +772,7 @@ fn a_stafd_that_comes_back_with_another_host_nqn_takes_nothing_before_it_is_conn
     host.stafd_with(&["a", "b"], 100);
     let renamed =
         |nqns: &[&str], since| dc_page(&as_host(RENAMED, &dc()), since, nqns.iter().map(|nqn| listed(nqn)).collect());
-    let removed = Some(vec![RemovedDc { dc: dc(), aged_out: false }]);
+    let removed = Some(vec![RemovedDc { dc: dc(), reason: RemovalReason::Configuration }]);
     host.peer.view = Some(StafdView { dcs: vec![renamed(&[], host.now)], removed });
     host.feed(Event::StafdOwner(Some(":1.9".into())));
     host.wait(600.0);
@@ -770,7 +792,10 @@ fn a_stafd_that_gets_its_host_nqn_back_is_as_before() {
     host.stafd_with(&["a", "b"], 100);
     let before = host.peer.view.clone();
     let page = dc_page(&as_host(RENAMED, &dc()), host.now, Vec::new());
-    host.peer.view = Some(StafdView { dcs: vec![page], removed: Some(vec![RemovedDc { dc: dc(), aged_out: false }]) });
+    host.peer.view = Some(StafdView {
+        dcs: vec![page],
+        removed: Some(vec![RemovedDc { dc: dc(), reason: RemovalReason::Configuration }]),
+    });
     host.feed(Event::StafdOwner(Some(":1.9".into())));
     host.wait(60.0);
     host.peer.view = before;

@@ -5,7 +5,7 @@ use fake_host::{Connector, FakeHost, dc_page, entry, io};
 use libstas::core::fleet::Status;
 use libstas::core::{CtrlState, KernelController};
 use libstas::nvme::Tid;
-use libstas::nvme::log_page::{Entry, Treq, Tsas};
+use libstas::nvme::log_page::{Entry, SecType, Treq, Tsas};
 
 const TARGET: &str = "192.0.2.1";
 
@@ -20,7 +20,7 @@ fn state(host: &FakeHost<Connector>, nqn: &str) -> (Status, String) {
 }
 
 fn secured(nqn: &str, sectype: u8, treq: u8) -> Entry {
-    Entry { tsas: Tsas::Tcp { sectype }, treq: Treq(treq), ..entry(TARGET, nqn) }
+    Entry { tsas: Tsas::Tcp { sectype: SecType(sectype) }, treq: Treq(treq), ..entry(TARGET, nqn) }
 }
 
 /// stafd lists these.

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use libstas::bus::contract::{StafdView, dictionary, wire};
 use libstas::bus::{ControllerId, Dict, STAF_PATH, key, require_root};
 use libstas::core::Time;
 use libstas::daemon::describe;
@@ -115,14 +116,16 @@ impl Staf {
     #[zbus(name = "list_removed_controllers", out_args("controller_list"))]
     async fn list_removed_controllers(&self) -> fdo::Result<Vec<Dict>> {
         let list = |finder: &Finder, _: Time| {
-            let describe = |removed: &crate::finder::Removed| {
-                let mut dict = ControllerId::of(&removed.dc).to_dict();
-                dict.insert(key::REASON.to_owned(), removed.reason.to_string());
-                dict
-            };
-            finder.removed().into_iter().map(describe).collect()
+            finder.removed().into_iter().map(|removed| dictionary::of_removed(&removed.published())).collect()
         };
         self.finder.ask(list).await.map_err(stopping)
+    }
+
+    /// The contract with stacd. Of the controllers that are named, or of all if none is.
+    #[zbus(name = "get_published_pages", out_args("published"))]
+    async fn get_published_pages(&self, controllers: Vec<ControllerId>) -> fdo::Result<wire::Published> {
+        let publish = move |finder: &Finder, _: Time| wire::Published::of(&published(finder, &controllers));
+        self.finder.ask(publish).await.map_err(stopping)
     }
 
     /// Only root makes the daemon talk to the network.
@@ -242,12 +245,22 @@ async fn ask_about<R: Send + 'static>(
     question: impl FnOnce(&DcView<'_>, &Finder, Time) -> R + Send + 'static,
 ) -> fdo::Result<Option<R>> {
     let Some(tid) = tid_of(&id)? else { return Ok(None) };
-    let ask = move |finder: &Finder, now: Time| {
-        let meant = || finder.controllers().into_iter().find(|dc| id.may_mean(dc.member.tid));
-        let dc = finder.controller(&tid).or_else(meant)?;
-        Some(question(&dc, finder, now))
-    };
+    let ask = move |finder: &Finder, now: Time| Some(question(&meant(finder, &tid, &id)?, finder, now));
     finder.ask(ask).await.map_err(stopping)
+}
+
+/// The discovery controller with that TID, else the first that the strings may mean.
+fn meant<'a>(finder: &'a Finder, tid: &Tid, id: &ControllerId) -> Option<DcView<'a>> {
+    finder.controller(tid).or_else(|| finder.controllers().into_iter().find(|dc| id.may_mean(dc.member.tid)))
+}
+
+fn published(finder: &Finder, only: &[ControllerId]) -> StafdView {
+    let mut view = finder.published();
+    if !only.is_empty() {
+        let named = only.iter().filter_map(|id| Some(meant(finder, &id.tid().ok()?, id)?.published()));
+        view.dcs = named.collect();
+    }
+    view
 }
 
 /// A word that is no transport names no controller; what is too long to be anything is refused.
@@ -270,8 +283,8 @@ fn describe_dc(dc: &DcView<'_>, finder: &Finder, now: Time, detailed: bool) -> D
     }
     let identity = finder.settings().map(|settings| &*settings.identity);
     let mut dict = describe::detailed(&dc.member, now, identity);
-    dict.insert(key::ORIGIN.to_owned(), dc.origin.to_owned());
-    dict.insert(key::LOG_PAGE_STATE.to_owned(), dc.log_page_state.to_owned());
+    dict.insert(key::ORIGIN.to_owned(), dc.origin.to_string());
+    dict.insert(key::LOG_PAGE_STATE.to_owned(), dc.log_page_state.to_string());
     if let Some(registration) = &dc.registration {
         dict.insert(key::REGISTRATION.to_owned(), registration.clone());
     }
@@ -285,7 +298,7 @@ fn describe_dc(dc: &DcView<'_>, finder: &Finder, now: Time, detailed: bool) -> D
         dict.insert(key::GIVEN_UP_IN.to_owned(), describe::span(at.since(now)));
     }
     if let Some(since) = dc.connected_since {
-        dict.insert(key::CONNECTED_SINCE.to_owned(), describe::moment(since));
+        dict.insert(key::CONNECTED_SINCE.to_owned(), dictionary::moment(since));
     }
     dict
 }

@@ -270,7 +270,10 @@ fn an_announced_discovery_controller_is_connected_at_once_through_the_interface_
     world.hear(announcement("x", "tcp", &[(1, A)]));
     assert_eq!(world.connected(), [(A, "eth1")]);
     let view = world.finder.controller(&dc(A, "eth1")).unwrap();
-    assert_eq!((view.origin, view.announced, view.log_page_state), ("discovered", Some(true), "fresh"));
+    assert_eq!(
+        (view.origin.as_str(), view.announced, view.log_page_state.as_str()),
+        ("discovered", Some(true), "fresh")
+    );
 }
 
 #[test]
@@ -388,7 +391,7 @@ fn a_goodbye_disconnects_nothing() {
         assert_eq!(world.connected(), [(A, "eth1")], "{persistence}");
         let view = world.finder.controller(&dc(A, "eth1")).unwrap();
         assert_eq!((view.announced, view.given_up_at), (Some(false), None));
-        assert_eq!(view.origin, "discovered");
+        assert_eq!(view.origin.as_str(), "discovered");
     }
 }
 
@@ -454,7 +457,7 @@ fn the_remaining_time_survives_a_restart() {
     world.restart(&persistence("100"));
     world.wait(40.0);
     assert_eq!(world.members(), 1);
-    assert_eq!(world.finder.controller(&dc(A, "eth1")).unwrap().origin, "discovered");
+    assert_eq!(world.finder.controller(&dc(A, "eth1")).unwrap().origin.as_str(), "discovered");
     world.wait(15.0);
     assert_eq!(world.members(), 0, "{:?}", world.finder.controller(&dc(A, "eth1")));
     assert_eq!(world.finder.removed()[0].reason, RemovalReason::AgedOut);

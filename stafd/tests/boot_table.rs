@@ -197,7 +197,7 @@ fn a_record_is_connected_by_its_interface_as_the_boot_host() {
     assert_eq!(kernel.subsysnqn, "nqn.2014-08.org.nvmexpress.discovery");
     let views = world.finder.controllers();
     let [view] = &views[..] else { panic!("{views:?}") };
-    assert_eq!((view.origin, view.boot_record), ("configured", Some("NBFT, discovery 1")));
+    assert_eq!((view.origin.as_str(), view.boot_record), ("configured", Some("NBFT, discovery 1")));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use libstas::bus::contract::{Origin, PageState, RemovedDc, VERSION};
 use libstas::bus::{ControllerId, Dict, STAF_PATH, StafDebugProxy, StafProxy, key, next};
 use libstas::conf::{ControllerEntry, FamilyOrder, Persistence, StafConf};
 use libstas::core::Machine;
@@ -139,10 +140,14 @@ struct World {
 }
 
 async fn start() -> World {
+    start_with(saved()).await
+}
+
+async fn start_with(saved: Saved) -> World {
     let (handle, doors) = doors();
     let refreshes = Arc::new(Refreshes::default());
     let event_loop = EventLoop::new(
-        Finder::new(saved(), 1),
+        Finder::new(saved, 1),
         NoHost(Arc::clone(&refreshes)),
         BootClock::new().unwrap(),
         Systemd,
@@ -240,6 +245,52 @@ async fn what_was_given_up_is_told_with_its_reason() {
     let [one] = removed.as_slice() else { panic!("{removed:?}") };
     assert_eq!(ControllerId::from_dict(one).tid().unwrap(), tid("192.0.2.66"));
     assert_eq!(one.get(key::REASON).unwrap(), "referral gone");
+}
+
+/// As the first released stacd reads it: only the words `fresh` and `aged out` have a meaning of their own.
+#[tokio::test]
+async fn the_first_released_stacd_finds_what_it_reads() {
+    let removed = |traddr: &str, reason| Removed { dc: tid(traddr), reason, at: libstas::core::Time::default() };
+    let reasons = [
+        ("192.0.2.60", RemovalReason::Configuration),
+        ("192.0.2.61", RemovalReason::Excluded),
+        ("192.0.2.62", RemovalReason::ReferralGone),
+        ("192.0.2.63", RemovalReason::AgedOut),
+        ("192.0.2.64", RemovalReason::Unknown),
+    ];
+    let reasons_of_saved = reasons.iter().map(|(traddr, reason)| removed(traddr, *reason)).collect();
+    let world = start_with(Saved { removed: reasons_of_saved, ..saved() }).await;
+    let staf = StafProxy::new(&world.client).await.unwrap();
+    let listed = staf.list_removed_controllers().await.unwrap();
+    let aged_out = |traddr: &str| listed.iter().find(|dict| dict["traddr"] == traddr).unwrap()["reason"] == "aged out";
+    for (traddr, reason) in reasons {
+        assert_eq!(aged_out(traddr), reason.spares_live(), "{reason:?}");
+    }
+    let all: serde_json::Value = serde_json::from_str(&staf.get_all_log_pages(true).await.unwrap()).unwrap();
+    let [one] = all.as_array().unwrap().as_slice() else { panic!("{all}") };
+    assert_eq!(one["discovery-controller"]["log-page-state"], "saved");
+    let entries = one["log-pages"].as_array().unwrap();
+    let dict: Dict = serde_json::from_value(entries[0].clone()).unwrap();
+    assert_eq!(dict.keys().collect::<Vec<_>>(), entry().keys().collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn the_contract_has_the_pages_and_the_removed_controllers() {
+    let world = start().await;
+    let staf = StafProxy::new(&world.client).await.unwrap();
+    let all = staf.get_published_pages(&[]).await.unwrap();
+    assert_eq!(all.version, VERSION);
+    let view = all.clone().view();
+    let [page] = view.dcs.as_slice() else { panic!("{view:?}") };
+    assert_eq!((&page.dc, page.state, page.origin), (&tid("192.0.2.1"), PageState::Saved, Origin::Configured));
+    assert_eq!((page.connected_since, page.entries[0].to_dict()), (None, entry()));
+    let removed = view.removed.unwrap();
+    assert_eq!(removed, [RemovedDc { dc: tid("192.0.2.66"), reason: RemovalReason::ReferralGone }]);
+
+    assert_eq!(staf.get_published_pages(&[id()]).await.unwrap(), all);
+    let unknown = ControllerId { traddr: "192.0.2.2".into(), ..id() };
+    let nonsense = ControllerId { transport: "pigeon".into(), ..id() };
+    assert_eq!(staf.get_published_pages(&[unknown, nonsense]).await.unwrap().pages, []);
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use stafd::finder::{Effect, Event, NotRegistered, RegisterRequest, RemovalReason
 type Host = FakeHost<Finder>;
 
 fn page_state<'a>(host: &'a Host, traddr: &str) -> &'a str {
-    host.core.controller(&dc(traddr)).unwrap().log_page_state
+    host.core.controller(&dc(traddr)).unwrap().log_page_state.as_str()
 }
 
 /// How often `log_pages_changed` was signalled.
@@ -155,7 +155,7 @@ fn referrals_are_followed_without_loops_and_go_when_nobody_refers_to_them() {
         .page("192.0.2.2", vec![referral("192.0.2.3"), referral("192.0.2.1")])
         .started();
     assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.2", "192.0.2.3"]);
-    assert_eq!(host.core.controller(&dc("192.0.2.2")).unwrap().origin, "referral");
+    assert_eq!(host.core.controller(&dc("192.0.2.2")).unwrap().origin.as_str(), "referral");
     host.peer.pages.insert("192.0.2.1".into(), Vec::new());
     host.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
     host.wait(7.0);

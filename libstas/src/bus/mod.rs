@@ -2,6 +2,7 @@
 //!
 //! | module | what it is about |
 //! |---|---|
+//! | [`contract`] | what stafd publishes and stacd reads |
 //! | [`controller_id`] | the seven strings that name a controller, and the dictionaries that describe one |
 //! | [`proxy`] | what a client calls: one typed proxy for each interface |
 //! | [`connection`] | reaching the bus, owning a name on it, noticing its loss, knowing who calls |
@@ -9,6 +10,7 @@
 //! Nothing here decides anything: it translates.
 
 pub mod connection;
+pub mod contract;
 pub mod controller_id;
 pub mod proxy;
 

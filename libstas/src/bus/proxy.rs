@@ -6,7 +6,7 @@
 // after the signal as it is spelled there.
 #![allow(clippy::too_many_arguments, non_camel_case_types)]
 
-use super::{ControllerId, Dict};
+use super::{ControllerId, Dict, contract::wire};
 
 /// stafd: discovery controllers and their log pages.
 #[zbus::proxy(
@@ -53,6 +53,11 @@ pub trait Staf {
         host_iface: &str,
         host_nqn: &str,
     ) -> zbus::Result<String>;
+
+    /// The pages of the named controllers, or of all if none is named, with all removed ones: the contract between
+    /// the daemons. Not in nvme-stas.
+    #[zbus(name = "get_published_pages")]
+    fn get_published_pages(&self, controllers: &[ControllerId]) -> zbus::Result<wire::Published>;
 
     /// Has the log page read anew and answers with it; root alone may. Not in nvme-stas.
     #[zbus(name = "refresh_log_pages")]

@@ -64,25 +64,11 @@ pub fn detailed(member: &MemberView<'_>, now: Time, identity: Option<&HostIdenti
     dict
 }
 
-/// A moment as a value of the bus: seconds on CLOCK_BOOTTIME with nine decimals.
-#[must_use]
-pub fn moment(time: Time) -> String {
-    format!("{}.{:09}", time.0.as_secs(), time.0.subsec_nanos())
-}
-
 /// A span for people, to the second: `71h 59m 3s`.
 #[must_use]
 pub fn span(span: Duration) -> String {
     jiff::SignedDuration::try_from(Duration::from_secs(span.as_secs()))
         .map_or_else(|_| seconds(span), |d| format!("{d:#}"))
-}
-
-/// Reads what [`moment`] wrote.
-#[must_use]
-pub fn parse_moment(text: &str) -> Option<Time> {
-    let (seconds, nanoseconds) = text.split_once('.')?;
-    let nanoseconds = Some(nanoseconds).filter(|digits| digits.len() == 9)?.parse().ok()?;
-    Some(Time(Duration::new(seconds.parse().ok()?, nanoseconds)))
 }
 
 /// `3 discovery controllers, 2 connected`.
@@ -291,16 +277,6 @@ mod tests {
         let dict = detailed(&view(&tid, &none, Status::Queued), Time::default(), Some(&identity));
         assert_eq!(dict.get("dhchap").unwrap(), "host");
         assert!(!format!("{dict:?}").contains("DHHC"), "{dict:?}");
-    }
-
-    #[test]
-    fn a_moment_survives_the_bus() {
-        let time = Time(Duration::new(12, 5));
-        assert_eq!(moment(time), "12.000000005");
-        assert_eq!(parse_moment(&moment(time)), Some(time));
-        for bad in ["", "12", "12.5", "-1.000000000", "12.00000000x", "99999999999999999999.000000000"] {
-            assert_eq!(parse_moment(bad), None, "{bad}");
-        }
     }
 
     #[test]

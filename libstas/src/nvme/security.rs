@@ -11,7 +11,7 @@
 //!
 //! A controller that must not be connected in the clear waits, with the reason. An existing connection stays.
 
-use super::log_page::{Entry, Treq, Tsas};
+use super::log_page::{Entry, SecType, Treq, Tsas};
 use super::{Parameters, Secret};
 
 /// Which protection a connection must have. Without one the log page decides.
@@ -106,13 +106,13 @@ impl Requirement {
     #[must_use]
     pub fn of(entry: &Entry) -> Option<Self> {
         let Tsas::Tcp { sectype } = entry.tsas else { return None };
-        if entry.treq.0 & 0b11 == Treq::NOT_REQUIRED.0 {
+        if entry.treq.secure_channel() == Treq::NOT_REQUIRED {
             return None;
         }
         match sectype {
-            0 => None,
-            1 => Some(Self::ListedTls12),
-            2 => Some(Self::Listed),
+            SecType::NONE => None,
+            SecType::TLS => Some(Self::ListedTls12),
+            SecType::TLS13 => Some(Self::Listed),
             _ => Some(Self::ListedUnknown),
         }
     }
@@ -136,7 +136,7 @@ mod tests {
             trsvcid: "4420".into(),
             subnqn: "nqn.a".into(),
             traddr: "192.0.2.1".into(),
-            tsas: Tsas::Tcp { sectype },
+            tsas: Tsas::Tcp { sectype: SecType(sectype) },
         }
     }
 

@@ -13,10 +13,7 @@ use libstas::core::{CtrlRef, CtrlState, HostEffect, KernelController};
 use libstas::nvme::Tid;
 use libstas::nvme::nbft::BootTables;
 
-use super::{Connector, Effect, IocView};
-
-/// What is shown as the origin of a controller that only a boot table names.
-const ORIGIN: &str = "nbft";
+use super::{Connector, Effect, IocView, Origin};
 
 /// What is known of the boot tables.
 #[derive(Debug, Default)]
@@ -107,7 +104,7 @@ impl Connector {
                 pending: false,
                 alias_of: None,
             };
-            Some(IocView { member, dlpe: None, origin: ORIGIN, boot_record: Some(record.clone()) })
+            Some(IocView { member, dlpe: None, origin: Origin::Nbft, boot_record: Some(record.clone()) })
         });
         views.collect()
     }

@@ -25,8 +25,9 @@ use libstas::core::{HostEffect, HostEvent, Machine, Time};
 use libstas::nvme::log_page::Entry;
 use libstas::nvme::{Parameters, Tid};
 
+pub use libstas::bus::contract::{DcPage, Origin, PageState, RemovalReason, RemovedDc, StafdView};
 pub use saved::{Saved, SavedBoot, SavedClaim, SavedSource};
-pub use wire::{DcPage, Effect, Event, IocView, PageState, RemovedDc, Settings, StafdView};
+pub use wire::{Effect, Event, IocView, Settings};
 
 /// Who owns a device that several TIDs share: the configured one before the discovered one.
 mod rank {

@@ -176,7 +176,7 @@ impl Connector {
                     if let Some(other) = listed.iter().find(|other| renamed::same_but_for_the_host(other, &dc)) {
                         self.keep_what_another_host_found(&dc, other, out);
                     }
-                    self.sources.give_up(&id, removed.aged_out);
+                    self.sources.give_up(&id, removed.reason.spares_live());
                 }
                 // A Python stafd does not say whom it gave up: whom it had shown with entries, and no longer shows.
                 None if self.stafd.seen_with_entries.contains(&dc) => self.sources.give_up(&id, false),
@@ -209,7 +209,7 @@ impl Connector {
     }
 
     fn take_page(&mut self, now: Time, page: DcPage, read_anew: bool) {
-        let DcPage { dc, state, connected_since, entries } = page;
+        let DcPage { dc, state, connected_since, entries, .. } = page;
         let taken = self.fleet.issue();
         self.stafd.taken.insert(dc.clone(), taken);
         let id = SourceId::Page(dc.clone());
@@ -228,7 +228,7 @@ impl Connector {
             PageState::Unstated if self.stafd.seen_with_entries.contains(&dc) => {
                 self.stafd.owner.as_ref().map(|(_, since)| *since)
             }
-            PageState::Unstated | PageState::Never | PageState::Saved => None,
+            PageState::Unstated | PageState::Never | PageState::Saved | PageState::Unknown => None,
         };
         match connection {
             Some(connected_since) => {

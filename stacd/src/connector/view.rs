@@ -4,7 +4,7 @@ use libstas::core::fleet::MemberView;
 use libstas::core::sources::SourceId;
 use libstas::nvme::Tid;
 
-use super::{Connector, IocView, Named, Settings};
+use super::{Connector, IocView, Named, Origin, Settings};
 
 impl Connector {
     /// The I/O controllers, the configured ones first; last those that the firmware connected and nobody else names.
@@ -29,7 +29,8 @@ impl Connector {
             Named::Configured(_) | Named::Before => None,
         });
         let boot_record = self.booted.record_of(member.tid);
-        IocView { origin: if configured { "configured" } else { "discovered" }, dlpe, boot_record, member }
+        let origin = if configured { Origin::Configured } else { Origin::Discovered };
+        IocView { origin, dlpe, boot_record, member }
     }
 
     /// The settings in force, once there are any.

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use libstas::bus::contract::{DcPage, Origin, StafdView};
 use libstas::conf::StacConf;
 use libstas::core::fleet::MemberView;
-use libstas::core::{HostEffect, HostEvent, OpId, Time};
+use libstas::core::{HostEffect, HostEvent, OpId};
 use libstas::nvme::log_page::Entry;
 use libstas::nvme::nbft::BootTables;
 use libstas::nvme::{HostIdentity, Tid};
@@ -16,50 +17,6 @@ pub struct Settings {
     pub conf: StacConf,
     /// sys.conf
     pub identity: Arc<HostIdentity>,
-}
-
-/// How good a discovery controller's page is: the bus key `log-page-state`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PageState {
-    /// It was never read.
-    Never,
-    /// It is from before the present connection.
-    Saved,
-    /// It was read on the present connection.
-    Fresh,
-    /// The other side has no such key: a Python stafd.
-    Unstated,
-}
-
-/// One discovery controller and its page, as stafd publishes them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DcPage {
-    /// The discovery controller.
-    pub dc: Tid,
-    /// How good its page is.
-    pub state: PageState,
-    /// Since when its present connection is up (bus key `connected-since`): names that connection.
-    pub connected_since: Option<Time>,
-    /// Its entries.
-    pub entries: Vec<Entry>,
-}
-
-/// A discovery controller that stafd gave up.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RemovedDc {
-    /// Which.
-    pub dc: Tid,
-    /// True when it aged out: it then takes no live I/O controller with it.
-    pub aged_out: bool,
-}
-
-/// All that stafd publishes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct StafdView {
-    /// Its discovery controllers.
-    pub dcs: Vec<DcPage>,
-    /// What it gave up; `None` when it does not say (a Python stafd).
-    pub removed: Option<Vec<RemovedDc>>,
 }
 
 /// What happens to the connector.
@@ -125,8 +82,8 @@ pub struct IocView<'a> {
     pub member: MemberView<'a>,
     /// The log entry that names it, if one does.
     pub dlpe: Option<&'a Entry>,
-    /// `configured` or `discovered`; `nbft` if only a boot table names it.
-    pub origin: &'static str,
+    /// Which kind of source lists it.
+    pub origin: Origin,
     /// The record of a boot table that names it: it is never disconnected.
     pub boot_record: Option<String>,
 }

@@ -1,24 +1,23 @@
 //! stacd's way to stafd: who owns its bus name, what it signals, and the calls that fetch what it knows.
 //!
-//! The other side may be the stafd of nvme-stas, which lacks some members: they are told from a failure by the
-//! error's name. Every call has an end, and every fetch an answer.
+//! The other side may be the stafd of nvme-stas or an earlier version of ours, which lack some members: they are told
+//! from a failure by the error's name. Every call has an end, and every fetch an answer.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use libstas::bus::{CALL_TIMEOUT, ControllerId, Dict, STAF_NAME, StafProxy, key, next};
+use libstas::bus::contract::{DcPage, StafdView, VERSION, dictionary, wire};
+use libstas::bus::{CALL_TIMEOUT, ControllerId, STAF_NAME, StafProxy, next};
 use libstas::core::OpId;
-use libstas::daemon::describe;
 use libstas::daemon::event_loop::Handle;
 use libstas::nvme::Tid;
-use libstas::nvme::log_page::Entry;
 use serde_json::Value;
 use zbus::Connection;
 use zbus::DBusError as _;
 use zbus::fdo::{self, DBusProxy};
 
-use crate::connector::{Connector, DcPage, Event, PageState, RemovedDc, StafdView};
+use crate::connector::{Connector, Event};
 
 /// A discovery controller answers within 60 s or not at all; stafd tells which.
 pub const REFRESH_LIMIT: Duration = Duration::from_secs(90);
@@ -78,34 +77,47 @@ impl StafdClient {
         });
     }
 
-    /// Everything that stafd knows.
-    ///
-    /// The list of those given up comes second: a controller that is given up in between is in both answers, and one
-    /// that is taken back in between is in neither. The other way round it would be given up here and kept there.
+    /// Fetches everything that stafd publishes.
     ///
     /// # Errors
     /// stafd does not answer, or not in its own words.
     pub async fn fetch_all(&self) -> Result<StafdView, String> {
         let staf = self.proxy().await?;
+        let view = match staf.get_published_pages(&[]).await {
+            Ok(published) => decode(published),
+            Err(error) if is_unknown(&error) || is_unreadable(&error) => {
+                return self.fetch_all_dictionaries(&staf).await;
+            }
+            Err(error) => return Err(text(error)),
+        };
+        self.spell(view.dcs.iter().map(|page| (page.dc.clone(), ControllerId::of(&page.dc))));
+        Ok(view)
+    }
+
+    /// Fetches everything from a stafd that does not know the contract: nvme-stas, or an earlier version of ours.
+    ///
+    /// The removed controllers are fetched second: a controller that is removed in between is in both answers, and a
+    /// controller that is added again in between is in neither. In the other order it would count as removed here
+    /// while stafd keeps it.
+    async fn fetch_all_dictionaries(&self, staf: &StafProxy<'_>) -> Result<StafdView, String> {
         let json = staf.get_all_log_pages(true).await.map_err(text)?;
         let pages: Vec<Value> =
             serde_json::from_str(&json).map_err(|error| format!("its answer is no list: {error}"))?;
-        let published: Vec<(ControllerId, DcPage)> = pages.iter().filter_map(parse_page).collect();
+        let published: Vec<(ControllerId, DcPage)> = pages.iter().filter_map(dictionary::page).collect();
         let removed = match staf.list_removed_controllers().await {
-            Ok(list) => Some(list.iter().filter_map(parse_removed).collect()),
+            Ok(list) => Some(list.iter().filter_map(dictionary::removed).collect()),
             Err(error) if is_unknown(&error) => None,
             Err(error) => return Err(text(error)),
         };
-        *self.spelled.lock().unwrap_or_else(PoisonError::into_inner) =
-            published.iter().map(|(id, page)| (page.dc.clone(), id.clone())).collect();
+        self.spell(published.iter().map(|(id, page)| (page.dc.clone(), id.clone())));
         Ok(StafdView { dcs: published.into_iter().map(|(_, page)| page).collect(), removed })
     }
 
-    /// One page, `None` when stafd knows no such discovery controller. With `refresh`, stafd has it read anew first,
-    /// where it can.
+    /// Fetches one page, `None` when stafd has no such discovery controller. With `refresh`, stafd reads the page
+    /// from the discovery controller first, where it can.
     ///
     /// # Errors
-    /// stafd does not answer, or the page could not be read anew.
+    /// stafd does not answer, or could not read the page.
     pub async fn fetch_page(&self, dc: &Tid, refresh: bool) -> Result<Option<DcPage>, String> {
         let staf = self.proxy().await?;
         let spelled = self.spelled.lock().unwrap_or_else(PoisonError::into_inner).get(dc).cloned();
@@ -116,14 +128,17 @@ impl StafdClient {
                 _ => {}
             }
         }
-        match staf.controller_log_pages_of(&id).await {
-            Ok(json) => {
-                let page = serde_json::from_str(&json).map_err(|error| format!("its answer is no page: {error}"))?;
-                Ok(parse_page(&page).map(|(_, page)| DcPage { dc: dc.clone(), ..page }))
-            }
-            Err(error) if is_unknown(&error) => fetch_page_of_nvme_stas(&staf, dc, &id).await,
-            Err(error) => Err(text(error)),
-        }
+        let page = match staf.get_published_pages(std::slice::from_ref(&id)).await {
+            Ok(published) => decode(published).dcs.into_iter().next(),
+            Err(error) if is_unknown(&error) || is_unreadable(&error) => fetch_dictionary(&staf, dc, &id).await?,
+            Err(error) => return Err(text(error)),
+        };
+        Ok(page.map(|page| DcPage { dc: dc.clone(), ..page }))
+    }
+
+    /// Remembers how stafd spells its controllers.
+    fn spell(&self, spelled: impl Iterator<Item = (Tid, ControllerId)>) {
+        *self.spelled.lock().unwrap_or_else(PoisonError::into_inner) = spelled.collect();
     }
 
     async fn proxy(&self) -> Result<StafProxy<'static>, String> {
@@ -185,7 +200,32 @@ async fn current_owner(bus: &DBusProxy<'_>) -> zbus::Result<Option<String>> {
     }
 }
 
-/// The stafd of nvme-stas answers with an empty list both for an empty page and for a controller it does not know.
+/// Decodes the contract; a later version of it is reported.
+fn decode(published: wire::Published) -> StafdView {
+    if published.version > VERSION {
+        tracing::debug!(
+            "stafd publishes version {} of the contract, this stacd knows {VERSION}: nothing is disconnected because \
+             of its log pages",
+            published.version
+        );
+    }
+    published.view()
+}
+
+/// Fetches one page from a stafd that does not know the contract.
+async fn fetch_dictionary(staf: &StafProxy<'_>, dc: &Tid, id: &ControllerId) -> Result<Option<DcPage>, String> {
+    match staf.controller_log_pages_of(id).await {
+        Ok(json) => {
+            let page = serde_json::from_str(&json).map_err(|error| format!("its answer is no page: {error}"))?;
+            Ok(dictionary::page(&page).map(|(_, page)| page))
+        }
+        Err(error) if is_unknown(&error) => fetch_page_of_nvme_stas(staf, dc, id).await,
+        Err(error) => Err(text(error)),
+    }
+}
+
+/// Fetches one page from the stafd of nvme-stas, which answers with an empty list both for an empty page and for a
+/// controller that it does not have.
 async fn fetch_page_of_nvme_stas(staf: &StafProxy<'_>, dc: &Tid, id: &ControllerId) -> Result<Option<DcPage>, String> {
     let entries = staf.log_pages_of(id).await.map_err(text)?;
     if entries.is_empty() {
@@ -194,46 +234,7 @@ async fn fetch_page_of_nvme_stas(staf: &StafProxy<'_>, dc: &Tid, id: &Controller
             return Ok(None);
         }
     }
-    let entries = entries.iter().filter_map(parse_entry).collect();
-    Ok(Some(DcPage { dc: dc.clone(), state: PageState::Unstated, connected_since: None, entries }))
-}
-
-/// An element of what `get_all_log_pages` answers. What names no controller is left out.
-fn parse_page(published: &Value) -> Option<(ControllerId, DcPage)> {
-    let controller = dictionary(published.get(key::DISCOVERY_CONTROLLER)?)?;
-    let id = ControllerId::from_dict(&controller);
-    let dc = id.tid().ok()?;
-    let state = match controller.get(key::LOG_PAGE_STATE).map(String::as_str) {
-        None => PageState::Unstated,
-        Some("fresh") => PageState::Fresh,
-        Some("never") => PageState::Never,
-        // A word of a later version proves nothing either.
-        Some(_) => PageState::Saved,
-    };
-    let connected_since = controller.get(key::CONNECTED_SINCE).and_then(|text| describe::parse_moment(text));
-    let listed = published.get(key::LOG_PAGES).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let entries = listed.iter().filter_map(dictionary).filter_map(|dict| parse_entry(&dict)).collect();
-    Some((id, DcPage { dc, state, connected_since, entries }))
-}
-
-fn parse_removed(dict: &Dict) -> Option<RemovedDc> {
-    let dc = ControllerId::from_dict(dict).tid().ok()?;
-    let aged_out = dict.get(key::REASON).is_some_and(|reason| reason == "aged out");
-    Some(RemovedDc { dc, aged_out })
-}
-
-fn parse_entry(dict: &Dict) -> Option<Entry> {
-    Entry::from_dict(dict).inspect_err(|error| tracing::debug!("a log entry of stafd is left out: {error}")).ok()
-}
-
-/// A JSON object as a dictionary of strings; nvme-stas has a null here and there.
-fn dictionary(value: &Value) -> Option<Dict> {
-    let text = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        Value::Null => String::new(),
-        other => other.to_string(),
-    };
-    Some(value.as_object()?.iter().map(|(key, value)| (key.clone(), text(value))).collect())
+    Ok(Some(dictionary::unstated_page(dc.clone(), &entries)))
 }
 
 /// True when the other side lacks the member.
@@ -243,6 +244,11 @@ fn is_unknown(error: &zbus::Error) -> bool {
         zbus::Error::FDO(error) => matches!(**error, fdo::Error::UnknownMethod(_)),
         _ => false,
     }
+}
+
+/// True when the other side has the member with values of other types.
+fn is_unreadable(error: &zbus::Error) -> bool {
+    !matches!(error, zbus::Error::MethodError(..) | zbus::Error::FDO(_) | zbus::Error::InputOutput(_))
 }
 
 /// What stafd or the bus said, without the error's formal name where there is a text.

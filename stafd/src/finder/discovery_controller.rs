@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use libstas::bus::contract::PageState;
 use libstas::core::backoff::{Backoff, Jitter};
 use libstas::core::sources::LATE_READ;
 use libstas::core::{CtrlRef, OpId, Time};
@@ -126,12 +127,12 @@ impl DiscoveryController {
         self.was_read() && self.page.as_ref().is_some_and(LogPage::is_whole)
     }
 
-    /// `never`, `saved` or `fresh`.
-    pub(super) fn page_state(&self) -> &'static str {
+    /// What the page proves.
+    pub(super) fn page_state(&self) -> PageState {
         match &self.page {
-            None => "never",
-            Some(_) if self.is_fresh() => "fresh",
-            Some(_) => "saved",
+            None => PageState::Never,
+            Some(_) if self.is_fresh() => PageState::Fresh,
+            Some(_) => PageState::Saved,
         }
     }
 

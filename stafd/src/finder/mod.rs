@@ -21,6 +21,7 @@ mod wire;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+pub use libstas::bus::contract::RemovalReason;
 use libstas::core::configured::{Configured, Defaults, Words};
 use libstas::core::controller::{Parting, Want};
 use libstas::core::fleet::{Fleet, Kind, Report};
@@ -33,7 +34,7 @@ use libstas::nvme::{DISCOVERY_NQN, Parameters, Tid};
 pub use announced::SavedAnnounced;
 use discovery_controller::{Connection, DiscoveryController};
 pub use saved::{Saved, SavedDc};
-pub use wire::{DcView, Effect, Event, NotRegistered, RegisterRequest, RemovalReason, Removed, Settings};
+pub use wire::{DcView, Effect, Event, NotRegistered, RegisterRequest, Removed, Settings};
 
 /// A page that takes so many live discovery controllers, and with them all that it referred to, is read again before it
 /// is believed: all storage behind one may hang off one referral.
@@ -322,7 +323,7 @@ impl Finder {
                 };
                 self.removed.remove(&oldest);
             }
-            self.sources.give_up(&SourceId::Page(tid.clone()), reason == RemovalReason::AgedOut);
+            self.sources.give_up(&SourceId::Page(tid.clone()), reason.spares_live());
             self.quiet.disturb(now);
         }
         let mut host = Vec::new();

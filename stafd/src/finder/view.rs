@@ -1,5 +1,6 @@
 //! What the bus shows.
 
+use libstas::bus::contract::{DcPage, Origin, RemovedDc, StafdView};
 use libstas::core::fleet::MemberView;
 use libstas::core::sources::SourceId;
 use libstas::nvme::Tid;
@@ -26,7 +27,7 @@ impl Finder {
         Some(DcView {
             origin,
             announced: prospects.map(|(announced, _)| announced),
-            given_up_at: prospects.and_then(|(_, at)| at).filter(|_| origin == "discovered"),
+            given_up_at: prospects.and_then(|(_, at)| at).filter(|_| origin == Origin::Discovered),
             boot_record: self.booted.record_of(member.tid),
             log_page_state: dc.page_state(),
             log_page: dc.page.as_ref(),
@@ -36,25 +37,56 @@ impl Finder {
         })
     }
 
-    fn origin(&self, tid: &Tid) -> &'static str {
+    fn origin(&self, tid: &Tid) -> Origin {
         match self.sources.naming(tid).next() {
-            Some(SourceId::Configured | SourceId::Boot) => "configured",
-            Some(SourceId::Announced | SourceId::Renamed) => "discovered",
-            Some(SourceId::Page(_)) => "referral",
-            None if self.announced.knew(tid) => "discovered",
-            None => "referral",
+            Some(SourceId::Configured | SourceId::Boot) => Origin::Configured,
+            Some(SourceId::Announced | SourceId::Renamed) => Origin::Discovered,
+            Some(SourceId::Page(_)) => Origin::Referral,
+            None if self.announced.knew(tid) => Origin::Discovered,
+            None => Origin::Referral,
         }
     }
 
-    /// The discovery controllers that were given up.
+    /// The discovery controllers that were removed.
     #[must_use]
     pub fn removed(&self) -> Vec<&Removed> {
         self.removed.values().collect()
+    }
+
+    /// All that stacd is told.
+    #[must_use]
+    pub fn published(&self) -> StafdView {
+        StafdView {
+            dcs: self.controllers().iter().map(DcView::published).collect(),
+            removed: Some(self.removed.values().map(Removed::published).collect()),
+        }
     }
 
     /// The settings in force, once there are any.
     #[must_use]
     pub fn settings(&self) -> Option<&Settings> {
         self.settings.as_ref()
+    }
+}
+
+impl DcView<'_> {
+    /// The discovery controller and its page as stacd is told of them.
+    #[must_use]
+    pub fn published(&self) -> DcPage {
+        DcPage {
+            dc: self.member.tid.clone(),
+            state: self.log_page_state,
+            connected_since: self.connected_since,
+            origin: self.origin,
+            entries: self.log_page.map(|page| page.entries.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+impl Removed {
+    /// The removed discovery controller as stacd is told of it.
+    #[must_use]
+    pub fn published(&self) -> RemovedDc {
+        RemovedDc { dc: self.dc.clone(), reason: self.reason }
     }
 }

@@ -1,8 +1,8 @@
 //! What happens to the finder, what it wants done, and what it shows.
 
-use std::fmt;
 use std::sync::Arc;
 
+use libstas::bus::contract::{Origin, PageState, RemovalReason};
 use libstas::conf::StafConf;
 use libstas::core::browse::{Ask, Heard};
 use libstas::core::fleet::MemberView;
@@ -159,39 +159,14 @@ pub enum Effect {
     Stopped,
 }
 
-/// Why stafd gave a discovery controller up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum RemovalReason {
-    /// The administrator took it out of the configuration.
-    Configuration,
-    /// The administrator excluded it.
-    Excluded,
-    /// No discovery controller refers to it any more.
-    ReferralGone,
-    /// Neither announced nor connected for too long.
-    AgedOut,
-}
-
-impl fmt::Display for RemovalReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Configuration => "configuration",
-            Self::Excluded => "excluded",
-            Self::ReferralGone => "referral gone",
-            Self::AgedOut => "aged out",
-        })
-    }
-}
-
-/// A discovery controller that stafd gave up.
+/// A discovery controller that stafd removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {
-    /// Which.
+    /// The discovery controller.
     pub dc: Tid,
-    /// Why.
+    /// Why it was removed.
     pub reason: RemovalReason,
-    /// When.
+    /// When it was removed.
     pub at: Time,
 }
 
@@ -200,10 +175,10 @@ pub struct Removed {
 pub struct DcView<'a> {
     /// Its connection.
     pub member: MemberView<'a>,
-    /// `configured`, `discovered` or `referral`.
-    pub origin: &'static str,
-    /// `never`, `saved` or `fresh`.
-    pub log_page_state: &'static str,
+    /// Which kind of source lists it.
+    pub origin: Origin,
+    /// What its page proves.
+    pub log_page_state: PageState,
     /// Its page, if any was ever read.
     pub log_page: Option<&'a LogPage>,
     /// Whether it has registered this host, and if not, why; `None`: it is not asked to.

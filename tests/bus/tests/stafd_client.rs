@@ -1,4 +1,4 @@
-//! stacd's way to stafd, to ours and to that of nvme-stas, on a real bus.
+//! stacd's way to stafd on a real bus: to this version, to earlier and later ones, and to that of nvme-stas.
 // The seven strings that name a controller are seven arguments on the bus.
 #![allow(clippy::unwrap_used, clippy::too_many_arguments)]
 
@@ -6,10 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bus_tests::PrivateBus;
+use libstas::bus::contract::wire::Published;
+use libstas::bus::contract::{DcPage, Origin, PageState, RemovalReason, RemovedDc, StafdView, VERSION, dictionary};
 use libstas::bus::{ControllerId, Dict, STAF_NAME, STAF_PATH};
 use libstas::core::Time;
 use libstas::nvme::{DISCOVERY_NQN, Tid};
-use stacd::connector::{DcPage, PageState};
 use stacd::shell::stafd_client::{StafdClient, Watched};
 use tokio::sync::mpsc;
 use zbus::connection::Builder;
@@ -87,8 +88,11 @@ impl Python {
         let mut controller = serde_json::to_value(spelled()).unwrap();
         // It does not know yet how it came by this one.
         controller["origin"] = serde_json::Value::Null;
+        let mut unreadable = controller.clone();
+        unreadable["traddr"] = "2001:db8::2".into();
         serde_json::json!([
-            { "discovery-controller": controller, "log-pages": [entry("nqn.klingons"), { "trtype": "?" }, 7] },
+            { "discovery-controller": controller, "log-pages": [entry("nqn.klingons")] },
+            { "discovery-controller": unreadable, "log-pages": [entry("nqn.klingons"), { "trtype": "?" }, 7] },
             { "discovery-controller": { "transport": "carrier pigeon" }, "log-pages": [] },
             { "log-pages": [] },
             null,
@@ -97,15 +101,15 @@ impl Python {
     }
 }
 
-/// Ours.
+/// The first released version of ours: without `get_published_pages`.
 #[derive(Default)]
-struct Ours {
+struct Released {
     refuses: AtomicBool,
     refreshed: AtomicBool,
 }
 
 #[zbus::interface(name = "org.nvmexpress.staf")]
-impl Ours {
+impl Released {
     #[zbus(name = "get_all_log_pages")]
     fn get_all_log_pages(&self, _detailed: bool) -> String {
         format!("[{}]", published("nqn.klingons"))
@@ -118,7 +122,8 @@ impl Ours {
             dict.extend(self::dict(&[("traddr", traddr), ("reason", reason)]));
             dict
         };
-        vec![removed("192.0.2.1", "aged out"), removed("192.0.2.2", "excluded"), Dict::new()]
+        let names = [("192.0.2.1", "aged out"), ("192.0.2.2", "excluded"), ("192.0.2.3", "stardate")];
+        names.map(|(traddr, reason)| removed(traddr, reason)).into_iter().chain([Dict::new()]).collect()
     }
 
     #[zbus(name = "get_controller_log_pages")]
@@ -162,6 +167,60 @@ impl Ours {
     async fn dc_removed(emitter: &SignalEmitter<'_>) -> zbus::Result<()>;
 }
 
+/// A stafd that publishes the contract, of this version or of a later one.
+struct Current {
+    version: u32,
+}
+
+/// What it publishes: a key is there that only the dictionaries lack.
+fn current_view() -> StafdView {
+    let page = DcPage {
+        dc: tid(),
+        state: PageState::Fresh,
+        connected_since: Some(Time(Duration::new(12, 5))),
+        origin: Origin::Referral,
+        entries: dictionary::unstated_page(tid(), &[entry("nqn.romulans")]).entries,
+    };
+    let removed = RemovedDc { dc: tid(), reason: RemovalReason::Configuration };
+    StafdView { dcs: vec![page], removed: Some(vec![removed]) }
+}
+
+#[zbus::interface(name = "org.nvmexpress.staf")]
+impl Current {
+    #[zbus(name = "get_published_pages")]
+    fn get_published_pages(&self, controllers: Vec<ControllerId>) -> Published {
+        let mut published = Published { version: self.version, ..Published::of(&current_view()) };
+        published.pages.retain(|page| controllers.is_empty() || controllers.contains(&page.controller));
+        published
+    }
+}
+
+/// A stafd of a far future: the method has other types.
+struct Reshaped;
+
+#[zbus::interface(name = "org.nvmexpress.staf")]
+impl Reshaped {
+    #[zbus(name = "get_published_pages")]
+    fn get_published_pages(&self, _controllers: Vec<ControllerId>) -> (u32, String) {
+        (9, "stardate".to_owned())
+    }
+
+    #[zbus(name = "get_all_log_pages")]
+    fn get_all_log_pages(&self, _detailed: bool) -> String {
+        format!("[{}]", published("nqn.klingons"))
+    }
+
+    #[zbus(name = "list_removed_controllers")]
+    fn list_removed_controllers(&self) -> Vec<Dict> {
+        Vec::new()
+    }
+
+    #[zbus(name = "get_controller_log_pages")]
+    fn get_controller_log_pages(&self, _a: &str, _b: &str, _c: &str, _d: &str, _e: &str, _f: &str, _g: &str) -> String {
+        published("nqn.klingons")
+    }
+}
+
 fn published(nqn: &str) -> String {
     let mut controller = spelled();
     controller.extend(dict(&[("log-page-state", "fresh"), ("connected-since", "12.000000005")]));
@@ -177,9 +236,9 @@ async fn serve<I: zbus::object_server::Interface>(bus: &PrivateBus, stafd: I) ->
 }
 
 #[tokio::test]
-async fn everything_is_fetched_from_ours() {
+async fn everything_is_fetched_from_the_first_release() {
     let Some(bus) = PrivateBus::start() else { return };
-    let _stafd = serve(&bus, Ours::default()).await;
+    let _stafd = serve(&bus, Released::default()).await;
     let view = StafdClient::new(connect(&bus).await).fetch_all().await.unwrap();
     let [page] = view.dcs.as_slice() else { panic!("{view:?}") };
     assert_eq!((page.state, &page.dc), (PageState::Fresh, &tid()));
@@ -187,9 +246,44 @@ async fn everything_is_fetched_from_ours() {
     assert_eq!(names(page), ["nqn.klingons"]);
     let removed = view.removed.unwrap();
     assert_eq!(
-        removed.iter().map(|dc| (dc.dc.traddr.as_str(), dc.aged_out)).collect::<Vec<_>>(),
-        [("192.0.2.1", true), ("192.0.2.2", false)]
+        removed.iter().map(|dc| (dc.dc.traddr.as_str(), dc.reason.spares_live())).collect::<Vec<_>>(),
+        [("192.0.2.1", true), ("192.0.2.2", false), ("192.0.2.3", true)]
     );
+}
+
+#[tokio::test]
+async fn the_contract_is_fetched_from_this_version() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let _stafd = serve(&bus, Current { version: VERSION }).await;
+    let client = StafdClient::new(connect(&bus).await);
+    assert_eq!(client.fetch_all().await, Ok(current_view()));
+    assert_eq!(client.fetch_page(&tid(), false).await, Ok(current_view().dcs.pop()));
+    let unknown = ControllerId { traddr: "192.0.2.77".into(), ..ControllerId::of(&tid()) }.tid().unwrap();
+    assert_eq!(client.fetch_page(&unknown, false).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_contract_of_a_later_version_lists_controllers_and_proves_nothing() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let _stafd = serve(&bus, Current { version: VERSION + 1 }).await;
+    let client = StafdClient::new(connect(&bus).await);
+    let view = client.fetch_all().await.unwrap();
+    let one = client.fetch_page(&tid(), false).await.unwrap().unwrap();
+    for page in [&view.dcs[0], &one] {
+        assert_eq!((page.state, names(page)), (PageState::Unknown, vec!["nqn.romulans"]));
+    }
+    assert!(view.removed.unwrap().iter().all(|removed| removed.reason.spares_live()));
+}
+
+#[tokio::test]
+async fn a_contract_of_another_shape_is_left_for_the_dictionaries() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let _stafd = serve(&bus, Reshaped).await;
+    let client = StafdClient::new(connect(&bus).await);
+    let view = client.fetch_all().await.unwrap();
+    assert_eq!((view.dcs[0].state, names(&view.dcs[0])), (PageState::Fresh, vec!["nqn.klingons"]));
+    let page = client.fetch_page(&tid(), false).await.unwrap().unwrap();
+    assert_eq!(names(&page), ["nqn.klingons"]);
 }
 
 #[tokio::test]
@@ -198,15 +292,17 @@ async fn everything_is_fetched_from_nvme_stas_and_nothing_is_made_up() {
     let _stafd = serve(&bus, Python).await;
     let view = StafdClient::new(connect(&bus).await).fetch_all().await.unwrap();
     assert_eq!(view.removed, None);
-    let [page] = view.dcs.as_slice() else { panic!("{view:?}") };
+    let [page, unreadable] = view.dcs.as_slice() else { panic!("{view:?}") };
     assert_eq!((page.state, page.connected_since), (PageState::Unstated, None));
-    assert_eq!(names(page), ["nqn.klingons"], "what is no log entry is left out");
+    assert_eq!(names(page), ["nqn.klingons"]);
+    assert_eq!(unreadable.state, PageState::Unknown, "an entry cannot be read: the page proves nothing");
+    assert_eq!(names(unreadable), ["nqn.klingons"], "what is no log entry is left out");
 }
 
 #[tokio::test]
-async fn one_page_is_fetched_from_ours() {
+async fn one_page_is_fetched_from_the_first_release() {
     let Some(bus) = PrivateBus::start() else { return };
-    let _stafd = serve(&bus, Ours::default()).await;
+    let _stafd = serve(&bus, Released::default()).await;
     let client = StafdClient::new(connect(&bus).await);
     let page = client.fetch_page(&tid(), false).await.unwrap().unwrap();
     assert_eq!((page.state, names(&page)), (PageState::Fresh, vec!["nqn.klingons"]));
@@ -219,7 +315,7 @@ async fn one_page_is_fetched_from_ours() {
 #[tokio::test]
 async fn a_page_that_cannot_be_read_anew_is_an_error_and_no_old_page() {
     let Some(bus) = PrivateBus::start() else { return };
-    let _stafd = serve(&bus, Ours { refuses: true.into(), ..Ours::default() }).await;
+    let _stafd = serve(&bus, Released { refuses: true.into(), ..Released::default() }).await;
     let client = StafdClient::new(connect(&bus).await);
     assert_eq!(client.fetch_page(&tid(), true).await, Err("it is not connected".to_owned()));
 }
@@ -256,22 +352,26 @@ async fn stafd_is_seen_coming_speaking_and_going() {
     let mut next = async || tokio::time::timeout(LIMIT, heard.recv()).await.unwrap().unwrap();
     assert_eq!(next().await, Watched::Owner(None));
 
-    let stafd = serve(&bus, Ours::default()).await;
+    let stafd = serve(&bus, Released::default()).await;
     let name = stafd.unique_name().unwrap().to_string();
     assert_eq!(next().await, Watched::Owner(Some(name)));
 
     let emitter = SignalEmitter::new(&stafd, STAF_PATH).unwrap();
-    Ours::log_pages_changed(&emitter, "tcp", "2001:DB8::1", "8009", DISCOVERY_NQN, "", "", "", "nvme0").await.unwrap();
+    Released::log_pages_changed(&emitter, "tcp", "2001:DB8::1", "8009", DISCOVERY_NQN, "", "", "", "nvme0")
+        .await
+        .unwrap();
     assert_eq!(next().await, Watched::PageChanged(tid()));
-    Ours::log_pages_changed(&emitter, "carrier pigeon", "", "", "", "", "", "", "").await.unwrap();
-    Ours::dc_removed(&emitter).await.unwrap();
+    Released::log_pages_changed(&emitter, "carrier pigeon", "", "", "", "", "", "", "").await.unwrap();
+    Released::dc_removed(&emitter).await.unwrap();
     assert_eq!(next().await, Watched::DcRemoved);
 
     // What somebody else signals is not stafd's word.
     let stranger = connect(&bus).await;
     let emitter_of_stranger = SignalEmitter::new(&stranger, STAF_PATH).unwrap();
-    Ours::dc_removed(&emitter_of_stranger).await.unwrap();
-    Ours::log_pages_changed(&emitter, "tcp", "2001:DB8::2", "8009", DISCOVERY_NQN, "", "", "", "nvme0").await.unwrap();
+    Released::dc_removed(&emitter_of_stranger).await.unwrap();
+    Released::log_pages_changed(&emitter, "tcp", "2001:DB8::2", "8009", DISCOVERY_NQN, "", "", "", "nvme0")
+        .await
+        .unwrap();
     assert!(matches!(next().await, Watched::PageChanged(other) if other.traddr == "2001:db8::2"));
 
     drop(emitter);

@@ -7,7 +7,7 @@ use libstas::core::{HostEffect, HostEvent, OpId, Time};
 use libstas::nvme::log_page::Entry;
 use libstas::nvme::nbft::BootTables;
 use libstas::nvme::{HostIdentity, Tid};
-use stacd::connector::{Connector, DcPage, Effect, Event, PageState, Settings, StafdView};
+use stacd::connector::{Connector, DcPage, Effect, Event, Origin, PageState, Settings, StafdView};
 
 use crate::{Core, Daemon, FakeHost, Op, dc, entry};
 
@@ -45,7 +45,13 @@ impl Stafd {
 /// A page with these entries that stafd has read on a connection since that time.
 #[must_use]
 pub fn dc_page(dc: &Tid, since: Time, entries: Vec<Entry>) -> DcPage {
-    DcPage { dc: dc.clone(), state: PageState::Fresh, connected_since: Some(since), entries }
+    DcPage {
+        dc: dc.clone(),
+        state: PageState::Fresh,
+        origin: Origin::Configured,
+        connected_since: Some(since),
+        entries,
+    }
 }
 
 impl Core for Connector {

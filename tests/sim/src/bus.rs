@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use libstas::bus::contract::wire::Published;
 use libstas::core::{OpId, Time};
 use libstas::nvme::Tid;
-use stacd::connector::{DcPage, PageState, RemovedDc, StafdView};
-use stafd::finder::{Finder, NotRegistered, RemovalReason};
+use stacd::connector::{DcPage, RemovedDc, StafdView};
+use stafd::finder::{Finder, NotRegistered, Removed};
 
 use crate::judge::Connection;
 use crate::names::{Who, short};
@@ -165,11 +166,7 @@ impl World {
             Err((wait, reason)) => self.answer(asker, wait, Incoming::AllFetched(asker.op, Err(reason))),
             Ok(Duration::ZERO) => {
                 let removed = self.staf.core.as_ref().map(Finder::removed).unwrap_or_default();
-                let aged_out = |reason| reason == RemovalReason::AgedOut;
-                let removed: Vec<RemovedDc> = removed
-                    .into_iter()
-                    .map(|gone| RemovedDc { dc: gone.dc.clone(), aged_out: aged_out(gone.reason) })
-                    .collect();
+                let removed: Vec<RemovedDc> = removed.into_iter().map(Removed::published).collect();
                 let wait = self.bus_takes("answer");
                 self.answer(asker, wait, Incoming::AllFetched(asker.op, Ok(ToldAll { pages, removed })));
             }
@@ -231,20 +228,7 @@ impl World {
     /// What stafd publishes now.
     fn published(&mut self) -> Vec<Told> {
         let Some(finder) = &self.staf.core else { return Vec::new() };
-        let pages: Vec<DcPage> = finder
-            .controllers()
-            .into_iter()
-            .map(|dc| DcPage {
-                dc: dc.member.tid.clone(),
-                state: match dc.log_page_state {
-                    "fresh" => PageState::Fresh,
-                    "never" => PageState::Never,
-                    _ => PageState::Saved,
-                },
-                connected_since: dc.connected_since,
-                entries: dc.log_page.map(|page| page.entries.clone()).unwrap_or_default(),
-            })
-            .collect();
+        let pages: Vec<DcPage> = Published::of(&finder.published()).view().dcs;
         let mut told: Vec<Told> = pages.into_iter().map(|page| self.vouch(page)).collect();
         if self.has_bug(Bug::NoSettling) {
             for page in told.iter_mut().map(|told| &mut told.page) {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use libstas::bus::contract::PageState;
 use libstas::conf::DisconnectScope;
 use libstas::core::fleet::Status;
 use libstas::nvme::Tid;
@@ -99,7 +100,7 @@ impl World {
                 return Some((Invariant::Converges, format!("{} is not connected", short(&tid))));
             }
             let view = self.staf.core.as_ref().and_then(|finder| finder.controller(&tid));
-            if !view.is_some_and(|dc| dc.log_page_state == "fresh" && dc.member.status == Status::Connected) {
+            if !view.is_some_and(|dc| dc.log_page_state == PageState::Fresh && dc.member.status == Status::Connected) {
                 let text = format!("stafd does not show {} as connected with a fresh page", short(&tid));
                 return Some((Invariant::Converges, text));
             }

@@ -10,7 +10,6 @@ use libstas::core::{CtrlRef, CtrlState, HostEvent, KernelController, Machine, Op
 use libstas::nvme::log_page::{LogPage, Subtype};
 use libstas::nvme::{DISCOVERY_NQN, Tid, TidParts};
 use stacd::connector::{DcPage, PageState};
-use stafd::finder::RemovalReason;
 
 use crate::bus::{Told, ToldAll};
 use crate::invariants::Invariant;
@@ -197,7 +196,7 @@ impl World {
             let (now, masked) = (self.time(), self.mask(ctrl));
             let took = finder.controllers().into_iter().filter(|dc| {
                 dc.member.kernel.is_some_and(|kernel| kernel.ctrl == masked)
-                    && dc.log_page_state == "fresh"
+                    && dc.log_page_state == PageState::Fresh
                     && dc.log_page == Some(&page)
             });
             let took: Vec<(Tid, _)> = took.map(|dc| (dc.member.tid.clone(), dc.connected_since)).collect();
@@ -273,7 +272,7 @@ impl World {
                     continue;
                 }
                 match told.removed.iter().find(|removed| removed.dc == dc) {
-                    Some(removed) => self.judge.stac.give_up(&dc, now, removed.aged_out),
+                    Some(removed) => self.judge.stac.give_up(&dc, now, removed.reason.spares_live()),
                     None => self.judge.stac.outdate(&dc, now),
                 }
             }
@@ -340,7 +339,7 @@ impl World {
             .removed()
             .into_iter()
             .filter(|removed| removed.at == now)
-            .map(|removed| (removed.dc.clone(), removed.reason == RemovalReason::AgedOut))
+            .map(|removed| (removed.dc.clone(), removed.reason.spares_live()))
             .collect();
         for (dc, aged_out) in given_up {
             if !self.judge.excludes(Who::Stafd, &dc)

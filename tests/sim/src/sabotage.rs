@@ -6,7 +6,7 @@ use libstas::core::browse::Heard;
 use libstas::core::{ConnectError, ConnectOutcome, CtrlRef, HostEvent, UeventKind, Usage};
 use libstas::nvme::Tid;
 use libstas::nvme::log_page::LogPage;
-use stacd::connector::RemovedDc;
+use stacd::connector::{RemovalReason, RemovedDc};
 
 use crate::air::who_is;
 use crate::bus::ToldAll;
@@ -231,11 +231,12 @@ impl World {
         match result {
             Err(_) if self.has_bug(Bug::SilentStafdIsEmpty) => {
                 let known = self.judge.stac.pages.keys();
-                let removed = known.map(|dc| RemovedDc { dc: dc.clone(), aged_out: false }).collect();
+                let removed =
+                    known.map(|dc| RemovedDc { dc: dc.clone(), reason: RemovalReason::Configuration }).collect();
                 Ok(ToldAll { pages: Vec::new(), removed })
             }
             Ok(mut told) if self.has_bug(Bug::AgedOutIsDecided) => {
-                told.removed.iter_mut().for_each(|removed| removed.aged_out = false);
+                told.removed.iter_mut().for_each(|removed| removed.reason = RemovalReason::Configuration);
                 Ok(told)
             }
             other => other,

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 
 use super::output::harmless;
 use crate::bus::key;
+use crate::nvme::log_page::Treq;
 
 type Dict = Map<String, Value>;
 
@@ -119,7 +120,7 @@ fn headline(controller: &Dict) -> String {
 }
 
 fn entries(page: &Value, indent: &str) -> Option<String> {
-    let columns = ["SUBTYPE", "TRANSPORT", "ADDRESS", "SVCID", "PORT", "TREQ", "FLAGS", "NQN"];
+    let columns = ["SUBTYPE", "TRANSPORT", "ADDRESS", "SVCID", "PORT", "SECURITY", "TREQ", "FLAGS", "NQN"];
     let mut grid = Grid::new(&columns);
     for entry in dicts(page) {
         grid.row(
@@ -129,7 +130,8 @@ fn entries(page: &Value, indent: &str) -> Option<String> {
                 text(entry, "traddr"),
                 text(entry, "trsvcid"),
                 text(entry, "portid"),
-                Some(text(entry, "treq")).filter(|treq| treq != "not specified").unwrap_or_default(),
+                security(entry),
+                requirements(&text(entry, "treq")),
                 flags(&text(entry, "eflags")),
                 text(entry, "subnqn"),
             ],
@@ -138,6 +140,32 @@ fn entries(page: &Value, indent: &str) -> Option<String> {
         );
     }
     Some(grid.text()?.lines().map(|line| format!("{indent}{line}\n")).collect())
+}
+
+/// How connections are secured: `TLS 1.3 required`. Empty without TLS, and for entries of a daemon that does not tell.
+fn security(entry: &Dict) -> String {
+    let tls = match text(entry, "sectype").as_str() {
+        "" | "none" => return String::new(),
+        "tls" => "TLS 1.2".to_owned(),
+        "tls13" => "TLS 1.3".to_owned(),
+        other => format!("sectype {other}"),
+    };
+    let treq: Treq = text(entry, "treq").parse().unwrap_or_default();
+    match treq.secure_channel() {
+        Treq::NOT_SPECIFIED => tls,
+        channel => format!("{tls} {channel}"),
+    }
+}
+
+/// The transport requirements in words; a combination of bits is a number on the bus.
+fn requirements(treq: &str) -> String {
+    let Ok(bits) = treq.parse::<Treq>() else { return treq.to_owned() };
+    let both = [bits.secure_channel(), Treq(bits.0 & Treq::DISABLE_SQFLOW.0)];
+    if bits.0 != both[0].0 | both[1].0 || both[0].0 == 0b11 {
+        return treq.to_owned();
+    }
+    let words = both.into_iter().filter(|part| *part != Treq::NOT_SPECIFIED).map(|part| part.to_string());
+    words.collect::<Vec<_>>().join(", ")
 }
 
 /// The entry flags in words (NVMe Base 2.0, discovery log page entry, EFLAGS).

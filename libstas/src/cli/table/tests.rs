@@ -80,6 +80,34 @@ fn answers_of_another_shape_do_no_harm() {
 }
 
 #[test]
+fn a_log_page_tells_how_connections_are_secured() {
+    let page = json!([
+        {"traddr": "192.0.2.1", "sectype": "tls13", "treq": "5"},
+        {"traddr": "192.0.2.2", "sectype": "tls13", "treq": "6"},
+        {"traddr": "192.0.2.3", "sectype": "tls", "treq": "not specified"},
+        {"traddr": "192.0.2.4", "sectype": "none", "treq": "not required"},
+        {"traddr": "192.0.2.5", "sectype": "7", "treq": "required"},
+        {"traddr": "192.0.2.6", "treq": "disable sqflow"},
+        {"traddr": "192.0.2.7", "treq": "3"},
+        {"traddr": "192.0.2.8", "treq": "8"},
+    ]);
+    assert_eq!(
+        log_page(&page),
+        "\
+ADDRESS    SECURITY              TREQ
+192.0.2.1  TLS 1.3 required      required, disable sqflow
+192.0.2.2  TLS 1.3 not required  not required, disable sqflow
+192.0.2.3  TLS 1.2
+192.0.2.4                        not required
+192.0.2.5  sectype 7 required    required
+192.0.2.6                        disable sqflow
+192.0.2.7                        3
+192.0.2.8                        8
+"
+    );
+}
+
+#[test]
 fn flags_are_words() {
     for (eflags, words) in [("0", ""), ("1", "duplicate"), ("6", "epcsd,ncc"), ("12", "ncc,0x8"), ("odd", "odd")] {
         assert_eq!(flags(eflags), words);

@@ -144,16 +144,34 @@ coded! {
 }
 
 impl Treq {
+    /// What is said of secure channels alone (bits 1:0).
+    #[must_use]
+    pub fn secure_channel(self) -> Self {
+        Self(self.0 & 0b11)
+    }
+
     /// Connections must be made over a secure channel (bits 1:0).
     #[must_use]
     pub fn requires_secure_channel(self) -> bool {
-        self.0 & 0b11 == 0b01
+        self.secure_channel() == Self::REQUIRED
     }
 
     /// The controller can do without SQ flow control (bit 2).
     #[must_use]
     pub fn can_disable_sqflow(self) -> bool {
         self.0 & 0b100 != 0
+    }
+}
+
+coded! {
+    /// SECTYPE: security type of NVMe/TCP, in TSAS (NVMe TCP Transport 1.2). The words are those of nvme-cli.
+    SecType {
+        /// No security.
+        NONE = 0, "none";
+        /// TLS 1.2 or earlier.
+        TLS = 1, "tls";
+        /// TLS 1.3.
+        TLS13 = 2, "tls13";
     }
 }
 

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::codes::{AdrFam, EFlags, Subtype, TrType, Treq};
+use super::codes::{AdrFam, EFlags, SecType, Subtype, TrType, Treq};
 use crate::nvme::wire::{put, trimmed, u8_at, u16_at};
 use crate::nvme::{NQN_MAX, Transport, tid};
 
@@ -44,7 +44,7 @@ pub struct Entry {
     pub subnqn: String,
     /// Transport address, as the page has it.
     pub traddr: String,
-    /// What only the transport understands. It is not part of the dictionary.
+    /// What only the transport understands. Of it, the dictionary has the security type of NVMe/TCP.
     #[serde(default)]
     pub tsas: Tsas,
 }
@@ -58,8 +58,8 @@ pub enum Tsas {
     None,
     /// NVMe/TCP (NVMe TCP Transport 1.2).
     Tcp {
-        /// SECTYPE: 0 no security, 1 TLS 1.2, 2 TLS 1.3.
-        sectype: u8,
+        /// SECTYPE: how connections are secured.
+        sectype: SecType,
     },
     /// NVMe/RDMA (NVMe RDMA Transport 1.2).
     Rdma {
@@ -230,10 +230,20 @@ impl Entry {
         }
     }
 
+    /// The security type of a connection over NVMe/TCP, if the entry says one.
+    #[must_use]
+    pub fn sectype(&self) -> Option<SecType> {
+        match self.tsas {
+            Tsas::Tcp { sectype } => Some(sectype),
+            Tsas::None | Tsas::Rdma { .. } | Tsas::Raw(_) => None,
+        }
+    }
+
     /// The dictionary that stands for it on D-Bus.
     #[must_use]
     pub fn to_dict(&self) -> BTreeMap<String, String> {
-        [
+        let sectype = self.sectype().map(|sectype| ("sectype".to_owned(), sectype.to_string()));
+        let mut dict: BTreeMap<String, String> = [
             ("trtype", self.trtype.to_string()),
             ("adrfam", self.adrfam.to_string()),
             ("traddr", self.traddr.clone()),
@@ -247,7 +257,9 @@ impl Entry {
             ("eflags", self.eflags.to_string()),
         ]
         .map(|(key, value)| (key.to_owned(), value))
-        .into()
+        .into();
+        dict.extend(sectype);
+        dict
     }
 
     /// Reads the dictionary that [`Entry::to_dict`] makes. Unknown keys are left alone; the numbers that say nothing
@@ -258,29 +270,45 @@ impl Entry {
     pub fn from_dict(dict: &BTreeMap<String, String>) -> Result<Self, DictError> {
         let get = |key| dict.get(key).map(String::as_str);
         let need = |key| get(key).ok_or(DictError::Missing(key));
-        let subtype: Subtype = word("subtype", need("subtype")?)?;
-        if !subtype.is_known() {
-            return Err(Flaw::Subtype(subtype.0).into());
-        }
+        let trtype: TrType = word("trtype", need("trtype")?)?;
+        let sectype = match get("sectype") {
+            Some(sectype) if trtype == TrType::TCP => Some(word("sectype", sectype)?),
+            _ => None,
+        };
         let found = Self {
-            trtype: word("trtype", need("trtype")?)?,
+            trtype,
             adrfam: word("adrfam", get("adrfam").unwrap_or("0"))?,
-            subtype,
+            subtype: word("subtype", need("subtype")?)?,
             treq: word("treq", get("treq").unwrap_or("0"))?,
             portid: word("portid", get("portid").unwrap_or("0"))?,
             cntlid: word("cntlid", get("cntlid").unwrap_or("0"))?,
             asqsz: word("asqsz", get("asqsz").unwrap_or("0"))?,
             eflags: EFlags(word("eflags", get("eflags").unwrap_or("0"))?),
-            trsvcid: text(Field::Trsvcid, need("trsvcid")?.as_bytes())?,
-            subnqn: text(Field::Subnqn, need("subnqn")?.as_bytes())?,
-            traddr: text(Field::Traddr, need("traddr")?.as_bytes())?,
-            tsas: Tsas::None,
+            trsvcid: need("trsvcid")?.to_owned(),
+            subnqn: need("subnqn")?.to_owned(),
+            traddr: need("traddr")?.to_owned(),
+            tsas: sectype.map_or(Tsas::None, |sectype| Tsas::Tcp { sectype }),
         };
-        Ok(found.named()?)
+        Ok(found.checked()?)
     }
-}
 
-impl Entry {
+    /// Checks an entry that did not come from the bytes of a page.
+    ///
+    /// # Errors
+    /// What no page may say.
+    pub fn checked(self) -> Result<Self, Flaw> {
+        if !self.subtype.is_known() {
+            return Err(Flaw::Subtype(self.subtype.0));
+        }
+        let found = Self {
+            trsvcid: text(Field::Trsvcid, self.trsvcid.as_bytes())?,
+            subnqn: text(Field::Subnqn, self.subnqn.as_bytes())?,
+            traddr: text(Field::Traddr, self.traddr.as_bytes())?,
+            ..self
+        };
+        found.named()
+    }
+
     /// Refuses a subsystem without a name.
     fn named(self) -> Result<Self, Flaw> {
         if self.subtype == Subtype::NVME && self.subnqn.is_empty() { Err(Flaw::NoNqn) } else { Ok(self) }
@@ -288,10 +316,12 @@ impl Entry {
 }
 
 impl Tsas {
-    fn parse(trtype: TrType, bytes: &[u8]) -> Self {
+    /// Reads the bytes of TSAS; absent ones are zeros.
+    #[must_use]
+    pub fn parse(trtype: TrType, bytes: &[u8]) -> Self {
         let byte = |at| u8_at(bytes, at).unwrap_or_default();
         match trtype {
-            TrType::TCP => Self::Tcp { sectype: byte(0) },
+            TrType::TCP => Self::Tcp { sectype: SecType(byte(0)) },
             TrType::RDMA => Self::Rdma {
                 qptype: byte(0),
                 prtype: byte(1),
@@ -305,10 +335,12 @@ impl Tsas {
         }
     }
 
-    fn encode(&self) -> Vec<u8> {
+    /// The bytes of TSAS, without those behind the last one that means something.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
         match self {
             Self::None => Vec::new(),
-            Self::Tcp { sectype } => vec![*sectype],
+            Self::Tcp { sectype } => vec![sectype.0],
             Self::Rdma { qptype, prtype, cms, pkey } => {
                 let [low, high] = pkey.to_le_bytes();
                 vec![*qptype, *prtype, *cms, 0, 0, 0, 0, 0, low, high]

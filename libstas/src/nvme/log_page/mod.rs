@@ -12,7 +12,7 @@ mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use codes::{AdrFam, EFlags, Subtype, TrType, Treq, UnknownWord};
+pub use codes::{AdrFam, EFlags, SecType, Subtype, TrType, Treq, UnknownWord};
 pub use entry::{DictError, ENTRY_LEN, Entry, Field, Flaw, Tsas};
 pub use reader::{MAX_ENTRY_LEN, MAX_RECORDS, MAX_RESTARTS, ReadError, Reader, Step};
 

@@ -1,6 +1,6 @@
 //! Entries that no discovery controller should send.
 
-use libstas::nvme::log_page::{AdrFam, EFlags, ENTRY_LEN, Entry, Subtype, TrType, Treq, Tsas};
+use libstas::nvme::log_page::{AdrFam, EFlags, ENTRY_LEN, Entry, SecType, Subtype, TrType, Treq, Tsas};
 use libstas::nvme::wire::put;
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +58,7 @@ impl Malformation {
             subnqn: NQN.to_owned(),
             // TEST-NET-3 (RFC 5737): nobody is there.
             traddr: "203.0.113.1".to_owned(),
-            tsas: Tsas::Tcp { sectype: 0 },
+            tsas: Tsas::Tcp { sectype: SecType::NONE },
         };
         let with = |change: fn(&mut Entry)| {
             let mut entry = sound.clone();

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use libstas::nvme::log_page::{AdrFam, EFlags, Entry, Subtype, TrType, Treq, Tsas};
+use libstas::nvme::log_page::{AdrFam, EFlags, Entry, SecType, Subtype, TrType, Treq, Tsas};
 use libstas::nvme::{DISCOVERY_NQN, Transport};
 use serde::{Deserialize, Serialize};
 
@@ -79,6 +79,7 @@ impl Member {
         eflags.0 |= if self.ncc { EFlags::NCC.0 } else { 0 };
         eflags.0 |= if self.epcsd { EFlags::EPCSD.0 } else { 0 };
         let is_tcp = address.transport == Transport::Tcp;
+        let sectype = if self.tls { SecType::TLS13 } else { SecType::NONE };
         Entry {
             trtype: address.transport.into(),
             adrfam: address.family(),
@@ -91,7 +92,7 @@ impl Member {
             trsvcid: address.trsvcid.clone(),
             subnqn: self.nqn.clone(),
             traddr: address.traddr.clone(),
-            tsas: if is_tcp { Tsas::Tcp { sectype: if self.tls { 2 } else { 0 } } } else { Tsas::None },
+            tsas: if is_tcp { Tsas::Tcp { sectype } } else { Tsas::None },
         }
     }
 }

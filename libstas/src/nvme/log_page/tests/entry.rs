@@ -27,7 +27,7 @@ fn an_entry_is_read_field_by_field() {
         trsvcid: "4420".into(),
         subnqn: "klingons".into(),
         traddr: "192.0.2.1".into(),
-        tsas: Tsas::Tcp { sectype: 2 },
+        tsas: Tsas::Tcp { sectype: SecType::TLS13 },
     };
     assert_eq!(entry, expected);
     assert!(entry.eflags.epcsd() && entry.eflags.ncc() && !entry.eflags.duplicate_information());
@@ -140,6 +140,7 @@ fn the_dictionary_has_the_words_of_nvme_stas() {
         ("cntlid", "65535"),
         ("eflags", "6"),
         ("portid", "1"),
+        ("sectype", "tls13"),
         ("subnqn", "klingons"),
         ("subtype", "nvme"),
         ("traddr", "192.0.2.1"),
@@ -178,8 +179,9 @@ proptest! {
     }
 
     #[test]
-    fn the_dictionary_loses_nothing_but_the_specific_address_subtype(entry in any_entry()) {
-        prop_assert_eq!(Entry::from_dict(&entry.to_dict()), Ok(Entry { tsas: Tsas::None, ..entry }));
+    fn the_dictionary_loses_nothing_but_what_is_specific_to_other_transports_than_tcp(entry in any_entry()) {
+        let tsas = entry.sectype().map_or(Tsas::None, |sectype| Tsas::Tcp { sectype });
+        prop_assert_eq!(Entry::from_dict(&entry.to_dict()), Ok(Entry { tsas, ..entry }));
     }
 
     #[test]

@@ -35,7 +35,7 @@ fn printable(len: std::ops::Range<usize>) -> impl Strategy<Value = String> + Clo
 
 fn tsas(trtype: TrType) -> BoxedStrategy<Tsas> {
     match trtype {
-        TrType::TCP => any::<u8>().prop_map(|sectype| Tsas::Tcp { sectype }).boxed(),
+        TrType::TCP => any::<u8>().prop_map(|sectype| Tsas::Tcp { sectype: SecType(sectype) }).boxed(),
         TrType::RDMA => any::<(u8, u8, u8, u16)>()
             .prop_map(|(qptype, prtype, cms, pkey)| Tsas::Rdma { qptype, prtype, cms, pkey })
             .boxed(),

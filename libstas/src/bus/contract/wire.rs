@@ -1,0 +1,195 @@
+//! The contract as it crosses the bus: dictionaries `a{sv}` of typed values, to which later versions add keys.
+
+use serde::{Deserialize, Serialize};
+use zbus::{DeserializeDict, SerializeDict, Type};
+
+use super::{DcPage, Origin, PageState, RemovalReason, RemovedDc, StafdView, VERSION};
+use crate::bus::ControllerId;
+use crate::core::Time;
+use crate::nvme::log_page::{AdrFam, EFlags, Entry, Flaw, Subtype, TrType, Treq, Tsas};
+
+/// A moment on CLOCK_BOOTTIME in nanoseconds. 64 bits last for 584 years.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
+pub struct Moment(pub u64);
+
+impl From<Time> for Moment {
+    fn from(time: Time) -> Self {
+        Self(u64::try_from(time.0.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
+impl From<Moment> for Time {
+    fn from(moment: Moment) -> Self {
+        Self(std::time::Duration::from_nanos(moment.0))
+    }
+}
+
+/// The answer to stafd's `get_published_pages`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zbus(signature = "dict", rename_all = "kebab-case")]
+pub struct Published {
+    /// [`VERSION`] of the publisher.
+    pub version: u32,
+    /// The discovery controllers that were asked for, with their pages.
+    pub pages: Vec<Page>,
+    /// All discovery controllers that stafd removed.
+    pub removed: Vec<Removal>,
+}
+
+/// A discovery controller and its log page.
+#[derive(Clone, Debug, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zbus(signature = "dict", rename_all = "kebab-case")]
+pub struct Page {
+    /// The discovery controller.
+    pub controller: ControllerId,
+    /// Absent: unknown.
+    pub state: Option<PageState>,
+    /// When the present connection was established; absent while there is none.
+    pub connected_since: Option<Moment>,
+    /// Absent: unknown.
+    pub origin: Option<Origin>,
+    /// The entries of the page.
+    pub entries: Vec<LogEntry>,
+}
+
+/// A discovery controller that stafd removed.
+#[derive(Clone, Debug, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zbus(signature = "dict", rename_all = "kebab-case")]
+pub struct Removal {
+    /// The discovery controller.
+    pub controller: ControllerId,
+    /// Absent: unknown.
+    pub reason: Option<RemovalReason>,
+}
+
+/// An entry of a discovery log page: the values of the page (NVMe Base 2.1, Figure 294).
+#[derive(Clone, Debug, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zbus(signature = "dict", rename_all = "kebab-case")]
+pub struct LogEntry {
+    /// TRTYPE: transport type.
+    pub trtype: u8,
+    /// ADRFAM: address family.
+    pub adrfam: u8,
+    /// SUBTYPE: referral, NVM subsystem or discovery subsystem.
+    pub subtype: u8,
+    /// TREQ: transport requirements.
+    pub treq: u8,
+    /// PORTID
+    pub portid: u16,
+    /// CNTLID
+    pub cntlid: u16,
+    /// ASQSZ
+    pub asqsz: u16,
+    /// EFLAGS: entry flags.
+    pub eflags: u16,
+    /// TRSVCID: transport service identifier.
+    pub trsvcid: String,
+    /// SUBNQN: NQN of the subsystem.
+    pub subnqn: String,
+    /// TRADDR: transport address.
+    pub traddr: String,
+    /// TSAS: the bytes of the transport specific address subtype (tcp: SECTYPE in the first), without trailing zeros
+    /// where the transport defines none. Absent: not known.
+    pub tsas: Option<Vec<u8>>,
+}
+
+impl Published {
+    /// Encodes what this build publishes.
+    #[must_use]
+    pub fn of(view: &StafdView) -> Self {
+        Self {
+            version: VERSION,
+            pages: view.dcs.iter().map(Page::of).collect(),
+            removed: view.removed.iter().flatten().map(Removal::of).collect(),
+        }
+    }
+
+    /// Decodes what stafd publishes. Controllers that are none are left out.
+    ///
+    /// Of a later [`VERSION`] only the names are used: its pages and its removals prove nothing.
+    #[must_use]
+    pub fn view(self) -> StafdView {
+        let is_known = self.version <= VERSION;
+        let mut dcs: Vec<DcPage> = self.pages.into_iter().filter_map(Page::dc_page).collect();
+        let mut removed: Vec<RemovedDc> = self.removed.into_iter().filter_map(Removal::removed_dc).collect();
+        if !is_known {
+            dcs.iter_mut().for_each(|page| page.state = PageState::Unknown);
+            removed.iter_mut().for_each(|removed| removed.reason = RemovalReason::Unknown);
+        }
+        StafdView { dcs, removed: Some(removed) }
+    }
+}
+
+impl Page {
+    fn of(page: &DcPage) -> Self {
+        Self {
+            controller: ControllerId::of(&page.dc),
+            state: Some(page.state),
+            connected_since: page.connected_since.map(Moment::from),
+            origin: Some(page.origin),
+            entries: page.entries.iter().map(LogEntry::of).collect(),
+        }
+    }
+
+    /// A page with an entry that cannot be read proves nothing: the entry may name a connected controller.
+    fn dc_page(self) -> Option<DcPage> {
+        let listed = self.entries.len();
+        let entries: Vec<Entry> = self.entries.into_iter().filter_map(|entry| entry.entry().ok()).collect();
+        let state = self.state.unwrap_or_default();
+        Some(DcPage {
+            dc: self.controller.tid().ok()?,
+            state: if entries.len() == listed { state } else { PageState::Unknown },
+            connected_since: self.connected_since.map(Time::from),
+            origin: self.origin.unwrap_or_default(),
+            entries,
+        })
+    }
+}
+
+impl Removal {
+    fn of(removed: &RemovedDc) -> Self {
+        Self { controller: ControllerId::of(&removed.dc), reason: Some(removed.reason) }
+    }
+
+    fn removed_dc(self) -> Option<RemovedDc> {
+        Some(RemovedDc { dc: self.controller.tid().ok()?, reason: self.reason.unwrap_or_default() })
+    }
+}
+
+impl LogEntry {
+    fn of(entry: &Entry) -> Self {
+        Self {
+            trtype: entry.trtype.0,
+            adrfam: entry.adrfam.0,
+            subtype: entry.subtype.0,
+            treq: entry.treq.0,
+            portid: entry.portid,
+            cntlid: entry.cntlid,
+            asqsz: entry.asqsz,
+            eflags: entry.eflags.0,
+            trsvcid: entry.trsvcid.clone(),
+            subnqn: entry.subnqn.clone(),
+            traddr: entry.traddr.clone(),
+            tsas: (entry.tsas != Tsas::None).then(|| entry.tsas.encode()),
+        }
+    }
+
+    fn entry(self) -> Result<Entry, Flaw> {
+        let trtype = TrType(self.trtype);
+        let entry = Entry {
+            trtype,
+            adrfam: AdrFam(self.adrfam),
+            subtype: Subtype(self.subtype),
+            treq: Treq(self.treq),
+            portid: self.portid,
+            cntlid: self.cntlid,
+            asqsz: self.asqsz,
+            eflags: EFlags(self.eflags),
+            trsvcid: self.trsvcid,
+            subnqn: self.subnqn,
+            traddr: self.traddr,
+            tsas: self.tsas.map_or(Tsas::None, |bytes| Tsas::parse(trtype, &bytes)),
+        };
+        entry.checked()
+    }
+}
