@@ -284,15 +284,16 @@ impl Configured {
 
     fn tid(&self, entry: &ControllerEntry, address: &str, defaults: &Defaults<'_>) -> Tid {
         let or = |own: &str, default: &str| if own.is_empty() { default.to_owned() } else { own.to_owned() };
-        Tid::new(TidParts {
+        let tid = Tid::new(TidParts {
             transport: entry.transport,
             traddr: address.to_owned(),
             trsvcid: entry.trsvcid.clone(),
             subsysnqn: or(&entry.subsysnqn, defaults.subsysnqn),
             host_traddr: entry.host_traddr.clone(),
-            host_iface: if self.ignore_iface { String::new() } else { entry.host_iface.clone() },
+            host_iface: entry.host_iface.clone(),
             host_nqn: or(&entry.host_nqn, defaults.host_nqn),
-        })
+        });
+        if self.ignore_iface { tid.unbound() } else { tid }
     }
 
     /// The addresses of an entry: one, or more while it moves from the others to that.

@@ -43,31 +43,53 @@ pub fn serves(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
         && ctrl.trsvcid == tid.trsvcid
         && (tid.host_nqn.is_empty() || ctrl.hostnqn == tid.host_nqn)
         && (ctrl.subsysnqn == tid.subsysnqn || (tid.subsysnqn == DISCOVERY_NQN && ctrl.is_discovery()))
-        && same_address(&ctrl.traddr, &tid.traddr, tid.transport())
+        && same_target(ctrl, tid, links)
         && same_host_side(ctrl, tid, links)
 }
 
-/// Compares addresses as addresses; the interface scope is compared where both sides have one.
-fn same_address(one: &str, other: &str, transport: Transport) -> bool {
-    if !transport.is_ip() {
-        return one.eq_ignore_ascii_case(other);
+/// Compares addresses as addresses. A link-local address exists on every interface: two of them are the same only on
+/// the same interface, where both sides tell it.
+fn same_target(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
+    if !tid.transport().is_ip() {
+        return ctrl.traddr.eq_ignore_ascii_case(&tid.traddr);
     }
-    match (tid::parse_ip(one), tid::parse_ip(other)) {
-        (Some((one, one_scope)), Some((other, other_scope))) => {
-            one == other && (one_scope == other_scope || one_scope.is_none() || other_scope.is_none())
+    let (Some((one, _)), Some((other, _))) = (tid::parse_ip(&ctrl.traddr), tid::parse_ip(&tid.traddr)) else {
+        return ctrl.traddr == tid.traddr;
+    };
+    let interfaces = (scope(&ctrl.traddr, &ctrl.host_iface), scope(&tid.traddr, &tid.host_iface));
+    one == other
+        && match interfaces {
+            (Some(one), Some(other)) => name_of(one, links) == name_of(other, links),
+            _ => true,
         }
-        _ => one == other,
-    }
+}
+
+/// The interface of a link-local address: its scope, or the interface that the connection is bound to.
+fn scope<'a>(traddr: &'a str, host_iface: &'a str) -> Option<&'a str> {
+    let (_, scope) = tid::parse_link_local(traddr)?;
+    scope.or(Some(host_iface)).filter(|interface| !interface.is_empty())
+}
+
+/// The name of an interface that is given by its name or by its index.
+fn name_of<'a>(interface: &'a str, links: &'a Links) -> &'a str {
+    let numbered = interface.parse().ok().and_then(|index| links.numbered(index));
+    numbered.map_or(interface, |link| link.name.as_str())
 }
 
 fn same_host_side(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
     match tid.transport() {
         Transport::Tcp => same_tcp_source(ctrl, tid, links),
-        Transport::Fc => same_address(&ctrl.host_traddr, &tid.host_traddr, Transport::Fc),
-        Transport::Rdma => {
-            tid.host_traddr.is_empty() || same_address(&ctrl.host_traddr, &tid.host_traddr, Transport::Rdma)
-        }
+        Transport::Fc => ctrl.host_traddr.eq_ignore_ascii_case(&tid.host_traddr),
+        Transport::Rdma => tid.host_traddr.is_empty() || same_ip(&ctrl.host_traddr, &tid.host_traddr),
         Transport::Loop => true,
+    }
+}
+
+/// Compares two addresses of this host; on which interface, its scope says.
+fn same_ip(one: &str, other: &str) -> bool {
+    match (tid::parse_ip(one), tid::parse_ip(other)) {
+        (Some((one, _)), Some((other, _))) => one == other,
+        _ => one == other,
     }
 }
 
@@ -93,8 +115,12 @@ fn same_tcp_address(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
 }
 
 fn same_tcp_interface(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
-    if tid.host_iface.is_empty() || !ctrl.host_iface.is_empty() {
-        return tid.host_iface.is_empty() || ctrl.host_iface == tid.host_iface;
+    if tid.host_iface.is_empty() {
+        return true;
+    }
+    let bound = Some(ctrl.host_iface.as_str()).filter(|bound| !bound.is_empty());
+    if let Some(bound) = bound.or_else(|| scope(&ctrl.traddr, "")) {
+        return name_of(bound, links) == tid.host_iface;
     }
     let Some(source) = ctrl.src_addr.or_else(|| tid::parse_ip(&ctrl.host_traddr).map(|(ip, _)| ip)) else {
         return true;

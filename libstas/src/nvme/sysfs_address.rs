@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::{Transport, tid};
+use super::{Tid, TidParts, Transport, tid};
 
 /// Its parts, addresses in the canonical form of a [`super::Tid`]; empty strings are absent parts.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,18 +24,20 @@ impl SysfsAddress {
     /// Reads the attribute; unknown parts are left aside, and of one that comes twice the last counts.
     #[must_use]
     pub fn parse(text: &str, transport: Transport) -> Self {
-        let mut parsed = Self::default();
+        let mut parts = TidParts::none(transport);
+        let mut src_addr = None;
         for (key, value) in text.split(',').filter_map(|part| part.split_once('=')) {
             match key.trim() {
-                "traddr" => parsed.traddr = tid::canonical_address(transport, value),
-                "trsvcid" => value.trim().clone_into(&mut parsed.trsvcid),
-                "host_traddr" => parsed.host_traddr = tid::canonical_address(transport, value),
-                "host_iface" => value.trim().clone_into(&mut parsed.host_iface),
-                "src_addr" => parsed.src_addr = tid::parse_ip(value).map(|(ip, _)| ip),
+                "traddr" => value.clone_into(&mut parts.traddr),
+                "trsvcid" => value.clone_into(&mut parts.trsvcid),
+                "host_traddr" => value.clone_into(&mut parts.host_traddr),
+                "host_iface" => value.trim().clone_into(&mut parts.host_iface),
+                "src_addr" => src_addr = tid::parse_ip(value).map(|(ip, _)| ip),
                 _ => {}
             }
         }
-        parsed
+        let TidParts { traddr, trsvcid, host_traddr, host_iface, .. } = Tid::new(parts).into();
+        Self { traddr, trsvcid, host_traddr, host_iface, src_addr }
     }
 }
 
@@ -78,6 +80,40 @@ mod tests {
 
     proptest! {
         #[test]
+        fn the_kernel_and_a_page_spell_one_tid(
+            transport in prop::sample::select(vec![Transport::Tcp, Transport::Rdma, Transport::Fc, Transport::Loop]),
+            (ip, port, [node, pn]) in any::<(IpAddr, u16, [u64; 2])>(),
+            zeros in "0{0,3}",
+            absent in prop::sample::select(vec!["none", "", "  "]),
+            iface in prop::sample::select(vec!["", "eth0"]),
+        ) {
+            let (ours, theirs, service) = match transport {
+                Transport::Tcp | Transport::Rdma => {
+                    (ip.to_string(), format!(" [{}] ", ip.to_string().to_uppercase()), format!("{zeros}{port}"))
+                }
+                Transport::Fc => (
+                    format!("nn-0x{node:016x}:pn-0x{pn:016x}"),
+                    format!("NN-0x{node:016X}:pn-0X{pn:016X}"),
+                    absent.to_owned(),
+                ),
+                Transport::Loop => ("Loop-One".to_owned(), " Loop-One ".to_owned(), absent.to_owned()),
+            };
+            let sysfs = match transport {
+                Transport::Tcp | Transport::Rdma => format!("traddr={ours},trsvcid={port},host_iface={iface}"),
+                Transport::Fc | Transport::Loop => format!("traddr={ours}"),
+            };
+            let address = SysfsAddress::parse(&sysfs, transport);
+            let host_iface = address.host_iface.clone();
+            let page = TidParts { traddr: theirs, trsvcid: service, host_iface: host_iface.clone(), ..TidParts::none(transport) };
+            let (traddr, trsvcid) = (address.traddr, address.trsvcid);
+            let kernel = Tid::new(TidParts { traddr, trsvcid, host_iface, ..TidParts::none(transport) });
+            prop_assert_eq!(kernel.clone(), Tid::new(page));
+            // The same value as the kernel reports for a udev event, NVME_TRSVCID.
+            let trsvcid = if transport.is_ip() { port.to_string() } else { "none".to_owned() };
+            prop_assert_eq!(Tid::new(TidParts { trsvcid, ..kernel.parts().clone() }), kernel);
+        }
+
+        #[test]
         fn any_text_can_be_read(text: String) {
             let address = SysfsAddress::parse(&text, Transport::Tcp);
             prop_assert!(address.trsvcid.len() <= text.len());
@@ -92,8 +128,8 @@ mod tests {
         ) {
             let text = format!("traddr={ip},trsvcid={port},host_iface={iface},src_addr={src}");
             let expected = SysfsAddress {
-                traddr: ip.to_canonical().to_string(),
-                trsvcid: port.to_string(),
+                traddr: tid::canonical_address(Transport::Tcp, &ip.to_string(), &iface),
+                trsvcid: if port == 0 { String::new() } else { port.to_string() },
                 host_traddr: String::new(),
                 host_iface: iface,
                 src_addr: Some(src.to_canonical()),

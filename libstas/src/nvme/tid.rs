@@ -1,9 +1,14 @@
 //! The identity of a controller as seen from this host: the transport ID.
 
+mod address;
+
 use std::fmt;
-use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+
+pub use address::{
+    canonical_address, canonical_ip, canonical_trsvcid, parse_fc, parse_ip, parse_link_local, parse_port,
+};
 
 /// NVMe-oF transports that the Linux host knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -80,7 +85,7 @@ pub struct TidParts {
     pub transport: Transport,
     /// Transport address: an IP address (with `%scope` where link-local), an FC address, or loop's.
     pub traddr: String,
-    /// Transport service identifier: the port for tcp and rdma.
+    /// Transport service identifier: the port for tcp and rdma, empty for fc and loop.
     pub trsvcid: String,
     /// NQN of the subsystem that is asked for.
     pub subsysnqn: String,
@@ -92,17 +97,47 @@ pub struct TidParts {
     pub host_nqn: String,
 }
 
-/// Identity of a controller: addresses are canonical, so that equal controllers compare equal.
+impl TidParts {
+    /// No parts but the transport.
+    #[must_use]
+    pub fn none(transport: Transport) -> Self {
+        let none = String::new;
+        Self {
+            transport,
+            traddr: none(),
+            trsvcid: none(),
+            subsysnqn: none(),
+            host_traddr: none(),
+            host_iface: none(),
+            host_nqn: none(),
+        }
+    }
+}
+
+/// Identity of a controller. Addresses and ports are in canonical form, so that equal controllers compare equal however
+/// a log page, a configuration file, sysfs or a saved state spells them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "TidParts", into = "TidParts")]
 pub struct Tid(TidParts);
 
 impl Tid {
-    /// Makes the identity, with its addresses in canonical form.
+    /// Makes the identity, with its addresses and its port in canonical form ([`canonical_address`],
+    /// [`canonical_trsvcid`]).
     #[must_use]
     pub fn new(parts: TidParts) -> Self {
-        let address = |text: &str| canonical_address(parts.transport, text);
-        Self(TidParts { traddr: address(&parts.traddr), host_traddr: address(&parts.host_traddr), ..parts })
+        let traddr = canonical_address(parts.transport, &parts.traddr, &parts.host_iface);
+        let scope = parse_link_local(&traddr).and_then(|(_, scope)| scope).unwrap_or_default();
+        let interface = if parts.host_iface.is_empty() { scope } else { &parts.host_iface };
+        let host_traddr = canonical_address(parts.transport, &parts.host_traddr, interface);
+        let trsvcid = canonical_trsvcid(parts.transport, &parts.trsvcid);
+        Self(TidParts { traddr, trsvcid, host_traddr, ..parts })
+    }
+
+    /// The same controller, not bound to an interface (`ignore-iface`). A link-local address keeps its scope: without
+    /// it, the address leads nowhere.
+    #[must_use]
+    pub fn unbound(self) -> Self {
+        Self(TidParts { host_iface: String::new(), ..self.0 })
     }
 
     /// Its parts.
@@ -148,40 +183,6 @@ impl fmt::Display for Tid {
             write!(f, ", {part}")?;
         }
         f.write_str(")")
-    }
-}
-
-/// Reads an IP address (IPv4-mapped IPv6 becomes IPv4), and its scope (`fe80::1%eth0`) if it has one. Brackets around
-/// it, as in URLs, are left aside.
-#[must_use]
-pub fn parse_ip(text: &str) -> Option<(IpAddr, Option<&str>)> {
-    let text = unbracketed(text.trim());
-    let (address, scope) = match text.split_once('%') {
-        Some((address, scope)) if !scope.is_empty() => (unbracketed(address), Some(scope)),
-        Some(_) => return None,
-        None => (text, None),
-    };
-    address.parse::<IpAddr>().ok().map(|ip| (ip.to_canonical(), scope))
-}
-
-fn unbracketed(text: &str) -> &str {
-    text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).map_or(text, str::trim)
-}
-
-/// The canonical text of a transport address: see [`canonical_ip`] where addresses are IP addresses; elsewhere letters
-/// become small.
-#[must_use]
-pub fn canonical_address(transport: Transport, text: &str) -> String {
-    if transport.is_ip() { canonical_ip(text) } else { text.trim().to_ascii_lowercase() }
-}
-
-/// The canonical text of an IP address (IPv4-mapped IPv6 becomes IPv4); other text stays as it is.
-#[must_use]
-pub fn canonical_ip(text: &str) -> String {
-    match parse_ip(text) {
-        Some((ip, Some(scope))) => format!("{ip}%{scope}"),
-        Some((ip, None)) => ip.to_string(),
-        None => text.trim().to_owned(),
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) fn traddr(transport: Transport, text: &str) -> Result<Address, String
             NotIp::Kind(why) => Err(why),
         }),
         Transport::Fc => fc(text).map(Address::Fixed),
-        Transport::Loop => option_text(text).map(|text| Address::Fixed(text.to_ascii_lowercase())),
+        Transport::Loop => option_text(text).map(Address::Fixed),
     }
 }
 
@@ -88,29 +88,18 @@ fn name(text: &str) -> Result<String, String> {
     Ok(name.to_ascii_lowercase())
 }
 
-/// A Fibre Channel address: `nn-0x` and 16 digits, `:pn-0x` and 16 digits (the kernel takes it without `0x` too).
+/// A Fibre Channel address: `nn-0x` and 16 digits, `:pn-0x` and 16 digits.
 fn fc(text: &str) -> Result<String, String> {
-    let folded = text.to_ascii_lowercase();
-    let number = |part: &str, prefix: &str| {
-        let digits = part.strip_prefix(prefix)?;
-        let digits = digits.strip_prefix("0x").unwrap_or(digits);
-        (digits.len() == 16 && digits.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| digits.to_owned())
-    };
-    let parts = folded.split_once(':').and_then(|(node, port)| Some((number(node, "nn-")?, number(port, "pn-")?)));
-    match parts {
-        Some((node, port)) => Ok(format!("nn-0x{node}:pn-0x{port}")),
-        None => Err(format!(
-            "{} is not a Fibre Channel address (nn-0x1000000000000001:pn-0x2000000000000001)",
-            quoted(text)
-        )),
-    }
+    tid::parse_fc(text).ok_or_else(|| {
+        format!("{} is not a Fibre Channel address (nn-0x1000000000000001:pn-0x2000000000000001)", quoted(text))
+    })
 }
 
 /// trsvcid of tcp and rdma: a port, without leading zeros.
 pub(super) fn port(text: &str) -> Result<String, String> {
-    match text.parse::<u16>() {
-        Ok(port @ 1..) => Ok(port.to_string()),
-        _ => Err(format!("{} is not a port from 1 to 65535", quoted(text))),
+    match tid::parse_port(text) {
+        Some(port) => Ok(port.to_string()),
+        None => Err(format!("{} is not a port from 1 to 65535", quoted(text))),
     }
 }
 
@@ -134,8 +123,11 @@ pub(super) fn nqn(text: &str) -> Result<String, String> {
 
 /// Text that fits between the commas of the kernel's option string.
 fn option_text(text: &str) -> Result<String, String> {
-    if text.contains(',') || text.contains(char::is_whitespace) {
-        return Err(format!("{} holds a comma or a space, which the kernel does not take", quoted(text)));
+    if text.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control()) {
+        return Err(format!(
+            "{} contains a comma, a space or a control character, which the kernel does not take",
+            quoted(text)
+        ));
     }
     Ok(text.to_owned())
 }
@@ -228,7 +220,7 @@ mod tests {
     #[test]
     fn a_port_is_a_number() {
         assert_eq!(port("08009"), Ok("8009".to_owned()));
-        for text in ["0", "65536", "-1", "http", "none"] {
+        for text in ["0", "65536", "-1", "+80", "http", "none"] {
             assert!(port(text).is_err(), "{text}");
         }
     }

@@ -6,8 +6,12 @@ use crate::conf::complaints::{Complaints, quoted};
 use crate::conf::keys::{Key, Standing};
 use crate::conf::parameters;
 use crate::conf::types::ControllerEntry;
-use crate::nvme::tid::parse_ip;
-use crate::nvme::{Parameters, Secret, Transport};
+use crate::nvme::tid::{parse_ip, parse_link_local};
+use crate::nvme::{DISCOVERY_NQN, Parameters, Secret, Transport};
+
+/// Why the well-known discovery NQN is refused in stacd.conf.
+const NOT_STORAGE: &str = "its nqn is the well-known one of discovery controllers, which have no storage; \
+                           discovery controllers are configured in stafd.conf";
 
 /// What the controllers of a file are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,14 +76,25 @@ fn identity(
     };
     let trsvcid = trsvcid(words, line, transport, role, complaints)?;
     let subsysnqn = part("nqn", address::nqn)?;
-    if subsysnqn.is_empty() && role == Role::Io {
-        return Err("it has no nqn, and an I/O controller has no default".to_owned());
+    match (role, subsysnqn.as_str()) {
+        (Role::Io, "") => return Err("it has no nqn, and an I/O controller has no default".to_owned()),
+        (Role::Io, DISCOVERY_NQN) => return Err(NOT_STORAGE.to_owned()),
+        _ => {}
     }
     let host_traddr = host_traddr(words, line, transport, complaints)?;
     if let (Some((ours, _)), Some((theirs, _))) = (parse_ip(&host_traddr), parse_ip(&traddr))
         && ours.is_ipv4() != theirs.is_ipv4()
     {
         return Err("host-traddr and traddr are of two address families".to_owned());
+    }
+    let host_iface = part("host-iface", address::iface)?;
+    if let Some((_, Some(scope))) = parse_link_local(&traddr)
+        && !host_iface.is_empty()
+        && scope != host_iface
+        && scope.parse::<u32>().is_err()
+    {
+        let [scope, host_iface] = [scope, &host_iface].map(quoted);
+        return Err(format!("traddr is an address on interface {scope}, and host-iface is {host_iface}"));
     }
     Ok(ControllerEntry {
         transport,
@@ -88,7 +103,7 @@ fn identity(
         trsvcid,
         subsysnqn,
         host_traddr,
-        host_iface: part("host-iface", address::iface)?,
+        host_iface,
         host_nqn: part("host-nqn", address::nqn)?,
         parameters: Parameters::default(),
         line,

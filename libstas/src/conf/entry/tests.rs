@@ -143,6 +143,31 @@ fn stafd_needs_no_nqn_and_stacd_does() {
 }
 
 #[test]
+fn the_well_known_discovery_nqn_is_refused_in_stacd_conf() {
+    let line = "transport=tcp;traddr=::1;trsvcid=8009;nqn=nqn.2014-08.org.nvmexpress.discovery";
+    let complaint = refused(line, Role::Io);
+    assert!(complaint.contains("discovery") && complaint.contains("stafd.conf"), "{complaint}");
+    assert_eq!(dc(line).subsysnqn, "nqn.2014-08.org.nvmexpress.discovery");
+}
+
+#[test]
+fn a_link_local_address_on_one_interface_is_refused_with_another_host_iface() {
+    for transport in ["tcp", "rdma"] {
+        let with = |traddr: &str| format!("transport={transport};traddr={traddr};host-iface=eth0");
+        let complaint = refused(&with("fe80::1%eth1"), Role::Discovery);
+        assert!(complaint.contains("eth1") && complaint.contains("eth0"), "{complaint}");
+        assert_eq!(dc(&with("fe80::1%eth0")).traddr, "fe80::1%eth0");
+        assert_eq!(dc(&with("fe80::1%2")).traddr, "fe80::1%2", "which interface is number 2 is not known here");
+        assert_eq!(dc(&with("fe80::1")).traddr, "fe80::1");
+    }
+}
+
+#[test]
+fn the_name_of_a_loop_port_keeps_its_case() {
+    assert_eq!(dc("transport=loop;traddr=Loop-One").traddr, "Loop-One");
+}
+
+#[test]
 fn an_entry_without_transport_or_traddr_is_refused() {
     assert!(refused("traddr=::1", Role::Discovery).contains("no transport"));
     assert!(refused("transport=tcp", Role::Discovery).contains("no traddr"));

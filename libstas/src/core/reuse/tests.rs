@@ -137,3 +137,70 @@ fn a_connection_of_ones_own_is_taken_before_a_live_one_by_a_certain_interface() 
     let wanted = Tid::new(TidParts { host_iface: "eth1".into(), ..tid() });
     assert_eq!(find(&look, &wanted, &links(), false), Some(&other));
 }
+
+/// A connection and a TID with link-local addresses: traddr and host-iface of each, and whether the one serves the other.
+const LINK_LOCAL: &[([&str; 2], [&str; 2], bool)] = &[
+    (["fe80::1%eth0", ""], ["fe80::1%eth0", ""], true),
+    (["fe80::1%eth0", ""], ["fe80::1%eth1", ""], false),
+    (["fe80::1%eth0", ""], ["fe80::1", "eth0"], true),
+    (["fe80::1%eth0", ""], ["fe80::1", "eth1"], false),
+    (["fe80::1", "eth0"], ["fe80::1%eth0", ""], true),
+    (["fe80::1", "eth0"], ["fe80::1%eth1", ""], false),
+    (["fe80::1", "eth0"], ["fe80::1", "eth1"], false),
+    (["fe80::1%1", ""], ["fe80::1%eth0", ""], true),
+    (["fe80::1%1", ""], ["fe80::1", "eth0"], true),
+    (["fe80::1%1", ""], ["fe80::1", "eth1"], false),
+    (["fe80::1%2", ""], ["fe80::1%eth0", ""], false),
+    (["fe80::1%eth0", ""], ["fe80::1", ""], true),
+    (["fe80::1%eth0", ""], ["fe80::2%eth0", ""], false),
+];
+
+#[test]
+fn a_link_local_address_on_another_interface_is_another_target() {
+    for transport in [Transport::Tcp, Transport::Rdma] {
+        for ([traddr, iface], [wanted, wanted_iface], is_served) in LINK_LOCAL {
+            // As sysfs shows it: only tcp has an interface.
+            let is_bound = transport == Transport::Tcp || iface.is_empty();
+            let connection = KernelController {
+                transport,
+                traddr: if is_bound { (*traddr).into() } else { format!("{traddr}%{iface}") },
+                host_iface: if is_bound { (*iface).into() } else { String::new() },
+                src_addr: "fe80::9".parse().ok(),
+                ..kernel()
+            };
+            let wanted = TidParts {
+                transport,
+                traddr: (*wanted).into(),
+                host_iface: (*wanted_iface).into(),
+                ..tid()
+            };
+            assert_eq!(serve(&connection, wanted.clone()), *is_served, "{transport}: {connection:?} {wanted:?}");
+        }
+    }
+}
+
+#[test]
+fn a_connection_serves_the_tid_of_each_spelling_of_its_page() {
+    for (transport, sysfs, page) in [
+        (Transport::Tcp, "traddr=192.0.2.1,trsvcid=4420", ["::ffff:192.0.2.1", "04420"]),
+        (Transport::Rdma, "traddr=192.0.2.1,trsvcid=4420", ["192.0.2.1", " 4420 "]),
+        (Transport::Tcp, "traddr=2001:DB8::1,trsvcid=4420", ["2001:db8:0::1%ens9", "4420"]),
+        (Transport::Fc, "traddr=nn-0x10000090fa942779:pn-0x20000090fa942779", [
+            "NN-0x10000090FA942779:PN-0x20000090FA942779",
+            "none",
+        ]),
+        (Transport::Fc, "traddr=nn-10000090fa942779:pn-20000090fa942779", [
+            "nn-0x10000090fa942779:pn-0x20000090fa942779",
+            "",
+        ]),
+        (Transport::Loop, "traddr=loop-one", ["loop-one", "none"]),
+    ] {
+        let address = crate::nvme::sysfs_address::SysfsAddress::parse(sysfs, transport);
+        let connection =
+            KernelController { transport, traddr: address.traddr, trsvcid: address.trsvcid, ..kernel() };
+        let [traddr, trsvcid] = page.map(str::to_owned);
+        let wanted = TidParts { transport, traddr, trsvcid, ..tid() };
+        assert_eq!(connection.tid(), Tid::new(wanted.clone()), "{sysfs}");
+        assert!(serve(&connection, wanted), "{sysfs}");
+    }
+}

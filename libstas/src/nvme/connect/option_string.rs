@@ -5,13 +5,13 @@
 //! message can say which value it is.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::ops::RangeInclusive;
 
 use super::{HostIdentity, Parameters, Purpose, SupportedOptions, host_id_for, reconnect_delay};
 use crate::nvme::secret::MalformedSecret;
 use crate::nvme::security::Obstacle;
-use crate::nvme::{DISCOVERY_NQN, Secret, Tid, Transport, tid::parse_ip};
+use crate::nvme::tid::{parse_ip, parse_link_local};
+use crate::nvme::{DISCOVERY_NQN, Secret, Tid, Transport};
 
 /// Keep-alive timeout in seconds of a discovery controller for which none is set. A host asks for a persistent
 /// connection by a keep-alive timeout that is not zero (NVMe Base 2.1, 3.1.3.3); without it there are no events.
@@ -99,9 +99,6 @@ pub enum OptionError {
     /// An address that exists on every link.
     #[error("traddr {0} is link-local: say on which interface, as {0}%INTERFACE or by host-iface")]
     NoScope(String),
-    /// Something else where a port must be.
-    #[error("trsvcid is {0:?}, which is no port number from 1 to 65535")]
-    NotAPort(String),
     /// A number that the kernel refuses.
     #[error("{option} is {value}; the kernel takes {least} to {most}")]
     Range {
@@ -214,26 +211,25 @@ impl Line<'_> {
         if tid.transport() != Transport::Loop {
             self.need("traddr", &tid.traddr)?;
         }
-        self.text("traddr", &self.address(tid)?)?;
-        if self.transport.is_ip() && !tid.trsvcid.is_empty() && !tid.trsvcid.parse().is_ok_and(|port: u16| port > 0) {
-            return Err(OptionError::NotAPort(tid.trsvcid.clone()));
+        self.text("traddr", self.address(tid)?)?;
+        if self.transport.is_ip() {
+            // Without a port the kernel takes that of a discovery controller.
+            self.need("trsvcid", &tid.trsvcid)?;
         }
         self.text("trsvcid", &tid.trsvcid)
     }
 
-    /// The transport address; a link-local one with its interface, where no other option names that.
-    fn address(&self, tid: &Tid) -> Result<String, OptionError> {
-        if !self.transport.is_ip() {
-            return Ok(tid.traddr.clone());
+    /// The transport address. A link-local one has a scope, unless nothing says on which interface it is.
+    fn address<'t>(&self, tid: &'t Tid) -> Result<&'t str, OptionError> {
+        if self.transport.is_ip() {
+            if parse_ip(&tid.traddr).is_none() {
+                return Err(OptionError::NotAnAddress { option: "traddr", value: tid.traddr.clone() });
+            }
+            if let Some((_, None)) = parse_link_local(&tid.traddr) {
+                return Err(OptionError::NoScope(tid.traddr.clone()));
+            }
         }
-        let not_an_address = || OptionError::NotAnAddress { option: "traddr", value: tid.traddr.clone() };
-        let (ip, scope) = parse_ip(&tid.traddr).ok_or_else(not_an_address)?;
-        let is_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
-        match (is_local && scope.is_none(), tid.host_iface.as_str()) {
-            (true, "") => Err(OptionError::NoScope(tid.traddr.clone())),
-            (true, interface) if !self.takes("host_iface") => Ok(format!("{}%{interface}", tid.traddr)),
-            _ => Ok(tid.traddr.clone()),
-        }
+        Ok(&tid.traddr)
     }
 
     fn host(&mut self, tid: &Tid, identity: &HostIdentity) -> Result<(), OptionError> {

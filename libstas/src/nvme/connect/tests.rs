@@ -207,8 +207,12 @@ fn what_is_no_address_and_no_port_does_not_reach_the_kernel() {
     assert_eq!(changed(|tid| tid.host_traddr = "eth0".into()), no_address("host_traddr", "eth0"));
     assert_eq!(changed(|tid| tid.traddr = String::new()), Err(OptionError::Missing("traddr")));
     assert_eq!(changed(|tid| tid.subsysnqn = String::new()), Err(OptionError::Missing("nqn")));
-    for port in ["0", "65536", "http", "-1", "4420 "] {
-        assert_eq!(changed(|tid| tid.trsvcid = port.into()), Err(OptionError::NotAPort(port.into())));
+    for transport in [Transport::Tcp, Transport::Rdma] {
+        for port in ["", "0", "65536", "http", "-1", "none"] {
+            let tid = TidParts { trsvcid: port.into(), ..parts(transport) };
+            let refused = line_of(tid, &Parameters::default(), false);
+            assert_eq!(refused, Err(OptionError::Missing("trsvcid")), "{transport}: {port:?}");
+        }
     }
 }
 
@@ -222,8 +226,7 @@ fn a_link_local_address_goes_with_its_interface() {
         ..parts(transport)
     };
     let line = |parts| line_of(parts, &Parameters::default(), false);
-    // tcp has an option for the interface, rdma has not.
-    assert_eq!(traddr(line(of(Transport::Tcp, "fe80::1", "eth0")).unwrap()), "traddr=fe80::1");
+    assert_eq!(traddr(line(of(Transport::Tcp, "fe80::1", "eth0")).unwrap()), "traddr=fe80::1%eth0");
     assert_eq!(traddr(line(of(Transport::Rdma, "fe80::1", "eth0")).unwrap()), "traddr=fe80::1%eth0");
     assert_eq!(traddr(line(of(Transport::Rdma, "2001:db8::1", "eth0")).unwrap()), "traddr=2001:db8::1");
     assert_eq!(traddr(line(of(Transport::Tcp, "fe80::1%eth1", "")).unwrap()), "traddr=fe80::1%eth1");

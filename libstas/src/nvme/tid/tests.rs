@@ -1,4 +1,4 @@
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use proptest::prelude::*;
 
@@ -72,13 +72,63 @@ fn what_is_no_ip_address_stays_as_it_is() {
     assert_eq!(canonical_ip(" Host.Example "), "Host.Example");
 }
 
+/// What a page, a configuration file, sysfs or an older saved state may write, and the form that all of it has here:
+/// transport, traddr, trsvcid, host-traddr and host-iface, then traddr, trsvcid and host-traddr in canonical form.
+const SPELLINGS: &[(Transport, [&str; 4], [&str; 3])] = &[
+    (Transport::Tcp, ["192.0.2.1", "4420", "", ""], ["192.0.2.1", "4420", ""]),
+    (Transport::Tcp, ["::ffff:192.0.2.1", "04420", "::FFFF:192.0.2.9", ""], ["192.0.2.1", "4420", "192.0.2.9"]),
+    (Transport::Tcp, [" 192.0.2.1 ", " 4420 ", " ", ""], ["192.0.2.1", "4420", ""]),
+    (Transport::Tcp, ["192.0.2.1%ens9", "4420", "", "eth0"], ["192.0.2.1", "4420", ""]),
+    (Transport::Tcp, ["192.0.2.1", "", "", ""], ["192.0.2.1", "", ""]),
+    (Transport::Tcp, ["192.0.2.1", "none", "", ""], ["192.0.2.1", "", ""]),
+    (Transport::Tcp, ["192.0.2.1", "0", "", ""], ["192.0.2.1", "", ""]),
+    (Transport::Tcp, ["192.0.2.1", "65536", "", ""], ["192.0.2.1", "", ""]),
+    (Transport::Tcp, ["192.0.2.1", "+4420", "", ""], ["192.0.2.1", "", ""]),
+    (Transport::Tcp, ["2001:DB8:0::1%ens9", "8009", "", "eth0"], ["2001:db8::1", "8009", ""]),
+    (Transport::Tcp, ["FE80:0::1", "8009", "", "eth0"], ["fe80::1%eth0", "8009", ""]),
+    (Transport::Tcp, ["[fe80::1]%eth1", "8009", "", ""], ["fe80::1%eth1", "8009", ""]),
+    (Transport::Tcp, ["fe80::1%eth1", "8009", "fe80::9", ""], ["fe80::1%eth1", "8009", "fe80::9%eth1"]),
+    (Transport::Tcp, ["fe80::1", "8009", "fe80::9", "eth0"], ["fe80::1%eth0", "8009", "fe80::9%eth0"]),
+    (Transport::Tcp, ["fe80::1", "8009", "", ""], ["fe80::1", "8009", ""]),
+    (Transport::Rdma, ["::ffff:192.0.2.1", "04420", "", ""], ["192.0.2.1", "4420", ""]),
+    (Transport::Rdma, ["192.0.2.1", "none", "", ""], ["192.0.2.1", "", ""]),
+    (Transport::Rdma, ["fe80::1", "4420", "", "eth0"], ["fe80::1%eth0", "4420", ""]),
+    (Transport::Fc, [FC, "", FC, ""], [FC, "", FC]),
+    (Transport::Fc, [FC, "none", FC, ""], [FC, "", FC]),
+    (Transport::Fc, [FC, "   ", FC, ""], [FC, "", FC]),
+    (Transport::Fc, [FC_UPPER, "none", FC_SHORT, ""], [FC, "", FC]),
+    (Transport::Fc, ["NN-0x1:PN-0x2", "4420", "", ""], ["nn-0x1:pn-0x2", "", ""]),
+    (Transport::Loop, ["Loop-One", "none", "", ""], ["Loop-One", "", ""]),
+    (Transport::Loop, [" ", "4420", "", ""], ["", "", ""]),
+];
+const FC: &str = "nn-0x10000090fa942779:pn-0x20000090fa942779";
+const FC_UPPER: &str = "NN-0x10000090FA942779:PN-0x20000090FA942779";
+const FC_SHORT: &str = "nn-10000090fa942779:pn-20000090FA942779";
+
 #[test]
-fn fibre_channel_addresses_are_compared_without_regard_to_case() {
-    let with = |traddr: &str| {
-        Tid::new(TidParts { transport: Transport::Fc, traddr: traddr.into(), host_traddr: traddr.into(), ..parts() })
-    };
-    assert_eq!(with("nn-0xAB:pn-0xCD"), with("nn-0xab:pn-0xcd"));
-    assert_eq!(with("nn-0xAB:pn-0xCD").host_traddr, "nn-0xab:pn-0xcd");
+fn each_transport_has_one_form_of_each_spelling() {
+    for (transport, written, canonical) in SPELLINGS {
+        let [traddr, trsvcid, host_traddr, host_iface] = written.map(str::to_owned);
+        let tid = Tid::new(TidParts { traddr, trsvcid, host_traddr, host_iface, ..TidParts::none(*transport) });
+        let found = [&*tid.traddr, &*tid.trsvcid, &*tid.host_traddr];
+        assert_eq!(&found, canonical, "{transport}: {written:?}");
+        let saved = serde_json::to_string(tid.parts()).unwrap();
+        assert_eq!(serde_json::from_str::<Tid>(&saved).unwrap(), tid, "{transport}: {written:?}");
+    }
+}
+
+#[test]
+fn a_link_local_address_on_two_interfaces_is_two_controllers() {
+    for transport in [Transport::Tcp, Transport::Rdma] {
+        let with = |traddr: &str, host_iface: &str| {
+            let parts = TidParts { transport, traddr: traddr.into(), host_traddr: String::new(), ..parts() };
+            Tid::new(TidParts { host_iface: host_iface.into(), ..parts })
+        };
+        assert_ne!(with("fe80::1", "eth0"), with("fe80::1", "eth1"));
+        assert_ne!(with("fe80::1", "eth0").traddr, with("fe80::1%eth1", "").traddr);
+        assert_eq!(with("fe80::1", "eth0"), with("fe80::1%eth0", "eth0"));
+        assert_eq!(with("fe80::1", "eth0").unbound(), with("fe80::1%eth0", ""));
+    }
 }
 
 #[test]
@@ -101,6 +151,10 @@ fn any_address() -> impl Strategy<Value = String> {
         any::<Ipv4Addr>().prop_map(|ip| ip.to_string()),
         any::<Ipv6Addr>().prop_map(|ip| ip.to_string()),
         any::<Ipv4Addr>().prop_map(|ip| ip.to_ipv6_mapped().to_string()),
+        any::<u64>().prop_map(|host| Ipv6Addr::from(0xfe80 << 112 | u128::from(host)).to_string()),
+        (any::<u64>(), "[a-z0-9.]{1,15}").prop_map(|(host, scope)| {
+            format!("{}%{scope}", Ipv6Addr::from(0xfe80 << 112 | u128::from(host)))
+        }),
         (any::<Ipv6Addr>(), "[a-z0-9.]{1,15}").prop_map(|(ip, scope)| format!("{ip}%{scope}")),
         any::<Ipv6Addr>().prop_map(|ip| format!(" [{ip}] ")),
         any::<String>(),
@@ -129,7 +183,20 @@ proptest! {
     #[test]
     fn an_ip_address_means_the_same_in_its_canonical_form(text in any_address()) {
         let canonical = canonical_ip(&text);
-        prop_assert_eq!(parse_ip(&canonical), parse_ip(&text));
+        let ip = |text: &str| parse_ip(text).map(|(ip, _)| ip);
+        prop_assert_eq!(ip(&canonical), ip(&text));
+        prop_assert_eq!(parse_link_local(&canonical), parse_link_local(&text));
+    }
+
+    #[test]
+    fn a_tid_cannot_hold_another_form(parts in any_parts()) {
+        let tid = Tid::new(parts);
+        let port = (!tid.trsvcid.is_empty()).then(|| parse_port(&tid.trsvcid).unwrap().to_string());
+        prop_assert_eq!(port.unwrap_or_default(), tid.trsvcid.clone());
+        prop_assert!(tid.transport().is_ip() || tid.trsvcid.is_empty());
+        if tid.transport().is_ip() {
+            prop_assert_eq!(canonical_address(tid.transport(), &tid.traddr, &tid.host_iface), tid.traddr.clone());
+        }
     }
 
     #[test]
