@@ -108,7 +108,7 @@ impl StacDebug {
         let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
         let tid = match id.tid() {
             Ok(tid) => tid,
-            Err(BadControllerId::Transport(_)) => return Ok("{}".to_owned()),
+            Err(BadControllerId::Transport(_) | BadControllerId::Port(_)) => return Ok("{}".to_owned()),
             Err(error @ BadControllerId::TooLong { .. }) => return Err(fdo::Error::InvalidArgs(error.to_string())),
         };
         let describe = move |connector: &Connector, now: Time| {

@@ -263,12 +263,12 @@ fn published(finder: &Finder, only: &[ControllerId]) -> StafdView {
     view
 }
 
-/// A word that is no transport names no controller; what is too long to be anything is refused.
+/// A word that is no transport or port names no controller; what is too long to be anything is refused.
 fn tid_of(id: &ControllerId) -> fdo::Result<Option<Tid>> {
-    use libstas::bus::BadControllerId::{TooLong, Transport};
+    use libstas::bus::BadControllerId::{Port, TooLong, Transport};
     match id.tid() {
         Ok(tid) => Ok(Some(tid)),
-        Err(Transport(_)) => Ok(None),
+        Err(Transport(_) | Port(_)) => Ok(None),
         Err(error @ TooLong { .. }) => Err(fdo::Error::InvalidArgs(error.to_string())),
     }
 }
@@ -284,7 +284,7 @@ fn describe_dc(dc: &DcView<'_>, finder: &Finder, now: Time, detailed: bool) -> D
     let identity = finder.settings().map(|settings| &*settings.identity);
     let mut dict = describe::detailed(&dc.member, now, identity);
     dict.insert(key::ORIGIN.to_owned(), dc.origin.to_string());
-    dict.insert(key::LOG_PAGE_STATE.to_owned(), dc.log_page_state.to_string());
+    dict.insert(key::LOG_PAGE_STATE.to_owned(), dc.log_page_state.sent(!dc.unclear().is_empty()).to_string());
     if let Some(registration) = &dc.registration {
         dict.insert(key::REGISTRATION.to_owned(), registration.clone());
     }

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use zbus::Type;
 
-use crate::nvme::{Tid, TidParts, tid::UnknownTransport};
+use crate::nvme::tid::{self, UnknownTransport};
+use crate::nvme::{Tid, TidParts};
 
 /// `a{ss}`: one controller, or one entry of a log page. Sorted, as the compatible output wants it.
 pub type Dict = BTreeMap<String, String>;
@@ -89,6 +90,9 @@ pub enum BadControllerId {
         /// Its length in bytes.
         length: usize,
     },
+    /// tcp and rdma have ports.
+    #[error("{0:?} is no port from 1 to 65535")]
+    Port(String),
 }
 
 impl ControllerId {
@@ -131,13 +135,16 @@ impl ControllerId {
     /// The controller that they name; an empty trsvcid means the transport's default.
     ///
     /// # Errors
-    /// An unknown transport, or a part that is too long to be one.
+    /// An unknown transport, a part that is too long to be one, or something else where a port must be.
     pub fn tid(&self) -> Result<Tid, BadControllerId> {
         if let Some((part, value)) = self.parts().into_iter().find(|(_, value)| value.len() > PART_MAX) {
             return Err(BadControllerId::TooLong { part, length: value.len() });
         }
         let transport: crate::nvme::Transport = self.transport.parse()?;
         let trsvcid = if self.trsvcid.is_empty() { transport.default_trsvcid() } else { &self.trsvcid };
+        if transport.is_ip() && tid::parse_port(trsvcid).is_none() {
+            return Err(BadControllerId::Port(trsvcid.to_owned()));
+        }
         Ok(Tid::new(TidParts {
             transport,
             traddr: self.traddr.clone(),
@@ -205,6 +212,11 @@ mod tests {
     fn nonsense_is_told_apart() {
         let bad = ControllerId { transport: "carrier pigeon".into(), ..id() };
         assert!(matches!(bad.tid(), Err(BadControllerId::Transport(_))));
+        for port in ["0", "65536", "none"] {
+            let bad = ControllerId { trsvcid: port.into(), ..id() };
+            assert_eq!(bad.tid(), Err(BadControllerId::Port(port.into())));
+            assert_eq!(ControllerId { transport: "fc".into(), ..bad }.tid().unwrap().trsvcid, "");
+        }
         let huge = ControllerId { host_iface: "x".repeat(1 << 20), ..id() };
         assert_eq!(huge.tid(), Err(BadControllerId::TooLong { part: "host-iface", length: 1 << 20 }));
     }
@@ -229,7 +241,7 @@ mod tests {
     proptest! {
         #[test]
         fn whatever_names_a_controller_survives_the_bus(
-            transport in "tcp|rdma|fc|loop", traddr in ".{0,40}", trsvcid in "[0-9]{1,5}", subsysnqn in ".{0,60}",
+            transport in "tcp|rdma|fc|loop", traddr in ".{0,40}", trsvcid in "[1-9][0-9]{0,3}", subsysnqn in ".{0,60}",
             host_traddr in ".{0,40}", host_iface in ".{0,15}", host_nqn in ".{0,60}",
         ) {
             let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };

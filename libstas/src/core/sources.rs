@@ -4,11 +4,15 @@
 //! here too). Each source makes claims: "this controller is to be connected". A claim that the newest word
 //! of its source no longer repeats is not simply forgotten: [`Sources::verdict`] says whether its absence is proved.
 
-use std::collections::BTreeMap;
+mod blur;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Time;
 use crate::nvme::Tid;
+use crate::nvme::log_page::Unclear;
+use blur::Blur;
 
 /// Absence of a controller that is known only from before the present connection of its discovery controller counts
 /// when that connection has been up for so long: a rebooted target exports its subsystems one by one.
@@ -79,6 +83,8 @@ struct Source<P> {
     read: Option<Time>,
     /// When a late page was last asked for.
     asked: Option<Time>,
+    /// The entries of the newest page of which no controller can be made.
+    blur: Blur,
 }
 
 impl<P> Source<P> {
@@ -88,7 +94,7 @@ impl<P> Source<P> {
 
     fn with(knowledge: Knowledge, names: BTreeMap<Tid, P>) -> Self {
         let claims = names.into_iter().map(|(tid, payload)| (tid, Claim { payload, listed: true, listed_on: None }));
-        Self { knowledge, claims: claims.collect(), doubt: None, read: None, asked: None }
+        Self { knowledge, claims: claims.collect(), doubt: None, read: None, asked: None, blur: Blur::default() }
     }
 
     /// True when a page was read late enough on that connection.
@@ -96,11 +102,13 @@ impl<P> Source<P> {
         self.read.is_some_and(|read| since + LATE_READ <= read)
     }
 
-    /// When a late page is to be asked for, if what the newest one no longer names takes one, or if one is wanted of all.
+    /// When a settled page is to be requested: one is needed when it can prove the absence of what the newest page does
+    /// not list, or when one is required of all sources.
     fn late_page_due(&self, of_all: bool) -> Option<Time> {
         let Knowledge::Fresh(since) = self.knowledge else { return None };
-        let is_open = |claim: &Claim<P>| !claim.listed && claim.listed_on != Some(since);
-        let is_due = !self.has_late_page(since) && (of_all || self.claims.values().any(is_open));
+        let is_missing = |claim: &Claim<P>| !claim.listed && (self.blur.spreads() || claim.listed_on != Some(since));
+        let is_lacking = self.blur.spreads() || !self.has_late_page(since);
+        let is_due = is_lacking && (of_all || self.claims.values().any(is_missing));
         is_due.then(|| (since + SETTLING).max(self.asked.map_or(since, |asked| asked + DOUBT)))
     }
 }
@@ -126,6 +134,8 @@ pub struct Page<P> {
     /// When it was read, if it was read for the asking; another one may be of any time of its connection. Only one that
     /// was read for the asking confirms one that was doubted.
     pub read: Option<Time>,
+    /// Its entries of which no controller can be made.
+    pub unclear: BTreeSet<Unclear>,
 }
 
 /// All sources of a daemon. `P` is what a claim carries.
@@ -155,9 +165,10 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.sources.insert(id, Source::with(Knowledge::Final, names));
     }
 
-    /// What a source named before this run.
+    /// Restores what a source named before this run. Restoring a source twice adds to it.
     pub fn remember(&mut self, id: SourceId, names: BTreeMap<Tid, P>) {
-        self.sources.insert(id, Source::with(Knowledge::Stale, names));
+        let restored = Source::with(Knowledge::Stale, names).claims;
+        self.sources.entry(id).or_insert_with(Source::stale).claims.extend(restored);
     }
 
     /// What a source is said to name, without that being its own current word: names are added, nothing is proved.
@@ -171,9 +182,14 @@ impl<P: Clone + PartialEq> Sources<P> {
         }
     }
 
-    /// A page was read. `live` says whether a controller is live.
-    pub fn read(&mut self, now: Time, id: SourceId, page: Page<P>, live: impl Fn(&Tid) -> bool) {
+    /// A page was read. `live` says whether a controller is live. What an unclear entry may mean stays listed.
+    pub fn read(&mut self, now: Time, id: SourceId, mut page: Page<P>, live: impl Fn(&Tid) -> bool) {
         let source = self.sources.entry(id).or_insert_with(Source::stale);
+        let settled = page.read.filter(|read| page.connected_since + LATE_READ <= *read);
+        source.blur.replace(std::mem::take(&mut page.unclear), settled, page.names.keys());
+        for (tid, claim) in source.claims.iter().filter(|(tid, _)| source.blur.may_mean(tid)) {
+            page.names.entry(tid.clone()).or_insert_with(|| claim.payload.clone());
+        }
         let mut news = source.knowledge != Knowledge::Fresh(page.connected_since);
         source.knowledge = Knowledge::Fresh(page.connected_since);
         source.read = page.read.or(source.read);
@@ -211,6 +227,7 @@ impl<P: Clone + PartialEq> Sources<P> {
         if let Some(source) = self.sources.get_mut(id) {
             source.knowledge = Knowledge::Gone { aged_out };
             source.doubt = None;
+            source.blur = Blur::default();
             for claim in source.claims.values_mut() {
                 claim.listed = false;
             }
@@ -232,8 +249,8 @@ impl<P: Clone + PartialEq> Sources<P> {
         doubted
     }
 
-    /// Pages that are to be read again now, for they no longer name what is known only from before their connection, and
-    /// that has been up for [`SETTLING`]; each is named once, and again after another [`DOUBT`] when no answer came.
+    /// The discovery controllers whose pages are to be read again now, because only a settled page proves the absence of
+    /// what they no longer list. Each is returned once, and again after another [`DOUBT`] while that is so.
     pub fn awaited_late(&mut self, now: Time) -> Vec<Tid> {
         let mut awaited = Vec::new();
         for (id, source) in &mut self.sources {
@@ -269,6 +286,7 @@ impl<P: Clone + PartialEq> Sources<P> {
                 Knowledge::Final | Knowledge::Gone { aged_out: false } => Verdict::Disproved,
                 Knowledge::Gone { aged_out: true } if live => Verdict::Unproved(None),
                 Knowledge::Gone { aged_out: true } => Verdict::Disproved,
+                Knowledge::Fresh(_) if source.blur.spreads() => Verdict::Unproved(None),
                 Knowledge::Fresh(since) if claim.listed_on == Some(since) => Verdict::Disproved,
                 Knowledge::Fresh(since) if now < since + SETTLING => Verdict::Unproved(Some(since + SETTLING)),
                 Knowledge::Fresh(since) if source.has_late_page(since) => Verdict::Disproved,
@@ -347,8 +365,17 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.sources.values().all(|source| match source.knowledge {
             Knowledge::Final | Knowledge::Gone { .. } => true,
             Knowledge::Stale => false,
-            Knowledge::Fresh(since) => source.doubt.is_none() && since + SETTLING <= now && source.has_late_page(since),
+            Knowledge::Fresh(since) => {
+                let is_settled = since + SETTLING <= now && source.has_late_page(since);
+                source.doubt.is_none() && !source.blur.spreads() && is_settled
+            }
         })
+    }
+
+    /// True when an entry of any source, of which no controller can be made, may mean that controller.
+    #[must_use]
+    pub fn may_mean(&self, tid: &Tid) -> bool {
+        self.sources.values().any(|source| source.blur.may_mean(tid))
     }
 
     /// A controller is gone: unrepeated claims on it have done their service.

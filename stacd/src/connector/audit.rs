@@ -42,7 +42,9 @@ impl Connector {
         }
     }
 
+    /// True when a source lists, has listed, or by an unclear entry may mean what that connection serves.
     fn is_claimed(&self, kernel: &KernelController) -> bool {
-        self.sources.claims().any(|(_, tid, _)| reuse::serves(kernel, tid, self.fleet.links()))
+        self.sources.may_mean(&kernel.tid())
+            || self.sources.claims().any(|(_, tid, _)| reuse::serves(kernel, tid, self.fleet.links()))
     }
 }

@@ -142,7 +142,9 @@ impl Connector {
             self.sources.decree(SourceId::Configured, configured.collect());
         }
         self.name_the_renamed();
-        for (tid, want) in self.wanted(&settings) {
+        let wanted = self.wanted(&settings);
+        self.stafd.newcomers.lists(now, wanted.keys());
+        for (tid, want) in wanted {
             if self.fleet.is_wanted(&tid, &want) {
                 continue;
             }
@@ -238,15 +240,17 @@ impl Connector {
                 Verdict::Disproved => disproved.push((tid.clone(), self.parting())),
             }
         }
-        if disproved.is_empty() {
-            self.stafd.newcomers.release();
-        } else if !self.quiet.has_come(now) {
+        self.stafd.newcomers.release(|tid| disproved.iter().any(|(held, _)| held == tid));
+        if !disproved.is_empty() && !self.quiet.has_come(now) {
             again = again.into_iter().chain(self.quiet.until()).min();
-        } else if self.awaits_newcomers(now) {
-            // Nothing tells that one of theirs has come up: it is looked after as often as for quiet.
-            again = again.into_iter().chain([now + QUIET]).min();
         } else {
-            going.append(&mut disproved);
+            let (held, mut free): (Vec<_>, Vec<_>) =
+                disproved.into_iter().partition(|(tid, _)| self.awaits_newcomers(now, tid));
+            if !held.is_empty() {
+                // No event tells that the last of the new ones is connected: checked as often as for quiet.
+                again = again.into_iter().chain([now + QUIET]).min();
+            }
+            going.append(&mut free);
         }
         match again {
             Some(at) => self.timers.set(Timer::Removals, at),

@@ -1,8 +1,8 @@
-//! Discovery controllers that stafd has just begun to show.
+//! What has just begun to be listed, and the removals that wait for it.
 //!
-//! One that is edited in place, its address or its interface, is another one to both daemons: the old one goes, the new
-//! one comes. What only the old one named is let go when the new one has been read and what it names is connected, so
-//! that storage has its new path before it loses the old one.
+//! A discovery controller whose address is edited in place is another one to both daemons, and so is an I/O controller
+//! whose subsystem a page moves to another address. The old one is removed when the new one is connected, so that storage
+//! has its new path before it loses the old one. After [`PATIENCE`] the old one is removed in any case.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,45 +10,66 @@ use std::time::Duration;
 use libstas::core::Time;
 use libstas::nvme::Tid;
 
-/// Removals wait no longer than this: the new one may never answer.
+/// No removal waits longer than this: the new one may never answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug)]
-struct Newcomer {
+struct NewDc {
     since: Time,
     read: bool,
 }
 
-/// Whom this stafd shows, and since when.
+/// The controllers that are listed, each with the time when that began.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Newcomers {
-    shown: BTreeMap<Tid, Newcomer>,
-    held_since: Option<Time>,
+    dcs: BTreeMap<Tid, NewDc>,
+    iocs: BTreeMap<Tid, Time>,
+    /// The I/O controllers whose removal waits, and since when.
+    held: BTreeMap<Tid, Time>,
 }
 
 impl Newcomers {
-    /// stafd shows that one; `read` says whether it has a log page of it.
+    /// stafd publishes a discovery controller; `read` says whether it has a log page of it.
     pub(super) fn shows(&mut self, now: Time, dc: &Tid, read: bool) {
-        self.shown.entry(dc.clone()).or_insert(Newcomer { since: now, read }).read = read;
+        self.dcs.entry(dc.clone()).or_insert(NewDc { since: now, read }).read = read;
     }
 
-    /// stafd shows these and no others.
+    /// Forgets the discovery controllers that stafd no longer publishes.
     pub(super) fn keep(&mut self, shown: impl Fn(&Tid) -> bool) {
-        self.shown.retain(|dc, _| shown(dc));
+        self.dcs.retain(|dc, _| shown(dc));
     }
 
-    /// True while removals are to wait. `is_settled` says whether all that a discovery controller names is connected.
-    pub(super) fn hold(&mut self, now: Time, is_settled: impl Fn(&Tid) -> bool) -> bool {
-        let awaited =
-            |(dc, newcomer): (&Tid, &Newcomer)| newcomer.since + PATIENCE > now && !(newcomer.read && is_settled(dc));
-        // New ones without end must not put off removals without end.
-        let waits = self.held_since.is_none_or(|since| since + PATIENCE > now) && self.shown.iter().any(awaited);
-        self.held_since = waits.then(|| self.held_since.unwrap_or(now));
-        waits
+    /// Takes the I/O controllers that are listed now.
+    pub(super) fn lists<'a>(&mut self, now: Time, listed: impl Iterator<Item = &'a Tid>) {
+        let before = std::mem::take(&mut self.iocs);
+        self.iocs = listed.map(|ioc| (ioc.clone(), before.get(ioc).copied().unwrap_or(now))).collect();
     }
 
-    /// Nothing is to be removed.
-    pub(super) fn release(&mut self) {
-        self.held_since = None;
+    /// True while the removal of an I/O controller is to wait. `is_settled` says whether all that a discovery controller
+    /// lists is connected, `is_connected` whether an I/O controller is.
+    pub(super) fn hold(
+        &mut self,
+        now: Time,
+        removed: &Tid,
+        is_settled: impl Fn(&Tid) -> bool,
+        is_connected: impl Fn(&Tid) -> bool,
+    ) -> bool {
+        let is_new = |since: Time| since + PATIENCE > now;
+        let dc_awaited = |(dc, new): (&Tid, &NewDc)| is_new(new.since) && !(new.read && is_settled(dc));
+        let ioc_awaited =
+            |(ioc, since): (&Tid, &Time)| is_new(*since) && may_replace(ioc, removed) && !is_connected(ioc);
+        // New ones without end must not put off the removal without end.
+        let held = *self.held.entry(removed.clone()).or_insert(now);
+        is_new(held) && (self.dcs.iter().any(dc_awaited) || self.iocs.iter().any(ioc_awaited))
     }
+
+    /// Forgets which removals waited, but for these.
+    pub(super) fn release(&mut self, but_for: impl Fn(&Tid) -> bool) {
+        self.held.retain(|ioc, _| but_for(ioc));
+    }
+}
+
+/// True for another path to the same subsystem, as the same host.
+fn may_replace(new: &Tid, old: &Tid) -> bool {
+    new != old && new.subsysnqn == old.subsysnqn && new.host_nqn == old.host_nqn
 }

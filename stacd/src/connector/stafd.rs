@@ -6,8 +6,8 @@ use std::time::Duration;
 use libstas::core::backoff::Backoff;
 use libstas::core::sources::{Page, SourceId};
 use libstas::core::{HostEffect, Level, Notice, OpId, Time};
-use libstas::nvme::log_page::{Entry, Subtype};
-use libstas::nvme::{Tid, TidParts};
+use libstas::nvme::Tid;
+use libstas::nvme::log_page::{Entry, Flaw, Subtype, Unclear};
 
 use super::newcomers::Newcomers;
 use super::{Connector, DcPage, Effect, Named, PageState, StafdView, Timer, renamed};
@@ -185,11 +185,12 @@ impl Connector {
         }
     }
 
-    /// True while removals wait for discovery controllers that stafd has just begun to show.
-    pub(super) fn awaits_newcomers(&mut self, now: Time) -> bool {
+    /// True while the removal of an I/O controller waits for what has just begun to be listed.
+    pub(super) fn awaits_newcomers(&mut self, now: Time, removed: &Tid) -> bool {
         let mut newcomers = std::mem::take(&mut self.stafd.newcomers);
-        let is_live = |tid: &Tid| self.fleet.is_live(tid) || self.is_barred(tid);
-        let waits = newcomers.hold(now, |dc| self.sources.named_by(&SourceId::Page(dc.clone())).all(is_live));
+        let is_connected = |tid: &Tid| self.fleet.is_live(tid) || self.is_barred(tid);
+        let is_settled = |dc: &Tid| self.sources.named_by(&SourceId::Page(dc.clone())).all(is_connected);
+        let waits = newcomers.hold(now, removed, is_settled, is_connected);
         self.stafd.newcomers = newcomers;
         waits
     }
@@ -209,16 +210,20 @@ impl Connector {
     }
 
     fn take_page(&mut self, now: Time, page: DcPage, read_anew: bool) {
-        let DcPage { dc, state, connected_since, entries, .. } = page;
+        let DcPage { dc, state, connected_since, entries, unclear, .. } = page;
         let taken = self.fleet.issue();
         self.stafd.taken.insert(dc.clone(), taken);
         let id = SourceId::Page(dc.clone());
-        let iocs = || entries.iter().filter(|entry| entry.subtype == Subtype::NVME);
-        let mut names = self.listed_without_a_way(&id, iocs().filter(|entry| !entry.is_usable()));
-        let usable = iocs().filter(|entry| entry.is_usable());
-        names.extend(
-            usable.filter_map(|entry| Some((self.named_by(&dc, entry)?, Named::Entry(Box::new(entry.clone()))))),
-        );
+        let mut names = BTreeMap::new();
+        let mut unclear: BTreeSet<Unclear> = unclear.into_iter().collect();
+        for entry in entries.iter().filter(|entry| entry.subtype == Subtype::NVME) {
+            match self.named_by(&dc, entry) {
+                Ok(tid) => drop(names.insert(tid, Named::Entry(Box::new(entry.clone())))),
+                // It means the discovery controller, and no storage.
+                Err(Flaw::DiscoveryNqn) => {}
+                Err(flaw) => drop(unclear.insert(Unclear::of_entry(entry, &flaw))),
+            }
+        }
         self.stafd.newcomers.shows(now, &dc, state != PageState::Never);
         if state == PageState::Unstated && !entries.is_empty() {
             self.stafd.seen_with_entries.insert(dc.clone());
@@ -232,37 +237,18 @@ impl Connector {
         };
         match connection {
             Some(connected_since) => {
-                let page = Page { connected_since, names, read: read_anew.then_some(now) };
+                let page = Page { connected_since, names, read: read_anew.then_some(now), unclear };
                 self.sources.read(now, id, page, |tid| self.fleet.is_live(tid));
             }
             None => self.sources.hearsay(id, names),
         }
     }
 
-    /// What a page listed before, of subsystems that it lists now with an address that leads nowhere (`0.0.0.0` while a
-    /// target starts): the subsystem is there, so nothing is proved.
-    fn listed_without_a_way<'a>(
-        &self,
-        id: &SourceId,
-        entries: impl Iterator<Item = &'a Entry>,
-    ) -> BTreeMap<Tid, Named> {
-        let nqns: BTreeSet<&str> = entries.map(|entry| entry.subnqn.as_str()).collect();
-        let claims = self.sources.claims_of(id).filter(|(tid, _)| nqns.contains(tid.subsysnqn.as_str()));
-        claims.map(|(tid, named)| (tid.clone(), named.clone())).collect()
-    }
-
     /// The I/O controller that an entry names, with the host side of the discovery controller that lists it.
-    fn named_by(&self, dc: &Tid, entry: &Entry) -> Option<Tid> {
+    fn named_by(&self, dc: &Tid, entry: &Entry) -> Result<Tid, Flaw> {
         let ignore_iface = self.settings.as_ref().is_some_and(|settings| settings.conf.ignore_iface);
-        Some(Tid::new(TidParts {
-            transport: entry.transport()?,
-            traddr: entry.traddr.clone(),
-            trsvcid: entry.trsvcid.clone(),
-            subsysnqn: entry.subnqn.clone(),
-            host_traddr: dc.host_traddr.clone(),
-            host_iface: if ignore_iface { String::new() } else { dc.host_iface.clone() },
-            host_nqn: dc.host_nqn.clone(),
-        }))
+        let tid = entry.controller(dc)?;
+        Ok(if ignore_iface { tid.unbound() } else { tid })
     }
 
     pub(super) fn page_fetched(

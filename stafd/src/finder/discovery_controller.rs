@@ -85,11 +85,6 @@ pub(super) struct DiscoveryController {
 }
 
 impl DiscoveryController {
-    /// With the page from before this run.
-    pub(super) fn remembered(page: Option<LogPage>) -> Self {
-        Self { page, ..Self::default() }
-    }
-
     /// A connection came up, or perhaps another one in its place. Gives back the callers who waited.
     ///
     /// A read under way on the very device stays under way: it says nothing about the new connection, but the next one
@@ -122,7 +117,7 @@ impl DiscoveryController {
         self.failure.is_none() && self.connection.is_some_and(|connection| self.page_of == Some(connection.since))
     }
 
-    /// True when what the page does not list is not there.
+    /// True when the page proves the absence of what it does not list, but for what its unclear entries may mean.
     fn is_fresh(&self) -> bool {
         self.was_read() && self.page.as_ref().is_some_and(LogPage::is_whole)
     }

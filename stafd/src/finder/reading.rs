@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libstas::core::sources::{Page, SourceId};
 use libstas::core::{HostEffect, Level, Notice, OpId, Time};
-use libstas::nvme::log_page::{Entry, LogPage, Subtype};
+use libstas::nvme::log_page::{Entry, Flaw, LogPage, Subtype, Unclear};
 use libstas::nvme::supported::DiscoveryLidSpecific;
-use libstas::nvme::{DISCOVERY_NQN, Parameters, Tid, TidParts};
+use libstas::nvme::{Parameters, Tid};
 
 use super::discovery_controller::{READ_DEADLINE, Read, Reading};
 use super::{Effect, Finder, Timer};
@@ -113,32 +113,26 @@ impl Finder {
         dc.backoff.reset();
         // Another generation with the same entries tells that something went and came back meanwhile.
         let is_new = |before: &LogPage| {
-            before.genctr != page.genctr || !before.says_the_same_as(&page) || before.is_whole() != page.is_whole()
+            before.genctr != page.genctr || !before.says_the_same_as(&page) || before.dropped != page.dropped
         };
         let changed = dc.page.as_ref().is_none_or(is_new);
-        let whole = page.is_whole();
-        for malformed in &page.dropped {
-            let only_adds = if whole { "" } else { "; until it can be read, nothing goes for not being listed" };
-            let text = format!("log page entry {} is ignored: {}{only_adds}", malformed.index, malformed.reason);
-            let notice = Notice { level: Level::Warning, tid: Some(tid.clone()), ctrl: Some(connection.ctrl), text };
-            if first || changed {
-                out.push(Effect::Host(HostEffect::Tell(notice)));
-            }
-        }
         if first || changed {
-            let text = format!("log page read: {} entries, generation {}", page.entries.len(), page.genctr);
-            let notice = Notice { level: Level::Info, tid: Some(tid.clone()), ctrl: Some(connection.ctrl), text };
-            out.push(Effect::Host(HostEffect::Tell(notice)));
+            let tell = |level, text| Notice { level, tid: Some(tid.clone()), ctrl: Some(connection.ctrl), text };
+            let flaws = flaws(tid, &page).into_iter().map(|text| tell(Level::Warning, text));
+            let read = format!("log page read: {} entries, generation {}", page.entries.len(), page.genctr);
+            let notices = flaws.chain([tell(Level::Info, read)]);
+            out.extend(notices.map(|notice| Effect::Host(HostEffect::Tell(notice))));
         }
-        let names = self.referrals(tid, &page);
+        let Referrals { names, unclear } = self.referrals(tid, &page);
+        let whole = page.is_whole();
         if let Some(dc) = self.dcs.get_mut(tid) {
             dc.page = Some(page);
             dc.page_of = Some(connection.since);
         }
         let id = SourceId::Page(tid.clone());
         if whole {
-            let page = Page { connected_since: connection.since, names, read: Some(now) };
-            // Who is named by others, too, goes for nothing that this page says.
+            let page = Page { connected_since: connection.since, names, read: Some(now), unclear };
+            // Counts only controllers that no other source lists: this page cannot cause the removal of the others.
             let alone = |tid: &&Tid| !self.sources.naming(tid).any(|other| *other != id);
             let at_stake = self.sources.claimed_by(&id).filter(|tid| self.fleet.is_live(tid)).filter(alone);
             let at_stake: BTreeSet<Tid> = at_stake.cloned().collect();
@@ -153,11 +147,17 @@ impl Finder {
         }
     }
 
-    /// Discovery controllers that a page refers to, with the referring one's host side.
-    pub(super) fn referrals(&self, dc: &Tid, page: &LogPage) -> BTreeMap<Tid, Parameters> {
+    /// The discovery controllers that a page refers to, with the host side of the referring one as far as it fits.
+    pub(super) fn referrals(&self, dc: &Tid, page: &LogPage) -> Referrals {
         let parameters = self.settings.as_ref().map(|settings| settings.conf.parameters.clone()).unwrap_or_default();
-        let referrals = page.entries.iter().filter(|entry| entry.subtype == Subtype::REFERRAL && entry.is_usable());
-        referrals.filter_map(|entry| Some((referred(dc, entry)?, parameters.clone().listed_by(entry)))).collect()
+        let mut referrals = Referrals { unclear: page.unclear().cloned().collect(), ..Referrals::default() };
+        for entry in page.entries.iter().filter(|entry| entry.subtype == Subtype::REFERRAL) {
+            match entry.controller(dc) {
+                Ok(tid) => drop(referrals.names.insert(tid, parameters.clone().listed_by(entry))),
+                Err(flaw) => drop(referrals.unclear.insert(Unclear::of_entry(entry, &flaw))),
+            }
+        }
+        referrals
     }
 
     /// Pages that would take every discovery controller that they referred to are read again before they are believed, and
@@ -216,16 +216,27 @@ impl Finder {
     }
 }
 
-/// The discovery controller that a referral names.
-fn referred(by: &Tid, entry: &Entry) -> Option<Tid> {
-    let subsysnqn = if entry.subnqn.is_empty() { DISCOVERY_NQN.to_owned() } else { entry.subnqn.clone() };
-    Some(Tid::new(TidParts {
-        transport: entry.transport()?,
-        traddr: entry.traddr.clone(),
-        trsvcid: entry.trsvcid.clone(),
-        subsysnqn,
-        host_traddr: by.host_traddr.clone(),
-        host_iface: by.host_iface.clone(),
-        host_nqn: by.host_nqn.clone(),
-    }))
+/// What the referrals of a page mean.
+#[derive(Debug, Default)]
+pub(super) struct Referrals {
+    /// The discovery controllers that they name.
+    pub(super) names: BTreeMap<Tid, Parameters>,
+    /// The entries that may mean discovery controllers.
+    pub(super) unclear: BTreeSet<Unclear>,
+}
+
+/// What is wrong with the entries of a page, in words.
+fn flaws(dc: &Tid, page: &LogPage) -> Vec<String> {
+    const GAP: &str = "until the page is complete, nothing is removed because it is not listed";
+    const UNCLEAR: &str = "connected controllers that it may mean are kept";
+    let dropped = page.dropped.iter().map(|malformed| {
+        let kept = if malformed.reason.is_gap() { GAP } else { UNCLEAR };
+        format!("log page entry {} is ignored: {}; {kept}", malformed.index, malformed.reason)
+    });
+    let meant = |entry: &&Entry| [Subtype::NVME, Subtype::REFERRAL].contains(&entry.subtype);
+    let unusable = page.entries.iter().filter(meant).filter_map(|entry| {
+        let flaw = entry.controller(dc).err().filter(Flaw::is_damage)?;
+        Some(format!("log page entry of {} is not connected: {flaw}; {UNCLEAR}", entry.subnqn))
+    });
+    dropped.chain(unusable).collect()
 }

@@ -112,6 +112,8 @@ impl Finder {
 
     /// Takes back what was saved: pages are from before, and so are the referrals. One that the newest page no longer
     /// lists counts as listed until its source says so again: the connection on which that was said is history.
+    ///
+    /// An older version told some spellings of one controller apart: what it saved of them is merged.
     pub(super) fn restore(&mut self, saved: Saved) {
         self.announced.restore(saved.announced);
         self.booted.restore(saved.boot);
@@ -120,11 +122,12 @@ impl Finder {
                 self.was_booted.insert(dc.clone());
             }
             if let Some(page) = &page {
-                let mut names: BTreeMap<_, _> = self.referrals(&dc, page);
+                let mut names: BTreeMap<_, _> = self.referrals(&dc, page).names;
                 names.extend(referrals.into_iter().map(|referred| (referred, Parameters::default())));
                 self.sources.remember(SourceId::Page(dc.clone()), names);
             }
-            self.dcs.insert(dc, DiscoveryController::remembered(page));
+            let known = self.dcs.entry(dc).or_default();
+            known.page = page.or(known.page.take());
         }
         self.was_configured = saved.configured;
         self.old_polls = saved.polls;

@@ -1,9 +1,10 @@
 //! What the bus shows.
 
-use libstas::bus::contract::{DcPage, Origin, RemovedDc, StafdView};
+use libstas::bus::contract::{DcPage, Origin, PageState, RemovedDc, StafdView};
 use libstas::core::fleet::MemberView;
 use libstas::core::sources::SourceId;
 use libstas::nvme::Tid;
+use libstas::nvme::log_page::{LogPage, Unclear};
 
 use super::{DcView, Finder, Removed, Settings};
 
@@ -79,7 +80,17 @@ impl DcView<'_> {
             connected_since: self.connected_since,
             origin: self.origin,
             entries: self.log_page.map(|page| page.entries.clone()).unwrap_or_default(),
+            unclear: self.unclear(),
         }
+    }
+}
+
+impl DcView<'_> {
+    /// What the entries of a fresh page may mean that could not be read.
+    #[must_use]
+    pub fn unclear(&self) -> Vec<Unclear> {
+        let page = self.log_page.filter(|_| self.log_page_state == PageState::Fresh);
+        page.into_iter().flat_map(LogPage::unclear).cloned().collect()
     }
 }
 

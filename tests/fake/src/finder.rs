@@ -31,7 +31,7 @@ impl DiscoveryControllers {
         LogPage {
             genctr: 1,
             entries: self.pages.get(traddr).cloned().unwrap_or_default(),
-            dropped: self.malformed.iter().map(|flaw| Malformed { index: 0, reason: flaw.clone() }).collect(),
+            dropped: self.malformed.iter().map(|flaw| Malformed::new(0, flaw.clone(), &[])).collect(),
             ..LogPage::default()
         }
     }

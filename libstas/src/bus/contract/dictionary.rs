@@ -9,13 +9,13 @@ use super::{DcPage, Origin, PageState, RemovalReason, RemovedDc};
 use crate::bus::{ControllerId, Dict, key};
 use crate::core::Time;
 use crate::nvme::Tid;
-use crate::nvme::log_page::Entry;
+use crate::nvme::log_page::{DictError, Entry, Unclear};
 
 /// Reads one element of the answer to `get_all_log_pages`, with the strings by which stafd names the discovery
 /// controller. `None` when it names none.
 ///
-/// Without a `log-page-state` the page is of nvme-stas. A page with an entry that cannot be read proves nothing: the
-/// entry may name a connected controller.
+/// Without a `log-page-state` the page is of nvme-stas. An entry that cannot be read may mean a connected controller. A
+/// page with an entry of which a part is missing proves nothing.
 #[must_use]
 pub fn page(published: &Value) -> Option<(ControllerId, DcPage)> {
     let controller = strings(published.get(key::DISCOVERY_CONTROLLER)?)?;
@@ -23,8 +23,7 @@ pub fn page(published: &Value) -> Option<(ControllerId, DcPage)> {
     let dc = id.tid().ok()?;
     let word = |key: &str| controller.get(key).map(String::as_str);
     let listed = published.get(key::LOG_PAGES).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let entries = listed.iter().map(|entry| Entry::from_dict(&strings(entry)?).ok());
-    let (entries, is_whole) = readable(entries);
+    let Readable { entries, unclear, is_whole } = Readable::of(listed.iter().map(strings));
     let state = word(key::LOG_PAGE_STATE).map_or(PageState::Unstated, PageState::from_word);
     let page = DcPage {
         dc,
@@ -32,6 +31,7 @@ pub fn page(published: &Value) -> Option<(ControllerId, DcPage)> {
         connected_since: word(key::CONNECTED_SINCE).and_then(parse_moment),
         origin: word(key::ORIGIN).map(Origin::from_word).unwrap_or_default(),
         entries,
+        unclear,
     };
     Some((id, page))
 }
@@ -39,9 +39,9 @@ pub fn page(published: &Value) -> Option<(ControllerId, DcPage)> {
 /// Reads the entries of a page that the stafd of nvme-stas published for `dc`.
 #[must_use]
 pub fn unstated_page(dc: Tid, entries: &[Dict]) -> DcPage {
-    let (entries, is_whole) = readable(entries.iter().map(|entry| Entry::from_dict(entry).ok()));
+    let Readable { entries, unclear, is_whole } = Readable::of(entries.iter().cloned().map(Some));
     let state = if is_whole { PageState::Unstated } else { PageState::Unknown };
-    DcPage { dc, state, connected_since: None, origin: Origin::Unknown, entries }
+    DcPage { dc, state, connected_since: None, origin: Origin::Unknown, entries, unclear }
 }
 
 /// Reads one element of the answer to `list_removed_controllers`. `None` when it names no controller.
@@ -74,11 +74,35 @@ pub fn parse_moment(text: &str) -> Option<Time> {
     Some(Time(Duration::new(seconds.parse().ok()?, nanoseconds)))
 }
 
-/// The entries that can be read, and whether that is all of them.
-fn readable(entries: impl Iterator<Item = Option<Entry>>) -> (Vec<Entry>, bool) {
-    let mut is_whole = true;
-    let entries = entries.inspect(|entry| is_whole &= entry.is_some()).flatten().collect();
-    (entries, is_whole)
+/// The entries of a page, those that can be read and those that cannot.
+#[derive(Default)]
+struct Readable {
+    entries: Vec<Entry>,
+    unclear: Vec<Unclear>,
+    /// No entry lacks a part.
+    is_whole: bool,
+}
+
+impl Readable {
+    fn of(published: impl Iterator<Item = Option<Dict>>) -> Self {
+        let mut readable = Self { is_whole: true, ..Self::default() };
+        for dict in published {
+            let Some(dict) = dict else {
+                readable.is_whole = false;
+                continue;
+            };
+            let field = |key: &str| dict.get(key).map(String::as_bytes).unwrap_or_default();
+            match Entry::from_dict(&dict) {
+                Ok(entry) => readable.entries.push(entry),
+                Err(DictError::Flaw(flaw)) => {
+                    let unclear = Unclear::of_fields(field("subnqn"), field("traddr"), field("trsvcid"), &flaw);
+                    readable.unclear.push(unclear);
+                }
+                Err(DictError::Missing(_) | DictError::Value { .. }) => readable.is_whole = false,
+            }
+        }
+        readable
+    }
 }
 
 /// A JSON object as a dictionary of strings; nvme-stas has a null here and there.

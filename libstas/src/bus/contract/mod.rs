@@ -22,7 +22,7 @@ use zbus::Type;
 
 use crate::core::Time;
 use crate::nvme::Tid;
-use crate::nvme::log_page::Entry;
+use crate::nvme::log_page::{Entry, Unclear};
 
 /// The version of the contract that this build publishes, and the latest one whose meaning it knows.
 pub const VERSION: u32 = 1;
@@ -48,6 +48,13 @@ pub enum PageState {
 }
 
 impl PageState {
+    /// The state of a page as it is sent. A fresh page with entries that could not be read is sent as saved: a reader that
+    /// does not know what such entries may mean must not take their absence for a proof.
+    #[must_use]
+    pub fn sent(self, has_unclear: bool) -> Self {
+        if self == Self::Fresh && has_unclear { Self::Saved } else { self }
+    }
+
     /// The word in a dictionary.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -189,6 +196,8 @@ pub struct DcPage {
     pub origin: Origin,
     /// The entries of the page.
     pub entries: Vec<Entry>,
+    /// What the entries may mean that could not be read; only of a fresh page.
+    pub unclear: Vec<Unclear>,
 }
 
 /// A discovery controller that stafd removed.

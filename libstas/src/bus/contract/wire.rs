@@ -6,7 +6,7 @@ use zbus::{DeserializeDict, SerializeDict, Type};
 use super::{DcPage, Origin, PageState, RemovalReason, RemovedDc, StafdView, VERSION};
 use crate::bus::ControllerId;
 use crate::core::Time;
-use crate::nvme::log_page::{AdrFam, EFlags, Entry, Flaw, Subtype, TrType, Treq, Tsas};
+use crate::nvme::log_page::{AdrFam, EFlags, Entry, Flaw, Subtype, TrType, Treq, Tsas, Unclear};
 
 /// A moment on CLOCK_BOOTTIME in nanoseconds. 64 bits last for 584 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
@@ -50,6 +50,23 @@ pub struct Page {
     pub origin: Option<Origin>,
     /// The entries of the page.
     pub entries: Vec<LogEntry>,
+    /// The entries that could not be read. Sent only of a page that was read on the present connection: its state then is
+    /// `saved` for readers that do not know this key, and fresh for those that do.
+    pub unclear: Option<Vec<UnclearEntry>>,
+}
+
+/// What an entry may mean that could not be read: see [`Unclear`].
+#[derive(Clone, Debug, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
+#[zbus(signature = "dict", rename_all = "kebab-case")]
+pub struct UnclearEntry {
+    /// The NQN, or empty.
+    pub subnqn: String,
+    /// The transport address, or empty.
+    pub traddr: String,
+    /// The port, or empty.
+    pub trsvcid: String,
+    /// Absent: true.
+    pub is_damaged: Option<bool>,
 }
 
 /// A discovery controller that stafd removed.
@@ -124,10 +141,11 @@ impl Page {
     fn of(page: &DcPage) -> Self {
         Self {
             controller: ControllerId::of(&page.dc),
-            state: Some(page.state),
+            state: Some(page.state.sent(!page.unclear.is_empty())),
             connected_since: page.connected_since.map(Moment::from),
             origin: Some(page.origin),
             entries: page.entries.iter().map(LogEntry::of).collect(),
+            unclear: (!page.unclear.is_empty()).then(|| page.unclear.iter().map(UnclearEntry::of).collect()),
         }
     }
 
@@ -135,13 +153,18 @@ impl Page {
     fn dc_page(self) -> Option<DcPage> {
         let listed = self.entries.len();
         let entries: Vec<Entry> = self.entries.into_iter().filter_map(|entry| entry.entry().ok()).collect();
-        let state = self.state.unwrap_or_default();
+        let unclear: Vec<Unclear> = self.unclear.into_iter().flatten().map(UnclearEntry::unclear).collect();
+        let state = match self.state.unwrap_or_default() {
+            PageState::Saved if !unclear.is_empty() => PageState::Fresh,
+            state => state,
+        };
         Some(DcPage {
             dc: self.controller.tid().ok()?,
             state: if entries.len() == listed { state } else { PageState::Unknown },
             connected_since: self.connected_since.map(Time::from),
             origin: self.origin.unwrap_or_default(),
             entries,
+            unclear,
         })
     }
 }
@@ -153,6 +176,18 @@ impl Removal {
 
     fn removed_dc(self) -> Option<RemovedDc> {
         Some(RemovedDc { dc: self.controller.tid().ok()?, reason: self.reason.unwrap_or_default() })
+    }
+}
+
+impl UnclearEntry {
+    fn of(unclear: &Unclear) -> Self {
+        let Unclear { subnqn, traddr, trsvcid, is_damaged } = unclear.clone();
+        Self { subnqn, traddr, trsvcid, is_damaged: Some(is_damaged) }
+    }
+
+    fn unclear(self) -> Unclear {
+        let Self { subnqn, traddr, trsvcid, is_damaged } = self;
+        Unclear { subnqn, traddr, trsvcid, is_damaged: is_damaged.unwrap_or(true) }
     }
 }
 

@@ -26,13 +26,13 @@ fn names(list: &[&str]) -> BTreeMap<Tid, ()> {
 }
 
 fn read(sources: &mut Sources<()>, now: Time, dc: &str, since: u64, list: &[&str]) {
-    let page = Page { connected_since: at(since), names: names(list), read: None };
+    let page = Page { connected_since: at(since), names: names(list), read: None, unclear: BTreeSet::new() };
     sources.read(now, page_of(dc), page, |_| true);
 }
 
 /// The same, read for the asking.
 fn read_anew(sources: &mut Sources<()>, now: Time, dc: &str, since: u64, list: &[&str]) {
-    let page = Page { connected_since: at(since), names: names(list), read: Some(now) };
+    let page = Page { connected_since: at(since), names: names(list), read: Some(now), unclear: BTreeSet::new() };
     sources.read(now, page_of(dc), page, |_| true);
 }
 

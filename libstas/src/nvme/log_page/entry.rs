@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::codes::{AdrFam, EFlags, SecType, Subtype, TrType, Treq};
 use crate::nvme::wire::{put, trimmed, u8_at, u16_at};
-use crate::nvme::{NQN_MAX, Transport, tid};
+use crate::nvme::{NQN_MAX, Transport};
 
 /// Bytes of an entry, without extended attributes.
 pub const ENTRY_LEN: usize = 1024;
@@ -98,6 +98,16 @@ impl Field {
     }
 }
 
+impl Field {
+    /// What its text is made of.
+    fn allowed(self) -> &'static str {
+        match self {
+            Self::Subnqn => "UTF-8 without commas and control characters",
+            Self::Trsvcid | Self::Traddr => "printable ASCII without commas",
+        }
+    }
+}
+
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -120,8 +130,8 @@ pub enum Flaw {
     /// A subtype that the specification does not define.
     #[error("subtype is {0}; 1 (referral), 2 (nvme) and 3 (discovery) are defined")]
     Subtype(u8),
-    /// Something in a text that is neither printable ASCII nor passes through the kernel's option string.
-    #[error("{field} contains the byte {byte:#04x}; printable ASCII without commas is allowed")]
+    /// A byte that is no text, or does not pass through the kernel's option string.
+    #[error("{field} contains the byte {byte:#04x}; {} is allowed", .field.allowed())]
     Byte {
         /// Where.
         field: Field,
@@ -139,6 +149,47 @@ pub enum Flaw {
     /// A subsystem without a name. (Other discovery services may have none: they all answer to the well-known one.)
     #[error("subnqn is empty")]
     NoNqn,
+    /// An NQN with a NUL inside.
+    #[error("subnqn has a NUL inside: {before:?} and more bytes behind it")]
+    Nul {
+        /// What stands before it.
+        before: String,
+    },
+    /// The entry of a subsystem has the well-known NQN of discovery controllers.
+    #[error("subnqn is the well-known one of discovery controllers, but subtype is nvme")]
+    DiscoveryNqn,
+    /// A transport that this host does not have.
+    #[error("trtype is {0}, a transport that this host does not have")]
+    Transport(u8),
+    /// No address: none at all, `0.0.0.0` or `::`.
+    #[error("traddr is empty or the unspecified address")]
+    NoAddress,
+    /// Something else where an address of the transport must be.
+    #[error("traddr is {text:?}, which is no address of {transport}")]
+    Address {
+        /// The transport.
+        transport: Transport,
+        /// What stands there.
+        text: String,
+    },
+    /// Something else where a port must be.
+    #[error("trsvcid is {0:?}, which is no port from 1 to 65535")]
+    Port(String),
+}
+
+impl Flaw {
+    /// True when a part of a page is missing: the page says nothing of what it does not list.
+    #[must_use]
+    pub fn is_gap(&self) -> bool {
+        matches!(self, Self::Short(_) | Self::Blank)
+    }
+
+    /// True when a field is damaged: the entry may be the new form of any other entry. The other flaws are clear words:
+    /// there is no way to that controller.
+    #[must_use]
+    pub fn is_damage(&self) -> bool {
+        !matches!(self, Self::Subtype(_) | Self::Transport(_) | Self::NoAddress | Self::DiscoveryNqn)
+    }
 }
 
 /// Why a dictionary stands for no entry.
@@ -214,20 +265,6 @@ impl Entry {
     #[must_use]
     pub fn transport(&self) -> Option<Transport> {
         self.trtype.transport()
-    }
-
-    /// False for an entry that leads nowhere: its transport is unknown to the host, or its address is none, `0.0.0.0`,
-    /// `::` or (for tcp and rdma) not an IP address. Only loop needs no address.
-    #[must_use]
-    pub fn is_usable(&self) -> bool {
-        match self.transport() {
-            None => false,
-            Some(Transport::Loop) => true,
-            Some(Transport::Fc) => !self.traddr.is_empty(),
-            Some(Transport::Tcp | Transport::Rdma) => {
-                tid::parse_ip(&self.traddr).is_some_and(|(ip, _)| !ip.is_unspecified())
-            }
-        }
     }
 
     /// The security type of a connection over NVMe/TCP, if the entry says one.
@@ -355,18 +392,34 @@ fn field(entry: &[u8], (at, len): (usize, usize)) -> &[u8] {
     entry.get(at..at + len).unwrap_or_default()
 }
 
+/// The bytes of TRSVCID, SUBNQN and TRADDR, as far as they are there.
+pub(super) fn text_fields(entry: &[u8]) -> [&[u8]; 3] {
+    [TRSVCID, SUBNQN, TRADDR].map(|place| field(entry, place))
+}
+
 /// The text of a field, if it is one that may go to the kernel, the log and the bus.
 ///
-/// NQNs need not begin with `nqn.`: nvmet takes any name.
-fn text(field: Field, bytes: &[u8]) -> Result<String, Flaw> {
-    let bytes = trimmed(bytes);
-    if let Some(byte) = bytes.iter().copied().find(|byte| !matches!(byte, b' '..=b'~') || *byte == b',') {
-        return Err(Flaw::Byte { field, byte });
+/// NQNs are UTF-8 (NVMe Base 2.1, 4.6). They need not begin with `nqn.`: nvmet takes any name. A NUL inside an NQN is
+/// refused: what stands before it may be another subsystem's name. Behind the NUL of another field may be anything.
+pub(super) fn text(field: Field, bytes: &[u8]) -> Result<String, Flaw> {
+    let text = trimmed(bytes);
+    let refused = |byte| Flaw::Byte { field, byte };
+    let is_allowed = |c: char| c != ',' && if field == Field::Subnqn { !c.is_control() } else { matches!(c, ' '..='~') };
+    let text = match std::str::from_utf8(text) {
+        Ok(text) => text,
+        Err(error) => return Err(refused(text.get(error.valid_up_to()).copied().unwrap_or_default())),
+    };
+    if let Some((at, _)) = text.char_indices().find(|(_, c)| !is_allowed(*c)) {
+        return Err(refused(text.as_bytes().get(at).copied().unwrap_or_default()));
     }
-    if bytes.len() > field.limit() {
-        return Err(Flaw::TooLong { field, len: bytes.len() });
+    if text.len() > field.limit() {
+        return Err(Flaw::TooLong { field, len: text.len() });
     }
-    Ok(bytes.iter().copied().map(char::from).collect())
+    let behind = bytes.iter().skip_while(|byte| **byte != 0);
+    if field == Field::Subnqn && behind.clone().any(|byte| !matches!(byte, 0 | b' ')) {
+        return Err(Flaw::Nul { before: text.to_owned() });
+    }
+    Ok(text.to_owned())
 }
 
 /// The value of a key: a word or a number.

@@ -1,19 +1,22 @@
 //! The discovery log page (LID 70h; NVMe Base 2.1, 5.1.12.3.1): what a discovery controller knows of.
 //!
 //! [`Reader`] says what to read from the device and decodes it; [`LogPage`] is what comes out. Entries that make no
-//! sense are dropped one by one, each with its [`Flaw`]; a page that contradicts itself is an error as a whole, for
-//! it proves nothing.
+//! sense are dropped one by one, each with its [`Flaw`] and with what it may mean ([`Unclear`]); a page that contradicts
+//! itself is an error as a whole, for it proves nothing. [`Entry::controller`] makes controllers of the others.
 
 mod codes;
 mod entry;
 mod reader;
+mod target;
 #[cfg(test)]
 mod tests;
+mod unclear;
 
 use serde::{Deserialize, Serialize};
 
 pub use codes::{AdrFam, EFlags, SecType, Subtype, TrType, Treq, UnknownWord};
 pub use entry::{DictError, ENTRY_LEN, Entry, Field, Flaw, Tsas};
+pub use unclear::Unclear;
 pub use reader::{MAX_ENTRY_LEN, MAX_RECORDS, MAX_RESTARTS, ReadError, Reader, Step};
 
 use super::wire::{put, u8_at, u16_at, u32_at, u64_at};
@@ -54,6 +57,16 @@ pub struct Malformed {
     pub index: u64,
     /// What is wrong with it.
     pub reason: Flaw,
+    /// What it may mean.
+    pub unclear: Unclear,
+}
+
+impl Malformed {
+    /// An entry that cannot be read from these bytes.
+    #[must_use]
+    pub fn new(index: u64, reason: Flaw, bytes: &[u8]) -> Self {
+        Self { index, unclear: Unclear::of_bytes(bytes, &reason), reason }
+    }
 }
 
 impl std::fmt::Display for Malformed {
@@ -104,11 +117,15 @@ impl Header {
 }
 
 impl LogPage {
-    /// True when every entry that may name a subsystem or a discovery controller could be read: only then does it say
-    /// something about those that it does not name. A subtype that is not known names neither.
+    /// True when no part of the page is missing: only then does it say something about what it does not list.
     #[must_use]
     pub fn is_whole(&self) -> bool {
-        self.dropped.iter().all(|malformed| matches!(malformed.reason, Flaw::Subtype(_)))
+        !self.dropped.iter().any(|malformed| malformed.reason.is_gap())
+    }
+
+    /// What the dropped entries may mean.
+    pub fn unclear(&self) -> impl Iterator<Item = &Unclear> {
+        self.dropped.iter().filter(|malformed| !malformed.reason.is_gap()).map(|malformed| &malformed.unclear)
     }
 
     /// Reads a page that is there as a whole.

@@ -217,8 +217,8 @@ impl Progress {
             };
             let Some(entry) = bytes.get(..len) else { break };
             match Entry::parse(entry) {
-                Ok(entry) => self.page.entries.push(entry),
-                Err(reason) => self.page.dropped.push(Malformed { index: self.index, reason }),
+                Ok(read) => self.page.entries.push(read),
+                Err(reason) => self.page.dropped.push(Malformed::new(self.index, reason, entry)),
             }
             self.index += 1;
             used += len;

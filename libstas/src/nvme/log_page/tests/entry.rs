@@ -111,24 +111,31 @@ fn a_flaw_says_what_is_wrong_and_what_is_allowed() {
     assert_eq!(said(Flaw::Subtype(9)), "subtype is 9; 1 (referral), 2 (nvme) and 3 (discovery) are defined");
     assert_eq!(said(Flaw::TooLong { field: Field::Subnqn, len: 256 }), "subnqn has 256 bytes; at most 223 are allowed");
     assert_eq!(
-        Malformed { index: 7, reason: Flaw::Byte { field: Field::Traddr, byte: 10 } }.to_string(),
+        Malformed::new(7, Flaw::Byte { field: Field::Traddr, byte: 10 }, &[]).to_string(),
         "entry 7: traddr contains the byte 0x0a; printable ASCII without commas is allowed"
     );
+    let nqn = said(Flaw::Byte { field: Field::Subnqn, byte: 0xff });
+    assert_eq!(nqn, "subnqn contains the byte 0xff; UTF-8 without commas and control characters is allowed");
 }
 
 #[test]
-fn an_entry_without_an_address_to_connect_to_is_not_usable() {
-    let with = |traddr: &str| Entry { traddr: traddr.into(), ..Entry::parse(&vector()).unwrap() };
-    for traddr in ["", "0.0.0.0", "::", "0:0::0", "::ffff:0.0.0.0", "host.example"] {
-        assert!(!with(traddr).is_usable(), "{traddr}");
+fn an_nqn_is_utf_8() {
+    for nqn in ["nqn.2014-08.org.nvmexpress:café", "Größe", "名前", "two words"] {
+        let entry = changed(|bytes| bytes[256..256 + nqn.len()].copy_from_slice(nqn.as_bytes()));
+        assert_eq!(&entry.subnqn[..nqn.len()], nqn);
     }
-    for traddr in ["192.0.2.1", "::1", "fe80::1%eth0"] {
-        assert!(with(traddr).is_usable(), "{traddr}");
-    }
-    let over = |trtype, traddr| Entry { trtype, ..with(traddr) }.is_usable();
-    assert!(over(TrType::FC, "nn-0x1:pn-0x2") && !over(TrType::FC, ""));
-    assert!(over(TrType::LOOP, ""), "loop needs no address");
-    assert!(!over(TrType(77), "192.0.2.1"), "the host has no such transport");
+    let long = format!("{}é", "n".repeat(221));
+    assert_eq!(changed(|bytes| bytes[256..479].copy_from_slice(long.as_bytes())).subnqn, long);
+    let cut = flaw(|bytes| bytes[256..259].copy_from_slice(b"caf\xc3".get(1..).unwrap()));
+    assert_eq!(cut, Flaw::Byte { field: Field::Subnqn, byte: 0xc3 });
+    let control = flaw(|bytes| bytes[256..258].copy_from_slice("\u{85}".as_bytes()));
+    assert_eq!(control, Flaw::Byte { field: Field::Subnqn, byte: 0xc2 });
+}
+
+#[test]
+fn an_nqn_with_a_nul_inside_is_refused_and_one_that_is_padded_is_not() {
+    assert_eq!(flaw(|bytes| bytes[266] = b'x'), Flaw::Nul { before: "klingons".into() });
+    assert_eq!(changed(|bytes| bytes[265..512].fill(b' ')).subnqn, "klingons");
 }
 
 #[test]
@@ -199,10 +206,12 @@ proptest! {
             *byte = subtype;
         }
         if let Ok(entry) = Entry::parse(&bytes) {
-            for text in [&entry.trsvcid, &entry.subnqn, &entry.traddr] {
+            for text in [&entry.trsvcid, &entry.traddr] {
                 prop_assert!(text.bytes().all(|byte| (b' '..=b'~').contains(&byte) && byte != b','));
                 prop_assert_eq!(text.trim(), text);
             }
+            prop_assert!(!entry.subnqn.contains(|c: char| c == ',' || c.is_control()));
+            prop_assert!(entry.subnqn.len() <= 223);
         }
     }
 

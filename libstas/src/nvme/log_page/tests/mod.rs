@@ -3,6 +3,8 @@
 
 mod entry;
 mod reader;
+mod target;
+mod unclear;
 
 use proptest::prelude::*;
 

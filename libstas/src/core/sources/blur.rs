@@ -1,0 +1,77 @@
+//! The entries of a page of which no controller can be made, and how long they keep other controllers listed.
+//!
+//! What such an entry may mean by its NQN or address stays listed as long as the entry is there. By its address it does
+//! not mean a controller that one page has listed beside it: that controller has an entry of its own. A damaged entry may
+//! also be the new form of an entry that it does not resemble at all: until it was seen in two settled pages, the page
+//! proves the absence of nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::DOUBT;
+use crate::core::Time;
+use crate::nvme::Tid;
+use crate::nvme::log_page::Unclear;
+
+/// So many settled pages with the same damaged entry show that the entry is not a passing fault.
+const SIGHTINGS: u8 = 2;
+
+/// In how many settled pages an entry was seen, when last, and beside which controllers at its address.
+#[derive(Clone, Debug, Default)]
+struct Sighted {
+    times: u8,
+    last: Option<Time>,
+    beside: BTreeSet<Tid>,
+}
+
+impl Sighted {
+    /// Counts a page; `settled` is when it was read, if its connection had settled by then. Two pages that were read in
+    /// quick succession are one.
+    fn again<'a>(mut self, settled: Option<Time>, beside: impl Iterator<Item = &'a Tid>) -> Self {
+        self.beside.extend(beside.cloned());
+        if let Some(read) = settled.filter(|read| self.last.is_none_or(|last| last + DOUBT <= *read)) {
+            self.times = self.times.saturating_add(1);
+            self.last = Some(read);
+        }
+        self
+    }
+}
+
+/// The unclear entries of the newest page of one source.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Blur(BTreeMap<Unclear, Sighted>);
+
+impl Blur {
+    /// Takes the unclear entries of a new page, and what its other entries list; `settled` is when it was read, if its
+    /// connection had settled by then.
+    pub(super) fn replace<'a>(
+        &mut self,
+        unclear: BTreeSet<Unclear>,
+        settled: Option<Time>,
+        listed: impl Iterator<Item = &'a Tid> + Clone,
+    ) {
+        let mut before = std::mem::take(&mut self.0);
+        let sighted = |entry: Unclear| {
+            let beside = listed.clone().filter(|tid| entry.is_at(tid));
+            let sighted = before.remove(&entry).unwrap_or_default().again(settled, beside);
+            (entry, sighted)
+        };
+        self.0 = unclear.into_iter().map(sighted).collect();
+    }
+
+    /// True when an entry may mean that controller by its NQN or address.
+    pub(super) fn may_mean(&self, tid: &Tid) -> bool {
+        let means = |(entry, sighted): (&Unclear, &Sighted)| {
+            entry.has_nqn_of(tid) || (entry.is_at(tid) && !sighted.beside.contains(tid))
+        };
+        self.0.iter().any(means)
+    }
+
+    /// True while a damaged entry may mean any controller.
+    pub(super) fn spreads(&self) -> bool {
+        self.0.iter().any(|(entry, sighted)| entry.is_damaged && sighted.times < SIGHTINGS)
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
