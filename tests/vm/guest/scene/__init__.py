@@ -3,6 +3,7 @@
     target      the storage: the kernel's nvmet
     appliance   the target machine, when there is one: a machine of its own that can be reset
     cdc         a centralized discovery controller, which misbehaves on demand
+    raw_dc      a discovery controller that lists whatever bytes a scenario wants
     host        what this host is connected to, and proof that nothing was lost
     daemons     stafd and stacd under systemd
     network     interfaces, portals that swallow what they get
@@ -17,10 +18,10 @@ WIDE_BOUNDS (True: what it measures stays within its bounds with another machine
 what others do, only faster or more often, which instrumented programs cannot: `make coverage` leaves it out).
 """
 
-from . import announcer, appliance, cdc, daemons, host, journal, network, target
+from . import announcer, appliance, cdc, daemons, host, journal, network, raw_dc, target
 from .expect import Failed, Forbidden, Skip, check, equal, skip
 from .numbers import measure, note
 from .wait import stays, wait_until
 
-__all__ = ["Failed", "Forbidden", "Skip", "announcer", "appliance", "cdc", "check", "daemons", "equal", "host", "journal", "measure", "network", "note", "skip",
+__all__ = ["Failed", "Forbidden", "Skip", "announcer", "appliance", "cdc", "check", "daemons", "equal", "host", "journal", "measure", "network", "note", "raw_dc", "skip",
            "stays", "target", "wait_until"]
