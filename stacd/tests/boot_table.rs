@@ -174,6 +174,7 @@ impl World {
             origin: Origin::Configured,
             connected_since: Some(Time(Duration::from_secs(500))),
             entries: self.page.iter().map(|nqn| entry(nqn)).collect(),
+            unclear: Vec::new(),
         }
     }
 

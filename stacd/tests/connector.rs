@@ -511,6 +511,7 @@ fn edited_in_place() -> (Host, Tid) {
         origin: Origin::Configured,
         connected_since: None,
         entries: Vec::new(),
+        unclear: Vec::new(),
     };
     host.peer.view = Some(StafdView {
         dcs: vec![page],
@@ -558,6 +559,7 @@ fn new_discovery_controllers_without_end_do_not_put_off_removals_without_end() {
             origin: Origin::Configured,
             connected_since: None,
             entries: Vec::new(),
+            unclear: Vec::new(),
         };
         host.peer.view.as_mut().unwrap().dcs.push(page);
         host.feed(Event::DcRemoved);
@@ -591,6 +593,7 @@ fn an_empty_page_of_a_python_stafd_proves_nothing_before_that_owner_has_shown_en
         origin: Origin::Configured,
         connected_since: None,
         entries: nqns.iter().map(|nqn| listed(nqn)).collect(),
+        unclear: Vec::new(),
     };
     host.feed(Event::StafdOwner(None));
     host.peer.view = Some(StafdView { dcs: vec![page(&[])], removed: None });

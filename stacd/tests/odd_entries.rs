@@ -213,7 +213,8 @@ fn a_fibre_channel_page_is_recognised_in_each_spelling() {
         let mut host = Host::configured("").started();
         let by_hand = Tid::new(TidParts { subsysnqn: "a".into(), ..fc_dc().parts().clone() });
         let ctrl = host.add(&by_hand);
-        let of = |nqn| Entry { trtype: TrType::FC, traddr: FC.to_uppercase(), trsvcid: trsvcid.into(), ..entry(FC, nqn) };
+        let of =
+            |nqn| Entry { trtype: TrType::FC, traddr: FC.to_uppercase(), trsvcid: trsvcid.into(), ..entry(FC, nqn) };
         let page = dc_page(&fc_dc(), Time(host.now.0 - std::time::Duration::from_secs(100)), vec![of("a"), of("b")]);
         host.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()) });
         host.wait(60);

@@ -25,21 +25,24 @@ fn a_referral_inherits_what_fits_it_of_the_host_side() {
     let over_fc = format!("transport=fc;traddr={FC};host-traddr={FC_HOST}");
     for (controller, traddr, refers_to, expected) in [
         (over_fc.as_str(), FC, referral("192.0.2.2"), ("192.0.2.2", "8009", "")),
-        (&over_fc, FC, fc("nn-0x10000090fa942779:pn-0x20000090fa000002"), (
-            "nn-0x10000090fa942779:pn-0x20000090fa000002",
-            "",
-            FC_HOST,
-        )),
-        ("transport=tcp;traddr=192.0.2.1;host-traddr=192.0.2.9", "192.0.2.1", referral("2001:db8::2"), (
-            "2001:db8::2",
-            "8009",
-            "",
-        )),
-        ("transport=tcp;traddr=192.0.2.1;host-traddr=192.0.2.9", "192.0.2.1", referral("192.0.2.2"), (
-            "192.0.2.2",
-            "8009",
-            "192.0.2.9",
-        )),
+        (
+            &over_fc,
+            FC,
+            fc("nn-0x10000090fa942779:pn-0x20000090fa000002"),
+            ("nn-0x10000090fa942779:pn-0x20000090fa000002", "", FC_HOST),
+        ),
+        (
+            "transport=tcp;traddr=192.0.2.1;host-traddr=192.0.2.9",
+            "192.0.2.1",
+            referral("2001:db8::2"),
+            ("2001:db8::2", "8009", ""),
+        ),
+        (
+            "transport=tcp;traddr=192.0.2.1;host-traddr=192.0.2.9",
+            "192.0.2.1",
+            referral("192.0.2.2"),
+            ("192.0.2.2", "8009", "192.0.2.9"),
+        ),
         ("transport=tcp;traddr=fe80::1%eth0", "fe80::1%eth0", referral("fe80::2%ens9"), ("fe80::2%eth0", "8009", "")),
     ] {
         let host = with(controller, traddr, vec![refers_to]);

@@ -184,6 +184,9 @@ impl<P: Clone + PartialEq> Sources<P> {
 
     /// A page was read. `live` says whether a controller is live. What an unclear entry may mean stays listed.
     pub fn read(&mut self, now: Time, id: SourceId, mut page: Page<P>, live: impl Fn(&Tid) -> bool) {
+        if blur::is_illegible(&page.unclear) {
+            return self.hearsay(id, page.names);
+        }
         let source = self.sources.entry(id).or_insert_with(Source::stale);
         let settled = page.read.filter(|read| page.connected_since + LATE_READ <= *read);
         source.blur.replace(std::mem::take(&mut page.unclear), settled, page.names.keys());

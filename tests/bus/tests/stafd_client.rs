@@ -180,6 +180,7 @@ fn current_view() -> StafdView {
         connected_since: Some(Time(Duration::new(12, 5))),
         origin: Origin::Referral,
         entries: dictionary::unstated_page(tid(), &[entry("nqn.romulans")]).entries,
+        unclear: Vec::new(),
     };
     let removed = RemovedDc { dc: tid(), reason: RemovalReason::Configuration };
     StafdView { dcs: vec![page], removed: Some(vec![removed]) }

@@ -51,6 +51,7 @@ pub fn dc_page(dc: &Tid, since: Time, entries: Vec<Entry>) -> DcPage {
         origin: Origin::Configured,
         connected_since: Some(since),
         entries,
+        unclear: Vec::new(),
     }
 }
 

@@ -9,7 +9,7 @@ use zbus::wire::{LE, to_bytes};
 
 use super::*;
 use crate::bus::{ControllerId, Dict, key};
-use crate::nvme::log_page::{EFlags, SecType, Subtype, TrType, Treq, Tsas};
+use crate::nvme::log_page::{EFlags, SecType, Subtype, TrType, Treq, Tsas, Unclear};
 use crate::nvme::{DISCOVERY_NQN, TidParts, Transport};
 
 fn dc() -> Tid {
@@ -48,6 +48,7 @@ fn page(state: PageState) -> DcPage {
         connected_since: Some(Time(Duration::new(12, 5))),
         origin: Origin::Configured,
         entries: vec![entry("nqn.klingons")],
+        unclear: Vec::new(),
     }
 }
 
@@ -266,4 +267,24 @@ proptest! {
         prop_assert_eq!(PageState::from_word(&word) == PageState::Fresh, word == "fresh");
         prop_assert!(PageState::from_word(&word) != PageState::Unstated);
     }
+}
+
+#[test]
+fn a_page_with_unclear_entries_is_sent_as_saved_and_is_fresh_to_readers_that_know_them() {
+    let unclear = Unclear { subnqn: "nqn.romulans".into(), is_damaged: true, ..Unclear::default() };
+    let page = DcPage { unclear: vec![unclear.clone()], ..page(PageState::Fresh) };
+    let published = wire::Published::of(&StafdView { dcs: vec![page.clone()], removed: None });
+    assert_eq!(published.pages[0].state, Some(PageState::Saved));
+    assert_eq!(view_of(&published).dcs, [page]);
+    assert_eq!(PageState::Fresh.sent(true), PageState::Saved);
+    assert_eq!(PageState::Fresh.sent(false), PageState::Fresh);
+}
+
+#[test]
+fn an_entry_of_nvme_stas_that_no_page_may_have_is_unclear() {
+    let mut long = entry("nqn.klingons").to_dict();
+    long.insert("subnqn".into(), "n".repeat(224));
+    let page = dictionary::unstated_page(dc(), &[entry("nqn.klingons").to_dict(), long]);
+    assert_eq!((page.state, page.entries.len(), page.unclear.len()), (PageState::Unstated, 1, 1));
+    assert_eq!(page.unclear[0].traddr, "192.0.2.9");
 }

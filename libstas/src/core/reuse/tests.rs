@@ -168,12 +168,7 @@ fn a_link_local_address_on_another_interface_is_another_target() {
                 src_addr: "fe80::9".parse().ok(),
                 ..kernel()
             };
-            let wanted = TidParts {
-                transport,
-                traddr: (*wanted).into(),
-                host_iface: (*wanted_iface).into(),
-                ..tid()
-            };
+            let wanted = TidParts { transport, traddr: (*wanted).into(), host_iface: (*wanted_iface).into(), ..tid() };
             assert_eq!(serve(&connection, wanted.clone()), *is_served, "{transport}: {connection:?} {wanted:?}");
         }
     }
@@ -185,19 +180,20 @@ fn a_connection_serves_the_tid_of_each_spelling_of_its_page() {
         (Transport::Tcp, "traddr=192.0.2.1,trsvcid=4420", ["::ffff:192.0.2.1", "04420"]),
         (Transport::Rdma, "traddr=192.0.2.1,trsvcid=4420", ["192.0.2.1", " 4420 "]),
         (Transport::Tcp, "traddr=2001:DB8::1,trsvcid=4420", ["2001:db8:0::1%ens9", "4420"]),
-        (Transport::Fc, "traddr=nn-0x10000090fa942779:pn-0x20000090fa942779", [
-            "NN-0x10000090FA942779:PN-0x20000090FA942779",
-            "none",
-        ]),
-        (Transport::Fc, "traddr=nn-10000090fa942779:pn-20000090fa942779", [
-            "nn-0x10000090fa942779:pn-0x20000090fa942779",
-            "",
-        ]),
+        (
+            Transport::Fc,
+            "traddr=nn-0x10000090fa942779:pn-0x20000090fa942779",
+            ["NN-0x10000090FA942779:PN-0x20000090FA942779", "none"],
+        ),
+        (
+            Transport::Fc,
+            "traddr=nn-10000090fa942779:pn-20000090fa942779",
+            ["nn-0x10000090fa942779:pn-0x20000090fa942779", ""],
+        ),
         (Transport::Loop, "traddr=loop-one", ["loop-one", "none"]),
     ] {
         let address = crate::nvme::sysfs_address::SysfsAddress::parse(sysfs, transport);
-        let connection =
-            KernelController { transport, traddr: address.traddr, trsvcid: address.trsvcid, ..kernel() };
+        let connection = KernelController { transport, traddr: address.traddr, trsvcid: address.trsvcid, ..kernel() };
         let [traddr, trsvcid] = page.map(str::to_owned);
         let wanted = TidParts { transport, traddr, trsvcid, ..tid() };
         assert_eq!(connection.tid(), Tid::new(wanted.clone()), "{sysfs}");

@@ -15,6 +15,9 @@ use crate::nvme::log_page::Unclear;
 /// So many settled pages with the same damaged entry show that the entry is not a passing fault.
 const SIGHTINGS: u8 = 2;
 
+/// So many entries at most may mean all controllers at their address. A page with more of them proves nothing.
+const NAMELESS: usize = 64;
+
 /// In how many settled pages an entry was seen, when last, and beside which controllers at its address.
 #[derive(Clone, Debug, Default)]
 struct Sighted {
@@ -38,7 +41,15 @@ impl Sighted {
 
 /// The unclear entries of the newest page of one source.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Blur(BTreeMap<Unclear, Sighted>);
+pub(super) struct Blur {
+    entries: BTreeMap<Unclear, Sighted>,
+    nqns: BTreeSet<String>,
+}
+
+/// True when too many entries of a page have no readable NQN.
+pub(super) fn is_illegible(unclear: &BTreeSet<Unclear>) -> bool {
+    unclear.iter().filter(|entry| entry.subnqn.is_empty()).count() > NAMELESS
+}
 
 impl Blur {
     /// Takes the unclear entries of a new page, and what its other entries list; `settled` is when it was read, if its
@@ -49,26 +60,25 @@ impl Blur {
         settled: Option<Time>,
         listed: impl Iterator<Item = &'a Tid> + Clone,
     ) {
-        let mut before = std::mem::take(&mut self.0);
+        let mut before = std::mem::take(&mut self.entries);
         let sighted = |entry: Unclear| {
             let beside = listed.clone().filter(|tid| entry.is_at(tid));
             let sighted = before.remove(&entry).unwrap_or_default().again(settled, beside);
             (entry, sighted)
         };
-        self.0 = unclear.into_iter().map(sighted).collect();
+        self.nqns = unclear.iter().map(|entry| entry.subnqn.clone()).filter(|nqn| !nqn.is_empty()).collect();
+        self.entries = unclear.into_iter().map(sighted).collect();
     }
 
     /// True when an entry may mean that controller by its NQN or address.
     pub(super) fn may_mean(&self, tid: &Tid) -> bool {
-        let means = |(entry, sighted): (&Unclear, &Sighted)| {
-            entry.has_nqn_of(tid) || (entry.is_at(tid) && !sighted.beside.contains(tid))
-        };
-        self.0.iter().any(means)
+        let is_there = |(entry, sighted): (&Unclear, &Sighted)| entry.is_at(tid) && !sighted.beside.contains(tid);
+        self.nqns.contains(&tid.subsysnqn) || self.entries.iter().any(is_there)
     }
 
     /// True while a damaged entry may mean any controller.
     pub(super) fn spreads(&self) -> bool {
-        self.0.iter().any(|(entry, sighted)| entry.is_damaged && sighted.times < SIGHTINGS)
+        self.entries.iter().any(|(entry, sighted)| entry.is_damaged && sighted.times < SIGHTINGS)
     }
 }
 

@@ -404,7 +404,8 @@ pub(super) fn text_fields(entry: &[u8]) -> [&[u8]; 3] {
 pub(super) fn text(field: Field, bytes: &[u8]) -> Result<String, Flaw> {
     let text = trimmed(bytes);
     let refused = |byte| Flaw::Byte { field, byte };
-    let is_allowed = |c: char| c != ',' && if field == Field::Subnqn { !c.is_control() } else { matches!(c, ' '..='~') };
+    let is_allowed =
+        |c: char| c != ',' && if field == Field::Subnqn { !c.is_control() } else { matches!(c, ' '..='~') };
     let text = match std::str::from_utf8(text) {
         Ok(text) => text,
         Err(error) => return Err(refused(text.get(error.valid_up_to()).copied().unwrap_or_default())),

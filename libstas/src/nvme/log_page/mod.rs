@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 pub use codes::{AdrFam, EFlags, SecType, Subtype, TrType, Treq, UnknownWord};
 pub use entry::{DictError, ENTRY_LEN, Entry, Field, Flaw, Tsas};
-pub use unclear::Unclear;
 pub use reader::{MAX_ENTRY_LEN, MAX_RECORDS, MAX_RESTARTS, ReadError, Reader, Step};
+pub use unclear::Unclear;
 
 use super::wire::{put, u8_at, u16_at, u32_at, u64_at};
 

@@ -75,16 +75,17 @@ impl Unclear {
     /// True when the NQN of the entry does not tell which controller it means, and its address is that of the controller.
     #[must_use]
     pub fn is_at(&self, tid: &Tid) -> bool {
+        if self.traddr.is_empty() {
+            return false;
+        }
         let same_address = match (tid::parse_ip(&self.traddr), tid::parse_ip(&tid.traddr)) {
             // Its scope is an interface of the target.
             (Some((one, _)), Some((other, _))) => one == other,
-            (None, None) => {
-                tid::canonical_address(tid.transport(), &self.traddr, "").eq_ignore_ascii_case(&tid.traddr)
-            }
+            (None, None) => tid::canonical_address(tid.transport(), &self.traddr, "").eq_ignore_ascii_case(&tid.traddr),
             _ => false,
         };
         let port = tid::parse_port(&self.trsvcid).map(|port| port.to_string());
         let same_port = port.is_none_or(|port| tid.trsvcid.is_empty() || port == tid.trsvcid);
-        !self.traddr.is_empty() && same_address && same_port
+        same_address && same_port
     }
 }

@@ -152,9 +152,8 @@ fn any_address() -> impl Strategy<Value = String> {
         any::<Ipv6Addr>().prop_map(|ip| ip.to_string()),
         any::<Ipv4Addr>().prop_map(|ip| ip.to_ipv6_mapped().to_string()),
         any::<u64>().prop_map(|host| Ipv6Addr::from(0xfe80 << 112 | u128::from(host)).to_string()),
-        (any::<u64>(), "[a-z0-9.]{1,15}").prop_map(|(host, scope)| {
-            format!("{}%{scope}", Ipv6Addr::from(0xfe80 << 112 | u128::from(host)))
-        }),
+        (any::<u64>(), "[a-z0-9.]{1,15}")
+            .prop_map(|(host, scope)| { format!("{}%{scope}", Ipv6Addr::from(0xfe80 << 112 | u128::from(host))) }),
         (any::<Ipv6Addr>(), "[a-z0-9.]{1,15}").prop_map(|(ip, scope)| format!("{ip}%{scope}")),
         any::<Ipv6Addr>().prop_map(|ip| format!(" [{ip}] ")),
         any::<String>(),

@@ -45,12 +45,7 @@ fn what_a_damaged_entry_may_mean_stays_listed_as_long_as_the_entry_is_there() {
     let mut sources = after(&pages);
     assert_eq!(sources.verdict(&tid("b"), at(9_999), true), Verdict::Named);
     assert!(sources.may_mean(&tid("b")) && !sources.may_mean(&tid("a")));
-    let page = Page {
-        connected_since: at(UP),
-        names: [(tid("a"), ())].into(),
-        read: None,
-        unclear: BTreeSet::new(),
-    };
+    let page = Page { connected_since: at(UP), names: [(tid("a"), ())].into(), read: None, unclear: BTreeSet::new() };
     sources.read(at(9_999), SourceId::Page(tid("dc")), page, |_| false);
     assert_eq!(sources.verdict(&tid("b"), at(9_999), true), Verdict::Disproved, "the entry is gone");
 }
@@ -103,7 +98,8 @@ fn an_entry_without_a_readable_nqn_does_not_mean_what_was_listed_beside_it() {
         let parts = TidParts { traddr: "192.0.2.1".into(), trsvcid: "4420".into(), ..tid(nqn).parts().clone() };
         Tid::new(TidParts { transport: Transport::Tcp, ..parts })
     };
-    let unclear = Unclear { traddr: "192.0.2.1".into(), trsvcid: "4420".into(), is_damaged: true, ..Unclear::default() };
+    let unclear =
+        Unclear { traddr: "192.0.2.1".into(), trsvcid: "4420".into(), is_damaged: true, ..Unclear::default() };
     let mut sources = Sources::<()>::default();
     let id = SourceId::Page(tid("dc"));
     let mut read = |now: u64, listed: &[&str], unclear: &[&Unclear]| {
@@ -123,4 +119,20 @@ fn an_entry_without_a_readable_nqn_does_not_mean_what_was_listed_beside_it() {
     assert_eq!((b, c), (Verdict::Disproved, Verdict::Named), "b had an entry of its own");
     let [a, b, c] = read(UP + 60, &[], &[]);
     assert_eq!((a, b, c), (Verdict::Disproved, Verdict::Disproved, Verdict::Disproved));
+}
+
+#[test]
+fn a_page_with_too_many_entries_without_a_readable_nqn_proves_nothing() {
+    for (count, expected) in [(NAMELESS, Verdict::Disproved), (NAMELESS + 1, Verdict::Named)] {
+        let mut sources = after(&[(UP + 1, true, &["a", "b"], &[])]);
+        let unclear = (0..count).map(|n| Unclear { traddr: format!("10.0.0.{n}"), ..Unclear::default() });
+        let page = Page {
+            connected_since: at(UP),
+            names: [(tid("a"), ())].into(),
+            read: Some(at(UP + 40)),
+            unclear: unclear.collect(),
+        };
+        sources.read(at(UP + 40), SourceId::Page(tid("dc")), page, |_| false);
+        assert_eq!(sources.verdict(&tid("b"), at(UP + 40), true), expected, "{count}");
+    }
 }

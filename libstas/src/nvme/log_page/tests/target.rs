@@ -31,7 +31,13 @@ const HOST_SIDES: &[(Transport, [&str; 3], TrType, &str, [&str; 3])] = &[
     (Transport::Tcp, ["192.0.2.1", "192.0.2.9", "eth0"], TrType::TCP, "192.0.2.2", ["192.0.2.2", "192.0.2.9", "eth0"]),
     (Transport::Tcp, ["192.0.2.1", "192.0.2.9", ""], TrType::RDMA, "192.0.2.2", ["192.0.2.2", "192.0.2.9", ""]),
     (Transport::Rdma, ["192.0.2.1", "192.0.2.9", ""], TrType::TCP, "192.0.2.2", ["192.0.2.2", "192.0.2.9", ""]),
-    (Transport::Tcp, ["2001:db8::1", "2001:db8::9", ""], TrType::TCP, "2001:db8::2", ["2001:db8::2", "2001:db8::9", ""]),
+    (
+        Transport::Tcp,
+        ["2001:db8::1", "2001:db8::9", ""],
+        TrType::TCP,
+        "2001:db8::2",
+        ["2001:db8::2", "2001:db8::9", ""],
+    ),
     // The other family: no source address.
     (Transport::Tcp, ["192.0.2.1", "192.0.2.9", "eth0"], TrType::TCP, "2001:db8::2", ["2001:db8::2", "", "eth0"]),
     (Transport::Tcp, ["2001:db8::1", "2001:db8::9", ""], TrType::TCP, "192.0.2.2", ["192.0.2.2", "", ""]),
