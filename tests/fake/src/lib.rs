@@ -415,19 +415,26 @@ impl<C: Daemon> FakeHost<C> {
         self.reload_settings();
     }
 
+    /// Writes the configuration file, which takes effect when it is read; gives back the complaints.
+    pub fn write(&mut self, text: &str) -> Vec<Complaint> {
+        let (conf, complaints) = C::parse(text);
+        self.conf = conf;
+        complaints
+    }
+
     /// Writes the configuration file and reloads.
     ///
     /// # Panics
     /// If the file is complained about.
     pub fn configure(&mut self, text: &str) {
-        let complaints = self.try_to_configure(text);
+        let complaints = self.write(text);
         assert!(complaints.is_empty(), "{complaints:?}");
+        self.reload();
     }
 
     /// Writes a configuration file that need not be readable, and reloads; gives back the complaints.
     pub fn try_to_configure(&mut self, text: &str) -> Vec<Complaint> {
-        let (conf, complaints) = C::parse(text);
-        self.conf = conf;
+        let complaints = self.write(text);
         self.reload();
         complaints
     }

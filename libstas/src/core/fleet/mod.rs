@@ -385,7 +385,3 @@ impl Fleet {
         out.push(HostEffect::Tell(Notice { level, tid: Some(tid.clone()), ctrl, text }));
     }
 }
-
-#[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic)]
-mod tests;

@@ -1,9 +1,11 @@
 //! Controllers that must not be connected, and what makes them, and those that were given up, be tried again.
 
+use fake_host::HOST;
+use libstas::nvme::Secret;
+use libstas::nvme::secret::WITHHELD;
+use libstas::nvme::security::{Requirement, Tls};
+
 use super::*;
-use crate::nvme::Secret;
-use crate::nvme::secret::WITHHELD;
-use crate::nvme::security::{Requirement, Tls};
 
 fn want(parameters: Parameters) -> Want {
     Want { parameters, ..Want::default() }
@@ -27,11 +29,11 @@ fn what_must_be_encrypted_or_needs_an_unknown_secret_waits_with_the_reason_and_i
         scene.want(&tid("a"), want(parameters));
         for _ in 0..10 {
             assert_eq!(scene.next(), None);
-            scene.wait(60);
+            scene.host.wait(60);
         }
-        scene.act(|fleet, now, out| fleet.encourage(now, &tid("a"), out));
+        scene.encourage(&tid("a"));
         assert_eq!(scene.next(), None);
-        let view = scene.fleet.view(&tid("a")).unwrap();
+        let view = scene.fleet().view(&tid("a")).unwrap();
         assert_eq!((view.status, view.next_attempt), (Status::Waiting, None));
         assert!(view.reason.is_some_and(|told| told.contains(reason)), "{:?}", view.reason);
         scene.want(&tid("a"), Want::default());
@@ -54,7 +56,7 @@ fn what_waits_for_its_turn_is_not_connected_unencrypted_when_it_turns_out_to_nee
 #[test]
 fn an_existing_connection_is_used_whatever_it_should_be() {
     let mut scene = Scene::new();
-    scene.kernel.push(kernel(CtrlRef { device: 1, birth: 1 }, &tid("a")));
+    scene.host.add(&tid("a"));
     scene.want(&tid("a"), with_tls(Tls::Required(Requirement::Listed)));
     assert_eq!(scene.next(), None);
     assert_eq!(scene.status(&tid("a")), Status::Connected);
@@ -63,12 +65,12 @@ fn an_existing_connection_is_used_whatever_it_should_be() {
 /// A fleet that has adopted an encrypted connection, which is lost.
 fn encrypted_and_lost() -> Scene {
     let mut scene = Scene::new();
-    let ctrl = CtrlRef { device: 1, birth: 1 };
-    scene.kernel.push(KernelController { encrypted: true, ..kernel(ctrl, &tid("a")) });
+    let ctrl = scene.host.add(&tid("a"));
+    scene.host.ctrl(ctrl).encrypted = true;
     scene.want(&tid("a"), Want::default());
     assert_eq!(scene.next(), None);
     assert_eq!(scene.status(&tid("a")), Status::Connected);
-    scene.kernel.clear();
+    scene.host.kernel.clear();
     scene
 }
 
@@ -76,24 +78,24 @@ fn encrypted_and_lost() -> Scene {
 fn a_lost_encrypted_connection_is_not_made_again_unencrypted() {
     let mut scene = encrypted_and_lost();
     for _ in 0..10 {
-        scene.wait(60);
+        scene.host.wait(60);
         assert_eq!(scene.next(), None);
     }
     assert_eq!(scene.status(&tid("a")), Status::Waiting);
-    assert_eq!(scene.fleet.encrypted().collect::<Vec<_>>(), [&tid("a")]);
+    assert_eq!(scene.fleet().encrypted().collect::<Vec<_>>(), [&tid("a")]);
 
     let mut after_a_restart = Scene::new();
-    after_a_restart.fleet.restore_encrypted([tid("a")].into());
+    after_a_restart.host.core.fleet.restore_encrypted([tid("a")].into());
     after_a_restart.want(&tid("a"), Want::default());
     assert_eq!(after_a_restart.next(), None);
     assert_eq!(after_a_restart.status(&tid("a")), Status::Waiting);
 
     // By hand it may be connected in any way, and the administrator may allow it.
-    scene.kernel.push(kernel(CtrlRef { device: 2, birth: 2 }, &tid("a")));
-    scene.wait(60);
+    scene.host.add(&tid("a"));
+    scene.host.wait(60);
     assert_eq!(scene.next(), None);
     assert_eq!(scene.status(&tid("a")), Status::Connected);
-    assert_eq!(scene.fleet.encrypted().count(), 0);
+    assert_eq!(scene.fleet().encrypted().count(), 0);
     after_a_restart.want(&tid("a"), with_tls(Tls::Prohibited));
     after_a_restart.next_connect();
 }
@@ -104,7 +106,7 @@ fn given_up() -> Scene {
     scene.want(&tid("a"), Want::default());
     let (op, _) = scene.next_connect();
     scene.answer(op, ConnectOutcome::Failed(ConnectError::Invalid("a key is missing".into())));
-    scene.wait(600);
+    scene.host.wait(600);
     assert_eq!(scene.next(), None);
     assert_eq!(scene.status(&tid("a")), Status::GivenUp);
     scene
@@ -113,12 +115,9 @@ fn given_up() -> Scene {
 #[test]
 fn a_reload_restarts_a_controller_that_was_given_up() {
     let mut scene = given_up();
-    scene.act(|fleet, _, out| {
-        let key = Some(Secret::new("DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:"));
-        fleet.set_identity(Arc::new(HostIdentity { key, ..HostIdentity::new(HOST, "1") }), out);
-        Vec::new()
-    });
-    scene.act(|fleet, now, out| fleet.encourage(now, &tid("a"), out));
+    let key = Some(Secret::new("DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:"));
+    scene.identify(HostIdentity { key, ..HostIdentity::new(HOST, "1") });
+    scene.encourage(&tid("a"));
     scene.next_connect();
 }
 
@@ -127,6 +126,6 @@ fn a_link_that_comes_up_restarts_a_controller_that_was_given_up() {
     let mut scene = given_up();
     let eth0 = Interface { index: 2, name: "eth0".into(), mac: Vec::new(), up: true, addresses: Vec::new() };
     scene.hear(HostEvent::Links(Arc::new(Links(vec![eth0]))));
-    scene.wait(1);
+    scene.host.wait(1);
     scene.next_connect();
 }

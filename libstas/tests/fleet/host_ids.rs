@@ -1,5 +1,9 @@
 //! A host whose ID differs from the one that the kernel's connections have.
 
+use fake_host::{HOST, as_host};
+use libstas::core::{Level, Notice};
+use libstas::nvme::connect::host_id_for;
+
 use super::*;
 
 /// The configured host ID, the kernel's, and another one.
@@ -10,24 +14,22 @@ const THIRD: &str = "00000000-0000-4000-8000-00000000000c";
 /// A fleet of a host with this NQN and [`OWN`]; the kernel has one controller with that NQN and ID.
 fn scene(hostnqn: &str, hostid: &str) -> Scene {
     let mut scene = Scene::new();
-    scene.act(|fleet, _, out| {
-        fleet.set_identity(Arc::new(HostIdentity::new(HOST, OWN)), out);
-        Vec::new()
-    });
-    let ctrl = CtrlRef { device: 9, birth: 9 };
-    scene.kernel.push(KernelController {
-        hostnqn: hostnqn.into(),
-        hostid: hostid.into(),
-        ..kernel(ctrl, &tid("somebody's"))
-    });
+    scene.identify(HostIdentity::new(HOST, OWN));
+    add(&mut scene, "somebody's", hostnqn, hostid);
     scene
+}
+
+fn add(scene: &mut Scene, nqn: &str, hostnqn: &str, hostid: &str) {
+    let ctrl = scene.host.add(&tid(nqn));
+    let kernel = scene.host.ctrl(ctrl);
+    (kernel.hostnqn, kernel.hostid) = (hostnqn.into(), hostid.into());
 }
 
 /// The host ID of the connect that comes next.
 fn id_of_next(scene: &mut Scene, host_nqn: &str) -> String {
     match scene.next() {
         Some(HostEffect::Connect { op, request }) => {
-            let id = crate::nvme::connect::host_id_for(host_nqn, &request.identity).unwrap().to_string();
+            let id = host_id_for(host_nqn, &request.identity).unwrap().to_string();
             scene.fail(op);
             id
         }
@@ -35,20 +37,11 @@ fn id_of_next(scene: &mut Scene, host_nqn: &str) -> String {
     }
 }
 
-/// What is logged until the fleet waits; connects succeed never.
+/// What is logged about host IDs until the fleet waits, since the last call.
 fn notices(scene: &mut Scene) -> Vec<Notice> {
-    let told = |effect: &HostEffect| match effect {
-        HostEffect::Tell(notice) if notice.text.contains("host ID") => Some(notice.clone()),
-        _ => None,
-    };
-    let mut notices = Vec::new();
-    while let Some(effect) = scene.effects.pop_front() {
-        notices.extend(told(&effect));
-        if let HostEffect::Look(op) = effect {
-            let result = Ok(scene.look());
-            scene.hear(HostEvent::Looked { op, result });
-        }
-    }
+    assert_eq!(scene.next(), None);
+    let notices = scene.host.notices().filter(|notice| notice.text.contains("host ID")).cloned().collect();
+    scene.host.effects.clear();
     notices
 }
 
@@ -57,10 +50,10 @@ fn new_connections_have_the_host_id_that_the_kernel_has_until_no_connection_has_
     let mut scene = scene(HOST, KERNELS);
     scene.want(&tid("a"), Want::default());
     assert_eq!(id_of_next(&mut scene, HOST), KERNELS);
-    scene.kernel.clear();
+    scene.host.kernel.clear();
     let mut last = String::new();
     for _ in 0..3 {
-        scene.wait(60);
+        scene.host.wait(60);
         last = id_of_next(&mut scene, HOST);
     }
     assert_eq!(last, OWN);
@@ -85,9 +78,8 @@ fn whichever_connections_have_another_host_id_the_kernel_is_asked_for_what_it_ta
 #[test]
 fn a_connection_with_the_configured_host_id_decides_where_the_kernel_has_several() {
     let mut scene = scene(HOST, KERNELS);
-    for (device, hostid) in [(10, THIRD), (11, OWN)] {
-        let ctrl = CtrlRef { device, birth: device.into() };
-        scene.kernel.push(KernelController { hostid: hostid.into(), ..kernel(ctrl, &tid("another")) });
+    for hostid in [THIRD, OWN] {
+        add(&mut scene, "another", HOST, hostid);
     }
     scene.want(&tid("a"), Want::default());
     assert_eq!(id_of_next(&mut scene, HOST), OWN);
@@ -97,7 +89,7 @@ fn a_connection_with_the_configured_host_id_decides_where_the_kernel_has_several
 fn a_controller_with_a_host_nqn_of_its_own_keeps_the_host_id_of_that_nqn() {
     let other = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-0000000000ff";
     let mut scene = scene(other, KERNELS);
-    let tid = Tid::new(TidParts { host_nqn: other.into(), ..tid("a").parts().clone() });
+    let tid = as_host(other, &tid("a"));
     scene.want(&tid, Want::default());
     assert_eq!(id_of_next(&mut scene, other), KERNELS);
 }
@@ -109,10 +101,10 @@ fn another_host_id_is_reported_once_with_both_ids_and_so_is_its_end() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].level, Level::Warning);
     assert!([OWN, KERNELS, HOST].iter().all(|word| told[0].text.contains(word)), "{told:?}");
-    scene.wait(60);
+    scene.host.wait(60);
     assert_eq!(notices(&mut scene), []);
-    scene.kernel.clear();
-    scene.wait(60);
+    scene.host.kernel.clear();
+    scene.host.wait(60);
     let told = notices(&mut scene);
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].level, Level::Info);

@@ -1,108 +1,158 @@
+//! What a fleet promises: the kernel's controllers become equal to what is wanted.
+#![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
+
 mod host_ids;
 mod obstacles;
 
-use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
 
-use super::*;
-use crate::core::effect::{ConnectError, ConnectOutcome, ConnectReport, ProbeOutcome, Uevent, UeventKind, Usage};
-use crate::core::kernel::{CtrlState, CtrlType, Interface, Look};
-use crate::nvme::{Parameters, TidParts, Transport};
-
-const HOST: &str = "nqn.host";
+use fake_host::{Core, FakeHost, Op, io, on_iface};
+use libstas::core::controller::{Parting, Want};
+use libstas::core::fleet::{Fleet, Kind, Report, Status};
+use libstas::core::{
+    ConnectError, ConnectOutcome, ConnectReport, CtrlRef, CtrlState, HostEffect, HostEvent, Interface, Links, Machine,
+    OpId, Time, UeventKind, Usage,
+};
+use libstas::nvme::{HostIdentity, Parameters, Tid};
 
 fn tid(nqn: &str) -> Tid {
-    on("", nqn)
+    io("192.0.2.1", nqn)
 }
 
 fn on(iface: &str, nqn: &str) -> Tid {
-    Tid::new(TidParts {
-        transport: Transport::Tcp,
-        traddr: "192.0.2.1".into(),
-        trsvcid: "4420".into(),
-        subsysnqn: nqn.into(),
-        host_traddr: String::new(),
-        host_iface: iface.into(),
-        host_nqn: HOST.into(),
-    })
+    on_iface(iface, &tid(nqn))
 }
 
-fn kernel(ctrl: CtrlRef, tid: &Tid) -> KernelController {
-    KernelController {
-        host_traddr: String::new(),
-        hostnqn: HOST.into(),
-        cntrltype: CtrlType::Io,
-        state: CtrlState::Live,
-        kato: Some(5),
-        ..KernelController::asked_for_by(tid, ctrl)
+/// A fleet as a machine; its reports are kept.
+#[derive(Debug)]
+struct Members {
+    fleet: Fleet,
+    reports: Vec<Report>,
+}
+
+#[derive(Debug)]
+enum Event {
+    Identity(Arc<HostIdentity>),
+    Want(Tid, Want),
+    Unwant(Tid, Parting),
+    Evict(Tid, Parting),
+    Encourage(Tid),
+    Host(HostEvent),
+    Tick,
+}
+
+impl Machine for Members {
+    type Event = Event;
+    type Effect = HostEffect;
+
+    fn handle(&mut self, now: Time, event: Event, out: &mut Vec<HostEffect>) {
+        let reports = match event {
+            Event::Identity(identity) => {
+                self.fleet.set_identity(identity, out);
+                Vec::new()
+            }
+            Event::Want(tid, want) => self.fleet.want(now, &tid, want, out),
+            Event::Unwant(tid, how) => self.fleet.unwant(now, &tid, how, out),
+            Event::Evict(tid, how) => self.fleet.evict(now, &tid, how, out),
+            Event::Encourage(tid) => self.fleet.encourage(now, &tid, out),
+            Event::Host(event) => self.fleet.handle(now, event, out),
+            Event::Tick => self.fleet.tick(now, out),
+        };
+        self.reports.extend(reports);
+    }
+
+    fn deadline(&self) -> Option<Time> {
+        self.fleet.deadline()
     }
 }
 
-/// A fleet with its effects in a list: each test answers them as it likes.
+impl Core for Members {
+    type Conf = ();
+    type Peer = ();
+
+    fn tick() -> Event {
+        Event::Tick
+    }
+
+    fn settings((): &(), identity: Arc<HostIdentity>) -> Event {
+        Event::Identity(identity)
+    }
+
+    fn host_event(event: HostEvent) -> Event {
+        Event::Host(event)
+    }
+
+    fn host_effect(effect: &HostEffect) -> Option<&HostEffect> {
+        Some(effect)
+    }
+}
+
+/// A fleet on a host that answers nothing by itself: each test answers as it likes.
 struct Scene {
-    fleet: Fleet,
-    now: Time,
-    effects: VecDeque<HostEffect>,
-    reports: Vec<Report>,
-    kernel: Vec<KernelController>,
-    order: u64,
+    host: FakeHost<Members>,
 }
 
 impl Scene {
     fn new() -> Self {
-        let mut scene = Self {
-            fleet: Fleet::new(Kind::Io, 1),
-            now: Time(Duration::from_secs(100)),
-            effects: VecDeque::new(),
-            reports: Vec::new(),
-            kernel: Vec::new(),
-            order: 0,
-        };
-        let identity = Arc::new(HostIdentity::new(HOST, "1"));
-        let mut out = Vec::new();
-        scene.fleet.set_identity(identity, &mut out);
-        scene.effects.extend(out);
-        scene
+        let members = Members { fleet: Fleet::new(Kind::Io, 1), reports: Vec::new() };
+        let mut host = FakeHost::around(members, ());
+        [Op::Snapshot, Op::Probe, Op::Connect, Op::Disconnect, Op::CheckUse].into_iter().for_each(|op| host.hold(op));
+        host.reload_settings();
+        Self { host }
     }
 
-    fn act(&mut self, act: impl FnOnce(&mut Fleet, Time, &mut Vec<HostEffect>) -> Vec<Report>) {
-        let mut out = Vec::new();
-        let reports = act(&mut self.fleet, self.now, &mut out);
-        self.reports.extend(reports);
-        self.effects.extend(out);
+    fn connected(nqn: &str) -> (Self, CtrlRef) {
+        let mut scene = Self::new();
+        scene.want(&tid(nqn), Want::default());
+        let (op, _) = scene.next_connect();
+        let ctrl = scene.host.add(&tid(nqn));
+        scene.answer(op, ConnectOutcome::Made(ctrl));
+        assert!(scene.fleet().is_live(&tid(nqn)));
+        (scene, ctrl)
+    }
+
+    fn fleet(&self) -> &Fleet {
+        &self.host.core.fleet
+    }
+
+    fn reports(&self) -> &[Report] {
+        &self.host.core.reports
     }
 
     fn want(&mut self, tid: &Tid, want: Want) {
-        self.act(|fleet, now, out| fleet.want(now, tid, want, out));
+        self.host.feed(Event::Want(tid.clone(), want));
     }
 
     fn unwant(&mut self, tid: &Tid, how: Parting) {
-        self.act(|fleet, now, out| fleet.unwant(now, tid, how, out));
+        self.host.feed(Event::Unwant(tid.clone(), how));
+    }
+
+    fn evict(&mut self, tid: &Tid, how: Parting) {
+        self.host.feed(Event::Evict(tid.clone(), how));
+    }
+
+    fn encourage(&mut self, tid: &Tid) {
+        self.host.feed(Event::Encourage(tid.clone()));
+    }
+
+    fn identify(&mut self, identity: HostIdentity) {
+        self.host.identity = identity;
+        self.host.reload_settings();
     }
 
     fn hear(&mut self, event: HostEvent) {
-        self.act(|fleet, now, out| fleet.handle(now, event, out));
+        self.host.feed_host(event);
     }
 
-    fn wait(&mut self, seconds: u64) {
-        self.now = self.now + Duration::from_secs(seconds);
-        self.act(|fleet, now, out| fleet.tick(now, out));
-    }
-
-    fn look(&mut self) -> Look {
-        self.order += 1;
-        Look::new(self.order, self.order, self.kernel.clone())
-    }
-
-    /// Answers looks and probes, gives back the first effect of another kind that is more than a word.
+    /// Answers snapshots and probes, and gives back the next effect of another kind.
     fn next(&mut self) -> Option<HostEffect> {
-        while let Some(effect) = self.effects.pop_front() {
+        while let Some(effect) = self.host.next_held() {
             match effect {
-                HostEffect::Look(op) => {
-                    let result = Ok(self.look());
-                    self.hear(HostEvent::Looked { op, result });
+                HostEffect::Look(_) | HostEffect::Probe { .. } => {
+                    let answer = self.host.carry_out(effect).unwrap();
+                    self.host.feed(answer);
                 }
-                HostEffect::Probe { op, .. } => self.hear(HostEvent::Probed { op, outcome: ProbeOutcome::Alive }),
-                HostEffect::Tell(_) | HostEffect::Save | HostEffect::HideSecrets(_) => {}
                 other => return Some(other),
             }
         }
@@ -124,8 +174,8 @@ impl Scene {
     }
 
     fn answer(&mut self, op: OpId, outcome: ConnectOutcome) {
-        let report = ConnectReport { outcome, look: self.look(), held: Duration::from_millis(100) };
-        self.hear(HostEvent::Connected { op, report: Box::new(report) });
+        let event = self.host.connect_report(op, outcome);
+        self.hear(event);
     }
 
     fn fail(&mut self, op: OpId) {
@@ -133,24 +183,13 @@ impl Scene {
         self.answer(op, ConnectOutcome::Failed(error));
     }
 
-    fn make(&mut self, birth: u64, tid: &Tid) -> CtrlRef {
-        let ctrl = CtrlRef { device: u32::try_from(birth).unwrap(), birth };
-        self.kernel.push(kernel(ctrl, tid));
-        ctrl
-    }
-
-    fn connected(nqn: &str) -> (Self, CtrlRef) {
-        let mut scene = Self::new();
-        scene.want(&tid(nqn), Want::default());
-        let (op, _) = scene.next_connect();
-        let ctrl = scene.make(1, &tid(nqn));
-        scene.answer(op, ConnectOutcome::Made(ctrl));
-        assert!(scene.fleet.is_live(&tid(nqn)));
-        (scene, ctrl)
+    /// The connection is gone from the kernel.
+    fn vanish(&mut self, ctrl: CtrlRef) {
+        self.host.kernel.retain(|kernel| kernel.ctrl != ctrl);
     }
 
     fn status(&self, tid: &Tid) -> Status {
-        self.fleet.view(tid).unwrap().status
+        self.fleet().view(tid).unwrap().status
     }
 }
 
@@ -158,8 +197,8 @@ impl Scene {
 fn nothing_is_connected_before_the_first_look() {
     let mut scene = Scene::new();
     scene.want(&tid("a"), Want::default());
-    assert!(scene.effects.iter().all(|effect| matches!(effect, HostEffect::Look(_) | HostEffect::Save)));
-    scene.make(1, &tid("a"));
+    assert!(scene.host.effects.iter().all(|effect| matches!(effect, HostEffect::Look(_) | HostEffect::Save)));
+    scene.host.add(&tid("a"));
     assert_eq!(scene.next(), None, "it was there already");
     assert_eq!(scene.status(&tid("a")), Status::Connected);
 }
@@ -182,8 +221,8 @@ fn a_controller_that_a_late_answer_brings_is_disconnected_when_nobody_wants_it_a
     let (op, _) = scene.next_connect();
     scene.unwant(&tid("a"), Parting::Disconnect);
     assert_eq!(scene.next(), None, "the write cannot be called back");
-    scene.wait(300);
-    let ctrl = scene.make(1, &tid("a"));
+    scene.host.wait(300);
+    let ctrl = scene.host.add(&tid("a"));
     scene.answer(op, ConnectOutcome::Made(ctrl));
     assert_eq!(scene.next_disconnect().1, ctrl);
 }
@@ -195,7 +234,7 @@ fn a_controller_that_a_late_answer_brings_is_kept_when_it_is_wanted_again() {
     let (op, _) = scene.next_connect();
     scene.unwant(&tid("a"), Parting::Disconnect);
     scene.want(&tid("a"), Want::default());
-    let ctrl = scene.make(1, &tid("a"));
+    let ctrl = scene.host.add(&tid("a"));
     scene.answer(op, ConnectOutcome::Made(ctrl));
     assert_eq!(scene.next(), None);
     assert_eq!(scene.status(&tid("a")), Status::Connected);
@@ -206,25 +245,25 @@ fn of_two_that_serve_one_tid_the_one_just_made_goes() {
     let mut scene = Scene::new();
     scene.want(&tid("a"), Want::default());
     let (op, _) = scene.next_connect();
-    let other = scene.make(1, &tid("a"));
-    let made = scene.make(2, &tid("a"));
+    let other = scene.host.add(&tid("a"));
+    let made = scene.host.add(&tid("a"));
     scene.answer(op, ConnectOutcome::Made(made));
     assert_eq!(scene.next_disconnect().1, made);
-    assert_eq!(scene.fleet.kernel(&tid("a")).unwrap().ctrl, other);
+    assert_eq!(scene.fleet().kernel(&tid("a")).unwrap().ctrl, other);
 }
 
 #[test]
 fn two_tids_that_one_connection_serves_share_it_and_it_goes_with_the_last_of_them() {
     let mut scene = Scene::new();
-    let ctrl = scene.make(1, &on("eth0", "a"));
+    let ctrl = scene.host.add(&on("eth0", "a"));
     scene.want(&on("eth0", "a"), Want { rank: 1, ..Want::default() });
     scene.want(&tid("a"), Want::default());
     assert_eq!(scene.next(), None);
-    assert_eq!(scene.fleet.holders(ctrl), [&tid("a"), &on("eth0", "a")]);
-    assert_eq!(scene.fleet.view(&on("eth0", "a")).unwrap().alias_of, Some(&tid("a")));
+    assert_eq!(scene.fleet().holders(ctrl), [&tid("a"), &on("eth0", "a")]);
+    assert_eq!(scene.fleet().view(&on("eth0", "a")).unwrap().alias_of, Some(&tid("a")));
     scene.unwant(&tid("a"), Parting::Disconnect);
     assert_eq!(scene.next(), None);
-    assert_eq!(scene.reports.last(), Some(&Report::Left(tid("a"))));
+    assert_eq!(scene.reports().last(), Some(&Report::Left(tid("a"))));
     scene.unwant(&on("eth0", "a"), Parting::Disconnect);
     assert_eq!(scene.next_disconnect().1, ctrl);
 }
@@ -232,13 +271,13 @@ fn two_tids_that_one_connection_serves_share_it_and_it_goes_with_the_last_of_the
 #[test]
 fn what_leaves_does_not_take_with_it_a_connection_that_another_one_is_about_to_take_over() {
     let mut scene = Scene::new();
-    scene.make(1, &tid("a"));
+    scene.host.add(&tid("a"));
     // Before the first look: the one without an interface comes first in every order.
-    scene.act(|fleet, now, out| fleet.evict(now, &tid("a"), Parting::Disconnect, out));
+    scene.evict(&tid("a"), Parting::Disconnect);
     scene.want(&on("eth0", "a"), Want::default());
     assert_eq!(scene.next(), None, "nothing is disconnected, nothing is connected");
     assert_eq!(scene.status(&on("eth0", "a")), Status::Connected);
-    assert!(!scene.fleet.has(&tid("a")));
+    assert!(!scene.fleet().has(&tid("a")));
 }
 
 #[test]
@@ -249,20 +288,20 @@ fn a_disconnect_is_of_that_very_controller_and_a_recycled_number_is_another() {
     assert_eq!(gone, ctrl);
     scene.want(&tid("b"), Want::default());
     let (connect, _) = scene.next_connect();
-    scene.kernel.clear();
-    let recycled = CtrlRef { birth: 77, ..ctrl };
-    scene.kernel.push(kernel(recycled, &tid("b")));
+    scene.host.kernel.clear();
+    let recycled = scene.host.add(&tid("b"));
+    assert_eq!(recycled.device, ctrl.device);
     scene.answer(connect, ConnectOutcome::Made(recycled));
     scene.hear(HostEvent::Disconnected { op, result: Ok(()) });
     assert_eq!(scene.next(), None);
-    assert!(!scene.fleet.has(&tid("a")));
-    assert_eq!(scene.fleet.kernel(&tid("b")).unwrap().ctrl, recycled);
+    assert!(!scene.fleet().has(&tid("a")));
+    assert_eq!(scene.fleet().kernel(&tid("b")).unwrap().ctrl, recycled);
 }
 
 #[test]
 fn two_paths_that_go_together_are_checked_one_after_the_other() {
     let mut scene = Scene::new();
-    let (one, other) = (scene.make(1, &on("eth0", "a")), scene.make(2, &on("eth1", "a")));
+    let (one, other) = (scene.host.add(&on("eth0", "a")), scene.host.add(&on("eth1", "a")));
     scene.want(&on("eth0", "a"), Want::default());
     scene.want(&on("eth1", "a"), Want::default());
     assert_eq!(scene.next(), None);
@@ -283,13 +322,12 @@ fn two_paths_that_go_together_are_checked_one_after_the_other() {
 #[test]
 fn what_was_found_out_of_one_connection_says_nothing_of_the_next() {
     let (mut scene, first) = Scene::connected("a");
-    let second = scene.make(2, &tid("a"));
+    let second = scene.host.add(&tid("a"));
     scene.unwant(&tid("a"), Parting::SpareInUse);
     let Some(HostEffect::CheckUse { op, ctrl, .. }) = scene.next() else { panic!("a check is due") };
     assert_eq!(ctrl, first);
-    scene.kernel.retain(|kernel| kernel.ctrl != first);
-    let look = scene.look();
-    scene.hear(HostEvent::Looked { op: OpId::UNASKED, result: Ok(look) });
+    scene.vanish(first);
+    scene.host.send_snapshot();
     scene.hear(HostEvent::UseChecked { op, usage: Usage::Free });
     match scene.next() {
         Some(HostEffect::CheckUse { ctrl, .. }) => assert_eq!(ctrl, second),
@@ -305,14 +343,14 @@ fn a_connection_that_another_one_came_to_want_during_the_check_stays() {
     scene.want(&on("eth0", "a"), Want::default());
     scene.hear(HostEvent::UseChecked { op, usage: Usage::Free });
     assert_eq!(scene.next(), None);
-    assert!(!scene.fleet.has(&tid("a")));
-    assert_eq!(scene.fleet.kernel(&on("eth0", "a")).unwrap().ctrl, ctrl);
+    assert!(!scene.fleet().has(&tid("a")));
+    assert_eq!(scene.fleet().kernel(&on("eth0", "a")).unwrap().ctrl, ctrl);
 }
 
 #[test]
 fn a_connection_stays_for_another_one_whose_own_is_on_its_way_out() {
     let mut scene = Scene::new();
-    let (own, other) = (scene.make(1, &tid("a")), scene.make(2, &on("eth1", "a")));
+    let (own, other) = (scene.host.add(&tid("a")), scene.host.add(&on("eth1", "a")));
     scene.want(&tid("a"), Want::default());
     scene.want(&on("eth1", "a"), Want::default());
     assert_eq!(scene.next(), None);
@@ -328,23 +366,22 @@ fn a_connection_stays_for_another_one_whose_own_is_on_its_way_out() {
     scene.want(&tid("a"), Want::default());
     scene.hear(HostEvent::UseChecked { op, usage: Usage::Free });
     assert_eq!(scene.next(), None, "the other one stays");
-    scene.kernel.retain(|kernel| kernel.ctrl != own);
+    scene.vanish(own);
     scene.hear(HostEvent::Disconnected { op: disconnect, result: Ok(()) });
     assert_eq!(scene.next(), None, "and nothing is connected in its place");
-    assert_eq!(scene.fleet.kernel(&tid("a")).unwrap().ctrl, other);
+    assert_eq!(scene.fleet().kernel(&tid("a")).unwrap().ctrl, other);
 }
 
 #[test]
 fn a_live_connection_stays_while_another_one_that_it_serves_is_down() {
     let mut scene = Scene::new();
-    let (own, other) = (scene.make(1, &tid("a")), scene.make(2, &on("eth1", "a")));
+    let (own, other) = (scene.host.add(&tid("a")), scene.host.add(&on("eth1", "a")));
     scene.want(&tid("a"), Want::default());
     scene.want(&on("eth1", "a"), Want::default());
     assert_eq!(scene.next(), None);
     let look = |scene: &mut Scene, state| {
-        scene.kernel[0].state = state;
-        let look = scene.look();
-        scene.hear(HostEvent::Looked { op: OpId::UNASKED, result: Ok(look) });
+        scene.host.kernel[0].state = state;
+        scene.host.send_snapshot();
     };
     look(&mut scene, CtrlState::Connecting);
     scene.unwant(&on("eth1", "a"), Parting::Disconnect);
@@ -352,24 +389,24 @@ fn a_live_connection_stays_while_another_one_that_it_serves_is_down() {
     assert_eq!(scene.status(&on("eth1", "a")), Status::Kept);
     look(&mut scene, CtrlState::Live);
     assert_eq!(scene.next_disconnect().1, other);
-    assert_eq!(scene.fleet.kernel(&tid("a")).unwrap().ctrl, own);
+    assert_eq!(scene.fleet().kernel(&tid("a")).unwrap().ctrl, own);
 }
 
 #[test]
 fn what_another_one_has_no_need_of_does_not_stay_behind_as_nobodys() {
     let mut scene = Scene::new();
-    let (unbound, bound) = (scene.make(1, &tid("a")), scene.make(2, &on("eth0", "a")));
+    let (unbound, bound) = (scene.host.add(&tid("a")), scene.host.add(&on("eth0", "a")));
     // Before the first look nobody holds anything.
-    scene.act(|fleet, now, out| fleet.evict(now, &tid("a"), Parting::Disconnect, out));
+    scene.evict(&tid("a"), Parting::Disconnect);
     scene.want(&on("eth0", "a"), Want::default());
     assert_eq!(scene.next_disconnect().1, unbound);
-    assert_eq!(scene.fleet.kernel(&on("eth0", "a")).unwrap().ctrl, bound);
+    assert_eq!(scene.fleet().kernel(&on("eth0", "a")).unwrap().ctrl, bound);
 }
 
 #[test]
 fn what_was_disconnected_is_gone_though_sysfs_cannot_be_read() {
     let mut scene = Scene::new();
-    let (own, other) = (scene.make(1, &on("eth0", "a")), scene.make(2, &tid("a")));
+    let (own, other) = (scene.host.add(&on("eth0", "a")), scene.host.add(&tid("a")));
     for tid in [on("eth0", "a"), tid("a")] {
         scene.want(&tid, Want::default());
     }
@@ -378,15 +415,14 @@ fn what_was_disconnected_is_gone_though_sysfs_cannot_be_read() {
     let (op, gone) = scene.next_disconnect();
     assert_eq!(gone, own);
     scene.want(&on("eth0", "a"), Want::default());
-    let early = scene.look();
-    scene.kernel.retain(|kernel| kernel.ctrl != own);
+    let early = scene.host.snapshot();
+    scene.vanish(own);
     scene.hear(HostEvent::Disconnected { op, result: Ok(()) });
-    let looks = |effect: &HostEffect| if let HostEffect::Look(op) = effect { Some(*op) } else { None };
-    let Some(look) = scene.effects.iter().find_map(looks) else { panic!("a look is due") };
-    scene.effects.retain(|effect| looks(effect).is_none());
+    let Some(HostEffect::Look(look)) = scene.host.take_held(Op::Snapshot) else { panic!("a look is due") };
+    while scene.host.take_held(Op::Snapshot).is_some() {}
     scene.hear(HostEvent::Looked { op: look, result: Err("input/output error".into()) });
     scene.hear(HostEvent::Looked { op: OpId::UNASKED, result: Ok(early) });
-    assert_eq!(scene.fleet.kernel(&on("eth0", "a")).unwrap().ctrl, other);
+    assert_eq!(scene.fleet().kernel(&on("eth0", "a")).unwrap().ctrl, other);
     scene.unwant(&tid("a"), Parting::Disconnect);
     assert_eq!(scene.next(), None, "the one that is left serves both");
     assert_eq!(scene.status(&on("eth0", "a")), Status::Connected);
@@ -409,7 +445,7 @@ fn a_refused_disconnect_is_tried_again() {
     let (op, _) = scene.next_disconnect();
     scene.hear(HostEvent::Disconnected { op, result: Err("busy".into()) });
     assert_eq!(scene.next(), None);
-    scene.wait(2);
+    scene.host.wait(2);
     assert_eq!(scene.next_disconnect().1, ctrl);
 }
 
@@ -419,7 +455,7 @@ fn wanted_again_while_it_is_disconnected_it_is_connected_at_once() {
     scene.unwant(&tid("a"), Parting::Disconnect);
     let (op, _) = scene.next_disconnect();
     scene.want(&tid("a"), Want::default());
-    scene.kernel.clear();
+    scene.host.kernel.clear();
     scene.hear(HostEvent::Disconnected { op, result: Ok(()) });
     assert_eq!(scene.next_connect().1, tid("a"));
 }
@@ -431,10 +467,10 @@ fn an_entry_without_cdc_connectivity_is_given_up_after_its_attempts_and_afresh_w
     for _ in 0..2 {
         let (op, _) = scene.next_connect();
         scene.fail(op);
-        scene.wait(3);
+        scene.host.wait(3);
     }
     assert_eq!(scene.next(), None);
-    scene.wait(600);
+    scene.host.wait(600);
     assert_eq!(scene.next(), None);
     assert_eq!(scene.status(&tid("a")), Status::GivenUp);
     scene.want(&tid("a"), Want::default());
@@ -447,7 +483,7 @@ fn what_cannot_be_said_to_the_kernel_is_not_tried_again_until_it_changes() {
     scene.want(&tid("a"), Want::default());
     let (op, _) = scene.next_connect();
     scene.answer(op, ConnectOutcome::Failed(ConnectError::Invalid("a comma".into())));
-    scene.wait(600);
+    scene.host.wait(600);
     assert_eq!(scene.next(), None);
     let parameters = Parameters { kato: Some(9), ..Parameters::default() };
     scene.want(&tid("a"), Want { parameters, ..Want::default() });
@@ -457,11 +493,11 @@ fn what_cannot_be_said_to_the_kernel_is_not_tried_again_until_it_changes() {
 #[test]
 fn changed_parameters_wait_for_the_next_connect() {
     let (mut scene, _) = Scene::connected("a");
-    assert!(!scene.fleet.view(&tid("a")).unwrap().pending);
+    assert!(!scene.fleet().view(&tid("a")).unwrap().pending);
     let parameters = Parameters { kato: Some(9), ..Parameters::default() };
     scene.want(&tid("a"), Want { parameters, ..Want::default() });
     assert_eq!(scene.next(), None);
-    assert!(scene.fleet.view(&tid("a")).unwrap().pending);
+    assert!(scene.fleet().view(&tid("a")).unwrap().pending);
 }
 
 #[test]
@@ -473,7 +509,7 @@ fn the_failure_of_an_attempt_with_old_parameters_is_not_held_against_the_new_one
     scene.want(&tid("a"), Want { parameters: parameters.clone(), attempts: Some(1), ..Want::default() });
     let error = ConnectError::Kernel { errno: 5, reason: "I/O error".into() };
     let outcome = ConnectOutcome::Failed(error);
-    let report = ConnectReport { outcome, look: scene.look(), held: Duration::from_secs(61) };
+    let report = ConnectReport { outcome, look: scene.host.snapshot(), held: Duration::from_secs(61) };
     scene.hear(HostEvent::Connected { op, report: Box::new(report) });
     let Some(HostEffect::Connect { request, .. }) = scene.next() else { panic!("it is tried at once") };
     assert_eq!((&request.tid, &request.parameters), (&tid("a"), &parameters));
@@ -486,9 +522,9 @@ fn a_connection_made_with_old_parameters_has_the_new_ones_pending() {
     let (op, _) = scene.next_connect();
     let parameters = Parameters { kato: Some(9), ..Parameters::default() };
     scene.want(&tid("a"), Want { parameters, ..Want::default() });
-    let ctrl = scene.make(1, &tid("a"));
+    let ctrl = scene.host.add(&tid("a"));
     scene.answer(op, ConnectOutcome::Made(ctrl));
-    assert!(scene.fleet.view(&tid("a")).unwrap().pending);
+    assert!(scene.fleet().view(&tid("a")).unwrap().pending);
 }
 
 #[test]
@@ -498,7 +534,7 @@ fn a_new_address_ends_the_waits() {
     for _ in 0..5 {
         let (op, _) = scene.next_connect();
         scene.fail(op);
-        scene.wait(60);
+        scene.host.wait(60);
     }
     let (op, _) = scene.next_connect();
     scene.fail(op);
@@ -507,41 +543,38 @@ fn a_new_address_ends_the_waits() {
         Arc::new(Links(vec![Interface { index: 1, name: "eth0".into(), mac, up: true, addresses }]))
     };
     scene.hear(HostEvent::Links(eth0(Vec::new())));
-    scene.wait(1);
+    scene.host.wait(1);
     let (op, _) = scene.next_connect();
     scene.fail(op);
     scene.hear(HostEvent::Links(eth0(vec!["192.0.2.9".parse().unwrap()])));
     assert_eq!(scene.next(), None);
-    scene.wait(1);
+    scene.host.wait(1);
     scene.next_connect();
 }
 
 #[test]
 fn lost_events_are_made_up_for_by_a_look_and_told_once() {
     let (mut scene, ctrl) = Scene::connected("a");
-    scene.kernel.clear();
+    scene.host.kernel.clear();
     for _ in 0..10 {
         scene.hear(HostEvent::Overrun);
     }
-    let told = |effect: &&HostEffect| matches!(effect, HostEffect::Tell(notice) if notice.text.contains("are lost"));
-    let told = scene.effects.iter().filter(told).count();
-    assert_eq!(told, 1);
+    assert_eq!(scene.host.told("are lost"), 1);
     scene.next();
-    assert!(scene.reports.contains(&Report::Lost(tid("a"), ctrl)));
+    assert!(scene.reports().contains(&Report::Lost(tid("a"), ctrl)));
 }
 
 #[test]
 fn a_storm_of_hints_is_a_few_looks() {
     let (mut scene, _) = Scene::connected("a");
-    scene.wait(1);
+    scene.host.wait(1);
     while scene.next().is_some() {}
-    let before = scene.order;
-    for n in 0..1000 {
-        let event = Uevent { seqnum: 10_000 + n, device: 5, kind: UeventKind::Add };
-        scene.hear(HostEvent::Uevent(event));
+    let before = scene.host.snapshots;
+    for _ in 0..1000 {
+        scene.host.uevent(5, UeventKind::Add);
     }
     while scene.next().is_some() {}
-    assert!(scene.order - before <= 2, "{} looks", scene.order - before);
+    assert!(scene.host.snapshots - before <= 2, "{} looks", scene.host.snapshots - before);
 }
 
 #[test]
@@ -549,17 +582,17 @@ fn a_connection_thrown_out_right_after_each_connect_does_not_spin() {
     let mut scene = Scene::new();
     scene.want(&tid("a"), Want::default());
     let mut connects = 0;
-    let end = scene.now + Duration::from_secs(60);
-    while scene.now < end {
+    let end = scene.host.now + Duration::from_secs(60);
+    while scene.host.now < end {
         while let Some(effect) = scene.next() {
             let HostEffect::Connect { op, .. } = effect else { panic!("{effect:?}") };
             connects += 1;
             let ctrl = CtrlRef { device: 0, birth: connects };
             scene.answer(op, ConnectOutcome::Made(ctrl));
         }
-        let at = scene.fleet.deadline().unwrap().max(scene.now);
-        scene.now = at;
-        scene.act(|fleet, now, out| fleet.tick(now, out));
+        let at = scene.fleet().deadline().unwrap().max(scene.host.now);
+        scene.host.now = at;
+        scene.host.feed(Event::Tick);
     }
     assert!((4..12).contains(&connects), "{connects} connects in a minute");
 }
@@ -567,39 +600,36 @@ fn a_connection_thrown_out_right_after_each_connect_does_not_spin() {
 #[test]
 fn the_kernels_own_reconnecting_is_left_to_it() {
     let (mut scene, ctrl) = Scene::connected("a");
-    scene.kernel[0].state = CtrlState::Connecting;
-    scene.wait(61);
+    scene.host.kernel[0].state = CtrlState::Connecting;
+    scene.host.wait(61);
     assert_eq!(scene.next(), None);
     assert_eq!(scene.status(&tid("a")), Status::Reconnecting);
-    assert_eq!(scene.reports.last(), Some(&Report::Lost(tid("a"), ctrl)));
-    scene.kernel[0].state = CtrlState::Live;
-    scene.wait(61);
+    assert_eq!(scene.reports().last(), Some(&Report::Lost(tid("a"), ctrl)));
+    scene.host.kernel[0].state = CtrlState::Live;
+    scene.host.wait(61);
     assert_eq!(scene.next(), None);
-    assert_eq!(scene.reports.last(), Some(&Report::Live(tid("a"), ctrl)));
+    assert_eq!(scene.reports().last(), Some(&Report::Live(tid("a"), ctrl)));
 }
 
 #[test]
 fn a_look_that_fails_again_and_again_is_taken_at_its_usual_pace() {
     let (mut scene, ctrl) = Scene::connected("a");
     let mut looks = 0;
-    let end = scene.now + Duration::from_secs(60);
-    while scene.now < end {
-        let looked = |effect| match effect {
-            HostEffect::Look(op) => Some(op),
-            _ => None,
-        };
-        let failed: Vec<OpId> = scene.effects.drain(..).filter_map(looked).collect();
-        for op in failed {
+    let end = scene.host.now + Duration::from_secs(60);
+    while scene.host.now < end {
+        let failed: Vec<_> = std::iter::from_fn(|| scene.host.take_held(Op::Snapshot)).collect();
+        for effect in failed {
+            let HostEffect::Look(op) = effect else { panic!("{effect:?}") };
             looks += 1;
             assert!(looks < 20, "no pause between looks that fail");
             scene.hear(HostEvent::Looked { op, result: Err("too many open files".into()) });
         }
-        let until = scene.fleet.deadline().unwrap_or(end).max(scene.now).min(end);
-        scene.now = until;
-        scene.act(|fleet, now, out| fleet.tick(now, out));
+        let until = scene.fleet().deadline().unwrap_or(end).max(scene.host.now).min(end);
+        scene.host.now = until;
+        scene.host.feed(Event::Tick);
     }
     assert!(
-        scene.fleet.kernel(&tid("a")).is_some_and(|kernel| kernel.ctrl == ctrl),
+        scene.fleet().kernel(&tid("a")).is_some_and(|kernel| kernel.ctrl == ctrl),
         "nothing is done on account of that"
     );
 }
