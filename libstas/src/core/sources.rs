@@ -97,6 +97,23 @@ impl<P> Source<P> {
         Self { knowledge, claims: claims.collect(), doubt: None, read: None, asked: None, blur: Blur::default() }
     }
 
+    /// What the source says of a controller that it has listed.
+    fn verdict(&self, claim: &Claim<P>, now: Time, live: bool) -> Verdict {
+        match self.knowledge {
+            _ if claim.listed => Verdict::Named,
+            _ if self.doubt.is_some() => Verdict::Unproved(self.doubt.map(|doubt| doubt.ask)),
+            Knowledge::Stale => Verdict::Unproved(None),
+            Knowledge::Final | Knowledge::Gone { aged_out: false } => Verdict::Disproved,
+            Knowledge::Gone { aged_out: true } if live => Verdict::Unproved(None),
+            Knowledge::Gone { aged_out: true } => Verdict::Disproved,
+            Knowledge::Fresh(_) if self.blur.spreads() => Verdict::Unproved(None),
+            Knowledge::Fresh(since) if claim.listed_on == Some(since) => Verdict::Disproved,
+            Knowledge::Fresh(since) if now < since + SETTLING => Verdict::Unproved(Some(since + SETTLING)),
+            Knowledge::Fresh(since) if self.has_late_page(since) => Verdict::Disproved,
+            Knowledge::Fresh(_) => Verdict::Unproved(None),
+        }
+    }
+
     /// True when a page was read late enough on that connection.
     fn has_late_page(&self, since: Time) -> bool {
         self.read.is_some_and(|read| since + LATE_READ <= read)
@@ -277,24 +294,19 @@ impl<P: Clone + PartialEq> Sources<P> {
     /// Whether a controller is meant: the one place that decides on removal.
     #[must_use]
     pub fn verdict(&self, tid: &Tid, now: Time, live: bool) -> Verdict {
+        self.verdict_of(tid, now, live, |_| true)
+    }
+
+    /// [`Sources::verdict`] of those sources that count.
+    #[must_use]
+    pub fn verdict_of(&self, tid: &Tid, now: Time, live: bool, counts: impl Fn(&SourceId) -> bool) -> Verdict {
         let mut verdict = Verdict::Disproved;
-        for source in self.sources.values() {
+        for (_, source) in self.sources.iter().filter(|(id, _)| counts(id)) {
             let Some(claim) = source.claims.get(tid) else { continue };
-            if claim.listed {
+            let this = source.verdict(claim, now, live);
+            if this == Verdict::Named {
                 return Verdict::Named;
             }
-            let this = match source.knowledge {
-                _ if source.doubt.is_some() => Verdict::Unproved(source.doubt.map(|doubt| doubt.ask)),
-                Knowledge::Stale => Verdict::Unproved(None),
-                Knowledge::Final | Knowledge::Gone { aged_out: false } => Verdict::Disproved,
-                Knowledge::Gone { aged_out: true } if live => Verdict::Unproved(None),
-                Knowledge::Gone { aged_out: true } => Verdict::Disproved,
-                Knowledge::Fresh(_) if source.blur.spreads() => Verdict::Unproved(None),
-                Knowledge::Fresh(since) if claim.listed_on == Some(since) => Verdict::Disproved,
-                Knowledge::Fresh(since) if now < since + SETTLING => Verdict::Unproved(Some(since + SETTLING)),
-                Knowledge::Fresh(since) if source.has_late_page(since) => Verdict::Disproved,
-                Knowledge::Fresh(_) => Verdict::Unproved(None),
-            };
             verdict = match (verdict, this) {
                 (Verdict::Disproved, other) => other,
                 (other, Verdict::Disproved) => other,
@@ -312,6 +324,18 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.sources.iter().flat_map(|(id, source)| {
             source.claims.iter().filter(|(_, claim)| claim.listed).map(move |(tid, claim)| (id, tid, &claim.payload))
         })
+    }
+
+    /// What each source lists, and what it has listed and not proved to be gone. `live` says whether a controller is
+    /// live.
+    pub fn standing(&self, now: Time, live: impl Fn(&Tid) -> bool) -> impl Iterator<Item = (&SourceId, &Tid)> {
+        let claims = self
+            .sources
+            .iter()
+            .flat_map(|(id, source)| source.claims.iter().map(move |(tid, claim)| (id, source, tid, claim)));
+        claims
+            .filter(move |(_, source, tid, claim)| source.verdict(claim, now, live(tid)) != Verdict::Disproved)
+            .map(|(id, _, tid, _)| (id, tid))
     }
 
     /// Everybody whom that source names.

@@ -179,8 +179,9 @@ impl Finder {
         } else {
             self.sources.decree(SourceId::Configured, configured);
         }
+        let unreachable = self.unreachable(now);
         let mut meant: BTreeMap<&Tid, Want> = BTreeMap::new();
-        for (id, tid, parameters) in self.sources.named() {
+        for (id, tid, parameters) in self.sources.named().filter(|(id, ..)| !reach::is_page_of(id, &unreachable)) {
             let rank = match id {
                 SourceId::Configured | SourceId::Boot => rank::CONFIGURED,
                 SourceId::Page(_) => rank::REFERRAL,
@@ -249,7 +250,7 @@ impl Finder {
     }
 
     fn is_meant(&self, now: Time, tid: &Tid) -> bool {
-        self.sources.verdict(tid, now, self.fleet.is_live(tid)) != Verdict::Disproved
+        self.verdict(now, tid, &self.unreachable(now)) != Verdict::Disproved
     }
 
     /// Gives up what is excluded at once, and what is disproved when it is quiet.
@@ -257,12 +258,13 @@ impl Finder {
         let mut going: Vec<(Tid, RemovalReason)> = Vec::new();
         let mut again: Option<Time> = None;
         let mut disproved = Vec::new();
+        let unreachable = self.unreachable(now);
         for tid in self.fleet.tids() {
             if self.is_barred(tid) {
                 going.push((tid.clone(), RemovalReason::Excluded));
                 continue;
             }
-            match self.sources.verdict(tid, now, self.fleet.is_live(tid)) {
+            match self.verdict(now, tid, &unreachable) {
                 Verdict::Named => {}
                 Verdict::Unproved(at) => again = again.into_iter().chain(at).min(),
                 // Nothing hangs off one that never answered: there is no calm to wait for.

@@ -1,12 +1,15 @@
-//! How far referrals are followed.
+//! Which discovery controllers referrals lead to.
 //!
-//! A discovery controller that refers to itself, under another NQN with each page, would fill the host with connections.
+//! Referrals count as long as they begin at a discovery controller that something else than a log page lists.
+//! Discovery controllers that only refer to each other are removed: each would keep the other for ever.
+//! And they are followed for a limited number of steps: a discovery controller that refers to itself, under another NQN
+//! with each page, would fill the host with connections.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use libstas::core::controller::Want;
-use libstas::core::sources::SourceId;
-use libstas::core::{HostEffect, Level, Notice};
+use libstas::core::sources::{SourceId, Verdict};
+use libstas::core::{HostEffect, Level, Notice, Time};
 use libstas::nvme::Tid;
 
 use super::{Effect, Finder, rank};
@@ -28,6 +31,38 @@ impl Finder {
         for (tid, _) in far {
             self.tell_of_reach(&tid, out);
         }
+    }
+
+    /// What the sources say of a discovery controller. The log pages of unreachable ones do not count.
+    pub(super) fn verdict(&self, now: Time, tid: &Tid, unreachable: &BTreeSet<Tid>) -> Verdict {
+        let counts = |id: &SourceId| !is_page_of(id, unreachable);
+        self.sources.verdict_of(tid, now, self.fleet.is_live(tid), counts)
+    }
+
+    /// Members that no row of referrals leads to from a source other than log pages: only their own pages and each
+    /// other's may list them. A referral counts until its absence is proved. The pages of what is no member count as
+    /// such a source, and so do live members that one leads to which was announced and no longer is: what aged out takes
+    /// no live controller with it.
+    pub(super) fn unreachable(&self, now: Time) -> BTreeSet<Tid> {
+        if !self.sources.claims().any(|(id, ..)| matches!(id, SourceId::Page(_))) {
+            return BTreeSet::new();
+        }
+        let members: BTreeSet<&Tid> = self.fleet.tids().filter(|tid| !self.fleet.is_leaving(tid)).collect();
+        let mut referrals: BTreeMap<&Tid, Vec<&Tid>> = BTreeMap::new();
+        let mut reached: BTreeSet<&Tid> = BTreeSet::new();
+        for (id, tid) in self.sources.standing(now, |tid| self.fleet.is_live(tid)) {
+            match id {
+                SourceId::Page(by) if members.contains(by) => referrals.entry(by).or_default().push(tid),
+                _ => drop(reached.insert(tid)),
+            }
+        }
+        follow(&referrals, &mut reached);
+        let unreached: BTreeSet<&Tid> = members.difference(&reached).copied().collect();
+        let mut aged: BTreeSet<&Tid> = unreached.iter().copied().filter(|tid| self.announced.knew(tid)).collect();
+        follow(&referrals, &mut aged);
+        reached.extend(aged.into_iter().filter(|tid| unreached.contains(tid) && self.fleet.is_live(tid)));
+        follow(&referrals, &mut reached);
+        unreached.difference(&reached).map(|tid| (*tid).clone()).collect()
     }
 
     /// Says once of whoever refers to that one that this goes too far.
@@ -63,4 +98,18 @@ impl Finder {
         }
         reached
     }
+}
+
+/// Adds what these refer to, in as many steps as it takes.
+fn follow<'a>(referrals: &BTreeMap<&'a Tid, Vec<&'a Tid>>, reached: &mut BTreeSet<&'a Tid>) {
+    let mut edge: Vec<&Tid> = reached.iter().copied().collect();
+    while let Some(by) = edge.pop() {
+        let listed = referrals.get(by).into_iter().flatten().copied();
+        edge.extend(listed.filter(|tid| reached.insert(tid)));
+    }
+}
+
+/// True for the log page of one of these.
+pub(super) fn is_page_of(id: &SourceId, dcs: &BTreeSet<Tid>) -> bool {
+    matches!(id, SourceId::Page(by) if dcs.contains(by))
 }

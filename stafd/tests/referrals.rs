@@ -1,0 +1,170 @@
+//! Which discovery controllers stay when others that referred to them are taken out.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::collections::BTreeSet;
+
+use fake_host::{FakeHost, Finder, controller, dc, referral};
+use libstas::core::browse::{Heard, Spot};
+use libstas::core::{CtrlState, Interface, Links};
+use libstas::nvme::announcement::offer;
+use proptest::prelude::*;
+use stafd::finder::{Event, RemovalReason};
+
+type Host = FakeHost<Finder>;
+
+const A: &str = "192.0.2.1";
+const B: &str = "192.0.2.2";
+const C: &str = "192.0.2.3";
+
+/// A stafd with these in its configuration; each of the others refers to those beside it.
+fn started(configured: &[&str], pages: &[(&str, &[&str])]) -> Host {
+    let mut host = Host::with(configured);
+    for (by, to) in pages {
+        host.peer.pages.insert((*by).into(), to.iter().map(|traddr| referral(traddr)).collect());
+    }
+    host.start();
+    host.wait(60);
+    host
+}
+
+fn configure(host: &mut Host, traddrs: &[&str]) {
+    host.conf.controllers = traddrs.iter().map(|traddr| controller(traddr, "8009", "")).collect();
+}
+
+#[test]
+fn two_that_refer_to_each_other_are_removed_with_the_configuration_of_the_one() {
+    let mut host = started(&[A], &[(A, &[B]), (B, &[A])]);
+    assert_eq!(host.addresses(), [A, B]);
+    configure(&mut host, &[]);
+    host.reload();
+    host.wait(1);
+    assert!(host.addresses().is_empty());
+    let removed: Vec<_> = host.core.removed().iter().map(|removed| removed.reason).collect();
+    assert_eq!(removed, [RemovalReason::ReferralGone; 2]);
+    assert_eq!(host.told("given up"), 2);
+}
+
+#[test]
+fn one_that_refers_to_itself_is_removed_with_its_configuration_also_while_stafd_is_down() {
+    for down in [false, true] {
+        let mut host = started(&[A], &[(A, &[A])]);
+        configure(&mut host, &[]);
+        if down {
+            host.restart()
+        } else {
+            host.reload()
+        }
+        host.wait(1);
+        assert!(host.addresses().is_empty(), "{down}");
+    }
+}
+
+#[test]
+fn two_that_refer_to_each_other_stay_while_a_third_refers_to_one_of_them_or_has_not_proved_that_it_does_not() {
+    let mut host = started(&[A, C], &[(A, &[B]), (B, &[A]), (C, &[B])]);
+    configure(&mut host, &[C]);
+    host.reload();
+    host.wait(60);
+    assert_eq!(host.addresses(), [A, B, C]);
+    // The third cannot be read any more: what it has listed stays, also across a restart.
+    host.peer.pages.insert(C.into(), Vec::new());
+    host.peer.unreadable = true;
+    host.lose(C);
+    for _ in 0..2 {
+        host.wait(600);
+        assert_eq!(host.core.controllers().len(), 3);
+        host.restart();
+    }
+    host.peer.unreadable = false;
+    host.dead.clear();
+    host.kernel.retain(|kernel| kernel.traddr != C);
+    host.wait(120);
+    assert_eq!(host.addresses(), [C]);
+}
+
+#[test]
+fn what_one_that_aged_out_has_referred_to_stays_while_it_is_live() {
+    let mut host = started(&[], &[(A, &[B]), (B, &[A])]);
+    host.configure(
+        "[Global]\nignore-iface=true\n[Discovery controller connection management]\n\
+         zeroconf-connections-persistence=10\n",
+    );
+    let eth0 = Interface { index: 1, name: "eth0".into(), mac: Vec::new(), up: true, addresses: Vec::new() };
+    host.set_links(Links(vec![eth0]));
+    let spots = vec![Spot { interface: 1, address: A.parse().unwrap() }];
+    let offer = offer(8009, [("p", Some(b"tcp".as_slice()))]);
+    host.feed(Event::Heard(vec![Heard::Announced { service: "x".into(), offer, spots }]));
+    host.wait(60);
+    assert_eq!(host.addresses(), [A, B]);
+    host.feed(Event::Heard(vec![Heard::Gone("x".into())]));
+    host.lose(A);
+    host.wait(600);
+    assert!(host.core.controller(&dc(B)).is_some(), "it is live");
+    host.kernel.iter_mut().for_each(|kernel| kernel.state = CtrlState::Connecting);
+    host.wait(600);
+    assert!(host.core.controllers().is_empty(), "{:?}", host.core.controllers());
+}
+
+/// Discovery controllers 0 to 6, each with those that it refers to.
+type Graph = Vec<BTreeSet<usize>>;
+
+fn address(number: usize) -> String {
+    format!("192.0.2.{}", number + 1)
+}
+
+fn reachable(roots: &BTreeSet<usize>, graph: &Graph) -> BTreeSet<usize> {
+    let mut reached = roots.clone();
+    loop {
+        let next: BTreeSet<usize> = reached.iter().flat_map(|by| &graph[*by]).chain(&reached).copied().collect();
+        if next == reached {
+            return reached;
+        }
+        reached = next;
+    }
+}
+
+fn members(host: &Host) -> BTreeSet<String> {
+    host.core.controllers().iter().map(|view| view.member.tid.traddr.clone()).collect()
+}
+
+fn numbers() -> impl Strategy<Value = BTreeSet<usize>> {
+    proptest::collection::btree_set(0..7_usize, 0..4)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Those that cannot be read after the change still list what they have listed.
+    #[test]
+    fn exactly_what_the_configuration_leads_to_stays(
+        graph in proptest::collection::vec(numbers(), 7),
+        before in numbers(),
+        after in numbers(),
+        lost in numbers(),
+        restart: bool,
+    ) {
+        let mut host = Host::with(&[]);
+        for (by, to) in graph.iter().enumerate() {
+            host.peer.pages.insert(address(by), to.iter().map(|number| referral(&address(*number))).collect());
+        }
+        let configure = |host: &mut Host, roots: &BTreeSet<usize>| {
+            host.conf.controllers = roots.iter().map(|number| controller(&address(*number), "8009", "")).collect();
+        };
+        configure(&mut host, &before);
+        host.start();
+        host.wait(60);
+        for number in &lost {
+            host.lose(&address(*number));
+            host.peer.pages.insert(address(*number), Vec::new());
+        }
+        configure(&mut host, &after);
+        if restart { host.restart() } else { host.reload() }
+        host.wait(120);
+        // What was lost and was never a member before has told nothing.
+        let known = reachable(&before, &graph);
+        let mut told = graph.clone();
+        lost.difference(&known).for_each(|number| told[*number].clear());
+        let expected: BTreeSet<String> = reachable(&after, &told).into_iter().map(address).collect();
+        prop_assert_eq!(members(&host), expected);
+    }
+}
