@@ -134,8 +134,13 @@ nightly: tree ## what takes hours: long lives, random kills, a million seeds, ev
 	run $(MAKE) sanitize; \
 	echo "$$failed failed"; [ $$failed = 0 ]
 
-demo: tree ## boot a virtual machine, install, and watch the life of a connection
+demo: demo-plan tree ## boot a virtual machine, install, and watch the life of a connection
 	tests/vm/demo
+
+demo-plan:
+	@echo 'make demo: 1. builds the programs (the first time, 5 to 15 minutes on two processors)'
+	@echo '           2. makes a virtual machine (the first time, 1 to 5 minutes; 400 MB from a Debian mirror)'
+	@echo '           3. boots it, installs, and shows the demonstration (half a minute; emulated 1 to 10 minutes)'
 
 tree: build
 	@rm -rf $(TREE)
@@ -152,4 +157,4 @@ toolchain:
 	@command -v $(CARGO) >/dev/null || { echo 'cargo is missing: install Rust as https://rustup.rs says, then run this again' >&2; exit 1; }
 
 .DEFAULT_GOAL = build
-.PHONY: help build install uninstall test sim fuzz integration scenarios coverage sanitize nightly demo tree man clean toolchain
+.PHONY: help build install uninstall test sim fuzz integration scenarios coverage sanitize nightly demo demo-plan tree man clean toolchain

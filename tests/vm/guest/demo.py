@@ -31,7 +31,7 @@ def main():
     listing("stafctl", peer)
     listing("stacctl", peer)
 
-    say("The appliance takes one back. Its connection goes, the others stay.")
+    say("The appliance takes one back. It is disconnected; the others stay connected.")
     stays = [each for each in host.controllers() if each.nqn != KLINGONS]
     with host.nothing_lost(only=lambda each: each in stays):
         moment = timed(lambda: host.wait_gone(KLINGONS), "nvmet", "unlink", "-p", "1", "-s", KLINGONS)

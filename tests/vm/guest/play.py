@@ -5,13 +5,14 @@ Status: 0 played to its end (the outcome says how), anything else: the machine i
 
 import importlib.util
 import json
+import math
 import pathlib
 import signal
 import sys
 import time
 import traceback
 
-from scene import Failed, Forbidden, Skip, appliance, cdc, daemons, host, instruments, journal, numbers, room
+from scene import Failed, Forbidden, Skip, appliance, cdc, daemons, host, instruments, journal, numbers, room, wait
 
 SCENARIOS = pathlib.Path("/harness/scenarios")
 RESULTS = pathlib.Path("/results")
@@ -44,7 +45,7 @@ def main():
         elif getattr(scenario, "NEEDS_DAEMONS", True) and (missing := [each.name for each in daemons.BOTH if not each.installed()]):
             raise Failed(f"expected: {' and '.join(missing)} installed (VM_INSTALL_TREE)\n    seen: no such unit")
         start = time.monotonic()
-        signal.alarm(limit)
+        signal.alarm(math.ceil(limit * wait.PATIENCE))
         scenario.play()
         signal.alarm(0)
         outcome = "PASSED"

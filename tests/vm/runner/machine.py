@@ -27,6 +27,8 @@ BOOT_LIMIT = 600
 INSTALL_LIMIT = 300
 # Seconds until qemu itself runs.
 START_LIMIT = 60
+# Seconds that a boot takes under emulation on two idle processors.
+USUAL_BOOT = 25
 # A machine that stays between commands ends after this many seconds without use.
 IDLE = 300
 # Seconds that a guest may take to power off.
@@ -88,6 +90,9 @@ class Machine:
         self.agent = None
         # The ACPI tables that it has beside those of every machine.
         self.tables = ()
+        self.begun = time.monotonic()
+        # How many times longer than on an idle host things take here, as its boot showed.
+        self.patience = 1.0
         # The machine that it gets its storage from (pair.py), and that lives and dies with it.
         self.target = None
 
@@ -163,6 +168,7 @@ class Machine:
             self.starts()
             self.agent.wait_ready(BOOT_LIMIT, lambda: self.alive() and not self.panicked())
             self.agent.run("systemctl is-system-running --wait >/dev/null", lambda _: None, limit=BOOT_LIMIT)
+            self.patience = max(1.0, (time.monotonic() - self.begun) / USUAL_BOOT)
         except Died:
             raise
         except Gone as gone:
@@ -244,7 +250,7 @@ class Machine:
 
     def remember(self):
         STATE.mkdir(parents=True, exist_ok=True)
-        UP.write_text(json.dumps({"pid": self.pid, "folder": str(self.folder)}))
+        UP.write_text(json.dumps({"pid": self.pid, "folder": str(self.folder), "patience": self.patience}))
 
     @classmethod
     def running(cls):
@@ -252,6 +258,7 @@ class Machine:
         try:
             kept = json.loads(UP.read_text())
             machine = cls(kept["pid"], kept["folder"])
+            machine.patience = kept["patience"]
             command = pathlib.Path(f"/proc/{machine.pid}/cmdline").read_bytes().decode(errors="replace")
         except (OSError, ValueError, KeyError):
             return None

@@ -42,8 +42,9 @@ class Place:
                 self.ensure(scenario)
                 start = time.monotonic()
                 command = ["python3", "/harness/guest/play.py", scenario.name] + (["--peer"] if self.peer else [])
-                environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ}
-                status, why = self.machine.run(command, write, limit=scenario.limit + MARGIN, env=environment)
+                patience = self.machine.patience
+                environment = {name: os.environ[name] for name in PASSED_ON if name in os.environ} | {"PATIENCE": str(patience)}
+                status, why = self.machine.run(command, write, limit=(scenario.limit + MARGIN) * patience, env=environment)
             except Gone as gone:
                 write(f"\nERROR: {gone}\n\n----- console\n{gone.console}\n")
                 if self.machine and self.machine.target:

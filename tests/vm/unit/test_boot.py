@@ -160,6 +160,21 @@ class EveryWayToBoot(Case):
                 self.assertEqual(self.left(), [])
 
 
+class SlowHosts(Case):
+    def test_a_scenario_has_as_much_more_time_as_the_boot_took(self):
+        self.plan("boots")
+        with mock.patch.object(machines, "USUAL_BOOT", 0.001):
+            place = Place(self.folder)
+            place.ensure(SCENARIO)
+        self.assertGreater(place.machine.patience, 1)
+        asked = {}
+        place.machine.agent.run = lambda *_, limit, env: asked.update(limit=limit, **env) or (0, None)
+        place.play(SCENARIO)
+        self.assertGreater(asked["limit"], SCENARIO.limit * 2)
+        self.assertGreater(float(asked["PATIENCE"]), 1)
+        place.end()
+
+
 class PowerOff(Case):
     def test_a_guest_that_does_not_get_off_is_ended(self):
         self.plan("stays")

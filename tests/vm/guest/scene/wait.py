@@ -1,5 +1,6 @@
 """Waiting for conditions: woken by the kernel's uevents, and by a short poll for what has no event."""
 
+import os
 import time
 
 from .expect import Failed, Forbidden
@@ -7,6 +8,9 @@ from .uevents import Uevents
 
 # Between looks without an event, in seconds: what we measure must not suffer from our looking.
 POLL = 0.02
+# How many times longer than an idle emulated host this one takes (the runner knows it from the boot), at least 1. It
+# stretches how long is waited for what must happen; how fast it must happen is for `compare` to say.
+PATIENCE = float(os.environ.get("PATIENCE", "1"))
 
 
 def wait_until(predicate, timeout, what, poll=POLL):
@@ -14,6 +18,7 @@ def wait_until(predicate, timeout, what, poll=POLL):
 
     `what` is a sentence, or a function that makes it: what was expected, and for a function also what is there instead.
     """
+    timeout *= PATIENCE
     start = time.monotonic()
     with Uevents() as events:
         while True:
