@@ -3,7 +3,7 @@
 import socket
 import time
 
-from scene import cdc, check, daemons, equal, host, measure, network, stays, target, wait_until
+from scene import cdc, check, compare, daemons, equal, host, network, reference, stays, target, wait_until
 from scene.daemons import stafd
 
 LIMIT = 150
@@ -11,6 +11,8 @@ FIRST, SECOND = (f"nqn.2014-08.org.nvmexpress:scene:{name}" for name in ("first"
 STRANGER = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-00000000000f"
 STORAGE = "192.0.2.2:4420"
 ROUNDS = 5
+# Seconds that a removal waits for whatever else is removed.
+QUIET = 0.5
 
 
 def play():
@@ -21,6 +23,8 @@ def play():
         target.port(traddr="192.0.2.2", trsvcid="4420")
         target.subsystem(FIRST)
         target.subsystem(SECOND)
+    address = {"traddr": "192.0.2.2", "trsvcid": "4420"}
+    connect, disconnect = reference.connections([SECOND], **address), reference.disconnection(SECOND, **address)
     dc = cdc.Cdc(lives_at=neighbour, nqn="nqn.2014-08.org.nvmexpress:scene:cdc")
     dc.add("first", STORAGE, nqn=FIRST)
     dc.add("second", STORAGE, nqn=SECOND)
@@ -49,8 +53,8 @@ def play():
         for _ in range(ROUNDS - 1):
             took.append(zoned_in(dc))
             gone.append(zoned_out(dc))
-        measure("zoned in to live", sorted(took)[ROUNDS // 2], "s", at_most=0.35)
-        measure("zoned out to gone", sorted(gone)[ROUNDS // 2], "s", at_most=1.2)
+        compare("zoned in to live", sorted(took)[ROUNDS // 2], connect, "one bare write", at_most=3)
+        compare("zoned out to gone", sorted(gone)[ROUNDS // 2], disconnect, "one bare disconnect", at_most=6, delays=QUIET)
 
         # What changes for a host alone is told to that host alone.
         mine, its = dc.count("event"), dc.count("event", STRANGER)

@@ -1,8 +1,8 @@
-"""Beside 30 configured portals that swallow SYNs, three good subsystems are live in at most 3 s, now and in every retry round."""
+"""Beside 30 configured portals that swallow SYNs, three good subsystems are live in at most three and a half times the time that systemd and the kernel need for the same, now and in every retry round."""
 
 import time
 
-from scene import daemons, host, measure, network, target
+from scene import compare, daemons, host, network, reference, target
 
 LIMIT = 420
 COVERAGE = False
@@ -11,6 +11,9 @@ ROUNDS = 3
 
 def play():
     target.three()
+    one = reference.connections([target.KLINGONS])
+    idle = reference.IdleDaemons().started()
+    alone = idle + reference.connections(target.THREE)
     dead = network.swallowing_portals(30)
     # The dead ones first, so that order cannot help; half of them are DCs, half are I/O controllers.
     daemons.configure(*[f"transport=tcp;traddr={address};trsvcid=8009" for address in dead[:15]],
@@ -20,7 +23,8 @@ def play():
                           for address in dead[15:]))
     before = daemons.start()
     host.wait_live(*target.THREE, timeout=300)
-    measure("three good subsystems beside 30 dead portals", time.monotonic() - before, "s", at_most=3, peer=202)
+    compare("three good subsystems beside 30 dead portals", time.monotonic() - before, alone, "two idle daemons and three bare writes",
+            at_most=3.5, peer=202)
 
     # While the dead ones are tried again and again, something new must not have to wait for them.
     worst = 0.0
@@ -33,7 +37,7 @@ def play():
         target.link(nqn)
         host.wait_live(nqn, timeout=100)
         worst = max(worst, time.monotonic() - before)
-    measure("a new subsystem amid the retries, the slowest of three", worst, "s", at_most=3)
+    compare("a new subsystem amid the retries, the slowest of three", worst, one, "one bare write", at_most=12)
 
 
 def spread(number):

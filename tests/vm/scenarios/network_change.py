@@ -1,13 +1,16 @@
-"""An interface that comes back ends all waits: DC and subsystems are connected within 1 s of the address; a storm of changes costs nothing."""
+"""An interface that comes back ends all waits: DC and subsystems are connected within four times the time that the kernel needs for the same, after 0.6 s; a storm of changes costs nothing."""
 
+import resource
 import time
 
-from scene import daemons, host, measure, network, note, stays, target, wait_until
+from scene import compare, daemons, host, measure, network, note, reference, stays, target, wait_until
 from scene.daemons import stacd, stafd
 
 LIMIT = 240
 HERE, THERE = "192.0.2.1/24", "192.0.2.2/24"
 STORM = 500
+# Seconds: 0.1 for more news from the network, 0.5 after earlier news.
+GATHER = 0.6
 
 
 def play():
@@ -18,6 +21,7 @@ def play():
         target.port(traddr="192.0.2.2")
         for nqn in target.THREE:
             target.subsystem(nqn)
+    alone = reference.connections(target.THREE, dc=True, traddr="192.0.2.2")
     cut(cable)
     # One attempt, and a controller that the kernel has given up belongs to the daemons again.
     daemons.configure("transport=tcp;traddr=192.0.2.2;trsvcid=8009", stafd_global="ctrl-loss-tmo=3\nreconnect-delay=1\nkato=2",
@@ -25,27 +29,28 @@ def play():
                       stacd_more="[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.2;trsvcid=8009;nqn=" + target.KLINGONS)
     daemons.start()
     wait_until(waits_long, 60, lambda: f"both wait for over 5 s for their next attempt\n{states()}", poll=0.2)
-    measure("address back to connected, from the start", restore(cable), "s", at_most=1.0, peer=60)
+    compare("address back to connected, from the start", restore(cable), alone, "four bare writes", at_most=4, delays=GATHER, peer=60)
 
     # The same after an outage in which the kernel has given up all connections.
     cut(cable)
     wait_until(lambda: not host.controllers(), 60, lambda: f"the kernel gives up\n{host.picture()}", poll=0.2)
     wait_until(waits_long, 60, lambda: f"both wait for over 5 s for their next attempt\n{states()}", poll=0.2)
-    measure("address back to connected, after an outage", restore(cable), "s", at_most=1.0, peer=60)
+    compare("address back to connected, after an outage", restore(cable), alone, "four bare writes", at_most=4, delays=GATHER, peer=60)
 
     # A storm of news from the network.
     used = [each.cpu() for each in (stafd, stacd)]
-    begin = time.monotonic()
+    begin, begun = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with host.nothing_lost():
         for number in range(STORM):
             host.run("ip", "address", "add", f"198.51.100.{number % 200 + 1}/32", "dev", cable)
             host.run("ip", "address", "delete", f"198.51.100.{number % 200 + 1}/32", "dev", cable)
         stays(lambda: len(host.iocs()) == 3, 1, "three connections")
-    took = time.monotonic() - begin
+    took, ended = time.monotonic() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
+    changing = ended.ru_utime + ended.ru_stime - begun.ru_utime - begun.ru_stime
     for each, before in zip((stafd, stacd), used):
         spent = each.cpu() - before
         note(f"{each}: {spent:.2f} s of CPU for {2 * STORM} changes in {took:.1f} s")
-        measure(f"{each}: share of a CPU during the storm", spent / took, "", at_most=0.1)
+        measure(f"{each}: CPU in the storm, as a multiple of what the changes themselves take", spent / changing, "x", at_most=0.2)
 
 
 def cut(cable):

@@ -237,6 +237,7 @@ def forget():
 def reset():
     """Back to a freshly installed machine."""
     run("systemctl", "stop", stafd.unit, stacd.unit, check=False)  # they may not be installed
+    run("systemctl", "stop", "sta?d-idle.service", check=False)
     run("systemctl", "stop", "nvmf-connect@*.service", "stas-config@*.service", "stas-config.target", check=False)
     changed = False
     for name in os.listdir(OVERRIDES) if os.path.isdir(OVERRIDES) else []:

@@ -17,6 +17,16 @@ def measure(name, value, unit, at_most=None, peer=None):
     return value
 
 
+def compare(name, seconds, reference, what, at_most, delays=0.0, peer=None):
+    """Records seconds, and their multiple of what `what` needs in the same boot, which is what is promised.
+
+    `delays`: seconds that are waited on purpose, on every host; they do not count for the multiple.
+    """
+    measure(name, seconds, "s", peer=peer)
+    without = f" without {delays:g} s of delays," if delays else ""
+    return measure(f"{name},{without} as a multiple of {what}", max(0.0, seconds - delays) / reference, "x", at_most=at_most)
+
+
 def note(text):
     """A line for the log and the report."""
     notes.append(text)
