@@ -123,6 +123,7 @@ class Machine:
             streams = {} if terminal else {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
             process = subprocess.Popen(command, **streams, close_fds=not keep_locks, pass_fds=role.descriptors,
                                        start_new_session=not terminal, preexec_fn=None if keep_locks else end_with_parent)
+        keep_priority(process.pid)
         machine = cls(process.pid, folder, process)
         machine.tables = tuple(name for name, _ in tables)
         return machine
@@ -315,6 +316,14 @@ def shares():
     for tag, path, mode in (("harness", VM, ",readonly=on"), ("trees", install_tree().parent, ",readonly=on"), ("results", EXCHANGE, "")):
         arguments += ["-virtfs", f"local,path={path},mount_tag={tag},security_model=none{mode}"]
     return arguments
+
+
+def keep_priority(pid):
+    """Gives its scheduling group this process's `nice`: a session of its own has a group of its own, which starts at 0."""
+    try:
+        pathlib.Path(f"/proc/{pid}/autogroup").write_text(str(os.nice(0)))
+    except OSError:
+        pass  # a kernel without such groups, or a value that only root may set
 
 
 def end_with_parent():
