@@ -140,7 +140,7 @@ demo: demo-plan tree ## boot a virtual machine, install, and watch the life of a
 demo-plan:
 	@echo 'make demo: 1. builds the programs (the first time, 5 to 15 minutes on two processors)'
 	@echo '           2. makes a virtual machine (the first time, 1 to 5 minutes; 400 MB from a Debian mirror)'
-	@echo '           3. boots it, installs, and shows the demonstration (half a minute; emulated 1 to 10 minutes)'
+	@echo '           3. boots it, installs, and shows the demonstration (half a minute; emulated 1 to 15 minutes)'
 
 tree: build
 	@rm -rf $(TREE)

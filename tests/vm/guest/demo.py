@@ -31,18 +31,18 @@ def main():
     listing("stafctl", peer)
     listing("stacctl", peer)
 
-    say("The appliance takes one back. It is disconnected; the others stay connected.")
+    say("The appliance stops exporting one. It is disconnected; the others stay connected.")
     stays = [each for each in host.controllers() if each.nqn != KLINGONS]
     with host.nothing_lost(only=lambda each: each in stays):
         moment = timed(lambda: host.wait_gone(KLINGONS), "nvmet", "unlink", "-p", "1", "-s", KLINGONS)
         say(f"Gone after {moment:.2f} s.")
         listing("stacctl", peer)
-        say("And gives it again.")
+        say("The appliance exports it again.")
         moment = timed(lambda: host.wait_live(KLINGONS), "nvmet", "link", "-p", "1", "-s", KLINGONS)
         say(f"Live after {moment:.2f} s.")
         listing("stacctl", peer)
 
-    say("Now both daemons die the hard way.")
+    say("Now both daemons are killed.")
     pages = daemons.stafd.listed_subsystems()
     devices = {each["device"] for each in daemons.stacd.controllers()}
     with host.nothing_lost():
@@ -50,8 +50,8 @@ def main():
         moment = timed(lambda: [each.wait_active(10, other_than=pid) for each, pid in zip(daemons.BOTH, pids)],
                        "kill", "-9", *map(str, pids))
         wait_until(lambda: daemons.stafd.listed_subsystems() == pages
-                   and {each["device"] for each in daemons.stacd.controllers()} == devices, 15, "both know what they knew", poll=0.2)
-        say(f"Both are back after {moment:.1f} s and know what they knew.")
+                   and {each["device"] for each in daemons.stacd.controllers()} == devices, 15, "both have the state that they had", poll=0.2)
+        say(f"Both are back after {moment:.1f} s, with the state that they had.")
         listing("stafctl", peer)
         listing("stacctl", peer)
     say("The kernel's events prove that no connection was lost.")
