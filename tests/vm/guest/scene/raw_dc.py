@@ -145,8 +145,9 @@ class _Connection:
         struct.pack_into("<HI", data, 78, 7, VS)  # controller ID, version
         struct.pack_into("<I", data, 92, 1 << 31)  # it has events for changes of the discovery log page
         data[111] = 2  # a discovery controller
-        struct.pack_into("<BB", data, 259, 3, 0)
+        data[259], data[261] = 3, 4  # event requests at a time; log pages are read in parts
         struct.pack_into("<H", data, 320, 10)  # keep alive, in 100 ms
+        data[512], data[513] = 0x66, 0x44  # sizes of queue entries
         struct.pack_into("<H", data, 514, 32)  # commands at a time
         struct.pack_into("<I", data, 536, 1 | 1 << 2 | 1 << 20)  # data over the fabric
         data[768:1024] = DISCOVERY_NQN.encode().ljust(256, b"\0")
