@@ -1,4 +1,12 @@
 //! /dev/nvme-fabrics: which options it takes, the write that makes a connection, and its answer.
+//!
+//! | module | what it is about |
+//! |---|---|
+//! | `causes` | why the kernel did not connect, with the remedies |
+//! | `facts` | what tells the causes of one errno apart |
+
+mod causes;
+mod facts;
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -10,22 +18,23 @@ use super::Roots;
 use crate::core::ConnectError;
 use crate::nvme::Transport;
 use crate::nvme::connect::{SupportedOptions, parse_answer};
+use facts::Facts;
 
 /// The kernel's list of options and its answers fit well into this.
 const ANSWER: usize = 4096;
 
-/// The kernel's door to NVMe-oF.
+/// The device by which the kernel is asked for connections.
 #[derive(Clone, Debug)]
 pub struct Fabrics {
     device: PathBuf,
-    modules: PathBuf,
+    sys: PathBuf,
 }
 
 impl Fabrics {
     /// The one of this host. Nothing is opened yet.
     #[must_use]
     pub fn new(roots: &Roots) -> Self {
-        Self { device: roots.dev.join("nvme-fabrics"), modules: roots.sys.join("module") }
+        Self { device: roots.dev.join("nvme-fabrics"), sys: roots.sys.clone() }
     }
 
     /// The options that the kernel takes: it lists them from Linux 5.17 on, for older ones its version tells.
@@ -41,45 +50,54 @@ impl Fabrics {
         Ok(SupportedOptions::for_release(&nix::sys::utsname::uname()?.release().to_string_lossy()))
     }
 
-    /// Has the kernel make a connection, and gives back the N of the nvmeN that it made. Blocks until the
-    /// connection is there or has failed: up to minutes.
+    /// The options that the kernel lists; `None` where it lists none.
+    fn listed_options(&self) -> Option<SupportedOptions> {
+        SupportedOptions::parse(&read_answer(&mut self.open().ok()?).ok()?)
+    }
+
+    /// Has the kernel make a connection. Returns the N of the nvmeN that it made. Blocks until the connection is made or
+    /// has failed: up to minutes.
     ///
     /// # Errors
-    /// What the kernel answered.
+    /// The kernel's answer, with its likely causes.
     pub fn connect(&self, transport: Transport, options: &str) -> Result<u32, ConnectError> {
-        let failed = |error: io::Error| self.in_words(transport, &error);
-        let mut file = self.open().map_err(failed)?;
+        let failed = |error: io::Error| self.why_not_connected(transport, options, &error);
+        let mut file = self.open().map_err(|error| why_not_opened(&error))?;
         // The kernel takes the options of one connection from one write; an interrupted one would be another try.
         let written = file.write(options.as_bytes()).map_err(failed)?;
         if written != options.len() {
             return Err(ConnectError::Kernel { errno: 0, reason: "the kernel took only a part of the options".into() });
         }
         let answer = read_answer(&mut file).map_err(failed)?;
-        parse_answer(&answer)
-            .map(|answer| answer.instance)
-            .ok_or_else(|| ConnectError::Kernel { errno: 0, reason: format!("the kernel's answer is odd: {answer:?}") })
+        parse_answer(&answer).map(|answer| answer.instance).ok_or_else(|| {
+            let words = "(a kernel bug, or a kernel that is not compatible?)";
+            let reason = format!("unexpected reply from /dev/nvme-fabrics: {answer:?} {words}");
+            ConnectError::Kernel { errno: 0, reason }
+        })
     }
 
     fn open(&self) -> io::Result<File> {
         File::options().read(true).write(true).open(&self.device)
     }
 
-    fn in_words(&self, transport: Transport, error: &io::Error) -> ConnectError {
-        let errno = error.raw_os_error().unwrap_or(0);
-        match Errno::from_raw(errno) {
+    fn why_not_connected(&self, transport: Transport, options: &str, error: &io::Error) -> ConnectError {
+        match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
             Errno::EALREADY => ConnectError::Already,
-            Errno::EINVAL if !self.has_module(transport) => ConnectError::Kernel {
-                errno,
-                reason: format!("the kernel has no module for {transport}: modprobe {}", module(transport)),
-            },
-            known => ConnectError::Kernel { errno, reason: reason(known, transport, error) },
+            errno => {
+                let reason = causes::of_connect(errno, &Facts::of(self, transport, options));
+                ConnectError::Kernel { errno: error.raw_os_error().unwrap_or(0), reason }
+            }
         }
     }
+}
 
-    /// A module that is built in has no entry if it has no parameters, but then the kernel does not miss it either.
-    fn has_module(&self, transport: Transport) -> bool {
-        self.modules.join(module(transport).replace('-', "_")).exists()
-    }
+fn why_not_opened(error: &io::Error) -> ConnectError {
+    let remedy = match error.kind() {
+        io::ErrorKind::NotFound => "modprobe nvme-fabrics",
+        _ => "the daemon must run as root, with DeviceAllow=/dev/nvme-fabrics rw",
+    };
+    let errno = error.raw_os_error().unwrap_or(0);
+    ConnectError::Kernel { errno, reason: format!("cannot open /dev/nvme-fabrics: {error}: {remedy}") }
 }
 
 fn read_answer(file: &mut File) -> io::Result<String> {
@@ -94,36 +112,6 @@ fn module(transport: Transport) -> &'static str {
         Transport::Rdma => "nvme-rdma",
         Transport::Fc => "nvme-fc",
         Transport::Loop => "nvme-loop",
-    }
-}
-
-/// What the kernel's errno means here. It answers EIO for every refusal of the controller, and tells which one in
-/// its own log alone.
-fn reason(errno: Errno, transport: Transport, error: &io::Error) -> String {
-    let words = match errno {
-        Errno::ECONNREFUSED => "the target refused the connection",
-        Errno::ETIMEDOUT => "the target did not answer in time",
-        Errno::EHOSTUNREACH | Errno::ENETUNREACH => "there is no route to the target",
-        Errno::ECONNRESET | Errno::EPIPE => "the target closed the connection",
-        Errno::EADDRNOTAVAIL => "host-traddr is no address of this host",
-        Errno::ENODEV if transport == Transport::Rdma => "no RDMA device of this host reaches the target",
-        Errno::ENODEV if transport == Transport::Fc => "there is no such FC port, or it is not there yet",
-        Errno::ENODEV => "host-iface is no interface of this host, or its link is gone",
-        Errno::ENOENT => "/dev/nvme-fabrics is not there: modprobe nvme-fabrics",
-        Errno::EIO => "the target refused (the kernel's log says why)",
-        Errno::EINVAL => "the kernel does not take these parameters (its log says which)",
-        Errno::EOPNOTSUPP => "the kernel or the target does not support what is asked for (the kernel's log says what)",
-        Errno::ENOKEY | Errno::EKEYREJECTED | Errno::EKEYEXPIRED | Errno::EACCES => {
-            "authentication failed: the secrets of host and target do not match"
-        }
-        Errno::EPROTO => "the target does not keep to the protocol",
-        Errno::ENOMEM => "the kernel is out of memory",
-        Errno::EINTR => "the attempt was interrupted",
-        _ => return error.to_string(),
-    };
-    match errno.desc() {
-        "Unknown errno" => words.to_owned(),
-        desc => format!("{words} ({desc})"),
     }
 }
 
@@ -159,16 +147,6 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_transport_module_is_named_only_where_it_is_missing() {
-        let tree = FakeTree::new();
-        tree.put("sys/module/nvme_rdma/refcnt", "0");
-        let fabrics = Fabrics::new(&tree.roots());
-        let invalid = io::Error::from(Errno::EINVAL);
-        assert!(fabrics.in_words(Transport::Tcp, &invalid).to_string().contains("modprobe nvme-tcp"));
-        assert!(!fabrics.in_words(Transport::Rdma, &invalid).to_string().contains("modprobe"));
-    }
-
-    #[test]
     fn the_controller_that_was_made_is_the_one_of_the_answer() {
         let tree = FakeTree::new();
         let fabrics = Fabrics::new(&tree.roots());
@@ -178,64 +156,27 @@ mod tests {
         assert_eq!(fabrics.connect(Transport::Tcp, options), Ok(7));
         tree.put("dev/nvme-fabrics", &format!("{}what?", "x".repeat(options.len())));
         let error = fabrics.connect(Transport::Tcp, options).unwrap_err();
-        assert_eq!(error.to_string(), "the kernel's answer is odd: \"what?\"");
-    }
-
-    #[test]
-    fn a_refusal_says_whose_it_is_and_what_to_look_at() {
-        use Errno::*;
-        use Transport::{Fc, Loop, Rdma, Tcp};
-
-        let tree = FakeTree::new();
-        for module in ["nvme_tcp", "nvme_rdma", "nvme_fc", "nvme_loop"] {
-            tree.put(format!("sys/module/{module}/refcnt"), "0");
-        }
-        let fabrics = Fabrics::new(&tree.roots());
-        for (transport, errno, words) in [
-            (Tcp, ETIMEDOUT, "the target did not answer"),
-            (Tcp, EHOSTUNREACH, "no route to the target"),
-            (Tcp, ENETUNREACH, "no route to the target"),
-            (Tcp, ECONNRESET, "the target closed"),
-            (Tcp, EPIPE, "the target closed"),
-            (Tcp, EADDRNOTAVAIL, "host-traddr is no address of this host"),
-            (Rdma, ENODEV, "no RDMA device"),
-            (Fc, ENODEV, "no such FC port"),
-            (Tcp, ENODEV, "host-iface is no interface"),
-            (Tcp, EIO, "the kernel's log says why"),
-            (Loop, EINVAL, "does not take these parameters"),
-            (Tcp, EOPNOTSUPP, "does not support"),
-            (Tcp, ENOKEY, "the secrets of host and target do not match"),
-            (Tcp, EKEYREJECTED, "the secrets of host and target do not match"),
-            (Tcp, EPROTO, "does not keep to the protocol"),
-            (Tcp, ENOMEM, "out of memory"),
-            (Tcp, EINTR, "interrupted"),
-            (Tcp, EXDEV, "os error 18"),
-        ] {
-            let error = fabrics.in_words(transport, &errno.into());
-            assert!(matches!(&error, ConnectError::Kernel { errno: told, .. } if *told == errno as i32), "{error:?}");
-            assert!(error.to_string().contains(words), "{errno}: {error}");
-        }
+        assert!(error.to_string().starts_with("unexpected reply from /dev/nvme-fabrics: \"what?\""), "{error}");
     }
 
     #[test]
     fn each_transport_has_its_module() {
-        let fabrics = Fabrics::new(&FakeTree::new().roots());
-        for (transport, module) in [
-            (Transport::Tcp, "nvme-tcp"),
-            (Transport::Rdma, "nvme-rdma"),
-            (Transport::Fc, "nvme-fc"),
-            (Transport::Loop, "nvme-loop"),
-        ] {
-            let error = fabrics.in_words(transport, &Errno::EINVAL.into()).to_string();
-            assert!(error.contains(&format!("modprobe {module}")), "{error}");
+        let tree = FakeTree::new();
+        let fabrics = Fabrics::new(&tree.roots());
+        for transport in [Transport::Tcp, Transport::Rdma, Transport::Fc, Transport::Loop] {
+            let invalid = || fabrics.why_not_connected(transport, "", &Errno::EINVAL.into()).to_string();
+            let module = module(transport);
+            assert!(invalid().contains(&format!("modprobe {module}")), "{}", invalid());
+            tree.put(format!("sys/module/{}/refcnt", module.replace('-', "_")), "0");
+            assert!(!invalid().contains("modprobe"), "{}", invalid());
         }
     }
 
     #[test]
-    fn already_is_a_word_of_its_own() {
+    fn already_is_an_error_of_its_own_and_others_keep_their_number() {
         let fabrics = Fabrics::new(&FakeTree::new().roots());
-        assert_eq!(fabrics.in_words(Transport::Tcp, &Errno::EALREADY.into()), ConnectError::Already);
-        let refused = fabrics.in_words(Transport::Tcp, &Errno::ECONNREFUSED.into());
-        assert_eq!(refused.to_string(), "the target refused the connection (Connection refused)");
+        let why = |errno: Errno| fabrics.why_not_connected(Transport::Tcp, "", &errno.into());
+        assert_eq!(why(Errno::EALREADY), ConnectError::Already);
+        assert_eq!(why(Errno::ECONNREFUSED).errno(), Some(Errno::ECONNREFUSED as i32));
     }
 }
