@@ -1,0 +1,61 @@
+"""For each kind of connection that cannot be made the log names the likely cause and its remedy."""
+
+import os
+
+from scene import daemons, host, journal, target
+from scene.daemons import stacd
+
+LIMIT = 240
+ALLOWED = "nqn.2014-08.org.nvmexpress:scene:allowed"
+REFUSED = "nqn.2014-08.org.nvmexpress:scene:not-for-this-host"
+SECRET = "nqn.2014-08.org.nvmexpress:scene:with-a-secret"
+TYPO = "nqn.2014-08.org.nvmexpress:scene:allowde"
+OTHER_ID = "2b1f5a52-7d33-4c1e-9f0a-8d5c3e1b7aff"
+FC = "transport=fc;traddr=nn-0x1000000000000001:pn-0x2000000000000001;host-traddr=nn-0x1000000000000002:pn-0x2000000000000002"
+TCP = "transport=tcp;traddr=::1;trsvcid=8009"
+
+# What is configured, and what the log must say of it, in this order.
+LINES = [
+    (f"{TCP};nqn={TYPO}", f"no subsystem {TYPO} at this port: compare nqn with .*nvme discover -t tcp.*is not allowed there"),
+    (f"{TCP};nqn={REFUSED}", "the target refused .*host NQN .* is not allowed there: allow it on the target"),
+    (f"{TCP};nqn={SECRET}", "the target requires DH-HMAC-CHAP, and no secret is configured: set dhchap-secret"),
+    (f"{TCP};nqn={SECRET};host-iface=nosuch0", "host-iface nosuch0: this host has no interface of that name.*`ip link`"),
+    (f"{TCP};nqn={SECRET};host-traddr=127.0.0.1", "host-traddr 127.0.0.1 and traddr ::1 must be both IPv4 or both IPv6"),
+    (f"{TCP};nqn={SECRET};host-traddr=fd00::77", "host-traddr fd00::77 is no address of this host"),
+    (f"transport=tcp;traddr=::1;trsvcid=4499;nqn={ALLOWED}", "refuses connections"),
+    (f"{FC};nqn={ALLOWED}", "the FC port nn-0x1000000000000001:pn-0x2000000000000001 is not seen from .*zoning"),
+]
+
+
+def play():
+    key = host.run("nvme", "gen-dhchap-key", "--hmac=1").strip()
+    host.run("modprobe", "-a", "nvme_fc")
+    with target.together():
+        target.port()
+        for nqn in (ALLOWED, REFUSED, SECRET):
+            target.subsystem(nqn)
+    target.hide(REFUSED)
+    target.only_for(SECRET, host.hostnqn(), key)
+    daemons.configure(stacd_more="[Controllers]\n" + "".join(f"controller={line}\n" for line, _ in LINES))
+    stacd.start()
+    for line, words in LINES:
+        said = journal.wait_for(words, 60, "stacd")
+        print(f"{line}\n    {said}")
+    stacd.stop()
+    another_identity()
+
+
+def another_identity():
+    """A connection of this host NQN with another host ID stands in the way of ours."""
+    descriptor = os.open(host.FABRICS, os.O_RDWR)
+    try:
+        words = f"transport=tcp,traddr=::1,trsvcid=8009,nqn={ALLOWED},hostnqn={host.hostnqn()},hostid={OTHER_ID}"
+        os.write(descriptor, words.encode())
+    finally:
+        os.close(descriptor)
+    host.wait_live(ALLOWED)
+    device = host.live(ALLOWED)[0].device
+    stacd.configure(f"[Controllers]\ncontroller={TCP};nqn={SECRET}\n")
+    stacd.start()
+    said = journal.wait_for(f"{device} is connected as .* with host ID {OTHER_ID}, this connection asks for .*", 60, "stacd")
+    print(said)
