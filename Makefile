@@ -22,7 +22,9 @@ TREE = .build/vm/tree
 
 SBIN_PROGRAMS = stafd stacd
 BIN_PROGRAMS  = stafctl stacctl stasadm nvmet cdcsim
-PROGRAMS      = $(addprefix $(BIN)/,$(SBIN_PROGRAMS) $(BIN_PROGRAMS))
+# Programs that units start and nobody types; stacd's package builds them.
+LIB_PROGRAMS  = stas-in-use
+PROGRAMS      = $(addprefix $(BIN)/,$(SBIN_PROGRAMS) $(BIN_PROGRAMS) $(LIB_PROGRAMS))
 UNITS         = $(wildcard systemd/*)
 POLICIES      = $(wildcard etc/dbus-1/*.conf)
 CONFIGURATION = $(notdir $(wildcard etc/stas/*.conf))
@@ -32,6 +34,7 @@ ZONES         = $(wildcard utils/cdcsim/*.conf)
 DOCUMENTS     = $(wildcard README.md LICENSE)
 
 SHARE   = $(PREFIX)/share/nvme-stas
+LIB     = $(PREFIX)/lib/nvme-stas
 DOC     = $(PREFIX)/share/doc/nvme-stas
 UNITDIR = $(PREFIX)/lib/systemd/system
 # The bus reads policies below /usr and /etc, and nowhere else.
@@ -49,8 +52,9 @@ build: toolchain ## build the daemons and the tools
 install: $(if $(or $(SUDO_UID),$(filter command line,$(origin BIN))),$(PROGRAMS),build) ## install below DESTDIR and PREFIX (/usr); edited configuration stays
 	@install -D -m 755 -t '$(DESTDIR)$(PREFIX)/sbin' $(SBIN_PROGRAMS:%='$(BIN)/%')
 	@install -D -m 755 -t '$(DESTDIR)$(PREFIX)/bin' $(BIN_PROGRAMS:%='$(BIN)/%')
+	@install -D -m 755 -t '$(DESTDIR)$(LIB)' $(LIB_PROGRAMS:%='$(BIN)/%')
 	@install -D -m 644 -t '$(DESTDIR)$(UNITDIR)' $(UNITS)
-	@sed -i 's,^\(Exec[A-Za-z]*=\)/usr/\(s\?bin/sta\),\1$(PREFIX)/\2,' $(UNITS:systemd/%='$(DESTDIR)$(UNITDIR)/%')
+	@sed -i 's,^\(Exec[A-Za-z]*=\)/usr/\(s\?bin/sta\|lib/nvme-stas/\),\1$(PREFIX)/\2,' $(UNITS:systemd/%='$(DESTDIR)$(UNITDIR)/%')
 	@install -D -m 644 -t '$(DESTDIR)$(DBUSDIR)' $(POLICIES)
 	@install -D -m 644 -t '$(DESTDIR)$(DOC)' $(DOCUMENTS)
 	$(if $(TARGETS),@install -D -m 644 -t '$(DESTDIR)$(SHARE)/nvmet' $(TARGETS))
@@ -61,12 +65,12 @@ install: $(if $(or $(SUDO_UID),$(filter command line,$(origin BIN))),$(PROGRAMS)
 	@echo 'installed below $(or $(DESTDIR)$(PREFIX),/)$(if $(DESTDIR),,; next: systemctl enable stafd stacd && systemctl restart stafd stacd)'
 
 uninstall: ## remove what install placed; edited configuration stays
-	$(if $(LIVE),@systemctl disable --quiet --now stafd.service stacd.service 2>/dev/null || true)
+	$(if $(LIVE),@systemctl disable --quiet --now stafd.service stacd.service stas-in-use.socket 2>/dev/null || true)
 	@rm -f $(SBIN_PROGRAMS:%='$(DESTDIR)$(PREFIX)/sbin/%') $(BIN_PROGRAMS:%='$(DESTDIR)$(PREFIX)/bin/%')
 	@rm -f $(UNITS:systemd/%='$(DESTDIR)$(UNITDIR)/%') $(POLICIES:etc/dbus-1/%='$(DESTDIR)$(DBUSDIR)/%')
 	@rm -f $(foreach page,$(MAN_PAGES),'$(DESTDIR)$(call man_path,$(page))')
 	@$(foreach name,$(CONFIGURATION),$(call uninstall_configuration,$(name)) &&) true
-	@rm -rf '$(DESTDIR)$(SHARE)' '$(DESTDIR)$(DOC)'
+	@rm -rf '$(DESTDIR)$(SHARE)' '$(DESTDIR)$(DOC)' '$(DESTDIR)$(LIB)'
 	@rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(SYSCONFDIR)/stas' 2>/dev/null || true
 	@$(RELOAD)
 

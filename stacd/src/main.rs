@@ -15,6 +15,7 @@ use libstas::daemon::state::{Saver, StateFile};
 use libstas::daemon::systemd::Systemd;
 use libstas::daemon::{seed, signals};
 use libstas::host::effects::{LinuxHost, Setup};
+use libstas::host::usage::exclusive::SOCKET;
 use stacd::api::{Stac, StacDebug};
 use stacd::connector::{Connector, Event};
 use stacd::shell::stafd_client::{REFRESH_LIMIT, StafdClient};
@@ -65,7 +66,7 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let of_host = connector.clone();
     let host_events = move |event| of_host.post(Event::Host(event));
     let shell = StacdShell {
-        host: LinuxHost::start(Setup::default(), host_events)?,
+        host: LinuxHost::start(Setup { in_use_socket: Some(SOCKET.into()), ..Setup::default() }, host_events)?,
         connector: connector.clone(),
         connection,
         stafd: stafd.clone(),

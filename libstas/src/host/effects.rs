@@ -3,7 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::runtime::Handle;
@@ -14,7 +15,7 @@ use super::links::{Change, Watch};
 use super::sysfs::{Reconnected, Scanner};
 use super::uevents::{Incoming, Uevents};
 use super::{Roots, disconnect, names, probe, secrets, thread, usage};
-use crate::core::{CtrlRef, Host, HostEffect, HostEvent, Links, OpId, ProbeOutcome, UeventKind, Usage};
+use crate::core::{CtrlRef, Host, HostEffect, HostEvent, Links, Look, OpId, ProbeOutcome, UeventKind, Usage};
 
 /// How long to wait before a monitor that failed is started anew.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -26,6 +27,8 @@ pub struct Setup {
     pub roots: Roots,
     /// The file that the daemons lock around the write to /dev/nvme-fabrics.
     pub lock_file: PathBuf,
+    /// Where stas-in-use is reached; set for a daemon that may be asked [`HostEffect::CheckUse`].
+    pub in_use_socket: Option<PathBuf>,
 }
 
 /// The file that both daemons lock around the write to /dev/nvme-fabrics; systemd makes the directory for both.
@@ -34,7 +37,7 @@ const LOCK_FILE: &str = "/run/nvme-stas/connect.lock";
 impl Default for Setup {
     /// The host that this process runs on.
     fn default() -> Self {
-        Self { roots: Roots::default(), lock_file: LOCK_FILE.into() }
+        Self { roots: Roots::default(), lock_file: LOCK_FILE.into(), in_use_socket: None }
     }
 }
 
@@ -52,6 +55,7 @@ pub struct LinuxHost {
     roots: Roots,
     lane: Lane,
     looking: Looking,
+    usage: Arc<usage::Watcher>,
     runtime: Handle,
     tell: Tell,
 }
@@ -88,7 +92,10 @@ impl LinuxHost {
         };
         let uevents = Uevents::listen().map_err(failed("listen to the kernel's events"))?;
         let watch = Watch::start().map_err(failed("watch the network interfaces"))?;
-        let looking = Looking::start(&shared, tell.clone()).map_err(failed("start a thread"))?;
+        let watches_usage = setup.in_use_socket.is_some();
+        let usage = Arc::new(usage::Watcher::new(&setup.roots, setup.in_use_socket));
+        let looking = Looking::start(&shared, watches_usage.then(|| usage.clone()), tell.clone())
+            .map_err(failed("start a thread"))?;
         let kernel = KernelEvents {
             tell: tell.clone(),
             looking: looking.clone(),
@@ -98,7 +105,7 @@ impl LinuxHost {
         tokio::spawn(kernel.run(uevents));
         tokio::spawn(watch_links(watch, shared.links.clone(), tell.clone()));
         let lane = Lane::start(shared).map_err(failed("start a thread"))?;
-        Ok(Self { roots: setup.roots, lane, looking, runtime: Handle::current(), tell })
+        Ok(Self { roots: setup.roots, lane, looking, usage, runtime: Handle::current(), tell })
     }
 
     /// Runs something that may block on a thread of its own and tells what came of it.
@@ -139,11 +146,14 @@ impl Host for LinuxHost {
                 move |roots| disconnect::disconnect(roots, ctrl),
                 move |result| HostEvent::Disconnected { op, result },
             ),
-            HostEffect::CheckUse { op, ctrl, leaving } => self.apart(
-                "usage",
-                move |roots| Ok(usage::check(roots, ctrl, &leaving)),
-                move |usage| HostEvent::UseChecked { op, usage: usage.unwrap_or_else(Usage::Unknown) },
-            ),
+            HostEffect::CheckUse { op, ctrl, leaving } => {
+                let watcher = self.usage.clone();
+                self.apart(
+                    "usage",
+                    move |_| Ok(watcher.check(ctrl, &leaving)),
+                    move |usage| HostEvent::UseChecked { op, usage: usage.unwrap_or_else(Usage::Unknown) },
+                );
+            }
             HostEffect::Resolve { op, name } => {
                 self.apart("names", move |_| names::resolve(&name), move |result| HostEvent::Resolved { op, result })
             }
@@ -169,25 +179,45 @@ enum Task {
 struct Looking(mpsc::Sender<Task>);
 
 impl Looking {
-    fn start(shared: &Shared, tell: Tell) -> io::Result<Self> {
+    fn start(shared: &Shared, usage: Option<Arc<usage::Watcher>>, tell: Tell) -> io::Result<Self> {
         let (tasks, received) = mpsc::channel();
         let (scanner, roots) = (shared.scanner.clone(), shared.roots.clone());
         thread::spawn("look", move || {
-            while let Ok(task) = received.recv() {
-                look(&scanner, &roots, std::iter::once(task).chain(received.try_iter()), &tell);
+            loop {
+                let due_in = usage.as_ref().and_then(|usage| usage.due_in());
+                let task = match next_task(&received, due_in) {
+                    Ok(task) => task,
+                    Err(RecvTimeoutError::Timeout) => {
+                        usage.as_ref().inspect(|usage| usage.read_counts());
+                        continue;
+                    }
+                    Err(RecvTimeoutError::Disconnected) => return,
+                };
+                let look = look(&scanner, &roots, std::iter::once(task).chain(received.try_iter()), &tell);
+                if let (Some(usage), Some(look)) = (&usage, look) {
+                    usage.saw(&look);
+                }
             }
         })?;
         Ok(Self(tasks))
     }
 
     fn ask(&self, task: Task) {
-        // The thread ends when nobody can ask any more.
+        // The thread ends when nothing can ask any more.
         let _ = self.0.send(task);
     }
 }
 
-/// Does what has been asked until now; one look answers all who asked for one before it.
-fn look(scanner: &Mutex<Scanner>, roots: &Roots, tasks: impl Iterator<Item = Task>, tell: &Tell) {
+/// Waits for a task, at most for that long.
+fn next_task(received: &mpsc::Receiver<Task>, at_most: Option<Duration>) -> Result<Task, RecvTimeoutError> {
+    match at_most {
+        Some(limit) => received.recv_timeout(limit),
+        None => received.recv().map_err(|_| RecvTimeoutError::Disconnected),
+    }
+}
+
+/// Does what has been asked until now; one look answers all requests that came before it. Gives it back.
+fn look(scanner: &Mutex<Scanner>, roots: &Roots, tasks: impl Iterator<Item = Task>, tell: &Tell) -> Option<Look> {
     let mut asked = Vec::new();
     for task in tasks {
         match task {
@@ -197,12 +227,13 @@ fn look(scanner: &Mutex<Scanner>, roots: &Roots, tasks: impl Iterator<Item = Tas
         }
     }
     if asked.is_empty() {
-        return;
+        return None;
     }
     let result = lock(scanner).look().map_err(|error| error.to_string());
     for op in asked {
         (tell.0)(HostEvent::Looked { op, result: result.clone() });
     }
+    result.ok()
 }
 
 /// Passes the kernel's events on.

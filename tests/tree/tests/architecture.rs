@@ -23,7 +23,7 @@ const PURE: [&str; 3] = ["nvme", "conf", "core"];
 const PURE_VALUES: [&str; 2] = ["bus", "contract"];
 
 /// In a daemon everything decides, but for these.
-const SHELLS: [&str; 6] = ["main", "lib", "api", "shell", "nvme_cli", "stafd_client"];
+const SHELLS: [&str; 7] = ["main", "lib", "bin", "api", "shell", "nvme_cli", "stafd_client"];
 
 /// In the simulator of a discovery controller, too. `control` is also a command line, which reads a file.
 const CDCSIM_SHELLS: [&str; 5] = ["main", "lib", "shell", "arguments", "control"];

@@ -11,8 +11,25 @@ use std::process::Command;
 use tempfile::TempDir;
 use tree::{files, read, top};
 
-const PROGRAMS: [&str; 7] =
-    ["sbin/stafd", "sbin/stacd", "bin/stafctl", "bin/stacctl", "bin/stasadm", "bin/nvmet", "bin/cdcsim"];
+const PROGRAMS: [&str; 8] = [
+    "sbin/stafd",
+    "sbin/stacd",
+    "bin/stafctl",
+    "bin/stacctl",
+    "bin/stasadm",
+    "bin/nvmet",
+    "bin/cdcsim",
+    "lib/nvme-stas/stas-in-use",
+];
+
+const UNITS: [&str; 6] = [
+    "stafd.service",
+    "stacd.service",
+    "stas-config.target",
+    "stas-config@.service",
+    "stas-in-use.socket",
+    "stas-in-use@.service",
+];
 
 /// A copy of what `make install` reads, with programs that are not built, and a place to install to.
 struct Host {
@@ -84,7 +101,7 @@ fn names(folder: &str, extensions: &[&str]) -> Vec<String> {
 
 fn expected(prefix: &str) -> BTreeSet<String> {
     let mut expected: BTreeSet<String> = PROGRAMS.iter().map(|program| format!("{prefix}/{program}")).collect();
-    for unit in ["stafd.service", "stacd.service", "stas-config.target", "stas-config@.service"] {
+    for unit in UNITS {
         expected.insert(format!("{prefix}/lib/systemd/system/{unit}"));
     }
     for policy in ["org.nvmexpress.staf.conf", "org.nvmexpress.stac.conf"] {
@@ -133,11 +150,15 @@ fn uninstall_leaves_no_file() {
 fn the_units_start_what_was_installed() {
     let host = Host::new();
     host.make(&["install", "PREFIX=/opt/stas"]);
-    for (unit, program) in
-        [("stafd.service", "sbin/stafd"), ("stacd.service", "sbin/stacd"), ("stas-config@.service", "bin/stasadm")]
-    {
+    for (unit, program) in [
+        ("stafd.service", "sbin/stafd"),
+        ("stacd.service", "sbin/stacd"),
+        ("stas-config@.service", "bin/stasadm"),
+        ("stas-in-use@.service", "lib/nvme-stas/stas-in-use"),
+    ] {
         let text = host.text(&format!("/opt/stas/lib/systemd/system/{unit}"));
-        assert!(text.contains(&format!("\nExecStart=/opt/stas/{program} ")), "{unit}");
+        let starts = |line: &str| line.split_whitespace().next() == Some(&format!("ExecStart=/opt/stas/{program}"));
+        assert!(text.lines().any(starts), "{unit}");
         assert!(!text.contains("=/usr/"), "{unit}");
         assert!(host.path(&format!("/opt/stas/{program}")).exists());
     }

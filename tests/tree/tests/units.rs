@@ -58,11 +58,15 @@ fn units_with_programs() -> TempDir {
 #[test]
 fn systemd_accepts_every_unit() {
     let folder = units_with_programs();
-    let template = folder.path().join("stas-config@.service");
-    fs::copy(template, folder.path().join("stas-config@hostnqn.service")).unwrap();
-    for name in ["stafd.service", "stacd.service", "stas-config.target", "stas-config@hostnqn.service"] {
+    let instances =
+        [("stas-config@.service", "stas-config@hostnqn.service"), ("stas-in-use@.service", "stas-in-use@0.service")];
+    for (template, instance) in instances {
+        fs::copy(folder.path().join(template), folder.path().join(instance)).unwrap();
+    }
+    let units = ["stafd.service", "stacd.service", "stas-config.target", "stas-in-use.socket"];
+    for name in units.into_iter().chain(instances.map(|(_, instance)| instance)) {
         let (accepted, said) = systemd_analyze(&["verify", "--man=no", &folder.path().join(name).to_string_lossy()]);
-        let ours = ["stafd", "stacd", "stas-config"];
+        let ours = ["stafd", "stacd", "stas-config", "stas-in-use"];
         let complaints = said.lines().filter(|line| ours.iter().any(|unit| line.contains(unit))).count();
         assert!(accepted && complaints == 0, "{name}: {said}");
     }
@@ -107,6 +111,19 @@ fn hardening_does_not_cut_off_the_storage() {
 }
 
 #[test]
+fn only_the_program_that_opens_block_devices_may_open_them() {
+    for daemon in DAEMONS {
+        assert!(!unit(daemon).contains("block-"), "{daemon}.service opens block devices");
+    }
+    let opener = read("systemd/stas-in-use@.service");
+    assert_eq!(values(&opener, "DeviceAllow"), ["block-* r"]);
+    assert_eq!(values(&opener, "CapabilityBoundingSet"), [""]);
+    let socket = read("systemd/stas-in-use.socket");
+    assert_eq!(values(&socket, "ListenStream"), [libstas::host::usage::exclusive::SOCKET]);
+    assert_eq!(values(&socket, "SocketMode"), ["0600"]);
+}
+
+#[test]
 fn a_daemon_comes_back_however_often_it_dies() {
     for daemon in DAEMONS {
         let unit = unit(daemon);
@@ -132,7 +149,8 @@ fn the_daemons_differ_in_what_they_do_and_not_in_how_they_are_run() {
         unit(daemon)
             .lines()
             .filter(|line| !line.starts_with('#') && !line.is_empty() && !line.starts_with("Description="))
-            // stafd shadows a udev rule, and listens to strangers.
+            // stafd shadows a udev rule, and listens to strangers. stacd has block devices opened.
+            .filter(|line| !line.ends_with("=stas-in-use.socket"))
             .filter(|line| !line.starts_with("ReadWritePaths=") && !line.starts_with("LimitDATA="))
             .map(|line| line.replace(" avahi-daemon.service", "").replace(name, "DAEMON").replace(bus, "BUS"))
             .collect()

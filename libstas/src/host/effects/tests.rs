@@ -13,7 +13,7 @@ use crate::nvme::{HostIdentity, Parameters, Purpose, Tid, TidParts, Transport};
 /// A host on a fake tree, and what it tells.
 fn host(tree: &FakeTree) -> (LinuxHost, UnboundedReceiver<HostEvent>) {
     let (sender, events) = unbounded_channel();
-    let setup = Setup { roots: tree.roots(), lock_file: tree.path("lock") };
+    let setup = Setup { roots: tree.roots(), lock_file: tree.path("lock"), in_use_socket: None };
     (LinuxHost::start(setup, move |event| drop(sender.send(event))).unwrap(), events)
 }
 

@@ -2,17 +2,21 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use nix::sys::stat::{major, minor};
 
 use super::super::Roots;
 use super::super::sysfs::device_number;
+use super::tables::LockedInode;
 
 /// A namespace that a controller serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Namespace {
     /// The block device that its users see.
     pub(super) block: String,
-    /// With the kernel's own multipathing: who else may serve it.
+    /// With the kernel's own multipathing: what tells its paths.
     pub(super) shared: Option<Shared>,
 }
 
@@ -23,6 +27,18 @@ pub(super) struct Shared {
     pub(super) subsystem: u32,
     /// The Z.
     head: u32,
+}
+
+/// Completed writes as the kernel counts them. Which of these counts it keeps depends on its version: older kernels do
+/// not count for the head of a multipath device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    /// Of the block device that its users see.
+    block: u64,
+    /// Of the path to it through one controller.
+    path: u64,
+    /// Of a device mapper multipath device on it.
+    map: u64,
 }
 
 /// A device of the device mapper.
@@ -70,14 +86,76 @@ impl Blocks {
         Ok(names.iter().filter_map(|name| device_number(name)).collect())
     }
 
+    /// The hidden disk that is one controller's path to a shared namespace.
+    fn path_disk(&self, device: u32, shared: &Shared) -> PathBuf {
+        let name = format!("nvme{}c{device}n{}", shared.subsystem, shared.head);
+        self.sys.join(format!("class/nvme/nvme{device}")).join(name)
+    }
+
     /// Can that controller do I/O to a shared namespace? Asymmetric access may keep it from that (NVMe Base 2.1, 8.1.1).
     pub(super) fn serves(&self, device: u32, shared: &Shared) -> bool {
-        let path = format!("nvme{}c{device}n{}", shared.subsystem, shared.head);
-        let path = self.sys.join(format!("class/nvme/nvme{device}")).join(path);
+        let path = self.path_disk(device, shared);
         match fs::read_to_string(path.join("ana_state")) {
             Ok(state) => matches!(state.trim(), "optimized" | "non-optimized"),
             Err(_) => path.exists(),
         }
+    }
+
+    /// The disk whose counts are those of one controller: its path, or where it has none the namespace itself.
+    fn counting_disk(&self, device: u32, namespace: &Namespace) -> PathBuf {
+        match &namespace.shared {
+            Some(shared) => self.path_disk(device, shared),
+            None => self.block(&namespace.block),
+        }
+    }
+
+    /// The completed writes of a namespace.
+    ///
+    /// # Errors
+    /// When the kernel shows none.
+    pub(super) fn written(&self, device: u32, namespace: &Namespace) -> io::Result<Counts> {
+        let disk = self.counting_disk(device, namespace);
+        let path = writes(&disk)?;
+        let block = writes(&self.block(&namespace.block))?;
+        let Some(path) = path else {
+            // The namespace may have been removed since it was listed.
+            return if disk.exists() { Err(missing(&disk.join("stat"))) } else { Ok(Counts::default()) };
+        };
+        let mut map = 0;
+        for holder in self.holders(&namespace.block)? {
+            if self.mapped(&holder)?.is_some_and(|mapped| mapped.is_multipath()) {
+                map += writes(&self.block(&holder))?.unwrap_or_default();
+            }
+        }
+        Ok(Counts { block: block.unwrap_or_default(), path, map })
+    }
+
+    /// Makes sure that the kernel counts the writes of a namespace.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub(super) fn counts_writes(&self, device: u32, namespace: &Namespace) -> io::Result<()> {
+        let switch = self.counting_disk(device, namespace).join("queue/iostats");
+        match word(&switch)?.as_deref() {
+            Some("0") => Err(io::Error::other(format!("{} is 0, so raw users cannot be seen", switch.display()))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What tells a block device from an earlier one of the same name: the inode of its entry in sysfs. `None` if there
+    /// is no such device.
+    pub(super) fn birth(&self, name: &str) -> io::Result<Option<u64>> {
+        match fs::symlink_metadata(self.block(name)) {
+            Ok(entry) => Ok(Some(entry.ino())),
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The device node of a block device: the file system that it is on, and its inode. `None` if it has none.
+    pub(super) fn node(&self, name: &str) -> Option<LockedInode> {
+        let node = fs::metadata(self.dev.join(name)).ok()?;
+        Some(LockedInode { device: (major(node.dev()), minor(node.dev())), inode: node.ino() })
     }
 
     /// A block device and its partitions.
@@ -177,12 +255,24 @@ fn number(text: &str) -> Option<(u32, &str)> {
     Some((digits.parse().ok()?, rest))
 }
 
+/// The completed writes in a disk's `stat` (the kernel's Documentation/block/stat.rst); `None` if it has no such file.
+fn writes(disk: &Path) -> io::Result<Option<u64>> {
+    let path = disk.join("stat");
+    let Some(text) = word(&path)? else { return Ok(None) };
+    let count = text.split_ascii_whitespace().nth(4).and_then(|count| count.parse().ok());
+    count.map(Some).ok_or_else(|| missing(&path))
+}
+
+fn missing(path: &Path) -> io::Error {
+    io::Error::other(format!("{} does not tell how often it was written", path.display()))
+}
+
 fn file_name(path: &Path) -> Option<String> {
     Some(path.file_name()?.to_str()?.to_owned())
 }
 
 /// The names in a folder; none if there is no such folder: a device may vanish at any time.
-fn list(folder: &Path) -> io::Result<Vec<String>> {
+pub(super) fn list(folder: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if is_absent(&error) => return Ok(Vec::new()),
@@ -197,7 +287,7 @@ fn list(folder: &Path) -> io::Result<Vec<String>> {
 }
 
 /// The text of an attribute; `None` if there is none.
-fn word(path: &Path) -> io::Result<Option<String>> {
+pub(super) fn word(path: &Path) -> io::Result<Option<String>> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text.trim().to_owned())),
         Err(error) if is_absent(&error) => Ok(None),

@@ -1,84 +1,209 @@
-//! Is storage in use behind a controller, and is it the last way to it.
+//! Finds out whether storage in use depends on a controller alone.
 //!
-//! All of this is read from procfs and sysfs: no device is opened, for that alone could hang or disturb. What only a
-//! process has open (a database on the raw device, a virtual machine) cannot be seen this way.
+//! Most of it is read from procfs, sysfs and configfs: no device is opened, for that alone could hang or disturb. Only
+//! when all of that shows no use is each block device opened exclusively for a moment, and then the disconnect follows.
+//! Raw users that take no lock are seen by the kernel's count of completed writes alone; raw readers are not seen.
+//!
+//! | module | what it is about |
+//! |---|---|
+//! | `block` | block devices in sysfs |
+//! | `tables` | the text of mountinfo, /proc/swaps and /proc/locks |
+//! | `mounts` | the mounts of every mount namespace |
+//! | `exports` | what the kernel's NVMe target exports again |
+//! | `writes` | raw users, by the count of completed writes |
+//! | [`exclusive`] | the exclusive open, in the program stas-in-use |
 
 mod block;
+pub mod exclusive;
+mod exports;
+mod mounts;
 mod tables;
+mod writes;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use super::Roots;
 use super::sysfs::{ControllerDir, birth, device_number};
-use crate::core::{CtrlRef, CtrlState, Usage};
+use crate::core::{CtrlRef, CtrlState, Look, Usage};
 use block::{Blocks, Namespace};
-use tables::{Mount, mounts, swaps};
+use exclusive::{Opened, Opener};
+use tables::{LockedInode, Mount, locks, swaps};
+use writes::Writes;
 
 /// How many uses are told.
 const TOLD: usize = 3;
 /// Device mapper devices that are merely other names of a namespace are looked through this deep.
 const DEPTH: usize = 4;
 
-/// Is `ctrl` the last live path to a namespace that is mounted, in use as swap, or held by another block device?
-/// Controllers that are `leaving` are no other path.
-#[must_use]
-pub fn check(roots: &Roots, ctrl: CtrlRef, leaving: &[CtrlRef]) -> Usage {
-    let found = Check::new(roots, ctrl, leaving).and_then(|check| check.run());
-    match found {
-        Ok(uses) if uses.is_empty() => Usage::Free,
-        Ok(uses) => Usage::LastPath(uses.join(", ")),
-        Err(error) => Usage::Unknown(format!("cannot find out whether storage behind {ctrl} is in use: {error}")),
+/// Watches the storage of this host. One process has one.
+#[derive(Debug)]
+pub struct Watcher {
+    roots: Roots,
+    blocks: Blocks,
+    opener: Opener,
+    writes: Mutex<Writes>,
+    /// The controllers of the last snapshot.
+    present: Mutex<Vec<CtrlRef>>,
+    /// What the last exclusive open found busy behind a controller that is kept. It is tried first: as long as it is
+    /// busy, no idle device is opened.
+    busy: Mutex<BTreeMap<CtrlRef, String>>,
+}
+
+impl Watcher {
+    /// A watcher that knows nothing yet; `socket` is where stas-in-use is reached.
+    #[must_use]
+    pub fn new(roots: &Roots, socket: Option<PathBuf>) -> Self {
+        Self {
+            roots: roots.clone(),
+            blocks: Blocks::new(roots),
+            opener: Opener::new(socket, roots.dev.clone()),
+            writes: Mutex::default(),
+            present: Mutex::default(),
+            busy: Mutex::default(),
+        }
     }
+
+    /// Takes note of a snapshot: reads the write counts that are due. Has stas-in-use started when there is a controller
+    /// that may have to be disconnected one day.
+    pub fn saw(&self, look: &Look) {
+        let present: Vec<CtrlRef> = look.controllers.iter().filter(|c| !c.is_discovery()).map(|c| c.ctrl).collect();
+        if !present.is_empty() {
+            self.opener.warm_up();
+        }
+        lock(&self.busy).retain(|ctrl, _| present.contains(ctrl));
+        *lock(&self.present) = present;
+        self.read_counts();
+    }
+
+    /// Reads the write counts that are due.
+    pub fn read_counts(&self) {
+        let present = lock(&self.present).clone();
+        lock(&self.writes).round(Instant::now(), &self.blocks, &present);
+    }
+
+    /// How long until write counts are due, if they are due before the next snapshot.
+    #[must_use]
+    pub fn due_in(&self) -> Option<Duration> {
+        let deadline = lock(&self.writes).deadline()?;
+        Some(deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Is `ctrl` the last live path to a namespace that is in use? Controllers that are `leaving` are no other path.
+    /// The answer [`Usage::Free`] is valid for the moment: the disconnect must follow at once.
+    #[must_use]
+    pub fn check(&self, ctrl: CtrlRef, leaving: &[CtrlRef]) -> Usage {
+        let open = |name: &str, number: &str| self.opener.open(name, number);
+        self.check_with(ctrl, leaving, &open)
+    }
+
+    fn check_with(&self, ctrl: CtrlRef, leaving: &[CtrlRef], open: &dyn Fn(&str, &str) -> Opened) -> Usage {
+        let unknown =
+            |error| Usage::Unknown(format!("cannot find out whether storage behind {ctrl} is in use: {error}"));
+        let found = match Check::new(self, ctrl, leaving).and_then(|check| check.run()) {
+            Ok(found) => found,
+            Err(error) => return unknown(error.to_string()),
+        };
+        if !found.uses.is_empty() {
+            return Usage::LastPath(found.uses.join(", "));
+        }
+        self.open_all(ctrl, found.idle, open).unwrap_or_else(unknown)
+    }
+
+    /// Opens exclusively what no other check found in use.
+    fn open_all(
+        &self,
+        ctrl: CtrlRef,
+        mut idle: Vec<String>,
+        open: &dyn Fn(&str, &str) -> Opened,
+    ) -> Result<Usage, String> {
+        let busy_before = lock(&self.busy).remove(&ctrl);
+        idle.sort_by_key(|name| Some(name) != busy_before.as_ref());
+        for name in idle {
+            let number = self.blocks.number(&name).map_err(|error| error.to_string())?;
+            // A device that has no number any more was removed.
+            let Some(number) = number else { continue };
+            let use_ = match open(&name, &number) {
+                Opened::Free | Opened::Gone => continue,
+                Opened::Busy => format!("{name} is held exclusively by a process, a mount or a volume"),
+                Opened::Hangs => format!("an open of {name} hangs"),
+                Opened::Failed(reason) => return Err(reason),
+            };
+            lock(&self.busy).insert(ctrl, name);
+            return Ok(Usage::LastPath(use_));
+        }
+        Ok(Usage::Free)
+    }
+}
+
+/// What a check found.
+#[derive(Debug, Default)]
+struct Found {
+    /// What would be lost with the controller, in words.
+    uses: Vec<String>,
+    /// Block devices that would be lost and that nothing seems to use.
+    idle: Vec<String>,
 }
 
 struct Check<'a> {
-    roots: &'a Roots,
+    watcher: &'a Watcher,
+    blocks: &'a Blocks,
     ctrl: CtrlRef,
     leaving: BTreeSet<CtrlRef>,
-    blocks: Blocks,
     mounts: Vec<Mount>,
     swaps: Vec<String>,
+    locks: Vec<LockedInode>,
+    exports: Vec<String>,
 }
 
 impl<'a> Check<'a> {
-    fn new(roots: &'a Roots, ctrl: CtrlRef, leaving: &[CtrlRef]) -> io::Result<Self> {
-        // A file name in a mount point may be any bytes.
-        let read = |path: PathBuf| match fs::read(&path) {
-            Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-            Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
-        };
-        let swaps_file = read(roots.proc.join("swaps"));
-        // A kernel without swap has no such file.
-        let swaps_text = match swaps_file {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-            text => text?,
-        };
+    fn new(watcher: &'a Watcher, ctrl: CtrlRef, leaving: &[CtrlRef]) -> io::Result<Self> {
+        let proc = &watcher.roots.proc;
         Ok(Self {
-            roots,
+            watcher,
+            blocks: &watcher.blocks,
             ctrl,
             leaving: leaving.iter().copied().collect(),
-            blocks: Blocks::new(roots),
-            mounts: mounts(&read(roots.proc.join("self/mountinfo"))?),
-            swaps: swaps(&swaps_text),
+            mounts: mounts::of_all_namespaces(proc)?,
+            swaps: swaps(&table(&proc.join("swaps"))?),
+            locks: locks(&table(&proc.join("locks"))?),
+            exports: exports::devices(&watcher.roots.sys)?,
         })
     }
 
-    /// What would be lost with this controller, in words.
-    fn run(&self) -> io::Result<Vec<String>> {
-        if ControllerDir::open(self.roots, self.ctrl)?.is_none() {
-            return Ok(Vec::new());
+    fn run(&self) -> io::Result<Found> {
+        let mut found = Found::default();
+        if ControllerDir::open(&self.watcher.roots, self.ctrl)?.is_none() {
+            return Ok(found);
         }
-        let mut uses = Vec::new();
+        let mut last_path_to = Vec::new();
         for namespace in self.blocks.namespaces(self.ctrl.device)? {
-            if uses.len() < TOLD && !self.has_other_path(&namespace)? {
-                self.uses(&namespace.block, 0, &mut uses)?;
+            if found.uses.len() < TOLD && !self.has_other_path(&namespace)? {
+                self.uses(&namespace.block, 0, &mut found)?;
+                last_path_to.push(namespace);
             }
         }
-        uses.truncate(TOLD);
-        Ok(uses)
+        if found.uses.is_empty() {
+            self.written(&last_path_to, &mut found)?;
+        }
+        found.uses.truncate(TOLD);
+        Ok(found)
+    }
+
+    /// Raw users that only the write counts show.
+    fn written(&self, namespaces: &[Namespace], found: &mut Found) -> io::Result<()> {
+        let mut writes = lock(&self.watcher.writes);
+        for namespace in namespaces {
+            if writes.recently(Instant::now(), self.blocks, self.ctrl, namespace)? {
+                let minutes = writes::RECENT.as_secs() / 60;
+                found.uses.push(format!("{} was written to in the last {minutes} minutes", namespace.block));
+            }
+        }
+        Ok(())
     }
 
     /// Does another controller serve that namespace through the kernel's own multipathing?
@@ -97,28 +222,54 @@ impl<'a> Check<'a> {
         if device == self.ctrl.device {
             return Ok(false);
         }
-        let Some(birth) = birth(&self.roots.class(), device)? else { return Ok(false) };
+        let Some(birth) = birth(&self.watcher.roots.class(), device)? else { return Ok(false) };
         let other = CtrlRef { device, birth };
         if self.leaving.contains(&other) {
             return Ok(false);
         }
-        let Some(dir) = ControllerDir::open(self.roots, other)? else { return Ok(false) };
+        let Some(dir) = ControllerDir::open(&self.watcher.roots, other)? else { return Ok(false) };
         Ok(dir.read("state")?.is_some_and(|state| CtrlState::parse(&state) == CtrlState::Live))
     }
 
-    /// How a block device and its partitions are used.
-    fn uses(&self, block: &str, depth: usize, uses: &mut Vec<String>) -> io::Result<()> {
+    /// Finds out how a block device and its partitions are used. The exclusive open of a disk fails while a partition
+    /// is held; device mapper multipathing holds its paths in any case, so the device on them is opened instead.
+    fn uses(&self, block: &str, depth: usize, found: &mut Found) -> io::Result<()> {
+        let mut not_held = Vec::new();
+        let mut is_multipath = false;
         for part in self.blocks.with_partitions(block)? {
-            self.mounted(&part, uses)?;
-            if self.swaps.iter().any(|swap| self.blocks.named_by(swap).as_deref() == Some(&part)) {
-                uses.push(format!("{part} is swap"));
+            self.used(&part, found)?;
+            let holders = self.blocks.holders(&part)?;
+            for holder in &holders {
+                is_multipath |= self.held(&part, holder, depth, found)?;
             }
-            for holder in self.blocks.holders(&part)? {
-                self.held(&part, &holder, depth, uses)?;
+            if holders.is_empty() {
+                not_held.push(part);
             }
-            for behind in self.blocks.loops_on(&part)? {
-                uses.push(format!("{part} is behind {behind}"));
-            }
+        }
+        if is_multipath {
+            not_held.retain(|part| part != block);
+            found.idle.append(&mut not_held);
+        } else {
+            found.idle.push(block.to_owned());
+        }
+        Ok(())
+    }
+
+    /// How one block device is used, apart from the block devices on it.
+    fn used(&self, part: &str, found: &mut Found) -> io::Result<()> {
+        let is_part = |path: &str| self.blocks.named_by(path).as_deref() == Some(part);
+        self.mounted(part, &mut found.uses)?;
+        if self.swaps.iter().any(|swap| is_part(swap)) {
+            found.uses.push(format!("{part} is swap"));
+        }
+        for behind in self.blocks.loops_on(part)? {
+            found.uses.push(format!("{part} is behind {behind}"));
+        }
+        if self.exports.iter().any(|path| is_part(path)) {
+            found.uses.push(format!("{part} is exported by this host (nvmet)"));
+        }
+        if self.blocks.node(part).is_some_and(|node| self.locks.contains(&node)) {
+            found.uses.push(format!("{part} is locked by a process"));
         }
         Ok(())
     }
@@ -130,29 +281,32 @@ impl<'a> Check<'a> {
                 || mount.sources().any(|source| self.blocks.named_by(source).as_deref() == Some(part))
         };
         if let Some(mount) = self.mounts.iter().find(on) {
-            uses.push(format!("{part} is mounted on {}", mount.point));
+            let elsewhere =
+                mount.process.as_ref().map(|process| format!(" in the mount namespace of process {process}"));
+            uses.push(format!("{part} is mounted on {}{}", mount.point, elsewhere.unwrap_or_default()));
         } else if let Some(kind) = self.blocks.file_system(part)? {
-            // In another mount namespace, or by the name of another of its devices.
+            // It is mounted where no process shows it, or by the name of another of its devices.
             uses.push(format!("{part} belongs to a mounted {kind} file system"));
         }
         Ok(())
     }
 
     /// Another block device sits on this one. Device mapper multipathing is looked through: it holds everything that
-    /// it finds, used or not, and it may have other paths.
-    fn held(&self, part: &str, holder: &str, depth: usize, uses: &mut Vec<String>) -> io::Result<()> {
+    /// it finds, used or not, and it may have other paths. True if it is that.
+    fn held(&self, part: &str, holder: &str, depth: usize, found: &mut Found) -> io::Result<bool> {
         let mapped = self.blocks.mapped(holder)?;
         if !mapped.as_ref().is_some_and(|mapped| mapped.is_multipath()) || depth == DEPTH {
             let name = mapped.map_or_else(|| holder.to_owned(), |mapped| format!("{} ({holder})", mapped.name));
-            uses.push(format!("{part} is held by {name}"));
-            return Ok(());
+            found.uses.push(format!("{part} is held by {name}"));
+            return Ok(false);
         }
         for slave in self.blocks.slaves(holder)? {
             if slave != part && self.is_path(&slave)? {
-                return Ok(());
+                return Ok(true);
             }
         }
-        self.uses(holder, depth + 1, uses)
+        self.uses(holder, depth + 1, found)?;
+        Ok(true)
     }
 
     /// Is that block device a namespace of another controller that is live and stays?
@@ -162,6 +316,19 @@ impl<'a> Check<'a> {
             None => Ok(false),
         }
     }
+}
+
+/// The text of a table in procfs; empty where the kernel is built without what it tells.
+fn table(path: &Path) -> io::Result<String> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -1,14 +1,16 @@
-//! /proc/self/mountinfo and /proc/swaps.
+//! The text of mountinfo, /proc/swaps and /proc/locks.
 
 /// One mount.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount {
     /// `major:minor`; of no block device for file systems on several devices (btrfs).
     pub(super) device: String,
-    /// Where.
+    /// The mount point, as seen from the root of the process whose mountinfo it is.
     pub(super) point: String,
-    /// What, in the words of whoever mounted it.
-    source: String,
+    /// The mounted device, as the mount call named it.
+    pub(super) source: String,
+    /// A process that lives in the mount namespace, where that is not the one of this process.
+    pub(super) process: Option<String>,
 }
 
 impl Mount {
@@ -28,7 +30,7 @@ pub(super) fn mounts(text: &str) -> Vec<Mount> {
             let device = left.next()?.to_owned();
             let point = unescape(left.nth(1)?);
             let source = unescape(right.split(' ').nth(1)?);
-            Some(Mount { device, point, source })
+            Some(Mount { device, point, source, process: None })
         })
         .collect()
 }
@@ -38,7 +40,36 @@ pub(super) fn swaps(text: &str) -> Vec<String> {
     text.lines().skip(1).filter_map(|line| line.split_ascii_whitespace().next()).map(unescape).collect()
 }
 
-/// Spaces, tabs, newlines and backslashes stand there as `\040` and the like.
+/// An inode that is locked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct LockedInode {
+    /// The numbers of the file system that it is on; for a device node that is devtmpfs.
+    pub(super) device: (u64, u64),
+    /// Its number.
+    pub(super) inode: u64,
+}
+
+/// Reads /proc/locks: `1: OFDLCK ADVISORY  READ -1 00:06:1234 100 100`, with the numbers of the device in hexadecimal
+/// (proc_locks(5)). A shared BSD lock is left out: udev takes it on every block device for a moment.
+pub(super) fn locks(text: &str) -> Vec<LockedInode> {
+    text.lines().filter_map(lock).collect()
+}
+
+fn lock(line: &str) -> Option<LockedInode> {
+    // A line with an arrow is a process that waits for the lock in the line above.
+    let mut words = line.split_ascii_whitespace().skip(1).filter(|word| *word != "->");
+    let (kind, mode) = (words.next()?, words.nth(1)?);
+    match (kind, mode) {
+        ("OFDLCK" | "POSIX", _) | ("FLOCK", "WRITE") => {}
+        _ => return None,
+    }
+    let mut numbers = words.nth(1)?.split(':');
+    let mut hexadecimal = || u64::from_str_radix(numbers.next()?, 16).ok();
+    let device = (hexadecimal()?, hexadecimal()?);
+    Some(LockedInode { device, inode: numbers.next()?.parse().ok()? })
+}
+
+/// Decodes octal escapes: spaces, tabs, newlines and backslashes are written as `\040` and the like.
 fn unescape(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
@@ -88,10 +119,23 @@ mod tests {
         assert_eq!(swaps(""), [""; 0]);
     }
 
+    #[test]
+    fn locks_are_read_without_the_shared_ones_of_udev() {
+        let text = "1: OFDLCK ADVISORY  READ  -1 00:06:412 100 101\n\
+                    2: FLOCK  ADVISORY  WRITE 77 00:06:413 0 EOF\n\
+                    2: -> FLOCK  ADVISORY  WRITE 78 00:1c:414 0 EOF\n\
+                    3: FLOCK  ADVISORY  READ 79 00:06:415 0 EOF\n\
+                    4: POSIX  ADVISORY  WRITE 80 103:0a:416 0 EOF\n\
+                    5: LEASE  ACTIVE    READ 81 00:06:417 0 EOF\n\
+                    nonsense\n";
+        let found: Vec<_> = locks(text).iter().map(|lock| (lock.device, lock.inode)).collect();
+        assert_eq!(found, [((0, 6), 412), ((0, 6), 413), ((0, 0x1c), 414), ((0x103, 10), 416)]);
+    }
+
     proptest! {
         #[test]
         fn any_text_can_be_read(text in "\\PC*", lines in "([ -~\\\\]{0,30} - [ -~]{0,20}\n){0,4}") {
-            let _ = (mounts(&text), swaps(&text), mounts(&lines));
+            let _ = (mounts(&text), swaps(&text), locks(&text), mounts(&lines), locks(&lines));
         }
 
         #[test]

@@ -3,6 +3,9 @@
 use super::*;
 use crate::host::fake_tree::FakeTree;
 
+/// The counts of a disk that was read from.
+const NEVER_WRITTEN: &str = "93 0 4120 31 0 0 0 0 0 36 31 0 0 0 0 0 0";
+
 /// Two live controllers of one subsystem with the shared namespace nvme0n1, of which nothing is used.
 fn two_paths() -> (FakeTree, CtrlRef, CtrlRef) {
     let tree = FakeTree::new();
@@ -11,6 +14,7 @@ fn two_paths() -> (FakeTree, CtrlRef, CtrlRef) {
     let paths = [0, 1].map(|device| {
         let ctrl = tree.controller(device, "");
         tree.set(ctrl, &format!("nvme0c{device}n1/ana_state"), "optimized");
+        tree.set(ctrl, &format!("nvme0c{device}n1/stat"), NEVER_WRITTEN);
         tree.link(
             format!("sys/class/nvme-subsystem/nvme-subsys0/nvme{device}"),
             format!("sys/class/nvme/nvme{device}"),
@@ -22,7 +26,13 @@ fn two_paths() -> (FakeTree, CtrlRef, CtrlRef) {
     (tree, one, other)
 }
 
+/// What a check finds when every exclusive open succeeds.
+fn check(tree: &FakeTree, ctrl: CtrlRef, leaving: &[CtrlRef]) -> Usage {
+    Watcher::new(&tree.roots(), None).check_with(ctrl, leaving, &|_, _| Opened::Free)
+}
+
 fn disk(tree: &FakeTree, name: &str, number: &str) {
+    tree.put(format!("sys/class/block/{name}/stat"), NEVER_WRITTEN);
     tree.put(format!("sys/class/block/{name}/dev"), &format!("{number}\n"));
     tree.put(format!("dev/{name}"), "");
 }
@@ -45,11 +55,11 @@ fn last(text: &str) -> Usage {
 
 /// The usage of the one path when the other is about to leave.
 fn without_the_other((tree, one, other): &(FakeTree, CtrlRef, CtrlRef)) -> Usage {
-    check(&tree.roots(), *one, &[*other])
+    check(tree, *one, &[*other])
 }
 
 #[test]
-fn what_nobody_uses_is_free() {
+fn storage_without_a_user_is_free() {
     let paths = two_paths();
     assert_eq!(without_the_other(&paths), Usage::Free);
 }
@@ -59,18 +69,18 @@ fn a_mount_is_spared_by_another_live_path_and_only_by_that() {
     let (tree, one, other) = two_paths();
     mount(&tree, "259:3", "/dev/root");
     let used = last("nvme0n1 is mounted on /srv");
-    assert_eq!(check(&tree.roots(), one, &[]), Usage::Free);
-    assert_eq!(check(&tree.roots(), one, &[other]), used, "the other is leaving");
+    assert_eq!(check(&tree, one, &[]), Usage::Free);
+    assert_eq!(check(&tree, one, &[other]), used, "the other is leaving");
     let earlier = CtrlRef { birth: other.birth + 1, ..other };
-    assert_eq!(check(&tree.roots(), one, &[earlier]), Usage::Free, "one of the same number was leaving");
+    assert_eq!(check(&tree, one, &[earlier]), Usage::Free, "one of the same number was leaving");
     tree.set(other, "nvme0c1n1/ana_state", "inaccessible");
-    assert_eq!(check(&tree.roots(), one, &[]), used, "the other has no access");
+    assert_eq!(check(&tree, one, &[]), used, "the other has no access");
     tree.set(other, "nvme0c1n1/ana_state", "non-optimized");
-    assert_eq!(check(&tree.roots(), one, &[]), Usage::Free);
+    assert_eq!(check(&tree, one, &[]), Usage::Free);
     tree.set(other, "state", "connecting");
-    assert_eq!(check(&tree.roots(), one, &[]), used, "the other is not live");
+    assert_eq!(check(&tree, one, &[]), used, "the other is not live");
     tree.remove(other);
-    assert_eq!(check(&tree.roots(), one, &[]), used, "the other is gone");
+    assert_eq!(check(&tree, one, &[]), used, "the other is gone");
 }
 
 #[test]
@@ -164,10 +174,10 @@ fn device_mapper_multipathing_alone_is_no_use() {
 fn device_mapper_multipathing_is_looked_through() {
     let (tree, one, other) = device_mapper_multipath();
     mount(&tree, "253:0", "/dev/mapper/mpatha");
-    assert_eq!(check(&tree.roots(), one, &[]), Usage::Free, "there is another path");
-    assert_eq!(check(&tree.roots(), one, &[other]), last("dm-0 is mounted on /srv"));
+    assert_eq!(check(&tree, one, &[]), Usage::Free, "there is another path");
+    assert_eq!(check(&tree, one, &[other]), last("dm-0 is mounted on /srv"));
     tree.set(other, "state", "connecting");
-    assert_eq!(check(&tree.roots(), one, &[]), last("dm-0 is mounted on /srv"));
+    assert_eq!(check(&tree, one, &[]), last("dm-0 is mounted on /srv"));
 }
 
 #[test]
@@ -187,20 +197,164 @@ fn partitions_of_device_mapper_multipathing_are_looked_through_too() {
 fn a_namespace_that_only_one_controller_has_has_no_other_path() {
     let (tree, one, _) = device_mapper_multipath();
     mount(&tree, "259:0", "/dev/nvme0n1");
-    assert_eq!(check(&tree.roots(), one, &[]), last("nvme0n1 is mounted on /srv"));
+    assert_eq!(check(&tree, one, &[]), last("nvme0n1 is mounted on /srv"));
 }
 
 #[test]
 fn a_controller_that_is_gone_holds_nothing() {
     let (tree, one, _) = two_paths();
     tree.remove(one);
-    assert_eq!(check(&tree.roots(), one, &[]), Usage::Free);
+    assert_eq!(check(&tree, one, &[]), Usage::Free);
 }
 
 #[test]
 fn what_cannot_be_found_out_is_unknown() {
     let (tree, one, _) = two_paths();
     std::fs::remove_file(tree.path("proc/self/mountinfo")).unwrap();
-    let Usage::Unknown(reason) = check(&tree.roots(), one, &[]) else { panic!("not unknown") };
+    let Usage::Unknown(reason) = check(&tree, one, &[]) else { panic!("not unknown") };
     assert!(reason.contains("mountinfo"), "{reason}");
+}
+
+/// What a check finds, and which devices it opened: `held` names those that something holds exclusively.
+fn check_opening(tree: &FakeTree, watcher: &Watcher, ctrl: CtrlRef, held: &[&str]) -> (Usage, Vec<String>) {
+    let opened = std::cell::RefCell::new(Vec::new());
+    let open = |name: &str, number: &str| {
+        assert_eq!(std::fs::read_to_string(tree.path(format!("sys/class/block/{name}/dev"))).unwrap().trim(), number);
+        opened.borrow_mut().push(name.to_owned());
+        if held.contains(&name) { Opened::Busy } else { Opened::Free }
+    };
+    let usage = watcher.check_with(ctrl, &[], &open);
+    (usage, opened.into_inner())
+}
+
+/// One controller with so many namespaces of its own, none of which is used.
+fn one_path(namespaces: u32) -> (FakeTree, CtrlRef) {
+    let tree = FakeTree::new();
+    tree.put("proc/self/mountinfo", "");
+    let ctrl = tree.controller(0, "");
+    for n in 1..=namespaces {
+        tree.set(ctrl, &format!("nvme0n{n}/size"), "1");
+        disk(&tree, &format!("nvme0n{n}"), &format!("259:{n}"));
+    }
+    (tree, ctrl)
+}
+
+#[test]
+fn a_device_that_is_held_exclusively_is_in_use() {
+    let (tree, ctrl) = one_path(1);
+    let watcher = Watcher::new(&tree.roots(), None);
+    let (usage, _) = check_opening(&tree, &watcher, ctrl, &["nvme0n1"]);
+    assert_eq!(usage, last("nvme0n1 is held exclusively by a process, a mount or a volume"));
+    assert_eq!(check_opening(&tree, &watcher, ctrl, &[]).0, Usage::Free);
+}
+
+#[test]
+fn an_open_without_a_clear_answer_keeps_the_storage() {
+    let (tree, ctrl) = one_path(1);
+    let check = |answer: Opened| Watcher::new(&tree.roots(), None).check_with(ctrl, &[], &|_, _| answer.clone());
+    assert_eq!(check(Opened::Hangs), last("an open of nvme0n1 hangs"));
+    let Usage::Unknown(reason) = check(Opened::Failed("stas-in-use does not answer".into())) else { panic!() };
+    assert!(reason.contains("stas-in-use does not answer"), "{reason}");
+    assert_eq!(check(Opened::Gone), Usage::Free, "the namespace was removed meanwhile");
+}
+
+/// An open of an idle device would make a simultaneous mount fail.
+#[test]
+fn a_controller_that_is_kept_for_one_namespace_has_its_idle_ones_opened_once_at_the_most() {
+    let (tree, ctrl) = one_path(3);
+    let watcher = Watcher::new(&tree.roots(), None);
+    let mut opened = std::collections::BTreeMap::<String, usize>::new();
+    for _ in 0..1000 {
+        let (usage, names) = check_opening(&tree, &watcher, ctrl, &["nvme0n3"]);
+        assert!(matches!(usage, Usage::LastPath(_)));
+        names.into_iter().for_each(|name| *opened.entry(name).or_default() += 1);
+    }
+    assert!(opened.iter().all(|(name, times)| name == "nvme0n3" || *times == 1), "{opened:?}");
+}
+
+#[test]
+fn nothing_is_opened_while_another_check_finds_a_use() {
+    let (tree, ctrl) = one_path(3);
+    mount(&tree, "259:2", "/dev/nvme0n2");
+    let (usage, opened) = check_opening(&tree, &Watcher::new(&tree.roots(), None), ctrl, &[]);
+    assert_eq!((usage, opened), (last("nvme0n2 is mounted on /srv"), Vec::new()));
+}
+
+#[test]
+fn the_multipath_device_is_opened_and_not_its_paths() {
+    let (tree, one, other) = device_mapper_multipath();
+    tree.set(other, "state", "connecting");
+    let watcher = Watcher::new(&tree.roots(), None);
+    assert_eq!(check_opening(&tree, &watcher, one, &["nvme0n1"]), (Usage::Free, vec!["dm-0".to_owned()]));
+    tree.put("sys/class/block/dm-0/holders/dm-1/dev", "");
+    disk(&tree, "dm-1", "253:1");
+    tree.put("sys/class/block/dm-1/dm/name", "mpatha1\n");
+    tree.put("sys/class/block/dm-1/dm/uuid", "part1-mpath-nvme.1\n");
+    assert_eq!(check_opening(&tree, &watcher, one, &["nvme0n1", "dm-0"]), (Usage::Free, vec!["dm-1".to_owned()]));
+}
+
+#[test]
+fn a_path_beside_another_live_one_is_not_opened() {
+    let (tree, one, _) = two_paths();
+    let (usage, opened) = check_opening(&tree, &Watcher::new(&tree.roots(), None), one, &["nvme0n1"]);
+    assert_eq!((usage, opened), (Usage::Free, Vec::new()));
+}
+
+#[test]
+fn mounts_in_other_namespaces_are_known_by_the_mounts_of_their_processes() {
+    let paths = two_paths();
+    paths.0.put("proc/412/mountinfo", "310 300 259:3 / /data rw - vfat /dev/nvme0n1 rw\n");
+    let used = "nvme0n1 is mounted on /data in the mount namespace of process 412";
+    assert_eq!(without_the_other(&paths), last(used));
+}
+
+#[test]
+fn what_this_host_exports_again_is_in_use() {
+    let paths = two_paths();
+    let export = "sys/kernel/config/nvmet/subsystems/gateway/namespaces/1";
+    paths.0.link("dev/disk/by-id/nvme-x", "dev/nvme0n1");
+    paths.0.put(format!("{export}/device_path"), "/dev/disk/by-id/nvme-x\n");
+    paths.0.put(format!("{export}/enable"), "1\n");
+    assert_eq!(without_the_other(&paths), last("nvme0n1 is exported by this host (nvmet)"));
+    paths.0.put(format!("{export}/enable"), "0\n");
+    assert_eq!(without_the_other(&paths), Usage::Free);
+}
+
+#[test]
+fn a_lock_on_the_device_node_counts() {
+    use std::os::unix::fs::MetadataExt;
+
+    let paths = two_paths();
+    let node = std::fs::metadata(paths.0.path("dev/nvme0n1")).unwrap();
+    let (major, minor) = (nix::sys::stat::major(node.dev()), nix::sys::stat::minor(node.dev()));
+    let lock = |kind: &str| format!("1: {kind} -1 {major:02x}:{minor:02x}:{} 100 101\n", node.ino());
+    paths.0.put("proc/locks", &lock("OFDLCK ADVISORY  READ"));
+    assert_eq!(without_the_other(&paths), last("nvme0n1 is locked by a process"));
+    paths.0.put("proc/locks", &lock("FLOCK  ADVISORY  READ"));
+    assert_eq!(without_the_other(&paths), Usage::Free, "udev has it for a moment");
+}
+
+#[test]
+fn a_raw_user_is_known_by_its_writes() {
+    let paths = two_paths();
+    let watcher = Watcher::new(&paths.0.roots(), None);
+    let check = || watcher.check_with(paths.1, &[paths.2], &|_, _| Opened::Free);
+    assert_eq!(check(), Usage::Free);
+    paths.0.set(paths.1, "nvme0c0n1/stat", "93 0 4120 31 1 0 8 0 0 36 31 0 0 0 0 0 0");
+    assert_eq!(check(), last("nvme0n1 was written to in the last 10 minutes"));
+}
+
+#[test]
+fn writes_that_the_kernel_does_not_count_are_unknown() {
+    let paths = two_paths();
+    paths.0.set(paths.1, "nvme0c0n1/queue/iostats", "0");
+    let Usage::Unknown(reason) = without_the_other(&paths) else { panic!("not unknown") };
+    assert!(reason.contains("queue/iostats is 0"), "{reason}");
+}
+
+#[test]
+fn storage_behind_a_program_that_cannot_be_asked_is_kept() {
+    let (tree, ctrl) = one_path(1);
+    let Usage::Unknown(reason) = Watcher::new(&tree.roots(), None).check(ctrl, &[]) else { panic!("not unknown") };
+    assert!(reason.contains("is not the block device 259:1"), "{reason}");
 }

@@ -1,0 +1,17 @@
+//! Tells stacd whether a block device is held exclusively: stacd itself may not open block devices.
+
+use std::io;
+use std::path::Path;
+use std::process::ExitCode;
+
+use libstas::host::usage::exclusive;
+
+fn main() -> ExitCode {
+    match exclusive::serve(io::stdin(), io::stdout(), Path::new("/dev")) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("stas-in-use: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
