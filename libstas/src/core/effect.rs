@@ -42,6 +42,8 @@ pub enum ProbeOutcome {
     Dead(String),
     /// A local error says nothing about the other side.
     Unknown(String),
+    /// It was not made: the other daemon waits for nothing.
+    Skipped,
 }
 
 /// One connection that the kernel is asked to make.
@@ -163,6 +165,8 @@ pub enum HostEffect {
         portal: Portal,
         /// Exchange ICReq and ICResp too.
         handshake: bool,
+        /// Skip it if the other daemon waits for no connection: then a dead portal holds nothing up.
+        only_if_others_wait: bool,
     },
     /// Take the host's connect lane, look, and unless a connection serves already make one. Answered by
     /// [`HostEvent::Connected`].

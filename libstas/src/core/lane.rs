@@ -1,34 +1,40 @@
-//! The way to the kernel's one connect lane: reachability first, then a queue in which nobody waits behind a
-//! target that is known to be dead (design, policy 3).
+//! The order in which one daemon uses the kernel's connect path, and the probe that keeps dead targets off it (design,
+//! policy 3).
 //!
-//! The fleet brings a controller that is to be connected ([`Lane::enter`]); the lane probes its portal or lets it
-//! queue, and says who is next ([`Lane::take_turn`]). Whatever leaves the lane without a connection waits in the
-//! fleet's back-off and enters again.
+//! The fleet brings a controller that is to be connected ([`Lane::enter`]); the lane probes its portal or queues it, and
+//! tells which controller is next ([`Lane::take_turn`]). What leaves the lane without a connection waits in the fleet's
+//! back-off and enters again.
+//!
+//! A portal is probed before its first attempt, unless neither daemon waits for anything else, and before every attempt
+//! after a failure. A portal that served and has not failed since is never probed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::effect::{HostEffect, Portal, ProbeOutcome};
 use super::timers::Timers;
 use super::{OpId, OpIds, Time};
-use crate::nvme::Tid;
+use crate::nvme::{HostIdentity, Parameters, Tid};
 
 /// How many portals are probed at once.
 pub const PROBES: usize = 64;
-/// A portal that answered this short a while ago is not probed again.
+/// For this long the answer of a portal to a probe holds for the other controllers there.
 pub const ANSWER_HOLDS: Duration = Duration::from_secs(2);
 /// The host answers a probe within 3 s; when it has not by now, nothing is known of the portal.
 pub const PROBE_DEADLINE: Duration = Duration::from_secs(10);
-/// A failed write that took longer than this has wasted the lane.
+/// A failed write that took longer than this has blocked the connect path: it is penalized.
 pub const WASTE: Duration = Duration::from_secs(1);
-/// A target that wasted the lane for T stays away for this many times T.
+/// What blocked the connect path for T is tried again after this many times T at the earliest.
 pub const WASTE_FACTOR: u32 = 10;
-/// A target that nobody tried for this long after its ban is like any other again.
+/// A penalty is forgotten this long after its end, a failure this long after it happened.
 pub const WASTE_FORGOTTEN: Duration = Duration::from_secs(3600);
 /// A write that takes longer than this is told.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(90);
+/// So many portals that served are remembered. One that is forgotten costs a probe.
+const SERVED: usize = 4096;
 
-/// The order in the lane: who comes first waits for the least.
+/// The order in the queue: the first class is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// A live controller uses the portal.
@@ -42,8 +48,17 @@ pub enum Class {
     Repeated,
     /// The probe could not tell.
     Unsure,
-    /// It wasted the lane before: only when nothing else waits.
+    /// A connect to its portal blocked the connect path before: only when nothing else waits.
     Waster,
+}
+
+/// What a connection is made with. A penalty applies only to an attempt with the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manner {
+    /// With which parameters, the secrets included.
+    pub parameters: Parameters,
+    /// As which host.
+    pub identity: Arc<HostIdentity>,
 }
 
 /// What the fleet says of a controller that enters.
@@ -60,36 +75,47 @@ pub struct Standing {
 /// A controller that the lane turned away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turned {
-    /// Which.
+    /// The controller.
     pub tid: Tid,
-    /// Why.
+    /// The reason, for the log.
     pub reason: String,
 }
 
 /// How a write went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
     /// No connection came of it.
     pub failed: bool,
-    /// How long it held the lane.
+    /// How long it blocked the connect path.
     pub held: Duration,
     /// A live controller uses the same portal.
     pub portal_live: bool,
+    /// What it was made with.
+    pub manner: Manner,
 }
 
 /// What follows from the end of a write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
-    /// Until when the target must stay away, if it wasted the lane.
+    /// The earliest time of the next attempt, if it blocked the connect path.
     pub stay_away: Option<Time>,
-    /// Who else is turned away with it.
+    /// Other controllers of the same portal that are turned away with it.
     pub turned: Vec<Turned>,
 }
 
 #[derive(Clone, Debug)]
 struct Probe {
     op: Option<OpId>,
+    /// It may be skipped: this is the first attempt at the portal.
+    may_be_skipped: bool,
     waiting: BTreeMap<Tid, Standing>,
+}
+
+/// What blocked the connect path, and the earliest time of the next attempt with the same parameters.
+#[derive(Clone, Debug)]
+struct Penalty {
+    manner: Manner,
+    until: Time,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -105,7 +131,7 @@ enum Timer {
     Write,
 }
 
-/// The lane of one daemon.
+/// The connect queue of one daemon.
 #[derive(Clone, Debug, Default)]
 pub struct Lane {
     probes: BTreeMap<Portal, Probe>,
@@ -114,11 +140,19 @@ pub struct Lane {
     queue: BTreeMap<(Class, u64), Tid>,
     places: BTreeMap<Tid, (Class, u64)>,
     tickets: u64,
-    /// Those in the queue of whom the probe could not tell, since when, and how they had come.
+    /// Controllers in the queue of whose portal the probe could not tell: since when, and how they had come.
     unsure: BTreeMap<Tid, (Time, Standing)>,
     busy: Option<Busy>,
+    /// Portals that answered a probe.
     answered: BTreeMap<Portal, Time>,
-    wasted_until: BTreeMap<Portal, Time>,
+    /// Portals that served and have not failed since.
+    served: BTreeSet<Portal>,
+    /// Portals that have failed since they last served.
+    failed: BTreeMap<Portal, Time>,
+    /// Portals that blocked the connect path: one penalty for each set of parameters.
+    wasters: BTreeMap<Portal, Vec<Penalty>>,
+    /// Controllers that blocked it, also at a portal that serves others.
+    penalties: BTreeMap<Tid, Penalty>,
     timers: Timers<Timer>,
 }
 
@@ -132,18 +166,32 @@ impl Lane {
             self.line_up(tid.clone(), class_of(Standing { portal_live: false, ..standing }));
             return;
         };
-        let waster = self.wasted_until.contains_key(&portal);
-        let answered = self.answered.get(&portal).is_some_and(|at| now.since(*at) < ANSWER_HOLDS);
-        if !waster && (standing.portal_live || answered) {
+        if !self.wasters.contains_key(&portal) && self.is_trusted(now, &portal, standing) {
             self.line_up(tid.clone(), class_of(standing));
             return;
         }
+        let is_first_attempt = !standing.repeated && !self.failed.contains_key(&portal);
         let probe = self.probes.entry(portal.clone()).or_insert_with(|| {
             self.not_yet_probed.push_back(portal);
-            Probe { op: None, waiting: BTreeMap::new() }
+            Probe { op: None, may_be_skipped: is_first_attempt, waiting: BTreeMap::new() }
         });
         probe.waiting.insert(tid.clone(), standing);
         self.start_probes(now, ops, out);
+    }
+
+    /// True for a portal that needs no probe: it serves, or served last, or has just answered.
+    fn is_trusted(&self, now: Time, portal: &Portal, standing: Standing) -> bool {
+        let answered = self.answered.get(portal).is_some_and(|at| now.since(*at) < ANSWER_HOLDS);
+        standing.portal_live || answered || self.served.contains(portal)
+    }
+
+    /// A connection was lost, or an attempt failed: the next attempt at the portal is probed.
+    pub fn lost(&mut self, now: Time, tid: &Tid) {
+        if let Some(portal) = Portal::of(tid) {
+            self.served.remove(&portal);
+            self.answered.remove(&portal);
+            self.failed.insert(portal, now);
+        }
     }
 
     /// A controller no longer wants to be connected. A probe or write under way goes on.
@@ -154,6 +202,14 @@ impl Lane {
         self.unsure.remove(tid);
         for probe in self.probes.values_mut() {
             probe.waiting.remove(tid);
+        }
+    }
+
+    /// A controller is given up for good: nothing watches its portal from now on, so that it may fail unseen.
+    pub fn forget(&mut self, tid: &Tid) {
+        self.leave(tid);
+        if let Some(portal) = Portal::of(tid) {
+            self.served.remove(&portal);
         }
     }
 
@@ -223,43 +279,63 @@ impl Lane {
         self.timers.set(Timer::Write, now + WRITE_DEADLINE);
     }
 
-    /// A write has ended, after it held the lane for `held`. A target that failed slowly is kept away for a while; if
-    /// nothing lives at its portal, so is everybody who queued for that portal.
+    /// A write has ended. What failed slowly is penalized; where nothing lives at its portal, so is everything that
+    /// queued for that portal.
     pub fn ended(&mut self, now: Time, op: OpId, tid: &Tid, write: Write) -> Ended {
         if self.busy.is_some_and(|busy| busy.op == op) {
             self.busy = None;
             self.timers.cancel(&Timer::Write);
         }
-        let portal = Portal::of(tid);
         if !write.failed {
-            if let Some(portal) = portal {
-                self.wasted_until.remove(&portal);
-                self.answered.insert(portal, now);
-            }
+            self.succeeded(now, tid);
             return Ended::default();
         }
+        self.lost(now, tid);
         if write.held <= WASTE {
             return Ended::default();
         }
         let until = now + write.held * WASTE_FACTOR;
+        let penalty = Penalty { manner: write.manner, until };
+        self.penalties.insert(tid.clone(), penalty.clone());
         let mut turned = Vec::new();
-        if let Some(portal) = portal.filter(|_| !write.portal_live) {
+        if let Some(portal) = Portal::of(tid).filter(|_| !write.portal_live) {
             let queued: Vec<Tid> =
                 self.places.keys().filter(|t| Portal::of(t).as_ref() == Some(&portal)).cloned().collect();
             for tid in queued {
                 self.leave(&tid);
                 turned.push(Turned { tid, reason: "another connect to the same portal failed slowly".into() });
             }
-            self.answered.remove(&portal);
-            self.wasted_until.insert(portal, until);
+            let penalties = self.wasters.entry(portal).or_default();
+            penalties.retain(|other| other.manner != penalty.manner);
+            penalties.push(penalty);
         }
         Ended { stay_away: Some(until), turned }
     }
 
-    /// Until when a target that wasted the lane must stay away.
+    fn succeeded(&mut self, now: Time, tid: &Tid) {
+        self.penalties.remove(tid);
+        let Some(portal) = Portal::of(tid) else { return };
+        self.wasters.remove(&portal);
+        self.failed.remove(&portal);
+        if self.served.len() >= SERVED {
+            self.served.clear();
+        }
+        self.served.insert(portal.clone());
+        self.answered.insert(portal, now);
+    }
+
+    /// The earliest time of the next attempt that is made in the same manner, where one blocked the connect path.
     #[must_use]
-    pub fn banned_until(&self, tid: &Tid) -> Option<Time> {
-        self.wasted_until.get(&Portal::of(tid)?).copied()
+    pub fn banned_until(&self, tid: &Tid, manner: &Manner) -> Option<Time> {
+        let at_portal = Portal::of(tid).and_then(|portal| self.wasters.get(&portal)).into_iter().flatten();
+        let same = self.penalties.get(tid).into_iter().chain(at_portal).filter(|penalty| penalty.manner == *manner);
+        same.map(|penalty| penalty.until).max()
+    }
+
+    /// The earliest time of the next attempt to connect this very controller in the same manner.
+    #[must_use]
+    pub fn own_penalty(&self, tid: &Tid, manner: &Manner) -> Option<Time> {
+        self.penalties.get(tid).filter(|penalty| penalty.manner == *manner).map(|penalty| penalty.until)
     }
 
     /// True while a write is under way.
@@ -288,7 +364,12 @@ impl Lane {
             }
         }
         self.answered.retain(|_, at| now.since(*at) < ANSWER_HOLDS);
-        self.wasted_until.retain(|_, until| now.since(*until) < WASTE_FORGOTTEN);
+        self.failed.retain(|_, at| now.since(*at) < WASTE_FORGOTTEN);
+        self.penalties.retain(|_, penalty| now.since(penalty.until) < WASTE_FORGOTTEN);
+        for penalties in self.wasters.values_mut() {
+            penalties.retain(|penalty| now.since(penalty.until) < WASTE_FORGOTTEN);
+        }
+        self.wasters.retain(|_, penalties| !penalties.is_empty());
         self.start_probes(now, ops, out);
         (turned, hanging)
     }
@@ -300,15 +381,24 @@ impl Lane {
     }
 
     fn judge(&mut self, now: Time, portal: &Portal, outcome: &ProbeOutcome) -> Vec<Turned> {
-        let Some(probe) = self.probes.remove(portal) else { return Vec::new() };
+        let is_alone = self.is_alone();
+        let Some(mut probe) = self.probes.remove(portal) else { return Vec::new() };
         self.timers.cancel(&Timer::Probe(portal.clone()));
         self.not_yet_probed.retain(|waiting| waiting != portal);
-        let waster = self.wasted_until.contains_key(portal);
+        if *outcome == ProbeOutcome::Skipped && !is_alone {
+            // Something else has come meanwhile.
+            probe.op = None;
+            probe.may_be_skipped = false;
+            self.not_yet_probed.push_front(portal.clone());
+            self.probes.insert(portal.clone(), probe);
+            return Vec::new();
+        }
+        let waster = self.wasters.contains_key(portal);
         let mut turned = Vec::new();
         for (tid, standing) in probe.waiting {
             match outcome {
-                ProbeOutcome::Alive if waster => self.line_up(tid, Class::Waster),
-                ProbeOutcome::Alive => self.line_up(tid, class_of(standing)),
+                ProbeOutcome::Alive | ProbeOutcome::Skipped if waster => self.line_up(tid, Class::Waster),
+                ProbeOutcome::Alive | ProbeOutcome::Skipped => self.line_up(tid, class_of(standing)),
                 ProbeOutcome::Dead(reason) => turned.push(Turned { tid, reason: reason.clone() }),
                 ProbeOutcome::Unknown(reason) if waster => turned.push(Turned { tid, reason: reason.clone() }),
                 ProbeOutcome::Unknown(_) => {
@@ -318,10 +408,21 @@ impl Lane {
             }
         }
         match outcome {
-            ProbeOutcome::Alive => self.answered.insert(portal.clone(), now),
-            _ => self.answered.remove(portal),
-        };
+            ProbeOutcome::Alive => drop(self.answered.insert(portal.clone(), now)),
+            ProbeOutcome::Dead(_) => {
+                self.served.remove(portal);
+                self.answered.remove(portal);
+                self.failed.insert(portal.clone(), now);
+            }
+            ProbeOutcome::Unknown(_) | ProbeOutcome::Skipped => drop(self.answered.remove(portal)),
+        }
         turned
+    }
+
+    /// True while one controller is all that is in the lane.
+    fn is_alone(&self) -> bool {
+        let waiting: usize = self.probes.values().map(|probe| probe.waiting.len()).sum();
+        self.busy.is_none() && self.late.is_empty() && self.places.len() + waiting == 1
     }
 
     fn line_up(&mut self, tid: Tid, class: Class) {
@@ -333,6 +434,7 @@ impl Lane {
 
     fn start_probes(&mut self, now: Time, ops: &mut OpIds, out: &mut Vec<HostEffect>) {
         let mut running = self.probes.values().filter(|probe| probe.op.is_some()).count() + self.late.len();
+        let is_alone = self.is_alone();
         while running < PROBES {
             let Some(portal) = self.not_yet_probed.pop_front() else { return };
             let Some(probe) = self.probes.get_mut(&portal) else { continue };
@@ -343,9 +445,9 @@ impl Lane {
             let op = ops.issue();
             probe.op = Some(op);
             running += 1;
+            let only_if_others_wait = probe.may_be_skipped && is_alone;
             self.timers.set(Timer::Probe(portal.clone()), now + PROBE_DEADLINE);
-            let handshake = self.wasted_until.contains_key(&portal);
-            out.push(HostEffect::Probe { op, portal, handshake });
+            out.push(HostEffect::Probe { op, portal, handshake: true, only_if_others_wait });
         }
     }
 }

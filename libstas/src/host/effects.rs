@@ -14,6 +14,7 @@ use super::lane::{Lane, Shared, hide_secrets_of};
 use super::links::{Change, Watch};
 use super::sysfs::{Reconnected, Scanner};
 use super::uevents::{Incoming, Uevents};
+use super::waiting::Waiting;
 use super::{Roots, disconnect, names, probe, secrets, thread, usage};
 use crate::core::{CtrlRef, Host, HostEffect, HostEvent, Links, Look, OpId, ProbeOutcome, UeventKind, Usage};
 
@@ -54,6 +55,7 @@ pub struct StartError {
 pub struct LinuxHost {
     roots: Roots,
     lane: Lane,
+    waiting: Arc<Waiting>,
     looking: Looking,
     usage: Arc<usage::Watcher>,
     runtime: Handle,
@@ -104,8 +106,9 @@ impl LinuxHost {
         };
         tokio::spawn(kernel.run(uevents));
         tokio::spawn(watch_links(watch, shared.links.clone(), tell.clone()));
+        let waiting = Waiting::new(shared.lock_file.with_file_name("waiting"));
         let lane = Lane::start(shared).map_err(failed("start a thread"))?;
-        Ok(Self { roots: setup.roots, lane, looking, usage, runtime: Handle::current(), tell })
+        Ok(Self { roots: setup.roots, lane, waiting, looking, usage, runtime: Handle::current(), tell })
     }
 
     /// Runs something that may block on a thread of its own and tells what came of it.
@@ -128,16 +131,22 @@ impl Host for LinuxHost {
     fn start(&self, effect: HostEffect) {
         match effect {
             HostEffect::Look(op) => self.looking.ask(Task::Look(op)),
-            HostEffect::Probe { op, portal, handshake } => {
-                let tell = self.tell.clone();
+            HostEffect::Probe { op, portal, handshake, only_if_others_wait } => {
+                let (tell, waiting) = (self.tell.clone(), self.waiting.clone());
+                let entry = waiting.enter();
                 self.runtime.spawn(async move {
-                    let outcome: ProbeOutcome = probe::probe(&portal, handshake).await;
+                    let outcome = match only_if_others_wait && !waiting.others_wait() {
+                        true => ProbeOutcome::Skipped,
+                        false => probe::probe(&portal, handshake).await,
+                    };
+                    drop(entry);
                     (tell.0)(HostEvent::Probed { op, outcome });
                 });
             }
             HostEffect::Connect { op, request } => {
-                let tell = self.tell.clone();
+                let (tell, entry) = (self.tell.clone(), self.waiting.enter());
                 self.lane.connect(request, move |report| {
+                    drop(entry);
                     (tell.0)(HostEvent::Connected { op, report: Box::new(report) });
                 });
             }

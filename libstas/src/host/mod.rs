@@ -10,6 +10,7 @@
 //! | [`disconnect`] | deleting exactly one controller |
 //! | [`usage`] | is storage in use behind a controller |
 //! | [`admin`] | admin commands to a live controller |
+//! | `waiting` | whether the other daemon waits for connections |
 //! | [`uevents`] | the kernel's events about controllers |
 //! | [`links`] | network interfaces, addresses, routes |
 //! | [`mdns`] | announcements of discovery controllers |
@@ -36,6 +37,7 @@ pub mod sysfs;
 mod thread;
 pub mod uevents;
 pub mod usage;
+mod waiting;
 
 mod fake_tree;
 

@@ -1,4 +1,5 @@
-//! Does a portal answer: the way that the kernel's connection would take, without the kernel's one lane.
+//! Finds out whether a portal answers: takes the way that the kernel's connection would take, but does not block the
+//! kernel's connect path.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, SocketAddrV6};
@@ -13,6 +14,10 @@ use crate::nvme::tid;
 
 /// How long a portal has to answer, the handshake included. The kernel's own connect waits about as long.
 pub const LIMIT: Duration = Duration::from_secs(3);
+/// How long a portal has to close its side of the connection after that.
+const CLOSING: Duration = Duration::from_millis(500);
+/// How much of what it sends meanwhile is read.
+const REST: u64 = 64 * 1024;
 
 /// PDU types and lengths of the handshake (NVMe/TCP Transport 1.0c, 3.6.2.2 and 3.6.2.3).
 const ICREQ: u8 = 0x00;
@@ -30,22 +35,33 @@ async fn probe_within(limit: Duration, portal: &Portal, handshake: bool) -> Prob
         Ok(prepared) => prepared,
         Err(reason) => return ProbeOutcome::Unknown(reason),
     };
-    let mut is_connected = false;
+    let mut connected = None;
     let attempt = async {
-        let mut stream = socket.connect(to).await?;
-        is_connected = true;
-        // A reset leaves nothing behind on either side: no TIME_WAIT here, no half-closed connection there.
-        stream.set_zero_linger()?;
-        if handshake { shake_hands(&mut stream).await } else { Ok(()) }
+        let stream = connected.insert(socket.connect(to).await?);
+        if handshake { shake_hands(stream).await } else { Ok(()) }
     };
-    match tokio::time::timeout(limit, attempt).await {
-        Ok(Ok(())) => ProbeOutcome::Alive,
-        Ok(Err(error)) => judge(&error),
-        Err(_) if is_connected => {
-            ProbeOutcome::Dead("the target accepts connections, but does not answer as NVMe/TCP".to_owned())
-        }
-        Err(_) => ProbeOutcome::Dead("the target does not answer".to_owned()),
+    let result = tokio::time::timeout(limit, attempt).await;
+    let outcome = match (result, &connected) {
+        (Ok(Ok(())), _) => ProbeOutcome::Alive,
+        (Ok(Err(error)), stream) => judge(&error, stream.is_some()),
+        (Err(_), Some(_)) => not_nvme("the portal accepts connections and does not answer"),
+        (Err(_), None) => ProbeOutcome::Dead("the target does not answer".to_owned()),
+    };
+    if let Some(stream) = connected {
+        close(stream).await;
     }
+    outcome
+}
+
+/// Closes a connection in order: ours first, then the other side's. A reset, which an early close with unread data is,
+/// ends the main loop of some targets.
+async fn close(mut stream: TcpStream) {
+    let orderly = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut (&mut stream).take(REST), &mut tokio::io::sink()).await
+    };
+    // A portal that does not close has been told, all the same.
+    let _ = tokio::time::timeout(CLOSING, orderly).await;
 }
 
 /// A socket that goes out as the kernel's would: bound to the interface and to the source address.
@@ -118,7 +134,7 @@ fn interface_index(name: &str) -> Option<u32> {
     nix::net::if_::if_nametoindex(name).ok().or_else(|| name.parse().ok())
 }
 
-/// ICReq, and the head of the ICResp. The other side then sees a reset where the Connect command would come.
+/// Sends ICReq and reads the head of the ICResp; [`close`] reads the rest. The Connect command never comes.
 async fn shake_hands(stream: &mut TcpStream) -> io::Result<()> {
     stream.write_all(&icreq()).await?;
     let mut head = [0; 8];
@@ -140,18 +156,24 @@ fn is_icresp(head: &[u8; 8]) -> bool {
 }
 
 /// What an error of the attempt says of the other side: only what came from it, or from the way to it, counts.
-fn judge(error: &io::Error) -> ProbeOutcome {
+fn judge(error: &io::Error, connected: bool) -> ProbeOutcome {
     let words = match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ECONNRESET | Errno::EPIPE) if connected => return not_nvme("it closes the connection"),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => return not_nvme("it closes the connection"),
+        None if error.kind() == io::ErrorKind::InvalidData => return not_nvme("something else answers"),
         Some(Errno::ECONNREFUSED) => "the target refuses connections",
         Some(Errno::ETIMEDOUT) => "the target does not answer",
         Some(Errno::EHOSTUNREACH | Errno::EHOSTDOWN) => "the target is unreachable",
         Some(Errno::ENETUNREACH) => "there is no route to the target",
         Some(Errno::ECONNRESET | Errno::EPIPE) => "the target drops connections",
-        None if error.kind() == io::ErrorKind::UnexpectedEof => "the target drops connections",
-        None if error.kind() == io::ErrorKind::InvalidData => "what answers is not NVMe/TCP",
         _ => return ProbeOutcome::Unknown(error.to_string()),
     };
     ProbeOutcome::Dead(words.to_owned())
+}
+
+/// The portal does not answer ICReq with ICResp: a web server, or a port that takes TLS alone.
+fn not_nvme(what: &str) -> ProbeOutcome {
+    ProbeOutcome::Dead(format!("not NVMe/TCP ({what} where ICResp is expected)"))
 }
 
 #[cfg(test)]

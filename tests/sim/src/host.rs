@@ -26,7 +26,7 @@ impl World {
                 }
                 self.after(wait, Happening::Look(asker(op)));
             }
-            HostEffect::Probe { op, portal, handshake } => {
+            HostEffect::Probe { op, portal, handshake, .. } => {
                 let wait = if self.has_route(Iface::of(&portal.host_iface)) {
                     self.probe_takes(&portal, handshake)
                 } else {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Fleet, Kind, Report, Timer};
 use crate::core::controller::{Controller, Life};
 use crate::core::effect::{ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, Level};
-use crate::core::lane::{Standing, Turned, Write};
+use crate::core::lane::{Manner, Standing, Turned, Write};
 use crate::core::{CtrlRef, OpId, Time, reuse};
 use crate::nvme::security::{Obstacle, Tls};
 use crate::nvme::{Purpose, Tid};
@@ -40,11 +40,13 @@ impl Fleet {
             return;
         }
         let portal_live = self.portal_live(tid);
+        let penalty = self.manner(tid).and_then(|manner| self.lane.own_penalty(tid, &manner));
         let common_secret = self.identity.as_ref().is_some_and(|identity| identity.key.is_some());
         let Some(member) = self.members.get_mut(tid) else { return };
         let secret = common_secret || member.want.parameters.dhchap_secret.is_some();
         match member.life {
             Life::Waiting(until) if until > now => self.timers.set(Timer::Retry(tid.clone()), until),
+            Life::Idle if penalty.is_some_and(|until| until > now) => self.wait(tid, penalty.unwrap_or(now)),
             Life::Idle | Life::Waiting(_) => {
                 member.life = Life::InLane;
                 self.timers.cancel(&Timer::Retry(tid.clone()));
@@ -111,7 +113,8 @@ impl Fleet {
     ) {
         let Some(ConnectRequest { tid, parameters, identity, purpose }) = self.connecting.remove(&op) else { return };
         let failed = matches!(report.outcome, ConnectOutcome::Failed(_));
-        let write = Write { failed, held: report.held, portal_live: self.portal_live(&tid) };
+        let manner = Manner { parameters: parameters.clone(), identity: identity.clone() };
+        let write = Write { failed, held: report.held, portal_live: self.portal_live(&tid), manner };
         let ended = self.lane.ended(now, op, &tid, write);
         self.turned_away(now, ended.turned, out);
         self.take_look(now, report.look, reports, out);
@@ -231,6 +234,9 @@ impl Fleet {
         let Some(member) = self.members.get_mut(tid) else { return };
         reports.push(Report::Lost(tid.clone(), ctrl));
         let resting = member.resting.is_some();
+        if !resting && !member.dismissed {
+            self.lane.lost(now, tid);
+        }
         let reason = if resting { POLLED } else { "the kernel removed its connection" };
         let again = member.lose(now, reason, &mut self.jitter);
         if resting {
@@ -246,7 +252,7 @@ impl Fleet {
     /// The lane has turned some away.
     pub(super) fn turned_away(&mut self, now: Time, turned: Vec<Turned>, out: &mut Vec<HostEffect>) {
         for Turned { tid, reason } in turned {
-            let not_before = self.lane.banned_until(&tid);
+            let not_before = self.banned_until(&tid);
             self.attempt_failed(now, &tid, reason, not_before, out);
             self.stirred.insert(tid);
         }

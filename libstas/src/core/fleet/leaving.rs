@@ -286,7 +286,7 @@ impl Fleet {
 
     /// A member that was parted with is one no longer.
     fn forget(&mut self, tid: &Tid, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
-        self.lane.leave(tid);
+        self.lane.forget(tid);
         self.encrypted.remove(tid);
         self.timers.cancel(&Timer::Retry(tid.clone()));
         self.timers.cancel(&Timer::Part(tid.clone()));

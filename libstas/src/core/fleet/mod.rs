@@ -20,7 +20,7 @@ use super::controller::{Controller, Leaving, Life, Parting, Want};
 use super::effect::{ConnectRequest, HostEffect, HostEvent, Level, Notice, Portal};
 use super::inventory::Inventory;
 use super::kernel::{KernelController, Links};
-use super::lane::Lane;
+use super::lane::{Lane, Manner};
 use super::timers::Timers;
 use super::{CtrlRef, OpId, OpIds, Time, reuse};
 use crate::nvme::{HostIdentity, Tid};
@@ -141,8 +141,14 @@ impl Fleet {
         }
         let member = self.members.entry(tid.clone()).or_insert_with(|| Controller::new(want.clone()));
         let changed = member.want != want;
+        let tried_otherwise = member.want.parameters != want.parameters && matches!(member.life, Life::Waiting(_));
         member.want = want;
         member.kept = None;
+        if tried_otherwise {
+            // With other parameters the next attempt is the first.
+            member.start_afresh();
+            self.timers.cancel(&Timer::Retry(tid.clone()));
+        }
         if member.leaving.take().is_some() {
             self.timers.cancel(&Timer::Part(tid.clone()));
         }
@@ -359,10 +365,21 @@ impl Fleet {
         self.encrypted = encrypted;
     }
 
+    /// What a member's next connection is made with.
+    fn manner(&self, tid: &Tid) -> Option<Manner> {
+        let (member, identity) = (self.members.get(tid)?, self.identity.clone()?);
+        Some(Manner { parameters: member.want.parameters.clone(), identity })
+    }
+
+    /// The earliest time of a member's next attempt, if one with its present parameters blocked the connect path.
+    fn banned_until(&self, tid: &Tid) -> Option<Time> {
+        self.lane.banned_until(tid, &self.manner(tid)?)
+    }
+
     /// Ends the wait of a member and restarts one that was given up, unless it wasted the lane or was hurried a moment
     /// ago.
     fn hurry(&mut self, now: Time, tid: &Tid) {
-        let banned_until = self.lane.banned_until(tid).filter(|until| now < *until);
+        let banned_until = self.banned_until(tid).filter(|until| now < *until);
         let banned = banned_until.is_some();
         let Some(member) = self.members.get_mut(tid) else { return };
         member.take_heart();

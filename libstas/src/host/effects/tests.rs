@@ -88,7 +88,7 @@ async fn every_other_effect_is_answered_with_its_own_number() {
 
     let portal =
         Portal { traddr: "x".into(), trsvcid: "1".into(), host_traddr: String::new(), host_iface: String::new() };
-    host.start(HostEffect::Probe { op: OpId(1), portal, handshake: false });
+    host.start(HostEffect::Probe { op: OpId(1), portal, handshake: false, only_if_others_wait: false });
     assert!(matches!(answer(&mut events).await, HostEvent::Probed { op: OpId(1), outcome: ProbeOutcome::Unknown(_) }));
 
     host.start(HostEffect::CheckUse { op: OpId(2), ctrl, leaving: Vec::new() });
@@ -157,6 +157,20 @@ async fn a_monitor_that_fails_is_started_anew_until_there_is_one() {
     assert_eq!(anew("the kernel's events", &error, start).await, "fresh");
     assert_eq!((tries.get(), begin.elapsed()), (3, 3 * PAUSE));
     assert!(log.text().contains("cannot read the kernel's events: connection reset"), "{}", log.text());
+}
+
+#[tokio::test]
+async fn a_probe_that_is_only_for_the_sake_of_the_other_daemon_is_skipped_while_that_waits_for_nothing() {
+    let tree = FakeTree::new();
+    let (host, mut events) = host(&tree);
+    let portal =
+        Portal { traddr: "x".into(), trsvcid: "1".into(), host_traddr: String::new(), host_iface: String::new() };
+    let probe = |op| HostEffect::Probe { op, portal: portal.clone(), handshake: true, only_if_others_wait: true };
+    host.start(probe(OpId(1)));
+    assert_eq!(answer(&mut events).await, HostEvent::Probed { op: OpId(1), outcome: ProbeOutcome::Skipped });
+    let _entry = Waiting::new(tree.path("waiting")).enter();
+    host.start(probe(OpId(2)));
+    assert!(matches!(answer(&mut events).await, HostEvent::Probed { op: OpId(2), outcome: ProbeOutcome::Unknown(_) }));
 }
 
 #[test]
