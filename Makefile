@@ -27,6 +27,7 @@ LIB_PROGRAMS  = stas-in-use
 PROGRAMS      = $(addprefix $(BIN)/,$(SBIN_PROGRAMS) $(BIN_PROGRAMS) $(LIB_PROGRAMS))
 UNITS         = $(wildcard systemd/*)
 POLICIES      = $(wildcard etc/dbus-1/*.conf)
+TMPFILES      = $(wildcard etc/tmpfiles.d/*.conf)
 CONFIGURATION = $(notdir $(wildcard etc/stas/*.conf))
 MAN_PAGES     = $(wildcard doc/man/*.[158])
 TARGETS       = $(wildcard utils/nvmet/*.conf)
@@ -37,6 +38,7 @@ SHARE   = $(PREFIX)/share/nvme-stas
 LIB     = $(PREFIX)/lib/nvme-stas
 DOC     = $(PREFIX)/share/doc/nvme-stas
 UNITDIR = $(PREFIX)/lib/systemd/system
+TMPFILESDIR = $(PREFIX)/lib/tmpfiles.d
 # The bus reads policies below /usr and /etc, and nowhere else.
 DBUSDIR = $(if $(filter /usr,$(PREFIX)),$(PREFIX)/share,$(SYSCONFDIR))/dbus-1/system.d
 MANDIR  = $(PREFIX)/share/man
@@ -56,6 +58,7 @@ install: $(if $(or $(SUDO_UID),$(filter command line,$(origin BIN))),$(PROGRAMS)
 	@install -D -m 644 -t '$(DESTDIR)$(UNITDIR)' $(UNITS)
 	@sed -i 's,^\(Exec[A-Za-z]*=\)/usr/\(s\?bin/sta\|lib/nvme-stas/\),\1$(PREFIX)/\2,' $(UNITS:systemd/%='$(DESTDIR)$(UNITDIR)/%')
 	@install -D -m 644 -t '$(DESTDIR)$(DBUSDIR)' $(POLICIES)
+	@install -D -m 644 -t '$(DESTDIR)$(TMPFILESDIR)' $(TMPFILES)
 	@install -D -m 644 -t '$(DESTDIR)$(DOC)' $(DOCUMENTS)
 	$(if $(TARGETS),@install -D -m 644 -t '$(DESTDIR)$(SHARE)/nvmet' $(TARGETS))
 	$(if $(ZONES),@install -D -m 644 -t '$(DESTDIR)$(SHARE)/cdcsim' $(ZONES))
@@ -68,6 +71,7 @@ uninstall: ## remove what install placed; edited configuration stays
 	$(if $(LIVE),@systemctl disable --quiet --now stafd.service stacd.service stas-in-use.socket 2>/dev/null || true)
 	@rm -f $(SBIN_PROGRAMS:%='$(DESTDIR)$(PREFIX)/sbin/%') $(BIN_PROGRAMS:%='$(DESTDIR)$(PREFIX)/bin/%')
 	@rm -f $(UNITS:systemd/%='$(DESTDIR)$(UNITDIR)/%') $(POLICIES:etc/dbus-1/%='$(DESTDIR)$(DBUSDIR)/%')
+	@rm -f $(TMPFILES:etc/tmpfiles.d/%='$(DESTDIR)$(TMPFILESDIR)/%')
 	@rm -f $(foreach page,$(MAN_PAGES),'$(DESTDIR)$(call man_path,$(page))')
 	@$(foreach name,$(CONFIGURATION),$(call uninstall_configuration,$(name)) &&) true
 	@rm -rf '$(DESTDIR)$(SHARE)' '$(DESTDIR)$(DOC)' '$(DESTDIR)$(LIB)'

@@ -8,9 +8,9 @@ use std::time::Duration;
 use fake_host::{Daemon, FakeHost, Finder, Op, on_iface};
 use libstas::core::browse::{Ask, Heard, Spot};
 use libstas::core::fleet::Status;
-use libstas::core::{CtrlState, HostEffect, Interface, Level, Links};
-use libstas::nvme::Tid;
+use libstas::core::{CtrlState, HostEffect, Interface, Level, Links, Owner};
 use libstas::nvme::announcement::offer;
+use libstas::nvme::{Purpose, Tid};
 use stafd::finder::{Effect, Event, RemovalReason};
 
 type Host = FakeHost<Finder>;
@@ -687,4 +687,24 @@ fn a_line_that_cannot_be_read_does_not_make_an_announced_one_a_configured_one() 
     assert_eq!(members(&host), 1, "the one that was connected");
     host.wait(60.0);
     assert_eq!(members(&host), 0);
+}
+
+#[test]
+fn what_is_only_announced_claims_and_ends_no_connection_of_another_program() {
+    for owner in [Owner::None, Owner::Other("discoverd".into())] {
+        let mut host = started(&persistence("10"));
+        let hand = host.make(&dc(A, ""), Purpose::Discovery);
+        host.ctrl(hand).owner = owner.clone();
+        host.ctrl(hand).src_addr = "192.0.2.101".parse().ok();
+        host.send_snapshot();
+        hear(&mut host, announcement("x", "tcp", &[(1, A)]));
+        assert_eq!(host.ctrls(), [hand], "it is used");
+        assert_eq!(members(&host), 1);
+        hear(&mut host, Heard::Gone("x".into()));
+        host.wait(1.0);
+        host.lose(A);
+        host.wait(120.0);
+        assert_eq!((host.ctrls(), members(&host)), (vec![hand], 0), "it aged out");
+        assert_eq!(host.ctrl(hand).owner, owner);
+    }
 }

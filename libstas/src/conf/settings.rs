@@ -5,7 +5,7 @@ use super::ini::{self, Place};
 use super::keys::{self, Key, Standing};
 use super::near_miss::nearest;
 use super::types::Complaint;
-use super::value::Setting;
+use super::value::{Setting, Values};
 
 /// One value of a file. An empty one stands for the default.
 #[derive(Clone, Copy, Debug)]
@@ -127,6 +127,16 @@ impl<'t> Settings<'t> {
             Err(error) if key.is(&keys::TLS) => {
                 self.complaints.error(line, format!("[{}] {}: {error}; it is taken for true", key.section, key.name));
                 Some(Setting::Word("true"))
+            }
+            // The default would be a word that the file does not have.
+            Err(error) if matches!(key.values, Values::AnyOf(_)) => {
+                let valid = key.values.valid_words(text);
+                let used = match valid.len() {
+                    0 => "none of its words is valid, so it names nothing".to_owned(),
+                    _ => format!("only {} is used", valid.iter().copied().collect::<Vec<_>>().join("+")),
+                };
+                self.complaints.warning(line, format!("[{}] {}: {error}; {used}", key.section, key.name));
+                Some(Setting::Words(valid))
             }
             Err(error) => {
                 let default_words = match key.default {

@@ -91,6 +91,14 @@ impl Values {
     }
 }
 
+impl Values {
+    /// The words of [`Values::AnyOf`] that are valid in a text in which others are not.
+    pub(crate) fn valid_words(self, text: &str) -> BTreeSet<&'static str> {
+        let Self::AnyOf(words) = self else { return BTreeSet::new() };
+        text.split('+').filter_map(|part| word(part.trim(), words)).collect()
+    }
+}
+
 fn word(text: &str, words: &[&'static str]) -> Option<&'static str> {
     words.iter().copied().find(|word| word.eq_ignore_ascii_case(text))
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::backoff::{Backoff, Jitter};
 use super::effect::{HostEffect, Level, Notice};
+use super::kernel::KernelController;
 use super::timers::Timers;
 use super::{OpId, Time};
 use crate::conf::{ControllerEntry, Exclusion, FamilyOrder};
@@ -59,6 +60,29 @@ pub struct Configured {
     ignore_iface: bool,
     names: BTreeMap<String, Name>,
     timers: Timers<Timer>,
+}
+
+/// `exclude=` with its host names looked up.
+#[derive(Clone, Debug, Default)]
+pub struct Exclusions(Vec<(Exclusion, Vec<IpAddr>)>);
+
+impl Exclusions {
+    /// The first exclusion that matches a controller. `found_on` is the interface on which it was found.
+    #[must_use]
+    pub fn matching(&self, tid: &Tid, found_on: &str) -> Option<&Exclusion> {
+        let matching =
+            |(exclusion, addresses): &&(Exclusion, Vec<IpAddr>)| matches(exclusion, addresses, tid, found_on);
+        self.0.iter().find(matching).map(|(exclusion, _)| exclusion)
+    }
+
+    /// The first exclusion that matches a connection by what the kernel reports of it.
+    #[must_use]
+    pub fn matching_connection(&self, kernel: &KernelController) -> Option<&Exclusion> {
+        if self.0.is_empty() {
+            return None;
+        }
+        self.matching(&kernel.tid(), &kernel.host_iface)
+    }
 }
 
 /// What applies to all `controller=` entries.
@@ -228,6 +252,14 @@ impl Configured {
         named
     }
 
+    /// The lines of the `controller=` entries that name these controllers.
+    pub fn lines<'a>(&'a self, defaults: &'a Defaults<'_>) -> impl Iterator<Item = (Tid, usize)> + 'a {
+        self.controllers.iter().flat_map(move |entry| {
+            let addresses = self.addresses(entry, defaults).into_iter();
+            addresses.map(move |address| (self.tid(entry, &address, defaults), entry.line))
+        })
+    }
+
     /// The `controller=` entries with that host name.
     fn entries_of(&self, name: &str) -> impl Iterator<Item = &ControllerEntry> {
         self.controllers.iter().filter(move |entry| entry.is_name && entry.traddr == name)
@@ -315,7 +347,27 @@ impl Configured {
     /// counts even when ignore-iface keeps it out of the TID.
     #[must_use]
     pub fn excludes(&self, tid: &Tid, found_on: &str) -> bool {
-        self.exclusions.iter().any(|exclusion| self.matches(exclusion, tid, found_on))
+        self.exclusion_of(tid, found_on).is_some()
+    }
+
+    /// The exclusion by which the administrator excluded that controller.
+    #[must_use]
+    pub fn exclusion_of(&self, tid: &Tid, found_on: &str) -> Option<&Exclusion> {
+        let addresses = |exclusion: &Exclusion| self.addresses_of(exclusion);
+        self.exclusions.iter().find(|exclusion| matches(exclusion, addresses(exclusion), tid, found_on))
+    }
+
+    /// The exclusions with the addresses that their host names have now.
+    #[must_use]
+    pub fn exclusions(&self) -> Exclusions {
+        let looked_up = |exclusion: &Exclusion| (exclusion.clone(), self.addresses_of(exclusion).to_vec());
+        Exclusions(self.exclusions.iter().map(looked_up).collect())
+    }
+
+    /// The addresses of an exclusion's host name, if it has one.
+    fn addresses_of(&self, exclusion: &Exclusion) -> &[IpAddr] {
+        let name = exclusion.traddr.as_ref().filter(|_| exclusion.is_name);
+        name.and_then(|name| self.names.get(name)).map(|state| state.addresses.as_slice()).unwrap_or_default()
     }
 
     /// True while an exclusion has a host name that was never looked up, so that it may mean that controller. Its
@@ -326,39 +378,38 @@ impl Configured {
         let open = self.exclusions.iter().filter(|exclusion| exclusion.is_name);
         open.filter(|exclusion| exclusion.traddr.as_ref().is_some_and(unknown)).any(|exclusion| {
             let but_for_its_address = Exclusion { traddr: None, host_iface: None, ..exclusion.clone() };
-            self.matches(&but_for_its_address, tid, "")
+            matches(&but_for_its_address, &[], tid, "")
         })
-    }
-
-    fn matches(&self, exclusion: &Exclusion, tid: &Tid, found_on: &str) -> bool {
-        let equal = |wanted: &Option<String>, has: &str| wanted.as_ref().is_none_or(|wanted| wanted == has);
-        exclusion.transport.is_none_or(|transport| transport == tid.transport())
-            && exclusion.traddr.as_ref().is_none_or(|traddr| self.address_matches(traddr, exclusion.is_name, tid))
-            && equal(&exclusion.trsvcid, &tid.trsvcid)
-            && equal(&exclusion.subsysnqn, &tid.subsysnqn)
-            && equal(&exclusion.host_nqn, &tid.host_nqn)
-            && exclusion
-                .host_iface
-                .as_ref()
-                .is_none_or(|iface| iface == &tid.host_iface || (!found_on.is_empty() && iface == found_on))
-    }
-
-    fn address_matches(&self, excluded: &str, is_name: bool, tid: &Tid) -> bool {
-        let has = tid::parse_ip(&tid.traddr);
-        if is_name {
-            let addresses = self.names.get(excluded).map(|state| state.addresses.as_slice()).unwrap_or_default();
-            return has.is_some_and(|(ip, _)| addresses.contains(&ip));
-        }
-        match (tid::parse_ip(excluded), has) {
-            (Some((ip, scope)), Some((has, has_scope))) => ip == has && (scope.is_none() || scope == has_scope),
-            _ => excluded.eq_ignore_ascii_case(&tid.traddr),
-        }
     }
 
     /// True when `ip-family` allows that address.
     #[must_use]
     pub fn allows(&self, tid: &Tid) -> bool {
         !tid.transport().is_ip() || tid::parse_ip(&tid.traddr).is_some_and(|(ip, _)| family_used(ip, self.family))
+    }
+}
+
+/// True when an exclusion matches a controller. `addresses` are those of its host name, if it has one.
+fn matches(exclusion: &Exclusion, addresses: &[IpAddr], tid: &Tid, found_on: &str) -> bool {
+    let equal = |wanted: &Option<String>, has: &str| wanted.as_ref().is_none_or(|wanted| wanted == has);
+    let on_iface = |iface: &String| iface == &tid.host_iface || (!found_on.is_empty() && iface == found_on);
+    let at = |traddr: &String| match exclusion.is_name {
+        true => tid::parse_ip(&tid.traddr).is_some_and(|(ip, _)| addresses.contains(&ip)),
+        false => same_address(traddr, &tid.traddr),
+    };
+    exclusion.transport.is_none_or(|transport| transport == tid.transport())
+        && exclusion.traddr.as_ref().is_none_or(at)
+        && equal(&exclusion.trsvcid, &tid.trsvcid)
+        && equal(&exclusion.subsysnqn, &tid.subsysnqn)
+        && equal(&exclusion.host_nqn, &tid.host_nqn)
+        && exclusion.host_iface.as_ref().is_none_or(on_iface)
+}
+
+/// True when an excluded address is that one; an excluded address without a scope is meant in every scope.
+fn same_address(excluded: &str, address: &str) -> bool {
+    match (tid::parse_ip(excluded), tid::parse_ip(address)) {
+        (Some((ip, scope)), Some((has, has_scope))) => ip == has && (scope.is_none() || scope == has_scope),
+        _ => excluded.eq_ignore_ascii_case(address),
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use super::backoff::{Backoff, Jitter};
 use super::keep_alive::KeepAlive;
+use super::ownership::Cause;
 use super::{CtrlRef, OpId, Time};
 use crate::nvme::Parameters;
 
@@ -28,6 +29,9 @@ pub struct Want {
     pub rank: u8,
     /// Give up after so many attempts in a row (NCC).
     pub attempts: Option<u32>,
+    /// Only announced discovery controllers list it, by themselves or by their referrals: that gives no right to claim a
+    /// connection of another program.
+    pub announced_only: bool,
 }
 
 /// How a controller is to be parted with.
@@ -87,6 +91,10 @@ pub struct Controller {
     pub life: Life,
     /// How it is parted with, when it no longer is wanted.
     pub leaving: Option<(Parting, Leaving)>,
+    /// Why it is removed.
+    pub cause: Option<Cause>,
+    /// It has had a connection in this run.
+    pub has_held: bool,
     /// Attempts since the last success.
     pub attempts: u32,
     /// Why it is not connected.
@@ -115,6 +123,8 @@ impl Controller {
             want,
             life: Life::Idle,
             leaving: None,
+            cause: None,
+            has_held: false,
             attempts: 0,
             reason: None,
             connected_with: None,
@@ -146,11 +156,20 @@ impl Controller {
     /// Takes a connection over. Gives back how many attempts it took.
     pub fn hold(&mut self, now: Time, ctrl: CtrlRef) -> u32 {
         self.life = Life::Held { ctrl, since: now };
+        self.has_held = true;
         self.dismissed = false;
         self.resting = None;
         self.reason = None;
         self.told = None;
         std::mem::take(&mut self.attempts)
+    }
+
+    /// Lets go of its connection, which stays as it is: the controller takes another one.
+    pub fn release(&mut self) {
+        self.life = Life::Idle;
+        self.connected_with = None;
+        self.resting = None;
+        self.dismissed = false;
     }
 
     /// Its connection is gone: it may try again, at once if it had been up for a while or was disconnected by this

@@ -1,5 +1,6 @@
 //! What the cores ask of the host, and what the host tells the cores.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -57,6 +58,8 @@ pub struct ConnectRequest {
     pub identity: Arc<HostIdentity>,
     /// What for.
     pub purpose: Purpose,
+    /// Connections that are not adopted for it, although they serve it.
+    pub passed_over: BTreeSet<CtrlRef>,
 }
 
 /// Why a connection was not made.
@@ -199,6 +202,8 @@ pub enum HostEffect {
         /// The name.
         name: String,
     },
+    /// Record in the registry that a connection without an owner is ours now. No answer: the next snapshot shows it.
+    Claim(CtrlRef),
     /// Make its secrets in sysfs unreadable for all but root. No answer.
     HideSecrets(CtrlRef),
     /// Write this to the log. No answer.

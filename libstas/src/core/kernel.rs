@@ -88,6 +88,31 @@ pub enum Dctype {
     Cdc,
 }
 
+/// How a connection became ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gained {
+    /// One of the daemons connected it.
+    Connected,
+    /// It had no owner, and a source wanted it.
+    Adopted,
+}
+
+/// The owner of a connection, as the registry of nvme-cli 3 records it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Owner {
+    /// No entry: connected by hand, by the initramfs, or by programs that know no registry.
+    #[default]
+    None,
+    /// stafd or stacd, by an entry that fits this very controller.
+    Stas(Gained),
+    /// Another orchestrator of that name.
+    Other(String),
+    /// The entry could not be read.
+    Unknown,
+}
+
 /// One controller of the kernel, as /sys/class/nvme/nvmeN shows it. Empty strings are unset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelController {
@@ -126,6 +151,9 @@ pub struct KernelController {
     pub model: String,
     /// Serial number.
     pub serial: String,
+    /// The owner of the connection.
+    #[serde(default)]
+    pub owner: Owner,
 }
 
 impl KernelController {
@@ -150,6 +178,7 @@ impl KernelController {
             encrypted: false,
             model: String::new(),
             serial: String::new(),
+            owner: Owner::None,
         }
     }
 

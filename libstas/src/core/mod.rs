@@ -13,6 +13,7 @@ pub mod inventory;
 pub mod keep_alive;
 pub mod kernel;
 pub mod lane;
+pub mod ownership;
 pub mod reuse;
 pub mod sources;
 pub mod timers;
@@ -26,7 +27,7 @@ pub use effect::{
     ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, HostEvent, Level, Notice, Portal,
     ProbeOutcome, Uevent, UeventKind, Usage,
 };
-pub use kernel::{CtrlState, CtrlType, Dctype, Interface, KernelController, Links, Look};
+pub use kernel::{CtrlState, CtrlType, Dctype, Gained, Interface, KernelController, Links, Look, Owner};
 
 /// A moment on CLOCK_BOOTTIME: it survives suspend and clock steps, and can be saved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

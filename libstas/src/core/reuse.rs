@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use super::effect::ConnectRequest;
 use super::kernel::{CtrlState, KernelController, Links, Look};
 use crate::nvme::{DISCOVERY_NQN, Tid, Transport, tid};
 
@@ -9,6 +10,27 @@ use crate::nvme::{DISCOVERY_NQN, Tid, Transport, tid};
 #[must_use]
 pub fn find<'a>(look: &'a Look, tid: &Tid, links: &Links, discovery: bool) -> Option<&'a KernelController> {
     best(look.controllers.iter().map(|ctrl| &**ctrl), tid, links, discovery)
+}
+
+/// The controller in `look` that serves a request and may be adopted for it, by [`best`].
+#[must_use]
+pub fn find_for<'a>(look: &'a Look, request: &ConnectRequest, links: &Links) -> Option<&'a KernelController> {
+    let controllers = look.controllers.iter().map(|ctrl| &**ctrl);
+    let usable = controllers.filter(|ctrl| !request.passed_over.contains(&ctrl.ctrl));
+    best(usable, &request.tid, links, request.purpose.is_discovery())
+}
+
+/// True when a connection may be adopted. One of another program that is bound to an interface which is down or absent
+/// is not, unless it is live: its reconnect attempts fail as long as that interface is missing, while a connection of
+/// ours may find another way. `ours` says whether it is ours; ours are adopted in any state.
+#[must_use]
+pub fn may_be_adopted(ctrl: &KernelController, ours: bool, links: &Links) -> bool {
+    // Before the interfaces are known none is known to be absent.
+    let bound_to_nothing = || {
+        let up = links.named(&ctrl.host_iface).is_some_and(|interface| interface.up);
+        !ctrl.host_iface.is_empty() && !links.0.is_empty() && !up
+    };
+    ours || ctrl.is_live() || !bound_to_nothing()
 }
 
 /// The one of these that serves `tid` and may be taken over: what was connected as just that first, then live ones,

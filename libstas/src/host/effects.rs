@@ -166,6 +166,7 @@ impl Host for LinuxHost {
             HostEffect::Resolve { op, name } => {
                 self.apart("names", move |_| names::resolve(&name), move |result| HostEvent::Resolved { op, result })
             }
+            HostEffect::Claim(ctrl) => self.looking.ask(Task::Claim(ctrl)),
             HostEffect::HideSecrets(ctrl) => self.looking.ask(Task::Hide(ctrl)),
             // The daemon's shell writes the log and the state; they do not come here.
             HostEffect::Tell(_) | HostEffect::Save => {}
@@ -177,6 +178,10 @@ impl Host for LinuxHost {
 #[derive(Clone, Copy, Debug)]
 enum Task {
     Look(OpId),
+    /// Record that this controller is ours.
+    Claim(CtrlRef),
+    /// The kernel has removed the controller of that number, says its event of that sequence number.
+    Removed(u32, u64),
     /// Hide the secrets of that controller.
     Hide(CtrlRef),
     /// Hide the secrets of the controller that bears that number now.
@@ -192,6 +197,7 @@ impl Looking {
         let (tasks, received) = mpsc::channel();
         let (scanner, roots) = (shared.scanner.clone(), shared.roots.clone());
         thread::spawn("look", move || {
+            lock(&scanner).registry().sweep();
             loop {
                 let due_in = usage.as_ref().and_then(|usage| usage.due_in());
                 let task = match next_task(&received, due_in) {
@@ -231,6 +237,8 @@ fn look(scanner: &Mutex<Scanner>, roots: &Roots, tasks: impl Iterator<Item = Tas
     for task in tasks {
         match task {
             Task::Look(op) => asked.push(op),
+            Task::Claim(ctrl) => claim(scanner, ctrl),
+            Task::Removed(device, seqnum) => lock(scanner).registry().removed(device, seqnum),
             Task::Hide(ctrl) => secrets::hide(roots, ctrl),
             Task::HideNew(device) => hide_secrets_of(roots, device),
         }
@@ -243,6 +251,16 @@ fn look(scanner: &Mutex<Scanner>, roots: &Roots, tasks: impl Iterator<Item = Tas
         (tell.0)(HostEvent::Looked { op, result: result.clone() });
     }
     result.ok()
+}
+
+/// Records that a controller is ours, if it still exists and has no owner.
+fn claim(scanner: &Mutex<Scanner>, ctrl: CtrlRef) {
+    let mut scanner = lock(scanner);
+    // A sysfs that cannot be read is reported with the next look.
+    let Ok(look) = scanner.glance() else { return };
+    if let Some(kernel) = look.controllers.iter().find(|kernel| kernel.ctrl == ctrl) {
+        let _ = scanner.registry().adopted(kernel);
+    }
 }
 
 /// Passes the kernel's events on.
@@ -277,7 +295,8 @@ impl KernelEvents {
             UeventKind::Add if self.writing_secrets.load(Ordering::Acquire) => {
                 self.looking.ask(Task::HideNew(event.device));
             }
-            UeventKind::Add | UeventKind::Remove | UeventKind::Aen(_) | UeventKind::Other => {}
+            UeventKind::Remove => self.looking.ask(Task::Removed(event.device, event.seqnum)),
+            UeventKind::Add | UeventKind::Aen(_) | UeventKind::Other => {}
         }
         (self.tell.0)(HostEvent::Uevent(event));
     }

@@ -22,13 +22,16 @@ impl FakeTree {
     pub(super) fn new() -> Self {
         let tree = Self { dir: TempDir::new().unwrap(), devices: 0.into() };
         tree.put("sys/kernel/uevent_seqnum", "1000\n");
-        fs::create_dir_all(tree.path("sys/class/nvme")).unwrap();
-        fs::create_dir_all(tree.path("dev")).unwrap();
+        tree.put("proc/sys/kernel/random/boot_id", "5e4d0000-0000-4000-8000-000000000001\n");
+        for folder in ["sys/class/nvme", "dev", "run"] {
+            fs::create_dir_all(tree.path(folder)).unwrap();
+        }
         tree
     }
 
     pub(super) fn roots(&self) -> Roots {
-        Roots { sys: self.path("sys"), dev: self.path("dev"), proc: self.path("proc") }
+        let [sys, dev, proc, registry] = ["sys", "dev", "proc", "run/nvme/registry"].map(|path| self.path(path));
+        Roots { sys, dev, proc, registry }
     }
 
     pub(super) fn path(&self, path: impl AsRef<Path>) -> PathBuf {

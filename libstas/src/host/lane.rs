@@ -19,8 +19,8 @@ use super::secrets;
 use super::sysfs::{LookError, Scanner, birth};
 use super::{Roots, thread};
 use crate::core::{ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, Links, Look, reuse};
+use crate::nvme::Transport;
 use crate::nvme::connect::{SecretLine, SupportedOptions, option_string};
-use crate::nvme::{Tid, Transport};
 
 /// What the lane shares with the rest of this room.
 #[derive(Clone, Debug)]
@@ -109,7 +109,13 @@ impl Worker {
         drop(lock);
         let after = if written == Err(ConnectError::Already) { self.look() } else { self.glance() };
         match after {
-            Ok(look) => ConnectReport { outcome: self.outcome(written, &look, request), look, held },
+            Ok(mut look) => {
+                let outcome = self.outcome(written, &look, request);
+                if let ConnectOutcome::Made(ctrl) = outcome {
+                    self.own(&mut look, ctrl);
+                }
+                ConnectReport { outcome, look, held }
+            }
             Err(error) => failed(before, held, error),
         }
     }
@@ -124,7 +130,7 @@ impl Worker {
                     reason: format!("nvme{device} was made and was gone again at once (the kernel's log says why)"),
                 }),
             },
-            Err(ConnectError::Already) => match self.serving(look, &request.tid, request.purpose.is_discovery()) {
+            Err(ConnectError::Already) => match self.serving(look, request) {
                 Some(found) => ConnectOutcome::Found(found),
                 None => ConnectOutcome::Failed(ConnectError::Already),
             },
@@ -132,18 +138,27 @@ impl Worker {
         }
     }
 
-    fn serving(&self, look: &Look, tid: &Tid, discovery: bool) -> Option<CtrlRef> {
+    /// Records that a controller is ours, at once: until then other programs may disconnect it.
+    fn own(&self, look: &mut Look, ctrl: CtrlRef) {
+        let registry = self.shared.scanner.lock().unwrap_or_else(PoisonError::into_inner).registry();
+        if let Some(made) = look.controllers.iter_mut().find(|made| made.ctrl == ctrl) {
+            let owner = registry.connected(made);
+            Arc::make_mut(made).owner = owner;
+        }
+    }
+
+    fn serving(&self, look: &Look, request: &ConnectRequest) -> Option<CtrlRef> {
         let links = self.shared.links.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        reuse::find(look, tid, &links, discovery).map(|ctrl| ctrl.ctrl)
+        reuse::find_for(look, request, &links).map(|ctrl| ctrl.ctrl)
     }
 
     /// Who serves already, if anybody does. That one's state must be of now.
     fn look_for(&self, request: &ConnectRequest) -> Result<(Look, Option<CtrlRef>), LookError> {
         let mut look = self.glance()?;
-        let mut found = self.serving(&look, &request.tid, request.purpose.is_discovery());
+        let mut found = self.serving(&look, request);
         if found.is_some() {
             look = self.look()?;
-            found = self.serving(&look, &request.tid, request.purpose.is_discovery());
+            found = self.serving(&look, request);
         }
         Ok((look, found))
     }
@@ -158,7 +173,7 @@ impl Worker {
 
     /// The request in words for the kernel. To ask what it takes may have to wait for somebody else's connect.
     fn line(&mut self, request: &ConnectRequest) -> Result<SecretLine, ConnectError> {
-        let ConnectRequest { tid, parameters, identity, purpose } = request;
+        let ConnectRequest { tid, parameters, identity, purpose, .. } = request;
         let line = option_string(tid, parameters, identity, *purpose, self.supported()?)
             .map_err(|error| ConnectError::Invalid(error.to_string()))?;
         for option in line.left_out() {

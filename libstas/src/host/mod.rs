@@ -7,6 +7,7 @@
 //! | [`fabrics`] | /dev/nvme-fabrics: its options, the write, its answer |
 //! | [`sysfs`] | what the kernel says of its NVMe-oF controllers |
 //! | [`secrets`] | hiding what the kernel shows to everybody |
+//! | [`registry`] | which orchestrator owns a connection |
 //! | [`disconnect`] | deleting exactly one controller |
 //! | [`usage`] | is storage in use behind a controller |
 //! | [`admin`] | admin commands to a live controller |
@@ -31,6 +32,7 @@ pub mod mdns;
 pub mod names;
 pub mod nbft;
 pub mod probe;
+pub mod registry;
 pub mod secrets;
 mod sys;
 pub mod sysfs;
@@ -52,11 +54,13 @@ pub struct Roots {
     pub dev: PathBuf,
     /// procfs, `/proc`.
     pub proc: PathBuf,
+    /// The ownership registry of nvme-cli, `/run/nvme/registry`.
+    pub registry: PathBuf,
 }
 
 impl Default for Roots {
     fn default() -> Self {
-        Self { sys: "/sys".into(), dev: "/dev".into(), proc: "/proc".into() }
+        Self { sys: "/sys".into(), dev: "/dev".into(), proc: "/proc".into(), registry: "/run/nvme/registry".into() }
     }
 }
 

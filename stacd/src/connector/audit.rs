@@ -1,45 +1,77 @@
-//! The audit: with `disconnect-scope=all-connections-matching-disconnect-trtypes`, I/O controllers that others
-//! connected go, too, if no source wants them.
+//! The audit: with `disconnect-scope=all-connections-matching-disconnect-trtypes`, I/O controllers without an owner are
+//! disconnected, too, if no source wants them.
 
 use libstas::conf::DisconnectScope;
 use libstas::core::controller::Parting;
-use libstas::core::{KernelController, Time, reuse};
+use libstas::core::ownership::{Cause, Decision, Reason, Scope, Why, decide};
+use libstas::core::sources::{SETTLING, SourceId};
+use libstas::core::{CtrlRef, KernelController, Time, reuse};
 use libstas::nvme::Tid;
 
 use super::{Connector, Effect};
 
 impl Connector {
-    /// Looks through the kernel's I/O controllers. Only when every source has had its word: before that, somebody may
-    /// still want what nobody seems to want.
+    /// Looks through the kernel's I/O controllers for connections to remove.
     pub(super) fn audit(&mut self, now: Time, out: &mut Vec<Effect>) {
         let Some(settings) = &self.settings else { return };
         if settings.conf.disconnect_scope != DisconnectScope::AllMatchingTrtypes {
             return;
         }
-        let all_have_spoken = self.stafd_has_told() && self.sources.all_settled(now);
-        let strangers: Vec<(Tid, Parting)> = self
-            .fleet
-            .inventory()
-            .iter()
-            .filter(|kernel| kernel.is_identified() && !kernel.is_discovery())
-            .filter(|kernel| self.fleet.holders(kernel.ctrl).is_empty())
-            .filter_map(|kernel| {
-                let tid = kernel.tid();
-                if self.booted.record_of(&tid).is_some() {
-                    return None;
-                }
-                if let Some(how) = self.barred(&tid) {
-                    return Some((tid, how));
-                }
-                let prey = all_have_spoken
-                    && settings.conf.disconnect_trtypes.contains(&kernel.transport)
-                    && !self.is_claimed(kernel);
-                prey.then(|| (tid, self.parting()))
-            })
-            .collect();
-        for (tid, how) in strangers {
-            self.fleet_does(now, out, |fleet, host| fleet.evict(now, &tid, how, host));
+        let free = self.fleet.inventory().iter().filter(|kernel| self.fleet.holders(kernel.ctrl).is_empty());
+        let candidates = free.filter_map(|kernel| {
+            let (how, cause) = self.verdict_on(now, kernel).ok()?;
+            Some((kernel.ctrl, how, cause))
+        });
+        let candidates: Vec<(CtrlRef, Parting, Cause)> = candidates.collect();
+        for (ctrl, how, cause) in candidates {
+            self.fleet_does(now, out, |fleet, host| fleet.remove_foreign(now, ctrl, how, cause, host));
         }
+    }
+
+    /// What the audit removes is judged again before each event that may disconnect it: the scope may have been narrowed,
+    /// the connection may have another owner, and a source may list it by now.
+    pub(super) fn spare_what_is_no_longer_audited(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let judged = self.fleet.unclaimed().into_iter().filter_map(|(tid, ctrl)| {
+            let kernel = self.fleet.inventory().get(ctrl)?;
+            Some((tid, self.verdict_on(now, kernel).err()?))
+        });
+        let spared: Vec<(Tid, Reason)> = judged.collect();
+        for (tid, reason) in spared {
+            self.fleet_does(now, out, |fleet, host| fleet.spare(&tid, &reason, host));
+        }
+    }
+
+    /// Whether the audit may remove a connection, and how.
+    fn verdict_on(&self, now: Time, kernel: &KernelController) -> Result<(Parting, Cause), Reason> {
+        let scope = self.fleet.scope_of(kernel);
+        if scope != Scope::Audited {
+            return Err(Reason::OutOfScope);
+        }
+        let tid = kernel.tid();
+        let (how, cause) = match self.configured.exclusion_of(&tid, &kernel.host_iface) {
+            Some(exclusion) => {
+                let text = format!("exclude= in stacd.conf, line {} matches this connection", exclusion.line);
+                (Parting::Disconnect, Cause::new(Why::Excluded { matched: true }, text))
+            }
+            None => {
+                let proved = self.all_have_spoken(now) && !self.is_claimed(kernel);
+                let text = "no source lists it (disconnect-scope=all-connections-matching-disconnect-trtypes)";
+                (self.parting(), Cause::new(Why::Unclaimed { proved }, text))
+            }
+        };
+        let booted = self.booted.record_of(&tid).is_some();
+        match decide(&self.fleet.title(kernel.ctrl), scope, cause.why, booted) {
+            Decision::Disconnect => Ok((how, cause)),
+            Decision::Keep(reason) => Err(reason),
+        }
+    }
+
+    /// True when nothing can be listed that this daemon does not know of: stafd has reported everything and has run for
+    /// so long that announcements had their time, there is a source, and each has stated all that it lists.
+    fn all_have_spoken(&self, now: Time) -> bool {
+        let pages = self.sources.ids().any(|id| matches!(id, SourceId::Page(_)));
+        let configured = self.sources.named_by(&SourceId::Configured).next().is_some();
+        (pages || configured) && self.stafd_has_told_for(now, SETTLING) && self.sources.all_settled(now)
     }
 
     /// True when a source lists, has listed, or by an unclear entry may mean what that connection serves.

@@ -19,6 +19,7 @@ use libstas::conf::{DisconnectScope, InUse};
 use libstas::core::configured::{Configured, Defaults, Words};
 use libstas::core::controller::{Parting, Want};
 use libstas::core::fleet::{Fleet, Kind, Report};
+use libstas::core::ownership::{Cause, Rules};
 use libstas::core::sources::{QUIET, Quiet, SourceId, Sources, Verdict};
 use libstas::core::timers::Timers;
 use libstas::core::{HostEffect, HostEvent, Machine, Time};
@@ -67,6 +68,8 @@ pub struct Connector {
     /// Whom the configuration named before this run, until it could be read in full.
     was_configured: BTreeSet<Tid>,
     renamed: renamed::Renamed,
+    /// The lines of stacd.conf that list controllers, or did so last.
+    lines: BTreeMap<Tid, usize>,
 }
 
 impl Connector {
@@ -85,6 +88,7 @@ impl Connector {
             restored: BTreeSet::new(),
             was_configured: BTreeSet::new(),
             renamed: renamed::Renamed::default(),
+            lines: BTreeMap::new(),
         };
         connector.restore(saved);
         connector
@@ -110,16 +114,20 @@ impl Connector {
         self.settings = Some(settings);
         // The configuration is saved with the state.
         out.push(Effect::Host(HostEffect::Save));
+        self.take_rules();
         self.quiet.disturb(now);
         self.keep_what_may_be_meant();
+        self.spare_what_is_no_longer_audited(now, out);
         self.resettle(now, out);
         for tid in std::mem::take(&mut self.restored) {
             if !self.fleet.has(&tid) && self.booted.record_of(&tid).is_none() {
-                let how = self.barred(&tid).unwrap_or_else(|| self.parting());
-                self.fleet_does(now, out, |fleet, host| fleet.evict(now, &tid, how, host));
+                let removal = self.barred(&tid).unwrap_or_else(|| (self.parting(), self.why_removed(&tid)));
+                let (how, cause) = removal;
+                self.fleet_does(now, out, |fleet, host| fleet.remove_restored(now, &tid, how, cause, host));
             }
         }
         self.look_for_boot_connections(out);
+        self.end_excluded(now, out);
         self.audit(now, out);
         if reload {
             let all: Vec<Tid> = self.fleet.tids().cloned().collect();
@@ -129,12 +137,24 @@ impl Connector {
         }
     }
 
+    /// Hands the fleet what the configuration says about disconnecting.
+    fn take_rules(&mut self) {
+        let Some(settings) = &self.settings else { return };
+        self.fleet.set_rules(Rules {
+            scope: settings.conf.disconnect_scope,
+            trtypes: settings.conf.disconnect_trtypes.clone(),
+            exclusions: self.configured.exclusions(),
+        });
+    }
+
     /// Makes the fleet's members what the sources name. Adding is immediate; removing waits for proof and quiet.
     fn resettle(&mut self, now: Time, out: &mut Vec<Effect>) {
         let Some(settings) = self.settings.clone() else { return };
         let defaults =
             Defaults { parameters: &settings.conf.parameters, host_nqn: &settings.identity.nqn, subsysnqn: "" };
         let configured = self.configured.controllers(&defaults, |tid| self.fleet.is_live(tid));
+        self.lines.retain(|tid, _| self.fleet.has(tid));
+        self.lines.extend(self.configured.lines(&defaults));
         let configured = configured.into_iter().map(|(tid, parameters)| (tid, Named::Configured(Box::new(parameters))));
         if settings.conf.controller_lost || self.configured.awaits_a_name() {
             self.sources.hearsay(SourceId::Configured, configured.collect());
@@ -156,14 +176,15 @@ impl Connector {
     /// Everybody who is named and not excluded, and how. The configuration's word on parameters comes first.
     fn wanted(&self, settings: &Settings) -> BTreeMap<Tid, Want> {
         let parameters = || settings.conf.parameters.clone();
-        let discovered = |parameters, attempts| Want { parameters, rank: rank::DISCOVERED, attempts };
+        let discovered =
+            |parameters, attempts| Want { parameters, rank: rank::DISCOVERED, attempts, announced_only: true };
         let mut wanted: BTreeMap<Tid, Want> = BTreeMap::new();
-        for (_, tid, named) in
+        for (id, tid, named) in
             self.sources.named().filter(|(_, tid, _)| !self.is_barred(tid) && !self.is_undecided(tid))
         {
             let want = match named {
                 Named::Configured(parameters) => {
-                    Want { parameters: (**parameters).clone(), rank: rank::CONFIGURED, attempts: None }
+                    Want { parameters: (**parameters).clone(), rank: rank::CONFIGURED, ..Want::default() }
                 }
                 Named::Entry(entry) => discovered(
                     parameters().listed_by(entry),
@@ -171,7 +192,9 @@ impl Connector {
                 ),
                 Named::Before => discovered(parameters(), None),
             };
-            wanted.entry(tid.clone()).or_insert(want);
+            let want = wanted.entry(tid.clone()).or_insert(want);
+            // Any one source above announced ones gives the right to claim its connection.
+            want.announced_only &= self.is_announced_only(id);
         }
         wanted
     }
@@ -195,13 +218,45 @@ impl Connector {
         self.sources.hearsay(SourceId::Configured, names);
     }
 
-    /// How what the administrator excluded, by itself or with its address family, is parted with. A family that is not
-    /// used names nobody: like any other that is no longer meant, it is spared while it is in use.
-    fn barred(&self, tid: &Tid) -> Option<Parting> {
-        if self.configured.excludes(tid, &tid.host_iface) {
-            return Some(Parting::Disconnect);
+    /// How an excluded controller is removed: by `exclude=` at once, by `ip-family` like what is no longer listed, so
+    /// that storage in use is spared.
+    fn barred(&self, tid: &Tid) -> Option<(Parting, Cause)> {
+        if let Some(exclusion) = self.configured.exclusion_of(tid, &tid.host_iface) {
+            let cause = Cause::excluded(format!("excluded by exclude= in stacd.conf, line {}", exclusion.line));
+            return Some((Parting::Disconnect, cause));
         }
-        (!self.configured.allows(tid)).then(|| self.parting())
+        let cause = || Cause::removed("ip-family= in stacd.conf excludes its address");
+        (!self.configured.allows(tid)).then(|| (self.parting(), cause()))
+    }
+
+    /// Which source listed it last and no longer does, for the log.
+    fn why_removed(&self, tid: &Tid) -> Cause {
+        let edit = self.lines.get(tid).map(|line| format!("controller= removed from stacd.conf (it was line {line})"));
+        let pages = self.sources.claims_on(tid).filter_map(|(id, _)| match id {
+            SourceId::Page(dc) => Some(self.stafd.no_longer_lists(dc)),
+            _ => None,
+        });
+        let texts: Vec<String> = edit.into_iter().chain(pages).collect();
+        match texts.is_empty() {
+            true => Cause::removed("no source lists it any more"),
+            false => Cause::removed(texts.join("; ")),
+        }
+    }
+
+    /// True when only mDNS gives a source its right: what such a source lists is used, not claimed.
+    fn is_announced_only(&self, id: &SourceId) -> bool {
+        match id {
+            SourceId::Configured | SourceId::Boot | SourceId::Renamed => false,
+            SourceId::Page(dc) => self.stafd.is_announced_only(dc),
+            SourceId::Announced => true,
+        }
+    }
+
+    /// Ends the use of connections that an exclusion matches, although the controller that uses them is not excluded.
+    fn end_excluded(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let booted = std::mem::take(&mut self.booted);
+        self.fleet_does(now, out, |fleet, host| fleet.end_excluded(now, |tid| booted.record_of(tid).is_some(), host));
+        self.booted = booted;
     }
 
     fn is_barred(&self, tid: &Tid) -> bool {
@@ -224,28 +279,34 @@ impl Connector {
 
     /// Lets go what is barred at once, and what is disproved when it is quiet and what may replace it is there.
     fn remove(&mut self, now: Time, out: &mut Vec<Effect>) {
-        let mut going: Vec<(Tid, Parting)> = Vec::new();
-        let mut disproved: Vec<(Tid, Parting)> = Vec::new();
+        let mut going: Vec<(Tid, Parting, Cause)> = Vec::new();
+        let mut disproved: Vec<(Tid, Parting, Cause)> = Vec::new();
+        let audited: BTreeSet<Tid> = self.fleet.unclaimed().into_iter().map(|(tid, _)| tid).collect();
         let mut again: Option<Time> = None;
         for tid in self.fleet.tids() {
-            if let Some(how) = self.barred(tid) {
-                going.push((tid.clone(), how));
+            // The audit decides anew about what it removes.
+            if audited.contains(tid) {
                 continue;
             }
-            match self.sources.verdict(tid, now, self.fleet.is_live(tid)) {
+            if let Some((how, cause)) = self.barred(tid) {
+                going.push((tid.clone(), how, cause));
+                continue;
+            }
+            let removal = || (tid.clone(), self.parting(), self.why_removed(tid));
+            match self.sources.verdict(tid, now, self.fleet.may_be_live(tid)) {
                 Verdict::Named => {}
-                // How it leaves may have changed: that is not for a quiet moment to tell, and needs no new proof.
-                _ if self.fleet.is_leaving(tid) => going.push((tid.clone(), self.parting())),
+                // How it is removed may have changed: that needs no quiet moment and no new proof.
+                _ if self.fleet.is_leaving(tid) => going.push(removal()),
                 Verdict::Unproved(at) => again = again.into_iter().chain(at).min(),
-                Verdict::Disproved => disproved.push((tid.clone(), self.parting())),
+                Verdict::Disproved => disproved.push(removal()),
             }
         }
-        self.stafd.newcomers.release(|tid| disproved.iter().any(|(held, _)| held == tid));
+        self.stafd.newcomers.release(|tid| disproved.iter().any(|(held, ..)| held == tid));
         if !disproved.is_empty() && !self.quiet.has_come(now) {
             again = again.into_iter().chain(self.quiet.until()).min();
         } else {
             let (held, mut free): (Vec<_>, Vec<_>) =
-                disproved.into_iter().partition(|(tid, _)| self.awaits_newcomers(now, tid));
+                disproved.into_iter().partition(|(tid, ..)| self.awaits_newcomers(now, tid));
             if !held.is_empty() {
                 // No event tells that the last of the new ones is connected: checked as often as for quiet.
                 again = again.into_iter().chain([now + QUIET]).min();
@@ -256,9 +317,9 @@ impl Connector {
             Some(at) => self.timers.set(Timer::Removals, at),
             None => self.timers.cancel(&Timer::Removals),
         }
-        for (tid, how) in going {
+        for (tid, how, cause) in going {
             let how = self.booted.instead(how, &tid);
-            self.fleet_does(now, out, |fleet, host| fleet.unwant(now, &tid, how, host));
+            self.fleet_does(now, out, |fleet, host| fleet.unwant(now, &tid, how, cause, host));
         }
     }
 
@@ -295,17 +356,20 @@ impl Connector {
                 extend(out, host);
                 if changed {
                     self.quiet.disturb(now);
+                    self.take_rules();
                 }
             }
             HostEvent::Links(_) => self.configured.refresh(now),
             _ => {}
         }
+        self.spare_what_is_no_longer_audited(now, out);
         changed |= self.fleet_does(now, out, |fleet, host| fleet.handle(now, event, host));
         if changed {
             self.resettle(now, out);
         }
         if looked {
             self.look_for_boot_connections(out);
+            self.end_excluded(now, out);
             self.audit(now, out);
         }
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use libstas::core::configured::SavedNames;
+use libstas::core::ownership::Instance;
 use libstas::core::sources::SourceId;
 use libstas::nvme::Tid;
 use libstas::nvme::log_page::Entry;
@@ -62,6 +63,9 @@ pub struct Saved {
     /// I/O controllers whose last connection was encrypted.
     #[serde(default)]
     pub encrypted: BTreeSet<Tid>,
+    /// The connections that are stacd's. Earlier versions do not have it: `members` tells then.
+    #[serde(default)]
+    pub instances: Option<Vec<Instance>>,
 }
 
 impl Connector {
@@ -77,9 +81,13 @@ impl Connector {
         }
         let boot = self.booted.named().iter();
         let boot = boot.map(|(ioc, record)| SavedBoot { ioc: ioc.clone(), record: record.clone() });
+        // What the audit removes is no I/O controller of stacd: the next run decides anew.
+        let audited: BTreeSet<Tid> = self.fleet.unclaimed().into_iter().map(|(tid, _)| tid).collect();
+        let members = self.fleet.tids().filter(|tid| !audited.contains(*tid)).chain(&self.restored).cloned();
         Saved {
             sources: sources.into_iter().map(|(dc, claims)| SavedSource { dc: dc.clone(), claims }).collect(),
-            members: self.fleet.tids().cloned().chain(self.restored.iter().cloned()).collect(),
+            members: members.collect(),
+            instances: self.fleet.instances(),
             configured: self.sources.named_by(&SourceId::Configured).chain(&self.was_configured).cloned().collect(),
             names: self.configured.saved(),
             boot: boot.collect(),
@@ -99,6 +107,7 @@ impl Connector {
         self.was_configured = saved.configured;
         self.booted.restore(saved.boot.into_iter().map(|SavedBoot { ioc, record }| (ioc, record)).collect());
         self.renamed = Renamed::restore(saved.host_nqn, saved.renamed);
+        self.fleet.restore(saved.instances, &saved.members);
         self.restored = saved.members;
         self.fleet.restore_encrypted(saved.encrypted);
     }

@@ -15,6 +15,13 @@ use super::{Connector, DcPage, Effect, Named, PageState, StafdView, Timer, renam
 /// The first answer of a stafd that has just appeared is awaited this long before it is asked again.
 const FETCH_AGAIN: Duration = Duration::from_secs(1);
 
+/// What stafd states of a discovery controller.
+#[derive(Clone, Copy, Debug)]
+struct Stated {
+    announced_only: bool,
+    generation: Option<u64>,
+}
+
 /// What is known of the other daemon.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stafd {
@@ -33,9 +40,30 @@ pub(super) struct Stafd {
     taken: BTreeMap<Tid, OpId>,
     /// Discovery controllers that a Python stafd, this owner of the name, has shown with entries.
     seen_with_entries: BTreeSet<Tid>,
+    /// What stafd stated last of each discovery controller that it shows, or showed before it was restarted.
+    stated: BTreeMap<Tid, Stated>,
+    /// The discovery controllers that stafd shows.
+    shown: BTreeSet<Tid>,
     pub(super) newcomers: Newcomers,
     backoff: Backoff,
     told: bool,
+}
+
+impl Stafd {
+    /// True unless stafd has stated that more than an announcement lists that discovery controller.
+    pub(super) fn is_announced_only(&self, dc: &Tid) -> bool {
+        self.stated.get(dc).is_none_or(|stated| stated.announced_only)
+    }
+
+    /// The words for the log when a discovery controller no longer lists a controller.
+    pub(super) fn no_longer_lists(&self, dc: &Tid) -> String {
+        let generation = self.stated.get(dc).and_then(|stated| stated.generation);
+        match (self.shown.contains(dc), generation) {
+            (true, Some(generation)) => format!("{dc} no longer lists it (generation {generation})"),
+            (true, None) => format!("{dc} no longer lists it"),
+            (false, _) => format!("{dc}, which listed it, was removed"),
+        }
+    }
 }
 
 impl Connector {
@@ -55,7 +83,9 @@ impl Connector {
             None => (Level::Warning, "stafd is not there: everything stays as it is until it is back".to_owned()),
         };
         out.push(Effect::Host(HostEffect::Tell(Notice { level, tid: None, ctrl: None, text })));
-        self.stafd = Stafd { owner: owner.map(|name| (name, now)), ..Stafd::default() };
+        // A stafd that has just started has not stated anything yet: its word of before holds until then.
+        let stated = std::mem::take(&mut self.stafd.stated);
+        self.stafd = Stafd { owner: owner.map(|name| (name, now)), stated, ..Stafd::default() };
         self.fetch_all(out);
     }
 
@@ -157,6 +187,9 @@ impl Connector {
             .collect();
         let listed: BTreeSet<Tid> = view.dcs.iter().map(|page| page.dc.clone()).collect();
         self.stafd.newcomers.keep(|dc| listed.contains(dc));
+        let before: BTreeSet<&Tid> = known.iter().collect();
+        self.stafd.stated.retain(|dc, _| listed.contains(dc) || before.contains(dc));
+        self.stafd.shown = listed.clone();
         for page in view.dcs {
             if self.is_overtaken(op, &page.dc) {
                 self.fetch_page(page.dc, false, out);
@@ -210,7 +243,10 @@ impl Connector {
     }
 
     fn take_page(&mut self, now: Time, page: DcPage, read_anew: bool) {
+        let stated = Stated { announced_only: page.is_announced_only(), generation: page.generation };
         let DcPage { dc, state, connected_since, entries, unclear, .. } = page;
+        self.stafd.stated.insert(dc.clone(), stated);
+        self.stafd.shown.insert(dc.clone());
         let taken = self.fleet.issue();
         self.stafd.taken.insert(dc.clone(), taken);
         let id = SourceId::Page(dc.clone());
@@ -280,8 +316,9 @@ impl Connector {
         self.resettle(now, out);
     }
 
-    /// True while stafd is there and has told everything.
-    pub(super) fn stafd_has_told(&self) -> bool {
-        self.stafd.owner.is_some() && self.stafd.fetched && self.stafd.all.is_none()
+    /// True while stafd has been running for that long and has reported everything.
+    pub(super) fn stafd_has_told_for(&self, now: Time, long: Duration) -> bool {
+        let since = self.stafd.owner.as_ref().map(|(_, since)| *since);
+        since.is_some_and(|since| since + long <= now) && self.stafd.fetched && self.stafd.all.is_none()
     }
 }

@@ -26,6 +26,7 @@ use libstas::core::configured::{Configured, Defaults, Words};
 use libstas::core::controller::{Parting, Want};
 use libstas::core::fleet::{Fleet, Kind, Report};
 use libstas::core::keep_alive::{FIRST_POLL, POLL_INTERVAL, POLL_LENGTH};
+use libstas::core::ownership::{Cause, Rules, Why};
 use libstas::core::sources::{Quiet, SourceId, Sources, Verdict};
 use libstas::core::timers::Timers;
 use libstas::core::{CtrlRef, HostEffect, HostEvent, Level, Machine, Notice, Time, UeventKind};
@@ -86,6 +87,8 @@ pub struct Finder {
     was_configured: BTreeSet<Tid>,
     /// Polls that a restart cut short.
     old_polls: Vec<CtrlRef>,
+    /// The lines of stafd.conf that list controllers, or did so last.
+    lines: BTreeMap<Tid, usize>,
     stopping: bool,
     /// When the last event or tick was handled.
     handled: Time,
@@ -113,6 +116,7 @@ impl Finder {
             was_booted: BTreeSet::new(),
             was_configured: BTreeSet::new(),
             old_polls: Vec::new(),
+            lines: BTreeMap::new(),
             stopping: false,
             handled: Time::default(),
         };
@@ -135,6 +139,7 @@ impl Finder {
         self.fleet.set_identity(settings.identity.clone(), &mut host);
         let no_longer_pleo = self.settings.as_ref().is_some_and(|before| before.conf.pleo != settings.conf.pleo);
         self.settings = Some(settings);
+        self.fleet.set_rules(Rules { exclusions: self.configured.exclusions(), ..Rules::default() });
         extend(out, host);
         // The configuration is saved with the state.
         out.push(Effect::Host(HostEffect::Save));
@@ -148,6 +153,7 @@ impl Finder {
                 self.drop_restored(now, &tid, out);
             }
         }
+        self.end_excluded(now, out);
         if reload {
             let all: Vec<Tid> = self.dcs.keys().cloned().collect();
             for tid in all {
@@ -174,12 +180,15 @@ impl Finder {
             subsysnqn: DISCOVERY_NQN,
         };
         let configured = self.configured.controllers(&defaults, |tid| self.fleet.is_live(tid));
+        self.lines.retain(|tid, _| self.fleet.has(tid));
+        self.lines.extend(self.configured.lines(&defaults));
         if settings.conf.controller_lost || self.configured.awaits_a_name() {
             self.sources.hearsay(SourceId::Configured, configured);
         } else {
             self.sources.decree(SourceId::Configured, configured);
         }
         let unreachable = self.unreachable(now);
+        let trusted = self.listed_by_more_than_announcements();
         let mut meant: BTreeMap<&Tid, Want> = BTreeMap::new();
         for (id, tid, parameters) in self.sources.named().filter(|(id, ..)| !reach::is_page_of(id, &unreachable)) {
             let rank = match id {
@@ -190,7 +199,13 @@ impl Finder {
             if !self.is_barred(tid) && !self.is_undecided(tid) {
                 // A referral from before this run knows no parameters of [Global] yet.
                 let parameters = || parameters.over(&settings.conf.parameters);
-                meant.entry(tid).or_insert_with(|| Want { parameters: parameters(), rank, attempts: None });
+                let announced_only = !trusted.contains(tid);
+                meant.entry(tid).or_insert_with(|| Want {
+                    parameters: parameters(),
+                    rank,
+                    attempts: None,
+                    announced_only,
+                });
             }
         }
         let news = meant.into_iter().filter(|(tid, want)| !self.fleet.is_wanted(tid, want));
@@ -299,6 +314,59 @@ impl Finder {
         }
     }
 
+    /// Why a discovery controller is removed, for the log.
+    fn cause_of(&self, tid: &Tid, reason: RemovalReason) -> Cause {
+        let pages = self.sources.claims_on(tid).filter_map(|(id, _)| match id {
+            SourceId::Page(dc) => Some(dc),
+            _ => None,
+        });
+        match reason {
+            RemovalReason::Excluded => self.why_excluded(tid),
+            RemovalReason::Configuration => Cause::removed(match self.lines.get(tid) {
+                Some(line) => format!("controller= removed from stafd.conf (it was line {line})"),
+                None => "no source lists it any more".to_owned(),
+            }),
+            RemovalReason::ReferralGone => {
+                let no_longer = |dc: &Tid| match self.dcs.get(dc).and_then(|dc| dc.page.as_ref()) {
+                    Some(page) => format!("{dc} no longer refers to it (generation {})", page.genctr),
+                    None => format!("{dc}, which referred to it, was removed"),
+                };
+                Cause::removed(pages.map(no_longer).collect::<Vec<_>>().join("; "))
+            }
+            _ => Cause::removed("neither announced nor connected for too long"),
+        }
+    }
+
+    fn why_excluded(&self, tid: &Tid) -> Cause {
+        match self.configured.exclusion_of(tid, &tid.host_iface) {
+            Some(exclusion) => Cause::excluded(format!("excluded by exclude= in stafd.conf, line {}", exclusion.line)),
+            None if !self.configured.allows(tid) => Cause::removed("ip-family= in stafd.conf excludes its address"),
+            None => Cause::removed("exclude= in stafd.conf matches the interface that it was found on"),
+        }
+    }
+
+    /// The discovery controllers that the configuration, a boot table, or a chain of referrals from those lists. All
+    /// others are listed by announcements alone: connections of other programs to those are used, not claimed.
+    fn listed_by_more_than_announcements(&self) -> BTreeSet<Tid> {
+        let roots = [SourceId::Configured, SourceId::Boot];
+        let mut found: BTreeSet<Tid> = roots.iter().flat_map(|id| self.sources.named_by(id)).cloned().collect();
+        let mut edge: Vec<Tid> = found.iter().cloned().collect();
+        while !edge.is_empty() {
+            let pages: Vec<SourceId> = edge.drain(..).map(SourceId::Page).collect();
+            let referred = pages.iter().flat_map(|id| self.sources.named_by(id));
+            edge = referred.filter(|tid| found.insert((*tid).clone())).cloned().collect();
+        }
+        found
+    }
+
+    /// Ends the use of connections that an exclusion matches, although the controller that uses them is not excluded.
+    fn end_excluded(&mut self, now: Time, out: &mut Vec<Effect>) {
+        let mut host = Vec::new();
+        let reports = self.fleet.end_excluded(now, |_| false, &mut host);
+        extend(out, host);
+        self.reported(now, reports, out);
+    }
+
     /// Gives a discovery controller up: its connection goes, and with it what only its page named.
     fn give_up(&mut self, now: Time, tid: &Tid, reason: RemovalReason, out: &mut Vec<Effect>) {
         let known = self.dcs.remove(tid);
@@ -329,7 +397,8 @@ impl Finder {
             self.quiet.disturb(now);
         }
         let mut host = Vec::new();
-        let reports = self.fleet.unwant(now, tid, Parting::Disconnect, &mut host);
+        let cause = self.cause_of(tid, reason);
+        let reports = self.fleet.unwant(now, tid, Parting::Disconnect, cause, &mut host);
         extend(out, host);
         self.reported(now, reports, out);
         self.announced.given_up(tid);
@@ -343,11 +412,12 @@ impl Finder {
     /// A discovery controller from before this run that nobody means any more: its connection goes, too.
     fn drop_restored(&mut self, now: Time, tid: &Tid, out: &mut Vec<Effect>) {
         let mut host = Vec::new();
-        let reports = self.fleet.evict(now, tid, Parting::Disconnect, &mut host);
+        let reason = if self.is_barred(tid) { RemovalReason::Excluded } else { self.reason_for(tid) };
+        let cause = self.cause_of(tid, reason);
+        let reports = self.fleet.remove_restored(now, tid, Parting::Disconnect, cause, &mut host);
         extend(out, host);
         self.reported(now, reports, out);
         self.dcs.entry(tid.clone()).or_default();
-        let reason = if self.is_barred(tid) { RemovalReason::Excluded } else { self.reason_for(tid) };
         self.give_up(now, tid, reason, out);
     }
 
@@ -419,6 +489,7 @@ impl Finder {
                 extend(out, host);
                 if changed {
                     self.quiet.disturb(now);
+                    self.fleet.set_rules(Rules { exclusions: self.configured.exclusions(), ..Rules::default() });
                 }
             }
             HostEvent::Uevent(event) => self.kernel_says(now, event, out),
@@ -431,12 +502,16 @@ impl Finder {
         }
         let mut host = Vec::new();
         let resolved = matches!(event, HostEvent::Resolved { .. } | HostEvent::Links(_));
+        let looked = matches!(event, HostEvent::Looked { .. });
         let reports = self.fleet.handle(now, event, &mut host);
         extend(out, host);
         let changed = !reports.is_empty() || resolved;
         self.reported(now, reports, out);
         self.serve_unmanaged(out);
         self.end_old_polls(out);
+        if looked {
+            self.end_excluded(now, out);
+        }
         if changed {
             self.resettle(now, out);
         }
@@ -516,7 +591,8 @@ impl Finder {
         let all: Vec<Tid> = self.fleet.tids().cloned().collect();
         for tid in all {
             let mut host = Vec::new();
-            self.fleet.unwant(now, &tid, Parting::Disconnect, &mut host);
+            let cause = Cause::new(Why::Stopping, "stafd stops, and persistent-connections=false");
+            self.fleet.unwant(now, &tid, Parting::Disconnect, cause, &mut host);
             extend(out, host);
         }
         self.stopped_when_empty(out);

@@ -36,7 +36,7 @@ impl Finder {
     /// What the sources say of a discovery controller. The log pages of unreachable ones do not count.
     pub(super) fn verdict(&self, now: Time, tid: &Tid, unreachable: &BTreeSet<Tid>) -> Verdict {
         let counts = |id: &SourceId| !is_page_of(id, unreachable);
-        self.sources.verdict_of(tid, now, self.fleet.is_live(tid), counts)
+        self.sources.verdict_of(tid, now, self.fleet.may_be_live(tid), counts)
     }
 
     /// Members that no row of referrals leads to from a source other than log pages: only their own pages and each

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libstas::core::CtrlRef;
 use libstas::core::configured::SavedNames;
+use libstas::core::ownership::Instance;
 use libstas::core::sources::SourceId;
 use libstas::nvme::log_page::LogPage;
 use libstas::nvme::nbft::BootController;
@@ -56,6 +57,9 @@ pub struct Saved {
     /// Discovery controllers whose last connection was encrypted.
     #[serde(default)]
     pub encrypted: BTreeSet<Tid>,
+    /// The connections that are stafd's. Earlier versions do not have it: `dcs` tells then.
+    #[serde(default)]
+    pub instances: Option<Vec<Instance>>,
 }
 
 impl Finder {
@@ -71,6 +75,7 @@ impl Finder {
             boot: self.booted.controllers().to_vec(),
             polls: self.polls().chain(self.old_polls.iter().copied()).collect(),
             encrypted: self.fleet.encrypted().cloned().collect(),
+            instances: self.fleet.instances(),
         }
     }
 
@@ -88,7 +93,7 @@ impl Finder {
         let mut host = Vec::new();
         for ctrl in std::mem::take(&mut self.old_polls) {
             if self.fleet.inventory().get(ctrl).is_some() {
-                self.fleet.dismiss(ctrl, &mut host);
+                self.fleet.end_old_poll(ctrl, &mut host);
             }
         }
         extend(out, host);
@@ -133,6 +138,7 @@ impl Finder {
         self.old_polls = saved.polls;
         self.fleet.restore_encrypted(saved.encrypted);
         self.restored = self.dcs.keys().cloned().collect::<BTreeSet<_>>();
+        self.fleet.restore(saved.instances, &self.restored);
         self.removed = saved.removed.into_iter().map(|removed| (removed.dc.clone(), removed)).collect();
     }
 }

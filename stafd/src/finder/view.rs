@@ -1,5 +1,7 @@
 //! What the bus shows.
 
+use std::collections::BTreeSet;
+
 use libstas::bus::contract::{DcPage, Origin, PageState, RemovedDc, StafdView};
 use libstas::core::fleet::MemberView;
 use libstas::core::sources::SourceId;
@@ -12,21 +14,23 @@ impl Finder {
     /// The discovery controllers, the configured ones first.
     #[must_use]
     pub fn controllers(&self) -> Vec<DcView<'_>> {
-        self.fleet.views().into_iter().filter_map(|member| self.dc_view(member)).collect()
+        let trusted = self.listed_by_more_than_announcements();
+        self.fleet.views().into_iter().filter_map(|member| self.dc_view(member, &trusted)).collect()
     }
 
     /// One discovery controller.
     #[must_use]
     pub fn controller(&self, tid: &Tid) -> Option<DcView<'_>> {
-        self.dc_view(self.fleet.view(tid)?)
+        self.dc_view(self.fleet.view(tid)?, &self.listed_by_more_than_announcements())
     }
 
-    fn dc_view<'a>(&'a self, member: MemberView<'a>) -> Option<DcView<'a>> {
+    fn dc_view<'a>(&'a self, member: MemberView<'a>, trusted: &BTreeSet<Tid>) -> Option<DcView<'a>> {
         let dc = self.dcs.get(member.tid)?;
         let prospects = self.announced.prospects(member.tid);
         let origin = self.origin(member.tid);
         Some(DcView {
             origin,
+            follows_configured: trusted.contains(member.tid),
             announced: prospects.map(|(announced, _)| announced),
             given_up_at: prospects.and_then(|(_, at)| at).filter(|_| origin == Origin::Discovered),
             boot_record: self.booted.record_of(member.tid),
@@ -79,6 +83,8 @@ impl DcView<'_> {
             state: self.log_page_state,
             connected_since: self.connected_since,
             origin: self.origin,
+            follows_configured: self.follows_configured,
+            generation: self.log_page.map(|page| page.genctr),
             entries: self.log_page.map(|page| page.entries.clone()).unwrap_or_default(),
             unclear: self.unclear(),
         }

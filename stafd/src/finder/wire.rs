@@ -177,6 +177,8 @@ pub struct DcView<'a> {
     pub member: MemberView<'a>,
     /// Which kind of source lists it.
     pub origin: Origin,
+    /// More than an announcement lists it: the configuration, a boot table, or referrals from those.
+    pub follows_configured: bool,
     /// What its page proves.
     pub log_page_state: PageState,
     /// Its page, if any was ever read.

@@ -151,7 +151,8 @@ mod tests {
     /// What comes of registering with a controller whose state cannot be read.
     fn registered(request: RegisterRequest) -> Result<(), NotRegistered> {
         let folder = tempfile::tempdir().unwrap();
-        let roots = Roots { sys: folder.path().join("sys"), dev: folder.path().join("dev"), proc: "/proc".into() };
+        let [sys, dev] = ["sys", "dev"].map(|name| folder.path().join(name));
+        let roots = Roots { sys, dev, ..Roots::default() };
         fs::create_dir_all(roots.sys.join("class/nvme/nvme0")).unwrap();
         symlink("state", roots.sys.join("class/nvme/nvme0/state")).unwrap();
         let birth = birth(&roots.sys.join("class/nvme"), 0).unwrap().unwrap();

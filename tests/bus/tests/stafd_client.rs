@@ -179,6 +179,8 @@ fn current_view() -> StafdView {
         state: PageState::Fresh,
         connected_since: Some(Time(Duration::new(12, 5))),
         origin: Origin::Referral,
+        follows_configured: false,
+        generation: None,
         entries: dictionary::unstated_page(tid(), &[entry("nqn.romulans")]).entries,
         unclear: Vec::new(),
     };

@@ -49,6 +49,8 @@ pub fn dc_page(dc: &Tid, since: Time, entries: Vec<Entry>) -> DcPage {
         dc: dc.clone(),
         state: PageState::Fresh,
         origin: Origin::Configured,
+        follows_configured: false,
+        generation: None,
         connected_since: Some(since),
         entries,
         unclear: Vec::new(),

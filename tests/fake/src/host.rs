@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use libstas::core::{
-    ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, CtrlState, CtrlType, HostEffect, HostEvent,
-    KernelController, Look, OpId, Portal, ProbeOutcome, Usage, reuse,
+    ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, CtrlState, CtrlType, Gained, HostEffect,
+    HostEvent, KernelController, Look, OpId, Owner, Portal, ProbeOutcome, Usage, reuse,
 };
 use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
 
@@ -19,7 +19,7 @@ pub(crate) fn op(effect: &HostEffect) -> Option<Op> {
         HostEffect::Disconnect { .. } => Op::Disconnect,
         HostEffect::CheckUse { .. } => Op::CheckUse,
         HostEffect::Resolve { .. } => Op::Resolve,
-        HostEffect::HideSecrets(_) | HostEffect::Tell(_) | HostEffect::Save => return None,
+        HostEffect::Claim(_) | HostEffect::HideSecrets(_) | HostEffect::Tell(_) | HostEffect::Save => return None,
     })
 }
 
@@ -55,6 +55,10 @@ impl<C: Core> FakeHost<C> {
                 let addresses = self.names.get(&name).ok_or_else(|| "no such name".to_owned());
                 let result = addresses.map(|list| list.iter().map(|address| address.parse().unwrap()).collect());
                 HostEvent::Resolved { op, result }
+            }
+            HostEffect::Claim(ctrl) => {
+                self.record(ctrl, Gained::Adopted);
+                return None;
             }
             HostEffect::HideSecrets(_) | HostEffect::Save | HostEffect::Tell(_) => return None,
         })
@@ -104,13 +108,26 @@ impl<C: Core> FakeHost<C> {
         }
         let snapshot = self.snapshot();
         let links = self.links.clone().unwrap_or_default();
-        if let Some(found) = reuse::find(&snapshot, tid, &links, request.purpose.is_discovery()) {
+        if let Some(found) = reuse::find_for(&snapshot, request, &links) {
             return ConnectOutcome::Found(found.ctrl);
         }
         if request.purpose != Purpose::Poll && self.refuses_keep_alive.contains(&tid.traddr) {
             return failed(5, "refused");
         }
-        ConnectOutcome::Made(self.make(tid, request.purpose))
+        let ctrl = self.make(tid, request.purpose);
+        self.record(ctrl, Gained::Connected);
+        ConnectOutcome::Made(ctrl)
+    }
+
+    /// Records that a connection without an owner is ours, unless the registry cannot be written.
+    fn record(&mut self, ctrl: CtrlRef, gained: Gained) {
+        if self.registry_is_read_only {
+            return;
+        }
+        let known = self.kernel.iter_mut().find(|kernel| kernel.ctrl == ctrl && kernel.owner == Owner::None);
+        if let Some(kernel) = known {
+            kernel.owner = Owner::Stas(gained);
+        }
     }
 
     /// This controller is connected by hand; its type follows from its NQN.

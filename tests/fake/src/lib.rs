@@ -169,6 +169,8 @@ pub struct FakeHost<C: Core> {
     pub in_use: BTreeSet<String>,
     /// The kernel refuses every disconnect.
     pub disconnect_refused: bool,
+    /// The ownership registry cannot be written.
+    pub registry_is_read_only: bool,
     /// DCTYPE of the controllers that are connected from now on.
     pub dctype: Dctype,
     /// The number of the newest kernel event.
@@ -202,6 +204,7 @@ impl<C: Core> FakeHost<C> {
             refuses_keep_alive: BTreeSet::new(),
             in_use: BTreeSet::new(),
             disconnect_refused: false,
+            registry_is_read_only: false,
             dctype: Dctype::None,
             seqnum: 0,
             snapshots: 0,

@@ -56,6 +56,10 @@ impl World {
                 let wait = self.luck.moment("resolve");
                 self.after(wait, Happening::Resolve(asker(op), name));
             }
+            HostEffect::Claim(ctrl) => {
+                let ctrl = self.unmask(ctrl);
+                self.claim(ctrl);
+            }
             HostEffect::HideSecrets(_) => {}
             HostEffect::Tell(notice) => {
                 self.spoil_sharing(who, notice.tid.as_ref(), &notice.text);

@@ -16,6 +16,8 @@ pub enum Invariant {
     /// Checked at each disconnect (`judging.rs`).
     Foreign,
     /// Checked at each disconnect (`judging.rs`).
+    Owned,
+    /// Checked at each disconnect (`judging.rs`).
     Boot,
     /// Checked at each turn of stafd (`judging.rs`), by what it was told (`heard.rs`).
     Ages,
@@ -53,6 +55,10 @@ impl Invariant {
             Self::InUse => "the last live path to storage in use is never pulled, but where the administrator says so",
             Self::Excluded => "nothing excluded is ever connected, and what was connected goes",
             Self::Foreign => "what somebody else connected, and no source ever named, is not touched",
+            Self::Owned => {
+                "outside the audit scope a connection that the daemons neither made nor adopted is never disconnected; \
+                 what another orchestrator owns, in no scope"
+            }
             Self::OneWrite => "a daemon has one write to /dev/nvme-fabrics in flight at the most",
             Self::Fresh => "a page is called fresh only when it was read on the present connection, by this stafd",
             Self::OneConnection => "in the end there is one connection for a controller at the most",

@@ -6,7 +6,7 @@ use std::time::Duration;
 use libstas::conf::{DisconnectScope, InUse};
 use libstas::core::browse::Heard;
 use libstas::core::fleet::Status;
-use libstas::core::{CtrlRef, CtrlState, HostEvent, KernelController, Machine, OpId, Time};
+use libstas::core::{CtrlRef, CtrlState, HostEvent, KernelController, Machine, OpId, Owner, Time};
 use libstas::nvme::log_page::{LogPage, Subtype};
 use libstas::nvme::{DISCOVERY_NQN, Tid, TidParts};
 use stacd::connector::{DcPage, PageState};
@@ -14,7 +14,7 @@ use stacd::connector::{DcPage, PageState};
 use crate::bus::{Told, ToldAll};
 use crate::invariants::Invariant;
 use crate::judge::{Connection, Saying, UseCheck};
-use crate::kernel::Controller;
+use crate::kernel::{Controller, Maker};
 use crate::names::{Iface, Subsystem, Target, Who, short};
 use crate::plan::Fault;
 use crate::sabotage::Bug;
@@ -383,6 +383,19 @@ impl World {
         let right_kind = known.subsystem.is_some() == (who == Who::Stacd);
         if !right_kind || known.shown.kato == Some(0) {
             self.breach(Invariant::Foreign, format!("{who} disconnects {ctrl} ({name}), which is not its business"));
+        }
+        let audits =
+            self.judge.stac_file.as_ref().is_some_and(|file| file.scope == DisconnectScope::AllMatchingTrtypes);
+        match &known.shown.owner {
+            Owner::Other(name) => {
+                let text = format!("{who} disconnects {ctrl} ({name}), which belongs to {name}");
+                self.breach(Invariant::Owned, text);
+            }
+            Owner::None if known.maker == Maker::Hand && !(audits && who == Who::Stacd) => {
+                let text = format!("{who} disconnects {ctrl} ({name}), which it neither connected nor adopted");
+                self.breach(Invariant::Owned, text);
+            }
+            _ => {}
         }
         self.judge.disconnecting.insert(ctrl, who);
         if who == Who::Stacd && !twin && self.plan.land.boot.names(known.target, known.subsystem) {

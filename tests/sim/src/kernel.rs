@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libstas::core::{
-    ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, CtrlState, CtrlType, HostEvent,
-    KernelController, Look, Time, Uevent, UeventKind, reuse,
+    ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, CtrlState, CtrlType, Gained, HostEvent,
+    KernelController, Look, Owner, Time, Uevent, UeventKind, reuse,
 };
 use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
 
@@ -123,10 +123,12 @@ impl Kernel {
         self.controllers.iter_mut().find(|known| known.shown.ctrl == ctrl)
     }
 
-    /// A daemon starts, and knows those: what it had made besides is nobody's.
+    /// A daemon starts, and knows these. Other connections that it had made, and those that it was killed before it could
+    /// record, have no owner.
     pub(crate) fn disown(&mut self, who: Who, has_state: bool, knows: impl Fn(&Controller) -> bool) {
         for known in &mut self.controllers {
-            if known.maker == Maker::Daemon(who) && !knows(known) {
+            let recorded = matches!(known.shown.owner, Owner::Stas(_));
+            if known.maker == Maker::Daemon(who) && !(recorded && knows(known)) {
                 known.maker = Maker::Orphan;
                 self.orphans += u64::from(has_state);
             }
@@ -278,7 +280,7 @@ impl World {
 
     fn write(&mut self, Job { asker, request }: Job) {
         let before = self.snapshot(asker.who);
-        if let Some(found) = reuse::find(&before, &request.tid, &self.links, request.purpose.is_discovery()) {
+        if let Some(found) = reuse::find_for(&before, &request, &self.links) {
             self.report(asker, ConnectOutcome::Found(found.ctrl), before, Duration::ZERO);
             return;
         }
@@ -331,6 +333,11 @@ impl World {
         let held = self.now - since;
         let works = self.kernel.get(ctrl).is_some_and(|known| self.is_reachable(known));
         let outcome = if works {
+            // The thread that wrote records the owner; a killed one does not.
+            let recorded = asker.is_some_and(|asker| self.lives(asker));
+            if let Some(known) = self.kernel.get_mut(ctrl).filter(|_| recorded) {
+                known.shown.owner = Owner::Stas(Gained::Connected);
+            }
             self.goes_live(ctrl);
             ConnectOutcome::Made(ctrl)
         } else {
@@ -463,9 +470,22 @@ impl World {
         }
     }
 
-    /// Connected by hand, past the lane.
+    /// Connected by hand, past the lane. Some do it with an owner (`nvme connect --owner=NAME`).
     pub(crate) fn connect_by_hand(&mut self, tid: &Tid, kato: u32) -> Option<CtrlRef> {
-        self.connect_beside(tid, kato, Maker::Hand)
+        let ctrl = self.connect_beside(tid, kato, Maker::Hand)?;
+        let owned = self.luck.dice("owner").percent(30);
+        if let Some(known) = self.kernel.get_mut(ctrl).filter(|_| owned) {
+            known.shown.owner = Owner::Other("somebody".into());
+            say!(self, "{ctrl} belongs to another orchestrator");
+        }
+        Some(ctrl)
+    }
+
+    /// A daemon records that a connection without an owner is its own.
+    pub(crate) fn claim(&mut self, ctrl: CtrlRef) {
+        if let Some(known) = self.kernel.get_mut(ctrl).filter(|known| known.shown.owner == Owner::None) {
+            known.shown.owner = Owner::Stas(Gained::Adopted);
+        }
     }
 
     /// Connected past the lane, by that one.

@@ -259,7 +259,7 @@ impl World {
 
     /// A member has left a device to another one that shares it.
     pub(crate) fn spoil_sharing(&mut self, who: Who, tid: Option<&Tid>, text: &str) {
-        if !self.has_bug(Bug::TwoAdoptions) || !text.contains("stays, for it serves another one") {
+        if !self.has_bug(Bug::TwoAdoptions) || !text.contains("stays connected, another controller uses it") {
             return;
         }
         let shared = self.kernel.controllers.iter().find(|known| tid.is_some_and(|tid| served(known).contains(tid)));

@@ -107,6 +107,7 @@ fn expected(prefix: &str) -> BTreeSet<String> {
     for policy in ["org.nvmexpress.staf.conf", "org.nvmexpress.stac.conf"] {
         expected.insert(format!("{prefix}/share/dbus-1/system.d/{policy}"));
     }
+    expected.insert(format!("{prefix}/lib/tmpfiles.d/nvme-stas.conf"));
     for document in ["README.md", "LICENSE"] {
         expected.insert(format!("{prefix}/share/doc/nvme-stas/{document}"));
     }

@@ -198,3 +198,19 @@ fn bus(configuration: &Path) -> std::process::Child {
         .spawn();
     bus.unwrap_or_else(|error| panic!("dbus-daemon (package dbus): {error}"))
 }
+
+#[test]
+fn both_daemons_can_write_the_registry_of_owners_whatever_the_umask() {
+    let tmpfiles = read("etc/tmpfiles.d/nvme-stas.conf");
+    for folder in ["/run/nvme", "/run/nvme/registry"] {
+        let line = tmpfiles.lines().find(|line| line.split_whitespace().nth(1) == Some(folder)).unwrap();
+        assert_eq!(line.split_whitespace().collect::<Vec<_>>(), ["d", folder, "0755", "root", "root", "-"]);
+    }
+    for daemon in DAEMONS {
+        let unit = unit(daemon);
+        let paths = values(&unit, "ReadWritePaths").concat();
+        assert!(paths.split(' ').any(|path| path == "-/run/nvme"), "{daemon}.service: {paths}");
+        let before = values(&unit, "ExecStartPre");
+        assert_eq!(before, ["-+/usr/bin/install -d -m 0755 /run/nvme /run/nvme/registry"], "{daemon}.service");
+    }
+}

@@ -30,6 +30,8 @@ pub fn page(published: &Value) -> Option<(ControllerId, DcPage)> {
         state: if is_whole { state } else { PageState::Unknown },
         connected_since: word(key::CONNECTED_SINCE).and_then(parse_moment),
         origin: word(key::ORIGIN).map(Origin::from_word).unwrap_or_default(),
+        follows_configured: false,
+        generation: None,
         entries,
         unclear,
     };
@@ -41,7 +43,16 @@ pub fn page(published: &Value) -> Option<(ControllerId, DcPage)> {
 pub fn unstated_page(dc: Tid, entries: &[Dict]) -> DcPage {
     let Readable { entries, unclear, is_whole } = Readable::of(entries.iter().cloned().map(Some));
     let state = if is_whole { PageState::Unstated } else { PageState::Unknown };
-    DcPage { dc, state, connected_since: None, origin: Origin::Unknown, entries, unclear }
+    DcPage {
+        dc,
+        state,
+        connected_since: None,
+        origin: Origin::Unknown,
+        follows_configured: false,
+        generation: None,
+        entries,
+        unclear,
+    }
 }
 
 /// Reads one element of the answer to `list_removed_controllers`. `None` when it names no controller.

@@ -194,10 +194,23 @@ pub struct DcPage {
     pub connected_since: Option<Time>,
     /// Which kind of source lists the discovery controller.
     pub origin: Origin,
+    /// A chain of referrals leads to it from a discovery controller that is configured or in a boot table. False is
+    /// also: not stated.
+    pub follows_configured: bool,
+    /// The generation of the page (GENCTR).
+    pub generation: Option<u64>,
     /// The entries of the page.
     pub entries: Vec<Entry>,
     /// What the entries may mean that could not be read; only of a fresh page.
     pub unclear: Vec<Unclear>,
+}
+
+impl DcPage {
+    /// True unless more than an announcement (mDNS) lists the discovery controller, by itself or by referrals.
+    #[must_use]
+    pub fn is_announced_only(&self) -> bool {
+        self.origin != Origin::Configured && !self.follows_configured
+    }
 }
 
 /// A discovery controller that stafd removed.

@@ -47,6 +47,8 @@ fn page(state: PageState) -> DcPage {
         state,
         connected_since: Some(Time(Duration::new(12, 5))),
         origin: Origin::Configured,
+        follows_configured: false,
+        generation: None,
         entries: vec![entry("nqn.klingons")],
         unclear: Vec::new(),
     }

@@ -48,6 +48,10 @@ pub struct Page {
     pub connected_since: Option<Moment>,
     /// Absent: unknown.
     pub origin: Option<Origin>,
+    /// Absent: false.
+    pub follows_configured: Option<bool>,
+    /// GENCTR; absent while no page was read.
+    pub generation: Option<u64>,
     /// The entries of the page.
     pub entries: Vec<LogEntry>,
     /// The entries that could not be read. Sent only of a page that was read on the present connection: its state then is
@@ -144,6 +148,8 @@ impl Page {
             state: Some(page.state.sent(!page.unclear.is_empty())),
             connected_since: page.connected_since.map(Moment::from),
             origin: Some(page.origin),
+            follows_configured: Some(page.follows_configured),
+            generation: page.generation,
             entries: page.entries.iter().map(LogEntry::of).collect(),
             unclear: (!page.unclear.is_empty()).then(|| page.unclear.iter().map(UnclearEntry::of).collect()),
         }
@@ -163,6 +169,8 @@ impl Page {
             state: if entries.len() == listed { state } else { PageState::Unknown },
             connected_since: self.connected_since.map(Time::from),
             origin: self.origin.unwrap_or_default(),
+            follows_configured: self.follows_configured.unwrap_or_default(),
+            generation: self.generation,
             entries,
             unclear,
         })

@@ -78,11 +78,19 @@ fn zero_attempts_on_ncc_is_for_ever_and_one_is_taken_for_two() {
 }
 
 #[test]
-fn a_transport_that_is_not_audited_makes_the_whole_value_bad() {
-    let text = format!("{MANAGEMENT}\ndisconnect-trtypes=rdma+loop");
-    let (conf, complaints) = stacd::parse(text.as_bytes(), "f");
-    assert_eq!(conf.disconnect_trtypes, [Transport::Tcp].into());
-    assert!(one(complaints).text.contains("any of tcp, rdma, fc, joined by +"));
+fn of_the_transports_of_the_audit_the_valid_ones_count() {
+    for (value, transports, words) in [
+        ("rdma+loop", vec![Transport::Rdma], "only rdma is used"),
+        ("rdma+roce+fc", vec![Transport::Rdma, Transport::Fc], "only fc+rdma is used"),
+        ("roce", vec![], "none of its words is valid, so it names nothing"),
+        ("tcp,rdma", vec![], "none of its words is valid, so it names nothing"),
+    ] {
+        let text = format!("{MANAGEMENT}\ndisconnect-trtypes={value}");
+        let (conf, complaints) = stacd::parse(text.as_bytes(), "f");
+        assert_eq!(conf.disconnect_trtypes, transports.into_iter().collect(), "{value}");
+        let text = one(complaints).text;
+        assert!(text.contains("any of tcp, rdma, fc, joined by +") && text.ends_with(words), "{text}");
+    }
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::{Fleet, Kind, Report, Timer};
 use crate::core::controller::{Controller, Life};
 use crate::core::effect::{ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, Level};
+use crate::core::kernel::Gained;
 use crate::core::lane::{Manner, Standing, Turned, Write};
+use crate::core::ownership::{Cause, Why};
 use crate::core::{CtrlRef, OpId, Time, reuse};
 use crate::nvme::security::{Obstacle, Tls};
 use crate::nvme::{Purpose, Tid};
@@ -20,7 +22,8 @@ impl Fleet {
     pub(super) fn pursue(&mut self, now: Time, tid: &Tid, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
         let Some(member) = self.members.get(tid) else { return };
         match member.life {
-            Life::Held { .. } | Life::Connecting(_) => {}
+            Life::Held { ctrl, .. } => self.claim(tid, ctrl, out),
+            Life::Connecting(_) => {}
             _ if self.identity.is_none() || !self.inventory.has_looked() => {}
             Life::GivenUp | Life::Waiting(_) | Life::Idle | Life::InLane => {
                 if let Some(ctrl) = self.serving(tid) {
@@ -81,6 +84,7 @@ impl Fleet {
     pub(super) fn pump_lane(&mut self, now: Time, out: &mut Vec<HostEffect>) {
         while let Some(tid) = self.lane.take_turn(now, &mut self.ops, out) {
             let Some(identity) = self.identity_for(&tid) else { return };
+            let passed_over = self.passed_over_for(&tid);
             let Some(member) = self.members.get_mut(&tid).filter(|member| member.life == Life::InLane) else {
                 continue;
             };
@@ -95,6 +99,7 @@ impl Fleet {
                     Kind::Discovery if member.keep_alive.is_left_out() => Purpose::Poll,
                     Kind::Discovery => Purpose::Discovery,
                 },
+                passed_over,
                 tid,
             };
             self.connecting.insert(op, request.clone());
@@ -111,7 +116,9 @@ impl Fleet {
         reports: &mut Vec<Report>,
         out: &mut Vec<HostEffect>,
     ) {
-        let Some(ConnectRequest { tid, parameters, identity, purpose }) = self.connecting.remove(&op) else { return };
+        let Some(ConnectRequest { tid, parameters, identity, purpose, .. }) = self.connecting.remove(&op) else {
+            return;
+        };
         let failed = matches!(report.outcome, ConnectOutcome::Failed(_));
         let manner = Manner { parameters: parameters.clone(), identity: identity.clone() };
         let write = Write { failed, held: report.held, portal_live: self.portal_live(&tid), manner };
@@ -119,17 +126,19 @@ impl Fleet {
         self.turned_away(now, ended.turned, out);
         self.take_look(now, report.look, reports, out);
         let same_identity = self.is_identity(&identity);
+        let passed_over = matches!(report.outcome, ConnectOutcome::Found(ctrl) if !self.may_hold(ctrl));
         let Some(member) = self.members.get_mut(&tid) else { return };
         let outdated = member.want.parameters != parameters || !same_identity;
         match &report.outcome {
             ConnectOutcome::Made(ctrl) => {
-                member.connected_with = Some(parameters);
                 member.keep_alive.made(purpose == Purpose::Poll);
+                self.own(*ctrl, Gained::Connected, &tid, Some(&parameters));
                 self.made(now, &tid, *ctrl, reports, out);
+                if let Some(member) = self.members.get_mut(&tid).filter(|member| member.ctrl() == Some(*ctrl)) {
+                    member.connected_with = Some(parameters);
+                }
             }
-            ConnectOutcome::Found(ctrl) if self.disconnecting.values().any(|gone| gone == ctrl) => {
-                self.wait(&tid, now + ON_ITS_WAY_OUT);
-            }
+            ConnectOutcome::Found(_) if passed_over => self.wait(&tid, now + ON_ITS_WAY_OUT),
             ConnectOutcome::Found(ctrl) => {
                 self.hold(now, &tid, *ctrl, "took over the kernel's connection", reports, out);
             }
@@ -168,18 +177,25 @@ impl Fleet {
             .inventory
             .iter()
             .filter(|other| other.ctrl != ctrl && other.is_live() && other.ctrl.birth < ctrl.birth)
-            .filter(|other| !self.disconnecting.values().any(|gone| *gone == other.ctrl))
+            .filter(|other| self.may_hold(other.ctrl))
             .find(|other| reuse::may_be_taken_over(other, discovery) && reuse::serves(other, tid, &self.links))
             .map(|other| other.ctrl);
         match twin {
             Some(twin) => {
-                let text = format!("{twin} serves it already: the new {ctrl} is disconnected again");
-                Self::tell(Level::Info, tid, Some(twin), text, out);
-                self.disconnect(ctrl, out);
+                let cause = Cause::new(Why::Duplicate, format!("duplicate of {twin}"));
+                // What may not be disconnected stays as a second connection.
+                let _ = self.disconnect(ctrl, false, &cause, out);
                 self.hold(now, tid, twin, "took over the kernel's connection", reports, out);
             }
             None => self.hold(now, tid, ctrl, "connected", reports, out),
         }
+    }
+
+    /// True for a connection that exists, is not being disconnected by this daemon, and may be adopted.
+    fn may_hold(&self, ctrl: CtrlRef) -> bool {
+        let going = self.disconnecting.values().any(|going| *going == ctrl);
+        // One that is gone again already is held until the snapshot says so.
+        !going && self.inventory.get(ctrl).is_none_or(|kernel| self.is_usable(kernel))
     }
 
     /// A member has a connection.
@@ -200,8 +216,12 @@ impl Fleet {
             Some(false) => drop(self.encrypted.remove(tid)),
             None => {}
         }
+        let wanted = self.members.get(tid).map(|member| member.want.parameters.clone());
+        let connected_with = wanted.and_then(|wanted| self.made_with(tid, ctrl, &wanted));
         let Some(member) = self.members.get_mut(tid) else { return };
         let attempts = member.hold(now, ctrl);
+        member.connected_with = connected_with;
+        self.claim(tid, ctrl, out);
         self.stir_leaving();
         if gone {
             // It was made, and lost before the look: the look tells.
@@ -238,12 +258,17 @@ impl Fleet {
             self.lane.lost(now, tid);
         }
         let reason = if resting { POLLED } else { "the kernel removed its connection" };
+        let by_us = member.dismissed;
         let again = member.lose(now, reason, &mut self.jitter);
         if resting {
             self.timers.set(Timer::Retry(tid.clone()), again);
         } else if member.is_wanted() {
-            let text = format!("{ctrl} is gone from the kernel; connecting it again {}", when(now, again));
-            Self::tell(Level::Warning, tid, Some(ctrl), text, out);
+            let (level, what) = match by_us {
+                true => (Level::Info, "is disconnected"),
+                false => (Level::Warning, "is gone from the kernel"),
+            };
+            let text = format!("{ctrl} {what}; connecting it again {}", when(now, again));
+            Self::tell(level, tid, Some(ctrl), text, out);
             self.timers.set(Timer::Retry(tid.clone()), again);
         }
         self.stirred.insert(tid.clone());
@@ -278,10 +303,13 @@ impl Fleet {
     /// A member was asked what it can tell: its connection goes until the next time.
     pub fn rest(&mut self, tid: &Tid, until: Time, out: &mut Vec<HostEffect>) {
         let Some(ctrl) = self.members.get(tid).and_then(Controller::ctrl) else { return };
+        let cause = Cause::new(Why::PollOver, "it was read; it takes no keep-alive, so its connection is not kept");
+        if self.disconnect(ctrl, false, &cause, out).is_err() {
+            return;
+        }
         for member in self.members.values_mut().filter(|member| member.ctrl() == Some(ctrl)) {
             member.resting = Some(until);
         }
-        self.disconnect(ctrl, out);
     }
 
     /// True while a member's connection is one without keep-alive: a poll.

@@ -4,17 +4,19 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Fleet, Kind, Report, Timer};
-use crate::core::controller::{Leaving, Life, Parting};
+use crate::core::controller::{Controller, Leaving, Life, Parting};
 use crate::core::effect::{HostEffect, Level, Usage};
+use crate::core::kernel::{Gained, KernelController};
+use crate::core::ownership::{Cause, Decision, Reason, Why};
 use crate::core::{CtrlRef, OpId, Time, reuse};
 use crate::nvme::Tid;
 
 /// A check that takes longer than this is told.
 const CHECK_DEADLINE: Duration = Duration::from_secs(30);
-/// Why everything is kept under `disconnect-scope=no-disconnect`.
-const NOTHING_IS_DISCONNECTED: &str = "disconnect-scope=no-disconnect";
-/// Why a connection of the firmware is kept.
-const BOOTED_FROM: &str = "the firmware's boot table (NBFT) names it, this host may run from it";
+/// A disconnect that takes longer than this is reported.
+const DISCONNECT_DEADLINE: Duration = Duration::from_secs(30);
+/// What ends the keeping of storage in use.
+const UNTIL_FREE: &str = "; it goes when that is no longer so, by exclude=, or with in-use=disconnect";
 /// A disconnect that the kernel refused is tried again after this long.
 const REFUSED_WAIT: Duration = Duration::from_secs(2);
 
@@ -40,11 +42,12 @@ impl Fleet {
             Life::Connecting(_) => {}
             Life::Held { ctrl, .. } => self.part_held(now, tid, ctrl, how, &leaving, reports, out),
             _ if !self.inventory.has_looked() => {}
-            _ => match self.serving(tid) {
+            // No other connection is sought in its place: it is not the one that this controller had.
+            _ if member.has_held => self.forget(tid, reports, out),
+            _ => match self.own_connection(tid) {
                 Some(ctrl) => {
                     if let Some(member) = self.members.get_mut(tid) {
                         member.hold(now, ctrl);
-                        // What was found out of storage in use was of another connection.
                         member.leaving = Some((how, Leaving::Asked));
                         self.stirred.insert(tid.clone());
                     }
@@ -79,17 +82,37 @@ impl Fleet {
             }
             Others::None => {}
         }
+        let cause = self.cause_of(tid);
+        match self.decide(ctrl, how == Parting::KeepForBoot, &cause) {
+            Decision::Disconnect => {}
+            Decision::Keep(_) if *leaving == Leaving::Kept => return,
+            Decision::Keep(reason) if reason.may_change() => {
+                self.keep(tid, ctrl, how, &reason.to_string(), "", out);
+                return;
+            }
+            Decision::Keep(reason) => {
+                self.let_go(tid, &reason, reports, out);
+                return;
+            }
+        }
         match (how, leaving) {
             (Parting::Keep | Parting::KeepForBoot, Leaving::Kept) => {}
-            (Parting::Keep, _) => self.keep(tid, ctrl, Parting::Keep, NOTHING_IS_DISCONNECTED.to_owned(), out),
-            (Parting::KeepForBoot, _) => self.keep(tid, ctrl, how, BOOTED_FROM.to_owned(), out),
+            (Parting::Keep, _) => self.keep(tid, ctrl, how, &Reason::NoDisconnect.to_string(), "", out),
+            (Parting::KeepForBoot, _) => self.keep(tid, ctrl, how, &Reason::Booted.to_string(), "", out),
             (_, Leaving::Refused(until)) if *until > now => self.timers.set(Timer::Part(tid.clone()), *until),
             (Parting::SpareInUse, Leaving::Asked | Leaving::Refused(_)) if self.kind == Kind::Io => {
                 self.check_use(now, tid, ctrl, out);
             }
             (Parting::SpareInUse, Leaving::Checking(_) | Leaving::Kept) => {}
-            _ => self.disconnect(ctrl, out),
+            // It was decided above, and nothing has changed since.
+            _ => drop(self.disconnect(ctrl, false, &cause, out)),
         }
+    }
+
+    /// Why a member is removed.
+    fn cause_of(&self, tid: &Tid) -> Cause {
+        let cause = self.members.get(tid).and_then(|member| member.cause.clone());
+        cause.unwrap_or_else(|| Cause::removed("it is no longer listed"))
     }
 
     /// What the other members that are wanted have to do with that connection. One that has a live connection of its
@@ -99,7 +122,9 @@ impl Fleet {
         let discovery = self.kind == Kind::Discovery;
         let serves = |other: &Tid| {
             kernel.is_some_and(|kernel| {
-                reuse::may_be_taken_over(kernel, discovery) && reuse::serves(kernel, other, &self.links)
+                reuse::may_be_taken_over(kernel, discovery)
+                    && reuse::serves(kernel, other, &self.links)
+                    && self.is_usable(kernel)
             })
         };
         let live = |ctrl| self.inventory.get(ctrl).is_some_and(super::KernelController::is_live);
@@ -162,39 +187,53 @@ impl Fleet {
         });
         if let Some((tid, Some(ctrl))) = found {
             match usage {
-                // Somebody may have come to want it meanwhile.
+                // It may have become wanted while the check ran.
                 Usage::Free if self.others(&tid, ctrl) != Others::None => {
                     if let Some(member) = self.members.get_mut(&tid) {
                         member.leaving = Some((Parting::SpareInUse, Leaving::Asked));
                     }
                     self.stirred.insert(tid);
                 }
-                Usage::Free => self.disconnect(ctrl, out),
-                Usage::LastPath(what) => self.keep(&tid, ctrl, Parting::SpareInUse, what.clone(), out),
+                Usage::Free => {
+                    let cause = self.cause_of(&tid);
+                    if self.disconnect(ctrl, false, &cause, out).is_err() {
+                        // Its owner, or the scope, has changed while the check ran.
+                        if let Some(member) = self.members.get_mut(&tid) {
+                            member.leaving = Some((Parting::SpareInUse, Leaving::Asked));
+                        }
+                        self.stirred.insert(tid);
+                    }
+                }
+                Usage::LastPath(what) => self.keep(&tid, ctrl, Parting::SpareInUse, what, UNTIL_FREE, out),
                 Usage::Unknown(why) => {
                     let what = format!("whether its storage is in use cannot be found out ({why})");
-                    self.keep(&tid, ctrl, Parting::SpareInUse, what, out);
+                    self.keep(&tid, ctrl, Parting::SpareInUse, &what, UNTIL_FREE, out);
                 }
             }
         }
         self.stir_unchecked();
     }
 
-    fn keep(&mut self, tid: &Tid, ctrl: CtrlRef, how: Parting, what: String, out: &mut Vec<HostEffect>) {
+    /// A member that is no longer wanted keeps its connection. `until` says what ends that.
+    fn keep(&mut self, tid: &Tid, ctrl: CtrlRef, how: Parting, what: &str, until: &str, out: &mut Vec<HostEffect>) {
         let Some(member) = self.members.get_mut(tid) else { return };
         member.leaving = Some((how, Leaving::Kept));
-        member.kept = Some(what.clone());
-        if member.is_news(&what) {
-            let text = match how {
-                Parting::SpareInUse => format!(
-                    "{ctrl} is no longer wanted, but is kept: {what}; it goes when that is no longer so, by exclude=, \
-                     or with in-use=disconnect"
-                ),
-                _ => format!("{ctrl} is no longer wanted, but is kept: {what}"),
-            };
+        member.kept = Some(what.to_owned());
+        if member.is_news(what) {
+            let text = format!("{ctrl} is no longer wanted, but is kept: {what}{until}");
             Self::tell(Level::Warning, tid, Some(ctrl), text, out);
         }
         out.push(HostEffect::Save);
+    }
+
+    /// A member that is no longer wanted is one no longer, and its connection stays.
+    pub(super) fn let_go(&mut self, tid: &Tid, reason: &Reason, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
+        let cause = self.cause_of(tid);
+        if let Some(ctrl) = self.members.get(tid).and_then(Controller::ctrl) {
+            let text = format!("{ctrl} stays connected: {reason}. Removed from the list: {}", cause.text);
+            Self::tell(Level::Info, tid, Some(ctrl), text, out);
+        }
+        self.forget_quietly(tid, reports, out);
     }
 
     /// Those that wait for their check.
@@ -208,7 +247,7 @@ impl Fleet {
     /// What was kept is checked again with each full look: it may be free by now, or have another path.
     pub(super) fn check_kept_again(&mut self) {
         for (tid, member) in &mut self.members {
-            if let Some((Parting::SpareInUse, leaving @ Leaving::Kept)) = &mut member.leaving {
+            if let Some((Parting::SpareInUse | Parting::Disconnect, leaving @ Leaving::Kept)) = &mut member.leaving {
                 *leaving = Leaving::Asked;
                 self.stirred.insert(tid.clone());
             }
@@ -227,25 +266,38 @@ impl Fleet {
         }
     }
 
-    /// Has a controller disconnected that is no member's.
-    pub fn dismiss(&mut self, ctrl: CtrlRef, out: &mut Vec<HostEffect>) {
-        if self.holders(ctrl).is_empty() {
-            self.disconnect(ctrl, out);
+    /// Ends a poll of the run before, which the saved state names. No member holds it.
+    pub fn end_old_poll(&mut self, ctrl: CtrlRef, out: &mut Vec<HostEffect>) {
+        let Some(tid) = self.inventory.get(ctrl).map(KernelController::tid) else { return };
+        if !self.holders(ctrl).is_empty() {
+            return;
+        }
+        if !self.ours.contains_key(&ctrl) {
+            self.own(ctrl, Gained::Connected, &tid, None);
+        }
+        let cause = Cause::new(Why::PollOver, "a poll of the run before this one");
+        // Another orchestrator that has taken it over ends it.
+        let _ = self.disconnect(ctrl, false, &cause, out);
+    }
+
+    /// Each disconnect has a deadline; one that hangs is reported once.
+    pub(super) fn watch_disconnects(&mut self, now: Time) {
+        for op in self.disconnecting.keys().filter(|op| !self.hanging.contains(op)) {
+            self.timers.set_once(Timer::Disconnect(*op), now + DISCONNECT_DEADLINE);
         }
     }
 
-    /// Has the kernel disconnect exactly that controller.
-    pub(super) fn disconnect(&mut self, ctrl: CtrlRef, out: &mut Vec<HostEffect>) {
-        if self.disconnecting.values().any(|going| *going == ctrl) {
-            return;
-        }
-        let op = self.ops.issue();
-        self.disconnecting.insert(op, ctrl);
-        for member in self.members.values_mut().filter(|member| member.ctrl() == Some(ctrl)) {
-            member.dismissed = true;
-            member.kept = None;
-        }
-        out.push(HostEffect::Disconnect { op, ctrl });
+    pub(super) fn disconnect_hangs(&mut self, op: OpId, out: &mut Vec<HostEffect>) {
+        let Some(ctrl) = self.disconnecting.get(&op).copied() else { return };
+        self.hanging.insert(op);
+        let Some(tid) = self.inventory.get(ctrl).map(KernelController::tid) else { return };
+        let tid = self.holding(ctrl).into_iter().next().unwrap_or(tid);
+        let text = format!(
+            "disconnecting {ctrl} has been hanging in the kernel for {} s; it is waited for, other controllers are not \
+             affected (the kernel's log may say why)",
+            DISCONNECT_DEADLINE.as_secs()
+        );
+        Self::tell(Level::Warning, &tid, Some(ctrl), text, out);
     }
 
     pub(super) fn disconnected(
@@ -257,6 +309,8 @@ impl Fleet {
         out: &mut Vec<HostEffect>,
     ) {
         let Some(ctrl) = self.disconnecting.remove(&op) else { return };
+        self.timers.cancel(&Timer::Disconnect(op));
+        self.hanging.remove(&op);
         self.request_look(out);
         let Err(reason) = result else {
             // It is gone, whether sysfs can be read or not: nobody must go on taking it for a connection.
@@ -286,17 +340,24 @@ impl Fleet {
 
     /// A member that was parted with is one no longer.
     fn forget(&mut self, tid: &Tid, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
+        if let Some(member) = self.members.get(tid) {
+            let cause = self.cause_of(tid).text;
+            let text = match member.ctrl() {
+                Some(ctrl) => format!("removed: {cause}; {ctrl} stays connected, another controller uses it"),
+                None if member.has_held => "disconnected and removed".to_owned(),
+                None => format!("removed: {cause}; it was not connected"),
+            };
+            Self::tell(Level::Info, tid, None, text, out);
+        }
+        self.forget_quietly(tid, reports, out);
+    }
+
+    fn forget_quietly(&mut self, tid: &Tid, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
         self.lane.forget(tid);
         self.encrypted.remove(tid);
         self.timers.cancel(&Timer::Retry(tid.clone()));
         self.timers.cancel(&Timer::Part(tid.clone()));
-        if let Some(member) = self.members.remove(tid) {
-            let text = match member.ctrl() {
-                Some(ctrl) => format!("no longer wanted; {ctrl} stays, for it serves another one, too"),
-                None => "no longer wanted, and not connected any more".to_owned(),
-            };
-            Self::tell(Level::Info, tid, None, text, out);
-        }
+        self.members.remove(tid);
         reports.push(Report::Left(tid.clone()));
         out.push(HostEffect::Save);
     }

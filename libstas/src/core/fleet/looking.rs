@@ -6,7 +6,7 @@ use super::{Fleet, Report, Timer};
 use crate::core::controller::Life;
 use crate::core::effect::{HostEffect, Level, Notice, Uevent, UeventKind};
 use crate::core::inventory::Diff;
-use crate::core::kernel::Look;
+use crate::core::kernel::{Look, Owner};
 use crate::core::{OpId, Time, reuse};
 use crate::nvme::Tid;
 
@@ -121,6 +121,10 @@ impl Fleet {
     pub(super) fn take_look(&mut self, now: Time, look: Look, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
         let first = !self.inventory.has_looked();
         let Some(diff) = self.inventory.take(look) else { return };
+        self.forget_what_is_gone();
+        if first {
+            self.find_saved_connections();
+        }
         if self.inventory.look().seqnum >= self.look.hinted {
             // What was hinted at has been seen.
             self.timers.cancel(&Timer::Look);
@@ -133,22 +137,29 @@ impl Fleet {
             }
         }
         for ctrl in lost {
+            let by_us = self.disconnecting.values().any(|going| *going == ctrl);
             for tid in self.holding(ctrl) {
-                let text = format!("{ctrl} lost its connection; the kernel tries to get it back");
-                Self::tell(Level::Warning, &tid, Some(ctrl), text, out);
+                if !by_us {
+                    let text = format!("{ctrl} lost its connection; the kernel tries to get it back");
+                    Self::tell(Level::Warning, &tid, Some(ctrl), text, out);
+                }
                 reports.push(Report::Lost(tid, ctrl));
             }
         }
         if !became_live.is_empty() {
             self.stir_leaving();
         }
+        let came_up = became_live.clone();
         for ctrl in became_live {
             for tid in self.holding(ctrl) {
                 Self::tell(Level::Info, &tid, Some(ctrl), format!("{ctrl} is live"), out);
                 reports.push(Report::Live(tid, ctrl));
             }
         }
-        let news: Vec<_> = appeared.iter().chain(&identified).filter_map(|ctrl| self.inventory.get(*ctrl)).collect();
+        self.release_what_no_longer_serves(reports, out);
+        self.stir_unclaimed();
+        let news = appeared.iter().chain(&identified).chain(&came_up);
+        let news: Vec<_> = news.filter_map(|ctrl| self.inventory.get(*ctrl)).collect();
         if first || !news.is_empty() {
             let open = self
                 .members
@@ -157,6 +168,17 @@ impl Fleet {
                 .filter(|(tid, _)| first || news.iter().any(|kernel| reuse::serves(kernel, tid, &self.links)));
             self.stirred.extend(open.map(|(tid, _)| tid.clone()));
         }
+    }
+
+    /// Members whose connection has no owner may claim it now: its owner may have been unknown.
+    fn stir_unclaimed(&mut self) {
+        let held = self.members.iter().filter(|(_, member)| member.is_wanted() && !member.want.announced_only);
+        let unclaimed = held.filter(|(_, member)| {
+            let kernel = member.ctrl().and_then(|ctrl| self.inventory.get(ctrl));
+            kernel.is_some_and(|kernel| kernel.owner == Owner::None && !self.ours.contains_key(&kernel.ctrl))
+        });
+        let unclaimed: Vec<Tid> = unclaimed.map(|(tid, _)| tid.clone()).collect();
+        self.stirred.extend(unclaimed);
     }
 
     pub(super) fn holding(&self, ctrl: crate::core::CtrlRef) -> Vec<Tid> {

@@ -9,6 +9,7 @@ mod attempts;
 mod host_ids;
 mod leaving;
 mod looking;
+mod owning;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,8 +20,9 @@ use super::backoff::Jitter;
 use super::controller::{Controller, Leaving, Life, Parting, Want};
 use super::effect::{ConnectRequest, HostEffect, HostEvent, Level, Notice, Portal};
 use super::inventory::Inventory;
-use super::kernel::{KernelController, Links};
+use super::kernel::{CtrlState, KernelController, Links};
 use super::lane::{Lane, Manner};
+use super::ownership::{Cause, Instance, Rules};
 use super::timers::Timers;
 use super::{CtrlRef, OpId, OpIds, Time, reuse};
 use crate::nvme::{HostIdentity, Tid};
@@ -61,6 +63,7 @@ enum Timer {
     LookAnswer,
     UseAnswer,
     Kick,
+    Disconnect(OpId),
 }
 
 /// The controllers of one daemon.
@@ -80,6 +83,13 @@ pub struct Fleet {
     connecting: BTreeMap<OpId, ConnectRequest>,
     checking: Option<OpId>,
     disconnecting: BTreeMap<OpId, CtrlRef>,
+    /// Disconnects that were reported as hanging.
+    hanging: BTreeSet<OpId>,
+    /// The connections that are ours.
+    ours: BTreeMap<CtrlRef, Instance>,
+    /// Controllers whose connections are ours, by the state of an earlier version, until the first snapshot.
+    ours_by_name: BTreeSet<Tid>,
+    rules: Rules,
     last_kick: Option<Time>,
     /// Controllers whose last connection was encrypted: they are not connected unencrypted.
     encrypted: BTreeSet<Tid>,
@@ -107,6 +117,10 @@ impl Fleet {
             connecting: BTreeMap::new(),
             checking: None,
             disconnecting: BTreeMap::new(),
+            hanging: BTreeSet::new(),
+            ours: BTreeMap::new(),
+            ours_by_name: BTreeSet::new(),
+            rules: Rules::default(),
             last_kick: None,
             encrypted: BTreeSet::new(),
             reported_host_id: None,
@@ -136,14 +150,16 @@ impl Fleet {
     /// apply at its next connect.
     pub fn want(&mut self, now: Time, tid: &Tid, want: Want, out: &mut Vec<HostEffect>) -> Vec<Report> {
         if !self.members.contains_key(tid) {
-            // Before it is connected, so that whoever comes after a kill knows whose connection it is.
+            // Save before connecting: after a crash the next run must know that the controller was wanted.
             out.push(HostEffect::Save);
         }
         let member = self.members.entry(tid.clone()).or_insert_with(|| Controller::new(want.clone()));
-        let changed = member.want != want;
+        // That a better source lists it, too, makes no other connection of it.
+        let changed = Want { announced_only: want.announced_only, ..member.want.clone() } != want;
         let tried_otherwise = member.want.parameters != want.parameters && matches!(member.life, Life::Waiting(_));
         member.want = want;
         member.kept = None;
+        member.cause = None;
         if tried_otherwise {
             // With other parameters the next attempt is the first.
             member.start_afresh();
@@ -166,22 +182,38 @@ impl Fleet {
         self.members.get(tid).is_some_and(|member| member.is_wanted() && member.want == *want)
     }
 
-    /// A controller is no longer wanted.
-    pub fn unwant(&mut self, now: Time, tid: &Tid, how: Parting, out: &mut Vec<HostEffect>) -> Vec<Report> {
+    /// A controller is no longer wanted. Ends at most the one connection that it holds.
+    pub fn unwant(
+        &mut self,
+        now: Time,
+        tid: &Tid,
+        how: Parting,
+        cause: Cause,
+        out: &mut Vec<HostEffect>,
+    ) -> Vec<Report> {
         if let Some(member) = self.members.get_mut(tid) {
-            match &member.leaving {
-                Some((before, _)) if *before == how => {}
-                _ => member.leaving = Some((how, Leaving::Asked)),
+            let same_how = member.leaving.as_ref().is_some_and(|(before, _)| *before == how);
+            let same_why = member.cause.as_ref().is_some_and(|before| before.why == cause.why);
+            if !(same_how && same_why) {
+                member.leaving = Some((how, Leaving::Asked));
+                member.cause = Some(cause);
             }
             self.stirred.insert(tid.clone());
         }
         self.work(now, out)
     }
 
-    /// A controller that somebody else connected is to go: it becomes a member that is being parted with.
-    pub fn evict(&mut self, now: Time, tid: &Tid, how: Parting, out: &mut Vec<HostEffect>) -> Vec<Report> {
+    /// A controller of the saved state is not wanted by this run: the connection that it had then is ended.
+    pub fn remove_restored(
+        &mut self,
+        now: Time,
+        tid: &Tid,
+        how: Parting,
+        cause: Cause,
+        out: &mut Vec<HostEffect>,
+    ) -> Vec<Report> {
         self.members.entry(tid.clone()).or_insert_with(|| Controller::new(Want::default()));
-        self.unwant(now, tid, how, out)
+        self.unwant(now, tid, how, cause, out)
     }
 
     /// Something gives reason to hope that this controller answers now (a fresh announcement, a reload).
@@ -223,6 +255,7 @@ impl Fleet {
                 Timer::LookAnswer => self.look_hangs(out),
                 Timer::UseAnswer => self.use_check_hangs(out),
                 Timer::Kick => self.kick(now),
+                Timer::Disconnect(op) => self.disconnect_hangs(op, out),
             }
         }
         let (turned, hanging) = self.lane.tick(now, &mut self.ops, out);
@@ -294,6 +327,14 @@ impl Fleet {
         self.kernel(tid).is_some_and(KernelController::is_live)
     }
 
+    /// False only for what is known not to be live: an unknown state, and that of the time before the first snapshot,
+    /// counts as live.
+    #[must_use]
+    pub fn may_be_live(&self, tid: &Tid) -> bool {
+        let may_be = |kernel: &KernelController| kernel.is_live() || kernel.state == CtrlState::Unknown;
+        !self.has_looked() || self.kernel(tid).is_some_and(may_be)
+    }
+
     /// Works the stirred members off until nothing more follows from anything.
     fn work(&mut self, now: Time, out: &mut Vec<HostEffect>) -> Vec<Report> {
         let mut reports = Vec::new();
@@ -306,6 +347,7 @@ impl Fleet {
             }
         }
         self.pump_lane(now, out);
+        self.watch_disconnects(now);
         self.plan_looks(now);
         reports
     }
@@ -326,8 +368,8 @@ impl Fleet {
     /// The kernel's connection that serves a TID and may be taken over.
     fn serving(&self, tid: &Tid) -> Option<CtrlRef> {
         let leaving: BTreeSet<CtrlRef> = self.disconnecting.values().copied().collect();
-        let staying = self.inventory.iter().filter(|ctrl| !leaving.contains(&ctrl.ctrl));
-        reuse::best(staying, tid, &self.links, self.kind == Kind::Discovery).map(|ctrl| ctrl.ctrl)
+        let usable = self.inventory.iter().filter(|ctrl| !leaving.contains(&ctrl.ctrl) && self.is_usable(ctrl));
+        reuse::best(usable, tid, &self.links, self.kind == Kind::Discovery).map(|ctrl| ctrl.ctrl)
     }
 
     fn links_changed(&mut self, now: Time, links: &Arc<Links>) {

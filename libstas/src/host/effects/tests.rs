@@ -1,11 +1,12 @@
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use super::*;
-use crate::core::{ConnectOutcome, ConnectRequest, Portal, Uevent};
+use crate::core::{ConnectOutcome, ConnectRequest, Gained, Owner, Portal, Uevent};
 use crate::host::fake_tree::FakeTree;
 use crate::log_lines::LogLines;
 use crate::nvme::{HostIdentity, Parameters, Purpose, Tid, TidParts, Transport};
@@ -121,7 +122,31 @@ fn request() -> ConnectRequest {
         parameters: Parameters::default(),
         identity: Arc::new(HostIdentity::new("nqn.h", String::new())),
         purpose: Purpose::Io,
+        passed_over: BTreeSet::new(),
     }
+}
+
+#[tokio::test]
+async fn a_claim_is_in_the_registry_before_a_later_look_and_a_removal_takes_it_out() {
+    let tree = FakeTree::new();
+    let ctrl = tree.controller(0, "traddr=192.0.2.1,trsvcid=4420");
+    tree.put("run/nvme/registry/nvme7/owner", "stas\n");
+    let (host, mut events) = host(&tree);
+    let entry = |device: u32| tree.path(format!("run/nvme/registry/nvme{device}"));
+    host.start(HostEffect::Claim(CtrlRef { birth: ctrl.birth + 1, ..ctrl }));
+    host.start(HostEffect::Look(OpId(1)));
+    let HostEvent::Looked { result: Ok(look), .. } = answer(&mut events).await else { panic!() };
+    assert_eq!(look.controllers.first().unwrap().owner, Owner::None, "another controller was meant");
+    assert!(!entry(7).exists(), "our entry of a controller that went before this run");
+    host.start(HostEffect::Claim(ctrl));
+    host.start(HostEffect::Look(OpId(2)));
+    let HostEvent::Looked { result: Ok(look), .. } = answer(&mut events).await else { panic!() };
+    assert_eq!(look.controllers.first().unwrap().owner, Owner::Stas(Gained::Adopted));
+    tree.remove(ctrl);
+    host.looking.ask(Task::Removed(0, 1001));
+    host.start(HostEffect::Look(OpId(3)));
+    answer(&mut events).await;
+    assert!(!entry(0).exists());
 }
 
 #[tokio::test]

@@ -1,9 +1,10 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::core::{Gained, Owner};
 use crate::host::fake_tree::FakeTree;
 use crate::log_lines::LogLines;
-use crate::nvme::{HostIdentity, Parameters, Purpose, Secret, TidParts, Transport};
+use crate::nvme::{HostIdentity, Parameters, Purpose, Secret, Tid, TidParts, Transport};
 
 fn worker(tree: &FakeTree) -> Worker {
     Worker::new(Shared {
@@ -29,6 +30,7 @@ fn request(traddr: &str) -> ConnectRequest {
         parameters: Parameters::default(),
         identity: Arc::new(HostIdentity::new("nqn.2014-08.org.example:h", "2a3f2c5e-0000-4000-8000-000000000001")),
         purpose: Purpose::Io,
+        passed_over: BTreeSet::new(),
     }
 }
 
@@ -39,6 +41,15 @@ fn what_is_connected_already_is_found_and_nothing_is_written() {
     let report = worker(&tree).carry_out(&request("192.0.2.1"));
     assert_eq!(report.outcome, ConnectOutcome::Found(ctrl), "there is no device to write to");
     assert_eq!((report.held, report.look.controllers.len()), (Duration::ZERO, 1));
+}
+
+#[test]
+fn a_connection_that_is_passed_over_is_not_found() {
+    let tree = FakeTree::new();
+    let ctrl = tree.controller(0, "traddr=192.0.2.1,trsvcid=4420");
+    let passing = ConnectRequest { passed_over: [ctrl].into(), ..request("192.0.2.1") };
+    let report = worker(&tree).carry_out(&passing);
+    assert!(matches!(report.outcome, ConnectOutcome::Failed(_)), "there is no device to write to: {report:?}");
 }
 
 /// The device as a file: it lists its options, and behind as many bytes as are written it has the answer.
@@ -58,7 +69,10 @@ fn a_controller_that_is_made_is_told_with_the_look_after_it() {
     device(&tree, &mut worker, &request("192.0.2.1"), "instance=5,cntlid=1");
     let report = worker.carry_out(&request("192.0.2.1"));
     assert_eq!(report.outcome, ConnectOutcome::Made(ctrl));
-    assert_eq!(report.look.controllers.len(), 1);
+    let owners: Vec<_> = report.look.controllers.iter().map(|made| &made.owner).collect();
+    assert_eq!(owners, [&Owner::Stas(Gained::Connected)]);
+    let owner = std::fs::read_to_string(tree.path("run/nvme/registry/nvme5/owner")).unwrap();
+    assert_eq!(owner, "stas\n", "other programs leave it alone from now on");
     let written = std::fs::read_to_string(tree.path("dev/nvme-fabrics")).unwrap();
     assert!(written.contains("traddr=192.0.2.1"), "{written}");
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::Roots;
 use super::attributes;
 use super::directory::{ControllerDir, unless_gone};
-use crate::core::{CtrlState, CtrlType, KernelController};
+use crate::core::{CtrlState, CtrlType, KernelController, Owner};
 use crate::nvme::Transport;
 use crate::nvme::sysfs_address::SysfsAddress;
 
@@ -58,6 +58,13 @@ impl Entry {
 
     pub(super) fn controller(&self) -> Arc<KernelController> {
         Arc::clone(&self.controller)
+    }
+
+    /// Takes the owner that the registry records now.
+    pub(super) fn set_owner(&mut self, owner: Owner) {
+        if self.controller.owner != owner {
+            Arc::make_mut(&mut self.controller).owner = owner;
+        }
     }
 
     fn set_state(&mut self, state: CtrlState) {

@@ -18,6 +18,7 @@ pub(super) use directory::is_gone;
 pub use directory::{ControllerDir, birth};
 
 use super::Roots;
+use super::registry::Registry;
 use crate::core::{CtrlRef, KernelController, Look};
 use entry::Entry;
 
@@ -35,6 +36,7 @@ pub struct LookError {
 #[derive(Debug)]
 pub struct Scanner {
     roots: Roots,
+    registry: Registry,
     order: u64,
     seqnum: Option<File>,
     known: BTreeMap<CtrlRef, Known>,
@@ -69,7 +71,20 @@ impl Scanner {
     /// A scanner that knows nothing yet.
     #[must_use]
     pub fn new(roots: Roots) -> Self {
-        Self { roots, order: 0, seqnum: None, known: BTreeMap::new(), reconnected: Reconnected::default() }
+        Self {
+            registry: Registry::new(&roots),
+            roots,
+            order: 0,
+            seqnum: None,
+            known: BTreeMap::new(),
+            reconnected: Reconnected::default(),
+        }
+    }
+
+    /// The registry that the owners of connections are read from.
+    #[must_use]
+    pub fn registry(&self) -> Registry {
+        self.registry.clone()
     }
 
     /// Where re-connections are to be noted.
@@ -117,10 +132,12 @@ impl Scanner {
         all_states: bool,
     ) -> Result<Option<Arc<KernelController>>, LookError> {
         let failed = |source| LookError { path: format!("/sys/class/nvme/{ctrl}"), source };
-        let known = match self.known.remove(&ctrl) {
+        let mut known = match self.known.remove(&ctrl) {
             Some(Known::Foreign) => Some(Known::Foreign),
             Some(Known::Fabrics(entry)) if !all_states && !reconnected && entry.is_settled() => {
-                Some(Known::Fabrics(entry))
+                let shown = entry.controller();
+                self.known.insert(ctrl, Known::Fabrics(entry));
+                return Ok(Some(shown));
             }
             Some(Known::Fabrics(mut entry)) => {
                 entry.refresh(&self.roots, reconnected).map_err(failed)?.then_some(Known::Fabrics(entry))
@@ -130,8 +147,11 @@ impl Scanner {
                 None => None,
             },
         };
-        let found = match &known {
-            Some(Known::Fabrics(entry)) => Some(entry.controller()),
+        let found = match &mut known {
+            Some(Known::Fabrics(entry)) => {
+                entry.set_owner(self.registry.owner(&entry.controller()));
+                Some(entry.controller())
+            }
             Some(Known::Foreign) | None => None,
         };
         self.known.extend(known.map(|known| (ctrl, known)));

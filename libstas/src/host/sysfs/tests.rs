@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use super::*;
-use crate::core::{CtrlState, CtrlType};
+use crate::core::{CtrlState, CtrlType, Owner};
 use crate::host::fake_tree::FakeTree;
 use crate::nvme::Transport;
 
@@ -182,6 +182,22 @@ fn a_controller_that_has_lost_half_of_its_attributes_is_gone() {
         tree.unset(ctrl, name);
     }
     assert_eq!(Scanner::new(tree.roots()).look().unwrap().controllers, []);
+}
+
+#[test]
+fn a_look_shows_the_owner_of_the_moment_and_a_glance_that_of_new_controllers() {
+    let tree = FakeTree::new();
+    let ctrl = tree.controller(0, ADDRESS);
+    let mut scanner = Scanner::new(tree.roots());
+    let owner = |look: Look| look.controllers[0].owner.clone();
+    assert_eq!(owner(scanner.glance().unwrap()), Owner::None);
+    tree.put(format!("run/nvme/registry/{ctrl}/owner"), "discoverd\n");
+    assert_eq!(owner(scanner.glance().unwrap()), Owner::None);
+    let before = scanner.look().unwrap();
+    assert_eq!(owner(before.clone()), Owner::Other("discoverd".into()));
+    assert!(Arc::ptr_eq(&before.controllers[0], &scanner.look().unwrap().controllers[0]), "what stays is shared");
+    fs::remove_file(tree.path(format!("run/nvme/registry/{ctrl}/owner"))).unwrap();
+    assert_eq!(owner(scanner.look().unwrap()), Owner::None);
 }
 
 #[test]

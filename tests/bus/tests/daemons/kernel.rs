@@ -87,7 +87,7 @@ impl Kernel {
                 HostEvent::Disconnected { op, result: Ok(()) }
             }
             HostEffect::CheckUse { op, .. } => HostEvent::UseChecked { op, usage: Usage::Free },
-            HostEffect::HideSecrets(_) => return None,
+            HostEffect::Claim(_) | HostEffect::HideSecrets(_) => return None,
             other => panic!("not expected here: {other:?}"),
         })
     }

@@ -1,0 +1,291 @@
+//! The ownership registry that nvme-cli 3 and its companions share: `/run/nvme/registry/nvmeN/owner`.
+//!
+//! Programs that disconnect (`nvme disconnect-all`, nvme-discoverd) leave a connection alone when its entry names
+//! another owner. An entry is a folder for a device number, not for a controller: whatever the kernel gives that number
+//! next inherits it, unless something removes it in time. So ours have a private attribute, [`MARK`], that says which
+//! controller is meant. An entry of ours without a fitting mark is stale: it is deleted, and the connection has no owner.
+//!
+//! Format and checks are those of libnvme 3 (design/REGISTRY.md): folders have mode 0755 and files 0644, whatever the
+//! umask; a file holds its value and a newline; names that begin with `.` or contain `.tmp.` are unfinished.
+
+use std::ffi::OsStr;
+use std::fs::{self, DirBuilder, File, Permissions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use nix::libc::{EEXIST, ENOTEMPTY, O_NONBLOCK};
+use serde::{Deserialize, Serialize};
+use tempfile::Builder;
+
+use super::Roots;
+use super::sysfs::device_number;
+use crate::core::{Gained, KernelController, Owner};
+use crate::nvme::Tid;
+
+/// The name of this project's daemons in the registry.
+pub const NAME: &str = "stas";
+/// The attribute that names the owner.
+const OWNER: &str = "owner";
+/// The attribute with the sequence number of the newest kernel event when the entry was made: a removal that the kernel
+/// reported earlier is of an earlier controller.
+const SEQNUM: &str = "seqnum";
+/// Our private attribute: which controller an entry of ours is about.
+const MARK: &str = "stas";
+/// No attribute is longer.
+const VALUE_MAX: u64 = 4096;
+
+/// Which controller an entry of ours is about, and how it became ours.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+struct Mark {
+    gained: Gained,
+    boot_id: String,
+    birth: u64,
+    tid: Tid,
+}
+
+/// The registry.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    folder: PathBuf,
+    dev: PathBuf,
+    seqnum: PathBuf,
+    boot_id: String,
+    has_warned: Arc<AtomicBool>,
+}
+
+impl Registry {
+    /// The registry of the host with these roots.
+    #[must_use]
+    pub fn new(roots: &Roots) -> Self {
+        let boot_id = fs::read_to_string(roots.proc.join("sys/kernel/random/boot_id")).unwrap_or_default();
+        Self {
+            folder: roots.registry.clone(),
+            dev: roots.dev.clone(),
+            seqnum: roots.sys.join("kernel/uevent_seqnum"),
+            boot_id: boot_id.trim().to_owned(),
+            has_warned: Arc::default(),
+        }
+    }
+
+    /// Reads the owner of a controller that exists. Deletes an entry of ours that is about another controller.
+    #[must_use]
+    pub fn owner(&self, kernel: &KernelController) -> Owner {
+        match self.read_owner(kernel) {
+            Ok(Read::Owner(owner)) => owner,
+            Ok(Read::Stale) => {
+                self.delete(kernel.ctrl.device, |entry| matches!(self.read_entry(entry, kernel), Ok(Read::Stale)));
+                Owner::None
+            }
+            Err(_) => Owner::Unknown,
+        }
+    }
+
+    /// Records that this daemon has just connected that controller. Replaces an entry of that name: it is about an
+    /// earlier controller. Gives back the owner as the registry has it now.
+    #[must_use]
+    pub fn connected(&self, kernel: &KernelController) -> Owner {
+        self.record(kernel, Gained::Connected, |new, entry| {
+            if fs::symlink_metadata(entry).is_ok() {
+                self.discard(entry)?;
+            }
+            fs::rename(new, entry)
+        })
+    }
+
+    /// Records that this daemon has adopted that controller, unless another orchestrator was faster. Gives back the
+    /// owner as the registry has it now.
+    #[must_use]
+    pub fn adopted(&self, kernel: &KernelController) -> Owner {
+        match self.owner(kernel) {
+            Owner::None => {}
+            owner => return owner,
+        }
+        self.record(kernel, Gained::Adopted, |new, entry| match fs::rename(new, entry) {
+            Err(error) if matches!(error.raw_os_error(), Some(ENOTEMPTY | EEXIST)) => {
+                // An entry without an owner: its other attributes belong to other programs and stay.
+                for attribute in [MARK, OWNER] {
+                    let value = read_attribute(&new.join(attribute))?.unwrap_or_default();
+                    write_attribute(entry, attribute, &value)?;
+                }
+                fs::remove_dir_all(new)
+            }
+            renamed => renamed,
+        })
+    }
+
+    /// The kernel has removed the controller of that number, and reported it with that sequence number. Deletes the
+    /// entry if it is ours and about that controller. libnvme has a udev rule that does the same with the same checks;
+    /// hosts without libnvme 3 have none.
+    pub fn removed(&self, device: u32, seqnum: u64) {
+        if self.dev.join(format!("nvme{device}")).exists() {
+            return;
+        }
+        let is_of_it = |entry: &Path| {
+            let later = read_attribute(&entry.join(SEQNUM)).ok().flatten().and_then(|text| text.parse::<u64>().ok());
+            is_ours(entry) && later.is_none_or(|made| made < seqnum)
+        };
+        self.delete(device, is_of_it);
+    }
+
+    /// Deletes our entries for controllers that no longer exist: nothing saw them go.
+    pub fn sweep(&self) {
+        let Ok(entries) = fs::read_dir(&self.folder) else { return };
+        let devices = entries.flatten().filter_map(|entry| device_number(entry.file_name().to_str()?));
+        for device in devices.filter(|device| !self.dev.join(format!("nvme{device}")).exists()) {
+            self.delete(device, is_ours);
+        }
+    }
+
+    fn entry(&self, device: u32) -> PathBuf {
+        self.folder.join(format!("nvme{device}"))
+    }
+
+    fn read_owner(&self, kernel: &KernelController) -> io::Result<Read> {
+        self.read_entry(&self.entry(kernel.ctrl.device), kernel)
+    }
+
+    fn read_entry(&self, entry: &Path, kernel: &KernelController) -> io::Result<Read> {
+        Ok(match read_attribute(&entry.join(OWNER))?.as_deref() {
+            None => Read::Owner(Owner::None),
+            Some(NAME) => {
+                let mark = read_attribute(&entry.join(MARK))?;
+                match mark.and_then(|text| serde_json::from_str::<Mark>(&text).ok()) {
+                    Some(mark) if self.fits(&mark, kernel) => Read::Owner(Owner::Stas(mark.gained)),
+                    _ => Read::Stale,
+                }
+            }
+            Some(other) => Read::Owner(Owner::Other(other.to_owned())),
+        })
+    }
+
+    /// True when the mark is about that very controller. Its address is compared once the kernel shows one.
+    fn fits(&self, mark: &Mark, kernel: &KernelController) -> bool {
+        let address = |tid: &Tid| (tid.transport(), tid.traddr.clone(), tid.trsvcid.clone());
+        let same_address = || kernel.traddr.is_empty() || address(&mark.tid) == address(&kernel.tid());
+        mark.boot_id == self.boot_id && mark.birth == kernel.ctrl.birth && same_address()
+    }
+
+    /// Makes an entry of ours beside the registry's and has `put` move it to its place.
+    fn record(&self, kernel: &KernelController, gained: Gained, put: impl Fn(&Path, &Path) -> io::Result<()>) -> Owner {
+        let mark = Mark { gained, boot_id: self.boot_id.clone(), birth: kernel.ctrl.birth, tid: kernel.tid() };
+        let entry = self.entry(kernel.ctrl.device);
+        let written = self.make(kernel.ctrl.device, &mark).and_then(|new| {
+            let put = put(&new, &entry).and_then(|()| File::open(&self.folder)?.sync_all());
+            put.inspect_err(|_| drop(fs::remove_dir_all(&new)))
+        });
+        if let Err(error) = written
+            && !self.has_warned.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                "cannot record in {} that {} belongs to nvme-stas: {error}; connecting continues, but nvme \
+                 disconnect-all and nvme-discoverd may disconnect it; make the folder writable (systemd-tmpfiles \
+                 --create)",
+                self.folder.display(),
+                kernel.ctrl,
+            );
+        }
+        self.read_owner(kernel).map_or(Owner::Unknown, |read| match read {
+            Read::Owner(owner) => owner,
+            Read::Stale => Owner::None,
+        })
+    }
+
+    /// A complete entry under an unfinished name.
+    fn make(&self, device: u32, mark: &Mark) -> io::Result<PathBuf> {
+        let above = self.folder.parent().into_iter();
+        for folder in above.chain([self.folder.as_path()]) {
+            make_folder(folder)?;
+        }
+        let prefix = format!(".nvme{device}.tmp.");
+        let new = Builder::new().prefix(&prefix).rand_bytes(6).tempdir_in(&self.folder)?;
+        fs::set_permissions(new.path(), Permissions::from_mode(0o755))?;
+        let seqnum = fs::read_to_string(&self.seqnum)?;
+        write_attribute(new.path(), SEQNUM, seqnum.trim())?;
+        write_attribute(new.path(), MARK, &serde_json::to_string(mark)?)?;
+        write_attribute(new.path(), OWNER, NAME)?;
+        File::open(new.path())?.sync_all()?;
+        Ok(new.keep())
+    }
+
+    /// Deletes an entry of which `is_meant` is true, also when it is asked again after the entry was taken out of the
+    /// registry: another process may have replaced it in between.
+    fn delete(&self, device: u32, is_meant: impl Fn(&Path) -> bool) {
+        let entry = self.entry(device);
+        if !is_meant(&entry) {
+            return;
+        }
+        let Ok(trash) = self.take_out(&entry) else { return };
+        if is_meant(&trash) {
+            // What is left of it has a name that readers skip.
+            let _ = fs::remove_dir_all(&trash);
+        } else {
+            let _ = fs::rename(&trash, &entry);
+        }
+    }
+
+    fn discard(&self, entry: &Path) -> io::Result<()> {
+        fs::remove_dir_all(self.take_out(entry)?)
+    }
+
+    fn take_out(&self, entry: &Path) -> io::Result<PathBuf> {
+        let trash = Builder::new().prefix(".trash.").rand_bytes(6).tempdir_in(&self.folder)?.keep();
+        fs::rename(entry, &trash).inspect_err(|_| drop(fs::remove_dir(&trash)))?;
+        Ok(trash)
+    }
+}
+
+/// What an entry says.
+enum Read {
+    Owner(Owner),
+    /// It names us and is about another controller.
+    Stale,
+}
+
+fn is_ours(entry: &Path) -> bool {
+    read_attribute(&entry.join(OWNER)).is_ok_and(|owner| owner.as_deref() == Some(NAME))
+}
+
+/// Makes one folder that all may read; one that exists stays as it is.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    match DirBuilder::new().create(folder) {
+        Ok(()) => fs::set_permissions(folder, Permissions::from_mode(0o755)),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The value of an attribute; `None` when there is none, or an empty one.
+fn read_attribute(path: &Path) -> io::Result<Option<String>> {
+    // Not to wait for the other end of a pipe that was put there.
+    let file = match File::options().read(true).custom_flags(O_NONBLOCK).open(path) {
+        Ok(file) => file,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(error),
+    };
+    let mut bytes = Vec::new();
+    file.take(VALUE_MAX).read_to_end(&mut bytes)?;
+    let text = String::from_utf8_lossy(&bytes);
+    let value = text.trim_end_matches(['\n', '\r']);
+    Ok((!value.is_empty()).then(|| value.to_owned()))
+}
+
+/// Writes an attribute as a whole: readers see the old value or the new one.
+fn write_attribute(entry: &Path, attribute: &str, value: &str) -> io::Result<()> {
+    let prefix = OsStr::new(attribute).to_string_lossy() + ".tmp.";
+    let mut file = Builder::new().prefix(&*prefix).rand_bytes(6).tempfile_in(entry)?;
+    file.as_file().set_permissions(Permissions::from_mode(0o644))?;
+    writeln!(file, "{value}")?;
+    file.as_file().sync_all()?;
+    file.persist(entry.join(attribute))?;
+    Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -1,0 +1,485 @@
+//! Which connections stacd disconnects, and which stay (doc/ownership.md).
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use fake_host::{Connector, FakeHost, Op, dc, dc_page, entry, io, on_iface};
+use libstas::core::{CtrlRef, CtrlState, Gained, HostEffect, Interface, KernelController, Links, Owner, Time};
+use libstas::nvme::{Purpose, Tid};
+use stacd::connector::{DcPage, Origin, StafdView};
+
+type Host = FakeHost<Connector>;
+
+const A: &str = "nqn.2014-08.org.example:a";
+const B: &str = "nqn.2014-08.org.example:b";
+const TARGET: &str = "192.0.2.1";
+
+fn line(nqn: &str, more: &str) -> String {
+    format!("controller=transport=tcp;traddr={TARGET};trsvcid=4420;nqn={nqn}{more}\n")
+}
+
+fn file(lines: &[String]) -> String {
+    format!("[Controllers]\n{}", lines.concat())
+}
+
+fn audited(more: &str, lines: &[String]) -> String {
+    format!(
+        "[I/O controller connection management]\ndisconnect-scope=all-connections-matching-disconnect-trtypes\n{more}{}",
+        file(lines)
+    )
+}
+
+fn tid(nqn: &str) -> Tid {
+    io(TARGET, nqn)
+}
+
+/// A connection that another program makes.
+fn by_hand(host: &mut Host, tid: &Tid, owner: Owner) -> CtrlRef {
+    let ctrl = host.make(tid, Purpose::Io);
+    host.ctrl(ctrl).owner = owner;
+    if host.count_of(Op::Snapshot) > 0 {
+        host.send_snapshot();
+    }
+    ctrl
+}
+
+fn other() -> Owner {
+    Owner::Other("discoverd".into())
+}
+
+fn interface(index: u32, name: &str, up: bool) -> Interface {
+    let addresses = vec![format!("192.0.2.{}", 10 + index).parse().unwrap()];
+    Interface { index, name: name.into(), mac: Vec::new(), up, addresses }
+}
+
+fn links(eth1_is_up: bool) -> Links {
+    Links(vec![interface(0, "eth0", true), interface(1, "eth1", eth1_is_up)])
+}
+
+fn has(host: &Host, ctrl: CtrlRef) -> bool {
+    host.ctrls().contains(&ctrl)
+}
+
+fn owner(host: &mut Host, ctrl: CtrlRef) -> Owner {
+    host.ctrl(ctrl).owner.clone()
+}
+
+#[test]
+fn what_is_connected_is_recorded_as_ours() {
+    let mut host = Host::configured(&file(&[line(A, "")])).started();
+    let ctrl = host.ctrls()[0];
+    assert_eq!(owner(&mut host, ctrl), Owner::Stas(Gained::Connected));
+}
+
+#[test]
+fn a_connection_without_an_owner_is_adopted_claimed_and_removed_like_ours() {
+    let mut host = Host::configured(&file(&[line(A, "")]));
+    let ctrl = by_hand(&mut host, &tid(A), Owner::None);
+    host.start();
+    assert_eq!((host.ctrls(), owner(&mut host, ctrl)), (vec![ctrl], Owner::Stas(Gained::Adopted)));
+    host.configure(&file(&[]));
+    host.wait(10);
+    assert_eq!(host.disconnected(), [A]);
+}
+
+#[test]
+fn another_orchestrators_connection_is_used_and_never_claimed_or_disconnected() {
+    for scope in ["only-stas-connections", "all-connections-matching-disconnect-trtypes", "no-disconnect"] {
+        for after in [file(&[]), file(&["exclude=transport=tcp\n".into()])] {
+            let section = format!("[I/O controller connection management]\ndisconnect-scope={scope}\n");
+            let mut host = Host::configured(&format!("{section}{}", file(&[line(A, "")])));
+            let ctrl = by_hand(&mut host, &tid(A), other());
+            host.start();
+            assert_eq!(host.core.controller(&tid(A)).unwrap().member.kernel.unwrap().ctrl, ctrl);
+            host.configure(&format!("{section}{after}"));
+            host.stafd_with(&[], 0);
+            host.wait(120);
+            assert_eq!((host.disconnected().len(), owner(&mut host, ctrl)), (0, other()), "{scope} {after}");
+            assert_eq!(host.core.controllers().len(), 0, "{scope} {after}");
+        }
+    }
+}
+
+#[test]
+fn what_only_an_announced_discovery_controller_lists_is_used_and_never_claimed_or_removed() {
+    for (origin, follows_configured, claimed) in [
+        (Origin::Discovered, false, false),
+        (Origin::Referral, false, false),
+        (Origin::Unknown, false, false),
+        (Origin::Referral, true, true),
+        (Origin::Configured, false, true),
+    ] {
+        let mut host = Host::configured(&file(&[]));
+        let hand = by_hand(&mut host, &tid(A), Owner::None);
+        host.start();
+        let page = |entries| {
+            let page = dc_page(&dc(TARGET), host_time(900), entries);
+            StafdView { dcs: vec![DcPage { origin, follows_configured, ..page }], removed: Some(Vec::new()) }
+        };
+        host.stafd_is(":1.5", page(vec![entry(TARGET, A), entry(TARGET, B)]));
+        host.wait(60);
+        assert_eq!(host.nqns(), [A, B], "{origin}: what is missing is connected, the other is used");
+        assert_eq!(owner(&mut host, hand) == Owner::Stas(Gained::Adopted), claimed, "{origin}");
+        host.page_has(vec![]);
+        host.wait(120);
+        assert_eq!(has(&host, hand), !claimed, "{origin}");
+        assert!(!host.nqns().contains(&B), "{origin}: its own connection is ended");
+    }
+}
+
+fn host_time(seconds: u64) -> Time {
+    Time(std::time::Duration::from_secs(seconds))
+}
+
+#[test]
+fn a_connection_that_another_orchestrator_takes_over_stays() {
+    let mut host = Host::configured(&file(&[line(A, "")])).started();
+    let ctrl = host.ctrls()[0];
+    host.ctrl(ctrl).owner = other();
+    host.send_snapshot();
+    host.configure(&file(&[]));
+    host.wait(10);
+    assert!(has(&host, ctrl));
+    assert_eq!(host.told("it belongs to discoverd"), 1);
+}
+
+#[test]
+fn an_owner_that_cannot_be_read_keeps_the_connection_until_it_can() {
+    let mut host = Host::configured(&file(&[line(A, "")])).started();
+    let ctrl = host.ctrls()[0];
+    host.ctrl(ctrl).owner = Owner::Unknown;
+    host.send_snapshot();
+    host.configure(&file(&[]));
+    host.wait(60);
+    assert!(has(&host, ctrl));
+    host.ctrl(ctrl).owner = Owner::Stas(Gained::Connected);
+    host.wait(20);
+    assert_eq!(host.disconnected(), [A]);
+}
+
+#[test]
+fn without_a_registry_the_saved_state_tells_what_is_ours() {
+    let mut host = Host::configured(&file(&[line(A, ""), line(B, "")]));
+    host.registry_is_read_only = true;
+    let adopted = by_hand(&mut host, &tid(B), Owner::None);
+    host.start();
+    host.kill();
+    host.conf.controllers.clear();
+    host.start();
+    host.wait(10);
+    let mut disconnected = host.disconnected();
+    disconnected.sort_unstable();
+    assert_eq!(disconnected, [A, B], "{adopted} was adopted");
+}
+
+#[test]
+fn a_removal_ends_only_the_connection_that_its_controller_holds() {
+    for by in ["edit", "page"] {
+        let mut host = Host::configured(&file(&if by == "edit" { vec![line(A, "")] } else { vec![] })).started();
+        if by == "page" {
+            host.stafd_with(&[A, B], 60);
+        }
+        let hand = by_hand(&mut host, &on_iface("lo", &tid(A)), Owner::None);
+        match by {
+            "edit" => host.configure(&file(&[])),
+            _ => host.page_is(&[B]),
+        }
+        host.wait(60);
+        assert_eq!(host.disconnected(), [A], "{by}");
+        assert!(has(&host, hand), "{by}");
+    }
+}
+
+#[test]
+fn an_exclusion_ends_only_what_it_matches_itself() {
+    let mut host = Host::configured(&file(&[line(A, ";host-iface=eth1")]));
+    host.set_links(links(true));
+    host.start();
+    let own = host.ctrls()[0];
+    let hand = by_hand(&mut host, &tid(A), Owner::None);
+    host.ctrl(hand).src_addr = "192.0.2.11".parse().ok();
+    host.send_snapshot();
+    host.configure(&file(&[line(A, ";host-iface=eth1"), "exclude=host-iface=eth1\n".into()]));
+    host.wait(60);
+    assert_eq!(host.gone.iter().map(|gone| gone.ctrl).collect::<Vec<_>>(), [own]);
+    assert!(has(&host, hand), "the one made by hand, routed over eth1 and not bound to it");
+}
+
+#[test]
+fn an_exclusion_ends_a_connection_of_ours_that_a_controller_without_interface_shares() {
+    let both = [line(A, ";host-iface=eth1"), line(A, "")];
+    let mut host = Host::configured(&file(&both[..1]));
+    host.set_links(links(true));
+    host.start();
+    let bound = host.ctrls()[0];
+    host.configure(&file(&both));
+    assert_eq!(host.ctrls(), [bound], "both share it");
+    let with = |more: &str| file(&[both[0].clone(), both[1].clone(), more.to_owned()]);
+    host.configure(&with("exclude=host-iface=eth1\n"));
+    host.wait(30);
+    assert_eq!(host.gone.iter().map(|gone| gone.ctrl).collect::<Vec<_>>(), [bound]);
+    assert_eq!(host.paths(), [(TARGET, "")], "the other controller is connected elsewhere");
+    host.wait(60);
+    assert_eq!(host.gone.len(), 1);
+}
+
+#[test]
+fn an_excluded_connection_of_another_owner_is_not_used() {
+    let mut host = Host::configured(&file(&[line(A, ""), "exclude=host-iface=eth1\n".into()]));
+    let theirs = by_hand(&mut host, &on_iface("eth1", &tid(A)), other());
+    host.start();
+    host.wait(30);
+    assert!(has(&host, theirs));
+    assert_eq!(host.paths(), [(TARGET, ""), (TARGET, "eth1")]);
+    assert_eq!(host.gone.len(), 0);
+}
+
+#[test]
+fn a_connection_of_another_program_without_a_working_interface_is_not_adopted() {
+    let cases: [(&str, CtrlState, bool, Owner, bool); 6] = [
+        ("down", CtrlState::Connecting, false, Owner::None, false),
+        ("down, of another owner", CtrlState::Connecting, false, other(), false),
+        ("up", CtrlState::Connecting, true, Owner::None, true),
+        ("live", CtrlState::Live, false, Owner::None, true),
+        ("ours", CtrlState::Connecting, false, Owner::Stas(Gained::Connected), true),
+        ("adopted before", CtrlState::Connecting, false, Owner::Stas(Gained::Adopted), true),
+    ];
+    for (what, state, up, owner, adopted) in cases {
+        let mut host = Host::configured(&file(&[line(A, "")]));
+        host.set_links(links(up));
+        let hand = by_hand(&mut host, &on_iface("eth1", &tid(A)), owner);
+        host.ctrl(hand).state = state;
+        host.start();
+        host.wait(5);
+        let held = host.core.controller(&tid(A)).unwrap().member.kernel.unwrap().ctrl;
+        assert_eq!(held == hand, adopted, "{what}");
+        assert_eq!(host.kernel.len(), if adopted { 1 } else { 2 }, "{what}");
+        // When it is live later, it stays, and so does ours.
+        host.ctrl(hand).state = CtrlState::Live;
+        host.send_snapshot();
+        host.wait(30);
+        assert_eq!(host.gone.len(), 0, "{what}");
+    }
+}
+
+#[test]
+fn a_connection_that_moves_to_another_interface_no_longer_serves_and_another_is_made() {
+    let mut host = Host::configured(&file(&[line(A, ";host-iface=eth0"), line(A, ";host-iface=eth1")]));
+    host.set_links(links(true));
+    let hand = by_hand(&mut host, &tid(A), Owner::None);
+    host.ctrl(hand).src_addr = "192.0.2.10".parse().ok();
+    host.start();
+    assert_eq!(host.paths(), [(TARGET, ""), (TARGET, "eth1")], "adopted for eth0, connected for eth1");
+    host.ctrl(hand).src_addr = "192.0.2.11".parse().ok();
+    host.send_snapshot();
+    host.wait(5);
+    assert_eq!(host.paths(), [(TARGET, ""), (TARGET, "eth0"), (TARGET, "eth1")]);
+    assert_eq!(host.told("no longer serves it"), 1);
+    assert_eq!(host.gone.len(), 0);
+}
+
+#[test]
+fn an_audit_needs_a_source_and_time_to_hear_of_others() {
+    let mut host = Host::configured(&audited("", &[]));
+    for nqn in [A, B] {
+        by_hand(&mut host, &tid(nqn), Owner::None);
+    }
+    host.start();
+    host.stafd_is(":1.5", libstas_view());
+    host.wait(300);
+    assert_eq!(host.gone.len(), 0, "no source: nothing is known");
+    host.configure(&audited("", &[line(A, "")]));
+    host.wait(60);
+    assert_eq!(host.disconnected(), [B], "a source states all that it lists");
+}
+
+fn libstas_view() -> stacd::connector::StafdView {
+    stacd::connector::StafdView { dcs: Vec::new(), removed: Some(Vec::new()) }
+}
+
+#[test]
+fn an_audit_waits_for_a_settled_page_of_every_discovery_controller() {
+    let mut host = Host::configured(&audited("", &[]));
+    let hand = by_hand(&mut host, &tid(B), Owner::None);
+    host.start();
+    host.stafd_with(&[A], 0);
+    host.wait(25);
+    assert!(has(&host, hand));
+    host.wait(60);
+    assert_eq!(host.disconnected(), [B]);
+}
+
+#[test]
+fn an_audit_removes_only_what_its_scope_names() {
+    let cases: [(&str, &str, fn(&mut KernelController)); 4] = [
+        ("another transport, excluded by its family", "disconnect-trtypes=rdma\n[Global]\nip-family=ipv6\n", |_| {}),
+        ("another transport", "disconnect-trtypes=rdma+fc\n", |_| {}),
+        ("an administrative controller", "", |kernel| kernel.cntrltype = libstas::core::CtrlType::Admin),
+        ("another owner's", "", |kernel| kernel.owner = other()),
+    ];
+    for (what, section, change) in cases {
+        let mut host = Host::configured(&audited(section, &[]));
+        let hand = by_hand(&mut host, &tid(B), Owner::None);
+        change(host.ctrl(hand));
+        host.start();
+        host.stafd_with(&[], 0);
+        host.wait(120);
+        assert!(has(&host, hand), "{what}");
+    }
+}
+
+#[test]
+fn what_the_audit_marked_stays_when_the_scope_is_narrowed_meanwhile() {
+    for narrow in [file(&[]), audited("disconnect-trtypes=rdma\n", &[]), audited("", &[line(B, "")])] {
+        let mut host = Host::configured(&audited("", &[]));
+        let hand = by_hand(&mut host, &tid(B), Owner::None);
+        host.start();
+        host.hold(Op::CheckUse);
+        host.stafd_with(&[A], 60);
+        host.wait(60);
+        assert_eq!(host.held.len(), 1, "the audit is about to remove it");
+        host.configure(&narrow);
+        host.release(Op::CheckUse);
+        host.wait(60);
+        assert!(has(&host, hand), "{narrow}");
+    }
+    // Also across a restart.
+    let mut host = Host::configured(&audited("", &[]));
+    let hand = by_hand(&mut host, &tid(B), Owner::None);
+    host.start();
+    host.in_use.insert(B.into());
+    host.stafd_with(&[A], 60);
+    host.wait(60);
+    assert!(has(&host, hand));
+    host.kill();
+    host.in_use.clear();
+    host.conf.disconnect_scope = libstas::conf::DisconnectScope::OnlyStas;
+    host.start();
+    host.stafd_with(&[A], 60);
+    host.wait(120);
+    assert!(has(&host, hand));
+}
+
+#[test]
+fn an_exclusion_reaches_a_connection_without_an_owner_in_the_audit_scope_only() {
+    for (text, stays) in [
+        (file(&["exclude=transport=tcp\n".into()]), true),
+        (audited("", &["exclude=transport=tcp\n".into()]), false),
+        (audited("disconnect-trtypes=rdma\n", &["exclude=transport=tcp\n".into()]), true),
+    ] {
+        let mut host = Host::configured(&text);
+        let hand = by_hand(&mut host, &tid(B), Owner::None);
+        host.start();
+        host.wait(30);
+        assert_eq!(has(&host, hand), stays, "{text}");
+    }
+}
+
+#[test]
+fn what_no_source_has_listed_is_not_removed_whatever_the_registry_says() {
+    let mut host = Host::configured(&file(&[]));
+    let ours = by_hand(&mut host, &tid(A), Owner::Stas(Gained::Connected));
+    host.start();
+    host.stafd_with(&[B], 0);
+    host.wait(120);
+    assert!(has(&host, ours));
+    host.configure(&file(&["exclude=transport=tcp\n".into()]));
+    host.wait(30);
+    assert!(has(&host, ours));
+}
+
+#[test]
+fn a_state_of_an_earlier_version_names_what_is_ours_by_its_controllers() {
+    for (owner, goes) in [(Owner::None, true), (other(), false)] {
+        let mut host = Host::configured(&file(&[line(A, "")])).started();
+        let ctrl = host.ctrls()[0];
+        let mut saved: serde_json::Value = serde_json::from_str(&fake_host::Daemon::save(&host.core)).unwrap();
+        saved.as_object_mut().unwrap().remove("instances").unwrap();
+        host.ctrl(ctrl).owner = owner.clone();
+        host.kill_with(saved.to_string());
+        host.conf.controllers.clear();
+        host.start();
+        host.wait(10);
+        assert_eq!(host.gone.len(), usize::from(goes), "{owner:?}");
+    }
+}
+
+#[test]
+fn changed_parameters_are_pending_also_after_a_kill() {
+    let mut host = Host::configured(&file(&[line(A, "")])).started();
+    assert!(!host.core.controller(&tid(A)).unwrap().member.pending);
+    host.restart();
+    host.wait(5);
+    assert!(!host.core.controller(&tid(A)).unwrap().member.pending);
+    host.configure(&format!("[Global]\nkato=77\n{}", file(&[line(A, "")])));
+    assert!(host.core.controller(&tid(A)).unwrap().member.pending);
+    host.restart();
+    assert!(host.core.controller(&tid(A)).unwrap().member.pending);
+}
+
+#[test]
+fn each_disconnect_is_announced_with_its_cause() {
+    let causes = |host: &Host| -> Vec<String> {
+        let mut causes = Vec::new();
+        let mut effects = host.host_effects().peekable();
+        while let Some(effect) = effects.next() {
+            let (HostEffect::Tell(notice), Some(HostEffect::Disconnect { ctrl, .. })) = (effect, effects.peek()) else {
+                assert!(!matches!(effects.peek(), Some(HostEffect::Disconnect { .. })), "a silent disconnect");
+                continue;
+            };
+            assert_eq!(notice.ctrl, Some(*ctrl));
+            assert!(notice.tid.is_some());
+            causes.push(notice.text.clone());
+        }
+        causes
+    };
+    let mut host = Host::configured(&file(&[line(A, "")])).started();
+    host.configure(&file(&[]));
+    host.wait(10);
+    assert_eq!(causes(&host), ["disconnecting: controller= removed from stacd.conf (it was line 2)"]);
+
+    let mut host = Host::configured(&file(&[line(A, "")])).started();
+    host.configure(&file(&[line(A, ""), "exclude=transport=tcp\n".into()]));
+    assert_eq!(causes(&host), ["disconnecting: excluded by exclude= in stacd.conf, line 3"]);
+
+    let mut host = Host::configured(&file(&[])).started();
+    host.stafd_with(&[A, B], 60);
+    host.peer.first().generation = Some(7);
+    host.page_is(&[B]);
+    host.wait(60);
+    let told = causes(&host);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("192.0.2.1, 8009") && told[0].ends_with("no longer lists it (generation 7)"), "{told:?}");
+}
+
+#[test]
+fn a_loss_that_stacd_causes_is_not_reported_as_the_targets() {
+    let mut host = Host::configured(&file(&[line(A, "")])).started();
+    let ctrl = host.ctrls()[0];
+    host.hold(Op::Disconnect);
+    host.configure(&file(&[]));
+    host.wait(1);
+    host.ctrl(ctrl).state = CtrlState::Deleting;
+    host.send_snapshot();
+    assert_eq!(host.told("lost its connection"), 0);
+    host.wait(60);
+    assert_eq!(host.told("has been hanging in the kernel for 30 s"), 1);
+    host.release(Op::Disconnect);
+    host.wait(60);
+    assert_eq!((host.told("hanging"), host.gone.len()), (1, 1));
+}
+
+#[test]
+fn a_state_that_is_not_known_yet_counts_as_live() {
+    let mut host = Host::configured(&file(&[])).started();
+    host.stafd_with(&[A], 60);
+    let ctrl = host.ctrls()[0];
+    host.kill();
+    host.hold(Op::Snapshot);
+    host.start();
+    let dc = host.peer.first().dc.clone();
+    let removed = stacd::connector::RemovedDc { dc, reason: stacd::connector::RemovalReason::AgedOut };
+    host.stafd_is(":1.6", stacd::connector::StafdView { dcs: Vec::new(), removed: Some(vec![removed]) });
+    host.wait(5);
+    host.release(Op::Snapshot);
+    host.wait(30);
+    assert!(has(&host, ctrl));
+}

@@ -1,0 +1,121 @@
+//! Which connections stafd disconnects, and which stay (doc/ownership.md).
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use fake_host::{FakeHost, Finder, dc, entry, on_iface, referral};
+use libstas::core::{CtrlRef, Gained, HostEffect, Owner};
+use libstas::nvme::{Purpose, Tid};
+use stafd::finder::Event;
+
+type Host = FakeHost<Finder>;
+
+const ONE: &str = "192.0.2.1";
+const TWO: &str = "192.0.2.2";
+
+fn by_hand(host: &mut Host, tid: &Tid, owner: Owner) -> CtrlRef {
+    let ctrl = host.make(tid, Purpose::Discovery);
+    host.ctrl(ctrl).owner = owner;
+    ctrl
+}
+
+fn other() -> Owner {
+    Owner::Other("discoverd".into())
+}
+
+fn has(host: &Host, ctrl: CtrlRef) -> bool {
+    host.ctrls().contains(&ctrl)
+}
+
+#[test]
+fn a_configured_discovery_controller_claims_the_connection_without_owner_that_it_uses() {
+    let mut host = Host::with(&[ONE]);
+    let hand = by_hand(&mut host, &dc(ONE), Owner::None);
+    host.start();
+    assert_eq!(host.ctrls(), [hand]);
+    assert_eq!(host.ctrl(hand).owner, Owner::Stas(Gained::Adopted));
+    host.conf.controllers.clear();
+    host.reload();
+    host.wait(10);
+    assert!(!has(&host, hand));
+}
+
+#[test]
+fn a_referral_of_a_configured_one_claims_too() {
+    let mut host = Host::with(&[ONE]).page(ONE, vec![referral(TWO)]);
+    let hand = by_hand(&mut host, &dc(TWO), Owner::None);
+    host.start();
+    host.wait(1);
+    assert_eq!(host.ctrl(hand).owner, Owner::Stas(Gained::Adopted));
+}
+
+#[test]
+fn another_orchestrators_connection_is_used_and_stays() {
+    let mut host = Host::with(&[ONE]).page(ONE, vec![entry(ONE, "a")]);
+    let theirs = by_hand(&mut host, &dc(ONE), other());
+    host.start();
+    assert_eq!(host.ctrls(), [theirs]);
+    assert!(host.core.controller(&dc(ONE)).unwrap().log_page.is_some(), "its page is read");
+    host.conf.controllers.clear();
+    host.reload();
+    host.wait(60);
+    assert!(has(&host, theirs));
+    assert_eq!(host.ctrl(theirs).owner, other());
+}
+
+#[test]
+fn another_orchestrators_connection_stays_when_stafd_stops_without_persistent_connections() {
+    let text = "[Discovery controller connection management]\npersistent-connections=false\n[Controllers]\n\
+                controller=transport=tcp;traddr=192.0.2.1\ncontroller=transport=tcp;traddr=192.0.2.2\n";
+    let mut host = Host::configured(text);
+    let theirs = by_hand(&mut host, &dc(ONE), other());
+    host.start();
+    assert_eq!(host.kernel.len(), 2);
+    host.feed(Event::Stop);
+    host.wait(10);
+    assert_eq!(host.ctrls(), [theirs]);
+    assert!(host.effects.contains(&stafd::finder::Effect::Stopped));
+}
+
+#[test]
+fn a_removal_ends_only_the_connection_that_the_discovery_controller_holds() {
+    let mut host = Host::with(&[ONE]).started();
+    let hand = by_hand(&mut host, &on_iface("lo", &dc(ONE)), Owner::None);
+    host.send_snapshot();
+    host.conf.controllers.clear();
+    host.reload();
+    host.wait(60);
+    assert_eq!((host.ctrls(), host.gone.len()), (vec![hand], 1));
+}
+
+#[test]
+fn a_discovery_controller_of_the_saved_state_ends_its_own_connection_only() {
+    for saved_instances in [true, false] {
+        let mut host = Host::with(&[ONE]).started();
+        let own = host.ctrls()[0];
+        let mut saved: serde_json::Value = serde_json::from_str(&fake_host::Daemon::save(&host.core)).unwrap();
+        if !saved_instances {
+            saved.as_object_mut().unwrap().remove("instances").unwrap();
+        }
+        let hand = by_hand(&mut host, &on_iface("lo", &dc(ONE)), Owner::None);
+        host.kill_with(saved.to_string());
+        host.conf.controllers.clear();
+        host.start();
+        host.wait(60);
+        assert_eq!(host.ctrls(), [hand], "{saved_instances}");
+        assert_eq!(host.gone.iter().map(|gone| gone.ctrl).collect::<Vec<_>>(), [own]);
+    }
+}
+
+#[test]
+fn each_disconnect_is_announced_with_its_cause() {
+    let mut host = Host::with(&[ONE]).page(ONE, vec![referral(TWO)]).started();
+    host.wait(60);
+    host.page_is(ONE, vec![]);
+    host.wait(60);
+    let effects: Vec<&HostEffect> = host.host_effects().collect();
+    let at = effects.iter().position(|effect| matches!(effect, HostEffect::Disconnect { .. })).unwrap();
+    let HostEffect::Tell(notice) = effects[at - 1] else { panic!("{:?}", effects[at - 1]) };
+    assert!(
+        notice.text.starts_with("disconnecting: ") && notice.text.contains("no longer refers to it (generation 1)")
+    );
+    assert_eq!((notice.tid.as_ref(), notice.ctrl.is_some()), (Some(&dc(TWO)), true));
+}
