@@ -20,12 +20,9 @@ use super::thread;
 use crate::core::{CtrlRef, CtrlState, CtrlType, Dctype};
 use crate::nvme::admin::{Command, CommandError};
 use crate::nvme::dim::{Registration, Task};
+use crate::nvme::identify::{ControllerType, DiscoveryControllerType};
 use crate::nvme::log_page::{LogPage, ReadError, Reader, Step};
 use crate::nvme::supported::{self, SupportedLogPages, TooShort};
-
-/// CNTRLTYPE and DCTYPE in the answer to Identify Controller (NVMe Base 2.1, Figure 312).
-const CNTRLTYPE: usize = 111;
-const DCTYPE: usize = 1806;
 
 /// Why a controller was not read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -243,15 +240,15 @@ fn device_number(text: &str) -> Option<u64> {
 }
 
 fn identity(answer: &[u8]) -> Identity {
-    let cntrltype = match answer.get(CNTRLTYPE) {
-        Some(1) => CtrlType::Io,
-        Some(2) => CtrlType::Discovery,
-        Some(3) => CtrlType::Admin,
+    let cntrltype = match ControllerType::of(answer) {
+        ControllerType::IO => CtrlType::Io,
+        ControllerType::DISCOVERY => CtrlType::Discovery,
+        ControllerType::ADMIN => CtrlType::Admin,
         _ => CtrlType::Unknown,
     };
-    let dctype = match answer.get(DCTYPE) {
-        Some(1) => Dctype::Ddc,
-        Some(2) => Dctype::Cdc,
+    let dctype = match DiscoveryControllerType::of(answer) {
+        DiscoveryControllerType::DDC => Dctype::Ddc,
+        DiscoveryControllerType::CDC => Dctype::Cdc,
         _ => Dctype::None,
     };
     Identity { cntrltype, dctype }

@@ -27,6 +27,12 @@ impl ControllerType {
     pub const DISCOVERY: Self = Self(2);
     /// Administrative controller.
     pub const ADMIN: Self = Self(3);
+
+    /// Reads it from a data structure, or from the beginning of one; not reported where bytes are missing.
+    #[must_use]
+    pub fn of(data: &[u8]) -> Self {
+        Self(u8_at(data, CNTRLTYPE).unwrap_or_default())
+    }
 }
 
 /// DCTYPE: discovery controller type (TP8010).
@@ -40,6 +46,12 @@ impl DiscoveryControllerType {
     pub const DDC: Self = Self(1);
     /// Centralized discovery controller.
     pub const CDC: Self = Self(2);
+
+    /// Reads it from a data structure, or from the beginning of one; not reported where bytes are missing.
+    #[must_use]
+    pub fn of(data: &[u8]) -> Self {
+        Self(u8_at(data, DCTYPE).unwrap_or_default())
+    }
 }
 
 /// What is of interest of it.
@@ -76,8 +88,8 @@ impl IdentifyController {
             serial: text(SERIAL),
             model: text(MODEL),
             firmware: text(FIRMWARE),
-            cntrltype: ControllerType(u8_at(data, CNTRLTYPE).unwrap_or_default()),
-            dctype: DiscoveryControllerType(u8_at(data, DCTYPE).unwrap_or_default()),
+            cntrltype: ControllerType::of(data),
+            dctype: DiscoveryControllerType::of(data),
             subnqn: text(SUBNQN),
         })
     }
