@@ -1,6 +1,6 @@
 //! Each answer, made of calls to the daemon.
 
-use libstas::bus::{ControllerId, StacDebugProxy, StacProxy};
+use libstas::bus::{ControllerId, DebugProxy, StacProxy};
 use libstas::cli::client::{self, Failure};
 use libstas::cli::output::{Format, OutputArgs, render};
 use libstas::cli::table;
@@ -22,7 +22,7 @@ pub(crate) async fn answer(connection: &Connection, command: Command) -> Result<
 }
 
 async fn tron(connection: &Connection, tron: bool) -> zbus::Result<String> {
-    let debug = StacDebugProxy::new(connection).await?;
+    let debug = DebugProxy::of_stacd(connection).await?;
     debug.set_tron(tron).await?;
     Ok(client::tron_text(debug.tron().await?))
 }
@@ -39,7 +39,7 @@ async fn ls(connection: &Connection, listing: Listing) -> zbus::Result<String> {
 async fn status(connection: &Connection, output: OutputArgs) -> Result<String, Failure> {
     let failure = |error| STACD.failure(error);
     let stac = StacProxy::new(connection).await.map_err(failure)?;
-    let debug = StacDebugProxy::new(connection).await.map_err(failure)?;
+    let debug = DebugProxy::of_stacd(connection).await.map_err(failure)?;
     let mut status = STACD.json(&debug.process_info().await.map_err(failure)?)?;
     let mut controllers: Vec<Value> = Vec::new();
     for dict in stac.list_controllers(true).await.map_err(failure)? {

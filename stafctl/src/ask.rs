@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use libstas::bus::{ControllerId, StafDebugProxy, StafProxy};
+use libstas::bus::{ControllerId, DebugProxy, StafProxy};
 use libstas::cli::client::{self, Failure};
 use libstas::cli::output::{Format, OutputArgs, render};
 use libstas::cli::table;
@@ -27,7 +27,7 @@ pub(crate) async fn answer(connection: &Connection, command: Command) -> Result<
 }
 
 async fn tron(connection: &Connection, tron: bool) -> zbus::Result<String> {
-    let debug = StafDebugProxy::new(connection).await?;
+    let debug = DebugProxy::of_stafd(connection).await?;
     debug.set_tron(tron).await?;
     Ok(client::tron_text(debug.tron().await?))
 }
@@ -80,7 +80,7 @@ async fn adlp(connection: &Connection, listing: Listing) -> Result<String, Failu
 async fn status(connection: &Connection, output: OutputArgs) -> Result<String, Failure> {
     let failure = |error| STAFD.failure(error);
     let staf = StafProxy::new(connection).await.map_err(failure)?;
-    let debug = StafDebugProxy::new(connection).await.map_err(failure)?;
+    let debug = DebugProxy::of_stafd(connection).await.map_err(failure)?;
     let mut status = STAFD.json(&debug.process_info().await.map_err(failure)?)?;
     let mut controllers = Vec::new();
     for dict in staf.list_controllers(true).await.map_err(failure)? {

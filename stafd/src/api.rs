@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libstas::bus::contract::{StafdView, dictionary, wire};
+use libstas::bus::python::python_bool;
 use libstas::bus::{ControllerId, Dict, STAF_PATH, key, require_root};
 use libstas::core::Time;
+use libstas::daemon::debug::{self, Debuggable, json, stopping, tid_of};
 use libstas::daemon::describe;
 use libstas::daemon::event_loop::{Handle, Stopped};
-use libstas::daemon::process_info::ProcessInfo;
-use libstas::nvme::Tid;
+use libstas::nvme::{HostIdentity, Tid};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use zbus::fdo;
@@ -29,11 +30,7 @@ pub struct Staf {
 }
 
 /// `org.nvmexpress.staf.debug`.
-#[derive(Debug)]
-pub struct StafDebug {
-    finder: Handle<Finder>,
-    process: ProcessInfo,
-}
+pub type StafDebug = debug::StafDebug<Finder>;
 
 /// One discovery controller and its page in the JSON answers.
 #[derive(Serialize)]
@@ -67,7 +64,8 @@ impl Staf {
     #[zbus(name = "list_controllers", out_args("controller_list"))]
     async fn list_controllers(&self, detailed: bool) -> fdo::Result<Vec<Dict>> {
         let list = move |finder: &Finder, now: Time| {
-            finder.controllers().iter().map(|dc| describe_dc(dc, finder, now, detailed)).collect()
+            let all = finder.controllers().into_iter().chain(finder.left_out());
+            all.map(|dc| describe_dc(&dc, finder, now, detailed)).collect()
         };
         self.finder.ask(list).await.map_err(stopping)
     }
@@ -171,65 +169,19 @@ impl Staf {
     async fn dc_removed(emitter: &SignalEmitter<'_>) -> zbus::Result<()>;
 }
 
-impl StafDebug {
-    /// The object.
-    #[must_use]
-    pub fn new(finder: Handle<Finder>, process: ProcessInfo) -> Self {
-        Self { finder, process }
-    }
-}
-
-#[zbus::interface(name = "org.nvmexpress.staf.debug", introspection_docs = false)]
-#[allow(missing_docs)]
-impl StafDebug {
-    #[zbus(property, name = "tron")]
-    fn tron(&self) -> bool {
-        self.process.journal().tron()
+impl Debuggable for Finder {
+    fn identity(&self) -> Option<&HostIdentity> {
+        self.settings().map(|settings| &*settings.identity)
     }
 
-    #[zbus(property, name = "tron")]
-    async fn set_tron(
-        &self,
-        tron: bool,
-        #[zbus(header)] header: Option<Header<'_>>,
-        #[zbus(connection)] connection: &zbus::Connection,
-        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
-    ) -> fdo::Result<()> {
-        require_root(connection, header.as_ref(), "switch trace on or off").await?;
-        self.process.journal().set_tron(tron);
-        self.log_level_changed(&emitter).await?;
-        Ok(())
+    fn status(&self) -> String {
+        status(self)
     }
 
-    #[zbus(property, name = "log_level")]
-    fn log_level(&self) -> String {
-        self.process.journal().level().to_owned()
-    }
-
-    #[zbus(name = "process_info", out_args("info_json"))]
-    async fn process_info(&self) -> fdo::Result<String> {
-        let process = self.process.clone();
-        let info = move |finder: &Finder, _: Time| {
-            let identity = finder.settings().map(|settings| &*settings.identity);
-            process.to_json(identity, status(finder))
-        };
-        json(&self.finder.ask(info).await.map_err(stopping)?)
-    }
-
-    #[zbus(name = "controller_info", out_args("info_json"))]
-    async fn controller_info(
-        &self,
-        transport: String,
-        traddr: String,
-        trsvcid: String,
-        subsysnqn: String,
-        host_traddr: String,
-        host_iface: String,
-        host_nqn: String,
-    ) -> fdo::Result<String> {
-        let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
-        let describe = |dc: &DcView<'_>, finder: &Finder, now: Time| describe_dc(dc, finder, now, true);
-        json(&ask_about(&self.finder, id, describe).await?.unwrap_or_default())
+    fn describe(&self, tid: &Tid, id: &ControllerId, now: Time) -> Option<Dict> {
+        let left_out = || self.left_out().into_iter().find(|dc| id.may_mean(dc.member.tid));
+        let dc = meant(self, tid, id).or_else(left_out)?;
+        Some(describe_dc(&dc, self, now, true))
     }
 }
 
@@ -263,16 +215,6 @@ fn published(finder: &Finder, only: &[ControllerId]) -> StafdView {
     view
 }
 
-/// A word that is no transport or port names no controller; what is too long to be anything is refused.
-fn tid_of(id: &ControllerId) -> fdo::Result<Option<Tid>> {
-    use libstas::bus::BadControllerId::{Port, TooLong, Transport};
-    match id.tid() {
-        Ok(tid) => Ok(Some(tid)),
-        Err(Transport(_) | Port(_)) => Ok(None),
-        Err(error @ TooLong { .. }) => Err(fdo::Error::InvalidArgs(error.to_string())),
-    }
-}
-
 fn publish(dc: &DcView<'_>, finder: &Finder, now: Time, detailed: bool) -> Published {
     Published { controller: describe_dc(dc, finder, now, detailed), log_pages: log_pages(dc) }
 }
@@ -285,6 +227,9 @@ fn describe_dc(dc: &DcView<'_>, finder: &Finder, now: Time, detailed: bool) -> D
     let mut dict = describe::detailed(&dc.member, now, identity);
     dict.insert(key::ORIGIN.to_owned(), dc.origin.to_string());
     dict.insert(key::LOG_PAGE_STATE.to_owned(), dc.log_page_state.sent(!dc.unclear().is_empty()).to_string());
+    if let Some(reason) = &dc.held {
+        describe::held(&mut dict, reason);
+    }
     if let Some(registration) = &dc.registration {
         dict.insert(key::REGISTRATION.to_owned(), registration.clone());
     }
@@ -292,7 +237,7 @@ fn describe_dc(dc: &DcView<'_>, finder: &Finder, now: Time, detailed: bool) -> D
         dict.insert(key::NBFT.to_owned(), record.to_owned());
     }
     if let Some(announced) = dc.announced {
-        dict.insert(key::ANNOUNCED.to_owned(), describe::python_bool(announced).to_owned());
+        dict.insert(key::ANNOUNCED.to_owned(), python_bool(announced).to_owned());
     }
     if let Some(at) = dc.given_up_at {
         dict.insert(key::GIVEN_UP_IN.to_owned(), describe::span(at.since(now)));
@@ -305,14 +250,6 @@ fn describe_dc(dc: &DcView<'_>, finder: &Finder, now: Time, detailed: bool) -> D
 
 fn log_pages(dc: &DcView<'_>) -> Vec<Dict> {
     dc.log_page.map(|page| page.entries.iter().map(|entry| entry.to_dict()).collect()).unwrap_or_default()
-}
-
-fn json(value: &impl Serialize) -> fdo::Result<String> {
-    serde_json::to_string(value).map_err(|error| fdo::Error::Failed(error.to_string()))
-}
-
-fn stopping(stopped: Stopped) -> fdo::Error {
-    fdo::Error::Failed(stopped.to_string())
 }
 
 /// Callers that wait for a log page to be read.
@@ -391,11 +328,6 @@ async fn tell(connection: &zbus::Connection, announcement: &Announcement) -> zbu
             .await
         }
         Announcement::DcRemoved => Staf::dc_removed(&emitter).await,
-        Announcement::TraceChanged => {
-            let interface = connection.object_server().interface::<_, StafDebug>(STAF_PATH).await?;
-            let debug = interface.get().await;
-            debug.tron_changed(&emitter).await?;
-            debug.log_level_changed(&emitter).await
-        }
+        Announcement::TraceChanged => StafDebug::tell_trace(connection, STAF_PATH).await,
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libstas::bus::contract::{Origin, PageState, RemovedDc, VERSION};
-use libstas::bus::{ControllerId, Dict, STAF_PATH, StafDebugProxy, StafProxy, key, next};
+use libstas::bus::{ControllerId, DebugProxy, Dict, STAF_PATH, StafProxy, key, next};
 use libstas::conf::{ControllerEntry, FamilyOrder, Persistence, StafConf};
 use libstas::core::Machine;
 use libstas::daemon::clock::BootClock;
@@ -123,6 +123,7 @@ fn configured() -> Event {
         zeroconf_persistence: Persistence::Forever,
         controllers: vec![controller],
         controller_lost: false,
+        lost_line: None,
         exclusions: Vec::new(),
     };
     let identity =
@@ -297,7 +298,7 @@ async fn the_contract_has_the_pages_and_the_removed_controllers() {
 async fn nonsense_is_answered_and_breaks_nothing() {
     let world = start().await;
     let staf = StafProxy::new(&world.client).await.unwrap();
-    let debug = StafDebugProxy::new(&world.client).await.unwrap();
+    let debug = DebugProxy::of_stafd(&world.client).await.unwrap();
     let nonsense = [
         ControllerId::default(),
         ControllerId { transport: "🐦".into(), ..id() },
@@ -341,7 +342,7 @@ async fn a_page_that_cannot_be_read_anew_is_an_error() {
 async fn secrets_are_in_no_answer() {
     let world = start().await;
     let staf = StafProxy::new(&world.client).await.unwrap();
-    let debug = StafDebugProxy::new(&world.client).await.unwrap();
+    let debug = DebugProxy::of_stafd(&world.client).await.unwrap();
     let answers = [
         format!("{:?}", staf.list_controllers(true).await.unwrap()),
         staf.get_all_log_pages(true).await.unwrap(),
@@ -357,7 +358,7 @@ async fn secrets_are_in_no_answer() {
 #[tokio::test]
 async fn trace_is_switched_by_root_and_the_change_is_told() {
     let world = start().await;
-    let debug = StafDebugProxy::new(&world.client).await.unwrap();
+    let debug = DebugProxy::of_stafd(&world.client).await.unwrap();
     assert!(!debug.tron().await.unwrap());
     assert_eq!(debug.log_level().await.unwrap(), "INFO");
     let properties = zbus::fdo::PropertiesProxy::new(&world.client, "org.nvmexpress.staf", STAF_PATH).await.unwrap();

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`contract`] | what stafd publishes and stacd reads |
 //! | [`controller_id`] | the seven strings that name a controller, and the dictionaries that describe one |
+//! | [`python`] | how Python writes a value: some values of the bus are written so |
 //! | [`proxy`] | what a client calls: one typed proxy for each interface |
 //! | [`connection`] | reaching the bus, owning a name on it, noticing its loss, knowing who calls |
 //!
@@ -13,14 +14,14 @@ pub mod connection;
 pub mod contract;
 pub mod controller_id;
 pub mod proxy;
+pub mod python;
 
 pub use connection::{
     BusError, CALL_TIMEOUT, OwnedName, caller_is_root, next, own_name, require_root, system, system_with_limit,
 };
 pub use controller_id::{BadControllerId, ControllerId, Dict, key};
 pub use proxy::{
-    DcRemovedStream, LogPagesChanged, LogPagesChangedStream, StacDebugProxy, StacProxy, StafDebugProxy, StafProxy,
-    SystemdProxy,
+    DcRemovedStream, DebugProxy, LogPagesChanged, LogPagesChangedStream, StacProxy, StafProxy, SystemdProxy,
 };
 
 /// The well-known name of stafd; also the name of its interface.

@@ -6,7 +6,9 @@
 // after the signal as it is spelled there.
 #![allow(clippy::too_many_arguments, non_camel_case_types)]
 
-use super::{ControllerId, Dict, contract::wire};
+use zbus::Connection;
+
+use super::{ControllerId, Dict, STAC_NAME, STAC_PATH, STAF_NAME, STAF_PATH, contract::wire};
 
 /// stafd: discovery controllers and their log pages.
 #[zbus::proxy(
@@ -177,13 +179,9 @@ pub trait Stac {
     fn list_controllers(&self, detailed: bool) -> zbus::Result<Vec<Dict>>;
 }
 
-/// stafd, for people who look for a fault.
-#[zbus::proxy(
-    interface = "org.nvmexpress.staf.debug",
-    default_service = "org.nvmexpress.staf",
-    default_path = "/org/nvmexpress/staf"
-)]
-pub trait StafDebug {
+/// Either daemon, for people who look for a fault.
+#[zbus::proxy(assume_defaults = false)]
+pub trait Debug {
     /// Trace on.
     #[zbus(property(emits_changed_signal = "false"), name = "tron")]
     fn tron(&self) -> zbus::Result<bool>;
@@ -214,64 +212,29 @@ pub trait StafDebug {
     ) -> zbus::Result<String>;
 }
 
-impl StafDebugProxy<'_> {
-    /// [`StafDebugProxy::controller_info`] of that controller.
+impl DebugProxy<'_> {
+    /// The debug interface of stafd.
     ///
     /// # Errors
-    /// Those of the call.
-    pub async fn controller_info_of(&self, id: &ControllerId) -> zbus::Result<String> {
-        self.controller_info(
-            &id.transport,
-            &id.traddr,
-            &id.trsvcid,
-            &id.subsysnqn,
-            &id.host_traddr,
-            &id.host_iface,
-            &id.host_nqn,
-        )
-        .await
+    /// Those of making a proxy.
+    pub async fn of_stafd(connection: &Connection) -> zbus::Result<DebugProxy<'static>> {
+        Self::of(connection, STAF_NAME, STAF_PATH).await
     }
-}
 
-/// stacd, for people who look for a fault.
-#[zbus::proxy(
-    interface = "org.nvmexpress.stac.debug",
-    default_service = "org.nvmexpress.stac",
-    default_path = "/org/nvmexpress/stac"
-)]
-pub trait StacDebug {
-    /// Trace on.
-    #[zbus(property(emits_changed_signal = "false"), name = "tron")]
-    fn tron(&self) -> zbus::Result<bool>;
+    /// The debug interface of stacd.
+    ///
+    /// # Errors
+    /// Those of making a proxy.
+    pub async fn of_stacd(connection: &Connection) -> zbus::Result<DebugProxy<'static>> {
+        Self::of(connection, STAC_NAME, STAC_PATH).await
+    }
 
-    /// Switches trace on or off; root alone may.
-    #[zbus(property, name = "tron")]
-    fn set_tron(&self, tron: bool) -> zbus::Result<()>;
+    async fn of(connection: &Connection, name: &'static str, path: &'static str) -> zbus::Result<DebugProxy<'static>> {
+        let interface = format!("{name}.debug");
+        DebugProxy::builder(connection).destination(name).path(path).interface(interface).build().await
+    }
 
-    /// The level of the log.
-    #[zbus(property(emits_changed_signal = "false"), name = "log_level")]
-    fn log_level(&self) -> zbus::Result<String>;
-
-    /// How the daemon is doing, as JSON.
-    #[zbus(name = "process_info")]
-    fn process_info(&self) -> zbus::Result<String>;
-
-    /// Everything about one controller, as JSON; `{}` for an unknown one.
-    #[zbus(name = "controller_info")]
-    fn controller_info(
-        &self,
-        transport: &str,
-        traddr: &str,
-        trsvcid: &str,
-        subsysnqn: &str,
-        host_traddr: &str,
-        host_iface: &str,
-        host_nqn: &str,
-    ) -> zbus::Result<String>;
-}
-
-impl StacDebugProxy<'_> {
-    /// [`StacDebugProxy::controller_info`] of that controller.
+    /// [`DebugProxy::controller_info`] of that controller.
     ///
     /// # Errors
     /// Those of the call.

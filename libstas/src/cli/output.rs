@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::pprint;
+use crate::bus::python::is_printable;
 
 /// The format of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -53,7 +54,7 @@ pub fn render(format: Format, answer: &Value, table: impl FnOnce(&Value) -> Stri
 fn json(answer: &Value) -> String {
     let mut out = String::new();
     for c in format!("{answer:#}").chars() {
-        if c == '\n' || pprint::is_printable(c) {
+        if c == '\n' || is_printable(c) {
             out.push(c);
         } else {
             // Only strings can hold such characters, and there an escape means the same.
@@ -70,7 +71,7 @@ fn json(answer: &Value) -> String {
 pub fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if pprint::is_printable(c) { out.push(c) } else { out.extend(c.escape_default()) }
+        if is_printable(c) { out.push(c) } else { out.extend(c.escape_default()) }
     }
     out
 }

@@ -1,7 +1,8 @@
 //! Configuration files to typed settings, pure over text: whoever opens the file hands its bytes in.
 //!
 //! [`stafd::parse`], [`stacd::parse`] and [`sys::parse`] always give settings: what is wrong is a [`Complaint`] with
-//! file, line and what would have been right, and costs no more than that line (design, policy 13).
+//! file, line and what would have been right. The other lines apply; what a line that cannot be read may mean is not
+//! removed (design, policy 13).
 //!
 //! | file | what it is about |
 //! |---|---|

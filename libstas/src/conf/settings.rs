@@ -23,8 +23,8 @@ pub(crate) struct Settings<'t> {
     keys: &'static [Key],
     given: Vec<Given<'t>>,
     complaints: Complaints,
-    /// Something that may have been a controller= could not be read.
-    controller_lost: bool,
+    /// The first line that may have been a controller= and could not be read.
+    lost_line: Option<usize>,
     /// The line of a key that asks for an encrypted connection and that this file does not have.
     secure_channel: Option<usize>,
 }
@@ -34,23 +34,23 @@ impl<'t> Settings<'t> {
     pub(crate) fn read(text: &'t [u8], file: &str, keys: &'static [Key]) -> Self {
         let document = ini::parse(text);
         let complaints = Complaints::new(file);
-        let controller_lost = !document.problems.is_empty();
-        let mut settings = Self { keys, given: Vec::new(), complaints, controller_lost, secure_channel: None };
+        let mut settings = Self { keys, given: Vec::new(), complaints, lost_line: None, secure_channel: None };
         for (line, problem) in document.problems {
+            settings.lose(line);
             settings.complaints.error(line, format!("{problem}; it is ignored"));
         }
         for section in document.sections {
             match section.place {
                 Place::Unreadable => {}
                 Place::Nowhere => section.pairs.iter().for_each(|pair| {
-                    settings.controller_lost |= may_be_controller(pair.key);
+                    settings.lose_if_controller(&pair);
                     let text = format!("{}= stands before the first [Section]; it is ignored", plain(pair.key));
                     settings.complaints.error(pair.line, text);
                 }),
                 Place::In(name) => match section_of(keys, name) {
                     Some(known) => section.pairs.into_iter().for_each(|pair| settings.take(known, pair)),
                     None => {
-                        settings.controller_lost |= section.pairs.iter().any(|pair| may_be_controller(pair.key));
+                        section.pairs.iter().for_each(|pair| settings.lose_if_controller(pair));
                         settings.complaints.error_with(section.line, || unknown_section(keys, name));
                     }
                 },
@@ -62,7 +62,7 @@ impl<'t> Settings<'t> {
 
     fn take(&mut self, section: &'static str, pair: ini::Pair<'t>) {
         let Some(key) = in_section(self.keys, section).find(|key| key.name.eq_ignore_ascii_case(pair.key)) else {
-            self.controller_lost |= may_be_controller(pair.key);
+            self.lose_if_controller(&pair);
             if keys::asks_for_a_secure_channel(pair.key, pair.value) {
                 self.secure_channel.get_or_insert(pair.line);
             }
@@ -170,16 +170,32 @@ impl<'t> Settings<'t> {
         given.filter_map(|given| read(given.text, given.line, &mut self.complaints)).collect()
     }
 
-    /// What `read` makes of all `controller=`, and whether one of them, or something that may have been one, could not
-    /// be read.
+    /// Reads all `controller=`. The second value is the first line that is one, or may have been one, and could not be
+    /// read.
     pub(crate) fn controllers<E>(
         &mut self,
-        read: impl FnMut(&str, usize, &mut Complaints) -> Option<E>,
-    ) -> (Vec<E>, bool) {
-        let given = self.given.iter().filter(|given| given.key.is(&keys::CONTROLLER) && !given.text.is_empty()).count();
-        let controllers = self.entries(&[&keys::CONTROLLER], read);
-        let lost = self.controller_lost || controllers.len() < given;
+        mut read: impl FnMut(&str, usize, &mut Complaints) -> Option<E>,
+    ) -> (Vec<E>, Option<usize>) {
+        let mut lost = self.lost_line;
+        let controllers = self.entries(&[&keys::CONTROLLER], |text, line, complaints| {
+            let entry = read(text, line, complaints);
+            if entry.is_none() && !text.is_empty() {
+                lost = lost.into_iter().chain([line]).min();
+            }
+            entry
+        });
         (controllers, lost)
+    }
+
+    /// Notes that a line may have been a controller= and cannot be read.
+    fn lose(&mut self, line: usize) {
+        self.lost_line = self.lost_line.into_iter().chain([line]).min();
+    }
+
+    fn lose_if_controller(&mut self, pair: &ini::Pair<'_>) {
+        if may_be_controller(pair.key) {
+            self.lose(pair.line);
+        }
     }
 
     /// What was wrong.

@@ -13,11 +13,12 @@ use crate::nvme::Transport;
 /// The least number of attempts on a controller with NCC: with one, the answer to it could not change anything.
 const ATTEMPTS_MIN: u32 = 2;
 
-/// Reads stacd.conf. `file` is its name in complaints. Whatever is wrong costs that line and nothing else.
+/// Reads stacd.conf. `file` is its name in complaints. A line that is wrong is reported
+/// and not used; the others apply. If the line may be a `controller=`, `lost_line` is its number.
 #[must_use]
 pub fn parse(text: &[u8], file: &str) -> (StacConf, Vec<Complaint>) {
     let mut settings = Settings::read(text, file, STACD);
-    let (controllers, controller_lost) =
+    let (controllers, lost_line) =
         settings.controllers(|text, line, complaints| controller(text, line, Role::Io, STACD, complaints));
     let conf = StacConf {
         tron: settings.flag(&keys::TRON),
@@ -36,7 +37,8 @@ pub fn parse(text: &[u8], file: &str) -> (StacConf, Vec<Complaint>) {
             _ => InUse::Keep,
         },
         controllers,
-        controller_lost,
+        controller_lost: lost_line.is_some(),
+        lost_line,
         exclusions: settings.entries(&[&keys::EXCLUDE, &keys::BLACKLIST], exclusion),
     };
     (conf, settings.into_complaints())

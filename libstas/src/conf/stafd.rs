@@ -7,11 +7,12 @@ use super::settings::Settings;
 use super::types::{Complaint, FamilyOrder, Persistence, StafConf};
 use super::value::Setting;
 
-/// Reads stafd.conf. `file` is its name in complaints. Whatever is wrong costs that line and nothing else.
+/// Reads stafd.conf. `file` is its name in complaints. A line that is wrong is reported
+/// and not used; the others apply. If the line may be a `controller=`, `lost_line` is its number.
 #[must_use]
 pub fn parse(text: &[u8], file: &str) -> (StafConf, Vec<Complaint>) {
     let mut settings = Settings::read(text, file, STAFD);
-    let (controllers, controller_lost) =
+    let (controllers, lost_line) =
         settings.controllers(|text, line, complaints| controller(text, line, Role::Discovery, STAFD, complaints));
     let conf = StafConf {
         tron: settings.flag(&keys::TRON),
@@ -23,7 +24,8 @@ pub fn parse(text: &[u8], file: &str) -> (StafConf, Vec<Complaint>) {
         persistent_connections: persistent_connections(&mut settings),
         zeroconf_persistence: persistence(&mut settings),
         controllers,
-        controller_lost,
+        controller_lost: lost_line.is_some(),
+        lost_line,
         exclusions: settings.entries(&[&keys::EXCLUDE, &keys::BLACKLIST], exclusion),
     };
     (conf, settings.into_complaints())

@@ -51,6 +51,16 @@ impl FamilyOrder {
     }
 }
 
+impl fmt::Display for FamilyOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "ipv4",
+            Self::V6 => "ipv6",
+            Self::Both => "ipv4+ipv6",
+        })
+    }
+}
+
 /// `zeroconf-connections-persistence`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Persistence {
@@ -152,6 +162,8 @@ pub struct StafConf {
     /// A controller=, or something that may have been one, could not be read: that a controller is no longer named
     /// is then no proof that it is no longer meant.
     pub controller_lost: bool,
+    /// The first such line.
+    pub lost_line: Option<usize>,
     /// exclude=
     pub exclusions: Vec<Exclusion>,
 }
@@ -180,6 +192,8 @@ pub struct StacConf {
     /// A controller=, or something that may have been one, could not be read: that a controller is no longer named
     /// is then no proof that it is no longer meant.
     pub controller_lost: bool,
+    /// The first such line.
+    pub lost_line: Option<usize>,
     /// exclude=
     pub exclusions: Vec<Exclusion>,
 }

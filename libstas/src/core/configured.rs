@@ -4,6 +4,8 @@
 //! one is added first and the old one goes when the new one is live (design, policy 13). A name server may give the
 //! addresses in another order each time: the one in use stays in use while it is live.
 
+mod shown;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
@@ -40,7 +42,8 @@ struct Name {
     moved: BTreeSet<Tid>,
     op: Option<OpId>,
     backoff: Backoff,
-    failed: bool,
+    /// Why the last look-up failed, if it did.
+    failed: Option<String>,
     /// A look-up of this run has ended, be it with an address or without.
     asked: bool,
 }
@@ -60,6 +63,12 @@ pub struct Configured {
     ignore_iface: bool,
     names: BTreeMap<String, Name>,
     timers: Timers<Timer>,
+    file: String,
+    lost_line: Option<usize>,
+    /// What the last [`Configured::controllers`] came to.
+    listed: BTreeSet<Tid>,
+    left_out: Vec<shown::LeftOut>,
+    told: shown::Told,
 }
 
 /// `exclude=` with its host names looked up.
@@ -107,6 +116,10 @@ pub struct Words<'a> {
     pub family: FamilyOrder,
     /// ignore-iface
     pub ignore_iface: bool,
+    /// The name of the file, without its directory.
+    pub file: &'a str,
+    /// The first line that may be a `controller=` and cannot be read.
+    pub lost_line: Option<usize>,
 }
 
 impl Configured {
@@ -141,6 +154,10 @@ impl Configured {
         self.exclusions = words.exclusions.to_vec();
         self.family = words.family;
         self.ignore_iface = words.ignore_iface;
+        self.file = words.file.to_owned();
+        self.lost_line = words.lost_line;
+        // A reload reports again what still holds.
+        self.told = shown::Told::default();
         let in_controllers = self.controllers.iter().filter(|entry| entry.is_name).map(|entry| entry.traddr.clone());
         let in_exclusions = self
             .exclusions
@@ -213,7 +230,7 @@ impl Configured {
         match result {
             Ok(addresses) if !addresses.is_empty() => {
                 state.backoff.reset();
-                state.failed = false;
+                state.failed = None;
                 self.timers.set(Timer::LookUp(name.clone()), now + REFRESH);
                 if state.addresses == *addresses {
                     return first;
@@ -225,8 +242,8 @@ impl Configured {
             _ => {
                 let wait = state.backoff.next(jitter);
                 self.timers.set(Timer::LookUp(name.clone()), now + wait);
-                if !std::mem::replace(&mut state.failed, true) {
-                    let why = result.as_ref().err().map_or("it has no address", String::as_str);
+                let why = result.as_ref().err().map_or("it has no address", String::as_str);
+                if state.failed.replace(why.to_owned()).is_none() {
                     let meanwhile = match state.addresses.first() {
                         Some(_) => "its last known address stays in use",
                         None => "what is configured with it cannot be connected",
@@ -249,6 +266,8 @@ impl Configured {
                 named.entry(self.tid(entry, &address, defaults)).or_insert_with(|| parameters.clone());
             }
         }
+        self.listed = named.keys().cloned().collect();
+        self.left_out = self.find_left_out(defaults);
         named
     }
 
@@ -258,6 +277,11 @@ impl Configured {
             let addresses = self.addresses(entry, defaults).into_iter();
             addresses.map(move |address| (self.tid(entry, &address, defaults), entry.line))
         })
+    }
+
+    /// When a host name is looked up again.
+    fn next_look_up(&self, name: &str) -> Option<Time> {
+        self.timers.get(&Timer::LookUp(name.to_owned()))
     }
 
     /// The `controller=` entries with that host name.
@@ -304,8 +328,7 @@ impl Configured {
     /// it may mean any controller that is no longer named by its address.
     #[must_use]
     pub fn awaits_a_name(&self) -> bool {
-        let mut named = self.controllers.iter().filter(|entry| entry.is_name);
-        named.any(|entry| self.names.get(&entry.traddr).is_none_or(|name| !name.asked || name.addresses.is_empty()))
+        self.awaited().next().is_some()
     }
 
     /// True while a name moves from one address to another.

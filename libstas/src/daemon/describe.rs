@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::bus::python::python_bool;
 use crate::bus::{ControllerId, Dict, key};
 use crate::core::fleet::{MemberView, Status};
 use crate::core::{CtrlType, Dctype, Time};
@@ -64,6 +65,12 @@ pub fn detailed(member: &MemberView<'_>, now: Time, identity: Option<&HostIdenti
     dict
 }
 
+/// Shows a controller that stays connected only because removals are held back, and why.
+pub fn held(dict: &mut Dict, reason: &str) {
+    dict.insert("state".to_owned(), Status::Kept.to_string());
+    dict.insert(key::REASON.to_owned(), reason.to_owned());
+}
+
 /// A span for people, to the second: `71h 59m 3s`.
 #[must_use]
 pub fn span(span: Duration) -> String {
@@ -84,16 +91,13 @@ pub fn summary<'a>(members: impl IntoIterator<Item = MemberView<'a>>, what: &str
     }
 }
 
-/// How Python writes a boolean.
-#[must_use]
-pub fn python_bool(value: bool) -> &'static str {
-    if value { "True" } else { "False" }
-}
-
 fn next_attempt(status: Status, wait: Option<Duration>) -> Option<String> {
     match status {
-        Status::Waiting => Some(wait.map_or_else(|| "soon".to_owned(), |wait| format!("in {}", seconds(wait)))),
+        Status::Waiting | Status::Unresolved => {
+            Some(wait.map_or_else(|| "soon".to_owned(), |wait| format!("in {}", seconds(wait))))
+        }
         Status::Queued | Status::Connecting => Some("now".to_owned()),
+        Status::Excluded => Some("none before its configuration changes".to_owned()),
         Status::GivenUp => Some("none before its configuration or its log page changes".to_owned()),
         Status::Connected | Status::Reconnecting | Status::Kept | Status::Leaving => None,
     }
@@ -237,6 +241,8 @@ mod tests {
             (Status::GivenUp, "given up", Some("none before its configuration or its log page changes")),
             (Status::Kept, "kept", None),
             (Status::Leaving, "leaving", None),
+            (Status::Excluded, "excluded", Some("none before its configuration changes")),
+            (Status::Unresolved, "unresolved", Some("soon")),
         ] {
             let dict = detailed(&view(&tid, &parameters, status), Time::default(), None);
             assert_eq!(dict.get("state").unwrap(), state);

@@ -10,6 +10,7 @@
 //! | [`systemd`] | telling systemd: ready, reloading, stopping, status, alive |
 //! | [`clock`] | CLOCK_BOOTTIME, to read and to sleep on |
 //! | [`signals`] | reload and stop |
+//! | [`debug`] | the debug interface on the bus |
 //! | [`describe`] | members of the fleet as dictionaries of the bus |
 //! | [`process_info`] | how the process is doing |
 //! | [`event_loop`] | the one owner of a core: feeds it events, carries its effects out, answers questions |
@@ -20,6 +21,7 @@ pub mod arguments;
 mod boot_tables;
 pub mod clock;
 pub mod configuration;
+pub mod debug;
 pub mod describe;
 pub mod event_loop;
 pub mod journal;

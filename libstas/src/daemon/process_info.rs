@@ -5,8 +5,8 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
 
-use super::describe::python_bool;
 use super::journal::Journal;
+use crate::bus::python::python_bool;
 use crate::host::Roots;
 use crate::host::fabrics::Fabrics;
 use crate::nvme::HostIdentity;

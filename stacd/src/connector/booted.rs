@@ -104,7 +104,7 @@ impl Connector {
                 pending: false,
                 alias_of: None,
             };
-            Some(IocView { member, dlpe: None, origin: Origin::Nbft, boot_record: Some(record.clone()) })
+            Some(IocView { member, dlpe: None, held: None, origin: Origin::Nbft, boot_record: Some(record.clone()) })
         });
         views.collect()
     }

@@ -103,6 +103,8 @@ impl Connector {
                 exclusions: &settings.conf.exclusions,
                 family: settings.conf.ip_family,
                 ignore_iface: settings.conf.ignore_iface,
+                file: "stacd.conf",
+                lost_line: settings.conf.lost_line,
             },
         );
         self.take_host_nqn(&settings.identity.nqn, out);
@@ -171,6 +173,17 @@ impl Connector {
             self.fleet_does(now, out, |fleet, host| fleet.want(now, &tid, want, host));
         }
         self.remove(now, out);
+        self.tell_what_is_held(out);
+    }
+
+    /// Logs what is configured and not connected, and what stays connected because removals are held back.
+    fn tell_what_is_held(&mut self, out: &mut Vec<Effect>) {
+        let holds = self.configured.hold().is_some();
+        let held = |tid: &&Tid| holds && self.is_held(tid);
+        let held = self.fleet.tids().filter(held).cloned().collect();
+        let mut host = Vec::new();
+        self.configured.tell(held, &mut host);
+        out.extend(host.into_iter().map(Effect::Host));
     }
 
     /// Everybody who is named and not excluded, and how. The configuration's word on parameters comes first.

@@ -82,6 +82,8 @@ pub struct IocView<'a> {
     pub member: MemberView<'a>,
     /// The log entry that names it, if one does.
     pub dlpe: Option<&'a Entry>,
+    /// Why it stays connected although its configuration was taken out; `None` for others.
+    pub held: Option<String>,
     /// Which kind of source lists it.
     pub origin: Origin,
     /// The record of a boot table that names it: it is never disconnected.

@@ -2,6 +2,7 @@
 
 pub mod stafd_client;
 
+use libstas::bus::STAC_PATH;
 use libstas::conf::StacConf;
 use libstas::core::{Host, HostEffect};
 use libstas::daemon::configuration::Files;
@@ -9,7 +10,7 @@ use libstas::daemon::event_loop::{Aftermath, Handle, Shell};
 use libstas::daemon::journal::{self, Journal};
 use libstas::daemon::state::{Saver, StateFile};
 
-use crate::api;
+use crate::api::{self, StacDebug};
 use crate::connector::{Connector, Effect, Event, Settings};
 use stafd_client::StafdClient;
 
@@ -97,7 +98,7 @@ impl<H: Host<Effect = HostEffect>> Shell for StacdShell<H> {
 }
 
 async fn tell_trace(connection: zbus::Connection) {
-    if let Err(error) = api::tell_trace(&connection).await {
+    if let Err(error) = StacDebug::tell_trace(&connection, STAC_PATH).await {
         tracing::warn!("cannot tell the bus: {error}");
     }
 }

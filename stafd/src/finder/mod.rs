@@ -133,6 +133,8 @@ impl Finder {
                 exclusions: &settings.conf.exclusions,
                 family: settings.conf.ip_family,
                 ignore_iface: settings.conf.ignore_iface,
+                file: "stafd.conf",
+                lost_line: settings.conf.lost_line,
             },
         );
         let mut host = Vec::new();
@@ -222,6 +224,17 @@ impl Finder {
         }
         self.encourage_announced(now, &fresh, out);
         self.remove(now, out);
+        self.tell_what_is_held(out);
+    }
+
+    /// Logs what is configured and not connected, and what stays connected because removals are held back.
+    fn tell_what_is_held(&mut self, out: &mut Vec<Effect>) {
+        let holds = self.configured.hold().is_some();
+        let held = |tid: &&Tid| holds && self.is_held(tid);
+        let held = self.fleet.tids().filter(held).cloned().collect();
+        let mut host = Vec::new();
+        self.configured.tell(held, &mut host);
+        extend(out, host);
     }
 
     /// One that was given up and is wanted again before its connection was gone: nobody tells that it is live, for it

@@ -28,9 +28,11 @@ impl Finder {
         let dc = self.dcs.get(member.tid)?;
         let prospects = self.announced.prospects(member.tid);
         let origin = self.origin(member.tid);
+        let held = self.is_held(member.tid).then(|| self.configured.hold()).flatten();
         Some(DcView {
             origin,
             follows_configured: trusted.contains(member.tid),
+            held: held.filter(|_| member.kernel.is_some()),
             announced: prospects.map(|(announced, _)| announced),
             given_up_at: prospects.and_then(|(_, at)| at).filter(|_| origin == Origin::Discovered),
             boot_record: self.booted.record_of(member.tid),
@@ -40,6 +42,34 @@ impl Finder {
             connected_since: dc.connection.map(|connection| connection.since),
             member,
         })
+    }
+
+    /// The configured discovery controllers that are not connected because of the configuration itself. They are not
+    /// published to stacd: to it, an excluded one is removed.
+    #[must_use]
+    pub fn left_out(&self) -> Vec<DcView<'_>> {
+        let Some(settings) = &self.settings else { return Vec::new() };
+        let views = self.configured.left_out(&settings.conf.parameters).filter(|view| !self.fleet.has(view.tid));
+        let dc = |member| DcView {
+            member,
+            origin: Origin::Configured,
+            follows_configured: true,
+            held: None,
+            log_page_state: PageState::Never,
+            log_page: None,
+            registration: None,
+            connected_since: None,
+            announced: None,
+            given_up_at: None,
+            boot_record: None,
+        };
+        views.map(dc).collect()
+    }
+
+    /// True for a discovery controller that only the configuration listed, and lists no longer.
+    pub(super) fn is_held(&self, tid: &Tid) -> bool {
+        let mut naming = self.sources.naming(tid).peekable();
+        naming.peek().is_some() && naming.all(|id| *id == SourceId::Configured) && !self.configured.lists(tid)
     }
 
     fn origin(&self, tid: &Tid) -> Origin {

@@ -179,6 +179,8 @@ pub struct DcView<'a> {
     pub origin: Origin,
     /// More than an announcement lists it: the configuration, a boot table, or referrals from those.
     pub follows_configured: bool,
+    /// Why it stays connected although its configuration was taken out; `None` for others.
+    pub held: Option<String>,
     /// What its page proves.
     pub log_page_state: PageState,
     /// Its page, if any was ever read.

@@ -32,7 +32,7 @@ const CDCSIM_SHELLS: [&str; 5] = ["main", "lib", "shell", "arguments", "control"
 const CDCSIM_CRATES: [&str; 3] = ["clap", "crc32c", "toml"];
 
 /// What deciding needs from outside: nothing that touches the world.
-const PURE_CRATES: [&str; 6] = ["serde", "serde_json", "thiserror", "jiff", "sha2", "uuid"];
+const PURE_CRATES: [&str; 7] = ["serde", "serde_json", "thiserror", "jiff", "sha2", "strsim", "uuid"];
 
 /// In these crates, what draws random numbers or reads a clock.
 const IMPURE_NAMES: [&str; 3] = ["new_v4", "new_v7", "now"];
@@ -194,6 +194,19 @@ fn the_daemons_do_not_know_each_other_and_nobody_else_knows_them() {
         let manifest = read(format!("{package}/Cargo.toml"));
         assert!(!manifest.contains(&format!("{other}.workspace")), "{package}/Cargo.toml depends on {other}");
     }
+}
+
+#[test]
+fn the_daemons_know_nothing_of_the_tools() {
+    let mut complaints = Vec::new();
+    for (place, says, target) in arrows() {
+        if ["stafd", "stacd"].contains(&place.package.as_str())
+            && target.starts_with(&["libstas", "cli"].map(str::to_owned))
+        {
+            complaints.push(says);
+        }
+    }
+    complain("a daemon names what the tools share", &complaints);
 }
 
 #[test]

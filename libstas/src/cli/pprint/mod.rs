@@ -6,11 +6,9 @@
 //! - a string that does not fit becomes adjacent literals, broken after line ends, then between words;
 //! - a width is a number of characters (code points), and what must follow on the same line, such as `}]`, counts.
 
-mod repr;
-
 use serde_json::Value;
 
-pub use repr::{is_printable, value as repr};
+use crate::bus::python as repr;
 
 /// The width that nvme-stas asks for.
 const WIDTH: usize = 120;

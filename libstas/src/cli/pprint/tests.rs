@@ -215,6 +215,6 @@ fn python_agrees_on_what_is_printable() {
     let known: Vec<(u32, bool)> = serde_json::from_value(known).unwrap();
     assert!(known.len() > 90_000);
     for (code, printable) in known {
-        assert_eq!(is_printable(char::from_u32(code).unwrap()), printable, "U+{code:04X}");
+        assert_eq!(repr::is_printable(char::from_u32(code).unwrap()), printable, "U+{code:04X}");
     }
 }

@@ -17,6 +17,7 @@ fn an_empty_file_has_the_documented_defaults() {
         in_use: InUse::Keep,
         controllers: Vec::new(),
         controller_lost: false,
+        lost_line: None,
         exclusions: Vec::new(),
     };
     assert_eq!(stac(""), defaults);

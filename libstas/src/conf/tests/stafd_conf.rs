@@ -22,6 +22,7 @@ fn an_empty_file_has_the_documented_defaults() {
         zeroconf_persistence: Persistence::For(Duration::from_secs(72 * 3600)),
         controllers: Vec::new(),
         controller_lost: false,
+        lost_line: None,
         exclusions: Vec::new(),
     };
     assert_eq!(staf(""), defaults);
@@ -190,7 +191,11 @@ fn a_secret_in_the_wrong_place_is_not_told() {
 
 #[test]
 fn what_may_have_been_a_controller_is_missed_when_it_cannot_be_read() {
-    let lost = |text: &str| stafd::parse(text.as_bytes(), "stafd.conf").0.controller_lost;
+    let lost = |text: &str| {
+        let (conf, _) = stafd::parse(text.as_bytes(), "stafd.conf");
+        assert_eq!(conf.lost_line, conf.controller_lost.then(|| text.lines().count()), "{text}");
+        conf.controller_lost
+    };
     assert!(!lost("[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1\n[Odd]\nkey=value\n"));
     assert!(lost("[Controllers]\ncontroller=transport=tpc;traddr=192.0.2.1\n"));
     assert!(lost("[Controllers]\ncontroler=transport=tcp;traddr=192.0.2.1\n"));

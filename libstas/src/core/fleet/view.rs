@@ -28,6 +28,10 @@ pub enum Status {
     Kept,
     /// No longer wanted, being disconnected.
     Leaving,
+    /// Configured, and left out by the configuration itself: an exclusion, or ip-family. Not in the fleet.
+    Excluded,
+    /// Configured by a host name without a known address. Not in the fleet.
+    Unresolved,
 }
 
 impl fmt::Display for Status {
@@ -41,6 +45,8 @@ impl fmt::Display for Status {
             Self::GivenUp => "given up",
             Self::Kept => "kept",
             Self::Leaving => "leaving",
+            Self::Excluded => "excluded",
+            Self::Unresolved => "unresolved",
         })
     }
 }

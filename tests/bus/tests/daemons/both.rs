@@ -2,7 +2,7 @@
 //! connection along.
 
 use bus_tests::PrivateBus;
-use libstas::bus::{ControllerId, StacDebugProxy, StacProxy, StafProxy, key};
+use libstas::bus::{ControllerId, DebugProxy, StacProxy, StafProxy, key};
 use libstas::nvme::DISCOVERY_NQN;
 
 use crate::kernel::Kernel;
@@ -32,7 +32,7 @@ async fn what_is_listed_is_connected_and_described() {
     assert_eq!(klingons["dlpe.eflags.ncc"], "False");
     assert!(klingons["dlpe"].starts_with("{'adrfam': 'ipv4', "), "{}", klingons["dlpe"]);
 
-    let debug = StacDebugProxy::new(&client).await.unwrap();
+    let debug = DebugProxy::of_stacd(&client).await.unwrap();
     let info = debug.controller_info_of(&ControllerId::from_dict(klingons)).await.unwrap();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&info).unwrap()["subsysnqn"], "nqn.klingons");
     let process = debug.process_info().await.unwrap();

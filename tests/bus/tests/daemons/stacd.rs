@@ -3,7 +3,7 @@
 use std::fs;
 
 use bus_tests::PrivateBus;
-use libstas::bus::{STAC_NAME, STAC_PATH, StacDebugProxy, next};
+use libstas::bus::{DebugProxy, STAC_NAME, STAC_PATH, next};
 use libstas::daemon::signals::Signal;
 
 use crate::kernel::Kernel;
@@ -15,7 +15,7 @@ async fn trace_follows_the_configuration_and_the_administrator() {
     let (directory, kernel) = (etc(), Kernel::default());
     let daemon = start_stacd(&bus, directory.path(), &kernel).await;
     let client = connect(&bus).await;
-    let debug = StacDebugProxy::new(&client).await.unwrap();
+    let debug = DebugProxy::of_stacd(&client).await.unwrap();
     let properties = zbus::fdo::PropertiesProxy::new(&client, STAC_NAME, STAC_PATH).await.unwrap();
     let mut changes = properties.receive_properties_changed().await.unwrap();
     let said = async || (debug.tron().await.unwrap(), debug.log_level().await.unwrap());
@@ -42,7 +42,7 @@ async fn what_names_no_controller_is_answered_or_refused() {
     let (directory, kernel) = (etc(), Kernel::default());
     let daemon = start_stacd(&bus, directory.path(), &kernel).await;
     let client = connect(&bus).await;
-    let debug = StacDebugProxy::new(&client).await.unwrap();
+    let debug = DebugProxy::of_stacd(&client).await.unwrap();
     let info = async |transport: &str, iface: &str| {
         debug.controller_info(transport, "192.0.2.1", "4420", "nqn.klingons", "", iface, "").await
     };
@@ -63,7 +63,7 @@ async fn it_tells_that_the_host_has_a_secret_and_not_which() {
     fs::write(&sys_conf, with_key).unwrap();
     let daemon = start_stacd(&bus, directory.path(), &kernel).await;
     let client = connect(&bus).await;
-    let told = StacDebugProxy::new(&client).await.unwrap().process_info().await.unwrap();
+    let told = DebugProxy::of_stacd(&client).await.unwrap().process_info().await.unwrap();
     let info: serde_json::Value = serde_json::from_str(&told).unwrap();
     assert_eq!((&info["dhchap"], &info["hostnqn"]), (&"host".into(), &"nqn.2014-08.org.nvmexpress:uuid:1".into()));
     assert!(!told.contains("ia6zGodOr4SEG0Z"), "{told}");

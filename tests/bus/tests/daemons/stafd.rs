@@ -3,7 +3,7 @@
 use std::fs;
 
 use bus_tests::PrivateBus;
-use libstas::bus::{ControllerId, STAF_NAME, STAF_PATH, StafDebugProxy, StafProxy, key, next};
+use libstas::bus::{ControllerId, DebugProxy, STAF_NAME, STAF_PATH, StafProxy, key, next};
 use libstas::daemon::signals::Signal;
 use libstas::nvme::DISCOVERY_NQN;
 
@@ -52,7 +52,7 @@ async fn a_reload_takes_new_settings_and_tells_what_changed() {
     let (directory, kernel) = (etc(), Kernel::default());
     let client = connect(&bus).await;
     let daemon = start_stafd(&bus, directory.path(), &kernel).await;
-    let debug = StafDebugProxy::new(&client).await.unwrap();
+    let debug = DebugProxy::of_stafd(&client).await.unwrap();
     let properties = zbus::fdo::PropertiesProxy::new(&client, STAF_NAME, STAF_PATH).await.unwrap();
     let mut changes = properties.receive_properties_changed().await.unwrap();
     assert!(!debug.tron().await.unwrap());

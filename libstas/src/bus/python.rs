@@ -12,6 +12,12 @@ pub fn value(value: &Value) -> String {
     out
 }
 
+/// `repr` of a boolean.
+#[must_use]
+pub fn python_bool(value: bool) -> &'static str {
+    if value { "True" } else { "False" }
+}
+
 fn write_value(out: &mut String, value: &Value) {
     match value {
         Value::Null => out.push_str("None"),
@@ -45,14 +51,14 @@ fn write_value(out: &mut String, value: &Value) {
 }
 
 /// The members in the order of their keys, by code point as Python compares strings (UTF-8 sorts the same way).
-pub(super) fn sorted(members: &Map<String, Value>) -> Vec<(&String, &Value)> {
+pub(crate) fn sorted(members: &Map<String, Value>) -> Vec<(&String, &Value)> {
     let mut members: Vec<_> = members.iter().collect();
     members.sort_by_key(|(key, _)| *key);
     members
 }
 
 /// `repr(text)`.
-pub(super) fn string(text: &str) -> String {
+pub(crate) fn string(text: &str) -> String {
     let mut out = String::with_capacity(text.len() + 2);
     write_string(&mut out, text);
     out
@@ -145,7 +151,7 @@ fn write_float(out: &mut String, text: &str) {
 }
 
 /// `text.splitlines(True)`: lines with their ends.
-pub(super) fn lines(text: &str) -> Vec<&str> {
+pub(crate) fn lines(text: &str) -> Vec<&str> {
     let ends_line =
         |c: char| matches!(c, '\n' | '\x0b' | '\x0c' | '\r' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}');
     let mut lines = Vec::new();
@@ -166,7 +172,7 @@ pub(super) fn lines(text: &str) -> Vec<&str> {
 }
 
 /// `re.findall(r'\S*\s*', line)` without its empty end: words, each with the space behind it.
-pub(super) fn words(line: &str) -> Vec<&str> {
+pub(crate) fn words(line: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut start = 0;
     let mut in_space = false;
