@@ -309,7 +309,8 @@ fn an_audit_waits_for_a_settled_page_of_every_discovery_controller() {
 
 #[test]
 fn an_audit_removes_only_what_its_scope_names() {
-    let cases: [(&str, &str, fn(&mut KernelController)); 4] = [
+    type Case = (&'static str, &'static str, fn(&mut KernelController));
+    let cases: [Case; 4] = [
         ("another transport, excluded by its family", "disconnect-trtypes=rdma\n[Global]\nip-family=ipv6\n", |_| {}),
         ("another transport", "disconnect-trtypes=rdma+fc\n", |_| {}),
         ("an administrative controller", "", |kernel| kernel.cntrltype = libstas::core::CtrlType::Admin),

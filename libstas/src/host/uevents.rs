@@ -127,7 +127,8 @@ mod tests {
 
     #[test]
     fn the_kinds_of_events_are_told_apart() {
-        let cases: [(&str, &[(&str, &str)], UeventKind); 7] = [
+        type Properties = &'static [(&'static str, &'static str)];
+        let cases: [(&str, Properties, UeventKind); 7] = [
             ("add", &[("DEVNAME", "nvme3"), ("NVME_TRTYPE", "tcp")], UeventKind::Add),
             ("remove", &[("DEVNAME", "nvme3")], UeventKind::Remove),
             ("change", &[("NVME_AEN", "0x70f002"), ("NVME_TRTYPE", "tcp")], UeventKind::Aen(0x0070_f002)),

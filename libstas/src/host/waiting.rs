@@ -58,7 +58,7 @@ impl Waiting {
 
     /// True while another daemon waits for a connection, or that cannot be found out.
     pub(super) fn others_wait(&self) -> bool {
-        self.file(&mut self.state()).and_then(|file| is_locked(file)).unwrap_or(true)
+        self.file(&mut self.state()).and_then(is_locked).unwrap_or(true)
     }
 
     fn file<'a>(&self, state: &'a mut State) -> io::Result<&'a File> {

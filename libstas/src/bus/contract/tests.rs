@@ -240,7 +240,7 @@ fn a_dictionary_page_with_an_entry_that_cannot_be_read_proves_nothing() {
         assert_eq!((page.state, page.entries.len()), (PageState::Unknown, 0), "{entries}");
     }
     let good = entry("nqn.klingons").to_dict();
-    assert_eq!(dictionary::unstated_page(dc(), &[good.clone()]).state, PageState::Unstated);
+    assert_eq!(dictionary::unstated_page(dc(), std::slice::from_ref(&good)).state, PageState::Unstated);
     assert_eq!(dictionary::unstated_page(dc(), &[good, bad]).state, PageState::Unknown);
 }
 

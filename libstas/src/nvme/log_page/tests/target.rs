@@ -26,7 +26,8 @@ fn entry_of(trtype: TrType, traddr: &str, trsvcid: &str) -> Entry {
 
 /// The discovery controller: transport, traddr, host-traddr, host-iface. The entry: transport, address. The controller
 /// that it names: traddr, host-traddr, host-iface.
-const HOST_SIDES: &[(Transport, [&str; 3], TrType, &str, [&str; 3])] = &[
+type HostSide = (Transport, [&'static str; 3], TrType, &'static str, [&'static str; 3]);
+const HOST_SIDES: &[HostSide] = &[
     // The same family: all of the host side.
     (Transport::Tcp, ["192.0.2.1", "192.0.2.9", "eth0"], TrType::TCP, "192.0.2.2", ["192.0.2.2", "192.0.2.9", "eth0"]),
     (Transport::Tcp, ["192.0.2.1", "192.0.2.9", ""], TrType::RDMA, "192.0.2.2", ["192.0.2.2", "192.0.2.9", ""]),

@@ -24,7 +24,8 @@ fn unclear(change: impl FnOnce(&mut [u8; ENTRY_LEN])) -> Unclear {
 
 #[test]
 fn an_entry_with_a_readable_nqn_may_mean_that_subsystem_and_no_other() {
-    let damages: [(fn(&mut [u8; ENTRY_LEN]), bool); 8] = [
+    type Damage = fn(&mut [u8; ENTRY_LEN]);
+    let damages: [(Damage, bool); 8] = [
         (|bytes| bytes[32..64].fill(0), true),
         (|bytes| bytes[32] = b'x', true),
         (|bytes| bytes[512] = b'\n', true),
