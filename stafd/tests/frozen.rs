@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use fake_host::{FakeHost, Finder, Op, dc, on_iface};
+use fake_host::{FakeHost, Finder, Op, dc, on_iface, referral};
 use libstas::core::browse::{Heard, Spot};
 use libstas::core::{CtrlState, Interface, KernelController, Links};
 use libstas::nvme::Tid;
@@ -202,6 +202,19 @@ fn what_is_heard_soon_after_a_suspend_is_kept() {
         host.wait(20);
         assert!(host.core.controller(&by_eth1(A)).is_none(), "restarted: {restarted}");
     }
+}
+
+#[test]
+fn a_controller_that_ages_out_takes_no_live_one_that_it_refers_to() {
+    let mut host = host_with(&persistence("0"));
+    host.peer.pages.insert(A.into(), vec![referral("192.0.2.2")]);
+    hear(&mut host, [announced("x", A)]);
+    host.wait(60);
+    assert_eq!(host.addresses(), [A, "192.0.2.2"]);
+    hear(&mut host, [Heard::Gone("x".into())]);
+    host.lose(A);
+    host.wait(600);
+    assert_eq!(host.addresses(), ["192.0.2.2"]);
 }
 
 #[test]

@@ -33,9 +33,11 @@ impl Finder {
         }
     }
 
-    /// What the sources say of a discovery controller. The log pages of unreachable ones do not count.
+    /// What the sources say of a discovery controller. Of an unreachable one the log pages of unreachable ones do not
+    /// count. A live one that is reachable only because what aged out takes no live controller with it is listed by such
+    /// a page alone.
     pub(super) fn verdict(&self, now: Time, tid: &Tid, unreachable: &BTreeSet<Tid>) -> Verdict {
-        let counts = |id: &SourceId| !is_page_of(id, unreachable);
+        let counts = |id: &SourceId| !(unreachable.contains(tid) && is_page_of(id, unreachable));
         self.sources.verdict_of(tid, now, self.fleet.may_be_live(tid), counts)
     }
 
@@ -50,7 +52,7 @@ impl Finder {
         let members: BTreeSet<&Tid> = self.fleet.tids().filter(|tid| !self.fleet.is_leaving(tid)).collect();
         let mut referrals: BTreeMap<&Tid, Vec<&Tid>> = BTreeMap::new();
         let mut reached: BTreeSet<&Tid> = BTreeSet::new();
-        for (id, tid) in self.sources.standing(now, |tid| self.fleet.is_live(tid)) {
+        for (id, tid) in self.sources.standing(now, |tid| self.fleet.may_be_live(tid)) {
             match id {
                 SourceId::Page(by) if members.contains(by) => referrals.entry(by).or_default().push(tid),
                 _ => drop(reached.insert(tid)),
@@ -60,7 +62,7 @@ impl Finder {
         let unreached: BTreeSet<&Tid> = members.difference(&reached).copied().collect();
         let mut aged: BTreeSet<&Tid> = unreached.iter().copied().filter(|tid| self.announced.knew(tid)).collect();
         follow(&referrals, &mut aged);
-        reached.extend(aged.into_iter().filter(|tid| unreached.contains(tid) && self.fleet.is_live(tid)));
+        reached.extend(aged.into_iter().filter(|tid| unreached.contains(tid) && self.fleet.may_be_live(tid)));
         follow(&referrals, &mut reached);
         unreached.difference(&reached).map(|tid| (*tid).clone()).collect()
     }
