@@ -218,6 +218,21 @@ fn a_controller_that_ages_out_takes_no_live_one_that_it_refers_to() {
 }
 
 #[test]
+fn a_controller_that_ages_out_takes_no_live_one_at_the_end_of_a_chain_of_referrals() {
+    let mut host = host_with(&persistence("0"));
+    host.peer.pages.insert(A.into(), vec![referral("192.0.2.2")]);
+    host.peer.pages.insert("192.0.2.2".into(), vec![referral("192.0.2.3")]);
+    hear(&mut host, [announced("x", A)]);
+    host.wait(60);
+    assert_eq!(host.addresses(), [A, "192.0.2.2", "192.0.2.3"]);
+    hear(&mut host, [Heard::Gone("x".into())]);
+    host.lose("192.0.2.2");
+    host.lose(A);
+    host.wait(600);
+    assert_eq!(host.addresses(), ["192.0.2.3"]);
+}
+
+#[test]
 fn a_flood_does_not_evict_a_controller_that_is_being_connected() {
     // The flood comes while its second attempt waits for the host's connect path; or a service at an address that this
     // host uses comes, which always finds room.

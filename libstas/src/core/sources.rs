@@ -375,6 +375,12 @@ impl<P: Clone + PartialEq> Sources<P> {
             .flat_map(|(id, source)| source.claims.iter().map(move |(tid, claim)| (id, tid, &claim.payload)))
     }
 
+    /// True for a source that was removed because of its age.
+    #[must_use]
+    pub fn has_aged_out(&self, id: &SourceId) -> bool {
+        self.sources.get(id).is_some_and(|source| source.knowledge == Knowledge::Gone { aged_out: true })
+    }
+
     /// The sources.
     pub fn ids(&self) -> impl Iterator<Item = &SourceId> {
         self.sources.keys()

@@ -318,9 +318,14 @@ impl Finder {
         }
     }
 
+    /// Why a discovery controller that no source lists any more is removed. A referral of a controller that aged out
+    /// was never withdrawn: what it led to has aged out, too, and takes no live controller with it.
     fn reason_for(&self, tid: &Tid) -> RemovalReason {
-        let referred = self.sources.claims_on(tid).any(|(id, _)| matches!(id, SourceId::Page(_)));
+        let is_page = |id: &SourceId| matches!(id, SourceId::Page(_));
+        let mut pages = self.sources.claims_on(tid).map(|(id, _)| id).filter(|id| is_page(id)).peekable();
+        let referred = pages.peek().is_some();
         match referred {
+            true if pages.any(|id| self.sources.has_aged_out(id)) => RemovalReason::AgedOut,
             true => RemovalReason::ReferralGone,
             false if self.announced.knew(tid) => RemovalReason::AgedOut,
             false => RemovalReason::Configuration,

@@ -43,8 +43,8 @@ impl Finder {
 
     /// Members that no row of referrals leads to from a source other than log pages: only their own pages and each
     /// other's may list them. A referral counts until its absence is proved. The pages of what is no member count as
-    /// such a source, and so do live members that one leads to which was announced and no longer is: what aged out takes
-    /// no live controller with it.
+    /// such a source, and so do live members to which one leads that ages out: it was announced and no longer is, or a
+    /// controller that aged out referred to it. What ages out takes no live controller with it.
     pub(super) fn unreachable(&self, now: Time) -> BTreeSet<Tid> {
         if !self.sources.claims().any(|(id, ..)| matches!(id, SourceId::Page(_))) {
             return BTreeSet::new();
@@ -60,7 +60,10 @@ impl Finder {
         }
         follow(&referrals, &mut reached);
         let unreached: BTreeSet<&Tid> = members.difference(&reached).copied().collect();
-        let mut aged: BTreeSet<&Tid> = unreached.iter().copied().filter(|tid| self.announced.knew(tid)).collect();
+        let ages_out = |tid: &Tid| {
+            self.announced.knew(tid) || self.sources.claims_on(tid).any(|(id, _)| self.sources.has_aged_out(id))
+        };
+        let mut aged: BTreeSet<&Tid> = unreached.iter().copied().filter(|tid| ages_out(tid)).collect();
         follow(&referrals, &mut aged);
         reached.extend(aged.into_iter().filter(|tid| unreached.contains(tid) && self.fleet.may_be_live(tid)));
         follow(&referrals, &mut reached);

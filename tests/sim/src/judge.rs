@@ -205,9 +205,26 @@ impl Told {
         now < at + QUIET && !self.pages.values().flatten().any(disturbed)
     }
 
-    /// Why it is not proved that no page means it any more; `None` when it is.
-    pub(crate) fn unproved(&self, tid: &Tid, now: Time) -> Option<String> {
-        let dc = self.pages.keys().find(|dc| self.may_mean(dc, tid, now, By::Kernel))?;
+    /// The discovery controllers whose pages count: those with `another_source`, those that aged out, and what they
+    /// refer to, in as many steps as it takes. Controllers that only each other's pages list count for nothing.
+    fn reached(&self, now: Time, another_source: impl Fn(&Tid) -> bool) -> BTreeSet<&Tid> {
+        let aged_out = |dc: &Tid| self.gone.get(dc).is_some_and(|gone| gone.aged_out);
+        let (mut edge, mut left): (Vec<&Tid>, Vec<&Tid>) =
+            self.pages.keys().partition(|dc| another_source(dc) || aged_out(dc));
+        let mut reached: BTreeSet<&Tid> = edge.iter().copied().collect();
+        while let Some(by) = edge.pop() {
+            let (listed, others): (Vec<&Tid>, Vec<&Tid>) =
+                left.into_iter().partition(|dc| self.may_mean(by, dc, now, By::Kernel));
+            reached.extend(&listed);
+            edge.extend(listed);
+            left = others;
+        }
+        reached
+    }
+
+    /// Why it is not proved that no page that `counts` means it any more; `None` when it is.
+    pub(crate) fn unproved(&self, tid: &Tid, now: Time, counts: impl Fn(&Tid) -> bool) -> Option<String> {
+        let dc = self.pages.keys().find(|dc| counts(dc) && self.may_mean(dc, tid, now, By::Kernel))?;
         let names = self.pages.get(dc).and_then(|sayings| sayings.last()).is_some_and(|last| last.names.contains(tid));
         Some(match names {
             true => format!("{} names it", short(dc)),
@@ -410,8 +427,16 @@ impl Judge {
         }
         match who {
             Who::Stafd if self.booted.contains(tid) => Some("the boot table names it".into()),
-            Who::Stafd => self.announced.unproved(tid, now).or_else(|| self.staf.unproved(tid, now)),
-            Who::Stacd => self.stac.unproved(tid, now),
+            Who::Stafd => self.announced.unproved(tid, now).or_else(|| {
+                let another_source = |dc: &Tid| {
+                    self.staf_named.contains(dc)
+                        || self.booted.contains(dc)
+                        || self.announced.unproved(dc, now).is_some()
+                };
+                let reached = self.staf.reached(now, another_source);
+                self.staf.unproved(tid, now, |dc| reached.contains(dc))
+            }),
+            Who::Stacd => self.stac.unproved(tid, now, |_| true),
         }
     }
 }
