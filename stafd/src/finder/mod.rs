@@ -189,7 +189,7 @@ impl Finder {
         } else {
             self.sources.decree(SourceId::Configured, configured);
         }
-        let unreachable = self.unreachable(now);
+        let unreachable = self.reach(now).unreachable;
         let trusted = self.listed_by_more_than_announcements();
         let mut meant: BTreeMap<&Tid, Want> = BTreeMap::new();
         for (id, tid, parameters) in self.sources.named().filter(|(id, ..)| !reach::is_page_of(id, &unreachable)) {
@@ -278,7 +278,7 @@ impl Finder {
     }
 
     fn is_meant(&self, now: Time, tid: &Tid) -> bool {
-        self.verdict(now, tid, &self.unreachable(now)) != Verdict::Disproved
+        self.verdict(now, tid, &self.reach(now).unreachable) != Verdict::Disproved
     }
 
     /// Gives up what is excluded at once, and what is disproved when it is quiet.
@@ -286,20 +286,20 @@ impl Finder {
         let mut going: Vec<(Tid, RemovalReason)> = Vec::new();
         let mut again: Option<Time> = None;
         let mut disproved = Vec::new();
-        let unreachable = self.unreachable(now);
+        let reach = self.reach(now);
         for tid in self.fleet.tids() {
             if self.is_barred(tid) {
                 going.push((tid.clone(), RemovalReason::Excluded));
                 continue;
             }
-            match self.verdict(now, tid, &unreachable) {
+            match self.verdict(now, tid, &reach.unreachable) {
                 Verdict::Named => {}
                 Verdict::Unproved(at) => again = again.into_iter().chain(at).min(),
                 // Nothing hangs off one that never answered: there is no calm to wait for.
                 Verdict::Disproved if self.announced.is_unproven(tid) => {
                     going.push((tid.clone(), RemovalReason::AgedOut));
                 }
-                Verdict::Disproved => disproved.push((tid.clone(), self.reason_for(tid))),
+                Verdict::Disproved => disproved.push((tid.clone(), self.reason_for(tid, &reach))),
             }
         }
         if !disproved.is_empty() {
@@ -318,14 +318,14 @@ impl Finder {
         }
     }
 
-    /// Why a discovery controller that no source lists any more is removed. A referral of a controller that aged out
-    /// was never withdrawn: what it led to has aged out, too, and takes no live controller with it.
-    fn reason_for(&self, tid: &Tid) -> RemovalReason {
+    /// Why a discovery controller that no source lists any more is removed. A referral of a controller that ages out was
+    /// never withdrawn: what it leads to ages out, too, and takes no live controller with it.
+    fn reason_for(&self, tid: &Tid, reach: &reach::Reach) -> RemovalReason {
         let is_page = |id: &SourceId| matches!(id, SourceId::Page(_));
-        let mut pages = self.sources.claims_on(tid).map(|(id, _)| id).filter(|id| is_page(id)).peekable();
-        let referred = pages.peek().is_some();
+        let referred = self.sources.claims_on(tid).any(|(id, _)| is_page(id));
+        let aged_out = |(id, _): (&SourceId, _)| is_page(id) && self.sources.has_aged_out(id);
         match referred {
-            true if pages.any(|id| self.sources.has_aged_out(id)) => RemovalReason::AgedOut,
+            true if reach.ages_out.contains(tid) || self.sources.claims_on(tid).any(aged_out) => RemovalReason::AgedOut,
             true => RemovalReason::ReferralGone,
             false if self.announced.knew(tid) => RemovalReason::AgedOut,
             false => RemovalReason::Configuration,
@@ -430,7 +430,7 @@ impl Finder {
     /// A discovery controller from before this run that nobody means any more: its connection goes, too.
     fn drop_restored(&mut self, now: Time, tid: &Tid, out: &mut Vec<Effect>) {
         let mut host = Vec::new();
-        let reason = if self.is_barred(tid) { RemovalReason::Excluded } else { self.reason_for(tid) };
+        let reason = if self.is_barred(tid) { RemovalReason::Excluded } else { self.reason_for(tid, &self.reach(now)) };
         let cause = self.cause_of(tid, reason);
         let reports = self.fleet.remove_restored(now, tid, Parting::Disconnect, cause, &mut host);
         extend(out, host);

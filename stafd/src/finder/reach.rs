@@ -17,6 +17,15 @@ use super::{Effect, Finder, rank};
 /// So many referrals in a row are followed, from one that something else names.
 const STEPS: usize = 8;
 
+/// What referrals say of the members at one moment.
+#[derive(Debug, Default)]
+pub(super) struct Reach {
+    /// Members that no source other than each other's log pages leads to.
+    pub(super) unreachable: BTreeSet<Tid>,
+    /// Members that age out or that a member which ages out leads to: their removal proves nothing about what is live.
+    pub(super) ages_out: BTreeSet<Tid>,
+}
+
 impl Finder {
     /// Leaves out new ones that only a longer row of referrals leads to. Whoever is there stays, however far it is.
     pub(super) fn leave_out_of_reach(&mut self, news: &mut Vec<(Tid, Want)>, out: &mut Vec<Effect>) {
@@ -45,9 +54,9 @@ impl Finder {
     /// other's may list them. A referral counts until its absence is proved. The pages of what is no member count as
     /// such a source, and so do live members to which one leads that ages out: it was announced and no longer is, or a
     /// controller that aged out referred to it. What ages out takes no live controller with it.
-    pub(super) fn unreachable(&self, now: Time) -> BTreeSet<Tid> {
+    pub(super) fn reach(&self, now: Time) -> Reach {
         if !self.sources.claims().any(|(id, ..)| matches!(id, SourceId::Page(_))) {
-            return BTreeSet::new();
+            return Reach::default();
         }
         let members: BTreeSet<&Tid> = self.fleet.tids().filter(|tid| !self.fleet.is_leaving(tid)).collect();
         let mut referrals: BTreeMap<&Tid, Vec<&Tid>> = BTreeMap::new();
@@ -65,9 +74,10 @@ impl Finder {
         };
         let mut aged: BTreeSet<&Tid> = unreached.iter().copied().filter(|tid| ages_out(tid)).collect();
         follow(&referrals, &mut aged);
-        reached.extend(aged.into_iter().filter(|tid| unreached.contains(tid) && self.fleet.may_be_live(tid)));
+        reached.extend(aged.iter().copied().filter(|tid| unreached.contains(tid) && self.fleet.may_be_live(tid)));
         follow(&referrals, &mut reached);
-        unreached.difference(&reached).map(|tid| (*tid).clone()).collect()
+        let own = |tids: BTreeSet<&Tid>| tids.into_iter().cloned().collect();
+        Reach { unreachable: own(unreached.difference(&reached).copied().collect()), ages_out: own(aged) }
     }
 
     /// Says once of whoever refers to that one that this goes too far.

@@ -349,6 +349,19 @@ impl World {
             }
             self.judge.staf.give_up(&dc, now, aged_out);
             self.judge.announced.give_up(&dc);
+            self.see_what_ages_out();
+        }
+    }
+
+    /// What stafd has been shown of those that a discovery controller named which has just aged out: they may be removed
+    /// in the same step.
+    fn see_what_ages_out(&mut self) {
+        let (now, seen) = (self.time(), self.judge.seen.get(&Who::Stafd));
+        let is_live =
+            |tid: &Tid| seen.is_some_and(|seen| seen.controllers.iter().any(|c| c.is_live() && serves(c, tid)));
+        let down: Vec<Tid> = self.judge.staf.named_by_aged().into_iter().filter(|tid| !is_live(tid)).collect();
+        for tid in down {
+            self.judge.staf.is_down(tid, now);
         }
     }
 
