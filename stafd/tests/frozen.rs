@@ -179,6 +179,28 @@ fn a_suspend_does_not_restart_the_persistence() {
 }
 
 #[test]
+fn a_controller_that_loses_its_connection_during_a_suspend_is_kept_for_the_whole_persistence() {
+    // No goodbye has to be heard: it is not known from when on it was absent while the host slept.
+    for restarted in [false, true] {
+        let mut host = host_with(&persistence("60"));
+        hear(&mut host, [announced("x", A)]);
+        hear(&mut host, [Heard::Gone("x".into())]);
+        if restarted {
+            host.restart();
+        }
+        host.wait(30);
+        assert_eq!(host.addresses(), [A], "restarted: {restarted}");
+        host.now = host.now + Duration::from_secs(5700);
+        host.dead.insert(A.into());
+        set_state(&mut host, CtrlState::Connecting);
+        host.wait(55);
+        assert!(host.gone.is_empty(), "restarted: {restarted}: disconnected before 60 s have passed");
+        host.wait(20);
+        assert_eq!(removals(&host), 1, "restarted: {restarted}");
+    }
+}
+
+#[test]
 fn what_is_heard_soon_after_a_suspend_is_kept() {
     // However long it was absent before: (at the suspend, restarted before).
     for restarted in [false, true] {

@@ -72,8 +72,8 @@ struct Dc {
     restored: bool,
     /// Since when it is neither announced nor connected.
     absent: Option<Time>,
-    /// When it was last seen connected in this run.
-    seen: Option<Time>,
+    /// Since when it is known in this run that it is not connected.
+    down: Option<Time>,
 }
 
 /// A discovery controller in the saved state.
@@ -442,7 +442,9 @@ impl Announced {
             news |= connection.is_some() && !dc.proven;
             dc.proven |= connection.is_some();
             if live {
-                dc.seen = Some(now);
+                dc.down = None;
+            } else {
+                dc.down.get_or_insert(now);
             }
             if live || dc.announced {
                 news |= dc.absent.take().is_some();
@@ -457,7 +459,7 @@ impl Announced {
                 return false;
             }
             if dc.absent.is_none() && looked {
-                dc.absent = Some(if dc.restored { known_since.max(dc.seen).unwrap_or(now) } else { now });
+                dc.absent = Some(if dc.restored { known_since.max(dc.down).unwrap_or(now) } else { now });
                 news = true;
             }
             let long = persistence.zip(dc.absent).is_some_and(|(span, since)| since + span <= now);
