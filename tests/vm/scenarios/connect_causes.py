@@ -20,7 +20,7 @@ LINES = [
     (f"{TCP};nqn={REFUSED}", "the target refused .*host NQN .* is not allowed there: allow it on the target"),
     (f"{TCP};nqn={SECRET}", "the target requires DH-HMAC-CHAP, and no secret is configured: set dhchap-secret"),
     (f"{TCP};nqn={SECRET};host-iface=nosuch0", "host-iface nosuch0: this host has no interface of that name.*`ip link`"),
-    (f"{TCP};nqn={SECRET};host-traddr=127.0.0.1", "host-traddr 127.0.0.1 and traddr ::1 must be both IPv4 or both IPv6"),
+    (f"{TCP};nqn={SECRET};host-traddr=127.0.0.1", "controller= is refused: host-traddr and traddr are of two address families"),
     (f"{TCP};nqn={SECRET};host-traddr=fd00::77", "host-traddr fd00::77 is no address of this host"),
     (f"transport=tcp;traddr=::1;trsvcid=4499;nqn={ALLOWED}", "refuses connections"),
     (f"{FC};nqn={ALLOWED}", "the FC port nn-0x1000000000000001:pn-0x2000000000000001 is not seen from .*zoning"),

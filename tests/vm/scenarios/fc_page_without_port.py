@@ -29,11 +29,11 @@ def play():
     os.symlink(f"{target.NVMET}/subsystems/{NQN}", link)
     try:
         spelled_otherwise(local, remote)
-        os.unlink(link)
-        host.wait_gone(NQN, timeout=60)
     finally:
-        if os.path.islink(link):
-            os.unlink(link)
+        # While their target is there: without it the kernel tries to reconnect FC controllers for minutes.
+        daemons.stop()
+        host.disconnect_all()
+        os.unlink(link)
         os.rmdir(PORT)
 
 

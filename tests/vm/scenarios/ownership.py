@@ -73,7 +73,9 @@ def ours_is_left_alone():
     for each in host.controllers():
         equal(stat.S_IMODE(os.stat(f"{REGISTRY}/{each.device}/owner").st_mode), 0o644, "the mode of an owner")
         mark = json.loads(host.read(f"{REGISTRY}/{each.device}/stas"))
-        equal((mark["birth"], mark["gained"]), (each.birth, "connected"), "what the private attribute says")
+        # The entry in /sys/class/nvme itself, not the directory that it links to.
+        birth = os.lstat(f"/sys/class/nvme/{each.device}").st_ino
+        equal((mark["birth"], mark["gained"]), (birth, "connected"), "what the private attribute says")
     host.connect(STRANGER, **PORT_2)
     with host.nothing_lost(only=lambda each: each.nqn != STRANGER):
         equal(disconnect_all_of_nvme_cli_3(), [STRANGER], "what nvme disconnect-all disconnects")
