@@ -43,7 +43,7 @@ impl<'t> Settings<'t> {
             match section.place {
                 Place::Unreadable => {}
                 Place::Nowhere => section.pairs.iter().for_each(|pair| {
-                    settings.lose_if_controller(&pair);
+                    settings.lose_if_controller(pair);
                     let text = format!("{}= stands before the first [Section]; it is ignored", plain(pair.key));
                     settings.complaints.error(pair.line, text);
                 }),
