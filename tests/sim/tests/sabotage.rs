@@ -5,7 +5,7 @@ use sim::run;
 use sim::sabotage::Bug;
 
 /// Each bug is caught within so many seeds.
-const SEEDS: u64 = 1000;
+const SEEDS: u64 = 2000;
 
 fn plan(bug: Bug, seed: u64) -> Plan {
     match bug.provoked_by() {
