@@ -26,6 +26,8 @@ BUSY = ("busy", "EBUSY")
 CFG = "/sys/kernel/config/nvmet/subsystems/scene-gateway"
 USERS = "/opt/users"
 
+# The target exports RAM disks of this machine: LVM would see each physical volume twice.
+NO_RAM_DISKS = ("--config", 'devices{use_devicesfile=0 global_filter=["r|^/dev/ram|"]}')
 
 def nqn(name):
     return f"nqn.2014-08.org.nvmexpress:scene:{name}"
@@ -174,8 +176,8 @@ def neighbours_of_a_probe():
     daemons.connected_to([nqn("stays"), crowded])
     held, plain, volumes = host.namespaces(crowded)
     host.run("mkfs.ext4", "-q", f"/dev/{plain}")
-    host.run("vgcreate", "-y", "scene", f"/dev/{volumes}")
-    host.run("lvcreate", "-y", "-an", "-Zn", "-L4M", "-n", "data", "scene")
+    host.run("vgcreate", *NO_RAM_DISKS, "-y", "scene", f"/dev/{volumes}")
+    host.run("lvcreate", *NO_RAM_DISKS, "-y", "-an", "-Zn", "-L4M", "-n", "data", "scene")
     descriptor = os.open(f"/dev/{held}", os.O_RDWR | os.O_EXCL)
     try:
         wait_until(lambda: len(host.live(crowded)) == 1, 5, "the controller is live")
@@ -186,7 +188,7 @@ def neighbours_of_a_probe():
         stop = threading.Event()
         threads = [threading.Thread(target=again_and_again, args=(stop, refused, *pair)) for pair in (
             ((("mount", f"/dev/{plain}", MOUNTS), ("umount", MOUNTS))),
-            ((("vgchange", "-ay", "scene"), ("vgchange", "-an", "scene"))))]
+            ((("vgchange", *NO_RAM_DISKS, "-ay", "scene"), ("vgchange", *NO_RAM_DISKS, "-an", "scene"))))]
         for each in threads:
             each.start()
         answers = probe(held, PROBES)
@@ -198,7 +200,7 @@ def neighbours_of_a_probe():
         check(host.live(crowded), "the controller is kept")
     finally:
         os.close(descriptor)
-        host.run("vgremove", "-ff", "-y", "scene", check=False)
+        host.run("vgremove", *NO_RAM_DISKS, "-ff", "-y", "scene", check=False)
     daemons.stop()
 
 
