@@ -179,7 +179,7 @@ pub trait Stac {
     fn list_controllers(&self, detailed: bool) -> zbus::Result<Vec<Dict>>;
 }
 
-/// Either daemon, for people who look for a fault.
+/// The debug interface of either daemon.
 #[zbus::proxy(assume_defaults = false)]
 pub trait Debug {
     /// Trace on.

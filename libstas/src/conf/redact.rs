@@ -36,7 +36,7 @@ fn line(line: &[u8]) -> String {
     line.split(';').map(part).collect::<Vec<_>>().join(";")
 }
 
-/// One `key=value`. What is left of a part that nobody can read makes its line unreadable, never another line.
+/// One `key=value` part. A part that cannot be read makes its own line unreadable, and no other line.
 fn part(part: &str) -> String {
     if !may_hold_a_secret(part) {
         return part.to_owned();

@@ -236,51 +236,23 @@ pub struct Instance {
     pub parameters: Option<SavedParameters>,
 }
 
-/// [`Parameters`] without secrets.
+/// [`Parameters`] without secrets and protection.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[allow(missing_docs)]
-pub struct SavedParameters {
-    pub hdr_digest: Option<bool>,
-    pub data_digest: Option<bool>,
-    pub kato: Option<u32>,
-    pub queue_size: Option<u32>,
-    pub nr_io_queues: Option<u32>,
-    pub nr_write_queues: Option<u32>,
-    pub nr_poll_queues: Option<u32>,
-    pub reconnect_delay: Option<u32>,
-    pub ctrl_loss_tmo: Option<i32>,
-    pub disable_sqflow: Option<bool>,
-}
-
-macro_rules! plain_fields {
-    ($from:expr, $into:ident { $($rest:tt)* }) => {
-        $into {
-            hdr_digest: $from.hdr_digest,
-            data_digest: $from.data_digest,
-            kato: $from.kato,
-            queue_size: $from.queue_size,
-            nr_io_queues: $from.nr_io_queues,
-            nr_write_queues: $from.nr_write_queues,
-            nr_poll_queues: $from.nr_poll_queues,
-            reconnect_delay: $from.reconnect_delay,
-            ctrl_loss_tmo: $from.ctrl_loss_tmo,
-            disable_sqflow: $from.disable_sqflow,
-            $($rest)*
-        }
-    };
-}
+#[serde(transparent)]
+pub struct SavedParameters(Parameters);
 
 impl SavedParameters {
-    /// All but the secrets.
+    /// All but the secrets and the protection.
     #[must_use]
     pub fn of(parameters: &Parameters) -> Self {
-        plain_fields!(parameters, Self {})
+        Self(Parameters { dhchap_secret: None, dhchap_ctrl_secret: None, tls: None, ..parameters.clone() })
     }
 
-    /// These parameters, with the secrets of `wanted`: the saved state has none to compare.
+    /// These parameters, with the secrets and the protection of `wanted`: the saved state has none to compare.
     #[must_use]
     pub fn with_secrets_of(&self, wanted: &Parameters) -> Parameters {
-        plain_fields!(self, Parameters { ..wanted.clone() })
+        let Parameters { dhchap_secret, dhchap_ctrl_secret, tls, .. } = wanted.clone();
+        Parameters { dhchap_secret, dhchap_ctrl_secret, tls, ..self.0.clone() }
     }
 }
 

@@ -173,17 +173,9 @@ impl Connector {
             self.fleet_does(now, out, |fleet, host| fleet.want(now, &tid, want, host));
         }
         self.remove(now, out);
-        self.tell_what_is_held(out);
-    }
-
-    /// Logs what is configured and not connected, and what stays connected because removals are held back.
-    fn tell_what_is_held(&mut self, out: &mut Vec<Effect>) {
-        let holds = self.configured.hold().is_some();
-        let held = |tid: &&Tid| holds && self.is_held(tid);
-        let held = self.fleet.tids().filter(held).cloned().collect();
         let mut host = Vec::new();
-        self.configured.tell(held, &mut host);
-        out.extend(host.into_iter().map(Effect::Host));
+        self.configured.tell_what_is_held(&self.sources, self.fleet.tids(), &mut host);
+        extend(out, host);
     }
 
     /// Everybody who is named and not excluded, and how. The configuration's word on parameters comes first.

@@ -30,7 +30,7 @@ impl Connector {
         });
         let boot_record = self.booted.record_of(member.tid);
         let origin = if configured { Origin::Configured } else { Origin::Discovered };
-        let held = self.is_held(member.tid).then(|| self.configured.hold()).flatten();
+        let held = self.configured.is_held(&self.sources, member.tid).then(|| self.configured.hold()).flatten();
         let held = held.filter(|_| member.kernel.is_some());
         IocView { origin, held, dlpe, boot_record, member }
     }
@@ -42,12 +42,6 @@ impl Connector {
         let views = self.configured.left_out(&settings.conf.parameters).filter(|view| !self.fleet.has(view.tid));
         let ioc = |member| IocView { member, held: None, dlpe: None, origin: Origin::Configured, boot_record: None };
         views.map(ioc).collect()
-    }
-
-    /// True for a controller that only the configuration listed, and lists no longer.
-    pub(super) fn is_held(&self, tid: &Tid) -> bool {
-        let mut naming = self.sources.naming(tid).peekable();
-        naming.peek().is_some() && naming.all(|id| *id == SourceId::Configured) && !self.configured.lists(tid)
     }
 
     /// The settings in force, once there are any.

@@ -224,16 +224,8 @@ impl Finder {
         }
         self.encourage_announced(now, &fresh, out);
         self.remove(now, out);
-        self.tell_what_is_held(out);
-    }
-
-    /// Logs what is configured and not connected, and what stays connected because removals are held back.
-    fn tell_what_is_held(&mut self, out: &mut Vec<Effect>) {
-        let holds = self.configured.hold().is_some();
-        let held = |tid: &&Tid| holds && self.is_held(tid);
-        let held = self.fleet.tids().filter(held).cloned().collect();
         let mut host = Vec::new();
-        self.configured.tell(held, &mut host);
+        self.configured.tell_what_is_held(&self.sources, self.fleet.tids(), &mut host);
         extend(out, host);
     }
 

@@ -28,7 +28,7 @@ impl Finder {
         let dc = self.dcs.get(member.tid)?;
         let prospects = self.announced.prospects(member.tid);
         let origin = self.origin(member.tid);
-        let held = self.is_held(member.tid).then(|| self.configured.hold()).flatten();
+        let held = self.configured.is_held(&self.sources, member.tid).then(|| self.configured.hold()).flatten();
         Some(DcView {
             origin,
             follows_configured: trusted.contains(member.tid),
@@ -64,12 +64,6 @@ impl Finder {
             boot_record: None,
         };
         views.map(dc).collect()
-    }
-
-    /// True for a discovery controller that only the configuration listed, and lists no longer.
-    pub(super) fn is_held(&self, tid: &Tid) -> bool {
-        let mut naming = self.sources.naming(tid).peekable();
-        naming.peek().is_some() && naming.all(|id| *id == SourceId::Configured) && !self.configured.lists(tid)
     }
 
     fn origin(&self, tid: &Tid) -> Origin {

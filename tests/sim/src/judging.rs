@@ -353,8 +353,8 @@ impl World {
         }
     }
 
-    /// What stafd has been shown of those that a discovery controller named which has just aged out: they may be removed
-    /// in the same step.
+    /// Notes which referrals of a discovery controller that has just aged out stafd knows to be down: stafd may remove
+    /// them in the same step.
     fn see_what_ages_out(&mut self) {
         let (now, seen) = (self.time(), self.judge.seen.get(&Who::Stafd));
         let is_live =

@@ -6,7 +6,7 @@ import subprocess
 
 # Nehalem is emulated faster than newer models. With RDRAND the kernel's random number generator is ready before the
 # second processor starts; without it the kernel patches its code for that (static key crng_is_ready) while user space
-# already runs, which is what boots died of (README.md, "Boots that die").
+# already runs. The one boot whose death was recorded died there (README.md, "Boots that die").
 TCG = ["-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "Nehalem-v1,+rdrand"]
 KVM = ["-accel", "kvm", "-cpu", "host"]
 # Time for the trial boot with KVM, in seconds; it takes two on ordinary hardware.

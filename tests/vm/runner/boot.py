@@ -1,6 +1,6 @@
 """Boots machines that are ready for work. A machine that dies while it boots is booted again.
 
-Under emulation the kernel dies in a few boots of a hundred: qemu executes an instruction while the kernel patches it
+Under emulation the kernel dies in some boots: qemu executes an instruction while the kernel patches it
 (README.md, "Boots that die"). That says nothing about what is tested.
 """
 

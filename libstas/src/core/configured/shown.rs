@@ -8,6 +8,7 @@ use crate::conf::ControllerEntry;
 use crate::core::Time;
 use crate::core::effect::{HostEffect, Level, Notice};
 use crate::core::fleet::{MemberView, Status};
+use crate::core::sources::{SourceId, Sources};
 use crate::nvme::{Parameters, Tid};
 
 /// The log names so many controllers at most in one line.
@@ -80,6 +81,28 @@ impl Configured {
         })
     }
 
+    /// True for a controller that only the configuration listed, and lists no longer.
+    #[must_use]
+    pub fn is_held<P: Clone + PartialEq>(&self, sources: &Sources<P>, tid: &Tid) -> bool {
+        let mut naming = sources.naming(tid).peekable();
+        naming.peek().is_some() && naming.all(|id| *id == SourceId::Configured) && !self.lists(tid)
+    }
+
+    /// Logs what is configured and not connected, and which of these controllers stay connected because removals are
+    /// held back.
+    pub fn tell_what_is_held<'a, P: Clone + PartialEq>(
+        &mut self,
+        sources: &Sources<P>,
+        tids: impl Iterator<Item = &'a Tid>,
+        out: &mut Vec<HostEffect>,
+    ) {
+        let held = match self.hold() {
+            Some(_) => tids.filter(|tid| self.is_held(sources, tid)).cloned().collect(),
+            None => BTreeSet::new(),
+        };
+        self.tell(held, out);
+    }
+
     /// The `controller=` entries with a host name that may mean any controller.
     pub(super) fn awaited(&self) -> impl Iterator<Item = &ControllerEntry> {
         let named = self.controllers.iter().filter(|entry| entry.is_name);
@@ -138,7 +161,7 @@ impl Configured {
 
     /// Logs once which configured controllers are excluded, and which others stay connected because a part of the
     /// configuration cannot be read. `held` are the latter.
-    pub fn tell(&mut self, held: BTreeSet<Tid>, out: &mut Vec<HostEffect>) {
+    fn tell(&mut self, held: BTreeSet<Tid>, out: &mut Vec<HostEffect>) {
         let mut notice = |level, tid: Option<&Tid>, text| {
             out.push(HostEffect::Tell(Notice { level, tid: tid.cloned(), ctrl: None, text }));
         };

@@ -1,12 +1,12 @@
 //! Opens a block device exclusively, for a moment: the last step before a disconnect, and never a periodic one.
 //!
-//! Whoever mounts a file system, assembles a volume or opens a disk for itself claims the block device, in whichever
-//! mount namespace it lives; then this open fails with EBUSY and disturbs nothing. An open that succeeds would make a
-//! simultaneous mount fail: so the disconnect must follow at once.
+//! A mount, an assembled volume or a process that opens a disk exclusively claims the block device, in whichever mount
+//! namespace it lives. The open then fails with EBUSY and disturbs nothing. An open that succeeds makes a simultaneous
+//! mount fail, so the disconnect must follow at once.
 //!
 //! The daemon itself may not open block devices. The program stas-in-use may, and nothing else: systemd starts one for
 //! each connection to [`SOCKET`]. It reads lines `nvme0n1 259:3` and answers each by one word. It is kept running while
-//! the daemon has I/O controllers, for to start a unit takes longer than all other checks together.
+//! the daemon has I/O controllers, because starting a unit takes longer than all other checks together.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -24,7 +24,7 @@ use nix::sys::stat::{major, minor};
 
 use crate::host::thread;
 
-/// Where systemd listens for those who want stas-in-use.
+/// The socket on which systemd starts stas-in-use.
 pub const SOCKET: &str = "/run/nvme-stas/in-use.socket";
 
 /// An open that takes longer than this hangs.
@@ -202,7 +202,7 @@ impl Devices {
         let started = thread::spawn("exclusive", move || {
             let opened = open_exclusively(&node, &number);
             lock(&hanging).remove(&own_name);
-            // After the limit nobody waits for it.
+            // The caller no longer waits for it after the limit.
             let _ = sender.send(opened);
         });
         if let Err(error) = started {

@@ -17,6 +17,7 @@ pub use supported_options::SupportedOptions;
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::secret::Secret;
@@ -82,8 +83,8 @@ impl Purpose {
     }
 }
 
-/// Parameters of one connection; `None` leaves the choice to the kernel.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Parameters of one connection; `None` leaves the choice to the kernel. Secrets and protection are never saved.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parameters {
     /// NVMe/TCP header digest.
     pub hdr_digest: Option<bool>,
@@ -106,10 +107,13 @@ pub struct Parameters {
     /// Ask for SQ flow control to be off.
     pub disable_sqflow: Option<bool>,
     /// DH-HMAC-CHAP secret of this host for this controller.
+    #[serde(skip)]
     pub dhchap_secret: Option<Secret>,
     /// DH-HMAC-CHAP secret that the controller must prove to know.
+    #[serde(skip)]
     pub dhchap_ctrl_secret: Option<Secret>,
     /// Which protection the connection must have; `None` leaves the choice to the log page.
+    #[serde(skip)]
     pub tls: Option<Tls>,
 }
 
