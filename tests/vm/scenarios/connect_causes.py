@@ -46,7 +46,7 @@ def play():
 
 
 def another_identity():
-    """A connection of this host NQN with another host ID stands in the way of ours."""
+    """A connection of this host NQN with another host ID decides: the log names both IDs, and new connections use its ID."""
     descriptor = os.open(host.FABRICS, os.O_RDWR)
     try:
         words = f"transport=tcp,traddr=::1,trsvcid=8009,nqn={ALLOWED},hostnqn={host.hostnqn()},hostid={OTHER_ID}"
@@ -54,8 +54,8 @@ def another_identity():
     finally:
         os.close(descriptor)
     host.wait_live(ALLOWED)
-    device = host.live(ALLOWED)[0].device
     stacd.configure(f"[Controllers]\ncontroller={TCP};nqn={SECRET}\n")
     stacd.start()
-    said = journal.wait_for(f"{device} is connected as .* with host ID {OTHER_ID}, this connection asks for .*", 60, "stacd")
+    said = journal.wait_for(f"the kernel's connections have the host ID {OTHER_ID} with the host NQN {host.hostnqn()}"
+                            f".*{host.hostid()}", 60, "stacd")
     print(said)
