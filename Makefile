@@ -114,8 +114,8 @@ sim: toolchain ## the simulated world: SEED=n tells the story of one seed, N=n p
 fuzz: toolchain ## fuzz each parser of foreign bytes for FUZZ_SECONDS (60); FUZZ="name name" for some of them
 	SECONDS_EACH=$(or $(FUZZ_SECONDS),60) tests/fuzz/run $(FUZZ)
 
-integration: scenarios tree ## the scenarios in the virtual machine; TESTS="name name" for some of them
-	tests/vm/run $(TESTS)
+integration: scenarios tree ## the scenarios in the virtual machine; TESTS="name name" for some of them, WITHIN=SECONDS: begin none after that
+	tests/vm/run $(if $(WITHIN),--within $(WITHIN)) $(TESTS)
 
 # A misspelt name is told before anything is built.
 scenarios:
@@ -131,9 +131,9 @@ sanitize: toolchain ## look for leaks and misused memory; TESTS="name name" for 
 	tests/sanitize $(TESTS)
 
 # What one fails does not keep the next from being run.
-nightly: tree ## what takes hours: long lives, random kills, a million seeds, every parser fuzzed
+nightly: tree ## what takes hours: every scenario, long lives, random kills, a million seeds, every parser fuzzed
 	@failed=0; run() { echo "=== $$*"; "$$@" || { failed=$$((failed + 1)); echo "=== FAILED: $$*"; }; }; \
-	run env KILLING=600 EVENTS=10000 SILENT=connect STARTS=3 tests/vm/run many_subsystems killed_at_random leaks cdcsim_silent; \
+	run env KILLING=600 EVENTS=10000 SILENT=connect STARTS=3 tests/vm/run; \
 	run env ENDURE=100000 $(CARGO) test --locked --profile sim -p sim --test endurance; \
 	run env HOSTS=100000 $(CARGO) test --locked --profile sim -p sim --test herd -- --nocapture; \
 	run $(MAKE) sim N=1000000; \

@@ -20,12 +20,15 @@ WORTH_MORE_MACHINES = 6
 class Session:
     """A run: its results folder, its outcomes, and what a person sees of it."""
 
-    def __init__(self, scenarios, peer=False, keep=False, here=False, once=False):
+    def __init__(self, scenarios, peer=False, keep=False, here=False, once=False, within=None):
         self.scenarios = scenarios
+        self.deadline = time.monotonic() + within if within else None
         self.peer = peer
         self.keep = keep
         self.once = once
         self.outcomes = []
+        # Failed beside others; their second try comes when no other is played.
+        self.to_repeat = []
         self.running = []
         self.screen = threading.Lock()
         borrowed = Machine.running() if here else None
@@ -45,14 +48,21 @@ class Session:
             beside = []
         try:
             self.at_once(beside)
-            for scenario in self.scenarios:
-                if scenario not in beside:
+            for first in self.to_repeat:
+                self.second_try(self.place, first)
+            alone = [each for each in self.scenarios if each not in beside]
+            # If the time does not suffice for all of them, the long ones that only measure are left out.
+            for scenario in sorted(alone, key=lambda each: (not each.coverage, each.limit)) if self.deadline else alone:
+                if self.time_is_left():
                     self.settle(self.place, scenario)
         except KeyboardInterrupt:
             print("\ninterrupted", file=sys.stderr)
         finally:
             self.place.end()
         return self.report(time.monotonic() - start)
+
+    def time_is_left(self):
+        return self.deadline is None or time.monotonic() < self.deadline
 
     def wants_to_be_alone(self, scenario):
         # Numbers of instrumented programs (`--once`) are held against no bound.
@@ -90,7 +100,7 @@ class Session:
             raise wedged[0]
 
     def work_off(self, place, queue):
-        while queue:
+        while queue and self.time_is_left():
             try:
                 scenario = queue.popleft()
             except IndexError:
@@ -98,11 +108,19 @@ class Session:
             self.settle(place, scenario)
 
     def settle(self, place, scenario):
-        """Its outcome, after a second try if need be."""
+        """Its outcome, after a second try if need be: at once if it was played alone, else when no other is played."""
         self.announce(scenario)
         outcome = place.play(scenario)
-        if outcome.outcome in ("FAILED", "ERROR") and not (outcome.final or self.once or self.peer or place.borrowed):
-            outcome = self.second_try(place, outcome)
+        if outcome.outcome not in ("FAILED", "ERROR") or outcome.final or self.once or self.peer or place.borrowed:
+            self.conclude(outcome)
+        elif place is self.place:
+            self.second_try(place, outcome)
+        else:
+            self.tell(outcome)
+            place.drop()
+            self.to_repeat.append(outcome)
+
+    def conclude(self, outcome):
         self.outcomes.append(outcome)
         self.tell(outcome)
 
@@ -113,12 +131,13 @@ class Session:
         """
         name = first.scenario.name
         (self.folder / f"{name}.log").rename(self.folder / f"{name}.first-try.log")
-        self.tell(first)
+        if first not in self.to_repeat:
+            self.tell(first)
         place.drop()
         self.announce(first.scenario)
         second = place.play(first.scenario)
         second.notes.insert(0, f"second try; the first was {first.outcome}: {first.why.splitlines()[0]}")
-        return second
+        self.conclude(second)
 
     # What a person sees
 
@@ -167,13 +186,20 @@ class Session:
         if again:
             lines += ["", f"SECOND TRY: {', '.join(again)}"]
             print(lines[-1])
+        played = [each.scenario for each in self.outcomes]
+        left_out = [each.name for each in self.scenarios if each not in played]
+        if left_out:
+            lines += ["", f"NOT PLAYED: {', '.join(left_out)}"]
+            print(lines[-1])
         last = f"{len(lists['PASSED'])} passed, {failed} failed"
         if lists["SKIPPED"]:
             last += f", {len(lists['SKIPPED'])} skipped"
+        if left_out:
+            last += f", {len(left_out)} not played"
         (self.folder / "summary").write_text("\n".join(lines + ["", last]) + "\n")
         print(f"logs: {pathlib.Path(os.path.relpath(self.folder))}")
         print(last)
-        whole = len(self.outcomes) == len(self.scenarios)
+        whole = self.deadline is not None or not left_out
         return 0 if whole and not failed and lists["PASSED"] else 1
 
 
