@@ -53,7 +53,7 @@ fn booted_with(nqns: &[&str], scope: DisconnectScope, exclusions: &[&str]) -> Ho
 fn start(host: &mut Host, page: &[&str]) {
     host.start();
     let page = dc_page(&as_host(BOOT, &dc(TARGET)), Time(Duration::from_secs(500)), entries(page));
-    host.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()) });
+    host.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true });
     host.wait(3600);
 }
 

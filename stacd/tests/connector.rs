@@ -42,7 +42,7 @@ fn restart_as(host: &mut Host, host_nqn: &str, nqns: &[&str]) {
     let page = dc_page(&as_host(host_nqn, &dc()), host.now, entries);
     let other = if host_nqn == HOST { RENAMED } else { HOST };
     let removed = vec![RemovedDc { dc: as_host(other, &dc()), reason: RemovalReason::Configuration }];
-    host.stafd_is(":1.7", StafdView { dcs: vec![page], removed: Some(removed) });
+    host.stafd_is(":1.7", StafdView { dcs: vec![page], removed: Some(removed), is_complete: true });
     host.wait(600);
 }
 
@@ -132,7 +132,7 @@ fn a_vanished_stafd_disconnects_nothing() {
 fn a_stafd_that_comes_back_empty_disconnects_nothing() {
     let mut host = started();
     host.stafd_with(&["a", "b"], 100);
-    host.peer.view = Some(StafdView { dcs: Vec::new(), removed: Some(Vec::new()) });
+    host.peer.view = Some(StafdView { dcs: Vec::new(), removed: Some(Vec::new()), is_complete: true });
     host.feed(Event::StafdOwner(None));
     host.feed(Event::StafdOwner(Some(":1.9".into())));
     host.wait(600.0);
@@ -494,6 +494,7 @@ fn a_discovery_controller_that_the_administrator_removed_takes_its_own() {
     host.peer.view = Some(StafdView {
         dcs: Vec::new(),
         removed: Some(vec![RemovedDc { dc: dc(), reason: RemovalReason::Configuration }]),
+        is_complete: true,
     });
     host.feed(Event::DcRemoved);
     host.wait(1.0);
@@ -518,6 +519,7 @@ fn edited_in_place() -> (Host, Tid) {
     host.peer.view = Some(StafdView {
         dcs: vec![page],
         removed: Some(vec![RemovedDc { dc: dc(), reason: RemovalReason::Configuration }]),
+        is_complete: true,
     });
     host.feed(Event::DcRemoved);
     (host, moved)
@@ -581,6 +583,7 @@ fn a_discovery_controller_that_aged_out_takes_only_what_is_not_live() {
     host.peer.view = Some(StafdView {
         dcs: Vec::new(),
         removed: Some(vec![RemovedDc { dc: dc(), reason: RemovalReason::AgedOut }]),
+        is_complete: true,
     });
     host.feed(Event::DcRemoved);
     host.wait(2.0);
@@ -602,13 +605,13 @@ fn an_empty_page_of_a_python_stafd_proves_nothing_before_that_owner_has_shown_en
         unclear: Vec::new(),
     };
     host.feed(Event::StafdOwner(None));
-    host.peer.view = Some(StafdView { dcs: vec![page(&[])], removed: None });
+    host.peer.view = Some(StafdView { dcs: vec![page(&[])], removed: None, is_complete: true });
     host.feed(Event::StafdOwner(Some(":1.77".into())));
     host.wait(120.0);
     assert_eq!(host.nqns(), ["a", "b"]);
-    host.peer.view = Some(StafdView { dcs: vec![page(&["a", "b"])], removed: None });
+    host.peer.view = Some(StafdView { dcs: vec![page(&["a", "b"])], removed: None, is_complete: true });
     host.feed(Event::PageChanged(dc()));
-    host.peer.view = Some(StafdView { dcs: vec![page(&["a"])], removed: None });
+    host.peer.view = Some(StafdView { dcs: vec![page(&["a"])], removed: None, is_complete: true });
     host.feed(Event::PageChanged(dc()));
     host.wait(1.0);
     assert_eq!(host.nqns(), ["a"]);
@@ -782,7 +785,7 @@ fn a_stafd_that_comes_back_with_another_host_nqn_takes_nothing_before_it_is_conn
     let renamed =
         |nqns: &[&str], since| dc_page(&as_host(RENAMED, &dc()), since, nqns.iter().map(|nqn| listed(nqn)).collect());
     let removed = Some(vec![RemovedDc { dc: dc(), reason: RemovalReason::Configuration }]);
-    host.peer.view = Some(StafdView { dcs: vec![renamed(&[], host.now)], removed });
+    host.peer.view = Some(StafdView { dcs: vec![renamed(&[], host.now)], removed, is_complete: true });
     host.feed(Event::StafdOwner(Some(":1.9".into())));
     host.wait(600.0);
     assert!(host.disconnected().is_empty(), "{:?}", host.disconnected());
@@ -804,6 +807,7 @@ fn a_stafd_that_gets_its_host_nqn_back_is_as_before() {
     host.peer.view = Some(StafdView {
         dcs: vec![page],
         removed: Some(vec![RemovedDc { dc: dc(), reason: RemovalReason::Configuration }]),
+        is_complete: true,
     });
     host.feed(Event::StafdOwner(Some(":1.9".into())));
     host.wait(60.0);

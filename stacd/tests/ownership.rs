@@ -112,7 +112,11 @@ fn what_only_an_announced_discovery_controller_lists_is_used_and_never_claimed_o
         host.start();
         let page = |entries| {
             let page = dc_page(&dc(TARGET), host_time(900), entries);
-            StafdView { dcs: vec![DcPage { origin, follows_configured, ..page }], removed: Some(Vec::new()) }
+            StafdView {
+                dcs: vec![DcPage { origin, follows_configured, ..page }],
+                removed: Some(Vec::new()),
+                is_complete: true,
+            }
         };
         host.stafd_is(":1.5", page(vec![entry(TARGET, A), entry(TARGET, B)]));
         host.wait(60);
@@ -292,7 +296,7 @@ fn an_audit_needs_a_source_and_time_to_hear_of_others() {
 }
 
 fn libstas_view() -> stacd::connector::StafdView {
-    stacd::connector::StafdView { dcs: Vec::new(), removed: Some(Vec::new()) }
+    stacd::connector::StafdView { dcs: Vec::new(), removed: Some(Vec::new()), is_complete: true }
 }
 
 #[test]
@@ -303,6 +307,22 @@ fn an_audit_waits_for_a_settled_page_of_every_discovery_controller() {
     host.stafd_with(&[A], 0);
     host.wait(25);
     assert!(has(&host, hand));
+    host.wait(60);
+    assert_eq!(host.disconnected(), [B]);
+}
+
+#[test]
+fn an_audit_waits_until_stafd_lists_all_that_its_configuration_means() {
+    let mut host = Host::configured(&audited("", &[]));
+    let hand = by_hand(&mut host, &tid(B), Owner::None);
+    host.start();
+    host.stafd_with(&[A], 0);
+    host.peer.view.as_mut().unwrap().is_complete = false;
+    host.feed(stacd::connector::Event::DcRemoved);
+    host.wait(300);
+    assert!(has(&host, hand), "a host name in stafd.conf has no known address");
+    host.peer.view.as_mut().unwrap().is_complete = true;
+    host.feed(stacd::connector::Event::DcRemoved);
     host.wait(60);
     assert_eq!(host.disconnected(), [B]);
 }
@@ -478,7 +498,10 @@ fn a_state_that_is_not_known_yet_counts_as_live() {
     host.start();
     let dc = host.peer.first().dc.clone();
     let removed = stacd::connector::RemovedDc { dc, reason: stacd::connector::RemovalReason::AgedOut };
-    host.stafd_is(":1.6", stacd::connector::StafdView { dcs: Vec::new(), removed: Some(vec![removed]) });
+    host.stafd_is(
+        ":1.6",
+        stacd::connector::StafdView { dcs: Vec::new(), removed: Some(vec![removed]), is_complete: true },
+    );
     host.wait(5);
     host.release(Op::Snapshot);
     host.wait(30);

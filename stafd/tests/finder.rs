@@ -278,6 +278,30 @@ fn what_a_name_may_exclude_waits_until_the_name_is_looked_up() {
 }
 
 #[test]
+fn stacd_is_told_whether_all_that_the_configuration_means_is_listed() {
+    let signals = |host: &Host| host.count(|effect| *effect == Effect::DcRemoved);
+    let mut host = Host::with(&["192.0.2.1"]).started();
+    assert!(host.core.published().is_complete);
+    let before = signals(&host);
+    host.conf.controllers.push(controller("dc.example", "8009", libstas::nvme::DISCOVERY_NQN));
+    host.conf.controllers.last_mut().unwrap().is_name = true;
+    host.reload();
+    host.wait(60.0);
+    assert!(!host.core.published().is_complete, "a name without a known address");
+    assert_eq!(signals(&host), before + 1);
+    host.names.insert("dc.example".into(), vec!["192.0.2.2"]);
+    host.reload();
+    host.wait(120.0);
+    assert!(host.core.published().is_complete);
+    assert_eq!(signals(&host), before + 2);
+    host.conf.lost_line = Some(7);
+    host.conf.controller_lost = true;
+    host.reload();
+    host.wait(1.0);
+    assert!(!host.core.published().is_complete, "a line that cannot be used");
+}
+
+#[test]
 fn an_exclusion_wins_over_the_configuration_and_over_referrals() {
     let mut host = Host::with(&["192.0.2.1", "192.0.2.2"]).page("192.0.2.1", vec![referral("192.0.2.3")]).started();
     host.conf.exclusions =

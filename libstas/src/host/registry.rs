@@ -118,15 +118,15 @@ impl Registry {
     }
 
     /// The kernel has removed the controller of that number, and reported it with that sequence number. Deletes the
-    /// entry if it is ours and about that controller. libnvme has a udev rule that does the same with the same checks;
-    /// hosts without libnvme 3 have none.
+    /// entry if it is about that controller, whoever owns it: the next controller of that number would inherit the
+    /// owner. libnvme has a udev rule that does the same with the same checks; hosts without libnvme 3 have none.
     pub fn removed(&self, device: u32, seqnum: u64) {
         if self.dev.join(format!("nvme{device}")).exists() {
             return;
         }
         let is_of_it = |entry: &Path| {
             let later = read_attribute(&entry.join(SEQNUM)).ok().flatten().and_then(|text| text.parse::<u64>().ok());
-            is_ours(entry) && later.is_none_or(|made| made < seqnum)
+            later.map_or_else(|| is_ours(entry), |made| made < seqnum)
         };
         self.delete(device, is_of_it);
     }

@@ -32,6 +32,8 @@ pub(super) struct Stafd {
     all_owed: bool,
     /// A full fetch has succeeded since this owner appeared.
     pub(super) fetched: bool,
+    /// It had every discovery controller that stafd's configuration means.
+    complete: bool,
     /// Single fetches under way, and those owed.
     pages: BTreeMap<OpId, (Tid, bool)>,
     pages_owed: BTreeMap<Tid, bool>,
@@ -185,6 +187,7 @@ impl Connector {
                 SourceId::Configured | SourceId::Boot | SourceId::Announced | SourceId::Renamed => None,
             })
             .collect();
+        self.stafd.complete = view.is_complete;
         let listed: BTreeSet<Tid> = view.dcs.iter().map(|page| page.dc.clone()).collect();
         self.stafd.newcomers.keep(|dc| listed.contains(dc));
         let before: BTreeSet<&Tid> = known.iter().collect();
@@ -316,9 +319,12 @@ impl Connector {
         self.resettle(now, out);
     }
 
-    /// True while stafd has been running for that long and has reported everything.
+    /// True while stafd has been running for that long and has reported everything that it may list.
     pub(super) fn stafd_has_told_for(&self, now: Time, long: Duration) -> bool {
         let since = self.stafd.owner.as_ref().map(|(_, since)| *since);
-        since.is_some_and(|since| since + long <= now) && self.stafd.fetched && self.stafd.all.is_none()
+        since.is_some_and(|since| since + long <= now)
+            && self.stafd.fetched
+            && self.stafd.complete
+            && self.stafd.all.is_none()
     }
 }

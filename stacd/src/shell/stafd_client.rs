@@ -110,7 +110,7 @@ impl StafdClient {
             Err(error) => return Err(text(error)),
         };
         self.spell(published.iter().map(|(id, page)| (page.dc.clone(), id.clone())));
-        Ok(StafdView { dcs: published.into_iter().map(|(_, page)| page).collect(), removed })
+        Ok(StafdView { dcs: published.into_iter().map(|(_, page)| page).collect(), removed, is_complete: false })
     }
 
     /// Fetches one page, `None` when stafd has no such discovery controller. With `refresh`, stafd reads the page

@@ -90,6 +90,8 @@ pub struct Finder {
     /// The lines of stafd.conf that list controllers, or did so last.
     lines: BTreeMap<Tid, usize>,
     stopping: bool,
+    /// What stacd was last told of [`StafdView::is_complete`](libstas::bus::contract::StafdView::is_complete).
+    was_complete: bool,
     /// When the last event or tick was handled.
     handled: Time,
 }
@@ -118,6 +120,7 @@ impl Finder {
             old_polls: Vec::new(),
             lines: BTreeMap::new(),
             stopping: false,
+            was_complete: true,
             handled: Time::default(),
         };
         finder.restore(saved);
@@ -227,6 +230,10 @@ impl Finder {
         let mut host = Vec::new();
         self.configured.tell_what_is_held(&self.sources, self.fleet.tids(), &mut host);
         extend(out, host);
+        let is_complete = self.is_complete();
+        if std::mem::replace(&mut self.was_complete, is_complete) != is_complete {
+            out.push(Effect::DcRemoved);
+        }
     }
 
     /// One that was given up and is wanted again before its connection was gone: nobody tells that it is live, for it

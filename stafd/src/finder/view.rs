@@ -88,7 +88,14 @@ impl Finder {
         StafdView {
             dcs: self.controllers().iter().map(DcView::published).collect(),
             removed: Some(self.removed.values().map(Removed::published).collect()),
+            is_complete: self.is_complete(),
         }
+    }
+
+    /// True when every discovery controller that the configuration means is a member: each line could be used and each
+    /// host name has a known address.
+    pub(super) fn is_complete(&self) -> bool {
+        self.settings.is_some() && self.configured.hold().is_none()
     }
 
     /// The settings in force, once there are any.

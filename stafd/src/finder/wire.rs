@@ -136,7 +136,7 @@ pub enum Effect {
         /// Its device, if it has one.
         ctrl: Option<CtrlRef>,
     },
-    /// Signal `dc_removed`.
+    /// Signal `dc_removed`: the removed controllers have changed, or whether all that the configuration means is listed.
     DcRemoved,
     /// The answer to [`Event::Refresh`].
     Refreshed {

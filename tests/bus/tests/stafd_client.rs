@@ -185,7 +185,7 @@ fn current_view() -> StafdView {
         unclear: Vec::new(),
     };
     let removed = RemovedDc { dc: tid(), reason: RemovalReason::Configuration };
-    StafdView { dcs: vec![page], removed: Some(vec![removed]) }
+    StafdView { dcs: vec![page], removed: Some(vec![removed]), is_complete: true }
 }
 
 #[zbus::interface(name = "org.nvmexpress.staf")]

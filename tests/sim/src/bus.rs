@@ -33,6 +33,7 @@ pub(crate) struct Told {
 pub(crate) struct ToldAll {
     pub(crate) pages: Vec<Told>,
     pub(crate) removed: Vec<RemovedDc>,
+    pub(crate) is_complete: bool,
 }
 
 impl ToldAll {
@@ -40,6 +41,7 @@ impl ToldAll {
         StafdView {
             dcs: self.pages.iter().map(|told| told.page.clone()).collect(),
             removed: Some(self.removed.clone()),
+            is_complete: self.is_complete,
         }
     }
 }
@@ -165,10 +167,11 @@ impl World {
         match self.reach_stafd() {
             Err((wait, reason)) => self.answer(asker, wait, Incoming::AllFetched(asker.op, Err(reason))),
             Ok(Duration::ZERO) => {
+                let is_complete = self.staf.core.as_ref().is_some_and(|finder| finder.published().is_complete);
                 let removed = self.staf.core.as_ref().map(Finder::removed).unwrap_or_default();
                 let removed: Vec<RemovedDc> = removed.into_iter().map(Removed::published).collect();
                 let wait = self.bus_takes("answer");
-                self.answer(asker, wait, Incoming::AllFetched(asker.op, Ok(ToldAll { pages, removed })));
+                self.answer(asker, wait, Incoming::AllFetched(asker.op, Ok(ToldAll { pages, removed, is_complete })));
             }
             Ok(frozen) => self.after(frozen, Happening::FetchRemoved(asker, pages)),
         }

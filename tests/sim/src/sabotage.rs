@@ -233,7 +233,7 @@ impl World {
                 let known = self.judge.stac.pages.keys();
                 let removed =
                     known.map(|dc| RemovedDc { dc: dc.clone(), reason: RemovalReason::Configuration }).collect();
-                Ok(ToldAll { pages: Vec::new(), removed })
+                Ok(ToldAll { pages: Vec::new(), removed, is_complete: true })
             }
             Ok(mut told) if self.has_bug(Bug::AgedOutIsDecided) => {
                 told.removed.iter_mut().for_each(|removed| removed.reason = RemovalReason::Configuration);

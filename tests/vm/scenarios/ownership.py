@@ -119,6 +119,7 @@ def another_owners_stays():
             stays(lambda: host.live(OTHERS), 2, "it stays")
         equal(owner(device), "discoverd", "its owner")
     host.live(OTHERS)[0].delete()
+    wait_until(lambda: not os.path.exists(f"{REGISTRY}/{device}"), 10, "its entry goes with it: the next nvmeN has no owner")
 
 
 def an_unowned_one_is_adopted_and_removed():

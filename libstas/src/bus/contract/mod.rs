@@ -229,6 +229,9 @@ pub struct StafdView {
     pub dcs: Vec<DcPage>,
     /// The discovery controllers that stafd removed; `None` when it does not tell (the stafd of nvme-stas).
     pub removed: Option<Vec<RemovedDc>>,
+    /// `dcs` has every discovery controller that stafd's configuration means. False while a line cannot be used or a host
+    /// name has no known address, and when stafd does not tell.
+    pub is_complete: bool,
 }
 
 #[cfg(test)]

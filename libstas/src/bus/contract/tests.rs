@@ -95,7 +95,9 @@ struct LaterRemoval {
 
 fn later(version: u32, state: Option<&str>, reason: Option<&str>) -> Later {
     let ours: wire::Page =
-        wire::Published::of(&StafdView { dcs: vec![page(PageState::Fresh)], removed: None }).pages.remove(0);
+        wire::Published::of(&StafdView { dcs: vec![page(PageState::Fresh)], removed: None, is_complete: true })
+            .pages
+            .remove(0);
     let controller = ours.controller;
     Later {
         version,
@@ -124,6 +126,7 @@ fn what_stafd_publishes_crosses_the_bus_unchanged() {
     let view = StafdView {
         dcs: [PageState::Never, PageState::Saved, PageState::Fresh].map(page).into(),
         removed: Some(reasons.map(|reason| RemovedDc { dc: dc(), reason }).into()),
+        is_complete: true,
     };
     assert_eq!(view_of(&wire::Published::of(&view)), view);
 }
@@ -134,6 +137,7 @@ fn keys_that_a_later_version_adds_are_ignored() {
     let expected = DcPage { origin: Origin::Unknown, ..page(PageState::Fresh) };
     assert_eq!(view.dcs, [expected]);
     assert_eq!(view.removed, Some(vec![RemovedDc { dc: dc(), reason: RemovalReason::Excluded }]));
+    assert!(!view.is_complete, "not stated: not known");
 }
 
 #[test]
@@ -157,13 +161,16 @@ fn a_contract_of_a_later_version_names_controllers_and_proves_nothing() {
 
 #[test]
 fn a_page_with_an_entry_that_cannot_be_read_proves_nothing() {
-    let mut published = wire::Published::of(&StafdView { dcs: vec![page(PageState::Fresh)], removed: None });
+    let mut published =
+        wire::Published::of(&StafdView { dcs: vec![page(PageState::Fresh)], removed: None, is_complete: true });
     let mut bad = published.pages[0].entries[0].clone();
     for subnqn in ["", "nqn,\u{7}", &"n".repeat(300)] {
         bad.subnqn = subnqn.into();
         published.pages[0].entries = vec![
             bad.clone(),
-            wire::Published::of(&StafdView { dcs: vec![page(PageState::Fresh)], removed: None }).pages[0].entries[0]
+            wire::Published::of(&StafdView { dcs: vec![page(PageState::Fresh)], removed: None, is_complete: true })
+                .pages[0]
+                .entries[0]
                 .clone(),
         ];
         let view = view_of(&published);
@@ -176,11 +183,12 @@ fn controllers_that_are_none_are_left_out() {
     let view = StafdView {
         dcs: vec![page(PageState::Fresh)],
         removed: Some(vec![RemovedDc { dc: dc(), reason: RemovalReason::Excluded }]),
+        is_complete: false,
     };
     let mut published = wire::Published::of(&view);
     published.pages[0].controller.transport = "carrier pigeon".into();
     published.removed[0].controller.transport = "carrier pigeon".into();
-    assert_eq!(view_of(&published), StafdView { dcs: Vec::new(), removed: Some(Vec::new()) });
+    assert_eq!(view_of(&published), StafdView { dcs: Vec::new(), removed: Some(Vec::new()), is_complete: false });
 }
 
 #[test]
@@ -275,7 +283,7 @@ proptest! {
 fn a_page_with_unclear_entries_is_sent_as_saved_and_is_fresh_to_readers_that_know_them() {
     let unclear = Unclear { subnqn: "nqn.romulans".into(), is_damaged: true, ..Unclear::default() };
     let page = DcPage { unclear: vec![unclear.clone()], ..page(PageState::Fresh) };
-    let published = wire::Published::of(&StafdView { dcs: vec![page.clone()], removed: None });
+    let published = wire::Published::of(&StafdView { dcs: vec![page.clone()], removed: None, is_complete: true });
     assert_eq!(published.pages[0].state, Some(PageState::Saved));
     assert_eq!(view_of(&published).dcs, [page]);
     assert_eq!(PageState::Fresh.sent(true), PageState::Saved);

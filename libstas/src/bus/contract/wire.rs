@@ -34,6 +34,8 @@ pub struct Published {
     pub pages: Vec<Page>,
     /// All discovery controllers that stafd removed.
     pub removed: Vec<Removal>,
+    /// Whether `pages` has every discovery controller that stafd's configuration means. Absent: false.
+    pub complete: Option<bool>,
 }
 
 /// A discovery controller and its log page.
@@ -122,6 +124,7 @@ impl Published {
             version: VERSION,
             pages: view.dcs.iter().map(Page::of).collect(),
             removed: view.removed.iter().flatten().map(Removal::of).collect(),
+            complete: Some(view.is_complete),
         }
     }
 
@@ -137,7 +140,7 @@ impl Published {
             dcs.iter_mut().for_each(|page| page.state = PageState::Unknown);
             removed.iter_mut().for_each(|removed| removed.reason = RemovalReason::Unknown);
         }
-        StafdView { dcs, removed: Some(removed) }
+        StafdView { dcs, removed: Some(removed), is_complete: is_known && self.complete.unwrap_or_default() }
     }
 }
 

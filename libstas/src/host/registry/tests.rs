@@ -195,12 +195,15 @@ fn a_claim_leaves_the_private_attributes_of_others_alone() {
 fn the_entry_goes_with_its_controller_and_no_other_does() {
     let ours = |scene: &Scene| drop(scene.registry.connected(&scene.kernel()));
     let theirs = |scene: &Scene| scene.entry(&[("owner", "discoverd\n"), ("seqnum", "1000\n")]);
+    let unnumbered = |scene: &Scene| scene.entry(&[("owner", "discoverd\n")]);
     type Case = (&'static str, fn(&Scene), bool, u64, bool);
-    let cases: [Case; 5] = [
+    let cases: [Case; 7] = [
         ("removed after the entry was made", ours, true, 1001, false),
         ("an earlier controller was removed", ours, true, 1000, true),
         ("the number is in use again", ours, false, 1001, true),
-        ("an entry of another owner", theirs, true, 1001, true),
+        ("another owner's controller was removed", theirs, true, 1001, false),
+        ("an earlier controller was removed than another owner's", theirs, true, 1000, true),
+        ("an entry of another owner that does not say when it was made", unnumbered, true, 1001, true),
         ("no entry", |_| {}, true, 1001, false),
     ];
     for (what, entry, gone, seqnum, stays) in cases {
