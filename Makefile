@@ -42,6 +42,8 @@ TMPFILESDIR = $(PREFIX)/lib/tmpfiles.d
 # The bus reads policies below /usr and /etc, and nowhere else.
 DBUSDIR = $(if $(filter /usr,$(PREFIX)),$(PREFIX)/share,$(SYSCONFDIR))/dbus-1/system.d
 MANDIR  = $(PREFIX)/share/man
+# What stafd puts in the place of nvme-cli's rule while it runs.
+RULE_OVERRIDE = /run/udev/rules.d/70-nvmf-autoconnect.rules
 man_path = $(MANDIR)/man$(subst .,,$(suffix $1))/$(notdir $1)
 
 help: ## this list
@@ -77,6 +79,14 @@ uninstall: ## remove what install placed; edited configuration stays
 	@rm -rf '$(DESTDIR)$(SHARE)' '$(DESTDIR)$(DOC)' '$(DESTDIR)$(LIB)'
 	@rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(SYSCONFDIR)/stas' 2>/dev/null || true
 	@$(RELOAD)
+
+purge: uninstall ## uninstall, and delete edited configuration, saved state and what the daemons left in /run; disconnects nothing
+	@rm -rf '$(DESTDIR)$(SYSCONFDIR)/stas'
+	@rm -rf $(foreach daemon,stafd stacd,'$(DESTDIR)/var/cache/$(daemon)' '$(DESTDIR)/run/$(daemon)') '$(DESTDIR)/run/nvme-stas'
+	@for entry in '$(DESTDIR)'/run/nvme/registry/nvme*; do \
+	    if grep -qsx stas "$$entry/owner"; then rm -r "$$entry"; fi; \
+	done
+	@if head -n 1 '$(DESTDIR)$(RULE_OVERRIDE)' 2>/dev/null | grep -q '^# Made by stafd'; then rm '$(DESTDIR)$(RULE_OVERRIDE)'; fi
 
 # The defaults as they were installed lie below SHARE. What equals them was never edited: it follows an upgrade.
 # What was edited stays, and a default that is new lies beside it as NAME.new.
@@ -165,4 +175,4 @@ toolchain:
 	@command -v $(CARGO) >/dev/null || { echo 'cargo is missing: install Rust as https://rustup.rs says, then run this again' >&2; exit 1; }
 
 .DEFAULT_GOAL = build
-.PHONY: help build install uninstall test sim fuzz integration scenarios coverage sanitize nightly demo demo-plan tree man clean toolchain
+.PHONY: help build install uninstall purge test sim fuzz integration scenarios coverage sanitize nightly demo demo-plan tree man clean toolchain

@@ -148,6 +148,38 @@ fn uninstall_leaves_no_file() {
 }
 
 #[test]
+fn purge_deletes_state_claims_and_edited_configuration_of_this_project_alone() {
+    let host = Host::new();
+    host.make(&["install"]);
+    let theirs = ["/run/nvme/registry/nvme4/owner", "/etc/nvme/hostnqn"];
+    let put = |path: &str, text: &str| {
+        fs::create_dir_all(host.path(path).parent().unwrap()).unwrap();
+        fs::write(host.path(path), text).unwrap();
+    };
+    put("/etc/stas/stafd.conf", "# edited\n");
+    for path in ["/var/cache/stafd/state", "/var/cache/stacd/state", "/run/nvme-stas/lock", "/run/stafd/x"] {
+        put(path, "");
+    }
+    put("/run/nvme/registry/nvme3/owner", "stas\n");
+    put("/run/nvme/registry/nvme3/stas", "{}\n");
+    put("/run/udev/rules.d/70-nvmf-autoconnect.rules", "# Made by stafd when it starts, and removed when it stops.\n");
+    put(theirs[0], "discoverd\n");
+    put(theirs[1], "nqn\n");
+    host.make(&["purge"]);
+    assert_eq!(host.installed(), theirs.map(String::from).into());
+}
+
+#[test]
+fn purge_keeps_a_udev_rule_that_stafd_has_not_made() {
+    let host = Host::new();
+    let rule = "/run/udev/rules.d/70-nvmf-autoconnect.rules";
+    fs::create_dir_all(host.path(rule).parent().unwrap()).unwrap();
+    fs::write(host.path(rule), "# an administrator's\n").unwrap();
+    host.make(&["purge"]);
+    assert_eq!(host.installed(), BTreeSet::from([rule.to_owned()]));
+}
+
+#[test]
 fn the_units_start_what_was_installed() {
     let host = Host::new();
     host.make(&["install", "PREFIX=/opt/stas"]);
