@@ -17,7 +17,10 @@ pub(crate) fn page(mut page: Page, name: &str, text: &str) -> Page {
     while let Some(Block::Comment(comment)) = blocks.next_if(|block| matches!(block, Block::Comment(_))) {
         paragraphs.push(comment);
     }
-    page.text(&about(&paragraphs.join("\n\n")));
+    let paragraphs = paragraphs.join("\n\n");
+    // What only concerns the file itself is left out of the page.
+    let for_the_page = paragraphs.split("\n\n").filter(|text| !text.contains("remove the # before it"));
+    page.text(&about(&for_the_page.collect::<Vec<_>>().join("\n\n")));
 
     let mut in_section = false;
     for block in blocks {

@@ -81,8 +81,8 @@ impl Connector {
             self.sources.outdate(id);
         }
         let (level, text) = match &owner {
-            Some(name) => (Level::Info, format!("stafd is there ({name}): fetching what it knows")),
-            None => (Level::Warning, "stafd is not there: everything stays as it is until it is back".to_owned()),
+            Some(name) => (Level::Info, format!("stafd is running ({name}): reading its log pages")),
+            None => (Level::Warning, "stafd is not running: existing connections are kept until it is back".to_owned()),
         };
         out.push(Effect::Host(HostEffect::Tell(Notice { level, tid: None, ctrl: None, text })));
         // A stafd that has just started has not stated anything yet: its word of before holds until then.

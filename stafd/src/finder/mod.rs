@@ -479,7 +479,7 @@ impl Finder {
         extend(out, host);
         if !first && !std::mem::replace(&mut dc.told_of_polling, true) {
             let minutes = POLL_INTERVAL.as_secs() / 60;
-            let text = format!("it refuses a connection with keep-alive: it is polled every {minutes} minutes");
+            let text = format!("it does not support keep-alive: its log page is polled every {minutes} minutes");
             let notice = Notice { level: Level::Warning, tid: Some(tid.clone()), ctrl: None, text };
             out.push(Effect::Host(HostEffect::Tell(notice)));
         }

@@ -13,7 +13,7 @@ use crate::nvme::security::{Obstacle, Tls};
 use crate::nvme::{Purpose, Tid};
 
 /// Why a controller that is polled is not connected between two polls.
-const POLLED: &str = "it refuses a connection with keep-alive, and is polled";
+const POLLED: &str = "it does not support keep-alive; its log page is polled";
 /// A connection that is on its way out serves nobody; this much later it will be gone.
 const ON_ITS_WAY_OUT: Duration = Duration::from_millis(200);
 
