@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{CtrlRef, Links, Look, OpId};
+use crate::nvme::secret::DhchapSecrets;
 use crate::nvme::{HostIdentity, Parameters, Purpose, Tid, Transport};
 
 /// Where a TCP reachability probe goes to and comes from.
@@ -60,6 +61,25 @@ pub struct ConnectRequest {
     pub purpose: Purpose,
     /// Connections that are not adopted for it, although they serve it.
     pub passed_over: BTreeSet<CtrlRef>,
+}
+
+impl ConnectRequest {
+    /// The DH-HMAC-CHAP secrets that go with it, if it has a usable one.
+    #[must_use]
+    pub fn secrets(&self) -> Option<DhchapSecrets> {
+        let host = self.parameters.dhchap_secret.as_ref().or(self.identity.key.as_ref())?;
+        DhchapSecrets::of(host, self.parameters.dhchap_ctrl_secret.as_ref())
+    }
+
+    /// The same request with these secrets, or without any.
+    #[must_use]
+    pub fn with_secrets(&self, secrets: Option<&DhchapSecrets>) -> Self {
+        let mut request = self.clone();
+        request.identity = Arc::new(HostIdentity { key: None, ..HostIdentity::clone(&self.identity) });
+        request.parameters.dhchap_secret = secrets.map(|secrets| secrets.host.clone());
+        request.parameters.dhchap_ctrl_secret = secrets.and_then(|secrets| secrets.controller.clone());
+        request
+    }
 }
 
 /// Why a connection was not made.
@@ -124,6 +144,26 @@ pub enum Usage {
     LastPath(String),
     /// It could not be found out: the text says why. Treated as in use.
     Unknown(String),
+}
+
+/// What came of a change of secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rotated {
+    /// The kernel has them already.
+    Current,
+    /// The target took them, and the kernel has them now.
+    Written,
+    /// The target took the host's, and the kernel has it now. It takes no secret of the controller for a connection that
+    /// was made without one.
+    HostWritten,
+    /// They differ, and the kernel is not reconnecting the controller: it keeps those that it has.
+    Later,
+    /// The target does not take them; the text says why. The kernel keeps those that it has.
+    Refused(String),
+    /// It could not be found out; the text says why. The kernel keeps those that it has.
+    Unknown(String),
+    /// The connection was made without authentication: the kernel takes no secret for it.
+    Impossible,
 }
 
 /// A kernel event about a controller: a hint, for sysfs is the truth.
@@ -204,6 +244,17 @@ pub enum HostEffect {
     },
     /// Record in the registry that a connection without an owner is ours now. No answer: the next snapshot shows it.
     Claim(CtrlRef),
+    /// Compare the DH-HMAC-CHAP secrets that the kernel has for that controller with those of the request. If they differ
+    /// and the kernel is reconnecting the controller, try at the target whether it takes the request's, by a connect that
+    /// makes no namespace; if it does, give them to the kernel. Answered by [`HostEvent::SecretsRotated`].
+    RotateSecrets {
+        /// Names it.
+        op: OpId,
+        /// Which.
+        ctrl: CtrlRef,
+        /// Where to, and with what.
+        request: Box<ConnectRequest>,
+    },
     /// Make its secrets in sysfs unreadable for all but root. No answer.
     HideSecrets(CtrlRef),
     /// Write this to the log. No answer.
@@ -260,6 +311,15 @@ pub enum HostEvent {
         op: OpId,
         /// Its addresses in the resolver's order; the error says why there are none.
         result: Result<Vec<IpAddr>, String>,
+    },
+    /// The answer to [`HostEffect::RotateSecrets`].
+    SecretsRotated {
+        /// Which.
+        op: OpId,
+        /// What came of it.
+        outcome: Rotated,
+        /// How long it held the host's connect path.
+        held: Duration,
     },
     /// The network interfaces as they are now; the first one comes at start.
     Links(Arc<Links>),

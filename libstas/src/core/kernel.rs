@@ -43,6 +43,12 @@ impl CtrlState {
         }
     }
 
+    /// True while the kernel works on getting the connection back.
+    #[must_use]
+    pub fn is_reconnecting(self) -> bool {
+        matches!(self, Self::Resetting | Self::Connecting)
+    }
+
     /// The sysfs word.
     #[must_use]
     pub fn as_str(self) -> &'static str {

@@ -324,6 +324,20 @@ impl Lane {
         self.answered.insert(portal, now);
     }
 
+    /// A write that was no attempt to connect a controller has ended.
+    pub fn free(&mut self, op: OpId) {
+        if self.busy.is_some_and(|busy| busy.op == op) {
+            self.busy = None;
+            self.timers.cancel(&Timer::Write);
+        }
+    }
+
+    /// True while a controller waits for its turn to be written.
+    #[must_use]
+    pub fn has_queue(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
     /// The earliest time of the next attempt that is made in the same manner, where one blocked the connect path.
     #[must_use]
     pub fn banned_until(&self, tid: &Tid, manner: &Manner) -> Option<Time> {

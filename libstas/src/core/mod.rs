@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 
 pub use effect::{
     ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, HostEvent, Level, Notice, Portal,
-    ProbeOutcome, Uevent, UeventKind, Usage,
+    ProbeOutcome, Rotated, Uevent, UeventKind, Usage,
 };
 pub use kernel::{CtrlState, CtrlType, Dctype, Gained, Interface, KernelController, Links, Look, Owner};
 

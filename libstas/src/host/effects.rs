@@ -167,6 +167,12 @@ impl Host for LinuxHost {
                 self.apart("names", move |_| names::resolve(&name), move |result| HostEvent::Resolved { op, result })
             }
             HostEffect::Claim(ctrl) => self.looking.ask(Task::Claim(ctrl)),
+            HostEffect::RotateSecrets { op, ctrl, request } => {
+                let tell = self.tell.clone();
+                self.lane.rotate(ctrl, request, move |outcome, held| {
+                    (tell.0)(HostEvent::SecretsRotated { op, outcome, held });
+                });
+            }
             HostEffect::HideSecrets(ctrl) => self.looking.ask(Task::Hide(ctrl)),
             // The daemon's shell writes the log and the state; they do not come here.
             HostEffect::Tell(_) | HostEffect::Save => {}

@@ -16,11 +16,12 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::fabrics::Fabrics;
 use super::secrets;
-use super::sysfs::{LookError, Scanner, birth};
-use super::{Roots, thread};
-use crate::core::{ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, Links, Look, reuse};
+use super::sysfs::{ControllerDir, LookError, Scanner, birth};
+use super::{Roots, disconnect, rotation, thread};
+use crate::core::{ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, Links, Look, Rotated, reuse};
 use crate::nvme::Transport;
 use crate::nvme::connect::{SecretLine, SupportedOptions, option_string};
+use crate::nvme::secret::DhchapSecrets;
 
 /// What the lane shares with the rest of this room.
 #[derive(Clone, Debug)]
@@ -40,8 +41,17 @@ pub struct Shared {
 /// The way to the thread.
 #[derive(Debug)]
 pub struct Lane {
-    requests: mpsc::Sender<(Box<ConnectRequest>, Answer)>,
+    jobs: mpsc::Sender<Job>,
 }
+
+/// What the thread is asked for.
+enum Job {
+    Connect(Box<ConnectRequest>, Answer),
+    Rotate(CtrlRef, Box<ConnectRequest>, RotationAnswer),
+}
+
+/// Whom to tell of a rotation; called once, on the lane's thread.
+struct RotationAnswer(Box<dyn FnOnce(Rotated, Duration) + Send>);
 
 /// Whom to tell; called once, on the lane's thread.
 struct Answer(Box<dyn FnOnce(ConnectReport) + Send>);
@@ -52,20 +62,41 @@ impl Lane {
     /// # Errors
     /// When no thread can be started.
     pub fn start(shared: Shared) -> io::Result<Self> {
-        let (requests, received) = mpsc::channel::<(Box<ConnectRequest>, Answer)>();
+        let (jobs, received) = mpsc::channel::<Job>();
         thread::spawn("lane", move || {
             let mut worker = Worker::new(shared);
-            for (request, Answer(answer)) in received {
-                answer(worker.carry_out(&request));
+            for job in received {
+                match job {
+                    Job::Connect(request, Answer(answer)) => answer(worker.carry_out(&request)),
+                    Job::Rotate(ctrl, request, RotationAnswer(answer)) => {
+                        let (outcome, held) = worker.rotate(ctrl, &request);
+                        answer(outcome, held);
+                    }
+                }
             }
         })?;
-        Ok(Self { requests })
+        Ok(Self { jobs })
     }
 
     /// Queues a request. `answer` is called once, on another thread, when it is carried out: possibly never.
     pub fn connect(&self, request: Box<ConnectRequest>, answer: impl FnOnce(ConnectReport) + Send + 'static) {
-        if let Err(mpsc::SendError((_, Answer(answer)))) = self.requests.send((request, Answer(Box::new(answer)))) {
+        let job = Job::Connect(request, Answer(Box::new(answer)));
+        if let Err(mpsc::SendError(Job::Connect(_, Answer(answer)))) = self.jobs.send(job) {
             answer(failed(Look::default(), Duration::ZERO, "the thread that connects has ended"));
+        }
+    }
+
+    /// Queues a change of the secrets of that controller to those of the request. `answer` is called once, on another
+    /// thread, possibly never.
+    pub fn rotate(
+        &self,
+        ctrl: CtrlRef,
+        request: Box<ConnectRequest>,
+        answer: impl FnOnce(Rotated, Duration) + Send + 'static,
+    ) {
+        let job = Job::Rotate(ctrl, request, RotationAnswer(Box::new(answer)));
+        if let Err(mpsc::SendError(Job::Rotate(_, _, RotationAnswer(answer)))) = self.jobs.send(job) {
+            answer(Rotated::Unknown("the thread that connects has ended".into()), Duration::ZERO);
         }
     }
 }
@@ -118,6 +149,52 @@ impl Worker {
             }
             Err(error) => failed(before, held, error),
         }
+    }
+
+    /// Changes the secrets of a controller to those of the request. Gives back how long that held the kernel's connect
+    /// path, too.
+    fn rotate(&mut self, ctrl: CtrlRef, request: &ConnectRequest) -> (Rotated, Duration) {
+        let mut held = Duration::ZERO;
+        let outcome = self.try_to_rotate(ctrl, request, &mut held);
+        (outcome.unwrap_or_else(Rotated::Unknown), held)
+    }
+
+    fn try_to_rotate(
+        &mut self,
+        ctrl: CtrlRef,
+        request: &ConnectRequest,
+        held: &mut Duration,
+    ) -> Result<Rotated, String> {
+        let words = |error: io::Error| error.to_string();
+        let Some(wanted) = request.secrets() else { return Ok(Rotated::Impossible) };
+        let dir = ControllerDir::open(&self.shared.roots, ctrl).map_err(words)?.ok_or("the controller is gone")?;
+        rotation::rotate(&dir, &wanted, |secrets| self.try_secrets(request, secrets, held)).map_err(words)
+    }
+
+    /// Makes a trial connect with these secrets, or without one, and disconnects what comes of it.
+    fn try_secrets(
+        &mut self,
+        request: &ConnectRequest,
+        secrets: Option<&DhchapSecrets>,
+        held: &mut Duration,
+    ) -> Result<(), ConnectError> {
+        if !self.supported()?.has("discovery") {
+            return Err(ConnectError::Invalid("this kernel has no way to try a secret".into()));
+        }
+        let line = self.line(&request.with_secrets(secrets))?.reveal();
+        let lock = self.lock();
+        let start = Instant::now();
+        let answer = self.write(request.tid.transport(), &line);
+        *held += start.elapsed();
+        drop(lock);
+        let device = answer?;
+        if let Ok(Some(birth)) = birth(&self.shared.roots.class(), device) {
+            let made = CtrlRef { device, birth };
+            if let Err(error) = disconnect::disconnect(&self.shared.roots, made) {
+                tracing::warn!("{made} was made to try a secret and cannot be disconnected: {error}");
+            }
+        }
+        Ok(())
     }
 
     /// What the look after the write says of its result.

@@ -8,6 +8,7 @@
 //! | [`sysfs`] | what the kernel says of its NVMe-oF controllers |
 //! | [`secrets`] | hiding what the kernel shows to everybody |
 //! | [`registry`] | which orchestrator owns a connection |
+//! | `rotation` | changing the secrets of an existing connection |
 //! | [`disconnect`] | deleting exactly one controller |
 //! | [`usage`] | is storage in use behind a controller |
 //! | [`admin`] | admin commands to a live controller |
@@ -33,6 +34,7 @@ pub mod names;
 pub mod nbft;
 pub mod probe;
 pub mod registry;
+mod rotation;
 pub mod secrets;
 mod sys;
 pub mod sysfs;

@@ -49,6 +49,28 @@ impl Serialize for Secret {
     }
 }
 
+/// The DH-HMAC-CHAP secrets of one connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DhchapSecrets {
+    /// The host's.
+    pub host: Secret,
+    /// The controller's, if it must prove to know one.
+    pub controller: Option<Secret>,
+}
+
+impl DhchapSecrets {
+    /// These secrets; `None` if the kernel would refuse one of them.
+    #[must_use]
+    pub fn of(host: &Secret, controller: Option<&Secret>) -> Option<Self> {
+        let valid = |secret: &Secret| Secret::dhchap(secret.reveal()).ok();
+        let controller = match controller {
+            Some(secret) => Some(valid(secret)?),
+            None => None,
+        };
+        Some(Self { host: valid(host)?, controller })
+    }
+}
+
 /// Why a text is no DH-HMAC-CHAP secret. No part of the text is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedSecret {

@@ -3,6 +3,7 @@
 
 mod host_ids;
 mod obstacles;
+mod rotation;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use libstas::core::{
     ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, CtrlState, CtrlType, Gained, HostEffect,
-    HostEvent, KernelController, Look, OpId, Owner, Portal, ProbeOutcome, Usage, reuse,
+    HostEvent, KernelController, Look, OpId, Owner, Portal, ProbeOutcome, Rotated, Usage, reuse,
 };
 use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
 
@@ -19,6 +19,7 @@ pub(crate) fn op(effect: &HostEffect) -> Option<Op> {
         HostEffect::Disconnect { .. } => Op::Disconnect,
         HostEffect::CheckUse { .. } => Op::CheckUse,
         HostEffect::Resolve { .. } => Op::Resolve,
+        HostEffect::RotateSecrets { .. } => Op::RotateSecrets,
         HostEffect::Claim(_) | HostEffect::HideSecrets(_) | HostEffect::Tell(_) | HostEffect::Save => return None,
     })
 }
@@ -59,6 +60,9 @@ impl<C: Core> FakeHost<C> {
             HostEffect::Claim(ctrl) => {
                 self.record(ctrl, Gained::Adopted);
                 return None;
+            }
+            HostEffect::RotateSecrets { op, .. } => {
+                HostEvent::SecretsRotated { op, outcome: Rotated::Current, held: Duration::ZERO }
             }
             HostEffect::HideSecrets(_) | HostEffect::Save | HostEffect::Tell(_) => return None,
         })

@@ -81,6 +81,8 @@ pub enum Op {
     CheckUse,
     /// The resolution of a host name.
     Resolve,
+    /// A change of DH-HMAC-CHAP secrets.
+    RotateSecrets,
     /// stafd: the supported-log-pages page.
     ReadSupported,
     /// stafd: the discovery log page.

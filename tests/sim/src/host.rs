@@ -60,7 +60,8 @@ impl World {
                 let ctrl = self.unmask(ctrl);
                 self.claim(ctrl);
             }
-            HostEffect::HideSecrets(_) => {}
+            // No controller of the simulated world has secrets.
+            HostEffect::HideSecrets(_) | HostEffect::RotateSecrets { .. } => {}
             HostEffect::Tell(notice) => {
                 self.spoil_sharing(who, notice.tid.as_ref(), &notice.text);
                 if notice.level > Level::Debug {

@@ -22,7 +22,10 @@ impl Fleet {
     pub(super) fn pursue(&mut self, now: Time, tid: &Tid, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
         let Some(member) = self.members.get(tid) else { return };
         match member.life {
-            Life::Held { ctrl, .. } => self.claim(tid, ctrl, out),
+            Life::Held { ctrl, .. } => {
+                self.claim(tid, ctrl, out);
+                self.check_secrets(now, tid);
+            }
             Life::Connecting(_) => {}
             _ if self.identity.is_none() || !self.inventory.has_looked() => {}
             Life::GivenUp | Life::Waiting(_) | Life::Idle | Life::InLane => {
@@ -116,9 +119,11 @@ impl Fleet {
         reports: &mut Vec<Report>,
         out: &mut Vec<HostEffect>,
     ) {
-        let Some(ConnectRequest { tid, parameters, identity, purpose, .. }) = self.connecting.remove(&op) else {
-            return;
-        };
+        let Some(request) = self.connecting.remove(&op) else { return };
+        if let ConnectOutcome::Made(ctrl) = report.outcome {
+            self.rotation.made_with(ctrl, request.secrets());
+        }
+        let ConnectRequest { tid, parameters, identity, purpose, .. } = request;
         let failed = matches!(report.outcome, ConnectOutcome::Failed(_));
         let manner = Manner { parameters: parameters.clone(), identity: identity.clone() };
         let write = Write { failed, held: report.held, portal_live: self.portal_live(&tid), manner };
@@ -228,6 +233,7 @@ impl Fleet {
             self.connection_gone(now, tid, ctrl, reports, out);
             return;
         }
+        self.stirred.insert(tid.clone());
         out.push(HostEffect::HideSecrets(ctrl));
         out.push(HostEffect::Save);
         let text = match attempts {
@@ -251,6 +257,7 @@ impl Fleet {
         out: &mut Vec<HostEffect>,
     ) {
         self.stir_leaving();
+        self.rotation.gone(ctrl);
         let Some(member) = self.members.get_mut(tid) else { return };
         reports.push(Report::Lost(tid.clone(), ctrl));
         let resting = member.resting.is_some();
@@ -326,9 +333,11 @@ impl Fleet {
     }
 
     pub(super) fn tell_hanging_write(&self, hanging: Duration, out: &mut Vec<HostEffect>) {
-        if let Some(ConnectRequest { tid, .. }) = self.connecting.values().next() {
+        let connecting = self.connecting.values().next().map(|request| (&request.tid, "connecting it"));
+        let trying = || self.rotation.trying().map(|tid| (tid, "trying its new DH-HMAC-CHAP secret"));
+        if let Some((tid, what)) = connecting.or_else(trying) {
             let text = format!(
-                "the kernel has been connecting it for {} s; no other connection can be made until it returns",
+                "the kernel has been {what} for {} s; no other connection can be made until it returns",
                 hanging.as_secs()
             );
             Self::tell(Level::Warning, tid, None, text, out);

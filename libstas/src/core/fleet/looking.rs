@@ -132,6 +132,7 @@ impl Fleet {
         self.compare_host_ids(out);
         let Diff { appeared, identified, gone, became_live, lost } = diff;
         for kernel in gone {
+            self.rotation.gone(kernel.ctrl);
             for tid in self.holding(kernel.ctrl) {
                 self.connection_gone(now, &tid, kernel.ctrl, reports, out);
             }
@@ -193,7 +194,11 @@ impl Fleet {
             }
             self.timers.set_once(Timer::LookAnswer, now + LOOK_DEADLINE);
         } else if self.look.started {
-            self.timers.set_once(Timer::Look, self.look.last.unwrap_or(now) + LOOK_EVERY);
+            let every = self.rotation.looks_every().unwrap_or(LOOK_EVERY);
+            let at = self.look.last.unwrap_or(now) + every;
+            if self.timers.get(&Timer::Look).is_none_or(|planned| at < planned) {
+                self.timers.set(Timer::Look, at);
+            }
         }
     }
 

@@ -10,6 +10,7 @@ mod host_ids;
 mod leaving;
 mod looking;
 mod owning;
+mod rotation;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,6 +65,7 @@ enum Timer {
     UseAnswer,
     Kick,
     Disconnect(OpId),
+    Rotate,
 }
 
 /// The controllers of one daemon.
@@ -95,6 +97,7 @@ pub struct Fleet {
     encrypted: BTreeSet<Tid>,
     /// The host ID of the kernel's connections that was reported because it is not the configured one.
     reported_host_id: Option<Uuid>,
+    rotation: rotation::Rotation,
     /// Members that may have something to do: worked off by [`Fleet::work`].
     stirred: BTreeSet<Tid>,
 }
@@ -124,6 +127,7 @@ impl Fleet {
             last_kick: None,
             encrypted: BTreeSet::new(),
             reported_host_id: None,
+            rotation: rotation::Rotation::default(),
             stirred: BTreeSet::new(),
         }
     }
@@ -141,6 +145,8 @@ impl Fleet {
     /// Says who this host is, and has the first look taken: nothing is connected before.
     pub fn set_identity(&mut self, identity: Arc<HostIdentity>, out: &mut Vec<HostEffect>) {
         self.identity = Some(identity);
+        // Its secret may have changed.
+        self.stirred.extend(self.members.keys().cloned());
         if !self.inventory.has_looked() {
             self.request_look(out);
         }
@@ -229,6 +235,7 @@ impl Fleet {
             HostEvent::Looked { op, result } => self.looked(now, op, result, &mut reports, out),
             HostEvent::Uevent(event) => self.hint(now, &event, out),
             HostEvent::Overrun => self.events_were_lost(now, out),
+            HostEvent::Probed { op, outcome } if self.rotation_probed(now, op, &outcome) => {}
             HostEvent::Probed { op, outcome } => {
                 let turned = self.lane.probed(now, op, &outcome, &mut self.ops, out);
                 self.turned_away(now, turned, out);
@@ -236,6 +243,7 @@ impl Fleet {
             HostEvent::Connected { op, report } => self.connected(now, op, *report, &mut reports, out),
             HostEvent::Disconnected { op, result } => self.disconnected(now, op, &result, &mut reports, out),
             HostEvent::UseChecked { op, usage } => self.use_checked(op, &usage, out),
+            HostEvent::SecretsRotated { op, outcome, held } => self.secrets_rotated(now, op, &outcome, held, out),
             HostEvent::Links(links) => self.links_changed(now, &links),
             HostEvent::RouteAdded => self.network_improved(now),
             HostEvent::Resolved { .. } => {}
@@ -256,6 +264,8 @@ impl Fleet {
                 Timer::UseAnswer => self.use_check_hangs(out),
                 Timer::Kick => self.kick(now),
                 Timer::Disconnect(op) => self.disconnect_hangs(op, out),
+                // [`Fleet::work`] does it.
+                Timer::Rotate => {}
             }
         }
         let (turned, hanging) = self.lane.tick(now, &mut self.ops, out);
@@ -346,6 +356,7 @@ impl Fleet {
                 self.part(now, &tid, &mut reports, out);
             }
         }
+        self.rotate(now, out);
         self.pump_lane(now, out);
         self.watch_disconnects(now);
         self.plan_looks(now);

@@ -203,3 +203,51 @@ fn requests_are_carried_out_on_the_lane_s_thread() {
     lane.connect(Box::new(request("192.0.2.1")), move |report| sender.send(report).unwrap());
     assert_eq!(receiver.recv().unwrap().outcome, ConnectOutcome::Found(ctrl));
 }
+
+#[test]
+fn a_trial_asks_for_a_discovery_controller_and_a_connection_that_it_makes_is_disconnected_and_proves_nothing() {
+    const OLD: &str = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
+    const NEW: &str = "DHHC-1:01:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh+KfiaR:";
+    let tree = FakeTree::new();
+    let (lost, made) = (tree.controller(0, "traddr=192.0.2.1,trsvcid=4420"), tree.controller(5, ""));
+    for (ctrl, name, value) in [
+        (lost, "state", "connecting"),
+        (lost, "dhchap_secret", OLD),
+        (lost, "dhchap_ctrl_secret", "none"),
+        (made, "delete_controller", "0"),
+    ] {
+        tree.set(ctrl, name, value);
+    }
+    let mut request = ConnectRequest { purpose: Purpose::Poll, ..request("192.0.2.1") };
+    request.parameters.dhchap_secret = Some(Secret::new(NEW));
+    let options = "transport=%s,traddr=%s,trsvcid=%s,nqn=%s,hostnqn=%s,hostid=%s,dhchap_secret=%s,discovery";
+    tree.put("dev/nvme-fabrics", options);
+    let mut worker = worker(&tree);
+    let line = worker.line(&request).unwrap().reveal();
+    tree.put("dev/nvme-fabrics", &format!("{options:width$}instance=5,cntlid=1", width = line.len()));
+
+    let (outcome, held) = worker.rotate(lost, &request);
+    assert!(matches!(outcome, Rotated::Unknown(_)) && held > Duration::ZERO, "{outcome:?}");
+    let read = |path: String| std::fs::read_to_string(tree.path(path)).unwrap();
+    let written = read("dev/nvme-fabrics".into());
+    assert!(written.contains(",discovery") && written.contains(NEW), "{written}");
+    assert_eq!(read(format!("sys/class/nvme/{made}/delete_controller")).trim(), "1");
+    assert_eq!(read(format!("sys/class/nvme/{lost}/dhchap_secret")).trim(), OLD);
+}
+
+#[test]
+fn without_the_option_for_it_no_secret_is_tried() {
+    let tree = FakeTree::new();
+    let lost = tree.controller(0, "traddr=192.0.2.1,trsvcid=4420");
+    for (name, value) in [("state", "connecting"), ("dhchap_secret", "DHHC-1:00:x:"), ("dhchap_ctrl_secret", "none")] {
+        tree.set(lost, name, value);
+    }
+    let mut request = ConnectRequest { purpose: Purpose::Poll, ..request("192.0.2.1") };
+    let secret = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
+    request.parameters.dhchap_secret = Some(Secret::new(secret));
+    let mut worker = worker(&tree);
+    device(&tree, &mut worker, &request, "instance=5,cntlid=1");
+    let (outcome, _) = worker.rotate(lost, &request);
+    assert_eq!(outcome, Rotated::Unknown("this kernel has no way to try a secret".into()));
+    assert!(!std::fs::read_to_string(tree.path("dev/nvme-fabrics")).unwrap().contains(secret));
+}

@@ -27,6 +27,18 @@ fn a_look_shows_every_fabrics_controller_and_no_other() {
 }
 
 #[test]
+fn a_connection_that_shows_a_tls_key_is_encrypted_whatever_the_key() {
+    for key in ["0a80c9ce\n", ""] {
+        let tree = FakeTree::new();
+        let encrypted = tree.controller(0, ADDRESS);
+        tree.controller(1, ADDRESS);
+        tree.set(encrypted, "tls_key", key);
+        let look = Scanner::new(tree.roots()).look().unwrap();
+        assert_eq!(look.controllers.iter().map(|ctrl| ctrl.encrypted).collect::<Vec<_>>(), [true, false]);
+    }
+}
+
+#[test]
 fn without_an_nvme_driver_there_is_no_controller() {
     let tree = FakeTree::new();
     fs::remove_dir(tree.path("sys/class/nvme")).unwrap();

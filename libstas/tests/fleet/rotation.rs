@@ -1,0 +1,370 @@
+//! A DH-HMAC-CHAP secret that changes under an existing connection.
+
+use fake_host::HOST;
+use libstas::core::{ProbeOutcome, Rotated};
+use libstas::nvme::secret::WITHHELD;
+use libstas::nvme::{Secret, TidParts, Transport};
+
+use super::*;
+
+const OLD: &str = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
+const NEW: &str = "DHHC-1:01:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh+KfiaR:";
+const CTRL: &str = "DHHC-1:02:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vcSEgBQ==:";
+
+fn with(secret: &str) -> Want {
+    let parameters = Parameters { dhchap_secret: Some(Secret::new(secret)), ..Parameters::default() };
+    Want { parameters, ..Want::default() }
+}
+
+fn scene() -> Scene {
+    let mut scene = Scene::new();
+    scene.host.hold(Op::RotateSecrets);
+    scene
+}
+
+/// A controller that was connected with the old secret.
+fn connected() -> (Scene, CtrlRef) {
+    connected_as(&tid("a"))
+}
+
+fn connected_as(tid: &Tid) -> (Scene, CtrlRef) {
+    let mut scene = scene();
+    scene.want(tid, with(OLD));
+    let (op, _) = scene.next_connect();
+    let ctrl = scene.host.add(tid);
+    scene.answer(op, ConnectOutcome::Made(ctrl));
+    assert_eq!(scene.next(), None);
+    (scene, ctrl)
+}
+
+/// The comparison or trial that comes next, and its secret.
+fn next_with(scene: &mut Scene, secret: &str) -> (OpId, CtrlRef) {
+    match scene.next() {
+        Some(HostEffect::RotateSecrets { op, ctrl, request }) => {
+            assert_eq!(request.parameters.dhchap_secret.as_ref().map(Secret::reveal), Some(secret));
+            (op, ctrl)
+        }
+        other => panic!("expected a comparison or trial, got {other:?}"),
+    }
+}
+
+fn next_try(scene: &mut Scene) -> (OpId, CtrlRef) {
+    next_with(scene, NEW)
+}
+
+fn answer(scene: &mut Scene, op: OpId, outcome: Rotated) {
+    scene.hear(HostEvent::SecretsRotated { op, outcome, held: Duration::ZERO });
+}
+
+fn lose(scene: &mut Scene) {
+    scene.host.kernel[0].state = CtrlState::Connecting;
+}
+
+/// The log lines about secrets so far.
+fn told(scene: &Scene) -> Vec<&str> {
+    scene.host.notices().map(|notice| &*notice.text).filter(|text| text.contains("DH-HMAC-CHAP")).collect()
+}
+
+/// The controller has a new secret configured, and is live: nothing is tried.
+fn pending() -> Scene {
+    let (mut scene, ctrl) = connected();
+    scene.want(&tid("a"), with(NEW));
+    let (op, compared) = next_try(&mut scene);
+    assert_eq!(compared, ctrl);
+    answer(&mut scene, op, Rotated::Later);
+    scene
+}
+
+fn is_pending(scene: &Scene) -> bool {
+    scene.fleet().view(&tid("a")).unwrap().pending
+}
+
+#[test]
+fn a_live_controller_keeps_its_secret_and_gets_the_new_one_when_its_connection_is_lost() {
+    let mut scene = pending();
+    for _ in 0..3600 {
+        assert_eq!(scene.next(), None);
+        scene.host.wait(1);
+    }
+    assert!(is_pending(&scene));
+    lose(&mut scene);
+    scene.host.wait(1);
+    let (op, _) = next_try(&mut scene);
+    answer(&mut scene, op, Rotated::Written);
+    assert!(!is_pending(&scene));
+    scene.host.wait(3600);
+    assert_eq!(scene.next(), None);
+}
+
+#[test]
+fn a_target_that_has_the_old_secret_still_keeps_the_kernel_on_it() {
+    let mut scene = pending();
+    lose(&mut scene);
+    scene.host.wait(1);
+    let (op, _) = next_try(&mut scene);
+    answer(&mut scene, op, Rotated::Refused("no".into()));
+    scene.host.kernel[0].state = CtrlState::Live;
+    scene.host.wait(1);
+    while let Some(HostEffect::RotateSecrets { op, .. }) = scene.next() {
+        answer(&mut scene, op, Rotated::Refused("no".into()));
+    }
+    scene.host.wait(60);
+    assert_eq!(scene.next(), None, "live with the old one, it waits for the next loss");
+    assert!(is_pending(&scene));
+    lose(&mut scene);
+    scene.host.wait(1);
+    next_try(&mut scene);
+}
+
+#[test]
+fn a_lost_connection_is_noticed_within_a_second_and_its_secret_tried_until_the_target_answers() {
+    let mut scene = pending();
+    assert_eq!(scene.next(), None);
+    lose(&mut scene);
+    for _ in 0..3 {
+        scene.host.wait(1);
+        let (op, _) = next_try(&mut scene);
+        answer(&mut scene, op, Rotated::Unknown("no answer".into()));
+        assert_eq!(scene.next(), None);
+    }
+    scene.host.wait(1);
+    let (op, _) = next_try(&mut scene);
+    answer(&mut scene, op, Rotated::Written);
+    scene.host.wait(60);
+    assert_eq!(scene.next(), None);
+    assert_eq!(told(&scene).len(), 3, "later, unknown, written; repeats are not logged: {:?}", told(&scene));
+}
+
+#[test]
+fn only_a_controller_that_the_kernel_reconnects_counts_as_lost() {
+    for (state, is_tried) in [
+        (CtrlState::Connecting, true),
+        (CtrlState::Resetting, true),
+        (CtrlState::Live, false),
+        (CtrlState::New, false),
+        (CtrlState::Deleting, false),
+        (CtrlState::Dead, false),
+        (CtrlState::Unknown, false),
+    ] {
+        let mut scene = pending();
+        scene.host.kernel[0].state = state;
+        scene.host.wait(3);
+        let next = scene.next();
+        assert_eq!(matches!(next, Some(HostEffect::RotateSecrets { .. })), is_tried, "{state:?}: {next:?}");
+    }
+}
+
+#[test]
+fn a_target_that_does_not_answer_the_probe_is_kept_off_the_kernels_connect_path() {
+    for outcome in [ProbeOutcome::Dead("no answer".into()), ProbeOutcome::Unknown("no socket".into())] {
+        let mut scene = pending();
+        lose(&mut scene);
+        let mut probes = 0;
+        for _ in 0..30 {
+            scene.host.wait(1);
+            while let Some(effect) = scene.host.next_held() {
+                match effect {
+                    HostEffect::Look(_) => {
+                        let look = scene.host.carry_out(effect).unwrap();
+                        scene.host.feed(look);
+                    }
+                    HostEffect::Probe { op, .. } => {
+                        probes += 1;
+                        scene.hear(HostEvent::Probed { op, outcome: outcome.clone() });
+                    }
+                    HostEffect::RotateSecrets { .. } => panic!("the portal is dead"),
+                    _ => {}
+                }
+            }
+        }
+        assert!((20..=31).contains(&probes), "{probes}");
+    }
+}
+
+#[test]
+fn a_probe_that_is_never_answered_is_made_again_and_its_late_answer_changes_nothing() {
+    let mut scene = pending();
+    assert_eq!(scene.next(), None);
+    lose(&mut scene);
+    scene.host.wait(1);
+    let mut probe = || loop {
+        match scene.host.next_held() {
+            Some(HostEffect::Probe { op, .. }) => return op,
+            Some(effect) => {
+                let look = scene.host.carry_out(effect).unwrap();
+                scene.host.feed(look);
+            }
+            None => scene.host.wait(1),
+        }
+    };
+    let (first, second) = (probe(), probe());
+    scene.hear(HostEvent::Probed { op: first, outcome: ProbeOutcome::Alive });
+    assert!(!scene.host.held.iter().any(|effect| matches!(effect, HostEffect::RotateSecrets { .. })));
+    scene.hear(HostEvent::Probed { op: second, outcome: ProbeOutcome::Alive });
+    next_try(&mut scene);
+}
+
+#[test]
+fn a_secret_that_holds_the_connect_path_for_long_is_kept_off_it_for_ten_times_as_long() {
+    let mut scene = pending();
+    lose(&mut scene);
+    scene.host.wait(1);
+    let (op, _) = next_try(&mut scene);
+    let outcome = Rotated::Refused("no".into());
+    scene.hear(HostEvent::SecretsRotated { op, outcome, held: Duration::from_secs(60) });
+    for _ in 0..599 {
+        scene.host.wait(1);
+        assert_eq!(scene.next(), None);
+    }
+    scene.host.wait(2);
+    next_try(&mut scene);
+}
+
+#[test]
+fn a_connection_that_is_lost_anew_is_tried_at_once_however_long_a_trial_took_before() {
+    let mut scene = pending();
+    lose(&mut scene);
+    scene.host.wait(1);
+    let (op, _) = next_try(&mut scene);
+    let outcome = Rotated::Refused("no".into());
+    scene.hear(HostEvent::SecretsRotated { op, outcome, held: Duration::from_secs(60) });
+    scene.host.kernel[0].state = CtrlState::Live;
+    scene.host.wait(2);
+    assert_eq!(scene.next(), None);
+    lose(&mut scene);
+    scene.host.wait(1);
+    next_try(&mut scene);
+}
+
+#[test]
+fn while_a_secret_is_tried_nothing_else_is_connected_and_a_live_one_waits_for_the_others() {
+    let (mut scene, _) = connected();
+    scene.want(&tid("b"), Want::default());
+    scene.want(&tid("c"), Want::default());
+    scene.want(&tid("a"), with(NEW));
+    for name in ["b", "c"] {
+        let (op, connected) = scene.next_connect();
+        assert_eq!(connected, tid(name));
+        assert!(!scene.host.held.iter().any(|effect| matches!(effect, HostEffect::RotateSecrets { .. })));
+        scene.fail(op);
+    }
+    scene.host.wait(1);
+    let mut next = scene.next();
+    while let Some(HostEffect::Connect { op, .. }) = next {
+        scene.fail(op);
+        next = scene.next();
+    }
+    assert!(matches!(next, Some(HostEffect::RotateSecrets { .. })), "{next:?}");
+    scene.host.wait(60);
+    assert_eq!(scene.next(), None, "one write to the kernel at a time");
+    scene.host.wait(60);
+    let hangs = scene.host.notices().filter(|notice| notice.text.contains("trying its new DH-HMAC-CHAP secret"));
+    assert_eq!(hangs.count(), 1, "a trial that hangs is told");
+}
+
+#[test]
+fn an_adopted_connection_is_compared_once_and_a_host_key_counts_like_a_secret_of_its_own() {
+    for outcome in [Rotated::Current, Rotated::Impossible] {
+        let mut scene = scene();
+        scene.identify(HostIdentity { key: Some(Secret::new(NEW)), ..HostIdentity::new(HOST, "1") });
+        scene.host.add(&tid("a"));
+        scene.want(&tid("a"), Want::default());
+        let Some(HostEffect::RotateSecrets { op, .. }) = scene.next() else { panic!("it is compared") };
+        answer(&mut scene, op, outcome);
+        scene.host.wait(3600);
+        assert_eq!(scene.next(), None);
+        assert_eq!(told(&scene), [""; 0]);
+    }
+}
+
+#[test]
+fn a_secret_of_the_controller_that_the_kernel_does_not_take_stays_pending() {
+    let (mut scene, ctrl) = connected();
+    let mut want = with(NEW);
+    want.parameters.dhchap_ctrl_secret = Some(Secret::new(CTRL));
+    scene.want(&tid("a"), want);
+    lose(&mut scene);
+    let (op, tried) = next_try(&mut scene);
+    assert_eq!(tried, ctrl);
+    answer(&mut scene, op, Rotated::HostWritten);
+    assert!(is_pending(&scene));
+    scene.host.wait(3600);
+    assert_eq!(scene.next(), None);
+}
+
+#[test]
+fn a_secret_that_is_not_known_or_malformed_is_never_given_to_the_kernel() {
+    for secret in [WITHHELD, "DHHC-1:nonsense"] {
+        let (mut scene, _) = connected();
+        scene.want(&tid("a"), with(secret));
+        lose(&mut scene);
+        scene.host.wait(60);
+        assert_eq!(scene.next(), None);
+    }
+}
+
+#[test]
+fn nothing_is_tried_where_the_kernel_does_not_wait_for_the_targets_answer() {
+    let fc = Tid::new(TidParts {
+        transport: Transport::Fc,
+        traddr: "nn-0x20000090fa942779:pn-0x10000090fa942779".into(),
+        trsvcid: String::new(),
+        subsysnqn: "a".into(),
+        host_traddr: "nn-0x20000090fa942779:pn-0x10000090fa94277a".into(),
+        host_iface: String::new(),
+        host_nqn: String::new(),
+    });
+    let (mut scene, _) = connected_as(&fc);
+    scene.want(&fc, with(NEW));
+    lose(&mut scene);
+    scene.host.wait(60);
+    assert_eq!(scene.next(), None);
+    assert!(scene.fleet().view(&fc).unwrap().pending);
+}
+
+#[test]
+fn no_trial_is_made_in_the_clear_for_a_connection_that_is_encrypted() {
+    for (encrypted, is_compared) in [(true, false), (false, true)] {
+        let mut scene = scene();
+        let ctrl = scene.host.add(&tid("a"));
+        scene.host.ctrl(ctrl).encrypted = encrypted;
+        scene.want(&tid("a"), with(NEW));
+        lose(&mut scene);
+        scene.host.wait(60);
+        let next = scene.next();
+        assert_eq!(matches!(next, Some(HostEffect::RotateSecrets { .. })), is_compared, "{next:?}");
+    }
+}
+
+#[test]
+fn a_secret_that_changes_back_during_the_trial_is_compared_anew() {
+    let mut scene = pending();
+    lose(&mut scene);
+    scene.host.wait(1);
+    let (op, _) = next_try(&mut scene);
+    scene.want(&tid("a"), with(OLD));
+    answer(&mut scene, op, Rotated::Written);
+    scene.host.wait(1);
+    next_with(&mut scene, OLD);
+}
+
+#[test]
+fn a_controller_that_is_no_longer_wanted_is_not_tried() {
+    let mut scene = pending();
+    lose(&mut scene);
+    scene.unwant(&tid("a"), Parting::Keep);
+    scene.host.wait(10);
+    assert_eq!(scene.next(), None);
+}
+
+#[test]
+fn an_answer_that_comes_after_the_connection_is_gone_changes_nothing_but_frees_the_connect_path() {
+    let (mut scene, _) = connected();
+    scene.want(&tid("a"), with(NEW));
+    let (op, _) = next_try(&mut scene);
+    scene.host.kernel.clear();
+    scene.host.wait(20);
+    assert_eq!(scene.next(), None);
+    answer(&mut scene, op, Rotated::Written);
+    assert_eq!(scene.next_connect().1, tid("a"));
+}

@@ -1,0 +1,131 @@
+"""A DH-HMAC-CHAP secret is changed at the host and at the target, in either order, under fio, and connections are lost meanwhile: no I/O error."""
+
+import contextlib
+import json
+import signal
+import subprocess
+import time
+
+from scene import check, daemons, host, journal, note, stays, target, wait_until
+from scene.daemons import stacd
+
+LIMIT = 450
+NQN = "nqn.2014-08.org.nvmexpress:scene:rotated"
+PORT = 4420
+REPORT = "/run/harness/fio-rotation.json"
+# The kernel's default, said aloud: it waits this long before it reconnects, and stacd looks each second.
+RECONNECT_DELAY = 10
+
+
+def play():
+    if stacd.peer:
+        return
+    first, other, second, third, fourth = (pair() for _ in range(5))
+    controllers_only = (second[0], other[1])
+    target.port(2, trsvcid=str(PORT))
+    target.subsystem(NQN, ports=(2,), keeps=True)
+    at_target(first)
+    daemons.configure()
+    at_host(first, reload=False)
+    daemons.start(stacd)
+    host.wait_live(NQN, timeout=75)
+    wait_until(lambda: len(host.namespaces(NQN)) == 1, 20, "its namespace is there")
+    (disk,) = host.namespaces(NQN)
+    with host.nothing_lost(), fio(disk):
+        # The host first; the connection is lost before the target's keys have changed, and after that.
+        at_host(second)
+        journal.wait_for("keeps its former DH-HMAC-CHAP secret while it is connected", 90, "stacd")
+        lose_connection()
+        check(secrets() == first, "the former secrets stay while the target has them", journal.text("stacd"))
+        journal.wait_for("the target does not take the configured one|former DH-HMAC-CHAP secret for now", 90, "stacd")
+        at_target(second)
+        lose_connection()
+        check(secrets() == second, "the new secrets are in use", journal.text("stacd"))
+
+        # The target first, and the controller's secret alone; the connection is lost after the reload.
+        at_target(controllers_only)
+        at_host(controllers_only)
+        lose_connection()
+        check(secrets() == controllers_only, "the new secret of the controller is in use", journal.text("stacd"))
+
+        # The target first, both.
+        at_target(third)
+        at_host(third)
+        lose_connection()
+        check(secrets() == third, "the new secrets are in use", journal.text("stacd"))
+
+        # The host first, and stacd is killed before the target's keys change.
+        at_host(fourth)
+        stacd.wait_active(20, other_than=stacd.kill9())
+        at_target(fourth)
+        lose_connection()
+        check(secrets() == fourth, "the new secrets are in use after a restart", journal.text("stacd"))
+
+        # A reset when the change is complete.
+        (each,) = host.with_nqn(NQN)
+        with open(f"{host.CLASS}/{each.device}/reset_controller", "w") as file:
+            file.write("1")
+        host.wait_live(NQN, timeout=75)
+        stays(lambda: host.live(NQN), 3, "live with the new secrets")
+    text = journal.text()
+    used = {key for keys in (first, other, second, third, fourth) for key in keys}
+    check(not any(key in text for key in used), "no secret in the journal")
+
+
+def pair():
+    """The secrets of the host and of the controller."""
+    return tuple(host.run("nvme", "gen-dhchap-key", "--hmac=1").strip() for _ in range(2))
+
+
+def at_host(keys, reload=True):
+    key, ctrl_key = keys
+    stacd.configure(f"[Global]\nreconnect-delay={RECONNECT_DELAY}\n[Controllers]\n"
+                    f"controller=transport=tcp;traddr=::1;trsvcid={PORT};nqn={NQN};"
+                    f"dhchap-secret={key};dhchap-ctrl-secret={ctrl_key}\n", 0o600)
+    if reload:
+        stacd.reload()
+
+
+def at_target(keys):
+    target.only_for(NQN, host.hostnqn(), *keys)
+
+
+def secrets():
+    """Those that the kernel has."""
+    (each,) = host.with_nqn(NQN)
+    return tuple(each.attribute(name).strip() for name in ("dhchap_secret", "dhchap_ctrl_secret"))
+
+
+def lose_connection():
+    """The target resets the connection and is back a moment later."""
+    host.run("nft", "add table inet cut; add chain inet cut input { type filter hook input priority 0; }; "
+             f"add rule inet cut input tcp dport {PORT} reject with tcp reset; "
+             f"add rule inet cut input tcp sport {PORT} reject with tcp reset")
+    try:
+        wait_until(lambda: host.with_nqn(NQN) and not host.live(NQN), 30, lambda: f"the connection is lost\n{host.picture()}", poll=0.05)
+        time.sleep(1)
+    finally:
+        host.run("nft", "delete table inet cut")
+    before = time.monotonic()
+    host.wait_live(NQN, timeout=75)
+    note(f"live again after {time.monotonic() - before:.1f} s")
+
+
+@contextlib.contextmanager
+def fio(disk):
+    """Every block is verified; not one request fails."""
+    process = subprocess.Popen(
+        ["fio", "--name=rotation", f"--filename=/dev/{disk}", "--rw=randrw", "--bs=4k", "--size=16m", "--direct=1", "--ioengine=libaio",
+         "--iodepth=4", "--rate_iops=200", "--verify=crc32c", "--verify_backlog=64", "--verify_fatal=1", "--time_based",
+         "--runtime=3600", "--output-format=json", f"--output={REPORT}"], stdout=subprocess.DEVNULL)
+    try:
+        yield
+        check(process.poll() is None, "fio runs until the end", process.poll())
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(120)
+    with open(REPORT) as file:
+        text = file.read()
+    job = json.loads(text[text.index("{"):])["jobs"][0]
+    check(job["error"] == 0, "no I/O error", job["error"])
+    check(job["write"]["io_bytes"] > 0 and job["read"]["io_bytes"] > 0, "fio wrote and read", job["write"]["io_bytes"])
