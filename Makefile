@@ -143,7 +143,7 @@ sanitize: toolchain ## look for leaks and misused memory; TESTS="name name" for 
 # What one fails does not keep the next from being run.
 nightly: tree ## what takes hours: every scenario, long lives, random kills, a million seeds, every parser fuzzed
 	@failed=0; run() { echo "=== $$*"; "$$@" || { failed=$$((failed + 1)); echo "=== FAILED: $$*"; }; }; \
-	run env KILLING=600 EVENTS=10000 SILENT=connect STARTS=3 tests/vm/run; \
+	run env DROPPED=200 KILLING=600 EVENTS=10000 SILENT=connect STARTS=3 tests/vm/run; \
 	run env ENDURE=100000 $(CARGO) test --locked --profile sim -p sim --test endurance; \
 	run env HOSTS=100000 $(CARGO) test --locked --profile sim -p sim --test herd -- --nocapture; \
 	run $(MAKE) sim N=1000000; \

@@ -12,7 +12,7 @@ from .scenarios import Outcome
 # Seconds beyond a scenario's own LIMIT: tidying before and after, and the evidence of a failure.
 MARGIN = 120
 # What the caller's environment may say to a scenario.
-PASSED_ON = ("EVENTS", "KILLING", "SEED", "SILENT", "STARTS")
+PASSED_ON = ("DROPPED", "EVENTS", "KILLING", "SEED", "SILENT", "STARTS")
 
 
 class Place:
