@@ -6,7 +6,7 @@
 use nix::errno::Errno;
 
 use super::facts::{Conflict, Facts, Interface};
-use crate::nvme::Transport;
+use crate::nvme::{DISCOVERY_NQN, Transport};
 
 /// What failed, in a few words, and what may have caused it.
 #[derive(Debug)]
@@ -140,17 +140,20 @@ fn invalid(facts: &Facts<'_>) -> Explanation {
         return wrong_family(facts);
     }
     let parameters = format!("the kernel does not take these parameters: {LOG}");
-    match transport {
-        Transport::Tcp => Explanation::new(
-            "the connection is invalid",
-            [format!("not NVMe/TCP: something else answers at {}: check trsvcid", facts.portal()), parameters],
-        ),
-        Transport::Fc => Explanation::new(
-            "the connection is invalid",
-            ["traddr and host-traddr must be nn-0xWWNN:pn-0xWWPN".to_owned(), parameters],
-        ),
-        Transport::Rdma | Transport::Loop => Explanation::new("the connection is invalid", [parameters]),
+    let mut causes = match transport {
+        Transport::Tcp => {
+            vec![format!("not NVMe/TCP: something else answers at {}: check trsvcid", facts.portal()), parameters]
+        }
+        Transport::Fc => vec!["traddr and host-traddr must be nn-0xWWNN:pn-0xWWPN".to_owned(), parameters],
+        Transport::Rdma | Transport::Loop => vec![parameters],
+    };
+    // The text of an NQN does not tell a unique discovery NQN from that of an I/O subsystem; the kernel finds out.
+    if facts.discovery && facts.nqn != DISCOVERY_NQN {
+        let nqn = facts.nqn;
+        causes
+            .insert(0, format!("{nqn} is perhaps an I/O subsystem, not a discovery subsystem: put it into stacd.conf"));
     }
+    Explanation { what: "the connection is invalid".to_owned(), causes }
 }
 
 fn not_authenticated(facts: &Facts<'_>) -> Explanation {
@@ -450,6 +453,24 @@ mod tests {
         for (errno, facts, words) in cases {
             let said = of_connect(errno, &facts);
             assert!(said.contains(words), "{said}");
+        }
+    }
+
+    #[test]
+    fn an_io_subsystem_is_suspected_only_of_an_nqn_other_than_the_well_known_one() {
+        const IO: &str = "nqn.2014-08.org.example:s is perhaps an I/O subsystem, not a discovery subsystem: put it into \
+                          stacd.conf";
+        for transport in TRANSPORTS {
+            for (errno, discovery, nqn, suspected) in [
+                (Errno::EINVAL, true, "nqn.2014-08.org.example:s", true),
+                (Errno::EINVAL, true, DISCOVERY_NQN, false),
+                (Errno::EINVAL, false, "nqn.2014-08.org.example:s", false),
+                (Errno::EIO, true, "nqn.2014-08.org.example:s", false),
+            ] {
+                let said = of_connect(errno, &Facts { discovery, nqn, ..facts(transport) });
+                assert_eq!(said.contains(IO), suspected, "{said}");
+                assert!(suspected || !said.contains("I/O subsystem"), "{said}");
+            }
         }
     }
 }
