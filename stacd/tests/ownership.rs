@@ -1,7 +1,7 @@
 //! Which connections stacd disconnects, and which stay (doc/ownership.md).
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{Connector, FakeHost, Op, dc, dc_page, entry, io, on_iface};
+use fake_host::{Connector, Core as _, FakeHost, Op, dc, dc_page, entry, io, on_iface};
 use libstas::core::{CtrlRef, CtrlState, Gained, HostEffect, Interface, KernelController, Links, Owner, Time};
 use libstas::nvme::{Purpose, Tid};
 use stacd::connector::{DcPage, Origin, StafdView};
@@ -325,6 +325,24 @@ fn an_audit_waits_until_stafd_lists_all_that_its_configuration_means() {
     host.feed(stacd::connector::Event::DcRemoved);
     host.wait(60);
     assert_eq!(host.disconnected(), [B]);
+}
+
+#[test]
+fn no_attempt_at_an_excluded_controller_begins_while_another_is_removed() {
+    let lines = [line(A, ""), line(B, ""), line("nqn.2014-08.org.example:c", "")];
+    let mut host = Host::configured(&file(&lines));
+    host.dead.insert(TARGET.into());
+    host.start();
+    host.wait(5);
+    // The daemon was frozen: every attempt is overdue when it reads its configuration again.
+    host.now = Time(host.now.0 + std::time::Duration::from_secs(300));
+    let before = host.effects.len();
+    host.configure(&format!("{}exclude=traddr={TARGET}\n", file(&lines)));
+    let begun = |effect: &&stacd::connector::Effect| {
+        matches!(Connector::host_effect(effect), Some(HostEffect::Probe { .. } | HostEffect::Connect { .. }))
+    };
+    let begun: Vec<_> = host.effects[before..].iter().filter(begun).collect();
+    assert!(begun.is_empty(), "{begun:?}");
 }
 
 #[test]

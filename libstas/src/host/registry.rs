@@ -2,7 +2,7 @@
 //!
 //! Programs that disconnect (`nvme disconnect-all`, nvme-discoverd) leave a connection alone when its entry names
 //! another owner. An entry is a folder for a device number, not for a controller: whatever the kernel gives that number
-//! next inherits it, unless something removes it in time. So ours have a private attribute, [`MARK`], that says which
+//! next inherits it, unless something removes it in time. So ours have a private attribute, `stas`, that says which
 //! controller is meant. An entry of ours without a fitting mark is stale: it is deleted, and the connection has no owner.
 //!
 //! Format and checks are those of libnvme 3 (design/REGISTRY.md): folders have mode 0755 and files 0644, whatever the

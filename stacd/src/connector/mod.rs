@@ -164,6 +164,7 @@ impl Connector {
             self.sources.decree(SourceId::Configured, configured.collect());
         }
         self.name_the_renamed();
+        self.mark_barred();
         let wanted = self.wanted(&settings);
         self.stafd.newcomers.lists(now, wanted.keys());
         for (tid, want) in wanted {
@@ -176,6 +177,17 @@ impl Connector {
         let mut host = Vec::new();
         self.configured.tell_what_is_held(&self.sources, self.fleet.tids(), &mut host);
         extend(out, host);
+    }
+
+    /// Marks what the configuration excludes, so that no attempt at one begins while another is removed.
+    fn mark_barred(&mut self) {
+        let audited: BTreeSet<Tid> = self.fleet.unclaimed().into_iter().map(|(tid, _)| tid).collect();
+        let tids = self.fleet.tids().filter(|tid| !audited.contains(*tid));
+        let barred = tids.filter_map(|tid| self.barred(tid).map(|(how, cause)| (tid.clone(), how, cause)));
+        for (tid, how, cause) in barred.collect::<Vec<_>>() {
+            let how = self.booted.instead(how, &tid);
+            self.fleet.mark_unwanted(&tid, how, cause);
+        }
     }
 
     /// Everybody who is named and not excluded, and how. The configuration's word on parameters comes first.

@@ -178,6 +178,7 @@ impl Finder {
     fn resettle(&mut self, now: Time, out: &mut Vec<Effect>) {
         let fresh = self.follow_announcements(now, out);
         self.follow_boot_tables(out);
+        self.mark_barred();
         let Some(settings) = &self.settings else { return };
         let defaults = Defaults {
             parameters: &settings.conf.parameters,
@@ -233,6 +234,15 @@ impl Finder {
         let is_complete = self.is_complete();
         if std::mem::replace(&mut self.was_complete, is_complete) != is_complete {
             out.push(Effect::DcRemoved);
+        }
+    }
+
+    /// Marks what the configuration excludes, so that no attempt at one begins while another is removed.
+    fn mark_barred(&mut self) {
+        let barred: Vec<Tid> = self.fleet.tids().filter(|tid| self.is_barred(tid)).cloned().collect();
+        for tid in barred {
+            let cause = self.why_excluded(&tid);
+            self.fleet.mark_unwanted(&tid, Parting::Disconnect, cause);
         }
     }
 

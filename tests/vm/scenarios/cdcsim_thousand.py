@@ -6,7 +6,6 @@ from scene import cdc, check, daemons, host, measure, network, note, stays, wait
 from scene.daemons import stafd
 
 LIMIT = 300
-WIDE_BOUNDS = True  # what it measures takes a fraction of them
 COVERAGE = False
 REAL, ENTRIES = 64, 1000
 # Where nobody listens, and where nobody is at all.

@@ -24,8 +24,8 @@ def play():
         lost_host_id(before)
     finally:
         write(HOSTID, before)
-    host.disconnect_all()
     daemons.stop()
+    host.disconnect_all()
     daemons.forget()
     lost_file()
     host_key_written_later()

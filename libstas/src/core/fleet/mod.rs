@@ -197,6 +197,13 @@ impl Fleet {
         cause: Cause,
         out: &mut Vec<HostEffect>,
     ) -> Vec<Report> {
+        self.mark_unwanted(tid, how, cause);
+        self.work(now, out)
+    }
+
+    /// Marks a controller for removal; the next event or call carries it out. Marked, it is not connected any more:
+    /// whatever is done before a removal may let the next attempt in the queue begin.
+    pub fn mark_unwanted(&mut self, tid: &Tid, how: Parting, cause: Cause) {
         if let Some(member) = self.members.get_mut(tid) {
             let same_how = member.leaving.as_ref().is_some_and(|(before, _)| *before == how);
             let same_why = member.cause.as_ref().is_some_and(|before| before.why == cause.why);
@@ -206,7 +213,6 @@ impl Fleet {
             }
             self.stirred.insert(tid.clone());
         }
-        self.work(now, out)
     }
 
     /// A controller of the saved state is not wanted by this run: the connection that it had then is ended.
