@@ -328,6 +328,27 @@ fn an_audit_waits_until_stafd_lists_all_that_its_configuration_means() {
 }
 
 #[test]
+fn an_exclusion_that_is_taken_back_proves_no_removal() {
+    let section = "[I/O controller connection management]\nin-use=disconnect\n[Controllers]\n";
+    let mut host = Host::configured(section);
+    host.start();
+    host.stafd_with(&[A], 100);
+    host.wait(5);
+    host.disconnect_refused = true;
+    host.configure(&format!("{section}exclude=nqn={A}\n"));
+    host.wait(1);
+    // The discovery controller was connected anew a moment ago, and lists nothing yet.
+    let since = host.now;
+    host.peer.first().connected_since = Some(since);
+    host.page_is(&[]);
+    host.wait(1);
+    host.disconnect_refused = false;
+    host.configure(section);
+    host.wait(10);
+    assert_eq!(host.nqns(), [A], "a page of the first seconds proves no absence");
+}
+
+#[test]
 fn no_attempt_at_an_excluded_controller_begins_while_another_is_removed() {
     let lines = [line(A, ""), line(B, ""), line("nqn.2014-08.org.example:c", "")];
     let mut host = Host::configured(&file(&lines));

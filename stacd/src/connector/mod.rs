@@ -313,7 +313,7 @@ impl Connector {
             match self.sources.verdict(tid, now, self.fleet.may_be_live(tid)) {
                 Verdict::Named => {}
                 // How it is removed may have changed: that needs no quiet moment and no new proof.
-                _ if self.fleet.is_leaving(tid) => going.push(removal()),
+                _ if self.fleet.is_leaving_for_good(tid) => going.push(removal()),
                 Verdict::Unproved(at) => again = again.into_iter().chain(at).min(),
                 Verdict::Disproved => disproved.push(removal()),
             }

@@ -23,7 +23,7 @@ use super::effect::{ConnectRequest, HostEffect, HostEvent, Level, Notice, Portal
 use super::inventory::Inventory;
 use super::kernel::{CtrlState, KernelController, Links};
 use super::lane::{Lane, Manner};
-use super::ownership::{Cause, Instance, Rules};
+use super::ownership::{Cause, Instance, Rules, Why};
 use super::timers::Timers;
 use super::{CtrlRef, OpId, OpIds, Time, reuse};
 use crate::nvme::{HostIdentity, Tid};
@@ -329,6 +329,14 @@ impl Fleet {
     #[must_use]
     pub fn is_leaving(&self, tid: &Tid) -> bool {
         self.members.get(tid).is_some_and(|member| !member.is_wanted())
+    }
+
+    /// True for a member whose removal was proved. That an exclusion matched it proves nothing when the exclusion is gone.
+    #[must_use]
+    pub fn is_leaving_for_good(&self, tid: &Tid) -> bool {
+        let is_excluded = |cause: &Cause| matches!(cause.why, Why::Excluded { .. });
+        let proved = |member: &&Controller| !member.cause.as_ref().is_some_and(is_excluded);
+        self.members.get(tid).filter(proved).is_some_and(|member| !member.is_wanted())
     }
 
     /// The kernel connection of a member.
