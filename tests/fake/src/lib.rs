@@ -29,8 +29,8 @@
 //! | a reload, a restart | `host.configure("…")`, or edit `host.conf` and `host.reload()`; `host.restart()` |
 //! | what was done | `host.nqns()`, `host.disconnected()`, `host.told("is kept")`, `host.count(\|effect\| …)` |
 //!
-//! `host.peer` is what the core reads from: the discovery controllers of stafd ([`DiscoveryControllers`]), the stafd
-//! of stacd ([`Stafd`]). A core that is no daemon implements [`Core`] in its test.
+//! `host.peer` is what the core reads from: the discovery controllers of stafd (`DiscoveryControllers`), the stafd
+//! of stacd (`Stafd`). A core that is no daemon implements `Core` in its test.
 
 #![allow(clippy::unwrap_used, clippy::panic)] // A test that meets the unexpected fails.
 
