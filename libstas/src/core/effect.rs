@@ -67,8 +67,7 @@ impl ConnectRequest {
     /// The DH-HMAC-CHAP secrets that go with it, if it has a usable one.
     #[must_use]
     pub fn secrets(&self) -> Option<DhchapSecrets> {
-        let host = self.parameters.dhchap_secret.as_ref().or(self.identity.key.as_ref())?;
-        DhchapSecrets::of(host, self.parameters.dhchap_ctrl_secret.as_ref())
+        DhchapSecrets::of(&self.parameters, self.identity.key.as_ref())
     }
 
     /// The same request with these secrets, or without any.

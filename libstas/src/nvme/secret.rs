@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
+use super::Parameters;
+
 /// Stands in the place of a secret that was not saved.
 pub const WITHHELD: &str = "***";
 
@@ -59,15 +61,17 @@ pub struct DhchapSecrets {
 }
 
 impl DhchapSecrets {
-    /// These secrets; `None` if the kernel would refuse one of them.
+    /// The secrets of a connection with these parameters: the host's is its own secret, else the host key. `None` if
+    /// there is neither, or if the kernel would refuse one of the secrets.
     #[must_use]
-    pub fn of(host: &Secret, controller: Option<&Secret>) -> Option<Self> {
+    pub fn of(parameters: &Parameters, host_key: Option<&Secret>) -> Option<Self> {
         let valid = |secret: &Secret| Secret::dhchap(secret.reveal()).ok();
-        let controller = match controller {
+        let host = valid(parameters.dhchap_secret.as_ref().or(host_key)?)?;
+        let controller = match &parameters.dhchap_ctrl_secret {
             Some(secret) => Some(valid(secret)?),
             None => None,
         };
-        Some(Self { host: valid(host)?, controller })
+        Some(Self { host, controller })
     }
 }
 

@@ -120,8 +120,7 @@ impl Fleet {
     /// The secrets that a member is configured with, if it has a usable one.
     fn wanted_secrets(&self, tid: &Tid) -> Option<DhchapSecrets> {
         let parameters = &self.members.get(tid)?.want.parameters;
-        let host = parameters.dhchap_secret.as_ref().or(self.identity.as_ref()?.key.as_ref())?;
-        DhchapSecrets::of(host, parameters.dhchap_ctrl_secret.as_ref())
+        DhchapSecrets::of(parameters, self.identity.as_ref()?.key.as_ref())
     }
 
     /// Takes each pending change one step further.
