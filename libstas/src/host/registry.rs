@@ -118,8 +118,8 @@ impl Registry {
     }
 
     /// The kernel has removed the controller of that number, and reported it with that sequence number. Deletes the
-    /// entry if it is about that controller, whoever owns it: the next controller of that number would inherit the
-    /// owner. libnvme has a udev rule that does the same with the same checks; hosts without libnvme 3 have none.
+    /// entry if it is about that controller, even if it names another owner than stas: the next controller of that number
+    /// would inherit that owner. libnvme has a udev rule that does the same with the same checks; hosts without libnvme 3 have none.
     pub fn removed(&self, device: u32, seqnum: u64) {
         if self.dev.join(format!("nvme{device}")).exists() {
             return;

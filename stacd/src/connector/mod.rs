@@ -164,7 +164,7 @@ impl Connector {
             self.sources.decree(SourceId::Configured, configured.collect());
         }
         self.name_the_renamed();
-        self.mark_barred();
+        let barred = self.mark_barred();
         let wanted = self.wanted(&settings);
         self.stafd.newcomers.lists(now, wanted.keys());
         for (tid, want) in wanted {
@@ -173,21 +173,31 @@ impl Connector {
             }
             self.fleet_does(now, out, |fleet, host| fleet.want(now, &tid, want, host));
         }
-        self.remove(now, out);
+        self.remove(now, barred, out);
         let mut host = Vec::new();
         self.configured.tell_what_is_held(&self.sources, self.fleet.tids(), &mut host);
         extend(out, host);
     }
 
-    /// Marks what the configuration excludes, so that no attempt at one begins while another is removed.
-    fn mark_barred(&mut self) {
-        let audited: BTreeSet<Tid> = self.fleet.unclaimed().into_iter().map(|(tid, _)| tid).collect();
+    /// Marks the controllers that the configuration excludes, so that no attempt at one of them begins while another is
+    /// removed. Gives them back with how and why each is removed.
+    fn mark_barred(&mut self) -> BTreeMap<Tid, (Parting, Cause)> {
+        let audited = self.audited();
         let tids = self.fleet.tids().filter(|tid| !audited.contains(*tid));
-        let barred = tids.filter_map(|tid| self.barred(tid).map(|(how, cause)| (tid.clone(), how, cause)));
-        for (tid, how, cause) in barred.collect::<Vec<_>>() {
-            let how = self.booted.instead(how, &tid);
-            self.fleet.mark_unwanted(&tid, how, cause);
+        let barred = tids.filter_map(|tid| {
+            let (how, cause) = self.barred(tid)?;
+            Some((tid.clone(), (self.booted.instead(how, tid), cause)))
+        });
+        let barred: BTreeMap<Tid, (Parting, Cause)> = barred.collect();
+        for (tid, (how, cause)) in &barred {
+            self.fleet.mark_unwanted(tid, *how, cause.clone());
         }
+        barred
+    }
+
+    /// The controllers that the audit removes: it decides anew about them.
+    fn audited(&self) -> BTreeSet<Tid> {
+        self.fleet.unclaimed().into_iter().map(|(tid, _)| tid).collect()
     }
 
     /// Everybody who is named and not excluded, and how. The configuration's word on parameters comes first.
@@ -295,21 +305,20 @@ impl Connector {
     }
 
     /// Lets go what is barred at once, and what is disproved when it is quiet and what may replace it is there.
-    fn remove(&mut self, now: Time, out: &mut Vec<Effect>) {
+    fn remove(&mut self, now: Time, mut barred: BTreeMap<Tid, (Parting, Cause)>, out: &mut Vec<Effect>) {
         let mut going: Vec<(Tid, Parting, Cause)> = Vec::new();
         let mut disproved: Vec<(Tid, Parting, Cause)> = Vec::new();
-        let audited: BTreeSet<Tid> = self.fleet.unclaimed().into_iter().map(|(tid, _)| tid).collect();
+        let audited = self.audited();
         let mut again: Option<Time> = None;
         for tid in self.fleet.tids() {
-            // The audit decides anew about what it removes.
             if audited.contains(tid) {
                 continue;
             }
-            if let Some((how, cause)) = self.barred(tid) {
+            if let Some((how, cause)) = barred.remove(tid) {
                 going.push((tid.clone(), how, cause));
                 continue;
             }
-            let removal = || (tid.clone(), self.parting(), self.why_removed(tid));
+            let removal = || (tid.clone(), self.booted.instead(self.parting(), tid), self.why_removed(tid));
             match self.sources.verdict(tid, now, self.fleet.may_be_live(tid)) {
                 Verdict::Named => {}
                 // How it is removed may have changed: that needs no quiet moment and no new proof.
@@ -335,7 +344,6 @@ impl Connector {
             None => self.timers.cancel(&Timer::Removals),
         }
         for (tid, how, cause) in going {
-            let how = self.booted.instead(how, &tid);
             self.fleet_does(now, out, |fleet, host| fleet.unwant(now, &tid, how, cause, host));
         }
     }

@@ -178,7 +178,7 @@ impl Finder {
     fn resettle(&mut self, now: Time, out: &mut Vec<Effect>) {
         let fresh = self.follow_announcements(now, out);
         self.follow_boot_tables(out);
-        self.mark_barred();
+        let barred = self.mark_barred();
         let Some(settings) = &self.settings else { return };
         let defaults = Defaults {
             parameters: &settings.conf.parameters,
@@ -227,7 +227,7 @@ impl Finder {
             self.take_back(now, &tid, out);
         }
         self.encourage_announced(now, &fresh, out);
-        self.remove(now, out);
+        self.remove(now, &barred, out);
         let mut host = Vec::new();
         self.configured.tell_what_is_held(&self.sources, self.fleet.tids(), &mut host);
         extend(out, host);
@@ -237,13 +237,15 @@ impl Finder {
         }
     }
 
-    /// Marks what the configuration excludes, so that no attempt at one begins while another is removed.
-    fn mark_barred(&mut self) {
-        let barred: Vec<Tid> = self.fleet.tids().filter(|tid| self.is_barred(tid)).cloned().collect();
-        for tid in barred {
-            let cause = self.why_excluded(&tid);
-            self.fleet.mark_unwanted(&tid, Parting::Disconnect, cause);
+    /// Marks the discovery controllers that the configuration excludes, so that no attempt at one of them begins while
+    /// another is removed. Gives them back.
+    fn mark_barred(&mut self) -> BTreeSet<Tid> {
+        let barred: BTreeSet<Tid> = self.fleet.tids().filter(|tid| self.is_barred(tid)).cloned().collect();
+        for tid in &barred {
+            let cause = self.why_excluded(tid);
+            self.fleet.mark_unwanted(tid, Parting::Disconnect, cause);
         }
+        barred
     }
 
     /// One that was given up and is wanted again before its connection was gone: nobody tells that it is live, for it
@@ -291,13 +293,13 @@ impl Finder {
     }
 
     /// Gives up what is excluded at once, and what is disproved when it is quiet.
-    fn remove(&mut self, now: Time, out: &mut Vec<Effect>) {
+    fn remove(&mut self, now: Time, barred: &BTreeSet<Tid>, out: &mut Vec<Effect>) {
         let mut going: Vec<(Tid, RemovalReason)> = Vec::new();
         let mut again: Option<Time> = None;
         let mut disproved = Vec::new();
         let reach = self.reach(now);
         for tid in self.fleet.tids() {
-            if self.is_barred(tid) {
+            if barred.contains(tid) {
                 going.push((tid.clone(), RemovalReason::Excluded));
                 continue;
             }

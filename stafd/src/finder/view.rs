@@ -94,7 +94,8 @@ impl Finder {
 
     /// True when every discovery controller that the configuration means is a member: each line could be used and each
     /// host name has a known address.
-    pub(super) fn is_complete(&self) -> bool {
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
         self.settings.is_some() && self.configured.hold().is_none()
     }
 

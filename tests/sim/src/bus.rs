@@ -167,7 +167,7 @@ impl World {
         match self.reach_stafd() {
             Err((wait, reason)) => self.answer(asker, wait, Incoming::AllFetched(asker.op, Err(reason))),
             Ok(Duration::ZERO) => {
-                let is_complete = self.staf.core.as_ref().is_some_and(|finder| finder.published().is_complete);
+                let is_complete = self.staf.core.as_ref().is_some_and(Finder::is_complete);
                 let removed = self.staf.core.as_ref().map(Finder::removed).unwrap_or_default();
                 let removed: Vec<RemovedDc> = removed.into_iter().map(Removed::published).collect();
                 let wait = self.bus_takes("answer");

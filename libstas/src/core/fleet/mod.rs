@@ -201,8 +201,8 @@ impl Fleet {
         self.work(now, out)
     }
 
-    /// Marks a controller for removal; the next event or call carries it out. Marked, it is not connected any more:
-    /// whatever is done before a removal may let the next attempt in the queue begin.
+    /// Marks a controller for removal without removing it: the next event or call does that. No attempt at a marked
+    /// controller begins, even if the removal of another one frees the connect queue.
     pub fn mark_unwanted(&mut self, tid: &Tid, how: Parting, cause: Cause) {
         if let Some(member) = self.members.get_mut(tid) {
             let same_how = member.leaving.as_ref().is_some_and(|(before, _)| *before == how);
