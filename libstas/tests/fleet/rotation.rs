@@ -75,6 +75,17 @@ fn pending() -> Scene {
     scene
 }
 
+/// Its connection was lost, and the trial of the new secret held the connect path for a minute.
+fn refused_after_a_minute() -> Scene {
+    let mut scene = pending();
+    lose(&mut scene);
+    scene.host.wait(1);
+    let (op, _) = next_try(&mut scene);
+    let outcome = Rotated::Refused("no".into());
+    scene.hear(HostEvent::SecretsRotated { op, outcome, held: Duration::from_secs(60) });
+    scene
+}
+
 fn is_pending(scene: &Scene) -> bool {
     scene.fleet().view(&tid("a")).unwrap().pending
 }
@@ -206,12 +217,7 @@ fn a_probe_that_is_never_answered_is_made_again_and_its_late_answer_changes_noth
 
 #[test]
 fn a_secret_that_holds_the_connect_path_for_long_is_kept_off_it_for_ten_times_as_long() {
-    let mut scene = pending();
-    lose(&mut scene);
-    scene.host.wait(1);
-    let (op, _) = next_try(&mut scene);
-    let outcome = Rotated::Refused("no".into());
-    scene.hear(HostEvent::SecretsRotated { op, outcome, held: Duration::from_secs(60) });
+    let mut scene = refused_after_a_minute();
     for _ in 0..599 {
         scene.host.wait(1);
         assert_eq!(scene.next(), None);
@@ -222,12 +228,7 @@ fn a_secret_that_holds_the_connect_path_for_long_is_kept_off_it_for_ten_times_as
 
 #[test]
 fn a_connection_that_is_lost_anew_is_tried_at_once_however_long_a_trial_took_before() {
-    let mut scene = pending();
-    lose(&mut scene);
-    scene.host.wait(1);
-    let (op, _) = next_try(&mut scene);
-    let outcome = Rotated::Refused("no".into());
-    scene.hear(HostEvent::SecretsRotated { op, outcome, held: Duration::from_secs(60) });
+    let mut scene = refused_after_a_minute();
     scene.host.kernel[0].state = CtrlState::Live;
     scene.host.wait(2);
     assert_eq!(scene.next(), None);

@@ -93,11 +93,13 @@ struct LaterRemoval {
     trust: String,
 }
 
+/// What stafd sends when it has this page alone.
+fn published_with(page: DcPage) -> wire::Published {
+    wire::Published::of(&StafdView { dcs: vec![page], removed: None, is_complete: true })
+}
+
 fn later(version: u32, state: Option<&str>, reason: Option<&str>) -> Later {
-    let ours: wire::Page =
-        wire::Published::of(&StafdView { dcs: vec![page(PageState::Fresh)], removed: None, is_complete: true })
-            .pages
-            .remove(0);
+    let ours: wire::Page = published_with(page(PageState::Fresh)).pages.remove(0);
     let controller = ours.controller;
     Later {
         version,
@@ -161,18 +163,12 @@ fn a_contract_of_a_later_version_names_controllers_and_proves_nothing() {
 
 #[test]
 fn a_page_with_an_entry_that_cannot_be_read_proves_nothing() {
-    let mut published =
-        wire::Published::of(&StafdView { dcs: vec![page(PageState::Fresh)], removed: None, is_complete: true });
+    let mut published = published_with(page(PageState::Fresh));
     let mut bad = published.pages[0].entries[0].clone();
     for subnqn in ["", "nqn,\u{7}", &"n".repeat(300)] {
         bad.subnqn = subnqn.into();
-        published.pages[0].entries = vec![
-            bad.clone(),
-            wire::Published::of(&StafdView { dcs: vec![page(PageState::Fresh)], removed: None, is_complete: true })
-                .pages[0]
-                .entries[0]
-                .clone(),
-        ];
+        published.pages[0].entries =
+            vec![bad.clone(), published_with(page(PageState::Fresh)).pages[0].entries[0].clone()];
         let view = view_of(&published);
         assert_eq!((view.dcs[0].state, view.dcs[0].entries.len()), (PageState::Unknown, 1), "{subnqn:?}");
     }
@@ -283,7 +279,7 @@ proptest! {
 fn a_page_with_unclear_entries_is_sent_as_saved_and_is_fresh_to_readers_that_know_them() {
     let unclear = Unclear { subnqn: "nqn.romulans".into(), is_damaged: true, ..Unclear::default() };
     let page = DcPage { unclear: vec![unclear.clone()], ..page(PageState::Fresh) };
-    let published = wire::Published::of(&StafdView { dcs: vec![page.clone()], removed: None, is_complete: true });
+    let published = published_with(page.clone());
     assert_eq!(published.pages[0].state, Some(PageState::Saved));
     assert_eq!(view_of(&published).dcs, [page]);
     assert_eq!(PageState::Fresh.sent(true), PageState::Saved);
