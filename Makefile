@@ -80,8 +80,10 @@ uninstall: ## remove what install placed; edited configuration stays
 	@rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(SYSCONFDIR)/stas' 2>/dev/null || true
 	@$(RELOAD)
 
-purge: uninstall ## uninstall, and delete edited configuration, saved state and what the daemons left in /run; disconnects nothing
+# The configuration goes first: uninstall would say of an edited file that it stays.
+purge: ## uninstall, and delete edited configuration, saved state and what the daemons left in /run; disconnects nothing
 	@rm -rf '$(DESTDIR)$(SYSCONFDIR)/stas'
+	@$(MAKE) --no-print-directory uninstall
 	@rm -rf $(foreach daemon,stafd stacd,'$(DESTDIR)/var/cache/$(daemon)' '$(DESTDIR)/run/$(daemon)') '$(DESTDIR)/run/nvme-stas'
 	@for entry in '$(DESTDIR)'/run/nvme/registry/nvme*; do \
 	    if grep -qsx stas "$$entry/owner"; then rm -r "$$entry"; fi; \

@@ -165,7 +165,8 @@ fn purge_deletes_state_claims_and_edited_configuration_of_this_project_alone() {
     put("/run/udev/rules.d/70-nvmf-autoconnect.rules", "# Made by stafd when it starts, and removed when it stops.\n");
     put(theirs[0], "discoverd\n");
     put(theirs[1], "nqn\n");
-    host.make(&["purge"]);
+    let said = host.make(&["purge"]);
+    assert!(!said.contains("stays"), "{said}");
     assert_eq!(host.installed(), theirs.map(String::from).into());
 }
 
