@@ -112,17 +112,14 @@ class Session:
         self.announce(scenario)
         outcome = place.play(scenario)
         if outcome.outcome not in ("FAILED", "ERROR") or outcome.final or self.once or self.peer or place.borrowed:
-            self.conclude(outcome)
-        elif place is self.place:
+            self.outcomes.append(outcome)
+            return self.tell(outcome)
+        self.tell(outcome)
+        if place is self.place:
             self.second_try(place, outcome)
         else:
-            self.tell(outcome)
             place.drop()
             self.to_repeat.append(outcome)
-
-    def conclude(self, outcome):
-        self.outcomes.append(outcome)
-        self.tell(outcome)
 
     def second_try(self, place, first):
         """A fresh machine, once: what only was late on a busy host, or in a machine that died, is on time then.
@@ -131,13 +128,12 @@ class Session:
         """
         name = first.scenario.name
         (self.folder / f"{name}.log").rename(self.folder / f"{name}.first-try.log")
-        if first not in self.to_repeat:
-            self.tell(first)
         place.drop()
         self.announce(first.scenario)
         second = place.play(first.scenario)
         second.notes.insert(0, f"second try; the first was {first.outcome}: {first.why.splitlines()[0]}")
-        self.conclude(second)
+        self.outcomes.append(second)
+        self.tell(second)
 
     # What a person sees
 
