@@ -17,7 +17,8 @@ def play():
         # A DC for stafd and an I/O controller for stacd: each has a write that hangs in the kernel.
         for each, line in ((daemons.stafd, silent), (daemons.stacd, f"{silent};nqn=nqn.2014-08.org.nvmexpress:scene:silent")):
             seen = len(accepted)
-            add_controller(each, line)
+            before = host.read(each.conf)
+            each.configure(f"{before}\n[Controllers]\ncontroller={line}\n")
             each.reload()
             wait_until(lambda: len(accepted) > seen and in_kernel(each.pid), 60, f"{each} has a connect in flight")
             # The one that is in flight goes with its killed writer; no other does.
@@ -27,14 +28,12 @@ def play():
                 returned = time.monotonic()
                 each.wait_active(15, other_than=pid)
                 compare(f"{each}: return of the connect to active", time.monotonic() - returned, idle, "two idle daemons", at_most=3)
+            # A portal at which another connect hangs is only probed, without the kernel.
+            each.configure(before)
+            each.reload()
+            wait_until(lambda: not in_kernel(each.pid), 60, f"{each} has no connect in flight")
     host.wait_live(*target.THREE)
     journal.messages()
-
-
-def add_controller(each, line):
-    with open(each.conf) as file:
-        text = file.read()
-    each.configure(f"{text}\n[Controllers]\ncontroller={line}\n")
 
 
 def in_kernel(pid):
