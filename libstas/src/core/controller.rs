@@ -69,6 +69,15 @@ pub enum Life {
     GivenUp,
 }
 
+/// What a controller was before an exclusion matched it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BeforeExclusion {
+    /// Wanted.
+    Wanted,
+    /// Being removed, in this way and for this cause.
+    Removed(Parting, Cause),
+}
+
 /// How far parting has come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leaving {
@@ -93,6 +102,8 @@ pub struct Controller {
     pub leaving: Option<(Parting, Leaving)>,
     /// Why it is removed.
     pub cause: Option<Cause>,
+    /// What counts again when the exclusion that removes it is gone.
+    pub before_exclusion: Option<BeforeExclusion>,
     /// It has had a connection in this run.
     pub has_held: bool,
     /// Attempts since the last success.
@@ -124,6 +135,7 @@ impl Controller {
             life: Life::Idle,
             leaving: None,
             cause: None,
+            before_exclusion: None,
             has_held: false,
             attempts: 0,
             reason: None,
@@ -151,6 +163,12 @@ impl Controller {
     #[must_use]
     pub fn is_wanted(&self) -> bool {
         self.leaving.is_none()
+    }
+
+    /// True when it is removed because of an exclusion.
+    #[must_use]
+    pub fn is_excluded(&self) -> bool {
+        self.cause.as_ref().is_some_and(|cause| cause.why.is_exclusion())
     }
 
     /// Takes a connection over. Gives back how many attempts it took.

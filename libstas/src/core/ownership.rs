@@ -71,6 +71,9 @@ pub enum Why {
         /// The exclusion matches this connection.
         matched: bool,
     },
+    /// The configuration excludes its controller by what no connection shows: `ip-family=`, or `exclude=` with the
+    /// interface on which it was announced.
+    Barred,
     /// No source lists it. `proved`: every source has stated all that it lists.
     Unclaimed {
         /// No source can still list it.
@@ -82,6 +85,14 @@ pub enum Why {
     PollOver,
     /// The daemon stops, and `persistent-connections=false`.
     Stopping,
+}
+
+impl Why {
+    /// True for what holds only as long as the configuration says so, and proves nothing afterwards.
+    #[must_use]
+    pub fn is_exclusion(self) -> bool {
+        matches!(self, Self::Excluded { .. } | Self::Barred)
+    }
 }
 
 /// What [`decide`] says.
@@ -156,8 +167,8 @@ pub fn decide(title: &Title, scope: Scope, why: Why, booted: bool) -> Decision {
         (_, Why::Excluded { matched: false }, _) => Keep(Reason::NotExcluded),
         (Title::Ours, Why::Excluded { matched: true }, _) => Disconnect,
         (_, Why::Excluded { matched: true }, Scope::Audited) => Disconnect,
-        (Title::Ours, Why::Removed, Scope::Nothing) => Keep(Reason::NoDisconnect),
-        (Title::Ours, Why::Removed | Why::Duplicate | Why::PollOver | Why::Stopping, _) => Disconnect,
+        (Title::Ours, Why::Removed | Why::Barred, Scope::Nothing) => Keep(Reason::NoDisconnect),
+        (Title::Ours, Why::Removed | Why::Barred | Why::Duplicate | Why::PollOver | Why::Stopping, _) => Disconnect,
         _ => Keep(Reason::NotOurs),
     }
 }
@@ -182,6 +193,12 @@ impl Cause {
     #[must_use]
     pub fn removed(text: impl Into<String>) -> Self {
         Self::new(Why::Removed, text)
+    }
+
+    /// The configuration excludes the controller by what no connection shows.
+    #[must_use]
+    pub fn barred(text: impl Into<String>) -> Self {
+        Self::new(Why::Barred, text)
     }
 
     /// An exclusion names the controller.

@@ -189,6 +189,10 @@ impl Connector {
             Some((tid.clone(), (self.booted.instead(how, tid), cause)))
         });
         let barred: BTreeMap<Tid, (Parting, Cause)> = barred.collect();
+        let no_longer: Vec<Tid> = self.fleet.tids().filter(|tid| !barred.contains_key(*tid)).cloned().collect();
+        for tid in no_longer {
+            self.fleet.exclusion_is_gone(&tid);
+        }
         for (tid, (how, cause)) in &barred {
             self.fleet.mark_unwanted(tid, *how, cause.clone());
         }
@@ -252,7 +256,7 @@ impl Connector {
             let cause = Cause::excluded(format!("excluded by exclude= in stacd.conf, line {}", exclusion.line));
             return Some((Parting::Disconnect, cause));
         }
-        let cause = || Cause::removed("ip-family= in stacd.conf excludes its address");
+        let cause = || Cause::barred("ip-family= in stacd.conf excludes its address");
         (!self.configured.allows(tid)).then(|| (self.parting(), cause()))
     }
 

@@ -178,7 +178,7 @@ impl Finder {
     fn resettle(&mut self, now: Time, out: &mut Vec<Effect>) {
         let fresh = self.follow_announcements(now, out);
         self.follow_boot_tables(out);
-        let barred = self.mark_barred();
+        let barred = self.mark_barred(now, out);
         let Some(settings) = &self.settings else { return };
         let defaults = Defaults {
             parameters: &settings.conf.parameters,
@@ -239,8 +239,16 @@ impl Finder {
 
     /// Marks the discovery controllers that the configuration excludes, so that no attempt at one of them begins while
     /// another is removed. Gives them back.
-    fn mark_barred(&mut self) -> BTreeSet<Tid> {
-        let barred: BTreeSet<Tid> = self.fleet.tids().filter(|tid| self.is_barred(tid)).cloned().collect();
+    fn mark_barred(&mut self, now: Time, out: &mut Vec<Effect>) -> BTreeSet<Tid> {
+        let (barred, others): (BTreeSet<Tid>, BTreeSet<Tid>) =
+            self.fleet.tids().cloned().partition(|tid| self.is_barred(tid));
+        for tid in others {
+            if self.fleet.exclusion_is_gone(&tid) {
+                self.removed.remove(&tid);
+                self.dcs.entry(tid.clone()).or_default();
+                self.take_back(now, &tid, out);
+            }
+        }
         for tid in &barred {
             let cause = self.why_excluded(tid);
             self.fleet.mark_unwanted(tid, Parting::Disconnect, cause);
@@ -369,8 +377,8 @@ impl Finder {
     fn why_excluded(&self, tid: &Tid) -> Cause {
         match self.configured.exclusion_of(tid, &tid.host_iface) {
             Some(exclusion) => Cause::excluded(format!("excluded by exclude= in stafd.conf, line {}", exclusion.line)),
-            None if !self.configured.allows(tid) => Cause::removed("ip-family= in stafd.conf excludes its address"),
-            None => Cause::removed("exclude= in stafd.conf matches the interface that it was found on"),
+            None if !self.configured.allows(tid) => Cause::barred("ip-family= in stafd.conf excludes its address"),
+            None => Cause::barred("exclude= in stafd.conf matches the interface that it was found on"),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Fleet, Kind, Report, Timer};
-use crate::core::controller::{Controller, Leaving, Life, Parting};
+use crate::core::controller::{BeforeExclusion, Controller, Leaving, Life, Parting};
 use crate::core::effect::{HostEffect, Level, Usage};
 use crate::core::kernel::{Gained, KernelController};
 use crate::core::ownership::{Cause, Decision, Reason, Why};
@@ -90,6 +90,7 @@ impl Fleet {
                 self.keep(tid, ctrl, how, &reason.to_string(), "", out);
                 return;
             }
+            Decision::Keep(Reason::NotExcluded) if self.exclusion_does_not_count(tid) => return,
             Decision::Keep(reason) => {
                 self.let_go(tid, &reason, reports, out);
                 return;
@@ -106,6 +107,21 @@ impl Fleet {
             (Parting::SpareInUse, Leaving::Checking(_) | Leaving::Kept) => {}
             // It was decided above, and nothing has changed since.
             _ => drop(self.disconnect(ctrl, false, &cause, out)),
+        }
+    }
+
+    /// Of a member whose connection no exclusion matches: true when something else than [`Fleet::let_go`] follows. A removal
+    /// of before the exclusion counts again; and one that was wanted is wanted again by its owner as soon as that has seen
+    /// that the exclusion is gone.
+    fn exclusion_does_not_count(&mut self, tid: &Tid) -> bool {
+        let Some(member) = self.members.get_mut(tid) else { return false };
+        match &member.before_exclusion {
+            Some(BeforeExclusion::Removed(..)) => {
+                self.exclusion_is_gone(tid);
+                true
+            }
+            Some(BeforeExclusion::Wanted) => self.rules.exclusions.matching(tid, &tid.host_iface).is_none(),
+            None => false,
         }
     }
 

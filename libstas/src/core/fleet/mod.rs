@@ -18,12 +18,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::backoff::Jitter;
-use super::controller::{Controller, Leaving, Life, Parting, Want};
+use super::controller::{BeforeExclusion, Controller, Leaving, Life, Parting, Want};
 use super::effect::{ConnectRequest, HostEffect, HostEvent, Level, Notice, Portal};
 use super::inventory::Inventory;
 use super::kernel::{CtrlState, KernelController, Links};
 use super::lane::{Lane, Manner};
-use super::ownership::{Cause, Instance, Rules, Why};
+use super::ownership::{Cause, Instance, Rules};
 use super::timers::Timers;
 use super::{CtrlRef, OpId, OpIds, Time, reuse};
 use crate::nvme::{HostIdentity, Tid};
@@ -166,6 +166,7 @@ impl Fleet {
         member.want = want;
         member.kept = None;
         member.cause = None;
+        member.before_exclusion = None;
         if tried_otherwise {
             // With other parameters the next attempt is the first.
             member.start_afresh();
@@ -208,11 +209,33 @@ impl Fleet {
             let same_how = member.leaving.as_ref().is_some_and(|(before, _)| *before == how);
             let same_why = member.cause.as_ref().is_some_and(|before| before.why == cause.why);
             if !(same_how && same_why) {
+                member.before_exclusion = match (member.leaving.take(), member.cause.take()) {
+                    _ if !cause.why.is_exclusion() => None,
+                    (Some(_), Some(before)) if before.why.is_exclusion() => member.before_exclusion.take(),
+                    (Some((how, _)), Some(before)) => Some(BeforeExclusion::Removed(how, before)),
+                    _ => Some(BeforeExclusion::Wanted),
+                };
                 member.leaving = Some((how, Leaving::Asked));
                 member.cause = Some(cause);
             }
             self.stirred.insert(tid.clone());
         }
+    }
+
+    /// The exclusion that marked a member no longer matches it: what counted before it counts again. Returns whether the
+    /// member is wanted again.
+    pub fn exclusion_is_gone(&mut self, tid: &Tid) -> bool {
+        let Some(member) = self.members.get_mut(tid).filter(|member| member.is_excluded()) else { return false };
+        let Some(before) = member.before_exclusion.take() else { return false };
+        member.kept = None;
+        self.timers.cancel(&Timer::Part(tid.clone()));
+        self.stirred.insert(tid.clone());
+        let is_wanted = before == BeforeExclusion::Wanted;
+        (member.leaving, member.cause) = match before {
+            BeforeExclusion::Wanted => (None, None),
+            BeforeExclusion::Removed(how, cause) => (Some((how, Leaving::Asked)), Some(cause)),
+        };
+        is_wanted
     }
 
     /// A controller of the saved state is not wanted by this run: the connection that it had then is ended.
@@ -224,8 +247,13 @@ impl Fleet {
         cause: Cause,
         out: &mut Vec<HostEffect>,
     ) -> Vec<Report> {
+        let is_new = !self.members.contains_key(tid);
         self.members.entry(tid.clone()).or_insert_with(|| Controller::new(Want::default()));
-        self.unwant(now, tid, how, cause, out)
+        self.mark_unwanted(tid, how, cause);
+        if let Some(member) = self.members.get_mut(tid).filter(|_| is_new) {
+            member.before_exclusion = None;
+        }
+        self.work(now, out)
     }
 
     /// Something gives reason to hope that this controller answers now (a fresh announcement, a reload).
@@ -334,9 +362,7 @@ impl Fleet {
     /// True for a member whose removal was proved. That an exclusion matched it proves nothing when the exclusion is gone.
     #[must_use]
     pub fn is_leaving_for_good(&self, tid: &Tid) -> bool {
-        let is_excluded = |cause: &Cause| matches!(cause.why, Why::Excluded { .. });
-        let proved = |member: &&Controller| !member.cause.as_ref().is_some_and(is_excluded);
-        self.members.get(tid).filter(proved).is_some_and(|member| !member.is_wanted())
+        self.members.get(tid).is_some_and(|member| !member.is_wanted() && !member.is_excluded())
     }
 
     /// The kernel connection of a member.

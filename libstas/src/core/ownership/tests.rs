@@ -7,8 +7,9 @@ fn titles() -> [Title; 4] {
 
 const SCOPES: [Scope; 3] = [Scope::Nothing, Scope::Ours, Scope::Audited];
 
-const WHYS: [Why; 8] = [
+const WHYS: [Why; 9] = [
     Why::Removed,
+    Why::Barred,
     Why::Excluded { matched: true },
     Why::Excluded { matched: false },
     Why::Unclaimed { proved: true },
@@ -22,7 +23,7 @@ const WHYS: [Why; 8] = [
 fn disconnects(title: &Title, scope: Scope, why: Why) -> bool {
     match title {
         Title::Ours => match why {
-            Why::Removed => scope != Scope::Nothing,
+            Why::Removed | Why::Barred => scope != Scope::Nothing,
             Why::Excluded { matched } => matched,
             Why::Unclaimed { proved } => proved && scope == Scope::Audited,
             Why::Duplicate | Why::PollOver | Why::Stopping => true,

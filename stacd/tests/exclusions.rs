@@ -1,0 +1,98 @@
+//! An exclusion that is taken back leaves everything as if it had never been there: for each state of the controller
+//! before, each way in which the disconnect is held up, and each kind of exclusion.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use fake_host::{Connector, FakeHost, Op};
+
+type Host = FakeHost<Connector>;
+
+const A: &str = "nqn.2014-08.org.example:a";
+const EXCLUSIONS: [&str; 2] = ["[Controllers]\nexclude=nqn=nqn.2014-08.org.example:a\n", "[Global]\nip-family=ipv6\n"];
+
+/// What the discovery controller says of the subsystem.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Says {
+    /// It lists it.
+    Listed,
+    /// It was connected anew a moment ago, and lists nothing yet.
+    Unproved,
+    /// It no longer lists it, and that counts.
+    Gone,
+}
+
+/// What holds the disconnect up while the exclusion is there.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum HeldUp {
+    /// The kernel refuses it.
+    Refused,
+    /// The check for storage in use does not return, and then the kernel refuses it.
+    Checking,
+    /// The storage is in use, and then the kernel refuses it.
+    InUse,
+}
+
+fn say(host: &mut Host, says: Says) {
+    match says {
+        Says::Listed => {}
+        Says::Unproved => {
+            let since = host.now;
+            host.peer.first().connected_since = Some(since);
+            host.page_is(&[]);
+        }
+        Says::Gone => host.page_is(&[]),
+    }
+    host.wait(1);
+}
+
+/// The subsystem is excluded, and the exclusion is taken back; `says_first`: what the discovery controller says comes
+/// before the exclusion, else while it is there.
+fn play(says: Says, held_up: HeldUp, exclusion: &str, says_first: bool) -> Host {
+    let mut host = Host::configured("");
+    host.start();
+    host.stafd_with(&[A], 100);
+    host.wait(5);
+    assert_eq!(host.nqns(), [A]);
+    host.disconnect_refused = true;
+    match held_up {
+        HeldUp::Refused => {}
+        HeldUp::Checking => host.hold(Op::CheckUse),
+        HeldUp::InUse => drop(host.in_use.insert(A.into())),
+    }
+    if says_first {
+        say(&mut host, says);
+    }
+    host.configure(exclusion);
+    host.wait(1);
+    if !says_first {
+        say(&mut host, says);
+    }
+    host.configure("");
+    host.release(Op::CheckUse);
+    host.wait(1);
+    host.in_use.clear();
+    host.disconnect_refused = false;
+    host.wait(20);
+    host
+}
+
+#[test]
+fn an_exclusion_that_is_taken_back_leaves_no_trace() {
+    for says in [Says::Listed, Says::Unproved, Says::Gone] {
+        for held_up in [HeldUp::Refused, HeldUp::Checking, HeldUp::InUse] {
+            for exclusion in EXCLUSIONS {
+                for says_first in [false, true] {
+                    let host = play(says, held_up, exclusion, says_first);
+                    let case = format!("{says:?} {held_up:?} {exclusion:?}, says first: {says_first}");
+                    let listed = host.core.controllers().len();
+                    match says {
+                        Says::Listed | Says::Unproved => {
+                            assert_eq!((host.nqns(), listed), (vec![A], 1), "{case}: connected and listed");
+                            assert!(host.gone.is_empty(), "{case}: it was disconnected");
+                        }
+                        Says::Gone => assert_eq!((host.nqns().len(), listed), (0, 0), "{case}: gone and not listed"),
+                    }
+                }
+            }
+        }
+    }
+}
