@@ -10,11 +10,12 @@ use libstas::core::{CtrlState, Interface, KernelController, Links};
 use libstas::nvme::Tid;
 use libstas::nvme::announcement::offer;
 use libstas::nvme::nbft::{Discovery, Hfi, Nbft};
-use stafd::finder::{Effect, Event};
+use stafd::finder::{Effect, Event, RemovalReason};
 
 type Host = FakeHost<Finder>;
 
 const A: &str = "192.0.2.1";
+const SPARED: &str = "192.0.2.2";
 
 /// eth1 and eth2, with the numbers 1 and 2.
 fn links() -> Links {
@@ -252,6 +253,76 @@ fn a_controller_that_ages_out_takes_no_live_one_at_the_end_of_a_chain_of_referra
     host.lose(A);
     host.wait(600);
     assert_eq!(host.addresses(), ["192.0.2.3"]);
+}
+
+/// An announced controller ages out, and the one that it referred to stays because it is live.
+fn host_with_a_spared_controller(refers_back: bool) -> Host {
+    let mut host = host_with(&persistence("0"));
+    host.peer.pages.insert(A.into(), vec![referral(SPARED)]);
+    if refers_back {
+        host.peer.pages.insert(SPARED.into(), vec![referral(A)]);
+    }
+    hear(&mut host, [announced("x", A)]);
+    host.wait(60);
+    assert_eq!(host.addresses(), [A, SPARED]);
+    hear(&mut host, [Heard::Gone("x".into())]);
+    host.lose(A);
+    host.wait(600);
+    assert!(host.addresses().contains(&SPARED));
+    host
+}
+
+#[test]
+fn a_controller_that_is_connected_again_by_what_it_refers_to_takes_no_live_one_with_it() {
+    // Whether the daemon restarts before the controller answers again.
+    for restarts in [false, true] {
+        let mut host = host_with_a_spared_controller(true);
+        if restarts {
+            host.restart();
+        }
+        host.dead.remove(A);
+        host.wait(600);
+        assert!(host.addresses().contains(&A), "restarts: {restarts}");
+        host.wait(600);
+        assert!(host.addresses().contains(&SPARED), "restarts: {restarts}: {:?}", host.gone);
+    }
+}
+
+#[test]
+fn a_controller_that_ageing_has_spared_is_kept_over_restarts_while_it_is_live() {
+    for refers_back in [false, true] {
+        let mut host = host_with_a_spared_controller(refers_back);
+        for _ in 0..2 {
+            host.restart();
+            host.wait(600);
+            assert!(host.addresses().contains(&SPARED), "refers back: {refers_back}: {:?}", host.gone);
+            assert!(host.core.controller(&by_eth1(SPARED)).is_some(), "refers back: {refers_back}: not listed");
+        }
+        host.lose(SPARED);
+        host.wait(600);
+        assert!(!host.addresses().contains(&SPARED), "refers back: {refers_back}: it is not live, and stays");
+        assert!(
+            host.core.removed().iter().all(|removed| removed.reason == RemovalReason::AgedOut),
+            "refers back: {refers_back}"
+        );
+    }
+}
+
+#[test]
+fn a_controller_that_has_aged_out_and_is_not_disconnected_yet_is_not_given_up_for_another_reason_after_a_restart() {
+    let mut host = host_with(&persistence("0"));
+    hear(&mut host, [announced("x", A)]);
+    host.wait(60);
+    hear(&mut host, [Heard::Gone("x".into())]);
+    host.hold(Op::Disconnect);
+    host.lose(A);
+    assert_eq!(host.held.len(), 1, "it is being disconnected");
+    for _ in 0..2 {
+        host.restart();
+        host.wait(60);
+        let reasons: Vec<_> = host.core.removed().iter().map(|removed| removed.reason).collect();
+        assert_eq!(reasons, [RemovalReason::AgedOut]);
+    }
 }
 
 #[test]

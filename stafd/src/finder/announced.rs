@@ -495,6 +495,11 @@ impl Announced {
         self.dcs.keys()
     }
 
+    /// Those that have aged out and may still be in the fleet.
+    pub(super) fn aged(&self) -> impl Iterator<Item = &Tid> {
+        self.aged.keys()
+    }
+
     /// True when that one is here, or was until it aged out.
     pub(super) fn knew(&self, tid: &Tid) -> bool {
         self.dcs.contains_key(tid) || self.aged.contains_key(tid)

@@ -81,6 +81,9 @@ pub struct Finder {
     quiet: Quiet,
     timers: Timers<Timer>,
     restored: BTreeSet<Tid>,
+    /// Discovery controllers that were removed because of their age, as long as their referrals spare a live one. If such a
+    /// one is connected again by the referral of what it has spared, both stay while they are live.
+    aged_out: BTreeSet<Tid>,
     /// Whom a boot table named before this run.
     was_booted: BTreeSet<Tid>,
     /// Whom the configuration named before this run, until it could be read in full.
@@ -115,6 +118,7 @@ impl Finder {
             quiet: Quiet::default(),
             timers: Timers::default(),
             restored: BTreeSet::new(),
+            aged_out: BTreeSet::new(),
             was_booted: BTreeSet::new(),
             was_configured: BTreeSet::new(),
             old_polls: Vec::new(),
@@ -213,6 +217,14 @@ impl Finder {
                     announced_only,
                 });
             }
+        }
+        // What led to it had aged out before this run.
+        let has_aged_out = |(id, _): (&SourceId, _)| self.sources.has_aged_out(id);
+        let spared = self.restored.iter().filter(|tid| self.sources.claims_on(tid).any(has_aged_out));
+        for tid in spared.filter(|tid| !self.is_barred(tid)) {
+            let parameters = || settings.conf.parameters.clone();
+            let want = || Want { parameters: parameters(), rank: rank::REFERRAL, attempts: None, announced_only: true };
+            meant.entry(tid).or_insert_with(want);
         }
         let news = meant.into_iter().filter(|(tid, want)| !self.fleet.is_wanted(tid, want));
         let mut news: Vec<(Tid, Want)> = news.map(|(tid, want)| (tid.clone(), want)).collect();
@@ -332,6 +344,8 @@ impl Finder {
             Some(at) => self.timers.set(Timer::Removals, at),
             None => self.timers.cancel(&Timer::Removals),
         }
+        let is_of_use = |tid: &Tid| self.fleet.has(tid) || self.sources.has_aged_out(&SourceId::Page(tid.clone()));
+        self.aged_out.retain(|tid| !reach.rooted.contains(tid) && is_of_use(tid));
         for (tid, reason) in going {
             self.give_up(now, &tid, reason, out);
         }
@@ -346,7 +360,7 @@ impl Finder {
         match referred {
             true if reach.ages_out.contains(tid) || self.sources.claims_on(tid).any(aged_out) => RemovalReason::AgedOut,
             true => RemovalReason::ReferralGone,
-            false if self.announced.knew(tid) => RemovalReason::AgedOut,
+            false if reach.ages_out.contains(tid) || self.announced.knew(tid) => RemovalReason::AgedOut,
             false => RemovalReason::Configuration,
         }
     }
@@ -431,6 +445,10 @@ impl Finder {
                 self.removed.remove(&oldest);
             }
             self.sources.give_up(&SourceId::Page(tid.clone()), reason.spares_live());
+            match reason.spares_live() {
+                true => drop(self.aged_out.insert(tid.clone())),
+                false => drop(self.aged_out.remove(tid)),
+            }
             self.quiet.disturb(now);
         }
         let mut host = Vec::new();
@@ -449,7 +467,13 @@ impl Finder {
     /// A discovery controller from before this run that nobody means any more: its connection goes, too.
     fn drop_restored(&mut self, now: Time, tid: &Tid, out: &mut Vec<Effect>) {
         let mut host = Vec::new();
-        let reason = if self.is_barred(tid) { RemovalReason::Excluded } else { self.reason_for(tid, &self.reach(now)) };
+        let before = self.removed.get(tid).map(|removed| removed.reason).filter(|reason| reason.spares_live());
+        let reason = match before {
+            _ if self.is_barred(tid) => RemovalReason::Excluded,
+            // It was given up before this run, and is not disconnected yet.
+            Some(before) => before,
+            None => self.reason_for(tid, &self.reach(now)),
+        };
         let cause = self.cause_of(tid, reason);
         let reports = self.fleet.remove_restored(now, tid, Parting::Disconnect, cause, &mut host);
         extend(out, host);

@@ -22,8 +22,11 @@ const STEPS: usize = 8;
 pub(super) struct Reach {
     /// Members that no source other than each other's log pages leads to.
     pub(super) unreachable: BTreeSet<Tid>,
-    /// Members that age out or that a member which ages out leads to: their removal proves nothing about what is live.
+    /// Members that age out, or that one which ages out leads to, and that no other source leads to: their removal proves
+    /// nothing about what is live.
     pub(super) ages_out: BTreeSet<Tid>,
+    /// Those of [`Finder::aged_out`] to which another source leads by now.
+    pub(super) rooted: BTreeSet<Tid>,
 }
 
 impl Finder {
@@ -51,9 +54,10 @@ impl Finder {
     }
 
     /// Members that no row of referrals leads to from a source other than log pages: only their own pages and each
-    /// other's may list them. A referral counts until its absence is proved. The pages of what is no member count as
-    /// such a source, and so do live members to which one leads that ages out: it was announced and no longer is, or a
-    /// controller that aged out referred to it. What ages out takes no live controller with it.
+    /// other's may list them. A referral counts until its absence is proved. The page of a controller that is no
+    /// member counts as such a source, unless that controller has aged out. Live members to which one leads that ages out
+    /// count as such a source, too: it was announced and no longer is, it has aged out before, or a controller that
+    /// aged out referred to it. What ages out takes no live controller with it.
     pub(super) fn reach(&self, now: Time) -> Reach {
         if !self.sources.claims().any(|(id, ..)| matches!(id, SourceId::Page(_))) {
             return Reach::default();
@@ -64,20 +68,26 @@ impl Finder {
         for (id, tid) in self.sources.standing(now, |tid| self.fleet.may_be_live(tid)) {
             match id {
                 SourceId::Page(by) if members.contains(by) => referrals.entry(by).or_default().push(tid),
+                // What it has named ages out.
+                _ if self.sources.has_aged_out(id) => {}
                 _ => drop(reached.insert(tid)),
             }
         }
         follow(&referrals, &mut reached);
+        let rooted = self.aged_out.iter().filter(|tid| reached.contains(tid)).cloned().collect();
         let unreached: BTreeSet<&Tid> = members.difference(&reached).copied().collect();
         let ages_out = |tid: &Tid| {
-            self.announced.knew(tid) || self.sources.claims_on(tid).any(|(id, _)| self.sources.has_aged_out(id))
+            self.aged_out.contains(tid)
+                || self.announced.knew(tid)
+                || self.sources.claims_on(tid).any(|(id, _)| self.sources.has_aged_out(id))
         };
         let mut aged: BTreeSet<&Tid> = unreached.iter().copied().filter(|tid| ages_out(tid)).collect();
         follow(&referrals, &mut aged);
-        reached.extend(aged.iter().copied().filter(|tid| unreached.contains(tid) && self.fleet.may_be_live(tid)));
+        aged.retain(|tid| unreached.contains(tid));
+        reached.extend(aged.iter().copied().filter(|tid| self.fleet.may_be_live(tid)));
         follow(&referrals, &mut reached);
         let own = |tids: BTreeSet<&Tid>| tids.into_iter().cloned().collect();
-        Reach { unreachable: own(unreached.difference(&reached).copied().collect()), ages_out: own(aged) }
+        Reach { unreachable: own(unreached.difference(&reached).copied().collect()), ages_out: own(aged), rooted }
     }
 
     /// Says once of whoever refers to that one that this goes too far.

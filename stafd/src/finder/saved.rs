@@ -48,6 +48,9 @@ pub struct Saved {
     /// What was found by mDNS and is kept.
     #[serde(default)]
     pub announced: Vec<SavedAnnounced>,
+    /// Discovery controllers that have aged out, with the referrals of each removed one that stay while they are live.
+    #[serde(default)]
+    pub aged_out: Vec<(Tid, BTreeSet<Tid>)>,
     /// What the firmware's boot tables have said.
     #[serde(default)]
     pub boot: Vec<BootController>,
@@ -72,11 +75,23 @@ impl Finder {
             configured: self.sources.named_by(&SourceId::Configured).chain(&self.was_configured).cloned().collect(),
             names: self.configured.saved(),
             announced: self.announced.saved(),
+            aged_out: self.saved_aged_out(),
             boot: self.booted.controllers().to_vec(),
             polls: self.polls().chain(self.old_polls.iter().copied()).collect(),
             encrypted: self.fleet.encrypted().cloned().collect(),
             instances: self.fleet.instances(),
         }
+    }
+
+    /// Those that have aged out, removed or not, with what is spared of their referrals.
+    fn saved_aged_out(&self) -> Vec<(Tid, BTreeSet<Tid>)> {
+        let aged_out: BTreeSet<&Tid> = self.aged_out.iter().chain(self.announced.aged()).collect();
+        let with_spared = |dc: &Tid| {
+            let page = SourceId::Page(dc.clone());
+            let spared = self.sources.claimed_by(&page).filter(|_| self.sources.has_aged_out(&page));
+            (dc.clone(), spared.cloned().collect())
+        };
+        aged_out.into_iter().map(with_spared).collect()
     }
 
     fn polls(&self) -> impl Iterator<Item = CtrlRef> {
@@ -133,6 +148,15 @@ impl Finder {
             }
             let known = self.dcs.entry(dc).or_default();
             known.page = page.or(known.page.take());
+        }
+        for (dc, spared) in saved.aged_out {
+            if !spared.is_empty() {
+                let page = SourceId::Page(dc.clone());
+                self.sources
+                    .remember(page.clone(), spared.into_iter().map(|tid| (tid, Parameters::default())).collect());
+                self.sources.give_up(&page, true);
+            }
+            self.aged_out.insert(dc);
         }
         self.was_configured = saved.configured;
         self.old_polls = saved.polls;
