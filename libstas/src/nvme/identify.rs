@@ -1,7 +1,9 @@
 //! The Identify Controller data structure (NVMe Base 2.1, Figure 313): what a controller says of itself, for kernels
 //! whose sysfs does not tell (before 5.18).
 
-use super::wire::{put, trimmed, u8_at};
+use std::fmt;
+
+use super::wire::{put, trimmed, u8_at, u32_at};
 
 /// Bytes of the data structure.
 pub const LEN: usize = 4096;
@@ -9,10 +11,31 @@ pub const LEN: usize = 4096;
 const SERIAL: (usize, usize) = (4, 20);
 const MODEL: (usize, usize) = (24, 40);
 const FIRMWARE: (usize, usize) = (64, 8);
+const VER: usize = 80;
 const CNTRLTYPE: usize = 111;
 const SUBNQN: (usize, usize) = (768, 256);
 /// Behind IOCCSZ (1792), IORCSZ (1796), ICDOFF (1800), FCATT (1802), MSDBD (1803) and OFCS (1804).
 const DCTYPE: usize = 1806;
+
+/// VER: the version of the specification that a controller implements (NVMe Base 2.1, Figure 36: major, minor and
+/// tertiary number in 16, 8 and 8 bits). Controllers before NVMe 1.2 report 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(pub u32);
+
+impl Version {
+    /// NVMe 1.3.
+    pub const V1_3: Self = Self(0x0001_0300);
+    /// NVMe 2.0.
+    pub const V2_0: Self = Self(0x0002_0000);
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [tertiary, minor, major @ ..] = self.0.to_le_bytes();
+        write!(f, "{}.{minor}", u16::from_le_bytes(major))?;
+        if tertiary == 0 { Ok(()) } else { write!(f, ".{tertiary}") }
+    }
+}
 
 /// CNTRLTYPE: controller type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -63,6 +86,8 @@ pub struct IdentifyController {
     pub model: String,
     /// Firmware revision.
     pub firmware: String,
+    /// Version of the specification.
+    pub version: Version,
     /// Controller type.
     pub cntrltype: ControllerType,
     /// Discovery controller type.
@@ -88,6 +113,7 @@ impl IdentifyController {
             serial: text(SERIAL),
             model: text(MODEL),
             firmware: text(FIRMWARE),
+            version: Version(u32_at(data, VER).unwrap_or_default()),
             cntrltype: ControllerType::of(data),
             dctype: DiscoveryControllerType::of(data),
             subnqn: text(SUBNQN),
@@ -104,6 +130,7 @@ impl IdentifyController {
             put(field, text.as_bytes());
         }
         put(&mut data[SUBNQN.0..SUBNQN.0 + SUBNQN.1], self.subnqn.as_bytes());
+        put(&mut data[VER..VER + 4], &self.version.0.to_le_bytes());
         data[CNTRLTYPE] = self.cntrltype.0;
         data[DCTYPE] = self.dctype.0;
         data
@@ -128,6 +155,7 @@ mod tests {
         data[4..24].copy_from_slice(b"2adb3c1f89f0        ");
         data[24..64].copy_from_slice(b"Linux                                   ");
         data[64..72].copy_from_slice(b"6.12.5-a");
+        data[80..84].copy_from_slice(&[0, 0, 2, 0]);
         data[111] = 2;
         data[768..771].copy_from_slice(b"nqn");
         data[1806] = 2;
@@ -135,11 +163,21 @@ mod tests {
             serial: "2adb3c1f89f0".into(),
             model: "Linux".into(),
             firmware: "6.12.5-a".into(),
+            version: Version::V2_0,
             cntrltype: ControllerType::DISCOVERY,
             dctype: DiscoveryControllerType::CDC,
             subnqn: "nqn".into(),
         };
         assert_eq!(IdentifyController::parse(&data), Ok(expected));
+    }
+
+    #[test]
+    fn versions_are_ordered_and_shown_as_the_specification_numbers_them() {
+        let versions = [0, 0x0001_0201, 0x0001_0300, 0x0002_0000, 0x0002_0100, 0x0100_0000].map(Version);
+        assert!(versions.is_sorted());
+        let shown = versions.map(|version| version.to_string());
+        assert_eq!(shown, ["0.0", "1.2.1", "1.3", "2.0", "2.1", "256.0"]);
+        assert_eq!((versions[2], versions[3]), (Version::V1_3, Version::V2_0));
     }
 
     #[test]
@@ -162,11 +200,13 @@ mod tests {
             model in "[!-~]([ -~]{0,38}[!-~])?",
             firmware in "[!-~]{0,8}",
             subnqn in "[!-~]{0,223}",
+            version: u32,
             cntrltype: u8,
             dctype: u8,
         ) {
+            let version = Version(version);
             let (cntrltype, dctype) = (ControllerType(cntrltype), DiscoveryControllerType(dctype));
-            let identify = IdentifyController { serial, model, firmware, cntrltype, dctype, subnqn };
+            let identify = IdentifyController { serial, model, firmware, version, cntrltype, dctype, subnqn };
             prop_assert_eq!(IdentifyController::parse(&identify.encode()), Ok(identify));
         }
 

@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use libstas::nvme::admin::Status;
 use libstas::nvme::dim::{Registration, Task};
+use libstas::nvme::identify::Version;
 use libstas::nvme::{log_page, supported};
 
 use super::{Connection, Output, Phase};
 use crate::command::{Ask, Command, DataPointer, status};
-use crate::fault::{Fault, Stage};
+use crate::fault::{Fault, Optional, Stage};
 use crate::pdu::outgoing;
-use crate::world::{Registered, Seat, TRANSFER_MAX, World};
+use crate::world::{Registered, Seat, TRANSFER_MAX, VERSION, World};
 
 /// Identify: the controller data structure.
 const CNS_CONTROLLER: u8 = 0x01;
@@ -28,6 +29,18 @@ impl Connection {
         if !is_fabrics && !session.properties.is_enabled() {
             return self.answer(cid, 0, status::SEQUENCE);
         }
+        let optional = match &command.ask {
+            Ask::GetLogPage { lid: supported::LID, .. } => Some(Optional::SupportedLogPages),
+            Ask::Inform(_) => Some(Optional::Register),
+            _ => None,
+        };
+        if let Some(on) = optional
+            && world.faults.strikes(Some(&session.host), &Fault::Close { on })
+        {
+            self.out.extend([Output::Say(format!("closed for {}", command.name())), Output::Reset]);
+            self.phase = Phase::Over;
+            return;
+        }
         match &command.ask {
             Ask::Connect(_) => self.answer(cid, 0, status::SEQUENCE),
             Ask::PropertyGet { offset, wide } => match session.properties.get(*offset, *wide) {
@@ -40,7 +53,9 @@ impl Connection {
             },
             Ask::Identify { cns: CNS_CONTROLLER } => {
                 let cntlid = session.cntlid;
-                self.give(command, &world.identity.identify(cntlid));
+                let old = world.faults.strikes(Some(&session.host), &Fault::Old);
+                let version = if old { Version::V1_3 } else { VERSION };
+                self.give(command, &world.identity.identify(cntlid, version));
             }
             Ask::Identify { .. } => self.answer(cid, 0, status::INVALID_FIELD),
             Ask::GetLogPage { lid, lsp, retain, offset, len } => {

@@ -29,7 +29,7 @@ impl Properties {
     pub(super) fn get(&self, offset: u32, wide: bool) -> Option<u64> {
         match (offset, wide) {
             (CAP_AT, true) => Some(CAP),
-            (VS_AT, false) => Some(VERSION.into()),
+            (VS_AT, false) => Some(VERSION.0.into()),
             (CC_AT, false) => Some(self.configuration.into()),
             (CSTS_AT, false) => Some(self.status().into()),
             _ => None,

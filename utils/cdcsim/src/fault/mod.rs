@@ -29,6 +29,14 @@ pub enum Fault {
         #[arg(long, default_value_t = 512)]
         after: u32,
     },
+    /// Close the connection when an optional command comes
+    Close {
+        /// The command
+        #[arg(value_enum)]
+        on: Optional,
+    },
+    /// Report NVMe 1.3 as the version that it implements
+    Old,
     /// Send everything late
     Delay {
         /// Milliseconds
@@ -84,6 +92,16 @@ pub enum Fault {
     IgnoreKeepAlive,
     /// Refuse Connect with a keep alive timeout, as controllers do that serve no persistent connections
     RefuseKeepAlive,
+}
+
+/// A command that a discovery controller need not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "kebab-case")]
+pub enum Optional {
+    /// Reading log page 00h, the supported log pages
+    SupportedLogPages,
+    /// Discovery Information Management
+    Register,
 }
 
 /// The first thing that is not answered.

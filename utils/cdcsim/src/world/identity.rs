@@ -1,7 +1,7 @@
 //! Who the controller says that it is.
 
 use libstas::nvme::DISCOVERY_NQN;
-use libstas::nvme::identify::{ControllerType, DiscoveryControllerType, IdentifyController};
+use libstas::nvme::identify::{ControllerType, DiscoveryControllerType, IdentifyController, Version};
 use libstas::nvme::log_page;
 use libstas::nvme::supported::{self, SupportedLogPages};
 use libstas::nvme::wire::put;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::pdu::CAPSULE_DATA_MAX;
 
 /// VS: NVMe 2.0.
-pub const VERSION: u32 = 0x0002_0000;
+pub const VERSION: Version = Version::V2_0;
 /// KAS: the granularity of the keep alive timer, in units of 100 ms.
 const KEEP_ALIVE_GRANULARITY: u16 = 1;
 /// AERL: so many Asynchronous Event Requests may wait at once, less one.
@@ -71,11 +71,12 @@ impl Identity {
 
     /// Identify Controller (NVMe Base 2.0, Figure 275): what libstas reads, and what a host's kernel needs beside it.
     #[must_use]
-    pub fn identify(&self, cntlid: u16) -> Vec<u8> {
+    pub fn identify(&self, cntlid: u16, version: Version) -> Vec<u8> {
         let mut data = IdentifyController {
             serial: "cdcsim".to_owned(),
             model: "nvme-stas discovery simulator".to_owned(),
             firmware: env!("CARGO_PKG_VERSION").to_owned(),
+            version,
             cntrltype: ControllerType::DISCOVERY,
             dctype: self.dctype.number(),
             subnqn: self.nqn.clone(),
@@ -84,7 +85,6 @@ impl Identity {
         let mut write = |at: usize, bytes: &[u8]| put(data.get_mut(at..).unwrap_or_default(), bytes);
         write(77, &[MDTS]);
         write(78, &cntlid.to_le_bytes());
-        write(80, &VERSION.to_le_bytes());
         write(92, &OAES_DISCOVERY_LOG.to_le_bytes());
         write(259, &[EVENT_REQUESTS]);
         write(261, &[LPA_EXTENDED_DATA]);

@@ -72,6 +72,21 @@ fn a_connection_is_reset_in_the_middle_of_a_log_page() {
 }
 
 #[test]
+fn an_optional_command_closes_the_connection() {
+    let mut fabric = Fabric::new();
+    let host = fabric.connect(HOST);
+    fault(&mut fabric, json!({"kind": "close", "on": "supported-log-pages"}));
+    fault(&mut fabric, json!({"kind": "old"}));
+    assert_eq!(fabric.identify(&host)[80..84], [0, 3, 1, 0], "VER: 1.3");
+    assert_eq!(fabric.sees(&host).len(), 2, "another page is another matter");
+    assert_eq!(fabric.send(host.id, &capsule(0, &log_page(0x00, 0, 0, 1024), &[])), [0_u8; 0]);
+    assert_eq!(fabric.others, [Action::Reset { id: host.id }]);
+    fabric.ask(json!({"command": "heal"}));
+    let again = fabric.connect(HOST);
+    assert_eq!(fabric.command(&again, &log_page(0x00, 0, 0, 1024)).0.status(), 0);
+}
+
+#[test]
 fn what_is_delayed_comes_late_and_in_its_order() {
     let mut fabric = Fabric::new();
     let host = fabric.connect(HOST);
