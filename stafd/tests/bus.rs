@@ -121,6 +121,7 @@ fn configured() -> Event {
         zeroconf: false,
         persistent_connections: true,
         zeroconf_persistence: Persistence::Forever,
+        polls_without_epcsd: false,
         controllers: vec![controller],
         controller_lost: false,
         lost_line: None,

@@ -142,6 +142,13 @@ pub(crate) const ZEROCONF_PERSISTENCE: Key = key(
     "72hours",
     "how long a lost mDNS discovery controller is kept",
 );
+pub(crate) const EPCSD: Key = key(
+    "epcsd",
+    DC_CONNECTIONS,
+    Values::OneOf(&["ignore", "poll"]),
+    "ignore",
+    "what a discovery controller means that lists itself without EPCSD",
+);
 pub(crate) const OLD_PERSISTENT_CONNECTIONS: Key = PERSISTENT_CONNECTIONS
     .of(GLOBAL)
     .deprecated("persistent-connections in [Discovery controller connection management]");
@@ -201,6 +208,7 @@ pub const STAFD: &[Key] = &[
     ZEROCONF,
     PERSISTENT_CONNECTIONS,
     ZEROCONF_PERSISTENCE,
+    EPCSD,
     CONTROLLER,
     EXCLUDE,
     BLACKLIST,

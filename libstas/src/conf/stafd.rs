@@ -23,6 +23,7 @@ pub fn parse(text: &[u8], file: &str) -> (StafConf, Vec<Complaint>) {
         zeroconf: settings.word(&keys::ZEROCONF) == "enabled",
         persistent_connections: persistent_connections(&mut settings),
         zeroconf_persistence: persistence(&mut settings),
+        polls_without_epcsd: settings.word(&keys::EPCSD) == "poll",
         controllers,
         controller_lost: lost_line.is_some(),
         lost_line,

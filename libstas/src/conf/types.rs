@@ -157,6 +157,8 @@ pub struct StafConf {
     pub persistent_connections: bool,
     /// zeroconf-connections-persistence
     pub zeroconf_persistence: Persistence,
+    /// epcsd=poll
+    pub polls_without_epcsd: bool,
     /// controller=
     pub controllers: Vec<ControllerEntry>,
     /// A controller=, or something that may have been one, could not be read: that a controller is no longer named

@@ -120,8 +120,8 @@ pub struct Controller {
     pub hurried: Option<Time>,
     /// Whether it is held by a keep-alive timeout (discovery controllers).
     pub keep_alive: KeepAlive,
-    /// It rests until then, when its present connection is gone.
-    pub resting: Option<Time>,
+    /// It rests until then, when its present connection is gone, and why.
+    pub resting: Option<(Time, &'static str)>,
     backoff: Backoff,
     told: Option<String>,
 }
@@ -199,7 +199,7 @@ impl Controller {
         };
         self.connected_with = None;
         self.reason = Some(reason.to_owned());
-        let again = if let Some(until) = self.resting.take() {
+        let again = if let Some((until, _)) = self.resting.take() {
             self.backoff.reset();
             until
         } else if lived >= SETTLED_AFTER || self.dismissed {

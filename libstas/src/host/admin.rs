@@ -20,7 +20,7 @@ use super::thread;
 use crate::core::{CtrlRef, CtrlState, CtrlType, Dctype};
 use crate::nvme::admin::{Command, CommandError};
 use crate::nvme::dim::{Registration, Task};
-use crate::nvme::identify::{ControllerType, DiscoveryControllerType};
+use crate::nvme::identify::{ControllerType, DiscoveryControllerType, IdentifyController, Version};
 use crate::nvme::log_page::{LogPage, ReadError, Reader, Step};
 use crate::nvme::supported::{self, SupportedLogPages, TooShort};
 
@@ -103,17 +103,21 @@ impl Admin {
         });
     }
 
-    /// Reads the supported-log-pages page. `answer` as in [`Admin::read_discovery_log`].
+    /// Reads the supported-log-pages page; `None` from a controller before NVMe 2.0, which does not know it and may
+    /// close the connection when it is asked for it. `answer` as in [`Admin::read_discovery_log`].
     pub fn read_supported_log_pages(
         &self,
         ctrl: CtrlRef,
-        answer: impl FnOnce(Result<SupportedLogPages, AdminError>) + Send + 'static,
+        answer: impl FnOnce(Result<Option<SupportedLogPages>, AdminError>) + Send + 'static,
     ) {
         self.submit(ctrl, answer, |device| {
-            let len = u32::try_from(supported::LEN).unwrap_or(u32::MAX);
             let mut buffer = Vec::new();
+            if !may_know_supported_log_pages(device.read(Command::identify_controller(), &mut buffer)?) {
+                return Ok(None);
+            }
+            let len = u32::try_from(supported::LEN).unwrap_or(u32::MAX);
             let page = device.read(Command::get_log_page(supported::LID, 0, 0, len), &mut buffer)?;
-            Ok(SupportedLogPages::parse(page)?)
+            Ok(Some(SupportedLogPages::parse(page)?))
         });
     }
 
@@ -237,6 +241,11 @@ impl Device {
 fn device_number(text: &str) -> Option<u64> {
     let (major, minor) = text.split_once(':')?;
     Some(makedev(major.parse().ok()?, minor.parse().ok()?))
+}
+
+/// True where the answer to Identify Controller reports NVMe 2.0 or later, which defines log page 00h.
+fn may_know_supported_log_pages(answer: &[u8]) -> bool {
+    IdentifyController::parse(answer).is_ok_and(|identify| identify.version >= Version::V2_0)
 }
 
 fn identity(answer: &[u8]) -> Identity {
@@ -371,6 +380,15 @@ mod tests {
             *answer.get_mut(111).unwrap() = number;
             assert_eq!(identity(&answer).cntrltype, cntrltype);
         }
+    }
+
+    #[test]
+    fn the_supported_log_pages_are_asked_for_from_nvme_2_0_on() {
+        for (version, asked) in [(0, false), (0x0001_0300, false), (0x0001_0400, false), (0x0002_0000, true)] {
+            let identify = IdentifyController { version: Version(version), ..IdentifyController::default() };
+            assert_eq!(may_know_supported_log_pages(&identify.encode()), asked, "{version:#x}");
+        }
+        assert!(!may_know_supported_log_pages(&[]));
     }
 
     proptest! {

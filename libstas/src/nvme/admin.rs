@@ -73,6 +73,12 @@ impl Status {
         !self.is_do_not_retry() && !matches!(self.code(), 0x001 | 0x002 | 0x12f)
     }
 
+    /// The host itself ended the command, for the connection was lost: the controller has not answered.
+    #[must_use]
+    pub fn is_connection_lost(self) -> bool {
+        matches!(self.code(), 0x370 | 0x371)
+    }
+
     /// The controller says that the same command will fail again.
     #[must_use]
     pub fn is_do_not_retry(self) -> bool {

@@ -13,7 +13,7 @@ use libstas::nvme::Tid;
 use libstas::nvme::tid::parse_ip;
 
 use super::announced::{InUse, Line, Setting};
-use super::{Effect, Finder, extend};
+use super::{Effect, Finder, extend, polling};
 
 /// So many lines that strangers cause are told in [`LINES_PERIOD`], the rest with tron only.
 const LINES: u32 = 128;
@@ -89,7 +89,12 @@ impl Finder {
             host_nqn: &settings.identity.nqn,
         };
         let (fresh, lines) = self.announced.follow(now, setting);
-        let connection = |tid: &Tid| self.fleet.kernel(tid).map(KernelController::is_live);
+        let (fleet, dcs) = (&self.fleet, &self.dcs);
+        let rests = |tid: &Tid| dcs.get(tid).is_some_and(|dc| polling::rests(now, dc));
+        let connection = |tid: &Tid| match rests(tid) {
+            true => Some(true),
+            false => fleet.kernel(tid).map(KernelController::is_live),
+        };
         if self.announced.age(now, self.fleet.has_looked(), connection) {
             out.push(Effect::Host(HostEffect::Save));
         }

@@ -10,6 +10,7 @@ use libstas::core::{CtrlRef, OpId, Time};
 use libstas::nvme::log_page::LogPage;
 use libstas::nvme::supported::DiscoveryLidSpecific;
 
+use super::optional::Optional;
 use super::registering::Registering;
 
 /// A page is read once more this long after the connection came up: shortly before what is known only from before
@@ -78,10 +79,14 @@ pub(super) struct DiscoveryController {
     pub(super) polled: bool,
     /// That was told.
     pub(super) told_of_polling: bool,
+    /// The last poll succeeded, and the next one is at that time.
+    pub(super) rested: Option<Time>,
     /// That it refers to one that is too far away was told.
     pub(super) told_of_reach: bool,
     /// Its register of hosts.
     pub(super) registering: Registering,
+    /// Which optional commands may be sent to it.
+    pub(super) optional: Optional,
 }
 
 impl DiscoveryController {
@@ -117,9 +122,10 @@ impl DiscoveryController {
         self.failure.is_none() && self.connection.is_some_and(|connection| self.page_of == Some(connection.since))
     }
 
-    /// True when the page proves the absence of what it does not list, but for what its unclear entries may mean.
+    /// True when the page proves the absence of what it does not list, but for what its unclear entries may mean. That of
+    /// a successful poll does so until the next one.
     fn is_fresh(&self) -> bool {
-        self.was_read() && self.page.as_ref().is_some_and(LogPage::is_whole)
+        (self.was_read() || self.rested.is_some()) && self.page.as_ref().is_some_and(LogPage::is_whole)
     }
 
     /// What the page proves.

@@ -10,6 +10,8 @@ mod announcing;
 mod anteroom;
 mod booted;
 mod discovery_controller;
+mod optional;
+mod polling;
 mod reach;
 mod reading;
 mod registering;
@@ -25,7 +27,6 @@ pub use libstas::bus::contract::RemovalReason;
 use libstas::core::configured::{Configured, Defaults, Words};
 use libstas::core::controller::{Parting, Want};
 use libstas::core::fleet::{Fleet, Kind, Report};
-use libstas::core::keep_alive::{FIRST_POLL, POLL_INTERVAL, POLL_LENGTH};
 use libstas::core::ownership::{Cause, Rules, Why};
 use libstas::core::sources::{Quiet, SourceId, Sources, Verdict};
 use libstas::core::timers::Timers;
@@ -505,31 +506,12 @@ impl Finder {
         }
         self.sources.outdate(&SourceId::Page(tid.clone()));
         self.timers.set(Timer::SecondRead(tid.clone()), now + discovery_controller::SECOND_READ);
-        if self.fleet.is_polled(tid) {
-            let lasts = if dc.polled { POLL_LENGTH } else { FIRST_POLL };
-            self.timers.set(Timer::PollEnds(tid.clone()), now + lasts);
-        } else {
-            dc.polled = false;
-        }
+        self.poll_begins(now, tid);
         self.read_soon(now, tid, out);
     }
 
-    /// A discovery controller that takes no keep-alive timeout was asked; what it said holds until the next poll.
-    fn poll_ends(&mut self, now: Time, tid: &Tid, out: &mut Vec<Effect>) {
-        let Some(dc) = self.dcs.get_mut(tid) else { return };
-        let first = !std::mem::replace(&mut dc.polled, true);
-        let mut host = Vec::new();
-        self.fleet.rest(tid, if first { now } else { now + POLL_INTERVAL }, &mut host);
-        extend(out, host);
-        if !first && !std::mem::replace(&mut dc.told_of_polling, true) {
-            let minutes = POLL_INTERVAL.as_secs() / 60;
-            let text = format!("it does not support keep-alive: its log page is polled every {minutes} minutes");
-            let notice = Notice { level: Level::Warning, tid: Some(tid.clone()), ctrl: None, text };
-            out.push(Effect::Host(HostEffect::Tell(notice)));
-        }
-    }
-
     fn down(&mut self, tid: &Tid, out: &mut Vec<Effect>) {
+        self.convict(tid, out);
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         for token in dc.disconnected() {
             out.push(Effect::Refreshed { token, result: Err("the connection was lost".into()) });
@@ -599,6 +581,7 @@ impl Finder {
                 for tid in holders {
                     let connection = self.dcs.get(&tid).and_then(|dc| dc.connection);
                     if connection.is_some_and(|connection| event.seqnum > connection.seqnum) {
+                        self.convict(&tid, out);
                         self.up(now, &tid, ctrl, out);
                     }
                 }
@@ -634,6 +617,7 @@ impl Finder {
         self.configured.tick(now, || fleet.issue(), &mut jitter, &mut host);
         extend(out, host);
         self.reported(now, reports, out);
+        self.forget_old_polls(now);
         self.read_doubted_again(now, out);
         self.let_announced_in(now, out);
         self.resettle(now, out);

@@ -50,7 +50,7 @@ impl Finder {
     /// a page alone.
     pub(super) fn verdict(&self, now: Time, tid: &Tid, unreachable: &BTreeSet<Tid>) -> Verdict {
         let counts = |id: &SourceId| !(unreachable.contains(tid) && is_page_of(id, unreachable));
-        self.sources.verdict_of(tid, now, self.fleet.may_be_live(tid), counts)
+        self.sources.verdict_of(tid, now, self.counts_as_live(now, tid), counts)
     }
 
     /// Members that no row of referrals leads to from a source other than log pages: only their own pages and each
@@ -65,7 +65,7 @@ impl Finder {
         let members: BTreeSet<&Tid> = self.fleet.tids().filter(|tid| !self.fleet.is_leaving(tid)).collect();
         let mut referrals: BTreeMap<&Tid, Vec<&Tid>> = BTreeMap::new();
         let mut reached: BTreeSet<&Tid> = BTreeSet::new();
-        for (id, tid) in self.sources.standing(now, |tid| self.fleet.may_be_live(tid)) {
+        for (id, tid) in self.sources.standing(now, |tid| self.counts_as_live(now, tid)) {
             match id {
                 SourceId::Page(by) if members.contains(by) => referrals.entry(by).or_default().push(tid),
                 // What it has named ages out.
@@ -84,7 +84,7 @@ impl Finder {
         let mut aged: BTreeSet<&Tid> = unreached.iter().copied().filter(|tid| ages_out(tid)).collect();
         follow(&referrals, &mut aged);
         aged.retain(|tid| unreached.contains(tid));
-        reached.extend(aged.iter().copied().filter(|tid| self.fleet.may_be_live(tid)));
+        reached.extend(aged.iter().copied().filter(|tid| self.counts_as_live(now, tid)));
         follow(&referrals, &mut reached);
         let own = |tids: BTreeSet<&Tid>| tids.into_iter().cloned().collect();
         Reach { unreachable: own(unreached.difference(&reached).copied().collect()), ages_out: own(aged), rooted }

@@ -9,6 +9,7 @@ use libstas::nvme::supported::DiscoveryLidSpecific;
 use libstas::nvme::{Parameters, Tid};
 
 use super::discovery_controller::{READ_DEADLINE, Read, Reading};
+use super::optional::Command;
 use super::{Effect, Finder, Timer};
 
 impl Finder {
@@ -28,7 +29,7 @@ impl Finder {
         let op = self.fleet.issue();
         let ctrl = connection.ctrl;
         let what = match dc.supported {
-            None if pleo_wanted => {
+            None if pleo_wanted && dc.optional.allows(Command::SupportedLogPages) => {
                 out.push(Effect::ReadSupported { op, ctrl });
                 Read::Supported
             }
@@ -70,6 +71,9 @@ impl Finder {
         result: Result<Option<DiscoveryLidSpecific>, String>,
         out: &mut Vec<Effect>,
     ) {
+        if result.is_err() {
+            self.convict_late(op, out);
+        }
         let Some(tid) = self.end_read(now, op, Read::Supported, out) else { return };
         let Some(dc) = self.dcs.get_mut(&tid) else { return };
         let ctrl = dc.connection.map(|connection| connection.ctrl);
@@ -78,6 +82,9 @@ impl Finder {
             let text = format!("the supported-log-pages page could not be read ({reason}); going on without it");
             let notice = Notice { level: Level::Debug, tid: Some(tid.clone()), ctrl, text };
             out.push(Effect::Host(HostEffect::Tell(notice)));
+        }
+        if result.is_err() {
+            dc.optional.failed(Command::SupportedLogPages);
         }
         dc.supported = Some(result.ok().flatten());
         self.read_next(now, &tid, out);
@@ -109,6 +116,7 @@ impl Finder {
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let Some(connection) = dc.connection else { return };
         let first = !dc.was_read();
+        dc.optional.survived();
         dc.failure = None;
         dc.backoff.reset();
         // Another generation with the same entries tells that something went and came back meanwhile.
@@ -129,12 +137,13 @@ impl Finder {
             dc.page = Some(page);
             dc.page_of = Some(connection.since);
         }
+        self.poll_without_epcsd(now, tid);
         let id = SourceId::Page(tid.clone());
         if whole {
             let page = Page { connected_since: connection.since, names, read: Some(now), unclear };
             // Counts only controllers that no other source lists: this page cannot cause the removal of the others.
             let alone = |tid: &&Tid| !self.sources.naming(tid).any(|other| *other != id);
-            let at_stake = self.sources.claimed_by(&id).filter(|tid| self.fleet.is_live(tid)).filter(alone);
+            let at_stake = self.sources.claimed_by(&id).filter(|tid| self.counts_as_live(now, tid)).filter(alone);
             let at_stake: BTreeSet<Tid> = at_stake.cloned().collect();
             self.sources.read(now, id, page, |tid| at_stake.contains(tid));
         } else {

@@ -10,6 +10,7 @@ use libstas::core::{CtrlType, Dctype, HostEffect, Level, Notice, OpId, Time};
 use libstas::nvme::Tid;
 use libstas::nvme::dim::Task;
 
+use super::optional::Command;
 use super::wire::{NotRegistered, RegisterRequest};
 use super::{Effect, Finder, Timer};
 
@@ -62,6 +63,9 @@ impl Finder {
         let identity = of_kernel.map_or_else(|| settings.identity.clone(), Arc::new);
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let Some(connection) = dc.connection else { return };
+        if !dc.optional.allows(Command::Register) {
+            return;
+        }
         let wish = (connection.since, identity.symname.clone());
         let known = &mut dc.registering;
         if known.asked.is_some() || known.done.as_ref() == Some(&wish) || known.settled.as_ref() == Some(&wish) {
@@ -84,10 +88,18 @@ impl Finder {
         let known = &mut dc.registering;
         let Some((_, wish)) = known.asked.take() else { return };
         let Some(connection) = dc.connection.filter(|connection| connection.since == wish.0) else {
-            // It was asked on an earlier connection: that says nothing about this one.
+            // It was asked on an earlier connection: that says nothing about this one, unless it ended the earlier one.
+            if result == Err(NotRegistered::Lost) {
+                dc.optional.failed(Command::Register);
+                self.convict(&tid, out);
+            }
             self.register(&tid, out);
             return;
         };
+        if result == Err(NotRegistered::Lost) {
+            dc.optional.failed(Command::Register);
+        }
+        let known = &mut dc.registering;
         let mut notice = None;
         match result {
             Ok(()) => {
@@ -96,7 +108,8 @@ impl Finder {
                 known.done = Some(wish);
                 notice = Some((Level::Info, "this host is registered".to_owned()));
             }
-            Err(NotRegistered::NoRegister) => known.settled = Some(wish),
+            // Whether that was the answer shows when the kernel tells that the connection is lost.
+            Err(NotRegistered::NoRegister | NotRegistered::Lost) => known.settled = Some(wish),
             Err(NotRegistered::Failed { reason, again }) => {
                 let after = if again {
                     let wait = known.backoff.next(self.fleet.jitter());

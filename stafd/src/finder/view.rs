@@ -8,6 +8,7 @@ use libstas::core::sources::SourceId;
 use libstas::nvme::Tid;
 use libstas::nvme::log_page::{LogPage, Unclear};
 
+use super::optional::Command;
 use super::{DcView, Finder, Removed, Settings};
 
 impl Finder {
@@ -38,8 +39,15 @@ impl Finder {
             boot_record: self.booted.record_of(member.tid),
             log_page_state: dc.page_state(),
             log_page: dc.page.as_ref(),
-            registration: dc.registering.words(),
-            connected_since: dc.connection.map(|connection| connection.since),
+            registration: match dc.optional.allows(Command::Register) {
+                true => dc.registering.words(),
+                false => Some("not registered: it dropped the connection when it was asked to".to_owned()),
+            },
+            // Between two polls the last one counts.
+            connected_since: dc
+                .connection
+                .map(|connection| connection.since)
+                .or(dc.page_of.filter(|_| dc.rested.is_some())),
             member,
         })
     }

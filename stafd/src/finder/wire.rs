@@ -88,6 +88,8 @@ pub struct RegisterRequest {
 pub enum NotRegistered {
     /// It keeps no register.
     NoRegister,
+    /// The connection was lost before it answered.
+    Lost,
     /// It was asked to.
     Failed {
         /// What happened.

@@ -53,7 +53,7 @@ impl Host for StafdHost {
 impl DiscoveryHost for StafdHost {
     fn read_supported(&self, ctrl: CtrlRef, done: Done<Option<DiscoveryLidSpecific>>) {
         self.admin.read_supported_log_pages(ctrl, |result| {
-            done(result.map(|pages| pages.discovery()).map_err(|error| error.to_string()));
+            done(result.map(|pages| pages.and_then(|pages| pages.discovery())).map_err(|error| error.to_string()));
         });
     }
 
@@ -108,10 +108,13 @@ fn register_at_once(
     }
 }
 
-/// Asked again is what may have been a passing trouble of the discovery controller; a lost connection brings a new one,
-/// which registers afresh.
+/// Tells a lost connection, which may be the answer, from what may be a passing trouble of the discovery controller:
+/// that one is asked again.
 fn failed(error: &AdminError) -> NotRegistered {
     let again = match error {
+        AdminError::Command(CommandError::Status(status)) if status.is_connection_lost() => {
+            return NotRegistered::Lost;
+        }
         AdminError::Command(CommandError::Status(status)) => status.is_worth_a_retry(),
         AdminError::Command(CommandError::Host(_)) | AdminError::Device(..) => true,
         _ => false,
@@ -185,5 +188,6 @@ mod tests {
         assert!(!again(AdminError::Command(CommandError::Status(Status(0x0001)))), "it does not know the command");
         assert!(again(AdminError::Command(CommandError::Host("EINTR".into()))));
         assert!(!again(AdminError::Gone(ctrl)), "another connection registers afresh");
+        assert_eq!(failed(&AdminError::Command(CommandError::Status(Status(0x0371)))), NotRegistered::Lost);
     }
 }

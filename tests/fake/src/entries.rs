@@ -1,7 +1,7 @@
 //! Entries of log pages and of configuration files, in few words.
 
 use libstas::conf::ControllerEntry;
-use libstas::nvme::log_page::Entry;
+use libstas::nvme::log_page::{EFlags, Entry};
 use libstas::nvme::{DISCOVERY_NQN, Parameters, Transport};
 
 /// The log entry of a subsystem at that address, by NVMe/TCP and port 4420.
@@ -20,6 +20,17 @@ pub fn entry(traddr: &str, nqn: &str) -> Entry {
 #[must_use]
 pub fn referral(traddr: &str) -> Entry {
     log_entry("referral", traddr, "8009", DISCOVERY_NQN)
+}
+
+/// The log entry of the discovery controller at that address for itself, with EPCSD set or clear.
+///
+/// # Panics
+/// If no page may have such an entry.
+#[must_use]
+pub fn own_entry(traddr: &str, epcsd: bool) -> Entry {
+    let mut entry = log_entry("discovery", traddr, "8009", DISCOVERY_NQN);
+    entry.eflags = if epcsd { EFlags::EPCSD } else { EFlags(0) };
+    entry
 }
 
 fn log_entry(subtype: &str, traddr: &str, trsvcid: &str, nqn: &str) -> Entry {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use libstas::conf::{Complaint, StafConf, stafd as conf};
-use libstas::core::{CtrlRef, HostEffect, HostEvent};
+use libstas::core::{CtrlRef, CtrlState, HostEffect, HostEvent};
 use libstas::nvme::HostIdentity;
 use libstas::nvme::log_page::{Entry, Flaw, LogPage, Malformed};
 use libstas::nvme::nbft::BootTables;
@@ -20,6 +20,9 @@ pub struct DiscoveryControllers {
     pub pages: BTreeMap<String, Vec<Entry>>,
     /// Reading fails.
     pub unreadable: bool,
+    /// Addresses of discovery controllers that drop the connection when such a command comes ([`Op::ReadSupported`],
+    /// [`Op::Register`]); [`FakeHost::reconnect`] brings it back.
+    pub drops_on: BTreeSet<(String, Op)>,
     /// Their pages have an entry that cannot be read.
     pub malformed: Option<Flaw>,
     /// What the registrations to come are answered with; later ones succeed.
@@ -67,13 +70,22 @@ impl Core for Finder {
     }
 
     fn answer(host: &mut FakeHost<Self>, effect: Effect) -> Option<Event> {
+        let broken = host.breaks(&effect);
         Some(match effect {
+            Effect::ReadSupported { op, .. } if broken => {
+                Event::SupportedRead { op, result: Err("command aborted by the host".into()) }
+            }
+            Effect::Register { op, .. } if broken => Event::Registered { op, result: Err(NotRegistered::Lost) },
+            Effect::Register { op, ctrl, .. } if !host.is_live(ctrl) => {
+                let reason = "it is not live".into();
+                Event::Registered { op, result: Err(NotRegistered::Failed { reason, again: false }) }
+            }
             Effect::ReadSupported { op, .. } => {
                 let specific = DiscoveryLidSpecific { extdlpes: false, pleos: true, allsubes: false };
                 Event::SupportedRead { op, result: Ok(Some(specific)) }
             }
             Effect::ReadLogPage { op, ctrl, pleo } => {
-                assert_eq!(pleo, host.conf.pleo);
+                assert!(host.conf.pleo || !pleo);
                 Event::LogPageRead { op, result: host.read_page(ctrl) }
             }
             Effect::Register { op, .. } => {
@@ -127,9 +139,30 @@ impl FakeHost<Finder> {
         }
     }
 
+    fn is_live(&self, ctrl: CtrlRef) -> bool {
+        self.kernel.iter().any(|kernel| kernel.ctrl == ctrl && kernel.is_live())
+    }
+
+    /// True when the connection breaks by that effect.
+    fn breaks(&mut self, effect: &Effect) -> bool {
+        let (ctrl, op) = match effect {
+            Effect::ReadSupported { ctrl, .. } => (*ctrl, Op::ReadSupported),
+            Effect::Register { ctrl, .. } => (*ctrl, Op::Register),
+            _ => return false,
+        };
+        let Some(kernel) = self.kernel.iter_mut().find(|kernel| kernel.ctrl == ctrl && kernel.is_live()) else {
+            return false;
+        };
+        let breaks = self.peer.drops_on.contains(&(kernel.traddr.clone(), op));
+        if breaks {
+            kernel.state = CtrlState::Connecting;
+        }
+        breaks
+    }
+
     fn read_page(&self, ctrl: CtrlRef) -> Result<LogPage, String> {
         match self.kernel.iter().find(|kernel| kernel.ctrl == ctrl) {
-            Some(kernel) if !self.peer.unreadable => Ok(self.peer.read(&kernel.traddr)),
+            Some(kernel) if kernel.is_live() && !self.peer.unreadable => Ok(self.peer.read(&kernel.traddr)),
             _ => Err("I/O error".into()),
         }
     }

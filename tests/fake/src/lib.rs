@@ -57,7 +57,7 @@ use libstas::nvme::nbft::BootTables;
 
 #[cfg(feature = "connector")]
 pub use connector::{Stafd, dc_page};
-pub use entries::{controller, entry, referral};
+pub use entries::{controller, entry, own_entry, referral};
 #[cfg(feature = "finder")]
 pub use finder::DiscoveryControllers;
 #[cfg(feature = "connector")]
@@ -383,6 +383,19 @@ impl<C: Core> FakeHost<C> {
             kernel.state = CtrlState::Connecting;
         }
         self.send_snapshot();
+    }
+
+    /// The target at that address answers again, and the kernel has reconnected what it had lost there.
+    pub fn reconnect(&mut self, traddr: &str) {
+        self.dead.remove(traddr);
+        let mut devices = Vec::new();
+        for kernel in self.kernel.iter_mut().filter(|kernel| kernel.traddr == traddr && !kernel.is_live()) {
+            kernel.state = CtrlState::Live;
+            devices.push(kernel.ctrl.device);
+        }
+        for device in devices {
+            self.uevent(device, UeventKind::Connected);
+        }
     }
 }
 

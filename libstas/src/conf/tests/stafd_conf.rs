@@ -20,6 +20,7 @@ fn an_empty_file_has_the_documented_defaults() {
         zeroconf: true,
         persistent_connections: true,
         zeroconf_persistence: Persistence::For(Duration::from_secs(72 * 3600)),
+        polls_without_epcsd: false,
         controllers: Vec::new(),
         controller_lost: false,
         lost_line: None,
@@ -36,7 +37,7 @@ fn every_key_is_read() {
          ctrl-loss-tmo=-1\ndisable-sqflow=true\nignore-iface=true\nip-family=ipv6\npleo=disabled\n\
          [Service Discovery]\nzeroconf=disabled\n\
          [Discovery controller connection management]\npersistent-connections=false\n\
-         zeroconf-connections-persistence=1:30\n\
+         zeroconf-connections-persistence=1:30\nepcsd=poll\n\
          [Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1\ncontroller=transport=tcp;traddr=192.0.2.2\n\
          exclude=transport=fc\n",
     );
@@ -54,10 +55,11 @@ fn every_key_is_read() {
         }
     );
     assert!(conf.tron && conf.ignore_iface && !conf.pleo && !conf.zeroconf && !conf.persistent_connections);
+    assert!(conf.polls_without_epcsd);
     assert_eq!(conf.ip_family, FamilyOrder::V6);
     assert_eq!(conf.zeroconf_persistence, Persistence::For(Duration::from_secs(90)));
     let addresses: Vec<_> = conf.controllers.iter().map(|entry| (entry.line, entry.traddr.as_str())).collect();
-    assert_eq!(addresses, [(19, "192.0.2.1"), (20, "192.0.2.2")]);
+    assert_eq!(addresses, [(20, "192.0.2.1"), (21, "192.0.2.2")]);
     assert_eq!(conf.exclusions.len(), 1);
 }
 

@@ -12,8 +12,6 @@ use crate::core::{CtrlRef, OpId, Time, reuse};
 use crate::nvme::security::{Obstacle, Tls};
 use crate::nvme::{Purpose, Tid};
 
-/// Why a controller that is polled is not connected between two polls.
-const POLLED: &str = "it does not support keep-alive; its log page is polled";
 /// A connection that is on its way out serves nobody; this much later it will be gone.
 const ON_ITS_WAY_OUT: Duration = Duration::from_millis(200);
 
@@ -260,14 +258,13 @@ impl Fleet {
         self.rotation.gone(ctrl);
         let Some(member) = self.members.get_mut(tid) else { return };
         reports.push(Report::Lost(tid.clone(), ctrl));
-        let resting = member.resting.is_some();
-        if !resting && !member.dismissed {
+        let resting = member.resting.map(|(_, reason)| reason);
+        if resting.is_none() && !member.dismissed {
             self.lane.lost(now, tid);
         }
-        let reason = if resting { POLLED } else { "the kernel removed its connection" };
         let by_us = member.dismissed;
-        let again = member.lose(now, reason, &mut self.jitter);
-        if resting {
+        let again = member.lose(now, resting.unwrap_or("the kernel removed its connection"), &mut self.jitter);
+        if resting.is_some() {
             self.timers.set(Timer::Retry(tid.clone()), again);
         } else if member.is_wanted() {
             let (level, what) = match by_us {
@@ -307,15 +304,15 @@ impl Fleet {
         }
     }
 
-    /// A member was asked what it can tell: its connection goes until the next time.
-    pub fn rest(&mut self, tid: &Tid, until: Time, out: &mut Vec<HostEffect>) {
+    /// Disconnects a member that was read, until the next poll. `reason` says why it is polled.
+    pub fn rest(&mut self, tid: &Tid, until: Time, reason: &'static str, out: &mut Vec<HostEffect>) {
         let Some(ctrl) = self.members.get(tid).and_then(Controller::ctrl) else { return };
-        let cause = Cause::new(Why::PollOver, "it was read; it takes no keep-alive, so its connection is not kept");
+        let cause = Cause::new(Why::PollOver, "it was read; it is polled, so its connection is not kept");
         if self.disconnect(ctrl, false, &cause, out).is_err() {
             return;
         }
         for member in self.members.values_mut().filter(|member| member.ctrl() == Some(ctrl)) {
-            member.resting = Some(until);
+            member.resting = Some((until, reason));
         }
     }
 
@@ -323,6 +320,12 @@ impl Fleet {
     #[must_use]
     pub fn is_polled(&self, tid: &Tid) -> bool {
         self.kernel(tid).is_some_and(|kernel| kernel.kato == Some(0))
+    }
+
+    /// True while a member has the connection that this process has made for it.
+    #[must_use]
+    pub fn has_made(&self, tid: &Tid) -> bool {
+        self.members.get(tid).is_some_and(|member| member.ctrl().is_some() && member.connected_with.is_some())
     }
 
     fn wait(&mut self, tid: &Tid, until: Time) {

@@ -1,0 +1,103 @@
+//! Optional commands: a discovery controller that drops the connection when it gets one does not get it again.
+//!
+//! A command that failed is suspected until a log page that was read after it proves that the connection has survived
+//! it. A connection that is lost meanwhile convicts it. The kernel's own optional commands (Set Features for events) are
+//! not in our hands.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+use libstas::core::{HostEffect, Level, Notice, OpId};
+use libstas::nvme::Tid;
+
+use super::discovery_controller::{DiscoveryController, Read};
+use super::{Effect, Finder};
+
+/// A command that a discovery controller need not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Command {
+    /// Get Log Page, LID 00h: the supported log pages.
+    SupportedLogPages,
+    /// Discovery Information Management.
+    Register,
+}
+
+impl Command {
+    /// What is missing without it.
+    fn consequence(self) -> &'static str {
+        match self {
+            Self::SupportedLogPages => "its discovery log page is read with the entries of all ports",
+            Self::Register => "this host is not registered with it",
+        }
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::SupportedLogPages => "Get Log Page 00h (supported log pages)",
+            Self::Register => "Discovery Information Management",
+        })
+    }
+}
+
+/// The optional commands of one discovery controller.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Optional {
+    suspected: BTreeSet<Command>,
+    convicted: BTreeSet<Command>,
+}
+
+impl Optional {
+    /// True unless the command ended an earlier connection.
+    pub(super) fn allows(&self, command: Command) -> bool {
+        !self.convicted.contains(&command)
+    }
+
+    /// The command failed, perhaps because the connection was lost.
+    pub(super) fn failed(&mut self, command: Command) {
+        self.suspected.insert(command);
+    }
+
+    /// The connection has survived the commands, or this daemon ends it itself.
+    pub(super) fn survived(&mut self) {
+        self.suspected.clear();
+    }
+
+    /// The connection was lost. Gives back the commands that are not sent any more.
+    fn lost(&mut self) -> BTreeSet<Command> {
+        let convicted = std::mem::take(&mut self.suspected);
+        self.convicted.extend(&convicted);
+        convicted
+    }
+}
+
+impl Finder {
+    /// A read of the supported log pages failed; its connection may have been lost before that was known.
+    pub(super) fn convict_late(&mut self, op: OpId, out: &mut Vec<Effect>) {
+        let on_earlier = |dc: &DiscoveryController| {
+            let since = dc.connection.map(|connection| connection.since);
+            let reading = dc.reading.filter(|reading| reading.op == op && reading.what == Read::Supported);
+            dc.late.contains(&op) || reading.is_some_and(|reading| Some(reading.connection) != since)
+        };
+        let Some((tid, dc)) = self.dcs.iter_mut().find(|(_, dc)| on_earlier(dc)) else { return };
+        dc.optional.failed(Command::SupportedLogPages);
+        let tid = tid.clone();
+        self.convict(&tid, out);
+    }
+
+    /// The connection of a discovery controller was lost.
+    pub(super) fn convict(&mut self, tid: &Tid, out: &mut Vec<Effect>) {
+        let Some(dc) = self.dcs.get_mut(tid) else { return };
+        let ctrl = dc.connection.map(|connection| connection.ctrl);
+        for command in dc.optional.lost() {
+            let text = format!(
+                "the connection was lost after the optional command {command}, which is not sent to it again before stafd \
+                 restarts: {}",
+                command.consequence()
+            );
+            let notice = Notice { level: Level::Warning, tid: Some(tid.clone()), ctrl, text };
+            out.push(Effect::Host(HostEffect::Tell(notice)));
+        }
+    }
+}

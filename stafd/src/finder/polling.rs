@@ -1,0 +1,111 @@
+//! Discovery controllers that are polled: connected for a while every 15 minutes.
+//!
+//! Those that do not support keep-alive are polled always, those whose log page lists them without EPCSD
+//! where the configuration says `epcsd=poll`. What a successful poll has said holds until the next one: until then the
+//! discovery controller counts as live, and its page as fresh.
+
+use std::time::Duration;
+
+use libstas::core::keep_alive::{FIRST_POLL, POLL_INTERVAL, POLL_LENGTH};
+use libstas::core::{HostEffect, Level, Notice, Time};
+use libstas::nvme::Tid;
+use libstas::nvme::log_page::{Entry, LogPage, Subtype};
+
+use super::discovery_controller::DiscoveryController;
+use super::{Effect, Finder, Timer, extend};
+
+/// A poll that is due has this long to succeed before the discovery controller no longer counts as live.
+const GRACE: Duration = Duration::from_secs(60);
+/// Why a discovery controller is not connected between two polls.
+const REFUSES_KEEP_ALIVE: &str = "it does not support keep-alive; its log page is polled";
+/// See [`REFUSES_KEEP_ALIVE`].
+const LACKS_EPCSD: &str = "its log page lists it without EPCSD; it is polled";
+
+/// True when the page lists its own discovery controller without EPCSD: in the entry for its address, or in all entries
+/// for itself where none has its address.
+fn lacks_epcsd(tid: &Tid, page: &LogPage) -> bool {
+    let own = || page.entries.iter().filter(|entry| entry.subtype == Subtype::DISCOVERY);
+    let is_here =
+        |entry: &&Entry| entry.controller(tid).is_ok_and(|own| own.traddr == tid.traddr && own.trsvcid == tid.trsvcid);
+    match own().find(is_here) {
+        Some(entry) => !entry.eflags.epcsd(),
+        None => own().next().is_some() && own().all(|entry| !entry.eflags.epcsd()),
+    }
+}
+
+impl Finder {
+    /// A connection is up: a discovery controller that took no keep-alive timeout is polled.
+    pub(super) fn poll_begins(&mut self, now: Time, tid: &Tid) {
+        let is_polled = self.fleet.is_polled(tid);
+        let Some(dc) = self.dcs.get_mut(tid) else { return };
+        dc.rested = None;
+        if is_polled {
+            let lasts = if dc.polled { POLL_LENGTH } else { FIRST_POLL };
+            self.timers.set(Timer::PollEnds(tid.clone()), now + lasts);
+        } else {
+            dc.polled = false;
+            self.timers.cancel(&Timer::PollEnds(tid.clone()));
+        }
+    }
+
+    /// A page was read: it may say that its discovery controller is to be polled.
+    pub(super) fn poll_without_epcsd(&mut self, now: Time, tid: &Tid) {
+        if self.fleet.is_polled(tid) {
+            return;
+        }
+        let polls = self.settings.as_ref().is_some_and(|settings| settings.conf.polls_without_epcsd);
+        let Some(dc) = self.dcs.get(tid) else { return };
+        let (Some(connection), Some(page)) = (dc.connection, &dc.page) else { return };
+        let timer = Timer::PollEnds(tid.clone());
+        if !polls || !lacks_epcsd(tid, page) || !self.fleet.has_made(tid) {
+            self.timers.cancel(&timer);
+        } else if self.timers.get(&timer).is_none() {
+            self.timers.set(timer, (connection.since + POLL_LENGTH).max(now));
+        }
+    }
+
+    /// The time of a poll is over.
+    pub(super) fn poll_ends(&mut self, now: Time, tid: &Tid, out: &mut Vec<Effect>) {
+        let refuses = self.fleet.is_polled(tid);
+        let Some(dc) = self.dcs.get_mut(tid) else { return };
+        dc.optional.survived();
+        let first = refuses && !std::mem::replace(&mut dc.polled, true);
+        let until = if first { now } else { now + POLL_INTERVAL };
+        dc.rested = dc.was_read().then_some(until);
+        let reason = if refuses { REFUSES_KEEP_ALIVE } else { LACKS_EPCSD };
+        if !first && !std::mem::replace(&mut dc.told_of_polling, true) {
+            let minutes = POLL_INTERVAL.as_secs() / 60;
+            let (level, text) = match refuses {
+                true => (
+                    Level::Warning,
+                    format!("it does not support keep-alive: its log page is polled every {minutes} minutes"),
+                ),
+                false => (
+                    Level::Info,
+                    format!("its log page lists it without EPCSD: it is polled every {minutes} minutes (epcsd=poll)"),
+                ),
+            };
+            out.push(Effect::Host(HostEffect::Tell(Notice { level, tid: Some(tid.clone()), ctrl: None, text })));
+        }
+        let mut host = Vec::new();
+        self.fleet.rest(tid, until, reason, &mut host);
+        extend(out, host);
+    }
+
+    /// Polls that were due and did not succeed: what the last one has said is from before.
+    pub(super) fn forget_old_polls(&mut self, now: Time) {
+        for dc in self.dcs.values_mut().filter(|dc| !rests(now, dc)) {
+            dc.rested = None;
+        }
+    }
+
+    /// True while it is connected, and between two polls of which the last one succeeded.
+    pub(super) fn counts_as_live(&self, now: Time, tid: &Tid) -> bool {
+        self.fleet.may_be_live(tid) || self.dcs.get(tid).is_some_and(|dc| rests(now, dc))
+    }
+}
+
+/// True between two polls of which the last one succeeded.
+pub(super) fn rests(now: Time, dc: &DiscoveryController) -> bool {
+    dc.rested.is_some_and(|until| now < until + GRACE)
+}

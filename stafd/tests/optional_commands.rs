@@ -1,0 +1,119 @@
+//! Optional commands after which a discovery controller drops the connection.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use fake_host::{FakeHost, Finder, Op, dc, entry};
+use libstas::bus::contract::PageState;
+use libstas::core::{Dctype, HostEvent};
+use stafd::finder::Effect;
+
+type Host = FakeHost<Finder>;
+
+const A: &str = "192.0.2.1";
+const B: &str = "192.0.2.2";
+
+/// Two centralized discovery controllers; the first drops the connection when that command comes.
+fn with_fault(op: Op) -> Host {
+    let mut host = Host::with(&[A, B]).page(A, vec![entry("192.0.2.9", "a")]);
+    host.dctype = Dctype::Cdc;
+    host.peer.drops_on.insert((A.into(), op));
+    host.started()
+}
+
+/// How often the command was sent to the first discovery controller.
+fn sent(host: &Host, op: Op) -> usize {
+    let ctrl = host.kernel.iter().find(|kernel| kernel.traddr == A).unwrap().ctrl;
+    host.count(|effect| match effect {
+        Effect::ReadSupported { ctrl: to, .. } => (op, *to) == (Op::ReadSupported, ctrl),
+        Effect::Register { ctrl: to, .. } => (op, *to) == (Op::Register, ctrl),
+        _ => false,
+    })
+}
+
+fn page_state(host: &Host, traddr: &str) -> PageState {
+    host.core.controller(&dc(traddr)).unwrap().log_page_state
+}
+
+#[test]
+fn a_command_that_ends_the_connection_is_sent_once_to_that_discovery_controller_and_to_others_as_ever() {
+    for op in [Op::ReadSupported, Op::Register] {
+        let mut host = with_fault(op);
+        for _ in 0..5 {
+            host.wait(10);
+            host.reconnect(A);
+        }
+        host.wait(60);
+        assert_eq!(sent(&host, op), 1, "{op:?}");
+        assert_eq!((page_state(&host, A), page_state(&host, B)), (PageState::Fresh, PageState::Fresh));
+        assert_eq!(host.core.controller(&dc(A)).unwrap().log_page.unwrap().entries.len(), 1);
+        assert_eq!(host.told("is not sent to it again"), 1, "{op:?}");
+        // The other one is reconnected, too, and gets the command again.
+        let before = host.count_of(op);
+        host.lose(B);
+        host.reconnect(B);
+        host.wait(10);
+        assert_eq!(host.count_of(op), before + 1, "{op:?}");
+        host.restart();
+        host.wait(10);
+        assert_eq!(sent(&host, op), 2, "a restart forgets: {op:?}");
+    }
+}
+
+#[test]
+fn it_does_not_matter_how_the_loss_is_learned_of() {
+    // The kernel drops the controller, reconnects it unnoticed, or a snapshot shows that it reconnects.
+    for way in 0..3 {
+        let mut host = with_fault(Op::ReadSupported);
+        match way {
+            0 => {
+                host.kernel.retain(|kernel| kernel.traddr != A);
+                host.send_snapshot();
+            }
+            1 => host.reconnect(A),
+            _ => {
+                host.send_snapshot();
+                host.reconnect(A);
+            }
+        }
+        host.wait(120);
+        assert_eq!(page_state(&host, A), PageState::Fresh, "{way}");
+        assert_eq!(host.told("is not sent to it again"), 1, "{way}");
+    }
+}
+
+#[test]
+fn a_connection_that_survived_the_command_may_be_lost_without_blame() {
+    for reply_is_error in [false, true] {
+        let mut host = Host::with(&[A]);
+        host.dctype = Dctype::Cdc;
+        if reply_is_error {
+            let failed = stafd::finder::NotRegistered::Failed { reason: "internal error".into(), again: false };
+            host.peer.register_answers = [Err(failed)].into();
+        }
+        host.start();
+        for count in 2..5 {
+            host.wait(60);
+            host.lose(A);
+            host.reconnect(A);
+            host.wait(10);
+            assert_eq!(sent(&host, Op::ReadSupported), count);
+            assert_eq!(sent(&host, Op::Register), count);
+        }
+        assert_eq!(host.told("is not sent to it again"), 0);
+    }
+}
+
+#[test]
+fn events_that_are_lost_while_a_command_is_in_flight_prove_nothing() {
+    let mut host = Host::with(&[A]);
+    host.hold(Op::ReadSupported);
+    host.start();
+    host.feed_host(HostEvent::Overrun);
+    host.release(Op::ReadSupported);
+    host.wait(60);
+    assert_eq!(host.told("is not sent to it again"), 0);
+    assert_eq!(page_state(&host, A), PageState::Fresh);
+    host.lose(A);
+    host.reconnect(A);
+    host.wait(10);
+    assert!(sent(&host, Op::ReadSupported) > 1);
+}

@@ -1,0 +1,28 @@
+"""A DC that closes the connection for log page 00h is asked for it once, and one of NVMe 1.3 never: both are read, and their storage is connected."""
+
+from scene import cdc, check, daemons, equal, host, journal
+from scene.daemons import stafd
+
+LIMIT = 150
+FIRST, SECOND = (f"nqn.2014-08.org.nvmexpress:scene:{name}" for name in ("first", "second"))
+
+
+def play():
+    neighbour, _ = cdc.fabric(FIRST, SECOND)
+    dc = cdc.Cdc(lives_at=neighbour)
+    dc.add("first", cdc.STORAGE, nqn=FIRST)
+    dc.add("second", cdc.STORAGE, nqn=SECOND)
+    dc.zone_in("first")
+    dc("fault", "close", "supported-log-pages")
+    daemons.configure("transport=tcp;traddr=192.0.2.2;trsvcid=8009")
+    daemons.start()
+    host.wait_live(FIRST, timeout=60)
+    equal(dc.said().count("closed for"), 1, "connections that log page 00h has ended")
+    check(any("Get Log Page 00h" in line for line in journal.messages("stafd")), "the journal names the command")
+
+    # A restart forgets that; a discovery controller before NVMe 2.0 is not asked at all.
+    dc("fault", "old")
+    stafd.restart()
+    dc.zone_in("second")
+    host.wait_live(SECOND, timeout=60)
+    equal(dc.said().count("closed for"), 1, "connections that log page 00h has ended, after the restart")
