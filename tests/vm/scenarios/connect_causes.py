@@ -3,7 +3,7 @@
 import os
 
 from scene import daemons, host, journal, target
-from scene.daemons import stacd
+from scene.daemons import stacd, stafd
 
 LIMIT = 240
 ALLOWED = "nqn.2014-08.org.nvmexpress:scene:allowed"
@@ -42,7 +42,16 @@ def play():
         said = journal.wait_for(words, 60, "stacd")
         print(f"{line}\n    {said}")
     stacd.stop()
+    io_subsystem_in_stafd_conf()
     another_identity()
+
+
+def io_subsystem_in_stafd_conf():
+    """The text of an NQN does not tell the subsystem of storage from a discovery subsystem; the kernel does."""
+    daemons.configure(f"{TCP};nqn={ALLOWED}")
+    stafd.start()
+    print(journal.wait_for(f"{ALLOWED} is perhaps an I/O subsystem, not a discovery subsystem: put it into stacd.conf", 60, "stafd"))
+    stafd.stop()
 
 
 def another_identity():
