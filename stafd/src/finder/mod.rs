@@ -385,6 +385,7 @@ impl Finder {
                 };
                 Cause::removed(pages.map(no_longer).collect::<Vec<_>>().join("; "))
             }
+            _ if self.announced.is_unproven(tid) => Cause::removed("announced, but never connected"),
             _ => Cause::removed("neither announced nor connected for too long"),
         }
     }

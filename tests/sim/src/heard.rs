@@ -20,6 +20,9 @@ use crate::names::{Iface, Target};
 /// Who is still there is heard again within this time after a browser has started afresh.
 const HEARD_AGAIN: Duration = Duration::from_secs(10);
 
+/// More services than this do not find room in stafd at a time.
+const ROOM: usize = 256;
+
 /// What is known of one discovery controller.
 #[derive(Clone, Debug, Default)]
 struct Known {
@@ -187,7 +190,9 @@ impl Announced {
     pub(crate) fn unproved(&self, tid: &Tid, now: Time) -> Option<String> {
         let known = self.dcs.get(tid)?;
         if known.announced {
-            return Some("it is announced".into());
+            // Of more services than there is room for, those that do not answer make room for others.
+            let crowded = self.services.len() > ROOM && !known.proven && !known.live;
+            return (!crowded).then(|| "it is announced".into());
         }
         if known.over {
             return None;
