@@ -14,7 +14,7 @@ use super::backoff::{Backoff, Jitter};
 use super::effect::{HostEffect, Level, Notice};
 use super::kernel::KernelController;
 use super::timers::Timers;
-use super::{OpId, Time};
+use super::{OpId, OpIds, Time};
 use crate::conf::{ControllerEntry, Exclusion, FamilyOrder};
 use crate::nvme::{Parameters, Tid, TidParts, tid};
 
@@ -180,20 +180,14 @@ impl Configured {
     }
 
     /// Starts the look-ups that are due. True when one is given up, and that changed something.
-    pub fn tick(
-        &mut self,
-        now: Time,
-        mut issue: impl FnMut() -> OpId,
-        jitter: &mut Jitter,
-        out: &mut Vec<HostEffect>,
-    ) -> bool {
+    pub fn tick(&mut self, now: Time, ops: &mut OpIds, jitter: &mut Jitter, out: &mut Vec<HostEffect>) -> bool {
         let mut changed = false;
         for timer in self.timers.due(now) {
             match timer {
                 Timer::LookUp(name) => {
                     let Some(state) = self.names.get_mut(&name) else { continue };
                     if state.op.is_none() {
-                        let op = issue();
+                        let op = ops.issue();
                         state.op = Some(op);
                         self.timers.set(Timer::Answer(name.clone()), now + ANSWER);
                         out.push(HostEffect::Resolve { op, name });

@@ -14,6 +14,7 @@ pub mod keep_alive;
 pub mod kernel;
 pub mod lane;
 pub mod ownership;
+pub mod reconciler;
 pub mod reuse;
 pub mod sources;
 pub mod timers;

@@ -17,7 +17,12 @@ impl Connector {
         if settings.conf.disconnect_scope != DisconnectScope::AllMatchingTrtypes {
             return;
         }
-        let free = self.fleet.inventory().iter().filter(|kernel| self.fleet.holders(kernel.ctrl).is_empty());
+        let free = self
+            .reconciler
+            .fleet
+            .inventory()
+            .iter()
+            .filter(|kernel| self.reconciler.fleet.holders(kernel.ctrl).is_empty());
         let candidates = free.filter_map(|kernel| {
             let (how, cause) = self.verdict_on(now, kernel).ok()?;
             Some((kernel.ctrl, how, cause))
@@ -31,8 +36,8 @@ impl Connector {
     /// What the audit removes is judged again before each event that may disconnect it: the scope may have been narrowed,
     /// the connection may have another owner, and a source may list it by now.
     pub(super) fn spare_what_is_no_longer_audited(&mut self, now: Time, out: &mut Vec<Effect>) {
-        let judged = self.fleet.unclaimed().into_iter().filter_map(|(tid, ctrl)| {
-            let kernel = self.fleet.inventory().get(ctrl)?;
+        let judged = self.reconciler.fleet.unclaimed().into_iter().filter_map(|(tid, ctrl)| {
+            let kernel = self.reconciler.fleet.inventory().get(ctrl)?;
             Some((tid, self.verdict_on(now, kernel).err()?))
         });
         let spared: Vec<(Tid, Reason)> = judged.collect();
@@ -43,12 +48,12 @@ impl Connector {
 
     /// Whether the audit may remove a connection, and how.
     fn verdict_on(&self, now: Time, kernel: &KernelController) -> Result<(Parting, Cause), Reason> {
-        let scope = self.fleet.scope_of(kernel);
+        let scope = self.reconciler.fleet.scope_of(kernel);
         if scope != Scope::Audited {
             return Err(Reason::OutOfScope);
         }
         let tid = kernel.tid();
-        let (how, cause) = match self.configured.exclusion_of(&tid, &kernel.host_iface) {
+        let (how, cause) = match self.reconciler.configured.exclusion_of(&tid, &kernel.host_iface) {
             Some(exclusion) => {
                 let text = format!("exclude= in stacd.conf, line {} matches this connection", exclusion.line);
                 (Parting::Disconnect, Cause::new(Why::Excluded { matched: true }, text))
@@ -60,7 +65,7 @@ impl Connector {
             }
         };
         let booted = self.booted.record_of(&tid).is_some();
-        match decide(&self.fleet.title(kernel.ctrl), scope, cause.why, booted) {
+        match decide(&self.reconciler.fleet.title(kernel.ctrl), scope, cause.why, booted) {
             Decision::Disconnect => Ok((how, cause)),
             Decision::Keep(reason) => Err(reason),
         }
@@ -69,14 +74,18 @@ impl Connector {
     /// True when nothing can be listed that this daemon does not know of: stafd has reported everything and has run for
     /// so long that announcements had their time, there is a source, and each has stated all that it lists.
     fn all_have_spoken(&self, now: Time) -> bool {
-        let pages = self.sources.ids().any(|id| matches!(id, SourceId::Page(_)));
-        let configured = self.sources.named_by(&SourceId::Configured).next().is_some();
-        (pages || configured) && self.stafd_has_told_for(now, SETTLING) && self.sources.all_settled(now)
+        let pages = self.reconciler.sources.ids().any(|id| matches!(id, SourceId::Page(_)));
+        let configured = self.reconciler.sources.named_by(&SourceId::Configured).next().is_some();
+        (pages || configured) && self.stafd_has_told_for(now, SETTLING) && self.reconciler.sources.all_settled(now)
     }
 
     /// True when a source lists, has listed, or by an unclear entry may mean what that connection serves.
     fn is_claimed(&self, kernel: &KernelController) -> bool {
-        self.sources.may_mean(&kernel.tid())
-            || self.sources.claims().any(|(_, tid, _)| reuse::serves(kernel, tid, self.fleet.links()))
+        self.reconciler.sources.may_mean(&kernel.tid())
+            || self
+                .reconciler
+                .sources
+                .claims()
+                .any(|(_, tid, _)| reuse::serves(kernel, tid, self.reconciler.fleet.links()))
     }
 }

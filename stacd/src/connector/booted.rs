@@ -77,7 +77,7 @@ impl Booted {
 impl Connector {
     /// Finds those that the kernel has now.
     pub(super) fn look_for_boot_connections(&mut self, out: &mut Vec<Effect>) {
-        if self.booted.look(self.fleet.inventory().iter(), self.fleet.tids()) {
+        if self.booted.look(self.reconciler.fleet.inventory().iter(), self.reconciler.fleet.tids()) {
             out.push(Effect::Host(HostEffect::Save));
         }
     }
@@ -85,9 +85,10 @@ impl Connector {
     /// Those of them that are no members.
     pub(super) fn boot_connections(&self) -> Vec<IocView<'_>> {
         let Some(settings) = &self.settings else { return Vec::new() };
-        let strangers = self.booted.connected.iter().filter(|(ctrl, ..)| self.fleet.holders(*ctrl).is_empty());
+        let strangers =
+            self.booted.connected.iter().filter(|(ctrl, ..)| self.reconciler.fleet.holders(*ctrl).is_empty());
         let views = strangers.filter_map(|(ctrl, tid, record)| {
-            let kernel = self.fleet.inventory().get(*ctrl)?;
+            let kernel = self.reconciler.fleet.inventory().get(*ctrl)?;
             let (status, reason) = match kernel.state {
                 CtrlState::Live => (Status::Connected, None),
                 CtrlState::Deleting | CtrlState::Dead => (Status::Leaving, None),

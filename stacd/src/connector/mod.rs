@@ -16,11 +16,12 @@ mod wire;
 use std::collections::{BTreeMap, BTreeSet};
 
 use libstas::conf::{DisconnectScope, InUse};
-use libstas::core::configured::{Configured, Defaults, Words};
+use libstas::core::configured::{Defaults, Words};
 use libstas::core::controller::{Parting, Want};
 use libstas::core::fleet::{Fleet, Kind, Report};
 use libstas::core::ownership::{Cause, Rules};
-use libstas::core::sources::{QUIET, Quiet, SourceId, Sources, Verdict};
+use libstas::core::reconciler::{self, Excluded, Judged, Reconciler};
+use libstas::core::sources::{QUIET, SourceId, Sources, Verdict};
 use libstas::core::timers::Timers;
 use libstas::core::{HostEffect, HostEvent, Machine, Time};
 use libstas::nvme::log_page::Entry;
@@ -47,6 +48,12 @@ pub(crate) enum Named {
     Before,
 }
 
+impl reconciler::Claim for Named {
+    fn configured(parameters: Parameters) -> Self {
+        Self::Configured(Box::new(parameters))
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
     Removals,
@@ -57,19 +64,11 @@ enum Timer {
 #[derive(Debug)]
 pub struct Connector {
     settings: Option<Settings>,
-    configured: Configured,
-    sources: Sources<Named>,
-    fleet: Fleet,
+    reconciler: Reconciler<Named>,
     stafd: stafd::Stafd,
     booted: booted::Booted,
-    quiet: Quiet,
     timers: Timers<Timer>,
-    restored: BTreeSet<Tid>,
-    /// Whom the configuration named before this run, until it could be read in full.
-    was_configured: BTreeSet<Tid>,
     renamed: renamed::Renamed,
-    /// The lines of stacd.conf that list controllers, or did so last.
-    lines: BTreeMap<Tid, usize>,
 }
 
 impl Connector {
@@ -78,17 +77,11 @@ impl Connector {
     pub fn new(saved: Saved, seed: u64) -> Self {
         let mut connector = Self {
             settings: None,
-            configured: Configured::restore(saved.names.clone()),
-            sources: Sources::default(),
-            fleet: Fleet::new(Kind::Io, seed),
+            reconciler: Reconciler::new(Sources::default(), Fleet::new(Kind::Io, seed), saved.names.clone()),
             stafd: stafd::Stafd::default(),
             booted: booted::Booted::default(),
-            quiet: Quiet::default(),
             timers: Timers::default(),
-            restored: BTreeSet::new(),
-            was_configured: BTreeSet::new(),
             renamed: renamed::Renamed::default(),
-            lines: BTreeMap::new(),
         };
         connector.restore(saved);
         connector
@@ -96,33 +89,27 @@ impl Connector {
 
     fn configure(&mut self, now: Time, settings: Settings, out: &mut Vec<Effect>) {
         let reload = self.settings.is_some();
-        self.configured.set(
-            now,
-            &Words {
-                controllers: &settings.conf.controllers,
-                exclusions: &settings.conf.exclusions,
-                family: settings.conf.ip_family,
-                ignore_iface: settings.conf.ignore_iface,
-                file: "stacd.conf",
-                lost_line: settings.conf.lost_line,
-            },
-        );
+        let words = Words {
+            controllers: &settings.conf.controllers,
+            exclusions: &settings.conf.exclusions,
+            family: settings.conf.ip_family,
+            ignore_iface: settings.conf.ignore_iface,
+            file: "stacd.conf",
+            lost_line: settings.conf.lost_line,
+        };
         self.take_host_nqn(&settings.identity.nqn, out);
         let mut host = Vec::new();
-        self.fleet.set_identity(settings.identity.clone(), &mut host);
+        self.reconciler.configure(now, &words, settings.identity.clone(), &mut host);
         extend(out, host);
         let audits = settings.conf.disconnect_scope == DisconnectScope::AllMatchingTrtypes;
-        self.sources.want_late_pages_of_all(audits);
+        self.reconciler.sources.want_late_pages_of_all(audits);
         self.settings = Some(settings);
-        // The configuration is saved with the state.
-        out.push(Effect::Host(HostEffect::Save));
         self.take_rules();
-        self.quiet.disturb(now);
         self.keep_what_may_be_meant();
         self.spare_what_is_no_longer_audited(now, out);
         self.resettle(now, out);
-        for tid in std::mem::take(&mut self.restored) {
-            if !self.fleet.has(&tid) && self.booted.record_of(&tid).is_none() {
+        for tid in std::mem::take(&mut self.reconciler.restored) {
+            if !self.reconciler.fleet.has(&tid) && self.booted.record_of(&tid).is_none() {
                 let removal = self.barred(&tid).unwrap_or_else(|| (self.parting(), self.why_removed(&tid)));
                 let (how, cause) = removal;
                 self.fleet_does(now, out, |fleet, host| fleet.remove_restored(now, &tid, how, cause, host));
@@ -132,7 +119,7 @@ impl Connector {
         self.end_excluded(now, out);
         self.audit(now, out);
         if reload {
-            let all: Vec<Tid> = self.fleet.tids().cloned().collect();
+            let all: Vec<Tid> = self.reconciler.fleet.tids().cloned().collect();
             for tid in all {
                 self.fleet_does(now, out, |fleet, host| fleet.encourage(now, &tid, host));
             }
@@ -142,10 +129,10 @@ impl Connector {
     /// Hands the fleet what the configuration says about disconnecting.
     fn take_rules(&mut self) {
         let Some(settings) = &self.settings else { return };
-        self.fleet.set_rules(Rules {
+        self.reconciler.fleet.set_rules(Rules {
             scope: settings.conf.disconnect_scope,
             trtypes: settings.conf.disconnect_trtypes.clone(),
-            exclusions: self.configured.exclusions(),
+            exclusions: self.reconciler.configured.exclusions(),
         });
     }
 
@@ -154,54 +141,39 @@ impl Connector {
         let Some(settings) = self.settings.clone() else { return };
         let defaults =
             Defaults { parameters: &settings.conf.parameters, host_nqn: &settings.identity.nqn, subsysnqn: "" };
-        let configured = self.configured.controllers(&defaults, |tid| self.fleet.is_live(tid));
-        self.lines.retain(|tid, _| self.fleet.has(tid));
-        self.lines.extend(self.configured.lines(&defaults));
-        let configured = configured.into_iter().map(|(tid, parameters)| (tid, Named::Configured(Box::new(parameters))));
-        if settings.conf.controller_lost || self.configured.awaits_a_name() {
-            self.sources.hearsay(SourceId::Configured, configured.collect());
-        } else {
-            self.sources.decree(SourceId::Configured, configured.collect());
-        }
+        self.reconciler.list_configured(&defaults, !settings.conf.controller_lost);
         self.name_the_renamed();
-        let barred = self.mark_barred();
+        let excluded = self.mark_excluded();
         let wanted = self.wanted(&settings);
         self.stafd.newcomers.lists(now, wanted.keys());
         for (tid, want) in wanted {
-            if self.fleet.is_wanted(&tid, &want) {
+            if self.reconciler.fleet.is_wanted(&tid, &want) {
                 continue;
             }
             self.fleet_does(now, out, |fleet, host| fleet.want(now, &tid, want, host));
         }
-        self.remove(now, barred, out);
+        self.remove(now, excluded, out);
         let mut host = Vec::new();
-        self.configured.tell_what_is_held(&self.sources, self.fleet.tids(), &mut host);
+        self.reconciler.tell_what_is_held(&mut host);
         extend(out, host);
     }
 
-    /// Marks the controllers that the configuration excludes, so that no attempt at one of them begins while another is
-    /// removed. Gives them back with how and why each is removed.
-    fn mark_barred(&mut self) -> BTreeMap<Tid, (Parting, Cause)> {
+    /// Marks the controllers that the configuration excludes. Gives them back.
+    fn mark_excluded(&mut self) -> Excluded {
         let audited = self.audited();
-        let tids = self.fleet.tids().filter(|tid| !audited.contains(*tid));
-        let barred = tids.filter_map(|tid| {
+        let tids = self.reconciler.fleet.tids().filter(|tid| !audited.contains(*tid));
+        let excluded = tids.filter_map(|tid| {
             let (how, cause) = self.barred(tid)?;
             Some((tid.clone(), (self.booted.instead(how, tid), cause)))
         });
-        let barred: BTreeMap<Tid, (Parting, Cause)> = barred.collect();
-        let no_longer: Vec<Tid> = self.fleet.tids().filter(|tid| !barred.contains_key(*tid)).cloned().collect();
-        for tid in no_longer {
-            self.fleet.exclusion_is_gone(&tid);
-        }
-        for (tid, (how, cause)) in &barred {
-            self.fleet.mark_unwanted(tid, *how, cause.clone());
-        }
-        barred
+        let excluded = excluded.collect();
+        self.reconciler.mark_excluded(&excluded);
+        excluded
     }
 
     /// The controllers that the audit removes: it decides anew about them.
     fn audited(&self) -> BTreeSet<Tid> {
-        self.fleet.unclaimed().into_iter().map(|(tid, _)| tid).collect()
+        self.reconciler.fleet.unclaimed().into_iter().map(|(tid, _)| tid).collect()
     }
 
     /// Everybody who is named and not excluded, and how. The configuration's word on parameters comes first.
@@ -211,7 +183,7 @@ impl Connector {
             |parameters, attempts| Want { parameters, rank: rank::DISCOVERED, attempts, announced_only: true };
         let mut wanted: BTreeMap<Tid, Want> = BTreeMap::new();
         for (id, tid, named) in
-            self.sources.named().filter(|(_, tid, _)| !self.is_barred(tid) && !self.is_undecided(tid))
+            self.reconciler.sources.named().filter(|(_, tid, _)| !self.is_barred(tid) && !self.is_undecided(tid))
         {
             let want = match named {
                 Named::Configured(parameters) => {
@@ -230,40 +202,31 @@ impl Connector {
         wanted
     }
 
-    /// A configuration that could be read only in part, or that waits for a name ([`Configured::awaits_a_name`]), may name
-    /// what was there before this run.
     fn keep_what_may_be_meant(&mut self) {
-        let awaits = self.configured.awaits_a_name();
-        let partial = |settings: &&Settings| settings.conf.controller_lost || awaits;
-        let Some(settings) = self.settings.as_ref().filter(partial) else {
-            self.was_configured.clear();
-            return;
-        };
-        let claimed: BTreeSet<&Tid> = self.sources.claims().map(|(_, tid, _)| tid).collect();
-        let parameters = &settings.conf.parameters;
-        let unclaimed = self.restored.iter().filter(|tid| !claimed.contains(tid));
-        let names = unclaimed
-            .chain(&self.was_configured)
-            .map(|tid| (tid.clone(), Named::Configured(Box::new(parameters.clone()))))
-            .collect();
-        self.sources.hearsay(SourceId::Configured, names);
+        let Some(settings) = &self.settings else { return };
+        let (whole, parameters) = (!settings.conf.controller_lost, &settings.conf.parameters);
+        self.reconciler.keep_what_may_be_meant(whole, parameters, |_| false);
     }
 
     /// How an excluded controller is removed: by `exclude=` at once, by `ip-family` like what is no longer listed, so
     /// that storage in use is spared.
     fn barred(&self, tid: &Tid) -> Option<(Parting, Cause)> {
-        if let Some(exclusion) = self.configured.exclusion_of(tid, &tid.host_iface) {
+        if let Some(exclusion) = self.reconciler.configured.exclusion_of(tid, &tid.host_iface) {
             let cause = Cause::excluded(format!("excluded by exclude= in stacd.conf, line {}", exclusion.line));
             return Some((Parting::Disconnect, cause));
         }
         let cause = || Cause::barred("ip-family= in stacd.conf excludes its address");
-        (!self.configured.allows(tid)).then(|| (self.parting(), cause()))
+        (!self.reconciler.configured.allows(tid)).then(|| (self.parting(), cause()))
     }
 
     /// Which source listed it last and no longer does, for the log.
     fn why_removed(&self, tid: &Tid) -> Cause {
-        let edit = self.lines.get(tid).map(|line| format!("controller= removed from stacd.conf (it was line {line})"));
-        let pages = self.sources.claims_on(tid).filter_map(|(id, _)| match id {
+        let edit = self
+            .reconciler
+            .lines
+            .get(tid)
+            .map(|line| format!("controller= removed from stacd.conf (it was line {line})"));
+        let pages = self.reconciler.sources.claims_on(tid).filter_map(|(id, _)| match id {
             SourceId::Page(dc) => Some(self.stafd.no_longer_lists(dc)),
             _ => None,
         });
@@ -296,7 +259,9 @@ impl Connector {
 
     /// True for a new one that may yet turn out to be excluded. What was there before this run is not held up.
     fn is_undecided(&self, tid: &Tid) -> bool {
-        !self.fleet.has(tid) && !self.restored.contains(tid) && self.configured.may_exclude(tid)
+        !self.reconciler.fleet.has(tid)
+            && !self.reconciler.restored.contains(tid)
+            && self.reconciler.configured.may_exclude(tid)
     }
 
     /// How an I/O controller that nobody names any more is parted with.
@@ -308,32 +273,24 @@ impl Connector {
         }
     }
 
-    /// Lets go what is barred at once, and what is disproved when it is quiet and what may replace it is there.
-    fn remove(&mut self, now: Time, mut barred: BTreeMap<Tid, (Parting, Cause)>, out: &mut Vec<Effect>) {
-        let mut going: Vec<(Tid, Parting, Cause)> = Vec::new();
-        let mut disproved: Vec<(Tid, Parting, Cause)> = Vec::new();
+    /// Removes what is excluded at once, and what is disproved when it is quiet and what may replace it is there.
+    fn remove(&mut self, now: Time, mut excluded: Excluded, out: &mut Vec<Effect>) {
+        let fleet = &self.reconciler.fleet;
+        excluded.retain(|tid, _| fleet.has(tid));
         let audited = self.audited();
-        let mut again: Option<Time> = None;
-        for tid in self.fleet.tids() {
-            if audited.contains(tid) {
-                continue;
-            }
-            if let Some((how, cause)) = barred.remove(tid) {
-                going.push((tid.clone(), how, cause));
-                continue;
-            }
-            let removal = || (tid.clone(), self.booted.instead(self.parting(), tid), self.why_removed(tid));
-            match self.sources.verdict(tid, now, self.fleet.may_be_live(tid)) {
-                Verdict::Named => {}
-                // How it is removed may have changed: that needs no quiet moment and no new proof.
-                _ if self.fleet.is_leaving_for_good(tid) => going.push(removal()),
-                Verdict::Unproved(at) => again = again.into_iter().chain(at).min(),
-                Verdict::Disproved => disproved.push(removal()),
-            }
-        }
+        let others = fleet.tids().filter(|tid| !audited.contains(*tid) && !excluded.contains_key(*tid));
+        // How these are removed may have changed: that needs no quiet moment and no new proof.
+        let (leaving, others): (Vec<&Tid>, Vec<&Tid>) = others.partition(|tid| fleet.is_leaving_for_good(tid));
+        let verdict = |tid: &Tid| self.reconciler.sources.verdict(tid, now, fleet.may_be_live(tid));
+        let removal = |tid: &Tid| (tid.clone(), self.booted.instead(self.parting(), tid), self.why_removed(tid));
+        let leaving = leaving.into_iter().filter(|tid| verdict(tid) != Verdict::Named).map(removal);
+        let mut going: Vec<(Tid, Parting, Cause)> = leaving.collect();
+        let Judged { disproved, mut again } = self.reconciler.judge(others, verdict);
+        let disproved: Vec<(Tid, Parting, Cause)> = disproved.iter().map(removal).collect();
+        going.extend(excluded.into_iter().map(|(tid, (how, cause))| (tid, how, cause)));
         self.stafd.newcomers.release(|tid| disproved.iter().any(|(held, ..)| held == tid));
-        if !disproved.is_empty() && !self.quiet.has_come(now) {
-            again = again.into_iter().chain(self.quiet.until()).min();
+        if !disproved.is_empty() && !self.reconciler.quiet.has_come(now) {
+            again = again.into_iter().chain(self.reconciler.quiet.until()).min();
         } else {
             let (held, mut free): (Vec<_>, Vec<_>) =
                 disproved.into_iter().partition(|(tid, ..)| self.awaits_newcomers(now, tid));
@@ -362,14 +319,14 @@ impl Connector {
         act: impl FnOnce(&mut Fleet, &mut Vec<HostEffect>) -> Vec<Report>,
     ) -> bool {
         let mut host = Vec::new();
-        let reports = act(&mut self.fleet, &mut host);
+        let reports = act(&mut self.reconciler.fleet, &mut host);
         extend(out, host);
-        let awaited = self.configured.is_moving() || !self.renamed.before().is_empty();
+        let awaited = self.reconciler.configured.is_moving() || !self.renamed.before().is_empty();
         let any = reports.iter().any(|report| !matches!(report, Report::Live(..)) || awaited);
         for report in reports {
             if let Report::Left(tid) = report {
-                self.sources.forget(&tid);
-                self.quiet.disturb(now);
+                self.reconciler.sources.forget(&tid);
+                self.reconciler.quiet.disturb(now);
             }
         }
         any
@@ -381,14 +338,13 @@ impl Connector {
         match &event {
             HostEvent::Resolved { op, result } => {
                 let mut host = Vec::new();
-                changed = self.configured.resolved(now, *op, result, self.fleet.jitter(), &mut host);
+                changed = self.reconciler.resolved(now, *op, result, &mut host);
                 extend(out, host);
                 if changed {
-                    self.quiet.disturb(now);
                     self.take_rules();
                 }
             }
-            HostEvent::Links(_) => self.configured.refresh(now),
+            HostEvent::Links(_) => self.reconciler.configured.refresh(now),
             _ => {}
         }
         self.spare_what_is_no_longer_audited(now, out);
@@ -413,8 +369,7 @@ impl Connector {
         }
         changed |= self.fleet_does(now, out, |fleet, host| fleet.tick(now, host));
         let mut host = Vec::new();
-        let mut jitter = self.fleet.jitter().clone();
-        changed |= self.configured.tick(now, || self.fleet.issue(), &mut jitter, &mut host);
+        changed |= self.reconciler.tick(now, &mut host);
         extend(out, host);
         self.read_doubted_again(now, out);
         if changed {
@@ -444,10 +399,7 @@ impl Machine for Connector {
     }
 
     fn deadline(&self) -> Option<Time> {
-        [self.timers.deadline(), self.fleet.deadline(), self.configured.deadline(), self.sources.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [self.timers.deadline(), self.reconciler.deadline()].into_iter().flatten().min()
     }
 }
 

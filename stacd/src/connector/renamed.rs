@@ -87,15 +87,20 @@ pub(super) fn same_but_for_the_host(one: &Tid, other: &Tid) -> bool {
 impl Connector {
     /// This host may have another NQN than before.
     pub(super) fn take_host_nqn(&mut self, host_nqn: &str, out: &mut Vec<Effect>) {
-        let notice = self.renamed.is_now(host_nqn, &self.restored);
+        let notice = self.renamed.is_now(host_nqn, &self.reconciler.restored);
         out.extend(notice.map(|notice| Effect::Host(HostEffect::Tell(notice))));
     }
 
     /// stafd gave a discovery controller up and asks the same one as another host now: what that one lets another host
     /// see proves nothing about what this one has seen.
     pub(super) fn keep_what_another_host_found(&mut self, dc: &Tid, other: &Tid, out: &mut Vec<Effect>) {
-        let found: Vec<Tid> =
-            self.sources.named_by(&SourceId::Page(dc.clone())).filter(|tid| self.fleet.has(tid)).cloned().collect();
+        let found: Vec<Tid> = self
+            .reconciler
+            .sources
+            .named_by(&SourceId::Page(dc.clone()))
+            .filter(|tid| self.reconciler.fleet.has(tid))
+            .cloned()
+            .collect();
         if found.is_empty() {
             return;
         }
@@ -115,11 +120,11 @@ impl Connector {
     /// Names whom this host connected under other NQNs and has not connected under this one.
     pub(super) fn name_the_renamed(&mut self) {
         let mut renamed = std::mem::take(&mut self.renamed);
-        renamed.settle(&self.sources, |tid| self.fleet.is_live(tid));
+        renamed.settle(&self.reconciler.sources, |tid| self.reconciler.fleet.is_live(tid));
         renamed.before.retain(|tid| !self.is_barred(tid));
         let names: BTreeMap<Tid, Named> = renamed.before.iter().map(|tid| (tid.clone(), Named::Before)).collect();
-        if !names.is_empty() || self.sources.ids().any(|id| *id == SourceId::Renamed) {
-            self.sources.decree(SourceId::Renamed, names);
+        if !names.is_empty() || self.reconciler.sources.ids().any(|id| *id == SourceId::Renamed) {
+            self.reconciler.sources.decree(SourceId::Renamed, names);
         }
         self.renamed = renamed;
     }

@@ -73,7 +73,7 @@ impl Connector {
     #[must_use]
     pub fn saved(&self) -> Saved {
         let mut sources: BTreeMap<&Tid, Vec<SavedClaim>> = BTreeMap::new();
-        for (id, ioc, named) in self.sources.claims() {
+        for (id, ioc, named) in self.reconciler.sources.claims() {
             if let (SourceId::Page(dc), Named::Entry(entry)) = (id, named) {
                 let claim = SavedClaim { ioc: ioc.clone(), entry: (**entry).clone() };
                 sources.entry(dc).or_default().push(claim);
@@ -82,18 +82,30 @@ impl Connector {
         let boot = self.booted.named().iter();
         let boot = boot.map(|(ioc, record)| SavedBoot { ioc: ioc.clone(), record: record.clone() });
         // What the audit removes is no I/O controller of stacd: the next run decides anew.
-        let audited: BTreeSet<Tid> = self.fleet.unclaimed().into_iter().map(|(tid, _)| tid).collect();
-        let members = self.fleet.tids().filter(|tid| !audited.contains(*tid)).chain(&self.restored).cloned();
+        let audited: BTreeSet<Tid> = self.reconciler.fleet.unclaimed().into_iter().map(|(tid, _)| tid).collect();
+        let members = self
+            .reconciler
+            .fleet
+            .tids()
+            .filter(|tid| !audited.contains(*tid))
+            .chain(&self.reconciler.restored)
+            .cloned();
         Saved {
             sources: sources.into_iter().map(|(dc, claims)| SavedSource { dc: dc.clone(), claims }).collect(),
             members: members.collect(),
-            instances: self.fleet.instances(),
-            configured: self.sources.named_by(&SourceId::Configured).chain(&self.was_configured).cloned().collect(),
-            names: self.configured.saved(),
+            instances: self.reconciler.fleet.instances(),
+            configured: self
+                .reconciler
+                .sources
+                .named_by(&SourceId::Configured)
+                .chain(&self.reconciler.was_configured)
+                .cloned()
+                .collect(),
+            names: self.reconciler.configured.saved(),
             boot: boot.collect(),
             host_nqn: self.renamed.host_nqn().to_owned(),
             renamed: self.renamed.before().clone(),
-            encrypted: self.fleet.encrypted().cloned().collect(),
+            encrypted: self.reconciler.fleet.encrypted().cloned().collect(),
         }
     }
 
@@ -102,13 +114,13 @@ impl Connector {
     pub(super) fn restore(&mut self, saved: Saved) {
         for SavedSource { dc, claims } in saved.sources {
             let names = claims.into_iter().map(|claim| (claim.ioc, Named::Entry(Box::new(claim.entry)))).collect();
-            self.sources.remember(SourceId::Page(dc), names);
+            self.reconciler.sources.remember(SourceId::Page(dc), names);
         }
-        self.was_configured = saved.configured;
+        self.reconciler.was_configured = saved.configured;
         self.booted.restore(saved.boot.into_iter().map(|SavedBoot { ioc, record }| (ioc, record)).collect());
         self.renamed = Renamed::restore(saved.host_nqn, saved.renamed);
-        self.fleet.restore(saved.instances, &saved.members);
-        self.restored = saved.members;
-        self.fleet.restore_encrypted(saved.encrypted);
+        self.reconciler.fleet.restore(saved.instances, &saved.members);
+        self.reconciler.restored = saved.members;
+        self.reconciler.fleet.restore_encrypted(saved.encrypted);
     }
 }

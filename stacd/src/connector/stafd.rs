@@ -10,7 +10,7 @@ use libstas::nvme::Tid;
 use libstas::nvme::log_page::{Entry, Flaw, Subtype, Unclear};
 
 use super::newcomers::Newcomers;
-use super::{Connector, DcPage, Effect, Named, PageState, StafdView, Timer, renamed};
+use super::{Connector, DcPage, Effect, Named, PageState, StafdView, Timer, extend, renamed};
 
 /// The first answer of a stafd that has just appeared is awaited this long before it is asked again.
 const FETCH_AGAIN: Duration = Duration::from_secs(1);
@@ -76,9 +76,10 @@ impl Connector {
             self.stafd.owner = before;
             return;
         }
-        let pages: Vec<SourceId> = self.sources.ids().filter(|id| matches!(id, SourceId::Page(_))).cloned().collect();
+        let pages: Vec<SourceId> =
+            self.reconciler.sources.ids().filter(|id| matches!(id, SourceId::Page(_))).cloned().collect();
         for id in &pages {
-            self.sources.outdate(id);
+            self.reconciler.sources.outdate(id);
         }
         let (level, text) = match &owner {
             Some(name) => (Level::Info, format!("stafd is running ({name}): reading its log pages")),
@@ -101,14 +102,14 @@ impl Connector {
             return;
         }
         self.timers.cancel(&Timer::FetchAll);
-        let op = self.fleet.issue();
+        let op = self.reconciler.fleet.issue();
         self.stafd.all = Some(op);
         out.push(Effect::FetchAll(op));
     }
 
     /// What is known of that page is from before, until the page is here.
     pub(super) fn page_changed(&mut self, dc: Tid, out: &mut Vec<Effect>) {
-        self.sources.outdate(&SourceId::Page(dc.clone()));
+        self.reconciler.sources.outdate(&SourceId::Page(dc.clone()));
         self.fetch_page(dc, false, out);
     }
 
@@ -120,7 +121,7 @@ impl Connector {
             *self.stafd.pages_owed.entry(dc).or_default() |= refresh;
             return;
         }
-        let op = self.fleet.issue();
+        let op = self.reconciler.fleet.issue();
         self.stafd.pages.insert(op, (dc.clone(), refresh));
         out.push(Effect::FetchPage { op, dc, refresh });
     }
@@ -128,13 +129,11 @@ impl Connector {
     /// Pages that would take everything are read again before they are believed, and so are those that are silent about
     /// what is known from before their connection: stafd need not tell that it could not read them again.
     pub(super) fn read_doubted_again(&mut self, now: Time, out: &mut Vec<Effect>) {
-        for dc in self.sources.doubted(now) {
-            let text = "its log page names none of its live I/O controllers any more: it is read again".to_owned();
-            let notice = Notice { level: Level::Warning, tid: Some(dc.clone()), ctrl: None, text };
-            out.push(Effect::Host(HostEffect::Tell(notice)));
-            self.fetch_page(dc, true, out);
-        }
-        for dc in self.sources.awaited_late(now) {
+        let mut host = Vec::new();
+        let doubt = "its log page names none of its live I/O controllers any more: it is read again";
+        let pages = self.reconciler.pages_to_read_again(now, doubt, &mut host);
+        extend(out, host);
+        for dc in pages {
             self.fetch_page(dc, true, out);
         }
     }
@@ -156,7 +155,7 @@ impl Connector {
                 self.stafd.told = false;
                 self.stafd.backoff.reset();
                 self.take_view(now, op, view, out);
-                self.quiet.disturb(now);
+                self.reconciler.quiet.disturb(now);
                 out.push(Effect::Host(HostEffect::Save));
             }
             Err(reason) => self.fetch_failed(now, &reason, out),
@@ -168,7 +167,7 @@ impl Connector {
     }
 
     fn fetch_failed(&mut self, now: Time, reason: &str, out: &mut Vec<Effect>) {
-        let wait = self.stafd.backoff.next(self.fleet.jitter()).max(FETCH_AGAIN);
+        let wait = self.stafd.backoff.next(self.reconciler.fleet.jitter()).max(FETCH_AGAIN);
         self.timers.set(Timer::FetchAll, now + wait);
         if !std::mem::replace(&mut self.stafd.told, true) {
             let text = format!("stafd does not answer ({reason}): everything stays as it is, it is asked again");
@@ -180,6 +179,7 @@ impl Connector {
     /// perhaps not: it is asked for once more.
     fn take_view(&mut self, now: Time, op: OpId, view: StafdView, out: &mut Vec<Effect>) {
         let known: Vec<Tid> = self
+            .reconciler
             .sources
             .ids()
             .filter_map(|id| match id {
@@ -212,11 +212,11 @@ impl Connector {
                     if let Some(other) = listed.iter().find(|other| renamed::same_but_for_the_host(other, &dc)) {
                         self.keep_what_another_host_found(&dc, other, out);
                     }
-                    self.sources.give_up(&id, removed.reason.spares_live());
+                    self.reconciler.sources.give_up(&id, removed.reason.spares_live());
                 }
                 // A Python stafd does not say whom it gave up: whom it had shown with entries, and no longer shows.
-                None if self.stafd.seen_with_entries.contains(&dc) => self.sources.give_up(&id, false),
-                Some(None) | None => self.sources.outdate(&id),
+                None if self.stafd.seen_with_entries.contains(&dc) => self.reconciler.sources.give_up(&id, false),
+                Some(None) | None => self.reconciler.sources.outdate(&id),
             }
         }
     }
@@ -224,8 +224,8 @@ impl Connector {
     /// True while the removal of an I/O controller waits for what has just begun to be listed.
     pub(super) fn awaits_newcomers(&mut self, now: Time, removed: &Tid) -> bool {
         let mut newcomers = std::mem::take(&mut self.stafd.newcomers);
-        let is_connected = |tid: &Tid| self.fleet.is_live(tid) || self.is_barred(tid);
-        let is_settled = |dc: &Tid| self.sources.named_by(&SourceId::Page(dc.clone())).all(is_connected);
+        let is_connected = |tid: &Tid| self.reconciler.fleet.is_live(tid) || self.is_barred(tid);
+        let is_settled = |dc: &Tid| self.reconciler.sources.named_by(&SourceId::Page(dc.clone())).all(is_connected);
         let waits = newcomers.hold(now, removed, is_settled, is_connected);
         self.stafd.newcomers = newcomers;
         waits
@@ -239,7 +239,8 @@ impl Connector {
     /// A page that has just changed is reason to try at once what it names and what is not connected.
     fn announced_afresh(&mut self, now: Time, dc: &Tid, out: &mut Vec<Effect>) {
         let id = SourceId::Page(dc.clone());
-        let waiting: Vec<Tid> = self.sources.named_by(&id).filter(|tid| !self.fleet.is_live(tid)).cloned().collect();
+        let waiting: Vec<Tid> =
+            self.reconciler.sources.named_by(&id).filter(|tid| !self.reconciler.fleet.is_live(tid)).cloned().collect();
         for tid in waiting {
             self.fleet_does(now, out, |fleet, host| fleet.encourage(now, &tid, host));
         }
@@ -250,7 +251,7 @@ impl Connector {
         let DcPage { dc, state, connected_since, entries, unclear, .. } = page;
         self.stafd.stated.insert(dc.clone(), stated);
         self.stafd.shown.insert(dc.clone());
-        let taken = self.fleet.issue();
+        let taken = self.reconciler.fleet.issue();
         self.stafd.taken.insert(dc.clone(), taken);
         let id = SourceId::Page(dc.clone());
         let mut names = BTreeMap::new();
@@ -277,9 +278,9 @@ impl Connector {
         match connection {
             Some(connected_since) => {
                 let page = Page { connected_since, names, read: read_anew.then_some(now), unclear };
-                self.sources.read(now, id, page, |tid| self.fleet.is_live(tid));
+                self.reconciler.sources.read(now, id, page, |tid| self.reconciler.fleet.is_live(tid));
             }
-            None => self.sources.hearsay(id, names),
+            None => self.reconciler.sources.hearsay(id, names),
         }
     }
 
@@ -302,14 +303,14 @@ impl Connector {
             Ok(Some(_)) if self.is_overtaken(op, &dc) => self.fetch_page(dc.clone(), refresh, out),
             Ok(Some(page)) => {
                 self.take_page(now, page, refresh);
-                self.quiet.disturb(now);
+                self.reconciler.quiet.disturb(now);
                 self.announced_afresh(now, &dc, out);
                 out.push(Effect::Host(HostEffect::Save));
             }
             // It is gone meanwhile; the list of removed ones tells why.
             Ok(None) => self.fetch_all(out),
             Err(reason) => {
-                self.sources.outdate(&SourceId::Page(dc.clone()));
+                self.reconciler.sources.outdate(&SourceId::Page(dc.clone()));
                 self.fetch_failed(now, &format!("{dc}: {reason}"), out);
             }
         }

@@ -10,19 +10,19 @@ impl Connector {
     /// The I/O controllers, the configured ones first; last those that the firmware connected and nobody else names.
     #[must_use]
     pub fn controllers(&self) -> Vec<IocView<'_>> {
-        let members = self.fleet.views().into_iter().map(|member| self.ioc_view(member));
+        let members = self.reconciler.fleet.views().into_iter().map(|member| self.ioc_view(member));
         members.chain(self.boot_connections()).collect()
     }
 
     /// One I/O controller.
     #[must_use]
     pub fn controller(&self, tid: &Tid) -> Option<IocView<'_>> {
-        let member = self.fleet.view(tid).map(|member| self.ioc_view(member));
+        let member = self.reconciler.fleet.view(tid).map(|member| self.ioc_view(member));
         member.or_else(|| self.boot_connections().into_iter().find(|ioc| ioc.member.tid == tid))
     }
 
     fn ioc_view<'a>(&'a self, member: MemberView<'a>) -> IocView<'a> {
-        let claims = || self.sources.claims_on(member.tid);
+        let claims = || self.reconciler.sources.claims_on(member.tid);
         let configured = claims().any(|(id, _)| *id == SourceId::Configured);
         let dlpe = claims().find_map(|(_, named)| match named {
             Named::Entry(entry) => Some(&**entry),
@@ -30,7 +30,12 @@ impl Connector {
         });
         let boot_record = self.booted.record_of(member.tid);
         let origin = if configured { Origin::Configured } else { Origin::Discovered };
-        let held = self.configured.is_held(&self.sources, member.tid).then(|| self.configured.hold()).flatten();
+        let held = self
+            .reconciler
+            .configured
+            .is_held(&self.reconciler.sources, member.tid)
+            .then(|| self.reconciler.configured.hold())
+            .flatten();
         let held = held.filter(|_| member.kernel.is_some());
         IocView { origin, held, dlpe, boot_record, member }
     }
@@ -39,7 +44,11 @@ impl Connector {
     #[must_use]
     pub fn left_out(&self) -> Vec<IocView<'_>> {
         let Some(settings) = &self.settings else { return Vec::new() };
-        let views = self.configured.left_out(&settings.conf.parameters).filter(|view| !self.fleet.has(view.tid));
+        let views = self
+            .reconciler
+            .configured
+            .left_out(&settings.conf.parameters)
+            .filter(|view| !self.reconciler.fleet.has(view.tid));
         let ioc = |member| IocView { member, held: None, dlpe: None, origin: Origin::Configured, boot_record: None };
         views.map(ioc).collect()
     }

@@ -84,26 +84,26 @@ impl Finder {
     pub(super) fn follow_announcements(&mut self, now: Time, out: &mut Vec<Effect>) -> Vec<Tid> {
         let Some(settings) = &self.settings else { return Vec::new() };
         let setting = Setting {
-            links: self.fleet.links(),
+            links: self.reconciler.fleet.links(),
             ignore_iface: settings.conf.ignore_iface,
             host_nqn: &settings.identity.nqn,
         };
         let (fresh, lines) = self.announced.follow(now, setting);
-        let (fleet, dcs) = (&self.fleet, &self.dcs);
+        let (fleet, dcs) = (&self.reconciler.fleet, &self.dcs);
         let rests = |tid: &Tid| dcs.get(tid).is_some_and(|dc| polling::rests(now, dc));
         let connection = |tid: &Tid| match rests(tid) {
             true => Some(true),
             false => fleet.kernel(tid).map(KernelController::is_live),
         };
-        if self.announced.age(now, self.fleet.has_looked(), connection) {
+        if self.announced.age(now, self.reconciler.fleet.has_looked(), connection) {
             out.push(Effect::Host(HostEffect::Save));
         }
         let parameters = &settings.conf.parameters;
-        let said = self.sources.named().filter(|(id, _, _)| **id == SourceId::Announced);
+        let said = self.reconciler.sources.named().filter(|(id, _, _)| **id == SourceId::Announced);
         let same = said.eq(self.announced.names().map(|tid| (&SourceId::Announced, tid, parameters)));
         if !same {
             let names = self.announced.names().map(|tid| (tid.clone(), parameters.clone())).collect();
-            self.sources.decree(SourceId::Announced, names);
+            self.reconciler.sources.decree(SourceId::Announced, names);
         }
         for line in lines {
             self.tell(now, line, out);
@@ -115,7 +115,7 @@ impl Finder {
     pub(super) fn encourage_announced(&mut self, now: Time, fresh: &[Tid], out: &mut Vec<Effect>) {
         for tid in fresh {
             let mut host = Vec::new();
-            let reports = self.fleet.encourage(now, tid, &mut host);
+            let reports = self.reconciler.fleet.encourage(now, tid, &mut host);
             extend(out, host);
             self.reported(now, reports, out);
         }
@@ -154,7 +154,7 @@ impl Finder {
     /// The interfaces have changed: who is announced where is to be found out anew.
     pub(super) fn network_changed(&mut self, links: &Links, out: &mut Vec<Effect>) {
         self.announced.surroundings_changed();
-        let known = self.fleet.links();
+        let known = self.reconciler.fleet.links();
         // The first word about the interfaces changes nothing: the browser has just looked at them itself.
         if self.browsing && !known.0.is_empty() && known != links {
             out.push(Effect::Browse(Ask::NetworkChanged));
@@ -162,22 +162,23 @@ impl Finder {
     }
 
     fn in_use(&self) -> InUse {
-        let is_connecting = |tid: &&Tid| self.fleet.view(tid).is_some_and(|member| member.status == Status::Connecting);
+        let is_connecting =
+            |tid: &&Tid| self.reconciler.fleet.view(tid).is_some_and(|member| member.status == Status::Connecting);
         let connecting = self.announced.names().filter(is_connecting).cloned().collect();
         InUse { stuck: self.stuck(), connecting, addresses: self.used() }
     }
 
     /// The addresses of discovery controllers that are live, or were announced and connected.
     fn used(&self) -> BTreeSet<IpAddr> {
-        let live = self.dcs.keys().filter(|tid| self.fleet.is_live(tid));
+        let live = self.dcs.keys().filter(|tid| self.reconciler.fleet.is_live(tid));
         let address = |tid: &Tid| parse_ip(&tid.traddr).map(|(address, _)| address.to_canonical());
         live.chain(self.announced.proven()).filter_map(address).collect()
     }
 
     /// Announced controllers that were tried in vain, or are not to be tried.
     fn stuck(&self) -> BTreeSet<Tid> {
-        let is_stuck = |tid: &&Tid| match self.fleet.view(tid) {
-            Some(member) => member.attempts > 0 && !self.fleet.is_live(tid),
+        let is_stuck = |tid: &&Tid| match self.reconciler.fleet.view(tid) {
+            Some(member) => member.attempts > 0 && !self.reconciler.fleet.is_live(tid),
             None => self.is_barred(tid),
         };
         self.announced.names().filter(is_stuck).cloned().collect()
@@ -186,13 +187,13 @@ impl Finder {
     /// True when it was excluded on every interface that it was found on.
     pub(super) fn is_barred_where_found(&self, tid: &Tid) -> bool {
         let mut found_on = self.announced.found_on(tid).peekable();
-        let barred = found_on.peek().is_some() && found_on.all(|iface| self.configured.excludes(tid, iface));
+        let barred = found_on.peek().is_some() && found_on.all(|iface| self.reconciler.configured.excludes(tid, iface));
         barred && !self.is_named_beside(tid)
     }
 
     /// True when something else than an announcement names that controller.
     fn is_named_beside(&self, tid: &Tid) -> bool {
-        self.sources.naming(tid).any(|id| *id != SourceId::Announced)
+        self.reconciler.sources.naming(tid).any(|id| *id != SourceId::Announced)
     }
 
     /// Strangers must not flood the log: what is said about controllers that never were connected is limited.

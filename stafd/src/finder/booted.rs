@@ -146,17 +146,19 @@ impl Finder {
     /// Makes the boot tables' claims what they say with the interfaces of now. They are as firm as the configuration.
     pub(super) fn follow_boot_tables(&mut self, out: &mut Vec<Effect>) {
         let Some(settings) = &self.settings else { return };
-        let fleet = &self.fleet;
+        let fleet = &self.reconciler.fleet;
         let terms = Terms {
             links: fleet.links(),
             host_nqn: &settings.identity.nqn,
             bind: !settings.conf.ignore_iface,
-            configured: &self.configured,
+            configured: &self.reconciler.configured,
             known_already: &self.dcs,
         };
         let named = self.booted.follow(&terms, |tid| fleet.is_live(tid));
         let parameters = &settings.conf.parameters;
-        self.sources.decree(SourceId::Boot, named.into_iter().map(|tid| (tid, parameters.clone())).collect());
+        self.reconciler
+            .sources
+            .decree(SourceId::Boot, named.into_iter().map(|tid| (tid, parameters.clone())).collect());
         if fleet.links().0.is_empty() {
             return;
         }

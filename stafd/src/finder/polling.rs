@@ -36,7 +36,7 @@ fn lacks_epcsd(tid: &Tid, page: &LogPage) -> bool {
 impl Finder {
     /// A connection is up: a discovery controller that took no keep-alive timeout is polled.
     pub(super) fn poll_begins(&mut self, now: Time, tid: &Tid) {
-        let is_polled = self.fleet.is_polled(tid);
+        let is_polled = self.reconciler.fleet.is_polled(tid);
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         dc.rested = None;
         if is_polled {
@@ -50,14 +50,14 @@ impl Finder {
 
     /// A page was read: it may say that its discovery controller is to be polled.
     pub(super) fn poll_without_epcsd(&mut self, now: Time, tid: &Tid) {
-        if self.fleet.is_polled(tid) {
+        if self.reconciler.fleet.is_polled(tid) {
             return;
         }
         let polls = self.settings.as_ref().is_some_and(|settings| settings.conf.polls_without_epcsd);
         let Some(dc) = self.dcs.get(tid) else { return };
         let (Some(connection), Some(page)) = (dc.connection, &dc.page) else { return };
         let timer = Timer::PollEnds(tid.clone());
-        if !polls || !lacks_epcsd(tid, page) || !self.fleet.has_made(tid) {
+        if !polls || !lacks_epcsd(tid, page) || !self.reconciler.fleet.has_made(tid) {
             self.timers.cancel(&timer);
         } else if self.timers.get(&timer).is_none() {
             self.timers.set(timer, (connection.since + POLL_LENGTH).max(now));
@@ -66,7 +66,7 @@ impl Finder {
 
     /// The time of a poll is over.
     pub(super) fn poll_ends(&mut self, now: Time, tid: &Tid, out: &mut Vec<Effect>) {
-        let refuses = self.fleet.is_polled(tid);
+        let refuses = self.reconciler.fleet.is_polled(tid);
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         dc.optional.survived();
         let first = refuses && !std::mem::replace(&mut dc.polled, true);
@@ -88,7 +88,7 @@ impl Finder {
             out.push(Effect::Host(HostEffect::Tell(Notice { level, tid: Some(tid.clone()), ctrl: None, text })));
         }
         let mut host = Vec::new();
-        self.fleet.rest(tid, until, reason, &mut host);
+        self.reconciler.fleet.rest(tid, until, reason, &mut host);
         extend(out, host);
     }
 
@@ -101,7 +101,7 @@ impl Finder {
 
     /// True while it is connected, and between two polls of which the last one succeeded.
     pub(super) fn counts_as_live(&self, now: Time, tid: &Tid) -> bool {
-        self.fleet.may_be_live(tid) || self.dcs.get(tid).is_some_and(|dc| rests(now, dc))
+        self.reconciler.fleet.may_be_live(tid) || self.dcs.get(tid).is_some_and(|dc| rests(now, dc))
     }
 }
 

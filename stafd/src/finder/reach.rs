@@ -50,7 +50,7 @@ impl Finder {
     /// a page alone.
     pub(super) fn verdict(&self, now: Time, tid: &Tid, unreachable: &BTreeSet<Tid>) -> Verdict {
         let counts = |id: &SourceId| !(unreachable.contains(tid) && is_page_of(id, unreachable));
-        self.sources.verdict_of(tid, now, self.counts_as_live(now, tid), counts)
+        self.reconciler.sources.verdict_of(tid, now, self.counts_as_live(now, tid), counts)
     }
 
     /// Members that no row of referrals leads to from a source other than log pages: only their own pages and each
@@ -59,17 +59,18 @@ impl Finder {
     /// count as such a source, too: it was announced and no longer is, it has aged out before, or a controller that
     /// aged out referred to it. What ages out takes no live controller with it.
     pub(super) fn reach(&self, now: Time) -> Reach {
-        if !self.sources.claims().any(|(id, ..)| matches!(id, SourceId::Page(_))) {
+        if !self.reconciler.sources.claims().any(|(id, ..)| matches!(id, SourceId::Page(_))) {
             return Reach::default();
         }
-        let members: BTreeSet<&Tid> = self.fleet.tids().filter(|tid| !self.fleet.is_leaving(tid)).collect();
+        let members: BTreeSet<&Tid> =
+            self.reconciler.fleet.tids().filter(|tid| !self.reconciler.fleet.is_leaving(tid)).collect();
         let mut referrals: BTreeMap<&Tid, Vec<&Tid>> = BTreeMap::new();
         let mut reached: BTreeSet<&Tid> = BTreeSet::new();
-        for (id, tid) in self.sources.standing(now, |tid| self.counts_as_live(now, tid)) {
+        for (id, tid) in self.reconciler.sources.standing(now, |tid| self.counts_as_live(now, tid)) {
             match id {
                 SourceId::Page(by) if members.contains(by) => referrals.entry(by).or_default().push(tid),
                 // What it has named ages out.
-                _ if self.sources.has_aged_out(id) => {}
+                _ if self.reconciler.sources.has_aged_out(id) => {}
                 _ => drop(reached.insert(tid)),
             }
         }
@@ -79,7 +80,7 @@ impl Finder {
         let ages_out = |tid: &Tid| {
             self.aged_out.contains(tid)
                 || self.announced.knew(tid)
-                || self.sources.claims_on(tid).any(|(id, _)| self.sources.has_aged_out(id))
+                || self.reconciler.sources.claims_on(tid).any(|(id, _)| self.reconciler.sources.has_aged_out(id))
         };
         let mut aged: BTreeSet<&Tid> = unreached.iter().copied().filter(|tid| ages_out(tid)).collect();
         follow(&referrals, &mut aged);
@@ -92,7 +93,7 @@ impl Finder {
 
     /// Says once of whoever refers to that one that this goes too far.
     fn tell_of_reach(&mut self, tid: &Tid, out: &mut Vec<Effect>) {
-        let by = self.sources.naming(tid).find_map(|id| match id {
+        let by = self.reconciler.sources.naming(tid).find_map(|id| match id {
             SourceId::Page(by) => Some(by.clone()),
             _ => None,
         });
@@ -111,14 +112,14 @@ impl Finder {
     /// A row begins with whom something else than a page names, or nobody: who is kept until that is proved.
     fn within_reach(&self) -> BTreeSet<Tid> {
         let is_page = |id: &SourceId| matches!(id, SourceId::Page(_));
-        let named: BTreeSet<&Tid> = self.sources.named().map(|(_, tid, _)| tid).collect();
+        let named: BTreeSet<&Tid> = self.reconciler.sources.named().map(|(_, tid, _)| tid).collect();
         let kept = self.dcs.keys().filter(|tid| !named.contains(tid));
-        let roots = self.sources.named().filter(|(id, ..)| !is_page(id)).map(|(_, tid, _)| tid);
+        let roots = self.reconciler.sources.named().filter(|(id, ..)| !is_page(id)).map(|(_, tid, _)| tid);
         let mut reached: BTreeSet<Tid> = roots.chain(kept).cloned().collect();
         let mut edge: Vec<Tid> = reached.iter().cloned().collect();
         for _ in 0..STEPS {
             let ids: Vec<SourceId> = edge.into_iter().map(SourceId::Page).collect();
-            let next = ids.iter().flat_map(|id| self.sources.named_by(id));
+            let next = ids.iter().flat_map(|id| self.reconciler.sources.named_by(id));
             edge = next.filter(|tid| reached.insert((*tid).clone())).cloned().collect();
         }
         reached

@@ -10,7 +10,7 @@ use libstas::nvme::{Parameters, Tid};
 
 use super::discovery_controller::{READ_DEADLINE, Read, Reading};
 use super::optional::Command;
-use super::{Effect, Finder, Timer};
+use super::{Effect, Finder, Timer, extend};
 
 impl Finder {
     /// Reads the page of a discovery controller as soon as no other read of it is under way.
@@ -26,7 +26,7 @@ impl Finder {
         let pleo_wanted = self.settings.as_ref().is_some_and(|settings| settings.conf.pleo);
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let (Some(connection), true, None) = (dc.connection, dc.owed, dc.reading) else { return };
-        let op = self.fleet.issue();
+        let op = self.reconciler.fleet.issue();
         let ctrl = connection.ctrl;
         let what = match dc.supported {
             None if pleo_wanted && dc.optional.allows(Command::SupportedLogPages) => {
@@ -142,15 +142,16 @@ impl Finder {
         if whole {
             let page = Page { connected_since: connection.since, names, read: Some(now), unclear };
             // Counts only controllers that no other source lists: this page cannot cause the removal of the others.
-            let alone = |tid: &&Tid| !self.sources.naming(tid).any(|other| *other != id);
-            let at_stake = self.sources.claimed_by(&id).filter(|tid| self.counts_as_live(now, tid)).filter(alone);
+            let alone = |tid: &&Tid| !self.reconciler.sources.naming(tid).any(|other| *other != id);
+            let at_stake =
+                self.reconciler.sources.claimed_by(&id).filter(|tid| self.counts_as_live(now, tid)).filter(alone);
             let at_stake: BTreeSet<Tid> = at_stake.cloned().collect();
-            self.sources.read(now, id, page, |tid| at_stake.contains(tid));
+            self.reconciler.sources.read(now, id, page, |tid| at_stake.contains(tid));
         } else {
-            self.sources.hearsay(id, names);
+            self.reconciler.sources.hearsay(id, names);
         }
         if first || changed {
-            self.quiet.disturb(now);
+            self.reconciler.quiet.disturb(now);
             out.push(Effect::PagesChanged { dc: tid.clone(), ctrl: Some(connection.ctrl) });
             out.push(Effect::Host(HostEffect::Save));
         }
@@ -172,19 +173,17 @@ impl Finder {
     /// Pages that would take every discovery controller that they referred to are read again before they are believed, and
     /// so are those of an early moment that are silent about what is known from before their connection.
     pub(super) fn read_doubted_again(&mut self, now: Time, out: &mut Vec<Effect>) {
-        for dc in self.sources.doubted(now) {
-            let text = "its log page refers to no connected discovery controller any more: it is read again".to_owned();
-            let notice = Notice { level: Level::Warning, tid: Some(dc.clone()), ctrl: None, text };
-            out.push(Effect::Host(HostEffect::Tell(notice)));
-            self.read_soon(now, &dc, out);
-        }
-        for dc in self.sources.awaited_late(now) {
+        let mut host = Vec::new();
+        let doubt = "its log page refers to no connected discovery controller any more: it is read again";
+        let pages = self.reconciler.pages_to_read_again(now, doubt, &mut host);
+        extend(out, host);
+        for dc in pages {
             self.read_soon(now, &dc, out);
         }
     }
 
     fn read_failed(&mut self, now: Time, tid: &Tid, reason: &str, out: &mut Vec<Effect>) {
-        let jitter = self.fleet.jitter();
+        let jitter = self.reconciler.fleet.jitter();
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let (news, wait) = dc.failed(reason.to_owned(), jitter);
         let ctrl = dc.connection.map(|connection| connection.ctrl);

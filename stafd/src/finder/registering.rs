@@ -51,7 +51,7 @@ impl Finder {
     /// Registers this host, unless that is done already or makes no sense.
     pub(super) fn register(&mut self, tid: &Tid, out: &mut Vec<Effect>) {
         let Some(settings) = &self.settings else { return };
-        let Some(kernel) = self.fleet.kernel(tid) else { return };
+        let Some(kernel) = self.reconciler.fleet.kernel(tid) else { return };
         let ask_type = match (kernel.cntrltype, kernel.dctype) {
             (_, Dctype::Ddc | Dctype::Cdc) => false,
             // The kernel does not say what it is (before 5.18).
@@ -73,7 +73,7 @@ impl Finder {
         }
         let registered = known.done.as_ref().is_some_and(|(since, _)| *since == connection.since);
         let task = if registered { Task::Update } else { Task::Register };
-        let op = self.fleet.issue();
+        let op = self.reconciler.fleet.issue();
         known.asked = Some((op, wish));
         self.timers.cancel(&Timer::Register(tid.clone()));
         let request = RegisterRequest { tid: tid.clone(), task, identity, ask_type };
@@ -112,7 +112,7 @@ impl Finder {
             Err(NotRegistered::NoRegister | NotRegistered::Lost) => known.settled = Some(wish),
             Err(NotRegistered::Failed { reason, again }) => {
                 let after = if again {
-                    let wait = known.backoff.next(self.fleet.jitter());
+                    let wait = known.backoff.next(self.reconciler.fleet.jitter());
                     self.timers.set(Timer::Register(tid.clone()), now + wait);
                     "it is used all the same, and asked again from time to time"
                 } else {

@@ -72,14 +72,20 @@ impl Finder {
         Saved {
             dcs: self.dcs.iter().map(|(dc, known)| self.saved_dc(dc, known)).chain(self.leaving()).collect(),
             removed: self.removed.values().cloned().collect(),
-            configured: self.sources.named_by(&SourceId::Configured).chain(&self.was_configured).cloned().collect(),
-            names: self.configured.saved(),
+            configured: self
+                .reconciler
+                .sources
+                .named_by(&SourceId::Configured)
+                .chain(&self.reconciler.was_configured)
+                .cloned()
+                .collect(),
+            names: self.reconciler.configured.saved(),
             announced: self.announced.saved(),
             aged_out: self.saved_aged_out(),
             boot: self.booted.controllers().to_vec(),
             polls: self.polls().chain(self.old_polls.iter().copied()).collect(),
-            encrypted: self.fleet.encrypted().cloned().collect(),
-            instances: self.fleet.instances(),
+            encrypted: self.reconciler.fleet.encrypted().cloned().collect(),
+            instances: self.reconciler.fleet.instances(),
         }
     }
 
@@ -88,27 +94,28 @@ impl Finder {
         let aged_out: BTreeSet<&Tid> = self.aged_out.iter().chain(self.announced.aged()).collect();
         let with_spared = |dc: &Tid| {
             let page = SourceId::Page(dc.clone());
-            let spared = self.sources.claimed_by(&page).filter(|_| self.sources.has_aged_out(&page));
+            let spared =
+                self.reconciler.sources.claimed_by(&page).filter(|_| self.reconciler.sources.has_aged_out(&page));
             (dc.clone(), spared.cloned().collect())
         };
         aged_out.into_iter().map(with_spared).collect()
     }
 
     fn polls(&self) -> impl Iterator<Item = CtrlRef> {
-        let polls = self.fleet.inventory().iter().filter(|kernel| kernel.kato == Some(0));
-        polls.map(|kernel| kernel.ctrl).filter(|ctrl| !self.fleet.holders(*ctrl).is_empty())
+        let polls = self.reconciler.fleet.inventory().iter().filter(|kernel| kernel.kato == Some(0));
+        polls.map(|kernel| kernel.ctrl).filter(|ctrl| !self.reconciler.fleet.holders(*ctrl).is_empty())
     }
 
     /// A connection without keep-alive is never taken over, for it looks like one of `nvme discover`; those that this
     /// daemon itself has made before this run are ended.
     pub(super) fn end_old_polls(&mut self, out: &mut Vec<Effect>) {
-        if self.old_polls.is_empty() || !self.fleet.has_looked() {
+        if self.old_polls.is_empty() || !self.reconciler.fleet.has_looked() {
             return;
         }
         let mut host = Vec::new();
         for ctrl in std::mem::take(&mut self.old_polls) {
-            if self.fleet.inventory().get(ctrl).is_some() {
-                self.fleet.end_old_poll(ctrl, &mut host);
+            if self.reconciler.fleet.inventory().get(ctrl).is_some() {
+                self.reconciler.fleet.end_old_poll(ctrl, &mut host);
             }
         }
         extend(out, host);
@@ -116,7 +123,7 @@ impl Finder {
 
     /// Those that were given up, and are not disconnected yet: whoever comes after sees to that.
     fn leaving(&self) -> impl Iterator<Item = SavedDc> {
-        let leaving = self.fleet.tids().filter(|dc| !self.dcs.contains_key(*dc));
+        let leaving = self.reconciler.fleet.tids().filter(|dc| !self.dcs.contains_key(*dc));
         leaving.map(|dc| SavedDc { dc: dc.clone(), page: None, referrals: Vec::new(), booted: false })
     }
 
@@ -125,7 +132,7 @@ impl Finder {
         SavedDc {
             dc: dc.clone(),
             page: known.page.clone(),
-            referrals: self.sources.claimed_by(&id).cloned().collect(),
+            referrals: self.reconciler.sources.claimed_by(&id).cloned().collect(),
             booted: self.booted.record_of(dc).is_some(),
         }
     }
@@ -144,7 +151,7 @@ impl Finder {
             if let Some(page) = &page {
                 let mut names: BTreeMap<_, _> = self.referrals(&dc, page).names;
                 names.extend(referrals.into_iter().map(|referred| (referred, Parameters::default())));
-                self.sources.remember(SourceId::Page(dc.clone()), names);
+                self.reconciler.sources.remember(SourceId::Page(dc.clone()), names);
             }
             let known = self.dcs.entry(dc).or_default();
             known.page = page.or(known.page.take());
@@ -152,17 +159,18 @@ impl Finder {
         for (dc, spared) in saved.aged_out {
             if !spared.is_empty() {
                 let page = SourceId::Page(dc.clone());
-                self.sources
+                self.reconciler
+                    .sources
                     .remember(page.clone(), spared.into_iter().map(|tid| (tid, Parameters::default())).collect());
-                self.sources.give_up(&page, true);
+                self.reconciler.sources.give_up(&page, true);
             }
             self.aged_out.insert(dc);
         }
-        self.was_configured = saved.configured;
+        self.reconciler.was_configured = saved.configured;
         self.old_polls = saved.polls;
-        self.fleet.restore_encrypted(saved.encrypted);
-        self.restored = self.dcs.keys().cloned().collect::<BTreeSet<_>>();
-        self.fleet.restore(saved.instances, &self.restored);
+        self.reconciler.fleet.restore_encrypted(saved.encrypted);
+        self.reconciler.restored = self.dcs.keys().cloned().collect::<BTreeSet<_>>();
+        self.reconciler.fleet.restore(saved.instances, &self.reconciler.restored);
         self.removed = saved.removed.into_iter().map(|removed| (removed.dc.clone(), removed)).collect();
     }
 }

@@ -15,17 +15,17 @@ pub(super) struct Call {
 impl Finder {
     /// Serves the calls whose device a look has shown by now: until then it is not known what it is, nor whose.
     pub(super) fn serve_unmanaged(&mut self, out: &mut Vec<Effect>) {
-        if !self.fleet.has_looked() {
+        if !self.reconciler.fleet.has_looked() {
             return;
         }
-        let seen = self.fleet.inventory().look().seqnum;
+        let seen = self.reconciler.fleet.inventory().look().seqnum;
         let (ready, waiting): (Vec<_>, Vec<_>) = self.unmanaged.drain(..).partition(|call| call.seqnum <= seen);
         self.unmanaged = waiting;
         // A storm of them is one call: nvme-cli reads the page after all of them.
         let devices: BTreeSet<u32> = ready.iter().map(|call| call.device).collect();
         for device in devices {
-            let Some(kernel) = self.fleet.inventory().device(device) else { continue };
-            if kernel.is_discovery() && self.fleet.holders(kernel.ctrl).is_empty() {
+            let Some(kernel) = self.reconciler.fleet.inventory().device(device) else { continue };
+            if kernel.is_discovery() && self.reconciler.fleet.holders(kernel.ctrl).is_empty() {
                 out.push(Effect::NvmfConnect {
                     device,
                     host_traddr: kernel.host_traddr.clone(),

@@ -16,20 +16,25 @@ impl Finder {
     #[must_use]
     pub fn controllers(&self) -> Vec<DcView<'_>> {
         let trusted = self.listed_by_more_than_announcements();
-        self.fleet.views().into_iter().filter_map(|member| self.dc_view(member, &trusted)).collect()
+        self.reconciler.fleet.views().into_iter().filter_map(|member| self.dc_view(member, &trusted)).collect()
     }
 
     /// One discovery controller.
     #[must_use]
     pub fn controller(&self, tid: &Tid) -> Option<DcView<'_>> {
-        self.dc_view(self.fleet.view(tid)?, &self.listed_by_more_than_announcements())
+        self.dc_view(self.reconciler.fleet.view(tid)?, &self.listed_by_more_than_announcements())
     }
 
     fn dc_view<'a>(&'a self, member: MemberView<'a>, trusted: &BTreeSet<Tid>) -> Option<DcView<'a>> {
         let dc = self.dcs.get(member.tid)?;
         let prospects = self.announced.prospects(member.tid);
         let origin = self.origin(member.tid);
-        let held = self.configured.is_held(&self.sources, member.tid).then(|| self.configured.hold()).flatten();
+        let held = self
+            .reconciler
+            .configured
+            .is_held(&self.reconciler.sources, member.tid)
+            .then(|| self.reconciler.configured.hold())
+            .flatten();
         Some(DcView {
             origin,
             follows_configured: trusted.contains(member.tid),
@@ -57,7 +62,11 @@ impl Finder {
     #[must_use]
     pub fn left_out(&self) -> Vec<DcView<'_>> {
         let Some(settings) = &self.settings else { return Vec::new() };
-        let views = self.configured.left_out(&settings.conf.parameters).filter(|view| !self.fleet.has(view.tid));
+        let views = self
+            .reconciler
+            .configured
+            .left_out(&settings.conf.parameters)
+            .filter(|view| !self.reconciler.fleet.has(view.tid));
         let dc = |member| DcView {
             member,
             origin: Origin::Configured,
@@ -75,7 +84,7 @@ impl Finder {
     }
 
     fn origin(&self, tid: &Tid) -> Origin {
-        match self.sources.naming(tid).next() {
+        match self.reconciler.sources.naming(tid).next() {
             Some(SourceId::Configured | SourceId::Boot) => Origin::Configured,
             Some(SourceId::Announced | SourceId::Renamed) => Origin::Discovered,
             Some(SourceId::Page(_)) => Origin::Referral,
@@ -104,7 +113,7 @@ impl Finder {
     /// host name has a known address.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.settings.is_some() && self.configured.hold().is_none()
+        self.settings.is_some() && self.reconciler.configured.hold().is_none()
     }
 
     /// The settings in force, once there are any.

@@ -137,6 +137,11 @@ impl Fleet {
         self.ops.issue()
     }
 
+    /// The operation IDs and the jitter of the fleet, for what its owner does beside it.
+    pub fn ops_and_jitter(&mut self) -> (&mut OpIds, &mut Jitter) {
+        (&mut self.ops, &mut self.jitter)
+    }
+
     /// Jitter for the owner's own waits.
     pub fn jitter(&mut self) -> &mut Jitter {
         &mut self.jitter

@@ -1,0 +1,181 @@
+//! What both daemons do alike with what their sources list: taking the configuration, keeping what a damaged one may
+//! mean, marking what is excluded, and judging which controllers are to be removed. What a daemon adds of its own is in
+//! stafd's finder and stacd's connector.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::configured::{Configured, Defaults, SavedNames, Words};
+use super::controller::Parting;
+use super::effect::{HostEffect, Level, Notice};
+use super::fleet::Fleet;
+use super::ownership::Cause;
+use super::sources::{Quiet, SourceId, Sources, Verdict};
+use super::{OpId, Time};
+use crate::nvme::{HostIdentity, Parameters, Tid};
+
+/// What a source says of a controller that it lists.
+pub trait Claim: Clone + PartialEq {
+    /// The claim of the configuration: the controller is to be connected with these parameters.
+    fn configured(parameters: Parameters) -> Self;
+}
+
+impl Claim for Parameters {
+    fn configured(parameters: Parameters) -> Self {
+        parameters
+    }
+}
+
+/// How an excluded controller is removed, and why.
+pub type Excluded = BTreeMap<Tid, (Parting, Cause)>;
+
+/// Which members may be removed.
+#[derive(Debug, Default)]
+pub struct Judged {
+    /// Their removal is proved; it waits until the sources are quiet.
+    pub disproved: Vec<Tid>,
+    /// When time alone may prove the next removal.
+    pub again: Option<Time>,
+}
+
+/// The sources of a daemon, and the fleet that is to be what they list.
+#[derive(Debug)]
+pub struct Reconciler<P> {
+    /// `controller=` and `exclude=`, with their host names.
+    pub configured: Configured,
+    /// What each source lists.
+    pub sources: Sources<P>,
+    /// The controllers that are connected, or are to be.
+    pub fleet: Fleet,
+    /// Whether the sources are quiet: removals wait for that.
+    pub quiet: Quiet,
+    /// Controllers of the saved state, until the configuration has been read.
+    pub restored: BTreeSet<Tid>,
+    /// Controllers that the configuration listed before this run, until it could be read in full.
+    pub was_configured: BTreeSet<Tid>,
+    /// The lines of the configuration file that list controllers, or did so last.
+    pub lines: BTreeMap<Tid, usize>,
+}
+
+impl<P: Claim> Reconciler<P> {
+    /// Without controllers; `names` are the last known addresses of the host names in the configuration.
+    #[must_use]
+    pub fn new(sources: Sources<P>, fleet: Fleet, names: SavedNames) -> Self {
+        Self {
+            configured: Configured::restore(names),
+            sources,
+            fleet,
+            quiet: Quiet::default(),
+            restored: BTreeSet::new(),
+            was_configured: BTreeSet::new(),
+            lines: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a configuration file and the identity of this host. The configuration is saved with the state.
+    pub fn configure(&mut self, now: Time, words: &Words<'_>, identity: Arc<HostIdentity>, out: &mut Vec<HostEffect>) {
+        self.configured.set(now, words);
+        self.fleet.set_identity(identity, out);
+        self.quiet.disturb(now);
+        out.push(HostEffect::Save);
+    }
+
+    /// Takes what the configuration lists as the word of a source. One that is not `whole` proves no removal.
+    pub fn list_configured(&mut self, defaults: &Defaults<'_>, whole: bool) {
+        let configured = self.configured.controllers(defaults, |tid| self.fleet.is_live(tid));
+        self.lines.retain(|tid, _| self.fleet.has(tid));
+        self.lines.extend(self.configured.lines(defaults));
+        let claims = configured.into_iter().map(|(tid, parameters)| (tid, P::configured(parameters))).collect();
+        if whole && !self.configured.awaits_a_name() {
+            self.sources.decree(SourceId::Configured, claims);
+        } else {
+            self.sources.hearsay(SourceId::Configured, claims);
+        }
+    }
+
+    /// A configuration that is not `whole`, or that waits for a host name ([`Configured::awaits_a_name`]), may list the
+    /// controllers of the saved state that no source lists. `has_another_source` excepts some.
+    pub fn keep_what_may_be_meant(
+        &mut self,
+        whole: bool,
+        parameters: &Parameters,
+        has_another_source: impl Fn(&Tid) -> bool,
+    ) {
+        if whole && !self.configured.awaits_a_name() {
+            self.was_configured.clear();
+            return;
+        }
+        let claimed: BTreeSet<&Tid> = self.sources.claims().map(|(_, tid, _)| tid).collect();
+        let unclaimed = self.restored.iter().filter(|tid| !claimed.contains(tid) && !has_another_source(tid));
+        let kept = unclaimed.chain(&self.was_configured);
+        let names = kept.map(|tid| (tid.clone(), P::configured(parameters.clone()))).collect();
+        self.sources.hearsay(SourceId::Configured, names);
+    }
+
+    /// A host name was looked up. True when that changes which controllers are listed or excluded.
+    pub fn resolved(
+        &mut self,
+        now: Time,
+        op: OpId,
+        result: &Result<Vec<IpAddr>, String>,
+        out: &mut Vec<HostEffect>,
+    ) -> bool {
+        let changed = self.configured.resolved(now, op, result, self.fleet.jitter(), out);
+        if changed {
+            self.quiet.disturb(now);
+        }
+        changed
+    }
+
+    /// Time has passed for the host names. True when that changes which controllers are listed or excluded.
+    pub fn tick(&mut self, now: Time, out: &mut Vec<HostEffect>) -> bool {
+        let (ops, jitter) = self.fleet.ops_and_jitter();
+        self.configured.tick(now, ops, jitter, out)
+    }
+
+    /// Marks the members that are excluded, so that no attempt at one of them begins while another is removed. Returns the
+    /// members that are wanted again, because what excluded them is gone.
+    pub fn mark_excluded(&mut self, excluded: &Excluded) -> Vec<Tid> {
+        let others: Vec<Tid> = self.fleet.tids().filter(|tid| !excluded.contains_key(*tid)).cloned().collect();
+        let wanted_again = others.into_iter().filter(|tid| self.fleet.exclusion_is_gone(tid)).collect();
+        for (tid, (how, cause)) in excluded {
+            self.fleet.mark_unwanted(tid, *how, cause.clone());
+        }
+        wanted_again
+    }
+
+    /// Which of these members may be removed, by the verdict on each.
+    pub fn judge<'a>(&self, members: impl IntoIterator<Item = &'a Tid>, verdict: impl Fn(&Tid) -> Verdict) -> Judged {
+        let mut judged = Judged::default();
+        for tid in members {
+            match verdict(tid) {
+                Verdict::Named => {}
+                Verdict::Unproved(at) => judged.again = judged.again.into_iter().chain(at).min(),
+                Verdict::Disproved => judged.disproved.push(tid.clone()),
+            }
+        }
+        judged
+    }
+
+    /// The log pages that are to be read again now: those that are doubted, each of which is reported in these words, and
+    /// those of which a late page is needed.
+    pub fn pages_to_read_again(&mut self, now: Time, doubt: &str, out: &mut Vec<HostEffect>) -> Vec<Tid> {
+        let doubted = self.sources.doubted(now);
+        let notice =
+            |dc: &Tid| Notice { level: Level::Warning, tid: Some(dc.clone()), ctrl: None, text: doubt.to_owned() };
+        out.extend(doubted.iter().map(|dc| HostEffect::Tell(notice(dc))));
+        doubted.into_iter().chain(self.sources.awaited_late(now)).collect()
+    }
+
+    /// Reports which controllers are not connected, or stay connected, because of the configuration itself.
+    pub fn tell_what_is_held(&mut self, out: &mut Vec<HostEffect>) {
+        self.configured.tell_what_is_held(&self.sources, self.fleet.tids(), out);
+    }
+
+    /// When something becomes due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        [self.fleet.deadline(), self.configured.deadline(), self.sources.deadline()].into_iter().flatten().min()
+    }
+}
