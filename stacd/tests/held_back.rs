@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use fake_host::{Connector, FakeHost, Op, io};
+use libstas::core::HostEffect;
 use libstas::core::fleet::Status;
 use stacd::connector::IocView;
 
@@ -137,4 +138,26 @@ fn a_controller_that_a_log_page_lists_is_not_held_by_the_configuration() {
     host.wait(60.0);
     assert_eq!(shown(&host, "a").unwrap().2, "");
     assert_eq!(host.told("no longer configured"), 0);
+}
+
+#[test]
+fn a_controller_that_only_an_unreadable_line_keeps_takes_the_parameters_of_its_log_entry() {
+    let listed = format!("[Global]\nqueue-size=16\n{}controller=oops\n", file(&[line("192.0.2.1", "a")]));
+    let mut host = Host::configured("");
+    host.try_to_configure(&listed);
+    host.wait(1.0);
+    let connected_with = |host: &Host| {
+        let requests = host.host_effects().filter_map(|effect| match effect {
+            HostEffect::Connect { request, .. } => Some(request.parameters.queue_size),
+            _ => None,
+        });
+        requests.collect::<Vec<_>>()
+    };
+    assert_eq!(connected_with(&host), [Some(16)]);
+    host.stafd_with(&["a"], 100);
+    host.try_to_configure("[Global]\nqueue-size=32\n[Controllers]\ncontroller=oops\n");
+    host.kernel.clear();
+    host.send_snapshot();
+    host.wait(60.0);
+    assert_eq!(connected_with(&host), [Some(16), Some(32)]);
 }

@@ -113,6 +113,17 @@ impl<P: Claim> Reconciler<P> {
         self.sources.hearsay(SourceId::Configured, names);
     }
 
+    /// What the sources list. A claim that only an unreadable line of the configuration keeps yields to those of other
+    /// sources: its parameters are those of an earlier configuration.
+    pub fn listed(&self) -> impl Iterator<Item = (&SourceId, &Tid, &P)> {
+        let counts = |id: &SourceId, tid: &Tid| {
+            *id != SourceId::Configured
+                || self.configured.lists(tid)
+                || self.sources.naming(tid).all(|other| *other == SourceId::Configured)
+        };
+        self.sources.named().filter(move |(id, tid, _)| counts(id, tid))
+    }
+
     /// A host name was looked up. True when that changes which controllers are listed or excluded.
     pub fn resolved(
         &mut self,

@@ -183,7 +183,7 @@ impl Connector {
             |parameters, attempts| Want { parameters, rank: rank::DISCOVERED, attempts, announced_only: true };
         let mut wanted: BTreeMap<Tid, Want> = BTreeMap::new();
         for (id, tid, named) in
-            self.reconciler.sources.named().filter(|(_, tid, _)| !self.is_barred(tid) && !self.is_undecided(tid))
+            self.reconciler.listed().filter(|(_, tid, _)| !self.is_barred(tid) && !self.is_undecided(tid))
         {
             let want = match named {
                 Named::Configured(parameters) => {

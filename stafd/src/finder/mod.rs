@@ -185,9 +185,7 @@ impl Finder {
         let unreachable = self.reach(now).unreachable;
         let trusted = self.listed_by_more_than_announcements();
         let mut meant: BTreeMap<&Tid, Want> = BTreeMap::new();
-        for (id, tid, parameters) in
-            self.reconciler.sources.named().filter(|(id, ..)| !reach::is_page_of(id, &unreachable))
-        {
+        for (id, tid, parameters) in self.reconciler.listed().filter(|(id, ..)| !reach::is_page_of(id, &unreachable)) {
             let rank = match id {
                 SourceId::Configured | SourceId::Boot => rank::CONFIGURED,
                 SourceId::Page(_) => rank::REFERRAL,
