@@ -45,11 +45,11 @@ impl World {
                     self.delete(None, ctrl);
                 }
             }
-            What::ConnectsByHand(target, subsystem) => {
-                self.connect_by_hand(&target.ioc(subsystem, None), 5);
+            What::ConnectsByHand(target, subsystem, via) => {
+                self.connect_by_hand(&target.ioc(subsystem, via), 5);
             }
-            What::ConnectsDcByHand(target) => {
-                self.connect_by_hand(&target.dc(None), 30);
+            What::ConnectsDcByHand(target, via) => {
+                self.connect_by_hand(&target.dc(via), 30);
             }
             What::Discovers(target) => {
                 if let Some(ctrl) = self.connect_by_hand(&target.dc(None), 0) {
@@ -76,6 +76,7 @@ impl World {
             }
             What::Zones(target, entry) => self.zone(target, entry),
             What::ListsNothing(target, time) => self.list_nothing(target, time),
+            What::Blurs(target, subsystem, blur, time) => self.blur(target, subsystem, blur, time),
             What::Refers(target, other) => self.refer(target, other),
             What::Falls(target, how, time) => self.fall(target, how, time),
             What::DropsConnections(target) => self.drop_connections(target),
@@ -139,6 +140,13 @@ impl World {
             Edit::GarbleStac => self.stac_file.garbled = !self.stac_file.garbled,
             Edit::Scope(scope) => self.stac_file.scope = scope,
             Edit::InUse(in_use) => self.stac_file.in_use = in_use,
+            Edit::ExcludeIface(Who::Stafd, iface) => toggle(&mut self.staf_file.excluded_ifaces, iface),
+            Edit::ExcludeIface(Who::Stacd, iface) => toggle(&mut self.stac_file.excluded_ifaces, iface),
+            Edit::Family(Who::Stafd) => self.staf_file.other_family = !self.staf_file.other_family,
+            Edit::Family(Who::Stacd) => self.stac_file.other_family = !self.stac_file.other_family,
+            Edit::Trtypes => self.stac_file.other_trtypes = !self.stac_file.other_trtypes,
+            Edit::Parameters(Who::Stafd) => self.staf_file.refused_parameter = !self.staf_file.refused_parameter,
+            Edit::Parameters(Who::Stacd) => self.stac_file.refused_parameter = !self.stac_file.refused_parameter,
         }
     }
 

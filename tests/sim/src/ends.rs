@@ -51,8 +51,8 @@ impl World {
         })
     }
 
-    fn excluded_dc(&self, target: Target) -> bool {
-        self.judge.staf_file.as_ref().is_some_and(|file| file.excluded.contains(&target))
+    fn excluded_dc(&self, target: Target, via: Via) -> bool {
+        self.judge.excludes(Who::Stafd, &target.dc(via))
     }
 
     /// The discovery controllers that are meant, and by which way: those that are configured, in the boot table or
@@ -69,7 +69,7 @@ impl World {
         let mut open: Vec<Dc> = configured.chain(announced).chain(self.plan.land.boot.discovery.clone()).collect();
         let mut meant = BTreeSet::new();
         while let Some((target, via)) = open.pop() {
-            if !self.excluded_dc(target) && meant.insert((target, via)) {
+            if !self.excluded_dc(target, via) && meant.insert((target, via)) {
                 open.extend(self.fabric.referred(target).into_iter().map(|other| (other, via)));
             }
         }
@@ -117,7 +117,7 @@ impl World {
                 continue;
             }
             let serves = may_serve(known);
-            if self.excluded_dc(target) {
+            if self.excluded_dc(target, known.via) {
                 return Some((Invariant::Excluded, format!("{name} is excluded and connected")));
             }
             let referred = kept.iter().any(|(other, _)| self.fabric.referred(*other).contains(&target));
@@ -148,12 +148,12 @@ impl World {
         });
         numbers.any(|number| {
             let now = self.fabric.names.get(number);
-            now.is_some_and(|now| self.excluded_dc(*now)) && self.judge.ever_resolved.contains(&(number, target))
+            now.is_some_and(|now| self.excluded_dc(*now, None)) && self.judge.ever_resolved.contains(&(number, target))
         })
     }
 
-    fn excluded_ioc(&self, target: Target, subsystem: Subsystem) -> bool {
-        self.judge.stac_file.as_ref().is_some_and(|file| file.bars(target, subsystem))
+    fn excluded_ioc(&self, target: Target, subsystem: Subsystem, via: Via) -> bool {
+        self.judge.excludes(Who::Stacd, &target.ioc(subsystem, via))
     }
 
     /// The I/O controllers that are meant, if those discovery controllers are.
@@ -163,7 +163,7 @@ impl World {
         });
         let configured = self.judge.stac_file.iter().flat_map(|file| file.controllers.iter().copied());
         let all = listed.chain(configured);
-        all.filter(|(target, subsystem, _)| !self.excluded_ioc(*target, *subsystem)).collect()
+        all.filter(|(target, subsystem, via)| !self.judge.bars(Who::Stacd, &target.ioc(*subsystem, *via))).collect()
     }
 
     fn wrong_iocs(&self, dcs: &BTreeSet<Dc>, kept: &BTreeSet<Dc>) -> Option<Wrong> {
@@ -202,7 +202,7 @@ impl World {
             if boots || !self.judge.lost_state.is_empty() || is_of(&meant, known) {
                 continue;
             }
-            if self.excluded_ioc(known.target, subsystem) {
+            if self.excluded_ioc(known.target, subsystem, known.via) {
                 return Some((Invariant::Excluded, format!("{name} is excluded and connected")));
             }
             if !is_of(&self.meant_iocs(kept), known) && !self.may_stay(known) {

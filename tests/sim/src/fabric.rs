@@ -1,13 +1,13 @@
 //! The targets: what they export, what their discovery controllers list, and how they are.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use libstas::core::Dctype;
 use libstas::nvme::log_page::LogPage;
 
 use crate::names::{Subsystem, Target, entry};
-use crate::plan::{Land, Outage};
+use crate::plan::{Blur, Land, Outage};
 use crate::world::{Happening, World, say};
 
 /// How a target is.
@@ -36,6 +36,8 @@ pub(crate) struct Site {
     zoned: BTreeSet<(Target, Subsystem)>,
     refers: BTreeSet<Target>,
     lists_nothing: bool,
+    /// Subsystems of its own that it lists in another way than it should, and how often that was begun.
+    blurred: BTreeMap<Subsystem, (Blur, u32)>,
     genctr: u64,
     dctype: Dctype,
 }
@@ -58,6 +60,7 @@ impl Fabric {
             zoned: site.zoned.clone(),
             refers: site.refers.clone(),
             lists_nothing: false,
+            blurred: BTreeMap::new(),
             genctr: 1,
             dctype: site.dctype,
         };
@@ -98,7 +101,19 @@ impl Fabric {
 
     /// Its discovery log page.
     pub(crate) fn page(&self, target: Target) -> LogPage {
-        let iocs = self.listed(target).into_iter().filter_map(|(at, subsystem)| entry(at, Some(subsystem)));
+        let blur = |at: Target, subsystem: &Subsystem| {
+            let (blur, _) = self.site(target).filter(|_| at == target)?.blurred.get(subsystem)?;
+            Some(*blur)
+        };
+        let iocs = self.listed(target).into_iter().filter_map(|(at, subsystem)| {
+            let mut entry = entry(at, Some(subsystem))?;
+            match blur(at, &subsystem) {
+                Some(Blur::Address(address)) => entry.traddr = address.into(),
+                Some(Blur::Port(port)) => entry.trsvcid = port.into(),
+                None => {}
+            }
+            Some(entry)
+        });
         let referrals = self.referred(target).into_iter().filter_map(|other| entry(other, None));
         let genctr = self.site(target).map_or(0, |site| site.genctr);
         LogPage { genctr, entries: iocs.chain(referrals).collect(), ..LogPage::default() }
@@ -180,6 +195,27 @@ impl World {
         }
         say!(self, "{target} lists again");
         self.page_changes(target);
+    }
+
+    /// A discovery controller lists a subsystem of its own in that way, for that time.
+    pub(crate) fn blur(&mut self, target: Target, subsystem: Subsystem, blur: Blur, time: Duration) {
+        if let Some(site) = self.fabric.sites.get_mut(target.0) {
+            let (now, times) = site.blurred.entry(subsystem).or_insert((blur, 0));
+            (*now, *times) = (blur, *times + 1);
+        }
+        self.page_changes(target);
+        self.after(time, Happening::Clears(target, subsystem));
+    }
+
+    pub(crate) fn clears(&mut self, target: Target, subsystem: Subsystem) {
+        let Some(site) = self.fabric.sites.get_mut(target.0) else { return };
+        let Some((_, times)) = site.blurred.get_mut(&subsystem) else { return };
+        *times -= 1;
+        if *times == 0 {
+            site.blurred.remove(&subsystem);
+            say!(self, "{target} lists {subsystem} as it should again");
+            self.page_changes(target);
+        }
     }
 
     /// After a reboot, if that is still meant.

@@ -2,10 +2,13 @@
 
 use std::collections::BTreeSet;
 
-use libstas::conf::{ControllerEntry, DisconnectScope, Exclusion, InUse, Persistence, StacConf, StafConf};
+use libstas::conf::{ControllerEntry, DisconnectScope, Exclusion, FamilyOrder, InUse, Persistence, StacConf, StafConf};
 use libstas::nvme::{Parameters, Tid, Transport};
 
 use crate::names::{Iface, Subsystem, Target, Via};
+
+/// A queue size that the simulated kernel refuses.
+pub(crate) const REFUSED_QUEUE_SIZE: u32 = 1;
 
 /// What `controller=` of stafd.conf names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +26,12 @@ pub struct StafFile {
     pub controllers: BTreeSet<Portal>,
     /// exclude= with a target's address
     pub excluded: BTreeSet<Target>,
+    /// exclude= with an interface
+    pub excluded_ifaces: BTreeSet<Iface>,
+    /// ip-family=ipv6: every target has an IPv4 address.
+    pub other_family: bool,
+    /// A parameter of [Global] that the kernel refuses.
+    pub refused_parameter: bool,
     /// A line that may have been a controller= cannot be read.
     pub garbled: bool,
     /// persistent-connections
@@ -43,6 +52,14 @@ pub struct StacFile {
     pub controllers: BTreeSet<(Target, Subsystem, Via)>,
     /// exclude=
     pub excluded: BTreeSet<Excluded>,
+    /// exclude= with an interface
+    pub excluded_ifaces: BTreeSet<Iface>,
+    /// ip-family=ipv6: every target has an IPv4 address.
+    pub other_family: bool,
+    /// disconnect-trtypes=rdma: every connection is a TCP one.
+    pub other_trtypes: bool,
+    /// A parameter of [Global] that the kernel refuses.
+    pub refused_parameter: bool,
     /// A line that may have been a controller= cannot be read.
     pub garbled: bool,
     /// disconnect-scope
@@ -55,6 +72,38 @@ pub struct StacFile {
 #[must_use]
 pub fn host_name(number: usize) -> String {
     format!("dc{number}.example")
+}
+
+impl Default for StafFile {
+    fn default() -> Self {
+        Self {
+            controllers: BTreeSet::new(),
+            excluded: BTreeSet::new(),
+            excluded_ifaces: BTreeSet::new(),
+            other_family: false,
+            refused_parameter: false,
+            garbled: false,
+            persistent: true,
+            zeroconf: false,
+            persistence: Persistence::Forever,
+        }
+    }
+}
+
+impl Default for StacFile {
+    fn default() -> Self {
+        Self {
+            controllers: BTreeSet::new(),
+            excluded: BTreeSet::new(),
+            excluded_ifaces: BTreeSet::new(),
+            other_family: false,
+            other_trtypes: false,
+            refused_parameter: false,
+            garbled: false,
+            scope: DisconnectScope::OnlyStas,
+            in_use: InUse::Keep,
+        }
+    }
 }
 
 impl StafFile {
@@ -77,14 +126,18 @@ impl StafFile {
             })
             .collect();
         let exclusion = |target: &Target| Exclusion { traddr: Some(target.address()), ..Exclusion::default() };
-        conf.exclusions = self.excluded.iter().map(exclusion).collect();
+        conf.exclusions = self.excluded.iter().map(exclusion).chain(by_iface(&self.excluded_ifaces)).collect();
+        conf.ip_family = family(self.other_family);
+        conf.parameters.queue_size = self.refused_parameter.then_some(REFUSED_QUEUE_SIZE);
         conf
     }
 
-    /// True for what it excludes.
+    /// True for what it excludes, by itself or with its address family.
     #[must_use]
     pub fn excludes(&self, dc: &Tid) -> bool {
-        self.excluded.iter().any(|target| target.address() == dc.traddr)
+        self.other_family
+            || self.excluded.iter().any(|target| target.address() == dc.traddr)
+            || Iface::of(&dc.host_iface).is_some_and(|iface| self.excluded_ifaces.contains(&iface))
     }
 }
 
@@ -94,7 +147,7 @@ impl StacFile {
     pub fn conf(&self) -> StacConf {
         let mut conf = StacConf { disconnect_scope: self.scope, in_use: self.in_use, ..StacConf::default() };
         conf.controller_lost = self.garbled;
-        conf.disconnect_trtypes = [Transport::Tcp].into();
+        conf.disconnect_trtypes = [if self.other_trtypes { Transport::Rdma } else { Transport::Tcp }].into();
         conf.controllers = self
             .controllers
             .iter()
@@ -105,31 +158,46 @@ impl StacFile {
             subsysnqn: subsystem.map(Subsystem::nqn),
             ..Exclusion::default()
         };
-        conf.exclusions = self.excluded.iter().map(exclusion).collect();
+        conf.exclusions = self.excluded.iter().map(exclusion).chain(by_iface(&self.excluded_ifaces)).collect();
+        conf.ip_family = family(self.other_family);
+        conf.parameters.queue_size = self.refused_parameter.then_some(REFUSED_QUEUE_SIZE);
         conf
     }
 
-    /// True for what it excludes.
+    /// True for what it excludes by itself.
     #[must_use]
     pub fn excludes(&self, ioc: &Tid) -> bool {
-        self.excluded.iter().any(|(target, subsystem)| {
+        let by_name = self.excluded.iter().any(|(target, subsystem)| {
             target.is_none_or(|target| target.address() == ioc.traddr)
                 && subsystem.is_none_or(|subsystem| subsystem.nqn() == ioc.subsysnqn)
-        })
+        });
+        by_name || Iface::of(&ioc.host_iface).is_some_and(|iface| self.excluded_ifaces.contains(&iface))
     }
 
-    /// True for a subsystem that it excludes there.
+    /// True for what it excludes by itself or with its address family.
     #[must_use]
-    pub fn bars(&self, target: Target, subsystem: Subsystem) -> bool {
-        self.excluded
-            .iter()
-            .any(|(at, each)| at.is_none_or(|at| at == target) && each.is_none_or(|each| each == subsystem))
+    pub fn bars(&self, ioc: &Tid) -> bool {
+        self.other_family || self.excludes(ioc)
+    }
+
+    /// True when connections that nothing wants are disconnected, whatever connected them.
+    #[must_use]
+    pub fn audits(&self) -> bool {
+        self.scope == DisconnectScope::AllMatchingTrtypes && !self.other_trtypes
     }
 
     /// The I/O controllers that it names.
     pub fn named(&self) -> impl Iterator<Item = Tid> {
         self.controllers.iter().map(|(target, subsystem, via)| target.ioc(*subsystem, *via))
     }
+}
+
+fn by_iface(ifaces: &BTreeSet<Iface>) -> impl Iterator<Item = Exclusion> {
+    ifaces.iter().map(|iface| Exclusion { host_iface: Some(iface.name().into()), ..Exclusion::default() })
+}
+
+fn family(other: bool) -> FamilyOrder {
+    if other { FamilyOrder::V6 } else { FamilyOrder::Both }
 }
 
 fn entry(traddr: String, is_name: bool, trsvcid: &str, subsysnqn: String, via: Via) -> ControllerEntry {

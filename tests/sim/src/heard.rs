@@ -20,8 +20,8 @@ use crate::names::{Iface, Target};
 /// Who is still there is heard again within this time after a browser has started afresh.
 const HEARD_AGAIN: Duration = Duration::from_secs(10);
 
-/// More services than this do not find room in stafd at a time.
-const ROOM: usize = 256;
+/// stafd remembers so many announced services.
+const REMEMBERED: usize = 256;
 
 /// What is known of one discovery controller.
 #[derive(Clone, Debug, Default)]
@@ -186,13 +186,16 @@ impl Announced {
         self.ever.contains(tid)
     }
 
+    /// True for one that never answered while more is announced than stafd remembers: it makes room for others.
+    pub(crate) fn may_be_evicted(&self, tid: &Tid) -> bool {
+        self.services.len() > REMEMBERED && self.dcs.get(tid).is_some_and(|known| !known.proven)
+    }
+
     /// Why it is not proved that nobody means it; `None` when it is, or was never announced.
     pub(crate) fn unproved(&self, tid: &Tid, now: Time) -> Option<String> {
         let known = self.dcs.get(tid)?;
         if known.announced {
-            // Of more services than there is room for, those that do not answer make room for others.
-            let crowded = self.services.len() > ROOM && !known.proven && !known.live;
-            return (!crowded).then(|| "it is announced".into());
+            return Some("it is announced".into());
         }
         if known.over {
             return None;

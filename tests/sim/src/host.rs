@@ -43,6 +43,7 @@ impl World {
                 let ctrl = self.unmask(ctrl);
                 say!(self, "{who} disconnects {ctrl}: {}", self.describe(ctrl));
                 self.judge_disconnect(who, ctrl);
+                self.spoil_disconnect(who, ctrl);
                 let wait = self.luck.moment("delete thread");
                 self.after(wait, Happening::Delete(Some(asker(op)), ctrl));
             }
@@ -218,7 +219,7 @@ impl World {
         if *writes > 1 {
             self.breach(Invariant::OneWrite, format!("{who} wants {} while another write is under way", short(tid)));
         }
-        if self.judge.excludes(who, tid) {
+        if self.judge.bars(who, tid) {
             self.breach(Invariant::Excluded, format!("{who} connects {}, which is excluded", short(tid)));
         }
     }

@@ -56,10 +56,19 @@ pub(crate) struct Saying {
     /// Until when it was the current word on the current connection.
     pub(crate) until: Option<Time>,
     pub(crate) names: BTreeSet<Tid>,
+    /// What it named before, and may still mean by an entry of which no controller can be made.
+    pub(crate) protected: BTreeSet<Tid>,
     /// It was read again because the one before was doubted.
     pub(crate) confirmed: bool,
     /// It takes two or more live controllers, and with them all.
     pub(crate) doubtful: bool,
+}
+
+impl Saying {
+    /// True for what it names, or may mean.
+    fn lists(&self, tid: &Tid) -> bool {
+        self.names.contains(tid) || self.protected.contains(tid)
+    }
 }
 
 /// All that one daemon was told.
@@ -97,9 +106,11 @@ impl Told {
 
     pub(crate) fn give_up(&mut self, dc: &Tid, now: Time, aged_out: bool) {
         self.outdate(dc, now);
-        let last = self.pages.get(dc).and_then(|sayings| sayings.last()).map(|saying| saying.at);
+        let mut listing = self.pages.get(dc).into_iter().flatten().rev().filter(|saying| !saying.names.is_empty());
+        let last = listing.next().map(|saying| saying.at);
         match self.gone.get(dc) {
-            Some(gone) if gone.aged_out == aged_out && Some(gone.at) >= last => {}
+            // What its removal proved stays proved until it lists something again.
+            Some(gone) if (gone.aged_out == aged_out || !gone.aged_out) && Some(gone.at) >= last => {}
             _ => drop(self.gone.insert(dc.clone(), Gone { at: now, aged_out })),
         }
     }
@@ -127,6 +138,12 @@ impl Told {
         let ever = self.pages.get(dc).into_iter().flatten().flat_map(|saying| saying.names.iter());
         let ever: BTreeSet<&Tid> = ever.collect();
         ever.into_iter().filter(|tid| self.may_mean(dc, tid, now, By::Kernel)).cloned().collect()
+    }
+
+    /// What that discovery controller named of these subsystems.
+    pub(crate) fn named_before(&self, dc: &Tid, nqns: &BTreeSet<&str>) -> BTreeSet<Tid> {
+        let named = self.pages.get(dc).into_iter().flatten().flat_map(|saying| &saying.names);
+        named.filter(|tid| nqns.contains(tid.subsysnqn.as_str())).cloned().collect()
     }
 
     /// True for what some page has ever named.
@@ -157,7 +174,7 @@ impl Told {
 
     fn may_mean(&self, dc: &Tid, tid: &Tid, now: Time, by: By) -> bool {
         let sayings = self.pages.get(dc).map(Vec::as_slice).unwrap_or_default();
-        let Some(last) = sayings.iter().rposition(|saying| saying.names.contains(tid)) else { return false };
+        let Some(last) = sayings.iter().rposition(|saying| saying.lists(tid)) else { return false };
         let (before, after) = sayings.split_at(last + 1);
         let listed_at = before.last().map(|saying| saying.at);
         if let Some(gone) = self.gone.get(dc).filter(|gone| Some(gone.at) >= listed_at)
@@ -165,7 +182,7 @@ impl Told {
         {
             return false;
         }
-        let listed_on = || before.iter().filter(|saying| saying.names.contains(tid)).filter_map(|saying| saying.on);
+        let listed_on = || before.iter().filter(|saying| saying.lists(tid)).filter_map(|saying| saying.on);
         let proves = |saying: &Saying| {
             let Some(on) = saying.on else { return false };
             // What was proved in an earlier life of a daemon is to be proved to it again.
@@ -174,9 +191,9 @@ impl Told {
             }
             let same = match by {
                 By::Kernel => listed_on().any(|listed| (listed.ctrl, listed.turn) == (on.ctrl, on.turn)),
-                By::Daemon => before.iter().any(|earlier| {
-                    earlier.names.contains(tid) && (earlier.life, earlier.since) == (saying.life, saying.since)
-                }),
+                By::Daemon => before
+                    .iter()
+                    .any(|earlier| earlier.lists(tid) && (earlier.life, earlier.since) == (saying.life, saying.since)),
             };
             let since = match by {
                 By::Kernel => on.since,
@@ -195,7 +212,7 @@ impl Told {
     /// nothing was told.
     pub(crate) fn is_hasty(&self, tid: &Tid, now: Time) -> bool {
         let omitted = self.pages.iter().filter_map(|(dc, sayings)| {
-            let last = sayings.iter().rposition(|saying| saying.names.contains(tid))?;
+            let last = sayings.iter().rposition(|saying| saying.lists(tid))?;
             let omitted = sayings.get(last + 1)?.at;
             // One that was given up before had lost its claim by then.
             self.gone.get(dc).is_none_or(|gone| gone.at > omitted).then_some(omitted)
@@ -225,7 +242,7 @@ impl Told {
     /// Why it is not proved that no page that `counts` means it any more; `None` when it is.
     pub(crate) fn unproved(&self, tid: &Tid, now: Time, counts: impl Fn(&Tid) -> bool) -> Option<String> {
         let dc = self.pages.keys().find(|dc| counts(dc) && self.may_mean(dc, tid, now, By::Kernel))?;
-        let names = self.pages.get(dc).and_then(|sayings| sayings.last()).is_some_and(|last| last.names.contains(tid));
+        let names = self.pages.get(dc).and_then(|sayings| sayings.last()).is_some_and(|last| last.lists(tid));
         Some(match names {
             true => format!("{} names it", short(dc)),
             false => format!("{} named it, and has not proved that it no longer does", short(dc)),
@@ -392,6 +409,14 @@ impl Judge {
         match who {
             Who::Stafd => self.staf_file.as_ref().is_some_and(|file| file.excludes(tid)),
             Who::Stacd => self.stac_file.as_ref().is_some_and(|file| file.excludes(tid)),
+        }
+    }
+
+    /// True for what that daemon never connects: what is excluded, by itself or with its address family.
+    pub(crate) fn bars(&self, who: Who, tid: &Tid) -> bool {
+        match who {
+            Who::Stafd => self.staf_file.as_ref().is_some_and(|file| file.excludes(tid)),
+            Who::Stacd => self.stac_file.as_ref().is_some_and(|file| file.bars(tid)),
         }
     }
 

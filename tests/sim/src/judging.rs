@@ -7,8 +7,8 @@ use libstas::conf::{DisconnectScope, InUse};
 use libstas::core::browse::Heard;
 use libstas::core::fleet::Status;
 use libstas::core::{CtrlRef, CtrlState, HostEvent, KernelController, Machine, OpId, Owner, Time};
-use libstas::nvme::log_page::{LogPage, Subtype};
-use libstas::nvme::{DISCOVERY_NQN, Tid, TidParts};
+use libstas::nvme::log_page::{Entry, LogPage, Subtype};
+use libstas::nvme::{DISCOVERY_NQN, Tid};
 use stacd::connector::{DcPage, PageState};
 
 use crate::bus::{Told, ToldAll};
@@ -211,6 +211,7 @@ impl World {
                     life: self.staf.life,
                     until: None,
                     names,
+                    protected: BTreeSet::new(),
                     confirmed: false,
                     doubtful: false,
                 };
@@ -256,7 +257,7 @@ impl World {
         let (asked, op) = (op, newest.unwrap_or(op));
         let told = result.as_ref().ok().cloned();
         let members = self.stac_members();
-        let result = self.spoil_all(result).map(|told| told.view());
+        let result = self.spoil_all(result).map(|told| self.spoil_view(told.view()));
         let event = stacd::connector::Event::AllFetched { op, result };
         let effects = self.stac_handles(event);
         // An answer that nobody waits for any more has no effects.
@@ -286,7 +287,7 @@ impl World {
     fn hand_in_fetched(&mut self, op: OpId, refreshed: bool, result: Result<Option<Told>, String>) {
         let told = result.as_ref().ok().cloned().flatten();
         let members = self.stac_members();
-        let result = result.map(|told| told.map(|told| told.page));
+        let result = result.map(|told| told.map(|told| self.spoil_entries(told.page)));
         let effects = self.stac_handles(stacd::connector::Event::PageFetched { op, result });
         if let (Some(told), false) = (told, effects.is_empty()) {
             self.stac_is_told(op, told, refreshed, &members);
@@ -312,6 +313,9 @@ impl World {
         let names: BTreeSet<Tid> =
             named(&page.dc, &page.entries).into_iter().filter(|tid| tid.subsysnqn != DISCOVERY_NQN).collect();
         self.judge.stac.forget_all_but(members);
+        let is_blurred = |entry: &&Entry| entry.controller(&page.dc).is_err();
+        let blurred = page.entries.iter().filter(is_blurred).map(|entry| entry.subnqn.as_str());
+        let protected = self.judge.stac.named_before(&page.dc, &blurred.collect());
         let claims = self.judge.stac.claims(&page.dc, now);
         let all_live: BTreeSet<&Tid> = claims.union(&names).filter(|tid| live.contains(*tid)).collect();
         let doubtful = all_live.len() >= 2 && all_live.iter().all(|tid| !names.contains(*tid));
@@ -325,6 +329,7 @@ impl World {
             life: self.staf.life,
             until: None,
             names,
+            protected,
             confirmed,
             doubtful,
         };
@@ -342,9 +347,8 @@ impl World {
             .map(|removed| (removed.dc.clone(), removed.reason.spares_live()))
             .collect();
         for (dc, aged_out) in given_up {
-            if !self.judge.excludes(Who::Stafd, &dc)
-                && let Some(why) = self.judge.unproved(Who::Stafd, &dc, now)
-            {
+            let allowed = self.judge.excludes(Who::Stafd, &dc) || self.judge.announced.may_be_evicted(&dc);
+            if !allowed && let Some(why) = self.judge.unproved(Who::Stafd, &dc, now) {
                 self.breach(Invariant::Proof, format!("stafd gives {} up: {why}", short(&dc)));
             }
             self.judge.staf.give_up(&dc, now, aged_out);
@@ -383,7 +387,8 @@ impl World {
         }
         let serves = served(&known);
         let name = what(known.target, known.subsystem);
-        let excluded = serves.iter().any(|tid| self.judge.excludes(who, tid));
+        // An exclusion ends what it matches by what the kernel says of the connection.
+        let excluded = self.judge.excludes(who, &known.shown.tid());
         let is_twin = |other: &Controller| {
             (other.target, other.subsystem) == (known.target, known.subsystem)
                 && other.shown.ctrl.birth < ctrl.birth
@@ -436,14 +441,16 @@ impl World {
     fn judge_ioc(&mut self, known: &Controller, serves: &[Tid], name: &str) {
         let ctrl = known.shown.ctrl;
         let Some(file) = &self.judge.stac_file else { return };
-        let (audits, in_use) = (file.scope == DisconnectScope::AllMatchingTrtypes, file.in_use);
+        let (audits, in_use, barred) = (file.audits(), file.in_use, file.other_family);
         if file.scope == DisconnectScope::Nothing {
             let text = format!("stacd disconnects {ctrl} ({name}) under disconnect-scope=no-disconnect");
             self.breach(Invariant::Proof, text);
         }
-        self.judge_proof(Who::Stacd, known, serves, name, audits);
+        if !barred {
+            self.judge_proof(Who::Stacd, known, serves, name, audits);
+        }
         let now = self.time();
-        if serves.iter().any(|tid| self.judge.is_hasty(tid, now)) {
+        if !barred && serves.iter().any(|tid| self.judge.is_hasty(tid, now)) {
             self.breach(Invariant::Quiet, format!("stacd disconnects {ctrl} ({name}) at once"));
         }
         if in_use == InUse::Disconnect {
@@ -468,7 +475,9 @@ impl World {
         let (now, ctrl) = (self.time(), known.shown.ctrl);
         let unproved =
             |tid: &Tid| self.judge.unproved(who, tid, now).filter(|_| !self.is_served_beside(who, known, tid));
-        if let Some(why) = serves.iter().find_map(unproved) {
+        // What is excluded is wanted by nothing, whatever lists it.
+        let mut wanted = serves.iter().filter(|tid| !self.judge.bars(who, tid));
+        if let Some(why) = wanted.find_map(unproved) {
             self.breach(Invariant::Proof, format!("{who} disconnects {ctrl} ({name}): {why}"));
         }
         if !audits && !may_serve(known).iter().any(|tid| self.judge.ever_named(who, tid)) {
@@ -525,21 +534,9 @@ fn serves(shown: &KernelController, tid: &Tid) -> bool {
 }
 
 /// Whom a page names, with the host side of the discovery controller that lists it.
-fn named(dc: &Tid, entries: &[libstas::nvme::log_page::Entry]) -> BTreeSet<Tid> {
-    let name = |entry: &libstas::nvme::log_page::Entry| {
-        let parts = TidParts {
-            transport: entry.transport()?,
-            traddr: entry.traddr.clone(),
-            trsvcid: entry.trsvcid.clone(),
-            subsysnqn: entry.subnqn.clone(),
-            host_traddr: dc.host_traddr.clone(),
-            host_iface: dc.host_iface.clone(),
-            host_nqn: dc.host_nqn.clone(),
-        };
-        Some(Tid::new(parts))
-    };
+fn named(dc: &Tid, entries: &[Entry]) -> BTreeSet<Tid> {
     let known = |subtype| subtype == Subtype::NVME || subtype == Subtype::REFERRAL;
-    entries.iter().filter(|entry| known(entry.subtype)).filter_map(name).collect()
+    entries.iter().filter(|entry| known(entry.subtype)).filter_map(|entry| entry.controller(dc).ok()).collect()
 }
 
 fn list(names: &BTreeSet<Tid>) -> String {

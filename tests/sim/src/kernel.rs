@@ -11,6 +11,7 @@ use libstas::core::{
 use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
 
 use crate::fabric::Mood;
+use crate::files::REFUSED_QUEUE_SIZE;
 use crate::judge::Connection;
 use crate::names::{HOST_NQN, Iface, Subsystem, Target, Via, Who};
 use crate::plan::Fault;
@@ -19,6 +20,9 @@ use crate::world::{Asker, Happening, Incoming, World, say};
 
 /// The kernel tries again after this long (reconnect-delay).
 const RECONNECT_DELAY: Duration = Duration::from_secs(10);
+
+/// A disconnect that hangs takes no longer than this.
+pub(crate) const HANGING_DISCONNECT: Duration = Duration::from_secs(45);
 
 /// Who had a connection made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +65,12 @@ impl Controller {
 
     pub(crate) fn is_leaving(&self) -> bool {
         self.shown.state == CtrlState::Deleting
+    }
+
+    /// True for what that daemon did not make.
+    pub(crate) fn is_foreign_to(&self, who: Who) -> bool {
+        let right_kind = self.subsystem.is_some() == (who == Who::Stacd);
+        right_kind && !matches!(self.maker, Maker::Daemon(_) | Maker::Orphan)
     }
 
     /// True when it goes that way, or may be taken to do so while the interface that it goes by is not there.
@@ -298,6 +308,12 @@ impl World {
             self.report(asker, outcome, after, Duration::from_micros(50));
             return;
         }
+        if request.parameters.queue_size == Some(REFUSED_QUEUE_SIZE) {
+            let after = self.snapshot(asker.who);
+            let error = ConnectError::Invalid("queue-size is too small".into());
+            self.report(asker, ConnectOutcome::Failed(error), after, Duration::from_micros(50));
+            return;
+        }
         let kato = match request.purpose {
             Purpose::Io => 5,
             Purpose::Discovery => 30,
@@ -402,7 +418,11 @@ impl World {
             self.after(Duration::from_millis(100), Happening::Delete(asker, ctrl));
             return;
         }
-        let takes = self.luck.dice("delete").ms(5, 400);
+        let hangs = asker.is_some() && self.has(Fault::DisconnectHangs);
+        let takes = match self.luck.dice("delete") {
+            dice if hangs => dice.between(Duration::from_secs(2), HANGING_DISCONNECT),
+            dice => dice.ms(5, 400),
+        };
         match self.kernel.get_mut(ctrl) {
             Some(known) if !known.is_leaving() => {
                 known.shown.state = CtrlState::Deleting;
@@ -425,6 +445,9 @@ impl World {
 
     fn disconnected(&mut self, asker: Option<Asker>, ctrl: CtrlRef, result: Result<(), String>) {
         let Some(asker) = asker else { return };
+        if self.has_bug(Bug::HangingDisconnectLost) && self.has(Fault::DisconnectHangs) {
+            return;
+        }
         if result.is_err() {
             self.judge.disconnecting.remove(&ctrl);
         }

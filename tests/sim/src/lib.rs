@@ -8,7 +8,7 @@
 //! | file | what |
 //! |---|---|
 //! | dice | the numbers that a seed decides |
-//! | names, files, plan, words | who there is, the configuration files, what happens; and all of it in words |
+//! | names, files, plan, wider, words | who there is, the configuration files, what happens; and all of it in words |
 //! | world | the queue of what happens next |
 //! | process | the daemons as processes: start, save, freeze, stop, kill |
 //! | kernel | controllers, the one connect lane, re-connecting, events |
@@ -45,5 +45,6 @@ mod process;
 pub mod report;
 pub mod run;
 pub mod sabotage;
+mod wider;
 pub mod words;
 pub mod world;

@@ -10,7 +10,9 @@ use crate::announcing::{self, Announcing};
 use crate::boot::Boot;
 use crate::dice::Dice;
 use crate::files::{Excluded, Portal, StacFile, StafFile};
+use crate::kernel;
 use crate::names::{Iface, Subsystem, Target, Via, Who};
+use crate::wider;
 
 /// How the world is before anything happens.
 #[derive(Clone, Debug)]
@@ -82,6 +84,14 @@ pub enum Edit {
     Scope(DisconnectScope),
     /// in-use in stacd.conf.
     InUse(InUse),
+    /// exclude= with an interface: added, or taken out.
+    ExcludeIface(Who, Iface),
+    /// ip-family=ipv6, which leaves out every target of this world; or ipv4+ipv6 again.
+    Family(Who),
+    /// disconnect-trtypes=rdma in stacd.conf, which leaves out every connection of this world; or tcp again.
+    Trtypes,
+    /// A parameter in [Global] that the kernel refuses; or none.
+    Parameters(Who),
 }
 
 impl Edit {
@@ -92,6 +102,7 @@ impl Edit {
             Self::Portal(_) | Self::ExcludeDc(_) | Self::GarbleStaf | Self::Zeroconf | Self::Persistence(_) => {
                 Who::Stafd
             }
+            Self::ExcludeIface(who, _) | Self::Family(who) | Self::Parameters(who) => *who,
             _ => Who::Stacd,
         }
     }
@@ -108,6 +119,27 @@ pub enum Outage {
     Mute,
     /// It reboots: connections are reset, then it refuses, then it exports its subsystems one by one.
     Reboots,
+}
+
+/// How an entry of a log page differs from what it should be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blur {
+    /// Its address is this one.
+    Address(&'static str),
+    /// Its port is this one.
+    Port(&'static str),
+}
+
+impl Blur {
+    /// All ways; the last one is another spelling of the same port.
+    pub const ALL: [Self; 6] = [
+        Self::Address("0.0.0.0"),
+        Self::Address(""),
+        Self::Port(""),
+        Self::Port("none"),
+        Self::Port("65536"),
+        Self::Port("04420"),
+    ];
 }
 
 /// What goes wrong for a while.
@@ -141,6 +173,8 @@ pub enum Fault {
     ResolverFails,
     /// The kernel refuses to disconnect.
     DisconnectRefused,
+    /// A disconnect takes up to 45 s.
+    DisconnectHangs,
     /// It cannot be found out whether storage is in use.
     UseUnknown,
     /// The connect path takes 1 to 4 s longer.
@@ -175,9 +209,9 @@ pub enum What {
     /// nvme disconnect of one of the controllers that there are.
     DisconnectsByHand(usize),
     /// nvme connect of a subsystem.
-    ConnectsByHand(Target, Subsystem),
+    ConnectsByHand(Target, Subsystem, Via),
     /// nvme connect to a discovery controller, to stay.
-    ConnectsDcByHand(Target),
+    ConnectsDcByHand(Target, Via),
     /// nvme discover: a connection without keep-alive, for a moment.
     Discovers(Target),
     /// A file system is mounted, or unmounted if it was mounted.
@@ -190,6 +224,8 @@ pub enum What {
     Zones(Target, (Target, Subsystem)),
     /// A discovery controller lists nothing at all, for that time.
     ListsNothing(Target, Duration),
+    /// A discovery controller lists a subsystem of its own in that way, for that time.
+    Blurs(Target, Subsystem, Blur, Duration),
     /// A discovery controller refers to another one, or no longer does.
     Refers(Target, Target),
     /// A target falls silent for that time.
@@ -227,6 +263,7 @@ impl Plan {
         let land = land(&mut dice, seed);
         let count = 1 + dice.below(28);
         let mut deeds = announced_early(&land, seed);
+        deeds.extend(wider::deeds(&land, seed));
         let mut at = dice.ms(0, 4000);
         for _ in 0..count {
             let what = what(&mut dice, &land);
@@ -267,12 +304,14 @@ impl Deed {
             // A read that begins at the end may hang, and so may its answer.
             What::Fault(Fault::ReadsHang, time) => *time + Duration::from_secs(165),
             What::Fault(Fault::MulticastLost, time) => *time + Duration::from_secs(40),
+            What::Fault(Fault::DisconnectHangs, time) => *time + kernel::HANGING_DISCONNECT,
             What::Restarts(_, time)
             | What::Kills(_, time)
             | What::KillsAndLosesState(_, time)
             | What::Freezes(_, time)
             | What::Wavers(_, time)
             | What::ListsNothing(_, time)
+            | What::Blurs(_, _, _, time)
             | What::Fault(_, time) => *time,
             // The subsystems come one by one.
             What::Falls(_, _, time) => *time + Duration::from_secs(10),
@@ -344,20 +383,12 @@ fn land(dice: &mut Dice, seed: u64) -> Land {
     if dice.percent(25) {
         controllers.insert(Portal::Name(0));
     }
-    let staf = StafFile {
-        controllers,
-        excluded: BTreeSet::new(),
-        garbled: false,
-        persistent: dice.percent(85),
-        zeroconf: false,
-        persistence: Persistence::Forever,
-    };
+    let staf = StafFile { controllers, persistent: dice.percent(85), ..StafFile::default() };
     let mut stac = StacFile {
         controllers: BTreeSet::new(),
-        excluded: BTreeSet::new(),
-        garbled: false,
         scope: scope(dice),
         in_use: if dice.percent(15) { InUse::Disconnect } else { InUse::Keep },
+        ..StacFile::default()
     };
     for _ in 0..dice.below(3) {
         stac.controllers.insert((Target(dice.below(count)), Subsystem(dice.below(subsystems)), via(dice, 30)));
@@ -410,7 +441,7 @@ fn via(dice: &mut Dice, percent: usize) -> Via {
     dice.percent(percent).then_some(Iface::Eth0)
 }
 
-fn scope(dice: &mut Dice) -> DisconnectScope {
+pub(crate) fn scope(dice: &mut Dice) -> DisconnectScope {
     match dice.below(10) {
         0 => DisconnectScope::Nothing,
         1 | 2 => DisconnectScope::AllMatchingTrtypes,
@@ -446,8 +477,8 @@ fn what(dice: &mut Dice, land: &Land) -> What {
         27..=28 => What::Freezes(who, dice.ms(50, 40_000)),
         29 => What::Suspends(dice.ms(1_000, 7_200_000)),
         30..=32 => What::DisconnectsByHand(dice.below(16)),
-        33..=34 => What::ConnectsByHand(target, subsystem),
-        35 => What::ConnectsDcByHand(target),
+        33..=34 => What::ConnectsByHand(target, subsystem, None),
+        35 => What::ConnectsDcByHand(target, None),
         36 => What::Discovers(target),
         37..=40 => What::Mounts(subsystem),
         41..=53 => What::Exports(target, subsystem),

@@ -188,7 +188,8 @@ impl World {
                 self.judge.staf_loads(&self.staf_file, now);
                 let tables = self.boot_tables(who);
                 self.feed_staf(stafd::finder::Event::BootTables(tables));
-                let settings = stafd::finder::Settings { conf: self.staf_file.conf(), identity };
+                let conf = self.spoil_conf_of_stafd(self.staf_file.conf());
+                let settings = stafd::finder::Settings { conf, identity };
                 self.feed_staf(stafd::finder::Event::Configured(Box::new(settings)));
             }
             Who::Stacd if self.stac.core.is_some() => {
@@ -196,7 +197,8 @@ impl World {
                 self.judge.stac_loads(&self.stac_file, now);
                 let tables = self.boot_tables(who);
                 self.feed_stac(stacd::connector::Event::BootTables(tables));
-                let settings = stacd::connector::Settings { conf: self.stac_file.conf(), identity };
+                let conf = self.spoil_conf_of_stacd(self.stac_file.conf());
+                let settings = stacd::connector::Settings { conf, identity };
                 self.feed_stac(stacd::connector::Event::Configured(Box::new(settings)));
             }
             _ => {}

@@ -1,12 +1,12 @@
 //! Known bugs of this kind of software, put back one at a time: between a core and the world, where the core cannot
 //! tell. None of this is in the daemons. The simulated world is worth its name only if it catches each.
 
-use libstas::conf::Persistence;
+use libstas::conf::{FamilyOrder, Persistence, StacConf, StafConf};
 use libstas::core::browse::Heard;
 use libstas::core::{ConnectError, ConnectOutcome, CtrlRef, HostEvent, UeventKind, Usage};
-use libstas::nvme::Tid;
 use libstas::nvme::log_page::LogPage;
-use stacd::connector::{RemovalReason, RemovedDc};
+use libstas::nvme::{Tid, Transport};
+use stacd::connector::{DcPage, RemovalReason, RemovedDc, StafdView};
 
 use crate::air::who_is;
 use crate::bus::ToldAll;
@@ -65,11 +65,25 @@ pub enum Bug {
     TablesForgotten,
     /// A page that stacd has read anew is the one that stafd had.
     RefreshFromMemory,
+    /// A removal also ends another connection to the same subsystem that another program made.
+    OthersPulled,
+    /// An exclusion by interface is not read.
+    IfaceExclusionUnread,
+    /// ip-family is not read.
+    FamilyUnread,
+    /// disconnect-trtypes is not read: every transport is audited.
+    TrtypesUnread,
+    /// Changed parameters are not read on reload: what was given up stays so.
+    ParametersUnread,
+    /// A disconnect that hangs is never reported.
+    HangingDisconnectLost,
+    /// An entry of which no controller can be made counts as absent.
+    BlurredIsAbsent,
 }
 
 impl Bug {
     /// All of them.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 28] = [
         Self::NoAnswerIsEmpty,
         Self::SilentStafdIsEmpty,
         Self::EarlierAnswer,
@@ -93,6 +107,11 @@ impl Bug {
         Self::BootIsNothingSpecial,
         Self::TablesForgotten,
         Self::RefreshFromMemory,
+        Self::FamilyUnread,
+        Self::TrtypesUnread,
+        Self::ParametersUnread,
+        Self::HangingDisconnectLost,
+        Self::BlurredIsAbsent,
     ];
 
     /// What brings it to light sooner than chance does.
@@ -107,6 +126,7 @@ impl Bug {
             Self::PendingForgotten => Some(Fault::LaneSlow),
             Self::UnknownUseIsFree => Some(Fault::UseUnknown),
             Self::OverrunUntold => Some(Fault::EventsOverrun(Who::Stafd)),
+            Self::HangingDisconnectLost => Some(Fault::DisconnectHangs),
             _ => None,
         }
     }
@@ -243,9 +263,74 @@ impl World {
         }
     }
 
+    /// A page on its way to stacd.
+    pub(crate) fn spoil_entries(&self, mut page: DcPage) -> DcPage {
+        if self.has_bug(Bug::BlurredIsAbsent) {
+            page.entries.retain(|entry| entry.controller(&page.dc).is_ok());
+        }
+        page
+    }
+
+    /// All pages on their way to stacd.
+    pub(crate) fn spoil_view(&self, mut view: StafdView) -> StafdView {
+        view.dcs = view.dcs.into_iter().map(|page| self.spoil_entries(page)).collect();
+        view
+    }
+
     /// The number is all that tells one controller from another.
     pub(crate) fn mask(&self, ctrl: CtrlRef) -> CtrlRef {
         if self.has_bug(Bug::RecycledNumber) { CtrlRef { birth: 0, ..ctrl } } else { ctrl }
+    }
+
+    /// What stafd makes of its file.
+    pub(crate) fn spoil_conf_of_stafd(&self, mut conf: StafConf) -> StafConf {
+        if self.has_bug(Bug::IfaceExclusionUnread) {
+            conf.exclusions.retain(|exclusion| exclusion.host_iface.is_none());
+        }
+        if self.has_bug(Bug::FamilyUnread) {
+            conf.ip_family = FamilyOrder::Both;
+        }
+        if self.has_bug(Bug::ParametersUnread)
+            && let Some(before) = self.staf.core.as_ref().and_then(stafd::finder::Finder::settings)
+        {
+            conf.parameters = before.conf.parameters.clone();
+        }
+        conf
+    }
+
+    /// What stacd makes of its file.
+    pub(crate) fn spoil_conf_of_stacd(&self, mut conf: StacConf) -> StacConf {
+        if self.has_bug(Bug::IfaceExclusionUnread) {
+            conf.exclusions.retain(|exclusion| exclusion.host_iface.is_none());
+        }
+        if self.has_bug(Bug::FamilyUnread) {
+            conf.ip_family = FamilyOrder::Both;
+        }
+        if self.has_bug(Bug::TrtypesUnread) {
+            conf.disconnect_trtypes = [Transport::Tcp].into();
+        }
+        if self.has_bug(Bug::ParametersUnread)
+            && let Some(before) = self.stac.core.as_ref().and_then(stacd::connector::Connector::settings)
+        {
+            conf.parameters = before.conf.parameters.clone();
+        }
+        conf
+    }
+
+    /// A daemon disconnects a controller: with [`Bug::OthersPulled`] another connection to the same subsystem goes, too.
+    pub(crate) fn spoil_disconnect(&mut self, who: Who, ctrl: CtrlRef) {
+        if !self.has_bug(Bug::OthersPulled) {
+            return;
+        }
+        let place = self.kernel.get(ctrl).map(|known| (known.target, known.subsystem));
+        let is_other = |known: &&Controller| {
+            Some((known.target, known.subsystem)) == place && known.shown.ctrl != ctrl && known.is_foreign_to(who)
+        };
+        let other = self.kernel.controllers.iter().find(is_other).map(|known| known.shown.ctrl);
+        if let Some(other) = other {
+            self.judge_disconnect(who, other);
+            self.after(std::time::Duration::ZERO, Happening::Delete(None, other));
+        }
     }
 
     /// Whoever bears that number now.

@@ -1,12 +1,12 @@
 //! More that happens: others connect bound to an interface, the administrator excludes interfaces and address families
-//! and takes it back, parameters are refused, disconnects hang. From dice of their own: the rest of a plan stays what
-//! it is.
+//! and takes it back, parameters are refused, disconnects hang, log pages have damaged entries. The numbers come
+//! from dice of their own, so that the rest of a plan stays what it is.
 
 use std::time::Duration;
 
 use crate::dice::Dice;
 use crate::names::{Iface, Subsystem, Target, Who};
-use crate::plan::{self, Deed, Edit, Fault, Land, What};
+use crate::plan::{self, Blur, Deed, Edit, Fault, Land, What};
 
 /// So many of a hundred plans have such deeds.
 const SHARE: usize = 50;
@@ -34,15 +34,21 @@ fn what(dice: &mut Dice, land: &Land) -> What {
     let who = Who::BOTH[dice.below(2)];
     let iface = Iface::ALL[dice.below(2)];
     let via = [None, Some(iface), Some(iface)][dice.below(3)];
-    match dice.below(20) {
+    match dice.below(24) {
+        20.. => {
+            let blur = Blur::ALL[dice.below(Blur::ALL.len())];
+            What::Blurs(target, subsystem, blur, time(dice))
+        }
         0..=6 => What::ConnectsByHand(target, subsystem, via),
         7..=8 => What::ConnectsDcByHand(target, via),
-        9..=11 => edit(dice, Edit::ExcludeIface(who, iface)),
-        12..=13 => edit(dice, Edit::Family(who)),
+        9..=13 => edit(dice, Edit::Family(who)),
         14 => edit(dice, Edit::Trtypes),
-        15 => edit(dice, Edit::Scope(plan::scope(dice))),
+        15 => {
+            let scope = Edit::Scope(plan::scope(dice));
+            edit(dice, scope)
+        }
         16..=17 => What::Wavers(Edit::Parameters(who), time(dice)),
-        _ => What::Fault(Fault::DisconnectHangs, dice.ms(100, 10_000)),
+        18..=19 => What::Fault(Fault::DisconnectHangs, dice.ms(100, 10_000)),
     }
 }
 

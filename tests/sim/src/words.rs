@@ -61,6 +61,10 @@ impl fmt::Display for Edit {
             Self::GarbleStac => f.write_str("a line of stacd.conf that cannot be read (in or out)"),
             Self::Scope(scope) => write!(f, "disconnect-scope {scope:?}"),
             Self::InUse(in_use) => write!(f, "in-use {in_use:?}"),
+            Self::ExcludeIface(who, iface) => write!(f, "exclude= {iface} (in or out of {who}.conf)"),
+            Self::Family(who) => write!(f, "ip-family (ipv6 or both in {who}.conf)"),
+            Self::Trtypes => f.write_str("disconnect-trtypes (rdma or tcp)"),
+            Self::Parameters(who) => write!(f, "a parameter that the kernel refuses (in or out of {who}.conf)"),
         }
     }
 }
@@ -82,6 +86,7 @@ impl fmt::Display for Fault {
             Self::BusSlow => f.write_str("the bus is slow"),
             Self::ResolverFails => f.write_str("the resolver fails"),
             Self::DisconnectRefused => f.write_str("the kernel refuses to disconnect"),
+            Self::DisconnectHangs => f.write_str("disconnects hang"),
             Self::UseUnknown => f.write_str("storage in use cannot be found out"),
             Self::LaneSlow => f.write_str("the connect path is slow"),
             Self::MulticastLost => f.write_str("multicast gets lost"),
@@ -110,8 +115,10 @@ impl fmt::Display for What {
             Self::Freezes(who, time) => write!(f, "{who} is frozen for {}", seconds(*time)),
             Self::Suspends(time) => write!(f, "the host is suspended for {}", seconds(*time)),
             Self::DisconnectsByHand(nth) => write!(f, "nvme disconnect of controller number {nth}"),
-            Self::ConnectsByHand(target, subsystem) => write!(f, "nvme connect to {subsystem} at {target}"),
-            Self::ConnectsDcByHand(target) => write!(f, "nvme connect to the DC of {target}"),
+            Self::ConnectsByHand(target, subsystem, via) => {
+                write!(f, "nvme connect to {subsystem} at {target}{}", by(*via))
+            }
+            Self::ConnectsDcByHand(target, via) => write!(f, "nvme connect to the DC of {target}{}", by(*via)),
             Self::Discovers(target) => write!(f, "nvme discover at {target}"),
             Self::Mounts(subsystem) => write!(f, "{subsystem} is mounted, or no longer"),
             Self::Exports(target, subsystem) => write!(f, "{target} exports {subsystem}, or no longer"),
@@ -120,6 +127,9 @@ impl fmt::Display for What {
             }
             Self::Zones(target, (at, subsystem)) => write!(f, "{target} lists {subsystem} at {at}, or no longer"),
             Self::ListsNothing(target, time) => write!(f, "{target} lists nothing for {}", seconds(*time)),
+            Self::Blurs(target, subsystem, blur, time) => {
+                write!(f, "{target} lists {subsystem} with {blur:?} for {}", seconds(*time))
+            }
             Self::Refers(target, other) => write!(f, "{target} refers to {other}, or no longer"),
             Self::Falls(target, how, time) => {
                 write!(f, "{target} {} for {}", outage(*how), seconds(*time))

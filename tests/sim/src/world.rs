@@ -95,6 +95,7 @@ pub(crate) enum Happening {
     ComesUp(Target, Subsystem),
     Rises(Target, u64),
     ListsAgain(Target),
+    Clears(Target, Subsystem),
     // Announcements.
     Renew(u64),
     Hear(u64, Vec<Target>),
@@ -317,6 +318,7 @@ impl World {
             Happening::ComesUp(target, subsystem) => self.comes_up(target, subsystem),
             Happening::Rises(target, turn) => self.rises(target, turn),
             Happening::ListsAgain(target) => self.lists_again(target),
+            Happening::Clears(target, subsystem) => self.clears(target, subsystem),
             Happening::Renew(life) => self.renew(life),
             Happening::Hear(life, targets) => self.hear(life, &targets),
             Happening::HearGoodbye(life, targets) => self.hear_goodbye(life, &targets),

@@ -1,5 +1,6 @@
 //! Known bugs, put back one at a time: each is caught.
 
+use libstas::conf::DisconnectScope;
 use sim::plan::Plan;
 use sim::run;
 use sim::sabotage::Bug;
@@ -18,9 +19,15 @@ fn first_seed(bug: Bug) -> u64 {
 }
 
 fn plan(bug: Bug, seed: u64) -> Plan {
+    let mut plan = Plan::new(seed);
+    if bug == Bug::TrtypesUnread {
+        // An audit of another transport than that of the connections.
+        plan.land.stac.scope = DisconnectScope::AllMatchingTrtypes;
+        plan.land.stac.other_trtypes = true;
+    }
     match bug.provoked_by() {
-        Some(fault) => Plan::new(seed).leaning_to(fault),
-        None => Plan::new(seed),
+        Some(fault) => plan.leaning_to(fault),
+        None => plan,
     }
 }
 
