@@ -59,7 +59,7 @@ impl Module {
         self.name().replace('-', "_")
     }
 
-    /// The kernel's build option, for those who build their own.
+    /// The build option of the kernel that enables the module.
     #[must_use]
     pub fn build_option(self) -> &'static str {
         match self {

@@ -84,7 +84,7 @@ impl fmt::Display for Address {
     }
 }
 
-/// A subsystem and who may reach it by which port.
+/// A subsystem, the ports that export it and the hosts that may connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subsystem {
     /// Namespaces by their ID.
@@ -95,7 +95,7 @@ pub struct Subsystem {
     pub access: Access,
 }
 
-/// Whom a subsystem lets in.
+/// The hosts that may connect to a subsystem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
     /// Every host.

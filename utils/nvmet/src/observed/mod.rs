@@ -82,9 +82,9 @@ pub struct Namespace {
 /// A host.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Host {
-    /// dhchap_key.
+    /// Attribute `dhchap_key`: authenticates the host.
     pub dhchap_key: Key,
-    /// dhchap_ctrl_key.
+    /// Attribute `dhchap_ctrl_key`: authenticates the controller.
     pub dhchap_ctrl_key: Key,
     /// dhchap_hash and dhchap_dhgroup.
     pub settings: Attributes,
@@ -96,7 +96,7 @@ pub enum Key {
     /// None is set.
     #[default]
     Unset,
-    /// This one.
+    /// The key that configfs shows.
     Set(Secret),
     /// We may not read it.
     Hidden,
