@@ -6,11 +6,11 @@ use libstas::nvme::wire::{array, trimmed, u16_at};
 pub const DATA_LEN: usize = 1024;
 /// CNTLID of a host that takes any controller.
 pub const ANY_CONTROLLER: u16 = 0xffff;
-/// Offsets in the data.
+/// Offset of CNTLID in the data.
 pub const CNTLID_AT: u16 = 16;
-/// SUBNQN.
+/// Offset of SUBNQN in the data.
 pub const SUBNQN_AT: u16 = 256;
-/// HOSTNQN.
+/// Offset of HOSTNQN in the data.
 pub const HOSTNQN_AT: u16 = 512;
 
 /// What the submission queue entry says.
@@ -28,7 +28,7 @@ pub struct Connect {
     pub kato: u32,
 }
 
-/// The data.
+/// The 1,024 bytes of data of a Connect command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectData {
     /// Host ID.

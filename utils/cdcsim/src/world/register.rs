@@ -33,7 +33,7 @@ pub struct Registered {
 }
 
 impl Host {
-    /// One that has just come.
+    /// A host at its first connection.
     #[must_use]
     pub fn new(generation: u64, since: Duration) -> Self {
         Self { generation, since, registered: None, counts: BTreeMap::new() }

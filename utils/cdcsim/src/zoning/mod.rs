@@ -18,7 +18,7 @@ pub use member::{Address, AddressError, Kind, Member};
 /// The host that stands for all hosts.
 pub const EVERY_HOST: &str = "*";
 
-/// Who may see what.
+/// Hosts, and the members that they see.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Zone {
@@ -33,7 +33,7 @@ pub struct Zone {
 /// Why a change cannot be made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ZoningError {
-    /// A member that nobody has described.
+    /// No member has this name.
     #[error("there is no member {name}; there are: {known}")]
     NoMember {
         /// What was asked for.
@@ -41,7 +41,7 @@ pub enum ZoningError {
         /// What there is.
         known: String,
     },
-    /// A zone that nobody has made.
+    /// No zone has this name.
     #[error("there is no zone {name}; there are: {known}")]
     NoZone {
         /// What was asked for.
