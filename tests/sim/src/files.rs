@@ -30,7 +30,7 @@ pub struct StafFile {
     pub excluded_ifaces: BTreeSet<Iface>,
     /// ip-family=ipv6: every target has an IPv4 address.
     pub other_family: bool,
-    /// A parameter of [Global] that the kernel refuses.
+    /// A parameter of `[Global]` that the kernel refuses.
     pub refused_parameter: bool,
     /// A line that may have been a controller= cannot be read.
     pub garbled: bool,
@@ -58,7 +58,7 @@ pub struct StacFile {
     pub other_family: bool,
     /// disconnect-trtypes=rdma: every connection is a TCP one.
     pub other_trtypes: bool,
-    /// A parameter of [Global] that the kernel refuses.
+    /// A parameter of `[Global]` that the kernel refuses.
     pub refused_parameter: bool,
     /// A line that may have been a controller= cannot be read.
     pub garbled: bool,

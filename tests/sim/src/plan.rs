@@ -90,7 +90,7 @@ pub enum Edit {
     Family(Who),
     /// disconnect-trtypes=rdma in stacd.conf, which leaves out every connection of this world; or tcp again.
     Trtypes,
-    /// A parameter in [Global] that the kernel refuses; or none.
+    /// A parameter in `[Global]` that the kernel refuses; or none.
     Parameters(Who),
 }
 
