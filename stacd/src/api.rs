@@ -20,7 +20,7 @@ pub struct Stac {
 pub type StacDebug = debug::StacDebug<Connector>;
 
 impl Stac {
-    /// The object.
+    /// The D-Bus object that answers for this core.
     #[must_use]
     pub fn new(connector: Handle<Connector>) -> Self {
         Self { connector }

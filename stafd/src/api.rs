@@ -290,7 +290,7 @@ impl Refreshes {
 pub enum Announcement {
     /// `log_pages_changed`.
     PagesChanged {
-        /// Whose.
+        /// The discovery controller that the page belongs to.
         dc: ControllerId,
         /// Its device, or `nvme?`.
         device: String,

@@ -13,7 +13,7 @@ const SYMNAME_MAX: usize = 256;
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    /// Not root.
+    /// The caller has no root privileges.
     #[error("root privileges are needed to change {}: try again with sudo", .0.display())]
     Unprivileged(PathBuf),
     /// A file cannot be read or written.
@@ -35,9 +35,9 @@ pub(crate) enum Failure {
     /// A name that cannot be used.
     #[error("{name:?} cannot be the symbolic name: {why}")]
     Symname {
-        /// The name.
+        /// The symbolic name, as it was given on the command line.
         name: String,
-        /// Why not.
+        /// The reason, for the message.
         why: &'static str,
     },
     /// A value that sys.conf cannot hold.

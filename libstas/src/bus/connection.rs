@@ -19,20 +19,20 @@ pub enum BusError {
     /// There is no bus, or it does not let us in.
     #[error("cannot reach the D-Bus system bus: {0} (is dbus.service running?)")]
     Unreachable(#[source] zbus::Error),
-    /// Somebody else has the name.
+    /// Another process has the name.
     #[error("the bus name {name} is taken by process {}: is another instance running?", owner_text(*.pid))]
     NameTaken {
-        /// The name.
+        /// The well-known bus name of this daemon.
         name: String,
-        /// Who has it, where the bus tells.
+        /// The process that has it; `None` where the bus does not tell.
         pid: Option<u32>,
     },
     /// The bus refuses the name.
     #[error("the bus does not give us the name {name}: {error} (is the D-Bus policy {name}.conf installed?)")]
     NameRefused {
-        /// The name.
+        /// The well-known bus name of this daemon.
         name: String,
-        /// What the bus says.
+        /// The answer of the bus.
         error: zbus::Error,
     },
     /// The bus closed the connection.

@@ -62,9 +62,9 @@ pub mod key {
 pub struct ControllerId {
     /// Transport type.
     pub transport: String,
-    /// Transport address.
+    /// Transport address: an IP address, or an FC address (`nn-…:pn-…`).
     pub traddr: String,
-    /// Transport service identifier.
+    /// Transport service identifier: the port of TCP and RDMA, empty for other transports.
     pub trsvcid: String,
     /// Subsystem NQN.
     pub subsysnqn: String,
@@ -85,7 +85,7 @@ pub enum BadControllerId {
     /// One is longer than any such value can be.
     #[error("{part} has {length} bytes, more than the {PART_MAX} that fit into a log page entry")]
     TooLong {
-        /// Which one.
+        /// The name of the field, as in a D-Bus dictionary.
         part: &'static str,
         /// Its length in bytes.
         length: usize,

@@ -182,7 +182,7 @@ pub trait Stac {
 /// The debug interface of either daemon.
 #[zbus::proxy(assume_defaults = false)]
 pub trait Debug {
-    /// Trace on.
+    /// True while debug messages are logged (`tron`).
     #[zbus(property(emits_changed_signal = "false"), name = "tron")]
     fn tron(&self) -> zbus::Result<bool>;
 

@@ -14,7 +14,7 @@ pub const JITTER_PERCENT: u64 = 20;
 pub struct Jitter(u64);
 
 impl Jitter {
-    /// Seeds it.
+    /// A generator whose numbers this seed decides.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(seed)

@@ -43,7 +43,7 @@ pub enum Parting {
     KeepForBoot,
     /// Disconnect it, unless storage in use hangs off it alone.
     SpareInUse,
-    /// Disconnect it.
+    /// Disconnect it, even if storage in use depends on it.
     Disconnect,
 }
 
@@ -58,9 +58,9 @@ pub enum Life {
     Connecting(OpId),
     /// The kernel has a connection that serves it.
     Held {
-        /// Which.
+        /// The connection, by its device number and its birth.
         ctrl: CtrlRef,
-        /// Since when.
+        /// When this controller took the connection over.
         since: Time,
     },
     /// The next attempt is at that time.
@@ -72,7 +72,7 @@ pub enum Life {
 /// What a controller was before an exclusion matched it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BeforeExclusion {
-    /// Wanted.
+    /// It was to be connected.
     Wanted,
     /// Being removed, in this way and for this cause.
     Removed(Parting, Cause),
@@ -91,7 +91,7 @@ pub enum Leaving {
     Refused(Time),
 }
 
-/// One controller.
+/// The state of one member of the fleet: what is wanted, and how far that is.
 #[derive(Clone, Debug)]
 pub struct Controller {
     /// How it is wanted, or was last.

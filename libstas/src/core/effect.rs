@@ -12,9 +12,9 @@ use crate::nvme::{HostIdentity, Parameters, Purpose, Tid, Transport};
 /// Where a TCP reachability probe goes to and comes from.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Portal {
-    /// Transport address.
+    /// Transport address: an IP address, or an FC address (`nn-…:pn-…`).
     pub traddr: String,
-    /// Transport service identifier.
+    /// Transport service identifier: the port of TCP and RDMA, empty for other transports.
     pub trsvcid: String,
     /// Source address, or empty.
     pub host_traddr: String,
@@ -51,13 +51,13 @@ pub enum ProbeOutcome {
 /// One connection that the kernel is asked to make.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectRequest {
-    /// The controller.
+    /// The controller, by the address that is to be connected.
     pub tid: Tid,
-    /// With what.
+    /// The connection parameters, secrets included.
     pub parameters: Parameters,
-    /// As whom.
+    /// The host NQN and host ID that it is connected with.
     pub identity: Arc<HostIdentity>,
-    /// What for.
+    /// Whether it is connected for discovery or for I/O.
     pub purpose: Purpose,
     /// Connections that are not adopted for it, although they serve it.
     pub passed_over: BTreeSet<CtrlRef>,
@@ -90,7 +90,7 @@ pub enum ConnectError {
     /// The kernel's answer, in words for a person.
     #[error("{reason}")]
     Kernel {
-        /// Its errno.
+        /// The errno of the write to /dev/nvme-fabrics.
         errno: i32,
         /// What it means.
         reason: String,
@@ -119,7 +119,7 @@ pub enum ConnectOutcome {
     Made(CtrlRef),
     /// The look before the write found one that serves.
     Found(CtrlRef),
-    /// Neither.
+    /// No connection serves the controller, and none was made.
     Failed(ConnectError),
 }
 
@@ -189,7 +189,7 @@ pub enum UeventKind {
     Connected,
     /// NVME_EVENT=rediscover: a discovery controller was re-connected, all that it said is to be read again.
     Rediscover,
-    /// Anything else.
+    /// An event that changes nothing here.
     Other,
 }
 
@@ -201,9 +201,9 @@ pub enum HostEffect {
     /// See whether a portal answers, within 3 s; with `handshake` also by ICReq and ICResp. Answered by
     /// [`HostEvent::Probed`].
     Probe {
-        /// Names it.
+        /// The operation; the event that answers bears the same ID.
         op: OpId,
-        /// Where to.
+        /// The address and port that are tried.
         portal: Portal,
         /// Exchange ICReq and ICResp too.
         handshake: bool,
@@ -213,32 +213,32 @@ pub enum HostEffect {
     /// Take the host's connect lane, look, and unless a connection serves already make one. Answered by
     /// [`HostEvent::Connected`].
     Connect {
-        /// Names it.
+        /// The operation; the event that answers bears the same ID.
         op: OpId,
         /// What to make.
         request: Box<ConnectRequest>,
     },
     /// Disconnect exactly that controller. Answered by [`HostEvent::Disconnected`].
     Disconnect {
-        /// Names it.
+        /// The operation; the event that answers bears the same ID.
         op: OpId,
-        /// Which.
+        /// The connection, by its device number and its birth.
         ctrl: CtrlRef,
     },
     /// Find out whether storage in use hangs off it alone. Answered by [`HostEvent::UseChecked`].
     CheckUse {
-        /// Names it.
+        /// The operation; the event that answers bears the same ID.
         op: OpId,
-        /// Which.
+        /// The connection, by its device number and its birth.
         ctrl: CtrlRef,
         /// Controllers that are on their way out: they are no other path, whatever sysfs says of them yet.
         leaving: Vec<CtrlRef>,
     },
     /// Look a host name up. Answered by [`HostEvent::Resolved`].
     Resolve {
-        /// Names it.
+        /// The operation; the event that answers bears the same ID.
         op: OpId,
-        /// The name.
+        /// The host name, as the configuration has it.
         name: String,
     },
     /// Record in the registry that a connection without an owner is ours now. No answer: the next snapshot shows it.
@@ -247,9 +247,9 @@ pub enum HostEffect {
     /// and the kernel is reconnecting the controller, try at the target whether it takes the request's, by a connect that
     /// makes no namespace; if it does, give them to the kernel. Answered by [`HostEvent::SecretsRotated`].
     RotateSecrets {
-        /// Names it.
+        /// The operation; the event that answers bears the same ID.
         op: OpId,
-        /// Which.
+        /// The connection, by its device number and its birth.
         ctrl: CtrlRef,
         /// Where to, and with what.
         request: Box<ConnectRequest>,
@@ -267,7 +267,7 @@ pub enum HostEffect {
 pub enum HostEvent {
     /// The answer to [`HostEffect::Look`]; the shell may also look by itself, with [`OpId::UNASKED`].
     Looked {
-        /// Which.
+        /// The operation that this answers.
         op: OpId,
         /// What there is; the error says why sysfs could not be read.
         result: Result<Look, String>,
@@ -278,42 +278,42 @@ pub enum HostEvent {
     Overrun,
     /// The answer to [`HostEffect::Probe`].
     Probed {
-        /// Which.
+        /// The operation that this answers.
         op: OpId,
         /// What came of it.
         outcome: ProbeOutcome,
     },
     /// The answer to [`HostEffect::Connect`].
     Connected {
-        /// Which.
+        /// The operation that this answers.
         op: OpId,
         /// What came of it.
         report: Box<ConnectReport>,
     },
     /// The answer to [`HostEffect::Disconnect`].
     Disconnected {
-        /// Which.
+        /// The operation that this answers.
         op: OpId,
         /// The error says why the kernel would not.
         result: Result<(), String>,
     },
     /// The answer to [`HostEffect::CheckUse`].
     UseChecked {
-        /// Which.
+        /// The operation that this answers.
         op: OpId,
         /// What was found.
         usage: Usage,
     },
     /// The answer to [`HostEffect::Resolve`].
     Resolved {
-        /// Which.
+        /// The operation that this answers.
         op: OpId,
         /// Its addresses in the resolver's order; the error says why there are none.
         result: Result<Vec<IpAddr>, String>,
     },
     /// The answer to [`HostEffect::RotateSecrets`].
     SecretsRotated {
-        /// Which.
+        /// The operation that this answers.
         op: OpId,
         /// What came of it.
         outcome: Rotated,
@@ -331,7 +331,7 @@ pub enum HostEvent {
 pub enum Level {
     /// Only with tron.
     Debug,
-    /// What happened.
+    /// Something happened as it should.
     Info,
     /// Something is not as it should be, and is being dealt with.
     Warning,
@@ -342,11 +342,11 @@ pub enum Level {
 /// One line for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
-    /// How loud.
+    /// The priority of the journal entry.
     pub level: Level,
-    /// Which controller.
+    /// The controller that this is about, if it is about one.
     pub tid: Option<Tid>,
-    /// Which device.
+    /// The connection that this is about, if there is one.
     pub ctrl: Option<CtrlRef>,
     /// What happened, what will be done about it and when.
     pub text: String,

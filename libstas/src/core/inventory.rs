@@ -92,7 +92,7 @@ impl Inventory {
         self.looked && event.seqnum <= self.look.seqnum
     }
 
-    /// One controller.
+    /// The controller with that device number and birth, as of the last snapshot.
     #[must_use]
     pub fn get(&self, ctrl: CtrlRef) -> Option<&KernelController> {
         self.shared(ctrl).map(|shared| &**shared)
@@ -116,7 +116,7 @@ impl Inventory {
         &self.look
     }
 
-    /// All controllers.
+    /// All NVMe-oF controllers of the last snapshot.
     pub fn iter(&self) -> impl Iterator<Item = &KernelController> {
         self.look.controllers.iter().map(|shared| &**shared)
     }

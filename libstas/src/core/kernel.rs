@@ -14,9 +14,9 @@ use crate::nvme::{Tid, TidParts, Transport};
 pub enum CtrlState {
     /// Being set up for the first time.
     New,
-    /// In service.
+    /// `live`: it processes commands.
     Live,
-    /// Being reset.
+    /// `resetting`: the kernel resets it, and connects it again afterwards.
     Resetting,
     /// The kernel (re-)connects it.
     Connecting,
@@ -75,9 +75,9 @@ impl fmt::Display for CtrlState {
 pub enum CtrlType {
     /// I/O controller.
     Io,
-    /// Discovery controller.
+    /// `discovery`: it has a discovery log page and no namespaces.
     Discovery,
-    /// Administrative controller.
+    /// `admin`: it takes admin commands only.
     Admin,
     /// Not reported (kernels before 5.18, or not filled in yet).
     Unknown,
@@ -86,7 +86,7 @@ pub enum CtrlType {
 /// DCTYPE (TP8010): which kind of discovery controller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Dctype {
-    /// Not reported.
+    /// The kernel does not report it, or the controller is none.
     None,
     /// Direct discovery controller.
     Ddc,
@@ -122,13 +122,13 @@ pub enum Owner {
 /// One controller of the kernel, as /sys/class/nvme/nvmeN shows it. Empty strings are unset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelController {
-    /// Which one.
+    /// The device number and the birth: the inode of its directory in sysfs.
     pub ctrl: CtrlRef,
     /// Transport; controllers of other transports (pcie) are not reported at all.
     pub transport: Transport,
     /// Transport address, canonical.
     pub traddr: String,
-    /// Transport service identifier.
+    /// Transport service identifier: the port of TCP and RDMA, empty for other transports.
     pub trsvcid: String,
     /// host_traddr that it was connected with, canonical.
     pub host_traddr: String,
@@ -138,11 +138,11 @@ pub struct KernelController {
     pub src_addr: Option<IpAddr>,
     /// Subsystem NQN that the controller reports.
     pub subsysnqn: String,
-    /// Host NQN.
+    /// The host NQN that it was connected with.
     pub hostnqn: String,
-    /// Host ID.
+    /// The host ID that it was connected with.
     pub hostid: String,
-    /// Controller type.
+    /// The controller type (CNTRLTYPE) of Identify Controller.
     pub cntrltype: CtrlType,
     /// Discovery controller type.
     pub dctype: Dctype,
@@ -153,9 +153,9 @@ pub struct KernelController {
     /// It was connected with TLS or secure concatenation.
     #[serde(default)]
     pub encrypted: bool,
-    /// Model number.
+    /// The model number (MN) of Identify Controller.
     pub model: String,
-    /// Serial number.
+    /// The serial number (SN) of Identify Controller.
     pub serial: String,
     /// The owner of the connection.
     #[serde(default)]
@@ -264,9 +264,9 @@ impl Look {
 /// A network interface with its addresses.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Interface {
-    /// Its number.
+    /// The interface index that the kernel gives it.
     pub index: u32,
-    /// Its name.
+    /// The name, as in `ip link`.
     pub name: String,
     /// Its hardware address, empty if it has none.
     pub mac: Vec<u8>,

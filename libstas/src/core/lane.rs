@@ -44,7 +44,7 @@ pub enum Class {
     /// Never tried before, and with a secret: where it is the wrong one, a target may fall silent after refusing it,
     /// and the kernel waits its 60 s for the answer.
     Secret,
-    /// Tried before.
+    /// An attempt at it has failed before.
     Repeated,
     /// The probe could not tell.
     Unsure,
@@ -68,14 +68,14 @@ pub struct Standing {
     pub repeated: bool,
     /// A live controller uses its portal.
     pub portal_live: bool,
-    /// It authenticates.
+    /// It authenticates with DH-HMAC-CHAP: a wrong secret fails slowly.
     pub secret: bool,
 }
 
 /// A controller that the lane turned away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turned {
-    /// The controller.
+    /// The controller, by the address that is to be connected.
     pub tid: Tid,
     /// The reason, for the log.
     pub reason: String,

@@ -176,7 +176,7 @@ pub fn decide(title: &Title, scope: Scope, why: Why, booted: bool) -> Decision {
 /// Why a connection is to be disconnected, with the words for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
-    /// What counts.
+    /// The kind of cause, which decides.
     pub why: Why,
     /// Where it comes from: a file with its line, a discovery controller with the generation of its page.
     pub text: String,
@@ -239,7 +239,7 @@ impl Rules {
 /// A connection of ours, in memory and in the saved state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
-    /// The connection.
+    /// The connection, by its device number and its birth.
     pub ctrl: CtrlRef,
     /// How it became ours.
     pub gained: Gained,

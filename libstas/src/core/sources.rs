@@ -29,7 +29,7 @@ pub const QUIET: Duration = Duration::from_millis(500);
 /// But not longer than this.
 pub const QUIET_AT_MOST: Duration = Duration::from_secs(5);
 
-/// One source.
+/// The name of a source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SourceId {
     /// `controller=` in the configuration file.
@@ -381,7 +381,7 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.sources.get(id).is_some_and(|source| source.knowledge == Knowledge::Gone { aged_out: true })
     }
 
-    /// The sources.
+    /// All sources that have ever claimed something, those of removed discovery controllers included.
     pub fn ids(&self) -> impl Iterator<Item = &SourceId> {
         self.sources.keys()
     }

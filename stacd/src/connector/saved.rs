@@ -15,7 +15,7 @@ use super::{Connector, Named};
 /// One I/O controller that a page named.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedClaim {
-    /// Which.
+    /// The I/O controller, by the address that stacd connects.
     pub ioc: Tid,
     /// The log entry.
     pub entry: Entry,
@@ -24,7 +24,7 @@ pub struct SavedClaim {
 /// One discovery controller and whom its page named.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedSource {
-    /// Which.
+    /// The discovery controller, by the address that stafd connects.
     pub dc: Tid,
     /// Whom it named.
     pub claims: Vec<SavedClaim>,
@@ -33,7 +33,7 @@ pub struct SavedSource {
 /// One I/O controller that a boot table has named.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedBoot {
-    /// Which.
+    /// The I/O controller, by the address that stacd connects.
     pub ioc: Tid,
     /// By which record.
     pub record: String,

@@ -39,14 +39,14 @@ pub enum Event {
     DcRemoved,
     /// The answer to [`Effect::FetchAll`].
     AllFetched {
-        /// Which.
+        /// The operation that this answers.
         op: OpId,
         /// What stafd publishes; the error says why it did not answer.
         result: Result<StafdView, String>,
     },
     /// The answer to [`Effect::FetchPage`].
     PageFetched {
-        /// Which.
+        /// The operation that this answers.
         op: OpId,
         /// The page, `None` when stafd knows no such discovery controller; the error says why it did not answer.
         result: Result<Option<DcPage>, String>,
@@ -64,9 +64,9 @@ pub enum Effect {
     FetchAll(OpId),
     /// Ask stafd for one page. Answered by [`Event::PageFetched`].
     FetchPage {
-        /// Names it.
+        /// The operation; the event that answers bears the same ID.
         op: OpId,
-        /// Whose.
+        /// The discovery controller that the page belongs to.
         dc: Tid,
         /// Have stafd read it anew from the discovery controller first, where stafd can.
         refresh: bool,
@@ -78,7 +78,7 @@ pub enum Effect {
 /// An I/O controller as the bus shows it.
 #[derive(Clone, Debug)]
 pub struct IocView<'a> {
-    /// Its connection.
+    /// The connection and its state.
     pub member: MemberView<'a>,
     /// The log entry that names it, if one does.
     pub dlpe: Option<&'a Entry>,

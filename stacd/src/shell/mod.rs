@@ -21,13 +21,13 @@ pub struct StacdShell<H> {
     pub host: H,
     /// The way back to the core.
     pub connector: Handle<Connector>,
-    /// The bus.
+    /// The connection to the system bus.
     pub connection: zbus::Connection,
     /// The other daemon.
     pub stafd: StafdClient,
-    /// The log.
+    /// The journal, or standard error.
     pub journal: Journal,
-    /// The configuration.
+    /// The configuration file, and its last good state.
     pub files: Files<StacConf>,
     /// What the saved state looks like.
     pub state_file: StateFile,

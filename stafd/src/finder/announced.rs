@@ -79,7 +79,7 @@ struct Dc {
 /// A discovery controller in the saved state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedAnnounced {
-    /// Which.
+    /// The discovery controller, by the address that stafd connects.
     pub dc: Tid,
     /// The interfaces that it was heard on.
     pub found_on: BTreeSet<String>,
@@ -207,7 +207,7 @@ impl Announced {
         };
     }
 
-    /// Browsing begins.
+    /// Notes that mDNS browsing begins.
     pub(super) fn begin(&mut self, now: Time) {
         self.began = Some(now);
         self.grace = Some(now + HEARD_AGAIN);

@@ -9,7 +9,7 @@ use libstas::nvme::announcement::Offer;
 /// So many wait. Who finds no room here either is asked for when they have gone in.
 const SEATS: usize = 1024;
 
-/// Who waits.
+/// The services that wait for a place.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Anteroom {
     /// Who came first goes in first, or strangers with well-chosen names would.
@@ -38,7 +38,7 @@ impl Anteroom {
         *self = Self::default();
     }
 
-    /// Nobody waits.
+    /// True when no service waits.
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

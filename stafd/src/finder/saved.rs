@@ -17,7 +17,7 @@ use super::{Effect, Finder, Removed, SavedAnnounced, extend};
 /// One discovery controller in the saved state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedDc {
-    /// Which.
+    /// The discovery controller, by the address that stafd connects.
     pub dc: Tid,
     /// Its newest page.
     pub page: Option<LogPage>,

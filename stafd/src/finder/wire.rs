@@ -37,33 +37,33 @@ pub enum Event {
     Tick,
     /// The answer to [`Effect::ReadSupported`]; `None`: the page says nothing of discovery.
     SupportedRead {
-        /// Which.
+        /// The operation that this answers.
         op: OpId,
         /// What it says; the error says why it could not be read.
         result: Result<Option<DiscoveryLidSpecific>, String>,
     },
     /// The answer to [`Effect::ReadLogPage`].
     LogPageRead {
-        /// Which.
+        /// The operation that this answers.
         op: OpId,
         /// The page; the error says why it could not be read.
         result: Result<LogPage, String>,
     },
     /// The answer to [`Effect::Register`].
     Registered {
-        /// Which.
+        /// The operation that this answers.
         op: OpId,
         /// The error says why this host is not registered.
         result: Result<(), NotRegistered>,
     },
     /// The browser heard announcements.
     Heard(Vec<Heard>),
-    /// Somebody on the bus wants that discovery controller's page to be read anew; answered by
+    /// A D-Bus call wants that discovery controller's page to be read anew; answered by
     /// [`Effect::Refreshed`] with the same token.
     Refresh {
         /// Names the caller.
         token: u64,
-        /// Which.
+        /// The discovery controller that is to be read.
         dc: Tid,
     },
     /// The daemon is asked to stop; answered by [`Effect::Stopped`].
@@ -92,7 +92,7 @@ pub enum NotRegistered {
     Lost,
     /// It was asked to.
     Failed {
-        /// What happened.
+        /// The cause, for the log.
         reason: String,
         /// It may work another time.
         again: bool,
@@ -106,14 +106,14 @@ pub enum Effect {
     Host(HostEffect),
     /// Read the supported-log-pages page. Answered by [`Event::SupportedRead`].
     ReadSupported {
-        /// Names it.
+        /// The operation; the event that answers bears the same ID.
         op: OpId,
         /// Of which controller.
         ctrl: CtrlRef,
     },
     /// Read the discovery log page. Answered by [`Event::LogPageRead`].
     ReadLogPage {
-        /// Names it.
+        /// The operation; the event that answers bears the same ID.
         op: OpId,
         /// Of which controller.
         ctrl: CtrlRef,
@@ -122,7 +122,7 @@ pub enum Effect {
     },
     /// Make this host known to a discovery controller. Answered by [`Event::Registered`].
     Register {
-        /// Names it.
+        /// The operation; the event that answers bears the same ID.
         op: OpId,
         /// With which controller.
         ctrl: CtrlRef,
@@ -133,7 +133,7 @@ pub enum Effect {
     Browse(Ask),
     /// Signal `log_pages_changed`.
     PagesChanged {
-        /// Whose.
+        /// The discovery controller that the page belongs to.
         dc: Tid,
         /// Its device, if it has one.
         ctrl: Option<CtrlRef>,
@@ -142,7 +142,7 @@ pub enum Effect {
     DcRemoved,
     /// The answer to [`Event::Refresh`].
     Refreshed {
-        /// Whose call.
+        /// The D-Bus call that waits for this.
         token: u64,
         /// The error says why the page could not be read.
         result: Result<(), String>,
@@ -175,7 +175,7 @@ pub struct Removed {
 /// A discovery controller as the bus shows it.
 #[derive(Clone, Debug)]
 pub struct DcView<'a> {
-    /// Its connection.
+    /// The connection and its state.
     pub member: MemberView<'a>,
     /// Which kind of source lists it.
     pub origin: Origin,

@@ -62,9 +62,9 @@ pub struct StafdShell<H> {
     pub announcements: UnboundedSender<Announcement>,
     /// Who waits for a log page.
     pub refreshes: Arc<Refreshes>,
-    /// The log.
+    /// The journal, or standard error.
     pub journal: Journal,
-    /// The configuration.
+    /// The configuration file, and its last good state.
     pub files: Files<StafConf>,
     /// What the saved state looks like.
     pub state_file: StateFile,

@@ -23,7 +23,7 @@ const REFUSED_WAIT: Duration = Duration::from_secs(2);
 /// What others have to do with a connection.
 #[derive(Debug, PartialEq, Eq)]
 enum Others {
-    /// Nothing.
+    /// No other member uses it.
     None,
     /// One of them holds it, too.
     HoldIt,

@@ -12,7 +12,7 @@ use crate::nvme::{Parameters, Tid};
 /// Where a member is, in a word for people: the bus key `state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
-    /// Live.
+    /// The kernel has a live connection.
     Connected,
     /// The kernel has it, but it is not live: the kernel works on it.
     Reconnecting,
@@ -54,7 +54,7 @@ impl fmt::Display for Status {
 /// A member from outside.
 #[derive(Clone, Debug)]
 pub struct MemberView<'a> {
-    /// Which.
+    /// The controller, by the address that is connected.
     pub tid: &'a Tid,
     /// Where it is.
     pub status: Status,
@@ -75,7 +75,7 @@ pub struct MemberView<'a> {
 }
 
 impl Fleet {
-    /// One member.
+    /// What `ls` and D-Bus show of a member; `None` if the fleet does not have it.
     #[must_use]
     pub fn view(&self, tid: &Tid) -> Option<MemberView<'_>> {
         let owner = self.members.get(tid)?.ctrl().and_then(|ctrl| self.holders(ctrl).into_iter().next());
