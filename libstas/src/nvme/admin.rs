@@ -1,30 +1,30 @@
-//! Admin commands as values: what the ioctl is given, and what may come back (NVMe Base 2.1, 5.1 and 3.3.3).
+//! Admin commands as values: what the ioctl takes, and what a controller may answer (NVMe Base 2.1, 5.1 and 3.3.3).
 
 use std::fmt;
 
 use super::dim::Task;
 
-/// Bytes that one command may ask for: what every target takes, whatever its MDTS.
+/// Largest transfer of one command in bytes: every target supports it, whatever its MDTS.
 pub const TRANSFER_MAX: u32 = 4096;
 
 const GET_LOG_PAGE: u8 = 0x02;
 const IDENTIFY: u8 = 0x06;
 const DISCOVERY_INFORMATION_MANAGEMENT: u8 = 0x21;
 
-/// One admin command: all that the ioctl needs besides the buffer. The namespace is 0, none.
+/// One admin command: everything that the ioctl needs except the buffer. It names no namespace (NSID 0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Command {
-    /// Opcode.
+    /// Opcode in the admin command set, for example 02h (Get Log Page).
     pub opcode: u8,
     /// Command dwords 10 to 15.
     pub cdw: [u32; 6],
-    /// Bytes of the buffer.
+    /// Length of the buffer in bytes.
     pub len: u32,
 }
 
 impl Command {
-    /// Get Log Page: `len` bytes from `offset` on, both multiples of four. The retain asynchronous event bit is 0, so
-    /// that reading the page re-arms its event.
+    /// Get Log Page: `len` bytes starting at `offset`, both multiples of four. The Retain Asynchronous Event bit is 0,
+    /// so that reading the page re-arms its event.
     #[must_use]
     pub fn get_log_page(lid: u8, lsp: u8, offset: u64, len: u32) -> Self {
         let dwords = (len / 4).saturating_sub(1);
@@ -39,7 +39,7 @@ impl Command {
         Self { opcode: IDENTIFY, cdw: [0x01, 0, 0, 0, 0, 0], len: 4096 }
     }
 
-    /// Discovery Information Management (TP8010): `len` is the length of the data, which go to the controller.
+    /// Discovery Information Management (TP8010): sends `len` bytes of data to the controller.
     #[must_use]
     pub fn discovery_information_management(task: Task, len: u32) -> Self {
         Self { opcode: DISCOVERY_INFORMATION_MANAGEMENT, cdw: [task.number().into(), 0, 0, 0, 0, 0], len }
@@ -60,26 +60,26 @@ impl Status {
     /// Discover Restart: the page changed while it was read (type 1h, code 90h).
     pub const DISCOVER_RESTART: u16 = 0x190;
 
-    /// Type and code, without the flags.
+    /// Status code type and status code, without the flags.
     #[must_use]
     pub fn code(self) -> u16 {
         self.0 & 0x7ff
     }
 
-    /// Sent once more, the same command may succeed: the controller does not say that it will not, and the fault is not
-    /// in the command itself (opcode, fields, data).
+    /// True if the same command may succeed when it is repeated: Do Not Retry is not set, and the status does not blame
+    /// the command itself (opcode, fields, data).
     #[must_use]
     pub fn is_worth_a_retry(self) -> bool {
         !self.is_do_not_retry() && !matches!(self.code(), 0x001 | 0x002 | 0x12f)
     }
 
-    /// The host itself ended the command, for the connection was lost: the controller has not answered.
+    /// True if the host itself ended the command because the connection was lost. The controller has not answered.
     #[must_use]
     pub fn is_connection_lost(self) -> bool {
         matches!(self.code(), 0x370 | 0x371)
     }
 
-    /// The controller says that the same command will fail again.
+    /// True if Do Not Retry is set: the same command will fail again.
     #[must_use]
     pub fn is_do_not_retry(self) -> bool {
         self.0 & 0x4000 != 0
@@ -107,13 +107,13 @@ impl fmt::Display for Status {
     }
 }
 
-/// Why a command brought nothing.
+/// Why a command has no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CommandError {
-    /// The controller completed it with an error.
+    /// The controller completed the command with an error.
     #[error("the controller answered: {0}")]
     Status(Status),
-    /// It never reached the controller, or its answer never reached us: the text says why.
+    /// The command did not reach the controller, or its answer did not reach the host. The text says why.
     #[error("{0}")]
     Host(String),
 }

@@ -8,26 +8,26 @@ pub const DISCOVERY_LOG_CHANGED: u32 = Aen { kind: Aen::NOTICE, information: 0xf
 /// An asynchronous event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Aen {
-    /// Bits 2:0, the type.
+    /// Bits 2:0: event type.
     pub kind: u8,
-    /// Bits 15:8, what happened; each type has its own numbers.
+    /// Bits 15:8: event information. Its values depend on the event type.
     pub information: u8,
-    /// Bits 23:16, the log page that tells more. Reading it lets the next event of this kind come.
+    /// Bits 23:16: log page with the details. Reading that page re-arms events of this kind.
     pub log_page: u8,
 }
 
 impl Aen {
-    /// Type of a notice.
+    /// Event type: notice.
     pub const NOTICE: u8 = 2;
 
-    /// Takes the dword apart; its reserved bits are left aside.
+    /// Splits the dword into its fields. Reserved bits are ignored.
     #[must_use]
     pub const fn decode(dword: u32) -> Self {
         let [low, information, log_page, _] = dword.to_le_bytes();
         Self { kind: low & 0b111, information, log_page }
     }
 
-    /// Puts the dword together.
+    /// Builds the dword from its fields.
     #[must_use]
     pub const fn encode(self) -> u32 {
         u32::from_le_bytes([self.kind & 0b111, self.information, self.log_page, 0])
@@ -40,7 +40,7 @@ impl Aen {
     }
 }
 
-/// Reads the kernel's `0x70f002`.
+/// Reads the kernel's text form, for example `0x70f002`.
 #[must_use]
 pub fn parse(text: &str) -> Option<u32> {
     let digits = text.trim().strip_prefix("0x")?;

@@ -1,20 +1,20 @@
-//! What a discovery controller says of itself by DNS-SD (TP8009): its TXT record, and the controllers that follow
-//! from it.
+//! DNS-SD announcements of discovery controllers (TP8009): the TXT record, and the controllers that result from it.
 //!
-//! Everything here comes from strangers, so it is held to what the kernel takes and a log can bear.
+//! All of this is untrusted network input: only what the kernel accepts passes, and texts are shortened and escaped for
+//! the log.
 
 use std::fmt;
 use std::net::IpAddr;
 
 use super::{DISCOVERY_NQN, NQN_MAX, Tid, TidParts, Transport};
 
-/// The service types that discovery controllers announce themselves under (TP8009).
+/// DNS-SD service types of discovery controllers (TP8009).
 pub const SERVICE_TYPES: [&str; 2] = ["_nvme-disc._tcp", "_nvme-disc._udp"];
 
-/// How a discovery controller can be reached, but for its address.
+/// An announced discovery controller, without its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Offer {
-    /// Transport; both kinds of RDMA over Ethernet are `rdma` to the kernel.
+    /// Transport. RoCE and iWARP are both `rdma` for the kernel.
     pub transport: Transport,
     /// Transport service identifier: the port of the SRV record.
     pub trsvcid: String,
@@ -22,32 +22,32 @@ pub struct Offer {
     pub subsysnqn: String,
 }
 
-/// Why an announcement is of no use.
+/// Why an announcement cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
-    /// No `p=` in the TXT record.
+    /// The TXT record has no `p=`.
     #[error("its TXT record has no p= that names the transport")]
     NoProtocol,
-    /// A `p=` that this version does not know.
+    /// The value of `p=` is not known to this version.
     #[error("p={0} in its TXT record is none of tcp, rdma, roce and iwarp")]
     UnknownProtocol(Shown),
-    /// An NQN that is none.
+    /// The value of `nqn=` is not an NQN.
     #[error("nqn={0} in its TXT record is no NQN")]
     BadNqn(Shown),
-    /// Port 0.
+    /// The port of the SRV record is 0, to which no connection can be made.
     #[error("its SRV record names port 0")]
     NoPort,
 }
 
-/// A stranger's words in a form that a log can bear: short, and without control characters.
+/// Untrusted text in a form that is safe in a log: short, and without control characters.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Shown(String);
 
-/// Characters of a stranger's words that are shown.
+/// Longest untrusted text that is shown, in characters.
 const SHOWN: usize = 80;
 
 impl Shown {
-    /// Makes words fit to be shown.
+    /// Shortens `words` and escapes control characters.
     #[must_use]
     pub fn new(words: &str) -> Self {
         let mut shown: String = words.chars().take(SHOWN).flat_map(char::escape_debug).collect();
@@ -64,11 +64,11 @@ impl fmt::Display for Shown {
     }
 }
 
-/// Reads what is announced: the port of the SRV record, and the strings of the TXT record in their order. Of a key
-/// that is there twice the first one counts, whatever the case of its letters (RFC 6763, 6.4).
+/// Reads an announcement: the port of the SRV record, and the strings of the TXT record in their order. If a key occurs
+/// twice, the first value counts. Keys are case-insensitive (RFC 6763, 6.4).
 ///
 /// # Errors
-/// [`Unfit`], when there is nothing to connect to.
+/// [`Unfit`] if the announcement names nothing to connect to.
 pub fn offer<'a>(port: u16, txt: impl IntoIterator<Item = (&'a str, Option<&'a [u8]>)>) -> Result<Offer, Unfit> {
     let (mut protocol, mut nqn) = (None, None);
     for (key, value) in txt {
@@ -97,29 +97,30 @@ pub fn offer<'a>(port: u16, txt: impl IntoIterator<Item = (&'a str, Option<&'a [
     Ok(Offer { transport, trsvcid: port.to_string(), subsysnqn })
 }
 
-/// An NQN (NVMe Base 2.0, 4.5) that can be passed to the kernel, where a comma ends a value.
+/// True for an NQN (NVMe Base 2.0, 4.5) that can be passed to the kernel, where a comma ends a value.
 fn is_nqn(text: &str) -> bool {
     text.starts_with("nqn.")
         && text.len() <= NQN_MAX
         && !text.contains(|c: char| c == ',' || c <= ' ' || c.is_control())
 }
 
-/// True for an address that another machine can be reached at.
+/// True for an address at which another machine can be reached.
 #[must_use]
 pub fn is_reachable(address: IpAddr) -> bool {
     let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
     !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || broadcast)
 }
 
-/// True for an IPv6 address that means something together with an interface only.
+/// True for a link-local IPv6 address, which is only unique together with an interface.
 #[must_use]
 pub fn is_link_local(address: IpAddr) -> bool {
     matches!(address, IpAddr::V6(v6) if v6.is_unicast_link_local())
 }
 
-/// The controller that is announced at that address on that interface, as this host connects it.
+/// The controller that `offer` announces at `address` on the interface `iface`, as this host connects it.
 ///
-/// For tcp the interface is part of the identity, unless `ignore_iface`; for rdma it is not, for the kernel takes none.
+/// With tcp the interface is part of the identity, unless `ignore_iface`. With rdma it is not: the kernel takes no
+/// interface there.
 /// A link-local address always names its interface.
 #[must_use]
 pub fn candidate(offer: &Offer, address: IpAddr, iface: &str, ignore_iface: bool, host_nqn: &str) -> Tid {

@@ -1,20 +1,21 @@
-//! The Identify Controller data structure (NVMe Base 2.1, Figure 313): what a controller says of itself, for kernels
-//! whose sysfs does not tell (before 5.18).
+//! The Identify Controller data structure (NVMe Base 2.1, Figure 313), for kernels whose sysfs lacks these attributes
+//! (before 5.18).
 
 use std::fmt;
 
 use super::wire::{put, trimmed, u8_at, u32_at};
 
-/// Bytes of the data structure.
+/// Length of the data structure in bytes.
 pub const LEN: usize = 4096;
-/// Where the fields stand: offset and length in bytes.
+/// Text fields: offset and length in bytes.
 const SERIAL: (usize, usize) = (4, 20);
 const MODEL: (usize, usize) = (24, 40);
 const FIRMWARE: (usize, usize) = (64, 8);
 const VER: usize = 80;
 const CNTRLTYPE: usize = 111;
 const SUBNQN: (usize, usize) = (768, 256);
-/// Behind IOCCSZ (1792), IORCSZ (1796), ICDOFF (1800), FCATT (1802), MSDBD (1803) and OFCS (1804).
+/// Offset of DCTYPE. It follows IOCCSZ (1792), IORCSZ (1796), ICDOFF (1800), FCATT (1802), MSDBD (1803) and OFCS
+/// (1804).
 const DCTYPE: usize = 1806;
 
 /// VER: the version of the specification that a controller implements (NVMe Base 2.1, Figure 36: major, minor and
@@ -42,16 +43,16 @@ impl fmt::Display for Version {
 pub struct ControllerType(pub u8);
 
 impl ControllerType {
-    /// Not reported.
+    /// 0: the controller does not report its type.
     pub const NOT_REPORTED: Self = Self(0);
-    /// I/O controller.
+    /// 1: I/O controller.
     pub const IO: Self = Self(1);
-    /// Discovery controller.
+    /// 2: discovery controller.
     pub const DISCOVERY: Self = Self(2);
-    /// Administrative controller.
+    /// 3: administrative controller.
     pub const ADMIN: Self = Self(3);
 
-    /// Reads it from a data structure, or from the beginning of one; not reported where bytes are missing.
+    /// Reads the type from a data structure or its beginning. Not reported if the bytes are missing.
     #[must_use]
     pub fn of(data: &[u8]) -> Self {
         Self(u8_at(data, CNTRLTYPE).unwrap_or_default())
@@ -63,49 +64,50 @@ impl ControllerType {
 pub struct DiscoveryControllerType(pub u8);
 
 impl DiscoveryControllerType {
-    /// Not reported.
+    /// 0: the controller does not report its type.
     pub const NOT_REPORTED: Self = Self(0);
-    /// Direct discovery controller.
+    /// 1: direct discovery controller (DDC).
     pub const DDC: Self = Self(1);
-    /// Centralized discovery controller.
+    /// 2: centralized discovery controller (CDC).
     pub const CDC: Self = Self(2);
 
-    /// Reads it from a data structure, or from the beginning of one; not reported where bytes are missing.
+    /// Reads the type from a data structure or its beginning. Not reported if the bytes are missing.
     #[must_use]
     pub fn of(data: &[u8]) -> Self {
         Self(u8_at(data, DCTYPE).unwrap_or_default())
     }
 }
 
-/// What is of interest of it.
+/// The fields of the data structure that this program uses.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct IdentifyController {
-    /// Serial number.
+    /// SN: serial number, without padding.
     pub serial: String,
-    /// Model number.
+    /// MN: model number, without padding.
     pub model: String,
-    /// Firmware revision.
+    /// FR: firmware revision, without padding.
     pub firmware: String,
-    /// Version of the specification.
+    /// VER: version of the specification that the controller implements.
     pub version: Version,
-    /// Controller type.
+    /// CNTRLTYPE: I/O, discovery or administrative controller.
     pub cntrltype: ControllerType,
-    /// Discovery controller type.
+    /// DCTYPE: direct or centralized discovery controller.
     pub dctype: DiscoveryControllerType,
-    /// NQN of the subsystem; that of a discovery controller may be a unique one (TP8013).
+    /// NQN of the subsystem. A discovery controller may report a unique NQN instead of the well-known one (TP8013).
     pub subnqn: String,
 }
 
-/// The data structure has fewer bytes than it must have.
+/// The data structure is too short. Length in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the Identify Controller data structure has {0} bytes where {LEN} are needed")]
 pub struct TooShort(pub usize);
 
 impl IdentifyController {
-    /// Reads the data structure. Its texts are for people: what is not printable ASCII becomes a question mark.
+    /// Decodes the data structure. Its texts are for display: each byte that is not printable ASCII becomes a question
+    /// mark.
     ///
     /// # Errors
-    /// When bytes are missing.
+    /// [`TooShort`] if bytes are missing.
     pub fn parse(data: &[u8]) -> Result<Self, TooShort> {
         let data = data.get(..LEN).ok_or(TooShort(data.len()))?;
         let text = |(at, len): (usize, usize)| printable(data.get(at..at + len).unwrap_or_default());
@@ -120,7 +122,7 @@ impl IdentifyController {
         })
     }
 
-    /// Writes the data structure; what it does not hold is zero, and a text that is too long is cut.
+    /// Encodes the data structure. All other fields are zero, and a text that is too long is cut.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let mut data = vec![0; LEN];

@@ -19,7 +19,7 @@ pub use connect::{HostIdentity, Parameters, Purpose};
 pub use secret::Secret;
 pub use tid::{Tid, TidParts, Transport};
 
-/// The well-known NQN that every discovery controller answers to (NVMe Base 2.0, 4.5).
+/// The well-known NQN to which every discovery controller answers (NVMe Base 2.0, 4.5).
 pub const DISCOVERY_NQN: &str = "nqn.2014-08.org.nvmexpress.discovery";
-/// The longest NQN in bytes (NVMe Base 2.0, 4.5).
+/// Longest NQN in bytes (NVMe Base 2.0, 4.5).
 pub const NQN_MAX: usize = 223;

@@ -1,4 +1,4 @@
-//! Secrets that never leave: they reach the kernel's option string and nothing else.
+//! Secrets: they go to the kernel's option string and nowhere else.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use super::Parameters;
 
-/// Stands in the place of a secret that was not saved.
+/// Placeholder for a secret that was not saved.
 pub const WITHHELD: &str = "***";
 
 /// A DH-HMAC-CHAP secret. Debug, Display and Serialize print `***`.
@@ -14,19 +14,19 @@ pub const WITHHELD: &str = "***";
 pub struct Secret(String);
 
 impl Secret {
-    /// Wraps a secret that the caller has read from a trusted place.
+    /// Wraps a secret that the caller has read from a trusted source.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
-    /// True for one that is needed and not known: the file that it is in is gone.
+    /// True if the secret is needed, but not known: the file that contains it is missing.
     #[must_use]
     pub fn is_withheld(&self) -> bool {
         self.0 == WITHHELD
     }
 
-    /// The secret itself, for the kernel alone.
+    /// The secret in clear text, for the kernel only.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -54,15 +54,15 @@ impl Serialize for Secret {
 /// The DH-HMAC-CHAP secrets of one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DhchapSecrets {
-    /// The host's.
+    /// The host's secret, by which it authenticates itself.
     pub host: Secret,
-    /// The controller's, if it must prove to know one.
+    /// The controller's secret. `None`: the controller need not authenticate itself.
     pub controller: Option<Secret>,
 }
 
 impl DhchapSecrets {
-    /// The secrets of a connection with these parameters: the host's is its own secret, else the host key. `None` if
-    /// there is neither, or if the kernel would refuse one of the secrets.
+    /// The secrets of a connection with these parameters. The host's secret is that of the parameters, else the host
+    /// key. `None` if there is neither, or if the kernel would refuse one of the secrets.
     #[must_use]
     pub fn of(parameters: &Parameters, host_key: Option<&Secret>) -> Option<Self> {
         let valid = |secret: &Secret| Secret::dhchap(secret.reveal()).ok();
@@ -75,16 +75,16 @@ impl DhchapSecrets {
     }
 }
 
-/// Why a text is no DH-HMAC-CHAP secret. No part of the text is in it.
+/// Why a text is not a DH-HMAC-CHAP secret. The error contains no part of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum MalformedSecret {
-    /// It is [`WITHHELD`].
+    /// The text is [`WITHHELD`].
     #[error("the secret is not known: the file that it is in is missing or cannot be read")]
     Withheld,
-    /// It does not start with `DHHC-1:`.
+    /// The text does not start with `DHHC-1:`.
     #[error("a secret is DHHC-1:HH:BASE64: as `nvme gen-dhchap-key` prints it")]
     Form,
-    /// HH is none of 00 to 03.
+    /// HH is not one of 00 to 03.
     #[error("DHHC-1: is followed by 00:, 01:, 02: or 03:")]
     Hash,
     /// The third part is not base64.
@@ -93,20 +93,20 @@ pub enum MalformedSecret {
     /// The third part has the wrong length.
     #[error("the third part of the secret does not hold 32, 48 or 64 bytes and a checksum: something is missing")]
     Length,
-    /// The checksum says that a character is wrong.
+    /// The checksum does not match: at least one character is wrong.
     #[error("the checksum of the secret is wrong: a character was mistyped")]
     Checksum,
 }
 
 impl Secret {
-    /// Wraps a DH-HMAC-CHAP secret of the form `DHHC-1:HH:BASE64:` (NVMe Base 2.0, 8.13.5.8), so that a malformed one
-    /// is refused here and not printed by the kernel.
+    /// Wraps a DH-HMAC-CHAP secret of the form `DHHC-1:HH:BASE64:` (NVMe Base 2.0, 8.13.5.8). A malformed secret is
+    /// refused here, because the kernel would print it in its log.
     ///
-    /// HH names the hash that the secret was made for, 00 for none. BASE64 is the secret of 32, 48 or 64 bytes and
-    /// its CRC-32, least significant byte first. The kernel takes it without the last colon and without padding too.
+    /// HH is the hash for which the secret was made, 00 for none. BASE64 contains the secret of 32, 48 or 64 bytes and
+    /// its CRC-32, least significant byte first. As in the kernel, the last colon and the padding may be missing.
     ///
     /// # Errors
-    /// When the kernel would refuse it.
+    /// [`MalformedSecret`] if the kernel would refuse the secret.
     pub fn dhchap(text: &str) -> Result<Self, MalformedSecret> {
         let text = text.trim();
         if text == WITHHELD {
@@ -129,7 +129,7 @@ impl Secret {
     }
 }
 
-/// Base64 (RFC 4648, 4), with all of its padding or none.
+/// Decodes base64 (RFC 4648, 4), with all of its padding or none.
 fn base64(text: &str) -> Option<Vec<u8>> {
     let digits = text.trim_end_matches('=');
     let padding = text.len() - digits.len();
@@ -158,7 +158,7 @@ fn base64(text: &str) -> Option<Vec<u8>> {
     (bits == 0 && count < 6).then_some(bytes)
 }
 
-/// CRC-32 as of IEEE 802.3, bit by bit: secrets are short.
+/// CRC-32 of IEEE 802.3, bit by bit: secrets are short.
 fn crc32(bytes: &[u8]) -> u32 {
     !bytes.iter().fold(u32::MAX, |crc, byte| {
         (0..8).fold(crc ^ u32::from(*byte), |crc, _| if crc & 1 == 1 { (crc >> 1) ^ 0xedb8_8320 } else { crc >> 1 })

@@ -1,4 +1,4 @@
-//! Whether a connection must be encrypted, and why none can be made if it must: this version has no TLS.
+//! Whether a connection must be encrypted. This version has no TLS: such a connection cannot be made.
 //!
 //! | SECTYPE | TREQ bits 1:0 | `tls=auto` | `tls=true` | `tls=false` |
 //! |---|---|---|---|---|
@@ -6,22 +6,22 @@
 //! | 1, 2, or unknown | not required | unencrypted | not connected | unencrypted |
 //! | 1, 2, or unknown | required, not specified | not connected | not connected | not connected |
 //!
-//! SECTYPE 0 says that the host shall set up a normal TCP connection (NVMe TCP Transport 1.0c); some targets set TREQ to
-//! required beside it.
+//! SECTYPE 0 means that the host sets up a normal TCP connection (NVMe TCP Transport 1.0c). Some targets set TREQ to
+//! required next to it.
 //!
-//! A controller that must not be connected in the clear waits, with the reason. An existing connection stays.
+//! A controller that must not be connected unencrypted waits, with the reason. An existing connection is kept.
 
 use super::log_page::{Entry, SecType, Treq, Tsas};
 use super::{Parameters, Secret};
 
-/// Which protection a connection must have. Without one the log page decides.
+/// Required protection of a connection. If it is unset, the log page decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tls {
-    /// `tls=false`: none.
+    /// `tls=false`: no TLS.
     Prohibited,
-    /// TLS, for this reason.
+    /// TLS is required, for this reason.
     Required(Requirement),
-    /// `tls=false`, and TLS is required.
+    /// `tls=false` is configured, but TLS is required.
     Contradictory,
 }
 
@@ -36,7 +36,7 @@ pub enum Requirement {
     ListedTls12,
     /// The log page entry names a security type that is not known.
     ListedUnknown,
-    /// Its last connection was encrypted.
+    /// The last connection was encrypted.
     Before,
 }
 
@@ -64,7 +64,7 @@ pub enum Obstacle {
     /// See [`Tls::Contradictory`].
     #[error("it requires TLS, and tls=false")]
     Contradictory,
-    /// A DH-HMAC-CHAP secret is needed that is not known.
+    /// A DH-HMAC-CHAP secret is required, but not known.
     #[error("its DH-HMAC-CHAP secret is not known: the configuration file that it is in is missing or cannot be read")]
     SecretWithheld,
 }
@@ -87,7 +87,7 @@ impl Parameters {
         }
     }
 
-    /// The parameters of a controller that this log page entry lists.
+    /// These parameters for a controller listed by this log page entry.
     #[must_use]
     pub fn listed_by(mut self, entry: &Entry) -> Self {
         if let Some(why) = Requirement::of(entry) {
@@ -102,7 +102,7 @@ impl Parameters {
 }
 
 impl Requirement {
-    /// What a log page entry requires.
+    /// What a log page entry requires. `None`: encryption is not required.
     #[must_use]
     pub fn of(entry: &Entry) -> Option<Self> {
         let Tsas::Tcp { sectype } = entry.tsas else { return None };

@@ -1,53 +1,53 @@
-//! The supported-log-pages page, LID 00h (NVMe Base 2.1, 5.1.12.1.1): which log pages a controller has, and what each
-//! of them can do.
+//! The Supported Log Pages log page, LID 00h (NVMe Base 2.1, 5.1.12.1.1): the log pages of a controller, and what each
+//! of them supports.
 
 use super::log_page;
 use super::wire::u32_at;
 
 /// Log page identifier.
 pub const LID: u8 = 0x00;
-/// Bytes of the page: 256 words, one for each log page.
+/// Length of the page in bytes: 256 dwords, one for each log page.
 pub const LEN: usize = 1024;
-/// Bit 0, LSUPP: the controller has the log page.
+/// Bit 0, LSUPP: the controller supports the log page.
 const LSUPP: u32 = 1 << 0;
 
-/// The page.
+/// The Supported Log Pages log page: the dword of each log page, indexed by its LID.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SupportedLogPages([u32; 256]);
 
-/// The page has fewer bytes than it must have.
+/// The page is too short. Length in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the supported-log-pages page has {0} bytes where {LEN} are needed")]
 pub struct TooShort(pub usize);
 
-/// What the page says of the discovery log page, in the LID specific half of its word (NVMe Base 2.1, Figure 292).
+/// Features of the discovery log page, from the LID specific half of its dword (NVMe Base 2.1, Figure 292).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct DiscoveryLidSpecific {
-    /// Extended entries can be asked for.
+    /// EXTDLPES: the host can request extended entries.
     pub extdlpes: bool,
-    /// Port-local entries alone can be asked for. It means something for direct discovery controllers only.
+    /// PLEOS: the host can request port-local entries only. Only meaningful for direct discovery controllers.
     pub pleos: bool,
-    /// Entries of all subsystems can be asked for.
+    /// ALLSUBES: the host can request entries of all subsystems.
     pub allsubes: bool,
 }
 
 impl SupportedLogPages {
-    /// Reads the page.
+    /// Decodes the page.
     ///
     /// # Errors
-    /// When bytes are missing.
+    /// [`TooShort`] if bytes are missing.
     pub fn parse(page: &[u8]) -> Result<Self, TooShort> {
         let words = page.get(..LEN).ok_or(TooShort(page.len()))?;
         Ok(Self(std::array::from_fn(|lid| u32_at(words, lid * 4).unwrap_or_default())))
     }
 
-    /// Writes the page.
+    /// Encodes the page.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         self.0.iter().flat_map(|word| word.to_le_bytes()).collect()
     }
 
-    /// The page of a controller that has these log pages, each with its LID specific half.
+    /// The page of a controller that supports these log pages, each with its LID specific half.
     #[must_use]
     pub fn of(pages: impl IntoIterator<Item = (u8, u16)>) -> Self {
         let mut words = [0; 256];
@@ -59,14 +59,14 @@ impl SupportedLogPages {
         Self(words)
     }
 
-    /// The LID specific half of a log page's word; `None` if the controller does not have that log page.
+    /// The LID specific half of a log page's dword. `None` if the controller does not support the log page.
     #[must_use]
     pub fn specific(&self, lid: u8) -> Option<u16> {
         let word = self.0.get(usize::from(lid)).copied().filter(|word| word & LSUPP != 0)?;
         u16::try_from(word >> 16).ok()
     }
 
-    /// What the discovery log page can do; `None` if there is none.
+    /// Features of the discovery log page. `None` if the controller does not support it.
     #[must_use]
     pub fn discovery(&self) -> Option<DiscoveryLidSpecific> {
         self.specific(log_page::LID).map(|bits| DiscoveryLidSpecific {

@@ -5,23 +5,24 @@ use std::net::IpAddr;
 
 use super::{Tid, TidParts, Transport, tid};
 
-/// Its parts, addresses in the canonical form of a [`super::Tid`]; empty strings are absent parts.
+/// Parts of the attribute, addresses in the canonical form of a [`super::Tid`]. An absent part is an empty string.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SysfsAddress {
-    /// Transport address.
+    /// `traddr`: transport address of the controller.
     pub traddr: String,
-    /// Transport service identifier.
+    /// `trsvcid`: transport service identifier, the port for tcp and rdma.
     pub trsvcid: String,
-    /// Source address that the connection was asked to have.
+    /// `host_traddr`: source address requested for the connection.
     pub host_traddr: String,
-    /// Interface that the connection was asked to use.
+    /// `host_iface`: interface requested for the connection.
     pub host_iface: String,
-    /// Source address that the connection has (kernel 6.1); shown only while the admin queue is live.
+    /// `src_addr`: actual source address of the connection (Linux 6.1 and later). Only present while the admin queue is
+    /// live.
     pub src_addr: Option<IpAddr>,
 }
 
 impl SysfsAddress {
-    /// Reads the attribute; unknown parts are left aside, and of one that comes twice the last counts.
+    /// Reads the attribute. Unknown parts are ignored. If a part occurs twice, the last one counts.
     #[must_use]
     pub fn parse(text: &str, transport: Transport) -> Self {
         let mut parts = TidParts::none(transport);

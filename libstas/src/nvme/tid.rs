@@ -10,7 +10,7 @@ pub use address::{
     canonical_address, canonical_ip, canonical_trsvcid, parse_fc, parse_ip, parse_link_local, parse_port,
 };
 
-/// NVMe-oF transports that the Linux host knows.
+/// NVMe-oF transports of the Linux host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Transport {
@@ -25,7 +25,7 @@ pub enum Transport {
 }
 
 impl Transport {
-    /// The kernel's word for it.
+    /// The kernel's name of the transport.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -36,7 +36,7 @@ impl Transport {
         }
     }
 
-    /// The service identifier that is meant when none is given: empty for fc and loop.
+    /// The default service identifier: empty for fc and loop.
     #[must_use]
     pub fn default_trsvcid(self) -> &'static str {
         match self {
@@ -46,7 +46,7 @@ impl Transport {
         }
     }
 
-    /// True where addresses are IP addresses.
+    /// True if transport addresses are IP addresses.
     #[must_use]
     pub fn is_ip(self) -> bool {
         matches!(self, Self::Tcp | Self::Rdma)
@@ -59,7 +59,7 @@ impl fmt::Display for Transport {
     }
 }
 
-/// A word that names no transport.
+/// A text that is not the name of a transport.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is no transport: tcp, rdma, fc or loop are")]
 pub struct UnknownTransport(pub String);
@@ -78,27 +78,27 @@ impl std::str::FromStr for Transport {
     }
 }
 
-/// What a [`Tid`] is made of; empty strings are absent parts.
+/// The parts of a [`Tid`]. An absent part is an empty string.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct TidParts {
-    /// Transport type.
+    /// Transport over which the controller is reached.
     pub transport: Transport,
-    /// Transport address: an IP address (with `%scope` where link-local), an FC address, or loop's.
+    /// Transport address: an IP address (with `%scope` if link-local), a Fibre Channel address, or a name for loop.
     pub traddr: String,
     /// Transport service identifier: the port for tcp and rdma, empty for fc and loop.
     pub trsvcid: String,
-    /// NQN of the subsystem that is asked for.
+    /// NQN of the subsystem.
     pub subsysnqn: String,
-    /// Source address of the host.
+    /// Source address of the host. Empty: the kernel chooses it.
     pub host_traddr: String,
-    /// Network interface of the host.
+    /// Network interface of the host. Empty: the routes decide.
     pub host_iface: String,
-    /// Host NQN that the connection is made with.
+    /// Host NQN of the connection. Empty: the host's own NQN.
     pub host_nqn: String,
 }
 
 impl TidParts {
-    /// No parts but the transport.
+    /// The parts of no controller: all are empty except the transport.
     #[must_use]
     pub fn none(transport: Transport) -> Self {
         let none = String::new;
@@ -114,14 +114,14 @@ impl TidParts {
     }
 }
 
-/// Identity of a controller. Addresses and ports are in canonical form, so that equal controllers compare equal however
-/// a log page, a configuration file, sysfs or a saved state spells them.
+/// Identity of a controller. Addresses and ports are in canonical form, so that equal controllers compare equal even if
+/// a log page, a configuration file, sysfs or a saved state writes them differently.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(from = "TidParts", into = "TidParts")]
 pub struct Tid(TidParts);
 
 impl Tid {
-    /// Makes the identity, with its addresses and its port in canonical form ([`canonical_address`],
+    /// Makes the identity and converts its addresses and port to canonical form ([`canonical_address`],
     /// [`canonical_trsvcid`]).
     #[must_use]
     pub fn new(parts: TidParts) -> Self {
@@ -133,20 +133,20 @@ impl Tid {
         Self(TidParts { traddr, trsvcid, host_traddr, ..parts })
     }
 
-    /// The same controller, not bound to an interface (`ignore-iface`). A link-local address keeps its scope: without
-    /// it, the address leads nowhere.
+    /// The same controller, not bound to an interface (`ignore-iface`). A link-local address keeps its scope: it is not
+    /// reachable without one.
     #[must_use]
     pub fn unbound(self) -> Self {
         Self(TidParts { host_iface: String::new(), ..self.0 })
     }
 
-    /// Its parts.
+    /// The parts in canonical form.
     #[must_use]
     pub fn parts(&self) -> &TidParts {
         &self.0
     }
 
-    /// Transport type.
+    /// Transport over which the controller is reached.
     #[must_use]
     pub fn transport(&self) -> Transport {
         self.0.transport

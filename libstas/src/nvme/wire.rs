@@ -1,6 +1,6 @@
-//! Reading fixed fields: little-endian numbers and padded text (NVMe Base 2.1, 1.4.2).
+//! Reads and writes fixed fields: little-endian numbers and padded text (NVMe Base 2.1, 1.4.2).
 //!
-//! Nothing here panics: a field that lies outside the bytes is `None`.
+//! Nothing here panics: a field outside the bytes is `None`.
 
 /// `N` bytes at an offset.
 #[must_use]
@@ -32,8 +32,8 @@ pub fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
     array(bytes, at).map(u64::from_le_bytes)
 }
 
-/// The text of a field: what stands before the first NUL, without the padding spaces around it. Other white space is
-/// no padding.
+/// The text of a field: everything before the first NUL, without the padding spaces around it. Other white space is
+/// kept.
 #[must_use]
 pub fn trimmed(field: &[u8]) -> &[u8] {
     let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
@@ -43,7 +43,7 @@ pub fn trimmed(field: &[u8]) -> &[u8] {
     text.get(first..last).unwrap_or_default()
 }
 
-/// Writes as much of `text` as the field takes. The rest of the field stays as it is.
+/// Copies as much of `text` as fits into the field. The rest of the field is unchanged.
 pub fn put(field: &mut [u8], text: &[u8]) {
     field.iter_mut().zip(text).for_each(|(slot, byte)| *slot = *byte);
 }

@@ -1,4 +1,4 @@
-//! The host ID that goes with a host NQN. From 6.5 on the kernel wants the two to map one to one, and answers EINVAL
+//! The host ID that belongs to a host NQN. Since Linux 6.5 the kernel requires a one-to-one mapping and answers EINVAL
 //! otherwise.
 
 use sha2::{Digest, Sha256};
@@ -6,15 +6,19 @@ use uuid::{Builder, Uuid};
 
 use super::HostIdentity;
 
-/// What precedes the UUID of an NQN that is made of one (NVMe Base 2.1, 4.7).
+/// Prefix of an NQN that is made from a UUID (NVMe Base 2.1, 4.7).
 const UUID_NQN: &str = "nqn.2014-08.org.nvmexpress:uuid:";
 
-/// The host ID for a host NQN, always the same one; `None` if the host's own ID is no UUID.
+/// Returns the host ID for a host NQN, always the same one. `None` if the kernel has no connection with this NQN and
+/// the host's own ID is not a UUID.
 ///
-/// An NQN that the kernel's connections have keeps the ID that they have. The host's own NQN has the host's own ID. One of a boot table has the ID that is beside it there, for the initramfs
-/// has used that. Another one has the UUID that it is made of, as nvme-cli has it too; and
-/// if it is made of none, or of the host's own ID, a UUID of version 8 from the first 16 bytes of SHA-256 over the 16
-/// bytes of the host's own ID and the NQN.
+/// The first rule that applies decides:
+/// - The kernel has connections with this host NQN: the ID of those connections.
+/// - It is the host's own NQN: the host's own ID.
+/// - A boot table has the NQN: the ID next to it in the table, because the initramfs has used it.
+/// - The NQN is made from a UUID: that UUID, as in nvme-cli.
+/// - Otherwise, or if the boot table or the NQN has the host's own ID: a version 8 UUID from the first 16 bytes of
+///   SHA-256 over the 16 bytes of the host's own ID and the NQN.
 #[must_use]
 pub fn host_id_for(host_nqn: &str, identity: &HostIdentity) -> Option<Uuid> {
     if let Some(id) = identity.kernel_ids.get(host_nqn) {

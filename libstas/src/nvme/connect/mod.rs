@@ -1,5 +1,5 @@
-//! What a connection is made with: the host's identity and the connection parameters; and the option string that
-//! tells the kernel ([`option_string`]), for the kernel that is there ([`SupportedOptions`]).
+//! Input of a connection: the host's identity and the connection parameters. [`option_string`] makes the option string
+//! for the running kernel ([`SupportedOptions`]).
 
 mod answer;
 mod host_id;
@@ -23,25 +23,26 @@ use uuid::Uuid;
 use super::secret::Secret;
 use super::security::Tls;
 
-/// Who this host is, from sys.conf.
+/// Identity of this host, from sys.conf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HostIdentity {
     /// Host NQN, at most 223 bytes.
     pub nqn: String,
     /// Host ID, a UUID.
     pub id: String,
-    /// Default DH-HMAC-CHAP host secret.
+    /// Default DH-HMAC-CHAP host secret. `None`: the host only authenticates itself to controllers with a configured
+    /// secret.
     pub key: Option<Secret>,
     /// Symbolic name for registration with discovery controllers (TP8010).
     pub symname: Option<String>,
-    /// Host IDs that go with host NQNs of the boot tables.
+    /// Host IDs from the boot tables (NBFT), by host NQN.
     pub boot_ids: BTreeMap<String, Uuid>,
-    /// Host IDs that the kernel's connections have with these host NQNs: the kernel takes no others.
+    /// Host IDs of the kernel's existing connections, by host NQN. The kernel accepts no other ID for these NQNs.
     pub kernel_ids: BTreeMap<String, Uuid>,
 }
 
 impl HostIdentity {
-    /// A host that has what each must have: no secret, no symbolic name, no boot tables.
+    /// A host with the mandatory parts only: no secret, no symbolic name, no boot tables.
     #[must_use]
     pub fn new(nqn: impl Into<String>, id: impl Into<String>) -> Self {
         Self {
@@ -54,8 +55,8 @@ impl HostIdentity {
         }
     }
 
-    /// This identity, for a connection that the kernel has with that host NQN and host ID; `None` where that is what
-    /// goes with the NQN anyway.
+    /// This identity, extended by the host ID of an existing kernel connection with `host_nqn`. `None` if that is the
+    /// host ID for this NQN anyway, or if `host_id` is not a valid UUID.
     #[must_use]
     pub fn with_kernel_id(&self, host_nqn: &str, host_id: &str) -> Option<Self> {
         let id = Uuid::try_parse(host_id).ok().filter(|id| !id.is_nil())?;
@@ -67,23 +68,24 @@ impl HostIdentity {
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// Namespaces.
+    /// An I/O controller: gives access to namespaces.
     Io,
-    /// A discovery controller that is held: with keep-alive, and events.
+    /// A discovery controller with a persistent connection: with keep-alive and asynchronous events.
     Discovery,
-    /// A discovery controller that takes no keep-alive timeout: it is read, and left.
+    /// A discovery controller without keep-alive support: it is connected, read and disconnected.
     Poll,
 }
 
 impl Purpose {
-    /// It goes to a discovery controller.
+    /// True for a connection to a discovery controller.
     #[must_use]
     pub fn is_discovery(self) -> bool {
         self != Self::Io
     }
 }
 
-/// Parameters of one connection; `None` leaves the choice to the kernel. Secrets and protection are never saved.
+/// Parameters of one connection. `None` leaves the choice to the kernel. Secrets and the required protection are never
+/// saved.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Parameters {
     /// NVMe/TCP header digest.
@@ -92,7 +94,7 @@ pub struct Parameters {
     pub data_digest: Option<bool>,
     /// Keep-alive timeout in seconds.
     pub kato: Option<u32>,
-    /// Entries of each I/O queue.
+    /// Number of entries of each I/O queue.
     pub queue_size: Option<u32>,
     /// Number of I/O queues.
     pub nr_io_queues: Option<u32>,
@@ -100,11 +102,11 @@ pub struct Parameters {
     pub nr_write_queues: Option<u32>,
     /// Number of additional poll queues.
     pub nr_poll_queues: Option<u32>,
-    /// Seconds between two re-connects of the kernel.
+    /// Seconds between two reconnect attempts of the kernel.
     pub reconnect_delay: Option<u32>,
-    /// Seconds until the kernel gives a lost controller up; -1 is never.
+    /// Seconds until the kernel removes a controller whose connection is lost. -1: never.
     pub ctrl_loss_tmo: Option<i32>,
-    /// Ask for SQ flow control to be off.
+    /// True: request that SQ flow control be disabled.
     pub disable_sqflow: Option<bool>,
     /// DH-HMAC-CHAP secret of this host for this controller.
     #[serde(skip)]
@@ -112,13 +114,13 @@ pub struct Parameters {
     /// DH-HMAC-CHAP secret that the controller must prove to know.
     #[serde(skip)]
     pub dhchap_ctrl_secret: Option<Secret>,
-    /// Which protection the connection must have; `None` leaves the choice to the log page.
+    /// Required protection of the connection. `None`: the log page decides.
     #[serde(skip)]
     pub tls: Option<Tls>,
 }
 
 impl Parameters {
-    /// These parameters, and `base` where they are silent.
+    /// These parameters, with the values of `base` where a parameter is `None`.
     #[must_use]
     pub fn over(&self, base: &Self) -> Self {
         macro_rules! first {

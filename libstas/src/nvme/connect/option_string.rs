@@ -1,8 +1,8 @@
 //! The option string that is written to /dev/nvme-fabrics: `nqn=…,transport=tcp,traddr=…`.
 //!
-//! One option that the kernel or the transport does not know fails the whole connect, and a value with a comma would
-//! become two options. So only what both take goes in, and what cannot be put into words is refused here, where the
-//! message can say which value it is.
+//! An option that the kernel or the transport does not know makes the whole connect fail, and a value with a comma
+//! would become two options. So the string contains only options that both know. A value that cannot be passed is
+//! refused here, where the error can name it.
 
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -13,19 +13,19 @@ use crate::nvme::security::Obstacle;
 use crate::nvme::tid::{parse_ip, parse_link_local};
 use crate::nvme::{DISCOVERY_NQN, Secret, Tid, Transport};
 
-/// Keep-alive timeout in seconds of a discovery controller for which none is set. A host asks for a persistent
-/// connection by a keep-alive timeout that is not zero (NVMe Base 2.1, 3.1.3.3); without it there are no events.
+/// Keep-alive timeout in seconds of a discovery controller if none is configured. A non-zero keep-alive timeout
+/// requests a persistent connection (NVMe Base 2.1, 3.1.3.3). Without it there are no asynchronous events.
 pub const DISCOVERY_KATO: u32 = 30;
-/// The kernel wants NQNs to be shorter than the 223 bytes that the specification allows.
+/// Longest NQN that the kernel takes, in bytes. The specification allows 223.
 const KERNEL_NQN_MAX: usize = 222;
-/// The kernel takes at most one page.
+/// Longest option string that the kernel takes, in bytes: one page.
 const LINE_MAX: usize = 4096;
-/// Entries of a queue that the kernel takes.
+/// Queue sizes that the kernel takes, in entries.
 const QUEUE_SIZE: RangeInclusive<u32> = 16..=1024;
-/// The kernel reads signed numbers.
+/// Values of the kernel's signed numbers that are greater than zero.
 const POSITIVE: RangeInclusive<u32> = 1..=i32::MAX as u32;
 
-/// An option string. It may carry secrets: Debug and Display show them as `***`.
+/// An option string. It may contain secrets: Debug and Display show them as `***`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SecretLine {
     options: Vec<(&'static str, Value)>,
@@ -40,13 +40,13 @@ enum Value {
 }
 
 impl SecretLine {
-    /// The string itself, for the kernel alone.
+    /// The option string with its secrets, for the kernel only.
     #[must_use]
     pub fn reveal(&self) -> String {
         self.join(Secret::reveal)
     }
 
-    /// What was asked for and is not in it, because this kernel does not know the option.
+    /// Requested options that are not in the string because this kernel does not know them.
     #[must_use]
     pub fn left_out(&self) -> &[&'static str] {
         &self.left_out
@@ -74,83 +74,84 @@ impl fmt::Debug for SecretLine {
     }
 }
 
-/// Why a connection cannot be put into words for the kernel. No use to try again before the configuration changes.
+/// Why no option string can be made. Retrying is useless before the configuration changes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OptionError {
-    /// The transport cannot do without it.
+    /// An option that the transport requires is missing.
     #[error("{0} is missing")]
     Missing(&'static str),
-    /// A value that the kernel would take for the next option.
+    /// A value contains a comma or a control character: the kernel would read the rest as the next option.
     #[error("{option} is {value:?}: the kernel takes no commas and no control characters in it")]
     Separator {
-        /// The option.
+        /// Name of the kernel option.
         option: &'static str,
-        /// Its value.
+        /// The refused value.
         value: String,
     },
-    /// Something else where an IP address must be.
+    /// A value is not an IP address.
     #[error("{option} is {value:?}, which is no IP address")]
     NotAnAddress {
-        /// The option.
+        /// Name of the kernel option: `traddr` or `host_traddr`.
         option: &'static str,
-        /// Its value.
+        /// The refused value.
         value: String,
     },
-    /// An address that exists on every link.
+    /// A link-local address without an interface: it exists on every link.
     #[error("traddr {0} is link-local: say on which interface, as {0}%INTERFACE or by host-iface")]
     NoScope(String),
-    /// A number that the kernel refuses.
+    /// A number is outside the range that the kernel takes.
     #[error("{option} is {value}; the kernel takes {least} to {most}")]
     Range {
-        /// The option.
+        /// Name of the kernel option.
         option: &'static str,
-        /// Its value.
+        /// The refused value.
         value: u32,
-        /// The least that is taken.
+        /// Smallest value that the kernel takes.
         least: u32,
-        /// The most that is taken.
+        /// Largest value that the kernel takes.
         most: u32,
     },
-    /// A name that is longer than the kernel takes.
+    /// An NQN is longer than the kernel takes.
     #[error("{option} has {len} bytes; the kernel takes {KERNEL_NQN_MAX}")]
     NqnTooLong {
-        /// The option.
+        /// Name of the kernel option: `nqn` or `hostnqn`.
         option: &'static str,
-        /// Its length.
+        /// Length of the NQN in bytes.
         len: usize,
     },
-    /// The host ID is no UUID.
+    /// The host ID is not a UUID.
     #[error("the host ID {0:?} is no UUID; `stasadm hostid` makes one")]
     HostId(String),
-    /// A secret that the kernel would refuse, and print in its log.
+    /// A secret is malformed: the kernel would refuse it and print it in its log.
     #[error("{option}: {error}")]
     Secret {
-        /// The option.
+        /// Name of the kernel option.
         option: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the secret.
         error: MalformedSecret,
     },
-    /// The controller is to prove itself, but the kernel asks it only while the host proves itself too.
+    /// The controller must authenticate itself, but the kernel requests that only if the host authenticates itself,
+    /// too.
     #[error("dhchap-ctrl-secret needs a dhchap-secret, or a key of the host in sys.conf")]
     ControllerSecretAlone,
-    /// The connection would be less secure than it must be.
+    /// The connection would be less secure than required.
     #[error(transparent)]
     Insecure(#[from] Obstacle),
-    /// The kernel is too old, or built without it.
+    /// The kernel does not know the option: it is too old, or was built without it.
     #[error("this kernel does not take {0}")]
     Unsupported(&'static str),
-    /// Longer than the kernel takes.
+    /// The option string is longer than the kernel takes. Length in bytes.
     #[error("the options of the connection have {0} bytes; the kernel takes {LINE_MAX}")]
     TooLong(usize),
 }
 
 /// Makes the option string for one connection.
 ///
-/// It never asks for a duplicate of an existing connection. A zero among the parameters leaves the choice to the
-/// kernel, as in nvme-stas.
+/// It never requests a duplicate of an existing connection. A parameter of zero leaves the choice to the kernel, as in
+/// nvme-stas.
 ///
 /// # Errors
-/// What cannot be put into words for this kernel.
+/// [`OptionError`] if this kernel cannot be told all that the connection requires.
 pub fn option_string(
     tid: &Tid,
     parameters: &Parameters,
@@ -165,7 +166,7 @@ pub fn option_string(
     line.controller(tid)?;
     line.host(tid, identity)?;
     if purpose.is_discovery() {
-        // The kernel knows the well-known NQN by itself (TP8013).
+        // The kernel recognises the well-known NQN without this flag (TP8013).
         line.flag("discovery", tid.subsysnqn != DISCOVERY_NQN);
     }
     let spread = host_id_for(host_nqn(tid, identity), identity).filter(|_| purpose.is_discovery());
@@ -178,7 +179,7 @@ pub fn option_string(
     line.done()
 }
 
-/// As whom the host connects there.
+/// The host NQN of the connection: that of the controller's identity, else the host's own.
 fn host_nqn<'a>(tid: &'a Tid, identity: &'a HostIdentity) -> &'a str {
     if tid.host_nqn.is_empty() { &identity.nqn } else { &tid.host_nqn }
 }
@@ -190,7 +191,7 @@ fn taken_by(option: &str, transport: Transport) -> bool {
         "trsvcid" | "nr_write_queues" | "nr_poll_queues" => matches!(transport, Tcp | Rdma),
         "host_traddr" | "reconnect_delay" | "ctrl_loss_tmo" => matches!(transport, Tcp | Rdma | Fc),
         "host_iface" | "hdr_digest" | "data_digest" => transport == Tcp,
-        // The loop driver would take these two, but a queue within the host gains nothing from them.
+        // The loop driver takes these two, but a queue within the host gains nothing from them.
         "queue_size" | "nr_io_queues" => transport != Loop,
         _ => true,
     }
@@ -213,13 +214,13 @@ impl Line<'_> {
         }
         self.text("traddr", self.address(tid)?)?;
         if self.transport.is_ip() {
-            // Without a port the kernel takes that of a discovery controller.
+            // Without a port the kernel would take the default port of discovery controllers.
             self.need("trsvcid", &tid.trsvcid)?;
         }
         self.text("trsvcid", &tid.trsvcid)
     }
 
-    /// The transport address. A link-local one has a scope, unless nothing says on which interface it is.
+    /// The transport address. A link-local address must have a scope.
     fn address<'t>(&self, tid: &'t Tid) -> Result<&'t str, OptionError> {
         if self.transport.is_ip() {
             if parse_ip(&tid.traddr).is_none() {
@@ -253,7 +254,7 @@ impl Line<'_> {
         let kato = match purpose {
             Purpose::Io => kato,
             Purpose::Discovery => kato.or(Some(DISCOVERY_KATO)),
-            // Left out, it is zero for a discovery controller.
+            // Without the option the timeout of a discovery controller is zero.
             Purpose::Poll => None,
         };
         self.number("keep_alive_tmo", kato, POSITIVE)?;
@@ -277,7 +278,7 @@ impl Line<'_> {
     fn secrets(&mut self, parameters: &Parameters, identity: &HostIdentity) -> Result<(), OptionError> {
         let own = parameters.dhchap_secret.as_ref();
         match own.or(identity.key.as_ref()) {
-            // The default key of a host whose kernel has no authentication: the target decides whether it wants that.
+            // Default key of a host whose kernel has no authentication: the target decides whether it requires it.
             Some(_) if own.is_none() && !self.supported.has("dhchap_secret") => self.left_out.push("dhchap_secret"),
             Some(secret) => self.secret("dhchap_secret", secret)?,
             None if parameters.dhchap_ctrl_secret.is_some() => return Err(OptionError::ControllerSecretAlone),
@@ -301,7 +302,7 @@ impl Line<'_> {
         taken_by(option, self.transport) && self.supported.has(option)
     }
 
-    /// Appends an option that the transport takes, if the kernel does too.
+    /// Appends an option that the transport takes, or notes it as left out if the kernel does not know it.
     fn push(&mut self, option: &'static str, value: Value) {
         if self.takes(option) {
             self.options.push((option, value));

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SupportedOptions(BTreeSet<String>);
 
-/// What a kernel takes that cannot list it (before 5.17), from which version on.
+/// Options by the kernel version that introduced them, for kernels that cannot list their options (before 5.17).
 const SINCE: [((u32, u32), &[&str]); 5] = [
     (
         (4, 15),
@@ -33,9 +33,10 @@ const SINCE: [((u32, u32), &[&str]); 5] = [
 ];
 
 impl SupportedOptions {
-    /// Reads what /dev/nvme-fabrics answers before anything is written to it: `instance=-1,cntlid=-1,transport=%s,…`.
+    /// Reads the list that /dev/nvme-fabrics returns before anything is written to it:
+    /// `instance=-1,cntlid=-1,transport=%s,…`.
     ///
-    /// `None` if that is no list of options; the kernel's version tells then ([`SupportedOptions::for_kernel`]).
+    /// `None` if the text is not a list of options. Use [`SupportedOptions::for_kernel`] then.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let name = |option: &str| option.split('=').next().unwrap_or_default().trim().to_owned();
@@ -43,15 +44,15 @@ impl SupportedOptions {
         ["transport", "nqn"].iter().all(|option| listed.has(option)).then_some(listed)
     }
 
-    /// What a kernel of that version takes, as far as it is known without asking it.
+    /// The options of this kernel version, as far as they are known without reading the kernel's list.
     #[must_use]
     pub fn for_kernel(major: u32, minor: u32) -> Self {
         let known = SINCE.iter().filter(|(since, _)| (major, minor) >= *since);
         Self(known.flat_map(|(_, options)| options.iter().map(|option| (*option).to_owned())).collect())
     }
 
-    /// As [`SupportedOptions::for_kernel`], from the release that uname tells (`6.1.0-18-amd64`). A release that
-    /// cannot be read is taken for the oldest.
+    /// As [`SupportedOptions::for_kernel`], for a release as uname reports it (`6.1.0-18-amd64`). A release that cannot
+    /// be read is treated as the oldest kernel.
     #[must_use]
     pub fn for_release(release: &str) -> Self {
         let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse().unwrap_or(0));
@@ -59,7 +60,7 @@ impl SupportedOptions {
         Self::for_kernel(major.max(4), if major < 4 { 15 } else { minor })
     }
 
-    /// True if the kernel takes that option.
+    /// True if the kernel knows the option.
     #[must_use]
     pub fn has(&self, option: &str) -> bool {
         self.0.contains(option)

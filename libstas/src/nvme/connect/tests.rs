@@ -7,14 +7,14 @@ use proptest::prelude::*;
 use super::*;
 use crate::nvme::{DISCOVERY_NQN, Secret, Tid, TidParts, Transport};
 
-/// What Linux 6.12 lists.
+/// The list of supported options of Linux 6.12.
 const LINUX_6_12: &str = "instance=-1,cntlid=-1,transport=%s,traddr=%s,trsvcid=%s,nqn=%s,queue_size=%d,nr_io_queues=%d,\
     reconnect_delay=%d,ctrl_loss_tmo=%d,keep_alive_tmo=%d,hostnqn=%s,host_traddr=%s,host_iface=%s,hostid=%s,\
     duplicate_connect,disable_sqflow,hdr_digest,data_digest,nr_write_queues=%d,nr_poll_queues=%d,tos=%d,keyring=%d,\
     tls_key=%d,fast_io_fail_tmo=%d,discovery,dhchap_secret=%s,dhchap_ctrl_secret=%s,tls\n";
 /// The example of the specification (NVMe Base 2.1, 8.3.4.5.8).
 const KEY: &str = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
-/// Calculated apart from this code.
+/// Calculated independently of this code.
 const NQN_OTHER: &str = "ab7ec1c1-84fe-8b87-a3a7-ba48e5426fcc";
 const HOST_ID: &str = "01234567-89ab-cdef-0123-456789abcdef";
 

@@ -1,4 +1,4 @@
-//! Reading a host's registration, as a discovery controller does.
+//! Decodes a host's registration, as a discovery controller does.
 
 use super::{
     EID, ENAME, ENTRY_HEAD_LEN, EVER, EXTENDED, HEADER_LEN, HOST, HOST_IDENTIFIER, Registration, SYMBOLIC_NAME,
@@ -7,36 +7,36 @@ use super::{
 use crate::nvme::log_page::{AdrFam, TrType};
 use crate::nvme::wire::{array, trimmed, u8_at, u16_at, u32_at, u64_at};
 
-/// Why data is no registration of a host.
+/// Why the data are not a valid registration of a host.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DimError {
-    /// Bytes are missing.
+    /// The data end before or inside this field.
     #[error("the data ends before its field {0}")]
     Short(&'static str),
-    /// A field has another value than a host must put there.
+    /// A field has a value that is not allowed for a host.
     #[error("{field} is {value}")]
     Value {
-        /// The field.
+        /// Name of the field as in the specification, for example `ENTFMT`.
         field: &'static str,
-        /// What stands there.
+        /// The refused value.
         value: u64,
     },
-    /// A text that is no printable ASCII.
+    /// A text field is not printable ASCII.
     #[error("{0} is not printable ASCII")]
     Text(&'static str),
-    /// The entry is another host's.
+    /// The NQN of the entry differs from the NQN of the sending host.
     #[error("the entry's NQN is not that of the host that sends it")]
     OtherNqn,
-    /// The attribute that a host must give.
+    /// The mandatory host identifier attribute is missing.
     #[error("the host identifier is missing")]
     NoHostId,
 }
 
 impl Registration {
-    /// Reads the data of the command, of one host with one extended entry.
+    /// Decodes the data of a command that registers one host with one extended entry.
     ///
     /// # Errors
-    /// What a host must not send.
+    /// [`DimError`] if a field is missing or has a value that a host must not send.
     pub fn parse(data: &[u8]) -> Result<Self, DimError> {
         let length = need("TDL", u32_at(data, 0))?;
         let data = usize::try_from(length).ok().and_then(|length| data.get(..length)).ok_or(DimError::Short("TDL"))?;
@@ -68,7 +68,7 @@ impl Registration {
 
 type Attributes = (Option<[u8; 16]>, Option<String>);
 
-/// The attributes of the entry: host identifier and symbolic name; others are passed over.
+/// Reads the attributes of the entry: host identifier and symbolic name. Others are ignored.
 fn attributes(entry: &[u8]) -> Result<Attributes, DimError> {
     let (mut host_id, mut symbolic_name) = (None, None);
     let mut rest = entry.get(ENTRY_HEAD_LEN..).ok_or(DimError::Short("NUMEXAT"))?;

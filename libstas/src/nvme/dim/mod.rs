@@ -1,5 +1,5 @@
-//! Discovery Information Management (TP8010; NVMe Base 2.1, Figures 497 to 500): the data by which a host makes itself known to a
-//! discovery controller, changes that, or takes its leave.
+//! Discovery Information Management (TP8010; NVMe Base 2.1, Figures 497 to 500): the data by which a host registers
+//! with a discovery controller, updates its registration, or deregisters.
 //!
 //! [`Registration::encode`] writes what a host sends; [`Registration::parse`] reads it, as a discovery controller does.
 
@@ -13,19 +13,19 @@ use super::NQN_MAX;
 use super::log_page::{AdrFam, ENTRY_LEN, TrType};
 use super::wire::put;
 
-/// What is asked for (command dword 10, bits 3:0).
+/// The requested task (command dword 10, bits 3:0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Task {
     /// Register the host.
     Register,
-    /// Take the registration back.
+    /// Remove the registration.
     Deregister,
-    /// Replace what was registered.
+    /// Replace the registered data.
     Update,
 }
 
 impl Task {
-    /// The number in the command.
+    /// The task's number in the command.
     #[must_use]
     pub fn number(self) -> u8 {
         match self {
@@ -35,61 +35,61 @@ impl Task {
         }
     }
 
-    /// What a command asks for by that number; `None` for a number that is reserved.
+    /// The task with this number; `None` for a reserved number.
     #[must_use]
     pub fn from_number(number: u8) -> Option<Self> {
         [Self::Register, Self::Deregister, Self::Update].into_iter().find(|task| task.number() == number)
     }
 }
 
-/// Bytes before the entry.
+/// Length of the header in bytes; the entry follows.
 const HEADER_LEN: usize = 1024;
-/// Bytes of an extended entry before its attributes (NVMe Base 2.1, Figure 498).
+/// Length of an extended entry without its attributes in bytes (NVMe Base 2.1, Figure 498).
 const ENTRY_HEAD_LEN: usize = ENTRY_LEN + 8;
 /// ENTFMT: extended entries.
 const EXTENDED: u16 = 2;
 /// ETYPE: a host.
 const HOST: u16 = 1;
-/// EKTYPE: a registration is known by its transport address (mandatory for hosts).
+/// EKTYPE: registrations are identified by transport address (mandatory for hosts).
 const TRADDR_BASED: u16 = 0x5f;
 /// EXATTYPE: host identifier, mandatory for hosts.
 const HOST_IDENTIFIER: u16 = 1;
 /// EXATTYPE: symbolic name (called admin label since NVMe Base 2.1), in ASCII.
 const SYMBOLIC_NAME: u16 = 2;
-/// The most bytes of a symbolic name (NVMe Base 2.1, Figure 499).
+/// Longest symbolic name in bytes (NVMe Base 2.1, Figure 499).
 pub const SYMBOLIC_NAME_MAX: usize = 256;
 
-/// Where the header's texts stand: offset and length in bytes.
+/// Text fields of the header: offset and length in bytes.
 const EID: (usize, usize) = (24, 256);
 const ENAME: (usize, usize) = (280, 256);
 const EVER: (usize, usize) = (536, 64);
 
-/// What a host tells of itself.
+/// What a host registers about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registration {
-    /// Host NQN.
+    /// Host NQN, in EID and in the entry.
     pub host_nqn: String,
-    /// Host ID: the bytes of the UUID as it is written.
+    /// Host ID: the bytes of the UUID in the order of its text form.
     pub host_id: [u8; 16],
-    /// The host's name.
+    /// ENAME: name of the host, at most 256 bytes.
     pub name: String,
-    /// Operating system, name and version.
+    /// EVER: name and version of the operating system.
     pub version: String,
-    /// Symbolic name, from sys.conf.
+    /// Symbolic name from sys.conf. `None`: the registration has no symbolic name attribute.
     pub symbolic_name: Option<String>,
     /// Transport of the connection.
     pub trtype: TrType,
     /// Address family of the connection.
     pub adrfam: AdrFam,
-    /// The host's address; empty: the discovery controller takes it from the connection.
+    /// Address of the host. Empty: the discovery controller takes it from the connection.
     pub traddr: String,
 }
 
 impl Registration {
-    /// Writes the data of the command. Texts that are too long are cut, and what is not printable ASCII in them becomes
-    /// a question mark.
+    /// Encodes the data of the command. Texts that are too long are cut, and each character that is not printable ASCII
+    /// becomes a question mark.
     ///
-    /// Texts in ASCII are padded with spaces (NVMe Base 2.1, 1.4.2), NQNs with NUL.
+    /// ASCII texts are padded with spaces (NVMe Base 2.1, 1.4.2), NQNs with NUL.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let entry = self.entry();

@@ -1,4 +1,4 @@
-//! The coded fields of a discovery log page entry. Numbers that have no word are kept, and shown as decimal.
+//! The coded fields of a discovery log page entry. Values without a word are kept, and shown in decimal.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::nvme::Transport;
 
-/// A word that is neither known nor a number that the field can hold.
+/// A text that is neither a known word nor a number from 0 to 255.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is neither a known word nor a number from 0 to 255")]
 pub struct UnknownWord(pub String);
 
-/// One byte with words for some of its values.
+/// Defines a one-byte field with words for some of its values.
 macro_rules! coded {
     ($(#[$doc:meta])* $name:ident { $($(#[$value_doc:meta])* $value:ident = $number:literal, $word:literal;)* }) => {
         $(#[$doc])*
@@ -49,21 +49,21 @@ macro_rules! coded {
 coded! {
     /// TRTYPE: transport type (NVMe Base 2.1, Figure 294).
     TrType {
-        /// Not indicated.
+        /// 0: the transport type is not indicated. No connection can be made.
         UNSPECIFIED = 0, "unspecified";
-        /// RDMA.
+        /// 1: NVMe/RDMA, over InfiniBand, RoCE or iWARP.
         RDMA = 1, "rdma";
-        /// Fibre Channel.
+        /// 2: NVMe over Fibre Channel (FC-NVMe).
         FC = 2, "fc";
-        /// TCP.
+        /// 3: NVMe/TCP.
         TCP = 3, "tcp";
-        /// Within the host.
+        /// 254: loopback within the host.
         LOOP = 254, "loop";
     }
 }
 
 impl TrType {
-    /// The transport that the Linux host has for it.
+    /// The Linux host's transport of this type. `None`: the Linux host has none.
     #[must_use]
     pub fn transport(self) -> Option<Transport> {
         match self {
@@ -88,34 +88,34 @@ impl From<Transport> for TrType {
 }
 
 coded! {
-    /// ADRFAM: address family (NVMe Base 2.1, Figure 294). 254, within the host, has no word.
+    /// ADRFAM: address family (NVMe Base 2.1, Figure 294). 254 (loopback within the host) has no word.
     AdrFam {
-        /// PCI Express.
+        /// 0: PCI Express.
         PCI = 0, "pci";
-        /// IPv4.
+        /// 1: an IPv4 address in TRADDR.
         IPV4 = 1, "ipv4";
-        /// IPv6.
+        /// 2: an IPv6 address in TRADDR.
         IPV6 = 2, "ipv6";
-        /// InfiniBand.
+        /// 3: an InfiniBand address in TRADDR.
         IB = 3, "infiniband";
-        /// Fibre Channel.
+        /// 4: Fibre Channel, WWNN and WWPN in TRADDR.
         FC = 4, "fc";
     }
 }
 
 impl AdrFam {
-    /// Within the host.
+    /// 254: loopback within the host.
     pub const LOOP: Self = Self(254);
 }
 
 coded! {
     /// SUBTYPE: what the entry describes (NVMe Base 2.1, Figure 294).
     Subtype {
-        /// Another discovery service.
+        /// 1: a referral to another discovery service.
         REFERRAL = 1, "referral";
-        /// An NVM subsystem.
+        /// 2: an NVM subsystem with I/O controllers.
         NVME = 2, "nvme";
-        /// The discovery subsystem that the page comes from.
+        /// 3: the discovery subsystem that returned the page.
         DISCOVERY = 3, "discovery";
     }
 }
@@ -129,34 +129,34 @@ impl Subtype {
 }
 
 coded! {
-    /// TREQ: transport requirements (NVMe Base 2.1, Figure 294). The words are for the whole byte, as nvme-stas
-    /// shows it: a combination of bits is shown as decimal.
+    /// TREQ: transport requirements (NVMe Base 2.1, Figure 294). The words stand for the whole byte, as in nvme-stas. A
+    /// combination of bits is shown in decimal.
     Treq {
-        /// Nothing is said.
+        /// 0: the entry states no requirement.
         NOT_SPECIFIED = 0, "not specified";
-        /// A secure channel is required.
+        /// 1: a secure channel is required.
         REQUIRED = 1, "required";
-        /// No secure channel is required.
+        /// 2: a secure channel is not required.
         NOT_REQUIRED = 2, "not required";
-        /// SQ flow control can be off.
+        /// 4: SQ flow control can be disabled.
         DISABLE_SQFLOW = 4, "disable sqflow";
     }
 }
 
 impl Treq {
-    /// What is said of secure channels alone (bits 1:0).
+    /// The requirement for secure channels only (bits 1:0).
     #[must_use]
     pub fn secure_channel(self) -> Self {
         Self(self.0 & 0b11)
     }
 
-    /// Connections must be made over a secure channel (bits 1:0).
+    /// True if connections must use a secure channel (bits 1:0).
     #[must_use]
     pub fn requires_secure_channel(self) -> bool {
         self.secure_channel() == Self::REQUIRED
     }
 
-    /// The controller can do without SQ flow control (bit 2).
+    /// True if the controller can work without SQ flow control (bit 2).
     #[must_use]
     pub fn can_disable_sqflow(self) -> bool {
         self.0 & 0b100 != 0
@@ -166,11 +166,11 @@ impl Treq {
 coded! {
     /// SECTYPE: security type of NVMe/TCP, in TSAS (NVMe TCP Transport 1.2). The words are those of nvme-cli.
     SecType {
-        /// No security.
+        /// 0: connections use TCP without TLS.
         NONE = 0, "none";
-        /// TLS 1.2 or earlier.
+        /// 1: TLS 1.2 or earlier.
         TLS = 1, "tls";
-        /// TLS 1.3.
+        /// 2: TLS 1.3.
         TLS13 = 2, "tls13";
     }
 }
@@ -181,26 +181,26 @@ coded! {
 pub struct EFlags(pub u16);
 
 impl EFlags {
-    /// DUPRETINFO: all entries with this flag lead to the same information.
+    /// DUPRETINFO: all entries with this flag lead to the same discovery information.
     pub const DUPRETINFO: Self = Self(1 << 0);
-    /// EPCSD: explicit persistent connections are supported.
+    /// EPCSD: the discovery controller supports explicit persistent connections.
     pub const EPCSD: Self = Self(1 << 1);
     /// NCC: no DDC that describes this entry is connected to the CDC.
     pub const NCC: Self = Self(1 << 2);
 
-    /// Duplicate returned information.
+    /// True if DUPRETINFO is set: all entries with this flag lead to the same discovery information.
     #[must_use]
     pub fn duplicate_information(self) -> bool {
         self.0 & Self::DUPRETINFO.0 != 0
     }
 
-    /// Explicit persistent connections are supported.
+    /// True if EPCSD is set: the discovery controller supports explicit persistent connections.
     #[must_use]
     pub fn epcsd(self) -> bool {
         self.0 & Self::EPCSD.0 != 0
     }
 
-    /// The CDC has no connection to what the entry describes.
+    /// True if NCC is set: no DDC that describes this entry is connected to the CDC.
     #[must_use]
     pub fn ncc(self) -> bool {
         self.0 & Self::NCC.0 != 0

@@ -1,5 +1,4 @@
-//! One entry of the discovery log page: 1024 bytes (NVMe Base 2.1, Figure 294), and the dictionary that stands for
-//! it on D-Bus.
+//! One entry of the discovery log page: 1024 bytes (NVMe Base 2.1, Figure 294), and its dictionary on D-Bus.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,40 +10,40 @@ use super::codes::{AdrFam, EFlags, SecType, Subtype, TrType, Treq};
 use crate::nvme::wire::{put, trimmed, u8_at, u16_at};
 use crate::nvme::{NQN_MAX, Transport};
 
-/// Bytes of an entry, without extended attributes.
+/// Length of an entry without extended attributes in bytes.
 pub const ENTRY_LEN: usize = 1024;
-/// Where the text fields and TSAS stand in an entry: offset and length in bytes.
+/// Text fields and TSAS of an entry: offset and length in bytes.
 const TRSVCID: (usize, usize) = (32, 32);
 const SUBNQN: (usize, usize) = (256, 256);
 const TRADDR: (usize, usize) = (512, 256);
 const TSAS: (usize, usize) = (768, 256);
 
-/// One entry: a way to a subsystem.
+/// One entry: one path to a subsystem.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Entry {
-    /// Transport type.
+    /// TRTYPE: transport over which the subsystem is reached. Types unknown to this host are kept.
     pub trtype: TrType,
-    /// Address family.
+    /// ADRFAM: address family of `traddr`, as the page states it.
     pub adrfam: AdrFam,
-    /// What the entry describes.
+    /// SUBTYPE: referral, NVM subsystem or the discovery subsystem itself.
     pub subtype: Subtype,
-    /// Transport requirements.
+    /// TREQ: whether a secure channel is required, and whether SQ flow control can be disabled.
     pub treq: Treq,
-    /// Port ID.
+    /// PORTID: port of the NVM subsystem to which the entry belongs.
     pub portid: u16,
-    /// Controller ID; FFFFh where controllers are made on demand.
+    /// CNTLID: controller ID. FFFFh: the subsystem allocates controllers on demand (dynamic controller model).
     pub cntlid: u16,
-    /// The longest admin submission queue, in entries.
+    /// ASQSZ: largest admin submission queue in entries.
     pub asqsz: u16,
-    /// Flags.
+    /// EFLAGS: entry flags, such as NCC.
     pub eflags: EFlags,
-    /// Transport service identifier.
+    /// TRSVCID: transport service identifier, the port for tcp and rdma.
     pub trsvcid: String,
-    /// NQN of the subsystem.
+    /// SUBNQN: NQN of the subsystem. A referral may leave it empty.
     pub subnqn: String,
-    /// Transport address, as the page has it.
+    /// TRADDR: transport address as in the page, not in canonical form.
     pub traddr: String,
-    /// What only the transport understands. Of it, the dictionary has the security type of NVMe/TCP.
+    /// TSAS: transport specific data. The dictionary contains only the security type of NVMe/TCP.
     #[serde(default)]
     pub tsas: Tsas,
 }
@@ -53,7 +52,7 @@ pub struct Entry {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Tsas {
-    /// All zeros in a transport that defines none, or the entry did not come from a page.
+    /// All zeros in a transport without TSAS, or the entry did not come from a page.
     #[default]
     None,
     /// NVMe/TCP (NVMe TCP Transport 1.2).
@@ -72,7 +71,7 @@ pub enum Tsas {
         /// RDMA_PKEY: the partition key, for the InfiniBand address family.
         pkey: u16,
     },
-    /// Another transport's bytes, without trailing zeros.
+    /// TSAS of another transport, without trailing zeros.
     Raw(Vec<u8>),
 }
 
@@ -88,7 +87,7 @@ pub enum Field {
 }
 
 impl Field {
-    /// The most bytes that it may have.
+    /// Longest text of the field in bytes.
     fn limit(self) -> usize {
         match self {
             Self::Trsvcid => TRSVCID.1,
@@ -99,7 +98,7 @@ impl Field {
 }
 
 impl Field {
-    /// What its text is made of.
+    /// Allowed characters of the field, in words for an error message.
     fn allowed(self) -> &'static str {
         match self {
             Self::Subnqn => "UTF-8 without commas and control characters",
@@ -118,105 +117,106 @@ impl fmt::Display for Field {
     }
 }
 
-/// Why an entry cannot be used at all.
+/// Why an entry cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum Flaw {
-    /// Fewer bytes than an entry has.
+    /// The bytes end before the entry does.
     #[error("it has {0} bytes where an entry has {ENTRY_LEN}")]
     Short(usize),
-    /// Nothing but zeros.
+    /// The entry consists of zeros only.
     #[error("it is all zeros: the page is shorter than its header says")]
     Blank,
     /// A subtype that the specification does not define.
     #[error("subtype is {0}; 1 (referral), 2 (nvme) and 3 (discovery) are defined")]
     Subtype(u8),
-    /// A byte that is no text, or does not pass through the kernel's option string.
+    /// A byte is not text, or the kernel's option string cannot contain it.
     #[error("{field} contains the byte {byte:#04x}; {} is allowed", .field.allowed())]
     Byte {
-        /// Where.
+        /// Text field that contains the byte.
         field: Field,
-        /// What.
+        /// The refused byte.
         byte: u8,
     },
-    /// A text that is too long.
+    /// A text is longer than its field or the specification allows.
     #[error("{field} has {len} bytes; at most {} are allowed", .field.limit())]
     TooLong {
-        /// Which.
+        /// Text field that is too long.
         field: Field,
-        /// Its length.
+        /// Length of the text in bytes.
         len: usize,
     },
-    /// A subsystem without a name. (Other discovery services may have none: they all answer to the well-known one.)
+    /// The entry of an NVM subsystem has no NQN. (Referrals may have none: every discovery controller answers to the
+    /// well-known NQN.)
     #[error("subnqn is empty")]
     NoNqn,
-    /// An NQN with a NUL inside.
+    /// An NQN has more bytes after a NUL.
     #[error("subnqn has a NUL inside: {before:?} and more bytes behind it")]
     Nul {
-        /// What stands before it.
+        /// The text before the NUL.
         before: String,
     },
-    /// The entry of a subsystem has the well-known NQN of discovery controllers.
+    /// The entry of an NVM subsystem has the well-known NQN of discovery controllers.
     #[error("subnqn is the well-known one of discovery controllers, but subtype is nvme")]
     DiscoveryNqn,
-    /// A transport that this host does not have.
+    /// This host does not have the transport.
     #[error("trtype is {0}, a transport that this host does not have")]
     Transport(u8),
-    /// No address: none at all, `0.0.0.0` or `::`.
+    /// The entry has no address: TRADDR is empty, `0.0.0.0` or `::`.
     #[error("traddr is empty or the unspecified address")]
     NoAddress,
-    /// Something else where an address of the transport must be.
+    /// TRADDR is not an address of the transport.
     #[error("traddr is {text:?}, which is no address of {transport}")]
     Address {
-        /// The transport.
+        /// Transport of the entry, which determines the form of the address.
         transport: Transport,
-        /// What stands there.
+        /// The text in TRADDR.
         text: String,
     },
-    /// Something else where a port must be.
+    /// TRSVCID is not a port.
     #[error("trsvcid is {0:?}, which is no port from 1 to 65535")]
     Port(String),
 }
 
 impl Flaw {
-    /// True when a part of a page is missing: the page says nothing of what it does not list.
+    /// True if a part of the page is missing. Then the page proves nothing about controllers that it does not list.
     #[must_use]
     pub fn is_gap(&self) -> bool {
         matches!(self, Self::Short(_) | Self::Blank)
     }
 
-    /// True when a field is damaged: the entry may be the new form of any other entry. The other flaws are clear words:
-    /// there is no way to that controller.
+    /// True if a field is damaged: the entry may be the changed form of any other entry. The other flaws are
+    /// unambiguous: no path to that controller exists.
     #[must_use]
     pub fn is_damage(&self) -> bool {
         !matches!(self, Self::Subtype(_) | Self::Transport(_) | Self::NoAddress | Self::DiscoveryNqn)
     }
 }
 
-/// Why a dictionary stands for no entry.
+/// Why a dictionary cannot be read as an entry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DictError {
-    /// A key without which an entry says nothing.
+    /// A mandatory key is missing.
     #[error("the key {0} is missing")]
     Missing(&'static str),
-    /// A value that is no word and no number of that key.
+    /// A value is neither a known word nor a number in the range of its key.
     #[error("{key} is {value:?}, which is neither a known word nor a number in its range")]
     Value {
-        /// The key.
+        /// Key of the value in the dictionary.
         key: &'static str,
-        /// What stands there.
+        /// The refused value.
         value: String,
     },
-    /// The values are read, but no page may say this.
+    /// The values can be read, but the entry is not valid.
     #[error(transparent)]
     Flaw(#[from] Flaw),
 }
 
 impl Entry {
-    /// Reads an entry; bytes behind the first 1024 are not looked at.
+    /// Decodes an entry. Bytes after the first 1024 are ignored.
     ///
     /// # Errors
-    /// What is wrong with it. Unknown transports and address families are none of that: they are kept, and
-    /// [`Entry::transport`] tells them apart.
+    /// [`Flaw`] if the entry is malformed. Unknown transports and address families are not errors: they are kept, and
+    /// [`Entry::transport`] returns `None` for an unknown transport.
     pub fn parse(bytes: &[u8]) -> Result<Self, Flaw> {
         let entry = bytes.get(..ENTRY_LEN).ok_or(Flaw::Short(bytes.len()))?;
         if entry.iter().all(|byte| *byte == 0) {
@@ -245,7 +245,7 @@ impl Entry {
         found.named()
     }
 
-    /// Writes the entry as a page has it. A text that is too long for its field is cut.
+    /// Encodes the entry as in a page. A text that is too long for its field is cut.
     #[must_use]
     pub fn encode(&self) -> [u8; ENTRY_LEN] {
         let mut entry = [0; ENTRY_LEN];
@@ -261,13 +261,13 @@ impl Entry {
         entry
     }
 
-    /// The transport that leads there, where the host has one.
+    /// Transport to the controller. `None`: this host does not have it.
     #[must_use]
     pub fn transport(&self) -> Option<Transport> {
         self.trtype.transport()
     }
 
-    /// The security type of a connection over NVMe/TCP, if the entry says one.
+    /// Security type of NVMe/TCP connections. `None` for other transports.
     #[must_use]
     pub fn sectype(&self) -> Option<SecType> {
         match self.tsas {
@@ -276,7 +276,7 @@ impl Entry {
         }
     }
 
-    /// The dictionary that stands for it on D-Bus.
+    /// The dictionary of the entry on D-Bus.
     #[must_use]
     pub fn to_dict(&self) -> BTreeMap<String, String> {
         let sectype = self.sectype().map(|sectype| ("sectype".to_owned(), sectype.to_string()));
@@ -299,11 +299,11 @@ impl Entry {
         dict
     }
 
-    /// Reads the dictionary that [`Entry::to_dict`] makes. Unknown keys are left alone; the numbers that say nothing
-    /// about how to connect may be absent, and are zero then.
+    /// Reads a dictionary made by [`Entry::to_dict`]. Unknown keys are ignored. Numbers that a connection does not need
+    /// may be absent, and are zero then.
     ///
     /// # Errors
-    /// The key that is missing or has no such value, or what no page may say.
+    /// [`DictError`] if a key is missing, a value cannot be read, or the entry is not valid.
     pub fn from_dict(dict: &BTreeMap<String, String>) -> Result<Self, DictError> {
         let get = |key| dict.get(key).map(String::as_str);
         let need = |key| get(key).ok_or(DictError::Missing(key));
@@ -329,10 +329,10 @@ impl Entry {
         Ok(found.checked()?)
     }
 
-    /// Checks an entry that did not come from the bytes of a page.
+    /// Checks an entry that was not decoded from the bytes of a page.
     ///
     /// # Errors
-    /// What no page may say.
+    /// [`Flaw`] if a page must not contain such an entry.
     pub fn checked(self) -> Result<Self, Flaw> {
         if !self.subtype.is_known() {
             return Err(Flaw::Subtype(self.subtype.0));
@@ -346,14 +346,14 @@ impl Entry {
         found.named()
     }
 
-    /// Refuses a subsystem without a name.
+    /// Rejects the entry of an NVM subsystem without an NQN.
     fn named(self) -> Result<Self, Flaw> {
         if self.subtype == Subtype::NVME && self.subnqn.is_empty() { Err(Flaw::NoNqn) } else { Ok(self) }
     }
 }
 
 impl Tsas {
-    /// Reads the bytes of TSAS; absent ones are zeros.
+    /// Decodes TSAS. Missing bytes are zero.
     #[must_use]
     pub fn parse(trtype: TrType, bytes: &[u8]) -> Self {
         let byte = |at| u8_at(bytes, at).unwrap_or_default();
@@ -372,7 +372,7 @@ impl Tsas {
         }
     }
 
-    /// The bytes of TSAS, without those behind the last one that means something.
+    /// Encodes TSAS, without the trailing bytes that the transport leaves reserved.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         match self {
@@ -387,20 +387,21 @@ impl Tsas {
     }
 }
 
-/// The bytes of a field.
+/// The bytes of a field; empty if the entry is too short.
 fn field(entry: &[u8], (at, len): (usize, usize)) -> &[u8] {
     entry.get(at..at + len).unwrap_or_default()
 }
 
-/// The bytes of TRSVCID, SUBNQN and TRADDR, as far as they are there.
+/// The bytes of TRSVCID, SUBNQN and TRADDR; empty where the entry is too short.
 pub(super) fn text_fields(entry: &[u8]) -> [&[u8]; 3] {
     [TRSVCID, SUBNQN, TRADDR].map(|place| field(entry, place))
 }
 
-/// The text of a field, if it is one that may go to the kernel, the log and the bus.
+/// The text of a field, if it can safely be passed to the kernel, the log and D-Bus.
 ///
-/// NQNs are UTF-8 (NVMe Base 2.1, 4.6). They need not begin with `nqn.`: nvmet takes any name. A NUL inside an NQN is
-/// refused: what stands before it may be another subsystem's name. Behind the NUL of another field may be anything.
+/// NQNs are UTF-8 (NVMe Base 2.1, 4.6). They need not begin with `nqn.`: nvmet accepts any name. An NQN with more bytes
+/// after a NUL is refused: the text before the NUL may be the name of another subsystem. In the other fields the bytes
+/// after a NUL are ignored.
 pub(super) fn text(field: Field, bytes: &[u8]) -> Result<String, Flaw> {
     let text = trimmed(bytes);
     let refused = |byte| Flaw::Byte { field, byte };
@@ -423,7 +424,7 @@ pub(super) fn text(field: Field, bytes: &[u8]) -> Result<String, Flaw> {
     Ok(text.to_owned())
 }
 
-/// The value of a key: a word or a number.
+/// Parses the value of a key: a word or a number.
 fn word<T: FromStr>(key: &'static str, value: &str) -> Result<T, DictError> {
     value.trim().parse().map_err(|_| DictError::Value { key, value: value.to_owned() })
 }

@@ -1,8 +1,9 @@
-//! The discovery log page (LID 70h; NVMe Base 2.1, 5.1.12.3.1): what a discovery controller knows of.
+//! The discovery log page (LID 70h; NVMe Base 2.1, 5.1.12.3.1): the subsystems and referrals that a discovery
+//! controller lists.
 //!
-//! [`Reader`] says what to read from the device and decodes it; [`LogPage`] is what comes out. Entries that make no
-//! sense are dropped one by one, each with its [`Flaw`] and with what it may mean ([`Unclear`]); a page that contradicts
-//! itself is an error as a whole, for it proves nothing. [`Entry::controller`] makes controllers of the others.
+//! [`Reader`] says what to read from the device and decodes it into a [`LogPage`]. Malformed entries are dropped one by
+//! one, each with its [`Flaw`] and with the controllers that it may mean ([`Unclear`]). A page that contradicts itself
+//! is an error as a whole: it proves nothing. [`Entry::controller`] makes a controller from an entry.
 
 mod codes;
 mod entry;
@@ -23,29 +24,30 @@ use super::wire::{put, u8_at, u16_at, u32_at, u64_at};
 
 /// Log page identifier.
 pub const LID: u8 = 0x70;
-/// Log specific parameter, bit 0, EXTDLPE: extended entries, where the controller has them.
+/// Log specific parameter, bit 0, EXTDLPE: request extended entries, if the controller supports them.
 pub const LSP_EXTDLPE: u8 = 1 << 0;
-/// Log specific parameter, bit 1, PLEO: only entries of the port that is asked. For direct discovery controllers.
+/// Log specific parameter, bit 1, PLEO: request only entries of the port that receives the command. For direct
+/// discovery controllers.
 pub const LSP_PLEO: u8 = 1 << 1;
-/// Log specific parameter, bit 2, ALLSUBE: entries of all subsystems, not just those meant for this host.
+/// Log specific parameter, bit 2, ALLSUBE: request entries of all subsystems, not only those for this host.
 pub const LSP_ALLSUBE: u8 = 1 << 2;
-/// Bytes of the header.
+/// Length of the header in bytes.
 pub const HEADER_LEN: usize = 1024;
-/// Bytes of an extended entry without attributes.
+/// Length of an extended entry without attributes in bytes.
 pub const EXTENDED_ENTRY_LEN: usize = ENTRY_LEN + 8;
-/// DLPF bit 0, EXTEND: the entries are extended ones.
+/// DLPF bit 0, EXTEND: the entries are extended.
 const DLPF_EXTEND: u8 = 1 << 0;
 
 /// A discovery log page.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogPage {
-    /// GENCTR: counts the changes of the page.
+    /// GENCTR: generation counter, raised by each change of the page.
     pub genctr: u64,
-    /// RECFMT: 0 by the specification; some targets say 1 and mean the same.
+    /// RECFMT: record format. The specification says 0; some targets send 1 for the same format.
     pub recfmt: u16,
     /// The entries, in the order of the page.
     pub entries: Vec<Entry>,
-    /// What was dropped. It is not saved.
+    /// Entries that were dropped. Not saved.
     #[serde(skip)]
     pub dropped: Vec<Malformed>,
 }
@@ -53,16 +55,16 @@ pub struct LogPage {
 /// An entry that was dropped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Malformed {
-    /// Which, counted from 0.
+    /// Position in the page, counted from 0.
     pub index: u64,
     /// What is wrong with it.
     pub reason: Flaw,
-    /// What it may mean.
+    /// The controllers that the entry may mean.
     pub unclear: Unclear,
 }
 
 impl Malformed {
-    /// An entry that cannot be read from these bytes.
+    /// Describes an entry that could not be read from `bytes`.
     #[must_use]
     pub fn new(index: u64, reason: Flaw, bytes: &[u8]) -> Self {
         Self { index, unclear: Unclear::of_bytes(bytes, &reason), reason }
@@ -80,16 +82,17 @@ impl std::fmt::Display for Malformed {
 pub struct Header {
     /// GENCTR
     pub genctr: u64,
-    /// NUMREC: how many entries follow. It is the other side's claim.
+    /// NUMREC: number of entries that follow, as claimed by the discovery controller. Not to be trusted.
     pub numrec: u64,
     /// RECFMT
     pub recfmt: u16,
-    /// Set if the entries are extended: TDLPL, the bytes of the whole page. They have different lengths then.
+    /// TDLPL: length of the whole page in bytes if the entries are extended, and so differ in length. `None`: basic
+    /// entries.
     pub extended: Option<u32>,
 }
 
 impl Header {
-    /// Reads a header; `None` if there are too few bytes.
+    /// Decodes a header. `None` if it is too short.
     #[must_use]
     pub fn parse(bytes: &[u8]) -> Option<Self> {
         let extended = u8_at(bytes, 18)? & DLPF_EXTEND != 0;
@@ -101,7 +104,7 @@ impl Header {
         })
     }
 
-    /// Writes the header as a page has it.
+    /// Encodes the header as in a page.
     #[must_use]
     pub fn encode(&self) -> [u8; HEADER_LEN] {
         let mut header = [0; HEADER_LEN];
@@ -117,21 +120,21 @@ impl Header {
 }
 
 impl LogPage {
-    /// True when no part of the page is missing: only then does it say something about what it does not list.
+    /// True if no part of the page is missing. Only then its silence about a controller proves anything.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         !self.dropped.iter().any(|malformed| malformed.reason.is_gap())
     }
 
-    /// What the dropped entries may mean.
+    /// What the dropped entries may mean; nothing for parts that are missing.
     pub fn unclear(&self) -> impl Iterator<Item = &Unclear> {
         self.dropped.iter().filter(|malformed| !malformed.reason.is_gap()).map(|malformed| &malformed.unclear)
     }
 
-    /// Reads a page that is there as a whole.
+    /// Decodes a complete page.
     ///
     /// # Errors
-    /// As [`Reader`] has them; bytes that are missing are a [`ReadError::Short`].
+    /// As [`Reader`]; [`ReadError::Short`] if bytes are missing.
     pub fn parse(bytes: &[u8]) -> Result<Self, ReadError> {
         let mut reader = Reader::new(0);
         loop {
@@ -146,7 +149,7 @@ impl LogPage {
         }
     }
 
-    /// Writes the page as a discovery controller answers it, with basic entries. What was dropped is not in it.
+    /// Encodes the page with basic entries, as a discovery controller returns it. Dropped entries are left out.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
         let numrec = u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
@@ -156,8 +159,8 @@ impl LogPage {
         page
     }
 
-    /// Writes the page with extended entries that have no attributes (NVMe Base 2.1, Figure 295), as a discovery
-    /// controller answers when it is asked for them ([`LSP_EXTDLPE`]).
+    /// Encodes the page with extended entries without attributes (NVMe Base 2.1, Figure 295), as a discovery controller
+    /// returns it if [`LSP_EXTDLPE`] is set.
     #[must_use]
     pub fn encode_extended(&self) -> Vec<u8> {
         let numrec = u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
@@ -174,7 +177,7 @@ impl LogPage {
         page
     }
 
-    /// True if both pages say the same, whatever their generation.
+    /// True if both pages have the same entries, whatever their generation.
     #[must_use]
     pub fn says_the_same_as(&self, other: &Self) -> bool {
         self.entries == other.entries

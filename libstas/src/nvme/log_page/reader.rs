@@ -1,84 +1,86 @@
-//! Reading the page through a device, without the device: [`Reader::next`] says what to read, [`Reader::feed`] takes
-//! the answer.
+//! Reads the page without doing I/O itself: [`Reader::next`] says what to read, [`Reader::feed`] takes the answer.
 //!
-//! A page is longer than one command may carry, and may change between two commands. So the header is read first,
-//! then the entries, then the header again; if it has changed, all is read again (NVMe Base 2.1, 5.1.12.3.1).
+//! A page may be longer than one command can transfer, and may change between two commands. So the header is read
+//! first, then the entries, then the header again. If the header has changed, everything is read again (NVMe Base 2.1,
+//! 5.1.12.3.1).
 
 use super::{ENTRY_LEN, EXTENDED_ENTRY_LEN, Entry, HEADER_LEN, Header, LogPage, Malformed};
 use crate::nvme::admin::{CommandError, Status, TRANSFER_MAX};
 use crate::nvme::wire::u32_at;
 
-/// The most entries that are read. A host holds a few thousand connections at best (each costs the kernel a device
-/// and queues), and a centralized discovery controller lists to a host what its zone allows; 16,384 is well above
-/// both. It bounds a read to 16 MiB on the wire and some 6 MiB in memory.
+/// Largest number of entries that are read. A host holds a few thousand connections at most (each costs the kernel a
+/// device and queues), and a centralized discovery controller lists only what the host's zone allows. 16,384 is well
+/// above both. It limits a read to 16 MiB on the wire and about 6 MiB in memory.
 pub const MAX_RECORDS: u64 = 16_384;
-/// How often a page that changed while it was read is read again.
+/// How often reading is restarted because the page changed meanwhile.
 pub const MAX_RESTARTS: u8 = 6;
-/// The most bytes that an extended entry may have: the entry, and more attributes of 256 bytes than are defined.
+/// Longest extended entry in bytes: the entry, and room for more attributes of 256 bytes than are defined.
 pub const MAX_ENTRY_LEN: u32 = 16 * 1024;
 
-/// The highest RECFMT that is known to mean this format: 0 by the specification, 1 in targets that do not know that.
+/// Highest known RECFMT: 0 by the specification, 1 in some targets for the same format.
 const MAX_RECFMT: u16 = 1;
-/// The least bytes of an extended entry: all but its attributes (NVMe Base 2.1, Figure 295).
+/// Shortest extended entry in bytes: one without attributes (NVMe Base 2.1, Figure 295).
 const EXTENDED_LEN: u32 = EXTENDED_ENTRY_LEN as u32;
-/// Where TEL, the length of an extended entry, stands in it.
+/// Offset of TEL, the length of an extended entry, in the entry.
 const TEL: usize = 1024;
 
-/// What a [`Reader`] wants.
+/// What the caller of [`Reader`] must do next.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Read this part of the page, and [`Reader::feed`] it. At most 4096 bytes, both numbers multiples of four.
+    /// Read this part of the page and pass it to [`Reader::feed`]. At most 4096 bytes; both numbers are multiples of
+    /// four.
     Read {
-        /// Bytes from the start of the page.
+        /// Offset from the start of the page in bytes.
         offset: u64,
-        /// Bytes to read.
+        /// Number of bytes to read.
         len: u32,
     },
-    /// There is nothing more to read.
+    /// Reading has ended.
     Done(Result<LogPage, ReadError>),
 }
 
-/// Why a page could not be read. None of this proves anything about the subsystems that an earlier page named.
+/// Why a page could not be read. No such error proves anything about the subsystems that an earlier page listed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ReadError {
-    /// A command failed.
+    /// A Get Log Page command failed.
     #[error("reading the discovery log page at byte {offset} failed: {error}")]
     Command {
-        /// What was to be read.
+        /// Offset of the command in bytes from the start of the page.
         offset: u64,
-        /// Why.
+        /// Error of the command.
         error: CommandError,
     },
-    /// The page changed each time that it was read.
+    /// The page changed during each of so many attempts to read it.
     #[error("the discovery log page changed {0} times while it was read")]
     Restless(u8),
-    /// The page claims more entries than any honest one has.
+    /// The header claims more than [`MAX_RECORDS`] entries.
     #[error("the discovery log page claims {0} entries; at most {MAX_RECORDS} are read")]
     TooMany(u64),
-    /// A record format that is not known.
+    /// The record format (RECFMT) is not known.
     #[error("the discovery log page has record format {0}; 0 is known")]
     Format(u16),
-    /// The page ends before its header says that it does.
+    /// The page ends before the last entry that its header claims.
     #[error("the discovery log page ends at byte {at}, after {found} of {claimed} entries")]
     Short {
-        /// Entries read.
+        /// Number of complete entries, including malformed ones.
         found: u64,
-        /// Entries claimed.
+        /// NUMREC of the header. 0 if the header itself is incomplete.
         claimed: u64,
-        /// Where.
+        /// Offset of the end in bytes from the start of the page.
         at: u64,
     },
-    /// The length of an extended entry cannot be true, so that the next one cannot be found.
+    /// The length of an extended entry is impossible, so the next entry cannot be located.
     #[error("entry {index} of the discovery log page claims {len} bytes")]
     EntryLength {
-        /// Which, counted from 0.
+        /// Position of the entry in the page, counted from 0.
         index: u64,
-        /// What it claims.
+        /// TEL: the claimed length in bytes.
         len: u32,
     },
 }
 
-/// Reads one page. Ask [`Reader::next`] what to do; after each read call [`Reader::feed`]; stop at [`Step::Done`].
+/// Reads one page. Call [`Reader::next`] to learn what to do, [`Reader::feed`] after each read, and stop at
+/// [`Step::Done`].
 #[derive(Clone, Debug)]
 pub struct Reader {
     lsp: u8,
@@ -94,24 +96,23 @@ enum State {
     Done(Result<LogPage, ReadError>),
 }
 
-/// The entries read so far.
+/// The entries read so far, and the position in the page.
 #[derive(Clone, Debug)]
 struct Progress {
     header: Header,
     page: LogPage,
-    /// Entries read, the dropped ones too.
+    /// Number of entries read, including malformed ones.
     index: u64,
-    /// The next byte to read.
+    /// Offset of the next byte to read.
     offset: u64,
-    /// Where the page ends.
+    /// Offset of the end of the page.
     end: u64,
-    /// The begun entry.
+    /// Bytes of an entry that is not complete yet.
     begun: Vec<u8>,
 }
 
 impl Reader {
-    /// Begins to read; `lsp` is the log specific parameter that goes into each command: 0, or bits such as
-    /// [`super::LSP_PLEO`].
+    /// Starts reading. `lsp` is the log specific parameter of each command: 0, or bits such as [`super::LSP_PLEO`].
     #[must_use]
     pub fn new(lsp: u8) -> Self {
         Self { lsp, restarts: 0, state: State::Header }
@@ -123,7 +124,7 @@ impl Reader {
         self.lsp
     }
 
-    /// What to do now.
+    /// What to do next.
     #[must_use]
     pub fn next(&self) -> Step {
         let header = Step::Read { offset: 0, len: HEADER_LEN as u32 };
@@ -138,7 +139,7 @@ impl Reader {
         }
     }
 
-    /// Takes the answer to the last [`Step::Read`]. An answer that nobody waits for changes nothing.
+    /// Takes the answer to the last [`Step::Read`]. Does nothing after [`Step::Done`].
     pub fn feed(&mut self, answer: Result<&[u8], CommandError>) {
         let Step::Read { offset, len } = self.next() else { return };
         let state = std::mem::replace(&mut self.state, State::Header);
@@ -160,7 +161,7 @@ impl Reader {
         };
     }
 
-    /// The page is what it was, or is read again.
+    /// Accepts the page if its header is unchanged, else restarts.
     fn confirm(&mut self, header: Header, page: LogPage, bytes: &[u8]) -> State {
         if Header::parse(bytes) == Some(header) { State::Done(Ok(page)) } else { self.again() }
     }
@@ -174,7 +175,7 @@ impl Reader {
     }
 }
 
-/// The header is there: what is to be read?
+/// Decides by the header what to read next.
 fn begin(bytes: &[u8], is_whole: bool) -> State {
     let Some(header) = Header::parse(bytes).filter(|_| is_whole) else {
         return State::Done(Err(ReadError::Short { found: 0, claimed: 0, at: bytes.len() as u64 }));
@@ -187,7 +188,7 @@ fn begin(bytes: &[u8], is_whole: bool) -> State {
     }
     let page = LogPage { genctr: header.genctr, recfmt: header.recfmt, ..LogPage::default() };
     if header.numrec == 0 {
-        // One command reads atomically: there is no second look to compare with.
+        // One command reads atomically: no second header is needed for comparison.
         return State::Done(Ok(page));
     }
     let offset = HEADER_LEN as u64;
@@ -199,7 +200,7 @@ fn begin(bytes: &[u8], is_whole: bool) -> State {
 }
 
 impl Progress {
-    /// Takes a piece of the entries.
+    /// Takes the next bytes of the entries.
     fn take(mut self, piece: &[u8], is_whole: bool) -> State {
         self.begun.extend_from_slice(piece);
         self.offset += piece.len() as u64;
@@ -228,7 +229,7 @@ impl Progress {
         self.go_on()
     }
 
-    /// How many bytes the entry that begins here has; `None` if that takes more bytes to know.
+    /// Length in bytes of the entry at the start of `bytes`. `None` if its TEL has not been read yet.
     fn entry_len(&self, bytes: &[u8]) -> Result<Option<usize>, ReadError> {
         if self.header.extended.is_none() {
             return Ok(Some(ENTRY_LEN));
@@ -240,7 +241,7 @@ impl Progress {
         }
     }
 
-    /// More to read, to be confirmed, or too short?
+    /// Decides whether to read more, to confirm the header, or to report a page that is too short.
     fn go_on(self) -> State {
         if self.index == self.header.numrec {
             State::Confirm(self.header, self.page)

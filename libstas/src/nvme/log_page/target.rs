@@ -1,5 +1,4 @@
-//! From an entry to the controller that it names, as a host reaches it that reads the page of a certain discovery
-//! controller.
+//! From an entry to the controller that it names, as this host reaches it.
 
 use std::net::IpAddr;
 
@@ -7,12 +6,12 @@ use super::{Entry, Flaw, Subtype};
 use crate::nvme::{DISCOVERY_NQN, Tid, TidParts, Transport, tid};
 
 impl Entry {
-    /// The controller that the entry names, with what fits it of the host side of `dc`, the discovery controller that
-    /// lists it.
+    /// The controller that the entry names. It inherits the host side of `dc`, the discovery controller that lists it,
+    /// as far as that fits (source address, interface, host NQN).
     ///
     /// # Errors
-    /// Why no controller can be made of the entry. A tcp or rdma controller always has a port: without one the kernel
-    /// would take the port of a discovery controller.
+    /// [`Flaw`] if no controller can be made from the entry. A tcp or rdma controller must have a port: without one the
+    /// kernel would take the default port of discovery controllers.
     pub fn controller(&self, dc: &Tid) -> Result<Tid, Flaw> {
         let transport = self.transport().ok_or(Flaw::Transport(self.trtype.0))?;
         let subsysnqn = match (self.subtype, self.subnqn.as_str()) {
@@ -41,8 +40,8 @@ impl Entry {
         }
     }
 
-    /// The transport address. A link-local one has the scope of `dc`, if that has one: the scope that a page carries is
-    /// an interface of the target.
+    /// The transport address. A link-local address gets the scope of `dc`, if `dc` has one: the scope in a page is an
+    /// interface of the target, not of this host.
     fn address(&self, transport: Transport, dc: &Tid) -> Result<String, Flaw> {
         let bad = || Flaw::Address { transport, text: self.traddr.clone() };
         match transport {
@@ -58,14 +57,14 @@ impl Entry {
     }
 }
 
-/// The interface through which this host reaches a discovery controller, as far as its TID tells.
+/// The interface through which this host reaches a discovery controller, if its TID names one.
 fn scope(dc: &Tid) -> Option<&str> {
     let of_address = tid::parse_link_local(&dc.traddr).and_then(|(_, scope)| scope);
     Some(dc.host_iface.as_str()).filter(|interface| !interface.is_empty()).or(of_address)
 }
 
-/// The source address of `dc`, if a connection over `transport` to `traddr` can have it: a Fibre Channel address for fc,
-/// an address of the same family for tcp and rdma. A link-local source reaches link-local targets only.
+/// The source address of `dc` if a connection over `transport` to `traddr` can use it: a Fibre Channel address for fc,
+/// an address of the same family for tcp and rdma. A link-local source address reaches link-local targets only.
 fn host_traddr(transport: Transport, traddr: &str, dc: &Tid) -> String {
     let fits = match transport {
         Transport::Fc => dc.transport() == Transport::Fc,

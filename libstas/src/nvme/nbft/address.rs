@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use crate::nvme::{Transport, tid};
 
-/// Where a discovery controller is.
+/// Address of a discovery controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     pub(super) transport: Transport,
@@ -15,19 +15,19 @@ pub(super) struct Place {
 /// Why a URI names no discovery controller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadUri {
-    /// Something else before the address.
+    /// The URI does not start with a known scheme.
     #[error("it does not start with nvme+tcp:// or nvme+rdma://")]
     Scheme,
-    /// Something else where the address must be: nobody looks names up for the firmware.
+    /// The host part is not an IP address. Host names are not resolved: the table is from boot time.
     #[error("{0:?} is no IP address")]
     Address(String),
-    /// Something else where the port must be.
+    /// The port is not a number from 1 to 65535.
     #[error("{0:?} is no port number from 1 to 65535")]
     Port(String),
 }
 
-/// Takes a URI apart. What follows the port means nothing, and without a port it is the one that discovery
-/// controllers have.
+/// Splits a URI into transport, address and port. Everything after the port is ignored. Without a port, the transport's
+/// default applies.
 pub(super) fn place(uri: &str) -> Result<Place, BadUri> {
     let (scheme, rest) = uri.split_once("://").ok_or(BadUri::Scheme)?;
     let transport = match scheme.to_ascii_lowercase().as_str() {
@@ -36,7 +36,7 @@ pub(super) fn place(uri: &str) -> Result<Place, BadUri> {
         _ => return Err(BadUri::Scheme),
     };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    // The colons of an IPv6 address stand in brackets.
+    // An IPv6 address is in brackets; colons inside them do not start a port.
     let (address, port) = match authority.rsplit_once(':') {
         Some((address, port)) if !port.contains(']') => (address, port),
         _ => (authority, ""),
@@ -53,7 +53,7 @@ pub(super) fn place(uri: &str) -> Result<Place, BadUri> {
     Ok(Place { transport, traddr, trsvcid })
 }
 
-/// The port that a text names, in the form in which it is compared.
+/// The port in its canonical form, without leading zeros. `None` if the text is not a port from 1 to 65535.
 pub(super) fn port_number(text: &str) -> Option<String> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let port = text.parse::<u16>().ok().filter(|port| digits && *port > 0)?;

@@ -1,153 +1,153 @@
-//! Where things are in a table: the header, the control descriptor, the lists of descriptors and the heap (NVM Express
-//! Boot Specification 1.0, Figures 6 to 8). Every offset and length is the firmware's word, and checked here.
+//! Layout of a table: the header, the control descriptor, the lists of descriptors and the heap (NVM Express Boot
+//! Specification 1.0, Figures 6 to 8). Offsets and lengths come from the firmware and are checked here.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::BadUri;
 use crate::nvme::wire::{array, u8_at, u16_at, u32_at};
 
-/// Bytes of the header.
+/// Length of the header in bytes.
 pub(super) const HEADER: usize = 64;
-/// Bytes of the control descriptor, which follows the header.
+/// Length of the control descriptor, which follows the header, in bytes.
 pub(super) const CONTROL: usize = 64;
-/// The major revision that this is about.
+/// Major revision of the table that this program knows.
 pub(super) const MAJOR: u8 = 1;
 
-/// Why a table is unusable as a whole.
+/// Why a whole table cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadTable {
-    /// There is not even a header and a control descriptor.
+    /// The file is shorter than a header and a control descriptor. Length in bytes.
     #[error("it has {0} bytes; the header and the control descriptor alone have {all}", all = HEADER + CONTROL)]
     Short(usize),
-    /// It is another table, or none.
+    /// The signature is not that of an NBFT.
     #[error("it starts with {0:?} and not with \"NBFT\"")]
     Signature(String),
-    /// It was cut off, or the header is wrong.
+    /// The file is shorter than its header says, or the header is wrong.
     #[error("the header says that it has {says} bytes, and there are {there}")]
     Length {
-        /// By the header.
+        /// Length in bytes as stated in the header.
         says: u32,
-        /// In the file.
+        /// Length of the file in bytes.
         there: usize,
     },
-    /// Some byte of it is not what the firmware wrote.
+    /// The bytes do not add up to 0: at least one byte was changed. The value is the sum.
     #[error("its checksum is wrong: its bytes add up to {0:#04x} instead of 0")]
     Checksum(u8),
-    /// A later major revision means other offsets.
+    /// The major revision is not known: its offsets may differ.
     #[error("the {what} has major revision {major}; this program knows {MAJOR}")]
     Revision {
-        /// Of what.
+        /// Structure with the unknown revision: the table or its control descriptor.
         what: &'static str,
-        /// Which.
+        /// Major revision found in the table.
         major: u8,
     },
-    /// A part of the table lies outside of it.
+    /// A part of the table lies outside the table.
     #[error("the {what} ({offset} + {length} bytes) is not inside the table, which has {table} bytes")]
     Outside {
-        /// Which part.
+        /// Name of the part, for example `heap`.
         what: &'static str,
-        /// Where it starts, from the start of the table.
+        /// Offset of the part from the start of the table in bytes.
         offset: u32,
-        /// Its bytes.
+        /// Length of the part in bytes.
         length: u64,
-        /// Bytes of the table.
+        /// Length of the table in bytes.
         table: usize,
     },
-    /// Descriptors that are shorter than their fields.
+    /// A descriptor is shorter than its fields.
     #[error("the {what} has {length} bytes; it takes {least}")]
     Descriptor {
-        /// Which.
+        /// Name of the descriptor or of the list of descriptors.
         what: &'static str,
-        /// Its bytes.
+        /// Length of one descriptor in bytes as stated in the table.
         length: usize,
-        /// The bytes that its fields take.
+        /// Length of its fields in bytes.
         least: usize,
     },
-    /// Something else where the control descriptor must be.
+    /// The structure after the header is not a control descriptor. The value is its structure ID.
     #[error("the structure after the header has the ID {0}, which is not that of a control descriptor (1)")]
     NoControl(u8),
 }
 
-/// Why one record of a table is unusable, or what is wrong in one that is used.
+/// Why a record of a table cannot be used, or which of its fields is ignored.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Defect {
-    /// It is something else.
+    /// The structure has another ID than expected.
     #[error("it has the structure ID {found}, expected is {expected}")]
     Structure {
-        /// By the specification.
+        /// Structure ID by the specification.
         expected: u8,
-        /// In the table.
+        /// Structure ID in the table.
         found: u8,
     },
-    /// A later version of something.
+    /// The version of a structure is not known.
     #[error("its {what} has version {version}; this program knows 1")]
     Version {
-        /// Of what.
+        /// Name of the structure.
         what: &'static str,
-        /// Which.
+        /// Version found in the table.
         version: u8,
     },
-    /// A reference that leads out of the heap.
+    /// A reference leads outside the heap.
     #[error("its {field} ({offset} + {length} bytes) is not inside the heap")]
     OutsideHeap {
-        /// Which.
+        /// Name of the field with the reference.
         field: &'static str,
-        /// Where it starts, from the start of the table.
+        /// Offset of the object from the start of the table in bytes.
         offset: u32,
-        /// Its bytes.
+        /// Length of the object in bytes.
         length: u16,
     },
-    /// A reference that leads to too little.
+    /// An object of the heap is too short.
     #[error("its {field} has {length} bytes; it takes {least}")]
     Short {
-        /// Which.
+        /// Name of the field with the reference.
         field: &'static str,
-        /// Its bytes.
+        /// Length of the object in bytes.
         length: u16,
-        /// The bytes that it takes.
+        /// Required length in bytes.
         least: usize,
     },
-    /// What must be there is not.
+    /// A mandatory field is missing.
     #[error("its {0} is missing")]
     Missing(&'static str),
-    /// Text that is none.
+    /// A text field is not UTF-8, or contains control characters.
     #[error("its {0} is not text")]
     NotText(&'static str),
-    /// An NQN that the kernel would not take.
+    /// An NQN that the kernel would not accept.
     #[error("its {0} is no NQN: it is longer than 223 bytes, or has a comma or a space")]
     NotAnNqn(&'static str),
-    /// A port that is none.
+    /// A transport service identifier is not a port.
     #[error("its transport service identifier is {0:?}, which is no port number from 1 to 65535")]
     Port(String),
-    /// A transport that the specification does not have.
+    /// The transport type is not known.
     #[error("its transport type is {0}; this program knows 3 (tcp)")]
     Transport(u8),
-    /// An address that is none.
+    /// The address of a discovery controller is not a valid URI.
     #[error("its address is {uri:?}: {cause}")]
     Uri {
-        /// The URI.
+        /// The URI as in the table.
         uri: String,
-        /// What is wrong with it.
+        /// What is wrong with the URI.
         cause: BadUri,
     },
-    /// It refers to a record that is not there.
+    /// A record refers to another record that does not exist.
     #[error("it refers to {what} {index}, which is not there")]
     Reference {
-        /// Which kind.
+        /// Kind of the missing record, for example `HFI`.
         what: &'static str,
-        /// Its index.
+        /// Index of the missing record.
         index: u8,
     },
 }
 
-/// A reference to an object of the heap: where it is, or nothing.
+/// A reference to an object of the heap. Empty if its length is 0.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reference {
     offset: u32,
     length: u16,
 }
 
-/// A table whose envelope is sound.
+/// A table whose header, checksum and heap bounds are valid.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Table<'a> {
     bytes: &'a [u8],
@@ -155,7 +155,7 @@ pub(super) struct Table<'a> {
 }
 
 impl<'a> Table<'a> {
-    /// Checks the envelope: size, signature, checksum, revision, heap.
+    /// Checks length, signature, checksum, revision and the bounds of the heap.
     pub(super) fn open(file: &'a [u8]) -> Result<Self, BadTable> {
         let short = || BadTable::Short(file.len());
         if file.len() < HEADER + CONTROL {
@@ -185,7 +185,7 @@ impl<'a> Table<'a> {
         Ok(Self { bytes, heap: (start.into(), end) })
     }
 
-    /// The control descriptor.
+    /// The control descriptor, unchecked except for its bounds.
     pub(super) fn control(&self) -> Result<Descriptor<'a>, BadTable> {
         self.part("control descriptor", HEADER as u32, CONTROL as u64)
     }
@@ -197,7 +197,7 @@ impl<'a> Table<'a> {
         Ok(Descriptor { table: *self, bytes })
     }
 
-    /// A descriptor that has at least `least` bytes.
+    /// A descriptor of at least `least` bytes.
     pub(super) fn descriptor(
         &self,
         what: &'static str,
@@ -210,7 +210,7 @@ impl<'a> Table<'a> {
         self.part(what, offset, length.into())
     }
 
-    /// The descriptors of a list: `count` of `length` bytes each, one after the other.
+    /// A list of descriptors: `count` of `length` bytes each, without gaps.
     pub(super) fn list(
         &self,
         what: &'static str,
@@ -227,7 +227,7 @@ impl<'a> Table<'a> {
         Ok(whole.bytes.chunks_exact(length.into()).map(|bytes| Descriptor { table: *self, bytes }).collect())
     }
 
-    /// An object of the heap; `None` where the reference is empty.
+    /// An object of the heap. `None` if the reference is empty.
     fn object(&self, field: &'static str, reference: Reference) -> Result<Option<&'a [u8]>, Defect> {
         let Reference { offset, length } = reference;
         if length == 0 {
@@ -241,7 +241,7 @@ impl<'a> Table<'a> {
     }
 }
 
-/// The bytes of one descriptor. A field that lies outside of them reads as zero: the callers have checked the size.
+/// The bytes of one descriptor. A field outside of them reads as zero; callers check the length first.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Descriptor<'a> {
     table: Table<'a>,
@@ -265,12 +265,12 @@ impl<'a> Descriptor<'a> {
         array(self.bytes, at).unwrap_or([0; N])
     }
 
-    /// An IPv6 address, an IPv4 one mapped into it, or nothing.
+    /// An IPv6 address, or an IPv4 address that is mapped into one. `None` if it is all zeros.
     pub(super) fn ip(&self, at: usize) -> Option<IpAddr> {
         ip(self.bytes(at))
     }
 
-    /// Fails unless it is that kind of structure.
+    /// Fails unless the structure has the expected ID.
     pub(super) fn is_a(&self, expected: u8) -> Result<(), Defect> {
         match self.u8(0) {
             found if found == expected => Ok(()),
@@ -282,12 +282,12 @@ impl<'a> Descriptor<'a> {
         Reference { offset: self.u32(at), length: self.u16(at + 4) }
     }
 
-    /// The object that the reference at `at` leads to.
+    /// The object to which the reference at `at` leads.
     pub(super) fn object(&self, field: &'static str, at: usize) -> Result<Option<&'a [u8]>, Defect> {
         self.table.object(field, self.reference(at))
     }
 
-    /// The same as a descriptor of at least `least` bytes.
+    /// As [`Descriptor::object`], as a descriptor of at least `least` bytes.
     pub(super) fn structure(
         &self,
         field: &'static str,
@@ -301,13 +301,13 @@ impl<'a> Descriptor<'a> {
         Ok(Some(Descriptor { table: self.table, bytes }))
     }
 
-    /// The same as an IP address.
+    /// As [`Descriptor::object`], as an IP address.
     pub(super) fn ip_object(&self, field: &'static str, at: usize) -> Result<Option<IpAddr>, Defect> {
         let found = self.structure(field, at, 16)?;
         Ok(found.and_then(|found| found.ip(0)))
     }
 
-    /// The same as text, in which some firmware counts the closing NUL. Empty text is none.
+    /// As [`Descriptor::object`], as text. Trailing NULs are removed: some firmware counts them. `None` for empty text.
     pub(super) fn text(&self, field: &'static str, at: usize) -> Result<Option<String>, Defect> {
         let Some(bytes) = self.object(field, at)? else { return Ok(None) };
         let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);

@@ -1,4 +1,4 @@
-//! Records that say what they must, and nothing else: firmware that is simulated, and tests, say the rest themselves.
+//! Minimal NBFT records for tests and simulated firmware, which fill in the other fields themselves.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -7,7 +7,7 @@ use super::tables::{BootTable, BootTables};
 use crate::nvme::Transport;
 
 impl Host {
-    /// A host with an NQN that an administrator chose, in the table that comes first.
+    /// A host with an NQN set by an administrator, in the primary table.
     #[must_use]
     pub fn new(nqn: impl Into<String>) -> Self {
         let nqn = Some(nqn.into());
@@ -16,7 +16,7 @@ impl Host {
 }
 
 impl Hfi {
-    /// An interface with one address in a network of 24 bits.
+    /// An interface with one address and a prefix of 24 bits.
     #[must_use]
     pub fn new(index: u8, mac: [u8; 6], ip: IpAddr) -> Self {
         Self {
@@ -40,7 +40,7 @@ impl Hfi {
 }
 
 impl Ssns {
-    /// A namespace that the firmware could reach, by whichever interface.
+    /// A namespace that the firmware could reach, without a preferred interface.
     #[must_use]
     pub fn new(index: u16, traddr: IpAddr, nqn: impl Into<String>) -> Self {
         Self {
@@ -68,7 +68,7 @@ impl Ssns {
 }
 
 impl Discovery {
-    /// A discovery controller with the well-known NQN, by whichever interface.
+    /// A discovery controller with the well-known NQN, without a preferred interface.
     #[must_use]
     pub fn new(index: u8, traddr: IpAddr) -> Self {
         Self {
@@ -85,7 +85,7 @@ impl Discovery {
 }
 
 impl From<Nbft> for BootTables {
-    /// The only table of a host.
+    /// Makes the only table of a host.
     fn from(nbft: Nbft) -> Self {
         Self(vec![BootTable { name: "NBFT".into(), nbft }])
     }

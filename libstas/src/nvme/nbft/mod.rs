@@ -1,18 +1,18 @@
-//! The NVMe boot firmware table (NBFT; NVM Express Boot Specification 1.0): what the firmware has told the operating
-//! system of the storage that it booted from.
+//! The NVMe boot firmware table (NBFT; NVM Express Boot Specification 1.0): what the firmware passes to the operating
+//! system about the storage that it booted from.
 //!
-//! [`parse`] reads one table; [`BootTables`] is all that a host has. The firmware wrote it, so nothing in it is
-//! trusted: what makes the whole table unusable is a [`BadTable`], what makes one record of it unusable is a [`Flaw`],
-//! and the other records still count.
+//! [`parse`] reads one table; [`BootTables`] has all tables of a host. Tables come from the firmware and are not
+//! trusted. An error that makes a whole table unusable is a [`BadTable`]; an error in one record is a [`Flaw`], and the
+//! other records still count.
 //!
 //! | file | role |
 //! |---|---|
-//! | layout | where the table, its heap and its lists are, and reading fields within their bounds |
-//! | parse | each kind of descriptor |
+//! | layout | where the table, its heap and its lists are; reads fields within their bounds |
+//! | parse | decodes each kind of descriptor |
 //! | address | the URI of a discovery controller |
-//! | record | what comes out |
-//! | least | records that say what they must |
-//! | tables | all tables of a host, and the questions that the daemons ask them |
+//! | record | the decoded values |
+//! | least | minimal records for tests and simulated firmware |
+//! | tables | all tables of a host, and the queries of the daemons |
 
 mod address;
 mod layout;

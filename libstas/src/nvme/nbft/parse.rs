@@ -1,4 +1,4 @@
-//! Each kind of descriptor, field by field.
+//! Decodes each kind of descriptor, field by field.
 
 use uuid::Uuid;
 
@@ -21,7 +21,7 @@ mod id {
     pub(super) const SSNS_EXTENDED: u8 = 9;
 }
 
-/// Bytes that the fields of a descriptor take.
+/// Length of the fields of each descriptor in bytes.
 mod size {
     pub(super) const HOST: usize = 32;
     pub(super) const HFI: usize = 32;
@@ -32,15 +32,15 @@ mod size {
     pub(super) const DISCOVERY: usize = 32;
 }
 
-/// Bit 0 of every descriptor's flags: it means something.
+/// Bit 0 of the flags of every descriptor: the descriptor is valid.
 const VALID: u16 = 1 << 0;
 /// HFI transport type: NVMe/TCP (Boot Specification 1.0, Figure 7).
 const TCP: u8 = 3;
 
-/// Reads a table.
+/// Decodes a table.
 ///
 /// # Errors
-/// When it is unusable as a whole. What is wrong with single records is in [`Nbft::flaws`].
+/// [`BadTable`] if the whole table cannot be used. Errors in single records are in [`Nbft::flaws`].
 pub fn parse(bytes: &[u8]) -> Result<Nbft, BadTable> {
     let table = Table::open(bytes)?;
     let control = table.control()?;
@@ -71,11 +71,11 @@ pub fn parse(bytes: &[u8]) -> Result<Nbft, BadTable> {
     Ok(nbft)
 }
 
-/// What a descriptor says, `None` when it is marked as void; the error costs the record, and what is added to the list
-/// does not.
+/// Decodes a descriptor. Returns `None` if it is marked invalid. An error drops the record; a defect that is pushed to
+/// the list does not.
 type Read<T> = fn(&Descriptor<'_>, &mut Vec<Defect>) -> Result<Option<T>, Defect>;
 
-/// Reads the descriptors of one kind; flaws name them by their place in the list, counted from 1.
+/// Decodes the descriptors of one kind. Flaws name a descriptor by its position in the list, counted from 1.
 fn read_all<T>(kind: &str, descriptors: &[Descriptor<'_>], read: Read<T>, flaws: &mut Vec<Flaw>) -> Vec<T> {
     let mut records = Vec::new();
     for (number, descriptor) in (1..).zip(descriptors) {
@@ -91,7 +91,7 @@ fn read_all<T>(kind: &str, descriptors: &[Descriptor<'_>], read: Read<T>, flaws:
     records
 }
 
-/// What is nice to know costs no more than itself.
+/// Replaces an optional field that cannot be read by its default, and notes the defect.
 fn or_note<T: Default>(result: Result<T, Defect>, minor: &mut Vec<Defect>) -> T {
     result.unwrap_or_else(|defect| {
         minor.push(defect);
@@ -148,7 +148,7 @@ fn hfi_of(hfi: &Descriptor<'_>, minor: &mut Vec<Defect>) -> Result<Option<Hfi>, 
         transport: Transport::Tcp,
         pci_sbdf: tcp.u32(7),
         mac: Some(Mac(tcp.bytes(11))).filter(|mac| mac.0 != [0; 6]),
-        // Twelve bits are the identifier (IEEE 802.1Q).
+        // The VLAN identifier is the low 12 bits (IEEE 802.1Q).
         vlan: Some(tcp.u16(17) & 0x0fff).filter(|vlan| *vlan != 0),
         ip_origin: tcp.u8(19),
         ip: tcp.ip(20),
@@ -267,7 +267,7 @@ fn security_of(security: &Descriptor<'_>, _: &mut Vec<Defect>) -> Result<Option<
         return Ok(None);
     }
     security.is_a(id::SECURITY)?;
-    // What a bit does not announce is reserved, and its reference may lead anywhere.
+    // A list whose flag is not set is reserved: its reference may lead anywhere.
     let field = |shift: u16| (flags >> shift & 3) as u8;
     let list = |announced: bool, what: &'static str, at: usize| match announced {
         true => Ok(security.object(what, at)?.unwrap_or_default().to_vec()),
@@ -295,12 +295,12 @@ fn demand(value: u8) -> Demand {
     }
 }
 
-/// A name that the kernel would take; it is compared byte by byte, so nothing is mended.
+/// Checks that the kernel would accept the NQN. It is never corrected, because NQNs are compared byte by byte.
 fn checked_nqn(what: &'static str, nqn: String) -> Result<String, Defect> {
     if nqn.len() > NQN_MAX || nqn.contains([',', ' ']) { Err(Defect::NotAnNqn(what)) } else { Ok(nqn) }
 }
 
-/// A reference to a record that is not there is told, and means nothing.
+/// Reports references to records that do not exist, and removes them.
 fn check_references(nbft: &mut Nbft) {
     let hfis: Vec<u8> = nbft.hfi.iter().map(|hfi| hfi.index).collect();
     let controllers: Vec<u8> = nbft.discovery.iter().map(|discovery| discovery.index).collect();

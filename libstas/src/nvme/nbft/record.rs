@@ -1,4 +1,4 @@
-//! What a table says, as values. They serialize to what `stasadm nbft` shows.
+//! Decoded records of a table. They serialize to the output of `stasadm nbft`.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,31 +9,31 @@ use uuid::Uuid;
 use super::Defect;
 use crate::nvme::Transport;
 
-/// A table.
+/// One decoded table.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Nbft {
-    /// Who the host was when it booted.
+    /// The host's identity when it booted. `None` if the host descriptor is invalid.
     pub host: Option<Host>,
     /// The host fabric interfaces.
     pub hfi: Vec<Hfi>,
-    /// The namespaces that the firmware knows, and the way to each.
+    /// The namespaces that the firmware knows, with their subsystems.
     pub subsystem: Vec<Ssns>,
     /// The discovery controllers.
     pub discovery: Vec<Discovery>,
     /// The security profiles.
     pub security: Vec<Security>,
-    /// What is wrong in it.
+    /// Defects found in the records of the table.
     pub flaws: Vec<Flaw>,
 }
 
-/// Something that is wrong with one record.
+/// A defect in one record.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Flaw {
-    /// Which record.
+    /// The record, for example `HFI descriptor 1` or `SSNS 2`.
     pub place: String,
-    /// What is wrong.
+    /// The defect itself.
     pub defect: Defect,
-    /// The record counts all the same.
+    /// True if the record is still used, without the defective field.
     pub used: bool,
 }
 
@@ -50,37 +50,37 @@ impl Serialize for Flaw {
     }
 }
 
-/// Who the host was when it booted (Boot Specification 1.0, Figure 9).
+/// The host's identity when it booted (Boot Specification 1.0, Figure 9).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Host {
-    /// Host NQN.
+    /// Host NQN. `None` if it is missing or not valid.
     pub nqn: Option<String>,
-    /// An administrator chose that NQN; else it is the firmware's default.
+    /// True if an administrator set the host NQN. False: it is the firmware's default.
     pub nqn_configured: bool,
-    /// Host ID.
+    /// Host ID. `None` if it is all zeros.
     #[serde(serialize_with = "maybe_text")]
     pub id: Option<Uuid>,
-    /// An administrator chose that ID.
+    /// True if an administrator set the host ID.
     pub id_configured: bool,
-    /// Whether this table comes before others.
+    /// Whether this table is the primary one of several.
     pub primary: Priority,
 }
 
-/// What the firmware says of one table among several.
+/// Whether a table is the primary one of several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Priority {
-    /// Nothing.
+    /// 0: the firmware does not say.
     NotIndicated,
-    /// It does not come first.
+    /// 1: this table is not the primary one.
     Unselected,
-    /// It comes first.
+    /// 2: this table is the primary one.
     Selected,
-    /// A value without a meaning.
+    /// 3: reserved.
     Reserved,
 }
 
-/// A hardware address.
+/// An Ethernet hardware address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Mac(pub [u8; 6]);
 
@@ -94,91 +94,91 @@ impl fmt::Display for Mac {
 /// A host fabric interface with its TCP/IP information (Boot Specification 1.0, Figures 11 and 13).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Hfi {
-    /// By which other records refer to it.
+    /// Index by which other records refer to it. 0 in a reference means none.
     pub index: u8,
-    /// Its transport.
+    /// Transport of the interface. Only tcp is defined.
     pub transport: Transport,
     /// PCI Express routing ID: segment, bus, device, function.
     pub pci_sbdf: u32,
-    /// Hardware address.
+    /// Hardware address. `None` if it is all zeros.
     #[serde(serialize_with = "maybe_text")]
     pub mac: Option<Mac>,
-    /// VLAN identifier.
+    /// VLAN identifier. `None`: the interface is not in a VLAN.
     pub vlan: Option<u16>,
-    /// Its address.
+    /// IP address of the interface. `None`: it has none.
     pub ip: Option<IpAddr>,
-    /// Bits of its network.
+    /// Prefix length of the address in bits.
     pub prefix: u8,
-    /// How it got its address: 1 by hand, 2 well-known, 3 by DHCP, 4 by router advertisement.
+    /// Origin of the address: 1 manual, 2 well-known, 3 DHCP, 4 router advertisement.
     pub ip_origin: u8,
-    /// The next hop.
+    /// Next hop. `None`: no gateway.
     pub gateway: Option<IpAddr>,
-    /// Its routes are the host's default.
+    /// True if its routes are the host's default routes.
     pub default_route: bool,
-    /// Cost of its routes.
+    /// Metric of its routes.
     pub route_metric: u16,
-    /// Name servers.
+    /// Name servers, primary first; at most two.
     pub dns: Vec<IpAddr>,
-    /// It was configured by DHCP.
+    /// True if the interface was configured by DHCP.
     pub dhcp: bool,
-    /// By that server.
+    /// DHCP server that configured it.
     pub dhcp_server: Option<IpAddr>,
-    /// The host's name.
+    /// Host name. `None` if it is missing or not text.
     pub host_name: Option<String>,
 }
 
-/// A namespace and the way to it (Boot Specification 1.0, Figure 15).
+/// A namespace and the path to it (Boot Specification 1.0, Figure 15).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Ssns {
-    /// By which other records refer to it.
+    /// Index by which other records refer to it.
     pub index: u16,
-    /// Its transport.
+    /// Transport to the subsystem. Only tcp is defined.
     pub transport: Transport,
     /// Address of the subsystem.
     pub traddr: IpAddr,
-    /// Its port.
+    /// Port of the subsystem, in canonical form.
     pub trsvcid: String,
     /// NQN of the subsystem.
     pub nqn: String,
     /// Port ID of the subsystem.
     pub port_id: u16,
-    /// Namespace ID; 0: the identifier below tells which.
+    /// Namespace ID. 0: `nid` identifies the namespace.
     pub nsid: u32,
-    /// Namespace identifier.
+    /// Globally unique namespace identifier. `None`: the table has none.
     #[serde(serialize_with = "maybe_text")]
     pub nid: Option<NamespaceId>,
-    /// The interfaces to it, the primary one first.
+    /// Indexes of the interfaces to the subsystem, the primary one first.
     pub hfi: Vec<u8>,
-    /// The discovery controller that named it.
+    /// Index of the discovery controller that listed it. `None`: the table names none.
     pub discovery: Option<u8>,
-    /// Its security profile.
+    /// Index of its security profile. `None`: it has none.
     pub security: Option<u8>,
-    /// The firmware need not have connected it.
+    /// True if the namespace is not bootable: the firmware need not have connected it.
     pub non_bootable: bool,
-    /// It was named by DHCP.
+    /// True if it was named by the DHCP root path.
     pub dhcp_root_path: bool,
-    /// Its discovery controller has another address.
+    /// True if its discovery controller has another address.
     pub separate_discovery: bool,
-    /// It was discovered; else it was configured.
+    /// True if it was discovered, false if it was configured.
     pub discovered: bool,
     /// Whether the firmware could reach it.
     pub availability: Availability,
-    /// It was connected with a header digest.
+    /// True if the firmware connected with header digest.
     pub header_digest: bool,
-    /// It was connected with a data digest.
+    /// True if the firmware connected with data digest.
     pub data_digest: bool,
-    /// More of it.
+    /// Extended information. `None`: the table has none that can be read.
     pub extended: Option<Extended>,
 }
 
 /// A namespace identifier (NVMe Base 2.0, namespace identification descriptor).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamespaceId {
-    /// EUI-64.
+    /// EUI-64 (8 bytes).
     Eui64([u8; 8]),
-    /// NGUID.
+    /// NGUID: namespace globally unique identifier (16 bytes).
     Nguid([u8; 16]),
-    /// UUID.
+    /// UUID (16 bytes).
     Uuid(Uuid),
 }
 
@@ -200,84 +200,84 @@ impl fmt::Display for NamespaceId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Availability {
-    /// It does not say.
+    /// 0: the firmware does not say.
     NotIndicated,
-    /// It could.
+    /// 1: the firmware reached the namespace.
     Available,
-    /// It could not, or did not try.
+    /// 2: the firmware did not reach the namespace, or did not try.
     Unavailable,
-    /// A value without a meaning.
+    /// 3: reserved.
     Reserved,
 }
 
-/// More of a namespace (Boot Specification 1.0, Figure 19).
+/// Extended information about a namespace (Boot Specification 1.0, Figure 19).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Extended {
-    /// Controller ID that the firmware had.
+    /// Controller ID of the firmware's connection.
     pub cntlid: u16,
-    /// Admin submission queue size.
+    /// Admin submission queue size of the firmware's connection, in entries.
     pub asqsz: u16,
-    /// An administrator chose that size.
+    /// True if an administrator set the admin submission queue size.
     pub asqsz_configured: bool,
-    /// What DHCP said.
+    /// DHCP root path. `None`: the table has none.
     pub dhcp_root_path: Option<String>,
 }
 
 /// A discovery controller (Boot Specification 1.0, Figure 24).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Discovery {
-    /// By which other records refer to it.
+    /// Index by which other records refer to it. 0 in a reference means none.
     pub index: u8,
-    /// As the table has it.
+    /// The URI as in the table.
     pub uri: String,
-    /// Its transport.
+    /// Transport, from the scheme of the URI.
     pub transport: Transport,
-    /// Its address.
+    /// IP address, from the URI.
     pub traddr: IpAddr,
-    /// Its port.
+    /// Port, from the URI; the transport's default if the URI has none.
     pub trsvcid: String,
-    /// Its NQN; without one, it is the well-known one.
+    /// NQN. `None`: the well-known NQN.
     pub nqn: Option<String>,
-    /// The interface to it.
+    /// Index of the interface to it. `None`: any interface.
     pub hfi: Option<u8>,
-    /// Its security profile.
+    /// Index of its security profile. `None`: it has none.
     pub security: Option<u8>,
 }
 
-/// A security profile (Boot Specification 1.0, Figures 21 and 22). It has no secrets, only where they are.
+/// A security profile (Boot Specification 1.0, Figures 21 and 22). It contains no secrets, only their location.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Security {
-    /// By which other records refer to it.
+    /// Index by which other records refer to it.
     pub index: u8,
-    /// In-band authentication.
+    /// Whether in-band authentication is required.
     pub in_band_authentication: Demand,
-    /// A secure channel.
+    /// Whether a secure channel is required.
     pub secure_channel: Demand,
-    /// Secure channel algorithms.
+    /// Secure channel algorithm types, as bytes of the table.
     pub secure_channel_algorithms: Vec<u8>,
-    /// Authentication protocols.
+    /// Authentication protocol types, as bytes of the table.
     pub authentication_protocols: Vec<u8>,
-    /// TLS cipher suites, as bytes.
+    /// TLS cipher suites, as bytes of the table.
     pub cipher_suites: Vec<u8>,
-    /// DH-HMAC-CHAP groups.
+    /// DH-HMAC-CHAP group identifiers, as bytes of the table.
     pub dh_groups: Vec<u8>,
-    /// DH-HMAC-CHAP hash functions.
+    /// DH-HMAC-CHAP hash function identifiers, as bytes of the table.
     pub hash_functions: Vec<u8>,
-    /// Where the secret is.
+    /// URI of the secret. `None`: the table has none.
     pub secret_keypath: Option<String>,
 }
 
-/// Whether the subsystem wants something.
+/// Whether the subsystem requires a security feature.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Demand {
-    /// It has no such thing.
+    /// 0: the subsystem does not support it.
     NotSupported,
-    /// It can do with and without.
+    /// 1: the subsystem supports it, but does not require it.
     Supported,
-    /// It cannot do without.
+    /// 2: the subsystem requires it.
     Required,
-    /// A value without a meaning.
+    /// 3: reserved.
     Reserved,
 }
 

@@ -1,4 +1,4 @@
-//! All tables of a host, and what the daemons want to know of them.
+//! All tables of a host, and the queries of the daemons.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -12,9 +12,9 @@ use crate::nvme::{Tid, Transport, tid};
 /// A table and its name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BootTable {
-    /// The name of its file: `NBFT`.
+    /// File name of the table, for example `NBFT`.
     pub name: String,
-    /// What it says.
+    /// The decoded table.
     pub nbft: Nbft,
 }
 
@@ -22,31 +22,31 @@ pub struct BootTable {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BootTables(pub Vec<BootTable>);
 
-/// How an interface of the table is found among those of the host.
+/// Identifies an interface of a table among the interfaces of the host.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BootInterface {
-    /// Its hardware address; a VLAN, a bridge or a bond on it has the same.
+    /// Hardware address. A VLAN, a bridge or a bond on the interface has the same one.
     pub mac: Mac,
-    /// The address that the firmware gave it.
+    /// IP address that the firmware assigned.
     pub ip: Option<IpAddr>,
 }
 
 /// A discovery controller of a table.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct BootController {
-    /// Which record: `NBFT, discovery 1`.
+    /// Record of the table: `NBFT, discovery 1`.
     pub record: String,
-    /// Transport.
+    /// Transport of the connection, from the record's URI.
     pub transport: Transport,
-    /// Address.
+    /// IP address of the discovery controller.
     pub traddr: IpAddr,
-    /// Port.
+    /// Port of the discovery controller, in canonical form.
     pub trsvcid: String,
-    /// Its NQN; `None` is the well-known one.
+    /// NQN of the discovery controller. `None`: the well-known NQN.
     pub nqn: Option<String>,
-    /// As whom: the host NQN that an administrator gave the firmware; `None` is the host's own.
+    /// Host NQN of the connection, set by an administrator in the firmware. `None`: the host's own NQN.
     pub host_nqn: Option<String>,
-    /// From where; `None`: the routes decide.
+    /// Interface of the connection. `None`: the host's routes decide.
     pub interface: Option<BootInterface>,
 }
 
@@ -68,8 +68,8 @@ impl BootTables {
         controllers.collect()
     }
 
-    /// The record of the subsystem that this I/O controller leads to: the firmware told of it, so this host may have
-    /// booted from it. `NBFT, SSNS 1`.
+    /// The record of the subsystem to which this I/O controller leads, for example `NBFT, SSNS 1`. This host may have
+    /// booted from it.
     #[must_use]
     pub fn record_of(&self, ioc: &Tid) -> Option<String> {
         self.0.iter().find_map(|BootTable { name, nbft }| {
@@ -79,18 +79,18 @@ impl BootTables {
         })
     }
 
-    /// Host IDs that go with host NQNs of the tables. The kernel takes but one ID with an NQN, and the initramfs has
-    /// used this one.
+    /// Host IDs of the tables, by host NQN. The kernel accepts only one host ID for each host NQN, and the initramfs
+    /// has used this one.
     #[must_use]
     pub fn host_ids(&self) -> BTreeMap<String, Uuid> {
         let hosts = self.0.iter().filter_map(|table| table.nbft.host.as_ref());
-        // The first table's word counts.
+        // The first table takes precedence.
         hosts.rev().filter_map(|host| Some((host.nqn.clone()?, host.id?))).collect()
     }
 }
 
 impl Nbft {
-    /// The host NQN that an administrator gave the firmware. Its own default is nothing that a target was told.
+    /// The host NQN, if an administrator set it. No target knows the firmware's default NQN.
     fn boot_nqn(&self) -> Option<&str> {
         self.host.as_ref().filter(|host| host.nqn_configured)?.nqn.as_deref()
     }
@@ -102,7 +102,7 @@ impl Nbft {
 }
 
 impl Ssns {
-    /// True when that I/O controller leads to this subsystem in the way of this record.
+    /// True if the I/O controller leads to this subsystem over the same transport, address and port.
     fn is(&self, ioc: &Tid) -> bool {
         ioc.transport() == self.transport
             && ioc.trsvcid == self.trsvcid

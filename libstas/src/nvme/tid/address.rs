@@ -1,12 +1,12 @@
-//! Transport addresses and ports in canonical form: a log page, a configuration file, sysfs and a saved state spell them
+//! Canonical form of transport addresses and ports. Log pages, configuration files, sysfs and saved states write them
 //! differently, and equal ones must compare equal.
 
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::Transport;
 
-/// Reads an IP address (IPv4-mapped IPv6 becomes IPv4), and its scope (`fe80::1%eth0`) if it has one. Brackets around
-/// it, as in URLs, are left aside.
+/// Reads an IP address (IPv4-mapped IPv6 becomes IPv4) and its scope (`fe80::1%eth0`), if it has one. Brackets around
+/// it, as in URLs, are ignored.
 #[must_use]
 pub fn parse_ip(text: &str) -> Option<(IpAddr, Option<&str>)> {
     let text = unbracketed(text.trim());
@@ -31,7 +31,7 @@ pub fn parse_link_local(text: &str) -> Option<(Ipv6Addr, Option<&str>)> {
     }
 }
 
-/// Reads a port from 1 to 65535; leading zeros do not count.
+/// Reads a port from 1 to 65535. Leading zeros are ignored.
 #[must_use]
 pub fn parse_port(text: &str) -> Option<u16> {
     let digits = text.trim();
@@ -39,8 +39,8 @@ pub fn parse_port(text: &str) -> Option<u16> {
     digits.parse().ok().filter(|port| is_number && *port > 0)
 }
 
-/// Reads a Fibre Channel address: `nn-0x` and 16 digits, `:pn-0x` and 16 digits, in any case. The kernel also takes it
-/// without `0x`.
+/// Reads a Fibre Channel address: `nn-0x` and 16 digits, `:pn-0x` and 16 digits, case-insensitive. As in the kernel,
+/// `0x` may be missing.
 #[must_use]
 pub fn parse_fc(text: &str) -> Option<String> {
     let folded = text.trim().to_ascii_lowercase();
@@ -53,15 +53,16 @@ pub fn parse_fc(text: &str) -> Option<String> {
     Some(format!("nn-0x{}:pn-0x{}", number(node, "nn-")?, number(port, "pn-")?))
 }
 
-/// The canonical text of an IP address; other text is only trimmed. See [`canonical_address`].
+/// The canonical text of an IP address. Other text is only trimmed. See [`canonical_address`].
 #[must_use]
 pub fn canonical_ip(text: &str) -> String {
     canonical_ip_on(text, "")
 }
 
-/// As [`canonical_ip`]; a link-local address without a scope gets `interface` as its scope, unless that is empty.
+/// As [`canonical_ip`]. A link-local address without a scope gets `interface` as its scope, unless `interface` is
+/// empty.
 ///
-/// The kernel reads a scope with link-local addresses only, so that other addresses have none.
+/// Other addresses have no scope: the kernel reads it for link-local addresses only.
 fn canonical_ip_on(text: &str, interface: &str) -> String {
     match (parse_link_local(text), parse_ip(text)) {
         (Some((ip, scope)), _) => match scope.unwrap_or(interface.trim()) {
@@ -74,8 +75,8 @@ fn canonical_ip_on(text: &str, interface: &str) -> String {
 }
 
 /// The canonical text of a transport address. IP addresses are written as Rust does, IPv4-mapped ones as IPv4,
-/// link-local ones with their scope (`interface` where they have none of their own); Fibre Channel addresses are
-/// written as in sysfs. Anything else is only trimmed: loop's addresses are names, and their case counts.
+/// link-local ones with their scope (`interface` if they have none). Fibre Channel addresses are written as in sysfs.
+/// Other text is only trimmed: loop addresses are case-sensitive names.
 #[must_use]
 pub fn canonical_address(transport: Transport, text: &str, interface: &str) -> String {
     match transport {
@@ -85,8 +86,8 @@ pub fn canonical_address(transport: Transport, text: &str, interface: &str) -> S
     }
 }
 
-/// The canonical text of a transport service identifier: a port number for tcp and rdma, and nothing for fc and loop,
-/// which have none (pages and udev properties say `none`). Text that is no port is none.
+/// The canonical text of a transport service identifier: a port number for tcp and rdma. Empty for fc and loop, which
+/// have none (log pages and udev properties say `none`), and for text that is not a port.
 #[must_use]
 pub fn canonical_trsvcid(transport: Transport, text: &str) -> String {
     let port = parse_port(text).filter(|_| transport.is_ip());

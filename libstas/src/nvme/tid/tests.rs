@@ -72,8 +72,8 @@ fn what_is_no_ip_address_stays_as_it_is() {
     assert_eq!(canonical_ip(" Host.Example "), "Host.Example");
 }
 
-/// What a page, a configuration file, sysfs or an older saved state may write, and the form that all of it has here:
-/// transport, traddr, trsvcid, host-traddr and host-iface, then traddr, trsvcid and host-traddr in canonical form.
+/// Spellings in log pages, configuration files, sysfs and older saved states, and their canonical form: transport,
+/// traddr, trsvcid, host-traddr and host-iface, then traddr, trsvcid and host-traddr in canonical form.
 const SPELLINGS: &[(Transport, [&str; 4], [&str; 3])] = &[
     (Transport::Tcp, ["192.0.2.1", "4420", "", ""], ["192.0.2.1", "4420", ""]),
     (Transport::Tcp, ["::ffff:192.0.2.1", "04420", "::FFFF:192.0.2.9", ""], ["192.0.2.1", "4420", "192.0.2.9"]),

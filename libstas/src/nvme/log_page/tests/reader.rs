@@ -3,7 +3,7 @@ use std::collections::VecDeque;
 use super::*;
 use crate::nvme::admin::{CommandError, Status};
 
-/// A discovery controller: the pages that it has from one command to the next, the last one for ever.
+/// A discovery controller. Each command gets the next of its pages; the last page repeats.
 struct Controller {
     pages: VecDeque<Vec<u8>>,
     commands: Vec<(u64, u32)>,
@@ -14,7 +14,7 @@ impl Controller {
         Self { pages: pages.into_iter().collect(), commands: Vec::new() }
     }
 
-    /// As an ioctl answers: the buffer is full, behind the end of the page there are zeros.
+    /// Answers like an ioctl: the buffer is filled, with zeros after the end of the page.
     fn answer(&mut self, offset: u64, len: u32) -> Vec<u8> {
         self.commands.push((offset, len));
         let page = if self.pages.len() > 1 { self.pages.pop_front().unwrap() } else { self.pages[0].clone() };
@@ -242,7 +242,7 @@ proptest! {
         prop_assert_eq!(Header::parse(&header.encode()), Some(header));
     }
 
-    /// Whatever is answered: each command stays within 4 KiB, is made of dwords, and the reading ends.
+    /// For any answers: each command stays within 4 KiB and is a multiple of dwords, and reading ends.
     #[test]
     fn any_answers_come_to_an_end(
         numrec in 0..40_u64,

@@ -28,7 +28,7 @@ fn entry_of(trtype: TrType, traddr: &str, trsvcid: &str) -> Entry {
 /// that it names: traddr, host-traddr, host-iface.
 type HostSide = (Transport, [&'static str; 3], TrType, &'static str, [&'static str; 3]);
 const HOST_SIDES: &[HostSide] = &[
-    // The same family: all of the host side.
+    // The same family: everything on the host side is inherited.
     (Transport::Tcp, ["192.0.2.1", "192.0.2.9", "eth0"], TrType::TCP, "192.0.2.2", ["192.0.2.2", "192.0.2.9", "eth0"]),
     (Transport::Tcp, ["192.0.2.1", "192.0.2.9", ""], TrType::RDMA, "192.0.2.2", ["192.0.2.2", "192.0.2.9", ""]),
     (Transport::Rdma, ["192.0.2.1", "192.0.2.9", ""], TrType::TCP, "192.0.2.2", ["192.0.2.2", "192.0.2.9", ""]),
@@ -43,12 +43,12 @@ const HOST_SIDES: &[HostSide] = &[
     (Transport::Tcp, ["192.0.2.1", "192.0.2.9", "eth0"], TrType::TCP, "2001:db8::2", ["2001:db8::2", "", "eth0"]),
     (Transport::Tcp, ["2001:db8::1", "2001:db8::9", ""], TrType::TCP, "192.0.2.2", ["192.0.2.2", "", ""]),
     (Transport::Tcp, ["2001:db8::1", "2001:db8::9", ""], TrType::TCP, "::ffff:192.0.2.2", ["192.0.2.2", "", ""]),
-    // Another kind of transport: no host side.
+    // Another kind of transport: nothing on the host side is inherited.
     (Transport::Fc, [FC, FC_HOST, ""], TrType::TCP, "192.0.2.2", ["192.0.2.2", "", ""]),
     (Transport::Tcp, ["192.0.2.1", "192.0.2.9", "eth0"], TrType::FC, FC, [FC, "", ""]),
     (Transport::Tcp, ["192.0.2.1", "192.0.2.9", "eth0"], TrType::LOOP, "Loop-One", ["Loop-One", "", ""]),
     (Transport::Fc, [FC, FC_HOST, ""], TrType::FC, FC, [FC, FC_HOST, ""]),
-    // Link-local addresses: the scope of the discovery controller in the place of that of the target.
+    // Link-local addresses: the scope of the discovery controller replaces that of the target.
     (Transport::Tcp, ["fe80::1%eth0", "", ""], TrType::TCP, "fe80::2", ["fe80::2%eth0", "", ""]),
     (Transport::Tcp, ["fe80::1%eth0", "", ""], TrType::TCP, "fe80::2%ens9", ["fe80::2%eth0", "", ""]),
     (Transport::Tcp, ["fe80::1%eth0", "", ""], TrType::RDMA, "fe80::2%ens9", ["fe80::2%eth0", "", ""]),

@@ -1,4 +1,4 @@
-//! What an entry may mean of which no controller can be made.
+//! What an entry may mean from which no controller can be made.
 
 use super::*;
 use crate::nvme::{Tid, TidParts, Transport};
@@ -8,7 +8,7 @@ fn tid(traddr: &str, trsvcid: &str, nqn: &str) -> Tid {
     Tid::new(TidParts { traddr: traddr.into(), trsvcid: trsvcid.into(), subsysnqn: nqn.into(), ..none })
 }
 
-/// What is left of the entry of klingons at 192.0.2.1:4420, changed.
+/// What can still be read of the entry of klingons at 192.0.2.1:4420 after a change.
 fn unclear(change: impl FnOnce(&mut [u8; ENTRY_LEN])) -> Unclear {
     let mut bytes = vector();
     change(&mut bytes);

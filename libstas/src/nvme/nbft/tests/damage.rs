@@ -1,4 +1,4 @@
-//! Tables that are wrong, on purpose and at random.
+//! Malformed tables, both hand-made and random.
 
 use proptest::prelude::*;
 
@@ -113,7 +113,7 @@ fn a_reference_to_nothing_means_nothing() {
     assert_eq!((nbft.subsystem[0].discovery, nbft.discovery[0].hfi), (None, None));
 }
 
-/// Every text and every address lies in the heap, and only what is in the table comes out.
+/// Every text and every address comes from the heap of the table.
 fn is_sane(nbft: &Nbft, size: usize) -> bool {
     let texts =
         nbft.subsystem.iter().map(|each| each.nqn.len()).chain(nbft.discovery.iter().map(|each| each.uri.len()));
@@ -130,7 +130,7 @@ proptest! {
         prop_assert!(parse(&bytes).is_err());
     }
 
-    /// The envelope is sound, so that what is inside is looked at.
+    /// The envelope is valid, so that the parser reads what is inside.
     #[test]
     fn random_bytes_in_a_sound_envelope_do_no_harm(inside in proptest::collection::vec(any::<u8>(), 92..700)) {
         let mut bytes = table()[..36].to_vec();
@@ -154,7 +154,7 @@ proptest! {
         }
     }
 
-    /// Offsets, lengths and counts are where a parser gets hurt.
+    /// Offsets, lengths and counts are what breaks parsers.
     #[test]
     fn references_that_lead_anywhere_do_no_harm(
         at in proptest::sample::select(vec![36, 40, 72, 80, 88, 96, 104, 146, 176, 202, 208, 240, 246, 252, 332, 344, 350,

@@ -1,4 +1,4 @@
-//! A table without a mistake, every field of it.
+//! A table without defects, checked field by field.
 
 use uuid::uuid;
 
