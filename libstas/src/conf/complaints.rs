@@ -1,10 +1,10 @@
-//! Collecting complaints about one file: bounded, in the order of its lines, and without its secrets.
+//! Collects the complaints about one file: limited in number, sorted by line, and without secrets.
 
 use super::types::Complaint;
 
-/// A file is complained about this often; more is a number.
+/// Largest number of complaints about one file. Further ones are only counted.
 const MOST: usize = 100;
-/// As many characters of the file are quoted in one complaint.
+/// Largest number of characters of the file that a complaint quotes.
 const QUOTED: usize = 80;
 
 /// The complaints about one file.
@@ -20,12 +20,12 @@ impl Complaints {
         Self { file: file.to_owned(), found: Vec::new(), left_out: 0 }
     }
 
-    /// Something that is not used at all: an unknown key, a refused entry.
+    /// Complains about something that is ignored: an unknown key, a refused entry.
     pub(crate) fn error(&mut self, line: usize, text: impl Into<String>) {
         self.add(line, true, text.into());
     }
 
-    /// Something that is used otherwise than written.
+    /// Complains about something that takes effect in another way than written.
     pub(crate) fn warning(&mut self, line: usize, text: impl Into<String>) {
         self.add(line, false, text.into());
     }
@@ -38,13 +38,13 @@ impl Complaints {
         }
     }
 
-    /// [`Complaints::error`] with a text that takes time to find: it is not looked for when nobody will read it.
+    /// As [`Complaints::error`]. `text` is called only if the complaint is kept, because it is expensive.
     pub(crate) fn error_with(&mut self, line: usize, text: impl FnOnce() -> String) {
         let text = if self.found.len() < MOST { text() } else { String::new() };
         self.error(line, text);
     }
 
-    /// All of them, in the order of their lines.
+    /// All complaints, sorted by line.
     pub(crate) fn into_vec(mut self) -> Vec<Complaint> {
         self.found.sort_by_key(|complaint| complaint.line);
         if self.left_out > 0 {
@@ -55,13 +55,13 @@ impl Complaints {
     }
 }
 
-/// True for a text in which a secret may be: by its form, or by the name of a key that holds one.
+/// True if the text may contain a secret: it looks like one, or names a key that takes one.
 pub(crate) fn may_hold_a_secret(text: &str) -> bool {
     let folded = text.to_ascii_lowercase();
     ["dhhc", "dhchap", "secret", "nvmetlskey"].iter().any(|word| folded.contains(word))
 }
 
-/// Text of the file as a complaint may show it: short, on one line, and `***` if a secret may be in it.
+/// Text of the file for a complaint: short, on one line, and `***` if it may contain a secret.
 pub(crate) fn quoted(text: &str) -> String {
     if may_hold_a_secret(text) {
         return "***".to_owned();

@@ -1,25 +1,25 @@
-//! The INI dialect, line by line: what stands where, with no opinion on what it means.
+//! The INI dialect: splits a file into sections and pairs without interpreting them.
 //!
-//! `[Section]`; `key=value` with spaces around `=` allowed; a line that starts with `#` or `;` is a comment; a line
-//! that is indented deeper than its key continues it. Everything that repeats is kept, in order, with its line.
+//! `[Section]`; `key=value`, with optional spaces around `=`; a line that starts with `#` or `;` is a comment; a line
+//! that is indented deeper than its key continues it. Repeated sections and keys are kept in order, with their lines.
 
-/// The longest line in bytes that is taken for configuration.
+/// Longest line that is read, in bytes.
 pub const LINE_MAX: usize = 16 << 10;
 
 /// Why a line could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Problem {
-    /// Longer than [`LINE_MAX`]; so many bytes.
+    /// The line is longer than [`LINE_MAX`]. Length in bytes.
     TooLong(usize),
-    /// Not UTF-8.
+    /// The line is not UTF-8.
     NotUtf8,
-    /// It holds a control character.
+    /// The line contains a control character.
     Control,
-    /// A `[` without its `]`, or with nothing between them.
+    /// A `[` without `]`, or with nothing between them.
     Section,
-    /// Neither a section nor `key=value`.
+    /// The line is neither a section nor `key=value`.
     NoValue,
-    /// Indented deeper than its key, but the key's own line could not be read.
+    /// The line continues a key whose own line cannot be read.
     Orphan,
 }
 
@@ -36,18 +36,18 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// One line.
+/// What one line of a file contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Line<'t> {
-    /// Nothing, or a comment: the text behind its `#` or `;`, empty where it is not UTF-8.
+    /// An empty line or a comment: the text after `#` or `;`, empty if it is not UTF-8.
     Comment(&'t str),
     /// `[name]`
     Section(&'t str),
     /// `key=value`, both trimmed.
     Pair(&'t str, &'t str),
-    /// More for the key above.
+    /// Continues the value of the pair above.
     Continuation(&'t str),
-    /// Cannot be read.
+    /// The line cannot be read.
     Problem(Problem),
 }
 
@@ -59,7 +59,7 @@ enum Above {
     Unreadable { indent: usize },
 }
 
-/// The lines of a text, in order: line N of the file is the N-th of them, counted from 1.
+/// Splits a text into its lines, in order: the N-th item is line N, counted from 1.
 pub fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     let text = text.strip_suffix(b"\n").unwrap_or(text);
@@ -112,53 +112,53 @@ fn text_of(content: &[u8]) -> Result<&str, Problem> {
     }
 }
 
-/// The name in `[name]`; what follows the `]` does not count.
+/// The name in `[name]`. Text after the `]` is ignored.
 fn section_name(content: &str) -> Option<&str> {
     let (name, _) = content.strip_prefix('[')?.split_once(']')?;
     Some(name.trim()).filter(|name| !name.is_empty())
 }
 
-/// Which section a pair belongs to.
+/// The section to which a pair belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place<'t> {
-    /// It stands before the first section.
+    /// The pair is before the first section.
     Nowhere,
-    /// Its section's own line cannot be read.
+    /// The line of the section header cannot be read.
     Unreadable,
     /// `[name]`
     In(&'t str),
 }
 
-/// A section and what stands in it. A name that repeats makes several of them.
+/// A section and its pairs. Sections with the same name are not merged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section<'t> {
-    /// Its name.
+    /// Name of the section, if it has a readable one.
     pub place: Place<'t>,
-    /// Its line, counted from 1; 0 before the first section.
+    /// Line of the section header, counted from 1. 0 for pairs before the first section.
     pub line: usize,
-    /// Its pairs, in order, repeats kept.
+    /// Pairs of the section, in order. Repeated keys are kept.
     pub pairs: Vec<Pair<'t>>,
 }
 
-/// `key=value` and the lines that continue it.
+/// `key=value` and its continuation lines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pair<'t> {
-    /// Its line.
+    /// Line of the key, counted from 1.
     pub line: usize,
-    /// As written.
+    /// Key as written in the file, in any case.
     pub key: &'t str,
-    /// The value on its own line.
+    /// The value on the line of the key.
     pub value: &'t str,
-    /// The lines that continue it.
+    /// Continuation lines: line number and text.
     pub more: Vec<(usize, &'t str)>,
 }
 
 /// A whole file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Document<'t> {
-    /// Its sections, in order; the first is what stands before any.
+    /// Sections in order. The first has the pairs before any section header.
     pub sections: Vec<Section<'t>>,
-    /// The lines that cannot be read; all others count.
+    /// Lines that cannot be read, with their line numbers. They do not affect the other lines.
     pub problems: Vec<(usize, Problem)>,
 }
 

@@ -1,37 +1,37 @@
-//! Every key of every file in one table: parsing, hints and the test of the shipped files read the same.
+//! One table of all keys of all files, used for parsing, for suggestions and for the test of the shipped files.
 
 use super::value::Values;
 
 /// One key of one file.
 #[derive(Clone, Copy, Debug)]
 pub struct Key {
-    /// As it is written in the documentation; any case is taken.
+    /// Name as in the documentation. Files may write it in any case.
     pub name: &'static str,
-    /// The section it belongs in.
+    /// Section of the key.
     pub section: &'static str,
-    /// What it may be set to.
+    /// Type and range of its values.
     pub values: Values,
-    /// What it is when it is not given, as one would write it; empty where that is left to the kernel, or nothing.
+    /// Default as written in a file. Empty: the kernel decides, or there is no value.
     pub default: &'static str,
-    /// What it is about, in a few words.
+    /// Short description, never empty.
     pub doc: &'static str,
-    /// Whether it does what it says.
+    /// Whether the key has an effect.
     pub standing: Standing,
 }
 
-/// Whether a key does what it says.
+/// Whether a key has an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// It does.
+    /// The key has an effect and is recommended.
     Current,
-    /// It does, with a warning: this is to be written instead.
+    /// The key has an effect, with a warning. Contains the key to use instead.
     Deprecated(&'static str),
-    /// It is ignored, with a warning: this is why.
+    /// The key is ignored, with a warning. Contains the reason.
     Void(&'static str),
 }
 
 impl Key {
-    /// True for the same key of the same section.
+    /// True for the same key in the same section.
     #[must_use]
     pub fn is(&self, other: &Self) -> bool {
         self.name == other.name && self.section == other.section
@@ -66,7 +66,7 @@ pub const IOC_CONNECTIONS: &str = "I/O controller connection management";
 pub const CONTROLLERS: &str = "Controllers";
 /// `[Host]` of sys.conf.
 pub const HOST: &str = "Host";
-/// What the keys inside `controller=` have for a section.
+/// Pseudo section of the keys inside `controller=`.
 pub const ENTRY: &str = "controller=";
 
 const fn key(
@@ -83,13 +83,13 @@ const fn number(min: i64, max: i64, of: &'static str) -> Values {
     Values::Number { min, max, of }
 }
 
-/// The kernel takes a signed 32-bit number (drivers/nvme/host/fabrics.c).
+/// Largest number that the kernel takes: signed, 32 bits (drivers/nvme/host/fabrics.c).
 const KERNEL_MAX: i64 = i32::MAX as i64;
-/// KATO counts milliseconds in 32 bits (NVMe Base 2.0, 5.27.1.12).
+/// Largest keep-alive timeout in seconds: KATO has 32 bits and counts milliseconds (NVMe Base 2.0, 5.27.1.12).
 const KATO_MAX: i64 = u32::MAX as i64 / 1000;
-/// Queue identifiers have 16 bits (NVMe Base 2.0, 3.3.3).
+/// Largest number of queues: queue identifiers have 16 bits (NVMe Base 2.0, 3.3.3).
 const QUEUES_MAX: i64 = u16::MAX as i64;
-/// What the kernel takes for the entries of a queue (NVMF_DEF_QUEUE_SIZE and its neighbours).
+/// Queue sizes that the kernel takes (NVMF_DEF_QUEUE_SIZE and the limits next to it).
 const QUEUE_SIZE: Values = number(16, 1024, "entries");
 const SWITCH: Values = Values::OneOf(&["enabled", "disabled"]);
 
@@ -242,10 +242,10 @@ pub const STACD: &[Key] = &[
 /// The keys of sys.conf.
 pub const SYS: &[Key] = &[NQN, ID, HOST_KEY, SYMNAME];
 
-/// The files, each with its keys.
+/// The configuration files and their keys.
 pub const FILES: &[(&str, &[Key])] = &[("stafd.conf", STAFD), ("stacd.conf", STACD), ("sys.conf", SYS)];
 
-/// The connection parameters: keys of `[Global]`, and of `controller=` for that controller alone.
+/// The connection parameters: keys of `[Global]`, and of `controller=` for a single controller.
 pub const PARAMETERS: &[Key] = &[
     HDR_DIGEST,
     DATA_DIGEST,
@@ -260,10 +260,10 @@ pub const PARAMETERS: &[Key] = &[
     TLS,
 ];
 
-/// Keys of nvme-cli that ask for an encrypted connection, and that these files do not have yet.
+/// Keys of nvme-cli that ask for an encrypted connection and are not supported yet.
 const SECURE_CHANNEL: &[&str] = &["tls-key", "tls-key-identity", "tls-keyring", "keyring", "concat"];
 
-/// True for a key that asks for an encrypted connection by another way than `tls=`.
+/// True for a key other than `tls=` that asks for an encrypted connection.
 pub(crate) fn asks_for_a_secure_channel(name: &str, value: &str) -> bool {
     let name = name.trim().replace('_', "-");
     SECURE_CHANNEL.iter().any(|key| name.eq_ignore_ascii_case(key))
@@ -272,7 +272,7 @@ pub(crate) fn asks_for_a_secure_channel(name: &str, value: &str) -> bool {
 
 const SECRET: Values = Values::Text("a DH-HMAC-CHAP secret");
 
-/// The keys that `controller=` and `exclude=` tell controllers apart by, and the secrets of `controller=`.
+/// The keys that identify a controller in `controller=` and `exclude=`, and the secrets of `controller=`.
 pub const IDENTITY: &[Key] = &[
     key("transport", ENTRY, Values::OneOf(&["tcp", "rdma", "fc", "loop"]), "", "the transport"),
     key("traddr", ENTRY, Values::Text("an address or a host name"), "", "the controller's address"),

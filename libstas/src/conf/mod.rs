@@ -1,19 +1,19 @@
-//! Configuration files to typed settings, pure over text: whoever opens the file hands its bytes in.
+//! Parses configuration files into typed settings, without I/O: the caller opens the file and passes its bytes.
 //!
-//! [`stafd::parse`], [`stacd::parse`] and [`sys::parse`] always give settings: what is wrong is a [`Complaint`] with
-//! file, line and what would have been right. The other lines apply; what a line that cannot be read may mean is not
-//! removed (design, policy 13).
+//! [`stafd::parse`], [`stacd::parse`] and [`sys::parse`] always return settings. An invalid line becomes a
+//! [`Complaint`] with file, line and the valid form; all other lines apply. Controllers that an unreadable line may
+//! name are not removed (design, policy 13).
 //!
 //! | file | what it is about |
 //! |---|---|
-//! | `ini` | the dialect: lines, sections, pairs, continuations |
+//! | `ini` | the INI dialect: lines, sections, pairs, continuations |
 //! | `keys` | the table of all keys |
-//! | `value`, `time_span` | what keys may be set to |
-//! | `settings`, `near_miss`, `complaints` | a file read by its table, and complaints about the rest |
+//! | `value`, `time_span` | types and ranges of values |
+//! | `settings`, `near_miss`, `complaints` | reads a file by its table of keys, and complains about the rest |
 //! | `entry`, `parameters` | controller=, exclude=, connection parameters |
 //! | `redact` | a file's text without its secrets |
 //! | `stafd`, `stacd`, `sys` | the three files |
-//! | `types` | what comes out |
+//! | `types` | the resulting settings |
 
 mod complaints;
 mod entry;

@@ -1,12 +1,12 @@
-//! Suggests the known word that an unknown one was probably meant to be.
+//! Suggests the known word that was probably meant by an unknown one.
 
 use strsim::damerau_levenshtein;
 
-/// Longer words get no suggestion: the cost of a comparison grows with the square of the length.
+/// Longest word that gets a suggestion, in bytes: the cost of a comparison grows with the square of the length.
 const LONGEST: usize = 80;
 
-/// Returns the nearest known word that is at most one or two slips (insertion, deletion, replacement, swap of
-/// neighbours) away. `_` and spaces count as `-`.
+/// Returns the nearest known word with at most one or two slips (insertion, deletion, replacement, swap of neighbours;
+/// none in words of one or two characters). `_` and spaces count as `-`.
 pub(crate) fn nearest<'k>(word: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
     if word.len() > LONGEST {
         return None;

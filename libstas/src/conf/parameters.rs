@@ -1,4 +1,4 @@
-//! Connection parameters: of `[Global]`, and of one controller.
+//! Connection parameters of `[Global]` and of one controller.
 
 use super::keys::{self, Key, Standing};
 use super::settings::Settings;
@@ -6,7 +6,7 @@ use super::value::Setting;
 use crate::nvme::Parameters;
 use crate::nvme::security::{Requirement, Tls};
 
-/// The connection parameters of `[Global]`.
+/// Reads the connection parameters of `[Global]`.
 pub(crate) fn global(settings: &mut Settings<'_>, keys: &[Key]) -> Parameters {
     let mut parameters = Parameters::default();
     for key in keys.iter().filter(|key| key.standing == Standing::Current && is_parameter(key.name)) {
@@ -24,16 +24,16 @@ pub(crate) fn global(settings: &mut Settings<'_>, keys: &[Key]) -> Parameters {
     parameters
 }
 
-/// TLS is required by the configuration.
+/// `tls=true`, or a value that is treated like it.
 pub(crate) const REQUIRED: Tls = Tls::Required(Requirement::Configured);
-/// What that means in this version.
+/// Consequence of required TLS in this version, for complaints.
 pub(crate) const NO_TLS: &str = "this version has no TLS yet, so nothing is connected, for it would not be encrypted";
 
 fn is_parameter(name: &str) -> bool {
     keys::PARAMETERS.iter().any(|key| key.section == keys::GLOBAL && key.name == name)
 }
 
-/// Sets the parameter that a key stands for.
+/// Sets the parameter with the name of the key.
 pub(crate) fn set(parameters: &mut Parameters, name: &str, setting: &Setting) {
     match *setting {
         Setting::Bool(on) => match name {

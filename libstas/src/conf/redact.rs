@@ -1,7 +1,7 @@
-//! A configuration file's text without its secrets: what the saved state keeps of it.
+//! Removes the secrets from a configuration file's text, for the saved state.
 //!
-//! The lines keep their numbers. Comments are dropped: one may hold a secret that was commented out. Each secret
-//! becomes [`WITHHELD`], so that its controller is known to need one and is not connected without it.
+//! Line numbers are kept. Comments are dropped, because a commented-out line may contain a secret. Each secret becomes
+//! [`WITHHELD`]: its controller is known to need a secret and is not connected without it.
 
 use super::complaints::may_hold_a_secret;
 use super::ini::LINE_MAX;
@@ -10,11 +10,11 @@ use crate::nvme::secret::WITHHELD;
 /// The keys whose values are secrets.
 const SECRETS: [&str; 2] = ["dhchap-secret", "dhchap-ctrl-secret"];
 
-/// A text that stands for a configuration of which nothing is known: any controller may have been configured, so that
-/// nothing is removed because this text does not list it.
+/// Stands for a configuration that is not known. Any controller may have been configured, so nothing is removed because
+/// this text does not list it.
 pub const UNKNOWN: &str = "[Controllers]\ncontroller=***\n";
 
-/// The text without its secrets and its comments.
+/// The text without its secrets and comments.
 #[must_use]
 pub fn without_secrets(text: &[u8]) -> String {
     text.split(|byte| *byte == b'\n').map(line).collect::<Vec<_>>().join("\n")
@@ -27,7 +27,7 @@ fn line(line: &[u8]) -> String {
     }
     let line = match std::str::from_utf8(line) {
         Ok(line) if content.len() <= LINE_MAX => line,
-        // The parser cannot read it either.
+        // The parser cannot read such a line, either.
         _ => return WITHHELD.to_owned(),
     };
     if !may_hold_a_secret(line) {
@@ -36,7 +36,7 @@ fn line(line: &[u8]) -> String {
     line.split(';').map(part).collect::<Vec<_>>().join(";")
 }
 
-/// One `key=value` part. A part that cannot be read makes its own line unreadable, and no other line.
+/// Redacts one `key=value` part. A redacted part may make its own line unreadable, but no other line.
 fn part(part: &str) -> String {
     if !may_hold_a_secret(part) {
         return part.to_owned();

@@ -1,4 +1,4 @@
-//! What a file says about the keys of its table, and complaints about everything else in it.
+//! Reads a file by its table of keys, and complains about everything else in it.
 
 use super::complaints::{Complaints, quoted};
 use super::ini::{self, Place};
@@ -7,30 +7,30 @@ use super::near_miss::nearest;
 use super::types::Complaint;
 use super::value::{Setting, Values};
 
-/// One value of a file. An empty one stands for the default.
+/// One value in a file. Empty: the default applies.
 #[derive(Clone, Copy, Debug)]
 struct Given<'t> {
     key: &'static Key,
     line: usize,
     text: &'t str,
-    /// It stands on a line that continues its key's own.
+    /// True if the value is on a continuation line of its key.
     continues: bool,
 }
 
-/// A file, read by a table of keys.
+/// A file read by a table of keys.
 #[derive(Debug)]
 pub(crate) struct Settings<'t> {
     keys: &'static [Key],
     given: Vec<Given<'t>>,
     complaints: Complaints,
-    /// The first line that may have been a controller= and could not be read.
+    /// The first line that may have been a `controller=` and could not be read.
     lost_line: Option<usize>,
-    /// The line of a key that asks for an encrypted connection and that this file does not have.
+    /// The first line with an unsupported key that asks for an encrypted connection.
     secure_channel: Option<usize>,
 }
 
 impl<'t> Settings<'t> {
-    /// Reads a file. Whatever is not in the table is complained about once and costs nothing else.
+    /// Reads a file. Anything that is not in the table causes one complaint and is ignored.
     pub(crate) fn read(text: &'t [u8], file: &str, keys: &'static [Key]) -> Self {
         let document = ini::parse(text);
         let complaints = Complaints::new(file);
@@ -74,7 +74,7 @@ impl<'t> Settings<'t> {
         self.given.extend(more.map(|(line, text)| Given { key, line, text, continues: true }));
     }
 
-    /// One warning for each key that is deprecated or without effect, however often it is given.
+    /// Warns once about each key that is deprecated or has no effect, even if it occurs several times.
     fn tell_standing(&mut self) {
         for key in self.keys {
             let Some(first) = self.given.iter().find(|given| given.key.is(key)) else { continue };
@@ -87,27 +87,28 @@ impl<'t> Settings<'t> {
         }
     }
 
-    /// True when the file says something about that key.
+    /// True if the file contains the key.
     pub(crate) fn has(&self, key: &Key) -> bool {
         self.given.iter().any(|given| given.key.is(key))
     }
 
-    /// The line of a key that asks for an encrypted connection and that this file does not have.
+    /// The first line with an unsupported key that asks for an encrypted connection.
     pub(crate) fn secure_channel(&self) -> Option<usize> {
         self.secure_channel
     }
 
-    /// The line that sets that key, 0 if none does.
+    /// The line that sets the key. 0 if the file does not.
     pub(crate) fn line(&self, key: &Key) -> usize {
         self.given.iter().rfind(|given| given.key.is(key) && !given.continues).map_or(0, |given| given.line)
     }
 
-    /// Complains about a line.
+    /// Complains about a line that is ignored.
     pub(crate) fn error(&mut self, line: usize, text: String) {
         self.complaints.error(line, text);
     }
 
-    /// The value of a key that has one: the last one given, or the default; `None` where the default is nothing.
+    /// The value of a key that takes one value: the last value in the file, else the default. `None` if the key has no
+    /// default.
     pub(crate) fn value(&mut self, key: &Key) -> Option<Setting> {
         let key = self.keys.iter().find(|known| known.is(key))?;
         let default = || Some(key.default).filter(|text| !text.is_empty()).and_then(|text| key.values.read(text).ok());
@@ -123,12 +124,12 @@ impl<'t> Settings<'t> {
         let Some(Given { line, text, .. }) = last.filter(|given| !given.text.is_empty()) else { return default() };
         match key.values.read(text) {
             Ok(setting) => Some(setting),
-            // A connection is never less secure than asked for.
+            // A connection is never less secure than configured.
             Err(error) if key.is(&keys::TLS) => {
                 self.complaints.error(line, format!("[{}] {}: {error}; it is taken for true", key.section, key.name));
                 Some(Setting::Word("true"))
             }
-            // The default would be a word that the file does not have.
+            // The default might be a word that is not in the file.
             Err(error) if matches!(key.values, Values::AnyOf(_)) => {
                 let valid = key.values.valid_words(text);
                 let used = match valid.len() {
@@ -150,17 +151,18 @@ impl<'t> Settings<'t> {
         }
     }
 
-    /// [`Settings::value`] of a key with [`super::value::Values::Bool`].
+    /// As [`Settings::value`], for a key with [`super::value::Values::Bool`].
     pub(crate) fn flag(&mut self, key: &Key) -> bool {
         matches!(self.value(key), Some(Setting::Bool(true)))
     }
 
-    /// [`Settings::value`] of a key with [`super::value::Values::OneOf`].
+    /// As [`Settings::value`], for a key with [`super::value::Values::OneOf`].
     pub(crate) fn word(&mut self, key: &Key) -> &'static str {
         if let Some(Setting::Word(word)) = self.value(key) { word } else { "" }
     }
 
-    /// What `read` makes of all values of keys that repeat, in the order of the file.
+    /// Reads all values of keys that may repeat, in the order of the file. `read` returns `None` for a value that is
+    /// refused.
     pub(crate) fn entries<E>(
         &mut self,
         keys: &[&Key],
@@ -170,8 +172,8 @@ impl<'t> Settings<'t> {
         given.filter_map(|given| read(given.text, given.line, &mut self.complaints)).collect()
     }
 
-    /// Reads all `controller=`. The second value is the first line that is one, or may have been one, and could not be
-    /// read.
+    /// Reads all `controller=`. The second value is the first line that is a `controller=`, or may have been one, and
+    /// could not be read.
     pub(crate) fn controllers<E>(
         &mut self,
         mut read: impl FnMut(&str, usize, &mut Complaints) -> Option<E>,
@@ -187,7 +189,7 @@ impl<'t> Settings<'t> {
         (controllers, lost)
     }
 
-    /// Notes that a line may have been a controller= and cannot be read.
+    /// Notes a line that may have been a `controller=` and cannot be read.
     fn lose(&mut self, line: usize) {
         self.lost_line = self.lost_line.into_iter().chain([line]).min();
     }
@@ -198,20 +200,20 @@ impl<'t> Settings<'t> {
         }
     }
 
-    /// What was wrong.
+    /// The complaints about the file, sorted by line.
     pub(crate) fn into_complaints(self) -> Vec<Complaint> {
         self.complaints.into_vec()
     }
 }
 
-/// True for a key that is, or was probably meant to be, `controller`.
+/// True if the key is `controller`, or was probably meant to be.
 fn may_be_controller(key: &str) -> bool {
-    // With another sign, or none, after the word, the first = is the one of `transport=`.
+    // If `controller` is followed by another sign than `=`, or by none, the first `=` is that of `transport=`.
     let first_word = key.split(|c: char| c == ':' || c.is_whitespace()).next().unwrap_or(key);
     [key, first_word].iter().any(|word| nearest(word, [keys::CONTROLLER.name]).is_some())
 }
 
-/// A key as a complaint shows it: bare where it is a plain word.
+/// A key for a complaint: without quotes if it is a plain word.
 fn plain(key: &str) -> String {
     let quotes = quoted(key);
     match quotes.trim_matches('"') {
@@ -224,7 +226,7 @@ fn in_section(keys: &'static [Key], section: &str) -> impl Iterator<Item = &'sta
     keys.iter().filter(move |key| key.section == section)
 }
 
-/// A section of the table by its name, in any case and with any spaces.
+/// Finds a section of the table by its name. Case and the number of spaces are ignored.
 fn section_of(keys: &'static [Key], name: &str) -> Option<&'static str> {
     let words = |text: &str| text.split_whitespace().map(str::to_ascii_lowercase).collect::<Vec<_>>();
     let name = words(name);

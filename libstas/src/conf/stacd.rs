@@ -1,4 +1,4 @@
-//! stacd.conf
+//! Parses stacd.conf.
 
 use std::collections::BTreeSet;
 
@@ -10,11 +10,11 @@ use super::types::{Complaint, DisconnectScope, FamilyOrder, InUse, StacConf};
 use super::value::Setting;
 use crate::nvme::Transport;
 
-/// The least number of attempts on a controller with NCC: with one, the answer to it could not change anything.
+/// Smallest number of connect attempts on a controller with NCC: with one attempt its result could not change anything.
 const ATTEMPTS_MIN: u32 = 2;
 
-/// Reads stacd.conf. `file` is its name in complaints. A line that is wrong is reported
-/// and not used; the others apply. If the line may be a `controller=`, `lost_line` is its number.
+/// Parses stacd.conf. `file` is the file's name in complaints. An invalid line is reported and ignored; the other lines
+/// apply. If the line may be a `controller=`, `lost_line` is its number.
 #[must_use]
 pub fn parse(text: &[u8], file: &str) -> (StacConf, Vec<Complaint>) {
     let mut settings = Settings::read(text, file, STACD);
@@ -45,7 +45,7 @@ pub fn parse(text: &[u8], file: &str) -> (StacConf, Vec<Complaint>) {
 }
 
 impl Default for StacConf {
-    /// What an empty file means.
+    /// The settings of an empty file.
     fn default() -> Self {
         parse(b"", "").0
     }

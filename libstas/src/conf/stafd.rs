@@ -1,4 +1,4 @@
-//! stafd.conf
+//! Parses stafd.conf.
 
 use super::entry::{Role, controller, exclusion};
 use super::keys::{self, STAFD};
@@ -7,8 +7,8 @@ use super::settings::Settings;
 use super::types::{Complaint, FamilyOrder, Persistence, StafConf};
 use super::value::Setting;
 
-/// Reads stafd.conf. `file` is its name in complaints. A line that is wrong is reported
-/// and not used; the others apply. If the line may be a `controller=`, `lost_line` is its number.
+/// Parses stafd.conf. `file` is the file's name in complaints. An invalid line is reported and ignored; the other lines
+/// apply. If the line may be a `controller=`, `lost_line` is its number.
 #[must_use]
 pub fn parse(text: &[u8], file: &str) -> (StafConf, Vec<Complaint>) {
     let mut settings = Settings::read(text, file, STAFD);
@@ -33,13 +33,13 @@ pub fn parse(text: &[u8], file: &str) -> (StafConf, Vec<Complaint>) {
 }
 
 impl Default for StafConf {
-    /// What an empty file means.
+    /// The settings of an empty file.
     fn default() -> Self {
         parse(b"", "").0
     }
 }
 
-/// The key stood in [Global] once; where it stands in both sections, the right one counts.
+/// Reads persistent-connections. Earlier versions had it in `[Global]`; its present section takes precedence.
 fn persistent_connections(settings: &mut Settings<'_>) -> bool {
     let old = settings.has(&keys::OLD_PERSISTENT_CONNECTIONS) && !settings.has(&keys::PERSISTENT_CONNECTIONS);
     settings.flag(if old { &keys::OLD_PERSISTENT_CONNECTIONS } else { &keys::PERSISTENT_CONNECTIONS })

@@ -9,7 +9,7 @@ mod tls;
 
 use super::{Complaint, StacConf, StafConf, stacd, stafd};
 
-/// A stafd.conf that nothing is wrong with.
+/// Parses a stafd.conf that causes no complaint.
 #[track_caller]
 fn staf(text: &str) -> StafConf {
     let (conf, complaints) = stafd::parse(text.as_bytes(), "stafd.conf");
@@ -17,7 +17,7 @@ fn staf(text: &str) -> StafConf {
     conf
 }
 
-/// A stacd.conf that nothing is wrong with.
+/// Parses a stacd.conf that causes no complaint.
 #[track_caller]
 fn stac(text: &str) -> StacConf {
     let (conf, complaints) = stacd::parse(text.as_bytes(), "stacd.conf");
@@ -25,7 +25,7 @@ fn stac(text: &str) -> StacConf {
     conf
 }
 
-/// The one complaint about a file.
+/// The only complaint about a file.
 #[track_caller]
 fn one(complaints: Vec<Complaint>) -> Complaint {
     assert_eq!(complaints.len(), 1, "{complaints:?}");

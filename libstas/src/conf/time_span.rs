@@ -1,4 +1,4 @@
-//! Time spans as people write them: `72hours`, `3 days 5 hours`, `1:24`, `-1`.
+//! Parses time spans: `72hours`, `3 days 5 hours`, `1:24`, `-1`.
 
 use std::time::Duration;
 
@@ -8,50 +8,50 @@ const MINUTE: i128 = 60;
 const HOUR: i128 = 60 * MINUTE;
 const DAY: i128 = 24 * HOUR;
 
-/// A span of time with a sign, exact to the nanosecond, at most 292 years.
+/// A time span with a sign, exact to the nanosecond, at most 292 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct TimeSpan {
     nanos: i64,
 }
 
 impl TimeSpan {
-    /// Its length; `None` if it is negative.
+    /// Length of the time span. `None` if it is negative.
     #[must_use]
     pub fn duration(self) -> Option<Duration> {
         u64::try_from(self.nanos).ok().map(Duration::from_nanos)
     }
 }
 
-/// Why a text is no time span.
+/// Why a text is not a time span.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// There is nothing.
+    /// The text is empty.
     #[error("there is no time span")]
     Empty,
-    /// Something that is not a number stands where one has to.
+    /// A number is missing.
     #[error("a number is missing")]
     Number,
-    /// No unit of time.
+    /// A word is not a unit of time.
     #[error("days, hours, minutes and seconds are the units of time")]
     Unit,
-    /// `5 minutes 2 hours`, `1m 2m`.
+    /// Units are not in descending order, or repeat: `5 minutes 2 hours`, `1m 2m`.
     #[error("the units go from the larger to the smaller, each at most once")]
     Order,
-    /// `1:2`, `1:2:3:4:5`.
+    /// A form with colons is malformed: `1:2`, `1:2:3:4:5`.
     #[error("with colons, it is D:HH:MM:SS, H:MM:SS, M:SS or :SS")]
     Clock,
-    /// Over 292 years.
+    /// The time span is longer than 292 years.
     #[error("that is too long")]
     TooLong,
 }
 
-/// Reads a time span. A bare number is seconds.
+/// Parses a time span. A number without a unit is seconds.
 ///
-/// Units are d, day(s), h, hr(s), hour(s), m, min(s), minute(s), s, sec(s), second(s), in any case, with spaces or a
-/// comma between the parts. Numbers may have fractions.
+/// Units are d, day(s), h, hr(s), hour(s), m, min(s), minute(s), s, sec(s), second(s), case-insensitive, with spaces or
+/// a comma between the parts. Numbers may have decimals.
 ///
 /// # Errors
-/// The text is anything else, or longer than 292 years.
+/// [`Error`] if the text has another form, or the time span is longer than 292 years.
 pub fn parse(text: &str) -> Result<TimeSpan, Error> {
     let text = text.trim();
     let (negative, text) = match text.strip_prefix('-') {
@@ -72,14 +72,14 @@ pub fn parse(text: &str) -> Result<TimeSpan, Error> {
     Ok(TimeSpan { nanos: if negative { -nanos } else { nanos } })
 }
 
-/// A decimal number without a sign, exact.
+/// A decimal number without a sign, stored exactly.
 #[derive(Clone, Copy)]
 struct Number {
     nanos: i128,
 }
 
 impl Number {
-    /// The number that a text starts with, and what follows it. Digits beyond the ninth decimal do not count.
+    /// Splits the number from the start of a text. Returns it and the rest. Decimals after the ninth are ignored.
     fn split(text: &str) -> Result<(Self, &str), Error> {
         let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
         let (number, rest) = text.split_at(end);
@@ -102,7 +102,7 @@ impl Number {
     }
 }
 
-/// `1m24s`, `1 minute, 24 secs`
+/// Parses the form with units: `1m24s`, `1 minute, 24 secs`.
 fn parts(mut text: &str) -> Result<i128, Error> {
     let mut sum: i128 = 0;
     let mut above = i128::MAX;
@@ -124,7 +124,7 @@ fn parts(mut text: &str) -> Result<i128, Error> {
     }
 }
 
-/// A unit in seconds.
+/// Length of a unit in seconds.
 fn unit(word: &str) -> Result<i128, Error> {
     match word.to_ascii_lowercase().as_str() {
         "d" | "day" | "days" => Ok(DAY),
@@ -135,7 +135,7 @@ fn unit(word: &str) -> Result<i128, Error> {
     }
 }
 
-/// `1:24`, `:22`, `1:02:03`, `2:04:13:02`; the seconds may have a fraction.
+/// Parses the form with colons: `1:24`, `:22`, `1:02:03`, `2:04:13:02`. The seconds may have decimals.
 fn clock(text: &str) -> Result<i128, Error> {
     let mut sum: i128 = 0;
     let mut units = [1, MINUTE, HOUR, DAY].into_iter();

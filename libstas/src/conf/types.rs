@@ -1,4 +1,4 @@
-//! The settings, typed: what the parsers make and the cores take.
+//! The typed settings: output of the parsers, input of the cores.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,16 +6,16 @@ use std::time::Duration;
 
 use crate::nvme::{Parameters, Transport};
 
-/// Something in a file that is not as it should be; the rest of the file still counts.
+/// An error in a file. The rest of the file still applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Complaint {
-    /// The file.
+    /// Name of the file, as the caller of the parser gave it.
     pub file: String,
-    /// The line, counted from 1; 0 for the file as a whole.
+    /// Line, counted from 1. 0: the file as a whole.
     pub line: usize,
-    /// True for one that is told as an error (an unknown section or key), false for a warning.
+    /// True: logged as an error (unknown section or key, refused entry). False: logged as a warning.
     pub error: bool,
-    /// What is wrong, what is done instead, and what would have been right.
+    /// What is wrong, what applies instead, and what would be valid.
     pub text: String,
 }
 
@@ -28,20 +28,20 @@ impl fmt::Display for Complaint {
     }
 }
 
-/// `ip-family`: which addresses are used, the preferred family first.
+/// `ip-family`: the address families to use, and the preferred one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum FamilyOrder {
-    /// IPv4 alone.
+    /// `ipv4`: IPv6 addresses are not used.
     V4,
-    /// IPv6 alone.
+    /// `ipv6`: IPv4 addresses are not used.
     V6,
-    /// Both, IPv4 preferred (also written `ipv6+ipv4`: nvme-stas takes both orders for the same).
+    /// `ipv4+ipv6`: both, IPv4 preferred. `ipv6+ipv4` means the same, as in nvme-stas.
     #[default]
     Both,
 }
 
 impl FamilyOrder {
-    /// Reads a word of `ip-family`; an unknown one is the default.
+    /// The value for a word of `ip-family`. An unknown word gives the default.
     pub(crate) fn of(word: &str) -> Self {
         match word {
             "ipv4" => Self::V4,
@@ -61,141 +61,141 @@ impl fmt::Display for FamilyOrder {
     }
 }
 
-/// `zeroconf-connections-persistence`.
+/// `zeroconf-connections-persistence`: how long a discovery controller is kept whose announcement has expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Persistence {
-    /// -1, or any other negative time span.
+    /// Kept forever: -1, or any other negative time span.
     Forever,
-    /// A time span; zero is at once.
+    /// Kept for this time. Zero: removed at once.
     For(Duration),
 }
 
-/// `disconnect-scope`.
+/// `disconnect-scope`: the connections that stacd may disconnect.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DisconnectScope {
-    /// Only what this daemon connected or adopted.
+    /// `only-stas-connections`: those that this daemon made or adopted.
     #[default]
     OnlyStas,
-    /// Everything of the types in `disconnect-trtypes`.
+    /// `all-connections-matching-disconnect-trtypes`: all connections with a transport in `disconnect-trtypes`.
     AllMatchingTrtypes,
-    /// Nothing.
+    /// `no-disconnect`: no connection is disconnected.
     Nothing,
 }
 
-/// `in-use`: what becomes of the last path to storage in use when a log page no longer names it.
+/// `in-use`: what happens to the last path to storage in use when log pages no longer list it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum InUse {
-    /// It stays.
+    /// `keep`: the path stays connected.
     #[default]
     Keep,
-    /// It goes.
+    /// `disconnect`: the path is disconnected.
     Disconnect,
 }
 
-/// One `controller=`. The address may be a host name, which the core has resolved.
+/// One `controller=`. If the address is a host name, the core resolves it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ControllerEntry {
-    /// transport
+    /// transport: tcp, rdma, fc or loop.
     pub transport: Transport,
-    /// traddr: an address (canonical) or a host name.
+    /// traddr: an address in canonical form, or a host name.
     pub traddr: String,
-    /// True when `traddr` is a host name (tcp and rdma alone).
+    /// True if `traddr` is a host name (tcp and rdma only).
     pub is_name: bool,
-    /// trsvcid, with the transport's default filled in.
+    /// trsvcid; the transport's default if the entry has none.
     pub trsvcid: String,
-    /// nqn; empty when the entry has none (stafd fills in the well-known discovery NQN).
+    /// nqn. Empty if the entry has none; stafd then uses the well-known discovery NQN.
     pub subsysnqn: String,
-    /// host-traddr, or empty.
+    /// host-traddr. Empty if the entry has none.
     pub host_traddr: String,
-    /// host-iface, or empty.
+    /// host-iface. Empty if the entry has none.
     pub host_iface: String,
-    /// host-nqn, or empty.
+    /// host-nqn. Empty if the entry has none: the host's own NQN.
     pub host_nqn: String,
-    /// Parameters given on the entry itself, secrets included.
+    /// Connection parameters of the entry itself, including its secrets.
     pub parameters: Parameters,
-    /// The line it stands on.
+    /// Line of the entry, counted from 1.
     pub line: usize,
 }
 
-/// One `exclude=`: every part given must equal.
+/// One `exclude=`. A controller is excluded if all given parts are equal.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exclusion {
-    /// transport
+    /// transport. `None`: any.
     pub transport: Option<Transport>,
-    /// traddr: an address (canonical) or a host name.
+    /// traddr: an address in canonical form, or a host name. `None`: any.
     pub traddr: Option<String>,
-    /// True when `traddr` is a host name.
+    /// True if `traddr` is a host name.
     pub is_name: bool,
-    /// trsvcid
+    /// trsvcid. `None`: any.
     pub trsvcid: Option<String>,
-    /// nqn
+    /// nqn. `None`: any.
     pub subsysnqn: Option<String>,
-    /// host-iface
+    /// host-iface. `None`: any.
     pub host_iface: Option<String>,
-    /// host-nqn
+    /// host-nqn. `None`: any.
     pub host_nqn: Option<String>,
-    /// The line it stands on.
+    /// Line of the entry, counted from 1.
     pub line: usize,
 }
 
-/// stafd.conf
+/// The settings of stafd.conf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StafConf {
-    /// tron
+    /// tron: trace in the log.
     pub tron: bool,
-    /// Connection parameters of `[Global]`; kato is 30 s unless given, digests are off.
+    /// Connection parameters of `[Global]`. kato defaults to 30 s, digests default to off.
     pub parameters: Parameters,
-    /// ignore-iface
+    /// ignore-iface: leave the choice of the interface to the routing table.
     pub ignore_iface: bool,
-    /// ip-family
+    /// ip-family: the address families to use.
     pub ip_family: FamilyOrder,
-    /// pleo
+    /// pleo: request port-local log page entries only.
     pub pleo: bool,
-    /// zeroconf
+    /// zeroconf: find discovery controllers by mDNS.
     pub zeroconf: bool,
-    /// persistent-connections
+    /// persistent-connections: keep connections to discovery controllers when stafd stops.
     pub persistent_connections: bool,
-    /// zeroconf-connections-persistence
+    /// zeroconf-connections-persistence: how long a discovery controller is kept whose announcement has expired.
     pub zeroconf_persistence: Persistence,
-    /// epcsd=poll
+    /// epcsd=poll: poll a discovery controller that lists itself without EPCSD.
     pub polls_without_epcsd: bool,
-    /// controller=
+    /// controller=: the configured discovery controllers, in the order of the file.
     pub controllers: Vec<ControllerEntry>,
-    /// A controller=, or something that may have been one, could not be read: that a controller is no longer named
-    /// is then no proof that it is no longer meant.
+    /// True if a `controller=`, or a line that may have been one, could not be read. Then the absence of a controller
+    /// from the file does not prove that the administrator removed it.
     pub controller_lost: bool,
-    /// The first such line.
+    /// First line that caused `controller_lost`.
     pub lost_line: Option<usize>,
-    /// exclude=
+    /// exclude= and blacklist=: controllers never to connect to.
     pub exclusions: Vec<Exclusion>,
 }
 
-/// stacd.conf
+/// The settings of stacd.conf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StacConf {
-    /// tron
+    /// tron: trace in the log.
     pub tron: bool,
-    /// Connection parameters of `[Global]`; digests are off unless given.
+    /// Connection parameters of `[Global]`. Digests default to off.
     pub parameters: Parameters,
-    /// ignore-iface
+    /// ignore-iface: leave the choice of the interface to the routing table.
     pub ignore_iface: bool,
-    /// ip-family
+    /// ip-family: the address families to use.
     pub ip_family: FamilyOrder,
-    /// disconnect-scope
+    /// disconnect-scope: the connections that stacd may disconnect.
     pub disconnect_scope: DisconnectScope,
-    /// disconnect-trtypes: any of tcp, rdma, fc.
+    /// disconnect-trtypes: the transports of the audit, any of tcp, rdma and fc.
     pub disconnect_trtypes: BTreeSet<Transport>,
-    /// connect-attempts-on-ncc; `None` is for ever.
+    /// connect-attempts-on-ncc: number of connect attempts while NCC is set. `None`: no limit.
     pub connect_attempts_on_ncc: Option<u32>,
-    /// in-use
+    /// in-use: whether the last path to storage in use is disconnected.
     pub in_use: InUse,
-    /// controller=
+    /// controller=: the configured I/O controllers, in the order of the file.
     pub controllers: Vec<ControllerEntry>,
-    /// A controller=, or something that may have been one, could not be read: that a controller is no longer named
-    /// is then no proof that it is no longer meant.
+    /// True if a `controller=`, or a line that may have been one, could not be read. Then the absence of a controller
+    /// from the file does not prove that the administrator removed it.
     pub controller_lost: bool,
-    /// The first such line.
+    /// First line that caused `controller_lost`.
     pub lost_line: Option<usize>,
-    /// exclude=
+    /// exclude= and blacklist=: controllers never to connect to.
     pub exclusions: Vec<Exclusion>,
 }

@@ -1,4 +1,4 @@
-//! What a key may be set to, and reading it.
+//! Types and ranges of values, and reading values.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::fmt;
 use super::complaints::quoted;
 use super::time_span::{self, TimeSpan};
 
-/// What a key may be set to.
+/// Type and range of a key's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Values {
     /// `true` or `false`.
@@ -15,49 +15,49 @@ pub enum Values {
     OneOf(&'static [&'static str]),
     /// Any of these words, joined by `+`.
     AnyOf(&'static [&'static str]),
-    /// A whole number.
+    /// An integer in a range.
     Number {
-        /// The least.
+        /// Smallest valid value.
         min: i64,
-        /// The most.
+        /// Largest valid value.
         max: i64,
-        /// What is counted.
+        /// Unit of the number, for messages: `seconds`, `queues`.
         of: &'static str,
     },
-    /// A time span; a negative one is for ever.
+    /// A time span. Negative: forever.
     TimeSpan,
     /// `key=value;key=value...`
     Pairs,
-    /// Text, or `file:///path` for the first word of that file.
+    /// Text, or `file:///path`: the first word of that file.
     Source,
-    /// Text that its reader looks at.
+    /// Text that the caller checks. Contains its description for messages.
     Text(&'static str),
 }
 
-/// What a key is set to.
+/// A value of a key, after reading.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Setting {
-    /// Of [`Values::Bool`].
+    /// Value of [`Values::Bool`].
     Bool(bool),
-    /// Of [`Values::OneOf`]: the word in the spelling of the table.
+    /// Value of [`Values::OneOf`]: the word as spelled in the table.
     Word(&'static str),
-    /// Of [`Values::AnyOf`].
+    /// Value of [`Values::AnyOf`].
     Words(BTreeSet<&'static str>),
-    /// Of [`Values::Number`].
+    /// Value of [`Values::Number`].
     Number(i64),
-    /// Of [`Values::TimeSpan`].
+    /// Value of [`Values::TimeSpan`].
     TimeSpan(TimeSpan),
-    /// Of [`Values::Source`], when it is in a file: its path from the root.
+    /// Value of [`Values::Source`] that is in a file: absolute path.
     Path(String),
-    /// Of [`Values::Source`], when it is not in a file, and of [`Values::Pairs`] and [`Values::Text`].
+    /// Value of [`Values::Source`] that is not in a file, or of [`Values::Pairs`] or [`Values::Text`].
     Text(String),
 }
 
 impl Values {
-    /// Reads a value that is not empty.
+    /// Reads a value, which is not empty.
     ///
     /// # Errors
-    /// It is not allowed; the text says what would be.
+    /// A text that says which values are valid.
     pub fn read(self, text: &str) -> Result<Setting, String> {
         let read = match self {
             Self::Bool if text.eq_ignore_ascii_case("true") => Some(Setting::Bool(true)),
@@ -92,7 +92,7 @@ impl Values {
 }
 
 impl Values {
-    /// The words of [`Values::AnyOf`] that are valid in a text in which others are not.
+    /// The valid words in a text for [`Values::AnyOf`] that also contains invalid ones.
     pub(crate) fn valid_words(self, text: &str) -> BTreeSet<&'static str> {
         let Self::AnyOf(words) = self else { return BTreeSet::new() };
         text.split('+').filter_map(|part| word(part.trim(), words)).collect()

@@ -1,20 +1,20 @@
-//! Addresses, ports, names and interfaces, in the one form in which they compare equal.
+//! Addresses, ports, names and interfaces in canonical form, in which they can be compared.
 
 use std::net::IpAddr;
 
 use crate::conf::complaints::quoted;
 use crate::nvme::{NQN_MAX, Transport, tid};
 
-/// An address as it is configured.
+/// A configured address.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Address {
     /// An address of the transport, in canonical form.
     Fixed(String),
-    /// A host name, to be looked up.
+    /// A host name, which the core resolves.
     Name(String),
 }
 
-/// traddr of a transport.
+/// Reads traddr for a transport.
 pub(super) fn traddr(transport: Transport, text: &str) -> Result<Address, String> {
     match transport {
         Transport::Tcp | Transport::Rdma => ip(text).map(Address::Fixed).or_else(|why| match why {
@@ -26,12 +26,12 @@ pub(super) fn traddr(transport: Transport, text: &str) -> Result<Address, String
     }
 }
 
-/// traddr of whatever transport it fits.
+/// Reads traddr without a known transport: a Fibre Channel address, an IP address or a host name.
 pub(super) fn any_traddr(text: &str) -> Result<Address, String> {
     fc(text).map(Address::Fixed).or_else(|_| traddr(Transport::Tcp, text))
 }
 
-/// host-traddr of a transport: no names.
+/// Reads host-traddr for a transport. Host names are not allowed.
 pub(super) fn host_traddr(transport: Transport, text: &str) -> Result<String, String> {
     match transport {
         Transport::Tcp | Transport::Rdma => ip(text).map_err(|why| match why {
@@ -45,9 +45,9 @@ pub(super) fn host_traddr(transport: Transport, text: &str) -> Result<String, St
 
 /// Why a text is not an IP address to connect to.
 enum NotIp {
-    /// It may be something else.
+    /// The text is not an IP address. It may be a host name.
     Text,
-    /// It is one, of a kind that nobody can be connected to; in words.
+    /// The text is an IP address that cannot be a connect target (multicast, unspecified, ...). Contains the reason.
     Kind(String),
 }
 
@@ -66,7 +66,7 @@ fn ip(text: &str) -> Result<String, NotIp> {
     Ok(tid::canonical_ip(text))
 }
 
-/// A host name (RFC 1123, 2.1), in lower case, without the dot of the root.
+/// Reads a host name (RFC 1123, 2.1). Returns it in lower case, without a final dot.
 fn name(text: &str) -> Result<String, String> {
     let neither = |why: &str| Err(format!("{} is neither an IP address nor a host name{why}", quoted(text)));
     let name = text.strip_suffix('.').unwrap_or(text);
@@ -88,14 +88,14 @@ fn name(text: &str) -> Result<String, String> {
     Ok(name.to_ascii_lowercase())
 }
 
-/// A Fibre Channel address: `nn-0x` and 16 digits, `:pn-0x` and 16 digits.
+/// Reads a Fibre Channel address: `nn-0x` and 16 digits, `:pn-0x` and 16 digits.
 fn fc(text: &str) -> Result<String, String> {
     tid::parse_fc(text).ok_or_else(|| {
         format!("{} is not a Fibre Channel address (nn-0x1000000000000001:pn-0x2000000000000001)", quoted(text))
     })
 }
 
-/// trsvcid of tcp and rdma: a port, without leading zeros.
+/// Reads trsvcid of tcp and rdma: a port. Leading zeros are removed.
 pub(super) fn port(text: &str) -> Result<String, String> {
     match tid::parse_port(text) {
         Some(port) => Ok(port.to_string()),
@@ -103,9 +103,9 @@ pub(super) fn port(text: &str) -> Result<String, String> {
     }
 }
 
-/// A network interface.
+/// Reads the name of a network interface.
 pub(super) fn iface(text: &str) -> Result<String, String> {
-    // The kernel's names have 15 bytes, its alternative names 127 (IFNAMSIZ, ALTIFNAMSIZ).
+    // Interface names have at most 15 bytes, alternative names 127 (IFNAMSIZ, ALTIFNAMSIZ).
     let fits = (1..=127).contains(&text.len()) && text != "." && text != "..";
     if !fits || text.contains(['/', ',', ':', '%']) || text.contains(char::is_whitespace) {
         return Err(format!("{} is not the name of an interface", quoted(text)));
@@ -113,7 +113,7 @@ pub(super) fn iface(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// An NQN. The kernel takes any name, so that `nqn.` in front is not demanded.
+/// Reads an NQN. It need not start with `nqn.`: the kernel takes any name.
 pub(super) fn nqn(text: &str) -> Result<String, String> {
     if text.len() > NQN_MAX {
         return Err(format!("the NQN is {} bytes long, at most {NQN_MAX} are allowed", text.len()));
@@ -121,7 +121,7 @@ pub(super) fn nqn(text: &str) -> Result<String, String> {
     option_text(text)
 }
 
-/// Text that fits between the commas of the kernel's option string.
+/// Reads text that can stand between the commas of the kernel's option string.
 fn option_text(text: &str) -> Result<String, String> {
     if text.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control()) {
         return Err(format!(

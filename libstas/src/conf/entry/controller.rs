@@ -1,4 +1,4 @@
-//! `controller=`
+//! Reads `controller=`.
 
 use super::address::{self, Address};
 use super::words::Words;
@@ -13,17 +13,17 @@ use crate::nvme::{DISCOVERY_NQN, Parameters, Secret, Transport};
 const NOT_STORAGE: &str = "its nqn is the well-known one of discovery controllers, which have no storage; \
                            discovery controllers are configured in stafd.conf";
 
-/// What the controllers of a file are.
+/// Kind of the controllers of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Discovery controllers: an entry without an NQN means the well-known one, the default port is theirs.
+    /// Discovery controllers: NQN and port default to the well-known NQN and the port of discovery controllers.
     Discovery,
     /// I/O controllers: an entry needs an NQN.
     Io,
 }
 
-/// Reads one `controller=`; `None` if it is refused. `keys` is the table of the file: it knows which connection
-/// parameters do something there.
+/// Reads one `controller=`. `None` if it is refused. `keys` is the table of the file and says which connection
+/// parameters have an effect there.
 pub(crate) fn controller(
     text: &str,
     line: usize,
@@ -52,7 +52,7 @@ pub(crate) fn controller(
     }
 }
 
-/// Who is meant.
+/// Reads the identity of the controller: transport, addresses, port and NQNs.
 fn identity(
     words: &Words<'_>,
     line: usize,
@@ -149,7 +149,7 @@ fn host_traddr(
     }
 }
 
-/// With what: parameters of its own go before those of `[Global]`.
+/// Reads the connection parameters of the entry. They take precedence over those of `[Global]`.
 fn parameters(words: &Words<'_>, line: usize, keys: &[Key], complaints: &mut Complaints) -> Parameters {
     let mut parameters = Parameters::default();
     for (key, text) in words.iter().filter(|(_, text)| !text.is_empty()) {
@@ -165,7 +165,7 @@ fn parameters(words: &Words<'_>, line: usize, keys: &[Key], complaints: &mut Com
         }
         match here.values.read(text) {
             Ok(setting) => parameters::set(&mut parameters, key.name, &setting),
-            // A connection is never less secure than asked for.
+            // A connection is never less secure than configured.
             Err(why) if key.name == "tls" => {
                 complaints.error(line, format!("controller=: tls: {why}; it is taken for true"));
                 parameters.tls = Some(parameters::REQUIRED);
@@ -184,8 +184,8 @@ fn parameters(words: &Words<'_>, line: usize, keys: &[Key], complaints: &mut Com
     parameters
 }
 
-/// A malformed secret stays with its entry, so that no connection is made without it or with another one; whoever
-/// makes the option string refuses it.
+/// Keeps a malformed secret in the entry, so that the controller is not connected without it or with another one:
+/// `nvme::connect::option_string` refuses it.
 fn secret(key: &str, text: &str, line: usize, complaints: &mut Complaints) -> Secret {
     Secret::dhchap(text).unwrap_or_else(|why| {
         complaints.error(line, format!("controller=: {key}: {why}; no connection is made with it"));

@@ -1,4 +1,4 @@
-//! `exclude=`
+//! Reads `exclude=`.
 
 use super::address::{self, Address};
 use super::words::Words;
@@ -6,7 +6,7 @@ use crate::conf::complaints::{Complaints, quoted};
 use crate::conf::types::Exclusion;
 use crate::nvme::Transport;
 
-/// Reads one `exclude=`; `None` if it is refused. One complaint at most.
+/// Reads one `exclude=`. `None` if it is refused. Makes at most one complaint.
 pub(crate) fn exclusion(text: &str, line: usize, complaints: &mut Complaints) -> Option<Exclusion> {
     let words = Words::read("exclude=", text);
     if words.is_empty() {

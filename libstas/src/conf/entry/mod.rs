@@ -1,8 +1,8 @@
-//! `controller=` and `exclude=`: `key=value` pairs that name a controller, or many.
+//! `controller=` and `exclude=`: `key=value` pairs that name one controller, or many.
 //!
-//! A pair that cannot be used costs `controller=` that pair, if it is a connection parameter, or all of it, if it says
-//! who is meant: connecting somewhere else than was written is worse than not connecting. `exclude=` is refused as a
-//! whole: without the pair it would exclude more than was written.
+//! If a pair of `controller=` cannot be read, a connection parameter is ignored, but a part of the identity makes the
+//! whole entry refused: connecting to another controller than configured is worse than not connecting. An `exclude=`
+//! with such a pair is always refused: without the pair it would exclude more controllers than configured.
 
 mod address;
 mod controller;

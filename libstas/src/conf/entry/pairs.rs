@@ -1,15 +1,15 @@
-//! `key=value;key=value # comment`, taken apart.
+//! Splits `key=value;key=value # comment`.
 
-/// One part between two `;`.
+/// The text between two `;`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Part<'t> {
     /// `key=value`, both trimmed.
     Pair(&'t str, &'t str),
-    /// It has no `=`.
+    /// Text without `=`.
     Other(&'t str),
 }
 
-/// The parts of an entry; the comment and empty parts are gone. A `=` in a value belongs to it.
+/// The parts of an entry, without its comment and without empty parts. Only the first `=` of a part separates.
 pub(super) fn parts(text: &str) -> impl Iterator<Item = Part<'_>> {
     without_comment(text).split(';').map(str::trim).filter(|part| !part.is_empty()).map(|part| {
         match part.split_once('=') {
@@ -19,7 +19,7 @@ pub(super) fn parts(text: &str) -> impl Iterator<Item = Part<'_>> {
     })
 }
 
-/// A `#` at the start or behind a space starts a comment.
+/// Removes the comment. It starts at a `#` that is first or follows a space.
 fn without_comment(text: &str) -> &str {
     let mut before = ' ';
     for (at, character) in text.char_indices() {

@@ -20,7 +20,7 @@ fn read(text: &str, role: Role) -> (Option<ControllerEntry>, Vec<Complaint>) {
     (entry, complaints.into_vec())
 }
 
-/// An entry of stafd.conf that nothing is wrong with.
+/// Reads an entry of stafd.conf that causes no complaint.
 #[track_caller]
 fn dc(text: &str) -> ControllerEntry {
     let (entry, complaints) = read(text, Role::Discovery);
@@ -28,7 +28,7 @@ fn dc(text: &str) -> ControllerEntry {
     entry.unwrap()
 }
 
-/// An entry of stacd.conf that nothing is wrong with.
+/// Reads an entry of stacd.conf that causes no complaint.
 #[track_caller]
 fn ioc(text: &str) -> ControllerEntry {
     let (entry, complaints) = read(text, Role::Io);
@@ -36,7 +36,7 @@ fn ioc(text: &str) -> ControllerEntry {
     entry.unwrap()
 }
 
-/// The one complaint about an entry of stafd.conf that is taken all the same.
+/// Reads an entry of stafd.conf that is accepted with one complaint.
 #[track_caller]
 fn taken(text: &str) -> (ControllerEntry, Complaint) {
     let (entry, mut complaints) = read(text, Role::Discovery);
@@ -44,7 +44,7 @@ fn taken(text: &str) -> (ControllerEntry, Complaint) {
     (entry.unwrap(), complaints.remove(0))
 }
 
-/// The one complaint about an entry that is refused.
+/// The only complaint about an entry that is refused.
 #[track_caller]
 fn refused(text: &str, role: Role) -> String {
     let (entry, complaints) = read(text, role);

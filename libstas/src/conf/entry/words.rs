@@ -1,4 +1,4 @@
-//! The pairs of one entry, each with the key that it means.
+//! The pairs of one entry, with their keys from the table.
 
 use super::pairs::{Part, parts};
 use crate::conf::complaints::quoted;
@@ -9,16 +9,16 @@ use crate::conf::near_miss::nearest;
 #[derive(Debug, Default)]
 pub(super) struct Words<'t> {
     found: Vec<(&'static Key, &'t str)>,
-    /// What is no pair, or no pair with a known key, in words.
+    /// Complaints about parts that are not pairs, or have an unknown key.
     pub(super) unknown: Vec<String>,
-    /// A key asks for an encrypted connection that entries do not have.
+    /// True if the entry has a key that asks for an encrypted connection and that is not supported.
     pub(super) secure_channel: bool,
-    /// Keys that are given more than once.
+    /// Keys that occur more than once.
     pub(super) twice: Vec<&'static str>,
 }
 
 impl<'t> Words<'t> {
-    /// Takes an entry apart. Of a key that is given more than once, the last one counts.
+    /// Splits an entry into pairs. If a key occurs more than once, the last value counts.
     pub(super) fn read(entry: &'static str, text: &'t str) -> Self {
         let mut words = Self::default();
         for part in parts(text) {
@@ -45,17 +45,17 @@ impl<'t> Words<'t> {
         }
     }
 
-    /// The value of a key, empty if it is not given.
+    /// The value of a key. Empty if the key is absent.
     pub(super) fn get(&self, name: &str) -> &'t str {
         self.found.iter().find(|(key, _)| key.name == name).map_or("", |(_, value)| value)
     }
 
-    /// All keys that are given, with their values.
+    /// All keys of the entry, with their values.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&'static Key, &'t str)> {
         self.found.iter().copied()
     }
 
-    /// True when there is no pair at all, not even one that is wrong.
+    /// True if the entry has no part, not even an invalid one.
     pub(super) fn is_empty(&self) -> bool {
         self.found.is_empty() && self.unknown.is_empty()
     }
@@ -65,7 +65,7 @@ fn all() -> impl Iterator<Item = &'static Key> {
     keys::IDENTITY.iter().chain(keys::PARAMETERS)
 }
 
-/// A key by its name in any case; `subsysnqn` is `nqn`.
+/// Finds a key by its name, case-insensitive. `subsysnqn` stands for `nqn`.
 fn known(name: &str) -> Option<&'static Key> {
     let name = if name.eq_ignore_ascii_case("subsysnqn") { "nqn" } else { name };
     all().find(|key| key.name.eq_ignore_ascii_case(name))
@@ -82,7 +82,7 @@ fn unknown(entry: &str, text: &str, name: &str) -> String {
     format!("{} is not a key of {entry}{hint}", shown(text, name))
 }
 
-/// A part of an entry, unless there may be a secret in that entry.
+/// A part of an entry for a complaint: `***` if the entry may contain a secret.
 fn shown(entry: &str, part: &str) -> String {
     if quoted(entry) == "***" { "***".to_owned() } else { quoted(part) }
 }

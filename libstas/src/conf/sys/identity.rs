@@ -1,4 +1,4 @@
-//! The values of sys.conf, read and checked.
+//! Reads and checks the values of sys.conf.
 
 use std::path::Path;
 
@@ -7,34 +7,33 @@ use crate::conf::complaints::quoted;
 use crate::conf::types::Complaint;
 use crate::nvme::{HostIdentity, NQN_MAX, Secret};
 
-/// A symbolic name is at most this long in bytes (TP8010, extended attribute 2).
+/// Longest symbolic name in bytes (TP8010, extended attribute 2).
 const SYMNAME_MAX: usize = 256;
 
-/// Why a host has no identity. Without one nothing can be connected.
+/// Why a host has no identity. Without an identity nothing can be connected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("this host has no valid {what}: {place}: {why}; `stasadm {command} -f {file}` makes one")]
 pub struct IdentityError {
-    /// NQN or ID.
+    /// Missing value: `NQN` or `ID`.
     what: &'static str,
-    /// Where it was looked for.
+    /// File in which it was looked for.
     place: String,
-    /// What is wrong.
+    /// What is wrong with the value.
     why: String,
-    /// What stasadm calls it.
+    /// Command of stasadm that makes the value.
     command: &'static str,
-    /// Where stasadm is to put it.
+    /// File into which stasadm should write the value.
     file: String,
 }
 
 impl SysConf {
-    /// Takes the values from where they are.
+    /// Reads the identity from sys.conf and the files that it refers to.
     ///
-    /// `read` gives the content of a file: `None` if there is no such file, an error in words if it cannot be read.
-    /// A missing key is no key and a missing symbolic name none; one that is there and not valid is complained about
-    /// and left out.
+    /// `read` returns the content of a file: `None` if the file does not exist, an error text if it cannot be read.
+    /// Secret and symbolic name may be absent. If one of them is invalid, it causes a complaint and is left out.
     ///
     /// # Errors
-    /// There is no valid NQN or no valid ID.
+    /// [`IdentityError`] if there is no valid NQN or no valid ID.
     pub fn identity(
         &self,
         read: impl Fn(&str) -> Result<Option<String>, String>,
@@ -72,14 +71,14 @@ impl SysConf {
     }
 }
 
-/// Gets at values, wherever they are.
+/// Reads values from sys.conf or from the file that it names.
 struct Reader<'a, R> {
     file: &'a str,
     read: R,
 }
 
 impl<R: Fn(&str) -> Result<Option<String>, String>> Reader<'_, R> {
-    /// The file that a value is in, and the value, if there is one.
+    /// Returns the file that contains a value, and the value. `None` if the value is absent or empty.
     fn get(&self, value: &Value) -> (String, Result<Option<String>, String>) {
         match value {
             Value::Literal(text) => (self.file.to_owned(), Ok(Some(text.clone()).filter(|text| !text.is_empty()))),
@@ -96,7 +95,7 @@ fn first_word(text: &str) -> Option<String> {
     text.trim_start_matches('\u{feff}').split_whitespace().next().map(str::to_owned)
 }
 
-/// Host NQN (NVMe Base 2.0, 4.5): the kernel's option string takes no commas and spaces.
+/// Checks a host NQN (NVMe Base 2.0, 4.5). The kernel's option string takes no commas and spaces.
 fn valid_nqn(text: &str) -> Result<String, String> {
     if text.len() > NQN_MAX {
         return Err(format!("it is {} bytes long, {NQN_MAX} are the most", text.len()));
@@ -110,7 +109,7 @@ fn valid_nqn(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
-/// Host ID: a UUID, given back in the form that the kernel takes.
+/// Checks a host ID: a UUID. Returns it in the form that the kernel takes.
 fn valid_id(text: &str) -> Result<String, String> {
     match uuid::Uuid::try_parse(text) {
         Ok(id) if !id.is_nil() => Ok(id.hyphenated().to_string()),

@@ -1,7 +1,7 @@
-//! sys.conf: who this host is.
+//! sys.conf: the identity of this host.
 //!
-//! Three steps, each pure: [`parse`] tells where every value comes from, [`SysConf::identity`] takes the values with
-//! the help of whoever may open files, [`set_value`] and [`clear_value`] rewrite the text.
+//! Three steps, all without I/O: [`parse`] finds the source of each value, [`SysConf::identity`] reads the values
+//! through a function of the caller that opens files, and [`set_value`] and [`clear_value`] rewrite the text.
 
 mod identity;
 mod rewrite;
@@ -17,31 +17,32 @@ use super::types::Complaint;
 use super::value::Setting;
 use crate::nvme::Secret;
 
-/// Where a value comes from.
+/// Source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value<T = String> {
-    /// It stands in sys.conf.
+    /// The value itself, as written in sys.conf.
     Literal(T),
-    /// It is the first word of that file.
+    /// The value is the first word of this file.
     File(PathBuf),
 }
 
-/// sys.conf
+/// The settings of sys.conf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SysConf {
-    /// Its name in complaints.
+    /// Name of the file in complaints.
     file: String,
-    /// nqn
+    /// nqn: source of the host NQN.
     pub nqn: Value,
-    /// id
+    /// id: source of the host ID.
     pub id: Value,
-    /// key
+    /// key: source of the host's DH-HMAC-CHAP secret.
     pub key: Value<Secret>,
-    /// symname
+    /// symname: source of the symbolic name. `None`: the host has none.
     pub symname: Option<Value>,
 }
 
-/// Reads sys.conf. `file` is its name in complaints. Whatever is wrong costs that line and nothing else.
+/// Parses sys.conf. `file` is the file's name in complaints. An invalid line is reported and ignored; the other lines
+/// apply.
 #[must_use]
 pub fn parse(text: &[u8], file: &str) -> (SysConf, Vec<Complaint>) {
     let mut settings = Settings::read(text, file, SYS);
@@ -50,7 +51,7 @@ pub fn parse(text: &[u8], file: &str) -> (SysConf, Vec<Complaint>) {
         Setting::Text(text) => Some(Value::Literal(text)),
         _ => None,
     };
-    // The table has a default for all but the symbolic name.
+    // Only the symbolic name has no default in the table.
     let none = || Value::Literal(String::new());
     let conf = SysConf {
         file: file.to_owned(),
@@ -66,7 +67,7 @@ pub fn parse(text: &[u8], file: &str) -> (SysConf, Vec<Complaint>) {
 }
 
 impl Default for SysConf {
-    /// What an empty file means.
+    /// The settings of an empty file.
     fn default() -> Self {
         parse(b"", "sys.conf").0
     }

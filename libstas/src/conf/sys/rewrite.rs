@@ -1,11 +1,11 @@
-//! Rewriting sys.conf so that its owner finds it again: comments and order stay.
+//! Rewrites sys.conf in place: comments and the order of lines are kept.
 
 use std::ops::Range;
 
 use crate::conf::ini::{self, Line, Problem};
 use crate::conf::keys::HOST;
 
-/// A value that sys.conf cannot hold.
+/// sys.conf cannot contain this value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{key} cannot be set to {value:?}: {why}")]
 pub struct InvalidValue {
@@ -14,11 +14,11 @@ pub struct InvalidValue {
     why: &'static str,
 }
 
-/// The text with `key=value` in `[Host]`: in place of the last line that sets it, else below the commented-out one,
-/// else at the end of `[Host]`, which is made if there is none.
+/// Sets `key=value` in `[Host]`: replaces the last line that sets the key, else inserts after the line where the key is
+/// commented out, else at the end of `[Host]`. Adds `[Host]` if it does not exist.
 ///
 /// # Errors
-/// The value is empty, holds a control character, or is longer than a line may be.
+/// [`InvalidValue`] if the value is empty, contains a control character, or makes the line too long.
 pub fn set_value(text: &str, key: &str, value: &str) -> Result<String, InvalidValue> {
     let value = value.trim();
     let invalid = |why| InvalidValue { key: key.to_owned(), value: value.chars().take(80).collect(), why };
@@ -53,7 +53,7 @@ pub fn set_value(text: &str, key: &str, value: &str) -> Result<String, InvalidVa
     Ok(file.write())
 }
 
-/// The text without any line that sets `key` in `[Host]`. A commented-out one stays.
+/// Removes every line that sets `key` in `[Host]`. Commented-out lines are kept.
 #[must_use]
 pub fn clear_value(text: &str, key: &str) -> String {
     let mut file = File::read(text);
@@ -69,7 +69,7 @@ pub fn clear_value(text: &str, key: &str) -> String {
     file.write()
 }
 
-/// What a line is to someone who wants to change a key.
+/// Role of a line when a key is changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Meaning {
     Section { host: bool },
@@ -96,7 +96,7 @@ impl Meaning {
     }
 }
 
-/// A file by its lines, seen with the parser's own eyes.
+/// The lines of a file, as the parser reads them.
 struct File {
     lines: Vec<String>,
     meanings: Vec<Meaning>,
@@ -116,7 +116,7 @@ impl File {
         self.lines.iter().flat_map(|line| [line.as_str(), self.end]).collect()
     }
 
-    /// The lines of each `[Host]`, without its header.
+    /// The line ranges of all `[Host]` sections, without their headers.
     fn hosts(&self) -> Vec<Range<usize>> {
         let is_header = |at: &usize| matches!(self.meanings.get(*at), Some(Meaning::Section { .. }));
         let headers = self.meanings.iter().enumerate().filter(|(_, line)| **line == Meaning::Section { host: true });
@@ -130,7 +130,7 @@ impl File {
         self.hosts().into_iter().flatten().filter(|at| self.meanings.get(*at) == Some(&sets)).collect()
     }
 
-    /// Removes the lines that continue the one at `at`; comments and blank lines between them stay.
+    /// Removes the continuation lines of the line at `at`. Comments and blank lines between them are kept.
     fn remove_continued(&mut self, at: usize) {
         let others = self.meanings.iter().enumerate().skip(at + 1);
         let passed =
@@ -142,27 +142,27 @@ impl File {
         }
     }
 
-    /// The line of `[Host]` where a key is commented out.
+    /// The first line of `[Host]` where the key is commented out.
     fn mentioning(&self, key: &str) -> Option<usize> {
         let mentions = Meaning::Mentions(key.to_ascii_lowercase());
         self.hosts().into_iter().flatten().find(|at| self.meanings.get(*at) == Some(&mentions))
     }
 
-    /// Behind the last line of a section that holds something.
+    /// Position after the last line of a section that is not blank.
     fn end_of(&self, mut section: Range<usize>) -> usize {
         let start = section.start;
         let blank = |at: &usize| self.lines.get(*at).is_none_or(|line| line.trim_ascii().is_empty());
         section.rfind(|at| !blank(at)).map_or(start, |at| at + 1)
     }
 
-    /// The spaces that a line starts with.
+    /// Leading white space of a line.
     fn indent(&self, at: usize) -> &str {
         let line = self.lines.get(at).map_or("", String::as_str);
         line.get(..line.len() - line.trim_ascii_start().len()).unwrap_or_default()
     }
 
-    /// The spaces that a new line there has to start with: as many as the one above, so that it continues nothing and
-    /// nothing continues it that did not continue that one.
+    /// Leading white space of a new line at this position: that of the key above. So the new line continues no key, and
+    /// takes no continuation line from the key above.
     fn indent_at(&self, at: usize) -> &str {
         let meaning = |at: &usize| self.meanings.get(*at);
         let stops = |at: &usize| matches!(meaning(at), Some(Meaning::Section { .. }));

@@ -10,7 +10,7 @@ const NQN: &str = "nqn.2014-08.org.nvmexpress:uuid:01234567-0123-4123-8123-01234
 const ID: &str = "01234567-0123-4123-8123-0123456789ab";
 const SECRET: &str = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
 
-/// A world of files; all others are missing, and `/locked` cannot be read.
+/// A simulated file system. All other files are missing, and `/locked` cannot be read.
 fn files<'a>(files: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Result<Option<String>, String> + 'a {
     move |path| match path {
         "/locked" => Err("Permission denied".to_owned()),
@@ -41,7 +41,7 @@ fn fatal(text: &str, world: &[(&str, &str)]) -> String {
     error
 }
 
-/// The one complaint about an identity that is good enough, and that identity.
+/// The only complaint about a valid identity, and the identity.
 #[track_caller]
 fn complaint(text: &str, world: &[(&str, &str)]) -> (String, HostIdentity) {
     let (identity, complaints) = conf(text).identity(files(world)).unwrap();

@@ -1,4 +1,4 @@
-//! What holds for any text.
+//! Properties that hold for any text.
 
 use proptest::prelude::*;
 
@@ -7,7 +7,7 @@ use crate::conf::keys::{self, Key, Standing};
 use crate::conf::value::Values;
 use crate::conf::{Complaint, StacConf, StafConf, stacd, stafd};
 
-/// A line of a file as people and machines break it.
+/// A line of a file, valid or damaged by people or machines.
 fn line() -> impl Strategy<Value = Vec<u8>> {
     let key = prop::sample::select(keys::STAFD.iter().chain(keys::STACD).map(|key| key.name).collect::<Vec<_>>());
     let section =
@@ -25,11 +25,11 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(line(), 0..20).prop_map(|lines| lines.join(&b'\n'))
 }
 
-/// A value that a key may have, other than its default now and then.
+/// A valid value of a key, sometimes its default.
 fn value(key: &'static Key) -> BoxedStrategy<String> {
     match key.values {
         Values::Bool => any::<bool>().prop_map(|on| on.to_string()).boxed(),
-        // tls=true is complained about: this version has no TLS.
+        // tls=true causes a complaint: this version has no TLS.
         Values::OneOf(_) if key.name == "tls" => {
             prop::sample::select(&["auto", "false"]).prop_map(str::to_owned).boxed()
         }

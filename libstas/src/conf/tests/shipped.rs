@@ -1,4 +1,4 @@
-//! The files in etc/stas are what the table of keys says.
+//! Checks that the files in etc/stas agree with the table of keys.
 
 use crate::conf::keys::{self, Key, Standing};
 use crate::conf::value::Values;
@@ -17,7 +17,7 @@ fn text_of(file: &str) -> &'static str {
     }
 }
 
-/// `#key=value`: a key that is commented out, without its `#`. Prose has a space behind the `#`.
+/// `#key=value`: a commented-out key, without its `#`. In prose the `#` is followed by a space.
 fn commented(line: &str) -> Option<&str> {
     line.strip_prefix('#').filter(|rest| rest.starts_with(|c: char| c.is_ascii_alphabetic()) && rest.contains('='))
 }
@@ -26,7 +26,7 @@ fn uncommented(text: &str) -> String {
     text.lines().map(|line| commented(line).unwrap_or(line).to_owned() + "\n").collect()
 }
 
-/// The keys of a file as it stands: section, prose, and `key=value` for each.
+/// The keys of a shipped file: section, prose, and `key=value` of each.
 fn documented(text: &'static str) -> Vec<(&'static str, String, &'static str)> {
     let (mut section, mut prose, mut found) = ("", String::new(), Vec::new());
     for line in text.lines() {

@@ -1,11 +1,11 @@
-//! What asks for encrypted connections, which this version does not have.
+//! Settings that ask for encrypted connections, which this version does not support.
 
 use crate::conf::{stacd, stafd};
 use crate::nvme::security::{Obstacle, Requirement, Tls};
 
 const LINE: &str = "controller=transport=tcp;traddr=192.0.2.1;trsvcid=4420;nqn=nqn.a";
 
-/// The obstacle of the one controller of a stacd.conf, and whether an error names that line.
+/// The obstacle of the only controller of a stacd.conf, and whether an error names this line.
 fn controller(text: &str, line: usize) -> (Option<Obstacle>, bool) {
     let (conf, complaints) = stacd::parse(text.as_bytes(), "stacd.conf");
     assert!(!conf.controller_lost, "the line is understood: what is taken out elsewhere goes");
