@@ -1,8 +1,8 @@
-//! Admin commands to a live controller.
+//! Sends admin commands to live controllers.
 //!
-//! A command to a controller that is being re-connected hangs until it is back or gone. So each controller has a
-//! thread of its own while there is something to do, its commands go one after the other, and none is issued to a
-//! controller whose state is not `live`.
+//! A command to a controller that is reconnecting hangs until the controller is connected again or removed. So each
+//! controller has its own thread while commands are pending, its commands are executed one after the other, and a
+//! controller whose state is not `live` gets no command.
 
 use std::collections::{HashMap, VecDeque};
 use std::fs::File;
@@ -24,42 +24,42 @@ use crate::nvme::identify::{ControllerType, DiscoveryControllerType, IdentifyCon
 use crate::nvme::log_page::{LogPage, ReadError, Reader, Step};
 use crate::nvme::supported::{self, SupportedLogPages, TooShort};
 
-/// Why a controller was not read.
+/// Why an admin command gave no result.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AdminError {
-    /// It is no longer there.
+    /// The controller no longer exists.
     #[error("{0} is gone")]
     Gone(CtrlRef),
-    /// It is not in service, and a command might hang.
+    /// The controller is not live: a command might hang.
     #[error("{0} is not live but {1}")]
     NotLive(CtrlRef, CtrlState),
-    /// Its device could not be opened, or no thread could be started.
+    /// The device could not be opened, or no thread could be started.
     #[error("cannot talk to {0}: {1}")]
     Device(CtrlRef, String),
-    /// A command failed.
+    /// An admin command failed.
     #[error("{0}")]
     Command(#[from] CommandError),
     /// The discovery log page could not be read.
     #[error("{0}")]
     LogPage(#[from] ReadError),
-    /// The supported-log-pages page is too short.
+    /// The Supported Log Pages page is too short.
     #[error("{0}")]
     Supported(#[from] TooShort),
 }
 
-/// What Identify Controller says, for kernels whose sysfs does not tell.
+/// Controller types from Identify Controller, for kernels whose sysfs lacks these attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Controller type.
+    /// CNTRLTYPE: I/O, discovery or administrative controller. `CtrlType::Unknown` if not reported.
     pub cntrltype: CtrlType,
-    /// Discovery controller type.
+    /// DCTYPE: direct (DDC) or centralized (CDC) discovery controller. `Dctype::None` if not reported.
     pub dctype: Dctype,
 }
 
-/// What is to be done with a controller; the error says why nothing can be.
+/// A queued command. It gets an error if it cannot be executed.
 type Job = Box<dyn FnOnce(Result<&Roots, AdminError>) + Send>;
 
-/// Reads controllers, each on a thread of its own, one command after the other.
+/// Executes admin commands: one thread for each controller, one command at a time.
 #[derive(Clone)]
 pub struct Admin {
     roots: Roots,
@@ -74,14 +74,14 @@ impl std::fmt::Debug for Admin {
 }
 
 impl Admin {
-    /// No thread is started yet.
+    /// Starts no thread yet.
     #[must_use]
     pub fn new(roots: Roots) -> Self {
         Self { roots, waiting: Arc::default() }
     }
 
-    /// Reads the discovery log page; `lsp` is 0 or [`crate::nvme::log_page::LSP_PLEO`]. `answer` is called once, on
-    /// another thread, when the controller has answered: possibly never.
+    /// Reads the discovery log page. `lsp` is 0 or [`crate::nvme::log_page::LSP_PLEO`]. `answer` is called once, on
+    /// another thread, after the controller has answered. It is never called if the controller never answers.
     pub fn read_discovery_log(
         &self,
         ctrl: CtrlRef,
@@ -103,8 +103,8 @@ impl Admin {
         });
     }
 
-    /// Reads the supported-log-pages page; `None` from a controller before NVMe 2.0, which does not know it and may
-    /// close the connection when it is asked for it. `answer` as in [`Admin::read_discovery_log`].
+    /// Reads the Supported Log Pages page. The result is `None` for a controller before NVMe 2.0: it does not know the
+    /// page and may close the connection on the request. `answer` as in [`Admin::read_discovery_log`].
     pub fn read_supported_log_pages(
         &self,
         ctrl: CtrlRef,
@@ -121,7 +121,7 @@ impl Admin {
         });
     }
 
-    /// Asks what kind of controller it is. `answer` as in [`Admin::read_discovery_log`].
+    /// Reads the type of a controller. `answer` as in [`Admin::read_discovery_log`].
     pub fn identify(&self, ctrl: CtrlRef, answer: impl FnOnce(Result<Identity, AdminError>) + Send + 'static) {
         self.submit(ctrl, answer, |device| {
             let mut buffer = Vec::new();
@@ -129,7 +129,7 @@ impl Admin {
         });
     }
 
-    /// Registers this host with a discovery controller, or takes that back (TP8010). `answer` as in
+    /// Registers this host with a discovery controller, updates the registration or removes it (TP8010). `answer` as in
     /// [`Admin::read_discovery_log`].
     pub fn manage_discovery_information(
         &self,
@@ -145,7 +145,7 @@ impl Admin {
         });
     }
 
-    /// Queues a job behind those that the controller has already.
+    /// Queues a job after the pending jobs of the controller.
     fn submit<T: 'static>(
         &self,
         ctrl: CtrlRef,
@@ -171,7 +171,7 @@ impl Admin {
     }
 }
 
-/// Works until nothing is left to do for that controller.
+/// Executes the controller's queue until it is empty.
 fn work_off<'a>(
     waiting: &Mutex<HashMap<CtrlRef, VecDeque<Job>>>,
     ctrl: CtrlRef,
@@ -192,7 +192,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The open device of exactly one controller.
+/// The open device node of exactly one controller.
 struct Device(File);
 
 impl Device {
@@ -208,19 +208,19 @@ impl Device {
         let file = match File::open(roots.dev.join(ctrl.to_string())) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(gone()),
-            // It has ceased to be live meanwhile.
+            // The controller is no longer live.
             Err(error) if error.raw_os_error() == Some(Errno::EWOULDBLOCK as i32) => {
                 return Err(AdminError::NotLive(ctrl, CtrlState::Unknown));
             }
             Err(error) => return Err(failed(error)),
         };
-        // The number may have been given to another controller between the two opens, and the device number with it.
+        // Between the two opens, another controller may have got the same instance number and device number.
         let is_same = device_number(&number) == Some(file.metadata().map_err(failed)?.rdev())
             && birth(&roots.class(), ctrl.device).map_err(failed)? == Some(ctrl.birth);
         if is_same { Ok(Self(file)) } else { Err(gone()) }
     }
 
-    /// Issues a command that reads.
+    /// Issues a command that transfers data to the host.
     fn read<'a>(&self, command: Command, buffer: &'a mut Vec<u8>) -> Result<&'a [u8], CommandError> {
         buffer.clear();
         buffer.resize(usize::try_from(command.len).unwrap_or_default(), 0);
@@ -237,13 +237,13 @@ impl Device {
     }
 }
 
-/// `244:3`
+/// Parses `major:minor`, for example `244:3`.
 fn device_number(text: &str) -> Option<u64> {
     let (major, minor) = text.split_once(':')?;
     Some(makedev(major.parse().ok()?, minor.parse().ok()?))
 }
 
-/// True where the answer to Identify Controller reports NVMe 2.0 or later, which defines log page 00h.
+/// True if the Identify Controller data report NVMe 2.0 or later, which defines log page 00h.
 fn may_know_supported_log_pages(answer: &[u8]) -> bool {
     IdentifyController::parse(answer).is_ok_and(|identify| identify.version >= Version::V2_0)
 }
@@ -273,7 +273,7 @@ mod tests {
     use super::*;
     use crate::host::fake_tree::FakeTree;
 
-    /// What reading a controller comes to; its device is /dev/null, which takes no admin commands.
+    /// The error of reading a controller whose device is /dev/null, which takes no admin commands.
     fn outcome(tree: &FakeTree, ctrl: CtrlRef) -> AdminError {
         let (sender, receiver) = mpsc::channel();
         Admin::new(tree.roots()).identify(ctrl, move |result| sender.send(result).unwrap());

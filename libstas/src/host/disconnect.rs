@@ -1,4 +1,4 @@
-//! Deleting exactly one controller.
+//! Disconnects exactly one controller.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -9,16 +9,16 @@ use super::Roots;
 use super::sysfs::ControllerDir;
 use crate::core::CtrlRef;
 
-/// Some kernels answer EBUSY until the first start of a controller is over: for so long it is tried again.
+/// How long EBUSY is retried: some kernels return it until the first start of a controller has ended.
 const BUSY_LIMIT: Duration = Duration::from_secs(10);
-/// How long to wait between two such tries: nothing tells when the start is over.
+/// Time between two such retries. There is no event for the end of the start.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
 
-/// Deletes that very controller and returns when it is gone or on its way out. May block for a minute: while its
-/// queues are torn down, and behind a running reconnect.
+/// Deletes exactly this controller. Returns when it is removed or being removed. May block for a minute: while its
+/// queues are torn down, or while it reconnects.
 ///
 /// # Errors
-/// Why the kernel would not, in words.
+/// The kernel's error, as text.
 pub fn disconnect(roots: &Roots, ctrl: CtrlRef) -> Result<(), String> {
     let start = Instant::now();
     loop {
@@ -30,10 +30,10 @@ pub fn disconnect(roots: &Roots, ctrl: CtrlRef) -> Result<(), String> {
     }
 }
 
-/// One try. The open directory makes sure that a controller that was given the same number meanwhile is left alone.
+/// Tries once. The open directory ensures that a later controller with the same number is not deleted.
 fn delete(roots: &Roots, ctrl: CtrlRef) -> io::Result<()> {
     let Some(dir) = ControllerDir::open(roots, ctrl)? else { return Ok(()) };
-    // While a controller is being deleted, by whomever, it has no such attribute any more.
+    // A controller that is already being deleted has no such attribute any more.
     dir.write("delete_controller", "1")?;
     Ok(())
 }

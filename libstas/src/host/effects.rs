@@ -1,4 +1,4 @@
-//! Starts what the cores ask of the host, and tells them what comes of it and what happens: the way into this room.
+//! Executes the cores' effects on the host and reports results and events: the entry point of this module.
 
 use std::io;
 use std::path::PathBuf;
@@ -18,31 +18,31 @@ use super::waiting::Waiting;
 use super::{Roots, disconnect, names, probe, secrets, thread, usage};
 use crate::core::{CtrlRef, Host, HostEffect, HostEvent, Links, Look, OpId, ProbeOutcome, UeventKind, Usage};
 
-/// How long to wait before a monitor that failed is started anew.
+/// Time before a failed monitor is restarted.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What the host is made with.
+/// Parameters of the host.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// Where the kernel's file systems are.
+    /// Mount points of the kernel's file systems.
     pub roots: Roots,
-    /// The file that the daemons lock around the write to /dev/nvme-fabrics.
+    /// File that the daemons lock during a write to /dev/nvme-fabrics.
     pub lock_file: PathBuf,
-    /// Where stas-in-use is reached; set for a daemon that may be asked [`HostEffect::CheckUse`].
+    /// Socket of stas-in-use. Set for a daemon that uses [`HostEffect::CheckUse`].
     pub in_use_socket: Option<PathBuf>,
 }
 
-/// The file that both daemons lock around the write to /dev/nvme-fabrics; systemd makes the directory for both.
+/// File that both daemons lock during a write to /dev/nvme-fabrics. systemd creates its directory.
 const LOCK_FILE: &str = "/run/nvme-stas/connect.lock";
 
 impl Default for Setup {
-    /// The host that this process runs on.
+    /// The host on which this process runs.
     fn default() -> Self {
         Self { roots: Roots::default(), lock_file: LOCK_FILE.into(), in_use_socket: None }
     }
 }
 
-/// Why the host cannot be watched.
+/// Why the host's events cannot be monitored.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot {what}: {source}")]
 pub struct StartError {
@@ -50,7 +50,7 @@ pub struct StartError {
     source: io::Error,
 }
 
-/// The Linux host. Nothing that it starts is ever joined: dropping it does not wait.
+/// The Linux host. Its threads are never joined: dropping it does not wait.
 #[derive(Debug)]
 pub struct LinuxHost {
     roots: Roots,
@@ -62,10 +62,10 @@ pub struct LinuxHost {
     tell: Tell,
 }
 
-/// Whom to tell. It must not block; events that come after the end of the daemon may be dropped there.
+/// Receives the host's events. It must not block, and may drop events after the end of the daemon.
 ///
-/// What is told is bounded by what is asked, but for the kernel's events: those are read on the runtime that also runs
-/// the core, so that they pile up in the kernel's buffer when the core is late, and become one overrun when it is full.
+/// The number of events is limited by the number of requests, except for the kernel's events. Those are read on the
+/// core's runtime: if the core is late they wait in the kernel's buffer, and a full buffer becomes one overrun.
 #[derive(Clone)]
 struct Tell(Arc<dyn Fn(HostEvent) + Send + Sync>);
 
@@ -76,10 +76,10 @@ impl std::fmt::Debug for Tell {
 }
 
 impl LinuxHost {
-    /// Starts to watch the kernel; all that happens from now on is told. Must be called in a tokio runtime.
+    /// Starts to monitor the kernel. All events from now on are passed to `tell`. Must be called in a tokio runtime.
     ///
     /// # Errors
-    /// When the kernel gives no socket for its events, or no thread can be started.
+    /// [`StartError`] if the kernel provides no socket for its events, or no thread can be started.
     pub fn start(setup: Setup, tell: impl Fn(HostEvent) + Send + Sync + 'static) -> Result<Self, StartError> {
         let failed = |what| move |source| StartError { what, source };
         let tell = Tell(Arc::new(tell));
@@ -111,7 +111,7 @@ impl LinuxHost {
         Ok(Self { roots: setup.roots, lane, waiting, looking, usage, runtime: Handle::current(), tell })
     }
 
-    /// Runs something that may block on a thread of its own and tells what came of it.
+    /// Runs blocking `work` on its own thread and reports its result.
     fn apart<T>(
         &self,
         name: &str,
@@ -174,27 +174,27 @@ impl Host for LinuxHost {
                 });
             }
             HostEffect::HideSecrets(ctrl) => self.looking.ask(Task::Hide(ctrl)),
-            // The daemon's shell writes the log and the state; they do not come here.
+            // The daemon's shell writes the log and the state. These effects do not reach the host.
             HostEffect::Tell(_) | HostEffect::Save => {}
         }
     }
 }
 
-/// What the looking thread is asked to do.
+/// A request to the snapshot thread.
 #[derive(Clone, Copy, Debug)]
 enum Task {
     Look(OpId),
-    /// Record that this controller is ours.
+    /// Record this controller as ours in the registry.
     Claim(CtrlRef),
-    /// The kernel has removed the controller of that number, says its event of that sequence number.
+    /// The kernel removed the controller with this instance number. Second value: sequence number of the event.
     Removed(u32, u64),
-    /// Hide the secrets of that controller.
+    /// Hide the secrets of this controller.
     Hide(CtrlRef),
-    /// Hide the secrets of the controller that bears that number now.
+    /// Hide the secrets of the controller that has this instance number now.
     HideNew(u32),
 }
 
-/// The way to the thread that reads sysfs.
+/// Sends requests to the snapshot thread, which reads sysfs.
 #[derive(Clone, Debug)]
 struct Looking(mpsc::Sender<Task>);
 
@@ -224,12 +224,12 @@ impl Looking {
     }
 
     fn ask(&self, task: Task) {
-        // The thread ends when nothing can ask any more.
+        // The thread ends when there is no sender any more.
         let _ = self.0.send(task);
     }
 }
 
-/// Waits for a task, at most for that long.
+/// Waits for a task, for `at_most` this long. `None`: without limit.
 fn next_task(received: &mpsc::Receiver<Task>, at_most: Option<Duration>) -> Result<Task, RecvTimeoutError> {
     match at_most {
         Some(limit) => received.recv_timeout(limit),
@@ -237,7 +237,7 @@ fn next_task(received: &mpsc::Receiver<Task>, at_most: Option<Duration>) -> Resu
     }
 }
 
-/// Does what has been asked until now; one look answers all requests that came before it. Gives it back.
+/// Executes all tasks requested so far. One snapshot answers all snapshot requests, and is returned.
 fn look(scanner: &Mutex<Scanner>, roots: &Roots, tasks: impl Iterator<Item = Task>, tell: &Tell) -> Option<Look> {
     let mut asked = Vec::new();
     for task in tasks {

@@ -1,9 +1,9 @@
-//! /dev/nvme-fabrics: which options it takes, the write that makes a connection, and its answer.
+//! /dev/nvme-fabrics: its supported options, the write that makes a connection, and its answer.
 //!
 //! | module | what it is about |
 //! |---|---|
-//! | `causes` | why the kernel did not connect, with the remedies |
-//! | `facts` | what tells the causes of one errno apart |
+//! | `causes` | why a connect failed, with remedies |
+//! | `facts` | distinguishes the causes of one errno |
 
 mod causes;
 mod facts;
@@ -20,10 +20,10 @@ use crate::nvme::Transport;
 use crate::nvme::connect::{SupportedOptions, parse_answer};
 use facts::Facts;
 
-/// The kernel's list of options and its answers fit well into this.
+/// Size of the read buffer in bytes: more than the list of options and the answers need.
 const ANSWER: usize = 4096;
 
-/// The device by which the kernel is asked for connections.
+/// The device through which the kernel makes connections.
 #[derive(Clone, Debug)]
 pub struct Fabrics {
     device: PathBuf,
@@ -31,16 +31,17 @@ pub struct Fabrics {
 }
 
 impl Fabrics {
-    /// The one of this host. Nothing is opened yet.
+    /// The device of this host. It is not opened yet.
     #[must_use]
     pub fn new(roots: &Roots) -> Self {
         Self { device: roots.dev.join("nvme-fabrics"), sys: roots.sys.clone() }
     }
 
-    /// The options that the kernel takes: it lists them from Linux 5.17 on, for older ones its version tells.
+    /// The options that the kernel supports. Linux 5.17 and later lists them; for older kernels they follow from the
+    /// version.
     ///
     /// # Errors
-    /// When the device cannot be opened or read.
+    /// If the device cannot be opened or read.
     pub fn supported(&self) -> io::Result<SupportedOptions> {
         match read_answer(&mut self.open()?).map(|listed| SupportedOptions::parse(&listed)) {
             Ok(Some(listed)) => return Ok(listed),
@@ -50,20 +51,21 @@ impl Fabrics {
         Ok(SupportedOptions::for_release(&nix::sys::utsname::uname()?.release().to_string_lossy()))
     }
 
-    /// The options that the kernel lists; `None` where it lists none.
+    /// The options that the kernel lists. `None` if it does not list them.
     fn listed_options(&self) -> Option<SupportedOptions> {
         SupportedOptions::parse(&read_answer(&mut self.open().ok()?).ok()?)
     }
 
-    /// Has the kernel make a connection. Returns the N of the nvmeN that it made. Blocks until the connection is made or
-    /// has failed: up to minutes.
+    /// Makes a connection. Returns the instance number of the new controller (N of nvmeN). Blocks until the connection
+    /// is made or has failed, up to minutes.
     ///
     /// # Errors
-    /// The kernel's answer, with its likely causes.
+    /// The kernel's error, with its likely causes.
     pub fn connect(&self, transport: Transport, options: &str) -> Result<u32, ConnectError> {
         let failed = |error: io::Error| self.why_not_connected(transport, options, &error);
         let mut file = self.open().map_err(|error| why_not_opened(&error))?;
-        // The kernel takes the options of one connection from one write; an interrupted one would be another try.
+        // The kernel takes all options of a connection in one write. Repeating an interrupted write would be another
+        // connect.
         let written = file.write(options.as_bytes()).map_err(failed)?;
         if written != options.len() {
             return Err(ConnectError::Kernel { errno: 0, reason: "the kernel took only a part of the options".into() });
@@ -151,7 +153,7 @@ mod tests {
         let tree = FakeTree::new();
         let fabrics = Fabrics::new(&tree.roots());
         let options = "transport=tcp";
-        // A file is read on behind what was written.
+        // Reading a file continues after what was written.
         tree.put("dev/nvme-fabrics", &format!("{}instance=7,cntlid=3\n", "x".repeat(options.len())));
         assert_eq!(fabrics.connect(Transport::Tcp, options), Ok(7));
         tree.put("dev/nvme-fabrics", &format!("{}what?", "x".repeat(options.len())));

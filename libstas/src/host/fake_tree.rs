@@ -1,4 +1,4 @@
-//! Trees that look like sysfs, procfs and /dev, for the tests of this room.
+//! Fake sysfs, procfs and /dev trees for the tests of this module.
 #![cfg(test)]
 #![allow(clippy::unwrap_used)]
 
@@ -12,7 +12,7 @@ use super::Roots;
 use super::sysfs::birth;
 use crate::core::CtrlRef;
 
-/// A tree of its own, removed at the end.
+/// A temporary tree, removed at the end of the test.
 pub(super) struct FakeTree {
     dir: TempDir,
     devices: std::cell::Cell<u32>,
@@ -38,21 +38,21 @@ impl FakeTree {
         self.dir.path().join(path)
     }
 
-    /// Writes a file and makes the folders above it.
+    /// Writes a file, and creates its folders.
     pub(super) fn put(&self, path: impl AsRef<Path>, text: &str) {
         let path = self.path(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
     }
 
-    /// Makes a symbolic link and the folders above it; `to` is relative to the tree.
+    /// Creates a symbolic link and its folders. `to` is relative to the tree.
     pub(super) fn link(&self, path: impl AsRef<Path>, to: impl AsRef<Path>) {
         let path = self.path(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         symlink(self.path(to), path).unwrap();
     }
 
-    /// A live tcp I/O controller with that number; an earlier one of that number goes.
+    /// Adds a live tcp I/O controller with this instance number, in place of an earlier one.
     pub(super) fn controller(&self, device: u32, address: &str) -> CtrlRef {
         self.devices.set(self.devices.get() + 1);
         let home = format!("sys/devices/{}/nvme{device}", self.devices.get());
@@ -72,7 +72,7 @@ impl FakeTree {
         for (name, value) in attributes {
             self.put(format!("{home}/{name}"), &format!("{value}\n"));
         }
-        // The new link exists before the old one goes, so that they cannot have the same inode number.
+        // The new link is created before the old one is removed, so that their inode numbers differ.
         let link = self.path(format!("sys/class/nvme/nvme{device}"));
         let fresh = self.path("sys/class/fresh");
         symlink(self.path(home), &fresh).unwrap();
@@ -84,17 +84,17 @@ impl FakeTree {
         CtrlRef { device, birth: birth(&self.path("sys/class/nvme"), device).unwrap().unwrap() }
     }
 
-    /// Sets an attribute of a controller.
+    /// Sets an attribute of the controller.
     pub(super) fn set(&self, ctrl: CtrlRef, name: &str, value: &str) {
         self.put(format!("sys/class/nvme/{ctrl}/{name}"), &format!("{value}\n"));
     }
 
-    /// Takes an attribute of a controller away.
+    /// Removes an attribute of the controller.
     pub(super) fn unset(&self, ctrl: CtrlRef, name: &str) {
         fs::remove_file(self.path(format!("sys/class/nvme/{ctrl}/{name}"))).unwrap();
     }
 
-    /// Takes a controller away.
+    /// Removes the controller.
     pub(super) fn remove(&self, ctrl: CtrlRef) {
         let link = self.path(format!("sys/class/nvme/{ctrl}"));
         let home = fs::read_link(&link).unwrap();

@@ -1,7 +1,8 @@
-//! The one thread that asks the kernel for connections.
+//! The only thread that makes connections.
 //!
-//! The kernel makes one connection at a time, whoever asks. So each daemon has one thread for it, and both take the
-//! same lock around the write: how long they wait for each other is then known from how long a target takes.
+//! The kernel makes one connection at a time, for all programs. So each daemon has one thread for it, and both daemons
+//! lock the same file during the write. The time that a daemon waits for the other one is then not counted as the
+//! target's time.
 
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File};
@@ -23,44 +24,44 @@ use crate::nvme::Transport;
 use crate::nvme::connect::{SecretLine, SupportedOptions, option_string};
 use crate::nvme::secret::DhchapSecrets;
 
-/// What the lane shares with the rest of this room.
+/// Data that the thread shares with the rest of this module.
 #[derive(Clone, Debug)]
 pub struct Shared {
-    /// Where the kernel's file systems are.
+    /// Mount points of the kernel's file systems.
     pub roots: Roots,
-    /// The process's one scanner.
+    /// The only scanner of the process.
     pub scanner: Arc<Mutex<Scanner>>,
-    /// The network interfaces as they are now.
+    /// The present network interfaces.
     pub links: Arc<Mutex<Arc<Links>>>,
-    /// The file that the daemons lock around the write.
+    /// File that the daemons lock during the write.
     pub lock_file: PathBuf,
-    /// True while a connection with secrets is being made: the kernel shows them from the first moment on.
+    /// True while a connection with secrets is being made: the kernel shows the secrets from the start.
     pub writing_secrets: Arc<AtomicBool>,
 }
 
-/// The way to the thread.
+/// Sends requests to the thread.
 #[derive(Debug)]
 pub struct Lane {
     jobs: mpsc::Sender<Job>,
 }
 
-/// What the thread is asked for.
+/// A request to the thread.
 enum Job {
     Connect(Box<ConnectRequest>, Answer),
     Rotate(CtrlRef, Box<ConnectRequest>, RotationAnswer),
 }
 
-/// Whom to tell of a rotation; called once, on the lane's thread.
+/// Receives the result of a rotation. Called once, on the lane's thread.
 struct RotationAnswer(Box<dyn FnOnce(Rotated, Duration) + Send>);
 
-/// Whom to tell; called once, on the lane's thread.
+/// Receives the result of a connect. Called once, on the lane's thread.
 struct Answer(Box<dyn FnOnce(ConnectReport) + Send>);
 
 impl Lane {
     /// Starts the thread.
     ///
     /// # Errors
-    /// When no thread can be started.
+    /// If no thread can be started.
     pub fn start(shared: Shared) -> io::Result<Self> {
         let (jobs, received) = mpsc::channel::<Job>();
         thread::spawn("lane", move || {
@@ -78,7 +79,8 @@ impl Lane {
         Ok(Self { jobs })
     }
 
-    /// Queues a request. `answer` is called once, on another thread, when it is carried out: possibly never.
+    /// Queues a connect request. `answer` is called once, on another thread, after the request was executed. It is
+    /// never called if the kernel never returns.
     pub fn connect(&self, request: Box<ConnectRequest>, answer: impl FnOnce(ConnectReport) + Send + 'static) {
         let job = Job::Connect(request, Answer(Box::new(answer)));
         if let Err(mpsc::SendError(Job::Connect(_, Answer(answer)))) = self.jobs.send(job) {
@@ -86,8 +88,7 @@ impl Lane {
         }
     }
 
-    /// Queues a change of the secrets of that controller to those of the request. `answer` is called once, on another
-    /// thread, possibly never.
+    /// Queues a change of the controller's secrets to those of the request. `answer` is called as in [`Lane::connect`].
     pub fn rotate(
         &self,
         ctrl: CtrlRef,
@@ -101,13 +102,13 @@ impl Lane {
     }
 }
 
-/// The thread's own things.
+/// State of the thread.
 struct Worker {
     shared: Shared,
     fabrics: Fabrics,
     supported: Option<SupportedOptions>,
     has_warned: bool,
-    /// Options that this kernel does not know, each told once.
+    /// Unsupported options that were already logged.
     told: BTreeSet<&'static str>,
 }
 
@@ -117,7 +118,7 @@ impl Worker {
         Self { shared, fabrics, supported: None, has_warned: false, told: BTreeSet::new() }
     }
 
-    /// One request from beginning to end.
+    /// Executes one connect request.
     fn carry_out(&mut self, request: &ConnectRequest) -> ConnectReport {
         let lock = self.lock();
         let (before, found) = match self.look_for(request) {
@@ -151,8 +152,8 @@ impl Worker {
         }
     }
 
-    /// Changes the secrets of a controller to those of the request. Gives back how long that held the kernel's connect
-    /// path, too.
+    /// Changes the secrets of a controller to those of the request. Also returns how long this blocked the kernel's
+    /// connect path.
     fn rotate(&mut self, ctrl: CtrlRef, request: &ConnectRequest) -> (Rotated, Duration) {
         let mut held = Duration::ZERO;
         let outcome = self.try_to_rotate(ctrl, request, &mut held);
@@ -171,7 +172,7 @@ impl Worker {
         rotation::rotate(&dir, &wanted, |secrets| self.try_secrets(request, secrets, held)).map_err(words)
     }
 
-    /// Makes a trial connect with these secrets, or without one, and disconnects what comes of it.
+    /// Makes a trial connect with these secrets, or without secrets, and disconnects the resulting controller.
     fn try_secrets(
         &mut self,
         request: &ConnectRequest,
@@ -197,7 +198,7 @@ impl Worker {
         Ok(())
     }
 
-    /// What the look after the write says of its result.
+    /// Determines the result of the write from the snapshot taken after it.
     fn outcome(&self, written: Result<u32, ConnectError>, look: &Look, request: &ConnectRequest) -> ConnectOutcome {
         match written {
             Ok(device) => match look.controllers.iter().find(|ctrl| ctrl.ctrl.device == device) {
@@ -215,7 +216,7 @@ impl Worker {
         }
     }
 
-    /// Records that a controller is ours, at once: until then other programs may disconnect it.
+    /// Records the controller as ours. This is urgent: until then other programs may disconnect it.
     fn own(&self, look: &mut Look, ctrl: CtrlRef) {
         let registry = self.shared.scanner.lock().unwrap_or_else(PoisonError::into_inner).registry();
         if let Some(made) = look.controllers.iter_mut().find(|made| made.ctrl == ctrl) {
@@ -229,7 +230,8 @@ impl Worker {
         reuse::find_for(look, request, &links).map(|ctrl| ctrl.ctrl)
     }
 
-    /// Who serves already, if anybody does. That one's state must be of now.
+    /// Returns the controller that already serves the request, if any. Its state is read again, because a quick
+    /// snapshot may be stale.
     fn look_for(&self, request: &ConnectRequest) -> Result<(Look, Option<CtrlRef>), LookError> {
         let mut look = self.glance()?;
         let mut found = self.serving(&look, request);
@@ -248,7 +250,7 @@ impl Worker {
         self.shared.scanner.lock().unwrap_or_else(PoisonError::into_inner).look()
     }
 
-    /// The request in words for the kernel. To ask what it takes may have to wait for somebody else's connect.
+    /// Makes the option string. Reading the supported options may have to wait for another program's connect.
     fn line(&mut self, request: &ConnectRequest) -> Result<SecretLine, ConnectError> {
         let ConnectRequest { tid, parameters, identity, purpose, .. } = request;
         let line = option_string(tid, parameters, identity, *purpose, self.supported()?)
@@ -261,7 +263,7 @@ impl Worker {
         Ok(line)
     }
 
-    /// The write itself, and the secrets hidden as soon as it is known where they are shown.
+    /// Writes the options, and hides the secrets as soon as the new controller is known.
     fn write(&self, transport: Transport, line: &str) -> Result<u32, ConnectError> {
         let has_secrets = line.contains("secret=");
         self.shared.writing_secrets.store(has_secrets, Ordering::Release);
@@ -273,7 +275,7 @@ impl Worker {
         written
     }
 
-    /// What the kernel takes; it is asked until it has answered.
+    /// The options that the kernel supports. Reading them is repeated until it has succeeded once.
     fn supported(&mut self) -> Result<&SupportedOptions, ConnectError> {
         match &mut self.supported {
             Some(known) => Ok(known),
@@ -287,7 +289,8 @@ impl Worker {
         }
     }
 
-    /// Waits for the lock that both daemons take. Without the file they are merely worse informed about each other.
+    /// Locks the file that both daemons lock. Without the lock, the time of the other daemon's connects counts as the
+    /// target's.
     fn lock(&mut self) -> Option<Flock<File>> {
         let locked = open_lock(&self.shared.lock_file)
             .and_then(|file| Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into()));
@@ -307,8 +310,8 @@ impl Worker {
     }
 }
 
-/// It is opened anew each time: whoever removes it, both daemons soon lock the same one again. systemd has made its
-/// directory; without systemd it is made here.
+/// Opens the lock file. It is opened for each connect: if it was removed, both daemons soon lock the same file again.
+/// systemd creates its directory; without systemd it is created here.
 fn open_lock(path: &Path) -> io::Result<File> {
     let open = || File::options().create(true).truncate(false).write(true).mode(0o600).open(path);
     match (open(), path.parent()) {
@@ -320,7 +323,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Hides the secrets of the controller that bears that number now.
+/// Hides the secrets of the controller that has this instance number now.
 pub(super) fn hide_secrets_of(roots: &Roots, device: u32) {
     if let Ok(Some(birth)) = birth(&roots.class(), device) {
         secrets::hide(roots, CtrlRef { device, birth });

@@ -1,14 +1,14 @@
-//! Browses for discovery controllers that announce themselves by mDNS (TP8009, RFC 6762, RFC 6763).
+//! Browses for discovery controllers that are announced by mDNS (TP8009, RFC 6762, RFC 6763).
 //!
-//! The protocol is mdns-sd's, on a thread of its own with sockets of its own on port 5353, which it shares with Avahi
-//! and systemd-resolved where they run. What it hears is taken in at once, for it gives up on a listener who is late;
-//! it is told in batches, in no particular order, and no faster than those are taken.
+//! mdns-sd implements the protocol, on its own thread and with its own sockets on port 5353, which it shares with Avahi
+//! and systemd-resolved. Its events are read immediately, because it drops a listener that is too slow. They are
+//! reported in batches, in no particular order, and not faster than `tell` takes them.
 //!
-//! mdns-sd trusts the network: its cache has no limit, records without a pointer to them never expire, and each
-//! record that comes in, be it known already, leaves timers until its time to live is over. So it is looked at every
-//! second, and one that has collected more than a network can mean is thrown away and started afresh, which costs one
-//! question and its answers. The same is done when the interfaces have changed, for it attributes a service to the
-//! interface that it was first heard on; and every quarter of an hour.
+//! mdns-sd trusts the network: its cache is unlimited, records without a PTR record never expire, and each received
+//! record, even a known one, leaves timers until its time to live ends. So its size is checked every second. An
+//! instance that has collected more than a real network announces is discarded and replaced by a new one, at the cost
+//! of one query and its answers. The instance is also replaced when the interfaces have changed, because it attributes
+//! a service to the interface on which it was first seen, and every 15 minutes.
 
 use std::collections::HashMap;
 use std::io;
@@ -26,53 +26,54 @@ use super::thread;
 use crate::core::browse::{Ask, Heard, SPOTS, Spot};
 use crate::nvme::announcement::{self, SERVICE_TYPES};
 
-/// How often a browser is looked at.
+/// Time between two checks of the browser's size.
 const CHECK: Duration = Duration::from_secs(1);
-/// Records in its cache: 256 services with two dozen records each, in the order of one megabyte.
+/// Limit of records in the cache: 256 services with 24 records each, about one megabyte.
 const RECORDS: i64 = 6144;
-/// Timers of its records: one record leaves two each time it is announced.
+/// Limit of timers for records: one record leaves two timers each time it is announced.
 const TIMERS: i64 = 65_536;
-/// Events of one life: it remembers the name of each service that it ever told of.
+/// Limit of events of one instance: it remembers the name of each service that it has reported.
 const EVENTS: usize = 16_384;
-/// A browser that does not answer for so long is busy with a flood, and is thrown away as soon as it can hear that.
+/// A browser that does not answer for this long is overloaded by announcements. It is discarded as soon as it can be
+/// stopped.
 const SILENCE: Duration = Duration::from_secs(3);
-/// So old a browser becomes.
+/// Maximum age of a browser.
 pub const AGE: Duration = Duration::from_secs(900);
-/// An interface that comes up changes several times; a browser starts afresh when that is over.
+/// Debounce time before a restart after an interface change: an interface that comes up changes several times.
 pub const SETTLE: Duration = Duration::from_millis(300);
-/// Two fresh starts because of the network are at least this far apart, and twice as far after each one that comes
-/// before the network was [`CALM`]; [`SLOWEST`] in a network that never is.
+/// Minimum time between two restarts because of network changes. It doubles, up to [`SLOWEST`], with each restart that
+/// comes before the browser has run for [`CALM`].
 const PACE: Duration = Duration::from_millis(500);
 /// See [`PACE`].
 const SLOWEST: Duration = Duration::from_secs(8);
 /// See [`PACE`].
 const CALM: Duration = Duration::from_secs(20);
-/// After a browser could not be started.
+/// Time between two attempts to start a browser.
 const PAUSE: Duration = Duration::from_secs(10);
-/// What is told at once.
+/// Number of services in one report.
 pub const BATCH: usize = 64;
-/// Two batches are at least this far apart: a thousand announcements take a second.
+/// Minimum time between two reports: a thousand announcements take about a second.
 pub const BATCH_PACE: Duration = Duration::from_millis(50);
-/// News of so many services may wait to be told. Who finds no room is heard when browsing starts afresh, which it
-/// then does after [`AGAIN`].
+/// Number of services that may wait to be reported. Further ones are dropped, and found again by a restart of browsing
+/// after [`AGAIN`].
 const WAITING: usize = 2048;
 /// See [`WAITING`].
 const AGAIN: Duration = Duration::from_secs(10);
-/// Who wants to hear all of it again gets it when nothing new came for a [`CHECK`], or a browser is this old: what is
-/// still being taken in would be lost, and on a slow host it would be lost each time.
+/// How long a requested restart may be delayed. It waits until no event has arrived for [`CHECK`]: a restart loses the
+/// services that are still being resolved, and on a slow host it would lose them each time.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How often to see whether a browser has ended.
+/// Time between two checks whether a browser has ended.
 const END_POLL: Duration = Duration::from_millis(20);
 /// The port of mDNS (RFC 6762, 3).
 const PORT: u16 = mdns_sd::MDNS_PORT;
 
-/// The way to the browser.
+/// Sends requests to the browser.
 #[derive(Debug)]
 pub struct Browser(mpsc::UnboundedSender<Ask>);
 
 impl Browser {
-    /// A browser that does nothing before it is asked to. What it hears is given to `tell`; it goes on when that has
-    /// returned. Must be called in a tokio runtime.
+    /// Creates a browser that is idle until it gets a request. It passes what it finds to `tell`, and continues when
+    /// `tell` has returned. Must be called in a tokio runtime.
     pub fn start<F>(tell: impl Fn(Vec<Heard>) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
@@ -82,23 +83,23 @@ impl Browser {
         Self(sender)
     }
 
-    /// Asks it for something.
+    /// Sends a request to the browser.
     pub fn ask(&self, ask: Ask) {
-        // It ends with the runtime alone.
+        // The browser ends only with the runtime.
         let _ = self.0.send(ask);
     }
 }
 
-/// What a browser is thrown away for.
+/// Why a browser instance is discarded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum End {
-    /// The network has changed, or somebody wants to hear all of it again; or it is old.
+    /// The network has changed, a restart was requested, or the instance is too old.
     Renew,
-    /// It holds too much, or did not keep up.
+    /// The instance holds too much, or could not keep up. Contains the reason.
     Flooded(String),
-    /// Nobody wants it any more.
+    /// Browsing is no longer wanted.
     Stop,
-    /// Nobody is there any more.
+    /// All [`Browser`] handles were dropped.
     Closed,
 }
 
@@ -139,7 +140,7 @@ where
             let end = session.hear(&mut asked, &tell).await;
             if let End::Flooded(why) = &end {
                 floods += 1;
-                // The first one, and then ever more seldom.
+                // Log the first flood, then ever more rarely.
                 if floods.is_power_of_two() {
                     tracing::warn!("flooded with announcements ({why}): browsing starts afresh, for time {floods}");
                 }
@@ -157,7 +158,7 @@ where
     }
 }
 
-/// Waits until a start may be tried again; says when there is no need to any more.
+/// Waits until the next start attempt. Returns an [`End`] if no further attempt is wanted.
 async fn pause(asked: &mut mpsc::UnboundedReceiver<Ask>) -> Option<End> {
     let until = sleep(PAUSE);
     tokio::pin!(until);
@@ -173,7 +174,7 @@ async fn pause(asked: &mut mpsc::UnboundedReceiver<Ask>) -> Option<End> {
     }
 }
 
-/// News that wait to be told.
+/// Services that wait to be reported.
 #[derive(Debug, Default)]
 struct Inbox {
     news: Mutex<News>,
@@ -182,14 +183,13 @@ struct Inbox {
 
 #[derive(Debug, Default)]
 struct News {
-    /// The newest of each service. The order is a different one each time: among more than can be tried everybody
-    /// gets his chance.
+    /// Newest event of each service. HashMap order is random, so no service is starved.
     services: HashMap<String, Heard>,
-    /// How many events came.
+    /// Number of events received.
     events: usize,
-    /// Some found no room.
+    /// True if a service was dropped because there was no room.
     full: bool,
-    /// mdns-sd gave up on the listener, or has ended.
+    /// True if mdns-sd dropped the listener or has ended.
     closed: bool,
 }
 
@@ -198,7 +198,7 @@ impl Inbox {
         self.news.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes everything in, on a thread of its own, until there is no more.
+    /// Reads all events, on its own thread, until mdns-sd ends.
     fn fill(self: Arc<Self>, events: &Receiver<ServiceEvent>) {
         while let Ok(event) = events.recv() {
             let understood = understand(event);
@@ -218,7 +218,7 @@ impl Inbox {
         self.there.notify_one();
     }
 
-    /// Some of the news.
+    /// Takes up to [`BATCH`] services.
     fn take(&self) -> Vec<Heard> {
         let mut news = self.lock();
         let some: Vec<String> = news.services.keys().take(BATCH).cloned().collect();
@@ -230,20 +230,20 @@ impl Inbox {
     }
 }
 
-/// One life of mdns-sd.
+/// One instance of mdns-sd.
 struct Session {
     daemon: ServiceDaemon,
     inbox: Arc<Inbox>,
     started: Instant,
-    /// So long it lives at least when the network changes.
+    /// Minimum lifetime when the network changes.
     pace: Duration,
-    /// When it is to be started afresh because of the network, or because some were not heard.
+    /// Time of a planned restart: the network changed, or services were dropped.
     renew: Option<Instant>,
-    /// Somebody wants to hear all of it again.
+    /// True if a restart was requested.
     wanted: bool,
-    /// The events up to the last look at it.
+    /// Number of events at the last check.
     events: usize,
-    /// A look at it that it has not answered yet.
+    /// Pending request for the instance's size, and when it was sent.
     look: Option<(Receiver<Metrics>, Instant)>,
 }
 
@@ -254,7 +254,7 @@ impl Session {
         })?;
         let say = |error: mdns_sd::Error| error.to_string();
         let daemon = ServiceDaemon::new().map_err(say)?;
-        // What a host announces to itself needs no network.
+        // A host does not use the network for its own announcements.
         daemon.disable_interface(vec![IfKind::LoopbackV4, IfKind::LoopbackV6]).map_err(say)?;
         let inbox = Arc::<Inbox>::default();
         for kind in SERVICE_TYPES {
@@ -265,7 +265,7 @@ impl Session {
         Ok(Self { daemon, inbox, started: Instant::now(), pace, renew: None, wanted: false, events: 0, look: None })
     }
 
-    /// Passes on what is heard, until this life is over.
+    /// Passes events to `tell` until the instance must be discarded. Returns why.
     async fn hear<F>(&mut self, asked: &mut mpsc::UnboundedReceiver<Ask>, tell: &impl Fn(Vec<Heard>) -> F) -> End
     where
         F: Future<Output = ()>,
@@ -301,14 +301,14 @@ impl Session {
                 self.renew.get_or_insert((Instant::now() + SETTLE).max(self.started + self.pace));
             }
             Some(Ask::Reconfirm(service)) => {
-                // It may be too busy to listen; who asks asks again.
+                // The browser may be too busy. The caller repeats the request.
                 let _ = self.daemon.verify(service, VERIFY_TIMEOUT_DEFAULT);
             }
         }
         None
     }
 
-    /// Looks at what it has collected.
+    /// Checks the age and size of the instance.
     fn check(&mut self) -> Option<End> {
         if self.started.elapsed() >= AGE {
             return Some(End::Renew);
@@ -348,7 +348,8 @@ impl Session {
         None
     }
 
-    /// Ends it. Another one is not started beside one that is too busy to hear that it is to end.
+    /// Stops the instance. Waits for its end even if it is too busy to stop: two instances must not run at the same
+    /// time.
     async fn end(self) {
         let mut told = false;
         loop {
@@ -371,7 +372,7 @@ impl Session {
     }
 }
 
-/// Returns at that moment; never, if there is none.
+/// Sleeps until `moment`. `None`: forever.
 async fn until(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,
@@ -379,7 +380,7 @@ async fn until(moment: Option<Instant>) {
     }
 }
 
-/// What mdns-sd has too much of.
+/// Returns what exceeds its limit.
 fn too_much(metrics: &Metrics) -> Option<String> {
     let count = |name: &str| metrics.get(name).copied().unwrap_or(0);
     let cached = ["ptr", "srv", "txt", "addr", "nsec", "subtype"];
@@ -392,7 +393,7 @@ fn too_much(metrics: &Metrics) -> Option<String> {
     }
 }
 
-/// What an event of mdns-sd says of discovery controllers.
+/// Translates an event of mdns-sd. `None` if it is irrelevant.
 fn understand(event: ServiceEvent) -> Option<(String, Heard)> {
     match event {
         ServiceEvent::ServiceResolved(service) => {
@@ -416,7 +417,7 @@ fn spots(address: &ScopedIp) -> Vec<Spot> {
     }
 }
 
-/// Whether others who hold the port let it be shared. mdns-sd itself says nothing when it gets no socket.
+/// Fails if another program holds the port exclusively. mdns-sd itself does not report that it got no socket.
 fn port_is_shared() -> io::Result<()> {
     let trial = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     setsockopt(&trial, sockopt::ReuseAddr, &true)?;
@@ -433,7 +434,7 @@ mod tests {
     use super::*;
     use crate::log_lines::LogLines;
 
-    /// Time is not waited for, so that ten seconds between two attempts are none.
+    /// Paused time: ten seconds between two attempts take no time.
     #[tokio::test(start_paused = true)]
     async fn while_another_program_keeps_the_port_to_itself_browsing_is_tried_again() {
         let hold = || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT));

@@ -2,26 +2,26 @@
 //!
 //! | module | what it is about |
 //! |---|---|
-//! | [`effects`] | starts what the cores ask for, tells them what happens: the way into this room |
-//! | [`lane`] | the one thread that asks the kernel for connections |
+//! | [`effects`] | executes the cores' effects and reports events: the entry point of this module |
+//! | [`lane`] | the only thread that makes connections |
 //! | [`fabrics`] | /dev/nvme-fabrics: its options, the write, its answer |
-//! | [`sysfs`] | what the kernel says of its NVMe-oF controllers |
-//! | [`secrets`] | hiding what the kernel shows to everybody |
+//! | [`sysfs`] | snapshots of the kernel's NVMe-oF controllers |
+//! | [`secrets`] | hides secrets in sysfs |
 //! | [`registry`] | which orchestrator owns a connection |
-//! | `rotation` | changing the secrets of an existing connection |
-//! | [`disconnect`] | deleting exactly one controller |
-//! | [`usage`] | is storage in use behind a controller |
+//! | `rotation` | changes the secrets of an existing connection |
+//! | [`disconnect`] | disconnects exactly one controller |
+//! | [`usage`] | whether storage behind a controller is in use |
 //! | [`admin`] | admin commands to a live controller |
 //! | `waiting` | whether the other daemon waits for connections |
 //! | [`uevents`] | the kernel's events about controllers |
 //! | [`links`] | network interfaces, addresses, routes |
 //! | [`mdns`] | announcements of discovery controllers |
-//! | [`probe`] | does a portal answer |
-//! | [`names`] | host names |
-//! | [`nbft`] | the boot tables that the firmware left |
+//! | [`probe`] | whether a portal answers |
+//! | [`names`] | resolves host names |
+//! | [`nbft`] | the boot tables of the firmware |
 //!
-//! A call into the kernel's NVMe code may block for a minute. Such calls run on plain threads (`thread`), which
-//! are never joined: when the process ends they end with it.
+//! A call into the kernel's NVMe code may block for a minute. Such calls run on plain threads (`thread`) that are never
+//! joined and end with the process.
 
 pub mod admin;
 pub mod disconnect;
@@ -47,7 +47,7 @@ mod fake_tree;
 
 use std::path::PathBuf;
 
-/// Where the kernel's file systems are mounted; tests put trees of their own there.
+/// Mount points of the kernel's file systems. Tests use their own trees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Roots {
     /// sysfs, `/sys`.

@@ -1,12 +1,12 @@
-//! Host names, by way of the system's resolver (hosts file, DNS, mDNS, whatever nsswitch.conf says).
+//! Resolves host names with the system's resolver (hosts file, DNS, mDNS, as configured in nsswitch.conf).
 
 use std::net::{IpAddr, ToSocketAddrs};
 
-/// Looks a name up: its addresses in the resolver's order, each once. Blocks for as long as the resolver likes,
-/// which is about half a minute when no name server answers.
+/// Resolves a name to its addresses, in the resolver's order and without duplicates. Blocks as long as the resolver,
+/// which is about half a minute if no name server answers.
 ///
 /// # Errors
-/// The resolver's words.
+/// The resolver's error, as text.
 pub fn resolve(name: &str) -> Result<Vec<IpAddr>, String> {
     let answers = (name, 0).to_socket_addrs().map_err(|error| format!("cannot look up {name}: {error}"))?;
     let mut addresses = Vec::new();

@@ -1,4 +1,4 @@
-//! The boot tables (NBFT) that the firmware left: /sys/firmware/acpi/tables/NBFT*.
+//! Reads the boot tables (NBFT) of the firmware: /sys/firmware/acpi/tables/NBFT*.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _};
@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 
 use crate::nvme::nbft::{BadTable, BootTable, parse};
 
-/// Where the kernel shows ACPI tables. Only root may read them.
+/// Folder in which the kernel shows ACPI tables. Only root can read them.
 pub const TABLES: &str = "/sys/firmware/acpi/tables";
-/// How their names start: `NBFT`, and with a number if there are several.
+/// Prefix of the file names: `NBFT`, followed by a number if there are several.
 const NAME: &str = "NBFT";
-/// A table is at most this long in bytes; more is none.
+/// Largest table in bytes. A larger file is an error.
 const SIZE_MAX: u64 = 1 << 20;
 
 /// Why a table could not be read.
@@ -19,23 +19,23 @@ pub enum TableError {
     /// The file cannot be read.
     #[error("cannot read {}: {error}", path.display())]
     Unreadable {
-        /// The file.
+        /// Path of the table.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the read.
         error: io::Error,
     },
-    /// It is no table that can be used.
+    /// The table is not valid.
     #[error("{}: {error}", path.display())]
     Bad {
-        /// The file.
+        /// Path of the table.
         path: PathBuf,
-        /// What is wrong with it.
+        /// Why the table is not valid.
         error: BadTable,
     },
 }
 
 impl TableError {
-    /// The file.
+    /// Path of the table that could not be read or is not valid.
     #[must_use]
     pub fn path(&self) -> &Path {
         match self {
@@ -44,10 +44,11 @@ impl TableError {
     }
 }
 
-/// The tables in a folder, each read or not; or the one table if `place` is a file. Most hosts have none.
+/// Reads all tables in a folder, or the only table if `place` is a file. Each table may fail separately. Most hosts
+/// have no table.
 ///
 /// # Errors
-/// The folder cannot be listed. One that does not exist has no tables.
+/// If the folder cannot be listed. A folder that does not exist has no tables.
 pub fn read(place: &Path) -> io::Result<Vec<Result<BootTable, TableError>>> {
     let paths = match fs::read_dir(place) {
         Ok(entries) => tables(entries)?,
@@ -58,7 +59,7 @@ pub fn read(place: &Path) -> io::Result<Vec<Result<BootTable, TableError>>> {
     Ok(paths.into_iter().map(read_one).collect())
 }
 
-/// In the order of their numbers.
+/// The paths of the tables, sorted by number.
 fn tables(entries: fs::ReadDir) -> io::Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in entries {
@@ -96,7 +97,7 @@ fn read_one(path: PathBuf) -> Result<BootTable, TableError> {
 mod tests {
     use super::*;
 
-    /// The shortest table: a header, and a control descriptor that is marked as void.
+    /// The shortest table: a header, and a control descriptor that is marked invalid.
     fn table() -> Vec<u8> {
         let mut bytes = vec![0; 128];
         bytes[..4].copy_from_slice(b"NBFT");

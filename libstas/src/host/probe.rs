@@ -1,4 +1,4 @@
-//! Finds out whether a portal answers: takes the way that the kernel's connection would take, but does not block the
+//! Finds out whether a portal answers. Uses the same route as the kernel's connection would, but does not block the
 //! kernel's connect path.
 
 use std::io;
@@ -12,11 +12,11 @@ use tokio::net::{TcpSocket, TcpStream};
 use crate::core::{Portal, ProbeOutcome};
 use crate::nvme::tid;
 
-/// How long a portal has to answer, the handshake included. The kernel's own connect waits about as long.
+/// Time limit for an answer, including the handshake. The kernel's own connect waits about as long.
 pub const LIMIT: Duration = Duration::from_secs(3);
-/// How long a portal has to close its side of the connection after that.
+/// Time limit for the portal to close its side of the connection afterwards.
 const CLOSING: Duration = Duration::from_millis(500);
-/// How much of what it sends meanwhile is read.
+/// Limit of bytes that are read while the portal closes.
 const REST: u64 = 64 * 1024;
 
 /// PDU types and lengths of the handshake (NVMe/TCP Transport 1.0c, 3.6.2.2 and 3.6.2.3).
@@ -24,8 +24,8 @@ const ICREQ: u8 = 0x00;
 const ICRESP: u8 = 0x01;
 const IC_LENGTH: u8 = 128;
 
-/// Connects to the portal from its source address and interface, within [`LIMIT`]; with `handshake` it must also
-/// answer ICReq with ICResp. Must run in a tokio runtime.
+/// Connects to the portal from its source address and interface, within [`LIMIT`]. With `handshake`, the portal must
+/// also answer ICReq with ICResp. Must be called in a tokio runtime.
 pub async fn probe(portal: &Portal, handshake: bool) -> ProbeOutcome {
     probe_within(LIMIT, portal, handshake).await
 }
@@ -53,18 +53,18 @@ async fn probe_within(limit: Duration, portal: &Portal, handshake: bool) -> Prob
     outcome
 }
 
-/// Closes a connection in order: ours first, then the other side's. A reset, which an early close with unread data is,
-/// ends the main loop of some targets.
+/// Closes a connection in order: first this side, then the portal's. Closing early with unread data would send a reset,
+/// which ends the main loop of some targets.
 async fn close(mut stream: TcpStream) {
     let orderly = async {
         stream.shutdown().await?;
         tokio::io::copy(&mut (&mut stream).take(REST), &mut tokio::io::sink()).await
     };
-    // A portal that does not close has been told, all the same.
+    // A portal that does not close has still received the end of this side.
     let _ = tokio::time::timeout(CLOSING, orderly).await;
 }
 
-/// A socket that goes out as the kernel's would: bound to the interface and to the source address.
+/// Makes a socket like the kernel's: bound to the interface and to the source address.
 fn prepare(portal: &Portal) -> Result<(TcpSocket, SocketAddr), String> {
     let to = destination(portal, interface_index)?;
     let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
@@ -81,7 +81,7 @@ fn prepare(portal: &Portal) -> Result<(TcpSocket, SocketAddr), String> {
     Ok((socket, to))
 }
 
-/// Where to: a link-local address needs an interface, from its scope or from host-iface.
+/// The address to connect to. A link-local address needs an interface, from its scope or from host-iface.
 fn destination(portal: &Portal, index: impl Fn(&str) -> Option<u32>) -> Result<SocketAddr, String> {
     let Some((ip, scope)) = tid::parse_ip(&portal.traddr) else {
         return Err(format!("{} is no IP address", portal.traddr));
@@ -134,7 +134,7 @@ fn interface_index(name: &str) -> Option<u32> {
     nix::net::if_::if_nametoindex(name).ok().or_else(|| name.parse().ok())
 }
 
-/// Sends ICReq and reads the head of the ICResp; [`close`] reads the rest. The Connect command never comes.
+/// Sends ICReq and reads the start of the ICResp. [`close`] reads the rest. No Connect command follows.
 async fn shake_hands(stream: &mut TcpStream) -> io::Result<()> {
     stream.write_all(&icreq()).await?;
     let mut head = [0; 8];
@@ -142,10 +142,10 @@ async fn shake_hands(stream: &mut TcpStream) -> io::Result<()> {
     if is_icresp(&head) { Ok(()) } else { Err(io::Error::new(io::ErrorKind::InvalidData, "no ICResp")) }
 }
 
-/// ICReq: PDU format version 0, no digests, no alignment of data, one outstanding R2T.
+/// ICReq: PDU format version 0, no digests, no data alignment, one outstanding R2T.
 fn icreq() -> [u8; IC_LENGTH as usize] {
     let mut pdu = [0; IC_LENGTH as usize];
-    // Type, flags, header length, data offset, and the length of it all as u32.
+    // Type, flags, header length, data offset, and total length as u32.
     pdu[..8].copy_from_slice(&[ICREQ, 0, IC_LENGTH, 0, IC_LENGTH, 0, 0, 0]);
     pdu
 }
@@ -155,7 +155,7 @@ fn is_icresp(head: &[u8; 8]) -> bool {
     *kind == ICRESP && *header_length == IC_LENGTH && u32::from_le_bytes(*length) == u32::from(IC_LENGTH)
 }
 
-/// What an error of the attempt says of the other side: only what came from it, or from the way to it, counts.
+/// Interprets an error of the attempt. Only errors from the portal or the route to it count as an answer.
 fn judge(error: &io::Error, connected: bool) -> ProbeOutcome {
     let words = match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::ECONNRESET | Errno::EPIPE) if connected => return not_nvme("it closes the connection"),
@@ -171,7 +171,7 @@ fn judge(error: &io::Error, connected: bool) -> ProbeOutcome {
     ProbeOutcome::Dead(words.to_owned())
 }
 
-/// The portal does not answer ICReq with ICResp: a web server, or a port that takes TLS alone.
+/// The portal did not answer ICReq with ICResp: for example a web server, or a port that accepts TLS only.
 fn not_nvme(what: &str) -> ProbeOutcome {
     ProbeOutcome::Dead(format!("not NVMe/TCP ({what} where ICResp is expected)"))
 }

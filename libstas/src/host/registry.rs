@@ -1,12 +1,12 @@
-//! The ownership registry that nvme-cli 3 and its companions share: `/run/nvme/registry/nvmeN/owner`.
+//! The ownership registry shared with nvme-cli 3 and its companions: `/run/nvme/registry/nvmeN/owner`.
 //!
-//! Programs that disconnect (`nvme disconnect-all`, nvme-discoverd) leave a connection alone when its entry names
-//! another owner. An entry is a folder for a device number, not for a controller: whatever the kernel gives that number
-//! next inherits it, unless something removes it in time. So ours have a private attribute, `stas`, that says which
-//! controller is meant. An entry of ours without a fitting mark is stale: it is deleted, and the connection has no owner.
+//! Programs that disconnect (`nvme disconnect-all`, nvme-discoverd) spare a connection whose entry names another owner.
+//! An entry is a folder for an instance number, not for a controller: the next controller with that number inherits it
+//! unless it is removed in time. So entries of this project have a private attribute, `stas`, that identifies the
+//! controller. An entry of ours without a matching mark is stale: it is deleted, and the connection has no owner.
 //!
-//! Format and checks are those of libnvme 3 (design/REGISTRY.md): folders have mode 0755 and files 0644, whatever the
-//! umask; a file holds its value and a newline; names that begin with `.` or contain `.tmp.` are unfinished.
+//! Format and checks are those of libnvme 3 (design/REGISTRY.md). Folders have mode 0755 and files 0644, regardless of
+//! the umask. A file contains its value and a newline. Names that begin with `.` or contain `.tmp.` are incomplete.
 
 use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File, Permissions};
@@ -25,19 +25,19 @@ use super::sysfs::device_number;
 use crate::core::{Gained, KernelController, Owner};
 use crate::nvme::Tid;
 
-/// The name of this project's daemons in the registry.
+/// Owner name of this project's daemons.
 pub const NAME: &str = "stas";
-/// The attribute that names the owner.
+/// Attribute with the owner's name.
 const OWNER: &str = "owner";
-/// The attribute with the sequence number of the newest kernel event when the entry was made: a removal that the kernel
-/// reported earlier is of an earlier controller.
+/// Attribute with the sequence number of the newest kernel event when the entry was made. A removal with a smaller
+/// number concerns an earlier controller.
 const SEQNUM: &str = "seqnum";
-/// Our private attribute: which controller an entry of ours is about.
+/// Private attribute that identifies the controller of an entry of ours.
 const MARK: &str = "stas";
-/// No attribute is longer.
+/// Limit of an attribute's length in bytes. Longer ones are cut.
 const VALUE_MAX: u64 = 4096;
 
-/// Which controller an entry of ours is about, and how it became ours.
+/// Identifies the controller of an entry of ours, and how it became ours.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Mark {
@@ -47,7 +47,7 @@ struct Mark {
     tid: Tid,
 }
 
-/// The registry.
+/// Reads and writes the entries of the registry. Clones share one warning about a failed write.
 #[derive(Clone, Debug)]
 pub struct Registry {
     folder: PathBuf,
@@ -71,7 +71,7 @@ impl Registry {
         }
     }
 
-    /// Reads the owner of a controller that exists. Deletes an entry of ours that is about another controller.
+    /// Reads the owner of an existing controller. Deletes a stale entry of ours.
     #[must_use]
     pub fn owner(&self, kernel: &KernelController) -> Owner {
         match self.read_owner(kernel) {
@@ -84,8 +84,8 @@ impl Registry {
         }
     }
 
-    /// Records that this daemon has just connected that controller. Replaces an entry of that name: it is about an
-    /// earlier controller. Gives back the owner as the registry has it now.
+    /// Records that this daemon has just connected the controller. Replaces an existing entry, which concerns an
+    /// earlier controller. Returns the owner that the registry now has.
     #[must_use]
     pub fn connected(&self, kernel: &KernelController) -> Owner {
         self.record(kernel, Gained::Connected, |new, entry| {
@@ -96,8 +96,8 @@ impl Registry {
         })
     }
 
-    /// Records that this daemon has adopted that controller, unless another orchestrator was faster. Gives back the
-    /// owner as the registry has it now.
+    /// Records that this daemon has adopted the controller, unless another orchestrator recorded itself first. Returns
+    /// the owner that the registry now has.
     #[must_use]
     pub fn adopted(&self, kernel: &KernelController) -> Owner {
         match self.owner(kernel) {
@@ -106,7 +106,7 @@ impl Registry {
         }
         self.record(kernel, Gained::Adopted, |new, entry| match fs::rename(new, entry) {
             Err(error) if matches!(error.raw_os_error(), Some(ENOTEMPTY | EEXIST)) => {
-                // An entry without an owner: its other attributes belong to other programs and stay.
+                // The entry has no owner. Its other attributes belong to other programs and are kept.
                 for attribute in [MARK, OWNER] {
                     let value = read_attribute(&new.join(attribute))?.unwrap_or_default();
                     write_attribute(entry, attribute, &value)?;
@@ -117,9 +117,10 @@ impl Registry {
         })
     }
 
-    /// The kernel has removed the controller of that number, and reported it with that sequence number. Deletes the
-    /// entry if it is about that controller, even if it names another owner than stas: the next controller of that number
-    /// would inherit that owner. libnvme has a udev rule that does the same with the same checks; hosts without libnvme 3 have none.
+    /// Handles the kernel's removal of the controller with this instance number; `seqnum` is the sequence number of the
+    /// event. Deletes the entry if it concerns that controller, even if it names another owner: the next controller
+    /// with the number would inherit that owner. A udev rule of libnvme 3 does the same with the same checks; other
+    /// hosts do not have it.
     pub fn removed(&self, device: u32, seqnum: u64) {
         if self.dev.join(format!("nvme{device}")).exists() {
             return;
@@ -131,7 +132,7 @@ impl Registry {
         self.delete(device, is_of_it);
     }
 
-    /// Deletes our entries for controllers that no longer exist: nothing saw them go.
+    /// Deletes entries of ours for controllers that were removed while no daemon was running.
     pub fn sweep(&self) {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
         let devices = entries.flatten().filter_map(|entry| device_number(entry.file_name().to_str()?));
@@ -162,14 +163,14 @@ impl Registry {
         })
     }
 
-    /// True when the mark is about that very controller. Its address is compared once the kernel shows one.
+    /// True if the mark identifies this controller. The address is only compared if the kernel already shows one.
     fn fits(&self, mark: &Mark, kernel: &KernelController) -> bool {
         let address = |tid: &Tid| (tid.transport(), tid.traddr.clone(), tid.trsvcid.clone());
         let same_address = || kernel.traddr.is_empty() || address(&mark.tid) == address(&kernel.tid());
         mark.boot_id == self.boot_id && mark.birth == kernel.ctrl.birth && same_address()
     }
 
-    /// Makes an entry of ours beside the registry's and has `put` move it to its place.
+    /// Makes an entry of ours under a temporary name and calls `put` to move it to its place.
     fn record(&self, kernel: &KernelController, gained: Gained, put: impl Fn(&Path, &Path) -> io::Result<()>) -> Owner {
         let mark = Mark { gained, boot_id: self.boot_id.clone(), birth: kernel.ctrl.birth, tid: kernel.tid() };
         let entry = self.entry(kernel.ctrl.device);
@@ -194,7 +195,7 @@ impl Registry {
         })
     }
 
-    /// A complete entry under an unfinished name.
+    /// Makes a complete entry under a temporary name.
     fn make(&self, device: u32, mark: &Mark) -> io::Result<PathBuf> {
         let above = self.folder.parent().into_iter();
         for folder in above.chain([self.folder.as_path()]) {
@@ -211,8 +212,8 @@ impl Registry {
         Ok(new.keep())
     }
 
-    /// Deletes an entry of which `is_meant` is true, also when it is asked again after the entry was taken out of the
-    /// registry: another process may have replaced it in between.
+    /// Deletes an entry if `is_meant` is true for it, both before and after it was moved out of the registry: another
+    /// process may have replaced it in between.
     fn delete(&self, device: u32, is_meant: impl Fn(&Path) -> bool) {
         let entry = self.entry(device);
         if !is_meant(&entry) {
@@ -220,7 +221,7 @@ impl Registry {
         }
         let Ok(trash) = self.take_out(&entry) else { return };
         if is_meant(&trash) {
-            // What is left of it has a name that readers skip.
+            // If this fails, readers skip the rest because of its name.
             let _ = fs::remove_dir_all(&trash);
         } else {
             let _ = fs::rename(&trash, &entry);
@@ -238,10 +239,10 @@ impl Registry {
     }
 }
 
-/// What an entry says.
+/// Content of an entry.
 enum Read {
     Owner(Owner),
-    /// It names us and is about another controller.
+    /// The entry names us, but concerns another controller.
     Stale,
 }
 
@@ -249,7 +250,7 @@ fn is_ours(entry: &Path) -> bool {
     read_attribute(&entry.join(OWNER)).is_ok_and(|owner| owner.as_deref() == Some(NAME))
 }
 
-/// Makes one folder that all may read; one that exists stays as it is.
+/// Creates one folder that everyone can read. An existing folder is unchanged.
 fn make_folder(folder: &Path) -> io::Result<()> {
     match DirBuilder::new().create(folder) {
         Ok(()) => fs::set_permissions(folder, Permissions::from_mode(0o755)),
@@ -258,9 +259,9 @@ fn make_folder(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// The value of an attribute; `None` when there is none, or an empty one.
+/// The value of an attribute. `None` if it is absent or empty.
 fn read_attribute(path: &Path) -> io::Result<Option<String>> {
-    // Not to wait for the other end of a pipe that was put there.
+    // If the attribute is a pipe, the open must not wait for its other end.
     let file = match File::options().read(true).custom_flags(O_NONBLOCK).open(path) {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -275,7 +276,7 @@ fn read_attribute(path: &Path) -> io::Result<Option<String>> {
     Ok((!value.is_empty()).then(|| value.to_owned()))
 }
 
-/// Writes an attribute as a whole: readers see the old value or the new one.
+/// Writes an attribute atomically: readers see the old or the new value.
 fn write_attribute(entry: &Path, attribute: &str, value: &str) -> io::Result<()> {
     let prefix = OsStr::new(attribute).to_string_lossy() + ".tmp.";
     let mut file = Builder::new().prefix(&*prefix).rand_bytes(6).tempfile_in(entry)?;

@@ -1,12 +1,12 @@
-//! Trying a new DH-HMAC-CHAP secret at the target, and giving it to the kernel for an existing connection.
+//! Tries a new DH-HMAC-CHAP secret at the target, and sets it in the kernel for an existing connection.
 //!
-//! A trial is a connect to the same subsystem that asks for a discovery controller (option `discovery`). The kernel then
-//! makes the admin queue alone, authenticates, identifies the controller, and refuses it: `Subsystem … is not a discovery
-//! controller` (EINVAL). No namespace appears in any case. A refused secret ends the connect before that, with another
-//! error.
+//! A trial is a connect to the same subsystem that requests a discovery controller (option `discovery`). The kernel
+//! then creates only the admin queue, authenticates, identifies the controller, and refuses it: `Subsystem … is not a
+//! discovery controller` (EINVAL). No namespace appears in any case. A rejected secret ends the connect earlier, with
+//! another error.
 //!
-//! The kernel answers EINVAL for other causes, too, before it reaches the target. So EINVAL counts only if the same trial
-//! without a secret ends with ENOKEY: the kernel reached the target, and the target wants a secret.
+//! The kernel also returns EINVAL for other causes, before it reaches the target. So EINVAL only counts if the same
+//! trial without a secret ends with ENOKEY: the kernel has reached the target, and the target requires a secret.
 
 use std::io;
 
@@ -22,11 +22,11 @@ use crate::nvme::secret::DhchapSecrets;
 const HOST: &str = "dhchap_secret";
 const CONTROLLER: &str = "dhchap_ctrl_secret";
 
-/// Changes the secrets of a controller to the wanted ones if it is reconnecting and the target takes them. `trial` makes a
-/// trial connect with these secrets, or without one, and disconnects what came of it.
+/// Changes the secrets of a controller to `wanted` if it is reconnecting and the target accepts them. `trial` makes a
+/// trial connect with these secrets, or without secrets, and disconnects the resulting controller.
 ///
 /// # Errors
-/// When sysfs cannot be read. The kernel keeps the secrets that it has.
+/// If sysfs cannot be read. The kernel's secrets are unchanged.
 pub(super) fn rotate(
     dir: &ControllerDir,
     wanted: &DhchapSecrets,
@@ -45,7 +45,7 @@ pub(super) fn rotate(
     Ok(refusal.unwrap_or_else(|| write(dir, &kernels, &possible, in_full)))
 }
 
-/// Reads the kernel's secrets; `None` if the connection was made without one, or the kernel has no authentication.
+/// Reads the kernel's secrets. `None` if the connection was made without secrets, or the kernel has no authentication.
 fn read(dir: &ControllerDir) -> io::Result<Option<DhchapSecrets>> {
     let secret =
         |name| Ok::<_, io::Error>(dir.read(name)?.filter(|text| text != "none" && !text.is_empty()).map(Secret::new));
@@ -53,14 +53,14 @@ fn read(dir: &ControllerDir) -> io::Result<Option<DhchapSecrets>> {
     Ok(Some(DhchapSecrets { host, controller: secret(CONTROLLER)? }))
 }
 
-/// The secrets that the kernel would have after the change. It takes a secret of the controller only in the place of
-/// another one, and drops none.
+/// The kernel's secrets after the change. The kernel can replace an existing controller secret, but cannot add or
+/// remove one.
 fn possible(kernels: &DhchapSecrets, wanted: &DhchapSecrets) -> DhchapSecrets {
     let controller = kernels.controller.as_ref().map(|kernels| wanted.controller.as_ref().unwrap_or(kernels).clone());
     DhchapSecrets { host: wanted.host.clone(), controller }
 }
 
-/// What the answer to a trial says against the secrets; `None` if the target seems to have taken them.
+/// Interprets the answer to a trial with secrets. `None` if the target seems to have accepted them.
 fn refusal(answer: Result<(), ConnectError>) -> Option<Rotated> {
     let Err(error) = answer else { return Some(Rotated::Unknown("it serves as a discovery controller".into())) };
     let text = error.to_string();
@@ -73,7 +73,8 @@ fn refusal(answer: Result<(), ConnectError>) -> Option<Rotated> {
     }
 }
 
-/// What the answer to a trial without a secret says against the trial with one; `None` if that was one.
+/// Interprets the answer to a trial without secrets. `None` if it proves that the trial with secrets reached the
+/// target.
 fn doubt(answer: Result<(), ConnectError>) -> Option<Rotated> {
     let reason = match answer {
         Err(error) if error.errno().map(Errno::from_raw) == Some(Errno::ENOKEY) => return None,
@@ -83,14 +84,14 @@ fn doubt(answer: Result<(), ConnectError>) -> Option<Rotated> {
     Some(Rotated::Unknown(format!("whether the target takes the configured one cannot be found out ({reason})")))
 }
 
-/// True while the kernel reconnects the controller. Any other state, and one that cannot be read, means that its secret
-/// must not be touched.
+/// True while the kernel reconnects the controller. In any other state, or if the state cannot be read, its secrets
+/// must not be changed.
 fn is_reconnecting(dir: &ControllerDir) -> bool {
     dir.read("state").ok().flatten().is_some_and(|state| CtrlState::parse(&state).is_reconnecting())
 }
 
-/// Gives the kernel the secrets that the target took. Not while the controller is live: it would authenticate again at
-/// once, and hang if its connection is lost meanwhile.
+/// Sets the accepted secrets in the kernel. Not while the controller is live: it would authenticate again immediately,
+/// and hang if its connection is lost meanwhile.
 fn write(dir: &ControllerDir, kernels: &DhchapSecrets, possible: &DhchapSecrets, in_full: bool) -> Rotated {
     if !is_reconnecting(dir) {
         return Rotated::Later;
@@ -128,7 +129,7 @@ mod tests {
         ConnectError::Kernel { errno: errno as i32, reason: format!("{errno:?}") }
     }
 
-    /// A target with these secrets, as the kernel answers for it.
+    /// A target with these secrets, as seen through the kernel's answers.
     fn target(has: DhchapSecrets) -> impl FnMut(Option<&DhchapSecrets>) -> Result<(), ConnectError> {
         move |tried| {
             let agrees = |tried: &DhchapSecrets| {
@@ -142,7 +143,7 @@ mod tests {
         }
     }
 
-    /// A controller that is reconnecting, with these secrets in the kernel.
+    /// A reconnecting controller with these secrets in the kernel.
     struct Scene {
         tree: FakeTree,
         ctrl: CtrlRef,
@@ -169,24 +170,24 @@ mod tests {
     #[test]
     fn the_kernel_gets_the_wanted_secrets_only_if_the_target_takes_them() {
         let refused = || Rotated::Refused("EKEYREJECTED".into());
-        // What the kernel has, what is wanted, what the target has; what comes of it, what the kernel has then.
+        // The kernel's secrets, the wanted ones, the target's; the expected outcome, the kernel's secrets afterwards.
         for (has, wanted, at_target, outcome, then) in [
-            // The host's secret.
+            // The host's secret only.
             ((OLD, "none"), secrets(OLD, None), secrets(OLD, None), Rotated::Current, (OLD, "none")),
             ((OLD, "none"), secrets(NEW, None), secrets(OLD, None), refused(), (OLD, "none")),
             ((OLD, "none"), secrets(NEW, None), secrets(NEW, None), Rotated::Written, (NEW, "none")),
             ((OLD, "none"), secrets(NEW, None), secrets(NEW2, None), refused(), (OLD, "none")),
-            // Both secrets; the controller's alone.
+            // Both secrets; the controller's only.
             ((OLD, OLD), secrets(NEW, Some(NEW2)), secrets(OLD, Some(OLD)), refused(), (OLD, OLD)),
             ((OLD, OLD), secrets(NEW, Some(NEW2)), secrets(NEW, Some(OLD)), refused(), (OLD, OLD)),
             ((OLD, OLD), secrets(NEW, Some(NEW2)), secrets(NEW, Some(NEW2)), Rotated::Written, (NEW, NEW2)),
             ((OLD, OLD), secrets(OLD, Some(NEW)), secrets(OLD, Some(OLD)), refused(), (OLD, OLD)),
             ((OLD, OLD), secrets(OLD, Some(NEW)), secrets(OLD, Some(NEW)), Rotated::Written, (OLD, NEW)),
-            // The kernel drops no secret of the controller: what it will have is tried.
+            // The kernel cannot remove the controller's secret: the trial uses the resulting secrets.
             ((OLD, OLD), secrets(OLD, None), secrets(OLD, None), Rotated::Current, (OLD, OLD)),
             ((OLD, OLD), secrets(NEW, None), secrets(NEW, None), refused(), (OLD, OLD)),
             ((OLD, OLD), secrets(NEW, None), secrets(NEW, Some(OLD)), Rotated::Written, (NEW, OLD)),
-            // The kernel takes no secret of the controller where it has none.
+            // The kernel cannot add a controller secret.
             ((OLD, "none"), secrets(OLD, Some(NEW)), secrets(OLD, Some(NEW)), Rotated::Impossible, (OLD, "none")),
             ((OLD, "none"), secrets(NEW, Some(NEW2)), secrets(NEW, Some(NEW2)), Rotated::HostWritten, (NEW, "none")),
             ((OLD, "none"), secrets(NEW, Some(NEW2)), secrets(OLD, None), refused(), (OLD, "none")),
@@ -203,7 +204,7 @@ mod tests {
     #[test]
     fn no_other_answer_of_the_kernel_says_that_the_secret_was_taken() {
         let err = |errno| Err(kernel(errno));
-        // The answer to the trial with the new secret, and to the one without any.
+        // The answer to the trial with the new secret, and to the trial without a secret.
         for (with, without) in [
             (err(Errno::EINVAL), err(Errno::EINVAL)),
             (err(Errno::EINVAL), err(Errno::ECONNREFUSED)),
@@ -245,7 +246,7 @@ mod tests {
         assert_eq!((outcome, scene.kernels().0.as_str()), (Rotated::Later, OLD));
     }
 
-    /// What happens during the trial with the secret that the target takes.
+    /// Rotates a secret that the target accepts, while `happens` occurs during the trial.
     fn meanwhile(scene: &Scene, happens: impl Fn(&Scene)) -> Rotated {
         let mut target = target(secrets(NEW, Some(NEW2)));
         let outcome = rotate(&scene.dir, &secrets(NEW, Some(NEW2)), |tried| {
@@ -268,7 +269,7 @@ mod tests {
     fn a_controller_that_is_gone_after_the_trial_gives_its_secret_to_no_other_one() {
         let scene = Scene::new(OLD, OLD);
         assert_eq!(meanwhile(&scene, |scene| scene.tree.remove(scene.ctrl)), Rotated::Later);
-        // Its number is another controller's now.
+        // Another controller has got its instance number.
         let scene = Scene::new(OLD, OLD);
         let recycled = |scene: &Scene| {
             let other = scene.tree.controller(0, "");
@@ -291,7 +292,7 @@ mod tests {
         };
         let Rotated::Unknown(reason) = meanwhile(&scene, full) else { panic!("it was not taken") };
         assert!(reason.contains("the kernel does not take the configured one"), "{reason}");
-        // The controller's alone: the next change sees what the kernel has.
+        // Only the controller's secret fails: the next change sees what the kernel has.
         let scene = Scene::new(OLD, OLD);
         let gone = |scene: &Scene| scene.tree.unset(scene.ctrl, CONTROLLER);
         assert_eq!(meanwhile(&scene, gone), Rotated::Unknown("the controller is gone".into()));

@@ -1,13 +1,13 @@
-//! DH-HMAC-CHAP secrets in sysfs: older kernels let everybody read them.
+//! Hides DH-HMAC-CHAP secrets in sysfs: older kernels let every user read them.
 
 use super::Roots;
 use super::sysfs::ControllerDir;
 use crate::core::CtrlRef;
 
-/// The attributes with secrets in them. Those of TLS name keys by their serial numbers, which are no secrets.
+/// Attributes that contain secrets. Those of TLS contain only serial numbers of keys.
 const ATTRIBUTES: [&str; 2] = ["dhchap_secret", "dhchap_ctrl_secret"];
 
-/// Makes a controller's secrets readable for root alone. What cannot be hidden is told in the log.
+/// Makes a controller's secrets readable for root only. Logs a secret that cannot be hidden.
 pub fn hide(roots: &Roots, ctrl: CtrlRef) {
     let hidden = ControllerDir::open(roots, ctrl).and_then(|dir| {
         let Some(dir) = dir else { return Ok(()) };
@@ -56,7 +56,7 @@ mod tests {
     fn a_secret_that_stays_readable_is_told() {
         let tree = FakeTree::new();
         let ctrl = tree.controller(0, "");
-        // A link that leads to itself has no mode that could be changed.
+        // The mode of a link that leads to itself cannot be changed.
         std::os::unix::fs::symlink("dhchap_secret", tree.path("sys/class/nvme/nvme0/dhchap_secret")).unwrap();
         let log = LogLines::start();
         hide(&tree.roots(), ctrl);

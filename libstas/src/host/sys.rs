@@ -15,7 +15,7 @@ use crate::nvme::admin::{Command, Status};
 /// Registers a netlink socket with the current tokio runtime.
 ///
 /// # Errors
-/// When the runtime cannot wait for such a descriptor.
+/// If the runtime cannot monitor such a descriptor.
 pub(super) fn watch(socket: Socket) -> io::Result<AsyncFd<Socket>> {
     // SAFETY: the descriptor must stay open, and `as_raw_fd` must name the same one, for as long as the AsyncFd
     // lives. A Socket owns one open descriptor, never exchanges it, and closes it only when it is dropped; the
@@ -26,7 +26,7 @@ pub(super) fn watch(socket: Socket) -> io::Result<AsyncFd<Socket>> {
 /// Registers a libudev monitor with the current tokio runtime.
 ///
 /// # Errors
-/// When the runtime cannot wait for its descriptor.
+/// If the runtime cannot monitor its descriptor.
 pub(super) fn watch_monitor(socket: MonitorSocket) -> io::Result<AsyncFd<MonitorSocket>> {
     // SAFETY: the descriptor must stay open, and `as_raw_fd` must name the same one, for as long as the AsyncFd
     // lives. A MonitorSocket holds a reference to one udev_monitor, whose descriptor is opened when it is created and
@@ -58,15 +58,15 @@ struct PassthruCmd {
     result: u32,
 }
 
-// The kernel takes the size for a part of the request's number.
+// The size is part of the ioctl's number.
 const _: () = assert!(size_of::<PassthruCmd>() == 72);
 
 nix::ioctl_readwrite! {
-    /// NVME_IOCTL_ADMIN_CMD.
+    /// NVME_IOCTL_ADMIN_CMD of linux/nvme_ioctl.h: executes one admin command on /dev/nvmeN.
     nvme_admin_cmd, b'N', 0x41, PassthruCmd
 }
 
-/// Where the data of an admin command goes.
+/// Direction and buffer of an admin command's data.
 #[derive(Debug)]
 pub(super) enum Data<'a> {
     /// From the controller to the host.
@@ -75,16 +75,16 @@ pub(super) enum Data<'a> {
     Out(&'a [u8]),
 }
 
-/// Issues an admin command to /dev/nvmeN and waits for its end: up to 60 s, the kernel's own limit. A shorter one
-/// would have the kernel reset the connection of a controller that is merely slow.
+/// Issues an admin command to /dev/nvmeN and waits for its end, at most 60 s, the kernel's own limit. With a shorter
+/// limit the kernel would reset the connection of a controller that is only slow.
 ///
-/// Gives back what the controller says; status 0 is success.
+/// Returns the controller's status. 0 is success.
 ///
 /// # Errors
-/// What the kernel answers when the command never reached the controller or never came back. A command whose
-/// opcode claims another direction, or whose length is another one, than its data is refused with EINVAL.
+/// The kernel's error if the command did not reach the controller or was not completed. EINVAL if direction or length
+/// of the command differ from those of `data`.
 pub(super) fn admin_command(device: &File, command: Command, data: Data<'_>) -> io::Result<Status> {
-    // Bits 1:0 of an opcode tell the direction of the data (NVMe Base 2.1, 3.3.3.1).
+    // Bits 1:0 of an opcode are the direction of the data (NVMe Base 2.1, 3.3.3.1).
     let (direction, addr, length) = match data {
         Data::In(buffer) => (0b10, buffer.as_mut_ptr() as u64, buffer.len()),
         Data::Out(buffer) => (0b01, buffer.as_ptr() as u64, buffer.len()),

@@ -5,14 +5,14 @@ use std::thread::Builder;
 
 use nix::sys::signal::SigSet;
 
-/// Enough for every call that this room makes; hundreds of such threads may wait at once.
+/// Stack size in bytes: enough for every call of this module. Hundreds of such threads may wait at the same time.
 const STACK: usize = 256 * 1024;
 
-/// Runs `work` on a thread of its own with all signals blocked: a signal that reaches a thread in a connect
-/// write aborts the connect. Nobody joins it.
+/// Runs `work` on its own thread with all signals blocked: a signal during a connect write would abort the connect. The
+/// thread is never joined.
 ///
 /// # Errors
-/// When the system has no room for another thread.
+/// If the system cannot start another thread.
 pub(super) fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
     Builder::new().name(name.to_owned()).stack_size(STACK).spawn(move || {
         // Fails only for an invalid mask or operation, and this one is neither.

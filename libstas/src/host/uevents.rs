@@ -1,5 +1,5 @@
-//! The kernel's events about NVMe controllers, read through libudev from the kernel's own netlink group: events arrive
-//! whether udevd runs or not.
+//! The kernel's events about NVMe controllers. They are read through libudev from the kernel's own netlink group, so
+//! they arrive even if udevd does not run.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -39,7 +39,7 @@ impl Uevents {
     /// Starts the monitor. Every event from now on is delivered. Must be called in a tokio runtime.
     ///
     /// # Errors
-    /// When the kernel provides no such socket.
+    /// If the kernel provides no such socket.
     pub fn listen() -> io::Result<Self> {
         Self::with_buffer(BUFFER)
     }
@@ -53,13 +53,13 @@ impl Uevents {
     /// Waits for the next event about a controller. Cancelling it loses nothing.
     ///
     /// # Errors
-    /// When the socket no longer works.
+    /// If the socket no longer works.
     pub async fn next(&mut self) -> io::Result<Incoming> {
         loop {
             let mut ready = self.0.readable_mut().await?;
             let device = ready.get_inner().iter().next();
-            // libudev returns no device both for an empty socket and for an overrun: only errno tells them apart, and the
-            // next call into the C library may change it.
+            // libudev returns no device both for an empty socket and for an overrun. Only errno distinguishes them, and
+            // the next call into the C library may change it.
             let errno = Errno::last();
             match device {
                 Some(event) => {
@@ -87,7 +87,7 @@ fn enlarge(socket: &MonitorSocket, bytes: usize) -> io::Result<()> {
     Ok(())
 }
 
-/// Reads an event from its properties. `None` for a device that is no controller (nvmeN).
+/// Decodes an event from its properties. `None` if the device is not a controller (nvmeN).
 fn read<'a>(property: impl Fn(&str) -> Option<&'a str>) -> Option<Uevent> {
     if property("SUBSYSTEM") != Some("nvme") {
         return None;
@@ -151,7 +151,7 @@ mod tests {
         assert_eq!(about("nvme", "nvme0c1", "add", &[]), None);
     }
 
-    /// Has the kernel send one event, as root only: `change` of /dev/null.
+    /// Makes the kernel send one event, which only root can: `change` of /dev/null.
     fn provoke() -> io::Result<()> {
         std::fs::write("/sys/class/mem/null/uevent", "change")
     }
@@ -160,7 +160,7 @@ mod tests {
     async fn an_overrun_is_reported_and_not_taken_for_an_empty_socket() {
         let mut uevents = Uevents::with_buffer(2048).unwrap();
         for _ in 0..200 {
-            // An unprivileged user cannot provoke events; tests/vm plays this on the installed daemons.
+            // An unprivileged user cannot provoke events. tests/vm checks this with the installed daemons.
             if provoke().is_err() {
                 return;
             }

@@ -1,7 +1,8 @@
-//! Tells the daemons of each other whether they wait for connections.
+//! Lets each daemon know whether the other one waits for connections.
 //!
-//! A daemon that waits for one holds a shared lock on a file (an open file description lock: the kernel drops it with the
-//! process); the other one asks whether there is such a lock. A file that cannot be locked counts as a daemon that waits.
+//! A daemon that waits for a connection holds a shared lock on a file (an open file description lock, which the kernel
+//! releases with the process). The other daemon checks for such a lock. If a file cannot be locked, the other daemon is
+//! assumed to wait.
 
 use std::fs::File;
 use std::io;
@@ -12,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 
-/// The connections that this daemon waits for.
+/// The number of connections for which this daemon waits, and the lock on the file.
 #[derive(Debug)]
 pub(super) struct Waiting {
     path: PathBuf,
@@ -25,7 +26,7 @@ struct State {
     file: Option<File>,
 }
 
-/// One connection, or the probe before it, for as long as it lives.
+/// One pending connection, or the probe before it. Dropping it ends the wait.
 #[derive(Debug)]
 pub(super) struct Entry(Arc<Waiting>);
 
@@ -34,7 +35,7 @@ impl Drop for Entry {
         let mut state = self.0.state();
         state.count -= 1;
         if state.count == 0 {
-            // Without a lock there is nothing to give back.
+            // Without a lock there is nothing to release.
             let _ = self.0.file(&mut state).and_then(|file| set(file, libc::F_UNLCK));
         }
     }
@@ -45,18 +46,18 @@ impl Waiting {
         Arc::new(Self { path, state: Mutex::default() })
     }
 
-    /// Waits for one connection more.
+    /// Starts to wait for one more connection.
     pub(super) fn enter(self: &Arc<Self>) -> Entry {
         let mut state = self.state();
         state.count += 1;
         if state.count == 1 {
-            // The other daemon then probes less than it could.
+            // If this fails, the other daemon probes less than it could.
             let _ = self.file(&mut state).and_then(|file| set(file, libc::F_RDLCK));
         }
         Entry(self.clone())
     }
 
-    /// True while another daemon waits for a connection, or that cannot be found out.
+    /// True while another daemon waits for a connection, or if that cannot be determined.
     pub(super) fn others_wait(&self) -> bool {
         self.file(&mut self.state()).and_then(is_locked).unwrap_or(true)
     }
@@ -78,7 +79,7 @@ impl Waiting {
 }
 
 fn whole_file(kind: libc::c_int) -> libc::flock {
-    // The constants are small, and the fields narrow.
+    // The constants are small enough for the narrow fields.
     libc::flock { l_type: kind as i16, l_whence: libc::SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 }
 }
 
@@ -87,7 +88,7 @@ fn set(file: &File, kind: libc::c_int) -> io::Result<()> {
     Ok(())
 }
 
-/// True if anyone else's lock stands against one that excludes all others.
+/// True if another open file holds a lock that conflicts with an exclusive one.
 fn is_locked(file: &File) -> io::Result<bool> {
     let mut found = whole_file(libc::F_WRLCK);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut found))?;

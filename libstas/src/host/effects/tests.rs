@@ -11,14 +11,14 @@ use crate::host::fake_tree::FakeTree;
 use crate::log_lines::LogLines;
 use crate::nvme::{HostIdentity, Parameters, Purpose, Tid, TidParts, Transport};
 
-/// A host on a fake tree, and what it tells.
+/// A host on a fake tree, and its events.
 fn host(tree: &FakeTree) -> (LinuxHost, UnboundedReceiver<HostEvent>) {
     let (sender, events) = unbounded_channel();
     let setup = Setup { roots: tree.roots(), lock_file: tree.path("lock"), in_use_socket: None };
     (LinuxHost::start(setup, move |event| drop(sender.send(event))).unwrap(), events)
 }
 
-/// The first event that is not about the network of the machine that runs the test.
+/// The first event, without those about the network of the machine that runs the test.
 async fn answer(events: &mut UnboundedReceiver<HostEvent>) -> HostEvent {
     loop {
         match events.recv().await.unwrap() {
@@ -213,7 +213,7 @@ fn lost_events_are_told_as_an_overrun() {
     assert_eq!(told.try_recv(), Ok(HostEvent::Overrun));
 }
 
-/// What the looking thread is asked when a controller is added while secrets are or are not being written.
+/// The requests to the snapshot thread when a controller is added, while secrets are or are not being written.
 fn asked_at_add(writing_secrets: bool) -> Vec<Task> {
     let (tasks, received) = mpsc::channel();
     let kernel = KernelEvents {

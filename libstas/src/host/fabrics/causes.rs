@@ -1,7 +1,7 @@
-//! Why the kernel did not connect: the likely causes in order, each with its remedy.
+//! Why a connect failed: the likely causes in order, each with its remedy.
 //!
-//! The kernel answers with one errno for several causes, and tells which one in its own log alone. What narrows them down
-//! is the transport, what was asked for, and what sysfs shows of this host.
+//! The kernel returns the same errno for several causes, and names the cause only in its log. The transport, the
+//! options and this host's sysfs narrow the causes down.
 
 use nix::errno::Errno;
 
@@ -32,10 +32,10 @@ impl Explanation {
     }
 }
 
-/// Where the kernel tells more.
+/// Hint at the kernel's log, which has the details.
 const LOG: &str = "`journalctl -k` tells more";
 
-/// What a failed write to /dev/nvme-fabrics means.
+/// Explains a failed write to /dev/nvme-fabrics.
 pub(super) fn of_connect(errno: Errno, facts: &Facts<'_>) -> String {
     let name = match errno.desc() {
         "Unknown errno" => format!("errno {}", errno as i32),
@@ -85,7 +85,7 @@ fn words(errno: Errno) -> &'static str {
     }
 }
 
-/// The controller refused the Connect command: the kernel knows the status and keeps it to its log.
+/// The controller refused the Connect command. The kernel knows the status, but only logs it.
 fn refused(facts: &Facts<'_>) -> Explanation {
     let not_allowed = format!("host NQN {} is not allowed there: allow it on the target", facts.host_nqn);
     let causes = match (facts.transport, facts.discovery, &facts.connected_elsewhere) {
@@ -116,7 +116,7 @@ fn discover(facts: &Facts<'_>) -> String {
     command + "`"
 }
 
-/// The kernel refused the options, or what the other side answered.
+/// The kernel refused the options or the controller's answer.
 fn invalid(facts: &Facts<'_>) -> Explanation {
     let transport = facts.transport;
     if !facts.has_module {
@@ -147,7 +147,8 @@ fn invalid(facts: &Facts<'_>) -> Explanation {
         Transport::Fc => vec!["traddr and host-traddr must be nn-0xWWNN:pn-0xWWPN".to_owned(), parameters],
         Transport::Rdma | Transport::Loop => vec![parameters],
     };
-    // The text of an NQN does not tell a unique discovery NQN from that of an I/O subsystem; the kernel finds out.
+    // The text of an NQN does not show whether it is a unique discovery NQN or that of an I/O subsystem. The kernel
+    // finds out.
     if facts.discovery && facts.nqn != DISCOVERY_NQN {
         let nqn = facts.nqn;
         causes
@@ -187,7 +188,7 @@ fn connection_refused(facts: &Facts<'_>) -> Explanation {
     match facts.transport {
         Transport::Tcp | Transport::Rdma => {
             let nothing = format!("nothing listens at {}: {listens}", facts.portal());
-            // Kernels before 6.10 answer so for a secret that does not match, too.
+            // Kernels before 6.10 also return this errno for a secret that does not match.
             let secrets =
                 "the secrets of host and target do not match: compare dhchap-secret with the target's".to_owned();
             match facts.secret {
@@ -217,7 +218,7 @@ fn closed(facts: &Facts<'_>) -> Explanation {
     }
 }
 
-/// The kernel waits 10 s for the ICResp.
+/// The kernel waited 10 s for the ICResp.
 fn silent(facts: &Facts<'_>) -> Explanation {
     Explanation::new(
         "not NVMe/TCP: the port accepts connections and does not answer",
@@ -351,7 +352,7 @@ mod tests {
     ];
     const TRANSPORTS: [Transport; 4] = [Transport::Tcp, Transport::Rdma, Transport::Fc, Transport::Loop];
 
-    /// Whatever the kernel answers, the operator reads words, the name of the error, and what to do.
+    /// For every errno, the operator gets an explanation, the name of the error, and a remedy.
     #[test]
     fn every_errno_of_every_transport_is_told_with_a_remedy() {
         for errno in ERRNOS {
@@ -372,7 +373,7 @@ mod tests {
         use Errno::*;
         use Transport::*;
 
-        // Errno, transport, is a secret configured, and words in the order in which they must come.
+        // Errno, transport, whether a secret is configured, and texts that must appear in this order.
         #[rustfmt::skip]
         let table: &[(Errno, Transport, bool, &[&str])] = &[
             (EIO, Tcp, false, &["the target refused", "journalctl -k", "no subsystem nqn.2014-08.org.example:s", "nvme discover -t tcp -a 192.0.2.1", "nqn.h is not allowed", "no controller left"]),

@@ -1,4 +1,4 @@
-//! What is known of a connection that the kernel did not make: what was asked for, and what sysfs shows of this host.
+//! Known facts about a failed connect: its options, and this host's sysfs.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use super::{Fabrics, module};
 use crate::host::sysfs::device_number;
 use crate::nvme::{Transport, tid::parse_ip};
 
-/// The facts that tell the causes of an errno apart. Texts that were not asked for are empty. No secret is in it.
+/// Facts that distinguish the causes of an errno. Texts of absent options are empty. Contains no secrets.
 #[derive(Debug)]
 pub(super) struct Facts<'a> {
     pub(super) transport: Transport,
@@ -20,25 +20,26 @@ pub(super) struct Facts<'a> {
     pub(super) host_iface: &'a str,
     pub(super) host_nqn: &'a str,
     pub(super) host_id: &'a str,
-    /// The connection goes to a discovery controller.
+    /// True if the connection is to a discovery controller.
     pub(super) discovery: bool,
-    /// The host proves itself by a secret.
+    /// True if the host authenticates itself with a secret.
     pub(super) secret: bool,
-    /// The controller proves itself, too.
+    /// True if the controller must authenticate itself, too.
     pub(super) ctrl_secret: bool,
     pub(super) tls: bool,
-    /// The kernel has the transport's module, or was built with it.
+    /// True if the transport's module is loaded or built into the kernel.
     pub(super) has_module: bool,
-    /// A connection whose host NQN or host ID is the same, and the other one is not.
+    /// Existing connection with the same host NQN but another host ID, or vice versa. The kernel refuses such a
+    /// combination.
     pub(super) identity_conflict: Option<Conflict>,
-    /// A controller through which this host has the same subsystem already.
+    /// Controller through which this host is already connected to the subsystem.
     pub(super) connected_elsewhere: Option<String>,
     pub(super) interface: Interface,
-    /// Options that the kernel does not list.
+    /// Options that the kernel does not list as supported.
     pub(super) unknown_options: Vec<String>,
 }
 
-/// A connection of another host identity.
+/// An existing connection with a conflicting host identity.
 #[derive(Debug)]
 pub(super) struct Conflict {
     pub(super) device: String,
@@ -46,21 +47,21 @@ pub(super) struct Conflict {
     pub(super) host_id: String,
 }
 
-/// What the name in host-iface means to this host.
+/// Meaning of the name in host-iface on this host.
 #[derive(Debug)]
 pub(super) enum Interface {
-    /// There is no host-iface.
+    /// host-iface is not set.
     Unnamed,
-    /// It is an interface.
+    /// The name of an interface.
     Present,
-    /// It is an alternative name of this interface.
+    /// An alternative name. Contains the interface's main name.
     Alternative(String),
-    /// It is nothing.
+    /// No interface has this name.
     Absent,
 }
 
 impl<'a> Facts<'a> {
-    /// Collects what may explain why these options led to no connection.
+    /// Collects the facts about a connect with these options.
     pub(super) fn of(fabrics: &Fabrics, transport: Transport, options: &'a str) -> Self {
         let options: Vec<(&str, &str)> =
             options.split(',').map(|option| option.split_once('=').unwrap_or((option, ""))).collect();
@@ -91,7 +92,7 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// The other side of the connection.
+    /// Address and port of the target, as text.
     pub(super) fn portal(&self) -> String {
         match self.trsvcid {
             "" => self.traddr.to_owned(),
@@ -99,14 +100,14 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// True if one address is IPv4 and the other IPv6.
+    /// True if source and target address have different families.
     pub(super) fn families_differ(&self) -> bool {
         let family = |address: &str| parse_ip(address).map(|(ip, _)| ip.is_ipv4());
         matches!((family(self.traddr), family(self.host_traddr)), (Some(to), Some(from)) if to != from)
     }
 }
 
-/// The attributes of all controllers: their device, and a way to read an attribute.
+/// All controllers: the name of the device, and a function that reads an attribute.
 fn controllers(class: &Path) -> impl Iterator<Item = (String, impl Fn(&str) -> String)> {
     let names = fs::read_dir(class).into_iter().flatten().flatten();
     let devices = names.filter_map(|entry| entry.file_name().into_string().ok()).filter(|n| device_number(n).is_some());
@@ -143,7 +144,7 @@ fn interface(sys: &Path, name: &str) -> Interface {
     if sys.join("class/net").join(name).exists() {
         return Interface::Present;
     }
-    // The kernel finds an interface by its alternative names, too, as long as they are short.
+    // The kernel also finds an interface by its alternative names, as long as they are short.
     let main_name = if_nametoindex(name).and_then(if_indextoname).ok();
     match main_name.and_then(|found| found.into_string().ok()) {
         Some(main) if main != name => Interface::Alternative(main),
@@ -158,7 +159,7 @@ pub(super) mod tests {
     use super::*;
     use crate::host::fake_tree::FakeTree;
 
-    /// A host whose only oddity is that the kernel did not connect.
+    /// A host without anything unusual except the failed connect.
     pub(in crate::host::fabrics) fn facts(transport: Transport) -> Facts<'static> {
         Facts {
             transport,

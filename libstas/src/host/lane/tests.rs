@@ -52,7 +52,7 @@ fn a_connection_that_is_passed_over_is_not_found() {
     assert!(matches!(report.outcome, ConnectOutcome::Failed(_)), "there is no device to write to: {report:?}");
 }
 
-/// The device as a file: it lists its options, and behind as many bytes as are written it has the answer.
+/// The device as a file: it contains the list of options, and the answer after as many bytes as will be written.
 fn device(tree: &FakeTree, worker: &mut Worker, request: &ConnectRequest, answer: &str) {
     let options = "transport=%s,traddr=%s,trsvcid=%s,nqn=%s,hostnqn=%s,hostid=%s,dhchap_secret=%s";
     tree.put("dev/nvme-fabrics", options);

@@ -1,39 +1,39 @@
-//! The messages of rtnetlink that matter here. Only what is needed is decoded: kernels add to these messages all
-//! the time, and nothing that they add may hide an interface.
+//! Decodes the rtnetlink messages that this module needs. Only the required fields are decoded: kernels often extend
+//! these messages, and an extension must not hide an interface.
 
 use std::net::IpAddr;
 
 use netlink_packet_core::{NLM_F_DUMP, NLM_F_DUMP_INTR, NLM_F_REQUEST, NetlinkBuffer, NlasIterator};
 use nix::libc;
 
-/// Lengths of struct nlmsghdr, ifinfomsg, ifaddrmsg and rtmsg.
+/// Lengths of struct nlmsghdr, ifinfomsg, ifaddrmsg and rtmsg in bytes.
 const HEADER: usize = 16;
 const IFINFOMSG: usize = 16;
 const IFADDRMSG: usize = 8;
 const RTMSG: usize = 12;
-/// RTEXT_FILTER_SKIP_STATS (linux/rtnetlink.h): without the counters an answer is much shorter.
+/// RTEXT_FILTER_SKIP_STATS (linux/rtnetlink.h): leaves out the counters, which makes answers much shorter.
 const SKIP_STATS: u32 = 1 << 3;
-/// RTM_F_CLONED (linux/rtnetlink.h): an entry of a cache.
+/// RTM_F_CLONED (linux/rtnetlink.h): the route is a cache entry.
 const CLONED: u32 = 0x200;
 
-/// A message.
+/// A decoded rtnetlink message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Message {
-    /// An interface.
+    /// RTM_NEWLINK: an interface was added or changed, or is part of an answer.
     Link(Link),
-    /// An address of an interface.
+    /// RTM_NEWADDR: an address was added or changed, or is part of an answer.
     Address(Address),
-    /// An interface or an address has changed or gone.
+    /// An interface or an address was changed or removed.
     Gone,
-    /// A route to somewhere was added or changed.
+    /// A unicast route was added or changed.
     Route,
-    /// The end of an answer; false when things changed while it was given.
+    /// The end of an answer. `consistent` is false if the data changed meanwhile.
     Done { consistent: bool },
-    /// The request was refused with that errno.
+    /// The kernel refused the request with this errno.
     Refused(i32),
 }
 
-/// An interface.
+/// An interface from RTM_NEWLINK.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Link {
     pub(super) index: u32,
@@ -42,35 +42,35 @@ pub(super) struct Link {
     pub(super) up: bool,
 }
 
-/// An address.
+/// An address from RTM_NEWADDR.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Address {
     pub(super) index: u32,
     pub(super) ip: IpAddr,
-    /// Not before the kernel has found that nobody else on the link has it.
+    /// False while duplicate address detection runs (except for optimistic addresses), and after it has failed.
     pub(super) usable: bool,
-    /// Another one of the same subnet comes first.
+    /// True if another address of the same subnet is the primary one.
     pub(super) secondary: bool,
 }
 
-/// One message with what its header says.
+/// A message with the relevant fields of its header.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Received {
-    /// Which request it answers; notifications have their own numbers.
+    /// Sequence number of the request that it answers. Notifications have unrelated numbers.
     pub(super) sequence: u32,
-    /// Things changed while the answer was given.
+    /// NLM_F_DUMP_INTR: the data changed while the answer was sent.
     pub(super) interrupted: bool,
     pub(super) message: Message,
 }
 
-/// What a request asks for.
+/// The kind of objects that a request lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Dump {
     Links,
     Addresses,
 }
 
-/// A request for all of something.
+/// Encodes a request for all objects of a kind.
 pub(super) fn request(dump: Dump, sequence: u32) -> Vec<u8> {
     let (kind, body) = match dump {
         Dump::Links => {
@@ -92,7 +92,7 @@ pub(super) fn request(dump: Dump, sequence: u32) -> Vec<u8> {
     bytes
 }
 
-/// Takes a datagram apart; what is not understood is left out.
+/// Decodes the messages of a datagram. Unknown messages are skipped.
 pub(super) fn parse(datagram: &[u8]) -> Vec<Received> {
     let mut received = Vec::new();
     let mut rest = datagram;
@@ -151,7 +151,7 @@ fn address(body: &[u8]) -> Option<Address> {
         }
     }
     let tentative = flags & libc::IFA_F_TENTATIVE != 0 && flags & libc::IFA_F_OPTIMISTIC == 0;
-    // Only on a point-to-point link is IFA_ADDRESS the other end's.
+    // On a point-to-point link IFA_ADDRESS is the peer's address; on other links it is the interface's.
     Some(Address {
         index,
         ip: local.or(peer)?,
@@ -160,7 +160,7 @@ fn address(body: &[u8]) -> Option<Address> {
     })
 }
 
-/// False for entries of a cache, and for local, broadcast and multicast entries.
+/// True for unicast routes that are not cache entries.
 fn is_route(body: &[u8]) -> bool {
     let kind = body.get(7).copied();
     let cloned = number(body, 8).is_some_and(|flags| flags & CLONED != 0);

@@ -1,7 +1,7 @@
-//! Network interfaces, their addresses, and new routes, as rtnetlink tells them.
+//! Monitors network interfaces, their addresses, and new routes through rtnetlink.
 //!
-//! A notification is a hint that something has changed; what there is comes from asking for all of it. So nothing
-//! is lost with a lost notification, and the order of the addresses is the kernel's.
+//! A notification is only a hint that something has changed. The interfaces themselves are read by a request for all of
+//! them. So a lost notification loses no data, and addresses are in the kernel's order.
 
 mod message;
 
@@ -23,27 +23,29 @@ use super::sys::watch;
 use crate::core::{Interface, Links};
 use message::{Address, Dump, Link, Message, Received};
 
-/// How long to wait for more after a first notification: an interface that comes up sends several.
+/// Debounce time after the first notification: an interface that comes up sends several.
 const SETTLE: Duration = Duration::from_millis(20);
-/// Two questions are at least this far apart: between them a storm piles up unread, and the kernel drops the rest.
+/// Minimum time between two requests. In a storm, notifications wait in the socket meanwhile and the kernel drops the
+/// rest.
 const PACE: Duration = Duration::from_millis(250);
-/// The kernel answers in milliseconds, unless somebody holds its lock for the network configuration.
+/// Time limit for an answer. The kernel answers in milliseconds, unless another program holds its network configuration
+/// lock.
 const ANSWER: Duration = Duration::from_secs(10);
-/// How often to ask again when things change while the kernel answers.
+/// How often a request is repeated because the data changed during the answer.
 const TRIES: usize = 5;
-/// The kernel fills datagrams of up to 32 KiB when it answers.
+/// Size of the receive buffer in bytes. The kernel's answers are datagrams of up to 32 KiB.
 const DATAGRAM: usize = 64 << 10;
 
-/// What has changed.
+/// A change of the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// The interfaces as they are now.
+    /// All interfaces, as they are now.
     Links(Arc<Links>),
     /// A route was added or changed.
     RouteAdded,
 }
 
-/// Watches the network interfaces.
+/// Monitors the network interfaces.
 #[derive(Debug)]
 pub struct Watch {
     notifications: AsyncFd<Socket>,
@@ -56,7 +58,7 @@ pub struct Watch {
     buffer: Box<[u8]>,
 }
 
-/// What the notifications since the last answer hint at.
+/// What may have changed, according to the notifications since the last answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Hints {
     links: bool,
@@ -82,10 +84,10 @@ impl Hints {
 }
 
 impl Watch {
-    /// Starts to watch. Must be called in a tokio runtime.
+    /// Starts monitoring. Must be called in a tokio runtime.
     ///
     /// # Errors
-    /// When the kernel gives no such sockets.
+    /// If the kernel provides no rtnetlink sockets.
     pub fn start() -> io::Result<Self> {
         let groups = libc::RTMGRP_LINK
             | libc::RTMGRP_IPV4_IFADDR
@@ -106,10 +108,10 @@ impl Watch {
         })
     }
 
-    /// The next change; the first one tells what interfaces there are. May be cancelled.
+    /// Waits for the next change. The first one lists the existing interfaces. Cancelling it loses nothing.
     ///
     /// # Errors
-    /// When a socket no longer works.
+    /// If a socket no longer works.
     pub async fn next(&mut self) -> io::Result<Change> {
         loop {
             if let Some(change) = self.found.pop_front() {
@@ -127,7 +129,7 @@ impl Watch {
         }
     }
 
-    /// Turns hints into changes. Both kinds at once, so that neither keeps the other waiting in a storm.
+    /// Turns hints into changes. Both kinds are handled together, so that neither is delayed by a storm of the other.
     async fn find_out(&mut self) -> io::Result<()> {
         self.asked = Some(Instant::now());
         if self.hints.links {
@@ -145,7 +147,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Waits for notifications.
+    /// Waits for a notification.
     async fn notified(&mut self) -> io::Result<()> {
         while !self.hints.any() {
             let mut ready = self.notifications.readable().await?;
@@ -158,7 +160,7 @@ impl Watch {
         Ok(())
     }
 
-    /// Takes in what else there is: it is answered together.
+    /// Reads all waiting notifications: one request covers them.
     fn drain(&mut self) -> io::Result<()> {
         loop {
             match receive(self.notifications.get_ref(), &mut self.buffer) {
@@ -169,7 +171,7 @@ impl Watch {
         }
     }
 
-    /// Asks for all interfaces and addresses.
+    /// Requests all interfaces and addresses.
     async fn ask(&mut self) -> io::Result<Links> {
         for _ in 0..TRIES {
             let mut table = Table::default();
@@ -185,7 +187,7 @@ impl Watch {
         Err(io::Error::other("the network interfaces change faster than they can be read"))
     }
 
-    /// Takes one answer in; false when things changed meanwhile.
+    /// Sends one request and reads its answer. False if the data changed meanwhile.
     async fn dump(&mut self, dump: Dump, table: &mut Table) -> io::Result<bool> {
         self.sequence = self.sequence.wrapping_add(1);
         send(self.questions.as_raw_fd(), &message::request(dump, self.sequence), MsgFlags::empty())?;
@@ -196,7 +198,7 @@ impl Watch {
                 ready.clear_ready();
                 continue;
             };
-            // An answer to an earlier question that was given up may still come in.
+            // The answer to an earlier, abandoned request may still arrive.
             for received in received.into_iter().filter(|received| received.sequence == self.sequence) {
                 consistent &= !received.interrupted;
                 match received.message {
@@ -222,7 +224,7 @@ fn rtnetlink() -> io::Result<Socket> {
     Ok(socket)
 }
 
-/// One datagram of the kernel; `None` when there is none now.
+/// Reads one datagram of the kernel. `None` if none is waiting.
 fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<Option<Vec<Received>>> {
     loop {
         match recvfrom::<NetlinkAddr>(socket.as_raw_fd(), buffer) {
@@ -236,7 +238,7 @@ fn receive(socket: &Socket, buffer: &mut [u8]) -> io::Result<Option<Vec<Received
     }
 }
 
-/// Puts the answers together.
+/// Combines the answers about interfaces and addresses.
 #[derive(Debug, Default)]
 struct Table {
     interfaces: BTreeMap<u32, (Link, Vec<Address>)>,
@@ -248,7 +250,7 @@ impl Table {
     }
 
     fn address(&mut self, address: Address) {
-        // An interface that came up between the two answers will be told soon.
+        // An interface that was added between the two answers causes another notification.
         if let Some((_, addresses)) = self.interfaces.get_mut(&address.index) {
             addresses.push(address);
         }

@@ -22,7 +22,7 @@ async fn listener() -> (TcpListener, Portal) {
     (listener, portal("127.0.0.1", port))
 }
 
-/// Takes one connection, reads an ICReq, and answers with `answer`.
+/// Accepts one connection, reads an ICReq, and sends `answer`.
 async fn target(listener: TcpListener, answer: Vec<u8>) -> TcpStream {
     let (mut stream, _) = listener.accept().await.unwrap();
     let mut request = [0; 128];
@@ -38,7 +38,7 @@ fn icresp() -> Vec<u8> {
     pdu
 }
 
-/// What the target reads until the probe has closed its side, and how that ends.
+/// Counts the bytes that the target reads until the probe closes its side, or returns the error.
 async fn read_to_the_end(stream: &mut TcpStream) -> io::Result<usize> {
     stream.read_to_end(&mut Vec::new()).await
 }
@@ -65,7 +65,7 @@ async fn a_handshake_ends_with_an_orderly_close() {
     assert_eq!((outcome, read.unwrap()), (ProbeOutcome::Alive, 0), "the end of the stream, and no reset");
 }
 
-/// A close with unread data would be a reset.
+/// Closing with unread data would send a reset.
 #[tokio::test]
 async fn what_a_portal_says_beyond_the_handshake_is_read_before_the_close() {
     let (listener, portal) = listener().await;

@@ -31,7 +31,7 @@ impl Scene {
         self.registry.owner(&self.kernel())
     }
 
-    /// Another program writes an entry.
+    /// Writes an entry as another program.
     fn entry(&self, attributes: &[(&str, &str)]) {
         fs::create_dir_all(self.tree.path("run/nvme/registry/nvme3")).unwrap();
         for (name, value) in attributes {
@@ -47,7 +47,7 @@ impl Scene {
         self.tree.path("run/nvme/registry/nvme3").exists()
     }
 
-    /// The names in the registry.
+    /// The names of all entries in the registry.
     fn names(&self) -> Vec<String> {
         let entries = fs::read_dir(self.tree.path("run/nvme/registry")).unwrap();
         let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();

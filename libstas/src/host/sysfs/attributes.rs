@@ -1,11 +1,11 @@
-//! The words of the attributes in /sys/class/nvme/nvmeN.
+//! Parses the attributes in /sys/class/nvme/nvmeN.
 
 use crate::core::{CtrlType, Dctype};
 
-/// The text of an attribute: without the line's end and the padding of the identify strings. What a target sent
-/// there may be any bytes: none of them reaches a terminal as a control character.
+/// The text of an attribute, without its newline and the padding of identify strings. Control characters become
+/// question marks: the text may contain any bytes from the target and may reach a terminal.
 ///
-/// Before the kernel has identified a controller it prints `(efault)` or `(null)` for what it does not know yet.
+/// The kernel prints `(efault)` or `(null)` for values that it does not know before it has identified the controller.
 pub(super) fn words(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let text = text.trim_matches(|c: char| c.is_whitespace() || c == '\0');
@@ -15,7 +15,7 @@ pub(super) fn words(bytes: &[u8]) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
-/// Attribute `cntrltype`; before the kernel has identified the controller it says `reserved`.
+/// Parses `cntrltype`. Its value is `reserved` before the kernel has identified the controller.
 pub(super) fn cntrltype(text: &str) -> CtrlType {
     match text {
         "io" => CtrlType::Io,
@@ -25,7 +25,7 @@ pub(super) fn cntrltype(text: &str) -> CtrlType {
     }
 }
 
-/// Attribute `dctype`.
+/// Parses `dctype`. Any other text means that the kernel reports no type.
 pub(super) fn dctype(text: &str) -> Dctype {
     match text {
         "ddc" => Dctype::Ddc,

@@ -1,4 +1,4 @@
-//! The open sysfs directory of one controller.
+//! The sysfs directory of exactly one controller.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -13,23 +13,24 @@ use super::Roots;
 use super::attributes;
 use crate::core::CtrlRef;
 
-/// sysfs shows at most one page.
+/// Longest attribute of sysfs in bytes: one page.
 const PAGE: usize = 4096;
 
-/// The birth of the controller that bears that number now; `None` if there is none.
+/// The birth of the controller that has this instance number now. `None` if there is none.
 ///
-/// It is the inode number of the entry in /sys/class/nvme: the kernel gives these out in ascending order and with
-/// a generation, and does not reuse them within a boot.
+/// The birth is the inode number of the entry in /sys/class/nvme. The kernel assigns these numbers in ascending order,
+/// with a generation, and does not reuse them within a boot. So it identifies a controller among all that had the same
+/// instance number.
 ///
 /// # Errors
-/// When sysfs cannot be read.
+/// If sysfs cannot be read.
 pub fn birth(class: &Path, device: u32) -> io::Result<Option<u64>> {
     let entry = lstat(&class.join(format!("nvme{device}")));
     Ok(unless_gone(entry.map_err(io::Error::from))?.map(|stat| stat.st_ino))
 }
 
-/// The directory of one controller: what is read and written through it concerns that very controller, even when
-/// its number is given to another one meanwhile.
+/// The open directory of one controller. Reads and writes through it concern exactly this controller, even if its
+/// instance number is reused.
 #[derive(Debug)]
 pub struct ControllerDir {
     ctrl: CtrlRef,
@@ -37,32 +38,32 @@ pub struct ControllerDir {
 }
 
 impl ControllerDir {
-    /// Opens it; `None` when the controller is gone.
+    /// Opens the directory. `None` if the controller no longer exists.
     ///
     /// # Errors
-    /// When sysfs cannot be read.
+    /// If sysfs cannot be read.
     pub fn open(roots: &Roots, ctrl: CtrlRef) -> io::Result<Option<Self>> {
         let class = roots.class();
         let path = class.join(ctrl.to_string());
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let opened = nix::fcntl::open(&path, flags, Mode::empty());
         let Some(fd) = unless_gone(opened.map_err(io::Error::from))? else { return Ok(None) };
-        // The entry of that birth existed before the open, or nobody could know it, and it still does: so it was
-        // the one that was opened.
+        // The caller knows this birth, so the entry existed before the open. It still exists now, so it is the entry
+        // that was opened.
         Ok((birth(&class, ctrl.device)? == Some(ctrl.birth)).then_some(Self { ctrl, fd }))
     }
 
-    /// Whose it is.
+    /// The controller of this directory.
     #[must_use]
     pub fn ctrl(&self) -> CtrlRef {
         self.ctrl
     }
 
-    /// The words of an attribute, without padding; `None` when this kernel has no such attribute or the controller
-    /// is gone.
+    /// Reads an attribute, without padding. `None` if this kernel has no such attribute, or the controller no longer
+    /// exists.
     ///
     /// # Errors
-    /// When it cannot be read for another reason.
+    /// If the attribute cannot be read for another reason.
     pub fn read(&self, name: &str) -> io::Result<Option<String>> {
         let Some(mut file) = self.open_attribute(name)? else { return Ok(None) };
         let mut page = [0; PAGE];
@@ -70,33 +71,33 @@ impl ControllerDir {
         Ok(length.and_then(|length| page.get(..length)).map(attributes::words))
     }
 
-    /// An attribute that will be read again and again; `None` when it is not there.
+    /// Opens an attribute that will be read repeatedly. `None` if it does not exist.
     ///
     /// # Errors
-    /// When it cannot be opened for another reason.
+    /// If the attribute cannot be opened for another reason.
     pub fn open_attribute(&self, name: &str) -> io::Result<Option<File>> {
         self.open_with(name, OFlag::O_RDONLY)
     }
 
-    /// Writes to an attribute; false when it is not there.
+    /// Writes an attribute. False if it does not exist.
     ///
     /// # Errors
-    /// What the kernel answers.
+    /// The kernel's error.
     pub fn write(&self, name: &str, text: &str) -> io::Result<bool> {
         let Some(mut file) = self.open_with(name, OFlag::O_WRONLY)? else { return Ok(false) };
         Ok(unless_gone(file.write_all(text.as_bytes()))?.is_some())
     }
 
-    /// Lets nobody but root read an attribute; false when it is not there.
+    /// Makes an attribute readable for root only. False if it does not exist.
     ///
     /// # Errors
-    /// When its mode cannot be changed.
+    /// If the mode cannot be changed.
     pub fn hide(&self, name: &str) -> io::Result<bool> {
         let changed = fchmodat(self.fd.as_fd(), name, Mode::S_IRUSR | Mode::S_IWUSR, FchmodatFlags::FollowSymlink);
         Ok(unless_gone(changed.map_err(io::Error::from))?.is_some())
     }
 
-    /// True while that attribute exists.
+    /// True if the attribute exists.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
         fstatat(self.fd.as_fd(), name, AtFlags::empty()).is_ok()
@@ -108,12 +109,12 @@ impl ControllerDir {
     }
 }
 
-/// True for the errors with which sysfs answers for a device that is no longer there.
+/// True for the errors that sysfs returns for a device that no longer exists.
 pub(in crate::host) fn is_gone(error: &io::Error) -> bool {
     [Errno::ENODEV, Errno::ENOENT, Errno::ENXIO].iter().any(|errno| error.raw_os_error() == Some(*errno as i32))
 }
 
-/// What sysfs answers; `None` where it answers that the device is no longer there.
+/// The result of sysfs. `None` if the device no longer exists.
 pub(super) fn unless_gone<T>(answer: io::Result<T>) -> io::Result<Option<T>> {
     match answer {
         Err(error) if is_gone(&error) => Ok(None),
@@ -141,7 +142,7 @@ mod tests {
         assert_eq!(dir.read("dhchap_secret").unwrap(), None);
         assert!(!dir.write("dhchap_secret", "x").unwrap() && !dir.hide("dhchap_secret").unwrap());
         assert!(!dir.has("dhchap_secret") && dir.has("model"));
-        // A socket answers ENXIO, as sysfs may for a device that goes.
+        // A socket returns ENXIO, as sysfs may for a device that is being removed.
         let _socket = UnixListener::bind(tree.path("sys/class/nvme/nvme0/state_of_old")).unwrap();
         assert_eq!(dir.read("state_of_old").unwrap(), None);
     }

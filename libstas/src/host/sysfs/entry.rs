@@ -1,4 +1,4 @@
-//! What is remembered of one fabrics controller, and what is read again at each look.
+//! The cached data of one fabrics controller, and how they are refreshed by each snapshot.
 
 use std::fs::File;
 use std::io;
@@ -12,22 +12,22 @@ use crate::core::{CtrlState, CtrlType, KernelController, Owner};
 use crate::nvme::Transport;
 use crate::nvme::sysfs_address::SysfsAddress;
 
-/// One fabrics controller.
+/// Cached data of one fabrics controller.
 #[derive(Debug)]
 pub(super) struct Entry {
-    /// Looks share it; what changes is changed in a copy.
+    /// Shared with snapshots. Changes are made in a copy.
     controller: Arc<KernelController>,
-    /// Held open: reading the state is then a single system call, and it is that very controller's. The units allow
-    /// for as many descriptors (LimitNOFILE).
+    /// Kept open: reading the state takes one system call and cannot read another controller's state. The units allow
+    /// for enough descriptors (LimitNOFILE).
     state: File,
-    /// All that identifies it was filled in when it was read.
+    /// True if all identifying attributes were present when they were read.
     complete: bool,
-    /// Its source address may have changed since it was read.
+    /// True if the source address may have changed since it was read.
     address_is_old: bool,
 }
 
 impl Entry {
-    /// Reads all of it; `None` when the controller is gone.
+    /// Reads all data. `None` if the controller no longer exists.
     pub(super) fn read(dir: &ControllerDir, transport: Transport) -> io::Result<Option<Self>> {
         let Some(state) = dir.open_attribute("state")? else { return Ok(None) };
         let controller = Arc::new(KernelController::unread(dir.ctrl(), transport));
@@ -37,7 +37,7 @@ impl Entry {
         Ok(entry.identify(dir)?.then_some(entry))
     }
 
-    /// Reads again what may have changed; false when the controller is gone.
+    /// Reads the data that may have changed. False if the controller no longer exists.
     pub(super) fn refresh(&mut self, roots: &Roots, reconnected: bool) -> io::Result<bool> {
         let Some(state) = self.read_state()? else { return Ok(false) };
         let came_up = state == CtrlState::Live && !self.controller.is_live();
@@ -51,7 +51,7 @@ impl Entry {
         if self.complete { self.address(&dir) } else { self.identify(&dir) }
     }
 
-    /// True while it is live and all is known of it.
+    /// True if the controller is live and all its data are known.
     pub(super) fn is_settled(&self) -> bool {
         self.complete && !self.address_is_old && self.controller.is_live()
     }
@@ -60,7 +60,7 @@ impl Entry {
         Arc::clone(&self.controller)
     }
 
-    /// Takes the owner that the registry records now.
+    /// Sets the owner that the registry now records.
     pub(super) fn set_owner(&mut self, owner: Owner) {
         if self.controller.owner != owner {
             Arc::make_mut(&mut self.controller).owner = owner;
@@ -73,15 +73,15 @@ impl Entry {
         }
     }
 
-    /// `None` when the controller is gone.
+    /// Reads the state. `None` if the controller no longer exists.
     fn read_state(&self) -> io::Result<Option<CtrlState>> {
         let mut text = [0; 64];
         let length = unless_gone(self.state.read_at(&mut text, 0))?;
         Ok(length.and_then(|length| text.get(..length)).map(|text| CtrlState::parse(&String::from_utf8_lossy(text))))
     }
 
-    /// Reads what identifies the controller. The kernel fills it in while it connects for the first time; once the
-    /// state was seen live all of it is there. False when the controller is gone: its attributes go before it.
+    /// Reads the identifying attributes. The kernel fills them in during the first connect; they are complete once the
+    /// state has been live. False if the controller no longer exists: its attributes are removed first.
     fn identify(&mut self, dir: &ControllerDir) -> io::Result<bool> {
         let read = |name| dir.read(name).map(Option::unwrap_or_default);
         let cntrltype = dir.read("cntrltype")?;
@@ -92,7 +92,7 @@ impl Entry {
         c.subsysnqn = subsysnqn;
         c.hostnqn = read("hostnqn")?;
         c.hostid = read("hostid")?;
-        // The kernel shows it for encrypted connections only (6.7).
+        // The kernel has this attribute for encrypted connections only (6.7 and later).
         c.encrypted = dir.read("tls_key")?.is_some();
         c.kato = read("kato")?.parse().ok();
         c.model = read("model")?;
@@ -102,7 +102,7 @@ impl Entry {
         self.address(dir)
     }
 
-    /// False when the controller is gone.
+    /// Reads the addresses. False if the controller no longer exists.
     fn address(&mut self, dir: &ControllerDir) -> io::Result<bool> {
         let c = Arc::make_mut(&mut self.controller);
         let Some(address) = dir.read("address")? else { return Ok(false) };
@@ -112,7 +112,7 @@ impl Entry {
         c.trsvcid = address.trsvcid;
         c.host_traddr = address.host_traddr;
         c.host_iface = address.host_iface;
-        // Shown only while the admin queue is up.
+        // Only present while the admin queue is live.
         c.src_addr = address.src_addr.or(c.src_addr);
         Ok(true)
     }

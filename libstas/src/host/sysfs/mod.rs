@@ -1,7 +1,7 @@
-//! What the kernel says of its NVMe-oF controllers in /sys/class/nvme.
+//! Snapshots of the kernel's NVMe-oF controllers in /sys/class/nvme.
 //!
-//! A [`Scanner`] remembers what cannot change in the life of a controller, so that a look at 128 controllers is one
-//! listing and one short read for each of them.
+//! A [`Scanner`] caches everything that cannot change during the life of a controller. So a snapshot of 128 controllers
+//! takes one directory listing and one short read for each of them.
 
 mod attributes;
 mod directory;
@@ -22,17 +22,17 @@ use super::registry::Registry;
 use crate::core::{CtrlRef, KernelController, Look};
 use entry::Entry;
 
-/// sysfs could not be read.
+/// sysfs could not be read, so there is no snapshot.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {path}: {source}")]
 pub struct LookError {
-    /// What could not be read.
+    /// Path that could not be read.
     path: String,
-    /// Why.
+    /// Error of the read.
     source: io::Error,
 }
 
-/// Looks at /sys/class/nvme. One process has one, so that its looks have one order.
+/// Takes snapshots of /sys/class/nvme. One process has one scanner, so that its snapshots are ordered.
 #[derive(Debug)]
 pub struct Scanner {
     roots: Roots,
@@ -43,21 +43,21 @@ pub struct Scanner {
     reconnected: Reconnected,
 }
 
-/// What is remembered of a controller.
+/// Cached data of a controller.
 #[derive(Debug)]
 enum Known {
-    /// Not a fabrics controller: never asked again.
+    /// Not a fabrics controller. Not read again.
     Foreign,
     Fabrics(Box<Entry>),
 }
 
-/// Where to note that the kernel has (re-)connected a controller: its source address may be another one now, and
-/// the next look reads it again.
+/// Collects the controllers that the kernel has connected or reconnected: their source address may have changed, and
+/// the next snapshot reads it again.
 #[derive(Clone, Debug, Default)]
 pub struct Reconnected(Arc<Mutex<BTreeSet<u32>>>);
 
 impl Reconnected {
-    /// nvmeN was (re-)connected.
+    /// Notes that nvmeN was connected or reconnected.
     pub fn note(&self, device: u32) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(device);
     }
@@ -68,7 +68,7 @@ impl Reconnected {
 }
 
 impl Scanner {
-    /// A scanner that knows nothing yet.
+    /// A scanner without cached data.
     #[must_use]
     pub fn new(roots: Roots) -> Self {
         Self {
@@ -81,32 +81,33 @@ impl Scanner {
         }
     }
 
-    /// The registry that the owners of connections are read from.
+    /// The registry from which the owners of connections are read.
     #[must_use]
     pub fn registry(&self) -> Registry {
         self.registry.clone()
     }
 
-    /// Where re-connections are to be noted.
+    /// The collector of reconnected controllers.
     #[must_use]
     pub fn reconnected(&self) -> Reconnected {
         self.reconnected.clone()
     }
 
-    /// Looks at all fabrics controllers, their states included. A controller that vanishes meanwhile is left out.
+    /// Takes a snapshot of all fabrics controllers, with their states. Controllers that are removed meanwhile are left
+    /// out.
     ///
     /// # Errors
-    /// When sysfs cannot be read, which says nothing about any controller.
+    /// If sysfs cannot be read. This proves nothing about any controller.
     pub fn look(&mut self) -> Result<Look, LookError> {
         self.look_with(true)
     }
 
-    /// A look that costs little: which controllers there are, all about the new ones, and the states of those that were
-    /// not live. Of the others it says what the last look said. A re-connection is seen all the same; that a live
-    /// one has lost its connection, of which no event tells, is for [`Scanner::look`] to see.
+    /// Takes a quick snapshot: lists the controllers, reads new ones completely, and reads the states of those that
+    /// were not live. All other data are as of the last snapshot. It detects reconnects, but not that a live controller
+    /// has lost its connection, for which there is no event: that takes [`Scanner::look`].
     ///
     /// # Errors
-    /// As of [`Scanner::look`].
+    /// As [`Scanner::look`].
     pub fn glance(&mut self) -> Result<Look, LookError> {
         self.look_with(false)
     }
@@ -124,7 +125,7 @@ impl Scanner {
         Ok(Look { order: self.order, seqnum, controllers })
     }
 
-    /// One controller as it is now; `None` for one that is gone or foreign.
+    /// Reads one controller. `None` if it no longer exists or is not a fabrics controller.
     fn controller(
         &mut self,
         ctrl: CtrlRef,
@@ -163,7 +164,7 @@ impl Scanner {
         let failed = |source| LookError { path: class.display().to_string(), source };
         let entries = match fs::read_dir(&class) {
             Ok(entries) => entries,
-            // No NVMe driver is loaded, so there is no controller.
+            // No NVMe driver is loaded, so there are no controllers.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
             Err(error) => return Err(failed(error)),
         };
@@ -190,19 +191,19 @@ impl Scanner {
     }
 }
 
-/// `None` when the controller is gone.
+/// Reads a controller for the first time. `None` if it no longer exists.
 fn first_read(dir: &ControllerDir) -> io::Result<Option<Known>> {
     let Some(transport) = dir.read("transport")? else { return Ok(None) };
     let Ok(transport) = transport.parse() else { return Ok(Some(Known::Foreign)) };
     Ok(Entry::read(dir, transport)?.map(|entry| Known::Fabrics(Box::new(entry))))
 }
 
-/// The N of `nvmeN`.
+/// Parses the instance number N of `nvmeN`.
 #[must_use]
 pub fn device_number(name: &str) -> Option<u32> {
     let digits = name.strip_prefix("nvme")?;
     let number = digits.parse().ok()?;
-    // The kernel writes no sign and no leading zero: `nvme07` is nobody's name.
+    // The kernel writes no sign and no leading zeros: `nvme07` is not a controller's name.
     (digits == u32::to_string(&number)).then_some(number)
 }
 

@@ -11,46 +11,46 @@ use super::super::Roots;
 use super::super::sysfs::device_number;
 use super::tables::LockedInode;
 
-/// A namespace that a controller serves.
+/// A namespace of a controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Namespace {
-    /// The block device that its users see.
+    /// Block device that applications use.
     pub(super) block: String,
-    /// With the kernel's own multipathing: what tells its paths.
+    /// Set if the kernel's own multipathing is used: identifies the namespace's paths.
     pub(super) shared: Option<Shared>,
 }
 
-/// A namespace behind the kernel's own multipathing: nvmeXnZ, reached by nvmeY as the hidden nvmeXcYnZ.
+/// A namespace behind the kernel's own multipathing: nvmeXnZ, whose path through nvmeY is the hidden nvmeXcYnZ.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Shared {
-    /// The X.
+    /// Instance number of the subsystem: X in nvmeXnZ.
     pub(super) subsystem: u32,
-    /// The Z.
+    /// Number of the multipath head: Z in nvmeXnZ.
     head: u32,
 }
 
-/// Completed writes as the kernel counts them. Which of these counts it keeps depends on its version: older kernels do
-/// not count for the head of a multipath device.
+/// Counts of completed writes. Which of them the kernel keeps depends on its version: older kernels do not count for
+/// the head of a multipath device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
-    /// Of the block device that its users see.
+    /// Writes of the block device that applications use.
     block: u64,
-    /// Of the path to it through one controller.
+    /// Writes of the path through one controller.
     path: u64,
-    /// Of a device mapper multipath device on it.
+    /// Writes of a device mapper multipath device on top of it.
     map: u64,
 }
 
-/// A device of the device mapper.
+/// A device mapper device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mapped {
-    /// Its name.
+    /// Name in the device mapper, for example `mpatha`.
     pub(super) name: String,
     uuid: String,
 }
 
 impl Mapped {
-    /// True for a multipath device, and for a partition of one.
+    /// True for a multipath device and for a partition of one.
     pub(super) fn is_multipath(&self) -> bool {
         let whole = |uuid: &str| uuid.starts_with("mpath-");
         whole(&self.uuid)
@@ -74,25 +74,26 @@ impl Blocks {
         self.sys.join("class/block").join(name)
     }
 
-    /// The namespaces that a controller serves.
+    /// The namespaces of a controller.
     pub(super) fn namespaces(&self, device: u32) -> io::Result<Vec<Namespace>> {
         let names = list(&self.sys.join(format!("class/nvme/nvme{device}")))?;
         Ok(names.iter().filter_map(|name| namespace(name)).collect())
     }
 
-    /// The controllers of a subsystem.
+    /// The instance numbers of a subsystem's controllers.
     pub(super) fn controllers(&self, subsystem: u32) -> io::Result<Vec<u32>> {
         let names = list(&self.sys.join(format!("class/nvme-subsystem/nvme-subsys{subsystem}")))?;
         Ok(names.iter().filter_map(|name| device_number(name)).collect())
     }
 
-    /// The hidden disk that is one controller's path to a shared namespace.
+    /// The hidden disk of one controller's path to a shared namespace.
     fn path_disk(&self, device: u32, shared: &Shared) -> PathBuf {
         let name = format!("nvme{}c{device}n{}", shared.subsystem, shared.head);
         self.sys.join(format!("class/nvme/nvme{device}")).join(name)
     }
 
-    /// Can that controller do I/O to a shared namespace? Asymmetric access may keep it from that (NVMe Base 2.1, 8.1.1).
+    /// True if the controller can do I/O to a shared namespace. Asymmetric namespace access may prevent it (NVMe Base
+    /// 2.1, 8.1.1).
     pub(super) fn serves(&self, device: u32, shared: &Shared) -> bool {
         let path = self.path_disk(device, shared);
         match fs::read_to_string(path.join("ana_state")) {
@@ -101,7 +102,7 @@ impl Blocks {
         }
     }
 
-    /// The disk whose counts are those of one controller: its path, or where it has none the namespace itself.
+    /// The disk that counts the writes through one controller: its path, or the namespace itself without multipathing.
     fn counting_disk(&self, device: u32, namespace: &Namespace) -> PathBuf {
         match &namespace.shared {
             Some(shared) => self.path_disk(device, shared),
@@ -109,10 +110,10 @@ impl Blocks {
         }
     }
 
-    /// The completed writes of a namespace.
+    /// The number of completed writes of a namespace.
     ///
     /// # Errors
-    /// When the kernel shows none.
+    /// If the kernel shows no count.
     pub(super) fn written(&self, device: u32, namespace: &Namespace) -> io::Result<Counts> {
         let disk = self.counting_disk(device, namespace);
         let path = writes(&disk)?;
@@ -130,10 +131,10 @@ impl Blocks {
         Ok(Counts { block: block.unwrap_or_default(), path, map })
     }
 
-    /// Makes sure that the kernel counts the writes of a namespace.
+    /// Checks that the kernel counts the writes of a namespace.
     ///
     /// # Errors
-    /// When it does not.
+    /// If it does not count them.
     pub(super) fn counts_writes(&self, device: u32, namespace: &Namespace) -> io::Result<()> {
         let switch = self.counting_disk(device, namespace).join("queue/iostats");
         match word(&switch)?.as_deref() {
@@ -142,8 +143,8 @@ impl Blocks {
         }
     }
 
-    /// What tells a block device from an earlier one of the same name: the inode of its entry in sysfs. `None` if there
-    /// is no such device.
+    /// The inode number of a block device's entry in sysfs, which distinguishes it from an earlier device of the same
+    /// name. `None` if the device does not exist.
     pub(super) fn birth(&self, name: &str) -> io::Result<Option<u64>> {
         match fs::symlink_metadata(self.block(name)) {
             Ok(entry) => Ok(Some(entry.ino())),
@@ -152,13 +153,13 @@ impl Blocks {
         }
     }
 
-    /// The device node of a block device: the file system that it is on, and its inode. `None` if it has none.
+    /// The device node of a block device: its file system and its inode. `None` if it has no node.
     pub(super) fn node(&self, name: &str) -> Option<LockedInode> {
         let node = fs::metadata(self.dev.join(name)).ok()?;
         Some(LockedInode { device: (major(node.dev()), minor(node.dev())), inode: node.ino() })
     }
 
-    /// A block device and its partitions.
+    /// The block device and its partitions.
     pub(super) fn with_partitions(&self, name: &str) -> io::Result<Vec<String>> {
         let home = self.block(name);
         let mut all = vec![name.to_owned()];
@@ -170,40 +171,40 @@ impl Blocks {
         Ok(all)
     }
 
-    /// `major:minor`
+    /// The device number, `major:minor`. `None` if the device does not exist.
     pub(super) fn number(&self, name: &str) -> io::Result<Option<String>> {
         word(&self.block(name).join("dev"))
     }
 
-    /// The block devices that sit on this one.
+    /// The block devices on top of this one.
     pub(super) fn holders(&self, name: &str) -> io::Result<Vec<String>> {
         list(&self.block(name).join("holders"))
     }
 
-    /// The block devices that this one sits on.
+    /// The block devices below this one.
     pub(super) fn slaves(&self, name: &str) -> io::Result<Vec<String>> {
         list(&self.block(name).join("slaves"))
     }
 
-    /// What the device mapper says of a device of its own.
+    /// The device mapper's data of a device. `None` if it is not a device mapper device.
     pub(super) fn mapped(&self, name: &str) -> io::Result<Option<Mapped>> {
         let home = self.block(name).join("dm");
         let Some(dm_name) = word(&home.join("name"))? else { return Ok(None) };
         Ok(Some(Mapped { name: dm_name, uuid: word(&home.join("uuid"))?.unwrap_or_default() }))
     }
 
-    /// The controller behind a namespace's block device, where the kernel does no multipathing.
+    /// The controller of a namespace's block device, without the kernel's multipathing.
     pub(super) fn controller_of(&self, name: &str) -> Option<String> {
         file_name(&fs::canonicalize(self.block(name).join("device")).ok()?)
     }
 
-    /// The block device that a path under /dev names, directly or by links.
+    /// The block device to which a path under /dev leads, directly or by links.
     pub(super) fn named_by(&self, path: &str) -> Option<String> {
         let path = self.dev.join(path.strip_prefix("/dev/")?);
         file_name(&fs::canonicalize(path).ok()?)
     }
 
-    /// The type of the file system that is mounted from that device, in whichever mount namespace: most of them show
+    /// The type of the file system that is mounted from the device, in any mount namespace. Most file systems list
     /// their devices in /sys/fs while they are mounted.
     pub(super) fn file_system(&self, name: &str) -> io::Result<Option<String>> {
         let home = self.sys.join("fs");
@@ -221,7 +222,8 @@ impl Blocks {
         Ok(None)
     }
 
-    /// The loop devices that are backed by that device itself (those backed by a file on it need its mount).
+    /// The loop devices that are backed by the device itself. Those backed by a file on it require a mount, which is
+    /// found anyway.
     pub(super) fn loops_on(&self, name: &str) -> io::Result<Vec<String>> {
         let mut loops = list(&self.sys.join("class/block"))?;
         loops.retain(|block| block.starts_with("loop"));
@@ -236,7 +238,7 @@ impl Blocks {
     }
 }
 
-/// `nvme0n1` is a controller's own namespace, `nvme0c1n1` its path to a shared one.
+/// Parses the name of a namespace: `nvme0n1` belongs to one controller, `nvme0c1n1` is a path to a shared namespace.
 fn namespace(name: &str) -> Option<Namespace> {
     let (subsystem, rest) = number(name.strip_prefix("nvme")?)?;
     let (rest, is_path) = match rest.strip_prefix('c') {
@@ -248,14 +250,15 @@ fn namespace(name: &str) -> Option<Namespace> {
     rest.is_empty().then(|| Namespace { block: format!("nvme{subsystem}n{head}"), shared })
 }
 
-/// The number at the start of a text, and what follows it.
+/// Splits the number from the start of a text. Returns it and the rest.
 fn number(text: &str) -> Option<(u32, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (digits, rest) = text.split_at_checked(end)?;
     Some((digits.parse().ok()?, rest))
 }
 
-/// The completed writes in a disk's `stat` (the kernel's Documentation/block/stat.rst); `None` if it has no such file.
+/// Reads the completed writes from a disk's `stat` (the kernel's Documentation/block/stat.rst). `None` if it has no
+/// such file.
 fn writes(disk: &Path) -> io::Result<Option<u64>> {
     let path = disk.join("stat");
     let Some(text) = word(&path)? else { return Ok(None) };
@@ -271,7 +274,7 @@ fn file_name(path: &Path) -> Option<String> {
     Some(path.file_name()?.to_str()?.to_owned())
 }
 
-/// The names in a folder; none if there is no such folder: a device may vanish at any time.
+/// The names in a folder. Empty if the folder does not exist: a device may be removed at any time.
 pub(super) fn list(folder: &Path) -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -286,7 +289,7 @@ pub(super) fn list(folder: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// The text of an attribute; `None` if there is none.
+/// The text of an attribute. `None` if it does not exist.
 pub(super) fn word(path: &Path) -> io::Result<Option<String>> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(Some(text.trim().to_owned())),

@@ -1,12 +1,13 @@
-//! Opens a block device exclusively, for a moment: the last step before a disconnect, and never a periodic one.
+//! Opens a block device exclusively for a moment: the last check before a disconnect, and never a periodic one.
 //!
-//! A mount, an assembled volume or a process that opens a disk exclusively claims the block device, in whichever mount
-//! namespace it lives. The open then fails with EBUSY and disturbs nothing. An open that succeeds makes a simultaneous
-//! mount fail, so the disconnect must follow at once.
+//! A mount, an assembled volume or a process that opens a disk exclusively claims the block device, in any mount
+//! namespace. The exclusive open then fails with EBUSY and disturbs nothing. An open that succeeds makes a simultaneous
+//! mount fail, so the disconnect must follow immediately.
 //!
-//! The daemon itself may not open block devices. The program stas-in-use may, and nothing else: systemd starts one for
-//! each connection to [`SOCKET`]. It reads lines `nvme0n1 259:3` and answers each by one word. It is kept running while
-//! the daemon has I/O controllers, because starting a unit takes longer than all other checks together.
+//! The daemon itself is not allowed to open block devices. The program stas-in-use is allowed to do only that; systemd
+//! starts one for each connection to [`SOCKET`]. It reads lines such as `nvme0n1 259:3` and answers each with one word.
+//! It is kept running while the daemon has I/O controllers, because starting a unit takes longer than all other checks
+//! together.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -27,25 +28,25 @@ use crate::host::thread;
 /// The socket on which systemd starts stas-in-use.
 pub const SOCKET: &str = "/run/nvme-stas/in-use.socket";
 
-/// An open that takes longer than this hangs.
+/// Time limit of an open. A longer open is considered hanging.
 const LIMIT: Duration = Duration::from_secs(2);
-/// How long the daemon waits for an answer; the program may still have to start.
+/// Time limit for an answer. The program may have to be started first.
 const ANSWER: Duration = Duration::from_secs(5);
-/// The longest line of the protocol.
+/// Longest line of the protocol in bytes.
 const LINE: u64 = 256;
 
-/// What came of an exclusive open.
+/// Result of an exclusive open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Opened {
-    /// It succeeded, and the device was closed again.
+    /// The open succeeded, and the device was closed again.
     Free,
-    /// Something holds the device.
+    /// The device is held exclusively.
     Busy,
-    /// There is no such device any more.
+    /// The device no longer exists.
     Gone,
-    /// It did not return in time.
+    /// The open did not return in time.
     Hangs,
-    /// It could not be tried: the text says why.
+    /// The open could not be tried. Contains the reason.
     Failed(String),
 }
 
@@ -62,7 +63,7 @@ impl fmt::Display for Opened {
 }
 
 impl Opened {
-    /// Reads an answer; a word that is not known is a failure.
+    /// Parses an answer. An unknown word is a failure.
     fn parse(line: &str) -> Self {
         match line {
             "free" => Self::Free,
@@ -74,12 +75,12 @@ impl Opened {
     }
 }
 
-/// The way to stas-in-use.
+/// Client of stas-in-use.
 #[derive(Debug)]
 pub(super) struct Opener {
     socket: Option<PathBuf>,
     stream: Mutex<Option<BufReader<UnixStream>>>,
-    /// What opens where no socket is: a daemon that does not run below systemd.
+    /// Opens devices if there is no socket: the daemon was not started by systemd.
     own: Devices,
 }
 
@@ -88,7 +89,7 @@ impl Opener {
         Self { socket, stream: Mutex::default(), own: Devices::new(dev) }
     }
 
-    /// Has the program started, so that it runs when it is needed.
+    /// Starts the program ahead of time.
     pub(super) fn warm_up(&self) {
         let mut stream = lock(&self.stream);
         if stream.as_ref().is_none_or(is_closed) {
@@ -96,13 +97,13 @@ impl Opener {
         }
     }
 
-    /// Opens a block device exclusively and closes it; `number` is its `major:minor`.
+    /// Opens a block device exclusively and closes it. `number` is its `major:minor`.
     pub(super) fn open(&self, name: &str, number: &str) -> Opened {
         let mut stream = lock(&self.stream);
         if let Some(answer) = stream.as_mut().and_then(|stream| ask(stream, name, number).ok()) {
             return answer;
         }
-        // It was never started, or has ended: it is started now.
+        // The program was never started or has ended: start it.
         *stream = None;
         match self.connect() {
             Err(error) if is_not_installed(&error) => self.own.open(name, number),
@@ -126,12 +127,12 @@ impl Opener {
     }
 }
 
-/// True where systemd does not listen: the units are not installed, or this is no host of systemd.
+/// True if systemd does not listen: the units are not installed, or the host does not run systemd.
 fn is_not_installed(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
 
-/// True once the other side has ended. It says nothing without being asked, so there is nothing to read.
+/// True if the program has ended. It sends nothing without a request, so there is nothing to read.
 fn is_closed(stream: &BufReader<UnixStream>) -> bool {
     let socket = stream.get_ref();
     let read = socket.set_nonblocking(true).and_then(|()| (&mut &*socket).read(&mut [0; 1]));
@@ -147,7 +148,7 @@ fn ask(stream: &mut BufReader<UnixStream>, name: &str, number: &str) -> io::Resu
     }
 }
 
-/// The next line of bounded length; `None` at the end.
+/// Reads the next line of limited length. `None` at the end.
 fn line(stream: &mut impl BufRead) -> io::Result<Option<String>> {
     let mut line = String::new();
     let length = stream.take(LINE).read_line(&mut line)?;
@@ -158,10 +159,10 @@ fn line(stream: &mut impl BufRead) -> io::Result<Option<String>> {
     }
 }
 
-/// The program stas-in-use: answers each line of `questions` until they end.
+/// The program stas-in-use: answers each line of `questions` until the end of input.
 ///
 /// # Errors
-/// When the questions make no sense, or the other side is gone.
+/// If a line is too long or not text, or the daemon has closed the connection.
 pub fn serve(questions: impl Read, mut answers: impl Write, dev: &Path) -> io::Result<()> {
     let devices = Devices::new(dev.to_owned());
     let mut questions = BufReader::new(questions);
@@ -188,7 +189,7 @@ impl Devices {
         Self { dev, hanging: Arc::default() }
     }
 
-    /// Opens on a thread of its own, which is left behind when it hangs: one for each device at the most.
+    /// Opens the device on its own thread. A thread that hangs is abandoned; there is at most one for each device.
     fn open(&self, name: &str, number: &str) -> Opened {
         if !is_device_name(name) {
             return Opened::Failed(format!("{name:?} is no block device"));
@@ -202,7 +203,7 @@ impl Devices {
         let started = thread::spawn("exclusive", move || {
             let opened = open_exclusively(&node, &number);
             lock(&hanging).remove(&own_name);
-            // The caller no longer waits for it after the limit.
+            // After the time limit there is no receiver any more.
             let _ = sender.send(opened);
         });
         if let Err(error) = started {
@@ -213,7 +214,7 @@ impl Devices {
     }
 }
 
-/// The kernel's names of block devices: no way out of /dev.
+/// True for a kernel name of a block device. It cannot lead outside /dev.
 fn is_device_name(name: &str) -> bool {
     !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
 }
@@ -272,7 +273,7 @@ mod tests {
     #[test]
     fn an_open_that_hangs_is_told_and_not_tried_again_beside_itself() {
         let dev = TempDir::new().unwrap();
-        // To open a FIFO for reading waits for a writer.
+        // Opening a FIFO for reading waits for a writer.
         nix::unistd::mkfifo(&dev.path().join("nvme0n1"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         let devices = Devices::new(dev.path().to_owned());
         assert_eq!(devices.open("nvme0n1", "259:3"), Opened::Hangs);
@@ -280,7 +281,7 @@ mod tests {
         drop(File::options().write(true).open(dev.path().join("nvme0n1")).unwrap());
     }
 
-    /// A program that answers `answer` to the first question of each connection and ends.
+    /// A program that answers the first question of each connection with `answer` and ends.
     fn program(path: &Path, answer: &'static str) {
         let listener = UnixListener::bind(path).unwrap();
         std::thread::spawn(move || {

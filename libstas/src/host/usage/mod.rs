@@ -1,16 +1,16 @@
-//! Finds out whether storage in use depends on a controller alone.
+//! Finds out whether a controller is the last path to storage in use.
 //!
-//! Most of it is read from procfs, sysfs and configfs: no device is opened, for that alone could hang or disturb. Only
-//! when all of that shows no use is each block device opened exclusively for a moment, and then the disconnect follows.
-//! Raw users that take no lock are seen by the kernel's count of completed writes alone; raw readers are not seen.
+//! Most checks only read procfs, sysfs and configfs: opening a device could hang or disturb. Only if they find no use,
+//! each block device is opened exclusively for a moment, and the disconnect follows. Raw users that take no lock are
+//! only found by the kernel's count of completed writes. Raw readers are not found.
 //!
 //! | module | what it is about |
 //! |---|---|
 //! | `block` | block devices in sysfs |
 //! | `tables` | the text of mountinfo, /proc/swaps and /proc/locks |
 //! | `mounts` | the mounts of every mount namespace |
-//! | `exports` | what the kernel's NVMe target exports again |
-//! | `writes` | raw users, by the count of completed writes |
+//! | `exports` | block devices exported by the kernel's NVMe target |
+//! | `writes` | raw users, found by the count of completed writes |
 //! | [`exclusive`] | the exclusive open, in the program stas-in-use |
 
 mod block;
@@ -35,27 +35,27 @@ use exclusive::{Opened, Opener};
 use tables::{LockedInode, Mount, locks, swaps};
 use writes::Writes;
 
-/// How many uses are told.
+/// Largest number of uses that are reported.
 const TOLD: usize = 3;
-/// Device mapper devices that are merely other names of a namespace are looked through this deep.
+/// Largest depth of device mapper devices that are followed because they are only other names of a namespace.
 const DEPTH: usize = 4;
 
-/// Watches the storage of this host. One process has one.
+/// Monitors the use of this host's storage. One process has one watcher.
 #[derive(Debug)]
 pub struct Watcher {
     roots: Roots,
     blocks: Blocks,
     opener: Opener,
     writes: Mutex<Writes>,
-    /// The controllers of the last snapshot.
+    /// I/O controllers of the last snapshot.
     present: Mutex<Vec<CtrlRef>>,
-    /// What the last exclusive open found busy behind a controller that is kept. It is tried first: as long as it is
-    /// busy, no idle device is opened.
+    /// Block device that the last exclusive open found busy, by controller that is kept because of it. It is opened
+    /// first: while it is busy, no idle device is opened.
     busy: Mutex<BTreeMap<CtrlRef, String>>,
 }
 
 impl Watcher {
-    /// A watcher that knows nothing yet; `socket` is where stas-in-use is reached.
+    /// A watcher without data. `socket` is the socket of stas-in-use.
     #[must_use]
     pub fn new(roots: &Roots, socket: Option<PathBuf>) -> Self {
         Self {
@@ -68,8 +68,8 @@ impl Watcher {
         }
     }
 
-    /// Takes note of a snapshot: reads the write counts that are due. Has stas-in-use started when there is a controller
-    /// that may have to be disconnected one day.
+    /// Processes a snapshot: reads the write counts that are due, and starts stas-in-use if there is an I/O controller,
+    /// which may have to be disconnected.
     pub fn saw(&self, look: &Look) {
         let present: Vec<CtrlRef> = look.controllers.iter().filter(|c| !c.is_discovery()).map(|c| c.ctrl).collect();
         if !present.is_empty() {
@@ -86,15 +86,15 @@ impl Watcher {
         lock(&self.writes).round(Instant::now(), &self.blocks, &present);
     }
 
-    /// How long until write counts are due, if they are due before the next snapshot.
+    /// Time until write counts are due, if that is before the next snapshot.
     #[must_use]
     pub fn due_in(&self) -> Option<Duration> {
         let deadline = lock(&self.writes).deadline()?;
         Some(deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Is `ctrl` the last live path to a namespace that is in use? Controllers that are `leaving` are no other path.
-    /// The answer [`Usage::Free`] is valid for the moment: the disconnect must follow at once.
+    /// Checks whether `ctrl` is the last live path to a namespace in use. Controllers in `leaving` do not count as
+    /// other paths. [`Usage::Free`] is only valid for a moment: the disconnect must follow immediately.
     #[must_use]
     pub fn check(&self, ctrl: CtrlRef, leaving: &[CtrlRef]) -> Usage {
         let open = |name: &str, number: &str| self.opener.open(name, number);
@@ -114,7 +114,7 @@ impl Watcher {
         self.open_all(ctrl, found.idle, open).unwrap_or_else(unknown)
     }
 
-    /// Opens exclusively what no other check found in use.
+    /// Opens exclusively each device that the other checks found idle.
     fn open_all(
         &self,
         ctrl: CtrlRef,
@@ -125,7 +125,7 @@ impl Watcher {
         idle.sort_by_key(|name| Some(name) != busy_before.as_ref());
         for name in idle {
             let number = self.blocks.number(&name).map_err(|error| error.to_string())?;
-            // A device that has no number any more was removed.
+            // A device without a number has been removed.
             let Some(number) = number else { continue };
             let use_ = match open(&name, &number) {
                 Opened::Free | Opened::Gone => continue,
@@ -140,12 +140,12 @@ impl Watcher {
     }
 }
 
-/// What a check found.
+/// Result of the checks that open no device.
 #[derive(Debug, Default)]
 struct Found {
-    /// What would be lost with the controller, in words.
+    /// Uses of storage that would be lost with the controller, as text.
     uses: Vec<String>,
-    /// Block devices that would be lost and that nothing seems to use.
+    /// Block devices that would be lost and that seem to be idle.
     idle: Vec<String>,
 }
 
@@ -194,7 +194,7 @@ impl<'a> Check<'a> {
         Ok(found)
     }
 
-    /// Raw users that only the write counts show.
+    /// Finds raw users by the write counts.
     fn written(&self, namespaces: &[Namespace], found: &mut Found) -> io::Result<()> {
         let mut writes = lock(&self.watcher.writes);
         for namespace in namespaces {
@@ -206,7 +206,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// Does another controller serve that namespace through the kernel's own multipathing?
+    /// True if another controller serves the namespace through the kernel's own multipathing.
     fn has_other_path(&self, namespace: &Namespace) -> io::Result<bool> {
         let Some(shared) = &namespace.shared else { return Ok(false) };
         for device in self.blocks.controllers(shared.subsystem)? {
@@ -217,7 +217,7 @@ impl<'a> Check<'a> {
         Ok(false)
     }
 
-    /// Is nvmeN another controller, live, and to stay?
+    /// True if nvmeN is another controller that is live and not leaving.
     fn is_other_path(&self, device: u32) -> io::Result<bool> {
         if device == self.ctrl.device {
             return Ok(false);
@@ -231,8 +231,8 @@ impl<'a> Check<'a> {
         Ok(dir.read("state")?.is_some_and(|state| CtrlState::parse(&state) == CtrlState::Live))
     }
 
-    /// Finds out how a block device and its partitions are used. The exclusive open of a disk fails while a partition
-    /// is held; device mapper multipathing holds its paths in any case, so the device on them is opened instead.
+    /// Finds the uses of a block device and its partitions. The exclusive open of a disk fails while a partition is
+    /// held. Device mapper multipathing always holds its paths, so the device on top of them is opened instead.
     fn uses(&self, block: &str, depth: usize, found: &mut Found) -> io::Result<()> {
         let mut not_held = Vec::new();
         let mut is_multipath = false;
@@ -255,7 +255,7 @@ impl<'a> Check<'a> {
         Ok(())
     }
 
-    /// How one block device is used, apart from the block devices on it.
+    /// Finds the uses of one block device, except for block devices on top of it.
     fn used(&self, part: &str, found: &mut Found) -> io::Result<()> {
         let is_part = |path: &str| self.blocks.named_by(path).as_deref() == Some(part);
         self.mounted(part, &mut found.uses)?;
@@ -285,14 +285,14 @@ impl<'a> Check<'a> {
                 mount.process.as_ref().map(|process| format!(" in the mount namespace of process {process}"));
             uses.push(format!("{part} is mounted on {}{}", mount.point, elsewhere.unwrap_or_default()));
         } else if let Some(kind) = self.blocks.file_system(part)? {
-            // It is mounted where no process shows it, or by the name of another of its devices.
+            // It is mounted in a mount namespace without a process, or under the name of another of its devices.
             uses.push(format!("{part} belongs to a mounted {kind} file system"));
         }
         Ok(())
     }
 
-    /// Another block device sits on this one. Device mapper multipathing is looked through: it holds everything that
-    /// it finds, used or not, and it may have other paths. True if it is that.
+    /// Handles a block device on top of this one. Device mapper multipathing is followed: it holds every path, used or
+    /// not, and may have other paths. Returns true for multipathing.
     fn held(&self, part: &str, holder: &str, depth: usize, found: &mut Found) -> io::Result<bool> {
         let mapped = self.blocks.mapped(holder)?;
         if !mapped.as_ref().is_some_and(|mapped| mapped.is_multipath()) || depth == DEPTH {
@@ -309,7 +309,7 @@ impl<'a> Check<'a> {
         Ok(true)
     }
 
-    /// Is that block device a namespace of another controller that is live and stays?
+    /// True if the block device is a namespace of another controller that is live and not leaving.
     fn is_path(&self, block: &str) -> io::Result<bool> {
         match self.blocks.controller_of(block).as_deref().and_then(device_number) {
             Some(device) => self.is_other_path(device),
@@ -318,7 +318,7 @@ impl<'a> Check<'a> {
     }
 }
 
-/// The text of a table in procfs; empty where the kernel is built without what it tells.
+/// The text of a table in procfs. Empty if the kernel was built without that table.
 fn table(path: &Path) -> io::Result<String> {
     match fs::read(path) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),

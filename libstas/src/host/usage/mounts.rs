@@ -1,4 +1,4 @@
-//! The mounts of every mount namespace that a process lives in.
+//! The mounts of all mount namespaces with at least one process.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -7,18 +7,18 @@ use std::path::Path;
 
 use super::tables::{Mount, mounts};
 
-/// Bytes of a mountinfo that tell one mount namespace from another: its first lines begin with mount IDs, which no two
-/// mount namespaces share.
+/// Number of bytes of a mountinfo that identify a mount namespace: its first lines begin with mount IDs, which are
+/// unique across mount namespaces.
 const HEAD: usize = 512;
-/// Bounds of one search. Beyond them the exclusive open alone finds a mount.
+/// Limits of one search. Beyond them, only the exclusive open finds a mount.
 const PROCESSES: usize = 16_384;
 const NAMESPACES: usize = 1024;
 const MOUNTINFO: u64 = 4 << 20;
 
-/// Reads the mounts of this process, then those that other processes see in other mount namespaces.
+/// Reads the mounts of this process, then those of processes in other mount namespaces.
 ///
 /// # Errors
-/// When the mounts of this process cannot be read. A process that ends meanwhile, or hides its mounts, is left out.
+/// If the mounts of this process cannot be read. A process that ends meanwhile or hides its mounts is skipped.
 pub(super) fn of_all_namespaces(proc: &Path) -> io::Result<Vec<Mount>> {
     let own = proc.join("self/mountinfo");
     let mut seen = BTreeSet::new();
@@ -43,7 +43,7 @@ fn is_process(name: &std::ffi::OsStr) -> bool {
     name.as_encoded_bytes().iter().all(u8::is_ascii_digit)
 }
 
-/// Reads one mountinfo; `None` if its mount namespace was read before.
+/// Reads one mountinfo. `None` if its mount namespace was already read.
 fn mounts_of(path: &Path, seen: &mut BTreeSet<Vec<u8>>) -> io::Result<Option<Vec<Mount>>> {
     let mut file = File::open(path)?;
     let mut bytes = Vec::with_capacity(HEAD);
@@ -52,7 +52,7 @@ fn mounts_of(path: &Path, seen: &mut BTreeSet<Vec<u8>>) -> io::Result<Option<Vec
         return Ok(None);
     }
     file.take(MOUNTINFO).read_to_end(&mut bytes)?;
-    // A mount point may have any bytes.
+    // A mount point may contain any bytes.
     Ok(Some(mounts(&String::from_utf8_lossy(&bytes))))
 }
 

@@ -1,27 +1,27 @@
-//! The text of mountinfo, /proc/swaps and /proc/locks.
+//! Parses mountinfo, /proc/swaps and /proc/locks.
 
-/// One mount.
+/// One line of mountinfo.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount {
-    /// `major:minor`; of no block device for file systems on several devices (btrfs).
+    /// `major:minor`. A file system on several devices (btrfs) has a number of its own that is not a block device's.
     pub(super) device: String,
-    /// The mount point, as seen from the root of the process whose mountinfo it is.
+    /// Mount point, seen from the root of the process whose mountinfo was read.
     pub(super) point: String,
-    /// The mounted device, as the mount call named it.
+    /// Mounted device, as named in the mount call.
     pub(super) source: String,
-    /// A process that lives in the mount namespace, where that is not the one of this process.
+    /// A process in the mount namespace. `None`: the mount namespace of this process.
     pub(super) process: Option<String>,
 }
 
 impl Mount {
-    /// The devices that it was mounted from; bcachefs joins several by colons.
+    /// The mounted devices. bcachefs joins several with colons.
     pub(super) fn sources(&self) -> impl Iterator<Item = &str> {
         self.source.split(':').filter(|source| source.starts_with("/dev/"))
     }
 }
 
-/// Reads mountinfo: `36 35 98:0 /root /point options [optional …] - type source options` (proc_pid_mountinfo(5)).
-/// Lines that make no sense are left out.
+/// Parses mountinfo: `36 35 98:0 /root /point options [optional …] - type source options` (proc_pid_mountinfo(5)).
+/// Invalid lines are skipped.
 pub(super) fn mounts(text: &str) -> Vec<Mount> {
     text.lines()
         .filter_map(|line| {
@@ -35,22 +35,22 @@ pub(super) fn mounts(text: &str) -> Vec<Mount> {
         .collect()
 }
 
-/// Reads swaps: a heading, then a path first in each line.
+/// Parses /proc/swaps: a heading, then lines that start with a path.
 pub(super) fn swaps(text: &str) -> Vec<String> {
     text.lines().skip(1).filter_map(|line| line.split_ascii_whitespace().next()).map(unescape).collect()
 }
 
-/// An inode that is locked.
+/// An inode with a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LockedInode {
-    /// The numbers of the file system that it is on; for a device node that is devtmpfs.
+    /// Device number of its file system (major, minor). For a device node this is devtmpfs.
     pub(super) device: (u64, u64),
-    /// Its number.
+    /// Inode number in that file system.
     pub(super) inode: u64,
 }
 
-/// Reads /proc/locks: `1: OFDLCK ADVISORY  READ -1 00:06:1234 100 100`, with the numbers of the device in hexadecimal
-/// (proc_locks(5)). A shared BSD lock is left out: udev takes it on every block device for a moment.
+/// Parses /proc/locks: `1: OFDLCK ADVISORY  READ -1 00:06:1234 100 100`, with hexadecimal device numbers
+/// (proc_locks(5)). Shared BSD locks are skipped: udev takes them on every block device for a moment.
 pub(super) fn locks(text: &str) -> Vec<LockedInode> {
     text.lines().filter_map(lock).collect()
 }
@@ -69,7 +69,7 @@ fn lock(line: &str) -> Option<LockedInode> {
     Some(LockedInode { device, inode: numbers.next()?.parse().ok()? })
 }
 
-/// Decodes octal escapes: spaces, tabs, newlines and backslashes are written as `\040` and the like.
+/// Decodes octal escapes: `\040` and the like stand for spaces, tabs, newlines and backslashes.
 fn unescape(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();

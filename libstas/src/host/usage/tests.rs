@@ -3,10 +3,10 @@
 use super::*;
 use crate::host::fake_tree::FakeTree;
 
-/// The counts of a disk that was read from.
+/// The counts of a disk that was only read.
 const NEVER_WRITTEN: &str = "93 0 4120 31 0 0 0 0 0 36 31 0 0 0 0 0 0";
 
-/// Two live controllers of one subsystem with the shared namespace nvme0n1, of which nothing is used.
+/// Two live controllers of one subsystem with the shared namespace nvme0n1, which is not in use.
 fn two_paths() -> (FakeTree, CtrlRef, CtrlRef) {
     let tree = FakeTree::new();
     tree.put("proc/self/mountinfo", "26 1 254:0 / / rw - ext4 /dev/vda rw\n");
@@ -26,7 +26,7 @@ fn two_paths() -> (FakeTree, CtrlRef, CtrlRef) {
     (tree, one, other)
 }
 
-/// What a check finds when every exclusive open succeeds.
+/// Runs a check in which every exclusive open succeeds.
 fn check(tree: &FakeTree, ctrl: CtrlRef, leaving: &[CtrlRef]) -> Usage {
     Watcher::new(&tree.roots(), None).check_with(ctrl, leaving, &|_, _| Opened::Free)
 }
@@ -53,7 +53,7 @@ fn last(text: &str) -> Usage {
     Usage::LastPath(text.to_owned())
 }
 
-/// The usage of the one path when the other is about to leave.
+/// The usage of one path while the other is leaving.
 fn without_the_other((tree, one, other): &(FakeTree, CtrlRef, CtrlRef)) -> Usage {
     check(tree, *one, &[*other])
 }
@@ -144,7 +144,7 @@ fn a_loop_device_on_it_counts() {
     assert_eq!(without_the_other(&paths), last("nvme0n1 is behind loop1"));
 }
 
-/// Two controllers without the kernel's multipathing; the device mapper joins nvme0n1 and nvme1n1.
+/// Two controllers without the kernel's multipathing. The device mapper combines nvme0n1 and nvme1n1.
 fn device_mapper_multipath() -> (FakeTree, CtrlRef, CtrlRef) {
     let tree = FakeTree::new();
     tree.put("proc/self/mountinfo", "");
@@ -215,7 +215,7 @@ fn what_cannot_be_found_out_is_unknown() {
     assert!(reason.contains("mountinfo"), "{reason}");
 }
 
-/// What a check finds, and which devices it opened: `held` names those that something holds exclusively.
+/// Runs a check and lists the devices that it opened. `held` are the devices that are held exclusively.
 fn check_opening(tree: &FakeTree, watcher: &Watcher, ctrl: CtrlRef, held: &[&str]) -> (Usage, Vec<String>) {
     let opened = std::cell::RefCell::new(Vec::new());
     let open = |name: &str, number: &str| {
@@ -227,7 +227,7 @@ fn check_opening(tree: &FakeTree, watcher: &Watcher, ctrl: CtrlRef, held: &[&str
     (usage, opened.into_inner())
 }
 
-/// One controller with so many namespaces of its own, none of which is used.
+/// One controller with this number of namespaces of its own, none of them in use.
 fn one_path(namespaces: u32) -> (FakeTree, CtrlRef) {
     let tree = FakeTree::new();
     tree.put("proc/self/mountinfo", "");
@@ -258,7 +258,7 @@ fn an_open_without_a_clear_answer_keeps_the_storage() {
     assert_eq!(check(Opened::Gone), Usage::Free, "the namespace was removed meanwhile");
 }
 
-/// An open of an idle device would make a simultaneous mount fail.
+/// Opening an idle device would make a simultaneous mount fail.
 #[test]
 fn a_controller_that_is_kept_for_one_namespace_has_its_idle_ones_opened_once_at_the_most() {
     let (tree, ctrl) = one_path(3);

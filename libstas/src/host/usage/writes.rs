@@ -1,7 +1,7 @@
-//! Raw users that take no lock (a database, a virtual machine): the kernel's count of completed writes shows them.
+//! Finds raw users that take no lock (a database, a virtual machine) by the kernel's count of completed writes.
 //!
-//! The counts are read every ten seconds, with the periodic snapshots. The kernel does not tell when it counted: a write
-//! is as old as the reading that showed it, or younger. What was written before the first reading may be recent.
+//! The counts are read every ten seconds, with the periodic snapshots. The kernel does not record the time of a write.
+//! It happened between two readings and counts from the later one. Writes before the first reading count as recent.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -12,24 +12,25 @@ use crate::core::CtrlRef;
 
 /// How long storage counts as in use after a write.
 pub(super) const RECENT: Duration = Duration::from_secs(600);
-/// Writes of the first seconds of a connection do not count: what assembles volumes may write its labels then.
+/// Grace period at the start of a connection in which writes do not count: programs that assemble volumes may write
+/// labels then.
 const GRACE: Duration = Duration::from_secs(5);
-/// The reading that ends the grace may be late by so much.
+/// How late the reading at the end of the grace period may be.
 const LATE: Duration = Duration::from_secs(1);
-/// Two readings of all counts are at least this far apart.
+/// Minimum time between two readings of all counts.
 const EVERY: Duration = Duration::from_secs(9);
 
-/// What is remembered of the counts.
+/// The last counts, and the times of the last writes.
 #[derive(Debug, Default)]
 pub(super) struct Writes {
     connections: BTreeMap<CtrlRef, Connection>,
-    /// When each block device was last found to be written.
+    /// When a write to each block device was last found.
     written: BTreeMap<Device, Instant>,
     /// When the counts of all controllers were last read.
     last_round: Option<Instant>,
 }
 
-/// A block device; `birth` tells it from a later one of the same name.
+/// A block device. `birth` distinguishes it from a later device of the same name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Device {
     name: String,
@@ -38,7 +39,7 @@ struct Device {
 
 #[derive(Debug, Default)]
 struct Connection {
-    /// When it appeared; `None` for a connection that is older than the first round.
+    /// When the connection appeared. `None` if it existed before the first reading.
     since: Option<Instant>,
     last_read: Option<Instant>,
     counts: BTreeMap<Device, Counts>,
@@ -49,7 +50,7 @@ impl Connection {
         self.since.is_some_and(|since| now <= since + GRACE + LATE)
     }
 
-    /// When its grace ends, if its counts were not read since.
+    /// End of the grace period. `None` if the counts were already read since then.
     fn grace_to_end(&self) -> Option<Instant> {
         let end = self.since? + GRACE;
         self.last_read.is_none_or(|last| last < end).then_some(end)
@@ -61,13 +62,13 @@ impl Connection {
 }
 
 impl Writes {
-    /// When the grace of a connection ends: its counts must be read then.
+    /// The next end of a grace period: counts must be read then.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.connections.values().filter_map(Connection::grace_to_end).min()
     }
 
-    /// Reads the counts that are due: those of all controllers from time to time, those of a new controller at once
-    /// and when its grace ends. What cannot be read now is read by the next round.
+    /// Reads the counts that are due: those of all controllers periodically, those of a new controller immediately and
+    /// at the end of its grace period. A count that cannot be read is read with the next round.
     pub(super) fn round(&mut self, now: Instant, blocks: &Blocks, present: &[CtrlRef]) {
         let known: BTreeSet<CtrlRef> = present.iter().copied().collect();
         self.connections.retain(|ctrl, _| known.contains(ctrl));
@@ -86,10 +87,10 @@ impl Writes {
         }
     }
 
-    /// Was a namespace written in the last ten minutes, or may it have been?
+    /// True if a namespace was written in the last ten minutes, or may have been.
     ///
     /// # Errors
-    /// When its counts cannot be read, or the kernel keeps none.
+    /// If its counts cannot be read, or the kernel does not count.
     pub(super) fn recently(
         &mut self,
         now: Instant,
@@ -103,7 +104,7 @@ impl Writes {
         Ok(self.written.get(&device).is_some_and(|at| now < *at + RECENT))
     }
 
-    /// Reads the counts of one controller's namespaces and notes which have grown.
+    /// Reads the counts of one controller's namespaces and notes the namespaces whose counts have changed.
     fn read(&mut self, now: Instant, blocks: &Blocks, ctrl: CtrlRef) -> io::Result<()> {
         let connection = self.connections.entry(ctrl).or_default();
         connection.last_read = Some(now);
@@ -136,7 +137,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// One controller with one namespace, and the counts as they are read at a time.
+    /// One controller with one namespace, and its counts over time.
     struct Scene {
         tree: FakeTree,
         ctrl: CtrlRef,
