@@ -1,4 +1,4 @@
-//! Reaching the bus, owning a name on it, noticing its loss, knowing who calls.
+//! Connects to the bus, owns a name on it, notices its loss, and identifies callers.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -9,36 +9,35 @@ use zbus::Connection;
 use zbus::fdo::{DBusProxy, NameLostStream, RequestNameFlags, RequestNameReply};
 use zbus::message::Header;
 
-/// How long a call may take before it counts as failed, unless its caller says otherwise: a live daemon answers
-/// at once, and a person waits at the other end.
+/// Default time limit of a call: a live daemon answers at once, and a person waits for the result.
 pub const CALL_TIMEOUT: Duration = Duration::from_secs(25);
 
-/// Why the bus cannot be used.
+/// Why D-Bus cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BusError {
-    /// There is no bus, or it does not let us in.
+    /// There is no bus, or it refuses the connection.
     #[error("cannot reach the D-Bus system bus: {0} (is dbus.service running?)")]
     Unreachable(#[source] zbus::Error),
-    /// Another process has the name.
+    /// Another process owns the name.
     #[error("the bus name {name} is taken by process {}: is another instance running?", owner_text(*.pid))]
     NameTaken {
-        /// The well-known bus name of this daemon.
+        /// The requested bus name, for example `org.nvmexpress.staf`.
         name: String,
-        /// The process that has it; `None` where the bus does not tell.
+        /// Process that owns the name. `None` if the bus does not report it.
         pid: Option<u32>,
     },
-    /// The bus refuses the name.
+    /// The bus refuses to assign the name.
     #[error("the bus does not give us the name {name}: {error} (is the D-Bus policy {name}.conf installed?)")]
     NameRefused {
-        /// The well-known bus name of this daemon.
+        /// The requested bus name, for example `org.nvmexpress.staf`.
         name: String,
-        /// The answer of the bus.
+        /// Error of the bus.
         error: zbus::Error,
     },
     /// The bus closed the connection.
     #[error("the connection to the D-Bus system bus is lost")]
     Lost,
-    /// The bus took the name away.
+    /// The bus withdrew the name.
     #[error("the bus name {0} is lost")]
     NameLost(String),
 }
@@ -47,24 +46,24 @@ fn owner_text(pid: Option<u32>) -> String {
     pid.map_or_else(|| "(unknown)".to_owned(), |pid| pid.to_string())
 }
 
-/// Connects to the system bus (or to what DBUS_SYSTEM_BUS_ADDRESS says). A call on this connection that is not
-/// answered within [`CALL_TIMEOUT`] has failed.
+/// Connects to the system bus, or to the bus in DBUS_SYSTEM_BUS_ADDRESS. A call on this connection fails if it is not
+/// answered within [`CALL_TIMEOUT`].
 ///
 /// # Errors
-/// [`BusError::Unreachable`].
+/// [`BusError::Unreachable`] if the bus cannot be reached.
 pub async fn system() -> Result<Connection, BusError> {
     system_with_limit(CALL_TIMEOUT).await
 }
 
-/// The same with another limit for its calls.
+/// As [`system`], with another time limit for calls.
 ///
 /// # Errors
-/// [`BusError::Unreachable`].
+/// [`BusError::Unreachable`] if the bus cannot be reached.
 pub async fn system_with_limit(limit: Duration) -> Result<Connection, BusError> {
     zbus::connection::Builder::system().method_timeout(limit).build().await.map_err(BusError::Unreachable)
 }
 
-/// A bus name that is ours until [`OwnedName::lost`] returns.
+/// A bus name that this process owns until [`OwnedName::lost`] returns.
 #[derive(Debug)]
 pub struct OwnedName {
     name: String,
@@ -72,9 +71,9 @@ pub struct OwnedName {
     losses: NameLostStream,
 }
 
-/// Takes a bus name; nobody is pushed aside for it, and nobody can push us aside.
+/// Requests a bus name. Does not replace another owner, and cannot be replaced.
 ///
-/// Call it when the objects are served: clients come at once.
+/// Call it after the objects are served: clients may call at once.
 ///
 /// # Errors
 /// [`BusError::NameTaken`], [`BusError::NameRefused`], [`BusError::Unreachable`].
@@ -97,7 +96,7 @@ async fn owner_pid(bus: &DBusProxy<'_>, name: &str) -> Option<u32> {
 }
 
 impl OwnedName {
-    /// Returns when the name or the bus is lost, and says which.
+    /// Waits until the name or the bus is lost. Returns which.
     pub async fn lost(mut self) -> BusError {
         let name_lost = async {
             while let Some(signal) = next(&mut self.losses).await {
@@ -114,10 +113,10 @@ impl OwnedName {
     }
 }
 
-/// Whether root calls: asked of the bus by the sender's name, or of the socket where there is no bus between.
+/// True if the caller is root. The bus identifies the sender; without a bus, the socket's peer credentials do.
 ///
 /// # Errors
-/// The caller cannot be identified (it has left the bus): treat it as not root.
+/// If the caller cannot be identified (it has left the bus). Treat it as not root.
 pub async fn caller_is_root(connection: &Connection, header: &Header<'_>) -> zbus::Result<bool> {
     let uid = match header.sender() {
         Some(sender) if connection.is_bus() => {
@@ -131,10 +130,10 @@ pub async fn caller_is_root(connection: &Connection, header: &Header<'_>) -> zbu
     Ok(uid == 0)
 }
 
-/// Lets root through.
+/// Fails unless the caller is root.
 ///
 /// # Errors
-/// `org.freedesktop.DBus.Error.AccessDenied` for everybody else.
+/// `org.freedesktop.DBus.Error.AccessDenied` if the caller is not root.
 pub async fn require_root(connection: &Connection, header: Option<&Header<'_>>, what: &str) -> zbus::fdo::Result<()> {
     let root = match header {
         Some(header) => caller_is_root(connection, header).await.unwrap_or(false),
@@ -143,7 +142,7 @@ pub async fn require_root(connection: &Connection, header: Option<&Header<'_>>, 
     if root { Ok(()) } else { Err(zbus::fdo::Error::AccessDenied(format!("only root may {what}"))) }
 }
 
-/// The next item of a stream of signals, or `None` when the bus is gone.
+/// The next item of a stream of signals. `None` if the bus is lost.
 pub async fn next<S: Stream + Unpin>(stream: &mut S) -> Option<S::Item> {
     poll_fn(|context| Pin::new(&mut *stream).poll_next(context)).await
 }

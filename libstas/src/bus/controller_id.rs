@@ -1,4 +1,4 @@
-//! How a controller is named and described on the bus.
+//! Identifies and describes controllers on the bus.
 
 use std::collections::BTreeMap;
 
@@ -8,95 +8,96 @@ use zbus::Type;
 use crate::nvme::tid::{self, UnknownTransport};
 use crate::nvme::{Tid, TidParts};
 
-/// `a{ss}`: one controller, or one entry of a log page. Sorted, as the compatible output wants it.
+/// `a{ss}`: one controller, or one entry of a log page. Sorted by key, as the output compatible with nvme-stas
+/// requires.
 pub type Dict = BTreeMap<String, String>;
 
-/// Longest part of a [`ControllerId`] in bytes: the fields of a discovery log page entry have 256
-/// (NVMe Base 2.0, Figure 265).
+/// Longest part of a [`ControllerId`] in bytes: the size of the fields of a discovery log page entry (NVMe Base 2.0,
+/// Figure 265).
 pub const PART_MAX: usize = 256;
 
 /// The keys of a controller's dictionary.
 pub mod key {
-    /// `nvme3`, or `nvme?` while there is none.
+    /// `nvme3`, or `nvme?` for a controller without a device.
     pub const DEVICE: &str = "device";
-    /// tcp, rdma, fc, loop.
+    /// Transport: `tcp`, `rdma`, `fc` or `loop`.
     pub const TRANSPORT: &str = "transport";
-    /// Transport address.
+    /// Transport address of the controller, for example `192.0.2.1`.
     pub const TRADDR: &str = "traddr";
-    /// Transport service identifier.
+    /// Transport service identifier: the port for tcp and rdma.
     pub const TRSVCID: &str = "trsvcid";
-    /// Subsystem NQN.
+    /// NQN of the controller's subsystem.
     pub const SUBSYSNQN: &str = "subsysnqn";
-    /// Source address.
+    /// Source address of the connection. Empty: not set.
     pub const HOST_TRADDR: &str = "host-traddr";
-    /// Network interface.
+    /// Network interface of the connection. Empty: not set.
     pub const HOST_IFACE: &str = "host-iface";
-    /// Host NQN.
+    /// Host NQN of the connection. Empty: the host's own.
     pub const HOST_NQN: &str = "host-nqn";
-    /// `configured`, `discovered` or `referral`.
+    /// Source that lists the controller: `configured`, `discovered`, `referral` or `nbft`.
     pub const ORIGIN: &str = "origin";
-    /// `never`, `saved` or `fresh`: where a discovery controller's log page comes from.
+    /// State of a discovery controller's log page: `never`, `saved` or `fresh`.
     pub const LOG_PAGE_STATE: &str = "log-page-state";
-    /// stafd: `registered` with the discovery controller (TP8010), or why not.
+    /// stafd: `registered` if this host is registered with the discovery controller (TP8010), else the reason why not.
     pub const REGISTRATION: &str = "registration";
-    /// Whether a discovery controller that was found by mDNS is announced now: `True` or `False`.
+    /// For a discovery controller found by mDNS: `True` while it is announced, else `False`.
     pub const ANNOUNCED: &str = "announced";
-    /// How long a discovery controller that is neither announced nor connected is still kept: `71h 59m 3s`.
+    /// Time until a discovery controller that is neither announced nor connected is removed: `71h 59m 3s`.
     pub const GIVEN_UP_IN: &str = "given up in";
-    /// The record of the firmware's boot table that names a controller: `NBFT, SSNS 1`.
+    /// Record of the firmware's boot table that names the controller: `NBFT, SSNS 1`.
     pub const NBFT: &str = "nbft";
-    /// Seconds on CLOCK_BOOTTIME since which a discovery controller's connection is up: it names that connection.
+    /// Start of a discovery controller's connection, in seconds on CLOCK_BOOTTIME. Identifies the connection.
     pub const CONNECTED_SINCE: &str = "connected-since";
-    /// Why a discovery controller was given up, or why a controller is not connected.
+    /// Why a discovery controller was removed, or why a controller is not connected.
     pub const REASON: &str = "reason";
-    /// In `get_all_log_pages`: the discovery controller.
+    /// In `get_all_log_pages`: dictionary of the discovery controller.
     pub const DISCOVERY_CONTROLLER: &str = "discovery-controller";
-    /// In `get_all_log_pages`: its entries.
+    /// In `get_all_log_pages`: list of the entries of its log page.
     pub const LOG_PAGES: &str = "log-pages";
 }
 
-/// The seven strings that name a controller in calls and signals, in their order on the bus.
+/// The seven strings that identify a controller in calls and signals, in their order on the bus.
 ///
-/// They come from anybody: [`ControllerId::tid`] says whether they can name a controller at all.
+/// They are untrusted input: [`ControllerId::tid`] checks whether they identify a controller.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Type)]
 pub struct ControllerId {
-    /// Transport type.
+    /// Transport: `tcp`, `rdma`, `fc` or `loop`.
     pub transport: String,
-    /// Transport address: an IP address, or an FC address (`nn-…:pn-…`).
+    /// Transport address of the controller.
     pub traddr: String,
-    /// Transport service identifier: the port of TCP and RDMA, empty for other transports.
+    /// Transport service identifier. Empty: the transport's default.
     pub trsvcid: String,
-    /// Subsystem NQN.
+    /// NQN of the controller's subsystem.
     pub subsysnqn: String,
-    /// Source address, or empty.
+    /// Source address of the connection. Empty: not set.
     pub host_traddr: String,
-    /// Network interface, or empty.
+    /// Network interface of the connection. Empty: not set.
     pub host_iface: String,
-    /// Host NQN, or empty.
+    /// Host NQN of the connection. Empty: the host's own.
     pub host_nqn: String,
 }
 
-/// Why seven strings name no controller.
+/// Why the strings identify no controller.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadControllerId {
-    /// The first one is not a transport.
+    /// The transport is unknown.
     #[error(transparent)]
     Transport(#[from] UnknownTransport),
-    /// One is longer than any such value can be.
+    /// A string is longer than [`PART_MAX`].
     #[error("{part} has {length} bytes, more than the {PART_MAX} that fit into a log page entry")]
     TooLong {
-        /// The name of the field, as in a D-Bus dictionary.
+        /// Name of the part, for example `traddr`.
         part: &'static str,
-        /// Its length in bytes.
+        /// Length of the part in bytes.
         length: usize,
     },
-    /// tcp and rdma have ports.
+    /// The port of a tcp or rdma controller is not a number from 1 to 65535.
     #[error("{0:?} is no port from 1 to 65535")]
     Port(String),
 }
 
 impl ControllerId {
-    /// The strings that name this controller.
+    /// The strings that identify this controller.
     #[must_use]
     pub fn of(tid: &Tid) -> Self {
         let parts = tid.parts().clone();
@@ -111,7 +112,7 @@ impl ControllerId {
         }
     }
 
-    /// The strings as they stand in a controller's dictionary; absent ones are empty.
+    /// Takes the strings from a controller's dictionary. Absent ones are empty.
     #[must_use]
     pub fn from_dict(dict: &Dict) -> Self {
         let part = |key: &str| dict.get(key).cloned().unwrap_or_default();
@@ -126,16 +127,16 @@ impl ControllerId {
         }
     }
 
-    /// The seven strings as entries of a controller's dictionary.
+    /// The strings as entries of a controller's dictionary.
     #[must_use]
     pub fn to_dict(&self) -> Dict {
         self.parts().into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
     }
 
-    /// The controller that they name; an empty trsvcid means the transport's default.
+    /// The controller that the strings identify. An empty trsvcid means the transport's default.
     ///
     /// # Errors
-    /// An unknown transport, a part that is too long to be one, or something else where a port must be.
+    /// [`BadControllerId`] if the transport is unknown, a part is too long, or the port is not a port.
     pub fn tid(&self) -> Result<Tid, BadControllerId> {
         if let Some((part, value)) = self.parts().into_iter().find(|(_, value)| value.len() > PART_MAX) {
             return Err(BadControllerId::TooLong { part, length: value.len() });
@@ -156,8 +157,8 @@ impl ControllerId {
         }))
     }
 
-    /// Whether these strings may mean that controller: an empty one leaves it open. People leave out what they
-    /// need not know (the interface that a controller was found on, the host's own NQN).
+    /// True if the strings may mean this controller: an empty string matches any value. Users may leave out parts that
+    /// they need not know (the interface on which a controller was found, the host's own NQN).
     #[must_use]
     pub fn may_mean(&self, tid: &Tid) -> bool {
         let Ok(wanted) = self.tid() else { return false };

@@ -4,11 +4,11 @@
 //! |---|---|
 //! | [`contract`] | what stafd publishes and stacd reads |
 //! | [`controller_id`] | the seven strings that name a controller, and the dictionaries that describe one |
-//! | [`python`] | how Python writes a value: some values of the bus are written so |
-//! | [`proxy`] | what a client calls: one typed proxy for each interface |
-//! | [`connection`] | reaching the bus, owning a name on it, noticing its loss, knowing who calls |
+//! | [`python`] | formats values as Python does: some values of the bus have this form |
+//! | [`proxy`] | typed client proxies, one for each interface |
+//! | [`connection`] | connects to the bus, owns a name, notices its loss, identifies callers |
 //!
-//! Nothing here decides anything: it translates.
+//! This module only translates. It makes no decisions.
 
 pub mod connection;
 pub mod contract;
@@ -26,9 +26,9 @@ pub use proxy::{
 
 /// The well-known name of stafd; also the name of its interface.
 pub const STAF_NAME: &str = "org.nvmexpress.staf";
-/// Where stafd's object is.
+/// Path of stafd's object.
 pub const STAF_PATH: &str = "/org/nvmexpress/staf";
 /// The well-known name of stacd; also the name of its interface.
 pub const STAC_NAME: &str = "org.nvmexpress.stac";
-/// Where stacd's object is.
+/// Path of stacd's object.
 pub const STAC_PATH: &str = "/org/nvmexpress/stac";

@@ -1,9 +1,9 @@
-//! What a client calls: one typed proxy for each interface.
+//! Typed client proxies, one for each interface.
 //!
-//! The member names are those of nvme-stas. Properties are not cached: a client asks once and leaves.
+//! The member names are those of nvme-stas. Properties are not cached: a client reads once and ends.
 
-// The seven strings that name a controller are seven arguments on the bus, and the types of a signal are named
-// after the signal as it is spelled there.
+// The seven strings that identify a controller are seven arguments on the bus, and the types of a signal are named
+// after the signal as spelled there.
 #![allow(clippy::too_many_arguments, non_camel_case_types)]
 
 use zbus::Connection;
@@ -17,11 +17,11 @@ use super::{ControllerId, Dict, STAC_NAME, STAC_PATH, STAF_NAME, STAF_PATH, cont
     default_path = "/org/nvmexpress/staf"
 )]
 pub trait Staf {
-    /// The discovery controllers that stafd keeps, as dictionaries.
+    /// The discovery controllers of stafd, as dictionaries.
     #[zbus(name = "list_controllers")]
     fn list_controllers(&self, detailed: bool) -> zbus::Result<Vec<Dict>>;
 
-    /// The entries of one controller's discovery log page; none for an unknown controller.
+    /// The entries of one controller's discovery log page. Empty for an unknown controller.
     #[zbus(name = "get_log_pages")]
     fn get_log_pages(
         &self,
@@ -38,12 +38,12 @@ pub trait Staf {
     #[zbus(name = "get_all_log_pages")]
     fn get_all_log_pages(&self, detailed: bool) -> zbus::Result<String>;
 
-    /// The discovery controllers that stafd gave up, each with its `reason`. Not in nvme-stas.
+    /// The discovery controllers that stafd removed, each with its `reason`. Not in nvme-stas.
     #[zbus(name = "list_removed_controllers")]
     fn list_removed_controllers(&self) -> zbus::Result<Vec<Dict>>;
 
-    /// One controller and its log page, as they are at one moment: an element of what `get_all_log_pages(true)`
-    /// answers, `{}` for an unknown controller. Not in nvme-stas.
+    /// One controller and its log page, from the same moment: an element of the answer to `get_all_log_pages(true)`,
+    /// `{}` for an unknown controller. Not in nvme-stas.
     #[zbus(name = "get_controller_log_pages")]
     fn get_controller_log_pages(
         &self,
@@ -56,12 +56,12 @@ pub trait Staf {
         host_nqn: &str,
     ) -> zbus::Result<String>;
 
-    /// The pages of the named controllers, or of all if none is named, with all removed ones: the contract between
-    /// the daemons. Not in nvme-stas.
+    /// The pages of the given controllers, or of all if none is given, and all removed ones: the contract between the
+    /// daemons. Not in nvme-stas.
     #[zbus(name = "get_published_pages")]
     fn get_published_pages(&self, controllers: &[ControllerId]) -> zbus::Result<wire::Published>;
 
-    /// Has the log page read anew and answers with it; root alone may. Not in nvme-stas.
+    /// Reads the log page from the controller and returns it. Root only. Not in nvme-stas.
     #[zbus(name = "refresh_log_pages")]
     fn refresh_log_pages(
         &self,
@@ -74,7 +74,7 @@ pub trait Staf {
         host_nqn: &str,
     ) -> zbus::Result<Vec<Dict>>;
 
-    /// A discovery log page changed (the first read counts).
+    /// A discovery log page has changed, or was read for the first time.
     #[zbus(signal, name = "log_pages_changed")]
     fn log_pages_changed(
         &self,
@@ -88,16 +88,16 @@ pub trait Staf {
         device: String,
     ) -> zbus::Result<()>;
 
-    /// One or more discovery controllers were given up.
+    /// One or more discovery controllers were removed.
     #[zbus(signal, name = "dc_removed")]
     fn dc_removed(&self) -> zbus::Result<()>;
 }
 
 impl StafProxy<'_> {
-    /// [`StafProxy::get_log_pages`] of that controller.
+    /// Calls [`StafProxy::get_log_pages`] for a controller.
     ///
     /// # Errors
-    /// Those of the call.
+    /// Errors of the call.
     pub async fn log_pages_of(&self, id: &ControllerId) -> zbus::Result<Vec<Dict>> {
         self.get_log_pages(
             &id.transport,
@@ -111,10 +111,10 @@ impl StafProxy<'_> {
         .await
     }
 
-    /// [`StafProxy::get_controller_log_pages`] of that controller.
+    /// Calls [`StafProxy::get_controller_log_pages`] for a controller.
     ///
     /// # Errors
-    /// Those of the call.
+    /// Errors of the call.
     pub async fn controller_log_pages_of(&self, id: &ControllerId) -> zbus::Result<String> {
         self.get_controller_log_pages(
             &id.transport,
@@ -128,10 +128,10 @@ impl StafProxy<'_> {
         .await
     }
 
-    /// [`StafProxy::refresh_log_pages`] of that controller.
+    /// Calls [`StafProxy::refresh_log_pages`] for a controller.
     ///
     /// # Errors
-    /// Those of the call; also when the controller is not connected.
+    /// Errors of the call, also if the controller is not connected.
     pub async fn refresh_log_pages_of(&self, id: &ControllerId) -> zbus::Result<Vec<Dict>> {
         self.refresh_log_pages(
             &id.transport,
@@ -152,7 +152,7 @@ pub use self::{
 };
 
 impl log_pages_changedArgs<'_> {
-    /// The discovery controller whose log page changed.
+    /// The discovery controller whose log page has changed.
     #[must_use]
     pub fn controller_id(&self) -> ControllerId {
         ControllerId {
@@ -174,31 +174,31 @@ impl log_pages_changedArgs<'_> {
     default_path = "/org/nvmexpress/stac"
 )]
 pub trait Stac {
-    /// The I/O controllers that stacd keeps, as dictionaries.
+    /// The I/O controllers of stacd, as dictionaries.
     #[zbus(name = "list_controllers")]
     fn list_controllers(&self, detailed: bool) -> zbus::Result<Vec<Dict>>;
 }
 
-/// The debug interface of either daemon.
+/// The debug interface of stafd and stacd.
 #[zbus::proxy(assume_defaults = false)]
 pub trait Debug {
-    /// True while debug messages are logged (`tron`).
+    /// True while trace is on: the daemon logs at level `DEBUG`.
     #[zbus(property(emits_changed_signal = "false"), name = "tron")]
     fn tron(&self) -> zbus::Result<bool>;
 
-    /// Switches trace on or off; root alone may.
+    /// Switches trace on or off. Root only.
     #[zbus(property, name = "tron")]
     fn set_tron(&self, tron: bool) -> zbus::Result<()>;
 
-    /// The level of the log.
+    /// The log level: `DEBUG` or `INFO`.
     #[zbus(property(emits_changed_signal = "false"), name = "log_level")]
     fn log_level(&self) -> zbus::Result<String>;
 
-    /// How the daemon is doing, as JSON.
+    /// The state of the daemon's process, as JSON.
     #[zbus(name = "process_info")]
     fn process_info(&self) -> zbus::Result<String>;
 
-    /// Everything about one controller, as JSON; `{}` for an unknown one.
+    /// All data of one controller, as JSON. `{}` for an unknown controller.
     #[zbus(name = "controller_info")]
     fn controller_info(
         &self,
@@ -213,18 +213,18 @@ pub trait Debug {
 }
 
 impl DebugProxy<'_> {
-    /// The debug interface of stafd.
+    /// Creates a proxy for stafd's debug interface.
     ///
     /// # Errors
-    /// Those of making a proxy.
+    /// Errors of creating a proxy.
     pub async fn of_stafd(connection: &Connection) -> zbus::Result<DebugProxy<'static>> {
         Self::of(connection, STAF_NAME, STAF_PATH).await
     }
 
-    /// The debug interface of stacd.
+    /// Creates a proxy for stacd's debug interface.
     ///
     /// # Errors
-    /// Those of making a proxy.
+    /// Errors of creating a proxy.
     pub async fn of_stacd(connection: &Connection) -> zbus::Result<DebugProxy<'static>> {
         Self::of(connection, STAC_NAME, STAC_PATH).await
     }
@@ -234,10 +234,10 @@ impl DebugProxy<'_> {
         DebugProxy::builder(connection).destination(name).path(path).interface(interface).build().await
     }
 
-    /// [`DebugProxy::controller_info`] of that controller.
+    /// Calls [`DebugProxy::controller_info`] for a controller.
     ///
     /// # Errors
-    /// Those of the call.
+    /// Errors of the call.
     pub async fn controller_info_of(&self, id: &ControllerId) -> zbus::Result<String> {
         self.controller_info(
             &id.transport,
@@ -252,14 +252,14 @@ impl DebugProxy<'_> {
     }
 }
 
-/// systemd's manager: starts units.
+/// systemd's manager interface, used to start units.
 #[zbus::proxy(
     interface = "org.freedesktop.systemd1.Manager",
     default_service = "org.freedesktop.systemd1",
     default_path = "/org/freedesktop/systemd1"
 )]
 pub trait Systemd {
-    /// Queues a restart (a start, if it does not run) and answers with the job, without waiting for its end.
+    /// Queues a restart (or a start, if the unit is not running). Returns the job without waiting for its end.
     #[zbus(name = "RestartUnit")]
     fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<zbus::OwnedObjectPath>;
 }

@@ -1,10 +1,10 @@
-//! Python's `repr` of strings, numbers and containers, and how Python divides strings.
+//! Formats strings, numbers and containers like Python's `repr`, and splits strings like Python.
 
 use std::fmt::Write as _;
 
 use serde_json::{Map, Number, Value};
 
-/// `repr(value)` on one line, with dictionaries in the order of their keys as `pprint` has them.
+/// `repr(value)` on one line, with dictionaries sorted by key as in `pprint`.
 #[must_use]
 pub fn value(value: &Value) -> String {
     let mut out = String::new();
@@ -50,7 +50,7 @@ fn write_value(out: &mut String, value: &Value) {
     }
 }
 
-/// The members in the order of their keys, by code point as Python compares strings (UTF-8 sorts the same way).
+/// Members sorted by key, by code point like Python strings (UTF-8 has the same order).
 pub(crate) fn sorted(members: &Map<String, Value>) -> Vec<(&String, &Value)> {
     let mut members: Vec<_> = members.iter().collect();
     members.sort_by_key(|(key, _)| *key);
@@ -81,7 +81,7 @@ fn write_string(out: &mut String, text: &str) {
     out.push(quote);
 }
 
-/// The shortest of `\xNN`, `\uNNNN`, `\UNNNNNNNN` that holds it.
+/// Writes the shortest of `\xNN`, `\uNNNN`, `\UNNNNNNNN` that can hold the code.
 fn write_escape(out: &mut String, code: u32) {
     // Writing to a String cannot fail.
     let _ = match code {
@@ -91,11 +91,11 @@ fn write_escape(out: &mut String, code: u32) {
     };
 }
 
-/// `str.isprintable`: not a control, format, surrogate, private or unassigned code point, and no separator but the
-/// space.
+/// `str.isprintable`: true unless the character is a control, format, surrogate, private use or unassigned code point,
+/// or a separator other than the space.
 ///
-/// The standard library decides by the same categories when it writes a string for debugging; behind another
-/// character, nothing else than these and the quotes is escaped there.
+/// The standard library's debug formatting uses the same categories. It escapes a character that follows another one
+/// only if it belongs to them or is a quote.
 #[must_use]
 pub fn is_printable(c: char) -> bool {
     match c {
@@ -113,11 +113,11 @@ fn write_number(out: &mut String, number: &Number) {
     if number.is_f64() { write_float(out, &text) } else { out.push_str(&text) }
 }
 
-/// The same digits as Python has them: fixed for 0.0001 up to 10^16, else with an exponent that has a sign and at
+/// Writes a float like Python: without exponent from 0.0001 to 10^16, otherwise with an exponent that has a sign and at
 /// least two digits.
 ///
-/// The digits are those of `serde_json`: the shortest that read back the same and, of two such, the even one, as in
-/// Python; the standard library takes the other one.
+/// The digits are those of `serde_json`: the shortest ones that are read back as the same number and, of two such
+/// numbers, the even one, as in Python. The standard library takes the other one.
 fn write_float(out: &mut String, text: &str) {
     let (sign, text) = text.strip_prefix('-').map_or(("", text), |text| ("-", text));
     let (mantissa, exponent) = text.split_once('e').unwrap_or((text, "0"));
@@ -150,7 +150,7 @@ fn write_float(out: &mut String, text: &str) {
     };
 }
 
-/// `text.splitlines(True)`: lines with their ends.
+/// `text.splitlines(True)`: lines including their line ends.
 pub(crate) fn lines(text: &str) -> Vec<&str> {
     let ends_line =
         |c: char| matches!(c, '\n' | '\x0b' | '\x0c' | '\r' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}');
@@ -171,7 +171,7 @@ pub(crate) fn lines(text: &str) -> Vec<&str> {
     lines
 }
 
-/// `re.findall(r'\S*\s*', line)` without its empty end: words, each with the space behind it.
+/// `re.findall(r'\S*\s*', line)` without the empty match at the end: words, each with the space after it.
 pub(crate) fn words(line: &str) -> Vec<&str> {
     let mut words = Vec::new();
     let mut start = 0;
@@ -190,7 +190,7 @@ pub(crate) fn words(line: &str) -> Vec<&str> {
     words
 }
 
-/// `str.isspace`: Unicode's white space, and the four information separators.
+/// `str.isspace`: Unicode white space, and the four information separators.
 fn is_space(c: char) -> bool {
     c.is_whitespace() || matches!(c, '\x1c'..='\x1f')
 }

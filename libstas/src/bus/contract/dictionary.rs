@@ -1,5 +1,5 @@
-//! The contract in the dictionaries of nvme-stas: strings under the keys that `get_all_log_pages`,
-//! `get_controller_log_pages` and `list_removed_controllers` answer with.
+//! The contract as dictionaries of nvme-stas: strings under the keys of the answers to `get_all_log_pages`,
+//! `get_controller_log_pages` and `list_removed_controllers`.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::core::Time;
 use crate::nvme::Tid;
 use crate::nvme::log_page::{DictError, Entry, Unclear};
 
-/// Reads one element of the answer to `get_all_log_pages`, with the strings by which stafd names the discovery
-/// controller. `None` when it names none.
+/// Decodes one element of the answer to `get_all_log_pages`. Also returns the strings by which stafd identifies the
+/// discovery controller. `None` if they identify none.
 ///
-/// Without a `log-page-state` the page is of nvme-stas. An entry that cannot be read may mean a connected controller. A
-/// page with an entry of which a part is missing proves nothing.
+/// A page without `log-page-state` was published by nvme-stas. An entry that cannot be read may mean a connected
+/// controller. A page with an incomplete entry proves nothing.
 #[must_use]
 pub fn page(published: &Value) -> Option<(ControllerId, DcPage)> {
     let controller = strings(published.get(key::DISCOVERY_CONTROLLER)?)?;
@@ -38,7 +38,7 @@ pub fn page(published: &Value) -> Option<(ControllerId, DcPage)> {
     Some((id, page))
 }
 
-/// Reads the entries of a page that the stafd of nvme-stas published for `dc`.
+/// Decodes the entries of a page that the stafd of nvme-stas published for `dc`.
 #[must_use]
 pub fn unstated_page(dc: Tid, entries: &[Dict]) -> DcPage {
     let Readable { entries, unclear, is_whole } = Readable::of(entries.iter().cloned().map(Some));
@@ -55,7 +55,7 @@ pub fn unstated_page(dc: Tid, entries: &[Dict]) -> DcPage {
     }
 }
 
-/// Reads one element of the answer to `list_removed_controllers`. `None` when it names no controller.
+/// Decodes one element of the answer to `list_removed_controllers`. `None` if it identifies no controller.
 #[must_use]
 pub fn removed(dict: &Dict) -> Option<RemovedDc> {
     let dc = ControllerId::from_dict(dict).tid().ok()?;
@@ -63,7 +63,7 @@ pub fn removed(dict: &Dict) -> Option<RemovedDc> {
     Some(RemovedDc { dc, reason })
 }
 
-/// Writes one element of the answer to `list_removed_controllers`.
+/// Encodes one element of the answer to `list_removed_controllers`.
 #[must_use]
 pub fn of_removed(removed: &RemovedDc) -> Dict {
     let mut dict = ControllerId::of(&removed.dc).to_dict();
@@ -71,13 +71,13 @@ pub fn of_removed(removed: &RemovedDc) -> Dict {
     dict
 }
 
-/// Writes a moment: seconds on CLOCK_BOOTTIME with nine decimals.
+/// Formats a time: seconds on CLOCK_BOOTTIME with nine decimals.
 #[must_use]
 pub fn moment(time: Time) -> String {
     format!("{}.{:09}", time.0.as_secs(), time.0.subsec_nanos())
 }
 
-/// Reads what [`moment`] wrote.
+/// Parses the text made by [`moment`].
 #[must_use]
 pub fn parse_moment(text: &str) -> Option<Time> {
     let (seconds, nanoseconds) = text.split_once('.')?;
@@ -85,12 +85,12 @@ pub fn parse_moment(text: &str) -> Option<Time> {
     Some(Time(Duration::new(seconds.parse().ok()?, nanoseconds)))
 }
 
-/// The entries of a page, those that can be read and those that cannot.
+/// The entries of a page, readable and unreadable ones.
 #[derive(Default)]
 struct Readable {
     entries: Vec<Entry>,
     unclear: Vec<Unclear>,
-    /// No entry lacks a part.
+    /// True if no entry is incomplete.
     is_whole: bool,
 }
 
@@ -116,7 +116,7 @@ impl Readable {
     }
 }
 
-/// A JSON object as a dictionary of strings; nvme-stas has a null here and there.
+/// Converts a JSON object to a dictionary of strings. nvme-stas sends null for some values: they become empty.
 fn strings(value: &Value) -> Option<Dict> {
     let text = |value: &Value| match value {
         Value::String(text) => text.clone(),

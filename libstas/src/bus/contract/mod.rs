@@ -2,15 +2,15 @@
 //!
 //! | module | what it is about |
 //! |---|---|
-//! | this one | the values as both daemons and the simulated world use them |
+//! | this one | the values as used by both daemons and the simulated world |
 //! | [`wire`] | the same values in the answer to stafd's `get_published_pages` (D-Bus signature `a{sv}`) |
-//! | [`dictionary`] | the same values in the dictionaries of nvme-stas, which earlier versions of stafd publish |
+//! | [`dictionary`] | the same values in the dictionaries of nvme-stas, as published by earlier versions of stafd |
 //!
 //! Two rules keep live storage connected while the daemons differ in version:
 //! - **An unknown value disconnects nothing.** A page in an unknown state proves nothing, an unknown removal reason
-//!   spares live controllers, and so does everything of an answer with a [`VERSION`] from the future.
-//! - **Fields are only added.** A reader ignores fields that it does not know, and an absent field is an unknown value.
-//!   [`VERSION`] is raised only when a field changes its meaning.
+//!   spares live controllers, and the same holds for everything in an answer with a later [`VERSION`].
+//! - **Fields are only added.** A reader ignores unknown fields, and an absent field is an unknown value. [`VERSION`]
+//!   is raised only when a field changes its meaning.
 
 pub mod dictionary;
 pub mod wire;
@@ -24,21 +24,21 @@ use crate::core::Time;
 use crate::nvme::Tid;
 use crate::nvme::log_page::{Entry, Unclear};
 
-/// The version of the contract that this build publishes, and the latest one whose meaning it knows.
+/// Version of the contract that this build publishes, and the latest version that it understands.
 pub const VERSION: u32 = 1;
 
-/// Whether a discovery controller's log page proves anything. Dictionary key `log-page-state`.
+/// What a discovery controller's log page proves. Dictionary key `log-page-state`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[serde(rename_all = "kebab-case")]
 #[zbus(signature = "s")]
 pub enum PageState {
     /// The page was never read.
     Never,
-    /// The page was read on an earlier connection, or only in part.
+    /// The page was read on an earlier connection, or incompletely.
     Saved,
-    /// The page was read in full on the present connection.
+    /// The page was read completely on the present connection.
     Fresh,
-    /// The publisher states none: the stafd of nvme-stas. Never sent.
+    /// The publisher sends no state: the stafd of nvme-stas. Never sent.
     #[serde(skip_deserializing)]
     Unstated,
     /// A state of a later version, or a page with entries that cannot be read. Proves nothing.
@@ -48,14 +48,14 @@ pub enum PageState {
 }
 
 impl PageState {
-    /// The state of a page as it is sent. A fresh page with entries that could not be read is sent as saved: a reader that
-    /// does not know what such entries may mean must not take their absence for a proof.
+    /// The state of a page as it is sent. A fresh page with unreadable entries is sent as saved: a reader that does not
+    /// know what such entries may mean must not treat them as absent.
     #[must_use]
     pub fn sent(self, has_unclear: bool) -> Self {
         if self == Self::Fresh && has_unclear { Self::Saved } else { self }
     }
 
-    /// The word in a dictionary.
+    /// The word for the dictionary.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -67,7 +67,7 @@ impl PageState {
         }
     }
 
-    /// Reads the word of a dictionary.
+    /// Parses the word of a dictionary. An unknown word gives the unknown state.
     #[must_use]
     pub fn from_word(word: &str) -> Self {
         let known = [Self::Never, Self::Saved, Self::Fresh];
@@ -81,27 +81,27 @@ impl fmt::Display for PageState {
     }
 }
 
-/// Which kind of source lists a controller. Dictionary key `origin`.
+/// Kind of the source that lists a controller. Dictionary key `origin`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[serde(rename_all = "kebab-case")]
 #[zbus(signature = "s")]
 pub enum Origin {
-    /// The configuration; for a discovery controller a boot table (NBFT), too.
+    /// The configuration. For a discovery controller also a boot table (NBFT).
     Configured,
-    /// mDNS for a discovery controller, a log page for an I/O controller.
+    /// For a discovery controller mDNS, for an I/O controller a log page.
     Discovered,
     /// The log page of another discovery controller.
     Referral,
     /// Only a boot table (NBFT) lists the I/O controller.
     Nbft,
-    /// An origin of a later version, or none stated.
+    /// An origin of a later version, or no origin.
     #[default]
     #[serde(other)]
     Unknown,
 }
 
 impl Origin {
-    /// The word in a dictionary.
+    /// The word for the dictionary.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -113,7 +113,7 @@ impl Origin {
         }
     }
 
-    /// Reads the word of a dictionary.
+    /// Parses the word of a dictionary. An unknown word gives the unknown origin.
     #[must_use]
     pub fn from_word(word: &str) -> Self {
         let known = [Self::Configured, Self::Discovered, Self::Referral, Self::Nbft];
@@ -127,12 +127,12 @@ impl fmt::Display for Origin {
     }
 }
 
-/// Why stafd removed a discovery controller. Dictionary key `reason`; also part of stafd's saved state.
+/// Why stafd removed a discovery controller. Dictionary key `reason`, also in stafd's saved state.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[serde(rename_all = "kebab-case")]
 #[zbus(signature = "s")]
 pub enum RemovalReason {
-    /// The administrator took it out of the configuration.
+    /// The administrator removed it from the configuration.
     Configuration,
     /// The administrator excluded it.
     Excluded,
@@ -140,15 +140,14 @@ pub enum RemovalReason {
     ReferralGone,
     /// It was neither announced nor connected for too long.
     AgedOut,
-    /// A reason of a later version, or none stated.
+    /// A reason of a later version, or no reason.
     #[default]
     #[serde(other)]
     Unknown,
 }
 
 impl RemovalReason {
-    /// True when the removal of the discovery controller proves nothing about live I/O controllers: they stay
-    /// connected.
+    /// True if the removal of the discovery controller proves nothing about live I/O controllers: they stay connected.
     #[must_use]
     pub fn spares_live(self) -> bool {
         match self {
@@ -157,8 +156,8 @@ impl RemovalReason {
         }
     }
 
-    /// The word in a dictionary. Earlier versions of stacd keep live storage for `aged out` alone, so an unknown
-    /// reason has that word, too.
+    /// The word for the dictionary. Earlier versions of stacd keep live storage only for `aged out`, so an unknown
+    /// reason has the same word.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -169,7 +168,7 @@ impl RemovalReason {
         }
     }
 
-    /// Reads the word of a dictionary.
+    /// Parses the word of a dictionary. An unknown word gives the unknown reason.
     #[must_use]
     pub fn from_word(word: &str) -> Self {
         let known = [Self::Configuration, Self::Excluded, Self::ReferralGone, Self::AgedOut];
@@ -186,27 +185,27 @@ impl fmt::Display for RemovalReason {
 /// A discovery controller and its log page.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DcPage {
-    /// The discovery controller.
+    /// Identity of the discovery controller.
     pub dc: Tid,
-    /// What its page proves.
+    /// What the page proves.
     pub state: PageState,
-    /// When its present connection was established. Two pages with the same moment are of the same connection.
+    /// When the present connection was established. Two pages with the same time belong to the same connection.
     pub connected_since: Option<Time>,
-    /// Which kind of source lists the discovery controller.
+    /// Kind of the source that lists the discovery controller.
     pub origin: Origin,
-    /// A chain of referrals leads to it from a discovery controller that is configured or in a boot table. False is
-    /// also: not stated.
+    /// True if a chain of referrals leads to it from a discovery controller that is configured or in a boot table.
+    /// False also if the publisher does not say.
     pub follows_configured: bool,
-    /// The generation of the page (GENCTR).
+    /// GENCTR: generation of the page. `None`: no page was read, or the publisher does not say.
     pub generation: Option<u64>,
-    /// The entries of the page.
+    /// Readable entries, in the order of the page.
     pub entries: Vec<Entry>,
-    /// What the entries may mean that could not be read; only of a fresh page.
+    /// What the unreadable entries may mean. Only set for a fresh page.
     pub unclear: Vec<Unclear>,
 }
 
 impl DcPage {
-    /// True unless more than an announcement (mDNS) lists the discovery controller, by itself or by referrals.
+    /// True if only an announcement (mDNS) lists the discovery controller, directly or by referrals.
     #[must_use]
     pub fn is_announced_only(&self) -> bool {
         self.origin != Origin::Configured && !self.follows_configured
@@ -216,21 +215,21 @@ impl DcPage {
 /// A discovery controller that stafd removed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RemovedDc {
-    /// The discovery controller.
+    /// Identity of the discovery controller.
     pub dc: Tid,
     /// Why it was removed.
     pub reason: RemovalReason,
 }
 
-/// All that stafd publishes.
+/// Everything that stafd publishes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StafdView {
-    /// The discovery controllers that stafd keeps.
+    /// Discovery controllers of stafd, with their pages.
     pub dcs: Vec<DcPage>,
-    /// The discovery controllers that stafd removed; `None` when it does not tell (the stafd of nvme-stas).
+    /// Discovery controllers that stafd removed. `None` if stafd does not say (the stafd of nvme-stas).
     pub removed: Option<Vec<RemovedDc>>,
-    /// `dcs` has every discovery controller that stafd's configuration means. False while a line cannot be used or a host
-    /// name has no known address, and when stafd does not tell.
+    /// True if `dcs` contains every discovery controller that stafd's configuration means. False while a line is
+    /// invalid or a host name is not resolved, and if stafd does not say.
     pub is_complete: bool,
 }
 

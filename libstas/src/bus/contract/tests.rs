@@ -54,7 +54,7 @@ fn page(state: PageState) -> DcPage {
     }
 }
 
-/// Sends a value over the bus.
+/// Encodes a value for the bus and decodes it again.
 fn crossed<T: Serialize + Type, U: DeserializeOwned + Type>(value: &T) -> U {
     let bytes = to_bytes(Context::new(LE, 0), value).unwrap();
     bytes.deserialize().unwrap().0
@@ -64,7 +64,7 @@ fn view_of<T: Serialize + Type>(published: &T) -> StafdView {
     crossed::<_, wire::Published>(published).view()
 }
 
-/// The answer of a later stafd: unknown words and more keys.
+/// The answer of a later stafd: unknown words and additional keys.
 #[derive(Clone, SerializeDict, Type)]
 #[zbus(signature = "dict", rename_all = "kebab-case")]
 struct Later {
@@ -93,7 +93,7 @@ struct LaterRemoval {
     trust: String,
 }
 
-/// What stafd sends when it has this page alone.
+/// What stafd sends if it has only this page.
 fn published_with(page: DcPage) -> wire::Published {
     wire::Published::of(&StafdView { dcs: vec![page], removed: None, is_complete: true })
 }

@@ -1,4 +1,4 @@
-//! The contract as it crosses the bus: dictionaries `a{sv}` of typed values, to which later versions add keys.
+//! The wire format of the contract: dictionaries `a{sv}` of typed values, to which later versions may add keys.
 
 use serde::{Deserialize, Serialize};
 use zbus::{DeserializeDict, SerializeDict, Type};
@@ -8,7 +8,7 @@ use crate::bus::ControllerId;
 use crate::core::Time;
 use crate::nvme::log_page::{AdrFam, EFlags, Entry, Flaw, Subtype, TrType, Treq, Tsas, Unclear};
 
-/// A moment on CLOCK_BOOTTIME in nanoseconds. 64 bits last for 584 years.
+/// A time on CLOCK_BOOTTIME in nanoseconds. 64 bits suffice for 584 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
 pub struct Moment(pub u64);
 
@@ -30,11 +30,11 @@ impl From<Moment> for Time {
 pub struct Published {
     /// [`VERSION`] of the publisher.
     pub version: u32,
-    /// The discovery controllers that were asked for, with their pages.
+    /// The requested discovery controllers, with their pages.
     pub pages: Vec<Page>,
-    /// All discovery controllers that stafd removed.
+    /// All discovery controllers that stafd has removed.
     pub removed: Vec<Removal>,
-    /// Whether `pages` has every discovery controller that stafd's configuration means. Absent: false.
+    /// True if `pages` contains every discovery controller that stafd's configuration means. Absent: false.
     pub complete: Option<bool>,
 }
 
@@ -42,36 +42,36 @@ pub struct Published {
 #[derive(Clone, Debug, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
 #[zbus(signature = "dict", rename_all = "kebab-case")]
 pub struct Page {
-    /// The discovery controller.
+    /// Identity of the discovery controller.
     pub controller: ControllerId,
-    /// Absent: unknown.
+    /// What the page proves. Absent: unknown.
     pub state: Option<PageState>,
-    /// When the present connection was established; absent while there is none.
+    /// When the present connection was established. Absent while there is none.
     pub connected_since: Option<Moment>,
-    /// Absent: unknown.
+    /// Kind of the source that lists the discovery controller. Absent: unknown.
     pub origin: Option<Origin>,
-    /// Absent: false.
+    /// True if referrals lead to it from a configured discovery controller or a boot table. Absent: false.
     pub follows_configured: Option<bool>,
-    /// GENCTR; absent while no page was read.
+    /// GENCTR: generation of the page. Absent while no page was read.
     pub generation: Option<u64>,
-    /// The entries of the page.
+    /// Readable entries, in the order of the page.
     pub entries: Vec<LogEntry>,
-    /// The entries that could not be read. Sent only of a page that was read on the present connection: its state then is
-    /// `saved` for readers that do not know this key, and fresh for those that do.
+    /// The unreadable entries. Only sent for a page that was read on the present connection. Its state is then `saved`
+    /// for readers that do not know this key, and fresh for those that do.
     pub unclear: Option<Vec<UnclearEntry>>,
 }
 
-/// What an entry may mean that could not be read: see [`Unclear`].
+/// What an unreadable entry may mean: see [`Unclear`].
 #[derive(Clone, Debug, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
 #[zbus(signature = "dict", rename_all = "kebab-case")]
 pub struct UnclearEntry {
-    /// The NQN, or empty.
+    /// NQN of the subsystem. Empty: unknown.
     pub subnqn: String,
-    /// The transport address, or empty.
+    /// Transport address. Empty: unknown, or not needed.
     pub traddr: String,
-    /// The port, or empty.
+    /// Port. Empty: unknown, or not needed.
     pub trsvcid: String,
-    /// Absent: true.
+    /// True if a field is damaged, so that the entry may mean any controller. Absent: true.
     pub is_damaged: Option<bool>,
 }
 
@@ -79,13 +79,13 @@ pub struct UnclearEntry {
 #[derive(Clone, Debug, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
 #[zbus(signature = "dict", rename_all = "kebab-case")]
 pub struct Removal {
-    /// The discovery controller.
+    /// Identity of the discovery controller.
     pub controller: ControllerId,
-    /// Absent: unknown.
+    /// Why it was removed. Absent: unknown.
     pub reason: Option<RemovalReason>,
 }
 
-/// An entry of a discovery log page: the values of the page (NVMe Base 2.1, Figure 294).
+/// An entry of a discovery log page, with the values of the page (NVMe Base 2.1, Figure 294).
 #[derive(Clone, Debug, PartialEq, Eq, SerializeDict, DeserializeDict, Type)]
 #[zbus(signature = "dict", rename_all = "kebab-case")]
 pub struct LogEntry {
@@ -97,11 +97,11 @@ pub struct LogEntry {
     pub subtype: u8,
     /// TREQ: transport requirements.
     pub treq: u8,
-    /// PORTID
+    /// PORTID: port of the NVM subsystem.
     pub portid: u16,
-    /// CNTLID
+    /// CNTLID: controller ID, FFFFh for the dynamic controller model.
     pub cntlid: u16,
-    /// ASQSZ
+    /// ASQSZ: largest admin submission queue in entries.
     pub asqsz: u16,
     /// EFLAGS: entry flags.
     pub eflags: u16,
@@ -111,13 +111,13 @@ pub struct LogEntry {
     pub subnqn: String,
     /// TRADDR: transport address.
     pub traddr: String,
-    /// TSAS: the bytes of the transport specific address subtype (tcp: SECTYPE in the first), without trailing zeros
-    /// where the transport defines none. Absent: not known.
+    /// TSAS: bytes of the transport specific address subtype (tcp: SECTYPE in the first byte), without trailing zeros
+    /// where the transport defines none. Absent: unknown.
     pub tsas: Option<Vec<u8>>,
 }
 
 impl Published {
-    /// Encodes what this build publishes.
+    /// Encodes a view for publication.
     #[must_use]
     pub fn of(view: &StafdView) -> Self {
         Self {
@@ -128,9 +128,9 @@ impl Published {
         }
     }
 
-    /// Decodes what stafd publishes. Controllers that are none are left out.
+    /// Decodes what stafd has published. Controllers with an invalid identity are left out.
     ///
-    /// Of a later [`VERSION`] only the names are used: its pages and its removals prove nothing.
+    /// If the publisher has a later [`VERSION`], only the identities are used: its pages and removals prove nothing.
     #[must_use]
     pub fn view(self) -> StafdView {
         let is_known = self.version <= VERSION;
@@ -158,7 +158,8 @@ impl Page {
         }
     }
 
-    /// A page with an entry that cannot be read proves nothing: the entry may name a connected controller.
+    /// Decodes a page. A page with an entry that cannot be decoded proves nothing: the entry may name a connected
+    /// controller.
     fn dc_page(self) -> Option<DcPage> {
         let listed = self.entries.len();
         let entries: Vec<Entry> = self.entries.into_iter().filter_map(|entry| entry.entry().ok()).collect();
