@@ -1,4 +1,4 @@
-//! A tool's way to its daemon, and what it says when that fails.
+//! Connects a tool to its daemon, and explains failures.
 
 use std::io;
 use std::process::ExitCode;
@@ -9,57 +9,57 @@ use zbus::{Connection, fdo};
 use super::output;
 use crate::bus::{self, BusError};
 
-/// Why a tool has no answer.
+/// Why a tool has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
-    /// Nobody has the daemon's name on the bus. Scripts know these words.
+    /// The daemon's name has no owner on the bus. Scripts match this text.
     #[error("Unable to communicate with {0} over D-Bus. Is {0} running?")]
     NotRunning(&'static str),
-    /// There is no bus.
+    /// The bus cannot be reached.
     #[error("{}\n{error}", Failure::NotRunning(.daemon))]
     NoBus {
-        /// Which daemon.
+        /// Daemon of the tool: `stafd` or `stacd`.
         daemon: &'static str,
-        /// Why not.
+        /// Why the bus cannot be reached.
         error: BusError,
     },
-    /// The daemon, or the bus, refuses.
+    /// The daemon or the bus denies access.
     #[error("{daemon} refuses: {detail}. Try again as root")]
     Denied {
-        /// Which daemon.
+        /// Daemon of the tool: `stafd` or `stacd`.
         daemon: &'static str,
-        /// What it says.
+        /// Text of the D-Bus error.
         detail: String,
     },
-    /// The daemon has the name, but the call came to nothing.
+    /// The daemon owns its name, but the call failed.
     #[error("Unable to communicate with {daemon} over D-Bus: {detail}. `systemctl status {daemon}` tells how it is")]
     Call {
-        /// Which daemon.
+        /// Daemon of the tool: `stafd` or `stacd`.
         daemon: &'static str,
-        /// What went wrong.
+        /// Text of the error.
         detail: String,
     },
-    /// The answer is not what it should be.
+    /// The answer is not valid JSON.
     #[error("the answer of {daemon} is not JSON: {error}")]
     NotJson {
-        /// Which daemon.
+        /// Daemon of the tool: `stafd` or `stacd`.
         daemon: &'static str,
-        /// What is wrong with it.
+        /// Error of the JSON parser.
         error: serde_json::Error,
     },
-    /// The answer cannot be printed.
+    /// The answer cannot be written to stdout.
     #[error("cannot write the answer: {0}")]
     Output(#[from] io::Error),
 }
 
-/// The daemon that a tool talks to.
+/// The daemon of a tool: `stafd` or `stacd`.
 #[derive(Clone, Copy, Debug)]
 pub struct Daemon(pub &'static str);
 
 impl Daemon {
-    /// Connects to the bus, lets `work` make the answer, prints it. Failures are told on stderr.
+    /// Connects to the bus, calls `work` and prints its result. Failures are printed on stderr.
     ///
-    /// Exits with 1 after a failure.
+    /// The exit code is 1 after a failure.
     pub fn ask(self, work: impl AsyncFnOnce(Connection) -> Result<String, Failure>) -> ExitCode {
         match self.answer(work).and_then(|answer| Ok(output::print(&answer)?)) {
             Ok(()) => ExitCode::SUCCESS,
@@ -78,7 +78,7 @@ impl Daemon {
         })
     }
 
-    /// What a failed call means for the person who called.
+    /// Explains a failed call to the user.
     #[must_use]
     pub fn failure(self, error: zbus::Error) -> Failure {
         let daemon = self.0;
@@ -100,24 +100,24 @@ impl Daemon {
         }
     }
 
-    /// Reads an answer that is JSON in a string.
+    /// Parses an answer that contains JSON as a string.
     ///
     /// # Errors
-    /// [`Failure::NotJson`].
+    /// [`Failure::NotJson`] if it is not valid JSON.
     pub fn json(self, answer: &str) -> Result<Value, Failure> {
         serde_json::from_str(answer).map_err(|error| Failure::NotJson { daemon: self.0, error })
     }
 }
 
-/// What `tron` and `troff` print.
+/// Output of `tron` and `troff`.
 #[must_use]
 pub fn tron_text(tron: bool) -> String {
     format!("tron = {}\n", if tron { "True" } else { "False" })
 }
 
-/// Adds the members of one object to another; what both have is as the added one says.
+/// Adds the members of `added` to `object`. If both have a member, that of `added` is kept.
 ///
-/// What is not an object adds nothing, and nothing is added to it.
+/// Does nothing unless both values are objects.
 pub fn merge(object: &mut Value, added: Value) {
     if let (Value::Object(object), Value::Object(added)) = (object, added) {
         object.extend(added);

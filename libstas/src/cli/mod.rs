@@ -1,11 +1,11 @@
-//! What the command-line tools share.
+//! Code shared by the command-line tools.
 //!
 //! | module | what it is about |
 //! |---|---|
-//! | [`output`] | which format an answer has, and printing it |
-//! | [`table`] | the tables and outlines that people read |
-//! | [`pprint`] | Python's notation, which scripts of nvme-stas parse |
-//! | [`client`] | a tool's way to its daemon, and what it says when that fails |
+//! | [`output`] | chooses the format of an answer, and prints it |
+//! | [`table`] | tables and outlines for users |
+//! | [`pprint`] | Python's notation, for scripts written for nvme-stas |
+//! | [`client`] | connects a tool to its daemon, and explains failures |
 
 pub mod client;
 pub mod output;

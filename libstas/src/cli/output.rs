@@ -1,4 +1,4 @@
-//! Which format an answer has, and printing it.
+//! Chooses the format of an answer, and prints it.
 
 use std::fmt::Write as _;
 use std::io::{self, IsTerminal as _, Write as _};
@@ -29,14 +29,14 @@ pub struct OutputArgs {
 }
 
 impl OutputArgs {
-    /// The format that was asked for; else a table for a person and the compatible notation for a script.
+    /// The requested format. Default: a table on a terminal, the notation of nvme-stas for a script.
     #[must_use]
     pub fn format(self) -> Format {
         self.output.unwrap_or_else(|| if io::stdout().is_terminal() { Format::Table } else { Format::Python })
     }
 }
 
-/// The answer as text with a line end. `table` is asked only when a table is wanted.
+/// Formats an answer as text with a final newline. `table` is only called for the table format.
 #[must_use]
 pub fn render(format: Format, answer: &Value, table: impl FnOnce(&Value) -> String) -> String {
     let mut text = match format {
@@ -50,14 +50,14 @@ pub fn render(format: Format, answer: &Value, table: impl FnOnce(&Value) -> Stri
     text
 }
 
-/// Indented JSON in which everything that a terminal might obey or hide is escaped: names come from the network.
+/// Indented JSON. Characters that could control a terminal or be invisible are escaped: names come from the network.
 fn json(answer: &Value) -> String {
     let mut out = String::new();
     for c in format!("{answer:#}").chars() {
         if c == '\n' || is_printable(c) {
             out.push(c);
         } else {
-            // Only strings can hold such characters, and there an escape means the same.
+            // Only strings can contain such characters, and an escape in a string has the same meaning.
             for unit in c.encode_utf16(&mut [0; 2]) {
                 let _ = write!(out, "\\u{unit:04x}");
             }
@@ -66,7 +66,7 @@ fn json(answer: &Value) -> String {
     out
 }
 
-/// Text from the network for a person: what is not printable is escaped, on one line.
+/// Escapes all characters that are not printable, for untrusted text in the output. The result is one line.
 #[must_use]
 pub fn harmless(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -76,10 +76,10 @@ pub fn harmless(text: &str) -> String {
     out
 }
 
-/// Writes to stdout. A reader that has seen enough (`| head -1`) is no error.
+/// Writes to stdout. It is not an error if the reader has closed the pipe (`| head -1`).
 ///
 /// # Errors
-/// Whatever else keeps the text from being written, such as a full disk.
+/// Any other write error, for example a full disk.
 pub fn print(text: &str) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {

@@ -1,19 +1,19 @@
-//! Python's `pprint.pprint(value, width=120)`, byte for byte: the layout that scripts of nvme-stas parse.
+//! Python's `pprint.pprint(value, width=120)`, byte for byte: the layout that scripts for nvme-stas parse.
 //!
-//! The rules, as the Python 3 library reference and its behaviour have them:
-//! - what fits on the rest of its line is written in one piece, as `repr` writes it;
-//! - a dictionary or list that does not fit has one member a line, one column deeper; keys are sorted;
-//! - a string that does not fit becomes adjacent literals, broken after line ends, then between words;
-//! - a width is a number of characters (code points), and what must follow on the same line, such as `}]`, counts.
+//! The rules, from the Python 3 library reference and Python's behaviour:
+//! - A value that fits on the rest of its line is written as by `repr`.
+//! - A dictionary or list that does not fit has one member on each line, one column deeper. Keys are sorted.
+//! - A string that does not fit becomes adjacent literals, split after line ends, then between words.
+//! - Width is counted in characters (code points), including those that must follow on the same line, such as `}]`.
 
 use serde_json::Value;
 
 use crate::bus::python as repr;
 
-/// The width that nvme-stas asks for.
+/// Line width that nvme-stas uses, in characters.
 const WIDTH: usize = 120;
 
-/// The value in the layout of `pprint`, without a line end.
+/// Formats a value like `pprint`, without a final newline.
 #[must_use]
 pub fn pformat(value: &Value) -> String {
     let mut printer = Printer { out: String::new() };
@@ -21,14 +21,14 @@ pub fn pformat(value: &Value) -> String {
     printer.out
 }
 
-/// Where a value is written.
+/// Position of a value in the output.
 #[derive(Clone, Copy)]
 struct Place {
-    /// The column where it starts.
+    /// Column of its first character.
     column: usize,
-    /// How many characters must follow it on its last line.
+    /// Number of characters that must follow it on its last line.
     tail: usize,
-    /// True for the value that is printed, false for what is inside of it.
+    /// True for the printed value itself, false for values inside it.
     outermost: bool,
 }
 
@@ -56,7 +56,7 @@ impl Printer {
         self.out.push('[');
         for (index, item) in items.iter().enumerate() {
             let last = index + 1 == items.len();
-            // The last one is followed by `]` and our own tail, the others by a comma.
+            // The last item is followed by `]` and the tail of the list, the others by a comma.
             let tail = if last { place.tail + 1 } else { 1 };
             self.value(item, Place { column, tail, outermost: false });
             if !last {
@@ -87,7 +87,7 @@ impl Printer {
     }
 
     fn string(&mut self, text: &str, mut place: Place) {
-        // Adjacent literals read as one value inside brackets; the outermost string has none yet.
+        // Inside brackets, adjacent literals are read as one value. The outermost string needs parentheses.
         if place.outermost {
             place.column += 1;
             place.tail += 1;
@@ -114,7 +114,7 @@ impl Printer {
     }
 }
 
-/// A long string as literals: a line each, and where a line is too long, as many of its words as fit.
+/// Splits a long string into literals: one for each line, and several for a line that is too long.
 fn literals(text: &str, place: Place) -> Vec<String> {
     let room = WIDTH.saturating_sub(place.column);
     let last_room = room.saturating_sub(place.tail);
@@ -139,7 +139,7 @@ fn literals(text: &str, place: Place) -> Vec<String> {
             if !current.is_empty() {
                 literals.push(repr::string(&current));
             }
-            // A single word that is too long stays whole.
+            // A single word that is too long is not split.
             current = (*word).to_owned();
         }
         if !current.is_empty() {

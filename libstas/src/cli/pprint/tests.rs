@@ -64,7 +64,7 @@ fn floats_have_the_digits_of_python() {
         (1.25e22, "1.25e+22"),
         (5e-324, "5e-324"),
         (f64::MAX, "1.7976931348623157e+308"),
-        // Halfway between two shortest ones: the even one.
+        // Halfway between two shortest representations: the even one.
         (-2231368259876851.3, "-2231368259876851.2"),
     ];
     for (float, expected) in cases {
@@ -118,15 +118,15 @@ fn a_long_string_breaks_behind_its_line_ends_and_long_words_stay_whole() {
 
 #[test]
 fn the_closing_brackets_count_for_the_width() {
-    // The text of 106 characters, `{'key': '` and `'}]` make 119, 120 and 121 columns.
+    // With a text of 106 characters, `{'key': '` and `'}]`, there are 119, 120 and 121 columns.
     for (length, lines) in [(106, 1), (107, 1), (108, 2)] {
         let value = json!([{"key": format!("{} x", "y".repeat(length - 2))}]);
         assert_eq!(pformat(&value).lines().count(), lines, "{length}");
     }
 }
 
-/// Characters that Python may treat in a way of its own: quotes, escapes, every kind of space and line end,
-/// combining, invisible, private and wide ones.
+/// Characters that Python may treat specially: quotes, escapes, every kind of space and line end, combining, invisible,
+/// private use and wide ones.
 fn character() -> impl Strategy<Value = char> {
     prop_oneof![
         20 => proptest::char::range('a', 'z'),
@@ -168,7 +168,7 @@ fn any_value() -> impl Strategy<Value = Value> {
     })
 }
 
-/// What a Python program prints for a JSON input, or `None`, with the reason printed, where there is no Python.
+/// Output of a Python program for a JSON input. `None`, with a printed reason, if there is no Python.
 fn python(program: &str, input: &Value) -> Option<Value> {
     let child = Command::new("python3")
         .args(["-c", program])
@@ -207,7 +207,7 @@ fn random_values_look_as_the_real_pprint_prints_them() {
 
 #[test]
 fn python_agrees_on_what_is_printable() {
-    // The characters of Unicode 3.2, which every version of both languages knows.
+    // The characters of Unicode 3.2, which every version of both languages supports.
     let program = "import json, unicodedata\n\
         known = [c for c in range(0x110000) if unicodedata.ucd_3_2_0.category(chr(c)) not in ('Cn', 'Cs')]\n\
         print(json.dumps([[c, chr(c).isprintable()] for c in known]))";

@@ -1,4 +1,4 @@
-//! The firmware's boot tables, for people.
+//! Displays the firmware's boot tables.
 
 use serde_json::Value;
 
@@ -6,7 +6,7 @@ use super::grid::Grid;
 use super::{Dict, dicts, outline, text};
 use crate::cli::output::harmless;
 
-/// Each table: who the host was, its interfaces, subsystems, discovery controllers and security profiles.
+/// Displays each table: the host's identity, its interfaces, subsystems, discovery controllers and security profiles.
 #[must_use]
 pub fn boot_tables(answer: &Value) -> String {
     let tables: Vec<String> = dicts(answer).map(boot_table).collect();
@@ -83,7 +83,7 @@ fn boot_table(table: &Dict) -> String {
     out
 }
 
-/// The values of one or more keys (`ip/prefix`), nothing if the first has none.
+/// Joins the values of one or more keys (`ip/prefix`). Empty if the first one is absent.
 fn cell(record: &Dict, keys: &str) -> String {
     let value = |key: &str| match record.get(key) {
         None | Some(Value::Null) => String::new(),

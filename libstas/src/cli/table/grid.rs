@@ -1,8 +1,8 @@
-//! Aligned columns without borders. Rows are never wrapped: a NQN can be copied, and a terminal wraps by itself.
+//! Aligned columns without borders. Rows are never wrapped, so that an NQN can be copied.
 
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table};
 
-/// How good a state is.
+/// Rating of a state, which selects its colour.
 #[derive(Clone, Copy)]
 pub(super) enum Tone {
     Good,
@@ -26,7 +26,7 @@ struct Row {
     note: Option<String>,
 }
 
-/// Rows under headings.
+/// Rows with headings.
 pub(super) struct Grid {
     headings: Vec<&'static str>,
     rows: Vec<Row>,
@@ -37,7 +37,7 @@ impl Grid {
         Self { headings: headings.to_vec(), rows: Vec::new() }
     }
 
-    /// Adds a row with a cell for each heading; `tone` colours one cell, `note` is a line below the row.
+    /// Adds a row with a cell for each heading. `tone` colours one cell, `note` is printed below the row.
     pub(super) fn row<const N: usize>(
         &mut self,
         cells: [String; N],
@@ -48,13 +48,13 @@ impl Grid {
         self.rows.push(Row { cells: cells.into(), tone, note });
     }
 
-    /// Adds a plain row with a cell for each heading.
+    /// Adds a row without colours and note.
     pub(super) fn row_of(&mut self, cells: Vec<String>) {
         debug_assert_eq!(cells.len(), self.headings.len());
         self.rows.push(Row { cells, tone: None, note: None });
     }
 
-    /// The lines, each with its end, without columns that have no value; `None` without rows.
+    /// All lines with their newlines, without empty columns. `None` if there are no rows.
     pub(super) fn text(&self) -> Option<String> {
         if self.rows.is_empty() {
             return None;
@@ -81,7 +81,7 @@ impl Grid {
         for column in table.column_iter_mut() {
             column.set_padding((0, 2));
         }
-        // One line for the headings, then one for each row: no cell holds a line end.
+        // One line for the headings, then one for each row: no cell contains a newline.
         let notes = std::iter::once(&None).chain(self.rows.iter().map(|row| &row.note));
         let mut out = String::new();
         for (line, note) in table.lines().zip(notes) {

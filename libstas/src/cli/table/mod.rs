@@ -1,7 +1,7 @@
-//! The tables and outlines that people read.
+//! Tables and outlines for users.
 //!
-//! They are made from the dictionaries as they come from the bus, of these daemons and of their Python
-//! counterparts: a key that is absent leaves its place empty, and a column without any value is left out.
+//! The input are dictionaries from the bus, of these daemons and of nvme-stas. An absent key is displayed as an empty
+//! cell, and a column without values is left out.
 
 mod boot;
 mod grid;
@@ -19,10 +19,10 @@ use crate::nvme::log_page::Treq;
 
 type Dict = Map<String, Value>;
 
-/// What precedes the explanation below a row.
+/// Indentation of the explanation below a row.
 const NOTE_INDENT: &str = "        ";
 
-/// `ls`: a controller a line, and below it why it is not connected.
+/// `ls`: one controller on each line. For a controller that is not connected, the reason follows on the next line.
 #[must_use]
 pub fn controllers(answer: &Value) -> String {
     let mut grid = Grid::new(&["DEVICE", "STATE", "TRANSPORT", "ADDRESS", "SVCID", "VIA", "NQN"]);
@@ -45,14 +45,14 @@ pub fn controllers(answer: &Value) -> String {
     grid.text().unwrap_or_else(|| "no controllers".to_owned())
 }
 
-/// `ls -d` and the controllers of `status`: a paragraph for each controller with all that is known.
+/// `ls -d` and the controllers of `status`: one paragraph for each controller, with all its data.
 #[must_use]
 pub fn controllers_in_detail(answer: &Value) -> String {
     let paragraphs: Vec<String> = dicts(answer).map(paragraph).collect();
     if paragraphs.is_empty() { "no controllers".to_owned() } else { paragraphs.join("\n") }
 }
 
-/// `dlp`: the entries of a log page, one a line.
+/// `dlp`: one entry of a log page on each line.
 #[must_use]
 pub fn log_page(answer: &Value) -> String {
     entries(answer, "").unwrap_or_else(|| "no entries".to_owned())
@@ -74,7 +74,7 @@ pub fn all_log_pages(answer: &Value) -> String {
     if out.is_empty() { "no discovery controllers".to_owned() } else { out }
 }
 
-/// `adlp -d`: the same with all that is known of the discovery controllers.
+/// `adlp -d`: as `adlp`, with all data of the discovery controllers.
 #[must_use]
 pub fn all_log_pages_in_detail(answer: &Value) -> String {
     let pages = dicts(answer).filter_map(|page| {
@@ -86,7 +86,7 @@ pub fn all_log_pages_in_detail(answer: &Value) -> String {
     if pages.is_empty() { "no discovery controllers".to_owned() } else { pages.join("\n") }
 }
 
-/// `status`: how the daemon is doing, then its controllers.
+/// `status`: the state of the daemon, then its controllers.
 #[must_use]
 pub fn status(answer: &Value) -> String {
     let Value::Object(answer) = answer else { return harmless(&answer.to_string()) };
@@ -95,12 +95,12 @@ pub fn status(answer: &Value) -> String {
     format!("{}\n{}", outline::members(&process, ""), controllers_in_detail(&controllers))
 }
 
-/// A line that names the controller, then everything else that is known of it.
+/// The headline of a controller, then all its other data.
 fn paragraph(controller: &Dict) -> String {
     let told_above = [key::DEVICE, "state", key::TRANSPORT, key::TRADDR, key::TRSVCID];
     let mut rest = controller.clone();
     rest.retain(|key, value| !told_above.contains(&key.as_str()) && value.as_str() != Some(""));
-    // Both spellings are on the bus: `status` has one of nvme-stas 2, `adlp` the other.
+    // The bus has both spellings: `status` that of nvme-stas 2, `adlp` the other one.
     let pages: Vec<Value> = ["log_pages", key::LOG_PAGES].iter().filter_map(|key| rest.remove(*key)).collect();
     let mut out = format!("{}\n{}", headline(controller), outline::members(&rest, "  "));
     for page in pages {
@@ -112,7 +112,7 @@ fn paragraph(controller: &Dict) -> String {
     out
 }
 
-/// `nvme0  connected  tcp 192.0.2.1 8009`
+/// The first line of a controller: `nvme0  connected  tcp 192.0.2.1 8009`.
 fn headline(controller: &Dict) -> String {
     let address = [key::TRANSPORT, key::TRADDR, key::TRSVCID].map(|key| text(controller, key));
     let address: Vec<String> = address.into_iter().filter(|part| !part.is_empty()).collect();
@@ -142,7 +142,7 @@ fn entries(page: &Value, indent: &str) -> Option<String> {
     Some(grid.text()?.lines().map(|line| format!("{indent}{line}\n")).collect())
 }
 
-/// How connections are secured: `TLS 1.3 required`. Empty without TLS, and for entries of a daemon that does not tell.
+/// Security of connections: `TLS 1.3 required`. Empty without TLS, and for a daemon that does not report it.
 fn security(entry: &Dict) -> String {
     let tls = match text(entry, "sectype").as_str() {
         "" | "none" => return String::new(),
@@ -157,7 +157,7 @@ fn security(entry: &Dict) -> String {
     }
 }
 
-/// The transport requirements in words; a combination of bits is a number on the bus.
+/// The transport requirements in words. The bus has a number for a combination of bits.
 fn requirements(treq: &str) -> String {
     let Ok(bits) = treq.parse::<Treq>() else { return treq.to_owned() };
     let both = [bits.secure_channel(), Treq(bits.0 & Treq::DISABLE_SQFLOW.0)];
@@ -190,7 +190,7 @@ fn device(controller: &Dict) -> String {
     if device == "nvme?" { "-".to_owned() } else { device }
 }
 
-/// The state in a word. A Python daemon does not tell it: there, what is known of the connection has to do.
+/// The state in one word. For nvme-stas, which does not report a state, it is derived from the connection.
 fn state(controller: &Dict) -> (String, Tone) {
     let told = text(controller, "state");
     let word = match told.as_str() {
@@ -206,13 +206,13 @@ fn state(controller: &Dict) -> (String, Tone) {
     (word.to_owned(), tone)
 }
 
-/// The host's side, where it is part of the controller's identity.
+/// The interface and source address of a controller. Empty if they are not part of its identity.
 fn via(controller: &Dict) -> String {
     let parts = [key::HOST_IFACE, key::HOST_TRADDR].map(|key| text(controller, key));
     parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-/// Why it is in the state that it is in, and when it is tried again.
+/// The reason for the state, and the time of the next attempt.
 fn explanation(controller: &Dict) -> Option<String> {
     let told = [
         ("boot table: ", key::NBFT),

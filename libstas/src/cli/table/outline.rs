@@ -1,10 +1,10 @@
-//! Any JSON object as indented lines: `key  value`.
+//! Displays any JSON object as indented lines: `key  value`.
 
 use serde_json::{Map, Value};
 
 use crate::cli::output::harmless;
 
-/// The members, one or more lines each: first those with a plain value, aligned, then those with members.
+/// Displays the members: first those with a plain value, aligned, then those with members of their own.
 pub(super) fn members(members: &Map<String, Value>, indent: &str) -> String {
     let (plain, nested): (Vec<_>, Vec<_>) = members.iter().partition(|(_, value)| is_plain(value));
     let width = plain.iter().map(|(key, _)| harmless(key).chars().count()).max().unwrap_or_default();
@@ -26,7 +26,7 @@ fn body(value: &Value, indent: &str) -> String {
         Value::Array(items) => {
             let mut out = String::new();
             for item in items {
-                // A dash starts an item that has lines of its own.
+                // A dash starts an item with several lines.
                 let text = body(item, &format!("{indent}  "));
                 out += &format!("{indent}- {}", text.trim_start());
             }
@@ -44,7 +44,7 @@ fn is_plain(value: &Value) -> bool {
     }
 }
 
-/// A value on one line.
+/// Formats a value on one line.
 pub(super) fn scalar(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
