@@ -1,38 +1,38 @@
-//! The command line, and what must be there before anything starts.
+//! The command line, and the requirements on the host that are checked before the start.
 
 use std::path::PathBuf;
 
 use clap::{Arg, ArgAction, Command, value_parser};
 
-/// The kernel's door to NVMe-oF; it is there when the module nvme_fabrics is.
+/// The kernel's device for NVMe-oF connections. It exists while the module nvme_fabrics is loaded.
 const FABRICS: &str = "/dev/nvme-fabrics";
 
-/// What the command line says.
+/// Options of the command line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Arguments {
-    /// The configuration file.
+    /// `-f`: path of the daemon's configuration file.
     pub conf_file: PathBuf,
-    /// Log to the journal.
+    /// `--syslog`: log to the journal. False: log to stdout.
     pub syslog: bool,
-    /// Trace on, whatever the configuration says.
+    /// `--tron`: trace at start, whatever the configuration says.
     pub tron: bool,
 }
 
-/// What a daemon is called and what its `--help` teaches.
+/// Name of a daemon and texts of its `--help`.
 #[derive(Clone, Copy, Debug)]
 pub struct About {
     /// `stafd` or `stacd`.
     pub name: &'static str,
-    /// One line.
+    /// Description in one line.
     pub what: &'static str,
-    /// What it does, for whom, and where to look next.
+    /// What the daemon does, for whom, and where to read more.
     pub more: &'static str,
-    /// The configuration file unless `-f` names another.
+    /// Default of `-f`.
     pub conf_file: &'static str,
 }
 
 impl Arguments {
-    /// Reads the command line; `--help`, `--version` and mistakes end the process.
+    /// Reads the command line. `--help`, `--version` and errors end the process.
     #[must_use]
     pub fn parse(about: &About) -> Self {
         Self::of(&command(about).get_matches())
@@ -47,7 +47,7 @@ impl Arguments {
     }
 }
 
-/// The command line as clap sees it.
+/// The command line for clap.
 #[must_use]
 pub fn command(about: &About) -> Command {
     let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
@@ -77,23 +77,23 @@ pub fn command(about: &About) -> Command {
         )
 }
 
-/// Why a daemon cannot start at all.
+/// Why a daemon cannot start on this host.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum Missing {
-    /// Not root.
+    /// The process does not run as root. Contains the daemon's name.
     #[error("{0} needs root privileges: it connects storage. Start it with `systemctl start {0}`")]
     Root(&'static str),
-    /// No module.
+    /// `/dev/nvme-fabrics` does not exist: the kernel's NVMe-oF modules are not loaded.
     #[error(
         "{FABRICS} does not exist: the kernel's NVMe-oF modules are not loaded. Load them with `modprobe nvme_tcp` (or nvme_rdma, nvme_fc), which brings nvme_fabrics along"
     )]
     Fabrics,
 }
 
-/// Sees that we are root and that the kernel can do NVMe-oF.
+/// Checks that the process runs as root and that the kernel supports NVMe-oF.
 ///
 /// # Errors
-/// The first thing that is missing.
+/// The first requirement that is not met.
 pub fn check_host(name: &'static str) -> Result<(), Missing> {
     if !nix::unistd::geteuid().is_root() {
         return Err(Missing::Root(name));

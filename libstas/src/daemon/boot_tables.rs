@@ -1,7 +1,7 @@
-//! The firmware's boot tables, as a daemon keeps them: read at start and at each reload.
+//! The firmware's boot tables (NBFT), read at start and at each reload.
 //!
-//! What is wrong with a table is logged once, and the daemon goes on without it. A table that was good and is gone
-//! or cannot be read any more keeps what it said: storage may depend on it.
+//! A defect of a table is logged once and does not stop the daemon. If a valid table disappears or becomes unreadable,
+//! its last content is kept: storage may depend on it.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -26,7 +26,7 @@ impl BootFiles {
         files
     }
 
-    /// Reads them again.
+    /// Reads the tables again and logs new defects.
     pub(super) fn read_again(&mut self) {
         let mut wrong = BTreeSet::new();
         match nbft::read(&self.place) {
@@ -78,7 +78,7 @@ impl BootFiles {
         self.tables.0.iter().find(|table| table.name == name).cloned()
     }
 
-    /// What they say.
+    /// The tables in force.
     pub(super) fn tables(&self) -> Arc<BootTables> {
         Arc::clone(&self.tables)
     }

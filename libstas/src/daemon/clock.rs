@@ -1,7 +1,7 @@
-//! CLOCK_BOOTTIME, to read and to sleep on.
+//! Reads CLOCK_BOOTTIME and sleeps on it.
 //!
-//! The runtime's own timers stand still while the machine is suspended. A back-off or a deadline of a core does
-//! not: it is due at once when the machine wakes up.
+//! The runtime's own timers stop while the machine is suspended. The back-off and deadlines of a core continue: they
+//! are due as soon as the machine wakes up.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -13,12 +13,12 @@ use tokio::net::unix::pipe::Receiver;
 
 use crate::core::Time;
 
-/// The time of an event loop; tests have one that they move by hand.
+/// Clock of an event loop. Tests use a clock that they move by hand.
 pub trait Clock {
-    /// Now.
+    /// Present time, counted from boot.
     fn now(&self) -> Time;
 
-    /// Returns when that moment has come, at once if it has passed. Dropping the future is harmless.
+    /// Returns at `moment`, or immediately if it has passed. The future can be dropped at any time.
     fn sleep_until(&self, moment: Time) -> impl Future<Output = ()>;
 }
 
@@ -26,16 +26,16 @@ pub trait Clock {
 #[derive(Debug)]
 pub struct BootClock {
     timer: TimerFd,
-    /// The same timer, as something that the runtime can wait for. It takes any descriptor that poll(2) takes,
-    /// and the read end of a pipe behaves like a timerfd: readable, or "would block".
+    /// The same timer, as a descriptor that the runtime can wait for. The type accepts any descriptor that supports
+    /// poll(2), and the read end of a pipe behaves like a timerfd: readable, or "would block".
     expirations: Receiver,
 }
 
 impl BootClock {
-    /// Makes one; needs the async runtime.
+    /// Creates the timer. Must be called in a tokio runtime.
     ///
     /// # Errors
-    /// The kernel has no such timer, or no descriptor is free.
+    /// If the kernel has no such timer, or no descriptor is free.
     pub fn new() -> io::Result<Self> {
         let timer = TimerFd::new(ClockId::CLOCK_BOOTTIME, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
         let expirations = Receiver::from_file_unchecked(timer.as_fd().try_clone_to_owned()?.into())?;
@@ -43,12 +43,12 @@ impl BootClock {
     }
 
     async fn expiration(&self, moment: Time) -> io::Result<()> {
-        // An absolute moment of zero would disarm the timer.
+        // An absolute time of zero would disarm the timer.
         let at = TimeSpec::from_duration(moment.0.max(Duration::from_nanos(1)));
         self.timer.set(Expiration::OneShot(at), TimerSetTimeFlags::TFD_TIMER_ABSTIME)?;
         self.expirations.readable().await?;
         match self.expirations.try_read(&mut [0; 8]) {
-            // Readiness left over from an earlier sleep: the caller looks at the clock and comes back.
+            // Readiness is left over from an earlier sleep. The caller checks the clock and waits again.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
             result => result.map(|_| ()),
         }
@@ -63,17 +63,17 @@ impl Clock for BootClock {
     async fn sleep_until(&self, moment: Time) {
         while self.now() < moment {
             if self.expiration(moment).await.is_err() {
-                // Without the timer, the runtime's clock is better than none.
+                // Without the timer, use the runtime's clock.
                 tokio::time::sleep(moment.since(self.now())).await;
             }
         }
     }
 }
 
-/// CLOCK_BOOTTIME, now.
+/// Reads CLOCK_BOOTTIME.
 #[must_use]
 pub fn now() -> Time {
-    // Linux has had this clock since 2.6.39; there is nothing to do about its absence.
+    // Linux has this clock since 2.6.39, so the error is ignored.
     nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME)
         .map_or_else(|_| Time::default(), |time| Time(Duration::from(time)))
 }

@@ -1,4 +1,4 @@
-//! Reading the files: what a missing and what an unreadable one means (design, policies 10 and 13).
+//! Reads the configuration files, and handles missing and unreadable ones (design, policies 10 and 13).
 //!
 //! | file | at start | at a reload |
 //! |---|---|---|
@@ -8,10 +8,10 @@
 //! | host NQN or ID missing | the daemon does not start | an error, the host keeps its NQN and ID |
 //! | host NQN or ID changed | | takes a restart, a line says so |
 //!
-//! A file disappears by accident: the package manager deletes it when it purges another package that owned it, or its
-//! file system is not mounted. An empty file states an intention. So only an empty file is an empty configuration.
+//! A file may be missing by accident: the package manager deletes it when it purges another package that owned it, or
+//! its file system is not mounted. An empty file is intentional. So only an empty file is an empty configuration.
 //!
-//! The firmware's boot tables are read with them.
+//! The firmware's boot tables are read together with the files.
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
@@ -30,50 +30,51 @@ use crate::nvme::HostIdentity;
 use crate::nvme::nbft::BootTables;
 use crate::nvme::secret::WITHHELD;
 
-/// The host's identity.
+/// Path of the file with the host's identity.
 pub const SYS_CONF: &str = "/etc/stas/sys.conf";
 
-/// A configuration is at most this long in bytes; more is not one.
+/// Largest configuration file in bytes. A longer file is an error.
 const SIZE_MAX: u64 = 16 << 20;
 
 /// Why a daemon cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigurationError {
-    /// A file is there and cannot be read.
+    /// A file exists, but cannot be read.
     #[error("cannot read {}: {error}", path.display())]
     Unreadable {
-        /// The file.
+        /// Path of the file.
         path: PathBuf,
-        /// What the system says.
+        /// Error of the read.
         error: io::Error,
     },
-    /// The host has no identity.
+    /// The host has no valid identity.
     #[error(transparent)]
     Identity(#[from] sys::IdentityError),
 }
 
-/// A parser of a daemon's own file: the text and the name for complaints in, settings and complaints out.
+/// Parser of a daemon's own file. Takes the text and the file's name for complaints.
 pub type Parse<C> = fn(&[u8], &str) -> (C, Vec<Complaint>);
 
-/// The files of one daemon, and what they said when they could be read last.
+/// The configuration files of one daemon, and their last readable content.
 #[derive(Clone, Debug)]
 pub struct Files<C> {
     path: PathBuf,
     sys: PathBuf,
     parse: Parse<C>,
     conf: C,
-    /// What the configuration in force was read from, without its secrets.
+    /// Text of the configuration in force, without its secrets.
     text: String,
     identity: Arc<HostIdentity>,
     boot: BootFiles,
 }
 
 impl<C: Clone + Default + PartialEq> Files<C> {
-    /// Reads them for the first time. What is wrong in them is logged. `saved` is used where the daemon's own file is
-    /// missing or cannot be read.
+    /// Reads the files for the first time, and logs their errors. `saved` applies if the daemon's own file is missing
+    /// or cannot be read.
     ///
     /// # Errors
-    /// A file cannot be read and nothing was saved of it, or the host has no valid identity.
+    /// [`ConfigurationError`] if a file cannot be read and its content was not saved, or if the host has no valid
+    /// identity.
     pub fn read(path: &Path, sys: &Path, parse: Parse<C>, saved: SavedConf) -> Result<Self, ConfigurationError> {
         let InForce { conf, text } = match read_conf(path, parse) {
             Ok(Some(read)) => read,
@@ -103,7 +104,7 @@ impl<C: Clone + Default + PartialEq> Files<C> {
         Ok(Self { path: path.to_owned(), sys: sys.to_owned(), parse, conf, text, identity, boot })
     }
 
-    /// Reads them again; what cannot be read stays as it was.
+    /// Reads the files again. The content of a file that cannot be read stays in force.
     pub fn read_again(&mut self) {
         match read_conf(&self.path, self.parse) {
             Ok(Some(InForce { conf, text })) => (self.conf, self.text) = (conf, text),
@@ -126,7 +127,7 @@ impl<C: Clone + Default + PartialEq> Files<C> {
         }
     }
 
-    /// A host does not become another one while it runs: the kernel's connections bear its NQN and its ID.
+    /// Keeps the host NQN and host ID of the start: the kernel's connections were made with them.
     fn keep_identity(&self, new: HostIdentity) -> Arc<HostIdentity> {
         let now = &self.identity;
         for (what, before, after) in [("NQN", &now.nqn, &new.nqn), ("ID", &now.id, &new.id)] {
@@ -144,19 +145,19 @@ impl<C: Clone + Default + PartialEq> Files<C> {
         &self.conf
     }
 
-    /// The text that the configuration in force was read from, without its secrets: to be saved.
+    /// Text of the configuration in force, without its secrets, for the saved state.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The host's identity.
+    /// The host's identity. NQN and ID are those of the start.
     #[must_use]
     pub fn identity(&self) -> Arc<HostIdentity> {
         Arc::clone(&self.identity)
     }
 
-    /// What the firmware's boot tables say.
+    /// The firmware's boot tables in force.
     #[must_use]
     pub fn boot_tables(&self) -> Arc<BootTables> {
         self.boot.tables()
@@ -169,7 +170,7 @@ struct InForce<C> {
     text: String,
 }
 
-/// `None` if there is no such file.
+/// Reads and parses a configuration file. `None` if it does not exist.
 fn read_conf<C>(path: &Path, parse: Parse<C>) -> Result<Option<InForce<C>>, ConfigurationError> {
     let Some(content) = read_file(path).map_err(unreadable(path))? else { return Ok(None) };
     let (conf, complaints) = parse(&content, &path.display().to_string());
@@ -177,7 +178,7 @@ fn read_conf<C>(path: &Path, parse: Parse<C>) -> Result<Option<InForce<C>>, Conf
     Ok(Some(InForce { conf, text: without_secrets(&content) }))
 }
 
-/// The configuration that was saved, because of `why`. Its complaints are not logged again.
+/// Uses the saved configuration because of `why`. Its complaints are not logged again.
 fn from_saved<C: Default + PartialEq>(path: &Path, parse: Parse<C>, text: String, why: &str) -> InForce<C> {
     let conf = parse(text.as_bytes(), &path.display().to_string()).0;
     if conf == C::default() {
@@ -198,7 +199,7 @@ fn tell_default(path: &Path) {
     tracing::info!("{} does not exist: every setting has its default", path.display());
 }
 
-/// What to do where a missing file was meant to be an empty one.
+/// Tells the administrator how to make an empty configuration.
 fn how_to_empty(path: &Path) -> String {
     let unit = path.file_stem().unwrap_or_default().display();
     format!("To have an empty one: `touch {} && systemctl reload {unit}`", path.display())
@@ -222,7 +223,7 @@ fn read_identity(path: &Path) -> Result<HostIdentity, ConfigurationError> {
 }
 
 fn read_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    // A read of a pipe without a writer would block the daemon.
+    // Reading a pipe without a writer would block the daemon.
     let file = match OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return leads_nowhere(path).map_or(Ok(None), Err),
@@ -240,15 +241,15 @@ fn read_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(Some(content))
 }
 
-/// The error for a file that is missing because a link on the way to it leads nowhere: a file system that is not mounted,
-/// say. The administrator has not removed anything then.
+/// The error for a file that is missing because a link in its path is broken, for example because a file system is not
+/// mounted. In this case the administrator has not removed the file.
 fn leads_nowhere(path: &Path) -> Option<io::Error> {
     let broken = path.ancestors().find(|place| place.is_symlink() && !place.exists())?;
     let text = format!("the link {} leads to what is not there", broken.display());
     Some(io::Error::new(io::ErrorKind::NotFound, text))
 }
 
-/// Logs what a parser found wrong, each as loud as it is meant.
+/// Logs a parser's complaints as errors or warnings.
 fn complain(complaints: &[Complaint]) {
     for complaint in complaints {
         if complaint.error {

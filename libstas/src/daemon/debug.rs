@@ -1,6 +1,6 @@
-//! The debug interfaces `org.nvmexpress.staf.debug` and `org.nvmexpress.stac.debug`: one implementation for both daemons.
+//! The debug interfaces `org.nvmexpress.staf.debug` and `org.nvmexpress.stac.debug`: the same for both daemons.
 
-// The seven strings that name a controller are seven arguments on the bus.
+// A controller is identified by seven string arguments on the bus.
 #![allow(clippy::too_many_arguments)]
 
 use std::fmt;
@@ -16,15 +16,15 @@ use crate::bus::{BadControllerId, ControllerId, Dict, require_root};
 use crate::core::{Machine, Time};
 use crate::nvme::{HostIdentity, Tid};
 
-/// What the debug interface asks a daemon's core.
+/// Queries of the debug interface to a daemon's core.
 pub trait Debuggable: Machine<Event: Send> + Send + Sized + 'static {
-    /// The host's identity, once it is configured.
+    /// The host's identity. `None` until it is configured.
     fn identity(&self) -> Option<&HostIdentity>;
 
     /// Counts the controllers: `12 I/O controllers, 12 connected`.
     fn status(&self) -> String;
 
-    /// Describes the controller with that TID, else the first that the strings may mean.
+    /// Describes the controller with this TID, else the first one that `id` may mean. `None` if there is none.
     fn describe(&self, tid: &Tid, id: &ControllerId, now: Time) -> Option<Dict>;
 }
 
@@ -43,7 +43,7 @@ macro_rules! debug_interface {
         }
 
         impl<C: Debuggable> $name<C> {
-            /// Makes the object.
+            /// Creates the object for a core and its process.
             #[must_use]
             pub fn new(core: Handle<C>, process: ProcessInfo) -> Self {
                 Self { core, process }
@@ -52,7 +52,7 @@ macro_rules! debug_interface {
             /// Signals that the configuration switched trace on or off.
             ///
             /// # Errors
-            /// The bus is gone, or the object is not at that path.
+            /// If the bus is lost, or the object is not at this path.
             pub async fn tell_trace(connection: &zbus::Connection, path: &str) -> zbus::Result<()> {
                 let emitter = SignalEmitter::new(connection, path)?;
                 let interface = connection.object_server().interface::<_, Self>(path).await?;
@@ -135,10 +135,10 @@ async fn controller_info<C: Debuggable>(core: &Handle<C>, id: ControllerId) -> f
     json(&core.ask(info).await.map_err(stopping)?.unwrap_or_default())
 }
 
-/// The TID that the strings name; `None` for a word that is no transport or port.
+/// Converts the strings to a TID. `None` if the transport or the port is unknown.
 ///
 /// # Errors
-/// A string is too long for its field.
+/// If a string is too long for its field.
 pub fn tid_of(id: &ControllerId) -> fdo::Result<Option<Tid>> {
     match id.tid() {
         Ok(tid) => Ok(Some(tid)),
@@ -147,15 +147,15 @@ pub fn tid_of(id: &ControllerId) -> fdo::Result<Option<Tid>> {
     }
 }
 
-/// The value as JSON.
+/// Serializes a value as JSON.
 ///
 /// # Errors
-/// The value has no JSON form.
+/// If the value has no JSON form.
 pub fn json(value: &impl Serialize) -> fdo::Result<String> {
     serde_json::to_string(value).map_err(|error| fdo::Error::Failed(error.to_string()))
 }
 
-/// The error of a call while the daemon stops.
+/// The D-Bus error of a call while the daemon stops.
 #[must_use]
 pub fn stopping(stopped: Stopped) -> fdo::Error {
     fdo::Error::Failed(stopped.to_string())

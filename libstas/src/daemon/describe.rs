@@ -1,7 +1,7 @@
-//! A member of the fleet as the bus shows it: the dictionaries that `list_controllers` answers with.
+//! Describes a member of the fleet as a dictionary for the bus: an element of the answer to `list_controllers`.
 //!
-//! Keys and words are those of nvme-stas; the ones it has not are `state`, `reason`, `next attempt`, `dhchap`,
-//! `pending` and `alias of`. Secrets are not shown: `dhchap` says that one is set.
+//! Keys and words are those of nvme-stas. Additional keys are `state`, `reason`, `next attempt`, `dhchap`, `pending`
+//! and `alias of`. Secrets are not shown: `dhchap` only says that a secret is set.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::core::fleet::{MemberView, Status};
 use crate::core::{CtrlType, Dctype, Time};
 use crate::nvme::HostIdentity;
 
-/// What stands for the device while there is none.
+/// Device name of a controller that is not connected.
 pub const NO_DEVICE: &str = "nvme?";
 
-/// The seven strings and the device.
+/// The strings that identify a member, and its device.
 #[must_use]
 pub fn basic(member: &MemberView<'_>) -> Dict {
     let mut dict = ControllerId::of(member.tid).to_dict();
@@ -22,13 +22,13 @@ pub fn basic(member: &MemberView<'_>) -> Dict {
     dict
 }
 
-/// The device's name, or `nvme?`.
+/// Device name of a member, or [`NO_DEVICE`].
 #[must_use]
 pub fn device(member: &MemberView<'_>) -> String {
     member.kernel.map_or_else(|| NO_DEVICE.to_owned(), |kernel| kernel.ctrl.to_string())
 }
 
-/// Everything that both daemons know of a member.
+/// All data of a member that are common to both daemons.
 #[must_use]
 pub fn detailed(member: &MemberView<'_>, now: Time, identity: Option<&HostIdentity>) -> Dict {
     let mut dict = basic(member);
@@ -65,20 +65,20 @@ pub fn detailed(member: &MemberView<'_>, now: Time, identity: Option<&HostIdenti
     dict
 }
 
-/// Shows a controller that stays connected only because removals are held back, and why.
+/// Marks a controller as kept: it stays connected only because removals are suspended, for this reason.
 pub fn held(dict: &mut Dict, reason: &str) {
     dict.insert("state".to_owned(), Status::Kept.to_string());
     dict.insert(key::REASON.to_owned(), reason.to_owned());
 }
 
-/// A span for people, to the second: `71h 59m 3s`.
+/// Formats a time span for display, in whole seconds: `71h 59m 3s`.
 #[must_use]
 pub fn span(span: Duration) -> String {
     jiff::SignedDuration::try_from(Duration::from_secs(span.as_secs()))
         .map_or_else(|_| seconds(span), |d| format!("{d:#}"))
 }
 
-/// `3 discovery controllers, 2 connected`.
+/// Counts members for display: `3 discovery controllers, 2 connected`.
 #[must_use]
 pub fn summary<'a>(members: impl IntoIterator<Item = MemberView<'a>>, what: &str) -> String {
     let (count, connected) = members.into_iter().fold((0, 0), |(count, connected), member| {
@@ -107,7 +107,7 @@ fn seconds(wait: Duration) -> String {
     format!("{} s", wait.as_millis().div_ceil(1000))
 }
 
-/// `host`, or `host+ctrl` for authentication in both directions.
+/// Configured authentication: `host`, or `host+ctrl` for both directions. `None`: no secret is set.
 fn dhchap(member: &MemberView<'_>, identity: Option<&HostIdentity>) -> Option<&'static str> {
     let default = identity.and_then(|identity| identity.key.as_ref());
     let host = member.parameters.dhchap_secret.as_ref().or(default).is_some();

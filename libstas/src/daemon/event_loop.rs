@@ -1,9 +1,8 @@
-//! The one owner of a core: feeds it events, carries its effects out, answers questions.
+//! The event loop owns a core: it passes events to the core, executes its effects and answers queries.
 //!
-//! Everything that happens comes in by one of four doors: events (host, bus, shell), questions (closures that read
-//! the core), signals, and time. Each turn of the loop takes one batch from one door, chosen at random among those
-//! that have something, so that a storm at one door holds up no other. The watchdog of systemd is fed here and
-//! nowhere else: a loop that hangs is a daemon that hangs.
+//! There are four inputs: events (host, bus, shell), queries (closures that read the core), signals, and time. Each
+//! iteration takes one batch from one input, chosen at random among the ready ones, so that a storm on one input does
+//! not delay the others. systemd's watchdog is only triggered here, so a loop that hangs misses it.
 
 use std::time::Duration;
 
@@ -15,59 +14,59 @@ use super::signals::Signal;
 use super::systemd::Supervisor;
 use crate::core::{Machine, Time};
 
-/// Events taken in one turn.
+/// Largest number of events in one iteration.
 const EVENTS: usize = 64;
-/// Questions answered in one turn.
+/// Largest number of queries in one iteration.
 const QUESTIONS: usize = 16;
-/// Questions that may wait; the bus's tasks wait for a place behind them.
+/// Largest number of queued queries. Further callers on the bus wait.
 const QUESTIONS_WAITING: usize = 64;
-/// Two saves are at least this far apart.
+/// Minimum time between two saves.
 const SAVE_PACE: Duration = Duration::from_millis(500);
-/// Two status lines are at least this far apart.
+/// Minimum time between two status lines.
 const STATUS_PACE: Duration = Duration::from_secs(1);
-/// How long the last effects may take when the daemon stops; the core itself waits 5 s at most.
+/// Time limit for the last effects when the daemon stops. The core itself waits 5 s at most.
 const STOP_LIMIT: Duration = Duration::from_secs(7);
 
-/// A question: it reads the core and answers whoever asked.
+/// A query: reads the core and sends the result to the caller.
 type Question<C> = Box<dyn FnOnce(&C, Time) + Send>;
 
-/// What a daemon does with its core's effects.
+/// Executes a core's effects in a daemon.
 pub trait Shell {
-    /// The core.
+    /// State machine whose effects are executed.
     type Core: Machine;
 
-    /// The event that [`Machine::deadline`] asks for.
+    /// The event to pass to the core at [`Machine::deadline`].
     fn tick(&self) -> <Self::Core as Machine>::Event;
 
     /// Starts an effect and returns at once.
     fn perform(&mut self, core: &Self::Core, effect: <Self::Core as Machine>::Effect) -> Aftermath;
 
-    /// Reads the configuration again: the events that tell the core.
+    /// Reads the configuration again. Returns the events that tell the core.
     fn reload(&mut self) -> Vec<<Self::Core as Machine>::Event>;
 
-    /// The daemon is to end: the events that tell the core.
+    /// Called when the daemon must stop. Returns the events that tell the core.
     fn stop(&mut self) -> Vec<<Self::Core as Machine>::Event>;
 
-    /// Whether a daemon that is to end may end now.
+    /// True if a daemon that must stop may end now.
     fn settled(&self, core: &Self::Core) -> bool;
 
-    /// Has what the core knows written. Returns at once.
+    /// Saves the core's state. Returns at once.
     fn save(&mut self, core: &Self::Core);
 
-    /// How things are, in one line for people.
+    /// The daemon's status in one line, for systemd.
     fn status(&self, core: &Self::Core) -> String;
 }
 
-/// What an effect leaves to the loop.
+/// What the loop must do after an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Aftermath {
-    /// Nothing.
+    /// The effect needs no further action.
     Done,
-    /// What the core knows is to be saved soon.
+    /// Save the core's state soon.
     Save,
 }
 
-/// How others reach a running loop.
+/// Gives other tasks access to a running loop.
 #[derive(Debug)]
 pub struct Handle<C: Machine> {
     events: mpsc::UnboundedSender<C::Event>,
@@ -80,41 +79,41 @@ impl<C: Machine> Clone for Handle<C> {
     }
 }
 
-/// The loop has ended: the daemon stops.
+/// The loop has ended because the daemon stops.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the daemon is stopping")]
 pub struct Stopped;
 
 impl<C: Machine> Handle<C> {
-    /// Tells the core. Events after the end are dropped.
+    /// Queues an event for the core. Events after the end of the loop are dropped.
     pub fn post(&self, event: C::Event) {
         let _ = self.events.send(event);
     }
 
-    /// Reads the core.
+    /// Queues a query and waits for its result.
     ///
     /// # Errors
-    /// [`Stopped`].
+    /// [`Stopped`] if the loop has ended.
     pub async fn ask<R: Send + 'static>(
         &self,
         question: impl FnOnce(&C, Time) -> R + Send + 'static,
     ) -> Result<R, Stopped> {
         let (sender, answer) = oneshot::channel();
-        // Who asked may have left meanwhile.
+        // The caller may no longer wait.
         let boxed: Question<C> = Box::new(move |core, now| drop(sender.send(question(core, now))));
         self.questions.send(boxed).await.map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)
     }
 }
 
-/// The other ends of a [`Handle`].
+/// The receivers of a [`Handle`].
 #[derive(Debug)]
 pub struct Doors<C: Machine> {
     events: mpsc::UnboundedReceiver<C::Event>,
     questions: mpsc::Receiver<Question<C>>,
 }
 
-/// A handle, and what [`EventLoop::new`] wants: the handle can be given away before there is a loop.
+/// Creates a handle and its receivers. The handle can be used before [`EventLoop::new`].
 #[must_use]
 pub fn doors<C: Machine>() -> (Handle<C>, Doors<C>) {
     let (event_sender, events) = mpsc::unbounded_channel();
@@ -122,7 +121,7 @@ pub fn doors<C: Machine>() -> (Handle<C>, Doors<C>) {
     (Handle { events: event_sender, questions: question_sender }, Doors { events, questions })
 }
 
-/// The loop.
+/// Connects a core, its shell, a clock and a supervisor.
 pub struct EventLoop<S: Shell, K, V> {
     core: S::Core,
     shell: S,
@@ -143,7 +142,7 @@ impl<S: Shell + std::fmt::Debug, K, V> std::fmt::Debug for EventLoop<S, K, V> {
     }
 }
 
-/// What one turn of the loop found.
+/// Why an iteration of the loop was started.
 enum Turn<C: Machine, E> {
     Events(Vec<C::Event>),
     Questions(Vec<Question<C>>),
@@ -154,7 +153,7 @@ enum Turn<C: Machine, E> {
 }
 
 impl<S: Shell, K: Clock, V: Supervisor> EventLoop<S, K, V> {
-    /// A loop around that core.
+    /// Creates a loop for a core.
     pub fn new(core: S::Core, shell: S, clock: K, supervisor: V, doors: Doors<S::Core>) -> Self {
         Self {
             core,
@@ -171,11 +170,11 @@ impl<S: Shell, K: Clock, V: Supervisor> EventLoop<S, K, V> {
         }
     }
 
-    /// Tells systemd that the daemon is ready, and turns until it is to stop or `lost` returns. What the core knows
-    /// has been handed to [`Shell::save`] by then.
+    /// Reports readiness to systemd and runs until the daemon must stop or `lost` returns. Before it returns, the
+    /// core's state is passed to [`Shell::save`].
     ///
     /// # Errors
-    /// What `lost` returned: there is no use in going on.
+    /// The result of `lost`: the daemon cannot continue.
     pub async fn run<E>(
         mut self,
         first: Vec<<S::Core as Machine>::Event>,
@@ -203,7 +202,7 @@ impl<S: Shell, K: Clock, V: Supervisor> EventLoop<S, K, V> {
             if self.stop_by.is_some_and(|limit| self.shell.settled(&self.core) || limit <= self.clock.now()) {
                 break Ok(());
             }
-            // The tasks of the bus and the forwarders get their turn too.
+            // Lets the bus's tasks and other tasks run.
             tokio::task::yield_now().await;
         };
         self.shell.save(&self.core);
@@ -294,7 +293,7 @@ impl<S: Shell, K: Clock, V: Supervisor> EventLoop<S, K, V> {
     }
 }
 
-/// The next beat; never, when nobody listens for it.
+/// Waits for the next watchdog signal. Forever if there is no watchdog.
 async fn beat(heartbeat: Option<&mut Interval>) {
     match heartbeat {
         Some(heartbeat) => drop(heartbeat.tick().await),
@@ -311,7 +310,7 @@ mod tests {
 
     use super::*;
 
-    /// Counts, and wants a tick every ten seconds.
+    /// Counts events, and requests a tick every ten seconds.
     #[derive(Debug, Default)]
     struct Counter {
         count: u64,
@@ -343,7 +342,7 @@ mod tests {
         }
     }
 
-    /// What happened outside, in order, with the second it happened in.
+    /// Records actions in order, with the second in which they happened.
     #[derive(Clone, Debug)]
     struct Diary(Arc<Mutex<Vec<(u64, String)>>>, Instant);
 
@@ -417,7 +416,7 @@ mod tests {
         }
     }
 
-    /// The clock that tokio's tests move.
+    /// tokio's paused test clock.
     struct Paused(Instant);
 
     impl Clock for Paused {

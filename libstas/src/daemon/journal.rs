@@ -1,10 +1,10 @@
-//! Log lines, to the journal or to stdout, and their level.
+//! Writes log lines to the journal or to stdout, and sets their level.
 //!
-//! A line is handed to a thread of its own and never waited for: when the journal, a terminal or a pipe stands
-//! still (the disk under it may be one that this daemon is about to bring back), the event loop goes on. Lines
-//! that the thread cannot take any more are counted, and the count is told.
+//! Lines are queued for a writer thread, and the caller never waits. If the journal, a terminal or a pipe blocks (its
+//! disk may be one that this daemon is about to reconnect), the event loop continues. Lines that do not fit into the
+//! queue are dropped and counted, and the count is logged.
 //!
-//! In the journal, the fields TID, DEVICE and NQN say which controller a line is about:
+//! In the journal, the fields TID, DEVICE and NQN identify the controller of a line:
 //! `journalctl DEVICE=nvme3`.
 
 use std::fmt::{self, Write as _};
@@ -23,12 +23,12 @@ use tracing_subscriber::{Layer, Registry, reload};
 
 use crate::core::{Level, Notice};
 
-/// Lines that wait for the journal at most.
+/// Largest number of queued lines.
 const QUEUE: usize = 1024;
-/// Bytes of one line at most: text from the other side is no longer than this either.
+/// Longest text of a line in bytes. Text from other hosts is cut, too.
 const LINE_MAX: usize = 8192;
 
-/// The running log.
+/// Controls the running log. Clones control the same log.
 #[derive(Clone)]
 pub struct Journal {
     filter: reload::Handle<LevelFilter, Registry>,
@@ -43,9 +43,9 @@ impl fmt::Debug for Journal {
 }
 
 impl Journal {
-    /// Starts the log of a daemon and makes it the process's one. Call it once, before any thread that logs.
+    /// Starts a daemon's log and makes it the process's log. Call it once, before any thread that logs.
     ///
-    /// Without a journal to talk to, the lines go to stdout and the first of them says so.
+    /// If the journal cannot be reached, lines go to stdout, and the first of them says so.
     #[must_use]
     pub fn start(name: &'static str, syslog: bool, tron: bool) -> Self {
         let (sink, complaint) = match syslog.then(|| Sink::journal(name)) {
@@ -55,7 +55,7 @@ impl Journal {
         };
         let (journal, front) = Self::with_sink(sink);
         journal.set_tron(tron);
-        // Only a second call fails, and then the first log goes on.
+        // Fails only at a second call: then the first log continues.
         let _ = tracing::subscriber::set_global_default(front);
         if let Some(error) = complaint {
             tracing::warn!("cannot reach the journal ({error}): logging to stdout");
@@ -81,7 +81,7 @@ impl Journal {
     pub fn set_tron(&self, tron: bool) {
         self.tron.store(tron, Ordering::Relaxed);
         let level = if tron { LevelFilter::DEBUG } else { LevelFilter::INFO };
-        // It fails only when the log itself is gone.
+        // Fails only if the log has ended.
         let _ = self.filter.reload(level);
     }
 
@@ -91,13 +91,13 @@ impl Journal {
         self.tron.load(Ordering::Relaxed)
     }
 
-    /// The level in the words of nvme-stas.
+    /// The level, named as in nvme-stas.
     #[must_use]
     pub fn level(&self) -> &'static str {
         if self.tron() { "DEBUG" } else { "INFO" }
     }
 
-    /// Waits until what has been said is written, but not longer than `limit`.
+    /// Waits until all queued lines are written, at most for `limit`.
     pub fn flush(&self, limit: Duration) {
         let (done, written) = channel();
         if self.jobs.try_send(Job::Flush(done)).is_ok() {
@@ -106,7 +106,7 @@ impl Journal {
     }
 }
 
-/// Logs what a core has to say.
+/// Logs a core's message.
 pub fn tell(notice: &Notice) {
     let text = &notice.text;
     let tid = notice.tid.as_ref().map(ToString::to_string);
@@ -121,7 +121,7 @@ pub fn tell(notice: &Notice) {
     }
 }
 
-/// One line on its way to the writer.
+/// A queued line.
 struct Line {
     level: tracing::Level,
     text: String,
@@ -135,7 +135,7 @@ impl Line {
         Self { level, text, tid: None, device: None, nqn: None }
     }
 
-    /// The whole line: which controller, then what. As nvme-stas writes it.
+    /// The whole line as in nvme-stas: the controller, then the text.
     fn message(&self) -> String {
         let text = &self.text;
         match (&self.tid, &self.device) {
@@ -151,14 +151,14 @@ enum Job {
     Flush(Sender<()>),
 }
 
-/// The layer that every thread logs through: it makes a [`Line`] of an event and never waits.
+/// The layer through which all threads log: makes a [`Line`] from an event and never waits.
 struct Front {
     jobs: SyncSender<Job>,
     lost: Arc<AtomicU64>,
 }
 
 impl<S: Subscriber> Layer<S> for Front {
-    /// Other people's crates are heard when they warn.
+    /// Lines of other crates are only logged from level warning on.
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         let ours = ["libstas", "stafd", "stacd"].iter().any(|name| metadata.target().starts_with(name));
         ours || *metadata.level() <= tracing::Level::WARN
@@ -195,7 +195,7 @@ impl Visit for LineVisitor<'_> {
     }
 }
 
-/// Text from the other side must not drive a terminal or fill the disk.
+/// Cuts a long text and escapes control characters: text from other hosts must not control a terminal or fill the disk.
 fn tame(text: &mut String) {
     if text.len() > LINE_MAX {
         let end = (0..=LINE_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
@@ -214,7 +214,7 @@ fn tame(text: &mut String) {
     }
 }
 
-/// Where the lines end up.
+/// Where lines are written.
 enum Sink {
     Journal(tracing::Dispatch),
     Lines { name: &'static str, clock: bool, out: Box<dyn std::io::Write + Send> },
@@ -223,7 +223,7 @@ enum Sink {
 impl Sink {
     fn journal(name: &'static str) -> std::io::Result<Self> {
         let layer = tracing_journald::layer()?
-            // Otherwise TID would become F_TID.
+            // Without this, TID would become F_TID.
             .with_field_prefix(None)
             .with_syslog_identifier(name.to_owned())
             .with_priority_mappings(PriorityMappings {
@@ -253,14 +253,14 @@ impl Sink {
                     tracing::Level::INFO => "",
                     _ => "debug: ",
                 };
-                // Nobody is left to be told that stdout is gone.
+                // A lost stdout cannot be reported anywhere.
                 let _ = writeln!(out, "{time}{name}: {level}{}", line.message()).and_then(|()| out.flush());
             }
         }
     }
 }
 
-/// Says the line again, to the journal's own subscriber.
+/// Passes the line to the journal's own subscriber.
 fn resend(line: &Line) {
     let message = line.message();
     let (tid, device, nqn) = (line.tid.as_deref(), line.device.as_deref(), line.nqn.as_deref());
@@ -411,7 +411,7 @@ mod tests {
             }
         });
         drop(release);
-        // The queue was full, so a flush may have to wait for its place.
+        // The queue was full, so the flush may not have been queued.
         while !String::from_utf8_lossy(&page.0.lock().unwrap()).contains("log lines are lost") {
             journal.flush(Duration::from_millis(100));
         }

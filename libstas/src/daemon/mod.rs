@@ -1,21 +1,21 @@
-//! The shell that both daemons share: event loop, signals, systemd, journal, saved state.
+//! The parts that both daemons share: event loop, signals, systemd, journal, saved state.
 //!
 //! | module | what it is about |
 //! |---|---|
-//! | [`arguments`] | the command line, and what must be there before anything starts |
-//! | [`configuration`] | reading the files: what a missing and what an unreadable one means |
-//! | `boot_tables` | what the firmware left: read with the configuration |
-//! | [`journal`] | log lines, to the journal or to stdout, and their level |
-//! | [`state`] | what survives a restart: read at start, written by a thread of its own |
-//! | [`systemd`] | telling systemd: ready, reloading, stopping, status, alive |
-//! | [`clock`] | CLOCK_BOOTTIME, to read and to sleep on |
+//! | [`arguments`] | the command line, and the requirements on the host |
+//! | [`configuration`] | reads the files, and handles missing and unreadable ones |
+//! | `boot_tables` | the firmware's boot tables, read with the configuration |
+//! | [`journal`] | writes log lines to the journal or to stdout |
+//! | [`state`] | the saved state: read at start, written by its own thread |
+//! | [`systemd`] | reports to systemd: ready, reloading, stopping, status, watchdog |
+//! | [`clock`] | reads CLOCK_BOOTTIME and sleeps on it |
 //! | [`signals`] | reload and stop |
 //! | [`debug`] | the debug interface on the bus |
 //! | [`describe`] | members of the fleet as dictionaries of the bus |
-//! | [`process_info`] | how the process is doing |
-//! | [`event_loop`] | the one owner of a core: feeds it events, carries its effects out, answers questions |
+//! | [`process_info`] | the state of the process |
+//! | [`event_loop`] | owns a core: passes events, executes effects, answers queries |
 //!
-//! A daemon's `main` calls them in that order.
+//! A daemon's `main` uses them in this order.
 
 pub mod arguments;
 mod boot_tables;
@@ -37,20 +37,19 @@ use std::time::Duration;
 use arguments::{About, Arguments};
 use journal::Journal;
 
-/// How long the last lines of the log may take.
+/// Time limit for writing the last lines of the log.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// A number that differs from start to start: hosts that boot together shall not retry together.
+/// A random number for each start, so that hosts that boot at the same time do not retry at the same time.
 #[must_use]
 pub fn seed() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 
-/// The life of a daemon's process, around what it does: command line, what must be there, log, async runtime, and
-/// an end that waits for nobody.
+/// Runs a daemon's process around `work`: command line, requirements, log, async runtime, and an end that does not wait
+/// for threads.
 ///
-/// Threads that hang in the kernel end with the process. Handlers of normal exit run, so that measurements of
-/// coverage are written.
+/// Threads that hang in the kernel end with the process. Exit handlers run, so that coverage data are written.
 pub fn main(about: &About, work: impl AsyncFnOnce(Arguments, Journal) -> Result<(), Box<dyn Error>>) -> ! {
     let arguments = Arguments::parse(about);
     if let Err(missing) = arguments::check_host(about.name) {
@@ -58,7 +57,7 @@ pub fn main(about: &About, work: impl AsyncFnOnce(Arguments, Journal) -> Result<
         std::process::exit(1);
     }
     let journal = Journal::start(about.name, arguments.syslog, arguments.tron);
-    // It lives as long as the process: dropping it would wait for its tasks.
+    // The runtime must live as long as the process: dropping it would wait for its tasks.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let result = match &runtime {
         Ok(runtime) => runtime.block_on(work(arguments, journal.clone())),

@@ -1,4 +1,4 @@
-//! How the process is doing, for people who look for a fault: `process_info` on the bus.
+//! The state of the process, for troubleshooting: `process_info` on the bus.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -12,18 +12,18 @@ use crate::host::fabrics::Fabrics;
 use crate::nvme::HostIdentity;
 use crate::nvme::connect::SupportedOptions;
 
-/// What there is to tell, whatever the core knows.
+/// The part of `process_info` that does not depend on the core.
 #[derive(Clone, Debug)]
 pub struct ProcessInfo {
     journal: Journal,
     state_file: PathBuf,
-    /// The options that the kernel takes, once it has told them.
+    /// Options that the kernel supports. Empty until the kernel has answered.
     options: Arc<OnceLock<SupportedOptions>>,
 }
 
 impl ProcessInfo {
-    /// Starts to ask the kernel what it can do. The answer may have to wait for a connect that somebody else has
-    /// under way; until it is there, nothing is said about it.
+    /// Starts a thread that reads the kernel's supported options. The kernel may answer only after another program's
+    /// connect has ended; until then, the answer to `process_info` does not contain them.
     #[must_use]
     pub fn new(journal: Journal, state_file: PathBuf) -> Self {
         let options = Arc::new(OnceLock::new());
@@ -39,13 +39,13 @@ impl ProcessInfo {
         Self { journal, state_file, options }
     }
 
-    /// The log.
+    /// The daemon's log, of which `process_info` shows the level.
     #[must_use]
     pub fn journal(&self) -> &Journal {
         &self.journal
     }
 
-    /// The keys of nvme-stas and some more; the host's secret is not among them.
+    /// The keys of nvme-stas and some more, without the host's secret.
     #[must_use]
     pub fn to_json(&self, identity: Option<&HostIdentity>, status: String) -> Map<String, Value> {
         let mut info = Map::new();

@@ -1,23 +1,23 @@
-//! The signals that a daemon obeys.
+//! The signals that control a daemon.
 
 use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
-/// What somebody asks of the daemon.
+/// Request by a signal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signal {
     /// SIGHUP: read the configuration again.
     Reload,
-    /// SIGTERM or SIGINT: save and end.
+    /// SIGTERM or SIGINT: save the state and end.
     Stop,
 }
 
-/// Starts to listen; needs the async runtime.
+/// Starts to receive signals. Must be called in a tokio runtime.
 ///
 /// # Errors
-/// A handler cannot be installed.
+/// If a handler cannot be installed.
 pub fn listen() -> io::Result<mpsc::Receiver<Signal>> {
     let meanings = [
         (SignalKind::hangup(), Signal::Reload),

@@ -1,8 +1,9 @@
-//! What survives a restart: read at start, written by a thread of its own.
+//! The saved state: read at start, written by its own thread.
 //!
-//! The file holds JSON: `{"kind": ..., "version": ..., "boot": ..., "conf": ..., "state": ...}`. `conf` is the text of
-//! the daemon's configuration without its secrets. The file is replaced as a whole (written beside, synced, renamed, directory synced), so that it is always either the old or the new one. What
-//! cannot be understood is renamed and reported; the daemon starts without it.
+//! The file contains JSON: `{"kind": ..., "version": ..., "boot": ..., "conf": ..., "state": ...}`. `conf` is the text
+//! of the daemon's configuration without its secrets. The file is replaced atomically (a new file is written and
+//! synced, then renamed, then the directory is synced). A file that cannot be used is renamed and reported; the daemon
+//! starts without it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -14,9 +15,9 @@ use std::time::{Duration, Instant};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Two writes are at least this far apart.
+/// Minimum time between two writes.
 const PACE: Duration = Duration::from_millis(200);
-/// First and longest pause after a write that failed.
+/// First and longest back-off after a failed write.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// The saved state of one daemon.
@@ -45,7 +46,7 @@ struct In {
     state: serde_json::Value,
 }
 
-/// The part of the file that holds the configuration.
+/// The part of the file with the configuration.
 #[derive(Deserialize)]
 struct Kept {
     kind: String,
@@ -54,18 +55,18 @@ struct Kept {
     conf: Option<String>,
 }
 
-/// What was saved of the configuration file.
+/// The saved configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SavedConf {
     /// There is no saved state of this boot.
     Nothing,
-    /// There is one, of a version that did not save the configuration, or it is damaged.
+    /// The saved state is damaged, or its version did not save the configuration.
     Unknown,
-    /// The text without its secrets.
+    /// Text of the configuration without its secrets.
     Text(String),
 }
 
-/// Why a saved state is of no use.
+/// Why a saved state cannot be used.
 #[derive(Debug, thiserror::Error)]
 enum Useless {
     #[error("it cannot be read: {0}")]
@@ -80,14 +81,15 @@ enum Useless {
     Boot,
 }
 
-/// Of the directories that systemd lists (colons between them, sorted by name, the one both daemons share among
-/// them) the one that bears the daemon's name.
+/// Finds the daemon's own directory in a list by systemd: separated by colons, sorted by name, and including the
+/// directory that both daemons share.
 fn own_directory(list: &str, kind: &str) -> Option<PathBuf> {
     list.split(':').map(PathBuf::from).find(|directory| directory.file_name().is_some_and(|name| name == kind))
 }
 
 impl StateFile {
-    /// The file of that daemon: `state.json` in the RUNTIME_DIRECTORY named KIND, or in `/run/KIND` where systemd set none.
+    /// The daemon's file: `state.json` in the directory KIND of RUNTIME_DIRECTORY, or in `/run/KIND` if systemd did not
+    /// set it.
     #[must_use]
     pub fn of_daemon(kind: &'static str, version: u32) -> Self {
         let directory = own_directory(&std::env::var("RUNTIME_DIRECTORY").unwrap_or_default(), kind)
@@ -98,7 +100,7 @@ impl StateFile {
         Self::of_daemon_in(&directory, kind, version)
     }
 
-    /// The same in another directory.
+    /// As [`StateFile::of_daemon`], in another directory.
     #[must_use]
     pub fn of_daemon_in(directory: &Path, kind: &'static str, version: u32) -> Self {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
@@ -109,13 +111,14 @@ impl StateFile {
         Self { path: directory.join("state.json"), kind, version, boot: boot.to_owned() }
     }
 
-    /// Where it is.
+    /// Path of the file.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// What was saved last, or `None` at a first start. A file that is of no use is set aside and reported.
+    /// Reads the saved state. `None` if there is none that can be used: at the first start, or if the file is invalid,
+    /// which is then renamed and reported.
     #[must_use]
     pub fn load<T: DeserializeOwned>(&self) -> Option<T> {
         match self.read() {
@@ -149,14 +152,14 @@ impl StateFile {
         if file.version != self.version {
             return Err(Useless::Version(file.version));
         }
-        // Its times are on a clock, and its controllers in a kernel, that are no more.
+        // Its times and its controllers belong to an earlier boot.
         if file.boot != self.boot {
             return Err(Useless::Boot);
         }
         Ok(Some(serde_json::from_value(file.state)?))
     }
 
-    /// What was saved of the configuration. The file stays as it is, whatever is wrong with it.
+    /// Reads the saved configuration. Does not change the file, even if it is invalid.
     #[must_use]
     pub fn saved_conf(&self) -> SavedConf {
         let bytes = match fs::read(&self.path) {
@@ -172,15 +175,15 @@ impl StateFile {
         }
     }
 
-    /// The bytes that [`Saver::save`] writes. `conf` is the configuration without its secrets.
+    /// Encodes the state for [`Saver::save`]. `conf` is the configuration without its secrets.
     ///
     /// # Errors
-    /// The state cannot be written as JSON (a map whose keys are no strings).
+    /// If the state cannot be written as JSON (a map whose keys are not strings).
     pub fn encode<T: Serialize>(&self, state: &T, conf: &str) -> serde_json::Result<Vec<u8>> {
         serde_json::to_vec(&Out { kind: self.kind, version: self.version, boot: &self.boot, conf, state })
     }
 
-    /// Replaces the file. After a crash at any point, the old or the new content is there.
+    /// Replaces the file atomically: after a crash it has the old or the new content.
     fn replace(&self, bytes: &[u8]) -> io::Result<()> {
         let beside = self.path.with_extension("json.new");
         let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
@@ -194,7 +197,7 @@ impl StateFile {
     }
 }
 
-/// Writes states on a thread of its own: the latest wins, and a disk that hangs stops nobody.
+/// Writes states on its own thread. Only the newest waiting state is written, and a hanging disk blocks no caller.
 #[derive(Clone, Debug)]
 pub struct Saver(Arc<Desk>);
 
@@ -206,19 +209,19 @@ struct Desk {
 
 #[derive(Debug, Default)]
 struct Tray {
-    /// To be written; the latest one only.
+    /// The newest state that is not written yet.
     waiting: Option<Vec<u8>>,
-    /// The thread is at it.
+    /// True while the thread writes.
     writing: bool,
-    /// No more pauses: the process is about to end.
+    /// True if the process is about to end: the thread no longer pauses.
     hurry: bool,
 }
 
 impl Saver {
-    /// Starts the thread.
+    /// Starts the writer thread.
     ///
     /// # Errors
-    /// The thread cannot be started.
+    /// If the thread cannot be started.
     pub fn start(file: StateFile) -> io::Result<Self> {
         let desk = Arc::new(Desk::default());
         let work = Arc::clone(&desk);
@@ -226,13 +229,13 @@ impl Saver {
         Ok(Self(desk))
     }
 
-    /// Has this written soon, instead of anything that still waits. Returns at once.
+    /// Queues a state, in place of an older one that is still waiting. Returns at once.
     pub fn save(&self, bytes: Vec<u8>) {
         self.0.lock().waiting = Some(bytes);
         self.0.changed.notify_all();
     }
 
-    /// Waits until all is written, but not longer than `limit`. True if it is.
+    /// Waits until all is written, at most for `limit`. Returns true if it is.
     #[must_use]
     pub fn finish(&self, limit: Duration) -> bool {
         let mut tray = self.0.lock();
@@ -287,7 +290,7 @@ impl Desk {
         }
     }
 
-    /// What could not be written waits again, unless something newer does.
+    /// Queues a state again whose write has failed, unless a newer one is waiting.
     fn put_back(&self, bytes: Vec<u8>, failed: bool) {
         let mut tray = self.lock();
         tray.writing = false;
@@ -310,7 +313,7 @@ impl Desk {
                 Err(poisoned) => poisoned.into_inner().0,
             };
         }
-        // A hurried thread must not spin on a disk that refuses.
+        // Even without pauses, the thread must not spin on a disk that refuses writes.
         drop(tray);
         std::thread::sleep(length.min(Duration::from_millis(50)));
     }
@@ -372,7 +375,7 @@ mod tests {
             (text.replace("boot-1", "boot-0"), SavedConf::Nothing),
             (text.replace("stafd", "stacd"), SavedConf::Unknown),
             (text[..text.len() / 2].to_owned(), SavedConf::Unknown),
-            // A version that did not save it.
+            // A version that did not save the configuration.
             (r#"{"kind":"stafd","version":1,"boot":"boot-1","state":{"number":1}}"#.into(), SavedConf::Unknown),
         ] {
             fs::write(file.path(), &content).unwrap();

@@ -1,30 +1,30 @@
-//! Telling systemd: ready, reloading, stopping, status, alive (sd_notify(3)).
+//! Reports to systemd: ready, reloading, stopping, status, watchdog (sd_notify(3)).
 //!
-//! Without systemd (no NOTIFY_SOCKET) everything here does nothing. A message that cannot be sent is told once:
-//! systemd will act on the silence by itself.
+//! Without systemd (no NOTIFY_SOCKET) all of this does nothing. The first message that cannot be sent is logged;
+//! systemd reacts by itself to missing messages.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// Who watches over a daemon; tests have one that writes down what it hears.
+/// Receives a daemon's reports. Tests use one that records them.
 pub trait Supervisor {
     /// Start or reload is complete.
     fn ready(&self);
-    /// A reload has begun; [`Supervisor::ready`] ends it.
+    /// A reload has begun. [`Supervisor::ready`] ends it.
     fn reloading(&self);
-    /// The end is near.
+    /// The daemon is stopping.
     fn stopping(&self);
-    /// One line for people.
+    /// Sets the status line, as shown by `systemctl status`.
     fn status(&self, line: &str);
-    /// The event loop turns.
+    /// Triggers the watchdog: the event loop is running.
     fn alive(&self);
-    /// How often [`Supervisor::alive`] is to be called; `None` when nobody watches.
+    /// Interval for calls of [`Supervisor::alive`]. `None`: there is no watchdog.
     fn watchdog_period(&self) -> Option<Duration>;
 }
 
-/// The real one.
+/// Reports to systemd through NOTIFY_SOCKET.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Systemd;
 
@@ -33,7 +33,7 @@ impl Supervisor for Systemd {
         send(&[NotifyState::Ready]);
     }
 
-    /// systemd wants the time of it on CLOCK_MONOTONIC.
+    /// systemd requires the time on CLOCK_MONOTONIC.
     fn reloading(&self) {
         let now = NotifyState::monotonic_usec_now();
         send(&[NotifyState::Reloading].into_iter().chain(now).collect::<Vec<_>>());
@@ -44,7 +44,7 @@ impl Supervisor for Systemd {
     }
 
     fn status(&self, line: &str) {
-        // A line feed would end the message's field.
+        // A line feed would end the field.
         send(&[NotifyState::Status(&line.replace('\n', " "))]);
     }
 
@@ -79,7 +79,7 @@ mod tests {
 
     const SOCKET: &str = "NOTIFY_SOCKET";
 
-    /// Runs the test of this name in a process of its own, for which systemd's socket is there.
+    /// Runs the test with this name in its own process, with systemd's socket.
     fn with_socket(socket: &Path, name: &str) {
         let mut test = Command::new(std::env::current_exe().unwrap());
         test.args(["--exact", &format!("daemon::systemd::tests::{name}")]).env(SOCKET, socket);
@@ -132,7 +132,7 @@ mod tests {
         with_socket(&folder.path().join(OURS), "a_socket_that_nobody_reads_is_told_once");
     }
 
-    /// The name that tells such a process from one that systemd has started.
+    /// Name that distinguishes such a process from one started by systemd.
     const OURS: &str = "notify-of-a-test";
 
     fn is_ours(socket: &std::ffi::OsStr) -> bool {
