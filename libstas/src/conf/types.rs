@@ -61,7 +61,7 @@ impl fmt::Display for FamilyOrder {
     }
 }
 
-/// `zeroconf-connections-persistence`: how long a discovery controller is kept whose announcement has expired.
+/// `zeroconf-connections-persistence`: how long a discovery controller is kept after its announcement has expired.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Persistence {
     /// Kept forever: -1, or any other negative time span.
@@ -155,7 +155,7 @@ pub struct StafConf {
     pub zeroconf: bool,
     /// persistent-connections: keep connections to discovery controllers when stafd stops.
     pub persistent_connections: bool,
-    /// zeroconf-connections-persistence: how long a discovery controller is kept whose announcement has expired.
+    /// zeroconf-connections-persistence: how long a discovery controller is kept after its announcement has expired.
     pub zeroconf_persistence: Persistence,
     /// epcsd=poll: poll a discovery controller that lists itself without EPCSD.
     pub polls_without_epcsd: bool,

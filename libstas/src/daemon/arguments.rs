@@ -25,7 +25,7 @@ pub struct About {
     pub name: &'static str,
     /// Description in one line.
     pub what: &'static str,
-    /// What the daemon does, for whom, and where to read more.
+    /// What the daemon does, for which users, and where to read more.
     pub more: &'static str,
     /// Default of `-f`.
     pub conf_file: &'static str,

@@ -70,7 +70,7 @@ impl Clock for BootClock {
     }
 }
 
-/// Reads CLOCK_BOOTTIME.
+/// Present time on CLOCK_BOOTTIME, which continues while the machine is suspended.
 #[must_use]
 pub fn now() -> Time {
     // Linux has this clock since 2.6.39, so the error is ignored.

@@ -290,7 +290,7 @@ impl Desk {
         }
     }
 
-    /// Queues a state again whose write has failed, unless a newer one is waiting.
+    /// Queues a state again after a failed write, unless a newer state is waiting.
     fn put_back(&self, bytes: Vec<u8>, failed: bool) {
         let mut tray = self.lock();
         tray.writing = false;

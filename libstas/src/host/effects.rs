@@ -322,7 +322,7 @@ async fn watch_links(mut watch: Watch, known: Arc<Mutex<Arc<Links>>>, tell: Tell
     }
 }
 
-/// Another monitor, for one that failed.
+/// Starts a failed monitor again, every [`PAUSE`] until it succeeds.
 async fn anew<T>(what: &str, error: &io::Error, start: impl Fn() -> io::Result<T>) -> T {
     tracing::error!("cannot read {what}: {error}. Listening anew in {PAUSE:?}");
     loop {
