@@ -8,7 +8,8 @@
 //! | file | what |
 //! |---|---|
 //! | dice | the numbers that a seed decides |
-//! | names, files, plan, wider, words | who there is, the configuration files, what happens; and all of it in words |
+//! | names, files | targets, subsystems and interfaces; the configuration files |
+//! | plan, wider, words | what happens, and its words for the story |
 //! | world | the queue of what happens next |
 //! | process | the daemons as processes: start, save, freeze, stop, kill |
 //! | kernel | controllers, the one connect lane, re-connecting, events |
