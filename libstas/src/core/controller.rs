@@ -150,6 +150,12 @@ impl Controller {
         }
     }
 
+    /// A controller that this run has never wanted: only its connection is to be ended.
+    #[must_use]
+    pub fn unwanted(how: Parting, cause: Cause) -> Self {
+        Self { leaving: Some((how, Leaving::Asked)), cause: Some(cause), ..Self::new(Want::default()) }
+    }
+
     /// Its kernel connection.
     #[must_use]
     pub fn ctrl(&self) -> Option<CtrlRef> {

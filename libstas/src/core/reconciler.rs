@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::configured::{Configured, Defaults, SavedNames, Words};
 use super::controller::Parting;
 use super::effect::{HostEffect, Level, Notice};
-use super::fleet::Fleet;
+use super::fleet::{Fleet, MemberView};
 use super::ownership::Cause;
 use super::sources::{Quiet, SourceId, Sources, Verdict};
 use super::{OpId, Time};
@@ -182,6 +182,19 @@ impl<P: Claim> Reconciler<P> {
     /// Reports which controllers are not connected, or stay connected, because of the configuration itself.
     pub fn tell_what_is_held(&mut self, out: &mut Vec<HostEffect>) {
         self.configured.tell_what_is_held(&self.sources, self.fleet.tids(), out);
+    }
+
+    /// The controllers that the configuration lists, and those that an unreadable part of it may list: to be saved.
+    #[must_use]
+    pub fn saved_configured(&self) -> BTreeSet<Tid> {
+        self.sources.named_by(&SourceId::Configured).chain(&self.was_configured).cloned().collect()
+    }
+
+    /// Why a connected member stays although the configuration no longer lists it; `None` where that is not so.
+    #[must_use]
+    pub fn hold_on(&self, member: &MemberView<'_>) -> Option<String> {
+        let is_held = member.kernel.is_some() && self.configured.is_held(&self.sources, member.tid);
+        is_held.then(|| self.configured.hold()).flatten()
     }
 
     /// When something becomes due.

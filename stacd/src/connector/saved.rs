@@ -94,13 +94,7 @@ impl Connector {
             sources: sources.into_iter().map(|(dc, claims)| SavedSource { dc: dc.clone(), claims }).collect(),
             members: members.collect(),
             instances: self.reconciler.fleet.instances(),
-            configured: self
-                .reconciler
-                .sources
-                .named_by(&SourceId::Configured)
-                .chain(&self.reconciler.was_configured)
-                .cloned()
-                .collect(),
+            configured: self.reconciler.saved_configured(),
             names: self.reconciler.configured.saved(),
             boot: boot.collect(),
             host_nqn: self.renamed.host_nqn().to_owned(),

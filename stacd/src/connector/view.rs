@@ -30,13 +30,7 @@ impl Connector {
         });
         let boot_record = self.booted.record_of(member.tid);
         let origin = if configured { Origin::Configured } else { Origin::Discovered };
-        let held = self
-            .reconciler
-            .configured
-            .is_held(&self.reconciler.sources, member.tid)
-            .then(|| self.reconciler.configured.hold())
-            .flatten();
-        let held = held.filter(|_| member.kernel.is_some());
+        let held = self.reconciler.hold_on(&member);
         IocView { origin, held, dlpe, boot_record, member }
     }
 

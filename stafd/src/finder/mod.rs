@@ -321,11 +321,10 @@ impl Finder {
         let referred = self.reconciler.sources.claims_on(tid).any(|(id, _)| is_page(id));
         let aged_out = |(id, _): (&SourceId, _)| is_page(id) && self.reconciler.sources.has_aged_out(id);
         match referred {
-            true if reach.ages_out.contains(tid) || self.reconciler.sources.claims_on(tid).any(aged_out) => {
-                RemovalReason::AgedOut
-            }
+            _ if reach.ages_out.contains(tid) => RemovalReason::AgedOut,
+            true if self.reconciler.sources.claims_on(tid).any(aged_out) => RemovalReason::AgedOut,
             true => RemovalReason::ReferralGone,
-            false if reach.ages_out.contains(tid) || self.announced.knew(tid) => RemovalReason::AgedOut,
+            false if self.announced.knew(tid) => RemovalReason::AgedOut,
             false => RemovalReason::Configuration,
         }
     }

@@ -72,13 +72,7 @@ impl Finder {
         Saved {
             dcs: self.dcs.iter().map(|(dc, known)| self.saved_dc(dc, known)).chain(self.leaving()).collect(),
             removed: self.removed.values().cloned().collect(),
-            configured: self
-                .reconciler
-                .sources
-                .named_by(&SourceId::Configured)
-                .chain(&self.reconciler.was_configured)
-                .cloned()
-                .collect(),
+            configured: self.reconciler.saved_configured(),
             names: self.reconciler.configured.saved(),
             announced: self.announced.saved(),
             aged_out: self.saved_aged_out(),

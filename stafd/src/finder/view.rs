@@ -29,16 +29,11 @@ impl Finder {
         let dc = self.dcs.get(member.tid)?;
         let prospects = self.announced.prospects(member.tid);
         let origin = self.origin(member.tid);
-        let held = self
-            .reconciler
-            .configured
-            .is_held(&self.reconciler.sources, member.tid)
-            .then(|| self.reconciler.configured.hold())
-            .flatten();
+        let held = self.reconciler.hold_on(&member);
         Some(DcView {
             origin,
             follows_configured: trusted.contains(member.tid),
-            held: held.filter(|_| member.kernel.is_some()),
+            held,
             announced: prospects.map(|(announced, _)| announced),
             given_up_at: prospects.and_then(|(_, at)| at).filter(|_| origin == Origin::Discovered),
             boot_record: self.booted.record_of(member.tid),

@@ -252,12 +252,11 @@ impl Fleet {
         cause: Cause,
         out: &mut Vec<HostEffect>,
     ) -> Vec<Report> {
-        let is_new = !self.members.contains_key(tid);
-        self.members.entry(tid.clone()).or_insert_with(|| Controller::new(Want::default()));
-        self.mark_unwanted(tid, how, cause);
-        if let Some(member) = self.members.get_mut(tid).filter(|_| is_new) {
-            member.before_exclusion = None;
+        if self.members.contains_key(tid) {
+            return self.unwant(now, tid, how, cause, out);
         }
+        self.members.insert(tid.clone(), Controller::unwanted(how, cause));
+        self.stirred.insert(tid.clone());
         self.work(now, out)
     }
 

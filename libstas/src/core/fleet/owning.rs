@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Fleet, Kind, Report};
-use crate::core::controller::{Controller, Leaving, Parting, Want};
+use crate::core::controller::{Controller, Parting};
 use crate::core::effect::{HostEffect, Level};
 use crate::core::kernel::{Gained, KernelController, Owner};
 use crate::core::ownership::{Cause, Decision, Instance, Reason, Rules, SavedParameters, Scope, Title, Why, decide};
@@ -194,9 +194,8 @@ impl Fleet {
         if self.members.contains_key(&tid) {
             return Vec::new();
         }
-        let mut member = Controller::new(Want::default());
+        let mut member = Controller::unwanted(how, cause);
         member.hold(now, ctrl);
-        (member.leaving, member.cause) = (Some((how, Leaving::Asked)), Some(cause));
         self.members.insert(tid.clone(), member);
         self.stirred.insert(tid);
         self.work(now, out)
