@@ -3,26 +3,26 @@
 PREFIX     ?= /usr
 SYSCONFDIR ?= /etc
 DESTDIR    ?=
-# Scenarios for `make integration` and `make coverage` (none means all of them), and for `make sanitize`.
+# Names of scenarios, for `make integration`, `make coverage` and `make sanitize`. Empty: the default of each command.
 TESTS      ?=
-# `make coverage` on this machine's own kernel.
+# NATIVE=1: `make coverage` uses the kernel of this machine instead of the virtual machine.
 NATIVE     ?=
-# What `make sim` plays: one seed, or so many of them from FROM on.
+# Seeds for `make sim`: one seed (SEED), or N seeds beginning with FROM.
 SEED       ?=
 N          ?= 10000
 FROM       ?= 0
 CARGO      ?= cargo
-# rustup puts cargo there, and a shell that was open before does not know.
+# rustup installs cargo there. A shell that was started earlier does not have the folder in its PATH.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
-# Where the built programs are. Set it to install what was built elsewhere.
+# Folder of the built programs. Set it to install programs that were built elsewhere.
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
-# What the virtual machine installs.
+# Install tree for the virtual machine.
 TREE = .build/vm/tree
 
 SBIN_PROGRAMS = stafd stacd
 BIN_PROGRAMS  = stafctl stacctl stasadm nvmet cdcsim
-# Programs that units start and nobody types; stacd's package builds them.
+# Programs that only units start. Cargo builds them with the package stacd.
 LIB_PROGRAMS  = stas-in-use
 PROGRAMS      = $(addprefix $(BIN)/,$(SBIN_PROGRAMS) $(BIN_PROGRAMS) $(LIB_PROGRAMS))
 UNITS         = $(wildcard systemd/*)
@@ -39,21 +39,21 @@ LIB     = $(PREFIX)/lib/nvme-stas
 DOC     = $(PREFIX)/share/doc/nvme-stas
 UNITDIR = $(PREFIX)/lib/systemd/system
 TMPFILESDIR = $(PREFIX)/lib/tmpfiles.d
-# The bus reads policies below /usr and /etc, and nowhere else.
+# The message bus reads policies only below /usr and /etc.
 DBUSDIR = $(if $(filter /usr,$(PREFIX)),$(PREFIX)/share,$(SYSCONFDIR))/dbus-1/system.d
 MANDIR  = $(PREFIX)/share/man
-# What stafd puts in the place of nvme-cli's rule while it runs.
+# The udev rule by which stafd overrides nvme-cli's rule while it runs.
 RULE_OVERRIDE = /run/udev/rules.d/70-nvmf-autoconnect.rules
 man_path = $(MANDIR)/man$(subst .,,$(suffix $1))/$(notdir $1)
 
-help: ## this list
+help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: toolchain ## build the daemons and the tools
 	$(CARGO) build --release --locked $(addprefix --package ,$(SBIN_PROGRAMS) $(BIN_PROGRAMS))
 
-# Under sudo, which may not know cargo, what the user has built is installed as it is.
-install: $(if $(or $(SUDO_UID),$(filter command line,$(origin BIN))),$(PROGRAMS),build) ## install below DESTDIR and PREFIX (/usr); edited configuration stays
+# Under sudo, cargo is often not in the PATH: then the programs are installed as they were built before.
+install: $(if $(or $(SUDO_UID),$(filter command line,$(origin BIN))),$(PROGRAMS),build) ## install below DESTDIR and PREFIX (/usr); edited configuration files are kept
 	@install -D -m 755 -t '$(DESTDIR)$(PREFIX)/sbin' $(SBIN_PROGRAMS:%='$(BIN)/%')
 	@install -D -m 755 -t '$(DESTDIR)$(PREFIX)/bin' $(BIN_PROGRAMS:%='$(BIN)/%')
 	@install -D -m 755 -t '$(DESTDIR)$(LIB)' $(LIB_PROGRAMS:%='$(BIN)/%')
@@ -69,7 +69,7 @@ install: $(if $(or $(SUDO_UID),$(filter command line,$(origin BIN))),$(PROGRAMS)
 	@$(RELOAD)
 	@echo 'installed below $(or $(DESTDIR)$(PREFIX),/)$(if $(DESTDIR),,; next: systemctl enable stafd stacd && systemctl restart stafd stacd)'
 
-uninstall: ## remove what install placed; edited configuration stays
+uninstall: ## remove what install placed; edited configuration files are kept
 	$(if $(LIVE),@systemctl disable --quiet --now stafd.service stacd.service stas-in-use.socket 2>/dev/null || true)
 	@rm -f $(SBIN_PROGRAMS:%='$(DESTDIR)$(PREFIX)/sbin/%') $(BIN_PROGRAMS:%='$(DESTDIR)$(PREFIX)/bin/%')
 	@rm -f $(UNITS:systemd/%='$(DESTDIR)$(UNITDIR)/%') $(POLICIES:etc/dbus-1/%='$(DESTDIR)$(DBUSDIR)/%')
@@ -80,8 +80,8 @@ uninstall: ## remove what install placed; edited configuration stays
 	@rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(SYSCONFDIR)/stas' 2>/dev/null || true
 	@$(RELOAD)
 
-# The configuration goes first: uninstall would say of an edited file that it stays.
-purge: ## uninstall, and delete edited configuration, saved state and what the daemons left in /run; disconnects nothing
+# The configuration is deleted first: otherwise uninstall would report that edited files are kept.
+purge: ## uninstall, and delete edited configuration files, saved state and the daemons' files in /run; disconnects nothing
 	@rm -rf '$(DESTDIR)$(SYSCONFDIR)/stas'
 	@$(MAKE) --no-print-directory uninstall
 	@rm -rf $(foreach daemon,stafd stacd,'$(DESTDIR)/var/cache/$(daemon)' '$(DESTDIR)/run/$(daemon)') '$(DESTDIR)/run/nvme-stas'
@@ -90,8 +90,8 @@ purge: ## uninstall, and delete edited configuration, saved state and what the d
 	done
 	@if head -n 1 '$(DESTDIR)$(RULE_OVERRIDE)' 2>/dev/null | grep -q '^# Made by stafd'; then rm '$(DESTDIR)$(RULE_OVERRIDE)'; fi
 
-# The defaults as they were installed lie below SHARE. What equals them was never edited: it follows an upgrade.
-# What was edited stays, and a default that is new lies beside it as NAME.new.
+# SHARE/etc contains the defaults as they were installed. A file in /etc/stas that equals its default was not edited:
+# an upgrade replaces it. An edited file is kept; if the default has changed, it is installed beside it as NAME.new.
 define install_configuration
 mine='$(DESTDIR)$(SYSCONFDIR)/stas/$1' last='$(DESTDIR)$(SHARE)/etc/$1'; \
 if [ ! -e "$$mine" ] || cmp -s "$$mine" "$$last"; then \
@@ -106,44 +106,44 @@ if cmp -s "$$mine" '$(DESTDIR)$(SHARE)/etc/$1'; then rm "$$mine"; \
 elif [ -e "$$mine" ]; then echo "$$mine: edited, stays"; fi
 endef
 
-# On a host that runs, systemd and the bus are told.
+# If this installs into the running host, systemd and the message bus read their files again.
 LIVE   := $(if $(DESTDIR),,$(wildcard /run/systemd/system))
 RELOAD = $(if $(LIVE),systemctl daemon-reload && busctl --quiet call org.freedesktop.DBus /org/freedesktop/DBus org.freedesktop.DBus ReloadConfig,true)
 
 $(PROGRAMS):
 	$(MAKE) build
 
-test: toolchain ## everything that needs no virtual machine
+test: toolchain ## run all tests that need no virtual machine
 	@tests/need systemd=systemd-analyze dbus=dbus-daemon procps=/bin/kill python3=python3
 	python3 -B -m unittest discover --buffer --start-directory tests/vm/unit
 	@if $(CARGO) nextest --version >/dev/null 2>&1; \
 	then $(CARGO) test --locked --workspace --doc --quiet && $(CARGO) nextest run --locked --workspace --no-fail-fast; \
 	else $(CARGO) test --locked --workspace --no-fail-fast; fi
 
-sim: toolchain ## the simulated world: SEED=n tells the story of one seed, N=n plays so many
+sim: toolchain ## run the simulated world: N=n seeds (10000), or SEED=n to print the events of one seed
 	$(CARGO) run --quiet --locked --profile sim -p sim -- $(or $(SEED),--count $(N) --from $(FROM))
 
-fuzz: toolchain ## fuzz each parser of foreign bytes for FUZZ_SECONDS (60); FUZZ="name name" for some of them
+fuzz: toolchain ## fuzz each parser of external data for FUZZ_SECONDS (60); FUZZ="name name": only these parsers
 	SECONDS_EACH=$(or $(FUZZ_SECONDS),60) tests/fuzz/run $(FUZZ)
 
-integration: scenarios tree ## the scenarios in the virtual machine; TESTS="name name" for some of them, WITHIN=SECONDS: begin none after that
+integration: scenarios tree ## run the scenarios in the virtual machine; TESTS="name name": only these, WITHIN=SECONDS: start none later than that
 	tests/vm/run $(if $(WITHIN),--within $(WITHIN)) $(TESTS)
 
-# A misspelt name is told before anything is built.
+# A misspelt name is reported before anything is built.
 scenarios:
 	@tests/need python3=python3
 	@tests/vm/run --list $(filter-out none,$(TESTS)) >/dev/null
 
-coverage: scenarios toolchain ## which lines the tests run, by file: TESTS="name name" for some scenarios; NATIVE=1: on this machine's own kernel
+coverage: scenarios toolchain ## measure which lines the tests run; TESTS="name name": only these scenarios, NATIVE=1: use this machine's kernel
 	@tests/need systemd=systemd-analyze dbus=dbus-daemon procps=/bin/kill binutils=strip python3=python3
 	NATIVE='$(NATIVE)' tests/coverage $(TESTS)
 
-sanitize: toolchain ## look for leaks and misused memory; TESTS="name name" for some scenarios, none for no machine
+sanitize: toolchain ## find memory errors and leaks; TESTS="name name": only these scenarios, TESTS=none: without virtual machine
 	@tests/need systemd=systemd-analyze dbus=dbus-daemon procps=/bin/kill binutils=addr2line python3=python3
 	tests/sanitize $(TESTS)
 
-# What one fails does not keep the next from being run.
-nightly: tree ## what takes hours: every scenario, long lives, random kills, a million seeds, every parser fuzzed
+# After a failure the next step is run.
+nightly: tree ## run the tests that take hours: all scenarios, long runs, random kills, a million seeds, fuzzing
 	@failed=0; run() { echo "=== $$*"; "$$@" || { failed=$$((failed + 1)); echo "=== FAILED: $$*"; }; }; \
 	run env DROPPED=200 KILLING=600 EVENTS=10000 SILENT=connect STARTS=3 tests/vm/run; \
 	run env ENDURE=100000 $(CARGO) test --locked --profile sim -p sim --test endurance; \
@@ -154,11 +154,11 @@ nightly: tree ## what takes hours: every scenario, long lives, random kills, a m
 	run $(MAKE) sanitize; \
 	echo "$$failed failed"; [ $$failed = 0 ]
 
-demo: demo-plan tree ## boot a virtual machine, install, and watch the life of a connection
+demo: demo-plan tree ## boot a virtual machine, install, and show how connections are made and removed
 	tests/vm/demo
 
 demo-plan:
-	@echo 'make demo: 1. builds the programs (the first time, 5 to 15 minutes on two processors)'
+	@echo 'make demo: 1. builds the programs (the first time, 2 to 15 minutes)'
 	@echo '           2. makes a virtual machine (the first time, 1 to 5 minutes; 400 MB from a Debian mirror)'
 	@echo '           3. boots it, installs, and shows the demonstration (half a minute; emulated 1 to 15 minutes)'
 
@@ -166,10 +166,10 @@ tree: build
 	@rm -rf $(TREE)
 	@$(MAKE) --no-print-directory install DESTDIR=$(TREE) BIN='$(BIN)'
 
-man: toolchain ## write the manual pages in doc/man anew, from what they describe
+man: toolchain ## generate the manual pages in doc/man from the command lines, etc/stas and doc/pages
 	$(CARGO) run --quiet --locked -p manual
 
-clean: ## remove what was built, also the virtual machine
+clean: ## remove everything that was built, including the virtual machine
 	rm -rf target .build results
 
 toolchain:
