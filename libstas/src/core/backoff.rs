@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-/// The first wait.
+/// The wait after the first failure.
 pub const FIRST: Duration = Duration::from_secs(1);
-/// No wait is longer, jitter aside.
+/// The longest wait, before jitter.
 pub const CAP: Duration = Duration::from_secs(60);
-/// A wait is up to this share shorter or longer, so that many hosts do not come back in the same moment.
+/// A wait varies by this percentage in both directions, so that many hosts do not reconnect at the same moment.
 pub const JITTER_PERCENT: u64 = 20;
 
-/// A small generator of jitter: the shell seeds it, a seed decides all of it.
+/// A small pseudo-random generator for jitter. The same seed gives the same numbers.
 #[derive(Clone, Debug)]
 pub struct Jitter(u64);
 
 impl Jitter {
-    /// A generator whose numbers this seed decides.
+    /// Creates the generator from a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self(seed)
@@ -29,14 +29,14 @@ impl Jitter {
         mixed ^ (mixed >> 31)
     }
 
-    /// That wait, up to [`JITTER_PERCENT`] shorter or longer.
+    /// Varies a wait at random by up to [`JITTER_PERCENT`] in both directions.
     pub fn around(&mut self, wait: Duration) -> Duration {
         let percent = 100 - JITTER_PERCENT + self.next() % (2 * JITTER_PERCENT + 1);
         wait * u32::try_from(percent).unwrap_or(100) / 100
     }
 }
 
-/// The waits between the attempts at one thing.
+/// Counts consecutive failures and computes the wait before the next attempt.
 #[derive(Clone, Debug, Default)]
 pub struct Backoff {
     failures: u32,
@@ -50,7 +50,7 @@ impl Backoff {
         jitter.around(wait)
     }
 
-    /// The next failure is the first again.
+    /// Resets the back-off: the next failure counts as the first.
     pub fn reset(&mut self) {
         self.failures = 0;
     }

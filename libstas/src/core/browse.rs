@@ -1,50 +1,49 @@
-//! Browsing for announced discovery controllers: what stafd's core asks for, and what it hears.
+//! Browsing for discovery controllers announced by mDNS: requests of stafd's core to the browser, and its events.
 
 use std::net::IpAddr;
 
 use crate::nvme::announcement::{Offer, Unfit};
 
-/// So many places of one service are heard: a discovery controller with more addresses than this on all networks of
-/// a host together is unheard of.
+/// Maximum number of places at which one service is recorded. Further addresses of the service are ignored.
 pub const SPOTS: usize = 16;
 
-/// What is asked of the browser.
+/// A request to the browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// Browse. What is there is asked for anew, also when it browses already.
+    /// Starts browsing. If the browser runs already, it queries all services again.
     Start,
-    /// Stop to browse.
+    /// Stops browsing.
     Stop,
     /// The network interfaces have changed.
     NetworkChanged,
-    /// That service does not answer: find out whether it is still announced (RFC 6762, 10.4). If it is not, it is
-    /// [`Heard::Gone`] within 10 s or so.
+    /// A service does not answer: verify that it is still announced (RFC 6762, 10.4). If it is not, [`Heard::Gone`]
+    /// follows within about 10 s.
     Reconfirm(String),
 }
 
-/// Where a service is announced.
+/// A place where a service is announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Spot {
-    /// The number of the interface that the announcement came in by.
+    /// The index of the interface on which the announcement was received.
     pub interface: u32,
-    /// The address that it names.
+    /// The announced address.
     pub address: IpAddr,
 }
 
-/// What is heard.
+/// An event of the browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Heard {
-    /// A service is announced, in this way from now on.
+    /// A service is announced, or its announcement has changed.
     Announced {
-        /// Its full name, which tells it from all others. A stranger's words.
+        /// The full name of the service, which is unique. Untrusted text from the network.
         service: String,
-        /// What it offers.
+        /// The content of the TXT record, or why it cannot be used.
         offer: Result<Offer, Unfit>,
-        /// Where, [`SPOTS`] at most.
+        /// Where it is announced; at most [`SPOTS`] places.
         spots: Vec<Spot>,
     },
-    /// A service took its leave, or its announcement expired.
+    /// A service sent a goodbye, or its announcement expired.
     Gone(String),
-    /// The browser started afresh: who is still there is heard again.
+    /// The browser was restarted: it reports all services again.
     Afresh,
 }

@@ -1,8 +1,8 @@
-//! What the configuration names: `controller=` and `exclude=` with their host names looked up.
+//! What the configuration lists: `controller=` and `exclude=`, with their host names resolved.
 //!
-//! A name that no longer resolves keeps its last addresses; when the address in use is no longer in the answer, the new
-//! one is added first and the old one goes when the new one is live (design, policy 13). A name server may give the
-//! addresses in another order each time: the one in use stays in use while it is live.
+//! A name that no longer resolves keeps its last addresses. When the used address is no longer in the answer, the new
+//! one is added first, and the old one is dropped when the new one is live (design, policy 13). A name server may give
+//! the addresses in another order each time: the used one is kept while it is live.
 
 mod shown;
 
@@ -18,33 +18,33 @@ use super::{OpId, OpIds, Time};
 use crate::conf::{ControllerEntry, Exclusion, FamilyOrder};
 use crate::nvme::{Parameters, Tid, TidParts, tid};
 
-/// A name is looked up again after this long.
+/// A name is looked up again after this time.
 pub const REFRESH: Duration = Duration::from_secs(60);
-/// The resolver has answered by then, or is taken to have failed.
+/// A look-up without an answer after this time counts as failed.
 pub const ANSWER: Duration = Duration::from_secs(30);
 
-/// So many addresses that a name had before are kept, and more only while they are live.
+/// Maximum number of earlier addresses kept for a name. More are kept only while they are live.
 const BEFORE: usize = 8;
 
-/// Addresses of names, as they are saved.
+/// Host names with their addresses, as saved.
 pub type SavedNames = BTreeMap<String, Vec<IpAddr>>;
 
 #[derive(Clone, Debug, Default)]
 struct Name {
     /// In the resolver's order.
     addresses: Vec<IpAddr>,
-    /// The one of them that is used.
+    /// The address that is used.
     used: Option<IpAddr>,
-    /// The addresses that were used before, the oldest first, until everybody who has this name is live by the one that
-    /// is used now. The name may move on before that.
+    /// Addresses used before, oldest first. They are kept until every controller with this name is live at the address
+    /// used now. The name may change its address again before that.
     before: Vec<IpAddr>,
-    /// Who has been live by it already.
+    /// Controllers that have been live at the used address.
     moved: BTreeSet<Tid>,
     op: Option<OpId>,
     backoff: Backoff,
     /// Why the last look-up failed, if it did.
     failed: Option<String>,
-    /// A look-up of this run has ended, be it with an address or without.
+    /// True once a look-up of this run has ended, with or without an address.
     asked: bool,
 }
 
@@ -65,7 +65,7 @@ pub struct Configured {
     timers: Timers<Timer>,
     file: String,
     lost_line: Option<usize>,
-    /// What the last [`Configured::controllers`] came to.
+    /// The controllers that the last call of [`Configured::controllers`] returned.
     listed: BTreeSet<Tid>,
     left_out: Vec<shown::LeftOut>,
     told: shown::Told,
@@ -101,11 +101,11 @@ pub struct Defaults<'a> {
     pub parameters: &'a Parameters,
     /// The host's own NQN.
     pub host_nqn: &'a str,
-    /// The subsystem NQN that is meant when the entry has none; `None` when it must have one.
+    /// The default subsystem NQN for entries without one; `None` if an entry must have one.
     pub subsysnqn: &'a str,
 }
 
-/// The words of the configuration that decide who is meant.
+/// The settings that decide which controllers are configured and excluded.
 #[derive(Clone, Debug)]
 pub struct Words<'a> {
     /// controller=
@@ -123,7 +123,7 @@ pub struct Words<'a> {
 }
 
 impl Configured {
-    /// With the addresses that names had before this run.
+    /// Creates it with the addresses that names had before this run.
     #[must_use]
     pub fn restore(saved: SavedNames) -> Self {
         let names = saved.into_iter().map(|(name, addresses)| {
@@ -134,7 +134,7 @@ impl Configured {
         Self { names, ..Self::default() }
     }
 
-    /// The addresses of names, to be saved: the one by which something may be connected comes first.
+    /// The addresses of names, to be saved. The used address comes first.
     #[must_use]
     pub fn saved(&self) -> SavedNames {
         let names = self.names.iter().map(|(name, state)| {
@@ -148,7 +148,7 @@ impl Configured {
         names.collect()
     }
 
-    /// Takes a configuration; all its names are looked up.
+    /// Takes a new configuration and looks up all its names.
     pub fn set(&mut self, now: Time, words: &Words<'_>) {
         self.controllers = words.controllers.to_vec();
         self.exclusions = words.exclusions.to_vec();
@@ -156,7 +156,7 @@ impl Configured {
         self.ignore_iface = words.ignore_iface;
         self.file = words.file.to_owned();
         self.lost_line = words.lost_line;
-        // A reload reports again what still holds.
+        // Reports again what still holds after a reload.
         self.told = shown::Told::default();
         let in_controllers = self.controllers.iter().filter(|entry| entry.is_name).map(|entry| entry.traddr.clone());
         let in_exclusions = self
@@ -172,14 +172,14 @@ impl Configured {
         }
     }
 
-    /// All names are looked up again: the network has changed.
+    /// Looks up all names again, because the network has changed.
     pub fn refresh(&mut self, now: Time) {
         for name in self.names.keys() {
             self.timers.set(Timer::LookUp(name.clone()), now);
         }
     }
 
-    /// Starts the look-ups that are due. True when one is given up, and that changed something.
+    /// Starts the look-ups that are due. Returns true when a look-up timed out and that changed something.
     pub fn tick(&mut self, now: Time, ops: &mut OpIds, jitter: &mut Jitter, out: &mut Vec<HostEffect>) -> bool {
         let mut changed = false;
         for timer in self.timers.due(now) {
@@ -202,13 +202,14 @@ impl Configured {
         changed
     }
 
-    /// When to tick at the latest.
+    /// When to call [`Configured::tick`] at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         self.timers.deadline()
     }
 
-    /// The answer to a look-up. True when it changed something: what was waited for, if it is the first of this run.
+    /// Takes the answer to a look-up. Returns true when it changed something, or when it is the first answer of this
+    /// run.
     pub fn resolved(
         &mut self,
         now: Time,
@@ -250,7 +251,7 @@ impl Configured {
         }
     }
 
-    /// The controllers that are configured. `live` says whether one is live.
+    /// The configured controllers. `live` says whether a controller is live.
     pub fn controllers(&mut self, defaults: &Defaults<'_>, live: impl Fn(&Tid) -> bool) -> BTreeMap<Tid, Parameters> {
         let mut named = BTreeMap::new();
         self.move_names(defaults, &live);
@@ -265,7 +266,7 @@ impl Configured {
         named
     }
 
-    /// The lines of the `controller=` entries that name these controllers.
+    /// The lines of the `controller=` entries that list these controllers.
     pub fn lines<'a>(&'a self, defaults: &'a Defaults<'_>) -> impl Iterator<Item = (Tid, usize)> + 'a {
         self.controllers.iter().flat_map(move |entry| {
             let addresses = self.addresses(entry, defaults).into_iter();
@@ -283,7 +284,7 @@ impl Configured {
         self.controllers.iter().filter(move |entry| entry.is_name && entry.traddr == name)
     }
 
-    /// Decides by which address each name is used, and who has moved there from the one before.
+    /// Decides which address of each name is used, and which controllers are live there already.
     fn move_names(&mut self, defaults: &Defaults<'_>, live: &impl Fn(&Tid) -> bool) {
         let mut names = std::mem::take(&mut self.names);
         for (name, state) in &mut names {
@@ -293,7 +294,7 @@ impl Configured {
             let listed = |used: &IpAddr| state.addresses.contains(used) && family_used(*used, self.family);
             let serves = |used: &IpAddr| listed(used) && connects(used);
             let used = state.used.filter(serves).or_else(|| preferred(&state.addresses, self.family));
-            // An answer without an address that may be used is like none: the last one stays.
+            // An answer without a usable address changes nothing: the last address is kept.
             let Some(used) = used else { continue };
             if state.used != Some(used) {
                 state.before.extend(state.used);
@@ -318,8 +319,8 @@ impl Configured {
         self.names = names;
     }
 
-    /// True while a `controller=` has a name of which no address was ever known, or which this run has not looked up yet:
-    /// it may mean any controller that is no longer named by its address.
+    /// True while a `controller=` has a host name without a known address, or one that this run has not looked up yet.
+    /// Such an entry may mean any controller that is no longer listed by its address.
     #[must_use]
     pub fn awaits_a_name(&self) -> bool {
         self.awaited().next().is_some()
@@ -345,7 +346,7 @@ impl Configured {
         if self.ignore_iface { tid.unbound() } else { tid }
     }
 
-    /// The addresses of an entry: one, or more while it moves from the others to that.
+    /// The addresses of an entry. More than one while the entry changes to a new address.
     fn addresses(&self, entry: &ControllerEntry, defaults: &Defaults<'_>) -> Vec<String> {
         if !entry.is_name {
             let used = !entry.transport.is_ip()
@@ -360,7 +361,7 @@ impl Configured {
         all.map(|address| address.to_string()).collect()
     }
 
-    /// True when the administrator excluded that controller. `found_on` is the interface on which it was found, which
+    /// True when the administrator excluded that controller. `found_on` is the interface on which it was found. It
     /// counts even when ignore-iface keeps it out of the TID.
     #[must_use]
     pub fn excludes(&self, tid: &Tid, found_on: &str) -> bool {
@@ -387,8 +388,8 @@ impl Configured {
         name.and_then(|name| self.names.get(name)).map(|state| state.addresses.as_slice()).unwrap_or_default()
     }
 
-    /// True while an exclusion has a host name that was never looked up, so that it may mean that controller. Its
-    /// interface does not count: a controller may yet be found on another one.
+    /// True while an exclusion has a host name without a completed look-up, so that it may mean that controller. Its
+    /// interface does not count: the controller may be found on another interface later.
     #[must_use]
     pub fn may_exclude(&self, tid: &Tid) -> bool {
         let unknown = |name: &String| self.names.get(name).is_none_or(|name| !name.asked && name.addresses.is_empty());
@@ -406,7 +407,7 @@ impl Configured {
     }
 }
 
-/// True when an exclusion matches a controller. `addresses` are those of its host name, if it has one.
+/// True when an exclusion matches a controller. `addresses` are those of the exclusion's host name, if it has one.
 fn matches(exclusion: &Exclusion, addresses: &[IpAddr], tid: &Tid, found_on: &str) -> bool {
     let equal = |wanted: &Option<String>, has: &str| wanted.as_ref().is_none_or(|wanted| wanted == has);
     let on_iface = |iface: &String| iface == &tid.host_iface || (!found_on.is_empty() && iface == found_on);
@@ -422,7 +423,7 @@ fn matches(exclusion: &Exclusion, addresses: &[IpAddr], tid: &Tid, found_on: &st
         && exclusion.host_iface.as_ref().is_none_or(on_iface)
 }
 
-/// True when an excluded address is that one; an excluded address without a scope is meant in every scope.
+/// True when both addresses are the same. An excluded address without a scope matches in every scope.
 fn same_address(excluded: &str, address: &str) -> bool {
     match (tid::parse_ip(excluded), tid::parse_ip(address)) {
         (Some((ip, scope)), Some((has, has_scope))) => ip == has && (scope.is_none() || scope == has_scope),
@@ -438,7 +439,7 @@ fn family_used(ip: IpAddr, family: FamilyOrder) -> bool {
     }
 }
 
-/// The first IPv4 address if that family is used, else the first IPv6 address.
+/// The first IPv4 address if `ip-family` allows IPv4, otherwise the first allowed IPv6 address.
 fn preferred(addresses: &[IpAddr], family: FamilyOrder) -> Option<IpAddr> {
     let first = |v4: bool| addresses.iter().copied().find(|ip| ip.is_ipv4() == v4 && family_used(*ip, family));
     first(true).or_else(|| first(false))

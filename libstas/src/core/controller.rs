@@ -1,4 +1,4 @@
-//! The life of one controller: wanted, brought to the lane, connected, held, lost, given up, parted with.
+//! The state of one controller: wanted, queued, connected, held, lost, given up, being removed.
 //!
 //! ```text
 //!             settle                lane's turn            Made or Found
@@ -16,43 +16,44 @@ use super::ownership::Cause;
 use super::{CtrlRef, OpId, Time};
 use crate::nvme::Parameters;
 
-/// A connection that lived this long starts its retries afresh when it is lost; a shorter one goes on with its
-/// back-off, for a controller that is thrown out right after each connect must not spin.
+/// A connection that lived at least this long resets the back-off when it is lost. After a shorter one the back-off
+/// continues, so that a target that drops each connection at once is not retried in a tight loop.
 pub const SETTLED_AFTER: Duration = Duration::from_secs(10);
 
-/// How a controller is wanted.
+/// Why and how a controller is wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Want {
-    /// With which parameters.
+    /// The connection parameters.
     pub parameters: Parameters,
-    /// Who owns a device that serves several TIDs: the smallest rank (configured, referral, discovered).
+    /// The trust level of the best source: configured, referral, discovered. When one device serves several TIDs, the
+    /// TID with the smallest rank owns it.
     pub rank: u8,
-    /// Give up after so many attempts in a row (NCC).
+    /// Gives up after this many failed attempts in a row (NCC); `None`: never.
     pub attempts: Option<u32>,
-    /// Only announced discovery controllers list it, by themselves or by their referrals: that gives no right to claim a
+    /// Only announced discovery controllers list it, directly or by their referrals. Such a controller may not claim a
     /// connection of another program.
     pub announced_only: bool,
 }
 
-/// How a controller is to be parted with.
+/// How a controller is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parting {
-    /// Keep it as it is: the administrator wants nothing disconnected.
+    /// Keeps the connection: disconnecting is switched off in the configuration.
     Keep,
-    /// Keep it, whatever the administrator wants: a boot table of the firmware names it.
+    /// Keeps the connection whatever the configuration says: a boot table of the firmware lists it.
     KeepForBoot,
-    /// Disconnect it, unless storage in use hangs off it alone.
+    /// Disconnects it, unless it is the last path to storage in use.
     SpareInUse,
     /// Disconnect it, even if storage in use depends on it.
     Disconnect,
 }
 
-/// Where a controller is in its life.
+/// The connection state of a controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Life {
     /// Nothing is under way.
     Idle,
-    /// With the lane: being probed, or waiting for its turn.
+    /// In the connect queue: being probed, or waiting for its turn.
     InLane,
     /// The kernel is connecting it.
     Connecting(OpId),
@@ -63,64 +64,64 @@ pub enum Life {
         /// When this controller took the connection over.
         since: Time,
     },
-    /// The next attempt is at that time.
+    /// Waits for the next attempt at that time.
     Waiting(Time),
-    /// No further attempt, until something changes.
+    /// No further attempt until something changes.
     GivenUp,
 }
 
-/// What a controller was before an exclusion matched it.
+/// The state of a controller before an exclusion matched it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum BeforeExclusion {
-    /// It was to be connected.
+    /// It was wanted.
     Wanted,
-    /// Being removed, in this way and for this cause.
+    /// It was being removed, in this way and for this cause.
     Removed(Parting, Cause),
 }
 
-/// How far parting has come.
+/// The progress of a removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leaving {
-    /// To be done.
+    /// Not started.
     Asked,
     /// Being checked for storage in use.
     Checking(OpId),
     /// Kept, for the reason in [`Controller::kept`].
     Kept,
-    /// The kernel would not; tried again at that time.
+    /// The kernel refused the disconnect; retried at that time.
     Refused(Time),
 }
 
-/// The state of one member of the fleet: what is wanted, and how far that is.
+/// The state of one member of the fleet: how it is wanted, and what has been done.
 #[derive(Clone, Debug)]
 pub struct Controller {
-    /// How it is wanted, or was last.
+    /// How it is wanted, or was wanted last.
     pub want: Want,
-    /// Where it is in its life.
+    /// Its connection state.
     pub life: Life,
-    /// How it is parted with, when it no longer is wanted.
+    /// How it is removed and how far that is; `None` while it is wanted.
     pub leaving: Option<(Parting, Leaving)>,
     /// Why it is removed.
     pub cause: Option<Cause>,
-    /// What counts again when the exclusion that removes it is gone.
+    /// The state to restore when the exclusion that removes it is no longer configured.
     pub before_exclusion: Option<BeforeExclusion>,
-    /// It has had a connection in this run.
+    /// True once it has had a connection in this run.
     pub has_held: bool,
     /// Attempts since the last success.
     pub attempts: u32,
-    /// Why it is not connected.
+    /// Why it is not connected; `None` if there is nothing to report.
     pub reason: Option<String>,
-    /// With which parameters this daemon connected it, when it did.
+    /// The parameters with which this daemon connected it; `None` if it did not.
     pub connected_with: Option<Parameters>,
-    /// Why it is kept although nobody wants it.
+    /// Why it is kept although no source wants it.
     pub kept: Option<String>,
-    /// This daemon has had it disconnected: that it goes is no failure.
+    /// This daemon has requested its disconnect: the loss of the connection is no failure.
     pub dismissed: bool,
-    /// When a wait was last cut short.
+    /// When [`super::fleet::Fleet::encourage`] or a network change last cut a wait short.
     pub hurried: Option<Time>,
-    /// Whether it is held by a keep-alive timeout (discovery controllers).
+    /// Whether it is connected with a keep-alive timeout (discovery controllers only).
     pub keep_alive: KeepAlive,
-    /// It rests until then, when its present connection is gone, and why.
+    /// Until when it is not reconnected after its present connection, and why.
     pub resting: Option<(Time, &'static str)>,
     backoff: Backoff,
     told: Option<String>,
@@ -150,7 +151,7 @@ impl Controller {
         }
     }
 
-    /// A controller that this run has never wanted: only its connection is to be ended.
+    /// A controller that this run has never wanted: only its connection is to be disconnected.
     #[must_use]
     pub fn unwanted(how: Parting, cause: Cause) -> Self {
         Self { leaving: Some((how, Leaving::Asked)), cause: Some(cause), ..Self::new(Want::default()) }
@@ -165,7 +166,7 @@ impl Controller {
         }
     }
 
-    /// True while it is to stay.
+    /// True while it is not being removed.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
         self.leaving.is_none()
@@ -177,7 +178,7 @@ impl Controller {
         self.cause.as_ref().is_some_and(|cause| cause.why.is_exclusion())
     }
 
-    /// Takes a connection over. Gives back how many attempts it took.
+    /// Takes over a connection. Returns the number of attempts that were needed.
     pub fn hold(&mut self, now: Time, ctrl: CtrlRef) -> u32 {
         self.life = Life::Held { ctrl, since: now };
         self.has_held = true;
@@ -188,7 +189,7 @@ impl Controller {
         std::mem::take(&mut self.attempts)
     }
 
-    /// Lets go of its connection, which stays as it is: the controller takes another one.
+    /// Gives up its connection without disconnecting it: the controller takes another one.
     pub fn release(&mut self) {
         self.life = Life::Idle;
         self.connected_with = None;
@@ -196,8 +197,8 @@ impl Controller {
         self.dismissed = false;
     }
 
-    /// Its connection is gone: it may try again, at once if it had been up for a while or was disconnected by this
-    /// daemon. Gives back when.
+    /// Its connection is gone. Returns the time of the next attempt: at once if the connection had lived for
+    /// [`SETTLED_AFTER`] or was disconnected by this daemon.
     pub fn lose(&mut self, now: Time, reason: &str, jitter: &mut Jitter) -> Time {
         let lived = match self.life {
             Life::Held { since, .. } => now.since(since),
@@ -218,7 +219,7 @@ impl Controller {
         again
     }
 
-    /// An attempt failed. Gives back when the next one is, `None` when it was the last.
+    /// An attempt failed. Returns the time of the next attempt, or `None` if this was the last.
     pub fn fail(&mut self, now: Time, reason: String, not_before: Option<Time>, jitter: &mut Jitter) -> Option<Time> {
         self.attempts += 1;
         self.reason = Some(reason);
@@ -231,26 +232,26 @@ impl Controller {
         Some(again)
     }
 
-    /// No attempt makes sense before something changes.
+    /// Makes no further attempt until something changes.
     pub fn give_up(&mut self, reason: String) {
         self.attempts += 1;
         self.reason = Some(reason);
         self.life = Life::GivenUp;
     }
 
-    /// What was tried is no longer what is wanted: the next attempt is the first.
+    /// Starts counting attempts from zero, because other parameters are wanted now.
     pub fn start_afresh(&mut self) {
         self.attempts = 0;
         self.backoff.reset();
         self.life = Life::Idle;
     }
 
-    /// Something gives reason to hope: the next failure is the first again.
+    /// Resets the back-off.
     pub fn take_heart(&mut self) {
         self.backoff.reset();
     }
 
-    /// True when that has not been told yet; then it has.
+    /// Returns true if this text differs from the last one, and remembers it.
     pub fn is_news(&mut self, what: &str) -> bool {
         if self.told.as_deref() == Some(what) {
             return false;

@@ -1,4 +1,4 @@
-//! What the cores ask of the host, and what the host tells the cores.
+//! Requests of the cores to the host (effects), and reports of the host to the cores (events).
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -9,7 +9,7 @@ use super::{CtrlRef, Links, Look, OpId};
 use crate::nvme::secret::DhchapSecrets;
 use crate::nvme::{HostIdentity, Parameters, Purpose, Tid, Transport};
 
-/// Where a TCP reachability probe goes to and comes from.
+/// The two ends of a TCP reachability probe.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Portal {
     /// Transport address: an IP address, or an FC address (`nn-…:pn-…`).
@@ -23,7 +23,7 @@ pub struct Portal {
 }
 
 impl Portal {
-    /// The portal of a TCP controller; other transports have none to probe.
+    /// The portal of a TCP controller; `None` for other transports, which are not probed.
     #[must_use]
     pub fn of(tid: &Tid) -> Option<Self> {
         (tid.transport() == Transport::Tcp).then(|| Self {
@@ -35,42 +35,42 @@ impl Portal {
     }
 }
 
-/// What came of a probe.
+/// The outcome of a probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProbeOutcome {
-    /// It answers (with an ICResp, where a handshake was asked for).
+    /// The portal answers (with an ICResp, if a handshake was requested).
     Alive,
-    /// Timeout, refused, unreachable: the text says which.
+    /// Timeout, refused or unreachable: the text says which.
     Dead(String),
-    /// A local error says nothing about the other side.
+    /// A local error, which says nothing about the portal.
     Unknown(String),
-    /// It was not made: the other daemon waits for nothing.
+    /// The probe was skipped, because the other daemon has no connection waiting.
     Skipped,
 }
 
-/// One connection that the kernel is asked to make.
+/// A request to connect one controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectRequest {
-    /// The controller, by the address that is to be connected.
+    /// The controller, with the address to connect to.
     pub tid: Tid,
-    /// The connection parameters, secrets included.
+    /// The connection parameters, including secrets.
     pub parameters: Parameters,
-    /// The host NQN and host ID that it is connected with.
+    /// The host NQN and host ID to connect with.
     pub identity: Arc<HostIdentity>,
-    /// Whether it is connected for discovery or for I/O.
+    /// Whether the connection is for discovery or for I/O.
     pub purpose: Purpose,
     /// Connections that are not adopted for it, although they serve it.
     pub passed_over: BTreeSet<CtrlRef>,
 }
 
 impl ConnectRequest {
-    /// The DH-HMAC-CHAP secrets that go with it, if it has a usable one.
+    /// The DH-HMAC-CHAP secrets of the request; `None` without a usable one.
     #[must_use]
     pub fn secrets(&self) -> Option<DhchapSecrets> {
         DhchapSecrets::of(&self.parameters, self.identity.key.as_ref())
     }
 
-    /// The same request with these secrets, or without any.
+    /// Returns the same request with these secrets, or without any.
     #[must_use]
     pub fn with_secrets(&self, secrets: Option<&DhchapSecrets>) -> Self {
         let mut request = self.clone();
@@ -84,25 +84,25 @@ impl ConnectRequest {
 /// Why a connection was not made.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
-    /// The kernel has such a connection already, though no look shows which (EALREADY).
+    /// The kernel has such a connection already, but the snapshot does not show which (EALREADY).
     #[error("the kernel says that it is connected already")]
     Already,
-    /// The kernel's answer, in words for a person.
+    /// The kernel refused.
     #[error("{reason}")]
     Kernel {
         /// The errno of the write to /dev/nvme-fabrics.
         errno: i32,
-        /// What it means.
+        /// The meaning of the errno.
         reason: String,
     },
-    /// The request cannot be put into words for the kernel (a comma in a value, a bad secret): no use to try again
-    /// before the configuration changes.
+    /// The request cannot be written as kernel options (a comma in a value, a malformed secret). A retry is useless
+    /// until the configuration changes.
     #[error("{0}")]
     Invalid(String),
 }
 
 impl ConnectError {
-    /// The kernel's errno, where it was the kernel that said no.
+    /// The errno, if the kernel refused.
     #[must_use]
     pub fn errno(&self) -> Option<i32> {
         match self {
@@ -112,12 +112,12 @@ impl ConnectError {
     }
 }
 
-/// What came of a connect.
+/// The outcome of a connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConnectOutcome {
-    /// The write made this controller.
+    /// The write created this controller.
     Made(CtrlRef),
-    /// The look before the write found one that serves.
+    /// The snapshot before the write shows a connection that serves the controller; nothing was written.
     Found(CtrlRef),
     /// No connection serves the controller, and none was made.
     Failed(ConnectError),
@@ -126,57 +126,58 @@ pub enum ConnectOutcome {
 /// The answer to [`HostEffect::Connect`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectReport {
-    /// What came of it.
+    /// The outcome.
     pub outcome: ConnectOutcome,
-    /// The look after the write (the one before it, if nothing was written).
+    /// The snapshot taken after the write, or before it if nothing was written.
     pub look: Look,
-    /// How long the write held the host's connect lane.
+    /// How long the write blocked the connect path of the host.
     pub held: Duration,
 }
 
-/// Whether a controller's namespaces can be spared.
+/// Whether storage in use depends on a controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Usage {
-    /// Nothing is lost without it.
+    /// No storage in use depends on it alone.
     Free,
-    /// It is the last live path to storage in use: the text says which and by whom (`nvme0n1 is mounted on /srv`).
+    /// It is the last live path to storage in use: the text names the storage and its user (`nvme0n1 is mounted on
+    /// /srv`).
     LastPath(String),
-    /// It could not be found out: the text says why. Treated as in use.
+    /// The check failed: the text says why. Treated as in use.
     Unknown(String),
 }
 
-/// What came of a change of secrets.
+/// The outcome of a change of secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rotated {
-    /// The kernel has them already.
+    /// The kernel has these secrets already.
     Current,
-    /// The target took them, and the kernel has them now.
+    /// The target accepted them, and they were written to the kernel.
     Written,
-    /// The target took the host's, and the kernel has it now. It takes no secret of the controller for a connection that
-    /// was made without one.
+    /// The target accepted the host secret, and it was written to the kernel. The kernel takes no controller secret for
+    /// a connection that was made without one.
     HostWritten,
-    /// They differ, and the kernel is not reconnecting the controller: it keeps those that it has.
+    /// They differ, but the kernel is not reconnecting the controller: its secrets are left as they are.
     Later,
-    /// The target does not take them; the text says why. The kernel keeps those that it has.
+    /// The target refused them; the text says why. The kernel's secrets are left as they are.
     Refused(String),
-    /// It could not be found out; the text says why. The kernel keeps those that it has.
+    /// The check failed; the text says why. The kernel's secrets are left as they are.
     Unknown(String),
     /// The connection was made without authentication: the kernel takes no secret for it.
     Impossible,
 }
 
-/// A kernel event about a controller: a hint, for sysfs is the truth.
+/// A kernel event about a controller. It is a hint; sysfs is the truth.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Uevent {
-    /// Its sequence number.
+    /// The sequence number of the kernel (SEQNUM).
     pub seqnum: u64,
     /// The N of nvmeN.
     pub device: u32,
-    /// What it says.
+    /// The kind of event.
     pub kind: UeventKind,
 }
 
-/// What a kernel event says.
+/// The kind of a kernel event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UeventKind {
     /// A controller was added.
@@ -187,18 +188,18 @@ pub enum UeventKind {
     Aen(u32),
     /// NVME_EVENT=connected: the kernel has (re-)connected it.
     Connected,
-    /// NVME_EVENT=rediscover: a discovery controller was re-connected, all that it said is to be read again.
+    /// NVME_EVENT=rediscover: a discovery controller was reconnected, so its log page must be read again.
     Rediscover,
     /// An event that changes nothing here.
     Other,
 }
 
-/// What is asked of the host.
+/// A request to the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostEffect {
-    /// Look at all controllers, their states included; answered by [`HostEvent::Looked`].
+    /// Take a snapshot of all controllers. Answered by [`HostEvent::Looked`].
     Look(OpId),
-    /// See whether a portal answers, within 3 s; with `handshake` also by ICReq and ICResp. Answered by
+    /// Probe a portal by a TCP connect, and with `handshake` also by ICReq and ICResp; at most 3 s. Answered by
     /// [`HostEvent::Probed`].
     Probe {
         /// The operation; the event that answers bears the same ID.
@@ -207,15 +208,15 @@ pub enum HostEffect {
         portal: Portal,
         /// Exchange ICReq and ICResp too.
         handshake: bool,
-        /// Skip it if the other daemon waits for no connection: then a dead portal holds nothing up.
+        /// Skip the probe if the other daemon has no connection waiting: then a dead portal delays nothing.
         only_if_others_wait: bool,
     },
-    /// Take the host's connect lane, look, and unless a connection serves already make one. Answered by
-    /// [`HostEvent::Connected`].
+    /// Wait for the connect path of the host, take a snapshot, and make a connection unless one serves already.
+    /// Answered by [`HostEvent::Connected`].
     Connect {
         /// The operation; the event that answers bears the same ID.
         op: OpId,
-        /// What to make.
+        /// The connection to make.
         request: Box<ConnectRequest>,
     },
     /// Disconnect exactly that controller. Answered by [`HostEvent::Disconnected`].
@@ -225,54 +226,56 @@ pub enum HostEffect {
         /// The connection, by its device number and its birth.
         ctrl: CtrlRef,
     },
-    /// Find out whether storage in use hangs off it alone. Answered by [`HostEvent::UseChecked`].
+    /// Check whether the controller is the last path to storage in use. Answered by [`HostEvent::UseChecked`].
     CheckUse {
         /// The operation; the event that answers bears the same ID.
         op: OpId,
         /// The connection, by its device number and its birth.
         ctrl: CtrlRef,
-        /// Controllers that are on their way out: they are no other path, whatever sysfs says of them yet.
+        /// Controllers that are being removed: they do not count as another path, whatever state sysfs shows.
         leaving: Vec<CtrlRef>,
     },
-    /// Look a host name up. Answered by [`HostEvent::Resolved`].
+    /// Resolve a host name. Answered by [`HostEvent::Resolved`].
     Resolve {
         /// The operation; the event that answers bears the same ID.
         op: OpId,
-        /// The host name, as the configuration has it.
+        /// The host name, as written in the configuration.
         name: String,
     },
-    /// Record in the registry that a connection without an owner is ours now. No answer: the next snapshot shows it.
+    /// Record in the registry that a connection without an owner is ours from now on. No answer: the next snapshot
+    /// shows it.
     Claim(CtrlRef),
-    /// Compare the DH-HMAC-CHAP secrets that the kernel has for that controller with those of the request. If they differ
-    /// and the kernel is reconnecting the controller, try at the target whether it takes the request's, by a connect that
-    /// makes no namespace; if it does, give them to the kernel. Answered by [`HostEvent::SecretsRotated`].
+    /// Compare the DH-HMAC-CHAP secrets that the kernel has for that controller with those of the request. If they
+    /// differ and the kernel is reconnecting the controller, test at the target whether it accepts the secrets of the
+    /// request, by a connect that creates no namespace. If it does, write them to the kernel. Answered by
+    /// [`HostEvent::SecretsRotated`].
     RotateSecrets {
         /// The operation; the event that answers bears the same ID.
         op: OpId,
         /// The connection, by its device number and its birth.
         ctrl: CtrlRef,
-        /// Where to, and with what.
+        /// The target, and the secrets to write.
         request: Box<ConnectRequest>,
     },
-    /// Make its secrets in sysfs unreadable for all but root. No answer.
+    /// Make the secrets of the controller in sysfs unreadable for everyone but root. No answer.
     HideSecrets(CtrlRef),
     /// Write this to the log. No answer.
     Tell(Notice),
-    /// What the core knows has changed: save it soon. No answer.
+    /// The state to be saved has changed: save it soon. No answer.
     Save,
 }
 
-/// What the host tells.
+/// A report of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostEvent {
-    /// The answer to [`HostEffect::Look`]; the shell may also look by itself, with [`OpId::UNASKED`].
+    /// The answer to [`HostEffect::Look`]. Also sent by the shell on its own, with [`OpId::UNASKED`].
     Looked {
         /// The operation that this answers.
         op: OpId,
-        /// What there is; the error says why sysfs could not be read.
+        /// The snapshot; the error says why sysfs could not be read.
         result: Result<Look, String>,
     },
-    /// The kernel said something.
+    /// An event of the kernel.
     Uevent(Uevent),
     /// Kernel events were lost.
     Overrun,
@@ -280,74 +283,74 @@ pub enum HostEvent {
     Probed {
         /// The operation that this answers.
         op: OpId,
-        /// What came of it.
+        /// The outcome.
         outcome: ProbeOutcome,
     },
     /// The answer to [`HostEffect::Connect`].
     Connected {
         /// The operation that this answers.
         op: OpId,
-        /// What came of it.
+        /// The outcome, with the snapshot.
         report: Box<ConnectReport>,
     },
     /// The answer to [`HostEffect::Disconnect`].
     Disconnected {
         /// The operation that this answers.
         op: OpId,
-        /// The error says why the kernel would not.
+        /// The error says why the kernel refused.
         result: Result<(), String>,
     },
     /// The answer to [`HostEffect::CheckUse`].
     UseChecked {
         /// The operation that this answers.
         op: OpId,
-        /// What was found.
+        /// The result of the check.
         usage: Usage,
     },
     /// The answer to [`HostEffect::Resolve`].
     Resolved {
         /// The operation that this answers.
         op: OpId,
-        /// Its addresses in the resolver's order; the error says why there are none.
+        /// The addresses in the resolver's order; the error says why there are none.
         result: Result<Vec<IpAddr>, String>,
     },
     /// The answer to [`HostEffect::RotateSecrets`].
     SecretsRotated {
         /// The operation that this answers.
         op: OpId,
-        /// What came of it.
+        /// The outcome.
         outcome: Rotated,
-        /// How long it held the host's connect path.
+        /// How long the trial blocked the connect path of the host.
         held: Duration,
     },
-    /// The network interfaces as they are now; the first one comes at start.
+    /// The network interfaces. Sent at start and after each change.
     Links(Arc<Links>),
     /// A route was added or changed.
     RouteAdded,
 }
 
-/// How loud a [`Notice`] is.
+/// The severity of a [`Notice`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
-    /// Only with tron.
+    /// Details, shown only with tron.
     Debug,
-    /// Something happened as it should.
+    /// Normal operation.
     Info,
-    /// Something is not as it should be, and is being dealt with.
+    /// A problem that the daemon handles by itself.
     Warning,
-    /// Something is wrong, and somebody has to act.
+    /// A problem that the administrator has to solve.
     Error,
 }
 
-/// One line for the operator.
+/// One log line for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Notice {
     /// The priority of the journal entry.
     pub level: Level,
-    /// The controller that this is about, if it is about one.
+    /// The controller concerned; `None` if it concerns no single controller.
     pub tid: Option<Tid>,
-    /// The connection that this is about, if there is one.
+    /// The connection concerned; `None` if there is none.
     pub ctrl: Option<CtrlRef>,
-    /// What happened, what will be done about it and when.
+    /// What happened, and what the daemon does next and when.
     pub text: String,
 }

@@ -1,4 +1,4 @@
-//! The one who knows the kernel's controllers: looks at sysfs, merged in the order in which they were taken.
+//! The kernel's controllers, as of the newest snapshot.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -6,33 +6,33 @@ use std::sync::Arc;
 use super::kernel::{KernelController, Look};
 use super::{CtrlRef, Uevent};
 
-/// The kernel's controllers as of the newest look.
+/// The kernel's controllers as of the newest snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
     look: Look,
     by_ref: BTreeMap<CtrlRef, usize>,
     looked: bool,
-    /// Those that this daemon has had disconnected, until a look shows so.
+    /// Controllers that this daemon has disconnected and that older snapshots may still show.
     lost: BTreeSet<CtrlRef>,
 }
 
-/// What a look has changed.
+/// The difference between two snapshots.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diff {
-    /// Controllers that were not there before.
+    /// New controllers.
     pub appeared: Vec<CtrlRef>,
-    /// Controllers that were there, and of which more is known now: the kernel fills their attributes in by and by.
+    /// Known controllers whose attributes are complete now: the kernel fills in sysfs attributes while it connects.
     pub identified: Vec<CtrlRef>,
-    /// Controllers that are no longer there.
+    /// Controllers that no longer exist.
     pub gone: Vec<Arc<KernelController>>,
-    /// Controllers that were not live and now are.
+    /// Controllers that have become live.
     pub became_live: Vec<CtrlRef>,
-    /// Controllers that were live and no longer are.
+    /// Controllers that are no longer live.
     pub lost: Vec<CtrlRef>,
 }
 
 impl Inventory {
-    /// Takes a look in. `None` when it is older than what is known already: it then says nothing.
+    /// Takes a snapshot. Returns `None` if it is older than the newest one: it is ignored.
     pub fn take(&mut self, mut look: Look) -> Option<Diff> {
         if self.looked && look.order <= self.look.order {
             return None;
@@ -68,8 +68,8 @@ impl Inventory {
         Some(diff)
     }
 
-    /// A controller has been disconnected: the kernel has said so, and no look is needed to know it. A look that was
-    /// taken before that, and one in which it is still on its way out, do not bring it back. True if it was known.
+    /// Records that the kernel has disconnected a controller, without waiting for a snapshot. A snapshot that was taken
+    /// before that, or that still shows it as being deleted, does not bring it back. Returns true if it was known.
     pub fn lose(&mut self, ctrl: CtrlRef) -> bool {
         let known = self.by_ref.contains_key(&ctrl);
         if known {
@@ -80,13 +80,13 @@ impl Inventory {
         known
     }
 
-    /// True once a look was taken: before that nobody knows what the kernel has.
+    /// True once a snapshot was taken. Before that the kernel's controllers are unknown.
     #[must_use]
     pub fn has_looked(&self) -> bool {
         self.looked
     }
 
-    /// True when the newest look was taken after that event: the event is then old news.
+    /// True when the newest snapshot was taken after that event: the event says nothing new.
     #[must_use]
     pub fn covers(&self, event: &Uevent) -> bool {
         self.looked && event.seqnum <= self.look.seqnum
@@ -102,7 +102,7 @@ impl Inventory {
         self.by_ref.get(&ctrl).and_then(|index| self.look.controllers.get(*index))
     }
 
-    /// The controller that bears that device number now.
+    /// The controller that has that device number now.
     #[must_use]
     pub fn device(&self, device: u32) -> Option<&KernelController> {
         let (_, index) =
@@ -110,13 +110,13 @@ impl Inventory {
         self.look.controllers.get(*index).map(|shared| &**shared)
     }
 
-    /// The newest look.
+    /// The newest snapshot.
     #[must_use]
     pub fn look(&self) -> &Look {
         &self.look
     }
 
-    /// All NVMe-oF controllers of the last snapshot.
+    /// All NVMe-oF controllers of the newest snapshot.
     pub fn iter(&self) -> impl Iterator<Item = &KernelController> {
         self.look.controllers.iter().map(|shared| &**shared)
     }

@@ -1,24 +1,24 @@
-//! Whether a discovery controller is held by a keep-alive timeout, or polled because it takes none.
+//! Whether a discovery controller accepts a keep-alive timeout and stays connected, or is polled because it does not.
 //!
-//! Discovery controllers from before explicit persistent connections (TP8010) refuse a Connect with a keep-alive
-//! timeout. The kernel says no more than that the Connect was refused, so it is found out by trying without.
+//! Discovery controllers without explicit persistent connections (TP8010) refuse a Connect with a keep-alive timeout.
+//! The kernel only reports that the Connect was refused, so a Connect without a timeout is tried.
 
 use std::time::Duration;
 
-/// From the end of one poll to the next.
+/// The time from the end of one poll to the next.
 pub const POLL_INTERVAL: Duration = Duration::from_secs(15 * 60);
-/// A poll lasts so long: what a page no longer names is believed to be gone when two reads on one connection have
-/// shown it ([`super::sources::SETTLING`]).
+/// The duration of a poll. The absence of an entry is proved only by two reads on one connection,
+/// [`super::sources::SETTLING`] apart.
 pub const POLL_LENGTH: Duration = Duration::from_secs(40);
-/// The first connection without a timeout lasts so long: then it is asked at once whether it takes one after all, for
-/// what refused it may have been over by then.
+/// The duration of the first connection without a timeout. After it a connect with a timeout is tried again, in case
+/// the refusal was temporary.
 pub const FIRST_POLL: Duration = Duration::from_secs(2);
-/// A refusal may have other reasons: only after so many in a row a connect without is tried.
+/// A refusal may have other reasons: a connect without a timeout is tried only after this many in a row.
 const REFUSALS: u32 = 3;
-/// `EIO`: the other side answered, and the answer was no.
+/// `EIO`: the controller answered and refused.
 const REFUSED: i32 = 5;
 
-/// What is known of one controller.
+/// What is known about the keep-alive support of one controller.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KeepAlive {
     refusals: u32,
@@ -26,19 +26,20 @@ pub struct KeepAlive {
 }
 
 impl KeepAlive {
-    /// True when the next connect is to be tried without. A controller that is polled is asked once in each poll
-    /// whether it has changed its mind.
+    /// True when the next connect is to be made without a timeout. A polled controller is tried with a timeout first in
+    /// each poll, in case it accepts one now.
     #[must_use]
     pub fn is_left_out(self) -> bool {
         self.refusals >= if self.polled { 1 } else { REFUSALS }
     }
 
-    /// A connect was made, without a keep-alive timeout or with.
+    /// A connection was made; `without` a keep-alive timeout or with one.
     pub fn made(&mut self, without: bool) {
         *self = Self { refusals: 0, polled: without };
     }
 
-    /// A connect failed with that errno. True when the next attempt need not wait: it is the other half of a poll.
+    /// A connect failed with that errno. Returns true when the next attempt need not wait: it is the second half of a
+    /// poll.
     pub fn failed(&mut self, without: bool, errno: Option<i32>) -> bool {
         if without {
             *self = Self::default();

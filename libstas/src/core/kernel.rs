@@ -1,4 +1,4 @@
-//! What the kernel says of itself, as values: its NVMe-oF controllers and its network interfaces.
+//! The kernel's NVMe-oF controllers and network interfaces, as plain values.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,27 +9,27 @@ use serde::{Deserialize, Serialize};
 use super::CtrlRef;
 use crate::nvme::{Tid, TidParts, Transport};
 
-/// sysfs `state` of a controller.
+/// The state of a controller, as in its sysfs attribute `state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CtrlState {
     /// Being set up for the first time.
     New,
     /// `live`: it processes commands.
     Live,
-    /// `resetting`: the kernel resets it, and connects it again afterwards.
+    /// `resetting`: the kernel resets it and reconnects it afterwards.
     Resetting,
-    /// The kernel (re-)connects it.
+    /// `connecting`: the kernel connects or reconnects it.
     Connecting,
-    /// On its way out, with or without I/O.
+    /// `deleting` or `deleting (no IO)`: the kernel is deleting it.
     Deleting,
-    /// Given up by the kernel.
+    /// `dead`: the kernel has given it up.
     Dead,
-    /// A word that this version does not know, or an attribute that could not be read.
+    /// An unknown word, or an unreadable attribute.
     Unknown,
 }
 
 impl CtrlState {
-    /// Reads the sysfs word.
+    /// Parses the sysfs word.
     #[must_use]
     pub fn parse(word: &str) -> Self {
         match word.trim() {
@@ -43,7 +43,7 @@ impl CtrlState {
         }
     }
 
-    /// True while the kernel works on getting the connection back.
+    /// True while the kernel is restoring the connection.
     #[must_use]
     pub fn is_reconnecting(self) -> bool {
         matches!(self, Self::Resetting | Self::Connecting)
@@ -75,18 +75,18 @@ impl fmt::Display for CtrlState {
 pub enum CtrlType {
     /// I/O controller.
     Io,
-    /// `discovery`: it has a discovery log page and no namespaces.
+    /// `discovery`: a discovery controller, without namespaces.
     Discovery,
-    /// `admin`: it takes admin commands only.
+    /// `admin`: an administrative controller, without I/O queues.
     Admin,
     /// Not reported (kernels before 5.18, or not filled in yet).
     Unknown,
 }
 
-/// DCTYPE (TP8010): which kind of discovery controller.
+/// The kind of a discovery controller (DCTYPE, TP8010).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Dctype {
-    /// The kernel does not report it, or the controller is none.
+    /// Not reported by the kernel, or not a discovery controller.
     None,
     /// Direct discovery controller.
     Ddc,
@@ -100,7 +100,7 @@ pub enum Dctype {
 pub enum Gained {
     /// One of the daemons connected it.
     Connected,
-    /// It had no owner, and a source wanted it.
+    /// It had no owner, and we adopted it for a controller that a source wanted.
     Adopted,
 }
 
@@ -108,10 +108,10 @@ pub enum Gained {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Owner {
-    /// No entry: connected by hand, by the initramfs, or by programs that know no registry.
+    /// No entry: connected by hand, by the initramfs, or by a program that does not use the registry.
     #[default]
     None,
-    /// stafd or stacd, by an entry that fits this very controller.
+    /// stafd or stacd, by an entry that matches this very controller.
     Stas(Gained),
     /// Another orchestrator of that name.
     Other(String),
@@ -119,22 +119,22 @@ pub enum Owner {
     Unknown,
 }
 
-/// One controller of the kernel, as /sys/class/nvme/nvmeN shows it. Empty strings are unset.
+/// One controller of the kernel, as /sys/class/nvme/nvmeN shows it. Empty strings mean unset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelController {
     /// The device number and the birth: the inode of its directory in sysfs.
     pub ctrl: CtrlRef,
-    /// Transport; controllers of other transports (pcie) are not reported at all.
+    /// The transport. Controllers of other transports (pcie) are not in the inventory.
     pub transport: Transport,
     /// Transport address, canonical.
     pub traddr: String,
     /// Transport service identifier: the port of TCP and RDMA, empty for other transports.
     pub trsvcid: String,
-    /// host_traddr that it was connected with, canonical.
+    /// The host_traddr that it was connected with, canonical.
     pub host_traddr: String,
-    /// host_iface that it was connected with.
+    /// The host_iface that it was connected with.
     pub host_iface: String,
-    /// Source address of its admin queue (kernel 6.1); remembered while the connection is down.
+    /// Source address of its admin queue (since kernel 6.1); kept while the connection is down.
     pub src_addr: Option<IpAddr>,
     /// Subsystem NQN that the controller reports.
     pub subsysnqn: String,
@@ -144,13 +144,13 @@ pub struct KernelController {
     pub hostid: String,
     /// The controller type (CNTRLTYPE) of Identify Controller.
     pub cntrltype: CtrlType,
-    /// Discovery controller type.
+    /// The kind of discovery controller (DCTYPE).
     pub dctype: Dctype,
-    /// State at the time of the look.
+    /// The state at the time of the snapshot.
     pub state: CtrlState,
     /// Keep-alive timeout in seconds, if known; 0 marks a short-lived `nvme discover`.
     pub kato: Option<u32>,
-    /// It was connected with TLS or secure concatenation.
+    /// True if it was connected with TLS or secure concatenation.
     #[serde(default)]
     pub encrypted: bool,
     /// The model number (MN) of Identify Controller.
@@ -163,7 +163,7 @@ pub struct KernelController {
 }
 
 impl KernelController {
-    /// A controller of which nothing was read yet.
+    /// A controller whose attributes have not been read yet.
     #[must_use]
     pub fn unread(ctrl: CtrlRef, transport: Transport) -> Self {
         Self {
@@ -188,8 +188,7 @@ impl KernelController {
         }
     }
 
-    /// The connection that was asked for by that TID, as far as the TID tells: the other way round is
-    /// [`KernelController::tid`].
+    /// The connection that a TID asks for, as far as the TID tells. The reverse of [`KernelController::tid`].
     #[must_use]
     pub fn asked_for_by(tid: &Tid, ctrl: CtrlRef) -> Self {
         Self {
@@ -213,8 +212,9 @@ impl KernelController {
         }
     }
 
-    /// True once all that tells what it is was filled in. The kernel does so while it connects for the first time: until
-    /// then a discovery controller may look like an I/O controller, and somebody's like nobody's.
+    /// True once the attributes that identify the controller are filled in. The kernel does so during the first
+    /// connect. Before that a discovery controller may look like an I/O controller, and a connection with an owner like
+    /// one without.
     #[must_use]
     pub fn is_identified(&self) -> bool {
         let has_names = !self.subsysnqn.is_empty() && !self.hostnqn.is_empty();
@@ -235,26 +235,26 @@ impl KernelController {
         })
     }
 
-    /// True when in service.
+    /// True when it is live.
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.state == CtrlState::Live
     }
 }
 
-/// A look at the kernel's controllers: all that existed at one moment.
+/// A snapshot of the kernel's controllers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Look {
-    /// Counts the looks of this shell: a look that was taken later has a greater number, however late it comes.
+    /// Numbers the snapshots of this shell: a later snapshot has a greater number, even if it is delivered earlier.
     pub order: u64,
     /// /sys/kernel/uevent_seqnum, read before the scan: older events say nothing new.
     pub seqnum: u64,
-    /// Every fabrics controller. They are shared from look to look: with hundreds of them, most stay as they are.
+    /// All fabrics controllers. Unchanged ones are shared between snapshots, because there may be hundreds.
     pub controllers: Vec<Arc<KernelController>>,
 }
 
 impl Look {
-    /// A look that found these.
+    /// A snapshot of these controllers.
     #[must_use]
     pub fn new(order: u64, seqnum: u64, controllers: impl IntoIterator<Item = KernelController>) -> Self {
         Self { order, seqnum, controllers: controllers.into_iter().map(Arc::new).collect() }
@@ -270,9 +270,9 @@ pub struct Interface {
     pub name: String,
     /// Its hardware address, empty if it has none.
     pub mac: Vec<u8>,
-    /// Administratively up and with carrier.
+    /// True if it is administratively up and has a carrier.
     pub up: bool,
-    /// Its addresses, in the kernel's order: the primary one comes first.
+    /// Its addresses in the kernel's order: the primary one comes first.
     pub addresses: Vec<IpAddr>,
 }
 
@@ -281,20 +281,20 @@ pub struct Interface {
 pub struct Links(pub Vec<Interface>);
 
 impl Links {
-    /// The interface that owns a source address.
+    /// The interface that has an address.
     #[must_use]
     pub fn owner(&self, address: IpAddr) -> Option<&Interface> {
         let address = address.to_canonical();
         self.0.iter().find(|interface| interface.addresses.contains(&address))
     }
 
-    /// The interface of that number.
+    /// The interface with that index.
     #[must_use]
     pub fn numbered(&self, index: u32) -> Option<&Interface> {
         self.0.iter().find(|interface| interface.index == index)
     }
 
-    /// The interface of that name.
+    /// The interface with that name.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<&Interface> {
         self.0.iter().find(|interface| interface.name == name)

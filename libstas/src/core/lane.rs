@@ -1,9 +1,9 @@
-//! The order in which one daemon uses the kernel's connect path, and the probe that keeps dead targets off it (design,
-//! policy 3).
+//! The order in which one daemon uses the kernel's connect path, and the probe that keeps dead targets off that path
+//! (design, policy 3).
 //!
-//! The fleet brings a controller that is to be connected ([`Lane::enter`]); the lane probes its portal or queues it, and
-//! tells which controller is next ([`Lane::take_turn`]). What leaves the lane without a connection waits in the fleet's
-//! back-off and enters again.
+//! The fleet enters a controller that is to be connected ([`Lane::enter`]). The lane probes its portal or queues it,
+//! and says which controller is next ([`Lane::take_turn`]). A controller that leaves the lane without a connection
+//! waits in the fleet's back-off and enters again.
 //!
 //! A portal is probed before its first attempt, unless neither daemon waits for anything else, and before every attempt
 //! after a failure. A portal that served and has not failed since is never probed.
@@ -17,80 +17,80 @@ use super::timers::Timers;
 use super::{OpId, OpIds, Time};
 use crate::nvme::{HostIdentity, Parameters, Tid};
 
-/// How many portals are probed at once.
+/// Maximum number of probes at the same time.
 pub const PROBES: usize = 64;
-/// For this long the answer of a portal to a probe holds for the other controllers there.
+/// How long a portal's answer to a probe is valid for the other controllers of that portal.
 pub const ANSWER_HOLDS: Duration = Duration::from_secs(2);
-/// The host answers a probe within 3 s; when it has not by now, nothing is known of the portal.
+/// The host answers a probe within 3 s. Without an answer after this time, the outcome is unknown.
 pub const PROBE_DEADLINE: Duration = Duration::from_secs(10);
-/// A failed write that took longer than this has blocked the connect path: it is penalized.
+/// A failed write that took longer than this has blocked the connect path and is penalized.
 pub const WASTE: Duration = Duration::from_secs(1);
-/// What blocked the connect path for T is tried again after this many times T at the earliest.
+/// A write that blocked the connect path for T is repeated after this many times T at the earliest.
 pub const WASTE_FACTOR: u32 = 10;
 /// A penalty is forgotten this long after its end, a failure this long after it happened.
 pub const WASTE_FORGOTTEN: Duration = Duration::from_secs(3600);
-/// A write that takes longer than this is told.
+/// A write that takes longer than this is logged.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(90);
-/// So many portals that served are remembered. One that is forgotten costs a probe.
+/// Maximum number of portals remembered as proven. A forgotten portal costs one probe.
 const SERVED: usize = 4096;
 
-/// The order in the queue: the first class is served first.
+/// The order in the queue: lower classes come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// A live controller uses the portal.
     Proven,
     /// Never tried before.
     First,
-    /// Never tried before, and with a secret: where it is the wrong one, a target may fall silent after refusing it,
-    /// and the kernel waits its 60 s for the answer.
+    /// Never tried before, and authenticates with a secret. After refusing a wrong secret a target may fall silent, and
+    /// the kernel then waits 60 s for its answer.
     Secret,
     /// An attempt at it has failed before.
     Repeated,
-    /// The probe could not tell.
+    /// The probe had no clear outcome.
     Unsure,
-    /// A connect to its portal blocked the connect path before: only when nothing else waits.
+    /// A connect to its portal blocked the connect path before: served only when nothing else waits.
     Waster,
 }
 
-/// What a connection is made with. A penalty applies only to an attempt with the same.
+/// The parameters and the identity of a connect. A penalty applies only to an attempt with the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manner {
-    /// With which parameters, the secrets included.
+    /// The connection parameters, including secrets.
     pub parameters: Parameters,
-    /// As which host.
+    /// The identity of the host.
     pub identity: Arc<HostIdentity>,
 }
 
-/// What the fleet says of a controller that enters.
+/// What the fleet knows of a controller that enters the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// It was tried before.
     pub repeated: bool,
     /// A live controller uses its portal.
     pub portal_live: bool,
-    /// It authenticates with DH-HMAC-CHAP: a wrong secret fails slowly.
+    /// It authenticates with DH-HMAC-CHAP: an attempt with a wrong secret takes long to fail.
     pub secret: bool,
 }
 
-/// A controller that the lane turned away.
+/// A controller that the lane rejected, without an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Turned {
-    /// The controller, by the address that is to be connected.
+    /// The controller, with its address.
     pub tid: Tid,
     /// The reason, for the log.
     pub reason: String,
 }
 
-/// How a write went.
+/// The result of a write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Write {
-    /// No connection came of it.
+    /// True if no connection was made.
     pub failed: bool,
     /// How long it blocked the connect path.
     pub held: Duration,
-    /// A live controller uses the same portal.
+    /// True if a live controller uses the same portal.
     pub portal_live: bool,
-    /// What it was made with.
+    /// The parameters and the identity of the write.
     pub manner: Manner,
 }
 
@@ -99,19 +99,19 @@ pub struct Write {
 pub struct Ended {
     /// The earliest time of the next attempt, if it blocked the connect path.
     pub stay_away: Option<Time>,
-    /// Other controllers of the same portal that are turned away with it.
+    /// Other controllers of the same portal that are rejected with it.
     pub turned: Vec<Turned>,
 }
 
 #[derive(Clone, Debug)]
 struct Probe {
     op: Option<OpId>,
-    /// It may be skipped: this is the first attempt at the portal.
+    /// True if it may be skipped: this is the first attempt at the portal.
     may_be_skipped: bool,
     waiting: BTreeMap<Tid, Standing>,
 }
 
-/// What blocked the connect path, and the earliest time of the next attempt with the same parameters.
+/// A penalty for blocking the connect path: the earliest time of the next attempt with the same parameters.
 #[derive(Clone, Debug)]
 struct Penalty {
     manner: Manner,
@@ -140,7 +140,7 @@ pub struct Lane {
     queue: BTreeMap<(Class, u64), Tid>,
     places: BTreeMap<Tid, (Class, u64)>,
     tickets: u64,
-    /// Controllers in the queue of whose portal the probe could not tell: since when, and how they had come.
+    /// Queued controllers whose probe had no clear outcome: since when, and with which standing they had entered.
     unsure: BTreeMap<Tid, (Time, Standing)>,
     busy: Option<Busy>,
     /// Portals that answered a probe.
@@ -151,13 +151,13 @@ pub struct Lane {
     failed: BTreeMap<Portal, Time>,
     /// Portals that blocked the connect path: one penalty for each set of parameters.
     wasters: BTreeMap<Portal, Vec<Penalty>>,
-    /// Controllers that blocked it, also at a portal that serves others.
+    /// Controllers that blocked it, even if their portal serves others.
     penalties: BTreeMap<Tid, Penalty>,
     timers: Timers<Timer>,
 }
 
 impl Lane {
-    /// A controller wants to be connected. Twice is as good as once.
+    /// Enters a controller that is to be connected. Does nothing if it is in the queue already.
     pub fn enter(&mut self, now: Time, tid: &Tid, standing: Standing, ops: &mut OpIds, out: &mut Vec<HostEffect>) {
         if self.holds(tid) {
             return;
@@ -179,13 +179,13 @@ impl Lane {
         self.start_probes(now, ops, out);
     }
 
-    /// True for a portal that needs no probe: it serves, or served last, or has just answered.
+    /// True for a portal that needs no probe: it has a live controller, served last, or has just answered.
     fn is_trusted(&self, now: Time, portal: &Portal, standing: Standing) -> bool {
         let answered = self.answered.get(portal).is_some_and(|at| now.since(*at) < ANSWER_HOLDS);
         standing.portal_live || answered || self.served.contains(portal)
     }
 
-    /// A connection was lost, or an attempt failed: the next attempt at the portal is probed.
+    /// A connection was lost, or an attempt failed: the next attempt at the portal is preceded by a probe.
     pub fn lost(&mut self, now: Time, tid: &Tid) {
         if let Some(portal) = Portal::of(tid) {
             self.served.remove(&portal);
@@ -194,7 +194,7 @@ impl Lane {
         }
     }
 
-    /// A controller no longer wants to be connected. A probe or write under way goes on.
+    /// Removes a controller from the queue. A probe or write under way continues.
     pub fn leave(&mut self, tid: &Tid) {
         if let Some(place) = self.places.remove(tid) {
             self.queue.remove(&place);
@@ -205,7 +205,8 @@ impl Lane {
         }
     }
 
-    /// A controller is given up for good: nothing watches its portal from now on, so that it may fail unseen.
+    /// Removes a controller that is given up for good. Its portal is no longer trusted, because no connection shows its
+    /// failures.
     pub fn forget(&mut self, tid: &Tid) {
         self.leave(tid);
         if let Some(portal) = Portal::of(tid) {
@@ -219,13 +220,13 @@ impl Lane {
         self.places.contains_key(tid) || self.probes.values().any(|probe| probe.waiting.contains_key(tid))
     }
 
-    /// True while the controller waits for its turn to be written.
+    /// True while the controller waits for its write.
     #[must_use]
     pub fn queued(&self, tid: &Tid) -> bool {
         self.places.contains_key(tid)
     }
 
-    /// A probe's answer, which may come late. Gives back whom it turned away.
+    /// Takes a probe's answer, however late. Returns the controllers that it rejects.
     pub fn probed(
         &mut self,
         now: Time,
@@ -247,7 +248,7 @@ impl Lane {
         turned
     }
 
-    /// Who may be written now; the caller then starts the write with [`Lane::start`].
+    /// The controller to be written now; the caller then starts the write with [`Lane::start`].
     pub fn take_turn(&mut self, now: Time, ops: &mut OpIds, out: &mut Vec<HostEffect>) -> Option<Tid> {
         if self.busy.is_some() {
             return None;
@@ -259,8 +260,8 @@ impl Lane {
         Some(tid)
     }
 
-    /// When it is the turn of those of whom the probe could not tell, they are probed again if that was a while ago: what
-    /// the probe had met may have passed, and each dead one among them would hold the lane.
+    /// When only controllers with an unclear probe are left, probes them again if their probe is old: the problem may
+    /// be over, and each dead one would block the connect path.
     fn ask_again(&mut self, now: Time, ops: &mut OpIds, out: &mut Vec<HostEffect>) {
         if self.queue.first_key_value().is_none_or(|((class, _), _)| *class != Class::Unsure) {
             return;
@@ -279,8 +280,8 @@ impl Lane {
         self.timers.set(Timer::Write, now + WRITE_DEADLINE);
     }
 
-    /// A write has ended. What failed slowly is penalized; where nothing lives at its portal, so is everything that
-    /// queued for that portal.
+    /// A write has ended. A slow failure is penalized. If no controller is live at its portal, all queued controllers
+    /// of the portal are penalized too.
     pub fn ended(&mut self, now: Time, op: OpId, tid: &Tid, write: Write) -> Ended {
         if self.busy.is_some_and(|busy| busy.op == op) {
             self.busy = None;
@@ -324,7 +325,7 @@ impl Lane {
         self.answered.insert(portal, now);
     }
 
-    /// A write that was no attempt to connect a controller has ended.
+    /// Ends a write that was no attempt to connect a controller.
     pub fn free(&mut self, op: OpId) {
         if self.busy.is_some_and(|busy| busy.op == op) {
             self.busy = None;
@@ -332,13 +333,13 @@ impl Lane {
         }
     }
 
-    /// True while a controller waits for its turn to be written.
+    /// True while a controller waits for its write.
     #[must_use]
     pub fn has_queue(&self) -> bool {
         !self.queue.is_empty()
     }
 
-    /// The earliest time of the next attempt that is made in the same manner, where one blocked the connect path.
+    /// The earliest time of the next attempt with the same parameters and identity, if one blocked the connect path.
     #[must_use]
     pub fn banned_until(&self, tid: &Tid, manner: &Manner) -> Option<Time> {
         let at_portal = Portal::of(tid).and_then(|portal| self.wasters.get(&portal)).into_iter().flatten();
@@ -346,7 +347,7 @@ impl Lane {
         same.map(|penalty| penalty.until).max()
     }
 
-    /// The earliest time of the next attempt to connect this very controller in the same manner.
+    /// The same, but only for penalties of this very controller.
     #[must_use]
     pub fn own_penalty(&self, tid: &Tid, manner: &Manner) -> Option<Time> {
         self.penalties.get(tid).filter(|penalty| penalty.manner == *manner).map(|penalty| penalty.until)
@@ -358,14 +359,14 @@ impl Lane {
         self.busy.is_some()
     }
 
-    /// What is due: probes that were never answered, and, once, for how long a write has been hanging.
+    /// Does what is due: ends probes that were never answered, and returns once how long a write has been hanging.
     pub fn tick(&mut self, now: Time, ops: &mut OpIds, out: &mut Vec<HostEffect>) -> (Vec<Turned>, Option<Duration>) {
         let mut turned = Vec::new();
         let mut hanging = None;
         for timer in self.timers.due(now) {
             match timer {
                 Timer::Probe(portal) => {
-                    // The slot stays taken until the late answer comes.
+                    // The slot stays occupied until the late answer arrives.
                     self.late.extend(self.probes.get(&portal).and_then(|probe| probe.op));
                     turned.extend(self.judge(now, &portal, &ProbeOutcome::Unknown("the probe never ended".into())));
                 }
@@ -388,7 +389,7 @@ impl Lane {
         (turned, hanging)
     }
 
-    /// When to tick at the latest.
+    /// When to call [`Lane::tick`] at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         self.timers.deadline()
@@ -400,7 +401,7 @@ impl Lane {
         self.timers.cancel(&Timer::Probe(portal.clone()));
         self.not_yet_probed.retain(|waiting| waiting != portal);
         if *outcome == ProbeOutcome::Skipped && !is_alone {
-            // Something else has come meanwhile.
+            // A controller that needs a probe has entered meanwhile.
             probe.op = None;
             probe.may_be_skipped = false;
             self.not_yet_probed.push_front(portal.clone());
@@ -433,7 +434,7 @@ impl Lane {
         turned
     }
 
-    /// True while one controller is all that is in the lane.
+    /// True when the lane holds exactly one controller and no write is under way.
     fn is_alone(&self) -> bool {
         let waiting: usize = self.probes.values().map(|probe| probe.waiting.len()).sum();
         self.busy.is_none() && self.late.is_empty() && self.places.len() + waiting == 1

@@ -1,4 +1,4 @@
-//! What both daemons decide with: pure state machines that take the time and an event and return effects.
+//! The decisions of both daemons: pure state machines that take the time and an event and return effects.
 //!
 //! Nothing here performs I/O, reads a clock or spawns anything. The daemon's core (finder, connector) is the
 //! only [`Machine`] that a shell sees; everything else here is a plain struct that it calls.
@@ -30,12 +30,12 @@ pub use effect::{
 };
 pub use kernel::{CtrlState, CtrlType, Dctype, Gained, Interface, KernelController, Links, Look, Owner};
 
-/// A moment on CLOCK_BOOTTIME: it survives suspend and clock steps, and can be saved.
+/// A moment on CLOCK_BOOTTIME: it counts suspended time, is not affected by clock steps, and can be saved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Time(pub Duration);
 
 impl Time {
-    /// Time since `earlier`, zero if that is later.
+    /// Time since `earlier`; zero if `earlier` is later.
     #[must_use]
     pub fn since(self, earlier: Self) -> Duration {
         self.0.saturating_sub(earlier.0)
@@ -50,28 +50,29 @@ impl std::ops::Add<Duration> for Time {
     }
 }
 
-/// Names one effect, and the event that reports its outcome.
+/// Identifies one effect and the event that reports its outcome.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct OpId(pub u64);
 
 impl OpId {
-    /// Names what the shell tells without having been asked.
+    /// The ID of events that the shell sends without a request.
     pub const UNASKED: Self = Self(0);
 }
 
-/// Gives out [`OpId`]s, each once.
+/// Issues [`OpId`]s, each once.
 #[derive(Clone, Debug, Default)]
 pub struct OpIds(u64);
 
 impl OpIds {
-    /// The next one.
+    /// Issues the next ID.
     pub fn issue(&mut self) -> OpId {
         self.0 += 1;
         OpId(self.0)
     }
 }
 
-/// One controller of the kernel in one life: `birth` tells a recycled device number from its predecessor.
+/// One kernel controller during its existence: `birth` distinguishes it from earlier controllers with the same device
+/// number.
 ///
 /// The shell issues it and never reuses it (it is the inode number of the controller's entry in sysfs, which
 /// the kernel does not reuse within a boot).
@@ -79,7 +80,7 @@ impl OpIds {
 pub struct CtrlRef {
     /// The N of nvmeN.
     pub device: u32,
-    /// Which of the controllers that bore that number.
+    /// Distinguishes the controllers that have had this number.
     pub birth: u64,
 }
 
@@ -91,22 +92,22 @@ impl fmt::Display for CtrlRef {
 
 /// A daemon's core: the caller owns the clock, the events and the effects.
 pub trait Machine {
-    /// What happens to it.
+    /// An event that it takes.
     type Event;
-    /// What it wants done.
+    /// A request to its host.
     type Effect;
 
-    /// Takes in one event and appends what is to be done to `out`. Call it with the tick event when
-    /// [`Machine::deadline`] has come.
+    /// Takes one event and appends requests to `out`. Call it with the tick event when [`Machine::deadline`] is
+    /// reached.
     fn handle(&mut self, now: Time, event: Self::Event, out: &mut Vec<Self::Effect>);
 
     /// When to call again at the latest, if nothing else happens before.
     fn deadline(&self) -> Option<Time>;
 }
 
-/// Who carries effects out: the real shell or the simulated world.
+/// Performs effects: the real shell or the simulated world.
 pub trait Host {
-    /// What it can do.
+    /// The effects that it performs.
     type Effect;
 
     /// Starts an effect and returns at once; its outcome comes back as an event that bears its [`OpId`].

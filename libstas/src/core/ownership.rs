@@ -1,8 +1,8 @@
-//! Which connections may be disconnected: the one place that decides it (doc/ownership.md).
+//! Which connections may be disconnected: the only place that decides it (doc/ownership.md).
 //!
-//! [`decide`] is asked before every disconnect, with what is known at that moment: to which owner the connection belongs
-//! ([`Title`]), which connections the configuration puts in reach ([`Scope`]), and why it is to be disconnected
-//! ([`Why`]). Whatever is unknown keeps the connection.
+//! [`decide`] is called before every disconnect, with what is known at that moment: the owner of the connection
+//! ([`Title`]), which connections the configuration allows to disconnect ([`Scope`]), and the reason for the disconnect
+//! ([`Why`]). Anything unknown keeps the connection.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -15,22 +15,22 @@ use super::kernel::{CtrlType, Gained, KernelController, Owner};
 use crate::conf::DisconnectScope;
 use crate::nvme::{Parameters, Tid, Transport};
 
-/// To which owner a connection belongs, as far as this daemon can know.
+/// The owner of a connection, as far as this daemon knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Title {
-    /// It is ours: one of the daemons connected it, or adopted it while it had no owner.
+    /// Ours: one of the daemons connected it, or adopted it while it had no owner.
     Ours,
     /// It has no owner.
     Unowned,
     /// It belongs to another orchestrator of that name.
     Other(String),
-    /// Its owner cannot be found out.
+    /// Its owner cannot be determined.
     Unknown,
 }
 
 impl Title {
-    /// The title of a connection with that owner. `known` says whether this daemon knows from its own records that the
-    /// connection is ours; the registry overrides that, for another orchestrator may have taken it over.
+    /// The title of a connection with that owner. `known` says whether our own records list the connection as ours. The
+    /// registry overrides that: another orchestrator may have taken it over.
     #[must_use]
     pub fn of(owner: &Owner, known: bool) -> Self {
         match owner {
@@ -42,91 +42,91 @@ impl Title {
         }
     }
 
-    /// True when adopting the connection makes it ours. An announced discovery controller alone gives no right to that.
+    /// True when adopting the connection makes it ours. Never for a controller that is only announced.
     #[must_use]
     pub fn may_be_claimed(&self, announced_only: bool) -> bool {
         *self == Self::Unowned && !announced_only
     }
 }
 
-/// Which connections the configuration puts in reach, for one connection.
+/// Whether the configuration allows to disconnect one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// None (`disconnect-scope=no-disconnect`).
+    /// Never (`disconnect-scope=no-disconnect`).
     Nothing,
-    /// Ours. Also in the audit scope, where it does not name this connection: its transport is not listed, or it is no
-    /// I/O controller.
+    /// If it is ours. Also in the audit scope if that does not cover this connection: its transport is not in
+    /// disconnect-trtypes, or it is no I/O controller.
     Ours,
-    /// This one, whether it is ours or has no owner.
+    /// If it is ours or has no owner (audit scope).
     Audited,
 }
 
-/// Why a connection is to be disconnected.
+/// The reason for a disconnect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Why {
     /// Its controller is no longer listed, and every source that listed it has proved that.
     Removed,
-    /// `exclude=` names its controller. `matched`: also by what the kernel reports of this very connection.
+    /// `exclude=` matches its controller. `matched`: it also matches what the kernel reports of this very connection.
     Excluded {
         /// The exclusion matches this connection.
         matched: bool,
     },
-    /// The configuration excludes its controller by what no connection shows: `ip-family=`, or `exclude=` with the
-    /// interface on which it was announced.
+    /// The configuration excludes its controller by a property that no connection shows: `ip-family=`, or `exclude=`
+    /// with the interface on which it was announced.
     Barred,
-    /// No source lists it. `proved`: every source has stated all that it lists.
+    /// No source lists it. `proved`: the list of every source is complete.
     Unclaimed {
         /// No source can still list it.
         proved: bool,
     },
     /// It was just made, and an older connection serves the same controller.
     Duplicate,
-    /// It was made to read a discovery controller that takes no keep-alive timeout, and that is done.
+    /// It was made for one poll of a discovery controller without keep-alive support, and the poll is over.
     PollOver,
-    /// The daemon stops, and `persistent-connections=false`.
+    /// The daemon stops, with `persistent-connections=false`.
     Stopping,
 }
 
 impl Why {
-    /// True for what holds only as long as the configuration says so, and proves nothing afterwards.
+    /// True for reasons that hold only while the configuration says so. They prove no removal.
     #[must_use]
     pub fn is_exclusion(self) -> bool {
         matches!(self, Self::Excluded { .. } | Self::Barred)
     }
 }
 
-/// What [`decide`] says.
+/// The decision of [`decide`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision {
     /// It may be disconnected.
     Disconnect,
-    /// It stays connected.
+    /// It is kept.
     Keep(Reason),
 }
 
-/// Why a connection stays.
+/// Why a connection is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// It belongs to another orchestrator.
     OtherOwner(String),
-    /// Its owner cannot be found out.
+    /// Its owner cannot be determined.
     UnknownOwner,
-    /// It has no owner, and nothing puts it in reach.
+    /// It has no owner, and the audit scope does not cover it.
     NotOurs,
     /// `disconnect-scope=no-disconnect`.
     NoDisconnect,
-    /// A boot table names it: this host may run from it.
+    /// A boot table lists it: this host may run from it.
     Booted,
     /// The exclusion matches its controller, but not this connection.
     NotExcluded,
     /// A source may still list it.
     Unproved,
-    /// The audit scope does not name it.
+    /// The audit scope does not cover it.
     OutOfScope,
 }
 
 impl Reason {
-    /// True when the connection stays with this daemon, which asks again later; false when the daemon lets go of it.
+    /// True when the daemon holds the connection and decides again later; false when it releases the connection.
     #[must_use]
     pub fn may_change(&self) -> bool {
         matches!(self, Self::UnknownOwner | Self::NoDisconnect | Self::Booted)
@@ -148,11 +148,11 @@ impl fmt::Display for Reason {
     }
 }
 
-/// Whether a connection may be disconnected.
+/// Decides whether a connection may be disconnected.
 #[must_use]
 pub fn decide(title: &Title, scope: Scope, why: Why, booted: bool) -> Decision {
     use Decision::{Disconnect, Keep};
-    // That a connection was made twice, or only to read a page, says nothing against the one that is used.
+    // A duplicate or a finished poll concerns only the new connection, not the one in use.
     let ends_use = !matches!(why, Why::Duplicate | Why::PollOver);
     match title {
         Title::Other(name) => return Keep(Reason::OtherOwner(name.clone())),
@@ -173,12 +173,12 @@ pub fn decide(title: &Title, scope: Scope, why: Why, booted: bool) -> Decision {
     }
 }
 
-/// Why a connection is to be disconnected, with the words for the log.
+/// The reason for a disconnect, with its text for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cause {
-    /// The kind of cause, which decides.
+    /// The reason, which decides.
     pub why: Why,
-    /// Where it comes from: a file with its line, a discovery controller with the generation of its page.
+    /// The origin: a file and line, or a discovery controller and the generation of its page.
     pub text: String,
 }
 
@@ -189,26 +189,26 @@ impl Cause {
         Self { why, text: text.into() }
     }
 
-    /// No source lists the controller any more.
+    /// The cause for a controller that no source lists any more.
     #[must_use]
     pub fn removed(text: impl Into<String>) -> Self {
         Self::new(Why::Removed, text)
     }
 
-    /// The configuration excludes the controller by what no connection shows.
+    /// The cause for a controller that the configuration excludes by a property that no connection shows.
     #[must_use]
     pub fn barred(text: impl Into<String>) -> Self {
         Self::new(Why::Barred, text)
     }
 
-    /// An exclusion names the controller.
+    /// The cause for a controller that an exclusion matches.
     #[must_use]
     pub fn excluded(text: impl Into<String>) -> Self {
         Self::new(Why::Excluded { matched: false }, text)
     }
 }
 
-/// What the configuration says about disconnecting and adopting.
+/// The configured rules on disconnecting and adopting.
 #[derive(Clone, Debug, Default)]
 pub struct Rules {
     /// disconnect-scope
@@ -220,8 +220,8 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// The scope for one connection. Administrative controllers are never audited, and neither is what has not told yet
-    /// which type it is of.
+    /// The scope for one connection. Administrative controllers are never audited, and neither are controllers whose
+    /// type is unknown yet.
     #[must_use]
     pub fn scope_of(&self, kernel: &KernelController) -> Scope {
         let audited = self.trtypes.contains(&kernel.transport)
@@ -236,7 +236,7 @@ impl Rules {
     }
 }
 
-/// A connection of ours, in memory and in the saved state.
+/// A connection that we own, in memory and in the saved state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
     /// The connection, by its device number and its birth.
@@ -253,19 +253,19 @@ pub struct Instance {
     pub parameters: Option<SavedParameters>,
 }
 
-/// [`Parameters`] without secrets and protection.
+/// [`Parameters`] without secrets and TLS settings.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SavedParameters(Parameters);
 
 impl SavedParameters {
-    /// All but the secrets and the protection.
+    /// Copies all but the secrets and the TLS settings.
     #[must_use]
     pub fn of(parameters: &Parameters) -> Self {
         Self(Parameters { dhchap_secret: None, dhchap_ctrl_secret: None, tls: None, ..parameters.clone() })
     }
 
-    /// These parameters, with the secrets and the protection of `wanted`: the saved state has none to compare.
+    /// Adds the secrets and TLS settings of `wanted`, because the saved state has none to compare.
     #[must_use]
     pub fn with_secrets_of(&self, wanted: &Parameters) -> Parameters {
         let Parameters { dhchap_secret, dhchap_ctrl_secret, tls, .. } = wanted.clone();

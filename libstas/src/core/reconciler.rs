@@ -1,5 +1,5 @@
-//! What both daemons do alike with what their sources list: taking the configuration, keeping what a damaged one may
-//! mean, marking what is excluded, and judging which controllers are to be removed. What a daemon adds of its own is in
+//! The part of the reconciliation that both daemons share: taking the configuration, keeping what a damaged
+//! configuration may mean, marking excluded controllers, and judging which controllers may be removed. The rest is in
 //! stafd's finder and stacd's connector.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,9 +15,9 @@ use super::sources::{Quiet, SourceId, Sources, Verdict};
 use super::{OpId, Time};
 use crate::nvme::{HostIdentity, Parameters, Tid};
 
-/// What a source says of a controller that it lists.
+/// What a source says about a controller that it lists.
 pub trait Claim: Clone + PartialEq {
-    /// The claim of the configuration: the controller is to be connected with these parameters.
+    /// Creates the claim of the configuration: the controller is to be connected with these parameters.
     fn configured(parameters: Parameters) -> Self;
 }
 
@@ -30,36 +30,36 @@ impl Claim for Parameters {
 /// How an excluded controller is removed, and why.
 pub type Excluded = BTreeMap<Tid, (Parting, Cause)>;
 
-/// Which members may be removed.
+/// The result of judging members for removal.
 #[derive(Debug, Default)]
 pub struct Judged {
-    /// Their removal is proved; it waits until the sources are quiet.
+    /// Members whose removal is proved; it is done when the sources are quiet.
     pub disproved: Vec<Tid>,
-    /// When time alone may prove the next removal.
+    /// When the passing of time may prove the next removal.
     pub again: Option<Time>,
 }
 
-/// The sources of a daemon, and the fleet that is to be what they list.
+/// The sources of a daemon and its fleet.
 #[derive(Debug)]
 pub struct Reconciler<P> {
-    /// `controller=` and `exclude=`, with their host names.
+    /// `controller=` and `exclude=`, with their host names resolved.
     pub configured: Configured,
     /// What each source lists.
     pub sources: Sources<P>,
-    /// The controllers that are connected, or are to be.
+    /// The managed controllers.
     pub fleet: Fleet,
-    /// Whether the sources are quiet: removals wait for that.
+    /// Tells when the sources are quiet: removals wait for that.
     pub quiet: Quiet,
-    /// Controllers of the saved state, until the configuration has been read.
+    /// Controllers of the saved state. Emptied when the configuration has been read.
     pub restored: BTreeSet<Tid>,
-    /// Controllers that the configuration listed before this run, until it could be read in full.
+    /// Controllers that the saved configuration listed. Emptied when the configuration could be read in full.
     pub was_configured: BTreeSet<Tid>,
-    /// The lines of the configuration file that list controllers, or did so last.
+    /// The configuration line that lists each controller, or last did.
     pub lines: BTreeMap<Tid, usize>,
 }
 
 impl<P: Claim> Reconciler<P> {
-    /// Without controllers; `names` are the last known addresses of the host names in the configuration.
+    /// Creates it without controllers. `names` are the last known addresses of the configured host names.
     #[must_use]
     pub fn new(sources: Sources<P>, fleet: Fleet, names: SavedNames) -> Self {
         Self {
@@ -73,7 +73,7 @@ impl<P: Claim> Reconciler<P> {
         }
     }
 
-    /// Takes a configuration file and the identity of this host. The configuration is saved with the state.
+    /// Takes a configuration file and the identity of this host. The configuration is part of the saved state.
     pub fn configure(&mut self, now: Time, words: &Words<'_>, identity: Arc<HostIdentity>, out: &mut Vec<HostEffect>) {
         self.configured.set(now, words);
         self.fleet.set_identity(identity, out);
@@ -81,7 +81,8 @@ impl<P: Claim> Reconciler<P> {
         out.push(HostEffect::Save);
     }
 
-    /// Takes what the configuration lists as the word of a source. One that is not `whole` proves no removal.
+    /// Makes the controllers of the configuration claims of the configuration source. A configuration that is not
+    /// `whole` proves no removal.
     pub fn list_configured(&mut self, defaults: &Defaults<'_>, whole: bool) {
         let configured = self.configured.controllers(defaults, |tid| self.fleet.is_live(tid));
         self.lines.retain(|tid, _| self.fleet.has(tid));
@@ -94,8 +95,8 @@ impl<P: Claim> Reconciler<P> {
         }
     }
 
-    /// A configuration that is not `whole`, or that waits for a host name ([`Configured::awaits_a_name`]), may list the
-    /// controllers of the saved state that no source lists. `has_another_source` excepts some.
+    /// Keeps the controllers of the saved state that no source lists, if the configuration may list them: it is not
+    /// `whole`, or waits for a host name ([`Configured::awaits_a_name`]). `has_another_source` excepts controllers.
     pub fn keep_what_may_be_meant(
         &mut self,
         whole: bool,
@@ -113,8 +114,8 @@ impl<P: Claim> Reconciler<P> {
         self.sources.hearsay(SourceId::Configured, names);
     }
 
-    /// What the sources list. A claim that only an unreadable line of the configuration keeps yields to those of other
-    /// sources: its parameters are those of an earlier configuration.
+    /// All listed controllers. A claim that is kept only because of an unreadable configuration line yields to those of
+    /// other sources: its parameters are from an earlier configuration.
     pub fn listed(&self) -> impl Iterator<Item = (&SourceId, &Tid, &P)> {
         let counts = |id: &SourceId, tid: &Tid| {
             *id != SourceId::Configured
@@ -124,7 +125,7 @@ impl<P: Claim> Reconciler<P> {
         self.sources.named().filter(move |(id, tid, _)| counts(id, tid))
     }
 
-    /// A host name was looked up. True when that changes which controllers are listed or excluded.
+    /// Takes the answer to a look-up. Returns true when that changes which controllers are listed or excluded.
     pub fn resolved(
         &mut self,
         now: Time,
@@ -139,14 +140,14 @@ impl<P: Claim> Reconciler<P> {
         changed
     }
 
-    /// Time has passed for the host names. True when that changes which controllers are listed or excluded.
+    /// Does what is due for host names. Returns true when that changes which controllers are listed or excluded.
     pub fn tick(&mut self, now: Time, out: &mut Vec<HostEffect>) -> bool {
         let (ops, jitter) = self.fleet.ops_and_jitter();
         self.configured.tick(now, ops, jitter, out)
     }
 
-    /// Marks the members that are excluded, so that no attempt at one of them begins while another is removed. Returns the
-    /// members that are wanted again, because what excluded them is gone.
+    /// Marks the excluded members, so that no attempt for one of them begins while another is removed. Returns the
+    /// members that are wanted again because their exclusion is gone.
     pub fn mark_excluded(&mut self, excluded: &Excluded) -> Vec<Tid> {
         let others: Vec<Tid> = self.fleet.tids().filter(|tid| !excluded.contains_key(*tid)).cloned().collect();
         let wanted_again = others.into_iter().filter(|tid| self.fleet.exclusion_is_gone(tid)).collect();
@@ -156,7 +157,7 @@ impl<P: Claim> Reconciler<P> {
         wanted_again
     }
 
-    /// Which of these members may be removed, by the verdict on each.
+    /// Judges which of these members may be removed, by the verdict on each.
     pub fn judge<'a>(&self, members: impl IntoIterator<Item = &'a Tid>, verdict: impl Fn(&Tid) -> Verdict) -> Judged {
         let mut judged = Judged::default();
         for tid in members {
@@ -169,8 +170,8 @@ impl<P: Claim> Reconciler<P> {
         judged
     }
 
-    /// The log pages that are to be read again now: those that are doubted, each of which is reported in these words, and
-    /// those of which a late page is needed.
+    /// The log pages to be read again now: doubtful pages, each logged with the text `doubt`, and pages of which a
+    /// settled read is needed.
     pub fn pages_to_read_again(&mut self, now: Time, doubt: &str, out: &mut Vec<HostEffect>) -> Vec<Tid> {
         let doubted = self.sources.doubted(now);
         let notice =
@@ -184,20 +185,20 @@ impl<P: Claim> Reconciler<P> {
         self.configured.tell_what_is_held(&self.sources, self.fleet.tids(), out);
     }
 
-    /// The controllers that the configuration lists, and those that an unreadable part of it may list: to be saved.
+    /// The controllers that the configuration lists, and those that an unreadable part of it may list; to be saved.
     #[must_use]
     pub fn saved_configured(&self) -> BTreeSet<Tid> {
         self.sources.named_by(&SourceId::Configured).chain(&self.was_configured).cloned().collect()
     }
 
-    /// Why a connected member stays although the configuration no longer lists it; `None` where that is not so.
+    /// Why a connected member is kept although the configuration no longer lists it; `None` if that is not so.
     #[must_use]
     pub fn hold_on(&self, member: &MemberView<'_>) -> Option<String> {
         let is_held = member.kernel.is_some() && self.configured.is_held(&self.sources, member.tid);
         is_held.then(|| self.configured.hold()).flatten()
     }
 
-    /// When something becomes due.
+    /// When the next timer is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         [self.fleet.deadline(), self.configured.deadline(), self.sources.deadline()].into_iter().flatten().min()

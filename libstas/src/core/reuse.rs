@@ -1,4 +1,4 @@
-//! Does a kernel connection serve a TID (compat: Identity of a controller).
+//! Decides whether a kernel connection serves a TID (compat: Identity of a controller).
 
 use std::net::IpAddr;
 
@@ -6,13 +6,13 @@ use super::effect::ConnectRequest;
 use super::kernel::{CtrlState, KernelController, Links, Look};
 use crate::nvme::{DISCOVERY_NQN, Tid, Transport, tid};
 
-/// The controller in `look` that serves `tid` and may be taken over, by [`best`].
+/// Finds the controller in `look` that serves `tid` and may be adopted, by [`best`].
 #[must_use]
 pub fn find<'a>(look: &'a Look, tid: &Tid, links: &Links, discovery: bool) -> Option<&'a KernelController> {
     best(look.controllers.iter().map(|ctrl| &**ctrl), tid, links, discovery)
 }
 
-/// The controller in `look` that serves a request and may be adopted for it, by [`best`].
+/// Finds the controller in `look` that serves a request and may be adopted for it, by [`best`].
 #[must_use]
 pub fn find_for<'a>(look: &'a Look, request: &ConnectRequest, links: &Links) -> Option<&'a KernelController> {
     let controllers = look.controllers.iter().map(|ctrl| &**ctrl);
@@ -20,12 +20,12 @@ pub fn find_for<'a>(look: &'a Look, request: &ConnectRequest, links: &Links) -> 
     best(usable, &request.tid, links, request.purpose.is_discovery())
 }
 
-/// True when a connection may be adopted. One of another program that is bound to an interface which is down or absent
-/// is not, unless it is live: its reconnect attempts fail as long as that interface is missing, while a connection of
-/// ours may find another way. `ours` says whether it is ours; ours are adopted in any state.
+/// True when a connection may be adopted. Ours (`ours`) are adopted in any state. A connection of another program that
+/// is not live and bound to a missing interface (down or absent) is not: its reconnect attempts fail while the
+/// interface is missing, and a new connection may find another way.
 #[must_use]
 pub fn may_be_adopted(ctrl: &KernelController, ours: bool, links: &Links) -> bool {
-    // Before the interfaces are known none is known to be absent.
+    // Before the interfaces are known, none counts as missing.
     let bound_to_nothing = || {
         let up = links.named(&ctrl.host_iface).is_some_and(|interface| interface.up);
         !ctrl.host_iface.is_empty() && !links.0.is_empty() && !up
@@ -33,11 +33,11 @@ pub fn may_be_adopted(ctrl: &KernelController, ours: bool, links: &Links) -> boo
     ours || ctrl.is_live() || !bound_to_nothing()
 }
 
-/// The one of these that serves `tid` and may be taken over: what was connected as just that first, then live ones,
-/// then the oldest. Another one in its place, a live one even, would leave it without anybody whose it is.
+/// The connection that serves `tid` and may be adopted. An exact match of host-iface is preferred, then a live one,
+/// then the oldest. Taking another one would leave the exact match without an owner.
 ///
-/// Discovery controllers are sought with `discovery`, I/O controllers without. One that is being deleted, and
-/// the short-lived discovery connection of `nvme discover` (keep-alive 0), is never taken over.
+/// `discovery` selects discovery controllers, otherwise I/O controllers. A controller that is being deleted is never
+/// adopted, nor is the short-lived discovery connection of `nvme discover` (keep-alive 0).
 #[must_use]
 pub fn best<'a>(
     controllers: impl Iterator<Item = &'a KernelController>,
@@ -50,7 +50,7 @@ pub fn best<'a>(
         .min_by_key(|ctrl| (ctrl.host_iface != tid.host_iface, !ctrl.is_live(), ctrl.ctrl.birth))
 }
 
-/// True unless the controller is of the other kind, on its way out, or somebody's short-lived connection.
+/// False if the controller is of the other kind, is being deleted, or is the short-lived connection of `nvme discover`.
 #[must_use]
 pub fn may_be_taken_over(ctrl: &KernelController, discovery: bool) -> bool {
     ctrl.is_discovery() == discovery
@@ -58,7 +58,7 @@ pub fn may_be_taken_over(ctrl: &KernelController, discovery: bool) -> bool {
         && !(discovery && ctrl.kato == Some(0))
 }
 
-/// True when this kernel connection is what `tid` asks for.
+/// True when this kernel connection is the one that `tid` asks for.
 #[must_use]
 pub fn serves(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
     ctrl.transport == tid.transport()
@@ -69,8 +69,8 @@ pub fn serves(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
         && same_host_side(ctrl, tid, links)
 }
 
-/// Compares addresses as addresses. A link-local address exists on every interface: two of them are the same only on
-/// the same interface, where both sides tell it.
+/// Compares addresses as addresses. Link-local addresses exist on every interface: two of them are the same only on the
+/// same interface, where both sides name one.
 fn same_target(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
     if !tid.transport().is_ip() {
         return ctrl.traddr.eq_ignore_ascii_case(&tid.traddr);
@@ -107,7 +107,7 @@ fn same_host_side(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
     }
 }
 
-/// Compares two addresses of this host; on which interface, its scope says.
+/// Compares two addresses of this host, without their scopes.
 fn same_ip(one: &str, other: &str) -> bool {
     match (tid::parse_ip(one), tid::parse_ip(other)) {
         (Some((one, _)), Some((other, _))) => one == other,
@@ -115,9 +115,9 @@ fn same_ip(one: &str, other: &str) -> bool {
     }
 }
 
-/// What is known of the connection's source decides, the best knowledge first: the socket's own source address,
-/// what it was connected with, and the primary address of the interface that it is bound to. Where nothing is
-/// known the two are taken for the same: a second connection would do more harm.
+/// Compares the source of the connection by the best knowledge available: the source address of the socket, then the
+/// parameters of the connect, then the primary address of the interface that it is bound to. If nothing is known, they
+/// count as the same: a second connection would do more harm.
 fn same_tcp_source(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
     same_tcp_address(ctrl, tid, links) && same_tcp_interface(ctrl, tid, links)
 }
@@ -147,10 +147,11 @@ fn same_tcp_interface(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool
     let Some(source) = ctrl.src_addr.or_else(|| tid::parse_ip(&ctrl.host_traddr).map(|(ip, _)| ip)) else {
         return true;
     };
-    // A source address may live on more than one interface (a link-local one does): any of them will do.
+    // A source address may be on several interfaces (link-local addresses are): any of them will do.
     let source = source.to_canonical();
     let wanted = links.named(&tid.host_iface).map(|wanted| wanted.addresses.as_slice()).unwrap_or_default();
-    // One that no interface has any more may have been the wanted one's, unless that has one of its kind.
+    // A source address that no interface has any more may have belonged to the wanted interface, unless that has
+    // another address of the same kind.
     let is_of_its_kind =
         |other: &IpAddr| other.is_ipv4() == source.is_ipv4() && is_link_local(*other) == is_link_local(source);
     wanted.contains(&source) || links.owner(source).is_none() && !wanted.iter().any(is_of_its_kind)

@@ -1,8 +1,8 @@
-//! Who names which controller, and what proves that a controller is no longer meant (design, policy 1).
+//! Which source lists which controller, and what proves that a controller is no longer listed (design, policy 1).
 //!
-//! A source is the configuration, the log page of one discovery controller, or mDNS (the boot table takes its seat
-//! here too). Each source makes claims: "this controller is to be connected". A claim that the newest word
-//! of its source no longer repeats is not simply forgotten: [`Sources::verdict`] says whether its absence is proved.
+//! A source is the configuration, a boot table, the log page of one discovery controller, or mDNS. Each source makes
+//! claims: "this controller is to be connected". A claim that the source no longer repeats is not dropped at once:
+//! [`Sources::verdict`] says whether its absence is proved.
 
 mod blur;
 
@@ -14,22 +14,24 @@ use crate::nvme::Tid;
 use crate::nvme::log_page::Unclear;
 use blur::Blur;
 
-/// Absence of a controller that is known only from before the present connection of its discovery controller counts
-/// when that connection has been up for so long: a rebooted target exports its subsystems one by one.
+/// If a controller was last listed before the present connection of its discovery controller, its absence counts only
+/// when that connection has been up for this long: a rebooted target exports its subsystems one by one.
 pub const SETTLING: Duration = Duration::from_secs(30);
-/// That counts only in a page that was read when the connection had been up for so long: one of its first seconds says
-/// nothing about its thirtieth.
+/// Such an absence also needs a page that was read at least this long after the connection came up ("late" or "settled"
+/// page).
 pub const LATE_READ: Duration = Duration::from_secs(28);
-/// A page that would take all live controllers of its discovery controller is read again after this long.
+/// A page that would remove all live controllers of its discovery controller is doubtful and read again after this
+/// time.
 pub const DOUBT: Duration = Duration::from_secs(5);
-/// So many live controllers at least make a page doubtful, unless a daemon says otherwise ([`Sources::doubting`]).
+/// Minimum number of live controllers lost for a page to be doubtful, unless the daemon sets another
+/// ([`Sources::doubting`]).
 pub const DOUBTFUL_LOSS: usize = 2;
-/// Removals wait until the sources were quiet for so long.
+/// Removals wait until no source has changed for this long.
 pub const QUIET: Duration = Duration::from_millis(500);
-/// But not longer than this.
+/// Removals wait at most this long.
 pub const QUIET_AT_MOST: Duration = Duration::from_secs(5);
 
-/// The name of a source.
+/// Identifies a source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SourceId {
     /// `controller=` in the configuration file.
@@ -40,33 +42,33 @@ pub enum SourceId {
     Page(Tid),
     /// Announcements by mDNS.
     Announced,
-    /// What this host connected while it had another NQN.
+    /// Connections that this host made while it had another host NQN.
     Renamed,
 }
 
-/// What a source's word is worth.
+/// How much the list of a source proves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Knowledge {
-    /// Its claims are from before: they stand, and nothing is proved by it.
+    /// Its claims are from earlier: they are kept, and prove nothing.
     Stale,
-    /// It was read on the connection that is up since then.
+    /// It was read on the connection that has been up since that time.
     Fresh(Time),
-    /// It is the administrator's own word.
+    /// The list is complete: the administrator wrote it.
     Final,
-    /// It was given up; by age or by decision.
+    /// The source was removed, because it aged out or by decision.
     Gone { aged_out: bool },
 }
 
 #[derive(Clone, Debug)]
 struct Claim<P> {
     payload: P,
-    /// The newest word of the source repeats it.
+    /// True if the newest list of the source contains it.
     listed: bool,
-    /// The connection on which it was last listed; `None` is before this run.
+    /// Identifies the connection on which it was last listed; `None`: before this run.
     listed_on: Option<Time>,
 }
 
-/// The newest page is not believed before it was read again.
+/// The newest page is doubtful: it does not count until it was read again.
 #[derive(Clone, Copy, Debug)]
 struct Doubt {
     since: Time,
@@ -79,11 +81,11 @@ struct Source<P> {
     knowledge: Knowledge,
     claims: BTreeMap<Tid, Claim<P>>,
     doubt: Option<Doubt>,
-    /// When a page was read for the last time, as far as that is known.
+    /// When a page was last read, if known.
     read: Option<Time>,
-    /// When a late page was last asked for.
+    /// When a late page was last requested.
     asked: Option<Time>,
-    /// The entries of the newest page of which no controller can be made.
+    /// The entries of the newest page that yield no controller.
     blur: Blur,
 }
 
@@ -97,7 +99,7 @@ impl<P> Source<P> {
         Self { knowledge, claims: claims.collect(), doubt: None, read: None, asked: None, blur: Blur::default() }
     }
 
-    /// What the source says of a controller that it has listed.
+    /// The verdict of this source on a controller that it has listed.
     fn verdict(&self, claim: &Claim<P>, now: Time, live: bool) -> Verdict {
         match self.knowledge {
             _ if claim.listed => Verdict::Named,
@@ -114,7 +116,7 @@ impl<P> Source<P> {
         }
     }
 
-    /// True when a page was read late enough on that connection.
+    /// True when a page was read late enough on the connection that has been up since `since`.
     fn has_late_page(&self, since: Time) -> bool {
         self.read.is_some_and(|read| since + LATE_READ <= read)
     }
@@ -130,37 +132,38 @@ impl<P> Source<P> {
     }
 }
 
-/// Whether a controller is meant.
+/// The verdict on whether a controller is still listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// A source names it.
+    /// A source lists it.
     Named,
-    /// No source names it, but not all that did have proved that; time alone may settle it at that moment.
+    /// No source lists it, but not all that did have proved its absence. The time, if any, is when waiting alone may
+    /// prove it.
     Unproved(Option<Time>),
-    /// No source names it, and all that did have proved that.
+    /// No source lists it, and all that did have proved that.
     Disproved,
 }
 
-/// A page as its discovery controller gave it.
+/// A log page of a discovery controller.
 #[derive(Clone, Debug)]
 pub struct Page<P> {
-    /// Since when the connection that it was read on is up: names that connection.
+    /// Since when the connection is up on which the page was read; identifies that connection.
     pub connected_since: Time,
-    /// Whom it names.
+    /// The controllers that it lists.
     pub names: BTreeMap<Tid, P>,
-    /// When it was read, if it was read for the asking; another one may be of any time of its connection. Only one that
-    /// was read for the asking confirms one that was doubted.
+    /// When it was read, if it was read on request; `None`: at an unknown time of its connection. Only a page that was
+    /// read on request confirms a doubtful one.
     pub read: Option<Time>,
-    /// Its entries of which no controller can be made.
+    /// The entries that yield no controller.
     pub unclear: BTreeSet<Unclear>,
 }
 
-/// All sources of a daemon. `P` is what a claim carries.
+/// All sources of a daemon. `P` is the payload of a claim.
 #[derive(Clone, Debug)]
 pub struct Sources<P> {
     sources: BTreeMap<SourceId, Source<P>>,
     doubtful_loss: usize,
-    /// A late page is wanted of each, whatever it names.
+    /// True if a late page is required of each source, whatever it lists.
     late_of_all: bool,
 }
 
@@ -171,24 +174,24 @@ impl<P> Default for Sources<P> {
 }
 
 impl<P: Clone + PartialEq> Sources<P> {
-    /// Sources whose pages are doubtful when they take so many live controllers, and with them all.
+    /// Creates sources whose pages are doubtful if they lose at least this many live controllers, and list no live one.
     #[must_use]
     pub fn doubting(doubtful_loss: usize) -> Self {
         Self { doubtful_loss, ..Self::default() }
     }
 
-    /// The administrator's word: what it no longer names is disproved by that.
+    /// Sets the complete list of a source: the absence of anything else is proved.
     pub fn decree(&mut self, id: SourceId, names: BTreeMap<Tid, P>) {
         self.sources.insert(id, Source::with(Knowledge::Final, names));
     }
 
-    /// Restores what a source named before this run. Restoring a source twice adds to it.
+    /// Restores what a source listed before this run. Restoring a source twice adds to it.
     pub fn remember(&mut self, id: SourceId, names: BTreeMap<Tid, P>) {
         let restored = Source::with(Knowledge::Stale, names).claims;
         self.sources.entry(id).or_insert_with(Source::stale).claims.extend(restored);
     }
 
-    /// What a source is said to name, without that being its own current word: names are added, nothing is proved.
+    /// Adds controllers that a source is said to list. This is not its own current list: nothing is proved.
     pub fn hearsay(&mut self, id: SourceId, names: BTreeMap<Tid, P>) {
         let source = self.sources.entry(id).or_insert_with(Source::stale);
         source.knowledge = Knowledge::Stale;
@@ -199,7 +202,7 @@ impl<P: Clone + PartialEq> Sources<P> {
         }
     }
 
-    /// A page was read. `live` says whether a controller is live. What an unclear entry may mean stays listed.
+    /// Takes a page. `live` says whether a controller is live. Controllers that an unclear entry may mean stay listed.
     pub fn read(&mut self, now: Time, id: SourceId, mut page: Page<P>, live: impl Fn(&Tid) -> bool) {
         if blur::is_illegible(&page.unclear) {
             return self.hearsay(id, page.names);
@@ -227,12 +230,12 @@ impl<P: Clone + PartialEq> Sources<P> {
             _ if !doubtful => None,
             Some(doubt) if page.read.is_some() && doubt.since + DOUBT <= now => None,
             Some(doubt) => Some(doubt),
-            // What was confirmed is not doubted again.
+            // A confirmed page is not doubted again.
             None => news.then(|| Doubt { since: now, ask: now + DOUBT }),
         };
     }
 
-    /// A source's word is no longer current: its connection is lost, or it cannot be asked.
+    /// Marks a source as stale: its connection is lost, or it cannot be read.
     pub fn outdate(&mut self, id: &SourceId) {
         if let Some(source) = self.sources.get_mut(id)
             && matches!(source.knowledge, Knowledge::Fresh(_))
@@ -242,7 +245,7 @@ impl<P: Clone + PartialEq> Sources<P> {
         }
     }
 
-    /// A source was given up. One that aged out takes only what is not live.
+    /// Removes a source. If it aged out, only the absence of controllers that are not live is proved.
     pub fn give_up(&mut self, id: &SourceId, aged_out: bool) {
         if let Some(source) = self.sources.get_mut(id) {
             source.knowledge = Knowledge::Gone { aged_out };
@@ -254,8 +257,8 @@ impl<P: Clone + PartialEq> Sources<P> {
         }
     }
 
-    /// Pages that are to be read again now, for they are doubted; each is named once, and again after another
-    /// [`DOUBT`] when no answer came.
+    /// The discovery controllers whose doubtful pages are to be read again now. Each is returned once, and again after
+    /// another [`DOUBT`] without an answer.
     pub fn doubted(&mut self, now: Time) -> Vec<Tid> {
         let mut doubted = Vec::new();
         for (id, source) in &mut self.sources {
@@ -284,20 +287,20 @@ impl<P: Clone + PartialEq> Sources<P> {
         awaited
     }
 
-    /// When [`Sources::doubted`] or [`Sources::awaited_late`] has something to say.
+    /// When [`Sources::doubted`] or [`Sources::awaited_late`] has something to return.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         let due = |source: &Source<P>| [source.doubt.map(|doubt| doubt.ask), source.late_page_due(self.late_of_all)];
         self.sources.values().flat_map(due).flatten().min()
     }
 
-    /// Whether a controller is meant: the one place that decides on removal.
+    /// Whether a controller is still listed: the only place that decides on removal.
     #[must_use]
     pub fn verdict(&self, tid: &Tid, now: Time, live: bool) -> Verdict {
         self.verdict_of(tid, now, live, |_| true)
     }
 
-    /// [`Sources::verdict`] of those sources that count.
+    /// [`Sources::verdict`], of the sources for which `counts` is true.
     #[must_use]
     pub fn verdict_of(&self, tid: &Tid, now: Time, live: bool, counts: impl Fn(&SourceId) -> bool) -> Verdict {
         let mut verdict = Verdict::Disproved;
@@ -319,15 +322,15 @@ impl<P: Clone + PartialEq> Sources<P> {
         verdict
     }
 
-    /// Everybody whom a source names, with what the claim carries; the configuration's claims come first.
+    /// All listed controllers with their sources and payloads; the configuration comes first.
     pub fn named(&self) -> impl Iterator<Item = (&SourceId, &Tid, &P)> {
         self.sources.iter().flat_map(|(id, source)| {
             source.claims.iter().filter(|(_, claim)| claim.listed).map(move |(tid, claim)| (id, tid, &claim.payload))
         })
     }
 
-    /// What each source lists, and what it has listed and not proved to be gone. `live` says whether a controller is
-    /// live.
+    /// The controllers that each source lists, and those that it has listed and whose absence is not proved. `live`
+    /// says whether a controller is live.
     pub fn standing(&self, now: Time, live: impl Fn(&Tid) -> bool) -> impl Iterator<Item = (&SourceId, &Tid)> {
         let claims = self
             .sources
@@ -338,60 +341,61 @@ impl<P: Clone + PartialEq> Sources<P> {
             .map(|(id, _, tid, _)| (id, tid))
     }
 
-    /// Everybody whom that source names.
+    /// The controllers that a source lists.
     pub fn named_by(&self, id: &SourceId) -> impl Iterator<Item = &Tid> {
         let claims = self.sources.get(id).into_iter().flat_map(|source| &source.claims);
         claims.filter(|(_, claim)| claim.listed).map(|(tid, _)| tid)
     }
 
-    /// The sources that name that controller, the configuration first. A look-up in each: it is asked for each of a
-    /// thousand strangers.
+    /// The sources that list a controller, the configuration first. One map look-up per source: this is called for each
+    /// of a thousand announced controllers.
     pub fn naming(&self, tid: &Tid) -> impl Iterator<Item = &SourceId> {
         let named =
             move |(id, source): (_, &Source<P>)| source.claims.get(tid).filter(|claim| claim.listed).map(|_| id);
         self.sources.iter().filter_map(named)
     }
 
-    /// The claims on that controller, be they repeated or not.
+    /// All claims on a controller, repeated or not.
     pub fn claims_on(&self, tid: &Tid) -> impl Iterator<Item = (&SourceId, &P)> {
         self.sources.iter().filter_map(move |(id, source)| Some((id, &source.claims.get(tid)?.payload)))
     }
 
-    /// The claims of that source, be they repeated or not.
+    /// All claims of a source, repeated or not.
     pub fn claims_of(&self, id: &SourceId) -> impl Iterator<Item = (&Tid, &P)> {
         let claims = self.sources.get(id).into_iter().flat_map(|source| &source.claims);
         claims.map(|(tid, claim)| (tid, &claim.payload))
     }
 
-    /// Everybody about whom that source has made a claim, be it repeated or not.
+    /// All controllers that a source has claimed, repeated or not.
     pub fn claimed_by(&self, id: &SourceId) -> impl Iterator<Item = &Tid> {
         self.claims_of(id).map(|(tid, _)| tid)
     }
 
-    /// Everybody about whom there is a claim, be it repeated or not.
+    /// All claims of all sources, repeated or not.
     pub fn claims(&self) -> impl Iterator<Item = (&SourceId, &Tid, &P)> {
         self.sources
             .iter()
             .flat_map(|(id, source)| source.claims.iter().map(move |(tid, claim)| (id, tid, &claim.payload)))
     }
 
-    /// True for a source that was removed because of its age.
+    /// True for a source that was removed because it aged out.
     #[must_use]
     pub fn has_aged_out(&self, id: &SourceId) -> bool {
         self.sources.get(id).is_some_and(|source| source.knowledge == Knowledge::Gone { aged_out: true })
     }
 
-    /// All sources that have ever claimed something, those of removed discovery controllers included.
+    /// All sources that have ever claimed a controller, including removed ones.
     pub fn ids(&self) -> impl Iterator<Item = &SourceId> {
         self.sources.keys()
     }
 
-    /// A late page is wanted of every source: what none of them has ever named is to be judged, too.
+    /// Sets whether a late page is required of every source, so that controllers which no source has ever listed can be
+    /// judged.
     pub fn want_late_pages_of_all(&mut self, wanted: bool) {
         self.late_of_all = wanted;
     }
 
-    /// True when every source's word is current, and every page was read when its connection had settled
+    /// True when the list of every source is current, and every page was read after its connection had settled
     /// ([`Sources::want_late_pages_of_all`]).
     #[must_use]
     pub fn all_settled(&self, now: Time) -> bool {
@@ -405,13 +409,13 @@ impl<P: Clone + PartialEq> Sources<P> {
         })
     }
 
-    /// True when an entry of any source, of which no controller can be made, may mean that controller.
+    /// True when an entry that yields no controller, of any source, may mean this controller.
     #[must_use]
     pub fn may_mean(&self, tid: &Tid) -> bool {
         self.sources.values().any(|source| source.blur.may_mean(tid))
     }
 
-    /// A controller is gone: unrepeated claims on it have done their service.
+    /// Drops the claims on a removed controller that are no longer repeated.
     pub fn forget(&mut self, tid: &Tid) {
         for source in self.sources.values_mut() {
             if source.claims.get(tid).is_some_and(|claim| !claim.listed) {
@@ -423,7 +427,7 @@ impl<P: Clone + PartialEq> Sources<P> {
     }
 }
 
-/// Removals wait for a quiet moment.
+/// Delays removals until the sources are quiet.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Quiet {
     first: Option<Time>,
@@ -431,7 +435,7 @@ pub struct Quiet {
 }
 
 impl Quiet {
-    /// A source has changed. After a quiet moment, whether somebody used it or not, this is a first disturbance again.
+    /// A source has changed. If the sources were quiet before, a new period begins.
     pub fn disturb(&mut self, now: Time) {
         if self.first.is_none() || self.last + QUIET <= now {
             self.first = Some(now);
@@ -439,13 +443,13 @@ impl Quiet {
         self.last = now;
     }
 
-    /// When removals may be carried out.
+    /// When removals may be done; `None` if nothing has changed.
     #[must_use]
     pub fn until(&self) -> Option<Time> {
         self.first.map(|first| (self.last + QUIET).min(first + QUIET_AT_MOST))
     }
 
-    /// True when removals may be carried out now; the next disturbance then is a first one again.
+    /// Returns true when removals may be done now, and ends the period.
     pub fn has_come(&mut self, now: Time) -> bool {
         match self.until() {
             Some(until) if now < until => false,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::Time;
 
-/// Timers by what they are for: setting one again moves it.
+/// Timers by key: setting a timer again moves it.
 #[derive(Clone, Debug)]
 pub struct Timers<K: Ord + Clone> {
     at: BTreeMap<K, Time>,
@@ -27,18 +27,18 @@ impl<K: Ord + Clone> Timers<K> {
         self.at.entry(key).or_insert(at);
     }
 
-    /// Takes a timer away.
+    /// Cancels a timer.
     pub fn cancel(&mut self, key: &K) {
         self.at.remove(key);
     }
 
-    /// When that timer goes off.
+    /// When a timer is due.
     #[must_use]
     pub fn get(&self, key: &K) -> Option<Time> {
         self.at.get(key).copied()
     }
 
-    /// Takes out the timers that are due, the earliest first.
+    /// Removes and returns the timers that are due, the earliest first.
     pub fn due(&mut self, now: Time) -> Vec<K> {
         let mut due: Vec<(Time, K)> =
             self.at.iter().filter(|(_, at)| **at <= now).map(|(key, at)| (*at, key.clone())).collect();
@@ -51,7 +51,7 @@ impl<K: Ord + Clone> Timers<K> {
             .collect()
     }
 
-    /// When the next one goes off.
+    /// When the next timer is due.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         self.at.values().min().copied()

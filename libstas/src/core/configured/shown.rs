@@ -1,5 +1,5 @@
-//! What the configuration causes although no connection shows it: configured controllers that are not connected because
-//! of it, and controllers that stay connected because a part of it cannot be read.
+//! Effects of the configuration that no connection shows: configured controllers that it keeps from being connected,
+//! and controllers that stay connected because a part of it cannot be read.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,13 +11,13 @@ use crate::core::fleet::{MemberView, Status};
 use crate::core::sources::{SourceId, Sources};
 use crate::nvme::{Parameters, Tid};
 
-/// The log names so many controllers at most in one line.
+/// Maximum number of controllers named in one log line.
 const NAMED: usize = 3;
 
-/// A configured controller that is not connected because of the configuration itself.
+/// A configured controller that the configuration itself keeps from being connected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct LeftOut {
-    /// The controller; with a host name as its address while no address of the name is known.
+    /// The controller. Its address is the host name while no address of the name is known.
     tid: Tid,
     /// [`Status::Excluded`] or [`Status::Unresolved`].
     status: Status,
@@ -29,7 +29,7 @@ pub(super) struct LeftOut {
     line: usize,
 }
 
-/// What the log was told.
+/// What was logged already.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Told {
     left_out: BTreeMap<Tid, String>,
@@ -60,8 +60,8 @@ impl Configured {
         self.listed.contains(tid)
     }
 
-    /// Why controllers that the configuration no longer lists stay connected, and how to end that. `None` while none
-    /// does.
+    /// Why controllers that the configuration no longer lists stay connected, and how to end that. `None` if there are
+    /// no such controllers.
     #[must_use]
     pub fn hold(&self) -> Option<String> {
         let reload = format!("`systemctl reload {}`", self.file.trim_end_matches(".conf"));
@@ -81,7 +81,7 @@ impl Configured {
         })
     }
 
-    /// True for a controller that only the configuration listed, and lists no longer.
+    /// True for a controller that was listed by the configuration alone and is no longer listed.
     #[must_use]
     pub fn is_held<P: Clone + PartialEq>(&self, sources: &Sources<P>, tid: &Tid) -> bool {
         let mut naming = sources.naming(tid).peekable();
@@ -136,7 +136,7 @@ impl Configured {
         found.into_values().collect()
     }
 
-    /// Why an entry leads to no address.
+    /// Why an entry yields no address.
     fn why_without_address(&self, entry: &ControllerEntry) -> (Status, String) {
         let outside = || (Status::Excluded, format!("outside ip-family={}", self.family));
         if !entry.is_name {
@@ -159,8 +159,8 @@ impl Configured {
         self.exclusion_of(tid, &tid.host_iface).map(|exclusion| exclusion.line)
     }
 
-    /// Logs once which configured controllers are excluded, and which others stay connected because a part of the
-    /// configuration cannot be read. `held` are the latter.
+    /// Logs once which configured controllers are excluded, and which controllers (`held`) stay connected because a
+    /// part of the configuration cannot be read.
     fn tell(&mut self, held: BTreeSet<Tid>, out: &mut Vec<HostEffect>) {
         let mut notice = |level, tid: Option<&Tid>, text| {
             out.push(HostEffect::Tell(Notice { level, tid: tid.cloned(), ctrl: None, text }));
@@ -176,7 +176,7 @@ impl Configured {
             told.insert(tid.clone(), reason.clone());
         }
         self.told.left_out = told;
-        // A first look-up that is under way is no news.
+        // While the first look-up is under way there is nothing to report.
         let is_settled = self.lost_line.is_some() || self.awaited().all(|entry| self.has_failed(&entry.traddr));
         let Some(hold) = self.hold().filter(|_| is_settled) else { return };
         if !held.is_empty() && (!held.is_subset(&self.told.held) || hold != self.told.hold) {

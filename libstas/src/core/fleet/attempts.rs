@@ -1,4 +1,4 @@
-//! From wanted to connected: adoption, the lane, the outcome, the next attempt.
+//! From wanted to connected: adoption, the connect queue, the outcome, the next attempt.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::core::{CtrlRef, OpId, Time, reuse};
 use crate::nvme::security::{Obstacle, Tls};
 use crate::nvme::{Purpose, Tid};
 
-/// A connection that is on its way out serves nobody; this much later it will be gone.
+/// A connection that is being deleted cannot be used. Retry after this time: the deletion should be finished by then.
 const ON_ITS_WAY_OUT: Duration = Duration::from_millis(200);
 
 impl Fleet {
@@ -37,7 +37,7 @@ impl Fleet {
         }
     }
 
-    /// Brings a member to the lane, if its time has come.
+    /// Enters a member into the connect queue, unless it still has to wait.
     fn approach(&mut self, now: Time, tid: &Tid, out: &mut Vec<HostEffect>) {
         if let Some(obstacle) = self.obstacle(tid) {
             self.block(tid, obstacle, out);
@@ -61,14 +61,14 @@ impl Fleet {
         }
     }
 
-    /// Why no connection may be made for that member, as it is wanted.
+    /// Why a member, as it is wanted now, may not be connected.
     pub(super) fn obstacle(&self, tid: &Tid) -> Option<Obstacle> {
         let parameters = &self.members.get(tid)?.want.parameters;
         let was_encrypted = self.encrypted.contains(tid) && parameters.tls != Some(Tls::Prohibited);
         parameters.obstacle().or_else(|| was_encrypted.then_some(Obstacle::Before))
     }
 
-    /// Keeps a member from the kernel until it is wanted in another way.
+    /// Blocks a member: no attempt is made until it is wanted with other parameters.
     fn block(&mut self, tid: &Tid, obstacle: Obstacle, out: &mut Vec<HostEffect>) {
         self.lane.leave(tid);
         self.timers.cancel(&Timer::Retry(tid.clone()));
@@ -81,7 +81,7 @@ impl Fleet {
         }
     }
 
-    /// Starts the next write, if the lane is free.
+    /// Starts the next write, if the connect path is free.
     pub(super) fn pump_lane(&mut self, now: Time, out: &mut Vec<HostEffect>) {
         while let Some(tid) = self.lane.take_turn(now, &mut self.ops, out) {
             let Some(identity) = self.identity_for(&tid) else { return };
@@ -108,7 +108,7 @@ impl Fleet {
         }
     }
 
-    /// What came of a write, however late.
+    /// Takes the outcome of a write, however late.
     pub(super) fn connected(
         &mut self,
         now: Time,
@@ -146,7 +146,7 @@ impl Fleet {
                 self.hold(now, &tid, *ctrl, "took over the kernel's connection", reports, out);
             }
             ConnectOutcome::Failed(error) if outdated => {
-                // With what has been configured since, it may well work: that has not been tried.
+                // The new configuration has not been tried yet and may work.
                 let text = format!("not connected: {error}; its configuration has changed since: tried again at once");
                 member.start_afresh();
                 Self::tell(Level::Warning, &tid, None, text, out);
@@ -173,7 +173,7 @@ impl Fleet {
         self.stirred.insert(tid);
     }
 
-    /// A write made a controller. Where another live one serves the same TID, the new one goes.
+    /// A write created a controller. If another live connection serves the same TID, the new one is disconnected.
     fn made(&mut self, now: Time, tid: &Tid, ctrl: CtrlRef, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
         let discovery = self.kind == Kind::Discovery;
         let twin = self
@@ -186,7 +186,7 @@ impl Fleet {
         match twin {
             Some(twin) => {
                 let cause = Cause::new(Why::Duplicate, format!("duplicate of {twin}"));
-                // What may not be disconnected stays as a second connection.
+                // If it may not be disconnected, it is left as a second connection.
                 let _ = self.disconnect(ctrl, false, &cause, out);
                 self.hold(now, tid, twin, "took over the kernel's connection", reports, out);
             }
@@ -197,11 +197,11 @@ impl Fleet {
     /// True for a connection that exists, is not being disconnected by this daemon, and may be adopted.
     fn may_hold(&self, ctrl: CtrlRef) -> bool {
         let going = self.disconnecting.values().any(|going| *going == ctrl);
-        // One that is gone again already is held until the snapshot says so.
+        // A connection that is gone already is held until the snapshot shows that it is gone.
         !going && self.inventory.get(ctrl).is_none_or(|kernel| self.is_usable(kernel))
     }
 
-    /// A member has a connection.
+    /// A member takes a connection.
     pub(super) fn hold(
         &mut self,
         now: Time,
@@ -227,7 +227,7 @@ impl Fleet {
         self.claim(tid, ctrl, out);
         self.stir_leaving();
         if gone {
-            // It was made, and lost before the look: the look tells.
+            // It was lost between the write and the snapshot.
             self.connection_gone(now, tid, ctrl, reports, out);
             return;
         }
@@ -245,7 +245,7 @@ impl Fleet {
         }
     }
 
-    /// The kernel's connection of a member is gone.
+    /// The kernel connection of a member is gone.
     pub(super) fn connection_gone(
         &mut self,
         now: Time,
@@ -278,7 +278,7 @@ impl Fleet {
         self.stirred.insert(tid.clone());
     }
 
-    /// The lane has turned some away.
+    /// The connect queue rejected controllers.
     pub(super) fn turned_away(&mut self, now: Time, turned: Vec<Turned>, out: &mut Vec<HostEffect>) {
         for Turned { tid, reason } in turned {
             let not_before = self.banned_until(&tid);
@@ -304,7 +304,7 @@ impl Fleet {
         }
     }
 
-    /// Disconnects a member that was read, until the next poll. `reason` says why it is polled.
+    /// Disconnects a member after its page was read, until the next poll. `reason` says why it is polled.
     pub fn rest(&mut self, tid: &Tid, until: Time, reason: &'static str, out: &mut Vec<HostEffect>) {
         let Some(ctrl) = self.members.get(tid).and_then(Controller::ctrl) else { return };
         let cause = Cause::new(Why::PollOver, "it was read; it is polled, so its connection is not kept");
@@ -316,13 +316,13 @@ impl Fleet {
         }
     }
 
-    /// True while a member's connection is one without keep-alive: a poll.
+    /// True while a member is connected without keep-alive, for one poll.
     #[must_use]
     pub fn is_polled(&self, tid: &Tid) -> bool {
         self.kernel(tid).is_some_and(|kernel| kernel.kato == Some(0))
     }
 
-    /// True while a member has the connection that this process has made for it.
+    /// True while a member has a connection that this process has made for it.
     #[must_use]
     pub fn has_made(&self, tid: &Tid) -> bool {
         self.members.get(tid).is_some_and(|member| member.ctrl().is_some() && member.connected_with.is_some())
@@ -348,7 +348,7 @@ impl Fleet {
     }
 }
 
-/// Told once for each reason; the recovery tells how many attempts it took.
+/// Logged once for each reason; the recovery message states the number of attempts.
 fn tell_failure(
     now: Time,
     tid: &Tid,

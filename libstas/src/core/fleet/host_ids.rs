@@ -1,9 +1,9 @@
-//! The host ID that new connections have.
+//! The host ID used for new connections.
 //!
-//! From 6.5 on the kernel wants host NQNs and host IDs to map one to one: as long as a connection has this host's NQN with
-//! another host ID than the configured one, every connect with the configured one fails (EINVAL). So the ID that the
-//! kernel has is used until no connection has it. It differs when /etc/nvme/hostid was lost and made anew, or when the
-//! initramfs connected with another one.
+//! Since 6.5 the kernel requires host NQNs and host IDs to map one to one: while a connection uses this host's NQN with
+//! another host ID than the configured one, every connect with the configured one fails (EINVAL). So new connections
+//! use the kernel's host ID until no connection has it. The two differ when /etc/nvme/hostid was lost and recreated, or
+//! when the initramfs connected with another one.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::nvme::connect::host_id_for;
 use crate::nvme::{HostIdentity, Tid};
 
 impl Fleet {
-    /// The identity to connect with there: the host's own, with the host ID that the kernel has for the host NQN.
+    /// The identity for connecting a controller: the host's own, with the host ID that the kernel has for the host NQN.
     pub(super) fn identity_for(&self, tid: &Tid) -> Option<Arc<HostIdentity>> {
         let identity = self.identity.as_ref()?;
         let host_nqn = if tid.host_nqn.is_empty() { &identity.nqn } else { &tid.host_nqn };
@@ -34,7 +34,7 @@ impl Fleet {
         self.identity.as_deref() == Some(&configured)
     }
 
-    /// The host ID that the kernel has for a host NQN, if it is not the one that goes with it: of the oldest connection.
+    /// The host ID of the oldest kernel connection with a host NQN, if it is not the configured one.
     fn other_host_id(&self, identity: &HostIdentity, host_nqn: &str) -> Option<Uuid> {
         let meant = host_id_for(host_nqn, identity)?;
         let mut with_nqn: Vec<_> = self.inventory.iter().filter(|ctrl| ctrl.hostnqn == host_nqn).collect();
@@ -44,8 +44,8 @@ impl Fleet {
         if ids.contains(&meant) { None } else { ids.first().copied() }
     }
 
-    /// Reports once that the kernel's connections have another host ID than the configured one, and that they no longer
-    /// have.
+    /// Reports once that the kernel's connections have another host ID than the configured one, and once that this is
+    /// over.
     pub(super) fn compare_host_ids(&mut self, out: &mut Vec<HostEffect>) {
         let Some(identity) = &self.identity else { return };
         let (nqn, id) = (&identity.nqn, &identity.id);

@@ -1,4 +1,4 @@
-//! From held to gone: the check for storage in use, the disconnect, and what stays.
+//! Removal of members: the check for storage in use, the disconnect, and the connections that are kept.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -11,38 +11,38 @@ use crate::core::ownership::{Cause, Decision, Reason, Why};
 use crate::core::{CtrlRef, OpId, Time, reuse};
 use crate::nvme::Tid;
 
-/// A check that takes longer than this is told.
+/// A check that takes longer than this is logged.
 const CHECK_DEADLINE: Duration = Duration::from_secs(30);
 /// A disconnect that takes longer than this is reported.
 const DISCONNECT_DEADLINE: Duration = Duration::from_secs(30);
-/// What ends the keeping of storage in use.
+/// Log text: when storage in use is no longer kept.
 const UNTIL_FREE: &str = "; it goes when that is no longer so, by exclude=, or with in-use=disconnect";
-/// A disconnect that the kernel refused is tried again after this long.
+/// A disconnect that the kernel refused is retried after this time.
 const REFUSED_WAIT: Duration = Duration::from_secs(2);
 
-/// What others have to do with a connection.
+/// Whether other wanted members use a connection or need it.
 #[derive(Debug, PartialEq, Eq)]
 enum Others {
     /// No other member uses it.
     None,
-    /// One of them holds it, too.
+    /// Another member holds it too.
     HoldIt,
-    /// It serves these, and they have none that is as good: none at all, one that is on its way out, or one that is
-    /// down while this one is live.
+    /// It serves these members, and they have no equally good connection: none at all, one that is being deleted, or
+    /// one that is down while this one is live.
     NeedIt(BTreeSet<Tid>),
 }
 
 impl Fleet {
-    /// Takes a member that is no longer wanted one step further.
+    /// Performs the next step of a removal.
     pub(super) fn part(&mut self, now: Time, tid: &Tid, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
         let Some(member) = self.members.get(tid) else { return };
         let Some((how, leaving)) = member.leaving.clone() else { return };
         match member.life {
-            // The late answer decides: a controller that is made until then is disconnected.
+            // Wait for the late answer: a controller that was created is disconnected then.
             Life::Connecting(_) => {}
             Life::Held { ctrl, .. } => self.part_held(now, tid, ctrl, how, &leaving, reports, out),
             _ if !self.inventory.has_looked() => {}
-            // No other connection is sought in its place: it is not the one that this controller had.
+            // No replacement is looked for: another connection would not be the one that this controller had.
             _ if member.has_held => self.forget(tid, reports, out),
             _ => match self.own_connection(tid) {
                 Some(ctrl) => {
@@ -105,14 +105,14 @@ impl Fleet {
                 self.check_use(now, tid, ctrl, out);
             }
             (Parting::SpareInUse, Leaving::Checking(_) | Leaving::Kept) => {}
-            // It was decided above, and nothing has changed since.
+            // Decided above; nothing has changed since.
             _ => drop(self.disconnect(ctrl, false, &cause, out)),
         }
     }
 
-    /// Of a member whose connection no exclusion matches: true when something else than [`Fleet::let_go`] follows. A removal
-    /// of before the exclusion counts again; and one that was wanted is wanted again by its owner as soon as that has seen
-    /// that the exclusion is gone.
+    /// For a member whose connection no exclusion matches: returns true if the removal is handled here, false if
+    /// [`Fleet::let_go`] must follow. A removal that was proved before the exclusion counts again. A member that was
+    /// wanted before is wanted again by its daemon as soon as the daemon sees that the exclusion is gone.
     fn exclusion_does_not_count(&mut self, tid: &Tid) -> bool {
         let Some(member) = self.members.get_mut(tid) else { return false };
         match &member.before_exclusion {
@@ -131,8 +131,8 @@ impl Fleet {
         cause.unwrap_or_else(|| Cause::removed("it is no longer listed"))
     }
 
-    /// What the other members that are wanted have to do with that connection. One that has a live connection of its
-    /// own needs no other.
+    /// Whether other wanted members use this connection or need it. A member with a live connection of its own does not
+    /// need it.
     fn others(&self, tid: &Tid, ctrl: CtrlRef) -> Others {
         let kernel = self.inventory.get(ctrl);
         let discovery = self.kind == Kind::Discovery;
@@ -160,7 +160,8 @@ impl Fleet {
         if need_it.is_empty() { Others::None } else { Others::NeedIt(need_it) }
     }
 
-    /// It goes when those have a connection of their own that is live, and stays if they take it over.
+    /// Keeps the connection for these members: they may take it over. It is disconnected when they have live
+    /// connections of their own.
     fn stay_for(&mut self, tid: &Tid, others: BTreeSet<Tid>) {
         if let Some(member) = self.members.get_mut(tid) {
             member.kept = Some("another controller that it serves, too, has no live connection of its own".to_owned());
@@ -170,14 +171,15 @@ impl Fleet {
         self.stirred.extend(open);
     }
 
-    /// A connection has come, come up, or gone: those that are parted with may have waited for that.
+    /// Re-examines members being removed after a connection appeared, became live or was lost: they may have waited for
+    /// that.
     pub(super) fn stir_leaving(&mut self) {
         let leaving = self.members.iter().filter(|(_, member)| !member.is_wanted() && member.ctrl().is_some());
         self.stirred.extend(leaving.map(|(tid, _)| tid.clone()));
     }
 
-    /// One check at a time: two paths of one namespace that go together must not each take the other for the one
-    /// that stays.
+    /// Starts a check for storage in use. One check at a time: if two paths to one namespace were checked together,
+    /// each would count as the remaining path of the other.
     fn check_use(&mut self, now: Time, tid: &Tid, ctrl: CtrlRef, out: &mut Vec<HostEffect>) {
         if self.checking.is_some() {
             return;
@@ -203,7 +205,7 @@ impl Fleet {
         });
         if let Some((tid, Some(ctrl))) = found {
             match usage {
-                // It may have become wanted while the check ran.
+                // It may have become needed while the check ran.
                 Usage::Free if self.others(&tid, ctrl) != Others::None => {
                     if let Some(member) = self.members.get_mut(&tid) {
                         member.leaving = Some((Parting::SpareInUse, Leaving::Asked));
@@ -213,7 +215,7 @@ impl Fleet {
                 Usage::Free => {
                     let cause = self.cause_of(&tid);
                     if self.disconnect(ctrl, false, &cause, out).is_err() {
-                        // Its owner, or the scope, has changed while the check ran.
+                        // Its owner or the scope has changed while the check ran.
                         if let Some(member) = self.members.get_mut(&tid) {
                             member.leaving = Some((Parting::SpareInUse, Leaving::Asked));
                         }
@@ -230,7 +232,7 @@ impl Fleet {
         self.stir_unchecked();
     }
 
-    /// A member that is no longer wanted keeps its connection. `until` says what ends that.
+    /// Keeps the connection of a member that is being removed. `until` says what ends that.
     fn keep(&mut self, tid: &Tid, ctrl: CtrlRef, how: Parting, what: &str, until: &str, out: &mut Vec<HostEffect>) {
         let Some(member) = self.members.get_mut(tid) else { return };
         member.leaving = Some((how, Leaving::Kept));
@@ -242,7 +244,7 @@ impl Fleet {
         out.push(HostEffect::Save);
     }
 
-    /// A member that is no longer wanted is one no longer, and its connection stays.
+    /// Removes a member without disconnecting its connection.
     pub(super) fn let_go(&mut self, tid: &Tid, reason: &Reason, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
         let cause = self.cause_of(tid);
         if let Some(ctrl) = self.members.get(tid).and_then(Controller::ctrl) {
@@ -252,7 +254,7 @@ impl Fleet {
         self.forget_quietly(tid, reports, out);
     }
 
-    /// Those that wait for their check.
+    /// Re-examines the members that wait for their check.
     fn stir_unchecked(&mut self) {
         let waiting = self.members.iter().filter(|(_, member)| {
             matches!(member.leaving, Some((Parting::SpareInUse, Leaving::Asked | Leaving::Refused(_))))
@@ -260,7 +262,7 @@ impl Fleet {
         self.stirred.extend(waiting.map(|(tid, _)| tid.clone()));
     }
 
-    /// What was kept is checked again with each full look: it may be free by now, or have another path.
+    /// Checks kept connections again with each full snapshot: they may be unused by now, or have another path.
     pub(super) fn check_kept_again(&mut self) {
         for (tid, member) in &mut self.members {
             if let Some((Parting::SpareInUse | Parting::Disconnect, leaving @ Leaving::Kept)) = &mut member.leaving {
@@ -282,7 +284,7 @@ impl Fleet {
         }
     }
 
-    /// Ends a poll of the run before, which the saved state names. No member holds it.
+    /// Ends a poll of the previous run, which the saved state names. No member holds the connection.
     pub fn end_old_poll(&mut self, ctrl: CtrlRef, out: &mut Vec<HostEffect>) {
         let Some(tid) = self.inventory.get(ctrl).map(KernelController::tid) else { return };
         if !self.holders(ctrl).is_empty() {
@@ -292,11 +294,11 @@ impl Fleet {
             self.own(ctrl, Gained::Connected, &tid, None);
         }
         let cause = Cause::new(Why::PollOver, "a poll of the run before this one");
-        // Another orchestrator that has taken it over ends it.
+        // If another orchestrator has taken it over, that one ends it.
         let _ = self.disconnect(ctrl, false, &cause, out);
     }
 
-    /// Each disconnect has a deadline; one that hangs is reported once.
+    /// Sets a deadline for each disconnect; one that hangs is logged once.
     pub(super) fn watch_disconnects(&mut self, now: Time) {
         for op in self.disconnecting.keys().filter(|op| !self.hanging.contains(op)) {
             self.timers.set_once(Timer::Disconnect(*op), now + DISCONNECT_DEADLINE);
@@ -329,7 +331,7 @@ impl Fleet {
         self.hanging.remove(&op);
         self.request_look(out);
         let Err(reason) = result else {
-            // It is gone, whether sysfs can be read or not: nobody must go on taking it for a connection.
+            // It is gone, whether sysfs can be read or not: it must not be used any more.
             if self.inventory.lose(ctrl) {
                 for tid in self.holding(ctrl) {
                     self.connection_gone(now, &tid, ctrl, reports, out);
@@ -354,7 +356,7 @@ impl Fleet {
         }
     }
 
-    /// A member that was parted with is one no longer.
+    /// Removes a member whose removal is complete.
     fn forget(&mut self, tid: &Tid, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
         if let Some(member) = self.members.get(tid) {
             let cause = self.cause_of(tid).text;

@@ -1,4 +1,4 @@
-//! When to look at sysfs, and what a look means for the members (design, policy 5).
+//! When to take a snapshot of sysfs, and what a snapshot means for the members (design, policy 5).
 
 use std::time::Duration;
 
@@ -10,21 +10,22 @@ use crate::core::kernel::{Look, Owner};
 use crate::core::{OpId, Time, reuse};
 use crate::nvme::Tid;
 
-/// A look is taken at least this often, whatever the events say. No event tells that a connection has gone down while
-/// the kernel works on it: this is for how long `ls` may still call it connected.
+/// Longest time between two snapshots, whatever the events say. No event tells that a connection went down while the
+/// kernel reconnects it: for this long `ls` may show it as connected.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
-/// Two looks on hints are this far apart, so that a storm of events costs little: a removal is urgent …
+/// Shortest time between two snapshots caused by events of removal, so that a storm of events costs little.
 const HINT_GAP: Duration = Duration::from_millis(100);
-/// … and anything else is not: whoever waits for a new controller has other ways to learn of it.
+/// Shortest time between two snapshots caused by other events. These are less urgent: the answer to a connect has a
+/// snapshot of its own.
 const CALM_HINT_GAP: Duration = Duration::from_millis(500);
-/// While the lane is busy, its own look will tell: a hint waits this long for it.
+/// While a connect is under way, a snapshot on an event waits this long: the connect brings its own.
 const LANE_LOOKS: Duration = Duration::from_secs(1);
-/// A storm in which events are lost again and again is told this often.
+/// Lost events are logged at most this often.
 const OVERRUN_TOLD_EVERY: Duration = Duration::from_secs(60);
-/// A look that takes longer than this is told.
+/// A snapshot that takes longer than this is logged.
 const LOOK_DEADLINE: Duration = Duration::from_secs(10);
 
-/// What is known of looks under way.
+/// Snapshots under way and owed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Looking {
     op: Option<OpId>,
@@ -37,7 +38,7 @@ pub(super) struct Looking {
 }
 
 impl Fleet {
-    /// Has a look taken; one is under way and one more owed at the most.
+    /// Requests a snapshot. At most one is under way and one more owed.
     pub(super) fn request_look(&mut self, out: &mut Vec<HostEffect>) {
         if self.look.op.is_some() {
             self.look.owed = true;
@@ -50,7 +51,7 @@ impl Fleet {
         out.push(HostEffect::Look(op));
     }
 
-    /// An event is a hint that a look is worth its while.
+    /// Schedules a snapshot after a kernel event, unless the newest one is more recent than the event.
     pub(super) fn hint(&mut self, now: Time, event: &Uevent, out: &mut Vec<HostEffect>) {
         if self.inventory.covers(event) {
             return;
@@ -67,7 +68,7 @@ impl Fleet {
         }
     }
 
-    /// Whatever could have been said was perhaps said: sysfs tells.
+    /// After an overrun any event may have been lost: take a snapshot.
     pub(super) fn events_were_lost(&mut self, now: Time, out: &mut Vec<HostEffect>) {
         if self.look.overrun_told.is_none_or(|told| now.since(told) >= OVERRUN_TOLD_EVERY) {
             self.look.overrun_told = Some(now);
@@ -82,7 +83,7 @@ impl Fleet {
         self.request_look(out);
     }
 
-    /// The answer to a look.
+    /// Takes the answer to a snapshot request.
     pub(super) fn looked(
         &mut self,
         now: Time,
@@ -96,7 +97,7 @@ impl Fleet {
             self.look.hangs = false;
             self.timers.cancel(&Timer::LookAnswer);
         }
-        // Also one that failed: the next must not follow at once, and at once again.
+        // Also after a failure: otherwise failing snapshots would follow each other without a pause.
         self.look.last = Some(now);
         match result {
             Ok(look) => {
@@ -117,7 +118,7 @@ impl Fleet {
         }
     }
 
-    /// What a look has changed, for each member.
+    /// Applies a snapshot to each member.
     pub(super) fn take_look(&mut self, now: Time, look: Look, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
         let first = !self.inventory.has_looked();
         let Some(diff) = self.inventory.take(look) else { return };
@@ -126,7 +127,7 @@ impl Fleet {
             self.find_saved_connections();
         }
         if self.inventory.look().seqnum >= self.look.hinted {
-            // What was hinted at has been seen.
+            // The events that asked for a snapshot are covered by this one.
             self.timers.cancel(&Timer::Look);
         }
         self.compare_host_ids(out);
@@ -171,7 +172,7 @@ impl Fleet {
         }
     }
 
-    /// Members whose connection has no owner may claim it now: its owner may have been unknown.
+    /// Re-examines members whose connection has no owner: its owner may have been unknown, and it may be claimed now.
     fn stir_unclaimed(&mut self) {
         let held = self.members.iter().filter(|(_, member)| member.is_wanted() && !member.want.announced_only);
         let unclaimed = held.filter(|(_, member)| {
@@ -186,7 +187,7 @@ impl Fleet {
         self.members.iter().filter(|(_, member)| member.ctrl() == Some(ctrl)).map(|(tid, _)| tid.clone()).collect()
     }
 
-    /// Sees to it that the next look is never further away than [`LOOK_EVERY`].
+    /// Schedules the next snapshot at most [`LOOK_EVERY`] after the last.
     pub(super) fn plan_looks(&mut self, now: Time) {
         if self.look.op.is_some() {
             if self.look.hangs {

@@ -1,9 +1,9 @@
-//! Keeps the kernel's controllers equal to what is wanted: adopts, connects, retries, disconnects.
+//! Makes the kernel's controllers match the wanted ones: adopts, connects, retries, disconnects.
 //!
-//! Finder and connector each own a fleet. They say what is wanted ([`Fleet::want`]) and what no longer is
-//! ([`Fleet::unwant`]), hand it the host's events ([`Fleet::handle`]) and the time ([`Fleet::tick`], at
-//! [`Fleet::deadline`] at the latest), and learn what happened from the [`Report`]s that it gives back.
-//! *Whether* something is wanted is not its business: see [`super::sources`].
+//! Finder and connector each own a fleet. They tell it what is wanted ([`Fleet::want`]) and what no longer is
+//! ([`Fleet::unwant`]), pass it the host's events ([`Fleet::handle`]), and call [`Fleet::tick`] at [`Fleet::deadline`]
+//! at the latest. Each call returns [`Report`]s of what happened. The fleet does not decide *whether* a controller is
+//! wanted: see [`super::sources`].
 
 mod attempts;
 mod host_ids;
@@ -31,12 +31,12 @@ use uuid::Uuid;
 
 pub use view::{MemberView, Status};
 
-/// Waiting controllers are kicked this long after a network change, so that a storm of changes is one kick.
+/// After a network change waiting controllers are retried after this time, so that a burst of changes causes one retry.
 pub const KICK_DELAY: Duration = Duration::from_millis(100);
-/// Two kicks, of all or of one controller, are at least this far apart: a storm of good news costs little.
+/// Shortest time between two early retries, of all controllers or of one, so that a burst of events costs little.
 pub const KICK_GAP: Duration = Duration::from_millis(500);
 
-/// Which kind of controllers a fleet is about.
+/// The kind of controllers that a fleet manages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Discovery controllers (stafd).
@@ -48,11 +48,11 @@ pub enum Kind {
 /// What happened to a member.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Report {
-    /// It has a connection that is live.
+    /// It has a live connection.
     Live(Tid, CtrlRef),
-    /// Its connection is no longer live, or is gone; the fleet sees to it.
+    /// Its connection is down or gone; the fleet restores it.
     Lost(Tid, CtrlRef),
-    /// It was parted with and is no longer a member.
+    /// It was removed and is no longer a member.
     Left(Tid),
 }
 
@@ -68,7 +68,7 @@ enum Timer {
     Rotate,
 }
 
-/// The controllers of one daemon.
+/// The managed controllers of one daemon.
 #[derive(Debug)]
 pub struct Fleet {
     kind: Kind,
@@ -81,29 +81,29 @@ pub struct Fleet {
     jitter: Jitter,
     timers: Timers<Timer>,
     look: looking::Looking,
-    /// What the writes under way were asked to connect.
+    /// The requests of the writes under way.
     connecting: BTreeMap<OpId, ConnectRequest>,
     checking: Option<OpId>,
     disconnecting: BTreeMap<OpId, CtrlRef>,
-    /// Disconnects that were reported as hanging.
+    /// Disconnects that were logged as hanging.
     hanging: BTreeSet<OpId>,
-    /// The connections that are ours.
+    /// The connections that we own.
     ours: BTreeMap<CtrlRef, Instance>,
-    /// Controllers whose connections are ours, by the state of an earlier version, until the first snapshot.
+    /// Controllers whose connections an earlier version saved as ours. Resolved by the first snapshot.
     ours_by_name: BTreeSet<Tid>,
     rules: Rules,
     last_kick: Option<Time>,
-    /// Controllers whose last connection was encrypted: they are not connected unencrypted.
+    /// Controllers whose last connection was encrypted: they are never connected unencrypted.
     encrypted: BTreeSet<Tid>,
-    /// The host ID of the kernel's connections that was reported because it is not the configured one.
+    /// The kernel's host ID that was logged because it differs from the configured one.
     reported_host_id: Option<Uuid>,
     rotation: rotation::Rotation,
-    /// Members that may have something to do: worked off by [`Fleet::work`].
+    /// Members to re-examine by [`Fleet::work`].
     stirred: BTreeSet<Tid>,
 }
 
 impl Fleet {
-    /// A fleet without members. The seed decides its jitter.
+    /// Creates a fleet without members. The seed determines its jitter.
     #[must_use]
     pub fn new(kind: Kind, seed: u64) -> Self {
         Self {
@@ -132,22 +132,22 @@ impl Fleet {
         }
     }
 
-    /// Names an effect of the owner, in the same sequence as those of the fleet.
+    /// Issues an operation ID for an effect of the daemon, from the same sequence as those of the fleet.
     pub fn issue(&mut self) -> OpId {
         self.ops.issue()
     }
 
-    /// The operation IDs and the jitter of the fleet, for what its owner does beside it.
+    /// The operation IDs and the jitter of the fleet, for effects of the daemon itself.
     pub fn ops_and_jitter(&mut self) -> (&mut OpIds, &mut Jitter) {
         (&mut self.ops, &mut self.jitter)
     }
 
-    /// Jitter for the owner's own waits.
+    /// The jitter, for waits of the daemon itself.
     pub fn jitter(&mut self) -> &mut Jitter {
         &mut self.jitter
     }
 
-    /// Says who this host is, and has the first look taken: nothing is connected before.
+    /// Sets the identity of this host and requests the first snapshot: nothing is connected before.
     pub fn set_identity(&mut self, identity: Arc<HostIdentity>, out: &mut Vec<HostEffect>) {
         self.identity = Some(identity);
         // Its secret may have changed.
@@ -157,7 +157,7 @@ impl Fleet {
         }
     }
 
-    /// A controller is wanted: it is connected as soon as can be. Wanting it again changes how; new parameters
+    /// Adds a wanted controller and connects it as soon as possible, or changes how a member is wanted. New parameters
     /// apply at its next connect.
     pub fn want(&mut self, now: Time, tid: &Tid, want: Want, out: &mut Vec<HostEffect>) -> Vec<Report> {
         if !self.members.contains_key(tid) {
@@ -165,7 +165,7 @@ impl Fleet {
             out.push(HostEffect::Save);
         }
         let member = self.members.entry(tid.clone()).or_insert_with(|| Controller::new(want.clone()));
-        // That a better source lists it, too, makes no other connection of it.
+        // That a source of another trust level lists it too does not change its connection.
         let changed = Want { announced_only: want.announced_only, ..member.want.clone() } != want;
         let tried_otherwise = member.want.parameters != want.parameters && matches!(member.life, Life::Waiting(_));
         member.want = want;
@@ -173,7 +173,7 @@ impl Fleet {
         member.cause = None;
         member.before_exclusion = None;
         if tried_otherwise {
-            // With other parameters the next attempt is the first.
+            // An attempt with other parameters counts as the first.
             member.start_afresh();
             self.timers.cancel(&Timer::Retry(tid.clone()));
         }
@@ -188,13 +188,13 @@ impl Fleet {
         self.work(now, out)
     }
 
-    /// True when the controller is wanted in exactly this way already: wanting it again would change nothing.
+    /// True when the controller is wanted in exactly this way already: [`Fleet::want`] would change nothing.
     #[must_use]
     pub fn is_wanted(&self, tid: &Tid, want: &Want) -> bool {
         self.members.get(tid).is_some_and(|member| member.is_wanted() && member.want == *want)
     }
 
-    /// A controller is no longer wanted. Ends at most the one connection that it holds.
+    /// Removes a controller. Disconnects at most the one connection that it holds.
     pub fn unwant(
         &mut self,
         now: Time,
@@ -207,7 +207,7 @@ impl Fleet {
         self.work(now, out)
     }
 
-    /// Marks a controller for removal without removing it: the next event or call does that. No attempt at a marked
+    /// Marks a controller for removal without removing it: the next event or call does that. No attempt for a marked
     /// controller begins, even if the removal of another one frees the connect queue.
     pub fn mark_unwanted(&mut self, tid: &Tid, how: Parting, cause: Cause) {
         if let Some(member) = self.members.get_mut(tid) {
@@ -227,8 +227,8 @@ impl Fleet {
         }
     }
 
-    /// The exclusion that marked a member no longer matches it: what counted before it counts again. Returns whether the
-    /// member is wanted again.
+    /// The exclusion that marked a member no longer matches it: restores the state from before the exclusion. Returns
+    /// whether the member is wanted again.
     pub fn exclusion_is_gone(&mut self, tid: &Tid) -> bool {
         let Some(member) = self.members.get_mut(tid).filter(|member| member.is_excluded()) else { return false };
         let Some(before) = member.before_exclusion.take() else { return false };
@@ -243,7 +243,7 @@ impl Fleet {
         is_wanted
     }
 
-    /// A controller of the saved state is not wanted by this run: the connection that it had then is ended.
+    /// Removes a controller of the saved state that this run does not want: its saved connection is disconnected.
     pub fn remove_restored(
         &mut self,
         now: Time,
@@ -260,13 +260,13 @@ impl Fleet {
         self.work(now, out)
     }
 
-    /// Something gives reason to hope that this controller answers now (a fresh announcement, a reload).
+    /// Retries a controller at once, because it may answer now (a fresh announcement, a reload).
     pub fn encourage(&mut self, now: Time, tid: &Tid, out: &mut Vec<HostEffect>) -> Vec<Report> {
         self.hurry(now, tid);
         self.work(now, out)
     }
 
-    /// The host tells something.
+    /// Takes an event of the host.
     pub fn handle(&mut self, now: Time, event: HostEvent, out: &mut Vec<HostEffect>) -> Vec<Report> {
         let mut reports = Vec::new();
         match event {
@@ -314,13 +314,13 @@ impl Fleet {
         self.work(now, out)
     }
 
-    /// When to tick at the latest.
+    /// When to call [`Fleet::tick`] at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         [self.timers.deadline(), self.lane.deadline()].into_iter().flatten().min()
     }
 
-    /// True once it is known what the kernel has.
+    /// True once the first snapshot was taken.
     #[must_use]
     pub fn has_looked(&self) -> bool {
         self.inventory.has_looked()
@@ -338,18 +338,18 @@ impl Fleet {
         &self.links
     }
 
-    /// All members, those that are being parted with included.
+    /// All members, including those being removed.
     pub fn tids(&self) -> impl Iterator<Item = &Tid> {
         self.members.keys()
     }
 
-    /// True while the controller is a member, be it one that is being parted with.
+    /// True while the controller is a member, even one that is being removed.
     #[must_use]
     pub fn has(&self, tid: &Tid) -> bool {
         self.members.contains_key(tid)
     }
 
-    /// Members whose device that is; the owner first.
+    /// The members that hold a connection, the owner first.
     #[must_use]
     pub fn holders(&self, ctrl: CtrlRef) -> Vec<&Tid> {
         let mut holders: Vec<_> = self.members.iter().filter(|(_, member)| member.ctrl() == Some(ctrl)).collect();
@@ -357,13 +357,14 @@ impl Fleet {
         holders.into_iter().map(|(tid, _)| tid).collect()
     }
 
-    /// True for a member that is being parted with.
+    /// True for a member that is being removed.
     #[must_use]
     pub fn is_leaving(&self, tid: &Tid) -> bool {
         self.members.get(tid).is_some_and(|member| !member.is_wanted())
     }
 
-    /// True for a member whose removal was proved. That an exclusion matched it proves nothing when the exclusion is gone.
+    /// True for a member whose removal is proved. A removal because of an exclusion is no proof: the exclusion may be
+    /// removed.
     #[must_use]
     pub fn is_leaving_for_good(&self, tid: &Tid) -> bool {
         self.members.get(tid).is_some_and(|member| !member.is_wanted() && !member.is_excluded())
@@ -381,7 +382,7 @@ impl Fleet {
         self.kernel(tid).is_some_and(KernelController::is_live)
     }
 
-    /// False only for what is known not to be live: an unknown state, and that of the time before the first snapshot,
+    /// True unless the connection is known not to be live. An unknown state, and any state before the first snapshot,
     /// counts as live.
     #[must_use]
     pub fn may_be_live(&self, tid: &Tid) -> bool {
@@ -389,7 +390,7 @@ impl Fleet {
         !self.has_looked() || self.kernel(tid).is_some_and(may_be)
     }
 
-    /// Works the stirred members off until nothing more follows from anything.
+    /// Re-examines members until no further changes follow.
     fn work(&mut self, now: Time, out: &mut Vec<HostEffect>) -> Vec<Report> {
         let mut reports = Vec::new();
         while let Some(tid) = self.stirred.pop_first() {
@@ -407,7 +408,7 @@ impl Fleet {
         reports
     }
 
-    /// True when one of the live connections goes to the same portal.
+    /// True when a live connection uses the same portal.
     fn portal_live(&self, tid: &Tid) -> bool {
         let Some(portal) = Portal::of(tid) else { return false };
         self.inventory.iter().any(|ctrl| {
@@ -420,7 +421,7 @@ impl Fleet {
         })
     }
 
-    /// The kernel's connection that serves a TID and may be taken over.
+    /// The kernel connection that serves a TID and may be adopted.
     fn serving(&self, tid: &Tid) -> Option<CtrlRef> {
         let leaving: BTreeSet<CtrlRef> = self.disconnecting.values().copied().collect();
         let usable = self.inventory.iter().filter(|ctrl| !leaving.contains(&ctrl.ctrl) && self.is_usable(ctrl));
@@ -443,7 +444,7 @@ impl Fleet {
         self.timers.set_once(Timer::Kick, earliest.max(now + KICK_DELAY));
     }
 
-    /// Whoever waits tries at once.
+    /// Retries all waiting controllers at once.
     fn kick(&mut self, now: Time) {
         self.last_kick = Some(now);
         let waiting: Vec<Tid> = self.members.keys().cloned().collect();
@@ -457,24 +458,24 @@ impl Fleet {
         self.encrypted.iter()
     }
 
-    /// Takes back what was saved of [`Fleet::encrypted`].
+    /// Restores the saved [`Fleet::encrypted`].
     pub fn restore_encrypted(&mut self, encrypted: BTreeSet<Tid>) {
         self.encrypted = encrypted;
     }
 
-    /// What a member's next connection is made with.
+    /// The parameters and the identity for a member's next connection.
     fn manner(&self, tid: &Tid) -> Option<Manner> {
         let (member, identity) = (self.members.get(tid)?, self.identity.clone()?);
         Some(Manner { parameters: member.want.parameters.clone(), identity })
     }
 
-    /// The earliest time of a member's next attempt, if one with its present parameters blocked the connect path.
+    /// The earliest time of a member's next attempt, if an attempt with the same parameters blocked the connect path.
     fn banned_until(&self, tid: &Tid) -> Option<Time> {
         self.lane.banned_until(tid, &self.manner(tid)?)
     }
 
-    /// Ends the wait of a member and restarts one that was given up, unless it wasted the lane or was hurried a moment
-    /// ago.
+    /// Ends the wait of a member and restarts one that was given up, unless it has a penalty or was retried this way a
+    /// moment ago.
     fn hurry(&mut self, now: Time, tid: &Tid) {
         let banned_until = self.banned_until(tid).filter(|until| now < *until);
         let banned = banned_until.is_some();

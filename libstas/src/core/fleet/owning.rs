@@ -1,4 +1,4 @@
-//! Which connections are ours, which may be adopted, and the gate that every disconnect passes (doc/ownership.md).
+//! Which connections are ours, which may be adopted, and the check before every disconnect (doc/ownership.md).
 
 use std::collections::BTreeSet;
 
@@ -11,13 +11,14 @@ use crate::core::{CtrlRef, Time, reuse};
 use crate::nvme::{Parameters, Tid};
 
 impl Fleet {
-    /// Takes the administrator's rules on disconnecting and adopting.
+    /// Sets the configured rules on disconnecting and adopting.
     pub fn set_rules(&mut self, rules: Rules) {
         self.rules = rules;
     }
 
-    /// Takes back which connections were ours. `None`: an earlier version saved only for which controllers it had
-    /// connections; those that serve them at the first snapshot are ours, unless another orchestrator owns them.
+    /// Restores which connections were ours. `None`: an earlier version saved only the controllers, not their
+    /// connections. Connections that serve these controllers at the first snapshot are ours, unless another
+    /// orchestrator owns them.
     pub fn restore(&mut self, instances: Option<Vec<Instance>>, members: &BTreeSet<Tid>) {
         match instances {
             Some(instances) => self.ours = instances.into_iter().map(|instance| (instance.ctrl, instance)).collect(),
@@ -25,7 +26,7 @@ impl Fleet {
         }
     }
 
-    /// The connections that are ours, to be saved; `None` as long as the state of an earlier version says more.
+    /// The connections that are ours, to be saved; `None` until the state of an earlier version has been resolved.
     #[must_use]
     pub fn instances(&self) -> Option<Vec<Instance>> {
         if !self.ours_by_name.is_empty() {
@@ -33,14 +34,14 @@ impl Fleet {
         }
         let with_holders = |instance: &Instance| {
             let now = self.holders(instance.ctrl).into_iter().cloned();
-            // Before the first snapshot nothing holds them again yet.
+            // Before the first snapshot no member holds its connection yet: save the restored holders.
             let before = instance.holders.iter().filter(|_| !self.has_looked()).cloned();
             Instance { holders: now.chain(before).collect(), ..instance.clone() }
         };
         Some(self.ours.values().map(with_holders).collect())
     }
 
-    /// To which owner a connection belongs.
+    /// The owner of a connection.
     #[must_use]
     pub fn title(&self, ctrl: CtrlRef) -> Title {
         match self.inventory.get(ctrl) {
@@ -49,8 +50,8 @@ impl Fleet {
         }
     }
 
-    /// The first snapshot tells which connections an earlier version meant by the controllers that it saved, and which of
-    /// the saved ones still exist.
+    /// At the first snapshot, finds the connections of the controllers that an earlier version saved, and forgets saved
+    /// connections that no longer exist.
     pub(super) fn find_saved_connections(&mut self) {
         let discovery = self.kind == Kind::Discovery;
         for tid in std::mem::take(&mut self.ours_by_name) {
@@ -73,14 +74,14 @@ impl Fleet {
         self.ours.retain(|ctrl, _| self.inventory.get(*ctrl).is_some());
     }
 
-    /// A connection is ours from now on.
+    /// Records that a connection is ours from now on.
     pub(super) fn own(&mut self, ctrl: CtrlRef, gained: Gained, tid: &Tid, parameters: Option<&Parameters>) {
         let parameters = parameters.map(SavedParameters::of);
         let instance = Instance { ctrl, gained, tid: tid.clone(), holders: BTreeSet::new(), parameters };
         self.ours.insert(ctrl, instance);
     }
 
-    /// Claims the connection of a member if it has no owner and the member gives the right to it.
+    /// Claims the connection of a member if it has no owner and the member may claim it.
     pub(super) fn claim(&mut self, tid: &Tid, ctrl: CtrlRef, out: &mut Vec<HostEffect>) {
         let Some(member) = self.members.get(tid).filter(|member| member.is_wanted()) else { return };
         if !self.title(ctrl).may_be_claimed(member.want.announced_only) {
@@ -90,7 +91,7 @@ impl Fleet {
         out.extend([HostEffect::Claim(ctrl), HostEffect::Save]);
     }
 
-    /// The parameters that a connection was made with for this very controller, as far as they are known.
+    /// The parameters that a connection was made with for this very controller, if known.
     pub(super) fn made_with(&self, tid: &Tid, ctrl: CtrlRef, wanted: &Parameters) -> Option<Parameters> {
         let instance = self.ours.get(&ctrl).filter(|instance| instance.tid == *tid)?;
         Some(instance.parameters.as_ref()?.with_secrets_of(wanted))
@@ -102,13 +103,13 @@ impl Fleet {
         self.rules.exclusions.matching_connection(kernel).is_none() && reuse::may_be_adopted(kernel, ours, &self.links)
     }
 
-    /// The connections that serve a controller and are not adopted for it.
+    /// The connections that serve a controller but are not adopted for it.
     pub(super) fn passed_over_for(&self, tid: &Tid) -> BTreeSet<CtrlRef> {
         let serving = self.inventory.iter().filter(|kernel| reuse::serves(kernel, tid, &self.links));
         serving.filter(|kernel| !self.is_usable(kernel)).map(|kernel| kernel.ctrl).collect()
     }
 
-    /// The connection that a controller had when the state was saved, or that the registry says was connected since.
+    /// The connection that a controller had when the state was saved, or that the registry records since.
     pub(super) fn own_connection(&self, tid: &Tid) -> Option<CtrlRef> {
         let is_there = |ctrl: CtrlRef| {
             self.inventory.get(ctrl).is_some() && !self.disconnecting.values().any(|going| *going == ctrl)
@@ -142,8 +143,8 @@ impl Fleet {
         }
     }
 
-    /// True when an exclusion matches a connection: by what the kernel reports of it, or by what this daemon asked for
-    /// when it connected it.
+    /// True when an exclusion matches a connection: by what the kernel reports, or by the parameters with which this
+    /// daemon connected it.
     fn is_excluded(&self, kernel: &KernelController) -> bool {
         let asked = self.ours.get(&kernel.ctrl).filter(|instance| instance.gained == Gained::Connected);
         let exclusions = &self.rules.exclusions;
@@ -151,7 +152,7 @@ impl Fleet {
             || asked.is_some_and(|instance| exclusions.matching(&instance.tid, &instance.tid.host_iface).is_some())
     }
 
-    /// Has the kernel disconnect exactly that connection, if it may be disconnected. Reports the cause before.
+    /// Logs the cause and disconnects exactly that connection, if it may be disconnected.
     pub(super) fn disconnect(
         &mut self,
         ctrl: CtrlRef,
@@ -180,8 +181,8 @@ impl Fleet {
         Ok(())
     }
 
-    /// A connection that no member holds is to go, in the audit scope: a member is made that holds exactly that one and
-    /// is removed. Another member with the same identity goes first.
+    /// Removes a connection that no member holds (audit scope): creates a member for exactly that connection and
+    /// removes it. Another member with the same identity is removed first.
     pub fn remove_foreign(
         &mut self,
         now: Time,
@@ -211,7 +212,7 @@ impl Fleet {
         members.filter_map(|(tid, member)| Some((tid.clone(), member.ctrl()?))).collect()
     }
 
-    /// A connection that was to go as unclaimed stays: its member is one no longer.
+    /// Stops the removal of an unclaimed connection: it is left connected, and its member is dropped.
     pub fn spare(&mut self, tid: &Tid, reason: &Reason, out: &mut Vec<HostEffect>) -> Vec<Report> {
         let mut reports = Vec::new();
         let going = self.members.get(tid).and_then(Controller::ctrl);
@@ -222,9 +223,9 @@ impl Fleet {
         reports
     }
 
-    /// Ends the use of connections that an exclusion matches, although a controller that is not excluded uses them: ours
-    /// are disconnected, others are passed over from now on. The controller takes another connection. `is_booted` says
-    /// whether a boot table names a controller.
+    /// Stops using connections that match an exclusion although they serve a controller that is not excluded: ours are
+    /// disconnected, others are no longer used. The controller gets another connection. `is_booted` says whether a boot
+    /// table lists a controller.
     pub fn end_excluded(
         &mut self,
         now: Time,
@@ -253,8 +254,8 @@ impl Fleet {
         reports
     }
 
-    /// Each snapshot shows whether a connection that this daemon did not make for a controller still serves it: its source
-    /// address may have moved to another interface.
+    /// Releases connections that no longer serve their controller, as shown by the snapshot: the source address may
+    /// have moved to another interface. Connections that this daemon made for the controller are not checked.
     pub(super) fn release_what_no_longer_serves(&mut self, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
         let made_for = |ctrl: CtrlRef, tid: &Tid| {
             let instance = self.ours.get(&ctrl);
@@ -274,7 +275,7 @@ impl Fleet {
         }
     }
 
-    /// These members let go of their connection, which stays as it is, and take another one.
+    /// These members give up their connection without disconnecting it, and take another one.
     fn release(
         &mut self,
         tids: &[Tid],

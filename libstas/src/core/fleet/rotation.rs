@@ -1,19 +1,20 @@
 //! Changing the DH-HMAC-CHAP secret of an existing connection.
 //!
-//! The kernel authenticates with the secret that it was given at the connect. When the target's key has changed, it is
-//! refused at its next reconnect and removes the controller: storage is lost. A new secret can be written to sysfs. But if
-//! the target still has the old one, the new one is refused. And a live controller that is given a new secret authenticates
-//! again at once; a connection that is lost meanwhile never comes back: the kernel's error recovery waits for the
-//! authentication, and that for the lost connection (Linux 6.12). So a live controller keeps its secret.
+//! The kernel authenticates with the secret that it was given at connect. After a change of the target's key, the
+//! target refuses the next reconnect, and the kernel removes the controller: storage is lost. A new secret can be
+//! written to sysfs, but while the target still has the old one, it refuses the new one. A live controller that is
+//! given a new secret authenticates again at once. If its connection is lost meanwhile, it never recovers: the kernel's
+//! error recovery waits for the authentication, which waits for the lost connection (Linux 6.12). So the secret of a
+//! live controller is never changed.
 //!
-//! While a secret is pending the controllers are looked at each second. When a connection is lost, the kernel waits
-//! (reconnect-delay) before it reconnects. In that time the portal is probed, the new secret is tried by a connect of its
-//! own that makes no namespace, and it is written if the target took it. A controller that is reset after the target's key
-//! has changed is removed: the kernel reconnects without a wait. So may be one that loses its connection for longer than
-//! the wait: the kernel's next attempt can precede the trial.
+//! While a secret is pending, a snapshot is taken each second. When a connection is lost, the kernel waits
+//! (reconnect-delay) before it reconnects. In that time the portal is probed, the new secret is tried by a separate
+//! connect that creates no namespace, and it is written if the target accepted it. Two cases are not covered. A
+//! controller that is reset after the key change is removed: the kernel reconnects without a wait. A controller may
+//! also be removed when the outage lasts longer than the wait: the kernel's next attempt can precede the trial.
 //!
-//! Nothing is tried for FC: the kernel's connect returns before the target has answered. Nothing is tried, either, where no
-//! connect is allowed: for a connection that is encrypted the trial would not be.
+//! Nothing is tried for FC: the kernel's connect returns before the target has answered. Nothing is tried where no
+//! connect is allowed either: the trial for an encrypted connection would not be encrypted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -26,9 +27,9 @@ use crate::core::{CtrlRef, OpId, Time};
 use crate::nvme::secret::DhchapSecrets;
 use crate::nvme::{Purpose, Tid, Transport};
 
-/// The secret of a lost connection is tried this often.
+/// Interval of the trials for a lost connection.
 const LOST_EVERY: Duration = Duration::from_secs(1);
-/// A comparison that failed is made again after this long.
+/// A failed comparison is repeated after this time.
 const COMPARE_AGAIN: Duration = Duration::from_secs(60);
 
 /// A controller whose kernel connection may have other secrets than the configured ones.
@@ -41,43 +42,43 @@ struct Pending {
     compare: Option<Time>,
     /// The earliest time of the next trial, if the connection is lost.
     not_before: Time,
-    /// The log line that was written last: repeats are not logged.
+    /// The last log line: repeats are not logged.
     told: Option<String>,
-    /// The connection was lost when the controller was last looked at.
+    /// True if the last snapshot showed the connection as lost.
     was_lost: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Waiting,
-    /// The probe has this long to answer.
+    /// The deadline of the probe's answer.
     Probing(OpId, Time),
-    /// Its portal answered.
+    /// The portal answered.
     Answered,
     Trying(OpId),
 }
 
-/// What is known of the secrets of the kernel's connections.
+/// The known secrets of the kernel's connections.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rotation {
-    /// Secrets that a connection has.
+    /// The secrets of each connection, where known.
     known: BTreeMap<CtrlRef, DhchapSecrets>,
     pending: BTreeMap<Tid, Pending>,
 }
 
 impl Rotation {
-    /// A connection was made with these secrets.
+    /// Records the secrets that a connection was made with.
     pub(super) fn made_with(&mut self, ctrl: CtrlRef, secrets: Option<DhchapSecrets>) {
         self.known.extend(secrets.map(|secrets| (ctrl, secrets)));
     }
 
-    /// A connection is gone.
+    /// Forgets a connection that is gone.
     pub(super) fn gone(&mut self, ctrl: CtrlRef) {
         self.known.remove(&ctrl);
         self.pending.retain(|_, pending| pending.ctrl != ctrl);
     }
 
-    /// How often the kernel's controllers must be looked at, if secrets are pending: no event tells of a lost connection.
+    /// How often a snapshot is needed while secrets are pending: no event tells of a lost connection.
     pub(super) fn looks_every(&self) -> Option<Duration> {
         (!self.pending.is_empty()).then_some(LOST_EVERY)
     }
@@ -89,7 +90,7 @@ impl Rotation {
 }
 
 impl Fleet {
-    /// A member holds a connection: are its secrets the configured ones?
+    /// A member holds a connection: schedules a comparison of its secrets with the configured ones.
     pub(super) fn check_secrets(&mut self, now: Time, tid: &Tid) {
         let may_be_tried = self.kind == Kind::Io && tid.transport() != Transport::Fc && self.obstacle(tid).is_none();
         let wanted = self.wanted_secrets(tid).filter(|_| may_be_tried);
@@ -117,13 +118,13 @@ impl Fleet {
         }
     }
 
-    /// The secrets that a member is configured with, if it has a usable one.
+    /// The configured secrets of a member; `None` without a usable one.
     fn wanted_secrets(&self, tid: &Tid) -> Option<DhchapSecrets> {
         let parameters = &self.members.get(tid)?.want.parameters;
         DhchapSecrets::of(parameters, self.identity.as_ref()?.key.as_ref())
     }
 
-    /// Takes each pending change one step further.
+    /// Performs the next step of each pending change.
     pub(super) fn rotate(&mut self, now: Time, out: &mut Vec<HostEffect>) {
         let tids: Vec<Tid> = self.rotation.pending.keys().cloned().collect();
         match tids.iter().filter_map(|tid| self.rotate_one(now, tid, out)).min() {
@@ -132,7 +133,7 @@ impl Fleet {
         }
     }
 
-    /// Gives back when it is to be called again at the latest.
+    /// Returns when to call it again at the latest.
     fn rotate_one(&mut self, now: Time, tid: &Tid, out: &mut Vec<HostEffect>) -> Option<Time> {
         let held = self.members.get(tid).filter(|member| member.is_wanted()).and_then(Controller::ctrl);
         let pending = self.rotation.pending.get_mut(tid)?;
@@ -142,7 +143,7 @@ impl Fleet {
         };
         let lost = kernel.state.is_reconnecting();
         if !std::mem::replace(&mut pending.was_lost, lost) && lost {
-            // However long a trial took before, now the storage depends on it.
+            // Try at once, whatever the last trial said: storage depends on it now.
             pending.not_before = now;
             pending.told = None;
         }
@@ -159,8 +160,8 @@ impl Fleet {
             }
             Step::Waiting | Step::Probing(..) | Step::Answered => {}
         }
-        // Storage that is not lost can wait until no other controller is to be connected. Both are called again when the
-        // write ends.
+        // Comparing the secrets of a live connection can wait until the connect queue is empty. Both are called again
+        // when the write ends.
         if self.lane.is_busy() || !lost && self.lane.has_queue() {
             return Some(now + LOST_EVERY);
         }
@@ -173,7 +174,7 @@ impl Fleet {
         let (Some(member), Some(pending)) = (self.members.get(tid), self.rotation.pending.get_mut(tid)) else { return };
         let op = self.ops.issue();
         pending.step = Step::Trying(op);
-        // Until the answer the kernel may have these or those.
+        // Until the answer, the kernel may have the old secrets or the new ones.
         self.rotation.known.remove(&pending.ctrl);
         self.lane.start(now, op);
         let parameters = member.want.parameters.clone();
@@ -187,7 +188,7 @@ impl Fleet {
         out.push(HostEffect::RotateSecrets { op, ctrl: pending.ctrl, request: Box::new(request) });
     }
 
-    /// A portal's answer. True if the probe was one of a rotation.
+    /// Takes a portal's answer. Returns true if the probe belongs to a rotation.
     pub(super) fn rotation_probed(&mut self, now: Time, op: OpId, outcome: &ProbeOutcome) -> bool {
         let asked = |pending: &&mut Pending| matches!(pending.step, Step::Probing(asked, _) if asked == op);
         let Some(pending) = self.rotation.pending.values_mut().find(asked) else { return false };
@@ -201,7 +202,7 @@ impl Fleet {
         true
     }
 
-    /// What came of a comparison or a trial, however late.
+    /// Takes the outcome of a comparison or a trial, however late.
     pub(super) fn secrets_rotated(
         &mut self,
         now: Time,
@@ -232,7 +233,7 @@ impl Fleet {
         }
     }
 
-    /// Nothing more is to be done for a connection: the kernel has the wanted secrets, or takes none.
+    /// Completes a change: the kernel has the wanted secrets, or takes none.
     fn settle(&mut self, tid: &Tid, host: bool, controller: bool) {
         let Some(Pending { ctrl, wanted, .. }) = self.rotation.pending.remove(tid) else { return };
         self.rotation.known.insert(ctrl, wanted);
@@ -247,7 +248,7 @@ impl Fleet {
     }
 }
 
-/// The log line for an outcome, if it is worth one.
+/// The log line for an outcome; `None` if there is nothing to report.
 fn in_words(ctrl: CtrlRef, outcome: &Rotated) -> Option<(Level, String)> {
     Some(match outcome {
         Rotated::Current | Rotated::Impossible => return None,

@@ -1,4 +1,4 @@
-//! What a member looks like from outside.
+//! Members as D-Bus and the tools show them.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,28 +9,28 @@ use crate::core::kernel::KernelController;
 use crate::core::{CtrlRef, Time};
 use crate::nvme::{Parameters, Tid};
 
-/// Where a member is, in a word for people: the bus key `state`.
+/// The state of a member in one word: the D-Bus key `state`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Status {
     /// The kernel has a live connection.
     Connected,
-    /// The kernel has it, but it is not live: the kernel works on it.
+    /// The kernel has the connection, but it is not live: the kernel is reconnecting it.
     Reconnecting,
     /// The kernel is connecting it.
     Connecting,
-    /// With the lane: being probed, or waiting for its turn.
+    /// In the connect queue: being probed, or waiting for its turn.
     Queued,
     /// Waiting for its next attempt.
     Waiting,
-    /// Not tried again before something changes.
+    /// Given up: not retried until something changes.
     GivenUp,
     /// No longer wanted, but kept because of storage in use.
     Kept,
     /// No longer wanted, being disconnected.
     Leaving,
-    /// Configured, and left out by the configuration itself: an exclusion, or ip-family. Not in the fleet.
+    /// Configured, but left out by the configuration itself: `exclude=` or `ip-family=`. Not a member of the fleet.
     Excluded,
-    /// Configured by a host name without a known address. Not in the fleet.
+    /// Configured by a host name without a known address. Not a member of the fleet.
     Unresolved,
 }
 
@@ -51,31 +51,31 @@ impl fmt::Display for Status {
     }
 }
 
-/// A member from outside.
+/// A member, as shown to users.
 #[derive(Clone, Debug)]
 pub struct MemberView<'a> {
-    /// The controller, by the address that is connected.
+    /// The controller, with its address.
     pub tid: &'a Tid,
-    /// Where it is.
+    /// Its state.
     pub status: Status,
-    /// What the kernel says of its connection.
+    /// Its kernel connection; `None` if it has none.
     pub kernel: Option<&'a KernelController>,
     /// Why it is not connected, or why it is kept.
     pub reason: Option<&'a str>,
-    /// When the next attempt is.
+    /// When the next attempt is made; `None` if none is planned.
     pub next_attempt: Option<Time>,
     /// Attempts since the last success.
     pub attempts: u32,
     /// The parameters that it is wanted with.
     pub parameters: &'a Parameters,
-    /// True when changed parameters wait for its next connect.
+    /// True when changed parameters apply at its next connect.
     pub pending: bool,
-    /// The member that owns the device, when several share it and this is not the one.
+    /// If several members share one device: the member that owns it, `None` for the owner itself.
     pub alias_of: Option<&'a Tid>,
 }
 
 impl Fleet {
-    /// What `ls` and D-Bus show of a member; `None` if the fleet does not have it.
+    /// What `ls` and D-Bus show of a controller; `None` if it is not a member.
     #[must_use]
     pub fn view(&self, tid: &Tid) -> Option<MemberView<'_>> {
         let owner = self.members.get(tid)?.ctrl().and_then(|ctrl| self.holders(ctrl).into_iter().next());
@@ -114,7 +114,7 @@ impl Fleet {
         })
     }
 
-    /// All members, those of smaller rank first.
+    /// All members, smallest rank first.
     #[must_use]
     pub fn views(&self) -> Vec<MemberView<'_>> {
         let mut tids: Vec<_> = self.members.iter().map(|(tid, member)| (member.want.rank, tid)).collect();

@@ -1,9 +1,9 @@
-//! The entries of a page of which no controller can be made, and how long they keep other controllers listed.
+//! The entries of a page that yield no controller, and how long they keep other controllers listed.
 //!
-//! What such an entry may mean by its NQN or address stays listed as long as the entry is there. By its address it does
-//! not mean a controller that one page has listed beside it: that controller has an entry of its own. A damaged entry may
-//! also be the new form of an entry that it does not resemble at all: until it was seen in two settled pages, the page
-//! proves the absence of nothing.
+//! Controllers that such an entry may mean by its NQN or address stay listed as long as the entry exists. A controller
+//! that was listed beside the entry in one page has an entry of its own: the address of the unclear entry does not mean
+//! it. A damaged entry may also be the new form of an entry that it does not resemble at all: until it was seen in two
+//! settled pages, the page proves no absence.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,13 +12,13 @@ use crate::core::Time;
 use crate::nvme::Tid;
 use crate::nvme::log_page::Unclear;
 
-/// So many settled pages with the same damaged entry show that the entry is not a passing fault.
+/// The number of settled pages with the same damaged entry that show that the damage is permanent.
 const SIGHTINGS: u8 = 2;
 
-/// So many entries at most may mean all controllers at their address. A page with more of them proves nothing.
+/// Maximum number of entries without an NQN. A page with more of them proves nothing.
 const NAMELESS: usize = 64;
 
-/// In how many settled pages an entry was seen, when last, and beside which controllers at its address.
+/// In how many settled pages an entry was seen, when last, and which controllers were listed beside it at its address.
 #[derive(Clone, Debug, Default)]
 struct Sighted {
     times: u8,
@@ -27,8 +27,8 @@ struct Sighted {
 }
 
 impl Sighted {
-    /// Counts a page; `settled` is when it was read, if its connection had settled by then. Two pages that were read in
-    /// quick succession are one.
+    /// Counts a page; `settled` is when it was read, if its connection had settled by then. Two pages read shortly
+    /// after each other count once.
     fn again<'a>(mut self, settled: Option<Time>, beside: impl Iterator<Item = &'a Tid>) -> Self {
         self.beside.extend(beside.cloned());
         if let Some(read) = settled.filter(|read| self.last.is_none_or(|last| last + DOUBT <= *read)) {
@@ -52,8 +52,8 @@ pub(super) fn is_illegible(unclear: &BTreeSet<Unclear>) -> bool {
 }
 
 impl Blur {
-    /// Takes the unclear entries of a new page, and what its other entries list; `settled` is when it was read, if its
-    /// connection had settled by then.
+    /// Takes the unclear entries of a new page and the controllers that its other entries list. `settled` is when it
+    /// was read, if its connection had settled by then.
     pub(super) fn replace<'a>(
         &mut self,
         unclear: BTreeSet<Unclear>,
