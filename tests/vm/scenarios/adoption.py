@@ -1,4 +1,4 @@
-"""Connections that nvme-cli made before are taken over as they are: none is lost, none made twice; at stop they stay."""
+"""Connections that nvme-cli made are adopted unchanged: none is lost, no second one is made, and they stay when the daemons stop."""
 
 from scene import check, daemons, equal, host, stays, target, wait_until
 from scene.daemons import stacd, stafd

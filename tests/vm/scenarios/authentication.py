@@ -1,4 +1,4 @@
-"""DH-HMAC-CHAP works, one way and both ways; a wrong secret is shown, holds up nobody, and a corrected one connects at reload."""
+"""DH-HMAC-CHAP works in one direction and in both. A wrong secret is reported and does not delay other controllers; after it is corrected, a reload connects the controller."""
 
 from scene import check, daemons, host, stays, target, wait_until
 from scene.daemons import stacd

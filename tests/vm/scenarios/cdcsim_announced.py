@@ -1,4 +1,4 @@
-"""A CDC in another network that announces itself by mDNS is found, by its own NQN, and what its zone names is connected."""
+"""A CDC in another network that announces itself by mDNS is connected by its own NQN, and the subsystems of its zone are connected."""
 
 from scene import cdc, check, daemons, equal, host, network, target, wait_until
 from scene.daemons import stafd

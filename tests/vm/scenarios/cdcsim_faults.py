@@ -1,4 +1,4 @@
-"""Whatever the CDC does wrong takes nothing down, and as soon as it does right again the host follows it."""
+"""No fault of the CDC disconnects storage, and after the fault ends the host follows the CDC's log page again."""
 
 import statistics
 import time

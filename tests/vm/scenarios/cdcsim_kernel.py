@@ -1,4 +1,4 @@
-"""The kernel and nvme-cli take cdcsim for a discovery controller: pages, digests, a persistent connection, IPv4 and IPv6; the kernel's log is clean."""
+"""The kernel and nvme-cli accept cdcsim as a discovery controller (log pages, digests, a persistent connection, IPv4, IPv6), and the kernel logs no error."""
 
 import json
 

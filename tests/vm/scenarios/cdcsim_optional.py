@@ -1,4 +1,4 @@
-"""A DC that closes the connection for log page 00h is asked for it once, and one of NVMe 1.3 never: both are read, and their storage is connected."""
+"""A DC that closes the connection on a request for log page 00h is asked for it once; a DC of NVMe 1.3 is never asked. Both are read, and their storage is connected."""
 
 from scene import cdc, check, daemons, equal, host, journal
 from scene.daemons import stafd

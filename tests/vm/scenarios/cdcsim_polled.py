@@ -1,4 +1,4 @@
-"""A DC that refuses a connection with keep-alive is polled and left again; its storage stays; when it takes one, it is held."""
+"""A DC that refuses a keep-alive timeout is polled, and its storage stays connected. When it accepts the timeout, it stays connected."""
 
 from scene import cdc, check, daemons, host, journal, stays, wait_until
 from scene.daemons import stafd

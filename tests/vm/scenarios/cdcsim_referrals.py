@@ -1,4 +1,4 @@
-"""Referrals lead from CDC to CDC, without loops; what moves from one to another is never disconnected; a referral that goes takes along what only it led to."""
+"""Referrals from CDC to CDC are followed, without loops. A subsystem that moves from one CDC to another is never disconnected. A removed referral removes only what nothing else lists."""
 
 import time
 

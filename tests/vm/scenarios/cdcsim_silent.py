@@ -1,4 +1,4 @@
-"""Sixteen DCs that accept a connection and then fall silent delay the others by no more than one attempt of the kernel. SILENT=connect: before Connect, too (2 min)."""
+"""Sixteen DCs that accept a connection and then do not answer delay other connections by at most one attempt of the kernel. SILENT=connect: also DCs that do not answer before Connect (2 min)."""
 
 import os
 import time

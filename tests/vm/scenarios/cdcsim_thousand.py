@@ -1,4 +1,4 @@
-"""1,000 entries in one log page, 64 of them real: these are connected, and the dead ones hold up none of them."""
+"""Of 1,000 entries in one log page 64 exist: these are connected, and the others do not delay them."""
 
 import time
 

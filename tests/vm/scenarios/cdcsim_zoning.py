@@ -1,4 +1,4 @@
-"""A CDC behind a cable: the host registers; a subsystem zoned in is connected, zoned out it is disconnected, and no other host hears of it."""
+"""The host registers with a CDC in another network. A subsystem is connected when it is added to the zone and disconnected when it is removed, and no other host gets an event."""
 
 import socket
 import time

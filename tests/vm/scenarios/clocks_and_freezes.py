@@ -1,4 +1,4 @@
-"""The clock set back an hour and on, both daemons frozen, for less and for more than the watchdog waits: no connection is lost, and what happened meanwhile is caught up with."""
+"""The clock is set back by an hour and forward again, and both daemons are frozen for less and for more than the watchdog's time: no connection is lost, and the daemons catch up with all changes."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""For each kind of connection that cannot be made the log names the likely cause and its remedy."""
+"""For each kind of failed connect, the log names the likely cause and its remedy."""
 
 import os
 

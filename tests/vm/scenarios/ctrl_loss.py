@@ -1,4 +1,4 @@
-"""The kernel gives everything up (ctrl-loss-tmo) and a stranger gets the numbers at once: the stranger is left alone, and all is back after the target within one and a half times the outage."""
+"""The kernel removes all controllers (ctrl-loss-tmo), and another program's connection gets their device numbers: it is not touched, and all storage is connected again within one and a half times the outage."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""A DC gets another address in the configuration: storage has its new path before it loses the old one."""
+"""The address of a DC is changed in the configuration: storage is connected over the new path before the old path is removed."""
 
 from scene import check, daemons, host, stays, target, wait_until
 from scene.daemons import stafd

@@ -1,4 +1,4 @@
-"""The target's DC is gone for a minute and comes back, exporting its subsystems one by one, a second apart: no connection is lost."""
+"""The target is gone for a minute, then exports its subsystems one after the other, a second apart: no connection is lost."""
 
 import time
 

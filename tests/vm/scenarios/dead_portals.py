@@ -1,4 +1,4 @@
-"""Beside 30 configured portals that swallow SYNs, three good subsystems are live in at most three and a half times the time that systemd and the kernel need for the same, now and in every retry round."""
+"""With 30 configured portals that do not answer, three working subsystems are connected in at most 3.5 times the time that systemd and the kernel need, also during every round of retries."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""What nvme-cli connected stays untouched by default, goes in the audit scope when no source wants it, and no-disconnect keeps everything."""
+"""By default, connections of nvme-cli are not touched. In the audit scope they are disconnected if no source lists them. With no-disconnect everything is kept."""
 
 from scene import daemons, host, stays, target
 from scene.daemons import stacd

@@ -1,4 +1,4 @@
-"""The kernel's DC lists itself without EPCSD and sends events all the same: with epcsd=ignore, the default, it stays connected and changes arrive at once."""
+"""The kernel's DC lists itself without EPCSD but sends events. With epcsd=ignore (the default) it stays connected, and changes arrive at once."""
 
 import json
 

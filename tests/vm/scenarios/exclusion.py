@@ -1,4 +1,4 @@
-"""exclude= wins over what is configured and discovered, drops existing connections at reload, and touches nothing else."""
+"""exclude= overrides configured and discovered controllers, disconnects existing connections at a reload, and touches no other connection."""
 
 from scene import check, daemons, host, stays, target, wait_until
 

@@ -1,4 +1,4 @@
-"""The Fibre Channel transport, over fcloop: its DC is read, its subsystems are connected, unlinked they go."""
+"""The Fibre Channel transport (fcloop): the DC is read, its subsystems are connected, and disconnected when they are no longer exported."""
 
 from scene import daemons, host, network, target
 

@@ -1,4 +1,4 @@
-"""An FC page that says `trsvcid: none` means the connections that there are, through restarts and in the audit scope."""
+"""An FC log page with `trsvcid: none` matches the existing connections, after restarts and in the audit scope, too."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""While a connect hangs in the kernel, reload and listing take at most twice their usual time, a restart waits for nothing but the kernel, and nothing is lost."""
+"""While a connect hangs in the kernel, a reload and `ls` take at most twice their usual time, a restart waits only for the kernel, and no connection is lost."""
 
 import pathlib
 import threading

@@ -1,4 +1,4 @@
-"""`systemd-analyze security` gives each daemon at most 3.0."""
+"""`systemd-analyze security` rates the exposure of each daemon at 3.0 or less."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Configuration full of nonsense is told of clearly, costs no connection, and crashes nobody."""
+"""Invalid configuration files are reported clearly, disconnect nothing, and crash no daemon."""
 
 from scene import check, daemons, equal, host, journal, stays, target, wait_until
 from scene.daemons import stacd, stafd

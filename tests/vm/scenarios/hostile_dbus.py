@@ -1,4 +1,4 @@
-"""D-Bus calls with nonsense, by anybody, are answered or refused; nothing is lost, nobody crashes, nobody but root sets anything."""
+"""Invalid D-Bus calls of any user are answered or refused. No connection is lost, no daemon crashes, and only root can set a property."""
 
 import concurrent.futures
 

@@ -1,4 +1,4 @@
-"""A host without identity gets the one that nvme-stas would have given it; the daemons say what is missing without it."""
+"""A host without an identity gets the one that nvme-stas would have given it. Without an identity, the daemons report what is missing."""
 
 import hashlib
 import hmac

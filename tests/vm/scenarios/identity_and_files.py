@@ -1,4 +1,4 @@
-"""A host ID or a configuration file that is lost costs no connection and prevents none, and a host key that is written later is used at the next reload."""
+"""A missing host ID or configuration file disconnects nothing and prevents no connection. A host key that is written later is used after the next reload."""
 
 import os
 import uuid

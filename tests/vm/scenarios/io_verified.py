@@ -1,4 +1,4 @@
-"""fio verifies every block, over one path and over two, while both daemons are restarted, killed, reloaded and upgraded: no error, and no wait longer than three times the longest while idle daemons are killed."""
+"""fio verifies every block, over one path and over two, while both daemons are restarted, killed, reloaded and upgraded: no error, and no wait longer than three times the longest wait while idle daemons are killed."""
 
 import json
 import os

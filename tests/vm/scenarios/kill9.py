@@ -1,4 +1,4 @@
-"""Both daemons killed with -9: both are active within three times the time that systemd needs for idle ones, no connection is lost, the log pages are listed as before."""
+"""Both daemons are killed with -9: both are active again within three times the time that systemd needs for idle daemons, no connection is lost, and the log pages are listed as before."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""Killed with -9 while a connect is in the kernel: active after its return within three times the time that systemd needs for idle daemons, no connection lost."""
+"""The daemons are killed with -9 while a connect is in the kernel: after it returns, they are active within three times the time that systemd needs for idle daemons, and no connection is lost."""
 
 import os
 import time

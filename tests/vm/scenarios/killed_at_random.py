@@ -1,4 +1,4 @@
-"""Killed with -9 at random moments for a minute (KILLING=600 for ten), while the target changes: nothing is lost that stays exported, and all is as it should be in the end."""
+"""The daemons are killed with -9 at random moments for a minute (KILLING=600: ten minutes), while the target changes: nothing that stays exported is lost, and at the end everything exported is connected."""
 
 import os
 import random

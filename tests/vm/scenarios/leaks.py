@@ -1,4 +1,4 @@
-"""Thousands of events (EVENTS=10000 for more) leave neither daemon with more memory, descriptors or threads than the first of them did."""
+"""Thousands of events (EVENTS=10000: more) leave both daemons with no more memory, file descriptors or threads than after the first of them."""
 
 import json
 import os

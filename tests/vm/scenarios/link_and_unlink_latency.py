@@ -1,4 +1,4 @@
-"""A subsystem that the target links is live within three times the time of a bare write, one that it unlinks is gone within six times that of a bare disconnect after the 500 ms that removals wait for (medians of five)."""
+"""A newly exported subsystem is live within three times the time of a bare connect. A subsystem that is no longer exported is disconnected within six times the time of a bare disconnect, after the 500 ms that removals wait (medians of five)."""
 
 import statistics
 import time

@@ -1,4 +1,4 @@
-"""A subsystem unlinked and linked ten times in 2 s ends live; ended unlinked, it ends gone; the others never notice."""
+"""A subsystem is unexported and exported ten times in 2 s: its last state decides whether it is connected, and other connections are not affected."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The loop transport: its DC is read, its subsystems are connected, unlinked they go."""
+"""The loop transport: the DC is read, its subsystems are connected, and disconnected when they are no longer exported."""
 
 from scene import daemons, host, target
 

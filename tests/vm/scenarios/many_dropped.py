@@ -1,4 +1,4 @@
-"""100 connections (DROPPED=200 for more) dropped at once, with every event about it lost: all are live again, and none is made twice."""
+"""100 connections (DROPPED=200: more) are dropped at once, and all events about it are lost: all are live again, and none is made twice."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""128 subsystems behind one DC are live in little more than 128 bare writes to /dev/nvme-fabrics need (STARTS=3: the median of three); each daemon then takes at most 10 MB."""
+"""128 subsystems of one DC are live in little more time than 128 bare writes to /dev/nvme-fabrics need (STARTS=3: median of three starts). Each daemon then uses at most 10 MB."""
 
 import os
 import statistics

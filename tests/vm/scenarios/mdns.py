@@ -1,4 +1,4 @@
-"""A DC that announces itself is connected, with its subsystems, in at most four times the time that the kernel needs for the same; a goodbye disconnects nothing; it is given up when the persistence is over, and returns."""
+"""A DC that announces itself is connected, with its subsystems, in at most four times the time that the kernel needs. A goodbye disconnects nothing. The DC is removed after the persistence time, and connected again when it is announced again."""
 
 from scene import announcer, check, compare, daemons, host, journal, network, reference, stays, target, wait_until
 from scene.announcer import Service

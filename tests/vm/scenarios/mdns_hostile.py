@@ -1,4 +1,4 @@
-"""Garbage by mDNS and a thousand fake services cost bounded memory and CPU; the connected DC stays, and a real one is found among them."""
+"""Invalid mDNS packets and a thousand fake services cost a limited amount of memory and CPU. A connected DC stays connected, and a real DC is found among the fake ones."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""A DC is found on each interface that it announces itself on, on those that come later or are renamed too, and never on an excluded one."""
+"""A DC is found on each interface on which it announces itself, also on interfaces that are added or renamed later, and never on an excluded interface."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Of 50 announced DCs 45 do not answer: the five that do are connected as if they were alone."""
+"""Of 50 announced DCs 45 do not answer: the other five are connected as fast as if they were alone."""
 
 from scene import announcer, check, compare, daemons, host, journal, network, reference, target, wait_until
 from scene.announcer import Service

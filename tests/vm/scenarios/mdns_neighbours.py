@@ -1,4 +1,4 @@
-"""DCs are found without Avahi, and as fast beside Avahi and systemd-resolved started before or after, and when those stop; they, too, go on hearing."""
+"""DCs are found without Avahi, and as fast beside Avahi and systemd-resolved, whether these start before or after stafd or stop. Avahi and systemd-resolved keep receiving mDNS, too."""
 
 import os
 

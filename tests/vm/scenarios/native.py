@@ -1,4 +1,4 @@
-"""The life of a connection by programs that nobody installed (`make coverage NATIVE=1`): it refuses while a daemon runs, and leaves nothing."""
+"""Connections are made and removed by programs that are not installed (`make coverage NATIVE=1`). The script refuses to run while a daemon runs, and leaves nothing behind."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""A boot table's discovery controller is connected by its interface and as its host; what the initramfs connected survives everything.
+"""The DC of a boot table is connected through the table's interface and with its host NQN. Connections of the initramfs are never disconnected.
 
 The firmware has two tables, and the second one is corrupt. The boot host is another one than that of /etc/nvme.
 """

@@ -1,4 +1,4 @@
-"""An interface that comes back ends all waits: DC and subsystems are connected within four times the time that the kernel needs for the same, after 0.6 s; a storm of changes costs nothing."""
+"""When an interface comes back, all waits end: DC and subsystems are connected within four times the time that the kernel needs, plus 0.6 s. Many changes in a short time have no effect."""
 
 import resource
 import time

@@ -1,4 +1,4 @@
-"""nvmet makes its sample targets on this kernel, changes nothing the second time, unlinks and links, and leaves nothing behind."""
+"""nvmet creates its sample targets on this kernel, changes nothing when it is run again, unlinks and links subsystems, and leaves nothing behind."""
 
 import json
 import os

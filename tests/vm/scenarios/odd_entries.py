@@ -1,4 +1,4 @@
-"""Odd entries of a log page (a damaged port, address or NQN, a subsystem that moves) never take storage away."""
+"""Damaged entries of a log page (invalid port, address or NQN) and moved subsystems never disconnect storage."""
 
 from scene import check, daemons, host, journal, raw_dc, stays, target, wait_until
 from scene.daemons import stacd, stafd

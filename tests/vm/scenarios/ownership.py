@@ -1,4 +1,4 @@
-"""Every connection has an owner: other programs leave ours alone, we leave theirs, and a removal ends one connection at most."""
+"""Every connection has an owner: other programs do not disconnect connections of the daemons, the daemons do not disconnect connections of other programs, and a removal ends at most one connection."""
 
 import json
 import os

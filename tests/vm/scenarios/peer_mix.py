@@ -1,4 +1,4 @@
-"""stafd works with nvme-stas' stacd, its stafd with our stacd, and its Python stafctl and stacctl with both of ours."""
+"""stafd works with the stacd of nvme-stas, the stafd of nvme-stas works with our stacd, and the Python stafctl and stacctl of nvme-stas work with both of our daemons."""
 
 import ast
 

@@ -1,4 +1,4 @@
-"""A discovery controller that is alone sees the kernel's connection and nothing else; a probe ends in order; a web server holds nothing up."""
+"""A DC that is the only controller sees only the kernel's connection, and no probe. A probe closes its connection in order. A web server at the address delays nothing."""
 
 import socket
 import statistics

@@ -1,4 +1,4 @@
-"""Storage that a process, a file system elsewhere, an export or a lock uses is kept and told why; idle storage goes, and nothing that mounts meets EBUSY."""
+"""Storage that is used by a process, a file system in another mount namespace, an NVMe target or a lock is kept, and the reason is reported. Idle storage is disconnected, and no mount fails with EBUSY."""
 
 import contextlib
 import fcntl

@@ -1,4 +1,4 @@
-"""The RDMA transport, over soft RoCE: its DC is read, its subsystems are connected, unlinked they go."""
+"""The RDMA transport (soft RoCE): the DC is read, its subsystems are connected, and disconnected when they are no longer exported."""
 
 from scene import daemons, host, network, target
 

@@ -1,4 +1,4 @@
-"""A DC that another one refers to is connected and read; without the referral it and its subsystems go, and nothing else."""
+"""A DC to which another DC refers is connected and read. Without the referral, only this DC and its subsystems are disconnected."""
 
 from scene import daemons, equal, host, stays, target, wait_until
 from scene.daemons import stafd

@@ -1,4 +1,4 @@
-"""Tracing is switched by the tools and falls back to the file's value at reload; reload says READY and keeps the process."""
+"""The tools switch the trace on and off; a reload sets it to the value in the file. A reload reports READY to systemd and keeps the process."""
 
 from scene import check, daemons, equal, host, target, wait_until
 

@@ -1,4 +1,4 @@
-"""A controller taken out of the configuration loses its connections at reload; all others stay untouched."""
+"""A controller that is removed from the configuration is disconnected at a reload; all other connections are not touched."""
 
 import os
 

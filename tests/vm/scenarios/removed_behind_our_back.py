@@ -1,4 +1,4 @@
-"""A DC or I/O connection that an administrator disconnects by hand is connected again within six times the time of a bare write, after the back-off."""
+"""A DC or an I/O controller that an administrator disconnects by hand is connected again after the back-off, within six times the time of a bare connect."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""A host that comes up with another NQN keeps its storage until it is connected under the new one, and says so."""
+"""If the host NQN changes, storage stays connected until it is connected with the new NQN, and the log says so."""
 
 import uuid
 

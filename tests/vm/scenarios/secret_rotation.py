@@ -1,4 +1,4 @@
-"""A DH-HMAC-CHAP secret is changed at the host and at the target, in either order, under fio, and connections are lost meanwhile: no I/O error."""
+"""A DH-HMAC-CHAP secret is changed on the host and on the target, in either order, while fio runs and connections are lost: no I/O error."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""With secrets configured and in use, an unprivileged user finds none of them on D-Bus, in the journal, in files, /proc and /sys."""
+"""With secrets configured and in use, an unprivileged user finds none of them on D-Bus, in the journal, in files, in /proc or in /sys."""
 
 from scene import check, daemons, host, journal, target
 from scene.daemons import stacd, stafd

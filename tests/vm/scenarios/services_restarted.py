@@ -1,4 +1,4 @@
-"""The system bus restarted, udevd stopped and started: no connection is lost, both daemons are back within three times the time that systemd needs for idle ones, and the work goes on."""
+"""The system bus is restarted, and udevd is stopped and started: no connection is lost, and both daemons work again within three times the time that systemd needs for idle daemons."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""stacd restarted while stafd is stopped loses no connection."""
+"""A restart of stacd while stafd is stopped loses no connection."""
 
 from scene import daemons, equal, host, stays, target, wait_until
 

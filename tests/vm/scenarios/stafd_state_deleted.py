@@ -1,4 +1,4 @@
-"""stafd restarted with everything it had saved deleted loses no connection."""
+"""A restart of stafd after its saved state was deleted loses no connection."""
 
 import shutil
 

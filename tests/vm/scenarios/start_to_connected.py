@@ -1,4 +1,4 @@
-"""From `systemctl start stafd stacd` to three subsystems connected in at most twice the time that systemd and the kernel need for the same without them (median of three first starts)."""
+"""From `systemctl start stafd stacd` to three connected subsystems it takes at most twice the time that systemd and the kernel need without the daemons (median of three first starts)."""
 
 import pathlib
 import statistics

@@ -1,4 +1,4 @@
-"""Saved state that is truncated, noise, or from a newer version is set aside and told; with a full or read-only /run both go on."""
+"""Saved state that is truncated, random, or from a newer version is renamed and reported. With a full or read-only /run both daemons continue."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""Of a mounted namespace, unlinked at both ports, one path goes and the last one is kept, said once and shown; in-use=disconnect lets it go."""
+"""A mounted namespace is unexported at both of its ports: one path is disconnected, the last one is kept, logged once and shown. in-use=disconnect disconnects it."""
 
 import os
 

@@ -1,4 +1,4 @@
-"""Two machines on a segment: the host finds the target's CDC by itself, connects, and fio verifies every block although the target is reset in the middle; what the target takes back goes, and nothing else."""
+"""Two machines in one network: the host finds the target's CDC by mDNS and connects, and fio verifies every block although the target is reset. Only what the target no longer exports is disconnected."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""While stafd runs it stands in for nvme-cli's udev rule: its own DCs are its own, a stranger's DC gets what the rule would have done."""
+"""While stafd runs, it replaces nvme-cli's udev rule: it handles its own DCs, and for other DCs it does what the rule would have done."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""A daemon that hangs is replaced by systemd's watchdog, a bus that dies brings both back; nothing is lost."""
+"""systemd's watchdog restarts a daemon that hangs, and both daemons come back after the bus dies. No connection is lost."""
 
 import os
 import signal
