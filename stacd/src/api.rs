@@ -1,4 +1,4 @@
-//! stacd on D-Bus: translates calls into questions to the core. It decides nothing.
+//! stacd on D-Bus: translates calls into queries of the core. It decides nothing.
 
 use libstas::bus::{ControllerId, Dict, key, python};
 use libstas::core::Time;
@@ -10,17 +10,17 @@ use zbus::fdo;
 
 use crate::connector::{Connector, IocView};
 
-/// `org.nvmexpress.stac`.
+/// The D-Bus interface `org.nvmexpress.stac`.
 #[derive(Debug)]
 pub struct Stac {
     connector: Handle<Connector>,
 }
 
-/// `org.nvmexpress.stac.debug`.
+/// The D-Bus interface `org.nvmexpress.stac.debug`.
 pub type StacDebug = debug::StacDebug<Connector>;
 
 impl Stac {
-    /// The D-Bus object that answers for this core.
+    /// Creates the D-Bus object for a core.
     #[must_use]
     pub fn new(connector: Handle<Connector>) -> Self {
         Self { connector }
@@ -56,7 +56,7 @@ impl Debuggable for Connector {
     }
 }
 
-/// `12 I/O controllers, 12 connected`.
+/// The state in one line: `12 I/O controllers, 12 connected`.
 #[must_use]
 pub fn status(connector: &Connector) -> String {
     describe::summary(connector.controllers().into_iter().map(|ioc| ioc.member), "I/O controller")

@@ -1,5 +1,4 @@
-//! stacd, the connector: makes the kernel's I/O controllers match what the discovery log pages and the
-//! configuration name.
+//! stacd, the connector: makes the kernel's I/O controllers match the discovery log pages and the configuration.
 
 pub mod api;
 pub mod connector;

@@ -1,6 +1,6 @@
-//! stafd on D-Bus: translates calls into questions to the core and its effects into signals. It decides nothing.
+//! stafd on D-Bus: translates calls into queries of the core, and its effects into signals. It decides nothing.
 
-// The seven strings that name a controller are seven arguments on the bus.
+// Seven strings identify a controller; each is an argument of the D-Bus methods.
 #![allow(clippy::too_many_arguments)]
 
 use std::collections::BTreeMap;
@@ -22,17 +22,17 @@ use zbus::object_server::SignalEmitter;
 
 use crate::finder::{DcView, Event, Finder};
 
-/// `org.nvmexpress.staf`.
+/// The D-Bus interface `org.nvmexpress.staf`.
 #[derive(Debug)]
 pub struct Staf {
     finder: Handle<Finder>,
     refreshes: Arc<Refreshes>,
 }
 
-/// `org.nvmexpress.staf.debug`.
+/// The D-Bus interface `org.nvmexpress.staf.debug`.
 pub type StafDebug = debug::StafDebug<Finder>;
 
-/// One discovery controller and its page in the JSON answers.
+/// One discovery controller and its page, in the JSON answers.
 #[derive(Serialize)]
 struct Published {
     #[serde(rename = "discovery-controller")]
@@ -42,13 +42,13 @@ struct Published {
 }
 
 impl Staf {
-    /// The object; the refreshes are answered by whoever carries out the core's effects.
+    /// Creates the D-Bus object. `refreshes` are answered by the shell.
     #[must_use]
     pub fn new(finder: Handle<Finder>, refreshes: Arc<Refreshes>) -> Self {
         Self { finder, refreshes }
     }
 
-    /// Asks about one discovery controller; `None` when there is none by that name.
+    /// Queries one discovery controller; `None` if no controller has that name.
     async fn ask_about<R: Send + 'static>(
         &self,
         id: ControllerId,
@@ -119,14 +119,14 @@ impl Staf {
         self.finder.ask(list).await.map_err(stopping)
     }
 
-    /// The contract with stacd. Of the controllers that are named, or of all if none is.
+    /// Returns the contract with stacd: the pages of these controllers, or of all if the list is empty.
     #[zbus(name = "get_published_pages", out_args("published"))]
     async fn get_published_pages(&self, controllers: Vec<ControllerId>) -> fdo::Result<wire::Published> {
         let publish = move |finder: &Finder, _: Time| wire::Published::of(&published(finder, &controllers));
         self.finder.ask(publish).await.map_err(stopping)
     }
 
-    /// Only root makes the daemon talk to the network.
+    /// Only root may call it, because it causes network traffic.
     #[zbus(name = "refresh_log_pages", out_args("log_pages"))]
     async fn refresh_log_pages(
         &self,
@@ -185,7 +185,7 @@ impl Debuggable for Finder {
     }
 }
 
-/// `3 discovery controllers, 2 connected`.
+/// The state in one line: `3 discovery controllers, 2 connected`.
 #[must_use]
 pub fn status(finder: &Finder) -> String {
     describe::summary(finder.controllers().into_iter().map(|dc| dc.member), "discovery controller")
@@ -201,7 +201,7 @@ async fn ask_about<R: Send + 'static>(
     finder.ask(ask).await.map_err(stopping)
 }
 
-/// The discovery controller with that TID, else the first that the strings may mean.
+/// The discovery controller with that TID, otherwise the first that the strings may mean.
 fn meant<'a>(finder: &'a Finder, tid: &Tid, id: &ControllerId) -> Option<DcView<'a>> {
     finder.controller(tid).or_else(|| finder.controllers().into_iter().find(|dc| id.may_mean(dc.member.tid)))
 }
@@ -252,7 +252,7 @@ fn log_pages(dc: &DcView<'_>) -> Vec<Dict> {
     dc.log_page.map(|page| page.entries.iter().map(|entry| entry.to_dict()).collect()).unwrap_or_default()
 }
 
-/// Callers that wait for a log page to be read.
+/// D-Bus callers that wait for a log page to be read.
 #[derive(Debug, Default)]
 pub struct Refreshes(Mutex<Waiting>);
 
@@ -263,11 +263,11 @@ struct Waiting {
 }
 
 impl Refreshes {
-    /// A place in the list, and where the answer comes.
+    /// Adds a caller. Returns its token, and the receiver of the answer.
     fn enlist(&self) -> (u64, oneshot::Receiver<Result<(), String>>) {
         let (sender, answer) = oneshot::channel();
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        // Who has left need not be kept in mind until the core answers.
+        // Drops callers that have disconnected.
         waiting.callers.retain(|_, caller| !caller.is_closed());
         waiting.last += 1;
         let token = waiting.last;
@@ -275,33 +275,33 @@ impl Refreshes {
         (token, answer)
     }
 
-    /// The core's answer.
+    /// Passes the core's answer to the caller.
     pub fn answer(&self, token: u64, result: Result<(), String>) {
         let caller = self.0.lock().unwrap_or_else(PoisonError::into_inner).callers.remove(&token);
         if let Some(caller) = caller {
-            // The caller may have left.
+            // The caller may have disconnected.
             let _ = caller.send(result);
         }
     }
 }
 
-/// What everybody on the bus is told.
+/// A signal to send on the bus.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Announcement {
-    /// `log_pages_changed`.
+    /// The signal `log_pages_changed`.
     PagesChanged {
         /// The discovery controller that the page belongs to.
         dc: ControllerId,
-        /// Its device, or `nvme?`.
+        /// The device of the discovery controller, or `nvme?`.
         device: String,
     },
-    /// `dc_removed`.
+    /// The signal `dc_removed`.
     DcRemoved,
-    /// The configuration switched trace on or off.
+    /// The configuration switched the trace on or off.
     TraceChanged,
 }
 
-/// Tells, in order, until the bus or the daemon is gone.
+/// Sends the signals in order, until the bus connection is lost or the daemon stops.
 pub async fn announce(connection: zbus::Connection, mut announcements: mpsc::UnboundedReceiver<Announcement>) {
     while let Some(announcement) = announcements.recv().await {
         if let Err(error) = tell(&connection, &announcement).await {

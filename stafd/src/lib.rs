@@ -1,5 +1,5 @@
-//! stafd, the finder: learns of discovery controllers, keeps a connection to each, reads its discovery log page
-//! and publishes it.
+//! stafd, the finder: finds discovery controllers, keeps a connection to each, reads its discovery log page and
+//! publishes it.
 
 pub mod api;
 pub mod finder;

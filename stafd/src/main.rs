@@ -1,4 +1,4 @@
-//! stafd, the process.
+//! The stafd program.
 
 use std::error::Error;
 use std::path::Path;
@@ -35,9 +35,9 @@ const ABOUT: About = About {
     conf_file: "/etc/stas/stafd.conf",
 };
 
-/// Changes when an older stafd's saved state means something else.
+/// Must change when the format of the saved state changes incompatibly.
 const STATE_VERSION: u32 = 1;
-/// How long the last save may take.
+/// Longest duration of the last save.
 const LAST_SAVE: Duration = Duration::from_secs(2);
 
 fn main() {
@@ -51,7 +51,7 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let files = Files::read(&arguments.conf_file, Path::new(SYS_CONF), parse, state_file.saved_conf())?;
     journal.set_tron(arguments.tron || files.conf().tron);
 
-    // The bus first: a second stafd gets no further.
+    // The bus name first: it stops a second stafd.
     let (finder, doors) = doors();
     let refreshes = Arc::new(Refreshes::default());
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());

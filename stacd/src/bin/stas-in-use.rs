@@ -1,4 +1,4 @@
-//! Tells stacd whether a block device is held exclusively: stacd itself may not open block devices.
+//! Answers stacd whether a block device is opened exclusively: stacd itself may not open block devices.
 
 use std::io;
 use std::path::Path;

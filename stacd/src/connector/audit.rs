@@ -1,5 +1,5 @@
 //! The audit: with `disconnect-scope=all-connections-matching-disconnect-trtypes`, I/O controllers without an owner are
-//! disconnected, too, if no source wants them.
+//! also disconnected if no source lists them.
 
 use libstas::conf::DisconnectScope;
 use libstas::core::controller::Parting;
@@ -11,7 +11,7 @@ use libstas::nvme::Tid;
 use super::{Connector, Effect};
 
 impl Connector {
-    /// Looks through the kernel's I/O controllers for connections to remove.
+    /// Searches the kernel's I/O controllers for connections to remove.
     pub(super) fn audit(&mut self, now: Time, out: &mut Vec<Effect>) {
         let Some(settings) = &self.settings else { return };
         if settings.conf.disconnect_scope != DisconnectScope::AllMatchingTrtypes {
@@ -33,8 +33,8 @@ impl Connector {
         }
     }
 
-    /// What the audit removes is judged again before each event that may disconnect it: the scope may have been narrowed,
-    /// the connection may have another owner, and a source may list it by now.
+    /// Judges the audit's removals again before each event that may disconnect something: meanwhile the scope may be
+    /// narrower, the connection may have another owner, or a source may list it.
     pub(super) fn spare_what_is_no_longer_audited(&mut self, now: Time, out: &mut Vec<Effect>) {
         let judged = self.reconciler.fleet.unclaimed().into_iter().filter_map(|(tid, ctrl)| {
             let kernel = self.reconciler.fleet.inventory().get(ctrl)?;
@@ -46,7 +46,7 @@ impl Connector {
         }
     }
 
-    /// Whether the audit may remove a connection, and how.
+    /// Whether the audit may remove a connection, and how; otherwise why it is kept.
     fn verdict_on(&self, now: Time, kernel: &KernelController) -> Result<(Parting, Cause), Reason> {
         let scope = self.reconciler.fleet.scope_of(kernel);
         if scope != Scope::Audited {
@@ -71,15 +71,15 @@ impl Connector {
         }
     }
 
-    /// True when nothing can be listed that this daemon does not know of: stafd has reported everything and has run for
-    /// so long that announcements had their time, there is a source, and each has stated all that it lists.
+    /// True when the lists of all sources are complete: stafd has reported everything and has run long enough for
+    /// announcements to arrive, and there is at least one source.
     fn all_have_spoken(&self, now: Time) -> bool {
         let pages = self.reconciler.sources.ids().any(|id| matches!(id, SourceId::Page(_)));
         let configured = self.reconciler.sources.named_by(&SourceId::Configured).next().is_some();
         (pages || configured) && self.stafd_has_told_for(now, SETTLING) && self.reconciler.sources.all_settled(now)
     }
 
-    /// True when a source lists, has listed, or by an unclear entry may mean what that connection serves.
+    /// True when a source lists, has listed, or may mean by an unclear entry the controller of that connection.
     fn is_claimed(&self, kernel: &KernelController) -> bool {
         self.reconciler.sources.may_mean(&kernel.tid())
             || self

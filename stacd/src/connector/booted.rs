@@ -1,8 +1,8 @@
-//! The I/O controllers that the firmware or the initramfs connected, by the boot tables (NBFT): this host may run from
-//! them, so none is ever disconnected, whatever anybody says.
+//! I/O controllers that the firmware or the initramfs connected, by the boot tables (NBFT). This host may run from
+//! them, so they are never disconnected.
 //!
-//! A log page or the configuration may name such a controller too; then it is a member like any other, but for the
-//! way in which it is parted with. If nobody names it, it is no member: it is shown, and otherwise left alone.
+//! If a log page or the configuration lists such a controller too, it is a normal member, except that its removal is
+//! refused. Otherwise it is no member: it is shown and left alone.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,44 +15,44 @@ use libstas::nvme::nbft::BootTables;
 
 use super::{Connector, Effect, IocView, Origin};
 
-/// What is known of the boot tables.
+/// What the boot tables list.
 #[derive(Debug, Default)]
 pub(super) struct Booted {
     tables: Arc<BootTables>,
-    /// Whom the tables have named since the host was booted, with the records. The firmware speaks once, before the
-    /// system starts: what is no longer there was not taken back, its table could not be read.
+    /// Every controller that a table has listed since boot, with its record. Tables do not change after boot: a
+    /// controller that is missing now belongs to a table that could not be read.
     named: BTreeMap<Tid, String>,
-    /// The kernel's controllers that a boot table names, as of the newest look.
+    /// The kernel's controllers that a boot table lists, as of the newest snapshot.
     connected: Vec<(CtrlRef, Tid, String)>,
 }
 
 impl Booted {
-    /// Takes what the tables say now.
+    /// Replaces the tables.
     pub(super) fn set(&mut self, tables: Arc<BootTables>) {
         self.tables = tables;
     }
 
-    /// Takes back whom the tables named before this run.
+    /// Restores the controllers that the tables listed before this run.
     pub(super) fn restore(&mut self, named: BTreeMap<Tid, String>) {
         self.named = named;
     }
 
-    /// Whom the tables have named.
+    /// The controllers that the tables have listed, with their records.
     pub(super) fn named(&self) -> &BTreeMap<Tid, String> {
         &self.named
     }
 
-    /// The record that names that I/O controller, or has named it.
+    /// The record that lists an I/O controller, now or earlier.
     pub(super) fn record_of(&self, tid: &Tid) -> Option<String> {
         self.tables.record_of(tid).or_else(|| self.named.get(tid).cloned())
     }
 
-    /// How it is parted with: not at all, if a record names it.
+    /// Replaces the way of removal: a controller that a record lists is kept.
     pub(super) fn instead(&self, how: Parting, tid: &Tid) -> Parting {
         if self.record_of(tid).is_some() { Parting::KeepForBoot } else { how }
     }
 
-    /// Looks whom of these the tables name: connections of the kernel, and members. True when there is a new one.
+    /// Finds the connections and members that the tables list. Returns true if one of them is new.
     fn look<'a>(
         &mut self,
         controllers: impl Iterator<Item = &'a KernelController>,
@@ -75,14 +75,14 @@ impl Booted {
 }
 
 impl Connector {
-    /// Finds those that the kernel has now.
+    /// Finds the kernel's connections that the boot tables list.
     pub(super) fn look_for_boot_connections(&mut self, out: &mut Vec<Effect>) {
         if self.booted.look(self.reconciler.fleet.inventory().iter(), self.reconciler.fleet.tids()) {
             out.push(Effect::Host(HostEffect::Save));
         }
     }
 
-    /// Those of them that are no members.
+    /// Those of these connections that are no members.
     pub(super) fn boot_connections(&self) -> Vec<IocView<'_>> {
         let Some(settings) = &self.settings else { return Vec::new() };
         let strangers =

@@ -1,8 +1,8 @@
-//! The core of stacd: decides which I/O controllers there are to be.
+//! The core of stacd: decides which I/O controllers are to be connected.
 //!
-//! stafd's log pages and the configuration are sources ([`libstas::core::sources`]) that name I/O controllers; the
-//! fleet ([`libstas::core::fleet`]) keeps the kernel's connections equal to them. An I/O controller is let go only
-//! when every source that named it has proved that it no longer does, and storage in use is not pulled.
+//! stafd's log pages and the configuration are sources ([`libstas::core::sources`]) that list I/O controllers. The
+//! fleet ([`libstas::core::fleet`]) connects and removes them. An I/O controller is removed only when every source that
+//! listed it has proved that it no longer does, and its storage is not in use.
 
 mod audit;
 mod booted;
@@ -31,20 +31,20 @@ pub use libstas::bus::contract::{DcPage, Origin, PageState, RemovalReason, Remov
 pub use saved::{Saved, SavedBoot, SavedClaim, SavedSource};
 pub use wire::{Effect, Event, IocView, Settings};
 
-/// Who owns a device that several TIDs share: the configured one before the discovered one.
+/// The rank of a TID. When several TIDs share a device, the smallest rank owns it: configured before discovered.
 mod rank {
     pub(super) const CONFIGURED: u8 = 0;
     pub(super) const DISCOVERED: u8 = 1;
 }
 
-/// What a source says of an I/O controller that it names.
+/// What a source says about an I/O controller that it lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Named {
-    /// `controller=`, with these parameters.
+    /// Listed by `controller=`, with these parameters.
     Configured(Box<Parameters>),
-    /// A log entry.
+    /// Listed by a log page, with this entry.
     Entry(Box<Entry>),
-    /// This host connected it while it, or stafd, had another NQN.
+    /// Connected while this host or stafd had another host NQN.
     Before,
 }
 
@@ -72,7 +72,7 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// A connector that knows what it knew when it was last saved. The seed decides its jitter.
+    /// Creates the connector from its saved state. The seed determines its jitter.
     #[must_use]
     pub fn new(saved: Saved, seed: u64) -> Self {
         let mut connector = Self {
@@ -126,7 +126,7 @@ impl Connector {
         }
     }
 
-    /// Hands the fleet what the configuration says about disconnecting.
+    /// Passes the configured rules on disconnecting to the fleet.
     fn take_rules(&mut self) {
         let Some(settings) = &self.settings else { return };
         self.reconciler.fleet.set_rules(Rules {
@@ -136,7 +136,7 @@ impl Connector {
         });
     }
 
-    /// Makes the fleet's members what the sources name. Adding is immediate; removing waits for proof and quiet.
+    /// Makes the members of the fleet match the sources. Adds at once; removals wait for proof and for quiet sources.
     fn resettle(&mut self, now: Time, out: &mut Vec<Effect>) {
         let Some(settings) = self.settings.clone() else { return };
         let defaults =
@@ -158,7 +158,7 @@ impl Connector {
         extend(out, host);
     }
 
-    /// Marks the controllers that the configuration excludes. Gives them back.
+    /// Marks the controllers that the configuration excludes, and returns them.
     fn mark_excluded(&mut self) -> Excluded {
         let audited = self.audited();
         let tids = self.reconciler.fleet.tids().filter(|tid| !audited.contains(*tid));
@@ -171,12 +171,13 @@ impl Connector {
         excluded
     }
 
-    /// The controllers that the audit removes: it decides anew about them.
+    /// The controllers that the audit removes. The audit judges them again each time.
     fn audited(&self) -> BTreeSet<Tid> {
         self.reconciler.fleet.unclaimed().into_iter().map(|(tid, _)| tid).collect()
     }
 
-    /// Everybody who is named and not excluded, and how. The configuration's word on parameters comes first.
+    /// All listed controllers that are not excluded, and how they are wanted. Parameters of the configuration come
+    /// first.
     fn wanted(&self, settings: &Settings) -> BTreeMap<Tid, Want> {
         let parameters = || settings.conf.parameters.clone();
         let discovered =
@@ -196,7 +197,7 @@ impl Connector {
                 Named::Before => discovered(parameters(), None),
             };
             let want = wanted.entry(tid.clone()).or_insert(want);
-            // Any one source above announced ones gives the right to claim its connection.
+            // One source above announced ones is enough for the right to claim a connection.
             want.announced_only &= self.is_announced_only(id);
         }
         wanted
@@ -208,8 +209,8 @@ impl Connector {
         self.reconciler.keep_what_may_be_meant(whole, parameters, |_| false);
     }
 
-    /// How an excluded controller is removed: by `exclude=` at once, by `ip-family` like what is no longer listed, so
-    /// that storage in use is spared.
+    /// How an excluded controller is removed: by `exclude=` at once. By `ip-family` like a controller that is no longer
+    /// listed, so that storage in use is kept.
     fn barred(&self, tid: &Tid) -> Option<(Parting, Cause)> {
         if let Some(exclusion) = self.reconciler.configured.exclusion_of(tid, &tid.host_iface) {
             let cause = Cause::excluded(format!("excluded by exclude= in stacd.conf, line {}", exclusion.line));
@@ -219,7 +220,7 @@ impl Connector {
         (!self.reconciler.configured.allows(tid)).then(|| (self.parting(), cause()))
     }
 
-    /// Which source listed it last and no longer does, for the log.
+    /// The cause of a removal for the log: the source that listed the controller last.
     fn why_removed(&self, tid: &Tid) -> Cause {
         let edit = self
             .reconciler
@@ -237,7 +238,8 @@ impl Connector {
         }
     }
 
-    /// True when only mDNS gives a source its right: what such a source lists is used, not claimed.
+    /// True when the source is a page that depends on mDNS alone. Connections for its controllers are used but not
+    /// claimed.
     fn is_announced_only(&self, id: &SourceId) -> bool {
         match id {
             SourceId::Configured | SourceId::Boot | SourceId::Renamed => false,
@@ -246,7 +248,7 @@ impl Connector {
         }
     }
 
-    /// Ends the use of connections that an exclusion matches, although the controller that uses them is not excluded.
+    /// Stops using connections that match an exclusion, although the controller that uses them is not excluded.
     fn end_excluded(&mut self, now: Time, out: &mut Vec<Effect>) {
         let booted = std::mem::take(&mut self.booted);
         self.fleet_does(now, out, |fleet, host| fleet.end_excluded(now, |tid| booted.record_of(tid).is_some(), host));
@@ -257,14 +259,15 @@ impl Connector {
         self.barred(tid).is_some()
     }
 
-    /// True for a new one that may yet turn out to be excluded. What was there before this run is not held up.
+    /// True for a new controller that may still turn out to be excluded. Controllers from before this run are not
+    /// delayed.
     fn is_undecided(&self, tid: &Tid) -> bool {
         !self.reconciler.fleet.has(tid)
             && !self.reconciler.restored.contains(tid)
             && self.reconciler.configured.may_exclude(tid)
     }
 
-    /// How an I/O controller that nobody names any more is parted with.
+    /// How an I/O controller that no source lists any more is removed.
     fn parting(&self) -> Parting {
         match self.settings.as_ref().map(|settings| (settings.conf.disconnect_scope, settings.conf.in_use)) {
             Some((DisconnectScope::Nothing, _)) => Parting::Keep,
@@ -273,13 +276,15 @@ impl Connector {
         }
     }
 
-    /// Removes what is excluded at once, and what is disproved when it is quiet and what may replace it is there.
+    /// Removes excluded controllers at once. Removes disproved ones when the sources are quiet and their replacements
+    /// are connected.
     fn remove(&mut self, now: Time, mut excluded: Excluded, out: &mut Vec<Effect>) {
         let fleet = &self.reconciler.fleet;
         excluded.retain(|tid, _| fleet.has(tid));
         let audited = self.audited();
         let others = fleet.tids().filter(|tid| !audited.contains(*tid) && !excluded.contains_key(*tid));
-        // How these are removed may have changed: that needs no quiet moment and no new proof.
+        // For members being removed only the way of removal may have changed: that needs no quiet sources and no new
+        // proof.
         let (leaving, others): (Vec<&Tid>, Vec<&Tid>) = others.partition(|tid| fleet.is_leaving_for_good(tid));
         let verdict = |tid: &Tid| self.reconciler.sources.verdict(tid, now, fleet.may_be_live(tid));
         let removal = |tid: &Tid| (tid.clone(), self.booted.instead(self.parting(), tid), self.why_removed(tid));
@@ -295,7 +300,7 @@ impl Connector {
             let (held, mut free): (Vec<_>, Vec<_>) =
                 disproved.into_iter().partition(|(tid, ..)| self.awaits_newcomers(now, tid));
             if !held.is_empty() {
-                // No event tells that the last of the new ones is connected: checked as often as for quiet.
+                // No event tells that the last replacement is connected: check as often as for quiet sources.
                 again = again.into_iter().chain([now + QUIET]).min();
             }
             going.append(&mut free);
@@ -309,9 +314,9 @@ impl Connector {
         }
     }
 
-    /// Has the fleet do something, and sees to what it reports. True when that may change who is meant: that a
-    /// connection came up does not, unless something waits for that: a name, to let its old address go, or a host with
-    /// a new NQN.
+    /// Calls the fleet and handles its reports. Returns true when the reports may change which controllers are wanted.
+    /// A new connection changes that only if something waits for it: a host name that changes its address, or a host
+    /// with a new NQN.
     fn fleet_does(
         &mut self,
         now: Time,
@@ -393,7 +398,7 @@ impl Machine for Connector {
             Event::DcRemoved => self.fetch_all(out),
             Event::AllFetched { op, result } => self.all_fetched(now, op, result, out),
             Event::PageFetched { op, result } => self.page_fetched(now, op, result, out),
-            // Connections stay, always.
+            // Connections are never disconnected at stop.
             Event::Stop => out.extend([Effect::Host(HostEffect::Save), Effect::Stopped]),
         }
     }

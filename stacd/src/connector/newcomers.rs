@@ -1,8 +1,8 @@
-//! What has just begun to be listed, and the removals that wait for it.
+//! Newly listed controllers, and the removals that wait for them.
 //!
-//! A discovery controller whose address is edited in place is another one to both daemons, and so is an I/O controller
-//! whose subsystem a page moves to another address. The old one is removed when the new one is connected, so that storage
-//! has its new path before it loses the old one. After [`PATIENCE`] the old one is removed in any case.
+//! When the address of a discovery controller is edited, both daemons see a new controller, and so they do when a page
+//! moves the subsystem of an I/O controller to another address. The old one is removed when the new one is connected,
+//! so that storage has its new path before it loses the old one. After [`PATIENCE`] the old one is removed in any case.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use libstas::core::Time;
 use libstas::nvme::Tid;
 
-/// No removal waits longer than this: the new one may never answer.
+/// Longest wait of a removal: the new controller may never answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug)]
@@ -19,17 +19,17 @@ struct NewDc {
     read: bool,
 }
 
-/// The controllers that are listed, each with the time when that began.
+/// The listed controllers, each with the time since when it is listed.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Newcomers {
     dcs: BTreeMap<Tid, NewDc>,
     iocs: BTreeMap<Tid, Time>,
-    /// The I/O controllers whose removal waits, and since when.
+    /// I/O controllers whose removal waits, and since when.
     held: BTreeMap<Tid, Time>,
 }
 
 impl Newcomers {
-    /// stafd publishes a discovery controller; `read` says whether it has a log page of it.
+    /// stafd publishes a discovery controller; `read` says whether stafd has read its log page.
     pub(super) fn shows(&mut self, now: Time, dc: &Tid, read: bool) {
         self.dcs.entry(dc.clone()).or_insert(NewDc { since: now, read }).read = read;
     }
@@ -45,8 +45,8 @@ impl Newcomers {
         self.iocs = listed.map(|ioc| (ioc.clone(), before.get(ioc).copied().unwrap_or(now))).collect();
     }
 
-    /// True while the removal of an I/O controller is to wait. `is_settled` says whether all that a discovery controller
-    /// lists is connected, `is_connected` whether an I/O controller is.
+    /// True while the removal of an I/O controller has to wait. `is_settled` says whether everything that a discovery
+    /// controller lists is connected, `is_connected` whether an I/O controller is.
     pub(super) fn hold(
         &mut self,
         now: Time,
@@ -58,12 +58,12 @@ impl Newcomers {
         let dc_awaited = |(dc, new): (&Tid, &NewDc)| is_new(new.since) && !(new.read && is_settled(dc));
         let ioc_awaited =
             |(ioc, since): (&Tid, &Time)| is_new(*since) && may_replace(ioc, removed) && !is_connected(ioc);
-        // New ones without end must not put off the removal without end.
+        // Measured from the first wait: a stream of new controllers must not delay the removal without end.
         let held = *self.held.entry(removed.clone()).or_insert(now);
         is_new(held) && (self.dcs.iter().any(dc_awaited) || self.iocs.iter().any(ioc_awaited))
     }
 
-    /// Forgets which removals waited, but for these.
+    /// Forgets the waiting removals, except those of these controllers.
     pub(super) fn release(&mut self, but_for: impl Fn(&Tid) -> bool) {
         self.held.retain(|ioc, _| but_for(ioc));
     }

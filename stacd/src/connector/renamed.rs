@@ -1,9 +1,9 @@
-//! What this host connected while it had another NQN.
+//! I/O controllers that this host connected while it had another NQN.
 //!
-//! A target decides by the host's NQN what a host may see. A log page that is read under the new NQN therefore proves
-//! nothing about what was connected under the one before, and the NQN may have changed by an accident: a lost
-//! /etc/nvme/hostnqn, a copied image. So each such I/O controller stays wanted until the same one is named and live
-//! under the present NQN. stafd may be restarted alone, and then is the other host before stacd is.
+//! A target decides by the host NQN what a host may see. So a log page that is read under the new NQN proves nothing
+//! about controllers connected under the old one. The NQN may also have changed by accident: a lost /etc/nvme/hostnqn,
+//! a copied image. Therefore each such I/O controller stays wanted until the same controller is listed and live under
+//! the present NQN. stafd may be restarted alone, and then has the new NQN before stacd does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,7 +13,7 @@ use libstas::nvme::{Tid, TidParts};
 
 use super::{Connector, Effect, Named};
 
-/// Under which NQN this host is, and whom it connected under others.
+/// The NQN of this host, and the controllers connected under earlier NQNs.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Renamed {
     host_nqn: String,
@@ -21,7 +21,7 @@ pub(super) struct Renamed {
 }
 
 impl Renamed {
-    /// As it was saved.
+    /// Restores the saved state.
     pub(super) fn restore(host_nqn: String, before: BTreeSet<Tid>) -> Self {
         Self { host_nqn, before }
     }
@@ -31,12 +31,12 @@ impl Renamed {
         &self.host_nqn
     }
 
-    /// Whom it connected under other NQNs.
+    /// The controllers that were connected under earlier NQNs.
     pub(super) fn before(&self) -> &BTreeSet<Tid> {
         &self.before
     }
 
-    /// The host has this NQN now, and `members` were its I/O controllers. Tells whether that is another NQN.
+    /// Takes the NQN of this host; `members` are its I/O controllers. Returns a log line if the NQN has changed.
     fn is_now(&mut self, host_nqn: &str, members: &BTreeSet<Tid>) -> Option<Notice> {
         let before = std::mem::replace(&mut self.host_nqn, host_nqn.to_owned());
         if before.is_empty() || before == host_nqn {
@@ -53,7 +53,8 @@ impl Renamed {
         Some(Notice { level: Level::Warning, tid: None, ctrl: None, text })
     }
 
-    /// Lets those go that are there under the present NQN, this daemon's or stafd's. `live` says whether one is live.
+    /// Drops controllers that are listed and live under the present NQN, stacd's or stafd's. `live` says whether a
+    /// controller is live.
     fn settle(&mut self, sources: &Sources<Named>, live: impl Fn(&Tid) -> bool) {
         if self.before.is_empty() {
             return;
@@ -69,7 +70,7 @@ impl Renamed {
                 let now = as_host(tid, nqn);
                 live(&now) && sources.naming(&now).any(|id| *id != SourceId::Renamed)
             };
-            // Being named under its own NQN counts for it only where that is the present one.
+            // A listing under the controller's own NQN counts only if that is the present one.
             !nqns.iter().filter(|nqn| **nqn == own || **nqn != tid.host_nqn).any(is_there)
         });
     }
@@ -79,20 +80,20 @@ fn as_host(tid: &Tid, host_nqn: &str) -> Tid {
     Tid::new(TidParts { host_nqn: host_nqn.to_owned(), ..tid.parts().clone() })
 }
 
-/// True when these two are one controller that two hosts ask.
+/// True if the two differ only in the host NQN.
 pub(super) fn same_but_for_the_host(one: &Tid, other: &Tid) -> bool {
     one.host_nqn != other.host_nqn && as_host(one, &other.host_nqn) == *other
 }
 
 impl Connector {
-    /// This host may have another NQN than before.
+    /// Takes the NQN of this host, which may have changed.
     pub(super) fn take_host_nqn(&mut self, host_nqn: &str, out: &mut Vec<Effect>) {
         let notice = self.renamed.is_now(host_nqn, &self.reconciler.restored);
         out.extend(notice.map(|notice| Effect::Host(HostEffect::Tell(notice))));
     }
 
-    /// stafd gave a discovery controller up and asks the same one as another host now: what that one lets another host
-    /// see proves nothing about what this one has seen.
+    /// stafd removed a discovery controller and now uses the same one with another host NQN. What the controller shows
+    /// to another host proves nothing about what it has shown to the earlier one.
     pub(super) fn keep_what_another_host_found(&mut self, dc: &Tid, other: &Tid, out: &mut Vec<Effect>) {
         let found: Vec<Tid> = self
             .reconciler
@@ -117,7 +118,7 @@ impl Connector {
         self.renamed.before.extend(found);
     }
 
-    /// Names whom this host connected under other NQNs and has not connected under this one.
+    /// Lists the controllers that this host connected under earlier NQNs and has not connected under the present one.
     pub(super) fn name_the_renamed(&mut self) {
         let mut renamed = std::mem::take(&mut self.renamed);
         renamed.settle(&self.reconciler.sources, |tid| self.reconciler.fleet.is_live(tid));

@@ -1,4 +1,4 @@
-//! What stacd knows and keeps across restarts: who named which I/O controller.
+//! The saved state of stacd: which source listed which I/O controller.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,64 +12,64 @@ use serde::{Deserialize, Serialize};
 use super::renamed::Renamed;
 use super::{Connector, Named};
 
-/// One I/O controller that a page named.
+/// One I/O controller that a page listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedClaim {
-    /// The I/O controller, by the address that stacd connects.
+    /// The I/O controller, with the address that stacd connects to.
     pub ioc: Tid,
     /// The log entry.
     pub entry: Entry,
 }
 
-/// One discovery controller and whom its page named.
+/// One discovery controller and the I/O controllers of its page.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedSource {
-    /// The discovery controller, by the address that stafd connects.
+    /// The discovery controller, with the address that stafd connects to.
     pub dc: Tid,
-    /// Whom it named.
+    /// The I/O controllers that its page listed.
     pub claims: Vec<SavedClaim>,
 }
 
-/// One I/O controller that a boot table has named.
+/// One I/O controller that a boot table has listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedBoot {
-    /// The I/O controller, by the address that stacd connects.
+    /// The I/O controller, with the address that stacd connects to.
     pub ioc: Tid,
-    /// By which record.
+    /// The record of the table that lists it.
     pub record: String,
 }
 
 /// The saved state of stacd.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Saved {
-    /// Who named whom.
+    /// Which page listed which I/O controllers.
     pub sources: Vec<SavedSource>,
-    /// All I/O controllers that are stacd's.
+    /// All I/O controllers that stacd manages.
     pub members: BTreeSet<Tid>,
-    /// Whom the configuration named.
+    /// The I/O controllers that the configuration listed.
     #[serde(default)]
     pub configured: BTreeSet<Tid>,
-    /// The last addresses of configured names.
+    /// The last known addresses of configured host names.
     pub names: SavedNames,
-    /// The NQN of this host.
+    /// The host NQN at the time.
     #[serde(default)]
     pub host_nqn: String,
-    /// I/O controllers that the firmware's boot tables have named, with the records.
+    /// I/O controllers that the firmware's boot tables have listed, with the records.
     #[serde(default)]
     pub boot: Vec<SavedBoot>,
-    /// What it connected while it had another NQN.
+    /// I/O controllers that were connected while the host had another NQN.
     #[serde(default)]
     pub renamed: BTreeSet<Tid>,
     /// I/O controllers whose last connection was encrypted.
     #[serde(default)]
     pub encrypted: BTreeSet<Tid>,
-    /// The connections that are stacd's. Earlier versions do not have it: `members` tells then.
+    /// The connections that stacd owns. Missing in the state of earlier versions: there `members` is used.
     #[serde(default)]
     pub instances: Option<Vec<Instance>>,
 }
 
 impl Connector {
-    /// What is to be saved.
+    /// The state to be saved.
     #[must_use]
     pub fn saved(&self) -> Saved {
         let mut sources: BTreeMap<&Tid, Vec<SavedClaim>> = BTreeMap::new();
@@ -81,7 +81,7 @@ impl Connector {
         }
         let boot = self.booted.named().iter();
         let boot = boot.map(|(ioc, record)| SavedBoot { ioc: ioc.clone(), record: record.clone() });
-        // What the audit removes is no I/O controller of stacd: the next run decides anew.
+        // Controllers that the audit removes are not saved as members: the next run judges them again.
         let audited: BTreeSet<Tid> = self.reconciler.fleet.unclaimed().into_iter().map(|(tid, _)| tid).collect();
         let members = self
             .reconciler
@@ -103,8 +103,8 @@ impl Connector {
         }
     }
 
-    /// Takes back what was saved. What was no longer listed when it was saved counts as listed until its source says
-    /// so again: the connection on which that was said is history.
+    /// Restores the saved state. A controller that was no longer listed when it was saved counts as listed until its
+    /// source omits it again: the connection that proved its absence is over.
     pub(super) fn restore(&mut self, saved: Saved) {
         for SavedSource { dc, claims } in saved.sources {
             let names = claims.into_iter().map(|claim| (claim.ioc, Named::Entry(Box::new(claim.entry)))).collect();

@@ -1,4 +1,4 @@
-//! What stafd says, and what its silence means: nothing (design, policies 1 and 7).
+//! stafd's reports. A missing report means nothing (design, policies 1 and 7).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -12,37 +12,36 @@ use libstas::nvme::log_page::{Entry, Flaw, Subtype, Unclear};
 use super::newcomers::Newcomers;
 use super::{Connector, DcPage, Effect, Named, PageState, StafdView, Timer, extend, renamed};
 
-/// The first answer of a stafd that has just appeared is awaited this long before it is asked again.
+/// A stafd that has just appeared is asked again if its first answer takes longer than this.
 const FETCH_AGAIN: Duration = Duration::from_secs(1);
 
-/// What stafd states of a discovery controller.
+/// What stafd said about a discovery controller.
 #[derive(Clone, Copy, Debug)]
 struct Stated {
     announced_only: bool,
     generation: Option<u64>,
 }
 
-/// What is known of the other daemon.
+/// The state of the connection to stafd.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stafd {
-    /// Who owns the bus name, and since when.
+    /// The unique name of stafd on the bus, and since when it has it.
     owner: Option<(String, Time)>,
     /// The full fetch under way, and whether another is owed.
     all: Option<OpId>,
     all_owed: bool,
     /// A full fetch has succeeded since this owner appeared.
     pub(super) fetched: bool,
-    /// It had every discovery controller that stafd's configuration means.
+    /// stafd had every discovery controller of its configuration at that time.
     complete: bool,
-    /// Single fetches under way, and those owed.
+    /// Fetches of single pages under way, and those owed.
     pages: BTreeMap<OpId, (Tid, bool)>,
     pages_owed: BTreeMap<Tid, bool>,
-    /// Whose page was taken in, and when: by the operation that was last issued then. An answer to a question that was
-    /// asked before is perhaps older.
+    /// For each applied page: the newest operation at that time. The answer to an older operation may be stale.
     taken: BTreeMap<Tid, OpId>,
-    /// Discovery controllers that a Python stafd, this owner of the name, has shown with entries.
+    /// Discovery controllers that this instance of a Python stafd has shown with entries.
     seen_with_entries: BTreeSet<Tid>,
-    /// What stafd stated last of each discovery controller that it shows, or showed before it was restarted.
+    /// What stafd last said about each discovery controller that it shows, or showed before its restart.
     stated: BTreeMap<Tid, Stated>,
     /// The discovery controllers that stafd shows.
     shown: BTreeSet<Tid>,
@@ -52,12 +51,12 @@ pub(super) struct Stafd {
 }
 
 impl Stafd {
-    /// True unless stafd has stated that more than an announcement lists that discovery controller.
+    /// True unless stafd said that more than an announcement lists that discovery controller.
     pub(super) fn is_announced_only(&self, dc: &Tid) -> bool {
         self.stated.get(dc).is_none_or(|stated| stated.announced_only)
     }
 
-    /// The words for the log when a discovery controller no longer lists a controller.
+    /// The text for the log when a discovery controller no longer lists a controller.
     pub(super) fn no_longer_lists(&self, dc: &Tid) -> String {
         let generation = self.stated.get(dc).and_then(|stated| stated.generation);
         match (self.shown.contains(dc), generation) {
@@ -69,7 +68,7 @@ impl Stafd {
 }
 
 impl Connector {
-    /// stafd came, went, or was replaced: what was known of it is from before.
+    /// stafd appeared, stopped or was replaced: everything known of it is stale.
     pub(super) fn stafd_owner(&mut self, now: Time, owner: Option<String>, out: &mut Vec<Effect>) {
         let before = self.stafd.owner.take();
         if before.as_ref().map(|(name, _)| name) == owner.as_ref() && owner.is_some() {
@@ -86,13 +85,13 @@ impl Connector {
             None => (Level::Warning, "stafd is not running: existing connections are kept until it is back".to_owned()),
         };
         out.push(Effect::Host(HostEffect::Tell(Notice { level, tid: None, ctrl: None, text })));
-        // A stafd that has just started has not stated anything yet: its word of before holds until then.
+        // A stafd that has just started has not reported yet: its last report counts until then.
         let stated = std::mem::take(&mut self.stafd.stated);
         self.stafd = Stafd { owner: owner.map(|name| (name, now)), stated, ..Stafd::default() };
         self.fetch_all(out);
     }
 
-    /// Asks stafd for everything; one fetch is under way and one more owed at the most.
+    /// Requests everything from stafd. At most one fetch is under way and one more owed.
     pub(super) fn fetch_all(&mut self, out: &mut Vec<Effect>) {
         if self.stafd.owner.is_none() {
             return;
@@ -107,7 +106,7 @@ impl Connector {
         out.push(Effect::FetchAll(op));
     }
 
-    /// What is known of that page is from before, until the page is here.
+    /// A page has changed: the known one is stale until the new one is fetched.
     pub(super) fn page_changed(&mut self, dc: Tid, out: &mut Vec<Effect>) {
         self.reconciler.sources.outdate(&SourceId::Page(dc.clone()));
         self.fetch_page(dc, false, out);
@@ -126,8 +125,8 @@ impl Connector {
         out.push(Effect::FetchPage { op, dc, refresh });
     }
 
-    /// Pages that would take everything are read again before they are believed, and so are those that are silent about
-    /// what is known from before their connection: stafd need not tell that it could not read them again.
+    /// Requests doubtful pages again before they count, and pages from an early moment that omit controllers of an
+    /// earlier connection: stafd need not report that it could not read a page again.
     pub(super) fn read_doubted_again(&mut self, now: Time, out: &mut Vec<Effect>) {
         let mut host = Vec::new();
         let doubt = "its log page names none of its live I/O controllers any more: it is read again";
@@ -175,8 +174,8 @@ impl Connector {
         }
     }
 
-    /// Takes in what a full fetch brought. A page that was fetched alone meanwhile is perhaps newer than this one, and
-    /// perhaps not: it is asked for once more.
+    /// Applies the answer to a full fetch. If a page was fetched separately meanwhile, it is unknown which one is
+    /// newer: that page is fetched again.
     fn take_view(&mut self, now: Time, op: OpId, view: StafdView, out: &mut Vec<Effect>) {
         let known: Vec<Tid> = self
             .reconciler
@@ -214,14 +213,15 @@ impl Connector {
                     }
                     self.reconciler.sources.give_up(&id, removed.reason.spares_live());
                 }
-                // A Python stafd does not say whom it gave up: whom it had shown with entries, and no longer shows.
+                // A Python stafd does not report removals: a controller that it had shown with entries and no longer
+                // shows was removed.
                 None if self.stafd.seen_with_entries.contains(&dc) => self.reconciler.sources.give_up(&id, false),
                 Some(None) | None => self.reconciler.sources.outdate(&id),
             }
         }
     }
 
-    /// True while the removal of an I/O controller waits for what has just begun to be listed.
+    /// True while the removal of an I/O controller waits for newly listed controllers.
     pub(super) fn awaits_newcomers(&mut self, now: Time, removed: &Tid) -> bool {
         let mut newcomers = std::mem::take(&mut self.stafd.newcomers);
         let is_connected = |tid: &Tid| self.reconciler.fleet.is_live(tid) || self.is_barred(tid);
@@ -231,12 +231,12 @@ impl Connector {
         waits
     }
 
-    /// True when a page of that discovery controller was taken in after that question was asked.
+    /// True when a page of that discovery controller was applied after the operation was issued.
     fn is_overtaken(&self, asked: OpId, dc: &Tid) -> bool {
         self.stafd.taken.get(dc).is_some_and(|taken| *taken > asked)
     }
 
-    /// A page that has just changed is reason to try at once what it names and what is not connected.
+    /// A page has just changed: retries its controllers that are not connected.
     fn announced_afresh(&mut self, now: Time, dc: &Tid, out: &mut Vec<Effect>) {
         let id = SourceId::Page(dc.clone());
         let waiting: Vec<Tid> =
@@ -259,7 +259,7 @@ impl Connector {
         for entry in entries.iter().filter(|entry| entry.subtype == Subtype::NVME) {
             match self.named_by(&dc, entry) {
                 Ok(tid) => drop(names.insert(tid, Named::Entry(Box::new(entry.clone())))),
-                // It means the discovery controller, and no storage.
+                // The entry describes a discovery controller, not storage.
                 Err(Flaw::DiscoveryNqn) => {}
                 Err(flaw) => drop(unclear.insert(Unclear::of_entry(entry, &flaw))),
             }
@@ -284,7 +284,7 @@ impl Connector {
         }
     }
 
-    /// The I/O controller that an entry names, with the host side of the discovery controller that lists it.
+    /// The I/O controller of an entry, with the host side of the discovery controller that lists it.
     fn named_by(&self, dc: &Tid, entry: &Entry) -> Result<Tid, Flaw> {
         let ignore_iface = self.settings.as_ref().is_some_and(|settings| settings.conf.ignore_iface);
         let tid = entry.controller(dc)?;
@@ -307,7 +307,7 @@ impl Connector {
                 self.announced_afresh(now, &dc, out);
                 out.push(Effect::Host(HostEffect::Save));
             }
-            // It is gone meanwhile; the list of removed ones tells why.
+            // It was removed meanwhile; the list of removed controllers says why.
             Ok(None) => self.fetch_all(out),
             Err(reason) => {
                 self.reconciler.sources.outdate(&SourceId::Page(dc.clone()));
@@ -320,7 +320,7 @@ impl Connector {
         self.resettle(now, out);
     }
 
-    /// True while stafd has been running for that long and has reported everything that it may list.
+    /// True if stafd has been running for that long and has reported everything that it may list.
     pub(super) fn stafd_has_told_for(&self, now: Time, long: Duration) -> bool {
         let since = self.stafd.owner.as_ref().map(|(_, since)| *since);
         since.is_some_and(|since| since + long <= now)

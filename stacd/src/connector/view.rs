@@ -1,4 +1,4 @@
-//! What the bus shows.
+//! The data shown on D-Bus.
 
 use libstas::core::fleet::MemberView;
 use libstas::core::sources::SourceId;
@@ -7,14 +7,14 @@ use libstas::nvme::Tid;
 use super::{Connector, IocView, Named, Origin, Settings};
 
 impl Connector {
-    /// The I/O controllers, the configured ones first; last those that the firmware connected and nobody else names.
+    /// The I/O controllers, configured ones first. Last come those that the firmware connected and no source lists.
     #[must_use]
     pub fn controllers(&self) -> Vec<IocView<'_>> {
         let members = self.reconciler.fleet.views().into_iter().map(|member| self.ioc_view(member));
         members.chain(self.boot_connections()).collect()
     }
 
-    /// One I/O controller.
+    /// One I/O controller, if it exists.
     #[must_use]
     pub fn controller(&self, tid: &Tid) -> Option<IocView<'_>> {
         let member = self.reconciler.fleet.view(tid).map(|member| self.ioc_view(member));
@@ -34,7 +34,7 @@ impl Connector {
         IocView { origin, held, dlpe, boot_record, member }
     }
 
-    /// The configured I/O controllers that are not connected because of the configuration itself.
+    /// The configured I/O controllers that the configuration itself keeps from being connected.
     #[must_use]
     pub fn left_out(&self) -> Vec<IocView<'_>> {
         let Some(settings) = &self.settings else { return Vec::new() };
@@ -47,7 +47,7 @@ impl Connector {
         views.map(ioc).collect()
     }
 
-    /// The settings in force, once there are any.
+    /// The settings in force; `None` before the first configuration.
     #[must_use]
     pub fn settings(&self) -> Option<&Settings> {
         self.settings.as_ref()

@@ -1,4 +1,4 @@
-//! What happens to the connector, what it wants done, and what it shows.
+//! The events of the connector, its effects, and the data that it shows.
 
 use std::sync::Arc;
 
@@ -10,32 +10,32 @@ use libstas::nvme::log_page::Entry;
 use libstas::nvme::nbft::BootTables;
 use libstas::nvme::{HostIdentity, Tid};
 
-/// What the administrator wants.
+/// The configuration files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// stacd.conf
+    /// The content of stacd.conf.
     pub conf: StacConf,
-    /// sys.conf
+    /// The host identity of sys.conf.
     pub identity: Arc<HostIdentity>,
 }
 
-/// What happens to the connector.
+/// An event of the connector.
 #[derive(Debug)]
 pub enum Event {
-    /// The firmware's boot tables were read. Comes before [`Event::Configured`], with which it takes effect; a host
-    /// without one need not be told.
+    /// The firmware's boot tables were read. Comes before [`Event::Configured`], with which it takes effect; left out
+    /// on hosts without tables.
     BootTables(Arc<BootTables>),
-    /// The configuration was read: the first event of all, and again on each reload.
+    /// The configuration was read. The first event, and repeated on each reload.
     Configured(Box<Settings>),
-    /// The host tells something.
+    /// An event of the host.
     Host(HostEvent),
-    /// The deadline has come.
+    /// The deadline is reached.
     Tick,
-    /// The owner of stafd's bus name: its unique name, `None` when there is none. Comes at start, too.
+    /// The unique name of the owner of stafd's bus name; `None` if it has no owner. Also sent at start.
     StafdOwner(Option<String>),
-    /// stafd says that a page has changed.
+    /// stafd signals that a page has changed.
     PageChanged(Tid),
-    /// stafd says that it gave a discovery controller up.
+    /// stafd signals that it removed a discovery controller.
     DcRemoved,
     /// The answer to [`Effect::FetchAll`].
     AllFetched {
@@ -48,44 +48,44 @@ pub enum Event {
     PageFetched {
         /// The operation that this answers.
         op: OpId,
-        /// The page, `None` when stafd knows no such discovery controller; the error says why it did not answer.
+        /// The page; `None` if stafd does not have the discovery controller. The error says why stafd did not answer.
         result: Result<Option<DcPage>, String>,
     },
     /// The daemon is asked to stop.
     Stop,
 }
 
-/// What the connector wants done.
+/// A request of the connector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Something of the host.
+    /// A request to the host.
     Host(HostEffect),
-    /// Ask stafd for everything. Answered by [`Event::AllFetched`].
+    /// Fetch all pages from stafd. Answered by [`Event::AllFetched`].
     FetchAll(OpId),
-    /// Ask stafd for one page. Answered by [`Event::PageFetched`].
+    /// Fetch one page from stafd. Answered by [`Event::PageFetched`].
     FetchPage {
         /// The operation; the event that answers bears the same ID.
         op: OpId,
         /// The discovery controller that the page belongs to.
         dc: Tid,
-        /// Have stafd read it anew from the discovery controller first, where stafd can.
+        /// Let stafd read the page again from the discovery controller first, if stafd supports that.
         refresh: bool,
     },
-    /// All that was to be done before the end is done: save and exit.
+    /// All work before the end is done: save and exit.
     Stopped,
 }
 
-/// An I/O controller as the bus shows it.
+/// An I/O controller, as D-Bus shows it.
 #[derive(Clone, Debug)]
 pub struct IocView<'a> {
     /// The connection and its state.
     pub member: MemberView<'a>,
-    /// The log entry that names it, if one does.
+    /// The log entry that lists it; `None` without one.
     pub dlpe: Option<&'a Entry>,
-    /// Why it stays connected although its configuration was taken out; `None` for others.
+    /// Why it stays connected although it was removed from the configuration; `None` for others.
     pub held: Option<String>,
-    /// Which kind of source lists it.
+    /// The kind of source that lists it.
     pub origin: Origin,
-    /// The record of a boot table that names it: it is never disconnected.
+    /// The record of a boot table that lists it: such a controller is never disconnected.
     pub boot_record: Option<String>,
 }

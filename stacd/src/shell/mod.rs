@@ -1,4 +1,4 @@
-//! stacd's shell: carries the connector's effects out on the real host and bus.
+//! stacd's shell: performs the connector's effects on the real host and bus.
 
 pub mod stafd_client;
 
@@ -14,36 +14,36 @@ use crate::api::{self, StacDebug};
 use crate::connector::{Connector, Effect, Event, Settings};
 use stafd_client::StafdClient;
 
-/// Everything that the connector's effects need.
+/// What the connector's effects need.
 #[derive(Debug)]
 pub struct StacdShell<H> {
     /// The kernel and the network.
     pub host: H,
-    /// The way back to the core.
+    /// Sends events to the core.
     pub connector: Handle<Connector>,
     /// The connection to the system bus.
     pub connection: zbus::Connection,
-    /// The other daemon.
+    /// The client of stafd.
     pub stafd: StafdClient,
     /// The journal, or standard error.
     pub journal: Journal,
-    /// The configuration file, and its last good state.
+    /// The configuration file and its last good content.
     pub files: Files<StacConf>,
-    /// What the saved state looks like.
+    /// The format of the saved state.
     pub state_file: StateFile,
-    /// Who writes it.
+    /// Writes the saved state.
     pub saver: Saver,
-    /// The core has nothing left to do.
+    /// True when the core has nothing left to do.
     pub stopped: bool,
 }
 
-/// The event that tells the core what the files say.
+/// The event with the content of the configuration files.
 #[must_use]
 pub fn configured(files: &Files<StacConf>) -> Event {
     Event::Configured(Box::new(Settings { conf: files.conf().clone(), identity: files.identity() }))
 }
 
-/// The event that tells the core what the firmware left. It goes before the other one.
+/// The event with the firmware's boot tables. It must precede [`configured`].
 #[must_use]
 pub fn boot_tables(files: &Files<StacConf>) -> Event {
     Event::BootTables(files.boot_tables())

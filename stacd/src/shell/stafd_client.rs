@@ -1,7 +1,7 @@
-//! stacd's way to stafd: who owns its bus name, what it signals, and the calls that fetch what it knows.
+//! stacd's D-Bus client of stafd: watches the owner of its bus name and its signals, and fetches its pages.
 //!
-//! The other side may be the stafd of nvme-stas or an earlier version of ours, which lack some members: they are told
-//! from a failure by the error's name. Every call has an end, and every fetch an answer.
+//! The other side may be the stafd of nvme-stas or an earlier version of ours, which lack some methods. The name of the
+//! D-Bus error distinguishes that from a failure. Every call has a time limit, and every fetch is answered.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,17 +19,17 @@ use zbus::fdo::{self, DBusProxy};
 
 use crate::connector::{Connector, Event};
 
-/// A discovery controller answers within 60 s or not at all; stafd tells which.
+/// Longer than the 60 s within which stafd reports the success or failure of a read.
 pub const REFRESH_LIMIT: Duration = Duration::from_secs(90);
 
-/// What is heard of stafd.
+/// An event of stafd on the bus.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Watched {
-    /// Who owns its bus name, by unique name.
+    /// The unique name of the owner of stafd's bus name; `None` if it has no owner.
     Owner(Option<String>),
-    /// That page has changed.
+    /// A page has changed.
     PageChanged(Tid),
-    /// A discovery controller was given up.
+    /// A discovery controller was removed.
     DcRemoved,
 }
 
@@ -43,16 +43,16 @@ impl From<Watched> for Event {
     }
 }
 
-/// What can be asked of stafd.
+/// The client of stafd.
 #[derive(Clone, Debug)]
 pub struct StafdClient {
     connection: Connection,
-    /// How stafd spells its discovery controllers: nvme-stas compares text, not addresses.
+    /// The exact strings that stafd uses for its discovery controllers: nvme-stas compares text, not addresses.
     spelled: Arc<Mutex<BTreeMap<Tid, ControllerId>>>,
 }
 
 impl StafdClient {
-    /// A client on that bus.
+    /// Creates a client on a bus.
     #[must_use]
     pub fn new(connection: Connection) -> Self {
         Self { connection, spelled: Arc::default() }
@@ -80,7 +80,7 @@ impl StafdClient {
     /// Fetches everything that stafd publishes.
     ///
     /// # Errors
-    /// stafd does not answer, or not in its own words.
+    /// Fails if stafd does not answer, or not in a known format.
     pub async fn fetch_all(&self) -> Result<StafdView, String> {
         let staf = self.proxy().await?;
         let view = match staf.get_published_pages(&[]).await {
@@ -94,11 +94,11 @@ impl StafdClient {
         Ok(view)
     }
 
-    /// Fetches everything from a stafd that does not know the contract: nvme-stas, or an earlier version of ours.
+    /// Fetches everything from a stafd without the contract: nvme-stas, or an earlier version of ours.
     ///
-    /// The removed controllers are fetched second: a controller that is removed in between is in both answers, and a
-    /// controller that is added again in between is in neither. In the other order it would count as removed here
-    /// while stafd keeps it.
+    /// The removed controllers are fetched second: a controller that is removed in between is in both answers, and one
+    /// that is added again in between is in neither. In the other order the latter would count as removed here while
+    /// stafd has it.
     async fn fetch_all_dictionaries(&self, staf: &StafProxy<'_>) -> Result<StafdView, String> {
         let json = staf.get_all_log_pages(true).await.map_err(text)?;
         let pages: Vec<Value> =
@@ -113,11 +113,11 @@ impl StafdClient {
         Ok(StafdView { dcs: published.into_iter().map(|(_, page)| page).collect(), removed, is_complete: false })
     }
 
-    /// Fetches one page, `None` when stafd has no such discovery controller. With `refresh`, stafd reads the page
-    /// from the discovery controller first, where it can.
+    /// Fetches one page; `None` if stafd does not have the discovery controller. With `refresh`, stafd reads the page
+    /// from the discovery controller first, if it supports that.
     ///
     /// # Errors
-    /// stafd does not answer, or could not read the page.
+    /// Fails if stafd does not answer, or could not read the page.
     pub async fn fetch_page(&self, dc: &Tid, refresh: bool) -> Result<Option<DcPage>, String> {
         let staf = self.proxy().await?;
         let spelled = self.spelled.lock().unwrap_or_else(PoisonError::into_inner).get(dc).cloned();
@@ -136,7 +136,7 @@ impl StafdClient {
         Ok(page.map(|page| DcPage { dc: dc.clone(), ..page }))
     }
 
-    /// Remembers how stafd spells its controllers.
+    /// Replaces the stored strings of stafd's controllers.
     fn spell(&self, spelled: impl Iterator<Item = (Tid, ControllerId)>) {
         *self.spelled.lock().unwrap_or_else(PoisonError::into_inner) = spelled.collect();
     }
@@ -145,19 +145,19 @@ impl StafdClient {
         StafProxy::new(&self.connection).await.map_err(text)
     }
 
-    /// Keeps in mind how stafd spells a controller.
+    /// Stores the strings of one of stafd's controllers.
     fn note(&self, id: ControllerId) -> Option<Tid> {
         let tid = id.tid().ok()?;
         self.spelled.lock().unwrap_or_else(PoisonError::into_inner).insert(tid.clone(), id);
         Some(tid)
     }
 
-    /// Tells who owns stafd's name and what stafd signals, until the bus is gone.
+    /// Reports the owner of stafd's name and stafd's signals, until the bus connection is lost.
     ///
-    /// The owner comes first, and again whenever it changes.
+    /// The owner is reported first, and again whenever it changes.
     ///
     /// # Errors
-    /// The bus does not let us listen.
+    /// Fails if the bus refuses to send these signals.
     pub async fn watch(self, hear: impl Fn(Watched)) -> zbus::Result<()> {
         let bus = DBusProxy::new(&self.connection).await?;
         let mut owners = bus.receive_name_owner_changed_with_args(&[(0, STAF_NAME)]).await?;
@@ -167,7 +167,7 @@ impl StafdClient {
         hear(Watched::Owner(current_owner(&bus).await?));
         loop {
             tokio::select! {
-                // An owner before what it says.
+                // Report a new owner before its signals.
                 biased;
                 signal = next(&mut owners) => {
                     let Some(signal) = signal else { return Ok(()) };
@@ -200,7 +200,7 @@ async fn current_owner(bus: &DBusProxy<'_>) -> zbus::Result<Option<String>> {
     }
 }
 
-/// Decodes the contract; a later version of it is reported.
+/// Decodes the contract. Logs if its version is newer than ours.
 fn decode(published: wire::Published) -> StafdView {
     if published.version > VERSION {
         tracing::debug!(
@@ -212,7 +212,7 @@ fn decode(published: wire::Published) -> StafdView {
     published.view()
 }
 
-/// Fetches one page from a stafd that does not know the contract.
+/// Fetches one page from a stafd without the contract.
 async fn fetch_dictionary(staf: &StafProxy<'_>, dc: &Tid, id: &ControllerId) -> Result<Option<DcPage>, String> {
     match staf.controller_log_pages_of(id).await {
         Ok(json) => {
@@ -224,8 +224,8 @@ async fn fetch_dictionary(staf: &StafProxy<'_>, dc: &Tid, id: &ControllerId) -> 
     }
 }
 
-/// Fetches one page from the stafd of nvme-stas, which answers with an empty list both for an empty page and for a
-/// controller that it does not have.
+/// Fetches one page from the stafd of nvme-stas, which returns an empty list both for an empty page and for an unknown
+/// controller.
 async fn fetch_page_of_nvme_stas(staf: &StafProxy<'_>, dc: &Tid, id: &ControllerId) -> Result<Option<DcPage>, String> {
     let entries = staf.log_pages_of(id).await.map_err(text)?;
     if entries.is_empty() {
@@ -237,7 +237,7 @@ async fn fetch_page_of_nvme_stas(staf: &StafProxy<'_>, dc: &Tid, id: &Controller
     Ok(Some(dictionary::unstated_page(dc.clone(), &entries)))
 }
 
-/// True when the other side lacks the member.
+/// True if the other side does not have the method.
 fn is_unknown(error: &zbus::Error) -> bool {
     match error {
         zbus::Error::MethodError(name, _, _) => name.as_str() == "org.freedesktop.DBus.Error.UnknownMethod",
@@ -246,12 +246,12 @@ fn is_unknown(error: &zbus::Error) -> bool {
     }
 }
 
-/// True when the other side has the member with values of other types.
+/// True if the method of the other side has other types.
 fn is_unreadable(error: &zbus::Error) -> bool {
     !matches!(error, zbus::Error::MethodError(..) | zbus::Error::FDO(_) | zbus::Error::InputOutput(_))
 }
 
-/// What stafd or the bus said, without the error's formal name where there is a text.
+/// The text of an error of stafd or the bus, without the formal error name where there is a text.
 fn text(error: zbus::Error) -> String {
     match error {
         zbus::Error::MethodError(_, Some(text), _) => text,

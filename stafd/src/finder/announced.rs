@@ -1,12 +1,12 @@
-//! Discovery controllers that announce themselves by mDNS (TP8009): who is announced now, and who is kept although
-//! nobody announces it any more.
+//! Discovery controllers announced by mDNS (TP8009): which are announced now, and which are kept although they are no
+//! longer announced.
 //!
-//! A service is what was heard; a discovery controller follows from a service, an address, and the interface that it
-//! was heard on. One that was ever connected is kept when its announcement ends: it is given up when it was neither
-//! announced nor connected for as long as `zeroconf-connections-persistence` says. One that never was connected is
-//! forgotten with its announcement: nothing hangs off it.
+//! A service is what the browser reports. A discovery controller results from a service, an address, and the interface
+//! on which it was received. A controller that has been connected is kept when its announcement ends. It is removed
+//! when it was neither announced nor connected for `zeroconf-connections-persistence`. A controller that has never been
+//! connected is dropped with its announcement: nothing depends on it.
 //!
-//! Everything here is told by strangers, so everything is bounded.
+//! All input is untrusted, so every table has a limit.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -22,28 +22,28 @@ use serde::{Deserialize, Serialize};
 
 use super::anteroom::Anteroom;
 
-/// So many services are remembered: ten times what a large installation announces, little enough to try them all
-/// within a minute.
+/// Maximum number of services: ten times what a large installation announces, and few enough to try them all within a
+/// minute.
 pub(super) const SERVICES: usize = 256;
-/// So many places of services are remembered: each is a controller to be tried.
+/// Maximum number of places of services. Each is a controller to be tried.
 const PLACES: usize = 512;
-/// So many discovery controllers are remembered, those that nobody announces any more included.
+/// Maximum number of discovery controllers, including those that are no longer announced.
 const KEPT: usize = 1024;
-/// After the browser started afresh a service that is still there is heard again within this time: queries go out
-/// after 0, 1, 3 and 7 s.
+/// After a restart of the browser, services that still exist are received within this time: it sends queries after 0,
+/// 1, 3 and 7 s.
 pub(super) const HEARD_AGAIN: Duration = Duration::from_secs(10);
-/// When more services are announced than are remembered, the others try to go in this often: some of those that went
-/// before have been tried in vain by then.
+/// If more services are announced than fit, queued services are admitted at this interval: by then some of the admitted
+/// ones have failed and can be evicted.
 const LET_IN: Duration = Duration::from_secs(2);
-/// Those that had to make room after they were tried in vain are asked for after this long.
+/// Evicted services are queried again after this time.
 const TRY_AGAIN: Duration = Duration::from_secs(60);
-/// So many that were tried in vain are remembered, by a number that stands for the name.
+/// Maximum number of evicted services remembered, as hashes of their names.
 const TRIED: usize = 8192;
-/// Those that do not answer are looked for this often at most.
+/// Unresponsive discovery controllers are searched for at most this often.
 const LOOK: Duration = Duration::from_secs(1);
-/// An announcement whose discovery controller does not answer is doubted once in this time.
+/// The announcement of an unresponsive discovery controller is reconfirmed at most once in this time.
 const DOUBT: Duration = Duration::from_secs(30);
-/// So many are doubted at once: each costs a question to all, and an answer.
+/// Maximum number of announcements reconfirmed at once: each costs a multicast query and an answer.
 const DOUBTS: usize = 4;
 
 /// One announced service.
@@ -52,40 +52,40 @@ struct Service {
     offer: Offer,
     spots: Vec<Spot>,
     heard: Time,
-    /// The browser started afresh then, and it was not heard since.
+    /// The time of the browser's last restart, if the service was not received since then.
     unheard: Option<Time>,
-    /// When it was last to be reconfirmed.
+    /// When it was last reconfirmed.
     doubted: Option<Time>,
-    /// The controllers that follow from it.
+    /// The controllers that result from it.
     tids: Vec<Tid>,
 }
 
 /// One discovery controller that is or was announced.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Dc {
-    /// On these interfaces.
+    /// The interfaces on which it was received.
     found_on: BTreeSet<String>,
     announced: bool,
-    /// It was connected at some time.
+    /// True if it has been connected at any time.
     proven: bool,
-    /// It is known from before this run and was not heard in it yet.
+    /// True if it is from the saved state and has not been received in this run yet.
     restored: bool,
     /// Since when it is neither announced nor connected.
     absent: Option<Time>,
-    /// Since when it is known in this run that it is not connected.
+    /// Since when it is known, in this run, to be disconnected.
     down: Option<Time>,
 }
 
 /// A discovery controller in the saved state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedAnnounced {
-    /// The discovery controller, by the address that stafd connects.
+    /// The discovery controller, with the address that stafd connects to.
     pub dc: Tid,
-    /// The interfaces that it was heard on.
+    /// The interfaces on which it was received.
     pub found_on: BTreeSet<String>,
     /// Since when it is neither announced nor connected.
     pub absent: Option<Time>,
-    /// It was connected at some time. An older version saved no others.
+    /// True if it has been connected at any time. Earlier versions saved no others.
     #[serde(default = "was_connected")]
     pub proven: bool,
 }
@@ -94,7 +94,7 @@ fn was_connected() -> bool {
     true
 }
 
-/// A line for the log that a stranger caused.
+/// A log line caused by untrusted input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
     pub(super) level: Level,
@@ -102,24 +102,25 @@ pub(super) struct Line {
     pub(super) text: String,
 }
 
-/// What this host does with the controllers that services lead to.
+/// What this host does with announced controllers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct InUse {
-    /// Tried in vain, or not to be tried: these make room for others.
+    /// Controllers whose connect failed, or that are not to be connected: their services may be evicted.
     pub(super) stuck: BTreeSet<Tid>,
-    /// Being connected: an attempt that is under way is not evicted, it may succeed.
+    /// Controllers being connected: they may succeed, so their services are not evicted.
     pub(super) connecting: BTreeSet<Tid>,
     /// Addresses of discovery controllers that are connected, or were.
     pub(super) addresses: BTreeSet<IpAddr>,
 }
 
 impl InUse {
-    /// Services at such an address always find room: strangers make room for them.
+    /// True for a service at such an address. It is always admitted: other services are evicted for it.
     fn has_address_of(&self, spots: &[Spot]) -> bool {
         spots.iter().any(|spot| self.addresses.contains(&spot.address.to_canonical()))
     }
 
-    /// True for a service that may make room for one that comes first, or for any other that was not evicted before.
+    /// True for a service that may be evicted in favour of a service with precedence, or of any service that was not
+    /// evicted before.
     fn may_be_evicted(&self, service: &Service, for_one_that_comes_first: bool, was_evicted: bool) -> bool {
         if service.tids.iter().any(|tid| self.connecting.contains(tid)) {
             return false;
@@ -131,7 +132,7 @@ impl InUse {
     }
 }
 
-/// What has to be known to tell controllers from services.
+/// The input needed to derive controllers from services.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setting<'a> {
     pub(super) links: &'a Links,
@@ -139,7 +140,7 @@ pub(super) struct Setting<'a> {
     pub(super) host_nqn: &'a str,
 }
 
-/// All that is announced and kept.
+/// All announced and kept discovery controllers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Announced {
     services: BTreeMap<String, Service>,
@@ -147,38 +148,38 @@ pub(super) struct Announced {
     dcs: BTreeMap<Tid, Dc>,
     /// Addresses that are announced on more than one interface.
     doubled: BTreeSet<IpAddr>,
-    /// What was aged out and may still be in the fleet, and whether it was ever connected.
+    /// Controllers that have aged out and may still be in the fleet, and whether they were ever connected.
     aged: BTreeMap<Tid, bool>,
-    /// Until then nothing from before this run counts as absent: the browser has just begun.
+    /// Until this time saved controllers do not count as absent: the browser has just started.
     grace: Option<Time>,
-    /// Until then nothing is given up for its absence: the host has just woken, and what is announced may not have been
-    /// heard yet.
+    /// Until this time no absent controller is removed: the host has just resumed, and may not have received all
+    /// announcements yet.
     woken: Option<Time>,
     /// When browsing began.
     began: Option<Time>,
-    /// When the kernel's controllers were first known.
+    /// When the first snapshot of the kernel's controllers was taken.
     looked_first: Option<Time>,
-    /// Services that had to make room for others after they were tried in vain; they wait until all were tried.
+    /// Evicted services. They are not admitted again until all others were tried.
     tried: BTreeSet<u64>,
-    /// The services, or what is needed to tell controllers from them, have changed.
+    /// True if the services, or the input needed to derive controllers, have changed.
     changed: bool,
-    /// Those that do not answer were looked for then.
+    /// When unresponsive controllers were last searched for.
     looked: Option<Time>,
-    /// Some of them were not doubted yet.
+    /// True if some unresponsive controllers wait to be reconfirmed.
     doubts_wait: bool,
-    /// It was told that there are too many.
+    /// True once it was logged that there are too many services.
     crowded: bool,
-    /// Who found no room.
+    /// Services for which there was no room.
     anteroom: Anteroom,
-    /// They try to go in then.
+    /// When queued services are admitted next.
     let_in: Option<Time>,
-    /// Those that made room after they were tried in vain are asked for then.
+    /// When evicted services are queried next.
     retry: Option<Time>,
     persistence: Option<Duration>,
 }
 
 impl Announced {
-    /// Takes back what was saved.
+    /// Restores the saved state.
     pub(super) fn restore(&mut self, saved: Vec<SavedAnnounced>) {
         let dc = |saved: SavedAnnounced| {
             let SavedAnnounced { dc, found_on, absent, proven } = saved;
@@ -187,8 +188,8 @@ impl Announced {
         self.dcs = saved.into_iter().take(KEPT).map(dc).collect();
     }
 
-    /// What is to be saved. One that was never connected may be by the time that it is read back: if stafd is killed
-    /// just then, that connection is not a stranger's.
+    /// The state to be saved. It includes controllers that have never connected: if stafd is killed while one of them
+    /// connects, the next run must know that the connection is ours.
     pub(super) fn saved(&self) -> Vec<SavedAnnounced> {
         let saved = |(tid, dc): (&Tid, &Dc)| SavedAnnounced {
             dc: tid.clone(),
@@ -199,7 +200,7 @@ impl Announced {
         self.dcs.iter().map(saved).collect()
     }
 
-    /// The administrator says how long the absent are kept; `None` is for ever.
+    /// Sets how long absent controllers are kept; `None` means for ever.
     pub(super) fn set_persistence(&mut self, persistence: Persistence) {
         self.persistence = match persistence {
             Persistence::Forever => None,
@@ -213,15 +214,15 @@ impl Announced {
         self.grace = Some(now + HEARD_AGAIN);
     }
 
-    /// The host was suspended, or stafd was stopped for a while: nothing was heard in that time. The absence of a
-    /// discovery controller goes on counting, but what is announced has its time to be heard first.
+    /// The host was suspended, or stafd was stopped for a while: no announcements were received in that time. The time
+    /// of absence includes it, but absent controllers get the time to be received first.
     pub(super) fn woke(&mut self, now: Time) {
         if self.began.is_some() {
             self.woken = Some(now + HEARD_AGAIN);
         }
     }
 
-    /// The kernel has a connection of that discovery controller, or had one. True if that is new.
+    /// Records that a discovery controller has or had a connection. Returns true if that is new.
     pub(super) fn was_connected(&mut self, tid: &Tid) -> bool {
         let known = self.dcs.get_mut(tid).map(|dc| &mut dc.proven).or_else(|| self.aged.get_mut(tid));
         known.is_some_and(|proven| !std::mem::replace(proven, true))
@@ -232,7 +233,7 @@ impl Announced {
         self.changed = true;
     }
 
-    /// Browsing ends: nobody is announced any more.
+    /// Browsing ends: no controller counts as announced any more.
     pub(super) fn end(&mut self) {
         self.changed = true;
         self.services.clear();
@@ -244,7 +245,7 @@ impl Announced {
         (self.let_in, self.retry) = (None, None);
     }
 
-    /// Takes what was heard.
+    /// Takes an event of the browser.
     pub(super) fn hear(&mut self, now: Time, heard: Heard, in_use: &InUse) -> Vec<Line> {
         self.changed = true;
         match heard {
@@ -316,7 +317,7 @@ impl Announced {
         lines
     }
 
-    /// More is announced than can be remembered.
+    /// Logs once that more services are announced than fit.
     fn note_want_of_room(&mut self) -> Option<Line> {
         let news = !std::mem::replace(&mut self.crowded, true);
         news.then(|| {
@@ -333,7 +334,7 @@ impl Announced {
         self.services.len() < SERVICES && taken + places <= PLACES
     }
 
-    /// Of each service is told once why it is of no use.
+    /// Logs once for each service why it cannot be used.
     fn unusable(&mut self, name: String, unfit: Unfit) -> Vec<Line> {
         if self.unfit.get(&name) == Some(&unfit) || (self.unfit.len() >= SERVICES && !self.unfit.contains_key(&name)) {
             return Vec::new();
@@ -343,7 +344,7 @@ impl Announced {
         vec![Line { level: Level::Warning, tid: None, text }]
     }
 
-    /// Finds out which controllers are announced now. Gives back those that were not before, and what to tell.
+    /// Derives the announced controllers. Returns the new ones, and log lines.
     pub(super) fn follow(&mut self, now: Time, setting: Setting<'_>) -> (Vec<Tid>, Vec<Line>) {
         for until in [&mut self.grace, &mut self.woken] {
             until.take_if(|until| *until <= now);
@@ -382,7 +383,7 @@ impl Announced {
         }
         let mut fresh = Vec::new();
         for (tid, found_on) in found {
-            // One that has aged out and was not parted with yet is still the one that was connected.
+            // A controller that has aged out and was not removed yet is still the one that was connected.
             let proven = self.aged.remove(&tid).unwrap_or_default();
             let dc = self.dcs.entry(tid.clone()).or_insert_with(|| Dc { proven, ..Dc::default() });
             if !std::mem::replace(&mut dc.announced, true) {
@@ -396,7 +397,7 @@ impl Announced {
         (fresh, lines)
     }
 
-    /// The same address on two interfaces is two machines with one address, or one network plugged in twice.
+    /// An address on two interfaces is either two machines with one address, or one network connected twice.
     fn find_doubled(&mut self, links: &Links) -> Vec<Line> {
         let mut places: BTreeMap<IpAddr, BTreeSet<&str>> = BTreeMap::new();
         for spot in self.services.values().flat_map(|service| &service.spots) {
@@ -422,8 +423,9 @@ impl Announced {
         lines
     }
 
-    /// Forgets what was absent for too long. `looked` says that the kernel's controllers are known, `connection` whether
-    /// a controller has one, and whether that is live. True when there is something new to be saved.
+    /// Drops controllers that were absent for too long. `looked` says whether the kernel's controllers are known;
+    /// `connection` whether a controller has a connection, and whether that is live. Returns true when the state must
+    /// be saved.
     pub(super) fn age(&mut self, now: Time, looked: bool, connection: impl Fn(&Tid) -> Option<bool>) -> bool {
         let mut news = false;
         if looked {
@@ -438,7 +440,7 @@ impl Announced {
         self.dcs.retain(|tid, dc| {
             let connection = connection(tid);
             let live = connection == Some(true);
-            // One that the kernel works on was live before, be it in another run.
+            // A connection that the kernel is restoring was live before, perhaps in another run.
             news |= connection.is_some() && !dc.proven;
             dc.proven |= connection.is_some();
             if live {
@@ -450,7 +452,7 @@ impl Announced {
                 news |= dc.absent.take().is_some();
                 return true;
             }
-            // Of those from before this run it is to be seen first whether they are connected, or heard again.
+            // Saved controllers first get the time to be seen connected, or to be received again.
             if dc.restored && (grace || woken || !looked) {
                 return true;
             }
@@ -479,33 +481,33 @@ impl Announced {
         news
     }
 
-    /// Since when it could be known of a discovery controller from before this run that it is absent: the kernel's
-    /// controllers were known, and what is announced had its time to be heard. A suspend does not defer that.
+    /// The earliest time at which a saved discovery controller can count as absent: after the first snapshot, and after
+    /// the time for announcements to be received. A suspend does not defer it.
     fn known_since(&self) -> Option<Time> {
         self.looked_first.max(self.began.map(|began| began + HEARD_AGAIN))
     }
 
-    /// Those that were connected at some time.
+    /// The controllers that have been connected at any time.
     pub(super) fn proven(&self) -> impl Iterator<Item = &Tid> {
         self.dcs.iter().filter(|(_, dc)| dc.proven).map(|(tid, _)| tid)
     }
 
-    /// Who is announced or kept.
+    /// The controllers that are announced or kept.
     pub(super) fn names(&self) -> impl Iterator<Item = &Tid> {
         self.dcs.keys()
     }
 
-    /// Those that have aged out and may still be in the fleet.
+    /// The controllers that have aged out and may still be in the fleet.
     pub(super) fn aged(&self) -> impl Iterator<Item = &Tid> {
         self.aged.keys()
     }
 
-    /// True when that one is here, or was until it aged out.
+    /// True for a controller that is announced or kept, or has aged out.
     pub(super) fn knew(&self, tid: &Tid) -> bool {
         self.dcs.contains_key(tid) || self.aged.contains_key(tid)
     }
 
-    /// True for one that is known from announcements and was never connected.
+    /// True for a controller that is known from announcements and has never been connected.
     pub(super) fn is_unproven(&self, tid: &Tid) -> bool {
         match self.dcs.get(tid) {
             Some(dc) => !dc.proven,
@@ -513,12 +515,12 @@ impl Announced {
         }
     }
 
-    /// The interfaces that it was found on.
+    /// The interfaces on which it was received.
     pub(super) fn found_on(&self, tid: &Tid) -> impl Iterator<Item = &str> {
         self.dcs.get(tid).into_iter().flat_map(|dc| dc.found_on.iter().map(String::as_str))
     }
 
-    /// It was given up: nothing is kept of it but what is announced.
+    /// It was removed: only a present announcement of it is kept.
     pub(super) fn given_up(&mut self, tid: &Tid) {
         self.aged.remove(tid);
         match self.dcs.get_mut(tid) {
@@ -527,19 +529,20 @@ impl Announced {
         }
     }
 
-    /// Whether it is announced, and when it is given up as things are; `None` when it is not from announcements.
+    /// Whether it is announced, and when it is removed if nothing changes; `None` if it is not known from
+    /// announcements.
     pub(super) fn prospects(&self, tid: &Tid) -> Option<(bool, Option<Time>)> {
         let dc = self.dcs.get(tid)?;
         Some((dc.announced, self.persistence.zip(dc.absent).map(|(span, since)| since + span)))
     }
 
-    /// Whether it is time to look for those that do not answer.
+    /// True when it is time to search for unresponsive controllers.
     pub(super) fn is_to_doubt(&self, now: Time) -> bool {
         !self.services.is_empty() && self.looked.is_none_or(|at| at + LOOK <= now)
     }
 
-    /// Services to be reconfirmed, for their discovery controllers do not answer: [`DOUBTS`] at most, those that were
-    /// not doubted for the longest time. Each is named once in [`DOUBT`].
+    /// The services to reconfirm because their discovery controllers do not respond: at most [`DOUBTS`], least recently
+    /// reconfirmed first. Each is returned at most once in [`DOUBT`].
     pub(super) fn doubted(&mut self, now: Time, stuck: impl Fn(&Tid) -> bool) -> Vec<String> {
         self.looked = Some(now);
         let is_due =
@@ -554,13 +557,13 @@ impl Announced {
         due.into_iter().take(DOUBTS).map(doubt).collect()
     }
 
-    /// Whether it is time for those that found no room.
+    /// True when it is time to admit queued services.
     pub(super) fn is_to_let_in(&self, now: Time) -> bool {
         [self.let_in, self.retry].into_iter().flatten().any(|at| at <= now)
     }
 
-    /// Those that found no room try again to go in. True when the browser is to ask for everybody anew: somebody found
-    /// no place to wait either, or all have been tried.
+    /// Admits queued services. Returns true when the browser must query all services again: some did not fit into the
+    /// queue, or all have been tried.
     pub(super) fn let_in(&mut self, now: Time, in_use: &InUse) -> bool {
         let is_due = |moment: &mut Option<Time>| moment.take_if(|at| *at <= now).is_some();
         let (retry, let_in) = (is_due(&mut self.retry), is_due(&mut self.let_in));
@@ -569,7 +572,7 @@ impl Announced {
         }
         while let_in && let Some((name, offer, spots)) = self.anteroom.next() {
             self.changed = true;
-            // That there are too many was told.
+            // No log line: it was logged already that there are too many.
             self.announced(now, name.clone(), offer, spots, in_use);
             if !self.services.contains_key(&name) {
                 break;
@@ -578,7 +581,7 @@ impl Announced {
         retry || (let_in && self.anteroom.is_short() && self.anteroom.is_empty())
     }
 
-    /// When something becomes due. Nobody is absent for too long before it is known who is live.
+    /// When the next timer is due. Absence is not timed before the first snapshot.
     pub(super) fn deadline(&self, looked: bool) -> Option<Time> {
         let unheard = self.services.values().filter_map(|service| service.unheard).min();
         let is_over = |dc: &Dc| {
@@ -592,7 +595,7 @@ impl Announced {
     }
 }
 
-/// A number that stands for a name: two names with the same number wait for each other, and no harm is done.
+/// A hash of a name. Two names with the same hash only wait for each other.
 fn number(name: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);

@@ -1,4 +1,4 @@
-//! Announcements become controllers: what is heard, what follows from it, and what is asked of the browser.
+//! Turns announcements into controllers: events of the browser, their effects, and requests to the browser.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -15,15 +15,15 @@ use libstas::nvme::tid::parse_ip;
 use super::announced::{InUse, Line, Setting};
 use super::{Effect, Finder, extend, polling};
 
-/// So many lines that strangers cause are told in [`LINES_PERIOD`], the rest with tron only.
+/// Maximum number of log lines caused by untrusted input in [`LINES_PERIOD`]; further lines are shown with tron only.
 const LINES: u32 = 128;
-/// See [`LINES`].
+/// The period for [`LINES`].
 const LINES_PERIOD: Duration = Duration::from_secs(600);
 
-/// No event and no tick for so long: the host was suspended, or this process stopped.
+/// If no event or tick comes for this long, the host was suspended or this process was stopped.
 const GAP: Duration = Duration::from_secs(15);
 
-/// How much strangers may still say.
+/// How many log lines untrusted input may still cause.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Budget {
     said: u32,
@@ -31,7 +31,7 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// Says it, unless too much was said already: then it is for tron alone.
+    /// Counts a log line. If there were too many, lowers it to debug level.
     fn admit(&mut self, now: Time, notice: &mut Notice) {
         if self.until <= now {
             *self = Self { said: 0, until: now + LINES_PERIOD };
@@ -46,10 +46,10 @@ impl Budget {
 }
 
 impl Finder {
-    /// Browses or not, as the configuration says.
+    /// Starts or stops browsing, as configured.
     pub(super) fn configure_browsing(&mut self, now: Time, out: &mut Vec<Effect>) {
         let Some(conf) = self.settings.as_ref().map(|settings| &settings.conf) else { return };
-        // Without browsing they stay until they are lost.
+        // Without browsing, announced controllers are kept until they are disconnected.
         let at_once = Persistence::For(Duration::ZERO);
         self.announced.set_persistence(if conf.zeroconf { conf.zeroconf_persistence } else { at_once });
         self.announced.surroundings_changed();
@@ -66,7 +66,7 @@ impl Finder {
         }
     }
 
-    /// The browser heard something.
+    /// Takes events of the browser.
     pub(super) fn heard(&mut self, now: Time, heard: Vec<Heard>, out: &mut Vec<Effect>) {
         if !self.browsing {
             return;
@@ -80,7 +80,7 @@ impl Finder {
         self.resettle(now, out);
     }
 
-    /// Who is announced or kept now. Gives back whose announcement is fresh.
+    /// Updates the source of announced controllers. Returns the newly announced ones.
     pub(super) fn follow_announcements(&mut self, now: Time, out: &mut Vec<Effect>) -> Vec<Tid> {
         let Some(settings) = &self.settings else { return Vec::new() };
         let setting = Setting {
@@ -111,7 +111,7 @@ impl Finder {
         fresh
     }
 
-    /// A fresh announcement ends the wait of a controller that was tried in vain.
+    /// A new announcement retries its controller at once.
     pub(super) fn encourage_announced(&mut self, now: Time, fresh: &[Tid], out: &mut Vec<Effect>) {
         for tid in fresh {
             let mut host = Vec::new();
@@ -121,7 +121,7 @@ impl Finder {
         }
     }
 
-    /// Asks whether those that do not answer are still announced.
+    /// Asks the browser whether unresponsive controllers are still announced.
     pub(super) fn doubt_announcements(&mut self, now: Time, out: &mut Vec<Effect>) {
         if self.announced.is_to_doubt(now) {
             let stuck = self.stuck();
@@ -131,7 +131,7 @@ impl Finder {
         }
     }
 
-    /// Lets in those that found no room before, and asks for those that found no place to wait.
+    /// Admits queued services, and queries those that did not fit into the queue.
     pub(super) fn let_announced_in(&mut self, now: Time, out: &mut Vec<Effect>) {
         if !self.announced.is_to_let_in(now) {
             return;
@@ -142,8 +142,8 @@ impl Finder {
         }
     }
 
-    /// Notices that the host was suspended, or that this process was stopped: events and ticks come more often than
-    /// that, for the kernel's controllers are looked at every few seconds.
+    /// Detects that the host was suspended or this process was stopped. Events and ticks are normally more frequent,
+    /// because snapshots are taken every few seconds.
     pub(super) fn notice_a_gap(&mut self, now: Time) {
         let before = std::mem::replace(&mut self.handled, now);
         if now.since(before) >= GAP {
@@ -151,11 +151,11 @@ impl Finder {
         }
     }
 
-    /// The interfaces have changed: who is announced where is to be found out anew.
+    /// The interfaces have changed: derives again which controller is announced where.
     pub(super) fn network_changed(&mut self, links: &Links, out: &mut Vec<Effect>) {
         self.announced.surroundings_changed();
         let known = self.reconciler.fleet.links();
-        // The first word about the interfaces changes nothing: the browser has just looked at them itself.
+        // The first report of the interfaces is no change: the browser has just read them itself.
         if self.browsing && !known.0.is_empty() && known != links {
             out.push(Effect::Browse(Ask::NetworkChanged));
         }
@@ -175,7 +175,7 @@ impl Finder {
         live.chain(self.announced.proven()).filter_map(address).collect()
     }
 
-    /// Announced controllers that were tried in vain, or are not to be tried.
+    /// Announced controllers whose connect failed, or that are not to be connected.
     fn stuck(&self) -> BTreeSet<Tid> {
         let is_stuck = |tid: &&Tid| match self.reconciler.fleet.view(tid) {
             Some(member) => member.attempts > 0 && !self.reconciler.fleet.is_live(tid),
@@ -184,19 +184,19 @@ impl Finder {
         self.announced.names().filter(is_stuck).cloned().collect()
     }
 
-    /// True when it was excluded on every interface that it was found on.
+    /// True if it is excluded on every interface on which it was found.
     pub(super) fn is_barred_where_found(&self, tid: &Tid) -> bool {
         let mut found_on = self.announced.found_on(tid).peekable();
         let barred = found_on.peek().is_some() && found_on.all(|iface| self.reconciler.configured.excludes(tid, iface));
         barred && !self.is_named_beside(tid)
     }
 
-    /// True when something else than an announcement names that controller.
+    /// True if a source other than announcements lists that controller.
     fn is_named_beside(&self, tid: &Tid) -> bool {
         self.reconciler.sources.naming(tid).any(|id| *id != SourceId::Announced)
     }
 
-    /// Strangers must not flood the log: what is said about controllers that never were connected is limited.
+    /// Limits the log lines about controllers that have never been connected: untrusted input must not flood the log.
     pub(super) fn limit_lines(&mut self, now: Time, out: &mut [Effect]) {
         for effect in out {
             let Effect::Host(HostEffect::Tell(notice)) = effect else { continue };
@@ -206,7 +206,7 @@ impl Finder {
         }
     }
 
-    /// True for a controller of which nothing but announcements is known, or was.
+    /// True for a controller that is or was known from announcements alone.
     fn is_a_strangers(&self, tid: &Tid) -> bool {
         let forgotten = || !(self.dcs.contains_key(tid) || self.announced.knew(tid) || self.removed.contains_key(tid));
         (self.announced.is_unproven(tid) || forgotten()) && !self.is_named_beside(tid)
@@ -214,7 +214,7 @@ impl Finder {
 
     fn tell(&mut self, now: Time, Line { level, tid, text }: Line, out: &mut Vec<Effect>) {
         let mut notice = Notice { level, tid, ctrl: None, text };
-        // What is said of a controller is limited with all else that is said of it.
+        // Lines about a controller are counted elsewhere, with all other lines about it.
         if notice.tid.is_none() {
             self.budget.admit(now, &mut notice);
         }

@@ -1,25 +1,25 @@
-//! Announced services that found no room among those that are remembered: they wait here until others were tried in
-//! vain, so that nobody has to be asked for again.
+//! The queue of announced services for which there is no room. They wait here until other services have failed and are
+//! evicted, so that they need not be queried again.
 
 use std::collections::VecDeque;
 
 use libstas::core::browse::Spot;
 use libstas::nvme::announcement::Offer;
 
-/// So many wait. Who finds no room here either is asked for when they have gone in.
+/// Maximum length of the queue. Services that do not fit are queried when the queue is empty.
 const SEATS: usize = 1024;
 
-/// The services that wait for a place.
+/// The queue of services that wait for admission.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Anteroom {
-    /// Who came first goes in first, or strangers with well-chosen names would.
+    /// First in, first out: otherwise services could jump the queue by a well-chosen name.
     waiting: VecDeque<(String, Offer, Vec<Spot>)>,
-    /// Some found no seat.
+    /// True if some did not fit.
     missed: bool,
 }
 
 impl Anteroom {
-    /// One that does not wait yet takes the last seat.
+    /// Appends a service that is not in the queue yet.
     pub(super) fn seat(&mut self, service: String, offer: Offer, spots: Vec<Spot>) {
         if self.waiting.len() < SEATS {
             self.waiting.push_back((service, offer, spots));
@@ -28,12 +28,12 @@ impl Anteroom {
         }
     }
 
-    /// It is no longer announced, or what it says is of no use, or it is heard anew.
+    /// Removes a service: it is no longer announced, has become unusable, or was received again.
     pub(super) fn remove(&mut self, service: &str) {
         self.waiting.retain(|(waiting, ..)| waiting != service);
     }
 
-    /// Whoever is still there is heard again.
+    /// Empties the queue: services that still exist are received again.
     pub(super) fn clear(&mut self) {
         *self = Self::default();
     }
@@ -43,12 +43,12 @@ impl Anteroom {
         self.waiting.is_empty()
     }
 
-    /// Some found no seat.
+    /// True if some services did not fit.
     pub(super) fn is_short(&self) -> bool {
         self.missed
     }
 
-    /// The next one that may try to go in.
+    /// Removes and returns the first service.
     pub(super) fn next(&mut self) -> Option<(String, Offer, Vec<Spot>)> {
         self.waiting.pop_front()
     }

@@ -1,11 +1,11 @@
 //! The discovery controllers of the firmware's boot tables (NBFT).
 //!
-//! A record names the interface by its hardware address. That interface may come up later than stafd, may get another
-//! name, and a bridge or a VLAN on it has the same address. So the record is kept, and the interface is sought each
-//! time that the interfaces change. When the answer changes, the new interface is added first, and the old one goes
-//! when the new one is live (design, policy 13); an interface that has gone for now changes nothing.
+//! A record identifies the interface by its hardware address. The interface may come up later than stafd or get another
+//! name, and a bridge or a VLAN on it has the same address. So the record is kept, and the interface is determined
+//! again after each change of the interfaces. If the result changes, the new interface is added first, and the old one
+//! is dropped when the new one is live (design, policy 13). An interface that is missing at the moment changes nothing.
 //!
-//! The firmware speaks once, before the system starts. A record that is no longer there was not taken back: its table
+//! The firmware writes its tables once, before the system starts. A record that is missing now belongs to a table that
 //! could not be read.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,41 +20,41 @@ use libstas::nvme::{DISCOVERY_NQN, Tid, TidParts};
 use super::discovery_controller::DiscoveryController;
 use super::{Effect, Finder};
 
-/// What is known of the boot tables.
+/// What the boot tables list.
 #[derive(Debug, Default)]
 pub(super) struct Booted {
     controllers: Vec<BootController>,
-    /// The names that the interface of a record has had; the last one is the present one.
+    /// The names that the interface of a record has had; the last is the present one.
     interfaces: BTreeMap<BootController, Vec<String>>,
-    /// Which record names whom.
+    /// The record of each listed discovery controller.
     named: BTreeMap<Tid, String>,
-    /// Records whose interface is not there: told once.
+    /// Records whose interface is missing, as logged.
     missing: BTreeSet<BootController>,
 }
 
-/// What the records are seen with.
+/// The input for deriving controllers from records.
 struct Terms<'a> {
     links: &'a Links,
     host_nqn: &'a str,
-    /// Connections are bound to their interface.
+    /// True if connections are bound to their interface.
     bind: bool,
     configured: &'a Configured,
-    /// The discovery controllers that there are, those from before this run included.
+    /// The known discovery controllers, including those of the saved state.
     known_already: &'a BTreeMap<Tid, DiscoveryController>,
 }
 
 impl Booted {
-    /// Takes back what the tables said before this run.
+    /// Restores the records of earlier runs.
     pub(super) fn restore(&mut self, controllers: Vec<BootController>) {
         self.controllers = controllers;
     }
 
-    /// All that the tables have said.
+    /// All records that the tables have had.
     pub(super) fn controllers(&self) -> &[BootController] {
         &self.controllers
     }
 
-    /// Takes what the tables say now. True when that is something new.
+    /// Takes the present tables. Returns true if they list something new.
     fn set(&mut self, tables: &BootTables) -> bool {
         let mut now = tables.discovery_controllers();
         let vanished = self.controllers.iter().filter(|before| !now.contains(before)).cloned().collect::<Vec<_>>();
@@ -64,12 +64,12 @@ impl Booted {
         news
     }
 
-    /// The record that names that discovery controller.
+    /// The record that lists that discovery controller.
     pub(super) fn record_of(&self, tid: &Tid) -> Option<&str> {
         self.named.get(tid).map(String::as_str)
     }
 
-    /// Takes back which interfaces there were before this run: they are known before the interfaces of today are.
+    /// Restores the interfaces of earlier runs: they are known before the present interfaces are.
     fn remember(&mut self, before: &BTreeSet<Tid>, host_nqn: &str) {
         for controller in self.controllers.iter().filter(|controller| controller.interface.is_some()) {
             let same =
@@ -79,7 +79,7 @@ impl Booted {
         }
     }
 
-    /// Finds the interfaces of today, and gives back whom the tables name with them.
+    /// Determines the present interfaces. Returns the discovery controllers that result from them.
     fn follow(&mut self, terms: &Terms<'_>, live: impl Fn(&Tid) -> bool) -> BTreeSet<Tid> {
         let Terms { links, host_nqn, bind, configured, known_already } = *terms;
         self.named.clear();
@@ -88,8 +88,8 @@ impl Booted {
                 self.named.entry(tid_of(controller, host_nqn, iface)).or_insert_with(|| controller.record.clone());
             };
             let Some(wanted) = controller.interface.as_ref().filter(|_| bind) else {
-                // Where it was found counts, though the connection is not bound to that. Before the interfaces are
-                // known, only what was there before is named.
+                // The interface on which it was found counts for exclusions, although the connection is not bound to
+                // it. Before the interfaces are known, only controllers of earlier runs are listed.
                 let tid = tid_of(controller, host_nqn, "");
                 let found_on = controller.interface.as_ref().and_then(|wanted| find(wanted, links)).unwrap_or_default();
                 let too_early =
@@ -100,7 +100,7 @@ impl Booted {
                 continue;
             };
             if links.0.is_empty() {
-                // The interface of the record may be that of any controller that is there.
+                // The interface of any known controller may be that of the record.
                 let may_mean =
                     |tid: &&Tid| !tid.host_iface.is_empty() && **tid == tid_of(controller, host_nqn, &tid.host_iface);
                 known_already.keys().filter(may_mean).for_each(|tid| name(&tid.host_iface));
@@ -118,7 +118,7 @@ impl Booted {
         self.named.keys().cloned().collect()
     }
 
-    /// Records whose interface has been missing since they were asked for: each once.
+    /// Records whose interface is missing, each returned once.
     fn newly_missing(&mut self) -> Vec<BootController> {
         let missing = |controller: &&BootController| self.interfaces.get(*controller).is_some_and(Vec::is_empty);
         let missing: BTreeSet<BootController> = self.controllers.iter().filter(missing).cloned().collect();
@@ -129,21 +129,21 @@ impl Booted {
 }
 
 impl Finder {
-    /// The boot tables were read.
+    /// Takes the boot tables.
     pub(super) fn boot_tables(&mut self, tables: &Arc<BootTables>, out: &mut Vec<Effect>) {
         if self.booted.set(tables) {
             out.push(Effect::Host(HostEffect::Save));
         }
     }
 
-    /// What was known before this run of the interfaces that boot tables name.
+    /// Restores the interfaces that boot tables had before this run.
     pub(super) fn remember_boot_interfaces(&mut self) {
         if let Some(settings) = &self.settings {
             self.booted.remember(&std::mem::take(&mut self.was_booted), &settings.identity.nqn);
         }
     }
 
-    /// Makes the boot tables' claims what they say with the interfaces of now. They are as firm as the configuration.
+    /// Updates the source of the boot tables with the present interfaces. It counts as much as the configuration.
     pub(super) fn follow_boot_tables(&mut self, out: &mut Vec<Effect>) {
         let Some(settings) = &self.settings else { return };
         let fleet = &self.reconciler.fleet;
@@ -185,8 +185,8 @@ fn tid_of(controller: &BootController, host_nqn: &str, iface: &str) -> Tid {
     })
 }
 
-/// The interface with that hardware address; of several (a bridge, a VLAN, a bond and what is below it) the one that
-/// has the address of the table, else one that has any, else one that is up.
+/// The interface with that hardware address. If several have it (a bridge, a VLAN, a bond and its ports): the one with
+/// the address of the table, otherwise one with any address, otherwise one that is up.
 fn find<'a>(wanted: &BootInterface, links: &'a Links) -> Option<&'a str> {
     let candidates = links.0.iter().filter(|link| link.mac == wanted.mac.0);
     let best = candidates.min_by_key(|link| {

@@ -1,4 +1,4 @@
-//! What stafd knows of one discovery controller: its present connection, its log page, the read under way.
+//! The state of one discovery controller: its present connection, its log page, the read under way.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use libstas::nvme::supported::DiscoveryLidSpecific;
 use super::optional::Optional;
 use super::registering::Registering;
 
-/// A page is read once more this long after the connection came up: shortly before what is known only from before
-/// that connection is believed to be gone (`libstas::core::sources::SETTLING`), in case an event was lost.
+/// A page is read once more this long after the connection came up, in case an event was lost. This is shortly before
+/// the absence of earlier controllers counts as proved (`libstas::core::sources::SETTLING`).
 pub(super) const SECOND_READ: Duration = LATE_READ;
-/// A read that takes longer than this is told; its slot stays taken.
+/// A read that takes longer than this is logged; its slot stays occupied.
 pub(super) const READ_DEADLINE: Duration = Duration::from_secs(60);
 
 /// The present connection.
@@ -24,13 +24,13 @@ pub(super) const READ_DEADLINE: Duration = Duration::from_secs(60);
 pub(super) struct Connection {
     /// The kernel's controller.
     pub(super) ctrl: CtrlRef,
-    /// Since when it is up.
+    /// Since when it is live.
     pub(super) since: Time,
-    /// Events up to this sequence number are from before.
+    /// Events up to this sequence number are older than the connection.
     pub(super) seqnum: u64,
 }
 
-/// What is read from a discovery controller.
+/// The kind of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Read {
     /// The supported-log-pages page.
@@ -44,56 +44,56 @@ pub(super) enum Read {
 pub(super) struct Reading {
     pub(super) op: OpId,
     pub(super) what: Read,
-    /// Since when the connection is up that it was started on.
+    /// Identifies the connection on which it was started: since when that is up.
     pub(super) connection: Time,
 }
 
-/// One discovery controller.
+/// The state of one discovery controller.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DiscoveryController {
-    /// It was given up before, and is wanted again.
+    /// True if it was removed earlier and is wanted again.
     pub(super) was_given_up: bool,
     /// Its connection, while it is live.
     pub(super) connection: Option<Connection>,
-    /// What its supported-log-pages page says, once it was read on this connection.
+    /// The content of its supported-log-pages page, if it was read on this connection.
     pub(super) supported: Option<Option<DiscoveryLidSpecific>>,
-    /// The newest page.
+    /// The newest log page; `None` before the first read.
     pub(super) page: Option<LogPage>,
-    /// The connection on which that page was read; `None` is before this run.
+    /// Identifies the connection on which that page was read; `None`: before this run.
     pub(super) page_of: Option<Time>,
     /// The read under way.
     pub(super) reading: Option<Reading>,
-    /// Reads whose device is gone, or whose connection is another by now: late answers.
+    /// Reads whose device is gone or whose connection was replaced: their answers come late.
     pub(super) late: BTreeSet<OpId>,
-    /// One more read is owed.
+    /// True if one more read is owed.
     pub(super) owed: bool,
-    /// Callers that wait for the read under way.
+    /// D-Bus callers that wait for the read under way.
     pub(super) waiting: Vec<u64>,
-    /// Callers that wait for the read after it.
+    /// D-Bus callers that wait for the read after it.
     pub(super) waiting_for_next: Vec<u64>,
-    /// Why the last read failed.
+    /// Why the last read failed; `None` after a success.
     pub(super) failure: Option<String>,
-    /// Waits between failed reads.
+    /// The back-off of failed reads.
     pub(super) backoff: Backoff,
-    /// Its last connection was without a keep-alive timeout, too: it is polled.
+    /// True if it is polled: its last connection had no keep-alive timeout either.
     pub(super) polled: bool,
-    /// That was told.
+    /// True once it was logged that it is polled.
     pub(super) told_of_polling: bool,
-    /// The last poll succeeded, and the next one is at that time.
+    /// When the next poll is, after a successful one.
     pub(super) rested: Option<Time>,
-    /// That it refers to one that is too far away was told.
+    /// True once it was logged that one of its referrals exceeds the limit.
     pub(super) told_of_reach: bool,
-    /// Its register of hosts.
+    /// The registration of this host with it.
     pub(super) registering: Registering,
     /// Which optional commands may be sent to it.
     pub(super) optional: Optional,
 }
 
 impl DiscoveryController {
-    /// A connection came up, or perhaps another one in its place. Gives back the callers who waited.
+    /// A connection came up, perhaps in place of another one. Returns the callers that were waiting.
     ///
-    /// A read under way on the very device stays under way: it says nothing about the new connection, but the next one
-    /// would only queue behind it.
+    /// A read under way on the same device is left running: its answer will not count for the new connection, but a new
+    /// read would only queue behind it.
     pub(super) fn connected(&mut self, connection: Connection) -> Vec<u64> {
         let same_device = self.connection.is_some_and(|before| before.ctrl == connection.ctrl);
         let reading = if same_device { self.reading.take() } else { None };
@@ -106,7 +106,7 @@ impl DiscoveryController {
         waiting
     }
 
-    /// The connection is down. Gives back the callers who waited.
+    /// The connection is down. Returns the callers that were waiting.
     pub(super) fn disconnected(&mut self) -> Vec<u64> {
         self.connection = None;
         self.registering.disconnected();
@@ -122,8 +122,8 @@ impl DiscoveryController {
         self.failure.is_none() && self.connection.is_some_and(|connection| self.page_of == Some(connection.since))
     }
 
-    /// True when the page proves the absence of what it does not list, but for what its unclear entries may mean. That of
-    /// a successful poll does so until the next one.
+    /// True when the page proves the absence of what it does not list, except for what its unclear entries may mean.
+    /// After a successful poll it does so until the next one.
     fn is_fresh(&self) -> bool {
         (self.was_read() || self.rested.is_some()) && self.page.as_ref().is_some_and(LogPage::is_whole)
     }
@@ -137,7 +137,7 @@ impl DiscoveryController {
         }
     }
 
-    /// A read has failed: how long to wait for the next.
+    /// A read has failed. Returns whether the reason is new, and the wait before the next read.
     pub(super) fn failed(&mut self, reason: String, jitter: &mut Jitter) -> (bool, Duration) {
         let news = self.failure.as_ref() != Some(&reason);
         self.failure = Some(reason);

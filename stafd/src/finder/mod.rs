@@ -1,9 +1,8 @@
-//! The core of stafd: decides which discovery controllers there are and what is asked of them.
+//! The core of stafd: decides which discovery controllers are to be connected, and what is read from them.
 //!
-//! Sources name discovery controllers ([`libstas::core::sources`]); the fleet keeps them connected
-//! ([`libstas::core::fleet`]); here their log pages are read (`reading`), referrals in them become sources, and
-//! the bus is told. A discovery controller is given up only when every source that named it has proved that it no
-//! longer does.
+//! Sources list discovery controllers ([`libstas::core::sources`]); the fleet connects them ([`libstas::core::fleet`]).
+//! The finder reads their log pages (`reading`), makes referrals a source, and publishes everything on D-Bus. A
+//! discovery controller is removed only when every source that listed it has proved that it no longer does.
 
 mod announced;
 mod announcing;
@@ -39,16 +38,16 @@ use discovery_controller::{Connection, DiscoveryController};
 pub use saved::{Saved, SavedDc};
 pub use wire::{DcView, Effect, Event, NotRegistered, RegisterRequest, Removed, Settings};
 
-/// A page that takes so many live discovery controllers, and with them all that it referred to, is read again before it
-/// is believed: all storage behind one may hang off one referral.
+/// The number of lost live discovery controllers that makes a page doubtful if all its referrals are lost: all storage
+/// behind a page may depend on one referral.
 const DOUBTFUL_LOSS: usize = 1;
-/// So many given-up discovery controllers are remembered.
+/// Maximum number of removed discovery controllers remembered.
 const REMOVED_KEPT: usize = 1024;
-/// Stopping does not wait longer than this for connections to be taken down.
+/// Longest wait for disconnects at stop.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Who owns a device that several TIDs share: the configured one before the referred one before the
-/// announced one.
+/// The rank of a TID. When several TIDs share a device, the smallest rank owns it: configured before referred before
+/// announced.
 mod rank {
     pub(super) const CONFIGURED: u8 = 0;
     pub(super) const REFERRAL: u8 = 1;
@@ -79,22 +78,22 @@ pub struct Finder {
     budget: announcing::Budget,
     unmanaged: Vec<unmanaged::Call>,
     timers: Timers<Timer>,
-    /// Discovery controllers that were removed because of their age, as long as their referrals spare a live one. If such a
-    /// one is connected again by the referral of what it has spared, both stay while they are live.
+    /// Discovery controllers that aged out, kept here while one of their referrals is live. If such a controller is
+    /// connected again by a referral of the controller that it refers to, both are kept while they are live.
     aged_out: BTreeSet<Tid>,
-    /// Whom a boot table named before this run.
+    /// Discovery controllers that a boot table listed before this run.
     was_booted: BTreeSet<Tid>,
-    /// Polls that a restart cut short.
+    /// Polls that were interrupted by a restart of stafd.
     old_polls: Vec<CtrlRef>,
     stopping: bool,
-    /// What stacd was last told of [`StafdView::is_complete`](libstas::bus::contract::StafdView::is_complete).
+    /// The last value of [`StafdView::is_complete`](libstas::bus::contract::StafdView::is_complete) sent to stacd.
     was_complete: bool,
     /// When the last event or tick was handled.
     handled: Time,
 }
 
 impl Finder {
-    /// A finder that knows what it knew when it was last saved. The seed decides its jitter.
+    /// Creates the finder from its saved state. The seed determines its jitter.
     #[must_use]
     pub fn new(saved: Saved, seed: u64) -> Self {
         let mut finder = Self {
@@ -164,13 +163,13 @@ impl Finder {
         }
     }
 
-    /// Hands the fleet what the configuration says about disconnecting.
+    /// Passes the configured rules on disconnecting to the fleet.
     fn take_rules(&mut self) {
         let exclusions = self.reconciler.configured.exclusions();
         self.reconciler.fleet.set_rules(Rules { exclusions, ..Rules::default() });
     }
 
-    /// Makes the fleet's members what the sources name. Adding is immediate; removing waits for proof and quiet.
+    /// Makes the members of the fleet match the sources. Adds at once; removals wait for proof and for quiet sources.
     fn resettle(&mut self, now: Time, out: &mut Vec<Effect>) {
         let fresh = self.follow_announcements(now, out);
         self.follow_boot_tables(out);
@@ -192,7 +191,7 @@ impl Finder {
                 SourceId::Announced | SourceId::Renamed => rank::DISCOVERED,
             };
             if !self.is_barred(tid) && !self.is_undecided(tid) {
-                // A referral from before this run knows no parameters of [Global] yet.
+                // Saved referrals have no parameters of `[Global]` yet.
                 let parameters = || parameters.over(&settings.conf.parameters);
                 let announced_only = !trusted.contains(tid);
                 meant.entry(tid).or_insert_with(|| Want {
@@ -203,7 +202,7 @@ impl Finder {
                 });
             }
         }
-        // What led to it had aged out before this run.
+        // The controller that led to it aged out before this run.
         let has_aged_out = |(id, _): (&SourceId, _)| self.reconciler.sources.has_aged_out(id);
         let spared =
             self.reconciler.restored.iter().filter(|tid| self.reconciler.sources.claims_on(tid).any(has_aged_out));
@@ -235,7 +234,7 @@ impl Finder {
         }
     }
 
-    /// Marks the discovery controllers that the configuration excludes. Gives them back.
+    /// Marks the discovery controllers that the configuration excludes, and returns them.
     fn mark_excluded(&mut self, now: Time, out: &mut Vec<Effect>) -> Excluded {
         let excluded = self.reconciler.fleet.tids().filter(|tid| self.is_barred(tid));
         let excluded = excluded.map(|tid| (tid.clone(), (Parting::Disconnect, self.why_excluded(tid)))).collect();
@@ -247,8 +246,8 @@ impl Finder {
         excluded
     }
 
-    /// One that was given up and is wanted again before its connection was gone: nobody tells that it is live, for it
-    /// never was anything else.
+    /// A removed controller is wanted again before its disconnect. Its state never changed, so the fleet does not
+    /// report it as live: do it here.
     fn take_back(&mut self, now: Time, tid: &Tid, out: &mut Vec<Effect>) {
         let is_new = self.dcs.get(tid).is_some_and(|dc| dc.connection.is_none());
         let live = self.reconciler.fleet.kernel(tid).filter(|kernel| is_new && kernel.is_live());
@@ -257,22 +256,24 @@ impl Finder {
         }
     }
 
-    /// What is known from announcements has its own source: had it been configured, too, that would have been saved.
+    /// Controllers known from announcements are saved separately; if they had also been configured, that would have
+    /// been saved.
     fn keep_what_may_be_meant(&mut self) {
         let Some(settings) = &self.settings else { return };
         let (whole, parameters) = (!settings.conf.controller_lost, &settings.conf.parameters);
         self.reconciler.keep_what_may_be_meant(whole, parameters, |tid| self.announced.knew(tid));
     }
 
-    /// True for what the administrator excluded, by itself, with its address family, or with the interface that it was
-    /// found on.
+    /// True for a controller that the administrator excluded: by `exclude=`, by its address family, or by the interface
+    /// on which it was found.
     fn is_barred(&self, tid: &Tid) -> bool {
         self.reconciler.configured.excludes(tid, &tid.host_iface)
             || !self.reconciler.configured.allows(tid)
             || self.is_barred_where_found(tid)
     }
 
-    /// True for a new one that may yet turn out to be excluded. What was there before this run is not held up.
+    /// True for a new controller that may still turn out to be excluded. Controllers from before this run are not
+    /// delayed.
     fn is_undecided(&self, tid: &Tid) -> bool {
         !self.dcs.contains_key(tid) && self.reconciler.configured.may_exclude(tid)
     }
@@ -281,7 +282,7 @@ impl Finder {
         self.verdict(now, tid, &self.reach(now).unreachable) != Verdict::Disproved
     }
 
-    /// Gives up what is excluded at once, and what is disproved when it is quiet.
+    /// Removes excluded controllers at once, and disproved ones when the sources are quiet.
     fn remove(&mut self, now: Time, excluded: &Excluded, out: &mut Vec<Effect>) {
         let reach = self.reach(now);
         let (excluded, others): (Vec<&Tid>, Vec<&Tid>) =
@@ -290,7 +291,7 @@ impl Finder {
             excluded.into_iter().map(|tid| (tid.clone(), RemovalReason::Excluded)).collect();
         let Judged { disproved, mut again } =
             self.reconciler.judge(others, |tid| self.verdict(now, tid, &reach.unreachable));
-        // Nothing hangs off one that never answered: there is no calm to wait for.
+        // A controller that has never connected has no dependents: it is removed without waiting for quiet sources.
         let (unproven, disproved): (Vec<Tid>, Vec<Tid>) =
             disproved.into_iter().partition(|tid| self.announced.is_unproven(tid));
         going.extend(unproven.into_iter().map(|tid| (tid, RemovalReason::AgedOut)));
@@ -314,8 +315,8 @@ impl Finder {
         }
     }
 
-    /// Why a discovery controller that no source lists any more is removed. A referral of a controller that ages out was
-    /// never withdrawn: what it leads to ages out, too, and takes no live controller with it.
+    /// Why a discovery controller that no source lists any more is removed. The referrals of a controller that ages out
+    /// were never withdrawn: their targets age out too, and their removal spares live controllers.
     fn reason_for(&self, tid: &Tid, reach: &reach::Reach) -> RemovalReason {
         let is_page = |id: &SourceId| matches!(id, SourceId::Page(_));
         let referred = self.reconciler.sources.claims_on(tid).any(|(id, _)| is_page(id));
@@ -364,7 +365,7 @@ impl Finder {
     }
 
     /// The discovery controllers that the configuration, a boot table, or a chain of referrals from those lists. All
-    /// others are listed by announcements alone: connections of other programs to those are used, not claimed.
+    /// others depend on announcements alone: connections of other programs to them are used, not claimed.
     fn listed_by_more_than_announcements(&self) -> BTreeSet<Tid> {
         let roots = [SourceId::Configured, SourceId::Boot];
         let mut found: BTreeSet<Tid> =
@@ -378,7 +379,7 @@ impl Finder {
         found
     }
 
-    /// Ends the use of connections that an exclusion matches, although the controller that uses them is not excluded.
+    /// Stops using connections that match an exclusion, although the controller that uses them is not excluded.
     fn end_excluded(&mut self, now: Time, out: &mut Vec<Effect>) {
         let mut host = Vec::new();
         let reports = self.reconciler.fleet.end_excluded(now, |_| false, &mut host);
@@ -386,7 +387,8 @@ impl Finder {
         self.reported(now, reports, out);
     }
 
-    /// Gives a discovery controller up: its connection goes, and with it what only its page named.
+    /// Removes a discovery controller: its connection is disconnected, and controllers that only its page listed
+    /// follow.
     fn give_up(&mut self, now: Time, tid: &Tid, reason: RemovalReason, out: &mut Vec<Effect>) {
         let known = self.dcs.remove(tid);
         let news = known.is_some();
@@ -398,8 +400,8 @@ impl Finder {
         for timer in all.map(|timer| timer(tid.clone())) {
             self.timers.cancel(&timer);
         }
-        // Nobody has got anything from one that was announced and never answered, unless it did before it was given up
-        // the last time: whoever has not heard of that is to hear of this.
+        // A controller that was announced but has never connected has published nothing, so its removal is not
+        // signalled. If it was removed once before, it is signalled: clients may have missed the first signal.
         let unheard_of = reason == RemovalReason::AgedOut && self.announced.is_unproven(tid) && !was_given_up;
         if news && !unheard_of {
             let ctrl = self.reconciler.fleet.kernel(tid).map(|kernel| kernel.ctrl);
@@ -432,13 +434,13 @@ impl Finder {
         }
     }
 
-    /// A discovery controller from before this run that nobody means any more: its connection goes, too.
+    /// Removes a discovery controller of the saved state that no source lists any more, with its connection.
     fn drop_restored(&mut self, now: Time, tid: &Tid, out: &mut Vec<Effect>) {
         let mut host = Vec::new();
         let before = self.removed.get(tid).map(|removed| removed.reason).filter(|reason| reason.spares_live());
         let reason = match before {
             _ if self.is_barred(tid) => RemovalReason::Excluded,
-            // It was given up before this run, and is not disconnected yet.
+            // It was removed before this run, but is not disconnected yet.
             Some(before) => before,
             None => self.reason_for(tid, &self.reach(now)),
         };
@@ -450,7 +452,7 @@ impl Finder {
         self.give_up(now, tid, reason, out);
     }
 
-    /// What the fleet says of its members.
+    /// Handles the reports of the fleet.
     fn reported(&mut self, now: Time, reports: Vec<Report>, out: &mut Vec<Effect>) {
         for report in reports {
             match report {
@@ -462,7 +464,7 @@ impl Finder {
     }
 
     fn up(&mut self, now: Time, tid: &Tid, ctrl: CtrlRef, out: &mut Vec<Effect>) {
-        // At once: the connection may be lost before anything else happens.
+        // Save at once: the connection may be lost before anything else happens.
         if self.announced.was_connected(tid) {
             out.push(Effect::Host(HostEffect::Save));
         }
@@ -528,7 +530,7 @@ impl Finder {
 
     fn kernel_says(&mut self, now: Time, event: &libstas::core::Uevent, out: &mut Vec<Effect>) {
         let ctrl = self.reconciler.fleet.inventory().device(event.device).map(|kernel| kernel.ctrl);
-        // One device may serve several TIDs: each has its own page.
+        // One device may serve several TIDs, each with its own page.
         let holders: Vec<Tid> =
             ctrl.map(|ctrl| self.reconciler.fleet.holders(ctrl)).unwrap_or_default().into_iter().cloned().collect();
         match event.kind {
@@ -556,7 +558,7 @@ impl Finder {
         }
     }
 
-    /// Whatever could have been said was perhaps said: every connection may be another one.
+    /// After an overrun any event may have been lost: treat every connection as new.
     fn events_were_lost(&mut self, now: Time, out: &mut Vec<Effect>) {
         let connected: Vec<_> =
             self.dcs.iter().filter_map(|(tid, dc)| Some((tid.clone(), dc.connection?.ctrl))).collect();
@@ -588,7 +590,7 @@ impl Finder {
         self.doubt_announcements(now, out);
     }
 
-    /// The daemon stops: connections stay, unless the administrator wants them to go.
+    /// Stops. Connections are kept, unless `persistent-connections=false`.
     fn stop(&mut self, now: Time, out: &mut Vec<Effect>) {
         self.stopping = true;
         out.push(Effect::Host(HostEffect::Save));
@@ -614,7 +616,7 @@ impl Finder {
         }
     }
 
-    /// After the stop was asked for, only what leads to the end is done.
+    /// While stopping, handles only events that lead to the end.
     fn handle_stopping(&mut self, now: Time, event: Event, out: &mut Vec<Effect>) {
         let mut host = Vec::new();
         match event {

@@ -1,8 +1,9 @@
-//! Optional commands: a discovery controller that drops the connection when it gets one does not get it again.
+//! Optional commands: if a discovery controller drops the connection on such a command, the command is not sent to it
+//! again.
 //!
-//! A command that failed is suspected until a log page that was read after it proves that the connection has survived
-//! it. A connection that is lost meanwhile convicts it. The kernel's own optional commands (Set Features for events) are
-//! not in our hands.
+//! A command that failed is a suspect until a later log page read shows that the connection has survived. If the
+//! connection is lost before that, the command is not sent again. The kernel's own optional commands (Set Features for
+//! events) are outside our control.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -13,7 +14,7 @@ use libstas::nvme::Tid;
 use super::discovery_controller::{DiscoveryController, Read};
 use super::{Effect, Finder};
 
-/// A command that a discovery controller need not know.
+/// A command that a discovery controller need not support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Command {
     /// Get Log Page, LID 00h: the supported log pages.
@@ -23,7 +24,7 @@ pub(super) enum Command {
 }
 
 impl Command {
-    /// What is missing without it.
+    /// The consequence of not sending it, for the log.
     fn consequence(self) -> &'static str {
         match self {
             Self::SupportedLogPages => "its discovery log page is read with the entries of all ports",
@@ -59,12 +60,12 @@ impl Optional {
         self.suspected.insert(command);
     }
 
-    /// The connection has survived the commands, or this daemon ends it itself.
+    /// The connection has survived the commands, or is being ended by this daemon.
     pub(super) fn survived(&mut self) {
         self.suspected.clear();
     }
 
-    /// The connection was lost. Gives back the commands that are not sent any more.
+    /// The connection was lost. Returns the commands that are not sent any more.
     fn lost(&mut self) -> BTreeSet<Command> {
         let convicted = std::mem::take(&mut self.suspected);
         self.convicted.extend(&convicted);
@@ -73,7 +74,7 @@ impl Optional {
 }
 
 impl Finder {
-    /// A read of the supported log pages failed; its connection may have been lost before that was known.
+    /// A read of the supported log pages failed. Handles the case that the loss of its connection became known first.
     pub(super) fn convict_late(&mut self, op: OpId, out: &mut Vec<Effect>) {
         let on_earlier = |dc: &DiscoveryController| {
             let since = dc.connection.map(|connection| connection.since);
@@ -86,7 +87,7 @@ impl Finder {
         self.convict(&tid, out);
     }
 
-    /// The connection of a discovery controller was lost.
+    /// Handles the loss of a connection.
     pub(super) fn convict(&mut self, tid: &Tid, out: &mut Vec<Effect>) {
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let ctrl = dc.connection.map(|connection| connection.ctrl);

@@ -1,7 +1,7 @@
-//! Discovery controllers that are polled: connected for a while every 15 minutes.
+//! Discovery controllers that are polled: connected for a short time every 15 minutes.
 //!
-//! Those that do not support keep-alive are polled always, those whose log page lists them without EPCSD
-//! where the configuration says `epcsd=poll`. What a successful poll has said holds until the next one: until then the
+//! Discovery controllers without keep-alive support are always polled. With `epcsd=poll` those are polled, too, whose
+//! log page lists them without EPCSD. The result of a successful poll is valid until the next one: until then the
 //! discovery controller counts as live, and its page as fresh.
 
 use std::time::Duration;
@@ -14,15 +14,15 @@ use libstas::nvme::log_page::{Entry, LogPage, Subtype};
 use super::discovery_controller::DiscoveryController;
 use super::{Effect, Finder, Timer, extend};
 
-/// A poll that is due has this long to succeed before the discovery controller no longer counts as live.
+/// If a poll that is due does not succeed within this time, the discovery controller no longer counts as live.
 const GRACE: Duration = Duration::from_secs(60);
-/// Why a discovery controller is not connected between two polls.
+/// Log text: why a discovery controller is not connected between two polls.
 const REFUSES_KEEP_ALIVE: &str = "it does not support keep-alive; its log page is polled";
-/// See [`REFUSES_KEEP_ALIVE`].
+/// The same for a controller whose log page lists it without EPCSD.
 const LACKS_EPCSD: &str = "its log page lists it without EPCSD; it is polled";
 
-/// True when the page lists its own discovery controller without EPCSD: in the entry for its address, or in all entries
-/// for itself where none has its address.
+/// True when the page lists its own discovery controller without EPCSD. Looks at the entry for its address, or, if
+/// there is none, at all its entries for itself.
 fn lacks_epcsd(tid: &Tid, page: &LogPage) -> bool {
     let own = || page.entries.iter().filter(|entry| entry.subtype == Subtype::DISCOVERY);
     let is_here =
@@ -34,7 +34,7 @@ fn lacks_epcsd(tid: &Tid, page: &LogPage) -> bool {
 }
 
 impl Finder {
-    /// A connection is up: a discovery controller that took no keep-alive timeout is polled.
+    /// A connection is up. If it has no keep-alive timeout, its discovery controller is polled.
     pub(super) fn poll_begins(&mut self, now: Time, tid: &Tid) {
         let is_polled = self.reconciler.fleet.is_polled(tid);
         let Some(dc) = self.dcs.get_mut(tid) else { return };
@@ -48,7 +48,7 @@ impl Finder {
         }
     }
 
-    /// A page was read: it may say that its discovery controller is to be polled.
+    /// A page was read. It may say that its discovery controller is to be polled.
     pub(super) fn poll_without_epcsd(&mut self, now: Time, tid: &Tid) {
         if self.reconciler.fleet.is_polled(tid) {
             return;
@@ -92,20 +92,20 @@ impl Finder {
         extend(out, host);
     }
 
-    /// Polls that were due and did not succeed: what the last one has said is from before.
+    /// Ends the validity of polls whose successor was due and did not succeed.
     pub(super) fn forget_old_polls(&mut self, now: Time) {
         for dc in self.dcs.values_mut().filter(|dc| !rests(now, dc)) {
             dc.rested = None;
         }
     }
 
-    /// True while it is connected, and between two polls of which the last one succeeded.
+    /// True while it is connected, and after a successful poll until the next one.
     pub(super) fn counts_as_live(&self, now: Time, tid: &Tid) -> bool {
         self.reconciler.fleet.may_be_live(tid) || self.dcs.get(tid).is_some_and(|dc| rests(now, dc))
     }
 }
 
-/// True between two polls of which the last one succeeded.
+/// True after a successful poll until the next one.
 pub(super) fn rests(now: Time, dc: &DiscoveryController) -> bool {
     dc.rested.is_some_and(|until| now < until + GRACE)
 }

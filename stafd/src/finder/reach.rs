@@ -1,9 +1,9 @@
-//! Which discovery controllers referrals lead to.
+//! The discovery controllers that are reachable by referrals.
 //!
-//! Referrals count as long as they begin at a discovery controller that something else than a log page lists.
-//! Discovery controllers that only refer to each other are removed: each would keep the other for ever.
-//! And they are followed for a limited number of steps: a discovery controller that refers to itself, under another NQN
-//! with each page, would fill the host with connections.
+//! A chain of referrals must begin at a discovery controller that a source other than a log page lists. Discovery
+//! controllers that only refer to each other are removed: each would keep the other for ever. The length of a chain is
+//! limited: a discovery controller that refers to itself, under a new NQN with each page, would fill the host with
+//! connections.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,23 +14,23 @@ use libstas::nvme::Tid;
 
 use super::{Effect, Finder, rank};
 
-/// So many referrals in a row are followed, from one that something else names.
+/// Maximum number of referrals in a chain.
 const STEPS: usize = 8;
 
-/// What referrals say of the members at one moment.
+/// The result of following all referrals.
 #[derive(Debug, Default)]
 pub(super) struct Reach {
-    /// Members that no source other than each other's log pages leads to.
+    /// Members that no chain reaches from a source other than log pages.
     pub(super) unreachable: BTreeSet<Tid>,
-    /// Members that age out, or that one which ages out leads to, and that no other source leads to: their removal proves
-    /// nothing about what is live.
+    /// Members that age out, or are reached only from a member that ages out: their removal proves nothing about live
+    /// controllers.
     pub(super) ages_out: BTreeSet<Tid>,
-    /// Those of [`Finder::aged_out`] to which another source leads by now.
+    /// Those of [`Finder::aged_out`] that a chain reaches again.
     pub(super) rooted: BTreeSet<Tid>,
 }
 
 impl Finder {
-    /// Leaves out new ones that only a longer row of referrals leads to. Whoever is there stays, however far it is.
+    /// Leaves out new controllers beyond the maximum chain length. Existing controllers are kept at any distance.
     pub(super) fn leave_out_of_reach(&mut self, news: &mut Vec<(Tid, Want)>, out: &mut Vec<Effect>) {
         let is_new = |(tid, want): &(Tid, Want)| want.rank == rank::REFERRAL && !self.dcs.contains_key(tid);
         if !news.iter().any(is_new) {
@@ -45,19 +45,19 @@ impl Finder {
         }
     }
 
-    /// What the sources say of a discovery controller. Of an unreachable one the log pages of unreachable ones do not
-    /// count. A live one that is reachable only because what aged out takes no live controller with it is listed by such
-    /// a page alone.
+    /// The verdict of the sources on a discovery controller. For an unreachable one, the pages of other unreachable
+    /// ones do not count. A live controller that is kept only because its referrer aged out is listed by the page of
+    /// that referrer alone.
     pub(super) fn verdict(&self, now: Time, tid: &Tid, unreachable: &BTreeSet<Tid>) -> Verdict {
         let counts = |id: &SourceId| !(unreachable.contains(tid) && is_page_of(id, unreachable));
         self.reconciler.sources.verdict_of(tid, now, self.counts_as_live(now, tid), counts)
     }
 
-    /// Members that no row of referrals leads to from a source other than log pages: only their own pages and each
-    /// other's may list them. A referral counts until its absence is proved. The page of a controller that is no
-    /// member counts as such a source, unless that controller has aged out. Live members to which one leads that ages out
-    /// count as such a source, too: it was announced and no longer is, it has aged out before, or a controller that
-    /// aged out referred to it. What ages out takes no live controller with it.
+    /// Follows all referrals. A member is unreachable if only its own page and pages of other unreachable members list
+    /// it. A referral counts until its absence is proved. Chains begin at sources other than log pages, and at pages of
+    /// controllers that are no members, unless those have aged out. Chains also begin at live members that age out or
+    /// that are reached from such members. A member ages out if it was announced and no longer is, if it has aged out
+    /// before, or if a controller that aged out refers to it. Aging out removes no live controller.
     pub(super) fn reach(&self, now: Time) -> Reach {
         if !self.reconciler.sources.claims().any(|(id, ..)| matches!(id, SourceId::Page(_))) {
             return Reach::default();
@@ -69,7 +69,7 @@ impl Finder {
         for (id, tid) in self.reconciler.sources.standing(now, |tid| self.counts_as_live(now, tid)) {
             match id {
                 SourceId::Page(by) if members.contains(by) => referrals.entry(by).or_default().push(tid),
-                // What it has named ages out.
+                // Its targets age out.
                 _ if self.reconciler.sources.has_aged_out(id) => {}
                 _ => drop(reached.insert(tid)),
             }
@@ -91,7 +91,7 @@ impl Finder {
         Reach { unreachable: own(unreached.difference(&reached).copied().collect()), ages_out: own(aged), rooted }
     }
 
-    /// Says once of whoever refers to that one that this goes too far.
+    /// Logs once for each referring controller that the maximum chain length is exceeded.
     fn tell_of_reach(&mut self, tid: &Tid, out: &mut Vec<Effect>) {
         let by = self.reconciler.sources.naming(tid).find_map(|id| match id {
             SourceId::Page(by) => Some(by.clone()),
@@ -109,7 +109,8 @@ impl Finder {
         out.push(Effect::Host(HostEffect::Tell(Notice { level: Level::Warning, tid: Some(by), ctrl: None, text })));
     }
 
-    /// A row begins with whom something else than a page names, or nobody: who is kept until that is proved.
+    /// Chains begin at controllers that a source other than a log page lists, and at controllers that no source lists
+    /// any more but whose absence is not proved.
     fn within_reach(&self) -> BTreeSet<Tid> {
         let is_page = |id: &SourceId| matches!(id, SourceId::Page(_));
         let named: BTreeSet<&Tid> = self.reconciler.sources.named().map(|(_, tid, _)| tid).collect();
@@ -126,7 +127,7 @@ impl Finder {
     }
 }
 
-/// Adds what these refer to, in as many steps as it takes.
+/// Adds everything that these controllers refer to, at any distance.
 fn follow<'a>(referrals: &BTreeMap<&'a Tid, Vec<&'a Tid>>, reached: &mut BTreeSet<&'a Tid>) {
     let mut edge: Vec<&Tid> = reached.iter().copied().collect();
     while let Some(by) = edge.pop() {
@@ -135,7 +136,7 @@ fn follow<'a>(referrals: &BTreeMap<&'a Tid, Vec<&'a Tid>>, reached: &mut BTreeSe
     }
 }
 
-/// True for the log page of one of these.
+/// True for the log page of one of these controllers.
 pub(super) fn is_page_of(id: &SourceId, dcs: &BTreeSet<Tid>) -> bool {
     matches!(id, SourceId::Page(by) if dcs.contains(by))
 }

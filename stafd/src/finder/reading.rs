@@ -1,4 +1,4 @@
-//! Reading log pages: one read in flight for each discovery controller and one more owed (design, policy 6).
+//! Reading log pages: at most one read in flight for each discovery controller, and one more owed (design, policy 6).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +21,7 @@ impl Finder {
         self.read_next(now, tid, out);
     }
 
-    /// Starts the next read, if one is owed and none is under way. A hanging read of this very device blocks it.
+    /// Starts the next read, if one is owed and none is under way. A hanging read of the same device blocks it.
     fn read_next(&mut self, now: Time, tid: &Tid, out: &mut Vec<Effect>) {
         let pleo_wanted = self.settings.as_ref().is_some_and(|settings| settings.conf.pleo);
         let Some(dc) = self.dcs.get_mut(tid) else { return };
@@ -46,8 +46,8 @@ impl Finder {
         self.timers.set(Timer::Hanging(tid.clone()), now + READ_DEADLINE);
     }
 
-    /// Finds whose read it was, and ends it. `None` for a late answer, and for one that was read across two
-    /// connections: it says nothing about the present one, which is read now.
+    /// Ends the read of an operation. Returns its discovery controller, or `None` if the answer is late or the
+    /// connection was replaced during the read: then it says nothing about the present connection, which is read now.
     fn end_read(&mut self, now: Time, op: OpId, what: Read, out: &mut Vec<Effect>) -> Option<Tid> {
         let is_it = |reading: &Reading| reading.op == op && reading.what == what;
         let mut dcs = self.dcs.iter_mut();
@@ -77,7 +77,7 @@ impl Finder {
         let Some(tid) = self.end_read(now, op, Read::Supported, out) else { return };
         let Some(dc) = self.dcs.get_mut(&tid) else { return };
         let ctrl = dc.connection.map(|connection| connection.ctrl);
-        // Without that page the discovery log page is read without PLEO: old controllers have none.
+        // Without that page the discovery log page is read without PLEO: old controllers do not support it.
         if let Err(reason) = &result {
             let text = format!("the supported-log-pages page could not be read ({reason}); going on without it");
             let notice = Notice { level: Level::Debug, tid: Some(tid.clone()), ctrl, text };
@@ -119,7 +119,7 @@ impl Finder {
         dc.optional.survived();
         dc.failure = None;
         dc.backoff.reset();
-        // Another generation with the same entries tells that something went and came back meanwhile.
+        // Another generation with the same entries shows that an entry was removed and came back meanwhile.
         let is_new = |before: &LogPage| {
             before.genctr != page.genctr || !before.says_the_same_as(&page) || before.dropped != page.dropped
         };
@@ -157,7 +157,7 @@ impl Finder {
         }
     }
 
-    /// The discovery controllers that a page refers to, with the host side of the referring one as far as it fits.
+    /// The discovery controllers that a page refers to, with the host side of the referring one where it applies.
     pub(super) fn referrals(&self, dc: &Tid, page: &LogPage) -> Referrals {
         let parameters = self.settings.as_ref().map(|settings| settings.conf.parameters.clone()).unwrap_or_default();
         let mut referrals = Referrals { unclear: page.unclear().cloned().collect(), ..Referrals::default() };
@@ -170,8 +170,8 @@ impl Finder {
         referrals
     }
 
-    /// Pages that would take every discovery controller that they referred to are read again before they are believed, and
-    /// so are those of an early moment that are silent about what is known from before their connection.
+    /// Reads doubtful pages again before they count, and pages from an early moment that omit controllers of an earlier
+    /// connection.
     pub(super) fn read_doubted_again(&mut self, now: Time, out: &mut Vec<Effect>) {
         let mut host = Vec::new();
         let doubt = "its log page refers to no connected discovery controller any more: it is read again";
@@ -208,8 +208,7 @@ impl Finder {
         out.push(Effect::Host(HostEffect::Tell(Notice { level: Level::Warning, tid: Some(tid.clone()), ctrl, text })));
     }
 
-    /// Somebody wants the page to be read anew. A read that is under way was started before the wish: it does not
-    /// count.
+    /// Reads a page again for a D-Bus caller. A read that is under way does not count: it was started before the call.
     pub(super) fn refresh(&mut self, now: Time, token: u64, tid: &Tid, out: &mut Vec<Effect>) {
         match self.dcs.get_mut(tid) {
             Some(dc) if dc.connection.is_some() => {
@@ -224,16 +223,16 @@ impl Finder {
     }
 }
 
-/// What the referrals of a page mean.
+/// The referrals of a page.
 #[derive(Debug, Default)]
 pub(super) struct Referrals {
-    /// The discovery controllers that they name.
+    /// The discovery controllers that the page lists.
     pub(super) names: BTreeMap<Tid, Parameters>,
-    /// The entries that may mean discovery controllers.
+    /// The entries that yield no controller, but may mean discovery controllers.
     pub(super) unclear: BTreeSet<Unclear>,
 }
 
-/// What is wrong with the entries of a page, in words.
+/// The defects of a page's entries, as log text.
 fn flaws(dc: &Tid, page: &LogPage) -> Vec<String> {
     const GAP: &str = "until the page is complete, nothing is removed because it is not listed";
     const UNCLEAR: &str = "connected controllers that it may mean are kept";

@@ -1,7 +1,7 @@
-//! Making this host known to the discovery controllers that keep a register of hosts (TP8010; DCTYPE ddc or cdc).
+//! Registers this host with discovery controllers that keep a register of hosts (TP8010; DCTYPE ddc or cdc).
 //!
-//! The page comes first, for it connects the storage; the registration follows it on each connection, and once more
-//! when the symbolic name has changed. A discovery controller that will not register this host is used all the same.
+//! The page is read first, because storage depends on it. The registration follows on each connection, and again when
+//! the symbolic name has changed. A discovery controller that refuses the registration is used all the same.
 
 use std::sync::Arc;
 
@@ -14,25 +14,25 @@ use super::optional::Command;
 use super::wire::{NotRegistered, RegisterRequest};
 use super::{Effect, Finder, Timer};
 
-/// What is to be in the register: on which connection, under which symbolic name.
+/// A wanted registration: on which connection, and under which symbolic name.
 type Wish = (Time, Option<String>);
 
-/// How far the registration with one discovery controller is.
+/// The state of the registration with one discovery controller.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Registering {
-    /// What it has registered.
+    /// The registration that has succeeded.
     done: Option<Wish>,
-    /// What it was asked for, and has not answered yet.
+    /// The registration that has been requested and not answered yet.
     asked: Option<(OpId, Wish)>,
-    /// What it need not be asked again: it refused for good, or keeps no register.
+    /// The registration that is not requested again: it was refused for good, or there is no register.
     settled: Option<Wish>,
-    /// Why it has not registered this host.
+    /// Why this host is not registered.
     failure: Option<String>,
     backoff: Backoff,
 }
 
 impl Registering {
-    /// For people: `registered`, or why not; `None` where no registration is asked for.
+    /// For users: `registered`, or why not; `None` if no registration is requested.
     pub(super) fn words(&self) -> Option<String> {
         match (&self.failure, &self.done) {
             (Some(reason), _) => Some(format!("not registered: {reason}")),
@@ -41,24 +41,24 @@ impl Registering {
         }
     }
 
-    /// The connection is gone, and with it what was registered on it.
+    /// The connection is gone, and its registration with it.
     pub(super) fn disconnected(&mut self) {
         *self = Self { asked: self.asked.take(), ..Self::default() };
     }
 }
 
 impl Finder {
-    /// Registers this host, unless that is done already or makes no sense.
+    /// Registers this host, unless it is registered already or need not be.
     pub(super) fn register(&mut self, tid: &Tid, out: &mut Vec<Effect>) {
         let Some(settings) = &self.settings else { return };
         let Some(kernel) = self.reconciler.fleet.kernel(tid) else { return };
         let ask_type = match (kernel.cntrltype, kernel.dctype) {
             (_, Dctype::Ddc | Dctype::Cdc) => false,
-            // The kernel does not say what it is (before 5.18).
+            // The kernel does not report the type (before 5.18).
             (CtrlType::Unknown, Dctype::None) => true,
             (_, Dctype::None) => return,
         };
-        // The register is to have the host ID that the connection has.
+        // The register must have the host ID of the connection.
         let of_kernel = settings.identity.with_kernel_id(&kernel.hostnqn, &kernel.hostid);
         let identity = of_kernel.map_or_else(|| settings.identity.clone(), Arc::new);
         let Some(dc) = self.dcs.get_mut(tid) else { return };
@@ -80,7 +80,7 @@ impl Finder {
         out.push(Effect::Register { op, ctrl: connection.ctrl, request: Box::new(request) });
     }
 
-    /// The answer, however late.
+    /// Takes the answer, however late.
     pub(super) fn registered(&mut self, now: Time, op: OpId, result: Result<(), NotRegistered>, out: &mut Vec<Effect>) {
         let asked = |known: &Registering| known.asked.as_ref().is_some_and(|(asked, _)| *asked == op);
         let Some((tid, dc)) = self.dcs.iter_mut().find(|(_, dc)| asked(&dc.registering)) else { return };
@@ -88,7 +88,7 @@ impl Finder {
         let known = &mut dc.registering;
         let Some((_, wish)) = known.asked.take() else { return };
         let Some(connection) = dc.connection.filter(|connection| connection.since == wish.0) else {
-            // It was asked on an earlier connection: that says nothing about this one, unless it ended the earlier one.
+            // The request belongs to an earlier connection: its answer counts only if it ended that connection.
             if result == Err(NotRegistered::Lost) {
                 dc.optional.failed(Command::Register);
                 self.convict(&tid, out);
@@ -108,7 +108,7 @@ impl Finder {
                 known.done = Some(wish);
                 notice = Some((Level::Info, "this host is registered".to_owned()));
             }
-            // Whether that was the answer shows when the kernel tells that the connection is lost.
+            // Whether the loss of the connection was the answer is known when the kernel reports the loss.
             Err(NotRegistered::NoRegister | NotRegistered::Lost) => known.settled = Some(wish),
             Err(NotRegistered::Failed { reason, again }) => {
                 let after = if again {

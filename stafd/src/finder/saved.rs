@@ -1,4 +1,4 @@
-//! What stafd knows and keeps across restarts.
+//! The saved state of stafd.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,14 +17,14 @@ use super::{Effect, Finder, Removed, SavedAnnounced, extend};
 /// One discovery controller in the saved state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SavedDc {
-    /// The discovery controller, by the address that stafd connects.
+    /// The discovery controller, with the address that stafd connects to.
     pub dc: Tid,
     /// Its newest page.
     pub page: Option<LogPage>,
-    /// Discovery controllers that it has referred to, and of which it is not proved that it no longer does.
+    /// The discovery controllers that it has referred to and whose absence is not proved.
     #[serde(default)]
     pub referrals: Vec<Tid>,
-    /// A boot table names it. An older version did not say: then it may.
+    /// True if a boot table lists it. Earlier versions did not save it: then it may be true.
     #[serde(default = "may_be_booted")]
     pub booted: bool,
 }
@@ -36,37 +36,37 @@ fn may_be_booted() -> bool {
 /// The saved state of stafd.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Saved {
-    /// Its discovery controllers.
+    /// The discovery controllers that stafd manages.
     pub dcs: Vec<SavedDc>,
-    /// What it gave up.
+    /// The discovery controllers that it removed.
     pub removed: Vec<Removed>,
-    /// Whom the configuration named.
+    /// The discovery controllers that the configuration listed.
     #[serde(default)]
     pub configured: BTreeSet<Tid>,
-    /// The last addresses of configured names.
+    /// The last known addresses of configured host names.
     pub names: SavedNames,
-    /// What was found by mDNS and is kept.
+    /// The discovery controllers found by mDNS.
     #[serde(default)]
     pub announced: Vec<SavedAnnounced>,
-    /// Discovery controllers that have aged out, with the referrals of each removed one that stay while they are live.
+    /// Discovery controllers that have aged out. For removed ones: their referrals that are kept while they are live.
     #[serde(default)]
     pub aged_out: Vec<(Tid, BTreeSet<Tid>)>,
-    /// What the firmware's boot tables have said.
+    /// The records of the firmware's boot tables.
     #[serde(default)]
     pub boot: Vec<BootController>,
-    /// Connections without a keep-alive timeout: polls that are under way.
+    /// Connections without a keep-alive timeout: polls under way.
     #[serde(default)]
     pub polls: Vec<CtrlRef>,
     /// Discovery controllers whose last connection was encrypted.
     #[serde(default)]
     pub encrypted: BTreeSet<Tid>,
-    /// The connections that are stafd's. Earlier versions do not have it: `dcs` tells then.
+    /// The connections that stafd owns. Missing in the state of earlier versions: there `dcs` is used.
     #[serde(default)]
     pub instances: Option<Vec<Instance>>,
 }
 
 impl Finder {
-    /// What is to be saved.
+    /// The state to be saved.
     #[must_use]
     pub fn saved(&self) -> Saved {
         Saved {
@@ -83,7 +83,7 @@ impl Finder {
         }
     }
 
-    /// Those that have aged out, removed or not, with what is spared of their referrals.
+    /// The controllers that have aged out, removed or not, with their spared referrals.
     fn saved_aged_out(&self) -> Vec<(Tid, BTreeSet<Tid>)> {
         let aged_out: BTreeSet<&Tid> = self.aged_out.iter().chain(self.announced.aged()).collect();
         let with_spared = |dc: &Tid| {
@@ -100,8 +100,8 @@ impl Finder {
         polls.map(|kernel| kernel.ctrl).filter(|ctrl| !self.reconciler.fleet.holders(*ctrl).is_empty())
     }
 
-    /// A connection without keep-alive is never taken over, for it looks like one of `nvme discover`; those that this
-    /// daemon itself has made before this run are ended.
+    /// Disconnects polls of the previous run. Connections without keep-alive are never adopted, because they look like
+    /// those of `nvme discover`.
     pub(super) fn end_old_polls(&mut self, out: &mut Vec<Effect>) {
         if self.old_polls.is_empty() || !self.reconciler.fleet.has_looked() {
             return;
@@ -115,7 +115,7 @@ impl Finder {
         extend(out, host);
     }
 
-    /// Those that were given up, and are not disconnected yet: whoever comes after sees to that.
+    /// Controllers that were removed but are not disconnected yet: the next run finishes that.
     fn leaving(&self) -> impl Iterator<Item = SavedDc> {
         let leaving = self.reconciler.fleet.tids().filter(|dc| !self.dcs.contains_key(*dc));
         leaving.map(|dc| SavedDc { dc: dc.clone(), page: None, referrals: Vec::new(), booted: false })
@@ -131,10 +131,10 @@ impl Finder {
         }
     }
 
-    /// Takes back what was saved: pages are from before, and so are the referrals. One that the newest page no longer
-    /// lists counts as listed until its source says so again: the connection on which that was said is history.
+    /// Restores the saved state. Pages and referrals are stale. A referral that the newest page no longer lists counts
+    /// as listed until its source omits it again: the connection that proved its absence is over.
     ///
-    /// An older version told some spellings of one controller apart: what it saved of them is merged.
+    /// Earlier versions treated some spellings of one controller as different: their saved states are merged.
     pub(super) fn restore(&mut self, saved: Saved) {
         self.announced.restore(saved.announced);
         self.booted.restore(saved.boot);

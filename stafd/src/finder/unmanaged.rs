@@ -1,5 +1,5 @@
-//! Discovery controllers that are not ours: while stafd shadows nvme-cli's udev rule, it does for them what the rule
-//! would have done.
+//! Discovery controllers that stafd does not manage: while stafd overrides nvme-cli's udev rule, it does for them what
+//! the rule would have done.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ pub(super) struct Call {
 }
 
 impl Finder {
-    /// Serves the calls whose device a look has shown by now: until then it is not known what it is, nor whose.
+    /// Handles the events whose device a snapshot shows: before that, its type and its owner are unknown.
     pub(super) fn serve_unmanaged(&mut self, out: &mut Vec<Effect>) {
         if !self.reconciler.fleet.has_looked() {
             return;
@@ -21,7 +21,7 @@ impl Finder {
         let seen = self.reconciler.fleet.inventory().look().seqnum;
         let (ready, waiting): (Vec<_>, Vec<_>) = self.unmanaged.drain(..).partition(|call| call.seqnum <= seen);
         self.unmanaged = waiting;
-        // A storm of them is one call: nvme-cli reads the page after all of them.
+        // Several events of one device are handled once: nvme-cli reads the page after all of them.
         let devices: BTreeSet<u32> = ready.iter().map(|call| call.device).collect();
         for device in devices {
             let Some(kernel) = self.reconciler.fleet.inventory().device(device) else { continue };

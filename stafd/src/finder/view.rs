@@ -1,4 +1,4 @@
-//! What the bus shows.
+//! The data shown on D-Bus.
 
 use std::collections::BTreeSet;
 
@@ -12,14 +12,14 @@ use super::optional::Command;
 use super::{DcView, Finder, Removed, Settings};
 
 impl Finder {
-    /// The discovery controllers, the configured ones first.
+    /// The discovery controllers, configured ones first.
     #[must_use]
     pub fn controllers(&self) -> Vec<DcView<'_>> {
         let trusted = self.listed_by_more_than_announcements();
         self.reconciler.fleet.views().into_iter().filter_map(|member| self.dc_view(member, &trusted)).collect()
     }
 
-    /// One discovery controller.
+    /// One discovery controller, if it exists.
     #[must_use]
     pub fn controller(&self, tid: &Tid) -> Option<DcView<'_>> {
         self.dc_view(self.reconciler.fleet.view(tid)?, &self.listed_by_more_than_announcements())
@@ -43,7 +43,7 @@ impl Finder {
                 true => dc.registering.words(),
                 false => Some("not registered: it dropped the connection when it was asked to".to_owned()),
             },
-            // Between two polls the last one counts.
+            // Between two polls, the time of the last one.
             connected_since: dc
                 .connection
                 .map(|connection| connection.since)
@@ -52,8 +52,8 @@ impl Finder {
         })
     }
 
-    /// The configured discovery controllers that are not connected because of the configuration itself. They are not
-    /// published to stacd: to it, an excluded one is removed.
+    /// The configured discovery controllers that the configuration itself keeps from being connected. They are not
+    /// published to stacd: for stacd an excluded controller is a removed one.
     #[must_use]
     pub fn left_out(&self) -> Vec<DcView<'_>> {
         let Some(settings) = &self.settings else { return Vec::new() };
@@ -94,7 +94,7 @@ impl Finder {
         self.removed.values().collect()
     }
 
-    /// All that stacd is told.
+    /// Everything that stacd is told.
     #[must_use]
     pub fn published(&self) -> StafdView {
         StafdView {
@@ -104,14 +104,14 @@ impl Finder {
         }
     }
 
-    /// True when every discovery controller that the configuration means is a member: each line could be used and each
-    /// host name has a known address.
+    /// True when every configured discovery controller is a member: each line is valid, and each host name has a known
+    /// address.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.settings.is_some() && self.reconciler.configured.hold().is_none()
     }
 
-    /// The settings in force, once there are any.
+    /// The settings in force; `None` before the first configuration.
     #[must_use]
     pub fn settings(&self) -> Option<&Settings> {
         self.settings.as_ref()
@@ -119,7 +119,7 @@ impl Finder {
 }
 
 impl DcView<'_> {
-    /// The discovery controller and its page as stacd is told of them.
+    /// The discovery controller and its page, as published to stacd.
     #[must_use]
     pub fn published(&self) -> DcPage {
         DcPage {
@@ -136,7 +136,7 @@ impl DcView<'_> {
 }
 
 impl DcView<'_> {
-    /// What the entries of a fresh page may mean that could not be read.
+    /// The unclear entries of a fresh page.
     #[must_use]
     pub fn unclear(&self) -> Vec<Unclear> {
         let page = self.log_page.filter(|_| self.log_page_state == PageState::Fresh);
@@ -145,7 +145,7 @@ impl DcView<'_> {
 }
 
 impl Removed {
-    /// The removed discovery controller as stacd is told of it.
+    /// The removed discovery controller, as published to stacd.
     #[must_use]
     pub fn published(&self) -> RemovedDc {
         RemovedDc { dc: self.dc.clone(), reason: self.reason }

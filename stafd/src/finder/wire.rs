@@ -1,4 +1,4 @@
-//! What happens to the finder, what it wants done, and what it shows.
+//! The events of the finder, its effects, and the data that it shows.
 
 use std::sync::Arc;
 
@@ -14,32 +14,32 @@ use libstas::nvme::supported::DiscoveryLidSpecific;
 use libstas::nvme::{HostIdentity, Tid};
 use serde::{Deserialize, Serialize};
 
-/// What the administrator wants.
+/// The configuration files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// stafd.conf
+    /// The content of stafd.conf.
     pub conf: StafConf,
-    /// sys.conf
+    /// The host identity of sys.conf.
     pub identity: Arc<HostIdentity>,
 }
 
-/// What happens to the finder.
+/// An event of the finder.
 #[derive(Debug)]
 pub enum Event {
-    /// The firmware's boot tables were read. Comes before [`Event::Configured`], with which it takes effect; a host
-    /// without one need not be told.
+    /// The firmware's boot tables were read. Comes before [`Event::Configured`], with which it takes effect; left out
+    /// on hosts without tables.
     BootTables(Arc<BootTables>),
-    /// The configuration was read: the first event of all, and again on each reload.
+    /// The configuration was read. The first event, and repeated on each reload.
     Configured(Box<Settings>),
-    /// The host tells something.
+    /// An event of the host.
     Host(HostEvent),
-    /// The deadline has come.
+    /// The deadline is reached.
     Tick,
-    /// The answer to [`Effect::ReadSupported`]; `None`: the page says nothing of discovery.
+    /// The answer to [`Effect::ReadSupported`].
     SupportedRead {
         /// The operation that this answers.
         op: OpId,
-        /// What it says; the error says why it could not be read.
+        /// The entry for the discovery log page, `None` if the page has none; the error says why it could not be read.
         result: Result<Option<DiscoveryLidSpecific>, String>,
     },
     /// The answer to [`Effect::ReadLogPage`].
@@ -56,30 +56,30 @@ pub enum Event {
         /// The error says why this host is not registered.
         result: Result<(), NotRegistered>,
     },
-    /// The browser heard announcements.
+    /// The browser reports announcements.
     Heard(Vec<Heard>),
-    /// A D-Bus call wants that discovery controller's page to be read anew; answered by
-    /// [`Effect::Refreshed`] with the same token.
+    /// A D-Bus call requests that the page of a discovery controller is read again; answered by [`Effect::Refreshed`]
+    /// with the same token.
     Refresh {
-        /// Names the caller.
+        /// Identifies the caller.
         token: u64,
-        /// The discovery controller that is to be read.
+        /// The discovery controller to read.
         dc: Tid,
     },
-    /// The daemon is asked to stop; answered by [`Effect::Stopped`].
+    /// The daemon is to stop; answered by [`Effect::Stopped`].
     Stop,
 }
 
 /// A registration with a discovery controller (TP8010).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RegisterRequest {
-    /// The discovery controller, and as which host.
+    /// The discovery controller, with the host NQN to register.
     pub tid: Tid,
-    /// Register, or update what is registered.
+    /// Register, or update the registration.
     pub task: Task,
-    /// Host ID and symbolic name.
+    /// The host ID and symbolic name.
     pub identity: Arc<HostIdentity>,
-    /// Ask the controller first whether it is one that registers hosts: the kernel does not know.
+    /// Read first whether the controller keeps a register: the kernel does not know its type.
     pub ask_type: bool,
 }
 
@@ -90,25 +90,25 @@ pub enum NotRegistered {
     NoRegister,
     /// The connection was lost before it answered.
     Lost,
-    /// It was asked to.
+    /// The registration failed.
     Failed {
         /// The cause, for the log.
         reason: String,
-        /// It may work another time.
+        /// True if a retry may succeed.
         again: bool,
     },
 }
 
-/// What the finder wants done.
+/// A request of the finder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Something of the host.
+    /// A request to the host.
     Host(HostEffect),
     /// Read the supported-log-pages page. Answered by [`Event::SupportedRead`].
     ReadSupported {
         /// The operation; the event that answers bears the same ID.
         op: OpId,
-        /// Of which controller.
+        /// The controller to read from.
         ctrl: CtrlRef,
     },
     /// Read the discovery log page. Answered by [`Event::LogPageRead`].
@@ -120,16 +120,16 @@ pub enum Effect {
         /// Ask for port-local entries only.
         pleo: bool,
     },
-    /// Make this host known to a discovery controller. Answered by [`Event::Registered`].
+    /// Register this host with a discovery controller. Answered by [`Event::Registered`].
     Register {
         /// The operation; the event that answers bears the same ID.
         op: OpId,
-        /// With which controller.
+        /// The controller to register with.
         ctrl: CtrlRef,
-        /// What to say.
+        /// The content of the registration.
         request: Box<RegisterRequest>,
     },
-    /// Ask the browser for announcements; it answers with [`Event::Heard`].
+    /// A request to the mDNS browser; answered by [`Event::Heard`].
     Browse(Ask),
     /// Signal `log_pages_changed`.
     PagesChanged {
@@ -138,17 +138,17 @@ pub enum Effect {
         /// Its device, if it has one.
         ctrl: Option<CtrlRef>,
     },
-    /// Signal `dc_removed`: the removed controllers have changed, or whether all that the configuration means is listed.
+    /// Signal `dc_removed`: the removed controllers have changed, or whether everything configured is listed.
     DcRemoved,
     /// The answer to [`Event::Refresh`].
     Refreshed {
-        /// The D-Bus call that waits for this.
+        /// Identifies the waiting D-Bus call.
         token: u64,
         /// The error says why the page could not be read.
         result: Result<(), String>,
     },
-    /// Do what nvme-cli's udev rule would have done for a discovery controller that is not ours: restart
-    /// `nvmf-connect@…` for it.
+    /// Do what nvme-cli's udev rule would have done for a discovery controller that stafd does not manage: restart its
+    /// `nvmf-connect@…` unit.
     NvmfConnect {
         /// The N of nvmeN.
         device: u32,
@@ -157,7 +157,7 @@ pub enum Effect {
         /// Its host_iface, or empty.
         host_iface: String,
     },
-    /// All that was to be done before the end is done: save and exit.
+    /// All work before the end is done: save and exit.
     Stopped,
 }
 
@@ -172,29 +172,29 @@ pub struct Removed {
     pub at: Time,
 }
 
-/// A discovery controller as the bus shows it.
+/// A discovery controller, as D-Bus shows it.
 #[derive(Clone, Debug)]
 pub struct DcView<'a> {
     /// The connection and its state.
     pub member: MemberView<'a>,
-    /// Which kind of source lists it.
+    /// The kind of source that lists it.
     pub origin: Origin,
-    /// More than an announcement lists it: the configuration, a boot table, or referrals from those.
+    /// True if more than an announcement lists it: the configuration, a boot table, or referrals from those.
     pub follows_configured: bool,
-    /// Why it stays connected although its configuration was taken out; `None` for others.
+    /// Why it stays connected although it was removed from the configuration; `None` for others.
     pub held: Option<String>,
     /// What its page proves.
     pub log_page_state: PageState,
     /// Its page, if any was ever read.
     pub log_page: Option<&'a LogPage>,
-    /// Whether it has registered this host, and if not, why; `None`: it is not asked to.
+    /// Whether it has registered this host, and if not, why; `None` if no registration is requested.
     pub registration: Option<String>,
-    /// Since when the kernel's present connection is up: names that connection.
+    /// Since when the present kernel connection is up; identifies that connection.
     pub connected_since: Option<Time>,
-    /// Whether it is announced by mDNS now; `None` when it never was.
+    /// Whether it is announced by mDNS now; `None` if it never was.
     pub announced: Option<bool>,
-    /// When it is given up, unless it is announced or connected before.
+    /// When it is removed, unless it is announced or connected before.
     pub given_up_at: Option<Time>,
-    /// The record of a boot table that names it.
+    /// The record of a boot table that lists it.
     pub boot_record: Option<&'a str>,
 }

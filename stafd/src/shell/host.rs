@@ -1,4 +1,4 @@
-//! The Linux host, with the admin commands that stafd needs beside it.
+//! The Linux host with the admin commands that stafd needs.
 
 use libstas::core::browse::Ask;
 use libstas::core::{CtrlRef, Dctype, Host, HostEffect, HostEvent};
@@ -23,17 +23,17 @@ pub struct StafdHost {
 }
 
 impl StafdHost {
-    /// Starts to watch the kernel; what happens is told to the finder.
+    /// Starts watching the kernel; events are sent to the finder.
     ///
     /// # Errors
-    /// When the kernel cannot be watched.
+    /// Fails when the kernel cannot be watched.
     pub fn start(finder: Handle<Finder>) -> Result<Self, StartError> {
         let hearing = finder.clone();
         let browser = Browser::start(move |heard| {
             let hearing = hearing.clone();
             async move {
                 hearing.post(Event::Heard(heard));
-                // More is heard when the core has had its turn: strangers cannot pile up work before it.
+                // Wait until the core has handled the event: untrusted input must not pile up work for it.
                 let _ = hearing.ask(|_, _| ()).await;
             }
         });
@@ -76,7 +76,7 @@ impl DiscoveryHost for StafdHost {
     }
 }
 
-/// Registers with the controller, if it is one that keeps a register.
+/// Registers with the controller, if it keeps a register.
 fn register(
     admin: &Admin,
     ctrl: CtrlRef,
@@ -108,8 +108,8 @@ fn register_at_once(
     }
 }
 
-/// Tells a lost connection, which may be the answer, from what may be a passing trouble of the discovery controller:
-/// that one is asked again.
+/// Distinguishes a lost connection, which may be the answer, from other failures of the discovery controller, which are
+/// retried.
 fn failed(error: &AdminError) -> NotRegistered {
     let again = match error {
         AdminError::Command(CommandError::Status(status)) if status.is_connection_lost() => {
@@ -151,7 +151,7 @@ mod tests {
         RegisterRequest { tid: Tid::new(tid), task: Task::Register, identity, ask_type }
     }
 
-    /// What comes of registering with a controller whose state cannot be read.
+    /// Registers with a controller whose state cannot be read.
     fn registered(request: RegisterRequest) -> Result<(), NotRegistered> {
         let folder = tempfile::tempdir().unwrap();
         let [sys, dev] = ["sys", "dev"].map(|name| folder.path().join(name));

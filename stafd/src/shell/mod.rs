@@ -1,4 +1,4 @@
-//! stafd's shell: carries the finder's effects out on the real host and bus.
+//! stafd's shell: performs the finder's effects on the real host and bus.
 
 pub mod host;
 pub mod nvme_cli;
@@ -23,24 +23,24 @@ use tokio::sync::mpsc::UnboundedSender;
 use crate::api::{self, Announcement, Refreshes};
 use crate::finder::{Effect, Event, Finder, NotRegistered, RegisterRequest, Settings};
 
-/// systemd has taken a job by then, or has a problem of its own.
+/// Limit for systemd to accept a job.
 const SYSTEMD_LIMIT: Duration = Duration::from_secs(30);
 
-/// What is called with the outcome of an admin command.
+/// A callback for the outcome of an admin command.
 pub type Done<T> = Box<dyn FnOnce(Result<T, String>) + Send>;
 
-/// A host that can also ask discovery controllers.
+/// A host that can also send commands to discovery controllers.
 pub trait DiscoveryHost: Host<Effect = HostEffect> {
     /// Starts to read the supported-log-pages page.
     fn read_supported(&self, ctrl: CtrlRef, done: Done<Option<DiscoveryLidSpecific>>);
 
-    /// Asks the browser for announcements; what it hears is told to the finder.
+    /// Sends a request to the mDNS browser; its events are sent to the finder.
     fn browse(&self, ask: Ask);
 
     /// Starts to read the discovery log page, port-local entries only if `pleo`.
     fn read_log_page(&self, ctrl: CtrlRef, pleo: bool, done: Done<LogPage>);
 
-    /// Starts to make this host known.
+    /// Starts to register this host.
     fn register(
         &self,
         ctrl: CtrlRef,
@@ -49,38 +49,38 @@ pub trait DiscoveryHost: Host<Effect = HostEffect> {
     );
 }
 
-/// Everything that the finder's effects need.
+/// What the finder's effects need.
 #[derive(Debug)]
 pub struct StafdShell<H> {
     /// The kernel and the network.
     pub host: H,
-    /// The way back to the core.
+    /// Sends events to the core.
     pub finder: Handle<Finder>,
-    /// The bus, where systemd is.
+    /// The connection to the system bus, on which systemd is.
     pub connection: zbus::Connection,
-    /// What is to be told on the bus.
+    /// Sends signals on the bus.
     pub announcements: UnboundedSender<Announcement>,
-    /// Who waits for a log page.
+    /// D-Bus callers that wait for a log page.
     pub refreshes: Arc<Refreshes>,
     /// The journal, or standard error.
     pub journal: Journal,
-    /// The configuration file, and its last good state.
+    /// The configuration file and its last good content.
     pub files: Files<StafConf>,
-    /// What the saved state looks like.
+    /// The format of the saved state.
     pub state_file: StateFile,
-    /// Who writes it.
+    /// Writes the saved state.
     pub saver: Saver,
-    /// The core has nothing left to do.
+    /// True when the core has nothing left to do.
     pub stopped: bool,
 }
 
-/// The event that tells the core what the files say.
+/// The event with the content of the configuration files.
 #[must_use]
 pub fn configured(files: &Files<StafConf>) -> Event {
     Event::Configured(Box::new(Settings { conf: files.conf().clone(), identity: files.identity() }))
 }
 
-/// The event that tells the core what the firmware left. It goes before the other one.
+/// The event with the firmware's boot tables. It must precede [`configured`].
 #[must_use]
 pub fn boot_tables(files: &Files<StafConf>) -> Event {
     Event::BootTables(files.boot_tables())
@@ -160,12 +160,12 @@ impl<H: DiscoveryHost> Shell for StafdShell<H> {
 
 impl<H> StafdShell<H> {
     fn announce(&self, announcement: Announcement) {
-        // Nobody is there to be told when the bus is gone; the loop learns of that by itself.
+        // It fails if the bus connection is lost; the event loop notices that by itself.
         let _ = self.announcements.send(announcement);
     }
 }
 
-/// For a discovery controller that is not stafd's, which nvme-cli's rule would have served.
+/// Restarts a unit for a discovery controller that stafd does not manage, as nvme-cli's rule would.
 async fn restart(connection: zbus::Connection, unit: String) {
     match tokio::time::timeout(SYSTEMD_LIMIT, nvme_cli::restart_unit(&connection, &unit)).await {
         Ok(Ok(())) => tracing::debug!("{unit} is restarted"),

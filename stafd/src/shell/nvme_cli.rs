@@ -1,9 +1,9 @@
-//! Living with nvme-cli 2.x, whose udev rule reacts to the same kernel events as stafd.
+//! Coexistence with nvme-cli 2.x, whose udev rule reacts to the same kernel events as stafd.
 //!
-//! While stafd runs, a rule of the same name in /run shadows it: only what the installed rule does for Fibre
-//! Channel's own events is kept. For discovery controllers that are not stafd's, stafd does what the rule would
-//! have done: it restarts an instance of nvmf-connect@.service. A shadow that a killed stafd left behind is
-//! replaced by the next one; /run does not survive a boot.
+//! While stafd runs, a rule of the same name in /run overrides it. The override keeps only what the installed rule does
+//! for Fibre Channel events. For discovery controllers that stafd does not manage, stafd does what the rule would have
+//! done: it restarts an instance of nvmf-connect@.service. An override that a killed stafd left behind is replaced by
+//! the next stafd; /run does not survive a reboot.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -12,12 +12,12 @@ use std::path::{Path, PathBuf};
 
 use libstas::bus::SystemdProxy;
 
-/// The name of nvme-cli's rule.
+/// The file name of nvme-cli's rule.
 const RULE: &str = "70-nvmf-autoconnect.rules";
-/// How our shadow is told from a rule that somebody else put there.
+/// Distinguishes our override from a rule that another program or the administrator put there.
 const MARK: &str = "# Made by stafd";
 
-/// The shadow over nvme-cli's rule.
+/// The override of nvme-cli's rule.
 #[derive(Clone, Debug)]
 pub struct RuleShadow {
     installed: Vec<PathBuf>,
@@ -35,10 +35,11 @@ impl Default for RuleShadow {
 }
 
 impl RuleShadow {
-    /// Puts it there. udevd notices by itself.
+    /// Installs the override. udevd notices it by itself.
     ///
     /// # Errors
-    /// It cannot be written, or somebody else's rule is in its place: then both react, which is not fatal.
+    /// Fails if it cannot be written, or if a foreign rule is in its place. Then both programs react, which is not
+    /// fatal.
     pub fn cast(&self) -> io::Result<()> {
         if !self.is_ours()? {
             let text = format!("{} is not made by stafd and stays", self.shadow.display());
@@ -52,10 +53,10 @@ impl RuleShadow {
         fs::rename(&beside, &self.shadow)
     }
 
-    /// Takes it away.
+    /// Removes the override.
     ///
     /// # Errors
-    /// It cannot be removed.
+    /// Fails if it cannot be removed.
     pub fn lift(&self) -> io::Result<()> {
         match self.is_ours() {
             Ok(true) => fs::remove_file(&self.shadow).or_else(|error| match error.kind() {
@@ -67,7 +68,7 @@ impl RuleShadow {
         }
     }
 
-    /// Whether the place of the shadow is free or has ours.
+    /// True if there is no override, or if it is ours.
     fn is_ours(&self) -> io::Result<bool> {
         match fs::read(&self.shadow) {
             Ok(content) => Ok(content.starts_with(MARK.as_bytes())),
@@ -92,7 +93,7 @@ impl RuleShadow {
     }
 }
 
-/// The rules of a file: comments left out, continued lines joined.
+/// The rules of a file, without comments, continued lines joined.
 fn logical_lines(text: &str) -> Vec<String> {
     let mut lines = Vec::new();
     let mut open = String::new();
@@ -110,10 +111,10 @@ fn logical_lines(text: &str) -> Vec<String> {
     lines
 }
 
-/// The instance of nvmf-connect@.service that connects what a discovery controller offers.
+/// The instance of nvmf-connect@.service for a discovery controller.
 ///
-/// The service decodes its instance name with `echo -e`; what a unit name cannot hold is `\x` and two digits
-/// (systemd.unit(5), as `systemctl` escapes names that it is given).
+/// The service decodes its instance name with `echo -e`. Characters that a unit name cannot contain are written as `\x`
+/// and two digits (systemd.unit(5), as `systemctl` escapes the names that it is given).
 #[must_use]
 pub fn unit_name(device: u32, host_traddr: &str, host_iface: &str) -> String {
     let mut arguments = format!("--device=nvme{device}");
@@ -135,10 +136,10 @@ pub fn unit_name(device: u32, host_traddr: &str, host_iface: &str) -> String {
     name
 }
 
-/// Has systemd restart that unit, without waiting for it to be up.
+/// Asks systemd to restart a unit, without waiting for the result.
 ///
 /// # Errors
-/// systemd does not answer or does not know the unit (nvme-cli is not installed).
+/// Fails if systemd does not answer or does not know the unit (nvme-cli is not installed).
 pub async fn restart_unit(connection: &zbus::Connection, name: &str) -> zbus::Result<()> {
     SystemdProxy::new(connection).await?.restart_unit(name, "replace").await.map(drop)
 }

@@ -1,4 +1,4 @@
-//! What this host tells of itself when it registers (TP8010).
+//! The content of a registration of this host (TP8010).
 
 use std::fs;
 use std::net::IpAddr;
@@ -10,13 +10,13 @@ use libstas::nvme::{Tid, Transport};
 
 use crate::finder::RegisterRequest;
 
-/// Where an operating system says what it is (os-release(5)).
+/// The files that describe the operating system (os-release(5)).
 const OS_RELEASE: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
 
-/// The registration of this host. Its address is left to the discovery controller, which sees it.
+/// The registration of this host. Its address is left out: the discovery controller sees it.
 ///
 /// # Errors
-/// When the host ID is no UUID.
+/// Fails when the host ID is no UUID.
 pub fn of_this_host(request: &RegisterRequest) -> Result<Registration, String> {
     let RegisterRequest { tid, identity, .. } = request;
     let host_id = host_id_for(&tid.host_nqn, identity)
@@ -34,7 +34,7 @@ pub fn of_this_host(request: &RegisterRequest) -> Result<Registration, String> {
     })
 }
 
-/// `Debian GNU/Linux 13`.
+/// For example `Debian GNU/Linux 13`.
 fn os_version(release: &str) -> Option<String> {
     let value = |key: &str| {
         let line = release.lines().find_map(|line| line.trim().strip_prefix(key)?.strip_prefix('='))?;
@@ -44,7 +44,7 @@ fn os_version(release: &str) -> Option<String> {
     Some(value("VERSION_ID").map_or(name.clone(), |version| format!("{name} {version}")))
 }
 
-/// `Linux 6.12.41`.
+/// For example `Linux 6.12.41`.
 fn kernel_version() -> String {
     let system = nix::sys::utsname::uname();
     let words = system
