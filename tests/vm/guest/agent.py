@@ -5,7 +5,7 @@ One virtio-serial port carries lines of JSON both ways.
 From the host: {"id", "run": shell command or argument list, "env", "limit": seconds}, {"id", "kill": true}, {"ping": n}.
 To the host: {"id", "out": text} as it comes, {"id", "exit": status, "why": null | "limit" | "killed"} once, {"pong": n},
 {"leaving": true} when the machine shuts down.
-A status is that of a shell: 128 + N for signal N. When the host closes the port, what it had started is killed.
+The exit status is that of a shell: 128 + N for signal N. When the host closes the port, its commands are killed.
 """
 
 import codecs
@@ -17,12 +17,12 @@ import subprocess
 import time
 
 PORT = "/dev/virtio-ports/harness"
-# After SIGTERM a command may tidy up this long (seconds), then comes SIGKILL.
+# Seconds between SIGTERM and SIGKILL.
 GRACE = 5.0
 
 
 class Job:
-    """A command that runs, in its own process group."""
+    """A running command, in its own process group."""
 
     def __init__(self, request):
         run = request["run"]
@@ -42,7 +42,7 @@ class Job:
         self.open = True
 
     def stop(self, why):
-        """Asks for the end; a second call, GRACE later, does not ask."""
+        """Sends SIGTERM. The second call, after GRACE, sends SIGKILL."""
         self.signal(signal.SIGTERM if self.why is None else signal.SIGKILL)
         self.why = self.why or why
         self.deadline = time.monotonic() + GRACE
@@ -54,7 +54,7 @@ class Job:
             pass
 
     def read(self):
-        """The text that is there now; notices the end of the pipe."""
+        """Returns the available text, and detects the end of the pipe."""
         try:
             data = os.read(self.pipe, 65536)
         except BlockingIOError:
@@ -63,7 +63,7 @@ class Job:
         return self.decoder.decode(data, final=not data)
 
     def drain(self):
-        """All that is still in the pipe after the end: children left behind may hold it open for ever."""
+        """Returns the rest of the output. Does not wait for the end of the pipe: other child processes may keep it open."""
         text = ""
         while self.open:
             more = self.read()
@@ -84,7 +84,7 @@ class Agent:
         self.last_used = time.monotonic()
         self.idle_limit = idle_limit()
         self.leaving = False
-        # A child's end must wake the poll below: a pipe that the signal writes to.
+        # SIGCHLD writes to this pipe, so that the end of a child process wakes the poll below.
         self.wake, wake_write = os.pipe()
         os.set_blocking(self.wake, False)
         os.set_blocking(wake_write, False)
@@ -93,13 +93,13 @@ class Agent:
         signal.signal(signal.SIGTERM, self.leave)
 
     def leave(self, *_):
-        """systemd stops the agent because the machine shuts down."""
+        """Handles SIGTERM: systemd stops the agent when the machine shuts down."""
         self.leaving = True
 
     @staticmethod
     def open_port():
         while not os.path.exists(PORT):
-            time.sleep(0.02)  # udev makes the name; nothing tells a process of this kind when
+            time.sleep(0.02)  # udev creates the name; there is no event for it here
         return os.open(PORT, os.O_RDWR | os.O_NONBLOCK)
 
     def tell(self, **message):
@@ -127,7 +127,7 @@ class Agent:
         for job in self.jobs.values():
             if job.open:
                 poll.register(job.pipe, select.POLLIN)
-        # Without a host at the other end the port is always "hung up": then look again every 100 ms.
+        # While the host is not connected, poll() always reports a hang-up: then the port is read every 100 ms.
         timeout = 1.0 if self.connected else 0.1
         for job in self.jobs.values():
             if job.deadline:
@@ -167,7 +167,7 @@ class Agent:
         try:
             request = json.loads(line)
         except ValueError:
-            return  # half a line of a host that was killed
+            return  # an incomplete line: the host's process was killed
         if "ping" in request:
             self.tell(pong=request["ping"])
         elif request.get("kill"):
@@ -188,7 +188,7 @@ class Agent:
                 self.tell(id=job.id, out=text)
             status = job.process.returncode
             self.tell(id=job.id, exit=status if status >= 0 else 128 - status, why=job.why)
-            job.signal(signal.SIGKILL)  # whoever it left behind in its group
+            job.signal(signal.SIGKILL)  # processes that are left in its group
             del self.jobs[job.id]
         elif job.deadline and time.monotonic() >= job.deadline:
             job.stop("limit")
@@ -202,7 +202,7 @@ class Agent:
 
 
 def idle_limit():
-    """`harness.idle=SECONDS` on the kernel's command line: the machine ends after that time without use."""
+    """Reads `harness.idle=SECONDS` from the kernel's command line: the machine ends after this time without use."""
     with open("/proc/cmdline") as file:
         for word in file.read().split():
             if word.startswith("harness.idle="):
@@ -211,13 +211,13 @@ def idle_limit():
 
 
 def end_machine():
-    """Resets the machine, which ends it. Nothing on its disk is kept, and an orderly power-off waits for storage."""
+    """Resets the machine, which ends it. A power-off would wait for storage, and the disk is temporary."""
     with open("/proc/sysrq-trigger", "w") as file:
         file.write("b")
 
 
 def begin():
-    """The boot is over: `oops=panic` was for the boot."""
+    """Resets `oops=panic`, which is only for the boot."""
     with open("/proc/sys/kernel/panic_on_oops", "w") as file:
         file.write("0")
 

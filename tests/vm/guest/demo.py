@@ -1,4 +1,4 @@
-"""The life of a connection, as a transcript: each command with its prompt, what it says, and what is awaited before the next."""
+"""Prints the demonstration: each command with its prompt and its output. The next command waits for the result."""
 
 import subprocess
 import sys
@@ -66,7 +66,7 @@ def say(text):
 
 
 def do(*command, show=None):
-    """Echoes the command as it would be typed, runs it, shows what it says."""
+    """Prints the command with a prompt, runs it, and prints its output."""
     print(f"$ {show or ' '.join(command)}", flush=True)
     done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     print(done.stdout.rstrip() + "\n" if done.stdout.strip() else "", end="", flush=True)

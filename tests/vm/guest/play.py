@@ -1,6 +1,6 @@
-"""play.py NAME [--peer]: plays one scenario in the guest; writes its outcome to /results/NAME.json.
+"""play.py NAME [--peer]: runs one scenario in the guest, and writes its outcome to /results/NAME.json.
 
-Status: 0 played to its end (the outcome says how), anything else: the machine is not fit for the next one.
+Exit status: 0 if the scenario ended, with any outcome; otherwise the machine cannot be used for the next scenario.
 """
 
 import importlib.util
@@ -19,7 +19,7 @@ RESULTS = pathlib.Path("/results")
 
 
 class OutOfTime(Exception):
-    """The scenario's LIMIT is over."""
+    """The scenario has reached its LIMIT."""
 
 
 def main():
@@ -74,7 +74,7 @@ def main():
         print("the room cannot be cleaned:")
         traceback.print_exc()
         fit = False
-    # Both daemons have come to their end by now, which is when leaks are looked for.
+    # Both daemons are stopped now. Sanitizers report leaks when a program stops.
     if reports := instruments.hand_over():
         print(f"FAILED: a sanitizer reports\n{reports}", flush=True)
         write(name, "FAILED", f"expected: no report of a sanitizer\n    seen: {reports}", True, seconds)
@@ -89,7 +89,7 @@ def write(name, outcome, why, final, seconds):
 
 
 def evidence():
-    """What a person wants to see after a failure."""
+    """Prints data for finding the cause of a failure."""
     show("controllers", lambda: host.picture())
     show("nvme list-subsys", lambda: host.run("nvme", "list-subsys", check=False).stdout)
     for each in daemons.BOTH:
@@ -103,7 +103,7 @@ def evidence():
 def show(title, get):
     try:
         text = get()
-    except Exception as error:  # evidence is best effort
+    except Exception as error:  # a failure here must not hide the failure of the scenario
         text = f"({type(error).__name__}: {error})"
     print(f"\n----- {title}\n{text.rstrip()}", flush=True)
 

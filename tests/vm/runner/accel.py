@@ -1,20 +1,20 @@
-"""Chooses how qemu runs the machine: hardware virtualisation where it is proved to work, else emulation."""
+"""Chooses KVM if a trial boot with it succeeds, otherwise emulation."""
 
 import os
 import pathlib
 import subprocess
 
-# Nehalem is emulated faster than newer models. With RDRAND the kernel's random number generator is ready before the
-# second processor starts; without it the kernel patches its code for that (static key crng_is_ready) while user space
-# already runs. The one boot whose death was recorded died there (README.md, "Boots that die").
+# qemu emulates Nehalem faster than newer models. With RDRAND the kernel's random number generator is ready before the
+# second processor starts. Without RDRAND the kernel patches its code for that (static key crng_is_ready) while user space
+# already runs; the one recorded crash happened there (README.md, "Boots that fail").
 TCG = ["-accel", "tcg,thread=multi,tb-size=1024", "-cpu", "Nehalem-v1,+rdrand"]
 KVM = ["-accel", "kvm", "-cpu", "host"]
-# Time for the trial boot with KVM, in seconds; it takes two on ordinary hardware.
+# Time limit of the trial boot with KVM in seconds. It takes 2 on ordinary hardware.
 TRIAL_LIMIT = 20
 
 
 def arguments(image):
-    """qemu's arguments for the accelerator. VM_ACCEL=kvm or =tcg decides without a trial."""
+    """Returns qemu's arguments for the accelerator. With VM_ACCEL=kvm or tcg there is no trial boot."""
     wish = os.environ.get("VM_ACCEL", "")
     if wish not in ("", "kvm", "tcg"):
         raise SystemExit(f"VM_ACCEL={wish}: it can be kvm or tcg")
@@ -22,9 +22,9 @@ def arguments(image):
 
 
 def kvm_works(image):
-    """A device node that opens proves little: the machine's own kernel must run to its initramfs and end by itself.
+    """Tests KVM with a trial boot into the initramfs: that /dev/kvm can be opened is not enough.
 
-    The verdict is kept until the host reboots.
+    The result is valid until the host reboots.
     """
     if not os.access("/dev/kvm", os.R_OK | os.W_OK):
         return False
@@ -40,7 +40,7 @@ def kvm_works(image):
     try:
         verdict.write_text(f"{boot} {'works' if works else 'fails'}\n")
     except OSError:
-        pass  # a cache that belongs to somebody else: try again next time
+        pass  # no permission to write to the cache: the next run tries again
     return works
 
 

@@ -1,4 +1,4 @@
-"""Tables that the machine's firmware shall have: files of tables/, in hexadecimal with a comment for each field."""
+"""Reads ACPI tables for the machine's firmware from tables/: hexadecimal, with a comment for each field."""
 
 import re
 
@@ -8,7 +8,7 @@ TABLES = VM / "tables"
 
 
 def read(name):
-    """The bytes of a table. Each line says at which offset it is; what is in quotes is text, what follows `#` a comment."""
+    """Returns the bytes of a table. A line begins with its offset; text is in quotes; `#` starts a comment."""
     content = bytearray()
     path = TABLES / name
     for number, line in enumerate(path.read_text().splitlines(), 1):

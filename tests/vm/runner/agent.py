@@ -1,4 +1,4 @@
-"""Talks to the agent in the guest (guest/agent.py says what goes over the line)."""
+"""Communicates with the agent in the guest (guest/agent.py describes the protocol)."""
 
 import itertools
 import json
@@ -10,7 +10,7 @@ import time
 
 
 class Gone(Exception):
-    """The machine does not answer any more. `console`: what it said last, where it is no longer there to be asked."""
+    """The machine no longer answers. `console`: its last output, if the machine has ended."""
 
     def __init__(self, why, console=""):
         super().__init__(why)
@@ -18,7 +18,7 @@ class Gone(Exception):
 
 
 def connect(path):
-    """A descriptor: of a connection to qemu's socket, or (in a machine that commands another) of a virtio-serial port."""
+    """Returns a descriptor of qemu's socket or, in a machine that controls another one, of a virtio-serial port."""
     try:
         if stat.S_ISCHR(os.stat(path).st_mode):
             return os.open(path, os.O_RDWR | os.O_NONBLOCK)
@@ -30,14 +30,14 @@ def connect(path):
 
 
 class Line:
-    """Lines of JSON, both ways."""
+    """A connection that carries one JSON message per line in both directions."""
 
     def __init__(self, path):
         self.descriptor = connect(path)
         self.inbox = b""
 
     def close(self):
-        """May be said twice."""
+        """Closes the connection. It may be called twice."""
         if self.descriptor is not None:
             os.close(self.descriptor)
         self.descriptor = None
@@ -52,7 +52,7 @@ class Line:
                 raise Gone(f"the machine is gone: {error.strerror}") from error
 
     def wait_writable(self):
-        """A port takes nothing while it is full, and never again when its other end is gone."""
+        """Waits until the port accepts data. A full port accepts none; a port without a peer never does."""
         poll = select.poll()
         poll.register(self.descriptor, select.POLLOUT)
         seen = poll.poll(60_000)
@@ -63,7 +63,7 @@ class Line:
         self.send(json.dumps(message).encode() + b"\n")
 
     def hear(self, timeout):
-        """The next message, or None after `timeout` seconds."""
+        """Returns the next message, or None after `timeout` seconds."""
         deadline = time.monotonic() + timeout
         while b"\n" not in self.inbox:
             left = deadline - time.monotonic()
@@ -72,7 +72,7 @@ class Line:
             try:
                 data = os.read(self.descriptor, 65536)
             except BlockingIOError:
-                continue  # select() was wrong
+                continue  # select() reported data, but there is none
             except OSError as error:
                 raise Gone(f"the machine is gone: {error.strerror}") from error
             if not data:
@@ -82,11 +82,11 @@ class Line:
         try:
             return json.loads(line)
         except ValueError:
-            return {}  # the rest of a line that was meant for an earlier connection
+            return {}  # the end of a line from an earlier connection
 
 
 class Agent(Line):
-    """A connection to the agent. One command at a time; `silence` seconds without a sign of life is death."""
+    """A connection to the agent, for one command at a time. After `silence` seconds without a message the machine is gone."""
 
     def __init__(self, path, silence=60.0):
         super().__init__(path)
@@ -95,7 +95,7 @@ class Agent(Line):
         self.send(b"\n")
 
     def wait_ready(self, timeout, alive=lambda: True):
-        """Waits for the agent to come up. `alive` says whether waiting still makes sense."""
+        """Waits until the agent answers, as long as `alive` returns true."""
         deadline = time.monotonic() + timeout
         first = None
         while time.monotonic() < deadline and alive():
@@ -110,10 +110,10 @@ class Agent(Line):
         raise Gone(f"the machine did not come up within {timeout:.0f} s" if alive() else "qemu ended while the machine came up")
 
     def run(self, command, out, limit=None, env=None):
-        """Runs a command (a shell line or an argument list), hands its output to `out` as it comes.
+        """Runs a command (a shell line or an argument list) and passes its output to `out` as it arrives.
 
-        Returns (status, why): why is "limit" when it had to be stopped. Raises Gone when the machine wedges:
-        no sign of life, or a command that outlives its limit by more than `silence`.
+        Returns (status, why): why is "limit" if the command was stopped at its limit. Raises Gone if the machine does
+        not answer, or if the command runs longer than its limit plus `silence`.
         """
         number = str(next(self.numbers))
         self.tell(id=number, run=command, limit=limit, env=env)

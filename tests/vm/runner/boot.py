@@ -1,19 +1,19 @@
-"""Boots machines that are ready for work. A machine that dies while it boots is booted again.
+"""Boots machines. If a boot fails, it is repeated.
 
-Under emulation the kernel dies in some boots: qemu executes an instruction while the kernel patches it
-(README.md, "Boots that die"). That says nothing about what is tested.
+Under emulation some boots fail: qemu executes an instruction while the kernel patches it (README.md, "Boots that
+fail"). This has nothing to do with the programs under test.
 """
 
 import sys
 
 from .machine import Died, Machine
 
-# Boots in all.
+# Largest number of boots.
 ATTEMPTS = 3
 
 
 def machine(**how):
-    """A machine that has booted to the end and has the install tree. `how`: see Machine.start."""
+    """Returns a machine that has booted and has the install tree. `how`: see Machine.start."""
     return again(lambda: once(**how))
 
 
@@ -28,7 +28,7 @@ def once(**how):
 
 
 def again(boot):
-    """What `boot` returns; repeats it when it raises Died, which takes one line each time."""
+    """Calls `boot`, and calls it again if it raises Died. Each failure prints one line."""
     for attempt in range(1, ATTEMPTS + 1):
         try:
             return boot()
@@ -39,6 +39,6 @@ def again(boot):
 
 
 def report(line):
-    # A terminal may show what is being played, or be left raw by a shell's qemu.
+    # The last line of the terminal may show the running scenario, or qemu may have left the terminal in raw mode.
     start, end = ("\r\x1b[K", "\r\n") if sys.stderr.isatty() else ("", "\n")
     print(start + line, end=end, file=sys.stderr, flush=True)

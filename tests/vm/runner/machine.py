@@ -19,40 +19,40 @@ VM = pathlib.Path(__file__).resolve().parent.parent
 TOP = VM.parent.parent
 STATE = TOP / ".build" / "vm"
 UP = STATE / "up.json"
-# What the guest sees as /results.
+# The folder that the guest sees as /results.
 EXCHANGE = STATE / "exchange"
-# Seconds that a machine may take to boot: 25 under emulation on two idle processors, many times that on busy ones.
+# Time limit of a boot in seconds. It takes 25 under emulation on two idle processors, and many times that on busy ones.
 BOOT_LIMIT = 600
-# Seconds that laying the tree over it may take: 2 under emulation on two idle processors.
+# Time limit for installing the tree in seconds. It takes 2 under emulation on two idle processors.
 INSTALL_LIMIT = 300
-# Seconds until qemu itself runs.
+# Time limit in seconds until qemu runs.
 START_LIMIT = 60
 # Seconds that a boot takes under emulation on two idle processors.
 USUAL_BOOT = 25
-# A machine that stays between commands ends after this many seconds without use.
+# A machine started with --up ends after this many seconds without use.
 IDLE = 300
-# Seconds that a guest may take to power off.
+# Time limit of a power-off in seconds.
 OFF_LIMIT = 30
-# How the kernel begins its last message.
+# Beginning of the last message of a kernel that panics.
 PANIC = "Kernel panic - not syncing"
 RUNS = "qemu runs"
-# What qemu writes when Ctrl-A X ends it.
+# Message of qemu when Ctrl-A X ends it.
 TERMINATED = "QEMU: Terminated"
 
 
 class Died(Gone):
-    """The machine ended, panicked or fell silent before it had booted to the end."""
+    """The machine ended, panicked or stopped answering during the boot."""
 
 
 def install_tree():
-    """The tree that `make install DESTDIR=` made (VM_INSTALL_TREE, default .build/vm/tree)."""
+    """Returns the tree of `make install DESTDIR=` (VM_INSTALL_TREE, default .build/vm/tree)."""
     tree = pathlib.Path(os.environ.get("VM_INSTALL_TREE") or STATE / "tree").resolve()
     tree.mkdir(parents=True, exist_ok=True)
     return tree
 
 
 def image():
-    """The folder of the image, which is built when it is not there yet."""
+    """Returns the folder of the image. Builds the image if necessary."""
     done = subprocess.run([VM / "build-image"], stdout=subprocess.PIPE, text=True)
     if done.returncode:
         raise SystemExit(done.returncode)
@@ -61,19 +61,19 @@ def image():
 
 @dataclasses.dataclass(frozen=True)
 class Role:
-    """What tells a machine from the ordinary one."""
+    """The differences between this machine and an ordinary one."""
 
-    # MiB; of these the host gives what is used.
+    # Memory in MiB. The host allocates only what the guest uses.
     memory: int = 3072
-    # A reset boots it again; an ordinary machine ends with a reset. The kernel resets a machine after a panic.
+    # True: a reset boots it again. False: a reset ends it. The kernel resets the machine after a panic.
     survives_reset: bool = False
-    # Disks beside its own, each a file in its folder: /dev/vdb, /dev/vdc, … They live as long as qemu.
+    # Additional disks /dev/vdb, /dev/vdc, …: files in its folder, which exist as long as qemu runs.
     disks: tuple = ()
     disk_size: int = 0
-    # Further arguments of qemu, and the descriptors that they name.
+    # More arguments for qemu, and the descriptors to which they refer.
     arguments: tuple = ()
     descriptors: tuple = ()
-    # For the kernel's command line.
+    # More words for the kernel's command line.
     words: tuple = ()
 
 
@@ -88,23 +88,23 @@ class Machine:
         self.folder = pathlib.Path(folder)
         self.process = process
         self.agent = None
-        # The ACPI tables that it has beside those of every machine.
+        # Names of its additional ACPI tables.
         self.tables = ()
         self.begun = time.monotonic()
-        # How many times longer than on an idle host things take here, as its boot showed.
+        # Factor for timeouts: the duration of its boot, relative to a boot on an idle host.
         self.patience = 1.0
-        # The machine that it gets its storage from (pair.py), and that lives and dies with it.
+        # Its target machine (pair.py), which is stopped together with it.
         self.target = None
 
     @classmethod
     def start(cls, terminal=False, idle=None, keep_locks=False, tables=(), role=ALONE, processors=None):
         """Starts qemu; `serve` waits until the machine can be used.
 
-        `terminal`: its serial console and qemu's monitor are this terminal. `idle`: it ends after so many seconds
-        without use. `keep_locks`: it outlives this process, and this process's descriptors stay open in it, so that a
-        lock that the caller holds lasts as long. `tables`: ACPI tables that its firmware shall have, (name, bytes)
-        each. `role`: what it is beside another machine. `processors`: so many; under emulation one costs a third less
-        than two, which wait for each other.
+        `terminal`: connect its serial console and qemu's monitor to this terminal. `idle`: end it after so many seconds
+        without use. `keep_locks`: keep it running when this process ends; it inherits the descriptors of this process, so
+        that locks of the caller are held as long. `tables`: additional ACPI tables, (name, bytes) each. `role`: see Role.
+        `processors`: their number. Under emulation a machine with one processor costs a third less than with two, which
+        wait for each other.
         """
         base = image()
         EXCHANGE.mkdir(parents=True, exist_ok=True)
@@ -129,7 +129,7 @@ class Machine:
         return machine
 
     def fit(self):
-        """It runs, and its target machine too."""
+        """True if it runs, and its target machine, too."""
         return self.alive() and (not self.target or self.target.alive())
 
     def alive(self):
@@ -142,7 +142,7 @@ class Machine:
         return True
 
     def fate(self):
-        """How qemu ended, in words."""
+        """Describes whether qemu runs or how it ended."""
         if self.process is None:
             return RUNS if self.alive() else "qemu ended"
         try:
@@ -152,7 +152,7 @@ class Machine:
         return f"qemu ended with status {status}" if status >= 0 else f"qemu was killed by {signal.Signals(-status).name}"
 
     def starts(self):
-        """Waits until qemu runs; connects the agent's line. The machine may still boot."""
+        """Waits until qemu runs, and connects to the agent's port. The boot may not be complete."""
         deadline = time.monotonic() + START_LIMIT
         while not self.agent:
             try:
@@ -164,7 +164,7 @@ class Machine:
                 time.sleep(0.02)
 
     def ready(self):
-        """Waits until the machine has booted to the end, with its agent connected."""
+        """Waits until the boot is complete and the agent is connected."""
         try:
             self.starts()
             self.agent.wait_ready(BOOT_LIMIT, lambda: self.alive() and not self.panicked())
@@ -179,7 +179,7 @@ class Machine:
         return PANIC in self.console()
 
     def obituary(self, why):
-        """What a boot is given up with: Died in one line, or Gone after Ctrl-A X."""
+        """Returns the exception for a failed boot: Died with one line, or Gone after Ctrl-A X."""
         console = self.console()
         if TERMINATED in console:
             return Gone("ended by Ctrl-A X")
@@ -188,7 +188,7 @@ class Machine:
         return Died(f"boot failed: {last or why}{'' if fate == RUNS else f'; {fate}'}", console)
 
     def run(self, command, out, **how):
-        """Agent.run, with what the machine said last if it is gone."""
+        """Calls Agent.run. If the machine is gone, adds its last output to the exception."""
         try:
             return self.agent.run(command, out, **how)
         except Gone as gone:
@@ -196,21 +196,21 @@ class Machine:
             raise
 
     def install(self):
-        """Lays the install tree over the machine; returns its complaint, or an empty text."""
+        """Installs the install tree in the machine. Returns the error message, or an empty text."""
         said = []
         status, why = self.run(["/harness/guest/install-tree", install_tree().name], said.append, limit=INSTALL_LIMIT)
         return "".join(said).strip() or f"status {status}, {why}" if status else ""
 
     def serve(self):
-        """Waits until it has booted and has the install tree; raises Died if it did not boot to the end, else Gone."""
+        """Waits until it has booted, and installs the tree. Raises Died if the boot fails, Gone for other failures."""
         self.ready()
         if complaint := self.install():
             raise Gone(f"the install tree does not install:\n{complaint}")
 
     def wait_end(self):
-        """Waits until its user ends it; returns the status of qemu.
+        """Waits until its user ends it. Returns the exit status of qemu.
 
-        A guest that powers off may wait for storage for ever: OFF_LIMIT after it has begun to, qemu is killed.
+        A guest that powers off may wait for storage for ever: qemu is killed after OFF_LIMIT.
         """
         self.agent.wait_leaving()
         try:
@@ -221,7 +221,7 @@ class Machine:
             return self.process.wait()
 
     def console(self):
-        """What the machine (or qemu) said last."""
+        """Returns the last output of the machine and of qemu."""
         text = ""
         for name in ("qemu.log", "console.log"):
             try:
@@ -231,7 +231,7 @@ class Machine:
         return text[-20000:]
 
     def stop(self):
-        """The end, without ceremony: the disk is a snapshot that nobody keeps."""
+        """Kills it. Its disk is a temporary snapshot, so no shutdown is necessary."""
         if self.target:
             self.target.stop()
         if self.agent:
@@ -244,10 +244,10 @@ class Machine:
         if self.process:
             self.process.wait()
         while self.alive():
-            time.sleep(0.02)  # not our child: nobody tells us
+            time.sleep(0.02)  # not a child of this process: its end is not reported
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    # A machine that stays up between commands.
+    # A machine that --up started.
 
     def remember(self):
         STATE.mkdir(parents=True, exist_ok=True)
@@ -255,7 +255,7 @@ class Machine:
 
     @classmethod
     def running(cls):
-        """The machine that `--up` started, if it still runs."""
+        """Returns the machine that `--up` started, if it still runs."""
         try:
             kept = json.loads(UP.read_text())
             machine = cls(kept["pid"], kept["folder"])
@@ -282,7 +282,7 @@ def hardware(base, role, processors):
 
 
 def serial_console(folder, terminal):
-    """The serial console, which console.log keeps."""
+    """Returns qemu's arguments for the serial console. Its output is written to console.log."""
     if terminal:
         where = f"stdio,id=console,mux=on,signal=off,logfile={folder}/console.log"
         return ["-nographic", "-nodefaults", "-chardev", where, "-serial", "chardev:console", "-mon", "chardev=console"]
@@ -290,7 +290,7 @@ def serial_console(folder, terminal):
 
 
 def kernel_line(role, terminal, idle):
-    # After an oops in the boot a machine is of no use (the agent takes `oops=panic` back).
+    # A machine with an oops during the boot cannot be used. The agent resets `oops=panic` after the boot.
     words = ["console=ttyS0", "quiet", "loglevel=4", "mitigations=off", "net.ifnames=0", "nokaslr", "panic=-1", "oops=panic",
              "systemd.show_status=0", *role.words]
     if not terminal:
@@ -311,7 +311,7 @@ def devices(base, folder, role):
 
 
 def shares():
-    """What the guest mounts. Of the tree its parent is shared: `make tree` replaces the tree itself."""
+    """Returns the shares that the guest mounts. The parent of the tree is shared, because `make tree` replaces the tree."""
     arguments = []
     for tag, path, mode in (("harness", VM, ",readonly=on"), ("trees", install_tree().parent, ",readonly=on"), ("results", EXCHANGE, "")):
         arguments += ["-virtfs", f"local,path={path},mount_tag={tag},security_model=none{mode}"]
@@ -319,20 +319,20 @@ def shares():
 
 
 def keep_priority(pid):
-    """Gives its scheduling group this process's `nice`: a session of its own has a group of its own, which starts at 0."""
+    """Copies this process's nice value to the scheduling group of the new session, which starts at 0."""
     try:
         pathlib.Path(f"/proc/{pid}/autogroup").write_text(str(os.nice(0)))
     except OSError:
-        pass  # a kernel without such groups, or a value that only root may set
+        pass  # the kernel has no such groups, or only root may set this value
 
 
 def end_with_parent():
-    """In the new process: whatever kills the harness ends its machine too (PR_SET_PDEATHSIG)."""
+    """Runs in the new process: if the runner is killed, the machine is killed, too (PR_SET_PDEATHSIG)."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 
 
 def complain(gone):
-    """Says what happened, and the last lines of the machine."""
+    """Prints the error and the last lines of the machine."""
     print(gone, file=sys.stderr)
     if console := gone.console.strip():
         print("its last lines:\n" + "\n".join(console.splitlines()[-30:]), file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Where scenarios are played, one after the other: a machine, replaced when one of them wedges it."""
+"""Runs scenarios one after the other in a machine. A machine that can no longer be used is replaced."""
 
 import json
 import os
@@ -9,15 +9,15 @@ from .agent import Gone
 from .machine import EXCHANGE, IDLE
 from .scenarios import Outcome
 
-# Seconds beyond a scenario's own LIMIT: tidying before and after, and the evidence of a failure.
+# Seconds in addition to the LIMIT of a scenario: for cleaning up, and for collecting data after a failure.
 MARGIN = 120
-# What the caller's environment may say to a scenario.
+# Environment variables that are passed to scenarios.
 PASSED_ON = ("DROPPED", "EVENTS", "KILLING", "SEED", "SILENT", "STARTS")
 
 
 class Place:
-    """`folder`: for the logs; `keep`: its machine stays up at the end; `borrowed`: one that is up, and stays; `processors`:
-    of its machines (default: as many as usual)."""
+    """A machine for scenarios. `folder`: for the logs. `keep`: keep the machine running at the end. `borrowed`: the machine
+    that --up started; it is kept running. `processors`: their number in each machine (default: as usual)."""
 
     def __init__(self, folder, peer=False, keep=False, borrowed=None, processors=None):
         self.folder = folder
@@ -28,7 +28,7 @@ class Place:
         self.machine = None
 
     def play(self, scenario):
-        """Plays one; whatever goes wrong is its outcome."""
+        """Runs a scenario. Every failure is part of the returned outcome."""
         start = time.monotonic()
         path = EXCHANGE / f"{scenario.name}.json"
         path.unlink(missing_ok=True)
@@ -68,7 +68,7 @@ class Place:
                            found["final"])
 
     def ensure(self, scenario):
-        """A machine that is up and is what the scenario needs, no less and no more: another one is replaced."""
+        """Makes sure that the machine runs and is what the scenario needs. Otherwise it is replaced."""
         tables, two = scenario.tables, scenario.target_machine
         if self.borrowed and (tables or two):
             wish = ", ".join([*tables, *["a target machine beside it"] * two])

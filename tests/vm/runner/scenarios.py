@@ -1,4 +1,4 @@
-"""The scenarios, read without running them, and what came of one."""
+"""The scenarios and their outcomes. Scenario files are parsed, not executed."""
 
 import ast
 import dataclasses
@@ -8,25 +8,25 @@ from .machine import VM
 
 @dataclasses.dataclass
 class Scenario:
-    """One file of scenarios/, read without running it: it only runs in the guest."""
+    """A file of scenarios/, parsed but not executed: it is executed only in the guest."""
 
     name: str
     promise: str
     limit: int
-    # Files of tables/ that the machine's firmware shall have as ACPI tables.
+    # Files of tables/: additional ACPI tables for the firmware of the machine.
     tables: tuple = ()
-    # It has a second machine, which its storage is on.
+    # It needs a second machine as the target.
     target_machine: bool = False
-    # Its numbers are those of a machine that has just booted.
+    # It needs a machine that has just booted.
     fresh_machine: bool = False
-    # It measures against a bound that what is beside it could break.
+    # It has a time limit that other scenarios at the same time could break.
     timed: bool = False
-    # It runs lines that no other scenario runs.
+    # It runs lines that no other scenario runs: `make coverage` runs it.
     coverage: bool = True
 
     @property
     def alone(self):
-        """It is played while no other is: what is beside it would be in its numbers."""
+        """True if no other scenario may run at the same time, because it would change the measured numbers."""
         return self.timed or self.target_machine
 
 
@@ -38,12 +38,12 @@ class Outcome:
     why: str = ""
     measurements: list = dataclasses.field(default_factory=list)
     notes: list = dataclasses.field(default_factory=list)
-    # What must never happen has happened: a second try proves nothing.
+    # Something happened that must never happen: there is no second run.
     final: bool = False
 
 
 def find(names, coverage=False):
-    """The scenarios of these names, or all; or all that say something about coverage."""
+    """Returns the scenarios with these names, or all. `coverage`: without names, only those with COVERAGE."""
     there = {path.stem: path for path in sorted((VM / "scenarios").glob("*.py"))}
     unknown = [name for name in names if name not in there]
     if unknown:

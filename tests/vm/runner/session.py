@@ -1,4 +1,4 @@
-"""A run of scenarios: several at once where nothing is measured, the others alone; a second try for what fails; the report."""
+"""A run of scenarios. Scenarios without time limits run at the same time, others alone. Failed ones are run again."""
 
 import collections
 import json
@@ -11,14 +11,14 @@ import time
 from .machine import TOP, VM, Machine
 from .place import Place
 
-# So many machines, of one processor each.
+# Number of machines at the same time, with one processor each.
 AT_ONCE = min((os.cpu_count() or 1) + 1, 6)
-# Each takes its time to boot.
+# Several machines are used only for at least this many scenarios: each machine must boot first.
 WORTH_MORE_MACHINES = 6
 
 
 class Session:
-    """A run: its results folder, its outcomes, and what a person sees of it."""
+    """A run: its results folder, its outcomes, and its output."""
 
     def __init__(self, scenarios, peer=False, keep=False, here=False, once=False, within=None):
         self.scenarios = scenarios
@@ -27,7 +27,7 @@ class Session:
         self.keep = keep
         self.once = once
         self.outcomes = []
-        # Failed beside others; their second try comes when no other is played.
+        # Scenarios that failed while others ran. They are run again when no other runs.
         self.to_repeat = []
         self.running = []
         self.screen = threading.Lock()
@@ -51,7 +51,7 @@ class Session:
             for first in self.to_repeat:
                 self.second_try(self.place, first)
             alone = [each for each in self.scenarios if each not in beside]
-            # If the time does not suffice for all of them, the long ones that only measure are left out.
+            # With a deadline, long scenarios that only measure are run last.
             for scenario in sorted(alone, key=lambda each: (not each.coverage, each.limit)) if self.deadline else alone:
                 if self.time_is_left():
                     self.settle(self.place, scenario)
@@ -65,14 +65,14 @@ class Session:
         return self.deadline is None or time.monotonic() < self.deadline
 
     def wants_to_be_alone(self, scenario):
-        # Numbers of instrumented programs (`--once`) are held against no bound.
+        # With `--once`, programs are instrumented and times are not checked.
         return scenario.target_machine if self.once else scenario.alone
 
     def at_once(self, scenarios):
-        """Most of them wait most of the time: several machines at once need little more time than one of them."""
+        """Runs scenarios in several machines. Scenarios mostly wait, so that this takes little more time than one machine."""
         if not scenarios:
             return
-        # The long ones first, so that no machine waits for another at the end.
+        # Scenarios with a large LIMIT first, so that all machines end at about the same time.
         queue = collections.deque(sorted(scenarios, key=lambda each: -each.limit))
         places = [Place(self.folder, processors=1) for _ in range(AT_ONCE)]
         wedged = []
@@ -84,7 +84,7 @@ class Session:
             except BaseException as error:
                 wedged.append(error)
 
-        # A machine ends with the thread that started it.
+        # A machine is killed when the thread that started it ends.
         threads = [threading.Thread(target=others, args=[place], daemon=True) for place in places]
         try:
             for thread in threads:
@@ -108,7 +108,7 @@ class Session:
             self.settle(place, scenario)
 
     def settle(self, place, scenario):
-        """Its outcome, after a second try if need be: at once if it was played alone, else when no other is played."""
+        """Runs a scenario. A failed one is run again: at once if it ran alone, otherwise when no other runs."""
         self.announce(scenario)
         outcome = place.play(scenario)
         if outcome.outcome not in ("FAILED", "ERROR") or outcome.final or self.once or self.peer or place.borrowed:
@@ -122,9 +122,9 @@ class Session:
             self.to_repeat.append(outcome)
 
     def second_try(self, place, first):
-        """A fresh machine, once: what only was late on a busy host, or in a machine that died, is on time then.
+        """Runs a failed scenario once again in a new machine: the host may have been busy, or the machine may have crashed.
 
-        The first try stays in the report.
+        The first run stays in the report.
         """
         name = first.scenario.name
         (self.folder / f"{name}.log").rename(self.folder / f"{name}.first-try.log")
@@ -135,7 +135,7 @@ class Session:
         self.outcomes.append(second)
         self.tell(second)
 
-    # What a person sees
+    # Output
 
     def announce(self, scenario):
         with self.screen:
@@ -156,13 +156,13 @@ class Session:
             sys.stdout.flush()
 
     def draw(self):
-        """The last line of a terminal: what is being played."""
+        """Shows the running scenarios in the last line of the terminal."""
         if sys.stdout.isatty() and self.running:
             text = " | ".join(f"{each.name}: {each.promise}" if len(self.running) == 1 else each.name for each in self.running)
             print(f"\r\x1b[K        {text}"[:os.get_terminal_size().columns + 3], end="", flush=True)
 
     def report(self, seconds):
-        """Writes summary and measurements; returns the exit status."""
+        """Writes summary and measurements. Returns the exit status."""
         self.outcomes.sort(key=lambda each: each.scenario.name)
         numbers = {each.scenario.name: each.measurements for each in self.outcomes if each.measurements}
         (self.folder / "measurements.json").write_text(json.dumps(numbers, indent=1) + "\n")
@@ -201,6 +201,6 @@ class Session:
 
 def describe(number):
     sys.path.insert(0, str(VM / "guest"))
-    from scene.numbers import describe as words  # the same sentence as in the scenario's log
+    from scene.numbers import describe as words  # the log of the scenario has the same text
     sys.path.pop(0)
     return words(number)
