@@ -1,23 +1,20 @@
-"""What a scenario is written with.
+"""The modules and functions for scenarios.
 
-    target      the storage: the kernel's nvmet
-    appliance   the target machine, when there is one: a machine of its own that can be reset
-    cdc         a centralized discovery controller, which misbehaves on demand
-    raw_dc      a discovery controller that lists whatever bytes a scenario wants
-    host        what this host is connected to, and proof that nothing was lost
+    target      the storage: the kernel's target, nvmet
+    appliance   the second machine of a scenario with TARGET_MACHINE; it can be reset
+    cdc         a centralized discovery controller with faults: cdcsim
+    raw_dc      a discovery controller whose log page a scenario writes byte by byte
+    host        the connections of this host, and checks that none was lost
     daemons     stafd and stacd under systemd
-    network     interfaces, portals that swallow what they get
-    announcer   discovery controllers that announce themselves by mDNS, and those who only pretend to
-    journal     what the daemons said
-    measure     numbers that end up in the report
-    compare     seconds, bounded by a multiple of what something else needs in the same boot
-    reference   that something: idle daemons under systemd, the kernel's own connects
-    check ...   assertions that say what was expected and what was seen
+    network     interfaces, other hosts, and portals that do not answer
+    announcer   discovery controllers that announce themselves by mDNS, real and fake ones
+    journal     the log lines of the daemons
+    measure     records a number for the report
+    compare     compares a time with a multiple of a reference time of the same boot
+    reference   reference times: idle daemons under systemd, connects of the kernel alone
+    check ...   assertions that print the expected and the actual result
 
-A scenario is a module in scenarios/ with a docstring of one sentence, a function `play`, and if need be LIMIT (seconds),
-ACPI_TABLES (files of tables/ that the machine's firmware shall have), TARGET_MACHINE (True: with a second machine),
-WIDE_BOUNDS (True: what it measures stays within its bounds with another machine beside it) and COVERAGE (False: it does
-what others do, only faster or more often, which instrumented programs cannot: `make coverage` leaves it out).
+tests/vm/README.md describes the variables of a scenario (LIMIT, ACPI_TABLES, TARGET_MACHINE, WIDE_BOUNDS, COVERAGE).
 """
 
 from . import announcer, appliance, cdc, daemons, host, journal, network, raw_dc, reference, target

@@ -1,4 +1,4 @@
-"""An mDNS responder that says exactly what it is told to: discovery controllers, goodbyes, fakes, garbage (RFC 6762).
+"""An mDNS responder that sends what a scenario tells it: discovery controllers, goodbyes, fake services, invalid packets (RFC 6762).
 
     announcer = Announcer(neighbour, "sc-lan")
     announcer.announce(Service("dc1", addresses={"sc-lan": ["192.0.2.2"]}))
@@ -20,13 +20,13 @@ GROUP4, GROUP6 = "224.0.0.251", "ff02::fb"
 A, PTR, TXT, AAAA, SRV, ANY = 1, 12, 16, 28, 33, 255
 FLUSH = 0x8000
 TCP, UDP = "_nvme-disc._tcp.local", "_nvme-disc._udp.local"
-# Short enough for a packet of an Ethernet.
+# Short enough for one Ethernet packet.
 ROOM = 1400
 
 
 @dataclasses.dataclass
 class Service:
-    """What is announced. `addresses`: those that are told on each interface."""
+    """An announced service. `addresses`: the addresses for each interface."""
 
     name: str
     addresses: dict
@@ -45,7 +45,7 @@ class Service:
         return ((self.host or self.name.replace(" ", "-")), "local")
 
     def records(self, iface, ttl=None):
-        """PTR, SRV, TXT, A and AAAA as they are said on that interface; empty where it is not announced."""
+        """Returns PTR, SRV, TXT, A and AAAA records for this interface; none if the service is not announced there."""
         addresses = self.addresses.get(iface, [])
         if not addresses:
             return []
@@ -74,7 +74,7 @@ def response(records):
 
 
 class Announcer:
-    """A responder on these interfaces of a neighbour (of this host if it is None)."""
+    """A responder on these interfaces of a neighbour, or of this host if `neighbour` is None."""
 
     def __init__(self, neighbour, *ifaces):
         self.services = {}
@@ -97,40 +97,40 @@ class Announcer:
         self.close()
 
     def close(self):
-        """Falls silent, without a goodbye."""
+        """Stops without a goodbye."""
         self._end.set()
         self._thread.join()
         for _, each in self._links:
             each.close()
 
     def announce(self, *services):
-        """From now on they are there."""
+        """Announces these services, and answers queries for them."""
         with self._lock:
             self.services.update({each.name: each for each in services})
         self._say(services)
 
     def expect(self, *services):
-        """They answer queries, but say nothing by themselves."""
+        """Answers queries for these services, without announcing them."""
         with self._lock:
             self.services.update({each.name: each for each in services})
 
     def pretend(self, *services):
-        """They are announced once, and never answer."""
+        """Announces these services once, and never answers queries for them."""
         self._say(services)
 
     def goodbye(self, *services):
-        """They take their leave (RFC 6762, 10.1)."""
+        """Sends goodbyes for these services (RFC 6762, 10.1)."""
         self.forget(*services)
         self._say(services, ttl=0)
 
     def forget(self, *services):
-        """They no longer answer, as one does that lost its power."""
+        """Stops answering for these services without a goodbye, as after a power failure."""
         with self._lock:
             for each in services:
                 self.services.pop(each.name, None)
 
     def send(self, packet, iface=None):
-        """Anything."""
+        """Sends any bytes."""
         for name, link in self._links:
             if iface in (None, name):
                 with contextlib.suppress(OSError):  # the interface may be down
@@ -171,7 +171,7 @@ class Announcer:
         if any(name in (TCP, UDP) for name, _ in asked):
             self.queries += 1
         if meant:
-            # As if each were a machine: they wait for 20 to 120 ms, whoever shares an answer with others (RFC 6762, 6).
+            # Each service behaves as a machine of its own: answers to shared questions wait for 20 to 120 ms (RFC 6762, 6).
             self._chance.shuffle(meant)
             self._say(meant, link=link)
 
@@ -183,7 +183,7 @@ class Announcer:
 
 
 def _name(packet, place):
-    """A name, perhaps compressed, and where it ends."""
+    """Reads a name, which may be compressed. Returns it and the offset of its end."""
     parts, end = [], None
     for _ in range(64):
         length = packet[place]
@@ -199,7 +199,7 @@ def _name(packet, place):
 
 
 def _sockets(iface):
-    """One for each family, on that interface alone."""
+    """Returns a socket for each address family, for this interface only."""
     index = socket.if_nametoindex(iface)
     for family, level in ((socket.AF_INET, socket.IPPROTO_IP), (socket.AF_INET6, socket.IPPROTO_IPV6)):
         each = socket.socket(family, socket.SOCK_DGRAM)

@@ -1,11 +1,11 @@
-"""The target machine: another machine at the other end of a wire. A scenario has it that says TARGET_MACHINE = True.
+"""The target machine: a second machine at the other end of a cable, for scenarios with TARGET_MACHINE = True.
 
     appliance.connect(target="192.0.2.2/24", host="192.0.2.1/24")
     appliance.run("nvmet", "create", "-f", "/run/harness/target.conf")
     appliance.press_reset()
     appliance.wait_up()
 
-Its disks /dev/vdb and /dev/vdc keep what is written to them when it is reset, and nothing else of it needs to.
+Only its disks /dev/vdb and /dev/vdc keep their data over a reset.
 """
 
 import contextlib
@@ -34,7 +34,7 @@ def there():
 
 
 def run(*command, check=True, timeout=60.0):
-    """Runs a command there; returns what it says. A failure is a failure of the scenario unless `check` is false."""
+    """Runs a command there and returns its output. A failure fails the scenario, unless `check` is false."""
     said = []
     with named():
         status, why = agent().run(list(command), said.append, limit=timeout)
@@ -46,12 +46,12 @@ def run(*command, check=True, timeout=60.0):
 
 
 def write(path, text):
-    """A file there, readable by its owner alone."""
+    """Writes a file there, readable by its owner only."""
     run("sh", "-c", 'umask 077; mkdir -p "$(dirname "$1")"; printf %s "$2" >"$1"', "sh", path, text)
 
 
 def connect(target, host):
-    """Plugs the cable in, at both ends: addresses as `192.0.2.2/24`. After a reset the target's end has to be plugged in again."""
+    """Connects both ends of the cable, with addresses such as `192.0.2.2/24`. After a reset, connect the target's end again."""
     run_here("ip", "address", "replace", host, "dev", IFACE)
     run_here("ip", "link", "set", IFACE, "up")
     run("ip", "address", "replace", target, "dev", IFACE)
@@ -59,10 +59,10 @@ def connect(target, host):
 
 
 def press_reset():
-    """Presses the reset button, without a warning to anybody; returns when it has been reset, long before it is up again."""
+    """Resets the machine without a shutdown. Returns after the reset; the machine then boots."""
     power = Line(POWER)
     try:
-        answer(power, "qmp_capabilities", refusal=True)  # whoever was here before may have said it
+        answer(power, "qmp_capabilities", refusal=True)  # an earlier client may have sent it already
         answer(power, "system_reset")
         while hear(power).get("event") != "RESET":
             pass
@@ -71,7 +71,7 @@ def press_reset():
 
 
 def wait_up():
-    """Waits until it has booted to the end, as bare as on its first day."""
+    """Waits until it has booted. It is then in the state of a new machine."""
     with named():
         agent().wait_ready(BOOT_LIMIT)
     run("systemctl", "is-system-running", "--wait", check=False, timeout=BOOT_LIMIT)
@@ -79,7 +79,7 @@ def wait_up():
 
 @contextlib.contextmanager
 def named():
-    """Which of the two machines is gone."""
+    """Adds to a failure that the target machine is gone, and not the host machine."""
     try:
         yield
     except Gone as gone:
@@ -113,7 +113,7 @@ def hear(power):
 
 
 def clean():
-    """Nothing is left there, its disks are empty, and the cable is unplugged."""
+    """Removes everything there, empties its disks, and disconnects the cable."""
     if not there():
         return
     run_here("sh", "-c", UNPLUG)

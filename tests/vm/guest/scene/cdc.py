@@ -1,4 +1,4 @@
-"""A centralized discovery controller: our `cdcsim`, here or at a neighbour's, run by a user without rights."""
+"""A centralized discovery controller: cdcsim, on this host or a neighbour, run by an unprivileged user."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ _running = []
 
 
 def fabric(*nqns, trsvcid="4420"):
-    """A neighbour at the other end of a cable, 192.0.2.2, whose target has these subsystems. Returns it and the cable."""
+    """Creates a neighbour, 192.0.2.2, whose target has these subsystems. Returns the neighbour and the cable."""
     neighbour = network.Neighbour("fabric")
     cable = neighbour.cable("lan", "192.0.2.1/24", "192.0.2.2/24")
     target.lives_at(neighbour)
@@ -32,7 +32,7 @@ def fabric(*nqns, trsvcid="4420"):
 
 
 class Cdc:
-    """One that runs until it is stopped, or the scenario is over.
+    """A cdcsim that runs until it is stopped or the scenario ends.
 
     `lives_at`: the neighbour in whose network it is; `listen`: its addresses; `nqn`: its own NQN (TP8013).
     """
@@ -50,7 +50,7 @@ class Cdc:
         command = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--init-groups", *command]
         if lives_at:
             command = ["nsenter", f"--net={lives_at.path}", *command]
-        # One that was killed leaves its socket behind; its file is how we know that this one is ready.
+        # A killed cdcsim leaves its socket file. It is removed, so that the new file shows that this one is ready.
         with contextlib.suppress(FileNotFoundError):
             os.unlink(self.control)
         with open(self.log, "w") as log:
@@ -62,12 +62,12 @@ class Cdc:
             raise Failed(f"expected: {name} runs\n    seen: it ended: {self.said()}")
 
     def answers(self):
-        """Its control socket is there before anybody listens to it."""
+        """True if it listens. Its control socket exists before that."""
         with socket.socket(socket.AF_UNIX) as client:
             return client.connect_ex(self.control) == 0
 
     def __call__(self, *arguments):
-        """`cdcsim ctl`, as one says it at a prompt; returns the answer. The control socket is its user's; root may, too."""
+        """Runs `cdcsim ctl` with these arguments, and returns the answer."""
         answer = run("cdcsim", "--control", self.control, "ctl", "--output=json", *map(str, arguments))
         return json.loads(answer)
 
@@ -78,7 +78,7 @@ class Cdc:
     # Zoning
 
     def add(self, name, *addresses, nqn=None, kind="nvme", zone=None):
-        """A member; `addresses` as `192.0.2.2:4420`."""
+        """Adds a member; `addresses` such as `192.0.2.2:4420`."""
         words = ["add", name, f"--kind={kind}", *[f"--address={each}" for each in addresses]]
         words += [f"--nqn={nqn}"] if nqn else []
         return self(*words, *([f"--zone={zone}"] if zone else []))
@@ -91,21 +91,21 @@ class Cdc:
         return self("load", path)
 
     def zone_in(self, *members, hostnqn="*", zone="all"):
-        """Lets a host see these members."""
+        """Adds a host and these members to a zone."""
         return self("zone", "add", zone, f"--host={hostnqn}", *[f"--member={each}" for each in members])
 
     def zone_out(self, *members, zone="all"):
         return self("zone", "remove", zone, *[f"--member={each}" for each in members])
 
-    # What it has seen
+    # What it has recorded
 
     def host(self, hostnqn=None):
-        """What it knows of a host (default: this one); {} if it has never seen it."""
+        """Returns its data about a host (default: this one), or {} if the host never connected."""
         hostnqn = hostnqn or host.hostnqn()
         return next((each for each in self("hosts") if each["nqn"] == hostnqn), {})
 
     def count(self, what, hostnqn=None):
-        """How many commands of that name (or `event`s) there were with a host."""
+        """Returns the number of commands of this name (or of `event`s) of a host."""
         return self.host(hostnqn).get("counts", {}).get(what, 0)
 
     def connections(self):
@@ -118,7 +118,7 @@ class Cdc:
 
 
 def clean():
-    """None is left."""
+    """Stops all instances."""
     for each in list(_running):
         if each.process.poll() is None:
             each.process.kill()
@@ -127,5 +127,5 @@ def clean():
 
 
 def evidence():
-    """What they said, for people."""
+    """Returns their output, for the log."""
     return "\n".join(f"{each.name}:\n{each.said()}" for each in _running)

@@ -1,4 +1,4 @@
-"""stafd and stacd under systemd: ours, or the peer's (Debian's nvme-stas) in their place."""
+"""stafd and stacd under systemd, of this project or of the peer (Debian's nvme-stas)."""
 
 import json
 import os
@@ -18,7 +18,7 @@ DEFAULTS = "/usr/share/nvme-stas/etc"
 
 
 class Daemon:
-    """One of the two."""
+    """One of the two daemons."""
 
     def __init__(self, name, bus):
         self.name = name
@@ -31,10 +31,10 @@ class Daemon:
     def __str__(self):
         return self.name
 
-    # Whose it is
+    # Which project
 
     def use_peer(self):
-        """The peer's daemon under this unit's name."""
+        """Replaces it by the peer's daemon, with the same unit name."""
         substitute(self.unit, "/usr/sbin/")
         self.peer = True
 
@@ -52,14 +52,14 @@ class Daemon:
         os.chmod(self.conf, mode)
 
     def drop_in(self, name, text):
-        """A drop-in of the unit, until the end of the scenario."""
+        """Adds a drop-in to the unit, until the end of the scenario."""
         folder = f"{OVERRIDES}/{self.unit}.d"
         os.makedirs(folder, exist_ok=True)
         with open(f"{folder}/{name}.conf", "w") as file:
             file.write(text)
         run("systemctl", "daemon-reload")
 
-    # Life
+    # Start, stop, state
 
     def start(self):
         start(self)
@@ -71,7 +71,7 @@ class Daemon:
         run("systemctl", "restart", self.unit)
 
     def reload(self):
-        """SIGHUP by way of systemd; returns when the daemon has said READY again."""
+        """Reloads it by systemctl. Returns when the daemon has reported READY again."""
         run("systemctl", "reload", self.unit)
 
     def properties(self):
@@ -86,33 +86,33 @@ class Daemon:
         return self.properties()["ActiveState"] == "active"
 
     def kill9(self):
-        """Returns the process that died."""
+        """Kills it with SIGKILL. Returns the process ID that it had."""
         pid = self.pid
         check(pid, f"{self} runs before it is killed")
         os.kill(pid, signal.SIGKILL)
         return pid
 
     def wait_active(self, timeout, other_than=0):
-        """Waits until it is active (as another process than that one); returns the seconds."""
+        """Waits until it is active, with another process ID than `other_than`. Returns the seconds."""
         def up():
             now = self.properties()
             return now["ActiveState"] == "active" and int(now["MainPID"]) not in (0, other_than)
         return wait_until(up, timeout, lambda: f"{self} active again\n    seen: {self.properties()}", poll=0.05)[1]
 
     def resident(self):
-        """Resident memory in bytes."""
+        """Returns its resident memory in bytes."""
         for line in read(f"/proc/{self.pid}/status").splitlines():
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) * 1024
         raise Failed(f"expected: {self} runs\n    seen: {self.properties()}")
 
     def cpu(self):
-        """Seconds of processor time so far."""
+        """Returns the seconds of processor time that it has used."""
         fields = read(f"/proc/{self.pid}/stat").rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def private(self):
-        """Memory that is its alone, in bytes: without the pages of shared libraries that others map too."""
+        """Returns its private memory in bytes, without shared pages such as those of libraries."""
         total = 0
         for line in read(f"/proc/{self.pid}/smaps_rollup").splitlines():
             if line.startswith(("Private_Clean:", "Private_Dirty:")):
@@ -122,7 +122,7 @@ class Daemon:
     # On the bus
 
     def call(self, method, signature="", *arguments, interface=None, user=None, check=True):
-        """A method call; returns its only value, or (with check=False) what busctl says."""
+        """Calls a method. Returns its only value or, with check=False, the finished busctl."""
         command = ["busctl", "--json=short", "--timeout=20", "call", self.bus, self.path, interface or self.bus, method]
         if signature:
             command += [signature, *map(str, arguments)]
@@ -137,20 +137,20 @@ class Daemon:
         return json.loads(answer)["data"]
 
     def set_property(self, name, signature, value, interface=None, user=None):
-        """Returns the finished busctl."""
+        """Sets a property. Returns the finished busctl."""
         return run("busctl", "set-property", self.bus, self.path, interface or f"{self.bus}.debug", name, signature, value,
                    user=user, check=False)
 
     def controllers(self, detailed=True):
-        """What `ls` shows: dictionaries."""
+        """Returns the dictionaries of `ls`."""
         return self.call("list_controllers", "b", "true" if detailed else "false")
 
     def log_pages(self):
-        """stafd: what it read from every discovery controller, as get_all_log_pages tells it."""
+        """stafd only: returns the log pages of all discovery controllers (get_all_log_pages)."""
         return json.loads(self.call("get_all_log_pages", "b", "true"))
 
     def listed_subsystems(self):
-        """stafd: the subsystems in all log pages, sorted."""
+        """stafd only: returns the subsystems in all log pages, sorted."""
         return sorted({entry["subnqn"] for each in self.log_pages() for entry in each["log-pages"]
                        if entry.get("subtype") == "nvme"})
 
@@ -160,7 +160,7 @@ class Daemon:
     # Its command-line tool
 
     def tool(self, *arguments, user=None, check=True, peers=None):
-        """Runs stafctl or stacctl; `peers`: the peer's tool (default: as the daemon)."""
+        """Runs stafctl or stacctl. `peers`: True for the tool of the peer (default: as the daemon)."""
         name = self.name[:-1] + "ctl"
         if self.peer if peers is None else peers:
             return run(f"{PEER}/usr/bin/{name}", *arguments, user=user, check=check, env={"PYTHONPATH": PEER_PYTHON})
@@ -173,7 +173,7 @@ BOTH = (stafd, stacd)
 
 
 def substitute(unit, programs):
-    """The peer's unit in the place of ours; its programs are in /opt/peer."""
+    """Replaces our unit by the peer's, with its programs in /opt/peer."""
     with open(f"{PEER}/usr/lib/systemd/system/{unit}") as file:
         text = file.read()
     check(programs in text, f"the peer's {unit} starts a program in {programs}", text)
@@ -184,7 +184,7 @@ def substitute(unit, programs):
 
 
 def use_peer(*which):
-    """Puts the peer's daemons in place."""
+    """Replaces the daemons by the peer's."""
     for each in which or BOTH:
         each.use_peer()
     if not which:
@@ -193,14 +193,14 @@ def use_peer(*which):
 
 
 def configure(*dcs, stafd_global="", stacd_global="", stafd_more="", stacd_more=""):
-    """The usual configuration: these discovery controllers (as in controller=), no mDNS."""
+    """Writes the usual configuration: these discovery controllers (as in controller=), no mDNS."""
     lines = "".join(f"controller={each}\n" for each in dcs or ("transport=tcp;traddr=::1;trsvcid=8009",))
     stafd.configure(f"[Global]\n{stafd_global}\n[Service Discovery]\nzeroconf=disabled\n[Controllers]\n{lines}{stafd_more}\n")
     stacd.configure(f"[Global]\n{stacd_global}\n{stacd_more}\n")
 
 
 def start(*which):
-    """Starts both (or these) with one `systemctl start`; returns the time just before (time.monotonic)."""
+    """Starts both, or these, with one `systemctl start`. Returns the time before the start (time.monotonic)."""
     before = time.monotonic()
     run("systemctl", "start", *[each.unit for each in which or BOTH])
     return before
@@ -211,7 +211,7 @@ def stop(*which, timeout=60.0):
 
 
 def kill9():
-    """Both at once; returns their processes."""
+    """Kills both at the same time. Returns their process IDs."""
     pids = [each.pid for each in BOTH]
     check(all(pids), "both daemons run before they are killed", pids)
     for pid in pids:
@@ -220,7 +220,7 @@ def kill9():
 
 
 def connected_to(nqns, timeout=30.0, dcs=("transport=tcp;traddr=::1;trsvcid=8009",), **configuration):
-    """The usual beginning: configured, started, all these subsystems live, both daemons at rest."""
+    """The usual beginning: configures and starts both, and waits until these subsystems are live and both daemons are idle."""
     from . import host
     configure(*dcs, **configuration)
     start()
@@ -229,13 +229,13 @@ def connected_to(nqns, timeout=30.0, dcs=("transport=tcp;traddr=::1;trsvcid=8009
 
 
 def forget():
-    """They know nothing from before when they start."""
+    """Deletes their saved state."""
     for each in BOTH:
         shutil.rmtree(f"/run/{each}", ignore_errors=True)
 
 
 def reset():
-    """Back to a freshly installed machine."""
+    """Restores the state of a new installation."""
     run("systemctl", "stop", stafd.unit, stacd.unit, check=False)  # they may not be installed
     run("systemctl", "stop", "sta?d-idle.service", check=False)
     run("systemctl", "stop", "nvmf-connect@*.service", "stas-config@*.service", "stas-config.target", check=False)

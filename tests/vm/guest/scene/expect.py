@@ -1,20 +1,20 @@
-"""Assertions. Each failure says what was expected and what was seen."""
+"""Assertions. Each failure prints the expected and the actual result."""
 
 
 class Failed(Exception):
-    """The scenario's promise does not hold."""
+    """The scenario has failed."""
 
 
 class Forbidden(Failed):
-    """What must never happen has happened. There is no second try."""
+    """Something happened that must never happen. There is no second run."""
 
 
 class Skip(Exception):
-    """The scenario cannot be played here; the text says why."""
+    """The scenario cannot run here; the text gives the reason."""
 
 
 def check(condition, expected, seen=None):
-    """`expected` is a sentence that must be true; `seen` is shown when it is not."""
+    """Fails if the sentence `expected` is not true, and prints `seen`."""
     if not condition:
         raise Failed(f"expected: {expected}" + ("" if seen is None else f"\n    seen: {seen}"))
 

@@ -1,4 +1,4 @@
-"""What this host is connected to: /sys/class/nvme, read without a fork."""
+"""The controllers of this host, read from /sys/class/nvme without starting a process."""
 
 import contextlib
 import dataclasses
@@ -20,7 +20,7 @@ DISCOVERY_NQN = "nqn.2014-08.org.nvmexpress.discovery"
 
 @dataclasses.dataclass(frozen=True)
 class Controller:
-    """One of the kernel's controllers. `birth` tells a recycled name from the old one."""
+    """A controller of the kernel. `birth` distinguishes controllers that have the same name one after the other."""
 
     device: str
     birth: int
@@ -50,13 +50,13 @@ class Controller:
         return read(f"{CLASS}/{self.device}/{name}")
 
     def delete(self):
-        """What `nvme disconnect` does. Blocks while the queues are torn down."""
+        """Disconnects it, as `nvme disconnect` does. Blocks while the kernel removes the queues."""
         with open(f"{CLASS}/{self.device}/delete_controller", "w") as file:
             file.write("1")
 
 
 def read(path):
-    """An attribute, or an empty text when it or its device is not there (any more)."""
+    """Returns an attribute, or an empty text if it does not exist (any more)."""
     try:
         with open(path) as file:
             return file.read().strip()
@@ -65,7 +65,7 @@ def read(path):
 
 
 def words(path):
-    """An attribute; the kernel prints such words for what it does not know before it has identified a controller."""
+    """Returns an attribute, or an empty text for the words that the kernel prints before it has identified a controller."""
     text = read(path)
     return "" if text in ("(efault)", "(null)") else text
 
@@ -83,7 +83,7 @@ def controller(device):
 
 
 def controllers():
-    """All fabrics controllers, in the order of their numbers."""
+    """Returns all fabrics controllers, sorted by number."""
     try:
         names = sorted(os.listdir(CLASS), key=lambda name: (len(name), name))
     except FileNotFoundError:
@@ -104,12 +104,12 @@ def with_nqn(nqn):
 
 
 def live(nqn):
-    """The live controllers of a subsystem."""
+    """Returns the live controllers of a subsystem."""
     return [each for each in with_nqn(nqn) if each.state == "live"]
 
 
 def count_live_iocs():
-    """Cheap enough for a hundred controllers: two attributes each."""
+    """Counts the live I/O controllers. Reads only a few attributes: fast enough for a hundred controllers."""
     count = 0
     for name in os.listdir(CLASS) if os.path.isdir(CLASS) else []:
         if read(f"{CLASS}/{name}/state") == "live" and read(f"{CLASS}/{name}/subsysnqn") != DISCOVERY_NQN \
@@ -119,12 +119,12 @@ def count_live_iocs():
 
 
 def picture():
-    """All controllers as lines, for a message."""
+    """Returns all controllers as lines, for a message."""
     return "\n".join(f"        {each}" for each in controllers()) or "        no controller"
 
 
 def wait_live(*nqns, timeout=30.0):
-    """Waits until each subsystem has a live controller; returns the seconds."""
+    """Waits until each subsystem has a live controller. Returns the seconds."""
     def missing():
         return [nqn for nqn in nqns if not live(nqn)]
     return wait_until(lambda: not missing(), timeout,
@@ -146,7 +146,7 @@ def wait_dc(count=1, timeout=30.0):
 
 @contextlib.contextmanager
 def nothing_lost(*, only=None):
-    """During the block no controller that is there now may go (or go and come back): uevents prove it.
+    """Checks by uevents that no existing controller is removed during the block, even if it is connected again.
 
     `only`: a function that says which controllers this is about (default: all). One that has no name yet is still being
     connected for the first time.
@@ -165,10 +165,10 @@ def nothing_lost(*, only=None):
         raise Failed("expected: connections that could be lost\n    seen: none at the start: this would prove nothing")
 
 
-# Connecting and disconnecting by hand
+# Connecting and disconnecting without the daemons
 
 def connect(nqn, traddr="::1", trsvcid="8009", transport="tcp", **options):
-    """One bare write to /dev/nvme-fabrics, as nvme-cli does it. Returns the device."""
+    """Connects by a write to /dev/nvme-fabrics, as nvme-cli does. Returns the device."""
     words = [f"transport={transport}", f"traddr={traddr}", f"nqn={nqn}"]
     if trsvcid:
         words.append(f"trsvcid={trsvcid}")
@@ -184,14 +184,14 @@ def connect(nqn, traddr="::1", trsvcid="8009", transport="tcp", **options):
 
 
 def bare_writes(nqns, **address):
-    """Seconds that the kernel alone needs to connect them, one write after the other: what daemons are compared with.
+    """Measures the seconds that the kernel alone needs to connect them, one write after the other.
 
-    On a host that has no connection; it has none afterwards.
+    The host must have no connection, and has none afterwards.
     """
     before = time.monotonic()
     for nqn in nqns:
         connect(nqn, **address)
-    # Looking at a hundred controllers costs: five times a second is enough.
+    # Reading a hundred controllers takes time: five times a second is enough.
     wait_until(lambda: count_live_iocs() >= len(nqns), 100, f"{len(nqns)} bare writes end in live controllers", poll=0.2)
     took = time.monotonic() - before
     note(f"{len(nqns)} bare writes to /dev/nvme-fabrics: {took:.1f} s")
@@ -208,7 +208,7 @@ def hostid():
 
 
 def disconnect_all(timeout=60.0):
-    """Removes every controller, each in its own thread: one that hangs must not hold up the others."""
+    """Removes all controllers, each in a thread of its own, so that a hanging one does not delay the others."""
     deadline = time.monotonic() + timeout
     while time.monotonic() < deadline:
         there = controllers()
@@ -226,11 +226,11 @@ def _delete(each):
     try:
         each.delete()
     except OSError:
-        time.sleep(0.05)  # EBUSY on the way up, ENOENT on the way out: the caller looks again
+        time.sleep(0.05)  # EBUSY while it connects, ENOENT while it is removed: the caller tries again
 
 
 def namespaces(nqn):
-    """The block devices (nvme0n1) of a subsystem."""
+    """Returns the block devices (nvme0n1) of a subsystem."""
     found = set()
     base = "/sys/class/nvme-subsystem"
     for name in os.listdir(base) if os.path.isdir(base) else []:
@@ -241,7 +241,7 @@ def namespaces(nqn):
 
 
 def run(*command, user=None, check=True, stdin=None, timeout=60.0, env=None):
-    """Runs a command; returns its standard output. A failure is a failure of the scenario unless `check` is false."""
+    """Runs a command and returns its standard output. A failure fails the scenario, unless `check` is false."""
     if user:
         command = ("setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups", *command)
         env = instruments.of(user) | (env or {})

@@ -1,36 +1,36 @@
-"""What instrumented programs leave behind: the counters of `make coverage`, the reports of `make sanitize`."""
+"""Collects the files of instrumented programs: counters of `make coverage`, reports of `make sanitize`."""
 
 import os
 import pathlib
 import shutil
 
-# tests/instrumented puts it into the install tree; without it all of this does nothing.
+# tests/instrumented adds this folder to the install tree. Without it, these functions do nothing.
 FOLDER = pathlib.Path("/var/lib/instruments")
-# Lines NAME=VALUE for all programs; {user} is whose the files are.
+# Lines NAME=VALUE for the environment of all programs. {user}: the user of the program.
 VARIABLES = FOLDER / "variables"
 LEFT = FOLDER / "left"
 RESULTS = pathlib.Path("/results/instruments")
 
 
 def there():
-    """Instrumented programs are slow."""
+    """True if the programs are instrumented, and therefore slow."""
     return FOLDER.is_dir()
 
 
 def begin():
-    """It holds for what this process starts from now on."""
+    """Sets the variables for all programs that this process starts."""
     os.environ.update(of("root"))
 
 
 def of(user):
-    """The variables for a program of this user."""
+    """Returns the variables for a program of this user."""
     if not there():
         return {}
     return dict(line.replace("{user}", user).split("=", 1) for line in VARIABLES.read_text().splitlines())
 
 
 def hand_over():
-    """All that this machine has left so far, to the host; returns the text of reports that are new."""
+    """Copies all files of this machine to the host. Returns the text of new reports."""
     if not there():
         return ""
     boot = pathlib.Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -1,4 +1,4 @@
-"""What the daemons said since the scenario began."""
+"""The log lines of the daemons since the beginning of the scenario."""
 
 import json
 import re
@@ -12,7 +12,7 @@ _cursor = None
 
 
 def mark():
-    """From here on."""
+    """Sets the beginning to the current end of the journal."""
     global _cursor
     text = run("journalctl", "--quiet", "--lines=0", "--show-cursor", check=False).stdout
     found = re.search(r"-- cursor: (\S+)", text)
@@ -27,29 +27,29 @@ def _command(units):
 
 
 def text(*units):
-    """For people."""
+    """Returns the lines of both daemons as text."""
     return run(*_command(units or UNITS), "--output=short-precise")
 
 
 def kernel():
-    """What the kernel said."""
+    """Returns the kernel log."""
     after = [f"--after-cursor={_cursor}"] if _cursor else []
     return run("journalctl", "--quiet", "--no-pager", "--dmesg", "--output=short-precise", *after)
 
 
 def messages(*units):
-    """The messages alone, oldest first."""
+    """Returns the messages without other fields, oldest first."""
     return run(*_command(units or UNITS), "--output=cat").splitlines()
 
 
 def entries(*units):
-    """With their fields."""
+    """Returns the entries with all fields."""
     lines = run(*_command(units or UNITS), "--output=json").splitlines()
     return [json.loads(line) for line in lines]
 
 
 def wait_for(pattern, timeout=10.0, *units):
-    """Waits until a message matches; returns it."""
+    """Waits until a message matches. Returns it."""
     def find():
         return next((line for line in messages(*units) if re.search(pattern, line)), None)
     try:

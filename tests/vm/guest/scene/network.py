@@ -1,4 +1,4 @@
-"""Interfaces and neighbours of our own, all named sc-…, and portals that misbehave."""
+"""Interfaces and neighbours for scenarios, all named sc-…, and portals that do not answer."""
 
 import contextlib
 import json
@@ -14,7 +14,7 @@ PREFIX = "sc-"
 
 
 def interface(name, *addresses):
-    """A dummy interface with these addresses (`192.0.2.1/24`). What is sent to its neighbours vanishes. Returns its name."""
+    """Creates a dummy interface with these addresses (`192.0.2.1/24`); packets to its neighbours are lost. Returns its name."""
     name = PREFIX + name
     run("ip", "link", "add", name, "type", "dummy")
     for address in addresses:
@@ -24,7 +24,7 @@ def interface(name, *addresses):
 
 
 class Neighbour:
-    """Another host on the wire: a network namespace, with cables to this one."""
+    """Another host: a network namespace with cables to this host."""
 
     def __init__(self, name):
         self.name = PREFIX + name
@@ -32,7 +32,7 @@ class Neighbour:
         self.run("ip", "link", "set", "lo", "up")
 
     def cable(self, name, here, there):
-        """A cable between this host and the neighbour, up, with addresses (`192.0.2.1/24`) at both ends: one or a list.
+        """Creates a cable between this host and the neighbour, with one address (`192.0.2.1/24`) or a list at each end.
 
         Returns the name of the interface on this side; that of the other side is the same.
         """
@@ -45,7 +45,7 @@ class Neighbour:
         return name
 
     def run(self, *command, **options):
-        """A command of the neighbour's. It sees the same files, configfs too (`ip netns exec` would hide that)."""
+        """Runs a command in the neighbour. It sees the same files, including configfs (which `ip netns exec` would hide)."""
         return run("nsenter", f"--net={self.path}", *command, **options)
 
     @property
@@ -54,7 +54,7 @@ class Neighbour:
 
     @contextlib.contextmanager
     def inside(self):
-        """What this thread does in the block, the neighbour does: sockets, and what configfs opens."""
+        """Moves this thread into the neighbour for the block: its sockets, and those that configfs opens, are there."""
         own = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
         other = os.open(self.path, os.O_RDONLY)
         try:
@@ -67,14 +67,14 @@ class Neighbour:
 
 
 def swallowing_portals(count):
-    """Addresses where SYNs vanish: they are routed to an interface with nobody behind it."""
+    """Returns addresses that do not answer: they are routed to an interface without hosts."""
     interface("dead", "198.51.100.1/24")
     return [f"198.51.100.{10 + number}" for number in range(count)]
 
 
 @contextlib.contextmanager
 def silent_portal(address="127.0.0.1", greets=False):
-    """A portal that accepts TCP and never says a word: it holds the kernel's connect lane for ten seconds. Gives its port.
+    """Opens a portal that accepts TCP and never answers: it blocks the kernel's connect path for ten seconds. Returns its port.
 
     `greets`: it answers the first PDU (ICReq by ICResp) and no other: the kernel waits a minute for its Connect.
     """
@@ -106,7 +106,7 @@ REMOTE = "wwnn=0x10001100ab000001,wwpn=0x20001100ab000001"
 
 
 def fibre_channel():
-    """A fibre-channel port of the host and one of the target, with a cable between them. Returns both addresses (traddr).
+    """Creates a Fibre Channel port of the host and one of the target, connected to each other. Returns both addresses (traddr).
 
     The order matters: the host's port, the target's, then the host's view of the target's. The roles say that it is a
     target and has a discovery controller: the kernel's host connects to no other.
@@ -126,12 +126,12 @@ def _fcloop(what, text):
 def remove_fibre_channel():
     if os.path.isdir(FCLOOP):
         for what, text in (("del_remote_port", REMOTE), ("del_local_port", LOCAL), ("del_target_port", REMOTE)):
-            with contextlib.suppress(OSError):  # not there
+            with contextlib.suppress(OSError):  # it does not exist
                 _fcloop(what, text)
 
 
 def clean():
-    """What was made here. Fibre channel and neighbours go by themselves, after the connections and the target."""
+    """Removes the interfaces. Fibre Channel ports and neighbours are removed later, after the connections and the target."""
     for link in json.loads(run("rdma", "-j", "link", check=False).stdout or "[]"):
         run("rdma", "link", "delete", link["ifname"], check=False)
     for link in json.loads(run("ip", "-j", "-d", "link")):
@@ -142,11 +142,11 @@ def clean():
 def remove_neighbours():
     for each in json.loads(run("ip", "-j", "netns") or "[]"):
         if each["name"].startswith(PREFIX):
-            # It lives for as long as something runs in it, and so do its cables.
+            # The namespace and its cables exist until the last process in it ends.
             for pid in run("ip", "netns", "pids", each["name"]).split():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(int(pid), signal.SIGKILL)
             run("ip", "netns", "delete", each["name"])
     for link in json.loads(run("ip", "-j", "link")):
         if link["ifname"].startswith(PREFIX):
-            run("ip", "link", "delete", link["ifname"], check=False)  # it may be going already
+            run("ip", "link", "delete", link["ifname"], check=False)  # it may be gone already

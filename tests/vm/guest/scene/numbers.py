@@ -1,4 +1,4 @@
-"""Numbers for the report. A number over its bound fails the scenario at its end, so that the other numbers are taken too.
+"""Numbers for the report. A number over its limit fails the scenario at its end, so that all numbers are measured.
 
 Instrumented programs (`make coverage`, `make sanitize`) are slow: their numbers are not judged.
 """
@@ -10,7 +10,7 @@ notes = []
 
 
 def measure(name, value, unit, at_most=None, peer=None):
-    """Records `value`. `at_most` is the promise, `peer` what nvme-stas 2.4.1 needs, for the reader of the report."""
+    """Records `value`. `at_most`: its limit. `peer`: the number of nvme-stas 2.4.1, for comparison in the report."""
     missed = at_most is not None and value > at_most and not instruments.there()
     taken.append({"name": name, "value": round(value, 4), "unit": unit, "at_most": at_most, "peer": peer, "missed": missed})
     print(f"measured: {describe(taken[-1])}", flush=True)
@@ -18,9 +18,9 @@ def measure(name, value, unit, at_most=None, peer=None):
 
 
 def compare(name, seconds, reference, what, at_most, delays=0.0, peer=None):
-    """Records seconds, and their multiple of what `what` needs in the same boot, which is what is promised.
+    """Records seconds, and their ratio to the reference time of `what` in the same boot. The limit applies to the ratio.
 
-    `delays`: seconds that are waited on purpose, on every host; they do not count for the multiple.
+    `delays`: seconds of intended waits, the same on every host. They are subtracted before the ratio is computed.
     """
     measure(name, seconds, "s", peer=peer)
     without = f" without {delays:g} s of delays," if delays else ""
@@ -28,7 +28,7 @@ def compare(name, seconds, reference, what, at_most, delays=0.0, peer=None):
 
 
 def note(text):
-    """A line for the log and the report."""
+    """Returns the line for the log and the report."""
     notes.append(text)
     print(text, flush=True)
 

@@ -1,4 +1,4 @@
-"""A discovery controller over NVMe/TCP that lists whatever bytes a scenario wants: what real firmware gets wrong.
+"""A discovery controller over NVMe/TCP with any bytes in its log page, to reproduce errors of real firmware.
 
 It is a thread of the scenario. It answers what the kernel's host and stafd ask of a direct discovery controller, and no more.
 """
@@ -18,7 +18,7 @@ CAP, VS = 127 | 1 << 16 | 20 << 24 | 1 << 37, 0x20000
 
 
 def entry(nqn, traddr="127.0.0.1", trsvcid="4420", trtype=TCP, adrfam=IPV4, subtype=NVME):
-    """An entry of 1024 bytes; the texts are strings or bytes, and nothing checks them."""
+    """Returns an entry of 1024 bytes. Texts are strings or bytes, and are not checked."""
     def padded(text, length):
         raw = text.encode() if isinstance(text, str) else text
         return raw[:length].ljust(length, b"\0")
@@ -27,7 +27,7 @@ def entry(nqn, traddr="127.0.0.1", trsvcid="4420", trtype=TCP, adrfam=IPV4, subt
 
 
 class RawDc:
-    """One that listens from the start. `page` replaces its log page, and tells every connection so."""
+    """A discovery controller that listens at once. `page` replaces its log page and sends an event on every connection."""
 
     def __init__(self, traddr="127.0.0.1", trsvcid=8009, family=socket.AF_INET):
         self._lock = threading.Lock()
@@ -39,7 +39,7 @@ class RawDc:
         threading.Thread(target=self._accept, daemon=True).start()
 
     def page(self, *entries):
-        """Lists these entries from now on."""
+        """Replaces the log page by these entries."""
         with self._lock:
             self._generation += 1
             header = struct.pack("<QQH", self._generation, len(entries), 0).ljust(1024, b"\0")
@@ -96,7 +96,7 @@ class _Connection:
                 return
 
     def changed(self):
-        """The page has changed. As the specification wants it: one event until the page is read."""
+        """Reports a change of the log page: as the specification requires, one event until the page is read."""
         with contextlib.suppress(OSError, IndexError):
             self._owes_event = True
             command = self._event_requests.pop(0)
@@ -143,7 +143,7 @@ class _Connection:
         data = bytearray(4096)
         data[4:24], data[24:64], data[64:72] = b"RAW".ljust(20), b"RawDc".ljust(40), b"1".ljust(8)
         struct.pack_into("<HI", data, 78, 7, VS)  # controller ID, version
-        struct.pack_into("<I", data, 92, 1 << 31)  # it has events for changes of the discovery log page
+        struct.pack_into("<I", data, 92, 1 << 31)  # it sends events for changes of the discovery log page
         data[111] = 2  # a discovery controller
         data[259], data[261] = 3, 4  # event requests at a time; log pages are read in parts
         struct.pack_into("<H", data, 320, 10)  # keep alive, in 100 ms
@@ -153,7 +153,7 @@ class _Connection:
         data[768:1024] = DISCOVERY_NQN.encode().ljust(256, b"\0")
         struct.pack_into("<II", data, 1792, 4, 1)
         data[1803] = 1
-        data[1806] = 1  # a direct one
+        data[1806] = 1  # direct discovery controller
         return bytes(data)
 
     def _answer(self, identifier, data):

@@ -1,10 +1,10 @@
-"""What the host itself needs, in this boot: bounds are multiples of it, so that they hold on a slow host, too.
+"""Reference times of this host in this boot. Time limits are multiples of them, so that they also hold on a slow host.
 
     idle = reference.IdleDaemons()
     compare("kill -9 to both active", took, idle.killed(), "two idle daemons", at_most=2)
     alone = reference.connections(target.THREE)
 
-Take it before the daemons start: they would adopt, or remove, what is connected here.
+Measure them before the daemons start: the daemons would adopt or remove these connections.
 """
 
 import os
@@ -17,13 +17,13 @@ from . import daemons, host
 from .numbers import note
 from .wait import wait_until
 
-# What makes a daemon of a unit. An idle daemon has the rest: dependencies, folders, restrictions, the delay of a restart.
+# Directives that an idle daemon does not copy. It copies the rest: dependencies, folders, restrictions, restart delay.
 OF_A_DAEMON = ("Type=", "BusName=", "Exec", "WatchdogSec=")
 ROUNDS = 3
 
 
 class IdleDaemons:
-    """Two services like stafd and stacd, as far as systemd is concerned, that do nothing."""
+    """Two services with the units of stafd and stacd that do nothing."""
 
     def __init__(self):
         self.both = [daemons.Daemon(f"{each}-idle", bus="none") for each in daemons.BOTH]
@@ -36,7 +36,7 @@ class IdleDaemons:
         host.run("systemctl", "daemon-reload")
 
     def started(self):
-        """Seconds that systemd needs to start both."""
+        """Measures the seconds that systemd needs to start both."""
         took = []
         for _ in range(ROUNDS):
             before = daemons.start(*self.both)
@@ -45,11 +45,11 @@ class IdleDaemons:
         return told("two idle daemons started", took)
 
     def killed(self):
-        """Seconds that systemd needs to bring both back after a kill -9."""
+        """Measures the seconds that systemd needs to restart both after a kill -9."""
         return self.back_after("kill -9", lambda: None)
 
     def back_after(self, what, disturb):
-        """Seconds that systemd needs to bring both back after a kill -9 and `disturb`."""
+        """Measures the seconds that systemd needs to restart both after a kill -9 and `disturb`."""
         took = []
         daemons.start(*self.both)
         for _ in range(ROUNDS):
@@ -66,7 +66,7 @@ class IdleDaemons:
 
 
 def connections(nqns, dc=False, **address):
-    """Seconds that the kernel needs to connect them (and their discovery controller), one write after the other."""
+    """Measures the seconds that the kernel needs to connect them (and their DC), one write after the other."""
     took = []
     for _ in range(ROUNDS):
         before = time.monotonic()
@@ -79,7 +79,7 @@ def connections(nqns, dc=False, **address):
 
 
 def disconnection(nqn, **address):
-    """Seconds that the kernel needs to disconnect one."""
+    """Measures the seconds that the kernel needs to disconnect one controller."""
     took = []
     for _ in range(ROUNDS):
         host.connect(nqn, **address)
@@ -93,7 +93,7 @@ def disconnection(nqn, **address):
 
 
 def median(what, function, rounds=ROUNDS):
-    """The median of the seconds that a function takes."""
+    """Measures a function several times. Returns the median in seconds."""
     took = []
     for _ in range(rounds):
         before = time.monotonic()
@@ -108,5 +108,5 @@ def told(what, took):
 
 
 def aborted(pid, timeout=60.0):
-    """Seconds from now until the process has ended."""
+    """Returns the seconds from now until the process has ended."""
     return wait_until(lambda: not os.path.exists(f"/proc/{pid}"), timeout, f"process {pid} ends")[1]

@@ -1,4 +1,4 @@
-"""The same clean room before and after every scenario."""
+"""Cleans up before and after every scenario."""
 
 import os
 import shutil
@@ -13,13 +13,13 @@ MOUNTS = "/mnt/scene"
 def enter():
     for name in ("hostnqn", "hostid"):
         IDENTITY[name] = kept(name)
-    # Loaded by us, they stay: nvmet unloads what it loaded.
+    # Loaded here, so that nvmet does not unload them: it unloads only modules that it has loaded.
     host.run("modprobe", "-a", "nvme_fabrics", "nvme_tcp", "nvmet", "nvmet_tcp", "null_blk")
     clean()
 
 
 def kept(name):
-    """The machine's identity as the image has it, kept aside the first time."""
+    """Returns a file of the image's identity. The first call saves a copy."""
     path = f"/run/harness/{name}"
     if not os.path.exists(path):
         os.makedirs("/run/harness", exist_ok=True)
@@ -29,7 +29,7 @@ def kept(name):
 
 
 def clean():
-    """Storage is let go first, then the daemons, the network, the connections, the target."""
+    """Removes everything, in this order: mounts, daemons, network, connections, target."""
     while subprocess.run(["umount", "--recursive", MOUNTS], capture_output=True).returncode == 0:
         pass
     daemons.reset()

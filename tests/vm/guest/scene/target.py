@@ -1,4 +1,4 @@
-"""The storage: the kernel's target, made by our `nvmet`; only what is timed or broken on purpose goes straight to configfs."""
+"""The storage: the kernel's target, configured by nvmet. Fast or intentionally wrong changes are written to configfs directly."""
 
 import contextlib
 import dataclasses
@@ -41,31 +41,31 @@ _home = None
 
 
 def lives_at(neighbour):
-    """The target listens in the neighbour's network. Say so first."""
+    """Makes the target listen in the neighbour's network. Call it first."""
     global _home
     _home = neighbour
 
 
 def port(number=1, transport="tcp", traddr="::", trsvcid="8009"):
-    """A port. The kernel listens at it, and its discovery controller answers, as soon as a subsystem is linked to it."""
+    """Adds a port. The kernel listens on it as soon as a subsystem is linked to it."""
     _ports[number] = Port(transport, traddr, trsvcid)
     _apply()
 
 
 def subsystem(nqn, namespaces=1, ports=(1,), keeps=False):
-    """A subsystem for every host, on these ports. `keeps`: what is written to its namespaces can be read again."""
+    """Adds a subsystem for every host, on these ports. `keeps`: its namespaces store the written data."""
     _subsystems[nqn] = Subsystem(namespaces, "brd" if keeps else "null_blk", set(ports), [])
     _apply()
 
 
 def referral(name, traddr, trsvcid, port=1):
-    """The discovery controller on `port` refers to another one."""
+    """Adds a referral to another discovery controller to `port`."""
     _ports[port].referrals[name] = (traddr, trsvcid)
     _apply()
 
 
 def only_for(nqn, hostnqn, key=None, ctrl_key=None):
-    """Only this host may connect to the subsystem; with a key, only after authentication."""
+    """Allows only this host to connect to the subsystem; with a key, only after authentication."""
     _subsystems[nqn].hosts = [hostnqn]
     if key:
         _keys[hostnqn] = (key, ctrl_key)
@@ -73,32 +73,32 @@ def only_for(nqn, hostnqn, key=None, ctrl_key=None):
 
 
 def hide(nqn):
-    """The subsystem is no longer for this host: the page loses it, its connections go on working."""
+    """Forbids this host to use the subsystem: the log page no longer lists it, existing connections continue to work."""
     _subsystems[nqn].hosts = [NOBODY]
     _apply()
 
 
 def show(nqn):
-    """For every host again."""
+    """Allows every host again."""
     _subsystems[nqn].hosts = []
     _apply()
 
 
 def link(nqn, port=1):
-    """Exports a subsystem: the target tells every discovery controller connection. As fast as the kernel."""
+    """Exports a subsystem, directly in configfs. The target sends an event on every connection to its DC."""
     with _home.inside() if _home else contextlib.nullcontext():
         os.symlink(f"{NVMET}/subsystems/{nqn}", f"{NVMET}/ports/{port}/subsystems/{nqn}")
     _subsystems[nqn].ports.add(port)
 
 
 def unlink(nqn, port=1):
-    """Takes a subsystem back: the target tells so, and breaks its connections through this port. As fast as the kernel."""
+    """Stops exporting a subsystem, directly in configfs. The target sends events and closes its connections on this port."""
     os.unlink(f"{NVMET}/ports/{port}/subsystems/{nqn}")
     _subsystems[nqn].ports.discard(port)
 
 
 def remove_port(number=1):
-    """With everything that hangs on it: each connection through it breaks."""
+    """Removes a port with everything on it: all connections through it are closed."""
     path = f"{NVMET}/ports/{number}"
     for nqn in os.listdir(f"{path}/subsystems"):
         unlink(nqn, number)
@@ -115,7 +115,7 @@ def remove_referral(name, port=1):
 
 @contextlib.contextmanager
 def together():
-    """What is described in the block is made at its end, at once."""
+    """Collects the changes of the block and applies them together at its end."""
     global _together
     _together += 1
     try:
@@ -126,7 +126,7 @@ def together():
 
 
 def three():
-    """Port 1, tcp on `::`, 8009, and the three subsystems of the sample nvmet.conf."""
+    """Creates port 1 (tcp, `::`, 8009) and the three subsystems of the sample nvmet.conf."""
     with together():
         port()
         for nqn, namespaces in zip(THREE, (3, 2, 1)):
@@ -134,7 +134,7 @@ def three():
 
 
 def many(count):
-    """Port 1 and `count` subsystems of one namespace; returns their NQNs."""
+    """Creates port 1 and `count` subsystems with one namespace each. Returns their NQNs."""
     nqns = [f"nqn.2014-08.org.nvmexpress:scene:subsystem-{number:03}" for number in range(1, count + 1)]
     with together():
         port()
@@ -144,7 +144,7 @@ def many(count):
 
 
 def clean():
-    """Nothing is left of it."""
+    """Removes the target."""
     global _home
     _home = None
     for each in (_ports, _subsystems, _keys):
@@ -159,14 +159,14 @@ def clean():
 def _apply():
     if _together:
         return
-    # It may hold keys.
+    # The file may contain keys.
     with open(os.open(FILE, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(_text())
     (_home.run if _home else run)("nvmet", "create", "-f", FILE)
 
 
 def _text():
-    """The description as nvmet's TOML. (A string of JSON is one of TOML.)"""
+    """Returns the description as TOML for nvmet. (A JSON string is also a TOML string.)"""
     lines = ["[null_blk]", "shared = true"]
     for number, each in _ports.items():
         lines += ["[[port]]", f"id = {number}", f"transport = {json.dumps(each.transport)}", f"traddr = {json.dumps(each.traddr)}"]

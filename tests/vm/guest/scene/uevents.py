@@ -1,4 +1,4 @@
-"""The kernel's own uevents (netlink group 1), complete: the buffer is large, and an overrun is an error."""
+"""Reads the kernel's uevents (netlink group 1). The buffer is large; lost events are an error."""
 
 import errno
 import select
@@ -9,7 +9,7 @@ SO_RCVBUFFORCE = 33
 
 
 class Uevents:
-    """Events of the nvme class from the moment of creation, oldest first: dictionaries of the event's properties."""
+    """The events of the nvme class since this object was created, oldest first, as dictionaries of their properties."""
 
     def __init__(self, subsystem="nvme"):
         self.subsystem = subsystem
@@ -25,11 +25,11 @@ class Uevents:
         self.socket.close()
 
     def wait(self, timeout):
-        """Sleeps until something may have come, at most `timeout` seconds."""
+        """Waits until there may be an event, at most `timeout` seconds."""
         select.select([self.socket], [], [], max(0.0, timeout))
 
     def read(self):
-        """What has come since the last call."""
+        """Returns the events since the last call."""
         events = []
         while True:
             try:

@@ -1,4 +1,4 @@
-"""Waiting for conditions: woken by the kernel's uevents, and by a short poll for what has no event."""
+"""Waits for conditions: checks them after each uevent of the kernel, and at short intervals."""
 
 import os
 import time
@@ -6,17 +6,17 @@ import time
 from .expect import Failed, Forbidden
 from .uevents import Uevents
 
-# Between looks without an event, in seconds: what we measure must not suffer from our looking.
+# Seconds between two checks without an event.
 POLL = 0.02
-# How many times longer than an idle emulated host this one takes (the runner knows it from the boot), at least 1. It
-# stretches how long is waited for what must happen; how fast it must happen is for `compare` to say.
+# Factor for timeouts, at least 1: the speed of this host relative to an idle emulated one, as measured by the runner during
+# the boot. Limits for speed are the task of `compare`.
 PATIENCE = float(os.environ.get("PATIENCE", "1"))
 
 
 def wait_until(predicate, timeout, what, poll=POLL):
-    """Waits until `predicate` returns something true, and returns (that, seconds it took).
+    """Waits until `predicate` returns a true value. Returns this value and the seconds that it took.
 
-    `what` is a sentence, or a function that makes it: what was expected, and for a function also what is there instead.
+    `what`: a sentence that names the expected result, or a function that returns the expected and the actual result.
     """
     timeout *= PATIENCE
     start = time.monotonic()
@@ -34,7 +34,7 @@ def wait_until(predicate, timeout, what, poll=POLL):
 
 
 def stays(predicate, seconds, what, poll=0.1):
-    """Proves that `predicate` stays true for that long."""
+    """Checks that `predicate` stays true for this time."""
     end = time.monotonic() + seconds
     with Uevents() as events:
         while time.monotonic() < end:
