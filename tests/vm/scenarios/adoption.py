@@ -8,7 +8,7 @@ LIMIT = 150
 
 def play():
     target.three()
-    # A DC connection and two of three I/O controllers; another spelling of the same address; a name for it.
+    # A DC connection and two of three I/O controllers; the same address written differently; a host name for it.
     host.run("nvme", "discover", "--transport=tcp", "--traddr=::1", "--trsvcid=8009", "--persistent", "--keep-alive-tmo=30")
     host.run("nvme", "connect", "--transport=tcp", "--traddr=::1", "--trsvcid=8009", f"--nqn={target.KLINGONS}")
     host.run("nvme", "connect", "--transport=tcp", "--traddr=0:0:0:0:0:0:0:1", "--trsvcid=8009", f"--nqn={target.STARFLEET}")
@@ -21,7 +21,7 @@ def play():
     devices = {each["device"] for each in stafd.controllers() + stacd.controllers()}
     equal(devices, {each.device for each in host.controllers()}, "the devices that the daemons list")
 
-    # Adopted is as good as made: it goes when the target takes it back.
+    # An adopted connection is removed like any other when the target no longer exports its subsystem.
     stays(lambda: len(host.controllers()) == 4, 30, "all stay until the page is proof")
     target.unlink(target.KLINGONS)
     host.wait_gone(target.KLINGONS, timeout=60)
@@ -31,7 +31,7 @@ def play():
     with host.nothing_lost():
         daemons.stop()
         check(len(host.controllers()) == 4, "all stay when the daemons stop", host.picture())
-    # Unless it is configured otherwise, for DCs.
+    # With persistent-connections=false the DC connections are disconnected.
     daemons.configure(stafd_more="[Discovery controller connection management]\npersistent-connections=false\n")
     daemons.start()
     wait_until(lambda: stafd.listed_subsystems() == sorted(target.THREE), 20, "stafd lists all three", poll=0.2)

@@ -4,8 +4,8 @@ from scene import check, daemons, host, stays, target, wait_until
 from scene.daemons import stacd
 
 LIMIT = 300
-# A target that refuses a secret sometimes falls silent instead of saying so, and the kernel's connect, of which there
-# is one at a time on a host, waits 60 s for it. Nobody can cut that short.
+# A target that refuses a secret sometimes does not answer at all. The kernel's connect, of which there
+# is one at a time on a host, then waits 60 s. This cannot be interrupted.
 SILENCE = 61
 ONE_WAY = "nqn.2014-08.org.nvmexpress:scene:one-way"
 BOTH_WAYS = "nqn.2014-08.org.nvmexpress:scene:both-ways"
@@ -15,7 +15,7 @@ WRONG = "nqn.2014-08.org.nvmexpress:scene:wrong"
 def play():
     keys = {name: host.run("nvme", "gen-dhchap-key", "--hmac=1").strip() for name in ("host", "ctrl", "other")}
     target.three()
-    # A key belongs to a host: both ways is another host NQN, which needs a host ID of its own.
+    # A key belongs to a host NQN. Mutual authentication uses another host NQN, which needs a host ID of its own.
     target.port(2, trsvcid="4420")
     for nqn in (ONE_WAY, BOTH_WAYS, WRONG):
         target.subsystem(nqn, ports=(2,))

@@ -7,11 +7,11 @@ from scene import cdc, compare, daemons, equal, host, note, stays, wait_until
 from scene.daemons import stafd
 
 LIMIT = 300
-WIDE_BOUNDS = True  # what it measures takes a fraction of them
+WIDE_BOUNDS = True  # the measured times are a fraction of the limits
 FIRST, SECOND = (f"nqn.2014-08.org.nvmexpress:scene:{name}" for name in ("first", "second"))
 MALFORMED = ("blank", "ones", "subtype", "transport", "family", "other-family", "no-nqn", "long-nqn", "control", "comma",
              "no-address", "address", "unspecified", "port")
-# Faults of a page, on a connection that lasts.
+# Faults of a log page; the connection stays.
 PAGES = (("log-page-status", "0x006"), ("log-page-status", "0x4006"), ("restless",), ("numrec", 1 << 40), ("numrec", 7),
          *[("malformed", kind) for kind in MALFORMED], ("register-status", "0x12f"), ("duplicate-events",), ("delay", 300))
 
@@ -45,7 +45,7 @@ def offer(dc):
 
 
 def news(dc):
-    """A change that is seen in stafd's page: the flag of one entry. Returns the seconds that it took."""
+    """Changes the flag of one entry, and waits until stafd's page shows it. Returns the seconds."""
     before = time.monotonic()
     old = flag()
     value = "0" if old == "4" else "4"
@@ -77,7 +77,7 @@ def of_a_page(dc, fault):
 
 
 def once_empty(dc):
-    """Two connections would go at once: the page is read again, and then it has them."""
+    """An empty page would remove two connections: it is read again, and then lists them."""
     dc("fault", "--times=1", "empty")
     dc("event")
     wait_until(lambda: not dc("show")["faults"], 5, "the empty page is read", poll=0.02)
@@ -86,7 +86,7 @@ def once_empty(dc):
 
 
 def storm(dc):
-    """1,000 events a second, as fast as the kernel asks for them."""
+    """1,000 events a second, or as many as the kernel requests."""
     calm = statistics.median(news(dc) for _ in range(3))
     reads, events = dc.count("get-log-page"), dc.count("event")
     dc("fault", "storm", 1000)
@@ -98,7 +98,7 @@ def storm(dc):
 
 
 def dropped(dc):
-    """A change that is not told is seen with the next one."""
+    """A change without an event is seen at the next event."""
     dc("fault", "drop-events")
     dc("set", "epcsd", "first", "on")
     stays(lambda: host.live(FIRST) and host.live(SECOND), 0.5, "both are live")
@@ -108,7 +108,7 @@ def dropped(dc):
 
 
 def broken(dc, break_, what, is_back=lambda: True):
-    """The connection to the DC is lost; it is back, and followed, by itself."""
+    """The connection to the DC is lost. It is restored, and the host follows the log page again."""
     old = {each["id"] for each in dc.connections()}
     before = time.monotonic()
     break_()
@@ -120,7 +120,7 @@ def broken(dc, break_, what, is_back=lambda: True):
 
 
 def forgetful(dc):
-    """It restarts and knows nothing, until somebody tells it again."""
+    """The CDC restarts without members and zones, until they are added again."""
     dc("vanish", 2, "--empty")
     wait_until(lambda: any(each["event-requests"] for each in dc.connections()), 30, "the host is back", poll=0.05)
     stays(lambda: host.live(FIRST) and host.live(SECOND), 5, "both are live though the CDC knows of none")

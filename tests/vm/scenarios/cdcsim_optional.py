@@ -20,7 +20,7 @@ def play():
     equal(dc.said().count("closed for"), 1, "connections that log page 00h has ended")
     check(any("Get Log Page 00h" in line for line in journal.messages("stafd")), "the journal names the command")
 
-    # A restart forgets that; a discovery controller before NVMe 2.0 is not asked at all.
+    # After a restart it is asked again. A DC before NVMe 2.0 is never asked.
     dc("fault", "old")
     stafd.restart()
     dc.zone_in("second")

@@ -24,7 +24,7 @@ def play():
         wait_until(lambda: not dc.connections(), 5, "the poll is over", poll=0.1)
         stays(lambda: host.live(FIRST), 2, "its storage stays")
         dc.zone_in("second")
-        # The next poll need not be waited for: a reload is one.
+        # A reload causes a poll at once.
         dc("heal")
         stafd.reload()
         host.wait_live(SECOND, timeout=10)

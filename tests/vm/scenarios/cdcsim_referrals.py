@@ -7,11 +7,11 @@ from scene.daemons import stacd, stafd
 
 LIMIT = 200
 OWN, MOVING, BOTH, DEEP = (f"nqn.2014-08.org.nvmexpress:scene:{name}" for name in ("own", "moving", "both", "deep"))
-# Where nobody listens.
+# An address on which no program listens.
 DEAD = "192.0.2.2:4999"
 UNREACHED = "nqn.2014-08.org.nvmexpress:scene:unreached"
 ATTEMPTS = 2
-# Who this host is to the first, and so to all that it leads to.
+# The host NQN for the first CDC, and so for all CDCs to which it refers.
 HOST = "nqn.2014-08.org.nvmexpress:uuid:5e0f8b1c-9d0f-4d4e-8a5b-2f6d1c7b9a30"
 
 
@@ -39,15 +39,15 @@ def play():
     equal({each.hostnqn for each in host.controllers()}, {HOST}, "the host NQN of the first is that of all")
     settled = time.monotonic()
 
-    # What the CDC is not connected to is tried as often as stacd.conf says, and not again.
+    # An entry with NCC is tried as often as stacd.conf allows, and then given up.
     wait_until(lambda: state(UNREACHED) == "given up", 30, lambda: f"{UNREACHED} is given up\n    seen: {stacd.controllers()}", poll=0.2)
     given_up = [line for line in journal.messages("stacd") if "given up after" in line]
     check(len(given_up) == 1 and f"given up after {ATTEMPTS} attempts" in given_up[0], "after as many attempts as configured", given_up)
 
-    # A page is proof at once when its DC has been connected for 30 s.
+    # When the DC has been connected for 30 s, its page proves an absence at once.
     wait_until(lambda: time.monotonic() - settled > 31, 40, "half a minute of settled DCs", poll=0.5)
     with host.nothing_lost():
-        # There first, then no longer here; and the other way round, as fast as one can say it.
+        # Add it to one CDC, then remove it from the other; then back again, without a pause.
         second.zone_in("moving")
         third.zone_out("moving")
         stays(lambda: host.live(MOVING), 2, "what moved is live")

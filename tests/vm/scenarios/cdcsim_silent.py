@@ -6,10 +6,10 @@ import time
 from scene import Failed, cdc, compare, daemons, host, note, reference, target, wait_until
 
 LIMIT = 400
-WIDE_BOUNDS = True  # the kernel's attempt waits for time
+WIDE_BOUNDS = True  # the kernel's attempt lasts for a fixed time
 STORAGE = "nqn.2014-08.org.nvmexpress:scene:storage"
 LATE = "nqn.2014-08.org.nvmexpress:scene:late"
-# What everything but the kernel's attempt at a silent one may take, in times of two bare writes.
+# Limit for everything except the kernel's attempt at a silent DC, in multiples of two bare writes.
 AT_MOST = 5
 PORTS = range(8101, 8117)
 
@@ -25,7 +25,7 @@ def silent(neighbour, stage):
     alone = reference.connections([STORAGE], dc=True, traddr="192.0.2.2")
     dc = cdc.Cdc(name=stage, lives_at=neighbour, listen=[f"192.0.2.2:{port}" for port in PORTS])
     dc("fault", "silent", stage)
-    # So long nobody else can connect, whoever asks for it.
+    # For this time no other connect is possible on this host.
     attempt = kernels_own(PORTS[0])
     note(f"one attempt of the kernel, silent before {stage}: {attempt:.1f} s")
     for ports in (PORTS[:1], PORTS):
@@ -33,7 +33,7 @@ def silent(neighbour, stage):
         host.disconnect_all()
         daemons.configure(*[f"transport=tcp;traddr=192.0.2.2;trsvcid={port}" for port in (*ports, 8009)])
         daemons.start()
-        # How long systemd took to start them is its own affair.
+        # The time that systemd needs to start them does not count.
         before = time.monotonic()
         host.wait_live(STORAGE, timeout=150)
         compare(f"{len(ports)} silent before {stage}: to live", time.monotonic() - before, alone, "two bare writes", at_most=AT_MOST, delays=attempt)
@@ -43,10 +43,10 @@ def silent(neighbour, stage):
     compare(f"{len(PORTS)} silent before {stage}: a new subsystem to live", time.monotonic() - before, alone, "two bare writes", at_most=AT_MOST, delays=attempt)
     with host.nothing_lost(only=lambda each: not each.is_dc):
         before = time.monotonic()
-        # A process ends when its last call into the kernel does.
+        # A process ends when its last kernel call returns.
         daemons.stop(timeout=attempt + 60)
         compare(f"{len(PORTS)} silent before {stage}: both daemons stopped", time.monotonic() - before, alone, "two bare writes", at_most=AT_MOST, delays=attempt)
-    # While a DC is connected, its event about what follows would have udev's rule of nvme-cli connect everything anew.
+    # While a DC is connected, its events would make nvme-cli's udev rule connect everything again.
     host.disconnect_all()
     dc.stop()
     target.unlink(LATE)

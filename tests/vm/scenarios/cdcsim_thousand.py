@@ -8,7 +8,7 @@ from scene.daemons import stafd
 LIMIT = 300
 COVERAGE = False
 REAL, ENTRIES = 64, 1000
-# Where nobody listens, and where nobody is at all.
+# An address on which no program listens, and an address without a host.
 REFUSED, SWALLOWED = "192.0.2.2", "198.51.100"
 
 

@@ -11,7 +11,7 @@ FIRST, SECOND = (f"nqn.2014-08.org.nvmexpress:scene:{name}" for name in ("first"
 STRANGER = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-00000000000f"
 STORAGE = "192.0.2.2:4420"
 ROUNDS = 5
-# Seconds that a removal waits for whatever else is removed.
+# Seconds for which removals are collected.
 QUIET = 0.5
 
 
@@ -46,7 +46,7 @@ def play():
 
     with host.nothing_lost(only=lambda each: each.nqn != SECOND):
         took = [zoned_in(dc)]
-        # A page is proof at once when its DC has been connected for 30 s.
+        # When the DC has been connected for 30 s, its page proves an absence at once.
         born = time.monotonic()
         wait_until(lambda: time.monotonic() - born > 31, 40, "half a minute of a settled DC", poll=0.5)
         gone = [zoned_out(dc)]
@@ -54,18 +54,18 @@ def play():
             took.append(zoned_in(dc))
             gone.append(zoned_out(dc))
         compare("zoned in to live", sorted(took)[ROUNDS // 2], connect, "one bare write", at_most=3)
-        # The news comes to the host in the same way as that of a new subsystem, which takes longer than a disconnect.
+        # The event takes the same way as for a new subsystem, which takes longer than a disconnect.
         compare("zoned out to gone", sorted(gone)[ROUNDS // 2], connect + disconnect, "one bare write and one bare disconnect",
                 at_most=3, delays=QUIET)
 
-        # What changes for a host alone is told to that host alone.
+        # If a change affects one host only, only that host gets an event.
         mine, its = dc.count("event"), dc.count("event", STRANGER)
         dc("set", "ncc", "second", "on")
         dc.zone_in("second", hostnqn=STRANGER, zone="theirs")
         wait_until(lambda: dc.count("event", STRANGER) == its + 1, 5, "the stranger hears of it")
         stays(lambda: dc.count("event") == mine, 1, "this host hears nothing", poll=0.2)
 
-        # NCC of what it sees is news.
+        # A change of NCC causes an event for the hosts that see the member.
         dc("set", "ncc", "first", "on")
         wait_until(lambda: flags() == {FIRST: "4"}, 5, lambda: f"NCC in the page\n    seen: {flags()}", poll=0.1)
     host.controller(stranger).delete()

@@ -8,8 +8,8 @@ from scene import compare, daemons, host, reference, stays, target
 from scene.daemons import stacd, stafd
 
 LIMIT = 240
-WIDE_BOUNDS = True  # what it measures takes a fraction of them
-# The watchdog of 30 s is fed every 15 s at the latest.
+WIDE_BOUNDS = True  # the measured times are a fraction of the limits
+# The watchdog (30 s) is triggered every 15 s at the latest.
 FROZEN = 12
 
 
@@ -26,7 +26,7 @@ def play():
             target.link(target.KLINGONS)
             compare(f"linked to live after a step of the clock by {offset} s", host.wait_live(target.KLINGONS), one, "one bare write", at_most=8, delays=0.5)
 
-    # Frozen; meanwhile one goes and another comes.
+    # While both are frozen, one subsystem is removed and another one is added.
     late = "nqn.2014-08.org.nvmexpress:scene:late"
     target.subsystem(late, ports=())
     pids = [each.pid for each in daemons.BOTH]
@@ -41,7 +41,7 @@ def play():
         compare("thaw to what came meanwhile being live", host.wait_live(late), one, "one bare write", at_most=16, delays=0.5)
         host.wait_gone(target.KLINGONS, timeout=60)
     host.wait_live(target.STARFLEET, target.POWERSAN, late)
-    # Longer than the watchdog waits: systemd replaces them, and nothing is lost.
+    # Longer than the watchdog's time: systemd restarts them, and no connection is lost.
     with host.nothing_lost():
         pids = [each.pid for each in daemons.BOTH]
         for pid in pids:

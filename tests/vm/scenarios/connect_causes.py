@@ -14,7 +14,7 @@ OTHER_ID = "2b1f5a52-7d33-4c1e-9f0a-8d5c3e1b7aff"
 FC = "transport=fc;traddr=nn-0x1000000000000001:pn-0x2000000000000001;host-traddr=nn-0x1000000000000002:pn-0x2000000000000002"
 TCP = "transport=tcp;traddr=::1;trsvcid=8009"
 
-# What is configured, and what the log must say of it, in this order.
+# The configuration, and what the log must say about it, in this order.
 LINES = [
     (f"{TCP};nqn={TYPO}", f"no subsystem {TYPO} at this port: compare nqn with .*nvme discover -t tcp.*is not allowed there"),
     (f"{TCP};nqn={REFUSED}", "the target refused .*host NQN .* is not allowed there: allow it on the target"),
@@ -47,7 +47,7 @@ def play():
 
 
 def io_subsystem_in_stafd_conf():
-    """The text of an NQN does not tell the subsystem of storage from a discovery subsystem; the kernel does."""
+    """The NQN alone does not show whether it belongs to a discovery subsystem; the kernel reports it."""
     daemons.configure(f"{TCP};nqn={ALLOWED}")
     stafd.start()
     print(journal.wait_for(f"{ALLOWED} is perhaps an I/O subsystem, not a discovery subsystem: put it into stacd.conf", 60, "stafd"))
@@ -55,7 +55,7 @@ def io_subsystem_in_stafd_conf():
 
 
 def another_identity():
-    """A connection of this host NQN with another host ID decides: the log names both IDs, and new connections use its ID."""
+    """A connection has this host NQN and another host ID: the log names both IDs, and new connections use that ID."""
     descriptor = os.open(host.FABRICS, os.O_RDWR)
     try:
         words = f"transport=tcp,traddr=::1,trsvcid=8009,nqn={ALLOWED},hostnqn={host.hostnqn()},hostid={OTHER_ID}"

@@ -5,7 +5,7 @@ import time
 from scene import check, compare, daemons, host, stays, target, wait_until
 
 LIMIT = 150
-WIDE_BOUNDS = True  # what waits for time needs no processor
+WIDE_BOUNDS = True  # it mostly waits, and does not need the processor
 NQNS = [f"nqn.2014-08.org.nvmexpress:scene:lost-{number}" for number in range(3)]
 STRANGER = "nqn.2014-08.org.nvmexpress:scene:stranger"
 TIMEOUTS = "reconnect-delay=1\nctrl-loss-tmo=5"

@@ -15,7 +15,7 @@ def play():
         for nqn in NQNS:
             target.subsystem(nqn)
     # The kernel must not try an I/O controller before its subsystem is exported again: the target's refusal would end it
-    # at once, and not by our doing. So the I/O controllers wait longer than the outage, the DC does not.
+    # at once. So the I/O controllers wait longer than the outage before they reconnect, and the DC does not.
     daemons.connected_to(NQNS, stafd_global="reconnect-delay=1", stacd_global=f"reconnect-delay={GONE + 20}\nctrl-loss-tmo=600")
     with host.nothing_lost():
         target.remove_port()
@@ -24,11 +24,11 @@ def play():
         stays(lambda: len(host.iocs()) == len(NQNS), GONE - (time.monotonic() - start), "all connections are kept through the outage")
         target.port()
         for nqn in NQNS:
-            # A second apart is the scenario itself; in between nothing may go.
+            # The pause of a second is part of the scenario; no connection may be lost in it.
             stays(lambda: len(host.iocs()) == len(NQNS), 1.0, "all connections are kept while the target comes back")
             target.link(nqn)
         host.wait_dc(timeout=30)
         note(f"DC back after {time.monotonic() - start:.0f} s")
         host.wait_live(*NQNS, timeout=60)
-        # Past the time after which absence would count as proof.
+        # Longer than the time after which a missing entry counts as proof.
         stays(lambda: len(host.iocs()) == len(NQNS), 10, "all connections are kept")

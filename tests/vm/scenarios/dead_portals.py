@@ -15,7 +15,7 @@ def play():
     idle = reference.IdleDaemons().started()
     alone = idle + reference.connections(target.THREE)
     dead = network.swallowing_portals(30)
-    # The dead ones first, so that order cannot help; half of them are DCs, half are I/O controllers.
+    # The dead portals come first in the files. Half of them are DCs, half are I/O controllers.
     daemons.configure(*[f"transport=tcp;traddr={address};trsvcid=8009" for address in dead[:15]],
                       "transport=tcp;traddr=::1;trsvcid=8009",
                       stacd_more="[Controllers]\n" + "\n".join(
@@ -26,7 +26,7 @@ def play():
     compare("three good subsystems beside 30 dead portals", time.monotonic() - before, alone, "two idle daemons and three bare writes",
             at_most=3.5, peer=202)
 
-    # While the dead ones are tried again and again, something new must not have to wait for them.
+    # While dead portals are retried, a new subsystem must not wait for them.
     worst = 0.0
     for number in range(ROUNDS):
         host.wait_live(*target.THREE)
@@ -42,4 +42,4 @@ def play():
 
 def spread(number):
     """The retries come at about 1, 2, 4, 8 … seconds: the three trials fall into different rounds."""
-    time.sleep((2.5, 5.5, 10.5)[number])  # an offset in time is what is wanted here, not a condition
+    time.sleep((2.5, 5.5, 10.5)[number])  # an offset in time, not a condition

@@ -17,7 +17,7 @@ def play():
     with host.nothing_lost():
         stays(lambda: host.live(STRANGER), 5, "a stranger's connection stays in the default scope")
 
-    # Hidden from this host, not broken by the target: only stacd can end it now.
+    # The subsystem is hidden from this host, but the target does not close the connection: only stacd can end it.
     scope("no-disconnect")
     with host.nothing_lost():
         target.hide(target.KLINGONS)

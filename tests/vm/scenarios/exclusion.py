@@ -28,14 +28,14 @@ def play():
     daemons.stacd.reload()
     host.wait_live(*target.THREE)
 
-    # A DC excluded, by another spelling of its address.
+    # A DC is excluded by an address that is written differently.
     with host.nothing_lost(only=lambda each: each.trsvcid != "8010"):
         configuration = host.read(daemons.stafd.conf)
         daemons.stafd.configure(f"{configuration}\nexclude=transport=tcp;traddr=0:0:0:0:0:0:0:1;trsvcid=8010\n")
         daemons.stafd.reload()
         wait_until(lambda: not [each for each in host.dcs() if each.trsvcid == "8010"], 30,
                    lambda: f"the excluded DC goes\n{host.picture()}")
-        # What only that DC offered goes with it.
+        # The subsystems that only this DC listed are disconnected.
         host.wait_gone("nqn.2014-08.org.nvmexpress:scene:second", timeout=30)
     # An empty exclude= excludes nothing.
     with host.nothing_lost():

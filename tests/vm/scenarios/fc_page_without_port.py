@@ -30,7 +30,7 @@ def play():
     try:
         spelled_otherwise(local, remote)
     finally:
-        # While their target is there: without it the kernel tries to reconnect FC controllers for minutes.
+        # While the target still exists: without it the kernel tries for minutes to reconnect FC controllers.
         daemons.stop()
         host.disconnect_all()
         os.unlink(link)

@@ -9,7 +9,7 @@ from scene.daemons import stacd
 
 LIMIT = 300
 SILENT = "nqn.2014-08.org.nvmexpress:scene:silent"
-# How long the kernel waits for the answer to a command of an admin queue made from now on; 60 s unless told.
+# Time limit of the kernel for admin commands of new controllers; its default is 60 s.
 ADMIN_TIMEOUT = "/sys/module/nvme_core/parameters/admin_timeout"
 ATTEMPT = 20
 
@@ -32,7 +32,7 @@ def play():
         compare("ls while a connect hangs", reference.median("ls", stacd.controllers), ls, "ls", at_most=2)
         check(connecting(), "it hangs still", stacd.controllers())
 
-        # Nothing interrupts a connect whose command is under way: the process ends when the kernel has given it up.
+        # A connect with a pending command cannot be interrupted: the process ends when the kernel gives up.
         pid = stacd.pid
         restart = threading.Thread(target=stacd.restart)
         begin = time.monotonic()

@@ -34,7 +34,7 @@ def play():
         told(stafd, "kato", "unknown-key", "Nonsense")
         told(stacd, "disconnect-scope", "unknown-key", "Nonsense")
 
-        # The good line among the nonsense still counts after a start from it.
+        # After a start with this file, its one valid line is in force.
         daemons.stop()
         daemons.start()
         wait_until(lambda: stafd.listed_subsystems() == sorted(target.THREE), 20, "stafd lists all three again", poll=0.2)
@@ -43,7 +43,7 @@ def play():
             equal(each.properties()["NRestarts"], "0", f"restarts of {each}")
     check(all(len(line) < 4000 for line in journal.messages()), "no message of a megabyte")
 
-    # sys.conf too.
+    # The same with sys.conf.
     with host.nothing_lost():
         with open("/etc/stas/sys.conf", "wb") as file:
             file.write(b"[Host]\nsymname=\xff\xff\nnonsense=1\n[Toast]\n")
@@ -60,7 +60,7 @@ def spoil():
 
 
 def told(each, *words):
-    """Each of these words is in a message that names the file."""
+    """Checks that each of these words is in a message that names the file."""
     for word in words:
         found = [line for line in journal.messages(each.name) if word in line and each.conf.rpartition("/")[2] in line]
         check(found, f"{each} tells of `{word}` and names {each.conf}", "\n          ".join(journal.messages(each.name)[-12:]))

@@ -24,7 +24,7 @@ def play():
                 check(done.returncode, f"a user cannot set {name} of {each}", done.stdout)
             check(each.set_property("log_level", "s", "DEBUG").returncode, f"log_level of {each} is read-only")
             equal(each.property("tron"), False, f"tron of {each}")
-        # Nobody else may own the names.
+        # No other user may own the names.
         for each in daemons.BOTH:
             done = host.run("busctl", "call", "org.freedesktop.DBus", "/org/freedesktop/DBus", "org.freedesktop.DBus", "RequestName",
                             "su", each.bus, "4", user=USER, check=False)
@@ -32,7 +32,7 @@ def play():
         equal([each.pid for each in daemons.BOTH], pids, "the processes: nobody crashed")
         equal(stafd.listed_subsystems(), sorted(target.THREE), "the subsystems that stafd lists")
         equal(len(stacd.controllers()), 3, "the controllers that stacd lists")
-    # What is unknown has an empty answer.
+    # The answer for an unknown controller is empty.
     unknown = ("sssssss", "tcp", "192.0.2.9", "8009", "nqn.none", "", "", "")
     equal(stafd.call("get_log_pages", *unknown), [], "the log page of an unknown controller")
     for each in daemons.BOTH:
@@ -40,7 +40,7 @@ def play():
 
 
 def nonsense(each):
-    """((method, signature, arguments …), interface)."""
+    """Returns ((method, signature, arguments …), interface)."""
     debug = f"{each.bus}.debug"
     for text in STRINGS:
         yield ("controller_info", "sssssss", *[text] * 7), debug

@@ -14,7 +14,7 @@ def play():
     target.three()
     for name in ("hostnqn", "hostid"):
         os.unlink(f"/etc/nvme/{name}")
-    # With the target that makes them masked, the daemon must refuse to run, and say which command helps.
+    # If stas-config.target is masked, the daemon must refuse to run, and name the command that helps.
     if not daemons.stafd.peer:
         host.run("systemctl", "mask", "--runtime", "stas-config@hostnqn.service", "stas-config@hostid.service")
         try:
@@ -36,7 +36,7 @@ def play():
 
 
 def expected_nqn():
-    """The application-specific machine ID for the key `$nvmexpress.org$`, made a version-4 UUID."""
+    """Returns the application-specific machine ID for the key `$nvmexpress.org$` as a version-4 UUID."""
     machine = bytes.fromhex(host.read("/etc/machine-id"))
     raw = bytearray(hmac.new(b"$nvmexpress.org$", machine, hashlib.sha256).digest()[:16])
     return f"nqn.2014-08.org.nvmexpress:uuid:{uuid.UUID(bytes=bytes(raw), version=4)}"

@@ -32,7 +32,7 @@ def play():
 
 
 def another_host_id(before):
-    """The file says something else than the kernel's connections: both are named, and the kernel's is used."""
+    """The file and the kernel's connections have different host IDs: the log names both, and the kernel's is used."""
     daemons.connected_to(target.THREE)
     other = str(uuid.uuid4())
     write(HOSTID, other)
@@ -51,14 +51,14 @@ def another_host_id(before):
 
 
 def lost_host_id(before):
-    """stasadm gives the file the kernel's host ID back."""
+    """stasadm writes the kernel's host ID to the file."""
     os.unlink(HOSTID)
     host.run("systemctl", "restart", "stas-config@hostid.service")
     check(host.hostid() == before, "the new host ID is the kernel's", host.hostid())
 
 
 def lost_file():
-    """The last good configuration stays, across a reload and a restart; an empty file means an empty configuration."""
+    """The last good configuration stays in force over a reload and a restart; an empty file means all defaults."""
     daemons.configure()
     configuration = f"[Controllers]\n{CONTROLLER}{target.KLINGONS}\nexclude=nqn={target.STARFLEET}\n"
     stacd.configure(configuration)
@@ -70,7 +70,7 @@ def lost_file():
         journal.wait_for("stacd.conf does not exist: the last good configuration stays", 10, "stacd")
         stacd.restart()
         journal.wait_for("touch /etc/stas/stacd.conf && systemctl reload stacd", 10, "stacd")
-        # The page lists what the lost file excludes.
+        # The log page lists a controller that the missing file excludes.
         daemons.start(daemons.stafd)
         host.wait_live(target.POWERSAN)
         stays(lambda: host.live(target.KLINGONS) and not host.live(target.STARFLEET), 3, "the lost file still counts")
@@ -88,7 +88,7 @@ def lost_file():
 
 
 def host_key_written_later():
-    """What was given up for want of a key is connected when the key is there and stacd is reloaded."""
+    """A controller that was given up without a key is connected when the key exists and stacd is reloaded."""
     key, ctrl = (host.run("nvme", "gen-dhchap-key", "--hmac=1").strip() for _ in range(2))
     target.port(2, trsvcid="4420")
     target.subsystem(BOTH_WAYS, ports=(2,))

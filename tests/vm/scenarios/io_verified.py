@@ -29,7 +29,7 @@ def play():
     disks = {nqn: host.namespaces(nqn) for nqn in (ONE, TWO)}
     check(all(len(names) == 1 for names in disks.values()), "a disk for each subsystem, however many paths", disks)
 
-    # The same load and disturbance, of daemons that do nothing.
+    # The same load and disturbance with idle daemons.
     beside = {nqn: start(nqn, names[0], BESIDE) for nqn, names in disks.items()}
     while all(each.poll() is None for each in beside.values()):
         idle.killed()
@@ -45,7 +45,7 @@ def play():
 
 
 def start(nqn, disk, seconds):
-    """fio on a disk: every block carries its checksum, and is read again after 64 more."""
+    """Runs fio on a disk: every block contains its checksum, and is read again after 64 more blocks."""
     return subprocess.Popen(
         ["fio", "--name=verify", f"--filename=/dev/{disk}", "--rw=randrw", "--bs=4k", "--size=16m", "--direct=1", "--ioengine=libaio",
          "--iodepth=4", "--verify=crc32c", "--verify_backlog=64", "--verify_fatal=1", "--time_based", f"--runtime={seconds}",
@@ -53,7 +53,7 @@ def start(nqn, disk, seconds):
 
 
 def finish(fio):
-    """Worst completion in seconds, bytes written; a failure if a single block was not what it should be."""
+    """Returns the longest completion time in seconds and the written bytes. Fails if any block is wrong."""
     status = fio.wait(DISTURBED + 60)
     path = next(word for word in fio.args if word.startswith("--output=")).partition("=")[2]
     with open(path) as file:
@@ -65,7 +65,7 @@ def finish(fio):
 
 
 def disturb(goes_on):
-    """Whatever an administrator or an accident does to the daemons, in an order that the seed decides."""
+    """Restarts, kills, reloads and upgrades the daemons, in an order that the seed decides."""
     rng = random.Random(SEED)
     deeds = [restart, kill, reload, upgrade]
     end = time.monotonic() + DISTURBED - 5
@@ -96,7 +96,7 @@ def reload():
 
 
 def upgrade(*which):
-    """`make install` over what runs, and the restart that it asks for. Edited configuration stays as it is."""
+    """Runs `make install` over the running daemons, and restarts them. Edited configuration is kept."""
     tree = next(name for name in os.listdir("/trees") if os.path.isdir(f"/trees/{name}/usr/sbin"))
     host.run("sh", "-c", f"tar -C /trees/{tree} --exclude=./etc -c . | tar -C / -xp --keep-directory-symlink --no-overwrite-dir", timeout=120)
     host.run("systemctl", "daemon-reload")

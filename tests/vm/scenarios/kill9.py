@@ -23,13 +23,13 @@ def play():
                    lambda: f"stafd lists {pages} again\n    seen: {daemons.stafd.listed_subsystems()}", poll=0.2)
         wait_until(lambda: {each["device"] for each in daemons.stacd.controllers()} == devices, 10,
                    lambda: f"stacd has {devices} again\n    seen: {daemons.stacd.controllers()}", poll=0.2)
-        # And again, at once: a limit on starts must not bite.
+        # And again at once: there must be no start limit.
         for _ in range(6):
             for each, pid in zip(daemons.BOTH, daemons.kill9()):
                 each.wait_active(15, other_than=pid)
         equal(daemons.stafd.listed_subsystems(), pages, "the log pages after seven deaths")
     check(len(host.iocs()) == 3 and len(host.dcs()) == 1, "three I/O controllers and one DC", host.picture())
-    # They still do their work.
+    # The daemons still react to changes.
     target.unlink(target.KLINGONS)
     host.wait_gone(target.KLINGONS, timeout=60)
     target.link(target.KLINGONS)

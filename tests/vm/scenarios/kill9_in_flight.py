@@ -21,14 +21,14 @@ def play():
             each.configure(f"{before}\n[Controllers]\ncontroller={line}\n")
             each.reload()
             wait_until(lambda: len(accepted) > seen and in_kernel(each.pid), 60, f"{each} has a connect in flight")
-            # The one that is in flight goes with its killed writer; no other does.
+            # The pending connect ends with its killed process; no connection is lost.
             with host.nothing_lost(only=lambda connection: connection.trsvcid == "8009"):
                 pid = each.kill9()
                 wait_until(lambda: not os.path.exists(f"/proc/{pid}"), 60, "the killed process ends when its connect returns")
                 returned = time.monotonic()
                 each.wait_active(15, other_than=pid)
                 compare(f"{each}: return of the connect to active", time.monotonic() - returned, idle, "two idle daemons", at_most=3)
-            # A portal at which another connect hangs is only probed, without the kernel.
+            # A portal with a hanging connect is only probed, without the kernel.
             each.configure(before)
             each.reload()
             wait_until(lambda: not in_kernel(each.pid), 60, f"{each} has no connect in flight")
@@ -37,7 +37,7 @@ def play():
 
 
 def in_kernel(pid):
-    """A thread of this process is inside the connect: it waits for the target in the kernel."""
+    """True if a thread of this process is in the kernel's connect, waiting for the target."""
     for thread in os.listdir(f"/proc/{pid}/task"):
         stack = host.read(f"/proc/{pid}/task/{thread}/stack")
         if "nvmf" in stack or "nvme" in stack:

@@ -32,7 +32,7 @@ def play():
             else:
                 target.link(nqn)
                 linked.add(nqn)
-            # A moment between this event and the next that nobody chose: that is the scenario.
+            # A random moment between this event and the next one.
             time.sleep(rng.uniform(0, 1.5))
             for each in rng.choice(([stafd], [stacd], [stafd, stacd])):
                 if pid := each.pid:
@@ -47,7 +47,7 @@ def play():
         wait_until(lambda: sorted(each.nqn for each in host.iocs() if each.state == "live") == wanted, 90,
                    lambda: f"in the end these are connected, once each: {wanted}\n    seen:\n{host.picture()}", poll=0.5)
         wait_until(lambda: len(host.dcs()) == 1, 30, lambda: f"one DC connection\n{host.picture()}")
-        # What was hidden while no daemon ran is given up when the DC's connection has been up for 30 s and its page was read.
+        # What was hidden while no daemon ran is removed when the DC has been connected for 30 s and its page was read.
     wait_until(lambda: sorted(each["subsysnqn"] for each in stacd.controllers()) == wanted, 45, "stacd lists them", poll=0.5)
     equal(stafd.listed_subsystems(), wanted, "what stafd lists")
     note(f"{kills} kills in {SECONDS} s")

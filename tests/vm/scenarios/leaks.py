@@ -10,7 +10,7 @@ LIMIT = 900
 COVERAGE = False
 WIDE_BOUNDS = True  # bytes, not seconds
 EVENTS = int(os.environ.get("EVENTS", "1000"))
-# So many belong to the beginning: buffers and pools have their size then.
+# The number of first events, after which buffers and pools have their final size.
 FIRST = min(1000, EVENTS // 2)
 FIRST_NQN, SECOND_NQN = (f"nqn.2014-08.org.nvmexpress:scene:{name}" for name in ("first", "second"))
 
@@ -39,7 +39,7 @@ def play():
 
 
 def events(dc, ask, first, last):
-    """Each change is an event of the kernel, a page read by stafd, a signal, and a page fetched by stacd."""
+    """Makes changes. Each causes a kernel event, a page read by stafd, a signal, and a page fetched by stacd."""
     for number in range(first, last):
         reads = ask.reads()
         ask(command="set", what={"ncc": {"name": "first", "value": "on" if number % 2 == 0 else "off"}})
@@ -54,17 +54,17 @@ def events(dc, ask, first, last):
 
 
 def used(daemon):
-    """Resident bytes, descriptors, threads, once it is at rest."""
+    """Returns resident bytes, descriptors and threads, when the daemon is idle."""
     pid = daemon.pid
     threads = lambda: len(os.listdir(f"/proc/{pid}/task"))  # noqa: E731
-    # A thread of the pool goes after it was idle for a while.
+    # A thread of the pool ends after it was idle for some time.
     least = threads()
     wait_until(lambda: threads() <= least, 30, f"{daemon} is at rest", poll=0.2)
     return daemon.resident(), len(os.listdir(f"/proc/{pid}/fd")), threads()
 
 
 class Asker:
-    """The simulator's control socket, held open: a program for each question would be what is measured."""
+    """The open control socket of cdcsim: starting a program for each command would change the measurement."""
 
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)

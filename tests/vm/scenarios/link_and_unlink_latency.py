@@ -8,7 +8,7 @@ from scene import compare, daemons, host, reference, target, wait_until
 LIMIT = 120
 COVERAGE = False
 ROUNDS = 5
-# Seconds that a removal waits for whatever else is removed.
+# Seconds for which removals are collected.
 QUIET = 0.5
 
 
@@ -32,6 +32,6 @@ def play():
 
 
 def settle():
-    """The DC has been connected long enough that its page is proof at once (policy 1: 30 s)."""
+    """Waits until the DC has been connected for 30 s: then its page proves an absence at once (policy 1)."""
     born = time.monotonic()
     wait_until(lambda: time.monotonic() - born > 31, 40, "half a minute of a settled DC", poll=0.5)

@@ -32,4 +32,4 @@ def storm(start):
     for number in range(TIMES):
         target.unlink(target.KLINGONS)
         target.link(target.KLINGONS)
-        time.sleep(max(0.0, start + (number + 1) * 2.0 / TIMES - time.monotonic()))  # the storm's own pace
+        time.sleep(max(0.0, start + (number + 1) * 2.0 / TIMES - time.monotonic()))  # the pace of the changes

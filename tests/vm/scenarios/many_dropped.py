@@ -18,7 +18,7 @@ def play():
     nqns = target.many(COUNT)
     daemons.connected_to(nqns, timeout=240)
     bare = reference(nqns[0])
-    # Nobody hears the events: more of them than a socket buffer holds come while both are frozen.
+    # All events are lost: while both daemons are frozen, there are more events than a socket buffer holds.
     pids = [each.pid for each in daemons.BOTH]
     for pid in pids:
         os.kill(pid, signal.SIGSTOP)
@@ -45,7 +45,7 @@ def play():
 
 
 def reference(nqn):
-    """Seconds of one bare write, the median of five, at another host's name."""
+    """Returns the seconds of one bare write with another host NQN (median of five)."""
     taken = []
     for _ in range(5):
         begin = time.monotonic()

@@ -19,7 +19,7 @@ MB = 1e6
 
 def play():
     nqns = target.many(COUNT)
-    # A machine that is shared with others changes its speed: each start is compared with what is measured next to it.
+    # The speed of a shared machine changes: each start is compared with a reference measured just before.
     times = [host.bare_writes(nqns)]
     ratios = []
     for number in range(STARTS):
@@ -31,7 +31,7 @@ def play():
 
 
 def start(last):
-    """Seconds from `systemctl start` to all live, on a host that has no connection, by daemons that know nothing from before."""
+    """Returns the seconds from `systemctl start` to all live, without connections and saved state at the beginning."""
     daemons.forget()
     daemons.configure()
     before = daemons.start()
@@ -55,9 +55,9 @@ def memory():
 
 
 def wait_all(start):
-    """Wakes for each uevent, but counts at most five times a second: looking at 128 controllers costs."""
+    """Waits for uevents, but counts at most five times a second: reading 128 controllers takes time."""
     def all_live():
         return len(os.listdir(host.CLASS)) >= COUNT and host.count_live_iocs() >= COUNT
     while not all_live():
-        time.sleep(0.2)  # the condition is the loop's; the pause only spares the processor that is being measured
+        time.sleep(0.2)  # the pause only saves processor time, which is measured here
         check(time.monotonic() - start < LIMIT, f"{COUNT} live")

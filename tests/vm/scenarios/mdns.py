@@ -8,7 +8,7 @@ LIMIT = 180
 PERSISTENCE = 6
 # Seconds between two rounds of the browser.
 PACE = 0.5
-# Browsing starts afresh when the network changes; a goodbye that is said meanwhile is made up for within 10 s.
+# Browsing starts again when the network changes. A goodbye that is missed then takes effect within 10 s.
 UNHEARD = 15
 FAST = "ctrl-loss-tmo=2\nreconnect-delay=1\nkato=2"
 
@@ -24,7 +24,7 @@ def play():
     daemons.start()
     wait_until(lambda: not host.controllers(), 5, "nobody is announced, nothing is connected")
     with announcer.Announcer(neighbour, lan) as network_:
-        # Whoever is there before stafd browses answers its query; this one comes later.
+        # Services that exist before stafd browses answer its query; this one is announced later.
         wait_until(lambda: network_.queries, 10, "stafd asks who is there")
         network_.announce(dc)
         took = host.wait_live(*target.THREE)
@@ -37,7 +37,7 @@ def play():
             wait_until(lambda: states() == [("discovered", "False", None)], UNHEARD, lambda: f"no longer announced\n    seen: {states()}")
             stays(lambda: len(host.iocs()) == 3, PERSISTENCE + 2, "three connections")
 
-        # Neither announced nor connected: the clock runs, across a restart of stafd.
+        # Neither announced nor connected: the persistence time runs, also over a restart of stafd.
         configure(4 * PERSISTENCE)
         stafd.reload()
         target.remove_port()
@@ -57,7 +57,7 @@ def play():
         network_.announce(dc)
         compare("return to DC and subsystems connected", host.wait_live(*target.THREE), alone, "four bare writes", at_most=4, delays=PACE)
 
-        # Without browsing it stays until it is lost.
+        # With zeroconf=disabled it stays until its connection is lost.
         with host.nothing_lost():
             configure(PERSISTENCE, "disabled")
             stafd.reload()
@@ -88,6 +88,6 @@ def states():
 
 
 def remaining():
-    """Seconds, 0 when the clock does not run."""
+    """Returns the remaining seconds, or 0 if the persistence time does not run."""
     shown = [each.get("given up in") for each in stafd.controllers()]
     return int(shown[0].rstrip("s")) if len(shown) == 1 and shown[0] else 0

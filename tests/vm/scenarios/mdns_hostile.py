@@ -11,7 +11,7 @@ from scene.daemons import stafd
 
 LIMIT = 300
 FAKES = 1000
-# A probe waits so many seconds, and so many are made at once.
+# Time limit of a probe in seconds, and the number of probes at the same time.
 PROBE, AT_ONCE = 3, 64
 GARBAGE = 20000
 
@@ -41,7 +41,7 @@ def play():
             report("garbage", pid, used, begin)
             alive(pid)
 
-            # They answer queries, too.
+            # The fake services also answer queries.
             used, begin, sender = cpu(pid), time.monotonic(), time.process_time()
             fakes = [Service(f"fake {number}", {lan: [f"10.0.{number // 250}.{number % 250 + 2}"]}) for number in range(FAKES)]
             air.announce(*fakes)
@@ -53,7 +53,7 @@ def play():
             measure("CPU with a thousand fakes, as a multiple of what these take", (cpu(pid) - used) / (time.process_time() - sender), "x", at_most=2)
             check(len(stafd.controllers(False)) <= 300, "what is remembered is bounded", len(stafd.controllers(False)))
 
-            # They say something new all the time: the third time costs no more than the first two.
+            # They change all the time: the third change costs no more than the first two.
             air.forget(*fakes)
             sizes = []
             for bout in range(3):
@@ -66,7 +66,7 @@ def play():
                 sizes.append(stafd.resident())
             measure("memory grown by the third ten thousand", (sizes[2] - max(sizes[:2])) / 1e6, "MB", at_most=4)
             alive(pid)
-            # A record that is known already leaves something, too.
+            # Known records also use memory.
             packet = response(first.records(lan) * 8)
             used, begin = cpu(pid), time.monotonic()
             for _ in range(5000):
@@ -80,7 +80,7 @@ def play():
 
 
 def garbage(lan, service):
-    """Random bytes, good packets with bits turned, names without an end, records that lie about their length."""
+    """Returns random bytes, packets with changed bits, names without an end, and records with wrong lengths."""
     chance = random.Random(8009)
     good = response(service.records(lan))
     for number in range(GARBAGE):
@@ -100,7 +100,7 @@ def garbage(lan, service):
 
 
 def settle(air):
-    """Until all that was sent is taken in: the browser asks again, or has nothing to do."""
+    """Waits until stafd has processed all packets: the browser sends a query, or is idle."""
     pid = stafd.pid
     last = [cpu(pid), time.monotonic()]
 
@@ -125,7 +125,7 @@ def report(what, pid, used, begin):
 
 
 def cpu(pid):
-    """Seconds of CPU so far."""
+    """Returns the used seconds of CPU time."""
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")

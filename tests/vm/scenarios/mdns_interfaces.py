@@ -40,7 +40,7 @@ def play():
         stafd.reload()
         wait_until(lambda: dcs() == both, 10, lambda: f"two ways again\n    seen:\n{host.picture()}")
 
-        # A link-local address means something on its interface only.
+        # A link-local address is valid on its interface only.
         link_local = next(each["local"] for each in json.loads(neighbour.run("ip", "-j", "address", "show", "dev", one))[0]["addr_info"]
                           if each["scope"] == "link" and each["family"] == "inet6")
         first.announce(Service("six", {one: [link_local]}))
@@ -51,12 +51,12 @@ def play():
         journal.wait_for(f"the address 203.0.113.9 is announced on {one} and {two}", 10, "stafd")
         first.announce(Service("twice", {one: ["203.0.113.9"], two: ["203.0.113.9"]}))
         first.goodbye(Service("twice", {one: ["203.0.113.9"], two: ["203.0.113.9"]}))
-        # journalctl may not show for a moment what it has shown before.
+        # journalctl may omit lines for a moment that it has shown before.
         told, _ = wait_until(lambda: [line for line in journal.messages("stafd") if "the network is misconfigured" in line], 10,
                              "a misconfigured network is told")
         check(len(told) == 1, "a misconfigured network is told once", told)
 
-        # An interface that comes later, another name for it, and one that goes.
+        # An interface is added, renamed, and another one is removed.
         three = neighbour.cable("three", "203.0.113.1/24", "203.0.113.2/24")
         with announcer.Announcer(neighbour, three) as second:
             service = Service("third", {three: ["203.0.113.2"]})
@@ -68,18 +68,18 @@ def play():
             host.run("ip", "link", "set", three, "name", renamed)
             host.run("ip", "link", "set", renamed, "up")
             wait_until(lambda: ("203.0.113.2", renamed) in dcs(), 20, lambda: f"by the renamed interface\n    seen:\n{host.picture()}")
-            # What cannot be reached takes a minute to disconnect: these go before their interface does.
+            # Disconnecting an unreachable controller takes a minute: these are disconnected before the interface is removed.
             configure("exclude=traddr=203.0.113.2")
             stafd.reload()
             wait_until(lambda: not [each for each in host.controllers() if each.traddr == "203.0.113.2"], 20, host.picture)
-            # Another address of this host, and the announcements go on being heard.
+            # After another address is added to this host, announcements are still received.
             host.run("ip", "address", "flush", "dev", renamed)
             host.run("ip", "address", "add", "203.0.113.99/24", "dev", renamed)
             second.announce(Service("fourth", {three: ["203.0.113.77"]}))
             wait_until(lambda: any(each["traddr"] == "203.0.113.77" for each in stafd.controllers()), 10,
                        lambda: f"heard with the new address\n    seen: {stafd.controllers(False)}")
         host.run("ip", "link", "delete", renamed)
-        # What is on the others goes on.
+        # Connections on the other interfaces stay.
         wait_until(lambda: both <= dcs(), 10, lambda: f"the others stay\n    seen:\n{host.picture()}")
         first.announce(Service("fifth", {two: ["198.51.100.77"]}))
         wait_until(lambda: any(each["traddr"] == "198.51.100.77" for each in stafd.controllers()), 10,

@@ -9,7 +9,7 @@ from scene.daemons import stafd
 LIMIT = 240
 # Seconds between two rounds of the browser.
 PACE = 0.5
-WIDE_BOUNDS = True  # what it measures takes a fraction of them
+WIDE_BOUNDS = True  # the measured times are a fraction of the limits
 DROP_IN = "/run/systemd/resolved.conf.d/harness.conf"
 
 
@@ -59,11 +59,11 @@ def play():
 
 
 class Rounds:
-    """One after the other: another service is announced, found, takes its leave, and that is heard as well."""
+    """Announces a new service, waits until it is found, sends a goodbye, and waits until it is removed."""
 
     def __init__(self, air, lan):
         self.air, self.lan, self.number, self.last = air, lan, 0, None
-        # Seconds that it takes to look whether something is found.
+        # Seconds that one check takes.
         self.look = None
 
     def __call__(self, situation):
@@ -75,7 +75,7 @@ class Rounds:
         compare(f"found, {situation}", took, self.look, "one look", at_most=16, delays=PACE)
         self.air.goodbye(service)
         wait_until(lambda: not found(traddr), 15, lambda: f"{situation}: the goodbye of {traddr} is heard", poll=0.05)
-        # One that is there already is found by asking.
+        # A service that exists already is found by a query.
         old = Service(f"old{self.number}", {self.lan: [f"192.0.2.{150 + self.number}"]})
         self.air.expect(old)
         stafd.configure("[Service Discovery]\nzeroconf=disabled\n")
@@ -112,14 +112,14 @@ def stop_all():
 
 
 def check_avahi(service):
-    """Avahi finds it, too."""
+    """Checks that Avahi finds the service, too."""
     def seen():
         return host.run("avahi-browse", "--parsable", "--resolve", "--terminate", service.kind.removesuffix(".local"), check=False).stdout
     wait_until(lambda: service.name in seen(), 10, lambda: f"Avahi finds {service.name} beside stafd\n    seen: {seen()}", poll=0.5)
 
 
 def check_resolved(service):
-    """systemd-resolved resolves its host, too."""
+    """Checks that systemd-resolved resolves its host name, too."""
     name = ".".join(service.hostname)
 
     def answer():

@@ -11,13 +11,13 @@ from scene.daemons import stacd, stafd
 
 LIMIT = 240
 ACPI_TABLES = ("nbft.hex", "corrupt.hex")
-# What tables/nbft.hex says.
+# The content of tables/nbft.hex.
 BOOT_ID = "5b3a2c10-0000-4000-8000-00000000b007"
 BOOT_HOST = f"nqn.2014-08.org.nvmexpress:uuid:{BOOT_ID}"
 MAC = "52:54:00:b0:07:01"
 ROOT = "nqn.2014-08.org.nvmexpress:boot:root"
 STRANGER = "nqn.2014-08.org.nvmexpress:scene:stranger"
-# Its second discovery controller is nowhere.
+# The second discovery controller of the table does not exist.
 STAFD = "[Service Discovery]\nzeroconf=disabled\n[Controllers]\nexclude=traddr=2001:db8::2\n"
 AUDIT = ("[I/O controller connection management]\ndisconnect-scope=all-connections-matching-disconnect-trtypes\n"
          "in-use=disconnect\n")
@@ -36,7 +36,7 @@ def play():
             target.subsystem(nqn)
         for nqn in (ROOT, STRANGER):
             target.subsystem(nqn, ports=(2,))
-    # As the initramfs does it, and somebody else.
+    # One connection as the initramfs makes it, and one of another program.
     connect(ROOT, f"--hostnqn={BOOT_HOST}", f"--hostid={BOOT_ID}")
     connect(STRANGER)
 
@@ -59,7 +59,7 @@ def play():
     check(re.fullmatch("NBFT1?, discovery 1", view.get("nbft", "")), "stafd names the record", view)
     is_shown()
 
-    # The strongest that an administrator has.
+    # The strongest settings of an administrator.
     others = {"only": lambda each: each.nqn != STRANGER}
     with host.nothing_lost(**others):
         stacd.configure(AUDIT)
@@ -88,7 +88,7 @@ def connect(nqn, *options):
 
 
 def shown_for_people_and_programs():
-    """`stasadm nbft`, with status 1 on account of the corrupt one."""
+    """Runs `stasadm nbft`, which ends with status 1 because of the corrupt table."""
     done = host.run("stasadm", "nbft", check=False)
     equal(done.returncode, 1, f"status of stasadm nbft; it said {done.stderr}")
     check("the heap (128 + 1000 bytes) is not inside the table" in done.stderr, "the cause is named", done.stderr)
@@ -102,7 +102,7 @@ def shown_for_people_and_programs():
 
 
 def same_as_nvme_cli(table):
-    """Another reader of the specification sees the same."""
+    """Checks that nvme-cli reads the same from the table."""
     (other,) = json.loads(host.run("nvme", "nbft", "show", "-o", "json"))
     for ours, theirs in (
             ([table["host"]["nqn"], table["host"]["id"]], [other["host"]["nqn"], other["host"]["id"]]),
@@ -117,7 +117,7 @@ def same_as_nvme_cli(table):
 
 
 def is_shown():
-    """What the firmware connected is listed, with the record that names it."""
+    """Checks that the firmware's connections are listed, with their records."""
     def view():
         return next((each for each in stacd.controllers() if each["subsysnqn"] == ROOT), {})
     wait_until(lambda: re.fullmatch("NBFT1?, SSNS 1", view().get("nbft", "")), 15, lambda: f"stacd names the record\n    seen: {view()}", poll=0.2)
@@ -128,7 +128,7 @@ def is_shown():
 
 
 def corrupt_table_was_told_once():
-    """Once in each run of each daemon: both were started twice, and stacd was reloaded twice."""
+    """Checks that each daemon reports it once per start: both were started twice, and stacd was reloaded twice."""
     for each in daemons.BOTH:
         told = [line for line in journal.messages(each.name) if "the heap (128 + 1000 bytes)" in line]
         equal(len(told), 2, f"lines of {each} about the corrupt table")

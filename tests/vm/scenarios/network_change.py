@@ -9,7 +9,7 @@ from scene.daemons import stacd, stafd
 LIMIT = 240
 HERE, THERE = "192.0.2.1/24", "192.0.2.2/24"
 STORM = 500
-# Seconds: 0.1 for more news from the network, 0.5 after earlier news.
+# Seconds: 0.1 to collect network changes, 0.5 after an earlier change.
 GATHER = 0.6
 
 
@@ -23,7 +23,7 @@ def play():
             target.subsystem(nqn)
     alone = reference.connections(target.THREE, dc=True, traddr="192.0.2.2")
     cut(cable)
-    # One attempt, and a controller that the kernel has given up belongs to the daemons again.
+    # After one attempt the kernel gives up, and the daemons connect again.
     daemons.configure("transport=tcp;traddr=192.0.2.2;trsvcid=8009", stafd_global="ctrl-loss-tmo=3\nreconnect-delay=1\nkato=2",
                       stacd_global="ctrl-loss-tmo=3\nreconnect-delay=1\nkato=2",
                       stacd_more="[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.2;trsvcid=8009;nqn=" + target.KLINGONS)
@@ -37,7 +37,7 @@ def play():
     wait_until(waits_long, 60, lambda: f"both wait for over 5 s for their next attempt\n{states()}", poll=0.2)
     compare("address back to connected, after an outage", restore(cable), alone, "four bare writes", at_most=4, delays=GATHER, peer=60)
 
-    # A storm of news from the network.
+    # Many network changes in a short time.
     used = [each.cpu() for each in (stafd, stacd)]
     begin, begun = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     with host.nothing_lost():
@@ -54,13 +54,13 @@ def play():
 
 
 def cut(cable):
-    """The interface goes down and loses its address, as an interface does that somebody takes down."""
+    """Sets the interface down and removes its address."""
     host.run("ip", "link", "set", cable, "down")
     host.run("ip", "address", "flush", "dev", cable)
 
 
 def restore(cable):
-    """Seconds from the address being there to all three being live."""
+    """Restores the address. Returns the seconds until all three are live."""
     host.run("ip", "link", "set", cable, "up")
     before = time.monotonic()
     host.run("ip", "address", "add", HERE, "dev", cable)
@@ -73,7 +73,7 @@ def states():
 
 
 def waits_long():
-    """The back-off has grown: whoever connects soon does so because of the network."""
+    """True if the back-off is long: then an early connect is caused by the network change."""
     waits = [each.get("next attempt", "").removeprefix("in ").removesuffix(" s") for each in states()]
     return sum(wait.isdigit() and int(wait) > 5 for wait in waits) == 2
 

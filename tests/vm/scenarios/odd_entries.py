@@ -9,7 +9,7 @@ NAMES = [f"nqn.2014-08.org.nvmexpress:scene:{name}" for name in ("a", "b", "c", 
 CAFE = "nqn.2014-08.org.nvmexpress:scene:café"
 KEPT = NAMES[-1]
 GOOD = [entry(nqn) for nqn in NAMES[:-1]]
-# What becomes of the entry of one live subsystem.
+# Damaged forms of the entry of a live subsystem.
 DAMAGED = {
     "no port": entry(KEPT, trsvcid=""),
     "port 0": entry(KEPT, trsvcid="0"),
@@ -53,7 +53,7 @@ def all_live(nqns):
 
 
 def lists(dc, *entries):
-    """The discovery controller lists these entries, and stafd has read them."""
+    """Lists these entries, and waits until stafd has read them."""
     before = pages_read()
     dc.page(*entries)
     wait_until(lambda: pages_read() > before, 10, "stafd reads the page", poll=0.05)
@@ -93,7 +93,7 @@ def others_go(dc):
 
 def moved(dc):
     """A subsystem that moves is connected at its new address before the old connection ends."""
-    # The kernel listens at a port as soon as a subsystem is linked to it: all else is done before the ten seconds begin.
+    # The kernel listens on a port when a subsystem is linked to it: everything else is done before the ten seconds begin.
     target.port(2, traddr="127.0.0.2", trsvcid="4420")
     dc.page(*GOOD, entry(KEPT, traddr="127.0.0.2"))
     stays(lambda: host.live(KEPT), 2, "the old connection stays while the new address does not answer")
@@ -109,7 +109,7 @@ def moved(dc):
 
 
 def refused_configuration():
-    """The NQN of discovery controllers is refused in stacd.conf, with its line; no I/O controller is lost by that."""
+    """stacd.conf with the discovery NQN: the line is refused and reported, and no connection is lost."""
     nqn = host.DISCOVERY_NQN
     with host.nothing_lost():
         stacd.configure(f"[Controllers]\ncontroller=transport=tcp;traddr=127.0.0.1;trsvcid=8009;nqn={nqn}\n")

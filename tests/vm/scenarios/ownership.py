@@ -23,7 +23,7 @@ def owners():
 
 
 def disconnect_all_of_nvme_cli_3():
-    """It disconnects every fabrics controller whose registry entry names no owner."""
+    """Does what `nvme disconnect-all` of nvme-cli 3 does: disconnects every fabrics controller without an owner in the registry."""
     gone = [each for each in host.controllers() if not owner(each.device)]
     for each in gone:
         each.delete()
@@ -31,7 +31,7 @@ def disconnect_all_of_nvme_cli_3():
 
 
 def claim(device, name):
-    """What `nvme connect --owner=NAME` writes, also of a connection that exists (nvme-discoverd does it of unowned ones)."""
+    """Writes the registry entry of `nvme connect --owner=NAME`. nvme-discoverd also writes it for existing unowned connections."""
     if owner(device):
         return False
     entry = f"{REGISTRY}/{device}"
@@ -95,7 +95,7 @@ def owners_survive():
             restart()
             wait_until(lambda: len(stacd.controllers()) == 3 and stafd.controllers(), 30, "both know theirs again", poll=0.2)
         equal(set(owners().values()), {"stas"}, "the owners after restarts and a kill")
-    # The entry goes with its connection: the next one of that number inherits nothing.
+    # The entry is deleted with its connection: the next controller with this number has no owner.
     device = host.live(target.KLINGONS)[0].device
     target.hide(target.KLINGONS)
     host.wait_gone(target.KLINGONS, timeout=60)

@@ -38,7 +38,7 @@ def play():
 
 
 def replace(theirs):
-    """The peer's daemon in the place of one of ours; the other one is ours."""
+    """Replaces one daemon by the peer's; the other daemon is ours."""
     for each in daemons.BOTH:
         path = f"{daemons.OVERRIDES}/{each.unit}"
         host.run("rm", "-f", path)

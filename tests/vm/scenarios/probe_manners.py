@@ -42,18 +42,18 @@ def alone():
 
 
 def accepted():
-    """Connections that this host, which is also the target, has accepted."""
+    """Returns the connections that this host has accepted; it is also the target."""
     names, values = [line.split() for line in host.read("/proc/net/snmp").splitlines() if line.startswith("Tcp:")]
     return int(values[names.index("PassiveOpens")])
 
 
 def in_order():
-    """A portal that answers ICReq sees the end of the probe's stream, and no reset."""
+    """A portal that answers ICReq sees the end of the stream, and no reset."""
     ends = []
     with socket.create_server(("::1", ECHO), family=socket.AF_INET6) as listener:
         thread = threading.Thread(target=answer_one, args=(listener, ends), daemon=True)
         thread.start()
-        # Two of them: neither is alone, so both are probed.
+        # With two DCs, both are probed.
         daemons.configure(f"transport=tcp;traddr=::1;trsvcid={ECHO}", GOOD)
         stafd.start()
         thread.join(20)

@@ -19,9 +19,9 @@ LIMIT = 600
 COVERAGE = False
 PROBES = 1000
 ROUNDS = 7
-# The daemon looks again at least this often whether what it kept is free.
+# The daemon checks kept storage again at least this often.
 AGAIN = 25
-# What tells that a mount was refused because something else held the device for a moment.
+# The error of a mount that was refused because another program had the device open exclusively.
 BUSY = ("busy", "EBUSY")
 CFG = "/sys/kernel/config/nvmet/subsystems/scene-gateway"
 USERS = "/opt/users"
@@ -42,7 +42,7 @@ def play():
     idle_storage_goes_as_fast_as_ever()
 
 
-# Each kind of user keeps its storage.
+# Storage is kept for each kind of use.
 
 def users_of_storage():
     names = (EXCLUSIVE, EXPORTED, MOUNTED, LOCKED, WRITTEN, IDLE)
@@ -51,7 +51,7 @@ def users_of_storage():
         target.subsystem(nqn("stays"))
         for name in names:
             target.subsystem(name, keeps=True)
-    # At the target, for what is written through the connection counts as used for ten minutes.
+    # Written at the target: a write through the connection would count as a use for ten minutes.
     host.run("mkfs.vfat", host.read(f"/sys/kernel/config/nvmet/subsystems/{MOUNTED}/namespaces/1/device_path"))
     daemons.connected_to([nqn("stays"), *names])
     stays(lambda: len(host.iocs()) == 7, 31, "seven connections; the page of the DC is proof from now on")
@@ -71,7 +71,7 @@ def users_of_storage():
             stays(lambda: all(host.live(name) for name in release), AGAIN, "storage in use stays")
             for name, (_, why) in release.items():
                 journal.wait_for(f"{host.live(name)[0].device} .*{why}", 10, "stacd")
-        # Whatever is free now goes; what was written is not free yet.
+        # Storage that is free now is disconnected; storage that was written to is still in use.
         for name, (end, _) in release.items():
             if name != WRITTEN:
                 end()
@@ -82,7 +82,7 @@ def users_of_storage():
 
 @contextlib.contextmanager
 def opened(name, flags=0):
-    """The raw device in the hands of a process; the value ends that."""
+    """Opens the raw device for the block. Yields a function that closes it."""
     (device,) = host.namespaces(name)
     holder = [os.open(f"/dev/{device}", os.O_RDWR | flags)]
 
@@ -116,7 +116,7 @@ def exported(name):
 
 @contextlib.contextmanager
 def mounted_elsewhere(name):
-    """vfat has no entry in /sys/fs, and the mount is seen in its own mount namespace alone."""
+    """Mounts vfat, which has no entry in /sys/fs, in a mount namespace of its own."""
     (device,) = host.namespaces(name)
     os.makedirs(MOUNTS, exist_ok=True)
     command = f"mount -t vfat -o ro /dev/{device} {MOUNTS} && echo mounted && exec sleep 1000"
@@ -134,7 +134,7 @@ def mounted_elsewhere(name):
 
 @contextlib.contextmanager
 def locked(name):
-    """As qemu locks its disks: a shared lock on a byte, that belongs to the open file."""
+    """Locks as qemu does: a shared lock on one byte, which belongs to the open file."""
     with opened(name) as end:
         (device,) = host.namespaces(name)
         descriptor = next(int(fd) for fd in os.listdir("/proc/self/fd") if linked(fd) == f"/dev/{device}")
@@ -151,7 +151,7 @@ def linked(fd):
 
 @contextlib.contextmanager
 def written(name):
-    """A database on the raw device, which takes no lock: its last write is a while ago."""
+    """Acts as a database on the raw device without a lock, whose last write was some time ago."""
     with opened(name, os.O_SYNC) as end:
         (device,) = host.namespaces(name)
         descriptor = next(int(fd) for fd in os.listdir("/proc/self/fd") if linked(fd) == f"/dev/{device}")
@@ -164,10 +164,10 @@ def write(path, text):
         file.write(text)
 
 
-# Probes of storage in use disturb nothing beside it.
+# The checks for storage in use disturb no other program.
 
 def neighbours_of_a_probe():
-    """One namespace keeps the controller; the others are mounted and activated again and again."""
+    """One namespace is in use; the others are mounted and activated again and again."""
     crowded = nqn("crowded")
     with target.together():
         target.port()
@@ -217,7 +217,7 @@ def again_and_again(stop, refused, begin, end):
 
 
 def probe(device, times):
-    """As stacd asks, also while the daemon itself looks again at what it kept."""
+    """Asks stas-in-use as stacd does, while the daemon also checks kept storage again."""
     number = host.read(f"/sys/class/block/{device}/dev")
     answers = []
     with socket.socket(socket.AF_UNIX) as program:
@@ -227,17 +227,17 @@ def probe(device, times):
             print(device, number, file=stream, flush=True)
             answers.append(stream.readline().strip())
             if count % 10 == 0:
-                # A hint at which stacd looks at everything again, what it kept included.
+                # An event after which stacd checks everything again, including kept storage.
                 for each in host.iocs():
                     write(f"/sys/class/nvme/{each.device}/uevent", "change")
                 time.sleep(0.3)  # a pace, not a condition
     return answers
 
 
-# What is idle goes as fast as without any check.
+# Idle storage is disconnected as fast as without a check.
 
 def idle_storage_goes_as_fast_as_ever():
-    """Beside multipathd and LVM, which look at every device."""
+    """Runs with multipathd and LVM, which open every device."""
     names = [nqn(f"idle-{number}") for number in range(1, 3)]
     for name in os.listdir(f"{USERS}/rules.d"):
         shutil.copy(f"{USERS}/rules.d/{name}", "/run/udev/rules.d/" if os.path.isdir("/run/udev/rules.d") else "/etc/udev/rules.d/")

@@ -15,7 +15,7 @@ def play():
     target.three()
     target.port(2, trsvcid="8010")
     target.subsystem("nqn.2014-08.org.nvmexpress:scene:second", ports=(2,))
-    # On a port of its own: no DC tells of these two.
+    # On a port of its own: no DC lists these two.
     target.port(3, trsvcid="4420")
     target.subsystem(BY_HAND, ports=(3,))
     target.subsystem(LONELY, ports=(3,))
@@ -27,13 +27,13 @@ def play():
     host.wait_live(*everything)
     host.wait_dc(2)
 
-    # stacd's own configured controller goes.
+    # The controller that is configured in stacd.conf is removed.
     with host.nothing_lost(only=lambda each: each.nqn != LONELY):
         daemons.stacd.configure("")
         daemons.stacd.reload()
         host.wait_gone(LONELY, timeout=30)
 
-    # The second DC goes, and what only it told of.
+    # The second DC is removed, and the subsystems that only it listed.
     def stays_here(each):
         return each.trsvcid != "8010"
     with host.nothing_lost(only=stays_here):
@@ -44,7 +44,7 @@ def play():
         stays(lambda: len(host.iocs()) == 4, 5, "the three of the first DC and the one connected by hand")
     check(len(host.dcs()) == 1, "one DC", host.picture())
 
-    # A reload that changes nothing changes nothing; a file that cannot be read neither.
+    # A reload without changes, and one with an unreadable file, disconnect nothing.
     with host.nothing_lost():
         for each in daemons.BOTH:
             each.reload()

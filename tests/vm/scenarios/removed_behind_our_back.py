@@ -5,7 +5,7 @@ import time
 from scene import compare, daemons, host, reference, target
 
 LIMIT = 90
-# Seconds before the next attempt, at most, if a connection was young when it was lost.
+# Longest wait in seconds before the next attempt, if the lost connection was new.
 BACKOFF = 1.2
 
 
@@ -25,6 +25,6 @@ def play():
         gone = time.monotonic()
         host.wait_dc()
         compare("DC: removed to live", time.monotonic() - gone, one, "one bare write", at_most=6, delays=BACKOFF)
-    # The new connection does what the old one did.
+    # The new connection works like the old one.
     target.unlink(target.KLINGONS)
     host.wait_gone(target.KLINGONS, timeout=60)

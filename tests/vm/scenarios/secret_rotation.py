@@ -13,7 +13,7 @@ LIMIT = 450
 NQN = "nqn.2014-08.org.nvmexpress:scene:rotated"
 PORT = 4420
 REPORT = "/run/harness/fio-rotation.json"
-# The kernel's default, said aloud: it waits this long before it reconnects, and stacd looks each second.
+# The kernel's default: it waits this long before it reconnects. stacd checks every second.
 RECONNECT_DELAY = 10
 
 
@@ -32,7 +32,7 @@ def play():
     wait_until(lambda: len(host.namespaces(NQN)) == 1, 20, "its namespace is there")
     (disk,) = host.namespaces(NQN)
     with host.nothing_lost(), fio(disk):
-        # The host first; the connection is lost before the target's keys have changed, and after that.
+        # The host changes first. The connection is lost before and after the target's keys have changed.
         at_host(second)
         journal.wait_for("keeps its former DH-HMAC-CHAP secret while it is connected", 90, "stacd")
         lose_connection()
@@ -42,19 +42,19 @@ def play():
         lose_connection()
         check(secrets() == second, "the new secrets are in use", journal.text("stacd"))
 
-        # The target first, and the controller's secret alone; the connection is lost after the reload.
+        # The target changes first, and only the controller's secret. The connection is lost after the reload.
         at_target(controllers_only)
         at_host(controllers_only)
         lose_connection()
         check(secrets() == controllers_only, "the new secret of the controller is in use", journal.text("stacd"))
 
-        # The target first, both.
+        # The target changes first, both secrets.
         at_target(third)
         at_host(third)
         lose_connection()
         check(secrets() == third, "the new secrets are in use", journal.text("stacd"))
 
-        # The host first, and stacd is killed before the target's keys change.
+        # The host changes first, and stacd is killed before the target's keys change.
         at_host(fourth)
         stacd.wait_active(20, other_than=stacd.kill9())
         at_target(fourth)
@@ -91,13 +91,13 @@ def at_target(keys):
 
 
 def secrets():
-    """Those that the kernel has."""
+    """Returns the secrets of the kernel's connection."""
     (each,) = host.with_nqn(NQN)
     return tuple(each.attribute(name).strip() for name in ("dhchap_secret", "dhchap_ctrl_secret"))
 
 
 def lose_connection():
-    """The target resets the connection and is back a moment later."""
+    """Resets the connection and rejects packets until it is lost, then accepts packets again."""
     host.run("nft", "add table inet cut; add chain inet cut input { type filter hook input priority 0; }; "
              f"add rule inet cut input tcp dport {PORT} reject with tcp reset; "
              f"add rule inet cut input tcp sport {PORT} reject with tcp reset")
@@ -113,7 +113,7 @@ def lose_connection():
 
 @contextlib.contextmanager
 def fio(disk):
-    """Every block is verified; not one request fails."""
+    """Checks that every block is verified and no request fails."""
     process = subprocess.Popen(
         ["fio", "--name=rotation", f"--filename=/dev/{disk}", "--rw=randrw", "--bs=4k", "--size=16m", "--direct=1", "--ioengine=libaio",
          "--iodepth=4", "--rate_iops=200", "--verify=crc32c", "--verify_backlog=64", "--verify_fatal=1", "--time_based",

@@ -39,7 +39,7 @@ def play():
 
 
 def what_a_user_sees():
-    """(place, text) of everything."""
+    """Returns (place, text) for each place."""
     for each in daemons.BOTH:
         yield from answers(each)
         for words in (("ls",), ("ls", "-d"), ("status",)) + ((("adlp", "-d"),) if each is stafd else ()):

@@ -47,7 +47,7 @@ def listed():
 
 
 def works():
-    """A subsystem goes and comes, and no other."""
+    """Checks that one subsystem is removed and added again, and no other is affected."""
     with host.nothing_lost(only=lambda each: each.nqn != target.KLINGONS):
         target.unlink(target.KLINGONS)
         host.wait_gone(target.KLINGONS, timeout=60)

@@ -17,7 +17,7 @@ def play():
         daemons.start(daemons.stafd)
         wait_until(lambda: daemons.stafd.listed_subsystems() == sorted(target.THREE), 20, "stafd lists all three again", poll=0.2)
         stays(lambda: len(host.iocs()) == 3, 8, "three connections")
-        # And what it finds instead of its state may be anything.
+        # The saved state may also contain random bytes.
         daemons.stafd.stop()
         spoil("/run/stafd")
         daemons.start(daemons.stafd)
@@ -27,7 +27,7 @@ def play():
 
 
 def spoil(folder):
-    """Each saved file becomes noise."""
+    """Replaces each saved file by random bytes."""
     files = host.run("find", folder, "-type", "f").split()
     for path in files:
         with open(path, "wb") as file:

@@ -8,7 +8,7 @@ from scene import daemons, host, measure, note, target
 
 COVERAGE = False
 STARTS = 3
-# What makes a daemon of a unit. What is left of it starts, does nothing, and ends.
+# Directives that are removed from a unit. The rest starts, does nothing, and ends.
 OF_A_DAEMON = ("Type=", "BusName=", "Exec", "Restart", "WatchdogSec=")
 
 
@@ -27,7 +27,7 @@ def play():
 
 
 def idle_unit(unit):
-    """A service that has all that one of ours has around it: what it waits for, its folders, its walls."""
+    """Creates an idle service with the dependencies, folders and restrictions of a daemon's unit."""
     lines = pathlib.Path(f"/usr/lib/systemd/system/{unit}").read_text().splitlines()
     lines = [line for line in lines if not line.startswith(OF_A_DAEMON)]
     lines.insert(lines.index("[Service]") + 1, "Type=oneshot\nExecStart=/usr/bin/true")
@@ -37,7 +37,7 @@ def idle_unit(unit):
 
 
 def clean():
-    """A host that has no connection, and daemons that know nothing from before."""
+    """Removes all connections and the saved state of both daemons."""
     daemons.stop()
     host.disconnect_all()
     daemons.forget()
@@ -45,7 +45,7 @@ def clean():
 
 
 def without_daemons(idle):
-    """Seconds that systemd needs to start two services like ours, and the kernel for the three connections."""
+    """Measures the seconds that systemd needs to start two idle services, and the kernel to make three connections."""
     clean()
     before = time.monotonic()
     host.run("systemctl", "start", *idle)

@@ -28,7 +28,7 @@ def play():
             check(told and os.path.exists(f"{state_of(each)}.bad"), f"{each} sets aside what is {what}, and says so", told)
             os.unlink(f"{state_of(each)}.bad")
 
-    # What cannot be saved is told, and is no reason to stop working.
+    # A failure to save is reported, and the daemons continue.
     for what, options in (("full", "size=8k"), ("read-only", "ro")):
         with contextlib.ExitStack() as stack:
             for each in daemons.BOTH:
@@ -79,7 +79,7 @@ def empty(path):
 
 @contextlib.contextmanager
 def covered(folder, options):
-    """Another file system over a folder, for everybody: with as little room, or as little right to write."""
+    """Mounts another file system over a folder in all mount namespaces: full, or read-only."""
     host.run("mount", "-t", "tmpfs", "-o", f"mode=700,{options}", "tmpfs", folder)
     try:
         if "size" in options:

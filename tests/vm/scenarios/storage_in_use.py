@@ -14,10 +14,10 @@ def play():
     with target.together():
         for number, service in enumerate(PORTS, 1):
             target.port(number, trsvcid=service)
-            # A port without any subsystem does not listen: its DC would be gone, and would prove nothing.
+            # A port without a subsystem does not listen: its DC would not answer, and so would prove nothing.
             target.subsystem(f"{NQN}-beside-{number}", ports=(number,))
         target.subsystem(NQN, ports=(1, 2), keeps=True)
-    # The kernel ends a path by itself once the target refuses its reconnection: that must come late.
+    # The kernel removes a path when the target refuses to reconnect it: this must not happen early.
     dcs = [f"transport=tcp;traddr=::1;trsvcid={service}" for service in PORTS]
     daemons.connected_to([NQN, f"{NQN}-beside-1", f"{NQN}-beside-2"], dcs=dcs, stacd_global="reconnect-delay=100")
     wait_until(lambda: len(host.live(NQN)) == 2, 20, lambda: f"two paths\n{host.picture()}")
@@ -53,5 +53,5 @@ def mount(nqn):
 
 
 def settle():
-    """The DCs have been connected for half a minute: their pages are proof."""
+    """Waits until the DCs have been connected for 30 s: then their pages prove an absence at once."""
     stays(lambda: len(host.live(NQN)) == 2, 31, "two live paths")

@@ -13,14 +13,14 @@ HERE, THERE = "192.0.2.1", "192.0.2.2"
 CDC = "nqn.2014-08.org.nvmexpress:scene:data-centre"
 GOES, STAYS = (f"nqn.2014-08.org.nvmexpress:scene:{name}" for name in ("goes", "stays"))
 BOTH = (GOES, STAYS)
-# MiB that fio writes to each disk, at this rate: 20 seconds, and the time that the target is away.
+# MiB that fio writes to each disk, and its rate: 20 seconds, plus the outage of the target.
 SIZE, RATE = 20, "1m"
 CONFIG = "/run/harness"
 
 
 def play():
     stafd.configure("[Service Discovery]\nzeroconf=enabled\n")
-    # For longer than a machine needs to boot the kernel holds back I/O instead of failing it.
+    # The kernel queues I/O for longer than a machine needs to boot, instead of failing it.
     stacd.configure("[Global]\nctrl-loss-tmo=600\nreconnect-delay=2\n")
     daemons.start()
     set_up()
@@ -79,7 +79,7 @@ def set_up():
 
 
 def reboot():
-    """Resets the target in the middle of everything, sets it up again; returns the seconds that the host had no connection."""
+    """Resets the target during the I/O and sets it up again. Returns the seconds without a connection."""
     appliance.press_reset()
     wait_until(lambda: all(each.state == "connecting" for nqn in BOTH for each in host.with_nqn(nqn)), 120,
                lambda: f"the host notices\n{host.picture()}")
@@ -101,7 +101,7 @@ def take_back():
 # The host's I/O
 
 def start(disk):
-    """fio writes each block of a disk once, in any order, each with its checksum, and then reads all of them again."""
+    """Starts fio: it writes each block of a disk once in random order with a checksum, and then reads all blocks."""
     return subprocess.Popen(
         ["fio", "--name=verify", f"--filename=/dev/{disk}", "--rw=randwrite", "--bs=4k", f"--size={SIZE}m", f"--rate={RATE}",
          "--direct=1", "--ioengine=libaio", "--iodepth=4", "--verify=crc32c", "--verify_fatal=1", "--output-format=json",
@@ -109,7 +109,7 @@ def start(disk):
 
 
 def finish(fio):
-    """Waits for its end; the worst completion in seconds. A failure if a single block was not what it should be."""
+    """Waits for the end of fio. Returns the longest completion time in seconds. Fails if any block is wrong."""
     status = fio.wait(LIMIT)
     path = next(word for word in fio.args if word.startswith("--output=")).partition("=")[2]
     with open(path) as file:
@@ -122,11 +122,11 @@ def finish(fio):
 
 
 def read_again(disk):
-    """Without the daemons, too, the disk is there with all that was written."""
+    """Checks that the disk has all written data after the daemons have stopped."""
     host.run("fio", "--name=again", f"--filename=/dev/{disk}", "--rw=read", "--bs=4k", f"--size={SIZE}m", "--direct=1",
              "--ioengine=libaio", "--iodepth=4", "--verify=crc32c", "--verify_fatal=1", "--output=/dev/null", timeout=120)
 
 
 def written(disk):
-    """Bytes written to a disk so far."""
+    """Returns the bytes that were written to a disk."""
     return int(host.read(f"/sys/block/{disk}/stat").split()[6]) * 512

@@ -20,7 +20,7 @@ def play():
     text = host.read(RULE)
     check("nvmediscovery" in text and "0x70f002" not in text, "only the fc rule is left in it", text)
 
-    # Its own DC: nobody else acts on its events, as soon as udevd has seen the new rule; by itself it looks every 3 s.
+    # stafd's own DC: no other program handles its events, as soon as udevd has read the new rule (at most 3 s).
     host.run("udevadm", "control", "--reload")
     target.unlink(target.KLINGONS)
     host.wait_gone(target.KLINGONS, timeout=60)
@@ -28,7 +28,7 @@ def play():
     host.wait_live(target.KLINGONS)
     check(not started(begin), "nvme-cli is not started for stafd's own DC", started(begin))
 
-    # Somebody else's DC.
+    # A DC of another program.
     host.run("nvme", "discover", "--transport=tcp", "--traddr=::1", "--trsvcid=8010", "--persistent", "--keep-alive-tmo=30")
     with host.nothing_lost():
         target.subsystem(STRANGE, ports=(2,))
@@ -41,6 +41,6 @@ def play():
 
 
 def started(since):
-    """What the journal knows of nvmf-connect@ instances since the scenario began."""
-    # Without a single instance journalctl calls that an error.
+    """Returns the journal of nvmf-connect@ instances since the beginning of the scenario."""
+    # Without any instance, journalctl ends with an error.
     return host.run("journalctl", "--quiet", f"--since=@{since:.3f}", "--output=cat", "--unit=nvmf-connect@*", check=False).stdout.splitlines()
