@@ -1,8 +1,7 @@
-"""Two machines on a segment of their own, as a data centre has them: a host, and the target that it gets its storage from.
+"""Two machines in a network of their own: a host and a storage target.
 
-Their wire is a pair of connected sockets that nobody else has. The host machine commands the target machine by itself,
-over two virtio-serial ports: `target` is the line of the target's agent, `target-power` is qemu's own (QMP), for the
-reset button.
+Their network is a pair of connected sockets. The host machine controls the target machine through two virtio-serial
+ports: `target` is connected to the target's agent, `target-power` to the monitor of the target's qemu (QMP), for resets.
 """
 
 import contextlib
@@ -12,16 +11,16 @@ from .agent import Gone
 from .boot import again
 from .machine import Machine, Role
 
-# MiB. The target machine moves blocks, no more.
+# Memory of the target machine in MiB. It only serves storage.
 TARGET_MEMORY = 1024
-# What qemu needs beside the memory of its machine.
+# MiB that qemu needs in addition to the memory of its machine.
 OVERHEAD = 512
-# The target's storage, /dev/vdb and /dev/vdc: files of the host, so they survive the target's reset.
+# The target's disks /dev/vdb and /dev/vdc: files on the host, which keep their data over a reset.
 DISKS, DISK_SIZE = ("disk1", "disk2"), 64 << 20
 
 
 def boot(**how):
-    """Boots both at once; returns the host machine, whose `target` is ready, too. `how`: see Machine.start."""
+    """Boots both at the same time. Returns the host machine; its `target` is ready, too. `how`: see Machine.start."""
     try:
         enough_memory()
         return again(lambda: once(**how))
@@ -42,9 +41,9 @@ def once(**how):
         for each, name in ((target, "the target machine"), (machine, "the host machine")):
             with named(name):
                 each.serve()
-        # It is reset without warning: what is installed must be on its disk by then.
+        # A reset comes without a shutdown: the installed files must be on the disk.
         target.agent.run("sync", lambda _: None, limit=120)
-        # From here on the line is the host machine's.
+        # From here on, the host machine uses the connection to the target's agent.
         target.agent.close()
         target.agent = None
     except BaseException:
@@ -60,7 +59,7 @@ def once(**how):
 
 @contextlib.contextmanager
 def named(name):
-    """A failure of the block says which machine it is about."""
+    """Adds the name of the machine to failures in the block."""
     try:
         yield
     except Gone as gone:
@@ -68,7 +67,7 @@ def named(name):
 
 
 def target_role(wire, power):
-    """It boots again after a reset, and after a panic, which its console keeps."""
+    """Returns the role of the target. It boots again after a reset or a panic; the console shows the panic."""
     return Role(memory=TARGET_MEMORY, survives_reset=True, disks=DISKS, disk_size=DISK_SIZE, descriptors=(wire, power),
                 words=("systemd.hostname=target",),
                 arguments=(*card(wire, 1), "-chardev", f"socket,id=power,fd={power}", "-mon", "chardev=power,mode=control"))
@@ -82,7 +81,7 @@ def host_role(wire, power, target):
 
 
 def card(wire, number):
-    """A network card, eth0, at this end of the wire."""
+    """Returns qemu's arguments for the network card eth0 at this end of the cable."""
     return ("-netdev", f"socket,id=segment,fd={wire}",
             "-device", f"virtio-net-pci,netdev=segment,mac=52:54:00:5e:90:{number:02x},romfile=")
 

@@ -1,4 +1,4 @@
-"""How the runner boots machines and ends them, played with a qemu that behaves as told (bin/qemu-system-x86_64)."""
+"""Tests how the runner boots and ends machines, with a fake qemu (bin/qemu-system-x86_64)."""
 
 import contextlib
 import importlib.machinery
@@ -47,14 +47,14 @@ class Case(unittest.TestCase):
         self.said.truncate()
 
     def left(self):
-        """What of the plan was not played."""
+        """Returns the part of the plan that was not used."""
         return (self.folder / "plan").read_text().split()
 
     def lines(self):
         return self.said.getvalue().splitlines()
 
     def command(self, name, *arguments):
-        """Runs tests/vm/NAME as if it had been typed; returns its status."""
+        """Runs the command tests/vm/NAME. Returns its exit status."""
         loader = importlib.machinery.SourceFileLoader(name, str(VM / name))
         module = importlib.util.module_from_spec(importlib.util.spec_from_loader(name, loader))
         loader.exec_module(module)
@@ -131,7 +131,7 @@ class EveryWayToBoot(Case):
 
     def test_a_machine_that_stays_up(self):
         self.plan("panics", "boots")
-        warnings.simplefilter("ignore", ResourceWarning)  # it is to outlive what started it
+        warnings.simplefilter("ignore", ResourceWarning)  # the machine keeps running after this process
         self.assertEqual(self.command("run", "--up"), 0)
         self.assert_one_line_for_each(1)
         pid = machines.Machine.running().pid

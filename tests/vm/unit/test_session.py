@@ -1,4 +1,4 @@
-"""Which scenarios a run plays, in which order, and when it plays one again."""
+"""Tests which scenarios a run contains, their order, and when a scenario is run again."""
 
 import contextlib
 import io
@@ -14,7 +14,7 @@ from runner.scenarios import Outcome, Scenario  # noqa: E402
 
 
 class Place:
-    """Plays nothing: a scenario fails as often as `fails` says."""
+    """Runs nothing. A scenario fails as often as `fails` says."""
 
     fails = {}
     played = []
@@ -63,7 +63,7 @@ class Case(unittest.TestCase):
     def test_nothing_is_begun_after_the_time_and_what_only_measures_comes_last(self):
         status, printed = self.play(many(), within=100, clock=lambda: 30.0 * len(Place.played))
         self.assertEqual(status, 0)
-        # Three machines have begun one each when the clock is first over the time.
+        # Each of three machines has started one scenario when the deadline passes.
         self.assertLessEqual(len(Place.played), 6)
         self.assertNotIn(("long", "alone"), Place.played)
         self.assertIn("NOT PLAYED: long", printed)

@@ -34,7 +34,7 @@ def fabric(*nqns, trsvcid="4420"):
 class Cdc:
     """A cdcsim that runs until it is stopped or the scenario ends.
 
-    `lives_at`: the neighbour in whose network it is; `listen`: its addresses; `nqn`: its own NQN (TP8013).
+    `lives_at`: the neighbour on which it runs; `listen`: its addresses; `nqn`: its own NQN (TP8013).
     """
 
     def __init__(self, name="cdc", listen=("[::]:8009",), lives_at=None, nqn=None, dctype="cdc", announce=None):

@@ -148,8 +148,8 @@ def wait_dc(count=1, timeout=30.0):
 def nothing_lost(*, only=None):
     """Checks by uevents that no existing controller is removed during the block, even if it is connected again.
 
-    `only`: a function that says which controllers this is about (default: all). One that has no name yet is still being
-    connected for the first time.
+    `only`: a function that selects controllers (default: all). A controller without an NQN is still being connected for the
+    first time, and does not count.
     """
     kept = [each for each in controllers() if each.nqn and (only is None or only(each))]
     names = {each.device for each in kept}

@@ -108,8 +108,8 @@ REMOTE = "wwnn=0x10001100ab000001,wwpn=0x20001100ab000001"
 def fibre_channel():
     """Creates a Fibre Channel port of the host and one of the target, connected to each other. Returns both addresses (traddr).
 
-    The order matters: the host's port, the target's, then the host's view of the target's. The roles say that it is a
-    target and has a discovery controller: the kernel's host connects to no other.
+    The order is required: the host's port, the target's port, then the remote port of the host. The roles mark it as a
+    target with a discovery controller: the kernel connects only to such ports.
     """
     run("modprobe", "-a", "nvme_fc", "nvmet_fc", "nvme_fcloop")
     _fcloop("add_local_port", LOCAL)
