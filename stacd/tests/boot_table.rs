@@ -1,4 +1,4 @@
-//! What stacd promises for the I/O controllers that the firmware or the initramfs connected.
+//! Tests of stacd with I/O controllers that the firmware or the initramfs connected.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::time::Duration;
@@ -16,7 +16,7 @@ type Host = FakeHost<Connector>;
 const BOOT: &str = "nqn.2014-08.org.nvmexpress:uuid:5b3a2c10-0000-4000-8000-00000000b007";
 const TARGET: &str = "192.0.2.2";
 
-/// A table that says that the host booted from `root`, as the boot host.
+/// A table for a host that booted from `root`, with the boot host NQN.
 fn tables() -> BootTables {
     let root = Ssns::new(1, TARGET.parse().unwrap(), "root");
     Nbft { host: Some(BootHost::new(BOOT)), subsystem: vec![root], ..Nbft::default() }.into()
@@ -26,7 +26,7 @@ fn exclude(nqn: &str) -> Exclusion {
     Exclusion { subsysnqn: Some(nqn.into()), line: 1, ..Exclusion::default() }
 }
 
-/// A host where the initramfs has connected these, as the boot host. stacd is not started yet.
+/// A host on which the initramfs has connected these subsystems with the boot host NQN. stacd is not started yet.
 fn booted(nqns: &[&str]) -> Host {
     let mut host = Host::configured("");
     host.tables = Some(tables());
@@ -42,14 +42,14 @@ fn configure(conf: &mut StacConf, scope: DisconnectScope, exclusions: &[&str]) {
     conf.exclusions = exclusions.iter().map(|nqn| exclude(nqn)).collect();
 }
 
-/// [`booted`], with that disconnect scope and these exclusions.
+/// The same as [`booted`], with that disconnect scope and these exclusions.
 fn booted_with(nqns: &[&str], scope: DisconnectScope, exclusions: &[&str]) -> Host {
     let mut host = booted(nqns);
     configure(&mut host.conf, scope, exclusions);
     host
 }
 
-/// The daemon starts, stafd has a discovery controller with that page, and an hour passes.
+/// Starts the daemon with a stafd whose discovery controller has that page, and waits an hour.
 fn start(host: &mut Host, page: &[&str]) {
     host.start();
     let page = dc_page(&as_host(BOOT, &dc(TARGET)), Time(Duration::from_secs(500)), entries(page));
@@ -66,7 +66,7 @@ fn entries(nqns: &[&str]) -> Vec<Entry> {
     nqns.iter().map(|nqn| entry(TARGET, nqn)).collect()
 }
 
-/// What is shown of a subsystem: state, origin, record.
+/// The state, origin and record that are shown for a subsystem.
 fn shown(host: &Host, nqn: &str) -> Option<(Status, &'static str, Option<String>)> {
     let views = host.core.controllers();
     let mut of_it = views.iter().filter(|view| view.member.tid.subsysnqn == nqn);
@@ -109,7 +109,7 @@ fn it_stays_when_its_log_page_no_longer_names_it() {
         assert!(host.disconnected().is_empty(), "{:?}", host.disconnected());
         assert_eq!(shown(&host, "root").unwrap().0, Status::Kept);
         assert_eq!(host.told("boot table (NBFT) names it"), 1, "{:?}", host.effects);
-        // And is wanted again like any other.
+        // A listed controller is wanted again like any other.
         host.page_has(entries(&["root", "data"]));
         assert_eq!(shown(&host, "root").unwrap().0, Status::Connected);
     }

@@ -1,4 +1,4 @@
-//! What stacd promises, told against a host and a stafd that do at once what they are asked.
+//! Tests of stacd with a host and a stafd that answer every request at once.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use fake_host::{Connector, FakeHost, HOST, Op, RENAMED, as_host, controller, dc_page, entry, io};
@@ -29,12 +29,12 @@ fn configured(nqn: &str) -> ControllerEntry {
     controller(TARGET, "4420", nqn)
 }
 
-/// A stacd that was just started, without a configuration and without a stafd.
+/// A stacd that has just started, without a configuration and without a stafd.
 fn started() -> Host {
     Host::configured("").started()
 }
 
-/// The host restarts with that NQN; stafd, too, and its discovery controller lists these to such a host.
+/// Restarts the daemons with that host NQN, for which the discovery controller lists these subsystems.
 fn restart_as(host: &mut Host, host_nqn: &str, nqns: &[&str]) {
     host.identity.nqn = host_nqn.into();
     host.restart();
@@ -147,7 +147,7 @@ fn a_page_that_has_changed_and_cannot_be_fetched_proves_nothing_any_more() {
     host.peer.first().connected_since = Some(since);
     host.page_is(&["a"]);
     host.wait(20.0);
-    // The rebooted target lists it again, and nobody gets to know.
+    // The rebooted target lists it again, but stacd is not told.
     host.peer.page_calls_fail = true;
     host.hold(Op::FetchAll);
     host.page_is(&["a", "b"]);
@@ -173,7 +173,7 @@ fn a_full_fetch_that_a_newer_page_has_overtaken_takes_nothing_away() {
 fn a_rebooted_target_that_exports_one_by_one_loses_nothing() {
     let mut host = started();
     host.stafd_with(&["a", "b", "c"], 100);
-    // The discovery controller is connected anew, and names more and more.
+    // The discovery controller has a new connection, on which it lists more and more.
     let since = host.now;
     host.peer.first().connected_since = Some(since);
     for names in [&[][..], &["a"], &["a", "b"], &["a", "b", "c"]] {
@@ -363,7 +363,7 @@ fn no_disconnect_holds_from_the_reload_on_for_what_was_about_to_go() {
     host.conf.disconnect_scope = DisconnectScope::Nothing;
     host.reload();
     host.in_use.clear();
-    // A look has what is kept checked again.
+    // Kept controllers are checked again after each snapshot.
     host.send_snapshot();
     host.wait(60.0);
     assert_eq!(host.nqns(), ["a", "b"]);
@@ -404,7 +404,7 @@ fn the_audit_leaves_alone_what_the_kernel_has_not_filled_in_yet() {
     host.conf.disconnect_scope = DisconnectScope::AllMatchingTrtypes;
     host.reload();
     host.stafd_with(&["a"], 100);
-    // stafd's connection, as it looks while it is being made.
+    // stafd's connection while it is being made.
     host.add(&dc());
     let made = host.kernel.last_mut().unwrap();
     (made.cntrltype, made.state) = (CtrlType::Unknown, CtrlState::Connecting);
@@ -421,7 +421,7 @@ fn the_audit_does_not_go_by_a_page_that_a_rebooted_target_gave_in_its_first_seco
     host.add(&ioc("b"));
     host.add(&ioc("stranger"));
     host.stafd_with(&["a"], 0);
-    // b is exported a little later, and the event of that is lost.
+    // b is exported a little later, and that event is lost.
     host.wait(10.0);
     host.peer.first().entries = ["a", "b"].map(listed).into();
     host.wait(60.0);
@@ -501,7 +501,7 @@ fn a_discovery_controller_that_the_administrator_removed_takes_its_own() {
     assert!(host.nqns().is_empty());
 }
 
-/// The administrator gives `dc()` another address: stafd shows a new one, without a page yet, in its place.
+/// The administrator changes the address of `dc()`: stafd shows a new one, without a page, in its place.
 fn edited_in_place() -> (Host, Tid) {
     let mut host = started();
     host.stafd_with(&["a", "b"], 100);
@@ -627,7 +627,7 @@ fn what_is_said_for_an_answer_never_asked_for_changes_nothing() {
     assert_eq!(host.nqns(), ["a"]);
 }
 
-/// A page that is read as another host says what that host may see.
+/// A page that is read with another host NQN lists what that host may see.
 #[test]
 fn a_host_with_another_nqn_keeps_what_it_has_until_that_is_connected_under_the_new_one() {
     let mut host = started();
@@ -756,7 +756,7 @@ fn an_address_family_that_is_switched_off_spares_what_is_in_use() {
     assert_eq!(host.nqns(), ["b"], "written while stacd was down");
 }
 
-/// stafd need not tell that a connection was lost, or that a page could not be read again: no page has changed.
+/// stafd need not report that a connection was lost, or that a page could not be read again.
 #[test]
 fn absence_known_from_before_the_connection_counts_only_in_a_page_read_at_the_end_of_the_30_s() {
     let mut host = started();
@@ -777,7 +777,7 @@ fn absence_known_from_before_the_connection_counts_only_in_a_page_read_at_the_en
     assert_eq!(host.nqns(), ["a"]);
 }
 
-/// stafd alone was restarted after the host's NQN had changed.
+/// Only stafd was restarted after the host NQN had changed.
 #[test]
 fn a_stafd_that_comes_back_with_another_host_nqn_takes_nothing_before_it_is_connected_under_that() {
     let mut host = started();
@@ -793,7 +793,7 @@ fn a_stafd_that_comes_back_with_another_host_nqn_takes_nothing_before_it_is_conn
     host.feed(Event::PageChanged(as_host(RENAMED, &dc())));
     host.wait(60.0);
     assert_eq!((host.nqns_as(HOST), host.nqns_as(RENAMED)), (vec!["b"], vec!["a"]));
-    // And stacd, too.
+    // Now stacd is restarted too.
     restart_as(&mut host, RENAMED, &["a"]);
     assert_eq!((host.nqns_as(HOST), host.nqns_as(RENAMED)), (vec!["b"], vec!["a"]));
 }

@@ -1,5 +1,5 @@
-//! An exclusion that is taken back leaves everything as if it had never been there: for each state of the controller
-//! before, each way in which the disconnect is held up, and each kind of exclusion.
+//! Removing an exclusion restores the state from before it, for each state of the controller, each cause that delays
+//! the disconnect, and each kind of exclusion.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use fake_host::{Connector, FakeHost, Op};
@@ -9,18 +9,18 @@ type Host = FakeHost<Connector>;
 const A: &str = "nqn.2014-08.org.example:a";
 const EXCLUSIONS: [&str; 2] = ["[Controllers]\nexclude=nqn=nqn.2014-08.org.example:a\n", "[Global]\nip-family=ipv6\n"];
 
-/// What the discovery controller says of the subsystem.
+/// Whether the discovery controller lists the subsystem.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Says {
     /// It lists it.
     Listed,
-    /// It was connected anew a moment ago, and lists nothing yet.
+    /// It has just been reconnected, and does not list it yet.
     Unproved,
-    /// It no longer lists it, and that counts.
+    /// It no longer lists it, and that proves the removal.
     Gone,
 }
 
-/// What holds the disconnect up while the exclusion is there.
+/// The cause that delays the disconnect while the exclusion is configured.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum HeldUp {
     /// The kernel refuses it.
@@ -44,8 +44,8 @@ fn say(host: &mut Host, says: Says) {
     host.wait(1);
 }
 
-/// The subsystem is excluded, and the exclusion is taken back; `says_first`: what the discovery controller says comes
-/// before the exclusion, else while it is there.
+/// Adds the exclusion of the subsystem and removes it again. With `says_first` the page of the discovery controller
+/// changes before the exclusion, otherwise while it is configured.
 fn play(says: Says, held_up: HeldUp, exclusion: &str, says_first: bool) -> Host {
     let mut host = Host::configured("");
     host.start();

@@ -1,4 +1,4 @@
-//! What the configuration causes although no connection shows it is listed and logged.
+//! Controllers that the configuration keeps from being connected or removed are listed and logged.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use fake_host::{Connector, FakeHost, Op, io};
@@ -16,7 +16,7 @@ fn file(lines: &[String]) -> String {
     format!("[Controllers]\n{}", lines.concat())
 }
 
-/// What `ls` shows of a subsystem: its address, state and reason.
+/// The address, state and reason that `ls` shows for a subsystem.
 fn shown(host: &Host, nqn: &str) -> Option<(String, Status, String)> {
     let all = host.core.controllers().into_iter().chain(host.core.left_out());
     let mut of_it = all.filter(|ioc| ioc.member.tid.subsysnqn == nqn);

@@ -1,4 +1,4 @@
-//! What stacd makes of entries that are spelt oddly, damaged, or moved to another address.
+//! Log entries that are spelt differently, damaged, or moved to another address.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use fake_host::{Connector, FakeHost, dc_page, entry, io};
@@ -14,11 +14,11 @@ const TARGET: &str = "192.0.2.1";
 const FC: &str = "nn-0x10000090fa942779:pn-0x20000090fa942779";
 const FC_HOST: &str = "nn-0x10000090fa000001:pn-0x20000090fa000001";
 
-/// stacd beside a stafd whose page lists these subsystems on a connection that has settled.
+/// stacd with a stafd whose page lists these subsystems on a settled connection.
 fn connected_to(nqns: &[&str]) -> Host {
     let mut host = Host::configured("").started();
     host.stafd_with(nqns, 100);
-    // The discovery controller is no longer new.
+    // By then the discovery controller no longer counts as new.
     host.wait(60);
     assert_eq!(host.nqns(), nqns);
     host
@@ -243,7 +243,7 @@ fn an_unclear_entry_keeps_the_connections_of_others_in_the_audit_scope() {
     assert_eq!(host.nqns(), ["a", "by-hand"]);
 }
 
-/// The saved state of an older version: ports and addresses as they were found, and two spellings of one controller.
+/// A saved state of an earlier version: ports and addresses as they were received, and two spellings of one controller.
 fn older(saved: &str) -> String {
     let mut saved: Value = serde_json::from_str(&saved.replace("\"4420\"", "\"04420\"")).unwrap();
     let sources = saved["sources"].as_array_mut().unwrap();

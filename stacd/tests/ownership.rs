@@ -1,4 +1,4 @@
-//! Which connections stacd disconnects, and which stay (doc/ownership.md).
+//! Which connections stacd disconnects, and which it keeps (doc/ownership.md).
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use fake_host::{Connector, Core as _, FakeHost, Op, dc, dc_page, entry, io, on_iface};
@@ -31,7 +31,7 @@ fn tid(nqn: &str) -> Tid {
     io(TARGET, nqn)
 }
 
-/// A connection that another program makes.
+/// A connection made by another program.
 fn by_hand(host: &mut Host, tid: &Tid, owner: Owner) -> CtrlRef {
     let ctrl = host.make(tid, Purpose::Io);
     host.ctrl(ctrl).owner = owner;
@@ -256,7 +256,7 @@ fn a_connection_of_another_program_without_a_working_interface_is_not_adopted() 
         let held = host.core.controller(&tid(A)).unwrap().member.kernel.unwrap().ctrl;
         assert_eq!(held == hand, adopted, "{what}");
         assert_eq!(host.kernel.len(), if adopted { 1 } else { 2 }, "{what}");
-        // When it is live later, it stays, and so does ours.
+        // When it becomes live later, it is kept, and so is ours.
         host.ctrl(hand).state = CtrlState::Live;
         host.send_snapshot();
         host.wait(30);
@@ -337,7 +337,7 @@ fn an_exclusion_that_is_taken_back_proves_no_removal() {
     host.disconnect_refused = true;
     host.configure(&format!("{section}exclude=nqn={A}\n"));
     host.wait(1);
-    // The discovery controller was connected anew a moment ago, and lists nothing yet.
+    // The discovery controller has just been reconnected, and lists nothing yet.
     let since = host.now;
     host.peer.first().connected_since = Some(since);
     host.page_is(&[]);
@@ -401,7 +401,7 @@ fn what_the_audit_marked_stays_when_the_scope_is_narrowed_meanwhile() {
         host.wait(60);
         assert!(has(&host, hand), "{narrow}");
     }
-    // Also across a restart.
+    // The same across a restart.
     let mut host = Host::configured(&audited("", &[]));
     let hand = by_hand(&mut host, &tid(B), Owner::None);
     host.start();

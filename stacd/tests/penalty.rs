@@ -1,4 +1,4 @@
-//! A controller that blocked the connect path is tried again late; with other parameters it is tried at once.
+//! A controller that blocked the connect path is retried late, but with other parameters at once.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::time::Duration;
@@ -16,7 +16,7 @@ fn configuration(secret: &str) -> String {
     format!("[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1;trsvcid=4420;nqn=nqn.a;dhchap-secret={secret}\n")
 }
 
-/// The target falls silent after a wrong secret: the write fails after 60 s.
+/// The target does not answer after a wrong secret: the write fails after 60 s.
 fn blocked_for_a_minute() -> Host {
     let mut host = Host::configured(&configuration(WRONG));
     host.hold(Op::Connect);

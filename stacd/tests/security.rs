@@ -23,7 +23,7 @@ fn secured(nqn: &str, sectype: u8, treq: u8) -> Entry {
     Entry { tsas: Tsas::Tcp { sectype: SecType(sectype) }, treq: Treq(treq), ..entry(TARGET, nqn) }
 }
 
-/// stafd lists these.
+/// Lets stafd list these entries.
 fn list(host: &mut FakeHost<Connector>, entries: Vec<Entry>) {
     let page = dc_page(&fake_host::dc(TARGET), host.now, entries);
     let view = stacd::connector::StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true };

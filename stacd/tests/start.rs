@@ -1,10 +1,10 @@
-//! stacd as a person starts it where it cannot run.
+//! Starting stacd by hand where it cannot run.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::path::Path;
 use std::process::{Command, Output};
 
-/// No bus is there, so that it gets no further anywhere.
+/// Without a system bus, so that it cannot get far.
 fn stacd(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_stacd"));
     command.args(arguments).env("DBUS_SYSTEM_BUS_ADDRESS", "unix:path=/nonexistent/bus").output().unwrap()

@@ -1,4 +1,4 @@
-//! What stafd promises about discovery controllers that announce themselves by mDNS.
+//! Tests of stafd with discovery controllers announced by mDNS.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +18,7 @@ type Host = FakeHost<Finder>;
 const A: &str = "192.0.2.1";
 const B: &str = "198.51.100.1";
 
-/// The controller that is announced at that address on that interface.
+/// The controller announced at that address and received on that interface.
 fn dc(traddr: &str, iface: &str) -> Tid {
     on_iface(iface, &fake_host::dc(traddr))
 }
@@ -48,7 +48,7 @@ fn hear(host: &mut Host, heard: Heard) {
     host.feed(Event::Heard(vec![heard]));
 }
 
-/// A stafd with that configuration. Nothing answers in 10.0.0.0/8; a dead portal must never reach the kernel.
+/// A stafd with that configuration. No address in 10.0.0.0/8 answers; a dead portal must never reach the kernel.
 fn started(conf: &str) -> Host {
     let mut host = Host::configured(conf);
     host.links = Some(links());
@@ -65,7 +65,7 @@ fn members(host: &Host) -> usize {
     host.core.controllers().len()
 }
 
-/// What the browser was asked for, in order.
+/// The requests to the browser, in order.
 fn asked(host: &Host) -> Vec<&Ask> {
     host.effects.iter().filter_map(|effect| if let Effect::Browse(ask) = effect { Some(ask) } else { None }).collect()
 }
@@ -345,7 +345,7 @@ fn one_that_is_configured_too_is_one_connection_whose_owner_is_the_configured_on
     assert_eq!(host.paths().len(), 1);
     let alias = host.core.controller(&dc(A, "eth1")).unwrap();
     assert_eq!(alias.member.alias_of, Some(&dc(A, "")));
-    // The other way round: found first, configured later.
+    // The reverse order: found first, configured later.
     let mut host = started("");
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
     host.configure("[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1\n");
@@ -416,7 +416,7 @@ fn who_finds_no_place_to_wait_is_asked_for_when_the_others_were_tried() {
         .collect();
     for round in 0..3 {
         let asked_before = asks_to_start(&host);
-        // In one breath: none was tried before all were heard.
+        // All in one event: no service is tried before all are received.
         host.feed(Event::Heard([Heard::Afresh].into_iter().chain(all.iter().cloned()).collect()));
         let mut seconds = 0;
         while asks_to_start(&host) == asked_before {
@@ -472,7 +472,7 @@ fn of_many_that_do_not_answer_each_is_doubted_and_few_at_once() {
     assert_eq!(doubts.len(), 100);
     assert!(doubts.values().all(|times| *times == 1), "{doubts:?}");
 
-    // None is called for once they have gone.
+    // A service that is gone is not reconfirmed.
     host.wait(5.0);
     host.feed(Event::Heard((0..100).map(|n| Heard::Gone(format!("fake {n}"))).collect()));
     host.wait(5.0);
@@ -515,7 +515,7 @@ fn who_was_connected_is_heard_again_however_many_fakes_there_are() {
     host.lose(A);
     host.wait(1.0);
     let fakes = (0..300_u32).map(|n| announcement(&format!("fake {n}"), "tcp", &[(2, &format!("10.0.1.{}", n % 250))]));
-    // In one breath with it: none of the fakes was tried yet, so none of them makes room by itself.
+    // All in one event: none of the fakes was tried yet, so none can be evicted for having failed.
     host.feed(Event::Heard(fakes.chain([announcement("real", "tcp", &[(1, A)])]).collect()));
     assert_eq!(host.core.controller(&dc(A, "eth1")).unwrap().announced, Some(true));
     host.wait(120.0);
@@ -528,7 +528,7 @@ fn who_is_announced_again_before_it_was_parted_with_was_connected_all_the_same()
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
     hear(&mut host, Heard::Gone("x".into()));
     host.lose(A);
-    // Removals wait for a quiet moment.
+    // Removals wait for quiet sources.
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
     hear(&mut host, Heard::Gone("x".into()));
     host.wait(10.0);

@@ -1,4 +1,4 @@
-//! What stafd promises for the discovery controllers of the firmware's boot tables.
+//! Tests of stafd with the discovery controllers of boot tables.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::time::Duration;
@@ -16,7 +16,7 @@ type Host = FakeHost<Finder>;
 const BOOT: &str = "nqn.2014-08.org.nvmexpress:uuid:5b3a2c10-0000-4000-8000-00000000b007";
 const MAC: [u8; 6] = [0x52, 0x54, 0, 0xb0, 7, 1];
 
-/// A table with one discovery controller at 192.0.2.2, by the interface with [`MAC`] and 192.0.2.1.
+/// A table with one discovery controller at 192.0.2.2, reached through the interface with [`MAC`] and 192.0.2.1.
 fn nbft() -> Nbft {
     let [interface, controller] = ["192.0.2.1", "192.0.2.2"].map(|ip| ip.parse().unwrap());
     Nbft {
@@ -36,7 +36,7 @@ fn exclude(iface: Option<&str>, nqn: Option<&str>) -> Exclusion {
     Exclusion { host_iface: iface.map(Into::into), host_nqn: nqn.map(Into::into), line: 1, ..Exclusion::default() }
 }
 
-/// A host that booted by that table and has these interfaces beside lo. stafd is not started yet.
+/// A host that booted with that table and has these interfaces besides lo. stafd is not started yet.
 fn booted(nbft: Nbft, interfaces: &[Interface]) -> Host {
     let mut host = Host::configured("[Service Discovery]\nzeroconf=disabled\n");
     host.tables = Some(nbft.into());
@@ -48,7 +48,7 @@ fn eth0() -> [Interface; 1] {
     [interface(2, "eth0", &MAC, &["192.0.2.1"])]
 }
 
-/// stafd ends and starts; it has not heard of the interfaces yet.
+/// Restarts stafd. The interfaces are not reported to it yet.
 fn restart_without_links(host: &mut Host) {
     host.kill();
     host.reload();
@@ -58,7 +58,7 @@ fn links_arrive(host: &mut Host) {
     host.set_links(host.links.clone().unwrap());
 }
 
-/// The interfaces of the connections.
+/// The interfaces of the kernel's connections.
 fn connected_by(host: &Host) -> Vec<&str> {
     host.kernel.iter().map(|kernel| kernel.host_iface.as_str()).collect()
 }
@@ -158,7 +158,7 @@ fn an_announced_way_is_not_taken_for_a_former_interface_of_the_record() {
     let service = "one._nvme-disc._tcp.local.".to_owned();
     host.feed(Event::Heard(vec![Heard::Announced { service: service.clone(), offer, spots: vec![at(2), at(3)] }]));
     assert_eq!(connected_by(&host), ["eth0", "eth1"]);
-    // It goes for good, and stafd is started anew before the time of the announced way is up.
+    // The target fails for good, and stafd is restarted before the announced path expires.
     host.feed(Event::Heard(vec![Heard::Gone(service)]));
     host.dead.extend(["eth0".to_owned(), "eth1".to_owned()]);
     host.kernel.clear();
@@ -184,7 +184,7 @@ fn a_record_that_has_vanished_from_the_tables_takes_nothing_away() {
         host.wait(600);
         assert_eq!((connected_by(&host), host.gone.len()), (vec!["eth0"], 0), "it is remembered");
     }
-    // And is connected again like any other.
+    // A controller of the table is connected again like any other.
     host.kernel.clear();
     host.wait(120);
     assert_eq!(connected_by(&host), ["eth0"]);

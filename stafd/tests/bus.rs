@@ -1,5 +1,5 @@
-//! stafd's interfaces on the bus, called by the proxies that the tools use: over a socket pair, with the real core
-//! behind them and no host.
+//! stafd's D-Bus interfaces, called through the proxies of the tools: over a socket pair, with the real core and
+//! without a host.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use zbus::Connection;
 use zbus::connection::Builder;
 
-/// Carries out nothing but the answers to callers.
+/// Performs no effects except the answers to callers.
 struct NoHost(Arc<Refreshes>);
 
 impl Shell for NoHost {
@@ -83,7 +83,7 @@ fn entry() -> Dict {
     pairs.into_iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect()
 }
 
-/// One DC is configured and has a page from before; another was given up.
+/// One discovery controller is configured and has a saved page; another was removed.
 fn saved() -> Saved {
     let page =
         LogPage { genctr: 7, recfmt: 0, entries: vec![Entry::from_dict(&entry()).unwrap()], dropped: Vec::new() };
@@ -136,7 +136,7 @@ struct World {
     client: Connection,
     finder: Handle<Finder>,
     announcements: mpsc::UnboundedSender<Announcement>,
-    // Dropped, it would end the loop or the served objects.
+    // Dropping these would end the loop or the served objects.
     _server: Connection,
     _signals: mpsc::Sender<libstas::daemon::signals::Signal>,
 }
@@ -249,7 +249,7 @@ async fn what_was_given_up_is_told_with_its_reason() {
     assert_eq!(one.get(key::REASON).unwrap(), "referral gone");
 }
 
-/// As the first released stacd reads it: only the words `fresh` and `aged out` have a meaning of their own.
+/// The first released stacd knows only the words `fresh` and `aged out`.
 #[tokio::test]
 async fn the_first_released_stacd_finds_what_it_reads() {
     let removed = |traddr: &str, reason| Removed { dc: tid(traddr), reason, at: libstas::core::Time::default() };
@@ -316,7 +316,7 @@ async fn nonsense_is_answered_and_breaks_nothing() {
     let error = staf.log_pages_of(&huge).await.unwrap_err().to_string();
     assert!(error.contains("subsysnqn has 8388608 bytes"), "{error}");
 
-    // Wrong types and members that are not there.
+    // Wrong argument types, and a method that does not exist.
     for (member, interface) in [("get_log_pages", "org.nvmexpress.staf"), ("no_such", "org.nvmexpress.staf")] {
         let call = world.client.call_method(None::<&str>, STAF_PATH, Some(interface), member, &(1u32, "x"));
         assert!(call.await.is_err(), "{member}");
@@ -417,7 +417,7 @@ async fn a_storm_of_calls_is_answered_call_by_call() {
             })
         })
         .collect();
-    // The core is not held up meanwhile.
+    // The core answers other callers meanwhile.
     for _ in 0..50 {
         let asked = world.finder.ask(|finder, _| finder.deadline());
         tokio::time::timeout(Duration::from_secs(5), asked).await.unwrap().unwrap();
@@ -450,7 +450,7 @@ async fn introspection_shows_the_types_that_clients_of_nvme_stas_know() {
     }
 }
 
-/// The kernel tells it by the owner of /proc/self.
+/// The owner of /proc/self is the user of this process.
 fn nix_is_root() -> bool {
     use std::os::unix::fs::MetadataExt;
     std::fs::metadata("/proc/self").unwrap().uid() == 0

@@ -1,4 +1,4 @@
-//! What stafd promises, told against a host that does at once what it is asked.
+//! Tests of stafd with a host that answers every request at once.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::collections::BTreeSet;
@@ -25,18 +25,18 @@ fn page_signals(host: &Host) -> usize {
     host.count(|effect| matches!(effect, Effect::PagesChanged { .. }))
 }
 
-/// The connection of `nvme discover`, without keep-alive.
+/// Makes a connection of `nvme discover`, without keep-alive.
 fn nvme_discover(host: &mut Host) {
     host.make(&dc("192.0.2.1"), Purpose::Poll);
 }
 
-/// The devices for which nvme-cli was called.
+/// The devices for which nvme-cli's unit was restarted.
 fn nvmf_connects(host: &Host) -> Vec<u32> {
     let device = |effect: &Effect| if let Effect::NvmfConnect { device, .. } = effect { Some(*device) } else { None };
     host.effects.iter().filter_map(device).collect()
 }
 
-/// The answers to calls for a refresh.
+/// The answers to refresh calls.
 fn refreshed(host: &Host) -> Vec<Result<(), String>> {
     let result =
         |effect: &Effect| if let Effect::Refreshed { result, .. } = effect { Some(result.clone()) } else { None };
@@ -177,8 +177,8 @@ fn a_row_of_referrals_without_an_end_is_followed_for_eight_steps() {
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].tid, Some(dc("192.0.2.9")));
     assert!(told[0].text.contains("192.0.2.10"), "{told:?}");
-    // What is there stays though the way to it gets longer, also after a restart. One that nobody names for a moment, as
-    // .2 here, begins a row.
+    // Existing members are kept when the chain to them becomes longer, also across a restart. A controller that no page
+    // lists for a moment, like .2 here, begins a chain.
     host.restart();
     host.peer.pages.insert(address(1), vec![referral(&address(201))]);
     host.peer.pages.insert(address(201), vec![referral(&address(2))]);
@@ -186,7 +186,7 @@ fn a_row_of_referrals_without_an_end_is_followed_for_eight_steps() {
     host.wait(60.0);
     let there: BTreeSet<String> = host.addresses().into_iter().map(str::to_owned).collect();
     assert_eq!(there, (1..=10).chain([201]).map(address).collect());
-    // Whom the administrator names begins a row, too.
+    // A configured controller begins a chain, too.
     host.conf.controllers.push(controller("192.0.2.10", "8009", ""));
     host.reload();
     host.wait(60.0);
@@ -401,7 +401,7 @@ fn a_name_whose_addresses_come_in_another_order_each_time_keeps_its_connection()
         host.wait(90.0);
         assert_eq!((host.addresses(), host.count_of(Op::Connect)), (vec!["192.0.2.1"], 1));
     }
-    // What is no longer among them goes, as ever.
+    // An address that is no longer in the answer is removed as usual.
     host.names.insert("storage.example".into(), vec!["192.0.2.3", "192.0.2.2"]);
     host.wait(90.0);
     assert_eq!(host.addresses(), ["192.0.2.3"]);
@@ -580,7 +580,7 @@ fn a_cdc_that_does_not_register_this_host_is_used_all_the_same_and_asked_again_w
     let mut host = Host::with(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]);
     host.dctype = Dctype::Cdc;
     let failed = |again| Err(NotRegistered::Failed { reason: "internal error".into(), again });
-    // Of the two discovery controllers, each is asked once and refuses: one for now, one for good.
+    // Each of the two discovery controllers is asked once. One refuses for now, the other for good.
     host.peer.register_answers = [failed(true), failed(false), failed(true), failed(true)].into();
     host.start();
     assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.2"]);
@@ -607,7 +607,7 @@ fn an_answer_to_a_registration_on_an_earlier_connection_says_nothing_about_this_
     assert_eq!(host.core.controller(&dc("192.0.2.1")).unwrap().registration.as_deref(), Some("registered"));
 }
 
-/// One that refuses a keep-alive timeout, in its first poll.
+/// A discovery controller that refuses a keep-alive timeout, in its first poll.
 fn ancient() -> Host {
     let mut host = Host::with(&["192.0.2.1"]).page("192.0.2.1", vec![entry("192.0.2.9", "a")]);
     host.refuses_keep_alive = ["192.0.2.1".into()].into();
@@ -615,7 +615,7 @@ fn ancient() -> Host {
     host.wait(30.0);
     assert_eq!(host.addresses(), ["192.0.2.1"]);
     assert_eq!(host.kernel[0].kato, Some(0));
-    // Three with, one without; and the same once more, to be sure.
+    // Three connects with a timeout and one without; then the same once more.
     assert_eq!(host.count_of(Op::Connect), 6);
     assert_eq!(page_state(&host, "192.0.2.1"), "fresh");
     host
@@ -774,7 +774,7 @@ fn a_page_of_which_not_every_entry_can_be_read_proves_nothing() {
     assert_eq!(host.addresses(), ["192.0.2.1"]);
 }
 
-/// All storage behind the one that it referred to would go with the referral.
+/// All storage behind a page may depend on one referral.
 #[test]
 fn a_page_without_the_only_referral_is_read_again_before_it_is_believed() {
     let mut host = Host::with(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]).started();

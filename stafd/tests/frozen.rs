@@ -1,4 +1,4 @@
-//! Stories that the simulated world found, each told against stafd's core alone.
+//! Failures found by the simulated world, each repeated with stafd's core alone.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::net::IpAddr;
@@ -17,7 +17,7 @@ type Host = FakeHost<Finder>;
 const A: &str = "192.0.2.1";
 const SPARED: &str = "192.0.2.2";
 
-/// eth1 and eth2, with the numbers 1 and 2.
+/// The interfaces eth1 and eth2, with the indexes 1 and 2.
 fn links() -> Links {
     let interface = |index: u8| Interface {
         index: index.into(),
@@ -36,17 +36,17 @@ fn host_with(conf: &str) -> Host {
     host
 }
 
-/// A configuration with a persistence of so many seconds.
+/// A configuration with a persistence of this many seconds.
 fn persistence(seconds: &str) -> String {
     format!("[Discovery controller connection management]\nzeroconf-connections-persistence={seconds}\n")
 }
 
-/// The discovery controller at that address, through eth1.
+/// The discovery controller at that address, bound to eth1.
 fn by_eth1(traddr: &str) -> Tid {
     on_iface("eth1", &dc(traddr))
 }
 
-/// The service of that name is announced at that address on eth1.
+/// The announcement of a service at that address on eth1.
 fn announced(service: &str, traddr: &str) -> Heard {
     let spots = vec![Spot { interface: 1, address: traddr.parse().unwrap() }];
     Heard::Announced { service: service.into(), offer: offer(8009, [("p", Some(b"tcp".as_slice()))]), spots }
@@ -61,19 +61,19 @@ fn set_state(host: &mut Host, state: CtrlState) {
     host.send_snapshot();
 }
 
-/// How often it was signalled that a discovery controller was given up.
+/// The number of `dc_removed` signals.
 fn removals(host: &Host) -> usize {
     host.count(|effect| matches!(effect, Effect::DcRemoved))
 }
 
-/// So many services that do not answer.
+/// The announcements of this many services that do not answer.
 fn strangers(count: u32) -> impl Iterator<Item = Heard> {
     (0..count).map(|n| announced(&format!("stranger {n}"), &format!("10.0.{}.{}", n / 250, n % 250 + 1)))
 }
 
 #[test]
 fn a_connection_that_was_adopted_was_connected_whatever_happens_to_it_next() {
-    // The state in which it is adopted, and what the next snapshot shows.
+    // The state in which it is adopted, and its state in the next snapshot.
     for (adopted, then) in [
         (CtrlState::Live, Some(CtrlState::Connecting)),
         (CtrlState::Live, Some(CtrlState::Resetting)),
@@ -105,7 +105,7 @@ fn a_connection_from_before_a_restart_was_connected_though_the_kernel_has_lost_i
     hear(&mut host, [announced("x", A)]);
     let saved = host.core.saved();
     assert!(saved.announced.iter().all(|announced| !announced.proven));
-    // Connected after the state was saved for the last time.
+    // It is connected after the last save.
     host.kill();
     host.add(&by_eth1(A));
     set_state(&mut host, CtrlState::Connecting);
@@ -116,7 +116,7 @@ fn a_connection_from_before_a_restart_was_connected_though_the_kernel_has_lost_i
     assert!(host.core.controller(&by_eth1(A)).unwrap().member.kernel.is_some_and(KernelController::is_live));
 }
 
-/// A boot table whose discovery record leads to [`A`] through the interface of that number.
+/// A boot table whose discovery record leads to [`A`] through the interface with that index.
 fn boot_table(iface: u8) -> Nbft {
     let [interface, target] = [[192, 0, 2, 100 + iface], [192, 0, 2, 1]].map(IpAddr::from);
     Nbft {
@@ -136,7 +136,7 @@ fn a_boot_controller_that_was_excluded_until_a_restart_is_kept_before_the_interf
     host.hold(Op::Disconnect);
     host.configure(&format!("{no_mdns}[Controllers]\nexclude=transport=tcp;traddr={A}\n"));
     assert_eq!(host.core.removed().len(), 1);
-    // stafd is killed before it is disconnected, and the exclusion is taken out meanwhile.
+    // stafd is killed before the disconnect, and the exclusion is removed meanwhile.
     host.kill();
     host.configure(no_mdns);
     host.wait(10);
@@ -165,7 +165,7 @@ fn a_controller_that_no_boot_record_means_is_given_up_when_the_interfaces_are_kn
 
 #[test]
 fn a_suspend_does_not_restart_the_persistence() {
-    // stafd was restarted, and does not know for sure whether it is announced when the host is suspended.
+    // After its restart, stafd has not received the announcement yet when the host is suspended.
     let mut host = host_with(&persistence("60"));
     hear(&mut host, [announced("x", A)]);
     host.kernel.clear();
@@ -181,7 +181,7 @@ fn a_suspend_does_not_restart_the_persistence() {
 
 #[test]
 fn a_controller_that_loses_its_connection_during_a_suspend_is_kept_for_the_whole_persistence() {
-    // No goodbye has to be heard: it is not known from when on it was absent while the host slept.
+    // Without a goodbye: it is unknown since when it was absent during the suspend.
     for restarted in [false, true] {
         let mut host = host_with(&persistence("60"));
         hear(&mut host, [announced("x", A)]);
@@ -203,7 +203,7 @@ fn a_controller_that_loses_its_connection_during_a_suspend_is_kept_for_the_whole
 
 #[test]
 fn what_is_heard_soon_after_a_suspend_is_kept() {
-    // However long it was absent before: (at the suspend, restarted before).
+    // Whatever the time of absence before: at the suspend, or before a restart.
     for restarted in [false, true] {
         let mut host = host_with(&persistence("60"));
         hear(&mut host, [announced("x", A)]);
@@ -219,7 +219,7 @@ fn what_is_heard_soon_after_a_suspend_is_kept() {
         host.wait(100);
         assert!(host.core.controller(&by_eth1(A)).is_some(), "restarted: {restarted}");
         assert_eq!(removals(&host), 0, "restarted: {restarted}");
-        // Another suspend finds it gone.
+        // The next suspend ends without it.
         hear(&mut host, [Heard::Gone("x".into())]);
         host.now = host.now + Duration::from_secs(5700);
         host.wait(20);
@@ -255,7 +255,7 @@ fn a_controller_that_ages_out_takes_no_live_one_at_the_end_of_a_chain_of_referra
     assert_eq!(host.addresses(), ["192.0.2.3"]);
 }
 
-/// An announced controller ages out, and the one that it referred to stays because it is live.
+/// An announced controller ages out, and the target of its referral is kept because it is live.
 fn host_with_a_spared_controller(refers_back: bool) -> Host {
     let mut host = host_with(&persistence("0"));
     host.peer.pages.insert(A.into(), vec![referral(SPARED)]);
@@ -274,7 +274,7 @@ fn host_with_a_spared_controller(refers_back: bool) -> Host {
 
 #[test]
 fn a_controller_that_is_connected_again_by_what_it_refers_to_takes_no_live_one_with_it() {
-    // Whether the daemon restarts before the controller answers again.
+    // With and without a restart before the controller answers again.
     for restarts in [false, true] {
         let mut host = host_with_a_spared_controller(true);
         if restarts {
@@ -327,8 +327,8 @@ fn a_controller_that_has_aged_out_and_is_not_disconnected_yet_is_not_given_up_fo
 
 #[test]
 fn a_flood_does_not_evict_a_controller_that_is_being_connected() {
-    // The flood comes while its second attempt waits for the host's connect path; or a service at an address that this
-    // host uses comes, which always finds room.
+    // The flood arrives while its second attempt waits for the connect path; with `known`, a service at an address that
+    // this host uses arrives, which is always admitted.
     for known in [false, true] {
         let mut host = host_with("");
         host.dead.insert(A.into());

@@ -1,4 +1,5 @@
-//! What the configuration causes although no connection shows it is listed, logged, and kept from stacd.
+//! Controllers that the configuration keeps from being connected or removed are listed, logged, and not published to
+//! stacd.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use fake_host::{FakeHost, Finder, dc};
@@ -12,7 +13,7 @@ fn file(addresses: &[&str], more: &str) -> String {
     format!("[Service Discovery]\nzeroconf=disabled\n[Controllers]\n{lines}{more}")
 }
 
-/// What `ls` shows of the discovery controller at that address: state and reason.
+/// The state and reason that `ls` shows for the discovery controller at that address.
 fn shown(host: &Host, traddr: &str) -> Option<(Status, String)> {
     let all = host.core.controllers().into_iter().chain(host.core.left_out());
     let mut of_it = all.filter(|view| view.member.tid.traddr == traddr);

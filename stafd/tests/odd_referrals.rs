@@ -1,4 +1,4 @@
-//! What stafd makes of referrals that are spelt oddly, damaged, or of another transport.
+//! Referrals that are spelt differently, damaged, or of another transport.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use fake_host::{FakeHost, Finder, referral};
@@ -10,7 +10,7 @@ type Host = FakeHost<Finder>;
 const FC: &str = "nn-0x10000090fa942779:pn-0x20000090fa942779";
 const FC_HOST: &str = "nn-0x10000090fa000001:pn-0x20000090fa000001";
 
-/// stafd with that `controller=`, whose page has these entries.
+/// A stafd with that `controller=`, whose discovery controller has a page with these entries.
 fn with(controller: &str, traddr: &str, entries: Vec<Entry>) -> Host {
     let mut host = Host::configured(&format!("[Global]\npleo=disabled\n[Controllers]\ncontroller={controller}\n"));
     host.peer.pages.insert(traddr.into(), entries);

@@ -11,7 +11,7 @@ type Host = FakeHost<Finder>;
 const A: &str = "192.0.2.1";
 const B: &str = "192.0.2.2";
 
-/// Two centralized discovery controllers; the first drops the connection when that command comes.
+/// Two centralized discovery controllers. The first drops the connection on that command.
 fn with_fault(op: Op) -> Host {
     let mut host = Host::with(&[A, B]).page(A, vec![entry("192.0.2.9", "a")]);
     host.dctype = Dctype::Cdc;
@@ -46,7 +46,7 @@ fn a_command_that_ends_the_connection_is_sent_once_to_that_discovery_controller_
         assert_eq!((page_state(&host, A), page_state(&host, B)), (PageState::Fresh, PageState::Fresh));
         assert_eq!(host.core.controller(&dc(A)).unwrap().log_page.unwrap().entries.len(), 1);
         assert_eq!(host.told("is not sent to it again"), 1, "{op:?}");
-        // The other one is reconnected, too, and gets the command again.
+        // The other one is reconnected, too, and the command is sent to it again.
         let before = host.count_of(op);
         host.lose(B);
         host.reconnect(B);
@@ -60,7 +60,7 @@ fn a_command_that_ends_the_connection_is_sent_once_to_that_discovery_controller_
 
 #[test]
 fn it_does_not_matter_how_the_loss_is_learned_of() {
-    // The kernel drops the controller, reconnects it unnoticed, or a snapshot shows that it reconnects.
+    // The kernel removes the controller, reconnects it unnoticed, or a snapshot shows that it reconnects.
     for way in 0..3 {
         let mut host = with_fault(Op::ReadSupported);
         match way {

@@ -1,4 +1,4 @@
-//! Which connections stafd disconnects, and which stay (doc/ownership.md).
+//! Which connections stafd disconnects, and which it keeps (doc/ownership.md).
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use fake_host::{FakeHost, Finder, dc, entry, on_iface, referral};

@@ -1,4 +1,4 @@
-//! Which discovery controllers stay when others that referred to them are taken out.
+//! Which discovery controllers are kept when a controller that referred to them is removed.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use std::collections::BTreeSet;
@@ -16,7 +16,7 @@ const A: &str = "192.0.2.1";
 const B: &str = "192.0.2.2";
 const C: &str = "192.0.2.3";
 
-/// A stafd with these in its configuration; each of the others refers to those beside it.
+/// A stafd with these controllers configured; `pages` are the referrals of each.
 fn started(configured: &[&str], pages: &[(&str, &[&str])]) -> Host {
     let mut host = Host::with(configured);
     for (by, to) in pages {
@@ -66,7 +66,7 @@ fn two_that_refer_to_each_other_stay_while_a_third_refers_to_one_of_them_or_has_
     host.reload();
     host.wait(60);
     assert_eq!(host.addresses(), [A, B, C]);
-    // The third cannot be read any more: what it has listed stays, also across a restart.
+    // The third page becomes unreadable: its earlier targets are kept, also across a restart.
     host.peer.pages.insert(C.into(), Vec::new());
     host.peer.unreadable = true;
     host.lose(C);
@@ -105,7 +105,7 @@ fn what_one_that_aged_out_has_referred_to_stays_while_it_is_live() {
     assert!(host.core.controllers().is_empty(), "{:?}", host.core.controllers());
 }
 
-/// Discovery controllers 0 to 6, each with those that it refers to.
+/// Discovery controllers 0 to 6, each with the targets of its referrals.
 type Graph = Vec<BTreeSet<usize>>;
 
 fn address(number: usize) -> String {
@@ -134,7 +134,7 @@ fn numbers() -> impl Strategy<Value = BTreeSet<usize>> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Those that cannot be read after the change still list what they have listed.
+    /// Controllers whose page is unreadable after the change still list what they listed before.
     #[test]
     fn exactly_what_the_configuration_leads_to_stays(
         graph in proptest::collection::vec(numbers(), 7),
@@ -160,7 +160,7 @@ proptest! {
         configure(&mut host, &after);
         if restart { host.restart() } else { host.reload() }
         host.wait(120);
-        // What was lost and was never a member before has told nothing.
+        // A controller that was lost before it was ever a member has listed nothing.
         let known = reachable(&before, &graph);
         let mut told = graph.clone();
         lost.difference(&known).for_each(|number| told[*number].clear());

@@ -1,4 +1,4 @@
-//! A host whose ID differs from the one that the kernel's connections have.
+//! Hosts whose configured host ID differs from the one of the kernel's connections.
 
 use fake_host::{HOST, as_host};
 use libstas::core::{Level, Notice};
@@ -25,7 +25,7 @@ fn add(scene: &mut Scene, nqn: &str, hostnqn: &str, hostid: &str) {
     (kernel.hostnqn, kernel.hostid) = (hostnqn.into(), hostid.into());
 }
 
-/// The host ID of the connect that comes next.
+/// The host ID of the next connect.
 fn id_of_next(scene: &mut Scene, host_nqn: &str) -> String {
     match scene.next() {
         Some(HostEffect::Connect { op, request }) => {
@@ -37,7 +37,7 @@ fn id_of_next(scene: &mut Scene, host_nqn: &str) -> String {
     }
 }
 
-/// What is logged about host IDs until the fleet waits, since the last call.
+/// The log lines about host IDs since the last call.
 fn notices(scene: &mut Scene) -> Vec<Notice> {
     assert_eq!(scene.next(), None);
     let notices = scene.host.notices().filter(|notice| notice.text.contains("host ID")).cloned().collect();

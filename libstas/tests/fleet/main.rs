@@ -1,4 +1,4 @@
-//! What a fleet promises: the kernel's controllers become equal to what is wanted.
+//! Tests of the fleet: the kernel's controllers must match the wanted ones.
 #![allow(clippy::unwrap_used, clippy::panic, missing_docs)]
 
 mod host_ids;
@@ -26,7 +26,7 @@ fn on(iface: &str, nqn: &str) -> Tid {
     on_iface(iface, &tid(nqn))
 }
 
-/// A fleet as a machine; its reports are kept.
+/// A fleet as a [`Machine`] that collects its reports.
 #[derive(Debug)]
 struct Members {
     fleet: Fleet,
@@ -90,7 +90,7 @@ impl Core for Members {
     }
 }
 
-/// A fleet on a host that answers nothing by itself: each test answers as it likes.
+/// A fleet on a host that answers nothing on its own: each test sends the answers.
 struct Scene {
     host: FakeHost<Members>,
 }
@@ -147,7 +147,7 @@ impl Scene {
         self.host.feed_host(event);
     }
 
-    /// Answers snapshots and probes, and gives back the next effect of another kind.
+    /// Answers snapshots and probes, and returns the next effect of another kind.
     fn next(&mut self) -> Option<HostEffect> {
         while let Some(effect) = self.host.next_held() {
             match effect {
@@ -185,7 +185,7 @@ impl Scene {
         self.answer(op, ConnectOutcome::Failed(error));
     }
 
-    /// The connection is gone from the kernel.
+    /// Removes the connection from the kernel.
     fn vanish(&mut self, ctrl: CtrlRef) {
         self.host.kernel.retain(|kernel| kernel.ctrl != ctrl);
     }
@@ -274,7 +274,7 @@ fn two_tids_that_one_connection_serves_share_it_and_it_goes_with_the_last_of_the
 fn what_leaves_does_not_take_with_it_a_connection_that_another_one_is_about_to_take_over() {
     let mut scene = Scene::new();
     scene.host.add(&tid("a"));
-    // Before the first snapshot: the one without an interface comes first in every order.
+    // Before the first snapshot. The controller without an interface comes first in every order.
     scene.host.core.fleet.restore(None, &[tid("a")].into());
     scene.evict(&tid("a"), Parting::Disconnect);
     scene.want(&on("eth0", "a"), Want::default());
@@ -363,7 +363,7 @@ fn a_connection_stays_for_another_one_whose_own_is_on_its_way_out() {
     assert_eq!(gone, own);
     let Some(HostEffect::CheckUse { op, ctrl, .. }) = scene.next() else { panic!("a check is due") };
     assert_eq!(ctrl, other);
-    // Its own cannot be called back any more; the other one serves it, too.
+    // The removal of its own connection cannot be undone; the other connection serves it too.
     scene.want(&tid("a"), Want::default());
     scene.hear(HostEvent::UseChecked { op, usage: Usage::Free });
     assert_eq!(scene.next(), None, "the other one stays");
@@ -397,7 +397,7 @@ fn a_live_connection_stays_while_another_one_that_it_serves_is_down() {
 fn what_another_one_has_no_need_of_does_not_stay_behind_as_nobodys() {
     let mut scene = Scene::new();
     let (unbound, bound) = (scene.host.add(&tid("a")), scene.host.add(&on("eth0", "a")));
-    // Before the first snapshot nothing holds a connection.
+    // Before the first snapshot no member holds a connection.
     scene.host.core.fleet.restore(None, &[tid("a")].into());
     scene.evict(&tid("a"), Parting::Disconnect);
     scene.want(&on("eth0", "a"), Want::default());

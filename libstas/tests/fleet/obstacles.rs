@@ -1,4 +1,5 @@
-//! Controllers that must not be connected, and what makes them, and those that were given up, be tried again.
+//! Controllers that must not be connected, controllers that were given up, and the events that make both be tried
+//! again.
 
 use fake_host::HOST;
 use libstas::nvme::Secret;
@@ -62,7 +63,7 @@ fn an_existing_connection_is_used_whatever_it_should_be() {
     assert_eq!(scene.status(&tid("a")), Status::Connected);
 }
 
-/// A fleet that has adopted an encrypted connection, which is lost.
+/// A fleet that has adopted an encrypted connection and lost it.
 fn encrypted_and_lost() -> Scene {
     let mut scene = Scene::new();
     let ctrl = scene.host.add(&tid("a"));
@@ -90,7 +91,7 @@ fn a_lost_encrypted_connection_is_not_made_again_unencrypted() {
     assert_eq!(after_a_restart.next(), None);
     assert_eq!(after_a_restart.status(&tid("a")), Status::Waiting);
 
-    // By hand it may be connected in any way, and the administrator may allow it.
+    // An administrator may connect it by hand in any way, and may allow it in the configuration.
     scene.host.add(&tid("a"));
     scene.host.wait(60);
     assert_eq!(scene.next(), None);
@@ -100,7 +101,7 @@ fn a_lost_encrypted_connection_is_not_made_again_unencrypted() {
     after_a_restart.next_connect();
 }
 
-/// A fleet that has given a controller up: the kernel would not understand what it is asked for.
+/// A fleet that has given up a controller: its request cannot be written as kernel options.
 fn given_up() -> Scene {
     let mut scene = Scene::new();
     scene.want(&tid("a"), Want::default());

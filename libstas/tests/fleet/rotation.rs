@@ -37,7 +37,7 @@ fn connected_as(tid: &Tid) -> (Scene, CtrlRef) {
     (scene, ctrl)
 }
 
-/// The comparison or trial that comes next, and its secret.
+/// The next comparison or trial, and its secret.
 fn next_with(scene: &mut Scene, secret: &str) -> (OpId, CtrlRef) {
     match scene.next() {
         Some(HostEffect::RotateSecrets { op, ctrl, request }) => {
@@ -65,7 +65,7 @@ fn told(scene: &Scene) -> Vec<&str> {
     scene.host.notices().map(|notice| &*notice.text).filter(|text| text.contains("DH-HMAC-CHAP")).collect()
 }
 
-/// The controller has a new secret configured, and is live: nothing is tried.
+/// A live controller for which a new secret was configured: nothing is tried yet.
 fn pending() -> Scene {
     let (mut scene, ctrl) = connected();
     scene.want(&tid("a"), with(NEW));
@@ -75,7 +75,7 @@ fn pending() -> Scene {
     scene
 }
 
-/// Its connection was lost, and the trial of the new secret held the connect path for a minute.
+/// The same after its connection was lost, and a trial of the new secret blocked the connect path for a minute.
 fn refused_after_a_minute() -> Scene {
     let mut scene = pending();
     lose(&mut scene);

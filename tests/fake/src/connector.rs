@@ -1,4 +1,4 @@
-//! stacd: its core, and the stafd that it reads.
+//! stacd's core, and the stafd that it fetches from.
 
 use std::sync::Arc;
 
@@ -14,12 +14,12 @@ use crate::{Core, Daemon, FakeHost, Op, dc, entry};
 /// The address of stafd's discovery controller, and of the subsystems on its page.
 const TARGET: &str = "192.0.2.1";
 
-/// The stafd that stacd reads.
+/// The stafd that stacd fetches from.
 #[derive(Debug, Default)]
 pub struct Stafd {
-    /// What it publishes; `None`: it does not answer.
+    /// The published pages; `None`: it does not answer.
     pub view: Option<StafdView>,
-    /// The calls for one page fail.
+    /// True if calls for one page fail.
     pub page_calls_fail: bool,
 }
 
@@ -36,13 +36,13 @@ impl Stafd {
     /// The page of its first discovery controller.
     ///
     /// # Panics
-    /// If it has none.
+    /// Panics if it has none.
     pub fn first(&mut self) -> &mut DcPage {
         &mut self.view.as_mut().unwrap().dcs[0]
     }
 }
 
-/// A page with these entries that stafd has read on a connection since that time.
+/// A page with these entries, read on a connection that has been up since that time.
 #[must_use]
 pub fn dc_page(dc: &Tid, since: Time, entries: Vec<Entry>) -> DcPage {
     DcPage {
@@ -118,32 +118,32 @@ impl Daemon for Connector {
 }
 
 impl FakeHost<Connector> {
-    /// stafd appears with one discovery controller at 192.0.2.1 that has been connected for so many seconds and lists
-    /// these subsystems there.
+    /// Starts a stafd with one discovery controller at 192.0.2.1, which has been connected for this many seconds and
+    /// lists these subsystems at its own address.
     pub fn stafd_with(&mut self, nqns: &[&str], connected_for: u64) {
         let since = Time(self.now.0.saturating_sub(std::time::Duration::from_secs(connected_for)));
         let page = dc_page(&dc(TARGET), since, nqns.iter().map(|nqn| entry(TARGET, nqn)).collect());
         self.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true });
     }
 
-    /// A stafd of that bus name appears, which publishes this.
+    /// Starts a stafd with that unique bus name and these pages.
     pub fn stafd_is(&mut self, owner: &str, view: StafdView) {
         self.peer.view = Some(view);
         self.feed(Event::StafdOwner(Some(owner.into())));
     }
 
-    /// stafd vanishes from the bus.
+    /// Stops stafd.
     pub fn stafd_vanishes(&mut self) {
         self.peer.view = None;
         self.feed(Event::StafdOwner(None));
     }
 
-    /// The page of stafd's first discovery controller lists these subsystems from now on, and stafd tells so.
+    /// Changes the page of stafd's first discovery controller to list these subsystems, and signals it.
     pub fn page_is(&mut self, nqns: &[&str]) {
         self.page_has(nqns.iter().map(|nqn| entry(TARGET, nqn)).collect());
     }
 
-    /// The page of stafd's first discovery controller has these entries from now on, and stafd tells so.
+    /// Changes the entries of that page, and signals it.
     pub fn page_has(&mut self, entries: Vec<Entry>) {
         let page = self.peer.first();
         page.entries = entries;
@@ -151,10 +151,10 @@ impl FakeHost<Connector> {
         self.feed(Event::PageChanged(dc));
     }
 
-    /// The oldest call for everything that is held back.
+    /// The oldest full fetch whose answer is held back.
     ///
     /// # Panics
-    /// If none is.
+    /// Panics if there is none.
     pub fn held_fetch(&mut self) -> OpId {
         match self.take_held(Op::FetchAll) {
             Some(Effect::FetchAll(op)) => op,

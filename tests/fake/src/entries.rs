@@ -1,22 +1,22 @@
-//! Entries of log pages and of configuration files, in few words.
+//! Short constructors for log page entries and configuration lines.
 
 use libstas::conf::ControllerEntry;
 use libstas::nvme::log_page::{EFlags, Entry};
 use libstas::nvme::{DISCOVERY_NQN, Parameters, Transport};
 
-/// The log entry of a subsystem at that address, by NVMe/TCP and port 4420.
+/// The log entry of a subsystem at that address (NVMe/TCP, port 4420).
 ///
 /// # Panics
-/// If no page may have such an entry.
+/// Panics if the entry is not valid on a page.
 #[must_use]
 pub fn entry(traddr: &str, nqn: &str) -> Entry {
     log_entry("nvme", traddr, "4420", nqn)
 }
 
-/// The log entry that refers to the discovery controller at that address, by NVMe/TCP and port 8009.
+/// The log entry of a referral to the discovery controller at that address (NVMe/TCP, port 8009).
 ///
 /// # Panics
-/// If no page may have such an entry.
+/// Panics if the entry is not valid on a page.
 #[must_use]
 pub fn referral(traddr: &str) -> Entry {
     log_entry("referral", traddr, "8009", DISCOVERY_NQN)
@@ -25,7 +25,7 @@ pub fn referral(traddr: &str) -> Entry {
 /// The log entry of the discovery controller at that address for itself, with EPCSD set or clear.
 ///
 /// # Panics
-/// If no page may have such an entry.
+/// Panics if the entry is not valid on a page.
 #[must_use]
 pub fn own_entry(traddr: &str, epcsd: bool) -> Entry {
     let mut entry = log_entry("discovery", traddr, "8009", DISCOVERY_NQN);
@@ -50,7 +50,7 @@ fn log_entry(subtype: &str, traddr: &str, trsvcid: &str, nqn: &str) -> Entry {
     Entry::from_dict(&pairs.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect()).unwrap()
 }
 
-/// The line `controller=transport=tcp;traddr=…;trsvcid=…;nqn=…`; an empty NQN is one that is not given.
+/// The line `controller=transport=tcp;traddr=…;trsvcid=…;nqn=…`. An empty NQN is left out.
 #[must_use]
 pub fn controller(traddr: &str, trsvcid: &str, nqn: &str) -> ControllerEntry {
     ControllerEntry {

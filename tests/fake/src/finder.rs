@@ -1,4 +1,4 @@
-//! stafd: its core, and the discovery controllers that it reads.
+//! stafd's core, and the discovery controllers that it reads.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -13,19 +13,19 @@ use stafd::finder::{Effect, Event, Finder, NotRegistered, Settings};
 
 use crate::{Core, Daemon, FakeHost, Op};
 
-/// The discovery controllers. Those without a page of their own have an empty one.
+/// The discovery controllers. One without an entry in `pages` has an empty page.
 #[derive(Debug, Default)]
 pub struct DiscoveryControllers {
     /// Their pages, by address.
     pub pages: BTreeMap<String, Vec<Entry>>,
-    /// Reading fails.
+    /// True if every read fails.
     pub unreadable: bool,
-    /// Addresses of discovery controllers that drop the connection when such a command comes ([`Op::ReadSupported`],
-    /// [`Op::Register`]); [`FakeHost::reconnect`] brings it back.
+    /// Discovery controllers, by address, that drop the connection on such a command ([`Op::ReadSupported`],
+    /// [`Op::Register`]); [`FakeHost::reconnect`] restores it.
     pub drops_on: BTreeSet<(String, Op)>,
-    /// Their pages have an entry that cannot be read.
+    /// A defect that one entry of each page has.
     pub malformed: Option<Flaw>,
-    /// What the registrations to come are answered with; later ones succeed.
+    /// The answers to the next registrations; later ones succeed.
     pub register_answers: VecDeque<Result<(), NotRegistered>>,
 }
 
@@ -116,21 +116,21 @@ impl Daemon for Finder {
 }
 
 impl FakeHost<Finder> {
-    /// A stafd with these addresses or names in its configuration, by NVMe/TCP and port 8009. It is not started yet.
+    /// A stafd with these addresses or names configured (NVMe/TCP, port 8009). It is not started yet.
     #[must_use]
     pub fn with(controllers: &[&str]) -> Self {
         let lines = controllers.iter().map(|traddr| format!("controller=transport=tcp;traddr={traddr}\n"));
         Self::configured(&format!("[Controllers]\n{}", lines.collect::<String>()))
     }
 
-    /// The discovery controller at that address has this page.
+    /// Sets the page of the discovery controller at that address.
     #[must_use]
     pub fn page(mut self, traddr: &str, entries: Vec<Entry>) -> Self {
         self.peer.pages.insert(traddr.into(), entries);
         self
     }
 
-    /// The discovery controller at that address has this page from now on, and tells so.
+    /// Changes the page of the discovery controller at that address, and sends the event.
     pub fn page_is(&mut self, traddr: &str, entries: Vec<Entry>) {
         self.peer.pages.insert(traddr.into(), entries);
         let devices: BTreeSet<u32> = self.kernel.iter().filter(|k| k.traddr == traddr).map(|k| k.ctrl.device).collect();
@@ -143,7 +143,7 @@ impl FakeHost<Finder> {
         self.kernel.iter().any(|kernel| kernel.ctrl == ctrl && kernel.is_live())
     }
 
-    /// True when the connection breaks by that effect.
+    /// True when the effect breaks the connection.
     fn breaks(&mut self, effect: &Effect) -> bool {
         let (ctrl, op) = match effect {
             Effect::ReadSupported { ctrl, .. } => (*ctrl, Op::ReadSupported),

@@ -1,4 +1,4 @@
-//! The kernel and the network: what is asked of every host.
+//! The kernel and the network: effects that every core has.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ pub(crate) fn op(effect: &HostEffect) -> Option<Op> {
 }
 
 impl<C: Core> FakeHost<C> {
-    /// Carries an effect out, also one that is held back; gives back the answer.
+    /// Performs an effect, even one that is held back, and returns the answer.
     pub fn carry_out(&mut self, effect: C::Effect) -> Option<C::Event> {
         match C::host_effect(&effect) {
             Some(host) => {
@@ -74,19 +74,19 @@ impl<C: Core> FakeHost<C> {
         Look::new(self.snapshots, self.seqnum, self.kernel.clone())
     }
 
-    /// A snapshot that nothing asked for reaches the core.
+    /// Sends the core a snapshot that it did not request.
     pub fn send_snapshot(&mut self) {
         let result = Ok(self.snapshot());
         self.feed_host(HostEvent::Looked { op: OpId::UNASKED, result });
     }
 
-    /// The answer to a connect, with a snapshot of now.
+    /// The answer to a connect, with a present snapshot.
     pub fn connect_report(&mut self, op: OpId, outcome: ConnectOutcome) -> HostEvent {
         let report = ConnectReport { outcome, look: self.snapshot(), held: Duration::from_millis(100) };
         HostEvent::Connected { op, report: Box::new(report) }
     }
 
-    /// True if one of these words (an address, a port, an interface) does not answer.
+    /// True if any of these (an address, a port, an interface) does not answer.
     pub fn is_dead(&self, words: &[&str]) -> bool {
         words.iter().any(|word| {
             self.dead.contains(*word)
@@ -134,13 +134,13 @@ impl<C: Core> FakeHost<C> {
         }
     }
 
-    /// This controller is connected by hand; its type follows from its NQN.
+    /// Connects a controller by hand; its type follows from its NQN.
     pub fn add(&mut self, tid: &Tid) -> CtrlRef {
         let is_discovery = tid.subsysnqn == DISCOVERY_NQN;
         self.make(tid, if is_discovery { Purpose::Discovery } else { Purpose::Io })
     }
 
-    /// A new controller of the kernel, live, with the lowest device number that is free.
+    /// Creates a live controller of the kernel with the lowest free device number.
     pub fn make(&mut self, tid: &Tid, purpose: Purpose) -> CtrlRef {
         self.seqnum += 1;
         let device = (0..).find(|n| self.kernel.iter().all(|kernel| kernel.ctrl.device != *n)).unwrap();
@@ -164,7 +164,7 @@ impl<C: Core> FakeHost<C> {
     /// The controller with that reference.
     ///
     /// # Panics
-    /// If the kernel has none.
+    /// Panics if the kernel does not have it.
     pub fn ctrl(&mut self, ctrl: CtrlRef) -> &mut KernelController {
         self.kernel.iter_mut().find(|kernel| kernel.ctrl == ctrl).unwrap()
     }

@@ -1,6 +1,6 @@
 //! The fake host: the kernel, the network, the clock and the peers around one core, for the tests of both daemons.
 //!
-//! A test takes five lines: configure, say what there is, start, let something happen, look at the kernel.
+//! A test takes five lines: configure, describe the surroundings, start, cause an event, check the kernel.
 //!
 //! ```
 //! # #[cfg(feature = "finder")] {
@@ -99,13 +99,13 @@ pub enum Op {
 pub trait Core: Machine<Event: Debug, Effect: Clone + Debug> + Sized {
     /// Its configuration.
     type Conf: Clone;
-    /// What it reads from.
+    /// The peer that it reads from.
     type Peer: Default;
 
-    /// The event for a deadline that has come.
+    /// The event for a reached deadline.
     fn tick() -> Self::Event;
 
-    /// The event for the settings that were read.
+    /// The event for settings that were read.
     fn settings(conf: &Self::Conf, identity: Arc<HostIdentity>) -> Self::Event;
 
     /// Wraps an event of the host.
@@ -114,12 +114,12 @@ pub trait Core: Machine<Event: Debug, Effect: Clone + Debug> + Sized {
     /// The host's part of an effect.
     fn host_effect(effect: &Self::Effect) -> Option<&HostEffect>;
 
-    /// The kind of an effect that is not the host's; `None` if it has no answer.
+    /// The kind of an effect of the core itself; `None` if it has no answer.
     fn own_op(_effect: &Self::Effect) -> Option<Op> {
         None
     }
 
-    /// Answers an effect that is not the host's.
+    /// Answers an effect of the core itself.
     fn answer(_host: &mut FakeHost<Self>, _effect: Self::Effect) -> Option<Self::Event> {
         None
     }
@@ -140,7 +140,7 @@ pub trait Daemon: Core {
     fn boot_tables(tables: Arc<BootTables>) -> Self::Event;
 }
 
-/// A host around one core. It carries out each effect at once; time passes only in [`FakeHost::wait`].
+/// A host around one core. It performs each effect at once; time passes only in [`FakeHost::wait`].
 #[derive(Debug)]
 pub struct FakeHost<C: Core> {
     /// The core under test.
@@ -151,9 +151,9 @@ pub struct FakeHost<C: Core> {
     pub identity: HostIdentity,
     /// The firmware's boot tables, on a host that has any; they take effect with [`FakeHost::reload`].
     pub tables: Option<BootTables>,
-    /// What the core reads from.
+    /// The peer that the core reads from.
     pub peer: C::Peer,
-    /// The time.
+    /// The present time.
     pub now: Time,
     /// The kernel's controllers.
     pub kernel: Vec<KernelController>,
@@ -161,23 +161,23 @@ pub struct FakeHost<C: Core> {
     pub links: Option<Links>,
     /// Host names and their addresses.
     pub names: BTreeMap<String, Vec<&'static str>>,
-    /// Addresses, ports and interfaces that do not answer: `192.0.2.1`, `4420`, `eth0`; `10.*` means all that begin so.
+    /// Addresses, ports and interfaces that do not answer: `192.0.2.1`, `4420`, `eth0`; `10.*` is a prefix.
     pub dead: BTreeSet<String>,
-    /// Fails the test when a write to a dead address reaches the kernel: the probe must have kept it off.
+    /// If true, the test fails when a write to a dead address reaches the kernel: the probe must prevent it.
     pub probe_keeps_off: bool,
     /// Addresses of discovery controllers that refuse a keep-alive timeout.
     pub refuses_keep_alive: BTreeSet<String>,
     /// Subsystems whose storage is in use.
     pub in_use: BTreeSet<String>,
-    /// The kernel refuses every disconnect.
+    /// True if the kernel refuses every disconnect.
     pub disconnect_refused: bool,
-    /// The ownership registry cannot be written.
+    /// True if the ownership registry cannot be written.
     pub registry_is_read_only: bool,
-    /// DCTYPE of the controllers that are connected from now on.
+    /// The DCTYPE of controllers connected from now on.
     pub dctype: Dctype,
-    /// The number of the newest kernel event.
+    /// The sequence number of the newest kernel event.
     pub seqnum: u64,
-    /// How many snapshots were taken.
+    /// Number of snapshots taken so far.
     pub snapshots: u64,
     /// Every effect so far, in order.
     pub effects: Vec<C::Effect>,
@@ -189,7 +189,7 @@ pub struct FakeHost<C: Core> {
 }
 
 impl<C: Core> FakeHost<C> {
-    /// A host around this core; nothing has happened yet.
+    /// Creates a host around a core; nothing has happened yet.
     pub fn around(core: C, conf: C::Conf) -> Self {
         Self {
             core,
@@ -217,7 +217,7 @@ impl<C: Core> FakeHost<C> {
         }
     }
 
-    /// Gives the core an event, carries out what it asks for, gives it the answers, and so on until it is quiet.
+    /// Sends the core an event, performs its effects and sends it the answers, until there are no more effects.
     pub fn feed(&mut self, event: C::Event) {
         let mut queue = VecDeque::from([event]);
         while let Some(event) = queue.pop_front() {
@@ -234,15 +234,15 @@ impl<C: Core> FakeHost<C> {
         }
     }
 
-    /// Gives the core an event of the host.
+    /// Sends the core an event of the host.
     pub fn feed_host(&mut self, event: HostEvent) {
         self.feed(C::host_event(event));
     }
 
-    /// Lets so many seconds pass, with all deadlines in them.
+    /// Lets this many seconds pass, with all deadlines in them.
     ///
     /// # Panics
-    /// If the core names the same deadline without end.
+    /// Panics if the core returns the same deadline endlessly.
     pub fn wait(&mut self, seconds: impl Into<f64>) {
         let end = self.now + Duration::from_secs_f64(seconds.into());
         let mut turns = 0;
@@ -255,18 +255,18 @@ impl<C: Core> FakeHost<C> {
         self.now = end;
     }
 
-    /// The configuration and the identity are read (again).
+    /// Sends the configuration and the identity to the core.
     pub fn reload_settings(&mut self) {
         self.feed(C::settings(&self.conf, Arc::new(self.identity.clone())));
     }
 
-    /// The network interfaces are these from now on.
+    /// Changes the network interfaces.
     pub fn set_links(&mut self, links: Links) {
         self.links = Some(links.clone());
         self.feed_host(HostEvent::Links(Arc::new(links)));
     }
 
-    /// A kernel event.
+    /// Sends a kernel event.
     pub fn uevent(&mut self, device: u32, kind: UeventKind) {
         self.seqnum += 1;
         let event = Uevent { seqnum: self.seqnum, device, kind };
@@ -278,7 +278,7 @@ impl<C: Core> FakeHost<C> {
         self.holding.insert(op);
     }
 
-    /// Answers the effects of this kind that are held back, oldest first, and all later ones at once.
+    /// Answers the effects of this kind that are held back, oldest first. Later ones are answered at once.
     pub fn release(&mut self, op: Op) {
         self.holding.remove(&op);
         while self.answer_held(op) {}
@@ -293,13 +293,13 @@ impl<C: Core> FakeHost<C> {
         true
     }
 
-    /// Takes the oldest effect of this kind that is held back: the test answers it, or nothing ever does.
+    /// Removes and returns the oldest effect of this kind that is held back: the test may answer it.
     pub fn take_held(&mut self, op: Op) -> Option<C::Effect> {
         let index = self.held.iter().position(|effect| Self::op(effect) == Some(op))?;
         self.held.remove(index)
     }
 
-    /// Takes the oldest effect that is held back, of whatever kind.
+    /// Removes and returns the oldest effect of any kind that is held back.
     pub fn next_held(&mut self) -> Option<C::Effect> {
         self.held.pop_front()
     }
@@ -322,7 +322,7 @@ impl<C: Core> FakeHost<C> {
         self.sorted(|kernel| kernel.subsysnqn.as_str())
     }
 
-    /// The subsystem NQNs of the controllers that are connected as that host, sorted.
+    /// The subsystem NQNs of the controllers that are connected with that host NQN, sorted.
     pub fn nqns_as(&self, host_nqn: &str) -> Vec<&str> {
         let mut nqns: Vec<_> =
             self.kernel.iter().filter(|kernel| kernel.hostnqn == host_nqn).map(|kernel| &*kernel.subsysnqn).collect();
@@ -330,12 +330,12 @@ impl<C: Core> FakeHost<C> {
         nqns
     }
 
-    /// Address and interface of the kernel's controllers, sorted.
+    /// The address and interface of each of the kernel's controllers, sorted.
     pub fn paths(&self) -> Vec<(&str, &str)> {
         self.sorted(|kernel| (kernel.traddr.as_str(), kernel.host_iface.as_str()))
     }
 
-    /// The kernel's controllers, in the order in which they were made.
+    /// The kernel's controllers, in the order in which they were created.
     pub fn ctrls(&self) -> Vec<CtrlRef> {
         self.kernel.iter().map(|kernel| kernel.ctrl).collect()
     }
@@ -351,17 +351,17 @@ impl<C: Core> FakeHost<C> {
         self.gone.iter().map(|kernel| kernel.subsysnqn.as_str()).collect()
     }
 
-    /// How many of the effects so far are such.
+    /// The number of effects so far for which `which` is true.
     pub fn count(&self, which: impl Fn(&C::Effect) -> bool) -> usize {
         self.effects.iter().filter(|effect| which(effect)).count()
     }
 
-    /// How many of the effects so far are of this kind.
+    /// The number of effects of this kind so far.
     pub fn count_of(&self, op: Op) -> usize {
         self.count(|effect| Self::op(effect) == Some(op))
     }
 
-    /// What was asked of the host so far.
+    /// The effects on the host so far.
     pub fn host_effects(&self) -> impl Iterator<Item = &HostEffect> {
         self.effects.iter().filter_map(C::host_effect)
     }
@@ -371,12 +371,12 @@ impl<C: Core> FakeHost<C> {
         self.host_effects().filter_map(|effect| if let HostEffect::Tell(notice) = effect { Some(notice) } else { None })
     }
 
-    /// How many log lines, those for debugging left out, contain these words.
+    /// The number of log lines above debug level that contain this text.
     pub fn told(&self, words: &str) -> usize {
         self.notices().filter(|notice| notice.level > Level::Debug && notice.text.contains(words)).count()
     }
 
-    /// The target at that address does not answer any more, and the kernel has lost its connections.
+    /// The target at that address stops answering, and the kernel loses its connections.
     pub fn lose(&mut self, traddr: &str) {
         self.dead.insert(traddr.into());
         for kernel in self.kernel.iter_mut().filter(|kernel| kernel.traddr == traddr) {
@@ -385,7 +385,7 @@ impl<C: Core> FakeHost<C> {
         self.send_snapshot();
     }
 
-    /// The target at that address answers again, and the kernel has reconnected what it had lost there.
+    /// The target at that address answers again, and the kernel has restored its connections.
     pub fn reconnect(&mut self, traddr: &str) {
         self.dead.remove(traddr);
         let mut devices = Vec::new();
@@ -400,17 +400,17 @@ impl<C: Core> FakeHost<C> {
 }
 
 impl<C: Daemon> FakeHost<C> {
-    /// A daemon that has never run, with that configuration file. It is not started yet.
+    /// Creates a daemon that has never run, with that configuration file. It is not started yet.
     ///
     /// # Panics
-    /// If the file is complained about.
+    /// Panics if the file has errors.
     pub fn configured(text: &str) -> Self {
         let (conf, complaints) = C::parse(text);
         assert!(complaints.is_empty(), "{complaints:?}");
         Self::around(C::restored("", 3), conf)
     }
 
-    /// The daemon starts, or reads its configuration, identity and boot tables again.
+    /// Starts the daemon, or makes it read its configuration, identity and boot tables again.
     pub fn start(&mut self) {
         self.reload();
         if let Some(links) = self.links.clone() {
@@ -418,14 +418,14 @@ impl<C: Daemon> FakeHost<C> {
         }
     }
 
-    /// [`FakeHost::start`] at the end of a line.
+    /// The same as [`FakeHost::start`], as the end of a chain of calls.
     #[must_use]
     pub fn started(mut self) -> Self {
         self.start();
         self
     }
 
-    /// The daemon reads its configuration, identity and boot tables again.
+    /// Makes the daemon read its configuration, identity and boot tables again.
     pub fn reload(&mut self) {
         if let Some(tables) = self.tables.clone() {
             self.feed(C::boot_tables(Arc::new(tables)));
@@ -433,7 +433,7 @@ impl<C: Daemon> FakeHost<C> {
         self.reload_settings();
     }
 
-    /// Writes the configuration file, which takes effect when it is read; gives back the complaints.
+    /// Writes the configuration file, which takes effect when it is read. Returns the complaints.
     pub fn write(&mut self, text: &str) -> Vec<Complaint> {
         let (conf, complaints) = C::parse(text);
         self.conf = conf;
@@ -443,33 +443,33 @@ impl<C: Daemon> FakeHost<C> {
     /// Writes the configuration file and reloads.
     ///
     /// # Panics
-    /// If the file is complained about.
+    /// Panics if the file has errors.
     pub fn configure(&mut self, text: &str) {
         let complaints = self.write(text);
         assert!(complaints.is_empty(), "{complaints:?}");
         self.reload();
     }
 
-    /// Writes a configuration file that need not be readable, and reloads; gives back the complaints.
+    /// Writes a configuration file that may have errors, and reloads. Returns the complaints.
     pub fn try_to_configure(&mut self, text: &str) -> Vec<Complaint> {
         let complaints = self.write(text);
         self.reload();
         complaints
     }
 
-    /// The daemon is killed; its state was saved before.
+    /// Kills the daemon after its state was saved.
     pub fn kill(&mut self) {
         let saved = self.core.save();
         self.kill_with(saved);
     }
 
-    /// The daemon is killed; what it saved last is this.
+    /// Kills the daemon, with this as its last saved state.
     pub fn kill_with(&mut self, saved: String) {
         self.core = C::restored(&saved, 4);
         self.held.clear();
     }
 
-    /// The daemon is killed and starts again, from its saved state.
+    /// Kills the daemon after its state was saved, and starts it again.
     pub fn restart(&mut self) {
         self.kill();
         self.start();

@@ -1,20 +1,20 @@
-//! Identities of controllers, in few words.
+//! Short constructors for the identities of controllers.
 
 use libstas::nvme::{DISCOVERY_NQN, Tid, TidParts, Transport};
 
 /// The NQN of the fake host.
 pub const HOST: &str = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000001";
 
-/// Another NQN that the fake host may have.
+/// Another host NQN for tests.
 pub const RENAMED: &str = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000002";
 
-/// The discovery controller at that address, by NVMe/TCP, port 8009 and its well-known NQN.
+/// The discovery controller at that address (NVMe/TCP, port 8009, well-known NQN).
 #[must_use]
 pub fn dc(traddr: &str) -> Tid {
     at_port("8009", &io(traddr, DISCOVERY_NQN))
 }
 
-/// The I/O controller of that subsystem at that address, by NVMe/TCP and port 4420.
+/// The I/O controller of that subsystem at that address (NVMe/TCP, port 4420).
 #[must_use]
 pub fn io(traddr: &str, nqn: &str) -> Tid {
     Tid::new(TidParts {
@@ -28,19 +28,19 @@ pub fn io(traddr: &str, nqn: &str) -> Tid {
     })
 }
 
-/// The same, through that interface.
+/// The same TID, bound to that interface.
 #[must_use]
 pub fn on_iface(host_iface: &str, tid: &Tid) -> Tid {
     Tid::new(TidParts { host_iface: host_iface.into(), ..tid.parts().clone() })
 }
 
-/// The same, at that port.
+/// The same TID with that port.
 #[must_use]
 pub fn at_port(trsvcid: &str, tid: &Tid) -> Tid {
     Tid::new(TidParts { trsvcid: trsvcid.into(), ..tid.parts().clone() })
 }
 
-/// The same, connected with that host NQN.
+/// The same TID with that host NQN.
 #[must_use]
 pub fn as_host(host_nqn: &str, tid: &Tid) -> Tid {
     Tid::new(TidParts { host_nqn: host_nqn.into(), ..tid.parts().clone() })

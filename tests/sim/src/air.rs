@@ -1,6 +1,6 @@
-//! mDNS: who announces itself where, and stafd's browser, as `libstas::host::mdns` behaves: it starts afresh when it is
-//! asked to, when the interfaces have changed, and when it is old; it tells each service once in a life, and its
-//! goodbye; who vanishes between two lives is not heard again.
+//! The mDNS network: announcements per interface, and stafd's browser. The browser behaves like `libstas::host::mdns`:
+//! it restarts on request, after a change of the interfaces, and when it is old. In each life it reports a service and
+//! its goodbye once. A service that vanishes between two lives is not reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,22 +15,22 @@ use crate::names::{self, Iface, Target, Who};
 use crate::plan::{Fault, Land};
 use crate::world::{Happening, Incoming, World, say};
 
-/// A goodbye is believed after this long (RFC 6762, 10.1).
+/// A goodbye takes effect after this time (RFC 6762, 10.1).
 const GOODBYE: Duration = Duration::from_secs(1);
-/// Who does not answer is asked after for so long (RFC 6762, 10.4).
+/// A service that does not answer is verified for this long (RFC 6762, 10.4).
 const VERIFY: Duration = Duration::from_secs(10);
-/// What is in the air.
+/// The state of the mDNS network.
 #[derive(Debug, Default)]
 pub(crate) struct Air {
-    /// Who announces itself, and where.
+    /// The announced targets, and the interfaces of each.
     announced: BTreeMap<Target, BTreeSet<Iface>>,
-    /// Who does so, but is not heard.
+    /// Announced targets that are silent at the moment, with the number of the silence.
     hushed: BTreeMap<Target, u64>,
     turns: u64,
-    /// The interfaces that are gone, and how often.
+    /// Missing interfaces, and how often each was lost.
     gone: BTreeMap<Iface, u32>,
     browser: Option<Browser>,
-    /// What is heard comes in order: none before this.
+    /// Events of the browser arrive in order: none before this time.
     heard_until: Duration,
 }
 
@@ -38,9 +38,9 @@ pub(crate) struct Air {
 #[derive(Debug)]
 struct Browser {
     life: u64,
-    /// It is to be started afresh.
+    /// True while a restart is pending.
     renewing: bool,
-    /// Whom it has told of.
+    /// The targets that it has reported.
     told: BTreeSet<Target>,
 }
 
@@ -49,35 +49,35 @@ impl Air {
         Self { announced: land.announced.clone(), ..Self::default() }
     }
 
-    /// The interfaces that there are.
+    /// The present interfaces.
     pub(crate) fn ifaces(&self) -> BTreeSet<Iface> {
         Iface::ALL.into_iter().filter(|iface| !self.gone.contains_key(iface)).collect()
     }
 
-    /// Where somebody can be heard.
+    /// The interfaces on which a target's announcement can be received.
     pub(crate) fn audible(&self, target: Target) -> BTreeSet<Iface> {
         let announced = self.announced.get(&target).filter(|_| !self.hushed.contains_key(&target));
         announced.into_iter().flatten().copied().filter(|iface| !self.gone.contains_key(iface)).collect()
     }
 
-    /// All who can be heard.
+    /// The targets whose announcement can be received.
     pub(crate) fn all_audible(&self) -> Vec<Target> {
         self.announced.keys().copied().filter(|target| !self.audible(*target).is_empty()).collect()
     }
 }
 
-/// The name that somebody announces itself under.
+/// The service name of a target.
 pub(crate) fn service(target: Target) -> String {
     format!("target-{}._nvme-disc._tcp.local.", target.0)
 }
 
-/// Who announces itself under that name.
+/// The target with that service name.
 pub(crate) fn who_is(service: &str) -> Option<Target> {
     service.strip_prefix("target-")?.split('.').next()?.parse().ok().map(Target)
 }
 
 impl World {
-    /// stafd's core asks its browser.
+    /// Handles a request of stafd's core to the browser.
     pub(crate) fn browse(&mut self, ask: Ask) {
         match ask {
             Ask::Stop => self.air.browser = None,
@@ -136,7 +136,7 @@ impl World {
         }
     }
 
-    /// A query goes out, or an announcement comes; what is lost is heard the next time.
+    /// The delay of a query or an announcement; a lost one is received the next time.
     fn hearing_takes(&mut self) -> Duration {
         let lost = self.has(Fault::MulticastLost);
         let dice = self.luck.dice("air");
@@ -151,7 +151,7 @@ impl World {
         }
     }
 
-    /// The browser hears them, if they can still be heard.
+    /// The browser receives these targets, if they can still be received.
     pub(crate) fn hear(&mut self, life: u64, targets: &[Target]) {
         if !self.browses(life) {
             return;
@@ -175,7 +175,7 @@ impl World {
         self.tell_heard(heard);
     }
 
-    /// The browser takes those for gone, if they cannot be heard.
+    /// The browser reports these targets as gone, unless they can still be received.
     pub(crate) fn hear_goodbye(&mut self, life: u64, targets: &[Target]) {
         if self.browses(life) {
             let gone: Vec<Target> =
@@ -184,7 +184,7 @@ impl World {
         }
     }
 
-    /// Who was asked after has answered by now, or is gone.
+    /// Ends the verification of a target: it has answered, or is gone.
     pub(crate) fn verified(&mut self, life: u64, target: Target) {
         if !self.browses(life) {
             return;
@@ -215,7 +215,7 @@ impl World {
         self.tell(Who::Stafd, wait, Incoming::Heard(heard));
     }
 
-    /// Somebody who announces itself does something.
+    /// Performs an action of an announced target.
     pub(crate) fn announcing(&mut self, deed: Announcing) {
         match deed {
             Announcing::Turns(target) if self.air.announced.contains_key(&target) => self.says_goodbye(&[target]),
@@ -297,14 +297,14 @@ impl World {
         }
     }
 
-    /// Nobody repeats the announcement.
+    /// The announcements expire, because they are not repeated.
     fn expires(&mut self, targets: &[Target]) {
         if let Some(life) = self.air.browser.as_ref().map(|browser| browser.life) {
             self.after(TIME_TO_LIVE, Happening::HearGoodbye(life, targets.to_vec()));
         }
     }
 
-    /// Somebody who fell silent repeats its announcement.
+    /// A silent target repeats its announcement.
     pub(crate) fn speaks(&mut self, target: Target, turn: u64) {
         if self.air.hushed.get(&target) == Some(&turn) {
             self.air.hushed.remove(&target);
@@ -320,7 +320,7 @@ impl World {
             self.air.gone.remove(&iface);
             say!(self, "{iface} is back");
             self.links_change();
-            // What has changed meanwhile is told now to those that have not noticed anything.
+            // Changes of the meantime are reported now to the connections that have survived.
             for target in (0..self.plan.land.targets.len()).map(Target) {
                 self.announce_change(target);
             }

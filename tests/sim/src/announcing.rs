@@ -1,4 +1,5 @@
-//! What discovery controllers do that announce themselves by mDNS: decided beforehand by the seed, like all deeds.
+//! Actions of discovery controllers that are announced by mDNS. Like all actions they are decided beforehand by the
+//! seed.
 
 use std::fmt;
 use std::time::Duration;
@@ -10,57 +11,57 @@ use crate::names::{Iface, Target};
 use crate::plan::{Edit, Land, Outage, What};
 use crate::words::{outage, seconds};
 
-/// An announcement that is not repeated is good for this long (RFC 6762, 10: 120 s for records with a host name).
+/// The lifetime of an announcement that is not repeated (RFC 6762, 10: 120 s for records with a host name).
 pub(crate) const TIME_TO_LIVE: Duration = Duration::from_secs(120);
-/// Those that are announced and never answer have these numbers.
+/// Targets that are announced and never answer have numbers from this one on.
 const DEAD: usize = 1000;
 /// More of them than stafd remembers.
 const MANY: usize = 300;
 
-/// A deed of somebody who announces itself.
+/// An action of an announced target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Announcing {
-    /// It says goodbye; or announces itself, if it does not.
+    /// It sends a goodbye, or announces itself if it is not announced.
     Turns(Target),
-    /// It says goodbye, and announces itself again after that time.
+    /// It sends a goodbye, and announces itself again after that time.
     Waves(Target, Duration),
-    /// It no longer repeats its announcement and answers no query, without a goodbye, for that time.
+    /// It stops repeating its announcement and answering queries for that time, without a goodbye.
     Hushes(Target, Duration),
-    /// It is announced on that interface, too; or there no longer.
+    /// It is announced on that interface too, or no longer there.
     Moves(Target, Iface),
-    /// It says goodbye if `goodbye`, falls silent for that time, and announces itself again if `returns`.
+    /// It fails for a time.
     Leaves {
-        /// Who.
+        /// The target.
         target: Target,
-        /// How it falls silent.
+        /// The kind of failure.
         how: Outage,
-        /// It says goodbye before.
+        /// True if it sends a goodbye before.
         goodbye: bool,
-        /// For so long.
+        /// The duration.
         time: Duration,
-        /// It announces itself when it is back.
+        /// True if it announces itself again afterwards.
         returns: bool,
     },
-    /// So many that never answer are announced in one moment; they say goodbye after that time, or stay.
+    /// This many targets that never answer are announced at once. They send a goodbye after that time, or never.
     Crowd(usize, Option<Duration>),
     /// The host loses an interface for that time.
     Loses(Iface, Duration),
 }
 
-/// Those that never answer, so many of them.
+/// The first `count` targets that never answer.
 pub(crate) fn dead(count: usize) -> impl Iterator<Item = Target> {
     (DEAD..DEAD + count).map(Target)
 }
 
-/// True for one that never answers.
+/// True for a target that never answers.
 pub(crate) fn is_dead(target: Target) -> bool {
     target.0 >= DEAD
 }
 
 impl Announcing {
-    /// How long it takes until all of it is over, and known to those who listen.
+    /// The time until the action is over and all its effects are known.
     pub(crate) fn lasts(&self) -> Duration {
-        /// Lost announcements are heard after this long.
+        /// Lost announcements are received after this time.
         const HEARD: Duration = Duration::from_secs(40);
         let lasts = match self {
             Self::Turns(_) | Self::Moves(..) | Self::Crowd(_, None) => Duration::ZERO,
@@ -74,13 +75,13 @@ impl Announcing {
     }
 }
 
-/// How long those are kept that nobody announces: at once, for a moment, for ever.
+/// A random `zeroconf-connections-persistence`: none, a short time, or for ever.
 pub(crate) fn persistence(dice: &mut Dice) -> Persistence {
     let span = |seconds| Persistence::For(Duration::from_secs(seconds));
     [span(0), Persistence::Forever, span(5), span(20), span(60), span(72 * 3600)][dice.below(6)]
 }
 
-/// One of those that announce themselves in that land does something.
+/// A random action of an announced target.
 pub(crate) fn deed(dice: &mut Dice, land: &Land) -> What {
     let all: Vec<Target> = land.announced.keys().copied().collect();
     let Some(target) = all.get(dice.below(all.len())).copied() else { return What::RouteAdded };

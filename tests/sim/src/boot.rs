@@ -1,4 +1,4 @@
-//! What the firmware left: connections that were there before the daemons, and its boot table (NBFT).
+//! The firmware: connections from before the daemons were started, and its boot table (NBFT).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -12,17 +12,17 @@ use crate::plan::Fault;
 use crate::sabotage::Bug;
 use crate::world::World;
 
-/// What the boot table says.
+/// The content of the boot table.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Boot {
-    /// The SSNS records: the firmware has connected those.
+    /// The SSNS records, whose subsystems the firmware has connected.
     pub connected: BTreeSet<(Target, Subsystem, Via)>,
-    /// The discovery records, with the interface that each names.
+    /// The discovery records, with the interface of each.
     pub discovery: BTreeSet<(Target, Via)>,
 }
 
 impl Boot {
-    /// What a seed makes of so many targets and subsystems.
+    /// A random boot table for this number of targets and subsystems.
     pub(crate) fn new(dice: &mut Dice, targets: usize, subsystems: usize) -> Self {
         let mut boot = Self::default();
         if dice.percent(70) {
@@ -43,7 +43,7 @@ impl Boot {
         boot
     }
 
-    /// True when an SSNS record names that.
+    /// True when an SSNS record lists that subsystem at that target.
     pub(crate) fn names(&self, target: Target, subsystem: Option<Subsystem>) -> bool {
         self.connected.iter().any(|(at, each, _)| *at == target && Some(*each) == subsystem)
     }
@@ -78,15 +78,15 @@ fn discovery((index, (target, via)): (u8, &(Target, Via))) -> Option<Discovery> 
 }
 
 impl World {
-    /// The firmware connects what it boots from.
+    /// The firmware connects the subsystems that the host boots from.
     pub(crate) fn boots(&mut self) {
         for (target, subsystem, via) in self.plan.land.boot.connected.clone() {
             self.connect_beside(&target.ioc(subsystem, via), 5, Maker::Firmware);
         }
     }
 
-    /// A daemon reads the boot tables, as it does before each reading of its file. What it knows of them already may be
-    /// unreadable this time, all of it or the half.
+    /// A daemon reads the boot tables before each reading of its file. If it knows them already, all or half of them
+    /// may be unreadable this time.
     pub(crate) fn boot_tables(&mut self, who: Who) -> Arc<BootTables> {
         if self.has_bug(Bug::BootIsNothingSpecial) {
             return Arc::default();
@@ -104,7 +104,7 @@ impl World {
         Arc::new(boot.tables())
     }
 
-    /// True when the daemon remembers all that it has to know of the tables.
+    /// True when the daemon has saved everything that it has to know of the tables.
     fn knows_the_tables(&self, who: Who) -> bool {
         let boot = &self.plan.land.boot;
         if self.has_bug(Bug::TablesForgotten) {

@@ -1,4 +1,4 @@
-//! D-Bus between the two daemons: owners, signals, calls; and what stafd's shell does for them.
+//! D-Bus between the two daemons: owners, signals, calls, and the part of stafd's shell that answers them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,12 +15,12 @@ use crate::plan::Fault;
 use crate::sabotage::Bug;
 use crate::world::{Asker, Happening, Incoming, World, say};
 
-/// A call fails when it was not answered within this time.
+/// A call without an answer fails after this time.
 const CALL_LIMIT: Duration = Duration::from_secs(25);
-/// A call that has a page read anew, within this.
+/// The same for a call that makes stafd read a page again.
 const REFRESH_LIMIT: Duration = Duration::from_secs(90);
 
-/// A page as it was published, and on which connection it was read if it is said to be fresh, and when last.
+/// A published page, with the connection on which it was read if it is marked as fresh, and the time of the last read.
 #[derive(Clone, Debug)]
 pub(crate) struct Told {
     pub(crate) page: DcPage,
@@ -46,19 +46,19 @@ impl ToldAll {
     }
 }
 
-/// The bus.
+/// The state of the bus.
 #[derive(Debug, Default)]
 pub(crate) struct Bus {
-    /// stafd owns its name, under this unique one.
+    /// stafd's unique name, while it owns its bus name.
     owner: Option<String>,
     names: u32,
-    /// stacd listens.
+    /// True while stacd watches stafd.
     watching: bool,
-    /// Owners and signals come in order: none before this.
+    /// Owner changes and signals arrive in order: none before these times.
     owners_until: Duration,
     signals_until: Duration,
     tokens: u64,
-    /// Calls that wait for a page to be read anew, and of which of stafd's lives.
+    /// Calls that wait for a page to be read again, and the life of stafd that they belong to.
     refreshing: BTreeMap<u64, (Asker, Tid, u32)>,
 }
 
@@ -68,7 +68,7 @@ impl World {
         if self.has(Fault::BusSlow) { wait + self.luck.dice("slow bus").ms(0, 3000) } else { wait }
     }
 
-    /// stafd has got its bus name.
+    /// stafd has acquired its bus name.
     pub(crate) fn name_owned(&mut self, life: u32) {
         if self.life(Who::Stafd) != Some(life) {
             return;
@@ -78,7 +78,7 @@ impl World {
         self.tell_owner();
     }
 
-    /// stacd begins to listen; what was said before is lost on it.
+    /// stacd starts to watch. Earlier signals are lost.
     pub(crate) fn watches(&mut self, life: u32) {
         if self.life(Who::Stacd) == Some(life) {
             self.bus.watching = true;
@@ -108,7 +108,7 @@ impl World {
         self.tell(Who::Stacd, wait, Incoming::Stac(event));
     }
 
-    /// A process has ended: its name and its calls are gone.
+    /// A process has ended: its bus name and its calls are gone.
     pub(crate) fn left_the_bus(&mut self, who: Who) {
         match who {
             Who::Stafd => {
@@ -126,7 +126,7 @@ impl World {
         }
     }
 
-    /// Whether stafd can be asked; `Ok(wait)`: it is frozen, and answers after that time.
+    /// Whether stafd can be called. `Ok(wait)`: it is frozen and answers after that time.
     fn reach_stafd(&mut self) -> Result<Duration, (Duration, String)> {
         if self.bus.owner.is_none() || self.staf.core.is_none() {
             return Err((Duration::ZERO, "the name has no owner".into()));
@@ -141,7 +141,7 @@ impl World {
         Ok(frozen)
     }
 
-    /// stacd asks for everything: the pages first.
+    /// stacd fetches everything, beginning with the pages.
     pub(crate) fn start_fetch_all(&mut self, op: OpId) {
         self.newest_fetch = Some(op);
         let asker = Asker { who: Who::Stacd, life: self.stac.life, op };
@@ -162,7 +162,7 @@ impl World {
         }
     }
 
-    /// And then those that were given up, possibly of another stafd.
+    /// Then it fetches the removed controllers, perhaps from another life of stafd.
     pub(crate) fn fetch_removed(&mut self, asker: Asker, pages: Vec<Told>) {
         match self.reach_stafd() {
             Err((wait, reason)) => self.answer(asker, wait, Incoming::AllFetched(asker.op, Err(reason))),
@@ -177,7 +177,7 @@ impl World {
         }
     }
 
-    /// stacd asks for one page.
+    /// stacd fetches one page.
     pub(crate) fn start_fetch_page(&mut self, op: OpId, dc: Tid, refresh: bool) {
         let asker = Asker { who: Who::Stacd, life: self.stac.life, op };
         self.judge.asks(op);
@@ -216,7 +216,7 @@ impl World {
         }
     }
 
-    /// stafd has read a page anew, or could not.
+    /// stafd has read a page again, or failed to.
     pub(crate) fn refreshed(&mut self, token: u64, result: Result<(), String>) {
         let Some((asker, dc, _)) = self.bus.refreshing.remove(&token) else { return };
         match result {
@@ -228,7 +228,7 @@ impl World {
         }
     }
 
-    /// What stafd publishes now.
+    /// The pages that stafd publishes now.
     fn published(&mut self) -> Vec<Told> {
         let Some(finder) = &self.staf.core else { return Vec::new() };
         let pages: Vec<DcPage> = Published::of(&finder.published()).view().dcs;
@@ -241,7 +241,7 @@ impl World {
         told
     }
 
-    /// Carries out what stafd's core wants done.
+    /// Performs an effect of stafd's core.
     pub(crate) fn staf_effect(&mut self, effect: stafd::finder::Effect) {
         use stafd::finder::Effect;
         let life = self.staf.life;
@@ -282,7 +282,7 @@ impl World {
         }
     }
 
-    /// Carries out what stacd's core wants done.
+    /// Performs an effect of stacd's core.
     pub(crate) fn stac_effect(&mut self, effect: stacd::connector::Effect) {
         use stacd::connector::Effect;
         match effect {

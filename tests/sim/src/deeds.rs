@@ -1,4 +1,4 @@
-//! What the plan has happen, carried out.
+//! Performs the actions of a plan.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use crate::names::Who;
 use crate::plan::{Edit, Fault, What};
 use crate::world::{Happening, Incoming, World, say};
 
-/// A connection does not survive a sleep that is longer than this.
+/// Connections are lost in a suspend that is longer than this.
 const DEEP_SLEEP: Duration = Duration::from_secs(8);
 
 impl World {
@@ -113,7 +113,7 @@ impl World {
         say!(self, "no longer: {fault}");
     }
 
-    /// The daemon reads its file when it comes to it.
+    /// The daemon reads its file when it is no longer frozen.
     fn reload_soon(&mut self, who: Who) {
         let frozen = match who {
             Who::Stafd => self.staf.frozen_until,
@@ -150,7 +150,7 @@ impl World {
         }
     }
 
-    /// The clock goes on, nothing else does; connections do not survive a long sleep.
+    /// Only the clock advances. Connections are lost in a long suspend.
     fn suspend(&mut self, time: Duration) {
         self.sleep(time);
         self.judge.excused = self.judge.excused.max(self.time());

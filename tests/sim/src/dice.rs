@@ -1,5 +1,5 @@
-//! Numbers that a seed decides (SplitMix64), in streams that do not disturb each other: leaving one deed out of a
-//! story changes as little as can be of what happens beside it.
+//! Pseudo-random numbers from a seed (SplitMix64), in independent streams: leaving out one action of a story changes as
+//! little as possible of the rest.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 pub struct Dice(u64);
 
 impl Dice {
-    /// The stream of that name.
+    /// Creates the stream with that name.
     #[must_use]
     pub fn new(seed: u64, name: &str) -> Self {
         // FNV-1a
@@ -21,7 +21,7 @@ impl Dice {
         dice
     }
 
-    /// The next number.
+    /// Returns the next number.
     pub fn roll(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = self.0;
@@ -30,25 +30,25 @@ impl Dice {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `n`; 0 when there is none.
+    /// Returns a number below `n`, or 0 if `n` is 0.
     pub fn below(&mut self, n: usize) -> usize {
         let roll = self.roll();
         roll.checked_rem(n as u64).and_then(|rest| usize::try_from(rest).ok()).unwrap_or(0)
     }
 
-    /// True in so many of a hundred cases.
+    /// Returns true with a probability of this percentage.
     pub fn percent(&mut self, percent: usize) -> bool {
         self.below(100) < percent
     }
 
-    /// A time between two.
+    /// Returns a duration between two durations.
     pub fn between(&mut self, shortest: Duration, longest: Duration) -> Duration {
         let span = longest.saturating_sub(shortest).as_micros();
         let micros = u128::from(self.roll()).checked_rem(span + 1).unwrap_or(0);
         shortest + Duration::from_micros(u64::try_from(micros).unwrap_or(0))
     }
 
-    /// A time between two, in milliseconds.
+    /// Returns a duration between two numbers of milliseconds.
     pub fn ms(&mut self, shortest: u64, longest: u64) -> Duration {
         self.between(Duration::from_millis(shortest), Duration::from_millis(longest))
     }
@@ -62,19 +62,19 @@ pub struct Luck {
 }
 
 impl Luck {
-    /// The luck of that seed.
+    /// Creates the streams of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { seed, streams: BTreeMap::new() }
     }
 
-    /// The stream of that name.
+    /// Returns the stream with that name, creating it on first use.
     pub fn dice(&mut self, name: &'static str) -> &mut Dice {
         let seed = self.seed;
         self.streams.entry(name).or_insert_with(|| Dice::new(seed, name))
     }
 
-    /// How long something takes that as a rule takes next to nothing, and now and then up to a second.
+    /// A random duration that is usually close to zero, and sometimes up to a second.
     pub fn moment(&mut self, name: &'static str) -> Duration {
         let dice = self.dice(name);
         match dice.below(40) {

@@ -1,4 +1,4 @@
-//! After the faults: is everything as it should be?
+//! Checks the final state after the last fault.
 
 use std::collections::BTreeSet;
 
@@ -15,14 +15,14 @@ use crate::kernel::{Controller, Maker};
 use crate::names::{Iface, Subsystem, Target, Via, Who, short};
 use crate::world::World;
 
-/// What is not as it should be.
+/// A violated invariant, with a description.
 pub(crate) type Wrong = (Invariant, String);
 
-/// A discovery controller, and by which way.
+/// A discovery controller, and the interface that its connection is bound to.
 type Dc = (Target, Via);
 
 impl World {
-    /// What is not yet, or no longer, as it should be. It is only asked when no fault is at work.
+    /// The first deviation from the expected final state. Only called when no fault is active.
     pub(crate) fn unsettled(&self) -> Option<Wrong> {
         let finder = self.staf.core.as_ref().ok_or_else(|| not_running(Who::Stafd));
         let connector = self.stac.core.as_ref().ok_or_else(|| not_running(Who::Stacd));
@@ -40,7 +40,7 @@ impl World {
         self.wrong_dcs(&dcs, &kept).or_else(|| self.wrong_iocs(&dcs, &kept))
     }
 
-    /// A configured name of which stafd does not know where it leads by now.
+    /// A configured host name whose present target stafd does not know yet.
     fn name_that_moved(&self) -> Option<String> {
         let file = self.judge.staf_file.as_ref()?;
         file.controllers.iter().find_map(|portal| match portal {
@@ -55,8 +55,8 @@ impl World {
         self.judge.excludes(Who::Stafd, &target.dc(via))
     }
 
-    /// The discovery controllers that are meant, and by which way: those that are configured, in the boot table or
-    /// announced, and whom they refer to.
+    /// The discovery controllers that must be connected: those that are configured, listed in the boot table or
+    /// announced, and the targets of their referrals.
     fn meant_dcs(&self) -> BTreeSet<Dc> {
         let Some(file) = &self.judge.staf_file else { return BTreeSet::new() };
         let configured = file.controllers.iter().filter_map(|portal| match portal {
@@ -76,7 +76,7 @@ impl World {
         meant
     }
 
-    /// The discovery controllers that stafd keeps, for whatever reason.
+    /// The discovery controllers that stafd has, for any reason.
     fn kept_dcs(&self) -> BTreeSet<Dc> {
         let dcs = self.staf.core.as_ref().map(stafd::finder::Finder::controllers).unwrap_or_default();
         let tids = dcs.iter().map(|dc| dc.member.tid);
@@ -133,13 +133,14 @@ impl World {
         None
     }
 
-    /// It was announced, and stays for as long as it is connected.
+    /// It was announced, and is kept as long as it is connected.
     fn is_kept_unannounced(&self, dc: &Tid) -> bool {
         let view = self.staf.core.as_ref().and_then(|finder| finder.controller(dc));
         self.judge.announced.ever(dc) && view.is_some_and(|view| view.announced.is_some())
     }
 
-    /// A host name led there, and leads to what is excluded now: the old address goes when the new one is live.
+    /// A host name pointed there, and points to an excluded target now: the old address is dropped only when the new
+    /// one is live.
     fn is_stuck_in_a_move(&self, target: Target) -> bool {
         let names = self.judge.staf_file.iter().flat_map(|file| &file.controllers);
         let mut numbers = names.filter_map(|portal| match portal {
@@ -156,7 +157,7 @@ impl World {
         self.judge.excludes(Who::Stacd, &target.ioc(subsystem, via))
     }
 
-    /// The I/O controllers that are meant, if those discovery controllers are.
+    /// The I/O controllers that must be connected, if those discovery controllers are.
     fn meant_iocs(&self, dcs: &BTreeSet<Dc>) -> BTreeSet<(Target, Subsystem, Via)> {
         let listed = dcs.iter().flat_map(|(dc, via)| {
             self.fabric.listed(*dc).into_iter().map(|(target, subsystem)| (target, subsystem, *via))
@@ -212,14 +213,14 @@ impl World {
         None
     }
 
-    /// Reasons for an I/O controller to stay that nobody wants.
+    /// True if an I/O controller may be kept although no source lists it.
     fn may_stay(&self, known: &Controller) -> bool {
         let Some(file) = &self.judge.stac_file else { return true };
         let serves = may_serve(known);
         let ctrl = known.shown.ctrl;
         let in_use = self.is_in_use(ctrl) && self.other_paths(ctrl, &[]) == 0;
         let garbled = file.garbled && serves.iter().any(|tid| self.judge.ever_named(Who::Stacd, tid));
-        // Its discovery controller is one that stafd does not know: stafd was killed before it could save that.
+        // stafd does not know its discovery controller: it was killed before it could save that.
         let shown: BTreeSet<_> = self
             .staf
             .core
@@ -229,14 +230,14 @@ impl World {
         let claimants: BTreeSet<_> =
             serves.iter().flat_map(|tid| self.judge.stac.unproved_by(tid, self.time())).collect();
         let orphaned = !claimants.is_empty() && claimants.is_disjoint(&shown);
-        // Who named it has aged out, and takes only what is not live.
+        // The controller that listed it has aged out, which removes only controllers that are not live.
         let aged = self.judge.stac.named_by_aged();
         let outlives = serves.iter().any(|tid| aged.contains(tid));
         in_use || garbled || orphaned || outlives || file.scope == DisconnectScope::Nothing
     }
 }
 
-/// A daemon had it made, and it was live at some time: an attempt that is under way is not meant.
+/// True if a daemon connected it and it was live at any time. An attempt under way does not count.
 fn is_made_by(known: &Controller, who: Who) -> bool {
     known.maker == Maker::Daemon(who) && known.turn > 0
 }

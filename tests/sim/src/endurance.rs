@@ -1,5 +1,6 @@
-//! One life of both daemons, as long as wanted: targets come and go, connections drop, the administrator wavers, events
-//! get lost, round after round, and each round ends as it began. What a core knows then must not have become more.
+//! Runs both daemons for as long as wanted, in rounds. In each round targets fail and return, connections drop, the
+//! administrator changes and reverts settings, and events are lost. Each round ends in the state in which it began, so
+//! the memory of the cores must not have grown.
 
 use std::time::Duration;
 
@@ -11,30 +12,30 @@ use crate::names::{Iface, Subsystem, Target, Who};
 use crate::plan::{Edit, Fault, Outage, Plan, What};
 use crate::world::{Happening, World};
 
-/// Deeds of one round, each followed by what undoes it.
+/// Number of actions in a round. Each is followed by its reverse.
 const DEEDS: usize = 12;
-/// A round that does not come to rest within this time is a bug that the other tests name.
+/// A round that does not settle within this time shows a bug that other tests report.
 const REST: Duration = Duration::from_secs(3600);
 /// Longer than any wait of the cores that a round leaves behind.
 const CALM: Duration = Duration::from_secs(1200);
 
-/// What there was when a round was over.
+/// The state after a round.
 #[derive(Clone, Copy, Debug)]
 pub struct Measure {
-    /// Events that stafd's core has handled.
+    /// Number of events that stafd's core has handled.
     pub stafd_events: u64,
-    /// Events that stacd's core has handled.
+    /// Number of events that stacd's core has handled.
     pub stacd_events: u64,
-    /// Bytes of the text of all that stafd's core knows.
+    /// Size of stafd's core, as the length of its debug text in bytes.
     pub stafd: usize,
-    /// Bytes of the text of all that stacd's core knows.
+    /// Size of stacd's core, as the length of its debug text in bytes.
     pub stacd: usize,
 }
 
-/// Plays rounds until each core has handled so many events, and measures after each.
+/// Plays rounds until each core has handled this many events, and measures after each.
 ///
 /// # Errors
-/// The invariant that broke.
+/// Returns the invariant that was broken.
 pub fn endure(seed: u64, events: u64) -> Result<Vec<Measure>, Breach> {
     let mut plan = Plan::new(seed);
     plan.deeds.clear();
@@ -50,7 +51,7 @@ pub fn endure(seed: u64, events: u64) -> Result<Vec<Measure>, Breach> {
             world.at(at + pause, Happening::Deed(back));
             at += pause + dice.ms(0, 2_000);
         }
-        // Two deeds that met may have left something else behind than there was.
+        // Two overlapping actions may have left a different state: restore the first one.
         at += Duration::from_secs(2);
         for (number, site) in plan.land.targets.iter().enumerate() {
             for subsystem in (0..plan.land.subsystems).map(Subsystem) {
@@ -76,7 +77,7 @@ fn rest(world: &mut World, from: Duration) {
     world.run_until(world.now + CALM);
 }
 
-/// Something, and what takes it back.
+/// An action and its reverse.
 fn deed(dice: &mut Dice, plan: &Plan) -> [What; 2] {
     let target = Target(dice.below(plan.land.targets.len()));
     let other = Target(dice.below(plan.land.targets.len()));
@@ -121,8 +122,8 @@ fn deed(dice: &mut Dice, plan: &Plan) -> [What; 2] {
 }
 
 impl World {
-    /// How much text it takes to write down all that the cores of stafd and stacd know, but for the list of those that
-    /// were given up: each is in it once, and it has a limit of its own.
+    /// The lengths of the debug texts of both cores, without the list of removed controllers: it contains each
+    /// controller once and has a limit of its own.
     fn text_of_cores(&self) -> [usize; 2] {
         let removed = self.staf.core.as_ref().map(stafd::finder::Finder::removed).unwrap_or_default();
         let removed: usize = removed.iter().map(|removed| format!("{:?}: {removed:?}, ", removed.dc).len()).sum();

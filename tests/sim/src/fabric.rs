@@ -1,4 +1,4 @@
-//! The targets: what they export, what their discovery controllers list, and how they are.
+//! The targets: their exports, their log pages, and their state.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,39 +10,39 @@ use crate::names::{Subsystem, Target, entry};
 use crate::plan::{Blur, Land, Outage};
 use crate::world::{Happening, World, say};
 
-/// How a target is.
+/// The state of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mood {
     /// It answers.
     Well,
     /// It refuses connections.
     Refusing,
-    /// Packets to it get lost.
+    /// Packets to it are lost.
     Unreachable,
-    /// It takes TCP connections and says nothing.
+    /// It accepts TCP connections and sends nothing.
     Mute,
 }
 
-/// One target.
+/// The state of one target.
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
     mood: Mood,
-    /// Counts its moods.
+    /// Counts the changes of its state.
     turn: u64,
-    /// What it exports now.
+    /// The subsystems that it exports now.
     exports: BTreeSet<Subsystem>,
-    /// What its operator wants it to export.
+    /// The subsystems that its operator has configured.
     meant: BTreeSet<Subsystem>,
     zoned: BTreeSet<(Target, Subsystem)>,
     refers: BTreeSet<Target>,
     lists_nothing: bool,
-    /// Subsystems of its own that it lists in another way than it should, and how often that was begun.
+    /// Subsystems of its own with a wrong log entry, and the number of times that each became wrong.
     blurred: BTreeMap<Subsystem, (Blur, u32)>,
     genctr: u64,
     dctype: Dctype,
 }
 
-/// All targets, and where host names lead.
+/// All targets, and the targets of the host names.
 #[derive(Clone, Debug)]
 pub(crate) struct Fabric {
     pub(crate) sites: Vec<Site>,
@@ -79,27 +79,27 @@ impl Fabric {
         self.site(target).map(|site| site.dctype)
     }
 
-    /// Does it take a connection to that subsystem, or to its discovery controller?
+    /// True if it accepts a connection to that subsystem, or, for `None`, to its discovery controller.
     pub(crate) fn takes(&self, target: Target, subsystem: Option<Subsystem>) -> bool {
         self.site(target).is_some_and(|site| {
             site.mood == Mood::Well && subsystem.is_none_or(|subsystem| site.exports.contains(&subsystem))
         })
     }
 
-    /// The subsystems that its discovery controller lists, and where.
+    /// The subsystems on its log page, each with its target.
     pub(crate) fn listed(&self, target: Target) -> BTreeSet<(Target, Subsystem)> {
         let Some(site) = self.site(target).filter(|site| !site.lists_nothing) else { return BTreeSet::new() };
         let own = site.exports.iter().map(|subsystem| (target, *subsystem));
         own.chain(site.zoned.iter().copied()).collect()
     }
 
-    /// The targets that its discovery controller refers to.
+    /// The targets of the referrals on its log page.
     pub(crate) fn referred(&self, target: Target) -> BTreeSet<Target> {
         let site = self.site(target).filter(|site| !site.lists_nothing);
         site.map(|site| site.refers.clone()).unwrap_or_default()
     }
 
-    /// Its discovery log page.
+    /// Builds its discovery log page.
     pub(crate) fn page(&self, target: Target) -> LogPage {
         let blur = |at: Target, subsystem: &Subsystem| {
             let (blur, _) = self.site(target).filter(|_| at == target)?.blurred.get(subsystem)?;
@@ -121,7 +121,7 @@ impl Fabric {
 }
 
 impl World {
-    /// The page of a target is another one from now on.
+    /// Marks the log page of a target as changed.
     fn page_changes(&mut self, target: Target) {
         if let Some(site) = self.fabric.sites.get_mut(target.0) {
             site.genctr += 1;
@@ -144,7 +144,7 @@ impl World {
         }
         say!(self, "{target} {} {subsystem}", if on { "exports" } else { "no longer exports" });
         if !on {
-            // The target throws its connections out.
+            // The target drops the connections of the subsystem.
             let thrown: Vec<_> = self
                 .kernel
                 .controllers
@@ -197,7 +197,7 @@ impl World {
         self.page_changes(target);
     }
 
-    /// A discovery controller lists a subsystem of its own in that way, for that time.
+    /// Makes the log entry of a subsystem wrong in this way, for that time.
     pub(crate) fn blur(&mut self, target: Target, subsystem: Subsystem, blur: Blur, time: Duration) {
         if let Some(site) = self.fabric.sites.get_mut(target.0) {
             let (now, times) = site.blurred.entry(subsystem).or_insert((blur, 0));
@@ -218,14 +218,14 @@ impl World {
         }
     }
 
-    /// After a reboot, if that is still meant.
+    /// Exports a subsystem after a reboot, if it is still configured.
     pub(crate) fn comes_up(&mut self, target: Target, subsystem: Subsystem) {
         if self.fabric.mood(target) == Mood::Well && self.is_exported(target, subsystem) {
             self.export(target, subsystem, true);
         }
     }
 
-    /// A target falls silent.
+    /// A target fails.
     pub(crate) fn fall(&mut self, target: Target, how: Outage, time: Duration) {
         let Some(site) = self.fabric.sites.get_mut(target.0) else { return };
         site.mood = match how {
@@ -246,7 +246,7 @@ impl World {
         }
     }
 
-    /// Its connections are reset: the kernel notices at once.
+    /// Resets its connections: the kernel notices at once.
     pub(crate) fn drop_connections(&mut self, target: Target) {
         for (ctrl, turn, _) in self.connections(target) {
             let wait = self.luck.dice("reset").ms(0, 50);
@@ -254,7 +254,7 @@ impl World {
         }
     }
 
-    /// It no longer answers: the kernel notices when its keep-alive expires, if the target is still silent by then.
+    /// It no longer answers: the kernel notices when its keep-alive expires, if the target is still silent then.
     fn keep_alive_expires(&mut self, target: Target, silent_for: Duration) {
         for (ctrl, turn, kato) in self.connections(target) {
             let wait = Duration::from_secs(u64::from(kato.max(5))) + self.luck.dice("keep-alive").ms(0, 5000);
@@ -269,7 +269,7 @@ impl World {
         of_it.map(|known| (known.shown.ctrl, known.turn, known.shown.kato.unwrap_or(5))).collect()
     }
 
-    /// It is back; after a reboot it exports its subsystems one by one.
+    /// It recovers. After a reboot it exports its subsystems one by one.
     pub(crate) fn rises(&mut self, target: Target, turn: u64) {
         let Some(site) = self.fabric.sites.get_mut(target.0).filter(|site| site.turn == turn) else { return };
         site.mood = Mood::Well;
@@ -280,7 +280,7 @@ impl World {
             wait += self.luck.dice("one by one").ms(10, 1800);
             self.after(wait, Happening::ComesUp(target, subsystem));
         }
-        // What has changed meanwhile is told now to those that have not noticed anything.
+        // Changes of the meantime are reported now to the connections that have survived.
         self.announce_change(target);
     }
 }

@@ -1,4 +1,4 @@
-//! The administrator's files, as far as the simulated world writes them.
+//! The configuration files, as far as the simulated world writes them.
 
 use std::collections::BTreeSet;
 
@@ -10,7 +10,7 @@ use crate::names::{Iface, Subsystem, Target, Via};
 /// A queue size that the simulated kernel refuses.
 pub(crate) const REFUSED_QUEUE_SIZE: u32 = 1;
 
-/// What `controller=` of stafd.conf names.
+/// A `controller=` of stafd.conf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Portal {
     /// The discovery controller of a target, by its address.
@@ -19,7 +19,7 @@ pub enum Portal {
     Name(usize),
 }
 
-/// stafd.conf
+/// The content of stafd.conf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StafFile {
     /// controller=
@@ -30,9 +30,9 @@ pub struct StafFile {
     pub excluded_ifaces: BTreeSet<Iface>,
     /// ip-family=ipv6: every target has an IPv4 address.
     pub other_family: bool,
-    /// A parameter of `[Global]` that the kernel refuses.
+    /// True for a parameter in `[Global]` that the kernel refuses.
     pub refused_parameter: bool,
-    /// A line that may have been a controller= cannot be read.
+    /// True for an unreadable line that may have been a controller=.
     pub garbled: bool,
     /// persistent-connections
     pub persistent: bool,
@@ -42,13 +42,13 @@ pub struct StafFile {
     pub persistence: Persistence,
 }
 
-/// What `exclude=` of stacd.conf names: an address, an NQN, or both.
+/// An `exclude=` of stacd.conf: an address, an NQN, or both.
 pub type Excluded = (Option<Target>, Option<Subsystem>);
 
-/// stacd.conf
+/// The content of stacd.conf.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StacFile {
-    /// controller=: which subsystem at which target, by which way.
+    /// controller=: target, subsystem, and the interface that the connection is bound to.
     pub controllers: BTreeSet<(Target, Subsystem, Via)>,
     /// exclude=
     pub excluded: BTreeSet<Excluded>,
@@ -58,9 +58,9 @@ pub struct StacFile {
     pub other_family: bool,
     /// disconnect-trtypes=rdma: every connection is a TCP one.
     pub other_trtypes: bool,
-    /// A parameter of `[Global]` that the kernel refuses.
+    /// True for a parameter in `[Global]` that the kernel refuses.
     pub refused_parameter: bool,
-    /// A line that may have been a controller= cannot be read.
+    /// True for an unreadable line that may have been a controller=.
     pub garbled: bool,
     /// disconnect-scope
     pub scope: DisconnectScope,
@@ -68,7 +68,7 @@ pub struct StacFile {
     pub in_use: InUse,
 }
 
-/// The host name of that number.
+/// The host name with that number.
 #[must_use]
 pub fn host_name(number: usize) -> String {
     format!("dc{number}.example")
@@ -107,7 +107,7 @@ impl Default for StacFile {
 }
 
 impl StafFile {
-    /// What the daemon makes of it.
+    /// The settings that the daemon reads from the file.
     #[must_use]
     pub fn conf(&self) -> StafConf {
         let mut conf = StafConf {
@@ -132,7 +132,7 @@ impl StafFile {
         conf
     }
 
-    /// True for what it excludes, by itself or with its address family.
+    /// True for a controller that exclude= or ip-family= of the file excludes.
     #[must_use]
     pub fn excludes(&self, dc: &Tid) -> bool {
         self.other_family
@@ -142,7 +142,7 @@ impl StafFile {
 }
 
 impl StacFile {
-    /// What the daemon makes of it.
+    /// The settings that the daemon reads from the file.
     #[must_use]
     pub fn conf(&self) -> StacConf {
         let mut conf = StacConf { disconnect_scope: self.scope, in_use: self.in_use, ..StacConf::default() };
@@ -164,7 +164,7 @@ impl StacFile {
         conf
     }
 
-    /// True for what it excludes by itself.
+    /// True for a controller that exclude= of the file excludes.
     #[must_use]
     pub fn excludes(&self, ioc: &Tid) -> bool {
         let by_name = self.excluded.iter().any(|(target, subsystem)| {
@@ -174,19 +174,19 @@ impl StacFile {
         by_name || Iface::of(&ioc.host_iface).is_some_and(|iface| self.excluded_ifaces.contains(&iface))
     }
 
-    /// True for what it excludes by itself or with its address family.
+    /// True for a controller that exclude= or ip-family= of the file excludes.
     #[must_use]
     pub fn bars(&self, ioc: &Tid) -> bool {
         self.other_family || self.excludes(ioc)
     }
 
-    /// True when connections that nothing wants are disconnected, whatever connected them.
+    /// True when unwanted connections are disconnected even if another program made them.
     #[must_use]
     pub fn audits(&self) -> bool {
         self.scope == DisconnectScope::AllMatchingTrtypes && !self.other_trtypes
     }
 
-    /// The I/O controllers that it names.
+    /// The I/O controllers that the file lists.
     pub fn named(&self) -> impl Iterator<Item = Tid> {
         self.controllers.iter().map(|(target, subsystem, via)| target.ioc(*subsystem, *via))
     }

@@ -1,8 +1,9 @@
-//! What stafd was told of announcements, and the judge's own account of who may be given up on their account.
+//! The announcements that reached stafd, and an independent account of which discovery controllers may be removed
+//! because of them.
 //!
-//! A discovery controller that was announced and connected is kept for as long as it is announced, or connected, or
-//! neither for less than `zeroconf-connections-persistence`; a goodbye alone disconnects nothing. One that was never
-//! connected is forgotten with its announcement.
+//! A discovery controller that was announced and connected is kept while it is announced or connected, and after that
+//! for `zeroconf-connections-persistence`. A goodbye alone disconnects nothing. A controller that was never connected
+//! is dropped with its announcement.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -17,33 +18,33 @@ use crate::announcing::is_dead;
 use crate::files::StafFile;
 use crate::names::{Iface, Target};
 
-/// Who is still there is heard again within this time after a browser has started afresh.
+/// Services that still exist are received within this time after a restart of the browser.
 const HEARD_AGAIN: Duration = Duration::from_secs(10);
 
-/// stafd remembers so many announced services.
+/// The number of announced services that stafd remembers.
 const REMEMBERED: usize = 256;
 
-/// What is known of one discovery controller.
+/// The account of one discovery controller.
 #[derive(Clone, Debug, Default)]
 struct Known {
     announced: bool,
     live: bool,
-    /// It was live at some time.
+    /// True if it has been live at any time.
     proven: bool,
-    /// Until then it was announced or live.
+    /// The last time at which it was announced or live.
     until: Time,
-    /// It never answers.
+    /// True if it never answers.
     dead: bool,
-    /// Until then something else than announcements meant it, or it was excluded.
+    /// The last time at which another source listed it, or an exclusion matched it.
     meant_until: Time,
-    /// It was absent for too long: if it is connected again, then on somebody else's account.
+    /// True if it was absent for too long: a new connection must have another source.
     over: bool,
 }
 
-/// All that was heard.
+/// The account of all announcements.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Announced {
-    /// Where they are announced, and since when they have to be heard again.
+    /// The announced targets with their interfaces, and since when each must be received again.
     services: BTreeMap<Target, (BTreeSet<Iface>, Option<Time>)>,
     ifaces: BTreeSet<Iface>,
     dcs: BTreeMap<Tid, Known>,
@@ -53,7 +54,7 @@ pub(crate) struct Announced {
 }
 
 impl Announced {
-    /// The time until now counts for who was announced or live.
+    /// Advances the time of controllers that are announced or live.
     pub(crate) fn time_passes(&mut self, now: Time) {
         for known in self.dcs.values_mut().filter(|known| known.announced || known.live) {
             known.until = known.until.max(now);
@@ -117,14 +118,14 @@ impl Announced {
         self.follow(now);
     }
 
-    /// stafd has ended: nobody listens.
+    /// stafd has ended: no announcements are received.
     pub(crate) fn ends(&mut self, now: Time) {
         self.time_passes(now);
         self.services.clear();
         self.ifaces.clear();
     }
 
-    /// stafd starts: who was announced or connected when it ended may be so still, and has its time to be heard.
+    /// stafd starts. Controllers that were announced or live at its end get the time to be received again.
     pub(crate) fn starts(&mut self, now: Time) {
         for known in self.dcs.values_mut().filter(|known| known.announced || known.live) {
             known.until = now + HEARD_AGAIN;
@@ -149,10 +150,10 @@ impl Announced {
         self.dcs.retain(|_, known| known.announced || known.proven);
     }
 
-    /// stafd shows whether they are live.
+    /// Takes from stafd which of them are live.
     pub(crate) fn see(&mut self, now: Time, live: impl Fn(&Tid) -> bool) {
         for (tid, known) in &mut self.dcs {
-            // Those that never answer need not be asked.
+            // Targets that never answer need not be checked.
             known.live = !known.dead && live(tid);
             known.proven |= known.live;
             if known.live {
@@ -162,7 +163,7 @@ impl Announced {
         self.dcs.retain(|_, known| known.announced || known.proven);
     }
 
-    /// stafd has given one up: what was known of it from before is forgotten.
+    /// stafd has removed one: forgets its history.
     pub(crate) fn give_up(&mut self, tid: &Tid) {
         if let Some(known) = self.dcs.get_mut(tid) {
             known.proven = false;
@@ -176,22 +177,22 @@ impl Announced {
         self.dcs.clear();
     }
 
-    /// True when there is anybody to be looked after.
+    /// True if there are no discovery controllers to account for.
     pub(crate) fn is_empty(&self) -> bool {
         self.dcs.is_empty()
     }
 
-    /// True for what was announced at some time.
+    /// True for a controller that was announced at any time.
     pub(crate) fn ever(&self, tid: &Tid) -> bool {
         self.ever.contains(tid)
     }
 
-    /// True for one that never answered while more is announced than stafd remembers: it makes room for others.
+    /// True for a controller that never answered, while more is announced than stafd remembers: stafd may evict it.
     pub(crate) fn may_be_evicted(&self, tid: &Tid) -> bool {
         self.services.len() > REMEMBERED && self.dcs.get(tid).is_some_and(|known| !known.proven)
     }
 
-    /// Why it is not proved that nobody means it; `None` when it is, or was never announced.
+    /// Why its removal is not proved; `None` if it is proved, or if it was never announced.
     pub(crate) fn unproved(&self, tid: &Tid, now: Time) -> Option<String> {
         let known = self.dcs.get(tid)?;
         if known.announced {
@@ -212,7 +213,7 @@ impl Announced {
         })
     }
 
-    /// Who ought to have been given up by then, for it was neither announced nor connected for too long.
+    /// The controllers that stafd should have removed by that time, because they were absent for too long.
     pub(crate) fn overdue(&self, now: Time, excused: Time, slack: Duration) -> impl Iterator<Item = &Tid> {
         let absent = self.dcs.iter().filter(|(_, known)| !known.announced && !known.live);
         absent.filter_map(move |(tid, known)| {
@@ -221,7 +222,7 @@ impl Announced {
         })
     }
 
-    /// It is meant on somebody else's account.
+    /// Another source lists it.
     pub(crate) fn is_meant(&mut self, tid: &Tid, now: Time) {
         if let Some(known) = self.dcs.get_mut(tid) {
             known.meant_until = now;

@@ -1,4 +1,4 @@
-//! What the cores ask of the host, carried out in the simulated world.
+//! Performs the effects of the cores on the simulated host.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::plan::Fault;
 use crate::world::{Asker, Happening, Incoming, World, say};
 
 impl World {
-    /// Starts an effect. Its outcome comes in at the daemon's door, some time.
+    /// Starts an effect. Its outcome is delivered to the daemon later.
     pub(crate) fn start_effect(&mut self, who: Who, effect: HostEffect) {
         let Some(life) = self.life(who) else { return };
         let asker = |op| Asker { who, life, op };
@@ -61,7 +61,7 @@ impl World {
                 let ctrl = self.unmask(ctrl);
                 self.claim(ctrl);
             }
-            // No controller of the simulated world has secrets.
+            // Controllers of the simulated world have no secrets.
             HostEffect::HideSecrets(_) | HostEffect::RotateSecrets { .. } => {}
             HostEffect::Tell(notice) => {
                 self.spoil_sharing(who, notice.tid.as_ref(), &notice.text);
@@ -123,7 +123,7 @@ impl World {
         self.answer(asker, Duration::ZERO, Incoming::Host(HostEvent::Resolved { op: asker.op, result }));
     }
 
-    /// Other live paths to the same subsystem than that controller and those.
+    /// The number of other live paths to the same subsystem, not counting these controllers.
     pub(crate) fn other_paths(&self, ctrl: CtrlRef, leaving: &[CtrlRef]) -> usize {
         let Some(subsystem) = self.kernel.get(ctrl).and_then(|known| known.subsystem) else { return 0 };
         let is_other = |known: &&Controller| {
@@ -154,7 +154,7 @@ impl World {
         self.answer(asker, wait, Incoming::Host(HostEvent::UseChecked { op: asker.op, usage }));
     }
 
-    /// Asks for a log page: only a live controller is asked, and one that has fallen silent answers when it is back.
+    /// The duration of a read. Only live controllers are read; a silent target answers when it has recovered.
     pub(crate) fn read_takes(&mut self) -> Duration {
         let wait = self.luck.moment("read");
         if self.has(Fault::ReadsHang) { wait + self.luck.dice("hanging read").ms(0, 80_000) } else { wait }
@@ -194,7 +194,7 @@ impl World {
             }
             None => Err("input/output error".to_owned()),
         };
-        // It may be read at once and reach the daemon late.
+        // The read happens now, but its answer may arrive late.
         let wait = self.read_takes();
         self.answer(asker, wait, Incoming::PageRead(asker.op, ctrl, result));
     }
@@ -209,7 +209,7 @@ impl World {
         live.map(|known| known.target).filter(|_| !self.has(Fault::ReadsFail))
     }
 
-    /// A daemon asks for a connection.
+    /// Checks a connect request of a daemon.
     fn judge_connect(&mut self, who: Who, tid: &libstas::nvme::Tid) {
         let writes = match who {
             Who::Stafd => &mut self.staf.writes,

@@ -1,8 +1,8 @@
-//! What always holds, in words. The code that checks each is named beside it.
+//! The invariants, in words. Each names the file that checks it.
 
 use std::time::Duration;
 
-/// What always holds.
+/// An invariant of the simulated world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Invariant {
     /// Checked at each disconnect (`judging.rs`).
@@ -36,7 +36,7 @@ pub enum Invariant {
 }
 
 impl Invariant {
-    /// The invariant.
+    /// The invariant in words.
     #[must_use]
     pub fn words(self) -> &'static str {
         match self {
@@ -69,13 +69,13 @@ impl Invariant {
     }
 }
 
-/// An invariant that did not hold.
+/// A violation of an invariant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Breach {
-    /// Which.
+    /// The violated invariant.
     pub invariant: Invariant,
     /// What happened.
     pub text: String,
-    /// When.
+    /// When it happened, since the beginning of the run.
     pub at: Duration,
 }

@@ -1,7 +1,8 @@
-//! What each daemon was told, kept as a history: the judge's own answer to whether a removal is proved.
+//! The history of everything that each daemon was told, from which the judge decides on its own whether a removal is
+//! proved.
 //!
-//! The cores fold what they hear into states; the judge keeps every saying and looks for a proof among them
-//! (design, policy 1). The two must never disagree to the harm of a connection.
+//! The cores reduce their input to states. The judge keeps every reported page and searches this history for a proof
+//! (design, policy 1). A core must never remove a connection without a proof that the judge finds too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -13,19 +14,20 @@ use crate::files::{Portal, StacFile, StafFile};
 use crate::heard::Announced;
 use crate::names::{Target, Who, short};
 
-/// Absence of what is known only from before the connection counts after so long (design, policy 1).
+/// Absence from a page counts after this time, for controllers listed only on an earlier connection (design, policy 1).
 const SETTLING: Duration = Duration::from_secs(30);
-/// In a page that was read so long after the connection came up (design, policy 1).
+/// The page must have been read at least this long after the connection came up (design, policy 1).
 const LATE_READ: Duration = Duration::from_secs(28);
-/// A page that takes everything is read again after this long (design, policy 1).
+/// A doubtful page is read again after this time (design, policy 1).
 const DOUBT: Duration = Duration::from_secs(5);
 
-/// Removals wait until nothing was told for so long (design, policy 1).
+/// Removals wait until no source has changed for this long (design, policy 1).
 const QUIET: Duration = Duration::from_millis(500);
-/// But not longer than 5 s: after this long the wait is the whole one.
+/// The wait is limited to 5 s. If nothing has changed for this long, the next removal must wait for the whole
+/// [`QUIET`].
 const CALM: Duration = Duration::from_secs(7);
 
-/// One connection of one controller: the kernel's word, not a daemon's.
+/// One connection of one controller, as the kernel knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Connection {
     pub(crate) ctrl: CtrlRef,
@@ -34,60 +36,60 @@ pub(crate) struct Connection {
     pub(crate) since: Time,
 }
 
-/// Whose word counts for how long a connection has been up.
+/// Which clock counts the age of a connection.
 #[derive(Clone, Copy, Debug)]
 enum By {
     Kernel,
     Daemon,
 }
 
-/// What a discovery controller said at one time, as it reached a daemon.
+/// A page of a discovery controller, as it reached a daemon.
 #[derive(Clone, Debug)]
 pub(crate) struct Saying {
     pub(crate) at: Time,
-    /// When stafd read it, for the last time if it did several times.
+    /// When stafd last read it.
     pub(crate) read: Time,
-    /// The connection that it was read on; `None` for one from before.
+    /// The connection on which it was read; `None`: before this history.
     pub(crate) on: Option<Connection>,
-    /// What the daemon takes for the beginning of that connection.
+    /// The beginning of that connection, as the daemon knows it.
     pub(crate) since: Option<Time>,
-    /// In which of stafd's lives.
+    /// The life of stafd in which it was read.
     pub(crate) life: u32,
-    /// Until when it was the current word on the current connection.
+    /// When it ceased to be the current page of the current connection; `None`: it still is.
     pub(crate) until: Option<Time>,
     pub(crate) names: BTreeSet<Tid>,
-    /// What it named before, and may still mean by an entry of which no controller can be made.
+    /// Controllers of earlier pages that it may mean by an entry that yields no controller.
     pub(crate) protected: BTreeSet<Tid>,
-    /// It was read again because the one before was doubted.
+    /// True if it was read again because the page before was doubtful.
     pub(crate) confirmed: bool,
-    /// It takes two or more live controllers, and with them all.
+    /// True if it loses two or more live controllers, and lists no live one.
     pub(crate) doubtful: bool,
 }
 
 impl Saying {
-    /// True for what it names, or may mean.
+    /// True for a controller that it lists or may mean.
     fn lists(&self, tid: &Tid) -> bool {
         self.names.contains(tid) || self.protected.contains(tid)
     }
 }
 
-/// All that one daemon was told.
+/// Everything that one daemon was told.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Told {
     pub(crate) pages: BTreeMap<Tid, Vec<Saying>>,
-    /// Discovery controllers that were given up, and when that was told.
+    /// Removed discovery controllers, and when the daemon was told.
     gone: BTreeMap<Tid, Gone>,
-    /// When the daemon last saw that a controller was not live; kept for those whom somebody named who aged out.
+    /// When the daemon last saw a controller that was not live; kept for controllers that an aged-out one had listed.
     down: BTreeMap<Tid, Time>,
     /// The present life of the daemon.
     pub(crate) life: u32,
 }
 
-/// A discovery controller was given up.
+/// The removal of a discovery controller.
 #[derive(Clone, Copy, Debug)]
 struct Gone {
     at: Time,
-    /// It was announced, and is no longer: that takes only what is not live.
+    /// True if it aged out: that removes only controllers that are not live.
     aged_out: bool,
 }
 
@@ -97,7 +99,7 @@ impl Told {
         self.pages.entry(dc.clone()).or_default().push(saying);
     }
 
-    /// The word of a discovery controller is no longer current.
+    /// The page of a discovery controller is no longer current.
     pub(crate) fn outdate(&mut self, dc: &Tid, now: Time) {
         if let Some(last) = self.pages.get_mut(dc).and_then(|sayings| sayings.last_mut()) {
             last.until.get_or_insert(now);
@@ -109,19 +111,19 @@ impl Told {
         let mut listing = self.pages.get(dc).into_iter().flatten().rev().filter(|saying| !saying.names.is_empty());
         let last = listing.next().map(|saying| saying.at);
         match self.gone.get(dc) {
-            // What its removal proved stays proved until it lists something again.
+            // What its removal proved remains proved until it lists something again.
             Some(gone) if (gone.aged_out == aged_out || !gone.aged_out) && Some(gone.at) >= last => {}
             _ => drop(self.gone.insert(dc.clone(), Gone { at: now, aged_out })),
         }
     }
 
-    /// Those of whom it matters whether they are live: somebody named them who aged out.
+    /// Controllers listed by a discovery controller that aged out: their removal depends on whether they are live.
     pub(crate) fn named_by_aged(&self) -> BTreeSet<Tid> {
         let aged = self.gone.iter().filter(|(_, gone)| gone.aged_out).filter_map(|(dc, _)| self.pages.get(dc));
         aged.flatten().flat_map(|saying| saying.names.iter()).cloned().collect()
     }
 
-    /// The daemon sees that one is not live.
+    /// The daemon sees that a controller is not live.
     pub(crate) fn is_down(&mut self, tid: Tid, now: Time) {
         self.down.insert(tid, now);
     }
@@ -133,25 +135,25 @@ impl Told {
         }
     }
 
-    /// Everybody whom that discovery controller named, and has not proved that it no longer does.
+    /// The controllers that a discovery controller has listed and whose absence is not proved.
     pub(crate) fn claims(&self, dc: &Tid, now: Time) -> BTreeSet<Tid> {
         let ever = self.pages.get(dc).into_iter().flatten().flat_map(|saying| saying.names.iter());
         let ever: BTreeSet<&Tid> = ever.collect();
         ever.into_iter().filter(|tid| self.may_mean(dc, tid, now, By::Kernel)).cloned().collect()
     }
 
-    /// What that discovery controller named of these subsystems.
+    /// The controllers that a discovery controller has listed for these subsystems.
     pub(crate) fn named_before(&self, dc: &Tid, nqns: &BTreeSet<&str>) -> BTreeSet<Tid> {
         let named = self.pages.get(dc).into_iter().flatten().flat_map(|saying| &saying.names);
         named.filter(|tid| nqns.contains(tid.subsysnqn.as_str())).cloned().collect()
     }
 
-    /// True for what some page has ever named.
+    /// True for a controller that any page has ever listed.
     pub(crate) fn ever_named(&self, tid: &Tid) -> bool {
         self.pages.values().flatten().any(|saying| saying.names.contains(tid))
     }
 
-    /// What no longer is a member and is not listed is a matter of the past.
+    /// Forgets controllers that are no members and are not listed.
     pub(crate) fn forget_all_but(&mut self, members: &BTreeSet<Tid>) {
         for sayings in self.pages.values_mut() {
             let listed = sayings.last().map(|saying| saying.names.clone()).unwrap_or_default();
@@ -161,13 +163,13 @@ impl Told {
         }
     }
 
-    /// The discovery controllers that may still mean it: they named it, and have not proved that they no longer do.
+    /// The discovery controllers that have listed it and have not proved its absence.
     pub(crate) fn unproved_by(&self, tid: &Tid, now: Time) -> BTreeSet<Tid> {
         self.pages.keys().filter(|dc| self.may_mean(dc, tid, now, By::Kernel)).cloned().collect()
     }
 
-    /// True when a page may still mean it, as far as the daemon can know: it counts a connection from when it has seen
-    /// it itself, which after a restart is later than when it was made.
+    /// True when a page may still mean it, as far as the daemon can know. The daemon counts the age of a connection
+    /// from when it saw it, which after a restart is later than its beginning.
     pub(crate) fn may_be_meant(&self, tid: &Tid, now: Time) -> bool {
         self.pages.keys().any(|dc| self.may_mean(dc, tid, now, By::Daemon))
     }
@@ -185,7 +187,7 @@ impl Told {
         let listed_on = || before.iter().filter(|saying| saying.lists(tid)).filter_map(|saying| saying.on);
         let proves = |saying: &Saying| {
             let Some(on) = saying.on else { return false };
-            // What was proved in an earlier life of a daemon is to be proved to it again.
+            // A proof from an earlier life of the daemon does not count for its present life.
             if matches!(by, By::Daemon) && saying.life != self.life {
                 return false;
             }
@@ -199,7 +201,7 @@ impl Told {
                 By::Kernel => on.since,
                 By::Daemon => saying.since.map_or(on.since, |since| since.max(on.since)),
             };
-            // A daemon is to ask for a late page: that it has none excuses nothing.
+            // A daemon must request a late page: that it has none is no excuse.
             let is_late = matches!(by, By::Daemon) || since + LATE_READ <= saying.read;
             let settled = is_late && since + SETTLING <= saying.until.unwrap_or(now);
             let read_again = || after.iter().any(|first| first.at + DOUBT <= saying.at);
@@ -208,13 +210,13 @@ impl Told {
         !after.iter().any(proves)
     }
 
-    /// True when the first page that no longer names it was told less than [`QUIET`] ago, after [`CALM`] in which
-    /// nothing was told.
+    /// True when the first page without the controller was reported less than [`QUIET`] ago, after [`CALM`] without any
+    /// report.
     pub(crate) fn is_hasty(&self, tid: &Tid, now: Time) -> bool {
         let omitted = self.pages.iter().filter_map(|(dc, sayings)| {
             let last = sayings.iter().rposition(|saying| saying.lists(tid))?;
             let omitted = sayings.get(last + 1)?.at;
-            // One that was given up before had lost its claim by then.
+            // A discovery controller that was removed before had lost its claim already.
             self.gone.get(dc).is_none_or(|gone| gone.at > omitted).then_some(omitted)
         });
         let Some(at) = omitted.max() else { return false };
@@ -222,8 +224,8 @@ impl Told {
         now < at + QUIET && !self.pages.values().flatten().any(disturbed)
     }
 
-    /// The discovery controllers whose pages count: those with `another_source`, those that aged out, and what they
-    /// refer to, in as many steps as it takes. Controllers that only each other's pages list count for nothing.
+    /// The discovery controllers whose pages count: those with `another_source`, those that aged out, and all targets
+    /// of their referrals. Controllers that only list each other do not count.
     fn reached(&self, now: Time, another_source: impl Fn(&Tid) -> bool) -> BTreeSet<&Tid> {
         let aged_out = |dc: &Tid| self.gone.get(dc).is_some_and(|gone| gone.aged_out);
         let (mut edge, mut left): (Vec<&Tid>, Vec<&Tid>) =
@@ -239,7 +241,7 @@ impl Told {
         reached
     }
 
-    /// Why it is not proved that no page that `counts` means it any more; `None` when it is.
+    /// Why the absence of a controller from the pages that `counts` selects is not proved; `None` if it is.
     pub(crate) fn unproved(&self, tid: &Tid, now: Time, counts: impl Fn(&Tid) -> bool) -> Option<String> {
         let dc = self.pages.keys().find(|dc| counts(dc) && self.may_mean(dc, tid, now, By::Kernel))?;
         let names = self.pages.get(dc).and_then(|sayings| sayings.last()).is_some_and(|last| last.lists(tid));
@@ -250,7 +252,7 @@ impl Told {
     }
 }
 
-/// What was found out of storage in use behind a controller.
+/// The result of a check for storage in use.
 #[derive(Clone, Debug)]
 pub(crate) struct UseCheck {
     pub(crate) free: bool,
@@ -264,40 +266,40 @@ pub(crate) struct UseCheck {
 pub(crate) struct Judge {
     pub(crate) staf_file: Option<StafFile>,
     pub(crate) stac_file: Option<StacFile>,
-    /// Whom the configuration named, since it could last be read in full.
+    /// The controllers that the configuration lists, since it could last be read in full.
     staf_named: BTreeSet<Tid>,
     stac_named: BTreeSet<Tid>,
-    /// Whom it ever named.
+    /// The controllers that the configuration has ever listed.
     stac_ever: BTreeSet<Tid>,
     staf_ever: BTreeSet<Tid>,
-    /// Where the host names lead, as far as stafd was told.
+    /// The targets of the host names, as far as stafd was told.
     pub(crate) resolved: BTreeMap<usize, Target>,
-    /// Where they ever led.
+    /// All targets that the host names have ever had.
     pub(crate) ever_resolved: BTreeSet<(usize, Target)>,
-    /// Whom stacd takes for stafd.
+    /// The owner of stafd's bus name, as stacd knows it.
     pub(crate) owner: Option<String>,
-    /// Counts what stacd asks and takes in.
+    /// Counts fetches and applied pages of stacd.
     turns: u64,
     asked: BTreeMap<OpId, u64>,
     taken: BTreeMap<Tid, u64>,
-    /// What stafd heard.
+    /// The announcements that reached stafd.
     pub(crate) announced: Announced,
     /// The discovery controllers of the boot table.
     pub(crate) booted: BTreeSet<Tid>,
-    /// stafd has good reasons to be late with anything until then.
+    /// Until this time stafd has good reasons to be late.
     pub(crate) excused: Time,
-    /// Told to stafd.
+    /// Everything that stafd was told.
     pub(crate) staf: Told,
-    /// Told to stacd.
+    /// Everything that stacd was told.
     pub(crate) stac: Told,
     pub(crate) checks: BTreeMap<CtrlRef, UseCheck>,
-    /// When stacd was last told something that is no page, or disconnected something: that, too, is no quiet.
+    /// When stacd was last told something other than a page, or disconnected something: that disturbs the quiet, too.
     pub(crate) stirred: Time,
-    /// Disconnects that the present daemons have asked for, and who has.
+    /// Disconnects requested by the present daemons, and by which.
     pub(crate) disconnecting: BTreeMap<CtrlRef, Who>,
-    /// The newest look at the kernel's controllers that has reached each of the present daemons.
+    /// The newest snapshot that has reached each of the present daemons.
     pub(crate) seen: BTreeMap<Who, Look>,
-    /// Who started without its state at some time.
+    /// The daemons that have lost their state at any time.
     pub(crate) lost_state: BTreeSet<Who>,
 }
 
@@ -308,13 +310,13 @@ impl Judge {
         if !file.garbled {
             self.staf_named.clear();
         }
-        // Where a name led that is not configured any more is forgotten.
+        // Forgets the targets of host names that are no longer configured.
         self.resolved.retain(|number, _| file.controllers.contains(&Portal::Name(*number)));
         self.staf_file = Some(file.clone());
         self.names_settled();
     }
 
-    /// Whom `controller=` of stafd.conf means by now.
+    /// Updates the controllers that `controller=` of stafd.conf means.
     pub(crate) fn names_settled(&mut self) {
         let Some(file) = &self.staf_file else { return };
         let named = file.controllers.iter().filter_map(|portal| match portal {
@@ -329,7 +331,7 @@ impl Judge {
         self.staf_named.extend(named);
     }
 
-    /// True when stacd disconnects that without having waited for a quiet moment.
+    /// True when stacd disconnects a controller without having waited for quiet sources.
     pub(crate) fn is_hasty(&self, tid: &Tid, now: Time) -> bool {
         self.stirred + CALM <= now && self.stac.is_hasty(tid, now)
     }
@@ -344,24 +346,25 @@ impl Judge {
         self.stac_file = Some(file.clone());
     }
 
-    /// stacd asks stafd something.
+    /// stacd starts a fetch from stafd.
     pub(crate) fn asks(&mut self, op: OpId) {
         self.turns += 1;
         self.asked.insert(op, self.turns);
     }
 
-    /// stacd takes a page in.
+    /// stacd applies a page.
     pub(crate) fn takes(&mut self, dc: &Tid) {
         self.turns += 1;
         self.taken.insert(dc.clone(), self.turns);
     }
 
-    /// True when stacd has taken in a page of that discovery controller since it asked that: the answer may be older.
+    /// True when stacd has applied a page of that discovery controller since it started the fetch: the answer may be
+    /// older.
     pub(crate) fn is_overtaken(&self, op: OpId, dc: &Tid) -> bool {
         self.taken.get(dc) > self.asked.get(&op)
     }
 
-    /// stacd learns who stafd is: what it was told is from before, if it is another one.
+    /// stacd learns the owner of stafd's bus name. If it has changed, everything from the previous one is stale.
     pub(crate) fn stafd_is(&mut self, owner: Option<&String>, now: Time) {
         if owner.is_some() && self.owner.as_ref() == owner {
             return;
@@ -374,13 +377,13 @@ impl Judge {
         }
     }
 
-    /// A daemon has ended: whoever comes after has seen nothing yet, and asked for nothing.
+    /// A daemon has ended: its next life has seen and requested nothing yet.
     pub(crate) fn ends(&mut self, who: Who) {
         self.seen.remove(&who);
         self.disconnecting.retain(|_, by| *by != who);
     }
 
-    /// A look reaches a daemon.
+    /// A snapshot reaches a daemon.
     pub(crate) fn sees(&mut self, who: Who, look: &Look) {
         if self.seen.get(&who).is_none_or(|seen| seen.order < look.order) {
             self.seen.insert(who, look.clone());
@@ -412,7 +415,7 @@ impl Judge {
         }
     }
 
-    /// True for what that daemon never connects: what is excluded, by itself or with its address family.
+    /// True for a controller that the daemon must never connect: exclude= or ip-family= excludes it.
     pub(crate) fn bars(&self, who: Who, tid: &Tid) -> bool {
         match who {
             Who::Stafd => self.staf_file.as_ref().is_some_and(|file| file.excludes(tid)),
@@ -420,7 +423,7 @@ impl Judge {
         }
     }
 
-    /// True when something else than announcements may mean that discovery controller.
+    /// True when a source other than announcements may list that discovery controller.
     pub(crate) fn is_meant_otherwise(&self, dc: &Tid, now: Time) -> bool {
         self.staf_named.contains(dc) || self.booted.contains(dc) || self.staf.may_be_meant(dc, now)
     }
@@ -432,7 +435,7 @@ impl Judge {
         }
     }
 
-    /// True for what any source of that daemon ever named.
+    /// True for a controller that any source of that daemon has ever listed.
     pub(crate) fn ever_named(&self, who: Who, tid: &Tid) -> bool {
         match who {
             Who::Stafd => {
@@ -445,7 +448,7 @@ impl Judge {
         }
     }
 
-    /// Why it is not proved that a controller is no longer wanted; `None` when it is.
+    /// Why it is not proved that a controller is unwanted; `None` if it is.
     pub(crate) fn unproved(&self, who: Who, tid: &Tid, now: Time) -> Option<String> {
         if self.configured(who).contains(tid) {
             return Some("the configuration names it".into());

@@ -1,4 +1,4 @@
-//! Hands the daemons what comes in at their doors, and judges what they do.
+//! Delivers events to the daemons, and checks what they do.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::plan::Fault;
 use crate::sabotage::Bug;
 use crate::world::{Incoming, World, say};
 
-/// Who was absent for too long is given up within this time.
+/// stafd must remove absent controllers within this time after their persistence.
 const LATE: Duration = Duration::from_secs(20);
 
 impl World {
@@ -74,7 +74,7 @@ impl World {
         }
     }
 
-    /// stafd's browser has heard something.
+    /// stafd's browser has received announcements.
     fn hand_in_heard(&mut self, heard: Vec<Heard>) {
         let now = self.time();
         for heard in &heard {
@@ -138,7 +138,7 @@ impl World {
         effects
     }
 
-    /// What stafd shows of those that matter to the judge.
+    /// Takes from stafd which of the controllers that matter are live.
     fn see_who_is_live(&mut self) {
         let now = self.time();
         let Some(core) = &self.staf.core else { return };
@@ -170,7 +170,7 @@ impl World {
         }
     }
 
-    /// stafd has learnt that a connection is over: what was read on it is from before.
+    /// stafd has learnt that a connection is over: pages that were read on it are stale.
     fn connections_end(&mut self) {
         let now = self.time();
         let Some(finder) = &self.staf.core else { return };
@@ -221,7 +221,7 @@ impl World {
         self.staf_carries_out(effects);
     }
 
-    /// A page that stafd publishes, with the connection that it was read on if it is called fresh.
+    /// A page that stafd publishes, with the connection on which it was read if it is marked as fresh.
     pub(crate) fn vouch(&mut self, page: DcPage) -> Told {
         if page.state != PageState::Fresh {
             return Told { page, on: None, read: Time::default() };
@@ -241,8 +241,7 @@ impl World {
         Told { page, on, read }
     }
 
-    /// The I/O controllers that are stacd's, those included that it knows from before its start, and those of them that
-    /// it knows to be live.
+    /// The I/O controllers of stacd, including those from before its start, and those of them that it knows to be live.
     fn stac_members(&self) -> (BTreeSet<Tid>, BTreeSet<Tid>) {
         let Some(connector) = &self.stac.core else { return Default::default() };
         let is_live = |kernel: Option<&KernelController>| kernel.is_some_and(KernelController::is_live);
@@ -260,7 +259,7 @@ impl World {
         let result = self.spoil_all(result).map(|told| self.spoil_view(told.view()));
         let event = stacd::connector::Event::AllFetched { op, result };
         let effects = self.stac_handles(event);
-        // An answer that nobody waits for any more has no effects.
+        // An answer to an abandoned fetch has no effects.
         if let (Some(told), false) = (told, effects.is_empty()) {
             let now = self.time();
             let listed: BTreeSet<Tid> = told.pages.iter().map(|told| told.page.dc.clone()).collect();
@@ -336,7 +335,7 @@ impl World {
         self.judge.stac.say(&page.dc, saying);
     }
 
-    /// stafd gives discovery controllers up.
+    /// Checks the discovery controllers that stafd removes.
     pub(crate) fn judge_given_up(&mut self) {
         let now = self.time();
         let Some(finder) = &self.staf.core else { return };
@@ -357,8 +356,8 @@ impl World {
         }
     }
 
-    /// Notes which referrals of a discovery controller that has just aged out stafd knows to be down: stafd may remove
-    /// them in the same step.
+    /// Records which referrals of an aged-out discovery controller are known to stafd to be down: stafd may remove them
+    /// in the same step.
     fn see_what_ages_out(&mut self) {
         let (now, seen) = (self.time(), self.judge.seen.get(&Who::Stafd));
         let is_live =
@@ -369,7 +368,7 @@ impl World {
         }
     }
 
-    /// What is known of storage in use, when it is looked for.
+    /// Records the result of a check for storage in use.
     pub(crate) fn note_use(&mut self, ctrl: CtrlRef, free: bool) {
         let in_use = self.is_in_use(ctrl);
         let subsystem = self.kernel.get(ctrl).and_then(|known| known.subsystem);
@@ -379,7 +378,7 @@ impl World {
         self.judge.checks.insert(ctrl, UseCheck { free, in_use, others });
     }
 
-    /// A daemon disconnects a controller.
+    /// Checks a disconnect of a daemon.
     pub(crate) fn judge_disconnect(&mut self, who: Who, ctrl: CtrlRef) {
         let Some(known) = self.kernel.get(ctrl).cloned() else { return };
         if known.is_leaving() {
@@ -387,7 +386,7 @@ impl World {
         }
         let serves = served(&known);
         let name = what(known.target, known.subsystem);
-        // An exclusion ends what it matches by what the kernel says of the connection.
+        // An exclusion ends connections that it matches by the data of the kernel.
         let excluded = self.judge.excludes(who, &known.shown.tid());
         let is_twin = |other: &Controller| {
             (other.target, other.subsystem) == (known.target, known.subsystem)
@@ -475,7 +474,7 @@ impl World {
         let (now, ctrl) = (self.time(), known.shown.ctrl);
         let unproved =
             |tid: &Tid| self.judge.unproved(who, tid, now).filter(|_| !self.is_served_beside(who, known, tid));
-        // What is excluded is wanted by nothing, whatever lists it.
+        // Excluded controllers are unwanted, whatever lists them.
         let mut wanted = serves.iter().filter(|tid| !self.judge.bars(who, tid));
         if let Some(why) = wanted.find_map(unproved) {
             self.breach(Invariant::Proof, format!("{who} disconnects {ctrl} ({name}): {why}"));
@@ -485,9 +484,9 @@ impl World {
         }
     }
 
-    /// True when another connection serves that as well, by what the daemon has been shown: one that is gone or down
-    /// since the newest look that has reached it still counts. It must be live, unless the one that goes is not live
-    /// either, and must not be one that the daemon has already asked to be disconnected.
+    /// True when another connection serves the controller too, according to the snapshots of the daemon: a connection
+    /// that was lost after its newest snapshot still counts. It must be live, unless the one to be disconnected is not
+    /// live either, and the daemon must not have requested its disconnect already.
     fn is_served_beside(&self, who: Who, known: &Controller, tid: &Tid) -> bool {
         let Some(seen) = self.judge.seen.get(&who) else { return false };
         let (ctrl, is_tids) = (self.mask(known.shown.ctrl), |other: &KernelController| serves(other, tid));
@@ -500,7 +499,7 @@ impl World {
     }
 }
 
-/// Those that a kernel connection serves, or may be taken to serve while the interface that it goes by is not there.
+/// The controllers that a kernel connection serves, or may seem to serve while its interface is missing.
 pub(crate) fn may_serve(known: &Controller) -> Vec<Tid> {
     let mut all = served(known);
     if known.via.is_none() {
@@ -521,7 +520,7 @@ pub(crate) fn served(known: &Controller) -> Vec<Tid> {
     vec![tid(None), tid(Some(known.via.unwrap_or(Iface::Eth0)))]
 }
 
-/// True when a kernel connection, as a daemon is shown it, serves that.
+/// True when a kernel connection, as the daemon sees it, serves the controller.
 fn serves(shown: &KernelController, tid: &Tid) -> bool {
     let via = Iface::of(&shown.host_iface);
     let Some(target) = Target::of(&shown.traddr) else { return false };
@@ -533,7 +532,7 @@ fn serves(shown: &KernelController, tid: &Tid) -> bool {
     is_identified && [None, Some(via.unwrap_or(Iface::Eth0))].into_iter().any(|via| tids(via) == *tid)
 }
 
-/// Whom a page names, with the host side of the discovery controller that lists it.
+/// The controllers of a page's entries, with the host side of the discovery controller that lists them.
 fn named(dc: &Tid, entries: &[Entry]) -> BTreeSet<Tid> {
     let known = |subtype| subtype == Subtype::NVME || subtype == Subtype::REFERRAL;
     entries.iter().filter(|entry| known(entry.subtype)).filter_map(|entry| entry.controller(dc).ok()).collect()
@@ -544,7 +543,7 @@ fn list(names: &BTreeSet<Tid>) -> String {
     if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
 }
 
-/// What one of the kernel's controllers is, in a word.
+/// A short description of a kernel controller.
 pub(crate) fn what(target: Target, subsystem: Option<Subsystem>) -> String {
     subsystem.map_or_else(|| format!("the DC of {target}"), |subsystem| format!("{subsystem} at {target}"))
 }

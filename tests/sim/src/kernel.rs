@@ -1,4 +1,4 @@
-//! The kernel's side of NVMe-oF: its controllers, its one connect lane, its re-connecting, its events.
+//! The kernel's side of NVMe-oF: its controllers, its single connect path, its reconnects, its events.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,29 +18,29 @@ use crate::plan::Fault;
 use crate::sabotage::Bug;
 use crate::world::{Asker, Happening, Incoming, World, say};
 
-/// The kernel tries again after this long (reconnect-delay).
+/// The kernel reconnects after this time (reconnect-delay).
 const RECONNECT_DELAY: Duration = Duration::from_secs(10);
 
-/// A disconnect that hangs takes no longer than this.
+/// Longest duration of a hanging disconnect.
 pub(crate) const HANGING_DISCONNECT: Duration = Duration::from_secs(45);
 
-/// Who had a connection made.
+/// The origin of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Maker {
     /// A daemon.
     Daemon(Who),
     /// The administrator, by hand.
     Hand,
-    /// The firmware, before there was any daemon.
+    /// The firmware, before the daemons were started.
     Firmware,
-    /// A daemon that was killed before it could save that.
+    /// A daemon that was killed before it could save the connection.
     Orphan,
 }
 
-/// One controller.
+/// A controller of the simulated kernel.
 #[derive(Clone, Debug)]
 pub(crate) struct Controller {
-    /// What sysfs shows once it is filled in.
+    /// Its attributes in sysfs, once they are complete.
     pub(crate) shown: KernelController,
     pub(crate) target: Target,
     pub(crate) via: Via,
@@ -48,13 +48,13 @@ pub(crate) struct Controller {
     pub(crate) subsystem: Option<Subsystem>,
     pub(crate) maker: Maker,
     filled_at: Duration,
-    /// Counts its connections; what was planned on an earlier one says nothing.
+    /// Counts its connections; events planned for an earlier one are ignored.
     pub(crate) turn: u64,
     /// Since when it is live.
     pub(crate) up_since: Option<Time>,
-    /// Since when it is not.
+    /// Since when it is down.
     down_since: Option<Duration>,
-    /// It may send the next event that its log page has changed.
+    /// True if its next change of the log page causes an event.
     pub(crate) armed: bool,
 }
 
@@ -67,29 +67,29 @@ impl Controller {
         self.shown.state == CtrlState::Deleting
     }
 
-    /// True for what that daemon did not make.
+    /// True for a controller of the daemon's kind that no daemon connected.
     pub(crate) fn is_foreign_to(&self, who: Who) -> bool {
         let right_kind = self.subsystem.is_some() == (who == Who::Stacd);
         right_kind && !matches!(self.maker, Maker::Daemon(_) | Maker::Orphan)
     }
 
-    /// True when it goes that way, or may be taken to do so while the interface that it goes by is not there.
+    /// True when it uses that interface, or may seem to while its interface is missing.
     pub(crate) fn may_go_by(&self, via: Via) -> bool {
         via.is_none() || self.via.is_none() || self.via == via
     }
 
-    /// True when it goes by the same interface as that one.
+    /// True when both use the same interface.
     pub(crate) fn goes_with(&self, other: &Self) -> bool {
         (self.via == Some(Iface::Eth1)) == (other.via == Some(Iface::Eth1))
     }
 
-    /// Its present connection.
+    /// Its present connection; `None` while it is down.
     pub(crate) fn connection(&self) -> Option<Connection> {
         Some(Connection { ctrl: self.shown.ctrl, turn: self.turn, since: self.up_since? })
     }
 }
 
-/// A write that waits for the lane.
+/// A connect request that waits for the connect path.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
     pub(crate) asker: Asker,
@@ -100,14 +100,14 @@ pub(crate) struct Job {
 #[derive(Debug)]
 struct Writing {
     number: u64,
-    /// Nobody, when the process that wrote was killed.
+    /// `None` if the writing process was killed.
     asker: Option<Asker>,
     request: Box<ConnectRequest>,
     since: Duration,
     ctrl: CtrlRef,
 }
 
-/// The kernel.
+/// The state of the kernel.
 #[derive(Debug, Default)]
 pub(crate) struct Kernel {
     pub(crate) controllers: Vec<Controller>,
@@ -116,11 +116,11 @@ pub(crate) struct Kernel {
     lane: VecDeque<Job>,
     writing: Option<Writing>,
     writes: u64,
-    /// The controller that went last.
+    /// The controller that was removed last.
     last_gone: Option<Arc<KernelController>>,
-    /// How many controllers have lost their owner.
+    /// Number of controllers that have lost their owner.
     pub(crate) orphans: u64,
-    /// The longest that a write has held the lane in vain.
+    /// The longest time for which a failed write has blocked the connect path.
     pub(crate) wasted: Duration,
 }
 
@@ -133,8 +133,8 @@ impl Kernel {
         self.controllers.iter_mut().find(|known| known.shown.ctrl == ctrl)
     }
 
-    /// A daemon starts, and knows these. Other connections that it had made, and those that it was killed before it could
-    /// record, have no owner.
+    /// A daemon starts and knows these connections. Its other connections, and those that it could not record before it
+    /// was killed, have no owner from now on.
     pub(crate) fn disown(&mut self, who: Who, has_state: bool, knows: impl Fn(&Controller) -> bool) {
         for known in &mut self.controllers {
             let recorded = matches!(known.shown.owner, Owner::Stas(_));
@@ -151,7 +151,7 @@ impl Kernel {
 }
 
 impl World {
-    /// What a look of that daemon shows now.
+    /// Takes a snapshot for a daemon.
     pub(crate) fn snapshot(&mut self, who: Who) -> Look {
         let looks = match who {
             Who::Stafd => &mut self.staf.looks,
@@ -169,7 +169,7 @@ impl World {
         Look { order, seqnum: self.kernel.seqnum, controllers }
     }
 
-    /// An event for whoever listens.
+    /// Sends an event to all listeners.
     fn emit(&mut self, device: u32, kind: UeventKind) {
         self.kernel.seqnum += 1;
         let event = Uevent { seqnum: self.kernel.seqnum, device, kind };
@@ -181,7 +181,7 @@ impl World {
                 say!(self, "{who} does not get the event {kind:?} of nvme{device}");
                 self.haunt(who, kind);
                 if overrun {
-                    // The next read of the socket says so.
+                    // The next read of the socket reports the overrun.
                     let wait = self.luck.dice("overrun").ms(0, 100);
                     self.event(who, wait, HostEvent::Overrun);
                 }
@@ -198,7 +198,7 @@ impl World {
         }
     }
 
-    /// With [`Bug::RemoveEventIsTheTruth`] a controller whose remove event got lost is there for ever.
+    /// With [`Bug::RemoveEventIsTheTruth`] a controller whose remove event was lost exists for ever.
     fn haunt(&mut self, who: Who, kind: UeventKind) {
         if let (Bug::RemoveEventIsTheTruth, UeventKind::Remove, Some(gone)) =
             (self.bug.unwrap_or(Bug::LaneJammed), kind, &self.kernel.last_gone)
@@ -207,7 +207,7 @@ impl World {
         }
     }
 
-    /// One event, not before those that went out before it.
+    /// Delivers an event, not before earlier events.
     pub(crate) fn event(&mut self, who: Who, wait: Duration, event: HostEvent) {
         let until = match who {
             Who::Stafd => &mut self.staf.events_until,
@@ -218,7 +218,7 @@ impl World {
         self.tell(who, wait, Incoming::Host(event));
     }
 
-    /// A new controller; its number is the lowest that is free.
+    /// Creates a controller; its device number is the lowest free one.
     fn add(&mut self, tid: &Tid, kato: u32, maker: Maker) -> Option<CtrlRef> {
         let target = Target::of(&tid.traddr)?;
         self.kernel.births += 1;
@@ -273,7 +273,7 @@ impl World {
         }
     }
 
-    /// A daemon wants a connection; its thread has taken the request.
+    /// A daemon requests a connection; its worker thread has taken the request.
     pub(crate) fn enlist(&mut self, job: Job) {
         self.kernel.lane.push_back(job);
         self.pump();
@@ -397,7 +397,7 @@ impl World {
         }
     }
 
-    /// Somebody wrote to delete_controller.
+    /// A process wrote to delete_controller.
     pub(crate) fn delete(&mut self, asker: Option<Asker>, ctrl: CtrlRef) {
         if asker.is_some_and(|asker| !self.lives(asker)) {
             return;
@@ -414,7 +414,7 @@ impl World {
             return;
         }
         if self.kernel.is_writing(ctrl) {
-            // It waits until the connect has ended.
+            // Wait until the connect has ended.
             self.after(Duration::from_millis(100), Happening::Delete(asker, ctrl));
             return;
         }
@@ -455,7 +455,7 @@ impl World {
         self.answer(asker, wait, Incoming::Host(HostEvent::Disconnected { op: asker.op, result }));
     }
 
-    /// The kernel notices that a connection is down, and sets out to get it back.
+    /// The kernel notices that a connection is down, and starts to reconnect.
     pub(crate) fn goes_down(&mut self, ctrl: CtrlRef, turn: u64) {
         let now = self.now;
         let loss = self.plan.land.ctrl_loss;
@@ -493,7 +493,8 @@ impl World {
         }
     }
 
-    /// Connected by hand, past the lane. Some do it with an owner (`nvme connect --owner=NAME`).
+    /// Connects by hand, without the connect queue of the daemons, sometimes with an owner (`nvme connect
+    /// --owner=NAME`).
     pub(crate) fn connect_by_hand(&mut self, tid: &Tid, kato: u32) -> Option<CtrlRef> {
         let ctrl = self.connect_beside(tid, kato, Maker::Hand)?;
         let owned = self.luck.dice("owner").percent(30);
@@ -511,7 +512,7 @@ impl World {
         }
     }
 
-    /// Connected past the lane, by that one.
+    /// Connects without the connect queue of the daemons.
     pub(crate) fn connect_beside(&mut self, tid: &Tid, kato: u32, maker: Maker) -> Option<CtrlRef> {
         let target = Target::of(&tid.traddr)?;
         let io = tid.subsysnqn != DISCOVERY_NQN;
@@ -528,7 +529,8 @@ impl World {
         Some(ctrl)
     }
 
-    /// A discovery log page has changed: its live discovery connections are told, once until it was read.
+    /// A discovery log page has changed: sends one event to each live discovery connection that has read it since the
+    /// last.
     pub(crate) fn announce_change(&mut self, target: Target) {
         if self.fabric.mood(target) != Mood::Well {
             return;
@@ -549,7 +551,7 @@ impl World {
         }
     }
 
-    /// True when packets find their way.
+    /// True when the route of the interface works.
     pub(crate) fn has_route(&self, via: Via) -> bool {
         self.air.ifaces().contains(&via.unwrap_or(Iface::Eth0))
     }
@@ -558,8 +560,7 @@ impl World {
         self.has_route(known.via) && self.fabric.takes(known.target, known.subsystem)
     }
 
-    /// The kernel notices that an interface is gone when the keep-alive of a connection expires, if it is still gone
-    /// by then.
+    /// The kernel notices a missing interface when the keep-alive of a connection expires, if it is still missing then.
     pub(crate) fn interface_is_gone(&mut self, iface: Iface, time: Duration) {
         let by_it = self.kernel.controllers.iter().filter(|known| known.via.unwrap_or(Iface::Eth0) == iface);
         let all: Vec<_> = by_it.map(|known| (known.shown.ctrl, known.turn, known.shown.kato.unwrap_or(5))).collect();
@@ -576,7 +577,7 @@ impl World {
     }
 }
 
-/// What sysfs shows of a controller: not all is filled in at once.
+/// The visible attributes of a controller: they are not filled in all at once.
 fn shown(known: &Controller, now: Duration) -> KernelController {
     let mut shown = known.shown.clone();
     if now < known.filled_at && !known.is_live() {

@@ -1,28 +1,29 @@
-//! The simulated world: the real cores of stafd and stacd in one process, with everything around them decided by a
-//! seed. No clock, no thread, no file: the same seed is the same story, always.
+//! The simulated world: the real cores of stafd and stacd in one process. A seed decides everything around them. There
+//! is no clock, no thread and no file: the same seed always gives the same story.
 //!
-//! A [`plan::Plan`] says what happens: targets come and go, packets get lost, the administrator edits, daemons are
-//! killed. [`run::play`] lets it happen around the cores and checks the [`invariants`] after each step; when a plan
-//! breaks one, [`run::shrink`] finds the smallest story that still does.
+//! A [`plan::Plan`] contains the actions of a run: targets fail and return, packets are lost, the administrator edits
+//! files, daemons are killed. [`run::play`] performs it around the cores and checks the [`invariants`] after each step.
+//! If a plan breaks one, [`run::shrink`] finds the smallest plan that still does.
 //!
 //! | file | what |
 //! |---|---|
-//! | dice | the numbers that a seed decides |
+//! | dice | pseudo-random numbers from the seed |
 //! | names, files | targets, subsystems and interfaces; the configuration files |
-//! | plan, wider, words | what happens, and its words for the story |
-//! | world | the queue of what happens next |
+//! | plan, wider, words | the actions of a run, and their description |
+//! | world | the event queue |
 //! | process | the daemons as processes: start, save, freeze, stop, kill |
-//! | kernel | controllers, the one connect lane, re-connecting, events |
-//! | fabric | targets, their log pages, how they are |
-//! | announcing, air | discovery controllers that announce themselves, and the browser that hears them |
-//! | boot | what the firmware connected, and its boot table |
-//! | host, bus | what the cores ask of the host and of the bus, carried out |
-//! | deeds | what the plan has happen, carried out |
-//! | invariants | what always holds, in words |
-//! | judge, heard, judging, ends | the same in code: what a daemon was told, each disconnect, the end |
-//! | sabotage | known bugs, put back between a core and the world |
-//! | endurance | one life of both daemons, as long as wanted: what they still know afterwards |
-//! | run | a run from beginning to end, and its smallest story |
+//! | kernel | controllers, the single connect path, reconnects, events |
+//! | fabric | targets, their log pages and their state |
+//! | announcing, air | announced discovery controllers, the mDNS network and the browser |
+//! | boot | the connections of the firmware, and its boot table |
+//! | host, bus | effects of the cores on the host and on the bus |
+//! | deeds | performs the actions of the plan |
+//! | invariants | the invariants in words |
+//! | judge, heard, judging, ends | checks of the invariants: reports to the daemons, announcements, disconnects, the
+//! end |
+//! | sabotage | known bugs, reintroduced between a core and the world |
+//! | endurance | both daemons for as long as wanted: their memory must not grow |
+//! | run | a whole run, and the search for the smallest failing plan |
 
 mod air;
 pub mod announcing;

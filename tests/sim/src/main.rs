@@ -1,4 +1,4 @@
-//! `sim SEED` tells the story of one seed; `sim --count N [--from SEED]` plays N seeds, with progress.
+//! `sim SEED` prints the story of one seed; `sim --count N [--from SEED]` plays N seeds and reports its progress.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -7,7 +7,7 @@ use sim::plan::Plan;
 use sim::{report, run};
 
 const USAGE: &str = "usage: sim SEED | sim --count N [--from SEED]";
-/// Progress is told this often.
+/// Interval of the progress reports.
 const PROGRESS: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
@@ -30,7 +30,7 @@ fn usage() -> ExitCode {
     ExitCode::from(2)
 }
 
-/// The whole story of one seed, and the smallest one if it fails.
+/// Prints the story of one seed, and the smallest failing one if it fails.
 fn tell(seed: u64) -> ExitCode {
     let plan = Plan::new(seed);
     let outcome = run::play(&plan, true);

@@ -1,4 +1,4 @@
-//! Who there is: targets, their portals and subsystems, the two daemons, and what all of them are called.
+//! The names of everything: targets with their addresses and subsystems, interfaces, and the two daemons.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -11,7 +11,7 @@ use libstas::nvme::{DISCOVERY_NQN, Tid, TidParts, Transport};
 /// The host's NQN.
 pub const HOST_NQN: &str = "nqn.2014-08.org.nvmexpress:uuid:00000000-0000-4000-8000-000000000001";
 
-/// One of the host's network interfaces. The routes lead by eth0: only what is bound to eth1 goes by it.
+/// One of the host's network interfaces. The routes use eth0: only connections bound to eth1 use eth1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Iface {
     /// eth0
@@ -24,10 +24,10 @@ pub enum Iface {
 pub type Via = Option<Iface>;
 
 impl Iface {
-    /// Both.
+    /// Both interfaces.
     pub const ALL: [Self; 2] = [Self::Eth0, Self::Eth1];
 
-    /// Its name.
+    /// Its name, as in `ip link`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -36,19 +36,19 @@ impl Iface {
         }
     }
 
-    /// The interface of that name.
+    /// The interface with that name.
     #[must_use]
     pub fn of(name: &str) -> Via {
         Self::ALL.into_iter().find(|iface| iface.name() == name)
     }
 
-    /// Its number.
+    /// Its interface index.
     #[must_use]
     pub fn index(self) -> u32 {
         1 + self as u32
     }
 
-    /// Its address.
+    /// Its IPv4 address.
     #[must_use]
     pub fn address(self) -> IpAddr {
         IpAddr::from([192, 0, 2, 200 + self as u8])
@@ -77,7 +77,7 @@ pub enum Who {
 }
 
 impl Who {
-    /// Both.
+    /// Both daemons.
     pub const BOTH: [Self; 2] = [Self::Stafd, Self::Stacd];
 }
 
@@ -90,7 +90,7 @@ impl fmt::Display for Who {
     }
 }
 
-/// From this number on they are on another network.
+/// Targets from this number on are on another network.
 const FAR: usize = 1000;
 
 /// A target, by number: a discovery controller and subsystems behind one address.
@@ -114,7 +114,7 @@ impl fmt::Display for Subsystem {
 }
 
 impl Target {
-    /// Its address.
+    /// Its IPv4 address.
     #[must_use]
     pub fn address(self) -> String {
         match self.0.checked_sub(FAR) {
@@ -123,7 +123,7 @@ impl Target {
         }
     }
 
-    /// The target of that address.
+    /// The target with that address.
     #[must_use]
     pub fn of(address: &str) -> Option<Self> {
         if let Some(near) = address.strip_prefix("192.0.2.") {
@@ -134,7 +134,7 @@ impl Target {
         Some(Self(FAR + far))
     }
 
-    /// Its discovery controller.
+    /// The TID of its discovery controller.
     #[must_use]
     pub fn dc(self, via: Via) -> Tid {
         tid(self, "8009", DISCOVERY_NQN, via)
@@ -148,13 +148,13 @@ impl Target {
 }
 
 impl Subsystem {
-    /// Its NQN.
+    /// Its subsystem NQN.
     #[must_use]
     pub fn nqn(self) -> String {
         format!("nqn.2026-01.example:{}", char::from(b'a' + u8::try_from(self.0 % 26).unwrap_or(0)))
     }
 
-    /// The subsystem of that NQN.
+    /// The subsystem with that NQN.
     #[must_use]
     pub fn of(nqn: &str) -> Option<Self> {
         nqn.strip_prefix("nqn.2026-01.example:")?.bytes().next().map(|letter| Self(usize::from(letter - b'a')))
@@ -193,7 +193,7 @@ pub fn entry(target: Target, subsystem: Option<Subsystem>) -> Option<Entry> {
     Entry::from_dict(&pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()).ok()
 }
 
-/// What the host's network interfaces look like, if those are there.
+/// The host's network interfaces, if only these exist.
 #[must_use]
 pub fn links(there: &BTreeSet<Iface>) -> Links {
     let interface = |iface: &Iface| Interface {
@@ -206,13 +206,13 @@ pub fn links(there: &BTreeSet<Iface>) -> Links {
     Links(there.iter().map(interface).collect())
 }
 
-/// ` by eth0`
+/// For example ` by eth0`; empty without an interface.
 #[must_use]
 pub fn by(via: Via) -> String {
     via.map(|iface| format!(" by {iface}")).unwrap_or_default()
 }
 
-/// A controller in a word.
+/// A short description of a controller.
 #[must_use]
 pub fn short(tid: &Tid) -> String {
     let by = by(Iface::of(&tid.host_iface));

@@ -1,4 +1,4 @@
-//! What is going to happen in a run, decided beforehand by the seed: the land, and who does what when.
+//! The plan of a run, decided beforehand by the seed: the initial world, and the actions with their times.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,88 +14,88 @@ use crate::kernel;
 use crate::names::{Iface, Subsystem, Target, Via, Who};
 use crate::wider;
 
-/// How the world is before anything happens.
+/// The initial world.
 #[derive(Clone, Debug)]
 pub struct Land {
     /// The targets.
     pub targets: Vec<Site>,
-    /// How many subsystems there are.
+    /// Number of subsystems.
     pub subsystems: usize,
-    /// Where the host names lead.
+    /// The targets of the host names.
     pub names: Vec<Target>,
     /// stafd.conf
     pub staf: StafFile,
     /// stacd.conf
     pub stac: StacFile,
-    /// Whose discovery controllers announce themselves, and on which interfaces.
+    /// The targets whose discovery controllers are announced, and the interfaces of each.
     pub announced: BTreeMap<Target, BTreeSet<Iface>>,
-    /// What the firmware left.
+    /// The connections and boot table of the firmware.
     pub boot: Boot,
-    /// What has storage in use hanging off it.
+    /// Subsystems with storage in use.
     pub in_use: BTreeSet<Subsystem>,
-    /// The kernel gives a connection up after it was down for so long.
+    /// The kernel gives up a connection that has been down for this long.
     pub ctrl_loss: Duration,
-    /// The kernel gives a connection up at once that the target refuses (6.10).
+    /// True if the kernel gives up a connection at once when the target refuses it (since 6.10).
     pub refusal_is_final: bool,
 }
 
-/// A target before anything happens.
+/// The initial state of a target.
 #[derive(Clone, Debug)]
 pub struct Site {
-    /// What it exports, and lists.
+    /// The subsystems that it exports and lists.
     pub exports: BTreeSet<Subsystem>,
-    /// What its discovery controller lists of other targets.
+    /// The subsystems of other targets that its discovery controller lists.
     pub zoned: BTreeSet<(Target, Subsystem)>,
-    /// Whom its discovery controller refers to.
+    /// The targets that its discovery controller refers to.
     pub refers: BTreeSet<Target>,
-    /// Which kind of discovery controller it has.
+    /// The kind of its discovery controller.
     pub dctype: Dctype,
 }
 
-/// Something that happens at a time, whatever else happens.
+/// An action at a fixed time.
 #[derive(Clone, Debug)]
 pub struct Deed {
-    /// When.
+    /// Its time since the beginning of the run.
     pub at: Duration,
-    /// What.
+    /// The action.
     pub what: What,
 }
 
-/// What the administrator changes in a file.
+/// A change of a configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit {
-    /// controller= in stafd.conf: added, or taken out if it was there.
+    /// controller= in stafd.conf: added, or removed if it was there.
     Portal(Portal),
-    /// exclude= in stafd.conf: added, or taken out.
+    /// exclude= in stafd.conf: added or removed.
     ExcludeDc(Target),
-    /// stafd.conf gets a line that cannot be read, or loses it.
+    /// An unreadable line in stafd.conf: added or removed.
     GarbleStaf,
     /// zeroconf= in stafd.conf: enabled, or disabled if it was enabled.
     Zeroconf,
     /// zeroconf-connections-persistence= in stafd.conf.
     Persistence(Persistence),
-    /// controller= in stacd.conf: added, or taken out.
+    /// controller= in stacd.conf: added or removed.
     Controller(Target, Subsystem, Via),
-    /// exclude= in stacd.conf: added, or taken out.
+    /// exclude= in stacd.conf: added or removed.
     Exclude(Excluded),
-    /// stacd.conf gets a line that cannot be read, or loses it.
+    /// An unreadable line in stacd.conf: added or removed.
     GarbleStac,
     /// disconnect-scope in stacd.conf.
     Scope(DisconnectScope),
     /// in-use in stacd.conf.
     InUse(InUse),
-    /// exclude= with an interface: added, or taken out.
+    /// exclude= with an interface: added or removed.
     ExcludeIface(Who, Iface),
-    /// ip-family=ipv6, which leaves out every target of this world; or ipv4+ipv6 again.
+    /// ip-family=ipv6, which excludes every target of this world; or ipv4+ipv6 again.
     Family(Who),
-    /// disconnect-trtypes=rdma in stacd.conf, which leaves out every connection of this world; or tcp again.
+    /// disconnect-trtypes=rdma in stacd.conf, which matches no connection of this world; or tcp again.
     Trtypes,
-    /// A parameter in `[Global]` that the kernel refuses; or none.
+    /// A parameter in `[Global]` that the kernel refuses: added or removed.
     Parameters(Who),
 }
 
 impl Edit {
-    /// Whose file it is.
+    /// The daemon whose file is changed.
     #[must_use]
     pub fn file_of(&self) -> Who {
         match self {
@@ -108,30 +108,30 @@ impl Edit {
     }
 }
 
-/// How a target falls silent.
+/// The way in which a target fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outage {
     /// It resets its connections and refuses new ones.
     Refuses,
-    /// Packets to it get lost.
+    /// Packets to it are lost.
     Drops,
-    /// It takes TCP connections and says nothing.
+    /// It accepts TCP connections and sends nothing.
     Mute,
-    /// It reboots: connections are reset, then it refuses, then it exports its subsystems one by one.
+    /// It reboots: connections are reset, new ones are refused, then it exports its subsystems one by one.
     Reboots,
 }
 
-/// How an entry of a log page differs from what it should be.
+/// The defect of a log page entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blur {
-    /// Its address is this one.
+    /// The address is this one.
     Address(&'static str),
-    /// Its port is this one.
+    /// The port is this one.
     Port(&'static str),
 }
 
 impl Blur {
-    /// All ways; the last one is another spelling of the same port.
+    /// All defects. The last one is another spelling of the same port.
     pub const ALL: [Self; 6] = [
         Self::Address("0.0.0.0"),
         Self::Address(""),
@@ -142,24 +142,24 @@ impl Blur {
     ];
 }
 
-/// What goes wrong for a while.
+/// A fault that lasts for a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
-    /// Half of a daemon's add and remove events are lost without a word.
+    /// Half of a daemon's add and remove events are lost, without an overrun.
     EventsLost(Who),
-    /// A daemon's events come up to 300 ms late.
+    /// Events reach a daemon up to 300 ms late.
     EventsLate(Who),
-    /// A daemon gets its events twice.
+    /// A daemon receives its events twice.
     EventsDoubled(Who),
-    /// A daemon's event socket is full: events are lost, and it is told so.
+    /// A daemon's event socket is full: events are lost, and the daemon is told so.
     EventsOverrun(Who),
     /// A daemon cannot read sysfs.
     LooksFail(Who),
-    /// A daemon's looks take up to 5 s.
+    /// A daemon's snapshots take up to 5 s.
     LooksSlow(Who),
-    /// Probes meet local errors.
+    /// Probes fail with local errors.
     ProbesUnknown,
-    /// Probes end after 20 s only.
+    /// Probes take 20 s.
     ProbesHang,
     /// Log pages cannot be read.
     ReadsFail,
@@ -169,36 +169,36 @@ pub enum Fault {
     BusFails,
     /// The bus takes up to 3 s for a message.
     BusSlow,
-    /// Names cannot be resolved.
+    /// Host names cannot be resolved.
     ResolverFails,
     /// The kernel refuses to disconnect.
     DisconnectRefused,
     /// A disconnect takes up to 45 s.
     DisconnectHangs,
-    /// It cannot be found out whether storage is in use.
+    /// The check for storage in use fails.
     UseUnknown,
     /// The connect path takes 1 to 4 s longer.
     LaneSlow,
-    /// Announcements, goodbyes and queries get lost.
+    /// Announcements, goodbyes and queries are lost.
     MulticastLost,
-    /// A daemon's state cannot be written.
+    /// A daemon's state cannot be saved.
     SavesFail(Who),
-    /// Boot tables that were there cannot be read, all of them or some of their records.
+    /// Known boot tables cannot be read, all of them or some of their records.
     TablesUnreadable,
 }
 
-/// What happens.
+/// An action.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// The administrator edits a file, and reloads the daemon if true.
     Edits(Edit, bool),
-    /// The administrator edits a file and reloads, and after that time takes it back and reloads again.
+    /// The administrator edits a file and reloads, and after that time reverts the edit and reloads again.
     Wavers(Edit, Duration),
     /// systemctl reload
     Reloads(Who),
     /// systemctl stop, and start after that time.
     Restarts(Who, Duration),
-    /// kill -9; systemd starts it anew after that time.
+    /// kill -9; systemd starts it again after that time.
     Kills(Who, Duration),
     /// kill -9, and the saved state is deleted or garbled before the next start.
     KillsAndLosesState(Who, Duration),
@@ -206,57 +206,57 @@ pub enum What {
     Freezes(Who, Duration),
     /// The host is suspended for that time.
     Suspends(Duration),
-    /// nvme disconnect of one of the controllers that there are.
+    /// nvme disconnect of one of the present controllers.
     DisconnectsByHand(usize),
     /// nvme connect of a subsystem.
     ConnectsByHand(Target, Subsystem, Via),
-    /// nvme connect to a discovery controller, to stay.
+    /// nvme connect to a discovery controller, not followed by a disconnect.
     ConnectsDcByHand(Target, Via),
-    /// nvme discover: a connection without keep-alive, for a moment.
+    /// nvme discover: a short connection without keep-alive.
     Discovers(Target),
     /// A file system is mounted, or unmounted if it was mounted.
     Mounts(Subsystem),
-    /// A target exports a subsystem, or no longer does if it did.
+    /// A target starts or stops exporting a subsystem.
     Exports(Target, Subsystem),
-    /// A target no longer exports a subsystem and exports it again so many times, this long apart.
+    /// A target stops and starts exporting a subsystem this many times, at this interval.
     Storm(Target, Subsystem, usize, Duration),
-    /// A discovery controller lists a subsystem of another target, or no longer does.
+    /// A discovery controller starts or stops listing a subsystem of another target.
     Zones(Target, (Target, Subsystem)),
-    /// A discovery controller lists nothing at all, for that time.
+    /// A discovery controller lists nothing for that time.
     ListsNothing(Target, Duration),
-    /// A discovery controller lists a subsystem of its own in that way, for that time.
+    /// The log entry of a subsystem is wrong in this way for that time.
     Blurs(Target, Subsystem, Blur, Duration),
-    /// A discovery controller refers to another one, or no longer does.
+    /// A discovery controller starts or stops referring to another one.
     Refers(Target, Target),
-    /// A target falls silent for that time.
+    /// A target fails in this way for that time.
     Falls(Target, Outage, Duration),
-    /// A target drops all its connections, and takes new ones at once.
+    /// A target drops all its connections, and accepts new ones at once.
     DropsConnections(Target),
-    /// Somebody who announces itself by mDNS does something.
+    /// An action of an announced discovery controller.
     Announcing(Announcing),
-    /// A host name leads to another target.
+    /// A host name points to another target.
     MovesName(usize, Target),
-    /// The network comes up: a route is added.
+    /// A route is added.
     RouteAdded,
-    /// Something goes wrong for that time.
+    /// A fault lasts for that time.
     Fault(Fault, Duration),
 }
 
-/// A run: everything that the seed decides beforehand. What it decides on the way are the delays.
+/// A run: everything that the seed decides beforehand. Delays are decided during the run.
 #[derive(Clone, Debug)]
 pub struct Plan {
     /// The seed.
     pub seed: u64,
-    /// The world before.
+    /// The initial world.
     pub land: Land,
-    /// What happens, in order of time.
+    /// The actions, ordered by time.
     pub deeds: Vec<Deed>,
-    /// From then on nothing goes wrong any more.
+    /// From this time on there are no faults.
     pub calm: Duration,
 }
 
 impl Plan {
-    /// The plan of that seed.
+    /// The plan of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let mut dice = Dice::new(seed, "plan");
@@ -282,7 +282,7 @@ impl Plan {
 }
 
 impl Plan {
-    /// The same plan, with that fault around every third deed.
+    /// The same plan, with that fault around every third action.
     #[must_use]
     pub fn leaning_to(mut self, fault: Fault) -> Self {
         let around: Vec<Duration> = self.deeds.iter().step_by(3).map(|deed| deed.at).collect();
@@ -297,7 +297,7 @@ impl Plan {
 }
 
 impl Deed {
-    /// When all of it is over.
+    /// When the action and its effects are over.
     #[must_use]
     pub fn end(&self) -> Duration {
         let lasts = match &self.what {
@@ -313,7 +313,7 @@ impl Deed {
             | What::ListsNothing(_, time)
             | What::Blurs(_, _, _, time)
             | What::Fault(_, time) => *time,
-            // The subsystems come one by one.
+            // The subsystems are exported one by one.
             What::Falls(_, _, time) => *time + Duration::from_secs(10),
             What::Announcing(deed) => deed.lasts(),
             What::Storm(_, _, times, apart) => *apart * u32::try_from(2 * times).unwrap_or(0),
@@ -324,7 +324,7 @@ impl Deed {
     }
 }
 
-/// While somebody is neither announced nor there, stafd may be started anew.
+/// While a target is neither announced nor connected, stafd may be restarted.
 fn during(dice: &mut Dice, at: Duration, what: &What) -> Option<Deed> {
     let What::Announcing(Announcing::Leaves { time, .. }) = what else { return None };
     let at = at + dice.between(Duration::ZERO, *time);
@@ -414,7 +414,7 @@ fn land(dice: &mut Dice, seed: u64) -> Land {
     land
 }
 
-/// Some discovery controllers announce themselves, and most of these are not configured.
+/// Announces some discovery controllers, most of which are not configured.
 fn announce(dice: &mut Dice, land: &mut Land) {
     land.staf.zeroconf = dice.percent(90);
     land.staf.persistence = announcing::persistence(dice);
@@ -436,7 +436,7 @@ fn announce(dice: &mut Dice, land: &mut Land) {
     }
 }
 
-/// Bound to eth0 in so many of a hundred cases.
+/// Bound to eth0, with a probability of this percentage.
 fn via(dice: &mut Dice, percent: usize) -> Via {
     dice.percent(percent).then_some(Iface::Eth0)
 }

@@ -13,9 +13,9 @@ use crate::names::Who;
 use crate::plan::Fault;
 use crate::world::{Asker, Happening, Incoming, World, say};
 
-/// Two saves are at least this far apart (the shell's event loop).
+/// Shortest time between two saves (the shell's event loop).
 const SAVE_PACE: Duration = Duration::from_millis(500);
-/// A stop takes no longer than this (the shell's event loop).
+/// Longest duration of a stop (the shell's event loop).
 const STOP_LIMIT: Duration = Duration::from_secs(7);
 
 /// The saved state of one daemon.
@@ -25,7 +25,7 @@ pub(crate) enum Running {
     Stac(stacd::connector::Saved),
 }
 
-/// One daemon.
+/// The state of one daemon process.
 #[derive(Debug)]
 pub(crate) struct Process<M: Machine> {
     /// Its core, while it runs.
@@ -33,20 +33,20 @@ pub(crate) struct Process<M: Machine> {
     /// Counts its starts.
     pub(crate) life: u32,
     pub(crate) frozen_until: Duration,
-    /// Looks that its shell has taken.
+    /// Number of snapshots that its shell has taken.
     pub(crate) looks: u64,
-    /// Writes that its core waits for.
+    /// Number of writes that its core waits for.
     pub(crate) writes: u32,
-    /// Its events come in order: none before this.
+    /// Its events arrive in order: none before this time.
     pub(crate) events_until: Duration,
     pub(crate) stopping: bool,
-    /// It is started again after this long.
+    /// It is started again after this time.
     pub(crate) away: Duration,
     save_due: bool,
     saved_at: Option<Duration>,
     saves: u64,
     on_disk: u64,
-    /// When what is on disk was true.
+    /// The time of the state on disk.
     disk_of: Time,
     disk: Option<Running>,
 }
@@ -83,7 +83,7 @@ impl<M: Machine> Process<M> {
         };
     }
 
-    /// Its core's wish to be saved: when, unless that is on its way.
+    /// Its core requests a save. Returns when it is due, or `None` if one is pending already.
     fn wants_save(&mut self, now: Duration) -> Option<Duration> {
         if std::mem::replace(&mut self.save_due, true) {
             return None;
@@ -104,14 +104,14 @@ impl World {
         self.life(asker.who) == Some(asker.life)
     }
 
-    /// Something comes in at the door of the daemon's present life, after that time.
+    /// Delivers an event to the daemon's present life after that time.
     pub(crate) fn tell(&mut self, who: Who, wait: Duration, incoming: Incoming) {
         if let Some(life) = self.life(who) {
             self.after(wait, Happening::Deliver(who, life, incoming));
         }
     }
 
-    /// The same for whoever asked, if it still lives.
+    /// Delivers an answer to the life that asked, if it still runs.
     pub(crate) fn answer(&mut self, asker: Asker, wait: Duration, incoming: Incoming) {
         self.after(wait, Happening::Deliver(asker.who, asker.life, incoming));
     }
@@ -236,7 +236,7 @@ impl World {
         }
     }
 
-    /// The core has nothing left to do: what it knows is saved, and the process ends.
+    /// The core has nothing left to do: its state is saved, and the process ends.
     pub(crate) fn stopped(&mut self, who: Who) {
         let away = match who {
             Who::Stafd => self.staf.away,
@@ -259,7 +259,7 @@ impl World {
         self.end(who, away);
     }
 
-    /// kill -9, or the end of a stop.
+    /// Ends the process: kill -9, or the end of a stop.
     pub(crate) fn end(&mut self, who: Who, away: Duration) {
         if self.life(who).is_none() {
             return;
@@ -339,7 +339,7 @@ impl World {
         }
     }
 
-    /// The file is replaced, unless a later state is there already; a process that ended before leaves the old one.
+    /// Replaces the file, unless it has a later state already. A process that has ended leaves the old one.
     pub(crate) fn written(&mut self, who: Who, life: u32, (number, of): (u64, Time), state: Running) {
         if self.life(who) != Some(life) {
             return;
@@ -358,7 +358,7 @@ impl World {
     }
 }
 
-/// What comes back from the file: only what is written there.
+/// Reads a state back from its file format: only what was written is restored.
 fn read_back<T: serde::Serialize + serde::de::DeserializeOwned>(saved: &T) -> Option<T> {
     serde_json::from_str(&serde_json::to_string(saved).ok()?).ok()
 }

@@ -1,4 +1,4 @@
-//! What is printed of a run.
+//! The printed reports of runs.
 
 use std::fmt::Write;
 
@@ -9,7 +9,7 @@ use crate::plan::{Edit, Plan};
 use crate::run::{self, Many, Outcome};
 use crate::words::seconds;
 
-/// The land of a plan and all that happened.
+/// The initial world of a plan and its story.
 #[must_use]
 pub fn story(plan: &Plan, outcome: &Outcome) -> String {
     let mut text = format!("seed {}\n{}", plan.seed, land(plan));
@@ -20,7 +20,7 @@ pub fn story(plan: &Plan, outcome: &Outcome) -> String {
     text
 }
 
-/// What failed, its smallest story, and how to see it again.
+/// The violated invariant, the smallest failing story, and how to repeat it.
 #[must_use]
 pub fn failure(plan: &Plan, breach: &Breach) -> String {
     let smallest = run::shrink(plan, None, breach.invariant);
@@ -40,7 +40,7 @@ pub fn failure(plan: &Plan, breach: &Breach) -> String {
     text
 }
 
-/// One line on many runs.
+/// The results of many runs in one line.
 #[must_use]
 pub fn summary(many: &Many) -> String {
     let (slowest, seed) = many.slowest;

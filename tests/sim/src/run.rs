@@ -1,4 +1,4 @@
-//! A run from beginning to end, and the smallest story of one that breaks an invariant.
+//! A whole run, and the search for the smallest plan that breaks an invariant.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,34 +12,34 @@ use crate::plan::{Land, Plan};
 use crate::sabotage::Bug;
 use crate::world::World;
 
-/// When the faults have ended, everything is as it should be within this time, and ten times the longest that a
-/// target has held the connect path in vain (design, policy 3).
+/// After the last fault the expected final state must be reached within this time, plus ten times the longest time for
+/// which a target has blocked the connect path (design, policy 3).
 const SETTLES_WITHIN: Duration = Duration::from_secs(240);
-/// And stays so for this long: longer than any period of the cores.
+/// The final state must last for this time: longer than any period of the cores.
 const STAYS_FOR: Duration = Duration::from_secs(75);
 
-/// What came of a run.
+/// The result of a run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
-    /// What did not hold.
+    /// The violated invariant, if any.
     pub breach: Option<Breach>,
-    /// How long it took from the end of the faults until everything was as it should be.
+    /// The time from the end of the faults to the expected final state.
     pub settled_after: Duration,
-    /// Events that the cores have handled.
+    /// Number of events that the cores have handled.
     pub events: u64,
-    /// Connections that a kill left without an owner: made, and not saved yet.
+    /// Number of connections that a kill left without an owner: connected, and not saved yet.
     pub orphans: u64,
-    /// What happened, if it was to be written down.
+    /// The story, if it was requested.
     pub story: Vec<String>,
 }
 
-/// Plays that plan.
+/// Plays a plan.
 #[must_use]
 pub fn play(plan: &Plan, story: bool) -> Outcome {
     play_with(plan, None, story)
 }
 
-/// Plays that plan with a bug put back.
+/// Plays a plan with a reintroduced bug.
 #[must_use]
 pub fn play_with(plan: &Plan, bug: Option<Bug>, story: bool) -> Outcome {
     let mut world = World::new(plan.clone(), story);
@@ -55,7 +55,7 @@ pub fn play_with(plan: &Plan, bug: Option<Bug>, story: bool) -> Outcome {
     }
 }
 
-/// Waits until everything is as it should be, and then whether it stays so.
+/// Waits for the expected final state, and checks that it lasts.
 fn settle(world: &mut World, calm: Duration) -> Duration {
     world.tell_story("from now on nothing goes wrong");
     let limit = calm + SETTLES_WITHIN + world.kernel.wasted * 10;
@@ -71,7 +71,7 @@ fn settle(world: &mut World, calm: Duration) -> Duration {
             (Some((Invariant::Converges, text)), Some(_)) => {
                 world.breach(Invariant::Converges, format!("it did not stay as it should be: {text}"));
             }
-            // What was waiting for its proof is on its way out.
+            // A controller whose removal has just been proved is being removed.
             (Some(_), Some(_)) => settled = None,
             (Some((invariant, text)), None) if world.now >= limit => world.breach(invariant, text),
             (Some(_), None) => {}
@@ -81,7 +81,7 @@ fn settle(world: &mut World, calm: Duration) -> Duration {
     settled.unwrap_or(world.now).saturating_sub(calm)
 }
 
-/// The same plan without what is not needed to break the same invariant.
+/// Removes everything from a plan that is not needed to break the same invariant.
 #[must_use]
 pub fn shrink(plan: &Plan, bug: Option<Bug>, invariant: Invariant) -> Plan {
     let fails = |plan: &Plan| play_with(plan, bug, false).breach.is_some_and(|breach| breach.invariant == invariant);
@@ -110,7 +110,7 @@ pub fn shrink(plan: &Plan, bug: Option<Bug>, invariant: Invariant) -> Plan {
     smallest
 }
 
-/// A way to make the land poorer.
+/// A way to simplify the initial world.
 enum Less {
     Export(usize, Subsystem),
     Zoned(usize, (Target, Subsystem)),
@@ -156,22 +156,22 @@ impl Less {
     }
 }
 
-/// What came of many runs.
+/// The results of many runs.
 #[derive(Clone, Debug, Default)]
 pub struct Many {
-    /// How many were played.
+    /// Number of runs.
     pub played: u64,
-    /// Events that the cores have handled.
+    /// Number of events that the cores have handled.
     pub events: u64,
-    /// Connections that a kill left without an owner: made, and not saved yet.
+    /// Number of connections that a kill left without an owner: connected, and not saved yet.
     pub orphans: u64,
-    /// Which broke what.
+    /// The failed seeds, with the violated invariants.
     pub failed: BTreeMap<u64, Breach>,
-    /// The longest time from the end of the faults until everything was as it should be, and of which seed.
+    /// The longest time from the end of the faults to the expected final state, and its seed.
     pub slowest: (Duration, u64),
 }
 
-/// Plays so many seeds on all processors, and tells how far it is every so often.
+/// Plays this many seeds on all processors, and reports the progress at intervals.
 pub fn play_many(first: u64, count: u64, progress: impl Fn(&Many), every: Duration) -> Many {
     let next = AtomicU64::new(first);
     let end = first.saturating_add(count);

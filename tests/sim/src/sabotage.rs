@@ -1,5 +1,5 @@
-//! Known bugs of this kind of software, put back one at a time: between a core and the world, where the core cannot
-//! tell. None of this is in the daemons. The simulated world is worth its name only if it catches each.
+//! Known bugs of this kind of software, reintroduced one at a time between a core and the world, so that the core
+//! itself is unchanged. The simulated world must detect each of them.
 
 use libstas::conf::{FamilyOrder, Persistence, StacConf, StafConf};
 use libstas::core::browse::Heard;
@@ -16,73 +16,73 @@ use crate::names::{Iface, Target, Who};
 use crate::plan::Fault;
 use crate::world::{Happening, World};
 
-/// A bug.
+/// A reintroduced bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Bug {
-    /// A log page that cannot be read counts as an empty one.
+    /// An unreadable log page counts as an empty one.
     NoAnswerIsEmpty,
-    /// A stafd that does not answer counts as one that has given everything up.
+    /// A stafd that does not answer counts as one that has removed everything.
     SilentStafdIsEmpty,
-    /// The answer to an earlier question is taken for the answer to the present one.
+    /// The answer to an earlier request is taken for the answer to the present one.
     EarlierAnswer,
-    /// A controller is gone when its remove event says so, and not before.
+    /// A controller exists until its remove event, even if that is lost.
     RemoveEventIsTheTruth,
-    /// A recycled device number is the controller that bore it before.
+    /// A recycled device number is taken for the earlier controller.
     RecycledNumber,
-    /// A controller that nobody wants any more is forgotten while its connect is pending.
+    /// A controller that is no longer wanted is forgotten while its connect is pending.
     PendingForgotten,
-    /// Of two that share a device each disconnects it.
+    /// Two controllers share a device, and each disconnects it.
     TwoAdoptions,
-    /// An exclusion does not reach a connection that exists.
+    /// An exclusion does not apply to an existing connection.
     ExclusionUnreached,
-    /// Storage in use is pulled.
+    /// Storage in use is disconnected.
     UseIgnored,
-    /// Where it cannot be found out whether storage is in use, it is not.
+    /// Storage counts as unused when the check fails.
     UnknownUseIsFree,
-    /// What a rebooted target does not list yet is gone.
+    /// What a rebooted target does not list yet counts as gone.
     NoSettling,
-    /// The event that a log page has changed gets lost, and nobody is told.
+    /// The event of a changed log page is lost, without an overrun.
     ChangeUnheard,
-    /// Nobody is told that events were lost.
+    /// Events are lost, and the overrun is not reported.
     OverrunUntold,
-    /// A failed connect is never reported: the lane stays taken.
+    /// A failed connect is never reported: the connect path stays blocked.
     LaneJammed,
     /// A goodbye disconnects at once.
     GoodbyeDisconnects,
-    /// The persistence is counted from the goodbye, though the discovery controller stays connected.
+    /// The persistence is counted from the goodbye, although the discovery controller is still connected.
     PersistenceFromGoodbye,
-    /// When stafd restarts, the persistence begins anew.
+    /// A restart of stafd restarts the persistence.
     AbsenceUnsaved,
-    /// A goodbye gets lost on its way to the core.
+    /// A goodbye does not reach the core.
     GoodbyeUnheard,
-    /// Who has said goodbye is never heard again.
+    /// A service that has sent a goodbye is never received again.
     ReturnUnheard,
-    /// A discovery controller that ages out takes all that it named, as one that the administrator gives up does.
+    /// A discovery controller that ages out removes everything that it listed, like one that the administrator removes.
     AgedOutIsDecided,
-    /// A boot connection is treated as any other.
+    /// A boot connection is treated like any other.
     BootIsNothingSpecial,
-    /// What the boot tables said is known no longer than the daemon runs.
+    /// The content of the boot tables is not saved across restarts.
     TablesForgotten,
-    /// A page that stacd has read anew is the one that stafd had.
+    /// When stacd requests a page to be read again, it gets the old one.
     RefreshFromMemory,
-    /// A removal also ends another connection to the same subsystem that another program made.
+    /// A removal also disconnects another program's connection to the same subsystem.
     OthersPulled,
-    /// An exclusion by interface is not read.
+    /// An exclusion by interface is ignored.
     IfaceExclusionUnread,
-    /// ip-family is not read.
+    /// ip-family is ignored.
     FamilyUnread,
-    /// disconnect-trtypes is not read: every transport is audited.
+    /// disconnect-trtypes is ignored: every transport is audited.
     TrtypesUnread,
-    /// Changed parameters are not read on reload: what was given up stays so.
+    /// Changed parameters are ignored on reload: controllers that were given up are not retried.
     ParametersUnread,
     /// A disconnect that hangs is never reported.
     HangingDisconnectLost,
-    /// An entry of which no controller can be made counts as absent.
+    /// An entry that yields no controller counts as absent.
     BlurredIsAbsent,
 }
 
 impl Bug {
-    /// All of them.
+    /// All bugs.
     pub const ALL: [Self; 28] = [
         Self::NoAnswerIsEmpty,
         Self::SilentStafdIsEmpty,
@@ -114,7 +114,7 @@ impl Bug {
         Self::BlurredIsAbsent,
     ];
 
-    /// What brings it to light sooner than chance does.
+    /// A fault that reveals the bug sooner than chance.
     #[must_use]
     pub fn provoked_by(self) -> Option<Fault> {
         match self {
@@ -137,11 +137,11 @@ impl World {
         self.bug == Some(bug)
     }
 
-    /// What becomes of an event of the host on its way to a core; `None`: it gets lost.
+    /// Changes an event of the host on its way to a core; `None`: it is lost.
     pub(crate) fn spoil(&mut self, who: Who, event: HostEvent) -> Option<HostEvent> {
         match (self.bug?, event) {
             (Bug::ChangeUnheard, HostEvent::Uevent(event)) if matches!(event.kind, UeventKind::Aen(_)) => {
-                // Every other one.
+                // Every other event.
                 (event.seqnum % 2 == 0).then_some(HostEvent::Uevent(event))
             }
             (Bug::OverrunUntold, HostEvent::Overrun) => None,
@@ -182,7 +182,7 @@ impl World {
         })
     }
 
-    /// What becomes of what stafd hears.
+    /// Changes an event of the browser on its way to stafd.
     pub(crate) fn spoil_heard(&mut self, mut heard: Vec<Heard>) -> Vec<Heard> {
         let gone = heard.iter().filter_map(|heard| match heard {
             Heard::Gone(service) => who_is(service),
@@ -207,7 +207,7 @@ impl World {
         heard
     }
 
-    /// stafd disconnects a discovery controller that is not announced any more.
+    /// stafd disconnects a discovery controller that is no longer announced.
     pub(crate) fn pull(&mut self, target: Target) {
         let is_its = |known: &&Controller| known.target == target && known.subsystem.is_none() && known.is_live();
         let ctrl = self.kernel.controllers.iter().find(is_its).map(|known| known.shown.ctrl);
@@ -221,7 +221,7 @@ impl World {
         }
     }
 
-    /// What stafd finds in its file when it starts.
+    /// Changes the saved state that stafd reads at start.
     pub(crate) fn spoil_saved_by_stafd(&self, saved: &mut stafd::finder::Saved) {
         if self.has_bug(Bug::AbsenceUnsaved) {
             saved.announced.iter_mut().for_each(|saved| saved.absent = None);
@@ -231,14 +231,14 @@ impl World {
         }
     }
 
-    /// What stacd finds in its file when it starts.
+    /// Changes the saved state that stacd reads at start.
     pub(crate) fn spoil_saved_by_stacd(&self, saved: &mut stacd::connector::Saved) {
         if self.has_bug(Bug::TablesForgotten) {
             saved.boot.clear();
         }
     }
 
-    /// A page that could not be read.
+    /// Changes the result of a log page read.
     pub(crate) fn spoil_page(&self, result: Result<LogPage, String>) -> Result<LogPage, String> {
         match result {
             Err(_) if self.has_bug(Bug::NoAnswerIsEmpty) => Ok(LogPage::default()),
@@ -246,7 +246,7 @@ impl World {
         }
     }
 
-    /// A stafd that does not answer.
+    /// Changes the answer to a full fetch.
     pub(crate) fn spoil_all(&self, result: Result<ToldAll, String>) -> Result<ToldAll, String> {
         match result {
             Err(_) if self.has_bug(Bug::SilentStafdIsEmpty) => {
@@ -263,7 +263,7 @@ impl World {
         }
     }
 
-    /// A page on its way to stacd.
+    /// Changes a page on its way to stacd.
     pub(crate) fn spoil_entries(&self, mut page: DcPage) -> DcPage {
         if self.has_bug(Bug::BlurredIsAbsent) {
             page.entries.retain(|entry| entry.controller(&page.dc).is_ok());
@@ -271,18 +271,18 @@ impl World {
         page
     }
 
-    /// All pages on their way to stacd.
+    /// Changes all pages on their way to stacd.
     pub(crate) fn spoil_view(&self, mut view: StafdView) -> StafdView {
         view.dcs = view.dcs.into_iter().map(|page| self.spoil_entries(page)).collect();
         view
     }
 
-    /// The number is all that tells one controller from another.
+    /// With [`Bug::RecycledNumber`], hides everything but the device number.
     pub(crate) fn mask(&self, ctrl: CtrlRef) -> CtrlRef {
         if self.has_bug(Bug::RecycledNumber) { CtrlRef { birth: 0, ..ctrl } } else { ctrl }
     }
 
-    /// What stafd makes of its file.
+    /// Changes the settings that stafd reads.
     pub(crate) fn spoil_conf_of_stafd(&self, mut conf: StafConf) -> StafConf {
         if self.has_bug(Bug::IfaceExclusionUnread) {
             conf.exclusions.retain(|exclusion| exclusion.host_iface.is_none());
@@ -298,7 +298,7 @@ impl World {
         conf
     }
 
-    /// What stacd makes of its file.
+    /// Changes the settings that stacd reads.
     pub(crate) fn spoil_conf_of_stacd(&self, mut conf: StacConf) -> StacConf {
         if self.has_bug(Bug::IfaceExclusionUnread) {
             conf.exclusions.retain(|exclusion| exclusion.host_iface.is_none());
@@ -317,7 +317,7 @@ impl World {
         conf
     }
 
-    /// A daemon disconnects a controller: with [`Bug::OthersPulled`] another connection to the same subsystem goes, too.
+    /// With [`Bug::OthersPulled`], a disconnect also ends another connection to the same subsystem.
     pub(crate) fn spoil_disconnect(&mut self, who: Who, ctrl: CtrlRef) {
         if !self.has_bug(Bug::OthersPulled) {
             return;
@@ -333,7 +333,7 @@ impl World {
         }
     }
 
-    /// Whoever bears that number now.
+    /// The present controller with that device number.
     pub(crate) fn unmask(&self, ctrl: CtrlRef) -> CtrlRef {
         if !self.has_bug(Bug::RecycledNumber) {
             return ctrl;
@@ -342,7 +342,7 @@ impl World {
         bearer.map_or(ctrl, |known| known.shown.ctrl)
     }
 
-    /// A member has left a device to another one that shares it.
+    /// With [`Bug::TwoAdoptions`], a member that left its device to another one disconnects it.
     pub(crate) fn spoil_sharing(&mut self, who: Who, tid: Option<&Tid>, text: &str) {
         if !self.has_bug(Bug::TwoAdoptions) || !text.contains("stays connected, another controller uses it") {
             return;

@@ -1,6 +1,6 @@
-//! More that happens: others connect bound to an interface, the administrator excludes interfaces and address families
-//! and takes it back, parameters are refused, disconnects hang, log pages have damaged entries. The numbers come
-//! from dice of their own, so that the rest of a plan stays what it is.
+//! Further actions: other programs connect through an interface, the administrator excludes interfaces and address
+//! families and reverts that, parameters are refused, disconnects hang, log pages have damaged entries. They use random
+//! streams of their own, so that the rest of a plan does not change.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use crate::dice::Dice;
 use crate::names::{Iface, Subsystem, Target, Who};
 use crate::plan::{self, Blur, Deed, Edit, Fault, Land, What};
 
-/// So many of a hundred plans have such deeds.
+/// Percentage of the plans that have such actions.
 const SHARE: usize = 50;
-/// So many at the most.
+/// Maximum number of these actions in a plan.
 const MOST: usize = 8;
 
-/// What happens besides in that land.
+/// The further actions of a plan.
 pub(crate) fn deeds(land: &Land, seed: u64) -> Vec<Deed> {
     let mut dice = Dice::new(seed, "wider");
     if !dice.percent(SHARE) {
@@ -52,7 +52,7 @@ fn what(dice: &mut Dice, land: &Land) -> What {
     }
 }
 
-/// An edit, which two times in three is taken back.
+/// An edit, which is reverted in two of three cases.
 fn edit(dice: &mut Dice, edit: Edit) -> What {
     if dice.below(3) == 0 { What::Edits(edit, dice.percent(85)) } else { What::Wavers(edit, time(dice)) }
 }

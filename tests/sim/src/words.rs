@@ -9,7 +9,7 @@ use crate::files::{Excluded, Portal, host_name};
 use crate::names::by;
 use crate::plan::{Edit, Fault, Outage, What};
 
-/// `1.234 s`
+/// For example `1.234 s`.
 #[must_use]
 pub fn seconds(time: Duration) -> String {
     format!("{}.{:03} s", time.as_secs(), time.subsec_millis())
@@ -24,7 +24,7 @@ impl fmt::Display for Portal {
     }
 }
 
-/// `is unreachable`
+/// For example `is unreachable`.
 pub(crate) fn outage(how: Outage) -> &'static str {
     match how {
         Outage::Refuses => "refuses connections",

@@ -1,4 +1,4 @@
-//! The world: a queue of what happens next, and everything that there is.
+//! The world: the event queue and all simulated parts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,10 +26,10 @@ use crate::words::seconds;
 
 /// CLOCK_BOOTTIME when a run begins.
 const BOOTED: Duration = Duration::from_secs(1000);
-/// So many ticks without time going by are no work but a loop.
+/// This many ticks without any time passing are an endless loop.
 const SPIN: u32 = 500;
 
-/// Tells the story, where somebody listens.
+/// Adds a line to the story, if it was requested.
 macro_rules! say {
     ($world:expr, $($words:tt)*) => {
         if $world.story.is_some() {
@@ -40,22 +40,22 @@ macro_rules! say {
 }
 pub(crate) use say;
 
-/// Something that comes in at a daemon's door.
+/// An event for a daemon.
 #[derive(Debug)]
 pub(crate) enum Incoming {
     Host(HostEvent),
     Staf(stafd::finder::Event),
     Stac(stacd::connector::Event),
-    /// The browser tells.
+    /// Events of stafd's browser.
     Heard(Vec<Heard>),
-    /// A log page was read, on that connection.
+    /// The result of a log page read on a connection.
     PageRead(OpId, CtrlRef, Result<(libstas::nvme::log_page::LogPage, Connection), String>),
     AllFetched(OpId, Result<ToldAll, String>),
-    /// One page; true if it was read anew for that.
+    /// One page; true if stafd read it again for this call.
     PageFetched(OpId, bool, Result<Option<Told>, String>),
 }
 
-/// Which life of which daemon asked for something.
+/// The daemon that made a request, and in which life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Asker {
     pub(crate) who: Who,
@@ -63,7 +63,7 @@ pub(crate) struct Asker {
     pub(crate) op: OpId,
 }
 
-/// What is going to happen.
+/// A future event.
 #[derive(Debug)]
 pub(crate) enum Happening {
     Deed(What),
@@ -105,7 +105,7 @@ pub(crate) enum Happening {
     Disperses(usize),
     Speaks(Target, u64),
     InterfaceBack(Iface),
-    /// Only with a bug put back.
+    /// Only with a reintroduced bug.
     Pull(Target),
     // The bus.
     NameOwned(u32),
@@ -117,12 +117,12 @@ pub(crate) enum Happening {
     RefreshEnds(u64),
 }
 
-/// The world.
+/// The simulated world.
 pub struct World {
     pub(crate) plan: Plan,
-    /// Time that goes by while the host is awake.
+    /// The time that has passed while the host was awake.
     pub(crate) now: Duration,
-    /// Time that the host slept.
+    /// The time that the host was suspended.
     asleep: Duration,
     queue: BTreeMap<(Duration, u64), Happening>,
     tickets: u64,
@@ -139,26 +139,26 @@ pub struct World {
     pub(crate) bus: Bus,
     pub(crate) faults: BTreeMap<Fault, u32>,
     pub(crate) judge: Judge,
-    /// Which host names stafd's look-ups under way are about.
+    /// The host names of stafd's look-ups under way.
     pub(crate) resolving: BTreeMap<OpId, usize>,
     pub(crate) breach: Option<Breach>,
     pub(crate) story: Option<Vec<String>>,
-    /// The bug that is put back, if one is.
+    /// The reintroduced bug, if any.
     pub(crate) bug: Option<Bug>,
-    /// Controllers that are gone, and whose remove event a daemon did not get.
+    /// Removed controllers whose remove event did not reach a daemon.
     pub(crate) ghosts: Vec<(Who, Arc<KernelController>)>,
-    /// Who has said goodbye, while it is never heard again.
+    /// The targets that have sent a goodbye, for [`Bug::ReturnUnheard`].
     pub(crate) said_goodbye: BTreeSet<Target>,
     /// The newest read of each device, and the newest full fetch.
     pub(crate) newest_reads: BTreeMap<CtrlRef, OpId>,
     pub(crate) newest_fetch: Option<OpId>,
     ticks: (Duration, u32),
-    /// Events that the cores of stafd and stacd have handled.
+    /// Number of events that the cores of stafd and stacd have handled.
     pub(crate) events: (u64, u64),
 }
 
 impl World {
-    /// The world of that plan, before anything happens. With `story`, what happens is written down.
+    /// Creates the initial world of a plan. With `story`, events are written down.
     #[must_use]
     pub fn new(plan: Plan, story: bool) -> Self {
         let identity = HostIdentity::new(HOST_NQN, "1");
@@ -205,7 +205,7 @@ impl World {
         world
     }
 
-    /// CLOCK_BOOTTIME.
+    /// The present CLOCK_BOOTTIME.
     pub(crate) fn time(&self) -> Time {
         Time(BOOTED + self.now + self.asleep)
     }
@@ -234,7 +234,7 @@ impl World {
         }
     }
 
-    /// An invariant does not hold. The first breach counts.
+    /// Records a violated invariant. Only the first one counts.
     pub(crate) fn breach(&mut self, invariant: Invariant, text: String) {
         if self.breach.is_none() {
             say!(self, "BREACH of \"{}\": {text}", invariant.words());
@@ -242,7 +242,7 @@ impl World {
         }
     }
 
-    /// Lets time pass until then, or until an invariant is broken.
+    /// Advances time until `end`, or until an invariant is violated.
     pub(crate) fn run_until(&mut self, end: Duration) {
         while self.breach.is_none() {
             let wake = Who::BOTH.into_iter().filter_map(|who| Some((self.wakes_at(who)?, who))).min();
