@@ -2,7 +2,9 @@
 //! the disconnect, and each kind of exclusion.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{Connector, FakeHost, Op};
+use fake_host::{Connector, Core, FakeHost, Op};
+use libstas::core::HostEffect;
+use stacd::connector::{Event, RemovalReason, RemovedDc, StafdView};
 
 type Host = FakeHost<Connector>;
 
@@ -93,6 +95,36 @@ fn an_exclusion_that_is_taken_back_leaves_no_trace() {
                     }
                 }
             }
+        }
+    }
+}
+
+/// The claim of a removed discovery controller on a controller that is excluded, and therefore not connected, is kept
+/// by no disconnect: a restart must not take it for a claim that still holds.
+#[test]
+fn a_restart_connects_nothing_that_a_removed_discovery_controller_listed_while_it_was_excluded() {
+    for exclusion in EXCLUSIONS {
+        for reason in [RemovalReason::Excluded, RemovalReason::Configuration, RemovalReason::AgedOut] {
+            let mut host = Host::configured("");
+            host.start();
+            host.stafd_with(&[A], 100);
+            host.wait(5);
+            host.configure(exclusion);
+            host.wait(5);
+            assert!(host.nqns().is_empty(), "{exclusion:?}: excluded");
+            let dc = host.peer.first().dc.clone();
+            let removed = Some(vec![RemovedDc { dc, reason }]);
+            host.peer.view = Some(StafdView { dcs: Vec::new(), removed, is_complete: true });
+            host.feed(Event::DcRemoved);
+            host.wait(5);
+            host.configure("");
+            host.wait(20);
+            assert!(host.nqns().is_empty(), "{exclusion:?} {reason:?}: no source lists it any more");
+            host.effects.clear();
+            host.restart();
+            host.wait(20);
+            let connects = |effect| matches!(Connector::host_effect(effect), Some(HostEffect::Connect { .. }));
+            assert!(!host.effects.iter().any(connects), "{exclusion:?} {reason:?}: the restart connected it");
         }
     }
 }

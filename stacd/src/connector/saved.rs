@@ -73,7 +73,8 @@ impl Connector {
     #[must_use]
     pub fn saved(&self) -> Saved {
         let mut sources: BTreeMap<&Tid, Vec<SavedClaim>> = BTreeMap::new();
-        for (id, ioc, named) in self.reconciler.sources.claims() {
+        let is_member = |tid: &Tid| self.reconciler.fleet.has(tid) || self.reconciler.restored.contains(tid);
+        for (id, ioc, named) in self.reconciler.sources.lasting(is_member) {
             if let (SourceId::Page(dc), Named::Entry(entry)) = (id, named) {
                 let claim = SavedClaim { ioc: ioc.clone(), entry: (**entry).clone() };
                 sources.entry(dc).or_default().push(claim);

@@ -88,11 +88,16 @@ impl Finder {
         let aged_out: BTreeSet<&Tid> = self.aged_out.iter().chain(self.announced.aged()).collect();
         let with_spared = |dc: &Tid| {
             let page = SourceId::Page(dc.clone());
-            let spared =
-                self.reconciler.sources.claimed_by(&page).filter(|_| self.reconciler.sources.has_aged_out(&page));
+            let spared = self.lasting_referrals(&page).filter(|_| self.reconciler.sources.has_aged_out(&page));
             (dc.clone(), spared.cloned().collect())
         };
         aged_out.into_iter().map(with_spared).collect()
+    }
+
+    /// The discovery controllers that a log page refers to, or has referred to while they are not removed yet.
+    fn lasting_referrals<'a>(&'a self, page: &'a SourceId) -> impl Iterator<Item = &'a Tid> {
+        let is_member = |dc: &Tid| self.reconciler.fleet.has(dc) || self.dcs.contains_key(dc);
+        self.reconciler.sources.lasting_of(page, is_member)
     }
 
     fn polls(&self) -> impl Iterator<Item = CtrlRef> {
@@ -126,7 +131,7 @@ impl Finder {
         SavedDc {
             dc: dc.clone(),
             page: known.page.clone(),
-            referrals: self.reconciler.sources.claimed_by(&id).cloned().collect(),
+            referrals: self.lasting_referrals(&id).cloned().collect(),
             booted: self.booted.record_of(dc).is_some(),
         }
     }

@@ -108,7 +108,8 @@ impl Told {
 
     pub(crate) fn give_up(&mut self, dc: &Tid, now: Time, aged_out: bool) {
         self.outdate(dc, now);
-        let mut listing = self.pages.get(dc).into_iter().flatten().rev().filter(|saying| !saying.names.is_empty());
+        let lists_any = |saying: &&Saying| !saying.names.is_empty() || !saying.protected.is_empty();
+        let mut listing = self.pages.get(dc).into_iter().flatten().rev().filter(lists_any);
         let last = listing.next().map(|saying| saying.at);
         match self.gone.get(dc) {
             // What its removal proved remains proved until it lists something again.
