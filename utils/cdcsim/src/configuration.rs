@@ -1,4 +1,4 @@
-//! The TOML file: who the controller is, its members, its zones.
+//! The TOML file: the identity of the controller, its members, its zones.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -9,20 +9,20 @@ use serde::Deserialize;
 use crate::world::{Identity, Type, World};
 use crate::zoning::{Member, Zone, Zoning, ZoningError};
 
-/// What the file says.
+/// The content of the file.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Configuration {
-    /// Where it listens. The first one is port 1.
+    /// The addresses to listen on. The first one is port 1.
     pub listen: Vec<SocketAddr>,
-    /// Its NQN.
+    /// The NQN of the controller.
     pub nqn: String,
-    /// Its type.
+    /// The type of the controller.
     #[serde(rename = "type")]
     pub dctype: Type,
-    /// Its pages have an entry for itself.
+    /// True if its log pages contain an entry for itself.
     pub itself: bool,
-    /// It has extended entries, for hosts that ask for them.
+    /// True if it sends extended entries to hosts that request them.
     pub extended: bool,
     /// The generation counter at the start.
     pub generation: u64,
@@ -47,41 +47,41 @@ impl Default for Configuration {
     }
 }
 
-/// What is wrong with a file.
+/// Why a file is not usable.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum ConfigurationError {
-    /// It is not the TOML that is expected; the text says where.
+    /// It is not the expected TOML; the text says where.
     #[error("{0}")]
     Toml(#[from] toml::de::Error),
-    /// A zone names what is not there.
+    /// A zone refers to a member that does not exist.
     #[error("{0}")]
     Zoning(#[from] ZoningError),
-    /// An NQN that is none.
+    /// A text that is not an NQN.
     #[error("{0:?} is no NQN: it begins with nqn. and has at most {NQN_MAX} printable characters, no comma among them")]
     Nqn(String),
 }
 
 impl Configuration {
-    /// Reads the file's text.
+    /// Parses the text of the file.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// Fails if the text has errors.
     pub fn parse(text: &str) -> Result<Self, ConfigurationError> {
         Ok(toml::from_str(text)?)
     }
 
-    /// Members and zones.
+    /// The members and zones of the file.
     ///
     /// # Errors
-    /// When a zone names a member that is not there.
+    /// Fails when a zone refers to a member that does not exist.
     pub fn zoning(&self) -> Result<Zoning, ConfigurationError> {
         Ok(Zoning::new(self.member.clone(), self.zone.clone())?)
     }
 
-    /// The controller as it starts.
+    /// The initial state of the controller.
     ///
     /// # Errors
-    /// What is wrong with the file.
+    /// Fails if the file has errors.
     pub fn world(&self) -> Result<World, ConfigurationError> {
         let nqn = checked_nqn(&self.nqn)?;
         let identity = Identity { nqn, dctype: self.dctype, lists_itself: self.itself, extended: self.extended };
@@ -89,10 +89,10 @@ impl Configuration {
     }
 }
 
-/// An NQN for the controller itself. Members may have any: hosts must bear with that.
+/// Checks an NQN of the controller itself. Members may have any text as NQN: hosts must tolerate that.
 ///
 /// # Errors
-/// When it is none.
+/// Fails when the text is not an NQN.
 pub fn checked_nqn(nqn: &str) -> Result<String, ConfigurationError> {
     let is_nqn = nqn.starts_with("nqn.")
         && nqn.len() <= NQN_MAX

@@ -224,8 +224,8 @@ pub enum OnOff {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Reply {
-    /// It is done; this is what there is to tell.
+    /// The request succeeded, with this result.
     Ok(Value),
-    /// It is not done, and why.
+    /// The request failed, for this reason.
     Error(String),
 }

@@ -1,18 +1,18 @@
-//! A discovery controller for NVMe/TCP in user space: what a centralized discovery controller (CDC, TP8010) looks like
-//! to a host, with zones and faults at the command of a test.
+//! An NVMe/TCP discovery controller in user space, with zones and faults under the control of a test. Hosts see a
+//! centralized discovery controller (CDC, TP8010).
 //!
 //! | module | role |
 //! |---|---|
 //! | [`pdu`] | NVMe/TCP: bytes to PDUs, PDUs to bytes |
 //! | [`command`] | submission queue entries to commands, completions to bytes |
 //! | [`connection`] | one connection: a state machine, bytes in, bytes out |
-//! | [`zoning`] | who sees what, and whom a change concerns |
+//! | [`zoning`] | which host sees which members, and which hosts a change affects |
 //! | [`world`] | what all connections share: the controller's identity, the zones, the hosts, the faults |
-//! | [`fault`] | what goes wrong on demand |
-//! | [`simulator`] | all connections and what is asked for over the control socket: one pure machine |
+//! | [`fault`] | faults on demand |
+//! | [`simulator`] | all connections and the control requests: one pure machine |
 //! | [`control`] | the requests of `cdcsim ctl` |
 //! | [`configuration`] | the TOML file |
-//! | [`shell`] | sockets: the only part that touches the world |
+//! | [`shell`] | sockets: the only part with I/O |
 //! | [`arguments`] | the command line |
 //!
 //! Everything but the shell takes the time as an argument and performs no I/O.

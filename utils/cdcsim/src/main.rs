@@ -1,4 +1,4 @@
-//! The command line of cdcsim.
+//! The cdcsim program.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! The program as its users run it: sockets, signals, `cdcsim ctl`.
+//! The program as users run it: sockets, signals, `cdcsim ctl`.
 #![allow(clippy::unwrap_used)]
 
 use std::fs;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A simulator that runs, and ends with the test.
+/// A running simulator, stopped at the end of the test.
 struct Simulator {
     child: Child,
     folder: TempDir,
@@ -40,7 +40,7 @@ impl Simulator {
         self.folder.path().join("socket")
     }
 
-    /// What it has said on standard error.
+    /// Its output on standard error.
     fn log(&self) -> String {
         fs::read_to_string(self.folder.path().join("log")).unwrap()
     }
@@ -241,7 +241,7 @@ fn a_second_one_does_not_take_the_control_socket_away() {
     let output = second.output().unwrap();
     assert!(!output.status.success());
     assert!(String::from_utf8(output.stderr).unwrap().contains("a simulator runs there already"));
-    // One that was killed leaves its socket behind, which is in nobody's way.
+    // A killed simulator leaves its socket behind, which the next one replaces.
     simulator.child.kill().unwrap();
     simulator.child.wait().unwrap();
     assert!(simulator.control().exists());

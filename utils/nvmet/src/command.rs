@@ -1,4 +1,4 @@
-//! The commands: look, plan, then print the plan (`--dry-run`) or carry it out and record it.
+//! The commands: take a snapshot, make a plan, then print it (`--dry-run`) or perform and record it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
@@ -19,27 +19,27 @@ use crate::record::{Record, RecordError};
 use crate::step::Step;
 use crate::wanted::Wanted;
 
-/// Why a command did not succeed.
+/// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub enum CommandError {
-    /// The configuration is wrong.
+    /// The configuration has an error.
     Config(#[from] ConfigError),
-    /// The kernel's state cannot be read.
+    /// The state of the kernel cannot be read.
     Observe(#[from] ObserveError),
     /// The record is not usable.
     Record(#[from] RecordError),
-    /// It would touch what is not ours, or cannot work.
+    /// It would change something that this tool did not create, or cannot succeed.
     Refusal(#[from] Refusal),
-    /// It broke off half-way.
+    /// It failed after some steps.
     BrokenOff(#[from] BrokenOff),
     /// Only root may change the target.
     #[error("changing the kernel's target needs root; with --dry-run anyone can see what would be done")]
     NeedsRoot,
-    /// Another nvmet is at work.
+    /// Another nvmet is running.
     #[error("another nvmet is at work (it holds {0}); try again when it is done")]
     Busy(String),
-    /// Standard output is gone.
+    /// Standard output is closed.
     Output(#[from] io::Error),
 }
 
@@ -51,12 +51,12 @@ pub struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// A run at that place, with its words going to `output`.
+    /// Creates a run at that place, with its messages going to `output`.
     pub fn new(place: Place, dry_run: bool, output: &'a mut dyn Write) -> Self {
         Self { place, dry_run, output }
     }
 
-    /// `nvmet create`
+    /// The command `nvmet create`.
     ///
     /// # Errors
     /// [`CommandError`]; nothing was changed unless it is [`CommandError::BrokenOff`].
@@ -66,7 +66,7 @@ impl<'a> Session<'a> {
         let mut record = Record::load(&self.place.record)?;
         let mut observed = observe(&self.place, Some(&wanted))?;
         if delete {
-            // Refused before anything is removed: a target that cannot be made anew stays as it is.
+            // Refuse before anything is removed: a target that cannot be created again is left as it is.
             let predicted = observed.clone().without(&record);
             let kept = kept(&record, &predicted);
             plan::create(&wanted, &predicted, &kept)?;
@@ -80,7 +80,7 @@ impl<'a> Session<'a> {
         self.finish(&plan, "nothing to do: the target is as the configuration says")
     }
 
-    /// `nvmet clean`
+    /// The command `nvmet clean`.
     ///
     /// # Errors
     /// [`CommandError`]; nothing was changed unless it is [`CommandError::BrokenOff`].
@@ -92,10 +92,10 @@ impl<'a> Session<'a> {
         self.finish(&plan, "nothing to do: nothing is there that nvmet made")
     }
 
-    /// `nvmet ls`
+    /// The command `nvmet ls`.
     ///
     /// # Errors
-    /// [`CommandError`] if the kernel's state cannot be read.
+    /// Fails with [`CommandError`] if the state of the kernel cannot be read.
     pub fn ls(&mut self, format: Format) -> Result<(), CommandError> {
         let record = Record::load(&self.place.record)?;
         let observed = observe(&self.place, None)?;
@@ -103,7 +103,7 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// `nvmet link`
+    /// The command `nvmet link`.
     ///
     /// # Errors
     /// [`CommandError`]; nothing was changed.
@@ -111,7 +111,7 @@ impl<'a> Session<'a> {
         self.relink(|observed| plan::link(observed, port, nqn), "nothing to do: it is linked")
     }
 
-    /// `nvmet unlink`
+    /// The command `nvmet unlink`.
     ///
     /// # Errors
     /// [`CommandError`]; nothing was changed.
@@ -144,7 +144,7 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Checks the rights and takes the lock. A dry run needs neither.
+    /// Checks the privileges and takes the lock. A dry run needs neither.
     fn begin(&self) -> Result<Option<Flock<File>>, CommandError> {
         if self.dry_run {
             return Ok(None);
@@ -154,7 +154,7 @@ impl<'a> Session<'a> {
         }
         let path = self.place.record.with_extension("lock");
         let failed = |error: io::Error| RecordError::Write(path.clone(), error);
-        // For root alone: whoever can open it can hold the lock.
+        // Only for root: a user who can open the file could hold the lock.
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
@@ -206,27 +206,27 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// In a dry run the output is for a shell, so words are comments.
+    /// Prints a message. In a dry run the output is shell input, so messages are comments.
     fn remark(&mut self, words: &str) -> io::Result<()> {
         writeln!(self.output, "{}{words}", if self.dry_run { "# " } else { "" })
     }
 }
 
-/// What remains ours of a record once `predicted` is so.
+/// The part of the record that still exists in `predicted`.
 fn kept(record: &Record, predicted: &Observed) -> Record {
     let mut kept = record.clone();
     kept.retain_existing(predicted);
     kept
 }
 
-/// Tells the user what happens, and the record what was made.
+/// Prints the actions and records the steps.
 struct Teller<'a> {
     output: &'a mut dyn Write,
     record: &'a mut Record,
 }
 
 impl Witness for Teller<'_> {
-    /// Nobody listening is no reason to leave the work half done.
+    /// A closed output must not leave the work half done: errors are ignored.
     fn begins(&mut self, says: &str) {
         let _ = writeln!(self.output, "{says}");
     }

@@ -1,20 +1,19 @@
-//! DH-HMAC-CHAP keys: checked when read, blotted out of foreign messages.
+//! DH-HMAC-CHAP keys: checked when read, removed from messages of other programs.
 
 use libstas::nvme::Secret;
 
-/// What stands in the place of a key wherever one could be read; [`Secret`] prints the same.
+/// Replaces a key in all output; [`Secret`] prints the same.
 pub const HIDDEN: &str = "***";
 
-/// Base64 lengths of keys of 32, 48 and 64 bytes, each with its CRC-32 of 4 bytes behind it.
+/// Base64 lengths of keys of 32, 48 and 64 bytes, each followed by its CRC-32 of 4 bytes.
 const ENCODED_LENGTHS: [usize; 3] = [48, 72, 92];
 
-/// Why a text is no key. It does not repeat the text.
+/// A text that is not a key. The text itself is not repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a DH-HMAC-CHAP key; right is DHHC-1:HH:BASE64: with HH 00 to 03, as `nvme gen-dhchap-key` prints it")]
 pub struct NotAKey;
 
-/// Checks the interchange form of a key, `DHHC-1:hh:base64:` (NVMe Base 2.0, 8.13.5.8). Its checksum is left to the
-/// kernel.
+/// Checks the interchange form of a key, `DHHC-1:hh:base64:` (NVMe Base 2.0, 8.13.5.8). The kernel checks the checksum.
 ///
 /// # Errors
 /// [`NotAKey`] if the prefix, the hash, the alphabet or the length is wrong.
@@ -29,7 +28,7 @@ pub fn parse(text: &str) -> Result<Secret, NotAKey> {
     (known_hash && alphabet && length).then(|| Secret::new(text)).ok_or(NotAKey)
 }
 
-/// Blots out everything in a foreign message that looks like a key, or the rest of one.
+/// Removes everything from a foreign message that looks like a key, or like the rest of one.
 #[must_use]
 pub fn redact(message: &str) -> String {
     let mut clean = String::with_capacity(message.len());

@@ -1,30 +1,30 @@
-//! Names that must be the same after every `create`: UUIDs of namespaces and names of `null_blk` devices.
+//! Names that must not change between runs of `create`: UUIDs of namespaces and names of `null_blk` devices.
 //!
-//! A host that reconnects compares a namespace's identifiers with what it saw before, and drops a namespace
-//! that came back with others. So they are derived from the NQN and the namespace ID, not drawn at random.
+//! After a reconnect a host compares the identifiers of a namespace with the earlier ones, and drops a namespace whose
+//! identifiers have changed. So they are derived from the NQN and the namespace ID, not random.
 
 use std::fmt;
 
 use sha2::{Digest, Sha256};
 
-/// How the name of every `null_blk` device starts that this tool makes.
+/// The prefix of the names of all `null_blk` devices that this tool creates.
 pub const NULL_BLK_PREFIX: &str = "nvmet-";
 
-/// The one `null_blk` device that all namespaces share where the configuration asks for that.
+/// The name of the `null_blk` device that all namespaces share, if the configuration requests that.
 pub const SHARED_NULL_BLK: &str = "nvmet-shared";
 
-/// Bytes of the hash in a device name: with prefix and namespace ID it fits the kernel's 31 characters.
+/// Length of the hash in a device name in bytes: with prefix and namespace ID the name fits the kernel's 31 characters.
 const NAME_HASH_BYTES: usize = 6;
 
-/// A UUID or NGUID: 16 bytes, shown as the kernel shows them.
+/// A UUID or NGUID: 16 bytes, formatted as by the kernel.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Identifier([u8; 16]);
 
 impl Identifier {
-    /// No identifier: how the kernel is told to forget one.
+    /// No identifier: written to make the kernel forget one.
     pub const ZERO: Self = Self([0; 16]);
 
-    /// Reads 32 hexadecimal digits, with or without dashes.
+    /// Parses 32 hexadecimal digits, with or without dashes.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let digits: String = text.chars().filter(|c| *c != '-').collect();
@@ -33,13 +33,13 @@ impl Identifier {
         hexadecimal.then(|| Self(number.to_be_bytes()))
     }
 
-    /// True if no bit is set: the kernel's way to say that there is none.
+    /// True if all bits are zero: the kernel has no identifier.
     #[must_use]
     pub fn is_zero(&self) -> bool {
         *self == Self::ZERO
     }
 
-    /// The UUID of a namespace that the configuration gives none: version 8 (RFC 9562, 5.8), from a hash.
+    /// The default UUID of a namespace: version 8 (RFC 9562, 5.8), from a hash.
     #[must_use]
     pub fn derived(nqn: &str, nsid: u32) -> Self {
         let mut bytes = [0; 16];
@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn a_derived_uuid_never_changes() {
-        // Hosts remember it: a release that derives others makes them drop their namespaces.
+        // Hosts remember it: another value in a later release would make them drop their namespaces.
         assert_eq!(Identifier::derived("klingons", 1).to_string(), "6dba0366-64d7-84a2-b3c1-6531d5e7e823");
         assert_eq!(null_blk_name("klingons", 1), "nvmet-176c204ec35e-1");
     }

@@ -1,17 +1,17 @@
-//! Drives the Linux kernel's NVMe-oF target (nvmet): makes in configfs what a TOML file asks for, and takes away what
-//! it made.
+//! Drives the Linux kernel's NVMe-oF target (nvmet): creates in configfs what a TOML file describes, and removes what
+//! it created.
 //!
-//! A [`wanted::Wanted`] configuration and an [`observed::Observed`] kernel become a [`plan::Plan`], which is pure; an
-//! [`execute::Executor`] carries the plan out; a [`record::Record`] remembers what is ours.
+//! A [`plan::Plan`] is computed from a [`wanted::Wanted`] configuration and the [`observed::Observed`] state of the
+//! kernel, without I/O. An [`execute::Executor`] performs the plan. A [`record::Record`] stores what we created.
 //!
 //! | module | role |
 //! |---|---|
-//! | [`config`], [`wanted`] | the TOML file, and what it asks for |
-//! | [`observed`], [`place`] | what is there, and where |
-//! | [`plan`], [`step`], [`module`] | what is to be done, in which order |
-//! | [`execute`], [`record`] | doing it, and remembering it |
+//! | [`config`], [`wanted`] | the TOML file, and the target that it describes |
+//! | [`observed`], [`place`] | the present state, and its location |
+//! | [`plan`], [`step`], [`module`] | the steps to be performed, in order |
+//! | [`execute`], [`record`] | performing and recording the steps |
 //! | [`listing`] | `nvmet ls` |
-//! | [`arguments`], [`command`] | the command line, and its commands, made of the above |
+//! | [`arguments`], [`command`] | the command line, and its commands |
 //! | [`dhchap`], [`identity`] | keys that are never shown, names that never change |
 
 pub mod arguments;

@@ -3,19 +3,19 @@
 use libstas::nvme::Transport;
 use serde::{Deserialize, Serialize};
 
-/// A module. The order is the order of loading; unloading goes the other way.
+/// A kernel module. Modules are loaded in this order and unloaded in reverse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Module {
-    /// The target itself.
+    /// The target core.
     Nvmet,
-    /// Its NVMe/TCP ports.
+    /// NVMe/TCP ports of the target.
     NvmetTcp,
-    /// Its NVMe/RDMA ports.
+    /// NVMe/RDMA ports of the target.
     NvmetRdma,
-    /// Its Fibre Channel ports.
+    /// Fibre Channel ports of the target.
     NvmetFc,
-    /// Ports within this machine; a host and a target in one module.
+    /// Ports within this machine: host and target in one module.
     NvmeLoop,
     /// RAM disks.
     Brd,
@@ -24,11 +24,11 @@ pub enum Module {
 }
 
 impl Module {
-    /// All of them, in the order of loading.
+    /// All modules, in the order of loading.
     pub const ALL: [Self; 7] =
         [Self::Nvmet, Self::NvmetTcp, Self::NvmetRdma, Self::NvmetFc, Self::NvmeLoop, Self::Brd, Self::NullBlk];
 
-    /// The module that serves ports of a transport.
+    /// The module for ports of a transport.
     #[must_use]
     pub fn of_transport(transport: Transport) -> Self {
         match transport {
@@ -39,7 +39,7 @@ impl Module {
         }
     }
 
-    /// The name for `modprobe`.
+    /// Its name for `modprobe`.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -53,13 +53,13 @@ impl Module {
         }
     }
 
-    /// The name under /sys/module.
+    /// Its name in /sys/module.
     #[must_use]
     pub fn sysfs_name(self) -> String {
         self.name().replace('-', "_")
     }
 
-    /// The build option of the kernel that enables the module.
+    /// The kernel build option that enables it.
     #[must_use]
     pub fn build_option(self) -> &'static str {
         match self {

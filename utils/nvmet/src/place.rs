@@ -1,30 +1,30 @@
-//! Where the kernel's target is: the real configfs, or a dry tree in an ordinary folder.
+//! The location of the target: the real configfs, or a dry tree in an ordinary directory.
 
 use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::statfs;
 
-/// Where every distribution mounts configfs.
+/// The mount point of configfs on all distributions.
 pub const CONFIGFS: &str = "/sys/kernel/config";
 
 /// The magic number of configfs (linux/fs/configfs/mount.c).
 const CONFIGFS_MAGIC: i64 = 0x6265_6570;
 
-/// Where things are.
+/// The paths that the tool uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The root of configfs.
     pub configfs: PathBuf,
-    /// Where /sys/module and /sys/block are read.
+    /// The directory that contains module and block, as in sysfs.
     pub sysfs: PathBuf,
-    /// The record of what was made.
+    /// The record of what was created.
     pub record: PathBuf,
-    /// True for a dry tree: no kernel behind it, no modules, no rights needed.
+    /// True for a dry tree: without a kernel, modules and privileges.
     pub play: bool,
 }
 
 impl Place {
-    /// The kernel's target, or a dry tree if `configfs` is a folder that is not configfs.
+    /// The kernel's target, or a dry tree if `configfs` is an ordinary directory.
     #[must_use]
     pub fn new(configfs: Option<&Path>, record: Option<&Path>) -> Self {
         let root = configfs.unwrap_or(Path::new(CONFIGFS));

@@ -1,7 +1,7 @@
-//! The record of what the tool made, so that it cleans that and nothing else.
+//! The record of what the tool created. Only this may be removed by `clean`.
 //!
-//! It lies in /run, which goes with the kernel's target at a reboot. What is about to be made is written down first:
-//! a tool that dies half-way leaves nothing that `nvmet clean` does not know.
+//! It is in /run, which is lost at a reboot like the kernel's target. Items are recorded before they are created: a
+//! tool that is killed leaves nothing that `nvmet clean` does not know.
 
 use std::collections::BTreeSet;
 use std::fs::{self, Permissions};
@@ -18,29 +18,29 @@ use crate::step::{Item, Step};
 /// The version of the file's format.
 const VERSION: u32 = 1;
 
-/// What the tool made and has not removed.
+/// The items that the tool created and has not removed.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     version: u32,
-    /// Ports by number.
+    /// The numbers of ports.
     pub ports: BTreeSet<u16>,
-    /// Subsystems by NQN.
+    /// The NQNs of subsystems.
     pub subsystems: BTreeSet<String>,
-    /// Hosts by NQN.
+    /// The NQNs of hosts.
     pub hosts: BTreeSet<String>,
-    /// Devices of `null_blk` by name.
+    /// The names of `null_blk` devices.
     pub null_blk: BTreeSet<String>,
-    /// Modules that were not loaded before.
+    /// The modules that the tool has loaded.
     pub modules: BTreeSet<Module>,
 }
 
-/// Why the record cannot be used.
+/// Why the record is not usable.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
     /// It cannot be read.
     #[error("the record {0} of what was made cannot be read: {1}")]
     Read(PathBuf, io::Error),
-    /// It is not ours.
+    /// It is not a record of nvmet.
     #[error("{0} is not a record of nvmet ({1}); move it away, then remove by hand what it spoke of")]
     Format(PathBuf, String),
     /// It cannot be written.
@@ -49,10 +49,10 @@ pub enum RecordError {
 }
 
 impl Record {
-    /// Reads the record. No file: nothing was made.
+    /// Reads the record. A missing file means that nothing was created.
     ///
     /// # Errors
-    /// [`RecordError`] if there is a file that is not a record, or cannot be read.
+    /// Returns [`RecordError`] if the file is not a record, or cannot be read.
     pub fn load(path: &Path) -> Result<Self, RecordError> {
         let text = match fs::read_to_string(path) {
             Ok(text) => text,
@@ -67,10 +67,10 @@ impl Record {
         Ok(record)
     }
 
-    /// Replaces the file as a whole; removes it if nothing is left to record.
+    /// Replaces the whole file, or removes it if the record is empty.
     ///
     /// # Errors
-    /// [`RecordError::Write`] with the cause.
+    /// Returns [`RecordError::Write`] with the cause.
     pub fn save(&self, path: &Path) -> Result<(), RecordError> {
         self.write(path).map_err(|error| RecordError::Write(path.to_owned(), error))
     }
@@ -83,7 +83,7 @@ impl Record {
             };
         }
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        // It holds no secrets, and `nvmet ls` is for everybody.
+        // It contains no secrets, and every user may run `nvmet ls`.
         let readable = Permissions::from_mode(0o644);
         let mut file = tempfile::Builder::new().permissions(readable).tempfile_in(folder)?;
         serde_json::to_writer_pretty(&file, &Self { version: VERSION, ..self.clone() })?;
@@ -99,7 +99,7 @@ impl Record {
         Self { version: 0, ..self.clone() } == Self::default()
     }
 
-    /// Adds what the steps are about to make.
+    /// Adds the items that the steps will create.
     pub fn claim<'a>(&mut self, steps: impl IntoIterator<Item = &'a Step>) {
         for step in steps {
             match step {
@@ -123,7 +123,7 @@ impl Record {
         }
     }
 
-    /// Forgets what is not there any more.
+    /// Drops items that no longer exist.
     pub fn retain_existing(&mut self, observed: &Observed) {
         self.ports.retain(|id| observed.ports.contains_key(id));
         self.subsystems.retain(|nqn| observed.subsystems.contains_key(nqn));

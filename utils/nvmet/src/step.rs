@@ -1,6 +1,6 @@
-//! The steps that change the kernel's target, each one system call or command, and how they read in a shell.
+//! The steps that change the kernel's target, one system call or command each, and their form as shell commands.
 //!
-//! Planners make them, [`crate::execute`] carries them out, `--dry-run` prints them.
+//! Planners create them, [`crate::execute`] performs them, `--dry-run` prints them.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use libstas::nvme::Secret;
 
 use crate::module::Module;
 
-/// A directory in configfs that the tool makes or removes.
+/// A directory in configfs that the tool creates or removes.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Item {
     /// ports/N
@@ -27,7 +27,7 @@ pub enum Item {
 }
 
 impl Item {
-    /// Where it is below the root of configfs.
+    /// Its path below the root of configfs.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         match self {
@@ -42,27 +42,27 @@ impl Item {
     }
 }
 
-/// A link in configfs: it exports or admits.
+/// A link in configfs: it exports a subsystem or admits a host.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Link {
     /// A port exports a subsystem.
     Export {
-        /// The port.
+        /// The number of the port.
         port: u16,
-        /// The subsystem's NQN.
+        /// The NQN of the subsystem.
         nqn: String,
     },
-    /// A subsystem lets a host in.
+    /// A subsystem admits a host.
     Admission {
-        /// The subsystem's NQN.
+        /// The NQN of the subsystem.
         nqn: String,
-        /// The host's NQN.
+        /// The NQN of the host.
         host: String,
     },
 }
 
 impl Link {
-    /// Where the link is below the root of configfs.
+    /// The path of the link below the root of configfs.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         match self {
@@ -72,7 +72,7 @@ impl Link {
         .into()
     }
 
-    /// What the link points to.
+    /// The target of the link.
     #[must_use]
     pub fn target(&self) -> Item {
         match self {
@@ -82,46 +82,46 @@ impl Link {
     }
 }
 
-/// What is written into an attribute.
+/// The value of an attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Value {
     /// A text that anyone may read.
     Plain(String),
-    /// A key, which nobody may.
+    /// A key, which only root may read.
     Key(Secret),
-    /// No key: the kernel forgets the one it had.
+    /// No key: the kernel deletes the present one.
     NoKey,
 }
 
-/// One step.
+/// A step of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     /// Load a module with these parameters.
     Load(Module, Vec<String>),
-    /// Unload a module if nothing uses it.
+    /// Unload a module, unless it is used.
     Unload(Module),
-    /// Make a directory.
+    /// Create a directory in configfs.
     Make(Item),
-    /// Remove a directory.
+    /// Remove a directory in configfs.
     Remove(Item),
-    /// Write an attribute.
+    /// Write an attribute of an item.
     Set(Item, &'static str, Value),
-    /// Let only root read an attribute. The kernel makes all of them readable by anyone.
+    /// Make an attribute readable for root only. The kernel creates all of them readable for everyone.
     Protect(Item, &'static str),
-    /// Make a link.
+    /// Create a link in configfs.
     Link(Link),
-    /// Remove a link.
+    /// Remove a link in configfs.
     Unlink(Link),
 }
 
 impl Step {
-    /// A step that writes a plain value.
+    /// Creates a step that writes a plain value.
     #[must_use]
     pub fn set(item: &Item, attribute: &'static str, value: impl fmt::Display) -> Self {
         Self::Set(item.clone(), attribute, Value::Plain(value.to_string()))
     }
 
-    /// The step as a line for a shell, with configfs mounted at `root`. Keys are `***`.
+    /// The step as a shell command, with configfs mounted at `root`. Keys are shown as `***`.
     #[must_use]
     pub fn shell(&self, root: &Path) -> String {
         let at = |path: PathBuf| quoted(&root.join(path).to_string_lossy());
@@ -149,7 +149,7 @@ fn printed(value: &Value) -> String {
     }
 }
 
-/// Quotes a word for a shell where it needs that.
+/// Quotes a word for a shell if necessary.
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/:._-+=,@%".contains(c);
     if !word.is_empty() && word.chars().all(plain) {

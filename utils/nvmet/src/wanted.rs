@@ -1,4 +1,4 @@
-//! The target that is wanted: a configuration after it was read, checked and expanded.
+//! The wanted target: a configuration that was parsed, checked and expanded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,23 +8,23 @@ use libstas::nvme::{Secret, Transport};
 
 use crate::identity::Identifier;
 
-/// Everything that a configuration asks for. It speaks of nothing that it does not name.
+/// The content of a configuration. Anything that it does not mention is left as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wanted {
-    /// Ports by their number.
+    /// Its ports, by number.
     pub ports: BTreeMap<u16, Port>,
-    /// Subsystems by their NQN.
+    /// Its subsystems, by NQN.
     pub subsystems: BTreeMap<String, Subsystem>,
-    /// Hosts by their NQN: those with keys, and those that a subsystem allows.
+    /// Its hosts, by NQN: those with keys, and those that a subsystem admits.
     pub hosts: BTreeMap<String, Host>,
-    /// How RAM disks are made, should a namespace want one.
+    /// The settings for RAM disks, used if a namespace needs one.
     pub brd: Brd,
 }
 
 /// A port: one address at which the target listens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Port {
-    /// Where it listens.
+    /// The address to listen on.
     pub address: Address,
     /// Referrals to other discovery controllers, by name.
     pub referrals: BTreeMap<String, Referral>,
@@ -33,25 +33,25 @@ pub struct Port {
 /// A referral in the discovery log page of a port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Referral {
-    /// Where the other discovery controller listens.
+    /// The address of the other discovery controller.
     pub address: Address,
     /// The port number that the log entry carries.
     pub port_id: u16,
 }
 
-/// An address in the kernel's terms.
+/// An address, as the kernel writes it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Address {
-    /// The transport.
+    /// The transport type.
     pub transport: Transport,
-    /// Canonical text: an IP address, a WWN pair, a name (loop).
+    /// Canonical text: an IP address, a WWN pair, or a name (loop).
     pub traddr: String,
-    /// The TCP or RDMA port; fc and loop have none.
+    /// The TCP or RDMA port number; `None` for fc and loop.
     pub trsvcid: Option<u16>,
 }
 
 impl Address {
-    /// The attributes of a port or a referral that make this address, in the order in which they are written.
+    /// The attributes of a port or a referral for this address, in the order of writing.
     #[must_use]
     pub fn attributes(&self) -> Vec<(&'static str, String)> {
         let mut attributes = vec![
@@ -89,9 +89,9 @@ impl fmt::Display for Address {
 pub struct Subsystem {
     /// Namespaces by their ID.
     pub namespaces: BTreeMap<u32, Namespace>,
-    /// The ports that export it.
+    /// The numbers of the ports that export it.
     pub ports: BTreeSet<u16>,
-    /// The hosts that it lets in.
+    /// The hosts that it admits.
     pub access: Access,
 }
 
@@ -104,36 +104,36 @@ pub enum Access {
     Only(BTreeSet<String>),
 }
 
-/// A namespace: what it lies on and by which names hosts know it.
+/// A namespace: its storage, and its identifiers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Namespace {
-    /// What it lies on.
+    /// The block device or file behind it.
     pub storage: Storage,
-    /// Its UUID; the same after every `create`, so that hosts take it for the same namespace.
+    /// Its UUID. It does not change between runs of `create`, so that hosts recognize the namespace.
     pub uuid: Identifier,
     /// Its NGUID, if the configuration gives one.
     pub nguid: Option<Identifier>,
 }
 
-/// What a namespace lies on.
+/// The storage of a namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Storage {
-    /// A RAM disk of `brd`; the planner says which.
+    /// A RAM disk of `brd`; the planner chooses one.
     RamDisk,
-    /// A `null_blk` device that we make.
+    /// A `null_blk` device that the tool creates.
     NullBlk(NullBlk),
-    /// A block device or a file that somebody else made; we only pass it on.
+    /// An existing block device or file that is only exported.
     Given(PathBuf),
 }
 
-/// A `null_blk` device, made in configfs.
+/// A `null_blk` device, created in configfs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NullBlk {
-    /// Its name in configfs and, from Linux 5.19, in /dev.
+    /// Its name in configfs and, since Linux 5.19, in /dev.
     pub name: String,
     /// Its size in MiB.
     pub size_mib: u32,
-    /// Whether it keeps what is written. If not, it reads as zeros and takes no memory.
+    /// True if it stores written data. If not, it reads as zeros and uses no memory.
     pub memory_backed: bool,
 }
 
@@ -151,16 +151,16 @@ pub fn null_blk_device(name: &str) -> PathBuf {
     PathBuf::from(format!("/dev/{name}"))
 }
 
-/// How RAM disks are made. `brd` knows one size, set when it is loaded.
+/// The settings of RAM disks. `brd` has one size, set when it is loaded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Brd {
     /// The size of each RAM disk in MiB.
     pub size_mib: u32,
-    /// Whether idle RAM disks of a `brd` that somebody else loaded may be taken, and overwritten.
+    /// True if idle RAM disks of a `brd` that was loaded by another program may be used and overwritten.
     pub use_existing: bool,
 }
 
-/// RAM disks grow as they are written, so a roomy default costs nothing.
+/// RAM disks use memory only as they are written, so a large default costs nothing.
 pub const DEFAULT_SIZE_MIB: u32 = 64;
 
 impl Default for Brd {
@@ -169,12 +169,12 @@ impl Default for Brd {
     }
 }
 
-/// A host: its keys, if it is to authenticate.
+/// A host, with its keys if it must authenticate.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Host {
-    /// The key by which the host proves itself.
+    /// The key that authenticates the host.
     pub dhchap_key: Option<Secret>,
-    /// The key by which the target proves itself to the host.
+    /// The key that authenticates the target to the host.
     pub dhchap_ctrl_key: Option<Secret>,
     /// The hash of the exchange, as the kernel names it; its default if absent.
     pub dhchap_hash: Option<String>,

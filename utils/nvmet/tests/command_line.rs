@@ -1,4 +1,4 @@
-//! The tool as its users run it, on a dry tree: an ordinary folder in the place of configfs.
+//! The tool as users run it, on a dry tree: an ordinary directory in place of configfs.
 
 #![allow(clippy::unwrap_used)]
 
@@ -26,7 +26,7 @@ impl Tool {
         command.args(arguments).output().unwrap()
     }
 
-    /// What a command that succeeds prints.
+    /// The output of a command that must succeed.
     fn says(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         let words = String::from_utf8(output.stderr).unwrap();
@@ -34,7 +34,7 @@ impl Tool {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// What a command that fails complains of.
+    /// The error output of a command that must fail.
     fn complains(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert_eq!(output.status.code(), Some(1), "{arguments:?}");

@@ -1,4 +1,4 @@
-//! Plans, carried out on a kernel made of rules: whatever is wanted and whatever was there before.
+//! Performs plans on a model of the kernel, for any wanted configuration and any initial state.
 
 #![allow(clippy::unwrap_used)]
 
@@ -17,7 +17,7 @@ use nvmet::wanted::{Access, Wanted};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
-/// Carries out the first steps of a plan, and records them as the tool does.
+/// Performs the first steps of a plan, and records them as the tool does.
 fn carry_out(model: &mut Model, record: &mut Record, plan: &Plan, steps: usize) {
     for step in plan.steps().take(steps) {
         model.apply(step).unwrap_or_else(|rule| panic!("{rule}"));
@@ -37,7 +37,7 @@ fn clean(model: &mut Model, record: &mut Record) {
     carry_out(model, record, &plan, usize::MAX);
 }
 
-/// What others made, as far as it is theirs alone.
+/// The items of other tools, without anything that also belongs to us.
 fn of_others(seen: &Observed, record: &Record) -> Observed {
     let mut theirs = seen.clone();
     theirs.ports.retain(|id, _| !record.ports.contains(id));
@@ -50,7 +50,7 @@ fn of_others(seen: &Observed, record: &Record) -> Observed {
     theirs
 }
 
-/// What a configuration says, looked up in the kernel in another way than the planner does.
+/// Checks that the kernel matches the configuration, independently of the planner.
 fn is_met(wanted: &Wanted, seen: &Observed) {
     for (id, port) in &wanted.ports {
         let found = &seen.ports[id];
@@ -77,7 +77,7 @@ fn exporting<'a>(seen: &'a Observed, nqn: &str) -> Vec<&'a u16> {
     seen.ports.iter().filter(|(_, port)| port.exports.contains(nqn)).map(|(id, _)| id).collect()
 }
 
-/// What the configuration does not name is as it was, and still where it was.
+/// Checks that everything that the configuration does not mention is unchanged.
 fn leaves_the_rest(wanted: &Wanted, before: &Observed, after: &Observed) {
     for (nqn, subsystem) in before.subsystems.iter().filter(|(nqn, _)| !wanted.subsystems.contains_key(*nqn)) {
         assert_eq!(after.subsystems.get(nqn), Some(subsystem));
@@ -88,7 +88,7 @@ fn leaves_the_rest(wanted: &Wanted, before: &Observed, after: &Observed) {
     }
 }
 
-/// What `nvmet link` may do at any time.
+/// Links our subsystems to ports of other tools, as `nvmet link` may do at any time.
 fn export_ours_on_their_ports(model: &mut Model, record: &mut Record) {
     let ours = record.subsystems.clone();
     let theirs: Vec<u16> = model.seen.ports.keys().filter(|id| !record.ports.contains(id)).copied().collect();

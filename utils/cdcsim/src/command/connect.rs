@@ -2,9 +2,9 @@
 
 use libstas::nvme::wire::{array, trimmed, u16_at};
 
-/// Bytes of the data.
+/// Length of the data in bytes.
 pub const DATA_LEN: usize = 1024;
-/// CNTLID of a host that takes any controller.
+/// CNTLID for any controller.
 pub const ANY_CONTROLLER: u16 = 0xffff;
 /// Offset of CNTLID in the data.
 pub const CNTLID_AT: u16 = 16;
@@ -13,16 +13,16 @@ pub const SUBNQN_AT: u16 = 256;
 /// Offset of HOSTNQN in the data.
 pub const HOSTNQN_AT: u16 = 512;
 
-/// What the submission queue entry says.
+/// The fields of the Connect submission queue entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Connect {
     /// Record format: 0.
     pub recfmt: u16,
-    /// Queue: 0 is the admin queue, and a discovery controller has no other.
+    /// The queue ID. 0 is the admin queue, the only queue of a discovery controller.
     pub qid: u16,
-    /// Entries of the queue, less one.
+    /// The number of queue entries minus one.
     pub sqsize: u16,
-    /// CATTR bit 2: the host does without flow control.
+    /// CATTR bit 2: the host disables flow control.
     pub disable_sqflow: bool,
     /// Keep alive timeout in milliseconds; 0: none.
     pub kato: u32,
@@ -31,13 +31,13 @@ pub struct Connect {
 /// The 1,024 bytes of data of a Connect command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectData {
-    /// Host ID.
+    /// The host ID (HOSTID).
     pub host_id: [u8; 16],
-    /// The controller that it wants.
+    /// The controller ID that the host wants (CNTLID).
     pub cntlid: u16,
-    /// NQN of the subsystem.
+    /// The NQN of the subsystem (SUBNQN).
     pub subnqn: String,
-    /// NQN of the host.
+    /// The NQN of the host (HOSTNQN).
     pub host_nqn: String,
 }
 
@@ -45,7 +45,7 @@ impl ConnectData {
     /// Reads the data.
     ///
     /// # Errors
-    /// The offset of the field that is no printable text, or where the data ends too early.
+    /// Returns the offset of the field that is not printable text, or at which the data ends too early.
     pub fn parse(data: &[u8]) -> Result<Self, u16> {
         let short = u16::try_from(data.len()).unwrap_or_default();
         let data = data.get(..DATA_LEN).ok_or(short)?;
@@ -64,7 +64,8 @@ impl ConnectData {
     }
 }
 
-/// Dword 0 of the answer to a Connect with invalid parameters: which one (bit 16: it stands in the data).
+/// Dword 0 of the completion of a Connect with an invalid parameter: its offset, and in bit 16 whether that is in the
+/// data.
 #[must_use]
 pub fn invalid_parameter(at: u16, in_data: bool) -> u64 {
     u64::from(at) | u64::from(in_data) << 16

@@ -1,5 +1,5 @@
-//! Commands and completions: the submission queue entry that a host sends, read into what it means, and the completion
-//! queue entry that it gets (NVMe Base 2.0, 3.3.3; Fabrics commands: 6).
+//! Decodes the submission queue entry that a host sends, and encodes the completion queue entry that it gets (NVMe Base
+//! 2.0, 3.3.3; Fabrics commands: 6).
 
 pub mod connect;
 pub mod status;
@@ -12,94 +12,94 @@ use libstas::nvme::wire::{put, u8_at, u16_at, u32_at, u64_at};
 
 pub use connect::{Connect, ConnectData};
 
-/// A command as it was sent.
+/// A decoded command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Command {
-    /// Command identifier: the completion names it.
+    /// The command identifier, repeated in the completion.
     pub cid: u16,
-    /// Where its data are.
+    /// The place of its data.
     pub data: DataPointer,
-    /// What is asked for.
+    /// The decoded operation.
     pub ask: Ask,
 }
 
-/// SGL1 of the entry (NVMe Base 2.0, 4.1.2): the only descriptors that NVMe/TCP knows.
+/// SGL1 of the entry (NVMe Base 2.0, 4.1.2), with the only descriptor types of NVMe/TCP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataPointer {
     /// In the capsule: offset and length in bytes.
     Capsule {
-        /// From the begin of the capsule's data.
+        /// Offset in bytes from the start of the capsule's data.
         offset: u64,
-        /// Bytes.
+        /// Length in bytes.
         len: u32,
     },
     /// In the host's memory: data PDUs carry it.
     Host {
-        /// Bytes.
+        /// Length in bytes.
         len: u32,
     },
-    /// Another descriptor type.
+    /// Another descriptor type, which is not supported.
     Unknown(u8),
 }
 
-/// What a command asks for.
+/// The operation of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ask {
-    /// Connect (Fabrics).
+    /// The Connect command (Fabrics).
     Connect(Connect),
-    /// Property Get (Fabrics).
+    /// The Property Get command (Fabrics).
     PropertyGet {
         /// Offset of the property.
         offset: u32,
-        /// Eight bytes rather than four.
+        /// True for eight bytes, false for four.
         wide: bool,
     },
-    /// Property Set (Fabrics).
+    /// The Property Set command (Fabrics).
     PropertySet {
         /// Offset of the property.
         offset: u32,
-        /// Its new value.
+        /// The value to write.
         value: u64,
     },
-    /// Get Log Page.
+    /// The Get Log Page command.
     GetLogPage {
         /// Log page identifier.
         lid: u8,
         /// Log specific parameter.
         lsp: u8,
-        /// The event stays masked after this.
+        /// RAE: the event stays masked after the read.
         retain: bool,
-        /// First byte of the page.
+        /// Offset in the page in bytes.
         offset: u64,
-        /// Bytes.
+        /// Length in bytes.
         len: u64,
     },
-    /// Identify.
+    /// The Identify command.
     Identify {
-        /// Controller or namespace structure: which data structure.
+        /// Controller or Namespace Structure: selects the data structure.
         cns: u8,
     },
-    /// Set Features.
+    /// The Set Features command.
     SetFeatures {
         /// Feature identifier.
         fid: u8,
         /// Command dword 11.
         value: u32,
     },
-    /// Get Features.
+    /// The Get Features command.
     GetFeatures {
         /// Feature identifier.
         fid: u8,
     },
-    /// Asynchronous Event Request.
+    /// The Asynchronous Event Request command.
     AsynchronousEvent,
-    /// Keep Alive.
+    /// The Keep Alive command.
     KeepAlive,
-    /// Discovery Information Management; `None` for a task that is reserved.
+    /// The Discovery Information Management command; `None` for a reserved task.
     Inform(Option<Task>),
-    /// Another command.
+    /// Any other command.
     Other {
-        /// Opcode.
+        /// The opcode of the command.
         opcode: u8,
     },
 }
@@ -112,13 +112,13 @@ const ASYNCHRONOUS_EVENT: u8 = 0x0c;
 const KEEP_ALIVE: u8 = 0x18;
 const INFORM: u8 = 0x21;
 const FABRICS: u8 = 0x7f;
-/// FCTYPE of Fabrics commands.
+/// The FCTYPE values of Fabrics commands.
 const PROPERTY_SET: u8 = 0x00;
 const CONNECT: u8 = 0x01;
 const PROPERTY_GET: u8 = 0x04;
 
 impl Command {
-    /// Reads an entry. Every 64 bytes are some command.
+    /// Decodes an entry. Any 64 bytes are some command.
     #[must_use]
     pub fn parse(entry: &[u8; 64]) -> Self {
         let u8_at = |at| u8_at(entry, at).unwrap_or_default();
@@ -158,13 +158,13 @@ impl Command {
         Self { cid: u16_at(2), data, ask }
     }
 
-    /// The data goes from the host to the controller, and must be there before the command can be carried out.
+    /// True if the host sends data with the command: the data must arrive before the command can be performed.
     #[must_use]
     pub fn brings_data(&self) -> bool {
         matches!(self.ask, Ask::Connect(_) | Ask::Inform(_))
     }
 
-    /// What it is called in lists and logs.
+    /// The name of the command in lists and logs.
     #[must_use]
     pub fn name(&self) -> &'static str {
         match self.ask {
@@ -186,18 +186,18 @@ impl Command {
 /// A completion queue entry (NVMe Base 2.0, 3.3.3.2), of the admin queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Completion {
-    /// The command.
+    /// The identifier of the command that is completed.
     pub cid: u16,
-    /// Dwords 0 and 1: what the command's own specification puts there.
+    /// Dwords 0 and 1: specific to the command.
     pub result: u64,
     /// SQHD: the head of the submission queue; FFFFh without flow control.
     pub head: u16,
-    /// Success, or what is wrong.
+    /// The status of the command.
     pub status: Status,
 }
 
 impl Completion {
-    /// The entry as it stands in a response capsule; the phase tag means nothing there.
+    /// Encodes the entry for a response capsule. The phase tag has no meaning there.
     #[must_use]
     pub fn encode(&self) -> [u8; 16] {
         let mut entry = [0; 16];

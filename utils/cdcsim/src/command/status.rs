@@ -1,12 +1,11 @@
-//! The status codes that a discovery controller answers with (NVMe Base 2.0, Figures 101 to 106). Bit 14 is Do Not
-//! Retry.
+//! The status codes that a discovery controller returns (NVMe Base 2.0, Figures 101 to 106). Bit 14 is Do Not Retry.
 
 use libstas::nvme::admin::Status;
 
-/// Do Not Retry.
+/// The Do Not Retry bit.
 pub const DNR: u16 = 0x4000;
 
-/// Success.
+/// Successful Completion.
 pub const SUCCESS: Status = Status(0x000);
 /// Invalid Command Opcode.
 pub const INVALID_OPCODE: Status = Status(DNR | 0x001);
@@ -20,7 +19,7 @@ pub const DATA_LENGTH: Status = Status(DNR | 0x00f);
 pub const SGL_TYPE: Status = Status(DNR | 0x011);
 /// SGL Offset Invalid.
 pub const SGL_OFFSET: Status = Status(DNR | 0x016);
-/// Transient Transport Error: data came with a wrong digest.
+/// Transient Transport Error: a data digest was wrong.
 pub const TRANSPORT: Status = Status(0x022);
 /// Asynchronous Event Request Limit Exceeded.
 pub const TOO_MANY_EVENTS: Status = Status(DNR | 0x105);
@@ -32,5 +31,5 @@ pub const INVALID_DISCOVERY_INFORMATION: Status = Status(DNR | 0x12f);
 pub const CONNECT_FORMAT: Status = Status(DNR | 0x180);
 /// Connect: Controller Busy.
 pub const CONNECT_BUSY: Status = Status(0x181);
-/// Connect: Invalid Parameters; the result says which.
+/// Connect: Invalid Parameters. The result names the parameter.
 pub const CONNECT_PARAMETERS: Status = Status(DNR | 0x182);

@@ -1,4 +1,4 @@
-//! Commands and completions against bytes written down from the specification.
+//! Commands and completions, compared with bytes from the specification.
 #![allow(clippy::unwrap_used)]
 
 use libstas::nvme::admin;
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::connect::{DATA_LEN, HOSTNQN_AT, SUBNQN_AT};
 use super::*;
 
-/// A submission queue entry with these bytes at these places.
+/// A submission queue entry with bytes at these offsets.
 fn entry(parts: &[(usize, &[u8])]) -> [u8; 64] {
     let mut entry = [0; 64];
     for (at, bytes) in parts {
@@ -55,7 +55,7 @@ fn properties_are_read_field_by_field() {
     assert_eq!(Command::parse(&set).ask, Ask::PropertySet { offset: 0x14, value: 0x46_0001 });
 }
 
-/// What libstas gives to the kernel, as the kernel puts it on the wire.
+/// A command of libstas as the kernel sends it.
 fn on_the_wire(command: &admin::Command) -> [u8; 64] {
     let dwords: Vec<u8> = command.cdw.iter().flat_map(|dword| dword.to_le_bytes()).collect();
     entry(&[(0, &[command.opcode]), (32, &command.len.to_le_bytes()), (39, &[0x5a]), (40, &dwords)])

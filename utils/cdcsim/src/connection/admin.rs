@@ -1,4 +1,4 @@
-//! The commands that a discovery controller serves.
+//! The commands that a discovery controller supports.
 
 use std::time::Duration;
 
@@ -13,14 +13,14 @@ use crate::fault::{Fault, Optional, Stage};
 use crate::pdu::outgoing;
 use crate::world::{Registered, Seat, TRANSFER_MAX, VERSION, World};
 
-/// Identify: the controller data structure.
+/// CNS of the Identify Controller data structure.
 const CNS_CONTROLLER: u8 = 0x01;
-/// Features.
+/// The feature identifiers.
 const ASYNCHRONOUS_EVENTS: u8 = 0x0b;
 const KEEP_ALIVE_TIMER: u8 = 0x0f;
 
 impl Connection {
-    /// Serves a command of a connected host.
+    /// Performs a command of a connected host.
     pub(super) fn serve(&mut self, now: Duration, command: &Command, data: &[u8], world: &mut World) {
         self.count(command.name(), world);
         let Phase::Connected(session) = &mut self.phase else { return };
@@ -99,7 +99,7 @@ impl Connection {
         }
     }
 
-    /// Get Log Page.
+    /// The Get Log Page command.
     fn log_page(
         &mut self,
         command: &Command,
@@ -124,7 +124,7 @@ impl Connection {
                 if let Some(status) = world.faults.take(Some(host), pick) {
                     return self.answer(command.cid, 0, status);
                 }
-                // A page is read in parts: they are those of the page whose header was read.
+                // A page is read in parts, which all belong to the page whose header was read.
                 if offset == 0 || session.page.is_empty() {
                     session.page = world.page(Seat { host, local: self.local, port: self.port }, lsp);
                 }
@@ -142,7 +142,7 @@ impl Connection {
         if len > TRANSFER_MAX {
             return self.answer(command.cid, 0, status::INVALID_FIELD);
         }
-        // Behind the end of the page there are zeros.
+        // The rest of the requested length is filled with zeros.
         let len = usize::try_from(len).unwrap_or_default();
         let mut part = rest.get(..len).unwrap_or(rest).to_vec();
         part.resize(len, 0);
@@ -156,7 +156,7 @@ impl Connection {
         }
     }
 
-    /// Sends the begin of the data, and resets the connection.
+    /// Sends the beginning of the data, and resets the connection.
     fn break_off(&mut self, cid: u16, data: &[u8], after: usize) {
         let mut pdus = outgoing::data(self.digests, cid, data);
         pdus.truncate(crate::pdu::SHORT_LEN + after);
@@ -165,7 +165,7 @@ impl Connection {
         self.phase = Phase::Over;
     }
 
-    /// Gives the host data, and success.
+    /// Sends the data to the host, with a successful completion.
     fn give(&mut self, command: &Command, data: &[u8]) {
         match command.data {
             DataPointer::Host { len } if len as usize >= data.len() => {
@@ -177,7 +177,7 @@ impl Connection {
         }
     }
 
-    /// Discovery Information Management (TP8010).
+    /// The Discovery Information Management command (TP8010).
     fn inform(&mut self, now: Duration, task: Option<Task>, data: &[u8], world: &mut World) -> Status {
         let Phase::Connected(session) = &self.phase else { return status::SEQUENCE };
         let nqn = session.host.clone();
@@ -219,7 +219,7 @@ impl Connection {
                 *registered = None;
                 status::SUCCESS
             }
-            // Nothing is registered that could be changed or taken back.
+            // There is no registration to update or remove.
             (Task::Update | Task::Deregister, None) => status::INVALID_DISCOVERY_INFORMATION,
         }
     }

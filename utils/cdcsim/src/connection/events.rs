@@ -1,24 +1,24 @@
-//! Asynchronous events (NVMe Base 2.0, 5.2): a request waits until there is something to tell.
+//! Asynchronous events (NVMe Base 2.0, 5.2): a request waits for the next event.
 
 use std::collections::VecDeque;
 
 use crate::world::EVENT_REQUESTS;
 
-/// Feature 0Bh, bit 31: tell when the discovery log page has changed.
+/// Feature 0Bh, bit 31: send an event when the discovery log page has changed.
 const DISCOVERY_LOG: u32 = 1 << 31;
-/// So many events that nobody has asked for yet are kept.
+/// Maximum number of events kept until the host requests them.
 const OWED_MAX: u32 = 1000;
 
 /// The events of one connection.
 #[derive(Debug, Default)]
 pub struct Events {
-    /// Feature 0Bh.
+    /// The value of feature 0Bh.
     configuration: u32,
-    /// Command identifiers of the requests that wait.
+    /// The command identifiers of the waiting requests.
     requests: VecDeque<u16>,
-    /// Told, and the page has not been read since.
+    /// True if an event was sent and the page has not been read since.
     masked: bool,
-    /// To be sent.
+    /// Number of events to be sent.
     owed: u32,
 }
 
@@ -29,12 +29,12 @@ impl Events {
         self.configuration
     }
 
-    /// The host wants other events.
+    /// Sets feature 0Bh.
     pub(super) fn configure(&mut self, value: u32) {
         self.configuration = value;
     }
 
-    /// How many requests wait.
+    /// The number of waiting requests.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.requests.len()
@@ -49,12 +49,12 @@ impl Events {
         fits
     }
 
-    /// The page has been read: the next change is told.
+    /// The page was read: the next change causes an event.
     pub(super) fn unmask(&mut self) {
         self.masked = false;
     }
 
-    /// The page has changed; it is told so often, unless the host has not read the page since it was told last.
+    /// The page has changed: queues `times` events, unless the host has not read the page since the last event.
     pub(super) fn change(&mut self, times: u32) {
         if !self.masked && self.configuration & DISCOVERY_LOG != 0 {
             self.force(times);
@@ -62,12 +62,12 @@ impl Events {
         }
     }
 
-    /// So many events without a reason.
+    /// Queues events without a change.
     pub(super) fn force(&mut self, count: u32) {
         self.owed = self.owed.saturating_add(count).min(OWED_MAX);
     }
 
-    /// The requests that are to be answered now.
+    /// Removes and returns the requests to be completed now.
     pub(super) fn due(&mut self) -> Vec<u16> {
         let count = self.requests.len().min(self.owed as usize);
         self.owed -= u32::try_from(count).unwrap_or(self.owed);

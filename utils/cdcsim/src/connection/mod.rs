@@ -1,7 +1,7 @@
-//! One connection: a state machine that takes the host's bytes and gives the controller's.
+//! One connection: a state machine that takes the bytes of the host and returns those of the controller.
 //!
-//! Call [`Connection::receive`] with what comes, [`Connection::change`] when the host's page has changed, and
-//! [`Connection::tick`] at [`Connection::deadline`]. Each gives [`Output`]s, to be carried out in their order.
+//! Call [`Connection::receive`] with received bytes, [`Connection::change`] when the page of the host has changed, and
+//! [`Connection::tick`] at [`Connection::deadline`]. Each returns [`Output`]s, to be performed in order.
 
 mod admin;
 mod events;
@@ -24,25 +24,25 @@ use crate::world::World;
 pub use session::Session;
 use transfer::Transfers;
 
-/// What a connection wants of its socket.
+/// An operation on the socket.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
     /// Send these bytes.
     Send(Vec<u8>),
-    /// Close when all is sent.
+    /// Close the socket when everything is sent.
     Close,
-    /// Reset (RST), once all before it is handed to the network.
+    /// Reset the connection (RST) when everything before it is handed to the network.
     Reset,
-    /// A line for the log.
+    /// Write a line to the log.
     Say(String),
 }
 
-/// A connection.
+/// The state of a connection.
 #[derive(Debug)]
 pub struct Connection {
-    /// The other end.
+    /// The address of the host.
     pub peer: SocketAddr,
-    /// Our end.
+    /// The local address.
     pub local: SocketAddr,
     /// The port ID of the listener.
     pub port: u16,
@@ -53,23 +53,23 @@ pub struct Connection {
     out: Vec<Output>,
 }
 
-/// How far it has come.
+/// The phase of a connection.
 #[derive(Debug)]
 enum Phase {
-    /// TCP is there.
+    /// The TCP connection is established.
     Fresh,
-    /// ICResp is sent.
+    /// ICResp has been sent.
     Initialized,
-    /// Connect is answered.
+    /// Connect has succeeded.
     Connected(Box<Session>),
-    /// By order of a fault nothing is answered any more.
+    /// A fault has stopped all answers.
     Silent(Option<Box<Session>>),
-    /// It is over; what comes is thrown away.
+    /// It has ended; further input is ignored.
     Over,
 }
 
 impl Connection {
-    /// One that has just been accepted by the listener with that port ID.
+    /// Creates the state for a connection accepted by the listener with that port ID.
     #[must_use]
     pub fn new(peer: SocketAddr, local: SocketAddr, port: u16) -> Self {
         Self {
@@ -84,7 +84,7 @@ impl Connection {
         }
     }
 
-    /// What Connect has brought, as long as the connection lasts.
+    /// The result of Connect, while the connection exists.
     #[must_use]
     pub fn session(&self) -> Option<&Session> {
         match &self.phase {
@@ -93,19 +93,19 @@ impl Connection {
         }
     }
 
-    /// The NQN of the host, once it is known.
+    /// The NQN of the host, once known.
     #[must_use]
     pub fn host(&self) -> Option<&str> {
         self.session().map(|session| session.host.as_str())
     }
 
-    /// The digests that were agreed on.
+    /// The negotiated digests.
     #[must_use]
     pub fn digests(&self) -> Digests {
         self.digests
     }
 
-    /// A word for what it is doing.
+    /// The phase in one word.
     #[must_use]
     pub fn state(&self) -> &'static str {
         match &self.phase {
@@ -117,7 +117,7 @@ impl Connection {
         }
     }
 
-    /// Takes bytes as they come.
+    /// Takes received bytes.
     pub fn receive(&mut self, now: Duration, bytes: &[u8], world: &mut World) -> Vec<Output> {
         if matches!(self.phase, Phase::Silent(_) | Phase::Over) {
             return Vec::new();
@@ -149,7 +149,7 @@ impl Connection {
         self.send_events(world)
     }
 
-    /// Sends so many events without a reason.
+    /// Sends events without a change.
     pub fn force_events(&mut self, count: u32, world: &mut World) -> Vec<Output> {
         if let Phase::Connected(session) = &mut self.phase {
             session.events.force(count);
@@ -157,7 +157,7 @@ impl Connection {
         self.send_events(world)
     }
 
-    /// When [`Connection::tick`] is due: the host has said nothing for its keep alive timeout.
+    /// When [`Connection::tick`] is due because the keep alive timeout of the host expires.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
         match &self.phase {
@@ -221,7 +221,7 @@ impl Connection {
         self.phase = Phase::Initialized;
     }
 
-    /// A command is there; its data may have to be asked for.
+    /// A command has arrived. Its data may have to be requested.
     fn command(&mut self, now: Duration, command: &Command, data: Option<Vec<u8>>, world: &mut World) {
         if let Phase::Connected(session) = &mut self.phase {
             session.queue.advance();
@@ -251,7 +251,7 @@ impl Connection {
         }
     }
 
-    /// A command and all its data are there. `None`: the data came with a wrong digest.
+    /// A command and all its data have arrived. `None`: the data had a wrong digest.
     fn carry_out(&mut self, now: Duration, command: &Command, data: Option<&[u8]>, world: &mut World) {
         let Some(data) = data else { return self.answer(command.cid, 0, status::TRANSPORT) };
         match (&command.ask, &self.phase) {
@@ -290,7 +290,7 @@ impl Connection {
     }
 }
 
-/// Counts something for a connection and for its host.
+/// Counts a command or event for a connection and its host.
 fn count(world: &mut World, host: &str, counts: &mut BTreeMap<&'static str, u64>, what: &'static str) {
     *counts.entry(what).or_default() += 1;
     if let Some(host) = world.hosts.get_mut(host) {

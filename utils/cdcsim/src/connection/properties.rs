@@ -7,11 +7,11 @@ const VS_AT: u32 = 0x08;
 const CC_AT: u32 = 0x14;
 const CSTS_AT: u32 = 0x1c;
 
-/// CAP: 128 entries a queue (less one, bits 15:0), contiguous queues (16), ready within 7.5 s (31:24, in units of
-/// 500 ms), the NVM command set (37), as hosts want it.
+/// CAP: 128 entries in a queue (bits 15:0, minus one), contiguous queues (16), ready within 7.5 s (31:24, in units of
+/// 500 ms), and the NVM command set (37), which hosts require.
 const CAP: u64 = 127 | 1 << 16 | 15 << 24 | 1 << 37;
 
-/// CC.EN, and CSTS.RDY that follows it.
+/// CC.EN; CSTS.RDY has the same value.
 const ENABLED: u32 = 1 << 0;
 /// CC.SHN, bits 15:14.
 const SHUTDOWN: u32 = 0b11 << 14;
@@ -25,7 +25,7 @@ pub(super) struct Properties {
 }
 
 impl Properties {
-    /// Reads a property; `None` if there is none at that offset, or none that is so wide.
+    /// Reads a property; `None` if there is none at that offset with that width.
     pub(super) fn get(&self, offset: u32, wide: bool) -> Option<u64> {
         match (offset, wide) {
             (CAP_AT, true) => Some(CAP),
@@ -36,7 +36,7 @@ impl Properties {
         }
     }
 
-    /// Writes a property; `None` if there is none at that offset that can be written.
+    /// Writes a property; `None` if there is no writable one at that offset.
     pub(super) fn set(&mut self, offset: u32, value: u64) -> Option<()> {
         if offset != CC_AT {
             return None;
@@ -45,7 +45,7 @@ impl Properties {
         Some(())
     }
 
-    /// CC.EN: commands other than Fabrics ones are served.
+    /// True if CC.EN is set: only then commands other than Fabrics commands are performed.
     pub(super) fn is_enabled(&self) -> bool {
         self.configuration & ENABLED != 0
     }

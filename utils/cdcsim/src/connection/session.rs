@@ -1,4 +1,4 @@
-//! What Connect has brought about: a controller for one host.
+//! The session that Connect creates: a controller for one host.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,39 +11,39 @@ use crate::command::{Connect, ConnectData, status};
 use crate::fault::{Fault, Stage};
 use crate::world::World;
 
-/// Offset of QID in the submission queue entry of Connect.
+/// The offset of QID in the Connect submission queue entry.
 const QID_AT: u16 = 42;
-/// Offset of SQSIZE.
+/// The offset of SQSIZE.
 const SQSIZE_AT: u16 = 44;
-/// Offset of KATO.
+/// The offset of KATO.
 const KATO_AT: u16 = 48;
 
-/// A host's controller.
+/// The controller of one host.
 #[derive(Debug)]
 pub struct Session {
-    /// The host's NQN.
+    /// The NQN of the host.
     pub host: String,
-    /// The host's ID.
+    /// The ID of the host.
     pub host_id: [u8; 16],
-    /// The NQN that it asked for.
+    /// The subsystem NQN that the host requested.
     pub subnqn: String,
-    /// The controller's ID.
+    /// The ID of the controller.
     pub cntlid: u16,
     /// Keep alive timeout in milliseconds; 0: none.
     pub kato: u32,
-    /// When it was last heard of.
+    /// When the host last sent something.
     pub heard: Duration,
-    /// How many commands of each name it has sent, and how many events it got.
+    /// Number of commands by name, and number of events.
     pub counts: BTreeMap<&'static str, u64>,
-    /// Its events.
+    /// The asynchronous events of the session.
     pub events: Events,
     pub(super) properties: Properties,
     pub(super) queue: Queue,
-    /// The log page as it was when its header was read.
+    /// The log page, as of the last read of its header.
     pub(super) page: Vec<u8>,
 }
 
-/// The head of the submission queue, by which the host knows how many more commands it may send.
+/// The head of the submission queue. It tells the host how many more commands it may send.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Queue {
     head: u16,
@@ -63,15 +63,15 @@ impl Queue {
 }
 
 impl Session {
-    /// When the keep alive timeout is over.
+    /// When the keep alive timeout expires.
     pub(super) fn keep_alive_deadline(&self) -> Option<Duration> {
-        // Twice as long as the host has promised: a simulator on a busy machine must not be stricter than its clock.
+        // Twice the time that the host has announced: a simulator on a busy machine must not be too strict.
         (self.kato != 0).then(|| self.heard + Duration::from_millis(self.kato.into()) * 2)
     }
 }
 
 impl Connection {
-    /// Connect: makes the controller, or says why not.
+    /// The Connect command: creates the controller, or returns an error.
     pub(super) fn connect(&mut self, now: Duration, cid: u16, connect: Connect, data: &[u8], world: &mut World) {
         let parsed = ConnectData::parse(data);
         let host = parsed.as_ref().ok().map(|data| data.host_nqn.clone());
@@ -99,7 +99,7 @@ impl Connection {
         host.count("connect");
         let cntlid = world.give_cntlid();
         let entries = u32::from(connect.sqsize) + 1;
-        // Connect itself has taken the first entry of the queue.
+        // The Connect command itself has used the first entry of the queue.
         let queue = Queue { head: 1, entries, disabled: connect.disable_sqflow };
         let said = format!(
             "{} connected from {} as controller {cntlid}, keep alive {} ms",
@@ -127,7 +127,7 @@ impl Connection {
         }
     }
 
-    /// From now on nothing is answered.
+    /// Stops all answers.
     pub(super) fn fall_silent(&mut self) {
         self.phase = match std::mem::replace(&mut self.phase, Phase::Over) {
             Phase::Connected(session) => Phase::Silent(Some(session)),
@@ -143,7 +143,7 @@ impl Connection {
     }
 }
 
-/// The data, if all that a host may ask for is as it must be; else the result that tells what is not.
+/// Checks all parameters of Connect. Returns the data, or the result that names the invalid parameter.
 fn check(connect: Connect, data: Result<ConnectData, u16>, world: &World) -> Result<ConnectData, u64> {
     let wrong = |at, in_data| Err(invalid_parameter(at, in_data));
     if connect.qid != 0 {

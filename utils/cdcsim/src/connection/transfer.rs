@@ -1,12 +1,12 @@
-//! Data that do not come in the capsule: asked for by R2T, brought by H2CData (NVMe TCP Transport 1.0, 3.3.2).
+//! Data outside the capsule: requested by R2T, sent in H2CData (NVMe TCP Transport 1.0, 3.3.2).
 
 use std::collections::BTreeMap;
 
 use crate::command::Command;
 
-/// So many bytes may one command bring.
+/// Maximum length of the data of one command.
 const DATA_MAX: u32 = 64 * 1024;
-/// So many commands may wait for their data.
+/// Maximum number of commands that wait for their data.
 const WAITING_MAX: usize = 32;
 
 /// The commands that wait for data, by their transfer tags.
@@ -24,17 +24,17 @@ struct Transfer {
     is_sound: bool,
 }
 
-/// A command and its data, which are `None` if a digest was wrong.
+/// A command and its data; the data is `None` if a digest was wrong.
 type Complete = (Command, Option<Vec<u8>>);
 
-/// Offsets in the header of H2CData, as fatal error information names them.
+/// Offsets in the H2CData header, as used in fatal error information.
 const CID_AT: u32 = 8;
 const TTAG_AT: u32 = 10;
 const OFFSET_AT: u32 = 12;
 const LENGTH_AT: u32 = 16;
 
 impl Transfers {
-    /// A command waits for so many bytes; returns the tag, or `None` if that is too much.
+    /// Registers a command that waits for data of that length. Returns the tag, or `None` if a limit is exceeded.
     pub(super) fn begin(&mut self, command: Command, len: u32) -> Option<u16> {
         if len == 0 || len > DATA_MAX || self.waiting.len() >= WAITING_MAX {
             return None;
@@ -45,10 +45,10 @@ impl Transfers {
         Some(self.last)
     }
 
-    /// Takes data, which come in their order; returns the command that is complete.
+    /// Takes data, which must arrive in order. Returns the command when it is complete.
     ///
     /// # Errors
-    /// The offset of the header field that tells of data which nobody asked for.
+    /// Returns the offset of the header field that describes data which was not requested.
     pub(super) fn take(
         &mut self,
         cid: u16,

@@ -1,4 +1,4 @@
-//! Entries that no discovery controller should send.
+//! Malformed log page entries.
 
 use libstas::nvme::log_page::{AdrFam, EFlags, ENTRY_LEN, Entry, SecType, Subtype, TrType, Treq, Tsas};
 use libstas::nvme::wire::put;
@@ -38,11 +38,11 @@ pub enum Malformation {
     Port,
 }
 
-/// The NQN of the entry, where it has one: it must never be connected.
+/// The NQN of malformed entries, if they have one: it must never be connected.
 const NQN: &str = "nqn.2014-08.org.nvmexpress:cdcsim:malformed";
 
 impl Malformation {
-    /// The entry.
+    /// Encodes the malformed entry.
     #[must_use]
     pub fn entry(self) -> [u8; ENTRY_LEN] {
         let sound = Entry {
@@ -56,7 +56,7 @@ impl Malformation {
             eflags: EFlags::default(),
             trsvcid: "4420".to_owned(),
             subnqn: NQN.to_owned(),
-            // TEST-NET-3 (RFC 5737): nobody is there.
+            // TEST-NET-3 (RFC 5737): no host has this address.
             traddr: "203.0.113.1".to_owned(),
             tsas: Tsas::Tcp { sectype: SecType::NONE },
         };

@@ -1,5 +1,5 @@
-//! What goes wrong on demand. A fault is there from when it is asked for until it is healed, has been used as often as it
-//! was to be, or its time is over.
+//! Faults on demand. A fault is active from the request until it is healed, was used the requested number of times, or
+//! its time is over.
 
 mod malformed;
 #[cfg(test)]
@@ -118,7 +118,7 @@ pub enum Stage {
     LogPage,
 }
 
-/// A status code with its type, and Do Not Retry (NVMe Base 2.0, 3.3.3.2.1).
+/// A status code with its type and the Do Not Retry bit (NVMe Base 2.0, 3.3.3.2.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct StatusCode(pub u16);
@@ -131,26 +131,26 @@ impl std::str::FromStr for StatusCode {
             Some(digits) => u16::from_str_radix(digits, 16),
             None => text.parse(),
         };
-        // Success would be no fault, and bit 15 does not fit into a completion.
+        // Success is not a fault, and bit 15 does not fit into a completion.
         let number = number.ok().filter(|number| number & 0x7ff != 0 && number & 0x8000 == 0);
         number.map(Self).ok_or_else(|| "a status is a number such as 0x006 (internal error) or 0x4006".to_owned())
     }
 }
 
-/// A fault with its limits.
+/// An active fault with its limits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Active {
-    /// What `heal` calls it.
+    /// The number used by `heal`.
     pub id: u32,
-    /// What goes wrong.
+    /// The fault.
     pub fault: Fault,
-    /// For this host only.
+    /// The host that it is limited to; `None`: all hosts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
-    /// How often more.
+    /// How many times it can still be used; `None`: without limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub times: Option<u32>,
-    /// Until when, as time since the start.
+    /// When it ends, as time since the start; `None`: never by itself.
     #[serde(skip)]
     pub until: Option<Duration>,
 }
@@ -161,7 +161,7 @@ impl Active {
     }
 }
 
-/// All faults that are there.
+/// All active faults.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     active: Vec<Active>,
@@ -169,38 +169,38 @@ pub struct Faults {
 }
 
 impl Faults {
-    /// A new one; returns what it is called.
+    /// Adds a fault and returns its number.
     pub fn add(&mut self, fault: Fault, host: Option<String>, times: Option<u32>, until: Option<Duration>) -> u32 {
         self.last += 1;
         self.active.push(Active { id: self.last, fault, host, times, until });
         self.last
     }
 
-    /// Ends one, or all; returns how many.
+    /// Ends one fault or all. Returns the number of ended faults.
     pub fn heal(&mut self, id: Option<u32>) -> usize {
         let before = self.active.len();
         self.active.retain(|active| id.is_some_and(|id| id != active.id));
         before - self.active.len()
     }
 
-    /// Those that are there.
+    /// The active faults.
     #[must_use]
     pub fn all(&self) -> &[Active] {
         &self.active
     }
 
-    /// Ends those whose time is over.
+    /// Ends faults whose time is over.
     pub fn expire(&mut self, now: Duration) {
         self.active.retain(|active| active.until.is_none_or(|until| now < until));
     }
 
-    /// When the next one ends by itself.
+    /// When the next fault ends by itself.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
         self.active.iter().filter_map(|active| active.until).min()
     }
 
-    /// What `pick` makes of the first fault that it wants and that concerns this host. It is used once.
+    /// Uses the first fault for this host for which `pick` returns a value, and returns that value.
     pub fn take<T>(&mut self, host: Option<&str>, pick: impl Fn(&Fault) -> Option<T>) -> Option<T> {
         let wanted = |active: &Active| if active.concerns(host) { pick(&active.fault) } else { None };
         let (at, found) = self.active.iter().enumerate().find_map(|(at, active)| Some((at, wanted(active)?)))?;
@@ -220,19 +220,19 @@ impl Faults {
         self.take(host, |each| (each == fault).then_some(())).is_some()
     }
 
-    /// True if there is such a fault, which is not used by asking.
+    /// True if there is such a fault, without using it.
     #[must_use]
     pub fn is_there(&self, fault: &Fault) -> bool {
         self.active.iter().any(|active| active.fault == *fault)
     }
 
-    /// True if there is a storm, for whomever.
+    /// True if there is a storm for any host.
     #[must_use]
     pub fn is_stormy(&self) -> bool {
         self.active.iter().any(|active| matches!(active.fault, Fault::Storm { .. }))
     }
 
-    /// Events in a second that a storm sends to this host.
+    /// Events per second that a storm sends to this host.
     #[must_use]
     pub fn storm(&self, host: Option<&str>) -> Option<u32> {
         let rate = |active: &Active| match active.fault {

@@ -1,4 +1,4 @@
-//! How long a fault lasts.
+//! The lifetime of faults.
 #![allow(clippy::unwrap_used)]
 
 use super::*;

@@ -1,24 +1,24 @@
-//! What a host sends, cut out of the stream of bytes.
+//! Decodes the PDUs of a host from a stream of bytes.
 
 use libstas::nvme::wire::{array, u8_at, u16_at, u32_at};
 
 use super::{CAPSULE_DATA_MAX, COMMAND_LEN, COMMON_LEN, Digests, IC_LEN, MAX_H2C_DATA, SHORT_LEN, digest, flag, kind};
 
-/// A PDU of a host.
+/// A PDU sent by a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Incoming {
-    /// ICReq.
+    /// ICReq: initializes the connection.
     Initialize {
-        /// PFV: the version of the format; 0 is the only one.
+        /// PFV: the version of the PDU format. Only 0 exists.
         version: u16,
-        /// The digests that it wants.
+        /// The digests that the host requests.
         digests: Digests,
     },
-    /// H2CTermReq: the host gives up.
+    /// H2CTermReq: the host terminates the connection.
     Terminate {
-        /// FES: why.
+        /// FES: the reason.
         status: u16,
-        /// FEI: where.
+        /// FEI: the place of the error.
         information: u32,
     },
     /// A command capsule.
@@ -28,35 +28,35 @@ pub enum Incoming {
         /// The data in the capsule; `None` if its digest is wrong.
         data: Option<Vec<u8>>,
     },
-    /// H2CData.
+    /// H2CData: data of a command.
     Data {
-        /// The command that it belongs to.
+        /// The identifier of the command.
         cid: u16,
         /// The tag of the transfer.
         ttag: u16,
-        /// Where in the command's data it stands.
+        /// The offset in the data of the command.
         offset: u32,
         /// The data; `None` if its digest is wrong.
         data: Option<Vec<u8>>,
-        /// No more follows for this transfer.
+        /// True for the last PDU of the transfer.
         last: bool,
     },
 }
 
-/// FES: what a connection dies of (NVMe TCP Transport 1.0, Figure 24).
+/// FES: why a connection is terminated (NVMe TCP Transport 1.0, Figure 24).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FatalStatus {
     /// A field of the header is wrong; the information is its offset.
     InvalidHeaderField,
-    /// This PDU must not come now.
+    /// This PDU is not allowed at this time.
     Sequence,
-    /// The header does not match its digest; the information is the digest that came.
+    /// The header does not match its digest. The information is the received digest.
     HeaderDigest,
-    /// Data that nobody asked for; the information is the offset of the field that says so.
+    /// Data that was not requested. The information is the offset of the field that describes it.
     DataOutOfRange,
-    /// More data than one PDU may carry.
+    /// More data than one PDU may contain.
     DataLimit,
-    /// A parameter that is not supported; the information is its offset.
+    /// An unsupported parameter. The information is its offset.
     UnsupportedParameter,
 }
 
@@ -75,45 +75,45 @@ impl FatalStatus {
     }
 }
 
-/// The host broke the protocol: the connection is terminated with this.
+/// A protocol error of the host, with which the connection is terminated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fatal {
-    /// FES.
+    /// The reason (FES).
     pub status: FatalStatus,
-    /// FEI.
+    /// The place of the error (FEI).
     pub information: u32,
-    /// The header of the PDU in question, which goes back to the host.
+    /// The header of the invalid PDU, which is sent back to the host.
     pub header: Vec<u8>,
 }
 
-/// Cuts PDUs out of a stream.
+/// Splits a stream into PDUs.
 #[derive(Clone, Debug, Default)]
 pub struct Framer {
     digests: Digests,
     bytes: Vec<u8>,
 }
 
-/// Offsets of fields in the common header, as fatal error information names them.
+/// Offsets of fields in the common header, as used in fatal error information.
 const FLAGS_AT: u32 = 1;
 const HLEN_AT: u32 = 2;
 const PDO_AT: u32 = 3;
 const PLEN_AT: u32 = 4;
 
 impl Framer {
-    /// From now on PDUs carry these digests.
+    /// Sets the digests of all further PDUs.
     pub fn agree(&mut self, digests: Digests) {
         self.digests = digests;
     }
 
-    /// Takes bytes as they come.
+    /// Appends received bytes.
     pub fn push(&mut self, bytes: &[u8]) {
         self.bytes.extend_from_slice(bytes);
     }
 
-    /// The next PDU; `None` until more bytes have come.
+    /// Returns the next PDU; `None` if more bytes are needed.
     ///
     /// # Errors
-    /// [`Fatal`]: the stream cannot be read any further.
+    /// Returns [`Fatal`] if the rest of the stream cannot be decoded.
     pub fn next_pdu(&mut self) -> Result<Option<Incoming>, Fatal> {
         let Some(common) = Common::parse(&self.bytes) else { return Ok(None) };
         let shape = common.check(self.digests).map_err(|(status, information)| Fatal {
@@ -143,7 +143,7 @@ struct Common {
     length: u32,
 }
 
-/// Where the parts of a PDU end.
+/// The lengths of the parts of a PDU.
 struct Shape {
     length: usize,
     header: usize,
@@ -163,7 +163,7 @@ impl Common {
         })
     }
 
-    /// Holds the header to what its type allows, before any more is read for it.
+    /// Checks the header against the rules for its type, before more bytes are collected.
     fn check(&self, digests: Digests) -> Result<Shape, (FatalStatus, u32)> {
         let invalid = |at| Err((FatalStatus::InvalidHeaderField, at));
         let (header, most) = match self.kind {
@@ -190,7 +190,7 @@ impl Common {
         if length == header_end {
             return Ok(Shape { length, header, header_digest, data: header_end..header_end, data_digest: false });
         }
-        // An H2CTermReq has no PDO: its data follow at once.
+        // An H2CTermReq has no PDO: its data follow the header directly.
         let data_at = if with_digests { usize::from(self.data_at) } else { header_end };
         if data_at < header_end || data_at % 4 != 0 {
             return invalid(PDO_AT);

@@ -1,4 +1,4 @@
-//! What a controller sends.
+//! Encodes the PDUs of a controller.
 
 use libstas::nvme::wire::put;
 
@@ -22,7 +22,7 @@ pub fn response(digests: Digests, entry: &[u8; 16]) -> Vec<u8> {
     pdu(digests, kind::RESPONSE, 0, entry, &[])
 }
 
-/// Ready to transfer: the host is to send `len` bytes of the command `cid` from `offset` on, under the tag `ttag`.
+/// Ready to transfer: requests `len` bytes of the command `cid` from `offset` on, with the tag `ttag`.
 #[must_use]
 pub fn ready_to_transfer(digests: Digests, cid: u16, ttag: u16, offset: u32, len: u32) -> Vec<u8> {
     let mut specific = [0; 16];
@@ -33,8 +33,8 @@ pub fn ready_to_transfer(digests: Digests, cid: u16, ttag: u16, offset: u32, len
     pdu(digests, kind::R2T, 0, &specific, &[])
 }
 
-/// The data of the command `cid`, in as many PDUs as it takes, the last one marked. The response follows in a capsule
-/// of its own.
+/// The data of the command `cid`, in as many PDUs as needed; the last one is marked. The response follows in a separate
+/// capsule.
 #[must_use]
 pub fn data(digests: Digests, cid: u16, data: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(data.len() + SHORT_LEN + 8);
@@ -51,7 +51,7 @@ pub fn data(digests: Digests, cid: u16, data: &[u8]) -> Vec<u8> {
     out
 }
 
-/// C2HTermReq: the connection is over, and this is why. It carries no digest.
+/// C2HTermReq: terminates the connection for this reason. It has no digest.
 #[must_use]
 pub fn terminate(fatal: &Fatal) -> Vec<u8> {
     let mut out = vec![0; SHORT_LEN];

@@ -1,4 +1,4 @@
-//! PDUs against bytes written down from the specification, and properties.
+//! PDUs compared with bytes from the specification, and properties.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
@@ -9,7 +9,7 @@ use super::*;
 const BOTH: Digests = Digests { header: true, data: true };
 const NONE: Digests = Digests { header: false, data: false };
 
-/// CRC32C bit by bit, as RFC 3720 defines it: what is on the wire is checked by another computation.
+/// CRC32C bit by bit, as defined in RFC 3720: an independent computation checks the digests.
 fn crc(bytes: &[u8]) -> [u8; 4] {
     let mut value = u32::MAX;
     for byte in bytes {
@@ -80,7 +80,7 @@ fn a_capsule_is_read_with_its_data_and_its_digests() {
         panic!("no command")
     };
     assert_eq!((entry[0], data.as_deref()), (0x21, Some(&b"12345678"[..])));
-    // Data that was hurt on its way costs the command, a header the connection.
+    // A data error fails the command, a header error the connection.
     let mut hurt = capsule();
     hurt[76] ^= 1;
     assert!(matches!(framer(BOTH, &hurt).next_pdu(), Ok(Some(Incoming::Command { data: None, .. }))));

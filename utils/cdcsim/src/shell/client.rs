@@ -1,4 +1,4 @@
-//! `cdcsim ctl`: one request, one answer.
+//! The command `cdcsim ctl`: one request, one answer.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -13,7 +13,7 @@ use crate::control::{Reply, Request};
 /// Sends a request and prints the answer.
 ///
 /// # Errors
-/// No simulator runs there, or it refuses.
+/// Fails if no simulator runs there, or if it refuses.
 pub fn ask(control: &Path, request: &Request, output: Format) -> Result<(), ShellError> {
     let place = control.display();
     let failed = || ShellError::io(format!("asking the simulator at {place} (is `cdcsim run` there?)"));
@@ -36,7 +36,7 @@ pub fn ask(control: &Path, request: &Request, output: Format) -> Result<(), Shel
     }
 }
 
-/// A value for people: one thing a line, what belongs together indented, what is empty left out.
+/// Formats a value for people: one item per line, nested items indented, empty ones left out.
 fn shown(value: &Value, depth: usize) -> String {
     let indent = "  ".repeat(depth);
     match value {

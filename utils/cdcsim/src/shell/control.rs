@@ -1,4 +1,4 @@
-//! The control socket: a line in, a line out.
+//! The control socket: one request per line, one answer per line.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::ShellError;
 use crate::control::{Reply, Request};
 
-/// A request, and where its answer is waited for.
+/// A request, and the channel for its answer.
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) request: Request,
@@ -23,7 +23,7 @@ pub(super) struct Question {
 /// The longest line that is read, in bytes.
 const LINE_MAX: u64 = 16 * 1024 * 1024;
 
-/// The socket; its file goes with it.
+/// The socket; its file is removed with it.
 pub(super) struct Control {
     path: PathBuf,
     task: tokio::task::JoinHandle<()>,
@@ -31,10 +31,10 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// Makes the socket. It is for the user alone who runs the simulator.
+    /// Creates the socket. Only the user who runs the simulator may use it.
     pub(super) fn open(path: &Path, questions: mpsc::Sender<Question>) -> Result<Self, ShellError> {
         let failed = || ShellError::io(format!("making the control socket {}", path.display()));
-        // A socket that nobody serves any more is in the way; one that somebody serves is not ours.
+        // A socket without a listening process is replaced; one with a listening process belongs to another simulator.
         match std::os::unix::net::UnixStream::connect(path) {
             Ok(_) => {
                 let text = format!("{}: a simulator runs there already; choose another --control", path.display());
@@ -45,7 +45,7 @@ impl Control {
             }
             Err(_) => {}
         }
-        // It gets its name when it listens and is private: whoever sees it may ask.
+        // The socket gets its name only when it is private and listens: clients may use it as soon as it is visible.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let made = tempfile::Builder::new().prefix(".cdcsim-").make_in(folder, |path| UnixListener::bind(path));
         let made = made.map_err(failed())?;
@@ -56,7 +56,7 @@ impl Control {
         Ok(Self { path: path.to_owned(), task, done })
     }
 
-    /// Removes the socket, once the last answer is written.
+    /// Removes the socket after the last answer was written.
     pub(super) async fn close(self) {
         let _ = fs::remove_file(&self.path);
         drop(self.done);
@@ -83,7 +83,7 @@ async fn accept(listener: UnixListener, questions: mpsc::Sender<Question>, mut e
             Some(_) = clients.join_next() => {}
         }
     }
-    // Clients that wait for nothing are let go; those that wait for an answer have it in a moment.
+    // Idle clients are disconnected; waiting clients get their answer within this time.
     let rest = async { while clients.join_next().await.is_some() {} };
     let _ = tokio::time::timeout(std::time::Duration::from_millis(200), rest).await;
 }
@@ -125,7 +125,7 @@ mod tests {
 
     use super::*;
 
-    /// Whoever waits for the socket to be there may ask at once, and nobody else may ask at all.
+    /// A visible socket answers at once, and only to its owner.
     #[tokio::test]
     async fn a_socket_that_is_there_is_served_and_private() {
         let folder = tempfile::TempDir::new().unwrap();

@@ -1,4 +1,4 @@
-//! Connections as sockets: one task each.
+//! The sockets of connections, with one task each.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::serve::Numbered;
 use crate::simulator::Id;
 
-/// What sockets bring.
+/// An event of a socket.
 #[derive(Debug)]
 pub(super) enum SocketEvent {
     Accepted { stream: TcpStream, peer: SocketAddr, local: SocketAddr, port: u16 },
@@ -21,7 +21,7 @@ pub(super) enum SocketEvent {
     Closed { id: Id },
 }
 
-/// Where listeners bring what they accept.
+/// The channel for accepted connections.
 #[derive(Clone, Debug)]
 pub(super) struct Accepted(mpsc::Sender<SocketEvent>);
 
@@ -30,26 +30,26 @@ impl Accepted {
         Self(sender)
     }
 
-    /// Hands a connection over; false when the simulator has ended.
+    /// Sends an accepted connection to the loop. Returns false when the simulator has ended.
     pub(super) async fn hand_over(&self, stream: TcpStream, peer: SocketAddr, port: u16) -> bool {
         let Ok(local) = stream.local_addr() else { return true };
         self.0.send(SocketEvent::Accepted { stream, peer, local, port }).await.is_ok()
     }
 }
 
-/// What a connection's task is to do.
+/// A request to the task of a connection.
 enum Order {
     Send(Vec<u8>),
     Close,
     Reset,
 }
 
-/// A host that takes nothing for so long is given up.
+/// A host that reads nothing for this long is disconnected.
 const STUCK: Duration = Duration::from_secs(10);
-/// Bytes read at once.
+/// Maximum number of bytes read at once.
 const PIECE: usize = 64 * 1024;
 
-/// The connections.
+/// All connections.
 pub(super) struct Lines {
     orders: Numbered<mpsc::UnboundedSender<Order>>,
     last: u64,
@@ -61,7 +61,7 @@ impl Lines {
         Self { orders: Numbered::new(), last: 0, events }
     }
 
-    /// Takes a connection over, and gives it a number.
+    /// Adds a connection and returns its number.
     pub(super) fn add(&mut self, stream: TcpStream) -> Id {
         self.last += 1;
         let id = Id(self.last);
@@ -91,13 +91,14 @@ impl Lines {
 
     fn order(&self, id: Id, order: Order) {
         if let Some(orders) = self.orders.get(&id) {
-            // A task that has ended has told so, or is about to.
+            // If the task has ended, it reports that itself.
             let _ = orders.send(order);
         }
     }
 }
 
-/// A connection's life. While it sends it does not read: a host that asks and does not listen is not served further.
+/// The task of a connection. It does not read while it sends: a host that does not read its answers is not served
+/// further.
 async fn live(
     id: Id,
     mut stream: TcpStream,
@@ -138,7 +139,7 @@ async fn live(
     let _ = events.send(SocketEvent::Closed { id }).await;
 }
 
-/// Closing is a reset from now on.
+/// Makes closing the socket reset the connection.
 fn linger_none(stream: &TcpStream) -> io::Result<()> {
     let at_once = nix::libc::linger { l_onoff: 1, l_linger: 0 };
     Ok(setsockopt(stream, sockopt::Linger, &at_once)?)

@@ -1,4 +1,4 @@
-//! Listening, and announcing it.
+//! The listening sockets, and their mDNS announcement.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -11,25 +11,25 @@ use tokio::task::JoinHandle;
 use super::ShellError;
 use super::lines::Accepted;
 
-/// After a listener could not accept, or come back.
+/// The pause after a failed accept or bind.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// The listeners.
+/// All listening sockets.
 pub(super) struct Listeners {
-    /// Where they listen, each with its port ID.
+    /// Their addresses, each with its port ID.
     places: Vec<(SocketAddr, u16)>,
     tasks: Vec<JoinHandle<()>>,
     accepted: Accepted,
 }
 
 impl Listeners {
-    /// Listens on all of these addresses.
+    /// Listens on these addresses.
     pub(super) async fn open(addresses: &[SocketAddr], accepted: Accepted) -> Result<Self, ShellError> {
         let mut listeners = Self { places: Vec::new(), tasks: Vec::new(), accepted };
         for (address, port) in addresses.iter().zip(1..) {
             let failed = || ShellError::io(format!("listening on {address}"));
             let listener = TcpListener::bind(address).await.map_err(failed())?;
-            // Where a free port was asked for, it is the same one after a pause.
+            // If a free port was requested, the same port is used after a pause.
             let place = listener.local_addr().map_err(failed())?;
             println!("listening on {place}");
             listeners.places.push((place, port));
@@ -38,25 +38,25 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// Where it listens.
+    /// The addresses on which it listens.
     pub(super) fn places(&self) -> impl Iterator<Item = SocketAddr> {
         self.places.iter().map(|(place, _)| *place)
     }
 
-    /// Refuses connections from now on.
+    /// Stops listening: connections are refused.
     pub(super) async fn pause(&mut self) {
         for task in self.tasks.drain(..) {
             task.abort();
-            // It is closed when the task is gone.
+            // The socket is closed when the task has ended.
             let _ = task.await;
         }
     }
 
-    /// Listens again.
+    /// Starts listening again.
     pub(super) async fn resume(&mut self) {
         for (place, port) in self.places.clone() {
             let accepted = self.accepted.clone();
-            // The first try is made now, so that who has asked for it finds it open.
+            // The first attempt is made now, so that the socket is open when the request is answered.
             let first = TcpListener::bind(place).await;
             self.tasks.push(tokio::spawn(async move {
                 let listener = match first {
@@ -94,11 +94,11 @@ async fn accept(listener: TcpListener, port: u16, accepted: Accepted) {
     }
 }
 
-/// An announcement: who makes it, and what it is called.
+/// An announcement: the mDNS daemon, and the full name of the service.
 pub(super) struct Announcer(ServiceDaemon, String);
 
-/// Announces the controller by mDNS (TP8009), with the port of the first listener, and the addresses of all that have
-/// the same.
+/// Announces the controller by mDNS (TP8009), with the port of the first listener and the addresses of all listeners
+/// with the same port.
 pub(super) fn announce(name: &str, nqn: &str, listeners: &Listeners) -> Result<Announcer, ShellError> {
     let failed = |error: mdns_sd::Error| ShellError::Configuration(format!("announcing {name:?} by mDNS: {error}"));
     let daemon = ServiceDaemon::new().map_err(failed)?;
@@ -110,20 +110,20 @@ pub(super) fn announce(name: &str, nqn: &str, listeners: &Listeners) -> Result<A
         daemon.disable_interface(IfKind::All).map_err(failed)?;
         daemon.enable_interface(listed).map_err(failed)?;
     }
-    // An interface whose link comes up later is noticed within this time.
+    // An interface that comes up later is noticed within this time.
     daemon.set_ip_check_interval(1).map_err(failed)?;
     let [tcp, _] = SERVICE_TYPES;
     let host = format!("{}.local.", name.replace(|c: char| !c.is_ascii_alphanumeric(), "-"));
     let kind = format!("{tcp}.local.");
     let service = ServiceInfo::new(&kind, name, &host, (), port, &[("p", "tcp"), ("nqn", nqn)][..]);
-    // With addresses that it was told, the library would stay silent on interfaces that are not up yet.
+    // With fixed addresses, the library would not announce on interfaces that come up later.
     let service = service.map_err(failed)?.enable_addr_auto();
     let full_name = service.get_fullname().to_owned();
     daemon.register(service).map_err(failed)?;
     Ok(Announcer(daemon, full_name))
 }
 
-/// Says goodbye.
+/// Sends the goodbye of an announcement.
 pub(super) fn take_back(Announcer(daemon, name): &Announcer) {
     if let Ok(done) = daemon.unregister(name) {
         let _ = done.recv_timeout(Duration::from_secs(1));

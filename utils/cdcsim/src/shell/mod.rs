@@ -1,4 +1,4 @@
-//! The part that touches the world: sockets, signals, the clock, files.
+//! The part with I/O: sockets, signals, the clock, files.
 
 mod client;
 mod control;
@@ -11,21 +11,21 @@ use std::path::{Path, PathBuf};
 pub use client::ask;
 pub use serve::serve;
 
-/// Why it does not run, or a request was not carried out.
+/// Why the simulator does not run, or why a request failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ShellError {
-    /// A file or socket, and what is wrong with it.
+    /// An error of a file or socket.
     #[error("{what}: {error}")]
     Io {
-        /// What was tried.
+        /// The failed operation.
         what: String,
-        /// Why not.
+        /// The cause.
         error: std::io::Error,
     },
-    /// The configuration.
+    /// An error in the configuration.
     #[error("{0}")]
     Configuration(String),
-    /// The simulator's answer.
+    /// The simulator refused the request.
     #[error("{0}")]
     Refused(String),
 }
@@ -37,7 +37,7 @@ impl ShellError {
     }
 }
 
-/// Where the control socket is when nobody says so.
+/// The default path of the control socket.
 #[must_use]
 pub fn default_control() -> PathBuf {
     let own = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|folder| folder.is_dir());

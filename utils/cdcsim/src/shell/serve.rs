@@ -1,4 +1,4 @@
-//! Running the simulator: one loop that owns it, tasks that move bytes.
+//! Runs the simulator: one loop owns it, and tasks transfer the bytes.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,15 +18,15 @@ use crate::arguments::Run;
 use crate::configuration::Configuration;
 use crate::simulator::{Action, Event, Id, Simulator};
 
-/// Where it listens when nobody says so: the port of discovery controllers.
+/// The default address: all addresses, with the port of discovery controllers.
 const LISTEN: &str = "[::]:8009";
-/// Events that may wait for the loop. Connections stop to read beyond that.
+/// Maximum number of events waiting for the loop. If it is reached, connections are not read.
 const EVENTS: usize = 256;
 
 /// Runs the simulator until it is told to stop.
 ///
 /// # Errors
-/// It cannot read its file, listen, or make its control socket.
+/// Fails if it cannot read its file, listen, or create its control socket.
 pub fn serve(run: &Run, control: &Path) -> Result<(), ShellError> {
     let level = if run.verbose { tracing::Level::INFO } else { tracing::Level::WARN };
     tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_target(false).init();
@@ -38,7 +38,7 @@ pub fn serve(run: &Run, control: &Path) -> Result<(), ShellError> {
     runtime.block_on(Shell::run(Simulator::new(world), &configuration, run, control))
 }
 
-/// Each connection is a descriptor: as many as the system lets this user have.
+/// Raises the limit for open files: each connection needs a descriptor.
 fn allow_many_connections() {
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE)
         && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, most, most)
@@ -67,7 +67,7 @@ fn configuration(run: &Run) -> Result<Configuration, ShellError> {
     Ok(configuration)
 }
 
-/// What is wrong, with the file that it is wrong in.
+/// The text of an error, with the name of the file.
 fn named(run: &Run, what: &str) -> String {
     run.file.as_ref().map_or_else(|| what.to_owned(), |file| format!("{}: {what}", file.display()))
 }
@@ -94,7 +94,7 @@ impl Shell {
             Some(name) => Some(super::listeners::announce(name, &configuration.nqn, &listeners)?),
             None => None,
         };
-        // Last: who finds the socket finds a simulator that listens.
+        // Created last: when the socket exists, the simulator listens.
         let (question, mut questions) = mpsc::channel(EVENTS);
         let control = Control::open(control, question)?;
         let failed = || ShellError::io("listening for signals");
@@ -107,7 +107,7 @@ impl Shell {
             tokio::select! {
                 Some(event) = events.recv() => {
                     shell.take(event).await;
-                    // What has come meanwhile, before the deadlines of all connections are looked at again.
+                    // Handles all waiting events before it checks the deadlines of the connections again.
                     for _ in 0..EVENTS {
                         let Ok(event) = events.try_recv() else { break };
                         shell.take(event).await;
@@ -130,7 +130,7 @@ impl Shell {
         self.started.elapsed()
     }
 
-    /// An event of a socket.
+    /// Handles an event of a socket.
     async fn take(&mut self, event: lines::SocketEvent) {
         let event = match event {
             lines::SocketEvent::Accepted { stream, peer, local, port } => {
@@ -153,9 +153,9 @@ impl Shell {
 
     async fn answer(&mut self, Question { request, reply }: Question) {
         let (answer, actions) = self.simulator.request(self.now(), request);
-        // What was asked for is done before the answer says so.
+        // Perform the actions before the answer reports them.
         self.act(actions).await;
-        // Nobody may be waiting any more.
+        // The client may have disconnected.
         let _ = reply.send(answer);
     }
 
@@ -174,5 +174,5 @@ impl Shell {
     }
 }
 
-/// Numbers of connections.
+/// A map by connection number.
 pub(super) type Numbered<T> = BTreeMap<Id, T>;

@@ -1,7 +1,7 @@
-//! All of it as one pure machine: what sockets bring goes in as events, what sockets are to do comes out as actions.
+//! The whole simulator as a pure machine: socket events in, socket actions out.
 //!
-//! Call [`Simulator::handle`] with each event, [`Simulator::request`] with each request of the control socket, and
-//! [`Simulator::handle`] with [`Event::Tick`] at [`Simulator::deadline`].
+//! Call [`Simulator::handle`] with each event, and with [`Event::Tick`] at [`Simulator::deadline`]. Call
+//! [`Simulator::request`] with each request of the control socket.
 
 mod request;
 mod show;
@@ -16,69 +16,69 @@ use crate::connection::{Connection, Output};
 use crate::fault::Fault;
 use crate::world::World;
 
-/// A connection, as the shell numbers it. Numbers are never used again.
+/// The number of a connection, which the shell assigns. Numbers are not reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id(pub u64);
 
-/// What has happened.
+/// An event for the simulator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// A listener has accepted a connection.
     Accepted {
-        /// Its number.
+        /// The number of the connection.
         id: Id,
-        /// The other end.
+        /// The address of the host.
         peer: SocketAddr,
-        /// Our end.
+        /// The local address.
         local: SocketAddr,
         /// The port ID of the listener.
         port: u16,
     },
-    /// Bytes have come.
+    /// Bytes were received.
     Received {
-        /// On this connection.
+        /// The number of the connection.
         id: Id,
-        /// The bytes.
+        /// The received bytes.
         bytes: Vec<u8>,
     },
-    /// A connection is over: the host has closed it, or it broke.
+    /// A connection has ended: the host has closed it, or it failed.
     Closed {
-        /// Its number.
+        /// The number of the connection.
         id: Id,
     },
-    /// The deadline has come.
+    /// The deadline is reached.
     Tick,
 }
 
-/// What is to be done.
+/// An action for the shell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Send bytes.
     Send {
-        /// On this connection.
+        /// The number of the connection.
         id: Id,
-        /// The bytes.
+        /// The bytes to send.
         bytes: Vec<u8>,
     },
-    /// Close when all is sent. The connection is forgotten.
+    /// Close the connection when everything is sent. Its number is no longer valid.
     Close {
-        /// The connection.
+        /// The number of the connection.
         id: Id,
     },
-    /// Reset at once. The connection is forgotten.
+    /// Reset the connection at once. Its number is no longer valid.
     Reset {
-        /// The connection.
+        /// The number of the connection.
         id: Id,
     },
-    /// Listen, or refuse connections.
+    /// Start listening, or refuse connections.
     Listen(bool),
-    /// A line for the log.
+    /// Write a line to the log.
     Say(String),
-    /// End.
+    /// End the program.
     Stop,
 }
 
-/// The machine.
+/// The simulator.
 #[derive(Debug)]
 pub struct Simulator {
     world: World,
@@ -89,16 +89,16 @@ pub struct Simulator {
     actions: Vec<Action>,
 }
 
-/// A connection, and what waits to be sent on it.
+/// A connection and its delayed output.
 #[derive(Debug)]
 struct Line {
     connection: Connection,
     late: VecDeque<(Duration, Output)>,
-    /// Thousandths of events that a storm still has to send.
+    /// Storm events still to be sent, in thousandths.
     storm: u64,
 }
 
-/// The controller is gone for a while.
+/// An outage of the controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Vanished {
     until: Duration,
@@ -107,17 +107,17 @@ struct Vanished {
     empty: bool,
 }
 
-/// How often a storm sends.
+/// The interval in which a storm sends.
 const GUST: Duration = Duration::from_millis(10);
 
 impl Simulator {
-    /// A simulator with that world, whose shell listens.
+    /// Creates a simulator. Its shell must listen.
     #[must_use]
     pub fn new(world: World) -> Self {
         Self { world, connections: BTreeMap::new(), listens: true, vanished: None, storms: None, actions: Vec::new() }
     }
 
-    /// Takes an event.
+    /// Handles an event.
     pub fn handle(&mut self, now: Duration, event: Event) -> Vec<Action> {
         match event {
             Event::Accepted { id, .. } if !self.listens => self.actions.push(Action::Reset { id }),
@@ -138,13 +138,13 @@ impl Simulator {
                     self.actions.push(Action::Say(format!("{host} is disconnected")));
                 }
             }
-            // Time has passed for all of them.
+            // Time has passed for all connections.
             Event::Tick => return self.settle(now),
         }
         std::mem::take(&mut self.actions)
     }
 
-    /// When it wants a tick.
+    /// When it needs a tick.
     #[must_use]
     pub fn deadline(&self) -> Option<Duration> {
         let lines = self.connections.values();
@@ -153,7 +153,7 @@ impl Simulator {
         of_lines.chain(own).flatten().min()
     }
 
-    /// What is due by now, and what follows from the faults that are there.
+    /// Does what is due, and applies the active faults.
     fn settle(&mut self, now: Duration) -> Vec<Action> {
         self.world.faults.expire(now);
         if let Some(vanished) = self.vanished.take_if(|vanished| vanished.until <= now) {
@@ -189,7 +189,7 @@ impl Simulator {
         self.actions.push(Action::Say(format!("back again as {}", self.world.identity.nqn)));
     }
 
-    /// Storms send what a gust is worth.
+    /// Sends the storm events of one interval.
     fn blow(&mut self, now: Duration) {
         if !self.world.faults.is_stormy() {
             self.storms = None;
@@ -211,7 +211,7 @@ impl Simulator {
         }
     }
 
-    /// The hosts whose page has changed are told.
+    /// Sends events to the hosts whose page has changed.
     fn tell(&mut self, now: Duration, hosts: &std::collections::BTreeSet<String>) {
         let ids: Vec<Id> = self.connections.keys().copied().collect();
         for id in ids {
@@ -223,7 +223,7 @@ impl Simulator {
         }
     }
 
-    /// What a connection wants is done, now or late.
+    /// Performs the output of a connection, now or delayed.
     fn put(&mut self, now: Duration, id: Id, outputs: Vec<Output>) {
         let Some(line) = self.connections.get_mut(&id) else { return };
         for output in outputs {
@@ -262,7 +262,7 @@ impl Simulator {
         self.actions.push(action);
     }
 
-    /// Resets connections: those of one host, or all.
+    /// Resets the connections of one host, or all.
     fn reset(&mut self, host: Option<&str>) -> usize {
         let concerned = |line: &Line| host.is_none() || line.connection.host() == host;
         let ids: Vec<Id> = self.connections.iter().filter(|(_, line)| concerned(line)).map(|(id, _)| *id).collect();

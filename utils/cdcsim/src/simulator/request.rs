@@ -1,4 +1,4 @@
-//! What is asked for over the control socket.
+//! The requests of the control socket.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::control::{OnOff, Reply, Request, Setting, Switch, ZoneChange};
 use crate::fault::Fault;
 use crate::zoning::{Member, Zoning};
 
-/// The longest time that may be asked for: a year.
+/// The longest duration in a request: a year.
 const LONG: u32 = 365 * 24 * 3600;
 
 impl Simulator {
-    /// Carries a request out.
+    /// Performs a request.
     pub fn request(&mut self, now: Duration, request: Request) -> (Reply, Vec<Action>) {
         let reply = match self.carry_out(now, request) {
             Ok(value) => Reply::Ok(value),
@@ -75,7 +75,7 @@ impl Simulator {
         }
     }
 
-    /// Changes members and zones, and tells the hosts that it concerns.
+    /// Changes members and zones, and notifies the affected hosts.
     fn rezone<E: std::fmt::Display>(
         &mut self,
         now: Duration,

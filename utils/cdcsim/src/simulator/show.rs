@@ -1,4 +1,4 @@
-//! What there is to see, as JSON.
+//! The state of the simulator as JSON.
 
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ pub(super) fn all(simulator: &Simulator) -> Value {
     })
 }
 
-/// The hosts, each with its registration and its counts.
+/// The hosts, each with its registration and counters.
 pub(super) fn hosts(simulator: &Simulator, now: Duration) -> Value {
     let connected =
         |nqn: &str| simulator.connections.values().filter(|line| line.connection.host() == Some(nqn)).count();
@@ -74,12 +74,12 @@ pub(super) fn connections(simulator: &Simulator, now: Duration) -> Value {
     simulator.connections.iter().map(connection).collect()
 }
 
-/// The entries that the zones let a host see.
+/// The entries that the zones show to a host.
 pub(super) fn page(simulator: &Simulator, host: &str) -> Value {
     simulator.world.zoning().entries(host).iter().map(|entry| json!(entry.to_dict())).collect()
 }
 
-/// A host ID, as it is written.
+/// A host ID as text.
 fn uuid(bytes: [u8; 16]) -> String {
     let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
     let part = |range: std::ops::Range<usize>| digits.get(range).unwrap_or_default();

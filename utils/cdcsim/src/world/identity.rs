@@ -1,4 +1,4 @@
-//! Who the controller says that it is.
+//! The identity and capabilities that the controller reports.
 
 use libstas::nvme::DISCOVERY_NQN;
 use libstas::nvme::identify::{ControllerType, DiscoveryControllerType, IdentifyController, Version};
@@ -13,11 +13,11 @@ use crate::pdu::CAPSULE_DATA_MAX;
 pub const VERSION: Version = Version::V2_0;
 /// KAS: the granularity of the keep alive timer, in units of 100 ms.
 const KEEP_ALIVE_GRANULARITY: u16 = 1;
-/// AERL: so many Asynchronous Event Requests may wait at once, less one.
+/// AERL: maximum number of outstanding Asynchronous Event Requests, minus one.
 pub const EVENT_REQUESTS: u8 = 3;
-/// MDTS: the most data of one command, as a power of two of 4 KiB pages: 1 MiB.
+/// MDTS: maximum data length of one command, as a power of two of 4 KiB pages: 1 MiB.
 const MDTS: u8 = 8;
-/// Bytes of MDTS.
+/// MDTS in bytes.
 pub const TRANSFER_MAX: u64 = 4096 << MDTS;
 
 /// DCTYPE (TP8010).
@@ -43,16 +43,16 @@ impl Type {
     }
 }
 
-/// Who it is, and what it can do.
+/// The identity of the controller, and its capabilities.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// Its NQN: the well-known one, or a unique one (TP8013). It answers to both.
+    /// Its NQN: the well-known one, or a unique one (TP8013). It accepts both in Connect.
     pub nqn: String,
-    /// What kind of discovery controller it is.
+    /// Its type (DCTYPE).
     pub dctype: Type,
-    /// Its pages have an entry for itself.
+    /// True if its pages contain an entry for itself.
     pub lists_itself: bool,
-    /// It has extended entries.
+    /// True if it supports extended entries.
     pub extended: bool,
 }
 
@@ -63,13 +63,14 @@ impl Default for Identity {
 }
 
 impl Identity {
-    /// True for a NQN that a host may name in Connect.
+    /// True for an NQN that a host may use in Connect.
     #[must_use]
     pub fn answers_to(&self, nqn: &str) -> bool {
         nqn == DISCOVERY_NQN || nqn == self.nqn
     }
 
-    /// Identify Controller (NVMe Base 2.0, Figure 275): what libstas reads, and what a host's kernel needs beside it.
+    /// The Identify Controller data (NVMe Base 2.0, Figure 275): the fields that libstas reads, and those that a host's
+    /// kernel needs.
     #[must_use]
     pub fn identify(&self, cntlid: u16, version: Version) -> Vec<u8> {
         let mut data = IdentifyController {
@@ -91,14 +92,14 @@ impl Identity {
         write(320, &KEEP_ALIVE_GRANULARITY.to_le_bytes());
         write(514, &MAXCMD.to_le_bytes());
         write(536, &SGLS.to_le_bytes());
-        // IOCCSZ and IORCSZ, in units of 16 bytes, though there is no I/O queue: hosts look at them.
+        // IOCCSZ and IORCSZ, in units of 16 bytes. Hosts check them, although there is no I/O queue.
         write(1792, &((64 + CAPSULE_DATA_MAX) / 16).to_le_bytes());
         write(1796, &1_u32.to_le_bytes());
         write(1803, &[1]); // MSDBD: one data block descriptor
         data
     }
 
-    /// The supported log pages: itself and the discovery log page.
+    /// The supported log pages: page 00h and the discovery log page.
     #[must_use]
     pub fn supported_log_pages(&self) -> Vec<u8> {
         let pleos = if self.dctype == Type::Ddc { PLEOS } else { 0 };
@@ -107,15 +108,15 @@ impl Identity {
     }
 }
 
-/// OAES bit 31: it sends an event when the discovery log page has changed.
+/// OAES bit 31: an event is sent when the discovery log page has changed.
 const OAES_DISCOVERY_LOG: u32 = 1 << 31;
-/// LPA bit 2: Get Log Page takes an offset and long lengths.
+/// LPA bit 2: Get Log Page supports an offset and long lengths.
 const LPA_EXTENDED_DATA: u8 = 1 << 2;
-/// MAXCMD: commands that may be outstanding on the admin queue.
+/// MAXCMD: maximum number of outstanding commands on the admin queue.
 const MAXCMD: u16 = 128;
-/// SGLS: SGLs are supported (bits 1:0), the transport data block too (bit 21), and offsets in capsules (bit 20).
+/// SGLS: SGLs (bits 1:0), the transport data block (bit 21) and offsets in capsules (bit 20) are supported.
 const SGLS: u32 = 1 << 0 | 1 << 20 | 1 << 21;
-/// LID specific bits of the discovery log page.
+/// LID specific bits of the discovery log page: extended entries are supported.
 const EXTDLPES: u16 = 1 << 0;
-/// Port-local entries alone can be asked for.
+/// Port-local entries can be requested.
 const PLEOS: u16 = 1 << 1;

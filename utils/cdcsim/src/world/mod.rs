@@ -1,4 +1,4 @@
-//! What all connections share.
+//! The state that all connections share.
 
 mod identity;
 mod page;
@@ -14,42 +14,43 @@ pub use register::{HOSTS_MAX, Host, Registered};
 use crate::fault::Faults;
 use crate::zoning::Zoning;
 
-/// The controller IDs that may be given out (NVMe Base 2.0, 3.1.2: FFF0h and above are reserved).
+/// The highest controller ID that is used (NVMe Base 2.0, 3.1.2: FFF0h and above are reserved).
 const CNTLID_MAX: u16 = 0xffef;
 
 /// The discovery controller behind all connections.
 #[derive(Clone, Debug)]
 pub struct World {
-    /// Who it is.
+    /// Its identity and capabilities.
     pub identity: Identity,
-    /// What goes wrong.
+    /// The active faults.
     pub faults: Faults,
-    /// The hosts that it has ever seen, by NQN.
+    /// All hosts that have ever connected, by NQN.
     pub hosts: BTreeMap<String, Host>,
     zoning: Zoning,
-    /// Counts the changes of anybody's page; a host that comes for the first time begins with it.
+    /// Counts the changes of all pages. A new host starts with this number.
     generation: u64,
     next_cntlid: u16,
 }
 
 impl World {
-    /// A controller that knows these members and zones, and no host. The first change of a page is number
+    /// Creates a controller with these members and zones, and without hosts. The first change of a page has the number
     /// `generation` + 1.
     #[must_use]
     pub fn new(identity: Identity, zoning: Zoning, generation: u64) -> Self {
         Self { identity, faults: Faults::default(), hosts: BTreeMap::new(), zoning, generation, next_cntlid: 1 }
     }
 
-    /// Members and zones.
+    /// The members and zones.
     #[must_use]
     pub fn zoning(&self) -> &Zoning {
         &self.zoning
     }
 
-    /// Changes members and zones. Returns the hosts whose page is another one now; each of them is one generation on.
+    /// Changes members and zones. Increments the generation of each host whose page has changed, and returns these
+    /// hosts.
     ///
     /// # Errors
-    /// Those of the change; nothing has changed then.
+    /// Returns the error of `change`; then nothing has changed.
     pub fn rezone<E>(&mut self, change: impl FnOnce(&mut Zoning) -> Result<(), E>) -> Result<BTreeSet<String>, E> {
         let mut zoning = self.zoning.clone();
         change(&mut zoning)?;
@@ -63,7 +64,7 @@ impl World {
         Ok(concerned)
     }
 
-    /// The record of a host, made if it comes for the first time; `None` if there are too many.
+    /// The record of a host, created on first use; `None` if there are too many.
     pub fn host(&mut self, nqn: &str, now: Duration) -> Option<&mut Host> {
         if !self.hosts.contains_key(nqn) && self.hosts.len() >= HOSTS_MAX {
             return None;
@@ -72,19 +73,19 @@ impl World {
         Some(self.hosts.entry(nqn.to_owned()).or_insert_with(|| Host::new(generation, now)))
     }
 
-    /// A controller ID that nobody has had for long.
+    /// Returns the next controller ID, which was not used recently.
     pub fn give_cntlid(&mut self) -> u16 {
         let given = self.next_cntlid;
         self.next_cntlid = if given >= CNTLID_MAX { 1 } else { given + 1 };
         given
     }
 
-    /// The next controller IDs count from here.
+    /// Sets the next controller ID.
     pub fn count_cntlid_from(&mut self, cntlid: u16) {
         self.next_cntlid = cntlid.clamp(1, CNTLID_MAX);
     }
 
-    /// It knows nothing of hosts and zones any more, as after a restart without memory.
+    /// Forgets all hosts and zones, as after a restart without saved state.
     pub fn forget(&mut self) {
         self.hosts.clear();
         self.zoning = Zoning::default();

@@ -1,4 +1,4 @@
-//! The discovery log page as one host reads it.
+//! The discovery log page, as one host sees it.
 
 use std::net::SocketAddr;
 
@@ -10,19 +10,19 @@ use super::{Type, World};
 use crate::fault::Fault;
 use crate::zoning::{Address, Kind, Member};
 
-/// From where a host looks.
+/// The connection for which a page is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Seat<'a> {
-    /// Its NQN.
+    /// The NQN of the host.
     pub host: &'a str,
-    /// Our end of its connection.
+    /// The local address of the connection.
     pub local: SocketAddr,
-    /// The port ID of the listener that it came by.
+    /// The port ID of the listener.
     pub port: u16,
 }
 
 impl World {
-    /// The page for that seat, asked for with that log specific parameter, with what is wrong with it on demand.
+    /// Builds the page for a connection and a log specific parameter, with the active faults.
     pub fn page(&mut self, seat: Seat<'_>, lsp: u8) -> Vec<u8> {
         if self.faults.strikes(Some(seat.host), &Fault::Restless)
             && let Some(host) = self.hosts.get_mut(seat.host)
@@ -48,13 +48,13 @@ impl World {
             _ => None,
         };
         if let Some(len) = self.faults.take(Some(seat.host), pick) {
-            // TEL stands behind what a basic entry has.
+            // TEL follows the fields of a basic entry.
             put(bytes.get_mut(HEADER_LEN + ENTRY_LEN..).unwrap_or_default(), &len.to_le_bytes());
         }
         bytes
     }
 
-    /// The entries, in their order: the controller itself, then what the zones say.
+    /// The entries in order: the controller itself, then the members of the zones.
     fn seen_from(&self, seat: Seat<'_>, lsp: u8) -> Vec<Entry> {
         let itself = Some(seat).filter(|_| self.identity.lists_itself).map(|seat| self.itself(seat));
         let port_local = self.identity.dctype == Type::Ddc && lsp & LSP_PLEO != 0;
@@ -81,7 +81,7 @@ impl World {
     }
 }
 
-/// Puts an entry before the others.
+/// Inserts an entry before the others.
 fn insert(page: &mut Vec<u8>, entry: &[u8; ENTRY_LEN], is_extended: bool, others: usize) {
     let mut bytes = entry.to_vec();
     if is_extended {

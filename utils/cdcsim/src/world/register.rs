@@ -1,45 +1,45 @@
-//! What the controller knows of hosts.
+//! The register of hosts.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use libstas::nvme::dim::Registration;
 
-/// So many hosts are remembered; the next one is told that the controller is busy.
+/// Maximum number of hosts. Further hosts are refused as busy.
 pub const HOSTS_MAX: usize = 65_536;
 
-/// A host.
+/// The record of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// GENCTR of the page that it reads.
+    /// GENCTR of its page.
     pub generation: u64,
-    /// When it came first, as time since the start.
+    /// The time of its first connection, since the start.
     pub since: Duration,
-    /// What it told of itself.
+    /// Its registration, if it has registered.
     pub registered: Option<Registered>,
-    /// How many commands of each name it has sent, on all its connections, and how many events it got.
+    /// Number of commands by name and of events, on all its connections.
     pub counts: BTreeMap<&'static str, u64>,
 }
 
 /// A registration (TP8010).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Registered {
-    /// What it told.
+    /// The registered data.
     pub told: Registration,
-    /// How often it was told, updates too.
+    /// Number of registrations, including updates.
     pub times: u64,
-    /// The address that the connection came from.
+    /// The address of the host's connection.
     pub from: String,
 }
 
 impl Host {
-    /// A host at its first connection.
+    /// Creates the record of a host at its first connection.
     #[must_use]
     pub fn new(generation: u64, since: Duration) -> Self {
         Self { generation, since, registered: None, counts: BTreeMap::new() }
     }
 
-    /// Counts something.
+    /// Counts a command or an event.
     pub fn count(&mut self, what: &'static str) {
         *self.counts.entry(what).or_default() += 1;
     }

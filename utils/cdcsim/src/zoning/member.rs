@@ -1,4 +1,4 @@
-//! What a discovery controller can tell of: a subsystem, or another discovery controller.
+//! A member of the fabric: a subsystem, or another discovery controller.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -31,29 +31,29 @@ impl Kind {
     }
 }
 
-/// One of the members.
+/// A member, with one log page entry per address.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
-    /// What it is.
+    /// The kind of member.
     #[serde(default)]
     pub kind: Kind,
-    /// Its NQN.
+    /// The NQN of the member.
     #[serde(default = "well_known")]
     pub nqn: String,
-    /// Where it can be reached: one entry each.
+    /// Its addresses, with one log page entry each.
     pub addresses: Vec<Address>,
-    /// NCC: this discovery controller has no connection to it.
+    /// NCC: the discovery controller reports that it has no connection to it.
     #[serde(default)]
     pub ncc: bool,
     /// EPCSD: it supports explicit persistent connections (discovery controllers).
     #[serde(default)]
     pub epcsd: bool,
-    /// The port ID of its entries. A direct discovery controller that is asked for its port's entries alone (PLEO) leaves
-    /// out the others; its first listener is port 1.
+    /// The port ID of its entries. A direct discovery controller that is asked for port-local entries (PLEO) leaves out
+    /// those of other ports; its first listener is port 1.
     #[serde(default = "first_port")]
     pub port: u16,
-    /// Connections must be made over TLS 1.3.
+    /// True if connections require TLS 1.3.
     #[serde(default)]
     pub tls: bool,
 }
@@ -67,7 +67,7 @@ fn first_port() -> u16 {
 }
 
 impl Member {
-    /// Its entries in a log page.
+    /// Its log page entries.
     pub fn entries(&self) -> impl Iterator<Item = Entry> {
         self.addresses.iter().map(|address| self.entry(address))
     }
@@ -102,15 +102,15 @@ impl Member {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Address {
-    /// The transport.
+    /// The transport type.
     pub transport: Transport,
-    /// TRADDR.
+    /// The transport address (TRADDR).
     pub traddr: String,
-    /// TRSVCID.
+    /// The transport service identifier (TRSVCID).
     pub trsvcid: String,
 }
 
-/// Why a text is no address.
+/// A text that is not an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
     "{0:?} is no transport address; write 192.0.2.1:4420, [2001:db8::1]:4420, rdma:192.0.2.1:4420 or fc:nn-0x…:pn-0x…"

@@ -1,8 +1,8 @@
-//! Fabric zoning: members (subsystems, referrals, discovery controllers), hosts, and zones that bring them together. A
-//! host sees the members of every zone that it is in.
+//! Fabric zoning: members (subsystems, referrals, discovery controllers), hosts, and zones that connect them. A host
+//! sees the members of every zone that contains it.
 //!
-//! A change tells whose view it changed: these hosts get the next generation of the page, and an event; nobody else
-//! does.
+//! A change returns the hosts whose view it has changed. Only these hosts get the next generation of the page, and an
+//! event.
 
 mod member;
 #[cfg(test)]
@@ -15,49 +15,49 @@ use serde::{Deserialize, Serialize};
 
 pub use member::{Address, AddressError, Kind, Member};
 
-/// The host that stands for all hosts.
+/// Stands for all hosts in a zone.
 pub const EVERY_HOST: &str = "*";
 
-/// Hosts, and the members that they see.
+/// A zone: hosts, and the members that they see.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Zone {
-    /// NQNs of hosts; `*` is every host.
+    /// The NQNs of hosts; `*` is every host.
     #[serde(default)]
     pub hosts: BTreeSet<String>,
-    /// Names of members.
+    /// The names of members.
     #[serde(default)]
     pub members: BTreeSet<String>,
 }
 
-/// Why a change cannot be made.
+/// Why a change is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ZoningError {
     /// No member has this name.
     #[error("there is no member {name}; there are: {known}")]
     NoMember {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// What there is.
+        /// The existing names.
         known: String,
     },
     /// No zone has this name.
     #[error("there is no zone {name}; there are: {known}")]
     NoZone {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// What there is.
+        /// The existing names.
         known: String,
     },
-    /// A zone does not have what is to be taken from it.
+    /// The zone does not contain the host or member to be removed.
     #[error("zone {zone} has no {what}")]
     NotInZone {
-        /// The zone.
+        /// The name of the zone.
         zone: String,
         /// The host or member.
         what: String,
     },
-    /// A member that is there already.
+    /// A member with this name exists already.
     #[error("there is a member {0} already; remove it first")]
     Taken(String),
 }
@@ -70,10 +70,10 @@ pub struct Zoning {
 }
 
 impl Zoning {
-    /// All of it at once.
+    /// Creates members and zones.
     ///
     /// # Errors
-    /// When a zone names a member that is not there.
+    /// Fails when a zone refers to a member that does not exist.
     pub fn new(members: BTreeMap<String, Member>, zones: BTreeMap<String, Zone>) -> Result<Self, ZoningError> {
         let zoning = Self { members, zones };
         for name in zoning.zones.values().flat_map(|zone| &zone.members) {
@@ -94,23 +94,23 @@ impl Zoning {
         &self.zones
     }
 
-    /// The members that a host sees, in the order of their names.
+    /// The members that a host sees, ordered by name.
     pub fn seen_by(&self, host: &str) -> impl Iterator<Item = &Member> {
         let zones = self.zones.values().filter(|zone| zone.hosts.contains(EVERY_HOST) || zone.hosts.contains(host));
         let names: BTreeSet<&String> = zones.flat_map(|zone| &zone.members).collect();
         names.into_iter().filter_map(|name| self.members.get(name))
     }
 
-    /// The entries of the log page that a host reads.
+    /// The entries of a host's log page.
     #[must_use]
     pub fn entries(&self, host: &str) -> Vec<Entry> {
         self.seen_by(host).flat_map(Member::entries).collect()
     }
 
-    /// Describes a member.
+    /// Adds a member.
     ///
     /// # Errors
-    /// When there is one of that name.
+    /// Fails when the name exists already.
     pub fn add_member(&mut self, name: &str, member: Member) -> Result<(), ZoningError> {
         if self.members.contains_key(name) {
             return Err(ZoningError::Taken(name.to_owned()));
@@ -119,10 +119,10 @@ impl Zoning {
         Ok(())
     }
 
-    /// Forgets a member, in its zones too.
+    /// Removes a member, also from its zones.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// Fails when the name does not exist.
     pub fn remove_member(&mut self, name: &str) -> Result<(), ZoningError> {
         self.must_have(name)?;
         self.members.remove(name);
@@ -132,19 +132,19 @@ impl Zoning {
         Ok(())
     }
 
-    /// A member, to be changed.
+    /// Returns a member to be changed.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// Fails when the name does not exist.
     pub fn member_mut(&mut self, name: &str) -> Result<&mut Member, ZoningError> {
         let known = names(&self.members);
         self.members.get_mut(name).ok_or_else(|| ZoningError::NoMember { name: name.to_owned(), known })
     }
 
-    /// Adds hosts and members to a zone, and makes it if it is not there.
+    /// Adds hosts and members to a zone, which is created if it does not exist.
     ///
     /// # Errors
-    /// When a member is not there.
+    /// Fails when a member does not exist.
     pub fn add_to_zone(&mut self, zone: &str, hosts: &[String], members: &[String]) -> Result<(), ZoningError> {
         members.iter().try_for_each(|name| self.must_have(name))?;
         let zone = self.zones.entry(zone.to_owned()).or_default();
@@ -153,10 +153,10 @@ impl Zoning {
         Ok(())
     }
 
-    /// Takes hosts and members from a zone; without any, the zone as a whole.
+    /// Removes hosts and members from a zone; without any, removes the zone.
     ///
     /// # Errors
-    /// When the zone is not there, or does not have one of them. Nothing is changed then.
+    /// Fails when the zone does not exist, or does not contain one of them. Then nothing is changed.
     pub fn take_from_zone(&mut self, name: &str, hosts: &[String], members: &[String]) -> Result<(), ZoningError> {
         let known = names(&self.zones);
         let no_zone = || ZoningError::NoZone { name: name.to_owned(), known };

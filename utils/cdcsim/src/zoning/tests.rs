@@ -1,4 +1,4 @@
-//! Addresses, and zones as sets.
+//! Tests of addresses, and of zones as sets.
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;

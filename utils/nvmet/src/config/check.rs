@@ -1,4 +1,4 @@
-//! Checks of single values: each gives the value in canonical form, or says what would be right.
+//! Checks of single values. Each returns the value in canonical form, or says what would be right.
 
 use std::net::{IpAddr, Ipv6Addr};
 
@@ -9,13 +9,13 @@ use super::Mistake;
 use crate::identity::Identifier;
 use crate::wanted::Address;
 
-/// The name that a loop port has if the configuration gives none. Hosts skip log entries without an address.
+/// The default name of a loop port. Hosts ignore log entries without an address.
 const LOOP_NAME: &str = "nvmet";
 
-/// One TiB: enough for a disk that lies in memory, and far from any overflow.
+/// One TiB: enough for a disk in memory, and safe from overflows.
 const MAX_SIZE_MIB: u32 = 1 << 20;
 
-/// An NQN that configfs takes as the name of a folder and a host as part of a connect string.
+/// Checks an NQN: configfs must accept it as a directory name, and hosts as a part of a connect string.
 pub(super) fn nqn(key: &'static str, value: &Spanned<String>) -> Result<String, Mistake> {
     let text = value.get_ref();
     let problem = if text.is_empty() || text.len() > NQN_MAX {
@@ -32,7 +32,7 @@ pub(super) fn nqn(key: &'static str, value: &Spanned<String>) -> Result<String, 
     Err(Mistake::at(key, value, problem))
 }
 
-/// A name of a folder in configfs.
+/// Checks the name of a directory in configfs.
 pub(super) fn name(key: &'static str, value: &Spanned<String>) -> Result<String, Mistake> {
     let text = value.get_ref();
     let plain = |c: char| c.is_ascii_alphanumeric() || "._:-".contains(c);
@@ -48,7 +48,7 @@ pub(super) fn name(key: &'static str, value: &Spanned<String>) -> Result<String,
     }
 }
 
-/// An address that fits its transport.
+/// Checks an address for its transport.
 pub(super) fn address(
     transport: &Spanned<Transport>,
     traddr: Option<&Spanned<String>>,
@@ -94,7 +94,7 @@ fn ip(value: &Spanned<String>) -> Result<String, Mistake> {
         .ok_or_else(|| Mistake::at("traddr", value, "is no IP address; right is for example \"::\" or \"192.0.2.1\""))
 }
 
-/// `nn-0xWWNN:pn-0xWWPN`, the form that the kernel's fc transports read.
+/// Checks `nn-0xWWNN:pn-0xWWPN`, the form that the kernel's fc transports read.
 fn wwn_pair(value: &Spanned<String>) -> Result<String, Mistake> {
     let text = value.get_ref().to_ascii_lowercase();
     let wwn = |part: &str, prefix| {
@@ -111,7 +111,7 @@ fn wwn_pair(value: &Spanned<String>) -> Result<String, Mistake> {
     }
 }
 
-/// A UUID or NGUID.
+/// Checks a UUID or NGUID.
 pub(super) fn identifier(key: &'static str, value: Option<&Spanned<String>>) -> Result<Option<Identifier>, Mistake> {
     let Some(value) = value else { return Ok(None) };
     match Identifier::parse(value.get_ref()).filter(|identifier| !identifier.is_zero()) {
@@ -124,13 +124,13 @@ pub(super) fn identifier(key: &'static str, value: Option<&Spanned<String>>) -> 
     }
 }
 
-/// A size in MiB.
+/// Checks a size in MiB.
 pub(super) fn size(value: Option<&Spanned<u32>>, default: u32) -> Result<u32, Mistake> {
     let Some(value) = value else { return Ok(default) };
     bounded("size_mib", value, MAX_SIZE_MIB)
 }
 
-/// A number from 1 to `most`.
+/// Checks a number from 1 to `most`.
 pub(super) fn bounded(key: &'static str, value: &Spanned<u32>, most: u32) -> Result<u32, Mistake> {
     let number = *value.get_ref();
     if (1..=most).contains(&number) {
@@ -140,7 +140,7 @@ pub(super) fn bounded(key: &'static str, value: &Spanned<u32>, most: u32) -> Res
     }
 }
 
-/// One of the words that the kernel knows.
+/// Checks a word against those that the kernel knows.
 pub(super) fn word(
     key: &'static str,
     value: Option<&Spanned<String>>,

@@ -1,4 +1,4 @@
-//! What namespaces lie on: what the file says about disks as a whole, and what a namespace says about its own.
+//! The storage of namespaces: defaults of the file, and settings of a namespace.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ use super::file::{self, File, StorageKind};
 use crate::identity::{SHARED_NULL_BLK, null_blk_name};
 use crate::wanted::{DEFAULT_SIZE_MIB, NullBlk, Storage};
 
-/// What the file says about disks as a whole.
+/// The defaults of the file.
 pub(super) struct Disks {
     kind: StorageKind,
     size_mib: u32,

@@ -1,4 +1,4 @@
-//! From the file to the target that it means: defaults filled in, counts expanded, names resolved.
+//! Expands the file to the target that it describes: fills in defaults, expands counts, resolves names.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! The file as it is written: tables and keys, each value with its place. Nothing is checked here but the types.
+//! The file as written: tables and keys, each value with its position. Only the types are checked here.
 
 use libstas::nvme::Transport;
 use serde::Deserialize;
@@ -22,7 +22,7 @@ pub(super) struct File {
     pub(super) subsystem: Vec<Subsystem>,
 }
 
-/// What namespaces lie on.
+/// The kind of storage of namespaces.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum StorageKind {
@@ -31,7 +31,7 @@ pub(super) enum StorageKind {
     NullBlk,
 }
 
-/// `[brd]`
+/// The table `[brd]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Brd {
@@ -40,7 +40,7 @@ pub(super) struct Brd {
     pub(super) use_existing: bool,
 }
 
-/// `[null_blk]`
+/// The table `[null_blk]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NullBlk {
@@ -49,7 +49,7 @@ pub(super) struct NullBlk {
     pub(super) shared: Option<Spanned<bool>>,
 }
 
-/// `[[host]]`
+/// A table `[[host]]`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Host {
@@ -60,7 +60,7 @@ pub(super) struct Host {
     pub(super) dhchap_dhgroup: Option<Spanned<String>>,
 }
 
-/// `[[port]]`
+/// A table `[[port]]`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Port {
@@ -72,7 +72,7 @@ pub(super) struct Port {
     pub(super) referral: Vec<Referral>,
 }
 
-/// `[[port.referral]]`
+/// A table `[[port.referral]]`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Referral {
@@ -83,7 +83,7 @@ pub(super) struct Referral {
     pub(super) port_id: Option<u16>,
 }
 
-/// `[[subsystem]]`
+/// A table `[[subsystem]]`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Subsystem {
@@ -97,7 +97,7 @@ pub(super) struct Subsystem {
     pub(super) allowed_hosts: Option<Vec<Spanned<String>>>,
 }
 
-/// `[[subsystem.namespace]]`
+/// A table `[[subsystem.namespace]]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Namespace {

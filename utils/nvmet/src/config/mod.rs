@@ -1,4 +1,4 @@
-//! Configurations: TOML text to a checked [`Wanted`], or an error that says where and what would be right.
+//! Parses configurations: TOML text becomes a checked [`Wanted`], or an error that says where and what would be right.
 
 mod check;
 mod disks;
@@ -15,7 +15,7 @@ use std::path::Path;
 use crate::dhchap::redact;
 use crate::wanted::Wanted;
 
-/// The configuration that is used when none is given and there is no ./nvmet.conf.
+/// The configuration used without an argument and without ./nvmet.conf.
 pub const BUILT_IN: &str = include_str!("../../nvmet.conf");
 
 /// Why a configuration is not used.
@@ -24,26 +24,26 @@ pub enum ConfigError {
     /// The file cannot be read.
     #[error("{file} cannot be read: {source}")]
     Read {
-        /// The file.
+        /// The path of the file.
         file: String,
         /// The cause.
         source: io::Error,
     },
-    /// Something in it is wrong. No text of the file is repeated but the key: it may hold secrets.
+    /// It has an error. The message repeats only the key, because the file may contain secrets.
     #[error("{file}:{line}: {key}: {problem}")]
     Wrong {
-        /// The file.
+        /// The path of the file.
         file: String,
-        /// The line, from 1.
+        /// The line number, starting at 1.
         line: usize,
-        /// The key, or the table if a key is missing in it.
+        /// The key, or the table if it lacks a key.
         key: String,
-        /// What is wrong and what would be right.
+        /// The error, and what would be right.
         problem: String,
     },
 }
 
-/// A mistake before it is known in which file it is.
+/// A mistake, before its file is known.
 #[derive(Debug)]
 struct Mistake {
     span: Range<usize>,
@@ -60,17 +60,17 @@ impl Mistake {
 /// Reads a configuration file.
 ///
 /// # Errors
-/// [`ConfigError`] for the first thing that is wrong.
+/// Returns [`ConfigError`] for the first mistake.
 pub fn load(path: &Path) -> Result<Wanted, ConfigError> {
     let file = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { file: file.clone(), source })?;
     parse(&file, &text)
 }
 
-/// Reads a configuration; `file` is its name for errors.
+/// Parses a configuration; `file` is its name in errors.
 ///
 /// # Errors
-/// [`ConfigError::Wrong`] for the first thing that is wrong.
+/// Returns [`ConfigError::Wrong`] for the first mistake.
 pub fn parse(file: &str, text: &str) -> Result<Wanted, ConfigError> {
     toml::from_str(text).map_err(unreadable).and_then(expand::expand).map_err(|mistake| locate(file, text, mistake))
 }
@@ -86,14 +86,14 @@ fn locate(file: &str, text: &str, mistake: Mistake) -> ConfigError {
     ConfigError::Wrong { file: file.to_owned(), line, key, problem: redact(&mistake.problem) }
 }
 
-/// The key or the table that stands in a line.
+/// The key or the table of a line.
 fn key_of_line(line: &str) -> String {
     let key = line.split_once('=').map_or(line, |(key, _)| key).trim();
     let bare = |c: char| c.is_ascii_alphanumeric() || "_-.[]\"".contains(c);
     if key.is_empty() || !key.chars().all(bare) { "syntax".to_owned() } else { redact(key) }
 }
 
-/// Rust's names of types, as a person would say them.
+/// Rust's type names, in words for users.
 const WORDS: [(&str, &str); 6] = [
     ("expected u16", "expected a whole number from 0 to 65535"),
     ("expected u32", "expected a whole number from 0 to 4294967295"),

@@ -13,14 +13,14 @@ use crate::wanted::{self, Access, Port, Subsystem};
 
 /// NVMET_MAX_NAMESPACES of the kernel.
 const MAX_NAMESPACES: u32 = 1024;
-/// More subsystems than any test wants; it keeps a slip of the finger from filling the kernel's memory.
+/// More subsystems than any test needs. The limit protects the kernel's memory from a typing error.
 const MAX_COUNT: u32 = 4096;
 /// FFFFFFFFh means all namespaces (NVMe Base 2.0, 3.2.1.2).
 const MAX_NSID: u32 = u32::MAX - 1;
-/// What stands for the number in the NQN of a subsystem with `count`.
+/// The placeholder for the number in the NQN of a subsystem with `count`.
 const NUMBER: &str = "{}";
 
-/// The NQNs that a table stands for: one, or `count` of them numbered from 1.
+/// The NQNs of a table: one, or `count` of them numbered from 1.
 pub(super) fn nqns(table: &file::Subsystem) -> Result<Vec<String>, Mistake> {
     let pattern = check::nqn("nqn", &table.nqn)?;
     match &table.count {

@@ -1,4 +1,4 @@
-//! What a failed step means and what to do about it.
+//! The meaning of a failed step, and what to do about it.
 
 use nix::libc::{
     EACCES, EADDRINUSE, EADDRNOTAVAIL, EBUSY, EEXIST, EINVAL, ENODEV, ENOENT, ENXIO, EPERM, EPROTONOSUPPORT,
@@ -7,7 +7,7 @@ use nix::libc::{
 use super::Failure;
 use crate::step::{Item, Link, Step};
 
-/// Words for the operator; `None` if the cause says it all.
+/// Advice for the operator; `None` if the cause is enough.
 pub(super) fn advice(step: &Step, failure: &Failure) -> Option<String> {
     let error = match failure {
         Failure::Call(error) => error.raw_os_error()?,
@@ -40,7 +40,7 @@ pub(super) fn advice(step: &Step, failure: &Failure) -> Option<String> {
     Some(words.to_owned())
 }
 
-/// The first link makes the port listen, so that is where a bad address shows.
+/// A port starts to listen with its first link, so a wrong address fails there.
 fn of_port(error: i32) -> Option<&'static str> {
     Some(match error {
         EADDRINUSE => "something else listens at the address of the port; give it another trsvcid or traddr",

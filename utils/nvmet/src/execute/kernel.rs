@@ -1,4 +1,4 @@
-//! Steps on the real kernel: one system call or one command each.
+//! Performs steps on the real kernel: one system call or one command each.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Write};
@@ -13,9 +13,9 @@ use crate::module::Module;
 use crate::place::Place;
 use crate::step::{Step, Value};
 
-/// How long an unload waits for the last user of a module: udev looks at disks that just appeared or went.
+/// How long an unload waits for the last user of a module: udev opens disks that have just appeared or disappeared.
 const UNLOAD_PATIENCE: Duration = Duration::from_secs(2);
-/// How often it looks; the kernel does not tell when a reference count changes.
+/// The polling interval: the kernel does not notify about reference counts.
 const UNLOAD_LOOK: Duration = Duration::from_millis(20);
 
 /// The kernel's configfs and modules.
@@ -25,7 +25,7 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The kernel at that place.
+    /// Creates an executor for the kernel at that place.
     #[must_use]
     pub fn new(place: &Place) -> Self {
         Self { place: place.clone() }
@@ -74,12 +74,12 @@ impl Executor for Kernel {
     }
 }
 
-/// Writes an attribute. The kernel takes what comes in one call, without a line end.
+/// Writes an attribute in one call, as the kernel requires, without a line end.
 fn write(path: &std::path::Path, value: &Value) -> io::Result<()> {
     let bytes = match value {
         Value::Plain(text) => text.as_bytes(),
         Value::Key(secret) => secret.reveal().as_bytes(),
-        // An empty write does not reach the kernel's code; a single NUL reads there as an empty text.
+        // An empty write does not reach the kernel's code. The kernel reads a single NUL as an empty text.
         Value::NoKey => b"\0",
     };
     let written = OpenOptions::new().write(true).open(path)?.write(bytes)?;
@@ -120,7 +120,7 @@ mod tests {
     use super::*;
     use crate::step::{Item, Link};
 
-    /// A folder in the place of configfs: the same system calls, without what the kernel adds.
+    /// A directory in place of configfs: the same system calls, without the effects of the kernel.
     fn kernel() -> (tempfile::TempDir, Kernel) {
         let folder = tempfile::tempdir().unwrap();
         let place = Place { sysfs: folder.path().join("sys"), ..Place::new(Some(folder.path()), None) };

@@ -1,4 +1,4 @@
-//! Carrying out a plan, on the kernel or on a dry tree.
+//! Performs a plan, on the kernel or on a dry tree.
 
 mod advice;
 mod kernel;
@@ -13,34 +13,34 @@ use crate::step::Step;
 pub use kernel::Kernel;
 pub use play::PlayTree;
 
-/// Something that steps can be carried out on.
+/// Performs the steps of a plan.
 pub trait Executor {
-    /// Carries out one step.
+    /// Performs one step.
     ///
     /// # Errors
-    /// [`Failure`] with the cause. The step has then changed nothing.
+    /// Returns [`Failure`] with the cause. The step has then changed nothing.
     fn carry_out(&self, step: &Step) -> Result<Outcome, Failure>;
 }
 
-/// How a step ended.
+/// The outcome of a step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// As it should.
+    /// It was performed.
     Done,
-    /// Not done, which is fine: the text says why.
+    /// It was skipped; the text says why. This is no error.
     Left(String),
 }
 
-/// Why a step could not be carried out.
+/// Why a step failed.
 #[derive(Debug)]
 pub enum Failure {
     /// A system call failed.
     Call(io::Error),
-    /// A command said why it failed, or could not be run.
+    /// A command failed or could not be run; the text says why.
     Command(String),
 }
 
-/// A plan that broke off. What was done before stays, and is recorded.
+/// A plan that failed after some steps. These steps are recorded and are not undone.
 #[derive(Debug, thiserror::Error)]
 #[error("`{command}` failed: {cause}{advice}")]
 pub struct BrokenOff {
@@ -49,20 +49,20 @@ pub struct BrokenOff {
     advice: String,
 }
 
-/// Who is told what happens.
+/// Receives the progress of a plan.
 pub trait Witness {
-    /// An action begins.
+    /// An action starts.
     fn begins(&mut self, says: &str);
-    /// A step was carried out.
+    /// A step was performed.
     fn done(&mut self, step: &Step);
-    /// A step was not needed after all.
+    /// A step was skipped.
     fn left(&mut self, why: &str);
 }
 
-/// Carries out a plan from the first step to the last.
+/// Performs a plan from the first step to the last.
 ///
 /// # Errors
-/// [`BrokenOff`] at the first step that fails; the rest is not tried.
+/// Returns [`BrokenOff`] at the first step that fails; the rest is not tried.
 pub fn execute(
     plan: &Plan,
     place: &Place,
@@ -100,7 +100,7 @@ mod tests {
     use crate::plan::Action;
     use crate::step::Item;
 
-    /// What it was told.
+    /// Collects the reported progress.
     #[derive(Default)]
     struct Notes(Vec<String>);
 
@@ -118,7 +118,7 @@ mod tests {
         }
     }
 
-    /// Ports are in use, and everything else fails in a command.
+    /// Ports are in use, and all other steps fail in a command.
     struct Busy;
 
     impl Executor for Busy {

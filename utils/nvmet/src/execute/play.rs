@@ -1,7 +1,8 @@
-//! Steps on a dry tree: an ordinary folder in which we do what the kernel would do by itself.
+//! Performs steps on a dry tree: an ordinary directory, in which this module does what the kernel would do.
 //!
-//! It serves to try a configuration, and the tool, on a machine without the modules and without rights. It makes the
-//! folders and attributes that the kernel makes, and refuses to remove what is not empty. It knows no more rules.
+//! It lets users try a configuration, and the tool, without the kernel modules and without privileges. It creates the
+//! directories and attributes that the kernel creates, and refuses to remove what is not empty. It checks no further
+//! rules.
 
 use std::fs::{self, OpenOptions, Permissions};
 use std::io::{self, ErrorKind};
@@ -13,14 +14,14 @@ use crate::module::Module;
 use crate::place::Place;
 use crate::step::{Item, Step, Value};
 
-/// An ordinary folder that plays configfs and sysfs.
+/// An ordinary directory in place of configfs and sysfs.
 #[derive(Debug)]
 pub struct PlayTree {
     place: Place,
 }
 
 impl PlayTree {
-    /// The dry tree at that place.
+    /// Creates an executor for the dry tree at that place.
     #[must_use]
     pub fn new(place: &Place) -> Self {
         Self { place: place.clone() }
@@ -84,13 +85,13 @@ fn text(value: &Value) -> &str {
     }
 }
 
-/// The file is there, for its owner alone, before the key comes.
+/// Creates the file, readable only by its owner, before the key is written.
 fn protect(path: &Path) -> io::Result<()> {
     OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
     fs::set_permissions(path, Permissions::from_mode(0o600))
 }
 
-/// The folders that the kernel makes inside.
+/// The directories that the kernel creates inside.
 fn groups(item: &Item) -> &'static [&'static str] {
     match item {
         Item::Port(_) => &["subsystems", "referrals"],

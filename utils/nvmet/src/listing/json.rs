@@ -1,4 +1,4 @@
-//! The JSON object.
+//! The JSON output of `nvmet ls`.
 
 use serde_json::{Value, json};
 
@@ -50,7 +50,7 @@ fn json_namespace(nsid: u32, seen: &Namespace) -> Value {
     })
 }
 
-/// The attributes without the prefix that the kernel gives them.
+/// The attributes without the kernel's prefix `addr_`.
 fn plain(attributes: &Attributes) -> Value {
     attributes.iter().map(|(name, value)| (name.trim_start_matches("addr_").to_owned(), json!(value))).collect()
 }

@@ -1,4 +1,4 @@
-//! `nvmet ls`: tables for people, JSON for programs. Neither has a place for a key.
+//! The output of `nvmet ls`: tables for people, JSON for programs. Neither contains keys.
 
 mod json;
 mod table;
@@ -17,7 +17,7 @@ pub enum Format {
     Json,
 }
 
-/// All that is there, also what others made.
+/// Lists everything that exists, including what other tools created.
 #[must_use]
 pub fn list(observed: &Observed, record: &Record, format: Format) -> String {
     match format {
@@ -26,7 +26,7 @@ pub fn list(observed: &Observed, record: &Record, format: Format) -> String {
     }
 }
 
-/// Which side proves itself; never with what.
+/// Which sides authenticate, without the keys.
 fn keys(host: &Host) -> &'static str {
     match (&host.dhchap_key, &host.dhchap_ctrl_key) {
         (Key::Hidden, _) | (_, Key::Hidden) => "only root may see",

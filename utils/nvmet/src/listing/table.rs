@@ -1,4 +1,4 @@
-//! The tables: ports, subsystems, hosts.
+//! The tables of `nvmet ls`: ports, subsystems, hosts.
 
 use comfy_table::{ContentArrangement, Table, presets};
 
@@ -85,7 +85,7 @@ fn address(attributes: &Attributes) -> String {
     or_none(format!("{} {place}", get("addr_trtype")).trim().to_owned())
 }
 
-/// One line a device: neighbours on the same one are drawn together.
+/// One line per device: consecutive namespaces on the same device share a line.
 fn namespaces(subsystem: &Subsystem) -> Vec<String> {
     let mut runs: Vec<(u32, u32, String)> = Vec::new();
     for (&nsid, seen) in &subsystem.namespaces {

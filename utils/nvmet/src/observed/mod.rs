@@ -1,4 +1,4 @@
-//! What is there now: the kernel's target, the block devices that matter, the loaded modules.
+//! The present state: the kernel's target, the relevant block devices, the loaded modules.
 
 mod read;
 
@@ -16,7 +16,7 @@ pub use read::{ObserveError, observe};
 /// A snapshot of everything that a plan depends on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Observed {
-    /// Modules that are loaded, or built in.
+    /// The modules that are loaded or built in.
     pub modules: BTreeSet<Module>,
     /// Ports by number.
     pub ports: BTreeMap<u16, Port>,
@@ -24,108 +24,108 @@ pub struct Observed {
     pub subsystems: BTreeMap<String, Subsystem>,
     /// Hosts by NQN.
     pub hosts: BTreeMap<String, Host>,
-    /// Devices of `null_blk` that were made in configfs, by name.
+    /// The `null_blk` devices created in configfs, by name.
     pub null_blk: BTreeMap<String, NullBlk>,
     /// RAM disks of `brd` by number.
     pub ram_disks: BTreeMap<u32, RamDisk>,
-    /// The state of the devices and files that the configuration gives by path.
+    /// The state of the devices and files to which the configuration refers by path.
     pub given: BTreeMap<PathBuf, Given>,
 }
 
-/// Attributes of a port or a referral that are set, by name.
+/// The attributes of a port or a referral that are set, by name.
 pub type Attributes = BTreeMap<String, String>;
 
-/// A port.
+/// A port of the target.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Port {
-    /// addr_*.
+    /// The attributes addr_*.
     pub attributes: Attributes,
-    /// NQNs that it exports.
+    /// The NQNs of the subsystems that it exports.
     pub exports: BTreeSet<String>,
-    /// Referrals by name.
+    /// Its referrals, by name.
     pub referrals: BTreeMap<String, Referral>,
 }
 
-/// A referral.
+/// A referral of a port.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Referral {
-    /// addr_*.
+    /// The attributes addr_*.
     pub attributes: Attributes,
-    /// Whether it is in the log page.
+    /// True if it is in the log page.
     pub enabled: bool,
 }
 
-/// A subsystem.
+/// A subsystem of the target.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Subsystem {
-    /// Whether any host may connect.
+    /// True if any host may connect.
     pub any_host: bool,
-    /// NQNs of the hosts that may.
+    /// The NQNs of the hosts that may connect.
     pub hosts: BTreeSet<String>,
-    /// Namespaces by ID.
+    /// Its namespaces, by ID.
     pub namespaces: BTreeMap<u32, Namespace>,
 }
 
-/// A namespace.
+/// A namespace of a subsystem.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Namespace {
-    /// Its block device or file, if one was written.
+    /// Its block device or file, if set.
     pub device: Option<PathBuf>,
-    /// Its UUID; the kernel draws one at random.
+    /// Its UUID; random unless it was set.
     pub uuid: Option<Identifier>,
     /// Its NGUID, `None` if zero.
     pub nguid: Option<Identifier>,
-    /// Whether hosts see it.
+    /// True if hosts see it.
     pub enabled: bool,
 }
 
-/// A host.
+/// A host with its authentication settings.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Host {
     /// Attribute `dhchap_key`: authenticates the host.
     pub dhchap_key: Key,
     /// Attribute `dhchap_ctrl_key`: authenticates the controller.
     pub dhchap_ctrl_key: Key,
-    /// dhchap_hash and dhchap_dhgroup.
+    /// The attributes dhchap_hash and dhchap_dhgroup.
     pub settings: Attributes,
 }
 
-/// A key as far as we may see it.
+/// A key, as far as we may read it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Key {
-    /// None is set.
+    /// No key is set.
     #[default]
     Unset,
-    /// The key that configfs shows.
+    /// The key in configfs.
     Set(Secret),
-    /// We may not read it.
+    /// We may not read the key.
     Hidden,
 }
 
-/// A `null_blk` device.
+/// A `null_blk` block device.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NullBlk {
     /// Its size in MiB.
     pub size_mib: u32,
-    /// Whether it keeps what is written.
+    /// True if it stores written data.
     pub memory_backed: bool,
-    /// Whether the block device exists.
+    /// True if the block device exists.
     pub powered: bool,
 }
 
-/// A RAM disk.
+/// A RAM disk of `brd`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct RamDisk {
     /// Its size in MiB.
     pub size_mib: u32,
-    /// Whether it is mounted, used as swap, or held by another device.
+    /// True if it is mounted, used as swap, or held by another device.
     pub in_use: bool,
 }
 
-/// A device or file that the configuration gives.
+/// A device or file to which the configuration refers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Given {
-    /// There is no such path, or it is neither a block device nor a file.
+    /// The path does not exist, or is neither a block device nor a file.
     Missing,
     /// A block device that is mounted, used as swap, or held by another device.
     InUse,
@@ -134,7 +134,7 @@ pub enum Given {
 }
 
 impl Observed {
-    /// The host NQNs that any subsystem other than those of `except` lets in.
+    /// The host NQNs that any subsystem other than those of `except` admits.
     pub fn admitted_elsewhere(&self, except: &BTreeSet<String>) -> BTreeSet<&String> {
         let others = self.subsystems.iter().filter(|(nqn, _)| !except.contains(*nqn));
         others.flat_map(|(_, subsystem)| &subsystem.hosts).collect()
@@ -146,7 +146,7 @@ impl Observed {
         others.flat_map(|(_, subsystem)| subsystem.namespaces.values()).filter_map(|ns| ns.device.as_ref()).collect()
     }
 
-    /// What is there once all that the record names was removed: what [`crate::plan::clean`] leads to.
+    /// The state after everything in the record was removed: the result of [`crate::plan::clean`].
     #[must_use]
     pub fn without(mut self, record: &Record) -> Self {
         let kept_hosts: BTreeSet<String> = self.admitted_elsewhere(&record.subsystems).into_iter().cloned().collect();

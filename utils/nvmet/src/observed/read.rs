@@ -1,4 +1,4 @@
-//! Reading the snapshot from configfs and sysfs.
+//! Reads the snapshot from configfs and sysfs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, OpenOptions};
@@ -15,7 +15,7 @@ use crate::module::Module;
 use crate::place::Place;
 use crate::wanted::{Storage, Wanted};
 
-/// A folder that cannot be read.
+/// A directory that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("{path} cannot be read: {source}")]
 pub struct ObserveError {
@@ -29,10 +29,10 @@ const AUTHENTICATION: [&str; 2] = ["dhchap_hash", "dhchap_dhgroup"];
 /// /sys/block/*/size counts sectors of 512 bytes.
 const SECTORS_PER_MIB: u32 = 2048;
 
-/// Takes a snapshot. Of the devices that `wanted` gives by path, it looks whether they may be exported.
+/// Takes a snapshot. Checks whether the devices to which `wanted` refers by path may be exported.
 ///
 /// # Errors
-/// [`ObserveError`] for a folder that is there and cannot be read. What is not there counts as empty: before the
+/// Returns [`ObserveError`] for an existing directory that cannot be read. A missing one counts as empty: before the
 /// module is loaded there is no target.
 pub fn observe(place: &Place, wanted: Option<&Wanted>) -> Result<Observed, ObserveError> {
     let nvmet = place.configfs.join("nvmet");
@@ -137,8 +137,8 @@ fn given(path: &Path) -> Given {
     }
 }
 
-/// True if a block device is mounted, used as swap or held: then the kernel refuses to open it exclusively.
-/// The target itself does not open exclusively.
+/// True if a block device is mounted, used as swap or held: then the kernel refuses to open it exclusively. The target
+/// itself does not open devices exclusively.
 fn is_in_use(device: &Path) -> bool {
     let opened = OpenOptions::new().read(true).custom_flags(O_EXCL).open(device);
     opened.is_err_and(|error| error.raw_os_error() == Some(EBUSY))
@@ -159,7 +159,7 @@ fn numbered<K: std::str::FromStr + Ord, T>(
     Ok(numbered.filter_map(|(name, item)| Some((name.parse().ok()?, item))).collect())
 }
 
-/// The names of the folders and links in a folder.
+/// The names of the directories and links in a directory.
 fn names(folder: &Path) -> Result<Vec<String>, ObserveError> {
     let failed = |source| ObserveError { path: folder.to_owned(), source };
     let entries = match fs::read_dir(folder) {
@@ -181,7 +181,7 @@ fn attributes(path: &Path, names: &[&str]) -> Attributes {
     names.iter().filter_map(|name| Some(((*name).to_owned(), attribute(path, name)?))).collect()
 }
 
-/// An attribute without the blanks around it; `None` if empty, absent or not readable.
+/// An attribute without surrounding blanks; `None` if empty, absent or not readable.
 fn attribute(path: &Path, name: &str) -> Option<String> {
     let text = fs::read_to_string(path.join(name)).ok()?;
     Some(text.trim().to_owned()).filter(|text| !text.is_empty())

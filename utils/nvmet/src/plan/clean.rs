@@ -1,7 +1,7 @@
-//! The plan of `nvmet clean`: away with what the record names, and with nothing else.
+//! The plan of `nvmet clean`: removes what the record lists, and nothing else.
 //!
-//! The order is the kernel's: ports before the subsystems that they export, subsystems before the hosts that they let
-//! in and the devices that they lie on, modules last and the target itself last of them.
+//! The kernel determines the order: ports before the subsystems that they export, subsystems before their hosts and
+//! devices, and modules last, the target core as the very last.
 
 use super::{Plan, port, subsystem};
 use crate::observed::{self, Observed};
@@ -9,7 +9,7 @@ use crate::record::Record;
 use crate::step::{Item, Link, Step};
 use crate::wanted::null_blk_device;
 
-/// What removes all that the record names and that is there.
+/// Removes everything in the record that exists.
 #[must_use]
 pub fn clean(observed: &Observed, record: &Record) -> Plan {
     let mut plan = Plan::default();
@@ -28,7 +28,7 @@ pub fn clean(observed: &Observed, record: &Record) -> Plan {
     plan
 }
 
-/// Our subsystem may have been linked to somebody else's port. The link goes, the port stays.
+/// Removes the links to our subsystem from ports that we did not create. These ports are kept.
 fn withdraw_everywhere(plan: &mut Plan, nqn: &str, observed: &Observed, record: &Record) {
     let others = observed.ports.iter().filter(|(id, seen)| !record.ports.contains(id) && seen.exports.contains(nqn));
     for (&id, _) in others {

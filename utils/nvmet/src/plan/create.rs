@@ -1,7 +1,7 @@
 //! The plan of `nvmet create`.
 //!
-//! The order: modules, devices, hosts, subsystems, ports, and the links between ports and subsystems last, so that no
-//! host sees half a subsystem. Devices that nothing exports any more go at the very end.
+//! The order is modules, devices, hosts, subsystems, ports, and finally the links between ports and subsystems, so that
+//! no host sees an incomplete subsystem. Unused devices are removed at the very end.
 
 use std::collections::BTreeSet;
 
@@ -10,10 +10,10 @@ use crate::observed::{Given, Observed};
 use crate::record::Record;
 use crate::wanted::{Storage, Wanted};
 
-/// What makes the target as it is wanted. What the configuration does not name stays as it is.
+/// Creates or changes the target as described. Anything that the configuration does not mention is left as it is.
 ///
 /// # Errors
-/// [`Refusal`] if that would change something that is not ours, or cannot work.
+/// Returns [`Refusal`] if that would change something that is not ours, or cannot succeed.
 pub fn create(wanted: &Wanted, observed: &Observed, record: &Record) -> Result<Plan, Refusal> {
     refuse_foreign(wanted, observed, record)?;
     refuse_bad_devices(wanted, observed)?;

@@ -1,4 +1,4 @@
-//! Hosts and their keys.
+//! The plan for hosts and their keys.
 
 use libstas::nvme::Secret;
 
@@ -8,18 +8,18 @@ use crate::record::Record;
 use crate::step::{Item, Step, Value};
 use crate::wanted::{Host, Wanted};
 
-/// What the kernel gives a new host (nvmet_hosts_make_group in drivers/nvme/target/configfs.c).
+/// The kernel's defaults for a new host (nvmet_hosts_make_group in drivers/nvme/target/configfs.c).
 const DEFAULT_HASH: &str = "hmac(sha256)";
 const DEFAULT_GROUP: &str = "null";
 
-/// Makes the hosts that are missing, and gives all of them the keys that they should have.
+/// Creates missing hosts, and sets the keys of all.
 pub(super) fn make(plan: &mut Plan, wanted: &Wanted, observed: &Observed, record: &Record) -> Result<(), Refusal> {
     for (nqn, host) in &wanted.hosts {
         let item = Item::Host(nqn.clone());
         let seen = observed.hosts.get(nqn);
         let foreign = seen.is_some() && !record.hosts.contains(nqn);
         if foreign && *host == Host::default() {
-            continue; // Somebody else cares for its keys; it is only let in.
+            continue; // Another tool manages its keys; it is only admitted.
         }
         let mut steps = Vec::new();
         if seen.is_none() {
@@ -45,7 +45,7 @@ pub(super) fn make(plan: &mut Plan, wanted: &Wanted, observed: &Observed, record
 
 fn authentication(item: &Item, host: &Host, seen: &observed::Host) -> Vec<Step> {
     let mut steps = Vec::new();
-    // A hash or group goes before the keys: a host may come in between.
+    // Write the hash and group before the keys: a host may connect in between.
     steps.extend(setting(item, "dhchap_hash", host.dhchap_hash.as_deref().unwrap_or(DEFAULT_HASH), &seen.settings));
     steps.extend(setting(
         item,
@@ -53,7 +53,7 @@ fn authentication(item: &Item, host: &Host, seen: &observed::Host) -> Vec<Step> 
         host.dhchap_dhgroup.as_deref().unwrap_or(DEFAULT_GROUP),
         &seen.settings,
     ));
-    // The target's own key comes after the host's and goes before it.
+    // The target's key is set after the host's key, and removed before it.
     let host_key = key(item, "dhchap_key", host.dhchap_key.as_ref(), &seen.dhchap_key);
     let target_key = key(item, "dhchap_ctrl_key", host.dhchap_ctrl_key.as_ref(), &seen.dhchap_ctrl_key);
     if host.dhchap_key.is_some() {
@@ -64,7 +64,7 @@ fn authentication(item: &Item, host: &Host, seen: &observed::Host) -> Vec<Step> 
     steps
 }
 
-/// The settings of a new host are the defaults, and those of a kernel without authentication are absent.
+/// A new host has the default settings. A kernel without authentication has no such attributes.
 fn setting(item: &Item, name: &'static str, wanted: &str, seen: &Attributes) -> Option<Step> {
     let default = if name == "dhchap_hash" { DEFAULT_HASH } else { DEFAULT_GROUP };
     let current = seen.get(name).map_or(default, String::as_str);

@@ -7,7 +7,7 @@ use crate::step::{Link, Step};
 /// Exports a subsystem on a port.
 ///
 /// # Errors
-/// [`Refusal`] if one of the two does not exist.
+/// Returns [`Refusal`] if the port or the subsystem does not exist.
 pub fn link(observed: &Observed, id: u16, nqn: &str) -> Result<Plan, Refusal> {
     let mut plan = Plan::default();
     if !is_linked(observed, id, nqn)? {
@@ -17,10 +17,10 @@ pub fn link(observed: &Observed, id: u16, nqn: &str) -> Result<Plan, Refusal> {
     Ok(plan)
 }
 
-/// Stops to export a subsystem on a port. Hosts that reach it by this port lose that path at once.
+/// Stops exporting a subsystem on a port. Hosts lose the path through this port at once.
 ///
 /// # Errors
-/// [`Refusal`] if one of the two does not exist.
+/// Returns [`Refusal`] if the port or the subsystem does not exist.
 pub fn unlink(observed: &Observed, id: u16, nqn: &str) -> Result<Plan, Refusal> {
     let mut plan = Plan::default();
     if is_linked(observed, id, nqn)? {

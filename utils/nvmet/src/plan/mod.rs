@@ -1,7 +1,7 @@
-//! Planning, pure: what is wanted and what is there become the steps between them. Nothing is read or changed here.
+//! Planning, without I/O: computes the steps from the present state to the wanted one.
 //!
-//! A plan touches what the record says that we made, and makes what is missing. It refuses what would change anything
-//! of somebody else's.
+//! A plan changes only what we created according to the record, and creates what is missing. It is refused if it would
+//! change anything else.
 
 mod clean;
 mod create;
@@ -21,19 +21,19 @@ pub use refusal::Refusal;
 
 use crate::step::Step;
 
-/// What is to be done, in order.
+/// The actions to perform, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
-    /// Each with its steps.
+    /// The actions, each with its steps.
     pub actions: Vec<Action>,
-    /// What the user should know and no step changes.
+    /// Information for the user that no step changes.
     pub notes: Vec<String>,
 }
 
-/// Some steps that belong together.
+/// Steps that belong together.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Action {
-    /// What they do, for people.
+    /// Describes the action to the user.
     pub says: String,
     /// The steps, in order.
     pub steps: Vec<Step>,
@@ -53,7 +53,7 @@ impl Plan {
     }
 }
 
-/// "1 namespace", "2 namespaces".
+/// A number with its noun: "1 namespace", "2 namespaces".
 fn counted(number: usize, thing: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {thing}{plural}")

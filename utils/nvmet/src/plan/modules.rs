@@ -1,4 +1,4 @@
-//! Which modules a configuration needs.
+//! The modules that a configuration needs.
 
 use std::collections::BTreeSet;
 
@@ -9,11 +9,11 @@ use crate::observed::Observed;
 use crate::step::Step;
 use crate::wanted::{Storage, Wanted};
 
-/// Loads what is needed and not loaded.
+/// Loads the modules that are needed and not loaded.
 pub(super) fn load(plan: &mut Plan, wanted: &Wanted, observed: &Observed, ram_disks: &RamDisks) {
     for module in needed(wanted).difference(&observed.modules) {
         let parameters = match module {
-            // Devices are made in configfs; without this the module makes one of its own.
+            // Devices are created in configfs. Without this parameter the module creates one itself.
             Module::NullBlk => vec!["nr_devices=0".to_owned()],
             Module::Brd => ram_disks.parameters.clone(),
             _ => Vec::new(),

@@ -1,4 +1,4 @@
-//! Devices of `null_blk`: made in configfs, one for a namespace or one for all.
+//! The plan for `null_blk` devices: created in configfs, one per namespace or one for all.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use crate::record::Record;
 use crate::step::{Item, Step};
 use crate::wanted::{NullBlk, Storage, Wanted, null_blk_device};
 
-/// The devices that a configuration asks for, by name.
+/// The devices of a configuration, by name.
 pub(super) fn wanted(wanted: &Wanted) -> BTreeMap<String, &NullBlk> {
     let namespaces = wanted.subsystems.values().flat_map(|subsystem| subsystem.namespaces.values());
     let devices = namespaces.filter_map(|namespace| match &namespace.storage {
@@ -19,7 +19,8 @@ pub(super) fn wanted(wanted: &Wanted) -> BTreeMap<String, &NullBlk> {
     devices.collect()
 }
 
-/// Makes what is missing, and makes anew what has other properties: a device takes them only before it is powered.
+/// Creates missing devices, and recreates devices with other properties: these can only be set before a device is
+/// powered on.
 pub(super) fn make(plan: &mut Plan, configuration: &Wanted, observed: &Observed) {
     for (name, device) in wanted(configuration) {
         let item = Item::NullBlk(name.clone());
@@ -50,7 +51,7 @@ fn making(item: &Item, device: &NullBlk) -> Vec<Step> {
     ]
 }
 
-/// The namespaces on it let go of it for as long as that takes.
+/// Recreates a device. Its namespaces release it in the meantime.
 fn making_anew(item: &Item, device: &NullBlk, observed: &Observed) -> Vec<Step> {
     let path = device.device();
     let mut users = Vec::new();
@@ -63,7 +64,7 @@ fn making_anew(item: &Item, device: &NullBlk, observed: &Observed) -> Vec<Step> 
     release.chain([Step::Remove(item.clone())]).chain(making(item, device)).chain(retake).collect()
 }
 
-/// Removes our devices that no namespace lies on once the rest of the plan is done.
+/// Removes our devices that no namespace uses after the rest of the plan.
 pub(super) fn remove_idle(plan: &mut Plan, configuration: &Wanted, observed: &Observed, record: &Record) {
     let named: BTreeSet<String> = configuration.subsystems.keys().cloned().collect();
     let elsewhere: BTreeSet<&PathBuf> = observed.devices_elsewhere(&named);

@@ -1,4 +1,4 @@
-//! Ports: where they listen, what they export, whom they refer to.
+//! The plan for ports: their addresses, exports and referrals.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use crate::observed::{self, Attributes, Observed};
 use crate::step::{Item, Link, Step};
 use crate::wanted::{Address, Port, Referral, Wanted};
 
-/// Makes the ports that are missing, changes the others, and links them with the subsystems.
+/// Creates missing ports, changes existing ones, and links them to the subsystems.
 pub(super) fn make(plan: &mut Plan, wanted: &Wanted, observed: &Observed) {
     let mut exports = Vec::new();
     for (&id, port) in &wanted.ports {
@@ -18,7 +18,7 @@ pub(super) fn make(plan: &mut Plan, wanted: &Wanted, observed: &Observed) {
             Some(seen) => withdraw(plan, id, wanted, seen),
             None => {}
         }
-        // A port that listens takes no other address, so one that moves is made anew.
+        // The address of a listening port cannot be changed: such a port is recreated.
         let kept = seen.filter(|_| !moved);
         let steps = make_one(id, port, kept);
         plan.act(format!("port {id}: {}, {}", if kept.is_some() { "change" } else { "create" }, port.address), steps);
@@ -31,14 +31,15 @@ pub(super) fn make(plan: &mut Plan, wanted: &Wanted, observed: &Observed) {
     }
 }
 
-/// Removes the links to subsystems that the configuration gives to other ports.
+/// Removes the links to subsystems that the configuration exports on other ports.
 fn withdraw(plan: &mut Plan, id: u16, wanted: &Wanted, seen: &observed::Port) {
     for nqn in seen.exports.difference(&exported(id, wanted, Some(seen))) {
         plan.act(format!("port {id}: stop exporting {nqn}"), vec![unlink(id, nqn)]);
     }
 }
 
-/// What a port is to export: what the configuration says, and whatever else it exports that the configuration does not name.
+/// The subsystems that a port must export: those of the configuration, and present ones that the configuration does not
+/// mention.
 fn exported(id: u16, wanted: &Wanted, seen: Option<&observed::Port>) -> BTreeSet<String> {
     let named = wanted.subsystems.iter().filter(|(_, subsystem)| subsystem.ports.contains(&id)).map(|(nqn, _)| nqn);
     let linked = seen.into_iter().flat_map(|seen| &seen.exports);
@@ -62,7 +63,7 @@ fn make_one(id: u16, port: &Port, seen: Option<&observed::Port>) -> Vec<Step> {
     steps
 }
 
-/// An enabled referral takes no other address, so a changed one is made anew.
+/// The address of an enabled referral cannot be changed: such a referral is recreated.
 fn make_referral(item: &Item, wanted: &Referral, seen: Option<&observed::Referral>) -> Vec<Step> {
     let mut attributes = wanted.address.attributes();
     attributes.push(("addr_portid", wanted.port_id.to_string()));
@@ -83,7 +84,7 @@ fn make_item(item: &Item, attributes: Vec<(&'static str, String)>) -> Vec<Step> 
     [Step::Make(item.clone())].into_iter().chain(writes).collect()
 }
 
-/// True if that is the address of the port.
+/// True if the port has that address.
 pub(super) fn listens_at(seen: &observed::Port, address: &Address) -> bool {
     has(&seen.attributes, &address.attributes())
 }
@@ -93,7 +94,7 @@ fn has(seen: &Attributes, wanted: &[(&'static str, String)]) -> bool {
     seen.len() == wanted.len() && wanted.iter().all(|(name, value)| seen.get(*name) == Some(value))
 }
 
-/// Takes away a port and all that hangs on it.
+/// Removes a port with its referrals and links.
 pub(super) fn remove(id: u16, seen: &observed::Port) -> Vec<Step> {
     let links = seen.exports.iter().map(|nqn| unlink(id, nqn));
     let referrals = seen.referrals.keys().map(|name| Step::Remove(Item::Referral(id, name.clone())));

@@ -1,7 +1,7 @@
-//! Which namespace lies on which RAM disk of `brd`.
+//! The assignment of namespaces to RAM disks of `brd`.
 //!
-//! `brd` makes all its disks, of one size, when it is loaded. A namespace keeps the disk that it has, so that its data
-//! stay; a new one gets the first idle disk.
+//! `brd` creates all its disks, of one size, when it is loaded. A namespace keeps its disk, and so its data; a new one
+//! gets the first idle disk.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,19 +12,19 @@ use crate::observed::Observed;
 use crate::record::Record;
 use crate::wanted::{Storage, Wanted};
 
-/// As many as distributions have by default; disks that nobody writes take no memory.
+/// The default number of disks in distributions. Disks use memory only when they are written.
 const LEAST: usize = 16;
 
 /// The RAM disks of a configuration.
 #[derive(Debug, Default)]
 pub(super) struct RamDisks {
     of: BTreeMap<(String, u32), u32>,
-    /// The parameters of `brd`, should it be loaded.
+    /// The parameters for loading `brd`.
     pub(super) parameters: Vec<String>,
 }
 
 impl RamDisks {
-    /// The path of the RAM disk of a namespace; `None` if it does not lie on one.
+    /// The path of the RAM disk of a namespace; `None` if it uses other storage.
     pub(super) fn device(&self, nqn: &str, nsid: u32) -> Option<PathBuf> {
         self.of.get(&(nqn.to_owned(), nsid)).map(|number| PathBuf::from(format!("/dev/ram{number}")))
     }
@@ -54,7 +54,7 @@ pub(super) fn assign(wanted: &Wanted, observed: &Observed, record: &Record) -> R
     Ok(RamDisks { of, parameters })
 }
 
-/// The namespaces that want a RAM disk.
+/// The namespaces that need a RAM disk.
 fn wanting(wanted: &Wanted) -> Vec<(String, u32)> {
     let mut keys = Vec::new();
     for (nqn, subsystem) in &wanted.subsystems {
@@ -68,7 +68,7 @@ fn fresh(number: usize) -> BTreeSet<u32> {
     (0..u32::MAX).take(number.max(LEAST)).collect()
 }
 
-/// The disks of a loaded `brd` that may be had: ours or allowed, neither in use nor exported by anything else.
+/// The available disks of a loaded `brd`: ours or permitted, not in use, and not exported otherwise.
 fn idle(
     wanted: &Wanted,
     observed: &Observed,
@@ -97,7 +97,7 @@ fn idle(
     Ok(free.map(|(number, _)| *number).collect())
 }
 
-/// The RAM disk that a namespace lies on now.
+/// The present RAM disk of a namespace.
 fn current(observed: &Observed, (nqn, nsid): &(String, u32)) -> Option<u32> {
     number(observed.subsystems.get(nqn)?.namespaces.get(nsid)?.device.as_deref()?)
 }

@@ -1,4 +1,4 @@
-//! Subsystems: their namespaces and the hosts that they let in.
+//! The plan for subsystems: their namespaces, and the hosts that they admit.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::observed::{self, Observed};
 use crate::step::{Item, Link, Step};
 use crate::wanted::{Access, Namespace, Storage, Subsystem, Wanted};
 
-/// Makes the subsystems that are missing and changes the others to what they should be.
+/// Creates missing subsystems, and changes existing ones.
 pub(super) fn make(plan: &mut Plan, wanted: &Wanted, observed: &Observed, ram_disks: &RamDisks) {
     for (nqn, subsystem) in &wanted.subsystems {
         let item = Item::Subsystem(nqn.clone());
@@ -33,7 +33,7 @@ pub(super) fn make(plan: &mut Plan, wanted: &Wanted, observed: &Observed, ram_di
     }
 }
 
-/// The kernel admits either anyone or hosts by name, and refuses to be told both at once.
+/// The kernel admits either any host or a list of hosts, and refuses both at once.
 fn access(item: &Item, nqn: &str, wanted: &Access, seen: &observed::Subsystem) -> Vec<Step> {
     let nobody = BTreeSet::new();
     let (anyone, hosts) = match wanted {
@@ -94,7 +94,7 @@ fn make_namespace(item: &Item, wanted: &Namespace, device: PathBuf, seen: Option
     steps
 }
 
-/// Takes a namespace from the hosts, then away.
+/// Disables a namespace, then removes it.
 pub(super) fn remove_namespace(nqn: &str, nsid: u32, seen: &observed::Namespace) -> Vec<Step> {
     let item = Item::Namespace(nqn.to_owned(), nsid);
     let disable = seen.enabled.then(|| Step::set(&item, "enable", 0));

@@ -1,6 +1,6 @@
-//! A kernel that exists only as rules: it takes a step, or says which rule of configfs the step breaks.
+//! A model of the kernel: it performs a step, or returns the rule of configfs that the step violates.
 //!
-//! The rules are those of drivers/nvme/target/configfs.c and drivers/block/null_blk/main.c, here and there stricter.
+//! The rules are those of drivers/nvme/target/configfs.c and drivers/block/null_blk/main.c, sometimes stricter.
 
 mod rules;
 pub(crate) mod worlds;
@@ -10,17 +10,17 @@ use nvmet::module::Module;
 use nvmet::observed::{Host, Key, Namespace, NullBlk, Observed, Port, RamDisk, Referral, Subsystem};
 use nvmet::step::{Item, Link, Step, Value};
 
-/// The kernel, and what one sees of it.
+/// The modelled kernel and its visible state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Model {
     pub(crate) seen: Observed,
 }
 
-/// The rule that a step breaks.
+/// The rule that a step violates.
 pub(crate) type Broken = String;
 
 impl Model {
-    /// Carries out one step.
+    /// Performs one step.
     pub(crate) fn apply(&mut self, step: &Step) -> Result<(), Broken> {
         rules::check(&self.seen, step).map_err(|rule| format!("{rule}: {step:?}"))?;
         match step {
@@ -45,7 +45,7 @@ impl Model {
         }
     }
 
-    /// What is in use stays loaded, as it does with the real executor.
+    /// A used module stays loaded, as with the real executor.
     fn unload(&mut self, module: Module) {
         if !rules::in_use(&self.seen, module) {
             self.seen.modules.remove(&module);

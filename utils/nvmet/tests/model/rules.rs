@@ -1,4 +1,4 @@
-//! The rules: what the kernel refuses in which state.
+//! The rules: which steps the kernel refuses in which state.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ fn must(holds: bool, rule: &'static str) -> Verdict {
     if holds { Ok(()) } else { Err(rule) }
 }
 
-/// Says which rule a step breaks.
+/// Returns the rule that a step violates.
 pub(crate) fn check(seen: &Observed, step: &Step) -> Verdict {
     match step {
         Step::Load(module, _) => must(!seen.modules.contains(module), "a loaded module takes no parameters"),
@@ -36,7 +36,7 @@ pub(crate) fn check(seen: &Observed, step: &Step) -> Verdict {
     }
 }
 
-/// True if the kernel keeps a module.
+/// True if the module is used and cannot be unloaded.
 pub(crate) fn in_use(seen: &Observed, module: Module) -> bool {
     let any_item = !(seen.ports.is_empty() && seen.subsystems.is_empty() && seen.hosts.is_empty());
     let transports = [Module::NvmetTcp, Module::NvmetRdma, Module::NvmetFc, Module::NvmeLoop];

@@ -1,4 +1,4 @@
-//! Random configurations, and random things of others that were there before.
+//! Random configurations, and random items that other tools created before.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -15,14 +15,14 @@ use proptest::sample::{select, subsequence};
 
 use super::Model;
 
-/// A device that a configuration may give; it is there in every world.
+/// A device for configurations; it exists in every world.
 pub(crate) const GIVEN: &str = "/dev/vdb";
 
 const SUBSYSTEMS: [&str; 4] = ["a", "b", "c", "d"];
 const HOSTS: [&str; 3] = ["h1", "h2", "h3"];
 const SERVICES: [u16; 4] = [8009, 8010, 8011, 8012];
 
-/// Any configuration that the parser could have made.
+/// Any configuration that the parser can produce.
 pub(crate) fn configuration() -> impl Strategy<Value = Wanted> {
     let ports = subsequence(vec![1_u16, 2, 3], 0..=3);
     let parts = (ports, Just(SERVICES.to_vec()).prop_shuffle(), vec(referrals(), 3), brd(), select(vec![64, 128]));
@@ -122,12 +122,12 @@ fn brd() -> impl Strategy<Value = Brd> {
     (select(vec![16, 32]), any::<bool>()).prop_map(|(size_mib, use_existing)| Brd { size_mib, use_existing })
 }
 
-/// A machine on which nobody has done anything yet.
+/// A machine without any configuration.
 pub(crate) fn empty() -> Model {
     Model { seen: Observed { given: [(PathBuf::from(GIVEN), Given::Ready)].into(), ..Observed::default() } }
 }
 
-/// A machine on which others have made something.
+/// A machine with items of other tools.
 pub(crate) fn inhabited() -> impl Strategy<Value = Model> {
     let port = option::of((3_u16..5, select(SERVICES.to_vec())));
     let subsystem = option::of(select(vec!["d", "theirs"]));

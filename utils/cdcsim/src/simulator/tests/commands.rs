@@ -1,4 +1,4 @@
-//! The commands of a host that means well.
+//! The commands of a well-behaved host.
 
 use libstas::nvme::dim::Registration;
 use libstas::nvme::identify::{ControllerType, DiscoveryControllerType, IdentifyController};
@@ -14,7 +14,7 @@ pub(super) fn registration(nqn: &str) -> Vec<u8> {
     Registration { host_nqn, host_id: [0x11; 16], name, version, symbolic_name: None, trtype, adrfam, traddr }.encode()
 }
 
-/// Discovery Information Management with its data in the capsule; the status.
+/// Sends Discovery Information Management with its data in the capsule, and returns the status.
 pub(super) fn inform(fabric: &mut Fabric, host: &Host, task: u8, data: &[u8]) -> u16 {
     let len = (data.len() as u32).to_le_bytes();
     let answer = fabric.capsule(host, &entry(0x21, &[(32, &len), (39, &[0x01]), (40, &[task])]), data);
@@ -171,7 +171,7 @@ fn a_registration_that_is_not_in_the_capsule_is_asked_for() {
     assert_eq!(fabric.send(host.id, &brought(7, 0, &data[..1000], false)), [0_u8; 0]);
     let answer = fabric.send(host.id, &brought(7, 1000, &data[1000..], true));
     assert_eq!(Fabric::pdus(0, &answer)[0].status(), 0);
-    // The same data once more: nobody has asked for it.
+    // The same data again, which was not requested.
     let answer = fabric.send(host.id, &brought(7, 1000, &data[1000..], true));
     assert_eq!((answer[0], answer[8]), (0x03, 4));
     assert!(fabric.others.contains(&Action::Close { id: host.id }));
@@ -190,7 +190,7 @@ fn brought(cid: u16, offset: u32, piece: &[u8], last: bool) -> Vec<u8> {
     pdu
 }
 
-/// The field of H2CData that is named as wrong when a host that is asked for 64 bytes sends these.
+/// The H2CData field that is reported as wrong when a host sends these although 64 bytes were requested.
 fn wrong_in(pieces: &[Vec<u8>]) -> u32 {
     let mut fabric = Fabric::new();
     let host = fabric.connect(HOST);
@@ -244,7 +244,7 @@ fn a_host_that_falls_silent_is_let_go_after_its_keep_alive_timeout() {
 fn flow_control_counts_the_entries_that_were_taken() {
     let mut fabric = Fabric::new();
     let host = fabric.connect(HOST);
-    // Connect, two commands to set it up, one that waits: the next is the fifth of 32.
+    // Connect, two commands to set it up, and one that waits: the next is the fifth of 32.
     let head = |pdu: &Pdu| u16::from_le_bytes([pdu.specific[8], pdu.specific[9]]);
     for expected in (5..32).chain(0..3) {
         assert_eq!(head(&fabric.command(&host, &entry(0x18, &[])).0), expected);

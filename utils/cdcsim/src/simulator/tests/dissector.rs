@@ -1,4 +1,4 @@
-//! Wireshark's dissector, which knows nothing of us, reads what goes over the wire.
+//! Checks the traffic with Wireshark's dissector, an independent implementation.
 
 use std::io::Write as _;
 use std::process::Command;
@@ -7,10 +7,10 @@ use super::commands::{inform, registration};
 use super::host::*;
 use super::*;
 
-/// The most bytes of one segment.
+/// Maximum length of a segment in bytes.
 const SEGMENT: usize = 1400;
 
-/// A packet of TCP over IPv4, without checksums, which the dissector does not look at.
+/// A TCP packet over IPv4, without checksums, which the dissector does not check.
 fn packet(connection: u64, from_host: bool, flags: u8, (seq, ack): (u32, u32), data: &[u8]) -> Vec<u8> {
     let (host, controller) = (([192, 0, 2, 1], 50_000 + connection as u16), ([192, 0, 2, 2], 8009));
     let (from, to) = if from_host { (host, controller) } else { (controller, host) };
@@ -28,7 +28,7 @@ fn packet(connection: u64, from_host: bool, flags: u8, (seq, ack): (u32, u32), d
     packet
 }
 
-/// What went over the wire, as a capture file (link type 101: IP).
+/// The traffic as a capture file (link type 101: IP).
 fn capture(wire: &[(Id, bool, Vec<u8>)]) -> Vec<u8> {
     let (syn, psh, ack) = (0x02, 0x08, 0x10);
     let mut packets = Vec::new();
@@ -54,7 +54,7 @@ fn capture(wire: &[(Id, bool, Vec<u8>)]) -> Vec<u8> {
     file
 }
 
-/// A life of a host: every command that is served, events, a refusal, data in several PDUs.
+/// A whole session: every supported command, events, a refusal, data in several PDUs.
 fn life(fabric: &mut Fabric, digests: u8) {
     let host = fabric.connect_with(HOST, digests, 1000);
     for at in [0x08, 0x14, 0x1c] {
@@ -78,7 +78,7 @@ fn wireshark_reads_the_traffic_without_a_complaint() {
         println!("skipped: tshark is not installed");
         return;
     }
-    // It knows no extended entries, and would take the second one for what stands behind the first: one must do.
+    // It does not know extended entries and would misread a second one: only one is used.
     let mut fabric = Fabric::with("itself = false");
     for digests in 0..4 {
         life(&mut fabric, digests);
@@ -101,11 +101,11 @@ fn wireshark_reads_the_traffic_without_a_complaint() {
     let output = tshark.output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    // It is what we think that it is ...
+    // It is what we expect …
     let counted = |words: &str| said.matches(words).count();
     let seen = ["Pdu Type: ICReq", "Pdu Type: ICResp", "Pdu Type: C2HData", "PDU Data Digest: "].map(counted);
     assert!(seen[0] == 4 && seen[1] == 4 && seen[2] >= 40 && seen[3] >= 24, "{seen:?}");
-    // ... and nothing in it is wrong.
+    // … and contains no error.
     let wrong = ["Malformed", "Expert Info", "incorrect", "Bad", "Unreassembled"];
     let is_complaint = |line: &&str| wrong.iter().any(|word| line.contains(word)) && !line.contains("Info (Chat/");
     assert_eq!(said.lines().filter(is_complaint).collect::<Vec<_>>(), [""; 0]);

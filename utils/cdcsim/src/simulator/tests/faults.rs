@@ -1,4 +1,4 @@
-//! What goes wrong on demand.
+//! Tests of faults on demand.
 
 use libstas::nvme::log_page::{LogPage, ReadError};
 
@@ -144,7 +144,7 @@ fn each_malformed_entry_stands_before_the_others_and_hurts_none_of_them() {
             dropped += page.dropped.len();
         }
     }
-    // Blank, ones, subtype, no-nqn, long-nqn, control, comma: in both formats.
+    // Blank, ones, subtype, no-nqn, long-nqn, control, comma: each in both formats.
     assert_eq!(dropped, 14);
 }
 
@@ -201,7 +201,7 @@ fn events_are_dropped_duplicated_or_come_as_a_storm() {
     let mut events = 0;
     for _ in 0..500 {
         events += Fabric::pdus(0, &fabric.wait(host.id, Duration::from_millis(2))).len();
-        // A host that asks again as soon as it is told.
+        // The host sends the next request as soon as an event arrives.
         events += fabric.capsule(&host, &entry(0x0c, &[]), &[]).iter().filter(|pdu| pdu.status() == 0).count();
     }
     assert!(events >= 490, "{events} events in a second, with one request at a time");

@@ -1,4 +1,4 @@
-//! A host made of bytes: what it sends and reads is written down here once more, apart from what the simulator uses.
+//! A host on the level of bytes. Its encoding and decoding are independent of the simulator's.
 
 use std::net::SocketAddr;
 
@@ -22,14 +22,14 @@ hosts = ["*"]
 members = ["one"]
 "#;
 
-/// A simulator, its clock, and what it wants done.
+/// A simulator, its clock, and its actions.
 pub(super) struct Fabric {
     pub(super) simulator: Simulator,
     pub(super) now: Duration,
     last: u64,
-    /// Actions that are no data for a connection.
+    /// Actions that are not data of a connection.
     pub(super) others: Vec<Action>,
-    /// What went over the wire of all connections: from a host or not, and the bytes.
+    /// The traffic of all connections: true if sent by the host, and the bytes.
     pub(super) wire: Vec<(Id, bool, Vec<u8>)>,
 }
 
@@ -43,7 +43,7 @@ pub(super) struct Host {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Pdu {
     pub(super) kind: u8,
-    /// Behind the common header.
+    /// Type-specific header fields, after the common header.
     pub(super) specific: Vec<u8>,
     pub(super) data: Vec<u8>,
 }
@@ -53,7 +53,7 @@ impl Pdu {
         u16::from_le_bytes([self.specific[12], self.specific[13]])
     }
 
-    /// Status code type and code.
+    /// The status code with its type.
     pub(super) fn status(&self) -> u16 {
         (u16::from_le_bytes([self.specific[14], self.specific[15]]) >> 1) & 0x7ff
     }
@@ -70,7 +70,7 @@ pub(super) fn ic_request(digests: u8) -> Vec<u8> {
     pdu
 }
 
-/// An entry with these bytes at these places, CID 7, and its data in the host's memory.
+/// A submission queue entry with bytes at these offsets, CID 7, and its data in the host's memory.
 pub(super) fn entry(opcode: u8, parts: &[(usize, &[u8])]) -> [u8; 64] {
     let mut entry = [0; 64];
     entry[0] = opcode;
@@ -126,14 +126,14 @@ impl Fabric {
         id
     }
 
-    /// Sends bytes; returns what comes back on this connection.
+    /// Sends bytes, and returns the answer on this connection.
     pub(super) fn send(&mut self, id: Id, bytes: &[u8]) -> Vec<u8> {
         self.wire.push((id, true, bytes.to_vec()));
         let actions = self.simulator.handle(self.now, Event::Received { id, bytes: bytes.to_vec() });
         self.sort(id, actions)
     }
 
-    /// Lets time go on, deadline by deadline; returns what comes on this connection.
+    /// Advances time deadline by deadline, and returns the output of this connection.
     pub(super) fn wait(&mut self, id: Id, time: Duration) -> Vec<u8> {
         let end = self.now + time;
         let mut came = Vec::new();
@@ -165,7 +165,7 @@ impl Fabric {
         }
     }
 
-    /// What came, PDU by PDU, with digests that are right.
+    /// Splits the received bytes into PDUs, and checks their digests.
     pub(super) fn pdus(digests: u8, bytes: &[u8]) -> Vec<Pdu> {
         let mut rest = bytes;
         let mut pdus = Vec::new();
@@ -192,13 +192,13 @@ impl Fabric {
         pdus
     }
 
-    /// A command capsule, with data in it or not.
+    /// Sends a command capsule, with data or without.
     pub(super) fn capsule(&mut self, host: &Host, entry: &[u8; 64], data: &[u8]) -> Vec<Pdu> {
         let came = self.send(host.id, &capsule(host.digests, entry, data));
         Self::pdus(host.digests, &came)
     }
 
-    /// A command that brings no data, with CID 7; its completion, and the data that came before it.
+    /// Sends a command without data (CID 7). Returns its completion, and the data before it.
     pub(super) fn command(&mut self, host: &Host, entry: &[u8; 64]) -> (Pdu, Vec<u8>) {
         let mut pdus = self.capsule(host, entry, &[]);
         let completion = pdus.pop().expect("an answer");
@@ -206,7 +206,8 @@ impl Fabric {
         (completion, pdus.into_iter().flat_map(|pdu| pdu.data).collect())
     }
 
-    /// Initialized, connected, enabled, with its events on, and one request for them outstanding (CID 99).
+    /// Connects a host: initialized, connected, enabled, with events enabled, and one event request outstanding (CID
+    /// 99).
     pub(super) fn connect_with(&mut self, nqn: &str, digests: u8, kato: u32) -> Host {
         let host = Host { id: self.accept(), digests };
         self.send(host.id, &ic_request(digests));
@@ -226,7 +227,7 @@ impl Fabric {
         self.command(host, &entry(0x06, &[(32, &4096_u32.to_le_bytes()), (40, &[1])])).1
     }
 
-    /// The whole discovery log page, with its raw bytes.
+    /// Reads the whole discovery log page, as raw bytes.
     pub(super) fn page(&mut self, host: &Host, lsp: u8) -> Vec<u8> {
         let mut page = self.command(host, &log_page(0x70, lsp, 0, 1024)).1;
         let header = libstas::nvme::log_page::Header::parse(&page).unwrap();
@@ -238,13 +239,13 @@ impl Fabric {
         page
     }
 
-    /// NQNs and subtypes of the page's entries.
+    /// The NQNs and subtypes of the page's entries.
     pub(super) fn sees(&mut self, host: &Host) -> Vec<String> {
         let page = libstas::nvme::log_page::LogPage::parse(&self.page(host, 0)).unwrap();
         page.entries.into_iter().map(|entry| entry.subnqn).collect()
     }
 
-    /// A request that is carried out.
+    /// Sends a request that must succeed.
     pub(super) fn ask(&mut self, request: Value) -> Value {
         match self.request(request) {
             (Reply::Ok(value), _) => value,
@@ -252,7 +253,7 @@ impl Fabric {
         }
     }
 
-    /// A request; what it sends to each connection.
+    /// Sends a request, and returns its answer and the bytes sent to each connection.
     pub(super) fn request(&mut self, request: Value) -> (Reply, Vec<(Id, Vec<u8>)>) {
         let (reply, actions) = self.simulator.request(self.now, serde_json::from_value(request).unwrap());
         let mut sent = Vec::new();
@@ -267,7 +268,7 @@ impl Fabric {
         (reply, sent)
     }
 
-    /// Who gets how many PDUs because of a request.
+    /// The number of PDUs that each connection gets because of a request.
     pub(super) fn told(&mut self, request: Value) -> Vec<(Id, usize)> {
         let (reply, sent) = self.request(request);
         assert!(matches!(reply, Reply::Ok(_)), "{reply:?}");

@@ -1,4 +1,4 @@
-//! The simulator as hosts see it, without sockets and without waiting.
+//! The simulator as hosts see it, without sockets and delays.
 #![allow(clippy::unwrap_used)]
 
 mod commands;
@@ -17,7 +17,7 @@ use super::*;
 use crate::control::{Reply, Request};
 
 proptest! {
-    /// Whatever strangers send, in whatever pieces: nothing breaks, and the next host is served.
+    /// Whatever bytes arrive, in whatever pieces: nothing breaks, and the next host is served.
     #[test]
     fn any_bytes_do_no_harm(
         initialized: bool,
@@ -35,7 +35,7 @@ proptest! {
         prop_assert_eq!(fabric.identify(&host).len(), 4096);
     }
 
-    /// Capsules with any submission queue entry, and any data: each is answered at most once, or ends the connection.
+    /// Capsules with any submission queue entry and any data are answered at most once, or end the connection.
     #[test]
     fn any_command_is_answered_or_ends_the_connection(
         entries in proptest::collection::vec((proptest::collection::vec(any::<u8>(), 64), any::<bool>()), 1..12),
@@ -58,7 +58,7 @@ proptest! {
         prop_assert_eq!(fabric.identify(&host).len(), 4096);
     }
 
-    /// Every request of the control socket is carried out or refused, and the simulator goes on.
+    /// Every request of the control socket succeeds or is refused, and the simulator keeps running.
     #[test]
     fn any_json_is_a_request_or_none(text in r#"\{"command": ?"[a-z]{1,8}"(, ?"[a-z]{1,8}": ?(1|"x"|\[\]|\{\}))*\}"#) {
         let mut fabric = Fabric::new();

@@ -1,4 +1,4 @@
-//! Who sees what, and who hears of a change.
+//! Which host sees which members, and which host is notified of a change.
 
 use super::host::*;
 use super::*;
@@ -7,7 +7,7 @@ fn zone_in(host: &str, member: &str) -> Value {
     json!({"command": "zone", "change": {"add": {"zone": member, "hosts": [host], "members": [member]}}})
 }
 
-/// The generation that the page's header says.
+/// The generation counter in the page's header.
 fn generation(fabric: &mut Fabric, host: &Host) -> u64 {
     let header = fabric.command(host, &log_page(0x70, 0, 0, 1024)).1;
     u64::from_le_bytes(header[..8].try_into().unwrap())
@@ -39,7 +39,7 @@ fn a_second_change_is_told_after_the_page_was_read() {
     assert_eq!(fabric.capsule(&host, &request, &[]), []);
     let ncc = |value: &str| json!({"command": "set", "what": {"ncc": {"name": "two", "value": value}}});
     assert_eq!(fabric.told(ncc("on")), [], "it has not read the page since");
-    // A read that retains the event changes nothing; one that does not lets the next one come.
+    // A read that retains the event changes nothing; one that does not enables the next event.
     fabric.command(&host, &log_page(0x70, 0x80, 0, 1024));
     assert_eq!(fabric.told(ncc("off")), []);
     fabric.command(&host, &log_page(0x70, 0, 0, 1024));
