@@ -1,6 +1,6 @@
-//! The tool that looks into stacd.
+//! The command-line client of stacd.
 //!
-//! [`arguments`] is what can be asked, `ask` how the answer is made of calls to the daemon.
+//! [`arguments`] defines the command line; `ask` answers it by calls to the daemon.
 
 pub mod arguments;
 mod ask;
@@ -14,7 +14,7 @@ use arguments::Arguments;
 
 const STACD: Daemon = Daemon("stacd");
 
-/// The whole program: 0 after an answer, 1 without one, 2 when the command line has a mistake.
+/// The whole program. Exit status: 0 after an answer, 1 without one, 2 for a mistake on the command line.
 #[must_use]
 pub fn main() -> ExitCode {
     let Some(command) = Arguments::parse().command else {

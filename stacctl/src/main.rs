@@ -1,4 +1,4 @@
-//! Looks into stacd: which I/O controllers it keeps, and how their connections are.
+//! Shows which I/O controllers stacd manages, and the state of their connections.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! stacctl as it is run, against a stand-in for stacd on a bus of its own.
+//! Runs stacctl with a stand-in for stacd on a private bus.
 
 #![allow(clippy::unwrap_used)]
 
@@ -18,7 +18,7 @@ fn dict(members: &[(&str, &str)]) -> Dict {
     members.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-/// Two paths to one subsystem, one of them kept because of its storage, and one that is not connected.
+/// Two paths to one subsystem, one of them kept because its storage is in use, and a controller that is not connected.
 fn controllers(detailed: bool) -> Vec<Dict> {
     let controller = |device, iface, subsystem, more: &[(&str, &str)]| {
         let subsystem = format!("nqn.1988-11.com.example:{subsystem}");
@@ -84,7 +84,7 @@ impl StacdDebug {
         serde_json::json!({"tron": self.tron(), "log-level": "INFO"}).to_string()
     }
 
-    // The seven strings are seven arguments.
+    // The seven strings of the identity are seven arguments.
     #[allow(clippy::too_many_arguments)]
     #[zbus(name = "controller_info")]
     fn controller_info(&self, _tr: &str, _a: &str, _s: &str, nqn: &str, _t: &str, iface: &str, _h: &str) -> String {

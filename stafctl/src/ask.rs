@@ -1,4 +1,4 @@
-//! Each answer, made of calls to the daemon.
+//! Answers commands by calls to the daemon.
 
 use std::path::Path;
 
@@ -13,7 +13,7 @@ use crate::STAFD;
 use crate::arguments::{Command, Controller, Listing};
 use crate::host_nqn;
 
-/// Asks the daemon, and puts the answer into words.
+/// Calls the daemon and formats the answer.
 pub(crate) async fn answer(connection: &Connection, command: Command) -> Result<String, Failure> {
     let asked = match command {
         Command::Tron => tron(connection, true).await,
@@ -34,7 +34,7 @@ async fn tron(connection: &Connection, tron: bool) -> zbus::Result<String> {
 
 async fn ls(connection: &Connection, listing: Listing) -> zbus::Result<String> {
     let format = listing.output.format();
-    // The short dictionaries need not tell the state that the table shows.
+    // The short dictionaries may lack the state that the table shows.
     let detailed = listing.detailed || format == Format::Table;
     let controllers = json!(StafProxy::new(connection).await?.list_controllers(detailed).await?);
     let table = if listing.detailed { table::controllers_in_detail } else { table::controllers };

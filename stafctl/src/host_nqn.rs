@@ -1,4 +1,4 @@
-//! The host NQN that connections have unless their configuration gives them another one.
+//! The default host NQN of connections.
 
 use std::fs;
 use std::io;
@@ -6,13 +6,13 @@ use std::path::Path;
 
 use libstas::conf::sys;
 
-/// Where the host's identity is.
+/// The file with the identity of the host.
 pub(crate) const SYS_CONF: &str = "/etc/stas/sys.conf";
 
-/// The host NQN that a sys.conf leads to.
+/// The host NQN that a sys.conf determines.
 ///
 /// # Errors
-/// What is wrong and how it is put right, in words.
+/// Returns what is wrong and how to correct it.
 pub(crate) fn of(sys_conf: &Path) -> Result<String, String> {
     let name = sys_conf.display().to_string();
     let text = read(sys_conf).map_err(|error| format!("{name} cannot be read: {error}"))?.unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Looks into stafd: which discovery controllers it keeps, and what their log pages say.
+//! Shows which discovery controllers stafd manages, and their log pages.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! stafctl as it is run, against a stand-in for stafd on a bus of its own.
+//! Runs stafctl with a stand-in for stafd on a private bus.
 
 #![allow(clippy::unwrap_used)]
 
@@ -86,7 +86,7 @@ impl Stafd {
         controllers(detailed)
     }
 
-    // The seven strings are seven arguments.
+    // The seven strings of the identity are seven arguments.
     #[allow(clippy::too_many_arguments)]
     #[zbus(name = "get_log_pages")]
     fn get_log_pages(
@@ -150,7 +150,7 @@ impl StafdDebug {
     }
 }
 
-/// The bus with a stand-in for stafd.
+/// A private bus with a stand-in for stafd.
 async fn stand_in(debug: StafdDebug) -> Option<(Stage, zbus::Connection)> {
     let stage = Stage::empty()?;
     let served = stage.serve(STAF_NAME, STAF_PATH, Stafd, debug).await;
@@ -196,7 +196,7 @@ async fn the_short_and_the_long_options_of_nvme_stas_name_a_controller() {
     let long =
         ["dlp", "--transport=tcp", "--traddr=::1", "--trsvcid=8009", "--host-traddr=", "--host-iface=", &hostnqn, &nqn];
     assert_eq!(stage.stdout(STAFCTL, &long).await, page);
-    // Options may be shortened while it is clear which is meant.
+    // Options may be abbreviated while they are unambiguous.
     assert_eq!(stage.stdout(STAFCTL, &["dlp", "--trad", "::1", "--hostnqn", HOST]).await, page);
 }
 
@@ -226,7 +226,7 @@ async fn a_reader_that_has_seen_enough_is_no_error() {
     let mut command = stage.command(STAFCTL);
     command.arg("adlp").stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
     let mut tool = command.spawn().unwrap();
-    // The stand-in answers only when this task waits: the reader is gone before the first byte.
+    // The stand-in answers only when this task waits: the pipe is closed before the first byte.
     drop(tool.stdout.take());
     let output = tokio::task::spawn_blocking(move || tool.wait_with_output().unwrap()).await.unwrap();
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");

@@ -1,4 +1,4 @@
-//! Showing the boot tables that the firmware left.
+//! Shows the boot tables of the firmware.
 
 use std::io;
 use std::process::ExitCode;
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::arguments::BootTable;
 
-/// Prints them. A table that cannot be used is among them, with the reason, and makes the exit status 1.
+/// Prints the tables. An unusable table is listed with the reason, and makes the exit status 1.
 pub(crate) fn show(which: &BootTable) -> ExitCode {
     let found = match nbft::read(&which.path) {
         Ok(found) => found,

@@ -1,4 +1,4 @@
-//! What a command does to sys.conf, and to the file that holds the value.
+//! Changes sys.conf, and the file that contains the value.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,10 +7,10 @@ use libstas::conf::sys::{self, InvalidValue};
 
 use crate::place::Place;
 
-/// A symbolic name is at most this long in bytes (TP8010, extended attributes: 256 for the host's).
+/// Maximum length of a symbolic name in bytes (TP8010, extended attributes of the host).
 const SYMNAME_MAX: usize = 256;
 
-/// Why nothing was done.
+/// Why nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
     /// The caller has no root privileges.
@@ -19,20 +19,20 @@ pub(crate) enum Failure {
     /// A file cannot be read or written.
     #[error("{what} {}: {error}", path.display())]
     File {
-        /// What was tried.
+        /// The operation that failed.
         what: &'static str,
-        /// On which file.
+        /// The path of the file.
         path: PathBuf,
-        /// Why it failed.
+        /// The cause.
         error: io::Error,
     },
     /// `-f` and `-c` name the same file.
     #[error("{} is the configuration file itself: the value needs a file of its own", .0.display())]
     SameFile(PathBuf),
-    /// The path cannot stand in a text.
+    /// The path is not UTF-8, so sys.conf cannot refer to it.
     #[error("{} cannot be named in the configuration, as it is not UTF-8: choose another name", .0.display())]
     PathNotText(PathBuf),
-    /// A name that cannot be used.
+    /// The name cannot be used as the symbolic name.
     #[error("{name:?} cannot be the symbolic name: {why}")]
     Symname {
         /// The symbolic name, as it was given on the command line.
@@ -40,7 +40,7 @@ pub(crate) enum Failure {
         /// The reason, for the message.
         why: &'static str,
     },
-    /// A value that sys.conf cannot hold.
+    /// The value cannot be written into sys.conf.
     #[error(transparent)]
     Value(#[from] InvalidValue),
 }
@@ -51,7 +51,7 @@ impl Failure {
     }
 }
 
-/// A new value for a key of `[Host]`, or none.
+/// A new value for a key of `[Host]`, or its removal.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Change {
     key: &'static str,
@@ -60,17 +60,17 @@ pub(crate) struct Change {
 }
 
 impl Change {
-    /// The key gets a value; with `file`, the value goes there and the key refers to it.
+    /// Sets a key. With `file`, the value is written to that file and the key refers to it.
     pub(crate) fn set(key: &'static str, value: String, file: Option<PathBuf>) -> Self {
         Self { key, value: Some(value), file }
     }
 
-    /// The key goes.
+    /// Removes a key.
     pub(crate) fn clear(key: &'static str) -> Self {
         Self { key, value: None, file: None }
     }
 
-    /// The symbolic name, if it can be told and read back.
+    /// Sets the symbolic name, if that is valid and can be read back.
     pub(crate) fn set_symname(name: &str, file: Option<PathBuf>) -> Result<Self, Failure> {
         let name = name.trim();
         let why = if name.is_empty() {
@@ -87,7 +87,7 @@ impl Change {
         Err(Failure::Symname { name: name.to_owned(), why })
     }
 
-    /// Carries the change out: first the value's own file, then the configuration that refers to it.
+    /// Performs the change: first the file with the value, then the configuration that refers to it.
     pub(crate) fn apply(&self, conf_file: &Path) -> Result<(), Failure> {
         let conf = Place::of(conf_file).map_err(Failure::file("cannot get at", conf_file))?;
         let value = match (&self.value, &self.file) {
@@ -109,9 +109,9 @@ impl Change {
     }
 }
 
-/// Writes the value's own file; the answer is what refers to it.
+/// Writes the file with the value. Returns the reference for the configuration.
 fn write_value(value: &str, path: &Path, conf: &Place) -> Result<String, Failure> {
-    // As it was given, not where links lead: a link is there for a reason.
+    // The path as given, without resolving links: a link is there for a reason.
     let name = std::path::absolute(path).map_err(Failure::file("cannot get at", path))?;
     let text = name.to_str().ok_or_else(|| Failure::PathNotText(name.clone()))?;
     let place = Place::of(path).map_err(Failure::file("cannot get at", path))?;

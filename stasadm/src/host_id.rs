@@ -1,7 +1,7 @@
-//! The UUID that the host ID is.
+//! Determines the UUID for the host ID.
 //!
-//! The kernel takes one host ID for one host NQN (from 6.5 on). So a host whose connections have this host's NQN gets the
-//! ID that they have; otherwise the ID is the UUID that the host NQN is made of, as the initramfs and nvme-cli have it.
+//! The kernel requires one host ID per host NQN (since 6.5). If the kernel has connections with this host's NQN, their
+//! host ID is used. Otherwise it is the UUID in the host NQN, like in the initramfs and nvme-cli.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,21 +11,21 @@ use uuid::Uuid;
 
 use crate::host_uuid;
 
-/// What precedes the UUID of an NQN that is made of one.
+/// Precedes the UUID in an NQN that contains one.
 const UUID_PART: &str = ":uuid:";
 
-/// Where the UUID comes from.
+/// The origin of the UUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// A connection of the kernel with the same host NQN.
+    /// From a kernel connection with the same host NQN.
     Kernel,
-    /// The host NQN.
+    /// From the host NQN.
     HostNqn,
-    /// Nowhere: the next call gives another one.
+    /// Random: the next call returns another one.
     Random,
 }
 
-/// The host ID of the host whose files are below `root`; `conf_file` is its sys.conf.
+/// The host ID of the host with the root directory `root`; `conf_file` is its sys.conf.
 pub(crate) fn of(root: &Path, conf_file: &Path) -> (Uuid, Source) {
     let nqn = host_nqn(root, conf_file);
     let pairs = kernel_pairs(root);
@@ -37,8 +37,8 @@ pub(crate) fn of(root: &Path, conf_file: &Path) -> (Uuid, Source) {
     made_of.map_or_else(|| (Uuid::new_v4(), Source::Random), |id| (id, Source::HostNqn))
 }
 
-/// The configured host NQN; where it is missing, the one that `stasadm hostnqn` would make. (When the machine starts, both
-/// are made side by side.)
+/// The configured host NQN. If it is missing, the one that `stasadm hostnqn` would create (at boot both are created at
+/// the same time).
 fn host_nqn(root: &Path, conf_file: &Path) -> String {
     let text = fs::read(conf_file).unwrap_or_default();
     let configured = match sys::parse(&text, "").0.nqn {
@@ -52,7 +52,7 @@ fn host_nqn(root: &Path, conf_file: &Path) -> String {
     })
 }
 
-/// Host NQN and host ID of the kernel's connections, the oldest device first.
+/// The host NQN and host ID of each kernel connection, the oldest device first.
 fn kernel_pairs(root: &Path) -> Vec<(String, Uuid)> {
     let Ok(entries) = fs::read_dir(root.join("sys/class/nvme")) else { return Vec::new() };
     let mut controllers: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
@@ -82,7 +82,7 @@ mod tests {
         format!("nqn.2014-08.org.nvmexpress:uuid:{U}")
     }
 
-    /// The host ID of a host that has only these files.
+    /// The host ID of a host with only these files.
     fn id_of(files: &[(&str, &str)]) -> (String, Source) {
         let root = tempfile::tempdir().unwrap();
         for (path, content) in files {

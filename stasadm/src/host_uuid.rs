@@ -1,6 +1,6 @@
-//! The UUID that the host NQN is made of.
+//! Determines the UUID for the host NQN.
 //!
-//! The same host always gets the same one, and the one that nvme-stas gives it: storage may admit the host by it.
+//! The same host always gets the same UUID, and the same as from nvme-stas: storage may admit the host by it.
 
 use std::fs;
 use std::path::Path;
@@ -9,40 +9,40 @@ use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use uuid::Uuid;
 
-/// The key of the hash. systemd's documentation of machine-id asks for one of each application's own, so that the
-/// machine ID itself stays at home.
+/// The key of the hash. systemd's documentation of machine-id asks for a key per application, so that the machine ID
+/// itself is not disclosed.
 const APPLICATION: &[u8] = b"$nvmexpress.org$";
 
-/// A UUID as text.
+/// Length of a UUID as text.
 const UUID_LENGTH: usize = 36;
 
-/// Where the UUID comes from.
+/// The origin of the UUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {
     /// /etc/machine-id
     MachineId,
-    /// The firmware: /sys/class/dmi/id/product_uuid
+    /// From the firmware: /sys/class/dmi/id/product_uuid
     Dmi,
-    /// The hypervisor: /proc/device-tree/ibm,partition-uuid
+    /// From the hypervisor: /proc/device-tree/ibm,partition-uuid
     Partition,
-    /// Nowhere: the next call gives another one.
+    /// Random: the next call returns another one.
     Random,
 }
 
 impl Source {
-    /// What whoever asked for the UUID has to know.
+    /// A warning for the user, if the origin needs one.
     pub(crate) fn warning(self) -> Option<&'static str> {
         let is_random = self == Self::Random;
         is_random.then_some("this host has no machine ID and no UUID in its firmware: the NQN is random")
     }
 }
 
-/// The host NQN that is made of a UUID (NVMe Base 2.1, 4.7).
+/// The host NQN for a UUID (NVMe Base 2.1, 4.7).
 pub(crate) fn nqn(uuid: &str) -> String {
     format!("nqn.2014-08.org.nvmexpress:uuid:{uuid}")
 }
 
-/// The UUID of the host whose files are below `root`, from the first source that has one.
+/// The UUID of the host with the root directory `root`, from the first origin that has one.
 pub(crate) fn of(root: &Path) -> (String, Source) {
     let read = |path: &str| fs::read(root.join(path)).ok().and_then(|bytes| String::from_utf8(bytes).ok());
     let machine_id = || read("etc/machine-id").as_deref().and_then(from_machine_id);
@@ -55,9 +55,9 @@ pub(crate) fn of(root: &Path) -> (String, Source) {
         .unwrap_or_else(|| (Uuid::new_v4().to_string(), Source::Random))
 }
 
-/// The keyed hash of the machine ID, cut to 16 bytes and marked as a UUID of version 4.
+/// The keyed hash of the machine ID, truncated to 16 bytes and marked as a UUID of version 4.
 ///
-/// `None` where the machine has none yet: the file is empty, or says `uninitialized`.
+/// `None` if the machine has no ID yet: the file is empty, or contains `uninitialized`.
 fn from_machine_id(text: &str) -> Option<String> {
     let machine_id = Uuid::try_parse(text.get(..32)?).ok().filter(|id| !id.is_nil())?;
     let mut hash = Hmac::<Sha256>::new_from_slice(APPLICATION).ok()?;
@@ -66,7 +66,8 @@ fn from_machine_id(text: &str) -> Option<String> {
     Some(uuid::Builder::from_random_bytes(bytes).into_uuid().to_string())
 }
 
-/// The firmware has the first three groups in little-endian order (SMBIOS 3.0, 7.2.1), the NQN in network order.
+/// Converts the first three groups from the firmware's little-endian order (SMBIOS 3.0, 7.2.1) to the network order of
+/// the NQN.
 fn from_dmi(text: &str) -> Option<String> {
     let uuid = uuid_text(text)?;
     let (groups, rest) = uuid.split_at_checked(18)?;
@@ -77,8 +78,8 @@ fn from_dmi(text: &str) -> Option<String> {
     Some(swapped.collect::<Vec<_>>().join("-") + rest)
 }
 
-/// The UUID at the start of the text, as it is written there. Some firmware has only zeros or only ones: that is
-/// none, and many hosts would share it.
+/// The UUID at the start of the text, in the same spelling. All zeros or all ones do not count: some firmware has
+/// these, and many hosts would share them.
 fn uuid_text(text: &str) -> Option<String> {
     let text = text.get(..UUID_LENGTH)?;
     let uuid = Uuid::try_parse(text).ok()?;
@@ -93,7 +94,7 @@ mod tests {
     const DMI: &str = "03020100-0504-0706-0809-0a0b0c0d0e0f\n";
     const PARTITION: &str = "b7f7a8d2-51a4-4f52-9d3c-0d5c8f6f4a11\0";
 
-    /// A host that has only these files.
+    /// A host with only these files.
     fn host(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for (path, content) in files {
@@ -124,7 +125,7 @@ mod tests {
     #[test]
     fn the_firmware_uuid_is_put_into_network_order() {
         assert_eq!(from_dmi(DMI).as_deref(), Some("00010203-0405-0607-0809-0a0b0c0d0e0f"));
-        // As it is written there: the NQN is compared byte by byte.
+        // In the same spelling: NQNs are compared byte by byte.
         assert_eq!(
             from_dmi("4C4C4544-0035-4410-8053-B4C04F564433").as_deref(),
             Some("44454C4C-3500-1044-8053-B4C04F564433")

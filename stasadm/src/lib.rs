@@ -1,13 +1,13 @@
-//! The tool that gives a host its NVMe-oF identity.
+//! The command-line tool for the NVMe-oF identity of a host.
 //!
-//! | module | what it is about |
+//! | module | role |
 //! |---|---|
-//! | [`arguments`] | what can be done |
-//! | `host_id` | the host ID: the kernel's, else the one that goes with the host NQN |
-//! | `host_uuid` | the UUID that the host NQN is made of, always the same for the same host |
-//! | `change` | what a command does to sys.conf, and to the file that holds the value |
-//! | `boot_table` | showing the firmware's boot table |
-//! | `place` | files that are replaced as a whole |
+//! | [`arguments`] | the command line |
+//! | `host_id` | the host ID: that of the kernel's connections, otherwise the one in the host NQN |
+//! | `host_uuid` | the UUID for the host NQN, always the same for the same host |
+//! | `change` | changes sys.conf, and the file that contains the value |
+//! | `boot_table` | shows the firmware's boot table |
+//! | `place` | replaces files as a whole |
 
 pub mod arguments;
 mod boot_table;
@@ -24,7 +24,7 @@ use clap::{CommandFactory as _, Parser as _};
 use arguments::{Arguments, Command};
 use change::{Change, Failure};
 
-/// The whole program: 0 when it is done, 1 when it cannot be done, 2 when the command line has a mistake.
+/// The whole program. Exit status: 0 after success, 1 after a failure, 2 for a mistake on the command line.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -62,7 +62,7 @@ fn change(conf_file: &Path, make: impl FnOnce() -> Result<Change, Failure>) -> E
     }
 }
 
-/// The NQN of the host whose files are below `root`.
+/// The NQN for the host with the root directory `root`.
 fn new_hostnqn(root: &Path) -> String {
     let (uuid, source) = host_uuid::of(root);
     if let Some(warning) = source.warning() {

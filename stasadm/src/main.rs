@@ -1,4 +1,4 @@
-//! Gives this host its NVMe-oF identity: NQN, ID and symbolic name.
+//! Sets the NVMe-oF identity of this host: NQN, ID and symbolic name.
 
 use std::process::ExitCode;
 

@@ -1,21 +1,21 @@
-//! Files that are replaced as a whole: a reader sees the old content or the new one, also after a power cut.
+//! Replaces files as a whole: a reader sees either the old or the new content, even after a power failure.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
-/// Everybody may read the identity: tools that run without privileges do.
+/// Every user may read the identity: tools without privileges need it.
 const READABLE: u32 = 0o644;
 
-/// A file and the directory that it is in.
+/// A file and its directory.
 pub(crate) struct Place {
     file: PathBuf,
     directory: PathBuf,
 }
 
 impl Place {
-    /// The place that a path leads to, through symbolic links. Missing directories are made.
+    /// Resolves a path through symbolic links. Creates missing directories.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
         let file = match fs::canonicalize(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => std::path::absolute(path)?,
@@ -26,21 +26,21 @@ impl Place {
         Ok(Self { file, directory })
     }
 
-    /// Where the file is, absolute and without links.
+    /// The absolute path of the file, without links.
     pub(crate) fn path(&self) -> &Path {
         &self.file
     }
 
-    /// Keeps others who do the same from the directory's files until the answer is dropped.
+    /// Locks the directory until the returned file is dropped.
     ///
-    /// The host NQN and the host ID are made side by side when the machine starts, and both change sys.conf.
+    /// At boot the host NQN and the host ID are created at the same time, and both change sys.conf.
     pub(crate) fn lock(&self) -> io::Result<File> {
         let directory = File::open(&self.directory)?;
         directory.lock()?;
         Ok(directory)
     }
 
-    /// The content, or `None` if there is no such file.
+    /// The content, or `None` if the file does not exist.
     pub(crate) fn read(&self) -> io::Result<Option<String>> {
         match fs::read_to_string(&self.file) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -48,7 +48,7 @@ impl Place {
         }
     }
 
-    /// Puts a new file into the place. It is as accessible as the one that it replaces; a first one is readable.
+    /// Replaces the file. The new file has the same permissions as the old one; a first one is readable by everyone.
     pub(crate) fn replace(&self, content: &str) -> io::Result<()> {
         let mut new = tempfile::Builder::new().prefix(".stasadm-").tempfile_in(&self.directory)?;
         new.write_all(content.as_bytes())?;

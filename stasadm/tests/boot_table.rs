@@ -1,4 +1,4 @@
-//! `stasadm nbft` as it is run.
+//! Runs `stasadm nbft`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -12,7 +12,7 @@ fn stasadm(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_stasadm")).arg("nbft").args(arguments).output().unwrap()
 }
 
-/// The table of tests/vm/tables, which says what each byte means, in a folder of its own.
+/// A directory with the table of tests/vm/tables, where each byte is explained.
 fn folder() -> (tempfile::TempDir, String) {
     let text = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/vm/tables/nbft.hex")).unwrap();
     let mut bytes = Vec::new();
@@ -115,7 +115,7 @@ fn a_record_that_is_wrong_is_told_beside_those_that_are_not() {
     let (folder, path) = folder();
     let file = folder.path().join("NBFT");
     let mut bytes = fs::read(&file).unwrap();
-    // The transport of the subsystem, and the checksum that makes the sum of all bytes 0.
+    // Change the transport of the subsystem, and the checksum, so that the sum of all bytes is 0 again.
     bytes[197] = 1;
     bytes[9] = bytes[9].wrapping_add(3).wrapping_sub(1);
     fs::write(&file, bytes).unwrap();
@@ -132,7 +132,7 @@ fn a_record_that_is_wrong_is_told_beside_those_that_are_not() {
 #[test]
 fn what_cannot_be_read_is_named_with_the_cause() {
     let (folder, path) = folder();
-    // A link that leads to itself cannot be opened by anybody, root included.
+    // No user can open a link that points to itself, not even root.
     std::os::unix::fs::symlink(folder.path().join("NBFT2"), folder.path().join("NBFT2")).unwrap();
     let output = stasadm(&["--path", &path, "--output", "json"]);
     assert_eq!(output.status.code(), Some(1));

@@ -1,4 +1,4 @@
-//! stasadm as it is run.
+//! Runs stasadm.
 
 #![allow(clippy::unwrap_used)]
 
@@ -14,7 +14,7 @@ fn stasadm(arguments: &[&str]) -> Output {
     Command::new(STASADM).args(arguments).output().unwrap()
 }
 
-/// Whether the test runs as root; else it says that it is skipped.
+/// True if the test runs as root; otherwise prints that it is skipped.
 fn is_root() -> bool {
     let root = nix::unistd::geteuid().is_root();
     if !root {
@@ -23,7 +23,7 @@ fn is_root() -> bool {
     root
 }
 
-/// A directory with a sys.conf path in it, as text.
+/// A directory, and the path of a sys.conf in it, as text.
 fn scratch() -> (tempfile::TempDir, String) {
     let directory = tempfile::tempdir().unwrap();
     let conf = directory.path().join("sys.conf").to_str().unwrap().to_owned();
@@ -36,7 +36,7 @@ fn done(arguments: &[&str]) {
     assert!(output.stdout.is_empty());
 }
 
-/// The value of a key in a file of one section.
+/// The value of a key in a file with one section.
 fn value(file: &str, key: &str) -> Option<String> {
     let text = fs::read_to_string(file).unwrap();
     text.lines().find_map(|line| line.strip_prefix(&format!("{key}=")).map(str::to_owned))

@@ -1,21 +1,21 @@
-//! A bus of the test's own with a stand-in for the daemon on it, and the tool run there.
+//! A private bus with a stand-in for the daemon, on which the tool is run.
 
 use std::process::{Command, Output};
 
 use bus_tests::PrivateBus;
 
-/// Where a tool is run.
+/// The environment in which a tool is run.
 pub(crate) struct Stage {
     bus: PrivateBus,
 }
 
 impl Stage {
-    /// An empty one; `None`, with the reason printed, where there is no dbus-daemon.
+    /// Starts an empty bus; `None`, with the reason printed, without dbus-daemon.
     pub(crate) fn empty() -> Option<Self> {
         Some(Self { bus: PrivateBus::start()? })
     }
 
-    /// Serves an object under a name for as long as the connection lives.
+    /// Serves an object under a bus name while the returned connection exists.
     pub(crate) async fn serve<A, B>(&self, name: &str, path: &str, main: A, debug: B) -> zbus::Connection
     where
         A: zbus::object_server::Interface,
@@ -26,21 +26,21 @@ impl Stage {
         builder.name(name).build().await.unwrap()
     }
 
-    /// A command that finds this bus where the system bus is looked for.
+    /// A command that uses this bus as the system bus.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.env("DBUS_SYSTEM_BUS_ADDRESS", self.bus.address()).env_remove("NO_COLOR");
         command
     }
 
-    /// Runs a tool on this bus to its end, while the calling task's runtime goes on serving.
+    /// Runs a tool on this bus to its end, while the runtime of the calling task keeps serving.
     pub(crate) async fn run(&self, program: &str, arguments: &[&str]) -> Output {
         let mut command = self.command(program);
         command.args(arguments);
         tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap()
     }
 
-    /// What the tool prints; it must succeed without complaint.
+    /// The output of the tool, which must succeed without a message on standard error.
     pub(crate) async fn stdout(&self, program: &str, arguments: &[&str]) -> String {
         let output = self.run(program, arguments).await;
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
@@ -48,8 +48,8 @@ impl Stage {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Runs the commands of a transcript (`$ tool arguments`, then what it prints), each with the arguments `more`,
-    /// and compares.
+    /// Runs the commands of a transcript (`$ tool arguments`, then the output), each with the additional arguments
+    /// `more`, and compares the output.
     pub(crate) async fn follow(&self, program: &str, more: &[&str], transcript: &str) {
         let mut commands = 0;
         for session in transcript.strip_prefix("$ ").unwrap().split("\n$ ") {

@@ -16,7 +16,7 @@ nqn=nqn.2014-08.org.example:old
 # symname=
 ";
 
-/// A directory with a sys.conf.
+/// Creates a directory with a sys.conf.
 fn with_conf(text: &str) -> (TempDir, PathBuf) {
     let directory = tempfile::tempdir().unwrap();
     let conf = directory.path().join("sys.conf");
