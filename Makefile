@@ -3,6 +3,18 @@
 PREFIX     ?= /usr
 SYSCONFDIR ?= /etc
 DESTDIR    ?=
+# Directories that differ between distributions. Fedora: SBINDIR=/usr/bin LIBEXECDIR=/usr/libexec/nvme-stas.
+SBINDIR    ?= $(PREFIX)/sbin
+BINDIR     ?= $(PREFIX)/bin
+LIBEXECDIR ?= $(PREFIX)/lib/nvme-stas
+DATADIR    ?= $(PREFIX)/share/nvme-stas
+DOCDIR     ?= $(PREFIX)/share/doc/nvme-stas
+MANDIR     ?= $(PREFIX)/share/man
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
+PRESETDIR  ?= $(PREFIX)/lib/systemd/system-preset
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
+# The message bus reads policies only below /usr and /etc.
+DBUSDIR    ?= $(if $(filter /usr,$(PREFIX)),$(PREFIX)/share,$(SYSCONFDIR))/dbus-1/system.d
 # Names of scenarios, for `make integration`, `make coverage` and `make sanitize`. Empty: the default of each command.
 TESTS      ?=
 # NATIVE=1: `make coverage` uses the kernel of this machine instead of the virtual machine.
@@ -28,20 +40,14 @@ PROGRAMS      = $(addprefix $(BIN)/,$(SBIN_PROGRAMS) $(BIN_PROGRAMS) $(LIB_PROGR
 UNITS         = $(wildcard systemd/*)
 POLICIES      = $(wildcard etc/dbus-1/*.conf)
 TMPFILES      = $(wildcard etc/tmpfiles.d/*.conf)
+PRESETS       = $(wildcard etc/system-preset/*.preset)
 CONFIGURATION = $(notdir $(wildcard etc/stas/*.conf))
 MAN_PAGES     = $(wildcard doc/man/*.[158])
 TARGETS       = $(wildcard utils/nvmet/*.conf)
 ZONES         = $(wildcard utils/cdcsim/*.conf)
-DOCUMENTS     = $(wildcard README.md LICENSE)
+# `make dist` writes the licences of the crates.
+DOCUMENTS     = $(wildcard README.md LICENSE THIRD-PARTY-LICENSES)
 
-SHARE   = $(PREFIX)/share/nvme-stas
-LIB     = $(PREFIX)/lib/nvme-stas
-DOC     = $(PREFIX)/share/doc/nvme-stas
-UNITDIR = $(PREFIX)/lib/systemd/system
-TMPFILESDIR = $(PREFIX)/lib/tmpfiles.d
-# The message bus reads policies only below /usr and /etc.
-DBUSDIR = $(if $(filter /usr,$(PREFIX)),$(PREFIX)/share,$(SYSCONFDIR))/dbus-1/system.d
-MANDIR  = $(PREFIX)/share/man
 # The udev rule by which stafd overrides nvme-cli's rule while it runs.
 RULE_OVERRIDE = /run/udev/rules.d/70-nvmf-autoconnect.rules
 man_path = $(MANDIR)/man$(subst .,,$(suffix $1))/$(notdir $1)
@@ -54,16 +60,19 @@ build: toolchain ## build the daemons and the tools
 
 # Under sudo, cargo is often not in the PATH: then the programs are installed as they were built before.
 install: $(if $(or $(SUDO_UID),$(filter command line,$(origin BIN))),$(PROGRAMS),build) ## install below DESTDIR and PREFIX (/usr); edited configuration files are kept
-	@install -D -m 755 -t '$(DESTDIR)$(PREFIX)/sbin' $(SBIN_PROGRAMS:%='$(BIN)/%')
-	@install -D -m 755 -t '$(DESTDIR)$(PREFIX)/bin' $(BIN_PROGRAMS:%='$(BIN)/%')
-	@install -D -m 755 -t '$(DESTDIR)$(LIB)' $(LIB_PROGRAMS:%='$(BIN)/%')
+	@install -D -m 755 -t '$(DESTDIR)$(SBINDIR)' $(SBIN_PROGRAMS:%='$(BIN)/%')
+	@install -D -m 755 -t '$(DESTDIR)$(BINDIR)' $(BIN_PROGRAMS:%='$(BIN)/%')
+	@install -D -m 755 -t '$(DESTDIR)$(LIBEXECDIR)' $(LIB_PROGRAMS:%='$(BIN)/%')
 	@install -D -m 644 -t '$(DESTDIR)$(UNITDIR)' $(UNITS)
-	@sed -i 's,^\(Exec[A-Za-z]*=\)/usr/\(s\?bin/sta\|lib/nvme-stas/\),\1$(PREFIX)/\2,' $(UNITS:systemd/%='$(DESTDIR)$(UNITDIR)/%')
+	@sed -i -e 's,^\(Exec[A-Za-z]*=[-+!:@]*\)/usr/sbin/sta,\1$(SBINDIR)/sta,' \
+	    -e 's,^\(Exec[A-Za-z]*=[-+!:@]*\)/usr/bin/sta,\1$(BINDIR)/sta,' \
+	    -e 's,^\(Exec[A-Za-z]*=[-+!:@]*\)/usr/lib/nvme-stas/,\1$(LIBEXECDIR)/,' $(UNITS:systemd/%='$(DESTDIR)$(UNITDIR)/%')
 	@install -D -m 644 -t '$(DESTDIR)$(DBUSDIR)' $(POLICIES)
 	@install -D -m 644 -t '$(DESTDIR)$(TMPFILESDIR)' $(TMPFILES)
-	@install -D -m 644 -t '$(DESTDIR)$(DOC)' $(DOCUMENTS)
-	$(if $(TARGETS),@install -D -m 644 -t '$(DESTDIR)$(SHARE)/nvmet' $(TARGETS))
-	$(if $(ZONES),@install -D -m 644 -t '$(DESTDIR)$(SHARE)/cdcsim' $(ZONES))
+	@install -D -m 644 -t '$(DESTDIR)$(PRESETDIR)' $(PRESETS)
+	@install -D -m 644 -t '$(DESTDIR)$(DOCDIR)' $(DOCUMENTS)
+	$(if $(TARGETS),@install -D -m 644 -t '$(DESTDIR)$(DATADIR)/nvmet' $(TARGETS))
+	$(if $(ZONES),@install -D -m 644 -t '$(DESTDIR)$(DATADIR)/cdcsim' $(ZONES))
 	@$(foreach page,$(MAN_PAGES),install -D -m 644 $(page) '$(DESTDIR)$(call man_path,$(page))' &&) true
 	@$(foreach name,$(CONFIGURATION),$(call install_configuration,$(name)) &&) true
 	@$(RELOAD)
@@ -71,12 +80,12 @@ install: $(if $(or $(SUDO_UID),$(filter command line,$(origin BIN))),$(PROGRAMS)
 
 uninstall: ## remove what install placed; edited configuration files are kept
 	$(if $(LIVE),@systemctl disable --quiet --now stafd.service stacd.service stas-in-use.socket 2>/dev/null || true)
-	@rm -f $(SBIN_PROGRAMS:%='$(DESTDIR)$(PREFIX)/sbin/%') $(BIN_PROGRAMS:%='$(DESTDIR)$(PREFIX)/bin/%')
+	@rm -f $(SBIN_PROGRAMS:%='$(DESTDIR)$(SBINDIR)/%') $(BIN_PROGRAMS:%='$(DESTDIR)$(BINDIR)/%')
 	@rm -f $(UNITS:systemd/%='$(DESTDIR)$(UNITDIR)/%') $(POLICIES:etc/dbus-1/%='$(DESTDIR)$(DBUSDIR)/%')
-	@rm -f $(TMPFILES:etc/tmpfiles.d/%='$(DESTDIR)$(TMPFILESDIR)/%')
+	@rm -f $(TMPFILES:etc/tmpfiles.d/%='$(DESTDIR)$(TMPFILESDIR)/%') $(PRESETS:etc/system-preset/%='$(DESTDIR)$(PRESETDIR)/%')
 	@rm -f $(foreach page,$(MAN_PAGES),'$(DESTDIR)$(call man_path,$(page))')
 	@$(foreach name,$(CONFIGURATION),$(call uninstall_configuration,$(name)) &&) true
-	@rm -rf '$(DESTDIR)$(SHARE)' '$(DESTDIR)$(DOC)' '$(DESTDIR)$(LIB)'
+	@rm -rf '$(DESTDIR)$(DATADIR)' '$(DESTDIR)$(DOCDIR)' '$(DESTDIR)$(LIBEXECDIR)'
 	@rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(SYSCONFDIR)/stas' 2>/dev/null || true
 	@$(RELOAD)
 
@@ -90,10 +99,10 @@ purge: ## uninstall, and delete edited configuration files, saved state and the 
 	done
 	@if head -n 1 '$(DESTDIR)$(RULE_OVERRIDE)' 2>/dev/null | grep -q '^# Made by stafd'; then rm '$(DESTDIR)$(RULE_OVERRIDE)'; fi
 
-# SHARE/etc contains the defaults as they were installed. A file in /etc/stas that equals its default was not edited:
+# DATADIR/etc contains the defaults as they were installed. A file in /etc/stas that equals its default was not edited:
 # an upgrade replaces it. An edited file is kept; if the default has changed, it is installed beside it as NAME.new.
 define install_configuration
-mine='$(DESTDIR)$(SYSCONFDIR)/stas/$1' last='$(DESTDIR)$(SHARE)/etc/$1'; \
+mine='$(DESTDIR)$(SYSCONFDIR)/stas/$1' last='$(DESTDIR)$(DATADIR)/etc/$1'; \
 if [ ! -e "$$mine" ] || cmp -s "$$mine" "$$last"; then \
     install -D -m 644 etc/stas/$1 "$$mine" && rm -f "$$mine.new"; \
 elif ! cmp -s etc/stas/$1 "$$mine" && ! cmp -s etc/stas/$1 "$$last"; then \
@@ -102,7 +111,7 @@ fi && install -D -m 644 etc/stas/$1 "$$last"
 endef
 define uninstall_configuration
 mine='$(DESTDIR)$(SYSCONFDIR)/stas/$1'; rm -f "$$mine.new"; \
-if cmp -s "$$mine" '$(DESTDIR)$(SHARE)/etc/$1'; then rm "$$mine"; \
+if cmp -s "$$mine" '$(DESTDIR)$(DATADIR)/etc/$1'; then rm "$$mine"; \
 elif [ -e "$$mine" ]; then echo "$$mine: edited, stays"; fi
 endef
 
@@ -112,6 +121,12 @@ RELOAD = $(if $(LIVE),systemctl daemon-reload && busctl --quiet call org.freedes
 
 $(PROGRAMS):
 	$(MAKE) build
+
+dist: toolchain ## source tarball with vendored crates and their licences, in .build/dist
+	packaging/dist
+
+deb: $(if $(filter command line,$(origin BIN)),$(PROGRAMS),build) ## package for Debian and Ubuntu, in .build/deb
+	BIN='$(abspath $(BIN))' packaging/deb
 
 test: toolchain ## run all tests that need no virtual machine
 	@tests/need systemd=systemd-analyze dbus=dbus-daemon procps=/bin/kill python3=python3
@@ -177,4 +192,4 @@ toolchain:
 	@command -v $(CARGO) >/dev/null || { echo 'cargo is missing: install Rust as https://rustup.rs says, then run this again' >&2; exit 1; }
 
 .DEFAULT_GOAL = build
-.PHONY: help build install uninstall purge test sim fuzz integration scenarios coverage sanitize nightly demo demo-plan tree man clean toolchain
+.PHONY: help build install uninstall purge dist deb test sim fuzz integration scenarios coverage sanitize nightly demo demo-plan tree man clean toolchain

@@ -63,7 +63,8 @@ impl Host {
     fn make(&self, arguments: &[&str]) -> String {
         let mut make = Command::new("make");
         // This may itself run below make.
-        for variable in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES", "DESTDIR", "PREFIX", "SYSCONFDIR"] {
+        let directories = ["DESTDIR", "PREFIX", "SYSCONFDIR", "SBINDIR", "BINDIR", "LIBEXECDIR"];
+        for variable in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"].iter().chain(&directories) {
             make.env_remove(variable);
         }
         make.arg("-C").arg(self.tree.path()).arg("--no-print-directory").args(arguments);
@@ -108,6 +109,7 @@ fn expected(prefix: &str) -> BTreeSet<String> {
         expected.insert(format!("{prefix}/share/dbus-1/system.d/{policy}"));
     }
     expected.insert(format!("{prefix}/lib/tmpfiles.d/nvme-stas.conf"));
+    expected.insert(format!("{prefix}/lib/systemd/system-preset/50-nvme-stas.preset"));
     for document in ["README.md", "LICENSE"] {
         expected.insert(format!("{prefix}/share/doc/nvme-stas/{document}"));
     }
@@ -199,6 +201,30 @@ fn the_units_start_what_was_installed() {
     // The bus looks for policies in two places only.
     assert!(host.path("/etc/dbus-1/system.d/org.nvmexpress.staf.conf").exists());
     host.make(&["uninstall", "PREFIX=/opt/stas"]);
+    assert_eq!(host.installed(), BTreeSet::new());
+}
+
+#[test]
+fn directories_of_another_distribution_are_honoured() {
+    let host = Host::new();
+    let fedora = ["SBINDIR=/usr/bin", "LIBEXECDIR=/usr/libexec/nvme-stas", "UNITDIR=/lib/systemd/system", "DOCDIR=/usr/doc"];
+    host.make(&[&["install"][..], &fedora].concat());
+    let installed = host.installed();
+    for path in ["/usr/bin/stafd", "/usr/libexec/nvme-stas/stas-in-use", "/usr/doc/README.md"] {
+        assert!(installed.contains(path), "{path}");
+    }
+    assert!(!installed.iter().any(|path| path.starts_with("/usr/sbin") || path.starts_with("/usr/lib/nvme-stas")));
+    let mut started = 0;
+    for unit in UNITS {
+        let text = host.text(&format!("/lib/systemd/system/{unit}"));
+        for command in text.lines().filter_map(|line| line.strip_prefix("ExecStart=")) {
+            let program = command.split(' ').next().unwrap();
+            assert!(host.path(program).exists(), "{unit}: {program}");
+            started += 1;
+        }
+    }
+    assert_eq!(started, 4);
+    host.make(&[&["uninstall"][..], &fedora].concat());
     assert_eq!(host.installed(), BTreeSet::new());
 }
 
