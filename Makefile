@@ -128,6 +128,9 @@ dist: toolchain ## source tarball with vendored crates and their licences, in .b
 deb: $(if $(filter command line,$(origin BIN)),$(PROGRAMS),build) ## package for Debian and Ubuntu, in .build/deb
 	BIN='$(abspath $(BIN))' packaging/deb
 
+rpm: dist $(if $(filter command line,$(origin BIN)),$(PROGRAMS),build) ## binary and source package for Fedora and SUSE, in .build/rpm
+	BIN='$(abspath $(BIN))' packaging/rpm
+
 test: toolchain ## run all tests that need no virtual machine
 	@tests/need systemd=systemd-analyze dbus=dbus-daemon procps=/bin/kill python3=python3
 	python3 -B -m unittest discover --buffer --start-directory tests/vm/unit
@@ -192,4 +195,4 @@ toolchain:
 	@command -v $(CARGO) >/dev/null || { echo 'cargo is missing: install Rust as https://rustup.rs says, then run this again' >&2; exit 1; }
 
 .DEFAULT_GOAL = build
-.PHONY: help build install uninstall purge dist deb test sim fuzz integration scenarios coverage sanitize nightly demo demo-plan tree man clean toolchain
+.PHONY: help build install uninstall purge dist deb rpm test sim fuzz integration scenarios coverage sanitize nightly demo demo-plan tree man clean toolchain

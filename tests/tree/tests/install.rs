@@ -207,7 +207,8 @@ fn the_units_start_what_was_installed() {
 #[test]
 fn directories_of_another_distribution_are_honoured() {
     let host = Host::new();
-    let fedora = ["SBINDIR=/usr/bin", "LIBEXECDIR=/usr/libexec/nvme-stas", "UNITDIR=/lib/systemd/system", "DOCDIR=/usr/doc"];
+    let fedora =
+        ["SBINDIR=/usr/bin", "LIBEXECDIR=/usr/libexec/nvme-stas", "UNITDIR=/lib/systemd/system", "DOCDIR=/usr/doc"];
     host.make(&[&["install"][..], &fedora].concat());
     let installed = host.installed();
     for path in ["/usr/bin/stafd", "/usr/libexec/nvme-stas/stas-in-use", "/usr/doc/README.md"] {
