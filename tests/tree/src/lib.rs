@@ -35,7 +35,7 @@ pub fn files(folder: impl AsRef<Path>) -> Vec<PathBuf> {
         for entry in entries.flatten() {
             let name = entry.file_name();
             let path = folder.join(&name);
-            if ["target", ".build", "results", ".git", "__pycache__"].iter().any(|built| name == *built) {
+            if ["target", "vendor", ".build", "results", ".git", "__pycache__"].iter().any(|built| name == *built) {
                 continue;
             }
             match entry.file_type() {
