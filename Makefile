@@ -1,4 +1,4 @@
-# nvme-stas: build, install, test. `make help` lists what there is.
+# nvme-stas: build, install, test. `make help` lists the targets.
 
 PREFIX     ?= /usr
 SYSCONFDIR ?= /etc
