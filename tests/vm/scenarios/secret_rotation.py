@@ -1,18 +1,13 @@
 """A DH-HMAC-CHAP secret is changed on the host and on the target, in either order, while fio runs and connections are lost: no I/O error."""
 
-import contextlib
-import json
-import signal
-import subprocess
 import time
 
-from scene import check, daemons, host, journal, note, stays, target, wait_until
+from scene import check, daemons, fio, host, journal, note, stays, target, wait_until
 from scene.daemons import stacd
 
 LIMIT = 450
 NQN = "nqn.2014-08.org.nvmexpress:scene:rotated"
 PORT = 4420
-REPORT = "/run/harness/fio-rotation.json"
 # The kernel's default: it waits this long before it reconnects. stacd checks every second.
 RECONNECT_DELAY = 10
 
@@ -31,7 +26,7 @@ def play():
     host.wait_live(NQN, timeout=75)
     wait_until(lambda: len(host.namespaces(NQN)) == 1, 20, "its namespace is there")
     (disk,) = host.namespaces(NQN)
-    with host.nothing_lost(), fio(disk):
+    with host.nothing_lost(), fio.verifying(disk, "rotation"):
         # The host changes first. The connection is lost before and after the target's keys have changed.
         at_host(second)
         journal.wait_for("keeps its former DH-HMAC-CHAP secret while it is connected", 90, "stacd")
@@ -109,23 +104,3 @@ def lose_connection():
     before = time.monotonic()
     host.wait_live(NQN, timeout=75)
     note(f"live again after {time.monotonic() - before:.1f} s")
-
-
-@contextlib.contextmanager
-def fio(disk):
-    """Checks that every block is verified and no request fails."""
-    process = subprocess.Popen(
-        ["fio", "--name=rotation", f"--filename=/dev/{disk}", "--rw=randrw", "--bs=4k", "--size=16m", "--direct=1", "--ioengine=libaio",
-         "--iodepth=4", "--rate_iops=200", "--verify=crc32c", "--verify_backlog=64", "--verify_fatal=1", "--time_based",
-         "--runtime=3600", "--output-format=json", f"--output={REPORT}"], stdout=subprocess.DEVNULL)
-    try:
-        yield
-        check(process.poll() is None, "fio runs until the end", process.poll())
-    finally:
-        process.send_signal(signal.SIGINT)
-        process.wait(120)
-    with open(REPORT) as file:
-        text = file.read()
-    job = json.loads(text[text.index("{"):])["jobs"][0]
-    check(job["error"] == 0, "no I/O error", job["error"])
-    check(job["write"]["io_bytes"] > 0 and job["read"]["io_bytes"] > 0, "fio wrote and read", job["write"]["io_bytes"])
