@@ -1,11 +1,11 @@
-//! A command line as its definition tells it.
+//! Describes a command line by its definition.
 
 use clap::builder::StyledStr;
 use clap::{Arg, Command};
 
 use crate::mdoc::{Page, literal, prose, sentence};
 
-/// A tool: its commands with their options, then the options of all.
+/// Describes a tool: its commands with their options, then the common options.
 pub(crate) fn tool(mut page: Page, mut definition: Command) -> Page {
     definition.build();
     page.section("SYNOPSIS");
@@ -36,7 +36,7 @@ pub(crate) fn tool(mut page: Page, mut definition: Command) -> Page {
     page
 }
 
-/// A daemon: options only. What it is about is written by hand.
+/// Describes the options of a daemon. The rest of the page is written by hand.
 pub(crate) fn daemon(mut page: Page, mut definition: Command) -> Page {
     definition.build();
     page.section("SYNOPSIS");
@@ -54,7 +54,7 @@ fn commands(definition: &Command) -> impl Iterator<Item = &Command> {
     definition.get_subcommands().filter(|command| !command.is_hide_set() && command.get_name() != "help")
 }
 
-/// The commands with those below them, each by the words that lead to it.
+/// All commands and subcommands, each with its full name.
 fn all_commands<'a>(before: &str, definition: &'a Command) -> Vec<(String, &'a Command)> {
     let below = |command: &'a Command| {
         let path = format!("{before}{}", command.get_name());
@@ -68,7 +68,7 @@ fn options(command: &Command) -> impl Iterator<Item = &Arg> {
     command.get_arguments().filter(|argument| !argument.is_hide_set())
 }
 
-/// What a command has beside the options of all commands.
+/// The options that only this command has.
 fn own(command: &Command) -> impl Iterator<Item = &Arg> {
     options(command).filter(|option| !is_help(option) && !option.is_global_set())
 }
@@ -103,7 +103,7 @@ fn list<'a>(page: &mut Page, arguments: impl Iterator<Item = &'a Arg>) {
     page.line(".El");
 }
 
-/// ` Ar FILE`, where the argument takes a value.
+/// The placeholder of the argument's value, for example ` Ar FILE`.
 fn value(argument: &Arg) -> String {
     if !argument.get_action().takes_values() {
         return String::new();
@@ -113,13 +113,13 @@ fn value(argument: &Arg) -> String {
     format!(" Ar {}", literal(&name))
 }
 
-/// What an option is for, what it may be, and what it is when it is not given.
+/// The purpose of an option, its possible values, and its default.
 fn help(argument: &Arg) -> String {
     if argument.get_id() == "help" {
         return "Print help, then exit.".to_owned();
     }
     let text = text(argument.get_help());
-    // Where clap cannot know the default, the text has it, in clap's own way.
+    // If clap cannot know the default, the text states it in the same form as clap.
     let (text, told) = match text.split_once(" [default: ") {
         Some((text, rest)) => {
             let (default, rest) = rest.split_once(']').unwrap_or((rest, ""));
@@ -145,7 +145,7 @@ fn text(styled: Option<&StyledStr>) -> String {
     styled.map(ToString::to_string).unwrap_or_default()
 }
 
-/// The paragraphs behind the first one.
+/// The paragraphs after the first one.
 fn details(command: &Command) -> String {
     let long = text(command.get_long_about());
     long.split_once("\n\n").map(|(_, rest)| rest.to_owned()).unwrap_or_default()

@@ -1,13 +1,13 @@
-//! A configuration file as the comments of the shipped one tell it.
+//! Describes a configuration file by the comments of the shipped one.
 //!
-//! Its form: a comment about the file; then `[Section]`s; in each, a comment `# key: ...` and below it the
-//! commented-out key with its default, or examples.
+//! The file starts with a comment about itself, followed by `[Section]`s. In each section there is a comment `# key:
+//! ...` for each key, and below it the commented-out key with its default, or examples.
 
 use libstas::conf::keys::{self, Key, Standing};
 
 use crate::mdoc::{Page, literal, prose};
 
-/// The page of a file, from its shipped text.
+/// Generates the page of a file from its shipped text.
 pub(crate) fn page(mut page: Page, name: &str, text: &str) -> Page {
     let mut blocks = text.split("\n\n").map(Block::of).peekable();
     page.section("SYNOPSIS");
@@ -18,7 +18,7 @@ pub(crate) fn page(mut page: Page, name: &str, text: &str) -> Page {
         paragraphs.push(comment);
     }
     let paragraphs = paragraphs.join("\n\n");
-    // What only concerns the file itself is left out of the page.
+    // The page omits paragraphs that concern only the file itself.
     let for_the_page = paragraphs.split("\n\n").filter(|text| !text.contains("remove the # before it"));
     page.text(&about(&for_the_page.collect::<Vec<_>>().join("\n\n")));
 
@@ -34,7 +34,7 @@ pub(crate) fn page(mut page: Page, name: &str, text: &str) -> Page {
                 in_section = true;
             }
             Block::Key { key, comment, lines } => {
-                // A line that repeats is shown by its examples, any other one by its default.
+                // A key that may be repeated is shown with its examples, any other key with its default.
                 let repeats = lines.len() > 1;
                 let default = lines.first().filter(|_| !repeats).and_then(|line| line.split_once('='));
                 page.line(format_args!(".It Ic {}={}", literal(&key), literal(default.map_or("", |(_, value)| value))));
@@ -55,7 +55,7 @@ pub(crate) fn page(mut page: Page, name: &str, text: &str) -> Page {
     page
 }
 
-/// Keys that still mean something, or are at least known, though no one should write them.
+/// Keys that are still accepted or known, but should no longer be used.
 fn old_keys(page: &mut Page, name: &str) {
     let keys = keys::FILES.iter().filter(|(file, _)| *file == name).flat_map(|(_, keys)| *keys);
     let old: Vec<(&Key, String)> = keys
@@ -79,7 +79,7 @@ fn old_keys(page: &mut Page, name: &str) {
     page.line(".El");
 }
 
-/// What an empty line ends.
+/// The block that an empty line ends.
 enum Block {
     Section(String),
     Key { key: String, comment: String, lines: Vec<String> },
@@ -109,7 +109,7 @@ impl Block {
     }
 }
 
-/// The comment about the file, without its name at the start.
+/// The comment about the file, without the name of the file at its start.
 fn about(comment: &str) -> String {
     comment.split_once(": ").map_or_else(|| comment.to_owned(), |(_, text)| first_up(text))
 }

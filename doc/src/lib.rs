@@ -1,4 +1,4 @@
-//! The manual pages, made of what they describe.
+//! Generates the manual pages from what they describe.
 //!
 //! | page | made of |
 //! |---|---|
@@ -6,11 +6,11 @@
 //! | stafd(8), stacd(8) | the same, for the options |
 //! | stafd.conf(5), stacd.conf(5), sys.conf(5) | the comments in etc/stas, and the table of keys |
 //!
-//! What only a person can tell (examples, files, what to read next) is in doc/pages, in the language of mdoc(7), and
-//! goes to the end of each page. A page that has no source of its own is written in doc/man by hand.
+//! Text that cannot be generated (examples, files, related pages) is written by hand in doc/pages, in the language of
+//! mdoc(7), and is added at the end of each page. A page without a source is written completely by hand in doc/man.
 //!
-//! The pages are under version control, so that an installation needs no compiler for them. A test compares them;
-//! `make man` writes them anew.
+//! The pages are under version control, so that an installation needs no compiler for them. A test compares them with
+//! their sources; `make man` writes them.
 
 mod command;
 mod configuration;
@@ -25,16 +25,16 @@ use libstas::daemon::arguments::{self, About};
 
 use mdoc::Page;
 
-/// A page as a file.
+/// A generated page.
 #[derive(Debug)]
 pub struct Manual {
     /// Its file name, such as `stafctl.1`.
     pub name: String,
-    /// Its text.
+    /// The page in the language of mdoc(7).
     pub text: String,
 }
 
-/// Where the pages are.
+/// The directory of the pages.
 #[must_use]
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("man")
@@ -63,10 +63,10 @@ pub fn daemons() -> Vec<(&'static str, clap::Command)> {
     daemons.into_iter().map(definition).collect()
 }
 
-/// Every page that has a source, as it should be.
+/// Generates every page that has a source.
 ///
 /// # Errors
-/// A file in etc/stas or doc/pages cannot be read.
+/// Fails if a file in etc/stas or doc/pages cannot be read.
 pub fn pages() -> io::Result<Vec<Manual>> {
     let mut pages = Vec::new();
     for (name, definition) in tools() {

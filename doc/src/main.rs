@@ -1,4 +1,4 @@
-//! Writes the manual pages anew.
+//! Writes the manual pages.
 
 use std::fs;
 use std::io;

@@ -10,7 +10,7 @@ const DATE: &str = "November 20, 2026";
 /// The heading of the options.
 const OPTIONS: &str = ".Sh OPTIONS\n";
 
-/// A page that grows.
+/// A page under construction.
 #[derive(Debug)]
 pub(crate) struct Page {
     text: String,
@@ -18,7 +18,7 @@ pub(crate) struct Page {
 }
 
 impl Page {
-    /// A page with its NAME.
+    /// Starts a page with its NAME section.
     pub(crate) fn new(name: &str, section: u8, what: Option<&StyledStr>) -> Self {
         let mut page = Self {
             options: String::new(),
@@ -33,18 +33,18 @@ impl Page {
         page
     }
 
-    /// A line as it is.
+    /// Appends a line without escaping.
     pub(crate) fn line(&mut self, line: impl Display) {
         // Writing to a String cannot fail.
         let _ = writeln!(self.text, "{line}");
     }
 
-    /// A section.
+    /// Starts a section with this heading.
     pub(crate) fn section(&mut self, name: &str) {
         self.line(format_args!(".Sh {}", literal(name)));
     }
 
-    /// Text for people, paragraph by paragraph: an empty line ends one, and indented lines stay as they are.
+    /// Appends prose. An empty line ends a paragraph; indented lines are kept as they are.
     pub(crate) fn text(&mut self, text: &str) {
         let mut inside = Inside::Nothing;
         let mut gap = false;
@@ -78,14 +78,15 @@ impl Page {
         }
     }
 
-    /// The page with the sections that a person wrote. An empty OPTIONS among them is where `options` goes.
+    /// Completes the page with the sections that are written by hand. If these contain an empty section OPTIONS,
+    /// `options` is inserted there.
     pub(crate) fn finish(mut self, by_hand: &str) -> String {
         let options = format!("{OPTIONS}{}", self.options);
         self.text.push_str(&by_hand.replacen(OPTIONS, &options, 1));
         self.text
     }
 
-    /// Writes what belongs into a later OPTIONS section.
+    /// Writes text that is inserted into a later OPTIONS section.
     pub(crate) fn options(&mut self, write: impl FnOnce(&mut Self)) {
         let text = std::mem::take(&mut self.text);
         write(self);
@@ -99,7 +100,7 @@ enum Inside {
     Display,
 }
 
-/// Text that must look as it is typed.
+/// Formats text that must appear exactly as typed.
 pub(crate) fn literal(text: &str) -> String {
     let mut out = String::new();
     if text.starts_with(['.', '\'']) {
@@ -119,7 +120,7 @@ pub(crate) fn literal(text: &str) -> String {
     out
 }
 
-/// Prose: what stands between backticks is what one types, in bold.
+/// Formats prose: text between backticks is set in bold.
 pub(crate) fn prose(text: &str) -> String {
     let mut out = String::new();
     for (index, part) in text.split('`').enumerate() {
@@ -136,13 +137,13 @@ pub(crate) fn prose(text: &str) -> String {
     if out.starts_with('\'') { format!("\\&{out}") } else { out }
 }
 
-/// A word of prose. What looks like something that one types is not hyphenated.
+/// Formats a word of prose. A word that looks like code is not hyphenated.
 fn word(text: &str) -> String {
     let typed = text.trim_end_matches(['.', ',', ':', ';']).contains(['=', '/', ':', '-', '.']);
     format!("{}{}", if typed { "\\%" } else { "" }, literal(text).replace("\\(aq", "'"))
 }
 
-/// A sentence as a phrase: NAME lines start in lower case, and are short.
+/// Turns a sentence into a phrase: NAME lines are short and start in lower case.
 fn phrase(text: &str) -> String {
     let text = text.split(": ").next().unwrap_or(text);
     let mut characters = text.chars();

@@ -10,7 +10,7 @@ use std::process::Command;
 use clap::CommandFactory as _;
 use libstas::conf::keys;
 
-/// Pages of others that ours refer to.
+/// Foreign pages to which ours refer.
 const FOREIGN: [&str; 1] = ["nvme.1"];
 
 /// The name and the text of every page.
@@ -88,7 +88,7 @@ fn every_page_is_well_formed() {
             continue;
         }
         let path: PathBuf = manual::folder().join(&name);
-        // All warnings, but for long names that no line end can divide.
+        // All warnings, except for long names that cannot be broken.
         match Command::new("groff").args(["-mandoc", "-Tutf8", "-ww", "-Wbreak", "-z"]).arg(path).output() {
             Ok(output) => assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{name}"),
             Err(error) => {

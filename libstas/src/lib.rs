@@ -1,6 +1,6 @@
-//! What the nvme-stas daemons and tools share.
+//! The code that the daemons and tools share.
 //!
-//! | room | what it is about | may know |
+//! | module | what it is about | may use |
 //! |---|---|---|
 //! | [`nvme`] | values and wire formats of NVMe-oF | nothing |
 //! | [`conf`] | configuration files to typed settings | nvme |
@@ -10,7 +10,7 @@
 //! | [`daemon`] | the shell that both daemons share | all of the above |
 //! | [`cli`] | what the command-line tools share | bus, nvme |
 //!
-//! The pure rooms never reach sockets, files, the clock or an async runtime.
+//! The pure modules never use sockets, files, the clock or an async runtime.
 
 pub mod bus;
 pub mod cli;

@@ -1,4 +1,4 @@
-//! What is told in the log, for tests.
+//! Captures log lines in tests.
 #![cfg(test)]
 #![allow(clippy::unwrap_used)]
 
@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use tracing::subscriber::DefaultGuard;
 
-/// What this thread logs from now on, until it is dropped.
+/// Captures the log lines of this thread until it is dropped.
 pub(crate) struct LogLines {
     text: Text,
     _guard: DefaultGuard,
@@ -21,7 +21,7 @@ impl LogLines {
         Self { text, _guard: tracing::subscriber::set_default(front.finish()) }
     }
 
-    /// All of it so far.
+    /// Returns all captured lines.
     pub(crate) fn text(&self) -> String {
         String::from_utf8(self.text.0.lock().unwrap().clone()).unwrap()
     }

@@ -23,7 +23,7 @@ pub(crate) enum Failure {
         what: &'static str,
         /// The path of the file.
         path: PathBuf,
-        /// The cause.
+        /// The error of the system.
         error: io::Error,
     },
     /// `-f` and `-c` name the same file.

@@ -82,7 +82,7 @@ pub enum BeforeExclusion {
 /// The progress of a removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Leaving {
-    /// Not started.
+    /// The removal has not begun.
     Asked,
     /// Being checked for storage in use.
     Checking(OpId),

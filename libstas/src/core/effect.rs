@@ -126,7 +126,7 @@ pub enum ConnectOutcome {
 /// The answer to [`HostEffect::Connect`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConnectReport {
-    /// The outcome.
+    /// The outcome of the connect.
     pub outcome: ConnectOutcome,
     /// The snapshot taken after the write, or before it if nothing was written.
     pub look: Look,
@@ -283,7 +283,7 @@ pub enum HostEvent {
     Probed {
         /// The operation that this answers.
         op: OpId,
-        /// The outcome.
+        /// The outcome of the probe.
         outcome: ProbeOutcome,
     },
     /// The answer to [`HostEffect::Connect`].
@@ -318,7 +318,7 @@ pub enum HostEvent {
     SecretsRotated {
         /// The operation that this answers.
         op: OpId,
-        /// The outcome.
+        /// The outcome of the change.
         outcome: Rotated,
         /// How long the trial blocked the connect path of the host.
         held: Duration,
@@ -334,7 +334,7 @@ pub enum HostEvent {
 pub enum Level {
     /// Details, shown only with tron.
     Debug,
-    /// Normal operation.
+    /// An event of normal operation.
     Info,
     /// A problem that the daemon handles by itself.
     Warning,

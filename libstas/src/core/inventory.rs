@@ -19,7 +19,7 @@ pub struct Inventory {
 /// The difference between two snapshots.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Diff {
-    /// New controllers.
+    /// Controllers that are in the newer snapshot only.
     pub appeared: Vec<CtrlRef>,
     /// Known controllers whose attributes are complete now: the kernel fills in sysfs attributes while it connects.
     pub identified: Vec<CtrlRef>,

@@ -1,9 +1,9 @@
-//! A message bus of a test's own.
+//! A private message bus for a test.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-/// Who may do what on it: everybody everything.
+/// The policy of the bus: every user may do everything.
 const POLICY: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configuration 1.0//EN"
  "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
 <busconfig>
@@ -17,17 +17,17 @@ const POLICY: &str = r#"<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bu
 </busconfig>
 "#;
 
-/// True for tests that root runs: the bus lets root do more.
+/// True if the test runs as root: the bus allows root more.
 ///
 /// # Panics
-/// Without /proc.
+/// Panics without /proc.
 #[must_use]
 pub fn is_root() -> bool {
     let this = std::fs::metadata("/proc/self").expect("/proc tells whose process this is");
     std::os::unix::fs::MetadataExt::uid(&this) == 0
 }
 
-/// A running dbus-daemon; it ends with this value.
+/// A running dbus-daemon. It is stopped when this value is dropped.
 #[derive(Debug)]
 pub struct PrivateBus {
     daemon: Child,
@@ -36,10 +36,10 @@ pub struct PrivateBus {
 }
 
 impl PrivateBus {
-    /// Starts one. `None`, with a line that says why, where dbus-daemon is not installed.
+    /// Starts a bus. `None`, with the reason printed, if dbus-daemon is not installed.
     ///
     /// # Panics
-    /// When dbus-daemon is there and does not start.
+    /// Panics if dbus-daemon is installed and does not start.
     #[must_use]
     #[allow(clippy::unwrap_used)]
     pub fn start() -> Option<Self> {
@@ -65,13 +65,13 @@ impl PrivateBus {
         Some(Self { daemon, address, _policy: policy })
     }
 
-    /// Where it listens.
+    /// The address of the bus.
     #[must_use]
     pub fn address(&self) -> &str {
         &self.address
     }
 
-    /// Ends it: everybody loses the bus.
+    /// Stops the bus: all connections to it are lost.
     pub fn stop(&mut self) {
         // It may have ended by itself.
         let _ = self.daemon.kill();

@@ -1,4 +1,4 @@
-//! Owning a name, losing it, losing the bus, and knowing who calls.
+//! Owning a bus name, losing it, losing the bus, and identifying callers.
 #![allow(clippy::unwrap_used)]
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 async fn connect(bus: &PrivateBus) -> Connection {
     let connection = Builder::address(bus.address()).build().await.unwrap();
-    // A server is there before the name is.
+    // Serve the object before the name is requested.
     let _ = connection.object_server();
     connection
 }

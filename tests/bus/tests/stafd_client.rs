@@ -1,5 +1,5 @@
-//! stacd's way to stafd on a real bus: to this version, to earlier and later ones, and to that of nvme-stas.
-// The seven strings that name a controller are seven arguments on the bus.
+//! stacd's client of stafd on a real bus: with this version, earlier and later ones, and the stafd of nvme-stas.
+// Seven strings identify a controller; each is an argument of the D-Bus methods.
 #![allow(clippy::unwrap_used, clippy::too_many_arguments)]
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,7 +23,7 @@ fn dict(pairs: &[(&str, &str)]) -> Dict {
     pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
 }
 
-/// As stafd spells it: not in canonical form.
+/// The controller as stafd writes it, which is not the canonical form.
 fn spelled() -> Dict {
     dict(&[
         ("transport", "tcp"),
@@ -61,7 +61,7 @@ fn names(page: &DcPage) -> Vec<&str> {
     page.entries.iter().map(|entry| entry.subnqn.as_str()).collect()
 }
 
-/// The stafd of nvme-stas: it compares text, and knows only what was in its first version.
+/// The stafd of nvme-stas: it compares text, and has only the members of its first version.
 struct Python;
 
 impl Python {
@@ -86,7 +86,7 @@ impl Python {
     #[zbus(name = "get_all_log_pages")]
     fn get_all_log_pages(&self, _detailed: bool) -> String {
         let mut controller = serde_json::to_value(spelled()).unwrap();
-        // It does not know yet how it came by this one.
+        // It does not report an origin for this controller.
         controller["origin"] = serde_json::Value::Null;
         let mut unreadable = controller.clone();
         unreadable["traddr"] = "2001:db8::2".into();
@@ -172,7 +172,7 @@ struct Current {
     version: u32,
 }
 
-/// What it publishes: a key is there that only the dictionaries lack.
+/// A view with a field that only the dictionaries lack.
 fn current_view() -> StafdView {
     let page = DcPage {
         dc: tid(),
@@ -198,7 +198,7 @@ impl Current {
     }
 }
 
-/// A stafd of a far future: the method has other types.
+/// A later stafd whose method has other types.
 struct Reshaped;
 
 #[zbus::interface(name = "org.nvmexpress.staf")]
@@ -368,7 +368,7 @@ async fn stafd_is_seen_coming_speaking_and_going() {
     Released::dc_removed(&emitter).await.unwrap();
     assert_eq!(next().await, Watched::DcRemoved);
 
-    // What somebody else signals is not stafd's word.
+    // A signal of another program must not count as a signal of stafd.
     let stranger = connect(&bus).await;
     let emitter_of_stranger = SignalEmitter::new(&stranger, STAF_PATH).unwrap();
     Released::dc_removed(&emitter_of_stranger).await.unwrap();

@@ -132,7 +132,7 @@ impl FakeHost<Connector> {
         self.feed(Event::StafdOwner(Some(owner.into())));
     }
 
-    /// Stops stafd.
+    /// Stops stafd: its bus name has no owner any more.
     pub fn stafd_vanishes(&mut self) {
         self.peer.view = None;
         self.feed(Event::StafdOwner(None));

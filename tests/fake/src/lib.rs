@@ -75,7 +75,7 @@ pub enum Op {
     Probe,
     /// A write to /dev/nvme-fabrics.
     Connect,
-    /// A disconnect.
+    /// A disconnect by the kernel.
     Disconnect,
     /// The check for storage in use.
     CheckUse,
@@ -97,7 +97,7 @@ pub enum Op {
 
 /// A core that a [`FakeHost`] can surround.
 pub trait Core: Machine<Event: Debug, Effect: Clone + Debug> + Sized {
-    /// Its configuration.
+    /// The type of its configuration.
     type Conf: Clone;
     /// The peer that it reads from.
     type Peer: Default;

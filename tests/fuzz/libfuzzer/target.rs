@@ -1,4 +1,4 @@
-//! Feeds the body of the target's name with what the fuzzer makes up.
+//! Calls the body of a target with the fuzzer's input.
 #![no_main]
 
 use std::sync::LazyLock;

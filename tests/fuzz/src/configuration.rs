@@ -1,4 +1,4 @@
-//! What people and earlier runs have written.
+//! Files written by users and by earlier runs.
 
 use std::collections::BTreeSet;
 
@@ -38,7 +38,7 @@ fn each_names_its_line(bytes: &[u8], complaints: &[Complaint]) {
     }
 }
 
-/// A comma would begin another option.
+/// A comma would start another option.
 fn is_fit_for_the_kernel(entry: &ControllerEntry) {
     for text in
         [&entry.traddr, &entry.trsvcid, &entry.subsysnqn, &entry.host_traddr, &entry.host_iface, &entry.host_nqn]
@@ -55,7 +55,7 @@ pub(crate) fn time_span(bytes: &[u8]) {
     assert_eq!(again.ok().and_then(|span| span.duration()), Some(length), "{text:?}");
 }
 
-/// What was saved once is saved in the same way after it was read.
+/// Saving what was read from a saved state gives the same bytes.
 pub(crate) fn saved_stafd(bytes: &[u8]) {
     let Ok(saved) = serde_json::from_slice::<stafd::finder::Saved>(bytes) else { return };
     let once = stafd::finder::Finder::new(saved, 1).saved();
@@ -72,14 +72,14 @@ pub(crate) fn saved_stacd(bytes: &[u8]) {
     assert_eq!(stacd::connector::Connector::new(read, 1).saved(), once);
 }
 
-/// What can be read can be made on a machine without targets.
+/// Every valid configuration can be planned on a machine without targets.
 pub(crate) fn nvmet(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let Ok(wanted) = nvmet::config::parse("fuzz.conf", text) else { return };
     let _ = nvmet::plan::create(&wanted, &Observed::default(), &Record::default());
 }
 
-/// What a host is shown is what a host can read.
+/// Every page that a host is shown can be parsed.
 pub(crate) fn cdcsim(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let Ok(configuration) = Configuration::parse(text) else { return };

@@ -1,17 +1,17 @@
-//! What is done with foreign bytes: one body for each parser.
+//! The fuzz targets: one body for each parser of untrusted bytes.
 //!
-//! A body takes any bytes and panics when the parser does, or when what it gives breaks what it promises. The programs
-//! in `libfuzzer/` feed them what a fuzzer makes up, and a test of this crate what lies in `corpus/`.
+//! A body takes any bytes. It panics if the parser panics, or if its result violates a promise. The programs in
+//! `libfuzzer/` call the bodies with generated input, and a test of this crate with the files in `corpus/`.
 
 mod configuration;
 mod pages;
 mod stream;
 mod structured;
 
-/// One body.
+/// The body of a fuzz target.
 pub type Body = fn(&[u8]);
 
-/// All bodies, by the name of their target and of their corpus.
+/// All bodies, with the name of their target and corpus.
 pub const BODIES: &[(&str, Body)] = &[
     ("cdcsim_conf", configuration::cdcsim),
     ("cdcsim_control", stream::control),
@@ -34,7 +34,7 @@ pub const BODIES: &[(&str, Body)] = &[
     ("txt", stream::txt),
 ];
 
-/// The body of a target; `None` when there is no such target.
+/// The body of a target; `None` if the target does not exist.
 #[must_use]
 pub fn body(name: &str) -> Option<Body> {
     BODIES.iter().find(|(known, _)| *known == name).map(|(_, body)| *body)

@@ -1,4 +1,4 @@
-//! What discovery controllers, hosts and firmware say.
+//! Data from discovery controllers, hosts and firmware.
 
 use libstas::nvme::dim::Registration;
 use libstas::nvme::identify::IdentifyController;
@@ -22,7 +22,7 @@ pub(crate) fn log_page(bytes: &[u8]) {
     assert_eq!(extended.entries, page.entries);
 }
 
-/// What goes to the log, the bus and the kernel, where a comma ends a value.
+/// These texts are passed to the log, the bus and the kernel, where a comma ends a value.
 fn is_fit_to_be_shown(entry: &Entry) {
     for text in [&entry.traddr, &entry.trsvcid, &entry.subnqn] {
         assert!(!text.contains(|c: char| c.is_control() || c == ','), "{text:?}");
@@ -46,7 +46,7 @@ pub(crate) fn dim(bytes: &[u8]) {
     assert_eq!(Registration::parse(&registration.encode()), Ok(registration));
 }
 
-/// A table is read as it is, and once more with a length and a checksum that are right.
+/// Parses a table as it is, and again with a correct length and checksum.
 pub(crate) fn nbft(bytes: &[u8]) {
     const LENGTH: usize = 4;
     const CHECKSUM: usize = 9;
@@ -62,8 +62,7 @@ pub(crate) fn nbft(bytes: &[u8]) {
         *sum = rest.wrapping_neg();
     }
     let Ok(nbft) = libstas::nvme::nbft::parse(&table) else { return };
-    // A list says how many records it has; each of them takes at least 32 bytes, and may be listed in no more than
-    // five lists.
+    // A list states the number of its records. Each record takes at least 32 bytes, and is in at most five lists.
     let records = nbft.hfi.len() + nbft.subsystem.len() + nbft.discovery.len() + nbft.security.len();
     assert!(records <= 5 * table.len() / 32, "{records} records in {} bytes", table.len());
     serde_json::to_string(&nbft).expect("a table can be shown as JSON");

@@ -1,11 +1,11 @@
-//! What comes in piece by piece: PDUs, addresses, announcements.
+//! Data that arrives in pieces: PDUs, addresses, announcements.
 
 use cdcsim::pdu::{Framer, Incoming};
 use libstas::nvme::Transport;
 use libstas::nvme::announcement::{candidate, offer};
 use libstas::nvme::sysfs_address::SysfsAddress;
 
-/// A stream is cut into the same PDUs wherever the network has cut it. The first byte says where that is.
+/// A stream contains the same PDUs wherever it is split. The first byte selects the position.
 pub(crate) fn pdu(bytes: &[u8]) {
     let Some((cut, stream)) = bytes.split_first() else { return };
     let (first, second) = stream.split_at(usize::from(*cut).min(stream.len()));

@@ -1,12 +1,11 @@
-//! Nearly right pages and PDUs: a fuzzer that has to guess lengths, checksums and types first would never come to
-//! what lies behind them.
+//! Almost valid pages and PDUs: with random bytes alone, a fuzzer rarely gets past lengths, checksums and types.
 
 use arbitrary::{Arbitrary, Unstructured};
 use libstas::nvme::log_page::{ENTRY_LEN, EXTENDED_ENTRY_LEN, HEADER_LEN};
 
 use crate::{pages, stream};
 
-/// A field of an entry that is there, with what stands in it.
+/// A text field of an entry.
 #[derive(Arbitrary, Debug)]
 enum Text {
     Plausible(u8),
@@ -32,7 +31,7 @@ struct Entry {
     subnqn: Text,
     traddr: Text,
     tsas: Vec<u8>,
-    /// Length of the tail, where entries are extended, and what it claims to be.
+    /// The length of the tail of an extended entry, and its stated length.
     tail: u8,
     lies: bool,
 }

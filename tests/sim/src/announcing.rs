@@ -31,13 +31,13 @@ pub enum Announcing {
     Moves(Target, Iface),
     /// It fails for a time.
     Leaves {
-        /// The target.
+        /// The target that fails.
         target: Target,
         /// The kind of failure.
         how: Outage,
         /// True if it sends a goodbye before.
         goodbye: bool,
-        /// The duration.
+        /// The duration of the failure.
         time: Duration,
         /// True if it announces itself again afterwards.
         returns: bool,

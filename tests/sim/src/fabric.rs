@@ -13,7 +13,7 @@ use crate::world::{Happening, World, say};
 /// The state of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mood {
-    /// It answers.
+    /// It answers normally.
     Well,
     /// It refuses connections.
     Refusing,

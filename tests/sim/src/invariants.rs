@@ -74,7 +74,7 @@ impl Invariant {
 pub struct Breach {
     /// The violated invariant.
     pub invariant: Invariant,
-    /// What happened.
+    /// A description of the violation.
     pub text: String,
     /// When it happened, since the beginning of the run.
     pub at: Duration,

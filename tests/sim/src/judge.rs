@@ -262,7 +262,7 @@ pub(crate) struct UseCheck {
     pub(crate) others: Vec<CtrlRef>,
 }
 
-/// The judge.
+/// Judges every removal by the history of both daemons.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Judge {
     pub(crate) staf_file: Option<StafFile>,

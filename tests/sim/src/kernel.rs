@@ -27,7 +27,7 @@ pub(crate) const HANGING_DISCONNECT: Duration = Duration::from_secs(45);
 /// The origin of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Maker {
-    /// A daemon.
+    /// Connected by a daemon.
     Daemon(Who),
     /// The administrator, by hand.
     Hand,

@@ -24,7 +24,7 @@ pub enum Iface {
 pub type Via = Option<Iface>;
 
 impl Iface {
-    /// Both interfaces.
+    /// Both interfaces of the host.
     pub const ALL: [Self; 2] = [Self::Eth0, Self::Eth1];
 
     /// Its name, as in `ip link`.
@@ -77,7 +77,7 @@ pub enum Who {
 }
 
 impl Who {
-    /// Both daemons.
+    /// Both daemons, stafd first.
     pub const BOTH: [Self; 2] = [Self::Stafd, Self::Stacd];
 }
 

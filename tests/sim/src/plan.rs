@@ -17,7 +17,7 @@ use crate::wider;
 /// The initial world.
 #[derive(Clone, Debug)]
 pub struct Land {
-    /// The targets.
+    /// The targets, by their numbers.
     pub targets: Vec<Site>,
     /// Number of subsystems.
     pub subsystems: usize,
@@ -57,7 +57,7 @@ pub struct Site {
 pub struct Deed {
     /// Its time since the beginning of the run.
     pub at: Duration,
-    /// The action.
+    /// The action to perform.
     pub what: What,
 }
 
@@ -187,7 +187,7 @@ pub enum Fault {
     TablesUnreadable,
 }
 
-/// An action.
+/// An action of the administrator, a target or the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// The administrator edits a file, and reloads the daemon if true.
@@ -245,7 +245,7 @@ pub enum What {
 /// A run: everything that the seed decides beforehand. Delays are decided during the run.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// The seed.
+    /// The seed that has decided the plan.
     pub seed: u64,
     /// The initial world.
     pub land: Land,

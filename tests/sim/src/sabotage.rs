@@ -82,7 +82,7 @@ pub enum Bug {
 }
 
 impl Bug {
-    /// All bugs.
+    /// All bugs, in the order of declaration.
     pub const ALL: [Self; 28] = [
         Self::NoAnswerIsEmpty,
         Self::SilentStafdIsEmpty,

@@ -1,9 +1,9 @@
-//! Neither core remembers what is over.
+//! Neither core keeps data of the past.
 #![allow(clippy::unwrap_used)]
 
 use sim::endurance::{Measure, endure};
 
-/// What each core handles in one life; `ENDURE=100000 cargo test -p sim --profile sim --test endurance` for more.
+/// Number of events for each core; `ENDURE=100000 cargo test -p sim --profile sim --test endurance` for more.
 fn events() -> u64 {
     std::env::var("ENDURE").ok().map_or(10_000, |text| text.parse().unwrap())
 }
@@ -17,7 +17,7 @@ fn after_many_events_a_core_knows_no_more_than_after_a_thousand() {
     }
 }
 
-/// The most that was known after a round among the first thousand events, and the least among the last thousand.
+/// The largest state after a round of the first thousand events, and the smallest of the last thousand.
 fn no_more(daemon: &str, seed: u64, rounds: impl Iterator<Item = (u64, usize)>) {
     let rounds: Vec<_> = rounds.collect();
     let (last, _) = *rounds.last().unwrap();

@@ -1,7 +1,7 @@
-//! The thundering herd: many hosts lose one CDC in the same moment, and come back.
+//! The thundering herd: many hosts lose one CDC at the same moment and reconnect.
 //!
-//! What decides when a host comes: the kernel's period of re-connecting, which is the host's own
-//! ([`libstas::nvme::connect::reconnect_delay`]), and after the kernel has given up, the back-off of stafd with its
+//! The time of a host's reconnect depends on two things: the kernel's reconnect delay, which differs between hosts
+//! ([`libstas::nvme::connect::reconnect_delay`]), and, after the kernel has given up, the back-off of stafd with its
 //! jitter. `HOSTS=100000 cargo test -p sim --test herd -- --nocapture` prints the numbers for more hosts.
 #![allow(clippy::unwrap_used)]
 
@@ -11,23 +11,23 @@ use libstas::core::backoff::{Backoff, Jitter};
 use libstas::nvme::connect::reconnect_delay;
 use sim::dice::Dice;
 
-/// The kernel removes a controller that it could not bring back for so long.
+/// The kernel removes a controller that it could not reconnect for this long.
 const CTRL_LOSS: Duration = Duration::from_secs(600);
 /// The keep-alive timeout of a connection to a discovery controller.
 const KATO: Duration = Duration::from_secs(30);
 
-/// How the hosts lose it.
+/// How the hosts lose the connection.
 #[derive(Clone, Copy, Debug)]
 enum Loss {
-    /// It resets all connections in one moment.
+    /// The CDC resets all connections at once.
     Reset,
-    /// Its power fails: each host misses the answer to its next keep-alive.
+    /// The power of the CDC fails: each host misses the answer to its next keep-alive.
     Silence,
 }
 
-/// When a host is back, if the CDC takes connections again from that time on.
+/// When a host is reconnected, if the CDC accepts connections again from that time on.
 fn back(dice: &mut Dice, loss: Loss, again: Duration) -> Duration {
-    // The path of the packets, and how busy the host is.
+    // Network latency and scheduling delays.
     let noise = |dice: &mut Dice| dice.ms(0, 5);
     let lost = match loss {
         Loss::Reset => noise(dice),
@@ -50,7 +50,7 @@ fn back(dice: &mut Dice, loss: Loss, again: Duration) -> Duration {
     at + noise(dice)
 }
 
-/// The most hosts that come within one second, wherever it begins.
+/// The largest number of hosts that reconnect within any one second.
 fn peak(mut times: Vec<Duration>) -> usize {
     times.sort_unstable();
     let within =
@@ -69,7 +69,7 @@ fn a_thousand_hosts_do_not_come_back_in_the_same_second() {
             let last = times.iter().max().unwrap().saturating_sub(again);
             let most = peak(times);
             println!("{hosts} hosts, {loss:?}, {outage} s: at most {most} within a second, the last after {last:.1?}");
-            // Periods of 5, 6 and 10 s meet each 30 s: half of the hosts, when it comes back in just that moment.
+            // Delays of 5, 6 and 10 s coincide every 30 s: half of the hosts reconnect at that moment.
             assert!(most * 5 <= hosts * 3, "{loss:?}, {outage} s: {most} of {hosts} hosts came within a second");
         }
     }

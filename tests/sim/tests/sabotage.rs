@@ -1,15 +1,15 @@
-//! Known bugs, put back one at a time: each is caught.
+//! Known bugs, reintroduced one at a time, are all detected.
 
 use libstas::conf::DisconnectScope;
 use sim::plan::Plan;
 use sim::run;
 use sim::sabotage::Bug;
 
-/// Each bug is caught within so many seeds.
+/// Each bug is detected within this many seeds.
 const SEEDS: u64 = 1000;
 
-/// The seed that the search for a bug begins with. Few stories show the two rare ones: the search for them begins shortly
-/// before the first that does, and has to be moved when the simulated world changes.
+/// The first seed of the search for a bug. Two bugs are rare: their search starts shortly before the first seed that
+/// shows them. These seeds must be adjusted when the simulated world changes.
 fn first_seed(bug: Bug) -> u64 {
     match bug {
         Bug::AbsenceUnsaved => 1700,
@@ -31,12 +31,12 @@ fn plan(bug: Bug, seed: u64) -> Plan {
     }
 }
 
-/// The first seed that a bug fails with, and how.
+/// The first seed that fails because of a bug, and how.
 fn caught(bug: Bug) -> Option<(u64, String)> {
     (first_seed(bug)..first_seed(bug) + SEEDS).find_map(|seed| {
         let plan = plan(bug, seed);
         let breach = run::play_with(&plan, Some(bug), false).breach?;
-        // What fails without the bug says nothing about it.
+        // A seed that fails without the bug proves nothing.
         run::play(&plan, false).breach.is_none().then_some(())?;
         Some((seed, format!("{:?}: {}", breach.invariant, breach.text)))
     })
@@ -51,7 +51,7 @@ fn each_known_bug_is_caught() {
     assert!(missed.is_empty(), "not caught within {SEEDS} seeds: {missed:?}");
 }
 
-/// Tells how many seeds each bug takes, and gives back those that are not caught.
+/// Prints the number of seeds for each bug, and returns the bugs that are not detected.
 fn hunt(bugs: &[Bug]) -> Vec<Bug> {
     let mut missed = Vec::new();
     for bug in bugs {

@@ -1,12 +1,12 @@
-//! Many seeds, none of which breaks an invariant.
+//! Many seeds, none of which violates an invariant.
 
 use std::time::Duration;
 
 use sim::plan::Plan;
 use sim::{report, run};
 
-/// So many seeds are played with each `make test`. The environment's SEEDS may say otherwise: instrumented programs are
-/// slow, and the lines that they run are the same.
+/// The number of seeds in each `make test`. The environment variable SEEDS overrides it: instrumented programs are
+/// slow, and more seeds cover no further lines.
 const SEEDS: u64 = 2000;
 
 #[test]

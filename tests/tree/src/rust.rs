@@ -1,4 +1,4 @@
-//! Reads just enough Rust to know which paths a source file names, and which words it uses.
+//! A minimal Rust lexer: finds the paths that a source file names, and its words.
 
 use std::collections::BTreeSet;
 
@@ -11,12 +11,12 @@ pub struct Named {
     pub segments: Vec<String>,
 }
 
-/// One token that matters here: a word, or a single character of punctuation.
+/// A relevant token: a word, or one punctuation character.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Token {
     /// Line, from 1.
     pub line: usize,
-    /// The word or character; the text of literals and comments is gone.
+    /// The word or character. The text of literals and comments is dropped.
     pub text: String,
 }
 
@@ -66,13 +66,13 @@ pub fn named(source: &str) -> Vec<Named> {
     found
 }
 
-/// Whether the next word continues a path: after `word::` or `<type>::`, but not after `-> ::`.
+/// True if the next word continues a path: after `word::` or `<type>::`, but not after `-> ::`.
 fn goes_on(before: &[Token]) -> bool {
     let [.., second, first, colon, other] = before else { return false };
     colon.is(":") && other.is(":") && (first.is_word() || (first.is(">") && !second.is("-")))
 }
 
-/// `word(::word)*` from `at`, and where it ends.
+/// Parses `word(::word)*` at `at`. Returns the words and the end.
 fn segments(tokens: &[Token], mut at: usize) -> (Vec<String>, usize) {
     let mut found = vec![tokens[at].text.clone()];
     at += 1;

@@ -1,4 +1,4 @@
-//! The house: who may know whom (doc/architecture.md).
+//! Checks the allowed dependencies (doc/architecture.md).
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ const ROOMS: [(&str, &[&str]); 7] = [
 /// The rooms that decide: no sockets, no files, no clock, no runtime.
 const PURE: [&str; 3] = ["nvme", "conf", "core"];
 
-/// The values of another room that those may use: what crosses from daemon to daemon.
+/// Values of another module that the pure modules may use: the contract between the daemons.
 const PURE_VALUES: [&str; 2] = ["bus", "contract"];
 
 /// In a daemon everything decides, but for these.
@@ -28,13 +28,14 @@ const SHELLS: [&str; 7] = ["main", "lib", "bin", "api", "shell", "nvme_cli", "st
 /// In the simulator of a discovery controller, too. `control` is also a command line, which reads a file.
 const CDCSIM_SHELLS: [&str; 5] = ["main", "lib", "shell", "arguments", "control"];
 
-/// What the simulator decides with beside that: its definitions are also command lines and files, and PDUs have digests.
+/// The crates that the simulator may use in addition: its definitions are also command lines and files, and PDUs have
+/// digests.
 const CDCSIM_CRATES: [&str; 3] = ["clap", "crc32c", "toml"];
 
-/// What deciding needs from outside: nothing that touches the world.
+/// The foreign crates that pure modules may use: none of them performs I/O.
 const PURE_CRATES: [&str; 7] = ["serde", "serde_json", "thiserror", "jiff", "sha2", "strsim", "uuid"];
 
-/// In these crates, what draws random numbers or reads a clock.
+/// Functions of these crates that use random numbers or the clock.
 const IMPURE_NAMES: [&str; 3] = ["new_v4", "new_v7", "now"];
 
 /// The parts of std that are the world, with the names in them that are mere values.
@@ -83,7 +84,7 @@ impl Place {
         }
     }
 
-    /// What a path means, written from the outside: `crate`, `self`, `super` and the modules declared here resolved.
+    /// Resolves `crate`, `self`, `super` and the modules declared here in a path.
     fn resolve(&self, segments: &[String], declared: &BTreeSet<String>) -> Vec<String> {
         let mut base = vec![self.package.clone()];
         base.extend(self.module.iter().filter(|part| *part != "lib" && *part != "main").cloned());
@@ -107,7 +108,7 @@ impl Place {
     }
 }
 
-/// Every path that a product source names, resolved, with where it stands.
+/// Every path in a product source, resolved, with its position.
 fn arrows() -> Vec<(Place, String, Vec<String>)> {
     let mut found = Vec::new();
     for path in product_sources() {

@@ -1,4 +1,4 @@
-//! `make install` and `make uninstall`: what they place, what they leave alone.
+//! `make install` and `make uninstall`: which files they install and remove.
 
 #![allow(clippy::unwrap_used)]
 
@@ -31,7 +31,7 @@ const UNITS: [&str; 6] = [
     "stas-in-use@.service",
 ];
 
-/// A copy of what `make install` reads, with programs that are not built, and a place to install to.
+/// A copy of the files that `make install` reads, with dummy programs, and a directory to install to.
 struct Host {
     tree: TempDir,
     destination: TempDir,
@@ -62,7 +62,7 @@ impl Host {
 
     fn make(&self, arguments: &[&str]) -> String {
         let mut make = Command::new("make");
-        // This may itself run below make.
+        // The test may itself run under make.
         let directories = ["DESTDIR", "PREFIX", "SYSCONFDIR", "SBINDIR", "BINDIR", "LIBEXECDIR"];
         for variable in ["MAKEFLAGS", "MFLAGS", "MAKELEVEL", "MAKEOVERRIDES"].iter().chain(&directories) {
             make.env_remove(variable);

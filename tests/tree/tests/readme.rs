@@ -1,4 +1,4 @@
-//! The README is true, as far as a machine can tell.
+//! Checks the README as far as a program can.
 
 #![allow(clippy::unwrap_used)]
 
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tree::{files, read, top};
 
-/// What the README gives as code: indented lines and the text between backticks.
+/// The code in the README: indented lines, and text between backticks.
 fn code() -> Vec<String> {
     let mut found = Vec::new();
     for line in read("README.md").lines() {
@@ -20,7 +20,7 @@ fn code() -> Vec<String> {
     found
 }
 
-/// The commands in it, each as its words, without sudo.
+/// The commands in the README, split into words, without sudo.
 fn commands() -> Vec<Vec<String>> {
     let lines = code();
     let commands = lines.iter().flat_map(|line| line.split("&&")).map(|command| {

@@ -85,7 +85,8 @@ fn each_daemon_is_exposed_no_more_than_3_0() {
 
 #[test]
 fn hardening_does_not_cut_off_the_storage() {
-    // Sockets of NVMe connections live in the network namespace and the cgroup of whoever writes /dev/nvme-fabrics.
+    // The sockets of NVMe connections inherit the network namespace and the cgroup of the process that writes to
+    // /dev/nvme-fabrics.
     const HURTS: [&str; 11] = [
         "PrivateNetwork",
         "NetworkNamespacePath",
@@ -149,7 +150,8 @@ fn the_daemons_differ_in_what_they_do_and_not_in_how_they_are_run() {
         unit(daemon)
             .lines()
             .filter(|line| !line.starts_with('#') && !line.is_empty() && !line.starts_with("Description="))
-            // stafd shadows a udev rule, and listens to strangers. stacd has block devices opened.
+            // stafd overrides a udev rule and receives untrusted packets. stacd needs its helper that opens block
+            // devices.
             .filter(|line| !line.ends_with("=stas-in-use.socket"))
             .filter(|line| !line.starts_with("ReadWritePaths=") && !line.starts_with("LimitDATA="))
             .map(|line| line.replace(" avahi-daemon.service", "").replace(name, "DAEMON").replace(bus, "BUS"))

@@ -11,7 +11,7 @@ WIDE_BOUNDS = True  # the measured times are a fraction of the limits
 FIRST, SECOND = (f"nqn.2014-08.org.nvmexpress:scene:{name}" for name in ("first", "second"))
 MALFORMED = ("blank", "ones", "subtype", "transport", "family", "other-family", "no-nqn", "long-nqn", "control", "comma",
              "no-address", "address", "unspecified", "port")
-# Faults of a log page; the connection stays.
+# Faults of a log page. The connection is kept.
 PAGES = (("log-page-status", "0x006"), ("log-page-status", "0x4006"), ("restless",), ("numrec", 1 << 40), ("numrec", 7),
          *[("malformed", kind) for kind in MALFORMED], ("register-status", "0x12f"), ("duplicate-events",), ("delay", 300))
 

@@ -57,7 +57,7 @@ def play():
         network_.announce(dc)
         compare("return to DC and subsystems connected", host.wait_live(*target.THREE), alone, "four bare writes", at_most=4, delays=PACE)
 
-        # With zeroconf=disabled it stays until its connection is lost.
+        # With zeroconf=disabled it is kept until its connection is lost.
         with host.nothing_lost():
             configure(PERSISTENCE, "disabled")
             stafd.reload()

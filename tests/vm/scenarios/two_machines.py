@@ -60,10 +60,10 @@ def play():
 # The target
 
 def set_up():
-    """What the target does when it is switched on: storage first, then the page that names it. It says itself that it is there.
+    """Sets the target up after a boot: first the storage, then the CDC that lists it and announces itself by mDNS.
 
-    Each subsystem has a port of its own: a port listens as soon as its first subsystem is there, and a host that comes
-    back for another one at that moment is told that there is none.
+    Each subsystem has a port of its own. A port listens as soon as it has a subsystem, and would refuse a host that
+    reconnects to another subsystem at that moment.
     """
     appliance.connect(target=f"{THERE}/24", host=f"{HERE}/24")
     appliance.write(f"{CONFIG}/nvmet.conf", "".join(

@@ -17,7 +17,7 @@ pub enum Module {
     NvmetFc,
     /// Ports within this machine: host and target in one module.
     NvmeLoop,
-    /// RAM disks.
+    /// RAM disks for namespaces.
     Brd,
     /// Test block devices.
     NullBlk,

@@ -98,7 +98,7 @@ pub struct Subsystem {
 /// The hosts that may connect to a subsystem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Access {
-    /// Every host.
+    /// Any host may connect.
     Anyone,
     /// These hosts, by NQN.
     Only(BTreeSet<String>),

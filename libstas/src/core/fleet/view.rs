@@ -56,7 +56,7 @@ impl fmt::Display for Status {
 pub struct MemberView<'a> {
     /// The controller, with its address.
     pub tid: &'a Tid,
-    /// Its state.
+    /// Its state, in one word.
     pub status: Status,
     /// Its kernel connection; `None` if it has none.
     pub kernel: Option<&'a KernelController>,

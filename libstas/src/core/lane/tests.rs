@@ -48,7 +48,7 @@ impl Scene {
         self.lane.enter(now, tid, standing, &mut self.ops, &mut self.out);
     }
 
-    /// The probes that are asked for, and whether each may be skipped.
+    /// The requested probes, and whether each may be skipped.
     fn probes(&mut self) -> Vec<(OpId, String, bool)> {
         let probe = |effect| match effect {
             HostEffect::Probe { op, portal, only_if_others_wait, .. } => (op, portal.traddr, only_if_others_wait),
@@ -282,7 +282,7 @@ fn a_portal_is_probed_after_a_failure_and_not_while_it_serves() {
     let again = Standing { repeated: true, ..FIRST };
     let live = Standing { portal_live: true, ..FIRST };
     let tid = tid("192.0.2.1", "a");
-    // What happened before at the portal, how the controller comes now, and whether the portal is probed.
+    // Earlier events at the portal, the standing of the controller now, and whether the portal is probed.
     for (before, standing, probed) in [
         (None, FIRST, false),
         (None, again, true),

@@ -1,5 +1,5 @@
-//! stafd and stacd together: what the discovery controller lists is what gets connected, and nobody's end takes a
-//! connection along.
+//! stafd and stacd together: the entries of a discovery controller are connected, and the end of a daemon disconnects
+//! nothing.
 
 use bus_tests::PrivateBus;
 use libstas::bus::{ControllerId, DebugProxy, StacProxy, StafProxy, key};
@@ -54,7 +54,7 @@ async fn an_end_of_either_takes_no_connection_along() {
     stacd.stop().await;
     assert_eq!(kernel.connected(), ALL);
 
-    // stacd without stafd keeps them, and what it knows of them.
+    // Without stafd, stacd keeps the connections and what it knows of them.
     let stacd = start_stacd(&bus, directory.path(), &kernel).await;
     let client = connect(&bus).await;
     let stac = StacProxy::new(&client).await.unwrap();

@@ -1,4 +1,4 @@
-//! A kernel that connects whatever it is asked to, at once, and outlives the daemons.
+//! A fake kernel that connects every controller at once, and outlives the daemons.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,7 +17,7 @@ use stacd::connector::Connector;
 use stafd::finder::{Finder, NotRegistered, RegisterRequest};
 use stafd::shell::{DiscoveryHost, Done};
 
-/// Its controllers, and what its one discovery controller lists.
+/// The connected controllers, and the entries of the only discovery controller.
 #[derive(Clone, Default)]
 pub(crate) struct Kernel(Arc<Mutex<Inside>>);
 
@@ -30,7 +30,7 @@ struct Inside {
 }
 
 impl Kernel {
-    /// What the discovery controller lists from now on.
+    /// Sets the entries of the discovery controller.
     pub(crate) fn offer(&self, subsystems: &[&str]) {
         self.0.lock().unwrap().subsystems = subsystems.iter().map(|nqn| (*nqn).to_owned()).collect();
     }

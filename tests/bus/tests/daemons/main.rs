@@ -1,4 +1,4 @@
-//! Shells and cores of both daemons on a real bus, with a kernel that does what it is asked.
+//! The shells and cores of both daemons on a real bus, with a fake kernel.
 #![allow(clippy::unwrap_used)]
 
 mod both;

@@ -1,4 +1,4 @@
-//! stacd alone: what its debug object tells and takes.
+//! stacd alone: its debug interface.
 
 use std::fs;
 

@@ -37,7 +37,7 @@ async fn a_configured_controller_is_connected_and_its_page_published_and_kept() 
     daemon.stop().await;
     assert!(staf.list_controllers(false).await.is_err(), "stafd is gone");
 
-    // The page is there again at once, from before, and soon fresh; the connection is taken over.
+    // The saved page is published at once, and the fresh one soon after; the connection is adopted.
     let daemon = start_stafd(&bus, directory.path(), &kernel).await;
     assert!(!staf.log_pages_of(&id).await.unwrap().is_empty());
     let fresh = async || staf.list_controllers(true).await.unwrap().iter().all(|dc| dc[key::LOG_PAGE_STATE] == "fresh");

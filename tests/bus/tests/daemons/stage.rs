@@ -1,4 +1,4 @@
-//! What the daemons' mains do, on another bus and another host.
+//! Starts the daemons like their main functions, but on another bus and another host.
 
 use std::fs;
 use std::path::Path;
@@ -26,13 +26,13 @@ use zbus::connection::Builder;
 
 use crate::kernel::{Kernel, StacdHost, StafdHost};
 
-/// Whatever a test waits for has happened by then.
+/// Longest wait for an expected event.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
 /// A running daemon.
 pub(crate) struct Daemon {
     pub(crate) signals: mpsc::Sender<Signal>,
-    /// True when it ended as it was asked to.
+    /// True if it ended on request.
     pub(crate) end: JoinHandle<bool>,
 }
 
@@ -55,7 +55,7 @@ pub(crate) fn etc() -> tempfile::TempDir {
     directory
 }
 
-/// A connection to that bus.
+/// Connects to the bus.
 pub(crate) async fn connect(bus: &PrivateBus) -> Connection {
     Builder::address(bus.address()).build().await.unwrap()
 }

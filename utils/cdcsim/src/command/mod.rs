@@ -81,14 +81,14 @@ pub enum Ask {
     },
     /// The Set Features command.
     SetFeatures {
-        /// Feature identifier.
+        /// The feature identifier (FID).
         fid: u8,
         /// Command dword 11.
         value: u32,
     },
     /// The Get Features command.
     GetFeatures {
-        /// Feature identifier.
+        /// The feature identifier (FID).
         fid: u8,
     },
     /// The Asynchronous Event Request command.

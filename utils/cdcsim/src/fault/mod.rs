@@ -142,7 +142,7 @@ impl std::str::FromStr for StatusCode {
 pub struct Active {
     /// The number used by `heal`.
     pub id: u32,
-    /// The fault.
+    /// The kind of fault.
     pub fault: Fault,
     /// The host that it is limited to; `None`: all hosts.
     #[serde(skip_serializing_if = "Option::is_none")]

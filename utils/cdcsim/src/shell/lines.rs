@@ -49,7 +49,7 @@ const STUCK: Duration = Duration::from_secs(10);
 /// Maximum number of bytes read at once.
 const PIECE: usize = 64 * 1024;
 
-/// All connections.
+/// All connections by number, with their tasks.
 pub(super) struct Lines {
     orders: Numbered<mpsc::UnboundedSender<Order>>,
     last: u64,

@@ -19,7 +19,7 @@ pub enum ShellError {
     Io {
         /// The failed operation.
         what: String,
-        /// The cause.
+        /// The error of the system.
         error: std::io::Error,
     },
     /// An error in the configuration.

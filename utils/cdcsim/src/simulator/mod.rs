@@ -53,7 +53,7 @@ pub enum Event {
 /// An action for the shell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Send bytes.
+    /// Send bytes on a connection.
     Send {
         /// The number of the connection.
         id: Id,
@@ -78,7 +78,7 @@ pub enum Action {
     Stop,
 }
 
-/// The simulator.
+/// All connections, and the state that they share.
 #[derive(Debug)]
 pub struct Simulator {
     world: World,

@@ -82,13 +82,13 @@ impl Zoning {
         Ok(zoning)
     }
 
-    /// The members.
+    /// The members, by name.
     #[must_use]
     pub fn members(&self) -> &BTreeMap<String, Member> {
         &self.members
     }
 
-    /// The zones.
+    /// The zones, by name.
     #[must_use]
     pub fn zones(&self) -> &BTreeMap<String, Zone> {
         &self.zones

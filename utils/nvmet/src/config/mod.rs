@@ -26,7 +26,7 @@ pub enum ConfigError {
     Read {
         /// The path of the file.
         file: String,
-        /// The cause.
+        /// The error of the system.
         source: io::Error,
     },
     /// It has an error. The message repeats only the key, because the file may contain secrets.

@@ -20,8 +20,8 @@ fn damaged(nqn: &str) -> Unclear {
     Unclear { subnqn: nqn.into(), is_damaged: true, ..Unclear::default() }
 }
 
-/// The sources after pages of a connection that is up since [`UP`]: the time of the read, whether that time is known, what
-/// the page lists, and its damaged entries.
+/// The sources after some pages of a connection that is up since [`UP`]: the time of the read, whether that time is
+/// known, the listed controllers, and the damaged entries.
 fn after(pages: &[(u64, bool, &[&str], &[&str])]) -> Sources<()> {
     let mut sources = Sources::default();
     let id = SourceId::Page(tid("dc"));
