@@ -42,7 +42,7 @@ struct Published {
 }
 
 impl Staf {
-    /// Creates the D-Bus object. `refreshes` are answered by the shell.
+    /// Creates the D-Bus object. The shell answers `refreshes`.
     #[must_use]
     pub fn new(finder: Handle<Finder>, refreshes: Arc<Refreshes>) -> Self {
         Self { finder, refreshes }

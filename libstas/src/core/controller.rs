@@ -121,7 +121,7 @@ pub struct Controller {
     pub hurried: Option<Time>,
     /// Whether it is connected with a keep-alive timeout (discovery controllers only).
     pub keep_alive: KeepAlive,
-    /// Until when it is not reconnected after its present connection, and why.
+    /// For a controller that is polled: the time of the next connect, and why it is polled.
     pub resting: Option<(Time, &'static str)>,
     backoff: Backoff,
     told: Option<String>,
@@ -197,8 +197,8 @@ impl Controller {
         self.dismissed = false;
     }
 
-    /// Its connection is gone. Returns the time of the next attempt: at once if the connection had lived for
-    /// [`SETTLED_AFTER`] or was disconnected by this daemon.
+    /// Its connection is gone. Returns the time of the next attempt: of the next poll if it is polled, at once if the
+    /// connection had lived for [`SETTLED_AFTER`] or was disconnected by this daemon, otherwise after the back-off.
     pub fn lose(&mut self, now: Time, reason: &str, jitter: &mut Jitter) -> Time {
         let lived = match self.life {
             Life::Held { since, .. } => now.since(since),

@@ -33,7 +33,7 @@ impl KeepAlive {
         self.refusals >= if self.polled { 1 } else { REFUSALS }
     }
 
-    /// A connection was made; `without` a keep-alive timeout or with one.
+    /// A connection was made. `without` says whether it has no keep-alive timeout.
     pub fn made(&mut self, without: bool) {
         *self = Self { refusals: 0, polled: without };
     }

@@ -42,7 +42,8 @@ impl Title {
         }
     }
 
-    /// True when adopting the connection makes it ours. Never for a controller that is only announced.
+    /// True when adopting the connection makes it ours. Never if only announcements, or pages of announced discovery
+    /// controllers, list its controller.
     #[must_use]
     pub fn may_be_claimed(&self, announced_only: bool) -> bool {
         *self == Self::Unowned && !announced_only

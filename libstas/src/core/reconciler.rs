@@ -81,8 +81,8 @@ impl<P: Claim> Reconciler<P> {
         out.push(HostEffect::Save);
     }
 
-    /// Makes the controllers of the configuration claims of the configuration source. A configuration that is not
-    /// `whole` proves no removal.
+    /// Makes the configured controllers the claims of [`SourceId::Configured`]. If the configuration is not `whole`,
+    /// nothing is removed because of it.
     pub fn list_configured(&mut self, defaults: &Defaults<'_>, whole: bool) {
         let configured = self.configured.controllers(defaults, |tid| self.fleet.is_live(tid));
         self.lines.retain(|tid, _| self.fleet.has(tid));
@@ -96,7 +96,8 @@ impl<P: Claim> Reconciler<P> {
     }
 
     /// Keeps the controllers of the saved state that no source lists, if the configuration may list them: it is not
-    /// `whole`, or waits for a host name ([`Configured::awaits_a_name`]). `has_another_source` excepts controllers.
+    /// `whole`, or waits for a host name ([`Configured::awaits_a_name`]). Controllers for which `has_another_source` is
+    /// true are left out.
     pub fn keep_what_may_be_meant(
         &mut self,
         whole: bool,

@@ -378,16 +378,15 @@ impl<P: Clone + PartialEq> Sources<P> {
             .flat_map(|(id, source)| source.claims.iter().map(move |(tid, claim)| (id, tid, &claim.payload)))
     }
 
-    /// The claims that are to outlive a restart: those that their source lists, and those on a controller that is still
-    /// a member. A restart takes all that it restores for listed: a claim that is neither would connect a controller
-    /// whose removal is complete.
+    /// The claims to be saved: claims that their source still lists, and claims on members. A restart treats every
+    /// restored claim as listed, so any other claim would connect a controller again whose removal is complete.
     pub fn lasting(&self, is_member: impl Fn(&Tid) -> bool) -> impl Iterator<Item = (&SourceId, &Tid, &P)> {
         let claims = self.sources.iter().flat_map(|(id, source)| source.claims.iter().map(move |claim| (id, claim)));
         let lasting = claims.filter(move |(_, (tid, claim))| claim.listed || is_member(tid));
         lasting.map(|(id, (tid, claim))| (id, tid, &claim.payload))
     }
 
-    /// The controllers that the [`Sources::lasting`] claims of that source are about.
+    /// The controllers of a source's [`Sources::lasting`] claims.
     pub fn lasting_of(&self, id: &SourceId, is_member: impl Fn(&Tid) -> bool) -> impl Iterator<Item = &Tid> {
         self.lasting(is_member).filter(move |(source, ..)| *source == id).map(|(_, tid, _)| tid)
     }

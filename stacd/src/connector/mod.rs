@@ -176,8 +176,8 @@ impl Connector {
         self.reconciler.fleet.unclaimed().into_iter().map(|(tid, _)| tid).collect()
     }
 
-    /// All listed controllers that are not excluded, and how they are wanted. Parameters of the configuration come
-    /// first.
+    /// All listed controllers that are not excluded, and how they are wanted. Parameters of the configuration take
+    /// precedence.
     fn wanted(&self, settings: &Settings) -> BTreeMap<Tid, Want> {
         let parameters = || settings.conf.parameters.clone();
         let discovered =

@@ -1,8 +1,8 @@
 //! Newly listed controllers, and the removals that wait for them.
 //!
-//! When the address of a discovery controller is edited, both daemons see a new controller, and so they do when a page
-//! moves the subsystem of an I/O controller to another address. The old one is removed when the new one is connected,
-//! so that storage has its new path before it loses the old one. After [`PATIENCE`] the old one is removed in any case.
+//! A discovery controller whose address is edited is a new controller for both daemons. So is an I/O controller whose
+//! subsystem a page moves to another address. The old controller is removed when the new one is connected, so that
+//! storage has its new path before it loses the old one. After [`PATIENCE`] the old one is removed in any case.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

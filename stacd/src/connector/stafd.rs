@@ -125,8 +125,8 @@ impl Connector {
         out.push(Effect::FetchPage { op, dc, refresh });
     }
 
-    /// Requests doubtful pages again before they count, and pages from an early moment that omit controllers of an
-    /// earlier connection: stafd need not report that it could not read a page again.
+    /// Requests pages again: doubtful ones, and those read early on their connection that omit controllers of an
+    /// earlier connection. stafd need not report that it could not read a page again.
     pub(super) fn read_doubted_again(&mut self, now: Time, out: &mut Vec<Effect>) {
         let mut host = Vec::new();
         let doubt = "its log page names none of its live I/O controllers any more: it is read again";

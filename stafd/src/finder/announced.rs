@@ -119,8 +119,8 @@ impl InUse {
         spots.iter().any(|spot| self.addresses.contains(&spot.address.to_canonical()))
     }
 
-    /// True for a service that may be evicted in favour of a service with precedence, or of any service that was not
-    /// evicted before.
+    /// True if a service may be evicted. A service with precedence evicts any other one without it. Another service
+    /// evicts only one whose controllers have all failed, and only if it was not evicted before itself.
     fn may_be_evicted(&self, service: &Service, for_one_that_comes_first: bool, was_evicted: bool) -> bool {
         if service.tids.iter().any(|tid| self.connecting.contains(tid)) {
             return false;

@@ -1,8 +1,8 @@
 //! Discovery controllers that are polled: connected for a short time every 15 minutes.
 //!
-//! Discovery controllers without keep-alive support are always polled. With `epcsd=poll` those are polled, too, whose
-//! log page lists them without EPCSD. The result of a successful poll is valid until the next one: until then the
-//! discovery controller counts as live, and its page as fresh.
+//! Discovery controllers without keep-alive support are always polled. With `epcsd=poll`, discovery controllers are
+//! also polled if their log page lists them without EPCSD. The result of a successful poll is valid until the next one:
+//! until then the discovery controller counts as live, and its page as fresh.
 
 use std::time::Duration;
 
@@ -92,7 +92,7 @@ impl Finder {
         extend(out, host);
     }
 
-    /// Ends the validity of polls whose successor was due and did not succeed.
+    /// Marks the result of the last poll as stale if the next one was due and did not succeed.
     pub(super) fn forget_old_polls(&mut self, now: Time) {
         for dc in self.dcs.values_mut().filter(|dc| !rests(now, dc)) {
             dc.rested = None;

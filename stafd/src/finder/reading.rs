@@ -170,7 +170,7 @@ impl Finder {
         referrals
     }
 
-    /// Reads doubtful pages again before they count, and pages from an early moment that omit controllers of an earlier
+    /// Reads pages again: doubtful ones, and those read early on their connection that omit controllers of an earlier
     /// connection.
     pub(super) fn read_doubted_again(&mut self, now: Time, out: &mut Vec<Effect>) {
         let mut host = Vec::new();

@@ -94,7 +94,7 @@ impl Finder {
         aged_out.into_iter().map(with_spared).collect()
     }
 
-    /// The discovery controllers that a log page refers to, or has referred to while they are not removed yet.
+    /// The targets of a page's referrals, and earlier targets that are not removed yet.
     fn lasting_referrals<'a>(&'a self, page: &'a SourceId) -> impl Iterator<Item = &'a Tid> {
         let is_member = |dc: &Tid| self.reconciler.fleet.has(dc) || self.dcs.contains_key(dc);
         self.reconciler.sources.lasting_of(page, is_member)

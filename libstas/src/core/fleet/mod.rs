@@ -165,7 +165,7 @@ impl Fleet {
             out.push(HostEffect::Save);
         }
         let member = self.members.entry(tid.clone()).or_insert_with(|| Controller::new(want.clone()));
-        // That a source of another trust level lists it too does not change its connection.
+        // A change of `announced_only` alone does not affect an existing connection.
         let changed = Want { announced_only: want.announced_only, ..member.want.clone() } != want;
         let tried_otherwise = member.want.parameters != want.parameters && matches!(member.life, Life::Waiting(_));
         member.want = want;

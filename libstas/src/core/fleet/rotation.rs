@@ -143,7 +143,7 @@ impl Fleet {
         };
         let lost = kernel.state.is_reconnecting();
         if !std::mem::replace(&mut pending.was_lost, lost) && lost {
-            // Try at once, whatever the last trial said: storage depends on it now.
+            // Ignore the wait after an earlier slow trial: storage depends on this one.
             pending.not_before = now;
             pending.told = None;
         }
@@ -160,8 +160,8 @@ impl Fleet {
             }
             Step::Waiting | Step::Probing(..) | Step::Answered => {}
         }
-        // Comparing the secrets of a live connection can wait until the connect queue is empty. Both are called again
-        // when the write ends.
+        // A lost connection only waits until no write is under way. A live one also waits until the connect queue is
+        // empty.
         if self.lane.is_busy() || !lost && self.lane.has_queue() {
             return Some(now + LOST_EVERY);
         }

@@ -218,7 +218,7 @@ fn who_left_is_not_written() {
     assert!(scene.write(at(0)).is_none());
 }
 
-/// A moment without a route must not put hundreds of dead ones into the lane, one after the other.
+/// A short loss of the route must not fill the connect queue with hundreds of dead controllers.
 #[test]
 fn who_waits_in_the_lane_since_a_probe_that_could_not_tell_is_probed_again() {
     let mut scene = Scene::default();
@@ -244,7 +244,7 @@ fn who_waits_in_the_lane_since_a_probe_that_could_not_tell_is_probed_again() {
     assert!(scene.probes().is_empty());
 }
 
-/// Plays one attempt up to its end; true if its portal was probed.
+/// Runs one attempt to its end. Returns true if its portal was probed.
 fn attempt(scene: &mut Scene, now: Time, tid: &Tid, standing: Standing, write: Write) -> bool {
     scene.enter(now, tid, standing);
     let probes = scene.probes();

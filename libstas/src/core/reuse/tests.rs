@@ -138,7 +138,8 @@ fn a_connection_of_ones_own_is_taken_before_a_live_one_by_a_certain_interface() 
     assert_eq!(find(&look, &wanted, &links(), false), Some(&other));
 }
 
-/// A connection and a TID with link-local addresses: traddr and host-iface of each, and whether the one serves the other.
+/// A connection and a TID with link-local addresses: traddr and host-iface of each, and whether the connection serves
+/// the TID.
 const LINK_LOCAL: &[([&str; 2], [&str; 2], bool)] = &[
     (["fe80::1%eth0", ""], ["fe80::1%eth0", ""], true),
     (["fe80::1%eth0", ""], ["fe80::1%eth1", ""], false),
