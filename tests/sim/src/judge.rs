@@ -121,7 +121,7 @@ impl Told {
     /// Controllers listed by a discovery controller that aged out: their removal depends on whether they are live.
     pub(crate) fn named_by_aged(&self) -> BTreeSet<Tid> {
         let aged = self.gone.iter().filter(|(_, gone)| gone.aged_out).filter_map(|(dc, _)| self.pages.get(dc));
-        aged.flatten().flat_map(|saying| saying.names.iter()).cloned().collect()
+        aged.flatten().flat_map(|saying| saying.names.iter().chain(&saying.protected)).cloned().collect()
     }
 
     /// The daemon sees that a controller is not live.
@@ -151,7 +151,7 @@ impl Told {
 
     /// True for a controller that any page has ever listed.
     pub(crate) fn ever_named(&self, tid: &Tid) -> bool {
-        self.pages.values().flatten().any(|saying| saying.names.contains(tid))
+        self.pages.values().flatten().any(|saying| saying.lists(tid))
     }
 
     /// Forgets controllers that are no members and are not listed.

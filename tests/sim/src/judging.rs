@@ -317,7 +317,8 @@ impl World {
         let protected = self.judge.stac.named_before(&page.dc, &blurred.collect());
         let claims = self.judge.stac.claims(&page.dc, now);
         let all_live: BTreeSet<&Tid> = claims.union(&names).filter(|tid| live.contains(*tid)).collect();
-        let doubtful = all_live.len() >= 2 && all_live.iter().all(|tid| !names.contains(*tid));
+        let is_lost = |tid: &&&Tid| !names.contains(**tid) && !protected.contains(**tid);
+        let doubtful = all_live.len() >= 2 && all_live.iter().filter(is_lost).count() == all_live.len();
         let how = if on.is_some() { "fresh" } else { "from before" };
         say!(self, "stacd is told of {} ({how}): {}", short(&page.dc), list(&names));
         let saying = Saying {
