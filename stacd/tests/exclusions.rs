@@ -99,8 +99,8 @@ fn an_exclusion_that_is_taken_back_leaves_no_trace() {
     }
 }
 
-/// The claim of a removed discovery controller on a controller that is excluded, and therefore not connected, is kept
-/// by no disconnect: a restart must not take it for a claim that still holds.
+/// An excluded controller is not connected, so its removal is complete at once. A restart must not treat the claim of
+/// the removed discovery controller as listed.
 #[test]
 fn a_restart_connects_nothing_that_a_removed_discovery_controller_listed_while_it_was_excluded() {
     for exclusion in EXCLUSIONS {

@@ -24,7 +24,7 @@ use tokio::sync::mpsc;
 use zbus::Connection;
 use zbus::connection::Builder;
 
-/// Performs no effects except the answers to callers.
+/// Executes no effects except the answers to callers.
 struct NoHost(Arc<Refreshes>);
 
 impl Shell for NoHost {

@@ -105,9 +105,9 @@ pub trait Machine {
     fn deadline(&self) -> Option<Time>;
 }
 
-/// Performs effects: the real shell or the simulated world.
+/// Executes effects: the real shell or the simulated world.
 pub trait Host {
-    /// The effects that it performs.
+    /// The effects that it executes.
     type Effect;
 
     /// Starts an effect and returns at once; its outcome comes back as an event that bears its [`OpId`].

@@ -1,4 +1,4 @@
-//! stacd's shell: performs the connector's effects on the real host and bus.
+//! stacd's shell: executes the connector's effects on the real host and bus.
 
 pub mod stafd_client;
 

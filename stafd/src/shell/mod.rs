@@ -1,4 +1,4 @@
-//! stafd's shell: performs the finder's effects on the real host and bus.
+//! stafd's shell: executes the finder's effects on the real host and bus.
 
 pub mod host;
 pub mod nvme_cli;

@@ -25,7 +25,7 @@ pub(crate) fn op(effect: &HostEffect) -> Option<Op> {
 }
 
 impl<C: Core> FakeHost<C> {
-    /// Performs an effect, even one that is held back, and returns the answer.
+    /// Executes an effect, even one that is held back, and returns the answer.
     pub fn carry_out(&mut self, effect: C::Effect) -> Option<C::Event> {
         match C::host_effect(&effect) {
             Some(host) => {

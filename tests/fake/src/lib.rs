@@ -18,7 +18,7 @@
 //!
 //! | the test wants | it writes |
 //! |---|---|
-//! | an address, port or interface that does not answer | `host.dead.insert("192.0.2.1".into())` (`10.*`: all that begin so) |
+//! | an address, port or interface that does not answer | `host.dead.insert("192.0.2.1".into())` (`10.*` is a prefix) |
 //! | a connection that fails | `host.lose("192.0.2.1")`, or `host.kernel[0].state = …` and `host.send_snapshot()` |
 //! | a kernel event | `host.uevent(device, UeventKind::…)` |
 //! | an answer that comes late or never | `host.hold(Op::CheckUse)`; later `host.release(Op::CheckUse)` |
@@ -140,7 +140,7 @@ pub trait Daemon: Core {
     fn boot_tables(tables: Arc<BootTables>) -> Self::Event;
 }
 
-/// A host around one core. It performs each effect at once; time passes only in [`FakeHost::wait`].
+/// A host around one core. It executes each effect at once; time passes only in [`FakeHost::wait`].
 #[derive(Debug)]
 pub struct FakeHost<C: Core> {
     /// The core under test.
@@ -217,7 +217,7 @@ impl<C: Core> FakeHost<C> {
         }
     }
 
-    /// Sends the core an event, performs its effects and sends it the answers, until there are no more effects.
+    /// Sends the core an event, executes its effects and sends it the answers, until there are no more effects.
     pub fn feed(&mut self, event: C::Event) {
         let mut queue = VecDeque::from([event]);
         while let Some(event) = queue.pop_front() {

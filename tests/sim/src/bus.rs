@@ -241,7 +241,7 @@ impl World {
         told
     }
 
-    /// Performs an effect of stafd's core.
+    /// Executes an effect of stafd's core.
     pub(crate) fn staf_effect(&mut self, effect: stafd::finder::Effect) {
         use stafd::finder::Effect;
         let life = self.staf.life;
@@ -282,7 +282,7 @@ impl World {
         }
     }
 
-    /// Performs an effect of stacd's core.
+    /// Executes an effect of stacd's core.
     pub(crate) fn stac_effect(&mut self, effect: stacd::connector::Effect) {
         use stacd::connector::Effect;
         match effect {

@@ -51,7 +51,7 @@ pub fn endure(seed: u64, events: u64) -> Result<Vec<Measure>, Breach> {
             world.at(at + pause, Happening::Deed(back));
             at += pause + dice.ms(0, 2_000);
         }
-        // Two overlapping actions may have left a different state: restore the first one.
+        // Two overlapping actions may have left a different state: restore the initial one.
         at += Duration::from_secs(2);
         for (number, site) in plan.land.targets.iter().enumerate() {
             for subsystem in (0..plan.land.subsystems).map(Subsystem) {

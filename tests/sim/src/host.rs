@@ -1,4 +1,4 @@
-//! Performs the effects of the cores on the simulated host.
+//! Executes the effects of the cores on the simulated host.
 
 use std::time::Duration;
 
