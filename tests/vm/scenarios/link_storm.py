@@ -28,7 +28,7 @@ def play():
 
 
 def storm(start):
-    """Ten pairs in two seconds."""
+    """Removes and adds the export ten times within two seconds."""
     for number in range(TIMES):
         target.unlink(target.KLINGONS)
         target.link(target.KLINGONS)

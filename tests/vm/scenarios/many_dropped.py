@@ -56,7 +56,7 @@ def reference(nqn):
 
 
 def flood():
-    """Events of the kernel until every listener that does not listen has lost some: 16 MiB of socket buffer hold fewer.
+    """Causes more kernel events than the 16 MiB socket buffer of a frozen listener can hold, so that each loses some.
 
     Without udevd: it would process them for minutes, and slow down what is measured.
     """

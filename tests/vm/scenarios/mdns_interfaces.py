@@ -79,7 +79,7 @@ def play():
             wait_until(lambda: any(each["traddr"] == "203.0.113.77" for each in stafd.controllers()), 10,
                        lambda: f"heard with the new address\n    seen: {stafd.controllers(False)}")
         host.run("ip", "link", "delete", renamed)
-        # Connections on the other interfaces stay.
+        # Connections on the other interfaces are kept.
         wait_until(lambda: both <= dcs(), 10, lambda: f"the others stay\n    seen:\n{host.picture()}")
         first.announce(Service("fifth", {two: ["198.51.100.77"]}))
         wait_until(lambda: any(each["traddr"] == "198.51.100.77" for each in stafd.controllers()), 10,
