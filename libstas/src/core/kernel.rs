@@ -73,7 +73,7 @@ impl fmt::Display for CtrlState {
 /// CNTRLTYPE (NVMe Base 2.0, Figure 275).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CtrlType {
-    /// I/O controller.
+    /// I/O controller, with namespaces.
     Io,
     /// `discovery`: a discovery controller, without namespaces.
     Discovery,
@@ -88,9 +88,9 @@ pub enum CtrlType {
 pub enum Dctype {
     /// Not reported by the kernel, or not a discovery controller.
     None,
-    /// Direct discovery controller.
+    /// Direct discovery controller (DDC).
     Ddc,
-    /// Central discovery controller.
+    /// Centralized discovery controller (CDC).
     Cdc,
 }
 

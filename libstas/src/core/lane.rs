@@ -64,9 +64,9 @@ pub struct Manner {
 /// What the fleet knows of a controller that enters the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Standing {
-    /// It was tried before.
+    /// True if it was tried before.
     pub repeated: bool,
-    /// A live controller uses its portal.
+    /// True if a live controller uses its portal.
     pub portal_live: bool,
     /// It authenticates with DH-HMAC-CHAP: an attempt with a wrong secret takes long to fail.
     pub secret: bool,

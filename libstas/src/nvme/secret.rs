@@ -1,4 +1,4 @@
-//! Secrets: they go to the kernel's option string and nowhere else.
+//! Secrets: they are passed to the kernel and to nothing else.
 
 use std::fmt;
 

@@ -115,7 +115,7 @@ pub enum Effect {
     ReadLogPage {
         /// The operation; the event that answers bears the same ID.
         op: OpId,
-        /// Of which controller.
+        /// The controller to read from.
         ctrl: CtrlRef,
         /// Ask for port-local entries only.
         pleo: bool,

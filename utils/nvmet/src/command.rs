@@ -31,7 +31,7 @@ pub enum CommandError {
     Record(#[from] RecordError),
     /// It would change something that this tool did not create, or cannot succeed.
     Refusal(#[from] Refusal),
-    /// It failed after some steps.
+    /// It failed after some steps, which are recorded.
     BrokenOff(#[from] BrokenOff),
     /// Only root may change the target.
     #[error("changing the kernel's target needs root; with --dry-run anyone can see what would be done")]

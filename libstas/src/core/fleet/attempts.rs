@@ -16,7 +16,7 @@ use crate::nvme::{Purpose, Tid};
 const ON_ITS_WAY_OUT: Duration = Duration::from_millis(200);
 
 impl Fleet {
-    /// Takes a wanted member one step further.
+    /// Performs the next step for a wanted member.
     pub(super) fn pursue(&mut self, now: Time, tid: &Tid, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
         let Some(member) = self.members.get(tid) else { return };
         match member.life {

@@ -50,7 +50,7 @@ pub enum ReadError {
         /// Error of the command.
         error: CommandError,
     },
-    /// The page changed during each of so many attempts to read it.
+    /// The page changed during each attempt to read it. The number of attempts.
     #[error("the discovery log page changed {0} times while it was read")]
     Restless(u8),
     /// The header claims more than [`MAX_RECORDS`] entries.
