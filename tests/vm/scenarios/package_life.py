@@ -1,4 +1,4 @@
-"""The package takes over from `make install`, is upgraded, removed, installed again, purged and installed again while fio runs: no connection is lost, no request fails."""
+"""While fio runs, the package replaces `make install`, is upgraded, removed, installed, purged and installed again: no connection is lost, no request fails."""
 
 import os
 

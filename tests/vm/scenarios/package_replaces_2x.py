@@ -1,4 +1,4 @@
-"""The package replaces Debian's nvme-stas 2.4.1 and makes way for it again while fio runs: no connection is lost, no request fails, configuration and enabled units stay."""
+"""The package replaces Debian's nvme-stas 2.4.1, and is replaced by it again, while fio runs: no connection is lost, no request fails, and configuration and enabled units are kept."""
 
 from scene import check, daemons, equal, fio, host, package, target, wait_until
 from scene.daemons import stacd
