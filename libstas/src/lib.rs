@@ -1,22 +1,20 @@
-//! The code that the daemons and tools share.
+//! What the nvme-stas daemons and tools share, behind one name. Each module is a crate of its own, whose Cargo.toml says
+//! what it may depend on.
 //!
-//! | module | what it is about | may use |
-//! |---|---|---|
-//! | [`nvme`] | values and wire formats of NVMe-oF | nothing |
-//! | [`conf`] | configuration files to typed settings | nvme |
-//! | [`core`] | what both daemons decide with: pure state machines | conf, nvme |
-//! | [`host`] | Linux: the kernel's NVMe host, network, names | core, conf, nvme |
-//! | [`bus`] | D-Bus names, wire types and proxies | nvme |
-//! | [`daemon`] | the shell that both daemons share | all of the above |
-//! | [`cli`] | what the command-line tools share | bus, nvme |
+//! | module | crate | what it is about | depends on |
+//! |---|---|---|---|
+//! | [`nvme`] | stas-nvme | values and wire formats of NVMe-oF, pure | nothing |
+//! | [`conf`] | stas-core | configuration files to typed settings, pure | nvme |
+//! | [`core`] | stas-core | what both daemons decide with: pure state machines | conf, nvme |
+//! | [`host`] | stas-linux | Linux: the kernel's NVMe host, network, names | core, nvme |
+//! | [`bus`] | stas-bus | D-Bus names, the contract between the daemons, proxies | core, nvme |
+//! | [`daemon`] | stas-daemon | the shell that both daemons share | all of the above |
 //!
-//! The pure modules never use sockets, files, the clock or an async runtime.
+//! What the commands share is the crate stas-cli. It is not here, so that no daemon can depend on it.
 
-pub mod bus;
-pub mod cli;
-pub mod conf;
-pub mod core;
-pub mod daemon;
-pub mod host;
-mod log_lines;
-pub mod nvme;
+pub use stas_bus as bus;
+pub use stas_core as core;
+pub use stas_core::conf;
+pub use stas_daemon as daemon;
+pub use stas_linux as host;
+pub use stas_nvme as nvme;

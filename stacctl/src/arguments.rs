@@ -1,7 +1,7 @@
 //! What can be asked. The options are those of nvme-stas 2, and `-o`.
 
 use clap::{ArgAction, Args, Parser, Subcommand};
-use libstas::cli::output::OutputArgs;
+use stas_cli::output::OutputArgs;
 
 /// Show what stacd, the connector daemon, keeps connected
 ///

@@ -1,10 +1,10 @@
 //! Answers commands by calls to the daemon.
 
 use libstas::bus::{ControllerId, DebugProxy, StacProxy};
-use libstas::cli::client::{self, Failure};
-use libstas::cli::output::{Format, OutputArgs, render};
-use libstas::cli::table;
 use serde_json::{Value, json};
+use stas_cli::client::{self, Failure};
+use stas_cli::output::{Format, OutputArgs, render};
+use stas_cli::table;
 use zbus::Connection;
 
 use crate::STACD;

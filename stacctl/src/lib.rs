@@ -8,7 +8,7 @@ mod ask;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
-use libstas::cli::client::Daemon;
+use stas_cli::client::Daemon;
 
 use arguments::Arguments;
 

@@ -1,8 +1,8 @@
 //! What can be asked. The options are those of nvme-stas 2, and `-o`.
 
 use clap::{ArgAction, Args, Parser, Subcommand};
-use libstas::cli::output::OutputArgs;
 use libstas::nvme::{DISCOVERY_NQN, Transport};
+use stas_cli::output::OutputArgs;
 
 /// Show what stafd, the discovery daemon, knows
 ///

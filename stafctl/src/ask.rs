@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use libstas::bus::{ControllerId, DebugProxy, StafProxy};
-use libstas::cli::client::{self, Failure};
-use libstas::cli::output::{Format, OutputArgs, render};
-use libstas::cli::table;
 use serde_json::json;
+use stas_cli::client::{self, Failure};
+use stas_cli::output::{Format, OutputArgs, render};
+use stas_cli::table;
 use zbus::Connection;
 
 use crate::STAFD;

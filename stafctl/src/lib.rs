@@ -9,7 +9,7 @@ mod host_nqn;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
-use libstas::cli::client::Daemon;
+use stas_cli::client::Daemon;
 
 use arguments::Arguments;
 

@@ -3,8 +3,8 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
-use libstas::cli::output::Format;
 use libstas::host::nbft::TABLES;
+use stas_cli::output::Format;
 
 /// Give this host its NVMe-oF identity, and show what it booted from
 ///

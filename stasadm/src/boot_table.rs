@@ -3,10 +3,10 @@
 use std::io;
 use std::process::ExitCode;
 
-use libstas::cli::output::{print, render};
-use libstas::cli::table;
 use libstas::host::nbft::{self, TableError};
 use serde_json::{Value, json};
+use stas_cli::output::{print, render};
+use stas_cli::table;
 
 use crate::arguments::BootTable;
 

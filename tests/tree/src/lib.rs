@@ -1,7 +1,5 @@
-//! Rules for the whole source tree: dependencies, installation, the README. The tests check them; this library reads
-//! the tree.
-
-pub mod rust;
+//! What holds of the tree as a whole: its structure, what is installed, what the README promises.
+//! The tests do the work; here is what they read the tree with.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,21 +10,20 @@ pub fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("/")).to_path_buf()
 }
 
-/// The text of a file; its path is relative to the top directory.
+/// The text of a file, by its path from the top.
 ///
 /// # Panics
-/// Panics if the file cannot be read as text.
+/// If it cannot be read as text: the tests cannot go on without it.
 #[must_use]
 pub fn read(path: impl AsRef<Path>) -> String {
     let path = top().join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Every source file below `folder` (both relative to the top directory), sorted. Built and downloaded files are left
-/// out.
+/// Every file of the project below `folder` (both as paths from the top), sorted. What is built or fetched is left out.
 ///
 /// # Panics
-/// Panics if a directory cannot be read.
+/// If a folder cannot be read.
 #[must_use]
 pub fn files(folder: impl AsRef<Path>) -> Vec<PathBuf> {
     let mut found = Vec::new();

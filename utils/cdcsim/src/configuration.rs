@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use libstas::nvme::{DISCOVERY_NQN, NQN_MAX};
 use serde::Deserialize;
+use stas_nvme::{DISCOVERY_NQN, NQN_MAX};
 
 use crate::world::{Identity, Type, World};
 use crate::zoning::{Member, Zone, Zoning, ZoningError};

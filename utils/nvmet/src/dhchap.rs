@@ -1,6 +1,6 @@
 //! DH-HMAC-CHAP keys: checked when read, removed from messages of other programs.
 
-use libstas::nvme::Secret;
+use stas_nvme::Secret;
 
 /// Replaces a key in all output; [`Secret`] prints the same.
 pub const HIDDEN: &str = "***";

@@ -1,7 +1,7 @@
 //! The kernel modules that the tool may load and unload.
 
-use libstas::nvme::Transport;
 use serde::{Deserialize, Serialize};
+use stas_nvme::Transport;
 
 /// A kernel module. Modules are loaded in this order and unloaded in reverse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]

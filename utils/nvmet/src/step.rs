@@ -5,7 +5,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
-use libstas::nvme::Secret;
+use stas_nvme::Secret;
 
 use crate::module::Module;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::PathBuf;
 
-use libstas::nvme::{Secret, Transport};
+use stas_nvme::{Secret, Transport};
 
 use crate::identity::Identifier;
 

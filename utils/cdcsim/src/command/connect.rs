@@ -1,6 +1,6 @@
 //! The Connect command and its data (NVMe Base 2.0, 6.3).
 
-use libstas::nvme::wire::{array, trimmed, u16_at};
+use stas_nvme::wire::{array, trimmed, u16_at};
 
 /// Length of the data in bytes.
 pub const DATA_LEN: usize = 1024;

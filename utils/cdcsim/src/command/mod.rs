@@ -6,9 +6,9 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 
-use libstas::nvme::admin::Status;
-use libstas::nvme::dim::Task;
-use libstas::nvme::wire::{put, u8_at, u16_at, u32_at, u64_at};
+use stas_nvme::admin::Status;
+use stas_nvme::dim::Task;
+use stas_nvme::wire::{put, u8_at, u16_at, u32_at, u64_at};
 
 pub use connect::{Connect, ConnectData};
 

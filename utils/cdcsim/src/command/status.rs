@@ -1,6 +1,6 @@
 //! The status codes that a discovery controller returns (NVMe Base 2.0, Figures 101 to 106). Bit 14 is Do Not Retry.
 
-use libstas::nvme::admin::Status;
+use stas_nvme::admin::Status;
 
 /// The Do Not Retry bit.
 pub const DNR: u16 = 0x4000;

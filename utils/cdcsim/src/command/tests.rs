@@ -1,8 +1,8 @@
 //! Commands and completions, compared with bytes from the specification.
 #![allow(clippy::unwrap_used)]
 
-use libstas::nvme::admin;
 use proptest::prelude::*;
+use stas_nvme::admin;
 
 use super::connect::{DATA_LEN, HOSTNQN_AT, SUBNQN_AT};
 use super::*;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use libstas::nvme::admin::Status;
-use libstas::nvme::dim::{Registration, Task};
-use libstas::nvme::identify::Version;
-use libstas::nvme::{log_page, supported};
+use stas_nvme::admin::Status;
+use stas_nvme::dim::{Registration, Task};
+use stas_nvme::identify::Version;
+use stas_nvme::{log_page, supported};
 
 use super::{Connection, Output, Phase};
 use crate::command::{Ask, Command, DataPointer, status};

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use libstas::nvme::admin::Status;
+use stas_nvme::admin::Status;
 
 use crate::command::{Ask, Command, Completion, DataPointer, status};
 use crate::fault::{Fault, Stage};
@@ -279,7 +279,7 @@ impl Connection {
     fn send_events(&mut self, world: &mut World) -> Vec<Output> {
         if let Phase::Connected(session) = &mut self.phase {
             for cid in session.events.due() {
-                let result = libstas::nvme::aen::DISCOVERY_LOG_CHANGED.into();
+                let result = stas_nvme::aen::DISCOVERY_LOG_CHANGED.into();
                 count(world, &session.host, &mut session.counts, "event");
                 let head = session.queue.head();
                 let completion = Completion { cid, result, head, status: status::SUCCESS };

@@ -86,7 +86,7 @@ impl Connection {
         };
         if let Some(status) = world.faults.take(host.as_deref(), pick) {
             let result = if connect.kato == 0 { 0 } else { invalid_parameter(KATO_AT, false) };
-            return self.answer(cid, result, libstas::nvme::admin::Status(status));
+            return self.answer(cid, result, stas_nvme::admin::Status(status));
         }
         if connect.recfmt != 0 {
             return self.answer(cid, 0, status::CONNECT_FORMAT);
@@ -156,7 +156,7 @@ fn check(connect: Connect, data: Result<ConnectData, u16>, world: &World) -> Res
         Err(at) => wrong(at, true),
         Ok(data) if data.cntlid != ANY_CONTROLLER => wrong(CNTLID_AT, true),
         Ok(data) if !world.identity.answers_to(&data.subnqn) => wrong(SUBNQN_AT, true),
-        Ok(data) if data.host_nqn.len() > libstas::nvme::NQN_MAX => wrong(HOSTNQN_AT, true),
+        Ok(data) if data.host_nqn.len() > stas_nvme::NQN_MAX => wrong(HOSTNQN_AT, true),
         Ok(data) => Ok(data),
     }
 }

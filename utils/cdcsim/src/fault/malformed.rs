@@ -1,8 +1,8 @@
 //! Malformed log page entries.
 
-use libstas::nvme::log_page::{AdrFam, EFlags, ENTRY_LEN, Entry, SecType, Subtype, TrType, Treq, Tsas};
-use libstas::nvme::wire::put;
 use serde::{Deserialize, Serialize};
+use stas_nvme::log_page::{AdrFam, EFlags, ENTRY_LEN, Entry, SecType, Subtype, TrType, Treq, Tsas};
+use stas_nvme::wire::put;
 
 /// What is wrong with an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

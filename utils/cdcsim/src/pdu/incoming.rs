@@ -1,6 +1,6 @@
 //! Decodes the PDUs of a host from a stream of bytes.
 
-use libstas::nvme::wire::{array, u8_at, u16_at, u32_at};
+use stas_nvme::wire::{array, u8_at, u16_at, u32_at};
 
 use super::{CAPSULE_DATA_MAX, COMMAND_LEN, COMMON_LEN, Digests, IC_LEN, MAX_H2C_DATA, SHORT_LEN, digest, flag, kind};
 

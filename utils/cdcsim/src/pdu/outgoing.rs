@@ -1,6 +1,6 @@
 //! Encodes the PDUs of a controller.
 
-use libstas::nvme::wire::put;
+use stas_nvme::wire::put;
 
 use super::{Digests, IC_LEN, MAX_C2H_DATA, MAX_H2C_DATA, SHORT_LEN, digest, flag, kind};
 use crate::pdu::Fatal;

@@ -3,8 +3,8 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use libstas::nvme::announcement::SERVICE_TYPES;
 use mdns_sd::{IfKind, ServiceDaemon, ServiceInfo};
+use stas_nvme::announcement::SERVICE_TYPES;
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 

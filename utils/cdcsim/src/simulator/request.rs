@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use libstas::nvme::DISCOVERY_NQN;
 use serde_json::{Value, json};
+use stas_nvme::DISCOVERY_NQN;
 
 use super::{Action, Simulator, Vanished, show};
 use crate::configuration::{Configuration, checked_nqn};

@@ -1,11 +1,11 @@
 //! The identity and capabilities that the controller reports.
 
-use libstas::nvme::DISCOVERY_NQN;
-use libstas::nvme::identify::{ControllerType, DiscoveryControllerType, IdentifyController, Version};
-use libstas::nvme::log_page;
-use libstas::nvme::supported::{self, SupportedLogPages};
-use libstas::nvme::wire::put;
 use serde::{Deserialize, Serialize};
+use stas_nvme::DISCOVERY_NQN;
+use stas_nvme::identify::{ControllerType, DiscoveryControllerType, IdentifyController, Version};
+use stas_nvme::log_page;
+use stas_nvme::supported::{self, SupportedLogPages};
+use stas_nvme::wire::put;
 
 use crate::pdu::CAPSULE_DATA_MAX;
 

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use libstas::nvme::Transport;
-use libstas::nvme::log_page::{ENTRY_LEN, EXTENDED_ENTRY_LEN, Entry, HEADER_LEN, LSP_EXTDLPE, LSP_PLEO, LogPage};
-use libstas::nvme::wire::{put, u32_at};
+use stas_nvme::Transport;
+use stas_nvme::log_page::{ENTRY_LEN, EXTENDED_ENTRY_LEN, Entry, HEADER_LEN, LSP_EXTDLPE, LSP_PLEO, LogPage};
+use stas_nvme::wire::{put, u32_at};
 
 use super::{Type, World};
 use crate::fault::Fault;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use libstas::nvme::dim::Registration;
+use stas_nvme::dim::Registration;
 
 /// Maximum number of hosts. Further hosts are refused as busy.
 pub const HOSTS_MAX: usize = 65_536;

@@ -4,9 +4,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use libstas::nvme::log_page::{AdrFam, EFlags, Entry, SecType, Subtype, TrType, Treq, Tsas};
-use libstas::nvme::{DISCOVERY_NQN, Transport};
 use serde::{Deserialize, Serialize};
+use stas_nvme::log_page::{AdrFam, EFlags, Entry, SecType, Subtype, TrType, Treq, Tsas};
+use stas_nvme::{DISCOVERY_NQN, Transport};
 
 /// What a member is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]

@@ -10,8 +10,8 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use libstas::nvme::log_page::Entry;
 use serde::{Deserialize, Serialize};
+use stas_nvme::log_page::Entry;
 
 pub use member::{Address, AddressError, Kind, Member};
 

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-use libstas::nvme::{DISCOVERY_NQN, NQN_MAX, Transport};
+use stas_nvme::{DISCOVERY_NQN, NQN_MAX, Transport};
 use toml::Spanned;
 
 use super::Mistake;

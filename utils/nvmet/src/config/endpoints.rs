@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use libstas::nvme::Secret;
+use stas_nvme::Secret;
 use toml::Spanned;
 
 use super::Mistake;

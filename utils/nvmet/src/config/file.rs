@@ -1,7 +1,7 @@
 //! The file as written: tables and keys, each value with its position. Only the types are checked here.
 
-use libstas::nvme::Transport;
 use serde::Deserialize;
+use stas_nvme::Transport;
 use toml::Spanned;
 
 /// The whole file.

@@ -115,7 +115,7 @@ impl From<io::Error> for Failure {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use libstas::nvme::Secret;
+    use stas_nvme::Secret;
 
     use super::*;
     use crate::step::{Item, Link};

@@ -5,7 +5,7 @@ mod read;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use libstas::nvme::Secret;
+use stas_nvme::Secret;
 
 use crate::identity::Identifier;
 use crate::module::Module;

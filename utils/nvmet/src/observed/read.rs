@@ -6,8 +6,8 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use libstas::nvme::Secret;
 use nix::libc::{EBUSY, O_EXCL};
+use stas_nvme::Secret;
 
 use super::{Attributes, Given, Host, Key, Namespace, NullBlk, Observed, Port, RamDisk, Referral, Subsystem};
 use crate::identity::Identifier;

@@ -1,6 +1,6 @@
 //! The plan for hosts and their keys.
 
-use libstas::nvme::Secret;
+use stas_nvme::Secret;
 
 use super::{Plan, Refusal};
 use crate::observed::{self, Attributes, Key, Observed};

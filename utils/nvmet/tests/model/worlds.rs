@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use libstas::nvme::{Secret, Transport};
 use nvmet::identity::{Identifier, SHARED_NULL_BLK, null_blk_name};
 use nvmet::module::Module;
 use nvmet::observed::{self, Given, Observed};
@@ -12,6 +11,7 @@ use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
+use stas_nvme::{Secret, Transport};
 
 use super::Model;
 

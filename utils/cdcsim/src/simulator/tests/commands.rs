@@ -1,8 +1,8 @@
 //! The commands of a well-behaved host.
 
-use libstas::nvme::dim::Registration;
-use libstas::nvme::identify::{ControllerType, DiscoveryControllerType, IdentifyController};
-use libstas::nvme::log_page::{AdrFam, LogPage, Subtype, TrType};
+use stas_nvme::dim::Registration;
+use stas_nvme::identify::{ControllerType, DiscoveryControllerType, IdentifyController};
+use stas_nvme::log_page::{AdrFam, LogPage, Subtype, TrType};
 
 use super::host::*;
 use super::*;

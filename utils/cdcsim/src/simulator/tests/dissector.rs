@@ -1,4 +1,5 @@
 //! Checks the traffic with Wireshark's dissector, an independent implementation.
+#![allow(clippy::disallowed_methods, clippy::disallowed_types)] // It runs a program.
 
 use std::io::Write as _;
 use std::process::Command;

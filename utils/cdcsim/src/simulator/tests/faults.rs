@@ -1,6 +1,6 @@
 //! Tests of faults on demand.
 
-use libstas::nvme::log_page::{LogPage, ReadError};
+use stas_nvme::log_page::{LogPage, ReadError};
 
 use super::host::*;
 use super::*;

@@ -230,7 +230,7 @@ impl Fabric {
     /// Reads the whole discovery log page, as raw bytes.
     pub(super) fn page(&mut self, host: &Host, lsp: u8) -> Vec<u8> {
         let mut page = self.command(host, &log_page(0x70, lsp, 0, 1024)).1;
-        let header = libstas::nvme::log_page::Header::parse(&page).unwrap();
+        let header = stas_nvme::log_page::Header::parse(&page).unwrap();
         let length = header.extended.map_or(1024 + header.numrec * 1024, u64::from);
         while (page.len() as u64) < length {
             let len = (length - page.len() as u64).min(4096) as u32;
@@ -241,7 +241,7 @@ impl Fabric {
 
     /// The NQNs and subtypes of the page's entries.
     pub(super) fn sees(&mut self, host: &Host) -> Vec<String> {
-        let page = libstas::nvme::log_page::LogPage::parse(&self.page(host, 0)).unwrap();
+        let page = stas_nvme::log_page::LogPage::parse(&self.page(host, 0)).unwrap();
         page.entries.into_iter().map(|entry| entry.subnqn).collect()
     }
 

@@ -1,0 +1,152 @@
+//! Connects a tool to its daemon, and explains failures.
+
+use std::io;
+use std::process::ExitCode;
+
+use serde_json::Value;
+use zbus::{Connection, fdo};
+
+use super::output;
+use stas_bus::BusError;
+
+/// Why a tool has no result.
+#[derive(Debug, thiserror::Error)]
+pub enum Failure {
+    /// The daemon's name has no owner on the bus. Scripts match this text.
+    #[error("Unable to communicate with {0} over D-Bus. Is {0} running?")]
+    NotRunning(&'static str),
+    /// The bus cannot be reached.
+    #[error("{}\n{error}", Failure::NotRunning(.daemon))]
+    NoBus {
+        /// Daemon of the tool: `stafd` or `stacd`.
+        daemon: &'static str,
+        /// Why the bus cannot be reached.
+        error: BusError,
+    },
+    /// The daemon or the bus denies access.
+    #[error("{daemon} refuses: {detail}. Try again as root")]
+    Denied {
+        /// Daemon of the tool: `stafd` or `stacd`.
+        daemon: &'static str,
+        /// Text of the D-Bus error.
+        detail: String,
+    },
+    /// The daemon owns its name, but the call failed.
+    #[error("Unable to communicate with {daemon} over D-Bus: {detail}. `systemctl status {daemon}` tells how it is")]
+    Call {
+        /// Daemon of the tool: `stafd` or `stacd`.
+        daemon: &'static str,
+        /// Text of the error.
+        detail: String,
+    },
+    /// The answer is not valid JSON.
+    #[error("the answer of {daemon} is not JSON: {error}")]
+    NotJson {
+        /// Daemon of the tool: `stafd` or `stacd`.
+        daemon: &'static str,
+        /// Error of the JSON parser.
+        error: serde_json::Error,
+    },
+    /// The answer cannot be written to stdout.
+    #[error("cannot write the answer: {0}")]
+    Output(#[from] io::Error),
+}
+
+/// The daemon of a tool: `stafd` or `stacd`.
+#[derive(Clone, Copy, Debug)]
+pub struct Daemon(pub &'static str);
+
+impl Daemon {
+    /// Connects to the bus, calls `work` and prints its result. Failures are printed on stderr.
+    ///
+    /// The exit code is 1 after a failure.
+    pub fn ask(self, work: impl AsyncFnOnce(Connection) -> Result<String, Failure>) -> ExitCode {
+        match self.answer(work).and_then(|answer| Ok(output::print(&answer)?)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(failure) => {
+                eprintln!("{failure}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+
+    fn answer(self, work: impl AsyncFnOnce(Connection) -> Result<String, Failure>) -> Result<String, Failure> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let connection = stas_bus::system().await.map_err(|error| Failure::NoBus { daemon: self.0, error })?;
+            work(connection).await
+        })
+    }
+
+    /// Explains a failed call to the user.
+    #[must_use]
+    pub fn failure(self, error: zbus::Error) -> Failure {
+        let daemon = self.0;
+        match &error {
+            zbus::Error::FDO(fdo) => match fdo.as_ref() {
+                fdo::Error::ServiceUnknown(_) | fdo::Error::NameHasNoOwner(_) => Failure::NotRunning(daemon),
+                fdo::Error::AccessDenied(detail) | fdo::Error::AuthFailed(detail) => {
+                    Failure::Denied { daemon, detail: detail.trim_end_matches('.').to_owned() }
+                }
+                fdo::Error::NoReply(_) | fdo::Error::Timeout(_) | fdo::Error::TimedOut(_) => {
+                    Failure::Call { daemon, detail: "it does not answer".to_owned() }
+                }
+                other => Failure::Call { daemon, detail: other.to_string() },
+            },
+            zbus::Error::InputOutput(io) if io.kind() == io::ErrorKind::TimedOut => {
+                Failure::Call { daemon, detail: "it does not answer".to_owned() }
+            }
+            other => Failure::Call { daemon, detail: other.to_string() },
+        }
+    }
+
+    /// Parses an answer that contains JSON as a string.
+    ///
+    /// # Errors
+    /// [`Failure::NotJson`] if it is not valid JSON.
+    pub fn json(self, answer: &str) -> Result<Value, Failure> {
+        serde_json::from_str(answer).map_err(|error| Failure::NotJson { daemon: self.0, error })
+    }
+}
+
+/// Output of `tron` and `troff`.
+#[must_use]
+pub fn tron_text(tron: bool) -> String {
+    format!("tron = {}\n", if tron { "True" } else { "False" })
+}
+
+/// Adds the members of `added` to `object`. If both have a member, that of `added` is kept.
+///
+/// Does nothing unless both values are objects.
+pub fn merge(object: &mut Value, added: Value) {
+    if let (Value::Object(object), Value::Object(added)) = (object, added) {
+        object.extend(added);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_says_whose_it_is_and_what_to_do() {
+        let fdo = |error: fdo::Error| Daemon("stafd").failure(zbus::Error::FDO(Box::new(error))).to_string();
+        let text = || "text.".to_owned();
+        assert_eq!(
+            fdo(fdo::Error::ServiceUnknown(text())),
+            "Unable to communicate with stafd over D-Bus. Is stafd running?"
+        );
+        assert_eq!(fdo(fdo::Error::NameHasNoOwner(text())), fdo(fdo::Error::ServiceUnknown(text())));
+        assert_eq!(fdo(fdo::Error::AccessDenied(text())), "stafd refuses: text. Try again as root");
+        assert_eq!(fdo(fdo::Error::AuthFailed(text())), "stafd refuses: text. Try again as root");
+        let silent =
+            "Unable to communicate with stafd over D-Bus: it does not answer. `systemctl status stafd` tells how it is";
+        for error in [fdo::Error::NoReply(text()), fdo::Error::Timeout(text()), fdo::Error::TimedOut(text())] {
+            assert_eq!(fdo(error), silent);
+        }
+        assert!(fdo(fdo::Error::InvalidArgs(text())).contains("text."));
+        let io = |kind: io::ErrorKind| Daemon("stafd").failure(io::Error::from(kind).into()).to_string();
+        assert_eq!(io(io::ErrorKind::TimedOut), silent);
+        assert!(io(io::ErrorKind::BrokenPipe).starts_with("Unable to communicate with stafd over D-Bus: "));
+    }
+}

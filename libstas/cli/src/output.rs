@@ -1,0 +1,119 @@
+//! Chooses the format of an answer, and prints it.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal as _, Write as _};
+
+use clap::{Args, ValueEnum};
+use serde_json::Value;
+
+use super::pprint;
+use stas_bus::python::is_printable;
+
+/// The format of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Made for reading
+    Table,
+    /// Made for programs
+    Json,
+    /// The notation of nvme-stas 2, for scripts that parse it
+    Python,
+}
+
+/// The option that chooses the format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Args)]
+pub struct OutputArgs {
+    /// Format of the answer [default: table on a terminal, else python]
+    #[arg(short = 'o', long = "output", value_name = "FORMAT")]
+    output: Option<Format>,
+}
+
+impl OutputArgs {
+    /// The requested format. Default: a table on a terminal, the notation of nvme-stas for a script.
+    #[must_use]
+    pub fn format(self) -> Format {
+        self.output.unwrap_or_else(|| if io::stdout().is_terminal() { Format::Table } else { Format::Python })
+    }
+}
+
+/// Formats an answer as text with a final newline. `table` is only called for the table format.
+#[must_use]
+pub fn render(format: Format, answer: &Value, table: impl FnOnce(&Value) -> String) -> String {
+    let mut text = match format {
+        Format::Table => table(answer),
+        Format::Json => json(answer),
+        Format::Python => pprint::pformat(answer),
+    };
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}
+
+/// Indented JSON. Characters that could control a terminal or be invisible are escaped: names come from the network.
+fn json(answer: &Value) -> String {
+    let mut out = String::new();
+    for c in format!("{answer:#}").chars() {
+        if c == '\n' || is_printable(c) {
+            out.push(c);
+        } else {
+            // Only strings can contain such characters, and an escape in a string has the same meaning.
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                let _ = write!(out, "\\u{unit:04x}");
+            }
+        }
+    }
+    out
+}
+
+/// Escapes all characters that are not printable, for untrusted text in the output. The result is one line.
+#[must_use]
+pub fn harmless(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_printable(c) { out.push(c) } else { out.extend(c.escape_default()) }
+    }
+    out
+}
+
+/// Writes to stdout. It is not an error if the reader has closed the pipe (`| head -1`).
+///
+/// # Errors
+/// Any other write error, for example a full disk.
+pub fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        result => result,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn each_format_shows_the_same_answer() {
+        let answer = json!([{"device": "nvme0", "ready": true}]);
+        assert_eq!(render(Format::Python, &answer, |_| unreachable!()), "[{'device': 'nvme0', 'ready': True}]\n");
+        assert_eq!(
+            render(Format::Json, &answer, |_| unreachable!()),
+            "[\n  {\n    \"device\": \"nvme0\",\n    \"ready\": true\n  }\n]\n"
+        );
+        assert_eq!(
+            render(Format::Table, &answer, |answer| format!("{} line", answer[0]["device"])),
+            "\"nvme0\" line\n"
+        );
+    }
+
+    #[test]
+    fn a_terminal_gets_no_orders_from_the_network() {
+        let answer = json!({"nqn": "a\x1b[2Jb\u{9b}c\u{202e}d\u{e0041}é"});
+        let text = render(Format::Json, &answer, |_| unreachable!());
+        assert_eq!(text, "{\n  \"nqn\": \"a\\u001b[2Jb\\u009bc\\u202ed\\udb40\\udc41é\"\n}\n");
+        assert_eq!(serde_json::from_str::<Value>(&text).ok(), Some(answer));
+        assert_eq!(harmless("a\x1b[2J\nb\u{202e}é"), "a\\u{1b}[2J\\nb\\u{202e}é");
+    }
+}

@@ -1,0 +1,49 @@
+//! Browsing for discovery controllers announced by mDNS: requests of stafd's core to the browser, and its events.
+
+use std::net::IpAddr;
+
+use stas_nvme::announcement::{Offer, Unfit};
+
+/// Maximum number of places at which one service is recorded. Further addresses of the service are ignored.
+pub const SPOTS: usize = 16;
+
+/// A request to the browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ask {
+    /// Starts browsing. If the browser runs already, it queries all services again.
+    Start,
+    /// Stops browsing.
+    Stop,
+    /// The network interfaces have changed.
+    NetworkChanged,
+    /// A service does not answer: verify that it is still announced (RFC 6762, 10.4). If it is not, [`Heard::Gone`]
+    /// follows within about 10 s.
+    Reconfirm(String),
+}
+
+/// A place where a service is announced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spot {
+    /// The index of the interface on which the announcement was received.
+    pub interface: u32,
+    /// The announced address.
+    pub address: IpAddr,
+}
+
+/// An event of the browser.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// A service is announced, or its announcement has changed.
+    Announced {
+        /// The full name of the service, which is unique. Untrusted text from the network.
+        service: String,
+        /// The content of the TXT record, or why it cannot be used.
+        offer: Result<Offer, Unfit>,
+        /// Where it is announced; at most [`SPOTS`] places.
+        spots: Vec<Spot>,
+    },
+    /// A service sent a goodbye, or its announcement expired.
+    Gone(String),
+    /// The browser was restarted: it reports all services again.
+    Afresh,
+}

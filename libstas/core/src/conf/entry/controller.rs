@@ -1,0 +1,194 @@
+//! Reads `controller=`.
+
+use super::address::{self, Address};
+use super::words::Words;
+use crate::conf::complaints::{Complaints, quoted};
+use crate::conf::keys::{Key, Standing};
+use crate::conf::parameters;
+use crate::conf::types::ControllerEntry;
+use stas_nvme::tid::{parse_ip, parse_link_local};
+use stas_nvme::{DISCOVERY_NQN, Parameters, Secret, Transport};
+
+/// Why the well-known discovery NQN is refused in stacd.conf.
+const NOT_STORAGE: &str = "its nqn is the well-known one of discovery controllers, which have no storage; \
+                           discovery controllers are configured in stafd.conf";
+
+/// Kind of the controllers of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Discovery controllers: NQN and port default to the well-known NQN and the port of discovery controllers.
+    Discovery,
+    /// I/O controllers: an entry needs an NQN.
+    Io,
+}
+
+/// Reads one `controller=`. `None` if it is refused. `keys` is the table of the file and says which connection
+/// parameters have an effect there.
+pub(crate) fn controller(
+    text: &str,
+    line: usize,
+    role: Role,
+    keys: &[Key],
+    complaints: &mut Complaints,
+) -> Option<ControllerEntry> {
+    let words = Words::read("controller=", text);
+    if words.is_empty() {
+        complaints.warning(line, "controller= names nothing; it is ignored");
+        return None;
+    }
+    for unknown in &words.unknown {
+        complaints.error(line, format!("controller=: {unknown}; that part is ignored"));
+    }
+    for key in &words.twice {
+        complaints.warning(line, format!("controller=: {key} is given more than once; the last one counts"));
+    }
+    let entry = identity(&words, line, role, complaints);
+    match entry {
+        Ok(entry) => Some(ControllerEntry { parameters: parameters(&words, line, keys, complaints), ..entry }),
+        Err(why) => {
+            complaints.error(line, format!("controller= is refused: {why}"));
+            None
+        }
+    }
+}
+
+/// Reads the identity of the controller: transport, addresses, port and NQNs.
+fn identity(
+    words: &Words<'_>,
+    line: usize,
+    role: Role,
+    complaints: &mut Complaints,
+) -> Result<ControllerEntry, String> {
+    let part = |name: &str, read: fn(&str) -> Result<String, String>| match words.get(name) {
+        "" => Ok(String::new()),
+        text => read(text).map_err(|why| format!("{name}: {why}")),
+    };
+    let transport: Transport = match words.get("transport") {
+        "" => return Err("it has no transport (tcp, rdma, fc or loop)".to_owned()),
+        text => text.parse().map_err(|_| format!("transport: {} is not tcp, rdma, fc or loop", quoted(text)))?,
+    };
+    let (traddr, is_name) = match words.get("traddr") {
+        "" => return Err("it has no traddr".to_owned()),
+        text => match address::traddr(transport, text).map_err(|why| format!("traddr: {why}"))? {
+            Address::Fixed(address) => (address, false),
+            Address::Name(name) => (name, true),
+        },
+    };
+    let trsvcid = trsvcid(words, line, transport, role, complaints)?;
+    let subsysnqn = part("nqn", address::nqn)?;
+    match (role, subsysnqn.as_str()) {
+        (Role::Io, "") => return Err("it has no nqn, and an I/O controller has no default".to_owned()),
+        (Role::Io, DISCOVERY_NQN) => return Err(NOT_STORAGE.to_owned()),
+        _ => {}
+    }
+    let host_traddr = host_traddr(words, line, transport, complaints)?;
+    if let (Some((ours, _)), Some((theirs, _))) = (parse_ip(&host_traddr), parse_ip(&traddr))
+        && ours.is_ipv4() != theirs.is_ipv4()
+    {
+        return Err("host-traddr and traddr are of two address families".to_owned());
+    }
+    let host_iface = part("host-iface", address::iface)?;
+    if let Some((_, Some(scope))) = parse_link_local(&traddr)
+        && !host_iface.is_empty()
+        && scope != host_iface
+        && scope.parse::<u32>().is_err()
+    {
+        let [scope, host_iface] = [scope, &host_iface].map(quoted);
+        return Err(format!("traddr is an address on interface {scope}, and host-iface is {host_iface}"));
+    }
+    Ok(ControllerEntry {
+        transport,
+        traddr,
+        is_name,
+        trsvcid,
+        subsysnqn,
+        host_traddr,
+        host_iface,
+        host_nqn: part("host-nqn", address::nqn)?,
+        parameters: Parameters::default(),
+        line,
+    })
+}
+
+fn trsvcid(
+    words: &Words<'_>,
+    line: usize,
+    transport: Transport,
+    role: Role,
+    complaints: &mut Complaints,
+) -> Result<String, String> {
+    match words.get("trsvcid") {
+        "" => {
+            let default = transport.default_trsvcid();
+            if role == Role::Io && !default.is_empty() {
+                complaints.warning(line, format!("controller= has no trsvcid; {default} is taken"));
+            }
+            Ok(default.to_owned())
+        }
+        text if transport.is_ip() => address::port(text).map_err(|why| format!("trsvcid: {why}")),
+        _ => {
+            complaints.warning(line, format!("controller=: {transport} has no trsvcid; that part is ignored"));
+            Ok(String::new())
+        }
+    }
+}
+
+fn host_traddr(
+    words: &Words<'_>,
+    line: usize,
+    transport: Transport,
+    complaints: &mut Complaints,
+) -> Result<String, String> {
+    match words.get("host-traddr") {
+        "" => Ok(String::new()),
+        _ if transport == Transport::Loop => {
+            complaints.warning(line, "controller=: loop has no host-traddr; that part is ignored");
+            Ok(String::new())
+        }
+        text => address::host_traddr(transport, text).map_err(|why| format!("host-traddr: {why}")),
+    }
+}
+
+/// Reads the connection parameters of the entry. They take precedence over those of `[Global]`.
+fn parameters(words: &Words<'_>, line: usize, keys: &[Key], complaints: &mut Complaints) -> Parameters {
+    let mut parameters = Parameters::default();
+    for (key, text) in words.iter().filter(|(_, text)| !text.is_empty()) {
+        match key.name {
+            "dhchap-secret" => parameters.dhchap_secret = Some(secret(key.name, text, line, complaints)),
+            "dhchap-ctrl-secret" => parameters.dhchap_ctrl_secret = Some(secret(key.name, text, line, complaints)),
+            _ => {}
+        }
+        let Some(here) = keys.iter().find(|here| here.is(key)) else { continue };
+        if let Standing::Void(why) = here.standing {
+            complaints.warning(line, format!("controller=: {} is ignored: {why}", key.name));
+            continue;
+        }
+        match here.values.read(text) {
+            Ok(setting) => parameters::set(&mut parameters, key.name, &setting),
+            // A connection is never less secure than configured.
+            Err(why) if key.name == "tls" => {
+                complaints.error(line, format!("controller=: tls: {why}; it is taken for true"));
+                parameters.tls = Some(parameters::REQUIRED);
+            }
+            Err(why) => {
+                complaints.warning(line, format!("controller=: {}: {why}; that of [Global] is used", key.name));
+            }
+        }
+    }
+    if words.secure_channel {
+        parameters.tls = Some(parameters::REQUIRED);
+    }
+    if parameters.tls == Some(parameters::REQUIRED) {
+        complaints.error(line, format!("controller=: TLS is required: {}", parameters::NO_TLS));
+    }
+    parameters
+}
+
+/// Keeps a malformed secret in the entry, so that the controller is not connected without it or with another one:
+/// `nvme::connect::option_string` refuses it.
+fn secret(key: &str, text: &str, line: usize, complaints: &mut Complaints) -> Secret {
+    Secret::dhchap(text).unwrap_or_else(|why| {
+        complaints.error(line, format!("controller=: {key}: {why}; no connection is made with it"));
+        Secret::new(text)
+    })
+}

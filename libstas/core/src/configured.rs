@@ -1,0 +1,446 @@
+//! What the configuration lists: `controller=` and `exclude=`, with their host names resolved.
+//!
+//! A name that no longer resolves keeps its last addresses. When the used address is no longer in the answer, the new
+//! one is added first, and the old one is dropped when the new one is live (design, policy 13). A name server may give
+//! the addresses in another order each time: the used one is kept while it is live.
+
+mod shown;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::time::Duration;
+
+use super::backoff::{Backoff, Jitter};
+use super::effect::{HostEffect, Level, Notice};
+use super::kernel::KernelController;
+use super::timers::Timers;
+use super::{OpId, OpIds, Time};
+use crate::conf::{ControllerEntry, Exclusion, FamilyOrder};
+use stas_nvme::{Parameters, Tid, TidParts, tid};
+
+/// A name is looked up again after this time.
+pub const REFRESH: Duration = Duration::from_secs(60);
+/// A look-up without an answer after this time counts as failed.
+pub const ANSWER: Duration = Duration::from_secs(30);
+
+/// Maximum number of earlier addresses kept for a name. More are kept only while they are live.
+const BEFORE: usize = 8;
+
+/// Host names with their addresses, as saved.
+pub type SavedNames = BTreeMap<String, Vec<IpAddr>>;
+
+#[derive(Clone, Debug, Default)]
+struct Name {
+    /// In the resolver's order.
+    addresses: Vec<IpAddr>,
+    /// The address that is used.
+    used: Option<IpAddr>,
+    /// Addresses used before, oldest first. They are kept until every controller with this name is live at the address
+    /// used now. The name may change its address again before that.
+    before: Vec<IpAddr>,
+    /// Controllers that have been live at the used address.
+    moved: BTreeSet<Tid>,
+    op: Option<OpId>,
+    backoff: Backoff,
+    /// Why the last look-up failed, if it did.
+    failed: Option<String>,
+    /// True once a look-up of this run has ended, with or without an address.
+    asked: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    LookUp(String),
+    Answer(String),
+}
+
+/// `controller=` and `exclude=` of one daemon.
+#[derive(Clone, Debug, Default)]
+pub struct Configured {
+    controllers: Vec<ControllerEntry>,
+    exclusions: Vec<Exclusion>,
+    family: FamilyOrder,
+    ignore_iface: bool,
+    names: BTreeMap<String, Name>,
+    timers: Timers<Timer>,
+    file: String,
+    lost_line: Option<usize>,
+    /// The controllers that the last call of [`Configured::controllers`] returned.
+    listed: BTreeSet<Tid>,
+    left_out: Vec<shown::LeftOut>,
+    told: shown::Told,
+}
+
+/// `exclude=` with its host names looked up.
+#[derive(Clone, Debug, Default)]
+pub struct Exclusions(Vec<(Exclusion, Vec<IpAddr>)>);
+
+impl Exclusions {
+    /// The first exclusion that matches a controller. `found_on` is the interface on which it was found.
+    #[must_use]
+    pub fn matching(&self, tid: &Tid, found_on: &str) -> Option<&Exclusion> {
+        let matching =
+            |(exclusion, addresses): &&(Exclusion, Vec<IpAddr>)| matches(exclusion, addresses, tid, found_on);
+        self.0.iter().find(matching).map(|(exclusion, _)| exclusion)
+    }
+
+    /// The first exclusion that matches a connection by what the kernel reports of it.
+    #[must_use]
+    pub fn matching_connection(&self, kernel: &KernelController) -> Option<&Exclusion> {
+        if self.0.is_empty() {
+            return None;
+        }
+        self.matching(&kernel.tid(), &kernel.host_iface)
+    }
+}
+
+/// What applies to all `controller=` entries.
+#[derive(Clone, Debug)]
+pub struct Defaults<'a> {
+    /// Connection parameters of `[Global]`.
+    pub parameters: &'a Parameters,
+    /// The host's own NQN.
+    pub host_nqn: &'a str,
+    /// The default subsystem NQN for entries without one; `None` if an entry must have one.
+    pub subsysnqn: &'a str,
+}
+
+/// The settings that decide which controllers are configured and excluded.
+#[derive(Clone, Debug)]
+pub struct Words<'a> {
+    /// controller=
+    pub controllers: &'a [ControllerEntry],
+    /// exclude=
+    pub exclusions: &'a [Exclusion],
+    /// ip-family
+    pub family: FamilyOrder,
+    /// ignore-iface
+    pub ignore_iface: bool,
+    /// The name of the file, without its directory.
+    pub file: &'a str,
+    /// The first line that may be a `controller=` and cannot be read.
+    pub lost_line: Option<usize>,
+}
+
+impl Configured {
+    /// Creates it with the addresses that names had before this run.
+    #[must_use]
+    pub fn restore(saved: SavedNames) -> Self {
+        let names = saved.into_iter().map(|(name, addresses)| {
+            let used = addresses.first().copied();
+            (name, Name { addresses, used, ..Name::default() })
+        });
+        let names = names.collect();
+        Self { names, ..Self::default() }
+    }
+
+    /// The addresses of names, to be saved. The used address comes first.
+    #[must_use]
+    pub fn saved(&self) -> SavedNames {
+        let names = self.names.iter().map(|(name, state)| {
+            let connects = self.entries_of(name).next().is_some();
+            let counts = |used: &IpAddr| state.before.is_empty() && (connects || state.addresses.contains(used));
+            let used = state.used.filter(counts);
+            let first: Vec<IpAddr> = state.before.iter().copied().chain(used).collect();
+            let others = state.addresses.iter().copied().filter(|address| !first.contains(address));
+            (name.clone(), first.iter().copied().chain(others).collect())
+        });
+        names.collect()
+    }
+
+    /// Takes a new configuration and looks up all its names.
+    pub fn set(&mut self, now: Time, words: &Words<'_>) {
+        self.controllers = words.controllers.to_vec();
+        self.exclusions = words.exclusions.to_vec();
+        self.family = words.family;
+        self.ignore_iface = words.ignore_iface;
+        self.file = words.file.to_owned();
+        self.lost_line = words.lost_line;
+        // Reports again what still holds after a reload.
+        self.told = shown::Told::default();
+        let in_controllers = self.controllers.iter().filter(|entry| entry.is_name).map(|entry| entry.traddr.clone());
+        let in_exclusions = self
+            .exclusions
+            .iter()
+            .filter(|exclusion| exclusion.is_name)
+            .filter_map(|exclusion| exclusion.traddr.clone());
+        let meant: BTreeSet<String> = in_controllers.chain(in_exclusions).collect();
+        self.names.retain(|name, _| meant.contains(name));
+        for name in meant {
+            self.names.entry(name.clone()).or_default().backoff.reset();
+            self.timers.set(Timer::LookUp(name), now);
+        }
+    }
+
+    /// Looks up all names again, because the network has changed.
+    pub fn refresh(&mut self, now: Time) {
+        for name in self.names.keys() {
+            self.timers.set(Timer::LookUp(name.clone()), now);
+        }
+    }
+
+    /// Starts the look-ups that are due. Returns true when a look-up timed out and that changed something.
+    pub fn tick(&mut self, now: Time, ops: &mut OpIds, jitter: &mut Jitter, out: &mut Vec<HostEffect>) -> bool {
+        let mut changed = false;
+        for timer in self.timers.due(now) {
+            match timer {
+                Timer::LookUp(name) => {
+                    let Some(state) = self.names.get_mut(&name) else { continue };
+                    if state.op.is_none() {
+                        let op = ops.issue();
+                        state.op = Some(op);
+                        self.timers.set(Timer::Answer(name.clone()), now + ANSWER);
+                        out.push(HostEffect::Resolve { op, name });
+                    }
+                }
+                Timer::Answer(name) => {
+                    let Some(op) = self.names.get(&name).and_then(|state| state.op) else { continue };
+                    changed |= self.resolved(now, op, &Err("the resolver does not answer".to_owned()), jitter, out);
+                }
+            }
+        }
+        changed
+    }
+
+    /// When to call [`Configured::tick`] at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        self.timers.deadline()
+    }
+
+    /// Takes the answer to a look-up. Returns true when it changed something, or when it is the first answer of this
+    /// run.
+    pub fn resolved(
+        &mut self,
+        now: Time,
+        op: OpId,
+        result: &Result<Vec<IpAddr>, String>,
+        jitter: &mut Jitter,
+        out: &mut Vec<HostEffect>,
+    ) -> bool {
+        let Some((name, state)) = self.names.iter_mut().find(|(_, state)| state.op == Some(op)) else { return false };
+        state.op = None;
+        let first = !std::mem::replace(&mut state.asked, true);
+        self.timers.cancel(&Timer::Answer(name.clone()));
+        match result {
+            Ok(addresses) if !addresses.is_empty() => {
+                state.backoff.reset();
+                state.failed = None;
+                self.timers.set(Timer::LookUp(name.clone()), now + REFRESH);
+                if state.addresses == *addresses {
+                    return first;
+                }
+                state.addresses = addresses.clone();
+                out.push(HostEffect::Save);
+                true
+            }
+            _ => {
+                let wait = state.backoff.next(jitter);
+                self.timers.set(Timer::LookUp(name.clone()), now + wait);
+                let why = result.as_ref().err().map_or("it has no address", String::as_str);
+                if state.failed.replace(why.to_owned()).is_none() {
+                    let meanwhile = match state.addresses.first() {
+                        Some(_) => "its last known address stays in use",
+                        None => "what is configured with it cannot be connected",
+                    };
+                    let text = format!("host name {name} cannot be resolved: {why}; {meanwhile}, it is tried again");
+                    out.push(HostEffect::Tell(Notice { level: Level::Warning, tid: None, ctrl: None, text }));
+                }
+                first
+            }
+        }
+    }
+
+    /// The configured controllers. `live` says whether a controller is live.
+    pub fn controllers(&mut self, defaults: &Defaults<'_>, live: impl Fn(&Tid) -> bool) -> BTreeMap<Tid, Parameters> {
+        let mut named = BTreeMap::new();
+        self.move_names(defaults, &live);
+        for entry in &self.controllers {
+            let parameters = entry.parameters.over(defaults.parameters);
+            for address in self.addresses(entry, defaults) {
+                named.entry(self.tid(entry, &address, defaults)).or_insert_with(|| parameters.clone());
+            }
+        }
+        self.listed = named.keys().cloned().collect();
+        self.left_out = self.find_left_out(defaults);
+        named
+    }
+
+    /// The lines of the `controller=` entries that list these controllers.
+    pub fn lines<'a>(&'a self, defaults: &'a Defaults<'_>) -> impl Iterator<Item = (Tid, usize)> + 'a {
+        self.controllers.iter().flat_map(move |entry| {
+            let addresses = self.addresses(entry, defaults).into_iter();
+            addresses.map(move |address| (self.tid(entry, &address, defaults), entry.line))
+        })
+    }
+
+    /// When a host name is looked up again.
+    fn next_look_up(&self, name: &str) -> Option<Time> {
+        self.timers.get(&Timer::LookUp(name.to_owned()))
+    }
+
+    /// The `controller=` entries with that host name.
+    fn entries_of(&self, name: &str) -> impl Iterator<Item = &ControllerEntry> {
+        self.controllers.iter().filter(move |entry| entry.is_name && entry.traddr == name)
+    }
+
+    /// Decides which address of each name is used, and which controllers are live there already.
+    fn move_names(&mut self, defaults: &Defaults<'_>, live: &impl Fn(&Tid) -> bool) {
+        let mut names = std::mem::take(&mut self.names);
+        for (name, state) in &mut names {
+            let entries = || self.entries_of(name);
+            let by = |entry: &ControllerEntry, address: IpAddr| self.tid(entry, &address.to_string(), defaults);
+            let connects = |address: &IpAddr| entries().any(|entry| live(&by(entry, *address)));
+            let listed = |used: &IpAddr| state.addresses.contains(used) && family_used(*used, self.family);
+            let serves = |used: &IpAddr| listed(used) && connects(used);
+            let used = state.used.filter(serves).or_else(|| preferred(&state.addresses, self.family));
+            // An answer without a usable address changes nothing: the last address is kept.
+            let Some(used) = used else { continue };
+            if state.used != Some(used) {
+                state.before.extend(state.used);
+                state.before.retain(|before| *before != used);
+                while state.before.len() > BEFORE
+                    && let Some(useless) = state.before.iter().position(|before| !connects(before))
+                {
+                    state.before.remove(useless);
+                }
+                state.used = Some(used);
+                state.moved.clear();
+            }
+            if state.before.is_empty() {
+                continue;
+            }
+            state.moved.extend(entries().map(|entry| by(entry, used)).filter(live));
+            if entries().all(|entry| state.moved.contains(&by(entry, used))) {
+                state.before.clear();
+                state.moved.clear();
+            }
+        }
+        self.names = names;
+    }
+
+    /// True while a `controller=` has a host name without a known address, or one that this run has not looked up yet.
+    /// Such an entry may mean any controller that is no longer listed by its address.
+    #[must_use]
+    pub fn awaits_a_name(&self) -> bool {
+        self.awaited().next().is_some()
+    }
+
+    /// True while a name moves from one address to another.
+    #[must_use]
+    pub fn is_moving(&self) -> bool {
+        self.names.values().any(|state| !state.before.is_empty())
+    }
+
+    fn tid(&self, entry: &ControllerEntry, address: &str, defaults: &Defaults<'_>) -> Tid {
+        let or = |own: &str, default: &str| if own.is_empty() { default.to_owned() } else { own.to_owned() };
+        let tid = Tid::new(TidParts {
+            transport: entry.transport,
+            traddr: address.to_owned(),
+            trsvcid: entry.trsvcid.clone(),
+            subsysnqn: or(&entry.subsysnqn, defaults.subsysnqn),
+            host_traddr: entry.host_traddr.clone(),
+            host_iface: entry.host_iface.clone(),
+            host_nqn: or(&entry.host_nqn, defaults.host_nqn),
+        });
+        if self.ignore_iface { tid.unbound() } else { tid }
+    }
+
+    /// The addresses of an entry. More than one while the entry changes to a new address.
+    fn addresses(&self, entry: &ControllerEntry, defaults: &Defaults<'_>) -> Vec<String> {
+        if !entry.is_name {
+            let used = !entry.transport.is_ip()
+                || tid::parse_ip(&entry.traddr).is_some_and(|(ip, _)| family_used(ip, self.family));
+            return if used { vec![entry.traddr.clone()] } else { Vec::new() };
+        }
+        let Some(state) = self.names.get(&entry.traddr) else { return Vec::new() };
+        let Some(used) = state.used else { return Vec::new() };
+        let has_moved = state.moved.contains(&self.tid(entry, &used.to_string(), defaults));
+        let before = state.before.iter().copied().filter(|_| !has_moved);
+        let all = std::iter::once(used).chain(before).filter(|address| family_used(*address, self.family));
+        all.map(|address| address.to_string()).collect()
+    }
+
+    /// True when the administrator excluded that controller. `found_on` is the interface on which it was found. It
+    /// counts even when ignore-iface keeps it out of the TID.
+    #[must_use]
+    pub fn excludes(&self, tid: &Tid, found_on: &str) -> bool {
+        self.exclusion_of(tid, found_on).is_some()
+    }
+
+    /// The exclusion by which the administrator excluded that controller.
+    #[must_use]
+    pub fn exclusion_of(&self, tid: &Tid, found_on: &str) -> Option<&Exclusion> {
+        let addresses = |exclusion: &Exclusion| self.addresses_of(exclusion);
+        self.exclusions.iter().find(|exclusion| matches(exclusion, addresses(exclusion), tid, found_on))
+    }
+
+    /// The exclusions with the addresses that their host names have now.
+    #[must_use]
+    pub fn exclusions(&self) -> Exclusions {
+        let looked_up = |exclusion: &Exclusion| (exclusion.clone(), self.addresses_of(exclusion).to_vec());
+        Exclusions(self.exclusions.iter().map(looked_up).collect())
+    }
+
+    /// The addresses of an exclusion's host name, if it has one.
+    fn addresses_of(&self, exclusion: &Exclusion) -> &[IpAddr] {
+        let name = exclusion.traddr.as_ref().filter(|_| exclusion.is_name);
+        name.and_then(|name| self.names.get(name)).map(|state| state.addresses.as_slice()).unwrap_or_default()
+    }
+
+    /// True while an exclusion has a host name without a completed look-up, so that it may mean that controller. Its
+    /// interface does not count: the controller may be found on another interface later.
+    #[must_use]
+    pub fn may_exclude(&self, tid: &Tid) -> bool {
+        let unknown = |name: &String| self.names.get(name).is_none_or(|name| !name.asked && name.addresses.is_empty());
+        let open = self.exclusions.iter().filter(|exclusion| exclusion.is_name);
+        open.filter(|exclusion| exclusion.traddr.as_ref().is_some_and(unknown)).any(|exclusion| {
+            let but_for_its_address = Exclusion { traddr: None, host_iface: None, ..exclusion.clone() };
+            matches(&but_for_its_address, &[], tid, "")
+        })
+    }
+
+    /// True when `ip-family` allows that address.
+    #[must_use]
+    pub fn allows(&self, tid: &Tid) -> bool {
+        !tid.transport().is_ip() || tid::parse_ip(&tid.traddr).is_some_and(|(ip, _)| family_used(ip, self.family))
+    }
+}
+
+/// True when an exclusion matches a controller. `addresses` are those of the exclusion's host name, if it has one.
+fn matches(exclusion: &Exclusion, addresses: &[IpAddr], tid: &Tid, found_on: &str) -> bool {
+    let equal = |wanted: &Option<String>, has: &str| wanted.as_ref().is_none_or(|wanted| wanted == has);
+    let on_iface = |iface: &String| iface == &tid.host_iface || (!found_on.is_empty() && iface == found_on);
+    let at = |traddr: &String| match exclusion.is_name {
+        true => tid::parse_ip(&tid.traddr).is_some_and(|(ip, _)| addresses.contains(&ip)),
+        false => same_address(traddr, &tid.traddr),
+    };
+    exclusion.transport.is_none_or(|transport| transport == tid.transport())
+        && exclusion.traddr.as_ref().is_none_or(at)
+        && equal(&exclusion.trsvcid, &tid.trsvcid)
+        && equal(&exclusion.subsysnqn, &tid.subsysnqn)
+        && equal(&exclusion.host_nqn, &tid.host_nqn)
+        && exclusion.host_iface.as_ref().is_none_or(on_iface)
+}
+
+/// True when both addresses are the same. An excluded address without a scope matches in every scope.
+fn same_address(excluded: &str, address: &str) -> bool {
+    match (tid::parse_ip(excluded), tid::parse_ip(address)) {
+        (Some((ip, scope)), Some((has, has_scope))) => ip == has && (scope.is_none() || scope == has_scope),
+        _ => excluded.eq_ignore_ascii_case(address),
+    }
+}
+
+fn family_used(ip: IpAddr, family: FamilyOrder) -> bool {
+    match family {
+        FamilyOrder::V4 => ip.is_ipv4(),
+        FamilyOrder::V6 => ip.is_ipv6(),
+        FamilyOrder::Both => true,
+    }
+}
+
+/// The first IPv4 address if `ip-family` allows IPv4, otherwise the first allowed IPv6 address.
+fn preferred(addresses: &[IpAddr], family: FamilyOrder) -> Option<IpAddr> {
+    let first = |v4: bool| addresses.iter().copied().find(|ip| ip.is_ipv4() == v4 && family_used(*ip, family));
+    first(true).or_else(|| first(false))
+}

@@ -1,0 +1,199 @@
+//! Effects of the configuration that no connection shows: configured controllers that it keeps from being connected,
+//! and controllers that stay connected because a part of it cannot be read.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Configured, Defaults};
+use crate::Time;
+use crate::conf::ControllerEntry;
+use crate::effect::{HostEffect, Level, Notice};
+use crate::fleet::{MemberView, Status};
+use crate::sources::{SourceId, Sources};
+use stas_nvme::{Parameters, Tid};
+
+/// Maximum number of controllers named in one log line.
+const NAMED: usize = 3;
+
+/// A configured controller that the configuration itself keeps from being connected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct LeftOut {
+    /// The controller. Its address is the host name while no address of the name is known.
+    tid: Tid,
+    /// [`Status::Excluded`] or [`Status::Unresolved`].
+    status: Status,
+    /// Why it is not connected.
+    reason: String,
+    /// When its host name is looked up again.
+    next_attempt: Option<Time>,
+    /// The line of its `controller=`.
+    line: usize,
+}
+
+/// What was logged already.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Told {
+    left_out: BTreeMap<Tid, String>,
+    held: BTreeSet<Tid>,
+    hold: String,
+}
+
+impl Configured {
+    /// The configured controllers that are not connected because of the configuration itself, as of the last
+    /// [`Configured::controllers`].
+    pub fn left_out<'a>(&'a self, parameters: &'a Parameters) -> impl Iterator<Item = MemberView<'a>> {
+        self.left_out.iter().map(move |left_out| MemberView {
+            tid: &left_out.tid,
+            status: left_out.status,
+            kernel: None,
+            reason: Some(&left_out.reason),
+            next_attempt: left_out.next_attempt,
+            attempts: 0,
+            parameters,
+            pending: false,
+            alias_of: None,
+        })
+    }
+
+    /// True for a controller that the configuration listed at the last [`Configured::controllers`].
+    #[must_use]
+    pub fn lists(&self, tid: &Tid) -> bool {
+        self.listed.contains(tid)
+    }
+
+    /// Why controllers that the configuration no longer lists stay connected, and how to end that. `None` if there are
+    /// no such controllers.
+    #[must_use]
+    pub fn hold(&self) -> Option<String> {
+        let reload = format!("`systemctl reload {}`", self.file.trim_end_matches(".conf"));
+        if let Some(line) = self.lost_line {
+            let what = format!("{}:{line} cannot be used and may mean it", self.file);
+            return Some(format!("{what}; correct that line, then {reload}"));
+        }
+        let entry = self.awaited().next()?;
+        let (name, at) = (&entry.traddr, format!("{}:{}", self.file, entry.line));
+        Some(if self.names.get(name).is_some_and(|name| name.asked) {
+            format!(
+                "host name {name} ({at}) has no known address and may mean it; make the name resolvable, or correct \
+                 that line, then {reload}"
+            )
+        } else {
+            format!("host name {name} ({at}) is being looked up and may mean it")
+        })
+    }
+
+    /// True for a controller that was listed by the configuration alone and is no longer listed.
+    #[must_use]
+    pub fn is_held<P: Clone + PartialEq>(&self, sources: &Sources<P>, tid: &Tid) -> bool {
+        let mut naming = sources.naming(tid).peekable();
+        naming.peek().is_some() && naming.all(|id| *id == SourceId::Configured) && !self.lists(tid)
+    }
+
+    /// Logs what is configured and not connected, and which of these controllers stay connected because removals are
+    /// held back.
+    pub fn tell_what_is_held<'a, P: Clone + PartialEq>(
+        &mut self,
+        sources: &Sources<P>,
+        tids: impl Iterator<Item = &'a Tid>,
+        out: &mut Vec<HostEffect>,
+    ) {
+        let held = match self.hold() {
+            Some(_) => tids.filter(|tid| self.is_held(sources, tid)).cloned().collect(),
+            None => BTreeSet::new(),
+        };
+        self.tell(held, out);
+    }
+
+    /// The `controller=` entries with a host name that may mean any controller.
+    pub(super) fn awaited(&self) -> impl Iterator<Item = &ControllerEntry> {
+        let named = self.controllers.iter().filter(|entry| entry.is_name);
+        named.filter(|entry| self.names.get(&entry.traddr).is_none_or(|name| !name.asked || name.addresses.is_empty()))
+    }
+
+    /// Finds the configured controllers that are not connected because of the configuration itself.
+    pub(super) fn find_left_out(&self, defaults: &Defaults<'_>) -> Vec<LeftOut> {
+        let mut found: BTreeMap<Tid, LeftOut> = BTreeMap::new();
+        for entry in &self.controllers {
+            let addresses = self.addresses(entry, defaults);
+            let left_out = |address: &str, (status, reason): (Status, String)| LeftOut {
+                tid: self.tid(entry, address, defaults),
+                status,
+                reason,
+                next_attempt: self.next_look_up(&entry.traddr).filter(|_| status == Status::Unresolved),
+                line: entry.line,
+            };
+            if addresses.is_empty() {
+                let missing = left_out(&entry.traddr, self.why_without_address(entry));
+                found.entry(missing.tid.clone()).or_insert(missing);
+            }
+            for address in addresses {
+                let tid = self.tid(entry, &address, defaults);
+                if let Some(line) = self.excluded_by(&tid) {
+                    let reason = format!("excluded by exclude= in {}:{line}", self.file);
+                    found.entry(tid).or_insert_with(|| left_out(&address, (Status::Excluded, reason)));
+                }
+            }
+        }
+        found.into_values().collect()
+    }
+
+    /// Why an entry yields no address.
+    fn why_without_address(&self, entry: &ControllerEntry) -> (Status, String) {
+        let outside = || (Status::Excluded, format!("outside ip-family={}", self.family));
+        if !entry.is_name {
+            return outside();
+        }
+        let name = &entry.traddr;
+        let (addresses, failed) = match self.names.get(name) {
+            Some(state) => (state.addresses.as_slice(), state.failed.as_ref()),
+            None => (&[][..], None),
+        };
+        match failed {
+            _ if !addresses.is_empty() => outside(),
+            Some(why) => (Status::Unresolved, format!("host name {name} cannot be resolved: {why}")),
+            None => (Status::Unresolved, format!("host name {name} is being looked up")),
+        }
+    }
+
+    /// The line of the first exclusion that matches a configured controller.
+    fn excluded_by(&self, tid: &Tid) -> Option<usize> {
+        self.exclusion_of(tid, &tid.host_iface).map(|exclusion| exclusion.line)
+    }
+
+    /// Logs once which configured controllers are excluded, and which controllers (`held`) stay connected because a
+    /// part of the configuration cannot be read.
+    fn tell(&mut self, held: BTreeSet<Tid>, out: &mut Vec<HostEffect>) {
+        let mut notice = |level, tid: Option<&Tid>, text| {
+            out.push(HostEffect::Tell(Notice { level, tid: tid.cloned(), ctrl: None, text }));
+        };
+        let excluded = self.left_out.iter().filter(|left_out| left_out.status == Status::Excluded);
+        let mut told = BTreeMap::new();
+        for left_out in excluded {
+            let LeftOut { tid, reason, line, .. } = left_out;
+            if self.told.left_out.get(tid) != Some(reason) {
+                let text = format!("configured in {}:{line}, but not connected: {reason}", self.file);
+                notice(Level::Info, Some(tid), text);
+            }
+            told.insert(tid.clone(), reason.clone());
+        }
+        self.told.left_out = told;
+        // While the first look-up is under way there is nothing to report.
+        let is_settled = self.lost_line.is_some() || self.awaited().all(|entry| self.has_failed(&entry.traddr));
+        let Some(hold) = self.hold().filter(|_| is_settled) else { return };
+        if !held.is_empty() && (!held.is_subset(&self.told.held) || hold != self.told.hold) {
+            let names: Vec<String> = held.iter().take(NAMED).map(ToString::to_string).collect();
+            let more = if held.len() > NAMED { ", …" } else { "" };
+            let what = match held.len() {
+                1 => "1 controller that is no longer configured is kept".to_owned(),
+                count => format!("{count} controllers that are no longer configured are kept"),
+            };
+            let text = format!("{what}: {}{more}: {hold}", names.join(", "));
+            notice(Level::Warning, None, text);
+        }
+        self.told.held = held;
+        self.told.hold = hold;
+    }
+
+    fn has_failed(&self, name: &str) -> bool {
+        self.names.get(name).is_some_and(|name| name.failed.is_some())
+    }
+}

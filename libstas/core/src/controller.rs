@@ -1,0 +1,262 @@
+//! The state of one controller: wanted, queued, connected, held, lost, given up, being removed.
+//!
+//! ```text
+//!             settle                lane's turn            Made or Found
+//!   Idle ───────────────▶ InLane ───────────────▶ Connecting ───────────────▶ Held
+//!    ▲  ▲                   │ turned away             │ failed                 │ gone
+//!    │  └───── retry ── Waiting ◀─────────────────────┘                        │
+//!    └─────────────────────────────────────────────────────────────────────────┘
+//! ```
+
+use std::time::Duration;
+
+use super::backoff::{Backoff, Jitter};
+use super::keep_alive::KeepAlive;
+use super::ownership::Cause;
+use super::{CtrlRef, OpId, Time};
+use stas_nvme::Parameters;
+
+/// A connection that lived at least this long resets the back-off when it is lost. After a shorter one the back-off
+/// continues, so that a target that drops each connection at once is not retried in a tight loop.
+pub const SETTLED_AFTER: Duration = Duration::from_secs(10);
+
+/// Why and how a controller is wanted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Want {
+    /// The connection parameters.
+    pub parameters: Parameters,
+    /// The trust level of the best source: configured, referral, discovered. When one device serves several TIDs, the
+    /// TID with the smallest rank owns it.
+    pub rank: u8,
+    /// Gives up after this many failed attempts in a row (NCC); `None`: never.
+    pub attempts: Option<u32>,
+    /// Only announced discovery controllers list it, directly or by their referrals. Such a controller may not claim a
+    /// connection of another program.
+    pub announced_only: bool,
+}
+
+/// How a controller is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parting {
+    /// Keeps the connection: disconnecting is switched off in the configuration.
+    Keep,
+    /// Keeps the connection whatever the configuration says: a boot table of the firmware lists it.
+    KeepForBoot,
+    /// Disconnects it, unless it is the last path to storage in use.
+    SpareInUse,
+    /// Disconnect it, even if storage in use depends on it.
+    Disconnect,
+}
+
+/// The connection state of a controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Life {
+    /// Nothing is under way.
+    Idle,
+    /// In the connect queue: being probed, or waiting for its turn.
+    InLane,
+    /// The kernel is connecting it.
+    Connecting(OpId),
+    /// The kernel has a connection that serves it.
+    Held {
+        /// The connection, by its device number and its birth.
+        ctrl: CtrlRef,
+        /// When this controller took the connection over.
+        since: Time,
+    },
+    /// Waits for the next attempt at that time.
+    Waiting(Time),
+    /// No further attempt until something changes.
+    GivenUp,
+}
+
+/// The state of a controller before an exclusion matched it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BeforeExclusion {
+    /// It was wanted.
+    Wanted,
+    /// It was being removed, in this way and for this cause.
+    Removed(Parting, Cause),
+}
+
+/// The progress of a removal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leaving {
+    /// The removal has not begun.
+    Asked,
+    /// Being checked for storage in use.
+    Checking(OpId),
+    /// Kept, for the reason in [`Controller::kept`].
+    Kept,
+    /// The kernel refused the disconnect; retried at that time.
+    Refused(Time),
+}
+
+/// The state of one member of the fleet: how it is wanted, and what has been done.
+#[derive(Clone, Debug)]
+pub struct Controller {
+    /// How it is wanted, or was wanted last.
+    pub want: Want,
+    /// Its connection state.
+    pub life: Life,
+    /// How it is removed and how far that is; `None` while it is wanted.
+    pub leaving: Option<(Parting, Leaving)>,
+    /// Why it is removed.
+    pub cause: Option<Cause>,
+    /// The state to restore when the exclusion that removes it is no longer configured.
+    pub before_exclusion: Option<BeforeExclusion>,
+    /// True once it has had a connection in this run.
+    pub has_held: bool,
+    /// Attempts since the last success.
+    pub attempts: u32,
+    /// Why it is not connected; `None` if there is nothing to report.
+    pub reason: Option<String>,
+    /// The parameters with which this daemon connected it; `None` if it did not.
+    pub connected_with: Option<Parameters>,
+    /// Why it is kept although no source wants it.
+    pub kept: Option<String>,
+    /// This daemon has requested its disconnect: the loss of the connection is no failure.
+    pub dismissed: bool,
+    /// When [`super::fleet::Fleet::encourage`] or a network change last cut a wait short.
+    pub hurried: Option<Time>,
+    /// Whether it is connected with a keep-alive timeout (discovery controllers only).
+    pub keep_alive: KeepAlive,
+    /// For a controller that is polled: the time of the next connect, and why it is polled.
+    pub resting: Option<(Time, &'static str)>,
+    backoff: Backoff,
+    told: Option<String>,
+}
+
+impl Controller {
+    /// A controller that has just become wanted.
+    #[must_use]
+    pub fn new(want: Want) -> Self {
+        Self {
+            want,
+            life: Life::Idle,
+            leaving: None,
+            cause: None,
+            before_exclusion: None,
+            has_held: false,
+            attempts: 0,
+            reason: None,
+            connected_with: None,
+            kept: None,
+            dismissed: false,
+            hurried: None,
+            keep_alive: KeepAlive::default(),
+            resting: None,
+            backoff: Backoff::default(),
+            told: None,
+        }
+    }
+
+    /// A controller that this run has never wanted: only its connection is to be disconnected.
+    #[must_use]
+    pub fn unwanted(how: Parting, cause: Cause) -> Self {
+        Self { leaving: Some((how, Leaving::Asked)), cause: Some(cause), ..Self::new(Want::default()) }
+    }
+
+    /// Its kernel connection.
+    #[must_use]
+    pub fn ctrl(&self) -> Option<CtrlRef> {
+        match self.life {
+            Life::Held { ctrl, .. } => Some(ctrl),
+            _ => None,
+        }
+    }
+
+    /// True while it is not being removed.
+    #[must_use]
+    pub fn is_wanted(&self) -> bool {
+        self.leaving.is_none()
+    }
+
+    /// True when it is removed because of an exclusion.
+    #[must_use]
+    pub fn is_excluded(&self) -> bool {
+        self.cause.as_ref().is_some_and(|cause| cause.why.is_exclusion())
+    }
+
+    /// Takes over a connection. Returns the number of attempts that were needed.
+    pub fn hold(&mut self, now: Time, ctrl: CtrlRef) -> u32 {
+        self.life = Life::Held { ctrl, since: now };
+        self.has_held = true;
+        self.dismissed = false;
+        self.resting = None;
+        self.reason = None;
+        self.told = None;
+        std::mem::take(&mut self.attempts)
+    }
+
+    /// Gives up its connection without disconnecting it: the controller takes another one.
+    pub fn release(&mut self) {
+        self.life = Life::Idle;
+        self.connected_with = None;
+        self.resting = None;
+        self.dismissed = false;
+    }
+
+    /// Its connection is gone. Returns the time of the next attempt: of the next poll if it is polled, at once if the
+    /// connection had lived for [`SETTLED_AFTER`] or was disconnected by this daemon, otherwise after the back-off.
+    pub fn lose(&mut self, now: Time, reason: &str, jitter: &mut Jitter) -> Time {
+        let lived = match self.life {
+            Life::Held { since, .. } => now.since(since),
+            _ => Duration::ZERO,
+        };
+        self.connected_with = None;
+        self.reason = Some(reason.to_owned());
+        let again = if let Some((until, _)) = self.resting.take() {
+            self.backoff.reset();
+            until
+        } else if lived >= SETTLED_AFTER || self.dismissed {
+            self.backoff.reset();
+            now
+        } else {
+            now + self.backoff.next(jitter)
+        };
+        self.life = Life::Waiting(again);
+        again
+    }
+
+    /// An attempt failed. Returns the time of the next attempt, or `None` if this was the last.
+    pub fn fail(&mut self, now: Time, reason: String, not_before: Option<Time>, jitter: &mut Jitter) -> Option<Time> {
+        self.attempts += 1;
+        self.reason = Some(reason);
+        if self.want.attempts.is_some_and(|limit| self.attempts >= limit) {
+            self.life = Life::GivenUp;
+            return None;
+        }
+        let again = (now + self.backoff.next(jitter)).max(not_before.unwrap_or(now));
+        self.life = Life::Waiting(again);
+        Some(again)
+    }
+
+    /// Makes no further attempt until something changes.
+    pub fn give_up(&mut self, reason: String) {
+        self.attempts += 1;
+        self.reason = Some(reason);
+        self.life = Life::GivenUp;
+    }
+
+    /// Starts counting attempts from zero, because other parameters are wanted now.
+    pub fn start_afresh(&mut self) {
+        self.attempts = 0;
+        self.backoff.reset();
+        self.life = Life::Idle;
+    }
+
+    /// Resets the back-off.
+    pub fn take_heart(&mut self) {
+        self.backoff.reset();
+    }
+
+    /// Returns true if this text differs from the last one, and remembers it.
+    pub fn is_news(&mut self, what: &str) -> bool {
+        if self.told.as_deref() == Some(what) {
+            return false;
+        }
+        self.told = Some(what.to_owned());
+        true
+    }
+}

@@ -1,0 +1,383 @@
+//! From wanted to connected: adoption, the connect queue, the outcome, the next attempt.
+
+use std::time::Duration;
+
+use super::{Fleet, Kind, Report, Timer};
+use crate::controller::{Controller, Life};
+use crate::effect::{ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, Level};
+use crate::kernel::Gained;
+use crate::lane::{Manner, Standing, Turned, Write};
+use crate::ownership::{Cause, Why};
+use crate::{CtrlRef, OpId, Time, reuse};
+use stas_nvme::security::{Obstacle, Tls};
+use stas_nvme::{Purpose, Tid};
+
+/// A connection that is being deleted cannot be used. Retry after this time: the deletion should be finished by then.
+const ON_ITS_WAY_OUT: Duration = Duration::from_millis(200);
+
+impl Fleet {
+    /// Performs the next step for a wanted member.
+    pub(super) fn pursue(&mut self, now: Time, tid: &Tid, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
+        let Some(member) = self.members.get(tid) else { return };
+        match member.life {
+            Life::Held { ctrl, .. } => {
+                self.claim(tid, ctrl, out);
+                self.check_secrets(now, tid);
+            }
+            Life::Connecting(_) => {}
+            _ if self.identity.is_none() || !self.inventory.has_looked() => {}
+            Life::GivenUp | Life::Waiting(_) | Life::Idle | Life::InLane => {
+                if let Some(ctrl) = self.serving(tid) {
+                    self.lane.leave(tid);
+                    self.hold(now, tid, ctrl, "took over the kernel's connection", reports, out);
+                } else {
+                    self.approach(now, tid, out);
+                }
+            }
+        }
+    }
+
+    /// Enters a member into the connect queue, unless it still has to wait.
+    fn approach(&mut self, now: Time, tid: &Tid, out: &mut Vec<HostEffect>) {
+        if let Some(obstacle) = self.obstacle(tid) {
+            self.block(tid, obstacle, out);
+            return;
+        }
+        let portal_live = self.portal_live(tid);
+        let penalty = self.manner(tid).and_then(|manner| self.lane.own_penalty(tid, &manner));
+        let common_secret = self.identity.as_ref().is_some_and(|identity| identity.key.is_some());
+        let Some(member) = self.members.get_mut(tid) else { return };
+        let secret = common_secret || member.want.parameters.dhchap_secret.is_some();
+        match member.life {
+            Life::Waiting(until) if until > now => self.timers.set(Timer::Retry(tid.clone()), until),
+            Life::Idle if penalty.is_some_and(|until| until > now) => self.wait(tid, penalty.unwrap_or(now)),
+            Life::Idle | Life::Waiting(_) => {
+                member.life = Life::InLane;
+                self.timers.cancel(&Timer::Retry(tid.clone()));
+                let standing = Standing { repeated: member.attempts > 0, portal_live, secret };
+                self.lane.enter(now, tid, standing, &mut self.ops, out);
+            }
+            _ => {}
+        }
+    }
+
+    /// Why a member, as it is wanted now, may not be connected.
+    pub(super) fn obstacle(&self, tid: &Tid) -> Option<Obstacle> {
+        let parameters = &self.members.get(tid)?.want.parameters;
+        let was_encrypted = self.encrypted.contains(tid) && parameters.tls != Some(Tls::Prohibited);
+        parameters.obstacle().or_else(|| was_encrypted.then_some(Obstacle::Before))
+    }
+
+    /// Blocks a member: no attempt is made until it is wanted with other parameters.
+    fn block(&mut self, tid: &Tid, obstacle: Obstacle, out: &mut Vec<HostEffect>) {
+        self.lane.leave(tid);
+        self.timers.cancel(&Timer::Retry(tid.clone()));
+        let Some(member) = self.members.get_mut(tid) else { return };
+        let reason = obstacle.to_string();
+        member.life = Life::GivenUp;
+        member.reason = Some(reason.clone());
+        if member.is_news(&reason) {
+            Self::tell(Level::Error, tid, None, format!("not connected: {reason}"), out);
+        }
+    }
+
+    /// Starts the next write, if the connect path is free.
+    pub(super) fn pump_lane(&mut self, now: Time, out: &mut Vec<HostEffect>) {
+        while let Some(tid) = self.lane.take_turn(now, &mut self.ops, out) {
+            let Some(identity) = self.identity_for(&tid) else { return };
+            let passed_over = self.passed_over_for(&tid);
+            let Some(member) = self.members.get_mut(&tid).filter(|member| member.life == Life::InLane) else {
+                continue;
+            };
+            let op = self.ops.issue();
+            member.life = Life::Connecting(op);
+            self.lane.start(now, op);
+            let request = ConnectRequest {
+                parameters: member.want.parameters.clone(),
+                identity,
+                purpose: match self.kind {
+                    Kind::Io => Purpose::Io,
+                    Kind::Discovery if member.keep_alive.is_left_out() => Purpose::Poll,
+                    Kind::Discovery => Purpose::Discovery,
+                },
+                passed_over,
+                tid,
+            };
+            self.connecting.insert(op, request.clone());
+            out.push(HostEffect::Connect { op, request: Box::new(request) });
+        }
+    }
+
+    /// Takes the outcome of a write, however late.
+    pub(super) fn connected(
+        &mut self,
+        now: Time,
+        op: OpId,
+        report: ConnectReport,
+        reports: &mut Vec<Report>,
+        out: &mut Vec<HostEffect>,
+    ) {
+        let Some(request) = self.connecting.remove(&op) else { return };
+        if let ConnectOutcome::Made(ctrl) = report.outcome {
+            self.rotation.made_with(ctrl, request.secrets());
+        }
+        let ConnectRequest { tid, parameters, identity, purpose, .. } = request;
+        let failed = matches!(report.outcome, ConnectOutcome::Failed(_));
+        let manner = Manner { parameters: parameters.clone(), identity: identity.clone() };
+        let write = Write { failed, held: report.held, portal_live: self.portal_live(&tid), manner };
+        let ended = self.lane.ended(now, op, &tid, write);
+        self.turned_away(now, ended.turned, out);
+        self.take_look(now, report.look, reports, out);
+        let same_identity = self.is_identity(&identity);
+        let passed_over = matches!(report.outcome, ConnectOutcome::Found(ctrl) if !self.may_hold(ctrl));
+        let Some(member) = self.members.get_mut(&tid) else { return };
+        let outdated = member.want.parameters != parameters || !same_identity;
+        match &report.outcome {
+            ConnectOutcome::Made(ctrl) => {
+                member.keep_alive.made(purpose == Purpose::Poll);
+                self.own(*ctrl, Gained::Connected, &tid, Some(&parameters));
+                self.made(now, &tid, *ctrl, reports, out);
+                if let Some(member) = self.members.get_mut(&tid).filter(|member| member.ctrl() == Some(*ctrl)) {
+                    member.connected_with = Some(parameters);
+                }
+            }
+            ConnectOutcome::Found(_) if passed_over => self.wait(&tid, now + ON_ITS_WAY_OUT),
+            ConnectOutcome::Found(ctrl) => {
+                self.hold(now, &tid, *ctrl, "took over the kernel's connection", reports, out);
+            }
+            ConnectOutcome::Failed(error) if outdated => {
+                // The new configuration has not been tried yet and may work.
+                let text = format!("not connected: {error}; its configuration has changed since: tried again at once");
+                member.start_afresh();
+                Self::tell(Level::Warning, &tid, None, text, out);
+            }
+            ConnectOutcome::Failed(ConnectError::Invalid(reason)) => {
+                member.give_up(reason.clone());
+                if member.is_news(reason) {
+                    let text =
+                        format!("cannot be connected: {reason}; not tried again before its configuration changes");
+                    Self::tell(Level::Error, &tid, None, text, out);
+                }
+            }
+            ConnectOutcome::Failed(error) => {
+                let at_once = member.keep_alive.failed(purpose == Purpose::Poll, error.errno());
+                if *error == ConnectError::Already {
+                    self.request_look(out);
+                }
+                self.attempt_failed(now, &tid, error.to_string(), ended.stay_away, out);
+                if at_once {
+                    self.wait(&tid, now);
+                }
+            }
+        }
+        self.stirred.insert(tid);
+    }
+
+    /// A write created a controller. If another live connection serves the same TID, the new one is disconnected.
+    fn made(&mut self, now: Time, tid: &Tid, ctrl: CtrlRef, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
+        let discovery = self.kind == Kind::Discovery;
+        let twin = self
+            .inventory
+            .iter()
+            .filter(|other| other.ctrl != ctrl && other.is_live() && other.ctrl.birth < ctrl.birth)
+            .filter(|other| self.may_hold(other.ctrl))
+            .find(|other| reuse::may_be_taken_over(other, discovery) && reuse::serves(other, tid, &self.links))
+            .map(|other| other.ctrl);
+        match twin {
+            Some(twin) => {
+                let cause = Cause::new(Why::Duplicate, format!("duplicate of {twin}"));
+                // If it may not be disconnected, it is left as a second connection.
+                let _ = self.disconnect(ctrl, false, &cause, out);
+                self.hold(now, tid, twin, "took over the kernel's connection", reports, out);
+            }
+            None => self.hold(now, tid, ctrl, "connected", reports, out),
+        }
+    }
+
+    /// True for a connection that exists, is not being disconnected by this daemon, and may be adopted.
+    fn may_hold(&self, ctrl: CtrlRef) -> bool {
+        let going = self.disconnecting.values().any(|going| *going == ctrl);
+        // A connection that is gone already is held until the snapshot shows that it is gone.
+        !going && self.inventory.get(ctrl).is_none_or(|kernel| self.is_usable(kernel))
+    }
+
+    /// A member takes a connection.
+    pub(super) fn hold(
+        &mut self,
+        now: Time,
+        tid: &Tid,
+        ctrl: CtrlRef,
+        how: &str,
+        reports: &mut Vec<Report>,
+        out: &mut Vec<HostEffect>,
+    ) {
+        let kernel = self.inventory.get(ctrl);
+        let gone = kernel.is_none();
+        let live = kernel.is_some_and(super::KernelController::is_live);
+        match kernel.map(|kernel| kernel.encrypted) {
+            Some(true) => drop(self.encrypted.insert(tid.clone())),
+            Some(false) => drop(self.encrypted.remove(tid)),
+            None => {}
+        }
+        let wanted = self.members.get(tid).map(|member| member.want.parameters.clone());
+        let connected_with = wanted.and_then(|wanted| self.made_with(tid, ctrl, &wanted));
+        let Some(member) = self.members.get_mut(tid) else { return };
+        let attempts = member.hold(now, ctrl);
+        member.connected_with = connected_with;
+        self.claim(tid, ctrl, out);
+        self.stir_leaving();
+        if gone {
+            // It was lost between the write and the snapshot.
+            self.connection_gone(now, tid, ctrl, reports, out);
+            return;
+        }
+        self.stirred.insert(tid.clone());
+        out.push(HostEffect::HideSecrets(ctrl));
+        out.push(HostEffect::Save);
+        let text = match attempts {
+            0 => format!("{how}: {ctrl}"),
+            1 => format!("{how}: {ctrl}, after one failed attempt"),
+            n => format!("{how}: {ctrl}, after {n} failed attempts"),
+        };
+        Self::tell(Level::Info, tid, Some(ctrl), text, out);
+        if live {
+            reports.push(Report::Live(tid.clone(), ctrl));
+        }
+    }
+
+    /// The kernel connection of a member is gone.
+    pub(super) fn connection_gone(
+        &mut self,
+        now: Time,
+        tid: &Tid,
+        ctrl: CtrlRef,
+        reports: &mut Vec<Report>,
+        out: &mut Vec<HostEffect>,
+    ) {
+        self.stir_leaving();
+        self.rotation.gone(ctrl);
+        let Some(member) = self.members.get_mut(tid) else { return };
+        reports.push(Report::Lost(tid.clone(), ctrl));
+        let resting = member.resting.map(|(_, reason)| reason);
+        if resting.is_none() && !member.dismissed {
+            self.lane.lost(now, tid);
+        }
+        let by_us = member.dismissed;
+        let again = member.lose(now, resting.unwrap_or("the kernel removed its connection"), &mut self.jitter);
+        if resting.is_some() {
+            self.timers.set(Timer::Retry(tid.clone()), again);
+        } else if member.is_wanted() {
+            let (level, what) = match by_us {
+                true => (Level::Info, "is disconnected"),
+                false => (Level::Warning, "is gone from the kernel"),
+            };
+            let text = format!("{ctrl} {what}; connecting it again {}", when(now, again));
+            Self::tell(level, tid, Some(ctrl), text, out);
+            self.timers.set(Timer::Retry(tid.clone()), again);
+        }
+        self.stirred.insert(tid.clone());
+    }
+
+    /// The connect queue rejected controllers.
+    pub(super) fn turned_away(&mut self, now: Time, turned: Vec<Turned>, out: &mut Vec<HostEffect>) {
+        for Turned { tid, reason } in turned {
+            let not_before = self.banned_until(&tid);
+            self.attempt_failed(now, &tid, reason, not_before, out);
+            self.stirred.insert(tid);
+        }
+    }
+
+    fn attempt_failed(
+        &mut self,
+        now: Time,
+        tid: &Tid,
+        reason: String,
+        not_before: Option<Time>,
+        out: &mut Vec<HostEffect>,
+    ) {
+        let jitter = &mut self.jitter;
+        let Some(member) = self.members.get_mut(tid) else { return };
+        let again = member.fail(now, reason.clone(), not_before, jitter);
+        tell_failure(now, tid, member, &reason, again, out);
+        if let Some(again) = again {
+            self.timers.set(Timer::Retry(tid.clone()), again);
+        }
+    }
+
+    /// Disconnects a member after its page was read, until the next poll. `reason` says why it is polled.
+    pub fn rest(&mut self, tid: &Tid, until: Time, reason: &'static str, out: &mut Vec<HostEffect>) {
+        let Some(ctrl) = self.members.get(tid).and_then(Controller::ctrl) else { return };
+        let cause = Cause::new(Why::PollOver, "it was read; it is polled, so its connection is not kept");
+        if self.disconnect(ctrl, false, &cause, out).is_err() {
+            return;
+        }
+        for member in self.members.values_mut().filter(|member| member.ctrl() == Some(ctrl)) {
+            member.resting = Some((until, reason));
+        }
+    }
+
+    /// True while a member is connected without keep-alive, for one poll.
+    #[must_use]
+    pub fn is_polled(&self, tid: &Tid) -> bool {
+        self.kernel(tid).is_some_and(|kernel| kernel.kato == Some(0))
+    }
+
+    /// True while a member has a connection that this process has made for it.
+    #[must_use]
+    pub fn has_made(&self, tid: &Tid) -> bool {
+        self.members.get(tid).is_some_and(|member| member.ctrl().is_some() && member.connected_with.is_some())
+    }
+
+    fn wait(&mut self, tid: &Tid, until: Time) {
+        if let Some(member) = self.members.get_mut(tid) {
+            member.life = Life::Waiting(until);
+            self.timers.set(Timer::Retry(tid.clone()), until);
+        }
+    }
+
+    pub(super) fn tell_hanging_write(&self, hanging: Duration, out: &mut Vec<HostEffect>) {
+        let connecting = self.connecting.values().next().map(|request| (&request.tid, "connecting it"));
+        let trying = || self.rotation.trying().map(|tid| (tid, "trying its new DH-HMAC-CHAP secret"));
+        if let Some((tid, what)) = connecting.or_else(trying) {
+            let text = format!(
+                "the kernel has been {what} for {} s; no other connection can be made until it returns",
+                hanging.as_secs()
+            );
+            Self::tell(Level::Warning, tid, None, text, out);
+        }
+    }
+}
+
+/// Logged once for each reason; the recovery message states the number of attempts.
+fn tell_failure(
+    now: Time,
+    tid: &Tid,
+    member: &mut Controller,
+    reason: &str,
+    again: Option<Time>,
+    out: &mut Vec<HostEffect>,
+) {
+    let news = member.is_news(reason);
+    let (level, text) = match again {
+        None => (
+            Level::Warning,
+            format!(
+                "not connected: {reason}; given up after {} attempts, for it is marked not to be persisted (NCC)",
+                member.attempts
+            ),
+        ),
+        Some(again) => {
+            let level = if news { Level::Warning } else { Level::Debug };
+            (level, format!("not connected: {reason}; next attempt {}, and so on", when(now, again)))
+        }
+    };
+    Fleet::tell(level, tid, None, text, out);
+}
+
+/// `at once` or `in 12 s`.
+fn when(now: Time, at: Time) -> String {
+    match at.since(now) {
+        wait if wait < Duration::from_millis(50) => "at once".to_owned(),
+        wait => format!("in {:.0} s", wait.as_secs_f64().max(1.0)),
+    }
+}

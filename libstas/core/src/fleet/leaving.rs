@@ -1,0 +1,382 @@
+//! Removal of members: the check for storage in use, the disconnect, and the connections that are kept.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::{Fleet, Kind, Report, Timer};
+use crate::controller::{BeforeExclusion, Controller, Leaving, Life, Parting};
+use crate::effect::{HostEffect, Level, Usage};
+use crate::kernel::{Gained, KernelController};
+use crate::ownership::{Cause, Decision, Reason, Why};
+use crate::{CtrlRef, OpId, Time, reuse};
+use stas_nvme::Tid;
+
+/// A check that takes longer than this is logged.
+const CHECK_DEADLINE: Duration = Duration::from_secs(30);
+/// A disconnect that takes longer than this is reported.
+const DISCONNECT_DEADLINE: Duration = Duration::from_secs(30);
+/// Log text: when storage in use is no longer kept.
+const UNTIL_FREE: &str = "; it goes when that is no longer so, by exclude=, or with in-use=disconnect";
+/// A disconnect that the kernel refused is retried after this time.
+const REFUSED_WAIT: Duration = Duration::from_secs(2);
+
+/// Whether other wanted members use a connection or need it.
+#[derive(Debug, PartialEq, Eq)]
+enum Others {
+    /// No other member uses it.
+    None,
+    /// Another member holds it too.
+    HoldIt,
+    /// It serves these members, and they have no equally good connection: none at all, one that is being deleted, or
+    /// one that is down while this one is live.
+    NeedIt(BTreeSet<Tid>),
+}
+
+impl Fleet {
+    /// Performs the next step of a removal.
+    pub(super) fn part(&mut self, now: Time, tid: &Tid, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
+        let Some(member) = self.members.get(tid) else { return };
+        let Some((how, leaving)) = member.leaving.clone() else { return };
+        match member.life {
+            // Wait for the late answer: a controller that was created is disconnected then.
+            Life::Connecting(_) => {}
+            Life::Held { ctrl, .. } => self.part_held(now, tid, ctrl, how, &leaving, reports, out),
+            _ if !self.inventory.has_looked() => {}
+            // No replacement is looked for: another connection would not be the one that this controller had.
+            _ if member.has_held => self.forget(tid, reports, out),
+            _ => match self.own_connection(tid) {
+                Some(ctrl) => {
+                    if let Some(member) = self.members.get_mut(tid) {
+                        member.hold(now, ctrl);
+                        member.leaving = Some((how, Leaving::Asked));
+                        self.stirred.insert(tid.clone());
+                    }
+                }
+                None => self.forget(tid, reports, out),
+            },
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn part_held(
+        &mut self,
+        now: Time,
+        tid: &Tid,
+        ctrl: CtrlRef,
+        how: Parting,
+        leaving: &Leaving,
+        reports: &mut Vec<Report>,
+        out: &mut Vec<HostEffect>,
+    ) {
+        if self.disconnecting.values().any(|going| *going == ctrl) {
+            return;
+        }
+        match self.others(tid, ctrl) {
+            Others::HoldIt => {
+                self.forget(tid, reports, out);
+                return;
+            }
+            Others::NeedIt(who) => {
+                self.stay_for(tid, who);
+                return;
+            }
+            Others::None => {}
+        }
+        let cause = self.cause_of(tid);
+        match self.decide(ctrl, how == Parting::KeepForBoot, &cause) {
+            Decision::Disconnect => {}
+            Decision::Keep(_) if *leaving == Leaving::Kept => return,
+            Decision::Keep(reason) if reason.may_change() => {
+                self.keep(tid, ctrl, how, &reason.to_string(), "", out);
+                return;
+            }
+            Decision::Keep(Reason::NotExcluded) if self.exclusion_does_not_count(tid) => return,
+            Decision::Keep(reason) => {
+                self.let_go(tid, &reason, reports, out);
+                return;
+            }
+        }
+        match (how, leaving) {
+            (Parting::Keep | Parting::KeepForBoot, Leaving::Kept) => {}
+            (Parting::Keep, _) => self.keep(tid, ctrl, how, &Reason::NoDisconnect.to_string(), "", out),
+            (Parting::KeepForBoot, _) => self.keep(tid, ctrl, how, &Reason::Booted.to_string(), "", out),
+            (_, Leaving::Refused(until)) if *until > now => self.timers.set(Timer::Part(tid.clone()), *until),
+            (Parting::SpareInUse, Leaving::Asked | Leaving::Refused(_)) if self.kind == Kind::Io => {
+                self.check_use(now, tid, ctrl, out);
+            }
+            (Parting::SpareInUse, Leaving::Checking(_) | Leaving::Kept) => {}
+            // Decided above; nothing has changed since.
+            _ => drop(self.disconnect(ctrl, false, &cause, out)),
+        }
+    }
+
+    /// For a member whose connection no exclusion matches: returns true if the removal is handled here, false if
+    /// [`Fleet::let_go`] must follow. A removal that was proved before the exclusion counts again. A member that was
+    /// wanted before is wanted again by its daemon as soon as the daemon sees that the exclusion is gone.
+    fn exclusion_does_not_count(&mut self, tid: &Tid) -> bool {
+        let Some(member) = self.members.get_mut(tid) else { return false };
+        match &member.before_exclusion {
+            Some(BeforeExclusion::Removed(..)) => {
+                self.exclusion_is_gone(tid);
+                true
+            }
+            Some(BeforeExclusion::Wanted) => self.rules.exclusions.matching(tid, &tid.host_iface).is_none(),
+            None => false,
+        }
+    }
+
+    /// Why a member is removed.
+    fn cause_of(&self, tid: &Tid) -> Cause {
+        let cause = self.members.get(tid).and_then(|member| member.cause.clone());
+        cause.unwrap_or_else(|| Cause::removed("it is no longer listed"))
+    }
+
+    /// Whether other wanted members use this connection or need it. A member with a live connection of its own does not
+    /// need it.
+    fn others(&self, tid: &Tid, ctrl: CtrlRef) -> Others {
+        let kernel = self.inventory.get(ctrl);
+        let discovery = self.kind == Kind::Discovery;
+        let serves = |other: &Tid| {
+            kernel.is_some_and(|kernel| {
+                reuse::may_be_taken_over(kernel, discovery)
+                    && reuse::serves(kernel, other, &self.links)
+                    && self.is_usable(kernel)
+            })
+        };
+        let live = |ctrl| self.inventory.get(ctrl).is_some_and(super::KernelController::is_live);
+        let mut need_it = BTreeSet::new();
+        for (other, member) in self.members.iter().filter(|(other, member)| *other != tid && member.is_wanted()) {
+            let has_own = |own: CtrlRef| {
+                let going = self.disconnecting.values().any(|going| *going == own);
+                !going && (live(own) || !live(ctrl))
+            };
+            match member.ctrl() {
+                Some(held) if held == ctrl => return Others::HoldIt,
+                Some(own) if has_own(own) => {}
+                _ if serves(other) => drop(need_it.insert(other.clone())),
+                _ => {}
+            }
+        }
+        if need_it.is_empty() { Others::None } else { Others::NeedIt(need_it) }
+    }
+
+    /// Keeps the connection for these members: they may take it over. It is disconnected when they have live
+    /// connections of their own.
+    fn stay_for(&mut self, tid: &Tid, others: BTreeSet<Tid>) {
+        if let Some(member) = self.members.get_mut(tid) {
+            member.kept = Some("another controller that it serves, too, has no live connection of its own".to_owned());
+        }
+        let open = |tid: &Tid| self.members.get(tid).is_some_and(|member| member.ctrl().is_none());
+        let open: Vec<Tid> = others.into_iter().filter(open).collect();
+        self.stirred.extend(open);
+    }
+
+    /// Re-examines members being removed after a connection appeared, became live or was lost: they may have waited for
+    /// that.
+    pub(super) fn stir_leaving(&mut self) {
+        let leaving = self.members.iter().filter(|(_, member)| !member.is_wanted() && member.ctrl().is_some());
+        self.stirred.extend(leaving.map(|(tid, _)| tid.clone()));
+    }
+
+    /// Starts a check for storage in use. One check at a time: if two paths to one namespace were checked together,
+    /// each would count as the remaining path of the other.
+    fn check_use(&mut self, now: Time, tid: &Tid, ctrl: CtrlRef, out: &mut Vec<HostEffect>) {
+        if self.checking.is_some() {
+            return;
+        }
+        let op = self.ops.issue();
+        if let Some(member) = self.members.get_mut(tid) {
+            member.leaving = Some((Parting::SpareInUse, Leaving::Checking(op)));
+        }
+        self.checking = Some(op);
+        self.timers.set(Timer::UseAnswer, now + CHECK_DEADLINE);
+        let leaving = self.disconnecting.values().copied().collect();
+        out.push(HostEffect::CheckUse { op, ctrl, leaving });
+    }
+
+    pub(super) fn use_checked(&mut self, op: OpId, usage: &Usage, out: &mut Vec<HostEffect>) {
+        if self.checking == Some(op) {
+            self.checking = None;
+            self.timers.cancel(&Timer::UseAnswer);
+        }
+        let found = self.members.iter().find_map(|(tid, member)| match &member.leaving {
+            Some((_, Leaving::Checking(checking))) if *checking == op => Some((tid.clone(), member.ctrl())),
+            _ => None,
+        });
+        if let Some((tid, Some(ctrl))) = found {
+            match usage {
+                // It may have become needed while the check ran.
+                Usage::Free if self.others(&tid, ctrl) != Others::None => {
+                    if let Some(member) = self.members.get_mut(&tid) {
+                        member.leaving = Some((Parting::SpareInUse, Leaving::Asked));
+                    }
+                    self.stirred.insert(tid);
+                }
+                Usage::Free => {
+                    let cause = self.cause_of(&tid);
+                    if self.disconnect(ctrl, false, &cause, out).is_err() {
+                        // Its owner or the scope has changed while the check ran.
+                        if let Some(member) = self.members.get_mut(&tid) {
+                            member.leaving = Some((Parting::SpareInUse, Leaving::Asked));
+                        }
+                        self.stirred.insert(tid);
+                    }
+                }
+                Usage::LastPath(what) => self.keep(&tid, ctrl, Parting::SpareInUse, what, UNTIL_FREE, out),
+                Usage::Unknown(why) => {
+                    let what = format!("whether its storage is in use cannot be found out ({why})");
+                    self.keep(&tid, ctrl, Parting::SpareInUse, &what, UNTIL_FREE, out);
+                }
+            }
+        }
+        self.stir_unchecked();
+    }
+
+    /// Keeps the connection of a member that is being removed. `until` says what ends that.
+    fn keep(&mut self, tid: &Tid, ctrl: CtrlRef, how: Parting, what: &str, until: &str, out: &mut Vec<HostEffect>) {
+        let Some(member) = self.members.get_mut(tid) else { return };
+        member.leaving = Some((how, Leaving::Kept));
+        member.kept = Some(what.to_owned());
+        if member.is_news(what) {
+            let text = format!("{ctrl} is no longer wanted, but is kept: {what}{until}");
+            Self::tell(Level::Warning, tid, Some(ctrl), text, out);
+        }
+        out.push(HostEffect::Save);
+    }
+
+    /// Removes a member without disconnecting its connection.
+    pub(super) fn let_go(&mut self, tid: &Tid, reason: &Reason, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
+        let cause = self.cause_of(tid);
+        if let Some(ctrl) = self.members.get(tid).and_then(Controller::ctrl) {
+            let text = format!("{ctrl} stays connected: {reason}. Removed from the list: {}", cause.text);
+            Self::tell(Level::Info, tid, Some(ctrl), text, out);
+        }
+        self.forget_quietly(tid, reports, out);
+    }
+
+    /// Re-examines the members that wait for their check.
+    fn stir_unchecked(&mut self) {
+        let waiting = self.members.iter().filter(|(_, member)| {
+            matches!(member.leaving, Some((Parting::SpareInUse, Leaving::Asked | Leaving::Refused(_))))
+        });
+        self.stirred.extend(waiting.map(|(tid, _)| tid.clone()));
+    }
+
+    /// Checks kept connections again with each full snapshot: they may be unused by now, or have another path.
+    pub(super) fn check_kept_again(&mut self) {
+        for (tid, member) in &mut self.members {
+            if let Some((Parting::SpareInUse | Parting::Disconnect, leaving @ Leaving::Kept)) = &mut member.leaving {
+                *leaving = Leaving::Asked;
+                self.stirred.insert(tid.clone());
+            }
+        }
+    }
+
+    pub(super) fn use_check_hangs(&mut self, out: &mut Vec<HostEffect>) {
+        let checking = self.checking;
+        let hanging = self
+            .members
+            .iter()
+            .find(|(_, member)| matches!((&member.leaving, checking), (Some((_, Leaving::Checking(op))), Some(now)) if *op == now));
+        if let Some((tid, member)) = hanging {
+            let text = "looking for storage in use hangs; nothing is disconnected until it returns".to_owned();
+            Self::tell(Level::Warning, tid, member.ctrl(), text, out);
+        }
+    }
+
+    /// Ends a poll of the previous run, which the saved state names. No member holds the connection.
+    pub fn end_old_poll(&mut self, ctrl: CtrlRef, out: &mut Vec<HostEffect>) {
+        let Some(tid) = self.inventory.get(ctrl).map(KernelController::tid) else { return };
+        if !self.holders(ctrl).is_empty() {
+            return;
+        }
+        if !self.ours.contains_key(&ctrl) {
+            self.own(ctrl, Gained::Connected, &tid, None);
+        }
+        let cause = Cause::new(Why::PollOver, "a poll of the run before this one");
+        // If another orchestrator has taken it over, that one ends it.
+        let _ = self.disconnect(ctrl, false, &cause, out);
+    }
+
+    /// Sets a deadline for each disconnect; one that hangs is logged once.
+    pub(super) fn watch_disconnects(&mut self, now: Time) {
+        for op in self.disconnecting.keys().filter(|op| !self.hanging.contains(op)) {
+            self.timers.set_once(Timer::Disconnect(*op), now + DISCONNECT_DEADLINE);
+        }
+    }
+
+    pub(super) fn disconnect_hangs(&mut self, op: OpId, out: &mut Vec<HostEffect>) {
+        let Some(ctrl) = self.disconnecting.get(&op).copied() else { return };
+        self.hanging.insert(op);
+        let Some(tid) = self.inventory.get(ctrl).map(KernelController::tid) else { return };
+        let tid = self.holding(ctrl).into_iter().next().unwrap_or(tid);
+        let text = format!(
+            "disconnecting {ctrl} has been hanging in the kernel for {} s; it is waited for, other controllers are not \
+             affected (the kernel's log may say why)",
+            DISCONNECT_DEADLINE.as_secs()
+        );
+        Self::tell(Level::Warning, &tid, Some(ctrl), text, out);
+    }
+
+    pub(super) fn disconnected(
+        &mut self,
+        now: Time,
+        op: OpId,
+        result: &Result<(), String>,
+        reports: &mut Vec<Report>,
+        out: &mut Vec<HostEffect>,
+    ) {
+        let Some(ctrl) = self.disconnecting.remove(&op) else { return };
+        self.timers.cancel(&Timer::Disconnect(op));
+        self.hanging.remove(&op);
+        self.request_look(out);
+        let Err(reason) = result else {
+            // It is gone, whether sysfs can be read or not: it must not be used any more.
+            if self.inventory.lose(ctrl) {
+                for tid in self.holding(ctrl) {
+                    self.connection_gone(now, &tid, ctrl, reports, out);
+                }
+            }
+            return;
+        };
+        for (tid, member) in &mut self.members {
+            if member.ctrl() != Some(ctrl) {
+                continue;
+            }
+            member.dismissed = false;
+            member.resting = None;
+            let Some((_, leaving)) = &mut member.leaving else { continue };
+            *leaving = Leaving::Refused(now + REFUSED_WAIT);
+            self.stirred.insert(tid.clone());
+            if member.is_news(reason) {
+                let text =
+                    format!("{ctrl} could not be disconnected: {reason}; tried again in {} s", REFUSED_WAIT.as_secs());
+                Self::tell(Level::Warning, tid, Some(ctrl), text, out);
+            }
+        }
+    }
+
+    /// Removes a member whose removal is complete.
+    fn forget(&mut self, tid: &Tid, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
+        if let Some(member) = self.members.get(tid) {
+            let cause = self.cause_of(tid).text;
+            let text = match member.ctrl() {
+                Some(ctrl) => format!("removed: {cause}; {ctrl} stays connected, another controller uses it"),
+                None if member.has_held => "disconnected and removed".to_owned(),
+                None => format!("removed: {cause}; it was not connected"),
+            };
+            Self::tell(Level::Info, tid, None, text, out);
+        }
+        self.forget_quietly(tid, reports, out);
+    }
+
+    fn forget_quietly(&mut self, tid: &Tid, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
+        self.lane.forget(tid);
+        self.encrypted.remove(tid);
+        self.timers.cancel(&Timer::Retry(tid.clone()));
+        self.timers.cancel(&Timer::Part(tid.clone()));
+        self.members.remove(tid);
+        reports.push(Report::Left(tid.clone()));
+        out.push(HostEffect::Save);
+    }
+}

@@ -1,0 +1,215 @@
+//! When to take a snapshot of sysfs, and what a snapshot means for the members (design, policy 5).
+
+use std::time::Duration;
+
+use super::{Fleet, Report, Timer};
+use crate::controller::Life;
+use crate::effect::{HostEffect, Level, Notice, Uevent, UeventKind};
+use crate::inventory::Diff;
+use crate::kernel::{Look, Owner};
+use crate::{OpId, Time, reuse};
+use stas_nvme::Tid;
+
+/// Longest time between two snapshots, whatever the events say. No event tells that a connection went down while the
+/// kernel reconnects it: for this long `ls` may show it as connected.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// Shortest time between two snapshots caused by events of removal, so that a storm of events costs little.
+const HINT_GAP: Duration = Duration::from_millis(100);
+/// Shortest time between two snapshots caused by other events. These are less urgent: the answer to a connect has a
+/// snapshot of its own.
+const CALM_HINT_GAP: Duration = Duration::from_millis(500);
+/// While a connect is under way, a snapshot on an event waits this long: the connect brings its own.
+const LANE_LOOKS: Duration = Duration::from_secs(1);
+/// Lost events are logged at most this often.
+const OVERRUN_TOLD_EVERY: Duration = Duration::from_secs(60);
+/// A snapshot that takes longer than this is logged.
+const LOOK_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Snapshots under way and owed.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Looking {
+    op: Option<OpId>,
+    owed: bool,
+    started: bool,
+    last: Option<Time>,
+    hinted: u64,
+    hangs: bool,
+    overrun_told: Option<Time>,
+}
+
+impl Fleet {
+    /// Requests a snapshot. At most one is under way and one more owed.
+    pub(super) fn request_look(&mut self, out: &mut Vec<HostEffect>) {
+        if self.look.op.is_some() {
+            self.look.owed = true;
+            return;
+        }
+        let op = self.ops.issue();
+        self.look.op = Some(op);
+        self.look.started = true;
+        self.timers.cancel(&Timer::Look);
+        out.push(HostEffect::Look(op));
+    }
+
+    /// Schedules a snapshot after a kernel event, unless the newest one is more recent than the event.
+    pub(super) fn hint(&mut self, now: Time, event: &Uevent, out: &mut Vec<HostEffect>) {
+        if self.inventory.covers(event) {
+            return;
+        }
+        self.look.hinted = self.look.hinted.max(event.seqnum);
+        let patient = self.lane.is_busy() && event.kind != UeventKind::Remove;
+        let gap = if event.kind == UeventKind::Remove { HINT_GAP } else { CALM_HINT_GAP };
+        let earliest = self.look.last.map_or(now, |last| last + gap);
+        let at = earliest.max(if patient { now + LANE_LOOKS } else { now });
+        if at <= now {
+            self.request_look(out);
+        } else if self.timers.get(&Timer::Look).is_none_or(|planned| at < planned) {
+            self.timers.set(Timer::Look, at);
+        }
+    }
+
+    /// After an overrun any event may have been lost: take a snapshot.
+    pub(super) fn events_were_lost(&mut self, now: Time, out: &mut Vec<HostEffect>) {
+        if self.look.overrun_told.is_none_or(|told| now.since(told) >= OVERRUN_TOLD_EVERY) {
+            self.look.overrun_told = Some(now);
+            out.push(HostEffect::Tell(Notice {
+                level: Level::Warning,
+                tid: None,
+                ctrl: None,
+                text: "more kernel events came than could be read, and some are lost: looking at everything anew"
+                    .to_owned(),
+            }));
+        }
+        self.request_look(out);
+    }
+
+    /// Takes the answer to a snapshot request.
+    pub(super) fn looked(
+        &mut self,
+        now: Time,
+        op: OpId,
+        result: Result<Look, String>,
+        reports: &mut Vec<Report>,
+        out: &mut Vec<HostEffect>,
+    ) {
+        if self.look.op == Some(op) {
+            self.look.op = None;
+            self.look.hangs = false;
+            self.timers.cancel(&Timer::LookAnswer);
+        }
+        // Also after a failure: otherwise failing snapshots would follow each other without a pause.
+        self.look.last = Some(now);
+        match result {
+            Ok(look) => {
+                self.take_look(now, look, reports, out);
+                self.check_kept_again();
+            }
+            Err(reason) => out.push(HostEffect::Tell(Notice {
+                level: Level::Error,
+                tid: None,
+                ctrl: None,
+                text: format!(
+                    "the kernel's controllers cannot be listed: {reason}; nothing is done on account of that"
+                ),
+            })),
+        }
+        if std::mem::take(&mut self.look.owed) {
+            self.request_look(out);
+        }
+    }
+
+    /// Applies a snapshot to each member.
+    pub(super) fn take_look(&mut self, now: Time, look: Look, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
+        let first = !self.inventory.has_looked();
+        let Some(diff) = self.inventory.take(look) else { return };
+        self.forget_what_is_gone();
+        if first {
+            self.find_saved_connections();
+        }
+        if self.inventory.look().seqnum >= self.look.hinted {
+            // The events that asked for a snapshot are covered by this one.
+            self.timers.cancel(&Timer::Look);
+        }
+        self.compare_host_ids(out);
+        let Diff { appeared, identified, gone, became_live, lost } = diff;
+        for kernel in gone {
+            self.rotation.gone(kernel.ctrl);
+            for tid in self.holding(kernel.ctrl) {
+                self.connection_gone(now, &tid, kernel.ctrl, reports, out);
+            }
+        }
+        for ctrl in lost {
+            let by_us = self.disconnecting.values().any(|going| *going == ctrl);
+            for tid in self.holding(ctrl) {
+                if !by_us {
+                    let text = format!("{ctrl} lost its connection; the kernel tries to get it back");
+                    Self::tell(Level::Warning, &tid, Some(ctrl), text, out);
+                }
+                reports.push(Report::Lost(tid, ctrl));
+            }
+        }
+        if !became_live.is_empty() {
+            self.stir_leaving();
+        }
+        let came_up = became_live.clone();
+        for ctrl in became_live {
+            for tid in self.holding(ctrl) {
+                Self::tell(Level::Info, &tid, Some(ctrl), format!("{ctrl} is live"), out);
+                reports.push(Report::Live(tid, ctrl));
+            }
+        }
+        self.release_what_no_longer_serves(reports, out);
+        self.stir_unclaimed();
+        let news = appeared.iter().chain(&identified).chain(&came_up);
+        let news: Vec<_> = news.filter_map(|ctrl| self.inventory.get(*ctrl)).collect();
+        if first || !news.is_empty() {
+            let open = self
+                .members
+                .iter()
+                .filter(|(_, member)| !matches!(member.life, Life::Held { .. } | Life::Connecting(_)))
+                .filter(|(tid, _)| first || news.iter().any(|kernel| reuse::serves(kernel, tid, &self.links)));
+            self.stirred.extend(open.map(|(tid, _)| tid.clone()));
+        }
+    }
+
+    /// Re-examines members whose connection has no owner: its owner may have been unknown, and it may be claimed now.
+    fn stir_unclaimed(&mut self) {
+        let held = self.members.iter().filter(|(_, member)| member.is_wanted() && !member.want.announced_only);
+        let unclaimed = held.filter(|(_, member)| {
+            let kernel = member.ctrl().and_then(|ctrl| self.inventory.get(ctrl));
+            kernel.is_some_and(|kernel| kernel.owner == Owner::None && !self.ours.contains_key(&kernel.ctrl))
+        });
+        let unclaimed: Vec<Tid> = unclaimed.map(|(tid, _)| tid.clone()).collect();
+        self.stirred.extend(unclaimed);
+    }
+
+    pub(super) fn holding(&self, ctrl: crate::CtrlRef) -> Vec<Tid> {
+        self.members.iter().filter(|(_, member)| member.ctrl() == Some(ctrl)).map(|(tid, _)| tid.clone()).collect()
+    }
+
+    /// Schedules the next snapshot at most [`LOOK_EVERY`] after the last.
+    pub(super) fn plan_looks(&mut self, now: Time) {
+        if self.look.op.is_some() {
+            if self.look.hangs {
+                return;
+            }
+            self.timers.set_once(Timer::LookAnswer, now + LOOK_DEADLINE);
+        } else if self.look.started {
+            let every = self.rotation.looks_every().unwrap_or(LOOK_EVERY);
+            let at = self.look.last.unwrap_or(now) + every;
+            if self.timers.get(&Timer::Look).is_none_or(|planned| at < planned) {
+                self.timers.set(Timer::Look, at);
+            }
+        }
+    }
+
+    pub(super) fn look_hangs(&mut self, out: &mut Vec<HostEffect>) {
+        self.look.hangs = true;
+        out.push(HostEffect::Tell(Notice {
+            level: Level::Warning,
+            tid: None,
+            ctrl: None,
+            text: "a look at /sys/class/nvme hangs; changes are not noticed until it returns".to_owned(),
+        }));
+    }
+}

@@ -1,0 +1,502 @@
+//! Makes the kernel's controllers match the wanted ones: adopts, connects, retries, disconnects.
+//!
+//! Finder and connector each own a fleet. They tell it what is wanted ([`Fleet::want`]) and what no longer is
+//! ([`Fleet::unwant`]), pass it the host's events ([`Fleet::handle`]), and call [`Fleet::tick`] at [`Fleet::deadline`]
+//! at the latest. Each call returns [`Report`]s of what happened. The fleet does not decide *whether* a controller is
+//! wanted: see [`super::sources`].
+
+mod attempts;
+mod host_ids;
+mod leaving;
+mod looking;
+mod owning;
+mod rotation;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::backoff::Jitter;
+use super::controller::{BeforeExclusion, Controller, Leaving, Life, Parting, Want};
+use super::effect::{ConnectRequest, HostEffect, HostEvent, Level, Notice, Portal};
+use super::inventory::Inventory;
+use super::kernel::{CtrlState, KernelController, Links};
+use super::lane::{Lane, Manner};
+use super::ownership::{Cause, Instance, Rules};
+use super::timers::Timers;
+use super::{CtrlRef, OpId, OpIds, Time, reuse};
+use stas_nvme::{HostIdentity, Tid};
+use uuid::Uuid;
+
+pub use view::{MemberView, Status};
+
+/// After a network change waiting controllers are retried after this time, so that a burst of changes causes one retry.
+pub const KICK_DELAY: Duration = Duration::from_millis(100);
+/// Shortest time between two early retries, of all controllers or of one, so that a burst of events costs little.
+pub const KICK_GAP: Duration = Duration::from_millis(500);
+
+/// The kind of controllers that a fleet manages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Discovery controllers (stafd).
+    Discovery,
+    /// I/O controllers (stacd).
+    Io,
+}
+
+/// What happened to a member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Report {
+    /// It has a live connection.
+    Live(Tid, CtrlRef),
+    /// Its connection is down or gone; the fleet restores it.
+    Lost(Tid, CtrlRef),
+    /// It was removed and is no longer a member.
+    Left(Tid),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Retry(Tid),
+    Part(Tid),
+    Look,
+    LookAnswer,
+    UseAnswer,
+    Kick,
+    Disconnect(OpId),
+    Rotate,
+}
+
+/// The managed controllers of one daemon.
+#[derive(Debug)]
+pub struct Fleet {
+    kind: Kind,
+    identity: Option<Arc<HostIdentity>>,
+    members: BTreeMap<Tid, Controller>,
+    inventory: Inventory,
+    links: Arc<Links>,
+    lane: Lane,
+    ops: OpIds,
+    jitter: Jitter,
+    timers: Timers<Timer>,
+    look: looking::Looking,
+    /// The requests of the writes under way.
+    connecting: BTreeMap<OpId, ConnectRequest>,
+    checking: Option<OpId>,
+    disconnecting: BTreeMap<OpId, CtrlRef>,
+    /// Disconnects that were logged as hanging.
+    hanging: BTreeSet<OpId>,
+    /// The connections that we own.
+    ours: BTreeMap<CtrlRef, Instance>,
+    /// Controllers whose connections an earlier version saved as ours. Resolved by the first snapshot.
+    ours_by_name: BTreeSet<Tid>,
+    rules: Rules,
+    last_kick: Option<Time>,
+    /// Controllers whose last connection was encrypted: they are never connected unencrypted.
+    encrypted: BTreeSet<Tid>,
+    /// The kernel's host ID that was logged because it differs from the configured one.
+    reported_host_id: Option<Uuid>,
+    rotation: rotation::Rotation,
+    /// Members to re-examine by [`Fleet::work`].
+    stirred: BTreeSet<Tid>,
+}
+
+impl Fleet {
+    /// Creates a fleet without members. The seed determines its jitter.
+    #[must_use]
+    pub fn new(kind: Kind, seed: u64) -> Self {
+        Self {
+            kind,
+            identity: None,
+            members: BTreeMap::new(),
+            inventory: Inventory::default(),
+            links: Arc::default(),
+            lane: Lane::default(),
+            ops: OpIds::default(),
+            jitter: Jitter::new(seed),
+            timers: Timers::default(),
+            look: looking::Looking::default(),
+            connecting: BTreeMap::new(),
+            checking: None,
+            disconnecting: BTreeMap::new(),
+            hanging: BTreeSet::new(),
+            ours: BTreeMap::new(),
+            ours_by_name: BTreeSet::new(),
+            rules: Rules::default(),
+            last_kick: None,
+            encrypted: BTreeSet::new(),
+            reported_host_id: None,
+            rotation: rotation::Rotation::default(),
+            stirred: BTreeSet::new(),
+        }
+    }
+
+    /// Issues an operation ID for an effect of the daemon, from the same sequence as those of the fleet.
+    pub fn issue(&mut self) -> OpId {
+        self.ops.issue()
+    }
+
+    /// The operation IDs and the jitter of the fleet, for effects of the daemon itself.
+    pub fn ops_and_jitter(&mut self) -> (&mut OpIds, &mut Jitter) {
+        (&mut self.ops, &mut self.jitter)
+    }
+
+    /// The jitter, for waits of the daemon itself.
+    pub fn jitter(&mut self) -> &mut Jitter {
+        &mut self.jitter
+    }
+
+    /// Sets the identity of this host and requests the first snapshot: nothing is connected before.
+    pub fn set_identity(&mut self, identity: Arc<HostIdentity>, out: &mut Vec<HostEffect>) {
+        self.identity = Some(identity);
+        // Its secret may have changed.
+        self.stirred.extend(self.members.keys().cloned());
+        if !self.inventory.has_looked() {
+            self.request_look(out);
+        }
+    }
+
+    /// Adds a wanted controller and connects it as soon as possible, or changes how a member is wanted. New parameters
+    /// apply at its next connect.
+    pub fn want(&mut self, now: Time, tid: &Tid, want: Want, out: &mut Vec<HostEffect>) -> Vec<Report> {
+        if !self.members.contains_key(tid) {
+            // Save before connecting: after a crash the next run must know that the controller was wanted.
+            out.push(HostEffect::Save);
+        }
+        let member = self.members.entry(tid.clone()).or_insert_with(|| Controller::new(want.clone()));
+        // A change of `announced_only` alone does not affect an existing connection.
+        let changed = Want { announced_only: want.announced_only, ..member.want.clone() } != want;
+        let tried_otherwise = member.want.parameters != want.parameters && matches!(member.life, Life::Waiting(_));
+        member.want = want;
+        member.kept = None;
+        member.cause = None;
+        member.before_exclusion = None;
+        if tried_otherwise {
+            // An attempt with other parameters counts as the first.
+            member.start_afresh();
+            self.timers.cancel(&Timer::Retry(tid.clone()));
+        }
+        if member.leaving.take().is_some() {
+            self.timers.cancel(&Timer::Part(tid.clone()));
+        }
+        if changed && member.life == Life::GivenUp {
+            member.attempts = 0;
+            member.life = Life::Idle;
+        }
+        self.stirred.insert(tid.clone());
+        self.work(now, out)
+    }
+
+    /// True when the controller is wanted in exactly this way already: [`Fleet::want`] would change nothing.
+    #[must_use]
+    pub fn is_wanted(&self, tid: &Tid, want: &Want) -> bool {
+        self.members.get(tid).is_some_and(|member| member.is_wanted() && member.want == *want)
+    }
+
+    /// Removes a controller. Disconnects at most the one connection that it holds.
+    pub fn unwant(
+        &mut self,
+        now: Time,
+        tid: &Tid,
+        how: Parting,
+        cause: Cause,
+        out: &mut Vec<HostEffect>,
+    ) -> Vec<Report> {
+        self.mark_unwanted(tid, how, cause);
+        self.work(now, out)
+    }
+
+    /// Marks a controller for removal without removing it: the next event or call does that. No attempt for a marked
+    /// controller begins, even if the removal of another one frees the connect queue.
+    pub fn mark_unwanted(&mut self, tid: &Tid, how: Parting, cause: Cause) {
+        if let Some(member) = self.members.get_mut(tid) {
+            let same_how = member.leaving.as_ref().is_some_and(|(before, _)| *before == how);
+            let same_why = member.cause.as_ref().is_some_and(|before| before.why == cause.why);
+            if !(same_how && same_why) {
+                member.before_exclusion = match (member.leaving.take(), member.cause.take()) {
+                    _ if !cause.why.is_exclusion() => None,
+                    (Some(_), Some(before)) if before.why.is_exclusion() => member.before_exclusion.take(),
+                    (Some((how, _)), Some(before)) => Some(BeforeExclusion::Removed(how, before)),
+                    _ => Some(BeforeExclusion::Wanted),
+                };
+                member.leaving = Some((how, Leaving::Asked));
+                member.cause = Some(cause);
+            }
+            self.stirred.insert(tid.clone());
+        }
+    }
+
+    /// The exclusion that marked a member no longer matches it: restores the state from before the exclusion. Returns
+    /// whether the member is wanted again.
+    pub fn exclusion_is_gone(&mut self, tid: &Tid) -> bool {
+        let Some(member) = self.members.get_mut(tid).filter(|member| member.is_excluded()) else { return false };
+        let Some(before) = member.before_exclusion.take() else { return false };
+        member.kept = None;
+        self.timers.cancel(&Timer::Part(tid.clone()));
+        self.stirred.insert(tid.clone());
+        let is_wanted = before == BeforeExclusion::Wanted;
+        (member.leaving, member.cause) = match before {
+            BeforeExclusion::Wanted => (None, None),
+            BeforeExclusion::Removed(how, cause) => (Some((how, Leaving::Asked)), Some(cause)),
+        };
+        is_wanted
+    }
+
+    /// Removes a controller of the saved state that this run does not want: its saved connection is disconnected.
+    pub fn remove_restored(
+        &mut self,
+        now: Time,
+        tid: &Tid,
+        how: Parting,
+        cause: Cause,
+        out: &mut Vec<HostEffect>,
+    ) -> Vec<Report> {
+        if self.members.contains_key(tid) {
+            return self.unwant(now, tid, how, cause, out);
+        }
+        self.members.insert(tid.clone(), Controller::unwanted(how, cause));
+        self.stirred.insert(tid.clone());
+        self.work(now, out)
+    }
+
+    /// Retries a controller at once, because it may answer now (a fresh announcement, a reload).
+    pub fn encourage(&mut self, now: Time, tid: &Tid, out: &mut Vec<HostEffect>) -> Vec<Report> {
+        self.hurry(now, tid);
+        self.work(now, out)
+    }
+
+    /// Takes an event of the host.
+    pub fn handle(&mut self, now: Time, event: HostEvent, out: &mut Vec<HostEffect>) -> Vec<Report> {
+        let mut reports = Vec::new();
+        match event {
+            HostEvent::Looked { op, result } => self.looked(now, op, result, &mut reports, out),
+            HostEvent::Uevent(event) => self.hint(now, &event, out),
+            HostEvent::Overrun => self.events_were_lost(now, out),
+            HostEvent::Probed { op, outcome } if self.rotation_probed(now, op, &outcome) => {}
+            HostEvent::Probed { op, outcome } => {
+                let turned = self.lane.probed(now, op, &outcome, &mut self.ops, out);
+                self.turned_away(now, turned, out);
+            }
+            HostEvent::Connected { op, report } => self.connected(now, op, *report, &mut reports, out),
+            HostEvent::Disconnected { op, result } => self.disconnected(now, op, &result, &mut reports, out),
+            HostEvent::UseChecked { op, usage } => self.use_checked(op, &usage, out),
+            HostEvent::SecretsRotated { op, outcome, held } => self.secrets_rotated(now, op, &outcome, held, out),
+            HostEvent::Links(links) => self.links_changed(now, &links),
+            HostEvent::RouteAdded => self.network_improved(now),
+            HostEvent::Resolved { .. } => {}
+        }
+        reports.extend(self.work(now, out));
+        reports
+    }
+
+    /// Does what is due.
+    pub fn tick(&mut self, now: Time, out: &mut Vec<HostEffect>) -> Vec<Report> {
+        for timer in self.timers.due(now) {
+            match timer {
+                Timer::Retry(tid) | Timer::Part(tid) => {
+                    self.stirred.insert(tid);
+                }
+                Timer::Look => self.request_look(out),
+                Timer::LookAnswer => self.look_hangs(out),
+                Timer::UseAnswer => self.use_check_hangs(out),
+                Timer::Kick => self.kick(now),
+                Timer::Disconnect(op) => self.disconnect_hangs(op, out),
+                // [`Fleet::work`] does it.
+                Timer::Rotate => {}
+            }
+        }
+        let (turned, hanging) = self.lane.tick(now, &mut self.ops, out);
+        self.turned_away(now, turned, out);
+        if let Some(hanging) = hanging {
+            self.tell_hanging_write(hanging, out);
+        }
+        self.work(now, out)
+    }
+
+    /// When to call [`Fleet::tick`] at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        [self.timers.deadline(), self.lane.deadline()].into_iter().flatten().min()
+    }
+
+    /// True once the first snapshot was taken.
+    #[must_use]
+    pub fn has_looked(&self) -> bool {
+        self.inventory.has_looked()
+    }
+
+    /// The kernel's controllers.
+    #[must_use]
+    pub fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
+    /// The network interfaces.
+    #[must_use]
+    pub fn links(&self) -> &Links {
+        &self.links
+    }
+
+    /// All members, including those being removed.
+    pub fn tids(&self) -> impl Iterator<Item = &Tid> {
+        self.members.keys()
+    }
+
+    /// True while the controller is a member, even one that is being removed.
+    #[must_use]
+    pub fn has(&self, tid: &Tid) -> bool {
+        self.members.contains_key(tid)
+    }
+
+    /// The members that hold a connection, the owner first.
+    #[must_use]
+    pub fn holders(&self, ctrl: CtrlRef) -> Vec<&Tid> {
+        let mut holders: Vec<_> = self.members.iter().filter(|(_, member)| member.ctrl() == Some(ctrl)).collect();
+        holders.sort_by_key(|(tid, member)| (member.want.rank, *tid));
+        holders.into_iter().map(|(tid, _)| tid).collect()
+    }
+
+    /// True for a member that is being removed.
+    #[must_use]
+    pub fn is_leaving(&self, tid: &Tid) -> bool {
+        self.members.get(tid).is_some_and(|member| !member.is_wanted())
+    }
+
+    /// True for a member whose removal is proved. A removal because of an exclusion is no proof: the exclusion may be
+    /// removed.
+    #[must_use]
+    pub fn is_leaving_for_good(&self, tid: &Tid) -> bool {
+        self.members.get(tid).is_some_and(|member| !member.is_wanted() && !member.is_excluded())
+    }
+
+    /// The kernel connection of a member.
+    #[must_use]
+    pub fn kernel(&self, tid: &Tid) -> Option<&KernelController> {
+        self.inventory.get(self.members.get(tid)?.ctrl()?)
+    }
+
+    /// True while a member's connection is live.
+    #[must_use]
+    pub fn is_live(&self, tid: &Tid) -> bool {
+        self.kernel(tid).is_some_and(KernelController::is_live)
+    }
+
+    /// True unless the connection is known not to be live. An unknown state, and any state before the first snapshot,
+    /// counts as live.
+    #[must_use]
+    pub fn may_be_live(&self, tid: &Tid) -> bool {
+        let may_be = |kernel: &KernelController| kernel.is_live() || kernel.state == CtrlState::Unknown;
+        !self.has_looked() || self.kernel(tid).is_some_and(may_be)
+    }
+
+    /// Re-examines members until no further changes follow.
+    fn work(&mut self, now: Time, out: &mut Vec<HostEffect>) -> Vec<Report> {
+        let mut reports = Vec::new();
+        while let Some(tid) = self.stirred.pop_first() {
+            let Some(member) = self.members.get(&tid) else { continue };
+            if member.is_wanted() {
+                self.pursue(now, &tid, &mut reports, out);
+            } else {
+                self.part(now, &tid, &mut reports, out);
+            }
+        }
+        self.rotate(now, out);
+        self.pump_lane(now, out);
+        self.watch_disconnects(now);
+        self.plan_looks(now);
+        reports
+    }
+
+    /// True when a live connection uses the same portal.
+    fn portal_live(&self, tid: &Tid) -> bool {
+        let Some(portal) = Portal::of(tid) else { return false };
+        self.inventory.iter().any(|ctrl| {
+            ctrl.is_live()
+                && ctrl.transport == tid.transport()
+                && ctrl.traddr == portal.traddr
+                && ctrl.trsvcid == portal.trsvcid
+                && (portal.host_iface.is_empty() || ctrl.host_iface == portal.host_iface)
+                && (portal.host_traddr.is_empty() || ctrl.host_traddr == portal.host_traddr)
+        })
+    }
+
+    /// The kernel connection that serves a TID and may be adopted.
+    fn serving(&self, tid: &Tid) -> Option<CtrlRef> {
+        let leaving: BTreeSet<CtrlRef> = self.disconnecting.values().copied().collect();
+        let usable = self.inventory.iter().filter(|ctrl| !leaving.contains(&ctrl.ctrl) && self.is_usable(ctrl));
+        reuse::best(usable, tid, &self.links, self.kind == Kind::Discovery).map(|ctrl| ctrl.ctrl)
+    }
+
+    fn links_changed(&mut self, now: Time, links: &Arc<Links>) {
+        let improved = links.0.iter().any(|new| match self.links.named(&new.name) {
+            None => new.up,
+            Some(old) => new.up && (!old.up || new.addresses.iter().any(|address| !old.addresses.contains(address))),
+        });
+        self.links = Arc::clone(links);
+        if improved {
+            self.network_improved(now);
+        }
+    }
+
+    fn network_improved(&mut self, now: Time) {
+        let earliest = self.last_kick.map_or(now, |last| last + KICK_GAP);
+        self.timers.set_once(Timer::Kick, earliest.max(now + KICK_DELAY));
+    }
+
+    /// Retries all waiting controllers at once.
+    fn kick(&mut self, now: Time) {
+        self.last_kick = Some(now);
+        let waiting: Vec<Tid> = self.members.keys().cloned().collect();
+        for tid in waiting {
+            self.hurry(now, &tid);
+        }
+    }
+
+    /// Controllers whose last connection was encrypted, to be saved.
+    pub fn encrypted(&self) -> impl Iterator<Item = &Tid> {
+        self.encrypted.iter()
+    }
+
+    /// Restores the saved [`Fleet::encrypted`].
+    pub fn restore_encrypted(&mut self, encrypted: BTreeSet<Tid>) {
+        self.encrypted = encrypted;
+    }
+
+    /// The parameters and the identity for a member's next connection.
+    fn manner(&self, tid: &Tid) -> Option<Manner> {
+        let (member, identity) = (self.members.get(tid)?, self.identity.clone()?);
+        Some(Manner { parameters: member.want.parameters.clone(), identity })
+    }
+
+    /// The earliest time of a member's next attempt, if an attempt with the same parameters blocked the connect path.
+    fn banned_until(&self, tid: &Tid) -> Option<Time> {
+        self.lane.banned_until(tid, &self.manner(tid)?)
+    }
+
+    /// Ends the wait of a member and restarts one that was given up, unless it has a penalty or was retried this way a
+    /// moment ago.
+    fn hurry(&mut self, now: Time, tid: &Tid) {
+        let banned_until = self.banned_until(tid).filter(|until| now < *until);
+        let banned = banned_until.is_some();
+        let Some(member) = self.members.get_mut(tid) else { return };
+        member.take_heart();
+        let earliest = member.hurried.map_or(now, |last| last + KICK_GAP).max(now);
+        if member.life == Life::GivenUp {
+            member.start_afresh();
+            member.life = Life::Waiting(banned_until.unwrap_or(earliest));
+            member.hurried = Some(earliest);
+            self.stirred.insert(tid.clone());
+            return;
+        }
+        if let (Life::Waiting(until), false) = (&mut member.life, banned) {
+            *until = earliest.min(*until);
+            member.hurried = Some(earliest);
+            self.stirred.insert(tid.clone());
+        }
+    }
+
+    fn tell(level: Level, tid: &Tid, ctrl: Option<CtrlRef>, text: String, out: &mut Vec<HostEffect>) {
+        out.push(HostEffect::Tell(Notice { level, tid: Some(tid.clone()), ctrl, text }));
+    }
+}

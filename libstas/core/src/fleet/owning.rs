@@ -1,0 +1,296 @@
+//! Which connections are ours, which may be adopted, and the check before every disconnect (doc/ownership.md).
+
+use std::collections::BTreeSet;
+
+use super::{Fleet, Kind, Report};
+use crate::controller::{Controller, Parting};
+use crate::effect::{HostEffect, Level};
+use crate::kernel::{Gained, KernelController, Owner};
+use crate::ownership::{Cause, Decision, Instance, Reason, Rules, SavedParameters, Scope, Title, Why, decide};
+use crate::{CtrlRef, Time, reuse};
+use stas_nvme::{Parameters, Tid};
+
+impl Fleet {
+    /// Sets the configured rules on disconnecting and adopting.
+    pub fn set_rules(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
+    /// Restores which connections were ours. `None`: an earlier version saved only the controllers, not their
+    /// connections. Connections that serve these controllers at the first snapshot are ours, unless another
+    /// orchestrator owns them.
+    pub fn restore(&mut self, instances: Option<Vec<Instance>>, members: &BTreeSet<Tid>) {
+        match instances {
+            Some(instances) => self.ours = instances.into_iter().map(|instance| (instance.ctrl, instance)).collect(),
+            None => self.ours_by_name = members.clone(),
+        }
+    }
+
+    /// The connections that are ours, to be saved; `None` until the state of an earlier version has been resolved.
+    #[must_use]
+    pub fn instances(&self) -> Option<Vec<Instance>> {
+        if !self.ours_by_name.is_empty() {
+            return None;
+        }
+        let with_holders = |instance: &Instance| {
+            let now = self.holders(instance.ctrl).into_iter().cloned();
+            // Before the first snapshot no member holds its connection yet: save the restored holders.
+            let before = instance.holders.iter().filter(|_| !self.has_looked()).cloned();
+            Instance { holders: now.chain(before).collect(), ..instance.clone() }
+        };
+        Some(self.ours.values().map(with_holders).collect())
+    }
+
+    /// The owner of a connection.
+    #[must_use]
+    pub fn title(&self, ctrl: CtrlRef) -> Title {
+        match self.inventory.get(ctrl) {
+            Some(kernel) => Title::of(&kernel.owner, self.ours.contains_key(&ctrl)),
+            None => Title::Unknown,
+        }
+    }
+
+    /// At the first snapshot, finds the connections of the controllers that an earlier version saved, and forgets saved
+    /// connections that no longer exist.
+    pub(super) fn find_saved_connections(&mut self) {
+        let discovery = self.kind == Kind::Discovery;
+        for tid in std::mem::take(&mut self.ours_by_name) {
+            let free = self.inventory.iter().filter(|kernel| matches!(kernel.owner, Owner::None | Owner::Stas(_)));
+            if let Some(ctrl) = reuse::best(free, &tid, &self.links, discovery).map(|kernel| kernel.ctrl) {
+                let new = || Instance {
+                    ctrl,
+                    gained: Gained::Adopted,
+                    tid: tid.clone(),
+                    holders: BTreeSet::new(),
+                    parameters: None,
+                };
+                self.ours.entry(ctrl).or_insert_with(new).holders.insert(tid);
+            }
+        }
+    }
+
+    /// Forgets connections that no longer exist.
+    pub(super) fn forget_what_is_gone(&mut self) {
+        self.ours.retain(|ctrl, _| self.inventory.get(*ctrl).is_some());
+    }
+
+    /// Records that a connection is ours from now on.
+    pub(super) fn own(&mut self, ctrl: CtrlRef, gained: Gained, tid: &Tid, parameters: Option<&Parameters>) {
+        let parameters = parameters.map(SavedParameters::of);
+        let instance = Instance { ctrl, gained, tid: tid.clone(), holders: BTreeSet::new(), parameters };
+        self.ours.insert(ctrl, instance);
+    }
+
+    /// Claims the connection of a member if it has no owner and the member may claim it.
+    pub(super) fn claim(&mut self, tid: &Tid, ctrl: CtrlRef, out: &mut Vec<HostEffect>) {
+        let Some(member) = self.members.get(tid).filter(|member| member.is_wanted()) else { return };
+        if !self.title(ctrl).may_be_claimed(member.want.announced_only) {
+            return;
+        }
+        self.own(ctrl, Gained::Adopted, tid, None);
+        out.extend([HostEffect::Claim(ctrl), HostEffect::Save]);
+    }
+
+    /// The parameters that a connection was made with for this very controller, if known.
+    pub(super) fn made_with(&self, tid: &Tid, ctrl: CtrlRef, wanted: &Parameters) -> Option<Parameters> {
+        let instance = self.ours.get(&ctrl).filter(|instance| instance.tid == *tid)?;
+        Some(instance.parameters.as_ref()?.with_secrets_of(wanted))
+    }
+
+    /// True when a connection may be adopted: no exclusion matches it, and it is not bound to a missing interface.
+    pub(super) fn is_usable(&self, kernel: &KernelController) -> bool {
+        let ours = self.title(kernel.ctrl) == Title::Ours;
+        self.rules.exclusions.matching_connection(kernel).is_none() && reuse::may_be_adopted(kernel, ours, &self.links)
+    }
+
+    /// The connections that serve a controller but are not adopted for it.
+    pub(super) fn passed_over_for(&self, tid: &Tid) -> BTreeSet<CtrlRef> {
+        let serving = self.inventory.iter().filter(|kernel| reuse::serves(kernel, tid, &self.links));
+        serving.filter(|kernel| !self.is_usable(kernel)).map(|kernel| kernel.ctrl).collect()
+    }
+
+    /// The connection that a controller had when the state was saved, or that the registry records since.
+    pub(super) fn own_connection(&self, tid: &Tid) -> Option<CtrlRef> {
+        let is_there = |ctrl: CtrlRef| {
+            self.inventory.get(ctrl).is_some() && !self.disconnecting.values().any(|going| *going == ctrl)
+        };
+        let of_it = |instance: &&Instance| instance.holders.contains(tid) || instance.tid == *tid;
+        let saved = self.ours.values().filter(of_it).map(|instance| instance.ctrl).find(|ctrl| is_there(*ctrl));
+        let recorded = || {
+            let ours = self.inventory.iter().filter(|kernel| matches!(kernel.owner, Owner::Stas(_)));
+            let free = ours.filter(|kernel| is_there(kernel.ctrl) && !self.ours.contains_key(&kernel.ctrl));
+            reuse::best(free, tid, &self.links, self.kind == Kind::Discovery).map(|kernel| kernel.ctrl)
+        };
+        saved.or_else(recorded)
+    }
+
+    /// Whether a connection may be disconnected now.
+    pub(super) fn decide(&self, ctrl: CtrlRef, booted: bool, cause: &Cause) -> Decision {
+        let Some(kernel) = self.inventory.get(ctrl) else { return Decision::Keep(Reason::UnknownOwner) };
+        let why = match cause.why {
+            Why::Excluded { .. } => Why::Excluded { matched: self.is_excluded(kernel) },
+            why => why,
+        };
+        decide(&self.title(ctrl), self.scope_of(kernel), why, booted)
+    }
+
+    /// The scope for one connection.
+    #[must_use]
+    pub fn scope_of(&self, kernel: &KernelController) -> Scope {
+        match self.kind {
+            Kind::Io => self.rules.scope_of(kernel),
+            Kind::Discovery => Scope::Ours,
+        }
+    }
+
+    /// True when an exclusion matches a connection: by what the kernel reports, or by the parameters with which this
+    /// daemon connected it.
+    fn is_excluded(&self, kernel: &KernelController) -> bool {
+        let asked = self.ours.get(&kernel.ctrl).filter(|instance| instance.gained == Gained::Connected);
+        let exclusions = &self.rules.exclusions;
+        exclusions.matching_connection(kernel).is_some()
+            || asked.is_some_and(|instance| exclusions.matching(&instance.tid, &instance.tid.host_iface).is_some())
+    }
+
+    /// Logs the cause and disconnects exactly that connection, if it may be disconnected.
+    pub(super) fn disconnect(
+        &mut self,
+        ctrl: CtrlRef,
+        booted: bool,
+        cause: &Cause,
+        out: &mut Vec<HostEffect>,
+    ) -> Result<(), Reason> {
+        if self.disconnecting.values().any(|going| *going == ctrl) {
+            return Ok(());
+        }
+        if let Decision::Keep(reason) = self.decide(ctrl, booted, cause) {
+            return Err(reason);
+        }
+        let holders = self.holders(ctrl).into_iter().next().cloned();
+        let about = holders.or_else(|| self.inventory.get(ctrl).map(KernelController::tid));
+        if let Some(tid) = about {
+            Self::tell(Level::Info, &tid, Some(ctrl), format!("disconnecting: {}", cause.text), out);
+        }
+        let op = self.ops.issue();
+        self.disconnecting.insert(op, ctrl);
+        for member in self.members.values_mut().filter(|member| member.ctrl() == Some(ctrl)) {
+            member.dismissed = true;
+            member.kept = None;
+        }
+        out.push(HostEffect::Disconnect { op, ctrl });
+        Ok(())
+    }
+
+    /// Removes a connection that no member holds (audit scope): creates a member for exactly that connection and
+    /// removes it. Another member with the same identity is removed first.
+    pub fn remove_foreign(
+        &mut self,
+        now: Time,
+        ctrl: CtrlRef,
+        how: Parting,
+        cause: Cause,
+        out: &mut Vec<HostEffect>,
+    ) -> Vec<Report> {
+        let Some(tid) = self.inventory.get(ctrl).map(KernelController::tid) else { return Vec::new() };
+        if self.members.contains_key(&tid) {
+            return Vec::new();
+        }
+        let mut member = Controller::unwanted(how, cause);
+        member.hold(now, ctrl);
+        self.members.insert(tid.clone(), member);
+        self.stirred.insert(tid);
+        self.work(now, out)
+    }
+
+    /// The members that are removed only because no source lists them, with their connections.
+    #[must_use]
+    pub fn unclaimed(&self) -> Vec<(Tid, CtrlRef)> {
+        let unclaimed = |member: &&Controller| {
+            member.cause.as_ref().is_some_and(|cause| matches!(cause.why, Why::Unclaimed { .. }))
+        };
+        let members = self.members.iter().filter(|(_, member)| unclaimed(member));
+        members.filter_map(|(tid, member)| Some((tid.clone(), member.ctrl()?))).collect()
+    }
+
+    /// Stops the removal of an unclaimed connection: it is left connected, and its member is dropped.
+    pub fn spare(&mut self, tid: &Tid, reason: &Reason, out: &mut Vec<HostEffect>) -> Vec<Report> {
+        let mut reports = Vec::new();
+        let going = self.members.get(tid).and_then(Controller::ctrl);
+        if going.is_some_and(|ctrl| self.disconnecting.values().any(|one| *one == ctrl)) {
+            return reports;
+        }
+        self.let_go(tid, reason, &mut reports, out);
+        reports
+    }
+
+    /// Stops using connections that match an exclusion although they serve a controller that is not excluded: ours are
+    /// disconnected, others are no longer used. The controller gets another connection. `is_booted` says whether a boot
+    /// table lists a controller.
+    pub fn end_excluded(
+        &mut self,
+        now: Time,
+        is_booted: impl Fn(&Tid) -> bool,
+        out: &mut Vec<HostEffect>,
+    ) -> Vec<Report> {
+        let held: BTreeSet<CtrlRef> =
+            self.members.values().filter(|member| member.is_wanted()).filter_map(Controller::ctrl).collect();
+        let mut reports = Vec::new();
+        for ctrl in held {
+            let Some(kernel) = self.inventory.get(ctrl) else { continue };
+            let Some(exclusion) = self.rules.exclusions.matching_connection(kernel) else { continue };
+            let text = format!("exclude= in line {} matches this connection", exclusion.line);
+            let holders = self.holding(ctrl);
+            let booted = is_booted(&kernel.tid()) || holders.iter().any(&is_booted);
+            match self.disconnect(ctrl, booted, &Cause::excluded(text.clone()), out) {
+                Ok(()) => {}
+                Err(reason) if reason.may_change() => {}
+                Err(reason) => {
+                    let text = format!("{text}, but it stays connected: {reason}; another connection is made instead");
+                    self.release(&holders, ctrl, &text, &mut reports, out);
+                }
+            }
+        }
+        reports.extend(self.work(now, out));
+        reports
+    }
+
+    /// Releases connections that no longer serve their controller, as shown by the snapshot: the source address may
+    /// have moved to another interface. Connections that this daemon made for the controller are not checked.
+    pub(super) fn release_what_no_longer_serves(&mut self, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
+        let made_for = |ctrl: CtrlRef, tid: &Tid| {
+            let instance = self.ours.get(&ctrl);
+            instance.is_some_and(|instance| instance.gained == Gained::Connected && instance.tid == *tid)
+        };
+        let moved = |tid: &Tid, ctrl: CtrlRef| {
+            let kernel = self.inventory.get(ctrl)?;
+            let known = kernel.is_live() && kernel.src_addr.is_some() && !made_for(ctrl, tid);
+            (known && !reuse::serves(kernel, tid, &self.links)).then(|| (tid.clone(), ctrl, kernel.src_addr))
+        };
+        let wanted = self.members.iter().filter(|(_, member)| member.is_wanted());
+        let moved: Vec<_> = wanted.filter_map(|(tid, member)| moved(tid, member.ctrl()?)).collect();
+        for (tid, ctrl, source) in moved {
+            let source = source.map(|address| address.to_string()).unwrap_or_default();
+            let text = format!("{ctrl} no longer serves it, its source address is {source} now; connecting another");
+            self.release(&[tid], ctrl, &text, reports, out);
+        }
+    }
+
+    /// These members give up their connection without disconnecting it, and take another one.
+    fn release(
+        &mut self,
+        tids: &[Tid],
+        ctrl: CtrlRef,
+        text: &str,
+        reports: &mut Vec<Report>,
+        out: &mut Vec<HostEffect>,
+    ) {
+        for tid in tids {
+            let Some(member) = self.members.get_mut(tid) else { continue };
+            member.release();
+            reports.push(Report::Lost(tid.clone(), ctrl));
+            self.stirred.insert(tid.clone());
+            Self::tell(Level::Warning, tid, Some(ctrl), text.to_owned(), out);
+        }
+        out.push(HostEffect::Save);
+    }
+}

@@ -1,0 +1,282 @@
+//! Changing the DH-HMAC-CHAP secret of an existing connection.
+//!
+//! The kernel authenticates with the secret that it was given at connect. After a change of the target's key, the
+//! target refuses the next reconnect, and the kernel removes the controller: storage is lost. A new secret can be
+//! written to sysfs, but while the target still has the old one, it refuses the new one. A live controller that is
+//! given a new secret authenticates again at once. If its connection is lost meanwhile, it never recovers: the kernel's
+//! error recovery waits for the authentication, which waits for the lost connection (Linux 6.12). So the secret of a
+//! live controller is never changed.
+//!
+//! While a secret is pending, a snapshot is taken each second. When a connection is lost, the kernel waits
+//! (reconnect-delay) before it reconnects. In that time the portal is probed, the new secret is tried by a separate
+//! connect that creates no namespace, and it is written if the target accepted it. Two cases are not covered. A
+//! controller that is reset after the key change is removed: the kernel reconnects without a wait. A controller may
+//! also be removed when the outage lasts longer than the wait: the kernel's next attempt can precede the trial.
+//!
+//! Nothing is tried for FC: the kernel's connect returns before the target has answered. Nothing is tried where no
+//! connect is allowed either: the trial for an encrypted connection would not be encrypted.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{Fleet, Kind, Timer};
+use crate::controller::Controller;
+use crate::effect::{ConnectRequest, HostEffect, Level, Portal, ProbeOutcome, Rotated};
+use crate::lane::{PROBE_DEADLINE, WASTE_FACTOR};
+use crate::{CtrlRef, OpId, Time};
+use stas_nvme::secret::DhchapSecrets;
+use stas_nvme::{Purpose, Tid, Transport};
+
+/// Interval of the trials for a lost connection.
+const LOST_EVERY: Duration = Duration::from_secs(1);
+/// A failed comparison is repeated after this time.
+const COMPARE_AGAIN: Duration = Duration::from_secs(60);
+
+/// A controller whose kernel connection may have other secrets than the configured ones.
+#[derive(Clone, Debug)]
+struct Pending {
+    ctrl: CtrlRef,
+    wanted: DhchapSecrets,
+    step: Step,
+    /// When to compare the secrets, unless the connection is lost.
+    compare: Option<Time>,
+    /// The earliest time of the next trial, if the connection is lost.
+    not_before: Time,
+    /// The last log line: repeats are not logged.
+    told: Option<String>,
+    /// True if the last snapshot showed the connection as lost.
+    was_lost: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Waiting,
+    /// The deadline of the probe's answer.
+    Probing(OpId, Time),
+    /// The portal answered.
+    Answered,
+    Trying(OpId),
+}
+
+/// The known secrets of the kernel's connections.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Rotation {
+    /// The secrets of each connection, where known.
+    known: BTreeMap<CtrlRef, DhchapSecrets>,
+    pending: BTreeMap<Tid, Pending>,
+}
+
+impl Rotation {
+    /// Records the secrets that a connection was made with.
+    pub(super) fn made_with(&mut self, ctrl: CtrlRef, secrets: Option<DhchapSecrets>) {
+        self.known.extend(secrets.map(|secrets| (ctrl, secrets)));
+    }
+
+    /// Forgets a connection that is gone.
+    pub(super) fn gone(&mut self, ctrl: CtrlRef) {
+        self.known.remove(&ctrl);
+        self.pending.retain(|_, pending| pending.ctrl != ctrl);
+    }
+
+    /// How often a snapshot is needed while secrets are pending: no event tells of a lost connection.
+    pub(super) fn looks_every(&self) -> Option<Duration> {
+        (!self.pending.is_empty()).then_some(LOST_EVERY)
+    }
+
+    /// The controller whose secrets are being compared or tried.
+    pub(super) fn trying(&self) -> Option<&Tid> {
+        self.pending.iter().find(|(_, pending)| matches!(pending.step, Step::Trying(_))).map(|(tid, _)| tid)
+    }
+}
+
+impl Fleet {
+    /// A member holds a connection: schedules a comparison of its secrets with the configured ones.
+    pub(super) fn check_secrets(&mut self, now: Time, tid: &Tid) {
+        let may_be_tried = self.kind == Kind::Io && tid.transport() != Transport::Fc && self.obstacle(tid).is_none();
+        let wanted = self.wanted_secrets(tid).filter(|_| may_be_tried);
+        let ctrl = self.members.get(tid).filter(|member| member.is_wanted()).and_then(Controller::ctrl);
+        let (Some(ctrl), Some(wanted)) = (ctrl, wanted) else {
+            self.rotation.pending.remove(tid);
+            return;
+        };
+        if self.rotation.known.get(&ctrl) == Some(&wanted) {
+            self.rotation.pending.remove(tid);
+            return;
+        }
+        let is_known = |pending: &Pending| pending.ctrl == ctrl && pending.wanted == wanted;
+        if !self.rotation.pending.get(tid).is_some_and(is_known) {
+            let pending = Pending {
+                ctrl,
+                wanted,
+                step: Step::Waiting,
+                compare: Some(now),
+                not_before: now,
+                told: None,
+                was_lost: false,
+            };
+            self.rotation.pending.insert(tid.clone(), pending);
+        }
+    }
+
+    /// The configured secrets of a member; `None` without a usable one.
+    fn wanted_secrets(&self, tid: &Tid) -> Option<DhchapSecrets> {
+        let parameters = &self.members.get(tid)?.want.parameters;
+        DhchapSecrets::of(parameters, self.identity.as_ref()?.key.as_ref())
+    }
+
+    /// Performs the next step of each pending change.
+    pub(super) fn rotate(&mut self, now: Time, out: &mut Vec<HostEffect>) {
+        let tids: Vec<Tid> = self.rotation.pending.keys().cloned().collect();
+        match tids.iter().filter_map(|tid| self.rotate_one(now, tid, out)).min() {
+            Some(at) => self.timers.set(Timer::Rotate, at),
+            None => self.timers.cancel(&Timer::Rotate),
+        }
+    }
+
+    /// Returns when to call it again at the latest.
+    fn rotate_one(&mut self, now: Time, tid: &Tid, out: &mut Vec<HostEffect>) -> Option<Time> {
+        let held = self.members.get(tid).filter(|member| member.is_wanted()).and_then(Controller::ctrl);
+        let pending = self.rotation.pending.get_mut(tid)?;
+        let Some(kernel) = self.inventory.get(pending.ctrl).filter(|_| held == Some(pending.ctrl)) else {
+            self.rotation.pending.remove(tid);
+            return None;
+        };
+        let lost = kernel.state.is_reconnecting();
+        if !std::mem::replace(&mut pending.was_lost, lost) && lost {
+            // Ignore the wait after an earlier slow trial: storage depends on this one.
+            pending.not_before = now;
+            pending.told = None;
+        }
+        let at = if lost { pending.not_before } else { pending.compare? };
+        match pending.step {
+            Step::Trying(_) => return None,
+            Step::Probing(_, until) if now < until => return Some(until),
+            Step::Waiting if now < at => return Some(at),
+            Step::Waiting | Step::Probing(..) if lost && let Some(portal) = Portal::of(tid) => {
+                let (op, until) = (self.ops.issue(), now + PROBE_DEADLINE);
+                pending.step = Step::Probing(op, until);
+                out.push(HostEffect::Probe { op, portal, handshake: false, only_if_others_wait: false });
+                return Some(until);
+            }
+            Step::Waiting | Step::Probing(..) | Step::Answered => {}
+        }
+        // A lost connection only waits until no write is under way. A live one also waits until the connect queue is
+        // empty.
+        if self.lane.is_busy() || !lost && self.lane.has_queue() {
+            return Some(now + LOST_EVERY);
+        }
+        self.try_secrets(now, tid, out);
+        None
+    }
+
+    fn try_secrets(&mut self, now: Time, tid: &Tid, out: &mut Vec<HostEffect>) {
+        let Some(identity) = self.identity_for(tid) else { return };
+        let (Some(member), Some(pending)) = (self.members.get(tid), self.rotation.pending.get_mut(tid)) else { return };
+        let op = self.ops.issue();
+        pending.step = Step::Trying(op);
+        // Until the answer, the kernel may have the old secrets or the new ones.
+        self.rotation.known.remove(&pending.ctrl);
+        self.lane.start(now, op);
+        let parameters = member.want.parameters.clone();
+        let request = ConnectRequest {
+            tid: tid.clone(),
+            parameters,
+            identity,
+            purpose: Purpose::Poll,
+            passed_over: BTreeSet::new(),
+        };
+        out.push(HostEffect::RotateSecrets { op, ctrl: pending.ctrl, request: Box::new(request) });
+    }
+
+    /// Takes a portal's answer. Returns true if the probe belongs to a rotation.
+    pub(super) fn rotation_probed(&mut self, now: Time, op: OpId, outcome: &ProbeOutcome) -> bool {
+        let asked = |pending: &&mut Pending| matches!(pending.step, Step::Probing(asked, _) if asked == op);
+        let Some(pending) = self.rotation.pending.values_mut().find(asked) else { return false };
+        match outcome {
+            ProbeOutcome::Alive | ProbeOutcome::Skipped => pending.step = Step::Answered,
+            ProbeOutcome::Dead(_) | ProbeOutcome::Unknown(_) => {
+                pending.step = Step::Waiting;
+                pending.not_before = now + LOST_EVERY;
+            }
+        }
+        true
+    }
+
+    /// Takes the outcome of a comparison or a trial, however late.
+    pub(super) fn secrets_rotated(
+        &mut self,
+        now: Time,
+        op: OpId,
+        outcome: &Rotated,
+        took: Duration,
+        out: &mut Vec<HostEffect>,
+    ) {
+        // No penalty: the target is not to blame for a secret that it does not have yet.
+        self.lane.free(op);
+        let mut pending = self.rotation.pending.iter_mut();
+        let Some((tid, pending)) = pending.find(|(_, pending)| pending.step == Step::Trying(op)) else { return };
+        let (tid, ctrl) = (tid.clone(), pending.ctrl);
+        pending.step = Step::Waiting;
+        pending.not_before = now + LOST_EVERY.max(took * WASTE_FACTOR);
+        pending.compare = matches!(outcome, Rotated::Unknown(_)).then_some(now + COMPARE_AGAIN);
+        if let Some((level, text)) = in_words(ctrl, outcome)
+            && pending.told.as_ref() != Some(&text)
+        {
+            pending.told = Some(text.clone());
+            Self::tell(level, &tid, Some(ctrl), text, out);
+        }
+        match outcome {
+            Rotated::Current | Rotated::Written => self.settle(&tid, true, true),
+            Rotated::HostWritten => self.settle(&tid, true, false),
+            Rotated::Impossible => self.settle(&tid, false, false),
+            Rotated::Later | Rotated::Refused(_) | Rotated::Unknown(_) => {}
+        }
+    }
+
+    /// Completes a change: the kernel has the wanted secrets, or takes none.
+    fn settle(&mut self, tid: &Tid, host: bool, controller: bool) {
+        let Some(Pending { ctrl, wanted, .. }) = self.rotation.pending.remove(tid) else { return };
+        self.rotation.known.insert(ctrl, wanted);
+        let Some(member) = self.members.get_mut(tid) else { return };
+        let (Some(with), wanted) = (&mut member.connected_with, &member.want.parameters) else { return };
+        if host {
+            with.dhchap_secret.clone_from(&wanted.dhchap_secret);
+        }
+        if controller {
+            with.dhchap_ctrl_secret.clone_from(&wanted.dhchap_ctrl_secret);
+        }
+    }
+}
+
+/// The log line for an outcome; `None` if there is nothing to report.
+fn in_words(ctrl: CtrlRef, outcome: &Rotated) -> Option<(Level, String)> {
+    Some(match outcome {
+        Rotated::Current | Rotated::Impossible => return None,
+        Rotated::Written => {
+            (Level::Info, format!("{ctrl}: the target took the new DH-HMAC-CHAP secret, and the kernel has it now"))
+        }
+        Rotated::HostWritten => (
+            Level::Warning,
+            format!(
+                "{ctrl}: the target took the new DH-HMAC-CHAP secret of this host, and the kernel has it now; the kernel \
+                 takes the controller's at the next connect"
+            ),
+        ),
+        Rotated::Later => (
+            Level::Info,
+            format!(
+                "{ctrl} keeps its former DH-HMAC-CHAP secret while it is connected; when the connection is lost, it gets \
+                 the configured one, if the target takes that"
+            ),
+        ),
+        Rotated::Refused(reason) => (
+            Level::Info,
+            format!(
+                "{ctrl} keeps its former DH-HMAC-CHAP secret: the target does not take the configured one ({reason})"
+            ),
+        ),
+        Rotated::Unknown(reason) => {
+            (Level::Warning, format!("{ctrl} keeps its former DH-HMAC-CHAP secret for now: {reason}"))
+        }
+    })
+}

@@ -1,0 +1,131 @@
+//! Members as D-Bus and the tools show them.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::Fleet;
+use crate::controller::{Controller, Life};
+use crate::kernel::KernelController;
+use crate::{CtrlRef, Time};
+use stas_nvme::{Parameters, Tid};
+
+/// The state of a member in one word: the D-Bus key `state`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// The kernel has a live connection.
+    Connected,
+    /// The kernel has the connection, but it is not live: the kernel is reconnecting it.
+    Reconnecting,
+    /// The kernel is connecting it.
+    Connecting,
+    /// In the connect queue: being probed, or waiting for its turn.
+    Queued,
+    /// Waiting for its next attempt.
+    Waiting,
+    /// Given up: not retried until something changes.
+    GivenUp,
+    /// No longer wanted, but kept because of storage in use.
+    Kept,
+    /// No longer wanted, being disconnected.
+    Leaving,
+    /// Configured, but left out by the configuration itself: `exclude=` or `ip-family=`. Not a member of the fleet.
+    Excluded,
+    /// Configured by a host name without a known address. Not a member of the fleet.
+    Unresolved,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connected => "connected",
+            Self::Reconnecting => "reconnecting",
+            Self::Connecting => "connecting",
+            Self::Queued => "queued",
+            Self::Waiting => "waiting",
+            Self::GivenUp => "given up",
+            Self::Kept => "kept",
+            Self::Leaving => "leaving",
+            Self::Excluded => "excluded",
+            Self::Unresolved => "unresolved",
+        })
+    }
+}
+
+/// A member, as shown to users.
+#[derive(Clone, Debug)]
+pub struct MemberView<'a> {
+    /// The controller, with its address.
+    pub tid: &'a Tid,
+    /// Its state, in one word.
+    pub status: Status,
+    /// Its kernel connection; `None` if it has none.
+    pub kernel: Option<&'a KernelController>,
+    /// Why it is not connected, or why it is kept.
+    pub reason: Option<&'a str>,
+    /// When the next attempt is made; `None` if none is planned.
+    pub next_attempt: Option<Time>,
+    /// Attempts since the last success.
+    pub attempts: u32,
+    /// The parameters that it is wanted with.
+    pub parameters: &'a Parameters,
+    /// True when changed parameters apply at its next connect.
+    pub pending: bool,
+    /// If several members share one device: the member that owns it, `None` for the owner itself.
+    pub alias_of: Option<&'a Tid>,
+}
+
+impl Fleet {
+    /// What `ls` and D-Bus show of a controller; `None` if it is not a member.
+    #[must_use]
+    pub fn view(&self, tid: &Tid) -> Option<MemberView<'_>> {
+        let owner = self.members.get(tid)?.ctrl().and_then(|ctrl| self.holders(ctrl).into_iter().next());
+        self.view_with(tid, owner)
+    }
+
+    fn view_with<'a>(&'a self, tid: &Tid, owner: Option<&'a Tid>) -> Option<MemberView<'a>> {
+        let (tid, member) = self.members.get_key_value(tid)?;
+        let kernel = member.ctrl().and_then(|ctrl| self.inventory.get(ctrl));
+        let (status, reason) = match (&member.leaving, &member.life) {
+            (Some(_), _) if member.kept.is_some() => (Status::Kept, member.kept.as_deref()),
+            (Some(_), _) => (Status::Leaving, None),
+            (None, Life::Held { .. }) if kernel.is_some_and(KernelController::is_live) => (Status::Connected, None),
+            (None, Life::Held { .. }) => (Status::Reconnecting, Some("the kernel tries to get the connection back")),
+            (None, Life::Connecting(_)) => (Status::Connecting, member.reason.as_deref()),
+            (None, Life::InLane | Life::Idle) => (Status::Queued, member.reason.as_deref()),
+            (None, Life::Waiting(_)) => (Status::Waiting, member.reason.as_deref()),
+            (None, Life::GivenUp) if self.obstacle(tid).is_some() => (Status::Waiting, member.reason.as_deref()),
+            (None, Life::GivenUp) => (Status::GivenUp, member.reason.as_deref()),
+        };
+        let next_attempt = match member.life {
+            Life::Waiting(until) => Some(until),
+            _ => None,
+        };
+        let alias_of = owner.filter(|owner| *owner != tid);
+        Some(MemberView {
+            tid,
+            status,
+            kernel,
+            reason,
+            next_attempt,
+            attempts: member.attempts,
+            parameters: &member.want.parameters,
+            pending: member.connected_with.as_ref().is_some_and(|with| *with != member.want.parameters),
+            alias_of,
+        })
+    }
+
+    /// All members, smallest rank first.
+    #[must_use]
+    pub fn views(&self) -> Vec<MemberView<'_>> {
+        let mut tids: Vec<_> = self.members.iter().map(|(tid, member)| (member.want.rank, tid)).collect();
+        tids.sort();
+        let mut owners: BTreeMap<CtrlRef, &Tid> = BTreeMap::new();
+        for (_, tid) in &tids {
+            if let Some(ctrl) = self.members.get(*tid).and_then(Controller::ctrl) {
+                owners.entry(ctrl).or_insert(tid);
+            }
+        }
+        let owner = |tid: &Tid| owners.get(&self.members.get(tid)?.ctrl()?).copied();
+        tids.into_iter().filter_map(|(_, tid)| self.view_with(tid, owner(tid))).collect()
+    }
+}

@@ -1,0 +1,481 @@
+//! The order in which one daemon uses the kernel's connect path, and the probe that keeps dead targets off that path
+//! (design, policy 3).
+//!
+//! The fleet enters a controller that is to be connected ([`Lane::enter`]). The lane probes its portal or queues it,
+//! and says which controller is next ([`Lane::take_turn`]). A controller that leaves the lane without a connection
+//! waits in the fleet's back-off and enters again.
+//!
+//! A portal is probed before its first attempt, unless neither daemon waits for anything else, and before every attempt
+//! after a failure. A portal that served and has not failed since is never probed.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::effect::{HostEffect, Portal, ProbeOutcome};
+use super::timers::Timers;
+use super::{OpId, OpIds, Time};
+use stas_nvme::{HostIdentity, Parameters, Tid};
+
+/// Maximum number of probes at the same time.
+pub const PROBES: usize = 64;
+/// How long a portal's answer to a probe is valid for the other controllers of that portal.
+pub const ANSWER_HOLDS: Duration = Duration::from_secs(2);
+/// The host answers a probe within 3 s. Without an answer after this time, the outcome is unknown.
+pub const PROBE_DEADLINE: Duration = Duration::from_secs(10);
+/// A failed write that took longer than this has blocked the connect path and is penalized.
+pub const WASTE: Duration = Duration::from_secs(1);
+/// A write that blocked the connect path for T is repeated after this many times T at the earliest.
+pub const WASTE_FACTOR: u32 = 10;
+/// A penalty is forgotten this long after its end, a failure this long after it happened.
+pub const WASTE_FORGOTTEN: Duration = Duration::from_secs(3600);
+/// A write that takes longer than this is logged.
+pub const WRITE_DEADLINE: Duration = Duration::from_secs(90);
+/// Maximum number of portals remembered as proven. A forgotten portal costs one probe.
+const SERVED: usize = 4096;
+
+/// The order in the queue: lower classes come first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Class {
+    /// A live controller uses the portal.
+    Proven,
+    /// Never tried before.
+    First,
+    /// Never tried before, and authenticates with a secret. After refusing a wrong secret a target may fall silent, and
+    /// the kernel then waits 60 s for its answer.
+    Secret,
+    /// An attempt at it has failed before.
+    Repeated,
+    /// The probe had no clear outcome.
+    Unsure,
+    /// A connect to its portal blocked the connect path before: served only when nothing else waits.
+    Waster,
+}
+
+/// The parameters and the identity of a connect. A penalty applies only to an attempt with the same.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Manner {
+    /// The connection parameters, including secrets.
+    pub parameters: Parameters,
+    /// The identity of the host.
+    pub identity: Arc<HostIdentity>,
+}
+
+/// What the fleet knows of a controller that enters the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// True if it was tried before.
+    pub repeated: bool,
+    /// True if a live controller uses its portal.
+    pub portal_live: bool,
+    /// It authenticates with DH-HMAC-CHAP: an attempt with a wrong secret takes long to fail.
+    pub secret: bool,
+}
+
+/// A controller that the lane rejected, without an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turned {
+    /// The controller, with its address.
+    pub tid: Tid,
+    /// The reason, for the log.
+    pub reason: String,
+}
+
+/// The result of a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Write {
+    /// True if no connection was made.
+    pub failed: bool,
+    /// How long it blocked the connect path.
+    pub held: Duration,
+    /// True if a live controller uses the same portal.
+    pub portal_live: bool,
+    /// The parameters and the identity of the write.
+    pub manner: Manner,
+}
+
+/// What follows from the end of a write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ended {
+    /// The earliest time of the next attempt, if it blocked the connect path.
+    pub stay_away: Option<Time>,
+    /// Other controllers of the same portal that are rejected with it.
+    pub turned: Vec<Turned>,
+}
+
+#[derive(Clone, Debug)]
+struct Probe {
+    op: Option<OpId>,
+    /// True if it may be skipped: this is the first attempt at the portal.
+    may_be_skipped: bool,
+    waiting: BTreeMap<Tid, Standing>,
+}
+
+/// A penalty for blocking the connect path: the earliest time of the next attempt with the same parameters.
+#[derive(Clone, Debug)]
+struct Penalty {
+    manner: Manner,
+    until: Time,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Busy {
+    op: OpId,
+    since: Time,
+    told: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Probe(Portal),
+    Write,
+}
+
+/// The connect queue of one daemon.
+#[derive(Clone, Debug, Default)]
+pub struct Lane {
+    probes: BTreeMap<Portal, Probe>,
+    not_yet_probed: VecDeque<Portal>,
+    late: BTreeSet<OpId>,
+    queue: BTreeMap<(Class, u64), Tid>,
+    places: BTreeMap<Tid, (Class, u64)>,
+    tickets: u64,
+    /// Queued controllers whose probe had no clear outcome: since when, and with which standing they had entered.
+    unsure: BTreeMap<Tid, (Time, Standing)>,
+    busy: Option<Busy>,
+    /// Portals that answered a probe.
+    answered: BTreeMap<Portal, Time>,
+    /// Portals that served and have not failed since.
+    served: BTreeSet<Portal>,
+    /// Portals that have failed since they last served.
+    failed: BTreeMap<Portal, Time>,
+    /// Portals that blocked the connect path: one penalty for each set of parameters.
+    wasters: BTreeMap<Portal, Vec<Penalty>>,
+    /// Controllers that blocked it, even if their portal serves others.
+    penalties: BTreeMap<Tid, Penalty>,
+    timers: Timers<Timer>,
+}
+
+impl Lane {
+    /// Enters a controller that is to be connected. Does nothing if it is in the queue already.
+    pub fn enter(&mut self, now: Time, tid: &Tid, standing: Standing, ops: &mut OpIds, out: &mut Vec<HostEffect>) {
+        if self.holds(tid) {
+            return;
+        }
+        let Some(portal) = Portal::of(tid) else {
+            self.line_up(tid.clone(), class_of(Standing { portal_live: false, ..standing }));
+            return;
+        };
+        if !self.wasters.contains_key(&portal) && self.is_trusted(now, &portal, standing) {
+            self.line_up(tid.clone(), class_of(standing));
+            return;
+        }
+        let is_first_attempt = !standing.repeated && !self.failed.contains_key(&portal);
+        let probe = self.probes.entry(portal.clone()).or_insert_with(|| {
+            self.not_yet_probed.push_back(portal);
+            Probe { op: None, may_be_skipped: is_first_attempt, waiting: BTreeMap::new() }
+        });
+        probe.waiting.insert(tid.clone(), standing);
+        self.start_probes(now, ops, out);
+    }
+
+    /// True for a portal that needs no probe: it has a live controller, served last, or has just answered.
+    fn is_trusted(&self, now: Time, portal: &Portal, standing: Standing) -> bool {
+        let answered = self.answered.get(portal).is_some_and(|at| now.since(*at) < ANSWER_HOLDS);
+        standing.portal_live || answered || self.served.contains(portal)
+    }
+
+    /// A connection was lost, or an attempt failed: the next attempt at the portal is preceded by a probe.
+    pub fn lost(&mut self, now: Time, tid: &Tid) {
+        if let Some(portal) = Portal::of(tid) {
+            self.served.remove(&portal);
+            self.answered.remove(&portal);
+            self.failed.insert(portal, now);
+        }
+    }
+
+    /// Removes a controller from the queue. A probe or write under way continues.
+    pub fn leave(&mut self, tid: &Tid) {
+        if let Some(place) = self.places.remove(tid) {
+            self.queue.remove(&place);
+        }
+        self.unsure.remove(tid);
+        for probe in self.probes.values_mut() {
+            probe.waiting.remove(tid);
+        }
+    }
+
+    /// Removes a controller that is given up for good. Its portal is no longer trusted, because no connection shows its
+    /// failures.
+    pub fn forget(&mut self, tid: &Tid) {
+        self.leave(tid);
+        if let Some(portal) = Portal::of(tid) {
+            self.served.remove(&portal);
+        }
+    }
+
+    /// True while the controller is being probed or waits for its turn.
+    #[must_use]
+    pub fn holds(&self, tid: &Tid) -> bool {
+        self.places.contains_key(tid) || self.probes.values().any(|probe| probe.waiting.contains_key(tid))
+    }
+
+    /// True while the controller waits for its write.
+    #[must_use]
+    pub fn queued(&self, tid: &Tid) -> bool {
+        self.places.contains_key(tid)
+    }
+
+    /// Takes a probe's answer, however late. Returns the controllers that it rejects.
+    pub fn probed(
+        &mut self,
+        now: Time,
+        op: OpId,
+        outcome: &ProbeOutcome,
+        ops: &mut OpIds,
+        out: &mut Vec<HostEffect>,
+    ) -> Vec<Turned> {
+        if self.late.remove(&op) {
+            self.start_probes(now, ops, out);
+            return Vec::new();
+        }
+        let Some(portal) = self.probes.iter().find(|(_, probe)| probe.op == Some(op)).map(|(portal, _)| portal.clone())
+        else {
+            return Vec::new();
+        };
+        let turned = self.judge(now, &portal, outcome);
+        self.start_probes(now, ops, out);
+        turned
+    }
+
+    /// The controller to be written now; the caller then starts the write with [`Lane::start`].
+    pub fn take_turn(&mut self, now: Time, ops: &mut OpIds, out: &mut Vec<HostEffect>) -> Option<Tid> {
+        if self.busy.is_some() {
+            return None;
+        }
+        self.ask_again(now, ops, out);
+        let (_, tid) = self.queue.pop_first()?;
+        self.places.remove(&tid);
+        self.unsure.remove(&tid);
+        Some(tid)
+    }
+
+    /// When only controllers with an unclear probe are left, probes them again if their probe is old: the problem may
+    /// be over, and each dead one would block the connect path.
+    fn ask_again(&mut self, now: Time, ops: &mut OpIds, out: &mut Vec<HostEffect>) {
+        if self.queue.first_key_value().is_none_or(|((class, _), _)| *class != Class::Unsure) {
+            return;
+        }
+        let waiting = self.unsure.iter().filter(|(_, (since, _))| now.since(*since) >= ANSWER_HOLDS);
+        let waiting: Vec<(Tid, Standing)> = waiting.map(|(tid, (_, standing))| (tid.clone(), *standing)).collect();
+        for (tid, standing) in waiting {
+            self.leave(&tid);
+            self.enter(now, &tid, standing, ops, out);
+        }
+    }
+
+    /// A write has started.
+    pub fn start(&mut self, now: Time, op: OpId) {
+        self.busy = Some(Busy { op, since: now, told: false });
+        self.timers.set(Timer::Write, now + WRITE_DEADLINE);
+    }
+
+    /// A write has ended. A slow failure is penalized. If no controller is live at its portal, all queued controllers
+    /// of the portal are penalized too.
+    pub fn ended(&mut self, now: Time, op: OpId, tid: &Tid, write: Write) -> Ended {
+        if self.busy.is_some_and(|busy| busy.op == op) {
+            self.busy = None;
+            self.timers.cancel(&Timer::Write);
+        }
+        if !write.failed {
+            self.succeeded(now, tid);
+            return Ended::default();
+        }
+        self.lost(now, tid);
+        if write.held <= WASTE {
+            return Ended::default();
+        }
+        let until = now + write.held * WASTE_FACTOR;
+        let penalty = Penalty { manner: write.manner, until };
+        self.penalties.insert(tid.clone(), penalty.clone());
+        let mut turned = Vec::new();
+        if let Some(portal) = Portal::of(tid).filter(|_| !write.portal_live) {
+            let queued: Vec<Tid> =
+                self.places.keys().filter(|t| Portal::of(t).as_ref() == Some(&portal)).cloned().collect();
+            for tid in queued {
+                self.leave(&tid);
+                turned.push(Turned { tid, reason: "another connect to the same portal failed slowly".into() });
+            }
+            let penalties = self.wasters.entry(portal).or_default();
+            penalties.retain(|other| other.manner != penalty.manner);
+            penalties.push(penalty);
+        }
+        Ended { stay_away: Some(until), turned }
+    }
+
+    fn succeeded(&mut self, now: Time, tid: &Tid) {
+        self.penalties.remove(tid);
+        let Some(portal) = Portal::of(tid) else { return };
+        self.wasters.remove(&portal);
+        self.failed.remove(&portal);
+        if self.served.len() >= SERVED {
+            self.served.clear();
+        }
+        self.served.insert(portal.clone());
+        self.answered.insert(portal, now);
+    }
+
+    /// Ends a write that was no attempt to connect a controller.
+    pub fn free(&mut self, op: OpId) {
+        if self.busy.is_some_and(|busy| busy.op == op) {
+            self.busy = None;
+            self.timers.cancel(&Timer::Write);
+        }
+    }
+
+    /// True while a controller waits for its write.
+    #[must_use]
+    pub fn has_queue(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// The earliest time of the next attempt with the same parameters and identity, if one blocked the connect path.
+    #[must_use]
+    pub fn banned_until(&self, tid: &Tid, manner: &Manner) -> Option<Time> {
+        let at_portal = Portal::of(tid).and_then(|portal| self.wasters.get(&portal)).into_iter().flatten();
+        let same = self.penalties.get(tid).into_iter().chain(at_portal).filter(|penalty| penalty.manner == *manner);
+        same.map(|penalty| penalty.until).max()
+    }
+
+    /// The same, but only for penalties of this very controller.
+    #[must_use]
+    pub fn own_penalty(&self, tid: &Tid, manner: &Manner) -> Option<Time> {
+        self.penalties.get(tid).filter(|penalty| penalty.manner == *manner).map(|penalty| penalty.until)
+    }
+
+    /// True while a write is under way.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        self.busy.is_some()
+    }
+
+    /// Does what is due: ends probes that were never answered, and returns once how long a write has been hanging.
+    pub fn tick(&mut self, now: Time, ops: &mut OpIds, out: &mut Vec<HostEffect>) -> (Vec<Turned>, Option<Duration>) {
+        let mut turned = Vec::new();
+        let mut hanging = None;
+        for timer in self.timers.due(now) {
+            match timer {
+                Timer::Probe(portal) => {
+                    // The slot stays occupied until the late answer arrives.
+                    self.late.extend(self.probes.get(&portal).and_then(|probe| probe.op));
+                    turned.extend(self.judge(now, &portal, &ProbeOutcome::Unknown("the probe never ended".into())));
+                }
+                Timer::Write => {
+                    if let Some(busy) = self.busy.as_mut().filter(|busy| !busy.told) {
+                        busy.told = true;
+                        hanging = Some(now.since(busy.since));
+                    }
+                }
+            }
+        }
+        self.answered.retain(|_, at| now.since(*at) < ANSWER_HOLDS);
+        self.failed.retain(|_, at| now.since(*at) < WASTE_FORGOTTEN);
+        self.penalties.retain(|_, penalty| now.since(penalty.until) < WASTE_FORGOTTEN);
+        for penalties in self.wasters.values_mut() {
+            penalties.retain(|penalty| now.since(penalty.until) < WASTE_FORGOTTEN);
+        }
+        self.wasters.retain(|_, penalties| !penalties.is_empty());
+        self.start_probes(now, ops, out);
+        (turned, hanging)
+    }
+
+    /// When to call [`Lane::tick`] at the latest.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        self.timers.deadline()
+    }
+
+    fn judge(&mut self, now: Time, portal: &Portal, outcome: &ProbeOutcome) -> Vec<Turned> {
+        let is_alone = self.is_alone();
+        let Some(mut probe) = self.probes.remove(portal) else { return Vec::new() };
+        self.timers.cancel(&Timer::Probe(portal.clone()));
+        self.not_yet_probed.retain(|waiting| waiting != portal);
+        if *outcome == ProbeOutcome::Skipped && !is_alone {
+            // A controller that needs a probe has entered meanwhile.
+            probe.op = None;
+            probe.may_be_skipped = false;
+            self.not_yet_probed.push_front(portal.clone());
+            self.probes.insert(portal.clone(), probe);
+            return Vec::new();
+        }
+        let waster = self.wasters.contains_key(portal);
+        let mut turned = Vec::new();
+        for (tid, standing) in probe.waiting {
+            match outcome {
+                ProbeOutcome::Alive | ProbeOutcome::Skipped if waster => self.line_up(tid, Class::Waster),
+                ProbeOutcome::Alive | ProbeOutcome::Skipped => self.line_up(tid, class_of(standing)),
+                ProbeOutcome::Dead(reason) => turned.push(Turned { tid, reason: reason.clone() }),
+                ProbeOutcome::Unknown(reason) if waster => turned.push(Turned { tid, reason: reason.clone() }),
+                ProbeOutcome::Unknown(_) => {
+                    self.unsure.insert(tid.clone(), (now, standing));
+                    self.line_up(tid, Class::Unsure);
+                }
+            }
+        }
+        match outcome {
+            ProbeOutcome::Alive => drop(self.answered.insert(portal.clone(), now)),
+            ProbeOutcome::Dead(_) => {
+                self.served.remove(portal);
+                self.answered.remove(portal);
+                self.failed.insert(portal.clone(), now);
+            }
+            ProbeOutcome::Unknown(_) | ProbeOutcome::Skipped => drop(self.answered.remove(portal)),
+        }
+        turned
+    }
+
+    /// True when the lane holds exactly one controller and no write is under way.
+    fn is_alone(&self) -> bool {
+        let waiting: usize = self.probes.values().map(|probe| probe.waiting.len()).sum();
+        self.busy.is_none() && self.late.is_empty() && self.places.len() + waiting == 1
+    }
+
+    fn line_up(&mut self, tid: Tid, class: Class) {
+        self.tickets += 1;
+        let place = (class, self.tickets);
+        self.places.insert(tid.clone(), place);
+        self.queue.insert(place, tid);
+    }
+
+    fn start_probes(&mut self, now: Time, ops: &mut OpIds, out: &mut Vec<HostEffect>) {
+        let mut running = self.probes.values().filter(|probe| probe.op.is_some()).count() + self.late.len();
+        let is_alone = self.is_alone();
+        while running < PROBES {
+            let Some(portal) = self.not_yet_probed.pop_front() else { return };
+            let Some(probe) = self.probes.get_mut(&portal) else { continue };
+            if probe.waiting.is_empty() {
+                self.probes.remove(&portal);
+                continue;
+            }
+            let op = ops.issue();
+            probe.op = Some(op);
+            running += 1;
+            let only_if_others_wait = probe.may_be_skipped && is_alone;
+            self.timers.set(Timer::Probe(portal.clone()), now + PROBE_DEADLINE);
+            out.push(HostEffect::Probe { op, portal, handshake: true, only_if_others_wait });
+        }
+    }
+}
+
+fn class_of(standing: Standing) -> Class {
+    match standing {
+        Standing { repeated: true, .. } => Class::Repeated,
+        Standing { secret: true, .. } => Class::Secret,
+        Standing { portal_live: true, .. } => Class::Proven,
+        Standing { .. } => Class::First,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -1,0 +1,335 @@
+use super::*;
+use stas_nvme::{Secret, TidParts, Transport};
+
+fn tid(traddr: &str, nqn: &str) -> Tid {
+    Tid::new(TidParts {
+        transport: Transport::Tcp,
+        traddr: traddr.into(),
+        trsvcid: "4420".into(),
+        subsysnqn: nqn.into(),
+        host_traddr: String::new(),
+        host_iface: String::new(),
+        host_nqn: String::new(),
+    })
+}
+
+fn at(seconds: u64) -> Time {
+    Time(Duration::from_secs(seconds))
+}
+
+const FIRST: Standing = Standing { repeated: false, portal_live: false, secret: false };
+
+fn manner(secret: &str) -> Manner {
+    let parameters = Parameters { dhchap_secret: Some(Secret::new(secret)), ..Parameters::default() };
+    Manner { parameters, identity: Arc::new(HostIdentity::new("nqn.h", String::new())) }
+}
+
+fn slow() -> Write {
+    Write { failed: true, held: Duration::from_secs(3), portal_live: false, manner: manner("wrong") }
+}
+
+fn refused() -> Write {
+    Write { held: Duration::from_millis(50), ..slow() }
+}
+
+fn connected() -> Write {
+    Write { failed: false, ..refused() }
+}
+
+#[derive(Default)]
+struct Scene {
+    lane: Lane,
+    ops: OpIds,
+    out: Vec<HostEffect>,
+}
+
+impl Scene {
+    fn enter(&mut self, now: Time, tid: &Tid, standing: Standing) {
+        self.lane.enter(now, tid, standing, &mut self.ops, &mut self.out);
+    }
+
+    /// The requested probes, and whether each may be skipped.
+    fn probes(&mut self) -> Vec<(OpId, String, bool)> {
+        let probe = |effect| match effect {
+            HostEffect::Probe { op, portal, only_if_others_wait, .. } => (op, portal.traddr, only_if_others_wait),
+            other => panic!("{other:?}"),
+        };
+        self.out.drain(..).map(probe).collect()
+    }
+
+    fn answer(&mut self, now: Time, op: OpId, outcome: ProbeOutcome) -> Vec<Turned> {
+        self.lane.probed(now, op, &outcome, &mut self.ops, &mut self.out)
+    }
+
+    fn write(&mut self, now: Time) -> Option<(OpId, Tid)> {
+        let tid = self.lane.take_turn(now, &mut self.ops, &mut self.out)?;
+        let op = self.ops.issue();
+        self.lane.start(now, op);
+        Some((op, tid))
+    }
+}
+
+#[test]
+fn what_authenticates_for_the_first_time_lets_those_without_a_secret_go_first() {
+    let mut scene = Scene::default();
+    let live = Standing { portal_live: true, ..FIRST };
+    scene.enter(at(0), &tid("192.0.2.1", "with a secret"), Standing { secret: true, ..live });
+    scene.enter(at(0), &tid("192.0.2.1", "tried before"), Standing { repeated: true, ..live });
+    scene.enter(at(0), &tid("192.0.2.1", "without"), live);
+    let mut order = Vec::new();
+    while let Some((op, tid)) = scene.write(at(1)) {
+        scene.lane.ended(at(1), op, &tid, Write { portal_live: true, ..connected() });
+        order.push(tid.subsysnqn.clone());
+    }
+    assert_eq!(order, ["without", "with a secret", "tried before"]);
+}
+
+#[test]
+fn a_portal_is_probed_once_for_all_who_go_there_and_then_they_take_turns() {
+    let mut scene = Scene::default();
+    scene.enter(at(0), &tid("192.0.2.1", "a"), FIRST);
+    scene.enter(at(0), &tid("192.0.2.1", "b"), FIRST);
+    let probes = scene.probes();
+    assert_eq!(probes.len(), 1);
+    assert!(scene.write(at(0)).is_none());
+    scene.answer(at(0), probes[0].0, ProbeOutcome::Alive);
+    let (op, first) = scene.write(at(0)).unwrap();
+    assert_eq!(first, tid("192.0.2.1", "a"));
+    assert!(scene.write(at(0)).is_none(), "one write at a time");
+    scene.lane.ended(at(0), op, &first, Write { portal_live: true, ..connected() });
+    assert_eq!(scene.write(at(0)).unwrap().1, tid("192.0.2.1", "b"));
+}
+
+#[test]
+fn a_portal_that_answered_or_is_live_is_not_probed_again() {
+    let mut scene = Scene::default();
+    scene.enter(at(0), &tid("192.0.2.1", "a"), FIRST);
+    let op = scene.probes()[0].0;
+    scene.answer(at(0), op, ProbeOutcome::Alive);
+    scene.enter(at(1), &tid("192.0.2.1", "b"), FIRST);
+    scene.enter(at(1), &tid("192.0.2.2", "c"), Standing { portal_live: true, ..FIRST });
+    assert!(scene.probes().is_empty());
+    scene.enter(at(3), &tid("192.0.2.1", "d"), FIRST);
+    assert_eq!(scene.probes().len(), 1);
+}
+
+#[test]
+fn at_most_64_portals_are_probed_at_once() {
+    let mut scene = Scene::default();
+    for n in 0..100 {
+        scene.enter(at(0), &tid(&format!("192.0.2.{n}"), "a"), FIRST);
+    }
+    let probes = scene.probes();
+    assert_eq!(probes.len(), PROBES);
+    scene.answer(at(3), probes[0].0, ProbeOutcome::Dead("no answer".into()));
+    assert_eq!(scene.probes().len(), 1);
+}
+
+#[test]
+fn the_dead_are_turned_away_and_the_unsure_come_last() {
+    let mut scene = Scene::default();
+    for n in 1..=3 {
+        scene.enter(at(0), &tid(&format!("192.0.2.{n}"), "a"), FIRST);
+    }
+    let probes = scene.probes();
+    let turned = scene.answer(at(0), probes[0].0, ProbeOutcome::Dead("refused".into()));
+    assert_eq!(turned, [Turned { tid: tid("192.0.2.1", "a"), reason: "refused".into() }]);
+    scene.answer(at(0), probes[1].0, ProbeOutcome::Unknown("no file descriptors".into()));
+    scene.answer(at(0), probes[2].0, ProbeOutcome::Alive);
+    assert_eq!(scene.write(at(0)).unwrap().1, tid("192.0.2.3", "a"));
+}
+
+#[test]
+fn first_attempts_go_before_repeated_ones() {
+    let mut scene = Scene::default();
+    let live = |repeated| Standing { repeated, portal_live: true, secret: false };
+    scene.enter(at(0), &tid("192.0.2.1", "again"), live(true));
+    scene.enter(at(0), &tid("192.0.2.1", "new"), live(false));
+    assert_eq!(scene.write(at(0)).unwrap().1, tid("192.0.2.1", "new"));
+}
+
+#[test]
+fn who_wasted_the_lane_comes_back_late_last_and_only_after_a_handshake() {
+    let mut scene = Scene::default();
+    let waster = tid("192.0.2.66", "a");
+    scene.enter(at(0), &waster, FIRST);
+    let op = scene.probes()[0].0;
+    scene.answer(at(0), op, ProbeOutcome::Alive);
+    let (op, _) = scene.write(at(0)).unwrap();
+    scene.enter(at(1), &tid("192.0.2.66", "sibling"), Standing { portal_live: true, ..FIRST });
+    let ended = scene.lane.ended(at(3), op, &waster, slow());
+    assert_eq!(ended.stay_away, Some(at(33)));
+    assert_eq!(ended.turned.len(), 1, "who queued for the same portal does not waste it again");
+    assert_eq!(scene.lane.banned_until(&waster, &manner("wrong")), Some(at(33)));
+    scene.enter(at(40), &waster, Standing { repeated: true, ..FIRST });
+    let probes = scene.probes();
+    assert!(!probes[0].2, "after a failure it is not skipped");
+    scene.answer(at(40), probes[0].0, ProbeOutcome::Alive);
+    scene.enter(at(40), &tid("192.0.2.1", "b"), Standing { repeated: true, portal_live: true, ..FIRST });
+    assert_eq!(scene.write(at(40)).unwrap().1, tid("192.0.2.1", "b"));
+}
+
+#[test]
+fn a_slow_failure_at_a_portal_that_lives_bans_nobody_else() {
+    let mut scene = Scene::default();
+    let bad = tid("192.0.2.1", "bad");
+    scene.enter(at(0), &bad, Standing { portal_live: true, ..FIRST });
+    let (op, _) = scene.write(at(0)).unwrap();
+    let ended = scene.lane.ended(at(3), op, &bad, Write { portal_live: true, ..slow() });
+    assert_eq!(ended.stay_away, Some(at(33)));
+    scene.enter(at(3), &tid("192.0.2.1", "good"), Standing { portal_live: true, ..FIRST });
+    assert_eq!(scene.write(at(3)).unwrap().1, tid("192.0.2.1", "good"));
+}
+
+#[test]
+fn a_probe_that_never_ends_leaves_its_place_taken_and_its_controllers_go_on_unsure() {
+    let mut scene = Scene::default();
+    scene.enter(at(0), &tid("192.0.2.1", "a"), FIRST);
+    let op = scene.probes()[0].0;
+    assert_eq!(scene.lane.deadline(), Some(at(0) + PROBE_DEADLINE));
+    let (turned, _) = scene.lane.tick(at(10), &mut scene.ops, &mut scene.out);
+    assert!(turned.is_empty());
+    assert!(scene.lane.queued(&tid("192.0.2.1", "a")));
+    assert!(scene.answer(at(50), op, ProbeOutcome::Dead("late".into())).is_empty());
+    assert!(scene.lane.queued(&tid("192.0.2.1", "a")), "a late answer changes no newer attempt");
+}
+
+#[test]
+fn a_hanging_write_is_told_once_and_keeps_the_lane() {
+    let mut scene = Scene::default();
+    scene.enter(at(0), &tid("192.0.2.1", "a"), Standing { portal_live: true, ..FIRST });
+    let (op, tid_a) = scene.write(at(0)).unwrap();
+    let (_, hanging) = scene.lane.tick(at(90), &mut scene.ops, &mut scene.out);
+    assert_eq!(hanging, Some(WRITE_DEADLINE));
+    scene.enter(at(90), &tid("192.0.2.1", "b"), Standing { portal_live: true, ..FIRST });
+    assert!(scene.write(at(0)).is_none());
+    scene.lane.ended(at(200), op, &tid_a, Write { portal_live: true, ..slow() });
+    assert!(scene.write(at(0)).is_some());
+}
+
+#[test]
+fn who_left_is_not_written() {
+    let mut scene = Scene::default();
+    let gone = tid("192.0.2.1", "a");
+    scene.enter(at(0), &gone, FIRST);
+    scene.lane.leave(&gone);
+    let op = scene.probes()[0].0;
+    scene.answer(at(0), op, ProbeOutcome::Alive);
+    assert!(scene.write(at(0)).is_none());
+}
+
+/// A short loss of the route must not fill the connect queue with hundreds of dead controllers.
+#[test]
+fn who_waits_in_the_lane_since_a_probe_that_could_not_tell_is_probed_again() {
+    let mut scene = Scene::default();
+    let all = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|traddr| tid(traddr, "a"));
+    for each in &all {
+        scene.enter(at(0), each, FIRST);
+    }
+    let unknown = || ProbeOutcome::Unknown("no buffer space".into());
+    for (op, ..) in scene.probes() {
+        assert!(scene.answer(at(0), op, unknown()).is_empty());
+    }
+    let (op, first) = scene.write(at(1)).unwrap();
+    assert_eq!(first, all[0], "what could not be told a moment ago is tried");
+    scene.lane.ended(at(4), op, &first, slow());
+    assert!(scene.write(at(4)).is_none());
+    let probes = scene.probes();
+    assert_eq!(probes.iter().map(|(_, traddr, _)| traddr.as_str()).collect::<Vec<_>>(), ["192.0.2.2", "192.0.2.3"]);
+    let turned = scene.answer(at(5), probes[0].0, ProbeOutcome::Dead("refused".into()));
+    assert_eq!(turned.len(), 1);
+    assert!(scene.write(at(5)).is_none());
+    assert!(scene.answer(at(6), probes[1].0, unknown()).is_empty());
+    assert_eq!(scene.write(at(6)).unwrap().1, all[2]);
+    assert!(scene.probes().is_empty());
+}
+
+/// Runs one attempt to its end. Returns true if its portal was probed.
+fn attempt(scene: &mut Scene, now: Time, tid: &Tid, standing: Standing, write: Write) -> bool {
+    scene.enter(now, tid, standing);
+    let probes = scene.probes();
+    for (op, _, skippable) in &probes {
+        scene.answer(now, *op, if *skippable { ProbeOutcome::Skipped } else { ProbeOutcome::Alive });
+    }
+    let (op, _) = scene.write(now).unwrap();
+    scene.lane.ended(now, op, tid, write);
+    probes.iter().any(|(_, _, skippable)| !skippable)
+}
+
+#[test]
+fn a_portal_that_is_alone_is_not_probed_before_its_first_attempt() {
+    let mut scene = Scene::default();
+    assert!(!attempt(&mut scene, at(0), &tid("192.0.2.1", "a"), FIRST, connected()));
+}
+
+#[test]
+fn what_comes_while_a_probe_might_be_skipped_has_it_made() {
+    let mut scene = Scene::default();
+    scene.enter(at(0), &tid("192.0.2.1", "a"), FIRST);
+    scene.enter(at(0), &tid("192.0.2.2", "b"), FIRST);
+    let probes = scene.probes();
+    assert_eq!(probes.iter().map(|(_, _, skippable)| *skippable).collect::<Vec<_>>(), [true, false]);
+    scene.answer(at(0), probes[0].0, ProbeOutcome::Skipped);
+    let again = scene.probes();
+    assert_eq!((again[0].1.as_str(), again[0].2), ("192.0.2.1", false));
+    assert!(scene.write(at(0)).is_none());
+    let turned = scene.answer(at(1), again[0].0, ProbeOutcome::Dead("refused".into()));
+    assert_eq!(turned.len(), 1);
+}
+
+#[test]
+fn a_portal_is_probed_after_a_failure_and_not_while_it_serves() {
+    let again = Standing { repeated: true, ..FIRST };
+    let live = Standing { portal_live: true, ..FIRST };
+    let tid = tid("192.0.2.1", "a");
+    // Earlier events at the portal, the standing of the controller now, and whether the portal is probed.
+    for (before, standing, probed) in [
+        (None, FIRST, false),
+        (None, again, true),
+        (Some(connected()), FIRST, false),
+        (Some(connected()), again, false),
+        (Some(refused()), FIRST, true),
+        (Some(refused()), again, true),
+        (Some(refused()), live, false),
+        (Some(slow()), live, true),
+    ] {
+        let mut scene = Scene::default();
+        if let Some(write) = &before {
+            attempt(&mut scene, at(0), &tid, FIRST, write.clone());
+        }
+        assert_eq!(attempt(&mut scene, at(100), &tid, standing, connected()), probed, "{before:?} {standing:?}");
+    }
+}
+
+#[test]
+fn a_portal_whose_connection_was_lost_is_probed_again() {
+    let mut scene = Scene::default();
+    let tid = tid("192.0.2.1", "a");
+    attempt(&mut scene, at(0), &tid, FIRST, connected());
+    scene.lane.lost(at(60), &tid);
+    assert!(attempt(&mut scene, at(61), &tid, FIRST, connected()));
+    assert!(!attempt(&mut scene, at(90), &tid, FIRST, connected()));
+}
+
+#[test]
+fn a_portal_of_a_controller_that_was_removed_may_have_failed_unseen() {
+    let mut scene = Scene::default();
+    let removed = tid("192.0.2.1", "a");
+    attempt(&mut scene, at(0), &removed, FIRST, connected());
+    scene.lane.forget(&removed);
+    scene.enter(at(60), &removed, FIRST);
+    assert_eq!(scene.probes().len(), 1);
+}
+
+#[test]
+fn a_penalty_applies_only_to_identical_parameters() {
+    for portal_live in [false, true] {
+        let mut scene = Scene::default();
+        let tid = tid("192.0.2.1", "a");
+        attempt(&mut scene, at(0), &tid, FIRST, Write { portal_live, ..slow() });
+        assert_eq!(scene.lane.banned_until(&tid, &manner("wrong")), Some(at(30)));
+        assert_eq!(scene.lane.banned_until(&tid, &manner("right")), None);
+        let other_host = Manner { identity: Arc::new(HostIdentity::new("nqn.i", String::new())), ..manner("wrong") };
+        assert_eq!(scene.lane.banned_until(&tid, &other_host), None);
+    }
+}

@@ -1,0 +1,119 @@
+//! The decisions of both daemons: pure state machines that take the time and an event and return effects.
+//!
+//! Nothing here performs I/O, reads a clock or spawns anything. The daemon's core (finder, connector) is the
+//! only [`Machine`] that a shell sees; everything else here is a plain struct that it calls.
+
+// No clock, no files, no sockets, no threads: clippy.toml lists what is refused.
+#![deny(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
+
+pub mod backoff;
+pub mod browse;
+pub mod conf;
+pub mod configured;
+pub mod controller;
+pub mod effect;
+pub mod fleet;
+pub mod inventory;
+pub mod keep_alive;
+pub mod kernel;
+pub mod lane;
+pub mod ownership;
+pub mod reconciler;
+pub mod reuse;
+pub mod sources;
+pub mod timers;
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use effect::{
+    ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, HostEvent, Level, Notice, Portal,
+    ProbeOutcome, Rotated, Uevent, UeventKind, Usage,
+};
+pub use kernel::{CtrlState, CtrlType, Dctype, Gained, Interface, KernelController, Links, Look, Owner};
+
+/// A moment on CLOCK_BOOTTIME: it counts suspended time, is not affected by clock steps, and can be saved.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Time(pub Duration);
+
+impl Time {
+    /// Time since `earlier`; zero if `earlier` is later.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl std::ops::Add<Duration> for Time {
+    type Output = Self;
+
+    fn add(self, rhs: Duration) -> Self {
+        Self(self.0.saturating_add(rhs))
+    }
+}
+
+/// Identifies one effect and the event that reports its outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct OpId(pub u64);
+
+impl OpId {
+    /// The ID of events that the shell sends without a request.
+    pub const UNASKED: Self = Self(0);
+}
+
+/// Issues [`OpId`]s, each once.
+#[derive(Clone, Debug, Default)]
+pub struct OpIds(u64);
+
+impl OpIds {
+    /// Issues the next ID.
+    pub fn issue(&mut self) -> OpId {
+        self.0 += 1;
+        OpId(self.0)
+    }
+}
+
+/// One kernel controller during its existence: `birth` distinguishes it from earlier controllers with the same device
+/// number.
+///
+/// The shell issues it and never reuses it (it is the inode number of the controller's entry in sysfs, which
+/// the kernel does not reuse within a boot).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct CtrlRef {
+    /// The N of nvmeN.
+    pub device: u32,
+    /// Distinguishes the controllers that have had this number.
+    pub birth: u64,
+}
+
+impl fmt::Display for CtrlRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "nvme{}", self.device)
+    }
+}
+
+/// A daemon's core: the caller owns the clock, the events and the effects.
+pub trait Machine {
+    /// An event that it takes.
+    type Event;
+    /// A request to its host.
+    type Effect;
+
+    /// Takes one event and appends requests to `out`. Call it with the tick event when [`Machine::deadline`] is
+    /// reached.
+    fn handle(&mut self, now: Time, event: Self::Event, out: &mut Vec<Self::Effect>);
+
+    /// When to call again at the latest, if nothing else happens before.
+    fn deadline(&self) -> Option<Time>;
+}
+
+/// Executes effects: the real shell or the simulated world.
+pub trait Host {
+    /// The effects that it executes.
+    type Effect;
+
+    /// Starts an effect and returns at once; its outcome comes back as an event that bears its [`OpId`].
+    fn start(&self, effect: Self::Effect);
+}

@@ -1,0 +1,207 @@
+//! The part of the reconciliation that both daemons share: taking the configuration, keeping what a damaged
+//! configuration may mean, marking excluded controllers, and judging which controllers may be removed. The rest is in
+//! stafd's finder and stacd's connector.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::configured::{Configured, Defaults, SavedNames, Words};
+use super::controller::Parting;
+use super::effect::{HostEffect, Level, Notice};
+use super::fleet::{Fleet, MemberView};
+use super::ownership::Cause;
+use super::sources::{Quiet, SourceId, Sources, Verdict};
+use super::{OpId, Time};
+use stas_nvme::{HostIdentity, Parameters, Tid};
+
+/// What a source says about a controller that it lists.
+pub trait Claim: Clone + PartialEq {
+    /// Creates the claim of the configuration: the controller is to be connected with these parameters.
+    fn configured(parameters: Parameters) -> Self;
+}
+
+impl Claim for Parameters {
+    fn configured(parameters: Parameters) -> Self {
+        parameters
+    }
+}
+
+/// How an excluded controller is removed, and why.
+pub type Excluded = BTreeMap<Tid, (Parting, Cause)>;
+
+/// The result of judging members for removal.
+#[derive(Debug, Default)]
+pub struct Judged {
+    /// Members whose removal is proved; it is done when the sources are quiet.
+    pub disproved: Vec<Tid>,
+    /// When the passing of time may prove the next removal.
+    pub again: Option<Time>,
+}
+
+/// The sources of a daemon and its fleet.
+#[derive(Debug)]
+pub struct Reconciler<P> {
+    /// `controller=` and `exclude=`, with their host names resolved.
+    pub configured: Configured,
+    /// What each source lists.
+    pub sources: Sources<P>,
+    /// The managed controllers.
+    pub fleet: Fleet,
+    /// Tells when the sources are quiet: removals wait for that.
+    pub quiet: Quiet,
+    /// Controllers of the saved state. Emptied when the configuration has been read.
+    pub restored: BTreeSet<Tid>,
+    /// Controllers that the saved configuration listed. Emptied when the configuration could be read in full.
+    pub was_configured: BTreeSet<Tid>,
+    /// The configuration line that lists each controller, or last did.
+    pub lines: BTreeMap<Tid, usize>,
+}
+
+impl<P: Claim> Reconciler<P> {
+    /// Creates it without controllers. `names` are the last known addresses of the configured host names.
+    #[must_use]
+    pub fn new(sources: Sources<P>, fleet: Fleet, names: SavedNames) -> Self {
+        Self {
+            configured: Configured::restore(names),
+            sources,
+            fleet,
+            quiet: Quiet::default(),
+            restored: BTreeSet::new(),
+            was_configured: BTreeSet::new(),
+            lines: BTreeMap::new(),
+        }
+    }
+
+    /// Takes a configuration file and the identity of this host. The configuration is part of the saved state.
+    pub fn configure(&mut self, now: Time, words: &Words<'_>, identity: Arc<HostIdentity>, out: &mut Vec<HostEffect>) {
+        self.configured.set(now, words);
+        self.fleet.set_identity(identity, out);
+        self.quiet.disturb(now);
+        out.push(HostEffect::Save);
+    }
+
+    /// Makes the configured controllers the claims of [`SourceId::Configured`]. If the configuration is not `whole`,
+    /// nothing is removed because of it.
+    pub fn list_configured(&mut self, defaults: &Defaults<'_>, whole: bool) {
+        let configured = self.configured.controllers(defaults, |tid| self.fleet.is_live(tid));
+        self.lines.retain(|tid, _| self.fleet.has(tid));
+        self.lines.extend(self.configured.lines(defaults));
+        let claims = configured.into_iter().map(|(tid, parameters)| (tid, P::configured(parameters))).collect();
+        if whole && !self.configured.awaits_a_name() {
+            self.sources.decree(SourceId::Configured, claims);
+        } else {
+            self.sources.hearsay(SourceId::Configured, claims);
+        }
+    }
+
+    /// Keeps the controllers of the saved state that no source lists, if the configuration may list them: it is not
+    /// `whole`, or waits for a host name ([`Configured::awaits_a_name`]). Controllers for which `has_another_source` is
+    /// true are left out.
+    pub fn keep_what_may_be_meant(
+        &mut self,
+        whole: bool,
+        parameters: &Parameters,
+        has_another_source: impl Fn(&Tid) -> bool,
+    ) {
+        if whole && !self.configured.awaits_a_name() {
+            self.was_configured.clear();
+            return;
+        }
+        let claimed: BTreeSet<&Tid> = self.sources.claims().map(|(_, tid, _)| tid).collect();
+        let unclaimed = self.restored.iter().filter(|tid| !claimed.contains(tid) && !has_another_source(tid));
+        let kept = unclaimed.chain(&self.was_configured);
+        let names = kept.map(|tid| (tid.clone(), P::configured(parameters.clone()))).collect();
+        self.sources.hearsay(SourceId::Configured, names);
+    }
+
+    /// All listed controllers. A claim that is kept only because of an unreadable configuration line yields to those of
+    /// other sources: its parameters are from an earlier configuration.
+    pub fn listed(&self) -> impl Iterator<Item = (&SourceId, &Tid, &P)> {
+        let counts = |id: &SourceId, tid: &Tid| {
+            *id != SourceId::Configured
+                || self.configured.lists(tid)
+                || self.sources.naming(tid).all(|other| *other == SourceId::Configured)
+        };
+        self.sources.named().filter(move |(id, tid, _)| counts(id, tid))
+    }
+
+    /// Takes the answer to a look-up. Returns true when that changes which controllers are listed or excluded.
+    pub fn resolved(
+        &mut self,
+        now: Time,
+        op: OpId,
+        result: &Result<Vec<IpAddr>, String>,
+        out: &mut Vec<HostEffect>,
+    ) -> bool {
+        let changed = self.configured.resolved(now, op, result, self.fleet.jitter(), out);
+        if changed {
+            self.quiet.disturb(now);
+        }
+        changed
+    }
+
+    /// Does what is due for host names. Returns true when that changes which controllers are listed or excluded.
+    pub fn tick(&mut self, now: Time, out: &mut Vec<HostEffect>) -> bool {
+        let (ops, jitter) = self.fleet.ops_and_jitter();
+        self.configured.tick(now, ops, jitter, out)
+    }
+
+    /// Marks the excluded members, so that no attempt for one of them begins while another is removed. Returns the
+    /// members that are wanted again because their exclusion is gone.
+    pub fn mark_excluded(&mut self, excluded: &Excluded) -> Vec<Tid> {
+        let others: Vec<Tid> = self.fleet.tids().filter(|tid| !excluded.contains_key(*tid)).cloned().collect();
+        let wanted_again = others.into_iter().filter(|tid| self.fleet.exclusion_is_gone(tid)).collect();
+        for (tid, (how, cause)) in excluded {
+            self.fleet.mark_unwanted(tid, *how, cause.clone());
+        }
+        wanted_again
+    }
+
+    /// Judges which of these members may be removed, by the verdict on each.
+    pub fn judge<'a>(&self, members: impl IntoIterator<Item = &'a Tid>, verdict: impl Fn(&Tid) -> Verdict) -> Judged {
+        let mut judged = Judged::default();
+        for tid in members {
+            match verdict(tid) {
+                Verdict::Named => {}
+                Verdict::Unproved(at) => judged.again = judged.again.into_iter().chain(at).min(),
+                Verdict::Disproved => judged.disproved.push(tid.clone()),
+            }
+        }
+        judged
+    }
+
+    /// The log pages to be read again now: doubtful pages, each logged with the text `doubt`, and pages of which a
+    /// settled read is needed.
+    pub fn pages_to_read_again(&mut self, now: Time, doubt: &str, out: &mut Vec<HostEffect>) -> Vec<Tid> {
+        let doubted = self.sources.doubted(now);
+        let notice =
+            |dc: &Tid| Notice { level: Level::Warning, tid: Some(dc.clone()), ctrl: None, text: doubt.to_owned() };
+        out.extend(doubted.iter().map(|dc| HostEffect::Tell(notice(dc))));
+        doubted.into_iter().chain(self.sources.awaited_late(now)).collect()
+    }
+
+    /// Reports which controllers are not connected, or stay connected, because of the configuration itself.
+    pub fn tell_what_is_held(&mut self, out: &mut Vec<HostEffect>) {
+        self.configured.tell_what_is_held(&self.sources, self.fleet.tids(), out);
+    }
+
+    /// The controllers that the configuration lists, and those that an unreadable part of it may list; to be saved.
+    #[must_use]
+    pub fn saved_configured(&self) -> BTreeSet<Tid> {
+        self.sources.named_by(&SourceId::Configured).chain(&self.was_configured).cloned().collect()
+    }
+
+    /// Why a connected member is kept although the configuration no longer lists it; `None` if that is not so.
+    #[must_use]
+    pub fn hold_on(&self, member: &MemberView<'_>) -> Option<String> {
+        let is_held = member.kernel.is_some() && self.configured.is_held(&self.sources, member.tid);
+        is_held.then(|| self.configured.hold()).flatten()
+    }
+
+    /// When the next timer is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        [self.fleet.deadline(), self.configured.deadline(), self.sources.deadline()].into_iter().flatten().min()
+    }
+}

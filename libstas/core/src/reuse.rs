@@ -1,0 +1,169 @@
+//! Decides whether a kernel connection serves a TID (compat: Identity of a controller).
+
+use std::net::IpAddr;
+
+use super::effect::ConnectRequest;
+use super::kernel::{CtrlState, KernelController, Links, Look};
+use stas_nvme::{DISCOVERY_NQN, Tid, Transport, tid};
+
+/// Finds the controller in `look` that serves `tid` and may be adopted, by [`best`].
+#[must_use]
+pub fn find<'a>(look: &'a Look, tid: &Tid, links: &Links, discovery: bool) -> Option<&'a KernelController> {
+    best(look.controllers.iter().map(|ctrl| &**ctrl), tid, links, discovery)
+}
+
+/// Finds the controller in `look` that serves a request and may be adopted for it, by [`best`].
+#[must_use]
+pub fn find_for<'a>(look: &'a Look, request: &ConnectRequest, links: &Links) -> Option<&'a KernelController> {
+    let controllers = look.controllers.iter().map(|ctrl| &**ctrl);
+    let usable = controllers.filter(|ctrl| !request.passed_over.contains(&ctrl.ctrl));
+    best(usable, &request.tid, links, request.purpose.is_discovery())
+}
+
+/// True when a connection may be adopted. Ours (`ours`) are adopted in any state. A connection of another program that
+/// is not live and bound to a missing interface (down or absent) is not: its reconnect attempts fail while the
+/// interface is missing, and a new connection may find another way.
+#[must_use]
+pub fn may_be_adopted(ctrl: &KernelController, ours: bool, links: &Links) -> bool {
+    // Before the interfaces are known, none counts as missing.
+    let bound_to_nothing = || {
+        let up = links.named(&ctrl.host_iface).is_some_and(|interface| interface.up);
+        !ctrl.host_iface.is_empty() && !links.0.is_empty() && !up
+    };
+    ours || ctrl.is_live() || !bound_to_nothing()
+}
+
+/// The connection that serves `tid` and may be adopted. An exact match of host-iface is preferred, then a live one,
+/// then the oldest. Taking another one would leave the exact match without an owner.
+///
+/// `discovery` selects discovery controllers, otherwise I/O controllers. A controller that is being deleted is never
+/// adopted, nor is the short-lived discovery connection of `nvme discover` (keep-alive 0).
+#[must_use]
+pub fn best<'a>(
+    controllers: impl Iterator<Item = &'a KernelController>,
+    tid: &Tid,
+    links: &Links,
+    discovery: bool,
+) -> Option<&'a KernelController> {
+    controllers
+        .filter(|ctrl| may_be_taken_over(ctrl, discovery) && serves(ctrl, tid, links))
+        .min_by_key(|ctrl| (ctrl.host_iface != tid.host_iface, !ctrl.is_live(), ctrl.ctrl.birth))
+}
+
+/// False if the controller is of the other kind, is being deleted, or is the short-lived connection of `nvme discover`.
+#[must_use]
+pub fn may_be_taken_over(ctrl: &KernelController, discovery: bool) -> bool {
+    ctrl.is_discovery() == discovery
+        && !matches!(ctrl.state, CtrlState::Deleting | CtrlState::Dead)
+        && !(discovery && ctrl.kato == Some(0))
+}
+
+/// True when this kernel connection is the one that `tid` asks for.
+#[must_use]
+pub fn serves(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
+    ctrl.transport == tid.transport()
+        && ctrl.trsvcid == tid.trsvcid
+        && (tid.host_nqn.is_empty() || ctrl.hostnqn == tid.host_nqn)
+        && (ctrl.subsysnqn == tid.subsysnqn || (tid.subsysnqn == DISCOVERY_NQN && ctrl.is_discovery()))
+        && same_target(ctrl, tid, links)
+        && same_host_side(ctrl, tid, links)
+}
+
+/// Compares addresses as addresses. Link-local addresses exist on every interface: two of them are the same only on the
+/// same interface, where both sides name one.
+fn same_target(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
+    if !tid.transport().is_ip() {
+        return ctrl.traddr.eq_ignore_ascii_case(&tid.traddr);
+    }
+    let (Some((one, _)), Some((other, _))) = (tid::parse_ip(&ctrl.traddr), tid::parse_ip(&tid.traddr)) else {
+        return ctrl.traddr == tid.traddr;
+    };
+    let interfaces = (scope(&ctrl.traddr, &ctrl.host_iface), scope(&tid.traddr, &tid.host_iface));
+    one == other
+        && match interfaces {
+            (Some(one), Some(other)) => name_of(one, links) == name_of(other, links),
+            _ => true,
+        }
+}
+
+/// The interface of a link-local address: its scope, or the interface that the connection is bound to.
+fn scope<'a>(traddr: &'a str, host_iface: &'a str) -> Option<&'a str> {
+    let (_, scope) = tid::parse_link_local(traddr)?;
+    scope.or(Some(host_iface)).filter(|interface| !interface.is_empty())
+}
+
+/// The name of an interface that is given by its name or by its index.
+fn name_of<'a>(interface: &'a str, links: &'a Links) -> &'a str {
+    let numbered = interface.parse().ok().and_then(|index| links.numbered(index));
+    numbered.map_or(interface, |link| link.name.as_str())
+}
+
+fn same_host_side(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
+    match tid.transport() {
+        Transport::Tcp => same_tcp_source(ctrl, tid, links),
+        Transport::Fc => ctrl.host_traddr.eq_ignore_ascii_case(&tid.host_traddr),
+        Transport::Rdma => tid.host_traddr.is_empty() || same_ip(&ctrl.host_traddr, &tid.host_traddr),
+        Transport::Loop => true,
+    }
+}
+
+/// Compares two addresses of this host, without their scopes.
+fn same_ip(one: &str, other: &str) -> bool {
+    match (tid::parse_ip(one), tid::parse_ip(other)) {
+        (Some((one, _)), Some((other, _))) => one == other,
+        _ => one == other,
+    }
+}
+
+/// Compares the source of the connection by the best knowledge available: the source address of the socket, then the
+/// parameters of the connect, then the primary address of the interface that it is bound to. If nothing is known, they
+/// count as the same: a second connection would do more harm.
+fn same_tcp_source(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
+    same_tcp_address(ctrl, tid, links) && same_tcp_interface(ctrl, tid, links)
+}
+
+fn same_tcp_address(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
+    let Some((wanted, _)) = tid::parse_ip(&tid.host_traddr) else { return true };
+    let primary = || -> Option<IpAddr> {
+        let bound = links.named(&ctrl.host_iface)?;
+        bound.addresses.iter().find(|address| address.is_ipv4() == wanted.is_ipv4()).copied()
+    };
+    let source = ctrl
+        .src_addr
+        .map(|address| address.to_canonical())
+        .or_else(|| tid::parse_ip(&ctrl.host_traddr).map(|(ip, _)| ip))
+        .or_else(primary);
+    source.is_none_or(|source| source == wanted)
+}
+
+fn same_tcp_interface(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
+    if tid.host_iface.is_empty() {
+        return true;
+    }
+    let bound = Some(ctrl.host_iface.as_str()).filter(|bound| !bound.is_empty());
+    if let Some(bound) = bound.or_else(|| scope(&ctrl.traddr, "")) {
+        return name_of(bound, links) == tid.host_iface;
+    }
+    let Some(source) = ctrl.src_addr.or_else(|| tid::parse_ip(&ctrl.host_traddr).map(|(ip, _)| ip)) else {
+        return true;
+    };
+    // A source address may be on several interfaces (link-local addresses are): any of them will do.
+    let source = source.to_canonical();
+    let wanted = links.named(&tid.host_iface).map(|wanted| wanted.addresses.as_slice()).unwrap_or_default();
+    // A source address that no interface has any more may have belonged to the wanted interface, unless that has
+    // another address of the same kind.
+    let is_of_its_kind =
+        |other: &IpAddr| other.is_ipv4() == source.is_ipv4() && is_link_local(*other) == is_link_local(source);
+    wanted.contains(&source) || links.owner(source).is_none() && !wanted.iter().any(is_of_its_kind)
+}
+
+fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(four) => four.is_link_local(),
+        IpAddr::V6(six) => six.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

@@ -1,0 +1,479 @@
+//! Which source lists which controller, and what proves that a controller is no longer listed (design, policy 1).
+//!
+//! A source is the configuration, a boot table, the log page of one discovery controller, or mDNS. Each source makes
+//! claims: "this controller is to be connected". A claim that the source no longer repeats is not dropped at once:
+//! [`Sources::verdict`] says whether its absence is proved.
+
+mod blur;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::Time;
+use blur::Blur;
+use stas_nvme::Tid;
+use stas_nvme::log_page::Unclear;
+
+/// If a controller was last listed before the present connection of its discovery controller, its absence counts only
+/// when that connection has been up for this long: a rebooted target exports its subsystems one by one.
+pub const SETTLING: Duration = Duration::from_secs(30);
+/// Such an absence also needs a page that was read at least this long after the connection came up ("late" or "settled"
+/// page).
+pub const LATE_READ: Duration = Duration::from_secs(28);
+/// A page that would remove all live controllers of its discovery controller is doubtful and read again after this
+/// time.
+pub const DOUBT: Duration = Duration::from_secs(5);
+/// Minimum number of live controllers lost for a page to be doubtful, unless the daemon sets another
+/// ([`Sources::doubting`]).
+pub const DOUBTFUL_LOSS: usize = 2;
+/// Removals wait until no source has changed for this long.
+pub const QUIET: Duration = Duration::from_millis(500);
+/// Removals wait at most this long.
+pub const QUIET_AT_MOST: Duration = Duration::from_secs(5);
+
+/// Identifies a source.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum SourceId {
+    /// `controller=` in the configuration file.
+    Configured,
+    /// The firmware's boot tables.
+    Boot,
+    /// The discovery log page of that discovery controller.
+    Page(Tid),
+    /// Announcements by mDNS.
+    Announced,
+    /// Connections that this host made while it had another host NQN.
+    Renamed,
+}
+
+/// How much the list of a source proves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Knowledge {
+    /// Its claims are from earlier: they are kept, and prove nothing.
+    Stale,
+    /// It was read on the connection that has been up since that time.
+    Fresh(Time),
+    /// The list is complete: the administrator wrote it.
+    Final,
+    /// The source was removed, because it aged out or by decision.
+    Gone { aged_out: bool },
+}
+
+#[derive(Clone, Debug)]
+struct Claim<P> {
+    payload: P,
+    /// True if the newest list of the source contains it.
+    listed: bool,
+    /// Identifies the connection on which it was last listed; `None`: before this run.
+    listed_on: Option<Time>,
+}
+
+/// The newest page is doubtful: it does not count until it was read again.
+#[derive(Clone, Copy, Debug)]
+struct Doubt {
+    since: Time,
+    /// When to read it again.
+    ask: Time,
+}
+
+#[derive(Clone, Debug)]
+struct Source<P> {
+    knowledge: Knowledge,
+    claims: BTreeMap<Tid, Claim<P>>,
+    doubt: Option<Doubt>,
+    /// When a page was last read, if known.
+    read: Option<Time>,
+    /// When a late page was last requested.
+    asked: Option<Time>,
+    /// The entries of the newest page that yield no controller.
+    blur: Blur,
+}
+
+impl<P> Source<P> {
+    fn stale() -> Self {
+        Self::with(Knowledge::Stale, BTreeMap::new())
+    }
+
+    fn with(knowledge: Knowledge, names: BTreeMap<Tid, P>) -> Self {
+        let claims = names.into_iter().map(|(tid, payload)| (tid, Claim { payload, listed: true, listed_on: None }));
+        Self { knowledge, claims: claims.collect(), doubt: None, read: None, asked: None, blur: Blur::default() }
+    }
+
+    /// The verdict of this source on a controller that it has listed.
+    fn verdict(&self, claim: &Claim<P>, now: Time, live: bool) -> Verdict {
+        match self.knowledge {
+            _ if claim.listed => Verdict::Named,
+            _ if self.doubt.is_some() => Verdict::Unproved(self.doubt.map(|doubt| doubt.ask)),
+            Knowledge::Stale => Verdict::Unproved(None),
+            Knowledge::Final | Knowledge::Gone { aged_out: false } => Verdict::Disproved,
+            Knowledge::Gone { aged_out: true } if live => Verdict::Unproved(None),
+            Knowledge::Gone { aged_out: true } => Verdict::Disproved,
+            Knowledge::Fresh(_) if self.blur.spreads() => Verdict::Unproved(None),
+            Knowledge::Fresh(since) if claim.listed_on == Some(since) => Verdict::Disproved,
+            Knowledge::Fresh(since) if now < since + SETTLING => Verdict::Unproved(Some(since + SETTLING)),
+            Knowledge::Fresh(since) if self.has_late_page(since) => Verdict::Disproved,
+            Knowledge::Fresh(_) => Verdict::Unproved(None),
+        }
+    }
+
+    /// True when a page was read late enough on the connection that has been up since `since`.
+    fn has_late_page(&self, since: Time) -> bool {
+        self.read.is_some_and(|read| since + LATE_READ <= read)
+    }
+
+    /// When a settled page is to be requested: one is needed when it can prove the absence of what the newest page does
+    /// not list, or when one is required of all sources.
+    fn late_page_due(&self, of_all: bool) -> Option<Time> {
+        let Knowledge::Fresh(since) = self.knowledge else { return None };
+        let is_missing = |claim: &Claim<P>| !claim.listed && (self.blur.spreads() || claim.listed_on != Some(since));
+        let is_lacking = self.blur.spreads() || !self.has_late_page(since);
+        let is_due = is_lacking && (of_all || self.claims.values().any(is_missing));
+        is_due.then(|| (since + SETTLING).max(self.asked.map_or(since, |asked| asked + DOUBT)))
+    }
+}
+
+/// The verdict on whether a controller is still listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// A source lists it.
+    Named,
+    /// No source lists it, but not all that did have proved its absence. The time, if any, is when waiting alone may
+    /// prove it.
+    Unproved(Option<Time>),
+    /// No source lists it, and all that did have proved that.
+    Disproved,
+}
+
+/// A log page of a discovery controller.
+#[derive(Clone, Debug)]
+pub struct Page<P> {
+    /// Since when the connection is up on which the page was read; identifies that connection.
+    pub connected_since: Time,
+    /// The controllers that it lists.
+    pub names: BTreeMap<Tid, P>,
+    /// When it was read, if it was read on request; `None`: at an unknown time of its connection. Only a page that was
+    /// read on request confirms a doubtful one.
+    pub read: Option<Time>,
+    /// The entries that yield no controller.
+    pub unclear: BTreeSet<Unclear>,
+}
+
+/// All sources of a daemon. `P` is the payload of a claim.
+#[derive(Clone, Debug)]
+pub struct Sources<P> {
+    sources: BTreeMap<SourceId, Source<P>>,
+    doubtful_loss: usize,
+    /// True if a late page is required of each source, whatever it lists.
+    late_of_all: bool,
+}
+
+impl<P> Default for Sources<P> {
+    fn default() -> Self {
+        Self { sources: BTreeMap::new(), doubtful_loss: DOUBTFUL_LOSS, late_of_all: false }
+    }
+}
+
+impl<P: Clone + PartialEq> Sources<P> {
+    /// Creates sources whose pages are doubtful if they lose at least this many live controllers, and list no live one.
+    #[must_use]
+    pub fn doubting(doubtful_loss: usize) -> Self {
+        Self { doubtful_loss, ..Self::default() }
+    }
+
+    /// Sets the complete list of a source: the absence of anything else is proved.
+    pub fn decree(&mut self, id: SourceId, names: BTreeMap<Tid, P>) {
+        self.sources.insert(id, Source::with(Knowledge::Final, names));
+    }
+
+    /// Restores what a source listed before this run. Restoring a source twice adds to it.
+    pub fn remember(&mut self, id: SourceId, names: BTreeMap<Tid, P>) {
+        let restored = Source::with(Knowledge::Stale, names).claims;
+        self.sources.entry(id).or_insert_with(Source::stale).claims.extend(restored);
+    }
+
+    /// Adds controllers that a source is said to list. This is not its own current list: nothing is proved.
+    pub fn hearsay(&mut self, id: SourceId, names: BTreeMap<Tid, P>) {
+        let source = self.sources.entry(id).or_insert_with(Source::stale);
+        source.knowledge = Knowledge::Stale;
+        source.doubt = None;
+        for (tid, payload) in names {
+            let listed_on = source.claims.get(&tid).and_then(|claim| claim.listed_on);
+            source.claims.insert(tid, Claim { payload, listed: true, listed_on });
+        }
+    }
+
+    /// Takes a page. `live` says whether a controller is live. Controllers that an unclear entry may mean stay listed.
+    pub fn read(&mut self, now: Time, id: SourceId, mut page: Page<P>, live: impl Fn(&Tid) -> bool) {
+        if blur::is_illegible(&page.unclear) {
+            return self.hearsay(id, page.names);
+        }
+        let source = self.sources.entry(id).or_insert_with(Source::stale);
+        let settled = page.read.filter(|read| page.connected_since + LATE_READ <= *read);
+        source.blur.replace(std::mem::take(&mut page.unclear), settled, page.names.keys());
+        for (tid, claim) in source.claims.iter().filter(|(tid, _)| source.blur.may_mean(tid)) {
+            page.names.entry(tid.clone()).or_insert_with(|| claim.payload.clone());
+        }
+        let mut news = source.knowledge != Knowledge::Fresh(page.connected_since);
+        source.knowledge = Knowledge::Fresh(page.connected_since);
+        source.read = page.read.or(source.read);
+        for (tid, claim) in &mut source.claims {
+            let listed = page.names.contains_key(tid);
+            news |= std::mem::replace(&mut claim.listed, listed) && !listed;
+        }
+        for (tid, payload) in page.names {
+            let listed_on = Some(page.connected_since);
+            source.claims.insert(tid, Claim { payload, listed: true, listed_on });
+        }
+        let live_and = |listed| source.claims.iter().filter(|(tid, claim)| claim.listed == listed && live(tid)).count();
+        let doubtful = live_and(false) >= self.doubtful_loss && live_and(true) == 0;
+        source.doubt = match source.doubt {
+            _ if !doubtful => None,
+            Some(doubt) if page.read.is_some() && doubt.since + DOUBT <= now => None,
+            Some(doubt) => Some(doubt),
+            // A confirmed page is not doubted again.
+            None => news.then(|| Doubt { since: now, ask: now + DOUBT }),
+        };
+    }
+
+    /// Marks a source as stale: its connection is lost, or it cannot be read.
+    pub fn outdate(&mut self, id: &SourceId) {
+        if let Some(source) = self.sources.get_mut(id)
+            && matches!(source.knowledge, Knowledge::Fresh(_))
+        {
+            source.knowledge = Knowledge::Stale;
+            source.doubt = None;
+        }
+    }
+
+    /// Removes a source. If it aged out, only the absence of controllers that are not live is proved.
+    pub fn give_up(&mut self, id: &SourceId, aged_out: bool) {
+        if let Some(source) = self.sources.get_mut(id) {
+            source.knowledge = Knowledge::Gone { aged_out };
+            source.doubt = None;
+            source.blur = Blur::default();
+            for claim in source.claims.values_mut() {
+                claim.listed = false;
+            }
+        }
+    }
+
+    /// The discovery controllers whose doubtful pages are to be read again now. Each is returned once, and again after
+    /// another [`DOUBT`] without an answer.
+    pub fn doubted(&mut self, now: Time) -> Vec<Tid> {
+        let mut doubted = Vec::new();
+        for (id, source) in &mut self.sources {
+            if let (SourceId::Page(dc), Some(doubt)) = (id, &mut source.doubt)
+                && doubt.ask <= now
+            {
+                doubt.ask = now + DOUBT;
+                doubted.push(dc.clone());
+            }
+        }
+        doubted
+    }
+
+    /// The discovery controllers whose pages are to be read again now, because only a settled page proves the absence of
+    /// what they no longer list. Each is returned once, and again after another [`DOUBT`] while that is so.
+    pub fn awaited_late(&mut self, now: Time) -> Vec<Tid> {
+        let mut awaited = Vec::new();
+        for (id, source) in &mut self.sources {
+            if let SourceId::Page(dc) = id
+                && source.late_page_due(self.late_of_all).is_some_and(|at| at <= now)
+            {
+                source.asked = Some(now);
+                awaited.push(dc.clone());
+            }
+        }
+        awaited
+    }
+
+    /// When [`Sources::doubted`] or [`Sources::awaited_late`] has something to return.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        let due = |source: &Source<P>| [source.doubt.map(|doubt| doubt.ask), source.late_page_due(self.late_of_all)];
+        self.sources.values().flat_map(due).flatten().min()
+    }
+
+    /// Whether a controller is still listed: the only place that decides on removal.
+    #[must_use]
+    pub fn verdict(&self, tid: &Tid, now: Time, live: bool) -> Verdict {
+        self.verdict_of(tid, now, live, |_| true)
+    }
+
+    /// [`Sources::verdict`], of the sources for which `counts` is true.
+    #[must_use]
+    pub fn verdict_of(&self, tid: &Tid, now: Time, live: bool, counts: impl Fn(&SourceId) -> bool) -> Verdict {
+        let mut verdict = Verdict::Disproved;
+        for (_, source) in self.sources.iter().filter(|(id, _)| counts(id)) {
+            let Some(claim) = source.claims.get(tid) else { continue };
+            let this = source.verdict(claim, now, live);
+            if this == Verdict::Named {
+                return Verdict::Named;
+            }
+            verdict = match (verdict, this) {
+                (Verdict::Disproved, other) => other,
+                (other, Verdict::Disproved) => other,
+                (Verdict::Unproved(one), Verdict::Unproved(other)) => {
+                    Verdict::Unproved(one.zip(other).map(|(a, b)| a.max(b)))
+                }
+                (other, _) => other,
+            };
+        }
+        verdict
+    }
+
+    /// All listed controllers with their sources and payloads; the configuration comes first.
+    pub fn named(&self) -> impl Iterator<Item = (&SourceId, &Tid, &P)> {
+        self.sources.iter().flat_map(|(id, source)| {
+            source.claims.iter().filter(|(_, claim)| claim.listed).map(move |(tid, claim)| (id, tid, &claim.payload))
+        })
+    }
+
+    /// The controllers that each source lists, and those that it has listed and whose absence is not proved. `live`
+    /// says whether a controller is live.
+    pub fn standing(&self, now: Time, live: impl Fn(&Tid) -> bool) -> impl Iterator<Item = (&SourceId, &Tid)> {
+        let claims = self
+            .sources
+            .iter()
+            .flat_map(|(id, source)| source.claims.iter().map(move |(tid, claim)| (id, source, tid, claim)));
+        claims
+            .filter(move |(_, source, tid, claim)| source.verdict(claim, now, live(tid)) != Verdict::Disproved)
+            .map(|(id, _, tid, _)| (id, tid))
+    }
+
+    /// The controllers that a source lists.
+    pub fn named_by(&self, id: &SourceId) -> impl Iterator<Item = &Tid> {
+        let claims = self.sources.get(id).into_iter().flat_map(|source| &source.claims);
+        claims.filter(|(_, claim)| claim.listed).map(|(tid, _)| tid)
+    }
+
+    /// The sources that list a controller, the configuration first. One map look-up per source: this is called for each
+    /// of a thousand announced controllers.
+    pub fn naming(&self, tid: &Tid) -> impl Iterator<Item = &SourceId> {
+        let named =
+            move |(id, source): (_, &Source<P>)| source.claims.get(tid).filter(|claim| claim.listed).map(|_| id);
+        self.sources.iter().filter_map(named)
+    }
+
+    /// All claims on a controller, repeated or not.
+    pub fn claims_on(&self, tid: &Tid) -> impl Iterator<Item = (&SourceId, &P)> {
+        self.sources.iter().filter_map(move |(id, source)| Some((id, &source.claims.get(tid)?.payload)))
+    }
+
+    /// All claims of a source, repeated or not.
+    pub fn claims_of(&self, id: &SourceId) -> impl Iterator<Item = (&Tid, &P)> {
+        let claims = self.sources.get(id).into_iter().flat_map(|source| &source.claims);
+        claims.map(|(tid, claim)| (tid, &claim.payload))
+    }
+
+    /// All controllers that a source has claimed, repeated or not.
+    pub fn claimed_by(&self, id: &SourceId) -> impl Iterator<Item = &Tid> {
+        self.claims_of(id).map(|(tid, _)| tid)
+    }
+
+    /// All claims of all sources, repeated or not.
+    pub fn claims(&self) -> impl Iterator<Item = (&SourceId, &Tid, &P)> {
+        self.sources
+            .iter()
+            .flat_map(|(id, source)| source.claims.iter().map(move |(tid, claim)| (id, tid, &claim.payload)))
+    }
+
+    /// The claims to be saved: claims that their source still lists, and claims on members. A restart treats every
+    /// restored claim as listed, so any other claim would connect a controller again whose removal is complete.
+    pub fn lasting(&self, is_member: impl Fn(&Tid) -> bool) -> impl Iterator<Item = (&SourceId, &Tid, &P)> {
+        let claims = self.sources.iter().flat_map(|(id, source)| source.claims.iter().map(move |claim| (id, claim)));
+        let lasting = claims.filter(move |(_, (tid, claim))| claim.listed || is_member(tid));
+        lasting.map(|(id, (tid, claim))| (id, tid, &claim.payload))
+    }
+
+    /// The controllers of a source's [`Sources::lasting`] claims.
+    pub fn lasting_of(&self, id: &SourceId, is_member: impl Fn(&Tid) -> bool) -> impl Iterator<Item = &Tid> {
+        self.lasting(is_member).filter(move |(source, ..)| *source == id).map(|(_, tid, _)| tid)
+    }
+
+    /// True for a source that was removed because it aged out.
+    #[must_use]
+    pub fn has_aged_out(&self, id: &SourceId) -> bool {
+        self.sources.get(id).is_some_and(|source| source.knowledge == Knowledge::Gone { aged_out: true })
+    }
+
+    /// All sources that have ever claimed a controller, including removed ones.
+    pub fn ids(&self) -> impl Iterator<Item = &SourceId> {
+        self.sources.keys()
+    }
+
+    /// Sets whether a late page is required of every source, so that controllers which no source has ever listed can be
+    /// judged.
+    pub fn want_late_pages_of_all(&mut self, wanted: bool) {
+        self.late_of_all = wanted;
+    }
+
+    /// True when the list of every source is current, and every page was read after its connection had settled
+    /// ([`Sources::want_late_pages_of_all`]).
+    #[must_use]
+    pub fn all_settled(&self, now: Time) -> bool {
+        self.sources.values().all(|source| match source.knowledge {
+            Knowledge::Final | Knowledge::Gone { .. } => true,
+            Knowledge::Stale => false,
+            Knowledge::Fresh(since) => {
+                let is_settled = since + SETTLING <= now && source.has_late_page(since);
+                source.doubt.is_none() && !source.blur.spreads() && is_settled
+            }
+        })
+    }
+
+    /// True when an entry that yields no controller, of any source, may mean this controller.
+    #[must_use]
+    pub fn may_mean(&self, tid: &Tid) -> bool {
+        self.sources.values().any(|source| source.blur.may_mean(tid))
+    }
+
+    /// Drops the claims on a removed controller that are no longer repeated.
+    pub fn forget(&mut self, tid: &Tid) {
+        for source in self.sources.values_mut() {
+            if source.claims.get(tid).is_some_and(|claim| !claim.listed) {
+                source.claims.remove(tid);
+            }
+        }
+        self.sources
+            .retain(|_, source| !(matches!(source.knowledge, Knowledge::Gone { .. }) && source.claims.is_empty()));
+    }
+}
+
+/// Delays removals until the sources are quiet.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quiet {
+    first: Option<Time>,
+    last: Time,
+}
+
+impl Quiet {
+    /// A source has changed. If the sources were quiet before, a new period begins.
+    pub fn disturb(&mut self, now: Time) {
+        if self.first.is_none() || self.last + QUIET <= now {
+            self.first = Some(now);
+        }
+        self.last = now;
+    }
+
+    /// When removals may be done; `None` if nothing has changed.
+    #[must_use]
+    pub fn until(&self) -> Option<Time> {
+        self.first.map(|first| (self.last + QUIET).min(first + QUIET_AT_MOST))
+    }
+
+    /// Returns true when removals may be done now, and ends the period.
+    pub fn has_come(&mut self, now: Time) -> bool {
+        match self.until() {
+            Some(until) if now < until => false,
+            _ => {
+                self.first = None;
+                true
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;

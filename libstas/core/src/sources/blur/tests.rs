@@ -1,0 +1,138 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::*;
+use crate::sources::{Page, SourceId, Sources, Verdict};
+use stas_nvme::{TidParts, Transport};
+
+const UP: u64 = 100;
+
+fn tid(nqn: &str) -> Tid {
+    Tid::new(TidParts { subsysnqn: nqn.into(), ..TidParts::none(Transport::Tcp) })
+}
+
+fn at(seconds: u64) -> Time {
+    Time(Duration::from_secs(seconds))
+}
+
+/// The damaged entry of that subsystem.
+fn damaged(nqn: &str) -> Unclear {
+    Unclear { subnqn: nqn.into(), is_damaged: true, ..Unclear::default() }
+}
+
+/// The sources after some pages of a connection that is up since [`UP`]: the time of the read, whether that time is
+/// known, the listed controllers, and the damaged entries.
+fn after(pages: &[(u64, bool, &[&str], &[&str])]) -> Sources<()> {
+    let mut sources = Sources::default();
+    let id = SourceId::Page(tid("dc"));
+    sources.remember(id.clone(), ["a", "b"].map(|name| (tid(name), ())).into());
+    for (now, is_known, listed, unclear) in pages {
+        let page = Page {
+            connected_since: at(UP),
+            names: listed.iter().map(|name| (tid(name), ())).collect::<BTreeMap<_, _>>(),
+            read: is_known.then(|| at(*now)),
+            unclear: unclear.iter().map(|name| damaged(name)).collect::<BTreeSet<_>>(),
+        };
+        sources.read(at(*now), id.clone(), page, |_| false);
+    }
+    sources
+}
+
+#[test]
+fn what_a_damaged_entry_may_mean_stays_listed_as_long_as_the_entry_is_there() {
+    let pages: Vec<(u64, bool, &[&str], &[&str])> =
+        (0..50).map(|n| (UP + 30 + 10 * n, true, ["a"].as_slice(), ["b"].as_slice())).collect();
+    let mut sources = after(&pages);
+    assert_eq!(sources.verdict(&tid("b"), at(9_999), true), Verdict::Named);
+    assert!(sources.may_mean(&tid("b")) && !sources.may_mean(&tid("a")));
+    let page = Page { connected_since: at(UP), names: [(tid("a"), ())].into(), read: None, unclear: BTreeSet::new() };
+    sources.read(at(9_999), SourceId::Page(tid("dc")), page, |_| false);
+    assert_eq!(sources.verdict(&tid("b"), at(9_999), true), Verdict::Disproved, "the entry is gone");
+}
+
+#[test]
+fn a_damaged_entry_protects_the_others_until_it_was_seen_in_two_settled_pages() {
+    let seen = |pages: &[(u64, bool, &[&str], &[&str])]| after(pages).verdict(&tid("b"), at(500), true);
+    let page = |now| (now, true, ["a"].as_slice(), ["x"].as_slice());
+    assert_eq!(seen(&[page(UP + 1), page(UP + 2), page(UP + 27)]), Verdict::Unproved(None), "not settled");
+    assert_eq!(seen(&[page(UP + 30)]), Verdict::Unproved(None), "once");
+    assert_eq!(seen(&[page(UP + 30), page(UP + 31)]), Verdict::Unproved(None), "in quick succession");
+    assert_eq!(seen(&[page(UP + 30), page(UP + 35)]), Verdict::Disproved);
+    let another = (UP + 40, true, ["a"].as_slice(), ["x", "y"].as_slice());
+    assert_eq!(seen(&[page(UP + 30), page(UP + 35), another]), Verdict::Unproved(None), "another entry is damaged");
+    let sound = (UP + 31, true, ["a", "b"].as_slice(), [].as_slice());
+    assert_eq!(seen(&[page(UP + 30), sound, page(UP + 36)]), Verdict::Unproved(None), "it was sound meanwhile");
+    let untimed = |now| (now, false, ["a"].as_slice(), ["x"].as_slice());
+    assert_eq!(seen(&[untimed(UP + 30), untimed(UP + 40)]), Verdict::Unproved(None), "read at an unknown time");
+}
+
+#[test]
+fn settled_pages_are_requested_until_the_others_are_decided() {
+    let page = |now| (now, true, ["a"].as_slice(), ["x"].as_slice());
+    let mut sources = after(&[page(UP + 5)]);
+    assert_eq!(sources.deadline(), Some(at(UP + 30)));
+    assert_eq!(sources.awaited_late(at(UP + 30)), [tid("dc")]);
+    let mut sources = after(&[page(UP + 30), page(UP + 35)]);
+    assert_eq!(sources.awaited_late(at(UP + 40)), []);
+    assert!(sources.all_settled(at(UP + 40)));
+    assert!(!after(&[page(UP + 30)]).all_settled(at(UP + 40)));
+}
+
+#[test]
+fn an_entry_that_says_clearly_that_there_is_no_way_protects_its_own_subsystem_alone() {
+    let mut sources = after(&[(UP + 1, true, &["a", "b"], &[])]);
+    let page = Page {
+        connected_since: at(UP),
+        names: BTreeMap::new(),
+        read: None,
+        unclear: [Unclear { is_damaged: false, ..damaged("a") }].into(),
+    };
+    sources.read(at(UP + 2), SourceId::Page(tid("dc")), page, |_| false);
+    assert_eq!(sources.verdict(&tid("a"), at(UP + 2), true), Verdict::Named);
+    assert_eq!(sources.verdict(&tid("b"), at(UP + 2), true), Verdict::Disproved);
+}
+
+#[test]
+fn an_entry_without_a_readable_nqn_does_not_mean_what_was_listed_beside_it() {
+    let at_portal = |nqn: &str| {
+        let parts = TidParts { traddr: "192.0.2.1".into(), trsvcid: "4420".into(), ..tid(nqn).parts().clone() };
+        Tid::new(TidParts { transport: Transport::Tcp, ..parts })
+    };
+    let unclear =
+        Unclear { traddr: "192.0.2.1".into(), trsvcid: "4420".into(), is_damaged: true, ..Unclear::default() };
+    let mut sources = Sources::<()>::default();
+    let id = SourceId::Page(tid("dc"));
+    let mut read = |now: u64, listed: &[&str], unclear: &[&Unclear]| {
+        let page = Page {
+            connected_since: at(UP),
+            names: listed.iter().map(|nqn| (at_portal(nqn), ())).collect(),
+            read: Some(at(now)),
+            unclear: unclear.iter().map(|entry| (*entry).clone()).collect(),
+        };
+        sources.read(at(now), id.clone(), page, |_| false);
+        ["a", "b", "c"].map(|nqn| sources.verdict(&at_portal(nqn), at(now), true))
+    };
+    read(UP + 30, &["a", "b", "c"], &[]);
+    let [_, b, c] = read(UP + 40, &["a", "b"], &[&unclear]);
+    assert_eq!((b, c), (Verdict::Named, Verdict::Named), "the entry may be c");
+    let [_, b, c] = read(UP + 50, &["a"], &[&unclear]);
+    assert_eq!((b, c), (Verdict::Disproved, Verdict::Named), "b had an entry of its own");
+    let [a, b, c] = read(UP + 60, &[], &[]);
+    assert_eq!((a, b, c), (Verdict::Disproved, Verdict::Disproved, Verdict::Disproved));
+}
+
+#[test]
+fn a_page_with_too_many_entries_without_a_readable_nqn_proves_nothing() {
+    for (count, expected) in [(NAMELESS, Verdict::Disproved), (NAMELESS + 1, Verdict::Named)] {
+        let mut sources = after(&[(UP + 1, true, &["a", "b"], &[])]);
+        let unclear = (0..count).map(|n| Unclear { traddr: format!("10.0.0.{n}"), ..Unclear::default() });
+        let page = Page {
+            connected_since: at(UP),
+            names: [(tid("a"), ())].into(),
+            read: Some(at(UP + 40)),
+            unclear: unclear.collect(),
+        };
+        sources.read(at(UP + 40), SourceId::Page(tid("dc")), page, |_| false);
+        assert_eq!(sources.verdict(&tid("b"), at(UP + 40), true), expected, "{count}");
+    }
+}

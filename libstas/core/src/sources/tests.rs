@@ -1,0 +1,209 @@
+use super::*;
+use stas_nvme::{TidParts, Transport};
+
+fn tid(name: &str) -> Tid {
+    Tid::new(TidParts {
+        transport: Transport::Tcp,
+        traddr: "192.0.2.1".into(),
+        trsvcid: "4420".into(),
+        subsysnqn: name.into(),
+        host_traddr: String::new(),
+        host_iface: String::new(),
+        host_nqn: String::new(),
+    })
+}
+
+fn at(seconds: u64) -> Time {
+    Time(Duration::from_secs(seconds))
+}
+
+fn page_of(dc: &str) -> SourceId {
+    SourceId::Page(tid(dc))
+}
+
+fn names(list: &[&str]) -> BTreeMap<Tid, ()> {
+    list.iter().map(|name| (tid(name), ())).collect()
+}
+
+fn read(sources: &mut Sources<()>, now: Time, dc: &str, since: u64, list: &[&str]) {
+    let page = Page { connected_since: at(since), names: names(list), read: None, unclear: BTreeSet::new() };
+    sources.read(now, page_of(dc), page, |_| true);
+}
+
+/// The same, read for the asking.
+fn read_anew(sources: &mut Sources<()>, now: Time, dc: &str, since: u64, list: &[&str]) {
+    let page = Page { connected_since: at(since), names: names(list), read: Some(now), unclear: BTreeSet::new() };
+    sources.read(now, page_of(dc), page, |_| true);
+}
+
+#[test]
+fn one_source_that_names_it_is_enough() {
+    let mut sources = Sources::default();
+    read(&mut sources, at(1), "dc1", 0, &["a"]);
+    read(&mut sources, at(1), "dc2", 0, &["a", "b"]);
+    read(&mut sources, at(2), "dc1", 0, &[]);
+    assert_eq!(sources.verdict(&tid("a"), at(2), true), Verdict::Named);
+    read(&mut sources, at(3), "dc2", 0, &["b"]);
+    assert_eq!(sources.verdict(&tid("a"), at(3), true), Verdict::Disproved);
+}
+
+#[test]
+fn every_source_that_named_it_must_prove_its_absence() {
+    let mut sources = Sources::default();
+    read(&mut sources, at(1), "dc1", 0, &["a", "x"]);
+    read(&mut sources, at(1), "dc2", 0, &["a", "x"]);
+    sources.outdate(&page_of("dc2"));
+    read(&mut sources, at(2), "dc1", 0, &["x"]);
+    assert_eq!(sources.verdict(&tid("a"), at(2), true), Verdict::Named, "the old word of dc2 stands");
+    read(&mut sources, at(100), "dc2", 90, &["x"]);
+    assert_eq!(sources.verdict(&tid("a"), at(100), true), Verdict::Unproved(Some(at(120))));
+    read_anew(&mut sources, at(118), "dc2", 90, &["x"]);
+    assert_eq!(sources.verdict(&tid("a"), at(119), true), Verdict::Unproved(Some(at(120))));
+    assert_eq!(sources.verdict(&tid("a"), at(120), true), Verdict::Disproved);
+}
+
+#[test]
+fn a_source_that_falls_silent_after_a_page_without_it_proves_nothing_any_more() {
+    let mut sources = Sources::default();
+    read(&mut sources, at(1), "dc1", 0, &["a", "x"]);
+    read(&mut sources, at(2), "dc1", 0, &["x"]);
+    assert_eq!(sources.verdict(&tid("a"), at(2), true), Verdict::Disproved);
+    sources.outdate(&page_of("dc1"));
+    assert_eq!(sources.verdict(&tid("a"), at(2), true), Verdict::Unproved(None));
+}
+
+#[test]
+fn a_new_connection_must_settle_before_its_absences_count() {
+    let mut sources = Sources::default();
+    read(&mut sources, at(1), "dc1", 0, &["a", "x"]);
+    read(&mut sources, at(50), "dc1", 50, &["x"]);
+    assert_eq!(sources.verdict(&tid("a"), at(51), true), Verdict::Unproved(Some(at(80))));
+    read(&mut sources, at(52), "dc1", 50, &["a", "x"]);
+    read(&mut sources, at(53), "dc1", 50, &["x"]);
+    assert_eq!(sources.verdict(&tid("a"), at(53), true), Verdict::Disproved, "this connection had listed it");
+}
+
+#[test]
+fn an_early_page_of_a_connection_says_nothing_about_what_is_known_from_before_it() {
+    let mut sources = Sources::default();
+    read(&mut sources, at(1), "dc1", 0, &["a", "x"]);
+    read_anew(&mut sources, at(50), "dc1", 50, &["x"]);
+    assert_eq!(sources.deadline(), Some(at(80)));
+    assert!(sources.awaited_late(at(79)).is_empty());
+    assert_eq!(sources.verdict(&tid("a"), at(80), true), Verdict::Unproved(None));
+    assert_eq!(sources.awaited_late(at(80)), [tid("dc1")]);
+    assert!(sources.awaited_late(at(80)).is_empty(), "it is asked for once");
+    assert_eq!(sources.deadline(), Some(at(85)), "and again when no answer came");
+    read(&mut sources, at(81), "dc1", 50, &["x"]);
+    assert_eq!(sources.verdict(&tid("a"), at(81), true), Verdict::Unproved(None), "it may be of any time");
+    read_anew(&mut sources, at(82), "dc1", 50, &["x"]);
+    assert_eq!(sources.verdict(&tid("a"), at(82), true), Verdict::Disproved);
+    assert_eq!(sources.deadline(), None);
+}
+
+#[test]
+fn hearsay_names_and_proves_nothing() {
+    let mut sources = Sources::default();
+    sources.remember(page_of("dc1"), names(&["a"]));
+    sources.hearsay(page_of("dc1"), names(&["b"]));
+    for name in ["a", "b"] {
+        assert_eq!(sources.verdict(&tid(name), at(1000), true), Verdict::Named);
+    }
+}
+
+#[test]
+fn a_page_that_takes_all_live_ones_is_doubted_until_it_was_read_again() {
+    let mut sources = Sources::default();
+    read(&mut sources, at(1), "dc1", 0, &["a", "b"]);
+    read(&mut sources, at(10), "dc1", 0, &[]);
+    assert_eq!(sources.deadline(), Some(at(15)));
+    assert_eq!(sources.verdict(&tid("a"), at(14), true), Verdict::Unproved(Some(at(15))));
+    assert_eq!(sources.doubted(at(15)), [tid("dc1")]);
+    assert_eq!(sources.verdict(&tid("a"), at(16), true), Verdict::Unproved(Some(at(20))));
+    read_anew(&mut sources, at(16), "dc1", 0, &[]);
+    assert_eq!(sources.verdict(&tid("a"), at(16), true), Verdict::Disproved);
+}
+
+#[test]
+fn a_page_that_was_read_for_another_reason_does_not_end_a_doubt_early() {
+    let mut sources = Sources::default();
+    read(&mut sources, at(1), "dc1", 0, &["a", "b"]);
+    read(&mut sources, at(10), "dc1", 0, &[]);
+    read_anew(&mut sources, at(14), "dc1", 0, &[]);
+    assert_eq!(sources.verdict(&tid("a"), at(14), true), Verdict::Unproved(Some(at(15))));
+}
+
+#[test]
+fn a_page_that_takes_one_or_leaves_one_is_not_doubted() {
+    let mut sources = Sources::default();
+    read(&mut sources, at(1), "dc1", 0, &["a"]);
+    read(&mut sources, at(2), "dc1", 0, &[]);
+    assert_eq!(sources.deadline(), None);
+    read(&mut sources, at(1), "dc2", 0, &["a", "b", "c"]);
+    read(&mut sources, at(2), "dc2", 0, &["c"]);
+    assert_eq!(sources.deadline(), None);
+}
+
+#[test]
+fn the_administrators_word_is_proof() {
+    let mut sources = Sources::default();
+    sources.decree(SourceId::Configured, names(&["a"]));
+    assert_eq!(sources.verdict(&tid("a"), at(0), true), Verdict::Named);
+    sources.decree(SourceId::Configured, names(&[]));
+    assert_eq!(sources.verdict(&tid("a"), at(0), true), Verdict::Disproved);
+}
+
+#[test]
+fn a_source_that_was_given_up_takes_its_own_and_one_that_aged_out_only_what_is_not_live() {
+    for (aged_out, live, verdict) in
+        [(false, true, Verdict::Disproved), (true, true, Verdict::Unproved(None)), (true, false, Verdict::Disproved)]
+    {
+        let mut sources = Sources::default();
+        read(&mut sources, at(1), "dc1", 0, &["a"]);
+        sources.give_up(&page_of("dc1"), aged_out);
+        assert_eq!(sources.verdict(&tid("a"), at(2), live), verdict);
+    }
+}
+
+#[test]
+fn all_are_settled_when_every_source_has_been_read_again_after_30_s() {
+    let mut sources = Sources::default();
+    sources.want_late_pages_of_all(true);
+    read(&mut sources, at(5), "dc1", 5, &["a"]);
+    assert!(!sources.all_settled(at(100)));
+    assert_eq!(sources.deadline(), Some(at(35)));
+    assert_eq!(sources.awaited_late(at(35)), [tid("dc1")]);
+    read_anew(&mut sources, at(36), "dc1", 5, &["a"]);
+    assert!(sources.all_settled(at(36)));
+    assert_eq!(sources.deadline(), None);
+    sources.hearsay(page_of("dc2"), names(&[]));
+    assert!(!sources.all_settled(at(100)));
+}
+
+#[test]
+fn removals_wait_for_half_a_second_of_quiet_but_not_for_ever() {
+    let mut quiet = Quiet::default();
+    assert!(quiet.has_come(at(0)));
+    for tenth in 0..100 {
+        let now = Time(Duration::from_millis(tenth * 100));
+        quiet.disturb(now);
+        let forever = now >= at(5);
+        assert_eq!(quiet.until() <= Some(now), forever, "{now:?}");
+        if forever {
+            break;
+        }
+    }
+    assert!(quiet.has_come(at(5)));
+    quiet.disturb(at(6));
+    assert!(!quiet.has_come(at(6)));
+    assert!(quiet.has_come(Time(Duration::from_millis(6500))));
+}
+
+#[test]
+fn a_disturbance_long_ago_does_not_cut_the_quiet_short() {
+    let mut quiet = Quiet::default();
+    quiet.disturb(at(0));
+    quiet.disturb(at(100));
+    assert!(!quiet.has_come(Time(Duration::from_millis(100_400))));
+    assert!(quiet.has_come(Time(Duration::from_millis(100_500))));
+}

@@ -1,0 +1,457 @@
+//! Reads the configuration files, and handles missing and unreadable ones (design, policies 10 and 13).
+//!
+//! | file | at start | at a reload |
+//! |---|---|---|
+//! | missing | the last good configuration of this boot, from the saved state and without its secrets; a line says so. Without one every setting has its default | the last good configuration stays in force, a line says so |
+//! | empty | every setting has its default | the same |
+//! | unreadable, a pipe, or a link to what is not there | as if missing; without a saved configuration the daemon does not start | as if missing |
+//! | host NQN or ID missing | the daemon does not start | an error, the host keeps its NQN and ID |
+//! | host NQN or ID changed | | takes a restart, a line says so |
+//!
+//! A file may be missing by accident: the package manager deletes it when it purges another package that owned it, or
+//! its file system is not mounted. An empty file is intentional. So only an empty file is an empty configuration.
+//!
+//! The firmware's boot tables are read together with the files.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use nix::fcntl::OFlag;
+
+use super::boot_tables::BootFiles;
+use super::state::SavedConf;
+use stas_core::conf::redact::{UNKNOWN, without_secrets};
+use stas_core::conf::{Complaint, sys};
+use stas_linux::nbft::TABLES;
+use stas_nvme::HostIdentity;
+use stas_nvme::nbft::BootTables;
+use stas_nvme::secret::WITHHELD;
+
+/// Path of the file with the host's identity.
+pub const SYS_CONF: &str = "/etc/stas/sys.conf";
+
+/// Largest configuration file in bytes. A longer file is an error.
+const SIZE_MAX: u64 = 16 << 20;
+
+/// Why a daemon cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigurationError {
+    /// A file exists, but cannot be read.
+    #[error("cannot read {}: {error}", path.display())]
+    Unreadable {
+        /// Path of the file.
+        path: PathBuf,
+        /// Error of the read.
+        error: io::Error,
+    },
+    /// The host has no valid identity.
+    #[error(transparent)]
+    Identity(#[from] sys::IdentityError),
+}
+
+/// Parser of a daemon's own file. Takes the text and the file's name for complaints.
+pub type Parse<C> = fn(&[u8], &str) -> (C, Vec<Complaint>);
+
+/// The configuration files of one daemon, and their last readable content.
+#[derive(Clone, Debug)]
+pub struct Files<C> {
+    path: PathBuf,
+    sys: PathBuf,
+    parse: Parse<C>,
+    conf: C,
+    /// Text of the configuration in force, without its secrets.
+    text: String,
+    identity: Arc<HostIdentity>,
+    boot: BootFiles,
+}
+
+impl<C: Clone + Default + PartialEq> Files<C> {
+    /// Reads the files for the first time, and logs their errors. `saved` applies if the daemon's own file is missing
+    /// or cannot be read.
+    ///
+    /// # Errors
+    /// [`ConfigurationError`] if a file cannot be read and its content was not saved, or if the host has no valid
+    /// identity.
+    pub fn read(path: &Path, sys: &Path, parse: Parse<C>, saved: SavedConf) -> Result<Self, ConfigurationError> {
+        let InForce { conf, text } = match read_conf(path, parse) {
+            Ok(Some(read)) => read,
+            Ok(None) => match saved {
+                SavedConf::Nothing => {
+                    tell_default(path);
+                    InForce { conf: C::default(), text: String::new() }
+                }
+                SavedConf::Unknown => {
+                    tracing::warn!(
+                        "{} does not exist, and the saved state does not say what was in it: no controller is removed \
+                         before the file is back. {}",
+                        path.display(),
+                        how_to_empty(path)
+                    );
+                    InForce { conf: parse(UNKNOWN.as_bytes(), "").0, text: UNKNOWN.to_owned() }
+                }
+                SavedConf::Text(text) => from_saved(path, parse, text, &format!("{} does not exist", path.display())),
+            },
+            Err(error) => match saved {
+                SavedConf::Text(text) => from_saved(path, parse, text, &error.to_string()),
+                SavedConf::Nothing | SavedConf::Unknown => return Err(error),
+            },
+        };
+        let boot = BootFiles::read(Path::new(TABLES));
+        let identity = Arc::new(HostIdentity { boot_ids: boot.tables().host_ids(), ..read_identity(sys)? });
+        Ok(Self { path: path.to_owned(), sys: sys.to_owned(), parse, conf, text, identity, boot })
+    }
+
+    /// Reads the files again. The content of a file that cannot be read stays in force.
+    pub fn read_again(&mut self) {
+        match read_conf(&self.path, self.parse) {
+            Ok(Some(InForce { conf, text })) => (self.conf, self.text) = (conf, text),
+            Ok(None) if self.conf == C::default() => tell_default(&self.path),
+            Ok(None) => tracing::warn!(
+                "{} does not exist: the last good configuration stays in force. {}",
+                self.path.display(),
+                how_to_empty(&self.path)
+            ),
+            Err(error) => tracing::error!("{error}; the last good configuration stays in force"),
+        }
+        match read_identity(&self.sys) {
+            Ok(identity) => self.identity = self.keep_identity(identity),
+            Err(error) => tracing::error!("{error}; what was known before stays in force"),
+        }
+        self.boot.read_again();
+        let boot_ids = self.boot.tables().host_ids();
+        if boot_ids != self.identity.boot_ids {
+            self.identity = Arc::new(HostIdentity { boot_ids, ..(*self.identity).clone() });
+        }
+    }
+
+    /// Keeps the host NQN and host ID of the start: the kernel's connections were made with them.
+    fn keep_identity(&self, new: HostIdentity) -> Arc<HostIdentity> {
+        let now = &self.identity;
+        for (what, before, after) in [("NQN", &now.nqn, &new.nqn), ("ID", &now.id, &new.id)] {
+            if before != after {
+                tracing::warn!("the host {what} has changed from {before} to {after}: this takes a restart");
+            }
+        }
+        let kept = HostIdentity { nqn: now.nqn.clone(), id: now.id.clone(), boot_ids: now.boot_ids.clone(), ..new };
+        if kept == **now { Arc::clone(now) } else { Arc::new(kept) }
+    }
+
+    /// The configuration in force.
+    #[must_use]
+    pub fn conf(&self) -> &C {
+        &self.conf
+    }
+
+    /// Text of the configuration in force, without its secrets, for the saved state.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// The host's identity. NQN and ID are those of the start.
+    #[must_use]
+    pub fn identity(&self) -> Arc<HostIdentity> {
+        Arc::clone(&self.identity)
+    }
+
+    /// The firmware's boot tables in force.
+    #[must_use]
+    pub fn boot_tables(&self) -> Arc<BootTables> {
+        self.boot.tables()
+    }
+}
+
+/// A configuration and its text without secrets.
+struct InForce<C> {
+    conf: C,
+    text: String,
+}
+
+/// Reads and parses a configuration file. `None` if it does not exist.
+fn read_conf<C>(path: &Path, parse: Parse<C>) -> Result<Option<InForce<C>>, ConfigurationError> {
+    let Some(content) = read_file(path).map_err(unreadable(path))? else { return Ok(None) };
+    let (conf, complaints) = parse(&content, &path.display().to_string());
+    complain(&complaints);
+    Ok(Some(InForce { conf, text: without_secrets(&content) }))
+}
+
+/// Uses the saved configuration because of `why`. Its complaints are not logged again.
+fn from_saved<C: Default + PartialEq>(path: &Path, parse: Parse<C>, text: String, why: &str) -> InForce<C> {
+    let conf = parse(text.as_bytes(), &path.display().to_string()).0;
+    if conf == C::default() {
+        tracing::info!("{why}: every setting has its default, as before");
+    } else {
+        let secrets = if text.contains(WITHHELD) {
+            " Secrets are not saved: a controller that needs one is not connected before the file is back."
+        } else {
+            ""
+        };
+        let empty = how_to_empty(path);
+        tracing::warn!("{why}: the last good configuration, from the saved state, stays in force.{secrets} {empty}");
+    }
+    InForce { conf, text }
+}
+
+fn tell_default(path: &Path) {
+    tracing::info!("{} does not exist: every setting has its default", path.display());
+}
+
+/// Tells the administrator how to make an empty configuration.
+fn how_to_empty(path: &Path) -> String {
+    let unit = path.file_stem().unwrap_or_default().display();
+    format!("To have an empty one: `touch {} && systemctl reload {unit}`", path.display())
+}
+
+fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> ConfigurationError {
+    |error| ConfigurationError::Unreadable { path: path.to_owned(), error }
+}
+
+fn read_identity(path: &Path) -> Result<HostIdentity, ConfigurationError> {
+    let (conf, complaints) =
+        sys::parse(&read_file(path).map_err(unreadable(path))?.unwrap_or_default(), &path.display().to_string());
+    complain(&complaints);
+    let value = |file: &str| match read_file(Path::new(file)) {
+        Ok(content) => Ok(content.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) => Err(error.to_string()),
+    };
+    let (identity, complaints) = conf.identity(value)?;
+    complain(&complaints);
+    Ok(identity)
+}
+
+fn read_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    // Reading a pipe without a writer would block the daemon.
+    let file = match OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return leads_nowhere(path).map_or(Ok(None), Err),
+        Err(error) => return Err(error),
+    };
+    if file.metadata()?.file_type().is_fifo() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a pipe, not a file"));
+    }
+    let mut content = Vec::new();
+    file.take(SIZE_MAX + 1).read_to_end(&mut content)?;
+    if content.len() as u64 > SIZE_MAX {
+        let text = format!("it is longer than {} MiB", SIZE_MAX >> 20);
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+    }
+    Ok(Some(content))
+}
+
+/// The error for a file that is missing because a link in its path is broken, for example because a file system is not
+/// mounted. In this case the administrator has not removed the file.
+fn leads_nowhere(path: &Path) -> Option<io::Error> {
+    let broken = path.ancestors().find(|place| place.is_symlink() && !place.exists())?;
+    let text = format!("the link {} leads to what is not there", broken.display());
+    Some(io::Error::new(io::ErrorKind::NotFound, text))
+}
+
+/// Logs a parser's complaints as errors or warnings.
+fn complain(complaints: &[Complaint]) {
+    for complaint in complaints {
+        if complaint.error {
+            tracing::error!("{complaint}");
+        } else {
+            tracing::warn!("{complaint}");
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+    use log_lines::LogLines;
+    use stas_core::conf::{StafConf, stafd};
+
+    struct Etc(tempfile::TempDir);
+
+    impl Etc {
+        fn new() -> Self {
+            let etc = Self(tempfile::tempdir().unwrap());
+            etc.put(
+                "sys.conf",
+                "[Host]\nnqn=nqn.2014-08.org.nvmexpress:uuid:1\nid=3fc9b1b1-5d0c-4e86-b3e9-2b6d7c6c6a0e\n",
+            );
+            etc
+        }
+
+        fn put(&self, name: &str, content: &str) {
+            fs::write(self.0.path().join(name), content).unwrap();
+        }
+
+        fn path(&self, name: &str) -> PathBuf {
+            self.0.path().join(name)
+        }
+
+        fn read(&self) -> Result<Files<StafConf>, ConfigurationError> {
+            self.read_with(SavedConf::Nothing)
+        }
+
+        fn read_with(&self, saved: SavedConf) -> Result<Files<StafConf>, ConfigurationError> {
+            Files::read(&self.path("stafd.conf"), &self.path("sys.conf"), stafd::parse, saved)
+        }
+    }
+
+    #[test]
+    fn without_a_file_and_a_saved_configuration_every_setting_has_its_default() {
+        let files = Etc::new().read().unwrap();
+        assert_eq!(*files.conf(), StafConf::default());
+        assert_eq!(files.text(), "");
+        assert_eq!(files.identity().nqn, "nqn.2014-08.org.nvmexpress:uuid:1");
+    }
+
+    const CONF: &str = "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1\nexclude=traddr=192.0.2.2\n";
+
+    #[test]
+    fn a_file_that_vanished_before_a_start_leaves_its_last_good_configuration_in_force() {
+        let etc = Etc::new();
+        etc.put("stafd.conf", CONF);
+        let before = etc.read().unwrap();
+        let saved = || SavedConf::Text(before.text().to_owned());
+        fs::remove_file(etc.path("stafd.conf")).unwrap();
+
+        let log = LogLines::start();
+        let files = etc.read_with(saved()).unwrap();
+        assert_eq!(files.conf(), before.conf());
+        assert_eq!(files.text(), before.text(), "and it is saved again");
+        let said = log.text();
+        assert!(said.contains("does not exist: the last good configuration"), "{said}");
+        let command = format!("`touch {} && systemctl reload stafd`", etc.path("stafd.conf").display());
+        assert!(said.contains(&command), "{said}");
+
+        etc.put("stafd.conf", "");
+        assert_eq!(*etc.read_with(saved()).unwrap().conf(), StafConf::default(), "empty means empty");
+        fs::remove_file(etc.path("stafd.conf")).unwrap();
+        fs::create_dir(etc.path("stafd.conf")).unwrap();
+        assert_eq!(etc.read_with(saved()).unwrap().conf(), before.conf(), "unreadable");
+    }
+
+    #[test]
+    fn a_saved_configuration_has_no_secrets_and_the_log_says_what_that_means() {
+        let etc = Etc::new();
+        let key = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
+        etc.put("stafd.conf", &CONF.replace("192.0.2.1\n", &format!("192.0.2.1;dhchap-secret={key}\n")));
+        let mut files = etc.read().unwrap();
+        assert!(!files.text().contains("ia6z"), "{}", files.text());
+        fs::remove_file(etc.path("stafd.conf")).unwrap();
+        files.read_again();
+        let secret = |files: &Files<StafConf>| files.conf().controllers[0].parameters.dhchap_secret.clone().unwrap();
+        assert_eq!(secret(&files).reveal(), key, "what runs keeps its secrets");
+
+        let log = LogLines::start();
+        let files = etc.read_with(SavedConf::Text(files.text().to_owned())).unwrap();
+        assert!(secret(&files).is_withheld());
+        assert!(log.text().contains("a controller that needs one is not connected"), "{}", log.text());
+    }
+
+    #[test]
+    fn a_vanished_file_of_which_nothing_was_saved_proves_nothing() {
+        let etc = Etc::new();
+        let files = etc.read_with(SavedConf::Unknown).unwrap();
+        assert!(files.conf().controller_lost);
+        assert!(etc.read_with(SavedConf::Text(files.text().to_owned())).unwrap().conf().controller_lost);
+        assert_eq!(*etc.read_with(SavedConf::Text(String::new())).unwrap().conf(), StafConf::default());
+    }
+
+    #[test]
+    fn a_daemon_does_not_start_on_what_it_cannot_read() {
+        let etc = Etc::new();
+        fs::create_dir(etc.path("stafd.conf")).unwrap();
+        let error = etc.read().unwrap_err().to_string();
+        assert!(error.contains("stafd.conf"), "{error}");
+    }
+
+    #[test]
+    fn a_host_without_a_name_is_told_how_to_get_one() {
+        let etc = Etc::new();
+        etc.put(
+            "sys.conf",
+            &format!("[Host]\nnqn=file://{}\nid=file:///etc/nvme/hostid\n", etc.path("none").display()),
+        );
+        let error = etc.read().unwrap_err().to_string();
+        assert!(error.contains("stasadm"), "{error}");
+    }
+
+    #[test]
+    fn a_device_is_not_read_for_ever() {
+        let error = read_file(Path::new("/dev/zero")).unwrap_err().to_string();
+        assert!(error.contains("16 MiB"), "{error}");
+    }
+
+    #[test]
+    fn a_reload_takes_what_is_new() {
+        let etc = Etc::new();
+        let mut files = etc.read().unwrap();
+        etc.put("stafd.conf", "[Global]\ntron=true\n");
+        files.read_again();
+        assert!(files.conf().tron);
+        fs::remove_file(etc.path("stafd.conf")).unwrap();
+        files.read_again();
+        assert!(files.conf().tron, "a file that vanished takes nothing back");
+        etc.put("stafd.conf", "");
+        files.read_again();
+        assert!(!files.conf().tron, "the administrator took it back");
+    }
+
+    #[test]
+    fn what_cannot_be_read_at_a_reload_stays_in_force() {
+        let etc = Etc::new();
+        etc.put("stafd.conf", "[Global]\ntron=true\n");
+        let mut files = etc.read().unwrap();
+        fs::remove_file(etc.path("stafd.conf")).unwrap();
+        fs::create_dir(etc.path("stafd.conf")).unwrap();
+        fs::remove_file(etc.path("sys.conf")).unwrap();
+        etc.put("sys.conf", "[Host]\nnqn=nonsense\nid=\n");
+        files.read_again();
+        assert!(files.conf().tron);
+        assert_eq!(files.identity().nqn, "nqn.2014-08.org.nvmexpress:uuid:1");
+    }
+
+    #[test]
+    fn a_link_that_leads_nowhere_is_no_file_that_was_removed() {
+        let etc = Etc::new();
+        etc.put("stafd.conf", "[Global]\ntron=true\n");
+        let mut files = etc.read().unwrap();
+        fs::remove_file(etc.path("stafd.conf")).unwrap();
+        symlink("/nonexistent/stafd.conf", etc.path("stafd.conf")).unwrap();
+        files.read_again();
+        assert!(files.conf().tron);
+        let error = etc.read().unwrap_err().to_string();
+        assert!(error.contains("leads to what is not there"), "{error}");
+
+        symlink("/nonexistent", etc.path("folder")).unwrap();
+        assert!(read_file(&etc.path("folder/stafd.conf")).is_err());
+        assert!(read_file(&etc.path("no-folder/stafd.conf")).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_pipe_in_place_of_a_file_holds_up_nobody() {
+        let etc = Etc::new();
+        nix::unistd::mkfifo(&etc.path("stafd.conf"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+        let error = etc.read().unwrap_err().to_string();
+        assert!(error.contains("it is a pipe"), "{error}");
+    }
+
+    #[test]
+    fn a_host_does_not_become_another_one_but_its_symbolic_name_may_change() {
+        let etc = Etc::new();
+        let mut files = etc.read().unwrap();
+        let before = files.identity();
+        files.read_again();
+        assert!(Arc::ptr_eq(&before, &files.identity()));
+        etc.put(
+            "sys.conf",
+            "[Host]\nnqn=nqn.2014-08.org.nvmexpress:uuid:2\nid=3fc9b1b1-5d0c-4e86-b3e9-2b6d7c6c6a0e\nsymname=blue\n",
+        );
+        files.read_again();
+        assert_eq!(files.identity().nqn, before.nqn);
+        assert_eq!(files.identity().symname.as_deref(), Some("blue"));
+    }
+}

@@ -1,0 +1,162 @@
+//! The debug interfaces `org.nvmexpress.staf.debug` and `org.nvmexpress.stac.debug`: the same for both daemons.
+
+// A controller is identified by seven string arguments on the bus.
+#![allow(clippy::too_many_arguments)]
+
+use std::fmt;
+
+use serde::Serialize;
+use zbus::fdo;
+use zbus::message::Header;
+use zbus::object_server::SignalEmitter;
+
+use super::event_loop::{Handle, Stopped};
+use super::process_info::ProcessInfo;
+use stas_bus::{BadControllerId, ControllerId, Dict, require_root};
+use stas_core::{Machine, Time};
+use stas_nvme::{HostIdentity, Tid};
+
+/// Queries of the debug interface to a daemon's core.
+pub trait Debuggable: Machine<Event: Send> + Send + Sized + 'static {
+    /// The host's identity. `None` until it is configured.
+    fn identity(&self) -> Option<&HostIdentity>;
+
+    /// Counts the controllers: `12 I/O controllers, 12 connected`.
+    fn status(&self) -> String;
+
+    /// Describes the controller with this TID, else the first one that `id` may mean. `None` if there is none.
+    fn describe(&self, tid: &Tid, id: &ControllerId, now: Time) -> Option<Dict>;
+}
+
+macro_rules! debug_interface {
+    ($(#[$doc:meta])* $name:ident, $interface:tt) => {
+        $(#[$doc])*
+        pub struct $name<C: Machine> {
+            core: Handle<C>,
+            process: ProcessInfo,
+        }
+
+        impl<C: Machine> fmt::Debug for $name<C> {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_struct(stringify!($name)).finish_non_exhaustive()
+            }
+        }
+
+        impl<C: Debuggable> $name<C> {
+            /// Creates the object for a core and its process.
+            #[must_use]
+            pub fn new(core: Handle<C>, process: ProcessInfo) -> Self {
+                Self { core, process }
+            }
+
+            /// Signals that the configuration switched trace on or off.
+            ///
+            /// # Errors
+            /// If the bus is lost, or the object is not at this path.
+            pub async fn tell_trace(connection: &zbus::Connection, path: &str) -> zbus::Result<()> {
+                let emitter = SignalEmitter::new(connection, path)?;
+                let interface = connection.object_server().interface::<_, Self>(path).await?;
+                let debug = interface.get().await;
+                debug.tron_changed(&emitter).await?;
+                debug.log_level_changed(&emitter).await
+            }
+        }
+
+        #[zbus::interface(name = $interface, introspection_docs = false)]
+        #[allow(missing_docs)]
+        impl<C: Debuggable> $name<C> {
+            #[zbus(property, name = "tron")]
+            fn tron(&self) -> bool {
+                self.process.journal().tron()
+            }
+
+            #[zbus(property, name = "tron")]
+            async fn set_tron(
+                &self,
+                tron: bool,
+                #[zbus(header)] header: Option<Header<'_>>,
+                #[zbus(connection)] connection: &zbus::Connection,
+                #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
+            ) -> fdo::Result<()> {
+                require_root(connection, header.as_ref(), "switch trace on or off").await?;
+                self.process.journal().set_tron(tron);
+                self.log_level_changed(&emitter).await?;
+                Ok(())
+            }
+
+            #[zbus(property, name = "log_level")]
+            fn log_level(&self) -> String {
+                self.process.journal().level().to_owned()
+            }
+
+            #[zbus(name = "process_info", out_args("info_json"))]
+            async fn process_info(&self) -> fdo::Result<String> {
+                process_info(&self.core, &self.process).await
+            }
+
+            #[zbus(name = "controller_info", out_args("info_json"))]
+            async fn controller_info(
+                &self,
+                transport: String,
+                traddr: String,
+                trsvcid: String,
+                subsysnqn: String,
+                host_traddr: String,
+                host_iface: String,
+                host_nqn: String,
+            ) -> fdo::Result<String> {
+                let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
+                controller_info(&self.core, id).await
+            }
+        }
+    };
+}
+
+debug_interface!(
+    /// `org.nvmexpress.staf.debug`
+    StafDebug,
+    "org.nvmexpress.staf.debug"
+);
+debug_interface!(
+    /// `org.nvmexpress.stac.debug`
+    StacDebug,
+    "org.nvmexpress.stac.debug"
+);
+
+async fn process_info<C: Debuggable>(core: &Handle<C>, process: &ProcessInfo) -> fdo::Result<String> {
+    let process = process.clone();
+    let info = move |core: &C, _: Time| process.to_json(core.identity(), core.status());
+    json(&core.ask(info).await.map_err(stopping)?)
+}
+
+async fn controller_info<C: Debuggable>(core: &Handle<C>, id: ControllerId) -> fdo::Result<String> {
+    let Some(tid) = tid_of(&id)? else { return Ok("{}".to_owned()) };
+    let info = move |core: &C, now: Time| core.describe(&tid, &id, now);
+    json(&core.ask(info).await.map_err(stopping)?.unwrap_or_default())
+}
+
+/// Converts the strings to a TID. `None` if the transport or the port is unknown.
+///
+/// # Errors
+/// If a string is too long for its field.
+pub fn tid_of(id: &ControllerId) -> fdo::Result<Option<Tid>> {
+    match id.tid() {
+        Ok(tid) => Ok(Some(tid)),
+        Err(BadControllerId::Transport(_) | BadControllerId::Port(_)) => Ok(None),
+        Err(error @ BadControllerId::TooLong { .. }) => Err(fdo::Error::InvalidArgs(error.to_string())),
+    }
+}
+
+/// Serializes a value as JSON.
+///
+/// # Errors
+/// If the value has no JSON form.
+pub fn json(value: &impl Serialize) -> fdo::Result<String> {
+    serde_json::to_string(value).map_err(|error| fdo::Error::Failed(error.to_string()))
+}
+
+/// The D-Bus error of a call while the daemon stops.
+#[must_use]
+pub fn stopping(stopped: Stopped) -> fdo::Error {
+    fdo::Error::Failed(stopped.to_string())
+}

@@ -1,0 +1,299 @@
+//! Describes a member of the fleet as a dictionary for the bus: an element of the answer to `list_controllers`.
+//!
+//! Keys and words are those of nvme-stas. Additional keys are `state`, `reason`, `next attempt`, `dhchap`, `pending`
+//! and `alias of`. Secrets are not shown: `dhchap` only says that a secret is set.
+
+use std::time::Duration;
+
+use stas_bus::python::python_bool;
+use stas_bus::{ControllerId, Dict, key};
+use stas_core::fleet::{MemberView, Status};
+use stas_core::{CtrlType, Dctype, Time};
+use stas_nvme::HostIdentity;
+
+/// Device name of a controller that is not connected.
+pub const NO_DEVICE: &str = "nvme?";
+
+/// The strings that identify a member, and its device.
+#[must_use]
+pub fn basic(member: &MemberView<'_>) -> Dict {
+    let mut dict = ControllerId::of(member.tid).to_dict();
+    dict.insert(key::DEVICE.to_owned(), device(member));
+    dict
+}
+
+/// Device name of a member, or [`NO_DEVICE`].
+#[must_use]
+pub fn device(member: &MemberView<'_>) -> String {
+    member.kernel.map_or_else(|| NO_DEVICE.to_owned(), |kernel| kernel.ctrl.to_string())
+}
+
+/// All data of a member that are common to both daemons.
+#[must_use]
+pub fn detailed(member: &MemberView<'_>, now: Time, identity: Option<&HostIdentity>) -> Dict {
+    let mut dict = basic(member);
+    let mut put = |key: &str, value: String| dict.insert(key.to_owned(), value);
+    let wait = member.next_attempt.map(|at| at.since(now));
+
+    let kernel = member.kernel;
+    put("hostid", kernel.map(|kernel| kernel.hostid.clone()).unwrap_or_default());
+    put("hostnqn", kernel.map(|kernel| kernel.hostnqn.clone()).unwrap_or_default());
+    put("model", kernel.map(|kernel| kernel.model.clone()).unwrap_or_default());
+    put("serial", kernel.map(|kernel| kernel.serial.clone()).unwrap_or_default());
+    put("dctype", kernel.map(|kernel| dctype(kernel.dctype).to_owned()).unwrap_or_default());
+    put("cntrltype", kernel.map(|kernel| cntrltype(kernel.cntrltype).to_owned()).unwrap_or_default());
+
+    put("connected", python_bool(member.status == Status::Connected).to_owned());
+    put("connect attempts", member.attempts.to_string());
+    put("retry connect timer", wait.map_or_else(|| "off".to_owned(), seconds));
+    put("state", member.status.to_string());
+    if let Some(reason) = member.reason {
+        put(key::REASON, reason.to_owned());
+    }
+    if let Some(next) = next_attempt(member.status, wait) {
+        put("next attempt", next);
+    }
+    if let Some(dhchap) = dhchap(member, identity) {
+        put("dhchap", dhchap.to_owned());
+    }
+    if member.pending {
+        put("pending", "changed parameters apply at its next connect".to_owned());
+    }
+    if let Some(owner) = member.alias_of {
+        put("alias of", owner.to_string());
+    }
+    dict
+}
+
+/// Marks a controller as kept: it stays connected only because removals are suspended, for this reason.
+pub fn held(dict: &mut Dict, reason: &str) {
+    dict.insert("state".to_owned(), Status::Kept.to_string());
+    dict.insert(key::REASON.to_owned(), reason.to_owned());
+}
+
+/// Formats a time span for display, in whole seconds: `71h 59m 3s`.
+#[must_use]
+pub fn span(span: Duration) -> String {
+    jiff::SignedDuration::try_from(Duration::from_secs(span.as_secs()))
+        .map_or_else(|_| seconds(span), |d| format!("{d:#}"))
+}
+
+/// Counts members for display: `3 discovery controllers, 2 connected`.
+#[must_use]
+pub fn summary<'a>(members: impl IntoIterator<Item = MemberView<'a>>, what: &str) -> String {
+    let (count, connected) = members.into_iter().fold((0, 0), |(count, connected), member| {
+        (count + 1, connected + usize::from(member.status == Status::Connected))
+    });
+    match count {
+        0 => format!("no {what}s"),
+        1 => format!("1 {what}, {connected} connected"),
+        _ => format!("{count} {what}s, {connected} connected"),
+    }
+}
+
+fn next_attempt(status: Status, wait: Option<Duration>) -> Option<String> {
+    match status {
+        Status::Waiting | Status::Unresolved => {
+            Some(wait.map_or_else(|| "soon".to_owned(), |wait| format!("in {}", seconds(wait))))
+        }
+        Status::Queued | Status::Connecting => Some("now".to_owned()),
+        Status::Excluded => Some("none before its configuration changes".to_owned()),
+        Status::GivenUp => Some("none before its configuration or its log page changes".to_owned()),
+        Status::Connected | Status::Reconnecting | Status::Kept | Status::Leaving => None,
+    }
+}
+
+fn seconds(wait: Duration) -> String {
+    format!("{} s", wait.as_millis().div_ceil(1000))
+}
+
+/// Configured authentication: `host`, or `host+ctrl` for both directions. `None`: no secret is set.
+fn dhchap(member: &MemberView<'_>, identity: Option<&HostIdentity>) -> Option<&'static str> {
+    let default = identity.and_then(|identity| identity.key.as_ref());
+    let host = member.parameters.dhchap_secret.as_ref().or(default).is_some();
+    let ctrl = member.parameters.dhchap_ctrl_secret.is_some();
+    host.then_some(if ctrl { "host+ctrl" } else { "host" })
+}
+
+fn dctype(dctype: Dctype) -> &'static str {
+    match dctype {
+        Dctype::None => "none",
+        Dctype::Ddc => "ddc",
+        Dctype::Cdc => "cdc",
+    }
+}
+
+fn cntrltype(cntrltype: CtrlType) -> &'static str {
+    match cntrltype {
+        CtrlType::Io => "io",
+        CtrlType::Discovery => "discovery",
+        CtrlType::Admin => "admin",
+        CtrlType::Unknown => "",
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+    use stas_core::{CtrlRef, CtrlState, KernelController};
+    use stas_nvme::{Parameters, Secret, Tid, TidParts, Transport};
+
+    fn tid() -> Tid {
+        Tid::new(TidParts {
+            transport: Transport::Tcp,
+            traddr: "192.0.2.1".into(),
+            trsvcid: "8009".into(),
+            subsysnqn: "nqn.x".into(),
+            host_traddr: String::new(),
+            host_iface: "eth0".into(),
+            host_nqn: String::new(),
+        })
+    }
+
+    fn kernel() -> KernelController {
+        KernelController {
+            traddr: "192.0.2.1".into(),
+            trsvcid: "8009".into(),
+            subsysnqn: "nqn.x".into(),
+            hostnqn: "nqn.host".into(),
+            hostid: "id".into(),
+            cntrltype: CtrlType::Discovery,
+            dctype: Dctype::Ddc,
+            state: CtrlState::Live,
+            model: "Linux".into(),
+            serial: "1".into(),
+            ..KernelController::unread(CtrlRef { device: 3, birth: 77 }, Transport::Tcp)
+        }
+    }
+
+    fn view<'a>(tid: &'a Tid, parameters: &'a Parameters, status: Status) -> MemberView<'a> {
+        MemberView {
+            tid,
+            status,
+            kernel: None,
+            reason: None,
+            next_attempt: None,
+            attempts: 0,
+            parameters,
+            pending: false,
+            alias_of: None,
+        }
+    }
+
+    #[test]
+    fn a_connected_controller_has_every_key_of_nvme_stas() {
+        let (tid, parameters, kernel) = (tid(), Parameters::default(), kernel());
+        let view = MemberView { kernel: Some(&kernel), ..view(&tid, &parameters, Status::Connected) };
+        let dict = detailed(&view, Time::default(), None);
+        let expected = [
+            ("cntrltype", "discovery"),
+            ("connect attempts", "0"),
+            ("connected", "True"),
+            ("dctype", "ddc"),
+            ("device", "nvme3"),
+            ("host-iface", "eth0"),
+            ("host-nqn", ""),
+            ("host-traddr", ""),
+            ("hostid", "id"),
+            ("hostnqn", "nqn.host"),
+            ("model", "Linux"),
+            ("retry connect timer", "off"),
+            ("serial", "1"),
+            ("state", "connected"),
+            ("subsysnqn", "nqn.x"),
+            ("traddr", "192.0.2.1"),
+            ("transport", "tcp"),
+            ("trsvcid", "8009"),
+        ];
+        assert_eq!(dict, expected.map(|(key, value)| (key.to_owned(), value.to_owned())).into());
+        assert_eq!(basic(&view).len(), 8);
+    }
+
+    #[test]
+    fn what_is_not_connected_says_why_and_when_it_is_tried_again() {
+        let (tid, parameters) = (tid(), Parameters::default());
+        let view = MemberView {
+            reason: Some("connection refused"),
+            next_attempt: Some(Time(Duration::from_millis(15_200))),
+            attempts: 4,
+            ..view(&tid, &parameters, Status::Waiting)
+        };
+        let dict = detailed(&view, Time(Duration::from_secs(10)), None);
+        let value = |key: &str| dict.get(key).map(String::as_str);
+        assert_eq!(value("device"), Some("nvme?"));
+        assert_eq!(value("connected"), Some("False"));
+        assert_eq!(value("reason"), Some("connection refused"));
+        assert_eq!(value("next attempt"), Some("in 6 s"));
+        assert_eq!(value("retry connect timer"), Some("6 s"));
+        assert_eq!(value("connect attempts"), Some("4"));
+    }
+
+    #[test]
+    fn each_status_says_what_happens_next() {
+        let (tid, parameters) = (tid(), Parameters::default());
+        for (status, state, next) in [
+            (Status::Connected, "connected", None),
+            (Status::Reconnecting, "reconnecting", None),
+            (Status::Connecting, "connecting", Some("now")),
+            (Status::Queued, "queued", Some("now")),
+            (Status::Waiting, "waiting", Some("soon")),
+            (Status::GivenUp, "given up", Some("none before its configuration or its log page changes")),
+            (Status::Kept, "kept", None),
+            (Status::Leaving, "leaving", None),
+            (Status::Excluded, "excluded", Some("none before its configuration changes")),
+            (Status::Unresolved, "unresolved", Some("soon")),
+        ] {
+            let dict = detailed(&view(&tid, &parameters, status), Time::default(), None);
+            assert_eq!(dict.get("state").unwrap(), state);
+            assert_eq!(dict.get("next attempt").map(String::as_str), next, "{state}");
+        }
+    }
+
+    #[test]
+    fn what_waits_for_a_reconnect_or_shares_a_connection_says_so() {
+        let (tid, parameters) = (tid(), Parameters::default());
+        let owner = Tid::new(TidParts { subsysnqn: "nqn.owner".into(), ..tid.parts().clone() });
+        let view = MemberView { pending: true, alias_of: Some(&owner), ..view(&tid, &parameters, Status::Connected) };
+        let dict = detailed(&view, Time::default(), None);
+        assert_eq!(dict.get("pending").unwrap(), "changed parameters apply at its next connect");
+        assert!(dict.get("alias of").unwrap().contains("nqn.owner"), "{dict:?}");
+    }
+
+    #[test]
+    fn a_controller_has_its_kinds_words() {
+        for (kind, word) in [(CtrlType::Io, "io"), (CtrlType::Admin, "admin"), (CtrlType::Unknown, "")] {
+            assert_eq!(cntrltype(kind), word);
+        }
+        for (kind, word) in [(Dctype::None, "none"), (Dctype::Ddc, "ddc"), (Dctype::Cdc, "cdc")] {
+            assert_eq!(dctype(kind), word);
+        }
+    }
+
+    #[test]
+    fn secrets_are_said_to_be_there_and_not_shown() {
+        let tid = tid();
+        let secret = || Some(Secret::new("DHHC-1:00:hidden:"));
+        let both = Parameters { dhchap_secret: secret(), dhchap_ctrl_secret: secret(), ..Parameters::default() };
+        let dict = detailed(&view(&tid, &both, Status::Queued), Time::default(), None);
+        assert_eq!(dict.get("dhchap").unwrap(), "host+ctrl");
+        assert!(!format!("{dict:?}").contains("DHHC"), "{dict:?}");
+        let identity = HostIdentity { key: secret(), ..HostIdentity::new("nqn.h", "i") };
+        let none = Parameters::default();
+        let dict = detailed(&view(&tid, &none, Status::Queued), Time::default(), Some(&identity));
+        assert_eq!(dict.get("dhchap").unwrap(), "host");
+        assert!(!format!("{dict:?}").contains("DHHC"), "{dict:?}");
+    }
+
+    #[test]
+    fn the_summary_counts() {
+        let (tid, parameters) = (tid(), Parameters::default());
+        let of = |statuses: &[Status]| {
+            summary(statuses.iter().map(|status| view(&tid, &parameters, *status)), "discovery controller")
+        };
+        assert_eq!(of(&[]), "no discovery controllers");
+        assert_eq!(of(&[Status::Connected]), "1 discovery controller, 1 connected");
+        let three = [Status::Connected, Status::Waiting, Status::Connected];
+        assert_eq!(of(&three), "3 discovery controllers, 2 connected");
+    }
+}

@@ -1,0 +1,423 @@
+//! Writes log lines to the journal or to stdout, and sets their level.
+//!
+//! Lines are queued for a writer thread, and the caller never waits. If the journal, a terminal or a pipe blocks (its
+//! disk may be one that this daemon is about to reconnect), the event loop continues. Lines that do not fit into the
+//! queue are dropped and counted, and the count is logged.
+//!
+//! In the journal, the fields TID, DEVICE and NQN identify the controller of a line:
+//! `journalctl DEVICE=nvme3`.
+
+use std::fmt::{self, Write as _};
+use std::io::{IsTerminal, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
+use std::time::Duration;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Metadata, Subscriber};
+use tracing_journald::{Priority, PriorityMappings};
+use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::{Layer, Registry, reload};
+
+use stas_core::{Level, Notice};
+
+/// Largest number of queued lines.
+const QUEUE: usize = 1024;
+/// Longest text of a line in bytes. Text from other hosts is cut, too.
+const LINE_MAX: usize = 8192;
+
+/// Controls the running log. Clones control the same log.
+#[derive(Clone)]
+pub struct Journal {
+    filter: reload::Handle<LevelFilter, Registry>,
+    tron: Arc<AtomicBool>,
+    jobs: SyncSender<Job>,
+}
+
+impl fmt::Debug for Journal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Journal").field("tron", &self.tron()).finish_non_exhaustive()
+    }
+}
+
+impl Journal {
+    /// Starts a daemon's log and makes it the process's log. Call it once, before any thread that logs.
+    ///
+    /// If the journal cannot be reached, lines go to stdout, and the first of them says so.
+    #[must_use]
+    pub fn start(name: &'static str, syslog: bool, tron: bool) -> Self {
+        let (sink, complaint) = match syslog.then(|| Sink::journal(name)) {
+            Some(Ok(sink)) => (sink, None),
+            Some(Err(error)) => (Sink::stdout(name), Some(error)),
+            None => (Sink::stdout(name), None),
+        };
+        let (journal, front) = Self::with_sink(sink);
+        journal.set_tron(tron);
+        // Fails only at a second call: then the first log continues.
+        let _ = tracing::subscriber::set_global_default(front);
+        if let Some(error) = complaint {
+            tracing::warn!("cannot reach the journal ({error}): logging to stdout");
+        }
+        journal
+    }
+
+    fn with_sink(sink: Sink) -> (Self, impl Subscriber + Send + Sync) {
+        let (jobs, inbox) = sync_channel(QUEUE);
+        let lost = Arc::new(AtomicU64::new(0));
+        let (filter, handle) = reload::Layer::new(LevelFilter::INFO);
+        let front = Front { jobs: jobs.clone(), lost: Arc::clone(&lost) };
+        let mut sink = sink;
+        let writer = move || write_lines(&mut sink, &inbox, &lost);
+        if let Err(error) = std::thread::Builder::new().name("log".to_owned()).spawn(writer) {
+            eprintln!("cannot start the thread that writes the log: {error}");
+        }
+        let journal = Self { filter: handle, tron: Arc::new(AtomicBool::new(false)), jobs };
+        (journal, tracing_subscriber::registry().with(filter).with(front))
+    }
+
+    /// Switches trace on or off.
+    pub fn set_tron(&self, tron: bool) {
+        self.tron.store(tron, Ordering::Relaxed);
+        let level = if tron { LevelFilter::DEBUG } else { LevelFilter::INFO };
+        // Fails only if the log has ended.
+        let _ = self.filter.reload(level);
+    }
+
+    /// Whether trace is on.
+    #[must_use]
+    pub fn tron(&self) -> bool {
+        self.tron.load(Ordering::Relaxed)
+    }
+
+    /// The level, named as in nvme-stas.
+    #[must_use]
+    pub fn level(&self) -> &'static str {
+        if self.tron() { "DEBUG" } else { "INFO" }
+    }
+
+    /// Waits until all queued lines are written, at most for `limit`.
+    pub fn flush(&self, limit: Duration) {
+        let (done, written) = channel();
+        if self.jobs.try_send(Job::Flush(done)).is_ok() {
+            let _ = written.recv_timeout(limit);
+        }
+    }
+}
+
+/// Logs a core's message.
+pub fn tell(notice: &Notice) {
+    let text = &notice.text;
+    let tid = notice.tid.as_ref().map(ToString::to_string);
+    let device = notice.ctrl.map(|ctrl| ctrl.to_string());
+    let (tid, device) = (tid.as_deref(), device.as_deref());
+    let nqn = notice.tid.as_ref().map(|tid| tid.subsysnqn.as_str());
+    match notice.level {
+        Level::Debug => tracing::debug!(tid, device, nqn, "{text}"),
+        Level::Info => tracing::info!(tid, device, nqn, "{text}"),
+        Level::Warning => tracing::warn!(tid, device, nqn, "{text}"),
+        Level::Error => tracing::error!(tid, device, nqn, "{text}"),
+    }
+}
+
+/// A queued line.
+struct Line {
+    level: tracing::Level,
+    text: String,
+    tid: Option<String>,
+    device: Option<String>,
+    nqn: Option<String>,
+}
+
+impl Line {
+    fn plain(level: tracing::Level, text: String) -> Self {
+        Self { level, text, tid: None, device: None, nqn: None }
+    }
+
+    /// The whole line as in nvme-stas: the controller, then the text.
+    fn message(&self) -> String {
+        let text = &self.text;
+        match (&self.tid, &self.device) {
+            (Some(tid), Some(device)) => format!("{tid} | {device} - {text}"),
+            (Some(which), None) | (None, Some(which)) => format!("{which} - {text}"),
+            (None, None) => text.clone(),
+        }
+    }
+}
+
+enum Job {
+    Write(Line),
+    Flush(Sender<()>),
+}
+
+/// The layer through which all threads log: makes a [`Line`] from an event and never waits.
+struct Front {
+    jobs: SyncSender<Job>,
+    lost: Arc<AtomicU64>,
+}
+
+impl<S: Subscriber> Layer<S> for Front {
+    /// Lines of other crates are only logged from level warning on.
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        let ours = ["stas_", "stafd", "stacd"].iter().any(|name| metadata.target().starts_with(name));
+        ours || *metadata.level() <= tracing::Level::WARN
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut line = Line::plain(*event.metadata().level(), String::new());
+        event.record(&mut LineVisitor(&mut line));
+        tame(&mut line.text);
+        if let Err(TrySendError::Full(_)) = self.jobs.try_send(Job::Write(line)) {
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+struct LineVisitor<'a>(&'a mut Line);
+
+impl Visit for LineVisitor<'_> {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        let line = &mut *self.0;
+        match field.name() {
+            "message" => line.text.insert_str(0, value),
+            "tid" => line.tid = Some(value.to_owned()),
+            "device" => line.device = Some(value.to_owned()),
+            "nqn" => line.nqn = Some(value.to_owned()),
+            name => {
+                let _ = write!(line.text, " {name}={value}");
+            }
+        }
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.record_str(field, &format!("{value:?}"));
+    }
+}
+
+/// Cuts a long text and escapes control characters: text from other hosts must not control a terminal or fill the disk.
+fn tame(text: &mut String) {
+    if text.len() > LINE_MAX {
+        let end = (0..=LINE_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
+        text.truncate(end);
+        text.push('…');
+    }
+    if text.contains(|c: char| c.is_control()) {
+        *text = text.chars().fold(String::with_capacity(text.len() + 16), |mut tamed, c| {
+            if c.is_control() {
+                tamed.extend(c.escape_default())
+            } else {
+                tamed.push(c)
+            }
+            tamed
+        });
+    }
+}
+
+/// Where lines are written.
+enum Sink {
+    Journal(tracing::Dispatch),
+    Lines { name: &'static str, clock: bool, out: Box<dyn std::io::Write + Send> },
+}
+
+impl Sink {
+    fn journal(name: &'static str) -> std::io::Result<Self> {
+        let layer = tracing_journald::layer()?
+            // Without this, TID would become F_TID.
+            .with_field_prefix(None)
+            .with_syslog_identifier(name.to_owned())
+            .with_priority_mappings(PriorityMappings {
+                error: Priority::Error,
+                warn: Priority::Warning,
+                info: Priority::Informational,
+                debug: Priority::Debug,
+                trace: Priority::Debug,
+            });
+        Ok(Self::Journal(tracing::Dispatch::new(tracing_subscriber::registry().with(layer))))
+    }
+
+    fn stdout(name: &'static str) -> Self {
+        let out = std::io::stdout();
+        Self::Lines { name, clock: out.is_terminal(), out: Box::new(out) }
+    }
+
+    fn write(&mut self, line: &Line) {
+        match self {
+            Self::Journal(dispatch) => tracing::dispatcher::with_default(dispatch, || resend(line)),
+            Self::Lines { name, clock, out } => {
+                let time =
+                    if *clock { jiff::Timestamp::now().strftime("%H:%M:%SZ ").to_string() } else { String::new() };
+                let level = match line.level {
+                    tracing::Level::ERROR => "error: ",
+                    tracing::Level::WARN => "warning: ",
+                    tracing::Level::INFO => "",
+                    _ => "debug: ",
+                };
+                // A lost stdout cannot be reported anywhere.
+                let _ = writeln!(out, "{time}{name}: {level}{}", line.message()).and_then(|()| out.flush());
+            }
+        }
+    }
+}
+
+/// Passes the line to the journal's own subscriber.
+fn resend(line: &Line) {
+    let message = line.message();
+    let (tid, device, nqn) = (line.tid.as_deref(), line.device.as_deref(), line.nqn.as_deref());
+    match line.level {
+        tracing::Level::ERROR => tracing::error!(tid, device, nqn, "{message}"),
+        tracing::Level::WARN => tracing::warn!(tid, device, nqn, "{message}"),
+        tracing::Level::INFO => tracing::info!(tid, device, nqn, "{message}"),
+        _ => tracing::debug!(tid, device, nqn, "{message}"),
+    }
+}
+
+fn write_lines(sink: &mut Sink, inbox: &Receiver<Job>, lost: &AtomicU64) {
+    while let Ok(job) = inbox.recv() {
+        match job {
+            Job::Write(line) => sink.write(&line),
+            Job::Flush(done) => drop(done.send(())),
+        }
+        let missing = lost.swap(0, Ordering::Relaxed);
+        if missing > 0 {
+            let text = format!("{missing} log lines are lost: the log does not keep up");
+            sink.write(&Line::plain(tracing::Level::WARN, text));
+        }
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use stas_core::CtrlRef;
+    use stas_nvme::{Tid, TidParts, Transport};
+
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn lines_of(act: impl FnOnce(&Journal)) -> String {
+        let page = Page::default();
+        let sink = Sink::Lines { name: "stafd", clock: false, out: Box::new(page.clone()) };
+        let (journal, front) = Journal::with_sink(sink);
+        tracing::subscriber::with_default(front, || act(&journal));
+        journal.flush(Duration::from_secs(10));
+        let text = page.0.lock().unwrap().clone();
+        String::from_utf8(text).unwrap()
+    }
+
+    fn notice(level: Level, text: &str) -> Notice {
+        let tid = Tid::new(TidParts {
+            transport: Transport::Tcp,
+            traddr: "192.0.2.1".into(),
+            trsvcid: "8009".into(),
+            subsysnqn: "nqn.x".into(),
+            host_traddr: String::new(),
+            host_iface: String::new(),
+            host_nqn: String::new(),
+        });
+        Notice { level, tid: Some(tid), ctrl: Some(CtrlRef { device: 3, birth: 1 }), text: text.into() }
+    }
+
+    #[test]
+    fn a_line_says_which_controller_and_how_bad() {
+        let text = lines_of(|_| {
+            tell(&notice(Level::Info, "connected"));
+            tell(&Notice { ctrl: None, ..notice(Level::Warning, "refused, again in 2 s") });
+            tell(&Notice { tid: None, ctrl: None, ..notice(Level::Error, "no") });
+        });
+        let expected = "stafd: (tcp, 192.0.2.1, 8009, nqn.x) | nvme3 - connected\n\
+                        stafd: warning: (tcp, 192.0.2.1, 8009, nqn.x) - refused, again in 2 s\n\
+                        stafd: error: no\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn trace_is_switched_while_running() {
+        let text = lines_of(|journal| {
+            tell(&notice(Level::Debug, "one"));
+            journal.set_tron(true);
+            assert_eq!((journal.tron(), journal.level()), (true, "DEBUG"));
+            tell(&notice(Level::Debug, "two"));
+            journal.set_tron(false);
+            assert_eq!((journal.tron(), journal.level()), (false, "INFO"));
+            tell(&notice(Level::Debug, "three"));
+        });
+        assert_eq!(text, "stafd: debug: (tcp, 192.0.2.1, 8009, nqn.x) | nvme3 - two\n");
+    }
+
+    #[test]
+    fn foreign_text_drives_no_terminal_and_fills_no_disk() {
+        let text = lines_of(|_| {
+            tracing::info!("bell \u{7} and\nline \u{1b}[2J");
+            tracing::info!("{}", "ä".repeat(1 << 20));
+        });
+        let (first, second) = text.split_once('\n').unwrap();
+        assert_eq!(first, "stafd: bell \\u{7} and\\nline \\u{1b}[2J");
+        assert!(second.len() < LINE_MAX + 64, "{}", second.len());
+    }
+
+    #[test]
+    fn other_crates_are_heard_when_they_warn() {
+        let text = lines_of(|_| {
+            tracing::info!(target: "zbus::connection", "chatter");
+            tracing::warn!(target: "zbus::connection", "trouble");
+        });
+        assert_eq!(text, "stafd: warning: trouble\n");
+    }
+
+    #[test]
+    fn a_log_that_stands_still_stops_nobody_and_tells_what_is_missing() {
+        struct Stuck(Receiver<()>);
+        impl std::io::Write for Stuck {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                let _ = self.0.recv();
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let (release, gate) = channel();
+        let page = Page::default();
+        let sink = Sink::Lines { name: "stafd", clock: false, out: Box::new(Tee(Stuck(gate), page.clone())) };
+        struct Tee(Stuck, Page);
+        impl std::io::Write for Tee {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.write(bytes)?;
+                self.1.write(bytes)
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let (journal, front) = Journal::with_sink(sink);
+        tracing::subscriber::with_default(front, || {
+            for number in 0..QUEUE + 100 {
+                tracing::info!("line {number}");
+            }
+        });
+        drop(release);
+        // The queue was full, so the flush may not have been queued.
+        while !String::from_utf8_lossy(&page.0.lock().unwrap()).contains("log lines are lost") {
+            journal.flush(Duration::from_millis(100));
+        }
+        let text = String::from_utf8(page.0.lock().unwrap().clone()).unwrap();
+        let told = text.lines().find(|line| line.contains("log lines are lost")).unwrap();
+        let count: usize = told.split_whitespace().nth(2).unwrap().parse().unwrap();
+        assert!((99..=100).contains(&count), "{told}");
+    }
+}

@@ -1,0 +1,93 @@
+//! Disconnects exactly one controller.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno;
+
+use super::Roots;
+use super::sysfs::ControllerDir;
+use stas_core::CtrlRef;
+
+/// How long EBUSY is retried: some kernels return it until the first start of a controller has ended.
+const BUSY_LIMIT: Duration = Duration::from_secs(10);
+/// Time between two such retries. There is no event for the end of the start.
+const BUSY_PAUSE: Duration = Duration::from_millis(50);
+
+/// Deletes exactly this controller. Returns when it is removed or being removed. May block for a minute: while its
+/// queues are torn down, or while it reconnects.
+///
+/// # Errors
+/// The kernel's error, as text.
+pub fn disconnect(roots: &Roots, ctrl: CtrlRef) -> Result<(), String> {
+    let start = Instant::now();
+    loop {
+        match delete(roots, ctrl) {
+            Ok(()) => return Ok(()),
+            Err(error) if is_busy(&error) && start.elapsed() < BUSY_LIMIT => std::thread::sleep(BUSY_PAUSE),
+            Err(error) => return Err(format!("cannot disconnect {ctrl}: {error}")),
+        }
+    }
+}
+
+/// Tries once. The open directory ensures that a later controller with the same number is not deleted.
+fn delete(roots: &Roots, ctrl: CtrlRef) -> io::Result<()> {
+    let Some(dir) = ControllerDir::open(roots, ctrl)? else { return Ok(()) };
+    // A controller that is already being deleted has no such attribute any more.
+    dir.write("delete_controller", "1")?;
+    Ok(())
+}
+
+fn is_busy(error: &io::Error) -> bool {
+    matches!(error.raw_os_error().map(Errno::from_raw), Some(Errno::EBUSY | Errno::EAGAIN | Errno::EINTR))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::fake_tree::FakeTree;
+
+    #[test]
+    fn exactly_that_controller_is_deleted() {
+        let tree = FakeTree::new();
+        let one = tree.controller(0, "");
+        let other = tree.controller(1, "");
+        for ctrl in [one, other] {
+            tree.set(ctrl, "delete_controller", "0");
+        }
+        assert_eq!(disconnect(&tree.roots(), one), Ok(()));
+        assert!(fs::read_to_string(tree.path("sys/class/nvme/nvme0/delete_controller")).unwrap().starts_with('1'));
+        assert!(fs::read_to_string(tree.path("sys/class/nvme/nvme1/delete_controller")).unwrap().starts_with('0'));
+    }
+
+    #[test]
+    fn a_successor_with_the_same_number_is_left_alone() {
+        let tree = FakeTree::new();
+        let old = tree.controller(0, "");
+        let new = tree.controller(0, "");
+        tree.set(new, "delete_controller", "0");
+        assert_eq!(disconnect(&tree.roots(), old), Ok(()));
+        assert_eq!(fs::read_to_string(tree.path("sys/class/nvme/nvme0/delete_controller")).unwrap(), "0\n");
+    }
+
+    #[test]
+    fn what_is_gone_already_is_a_success() {
+        let tree = FakeTree::new();
+        let ctrl = tree.controller(0, "");
+        assert_eq!(disconnect(&tree.roots(), ctrl), Ok(()), "somebody else is deleting it");
+        tree.remove(ctrl);
+        assert_eq!(disconnect(&tree.roots(), ctrl), Ok(()));
+    }
+
+    #[test]
+    fn a_refusal_is_told() {
+        let tree = FakeTree::new();
+        let ctrl = tree.controller(0, "");
+        fs::create_dir(tree.path("sys/class/nvme/nvme0/delete_controller")).unwrap();
+        let error = disconnect(&tree.roots(), ctrl).unwrap_err();
+        assert!(error.starts_with("cannot disconnect nvme0: "), "{error}");
+    }
+}

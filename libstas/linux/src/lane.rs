@@ -1,0 +1,339 @@
+//! The only thread that makes connections.
+//!
+//! The kernel makes one connection at a time, for all programs. So each daemon has one thread for it, and both daemons
+//! lock the same file during the write. The time that a daemon waits for the other one is then not counted as the
+//! target's time.
+
+use std::collections::BTreeSet;
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
+use std::time::{Duration, Instant};
+
+use nix::fcntl::{Flock, FlockArg};
+
+use super::fabrics::Fabrics;
+use super::secrets;
+use super::sysfs::{ControllerDir, LookError, Scanner, birth};
+use super::{Roots, disconnect, rotation, thread};
+use stas_core::{ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, Links, Look, Rotated, reuse};
+use stas_nvme::Transport;
+use stas_nvme::connect::{SecretLine, SupportedOptions, option_string};
+use stas_nvme::secret::DhchapSecrets;
+
+/// Data that the thread shares with the rest of this module.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// Mount points of the kernel's file systems.
+    pub roots: Roots,
+    /// The only scanner of the process.
+    pub scanner: Arc<Mutex<Scanner>>,
+    /// The present network interfaces.
+    pub links: Arc<Mutex<Arc<Links>>>,
+    /// File that the daemons lock during the write.
+    pub lock_file: PathBuf,
+    /// True while a connection with secrets is being made: the kernel shows the secrets from the start.
+    pub writing_secrets: Arc<AtomicBool>,
+}
+
+/// Sends requests to the thread.
+#[derive(Debug)]
+pub struct Lane {
+    jobs: mpsc::Sender<Job>,
+}
+
+/// A request to the thread.
+enum Job {
+    Connect(Box<ConnectRequest>, Answer),
+    Rotate(CtrlRef, Box<ConnectRequest>, RotationAnswer),
+}
+
+/// Receives the result of a rotation. Called once, on the lane's thread.
+struct RotationAnswer(Box<dyn FnOnce(Rotated, Duration) + Send>);
+
+/// Receives the result of a connect. Called once, on the lane's thread.
+struct Answer(Box<dyn FnOnce(ConnectReport) + Send>);
+
+impl Lane {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn start(shared: Shared) -> io::Result<Self> {
+        let (jobs, received) = mpsc::channel::<Job>();
+        thread::spawn("lane", move || {
+            let mut worker = Worker::new(shared);
+            for job in received {
+                match job {
+                    Job::Connect(request, Answer(answer)) => answer(worker.carry_out(&request)),
+                    Job::Rotate(ctrl, request, RotationAnswer(answer)) => {
+                        let (outcome, held) = worker.rotate(ctrl, &request);
+                        answer(outcome, held);
+                    }
+                }
+            }
+        })?;
+        Ok(Self { jobs })
+    }
+
+    /// Queues a connect request. `answer` is called once, on another thread, after the request was executed. It is
+    /// never called if the kernel never returns.
+    pub fn connect(&self, request: Box<ConnectRequest>, answer: impl FnOnce(ConnectReport) + Send + 'static) {
+        let job = Job::Connect(request, Answer(Box::new(answer)));
+        if let Err(mpsc::SendError(Job::Connect(_, Answer(answer)))) = self.jobs.send(job) {
+            answer(failed(Look::default(), Duration::ZERO, "the thread that connects has ended"));
+        }
+    }
+
+    /// Queues a change of the controller's secrets to those of the request. `answer` is called as in [`Lane::connect`].
+    pub fn rotate(
+        &self,
+        ctrl: CtrlRef,
+        request: Box<ConnectRequest>,
+        answer: impl FnOnce(Rotated, Duration) + Send + 'static,
+    ) {
+        let job = Job::Rotate(ctrl, request, RotationAnswer(Box::new(answer)));
+        if let Err(mpsc::SendError(Job::Rotate(_, _, RotationAnswer(answer)))) = self.jobs.send(job) {
+            answer(Rotated::Unknown("the thread that connects has ended".into()), Duration::ZERO);
+        }
+    }
+}
+
+/// State of the thread.
+struct Worker {
+    shared: Shared,
+    fabrics: Fabrics,
+    supported: Option<SupportedOptions>,
+    has_warned: bool,
+    /// Unsupported options that were already logged.
+    told: BTreeSet<&'static str>,
+}
+
+impl Worker {
+    fn new(shared: Shared) -> Self {
+        let fabrics = Fabrics::new(&shared.roots);
+        Self { shared, fabrics, supported: None, has_warned: false, told: BTreeSet::new() }
+    }
+
+    /// Executes one connect request.
+    fn carry_out(&mut self, request: &ConnectRequest) -> ConnectReport {
+        let lock = self.lock();
+        let (before, found) = match self.look_for(request) {
+            Ok(found) => found,
+            Err(error) => return failed(Look::default(), Duration::ZERO, error),
+        };
+        if let Some(found) = found {
+            return ConnectReport { outcome: ConnectOutcome::Found(found), look: before, held: Duration::ZERO };
+        }
+        let line = match self.line(request) {
+            Ok(line) => line.reveal(),
+            Err(error) => {
+                let outcome = ConnectOutcome::Failed(error);
+                return ConnectReport { outcome, look: before, held: Duration::ZERO };
+            }
+        };
+        let start = Instant::now();
+        let written = self.write(request.tid.transport(), &line);
+        let held = start.elapsed();
+        drop(lock);
+        let after = if written == Err(ConnectError::Already) { self.look() } else { self.glance() };
+        match after {
+            Ok(mut look) => {
+                let outcome = self.outcome(written, &look, request);
+                if let ConnectOutcome::Made(ctrl) = outcome {
+                    self.own(&mut look, ctrl);
+                }
+                ConnectReport { outcome, look, held }
+            }
+            Err(error) => failed(before, held, error),
+        }
+    }
+
+    /// Changes the secrets of a controller to those of the request. Also returns how long this blocked the kernel's
+    /// connect path.
+    fn rotate(&mut self, ctrl: CtrlRef, request: &ConnectRequest) -> (Rotated, Duration) {
+        let mut held = Duration::ZERO;
+        let outcome = self.try_to_rotate(ctrl, request, &mut held);
+        (outcome.unwrap_or_else(Rotated::Unknown), held)
+    }
+
+    fn try_to_rotate(
+        &mut self,
+        ctrl: CtrlRef,
+        request: &ConnectRequest,
+        held: &mut Duration,
+    ) -> Result<Rotated, String> {
+        let words = |error: io::Error| error.to_string();
+        let Some(wanted) = request.secrets() else { return Ok(Rotated::Impossible) };
+        let dir = ControllerDir::open(&self.shared.roots, ctrl).map_err(words)?.ok_or("the controller is gone")?;
+        rotation::rotate(&dir, &wanted, |secrets| self.try_secrets(request, secrets, held)).map_err(words)
+    }
+
+    /// Makes a trial connect with these secrets, or without secrets, and disconnects the resulting controller.
+    fn try_secrets(
+        &mut self,
+        request: &ConnectRequest,
+        secrets: Option<&DhchapSecrets>,
+        held: &mut Duration,
+    ) -> Result<(), ConnectError> {
+        if !self.supported()?.has("discovery") {
+            return Err(ConnectError::Invalid("this kernel has no way to try a secret".into()));
+        }
+        let line = self.line(&request.with_secrets(secrets))?.reveal();
+        let lock = self.lock();
+        let start = Instant::now();
+        let answer = self.write(request.tid.transport(), &line);
+        *held += start.elapsed();
+        drop(lock);
+        let device = answer?;
+        if let Ok(Some(birth)) = birth(&self.shared.roots.class(), device) {
+            let made = CtrlRef { device, birth };
+            if let Err(error) = disconnect::disconnect(&self.shared.roots, made) {
+                tracing::warn!("{made} was made to try a secret and cannot be disconnected: {error}");
+            }
+        }
+        Ok(())
+    }
+
+    /// Determines the result of the write from the snapshot taken after it.
+    fn outcome(&self, written: Result<u32, ConnectError>, look: &Look, request: &ConnectRequest) -> ConnectOutcome {
+        match written {
+            Ok(device) => match look.controllers.iter().find(|ctrl| ctrl.ctrl.device == device) {
+                Some(made) => ConnectOutcome::Made(made.ctrl),
+                None => ConnectOutcome::Failed(ConnectError::Kernel {
+                    errno: 0,
+                    reason: format!("nvme{device} was made and was gone again at once (the kernel's log says why)"),
+                }),
+            },
+            Err(ConnectError::Already) => match self.serving(look, request) {
+                Some(found) => ConnectOutcome::Found(found),
+                None => ConnectOutcome::Failed(ConnectError::Already),
+            },
+            Err(error) => ConnectOutcome::Failed(error),
+        }
+    }
+
+    /// Records the controller as ours. This is urgent: until then other programs may disconnect it.
+    fn own(&self, look: &mut Look, ctrl: CtrlRef) {
+        let registry = self.shared.scanner.lock().unwrap_or_else(PoisonError::into_inner).registry();
+        if let Some(made) = look.controllers.iter_mut().find(|made| made.ctrl == ctrl) {
+            let owner = registry.connected(made);
+            Arc::make_mut(made).owner = owner;
+        }
+    }
+
+    fn serving(&self, look: &Look, request: &ConnectRequest) -> Option<CtrlRef> {
+        let links = self.shared.links.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        reuse::find_for(look, request, &links).map(|ctrl| ctrl.ctrl)
+    }
+
+    /// Returns the controller that already serves the request, if any. Its state is read again, because a quick
+    /// snapshot may be stale.
+    fn look_for(&self, request: &ConnectRequest) -> Result<(Look, Option<CtrlRef>), LookError> {
+        let mut look = self.glance()?;
+        let mut found = self.serving(&look, request);
+        if found.is_some() {
+            look = self.look()?;
+            found = self.serving(&look, request);
+        }
+        Ok((look, found))
+    }
+
+    fn glance(&self) -> Result<Look, LookError> {
+        self.shared.scanner.lock().unwrap_or_else(PoisonError::into_inner).glance()
+    }
+
+    fn look(&self) -> Result<Look, LookError> {
+        self.shared.scanner.lock().unwrap_or_else(PoisonError::into_inner).look()
+    }
+
+    /// Makes the option string. Reading the supported options may have to wait for another program's connect.
+    fn line(&mut self, request: &ConnectRequest) -> Result<SecretLine, ConnectError> {
+        let ConnectRequest { tid, parameters, identity, purpose, .. } = request;
+        let line = option_string(tid, parameters, identity, *purpose, self.supported()?)
+            .map_err(|error| ConnectError::Invalid(error.to_string()))?;
+        for option in line.left_out() {
+            if self.told.insert(option) {
+                tracing::warn!("this kernel does not know the option {option}: connections are made without it");
+            }
+        }
+        Ok(line)
+    }
+
+    /// Writes the options, and hides the secrets as soon as the new controller is known.
+    fn write(&self, transport: Transport, line: &str) -> Result<u32, ConnectError> {
+        let has_secrets = line.contains("secret=");
+        self.shared.writing_secrets.store(has_secrets, Ordering::Release);
+        let written = self.fabrics.connect(transport, line);
+        self.shared.writing_secrets.store(false, Ordering::Release);
+        if let (true, Ok(device)) = (has_secrets, &written) {
+            hide_secrets_of(&self.shared.roots, *device);
+        }
+        written
+    }
+
+    /// The options that the kernel supports. Reading them is repeated until it has succeeded once.
+    fn supported(&mut self) -> Result<&SupportedOptions, ConnectError> {
+        match &mut self.supported {
+            Some(known) => Ok(known),
+            unknown => {
+                let failed = |error: io::Error| ConnectError::Kernel {
+                    errno: error.raw_os_error().unwrap_or(0),
+                    reason: format!("cannot read /dev/nvme-fabrics: {error}"),
+                };
+                Ok(unknown.insert(self.fabrics.supported().map_err(failed)?))
+            }
+        }
+    }
+
+    /// Locks the file that both daemons lock. Without the lock, the time of the other daemon's connects counts as the
+    /// target's.
+    fn lock(&mut self) -> Option<Flock<File>> {
+        let locked = open_lock(&self.shared.lock_file)
+            .and_then(|file| Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into()));
+        match locked {
+            Ok(lock) => Some(lock),
+            Err(error) => {
+                if !std::mem::replace(&mut self.has_warned, true) {
+                    let path = self.shared.lock_file.display();
+                    tracing::warn!(
+                        "cannot lock {path}: {error}. Connecting goes on without; the time that another daemon spends \
+                         in the kernel then counts as the target's"
+                    );
+                }
+                None
+            }
+        }
+    }
+}
+
+/// Opens the lock file. It is opened for each connect: if it was removed, both daemons soon lock the same file again.
+/// systemd creates its directory; without systemd it is created here.
+fn open_lock(path: &Path) -> io::Result<File> {
+    let open = || File::options().create(true).truncate(false).write(true).mode(0o600).open(path);
+    match (open(), path.parent()) {
+        (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => {
+            DirBuilder::new().mode(0o700).create(parent)?;
+            open()
+        }
+        (opened, _) => opened,
+    }
+}
+
+/// Hides the secrets of the controller that has this instance number now.
+pub(super) fn hide_secrets_of(roots: &Roots, device: u32) {
+    if let Ok(Some(birth)) = birth(&roots.class(), device) {
+        secrets::hide(roots, CtrlRef { device, birth });
+    }
+}
+
+fn failed(look: Look, held: Duration, reason: impl ToString) -> ConnectReport {
+    let error = ConnectError::Kernel { errno: 0, reason: reason.to_string() };
+    ConnectReport { outcome: ConnectOutcome::Failed(error), look, held }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,494 @@
+//! Browses for discovery controllers that are announced by mDNS (TP8009, RFC 6762, RFC 6763).
+//!
+//! mdns-sd implements the protocol, on its own thread and with its own sockets on port 5353, which it shares with Avahi
+//! and systemd-resolved. Its events are read immediately, because it drops a listener that is too slow. They are
+//! reported in batches, in no particular order, and not faster than `tell` takes them.
+//!
+//! mdns-sd trusts the network: its cache is unlimited, records without a PTR record never expire, and each received
+//! record, even a known one, leaves timers until its time to live ends. So its size is checked every second. An
+//! instance that has collected more than a real network announces is discarded and replaced by a new one, at the cost
+//! of one query and its answers. The instance is also replaced when the interfaces have changed, because it attributes
+//! a service to the interface on which it was first seen, and every 15 minutes.
+
+use std::collections::HashMap;
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::AsRawFd;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mdns_sd::{DaemonStatus, IfKind, Metrics, Receiver, ScopedIp, ServiceDaemon, ServiceEvent, VERIFY_TIMEOUT_DEFAULT};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, bind, setsockopt, socket, sockopt};
+use tokio::sync::{Notify, mpsc};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+
+use super::thread;
+use stas_core::browse::{Ask, Heard, SPOTS, Spot};
+use stas_nvme::announcement::{self, SERVICE_TYPES};
+
+/// Time between two checks of the browser's size.
+const CHECK: Duration = Duration::from_secs(1);
+/// Limit of records in the cache: 256 services with 24 records each, about one megabyte.
+const RECORDS: i64 = 6144;
+/// Limit of timers for records: one record leaves two timers each time it is announced.
+const TIMERS: i64 = 65_536;
+/// Limit of events of one instance: it remembers the name of each service that it has reported.
+const EVENTS: usize = 16_384;
+/// A browser that does not answer for this long is overloaded by announcements. It is discarded as soon as it can be
+/// stopped.
+const SILENCE: Duration = Duration::from_secs(3);
+/// Maximum age of a browser.
+pub const AGE: Duration = Duration::from_secs(900);
+/// Debounce time before a restart after an interface change: an interface that comes up changes several times.
+pub const SETTLE: Duration = Duration::from_millis(300);
+/// Minimum time between two restarts because of network changes. It doubles, up to [`SLOWEST`], with each restart that
+/// comes before the browser has run for [`CALM`].
+const PACE: Duration = Duration::from_millis(500);
+/// See [`PACE`].
+const SLOWEST: Duration = Duration::from_secs(8);
+/// See [`PACE`].
+const CALM: Duration = Duration::from_secs(20);
+/// Time between two attempts to start a browser.
+const PAUSE: Duration = Duration::from_secs(10);
+/// Number of services in one report.
+pub const BATCH: usize = 64;
+/// Minimum time between two reports: a thousand announcements take about a second.
+pub const BATCH_PACE: Duration = Duration::from_millis(50);
+/// Number of services that may wait to be reported. Further ones are dropped, and found again by a restart of browsing
+/// after [`AGAIN`].
+const WAITING: usize = 2048;
+/// See [`WAITING`].
+const AGAIN: Duration = Duration::from_secs(10);
+/// How long a requested restart may be delayed. It waits until no event has arrived for [`CHECK`]: a restart loses the
+/// services that are still being resolved, and on a slow host it would lose them each time.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Time between two checks whether a browser has ended.
+const END_POLL: Duration = Duration::from_millis(20);
+/// The port of mDNS (RFC 6762, 3).
+const PORT: u16 = mdns_sd::MDNS_PORT;
+
+/// Sends requests to the browser.
+#[derive(Debug)]
+pub struct Browser(mpsc::UnboundedSender<Ask>);
+
+impl Browser {
+    /// Creates a browser that is idle until it gets a request. It passes what it finds to `tell`, and continues when
+    /// `tell` has returned. Must be called in a tokio runtime.
+    pub fn start<F>(tell: impl Fn(Vec<Heard>) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (sender, asked) = mpsc::unbounded_channel();
+        tokio::spawn(run(asked, tell));
+        Self(sender)
+    }
+
+    /// Sends a request to the browser.
+    pub fn ask(&self, ask: Ask) {
+        // The browser ends only with the runtime.
+        let _ = self.0.send(ask);
+    }
+}
+
+/// Why a browser instance is discarded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum End {
+    /// The network has changed, a restart was requested, or the instance is too old.
+    Renew,
+    /// The instance holds too much, or could not keep up. Contains the reason.
+    Flooded(String),
+    /// Browsing is no longer wanted.
+    Stop,
+    /// All [`Browser`] handles were dropped.
+    Closed,
+}
+
+async fn run<F>(mut asked: mpsc::UnboundedReceiver<Ask>, tell: impl Fn(Vec<Heard>) -> F)
+where
+    F: Future<Output = ()>,
+{
+    let mut complained = None;
+    let mut floods = 0_u64;
+    let mut pace = PACE;
+    loop {
+        match asked.recv().await {
+            Some(Ask::Start) => {}
+            Some(_) => continue,
+            None => return,
+        }
+        loop {
+            let mut session = match Session::start(pace) {
+                Ok(session) => session,
+                Err(error) => {
+                    if complained.as_ref() != Some(&error) {
+                        tracing::warn!("cannot browse for announced discovery controllers: {error}; trying again");
+                    }
+                    complained = Some(error);
+                    if let Some(end) = pause(&mut asked).await {
+                        if end == End::Closed {
+                            return;
+                        }
+                        break;
+                    }
+                    continue;
+                }
+            };
+            if complained.take().is_some() {
+                tracing::info!("browsing for announced discovery controllers");
+            }
+            tell(vec![Heard::Afresh]).await;
+            let end = session.hear(&mut asked, &tell).await;
+            if let End::Flooded(why) = &end {
+                floods += 1;
+                // Log the first flood, then ever more rarely.
+                if floods.is_power_of_two() {
+                    tracing::warn!("flooded with announcements ({why}): browsing starts afresh, for time {floods}");
+                }
+            }
+            let (events, age) = (session.inbox.lock().events, session.started.elapsed().as_secs());
+            tracing::debug!("browsing ends after {age} s and {events} events: {end:?}");
+            pace = if session.started.elapsed() < CALM { (2 * pace).min(SLOWEST) } else { PACE };
+            session.end().await;
+            match end {
+                End::Stop => break,
+                End::Closed => return,
+                End::Renew | End::Flooded(_) => {}
+            }
+        }
+    }
+}
+
+/// Waits until the next start attempt. Returns an [`End`] if no further attempt is wanted.
+async fn pause(asked: &mut mpsc::UnboundedReceiver<Ask>) -> Option<End> {
+    let until = sleep(PAUSE);
+    tokio::pin!(until);
+    loop {
+        tokio::select! {
+            ask = asked.recv() => match ask {
+                Some(Ask::Stop) => return Some(End::Stop),
+                Some(_) => {}
+                None => return Some(End::Closed),
+            },
+            () = &mut until => return None,
+        }
+    }
+}
+
+/// Services that wait to be reported.
+#[derive(Debug, Default)]
+struct Inbox {
+    news: Mutex<News>,
+    there: Notify,
+}
+
+#[derive(Debug, Default)]
+struct News {
+    /// Newest event of each service. HashMap order is random, so no service is starved.
+    services: HashMap<String, Heard>,
+    /// Number of events received.
+    events: usize,
+    /// True if a service was dropped because there was no room.
+    full: bool,
+    /// True if mdns-sd dropped the listener or has ended.
+    closed: bool,
+}
+
+impl Inbox {
+    fn lock(&self) -> MutexGuard<'_, News> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads all events, on its own thread, until mdns-sd ends.
+    fn fill(self: Arc<Self>, events: &Receiver<ServiceEvent>) {
+        while let Ok(event) = events.recv() {
+            let understood = understand(event);
+            let mut news = self.lock();
+            news.events += 1;
+            if let Some((service, heard)) = understood {
+                if news.services.len() < WAITING || news.services.contains_key(&service) {
+                    news.services.insert(service, heard);
+                } else {
+                    news.full = true;
+                }
+                drop(news);
+                self.there.notify_one();
+            }
+        }
+        self.lock().closed = true;
+        self.there.notify_one();
+    }
+
+    /// Takes up to [`BATCH`] services.
+    fn take(&self) -> Vec<Heard> {
+        let mut news = self.lock();
+        let some: Vec<String> = news.services.keys().take(BATCH).cloned().collect();
+        let batch = some.iter().filter_map(|service| news.services.remove(service)).collect();
+        if !news.services.is_empty() {
+            self.there.notify_one();
+        }
+        batch
+    }
+}
+
+/// One instance of mdns-sd.
+struct Session {
+    daemon: ServiceDaemon,
+    inbox: Arc<Inbox>,
+    started: Instant,
+    /// Minimum lifetime when the network changes.
+    pace: Duration,
+    /// Time of a planned restart: the network changed, or services were dropped.
+    renew: Option<Instant>,
+    /// True if a restart was requested.
+    wanted: bool,
+    /// Number of events at the last check.
+    events: usize,
+    /// Pending request for the instance's size, and when it was sent.
+    look: Option<(Receiver<Metrics>, Instant)>,
+}
+
+impl Session {
+    fn start(pace: Duration) -> Result<Self, String> {
+        port_is_shared().map_err(|error| {
+            format!("UDP port {PORT} cannot be shared, another program holds it for itself ({error}); see `ss -ulpn`")
+        })?;
+        let say = |error: mdns_sd::Error| error.to_string();
+        let daemon = ServiceDaemon::new().map_err(say)?;
+        // A host does not use the network for its own announcements.
+        daemon.disable_interface(vec![IfKind::LoopbackV4, IfKind::LoopbackV6]).map_err(say)?;
+        let inbox = Arc::<Inbox>::default();
+        for kind in SERVICE_TYPES {
+            let events = daemon.browse(&format!("{kind}.local.")).map_err(say)?;
+            let inbox = Arc::clone(&inbox);
+            thread::spawn("mdns", move || inbox.fill(&events)).map_err(|error| error.to_string())?;
+        }
+        Ok(Self { daemon, inbox, started: Instant::now(), pace, renew: None, wanted: false, events: 0, look: None })
+    }
+
+    /// Passes events to `tell` until the instance must be discarded. Returns why.
+    async fn hear<F>(&mut self, asked: &mut mpsc::UnboundedReceiver<Ask>, tell: &impl Fn(Vec<Heard>) -> F) -> End
+    where
+        F: Future<Output = ()>,
+    {
+        let mut check = interval(CHECK);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let end = tokio::select! {
+                ask = asked.recv() => self.asked(ask),
+                _ = check.tick() => self.check(),
+                () = until(self.renew) => Some(End::Renew),
+                () = self.inbox.there.notified() => {
+                    let batch = self.inbox.take();
+                    if !batch.is_empty() {
+                        tell(batch).await;
+                        sleep(BATCH_PACE).await;
+                    }
+                    None
+                }
+            };
+            if let Some(end) = end {
+                return end;
+            }
+        }
+    }
+
+    fn asked(&mut self, ask: Option<Ask>) -> Option<End> {
+        match ask {
+            None => return Some(End::Closed),
+            Some(Ask::Stop) => return Some(End::Stop),
+            Some(Ask::Start) => self.wanted = true,
+            Some(Ask::NetworkChanged) => {
+                self.renew.get_or_insert((Instant::now() + SETTLE).max(self.started + self.pace));
+            }
+            Some(Ask::Reconfirm(service)) => {
+                // The browser may be too busy. The caller repeats the request.
+                let _ = self.daemon.verify(service, VERIFY_TIMEOUT_DEFAULT);
+            }
+        }
+        None
+    }
+
+    /// Checks the age and size of the instance.
+    fn check(&mut self) -> Option<End> {
+        if self.started.elapsed() >= AGE {
+            return Some(End::Renew);
+        }
+        let (events, full, closed) = {
+            let news = self.inbox.lock();
+            (news.events, news.full, news.closed)
+        };
+        if closed {
+            return Some(End::Flooded("more of them came than could be taken in".into()));
+        }
+        if events > EVENTS {
+            return Some(End::Flooded(format!("{events} events")));
+        }
+        let calm = std::mem::replace(&mut self.events, events) == events;
+        if self.wanted && (calm || self.started.elapsed() >= PATIENCE) {
+            return Some(End::Renew);
+        }
+        if full {
+            self.renew.get_or_insert(self.started + AGAIN);
+        }
+        if let Some((answer, asked)) = &self.look {
+            match answer.try_recv() {
+                Ok(metrics) => {
+                    self.look = None;
+                    if let Some(too_much) = too_much(&metrics) {
+                        return Some(End::Flooded(too_much));
+                    }
+                }
+                Err(_) if asked.elapsed() >= SILENCE => {
+                    return Some(End::Flooded(format!("they keep the browser busy for {} s", SILENCE.as_secs())));
+                }
+                Err(_) => return None,
+            }
+        }
+        self.look = self.daemon.get_metrics().ok().map(|answer| (answer, Instant::now()));
+        None
+    }
+
+    /// Stops the instance. Waits for its end even if it is too busy to stop: two instances must not run at the same
+    /// time.
+    async fn end(self) {
+        let mut told = false;
+        loop {
+            match self.daemon.shutdown() {
+                Ok(status) => {
+                    while !status.is_disconnected() && status.try_recv() != Ok(DaemonStatus::Shutdown) {
+                        sleep(END_POLL).await;
+                    }
+                    return;
+                }
+                Err(mdns_sd::Error::Again) => {
+                    if !std::mem::replace(&mut told, true) {
+                        tracing::warn!("the flood of announcements leaves no time to stop browsing");
+                    }
+                    sleep(CHECK).await;
+                }
+                Err(_) => return,
+            }
+        }
+    }
+}
+
+/// Sleeps until `moment`. `None`: forever.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Returns what exceeds its limit.
+fn too_much(metrics: &Metrics) -> Option<String> {
+    let count = |name: &str| metrics.get(name).copied().unwrap_or(0);
+    let cached = ["ptr", "srv", "txt", "addr", "nsec", "subtype"];
+    let records: i64 = cached.iter().map(|kind| count(&format!("cached-{kind}"))).sum();
+    let timers = count("timer");
+    match (records > RECORDS, timers > TIMERS) {
+        (true, _) => Some(format!("{records} records")),
+        (_, true) => Some(format!("{timers} timers")),
+        _ => None,
+    }
+}
+
+/// Translates an event of mdns-sd. `None` if it is irrelevant.
+fn understand(event: ServiceEvent) -> Option<(String, Heard)> {
+    match event {
+        ServiceEvent::ServiceResolved(service) => {
+            let txt = service.txt_properties.iter().map(|property| (property.key(), property.val()));
+            let offer = announcement::offer(service.port, txt);
+            let spots = service.addresses.iter().flat_map(spots).take(SPOTS).collect();
+            let name = service.fullname.clone();
+            Some((name.clone(), Heard::Announced { service: name, offer, spots }))
+        }
+        ServiceEvent::ServiceRemoved(_, name) => Some((name.clone(), Heard::Gone(name))),
+        _ => None,
+    }
+}
+
+fn spots(address: &ScopedIp) -> Vec<Spot> {
+    let ip = address.to_ip_addr();
+    match address {
+        ScopedIp::V4(v4) => v4.interface_ids().iter().map(|id| Spot { interface: id.index, address: ip }).collect(),
+        ScopedIp::V6(v6) => vec![Spot { interface: v6.scope_id().index, address: ip }],
+        _ => Vec::new(),
+    }
+}
+
+/// Fails if another program holds the port exclusively. mdns-sd itself does not report that it got no socket.
+fn port_is_shared() -> io::Result<()> {
+    let trial = socket(AddressFamily::Inet, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
+    setsockopt(&trial, sockopt::ReuseAddr, &true)?;
+    setsockopt(&trial, sockopt::ReusePort, &true)?;
+    let any = Ipv4Addr::UNSPECIFIED.octets();
+    Ok(bind(trial.as_raw_fd(), &SockaddrIn::new(any[0], any[1], any[2], any[3], PORT))?)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+    use log_lines::LogLines;
+
+    /// Paused time: ten seconds between two attempts take no time.
+    #[tokio::test(start_paused = true)]
+    async fn while_another_program_keeps_the_port_to_itself_browsing_is_tried_again() {
+        let hold = || UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT));
+        let Ok(other) = hold() else { return println!("skipped: a program of this host browses") };
+        let log = LogLines::start();
+        let (sender, mut heard) = mpsc::unbounded_channel();
+        let browser = Browser::start(move |batch| {
+            let sender = sender.clone();
+            async move { drop(sender.send(batch)) }
+        });
+        browser.ask(Ask::NetworkChanged);
+        browser.ask(Ask::Start);
+        sleep(3 * PAUSE).await;
+        browser.ask(Ask::NetworkChanged);
+        sleep(PAUSE).await;
+        let said = log.text();
+        assert_eq!(said.matches("cannot browse").count(), 1, "{said}");
+        assert!(said.contains("UDP port 5353 cannot be shared") && said.contains("ss -ulpn"), "{said}");
+
+        browser.ask(Ask::Stop);
+        sleep(PAUSE).await;
+        drop(other);
+        sleep(3 * PAUSE).await;
+        assert!(heard.try_recv().is_err(), "nobody wants it any more");
+
+        browser.ask(Ask::Start);
+        assert_eq!(heard.recv().await, Some(vec![Heard::Afresh]));
+        assert!(log.text().contains("browsing for announced discovery controllers"), "{}", log.text());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_is_tried_again_for_a_daemon_that_has_ended() {
+        let Ok(_other) = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)) else {
+            return println!("skipped: a program of this host browses");
+        };
+        let (sender, mut heard) = mpsc::unbounded_channel::<Vec<Heard>>();
+        let browser = Browser::start(move |batch| {
+            let sender = sender.clone();
+            async move { drop(sender.send(batch)) }
+        });
+        browser.ask(Ask::Start);
+        sleep(PAUSE / 2).await;
+        drop(browser);
+        assert_eq!(heard.recv().await, None);
+    }
+
+    #[test]
+    fn a_browser_that_has_collected_too_much_is_thrown_away() {
+        let metrics = |name: &str, count| Metrics::from([(name.to_owned(), count)]);
+        assert_eq!(too_much(&metrics("cached-ptr", RECORDS)), None);
+        assert!(too_much(&metrics("cached-srv", RECORDS + 1)).unwrap().contains("records"));
+        assert!(too_much(&metrics("timer", TIMERS + 1)).unwrap().contains("timers"));
+        let half = RECORDS / 2 + 1;
+        let both = Metrics::from([("cached-ptr".to_owned(), half), ("cached-nsec".to_owned(), half)]);
+        assert!(too_much(&both).is_some());
+    }
+}

@@ -1,0 +1,180 @@
+//! Finds out whether a portal answers. Uses the same route as the kernel's connection would, but does not block the
+//! kernel's connect path.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr, SocketAddrV6};
+use std::time::Duration;
+
+use nix::errno::Errno;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use stas_core::{Portal, ProbeOutcome};
+use stas_nvme::tid;
+
+/// Time limit for an answer, including the handshake. The kernel's own connect waits about as long.
+pub const LIMIT: Duration = Duration::from_secs(3);
+/// Time limit for the portal to close its side of the connection afterwards.
+const CLOSING: Duration = Duration::from_millis(500);
+/// Limit of bytes that are read while the portal closes.
+const REST: u64 = 64 * 1024;
+
+/// PDU types and lengths of the handshake (NVMe/TCP Transport 1.0c, 3.6.2.2 and 3.6.2.3).
+const ICREQ: u8 = 0x00;
+const ICRESP: u8 = 0x01;
+const IC_LENGTH: u8 = 128;
+
+/// Connects to the portal from its source address and interface, within [`LIMIT`]. With `handshake`, the portal must
+/// also answer ICReq with ICResp. Must be called in a tokio runtime.
+pub async fn probe(portal: &Portal, handshake: bool) -> ProbeOutcome {
+    probe_within(LIMIT, portal, handshake).await
+}
+
+async fn probe_within(limit: Duration, portal: &Portal, handshake: bool) -> ProbeOutcome {
+    let (socket, to) = match prepare(portal) {
+        Ok(prepared) => prepared,
+        Err(reason) => return ProbeOutcome::Unknown(reason),
+    };
+    let mut connected = None;
+    let attempt = async {
+        let stream = connected.insert(socket.connect(to).await?);
+        if handshake { shake_hands(stream).await } else { Ok(()) }
+    };
+    let result = tokio::time::timeout(limit, attempt).await;
+    let outcome = match (result, &connected) {
+        (Ok(Ok(())), _) => ProbeOutcome::Alive,
+        (Ok(Err(error)), stream) => judge(&error, stream.is_some()),
+        (Err(_), Some(_)) => not_nvme("the portal accepts connections and does not answer"),
+        (Err(_), None) => ProbeOutcome::Dead("the target does not answer".to_owned()),
+    };
+    if let Some(stream) = connected {
+        close(stream).await;
+    }
+    outcome
+}
+
+/// Closes a connection in order: first this side, then the portal's. Closing early with unread data would send a reset,
+/// which ends the main loop of some targets.
+async fn close(mut stream: TcpStream) {
+    let orderly = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut (&mut stream).take(REST), &mut tokio::io::sink()).await
+    };
+    // A portal that does not close has still received the end of this side.
+    let _ = tokio::time::timeout(CLOSING, orderly).await;
+}
+
+/// Makes a socket like the kernel's: bound to the interface and to the source address.
+fn prepare(portal: &Portal) -> Result<(TcpSocket, SocketAddr), String> {
+    let to = destination(portal, interface_index)?;
+    let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+    let socket = socket.map_err(|error| format!("cannot make a socket: {error}"))?;
+    if !portal.host_iface.is_empty() {
+        socket
+            .bind_device(Some(portal.host_iface.as_bytes()))
+            .map_err(|error| format!("cannot bind to the interface {}: {error}", portal.host_iface))?;
+    }
+    if !portal.host_traddr.is_empty() {
+        let from = source(portal, &to)?;
+        socket.bind(from).map_err(|error| format!("cannot bind to the address {}: {error}", portal.host_traddr))?;
+    }
+    Ok((socket, to))
+}
+
+/// The address to connect to. A link-local address needs an interface, from its scope or from host-iface.
+fn destination(portal: &Portal, index: impl Fn(&str) -> Option<u32>) -> Result<SocketAddr, String> {
+    let Some((ip, scope)) = tid::parse_ip(&portal.traddr) else {
+        return Err(format!("{} is no IP address", portal.traddr));
+    };
+    let port: u16 = portal.trsvcid.parse().map_err(|_| format!("{} is no port", portal.trsvcid))?;
+    let interface = scope.or_else(|| (!portal.host_iface.is_empty()).then_some(portal.host_iface.as_str()));
+    scoped(ip, port, interface, index)
+}
+
+fn source(portal: &Portal, to: &SocketAddr) -> Result<SocketAddr, String> {
+    let Some((ip, scope)) = tid::parse_ip(&portal.host_traddr) else {
+        return Err(format!("host-traddr {} is no IP address", portal.host_traddr));
+    };
+    if ip.is_ipv4() != to.is_ipv4() {
+        return Err(format!("host-traddr {ip} is of another family than {}", portal.traddr));
+    }
+    match (scope, to) {
+        (None, SocketAddr::V6(to)) => Ok(with_scope(ip, 0, to.scope_id())),
+        (scope, _) => scoped(ip, 0, scope, interface_index),
+    }
+}
+
+fn scoped(
+    ip: IpAddr,
+    port: u16,
+    interface: Option<&str>,
+    index: impl Fn(&str) -> Option<u32>,
+) -> Result<SocketAddr, String> {
+    let is_link_local = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
+    let scope_id = match interface {
+        Some(name) if is_link_local => {
+            index(name).ok_or_else(|| format!("there is no interface {name}, which {ip} is on"))?
+        }
+        _ => 0,
+    };
+    Ok(with_scope(ip, port, scope_id))
+}
+
+fn with_scope(ip: IpAddr, port: u16, scope_id: u32) -> SocketAddr {
+    match ip {
+        IpAddr::V4(_) => SocketAddr::new(ip, port),
+        IpAddr::V6(v6) => {
+            let scope_id = if v6.is_unicast_link_local() { scope_id } else { 0 };
+            SocketAddr::V6(SocketAddrV6::new(v6, port, 0, scope_id))
+        }
+    }
+}
+
+fn interface_index(name: &str) -> Option<u32> {
+    nix::net::if_::if_nametoindex(name).ok().or_else(|| name.parse().ok())
+}
+
+/// Sends ICReq and reads the start of the ICResp. [`close`] reads the rest. No Connect command follows.
+async fn shake_hands(stream: &mut TcpStream) -> io::Result<()> {
+    stream.write_all(&icreq()).await?;
+    let mut head = [0; 8];
+    stream.read_exact(&mut head).await?;
+    if is_icresp(&head) { Ok(()) } else { Err(io::Error::new(io::ErrorKind::InvalidData, "no ICResp")) }
+}
+
+/// ICReq: PDU format version 0, no digests, no data alignment, one outstanding R2T.
+fn icreq() -> [u8; IC_LENGTH as usize] {
+    let mut pdu = [0; IC_LENGTH as usize];
+    // Type, flags, header length, data offset, and total length as u32.
+    pdu[..8].copy_from_slice(&[ICREQ, 0, IC_LENGTH, 0, IC_LENGTH, 0, 0, 0]);
+    pdu
+}
+
+fn is_icresp(head: &[u8; 8]) -> bool {
+    let [kind, _, header_length, _, length @ ..] = head;
+    *kind == ICRESP && *header_length == IC_LENGTH && u32::from_le_bytes(*length) == u32::from(IC_LENGTH)
+}
+
+/// Interprets an error of the attempt. Only errors from the portal or the route to it count as an answer.
+fn judge(error: &io::Error, connected: bool) -> ProbeOutcome {
+    let words = match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ECONNRESET | Errno::EPIPE) if connected => return not_nvme("it closes the connection"),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => return not_nvme("it closes the connection"),
+        None if error.kind() == io::ErrorKind::InvalidData => return not_nvme("something else answers"),
+        Some(Errno::ECONNREFUSED) => "the target refuses connections",
+        Some(Errno::ETIMEDOUT) => "the target does not answer",
+        Some(Errno::EHOSTUNREACH | Errno::EHOSTDOWN) => "the target is unreachable",
+        Some(Errno::ENETUNREACH) => "there is no route to the target",
+        Some(Errno::ECONNRESET | Errno::EPIPE) => "the target drops connections",
+        _ => return ProbeOutcome::Unknown(error.to_string()),
+    };
+    ProbeOutcome::Dead(words.to_owned())
+}
+
+/// The portal did not answer ICReq with ICResp: for example a web server, or a port that accepts TLS only.
+fn not_nvme(what: &str) -> ProbeOutcome {
+    ProbeOutcome::Dead(format!("not NVMe/TCP ({what} where ICResp is expected)"))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,335 @@
+//! Finds out whether a controller is the last path to storage in use.
+//!
+//! Most checks only read procfs, sysfs and configfs: opening a device could hang or disturb. Only if they find no use,
+//! each block device is opened exclusively for a moment, and the disconnect follows. Raw users that take no lock are
+//! only found by the kernel's count of completed writes. Raw readers are not found.
+//!
+//! | module | what it is about |
+//! |---|---|
+//! | `block` | block devices in sysfs |
+//! | `tables` | the text of mountinfo, /proc/swaps and /proc/locks |
+//! | `mounts` | the mounts of every mount namespace |
+//! | `exports` | block devices exported by the kernel's NVMe target |
+//! | `writes` | raw users, found by the count of completed writes |
+//! | [`exclusive`] | the exclusive open, in the program stas-in-use |
+
+mod block;
+pub mod exclusive;
+mod exports;
+mod mounts;
+mod tables;
+mod writes;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Roots;
+use super::sysfs::{ControllerDir, birth, device_number};
+use block::{Blocks, Namespace};
+use exclusive::{Opened, Opener};
+use stas_core::{CtrlRef, CtrlState, Look, Usage};
+use tables::{LockedInode, Mount, locks, swaps};
+use writes::Writes;
+
+/// Largest number of uses that are reported.
+const TOLD: usize = 3;
+/// Largest depth of device mapper devices that are followed because they are only other names of a namespace.
+const DEPTH: usize = 4;
+
+/// Monitors the use of this host's storage. One process has one watcher.
+#[derive(Debug)]
+pub struct Watcher {
+    roots: Roots,
+    blocks: Blocks,
+    opener: Opener,
+    writes: Mutex<Writes>,
+    /// I/O controllers of the last snapshot.
+    present: Mutex<Vec<CtrlRef>>,
+    /// Block device that the last exclusive open found busy, by controller that is kept because of it. It is opened
+    /// first: while it is busy, no idle device is opened.
+    busy: Mutex<BTreeMap<CtrlRef, String>>,
+}
+
+impl Watcher {
+    /// A watcher without data. `socket` is the socket of stas-in-use.
+    #[must_use]
+    pub fn new(roots: &Roots, socket: Option<PathBuf>) -> Self {
+        Self {
+            roots: roots.clone(),
+            blocks: Blocks::new(roots),
+            opener: Opener::new(socket, roots.dev.clone()),
+            writes: Mutex::default(),
+            present: Mutex::default(),
+            busy: Mutex::default(),
+        }
+    }
+
+    /// Processes a snapshot: reads the write counts that are due, and starts stas-in-use if there is an I/O controller,
+    /// which may have to be disconnected.
+    pub fn saw(&self, look: &Look) {
+        let present: Vec<CtrlRef> = look.controllers.iter().filter(|c| !c.is_discovery()).map(|c| c.ctrl).collect();
+        if !present.is_empty() {
+            self.opener.warm_up();
+        }
+        lock(&self.busy).retain(|ctrl, _| present.contains(ctrl));
+        *lock(&self.present) = present;
+        self.read_counts();
+    }
+
+    /// Reads the write counts that are due.
+    pub fn read_counts(&self) {
+        let present = lock(&self.present).clone();
+        lock(&self.writes).round(Instant::now(), &self.blocks, &present);
+    }
+
+    /// Time until write counts are due, if that is before the next snapshot.
+    #[must_use]
+    pub fn due_in(&self) -> Option<Duration> {
+        let deadline = lock(&self.writes).deadline()?;
+        Some(deadline.saturating_duration_since(Instant::now()))
+    }
+
+    /// Checks whether `ctrl` is the last live path to a namespace in use. Controllers in `leaving` do not count as
+    /// other paths. [`Usage::Free`] is only valid for a moment: the disconnect must follow immediately.
+    #[must_use]
+    pub fn check(&self, ctrl: CtrlRef, leaving: &[CtrlRef]) -> Usage {
+        let open = |name: &str, number: &str| self.opener.open(name, number);
+        self.check_with(ctrl, leaving, &open)
+    }
+
+    fn check_with(&self, ctrl: CtrlRef, leaving: &[CtrlRef], open: &dyn Fn(&str, &str) -> Opened) -> Usage {
+        let unknown =
+            |error| Usage::Unknown(format!("cannot find out whether storage behind {ctrl} is in use: {error}"));
+        let found = match Check::new(self, ctrl, leaving).and_then(|check| check.run()) {
+            Ok(found) => found,
+            Err(error) => return unknown(error.to_string()),
+        };
+        if !found.uses.is_empty() {
+            return Usage::LastPath(found.uses.join(", "));
+        }
+        self.open_all(ctrl, found.idle, open).unwrap_or_else(unknown)
+    }
+
+    /// Opens exclusively each device that the other checks found idle.
+    fn open_all(
+        &self,
+        ctrl: CtrlRef,
+        mut idle: Vec<String>,
+        open: &dyn Fn(&str, &str) -> Opened,
+    ) -> Result<Usage, String> {
+        let busy_before = lock(&self.busy).remove(&ctrl);
+        idle.sort_by_key(|name| Some(name) != busy_before.as_ref());
+        for name in idle {
+            let number = self.blocks.number(&name).map_err(|error| error.to_string())?;
+            // A device without a number has been removed.
+            let Some(number) = number else { continue };
+            let use_ = match open(&name, &number) {
+                Opened::Free | Opened::Gone => continue,
+                Opened::Busy => format!("{name} is held exclusively by a process, a mount or a volume"),
+                Opened::Hangs => format!("an open of {name} hangs"),
+                Opened::Failed(reason) => return Err(reason),
+            };
+            lock(&self.busy).insert(ctrl, name);
+            return Ok(Usage::LastPath(use_));
+        }
+        Ok(Usage::Free)
+    }
+}
+
+/// Result of the checks that open no device.
+#[derive(Debug, Default)]
+struct Found {
+    /// Uses of storage that would be lost with the controller, as text.
+    uses: Vec<String>,
+    /// Block devices that would be lost and that seem to be idle.
+    idle: Vec<String>,
+}
+
+struct Check<'a> {
+    watcher: &'a Watcher,
+    blocks: &'a Blocks,
+    ctrl: CtrlRef,
+    leaving: BTreeSet<CtrlRef>,
+    mounts: Vec<Mount>,
+    swaps: Vec<String>,
+    locks: Vec<LockedInode>,
+    exports: Vec<String>,
+}
+
+impl<'a> Check<'a> {
+    fn new(watcher: &'a Watcher, ctrl: CtrlRef, leaving: &[CtrlRef]) -> io::Result<Self> {
+        let proc = &watcher.roots.proc;
+        Ok(Self {
+            watcher,
+            blocks: &watcher.blocks,
+            ctrl,
+            leaving: leaving.iter().copied().collect(),
+            mounts: mounts::of_all_namespaces(proc)?,
+            swaps: swaps(&table(&proc.join("swaps"))?),
+            locks: locks(&table(&proc.join("locks"))?),
+            exports: exports::devices(&watcher.roots.sys)?,
+        })
+    }
+
+    fn run(&self) -> io::Result<Found> {
+        let mut found = Found::default();
+        if ControllerDir::open(&self.watcher.roots, self.ctrl)?.is_none() {
+            return Ok(found);
+        }
+        let mut last_path_to = Vec::new();
+        for namespace in self.blocks.namespaces(self.ctrl.device)? {
+            if found.uses.len() < TOLD && !self.has_other_path(&namespace)? {
+                self.uses(&namespace.block, 0, &mut found)?;
+                last_path_to.push(namespace);
+            }
+        }
+        if found.uses.is_empty() {
+            self.written(&last_path_to, &mut found)?;
+        }
+        found.uses.truncate(TOLD);
+        Ok(found)
+    }
+
+    /// Finds raw users by the write counts.
+    fn written(&self, namespaces: &[Namespace], found: &mut Found) -> io::Result<()> {
+        let mut writes = lock(&self.watcher.writes);
+        for namespace in namespaces {
+            if writes.recently(Instant::now(), self.blocks, self.ctrl, namespace)? {
+                let minutes = writes::RECENT.as_secs() / 60;
+                found.uses.push(format!("{} was written to in the last {minutes} minutes", namespace.block));
+            }
+        }
+        Ok(())
+    }
+
+    /// True if another controller serves the namespace through the kernel's own multipathing.
+    fn has_other_path(&self, namespace: &Namespace) -> io::Result<bool> {
+        let Some(shared) = &namespace.shared else { return Ok(false) };
+        for device in self.blocks.controllers(shared.subsystem)? {
+            if self.is_other_path(device)? && self.blocks.serves(device, shared) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// True if nvmeN is another controller that is live and not leaving.
+    fn is_other_path(&self, device: u32) -> io::Result<bool> {
+        if device == self.ctrl.device {
+            return Ok(false);
+        }
+        let Some(birth) = birth(&self.watcher.roots.class(), device)? else { return Ok(false) };
+        let other = CtrlRef { device, birth };
+        if self.leaving.contains(&other) {
+            return Ok(false);
+        }
+        let Some(dir) = ControllerDir::open(&self.watcher.roots, other)? else { return Ok(false) };
+        Ok(dir.read("state")?.is_some_and(|state| CtrlState::parse(&state) == CtrlState::Live))
+    }
+
+    /// Finds the uses of a block device and its partitions. The exclusive open of a disk fails while a partition is
+    /// held. Device mapper multipathing always holds its paths, so the device on top of them is opened instead.
+    fn uses(&self, block: &str, depth: usize, found: &mut Found) -> io::Result<()> {
+        let mut not_held = Vec::new();
+        let mut is_multipath = false;
+        for part in self.blocks.with_partitions(block)? {
+            self.used(&part, found)?;
+            let holders = self.blocks.holders(&part)?;
+            for holder in &holders {
+                is_multipath |= self.held(&part, holder, depth, found)?;
+            }
+            if holders.is_empty() {
+                not_held.push(part);
+            }
+        }
+        if is_multipath {
+            not_held.retain(|part| part != block);
+            found.idle.append(&mut not_held);
+        } else {
+            found.idle.push(block.to_owned());
+        }
+        Ok(())
+    }
+
+    /// Finds the uses of one block device, except for block devices on top of it.
+    fn used(&self, part: &str, found: &mut Found) -> io::Result<()> {
+        let is_part = |path: &str| self.blocks.named_by(path).as_deref() == Some(part);
+        self.mounted(part, &mut found.uses)?;
+        if self.swaps.iter().any(|swap| is_part(swap)) {
+            found.uses.push(format!("{part} is swap"));
+        }
+        for behind in self.blocks.loops_on(part)? {
+            found.uses.push(format!("{part} is behind {behind}"));
+        }
+        if self.exports.iter().any(|path| is_part(path)) {
+            found.uses.push(format!("{part} is exported by this host (nvmet)"));
+        }
+        if self.blocks.node(part).is_some_and(|node| self.locks.contains(&node)) {
+            found.uses.push(format!("{part} is locked by a process"));
+        }
+        Ok(())
+    }
+
+    fn mounted(&self, part: &str, uses: &mut Vec<String>) -> io::Result<()> {
+        let number = self.blocks.number(part)?;
+        let on = |mount: &&Mount| {
+            Some(&mount.device) == number.as_ref()
+                || mount.sources().any(|source| self.blocks.named_by(source).as_deref() == Some(part))
+        };
+        if let Some(mount) = self.mounts.iter().find(on) {
+            let elsewhere =
+                mount.process.as_ref().map(|process| format!(" in the mount namespace of process {process}"));
+            uses.push(format!("{part} is mounted on {}{}", mount.point, elsewhere.unwrap_or_default()));
+        } else if let Some(kind) = self.blocks.file_system(part)? {
+            // It is mounted in a mount namespace without a process, or under the name of another of its devices.
+            uses.push(format!("{part} belongs to a mounted {kind} file system"));
+        }
+        Ok(())
+    }
+
+    /// Handles a block device on top of this one. Device mapper multipathing is followed: it holds every path, used or
+    /// not, and may have other paths. Returns true for multipathing.
+    fn held(&self, part: &str, holder: &str, depth: usize, found: &mut Found) -> io::Result<bool> {
+        let mapped = self.blocks.mapped(holder)?;
+        if !mapped.as_ref().is_some_and(|mapped| mapped.is_multipath()) || depth == DEPTH {
+            let name = mapped.map_or_else(|| holder.to_owned(), |mapped| format!("{} ({holder})", mapped.name));
+            found.uses.push(format!("{part} is held by {name}"));
+            return Ok(false);
+        }
+        for slave in self.blocks.slaves(holder)? {
+            if slave != part && self.is_path(&slave)? {
+                return Ok(true);
+            }
+        }
+        self.uses(holder, depth + 1, found)?;
+        Ok(true)
+    }
+
+    /// True if the block device is a namespace of another controller that is live and not leaving.
+    fn is_path(&self, block: &str) -> io::Result<bool> {
+        match self.blocks.controller_of(block).as_deref().and_then(device_number) {
+            Some(device) => self.is_other_path(device),
+            None => Ok(false),
+        }
+    }
+}
+
+/// The text of a table in procfs. Empty if the kernel was built without that table.
+fn table(path: &Path) -> io::Result<String> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        Err(error) => Err(io::Error::new(error.kind(), format!("{}: {error}", path.display()))),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

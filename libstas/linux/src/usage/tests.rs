@@ -1,0 +1,360 @@
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+use crate::fake_tree::FakeTree;
+
+/// The counts of a disk that was only read.
+const NEVER_WRITTEN: &str = "93 0 4120 31 0 0 0 0 0 36 31 0 0 0 0 0 0";
+
+/// Two live controllers of one subsystem with the shared namespace nvme0n1, which is not in use.
+fn two_paths() -> (FakeTree, CtrlRef, CtrlRef) {
+    let tree = FakeTree::new();
+    tree.put("proc/self/mountinfo", "26 1 254:0 / / rw - ext4 /dev/vda rw\n");
+    tree.put("proc/swaps", "Filename Type Size Used Priority\n");
+    let paths = [0, 1].map(|device| {
+        let ctrl = tree.controller(device, "");
+        tree.set(ctrl, &format!("nvme0c{device}n1/ana_state"), "optimized");
+        tree.set(ctrl, &format!("nvme0c{device}n1/stat"), NEVER_WRITTEN);
+        tree.link(
+            format!("sys/class/nvme-subsystem/nvme-subsys0/nvme{device}"),
+            format!("sys/class/nvme/nvme{device}"),
+        );
+        ctrl
+    });
+    disk(&tree, "nvme0n1", "259:3");
+    let [one, other] = paths;
+    (tree, one, other)
+}
+
+/// Runs a check in which every exclusive open succeeds.
+fn check(tree: &FakeTree, ctrl: CtrlRef, leaving: &[CtrlRef]) -> Usage {
+    Watcher::new(&tree.roots(), None).check_with(ctrl, leaving, &|_, _| Opened::Free)
+}
+
+fn disk(tree: &FakeTree, name: &str, number: &str) {
+    tree.put(format!("sys/class/block/{name}/stat"), NEVER_WRITTEN);
+    tree.put(format!("sys/class/block/{name}/dev"), &format!("{number}\n"));
+    tree.put(format!("dev/{name}"), "");
+}
+
+fn partition(tree: &FakeTree, disk: &str, part: &str, number: &str) {
+    tree.put(format!("sys/devices/{part}/dev"), &format!("{number}\n"));
+    tree.put(format!("sys/devices/{part}/partition"), "1\n");
+    tree.link(format!("sys/class/block/{disk}/{part}"), format!("sys/devices/{part}"));
+    tree.link(format!("sys/class/block/{part}"), format!("sys/devices/{part}"));
+    tree.put(format!("dev/{part}"), "");
+}
+
+fn mount(tree: &FakeTree, number: &str, source: &str) {
+    tree.put("proc/self/mountinfo", &format!("100 26 {number} / /srv rw,relatime shared:95 - ext4 {source} rw\n"));
+}
+
+fn last(text: &str) -> Usage {
+    Usage::LastPath(text.to_owned())
+}
+
+/// The usage of one path while the other is leaving.
+fn without_the_other((tree, one, other): &(FakeTree, CtrlRef, CtrlRef)) -> Usage {
+    check(tree, *one, &[*other])
+}
+
+#[test]
+fn storage_without_a_user_is_free() {
+    let paths = two_paths();
+    assert_eq!(without_the_other(&paths), Usage::Free);
+}
+
+#[test]
+fn a_mount_is_spared_by_another_live_path_and_only_by_that() {
+    let (tree, one, other) = two_paths();
+    mount(&tree, "259:3", "/dev/root");
+    let used = last("nvme0n1 is mounted on /srv");
+    assert_eq!(check(&tree, one, &[]), Usage::Free);
+    assert_eq!(check(&tree, one, &[other]), used, "the other is leaving");
+    let earlier = CtrlRef { birth: other.birth + 1, ..other };
+    assert_eq!(check(&tree, one, &[earlier]), Usage::Free, "one of the same number was leaving");
+    tree.set(other, "nvme0c1n1/ana_state", "inaccessible");
+    assert_eq!(check(&tree, one, &[]), used, "the other has no access");
+    tree.set(other, "nvme0c1n1/ana_state", "non-optimized");
+    assert_eq!(check(&tree, one, &[]), Usage::Free);
+    tree.set(other, "state", "connecting");
+    assert_eq!(check(&tree, one, &[]), used, "the other is not live");
+    tree.remove(other);
+    assert_eq!(check(&tree, one, &[]), used, "the other is gone");
+}
+
+#[test]
+fn a_path_that_is_down_is_kept_when_it_is_the_only_one() {
+    let paths = two_paths();
+    mount(&paths.0, "259:3", "/dev/nvme0n1");
+    paths.0.set(paths.1, "state", "connecting");
+    assert_eq!(without_the_other(&paths), last("nvme0n1 is mounted on /srv"));
+}
+
+#[test]
+fn mounted_partitions_count() {
+    let paths = two_paths();
+    partition(&paths.0, "nvme0n1", "nvme0n1p2", "259:5");
+    mount(&paths.0, "259:5", "/dev/nvme0n1p2");
+    assert_eq!(without_the_other(&paths), last("nvme0n1p2 is mounted on /srv"));
+}
+
+#[test]
+fn a_mount_whose_number_is_no_device_s_is_known_by_its_source() {
+    let paths = two_paths();
+    mount(&paths.0, "0:44", "/dev/nvme0n1");
+    assert_eq!(without_the_other(&paths), last("nvme0n1 is mounted on /srv"));
+    paths.0.link("dev/disk/by-id/nvme-x", "dev/nvme0n1");
+    mount(&paths.0, "0:44", "/dev/disk/by-id/nvme-x");
+    assert_eq!(without_the_other(&paths), last("nvme0n1 is mounted on /srv"));
+}
+
+#[test]
+fn mounts_in_other_namespaces_are_known_by_the_file_system() {
+    let paths = two_paths();
+    paths.0.put("sys/fs/ext4/nvme0n1/session_write_kbytes", "0");
+    assert_eq!(without_the_other(&paths), last("nvme0n1 belongs to a mounted ext4 file system"));
+    let paths = two_paths();
+    paths.0.put("sys/fs/btrfs/0b5e/devices/nvme0n1/x", "");
+    assert_eq!(without_the_other(&paths), last("nvme0n1 belongs to a mounted btrfs file system"));
+}
+
+#[test]
+fn swap_counts() {
+    let paths = two_paths();
+    paths.0.put("proc/swaps", "Filename Type Size Used Priority\n/dev/nvme0n1 partition 65532 0 -2\n");
+    assert_eq!(without_the_other(&paths), last("nvme0n1 is swap"));
+}
+
+#[test]
+fn a_volume_on_it_counts_and_is_named() {
+    let paths = two_paths();
+    paths.0.put("sys/class/block/nvme0n1/holders/dm-3/dev", "");
+    paths.0.put("sys/class/block/dm-3/dm/name", "vg0-data\n");
+    paths.0.put("sys/class/block/dm-3/dm/uuid", "LVM-abc\n");
+    paths.0.put("sys/class/block/nvme0n1/holders/md0/dev", "");
+    assert_eq!(without_the_other(&paths), last("nvme0n1 is held by vg0-data (dm-3), nvme0n1 is held by md0"));
+}
+
+#[test]
+fn a_loop_device_on_it_counts() {
+    let paths = two_paths();
+    paths.0.put("sys/class/block/loop1/loop/backing_file", "/dev/nvme0n1\n");
+    paths.0.put("sys/class/block/loop2/size", "0\n");
+    assert_eq!(without_the_other(&paths), last("nvme0n1 is behind loop1"));
+}
+
+/// Two controllers without the kernel's multipathing. The device mapper combines nvme0n1 and nvme1n1.
+fn device_mapper_multipath() -> (FakeTree, CtrlRef, CtrlRef) {
+    let tree = FakeTree::new();
+    tree.put("proc/self/mountinfo", "");
+    let paths = [0, 1].map(|device| {
+        let ctrl = tree.controller(device, "");
+        let name = format!("nvme{device}n1");
+        tree.set(ctrl, &format!("{name}/size"), "1");
+        disk(&tree, &name, &format!("259:{device}"));
+        tree.link(format!("sys/class/block/{name}/device"), format!("sys/class/nvme/nvme{device}"));
+        tree.put(format!("sys/class/block/{name}/holders/dm-0/dev"), "");
+        tree.put(format!("sys/class/block/dm-0/slaves/{name}/dev"), "");
+        ctrl
+    });
+    disk(&tree, "dm-0", "253:0");
+    tree.put("sys/class/block/dm-0/dm/name", "mpatha\n");
+    tree.put("sys/class/block/dm-0/dm/uuid", "mpath-nvme.1\n");
+    let [one, other] = paths;
+    (tree, one, other)
+}
+
+#[test]
+fn device_mapper_multipathing_alone_is_no_use() {
+    assert_eq!(without_the_other(&device_mapper_multipath()), Usage::Free);
+}
+
+#[test]
+fn device_mapper_multipathing_is_looked_through() {
+    let (tree, one, other) = device_mapper_multipath();
+    mount(&tree, "253:0", "/dev/mapper/mpatha");
+    assert_eq!(check(&tree, one, &[]), Usage::Free, "there is another path");
+    assert_eq!(check(&tree, one, &[other]), last("dm-0 is mounted on /srv"));
+    tree.set(other, "state", "connecting");
+    assert_eq!(check(&tree, one, &[]), last("dm-0 is mounted on /srv"));
+}
+
+#[test]
+fn partitions_of_device_mapper_multipathing_are_looked_through_too() {
+    let paths = device_mapper_multipath();
+    paths.0.put("sys/class/block/dm-0/holders/dm-1/dev", "");
+    disk(&paths.0, "dm-1", "253:1");
+    paths.0.put("sys/class/block/dm-1/dm/name", "mpatha1\n");
+    paths.0.put("sys/class/block/dm-1/dm/uuid", "part1-mpath-nvme.1\n");
+    paths.0.put("sys/class/block/dm-1/slaves/dm-0/dev", "");
+    assert_eq!(without_the_other(&paths), Usage::Free);
+    mount(&paths.0, "253:1", "/dev/mapper/mpatha1");
+    assert_eq!(without_the_other(&paths), last("dm-1 is mounted on /srv"));
+}
+
+#[test]
+fn a_namespace_that_only_one_controller_has_has_no_other_path() {
+    let (tree, one, _) = device_mapper_multipath();
+    mount(&tree, "259:0", "/dev/nvme0n1");
+    assert_eq!(check(&tree, one, &[]), last("nvme0n1 is mounted on /srv"));
+}
+
+#[test]
+fn a_controller_that_is_gone_holds_nothing() {
+    let (tree, one, _) = two_paths();
+    tree.remove(one);
+    assert_eq!(check(&tree, one, &[]), Usage::Free);
+}
+
+#[test]
+fn what_cannot_be_found_out_is_unknown() {
+    let (tree, one, _) = two_paths();
+    std::fs::remove_file(tree.path("proc/self/mountinfo")).unwrap();
+    let Usage::Unknown(reason) = check(&tree, one, &[]) else { panic!("not unknown") };
+    assert!(reason.contains("mountinfo"), "{reason}");
+}
+
+/// Runs a check and lists the devices that it opened. `held` are the devices that are held exclusively.
+fn check_opening(tree: &FakeTree, watcher: &Watcher, ctrl: CtrlRef, held: &[&str]) -> (Usage, Vec<String>) {
+    let opened = std::cell::RefCell::new(Vec::new());
+    let open = |name: &str, number: &str| {
+        assert_eq!(std::fs::read_to_string(tree.path(format!("sys/class/block/{name}/dev"))).unwrap().trim(), number);
+        opened.borrow_mut().push(name.to_owned());
+        if held.contains(&name) { Opened::Busy } else { Opened::Free }
+    };
+    let usage = watcher.check_with(ctrl, &[], &open);
+    (usage, opened.into_inner())
+}
+
+/// One controller with this number of namespaces of its own, none of them in use.
+fn one_path(namespaces: u32) -> (FakeTree, CtrlRef) {
+    let tree = FakeTree::new();
+    tree.put("proc/self/mountinfo", "");
+    let ctrl = tree.controller(0, "");
+    for n in 1..=namespaces {
+        tree.set(ctrl, &format!("nvme0n{n}/size"), "1");
+        disk(&tree, &format!("nvme0n{n}"), &format!("259:{n}"));
+    }
+    (tree, ctrl)
+}
+
+#[test]
+fn a_device_that_is_held_exclusively_is_in_use() {
+    let (tree, ctrl) = one_path(1);
+    let watcher = Watcher::new(&tree.roots(), None);
+    let (usage, _) = check_opening(&tree, &watcher, ctrl, &["nvme0n1"]);
+    assert_eq!(usage, last("nvme0n1 is held exclusively by a process, a mount or a volume"));
+    assert_eq!(check_opening(&tree, &watcher, ctrl, &[]).0, Usage::Free);
+}
+
+#[test]
+fn an_open_without_a_clear_answer_keeps_the_storage() {
+    let (tree, ctrl) = one_path(1);
+    let check = |answer: Opened| Watcher::new(&tree.roots(), None).check_with(ctrl, &[], &|_, _| answer.clone());
+    assert_eq!(check(Opened::Hangs), last("an open of nvme0n1 hangs"));
+    let Usage::Unknown(reason) = check(Opened::Failed("stas-in-use does not answer".into())) else { panic!() };
+    assert!(reason.contains("stas-in-use does not answer"), "{reason}");
+    assert_eq!(check(Opened::Gone), Usage::Free, "the namespace was removed meanwhile");
+}
+
+/// Opening an idle device would make a simultaneous mount fail.
+#[test]
+fn a_controller_that_is_kept_for_one_namespace_has_its_idle_ones_opened_once_at_the_most() {
+    let (tree, ctrl) = one_path(3);
+    let watcher = Watcher::new(&tree.roots(), None);
+    let mut opened = std::collections::BTreeMap::<String, usize>::new();
+    for _ in 0..1000 {
+        let (usage, names) = check_opening(&tree, &watcher, ctrl, &["nvme0n3"]);
+        assert!(matches!(usage, Usage::LastPath(_)));
+        names.into_iter().for_each(|name| *opened.entry(name).or_default() += 1);
+    }
+    assert!(opened.iter().all(|(name, times)| name == "nvme0n3" || *times == 1), "{opened:?}");
+}
+
+#[test]
+fn nothing_is_opened_while_another_check_finds_a_use() {
+    let (tree, ctrl) = one_path(3);
+    mount(&tree, "259:2", "/dev/nvme0n2");
+    let (usage, opened) = check_opening(&tree, &Watcher::new(&tree.roots(), None), ctrl, &[]);
+    assert_eq!((usage, opened), (last("nvme0n2 is mounted on /srv"), Vec::new()));
+}
+
+#[test]
+fn the_multipath_device_is_opened_and_not_its_paths() {
+    let (tree, one, other) = device_mapper_multipath();
+    tree.set(other, "state", "connecting");
+    let watcher = Watcher::new(&tree.roots(), None);
+    assert_eq!(check_opening(&tree, &watcher, one, &["nvme0n1"]), (Usage::Free, vec!["dm-0".to_owned()]));
+    tree.put("sys/class/block/dm-0/holders/dm-1/dev", "");
+    disk(&tree, "dm-1", "253:1");
+    tree.put("sys/class/block/dm-1/dm/name", "mpatha1\n");
+    tree.put("sys/class/block/dm-1/dm/uuid", "part1-mpath-nvme.1\n");
+    assert_eq!(check_opening(&tree, &watcher, one, &["nvme0n1", "dm-0"]), (Usage::Free, vec!["dm-1".to_owned()]));
+}
+
+#[test]
+fn a_path_beside_another_live_one_is_not_opened() {
+    let (tree, one, _) = two_paths();
+    let (usage, opened) = check_opening(&tree, &Watcher::new(&tree.roots(), None), one, &["nvme0n1"]);
+    assert_eq!((usage, opened), (Usage::Free, Vec::new()));
+}
+
+#[test]
+fn mounts_in_other_namespaces_are_known_by_the_mounts_of_their_processes() {
+    let paths = two_paths();
+    paths.0.put("proc/412/mountinfo", "310 300 259:3 / /data rw - vfat /dev/nvme0n1 rw\n");
+    let used = "nvme0n1 is mounted on /data in the mount namespace of process 412";
+    assert_eq!(without_the_other(&paths), last(used));
+}
+
+#[test]
+fn what_this_host_exports_again_is_in_use() {
+    let paths = two_paths();
+    let export = "sys/kernel/config/nvmet/subsystems/gateway/namespaces/1";
+    paths.0.link("dev/disk/by-id/nvme-x", "dev/nvme0n1");
+    paths.0.put(format!("{export}/device_path"), "/dev/disk/by-id/nvme-x\n");
+    paths.0.put(format!("{export}/enable"), "1\n");
+    assert_eq!(without_the_other(&paths), last("nvme0n1 is exported by this host (nvmet)"));
+    paths.0.put(format!("{export}/enable"), "0\n");
+    assert_eq!(without_the_other(&paths), Usage::Free);
+}
+
+#[test]
+fn a_lock_on_the_device_node_counts() {
+    use std::os::unix::fs::MetadataExt;
+
+    let paths = two_paths();
+    let node = std::fs::metadata(paths.0.path("dev/nvme0n1")).unwrap();
+    let (major, minor) = (nix::sys::stat::major(node.dev()), nix::sys::stat::minor(node.dev()));
+    let lock = |kind: &str| format!("1: {kind} -1 {major:02x}:{minor:02x}:{} 100 101\n", node.ino());
+    paths.0.put("proc/locks", &lock("OFDLCK ADVISORY  READ"));
+    assert_eq!(without_the_other(&paths), last("nvme0n1 is locked by a process"));
+    paths.0.put("proc/locks", &lock("FLOCK  ADVISORY  READ"));
+    assert_eq!(without_the_other(&paths), Usage::Free, "udev has it for a moment");
+}
+
+#[test]
+fn a_raw_user_is_known_by_its_writes() {
+    let paths = two_paths();
+    let watcher = Watcher::new(&paths.0.roots(), None);
+    let check = || watcher.check_with(paths.1, &[paths.2], &|_, _| Opened::Free);
+    assert_eq!(check(), Usage::Free);
+    paths.0.set(paths.1, "nvme0c0n1/stat", "93 0 4120 31 1 0 8 0 0 36 31 0 0 0 0 0 0");
+    assert_eq!(check(), last("nvme0n1 was written to in the last 10 minutes"));
+}
+
+#[test]
+fn writes_that_the_kernel_does_not_count_are_unknown() {
+    let paths = two_paths();
+    paths.0.set(paths.1, "nvme0c0n1/queue/iostats", "0");
+    let Usage::Unknown(reason) = without_the_other(&paths) else { panic!("not unknown") };
+    assert!(reason.contains("queue/iostats is 0"), "{reason}");
+}
+
+#[test]
+fn storage_behind_a_program_that_cannot_be_asked_is_kept() {
+    let (tree, ctrl) = one_path(1);
+    let Usage::Unknown(reason) = Watcher::new(&tree.roots(), None).check(ctrl, &[]) else { panic!("not unknown") };
+    assert!(reason.contains("is not the block device 259:1"), "{reason}");
+}

@@ -1,0 +1,92 @@
+//! Minimal NBFT records for tests and simulated firmware, which fill in the other fields themselves.
+
+use std::net::{IpAddr, SocketAddr};
+
+use super::record::{Availability, Discovery, Hfi, Host, Mac, Nbft, Priority, Ssns};
+use super::tables::{BootTable, BootTables};
+use crate::Transport;
+
+impl Host {
+    /// A host with an NQN set by an administrator, in the primary table.
+    #[must_use]
+    pub fn new(nqn: impl Into<String>) -> Self {
+        let nqn = Some(nqn.into());
+        Self { nqn, nqn_configured: true, id: None, id_configured: false, primary: Priority::Selected }
+    }
+}
+
+impl Hfi {
+    /// An interface with one address and a prefix of 24 bits.
+    #[must_use]
+    pub fn new(index: u8, mac: [u8; 6], ip: IpAddr) -> Self {
+        Self {
+            index,
+            transport: Transport::Tcp,
+            pci_sbdf: 0,
+            mac: Some(Mac(mac)),
+            vlan: None,
+            ip: Some(ip),
+            prefix: 24,
+            ip_origin: 0,
+            gateway: None,
+            default_route: false,
+            route_metric: 0,
+            dns: Vec::new(),
+            dhcp: false,
+            dhcp_server: None,
+            host_name: None,
+        }
+    }
+}
+
+impl Ssns {
+    /// A namespace that the firmware could reach, without a preferred interface.
+    #[must_use]
+    pub fn new(index: u16, traddr: IpAddr, nqn: impl Into<String>) -> Self {
+        Self {
+            index,
+            transport: Transport::Tcp,
+            traddr,
+            trsvcid: "4420".into(),
+            nqn: nqn.into(),
+            port_id: 0,
+            nsid: 1,
+            nid: None,
+            hfi: Vec::new(),
+            discovery: None,
+            security: None,
+            non_bootable: false,
+            dhcp_root_path: false,
+            separate_discovery: false,
+            discovered: false,
+            availability: Availability::Available,
+            header_digest: false,
+            data_digest: false,
+            extended: None,
+        }
+    }
+}
+
+impl Discovery {
+    /// A discovery controller with the well-known NQN, without a preferred interface.
+    #[must_use]
+    pub fn new(index: u8, traddr: IpAddr) -> Self {
+        Self {
+            index,
+            uri: format!("nvme+tcp://{}/", SocketAddr::new(traddr, 8009)),
+            transport: Transport::Tcp,
+            traddr,
+            trsvcid: "8009".into(),
+            nqn: None,
+            hfi: None,
+            security: None,
+        }
+    }
+}
+
+impl From<Nbft> for BootTables {
+    /// Makes the only table of a host.
+    fn from(nbft: Nbft) -> Self {
+        Self(vec![BootTable { name: "NBFT".into(), nbft }])
+    }
+}

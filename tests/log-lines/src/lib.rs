@@ -1,0 +1,43 @@
+//! The log lines of a test's thread, for assertions about them.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing::subscriber::DefaultGuard;
+
+/// Collects what this thread logs until it is dropped.
+pub struct LogLines {
+    text: Text,
+    _guard: DefaultGuard,
+}
+
+impl LogLines {
+    /// Starts collecting, in place of the thread's subscriber.
+    #[must_use]
+    pub fn start() -> Self {
+        let text = Text::default();
+        let page = text.clone();
+        let front = tracing_subscriber::fmt().with_ansi(false).without_time().with_writer(move || page.clone());
+        Self { text, _guard: tracing::subscriber::set_default(front.finish()) }
+    }
+
+    /// All lines so far.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let bytes = self.text.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+#[derive(Clone, Default)]
+struct Text(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Text {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
