@@ -9,8 +9,8 @@ use libstas::conf::{Exclusion, FamilyOrder};
 use libstas::core::fleet::Status;
 use libstas::core::{CtrlRef, Dctype, HostEvent, Machine, UeventKind};
 use libstas::nvme::Purpose;
+use libstas::nvme::admin::Task;
 use libstas::nvme::aen::DISCOVERY_LOG_CHANGED;
-use libstas::nvme::dim::Task;
 use libstas::nvme::log_page::Flaw;
 use stafd::finder::{Effect, Event, NotRegistered, RegisterRequest, RemovalReason};
 

@@ -119,7 +119,7 @@ pub(super) fn admin_command(device: &File, command: Command, data: Data<'_>) -> 
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use stas_nvme::dim::Task;
+    use stas_nvme::admin::Task;
 
     fn errno(data: Data<'_>, command: Command) -> Option<i32> {
         admin_command(&File::open("/dev/null").unwrap(), command, data).unwrap_err().raw_os_error()

@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use super::dim::Task;
-
 /// Largest transfer of one command in bytes: every target supports it, whatever its MDTS.
 pub const TRANSFER_MAX: u32 = 4096;
 
@@ -43,6 +41,35 @@ impl Command {
     #[must_use]
     pub fn discovery_information_management(task: Task, len: u32) -> Self {
         Self { opcode: DISCOVERY_INFORMATION_MANAGEMENT, cdw: [task.number().into(), 0, 0, 0, 0, 0], len }
+    }
+}
+
+/// The task of Discovery Information Management (command dword 10, bits 3:0).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// Register the host.
+    Register,
+    /// Remove the registration.
+    Deregister,
+    /// Replace the registered data.
+    Update,
+}
+
+impl Task {
+    /// The task's number in the command.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Register => 0,
+            Self::Deregister => 1,
+            Self::Update => 2,
+        }
+    }
+
+    /// The task with this number; `None` for a reserved number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Option<Self> {
+        [Self::Register, Self::Deregister, Self::Update].into_iter().find(|task| task.number() == number)
     }
 }
 
@@ -126,6 +153,12 @@ mod tests {
     use crate::log_page;
 
     #[test]
+    fn tasks_have_their_numbers() {
+        assert_eq!([Task::Register, Task::Deregister, Task::Update].map(Task::number), [0, 1, 2]);
+        assert_eq!([2, 3].map(Task::from_number), [Some(Task::Update), None]);
+    }
+
+    #[test]
     fn a_log_page_is_asked_for_by_page_part_and_dwords() {
         let command = Command::get_log_page(log_page::LID, log_page::LSP_PLEO, 0x1_0000_1000, 4096);
         assert_eq!((command.opcode, command.len), (0x02, 4096));
@@ -147,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_registration_says_its_task_and_its_length() {
-        let command = Command::discovery_information_management(crate::dim::Task::Update, 2088);
+        let command = Command::discovery_information_management(Task::Update, 2088);
         assert_eq!((command.opcode, command.cdw, command.len), (0x21, [2, 0, 0, 0, 0, 0], 2088));
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use libstas::core::backoff::Backoff;
 use libstas::core::{CtrlType, Dctype, HostEffect, Level, Notice, OpId, Time};
 use libstas::nvme::Tid;
-use libstas::nvme::dim::Task;
+use libstas::nvme::admin::Task;
 
 use super::optional::Command;
 use super::wire::{NotRegistered, RegisterRequest};

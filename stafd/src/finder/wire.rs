@@ -7,7 +7,7 @@ use libstas::conf::StafConf;
 use libstas::core::browse::{Ask, Heard};
 use libstas::core::fleet::MemberView;
 use libstas::core::{CtrlRef, HostEffect, HostEvent, OpId, Time};
-use libstas::nvme::dim::Task;
+use libstas::nvme::admin::Task;
 use libstas::nvme::log_page::LogPage;
 use libstas::nvme::nbft::BootTables;
 use libstas::nvme::supported::DiscoveryLidSpecific;

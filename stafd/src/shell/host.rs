@@ -130,8 +130,7 @@ mod tests {
     use std::sync::{Arc, mpsc};
 
     use libstas::host::sysfs::birth;
-    use libstas::nvme::admin::Status;
-    use libstas::nvme::dim::Task;
+    use libstas::nvme::admin::{Status, Task};
     use libstas::nvme::{HostIdentity, Tid, TidParts, Transport};
 
     use super::*;

@@ -68,7 +68,7 @@ fn address_family(tid: &Tid) -> AdrFam {
 mod tests {
     use std::sync::Arc;
 
-    use libstas::nvme::dim::Task;
+    use libstas::nvme::admin::Task;
     use libstas::nvme::log_page::TrType;
     use libstas::nvme::{HostIdentity, TidParts};
 

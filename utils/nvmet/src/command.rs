@@ -67,7 +67,7 @@ impl<'a> Session<'a> {
         let mut observed = observe(&self.place, Some(&wanted))?;
         if delete {
             // Refuse before anything is removed: a target that cannot be created again is left as it is.
-            let predicted = observed.clone().without(&record);
+            let predicted = plan::cleaned(observed.clone(), &record);
             let kept = kept(&record, &predicted);
             plan::create(&wanted, &predicted, &kept)?;
             let cleaning = plan::clean(&observed, &record);

@@ -13,35 +13,6 @@ use super::NQN_MAX;
 use super::log_page::{AdrFam, ENTRY_LEN, TrType};
 use super::wire::put;
 
-/// The requested task (command dword 10, bits 3:0).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Task {
-    /// Register the host.
-    Register,
-    /// Remove the registration.
-    Deregister,
-    /// Replace the registered data.
-    Update,
-}
-
-impl Task {
-    /// The task's number in the command.
-    #[must_use]
-    pub fn number(self) -> u8 {
-        match self {
-            Self::Register => 0,
-            Self::Deregister => 1,
-            Self::Update => 2,
-        }
-    }
-
-    /// The task with this number; `None` for a reserved number.
-    #[must_use]
-    pub fn from_number(number: u8) -> Option<Self> {
-        [Self::Register, Self::Deregister, Self::Update].into_iter().find(|task| task.number() == number)
-    }
-}
-
 /// Length of the header in bytes; the entry follows.
 const HEADER_LEN: usize = 1024;
 /// Length of an extended entry without its attributes in bytes (NVMe Base 2.1, Figure 498).

@@ -104,12 +104,6 @@ fn what_a_host_must_not_send_is_refused() {
     assert_eq!(refused(|data| data[1024 + 1054] = 12), DimError::Short("EXATVAL"));
 }
 
-#[test]
-fn tasks_have_their_numbers() {
-    assert_eq!([Task::Register, Task::Deregister, Task::Update].map(Task::number), [0, 1, 2]);
-    assert_eq!([2, 3].map(Task::from_number), [Some(Task::Update), None]);
-}
-
 prop_compose! {
     fn any_registration()(
         host_nqn in "[!-~]{1,223}",

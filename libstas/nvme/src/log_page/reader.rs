@@ -4,7 +4,8 @@
 //! first, then the entries, then the header again. If the header has changed, everything is read again (NVMe Base 2.1,
 //! 5.1.12.3.1).
 
-use super::{ENTRY_LEN, EXTENDED_ENTRY_LEN, Entry, HEADER_LEN, Header, LogPage, Malformed};
+use super::entry::{ENTRY_LEN, Entry};
+use super::page::{EXTENDED_ENTRY_LEN, HEADER_LEN, Header, LogPage, Malformed};
 use crate::admin::{CommandError, Status, TRANSFER_MAX};
 use crate::wire::u32_at;
 
@@ -250,6 +251,26 @@ impl Progress {
         } else {
             let (found, claimed) = (self.index, self.header.numrec);
             State::Done(Err(ReadError::Short { found, claimed, at: self.offset }))
+        }
+    }
+}
+
+impl LogPage {
+    /// Decodes a complete page.
+    ///
+    /// # Errors
+    /// As [`Reader`]; [`ReadError::Short`] if bytes are missing.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ReadError> {
+        let mut reader = Reader::new(0);
+        loop {
+            match reader.next() {
+                Step::Done(result) => return result,
+                Step::Read { offset, len } => {
+                    let from = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
+                    let rest = bytes.get(from..).unwrap_or_default();
+                    reader.feed(Ok(rest.get(..len as usize).unwrap_or(rest)));
+                }
+            }
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{Entry, Flaw, Subtype};
+use super::codes::Subtype;
+use super::entry::{Entry, Flaw};
 use crate::{DISCOVERY_NQN, Tid, TidParts, Transport, tid};
 
 impl Entry {

@@ -6,8 +6,7 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 
-use stas_nvme::admin::Status;
-use stas_nvme::dim::Task;
+use stas_nvme::admin::{Status, Task};
 use stas_nvme::wire::{put, u8_at, u16_at, u32_at, u64_at};
 
 pub use connect::{Connect, ConnectData};

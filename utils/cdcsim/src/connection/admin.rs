@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use stas_nvme::admin::Status;
-use stas_nvme::dim::{Registration, Task};
+use stas_nvme::admin::{Status, Task};
+use stas_nvme::dim::Registration;
 use stas_nvme::identify::Version;
 use stas_nvme::{log_page, supported};
 

@@ -1,5 +1,6 @@
 //! The sockets of connections, with one task each.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -10,7 +11,6 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::serve::Numbered;
 use crate::simulator::Id;
 
 /// An event of a socket.
@@ -51,14 +51,14 @@ const PIECE: usize = 64 * 1024;
 
 /// All connections by number, with their tasks.
 pub(super) struct Lines {
-    orders: Numbered<mpsc::UnboundedSender<Order>>,
+    orders: BTreeMap<Id, mpsc::UnboundedSender<Order>>,
     last: u64,
     events: mpsc::Sender<SocketEvent>,
 }
 
 impl Lines {
     pub(super) fn new(events: mpsc::Sender<SocketEvent>) -> Self {
-        Self { orders: Numbered::new(), last: 0, events }
+        Self { orders: BTreeMap::new(), last: 0, events }
     }
 
     /// Adds a connection and returns its number.

@@ -1,6 +1,5 @@
 //! Runs the simulator: one loop owns it, and tasks transfer the bytes.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -16,7 +15,7 @@ use super::listeners::Listeners;
 use super::{ShellError, lines};
 use crate::arguments::Run;
 use crate::configuration::Configuration;
-use crate::simulator::{Action, Event, Id, Simulator};
+use crate::simulator::{Action, Event, Simulator};
 
 /// The default address: all addresses, with the port of discovery controllers.
 const LISTEN: &str = "[::]:8009";
@@ -173,6 +172,3 @@ impl Shell {
         }
     }
 }
-
-/// A map by connection number.
-pub(super) type Numbered<T> = BTreeMap<Id, T>;

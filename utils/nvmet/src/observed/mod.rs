@@ -9,7 +9,6 @@ use stas_nvme::Secret;
 
 use crate::identity::Identifier;
 use crate::module::Module;
-use crate::record::Record;
 
 pub use read::{ObserveError, observe};
 
@@ -144,24 +143,5 @@ impl Observed {
     pub fn devices_elsewhere(&self, except: &BTreeSet<String>) -> BTreeSet<&PathBuf> {
         let others = self.subsystems.iter().filter(|(nqn, _)| !except.contains(*nqn));
         others.flat_map(|(_, subsystem)| subsystem.namespaces.values()).filter_map(|ns| ns.device.as_ref()).collect()
-    }
-
-    /// The state after everything in the record was removed: the result of [`crate::plan::clean`].
-    #[must_use]
-    pub fn without(mut self, record: &Record) -> Self {
-        let kept_hosts: BTreeSet<String> = self.admitted_elsewhere(&record.subsystems).into_iter().cloned().collect();
-        let kept_devices: BTreeSet<PathBuf> = self.devices_elsewhere(&record.subsystems).into_iter().cloned().collect();
-        self.ports.retain(|id, _| !record.ports.contains(id));
-        self.ports.values_mut().for_each(|port| port.exports.retain(|nqn| !record.subsystems.contains(nqn)));
-        self.subsystems.retain(|nqn, _| !record.subsystems.contains(nqn));
-        self.hosts.retain(|nqn, _| !record.hosts.contains(nqn) || kept_hosts.contains(nqn));
-        self.null_blk.retain(|name, _| {
-            !record.null_blk.contains(name) || kept_devices.contains(&crate::wanted::null_blk_device(name))
-        });
-        self.modules.retain(|module| !record.modules.contains(module));
-        if record.modules.contains(&Module::Brd) {
-            self.ram_disks.clear();
-        }
-        self
     }
 }

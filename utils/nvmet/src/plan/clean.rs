@@ -3,7 +3,11 @@
 //! The kernel determines the order: ports before the subsystems that they export, subsystems before their hosts and
 //! devices, and modules last, the target core as the very last.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
 use super::{Plan, port, subsystem};
+use crate::module::Module;
 use crate::observed::{self, Observed};
 use crate::record::Record;
 use crate::step::{Item, Link, Step};
@@ -26,6 +30,25 @@ pub fn clean(observed: &Observed, record: &Record) -> Plan {
         plan.act(format!("module {}: unload", module.name()), vec![Step::Unload(*module)]);
     }
     plan
+}
+
+/// The state after everything in the record was removed: the result of [`clean`].
+#[must_use]
+pub fn cleaned(mut observed: Observed, record: &Record) -> Observed {
+    let kept_hosts: BTreeSet<String> = observed.admitted_elsewhere(&record.subsystems).into_iter().cloned().collect();
+    let kept_devices: BTreeSet<PathBuf> = observed.devices_elsewhere(&record.subsystems).into_iter().cloned().collect();
+    observed.ports.retain(|id, _| !record.ports.contains(id));
+    observed.ports.values_mut().for_each(|port| port.exports.retain(|nqn| !record.subsystems.contains(nqn)));
+    observed.subsystems.retain(|nqn, _| !record.subsystems.contains(nqn));
+    observed.hosts.retain(|nqn, _| !record.hosts.contains(nqn) || kept_hosts.contains(nqn));
+    observed
+        .null_blk
+        .retain(|name, _| !record.null_blk.contains(name) || kept_devices.contains(&null_blk_device(name)));
+    observed.modules.retain(|module| !record.modules.contains(module));
+    if record.modules.contains(&Module::Brd) {
+        observed.ram_disks.clear();
+    }
+    observed
 }
 
 /// Removes the links to our subsystem from ports that we did not create. These ports are kept.

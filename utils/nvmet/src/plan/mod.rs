@@ -14,7 +14,7 @@ mod ram_disk;
 mod refusal;
 mod subsystem;
 
-pub use clean::clean;
+pub use clean::{clean, cleaned};
 pub use create::create;
 pub use link::{link, unlink};
 pub use refusal::Refusal;
