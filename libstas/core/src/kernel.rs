@@ -3,9 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-
 use serde::{Deserialize, Serialize};
-
+pub use stas_nvme::identify::{CtrlType, Dctype};
 use super::CtrlRef;
 use stas_nvme::{Tid, TidParts, Transport};
 
@@ -68,30 +67,6 @@ impl fmt::Display for CtrlState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
-}
-
-/// CNTRLTYPE (NVMe Base 2.0, Figure 275).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum CtrlType {
-    /// I/O controller, with namespaces.
-    Io,
-    /// `discovery`: a discovery controller, without namespaces.
-    Discovery,
-    /// `admin`: an administrative controller, without I/O queues.
-    Admin,
-    /// Not reported (kernels before 5.18, or not filled in yet).
-    Unknown,
-}
-
-/// The kind of a discovery controller (DCTYPE, TP8010).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub enum Dctype {
-    /// Not reported by the kernel, or not a discovery controller.
-    None,
-    /// Direct discovery controller (DDC).
-    Ddc,
-    /// Centralized discovery controller (CDC).
-    Cdc,
 }
 
 /// How a connection became ours.

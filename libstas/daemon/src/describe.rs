@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use stas_bus::python::python_bool;
 use stas_bus::{ControllerId, Dict, key};
+use stas_core::Time;
 use stas_core::fleet::{MemberView, Status};
-use stas_core::{CtrlType, Dctype, Time};
 use stas_nvme::HostIdentity;
 
 /// Device name of a controller that is not connected.
@@ -40,8 +40,8 @@ pub fn detailed(member: &MemberView<'_>, now: Time, identity: Option<&HostIdenti
     put("hostnqn", kernel.map(|kernel| kernel.hostnqn.clone()).unwrap_or_default());
     put("model", kernel.map(|kernel| kernel.model.clone()).unwrap_or_default());
     put("serial", kernel.map(|kernel| kernel.serial.clone()).unwrap_or_default());
-    put("dctype", kernel.map(|kernel| dctype(kernel.dctype).to_owned()).unwrap_or_default());
-    put("cntrltype", kernel.map(|kernel| cntrltype(kernel.cntrltype).to_owned()).unwrap_or_default());
+    put("dctype", kernel.map(|kernel| kernel.dctype.as_str().to_owned()).unwrap_or_default());
+    put("cntrltype", kernel.map(|kernel| kernel.cntrltype.as_str().to_owned()).unwrap_or_default());
 
     put("connected", python_bool(member.status == Status::Connected).to_owned());
     put("connect attempts", member.attempts.to_string());
@@ -115,28 +115,11 @@ fn dhchap(member: &MemberView<'_>, identity: Option<&HostIdentity>) -> Option<&'
     host.then_some(if ctrl { "host+ctrl" } else { "host" })
 }
 
-fn dctype(dctype: Dctype) -> &'static str {
-    match dctype {
-        Dctype::None => "none",
-        Dctype::Ddc => "ddc",
-        Dctype::Cdc => "cdc",
-    }
-}
-
-fn cntrltype(cntrltype: CtrlType) -> &'static str {
-    match cntrltype {
-        CtrlType::Io => "io",
-        CtrlType::Discovery => "discovery",
-        CtrlType::Admin => "admin",
-        CtrlType::Unknown => "",
-    }
-}
-
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use stas_core::{CtrlRef, CtrlState, KernelController};
+    use stas_core::{CtrlRef, CtrlState, CtrlType, Dctype, KernelController};
     use stas_nvme::{Parameters, Secret, Tid, TidParts, Transport};
 
     fn tid() -> Tid {
@@ -263,10 +246,10 @@ mod tests {
     #[test]
     fn a_controller_has_its_kinds_words() {
         for (kind, word) in [(CtrlType::Io, "io"), (CtrlType::Admin, "admin"), (CtrlType::Unknown, "")] {
-            assert_eq!(cntrltype(kind), word);
+            assert_eq!(kind.as_str(), word);
         }
         for (kind, word) in [(Dctype::None, "none"), (Dctype::Ddc, "ddc"), (Dctype::Cdc, "cdc")] {
-            assert_eq!(dctype(kind), word);
+            assert_eq!(kind.as_str(), word);
         }
     }
 

@@ -20,7 +20,7 @@ use super::thread;
 use stas_core::{CtrlRef, CtrlState, CtrlType, Dctype};
 use stas_nvme::admin::{Command, CommandError, Task};
 use stas_nvme::dim::Registration;
-use stas_nvme::identify::{ControllerType, DiscoveryControllerType, IdentifyController, Version};
+use stas_nvme::identify::{IdentifyController, Version};
 use stas_nvme::log_page::{LogPage, ReadError, Reader, Step};
 use stas_nvme::supported::{self, SupportedLogPages, TooShort};
 
@@ -249,18 +249,7 @@ fn may_know_supported_log_pages(answer: &[u8]) -> bool {
 }
 
 fn identity(answer: &[u8]) -> Identity {
-    let cntrltype = match ControllerType::of(answer) {
-        ControllerType::IO => CtrlType::Io,
-        ControllerType::DISCOVERY => CtrlType::Discovery,
-        ControllerType::ADMIN => CtrlType::Admin,
-        _ => CtrlType::Unknown,
-    };
-    let dctype = match DiscoveryControllerType::of(answer) {
-        DiscoveryControllerType::DDC => Dctype::Ddc,
-        DiscoveryControllerType::CDC => Dctype::Cdc,
-        _ => Dctype::None,
-    };
-    Identity { cntrltype, dctype }
+    Identity { cntrltype: CtrlType::of(answer), dctype: Dctype::of(answer) }
 }
 
 #[cfg(test)]

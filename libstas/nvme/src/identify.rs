@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use super::wire::{put, trimmed, u8_at, u32_at};
 
 /// Length of the data structure in bytes.
@@ -39,42 +41,99 @@ impl fmt::Display for Version {
 }
 
 /// CNTRLTYPE: controller type.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct ControllerType(pub u8);
-
-impl ControllerType {
-    /// 0: the controller does not report its type.
-    pub const NOT_REPORTED: Self = Self(0);
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum CtrlType {
     /// 1: I/O controller.
-    pub const IO: Self = Self(1);
-    /// 2: discovery controller.
-    pub const DISCOVERY: Self = Self(2);
-    /// 3: administrative controller.
-    pub const ADMIN: Self = Self(3);
+    Io,
+    /// 2: discovery controller, without namespaces.
+    Discovery,
+    /// 3: administrative controller, without I/O queues.
+    Admin,
+    /// 0 or reserved: not reported. The kernel reports no type before 5.18, or before it has identified the controller.
+    #[default]
+    Unknown,
+}
 
-    /// Reads the type from a data structure or its beginning. Not reported if the bytes are missing.
+impl CtrlType {
+    /// Each type that can be reported, with its number and the kernel's word in sysfs.
+    const REPORTED: [(Self, u8, &str); 3] =
+        [(Self::Io, 1, "io"), (Self::Discovery, 2, "discovery"), (Self::Admin, 3, "admin")];
+
+    /// Reads the type from a data structure or its beginning. Unknown if the bytes are missing.
     #[must_use]
     pub fn of(data: &[u8]) -> Self {
-        Self(u8_at(data, CNTRLTYPE).unwrap_or_default())
+        u8_at(data, CNTRLTYPE).map_or(Self::Unknown, Self::from_number)
+    }
+
+    /// The type with this number. Unknown for a reserved number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Self {
+        Self::REPORTED.iter().find(|known| known.1 == number).map_or(Self::Unknown, |known| known.0)
+    }
+
+    /// The type with this word in sysfs (`cntrltype`). Unknown for any other text, such as `reserved`.
+    #[must_use]
+    pub fn from_word(word: &str) -> Self {
+        Self::REPORTED.iter().find(|known| known.2 == word).map_or(Self::Unknown, |known| known.0)
+    }
+
+    /// The number; 0 if unknown.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        Self::REPORTED.iter().find(|known| known.0 == self).map_or(0, |known| known.1)
+    }
+
+    /// The kernel's word; empty if unknown.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::REPORTED.iter().find(|known| known.0 == self).map_or("", |known| known.2)
     }
 }
 
 /// DCTYPE: discovery controller type (TP8010).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct DiscoveryControllerType(pub u8);
-
-impl DiscoveryControllerType {
-    /// 0: the controller does not report its type.
-    pub const NOT_REPORTED: Self = Self(0);
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Dctype {
+    /// 0 or reserved: not reported, or not a discovery controller.
+    #[default]
+    None,
     /// 1: direct discovery controller (DDC).
-    pub const DDC: Self = Self(1);
+    Ddc,
     /// 2: centralized discovery controller (CDC).
-    pub const CDC: Self = Self(2);
+    Cdc,
+}
 
-    /// Reads the type from a data structure or its beginning. Not reported if the bytes are missing.
+impl Dctype {
+    /// All types, each with its number and the kernel's word in sysfs.
+    const ALL: [(Self, u8, &str); 3] = [(Self::None, 0, "none"), (Self::Ddc, 1, "ddc"), (Self::Cdc, 2, "cdc")];
+
+    /// Reads the type from a data structure or its beginning. `None` if the bytes are missing.
     #[must_use]
     pub fn of(data: &[u8]) -> Self {
-        Self(u8_at(data, DCTYPE).unwrap_or_default())
+        u8_at(data, DCTYPE).map_or(Self::None, Self::from_number)
+    }
+
+    /// The type with this number. `None` for a reserved number.
+    #[must_use]
+    pub fn from_number(number: u8) -> Self {
+        Self::ALL.iter().find(|known| known.1 == number).map_or(Self::None, |known| known.0)
+    }
+
+    /// The type with this word in sysfs (`dctype`). `None` for any other text: the kernel reports no type.
+    #[must_use]
+    pub fn from_word(word: &str) -> Self {
+        Self::ALL.iter().find(|known| known.2 == word).map_or(Self::None, |known| known.0)
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn number(self) -> u8 {
+        Self::ALL.iter().find(|known| known.0 == self).map_or(0, |known| known.1)
+    }
+
+    /// The kernel's word.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        Self::ALL.iter().find(|known| known.0 == self).map_or("none", |known| known.2)
     }
 }
 
@@ -90,9 +149,9 @@ pub struct IdentifyController {
     /// VER: version of the specification that the controller implements.
     pub version: Version,
     /// CNTRLTYPE: I/O, discovery or administrative controller.
-    pub cntrltype: ControllerType,
+    pub cntrltype: CtrlType,
     /// DCTYPE: direct or centralized discovery controller.
-    pub dctype: DiscoveryControllerType,
+    pub dctype: Dctype,
     /// NQN of the subsystem. A discovery controller may report a unique NQN instead of the well-known one (TP8013).
     pub subnqn: String,
 }
@@ -116,8 +175,8 @@ impl IdentifyController {
             model: text(MODEL),
             firmware: text(FIRMWARE),
             version: Version(u32_at(data, VER).unwrap_or_default()),
-            cntrltype: ControllerType::of(data),
-            dctype: DiscoveryControllerType::of(data),
+            cntrltype: CtrlType::of(data),
+            dctype: Dctype::of(data),
             subnqn: text(SUBNQN),
         })
     }
@@ -133,8 +192,8 @@ impl IdentifyController {
         }
         put(&mut data[SUBNQN.0..SUBNQN.0 + SUBNQN.1], self.subnqn.as_bytes());
         put(&mut data[VER..VER + 4], &self.version.0.to_le_bytes());
-        data[CNTRLTYPE] = self.cntrltype.0;
-        data[DCTYPE] = self.dctype.0;
+        data[CNTRLTYPE] = self.cntrltype.number();
+        data[DCTYPE] = self.dctype.number();
         data
     }
 }
@@ -166,11 +225,29 @@ mod tests {
             model: "Linux".into(),
             firmware: "6.12.5-a".into(),
             version: Version::V2_0,
-            cntrltype: ControllerType::DISCOVERY,
-            dctype: DiscoveryControllerType::CDC,
+            cntrltype: CtrlType::Discovery,
+            dctype: Dctype::Cdc,
             subnqn: "nqn".into(),
         };
         assert_eq!(IdentifyController::parse(&data), Ok(expected));
+    }
+
+    #[test]
+    fn the_types_of_controllers_have_their_numbers_and_the_words_of_the_kernel() {
+        let types = [(CtrlType::Io, 1, "io"), (CtrlType::Discovery, 2, "discovery"), (CtrlType::Admin, 3, "admin")];
+        for (kind, number, word) in types {
+            assert_eq!((CtrlType::from_number(number), CtrlType::from_word(word)), (kind, kind));
+            assert_eq!((kind.number(), kind.as_str()), (number, word));
+        }
+        assert_eq!([0, 4, 255].map(CtrlType::from_number), [CtrlType::Unknown; 3]);
+        assert_eq!(["", "reserved", "IO"].map(CtrlType::from_word), [CtrlType::Unknown; 3]);
+        assert_eq!((CtrlType::Unknown.number(), CtrlType::Unknown.as_str()), (0, ""));
+        for (kind, number, word) in [(Dctype::None, 0, "none"), (Dctype::Ddc, 1, "ddc"), (Dctype::Cdc, 2, "cdc")] {
+            assert_eq!((Dctype::from_number(number), Dctype::from_word(word)), (kind, kind));
+            assert_eq!((kind.number(), kind.as_str()), (number, word));
+        }
+        assert_eq!([3, 255].map(Dctype::from_number), [Dctype::None; 2]);
+        assert_eq!(["", "reserved"].map(Dctype::from_word), [Dctype::None; 2]);
     }
 
     #[test]
@@ -207,7 +284,7 @@ mod tests {
             dctype: u8,
         ) {
             let version = Version(version);
-            let (cntrltype, dctype) = (ControllerType(cntrltype), DiscoveryControllerType(dctype));
+            let (cntrltype, dctype) = (CtrlType::from_number(cntrltype), Dctype::from_number(dctype));
             let identify = IdentifyController { serial, model, firmware, version, cntrltype, dctype, subnqn };
             prop_assert_eq!(IdentifyController::parse(&identify.encode()), Ok(identify));
         }

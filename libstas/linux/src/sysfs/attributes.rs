@@ -1,7 +1,5 @@
 //! Parses the attributes in /sys/class/nvme/nvmeN.
 
-use stas_core::{CtrlType, Dctype};
-
 /// The text of an attribute, without its newline and the padding of identify strings. Control characters become
 /// question marks: the text may contain any bytes from the target and may reach a terminal.
 ///
@@ -15,25 +13,6 @@ pub(super) fn words(bytes: &[u8]) -> String {
     text.chars().map(|c| if c.is_control() { '?' } else { c }).collect()
 }
 
-/// Parses `cntrltype`. Its value is `reserved` before the kernel has identified the controller.
-pub(super) fn cntrltype(text: &str) -> CtrlType {
-    match text {
-        "io" => CtrlType::Io,
-        "discovery" => CtrlType::Discovery,
-        "admin" => CtrlType::Admin,
-        _ => CtrlType::Unknown,
-    }
-}
-
-/// Parses `dctype`. Any other text means that the kernel reports no type.
-pub(super) fn dctype(text: &str) -> Dctype {
-    match text {
-        "ddc" => Dctype::Ddc,
-        "cdc" => Dctype::Cdc,
-        _ => Dctype::None,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -45,7 +24,6 @@ mod tests {
         assert_eq!(words(b"(efault)\n"), "");
         assert_eq!(words(b"(null)\n"), "");
         assert_eq!(words(b"Linux                                   \n"), "Linux");
-        assert_eq!(cntrltype("reserved"), CtrlType::Unknown);
     }
 
     #[test]

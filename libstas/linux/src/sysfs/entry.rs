@@ -6,9 +6,8 @@ use std::os::unix::fs::FileExt;
 use std::sync::Arc;
 
 use super::Roots;
-use super::attributes;
 use super::directory::{ControllerDir, unless_gone};
-use stas_core::{CtrlState, CtrlType, KernelController, Owner};
+use stas_core::{CtrlState, CtrlType, Dctype, KernelController, Owner};
 use stas_nvme::Transport;
 use stas_nvme::sysfs_address::SysfsAddress;
 
@@ -86,8 +85,8 @@ impl Entry {
         let read = |name| dir.read(name).map(Option::unwrap_or_default);
         let cntrltype = dir.read("cntrltype")?;
         let c = Arc::make_mut(&mut self.controller);
-        c.cntrltype = cntrltype.as_deref().map_or(CtrlType::Unknown, attributes::cntrltype);
-        c.dctype = attributes::dctype(&read("dctype")?);
+        c.cntrltype = cntrltype.as_deref().map_or(CtrlType::Unknown, CtrlType::from_word);
+        c.dctype = Dctype::from_word(&read("dctype")?);
         let Some(subsysnqn) = dir.read("subsysnqn")? else { return Ok(false) };
         c.subsysnqn = subsysnqn;
         c.hostnqn = read("hostnqn")?;

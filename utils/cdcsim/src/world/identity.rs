@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use stas_nvme::DISCOVERY_NQN;
-use stas_nvme::identify::{ControllerType, DiscoveryControllerType, IdentifyController, Version};
+use stas_nvme::identify::{CtrlType, Dctype, IdentifyController, Version};
 use stas_nvme::log_page;
 use stas_nvme::supported::{self, SupportedLogPages};
 use stas_nvme::wire::put;
@@ -20,7 +20,7 @@ const MDTS: u8 = 8;
 /// MDTS in bytes.
 pub const TRANSFER_MAX: u64 = 4096 << MDTS;
 
-/// DCTYPE (TP8010).
+/// The word for DCTYPE (TP8010) in files and on the command line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "lowercase")]
 pub enum Type {
@@ -34,11 +34,11 @@ pub enum Type {
 }
 
 impl Type {
-    fn number(self) -> DiscoveryControllerType {
+    fn dctype(self) -> Dctype {
         match self {
-            Self::Cdc => DiscoveryControllerType::CDC,
-            Self::Ddc => DiscoveryControllerType::DDC,
-            Self::None => DiscoveryControllerType::NOT_REPORTED,
+            Self::Cdc => Dctype::Cdc,
+            Self::Ddc => Dctype::Ddc,
+            Self::None => Dctype::None,
         }
     }
 }
@@ -78,8 +78,8 @@ impl Identity {
             model: "nvme-stas discovery simulator".to_owned(),
             firmware: env!("CARGO_PKG_VERSION").to_owned(),
             version,
-            cntrltype: ControllerType::DISCOVERY,
-            dctype: self.dctype.number(),
+            cntrltype: CtrlType::Discovery,
+            dctype: self.dctype.dctype(),
             subnqn: self.nqn.clone(),
         }
         .encode();

@@ -1,7 +1,7 @@
 //! The commands of a well-behaved host.
 
 use stas_nvme::dim::Registration;
-use stas_nvme::identify::{ControllerType, DiscoveryControllerType, IdentifyController};
+use stas_nvme::identify::{CtrlType, Dctype, IdentifyController};
 use stas_nvme::log_page::{AdrFam, LogPage, Subtype, TrType};
 
 use super::host::*;
@@ -32,8 +32,8 @@ fn a_host_is_given_a_controller_of_its_own() {
         assert_eq!(identify.each_ref().map(|data| (data[78], data[79])), [(1, 0), (2, 0)]);
         let read = IdentifyController::parse(&identify[0]).unwrap();
         assert_eq!(read.subnqn, "nqn.2014-08.org.nvmexpress:cdcsim:test");
-        assert_eq!(read.cntrltype, ControllerType::DISCOVERY);
-        assert_eq!(read.dctype, DiscoveryControllerType::CDC);
+        assert_eq!(read.cntrltype, CtrlType::Discovery);
+        assert_eq!(read.dctype, Dctype::Cdc);
     }
 }
 
