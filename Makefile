@@ -141,6 +141,9 @@ test: toolchain ## run all tests that need no virtual machine
 sim: toolchain ## run the simulated world: N=n seeds (10000), or SEED=n to print the events of one seed
 	$(CARGO) run --quiet --locked --profile sim -p sim -- $(or $(SEED),--count $(N) --from $(FROM))
 
+deny: toolchain ## check the dependencies: licences, known vulnerabilities, duplicates, sources (deny.toml)
+	tests/deny
+
 fuzz: toolchain ## fuzz each parser of external data for FUZZ_SECONDS (60); FUZZ="name name": only these parsers
 	SECONDS_EACH=$(or $(FUZZ_SECONDS),60) tests/fuzz/run $(FUZZ)
 
@@ -195,4 +198,4 @@ toolchain:
 	@command -v $(CARGO) >/dev/null || { echo 'cargo is missing: install Rust as https://rustup.rs says, then run this again' >&2; exit 1; }
 
 .DEFAULT_GOAL = build
-.PHONY: help build install uninstall purge dist deb rpm test sim fuzz integration scenarios coverage sanitize nightly demo demo-plan tree man clean toolchain
+.PHONY: help build install uninstall purge dist deb rpm test sim deny fuzz integration scenarios coverage sanitize nightly demo demo-plan tree man clean toolchain
