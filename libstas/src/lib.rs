@@ -6,7 +6,7 @@
 //! | [`nvme`] | stas-nvme | values and wire formats of NVMe-oF, pure | nothing |
 //! | [`conf`] | stas-core | configuration files to typed settings, pure | nvme |
 //! | [`core`] | stas-core | what both daemons decide with: pure state machines | conf, nvme |
-//! | [`host`] | stas-linux | Linux: the kernel's NVMe host, network, names | core, nvme |
+//! | [`linux`] | stas-linux | Linux: the kernel's NVMe host, network, names | core, nvme |
 //! | [`bus`] | stas-bus | D-Bus names, the contract between the daemons, proxies | core, nvme |
 //! | [`daemon`] | stas-daemon | the shell that both daemons share | all of the above |
 //!
@@ -16,5 +16,5 @@ pub use stas_bus as bus;
 pub use stas_core as core;
 pub use stas_core::conf;
 pub use stas_daemon as daemon;
-pub use stas_linux as host;
+pub use stas_linux as linux;
 pub use stas_nvme as nvme;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
-use libstas::host::nbft::TABLES;
+use libstas::linux::nbft::TABLES;
 use stas_cli::output::Format;
 
 /// Give this host its NVMe-oF identity, and show what it booted from

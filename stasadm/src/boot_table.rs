@@ -3,7 +3,7 @@
 use std::io;
 use std::process::ExitCode;
 
-use libstas::host::nbft::{self, TableError};
+use libstas::linux::nbft::{self, TableError};
 use serde_json::{Value, json};
 use stas_cli::output::{print, render};
 use stas_cli::table;

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 use std::process::ExitCode;
 
-use libstas::host::usage::exclusive;
+use libstas::linux::usage::exclusive;
 
 fn main() -> ExitCode {
     match exclusive::serve(io::stdin(), io::stdout(), Path::new("/dev")) {

@@ -3,10 +3,10 @@
 use libstas::core::browse::Ask;
 use libstas::core::{CtrlRef, Dctype, Host, HostEffect, HostEvent};
 use libstas::daemon::event_loop::Handle;
-use libstas::host::Roots;
-use libstas::host::admin::{Admin, AdminError};
-use libstas::host::effects::{LinuxHost, Setup, StartError};
-use libstas::host::mdns::Browser;
+use libstas::linux::Roots;
+use libstas::linux::admin::{Admin, AdminError};
+use libstas::linux::effects::{LinuxHost, Setup, StartError};
+use libstas::linux::mdns::Browser;
 use libstas::nvme::admin::CommandError;
 use libstas::nvme::log_page::{LSP_PLEO, LogPage};
 use libstas::nvme::supported::DiscoveryLidSpecific;
@@ -129,7 +129,7 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::sync::{Arc, mpsc};
 
-    use libstas::host::sysfs::birth;
+    use libstas::linux::sysfs::birth;
     use libstas::nvme::admin::{Status, Task};
     use libstas::nvme::{HostIdentity, Tid, TidParts, Transport};
 

@@ -1,4 +1,4 @@
-//! The mDNS network: announcements per interface, and stafd's browser. The browser behaves like `libstas::host::mdns`:
+//! The mDNS network: announcements per interface, and stafd's browser. The browser behaves like `libstas::linux::mdns`:
 //! it restarts on request, after a change of the interfaces, and when it is old. In each life it reports a service and
 //! its goodbye once. A service that vanishes between two lives is not reported.
 
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use libstas::core::HostEvent;
 use libstas::core::browse::{Ask, Heard, Spot};
-use libstas::host::mdns::{AGE, BATCH, BATCH_PACE, SETTLE};
+use libstas::linux::mdns::{AGE, BATCH, BATCH_PACE, SETTLE};
 use libstas::nvme::announcement;
 
 use crate::announcing::{Announcing, TIME_TO_LIVE, dead, is_dead};

@@ -42,7 +42,7 @@ const WORLD: [&str; 13] = [
     "crate::arguments",
     "crate::shell",
     "libstas::daemon",
-    "libstas::host",
+    "libstas::linux",
     "mdns_sd::",
     "nix::",
     "stas_daemon::",

@@ -120,7 +120,7 @@ fn only_the_program_that_opens_block_devices_may_open_them() {
     assert_eq!(values(&opener, "DeviceAllow"), ["block-* r"]);
     assert_eq!(values(&opener, "CapabilityBoundingSet"), [""]);
     let socket = read("systemd/stas-in-use.socket");
-    assert_eq!(values(&socket, "ListenStream"), [libstas::host::usage::exclusive::SOCKET]);
+    assert_eq!(values(&socket, "ListenStream"), [libstas::linux::usage::exclusive::SOCKET]);
     assert_eq!(values(&socket, "SocketMode"), ["0600"]);
 }
 
