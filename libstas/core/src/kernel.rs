@@ -3,8 +3,11 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
+
 pub use stas_nvme::identify::{CtrlType, Dctype};
+
 use super::CtrlRef;
 use stas_nvme::{Tid, TidParts, Transport};
 
