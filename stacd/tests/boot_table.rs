@@ -79,7 +79,7 @@ const RECORD: &str = "NBFT, SSNS 1";
 const AUDIT: DisconnectScope = DisconnectScope::AllMatchingTrtypes;
 
 #[test]
-fn the_audit_takes_strangers_and_spares_what_the_firmware_connected() {
+fn the_audit_removes_unowned_connections_but_none_of_the_firmware() {
     let mut host = booted_with(&["root", "stranger"], AUDIT, &[]);
     start(&mut host, &["data"]);
     assert_eq!(host.disconnected(), ["stranger"]);
@@ -99,7 +99,7 @@ fn an_exclusion_spares_it_too() {
 }
 
 #[test]
-fn it_stays_when_its_log_page_no_longer_names_it() {
+fn it_is_kept_when_its_log_page_no_longer_lists_it() {
     for scope in [DisconnectScope::OnlyStas, AUDIT] {
         let mut host = booted_with(&["root"], scope, &[]);
         start(&mut host, &["root", "data"]);
@@ -116,7 +116,7 @@ fn it_stays_when_its_log_page_no_longer_names_it() {
 }
 
 #[test]
-fn it_stays_when_it_becomes_excluded() {
+fn it_is_kept_when_it_becomes_excluded() {
     let mut host = booted(&["root"]);
     start(&mut host, &["root", "data"]);
     host.conf.exclusions = vec![exclude("root"), exclude("data")];
@@ -127,7 +127,7 @@ fn it_stays_when_it_becomes_excluded() {
 }
 
 #[test]
-fn it_stays_when_a_restart_finds_it_excluded_and_unnamed() {
+fn it_is_kept_when_a_restart_finds_it_excluded_and_unlisted() {
     let mut host = booted(&["root"]);
     start(&mut host, &["root", "data"]);
     host.conf = booted_with(&[], AUDIT, &["root", "data"]).conf;
@@ -138,7 +138,7 @@ fn it_stays_when_a_restart_finds_it_excluded_and_unnamed() {
 }
 
 #[test]
-fn the_same_subsystem_as_another_host_is_a_stranger() {
+fn the_same_subsystem_with_another_host_nqn_is_unowned() {
     let mut host = booted_with(&[], AUDIT, &[]);
     host.add(&as_host(OWN, &io(TARGET, "root")));
     start(&mut host, &[]);
@@ -146,7 +146,7 @@ fn the_same_subsystem_as_another_host_is_a_stranger() {
 }
 
 #[test]
-fn without_a_table_it_is_a_stranger() {
+fn without_a_table_it_is_unowned() {
     let mut host = booted_with(&["root"], AUDIT, &[]);
     host.tables = Some(BootTables::default());
     start(&mut host, &[]);
@@ -155,7 +155,7 @@ fn without_a_table_it_is_a_stranger() {
 }
 
 #[test]
-fn what_a_table_has_named_stays_though_the_table_has_vanished() {
+fn a_controller_of_a_vanished_table_is_kept() {
     let connections: [&[&str]; 2] = [&["root"], &["root", "data"]];
     for page in connections {
         let mut host = booted(&["root", "stranger"]);

@@ -56,7 +56,7 @@ fn refreshes(host: &Host) -> usize {
 }
 
 #[test]
-fn what_a_page_names_is_connected_at_once() {
+fn a_listed_controller_is_connected_at_once() {
     let mut host = started();
     host.stafd_with(&["a", "b", "c"], 0);
     assert_eq!(host.nqns(), ["a", "b", "c"]);
@@ -66,7 +66,7 @@ fn what_a_page_names_is_connected_at_once() {
 }
 
 #[test]
-fn what_a_page_of_the_same_connection_no_longer_names_goes_after_half_a_second_of_quiet() {
+fn a_controller_missing_on_the_same_connection_is_removed_after_half_a_second_of_quiet() {
     let mut host = started();
     host.stafd_with(&["a", "b", "c"], 0);
     host.page_is(&["a", "b"]);
@@ -77,7 +77,7 @@ fn what_a_page_of_the_same_connection_no_longer_names_goes_after_half_a_second_o
 }
 
 #[test]
-fn while_looking_for_storage_in_use_hangs_nothing_is_disconnected_and_it_is_told() {
+fn a_hanging_check_disconnects_nothing_and_is_logged() {
     let mut host = started();
     host.stafd_with(&["a", "b", "c"], 100);
     host.hold(Op::CheckUse);
@@ -221,7 +221,7 @@ fn a_page_that_dropped_everything_by_mistake_costs_nothing() {
 }
 
 #[test]
-fn storage_in_use_is_kept_and_said_once_until_it_is_free() {
+fn storage_in_use_is_kept_and_logged_once_until_it_is_free() {
     let mut host = started();
     host.stafd_with(&["a", "b"], 100);
     host.in_use.insert("b".into());
@@ -237,7 +237,7 @@ fn storage_in_use_is_kept_and_said_once_until_it_is_free() {
 }
 
 #[test]
-fn storage_in_use_goes_when_the_administrator_says_so() {
+fn storage_in_use_is_disconnected_with_in_use_disconnect() {
     let mut host = started();
     host.stafd_with(&["a", "b"], 100);
     host.in_use.insert("b".into());
@@ -273,7 +273,7 @@ fn an_exclusion_written_while_stacd_was_down_reaches_an_existing_connection() {
 }
 
 #[test]
-fn a_configured_controller_goes_when_it_is_taken_out_and_no_other_is_touched() {
+fn a_controller_removed_from_the_configuration_is_disconnected_and_no_other() {
     let mut host = started();
     host.conf.controllers.push(configured("x"));
     host.reload();
@@ -287,7 +287,7 @@ fn a_configured_controller_goes_when_it_is_taken_out_and_no_other_is_touched() {
 }
 
 #[test]
-fn what_was_taken_out_of_the_configuration_while_stacd_was_down_goes() {
+fn a_controller_removed_from_the_configuration_while_stacd_was_down_is_disconnected() {
     let mut host = started();
     host.conf.controllers.push(configured("x"));
     host.reload();
@@ -354,7 +354,7 @@ fn under_no_disconnect_only_an_exclusion_disconnects() {
 }
 
 #[test]
-fn no_disconnect_holds_from_the_reload_on_for_what_was_about_to_go() {
+fn no_disconnect_stops_pending_removals_at_the_reload() {
     let mut host = started();
     host.stafd_with(&["a", "b"], 100);
     host.in_use.insert("b".into());
@@ -370,7 +370,7 @@ fn no_disconnect_holds_from_the_reload_on_for_what_was_about_to_go() {
 }
 
 #[test]
-fn no_disconnect_holds_for_what_was_about_to_go_though_stafd_has_vanished_meanwhile() {
+fn no_disconnect_stops_pending_removals_while_stafd_is_stopped() {
     let mut host = started();
     host.stafd_with(&["a", "b"], 100);
     host.in_use.insert("b".into());
@@ -386,7 +386,7 @@ fn no_disconnect_holds_for_what_was_about_to_go_though_stafd_has_vanished_meanwh
 }
 
 #[test]
-fn somebody_elses_connection_stays_untouched_unless_it_is_audited() {
+fn a_connection_of_another_program_is_kept_unless_it_is_audited() {
     let mut host = started();
     host.add(&ioc("stranger"));
     host.stafd_with(&["a"], 100);
@@ -414,7 +414,7 @@ fn the_audit_leaves_alone_what_the_kernel_has_not_filled_in_yet() {
 }
 
 #[test]
-fn the_audit_does_not_go_by_a_page_that_a_rebooted_target_gave_in_its_first_second() {
+fn the_audit_ignores_a_page_from_the_first_second_after_a_reboot() {
     let mut host = started();
     host.conf.disconnect_scope = DisconnectScope::AllMatchingTrtypes;
     host.reload();
@@ -430,7 +430,7 @@ fn the_audit_does_not_go_by_a_page_that_a_rebooted_target_gave_in_its_first_seco
 }
 
 #[test]
-fn the_audit_waits_until_stafd_has_told_everything() {
+fn the_audit_waits_until_stafd_has_reported_everything() {
     let mut host = started();
     host.conf.disconnect_scope = DisconnectScope::AllMatchingTrtypes;
     host.reload();
@@ -461,7 +461,7 @@ fn a_connection_removed_behind_our_back_is_made_again_within_two_seconds() {
 }
 
 #[test]
-fn a_connection_whose_remove_event_was_lost_is_made_again_with_the_next_look() {
+fn a_connection_whose_remove_event_was_lost_is_restored_at_the_next_snapshot() {
     let mut host = started();
     host.stafd_with(&["a"], 0);
     host.wait(60.0);
@@ -488,7 +488,7 @@ fn unlink_and_link_in_quick_succession_ends_live() {
 }
 
 #[test]
-fn a_discovery_controller_that_the_administrator_removed_takes_its_own() {
+fn a_discovery_controller_removed_from_the_configuration_removes_its_controllers() {
     let mut host = started();
     host.stafd_with(&["a", "b"], 100);
     host.peer.view = Some(StafdView {
@@ -526,7 +526,7 @@ fn edited_in_place() -> (Host, Tid) {
 }
 
 #[test]
-fn a_discovery_controller_that_is_edited_in_place_takes_nothing_before_its_new_self_is_read_and_connected() {
+fn an_edited_discovery_controller_removes_nothing_before_the_new_one_is_read_and_connected() {
     let (mut host, moved) = edited_in_place();
     host.wait(3.0);
     assert_eq!(host.nqns(), ["a", "b"]);
@@ -575,7 +575,7 @@ fn new_discovery_controllers_without_end_do_not_put_off_removals_without_end() {
 }
 
 #[test]
-fn a_discovery_controller_that_aged_out_takes_only_what_is_not_live() {
+fn an_aged_out_discovery_controller_removes_only_controllers_that_are_not_live() {
     let mut host = started();
     host.stafd_with(&["a", "b"], 100);
     host.kernel.iter_mut().find(|k| k.subsysnqn == "b").unwrap().state = CtrlState::Connecting;
@@ -618,7 +618,7 @@ fn an_empty_page_of_a_python_stafd_proves_nothing_before_that_owner_has_shown_en
 }
 
 #[test]
-fn what_is_said_for_an_answer_never_asked_for_changes_nothing() {
+fn an_answer_without_a_request_changes_nothing() {
     let mut host = started();
     host.stafd_with(&["a"], 100);
     host.feed(Event::AllFetched { op: OpId(4711), result: Ok(StafdView::default()) });
@@ -722,7 +722,7 @@ fn a_resolver_that_never_answers_holds_nothing_up_for_longer_than_half_a_minute(
 }
 
 #[test]
-fn what_was_connected_before_is_not_let_go_for_a_name_that_nobody_has_looked_up() {
+fn an_existing_connection_is_not_removed_for_an_unresolved_exclusion() {
     let mut host = started();
     host.stafd_with(&["a"], 100);
     host.hold(Op::Resolve);

@@ -134,7 +134,7 @@ fn host_time(seconds: u64) -> Time {
 }
 
 #[test]
-fn a_connection_that_another_orchestrator_takes_over_stays() {
+fn a_connection_taken_over_by_another_orchestrator_is_kept() {
     let mut host = Host::configured(&file(&[line(A, "")])).started();
     let ctrl = host.ctrls()[0];
     host.ctrl(ctrl).owner = other();
@@ -387,7 +387,7 @@ fn an_audit_removes_only_what_its_scope_names() {
 }
 
 #[test]
-fn what_the_audit_marked_stays_when_the_scope_is_narrowed_meanwhile() {
+fn a_connection_marked_by_the_audit_is_kept_when_the_scope_is_narrowed() {
     for narrow in [file(&[]), audited("disconnect-trtypes=rdma\n", &[]), audited("", &[line(B, "")])] {
         let mut host = Host::configured(&audited("", &[]));
         let hand = by_hand(&mut host, &tid(B), Owner::None);

@@ -31,7 +31,7 @@ fn blocked_for_a_minute() -> Host {
 }
 
 #[test]
-fn a_reload_does_not_hurry_what_blocked_the_connect_path() {
+fn a_reload_does_not_end_the_penalty_of_a_controller() {
     let mut host = blocked_for_a_minute();
     host.wait(100.0);
     host.reload();

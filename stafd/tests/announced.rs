@@ -133,7 +133,7 @@ fn without_the_name_of_the_interface_nothing_is_connected_before_it_is_known() {
 }
 
 #[test]
-fn the_same_address_on_two_interfaces_is_told_once_and_tried_on_both() {
+fn an_address_on_two_interfaces_is_logged_once_and_tried_on_both() {
     let mut host = started("");
     for _ in 0..3 {
         hear(&mut host, announcement("x", "tcp", &[(1, A), (2, A)]));
@@ -194,7 +194,7 @@ fn announced_does_not_mean_ready_and_a_fresh_announcement_ends_the_wait() {
 }
 
 #[test]
-fn one_that_does_not_answer_is_doubted_now_and_then_and_forgotten_with_its_announcement() {
+fn an_unresponsive_controller_is_reconfirmed_and_dropped_with_its_announcement() {
     let mut host = started("");
     host.dead.insert(A.into());
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
@@ -240,7 +240,7 @@ fn what_is_neither_announced_nor_connected_is_given_up_after_the_persistence_and
 }
 
 #[test]
-fn the_clock_starts_anew_when_it_comes_back_between() {
+fn the_persistence_restarts_when_the_controller_returns() {
     let mut host = started(&persistence("100"));
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
     hear(&mut host, Heard::Gone("x".into()));
@@ -291,7 +291,7 @@ fn the_remaining_time_survives_a_restart() {
 }
 
 #[test]
-fn a_restart_leaves_a_live_one_alone_even_when_it_was_absent_before_and_nobody_announces_it() {
+fn a_restart_keeps_a_live_controller_that_is_no_longer_announced() {
     let mut host = started(&persistence("10"));
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
     hear(&mut host, Heard::Gone("x".into()));
@@ -330,13 +330,13 @@ fn zeroconf_disabled_keeps_what_is_connected_until_it_is_lost_and_enabled_browse
 }
 
 #[test]
-fn with_zeroconf_disabled_from_the_start_nobody_browses() {
+fn with_zeroconf_disabled_the_browser_is_not_started() {
     let host = started("[Service Discovery]\nzeroconf=disabled\n");
     assert!(asked(&host).is_empty());
 }
 
 #[test]
-fn one_that_is_configured_too_is_one_connection_whose_owner_is_the_configured_one() {
+fn a_controller_that_is_also_configured_has_one_connection_owned_by_the_configured_tid() {
     let mut host = started("[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1\n");
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
     host.kernel[0].src_addr = Some("192.0.2.101".parse().unwrap());
@@ -368,7 +368,7 @@ fn a_renamed_interface_is_followed() {
 }
 
 #[test]
-fn who_is_not_heard_again_after_the_browser_started_afresh_is_no_longer_announced() {
+fn a_service_not_received_after_a_browser_restart_is_no_longer_announced() {
     let mut host = started(&persistence("100"));
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
     hear(&mut host, announcement("y", "tcp", &[(1, B)]));
@@ -387,7 +387,7 @@ fn who_is_not_heard_again_after_the_browser_started_afresh_is_no_longer_announce
 }
 
 #[test]
-fn a_thousand_fakes_cost_little_and_the_real_one_is_found_before_and_after_them() {
+fn a_thousand_fake_services_do_not_hide_a_real_one() {
     let mut host = started("");
     hear(&mut host, announcement("real 1", "tcp", &[(1, A)]));
     let fakes: Vec<Heard> = (0..1000_u32)
@@ -409,7 +409,7 @@ fn a_thousand_fakes_cost_little_and_the_real_one_is_found_before_and_after_them(
 }
 
 #[test]
-fn who_finds_no_place_to_wait_is_asked_for_when_the_others_were_tried() {
+fn a_service_that_does_not_fit_into_the_queue_is_queried_later() {
     let mut host = started("");
     let all: Vec<Heard> = (0..3000_u32)
         .map(|n| announcement(&format!("fake {n:04}"), "tcp", &[(1, &format!("10.0.{}.{}", n / 250, n % 250 + 1))]))
@@ -429,7 +429,7 @@ fn who_finds_no_place_to_wait_is_asked_for_when_the_others_were_tried() {
 }
 
 #[test]
-fn who_made_room_after_it_was_tried_in_vain_is_asked_for_again() {
+fn an_evicted_service_is_queried_again() {
     let mut host = started("");
     host.dead.insert(A.into());
     hear(&mut host, announcement("real", "tcp", &[(1, A)]));
@@ -455,7 +455,7 @@ fn who_made_room_after_it_was_tried_in_vain_is_asked_for_again() {
 }
 
 #[test]
-fn of_many_that_do_not_answer_each_is_doubted_and_few_at_once() {
+fn all_unresponsive_services_are_reconfirmed_a_few_at_a_time() {
     let mut host = started("");
     let fakes = (0..100_u32).map(|n| announcement(&format!("fake {n}"), "tcp", &[(1, &format!("10.0.1.{n}"))]));
     host.feed(Event::Heard(fakes.collect()));
@@ -479,7 +479,7 @@ fn of_many_that_do_not_answer_each_is_doubted_and_few_at_once() {
 }
 
 #[test]
-fn strangers_whose_names_come_first_do_not_keep_the_one_that_waits_out() {
+fn queued_services_are_admitted_in_fifo_order() {
     let mut host = started("");
     let fakes = |turn: u32| -> Vec<Heard> {
         let fake = |n| {
@@ -496,7 +496,7 @@ fn strangers_whose_names_come_first_do_not_keep_the_one_that_waits_out() {
 }
 
 #[test]
-fn who_takes_its_leave_while_it_waits_is_not_tried() {
+fn a_queued_service_that_sends_a_goodbye_is_not_tried() {
     let mut host = started("");
     let fakes = (0..300_u32).map(|n| announcement(&format!("fake {n}"), "tcp", &[(1, &format!("10.0.1.{}", n % 250))]));
     let leaves = [Heard::Gone("last".into()), announcement("useless", "smoke", &[(2, B)])];
@@ -508,7 +508,7 @@ fn who_takes_its_leave_while_it_waits_is_not_tried() {
 }
 
 #[test]
-fn who_was_connected_is_heard_again_however_many_fakes_there_are() {
+fn a_service_of_a_connected_controller_is_admitted_among_any_number_of_fakes() {
     let mut host = started(&persistence("30"));
     hear(&mut host, announcement("real", "tcp", &[(1, A)]));
     hear(&mut host, Heard::Gone("real".into()));
@@ -523,7 +523,7 @@ fn who_was_connected_is_heard_again_however_many_fakes_there_are() {
 }
 
 #[test]
-fn who_is_announced_again_before_it_was_parted_with_was_connected_all_the_same() {
+fn a_controller_announced_again_before_its_removal_still_counts_as_connected() {
     let mut host = started(&persistence("0"));
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
     hear(&mut host, Heard::Gone("x".into()));
@@ -536,7 +536,7 @@ fn who_is_announced_again_before_it_was_parted_with_was_connected_all_the_same()
 }
 
 #[test]
-fn who_is_given_up_again_before_it_has_answered_is_told_of_again() {
+fn a_controller_removed_again_before_it_connected_is_signalled_again() {
     let mut host = started(&persistence("60"));
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
     let excluded = format!("{}[Controllers]\nexclude=transport=tcp;traddr={A}\n", persistence("60"));
@@ -552,7 +552,7 @@ fn who_is_given_up_again_before_it_has_answered_is_told_of_again() {
 }
 
 #[test]
-fn among_a_thousand_that_are_heard_in_the_same_order_again_and_again_each_gets_its_turn() {
+fn a_thousand_services_received_in_the_same_order_are_all_tried() {
     let mut host = started("");
     let mut all: Vec<Heard> = (0..1000_u32)
         .map(|n| announcement(&format!("fake {n}"), "tcp", &[(1, &format!("10.0.{}.{}", n / 250, n % 250 + 1))]))
@@ -573,7 +573,7 @@ fn among_a_thousand_that_are_heard_in_the_same_order_again_and_again_each_gets_i
 }
 
 #[test]
-fn who_answers_after_its_announcement_has_ended_is_parted_with_like_any_other() {
+fn a_controller_that_connects_after_its_announcement_ended_is_removed_normally() {
     let mut host = started(&persistence("0"));
     host.dead.insert(A.into());
     let configured =
@@ -613,7 +613,7 @@ fn fakes_do_not_fill_the_log() {
 }
 
 #[test]
-fn when_its_address_moves_to_another_interface_the_old_way_is_kept_only_if_it_was_ever_connected() {
+fn an_announcement_that_moves_to_another_interface_keeps_the_old_path_only_if_it_was_connected() {
     let mut host = started(&persistence("50"));
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
     hear(&mut host, announcement("x", "tcp", &[(2, A)]));
@@ -623,7 +623,7 @@ fn when_its_address_moves_to_another_interface_the_old_way_is_kept_only_if_it_wa
 }
 
 #[test]
-fn while_nobody_can_look_who_is_connected_no_turn_is_called_for_without_end() {
+fn without_snapshots_no_timer_fires_endlessly() {
     let mut host = started(&persistence("5"));
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
     host.lose(A);
@@ -640,7 +640,7 @@ fn while_nobody_can_look_who_is_connected_no_turn_is_called_for_without_end() {
 }
 
 #[test]
-fn a_kill_between_the_first_connection_and_its_saving_gives_nothing_up() {
+fn a_kill_before_the_first_connection_is_saved_removes_nothing() {
     for conf in ["", "[Service Discovery]\nzeroconf=disabled\n"] {
         let mut host = started("");
         host.dead.insert(A.into());
@@ -659,7 +659,7 @@ fn a_kill_between_the_first_connection_and_its_saving_gives_nothing_up() {
 }
 
 #[test]
-fn one_that_never_answered_is_forgotten_without_a_word_when_nobody_announces_it_after_a_restart() {
+fn a_never_connected_controller_is_dropped_without_a_signal_after_a_restart() {
     let mut host = started("");
     host.dead.insert(A.into());
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
@@ -671,7 +671,7 @@ fn one_that_never_answered_is_forgotten_without_a_word_when_nobody_announces_it_
 }
 
 #[test]
-fn a_line_that_cannot_be_read_does_not_make_an_announced_one_a_configured_one() {
+fn an_unreadable_line_does_not_make_an_announced_controller_configured() {
     let bad = "[Controllers]\ncontroller=transport=smoke;traddr=192.0.2.9\n";
     let mut host = started(&persistence("60"));
     host.dead.insert(B.into());
@@ -690,7 +690,7 @@ fn a_line_that_cannot_be_read_does_not_make_an_announced_one_a_configured_one() 
 }
 
 #[test]
-fn what_is_only_announced_claims_and_ends_no_connection_of_another_program() {
+fn an_announced_controller_neither_claims_nor_ends_foreign_connections() {
     for owner in [Owner::None, Owner::Other("discoverd".into())] {
         let mut host = started(&persistence("10"));
         let hand = host.make(&dc(A, ""), Purpose::Discovery);

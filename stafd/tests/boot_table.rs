@@ -85,14 +85,14 @@ fn without_a_configured_boot_host_the_host_is_itself() {
 }
 
 #[test]
-fn a_record_without_an_interface_goes_where_the_routes_lead() {
+fn a_record_without_an_interface_uses_the_routes() {
     let mut nbft = nbft();
     nbft.discovery[0].hfi = None;
     assert_eq!(connected_by(&booted(nbft, &[]).started()), [""]);
 }
 
 #[test]
-fn an_interface_that_comes_later_is_awaited_and_told_once() {
+fn a_missing_interface_is_awaited_and_logged_once() {
     let mut host = booted(nbft(), &[]).started();
     host.wait(100);
     links_arrive(&mut host);
@@ -104,7 +104,7 @@ fn an_interface_that_comes_later_is_awaited_and_told_once() {
 }
 
 #[test]
-fn an_interface_that_goes_changes_nothing() {
+fn a_lost_interface_changes_nothing() {
     let mut host = booted(nbft(), &eth0()).started();
     host.set_links(Links(vec![]));
     host.wait(600);
@@ -121,7 +121,7 @@ fn of_those_with_the_same_hardware_address_the_one_with_the_boot_address_counts(
 }
 
 #[test]
-fn when_the_interface_is_another_one_the_old_connection_goes_after_the_new_one_is_there() {
+fn when_the_interface_changes_the_new_connection_precedes_the_removal() {
     let mut host = booted(nbft(), &eth0()).started();
     host.dead.insert("br0".into());
     host.set_links(Links(vec![interface(2, "eth0", &MAC, &[]), interface(3, "br0", &MAC, &["192.0.2.1"])]));
@@ -172,7 +172,7 @@ fn an_announced_way_is_not_taken_for_a_former_interface_of_the_record() {
 }
 
 #[test]
-fn a_record_that_has_vanished_from_the_tables_takes_nothing_away() {
+fn a_record_missing_from_the_tables_removes_nothing() {
     let mut host = booted(nbft(), &eth0()).started();
     host.tables = Some(BootTables::default());
     host.reload();

@@ -240,7 +240,7 @@ async fn a_name_without_what_people_leave_out_is_enough() {
 }
 
 #[tokio::test]
-async fn what_was_given_up_is_told_with_its_reason() {
+async fn removed_controllers_are_published_with_the_reason() {
     let world = start().await;
     let staf = StafProxy::new(&world.client).await.unwrap();
     let removed = staf.list_removed_controllers().await.unwrap();
@@ -325,7 +325,7 @@ async fn nonsense_is_answered_and_breaks_nothing() {
 }
 
 #[tokio::test]
-async fn a_page_that_cannot_be_read_anew_is_an_error() {
+async fn a_failed_refresh_is_an_error() {
     if !nix_is_root() {
         eprintln!("skipped: only root may have log pages read anew");
         return;

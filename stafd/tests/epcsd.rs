@@ -24,7 +24,7 @@ fn page_state(host: &Host) -> PageState {
 }
 
 #[test]
-fn it_is_held_unless_the_configuration_says_poll_and_the_bit_is_clear() {
+fn it_stays_connected_unless_epcsd_is_poll_and_the_bit_is_clear() {
     for (conf, epcsd) in [("", false), ("", true), (POLL, true)] {
         let mut host = started(&format!("{conf}{CONFIGURED}"), epcsd);
         host.wait(3600);
@@ -92,7 +92,7 @@ fn a_page_that_says_nothing_of_this_port_is_taken_by_all_that_it_says_of_itself(
 }
 
 #[test]
-fn a_polled_one_does_not_age_while_its_polls_succeed() {
+fn a_polled_controller_does_not_age_while_its_polls_succeed() {
     let conf = "[Global]\nignore-iface=true\n[Discovery controller connection management]\nepcsd=poll\n\
                 zeroconf-connections-persistence=100\n";
     let mut host = Host::configured(conf).page(A, vec![own_entry(A, false)]);

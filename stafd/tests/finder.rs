@@ -149,7 +149,7 @@ fn an_existing_connection_is_taken_over_but_not_one_of_nvme_discover() {
 }
 
 #[test]
-fn referrals_are_followed_without_loops_and_go_when_nobody_refers_to_them() {
+fn referrals_are_followed_without_loops_and_removed_with_their_last_referrer() {
     let mut host = Host::with(&["192.0.2.1"])
         .page("192.0.2.1", vec![referral("192.0.2.2"), referral("192.0.2.1")])
         .page("192.0.2.2", vec![referral("192.0.2.3"), referral("192.0.2.1")])
@@ -165,7 +165,7 @@ fn referrals_are_followed_without_loops_and_go_when_nobody_refers_to_them() {
 }
 
 #[test]
-fn a_row_of_referrals_without_an_end_is_followed_for_eight_steps() {
+fn an_endless_chain_of_referrals_is_followed_for_eight_steps() {
     let address = |number: usize| format!("192.0.2.{number}");
     let mut host = Host::with(&["192.0.2.1"]);
     for number in 1..200 {
@@ -194,7 +194,7 @@ fn a_row_of_referrals_without_an_end_is_followed_for_eight_steps() {
 }
 
 #[test]
-fn a_controller_taken_out_of_the_configuration_goes_and_no_other_is_touched() {
+fn a_controller_removed_from_the_configuration_is_removed_and_no_other() {
     let mut host = Host::with(&["192.0.2.1", "192.0.2.2"]).started();
     let kept = host.kernel.iter().find(|kernel| kernel.traddr == "192.0.2.1").unwrap().ctrl;
     host.conf.controllers.pop();
@@ -209,7 +209,7 @@ fn a_controller_taken_out_of_the_configuration_goes_and_no_other_is_touched() {
 }
 
 #[test]
-fn what_was_taken_out_while_stafd_was_down_goes_and_is_listed() {
+fn a_controller_removed_while_stafd_was_down_is_removed_and_listed_as_removed() {
     let mut host = Host::with(&["192.0.2.1", "192.0.2.2"]).started();
     host.conf.controllers.pop();
     host.restart();
@@ -235,7 +235,7 @@ fn what_a_garbled_configuration_may_still_name_survives_the_end_of_its_referral_
 }
 
 #[test]
-fn what_the_kernel_did_not_let_go_before_a_restart_goes_after_it() {
+fn a_disconnect_refused_before_a_restart_is_done_after_it() {
     let mut host = Host::with(&["192.0.2.1", "192.0.2.2"]).started();
     host.conf.controllers.pop();
     host.disconnect_refused = true;
@@ -249,7 +249,7 @@ fn what_the_kernel_did_not_let_go_before_a_restart_goes_after_it() {
 }
 
 #[test]
-fn what_is_wanted_again_before_the_kernel_has_let_it_go_is_read_again() {
+fn a_controller_wanted_again_before_its_disconnect_is_read_again() {
     let mut host = Host::with(&["192.0.2.1"]).started();
     host.disconnect_refused = true;
     host.conf.exclusions = [Exclusion { traddr: Some("192.0.2.1".into()), ..Exclusion::default() }].into();
@@ -497,7 +497,7 @@ fn a_finder_that_stops_wants_no_more_than_what_leads_to_the_end() {
 }
 
 #[test]
-fn others_get_what_the_shadowed_udev_rule_would_have_done() {
+fn foreign_controllers_get_what_the_overridden_udev_rule_would_have_done() {
     let mut host = Host::with(&["192.0.2.1"]).started();
     let stranger = host.add(&dc("192.0.2.99")).device;
     host.uevent(stranger, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
@@ -506,7 +506,7 @@ fn others_get_what_the_shadowed_udev_rule_would_have_done() {
 }
 
 #[test]
-fn a_storm_of_events_of_others_has_nvme_cli_called_once_for_each_look() {
+fn a_storm_of_foreign_events_restarts_the_unit_once_per_snapshot() {
     let mut host = Host::with(&["192.0.2.1"]).started();
     let strangers = [host.add(&dc("192.0.2.98")).device, host.add(&dc("192.0.2.99")).device];
     for _ in 0..500 {
@@ -569,7 +569,7 @@ fn this_host_is_registered_with_a_cdc_on_each_connection_and_updated_when_its_na
 }
 
 #[test]
-fn who_keeps_no_register_is_not_asked_to() {
+fn a_controller_without_a_register_gets_no_registration() {
     let host = Host::with(&["192.0.2.1"]).started();
     assert_eq!(host.count_of(Op::Register), 0);
     assert_eq!(host.core.controller(&dc("192.0.2.1")).unwrap().registration, None);
@@ -622,7 +622,7 @@ fn ancient() -> Host {
 }
 
 #[test]
-fn who_refuses_keep_alive_is_polled_every_15_minutes_and_not_held() {
+fn a_controller_without_keep_alive_is_polled_every_15_minutes() {
     let mut host = ancient();
     host.wait(60.0);
     assert_eq!(host.addresses(), [""; 0]);
@@ -641,7 +641,7 @@ fn who_refuses_keep_alive_is_polled_every_15_minutes_and_not_held() {
 }
 
 #[test]
-fn a_refusal_that_passes_makes_nobody_a_polled_one() {
+fn a_temporary_refusal_does_not_cause_polling() {
     let mut host = Host::with(&["192.0.2.1"]).page("192.0.2.1", vec![entry("192.0.2.9", "a")]);
     host.refuses_keep_alive = ["192.0.2.1".into()].into();
     host.start();
@@ -656,7 +656,7 @@ fn a_refusal_that_passes_makes_nobody_a_polled_one() {
 }
 
 #[test]
-fn who_is_polled_and_takes_a_keep_alive_again_is_held() {
+fn a_polled_controller_that_accepts_keep_alive_stays_connected() {
     let mut host = ancient();
     host.refuses_keep_alive.clear();
     host.wait(1000.0);
@@ -696,7 +696,7 @@ fn a_poll_that_a_restart_cuts_short_leaves_no_connection_behind() {
 }
 
 #[test]
-fn after_a_restart_the_connection_of_nvme_discover_is_nobodys() {
+fn after_a_restart_the_connection_of_nvme_discover_is_not_adopted() {
     let mut host = ancient();
     host.wait(60.0);
     nvme_discover(&mut host);

@@ -45,7 +45,7 @@ fn two_that_refer_to_each_other_are_removed_with_the_configuration_of_the_one() 
 }
 
 #[test]
-fn one_that_refers_to_itself_is_removed_with_its_configuration_also_while_stafd_is_down() {
+fn a_controller_that_refers_to_itself_is_removed_with_its_configuration() {
     for down in [false, true] {
         let mut host = started(&[A], &[(A, &[A])]);
         configure(&mut host, &[]);
@@ -83,7 +83,7 @@ fn two_that_refer_to_each_other_stay_while_a_third_refers_to_one_of_them_or_has_
 }
 
 #[test]
-fn what_one_that_aged_out_has_referred_to_stays_while_it_is_live() {
+fn targets_of_an_aged_out_controller_are_kept_while_they_are_live() {
     let mut host = started(&[], &[(A, &[B]), (B, &[A])]);
     host.configure(
         "[Global]\nignore-iface=true\n[Discovery controller connection management]\n\

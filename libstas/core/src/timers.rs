@@ -69,7 +69,7 @@ mod tests {
     }
 
     #[test]
-    fn due_timers_come_out_once_and_the_earliest_first() {
+    fn due_timers_are_returned_once_earliest_first() {
         let mut timers = Timers::default();
         timers.set("b", at(2));
         timers.set("a", at(3));

@@ -432,7 +432,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pipe_in_place_of_a_file_holds_up_nobody() {
+    fn a_pipe_in_place_of_a_file_does_not_block() {
         let etc = Etc::new();
         nix::unistd::mkfifo(&etc.path("stafd.conf"), nix::sys::stat::Mode::S_IRUSR).unwrap();
         let error = etc.read().unwrap_err().to_string();

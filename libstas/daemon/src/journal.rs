@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_stands_still_stops_nobody_and_tells_what_is_missing() {
+    fn a_blocked_log_blocks_no_caller_and_counts_dropped_lines() {
         struct Stuck(Receiver<()>);
         impl std::io::Write for Stuck {
             fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_saved_comes_back() {
+    fn a_saved_state_is_restored() {
         let directory = tempfile::tempdir().unwrap();
         let file = file(&directory);
         assert_eq!(file.load::<State>(), None);
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn the_latest_of_many_is_what_stays() {
+    fn the_last_of_many_saved_states_is_kept() {
         let directory = tempfile::tempdir().unwrap();
         let file = file(&directory);
         let saver = Saver::start(file.clone()).unwrap();

@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_socket_that_nobody_reads_is_told_once() {
+    fn an_unread_socket_is_logged_once() {
         if std::env::var_os(SOCKET).is_some_and(|socket| is_ours(&socket)) {
             let log = LogLines::start();
             Systemd.ready();
@@ -129,7 +129,7 @@ mod tests {
             return;
         }
         let folder = tempfile::tempdir().unwrap();
-        with_socket(&folder.path().join(OURS), "a_socket_that_nobody_reads_is_told_once");
+        with_socket(&folder.path().join(OURS), "an_unread_socket_is_logged_once");
     }
 
     /// Name that distinguishes such a process from one started by systemd.

@@ -199,7 +199,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_kernel_would_refuse_is_refused_without_being_told() {
+    fn a_malformed_secret_is_refused_and_not_logged() {
         use MalformedSecret::{Base64, Checksum, Form, Hash, Length, Withheld};
         let mistyped = GOOD.replacen("ia6z", "ia6y", 1);
         for (text, error) in [

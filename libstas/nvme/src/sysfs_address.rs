@@ -62,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn the_scope_of_a_link_local_address_stays() {
+    fn the_scope_of_a_link_local_address_is_kept() {
         let address = SysfsAddress::parse("traddr=FE80::0:1%eth0,src_addr=fe80::2%eth0", Transport::Tcp);
         assert_eq!(address.traddr, "fe80::1%eth0");
         assert_eq!(address.src_addr, "fe80::2".parse().ok());

@@ -217,7 +217,7 @@ fn one_write_is_in_flight_at_a_time() {
 }
 
 #[test]
-fn a_controller_that_a_late_answer_brings_is_disconnected_when_nobody_wants_it_any_more() {
+fn a_controller_created_late_is_disconnected_if_it_is_no_longer_wanted() {
     let mut scene = Scene::new();
     scene.want(&tid("a"), Want::default());
     let (op, _) = scene.next_connect();
@@ -230,7 +230,7 @@ fn a_controller_that_a_late_answer_brings_is_disconnected_when_nobody_wants_it_a
 }
 
 #[test]
-fn a_controller_that_a_late_answer_brings_is_kept_when_it_is_wanted_again() {
+fn a_controller_created_late_is_kept_if_it_is_wanted_again() {
     let mut scene = Scene::new();
     scene.want(&tid("a"), Want::default());
     let (op, _) = scene.next_connect();
@@ -243,7 +243,7 @@ fn a_controller_that_a_late_answer_brings_is_kept_when_it_is_wanted_again() {
 }
 
 #[test]
-fn of_two_that_serve_one_tid_the_one_just_made_goes() {
+fn of_two_connections_for_one_tid_the_new_one_is_disconnected() {
     let mut scene = Scene::new();
     scene.want(&tid("a"), Want::default());
     let (op, _) = scene.next_connect();
@@ -255,7 +255,7 @@ fn of_two_that_serve_one_tid_the_one_just_made_goes() {
 }
 
 #[test]
-fn two_tids_that_one_connection_serves_share_it_and_it_goes_with_the_last_of_them() {
+fn two_tids_share_one_connection_until_the_last_is_removed() {
     let mut scene = Scene::new();
     let ctrl = scene.host.add(&on("eth0", "a"));
     scene.want(&on("eth0", "a"), Want { rank: 1, ..Want::default() });
@@ -271,7 +271,7 @@ fn two_tids_that_one_connection_serves_share_it_and_it_goes_with_the_last_of_the
 }
 
 #[test]
-fn what_leaves_does_not_take_with_it_a_connection_that_another_one_is_about_to_take_over() {
+fn a_removal_keeps_a_connection_that_another_member_needs() {
     let mut scene = Scene::new();
     scene.host.add(&tid("a"));
     // Before the first snapshot. The controller without an interface comes first in every order.
@@ -302,7 +302,7 @@ fn a_disconnect_is_of_that_very_controller_and_a_recycled_number_is_another() {
 }
 
 #[test]
-fn two_paths_that_go_together_are_checked_one_after_the_other() {
+fn two_paths_removed_together_are_checked_one_after_the_other() {
     let mut scene = Scene::new();
     let (one, other) = (scene.host.add(&on("eth0", "a")), scene.host.add(&on("eth1", "a")));
     scene.want(&on("eth0", "a"), Want::default());
@@ -337,7 +337,7 @@ fn a_removal_ends_at_most_the_one_connection_that_its_controller_held() {
 }
 
 #[test]
-fn a_connection_that_another_one_came_to_want_during_the_check_stays() {
+fn a_connection_that_becomes_needed_during_the_check_is_kept() {
     let (mut scene, ctrl) = Scene::connected("a");
     scene.unwant(&tid("a"), Parting::SpareInUse);
     let Some(HostEffect::CheckUse { op, .. }) = scene.next() else { panic!("a check is due") };
@@ -349,7 +349,7 @@ fn a_connection_that_another_one_came_to_want_during_the_check_stays() {
 }
 
 #[test]
-fn a_connection_stays_for_another_one_whose_own_is_on_its_way_out() {
+fn a_connection_is_kept_for_a_member_whose_own_is_being_deleted() {
     let mut scene = Scene::new();
     let (own, other) = (scene.host.add(&tid("a")), scene.host.add(&on("eth1", "a")));
     scene.want(&tid("a"), Want::default());
@@ -374,7 +374,7 @@ fn a_connection_stays_for_another_one_whose_own_is_on_its_way_out() {
 }
 
 #[test]
-fn a_live_connection_stays_while_another_one_that_it_serves_is_down() {
+fn a_live_connection_is_kept_while_another_member_that_it_serves_is_down() {
     let mut scene = Scene::new();
     let (own, other) = (scene.host.add(&tid("a")), scene.host.add(&on("eth1", "a")));
     scene.want(&tid("a"), Want::default());
@@ -394,7 +394,7 @@ fn a_live_connection_stays_while_another_one_that_it_serves_is_down() {
 }
 
 #[test]
-fn what_another_one_has_no_need_of_does_not_stay_behind_as_nobodys() {
+fn a_connection_that_no_member_needs_is_disconnected() {
     let mut scene = Scene::new();
     let (unbound, bound) = (scene.host.add(&tid("a")), scene.host.add(&on("eth0", "a")));
     // Before the first snapshot no member holds a connection.
@@ -406,7 +406,7 @@ fn what_another_one_has_no_need_of_does_not_stay_behind_as_nobodys() {
 }
 
 #[test]
-fn what_was_disconnected_is_gone_though_sysfs_cannot_be_read() {
+fn a_disconnected_controller_counts_as_gone_while_sysfs_is_unreadable() {
     let mut scene = Scene::new();
     let (own, other) = (scene.host.add(&on("eth0", "a")), scene.host.add(&tid("a")));
     for tid in [on("eth0", "a"), tid("a")] {
@@ -431,7 +431,7 @@ fn what_was_disconnected_is_gone_though_sysfs_cannot_be_read() {
 }
 
 #[test]
-fn what_cannot_be_found_out_counts_as_in_use() {
+fn a_failed_check_counts_as_in_use() {
     let (mut scene, _) = Scene::connected("a");
     scene.unwant(&tid("a"), Parting::SpareInUse);
     let Some(HostEffect::CheckUse { op, .. }) = scene.next() else { panic!() };
@@ -463,7 +463,7 @@ fn wanted_again_while_it_is_disconnected_it_is_connected_at_once() {
 }
 
 #[test]
-fn an_entry_without_cdc_connectivity_is_given_up_after_its_attempts_and_afresh_when_the_bit_clears() {
+fn an_ncc_entry_is_given_up_after_its_attempts_and_retried_when_the_bit_is_clear() {
     let mut scene = Scene::new();
     scene.want(&tid("a"), Want { attempts: Some(2), ..Want::default() });
     for _ in 0..2 {
@@ -480,7 +480,7 @@ fn an_entry_without_cdc_connectivity_is_given_up_after_its_attempts_and_afresh_w
 }
 
 #[test]
-fn what_cannot_be_said_to_the_kernel_is_not_tried_again_until_it_changes() {
+fn a_request_without_kernel_options_is_not_retried_until_it_changes() {
     let mut scene = Scene::new();
     scene.want(&tid("a"), Want::default());
     let (op, _) = scene.next_connect();
@@ -555,7 +555,7 @@ fn a_new_address_ends_the_waits() {
 }
 
 #[test]
-fn lost_events_are_made_up_for_by_a_look_and_told_once() {
+fn lost_events_cause_a_snapshot_and_are_logged_once() {
     let (mut scene, ctrl) = Scene::connected("a");
     scene.host.kernel.clear();
     for _ in 0..10 {
@@ -567,7 +567,7 @@ fn lost_events_are_made_up_for_by_a_look_and_told_once() {
 }
 
 #[test]
-fn a_storm_of_hints_is_a_few_looks() {
+fn a_storm_of_events_causes_few_snapshots() {
     let (mut scene, _) = Scene::connected("a");
     scene.host.wait(1);
     while scene.next().is_some() {}
@@ -580,7 +580,7 @@ fn a_storm_of_hints_is_a_few_looks() {
 }
 
 #[test]
-fn a_connection_thrown_out_right_after_each_connect_does_not_spin() {
+fn a_connection_dropped_after_each_connect_is_retried_with_back_off() {
     let mut scene = Scene::new();
     scene.want(&tid("a"), Want::default());
     let mut connects = 0;
@@ -600,7 +600,7 @@ fn a_connection_thrown_out_right_after_each_connect_does_not_spin() {
 }
 
 #[test]
-fn the_kernels_own_reconnecting_is_left_to_it() {
+fn a_reconnecting_kernel_is_not_disturbed() {
     let (mut scene, ctrl) = Scene::connected("a");
     scene.host.kernel[0].state = CtrlState::Connecting;
     scene.host.wait(61);
@@ -614,7 +614,7 @@ fn the_kernels_own_reconnecting_is_left_to_it() {
 }
 
 #[test]
-fn a_look_that_fails_again_and_again_is_taken_at_its_usual_pace() {
+fn failing_snapshots_are_repeated_at_the_usual_interval() {
     let (mut scene, ctrl) = Scene::connected("a");
     let mut looks = 0;
     let end = scene.host.now + Duration::from_secs(60);

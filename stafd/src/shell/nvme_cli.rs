@@ -188,7 +188,7 @@ ACTION=="change", SUBSYSTEM=="fc", ENV{FC_EVENT}=="nvmediscovery", \
     }
 
     #[test]
-    fn a_rule_of_somebody_else_stays() {
+    fn a_foreign_rule_is_kept() {
         let directory = tempfile::tempdir().unwrap();
         let shadow = shadow(&directory, INSTALLED);
         fs::create_dir_all(shadow.shadow.parent().unwrap()).unwrap();

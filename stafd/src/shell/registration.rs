@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn it_says_who_where_and_what_this_host_is() {
+    fn the_registration_describes_this_host() {
         let said = of_this_host(&request("fe80::1%eth0", ID)).unwrap();
         assert_eq!(said.host_nqn, HOST);
         assert_eq!(said.host_id[..4], [0x2b, 0x1f, 0x5a, 0x52]);

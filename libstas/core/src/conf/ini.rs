@@ -302,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_continues_an_unreadable_line_goes_to_nobody_else() {
+    fn continuation_lines_of_an_unreadable_line_are_ignored() {
         let text = b"[A]\nexclude=1\ncontroller=\xff\n  2\nkato=3\n";
         assert_eq!(problems(text), [(3, Problem::NotUtf8), (4, Problem::Orphan)]);
         assert!(parse(text).sections.iter().flat_map(|section| &section.pairs).all(|pair| pair.more.is_empty()));

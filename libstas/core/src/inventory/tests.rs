@@ -29,7 +29,7 @@ fn a_recycled_device_number_is_another_controller() {
 }
 
 #[test]
-fn a_look_that_comes_late_says_nothing() {
+fn an_older_snapshot_is_ignored() {
     let mut inventory = Inventory::default();
     inventory.take(look(2, 5, vec![kernel(0, 10, CtrlState::Live)]));
     assert_eq!(inventory.take(look(1, 4, Vec::new())), None);
@@ -47,7 +47,7 @@ fn events_from_before_the_look_are_covered_by_it() {
 }
 
 #[test]
-fn changes_of_state_are_told() {
+fn changes_of_state_are_reported() {
     let mut inventory = Inventory::default();
     let first = inventory.take(look(1, 1, vec![kernel(0, 1, CtrlState::Connecting)])).unwrap();
     assert!(first.became_live.is_empty());

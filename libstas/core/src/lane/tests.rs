@@ -70,7 +70,7 @@ impl Scene {
 }
 
 #[test]
-fn what_authenticates_for_the_first_time_lets_those_without_a_secret_go_first() {
+fn first_attempts_without_a_secret_precede_those_with_one() {
     let mut scene = Scene::default();
     let live = Standing { portal_live: true, ..FIRST };
     scene.enter(at(0), &tid("192.0.2.1", "with a secret"), Standing { secret: true, ..live });
@@ -85,7 +85,7 @@ fn what_authenticates_for_the_first_time_lets_those_without_a_secret_go_first() 
 }
 
 #[test]
-fn a_portal_is_probed_once_for_all_who_go_there_and_then_they_take_turns() {
+fn controllers_of_one_portal_share_a_probe_and_are_connected_in_turn() {
     let mut scene = Scene::default();
     scene.enter(at(0), &tid("192.0.2.1", "a"), FIRST);
     scene.enter(at(0), &tid("192.0.2.1", "b"), FIRST);
@@ -126,7 +126,7 @@ fn at_most_64_portals_are_probed_at_once() {
 }
 
 #[test]
-fn the_dead_are_turned_away_and_the_unsure_come_last() {
+fn dead_portals_are_rejected_and_unclear_ones_come_last() {
     let mut scene = Scene::default();
     for n in 1..=3 {
         scene.enter(at(0), &tid(&format!("192.0.2.{n}"), "a"), FIRST);
@@ -140,7 +140,7 @@ fn the_dead_are_turned_away_and_the_unsure_come_last() {
 }
 
 #[test]
-fn first_attempts_go_before_repeated_ones() {
+fn first_attempts_precede_repeated_ones() {
     let mut scene = Scene::default();
     let live = |repeated| Standing { repeated, portal_live: true, secret: false };
     scene.enter(at(0), &tid("192.0.2.1", "again"), live(true));
@@ -149,7 +149,7 @@ fn first_attempts_go_before_repeated_ones() {
 }
 
 #[test]
-fn who_wasted_the_lane_comes_back_late_last_and_only_after_a_handshake() {
+fn a_penalized_controller_is_retried_late_last_and_only_after_a_handshake() {
     let mut scene = Scene::default();
     let waster = tid("192.0.2.66", "a");
     scene.enter(at(0), &waster, FIRST);
@@ -170,7 +170,7 @@ fn who_wasted_the_lane_comes_back_late_last_and_only_after_a_handshake() {
 }
 
 #[test]
-fn a_slow_failure_at_a_portal_that_lives_bans_nobody_else() {
+fn a_slow_failure_at_a_live_portal_penalizes_only_its_controller() {
     let mut scene = Scene::default();
     let bad = tid("192.0.2.1", "bad");
     scene.enter(at(0), &bad, Standing { portal_live: true, ..FIRST });
@@ -182,7 +182,7 @@ fn a_slow_failure_at_a_portal_that_lives_bans_nobody_else() {
 }
 
 #[test]
-fn a_probe_that_never_ends_leaves_its_place_taken_and_its_controllers_go_on_unsure() {
+fn a_hanging_probe_keeps_its_slot_and_its_controllers_count_as_unclear() {
     let mut scene = Scene::default();
     scene.enter(at(0), &tid("192.0.2.1", "a"), FIRST);
     let op = scene.probes()[0].0;
@@ -195,7 +195,7 @@ fn a_probe_that_never_ends_leaves_its_place_taken_and_its_controllers_go_on_unsu
 }
 
 #[test]
-fn a_hanging_write_is_told_once_and_keeps_the_lane() {
+fn a_hanging_write_is_logged_once_and_keeps_the_connect_path() {
     let mut scene = Scene::default();
     scene.enter(at(0), &tid("192.0.2.1", "a"), Standing { portal_live: true, ..FIRST });
     let (op, tid_a) = scene.write(at(0)).unwrap();
@@ -208,7 +208,7 @@ fn a_hanging_write_is_told_once_and_keeps_the_lane() {
 }
 
 #[test]
-fn who_left_is_not_written() {
+fn a_controller_that_left_the_queue_is_not_connected() {
     let mut scene = Scene::default();
     let gone = tid("192.0.2.1", "a");
     scene.enter(at(0), &gone, FIRST);
@@ -220,7 +220,7 @@ fn who_left_is_not_written() {
 
 /// A short loss of the route must not fill the connect queue with hundreds of dead controllers.
 #[test]
-fn who_waits_in_the_lane_since_a_probe_that_could_not_tell_is_probed_again() {
+fn a_queued_controller_with_an_unclear_probe_is_probed_again() {
     let mut scene = Scene::default();
     let all = ["192.0.2.1", "192.0.2.2", "192.0.2.3"].map(|traddr| tid(traddr, "a"));
     for each in &all {
@@ -263,7 +263,7 @@ fn a_portal_that_is_alone_is_not_probed_before_its_first_attempt() {
 }
 
 #[test]
-fn what_comes_while_a_probe_might_be_skipped_has_it_made() {
+fn a_second_controller_makes_a_skippable_probe_mandatory() {
     let mut scene = Scene::default();
     scene.enter(at(0), &tid("192.0.2.1", "a"), FIRST);
     scene.enter(at(0), &tid("192.0.2.2", "b"), FIRST);

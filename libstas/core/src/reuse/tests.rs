@@ -84,7 +84,7 @@ fn an_interface_is_served_by_a_connection_whose_source_address_it_owns() {
 }
 
 #[test]
-fn a_source_address_that_is_gone_was_not_that_of_an_interface_which_has_its_own() {
+fn a_missing_source_address_does_not_belong_to_an_interface_with_addresses() {
     let gone = KernelController { src_addr: "198.51.100.7".parse().ok(), ..kernel() };
     assert!(!serve(&gone, TidParts { host_iface: "eth1".into(), ..tid() }), "eth1 has 192.0.2.20");
     assert!(serve(&gone, TidParts { host_iface: "eth7".into(), ..tid() }), "eth7 is gone with its addresses");

@@ -154,7 +154,7 @@ fn the_administrators_word_is_proof() {
 }
 
 #[test]
-fn a_source_that_was_given_up_takes_its_own_and_one_that_aged_out_only_what_is_not_live() {
+fn a_removed_source_removes_its_controllers_and_an_aged_out_one_only_those_not_live() {
     for (aged_out, live, verdict) in
         [(false, true, Verdict::Disproved), (true, true, Verdict::Unproved(None)), (true, false, Verdict::Disproved)]
     {

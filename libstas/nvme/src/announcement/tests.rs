@@ -42,7 +42,7 @@ fn what_names_no_transport_or_no_nqn_or_no_port_is_unfit_and_says_why() {
 }
 
 #[test]
-fn a_strangers_words_are_shown_short_and_without_control_characters() {
+fn untrusted_text_is_shortened_and_escaped() {
     assert_eq!(Shown::new("a\n\u{1b}[31mb").to_string(), "a\\n\\u{1b}[31mb");
     assert_eq!(Shown::new(&"x".repeat(500)).to_string().chars().count(), SHOWN + 1);
 }

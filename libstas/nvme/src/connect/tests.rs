@@ -217,7 +217,7 @@ fn what_is_no_address_and_no_port_does_not_reach_the_kernel() {
 }
 
 #[test]
-fn a_link_local_address_goes_with_its_interface() {
+fn a_link_local_address_is_connected_through_its_interface() {
     let traddr = |line: String| line.split(',').find(|option| option.starts_with("traddr=")).unwrap().to_owned();
     let of = |transport, traddr: &str, host_iface: &str| TidParts {
         traddr: traddr.into(),
@@ -325,7 +325,7 @@ fn a_malformed_secret_is_refused_before_the_kernel_prints_it() {
 }
 
 #[test]
-fn an_old_kernel_gets_what_it_takes_and_the_rest_is_told() {
+fn an_old_kernel_gets_known_options_and_the_others_are_logged() {
     let tid = Tid::new(parts(Transport::Tcp));
     let identity = HostIdentity { key: secret(), ..identity() };
     let line = option_string(&tid, &everything(), &identity, Purpose::Discovery, &SupportedOptions::for_kernel(5, 10))

@@ -64,7 +64,7 @@ fn the_scope_of_an_address_is_part_of_it() {
 }
 
 #[test]
-fn what_is_no_ip_address_stays_as_it_is() {
+fn text_that_is_no_ip_address_is_kept() {
     for text in ["host.example", "", "1.2.3", "[::1", "::1]", "192.0.2.1:4420"] {
         assert_eq!(parse_ip(text), None, "{text}");
         assert_eq!(canonical_ip(text), text);

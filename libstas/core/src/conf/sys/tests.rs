@@ -146,7 +146,7 @@ fn setting_a_value_keeps_comments_and_order() {
 }
 
 #[test]
-fn a_new_value_goes_below_the_commented_one() {
+fn a_new_value_is_written_below_the_commented_one() {
     let before = "[Host]\n# The name.\n#symname=\n\n# The key.\n#key=file:///etc/nvme/hostkey\n";
     let after = "[Host]\n# The name.\n#symname=\nsymname=blue\n\n# The key.\n#key=file:///etc/nvme/hostkey\n";
     assert_eq!(set_value(before, "symname", "blue").unwrap(), after);
@@ -154,7 +154,7 @@ fn a_new_value_goes_below_the_commented_one() {
 }
 
 #[test]
-fn a_value_that_nobody_mentions_goes_to_the_end_of_host() {
+fn a_new_key_is_added_at_the_end_of_the_host_section() {
     assert_eq!(set_value("[Host]\nid=1\n\n[Z]\na=b\n", "key", "k").unwrap(), "[Host]\nid=1\nkey=k\n\n[Z]\na=b\n");
     assert_eq!(set_value("[Host]", "key", "k").unwrap(), "[Host]\nkey=k\n");
     assert_eq!(set_value("", "key", "k").unwrap(), "[Host]\nkey=k\n");
@@ -182,7 +182,7 @@ fn only_what_the_reader_takes_for_indentation_is_copied() {
 }
 
 #[test]
-fn line_ends_stay_as_they_are() {
+fn line_ends_are_kept() {
     assert_eq!(set_value("[Host]\r\nid=1\r\n", "id", "2").unwrap(), "[Host]\r\nid=2\r\n");
 }
 

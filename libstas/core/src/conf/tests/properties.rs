@@ -127,7 +127,7 @@ proptest! {
 }
 
 #[test]
-fn a_line_of_a_megabyte_and_one_that_is_not_utf_8_cost_themselves_alone() {
+fn overlong_and_non_utf_8_lines_are_ignored_alone() {
     let long = "x".repeat(1 << 20);
     let text = [format!("[Global]\nkato=1\nkato={long}\n").as_bytes(), b"tron=\xff\xfe\nhdr-digest=true\n"].concat();
     let (conf, complaints) = stafd::parse(&text, "f");
@@ -143,7 +143,7 @@ fn a_line_of_a_megabyte_and_one_that_is_not_utf_8_cost_themselves_alone() {
 }
 
 #[test]
-fn a_megabyte_of_rubbish_is_told_in_a_hundred_lines() {
+fn invalid_input_of_a_megabyte_causes_at_most_a_hundred_log_lines() {
     let text = "[Global]\n".to_owned() + &"rubbish=1\n".repeat(100_000);
     let (conf, complaints) = stafd::parse(text.as_bytes(), "f");
     assert_eq!(conf, StafConf::default());

@@ -180,7 +180,7 @@ fn a_refused_entry_costs_no_other() {
 }
 
 #[test]
-fn a_secret_in_the_wrong_place_is_not_told() {
+fn a_misplaced_secret_is_not_logged() {
     let secret = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
     let text = format!(
         "dhchap-secret={secret}\n[Global]\ndhchap-secret={secret}\nkato={secret}\n  dhchap-secret={secret}\n{secret}\n\

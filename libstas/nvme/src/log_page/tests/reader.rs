@@ -244,7 +244,7 @@ proptest! {
 
     /// For any answers: each command stays within 4 KiB and is a multiple of dwords, and reading ends.
     #[test]
-    fn any_answers_come_to_an_end(
+    fn reading_ends_for_any_answers(
         numrec in 0..40_u64,
         extended: Option<u16>,
         genctrs in proptest::collection::vec(0..3_u64, 1..30),

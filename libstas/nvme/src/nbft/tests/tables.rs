@@ -37,7 +37,7 @@ fn a_discovery_controller_comes_with_host_and_interface() {
 }
 
 #[test]
-fn a_host_nqn_that_nobody_configured_is_not_used() {
+fn an_unconfigured_host_nqn_is_not_used() {
     let tables = tables(&with(&[(129, &[0x03])]));
     assert_eq!(tables.discovery_controllers()[0].host_nqn, None);
     let root = "nqn.2014-08.org.nvmexpress:boot:root";
