@@ -82,7 +82,7 @@ mod tests {
     /// Runs the test with this name in its own process, with systemd's socket.
     fn with_socket(socket: &Path, name: &str) {
         let mut test = Command::new(std::env::current_exe().unwrap());
-        test.args(["--exact", &format!("daemon::systemd::tests::{name}")]).env(SOCKET, socket);
+        test.args(["--exact", &format!("systemd::tests::{name}")]).env(SOCKET, socket);
         let output = test.env("WATCHDOG_USEC", "3000000").output().unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
         assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "there is such a test");
