@@ -1,5 +1,5 @@
-//! What the nvme-stas daemons and tools share, behind one name. Each module is a crate of its own, whose Cargo.toml says
-//! what it may depend on.
+//! The code that the daemons and tools share, under one name. Each module is a crate, whose Cargo.toml states its
+//! dependencies.
 //!
 //! | module | crate | what it is about | depends on |
 //! |---|---|---|---|
@@ -10,7 +10,7 @@
 //! | [`bus`] | stas-bus | D-Bus names, the contract between the daemons, proxies | core, nvme |
 //! | [`daemon`] | stas-daemon | the shell that both daemons share | all of the above |
 //!
-//! What the commands share is the crate stas-cli. It is not here, so that no daemon can depend on it.
+//! The code that the commands share is in the crate stas-cli. It is not re-exported: no daemon depends on it.
 
 pub use stas_bus as bus;
 pub use stas_core as core;

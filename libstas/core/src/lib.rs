@@ -3,7 +3,7 @@
 //! Nothing here performs I/O, reads a clock or spawns anything. The daemon's core (finder, connector) is the
 //! only [`Machine`] that a shell sees; everything else here is a plain struct that it calls.
 
-// No clock, no files, no sockets, no threads: clippy.toml lists what is refused.
+// No clock, files, sockets or threads: see clippy.toml.
 #![deny(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod backoff;

@@ -43,7 +43,7 @@ impl fmt::Display for Version {
 /// CNTRLTYPE: controller type.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum CtrlType {
-    /// 1: I/O controller.
+    /// 1: I/O controller, with namespaces.
     Io,
     /// 2: discovery controller, without namespaces.
     Discovery,

@@ -1,6 +1,6 @@
 //! Values and wire formats of NVMe-oF, pure: no I/O, no clock.
 
-// No clock, no files, no sockets, no threads: clippy.toml lists what is refused.
+// No clock, files, sockets or threads: see clippy.toml.
 #![deny(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod admin;

@@ -1,11 +1,11 @@
-//! The log lines of a test's thread, for assertions about them.
+//! Captures log lines in tests.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tracing::subscriber::DefaultGuard;
 
-/// Collects what this thread logs until it is dropped.
+/// Captures the log lines of this thread until it is dropped.
 pub struct LogLines {
     text: Text,
     _guard: DefaultGuard,
@@ -21,7 +21,7 @@ impl LogLines {
         Self { text, _guard: tracing::subscriber::set_default(front.finish()) }
     }
 
-    /// All lines so far.
+    /// Returns all captured lines.
     #[must_use]
     pub fn text(&self) -> String {
         let bytes = self.text.0.lock().unwrap_or_else(PoisonError::into_inner);

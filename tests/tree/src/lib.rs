@@ -1,5 +1,5 @@
-//! What holds of the tree as a whole: its structure, what is installed, what the README promises.
-//! The tests do the work; here is what they read the tree with.
+//! Rules for the whole source tree: dependencies, installation, the README. The tests check them; this library reads
+//! the tree.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,20 +10,21 @@ pub fn top() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap_or(Path::new("/")).to_path_buf()
 }
 
-/// The text of a file, by its path from the top.
+/// The text of a file; its path is relative to the top directory.
 ///
 /// # Panics
-/// If it cannot be read as text: the tests cannot go on without it.
+/// Panics if the file cannot be read as text.
 #[must_use]
 pub fn read(path: impl AsRef<Path>) -> String {
     let path = top().join(path);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Every file of the project below `folder` (both as paths from the top), sorted. What is built or fetched is left out.
+/// Every source file below `folder` (both relative to the top directory), sorted. Built and downloaded files are left
+/// out.
 ///
 /// # Panics
-/// If a folder cannot be read.
+/// Panics if a directory cannot be read.
 #[must_use]
 pub fn files(folder: impl AsRef<Path>) -> Vec<PathBuf> {
     let mut found = Vec::new();

@@ -1,14 +1,14 @@
-//! The structure of the tree, as far as neither Cargo nor clippy enforces it (doc/architecture.md).
+//! Checks the structure of the tree where neither Cargo nor clippy enforces it (doc/architecture.md).
 //!
-//! Cargo.toml of each crate of libstas says what it depends on. The lists in clippy.toml keep clock, files, sockets and
-//! threads out of the code that decides. These tests notice when a change weakens either.
+//! Cargo.toml of each crate states its dependencies. The lists in clippy.toml keep clock, files, sockets and threads out
+//! of the cores. These tests fail if a change weakens either.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use tree::{files, product_sources, read};
 
-/// The crates of the product, with the crates of this tree that they depend on.
+/// The crates of the product, each with its dependencies in this tree.
 const CRATES: [(&str, &[&str]); 14] = [
     ("libstas/nvme", &[]),
     ("libstas/core", &["stas-nvme"]),
@@ -26,18 +26,18 @@ const CRATES: [(&str, &[&str]); 14] = [
     ("utils/cdcsim", &["stas-nvme"]),
 ];
 
-/// The crates that only decide.
+/// The crates without a shell.
 const PURE: [&str; 2] = ["libstas/nvme", "libstas/core"];
 
-/// What they may depend on from outside: nothing that touches the world.
+/// The foreign crates that they may use: none performs I/O.
 const PURE_DEPENDENCIES: [&str; 5] = ["serde", "sha2", "strsim", "thiserror", "uuid"];
 
-/// The crates that decide but for some modules: those have the clock, files, sockets and threads.
+/// The crates with a core and a shell, each with the modules of its shell. These may use clock, files, sockets and threads.
 const MIXED: [(&str, &[&str]); 3] =
     [("stafd", &["api", "shell"]), ("stacd", &["api", "shell"]), ("utils/cdcsim", &["arguments", "control", "shell"])];
 
-/// What a deciding module of a mixed crate must not name, though its crate depends on it.
-const WORLD: [&str; 13] = [
+/// Names that must not occur in the core of a mixed crate, although its shell uses them.
+const SHELL_NAMES: [&str; 13] = [
     "crate::api",
     "crate::arguments",
     "crate::shell",
@@ -53,13 +53,13 @@ const WORLD: [&str; 13] = [
     "zbus::",
 ];
 
-/// The only file that may be unsafe.
+/// The only file with `unsafe`.
 const UNSAFE: &str = "libstas/linux/src/sys.rs";
 
-/// The line by which a crate, or a module of it, submits to the lists in clippy.toml.
+/// The line that enables the lists in clippy.toml for a crate.
 const REFUSED: &str = "#![deny(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]";
 
-/// The line before a module that they do not concern.
+/// The line that disables them for a module of a shell.
 const ALLOWED: &str = "#[allow(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]";
 
 fn complain(what: &str, complaints: &[String]) {
@@ -89,7 +89,7 @@ fn every_crate_depends_on_what_the_architecture_allows_it() {
 }
 
 #[test]
-fn crates_that_decide_depend_on_nothing_that_touches_the_world() {
+fn crates_without_a_shell_depend_on_no_crate_that_performs_io() {
     for folder in PURE {
         let strange: Vec<String> = dependencies(folder)
             .into_iter()
@@ -100,12 +100,12 @@ fn crates_that_decide_depend_on_nothing_that_touches_the_world() {
 }
 
 #[test]
-fn clippy_watches_everything_that_decides() {
+fn clippy_checks_all_cores() {
     for folder in PURE.into_iter().chain(MIXED.map(|(folder, _)| folder)) {
         let root = read(format!("{folder}/src/lib.rs"));
         assert!(root.lines().any(|line| line == REFUSED), "{folder}/src/lib.rs has no line {REFUSED}");
     }
-    for (folder, worldly) in MIXED {
+    for (folder, shell) in MIXED {
         let root = read(format!("{folder}/src/lib.rs"));
         let lines: Vec<&str> = root.lines().collect();
         let allowed: Vec<&str> = lines
@@ -113,40 +113,37 @@ fn clippy_watches_everything_that_decides() {
             .filter(|pair| pair[0] == ALLOWED)
             .map(|pair| pair[1].trim_start_matches("pub mod ").trim_end_matches(';'))
             .collect();
-        assert_eq!(allowed, worldly, "{folder}/src/lib.rs");
+        assert_eq!(allowed, shell, "{folder}/src/lib.rs");
     }
 }
 
 #[test]
-fn deciding_modules_of_the_daemons_and_of_cdcsim_name_nothing_that_touches_the_world() {
+fn the_cores_of_the_daemons_and_of_cdcsim_use_nothing_of_their_shells() {
     let mut complaints = Vec::new();
     let mut read_files = 0;
-    for (folder, worldly) in MIXED {
+    for (folder, shell) in MIXED {
         let roots = ["main.rs".to_owned(), "lib.rs".to_owned()].into_iter();
-        let worldly = worldly.iter().flat_map(|module| [format!("{module}.rs"), (*module).to_owned()]);
-        let skipped: Vec<PathBuf> = worldly
-            .chain(roots)
-            .chain(["bin".to_owned()])
-            .map(|name| Path::new(folder).join("src").join(name))
-            .collect();
+        let shell = shell.iter().flat_map(|module| [format!("{module}.rs"), (*module).to_owned()]);
+        let skipped: Vec<PathBuf> =
+            shell.chain(roots).chain(["bin".to_owned()]).map(|name| Path::new(folder).join("src").join(name)).collect();
         let sources = product_sources().into_iter().filter(|path| path.starts_with(Path::new(folder).join("src")));
         for path in sources.filter(|path| !skipped.iter().any(|skipped| path.starts_with(skipped))) {
             read_files += 1;
             let source = read(&path);
             for (number, line) in (1..).zip(source.lines()) {
                 let code = line.split("//").next().unwrap_or("");
-                if WORLD.iter().any(|name| code.contains(name)) {
+                if SHELL_NAMES.iter().any(|name| code.contains(name)) {
                     complaints.push(format!("{}:{number}: {}", path.display(), line.trim()));
                 }
             }
         }
     }
     assert!(read_files > 30, "the sources are read");
-    complain("what decides performs no I/O and reads no clock, but names", &complaints);
+    complain("a core performs no I/O and reads no clock, but it uses", &complaints);
 }
 
 #[test]
-fn of_the_bus_the_daemons_decide_with_the_contract_alone() {
+fn the_cores_of_the_daemons_use_of_d_bus_only_the_contract() {
     let deciding = ["stafd/src/finder", "stacd/src/connector"];
     let mut complaints = Vec::new();
     for path in product_sources().iter().filter(|path| deciding.iter().any(|folder| path.starts_with(folder))) {
@@ -156,7 +153,7 @@ fn of_the_bus_the_daemons_decide_with_the_contract_alone() {
             }
         }
     }
-    complain("a core names more of D-Bus than the contract", &complaints);
+    complain("a core uses more of D-Bus than the contract", &complaints);
 }
 
 #[test]

@@ -17,7 +17,7 @@
 //!
 //! Everything but the shell takes the time as an argument and performs no I/O.
 
-// No clock, no files, no sockets, no threads: clippy.toml lists what is refused.
+// No clock, files, sockets or threads: see clippy.toml.
 #![deny(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
 
 #[allow(clippy::disallowed_macros, clippy::disallowed_methods, clippy::disallowed_types)]
