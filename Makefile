@@ -10,6 +10,9 @@ LIBEXECDIR ?= $(PREFIX)/lib/nvme-stas
 DATADIR    ?= $(PREFIX)/share/nvme-stas
 DOCDIR     ?= $(PREFIX)/share/doc/nvme-stas
 MANDIR     ?= $(PREFIX)/share/man
+BASHDIR    ?= $(PREFIX)/share/bash-completion/completions
+ZSHDIR     ?= $(PREFIX)/share/zsh/site-functions
+FISHDIR    ?= $(PREFIX)/share/fish/vendor_completions.d
 UNITDIR    ?= $(PREFIX)/lib/systemd/system
 PRESETDIR  ?= $(PREFIX)/lib/systemd/system-preset
 TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
@@ -43,6 +46,9 @@ TMPFILES      = $(wildcard etc/tmpfiles.d/*.conf)
 PRESETS       = $(wildcard etc/system-preset/*.preset)
 CONFIGURATION = $(notdir $(wildcard etc/stas/*.conf))
 MAN_PAGES     = $(wildcard doc/man/*.[158])
+BASH_SCRIPTS  = $(wildcard doc/completion/*.bash)
+ZSH_SCRIPTS   = $(wildcard doc/completion/_*)
+FISH_SCRIPTS  = $(wildcard doc/completion/*.fish)
 TARGETS       = $(wildcard utils/nvmet/*.conf)
 ZONES         = $(wildcard utils/cdcsim/*.conf)
 # `make dist` writes the licences of the crates.
@@ -74,6 +80,9 @@ install: $(if $(or $(SUDO_UID),$(filter command line,$(origin BIN))),$(PROGRAMS)
 	$(if $(TARGETS),@install -D -m 644 -t '$(DESTDIR)$(DATADIR)/nvmet' $(TARGETS))
 	$(if $(ZONES),@install -D -m 644 -t '$(DESTDIR)$(DATADIR)/cdcsim' $(ZONES))
 	@$(foreach page,$(MAN_PAGES),install -D -m 644 $(page) '$(DESTDIR)$(call man_path,$(page))' &&) true
+	@$(foreach script,$(BASH_SCRIPTS),install -D -m 644 $(script) '$(DESTDIR)$(BASHDIR)/$(basename $(notdir $(script)))' &&) true
+	$(if $(ZSH_SCRIPTS),@install -D -m 644 -t '$(DESTDIR)$(ZSHDIR)' $(ZSH_SCRIPTS))
+	$(if $(FISH_SCRIPTS),@install -D -m 644 -t '$(DESTDIR)$(FISHDIR)' $(FISH_SCRIPTS))
 	@$(foreach name,$(CONFIGURATION),$(call install_configuration,$(name)) &&) true
 	@$(RELOAD)
 	@echo 'installed below $(or $(DESTDIR)$(PREFIX),/)$(if $(DESTDIR),,; next: systemctl enable stafd stacd && systemctl restart stafd stacd)'
@@ -84,6 +93,8 @@ uninstall: ## remove what install placed; edited configuration files are kept
 	@rm -f $(UNITS:systemd/%='$(DESTDIR)$(UNITDIR)/%') $(POLICIES:etc/dbus-1/%='$(DESTDIR)$(DBUSDIR)/%')
 	@rm -f $(TMPFILES:etc/tmpfiles.d/%='$(DESTDIR)$(TMPFILESDIR)/%') $(PRESETS:etc/system-preset/%='$(DESTDIR)$(PRESETDIR)/%')
 	@rm -f $(foreach page,$(MAN_PAGES),'$(DESTDIR)$(call man_path,$(page))')
+	@rm -f $(BASH_SCRIPTS:doc/completion/%.bash='$(DESTDIR)$(BASHDIR)/%') $(ZSH_SCRIPTS:doc/completion/%='$(DESTDIR)$(ZSHDIR)/%') \
+	    $(FISH_SCRIPTS:doc/completion/%='$(DESTDIR)$(FISHDIR)/%')
 	@$(foreach name,$(CONFIGURATION),$(call uninstall_configuration,$(name)) &&) true
 	@rm -rf '$(DESTDIR)$(DATADIR)' '$(DESTDIR)$(DOCDIR)' '$(DESTDIR)$(LIBEXECDIR)'
 	@rmdir --ignore-fail-on-non-empty '$(DESTDIR)$(SYSCONFDIR)/stas' 2>/dev/null || true
@@ -187,7 +198,7 @@ tree: build
 	@rm -rf $(TREE)
 	@$(MAKE) --no-print-directory install DESTDIR=$(TREE) BIN='$(BIN)'
 
-man: toolchain ## generate the manual pages in doc/man from the command lines, etc/stas and doc/pages
+man: toolchain ## write the manual pages in doc/man and the completion scripts in doc/completion
 	$(CARGO) run --quiet --locked -p manual
 
 clean: ## remove everything that was built, including the virtual machine

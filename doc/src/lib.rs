@@ -9,8 +9,11 @@
 //! Text that cannot be generated (examples, files, related pages) is written by hand in doc/pages, in the language of
 //! mdoc(7), and is added at the end of each page. A page without a source is written completely by hand in doc/man.
 //!
-//! The pages are under version control, so that an installation needs no compiler for them. A test compares them with
-//! their sources; `make man` writes them.
+//! The completion scripts for bash, zsh and fish are generated from the command lines, too. cdcsim has none: tests start
+//! it.
+//!
+//! Pages and scripts are under version control, so that an installation needs no compiler for them. A test compares them
+//! with their sources; `make man` writes them.
 
 mod command;
 mod configuration;
@@ -21,6 +24,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::CommandFactory as _;
+use clap_complete::{Generator as _, Shell};
 use libstas::daemon::arguments::{self, About};
 
 use mdoc::Page;
@@ -38,6 +42,36 @@ pub struct Manual {
 #[must_use]
 pub fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("man")
+}
+
+/// Folder of the completion scripts.
+#[must_use]
+pub fn completion_folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("completion")
+}
+
+/// A completion script as a file.
+#[derive(Debug)]
+pub struct Completion {
+    /// File name that the shell expects, such as `_stafctl` for zsh.
+    pub name: String,
+    /// Script.
+    pub text: String,
+}
+
+/// Completion scripts of the administrator's tools for each shell.
+#[must_use]
+pub fn completions() -> Vec<Completion> {
+    let mut completions = Vec::new();
+    for (name, definition) in tools().into_iter().filter(|(name, _)| *name != "cdcsim") {
+        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut definition.clone(), name, &mut text);
+            let text = String::from_utf8_lossy(&text).into_owned();
+            completions.push(Completion { name: shell.file_name(name), text });
+        }
+    }
+    completions
 }
 
 /// The tools, each with its command line.

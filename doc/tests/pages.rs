@@ -41,6 +41,17 @@ fn the_pages_are_what_their_sources_say() {
 }
 
 #[test]
+fn the_completion_scripts_are_what_the_command_lines_say() {
+    let made = manual::completions();
+    for script in &made {
+        let path = manual::completion_folder().join(&script.name);
+        let text = fs::read_to_string(path).unwrap_or_default();
+        assert!(text == script.text, "doc/completion/{} is out of date: run `make man`", script.name);
+    }
+    assert_eq!(fs::read_dir(manual::completion_folder()).unwrap().count(), made.len());
+}
+
+#[test]
 fn every_command_and_every_option_is_documented() {
     let tools = [
         ("stafctl.1", stafctl::arguments::Arguments::command()),

@@ -122,6 +122,11 @@ fn expected(prefix: &str) -> BTreeSet<String> {
             expected.insert(format!("{prefix}/share/nvme-stas/{tool}/{name}"));
         }
     }
+    for tool in ["stafctl", "stacctl", "stasadm", "nvmet"] {
+        expected.insert(format!("{prefix}/share/bash-completion/completions/{tool}"));
+        expected.insert(format!("{prefix}/share/zsh/site-functions/_{tool}"));
+        expected.insert(format!("{prefix}/share/fish/vendor_completions.d/{tool}.fish"));
+    }
     for section in ["1", "5", "8"] {
         for name in names("doc/man", &[section]) {
             expected.insert(format!("{prefix}/share/man/man{section}/{name}"));

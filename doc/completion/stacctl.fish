@@ -1,0 +1,43 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_stacctl_global_optspecs
+    string join \n v/version h/help
+end
+
+function __fish_stacctl_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_stacctl_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_stacctl_using_subcommand
+    set -l cmd (__fish_stacctl_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c stacctl -n "__fish_stacctl_needs_command" -s v -l version -d 'Print the version, then exit'
+complete -c stacctl -n "__fish_stacctl_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "tron" -d 'Switch trace on: the daemon logs every step (root only)'
+complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "troff" -d 'Switch trace off (root only)'
+complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "status" -d 'Show how the daemon is doing, with its controllers'
+complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "ls" -d 'List the I/O controllers'
+complete -c stacctl -n "__fish_stacctl_using_subcommand tron" -s h -l help -d 'Print help'
+complete -c stacctl -n "__fish_stacctl_using_subcommand troff" -s h -l help -d 'Print help'
+complete -c stacctl -n "__fish_stacctl_using_subcommand status" -s o -l output -d 'Format of the answer [default: table on a terminal, else python]' -r -f -a "table\t'Made for reading'
+json\t'Made for programs'
+python\t'The notation of nvme-stas 2, for scripts that parse it'"
+complete -c stacctl -n "__fish_stacctl_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c stacctl -n "__fish_stacctl_using_subcommand ls" -s o -l output -d 'Format of the answer [default: table on a terminal, else python]' -r -f -a "table\t'Made for reading'
+json\t'Made for programs'
+python\t'The notation of nvme-stas 2, for scripts that parse it'"
+complete -c stacctl -n "__fish_stacctl_using_subcommand ls" -s d -l detailed -d 'Show all that is known of each controller'
+complete -c stacctl -n "__fish_stacctl_using_subcommand ls" -s h -l help -d 'Print help (see more with \'--help\')'
