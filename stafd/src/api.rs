@@ -13,7 +13,7 @@ use libstas::core::Time;
 use libstas::daemon::debug::{self, Debuggable, json, stopping, tid_of};
 use libstas::daemon::describe;
 use libstas::daemon::event_loop::{Handle, Stopped};
-use libstas::nvme::{HostIdentity, Tid};
+use libstas::nvme::{HostIdentity, Tid, shown};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use zbus::fdo;
@@ -147,7 +147,7 @@ impl Staf {
         };
         let (token, answer) = self.refreshes.enlist();
         self.finder.post(Event::Refresh { token, dc: dc.clone() });
-        answer.await.map_err(|_| stopping(Stopped))?.map_err(fdo::Error::Failed)?;
+        answer.await.map_err(|_| stopping(Stopped))?.map_err(|why| fdo::Error::Failed(shown(&why).into_owned()))?;
         let pages = move |finder: &Finder, _: Time| finder.controller(&dc).map(|dc| log_pages(&dc));
         Ok(self.finder.ask(pages).await.map_err(stopping)?.unwrap_or_default())
     }
@@ -231,7 +231,7 @@ fn describe_dc(dc: &DcView<'_>, finder: &Finder, now: Time, detailed: bool) -> D
         describe::held(&mut dict, reason);
     }
     if let Some(registration) = &dc.registration {
-        dict.insert(key::REGISTRATION.to_owned(), registration.clone());
+        dict.insert(key::REGISTRATION.to_owned(), shown(registration).into_owned());
     }
     if let Some(record) = dc.boot_record {
         dict.insert(key::NBFT.to_owned(), record.to_owned());

@@ -8,6 +8,7 @@ use zbus::{Connection, fdo};
 
 use super::output;
 use stas_bus::BusError;
+use stas_nvme::shown;
 
 /// Why a tool has no result.
 #[derive(Debug, thiserror::Error)]
@@ -64,7 +65,7 @@ impl Daemon {
         match self.answer(work).and_then(|answer| Ok(output::print(&answer)?)) {
             Ok(()) => ExitCode::SUCCESS,
             Err(failure) => {
-                eprintln!("{failure}");
+                eprintln!("{}", failure.to_string().lines().map(shown).collect::<Vec<_>>().join("\n"));
                 ExitCode::FAILURE
             }
         }

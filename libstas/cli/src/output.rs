@@ -7,7 +7,8 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::pprint;
-use stas_bus::python::is_printable;
+use stas_nvme::secret::masked;
+use stas_nvme::shown::is_visible;
 
 /// The format of an answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -41,8 +42,8 @@ impl OutputArgs {
 pub fn render(format: Format, answer: &Value, table: impl FnOnce(&Value) -> String) -> String {
     let mut text = match format {
         Format::Table => table(answer),
-        Format::Json => json(answer),
-        Format::Python => pprint::pformat(answer),
+        Format::Json => masked(&json(answer)).into_owned(),
+        Format::Python => masked(&pprint::pformat(answer)).into_owned(),
     };
     if !text.ends_with('\n') {
         text.push('\n');
@@ -54,7 +55,7 @@ pub fn render(format: Format, answer: &Value, table: impl FnOnce(&Value) -> Stri
 fn json(answer: &Value) -> String {
     let mut out = String::new();
     for c in format!("{answer:#}").chars() {
-        if c == '\n' || is_printable(c) {
+        if c == '\n' || is_visible(c) {
             out.push(c);
         } else {
             // Only strings can contain such characters, and an escape in a string has the same meaning.
@@ -62,16 +63,6 @@ fn json(answer: &Value) -> String {
                 let _ = write!(out, "\\u{unit:04x}");
             }
         }
-    }
-    out
-}
-
-/// Escapes all characters that are not printable, for untrusted text in the output. The result is one line.
-#[must_use]
-pub fn harmless(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        if is_printable(c) { out.push(c) } else { out.extend(c.escape_default()) }
     }
     out
 }
@@ -109,11 +100,20 @@ mod tests {
     }
 
     #[test]
+    fn no_format_shows_a_secret() {
+        let answer = json!([{"subsysnqn": "nqn.x:DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:"}]);
+        let table = |answer: &Value| crate::table::controllers_in_detail(answer);
+        for format in [Format::Table, Format::Json, Format::Python] {
+            let text = render(format, &answer, table);
+            assert!(text.contains("nqn.x:***") && !text.contains("ia6z"), "{text}");
+        }
+    }
+
+    #[test]
     fn a_terminal_gets_no_orders_from_the_network() {
         let answer = json!({"nqn": "a\x1b[2Jb\u{9b}c\u{202e}d\u{e0041}é"});
         let text = render(Format::Json, &answer, |_| unreachable!());
         assert_eq!(text, "{\n  \"nqn\": \"a\\u001b[2Jb\\u009bc\\u202ed\\udb40\\udc41é\"\n}\n");
         assert_eq!(serde_json::from_str::<Value>(&text).ok(), Some(answer));
-        assert_eq!(harmless("a\x1b[2J\nb\u{202e}é"), "a\\u{1b}[2J\\nb\\u{202e}é");
     }
 }

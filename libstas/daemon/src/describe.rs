@@ -9,7 +9,7 @@ use stas_bus::python::python_bool;
 use stas_bus::{ControllerId, Dict, key};
 use stas_core::Time;
 use stas_core::fleet::{MemberView, Status};
-use stas_nvme::HostIdentity;
+use stas_nvme::{HostIdentity, shown};
 
 /// Device name of a controller that is not connected.
 pub const NO_DEVICE: &str = "nvme?";
@@ -38,8 +38,8 @@ pub fn detailed(member: &MemberView<'_>, now: Time, identity: Option<&HostIdenti
     let kernel = member.kernel;
     put("hostid", kernel.map(|kernel| kernel.hostid.clone()).unwrap_or_default());
     put("hostnqn", kernel.map(|kernel| kernel.hostnqn.clone()).unwrap_or_default());
-    put("model", kernel.map(|kernel| kernel.model.clone()).unwrap_or_default());
-    put("serial", kernel.map(|kernel| kernel.serial.clone()).unwrap_or_default());
+    put("model", kernel.map(|kernel| shown(&kernel.model).into_owned()).unwrap_or_default());
+    put("serial", kernel.map(|kernel| shown(&kernel.serial).into_owned()).unwrap_or_default());
     put("dctype", kernel.map(|kernel| kernel.dctype.as_str().to_owned()).unwrap_or_default());
     put("cntrltype", kernel.map(|kernel| kernel.cntrltype.as_str().to_owned()).unwrap_or_default());
 
@@ -48,7 +48,7 @@ pub fn detailed(member: &MemberView<'_>, now: Time, identity: Option<&HostIdenti
     put("retry connect timer", wait.map_or_else(|| "off".to_owned(), seconds));
     put("state", member.status.to_string());
     if let Some(reason) = member.reason {
-        put(key::REASON, reason.to_owned());
+        put(key::REASON, shown(reason).into_owned());
     }
     if let Some(next) = next_attempt(member.status, wait) {
         put("next attempt", next);
@@ -60,7 +60,7 @@ pub fn detailed(member: &MemberView<'_>, now: Time, identity: Option<&HostIdenti
         put("pending", "changed parameters apply at its next connect".to_owned());
     }
     if let Some(owner) = member.alias_of {
-        put("alias of", owner.to_string());
+        put("alias of", shown(&owner.to_string()).into_owned());
     }
     dict
 }
@@ -68,7 +68,7 @@ pub fn detailed(member: &MemberView<'_>, now: Time, identity: Option<&HostIdenti
 /// Marks a controller as kept: it stays connected only because removals are suspended, for this reason.
 pub fn held(dict: &mut Dict, reason: &str) {
     dict.insert("state".to_owned(), Status::Kept.to_string());
-    dict.insert(key::REASON.to_owned(), reason.to_owned());
+    dict.insert(key::REASON.to_owned(), shown(reason).into_owned());
 }
 
 /// Formats a time span for display, in whole seconds: `71h 59m 3s`.
@@ -210,6 +210,26 @@ mod tests {
         assert_eq!(value("next attempt"), Some("in 6 s"));
         assert_eq!(value("retry connect timer"), Some("6 s"));
         assert_eq!(value("connect attempts"), Some("4"));
+    }
+
+    #[test]
+    fn a_text_about_a_controller_is_harmless_and_its_identity_is_exact() {
+        let parts = TidParts { subsysnqn: "nqn.\u{202e}x".into(), ..tid().parts().clone() };
+        let (tid, parameters) = (Tid::new(parts), Parameters::default());
+        let kernel = KernelController { model: "m\u{202e}".into(), serial: "s\u{200b}".into(), ..kernel() };
+        let view = MemberView {
+            kernel: Some(&kernel),
+            reason: Some("\u{202e}no"),
+            alias_of: Some(&tid),
+            ..view(&tid, &parameters, Status::Waiting)
+        };
+        let mut dict = detailed(&view, Time::default(), None);
+        assert_eq!(dict["reason"], "\\u{202e}no");
+        assert_eq!((dict["model"].as_str(), dict["serial"].as_str()), ("m\\u{202e}", "s\\u{200b}"));
+        assert!(dict["alias of"].contains("nqn.\\u{202e}x"), "{dict:?}");
+        assert_eq!(dict["subsysnqn"], "nqn.\u{202e}x", "programs compare it");
+        held(&mut dict, "kept\u{2066}");
+        assert_eq!(dict["reason"], "kept\\u{2066}");
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! In the journal, the fields TID, DEVICE and NQN identify the controller of a line:
 //! `journalctl DEVICE=nvme3`.
 
+use std::borrow::Cow;
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal, Write as _};
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::{Layer, Registry, reload};
 
 use stas_core::{Level, Notice};
+use stas_nvme::shown;
 
 /// Largest number of queued lines.
 const QUEUE: usize = 1024;
@@ -135,6 +137,12 @@ impl Line {
         Self { level, text, tid: None, device: None, nqn: None }
     }
 
+    /// Makes the text and the names of the controller harmless.
+    fn tame(&mut self) {
+        let names = [&mut self.tid, &mut self.device, &mut self.nqn];
+        names.into_iter().flatten().chain([&mut self.text]).for_each(tame);
+    }
+
     /// The whole line as in nvme-stas: the controller, then the text.
     fn message(&self) -> String {
         let text = &self.text;
@@ -167,7 +175,7 @@ impl<S: Subscriber> Layer<S> for Front {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut line = Line::plain(*event.metadata().level(), String::new());
         event.record(&mut LineVisitor(&mut line));
-        tame(&mut line.text);
+        line.tame();
         if let Err(TrySendError::Full(_)) = self.jobs.try_send(Job::Write(line)) {
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
@@ -195,22 +203,16 @@ impl Visit for LineVisitor<'_> {
     }
 }
 
-/// Cuts a long text and escapes control characters: text from other hosts must not control a terminal or fill the disk.
+/// Cuts a long text, escapes what is not visible and masks secrets: text from other hosts must not control a terminal,
+/// look like other text, or fill the disk.
 fn tame(text: &mut String) {
     if text.len() > LINE_MAX {
         let end = (0..=LINE_MAX).rev().find(|end| text.is_char_boundary(*end)).unwrap_or_default();
         text.truncate(end);
         text.push('…');
     }
-    if text.contains(|c: char| c.is_control()) {
-        *text = text.chars().fold(String::with_capacity(text.len() + 16), |mut tamed, c| {
-            if c.is_control() {
-                tamed.extend(c.escape_default())
-            } else {
-                tamed.push(c)
-            }
-            tamed
-        });
+    if let Cow::Owned(tamed) = shown(text) {
+        *text = tamed;
     }
 }
 
@@ -368,6 +370,27 @@ mod tests {
         let (first, second) = text.split_once('\n').unwrap();
         assert_eq!(first, "stafd: bell \\u{7} and\\nline \\u{1b}[2J");
         assert!(second.len() < LINE_MAX + 64, "{}", second.len());
+    }
+
+    #[test]
+    fn a_name_from_outside_cannot_reorder_a_line_or_show_a_secret() {
+        let key = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
+        let mut notice = notice(Level::Info, "model \u{2066}x\u{200b}");
+        let parts = TidParts { subsysnqn: format!("nqn.\u{202e}x:{key}"), ..notice.tid.unwrap().parts().clone() };
+        notice.tid = Some(Tid::new(parts));
+        let text = lines_of(|_| tell(&notice));
+        let expected = "stafd: (tcp, 192.0.2.1, 8009, nqn.\\u{202e}x:***) | nvme3 - model \\u{2066}x\\u{200b}\n";
+        assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn the_fields_of_a_line_are_as_harmless_as_its_text() {
+        let mut line = Line::plain(tracing::Level::INFO, "a\u{202e}".to_owned());
+        line.nqn = Some("nqn.\u{202e}".to_owned());
+        line.tid = Some("(tcp, \u{202e})".to_owned());
+        line.tame();
+        assert_eq!(line.nqn.as_deref(), Some("nqn.\\u{202e}"));
+        assert_eq!(line.message(), "(tcp, \\u{202e}) - a\\u{202e}");
     }
 
     #[test]

@@ -6,7 +6,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use super::{DISCOVERY_NQN, NQN_MAX, Tid, TidParts, Transport};
+use super::secret::holds_a_secret;
+use super::{DISCOVERY_NQN, NQN_MAX, Tid, TidParts, Transport, shown};
 
 /// DNS-SD service types of discovery controllers (TP8009).
 pub const SERVICE_TYPES: [&str; 2] = ["_nvme-disc._tcp", "_nvme-disc._udp"];
@@ -39,7 +40,7 @@ pub enum Unfit {
     NoPort,
 }
 
-/// Untrusted text in a form that is safe in a log: short, and without control characters.
+/// Untrusted text in a form that is safe in a log: short, and as made by [`shown()`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Shown(String);
 
@@ -47,14 +48,15 @@ pub struct Shown(String);
 const SHOWN: usize = 80;
 
 impl Shown {
-    /// Shortens `words` and escapes control characters.
+    /// Shortens `words`, escapes characters that are not visible and masks secrets.
     #[must_use]
     pub fn new(words: &str) -> Self {
-        let mut shown: String = words.chars().take(SHOWN).flat_map(char::escape_debug).collect();
+        let start: String = words.chars().take(SHOWN).collect();
+        let mut start = shown(&start).into_owned();
         if words.chars().nth(SHOWN).is_some() {
-            shown.push('…');
+            start.push('…');
         }
-        Self(shown)
+        Self(start)
     }
 }
 
@@ -102,6 +104,7 @@ fn is_nqn(text: &str) -> bool {
     text.starts_with("nqn.")
         && text.len() <= NQN_MAX
         && !text.contains(|c: char| c == ',' || c <= ' ' || c.is_control())
+        && !holds_a_secret(text)
 }
 
 /// True for an address at which another machine can be reached.

@@ -13,6 +13,7 @@ pub mod log_page;
 pub mod nbft;
 pub mod secret;
 pub mod security;
+pub mod shown;
 pub mod supported;
 pub mod sysfs_address;
 pub mod tid;
@@ -20,6 +21,7 @@ pub mod wire;
 
 pub use connect::{HostIdentity, Parameters, Purpose};
 pub use secret::Secret;
+pub use shown::shown;
 pub use tid::{Tid, TidParts, Transport};
 
 /// The well-known NQN to which every discovery controller answers (NVMe Base 2.0, 4.5).

@@ -1,13 +1,68 @@
 //! Secrets: they are passed to the kernel and to nothing else.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
 use super::Parameters;
 
-/// Placeholder for a secret that was not saved.
+/// Placeholder for a secret that is not saved or not shown.
 pub const WITHHELD: &str = "***";
+
+/// How secrets start: a DH-HMAC-CHAP secret (NVMe Base 2.0, 8.13.5.8) and a TLS pre-shared key (NVMe TCP Transport 1.0,
+/// 3.6.1.5).
+const PREFIXES: [&str; 2] = ["DHHC-1:", "NVMeTLSkey-1:"];
+
+/// What follows `DHHC-1:` where a message names the form of a secret.
+const FORM: &str = "HH:BASE64:";
+
+/// True if the text contains a secret in clear text, in any case. Such text is refused everywhere but in
+/// `dhchap-secret=`, `dhchap-ctrl-secret=` and the host key.
+#[must_use]
+pub fn holds_a_secret(text: &str) -> bool {
+    matches!(masked(text), Cow::Owned(_))
+}
+
+/// Replaces each secret in a text with `***`, for text that is shown or saved.
+#[must_use]
+pub fn masked(text: &str) -> Cow<'_, str> {
+    if first_prefix(text).is_none() {
+        return Cow::Borrowed(text);
+    }
+    let mut rest = text;
+    let mut masked = String::with_capacity(text.len());
+    while let Some((start, prefix)) = first_prefix(rest) {
+        let (before, secret) = rest.split_at(start);
+        let (prefix, after) = secret.split_at(prefix);
+        let end = after.find(|c: char| !is_of_a_secret(c)).unwrap_or(after.len());
+        let (body, behind) = after.split_at(end);
+        masked.push_str(before);
+        if body.is_empty() || body == FORM {
+            masked.push_str(prefix);
+            masked.push_str(body);
+        } else {
+            masked.push_str(WITHHELD);
+        }
+        rest = behind;
+    }
+    masked.push_str(rest);
+    if masked == text { Cow::Borrowed(text) } else { Cow::Owned(masked) }
+}
+
+/// Where the first prefix of a secret starts, and its length in bytes.
+fn first_prefix(text: &str) -> Option<(usize, usize)> {
+    let at = |prefix: &str| {
+        let start = text.as_bytes().windows(prefix.len()).position(|w| w.eq_ignore_ascii_case(prefix.as_bytes()))?;
+        Some((start, prefix.len()))
+    };
+    PREFIXES.into_iter().filter_map(at).min()
+}
+
+/// True for the characters of which the rest of a secret is made.
+fn is_of_a_secret(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=' | ':' | '-' | '_')
+}
 
 /// A DH-HMAC-CHAP secret. Debug, Display and Serialize print `***`.
 #[derive(Clone, PartialEq, Eq)]
@@ -224,7 +279,35 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_secret_is_masked_wherever_it_stands_and_the_form_of_one_is_not() {
+        let tls = "NVMeTLSkey-1:01:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
+        for (text, expected) in [
+            (GOOD.to_owned(), "***"),
+            (tls.to_owned(), "***"),
+            (format!("nqn.x:{tls}"), "nqn.x:***"),
+            (format!("nqn.x:dhchap-secret={GOOD};kato=5"), "nqn.x:dhchap-secret=***;kato=5"),
+            (format!("\"{GOOD}\", \"{tls}\""), "\"***\", \"***\""),
+            (GOOD.to_ascii_lowercase(), "***"),
+            (format!("ü{GOOD}ü"), "ü***ü"),
+        ] {
+            assert!(holds_a_secret(&text), "{text}");
+            assert_eq!(masked(&text), expected, "{text}");
+        }
+        for text in ["", "DHHC-1", "nqn.x:secret-lab", "a DHHC-1: b", &MalformedSecret::Form.to_string(), WITHHELD] {
+            assert!(!holds_a_secret(text), "{text}");
+            assert_eq!(masked(text), text);
+        }
+    }
+
     proptest::proptest! {
+        #[test]
+        fn a_masked_text_holds_no_secret(before: String, after: String) {
+            let once = masked(&format!("{before}{GOOD}{after}")).into_owned();
+            proptest::prop_assert!(!once.contains("ia6zGod"), "{}", once);
+            proptest::prop_assert!(!holds_a_secret(&once), "{}", once);
+        }
+
         #[test]
         fn any_text_is_taken_or_refused(text: String) {
             let _ = Secret::dhchap(&text);

@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::grid::Grid;
 use super::{Dict, dicts, outline, text};
-use crate::output::harmless;
+use stas_nvme::shown;
 
 /// Displays each table: the host's identity, its interfaces, subsystems, discovery controllers and security profiles.
 #[must_use]
@@ -78,7 +78,7 @@ fn boot_table(table: &Dict) -> String {
         out += &format!("  wrong: {}\n", outline::scalar(flaw));
     }
     if let Some(error) = table.get("error").and_then(Value::as_str) {
-        out += &format!("  cannot be used: {}\n", harmless(error));
+        out += &format!("  cannot be used: {}\n", shown(error));
     }
     out
 }

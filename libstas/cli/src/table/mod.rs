@@ -13,9 +13,9 @@ pub use boot::boot_tables;
 use grid::{Grid, Tone};
 use serde_json::{Map, Value};
 
-use super::output::harmless;
 use stas_bus::key;
 use stas_nvme::log_page::Treq;
+use stas_nvme::shown;
 
 type Dict = Map<String, Value>;
 
@@ -89,7 +89,7 @@ pub fn all_log_pages_in_detail(answer: &Value) -> String {
 /// `status`: the state of the daemon, then its controllers.
 #[must_use]
 pub fn status(answer: &Value) -> String {
-    let Value::Object(answer) = answer else { return harmless(&answer.to_string()) };
+    let Value::Object(answer) = answer else { return shown(&answer.to_string()).into_owned() };
     let mut process = answer.clone();
     let controllers = process.remove("controllers").unwrap_or_default();
     format!("{}\n{}", outline::members(&process, ""), controllers_in_detail(&controllers))

@@ -2,20 +2,20 @@
 
 use serde_json::{Map, Value};
 
-use crate::output::harmless;
+use stas_nvme::shown;
 
 /// Displays the members: first those with a plain value, aligned, then those with members of their own.
 pub(super) fn members(members: &Map<String, Value>, indent: &str) -> String {
     let (plain, nested): (Vec<_>, Vec<_>) = members.iter().partition(|(_, value)| is_plain(value));
-    let width = plain.iter().map(|(key, _)| harmless(key).chars().count()).max().unwrap_or_default();
+    let width = plain.iter().map(|(key, _)| shown(key).chars().count()).max().unwrap_or_default();
     let mut out = String::new();
     for (key, value) in plain {
-        let line = format!("{indent}{:width$}  {}", harmless(key), scalar(value));
+        let line = format!("{indent}{:width$}  {}", shown(key), scalar(value));
         out += line.trim_end();
         out.push('\n');
     }
     for (key, value) in nested {
-        out += &format!("{indent}{}\n{}", harmless(key), body(value, &format!("{indent}  ")));
+        out += &format!("{indent}{}\n{}", shown(key), body(value, &format!("{indent}  ")));
     }
     out
 }
@@ -48,10 +48,10 @@ fn is_plain(value: &Value) -> bool {
 pub(super) fn scalar(value: &Value) -> String {
     match value {
         Value::Null => "-".to_owned(),
-        Value::String(text) => harmless(text),
+        Value::String(text) => shown(text).into_owned(),
         Value::Array(items) if items.is_empty() => "none".to_owned(),
         Value::Array(items) => items.iter().map(scalar).collect::<Vec<_>>().join(", "),
         Value::Object(object) if object.is_empty() => "none".to_owned(),
-        other => harmless(&other.to_string()),
+        other => shown(&other.to_string()).into_owned(),
     }
 }

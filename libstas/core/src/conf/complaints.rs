@@ -1,6 +1,7 @@
 //! Collects the complaints about one file: limited in number, sorted by line, and without secrets.
 
 use super::types::Complaint;
+use stas_nvme::shown;
 
 /// Largest number of complaints about one file. Further ones are only counted.
 const MOST: usize = 100;
@@ -66,10 +67,11 @@ pub(crate) fn quoted(text: &str) -> String {
     if may_hold_a_secret(text) {
         return "***".to_owned();
     }
-    match text.char_indices().nth(QUOTED) {
+    let quotes = match text.char_indices().nth(QUOTED) {
         Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),
         None => format!("{text:?}"),
-    }
+    };
+    shown(&quotes).into_owned()
 }
 
 #[cfg(test)]

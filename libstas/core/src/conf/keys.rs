@@ -270,6 +270,9 @@ pub(crate) fn asks_for_a_secure_channel(name: &str, value: &str) -> bool {
         && !["", "auto", "false"].iter().any(|off| value.trim().eq_ignore_ascii_case(off))
 }
 
+/// The keys of `controller=` whose values are secrets.
+pub(crate) const SECRETS: [&str; 2] = ["dhchap-secret", "dhchap-ctrl-secret"];
+
 const SECRET: Values = Values::Text("a DH-HMAC-CHAP secret");
 
 /// The keys that identify a controller in `controller=` and `exclude=`, and the secrets of `controller=`.

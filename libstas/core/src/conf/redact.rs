@@ -5,10 +5,8 @@
 
 use super::complaints::may_hold_a_secret;
 use super::ini::LINE_MAX;
+use super::keys::SECRETS;
 use stas_nvme::secret::WITHHELD;
-
-/// The keys whose values are secrets.
-const SECRETS: [&str; 2] = ["dhchap-secret", "dhchap-ctrl-secret"];
 
 /// Stands for a configuration that is not known. Any controller may have been configured, so nothing is removed because
 /// this text does not list it.

@@ -62,6 +62,14 @@ fn the_interface_becomes_host_iface_for_tcp_alone_and_the_scope_of_link_local_ad
 }
 
 #[test]
+fn an_nqn_that_contains_a_secret_is_refused_and_masked() {
+    let nqn = "nqn.x:DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
+    let unfit = offer(8009, [("p", Some(&b"tcp"[..])), ("nqn", Some(nqn.as_bytes()))]).unwrap_err();
+    assert_eq!(unfit.to_string(), "nqn=nqn.x:*** in its TXT record is no NQN");
+    assert_eq!(Shown::new("a\u{202e}\u{3164}b").to_string(), "a\\u{202e}\\u{3164}b");
+}
+
+#[test]
 fn addresses_that_lead_to_no_other_machine_are_none() {
     for address in ["0.0.0.0", "::", "127.0.0.1", "::1", "224.0.0.251", "ff02::fb", "255.255.255.255"] {
         assert!(!is_reachable(address.parse().unwrap()), "{address}");

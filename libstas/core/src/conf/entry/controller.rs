@@ -36,6 +36,10 @@ pub(crate) fn controller(
         complaints.warning(line, "controller= names nothing; it is ignored");
         return None;
     }
+    if let Some(why) = words.refusal_of_secret() {
+        complaints.error(line, format!("controller= is refused: {why}"));
+        return None;
+    }
     for unknown in &words.unknown {
         complaints.error(line, format!("controller=: {unknown}; that part is ignored"));
     }

@@ -32,6 +32,9 @@ pub(crate) fn exclusion(text: &str, line: usize, complaints: &mut Complaints) ->
 }
 
 fn read(words: &Words<'_>, line: usize) -> Result<Exclusion, String> {
+    if let Some(why) = words.refusal_of_secret() {
+        return Err(why);
+    }
     if let Some(unknown) = words.unknown.first() {
         return Err(unknown.clone());
     }

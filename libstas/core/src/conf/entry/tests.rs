@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::{Role, controller, exclusion};
 use crate::conf::complaints::Complaints;
 use crate::conf::keys::{STACD, STAFD};
+use crate::conf::redact::without_secrets;
 use crate::conf::types::{Complaint, ControllerEntry, Exclusion};
 use stas_nvme::{Parameters, Secret, Transport};
 
@@ -286,6 +287,44 @@ fn no_complaint_shows_a_secret() {
         let told = format!("{complaints:?}{:?}", read_exclusion(&text).1);
         assert!(!complaints.is_empty() && !told.contains("GodOr4S"), "{text}: {told}");
     }
+}
+
+#[test]
+fn an_entry_with_a_secret_where_none_belongs_is_refused() {
+    const TLS_KEY: &str = "NVMeTLSkey-1:01:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
+    for (words, place) in [
+        // A colon in place of a semicolon.
+        (format!("traddr=192.0.2.1;nqn=nqn.x:dhchap-secret={SECRET}"), "nqn"),
+        (format!("traddr=192.0.2.1;nqn=nqn.x;kato=5:dhchap-secret={SECRET}"), "kato"),
+        (format!("traddr=192.0.2.1;nqn=nqn.x;host-iface=eth0:dhchap-secret={SECRET}"), "host-iface"),
+        (format!("traddr=here:dhchap-secret={SECRET};nqn=nqn.x"), "traddr"),
+        // A secret in place of a name.
+        (format!("traddr=192.0.2.1;nqn={SECRET}"), "nqn"),
+        (format!("traddr=192.0.2.1;nqn={}", SECRET.to_ascii_lowercase()), "nqn"),
+        (format!("traddr=192.0.2.1;nqn={TLS_KEY}"), "nqn"),
+        (format!("traddr=192.0.2.1;nqn=nqn.x;host-nqn={TLS_KEY}"), "host-nqn"),
+        // A key that does not exist, or none.
+        (format!("traddr=192.0.2.1;nqn=nqn.x;dhchap_secret={SECRET}"), "an unknown key"),
+        (format!("traddr=192.0.2.1;nqn=nqn.x;colour={TLS_KEY}"), "an unknown key"),
+        (format!("traddr=192.0.2.1;nqn=nqn.x;dhchap-secret:{SECRET}"), "without key="),
+        (format!("traddr=192.0.2.1;nqn=nqn.x;{SECRET}"), "without key="),
+    ] {
+        for transport in ["tcp", "rdma", "loop"] {
+            let text = format!("transport={transport};{words}");
+            for role in [Role::Discovery, Role::Io] {
+                let complaint = refused(&text, role);
+                assert!(complaint.contains(place) && complaint.contains("secret"), "{text}: {complaint}");
+                assert!(!complaint.contains("GodOr4S") && !complaint.contains("godor4s"), "{text}: {complaint}");
+            }
+            let (exclusion, complaints) = read_exclusion(&text);
+            assert_eq!(exclusion, None, "{text}");
+            assert!(!format!("{complaints:?}").contains("GodOr4S"), "{text}: {complaints:?}");
+            // The saved form of the line is not taken for another controller.
+            let saved = without_secrets(format!("controller={text}").as_bytes());
+            assert_eq!(read(saved.strip_prefix("controller=").unwrap(), Role::Io).0, None, "{saved}");
+        }
+    }
+    assert_eq!(dc("transport=tcp;traddr=192.0.2.1;nqn=nqn.x:secret-lab").subsysnqn, "nqn.x:secret-lab");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use super::pairs::{Part, parts};
 use crate::conf::complaints::quoted;
 use crate::conf::keys::{self, Key};
 use crate::conf::near_miss::nearest;
+use stas_nvme::secret::{WITHHELD, holds_a_secret};
 
 /// The pairs of one entry.
 #[derive(Debug, Default)]
@@ -15,6 +16,9 @@ pub(super) struct Words<'t> {
     pub(super) secure_channel: bool,
     /// Keys that occur more than once.
     pub(super) twice: Vec<&'static str>,
+    /// The place of a secret where none belongs. Without that secret the connection would be less secure than
+    /// configured, and a name that contains it would be shown.
+    pub(super) misplaced_secret: Option<&'static str>,
 }
 
 impl<'t> Words<'t> {
@@ -22,6 +26,7 @@ impl<'t> Words<'t> {
     pub(super) fn read(entry: &'static str, text: &'t str) -> Self {
         let mut words = Self::default();
         for part in parts(text) {
+            words.find_misplaced_secret(part);
             match part {
                 Part::Other(other) => words.unknown.push(format!("{} is not key=value", shown(text, other))),
                 Part::Pair(name, value) => match known(name) {
@@ -34,6 +39,30 @@ impl<'t> Words<'t> {
             }
         }
         words
+    }
+
+    fn find_misplaced_secret(&mut self, part: Part<'t>) {
+        let is_secret = |text: &str| holds_a_secret(text) || text.contains(WITHHELD);
+        let place = match part {
+            Part::Other(other) => is_secret(other).then_some("a part without key="),
+            Part::Pair(name, value) => match known(name) {
+                Some(key) if keys::SECRETS.contains(&key.name) => None,
+                Some(key) => is_secret(value).then_some(key.name),
+                // Such a controller is not connected at all, and the value is not shown.
+                None if keys::asks_for_a_secure_channel(name, value) => None,
+                None => (is_secret(name) || is_secret(value)).then_some("a part with an unknown key"),
+            },
+        };
+        self.misplaced_secret = self.misplaced_secret.or(place);
+    }
+
+    /// Why an entry with a misplaced secret is refused.
+    pub(super) fn refusal_of_secret(&self) -> Option<String> {
+        let place = self.misplaced_secret?;
+        let [own, controllers] = keys::SECRETS;
+        Some(format!(
+            "{place} contains a secret; secrets belong in {own}= and {controllers}= (is a ; missing before one?)"
+        ))
     }
 
     fn take(&mut self, key: &'static Key, value: &'t str) {

@@ -5,7 +5,11 @@ use std::path::Path;
 use super::{SysConf, Value};
 use crate::conf::complaints::quoted;
 use crate::conf::types::Complaint;
+use stas_nvme::secret::holds_a_secret;
 use stas_nvme::{HostIdentity, NQN_MAX, Secret};
+
+/// Why a name that contains a secret is refused: names are sent in clear text and shown.
+const MISPLACED_SECRET: &str = "it contains a secret, which belongs in key=";
 
 /// Longest symbolic name in bytes (TP8010, extended attribute 2).
 const SYMNAME_MAX: usize = 256;
@@ -106,6 +110,9 @@ fn valid_nqn(text: &str) -> Result<String, String> {
     if text.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control()) {
         return Err(format!("{} holds a comma, a space or a control character", quoted(text)));
     }
+    if holds_a_secret(text) {
+        return Err(MISPLACED_SECRET.to_owned());
+    }
     Ok(text.to_owned())
 }
 
@@ -128,6 +135,9 @@ fn valid_symname(text: &str) -> Result<String, String> {
     }
     if text.chars().any(char::is_control) {
         return Err("it holds a control character".to_owned());
+    }
+    if holds_a_secret(text) {
+        return Err(MISPLACED_SECRET.to_owned());
     }
     Ok(text.to_owned())
 }

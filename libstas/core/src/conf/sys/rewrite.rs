@@ -3,11 +3,12 @@
 use std::ops::Range;
 
 use crate::conf::ini::{self, Line, Problem};
-use crate::conf::keys::HOST;
+use crate::conf::keys::{HOST, HOST_KEY};
+use stas_nvme::secret::{holds_a_secret, masked};
 
 /// sys.conf cannot contain this value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{key} cannot be set to {value:?}: {why}")]
+#[error("{key} cannot be set to {:?}: {why}", masked(.value))]
 pub struct InvalidValue {
     key: String,
     value: String,
@@ -18,7 +19,7 @@ pub struct InvalidValue {
 /// commented out, else at the end of `[Host]`. Adds `[Host]` if it does not exist.
 ///
 /// # Errors
-/// [`InvalidValue`] if the value is empty, contains a control character, or makes the line too long.
+/// [`InvalidValue`] if the value is empty, contains a control character or a misplaced secret, or makes the line too long.
 pub fn set_value(text: &str, key: &str, value: &str) -> Result<String, InvalidValue> {
     let value = value.trim();
     let invalid = |why| InvalidValue { key: key.to_owned(), value: value.chars().take(80).collect(), why };
@@ -27,6 +28,9 @@ pub fn set_value(text: &str, key: &str, value: &str) -> Result<String, InvalidVa
     }
     if value.chars().any(char::is_control) {
         return Err(invalid("it holds a control character"));
+    }
+    if key != HOST_KEY.name && holds_a_secret(value) {
+        return Err(invalid("it contains a secret, which belongs in key="));
     }
     let new = format!("{key}={value}");
     if new.len() > ini::LINE_MAX {

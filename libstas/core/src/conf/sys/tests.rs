@@ -229,3 +229,19 @@ proptest! {
         let _ = clear_value(&text, "nqn");
     }
 }
+
+#[test]
+fn a_secret_in_place_of_a_name_is_refused_and_not_shown() {
+    for nqn in [SECRET.to_owned(), format!("nqn.x:{SECRET}")] {
+        let error = fatal("", &[("/etc/nvme/hostnqn", &nqn), ("/etc/nvme/hostid", ID)]);
+        assert!(!error.contains("GodOr4S"), "{error}");
+    }
+    let (told, identity) = complaint(&format!("[Host]\nsymname=host {SECRET}\n"), USUAL);
+    assert!(told.contains("secret") && !told.contains("GodOr4S"), "{told}");
+    assert_eq!(identity.symname, None);
+    for key in ["nqn", "id", "symname"] {
+        let error = set_value("", key, SECRET).unwrap_err().to_string();
+        assert!(error.contains("***") && !error.contains("GodOr4S"), "{error}");
+    }
+    assert!(set_value("", "key", SECRET).is_ok());
+}
