@@ -15,7 +15,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -28,7 +28,7 @@ use stas_core::conf::{Complaint, sys};
 use stas_linux::nbft::TABLES;
 use stas_nvme::HostIdentity;
 use stas_nvme::nbft::BootTables;
-use stas_nvme::secret::WITHHELD;
+use stas_nvme::secret::{WITHHELD, holds_a_secret};
 
 /// Path of the file with the host's identity.
 pub const SYS_CONF: &str = "/etc/stas/sys.conf";
@@ -232,13 +232,32 @@ fn read_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
     if file.metadata()?.file_type().is_fifo() {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a pipe, not a file"));
     }
+    let mode = file.metadata()?.permissions().mode();
     let mut content = Vec::new();
     file.take(SIZE_MAX + 1).read_to_end(&mut content)?;
     if content.len() as u64 > SIZE_MAX {
         let text = format!("it is longer than {} MiB", SIZE_MAX >> 20);
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
     }
+    tell_if_exposed(path, mode, &content);
     Ok(Some(content))
+}
+
+/// Warns if a file contains a secret, even a commented-out one, and users other than root can read it.
+fn tell_if_exposed(path: &Path, mode: u32, content: &[u8]) {
+    let readers = match mode & 0o044 {
+        0 => return,
+        0o040 => "its group",
+        _ => "every user",
+    };
+    if holds_a_secret(&String::from_utf8_lossy(content)) {
+        let path = path.display();
+        tracing::warn!(
+            "{path} contains a secret, and its mode {:04o} lets {readers} read it. `chmod 600 {path}` mends that; if \
+             users are not trusted, replace the secret, too",
+            mode & 0o7777
+        );
+    }
 }
 
 /// The error for a file that is missing because a link in its path is broken, for example because a file system is not
