@@ -451,6 +451,59 @@ mod tests {
     }
 
     #[test]
+    fn a_file_with_a_secret_that_others_can_read_is_told_at_each_load() {
+        use std::fs::Permissions;
+        const KEY: &str = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
+        let etc = Etc::new();
+        etc.put("hostkey", KEY);
+        let sys = format!(
+            "{}key=file://{}\n",
+            fs::read_to_string(etc.path("sys.conf")).unwrap(),
+            etc.path("hostkey").display()
+        );
+        let contents = [
+            ("stafd.conf", format!("[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1;dhchap-secret={KEY}\n")),
+            ("stafd.conf", format!("# dhchap-secret={KEY}\n")),
+            ("sys.conf", format!("{}key={KEY}\n", fs::read_to_string(etc.path("sys.conf")).unwrap())),
+            ("hostkey", KEY.to_owned()),
+        ];
+        for (name, content) in contents {
+            etc.put("sys.conf", &sys);
+            etc.put("stafd.conf", "");
+            etc.put(name, &content);
+            for path in ["stafd.conf", "sys.conf", "hostkey"] {
+                fs::set_permissions(etc.path(path), Permissions::from_mode(0o600)).unwrap();
+            }
+            for (mode, readers) in
+                [(0o600, None), (0o400, None), (0o640, Some("its group")), (0o644, Some("every user"))]
+            {
+                fs::set_permissions(etc.path(name), Permissions::from_mode(mode)).unwrap();
+                let log = LogLines::start();
+                let mut files = etc.read().unwrap();
+                files.read_again();
+                let said = log.text();
+                let warnings = said.lines().filter(|line| line.contains("contains a secret")).count();
+                assert_eq!(warnings, if readers.is_some() { 2 } else { 0 }, "{name} {mode:o}: {said}");
+                assert!(
+                    readers.is_none_or(|readers| said.contains(&format!("{mode:04o} lets {readers} read it"))),
+                    "{said}"
+                );
+                assert!(
+                    readers.is_none_or(|_| said.contains(&format!("`chmod 600 {}`", etc.path(name).display()))),
+                    "{said}"
+                );
+                assert!(!said.contains("GodOr4S"), "{said}");
+            }
+        }
+        etc.put("stafd.conf", "[Global]\ntron=true\n");
+        fs::set_permissions(etc.path("stafd.conf"), Permissions::from_mode(0o644)).unwrap();
+        fs::set_permissions(etc.path("hostkey"), Permissions::from_mode(0o600)).unwrap();
+        let log = LogLines::start();
+        etc.read().unwrap();
+        assert!(!log.text().contains("contains a secret"), "{}", log.text());
+    }
+
+    #[test]
     fn a_pipe_in_place_of_a_file_does_not_block() {
         let etc = Etc::new();
         nix::unistd::mkfifo(&etc.path("stafd.conf"), nix::sys::stat::Mode::S_IRUSR).unwrap();

@@ -6,15 +6,19 @@
 //! starts without it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write};
+use std::io::{self, BufReader, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use nix::fcntl::OFlag;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+/// Largest saved state in bytes, both when it is written and when it is read. 64 discovery controllers with 1,024 entries
+/// each take 25 MiB.
+pub const STATE_MAX: usize = 32 << 20;
 /// Minimum time between two writes.
 const PACE: Duration = Duration::from_millis(200);
 /// First and longest back-off after a failed write.
@@ -38,12 +42,18 @@ struct Out<'a, T> {
     state: &'a T,
 }
 
+/// The part of the file that says whether its state can be used.
 #[derive(Deserialize)]
-struct In {
+struct Head {
     kind: String,
     version: u32,
     boot: String,
-    state: serde_json::Value,
+}
+
+/// The part of the file with the state.
+#[derive(Deserialize)]
+struct Body<T> {
+    state: T,
 }
 
 /// The part of the file with the configuration.
@@ -139,35 +149,54 @@ impl StateFile {
         }
     }
 
+    /// Reads the file as a stream, twice: first its head, then its state. Neither the text nor a tree of all its values
+    /// is kept in memory.
     fn read<T: DeserializeOwned>(&self) -> Result<Option<T>, Useless> {
-        let bytes = match fs::read(&self.path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error.into()),
-        };
-        let file: In = serde_json::from_slice(&bytes)?;
-        if file.kind != self.kind {
-            return Err(Useless::Kind(file.kind));
+        let Some(mut file) = self.open()? else { return Ok(None) };
+        let head: Head = from_stream(&file)?;
+        if head.kind != self.kind {
+            return Err(Useless::Kind(head.kind));
         }
-        if file.version != self.version {
-            return Err(Useless::Version(file.version));
+        if head.version != self.version {
+            return Err(Useless::Version(head.version));
         }
         // Its times and its controllers belong to an earlier boot.
-        if file.boot != self.boot {
+        if head.boot != self.boot {
             return Err(Useless::Boot);
         }
-        Ok(Some(serde_json::from_value(file.state)?))
+        file.rewind()?;
+        Ok(Some(from_stream::<Body<T>>(&file)?.state))
+    }
+
+    /// Opens the file for reading. `None` if it does not exist. An error if it is not a file of at most [`STATE_MAX`]
+    /// bytes.
+    fn open(&self) -> io::Result<Option<File>> {
+        // Opening a pipe without a writer would block the daemon.
+        let file = match OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(&self.path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let metadata = file.metadata()?;
+        if !metadata.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+        }
+        if metadata.len() > STATE_MAX as u64 {
+            let text = format!("it has {} bytes, at most {STATE_MAX} are read", metadata.len());
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+        }
+        Ok(Some(file))
     }
 
     /// Reads the saved configuration. Does not change the file, even if it is invalid.
     #[must_use]
     pub fn saved_conf(&self) -> SavedConf {
-        let bytes = match fs::read(&self.path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return SavedConf::Nothing,
+        let file = match self.open() {
+            Ok(Some(file)) => file,
+            Ok(None) => return SavedConf::Nothing,
             Err(_) => return SavedConf::Unknown,
         };
-        match serde_json::from_slice::<Kept>(&bytes) {
+        match from_stream::<Kept>(&file) {
             Ok(kept) if kept.kind != self.kind => SavedConf::Unknown,
             Ok(kept) if kept.boot != self.boot => SavedConf::Nothing,
             Ok(Kept { conf: Some(text), .. }) => SavedConf::Text(text),
@@ -183,6 +212,14 @@ impl StateFile {
         serde_json::to_vec(&Out { kind: self.kind, version: self.version, boot: &self.boot, conf, state })
     }
 
+    /// Removes the file.
+    fn discard(&self) -> io::Result<()> {
+        match fs::remove_file(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
     /// Replaces the file atomically: after a crash it has the old or the new content.
     fn replace(&self, bytes: &[u8]) -> io::Result<()> {
         let beside = self.path.with_extension("json.new");
@@ -195,6 +232,11 @@ impl StateFile {
             None => Ok(()),
         }
     }
+}
+
+/// Reads a value from the file's present position. A file that grows meanwhile is read up to [`STATE_MAX`] bytes.
+fn from_stream<T: DeserializeOwned>(file: &File) -> serde_json::Result<T> {
+    serde_json::from_reader(BufReader::new(file.take(STATE_MAX as u64)))
 }
 
 /// Writes states on its own thread. Only the newest waiting state is written, and a hanging disk blocks no caller.
@@ -230,6 +272,9 @@ impl Saver {
     }
 
     /// Queues a state, in place of an older one that is still waiting. Returns at once.
+    ///
+    /// A state of more than [`STATE_MAX`] bytes is not written, and the file is removed: without a state the next start
+    /// removes no controller that it has not seen listed, but with an older state it might.
     pub fn save(&self, bytes: Vec<u8>) {
         self.0.lock().waiting = Some(bytes);
         self.0.changed.notify_all();
@@ -253,9 +298,11 @@ impl Desk {
 
     fn write_states(&self, file: &StateFile) {
         let mut failures = 0u32;
+        let mut too_large = false;
         loop {
             let bytes = self.take();
-            let result = file.replace(&bytes);
+            let result = if bytes.len() <= STATE_MAX { file.replace(&bytes) } else { file.discard() };
+            too_large = tell_if_too_large(file, bytes.len(), too_large);
             self.put_back(bytes, result.is_err());
             match result {
                 Ok(()) => {
@@ -319,6 +366,21 @@ impl Desk {
     }
 }
 
+/// Reports once that a state is too large to be saved. `before` is true if the last one was. Returns whether it is.
+fn tell_if_too_large(file: &StateFile, bytes: usize, before: bool) -> bool {
+    let too_large = bytes > STATE_MAX;
+    if too_large && !before {
+        tracing::error!(
+            "the state has {} MiB, and at most {} are saved in {}: a restart begins without a state and keeps \
+             all connections. Connect fewer discovery controllers, or exclude some",
+            bytes >> 20,
+            STATE_MAX >> 20,
+            file.path.display()
+        );
+    }
+    too_large
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
@@ -327,6 +389,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use log_lines::LogLines;
 
     type State = BTreeMap<String, u32>;
 
@@ -426,6 +489,44 @@ mod tests {
         assert_eq!(file.load::<State>(), None);
         write(&file, 1);
         assert_eq!(file.load::<State>(), Some(state(1)));
+    }
+
+    #[test]
+    fn a_pipe_in_its_place_blocks_no_start() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = file(&directory);
+        nix::unistd::mkfifo(file.path(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(file.saved_conf(), SavedConf::Unknown);
+        assert_eq!(file.load::<State>(), None);
+        assert!(!file.path().exists() && directory.path().join("state.json.bad").exists());
+    }
+
+    #[test]
+    fn a_file_beyond_the_bound_is_set_aside_and_not_read() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = file(&directory);
+        write(&file, 1);
+        let longer = OpenOptions::new().write(true).open(file.path()).unwrap();
+        longer.set_len(STATE_MAX as u64 + 1).unwrap();
+        assert_eq!(file.saved_conf(), SavedConf::Unknown);
+        let log = LogLines::start();
+        assert_eq!(file.load::<State>(), None);
+        assert!(log.text().contains("at most 33554432 are read"), "{}", log.text());
+        assert!(!file.path().exists());
+    }
+
+    #[test]
+    fn a_state_beyond_the_bound_is_not_written_and_no_older_one_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = file(&directory);
+        write(&file, 1);
+        let saver = Saver::start(file.clone()).unwrap();
+        saver.save(vec![b' '; STATE_MAX + 1]);
+        assert!(saver.finish(Duration::from_secs(10)));
+        assert!(!file.path().exists());
+        saver.save(file.encode(&state(2), "").unwrap());
+        assert!(saver.finish(Duration::from_secs(10)));
+        assert_eq!(file.load::<State>(), Some(state(2)));
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The saved state of stafd.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use libstas::core::CtrlRef;
@@ -63,6 +64,26 @@ pub struct Saved {
     /// The connections that stafd owns. Missing in the state of earlier versions: there `dcs` is used.
     #[serde(default)]
     pub instances: Option<Vec<Instance>>,
+}
+
+impl Saved {
+    /// Makes the state at least `excess` bytes of JSON shorter, by leaving out pages: the longest first. A page that is
+    /// not saved proves no absence, and the discovery controllers that it refers to stay in `referrals`.
+    pub fn drop_pages(&mut self, mut excess: usize) {
+        let length = |page: &LogPage| serde_json::to_vec(page).map_or(0, |json| json.len());
+        let lengths = self.dcs.iter().enumerate().filter_map(|(at, saved)| Some((length(saved.page.as_ref()?), at)));
+        let mut longest_first: Vec<(usize, usize)> = lengths.collect();
+        longest_first.sort_unstable_by_key(|(length, _)| Reverse(*length));
+        for (length, at) in longest_first {
+            if excess == 0 {
+                return;
+            }
+            if let Some(saved) = self.dcs.get_mut(at) {
+                saved.page = None;
+                excess = excess.saturating_sub(length);
+            }
+        }
+    }
 }
 
 impl Finder {
@@ -147,8 +168,10 @@ impl Finder {
             if booted {
                 self.was_booted.insert(dc.clone());
             }
-            if let Some(page) = &page {
-                let mut names: BTreeMap<_, _> = self.referrals(&dc, page).names;
+            // Without a page the referrals are known, too: a long page may not have been saved.
+            if page.is_some() || !referrals.is_empty() {
+                let mut names: BTreeMap<_, _> =
+                    page.as_ref().map(|page| self.referrals(&dc, page).names).unwrap_or_default();
                 names.extend(referrals.into_iter().map(|referred| (referred, Parameters::default())));
                 self.reconciler.sources.remember(SourceId::Page(dc.clone()), names);
             }
@@ -171,5 +194,46 @@ impl Finder {
         self.reconciler.restored = self.dcs.keys().cloned().collect::<BTreeSet<_>>();
         self.reconciler.fleet.restore(saved.instances, &self.reconciler.restored);
         self.removed = saved.removed.into_iter().map(|removed| (removed.dc.clone(), removed)).collect();
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use fake_host::entry;
+    use libstas::nvme::{TidParts, Transport};
+
+    use super::*;
+
+    fn tid(number: usize) -> Tid {
+        Tid::new(TidParts {
+            transport: Transport::Tcp,
+            traddr: format!("192.0.2.{number}"),
+            trsvcid: "8009".into(),
+            subsysnqn: "nqn.dc".into(),
+            host_traddr: String::new(),
+            host_iface: String::new(),
+            host_nqn: String::new(),
+        })
+    }
+
+    fn dc(number: usize, entries: usize) -> SavedDc {
+        let page = LogPage { entries: vec![entry("192.0.2.7", "nqn.a"); entries], ..LogPage::default() };
+        SavedDc { dc: tid(number), page: Some(page), referrals: vec![tid(99)], booted: false }
+    }
+
+    #[test]
+    fn the_longest_pages_are_left_out_until_the_state_is_short_enough() {
+        let mut saved = Saved { dcs: vec![dc(1, 2), dc(2, 50), dc(3, 40), dc(4, 1)], ..Saved::default() };
+        let length = |saved: &Saved| serde_json::to_vec(saved).unwrap().len();
+        let before = length(&saved);
+        let longest = length(&Saved { dcs: vec![dc(2, 50)], ..Saved::default() });
+        saved.drop_pages(longest);
+        assert!(length(&saved) <= before - longest);
+        let kept: Vec<bool> = saved.dcs.iter().map(|dc| dc.page.is_some()).collect();
+        assert_eq!(kept, [true, false, false, true]);
+        assert!(saved.dcs.iter().all(|dc| dc.referrals == [tid(99)]), "referrals stay");
+        saved.drop_pages(0);
+        assert!(saved.dcs[0].page.is_some());
     }
 }

@@ -15,13 +15,13 @@ use libstas::daemon::configuration::Files;
 use libstas::daemon::describe;
 use libstas::daemon::event_loop::{Aftermath, Handle, Shell};
 use libstas::daemon::journal::{self, Journal};
-use libstas::daemon::state::{Saver, StateFile};
+use libstas::daemon::state::{STATE_MAX, Saver, StateFile};
 use libstas::nvme::log_page::LogPage;
 use libstas::nvme::supported::DiscoveryLidSpecific;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::api::{self, Announcement, Refreshes};
-use crate::finder::{Effect, Event, Finder, NotRegistered, RegisterRequest, Settings};
+use crate::finder::{Effect, Event, Finder, NotRegistered, RegisterRequest, Saved, Settings};
 
 /// Limit for systemd to accept a job.
 const SYSTEMD_LIMIT: Duration = Duration::from_secs(30);
@@ -147,7 +147,16 @@ impl<H: DiscoveryHost> Shell for StafdShell<H> {
     }
 
     fn save(&mut self, finder: &Finder) {
-        match self.state_file.encode(&finder.saved(), self.files.text()) {
+        let mut saved = finder.saved();
+        let encode = |saved: &Saved| self.state_file.encode(saved, self.files.text());
+        let encoded = encode(&saved).and_then(|bytes| match bytes.len().checked_sub(STATE_MAX) {
+            None | Some(0) => Ok(bytes),
+            Some(excess) => {
+                saved.drop_pages(excess);
+                encode(&saved)
+            }
+        });
+        match encoded {
             Ok(bytes) => self.saver.save(bytes),
             Err(error) => tracing::error!("the state cannot be written as JSON: {error}"),
         }
