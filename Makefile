@@ -37,8 +37,8 @@ TREE = .build/vm/tree
 
 SBIN_PROGRAMS = stafd stacd
 BIN_PROGRAMS  = stafctl stacctl stasadm nvmet cdcsim
-# Programs that only units start. Cargo builds them with the package stacd.
-LIB_PROGRAMS  = stas-in-use
+# Programs that only units start. Cargo builds them with the packages stacd and stafd.
+LIB_PROGRAMS  = stas-in-use stas-udev-rule
 PROGRAMS      = $(addprefix $(BIN)/,$(SBIN_PROGRAMS) $(BIN_PROGRAMS) $(LIB_PROGRAMS))
 UNITS         = $(wildcard systemd/*)
 POLICIES      = $(wildcard etc/dbus-1/*.conf)

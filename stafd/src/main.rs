@@ -18,7 +18,6 @@ use libstas::daemon::{seed, signals};
 use stafd::api::{Refreshes, Staf, StafDebug, announce};
 use stafd::finder::Finder;
 use stafd::shell::host::StafdHost;
-use stafd::shell::nvme_cli::RuleShadow;
 use stafd::shell::{StafdShell, boot_tables, configured};
 use tokio::sync::mpsc;
 
@@ -61,10 +60,6 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     server.at(STAF_PATH, StafDebug::new(finder.clone(), process)).await?;
     let name = own_name(&connection, STAF_NAME).await?;
 
-    let shadow = RuleShadow::default();
-    if let Err(error) = shadow.cast() {
-        tracing::warn!("nvme-cli's udev rule stays in force, and both it and stafd act on the same events: {error}");
-    }
     let core = Finder::new(state_file.load().unwrap_or_default(), seed());
     let (announcements, inbox) = mpsc::unbounded_channel();
     tokio::spawn(announce(connection.clone(), inbox));
@@ -86,11 +81,6 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
 
     if !saver.finish(LAST_SAVE) {
         tracing::warn!("the last state is not saved: the next start begins with an older one");
-    }
-    if result.is_ok()
-        && let Err(error) = shadow.lift()
-    {
-        tracing::warn!("cannot give nvme-cli its udev rule back: {error}");
     }
     Ok(result?)
 }

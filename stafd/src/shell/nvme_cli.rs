@@ -2,8 +2,10 @@
 //!
 //! While stafd runs, a rule of the same name in /run overrides it. The override keeps only what the installed rule does
 //! for Fibre Channel events. For discovery controllers that stafd does not manage, stafd does what the rule would have
-//! done: it restarts an instance of nvmf-connect@.service. An override that a killed stafd left behind is replaced by
-//! the next stafd; /run does not survive a reboot.
+//! done: it restarts an instance of nvmf-connect@.service.
+//!
+//! stafd itself may not write below /run/udev. stafd.service starts the program stas-udev-rule, which writes the
+//! override before stafd starts and removes it after stafd has ended, even if stafd was killed.
 
 use std::fmt::Write as _;
 use std::fs;

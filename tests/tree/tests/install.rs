@@ -11,7 +11,7 @@ use std::process::Command;
 use tempfile::TempDir;
 use tree::{files, read, top};
 
-const PROGRAMS: [&str; 8] = [
+const PROGRAMS: [&str; 9] = [
     "sbin/stafd",
     "sbin/stacd",
     "bin/stafctl",
@@ -20,6 +20,7 @@ const PROGRAMS: [&str; 8] = [
     "bin/nvmet",
     "bin/cdcsim",
     "lib/nvme-stas/stas-in-use",
+    "lib/nvme-stas/stas-udev-rule",
 ];
 
 const UNITS: [&str; 6] = [
@@ -200,7 +201,7 @@ fn the_units_start_what_was_installed() {
         let text = host.text(&format!("/opt/stas/lib/systemd/system/{unit}"));
         let starts = |line: &str| line.split_whitespace().next() == Some(&format!("ExecStart=/opt/stas/{program}"));
         assert!(text.lines().any(starts), "{unit}");
-        assert!(!text.contains("=/usr/"), "{unit}");
+        assert!(!text.contains("=/usr/") && !text.contains("/usr/lib/nvme-stas"), "{unit}");
         assert!(host.path(&format!("/opt/stas/{program}")).exists());
     }
     // The bus looks for policies in two places only.

@@ -13,8 +13,9 @@ use tree::{files, read, top};
 
 const DAEMONS: [&str; 2] = ["stafd", "stacd"];
 
-/// `systemd-analyze` counts exposure in tenths: at most 3.0 for each daemon.
-const EXPOSURE: &str = "--threshold=30";
+/// Highest exposure of a daemon, in the tenths of `systemd-analyze`. The goal is 2.0. What is missing belongs to name
+/// resolution, mDNS and the probe, which run in the daemons: AF_INET and AF_INET6 (0.3), CAP_NET_ADMIN (0.2).
+const EXPOSURE: &str = "--threshold=26";
 
 fn unit(daemon: &str) -> String {
     read(format!("systemd/{daemon}.service"))
@@ -48,7 +49,7 @@ fn units_with_programs() -> TempDir {
                 let options = command.split_once(' ').map_or("", |(_, options)| options);
                 format!("ExecStart={} {options}\n", program.display())
             }
-            None => format!("{line}\n"),
+            None => format!("{line}\n").replace("/usr/lib/nvme-stas/stas-udev-rule", &program.display().to_string()),
         });
         fs::write(folder.path().join(path.file_name().unwrap()), text.collect::<String>()).unwrap();
     }
@@ -73,13 +74,14 @@ fn systemd_accepts_every_unit() {
 }
 
 #[test]
-fn each_daemon_is_exposed_no_more_than_3_0() {
+fn each_daemon_is_exposed_no_more_than_2_6() {
     for daemon in DAEMONS {
         let path = top().join(format!("systemd/{daemon}.service"));
         let (accepted, said) =
             systemd_analyze(&["security", "--offline=true", EXPOSURE, "--no-pager", &path.to_string_lossy()]);
         assert!(accepted, "{said}");
-        assert!(said.contains("Overall exposure level"), "{said}");
+        let overall = said.lines().find(|line| line.contains("Overall exposure level"));
+        println!("{}", overall.unwrap_or_else(|| panic!("{said}")));
     }
 }
 
@@ -150,10 +152,9 @@ fn the_daemons_differ_in_what_they_do_and_not_in_how_they_are_run() {
         unit(daemon)
             .lines()
             .filter(|line| !line.starts_with('#') && !line.is_empty() && !line.starts_with("Description="))
-            // stafd overrides a udev rule and receives untrusted packets. stacd needs its helper that opens block
-            // devices.
+            // stafd overrides a udev rule. stacd needs its helper that opens block devices.
             .filter(|line| !line.ends_with("=stas-in-use.socket"))
-            .filter(|line| !line.starts_with("ReadWritePaths=") && !line.starts_with("LimitDATA="))
+            .filter(|line| !line.contains("/stas-udev-rule "))
             .map(|line| line.replace(" avahi-daemon.service", "").replace(name, "DAEMON").replace(bus, "BUS"))
             .collect()
     };
@@ -213,6 +214,35 @@ fn both_daemons_can_write_the_registry_of_owners_whatever_the_umask() {
         let paths = values(&unit, "ReadWritePaths").concat();
         assert!(paths.split(' ').any(|path| path == "-/run/nvme"), "{daemon}.service: {paths}");
         let before = values(&unit, "ExecStartPre");
-        assert_eq!(before, ["-+/usr/bin/install -d -m 0755 /run/nvme /run/nvme/registry"], "{daemon}.service");
+        let folders = "-+/usr/bin/install -d -m 0755 /run/nvme /run/nvme/registry";
+        assert_eq!(before.first(), Some(&folders), "{daemon}.service");
+    }
+}
+
+#[test]
+fn a_daemon_writes_below_run_only_into_its_own_folders_and_the_registry() {
+    for daemon in DAEMONS {
+        let unit = unit(daemon);
+        assert_eq!(values(&unit, "ReadOnlyPaths"), ["/run"], "{daemon}.service");
+        assert_eq!(values(&unit, "ReadWritePaths"), ["-/run/nvme"], "{daemon}.service");
+        assert_eq!(values(&unit, "RuntimeDirectory"), [format!("{daemon} nvme-stas")]);
+    }
+}
+
+#[test]
+fn the_udev_rule_of_nvme_cli_is_hidden_while_stafd_runs_and_restored_however_it_ends() {
+    let unit = unit("stafd");
+    let program = "-+/usr/lib/nvme-stas/stas-udev-rule";
+    assert!(values(&unit, "ExecStartPre").contains(&format!("{program} hide").as_str()));
+    // Unlike ExecStop=, it also runs after the daemon was killed.
+    assert_eq!(values(&unit, "ExecStopPost"), [format!("{program} restore")]);
+}
+
+#[test]
+fn memory_of_a_daemon_is_limited_and_its_secrets_reach_no_core_dump() {
+    for daemon in DAEMONS {
+        let unit = unit(daemon);
+        assert_eq!(values(&unit, "LimitDATA"), ["1G"], "{daemon}.service");
+        assert_eq!(values(&unit, "LimitCORE"), ["0"], "{daemon}.service");
     }
 }
