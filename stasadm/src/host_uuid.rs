@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::Path;
 
-use hmac::{Hmac, Mac as _};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 use uuid::Uuid;
 
