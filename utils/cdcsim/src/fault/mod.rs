@@ -123,17 +123,22 @@ pub enum Stage {
 #[serde(transparent)]
 pub struct StatusCode(pub u16);
 
-impl std::str::FromStr for StatusCode {
-    type Err = String;
+/// The text is not the status of a failed command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a status is a number such as 0x006 (internal error) or 0x4006")]
+pub struct NotAStatus;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+impl std::str::FromStr for StatusCode {
+    type Err = NotAStatus;
+
+    fn from_str(text: &str) -> Result<Self, NotAStatus> {
         let number = match text.strip_prefix("0x") {
             Some(digits) => u16::from_str_radix(digits, 16),
             None => text.parse(),
         };
         // Success is not a fault, and bit 15 does not fit into a completion.
         let number = number.ok().filter(|number| number & 0x7ff != 0 && number & 0x8000 == 0);
-        number.map(Self).ok_or_else(|| "a status is a number such as 0x006 (internal error) or 0x4006".to_owned())
+        number.map(Self).ok_or(NotAStatus)
     }
 }
 

@@ -6,10 +6,29 @@ use serde_json::{Value, json};
 use stas_nvme::DISCOVERY_NQN;
 
 use super::{Action, Simulator, Vanished, show};
-use crate::configuration::{Configuration, checked_nqn};
+use crate::configuration::{Configuration, ConfigurationError, checked_nqn};
 use crate::control::{OnOff, Reply, Request, Setting, Switch, ZoneChange};
 use crate::fault::Fault;
-use crate::zoning::{Member, Zoning};
+use crate::zoning::{Member, Zoning, ZoningError};
+
+/// Why a request was refused.
+#[derive(Debug, thiserror::Error)]
+enum RequestError {
+    #[error(transparent)]
+    Configuration(#[from] ConfigurationError),
+    #[error(transparent)]
+    Zoning(#[from] ZoningError),
+    #[error("there is no fault {0}; see `cdcsim ctl show`")]
+    NoFault(u32),
+    /// A host for a fault that strikes before the host is known.
+    #[error("this fault strikes before the host has said who it is: leave out --host")]
+    BeforeTheHost,
+    /// A number of times for a fault that is not counted.
+    #[error("this fault lasts: leave out --times, and take --seconds")]
+    Lasts,
+    #[error("--times 0 is no fault")]
+    NoTimes,
+}
 
 /// The longest duration in a request: a year.
 const LONG: u32 = 365 * 24 * 3600;
@@ -19,12 +38,12 @@ impl Simulator {
     pub fn request(&mut self, now: Duration, request: Request) -> (Reply, Vec<Action>) {
         let reply = match self.carry_out(now, request) {
             Ok(value) => Reply::Ok(value),
-            Err(error) => Reply::Error(error),
+            Err(error) => Reply::Error(error.to_string()),
         };
         (reply, self.settle(now))
     }
 
-    fn carry_out(&mut self, now: Duration, request: Request) -> Result<Value, String> {
+    fn carry_out(&mut self, now: Duration, request: Request) -> Result<Value, RequestError> {
         match request {
             Request::Show => Ok(show::all(self)),
             Request::Hosts => Ok(show::hosts(self, now)),
@@ -47,22 +66,21 @@ impl Simulator {
             }
             Request::Set { what } => self.set(now, what),
             Request::Load { text } => {
-                let configuration = Configuration::parse(&text).map_err(|error| error.to_string())?;
-                let wanted = configuration.zoning().map_err(|error| error.to_string())?;
+                let wanted = Configuration::parse(&text)?.zoning()?;
                 self.rezone(now, |zoning| {
                     *zoning = wanted;
-                    Ok::<(), String>(())
+                    Ok(())
                 })
             }
             Request::Event { host, count } => Ok(self.send_events(now, host.as_deref(), count)),
             Request::Fault { host, times, seconds, fault } => self.fail(now, host, times, seconds, fault),
             Request::Heal { id } => match (self.world.faults.heal(id), id) {
-                (0, Some(id)) => Err(format!("there is no fault {id}; see `cdcsim ctl show`")),
+                (0, Some(id)) => Err(RequestError::NoFault(id)),
                 (healed, _) => Ok(json!({ "healed": healed })),
             },
             Request::Disconnect { host } => Ok(json!({ "reset": self.reset(host.as_deref()) })),
             Request::Vanish { seconds, nqn, cntlid, empty } => {
-                let nqn = nqn.map(|nqn| checked_nqn(&nqn)).transpose().map_err(|error| error.to_string())?;
+                let nqn = nqn.map(|nqn| checked_nqn(&nqn)).transpose()?;
                 let until = now + Duration::from_secs(seconds.min(LONG).into());
                 let reset = self.reset(None);
                 self.vanished = Some(Vanished { until, nqn, cntlid, empty });
@@ -76,17 +94,17 @@ impl Simulator {
     }
 
     /// Changes members and zones, and notifies the affected hosts.
-    fn rezone<E: std::fmt::Display>(
+    fn rezone(
         &mut self,
         now: Duration,
-        change: impl FnOnce(&mut Zoning) -> Result<(), E>,
-    ) -> Result<Value, String> {
-        let concerned = self.world.rezone(change).map_err(|error| error.to_string())?;
+        change: impl FnOnce(&mut Zoning) -> Result<(), ZoningError>,
+    ) -> Result<Value, RequestError> {
+        let concerned = self.world.rezone(change)?;
         self.tell(now, &concerned);
         Ok(json!({ "concerned": concerned }))
     }
 
-    fn set(&mut self, now: Duration, what: Setting) -> Result<Value, String> {
+    fn set(&mut self, now: Duration, what: Setting) -> Result<Value, RequestError> {
         match what {
             Setting::Ncc(Switch { name, value }) => {
                 self.rezone(now, |zoning| zoning.member_mut(&name).map(|member| member.ncc = value == OnOff::On))
@@ -95,7 +113,7 @@ impl Simulator {
                 self.rezone(now, |zoning| zoning.member_mut(&name).map(|member| member.epcsd = value == OnOff::On))
             }
             Setting::Nqn { nqn } => {
-                self.world.identity.nqn = checked_nqn(&nqn).map_err(|error| error.to_string())?;
+                self.world.identity.nqn = checked_nqn(&nqn)?;
                 Ok(Value::Null)
             }
             Setting::Type { dctype } => {
@@ -131,17 +149,17 @@ impl Simulator {
         times: Option<u32>,
         seconds: Option<u32>,
         fault: Fault,
-    ) -> Result<Value, String> {
+    ) -> Result<Value, RequestError> {
         let knows_no_host = matches!(fault, Fault::Refuse | Fault::Silent { before: crate::fault::Stage::Icresp });
         if host.is_some() && knows_no_host {
-            return Err("this fault strikes before the host has said who it is: leave out --host".to_owned());
+            return Err(RequestError::BeforeTheHost);
         }
         let is_never_used = matches!(fault, Fault::Refuse | Fault::Storm { .. });
         if times.is_some() && is_never_used {
-            return Err("this fault lasts: leave out --times, and take --seconds".to_owned());
+            return Err(RequestError::Lasts);
         }
         if times == Some(0) {
-            return Err("--times 0 is no fault".to_owned());
+            return Err(RequestError::NoTimes);
         }
         let until = seconds.map(|seconds| now + Duration::from_secs(seconds.min(LONG).into()));
         Ok(json!({ "id": self.world.faults.add(fault, host, times, until) }))
