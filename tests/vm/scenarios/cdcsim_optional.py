@@ -1,18 +1,14 @@
 """A DC that closes the connection on a request for log page 00h is asked for it once; a DC of NVMe 1.3 is never asked. Both are read, and their storage is connected."""
 
 from scene import cdc, check, daemons, equal, host, journal
+from scene.cdc import FIRST, SECOND
 from scene.daemons import stafd
 
 LIMIT = 150
-FIRST, SECOND = (f"nqn.2014-08.org.nvmexpress:scene:{name}" for name in ("first", "second"))
 
 
 def play():
-    neighbour, _ = cdc.fabric(FIRST, SECOND)
-    dc = cdc.Cdc(lives_at=neighbour)
-    dc.add("first", cdc.STORAGE, nqn=FIRST)
-    dc.add("second", cdc.STORAGE, nqn=SECOND)
-    dc.zone_in("first")
+    dc = cdc.in_two_steps()
     dc("fault", "close", "supported-log-pages")
     daemons.configure("transport=tcp;traddr=192.0.2.2;trsvcid=8009")
     daemons.start()

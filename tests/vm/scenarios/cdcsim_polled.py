@@ -1,18 +1,14 @@
 """A DC that refuses a keep-alive timeout is polled, and its storage stays connected. When it accepts the timeout, it stays connected."""
 
 from scene import cdc, check, daemons, host, journal, stays, wait_until
+from scene.cdc import FIRST, SECOND
 from scene.daemons import stafd
 
 LIMIT = 150
-FIRST, SECOND = (f"nqn.2014-08.org.nvmexpress:scene:{name}" for name in ("first", "second"))
 
 
 def play():
-    neighbour, _ = cdc.fabric(FIRST, SECOND)
-    dc = cdc.Cdc(lives_at=neighbour)
-    dc.add("first", cdc.STORAGE, nqn=FIRST)
-    dc.add("second", cdc.STORAGE, nqn=SECOND)
-    dc.zone_in("first")
+    dc = cdc.in_two_steps()
     dc("fault", "refuse-keep-alive")
     daemons.configure("transport=tcp;traddr=192.0.2.2;trsvcid=8009")
     daemons.start()

@@ -16,6 +16,8 @@ FOLDER = "/run/cdcsim"
 DISCOVERY_NQN = host.DISCOVERY_NQN
 # Where the storage of `fabric` is.
 STORAGE = "192.0.2.2:4420"
+# The subsystems of `in_two_steps`.
+FIRST, SECOND = (f"nqn.2014-08.org.nvmexpress:scene:{name}" for name in ("first", "second"))
 _running = []
 
 
@@ -29,6 +31,16 @@ def fabric(*nqns, trsvcid="4420"):
         for nqn in nqns:
             target.subsystem(nqn)
     return neighbour, cable
+
+
+def in_two_steps():
+    """Starts a DC with two subsystems, FIRST and SECOND, of which it lists the first. `zone_in("second")` lists the other."""
+    neighbour, _ = fabric(FIRST, SECOND)
+    dc = Cdc(lives_at=neighbour)
+    dc.add("first", STORAGE, nqn=FIRST)
+    dc.add("second", STORAGE, nqn=SECOND)
+    dc.zone_in("first")
+    return dc
 
 
 class Cdc:
