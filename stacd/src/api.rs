@@ -1,12 +1,14 @@
 //! stacd on D-Bus: translates calls into queries of the core. It decides nothing.
 
-use libstas::bus::{ControllerId, Dict, key, python};
+use libstas::bus::{Callers, ControllerId, Dict, key, python};
 use libstas::core::Time;
 use libstas::daemon::debug::{self, Debuggable, stopping};
 use libstas::daemon::describe;
 use libstas::daemon::event_loop::Handle;
 use libstas::nvme::{HostIdentity, Tid};
 use zbus::fdo;
+use zbus::message::Header;
+use zbus::object_server::ResponseDispatchNotifier as Answer;
 
 use crate::connector::{Connector, IocView};
 
@@ -14,6 +16,7 @@ use crate::connector::{Connector, IocView};
 #[derive(Debug)]
 pub struct Stac {
     connector: Handle<Connector>,
+    callers: Callers,
 }
 
 /// The D-Bus interface `org.nvmexpress.stac.debug`.
@@ -23,7 +26,7 @@ impl Stac {
     /// Creates the D-Bus object for a core.
     #[must_use]
     pub fn new(connector: Handle<Connector>) -> Self {
-        Self { connector }
+        Self { connector, callers: Callers::default() }
     }
 }
 
@@ -31,12 +34,18 @@ impl Stac {
 #[allow(missing_docs)]
 impl Stac {
     #[zbus(name = "list_controllers", out_args("controller_list"))]
-    async fn list_controllers(&self, detailed: bool) -> fdo::Result<Vec<Dict>> {
+    async fn list_controllers(
+        &self,
+        detailed: bool,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &zbus::Connection,
+    ) -> fdo::Result<Answer<Vec<Dict>>> {
+        let place = self.callers.admit(connection, &header).await?;
         let list = move |connector: &Connector, now: Time| {
             let all = connector.controllers().into_iter().chain(connector.left_out());
             all.map(|ioc| describe_ioc(&ioc, connector, now, detailed)).collect()
         };
-        self.connector.ask(list).await.map_err(stopping)
+        Ok(place.answer(self.connector.ask(list).await.map_err(stopping)?))
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use libstas::bus::contract::{StafdView, dictionary, wire};
 use libstas::bus::python::python_bool;
-use libstas::bus::{ControllerId, Dict, STAF_PATH, key, require_root};
+use libstas::bus::{Callers, ControllerId, Dict, STAF_PATH, key, require_root};
 use libstas::core::Time;
 use libstas::daemon::debug::{self, Debuggable, json, stopping, tid_of};
 use libstas::daemon::describe;
@@ -18,7 +18,7 @@ use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
 use zbus::fdo;
 use zbus::message::Header;
-use zbus::object_server::SignalEmitter;
+use zbus::object_server::{ResponseDispatchNotifier as Answer, SignalEmitter};
 
 use crate::finder::{DcView, Event, Finder};
 
@@ -27,6 +27,7 @@ use crate::finder::{DcView, Event, Finder};
 pub struct Staf {
     finder: Handle<Finder>,
     refreshes: Arc<Refreshes>,
+    callers: Callers,
 }
 
 /// The D-Bus interface `org.nvmexpress.staf.debug`.
@@ -45,7 +46,7 @@ impl Staf {
     /// Creates the D-Bus object. The shell answers `refreshes`.
     #[must_use]
     pub fn new(finder: Handle<Finder>, refreshes: Arc<Refreshes>) -> Self {
-        Self { finder, refreshes }
+        Self { finder, refreshes, callers: Callers::default() }
     }
 
     /// Queries one discovery controller; `None` if no controller has that name.
@@ -62,12 +63,18 @@ impl Staf {
 #[allow(missing_docs)]
 impl Staf {
     #[zbus(name = "list_controllers", out_args("controller_list"))]
-    async fn list_controllers(&self, detailed: bool) -> fdo::Result<Vec<Dict>> {
+    async fn list_controllers(
+        &self,
+        detailed: bool,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &zbus::Connection,
+    ) -> fdo::Result<Answer<Vec<Dict>>> {
+        let place = self.callers.admit(connection, &header).await?;
         let list = move |finder: &Finder, now: Time| {
             let all = finder.controllers().into_iter().chain(finder.left_out());
             all.map(|dc| describe_dc(&dc, finder, now, detailed)).collect()
         };
-        self.finder.ask(list).await.map_err(stopping)
+        Ok(place.answer(self.finder.ask(list).await.map_err(stopping)?))
     }
 
     #[zbus(name = "get_log_pages", out_args("log_pages"))]
@@ -80,17 +87,26 @@ impl Staf {
         host_traddr: String,
         host_iface: String,
         host_nqn: String,
-    ) -> fdo::Result<Vec<Dict>> {
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &zbus::Connection,
+    ) -> fdo::Result<Answer<Vec<Dict>>> {
+        let place = self.callers.admit(connection, &header).await?;
         let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
-        Ok(self.ask_about(id, |dc, _, _| log_pages(dc)).await?.unwrap_or_default())
+        Ok(place.answer(self.ask_about(id, |dc, _, _| log_pages(dc)).await?.unwrap_or_default()))
     }
 
     #[zbus(name = "get_all_log_pages", out_args("log_pages_json"))]
-    async fn get_all_log_pages(&self, detailed: bool) -> fdo::Result<String> {
+    async fn get_all_log_pages(
+        &self,
+        detailed: bool,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &zbus::Connection,
+    ) -> fdo::Result<Answer<String>> {
+        let place = self.callers.admit(connection, &header).await?;
         let list = move |finder: &Finder, now: Time| {
             finder.controllers().iter().map(|dc| publish(dc, finder, now, detailed)).collect::<Vec<_>>()
         };
-        json(&self.finder.ask(list).await.map_err(stopping)?)
+        Ok(place.answer(json(&self.finder.ask(list).await.map_err(stopping)?)?))
     }
 
     #[zbus(name = "get_controller_log_pages", out_args("log_pages_json"))]
@@ -103,27 +119,39 @@ impl Staf {
         host_traddr: String,
         host_iface: String,
         host_nqn: String,
-    ) -> fdo::Result<String> {
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &zbus::Connection,
+    ) -> fdo::Result<Answer<String>> {
+        let place = self.callers.admit(connection, &header).await?;
         let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
-        match self.ask_about(id, |dc, finder, now| publish(dc, finder, now, true)).await? {
-            Some(published) => json(&published),
-            None => Ok("{}".to_owned()),
-        }
+        let published = self.ask_about(id, |dc, finder, now| publish(dc, finder, now, true)).await?;
+        Ok(place.answer(published.map_or_else(|| Ok("{}".to_owned()), |published| json(&published))?))
     }
 
     #[zbus(name = "list_removed_controllers", out_args("controller_list"))]
-    async fn list_removed_controllers(&self) -> fdo::Result<Vec<Dict>> {
+    async fn list_removed_controllers(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &zbus::Connection,
+    ) -> fdo::Result<Answer<Vec<Dict>>> {
+        let place = self.callers.admit(connection, &header).await?;
         let list = |finder: &Finder, _: Time| {
             finder.removed().into_iter().map(|removed| dictionary::of_removed(&removed.published())).collect()
         };
-        self.finder.ask(list).await.map_err(stopping)
+        Ok(place.answer(self.finder.ask(list).await.map_err(stopping)?))
     }
 
     /// Returns the contract with stacd: the pages of these controllers, or of all if the list is empty.
     #[zbus(name = "get_published_pages", out_args("published"))]
-    async fn get_published_pages(&self, controllers: Vec<ControllerId>) -> fdo::Result<wire::Published> {
+    async fn get_published_pages(
+        &self,
+        controllers: Vec<ControllerId>,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &zbus::Connection,
+    ) -> fdo::Result<Answer<wire::Published>> {
+        let place = self.callers.admit(connection, &header).await?;
         let publish = move |finder: &Finder, _: Time| wire::Published::of(&published(finder, &controllers));
-        self.finder.ask(publish).await.map_err(stopping)
+        Ok(place.answer(self.finder.ask(publish).await.map_err(stopping)?))
     }
 
     /// Only root may call it, because it causes network traffic.

@@ -113,21 +113,28 @@ impl OwnedName {
     }
 }
 
-/// True if the caller is root. The bus identifies the sender; without a bus, the socket's peer credentials do.
+/// The user ID of the caller. The bus identifies the sender; without a bus, the socket's peer credentials do.
 ///
 /// # Errors
 /// If the caller cannot be identified (it has left the bus). Treat it as not root.
-pub async fn caller_is_root(connection: &Connection, header: &Header<'_>) -> zbus::Result<bool> {
-    let uid = match header.sender() {
+pub async fn caller_uid(connection: &Connection, header: &Header<'_>) -> zbus::Result<u32> {
+    match header.sender() {
         Some(sender) if connection.is_bus() => {
-            DBusProxy::new(connection).await?.get_connection_unix_user(sender.clone().into()).await?
+            Ok(DBusProxy::new(connection).await?.get_connection_unix_user(sender.clone().into()).await?)
         }
         _ => {
             let credentials = connection.peer_creds().await?;
-            credentials.unix_user_id().ok_or(zbus::Error::Unsupported)?
+            credentials.unix_user_id().ok_or(zbus::Error::Unsupported)
         }
-    };
-    Ok(uid == 0)
+    }
+}
+
+/// True if the caller is root.
+///
+/// # Errors
+/// As [`caller_uid`].
+pub async fn caller_is_root(connection: &Connection, header: &Header<'_>) -> zbus::Result<bool> {
+    Ok(caller_uid(connection, header).await? == 0)
 }
 
 /// Fails unless the caller is root.

@@ -6,18 +6,22 @@
 //! | [`controller_id`] | the seven strings that name a controller, and the dictionaries that describe one |
 //! | [`python`] | formats values as Python does: some values of the bus have this form |
 //! | [`proxy`] | typed client proxies, one for each interface |
+//! | [`callers`] | bounds the answers that unprivileged callers make a daemon hold |
 //! | [`connection`] | connects to the bus, owns a name, notices its loss, identifies callers |
 //!
 //! This module only translates. It makes no decisions.
 
+pub mod callers;
 pub mod connection;
 pub mod contract;
 pub mod controller_id;
 pub mod proxy;
 pub mod python;
 
+pub use callers::Callers;
 pub use connection::{
-    BusError, CALL_TIMEOUT, OwnedName, caller_is_root, next, own_name, require_root, system, system_with_limit,
+    BusError, CALL_TIMEOUT, OwnedName, caller_is_root, caller_uid, next, own_name, require_root, system,
+    system_with_limit,
 };
 pub use controller_id::{BadControllerId, ControllerId, Dict, key};
 pub use proxy::{

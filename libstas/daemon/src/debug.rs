@@ -8,11 +8,11 @@ use std::fmt;
 use serde::Serialize;
 use zbus::fdo;
 use zbus::message::Header;
-use zbus::object_server::SignalEmitter;
+use zbus::object_server::{ResponseDispatchNotifier as Answer, SignalEmitter};
 
 use super::event_loop::{Handle, Stopped};
 use super::process_info::ProcessInfo;
-use stas_bus::{BadControllerId, ControllerId, Dict, require_root};
+use stas_bus::{BadControllerId, Callers, ControllerId, Dict, require_root};
 use stas_core::{Machine, Time};
 use stas_nvme::{HostIdentity, Tid};
 
@@ -34,6 +34,7 @@ macro_rules! debug_interface {
         pub struct $name<C: Machine> {
             core: Handle<C>,
             process: ProcessInfo,
+            callers: Callers,
         }
 
         impl<C: Machine> fmt::Debug for $name<C> {
@@ -46,7 +47,7 @@ macro_rules! debug_interface {
             /// Creates the object for a core and its process.
             #[must_use]
             pub fn new(core: Handle<C>, process: ProcessInfo) -> Self {
-                Self { core, process }
+                Self { core, process, callers: Callers::default() }
             }
 
             /// Signals that the configuration switched trace on or off.
@@ -90,8 +91,13 @@ macro_rules! debug_interface {
             }
 
             #[zbus(name = "process_info", out_args("info_json"))]
-            async fn process_info(&self) -> fdo::Result<String> {
-                process_info(&self.core, &self.process).await
+            async fn process_info(
+                &self,
+                #[zbus(header)] header: Header<'_>,
+                #[zbus(connection)] connection: &zbus::Connection,
+            ) -> fdo::Result<Answer<String>> {
+                let place = self.callers.admit(connection, &header).await?;
+                Ok(place.answer(process_info(&self.core, &self.process).await?))
             }
 
             #[zbus(name = "controller_info", out_args("info_json"))]
@@ -104,9 +110,12 @@ macro_rules! debug_interface {
                 host_traddr: String,
                 host_iface: String,
                 host_nqn: String,
-            ) -> fdo::Result<String> {
+                #[zbus(header)] header: Header<'_>,
+                #[zbus(connection)] connection: &zbus::Connection,
+            ) -> fdo::Result<Answer<String>> {
+                let place = self.callers.admit(connection, &header).await?;
                 let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
-                controller_info(&self.core, id).await
+                Ok(place.answer(controller_info(&self.core, id).await?))
             }
         }
     };
