@@ -10,7 +10,7 @@ pub const CAP: Duration = Duration::from_secs(60);
 pub const JITTER_PERCENT: u64 = 20;
 
 /// A small pseudo-random generator for jitter. The same seed gives the same numbers.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Jitter(u64);
 
 impl Jitter {

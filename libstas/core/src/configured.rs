@@ -10,11 +10,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::backoff::{Backoff, Jitter};
+use super::backoff::Backoff;
+use super::context::Context;
 use super::effect::{HostEffect, Level, Notice};
 use super::kernel::KernelController;
 use super::timers::Timers;
-use super::{OpId, OpIds, Time};
+use super::{OpId, Time};
 use crate::conf::{ControllerEntry, Exclusion, FamilyOrder};
 use stas_nvme::{Parameters, Tid, TidParts, tid};
 
@@ -180,22 +181,22 @@ impl Configured {
     }
 
     /// Starts the look-ups that are due. Returns true when a look-up timed out and that changed something.
-    pub fn tick(&mut self, now: Time, ops: &mut OpIds, jitter: &mut Jitter, out: &mut Vec<HostEffect>) -> bool {
+    pub fn tick(&mut self, ctx: &mut Context<'_>) -> bool {
         let mut changed = false;
-        for timer in self.timers.due(now) {
+        for timer in self.timers.due(ctx.now) {
             match timer {
                 Timer::LookUp(name) => {
                     let Some(state) = self.names.get_mut(&name) else { continue };
                     if state.op.is_none() {
-                        let op = ops.issue();
+                        let op = ctx.next_op();
                         state.op = Some(op);
-                        self.timers.set(Timer::Answer(name.clone()), now + ANSWER);
-                        out.push(HostEffect::Resolve { op, name });
+                        self.timers.set(Timer::Answer(name.clone()), ctx.now + ANSWER);
+                        ctx.host(HostEffect::Resolve { op, name });
                     }
                 }
                 Timer::Answer(name) => {
                     let Some(op) = self.names.get(&name).and_then(|state| state.op) else { continue };
-                    changed |= self.resolved(now, op, &Err("the resolver does not answer".to_owned()), jitter, out);
+                    changed |= self.resolved(ctx, op, &Err("the resolver does not answer".to_owned()));
                 }
             }
         }
@@ -210,14 +211,7 @@ impl Configured {
 
     /// Takes the answer to a look-up. Returns true when it changed something, or when it is the first answer of this
     /// run.
-    pub fn resolved(
-        &mut self,
-        now: Time,
-        op: OpId,
-        result: &Result<Vec<IpAddr>, String>,
-        jitter: &mut Jitter,
-        out: &mut Vec<HostEffect>,
-    ) -> bool {
+    pub fn resolved(&mut self, ctx: &mut Context<'_>, op: OpId, result: &Result<Vec<IpAddr>, String>) -> bool {
         let Some((name, state)) = self.names.iter_mut().find(|(_, state)| state.op == Some(op)) else { return false };
         state.op = None;
         let first = !std::mem::replace(&mut state.asked, true);
@@ -226,17 +220,17 @@ impl Configured {
             Ok(addresses) if !addresses.is_empty() => {
                 state.backoff.reset();
                 state.failed = None;
-                self.timers.set(Timer::LookUp(name.clone()), now + REFRESH);
+                self.timers.set(Timer::LookUp(name.clone()), ctx.now + REFRESH);
                 if state.addresses == *addresses {
                     return first;
                 }
                 state.addresses = addresses.clone();
-                out.push(HostEffect::Save);
+                ctx.host(HostEffect::Save);
                 true
             }
             _ => {
-                let wait = state.backoff.next(jitter);
-                self.timers.set(Timer::LookUp(name.clone()), now + wait);
+                let wait = state.backoff.next(ctx.jitter());
+                self.timers.set(Timer::LookUp(name.clone()), ctx.now + wait);
                 let why = result.as_ref().err().map_or("it has no address", String::as_str);
                 if state.failed.replace(why.to_owned()).is_none() {
                     let meanwhile = match state.addresses.first() {
@@ -244,7 +238,7 @@ impl Configured {
                         None => "what is configured with it cannot be connected",
                     };
                     let text = format!("host name {name} cannot be resolved: {why}; {meanwhile}, it is tried again");
-                    out.push(HostEffect::Tell(Notice { level: Level::Warning, tid: None, ctrl: None, text }));
+                    ctx.tell(Notice { level: Level::Warning, tid: None, ctrl: None, text });
                 }
                 first
             }

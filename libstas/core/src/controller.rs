@@ -10,7 +10,8 @@
 
 use std::time::Duration;
 
-use super::backoff::{Backoff, Jitter};
+use super::backoff::Backoff;
+use super::context::Context;
 use super::keep_alive::KeepAlive;
 use super::ownership::Cause;
 use super::{CtrlRef, OpId, Time};
@@ -199,9 +200,9 @@ impl Controller {
 
     /// Its connection is gone. Returns the time of the next attempt: of the next poll if it is polled, at once if the
     /// connection had lived for [`SETTLED_AFTER`] or was disconnected by this daemon, otherwise after the back-off.
-    pub fn lose(&mut self, now: Time, reason: &str, jitter: &mut Jitter) -> Time {
+    pub fn lose(&mut self, ctx: &mut Context<'_>, reason: &str) -> Time {
         let lived = match self.life {
-            Life::Held { since, .. } => now.since(since),
+            Life::Held { since, .. } => ctx.now.since(since),
             _ => Duration::ZERO,
         };
         self.connected_with = None;
@@ -211,23 +212,23 @@ impl Controller {
             until
         } else if lived >= SETTLED_AFTER || self.dismissed {
             self.backoff.reset();
-            now
+            ctx.now
         } else {
-            now + self.backoff.next(jitter)
+            ctx.now + self.backoff.next(ctx.jitter())
         };
         self.life = Life::Waiting(again);
         again
     }
 
     /// An attempt failed. Returns the time of the next attempt, or `None` if this was the last.
-    pub fn fail(&mut self, now: Time, reason: String, not_before: Option<Time>, jitter: &mut Jitter) -> Option<Time> {
+    pub fn fail(&mut self, ctx: &mut Context<'_>, reason: String, not_before: Option<Time>) -> Option<Time> {
         self.attempts += 1;
         self.reason = Some(reason);
         if self.want.attempts.is_some_and(|limit| self.attempts >= limit) {
             self.life = Life::GivenUp;
             return None;
         }
-        let again = (now + self.backoff.next(jitter)).max(not_before.unwrap_or(now));
+        let again = (ctx.now + self.backoff.next(ctx.jitter())).max(not_before.unwrap_or(ctx.now));
         self.life = Life::Waiting(again);
         Some(again)
     }

@@ -12,9 +12,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::context::Context;
 use super::effect::{HostEffect, Portal, ProbeOutcome};
 use super::timers::Timers;
-use super::{OpId, OpIds, Time};
+use super::{OpId, Time};
 use stas_nvme::{HostIdentity, Parameters, Tid};
 
 /// Maximum number of probes at the same time.
@@ -158,7 +159,7 @@ pub struct Lane {
 
 impl Lane {
     /// Enters a controller that is to be connected. Does nothing if it is in the queue already.
-    pub fn enter(&mut self, now: Time, tid: &Tid, standing: Standing, ops: &mut OpIds, out: &mut Vec<HostEffect>) {
+    pub fn enter(&mut self, ctx: &mut Context<'_>, tid: &Tid, standing: Standing) {
         if self.holds(tid) {
             return;
         }
@@ -166,7 +167,7 @@ impl Lane {
             self.line_up(tid.clone(), class_of(Standing { portal_live: false, ..standing }));
             return;
         };
-        if !self.wasters.contains_key(&portal) && self.is_trusted(now, &portal, standing) {
+        if !self.wasters.contains_key(&portal) && self.is_trusted(ctx.now, &portal, standing) {
             self.line_up(tid.clone(), class_of(standing));
             return;
         }
@@ -176,7 +177,7 @@ impl Lane {
             Probe { op: None, may_be_skipped: is_first_attempt, waiting: BTreeMap::new() }
         });
         probe.waiting.insert(tid.clone(), standing);
-        self.start_probes(now, ops, out);
+        self.start_probes(ctx);
     }
 
     /// True for a portal that needs no probe: it has a live controller, served last, or has just answered.
@@ -227,33 +228,26 @@ impl Lane {
     }
 
     /// Takes a probe's answer, however late. Returns the controllers that it rejects.
-    pub fn probed(
-        &mut self,
-        now: Time,
-        op: OpId,
-        outcome: &ProbeOutcome,
-        ops: &mut OpIds,
-        out: &mut Vec<HostEffect>,
-    ) -> Vec<Turned> {
+    pub fn probed(&mut self, ctx: &mut Context<'_>, op: OpId, outcome: &ProbeOutcome) -> Vec<Turned> {
         if self.late.remove(&op) {
-            self.start_probes(now, ops, out);
+            self.start_probes(ctx);
             return Vec::new();
         }
         let Some(portal) = self.probes.iter().find(|(_, probe)| probe.op == Some(op)).map(|(portal, _)| portal.clone())
         else {
             return Vec::new();
         };
-        let turned = self.judge(now, &portal, outcome);
-        self.start_probes(now, ops, out);
+        let turned = self.judge(ctx.now, &portal, outcome);
+        self.start_probes(ctx);
         turned
     }
 
     /// The controller to be written now; the caller then starts the write with [`Lane::start`].
-    pub fn take_turn(&mut self, now: Time, ops: &mut OpIds, out: &mut Vec<HostEffect>) -> Option<Tid> {
+    pub fn take_turn(&mut self, ctx: &mut Context<'_>) -> Option<Tid> {
         if self.busy.is_some() {
             return None;
         }
-        self.ask_again(now, ops, out);
+        self.ask_again(ctx);
         let (_, tid) = self.queue.pop_first()?;
         self.places.remove(&tid);
         self.unsure.remove(&tid);
@@ -262,15 +256,15 @@ impl Lane {
 
     /// When only controllers with an unclear probe are left, probes them again if their probe is old: the problem may
     /// be over, and each dead one would block the connect path.
-    fn ask_again(&mut self, now: Time, ops: &mut OpIds, out: &mut Vec<HostEffect>) {
+    fn ask_again(&mut self, ctx: &mut Context<'_>) {
         if self.queue.first_key_value().is_none_or(|((class, _), _)| *class != Class::Unsure) {
             return;
         }
-        let waiting = self.unsure.iter().filter(|(_, (since, _))| now.since(*since) >= ANSWER_HOLDS);
+        let waiting = self.unsure.iter().filter(|(_, (since, _))| ctx.now.since(*since) >= ANSWER_HOLDS);
         let waiting: Vec<(Tid, Standing)> = waiting.map(|(tid, (_, standing))| (tid.clone(), *standing)).collect();
         for (tid, standing) in waiting {
             self.leave(&tid);
-            self.enter(now, &tid, standing, ops, out);
+            self.enter(ctx, &tid, standing);
         }
     }
 
@@ -360,32 +354,32 @@ impl Lane {
     }
 
     /// Does what is due: ends probes that were never answered, and returns once how long a write has been hanging.
-    pub fn tick(&mut self, now: Time, ops: &mut OpIds, out: &mut Vec<HostEffect>) -> (Vec<Turned>, Option<Duration>) {
+    pub fn tick(&mut self, ctx: &mut Context<'_>) -> (Vec<Turned>, Option<Duration>) {
         let mut turned = Vec::new();
         let mut hanging = None;
-        for timer in self.timers.due(now) {
+        for timer in self.timers.due(ctx.now) {
             match timer {
                 Timer::Probe(portal) => {
                     // The slot stays occupied until the late answer arrives.
                     self.late.extend(self.probes.get(&portal).and_then(|probe| probe.op));
-                    turned.extend(self.judge(now, &portal, &ProbeOutcome::Unknown("the probe never ended".into())));
+                    turned.extend(self.judge(ctx.now, &portal, &ProbeOutcome::Unknown("the probe never ended".into())));
                 }
                 Timer::Write => {
                     if let Some(busy) = self.busy.as_mut().filter(|busy| !busy.told) {
                         busy.told = true;
-                        hanging = Some(now.since(busy.since));
+                        hanging = Some(ctx.now.since(busy.since));
                     }
                 }
             }
         }
-        self.answered.retain(|_, at| now.since(*at) < ANSWER_HOLDS);
-        self.failed.retain(|_, at| now.since(*at) < WASTE_FORGOTTEN);
-        self.penalties.retain(|_, penalty| now.since(penalty.until) < WASTE_FORGOTTEN);
+        self.answered.retain(|_, at| ctx.now.since(*at) < ANSWER_HOLDS);
+        self.failed.retain(|_, at| ctx.now.since(*at) < WASTE_FORGOTTEN);
+        self.penalties.retain(|_, penalty| ctx.now.since(penalty.until) < WASTE_FORGOTTEN);
         for penalties in self.wasters.values_mut() {
-            penalties.retain(|penalty| now.since(penalty.until) < WASTE_FORGOTTEN);
+            penalties.retain(|penalty| ctx.now.since(penalty.until) < WASTE_FORGOTTEN);
         }
         self.wasters.retain(|_, penalties| !penalties.is_empty());
-        self.start_probes(now, ops, out);
+        self.start_probes(ctx);
         (turned, hanging)
     }
 
@@ -447,7 +441,7 @@ impl Lane {
         self.queue.insert(place, tid);
     }
 
-    fn start_probes(&mut self, now: Time, ops: &mut OpIds, out: &mut Vec<HostEffect>) {
+    fn start_probes(&mut self, ctx: &mut Context<'_>) {
         let mut running = self.probes.values().filter(|probe| probe.op.is_some()).count() + self.late.len();
         let is_alone = self.is_alone();
         while running < PROBES {
@@ -457,12 +451,12 @@ impl Lane {
                 self.probes.remove(&portal);
                 continue;
             }
-            let op = ops.issue();
+            let op = ctx.next_op();
             probe.op = Some(op);
             running += 1;
             let only_if_others_wait = probe.may_be_skipped && is_alone;
-            self.timers.set(Timer::Probe(portal.clone()), now + PROBE_DEADLINE);
-            out.push(HostEffect::Probe { op, portal, handshake: true, only_if_others_wait });
+            self.timers.set(Timer::Probe(portal.clone()), ctx.now + PROBE_DEADLINE);
+            ctx.host(HostEffect::Probe { op, portal, handshake: true, only_if_others_wait });
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod backoff;
 pub mod browse;
 pub mod conf;
 pub mod configured;
+pub mod context;
 pub mod controller;
 pub mod effect;
 pub mod fleet;
@@ -28,6 +29,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use context::{Context, Supply};
 pub use effect::{
     ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, HostEvent, Level, Notice, Portal,
     ProbeOutcome, Rotated, Uevent, UeventKind, Usage,

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::configured::{Configured, Defaults, SavedNames, Words};
+use super::context::Context;
 use super::controller::Parting;
 use super::effect::{HostEffect, Level, Notice};
 use super::fleet::{Fleet, MemberView};
@@ -74,11 +75,11 @@ impl<P: Claim> Reconciler<P> {
     }
 
     /// Takes a configuration file and the identity of this host. The configuration is part of the saved state.
-    pub fn configure(&mut self, now: Time, words: &Words<'_>, identity: Arc<HostIdentity>, out: &mut Vec<HostEffect>) {
-        self.configured.set(now, words);
-        self.fleet.set_identity(identity, out);
-        self.quiet.disturb(now);
-        out.push(HostEffect::Save);
+    pub fn configure(&mut self, ctx: &mut Context<'_>, words: &Words<'_>, identity: Arc<HostIdentity>) {
+        self.configured.set(ctx.now, words);
+        self.fleet.set_identity(ctx, identity);
+        self.quiet.disturb(ctx.now);
+        ctx.host(HostEffect::Save);
     }
 
     /// Makes the configured controllers the claims of [`SourceId::Configured`]. If the configuration is not `whole`,
@@ -127,24 +128,17 @@ impl<P: Claim> Reconciler<P> {
     }
 
     /// Takes the answer to a look-up. Returns true when that changes which controllers are listed or excluded.
-    pub fn resolved(
-        &mut self,
-        now: Time,
-        op: OpId,
-        result: &Result<Vec<IpAddr>, String>,
-        out: &mut Vec<HostEffect>,
-    ) -> bool {
-        let changed = self.configured.resolved(now, op, result, self.fleet.jitter(), out);
+    pub fn resolved(&mut self, ctx: &mut Context<'_>, op: OpId, result: &Result<Vec<IpAddr>, String>) -> bool {
+        let changed = self.configured.resolved(ctx, op, result);
         if changed {
-            self.quiet.disturb(now);
+            self.quiet.disturb(ctx.now);
         }
         changed
     }
 
     /// Does what is due for host names. Returns true when that changes which controllers are listed or excluded.
-    pub fn tick(&mut self, now: Time, out: &mut Vec<HostEffect>) -> bool {
-        let (ops, jitter) = self.fleet.ops_and_jitter();
-        self.configured.tick(now, ops, jitter, out)
+    pub fn tick(&mut self, ctx: &mut Context<'_>) -> bool {
+        self.configured.tick(ctx)
     }
 
     /// Marks the excluded members, so that no attempt for one of them begins while another is removed. Returns the
@@ -173,17 +167,17 @@ impl<P: Claim> Reconciler<P> {
 
     /// The log pages to be read again now: doubtful pages, each logged with the text `doubt`, and pages of which a
     /// settled read is needed.
-    pub fn pages_to_read_again(&mut self, now: Time, doubt: &str, out: &mut Vec<HostEffect>) -> Vec<Tid> {
-        let doubted = self.sources.doubted(now);
+    pub fn pages_to_read_again(&mut self, ctx: &mut Context<'_>, doubt: &str) -> Vec<Tid> {
+        let doubted = self.sources.doubted(ctx.now);
         let notice =
             |dc: &Tid| Notice { level: Level::Warning, tid: Some(dc.clone()), ctrl: None, text: doubt.to_owned() };
-        out.extend(doubted.iter().map(|dc| HostEffect::Tell(notice(dc))));
-        doubted.into_iter().chain(self.sources.awaited_late(now)).collect()
+        doubted.iter().for_each(|dc| ctx.tell(notice(dc)));
+        doubted.into_iter().chain(self.sources.awaited_late(ctx.now)).collect()
     }
 
     /// Reports which controllers are not connected, or stay connected, because of the configuration itself.
-    pub fn tell_what_is_held(&mut self, out: &mut Vec<HostEffect>) {
-        self.configured.tell_what_is_held(&self.sources, self.fleet.tids(), out);
+    pub fn tell_what_is_held(&mut self, ctx: &mut Context<'_>) {
+        self.configured.tell_what_is_held(ctx, &self.sources, self.fleet.tids());
     }
 
     /// The controllers that the configuration lists, and those that an unreadable part of it may list; to be saved.

@@ -13,8 +13,8 @@ use libstas::core::controller::{Parting, Want};
 use libstas::core::fleet::{Fleet, Kind, Report, Status};
 use libstas::core::ownership::Cause;
 use libstas::core::{
-    ConnectError, ConnectOutcome, ConnectReport, CtrlRef, CtrlState, HostEffect, HostEvent, Interface, Links, Machine,
-    OpId, Time, UeventKind, Usage,
+    ConnectError, ConnectOutcome, ConnectReport, Context, CtrlRef, CtrlState, HostEffect, HostEvent, Interface, Links,
+    Machine, OpId, Supply, Time, UeventKind, Usage,
 };
 use libstas::nvme::{HostIdentity, Parameters, Tid};
 
@@ -30,6 +30,7 @@ fn on(iface: &str, nqn: &str) -> Tid {
 #[derive(Debug)]
 struct Members {
     fleet: Fleet,
+    supply: Supply,
     reports: Vec<Report>,
 }
 
@@ -49,17 +50,18 @@ impl Machine for Members {
     type Effect = HostEffect;
 
     fn handle(&mut self, now: Time, event: Event, out: &mut Vec<HostEffect>) {
+        let ctx = &mut Context::new(now, &mut self.supply, out);
         let reports = match event {
             Event::Identity(identity) => {
-                self.fleet.set_identity(identity, out);
+                self.fleet.set_identity(ctx, identity);
                 Vec::new()
             }
-            Event::Want(tid, want) => self.fleet.want(now, &tid, want, out),
-            Event::Unwant(tid, how) => self.fleet.unwant(now, &tid, how, Cause::removed("of the test"), out),
-            Event::Evict(tid, how) => self.fleet.remove_restored(now, &tid, how, Cause::removed("of the test"), out),
-            Event::Encourage(tid) => self.fleet.encourage(now, &tid, out),
-            Event::Host(event) => self.fleet.handle(now, event, out),
-            Event::Tick => self.fleet.tick(now, out),
+            Event::Want(tid, want) => self.fleet.want(ctx, &tid, want),
+            Event::Unwant(tid, how) => self.fleet.unwant(ctx, &tid, how, Cause::removed("of the test")),
+            Event::Evict(tid, how) => self.fleet.remove_restored(ctx, &tid, how, Cause::removed("of the test")),
+            Event::Encourage(tid) => self.fleet.encourage(ctx, &tid),
+            Event::Host(event) => self.fleet.handle(ctx, event),
+            Event::Tick => self.fleet.tick(ctx),
         };
         self.reports.extend(reports);
     }
@@ -97,7 +99,7 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let members = Members { fleet: Fleet::new(Kind::Io, 1), reports: Vec::new() };
+        let members = Members { fleet: Fleet::new(Kind::Io), supply: Supply::new(1), reports: Vec::new() };
         let mut host = FakeHost::around(members, ());
         [Op::Snapshot, Op::Probe, Op::Connect, Op::Disconnect, Op::CheckUse].into_iter().for_each(|op| host.hold(op));
         host.reload_settings();

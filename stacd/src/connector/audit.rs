@@ -8,11 +8,11 @@ use libstas::core::sources::{SETTLING, SourceId};
 use libstas::core::{CtrlRef, KernelController, Time, reuse};
 use libstas::nvme::Tid;
 
-use super::{Connector, Effect};
+use super::{Connector, Context};
 
 impl Connector {
     /// Searches the kernel's I/O controllers for connections to remove.
-    pub(super) fn audit(&mut self, now: Time, out: &mut Vec<Effect>) {
+    pub(super) fn audit(&mut self, ctx: &mut Context<'_>) {
         let Some(settings) = &self.settings else { return };
         if settings.conf.disconnect_scope != DisconnectScope::AllMatchingTrtypes {
             return;
@@ -24,25 +24,27 @@ impl Connector {
             .iter()
             .filter(|kernel| self.reconciler.fleet.holders(kernel.ctrl).is_empty());
         let candidates = free.filter_map(|kernel| {
-            let (how, cause) = self.verdict_on(now, kernel).ok()?;
+            let (how, cause) = self.verdict_on(ctx.now, kernel).ok()?;
             Some((kernel.ctrl, how, cause))
         });
         let candidates: Vec<(CtrlRef, Parting, Cause)> = candidates.collect();
         for (ctrl, how, cause) in candidates {
-            self.fleet_does(now, out, |fleet, host| fleet.remove_foreign(now, ctrl, how, cause, host));
+            let reports = self.reconciler.fleet.remove_foreign(ctx, ctrl, how, cause);
+            self.reported(ctx.now, reports);
         }
     }
 
     /// Judges the audit's removals again before each event that may disconnect something: meanwhile the scope may be
     /// narrower, the connection may have another owner, or a source may list it.
-    pub(super) fn spare_what_is_no_longer_audited(&mut self, now: Time, out: &mut Vec<Effect>) {
+    pub(super) fn spare_what_is_no_longer_audited(&mut self, ctx: &mut Context<'_>) {
         let judged = self.reconciler.fleet.unclaimed().into_iter().filter_map(|(tid, ctrl)| {
             let kernel = self.reconciler.fleet.inventory().get(ctrl)?;
-            Some((tid, self.verdict_on(now, kernel).err()?))
+            Some((tid, self.verdict_on(ctx.now, kernel).err()?))
         });
         let spared: Vec<(Tid, Reason)> = judged.collect();
         for (tid, reason) in spared {
-            self.fleet_does(now, out, |fleet, host| fleet.spare(&tid, &reason, host));
+            let reports = self.reconciler.fleet.spare(ctx, &tid, &reason);
+            self.reported(ctx.now, reports);
         }
     }
 

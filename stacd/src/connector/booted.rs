@@ -13,7 +13,7 @@ use libstas::core::{CtrlRef, CtrlState, HostEffect, KernelController};
 use libstas::nvme::Tid;
 use libstas::nvme::nbft::BootTables;
 
-use super::{Connector, Effect, IocView, Origin};
+use super::{Connector, Context, IocView, Origin};
 
 /// What the boot tables list.
 #[derive(Debug, Default)]
@@ -76,9 +76,9 @@ impl Booted {
 
 impl Connector {
     /// Finds the kernel's connections that the boot tables list.
-    pub(super) fn look_for_boot_connections(&mut self, out: &mut Vec<Effect>) {
+    pub(super) fn look_for_boot_connections(&mut self, ctx: &mut Context<'_>) {
         if self.booted.look(self.reconciler.fleet.inventory().iter(), self.reconciler.fleet.tids()) {
-            out.push(Effect::Host(HostEffect::Save));
+            ctx.host(HostEffect::Save);
         }
     }
 

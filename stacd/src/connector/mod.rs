@@ -23,12 +23,13 @@ use libstas::core::ownership::{Cause, Rules};
 use libstas::core::reconciler::{self, Excluded, Judged, Reconciler};
 use libstas::core::sources::{QUIET, SourceId, Sources, Verdict};
 use libstas::core::timers::Timers;
-use libstas::core::{HostEffect, HostEvent, Machine, Time};
+use libstas::core::{HostEffect, HostEvent, Machine, Supply, Time};
 use libstas::nvme::log_page::Entry;
 use libstas::nvme::{Parameters, Tid};
 
 pub use libstas::bus::contract::{DcPage, Origin, PageState, RemovalReason, RemovedDc, StafdView};
 pub use saved::{Saved, SavedBoot, SavedClaim, SavedSource};
+use wire::Context;
 pub use wire::{Effect, Event, IocView, Settings};
 
 /// The rank of a TID. When several TIDs share a device, the smallest rank owns it: configured before discovered.
@@ -64,6 +65,7 @@ enum Timer {
 #[derive(Debug)]
 pub struct Connector {
     settings: Option<Settings>,
+    supply: Supply,
     reconciler: Reconciler<Named>,
     stafd: stafd::Stafd,
     booted: booted::Booted,
@@ -77,7 +79,8 @@ impl Connector {
     pub fn new(saved: Saved, seed: u64) -> Self {
         let mut connector = Self {
             settings: None,
-            reconciler: Reconciler::new(Sources::default(), Fleet::new(Kind::Io, seed), saved.names.clone()),
+            supply: Supply::new(seed),
+            reconciler: Reconciler::new(Sources::default(), Fleet::new(Kind::Io), saved.names.clone()),
             stafd: stafd::Stafd::default(),
             booted: booted::Booted::default(),
             timers: Timers::default(),
@@ -87,7 +90,7 @@ impl Connector {
         connector
     }
 
-    fn configure(&mut self, now: Time, settings: Settings, out: &mut Vec<Effect>) {
+    fn configure(&mut self, ctx: &mut Context<'_>, settings: Settings) {
         let reload = self.settings.is_some();
         let words = Words {
             controllers: &settings.conf.controllers,
@@ -97,31 +100,31 @@ impl Connector {
             file: "stacd.conf",
             lost_line: settings.conf.lost_line,
         };
-        self.take_host_nqn(&settings.identity.nqn, out);
-        let mut host = Vec::new();
-        self.reconciler.configure(now, &words, settings.identity.clone(), &mut host);
-        extend(out, host);
+        self.take_host_nqn(ctx, &settings.identity.nqn);
+        self.reconciler.configure(ctx, &words, settings.identity.clone());
         let audits = settings.conf.disconnect_scope == DisconnectScope::AllMatchingTrtypes;
         self.reconciler.sources.want_late_pages_of_all(audits);
         self.settings = Some(settings);
         self.take_rules();
         self.keep_what_may_be_meant();
-        self.spare_what_is_no_longer_audited(now, out);
-        self.resettle(now, out);
+        self.spare_what_is_no_longer_audited(ctx);
+        self.resettle(ctx);
         for tid in std::mem::take(&mut self.reconciler.restored) {
             if !self.reconciler.fleet.has(&tid) && self.booted.record_of(&tid).is_none() {
                 let removal = self.barred(&tid).unwrap_or_else(|| (self.parting(), self.why_removed(&tid)));
                 let (how, cause) = removal;
-                self.fleet_does(now, out, |fleet, host| fleet.remove_restored(now, &tid, how, cause, host));
+                let reports = self.reconciler.fleet.remove_restored(ctx, &tid, how, cause);
+                self.reported(ctx.now, reports);
             }
         }
-        self.look_for_boot_connections(out);
-        self.end_excluded(now, out);
-        self.audit(now, out);
+        self.look_for_boot_connections(ctx);
+        self.end_excluded(ctx);
+        self.audit(ctx);
         if reload {
             let all: Vec<Tid> = self.reconciler.fleet.tids().cloned().collect();
             for tid in all {
-                self.fleet_does(now, out, |fleet, host| fleet.encourage(now, &tid, host));
+                let reports = self.reconciler.fleet.encourage(ctx, &tid);
+                self.reported(ctx.now, reports);
             }
         }
     }
@@ -137,7 +140,7 @@ impl Connector {
     }
 
     /// Makes the members of the fleet match the sources. Adds at once; removals wait for proof and for quiet sources.
-    fn resettle(&mut self, now: Time, out: &mut Vec<Effect>) {
+    fn resettle(&mut self, ctx: &mut Context<'_>) {
         let Some(settings) = self.settings.clone() else { return };
         let defaults =
             Defaults { parameters: &settings.conf.parameters, host_nqn: &settings.identity.nqn, subsysnqn: "" };
@@ -145,17 +148,16 @@ impl Connector {
         self.name_the_renamed();
         let excluded = self.mark_excluded();
         let wanted = self.wanted(&settings);
-        self.stafd.newcomers.lists(now, wanted.keys());
+        self.stafd.newcomers.lists(ctx.now, wanted.keys());
         for (tid, want) in wanted {
             if self.reconciler.fleet.is_wanted(&tid, &want) {
                 continue;
             }
-            self.fleet_does(now, out, |fleet, host| fleet.want(now, &tid, want, host));
+            let reports = self.reconciler.fleet.want(ctx, &tid, want);
+            self.reported(ctx.now, reports);
         }
-        self.remove(now, excluded, out);
-        let mut host = Vec::new();
-        self.reconciler.tell_what_is_held(&mut host);
-        extend(out, host);
+        self.remove(ctx, excluded);
+        self.reconciler.tell_what_is_held(ctx);
     }
 
     /// Marks the controllers that the configuration excludes, and returns them.
@@ -249,10 +251,10 @@ impl Connector {
     }
 
     /// Stops using connections that match an exclusion, although the controller that uses them is not excluded.
-    fn end_excluded(&mut self, now: Time, out: &mut Vec<Effect>) {
-        let booted = std::mem::take(&mut self.booted);
-        self.fleet_does(now, out, |fleet, host| fleet.end_excluded(now, |tid| booted.record_of(tid).is_some(), host));
-        self.booted = booted;
+    fn end_excluded(&mut self, ctx: &mut Context<'_>) {
+        let booted = &self.booted;
+        let reports = self.reconciler.fleet.end_excluded(ctx, |tid| booted.record_of(tid).is_some());
+        self.reported(ctx.now, reports);
     }
 
     fn is_barred(&self, tid: &Tid) -> bool {
@@ -278,7 +280,7 @@ impl Connector {
 
     /// Removes excluded controllers at once. Removes disproved ones when the sources are quiet and their replacements
     /// are connected.
-    fn remove(&mut self, now: Time, mut excluded: Excluded, out: &mut Vec<Effect>) {
+    fn remove(&mut self, ctx: &mut Context<'_>, mut excluded: Excluded) {
         let fleet = &self.reconciler.fleet;
         excluded.retain(|tid, _| fleet.has(tid));
         let audited = self.audited();
@@ -286,7 +288,7 @@ impl Connector {
         // For members being removed only the way of removal may have changed: that needs no quiet sources and no new
         // proof.
         let (leaving, others): (Vec<&Tid>, Vec<&Tid>) = others.partition(|tid| fleet.is_leaving_for_good(tid));
-        let verdict = |tid: &Tid| self.reconciler.sources.verdict(tid, now, fleet.may_be_live(tid));
+        let verdict = |tid: &Tid| self.reconciler.sources.verdict(tid, ctx.now, fleet.may_be_live(tid));
         let removal = |tid: &Tid| (tid.clone(), self.booted.instead(self.parting(), tid), self.why_removed(tid));
         let leaving = leaving.into_iter().filter(|tid| verdict(tid) != Verdict::Named).map(removal);
         let mut going: Vec<(Tid, Parting, Cause)> = leaving.collect();
@@ -294,14 +296,14 @@ impl Connector {
         let disproved: Vec<(Tid, Parting, Cause)> = disproved.iter().map(removal).collect();
         going.extend(excluded.into_iter().map(|(tid, (how, cause))| (tid, how, cause)));
         self.stafd.newcomers.release(|tid| disproved.iter().any(|(held, ..)| held == tid));
-        if !disproved.is_empty() && !self.reconciler.quiet.has_come(now) {
+        if !disproved.is_empty() && !self.reconciler.quiet.has_come(ctx.now) {
             again = again.into_iter().chain(self.reconciler.quiet.until()).min();
         } else {
             let (held, mut free): (Vec<_>, Vec<_>) =
-                disproved.into_iter().partition(|(tid, ..)| self.awaits_newcomers(now, tid));
+                disproved.into_iter().partition(|(tid, ..)| self.awaits_newcomers(ctx.now, tid));
             if !held.is_empty() {
                 // No event tells that the last replacement is connected: check as often as for quiet sources.
-                again = again.into_iter().chain([now + QUIET]).min();
+                again = again.into_iter().chain([ctx.now + QUIET]).min();
             }
             going.append(&mut free);
         }
@@ -310,22 +312,14 @@ impl Connector {
             None => self.timers.cancel(&Timer::Removals),
         }
         for (tid, how, cause) in going {
-            self.fleet_does(now, out, |fleet, host| fleet.unwant(now, &tid, how, cause, host));
+            let reports = self.reconciler.fleet.unwant(ctx, &tid, how, cause);
+            self.reported(ctx.now, reports);
         }
     }
 
-    /// Calls the fleet and handles its reports. Returns true when the reports may change which controllers are wanted.
-    /// A new connection changes that only if something waits for it: a host name that changes its address, or a host
-    /// with a new NQN.
-    fn fleet_does(
-        &mut self,
-        now: Time,
-        out: &mut Vec<Effect>,
-        act: impl FnOnce(&mut Fleet, &mut Vec<HostEffect>) -> Vec<Report>,
-    ) -> bool {
-        let mut host = Vec::new();
-        let reports = act(&mut self.reconciler.fleet, &mut host);
-        extend(out, host);
+    /// Handles the reports of the fleet. Returns true when they may change which controllers are wanted. A new connection
+    /// changes that only if something waits for it: a host name that changes its address, or a host with a new NQN.
+    fn reported(&mut self, now: Time, reports: Vec<Report>) -> bool {
         let awaited = self.reconciler.configured.is_moving() || !self.renamed.before().is_empty();
         let any = reports.iter().any(|report| !matches!(report, Report::Live(..)) || awaited);
         for report in reports {
@@ -337,48 +331,65 @@ impl Connector {
         any
     }
 
-    fn host_event(&mut self, now: Time, event: HostEvent, out: &mut Vec<Effect>) {
+    fn host_event(&mut self, ctx: &mut Context<'_>, event: HostEvent) {
         let mut changed = false;
         let looked = matches!(event, HostEvent::Looked { .. });
         match &event {
             HostEvent::Resolved { op, result } => {
-                let mut host = Vec::new();
-                changed = self.reconciler.resolved(now, *op, result, &mut host);
-                extend(out, host);
+                changed = self.reconciler.resolved(ctx, *op, result);
                 if changed {
                     self.take_rules();
                 }
             }
-            HostEvent::Links(_) => self.reconciler.configured.refresh(now),
+            HostEvent::Links(_) => self.reconciler.configured.refresh(ctx.now),
             _ => {}
         }
-        self.spare_what_is_no_longer_audited(now, out);
-        changed |= self.fleet_does(now, out, |fleet, host| fleet.handle(now, event, host));
+        self.spare_what_is_no_longer_audited(ctx);
+        let reports = self.reconciler.fleet.handle(ctx, event);
+        changed |= self.reported(ctx.now, reports);
         if changed {
-            self.resettle(now, out);
+            self.resettle(ctx);
         }
         if looked {
-            self.look_for_boot_connections(out);
-            self.end_excluded(now, out);
-            self.audit(now, out);
+            self.look_for_boot_connections(ctx);
+            self.end_excluded(ctx);
+            self.audit(ctx);
         }
     }
 
-    fn tick(&mut self, now: Time, out: &mut Vec<Effect>) {
+    fn tick(&mut self, ctx: &mut Context<'_>) {
         let mut changed = false;
-        for timer in self.timers.due(now) {
+        for timer in self.timers.due(ctx.now) {
             match timer {
-                Timer::FetchAll => self.fetch_all(out),
+                Timer::FetchAll => self.fetch_all(ctx),
                 Timer::Removals => changed = true,
             }
         }
-        changed |= self.fleet_does(now, out, |fleet, host| fleet.tick(now, host));
-        let mut host = Vec::new();
-        changed |= self.reconciler.tick(now, &mut host);
-        extend(out, host);
-        self.read_doubted_again(now, out);
+        let reports = self.reconciler.fleet.tick(ctx);
+        changed |= self.reported(ctx.now, reports);
+        changed |= self.reconciler.tick(ctx);
+        self.read_doubted_again(ctx);
         if changed {
-            self.resettle(now, out);
+            self.resettle(ctx);
+        }
+    }
+
+    fn take(&mut self, ctx: &mut Context<'_>, event: Event) {
+        match event {
+            Event::BootTables(tables) => self.booted.set(tables),
+            Event::Configured(settings) => self.configure(ctx, *settings),
+            Event::Host(event) => self.host_event(ctx, event),
+            Event::Tick => self.tick(ctx),
+            Event::StafdOwner(owner) => self.stafd_owner(ctx, owner),
+            Event::PageChanged(dc) => self.page_changed(ctx, dc),
+            Event::DcRemoved => self.fetch_all(ctx),
+            Event::AllFetched { op, result } => self.all_fetched(ctx, op, result),
+            Event::PageFetched { op, result } => self.page_fetched(ctx, op, result),
+            // Connections are never disconnected at stop.
+            Event::Stop => {
+                ctx.host(HostEffect::Save);
+                ctx.push(Effect::Stopped);
+            }
         }
     }
 }
@@ -388,26 +399,12 @@ impl Machine for Connector {
     type Effect = Effect;
 
     fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Effect>) {
-        match event {
-            Event::BootTables(tables) => self.booted.set(tables),
-            Event::Configured(settings) => self.configure(now, *settings, out),
-            Event::Host(event) => self.host_event(now, event, out),
-            Event::Tick => self.tick(now, out),
-            Event::StafdOwner(owner) => self.stafd_owner(now, owner, out),
-            Event::PageChanged(dc) => self.page_changed(dc, out),
-            Event::DcRemoved => self.fetch_all(out),
-            Event::AllFetched { op, result } => self.all_fetched(now, op, result, out),
-            Event::PageFetched { op, result } => self.page_fetched(now, op, result, out),
-            // Connections are never disconnected at stop.
-            Event::Stop => out.extend([Effect::Host(HostEffect::Save), Effect::Stopped]),
-        }
+        let mut supply = std::mem::take(&mut self.supply);
+        self.take(&mut Context::new(now, &mut supply, out), event);
+        self.supply = supply;
     }
 
     fn deadline(&self) -> Option<Time> {
         [self.timers.deadline(), self.reconciler.deadline()].into_iter().flatten().min()
     }
-}
-
-fn extend(out: &mut Vec<Effect>, host: Vec<HostEffect>) {
-    out.extend(host.into_iter().map(Effect::Host));
 }

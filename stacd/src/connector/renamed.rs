@@ -8,10 +8,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use libstas::core::sources::{SourceId, Sources};
-use libstas::core::{HostEffect, Level, Notice};
+use libstas::core::{Level, Notice};
 use libstas::nvme::{Tid, TidParts};
 
-use super::{Connector, Effect, Named};
+use super::{Connector, Context, Named};
 
 /// The NQN of this host, and the controllers connected under earlier NQNs.
 #[derive(Clone, Debug, Default)]
@@ -87,14 +87,14 @@ pub(super) fn same_but_for_the_host(one: &Tid, other: &Tid) -> bool {
 
 impl Connector {
     /// Takes the NQN of this host, which may have changed.
-    pub(super) fn take_host_nqn(&mut self, host_nqn: &str, out: &mut Vec<Effect>) {
+    pub(super) fn take_host_nqn(&mut self, ctx: &mut Context<'_>, host_nqn: &str) {
         let notice = self.renamed.is_now(host_nqn, &self.reconciler.restored);
-        out.extend(notice.map(|notice| Effect::Host(HostEffect::Tell(notice))));
+        notice.into_iter().for_each(|notice| ctx.tell(notice));
     }
 
     /// stafd removed a discovery controller and now uses the same one with another host NQN. What the controller shows
     /// to another host proves nothing about what it has shown to the earlier one.
-    pub(super) fn keep_what_another_host_found(&mut self, dc: &Tid, other: &Tid, out: &mut Vec<Effect>) {
+    pub(super) fn keep_what_another_host_found(&mut self, ctx: &mut Context<'_>, dc: &Tid, other: &Tid) {
         let found: Vec<Tid> = self
             .reconciler
             .sources
@@ -114,7 +114,7 @@ impl Connector {
             dc.host_nqn,
         );
         let notice = Notice { level: Level::Warning, tid: Some(dc.clone()), ctrl: None, text };
-        out.push(Effect::Host(HostEffect::Tell(notice)));
+        ctx.tell(notice);
         self.renamed.before.extend(found);
     }
 

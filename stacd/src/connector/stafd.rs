@@ -10,7 +10,7 @@ use libstas::nvme::Tid;
 use libstas::nvme::log_page::{Entry, Flaw, Subtype, Unclear};
 
 use super::newcomers::Newcomers;
-use super::{Connector, DcPage, Effect, Named, PageState, StafdView, Timer, extend, renamed};
+use super::{Connector, Context, DcPage, Effect, Named, PageState, StafdView, Timer, renamed};
 
 /// A stafd that has just appeared is asked again if its first answer takes longer than this.
 const FETCH_AGAIN: Duration = Duration::from_secs(1);
@@ -69,7 +69,7 @@ impl Stafd {
 
 impl Connector {
     /// stafd appeared, stopped or was replaced: everything known of it is stale.
-    pub(super) fn stafd_owner(&mut self, now: Time, owner: Option<String>, out: &mut Vec<Effect>) {
+    pub(super) fn stafd_owner(&mut self, ctx: &mut Context<'_>, owner: Option<String>) {
         let before = self.stafd.owner.take();
         if before.as_ref().map(|(name, _)| name) == owner.as_ref() && owner.is_some() {
             self.stafd.owner = before;
@@ -84,15 +84,15 @@ impl Connector {
             Some(name) => (Level::Info, format!("stafd is running ({name}): reading its log pages")),
             None => (Level::Warning, "stafd is not running: existing connections are kept until it is back".to_owned()),
         };
-        out.push(Effect::Host(HostEffect::Tell(Notice { level, tid: None, ctrl: None, text })));
+        ctx.tell(Notice { level, tid: None, ctrl: None, text });
         // A stafd that has just started has not reported yet: its last report counts until then.
         let stated = std::mem::take(&mut self.stafd.stated);
-        self.stafd = Stafd { owner: owner.map(|name| (name, now)), stated, ..Stafd::default() };
-        self.fetch_all(out);
+        self.stafd = Stafd { owner: owner.map(|name| (name, ctx.now)), stated, ..Stafd::default() };
+        self.fetch_all(ctx);
     }
 
     /// Requests everything from stafd. At most one fetch is under way and one more owed.
-    pub(super) fn fetch_all(&mut self, out: &mut Vec<Effect>) {
+    pub(super) fn fetch_all(&mut self, ctx: &mut Context<'_>) {
         if self.stafd.owner.is_none() {
             return;
         }
@@ -101,18 +101,18 @@ impl Connector {
             return;
         }
         self.timers.cancel(&Timer::FetchAll);
-        let op = self.reconciler.fleet.issue();
+        let op = ctx.next_op();
         self.stafd.all = Some(op);
-        out.push(Effect::FetchAll(op));
+        ctx.push(Effect::FetchAll(op));
     }
 
     /// A page has changed: the known one is stale until the new one is fetched.
-    pub(super) fn page_changed(&mut self, dc: Tid, out: &mut Vec<Effect>) {
+    pub(super) fn page_changed(&mut self, ctx: &mut Context<'_>, dc: Tid) {
         self.reconciler.sources.outdate(&SourceId::Page(dc.clone()));
-        self.fetch_page(dc, false, out);
+        self.fetch_page(ctx, dc, false);
     }
 
-    fn fetch_page(&mut self, dc: Tid, refresh: bool, out: &mut Vec<Effect>) {
+    fn fetch_page(&mut self, ctx: &mut Context<'_>, dc: Tid, refresh: bool) {
         if self.stafd.owner.is_none() {
             return;
         }
@@ -120,30 +120,22 @@ impl Connector {
             *self.stafd.pages_owed.entry(dc).or_default() |= refresh;
             return;
         }
-        let op = self.reconciler.fleet.issue();
+        let op = ctx.next_op();
         self.stafd.pages.insert(op, (dc.clone(), refresh));
-        out.push(Effect::FetchPage { op, dc, refresh });
+        ctx.push(Effect::FetchPage { op, dc, refresh });
     }
 
     /// Requests pages again: doubtful ones, and those read early on their connection that omit controllers of an
     /// earlier connection. stafd need not report that it could not read a page again.
-    pub(super) fn read_doubted_again(&mut self, now: Time, out: &mut Vec<Effect>) {
-        let mut host = Vec::new();
+    pub(super) fn read_doubted_again(&mut self, ctx: &mut Context<'_>) {
         let doubt = "its log page names none of its live I/O controllers any more: it is read again";
-        let pages = self.reconciler.pages_to_read_again(now, doubt, &mut host);
-        extend(out, host);
+        let pages = self.reconciler.pages_to_read_again(ctx, doubt);
         for dc in pages {
-            self.fetch_page(dc, true, out);
+            self.fetch_page(ctx, dc, true);
         }
     }
 
-    pub(super) fn all_fetched(
-        &mut self,
-        now: Time,
-        op: OpId,
-        result: Result<StafdView, String>,
-        out: &mut Vec<Effect>,
-    ) {
+    pub(super) fn all_fetched(&mut self, ctx: &mut Context<'_>, op: OpId, result: Result<StafdView, String>) {
         if self.stafd.all != Some(op) {
             return;
         }
@@ -153,30 +145,30 @@ impl Connector {
                 self.stafd.fetched = true;
                 self.stafd.told = false;
                 self.stafd.backoff.reset();
-                self.take_view(now, op, view, out);
-                self.reconciler.quiet.disturb(now);
-                out.push(Effect::Host(HostEffect::Save));
+                self.take_view(ctx, op, view);
+                self.reconciler.quiet.disturb(ctx.now);
+                ctx.host(HostEffect::Save);
             }
-            Err(reason) => self.fetch_failed(now, &reason, out),
+            Err(reason) => self.fetch_failed(ctx, &reason),
         }
         if std::mem::take(&mut self.stafd.all_owed) {
-            self.fetch_all(out);
+            self.fetch_all(ctx);
         }
-        self.resettle(now, out);
+        self.resettle(ctx);
     }
 
-    fn fetch_failed(&mut self, now: Time, reason: &str, out: &mut Vec<Effect>) {
-        let wait = self.stafd.backoff.next(self.reconciler.fleet.jitter()).max(FETCH_AGAIN);
-        self.timers.set(Timer::FetchAll, now + wait);
+    fn fetch_failed(&mut self, ctx: &mut Context<'_>, reason: &str) {
+        let wait = self.stafd.backoff.next(ctx.jitter()).max(FETCH_AGAIN);
+        self.timers.set(Timer::FetchAll, ctx.now + wait);
         if !std::mem::replace(&mut self.stafd.told, true) {
             let text = format!("stafd does not answer ({reason}): everything stays as it is, it is asked again");
-            out.push(Effect::Host(HostEffect::Tell(Notice { level: Level::Warning, tid: None, ctrl: None, text })));
+            ctx.tell(Notice { level: Level::Warning, tid: None, ctrl: None, text });
         }
     }
 
     /// Applies the answer to a full fetch. If a page was fetched separately meanwhile, it is unknown which one is
     /// newer: that page is fetched again.
-    fn take_view(&mut self, now: Time, op: OpId, view: StafdView, out: &mut Vec<Effect>) {
+    fn take_view(&mut self, ctx: &mut Context<'_>, op: OpId, view: StafdView) {
         let known: Vec<Tid> = self
             .reconciler
             .sources
@@ -194,9 +186,9 @@ impl Connector {
         self.stafd.shown = listed.clone();
         for page in view.dcs {
             if self.is_overtaken(op, &page.dc) {
-                self.fetch_page(page.dc, false, out);
+                self.fetch_page(ctx, page.dc, false);
             } else {
-                self.take_page(now, page, false);
+                self.take_page(ctx, page, false);
             }
         }
         for dc in known.into_iter().filter(|dc| !listed.contains(dc)) {
@@ -209,7 +201,7 @@ impl Connector {
             match removed {
                 Some(Some(removed)) => {
                     if let Some(other) = listed.iter().find(|other| renamed::same_but_for_the_host(other, &dc)) {
-                        self.keep_what_another_host_found(&dc, other, out);
+                        self.keep_what_another_host_found(ctx, &dc, other);
                     }
                     self.reconciler.sources.give_up(&id, removed.reason.spares_live());
                 }
@@ -237,21 +229,22 @@ impl Connector {
     }
 
     /// A page has just changed: retries its controllers that are not connected.
-    fn announced_afresh(&mut self, now: Time, dc: &Tid, out: &mut Vec<Effect>) {
+    fn announced_afresh(&mut self, ctx: &mut Context<'_>, dc: &Tid) {
         let id = SourceId::Page(dc.clone());
         let waiting: Vec<Tid> =
             self.reconciler.sources.named_by(&id).filter(|tid| !self.reconciler.fleet.is_live(tid)).cloned().collect();
         for tid in waiting {
-            self.fleet_does(now, out, |fleet, host| fleet.encourage(now, &tid, host));
+            let reports = self.reconciler.fleet.encourage(ctx, &tid);
+            self.reported(ctx.now, reports);
         }
     }
 
-    fn take_page(&mut self, now: Time, page: DcPage, read_anew: bool) {
+    fn take_page(&mut self, ctx: &mut Context<'_>, page: DcPage, read_anew: bool) {
         let stated = Stated { announced_only: page.is_announced_only(), generation: page.generation };
         let DcPage { dc, state, connected_since, entries, unclear, .. } = page;
         self.stafd.stated.insert(dc.clone(), stated);
         self.stafd.shown.insert(dc.clone());
-        let taken = self.reconciler.fleet.issue();
+        let taken = ctx.next_op();
         self.stafd.taken.insert(dc.clone(), taken);
         let id = SourceId::Page(dc.clone());
         let mut names = BTreeMap::new();
@@ -264,7 +257,7 @@ impl Connector {
                 Err(flaw) => drop(unclear.insert(Unclear::of_entry(entry, &flaw))),
             }
         }
-        self.stafd.newcomers.shows(now, &dc, state != PageState::Never);
+        self.stafd.newcomers.shows(ctx.now, &dc, state != PageState::Never);
         if state == PageState::Unstated && !entries.is_empty() {
             self.stafd.seen_with_entries.insert(dc.clone());
         }
@@ -277,8 +270,8 @@ impl Connector {
         };
         match connection {
             Some(connected_since) => {
-                let page = Page { connected_since, names, read: read_anew.then_some(now), unclear };
-                self.reconciler.sources.read(now, id, page, |tid| self.reconciler.fleet.is_live(tid));
+                let page = Page { connected_since, names, read: read_anew.then_some(ctx.now), unclear };
+                self.reconciler.sources.read(ctx.now, id, page, |tid| self.reconciler.fleet.is_live(tid));
             }
             None => self.reconciler.sources.hearsay(id, names),
         }
@@ -291,33 +284,27 @@ impl Connector {
         Ok(if ignore_iface { tid.unbound() } else { tid })
     }
 
-    pub(super) fn page_fetched(
-        &mut self,
-        now: Time,
-        op: OpId,
-        result: Result<Option<DcPage>, String>,
-        out: &mut Vec<Effect>,
-    ) {
+    pub(super) fn page_fetched(&mut self, ctx: &mut Context<'_>, op: OpId, result: Result<Option<DcPage>, String>) {
         let Some((dc, refresh)) = self.stafd.pages.remove(&op) else { return };
         match result {
-            Ok(Some(_)) if self.is_overtaken(op, &dc) => self.fetch_page(dc.clone(), refresh, out),
+            Ok(Some(_)) if self.is_overtaken(op, &dc) => self.fetch_page(ctx, dc.clone(), refresh),
             Ok(Some(page)) => {
-                self.take_page(now, page, refresh);
-                self.reconciler.quiet.disturb(now);
-                self.announced_afresh(now, &dc, out);
-                out.push(Effect::Host(HostEffect::Save));
+                self.take_page(ctx, page, refresh);
+                self.reconciler.quiet.disturb(ctx.now);
+                self.announced_afresh(ctx, &dc);
+                ctx.host(HostEffect::Save);
             }
             // It was removed meanwhile; the list of removed controllers says why.
-            Ok(None) => self.fetch_all(out),
+            Ok(None) => self.fetch_all(ctx),
             Err(reason) => {
                 self.reconciler.sources.outdate(&SourceId::Page(dc.clone()));
-                self.fetch_failed(now, &format!("{dc}: {reason}"), out);
+                self.fetch_failed(ctx, &format!("{dc}: {reason}"));
             }
         }
         if let Some(refresh) = self.stafd.pages_owed.remove(&dc) {
-            self.fetch_page(dc, refresh, out);
+            self.fetch_page(ctx, dc, refresh);
         }
-        self.resettle(now, out);
+        self.resettle(ctx);
     }
 
     /// True if stafd has been running for that long and has reported everything that it may list.

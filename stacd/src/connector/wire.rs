@@ -75,6 +75,15 @@ pub enum Effect {
     Stopped,
 }
 
+impl From<HostEffect> for Effect {
+    fn from(effect: HostEffect) -> Self {
+        Self::Host(effect)
+    }
+}
+
+/// The context of an event of the connector.
+pub(super) type Context<'a> = libstas::core::Context<'a, &'a mut Vec<Effect>>;
+
 /// An I/O controller, as D-Bus shows it.
 #[derive(Clone, Debug)]
 pub struct IocView<'a> {

@@ -13,7 +13,7 @@ use libstas::nvme::Tid;
 use libstas::nvme::tid::parse_ip;
 
 use super::announced::{InUse, Line, Setting};
-use super::{Effect, Finder, extend, polling};
+use super::{Context, Effect, Finder, polling};
 
 /// Maximum number of log lines caused by untrusted input in [`LINES_PERIOD`]; further lines are shown with tron only.
 const LINES: u32 = 128;
@@ -47,7 +47,7 @@ impl Budget {
 
 impl Finder {
     /// Starts or stops browsing, as configured.
-    pub(super) fn configure_browsing(&mut self, now: Time, out: &mut Vec<Effect>) {
+    pub(super) fn configure_browsing(&mut self, ctx: &mut Context<'_>) {
         let Some(conf) = self.settings.as_ref().map(|settings| &settings.conf) else { return };
         // Without browsing, announced controllers are kept until they are disconnected.
         let at_once = Persistence::For(Duration::ZERO);
@@ -55,48 +55,48 @@ impl Finder {
         self.announced.surroundings_changed();
         match (conf.zeroconf, std::mem::replace(&mut self.browsing, conf.zeroconf)) {
             (true, false) => {
-                self.announced.begin(now);
-                out.push(Effect::Browse(Ask::Start));
+                self.announced.begin(ctx.now);
+                ctx.push(Effect::Browse(Ask::Start));
             }
             (false, true) => {
                 self.announced.end();
-                out.push(Effect::Browse(Ask::Stop));
+                ctx.push(Effect::Browse(Ask::Stop));
             }
             (true, true) | (false, false) => {}
         }
     }
 
     /// Takes events of the browser.
-    pub(super) fn heard(&mut self, now: Time, heard: Vec<Heard>, out: &mut Vec<Effect>) {
+    pub(super) fn heard(&mut self, ctx: &mut Context<'_>, heard: Vec<Heard>) {
         if !self.browsing {
             return;
         }
         let in_use = self.in_use();
         for heard in heard {
-            for line in self.announced.hear(now, heard, &in_use) {
-                self.tell(now, line, out);
+            for line in self.announced.hear(ctx.now, heard, &in_use) {
+                self.tell(ctx, line);
             }
         }
-        self.resettle(now, out);
+        self.resettle(ctx);
     }
 
     /// Updates the source of announced controllers. Returns the newly announced ones.
-    pub(super) fn follow_announcements(&mut self, now: Time, out: &mut Vec<Effect>) -> Vec<Tid> {
+    pub(super) fn follow_announcements(&mut self, ctx: &mut Context<'_>) -> Vec<Tid> {
         let Some(settings) = &self.settings else { return Vec::new() };
         let setting = Setting {
             links: self.reconciler.fleet.links(),
             ignore_iface: settings.conf.ignore_iface,
             host_nqn: &settings.identity.nqn,
         };
-        let (fresh, lines) = self.announced.follow(now, setting);
+        let (fresh, lines) = self.announced.follow(ctx.now, setting);
         let (fleet, dcs) = (&self.reconciler.fleet, &self.dcs);
-        let rests = |tid: &Tid| dcs.get(tid).is_some_and(|dc| polling::rests(now, dc));
+        let rests = |tid: &Tid| dcs.get(tid).is_some_and(|dc| polling::rests(ctx.now, dc));
         let connection = |tid: &Tid| match rests(tid) {
             true => Some(true),
             false => fleet.kernel(tid).map(KernelController::is_live),
         };
-        if self.announced.age(now, self.reconciler.fleet.has_looked(), connection) {
-            out.push(Effect::Host(HostEffect::Save));
+        if self.announced.age(ctx.now, self.reconciler.fleet.has_looked(), connection) {
+            ctx.host(HostEffect::Save);
         }
         let parameters = &settings.conf.parameters;
         let said = self.reconciler.sources.named().filter(|(id, _, _)| **id == SourceId::Announced);
@@ -106,39 +106,37 @@ impl Finder {
             self.reconciler.sources.decree(SourceId::Announced, names);
         }
         for line in lines {
-            self.tell(now, line, out);
+            self.tell(ctx, line);
         }
         fresh
     }
 
     /// A new announcement retries its controller at once.
-    pub(super) fn encourage_announced(&mut self, now: Time, fresh: &[Tid], out: &mut Vec<Effect>) {
+    pub(super) fn encourage_announced(&mut self, ctx: &mut Context<'_>, fresh: &[Tid]) {
         for tid in fresh {
-            let mut host = Vec::new();
-            let reports = self.reconciler.fleet.encourage(now, tid, &mut host);
-            extend(out, host);
-            self.reported(now, reports, out);
+            let reports = self.reconciler.fleet.encourage(ctx, tid);
+            self.reported(ctx, reports);
         }
     }
 
     /// Asks the browser whether unresponsive controllers are still announced.
-    pub(super) fn doubt_announcements(&mut self, now: Time, out: &mut Vec<Effect>) {
-        if self.announced.is_to_doubt(now) {
+    pub(super) fn doubt_announcements(&mut self, ctx: &mut Context<'_>) {
+        if self.announced.is_to_doubt(ctx.now) {
             let stuck = self.stuck();
-            for service in self.announced.doubted(now, |tid| stuck.contains(tid)) {
-                out.push(Effect::Browse(Ask::Reconfirm(service)));
+            for service in self.announced.doubted(ctx.now, |tid| stuck.contains(tid)) {
+                ctx.push(Effect::Browse(Ask::Reconfirm(service)));
             }
         }
     }
 
     /// Admits queued services, and queries those that did not fit into the queue.
-    pub(super) fn let_announced_in(&mut self, now: Time, out: &mut Vec<Effect>) {
-        if !self.announced.is_to_let_in(now) {
+    pub(super) fn let_announced_in(&mut self, ctx: &mut Context<'_>) {
+        if !self.announced.is_to_let_in(ctx.now) {
             return;
         }
         let in_use = self.in_use();
-        if self.announced.let_in(now, &in_use) {
-            out.push(Effect::Browse(Ask::Start));
+        if self.announced.let_in(ctx.now, &in_use) {
+            ctx.push(Effect::Browse(Ask::Start));
         }
     }
 
@@ -152,12 +150,12 @@ impl Finder {
     }
 
     /// The interfaces have changed: derives again which controller is announced where.
-    pub(super) fn network_changed(&mut self, links: &Links, out: &mut Vec<Effect>) {
+    pub(super) fn network_changed(&mut self, ctx: &mut Context<'_>, links: &Links) {
         self.announced.surroundings_changed();
         let known = self.reconciler.fleet.links();
         // The first report of the interfaces is no change: the browser has just read them itself.
         if self.browsing && !known.0.is_empty() && known != links {
-            out.push(Effect::Browse(Ask::NetworkChanged));
+            ctx.push(Effect::Browse(Ask::NetworkChanged));
         }
     }
 
@@ -212,12 +210,12 @@ impl Finder {
         (self.announced.is_unproven(tid) || forgotten()) && !self.is_named_beside(tid)
     }
 
-    fn tell(&mut self, now: Time, Line { level, tid, text }: Line, out: &mut Vec<Effect>) {
+    fn tell(&mut self, ctx: &mut Context<'_>, Line { level, tid, text }: Line) {
         let mut notice = Notice { level, tid, ctrl: None, text };
         // Lines about a controller are counted elsewhere, with all other lines about it.
         if notice.tid.is_none() {
-            self.budget.admit(now, &mut notice);
+            self.budget.admit(ctx.now, &mut notice);
         }
-        out.push(Effect::Host(HostEffect::Tell(notice)));
+        ctx.tell(notice);
     }
 }

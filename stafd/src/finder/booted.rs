@@ -18,7 +18,7 @@ use libstas::nvme::nbft::{BootController, BootInterface, BootTables};
 use libstas::nvme::{DISCOVERY_NQN, Tid, TidParts};
 
 use super::discovery_controller::DiscoveryController;
-use super::{Effect, Finder};
+use super::{Context, Finder};
 
 /// What the boot tables list.
 #[derive(Debug, Default)]
@@ -130,9 +130,9 @@ impl Booted {
 
 impl Finder {
     /// Takes the boot tables.
-    pub(super) fn boot_tables(&mut self, tables: &Arc<BootTables>, out: &mut Vec<Effect>) {
+    pub(super) fn boot_tables(&mut self, ctx: &mut Context<'_>, tables: &Arc<BootTables>) {
         if self.booted.set(tables) {
-            out.push(Effect::Host(HostEffect::Save));
+            ctx.host(HostEffect::Save);
         }
     }
 
@@ -144,7 +144,7 @@ impl Finder {
     }
 
     /// Updates the source of the boot tables with the present interfaces. It counts as much as the configuration.
-    pub(super) fn follow_boot_tables(&mut self, out: &mut Vec<Effect>) {
+    pub(super) fn follow_boot_tables(&mut self, ctx: &mut Context<'_>) {
         let Some(settings) = &self.settings else { return };
         let fleet = &self.reconciler.fleet;
         let terms = Terms {
@@ -168,7 +168,7 @@ impl Finder {
                 "boot table ({record}): no interface has the address {mac}; the discovery controller at {traddr} is \
                  connected when one has"
             );
-            out.push(Effect::Host(HostEffect::Tell(Notice { level: Level::Warning, tid: None, ctrl: None, text })));
+            ctx.tell(Notice { level: Level::Warning, tid: None, ctrl: None, text });
         }
     }
 }

@@ -30,12 +30,13 @@ use libstas::core::ownership::{Cause, Rules, Why};
 use libstas::core::reconciler::{Excluded, Judged, Reconciler};
 use libstas::core::sources::{SourceId, Sources, Verdict};
 use libstas::core::timers::Timers;
-use libstas::core::{CtrlRef, HostEffect, HostEvent, Level, Machine, Notice, Time, UeventKind};
+use libstas::core::{CtrlRef, HostEffect, HostEvent, Level, Machine, Notice, Supply, Time, UeventKind};
 use libstas::nvme::{DISCOVERY_NQN, Parameters, Tid};
 
 pub use announced::SavedAnnounced;
 use discovery_controller::{Connection, DiscoveryController};
 pub use saved::{Saved, SavedDc};
+use wire::Context;
 pub use wire::{DcView, Effect, Event, NotRegistered, RegisterRequest, Removed, Settings};
 
 /// The number of lost live discovery controllers that makes a page doubtful if all its referrals are lost: all storage
@@ -69,6 +70,7 @@ enum Timer {
 #[derive(Debug)]
 pub struct Finder {
     settings: Option<Settings>,
+    supply: Supply,
     reconciler: Reconciler<Parameters>,
     dcs: BTreeMap<Tid, DiscoveryController>,
     removed: BTreeMap<Tid, Removed>,
@@ -98,9 +100,10 @@ impl Finder {
     pub fn new(saved: Saved, seed: u64) -> Self {
         let mut finder = Self {
             settings: None,
+            supply: Supply::new(seed),
             reconciler: Reconciler::new(
                 Sources::doubting(DOUBTFUL_LOSS),
-                Fleet::new(Kind::Discovery, seed),
+                Fleet::new(Kind::Discovery),
                 saved.names.clone(),
             ),
             dcs: BTreeMap::new(),
@@ -122,7 +125,7 @@ impl Finder {
         finder
     }
 
-    fn configure(&mut self, now: Time, settings: Settings, out: &mut Vec<Effect>) {
+    fn configure(&mut self, ctx: &mut Context<'_>, settings: Settings) {
         let reload = self.settings.is_some();
         let words = Words {
             controllers: &settings.conf.controllers,
@@ -132,33 +135,29 @@ impl Finder {
             file: "stafd.conf",
             lost_line: settings.conf.lost_line,
         };
-        let mut host = Vec::new();
-        self.reconciler.configure(now, &words, settings.identity.clone(), &mut host);
+        self.reconciler.configure(ctx, &words, settings.identity.clone());
         let no_longer_pleo = self.settings.as_ref().is_some_and(|before| before.conf.pleo != settings.conf.pleo);
         self.settings = Some(settings);
         self.take_rules();
-        extend(out, host);
-        self.configure_browsing(now, out);
+        self.configure_browsing(ctx);
         self.keep_what_may_be_meant();
         self.remember_boot_interfaces();
-        self.resettle(now, out);
+        self.resettle(ctx);
         for tid in std::mem::take(&mut self.reconciler.restored) {
-            if self.is_barred(&tid) || !(self.reconciler.fleet.has(&tid) || self.is_meant(now, &tid)) {
-                self.drop_restored(now, &tid, out);
+            if self.is_barred(&tid) || !(self.reconciler.fleet.has(&tid) || self.is_meant(ctx.now, &tid)) {
+                self.drop_restored(ctx, &tid);
             }
         }
-        self.end_excluded(now, out);
+        self.end_excluded(ctx);
         if reload {
             let all: Vec<Tid> = self.dcs.keys().cloned().collect();
             for tid in all {
-                let mut host = Vec::new();
-                let reports = self.reconciler.fleet.encourage(now, &tid, &mut host);
-                extend(out, host);
-                self.reported(now, reports, out);
+                let reports = self.reconciler.fleet.encourage(ctx, &tid);
+                self.reported(ctx, reports);
                 if no_longer_pleo && let Some(dc) = self.dcs.get_mut(&tid) {
                     dc.supported = None;
                 }
-                self.read_soon(now, &tid, out);
+                self.read_soon(ctx, &tid);
             }
         }
     }
@@ -170,10 +169,10 @@ impl Finder {
     }
 
     /// Makes the members of the fleet match the sources. Adds at once; removals wait for proof and for quiet sources.
-    fn resettle(&mut self, now: Time, out: &mut Vec<Effect>) {
-        let fresh = self.follow_announcements(now, out);
-        self.follow_boot_tables(out);
-        let excluded = self.mark_excluded(now, out);
+    fn resettle(&mut self, ctx: &mut Context<'_>) {
+        let fresh = self.follow_announcements(ctx);
+        self.follow_boot_tables(ctx);
+        let excluded = self.mark_excluded(ctx);
         let Some(settings) = &self.settings else { return };
         let defaults = Defaults {
             parameters: &settings.conf.parameters,
@@ -181,7 +180,7 @@ impl Finder {
             subsysnqn: DISCOVERY_NQN,
         };
         self.reconciler.list_configured(&defaults, !settings.conf.controller_lost);
-        let unreachable = self.reach(now).unreachable;
+        let unreachable = self.reach(ctx.now).unreachable;
         let trusted = self.listed_by_more_than_announcements();
         let mut meant: BTreeMap<&Tid, Want> = BTreeMap::new();
         for (id, tid, parameters) in self.reconciler.listed().filter(|(id, ..)| !reach::is_page_of(id, &unreachable)) {
@@ -213,46 +212,42 @@ impl Finder {
         }
         let news = meant.into_iter().filter(|(tid, want)| !self.reconciler.fleet.is_wanted(tid, want));
         let mut news: Vec<(Tid, Want)> = news.map(|(tid, want)| (tid.clone(), want)).collect();
-        self.leave_out_of_reach(&mut news, out);
+        self.leave_out_of_reach(ctx, &mut news);
         for (tid, want) in news {
             let was_given_up = self.removed.remove(&tid).is_some();
             self.dcs.entry(tid.clone()).or_default().was_given_up |= was_given_up;
-            let mut host = Vec::new();
-            let reports = self.reconciler.fleet.want(now, &tid, want, &mut host);
-            extend(out, host);
-            self.reported(now, reports, out);
-            self.take_back(now, &tid, out);
+            let reports = self.reconciler.fleet.want(ctx, &tid, want);
+            self.reported(ctx, reports);
+            self.take_back(ctx, &tid);
         }
-        self.encourage_announced(now, &fresh, out);
-        self.remove(now, &excluded, out);
-        let mut host = Vec::new();
-        self.reconciler.tell_what_is_held(&mut host);
-        extend(out, host);
+        self.encourage_announced(ctx, &fresh);
+        self.remove(ctx, &excluded);
+        self.reconciler.tell_what_is_held(ctx);
         let is_complete = self.is_complete();
         if std::mem::replace(&mut self.was_complete, is_complete) != is_complete {
-            out.push(Effect::DcRemoved);
+            ctx.push(Effect::DcRemoved);
         }
     }
 
     /// Marks the discovery controllers that the configuration excludes, and returns them.
-    fn mark_excluded(&mut self, now: Time, out: &mut Vec<Effect>) -> Excluded {
+    fn mark_excluded(&mut self, ctx: &mut Context<'_>) -> Excluded {
         let excluded = self.reconciler.fleet.tids().filter(|tid| self.is_barred(tid));
         let excluded = excluded.map(|tid| (tid.clone(), (Parting::Disconnect, self.why_excluded(tid)))).collect();
         for tid in self.reconciler.mark_excluded(&excluded) {
             self.removed.remove(&tid);
             self.dcs.entry(tid.clone()).or_default();
-            self.take_back(now, &tid, out);
+            self.take_back(ctx, &tid);
         }
         excluded
     }
 
     /// A removed controller is wanted again before its disconnect. Its state never changed, so the fleet does not
     /// report it as live: do it here.
-    fn take_back(&mut self, now: Time, tid: &Tid, out: &mut Vec<Effect>) {
+    fn take_back(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let is_new = self.dcs.get(tid).is_some_and(|dc| dc.connection.is_none());
         let live = self.reconciler.fleet.kernel(tid).filter(|kernel| is_new && kernel.is_live());
         if let Some(ctrl) = live.map(|kernel| kernel.ctrl) {
-            self.up(now, tid, ctrl, out);
+            self.up(ctx, tid, ctrl);
         }
     }
 
@@ -283,20 +278,20 @@ impl Finder {
     }
 
     /// Removes excluded controllers at once, and disproved ones when the sources are quiet.
-    fn remove(&mut self, now: Time, excluded: &Excluded, out: &mut Vec<Effect>) {
-        let reach = self.reach(now);
+    fn remove(&mut self, ctx: &mut Context<'_>, excluded: &Excluded) {
+        let reach = self.reach(ctx.now);
         let (excluded, others): (Vec<&Tid>, Vec<&Tid>) =
             self.reconciler.fleet.tids().partition(|tid| excluded.contains_key(*tid));
         let mut going: Vec<(Tid, RemovalReason)> =
             excluded.into_iter().map(|tid| (tid.clone(), RemovalReason::Excluded)).collect();
         let Judged { disproved, mut again } =
-            self.reconciler.judge(others, |tid| self.verdict(now, tid, &reach.unreachable));
+            self.reconciler.judge(others, |tid| self.verdict(ctx.now, tid, &reach.unreachable));
         // A controller that has never connected has no dependents: it is removed without waiting for quiet sources.
         let (unproven, disproved): (Vec<Tid>, Vec<Tid>) =
             disproved.into_iter().partition(|tid| self.announced.is_unproven(tid));
         going.extend(unproven.into_iter().map(|tid| (tid, RemovalReason::AgedOut)));
         if !disproved.is_empty() {
-            if self.reconciler.quiet.has_come(now) {
+            if self.reconciler.quiet.has_come(ctx.now) {
                 going.extend(disproved.into_iter().map(|tid| (tid.clone(), self.reason_for(&tid, &reach))));
             } else {
                 again = again.into_iter().chain(self.reconciler.quiet.until()).min();
@@ -311,7 +306,7 @@ impl Finder {
         };
         self.aged_out.retain(|tid| !reach.rooted.contains(tid) && is_of_use(tid));
         for (tid, reason) in going {
-            self.give_up(now, &tid, reason, out);
+            self.give_up(ctx, &tid, reason);
         }
     }
 
@@ -380,21 +375,19 @@ impl Finder {
     }
 
     /// Stops using connections that match an exclusion, although the controller that uses them is not excluded.
-    fn end_excluded(&mut self, now: Time, out: &mut Vec<Effect>) {
-        let mut host = Vec::new();
-        let reports = self.reconciler.fleet.end_excluded(now, |_| false, &mut host);
-        extend(out, host);
-        self.reported(now, reports, out);
+    fn end_excluded(&mut self, ctx: &mut Context<'_>) {
+        let reports = self.reconciler.fleet.end_excluded(ctx, |_| false);
+        self.reported(ctx, reports);
     }
 
     /// Removes a discovery controller: its connection is disconnected, and controllers that only its page listed
     /// follow.
-    fn give_up(&mut self, now: Time, tid: &Tid, reason: RemovalReason, out: &mut Vec<Effect>) {
+    fn give_up(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: RemovalReason) {
         let known = self.dcs.remove(tid);
         let news = known.is_some();
         let was_given_up = known.as_ref().is_some_and(|dc| dc.was_given_up);
         for token in known.map(|mut dc| dc.disconnected()).unwrap_or_default() {
-            out.push(Effect::Refreshed { token, result: Err("the discovery controller was given up".into()) });
+            ctx.push(Effect::Refreshed { token, result: Err("the discovery controller was given up".into()) });
         }
         let all = [Timer::Retry, Timer::SecondRead, Timer::Hanging, Timer::PollEnds, Timer::Register];
         for timer in all.map(|timer| timer(tid.clone())) {
@@ -406,8 +399,8 @@ impl Finder {
         if news && !unheard_of {
             let ctrl = self.reconciler.fleet.kernel(tid).map(|kernel| kernel.ctrl);
             let text = format!("given up ({reason})");
-            out.push(Effect::Host(HostEffect::Tell(Notice { level: Level::Info, tid: Some(tid.clone()), ctrl, text })));
-            self.removed.insert(tid.clone(), Removed { dc: tid.clone(), reason, at: now });
+            ctx.tell(Notice { level: Level::Info, tid: Some(tid.clone()), ctrl, text });
+            self.removed.insert(tid.clone(), Removed { dc: tid.clone(), reason, at: ctx.now });
             while self.removed.len() > REMOVED_KEPT {
                 let Some(oldest) = self.removed.values().min_by_key(|removed| removed.at).map(|r| r.dc.clone()) else {
                     break;
@@ -419,116 +412,108 @@ impl Finder {
                 true => drop(self.aged_out.insert(tid.clone())),
                 false => drop(self.aged_out.remove(tid)),
             }
-            self.reconciler.quiet.disturb(now);
+            self.reconciler.quiet.disturb(ctx.now);
         }
-        let mut host = Vec::new();
         let cause = self.cause_of(tid, reason);
-        let reports = self.reconciler.fleet.unwant(now, tid, Parting::Disconnect, cause, &mut host);
-        extend(out, host);
-        self.reported(now, reports, out);
+        let reports = self.reconciler.fleet.unwant(ctx, tid, Parting::Disconnect, cause);
+        self.reported(ctx, reports);
         self.announced.given_up(tid);
         if news && !unheard_of {
-            out.push(Effect::DcRemoved);
-            out.push(Effect::Host(HostEffect::Save));
-            self.timers.set(Timer::Removals, self.reconciler.quiet.until().unwrap_or(now));
+            ctx.push(Effect::DcRemoved);
+            ctx.host(HostEffect::Save);
+            self.timers.set(Timer::Removals, self.reconciler.quiet.until().unwrap_or(ctx.now));
         }
     }
 
     /// Removes a discovery controller of the saved state that no source lists any more, with its connection.
-    fn drop_restored(&mut self, now: Time, tid: &Tid, out: &mut Vec<Effect>) {
-        let mut host = Vec::new();
+    fn drop_restored(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let before = self.removed.get(tid).map(|removed| removed.reason).filter(|reason| reason.spares_live());
         let reason = match before {
             _ if self.is_barred(tid) => RemovalReason::Excluded,
             // It was removed before this run, but is not disconnected yet.
             Some(before) => before,
-            None => self.reason_for(tid, &self.reach(now)),
+            None => self.reason_for(tid, &self.reach(ctx.now)),
         };
         let cause = self.cause_of(tid, reason);
-        let reports = self.reconciler.fleet.remove_restored(now, tid, Parting::Disconnect, cause, &mut host);
-        extend(out, host);
-        self.reported(now, reports, out);
+        let reports = self.reconciler.fleet.remove_restored(ctx, tid, Parting::Disconnect, cause);
+        self.reported(ctx, reports);
         self.dcs.entry(tid.clone()).or_default();
-        self.give_up(now, tid, reason, out);
+        self.give_up(ctx, tid, reason);
     }
 
     /// Handles the reports of the fleet.
-    fn reported(&mut self, now: Time, reports: Vec<Report>, out: &mut Vec<Effect>) {
+    fn reported(&mut self, ctx: &mut Context<'_>, reports: Vec<Report>) {
         for report in reports {
             match report {
-                Report::Live(tid, ctrl) => self.up(now, &tid, ctrl, out),
-                Report::Lost(tid, _) => self.down(&tid, out),
+                Report::Live(tid, ctrl) => self.up(ctx, &tid, ctrl),
+                Report::Lost(tid, _) => self.down(ctx, &tid),
                 Report::Left(tid) => self.reconciler.sources.forget(&tid),
             }
         }
     }
 
-    fn up(&mut self, now: Time, tid: &Tid, ctrl: CtrlRef, out: &mut Vec<Effect>) {
+    fn up(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef) {
         // Save at once: the connection may be lost before anything else happens.
         if self.announced.was_connected(tid) {
-            out.push(Effect::Host(HostEffect::Save));
+            ctx.host(HostEffect::Save);
         }
         let seqnum = self.reconciler.fleet.inventory().look().seqnum;
         let Some(dc) = self.dcs.get_mut(tid) else { return };
-        for token in dc.connected(Connection { ctrl, since: now, seqnum }) {
-            out.push(Effect::Refreshed { token, result: Err("the connection was lost meanwhile".into()) });
+        for token in dc.connected(Connection { ctrl, since: ctx.now, seqnum }) {
+            ctx.push(Effect::Refreshed { token, result: Err("the connection was lost meanwhile".into()) });
         }
         self.reconciler.sources.outdate(&SourceId::Page(tid.clone()));
-        self.timers.set(Timer::SecondRead(tid.clone()), now + discovery_controller::SECOND_READ);
-        self.poll_begins(now, tid);
-        self.read_soon(now, tid, out);
+        self.timers.set(Timer::SecondRead(tid.clone()), ctx.now + discovery_controller::SECOND_READ);
+        self.poll_begins(ctx.now, tid);
+        self.read_soon(ctx, tid);
     }
 
-    fn down(&mut self, tid: &Tid, out: &mut Vec<Effect>) {
-        self.convict(tid, out);
+    fn down(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
+        self.convict(ctx, tid);
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         for token in dc.disconnected() {
-            out.push(Effect::Refreshed { token, result: Err("the connection was lost".into()) });
+            ctx.push(Effect::Refreshed { token, result: Err("the connection was lost".into()) });
         }
         self.timers.cancel(&Timer::SecondRead(tid.clone()));
         self.timers.cancel(&Timer::Hanging(tid.clone()));
         self.timers.cancel(&Timer::PollEnds(tid.clone()));
         self.timers.cancel(&Timer::Register(tid.clone()));
         self.reconciler.sources.outdate(&SourceId::Page(tid.clone()));
-        out.push(Effect::Host(HostEffect::Save));
+        ctx.host(HostEffect::Save);
     }
 
-    fn host_event(&mut self, now: Time, event: HostEvent, out: &mut Vec<Effect>) {
+    fn host_event(&mut self, ctx: &mut Context<'_>, event: HostEvent) {
         match &event {
             HostEvent::Resolved { op, result } => {
-                let mut host = Vec::new();
-                let changed = self.reconciler.resolved(now, *op, result, &mut host);
-                extend(out, host);
+                let changed = self.reconciler.resolved(ctx, *op, result);
                 if changed {
                     self.take_rules();
                 }
             }
-            HostEvent::Uevent(event) => self.kernel_says(now, event, out),
-            HostEvent::Overrun => self.events_were_lost(now, out),
+            HostEvent::Uevent(event) => self.kernel_says(ctx, event),
+            HostEvent::Overrun => self.events_were_lost(ctx),
             HostEvent::Links(links) => {
-                self.reconciler.configured.refresh(now);
-                self.network_changed(links, out);
+                self.reconciler.configured.refresh(ctx.now);
+                self.network_changed(ctx, links);
             }
             _ => {}
         }
-        let mut host = Vec::new();
         let resolved = matches!(event, HostEvent::Resolved { .. } | HostEvent::Links(_));
         let looked = matches!(event, HostEvent::Looked { .. });
-        let reports = self.reconciler.fleet.handle(now, event, &mut host);
-        extend(out, host);
+        let reports = self.reconciler.fleet.handle(ctx, event);
         let changed = !reports.is_empty() || resolved;
-        self.reported(now, reports, out);
-        self.serve_unmanaged(out);
-        self.end_old_polls(out);
+        self.reported(ctx, reports);
+        self.serve_unmanaged(ctx);
+        self.end_old_polls(ctx);
         if looked {
-            self.end_excluded(now, out);
+            self.end_excluded(ctx);
         }
         if changed {
-            self.resettle(now, out);
+            self.resettle(ctx);
         }
     }
 
-    fn kernel_says(&mut self, now: Time, event: &libstas::core::Uevent, out: &mut Vec<Effect>) {
+    fn kernel_says(&mut self, ctx: &mut Context<'_>, event: &libstas::core::Uevent) {
         let ctrl = self.reconciler.fleet.inventory().device(event.device).map(|kernel| kernel.ctrl);
         // One device may serve several TIDs, each with its own page.
         let holders: Vec<Tid> =
@@ -541,7 +526,7 @@ impl Finder {
             }
             UeventKind::Aen(libstas::nvme::aen::DISCOVERY_LOG_CHANGED) => {
                 for tid in holders {
-                    self.read_soon(now, &tid, out);
+                    self.read_soon(ctx, &tid);
                 }
             }
             UeventKind::Connected | UeventKind::Rediscover => {
@@ -549,8 +534,8 @@ impl Finder {
                 for tid in holders {
                     let connection = self.dcs.get(&tid).and_then(|dc| dc.connection);
                     if connection.is_some_and(|connection| event.seqnum > connection.seqnum) {
-                        self.convict(&tid, out);
-                        self.up(now, &tid, ctrl, out);
+                        self.convict(ctx, &tid);
+                        self.up(ctx, &tid, ctrl);
                     }
                 }
             }
@@ -559,81 +544,95 @@ impl Finder {
     }
 
     /// After an overrun any event may have been lost: treat every connection as new.
-    fn events_were_lost(&mut self, now: Time, out: &mut Vec<Effect>) {
+    fn events_were_lost(&mut self, ctx: &mut Context<'_>) {
         let connected: Vec<_> =
             self.dcs.iter().filter_map(|(tid, dc)| Some((tid.clone(), dc.connection?.ctrl))).collect();
         for (tid, ctrl) in connected {
-            self.up(now, &tid, ctrl, out);
+            self.up(ctx, &tid, ctrl);
         }
     }
 
-    fn tick(&mut self, now: Time, out: &mut Vec<Effect>) {
-        for timer in self.timers.due(now) {
+    fn tick(&mut self, ctx: &mut Context<'_>) {
+        for timer in self.timers.due(ctx.now) {
             match timer {
-                Timer::Retry(tid) | Timer::SecondRead(tid) => self.read_soon(now, &tid, out),
-                Timer::Hanging(tid) => self.read_hangs(&tid, out),
-                Timer::Register(tid) => self.register(&tid, out),
-                Timer::PollEnds(tid) => self.poll_ends(now, &tid, out),
+                Timer::Retry(tid) | Timer::SecondRead(tid) => self.read_soon(ctx, &tid),
+                Timer::Hanging(tid) => self.read_hangs(ctx, &tid),
+                Timer::Register(tid) => self.register(ctx, &tid),
+                Timer::PollEnds(tid) => self.poll_ends(ctx, &tid),
                 Timer::Removals => {}
-                Timer::Stop => out.push(Effect::Stopped),
+                Timer::Stop => ctx.push(Effect::Stopped),
             }
         }
-        let mut host = Vec::new();
-        let reports = self.reconciler.fleet.tick(now, &mut host);
-        self.reconciler.tick(now, &mut host);
-        extend(out, host);
-        self.reported(now, reports, out);
-        self.forget_old_polls(now);
-        self.read_doubted_again(now, out);
-        self.let_announced_in(now, out);
-        self.resettle(now, out);
-        self.doubt_announcements(now, out);
+        let reports = self.reconciler.fleet.tick(ctx);
+        self.reconciler.tick(ctx);
+        self.reported(ctx, reports);
+        self.forget_old_polls(ctx.now);
+        self.read_doubted_again(ctx);
+        self.let_announced_in(ctx);
+        self.resettle(ctx);
+        self.doubt_announcements(ctx);
     }
 
     /// Stops. Connections are kept, unless `persistent-connections=false`.
-    fn stop(&mut self, now: Time, out: &mut Vec<Effect>) {
+    fn stop(&mut self, ctx: &mut Context<'_>) {
         self.stopping = true;
-        out.push(Effect::Host(HostEffect::Save));
+        ctx.host(HostEffect::Save);
         if self.settings.as_ref().is_none_or(|settings| settings.conf.persistent_connections) {
-            out.push(Effect::Stopped);
+            ctx.push(Effect::Stopped);
             return;
         }
-        self.timers.set(Timer::Stop, now + STOP_DEADLINE);
+        self.timers.set(Timer::Stop, ctx.now + STOP_DEADLINE);
         let all: Vec<Tid> = self.reconciler.fleet.tids().cloned().collect();
         for tid in all {
-            let mut host = Vec::new();
             let cause = Cause::new(Why::Stopping, "stafd stops, and persistent-connections=false");
-            self.reconciler.fleet.unwant(now, &tid, Parting::Disconnect, cause, &mut host);
-            extend(out, host);
+            self.reconciler.fleet.unwant(ctx, &tid, Parting::Disconnect, cause);
         }
-        self.stopped_when_empty(out);
+        self.stopped_when_empty(ctx);
     }
 
-    fn stopped_when_empty(&mut self, out: &mut Vec<Effect>) {
+    fn stopped_when_empty(&mut self, ctx: &mut Context<'_>) {
         if self.stopping && self.reconciler.fleet.tids().next().is_none() {
             self.timers.cancel(&Timer::Stop);
-            out.push(Effect::Stopped);
+            ctx.push(Effect::Stopped);
         }
     }
 
     /// While stopping, handles only events that lead to the end.
-    fn handle_stopping(&mut self, now: Time, event: Event, out: &mut Vec<Effect>) {
-        let mut host = Vec::new();
+    fn handle_stopping(&mut self, ctx: &mut Context<'_>, event: Event) {
         match event {
-            Event::Host(event) => drop(self.reconciler.fleet.handle(now, event, &mut host)),
+            Event::Host(event) => drop(self.reconciler.fleet.handle(ctx, event)),
             Event::Tick => {
-                drop(self.reconciler.fleet.tick(now, &mut host));
-                if self.timers.due(now).contains(&Timer::Stop) {
-                    out.push(Effect::Stopped);
+                drop(self.reconciler.fleet.tick(ctx));
+                if self.timers.due(ctx.now).contains(&Timer::Stop) {
+                    ctx.push(Effect::Stopped);
                 }
             }
             Event::Refresh { token, .. } => {
-                out.push(Effect::Refreshed { token, result: Err("stafd is stopping".into()) });
+                ctx.push(Effect::Refreshed { token, result: Err("stafd is stopping".into()) });
             }
             _ => {}
         }
-        extend(out, host);
-        self.stopped_when_empty(out);
+        self.stopped_when_empty(ctx);
+    }
+
+    fn take(&mut self, ctx: &mut Context<'_>, event: Event) {
+        if self.stopping {
+            self.handle_stopping(ctx, event);
+            return;
+        }
+        self.notice_a_gap(ctx.now);
+        match event {
+            Event::BootTables(tables) => self.boot_tables(ctx, &tables),
+            Event::Configured(settings) => self.configure(ctx, *settings),
+            Event::Heard(heard) => self.heard(ctx, heard),
+            Event::Host(event) => self.host_event(ctx, event),
+            Event::Tick => self.tick(ctx),
+            Event::SupportedRead { op, result } => self.supported_read(ctx, op, result),
+            Event::LogPageRead { op, result } => self.log_page_read(ctx, op, result),
+            Event::Registered { op, result } => self.registered(ctx, op, result),
+            Event::Refresh { token, dc } => self.refresh(ctx, token, &dc),
+            Event::Stop => self.stop(ctx),
+        }
     }
 }
 
@@ -642,25 +641,14 @@ impl Machine for Finder {
     type Effect = Effect;
 
     fn handle(&mut self, now: Time, event: Event, out: &mut Vec<Effect>) {
-        if self.stopping {
-            self.handle_stopping(now, event, out);
-            return;
-        }
-        self.notice_a_gap(now);
         let begin = out.len();
-        match event {
-            Event::BootTables(tables) => self.boot_tables(&tables, out),
-            Event::Configured(settings) => self.configure(now, *settings, out),
-            Event::Heard(heard) => self.heard(now, heard, out),
-            Event::Host(event) => self.host_event(now, event, out),
-            Event::Tick => self.tick(now, out),
-            Event::SupportedRead { op, result } => self.supported_read(now, op, result, out),
-            Event::LogPageRead { op, result } => self.log_page_read(now, op, result, out),
-            Event::Registered { op, result } => self.registered(now, op, result, out),
-            Event::Refresh { token, dc } => self.refresh(now, token, &dc, out),
-            Event::Stop => self.stop(now, out),
+        let is_stopping = self.stopping;
+        let mut supply = std::mem::take(&mut self.supply);
+        self.take(&mut Context::new(now, &mut supply, out), event);
+        self.supply = supply;
+        if !is_stopping {
+            self.limit_lines(now, out.get_mut(begin..).unwrap_or_default());
         }
-        self.limit_lines(now, out.get_mut(begin..).unwrap_or_default());
     }
 
     fn deadline(&self) -> Option<Time> {
@@ -670,8 +658,4 @@ impl Machine for Finder {
         let announced = self.announced.deadline(self.reconciler.fleet.has_looked());
         [self.timers.deadline(), self.reconciler.deadline(), announced].into_iter().flatten().min()
     }
-}
-
-fn extend(out: &mut Vec<Effect>, host: Vec<HostEffect>) {
-    out.extend(host.into_iter().map(Effect::Host));
 }

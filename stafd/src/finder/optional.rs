@@ -8,11 +8,11 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use libstas::core::{HostEffect, Level, Notice, OpId};
+use libstas::core::{Level, Notice, OpId};
 use libstas::nvme::Tid;
 
 use super::discovery_controller::{DiscoveryController, Read};
-use super::{Effect, Finder};
+use super::{Context, Finder};
 
 /// A command that a discovery controller need not support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,7 +75,7 @@ impl Optional {
 
 impl Finder {
     /// A read of the supported log pages failed. Handles the case that the loss of its connection became known first.
-    pub(super) fn convict_late(&mut self, op: OpId, out: &mut Vec<Effect>) {
+    pub(super) fn convict_late(&mut self, ctx: &mut Context<'_>, op: OpId) {
         let on_earlier = |dc: &DiscoveryController| {
             let since = dc.connection.map(|connection| connection.since);
             let reading = dc.reading.filter(|reading| reading.op == op && reading.what == Read::Supported);
@@ -84,11 +84,11 @@ impl Finder {
         let Some((tid, dc)) = self.dcs.iter_mut().find(|(_, dc)| on_earlier(dc)) else { return };
         dc.optional.failed(Command::SupportedLogPages);
         let tid = tid.clone();
-        self.convict(&tid, out);
+        self.convict(ctx, &tid);
     }
 
     /// Handles the loss of a connection.
-    pub(super) fn convict(&mut self, tid: &Tid, out: &mut Vec<Effect>) {
+    pub(super) fn convict(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let ctrl = dc.connection.map(|connection| connection.ctrl);
         for command in dc.optional.lost() {
@@ -98,7 +98,7 @@ impl Finder {
                 command.consequence()
             );
             let notice = Notice { level: Level::Warning, tid: Some(tid.clone()), ctrl, text };
-            out.push(Effect::Host(HostEffect::Tell(notice)));
+            ctx.tell(notice);
         }
     }
 }

@@ -7,12 +7,12 @@
 use std::time::Duration;
 
 use libstas::core::keep_alive::{FIRST_POLL, POLL_INTERVAL, POLL_LENGTH};
-use libstas::core::{HostEffect, Level, Notice, Time};
+use libstas::core::{Level, Notice, Time};
 use libstas::nvme::Tid;
 use libstas::nvme::log_page::{Entry, LogPage, Subtype};
 
 use super::discovery_controller::DiscoveryController;
-use super::{Effect, Finder, Timer, extend};
+use super::{Context, Finder, Timer};
 
 /// If a poll that is due does not succeed within this time, the discovery controller no longer counts as live.
 const GRACE: Duration = Duration::from_secs(60);
@@ -65,12 +65,12 @@ impl Finder {
     }
 
     /// The time of a poll is over.
-    pub(super) fn poll_ends(&mut self, now: Time, tid: &Tid, out: &mut Vec<Effect>) {
+    pub(super) fn poll_ends(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let refuses = self.reconciler.fleet.is_polled(tid);
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         dc.optional.survived();
         let first = refuses && !std::mem::replace(&mut dc.polled, true);
-        let until = if first { now } else { now + POLL_INTERVAL };
+        let until = if first { ctx.now } else { ctx.now + POLL_INTERVAL };
         dc.rested = dc.was_read().then_some(until);
         let reason = if refuses { REFUSES_KEEP_ALIVE } else { LACKS_EPCSD };
         if !first && !std::mem::replace(&mut dc.told_of_polling, true) {
@@ -85,11 +85,9 @@ impl Finder {
                     format!("its log page lists it without EPCSD: it is polled every {minutes} minutes (epcsd=poll)"),
                 ),
             };
-            out.push(Effect::Host(HostEffect::Tell(Notice { level, tid: Some(tid.clone()), ctrl: None, text })));
+            ctx.tell(Notice { level, tid: Some(tid.clone()), ctrl: None, text });
         }
-        let mut host = Vec::new();
-        self.reconciler.fleet.rest(tid, until, reason, &mut host);
-        extend(out, host);
+        self.reconciler.fleet.rest(ctx, tid, until, reason);
     }
 
     /// Marks the result of the last poll as stale if the next one was due and did not succeed.

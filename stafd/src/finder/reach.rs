@@ -9,10 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libstas::core::controller::Want;
 use libstas::core::sources::{SourceId, Verdict};
-use libstas::core::{HostEffect, Level, Notice, Time};
+use libstas::core::{Level, Notice, Time};
 use libstas::nvme::Tid;
 
-use super::{Effect, Finder, rank};
+use super::{Context, Finder, rank};
 
 /// Maximum number of referrals in a chain.
 const STEPS: usize = 8;
@@ -31,7 +31,7 @@ pub(super) struct Reach {
 
 impl Finder {
     /// Leaves out new controllers beyond the maximum chain length. Existing controllers are kept at any distance.
-    pub(super) fn leave_out_of_reach(&mut self, news: &mut Vec<(Tid, Want)>, out: &mut Vec<Effect>) {
+    pub(super) fn leave_out_of_reach(&mut self, ctx: &mut Context<'_>, news: &mut Vec<(Tid, Want)>) {
         let is_new = |(tid, want): &(Tid, Want)| want.rank == rank::REFERRAL && !self.dcs.contains_key(tid);
         if !news.iter().any(is_new) {
             return;
@@ -41,7 +41,7 @@ impl Finder {
         let (far, near): (Vec<_>, Vec<_>) = all.partition(|new| is_new(new) && !within.contains(&new.0));
         *news = near;
         for (tid, _) in far {
-            self.tell_of_reach(&tid, out);
+            self.tell_of_reach(ctx, &tid);
         }
     }
 
@@ -92,7 +92,7 @@ impl Finder {
     }
 
     /// Logs once for each referring controller that the maximum chain length is exceeded.
-    fn tell_of_reach(&mut self, tid: &Tid, out: &mut Vec<Effect>) {
+    fn tell_of_reach(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let by = self.reconciler.sources.naming(tid).find_map(|id| match id {
             SourceId::Page(by) => Some(by.clone()),
             _ => None,
@@ -106,7 +106,7 @@ impl Finder {
             "its log page refers to {tid}, the end of a row of more than {STEPS} referrals: it is not followed \
              (if it is meant, configure it with controller=)"
         );
-        out.push(Effect::Host(HostEffect::Tell(Notice { level: Level::Warning, tid: Some(by), ctrl: None, text })));
+        ctx.tell(Notice { level: Level::Warning, tid: Some(by), ctrl: None, text });
     }
 
     /// Chains begin at controllers that a source other than a log page lists, and at controllers that no source lists

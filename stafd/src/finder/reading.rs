@@ -3,39 +3,39 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use libstas::core::sources::{Page, SourceId};
-use libstas::core::{HostEffect, Level, Notice, OpId, Time};
+use libstas::core::{HostEffect, Level, Notice, OpId};
 use libstas::nvme::log_page::{Entry, Flaw, LogPage, Subtype, Unclear};
 use libstas::nvme::supported::DiscoveryLidSpecific;
 use libstas::nvme::{Parameters, Tid};
 
 use super::discovery_controller::{READ_DEADLINE, Read, Reading};
 use super::optional::Command;
-use super::{Effect, Finder, Timer, extend};
+use super::{Context, Effect, Finder, Timer};
 
 impl Finder {
     /// Reads the page of a discovery controller as soon as no other read of it is under way.
-    pub(super) fn read_soon(&mut self, now: Time, tid: &Tid, out: &mut Vec<Effect>) {
+    pub(super) fn read_soon(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         if let Some(dc) = self.dcs.get_mut(tid) {
             dc.owed = dc.connection.is_some();
         }
-        self.read_next(now, tid, out);
+        self.read_next(ctx, tid);
     }
 
     /// Starts the next read, if one is owed and none is under way. A hanging read of the same device blocks it.
-    fn read_next(&mut self, now: Time, tid: &Tid, out: &mut Vec<Effect>) {
+    fn read_next(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let pleo_wanted = self.settings.as_ref().is_some_and(|settings| settings.conf.pleo);
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let (Some(connection), true, None) = (dc.connection, dc.owed, dc.reading) else { return };
-        let op = self.reconciler.fleet.issue();
+        let op = ctx.next_op();
         let ctrl = connection.ctrl;
         let what = match dc.supported {
             None if pleo_wanted && dc.optional.allows(Command::SupportedLogPages) => {
-                out.push(Effect::ReadSupported { op, ctrl });
+                ctx.push(Effect::ReadSupported { op, ctrl });
                 Read::Supported
             }
             _ => {
                 let pleo = pleo_wanted && dc.supported.flatten().is_some_and(|specific| specific.pleos);
-                out.push(Effect::ReadLogPage { op, ctrl, pleo });
+                ctx.push(Effect::ReadLogPage { op, ctrl, pleo });
                 dc.owed = false;
                 dc.waiting.append(&mut dc.waiting_for_next);
                 Read::LogPage
@@ -43,12 +43,12 @@ impl Finder {
         };
         dc.reading = Some(Reading { op, what, connection: connection.since });
         self.timers.cancel(&Timer::Retry(tid.clone()));
-        self.timers.set(Timer::Hanging(tid.clone()), now + READ_DEADLINE);
+        self.timers.set(Timer::Hanging(tid.clone()), ctx.now + READ_DEADLINE);
     }
 
     /// Ends the read of an operation. Returns its discovery controller, or `None` if the answer is late or the
     /// connection was replaced during the read: then it says nothing about the present connection, which is read now.
-    fn end_read(&mut self, now: Time, op: OpId, what: Read, out: &mut Vec<Effect>) -> Option<Tid> {
+    fn end_read(&mut self, ctx: &mut Context<'_>, op: OpId, what: Read) -> Option<Tid> {
         let is_it = |reading: &Reading| reading.op == op && reading.what == what;
         let mut dcs = self.dcs.iter_mut();
         let (tid, dc) = dcs.find(|(_, dc)| dc.late.contains(&op) || dc.reading.as_ref().is_some_and(is_it))?;
@@ -60,59 +60,52 @@ impl Finder {
         if dc.connection.is_some_and(|connection| connection.since == reading.connection) {
             return Some(tid);
         }
-        self.read_next(now, &tid, out);
+        self.read_next(ctx, &tid);
         None
     }
 
     pub(super) fn supported_read(
         &mut self,
-        now: Time,
+        ctx: &mut Context<'_>,
         op: OpId,
         result: Result<Option<DiscoveryLidSpecific>, String>,
-        out: &mut Vec<Effect>,
     ) {
         if result.is_err() {
-            self.convict_late(op, out);
+            self.convict_late(ctx, op);
         }
-        let Some(tid) = self.end_read(now, op, Read::Supported, out) else { return };
+        let Some(tid) = self.end_read(ctx, op, Read::Supported) else { return };
         let Some(dc) = self.dcs.get_mut(&tid) else { return };
         let ctrl = dc.connection.map(|connection| connection.ctrl);
         // Without that page the discovery log page is read without PLEO: old controllers do not support it.
         if let Err(reason) = &result {
             let text = format!("the supported-log-pages page could not be read ({reason}); going on without it");
             let notice = Notice { level: Level::Debug, tid: Some(tid.clone()), ctrl, text };
-            out.push(Effect::Host(HostEffect::Tell(notice)));
+            ctx.tell(notice);
         }
         if result.is_err() {
             dc.optional.failed(Command::SupportedLogPages);
         }
         dc.supported = Some(result.ok().flatten());
-        self.read_next(now, &tid, out);
+        self.read_next(ctx, &tid);
     }
 
-    pub(super) fn log_page_read(
-        &mut self,
-        now: Time,
-        op: OpId,
-        result: Result<LogPage, String>,
-        out: &mut Vec<Effect>,
-    ) {
-        let Some(tid) = self.end_read(now, op, Read::LogPage, out) else { return };
+    pub(super) fn log_page_read(&mut self, ctx: &mut Context<'_>, op: OpId, result: Result<LogPage, String>) {
+        let Some(tid) = self.end_read(ctx, op, Read::LogPage) else { return };
         let Some(dc) = self.dcs.get_mut(&tid) else { return };
         for token in std::mem::take(&mut dc.waiting) {
             let result = result.as_ref().map(|_| ()).map_err(Clone::clone);
-            out.push(Effect::Refreshed { token, result });
+            ctx.push(Effect::Refreshed { token, result });
         }
         match result {
-            Ok(page) => self.take_page(now, &tid, page, out),
-            Err(reason) => self.read_failed(now, &tid, &reason, out),
+            Ok(page) => self.take_page(ctx, &tid, page),
+            Err(reason) => self.read_failed(ctx, &tid, &reason),
         }
-        self.read_next(now, &tid, out);
-        self.register(&tid, out);
-        self.resettle(now, out);
+        self.read_next(ctx, &tid);
+        self.register(ctx, &tid);
+        self.resettle(ctx);
     }
 
-    fn take_page(&mut self, now: Time, tid: &Tid, page: LogPage, out: &mut Vec<Effect>) {
+    fn take_page(&mut self, ctx: &mut Context<'_>, tid: &Tid, page: LogPage) {
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let Some(connection) = dc.connection else { return };
         let first = !dc.was_read();
@@ -129,7 +122,7 @@ impl Finder {
             let flaws = flaws(tid, &page).into_iter().map(|text| tell(Level::Warning, text));
             let read = format!("log page read: {} entries, generation {}", page.entries.len(), page.genctr);
             let notices = flaws.chain([tell(Level::Info, read)]);
-            out.extend(notices.map(|notice| Effect::Host(HostEffect::Tell(notice))));
+            notices.for_each(|notice| ctx.tell(notice));
         }
         let Referrals { names, unclear } = self.referrals(tid, &page);
         let whole = page.is_whole();
@@ -137,23 +130,23 @@ impl Finder {
             dc.page = Some(page);
             dc.page_of = Some(connection.since);
         }
-        self.poll_without_epcsd(now, tid);
+        self.poll_without_epcsd(ctx.now, tid);
         let id = SourceId::Page(tid.clone());
         if whole {
-            let page = Page { connected_since: connection.since, names, read: Some(now), unclear };
+            let page = Page { connected_since: connection.since, names, read: Some(ctx.now), unclear };
             // Counts only controllers that no other source lists: this page cannot cause the removal of the others.
             let alone = |tid: &&Tid| !self.reconciler.sources.naming(tid).any(|other| *other != id);
             let at_stake =
-                self.reconciler.sources.claimed_by(&id).filter(|tid| self.counts_as_live(now, tid)).filter(alone);
+                self.reconciler.sources.claimed_by(&id).filter(|tid| self.counts_as_live(ctx.now, tid)).filter(alone);
             let at_stake: BTreeSet<Tid> = at_stake.cloned().collect();
-            self.reconciler.sources.read(now, id, page, |tid| at_stake.contains(tid));
+            self.reconciler.sources.read(ctx.now, id, page, |tid| at_stake.contains(tid));
         } else {
             self.reconciler.sources.hearsay(id, names);
         }
         if first || changed {
-            self.reconciler.quiet.disturb(now);
-            out.push(Effect::PagesChanged { dc: tid.clone(), ctrl: Some(connection.ctrl) });
-            out.push(Effect::Host(HostEffect::Save));
+            self.reconciler.quiet.disturb(ctx.now);
+            ctx.push(Effect::PagesChanged { dc: tid.clone(), ctrl: Some(connection.ctrl) });
+            ctx.host(HostEffect::Save);
         }
     }
 
@@ -172,52 +165,49 @@ impl Finder {
 
     /// Reads pages again: doubtful ones, and those read early on their connection that omit controllers of an earlier
     /// connection.
-    pub(super) fn read_doubted_again(&mut self, now: Time, out: &mut Vec<Effect>) {
-        let mut host = Vec::new();
+    pub(super) fn read_doubted_again(&mut self, ctx: &mut Context<'_>) {
         let doubt = "its log page refers to no connected discovery controller any more: it is read again";
-        let pages = self.reconciler.pages_to_read_again(now, doubt, &mut host);
-        extend(out, host);
+        let pages = self.reconciler.pages_to_read_again(ctx, doubt);
         for dc in pages {
-            self.read_soon(now, &dc, out);
+            self.read_soon(ctx, &dc);
         }
     }
 
-    fn read_failed(&mut self, now: Time, tid: &Tid, reason: &str, out: &mut Vec<Effect>) {
-        let jitter = self.reconciler.fleet.jitter();
+    fn read_failed(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: &str) {
         let Some(dc) = self.dcs.get_mut(tid) else { return };
-        let (news, wait) = dc.failed(reason.to_owned(), jitter);
+        let (news, wait) = dc.failed(reason.to_owned(), ctx.jitter());
         let ctrl = dc.connection.map(|connection| connection.ctrl);
-        self.timers.set(Timer::Retry(tid.clone()), now + wait);
+        self.timers.set(Timer::Retry(tid.clone()), ctx.now + wait);
         if news {
             let text = format!(
                 "its log page could not be read: {reason}; what is known stays as it is, the next try is in {:.0} s",
                 wait.as_secs_f64().max(1.0)
             );
             let notice = Notice { level: Level::Warning, tid: Some(tid.clone()), ctrl, text };
-            out.push(Effect::Host(HostEffect::Tell(notice)));
+            ctx.tell(notice);
         }
     }
 
-    pub(super) fn read_hangs(&mut self, tid: &Tid, out: &mut Vec<Effect>) {
+    pub(super) fn read_hangs(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let Some(dc) = self.dcs.get(tid).filter(|dc| dc.reading.is_some()) else { return };
         let ctrl = dc.connection.map(|connection| connection.ctrl);
         let text = format!(
             "reading its log page has been hanging for {} s; nothing else is asked of it until that returns",
             READ_DEADLINE.as_secs()
         );
-        out.push(Effect::Host(HostEffect::Tell(Notice { level: Level::Warning, tid: Some(tid.clone()), ctrl, text })));
+        ctx.tell(Notice { level: Level::Warning, tid: Some(tid.clone()), ctrl, text });
     }
 
     /// Reads a page again for a D-Bus caller. A read that is under way does not count: it was started before the call.
-    pub(super) fn refresh(&mut self, now: Time, token: u64, tid: &Tid, out: &mut Vec<Effect>) {
+    pub(super) fn refresh(&mut self, ctx: &mut Context<'_>, token: u64, tid: &Tid) {
         match self.dcs.get_mut(tid) {
             Some(dc) if dc.connection.is_some() => {
                 dc.waiting_for_next.push(token);
-                self.read_soon(now, tid, out);
+                self.read_soon(ctx, tid);
             }
-            Some(_) => out.push(Effect::Refreshed { token, result: Err(format!("{tid} is not connected")) }),
+            Some(_) => ctx.push(Effect::Refreshed { token, result: Err(format!("{tid} is not connected")) }),
             None => {
-                out.push(Effect::Refreshed { token, result: Err(format!("there is no discovery controller {tid}")) })
+                ctx.push(Effect::Refreshed { token, result: Err(format!("there is no discovery controller {tid}")) })
             }
         }
     }

@@ -6,13 +6,13 @@
 use std::sync::Arc;
 
 use libstas::core::backoff::Backoff;
-use libstas::core::{CtrlType, Dctype, HostEffect, Level, Notice, OpId, Time};
+use libstas::core::{CtrlType, Dctype, Level, Notice, OpId, Time};
 use libstas::nvme::Tid;
 use libstas::nvme::admin::Task;
 
 use super::optional::Command;
 use super::wire::{NotRegistered, RegisterRequest};
-use super::{Effect, Finder, Timer};
+use super::{Context, Effect, Finder, Timer};
 
 /// A wanted registration: on which connection, and under which symbolic name.
 type Wish = (Time, Option<String>);
@@ -49,7 +49,7 @@ impl Registering {
 
 impl Finder {
     /// Registers this host, unless it is registered already or need not be.
-    pub(super) fn register(&mut self, tid: &Tid, out: &mut Vec<Effect>) {
+    pub(super) fn register(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let Some(settings) = &self.settings else { return };
         let Some(kernel) = self.reconciler.fleet.kernel(tid) else { return };
         let ask_type = match (kernel.cntrltype, kernel.dctype) {
@@ -73,15 +73,15 @@ impl Finder {
         }
         let registered = known.done.as_ref().is_some_and(|(since, _)| *since == connection.since);
         let task = if registered { Task::Update } else { Task::Register };
-        let op = self.reconciler.fleet.issue();
+        let op = ctx.next_op();
         known.asked = Some((op, wish));
         self.timers.cancel(&Timer::Register(tid.clone()));
         let request = RegisterRequest { tid: tid.clone(), task, identity, ask_type };
-        out.push(Effect::Register { op, ctrl: connection.ctrl, request: Box::new(request) });
+        ctx.push(Effect::Register { op, ctrl: connection.ctrl, request: Box::new(request) });
     }
 
     /// Takes the answer, however late.
-    pub(super) fn registered(&mut self, now: Time, op: OpId, result: Result<(), NotRegistered>, out: &mut Vec<Effect>) {
+    pub(super) fn registered(&mut self, ctx: &mut Context<'_>, op: OpId, result: Result<(), NotRegistered>) {
         let asked = |known: &Registering| known.asked.as_ref().is_some_and(|(asked, _)| *asked == op);
         let Some((tid, dc)) = self.dcs.iter_mut().find(|(_, dc)| asked(&dc.registering)) else { return };
         let tid = tid.clone();
@@ -91,9 +91,9 @@ impl Finder {
             // The request belongs to an earlier connection: its answer counts only if it ended that connection.
             if result == Err(NotRegistered::Lost) {
                 dc.optional.failed(Command::Register);
-                self.convict(&tid, out);
+                self.convict(ctx, &tid);
             }
-            self.register(&tid, out);
+            self.register(ctx, &tid);
             return;
         };
         if result == Err(NotRegistered::Lost) {
@@ -112,8 +112,8 @@ impl Finder {
             Err(NotRegistered::NoRegister | NotRegistered::Lost) => known.settled = Some(wish),
             Err(NotRegistered::Failed { reason, again }) => {
                 let after = if again {
-                    let wait = known.backoff.next(self.reconciler.fleet.jitter());
-                    self.timers.set(Timer::Register(tid.clone()), now + wait);
+                    let wait = known.backoff.next(ctx.jitter());
+                    self.timers.set(Timer::Register(tid.clone()), ctx.now + wait);
                     "it is used all the same, and asked again from time to time"
                 } else {
                     known.settled = Some(wish);
@@ -128,11 +128,11 @@ impl Finder {
         }
         if let Some((level, text)) = notice {
             let notice = Notice { level, tid: Some(tid.clone()), ctrl: Some(connection.ctrl), text };
-            out.push(Effect::Host(HostEffect::Tell(notice)));
+            ctx.tell(notice);
         }
-        if !matches!(self.timers.get(&Timer::Register(tid.clone())), Some(at) if at > now) {
+        if !matches!(self.timers.get(&Timer::Register(tid.clone())), Some(at) if at > ctx.now) {
             // The symbolic name may have changed meanwhile.
-            self.register(&tid, out);
+            self.register(ctx, &tid);
         }
     }
 }

@@ -13,7 +13,7 @@ use libstas::nvme::{Parameters, Tid};
 use serde::{Deserialize, Serialize};
 
 use super::discovery_controller::DiscoveryController;
-use super::{Effect, Finder, Removed, SavedAnnounced, extend};
+use super::{Context, Finder, Removed, SavedAnnounced};
 
 /// One discovery controller in the saved state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,17 +128,15 @@ impl Finder {
 
     /// Disconnects polls of the previous run. Connections without keep-alive are never adopted, because they look like
     /// those of `nvme discover`.
-    pub(super) fn end_old_polls(&mut self, out: &mut Vec<Effect>) {
+    pub(super) fn end_old_polls(&mut self, ctx: &mut Context<'_>) {
         if self.old_polls.is_empty() || !self.reconciler.fleet.has_looked() {
             return;
         }
-        let mut host = Vec::new();
         for ctrl in std::mem::take(&mut self.old_polls) {
             if self.reconciler.fleet.inventory().get(ctrl).is_some() {
-                self.reconciler.fleet.end_old_poll(ctrl, &mut host);
+                self.reconciler.fleet.end_old_poll(ctx, ctrl);
             }
         }
-        extend(out, host);
     }
 
     /// Controllers that were removed but are not disconnected yet: the next run finishes that.

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Effect, Finder};
+use super::{Context, Effect, Finder};
 
 /// A kernel event of a device that no member holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub(super) struct Call {
 
 impl Finder {
     /// Handles the events whose device a snapshot shows: before that, its type and its owner are unknown.
-    pub(super) fn serve_unmanaged(&mut self, out: &mut Vec<Effect>) {
+    pub(super) fn serve_unmanaged(&mut self, ctx: &mut Context<'_>) {
         if !self.reconciler.fleet.has_looked() {
             return;
         }
@@ -26,7 +26,7 @@ impl Finder {
         for device in devices {
             let Some(kernel) = self.reconciler.fleet.inventory().device(device) else { continue };
             if kernel.is_discovery() && self.reconciler.fleet.holders(kernel.ctrl).is_empty() {
-                out.push(Effect::NvmfConnect {
+                ctx.push(Effect::NvmfConnect {
                     device,
                     host_traddr: kernel.host_traddr.clone(),
                     host_iface: kernel.host_iface.clone(),

@@ -161,6 +161,15 @@ pub enum Effect {
     Stopped,
 }
 
+impl From<HostEffect> for Effect {
+    fn from(effect: HostEffect) -> Self {
+        Self::Host(effect)
+    }
+}
+
+/// The context of an event of the finder.
+pub(super) type Context<'a> = libstas::core::Context<'a, &'a mut Vec<Effect>>;
+
 /// A discovery controller that stafd removed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Removed {

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Configured, Defaults};
 use crate::Time;
 use crate::conf::ControllerEntry;
-use crate::effect::{HostEffect, Level, Notice};
+use crate::context::Context;
+use crate::effect::{Level, Notice};
 use crate::fleet::{MemberView, Status};
 use crate::sources::{SourceId, Sources};
 use stas_nvme::{Parameters, Tid};
@@ -92,15 +93,15 @@ impl Configured {
     /// held back.
     pub fn tell_what_is_held<'a, P: Clone + PartialEq>(
         &mut self,
+        ctx: &mut Context<'_>,
         sources: &Sources<P>,
         tids: impl Iterator<Item = &'a Tid>,
-        out: &mut Vec<HostEffect>,
     ) {
         let held = match self.hold() {
             Some(_) => tids.filter(|tid| self.is_held(sources, tid)).cloned().collect(),
             None => BTreeSet::new(),
         };
-        self.tell(held, out);
+        self.tell(ctx, held);
     }
 
     /// The `controller=` entries with a host name that may mean any controller.
@@ -161,9 +162,9 @@ impl Configured {
 
     /// Logs once which configured controllers are excluded, and which controllers (`held`) stay connected because a
     /// part of the configuration cannot be read.
-    fn tell(&mut self, held: BTreeSet<Tid>, out: &mut Vec<HostEffect>) {
+    fn tell(&mut self, ctx: &mut Context<'_>, held: BTreeSet<Tid>) {
         let mut notice = |level, tid: Option<&Tid>, text| {
-            out.push(HostEffect::Tell(Notice { level, tid: tid.cloned(), ctrl: None, text }));
+            ctx.tell(Notice { level, tid: tid.cloned(), ctrl: None, text });
         };
         let excluded = self.left_out.iter().filter(|left_out| left_out.status == Status::Excluded);
         let mut told = BTreeMap::new();

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Fleet, Kind, Report, Timer};
+use crate::context::Context;
 use crate::controller::{Controller, Life};
 use crate::effect::{ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, Level};
 use crate::kernel::Gained;
@@ -17,30 +18,30 @@ const ON_ITS_WAY_OUT: Duration = Duration::from_millis(200);
 
 impl Fleet {
     /// Performs the next step for a wanted member.
-    pub(super) fn pursue(&mut self, now: Time, tid: &Tid, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
+    pub(super) fn pursue(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let Some(member) = self.members.get(tid) else { return };
         match member.life {
             Life::Held { ctrl, .. } => {
-                self.claim(tid, ctrl, out);
-                self.check_secrets(now, tid);
+                self.claim(ctx, tid, ctrl);
+                self.check_secrets(ctx.now, tid);
             }
             Life::Connecting(_) => {}
             _ if self.identity.is_none() || !self.inventory.has_looked() => {}
             Life::GivenUp | Life::Waiting(_) | Life::Idle | Life::InLane => {
                 if let Some(ctrl) = self.serving(tid) {
                     self.lane.leave(tid);
-                    self.hold(now, tid, ctrl, "took over the kernel's connection", reports, out);
+                    self.hold(ctx, tid, ctrl, "took over the kernel's connection");
                 } else {
-                    self.approach(now, tid, out);
+                    self.approach(ctx, tid);
                 }
             }
         }
     }
 
     /// Enters a member into the connect queue, unless it still has to wait.
-    fn approach(&mut self, now: Time, tid: &Tid, out: &mut Vec<HostEffect>) {
+    fn approach(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         if let Some(obstacle) = self.obstacle(tid) {
-            self.block(tid, obstacle, out);
+            self.block(ctx, tid, obstacle);
             return;
         }
         let portal_live = self.portal_live(tid);
@@ -49,13 +50,13 @@ impl Fleet {
         let Some(member) = self.members.get_mut(tid) else { return };
         let secret = common_secret || member.want.parameters.dhchap_secret.is_some();
         match member.life {
-            Life::Waiting(until) if until > now => self.timers.set(Timer::Retry(tid.clone()), until),
-            Life::Idle if penalty.is_some_and(|until| until > now) => self.wait(tid, penalty.unwrap_or(now)),
+            Life::Waiting(until) if until > ctx.now => self.timers.set(Timer::Retry(tid.clone()), until),
+            Life::Idle if penalty.is_some_and(|until| until > ctx.now) => self.wait(tid, penalty.unwrap_or(ctx.now)),
             Life::Idle | Life::Waiting(_) => {
                 member.life = Life::InLane;
                 self.timers.cancel(&Timer::Retry(tid.clone()));
                 let standing = Standing { repeated: member.attempts > 0, portal_live, secret };
-                self.lane.enter(now, tid, standing, &mut self.ops, out);
+                self.lane.enter(ctx, tid, standing);
             }
             _ => {}
         }
@@ -69,7 +70,7 @@ impl Fleet {
     }
 
     /// Blocks a member: no attempt is made until it is wanted with other parameters.
-    fn block(&mut self, tid: &Tid, obstacle: Obstacle, out: &mut Vec<HostEffect>) {
+    fn block(&mut self, ctx: &mut Context<'_>, tid: &Tid, obstacle: Obstacle) {
         self.lane.leave(tid);
         self.timers.cancel(&Timer::Retry(tid.clone()));
         let Some(member) = self.members.get_mut(tid) else { return };
@@ -77,21 +78,21 @@ impl Fleet {
         member.life = Life::GivenUp;
         member.reason = Some(reason.clone());
         if member.is_news(&reason) {
-            Self::tell(Level::Error, tid, None, format!("not connected: {reason}"), out);
+            ctx.tell_about(Level::Error, tid, None, format!("not connected: {reason}"));
         }
     }
 
     /// Starts the next write, if the connect path is free.
-    pub(super) fn pump_lane(&mut self, now: Time, out: &mut Vec<HostEffect>) {
-        while let Some(tid) = self.lane.take_turn(now, &mut self.ops, out) {
+    pub(super) fn pump_lane(&mut self, ctx: &mut Context<'_>) {
+        while let Some(tid) = self.lane.take_turn(ctx) {
             let Some(identity) = self.identity_for(&tid) else { return };
             let passed_over = self.passed_over_for(&tid);
             let Some(member) = self.members.get_mut(&tid).filter(|member| member.life == Life::InLane) else {
                 continue;
             };
-            let op = self.ops.issue();
+            let op = ctx.next_op();
             member.life = Life::Connecting(op);
-            self.lane.start(now, op);
+            self.lane.start(ctx.now, op);
             let request = ConnectRequest {
                 parameters: member.want.parameters.clone(),
                 identity,
@@ -104,19 +105,12 @@ impl Fleet {
                 tid,
             };
             self.connecting.insert(op, request.clone());
-            out.push(HostEffect::Connect { op, request: Box::new(request) });
+            ctx.host(HostEffect::Connect { op, request: Box::new(request) });
         }
     }
 
     /// Takes the outcome of a write, however late.
-    pub(super) fn connected(
-        &mut self,
-        now: Time,
-        op: OpId,
-        report: ConnectReport,
-        reports: &mut Vec<Report>,
-        out: &mut Vec<HostEffect>,
-    ) {
+    pub(super) fn connected(&mut self, ctx: &mut Context<'_>, op: OpId, report: ConnectReport) {
         let Some(request) = self.connecting.remove(&op) else { return };
         if let ConnectOutcome::Made(ctrl) = report.outcome {
             self.rotation.made_with(ctrl, request.secrets());
@@ -125,9 +119,9 @@ impl Fleet {
         let failed = matches!(report.outcome, ConnectOutcome::Failed(_));
         let manner = Manner { parameters: parameters.clone(), identity: identity.clone() };
         let write = Write { failed, held: report.held, portal_live: self.portal_live(&tid), manner };
-        let ended = self.lane.ended(now, op, &tid, write);
-        self.turned_away(now, ended.turned, out);
-        self.take_look(now, report.look, reports, out);
+        let ended = self.lane.ended(ctx.now, op, &tid, write);
+        self.turned_away(ctx, ended.turned);
+        self.take_look(ctx, report.look);
         let same_identity = self.is_identity(&identity);
         let passed_over = matches!(report.outcome, ConnectOutcome::Found(ctrl) if !self.may_hold(ctrl));
         let Some(member) = self.members.get_mut(&tid) else { return };
@@ -136,37 +130,37 @@ impl Fleet {
             ConnectOutcome::Made(ctrl) => {
                 member.keep_alive.made(purpose == Purpose::Poll);
                 self.own(*ctrl, Gained::Connected, &tid, Some(&parameters));
-                self.made(now, &tid, *ctrl, reports, out);
+                self.made(ctx, &tid, *ctrl);
                 if let Some(member) = self.members.get_mut(&tid).filter(|member| member.ctrl() == Some(*ctrl)) {
                     member.connected_with = Some(parameters);
                 }
             }
-            ConnectOutcome::Found(_) if passed_over => self.wait(&tid, now + ON_ITS_WAY_OUT),
+            ConnectOutcome::Found(_) if passed_over => self.wait(&tid, ctx.now + ON_ITS_WAY_OUT),
             ConnectOutcome::Found(ctrl) => {
-                self.hold(now, &tid, *ctrl, "took over the kernel's connection", reports, out);
+                self.hold(ctx, &tid, *ctrl, "took over the kernel's connection");
             }
             ConnectOutcome::Failed(error) if outdated => {
                 // The new configuration has not been tried yet and may work.
                 let text = format!("not connected: {error}; its configuration has changed since: tried again at once");
                 member.start_afresh();
-                Self::tell(Level::Warning, &tid, None, text, out);
+                ctx.tell_about(Level::Warning, &tid, None, text);
             }
             ConnectOutcome::Failed(ConnectError::Invalid(reason)) => {
                 member.give_up(reason.clone());
                 if member.is_news(reason) {
                     let text =
                         format!("cannot be connected: {reason}; not tried again before its configuration changes");
-                    Self::tell(Level::Error, &tid, None, text, out);
+                    ctx.tell_about(Level::Error, &tid, None, text);
                 }
             }
             ConnectOutcome::Failed(error) => {
                 let at_once = member.keep_alive.failed(purpose == Purpose::Poll, error.errno());
                 if *error == ConnectError::Already {
-                    self.request_look(out);
+                    self.request_look(ctx);
                 }
-                self.attempt_failed(now, &tid, error.to_string(), ended.stay_away, out);
+                self.attempt_failed(ctx, &tid, error.to_string(), ended.stay_away);
                 if at_once {
-                    self.wait(&tid, now);
+                    self.wait(&tid, ctx.now);
                 }
             }
         }
@@ -174,7 +168,7 @@ impl Fleet {
     }
 
     /// A write created a controller. If another live connection serves the same TID, the new one is disconnected.
-    fn made(&mut self, now: Time, tid: &Tid, ctrl: CtrlRef, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
+    fn made(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef) {
         let discovery = self.kind == Kind::Discovery;
         let twin = self
             .inventory
@@ -187,10 +181,10 @@ impl Fleet {
             Some(twin) => {
                 let cause = Cause::new(Why::Duplicate, format!("duplicate of {twin}"));
                 // If it may not be disconnected, it is left as a second connection.
-                let _ = self.disconnect(ctrl, false, &cause, out);
-                self.hold(now, tid, twin, "took over the kernel's connection", reports, out);
+                let _ = self.disconnect(ctx, ctrl, false, &cause);
+                self.hold(ctx, tid, twin, "took over the kernel's connection");
             }
-            None => self.hold(now, tid, ctrl, "connected", reports, out),
+            None => self.hold(ctx, tid, ctrl, "connected"),
         }
     }
 
@@ -202,15 +196,7 @@ impl Fleet {
     }
 
     /// A member takes a connection.
-    pub(super) fn hold(
-        &mut self,
-        now: Time,
-        tid: &Tid,
-        ctrl: CtrlRef,
-        how: &str,
-        reports: &mut Vec<Report>,
-        out: &mut Vec<HostEffect>,
-    ) {
+    pub(super) fn hold(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef, how: &str) {
         let kernel = self.inventory.get(ctrl);
         let gone = kernel.is_none();
         let live = kernel.is_some_and(super::KernelController::is_live);
@@ -222,48 +208,41 @@ impl Fleet {
         let wanted = self.members.get(tid).map(|member| member.want.parameters.clone());
         let connected_with = wanted.and_then(|wanted| self.made_with(tid, ctrl, &wanted));
         let Some(member) = self.members.get_mut(tid) else { return };
-        let attempts = member.hold(now, ctrl);
+        let attempts = member.hold(ctx.now, ctrl);
         member.connected_with = connected_with;
-        self.claim(tid, ctrl, out);
+        self.claim(ctx, tid, ctrl);
         self.stir_leaving();
         if gone {
             // It was lost between the write and the snapshot.
-            self.connection_gone(now, tid, ctrl, reports, out);
+            self.connection_gone(ctx, tid, ctrl);
             return;
         }
         self.stirred.insert(tid.clone());
-        out.push(HostEffect::HideSecrets(ctrl));
-        out.push(HostEffect::Save);
+        ctx.host(HostEffect::HideSecrets(ctrl));
+        ctx.host(HostEffect::Save);
         let text = match attempts {
             0 => format!("{how}: {ctrl}"),
             1 => format!("{how}: {ctrl}, after one failed attempt"),
             n => format!("{how}: {ctrl}, after {n} failed attempts"),
         };
-        Self::tell(Level::Info, tid, Some(ctrl), text, out);
+        ctx.tell_about(Level::Info, tid, Some(ctrl), text);
         if live {
-            reports.push(Report::Live(tid.clone(), ctrl));
+            self.reports.push(Report::Live(tid.clone(), ctrl));
         }
     }
 
     /// The kernel connection of a member is gone.
-    pub(super) fn connection_gone(
-        &mut self,
-        now: Time,
-        tid: &Tid,
-        ctrl: CtrlRef,
-        reports: &mut Vec<Report>,
-        out: &mut Vec<HostEffect>,
-    ) {
+    pub(super) fn connection_gone(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef) {
         self.stir_leaving();
         self.rotation.gone(ctrl);
         let Some(member) = self.members.get_mut(tid) else { return };
-        reports.push(Report::Lost(tid.clone(), ctrl));
+        self.reports.push(Report::Lost(tid.clone(), ctrl));
         let resting = member.resting.map(|(_, reason)| reason);
         if resting.is_none() && !member.dismissed {
-            self.lane.lost(now, tid);
+            self.lane.lost(ctx.now, tid);
         }
         let by_us = member.dismissed;
-        let again = member.lose(now, resting.unwrap_or("the kernel removed its connection"), &mut self.jitter);
+        let again = member.lose(ctx, resting.unwrap_or("the kernel removed its connection"));
         if resting.is_some() {
             self.timers.set(Timer::Retry(tid.clone()), again);
         } else if member.is_wanted() {
@@ -271,44 +250,36 @@ impl Fleet {
                 true => (Level::Info, "is disconnected"),
                 false => (Level::Warning, "is gone from the kernel"),
             };
-            let text = format!("{ctrl} {what}; connecting it again {}", when(now, again));
-            Self::tell(level, tid, Some(ctrl), text, out);
+            let text = format!("{ctrl} {what}; connecting it again {}", when(ctx.now, again));
+            ctx.tell_about(level, tid, Some(ctrl), text);
             self.timers.set(Timer::Retry(tid.clone()), again);
         }
         self.stirred.insert(tid.clone());
     }
 
     /// The connect queue rejected controllers.
-    pub(super) fn turned_away(&mut self, now: Time, turned: Vec<Turned>, out: &mut Vec<HostEffect>) {
+    pub(super) fn turned_away(&mut self, ctx: &mut Context<'_>, turned: Vec<Turned>) {
         for Turned { tid, reason } in turned {
             let not_before = self.banned_until(&tid);
-            self.attempt_failed(now, &tid, reason, not_before, out);
+            self.attempt_failed(ctx, &tid, reason, not_before);
             self.stirred.insert(tid);
         }
     }
 
-    fn attempt_failed(
-        &mut self,
-        now: Time,
-        tid: &Tid,
-        reason: String,
-        not_before: Option<Time>,
-        out: &mut Vec<HostEffect>,
-    ) {
-        let jitter = &mut self.jitter;
+    fn attempt_failed(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: String, not_before: Option<Time>) {
         let Some(member) = self.members.get_mut(tid) else { return };
-        let again = member.fail(now, reason.clone(), not_before, jitter);
-        tell_failure(now, tid, member, &reason, again, out);
+        let again = member.fail(ctx, reason.clone(), not_before);
+        tell_failure(ctx, tid, member, &reason, again);
         if let Some(again) = again {
             self.timers.set(Timer::Retry(tid.clone()), again);
         }
     }
 
     /// Disconnects a member after its page was read, until the next poll. `reason` says why it is polled.
-    pub fn rest(&mut self, tid: &Tid, until: Time, reason: &'static str, out: &mut Vec<HostEffect>) {
+    pub fn rest(&mut self, ctx: &mut Context<'_>, tid: &Tid, until: Time, reason: &'static str) {
         let Some(ctrl) = self.members.get(tid).and_then(Controller::ctrl) else { return };
         let cause = Cause::new(Why::PollOver, "it was read; it is polled, so its connection is not kept");
-        if self.disconnect(ctrl, false, &cause, out).is_err() {
+        if self.disconnect(ctx, ctrl, false, &cause).is_err() {
             return;
         }
         for member in self.members.values_mut().filter(|member| member.ctrl() == Some(ctrl)) {
@@ -335,7 +306,7 @@ impl Fleet {
         }
     }
 
-    pub(super) fn tell_hanging_write(&self, hanging: Duration, out: &mut Vec<HostEffect>) {
+    pub(super) fn tell_hanging_write(&self, ctx: &mut Context<'_>, hanging: Duration) {
         let connecting = self.connecting.values().next().map(|request| (&request.tid, "connecting it"));
         let trying = || self.rotation.trying().map(|tid| (tid, "trying its new DH-HMAC-CHAP secret"));
         if let Some((tid, what)) = connecting.or_else(trying) {
@@ -343,20 +314,13 @@ impl Fleet {
                 "the kernel has been {what} for {} s; no other connection can be made until it returns",
                 hanging.as_secs()
             );
-            Self::tell(Level::Warning, tid, None, text, out);
+            ctx.tell_about(Level::Warning, tid, None, text);
         }
     }
 }
 
 /// Logged once for each reason; the recovery message states the number of attempts.
-fn tell_failure(
-    now: Time,
-    tid: &Tid,
-    member: &mut Controller,
-    reason: &str,
-    again: Option<Time>,
-    out: &mut Vec<HostEffect>,
-) {
+fn tell_failure(ctx: &mut Context<'_>, tid: &Tid, member: &mut Controller, reason: &str, again: Option<Time>) {
     let news = member.is_news(reason);
     let (level, text) = match again {
         None => (
@@ -368,10 +332,10 @@ fn tell_failure(
         ),
         Some(again) => {
             let level = if news { Level::Warning } else { Level::Debug };
-            (level, format!("not connected: {reason}; next attempt {}, and so on", when(now, again)))
+            (level, format!("not connected: {reason}; next attempt {}, and so on", when(ctx.now, again)))
         }
     };
-    Fleet::tell(level, tid, None, text, out);
+    ctx.tell_about(level, tid, None, text);
 }
 
 /// `at once` or `in 12 s`.

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::Fleet;
-use crate::effect::{HostEffect, Level, Notice};
+use crate::context::Context;
+use crate::effect::{Level, Notice};
 use stas_nvme::connect::host_id_for;
 use stas_nvme::{HostIdentity, Tid};
 
@@ -46,7 +47,7 @@ impl Fleet {
 
     /// Reports once that the kernel's connections have another host ID than the configured one, and once that this is
     /// over.
-    pub(super) fn compare_host_ids(&mut self, out: &mut Vec<HostEffect>) {
+    pub(super) fn compare_host_ids(&mut self, ctx: &mut Context<'_>) {
         let Some(identity) = &self.identity else { return };
         let (nqn, id) = (&identity.nqn, &identity.id);
         let other = self.other_host_id(identity, nqn);
@@ -69,6 +70,6 @@ impl Fleet {
             ),
         };
         self.reported_host_id = other;
-        out.push(HostEffect::Tell(Notice { level, tid: None, ctrl: None, text }));
+        ctx.tell(Notice { level, tid: None, ctrl: None, text });
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::{Fleet, Kind, Report, Timer};
+use crate::context::Context;
 use crate::controller::{BeforeExclusion, Controller, Leaving, Life, Parting};
 use crate::effect::{HostEffect, Level, Usage};
 use crate::kernel::{Gained, KernelController};
@@ -34,46 +35,36 @@ enum Others {
 
 impl Fleet {
     /// Performs the next step of a removal.
-    pub(super) fn part(&mut self, now: Time, tid: &Tid, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
+    pub(super) fn part(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let Some(member) = self.members.get(tid) else { return };
         let Some((how, leaving)) = member.leaving.clone() else { return };
         match member.life {
             // Wait for the late answer: a controller that was created is disconnected then.
             Life::Connecting(_) => {}
-            Life::Held { ctrl, .. } => self.part_held(now, tid, ctrl, how, &leaving, reports, out),
+            Life::Held { ctrl, .. } => self.part_held(ctx, tid, ctrl, how, &leaving),
             _ if !self.inventory.has_looked() => {}
             // No replacement is looked for: another connection would not be the one that this controller had.
-            _ if member.has_held => self.forget(tid, reports, out),
+            _ if member.has_held => self.forget(ctx, tid),
             _ => match self.own_connection(tid) {
                 Some(ctrl) => {
                     if let Some(member) = self.members.get_mut(tid) {
-                        member.hold(now, ctrl);
+                        member.hold(ctx.now, ctrl);
                         member.leaving = Some((how, Leaving::Asked));
                         self.stirred.insert(tid.clone());
                     }
                 }
-                None => self.forget(tid, reports, out),
+                None => self.forget(ctx, tid),
             },
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn part_held(
-        &mut self,
-        now: Time,
-        tid: &Tid,
-        ctrl: CtrlRef,
-        how: Parting,
-        leaving: &Leaving,
-        reports: &mut Vec<Report>,
-        out: &mut Vec<HostEffect>,
-    ) {
+    fn part_held(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef, how: Parting, leaving: &Leaving) {
         if self.disconnecting.values().any(|going| *going == ctrl) {
             return;
         }
         match self.others(tid, ctrl) {
             Others::HoldIt => {
-                self.forget(tid, reports, out);
+                self.forget(ctx, tid);
                 return;
             }
             Others::NeedIt(who) => {
@@ -87,26 +78,26 @@ impl Fleet {
             Decision::Disconnect => {}
             Decision::Keep(_) if *leaving == Leaving::Kept => return,
             Decision::Keep(reason) if reason.may_change() => {
-                self.keep(tid, ctrl, how, &reason.to_string(), "", out);
+                self.keep(ctx, tid, ctrl, how, &reason.to_string(), "");
                 return;
             }
             Decision::Keep(Reason::NotExcluded) if self.exclusion_does_not_count(tid) => return,
             Decision::Keep(reason) => {
-                self.let_go(tid, &reason, reports, out);
+                self.let_go(ctx, tid, &reason);
                 return;
             }
         }
         match (how, leaving) {
             (Parting::Keep | Parting::KeepForBoot, Leaving::Kept) => {}
-            (Parting::Keep, _) => self.keep(tid, ctrl, how, &Reason::NoDisconnect.to_string(), "", out),
-            (Parting::KeepForBoot, _) => self.keep(tid, ctrl, how, &Reason::Booted.to_string(), "", out),
-            (_, Leaving::Refused(until)) if *until > now => self.timers.set(Timer::Part(tid.clone()), *until),
+            (Parting::Keep, _) => self.keep(ctx, tid, ctrl, how, &Reason::NoDisconnect.to_string(), ""),
+            (Parting::KeepForBoot, _) => self.keep(ctx, tid, ctrl, how, &Reason::Booted.to_string(), ""),
+            (_, Leaving::Refused(until)) if *until > ctx.now => self.timers.set(Timer::Part(tid.clone()), *until),
             (Parting::SpareInUse, Leaving::Asked | Leaving::Refused(_)) if self.kind == Kind::Io => {
-                self.check_use(now, tid, ctrl, out);
+                self.check_use(ctx, tid, ctrl);
             }
             (Parting::SpareInUse, Leaving::Checking(_) | Leaving::Kept) => {}
             // Decided above; nothing has changed since.
-            _ => drop(self.disconnect(ctrl, false, &cause, out)),
+            _ => drop(self.disconnect(ctx, ctrl, false, &cause)),
         }
     }
 
@@ -180,21 +171,21 @@ impl Fleet {
 
     /// Starts a check for storage in use. One check at a time: if two paths to one namespace were checked together,
     /// each would count as the remaining path of the other.
-    fn check_use(&mut self, now: Time, tid: &Tid, ctrl: CtrlRef, out: &mut Vec<HostEffect>) {
+    fn check_use(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef) {
         if self.checking.is_some() {
             return;
         }
-        let op = self.ops.issue();
+        let op = ctx.next_op();
         if let Some(member) = self.members.get_mut(tid) {
             member.leaving = Some((Parting::SpareInUse, Leaving::Checking(op)));
         }
         self.checking = Some(op);
-        self.timers.set(Timer::UseAnswer, now + CHECK_DEADLINE);
+        self.timers.set(Timer::UseAnswer, ctx.now + CHECK_DEADLINE);
         let leaving = self.disconnecting.values().copied().collect();
-        out.push(HostEffect::CheckUse { op, ctrl, leaving });
+        ctx.host(HostEffect::CheckUse { op, ctrl, leaving });
     }
 
-    pub(super) fn use_checked(&mut self, op: OpId, usage: &Usage, out: &mut Vec<HostEffect>) {
+    pub(super) fn use_checked(&mut self, ctx: &mut Context<'_>, op: OpId, usage: &Usage) {
         if self.checking == Some(op) {
             self.checking = None;
             self.timers.cancel(&Timer::UseAnswer);
@@ -214,7 +205,7 @@ impl Fleet {
                 }
                 Usage::Free => {
                     let cause = self.cause_of(&tid);
-                    if self.disconnect(ctrl, false, &cause, out).is_err() {
+                    if self.disconnect(ctx, ctrl, false, &cause).is_err() {
                         // Its owner or the scope has changed while the check ran.
                         if let Some(member) = self.members.get_mut(&tid) {
                             member.leaving = Some((Parting::SpareInUse, Leaving::Asked));
@@ -222,10 +213,10 @@ impl Fleet {
                         self.stirred.insert(tid);
                     }
                 }
-                Usage::LastPath(what) => self.keep(&tid, ctrl, Parting::SpareInUse, what, UNTIL_FREE, out),
+                Usage::LastPath(what) => self.keep(ctx, &tid, ctrl, Parting::SpareInUse, what, UNTIL_FREE),
                 Usage::Unknown(why) => {
                     let what = format!("whether its storage is in use cannot be found out ({why})");
-                    self.keep(&tid, ctrl, Parting::SpareInUse, &what, UNTIL_FREE, out);
+                    self.keep(ctx, &tid, ctrl, Parting::SpareInUse, &what, UNTIL_FREE);
                 }
             }
         }
@@ -233,25 +224,25 @@ impl Fleet {
     }
 
     /// Keeps the connection of a member that is being removed. `until` says what ends that.
-    fn keep(&mut self, tid: &Tid, ctrl: CtrlRef, how: Parting, what: &str, until: &str, out: &mut Vec<HostEffect>) {
+    fn keep(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef, how: Parting, what: &str, until: &str) {
         let Some(member) = self.members.get_mut(tid) else { return };
         member.leaving = Some((how, Leaving::Kept));
         member.kept = Some(what.to_owned());
         if member.is_news(what) {
             let text = format!("{ctrl} is no longer wanted, but is kept: {what}{until}");
-            Self::tell(Level::Warning, tid, Some(ctrl), text, out);
+            ctx.tell_about(Level::Warning, tid, Some(ctrl), text);
         }
-        out.push(HostEffect::Save);
+        ctx.host(HostEffect::Save);
     }
 
     /// Removes a member without disconnecting its connection.
-    pub(super) fn let_go(&mut self, tid: &Tid, reason: &Reason, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
+    pub(super) fn let_go(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: &Reason) {
         let cause = self.cause_of(tid);
         if let Some(ctrl) = self.members.get(tid).and_then(Controller::ctrl) {
             let text = format!("{ctrl} stays connected: {reason}. Removed from the list: {}", cause.text);
-            Self::tell(Level::Info, tid, Some(ctrl), text, out);
+            ctx.tell_about(Level::Info, tid, Some(ctrl), text);
         }
-        self.forget_quietly(tid, reports, out);
+        self.forget_quietly(ctx, tid);
     }
 
     /// Re-examines the members that wait for their check.
@@ -272,7 +263,7 @@ impl Fleet {
         }
     }
 
-    pub(super) fn use_check_hangs(&mut self, out: &mut Vec<HostEffect>) {
+    pub(super) fn use_check_hangs(&mut self, ctx: &mut Context<'_>) {
         let checking = self.checking;
         let hanging = self
             .members
@@ -280,12 +271,12 @@ impl Fleet {
             .find(|(_, member)| matches!((&member.leaving, checking), (Some((_, Leaving::Checking(op))), Some(now)) if *op == now));
         if let Some((tid, member)) = hanging {
             let text = "looking for storage in use hangs; nothing is disconnected until it returns".to_owned();
-            Self::tell(Level::Warning, tid, member.ctrl(), text, out);
+            ctx.tell_about(Level::Warning, tid, member.ctrl(), text);
         }
     }
 
     /// Ends a poll of the previous run, which the saved state names. No member holds the connection.
-    pub fn end_old_poll(&mut self, ctrl: CtrlRef, out: &mut Vec<HostEffect>) {
+    pub fn end_old_poll(&mut self, ctx: &mut Context<'_>, ctrl: CtrlRef) {
         let Some(tid) = self.inventory.get(ctrl).map(KernelController::tid) else { return };
         if !self.holders(ctrl).is_empty() {
             return;
@@ -295,7 +286,7 @@ impl Fleet {
         }
         let cause = Cause::new(Why::PollOver, "a poll of the run before this one");
         // If another orchestrator has taken it over, that one ends it.
-        let _ = self.disconnect(ctrl, false, &cause, out);
+        let _ = self.disconnect(ctx, ctrl, false, &cause);
     }
 
     /// Sets a deadline for each disconnect; one that hangs is logged once.
@@ -305,7 +296,7 @@ impl Fleet {
         }
     }
 
-    pub(super) fn disconnect_hangs(&mut self, op: OpId, out: &mut Vec<HostEffect>) {
+    pub(super) fn disconnect_hangs(&mut self, ctx: &mut Context<'_>, op: OpId) {
         let Some(ctrl) = self.disconnecting.get(&op).copied() else { return };
         self.hanging.insert(op);
         let Some(tid) = self.inventory.get(ctrl).map(KernelController::tid) else { return };
@@ -315,26 +306,19 @@ impl Fleet {
              affected (the kernel's log may say why)",
             DISCONNECT_DEADLINE.as_secs()
         );
-        Self::tell(Level::Warning, &tid, Some(ctrl), text, out);
+        ctx.tell_about(Level::Warning, &tid, Some(ctrl), text);
     }
 
-    pub(super) fn disconnected(
-        &mut self,
-        now: Time,
-        op: OpId,
-        result: &Result<(), String>,
-        reports: &mut Vec<Report>,
-        out: &mut Vec<HostEffect>,
-    ) {
+    pub(super) fn disconnected(&mut self, ctx: &mut Context<'_>, op: OpId, result: &Result<(), String>) {
         let Some(ctrl) = self.disconnecting.remove(&op) else { return };
         self.timers.cancel(&Timer::Disconnect(op));
         self.hanging.remove(&op);
-        self.request_look(out);
+        self.request_look(ctx);
         let Err(reason) = result else {
             // It is gone, whether sysfs can be read or not: it must not be used any more.
             if self.inventory.lose(ctrl) {
                 for tid in self.holding(ctrl) {
-                    self.connection_gone(now, &tid, ctrl, reports, out);
+                    self.connection_gone(ctx, &tid, ctrl);
                 }
             }
             return;
@@ -346,18 +330,18 @@ impl Fleet {
             member.dismissed = false;
             member.resting = None;
             let Some((_, leaving)) = &mut member.leaving else { continue };
-            *leaving = Leaving::Refused(now + REFUSED_WAIT);
+            *leaving = Leaving::Refused(ctx.now + REFUSED_WAIT);
             self.stirred.insert(tid.clone());
             if member.is_news(reason) {
                 let text =
                     format!("{ctrl} could not be disconnected: {reason}; tried again in {} s", REFUSED_WAIT.as_secs());
-                Self::tell(Level::Warning, tid, Some(ctrl), text, out);
+                ctx.tell_about(Level::Warning, tid, Some(ctrl), text);
             }
         }
     }
 
     /// Removes a member whose removal is complete.
-    fn forget(&mut self, tid: &Tid, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
+    fn forget(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         if let Some(member) = self.members.get(tid) {
             let cause = self.cause_of(tid).text;
             let text = match member.ctrl() {
@@ -365,18 +349,18 @@ impl Fleet {
                 None if member.has_held => "disconnected and removed".to_owned(),
                 None => format!("removed: {cause}; it was not connected"),
             };
-            Self::tell(Level::Info, tid, None, text, out);
+            ctx.tell_about(Level::Info, tid, None, text);
         }
-        self.forget_quietly(tid, reports, out);
+        self.forget_quietly(ctx, tid);
     }
 
-    fn forget_quietly(&mut self, tid: &Tid, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
+    fn forget_quietly(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         self.lane.forget(tid);
         self.encrypted.remove(tid);
         self.timers.cancel(&Timer::Retry(tid.clone()));
         self.timers.cancel(&Timer::Part(tid.clone()));
         self.members.remove(tid);
-        reports.push(Report::Left(tid.clone()));
-        out.push(HostEffect::Save);
+        self.reports.push(Report::Left(tid.clone()));
+        ctx.host(HostEffect::Save);
     }
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Fleet, Report, Timer};
+use crate::context::Context;
 use crate::controller::Life;
 use crate::effect::{HostEffect, Level, Notice, Uevent, UeventKind};
 use crate::inventory::Diff;
@@ -39,87 +40,80 @@ pub(super) struct Looking {
 
 impl Fleet {
     /// Requests a snapshot. At most one is under way and one more owed.
-    pub(super) fn request_look(&mut self, out: &mut Vec<HostEffect>) {
+    pub(super) fn request_look(&mut self, ctx: &mut Context<'_>) {
         if self.look.op.is_some() {
             self.look.owed = true;
             return;
         }
-        let op = self.ops.issue();
+        let op = ctx.next_op();
         self.look.op = Some(op);
         self.look.started = true;
         self.timers.cancel(&Timer::Look);
-        out.push(HostEffect::Look(op));
+        ctx.host(HostEffect::Look(op));
     }
 
     /// Schedules a snapshot after a kernel event, unless the newest one is more recent than the event.
-    pub(super) fn hint(&mut self, now: Time, event: &Uevent, out: &mut Vec<HostEffect>) {
+    pub(super) fn hint(&mut self, ctx: &mut Context<'_>, event: &Uevent) {
         if self.inventory.covers(event) {
             return;
         }
         self.look.hinted = self.look.hinted.max(event.seqnum);
         let patient = self.lane.is_busy() && event.kind != UeventKind::Remove;
         let gap = if event.kind == UeventKind::Remove { HINT_GAP } else { CALM_HINT_GAP };
-        let earliest = self.look.last.map_or(now, |last| last + gap);
-        let at = earliest.max(if patient { now + LANE_LOOKS } else { now });
-        if at <= now {
-            self.request_look(out);
+        let earliest = self.look.last.map_or(ctx.now, |last| last + gap);
+        let at = earliest.max(if patient { ctx.now + LANE_LOOKS } else { ctx.now });
+        if at <= ctx.now {
+            self.request_look(ctx);
         } else if self.timers.get(&Timer::Look).is_none_or(|planned| at < planned) {
             self.timers.set(Timer::Look, at);
         }
     }
 
     /// After an overrun any event may have been lost: take a snapshot.
-    pub(super) fn events_were_lost(&mut self, now: Time, out: &mut Vec<HostEffect>) {
-        if self.look.overrun_told.is_none_or(|told| now.since(told) >= OVERRUN_TOLD_EVERY) {
-            self.look.overrun_told = Some(now);
-            out.push(HostEffect::Tell(Notice {
+    pub(super) fn events_were_lost(&mut self, ctx: &mut Context<'_>) {
+        if self.look.overrun_told.is_none_or(|told| ctx.now.since(told) >= OVERRUN_TOLD_EVERY) {
+            self.look.overrun_told = Some(ctx.now);
+            ctx.tell(Notice {
                 level: Level::Warning,
                 tid: None,
                 ctrl: None,
                 text: "more kernel events came than could be read, and some are lost: looking at everything anew"
                     .to_owned(),
-            }));
+            });
         }
-        self.request_look(out);
+        self.request_look(ctx);
     }
 
     /// Takes the answer to a snapshot request.
-    pub(super) fn looked(
-        &mut self,
-        now: Time,
-        op: OpId,
-        result: Result<Look, String>,
-        reports: &mut Vec<Report>,
-        out: &mut Vec<HostEffect>,
-    ) {
+    pub(super) fn looked(&mut self, ctx: &mut Context<'_>, op: OpId, result: Result<Look, String>) {
         if self.look.op == Some(op) {
             self.look.op = None;
             self.look.hangs = false;
             self.timers.cancel(&Timer::LookAnswer);
         }
         // Also after a failure: otherwise failing snapshots would follow each other without a pause.
-        self.look.last = Some(now);
+        self.look.last = Some(ctx.now);
         match result {
             Ok(look) => {
-                self.take_look(now, look, reports, out);
+                self.take_look(ctx, look);
                 self.check_kept_again();
             }
-            Err(reason) => out.push(HostEffect::Tell(Notice {
+            Err(reason) => ctx.tell(Notice {
                 level: Level::Error,
                 tid: None,
                 ctrl: None,
                 text: format!(
                     "the kernel's controllers cannot be listed: {reason}; nothing is done on account of that"
                 ),
-            })),
+            }),
         }
         if std::mem::take(&mut self.look.owed) {
-            self.request_look(out);
+            self.request_look(ctx);
         }
     }
 
     /// Applies a snapshot to each member.
-    pub(super) fn take_look(&mut self, now: Time, look: Look, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
+    pub(super) fn take_look(&mut self, ctx: &mut Context<'_>, look: Look) {
         let first = !self.inventory.has_looked();
         let Some(diff) = self.inventory.take(look) else { return };
         self.forget_what_is_gone();
@@ -130,12 +124,12 @@ impl Fleet {
             // The events that asked for a snapshot are covered by this one.
             self.timers.cancel(&Timer::Look);
         }
-        self.compare_host_ids(out);
+        self.compare_host_ids(ctx);
         let Diff { appeared, identified, gone, became_live, lost } = diff;
         for kernel in gone {
             self.rotation.gone(kernel.ctrl);
             for tid in self.holding(kernel.ctrl) {
-                self.connection_gone(now, &tid, kernel.ctrl, reports, out);
+                self.connection_gone(ctx, &tid, kernel.ctrl);
             }
         }
         for ctrl in lost {
@@ -143,9 +137,9 @@ impl Fleet {
             for tid in self.holding(ctrl) {
                 if !by_us {
                     let text = format!("{ctrl} lost its connection; the kernel tries to get it back");
-                    Self::tell(Level::Warning, &tid, Some(ctrl), text, out);
+                    ctx.tell_about(Level::Warning, &tid, Some(ctrl), text);
                 }
-                reports.push(Report::Lost(tid, ctrl));
+                self.reports.push(Report::Lost(tid, ctrl));
             }
         }
         if !became_live.is_empty() {
@@ -154,11 +148,11 @@ impl Fleet {
         let came_up = became_live.clone();
         for ctrl in became_live {
             for tid in self.holding(ctrl) {
-                Self::tell(Level::Info, &tid, Some(ctrl), format!("{ctrl} is live"), out);
-                reports.push(Report::Live(tid, ctrl));
+                ctx.tell_about(Level::Info, &tid, Some(ctrl), format!("{ctrl} is live"));
+                self.reports.push(Report::Live(tid, ctrl));
             }
         }
-        self.release_what_no_longer_serves(reports, out);
+        self.release_what_no_longer_serves(ctx);
         self.stir_unclaimed();
         let news = appeared.iter().chain(&identified).chain(&came_up);
         let news: Vec<_> = news.filter_map(|ctrl| self.inventory.get(*ctrl)).collect();
@@ -203,13 +197,13 @@ impl Fleet {
         }
     }
 
-    pub(super) fn look_hangs(&mut self, out: &mut Vec<HostEffect>) {
+    pub(super) fn look_hangs(&mut self, ctx: &mut Context<'_>) {
         self.look.hangs = true;
-        out.push(HostEffect::Tell(Notice {
+        ctx.tell(Notice {
             level: Level::Warning,
             tid: None,
             ctrl: None,
             text: "a look at /sys/class/nvme hangs; changes are not noticed until it returns".to_owned(),
-        }));
+        });
     }
 }

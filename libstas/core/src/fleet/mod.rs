@@ -17,15 +17,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::backoff::Jitter;
+use super::context::Context;
 use super::controller::{BeforeExclusion, Controller, Leaving, Life, Parting, Want};
-use super::effect::{ConnectRequest, HostEffect, HostEvent, Level, Notice, Portal};
+use super::effect::{ConnectRequest, HostEffect, HostEvent, Portal};
 use super::inventory::Inventory;
 use super::kernel::{CtrlState, KernelController, Links};
 use super::lane::{Lane, Manner};
 use super::ownership::{Cause, Instance, Rules};
 use super::timers::Timers;
-use super::{CtrlRef, OpId, OpIds, Time, reuse};
+use super::{CtrlRef, OpId, Time, reuse};
 use stas_nvme::{HostIdentity, Tid};
 use uuid::Uuid;
 
@@ -77,8 +77,6 @@ pub struct Fleet {
     inventory: Inventory,
     links: Arc<Links>,
     lane: Lane,
-    ops: OpIds,
-    jitter: Jitter,
     timers: Timers<Timer>,
     look: looking::Looking,
     /// The requests of the writes under way.
@@ -100,12 +98,14 @@ pub struct Fleet {
     rotation: rotation::Rotation,
     /// Members to re-examine by [`Fleet::work`].
     stirred: BTreeSet<Tid>,
+    /// What happened to members and was not returned to the daemon yet.
+    reports: Vec<Report>,
 }
 
 impl Fleet {
-    /// Creates a fleet without members. The seed determines its jitter.
+    /// Creates a fleet without members.
     #[must_use]
-    pub fn new(kind: Kind, seed: u64) -> Self {
+    pub fn new(kind: Kind) -> Self {
         Self {
             kind,
             identity: None,
@@ -113,8 +113,6 @@ impl Fleet {
             inventory: Inventory::default(),
             links: Arc::default(),
             lane: Lane::default(),
-            ops: OpIds::default(),
-            jitter: Jitter::new(seed),
             timers: Timers::default(),
             look: looking::Looking::default(),
             connecting: BTreeMap::new(),
@@ -129,40 +127,26 @@ impl Fleet {
             reported_host_id: None,
             rotation: rotation::Rotation::default(),
             stirred: BTreeSet::new(),
+            reports: Vec::new(),
         }
     }
 
-    /// Issues an operation ID for an effect of the daemon, from the same sequence as those of the fleet.
-    pub fn issue(&mut self) -> OpId {
-        self.ops.issue()
-    }
-
-    /// The operation IDs and the jitter of the fleet, for effects of the daemon itself.
-    pub fn ops_and_jitter(&mut self) -> (&mut OpIds, &mut Jitter) {
-        (&mut self.ops, &mut self.jitter)
-    }
-
-    /// The jitter, for waits of the daemon itself.
-    pub fn jitter(&mut self) -> &mut Jitter {
-        &mut self.jitter
-    }
-
     /// Sets the identity of this host and requests the first snapshot: nothing is connected before.
-    pub fn set_identity(&mut self, identity: Arc<HostIdentity>, out: &mut Vec<HostEffect>) {
+    pub fn set_identity(&mut self, ctx: &mut Context<'_>, identity: Arc<HostIdentity>) {
         self.identity = Some(identity);
         // Its secret may have changed.
         self.stirred.extend(self.members.keys().cloned());
         if !self.inventory.has_looked() {
-            self.request_look(out);
+            self.request_look(ctx);
         }
     }
 
     /// Adds a wanted controller and connects it as soon as possible, or changes how a member is wanted. New parameters
     /// apply at its next connect.
-    pub fn want(&mut self, now: Time, tid: &Tid, want: Want, out: &mut Vec<HostEffect>) -> Vec<Report> {
+    pub fn want(&mut self, ctx: &mut Context<'_>, tid: &Tid, want: Want) -> Vec<Report> {
         if !self.members.contains_key(tid) {
             // Save before connecting: after a crash the next run must know that the controller was wanted.
-            out.push(HostEffect::Save);
+            ctx.host(HostEffect::Save);
         }
         let member = self.members.entry(tid.clone()).or_insert_with(|| Controller::new(want.clone()));
         // A change of `announced_only` alone does not affect an existing connection.
@@ -185,7 +169,7 @@ impl Fleet {
             member.life = Life::Idle;
         }
         self.stirred.insert(tid.clone());
-        self.work(now, out)
+        self.work(ctx)
     }
 
     /// True when the controller is wanted in exactly this way already: [`Fleet::want`] would change nothing.
@@ -195,16 +179,9 @@ impl Fleet {
     }
 
     /// Removes a controller. Disconnects at most the one connection that it holds.
-    pub fn unwant(
-        &mut self,
-        now: Time,
-        tid: &Tid,
-        how: Parting,
-        cause: Cause,
-        out: &mut Vec<HostEffect>,
-    ) -> Vec<Report> {
+    pub fn unwant(&mut self, ctx: &mut Context<'_>, tid: &Tid, how: Parting, cause: Cause) -> Vec<Report> {
         self.mark_unwanted(tid, how, cause);
-        self.work(now, out)
+        self.work(ctx)
     }
 
     /// Marks a controller for removal without removing it: the next event or call does that. No attempt for a marked
@@ -244,74 +221,65 @@ impl Fleet {
     }
 
     /// Removes a controller of the saved state that this run does not want: its saved connection is disconnected.
-    pub fn remove_restored(
-        &mut self,
-        now: Time,
-        tid: &Tid,
-        how: Parting,
-        cause: Cause,
-        out: &mut Vec<HostEffect>,
-    ) -> Vec<Report> {
+    pub fn remove_restored(&mut self, ctx: &mut Context<'_>, tid: &Tid, how: Parting, cause: Cause) -> Vec<Report> {
         if self.members.contains_key(tid) {
-            return self.unwant(now, tid, how, cause, out);
+            return self.unwant(ctx, tid, how, cause);
         }
         self.members.insert(tid.clone(), Controller::unwanted(how, cause));
         self.stirred.insert(tid.clone());
-        self.work(now, out)
+        self.work(ctx)
     }
 
     /// Retries a controller at once, because it may answer now (a fresh announcement, a reload).
-    pub fn encourage(&mut self, now: Time, tid: &Tid, out: &mut Vec<HostEffect>) -> Vec<Report> {
-        self.hurry(now, tid);
-        self.work(now, out)
+    pub fn encourage(&mut self, ctx: &mut Context<'_>, tid: &Tid) -> Vec<Report> {
+        self.hurry(ctx.now, tid);
+        self.work(ctx)
     }
 
     /// Takes an event of the host.
-    pub fn handle(&mut self, now: Time, event: HostEvent, out: &mut Vec<HostEffect>) -> Vec<Report> {
-        let mut reports = Vec::new();
+    pub fn handle(&mut self, ctx: &mut Context<'_>, event: HostEvent) -> Vec<Report> {
         match event {
-            HostEvent::Looked { op, result } => self.looked(now, op, result, &mut reports, out),
-            HostEvent::Uevent(event) => self.hint(now, &event, out),
-            HostEvent::Overrun => self.events_were_lost(now, out),
-            HostEvent::Probed { op, outcome } if self.rotation_probed(now, op, &outcome) => {}
+            HostEvent::Looked { op, result } => self.looked(ctx, op, result),
+            HostEvent::Uevent(event) => self.hint(ctx, &event),
+            HostEvent::Overrun => self.events_were_lost(ctx),
+            HostEvent::Probed { op, outcome } if self.rotation_probed(ctx.now, op, &outcome) => {}
             HostEvent::Probed { op, outcome } => {
-                let turned = self.lane.probed(now, op, &outcome, &mut self.ops, out);
-                self.turned_away(now, turned, out);
+                let turned = self.lane.probed(ctx, op, &outcome);
+                self.turned_away(ctx, turned);
             }
-            HostEvent::Connected { op, report } => self.connected(now, op, *report, &mut reports, out),
-            HostEvent::Disconnected { op, result } => self.disconnected(now, op, &result, &mut reports, out),
-            HostEvent::UseChecked { op, usage } => self.use_checked(op, &usage, out),
-            HostEvent::SecretsRotated { op, outcome, held } => self.secrets_rotated(now, op, &outcome, held, out),
-            HostEvent::Links(links) => self.links_changed(now, &links),
-            HostEvent::RouteAdded => self.network_improved(now),
+            HostEvent::Connected { op, report } => self.connected(ctx, op, *report),
+            HostEvent::Disconnected { op, result } => self.disconnected(ctx, op, &result),
+            HostEvent::UseChecked { op, usage } => self.use_checked(ctx, op, &usage),
+            HostEvent::SecretsRotated { op, outcome, held } => self.secrets_rotated(ctx, op, &outcome, held),
+            HostEvent::Links(links) => self.links_changed(ctx.now, &links),
+            HostEvent::RouteAdded => self.network_improved(ctx.now),
             HostEvent::Resolved { .. } => {}
         }
-        reports.extend(self.work(now, out));
-        reports
+        self.work(ctx)
     }
 
     /// Does what is due.
-    pub fn tick(&mut self, now: Time, out: &mut Vec<HostEffect>) -> Vec<Report> {
-        for timer in self.timers.due(now) {
+    pub fn tick(&mut self, ctx: &mut Context<'_>) -> Vec<Report> {
+        for timer in self.timers.due(ctx.now) {
             match timer {
                 Timer::Retry(tid) | Timer::Part(tid) => {
                     self.stirred.insert(tid);
                 }
-                Timer::Look => self.request_look(out),
-                Timer::LookAnswer => self.look_hangs(out),
-                Timer::UseAnswer => self.use_check_hangs(out),
-                Timer::Kick => self.kick(now),
-                Timer::Disconnect(op) => self.disconnect_hangs(op, out),
+                Timer::Look => self.request_look(ctx),
+                Timer::LookAnswer => self.look_hangs(ctx),
+                Timer::UseAnswer => self.use_check_hangs(ctx),
+                Timer::Kick => self.kick(ctx.now),
+                Timer::Disconnect(op) => self.disconnect_hangs(ctx, op),
                 // [`Fleet::work`] does it.
                 Timer::Rotate => {}
             }
         }
-        let (turned, hanging) = self.lane.tick(now, &mut self.ops, out);
-        self.turned_away(now, turned, out);
+        let (turned, hanging) = self.lane.tick(ctx);
+        self.turned_away(ctx, turned);
         if let Some(hanging) = hanging {
-            self.tell_hanging_write(hanging, out);
+            self.tell_hanging_write(ctx, hanging);
         }
-        self.work(now, out)
+        self.work(ctx)
     }
 
     /// When to call [`Fleet::tick`] at the latest.
@@ -390,22 +358,21 @@ impl Fleet {
         !self.has_looked() || self.kernel(tid).is_some_and(may_be)
     }
 
-    /// Re-examines members until no further changes follow.
-    fn work(&mut self, now: Time, out: &mut Vec<HostEffect>) -> Vec<Report> {
-        let mut reports = Vec::new();
+    /// Re-examines members until no further changes follow. Returns what happened to them.
+    fn work(&mut self, ctx: &mut Context<'_>) -> Vec<Report> {
         while let Some(tid) = self.stirred.pop_first() {
             let Some(member) = self.members.get(&tid) else { continue };
             if member.is_wanted() {
-                self.pursue(now, &tid, &mut reports, out);
+                self.pursue(ctx, &tid);
             } else {
-                self.part(now, &tid, &mut reports, out);
+                self.part(ctx, &tid);
             }
         }
-        self.rotate(now, out);
-        self.pump_lane(now, out);
-        self.watch_disconnects(now);
-        self.plan_looks(now);
-        reports
+        self.rotate(ctx);
+        self.pump_lane(ctx);
+        self.watch_disconnects(ctx.now);
+        self.plan_looks(ctx.now);
+        std::mem::take(&mut self.reports)
     }
 
     /// True when a live connection uses the same portal.
@@ -494,9 +461,5 @@ impl Fleet {
             member.hurried = Some(earliest);
             self.stirred.insert(tid.clone());
         }
-    }
-
-    fn tell(level: Level, tid: &Tid, ctrl: Option<CtrlRef>, text: String, out: &mut Vec<HostEffect>) {
-        out.push(HostEffect::Tell(Notice { level, tid: Some(tid.clone()), ctrl, text }));
     }
 }

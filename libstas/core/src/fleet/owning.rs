@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::{Fleet, Kind, Report};
+use crate::context::Context;
 use crate::controller::{Controller, Parting};
 use crate::effect::{HostEffect, Level};
 use crate::kernel::{Gained, KernelController, Owner};
 use crate::ownership::{Cause, Decision, Instance, Reason, Rules, SavedParameters, Scope, Title, Why, decide};
-use crate::{CtrlRef, Time, reuse};
+use crate::{CtrlRef, reuse};
 use stas_nvme::{Parameters, Tid};
 
 impl Fleet {
@@ -82,13 +83,14 @@ impl Fleet {
     }
 
     /// Claims the connection of a member if it has no owner and the member may claim it.
-    pub(super) fn claim(&mut self, tid: &Tid, ctrl: CtrlRef, out: &mut Vec<HostEffect>) {
+    pub(super) fn claim(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef) {
         let Some(member) = self.members.get(tid).filter(|member| member.is_wanted()) else { return };
         if !self.title(ctrl).may_be_claimed(member.want.announced_only) {
             return;
         }
         self.own(ctrl, Gained::Adopted, tid, None);
-        out.extend([HostEffect::Claim(ctrl), HostEffect::Save]);
+        ctx.host(HostEffect::Claim(ctrl));
+        ctx.host(HostEffect::Save);
     }
 
     /// The parameters that a connection was made with for this very controller, if known.
@@ -155,10 +157,10 @@ impl Fleet {
     /// Logs the cause and disconnects exactly that connection, if it may be disconnected.
     pub(super) fn disconnect(
         &mut self,
+        ctx: &mut Context<'_>,
         ctrl: CtrlRef,
         booted: bool,
         cause: &Cause,
-        out: &mut Vec<HostEffect>,
     ) -> Result<(), Reason> {
         if self.disconnecting.values().any(|going| *going == ctrl) {
             return Ok(());
@@ -169,37 +171,30 @@ impl Fleet {
         let holders = self.holders(ctrl).into_iter().next().cloned();
         let about = holders.or_else(|| self.inventory.get(ctrl).map(KernelController::tid));
         if let Some(tid) = about {
-            Self::tell(Level::Info, &tid, Some(ctrl), format!("disconnecting: {}", cause.text), out);
+            ctx.tell_about(Level::Info, &tid, Some(ctrl), format!("disconnecting: {}", cause.text));
         }
-        let op = self.ops.issue();
+        let op = ctx.next_op();
         self.disconnecting.insert(op, ctrl);
         for member in self.members.values_mut().filter(|member| member.ctrl() == Some(ctrl)) {
             member.dismissed = true;
             member.kept = None;
         }
-        out.push(HostEffect::Disconnect { op, ctrl });
+        ctx.host(HostEffect::Disconnect { op, ctrl });
         Ok(())
     }
 
     /// Removes a connection that no member holds (audit scope): creates a member for exactly that connection and
     /// removes it. Another member with the same identity is removed first.
-    pub fn remove_foreign(
-        &mut self,
-        now: Time,
-        ctrl: CtrlRef,
-        how: Parting,
-        cause: Cause,
-        out: &mut Vec<HostEffect>,
-    ) -> Vec<Report> {
+    pub fn remove_foreign(&mut self, ctx: &mut Context<'_>, ctrl: CtrlRef, how: Parting, cause: Cause) -> Vec<Report> {
         let Some(tid) = self.inventory.get(ctrl).map(KernelController::tid) else { return Vec::new() };
         if self.members.contains_key(&tid) {
             return Vec::new();
         }
         let mut member = Controller::unwanted(how, cause);
-        member.hold(now, ctrl);
+        member.hold(ctx.now, ctrl);
         self.members.insert(tid.clone(), member);
         self.stirred.insert(tid);
-        self.work(now, out)
+        self.work(ctx)
     }
 
     /// The members that are removed only because no source lists them, with their connections.
@@ -213,50 +208,42 @@ impl Fleet {
     }
 
     /// Stops the removal of an unclaimed connection: it is left connected, and its member is dropped.
-    pub fn spare(&mut self, tid: &Tid, reason: &Reason, out: &mut Vec<HostEffect>) -> Vec<Report> {
-        let mut reports = Vec::new();
+    pub fn spare(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: &Reason) -> Vec<Report> {
         let going = self.members.get(tid).and_then(Controller::ctrl);
         if going.is_some_and(|ctrl| self.disconnecting.values().any(|one| *one == ctrl)) {
-            return reports;
+            return Vec::new();
         }
-        self.let_go(tid, reason, &mut reports, out);
-        reports
+        self.let_go(ctx, tid, reason);
+        std::mem::take(&mut self.reports)
     }
 
     /// Stops using connections that match an exclusion although they serve a controller that is not excluded: ours are
     /// disconnected, others are no longer used. The controller gets another connection. `is_booted` says whether a boot
     /// table lists a controller.
-    pub fn end_excluded(
-        &mut self,
-        now: Time,
-        is_booted: impl Fn(&Tid) -> bool,
-        out: &mut Vec<HostEffect>,
-    ) -> Vec<Report> {
+    pub fn end_excluded(&mut self, ctx: &mut Context<'_>, is_booted: impl Fn(&Tid) -> bool) -> Vec<Report> {
         let held: BTreeSet<CtrlRef> =
             self.members.values().filter(|member| member.is_wanted()).filter_map(Controller::ctrl).collect();
-        let mut reports = Vec::new();
         for ctrl in held {
             let Some(kernel) = self.inventory.get(ctrl) else { continue };
             let Some(exclusion) = self.rules.exclusions.matching_connection(kernel) else { continue };
             let text = format!("exclude= in line {} matches this connection", exclusion.line);
             let holders = self.holding(ctrl);
             let booted = is_booted(&kernel.tid()) || holders.iter().any(&is_booted);
-            match self.disconnect(ctrl, booted, &Cause::excluded(text.clone()), out) {
+            match self.disconnect(ctx, ctrl, booted, &Cause::excluded(text.clone())) {
                 Ok(()) => {}
                 Err(reason) if reason.may_change() => {}
                 Err(reason) => {
                     let text = format!("{text}, but it stays connected: {reason}; another connection is made instead");
-                    self.release(&holders, ctrl, &text, &mut reports, out);
+                    self.release(ctx, &holders, ctrl, &text);
                 }
             }
         }
-        reports.extend(self.work(now, out));
-        reports
+        self.work(ctx)
     }
 
     /// Releases connections that no longer serve their controller, as shown by the snapshot: the source address may
     /// have moved to another interface. Connections that this daemon made for the controller are not checked.
-    pub(super) fn release_what_no_longer_serves(&mut self, reports: &mut Vec<Report>, out: &mut Vec<HostEffect>) {
+    pub(super) fn release_what_no_longer_serves(&mut self, ctx: &mut Context<'_>) {
         let made_for = |ctrl: CtrlRef, tid: &Tid| {
             let instance = self.ours.get(&ctrl);
             instance.is_some_and(|instance| instance.gained == Gained::Connected && instance.tid == *tid)
@@ -271,26 +258,19 @@ impl Fleet {
         for (tid, ctrl, source) in moved {
             let source = source.map(|address| address.to_string()).unwrap_or_default();
             let text = format!("{ctrl} no longer serves it, its source address is {source} now; connecting another");
-            self.release(&[tid], ctrl, &text, reports, out);
+            self.release(ctx, &[tid], ctrl, &text);
         }
     }
 
     /// These members give up their connection without disconnecting it, and take another one.
-    fn release(
-        &mut self,
-        tids: &[Tid],
-        ctrl: CtrlRef,
-        text: &str,
-        reports: &mut Vec<Report>,
-        out: &mut Vec<HostEffect>,
-    ) {
+    fn release(&mut self, ctx: &mut Context<'_>, tids: &[Tid], ctrl: CtrlRef, text: &str) {
         for tid in tids {
             let Some(member) = self.members.get_mut(tid) else { continue };
             member.release();
-            reports.push(Report::Lost(tid.clone(), ctrl));
+            self.reports.push(Report::Lost(tid.clone(), ctrl));
             self.stirred.insert(tid.clone());
-            Self::tell(Level::Warning, tid, Some(ctrl), text.to_owned(), out);
+            ctx.tell_about(Level::Warning, tid, Some(ctrl), text.to_owned());
         }
-        out.push(HostEffect::Save);
+        ctx.host(HostEffect::Save);
     }
 }

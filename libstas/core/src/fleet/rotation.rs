@@ -20,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Fleet, Kind, Timer};
+use crate::context::Context;
 use crate::controller::Controller;
 use crate::effect::{ConnectRequest, HostEffect, Level, Portal, ProbeOutcome, Rotated};
 use crate::lane::{PROBE_DEADLINE, WASTE_FACTOR};
@@ -125,16 +126,16 @@ impl Fleet {
     }
 
     /// Performs the next step of each pending change.
-    pub(super) fn rotate(&mut self, now: Time, out: &mut Vec<HostEffect>) {
+    pub(super) fn rotate(&mut self, ctx: &mut Context<'_>) {
         let tids: Vec<Tid> = self.rotation.pending.keys().cloned().collect();
-        match tids.iter().filter_map(|tid| self.rotate_one(now, tid, out)).min() {
+        match tids.iter().filter_map(|tid| self.rotate_one(ctx, tid)).min() {
             Some(at) => self.timers.set(Timer::Rotate, at),
             None => self.timers.cancel(&Timer::Rotate),
         }
     }
 
     /// Returns when to call it again at the latest.
-    fn rotate_one(&mut self, now: Time, tid: &Tid, out: &mut Vec<HostEffect>) -> Option<Time> {
+    fn rotate_one(&mut self, ctx: &mut Context<'_>, tid: &Tid) -> Option<Time> {
         let held = self.members.get(tid).filter(|member| member.is_wanted()).and_then(Controller::ctrl);
         let pending = self.rotation.pending.get_mut(tid)?;
         let Some(kernel) = self.inventory.get(pending.ctrl).filter(|_| held == Some(pending.ctrl)) else {
@@ -144,18 +145,18 @@ impl Fleet {
         let lost = kernel.state.is_reconnecting();
         if !std::mem::replace(&mut pending.was_lost, lost) && lost {
             // Ignore the wait after an earlier slow trial: storage depends on this one.
-            pending.not_before = now;
+            pending.not_before = ctx.now;
             pending.told = None;
         }
         let at = if lost { pending.not_before } else { pending.compare? };
         match pending.step {
             Step::Trying(_) => return None,
-            Step::Probing(_, until) if now < until => return Some(until),
-            Step::Waiting if now < at => return Some(at),
+            Step::Probing(_, until) if ctx.now < until => return Some(until),
+            Step::Waiting if ctx.now < at => return Some(at),
             Step::Waiting | Step::Probing(..) if lost && let Some(portal) = Portal::of(tid) => {
-                let (op, until) = (self.ops.issue(), now + PROBE_DEADLINE);
+                let (op, until) = (ctx.next_op(), ctx.now + PROBE_DEADLINE);
                 pending.step = Step::Probing(op, until);
-                out.push(HostEffect::Probe { op, portal, handshake: false, only_if_others_wait: false });
+                ctx.host(HostEffect::Probe { op, portal, handshake: false, only_if_others_wait: false });
                 return Some(until);
             }
             Step::Waiting | Step::Probing(..) | Step::Answered => {}
@@ -163,20 +164,20 @@ impl Fleet {
         // A lost connection only waits until no write is under way. A live one also waits until the connect queue is
         // empty.
         if self.lane.is_busy() || !lost && self.lane.has_queue() {
-            return Some(now + LOST_EVERY);
+            return Some(ctx.now + LOST_EVERY);
         }
-        self.try_secrets(now, tid, out);
+        self.try_secrets(ctx, tid);
         None
     }
 
-    fn try_secrets(&mut self, now: Time, tid: &Tid, out: &mut Vec<HostEffect>) {
+    fn try_secrets(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let Some(identity) = self.identity_for(tid) else { return };
         let (Some(member), Some(pending)) = (self.members.get(tid), self.rotation.pending.get_mut(tid)) else { return };
-        let op = self.ops.issue();
+        let op = ctx.next_op();
         pending.step = Step::Trying(op);
         // Until the answer, the kernel may have the old secrets or the new ones.
         self.rotation.known.remove(&pending.ctrl);
-        self.lane.start(now, op);
+        self.lane.start(ctx.now, op);
         let parameters = member.want.parameters.clone();
         let request = ConnectRequest {
             tid: tid.clone(),
@@ -185,7 +186,7 @@ impl Fleet {
             purpose: Purpose::Poll,
             passed_over: BTreeSet::new(),
         };
-        out.push(HostEffect::RotateSecrets { op, ctrl: pending.ctrl, request: Box::new(request) });
+        ctx.host(HostEffect::RotateSecrets { op, ctrl: pending.ctrl, request: Box::new(request) });
     }
 
     /// Takes a portal's answer. Returns true if the probe belongs to a rotation.
@@ -203,27 +204,20 @@ impl Fleet {
     }
 
     /// Takes the outcome of a comparison or a trial, however late.
-    pub(super) fn secrets_rotated(
-        &mut self,
-        now: Time,
-        op: OpId,
-        outcome: &Rotated,
-        took: Duration,
-        out: &mut Vec<HostEffect>,
-    ) {
+    pub(super) fn secrets_rotated(&mut self, ctx: &mut Context<'_>, op: OpId, outcome: &Rotated, took: Duration) {
         // No penalty: the target is not to blame for a secret that it does not have yet.
         self.lane.free(op);
         let mut pending = self.rotation.pending.iter_mut();
         let Some((tid, pending)) = pending.find(|(_, pending)| pending.step == Step::Trying(op)) else { return };
         let (tid, ctrl) = (tid.clone(), pending.ctrl);
         pending.step = Step::Waiting;
-        pending.not_before = now + LOST_EVERY.max(took * WASTE_FACTOR);
-        pending.compare = matches!(outcome, Rotated::Unknown(_)).then_some(now + COMPARE_AGAIN);
+        pending.not_before = ctx.now + LOST_EVERY.max(took * WASTE_FACTOR);
+        pending.compare = matches!(outcome, Rotated::Unknown(_)).then_some(ctx.now + COMPARE_AGAIN);
         if let Some((level, text)) = in_words(ctrl, outcome)
             && pending.told.as_ref() != Some(&text)
         {
             pending.told = Some(text.clone());
-            Self::tell(level, &tid, Some(ctrl), text, out);
+            ctx.tell_about(level, &tid, Some(ctrl), text);
         }
         match outcome {
             Rotated::Current | Rotated::Written => self.settle(&tid, true, true),

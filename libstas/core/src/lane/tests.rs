@@ -1,4 +1,5 @@
 use super::*;
+use crate::Supply;
 use stas_nvme::{Secret, TidParts, Transport};
 
 fn tid(traddr: &str, nqn: &str) -> Tid {
@@ -39,13 +40,13 @@ fn connected() -> Write {
 #[derive(Default)]
 struct Scene {
     lane: Lane,
-    ops: OpIds,
+    supply: Supply,
     out: Vec<HostEffect>,
 }
 
 impl Scene {
     fn enter(&mut self, now: Time, tid: &Tid, standing: Standing) {
-        self.lane.enter(now, tid, standing, &mut self.ops, &mut self.out);
+        self.lane.enter(&mut Context::new(now, &mut self.supply, &mut self.out), tid, standing);
     }
 
     /// The requested probes, and whether each may be skipped.
@@ -58,12 +59,17 @@ impl Scene {
     }
 
     fn answer(&mut self, now: Time, op: OpId, outcome: ProbeOutcome) -> Vec<Turned> {
-        self.lane.probed(now, op, &outcome, &mut self.ops, &mut self.out)
+        self.lane.probed(&mut Context::new(now, &mut self.supply, &mut self.out), op, &outcome)
+    }
+
+    fn tick(&mut self, now: Time) -> (Vec<Turned>, Option<Duration>) {
+        self.lane.tick(&mut Context::new(now, &mut self.supply, &mut self.out))
     }
 
     fn write(&mut self, now: Time) -> Option<(OpId, Tid)> {
-        let tid = self.lane.take_turn(now, &mut self.ops, &mut self.out)?;
-        let op = self.ops.issue();
+        let ctx = &mut Context::new(now, &mut self.supply, &mut self.out);
+        let tid = self.lane.take_turn(ctx)?;
+        let op = ctx.next_op();
         self.lane.start(now, op);
         Some((op, tid))
     }
@@ -187,7 +193,7 @@ fn a_hanging_probe_keeps_its_slot_and_its_controllers_count_as_unclear() {
     scene.enter(at(0), &tid("192.0.2.1", "a"), FIRST);
     let op = scene.probes()[0].0;
     assert_eq!(scene.lane.deadline(), Some(at(0) + PROBE_DEADLINE));
-    let (turned, _) = scene.lane.tick(at(10), &mut scene.ops, &mut scene.out);
+    let (turned, _) = scene.tick(at(10));
     assert!(turned.is_empty());
     assert!(scene.lane.queued(&tid("192.0.2.1", "a")));
     assert!(scene.answer(at(50), op, ProbeOutcome::Dead("late".into())).is_empty());
@@ -199,7 +205,7 @@ fn a_hanging_write_is_logged_once_and_keeps_the_connect_path() {
     let mut scene = Scene::default();
     scene.enter(at(0), &tid("192.0.2.1", "a"), Standing { portal_live: true, ..FIRST });
     let (op, tid_a) = scene.write(at(0)).unwrap();
-    let (_, hanging) = scene.lane.tick(at(90), &mut scene.ops, &mut scene.out);
+    let (_, hanging) = scene.tick(at(90));
     assert_eq!(hanging, Some(WRITE_DEADLINE));
     scene.enter(at(90), &tid("192.0.2.1", "b"), Standing { portal_live: true, ..FIRST });
     assert!(scene.write(at(0)).is_none());

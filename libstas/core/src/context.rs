@@ -1,0 +1,85 @@
+//! What a core hands to all its parts with an event: the time, the effects that follow, operation IDs, jitter.
+
+use super::backoff::Jitter;
+use super::effect::{HostEffect, Level, Notice};
+use super::{CtrlRef, OpId, OpIds, Time};
+use stas_nvme::Tid;
+
+/// What a core keeps of its context between two events.
+#[derive(Clone, Debug, Default)]
+pub struct Supply {
+    ops: OpIds,
+    jitter: Jitter,
+}
+
+impl Supply {
+    /// The seed decides the jitter.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self { ops: OpIds::default(), jitter: Jitter::new(seed) }
+    }
+}
+
+/// A list of effects that takes those of the host.
+pub trait HostEffects {
+    /// Appends an effect.
+    fn append(&mut self, effect: HostEffect);
+}
+
+impl<E: From<HostEffect>> HostEffects for &mut Vec<E> {
+    fn append(&mut self, effect: HostEffect) {
+        self.push(effect.into());
+    }
+}
+
+/// The context of one event. It is made where the core takes the event and passed to each part by `&mut`.
+///
+/// The parts that both daemons share know only the effects of the host, and take `&mut Context<'_>`. A daemon has effects
+/// of its own (`Context<'_, &mut Vec<Effect>>`); the compiler turns a reference to its context into one to the shared kind.
+pub struct Context<'a, Out: ?Sized = dyn HostEffects + 'a> {
+    /// When the event happened.
+    pub now: Time,
+    supply: &'a mut Supply,
+    out: Out,
+}
+
+impl<'a, E> Context<'a, &'a mut Vec<E>> {
+    /// The context of an event at that time, whose effects are appended to `out`.
+    pub fn new(now: Time, supply: &'a mut Supply, out: &'a mut Vec<E>) -> Self {
+        Self { now, supply, out }
+    }
+
+    /// Has the daemon do something.
+    pub fn push(&mut self, effect: E) {
+        self.out.push(effect);
+    }
+}
+
+impl<Out: HostEffects + ?Sized> Context<'_, Out> {
+    /// Has the host do something.
+    pub fn host(&mut self, effect: HostEffect) {
+        self.out.append(effect);
+    }
+
+    /// Writes a line to the log.
+    pub fn tell(&mut self, notice: Notice) {
+        self.host(HostEffect::Tell(notice));
+    }
+
+    /// Writes a line about a controller to the log.
+    pub fn tell_about(&mut self, level: Level, tid: &Tid, ctrl: Option<CtrlRef>, text: String) {
+        self.tell(Notice { level, tid: Some(tid.clone()), ctrl, text });
+    }
+}
+
+impl<Out: ?Sized> Context<'_, Out> {
+    /// A new operation ID.
+    pub fn next_op(&mut self) -> OpId {
+        self.supply.ops.issue()
+    }
+
+    /// The random generator of this core.
+    pub fn jitter(&mut self) -> &mut Jitter {
+        &mut self.supply.jitter
+    }
+}
