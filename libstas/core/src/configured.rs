@@ -247,12 +247,15 @@ impl Configured {
 
     /// The configured controllers. `live` says whether a controller is live.
     pub fn controllers(&mut self, defaults: &Defaults<'_>, live: impl Fn(&Tid) -> bool) -> BTreeMap<Tid, Parameters> {
-        let mut named = BTreeMap::new();
+        let mut named: BTreeMap<Tid, Parameters> = BTreeMap::new();
         self.move_names(defaults, &live);
         for entry in &self.controllers {
             let parameters = entry.parameters.over(defaults.parameters);
             for address in self.addresses(entry, defaults) {
-                named.entry(self.tid(entry, &address, defaults)).or_insert_with(|| parameters.clone());
+                let tid = self.tid(entry, &address, defaults);
+                // The first line counts; of several the connection is as secure as any of them wants it.
+                let secured = |first: &mut Parameters| first.secure_like(&parameters);
+                named.entry(tid).and_modify(secured).or_insert_with(|| parameters.clone());
             }
         }
         self.listed = named.keys().cloned().collect();

@@ -25,6 +25,19 @@ pub enum Tls {
     Contradictory,
 }
 
+impl Tls {
+    /// The stricter of two demands on one connection.
+    #[must_use]
+    pub fn stricter(one: Option<Self>, other: Option<Self>) -> Option<Self> {
+        let rank = |tls: &Option<Self>| match tls {
+            None => 0,
+            Some(Self::Prohibited) => 1,
+            Some(Self::Required(_) | Self::Contradictory) => 2,
+        };
+        if rank(&other) > rank(&one) { other } else { one }
+    }
+}
+
 /// Why a connection must be encrypted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Requirement {
@@ -83,6 +96,18 @@ impl Parameters {
             Some(Tls::Contradictory) => Some(Obstacle::Contradictory),
             Some(Tls::Prohibited) | None => {
                 secrets.into_iter().flatten().any(Secret::is_withheld).then_some(Obstacle::SecretWithheld)
+            }
+        }
+    }
+
+    /// Adds what another source demands of the same connection: it is as secure as either wants it.
+    pub fn secure_like(&mut self, other: &Self) {
+        self.tls = Tls::stricter(self.tls, other.tls);
+        for (own, theirs) in
+            [(&mut self.dhchap_secret, &other.dhchap_secret), (&mut self.dhchap_ctrl_secret, &other.dhchap_ctrl_secret)]
+        {
+            if own.is_none() {
+                own.clone_from(theirs);
             }
         }
     }

@@ -1,5 +1,7 @@
 //! Collects the complaints about one file: limited in number, sorted by line, and without secrets.
 
+use std::collections::BTreeSet;
+
 use super::types::Complaint;
 use stas_nvme::shown;
 
@@ -14,16 +16,28 @@ pub(crate) struct Complaints {
     file: String,
     found: Vec<Complaint>,
     left_out: usize,
+    /// Lines with a `controller=` that may mean another controller.
+    doubtful: BTreeSet<usize>,
 }
 
 impl Complaints {
     pub(crate) fn new(file: &str) -> Self {
-        Self { file: file.to_owned(), found: Vec::new(), left_out: 0 }
+        Self { file: file.to_owned(), found: Vec::new(), left_out: 0, doubtful: BTreeSet::new() }
     }
 
     /// Complains about something that is ignored: an unknown key, a refused entry.
     pub(crate) fn error(&mut self, line: usize, text: impl Into<String>) {
         self.add(line, true, text.into());
+    }
+
+    /// Notes that a line which is used may mean another controller.
+    pub(crate) fn doubt(&mut self, line: usize) {
+        self.doubtful.insert(line);
+    }
+
+    /// True for a line that may mean another controller.
+    pub(crate) fn is_doubtful(&self, line: usize) -> bool {
+        self.doubtful.contains(&line)
     }
 
     /// Complains about something that takes effect in another way than written.

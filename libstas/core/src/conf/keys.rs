@@ -1,5 +1,6 @@
 //! One table of all keys of all files, used for parsing, for suggestions and for the test of the shipped files.
 
+use super::near_miss::nearest;
 use super::value::Values;
 
 /// One key of one file.
@@ -263,11 +264,37 @@ pub const PARAMETERS: &[Key] = &[
 /// Keys of nvme-cli that ask for an encrypted connection and are not supported yet.
 const SECURE_CHANNEL: &[&str] = &["tls-key", "tls-key-identity", "tls-keyring", "keyring", "concat"];
 
-/// True for a key other than `tls=` that asks for an encrypted connection.
+/// True for a key without effect that asks for an encrypted connection: an unsupported one, a `tls` that is misspelled, or
+/// one that stands in the wrong place.
 pub(crate) fn asks_for_a_secure_channel(name: &str, value: &str) -> bool {
-    let name = name.trim().replace('_', "-");
-    SECURE_CHANNEL.iter().any(|key| name.eq_ignore_ascii_case(key))
-        && !["", "auto", "false"].iter().any(|off| value.trim().eq_ignore_ascii_case(off))
+    let folded = name.trim().replace('_', "-");
+    let is_one = SECURE_CHANNEL.iter().chain([&TLS.name]).any(|key| folded.eq_ignore_ascii_case(key));
+    // `tos` is one slip away from `tls`, but is never `true`.
+    let is_nearly_one = || value.trim().eq_ignore_ascii_case("true") && nearest(&folded, [TLS.name]).is_some();
+    let is_off = ["", "auto", "false"].iter().any(|off| value.trim().eq_ignore_ascii_case(off));
+    !is_off && (is_one || is_nearly_one())
+}
+
+/// What a misspelled key of `controller=` may mean.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Misspelled {
+    /// A key that identifies the controller: the entry may mean another controller.
+    Identity,
+    /// A key with a secret.
+    Secret,
+    /// No key, or one that a connection does not need.
+    Other,
+}
+
+impl Misspelled {
+    /// What an unknown key may mean.
+    pub(crate) fn of(name: &str) -> Self {
+        match nearest(name, IDENTITY.iter().chain(PARAMETERS).map(|key| key.name)) {
+            Some("dhchap-secret" | "dhchap-ctrl-secret") => Self::Secret,
+            Some(meant) if IDENTITY.iter().any(|key| key.name == meant) => Self::Identity,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// The keys of `controller=` whose values are secrets.

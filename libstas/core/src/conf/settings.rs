@@ -41,16 +41,20 @@ impl<'t> Settings<'t> {
         }
         for section in document.sections {
             match section.place {
-                Place::Unreadable => {}
+                Place::Unreadable => section.pairs.iter().for_each(|pair| settings.heed_security(pair)),
                 Place::Nowhere => section.pairs.iter().for_each(|pair| {
                     settings.lose_if_controller(pair);
+                    settings.heed_security(pair);
                     let text = format!("{}= stands before the first [Section]; it is ignored", plain(pair.key));
                     settings.complaints.error(pair.line, text);
                 }),
                 Place::In(name) => match section_of(keys, name) {
                     Some(known) => section.pairs.into_iter().for_each(|pair| settings.take(known, pair)),
                     None => {
-                        section.pairs.iter().for_each(|pair| settings.lose_if_controller(pair));
+                        section.pairs.iter().for_each(|pair| {
+                            settings.lose_if_controller(pair);
+                            settings.heed_security(pair);
+                        });
                         settings.complaints.error_with(section.line, || unknown_section(keys, name));
                     }
                 },
@@ -63,12 +67,11 @@ impl<'t> Settings<'t> {
     fn take(&mut self, section: &'static str, pair: ini::Pair<'t>) {
         let Some(key) = in_section(self.keys, section).find(|key| key.name.eq_ignore_ascii_case(pair.key)) else {
             self.lose_if_controller(&pair);
-            if keys::asks_for_a_secure_channel(pair.key, pair.value) {
-                self.secure_channel.get_or_insert(pair.line);
-            }
+            self.heed_security(&pair);
             self.complaints.error_with(pair.line, || unknown_key(self.keys, section, pair.key));
             return;
         };
+        self.lose_controllers_below(&pair);
         self.given.push(Given { key, line: pair.line, text: pair.value, continues: false });
         let more = pair.more.into_iter();
         self.given.extend(more.map(|(line, text)| Given { key, line, text, continues: true }));
@@ -129,6 +132,12 @@ impl<'t> Settings<'t> {
                 self.complaints.error(line, format!("[{}] {}: {error}; it is taken for true", key.section, key.name));
                 Some(Setting::Word("true"))
             }
+            // Nothing is disconnected that the unreadable word may have been meant to keep.
+            Err(error) if key.is(&keys::DISCONNECT_SCOPE) => {
+                let text = format!("[{}] {}: {error}; it is taken for {NO_DISCONNECT}", key.section, key.name);
+                self.complaints.error(line, text);
+                Some(Setting::Word(NO_DISCONNECT))
+            }
             // The default might be a word that is not in the file.
             Err(error) if matches!(key.values, Values::AnyOf(_)) => {
                 let valid = key.values.valid_words(text);
@@ -181,7 +190,7 @@ impl<'t> Settings<'t> {
         let mut lost = self.lost_line;
         let controllers = self.entries(&[&keys::CONTROLLER], |text, line, complaints| {
             let entry = read(text, line, complaints);
-            if entry.is_none() && !text.is_empty() {
+            if (entry.is_none() || complaints.is_doubtful(line)) && !text.is_empty() {
                 lost = lost.into_iter().chain([line]).min();
             }
             entry
@@ -198,6 +207,22 @@ impl<'t> Settings<'t> {
         if may_be_controller(pair.key) {
             self.lose(pair.line);
         }
+        self.lose_controllers_below(pair);
+    }
+
+    /// A `controller=` that is indented continues the key above it, and so it is no `controller=`.
+    fn lose_controllers_below(&mut self, pair: &ini::Pair<'_>) {
+        let is_one = |text: &str| text.split_once('=').is_some_and(|(key, _)| may_be_controller(key.trim()));
+        if let Some((line, _)) = pair.more.iter().find(|(_, text)| is_one(text)) {
+            self.lose(*line);
+        }
+    }
+
+    /// Notes a line without effect that asks for encrypted connections.
+    fn heed_security(&mut self, pair: &ini::Pair<'_>) {
+        if keys::asks_for_a_secure_channel(pair.key, pair.value) {
+            self.secure_channel.get_or_insert(pair.line);
+        }
     }
 
     /// The complaints about the file, sorted by line.
@@ -205,6 +230,9 @@ impl<'t> Settings<'t> {
         self.complaints.into_vec()
     }
 }
+
+/// The value of `disconnect-scope` that disconnects nothing.
+pub(super) const NO_DISCONNECT: &str = "no-disconnect";
 
 /// True if the key is `controller`, or was probably meant to be.
 fn may_be_controller(key: &str) -> bool {

@@ -1,10 +1,13 @@
 //! Reads `controller=`.
 
+use std::collections::BTreeMap;
+
 use super::address::{self, Address};
 use super::words::Words;
 use crate::conf::complaints::{Complaints, quoted};
 use crate::conf::keys::{Key, Standing};
 use crate::conf::parameters;
+use crate::conf::settings::Settings;
 use crate::conf::types::ControllerEntry;
 use stas_nvme::tid::{parse_ip, parse_link_local};
 use stas_nvme::{DISCOVERY_NQN, Parameters, Secret, Transport};
@@ -12,6 +15,9 @@ use stas_nvme::{DISCOVERY_NQN, Parameters, Secret, Transport};
 /// Why the well-known discovery NQN is refused in stacd.conf.
 const NOT_STORAGE: &str = "its nqn is the well-known one of discovery controllers, which have no storage; \
                            discovery controllers are configured in stafd.conf";
+
+/// Stands for a secret whose key is misspelled: no connection is made with it.
+const MISSPELLED: &str = "misspelled";
 
 /// Kind of the controllers of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +49,9 @@ pub(crate) fn controller(
     for unknown in &words.unknown {
         complaints.error(line, format!("controller=: {unknown}; that part is ignored"));
     }
+    if words.lacks_identity {
+        complaints.doubt(line);
+    }
     for key in &words.twice {
         complaints.warning(line, format!("controller=: {key} is given more than once; the last one counts"));
     }
@@ -52,6 +61,24 @@ pub(crate) fn controller(
         Err(why) => {
             complaints.error(line, format!("controller= is refused: {why}"));
             None
+        }
+    }
+}
+
+/// Complains about entries for one controller that differ in their parameters.
+pub(crate) fn tell_twice(controllers: &[ControllerEntry], settings: &mut Settings<'_>) {
+    let mut first: BTreeMap<_, &ControllerEntry> = BTreeMap::new();
+    for entry in controllers {
+        let ControllerEntry { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn, .. } = entry;
+        let identity = (transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn);
+        let before = first.entry(identity).or_insert(entry);
+        if before.parameters != entry.parameters {
+            let text = format!(
+                "controller=: line {} is for the same controller and has other parameters; those count, with the secrets \
+                 and the tls= of both lines",
+                before.line
+            );
+            settings.error(entry.line, text);
         }
     }
 }
@@ -178,6 +205,10 @@ fn parameters(words: &Words<'_>, line: usize, keys: &[Key], complaints: &mut Com
                 complaints.warning(line, format!("controller=: {}: {why}; that of [Global] is used", key.name));
             }
         }
+    }
+    if words.lacks_secret {
+        complaints.error(line, "controller=: a secret is probably meant; without it no connection is made");
+        parameters.dhchap_secret = Some(Secret::new(MISSPELLED));
     }
     if words.secure_channel {
         parameters.tls = Some(parameters::REQUIRED);

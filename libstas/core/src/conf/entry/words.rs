@@ -2,7 +2,7 @@
 
 use super::pairs::{Part, parts};
 use crate::conf::complaints::quoted;
-use crate::conf::keys::{self, Key};
+use crate::conf::keys::{self, Key, Misspelled};
 use crate::conf::near_miss::nearest;
 use stas_nvme::secret::{WITHHELD, holds_a_secret};
 
@@ -14,6 +14,10 @@ pub(super) struct Words<'t> {
     pub(super) unknown: Vec<String>,
     /// True if the entry has a key that asks for an encrypted connection and that is not supported.
     pub(super) secure_channel: bool,
+    /// True if a misspelled key may identify the controller.
+    pub(super) lacks_identity: bool,
+    /// True if a misspelled key may have a secret.
+    pub(super) lacks_secret: bool,
     /// Keys that occur more than once.
     pub(super) twice: Vec<&'static str>,
     /// The place of a secret where none belongs. Without that secret the connection would be less secure than
@@ -33,6 +37,9 @@ impl<'t> Words<'t> {
                     Some(key) => words.take(key, value),
                     None => {
                         words.secure_channel |= keys::asks_for_a_secure_channel(name, value);
+                        let misspelled = Misspelled::of(name);
+                        words.lacks_identity |= misspelled == Misspelled::Identity;
+                        words.lacks_secret |= misspelled == Misspelled::Secret;
                         words.unknown.push(unknown(entry, text, name));
                     }
                 },

@@ -42,3 +42,24 @@ fn a_tls_key_in_the_file_is_not_shown() {
     let (_, complaints) = stacd::parse(text.as_bytes(), "f");
     assert!(!complaints.is_empty() && complaints.iter().all(|told| !told.text.contains("ia6z")), "{complaints:?}");
 }
+
+#[test]
+fn tls_that_is_misspelled_or_in_the_wrong_place_holds_all_the_same() {
+    for text in [
+        "[Globl]\ntls=true\n",
+        "[Glob\ntls=true\n",
+        "tls=true\n",
+        "[Global]\ntsl=true\n",
+        "[Global]\ntls_=true\n",
+        "[Nonsense]\nTLS=true\n",
+    ] {
+        let (conf, _) = stacd::parse(format!("{text}[Controllers]\n{LINE}\n").as_bytes(), "stacd.conf");
+        assert_eq!(conf.parameters.obstacle(), Some(Obstacle::Configured), "{text}");
+    }
+    for text in ["[Globl]\ntls=false\n", "[Global]\ntos=4\n", "[Nonsense]\nkato=4\n"] {
+        let (conf, _) = stacd::parse(format!("{text}[Controllers]\n{LINE}\n").as_bytes(), "stacd.conf");
+        assert_eq!(conf.parameters.obstacle(), None, "{text}");
+    }
+    let (conf, _) = stacd::parse(format!("[Controllers]\n{LINE};tsl=true\n").as_bytes(), "stacd.conf");
+    assert_eq!(conf.controllers[0].parameters.obstacle(), Some(Obstacle::Configured));
+}

@@ -1,0 +1,82 @@
+//! Lines of stacd.conf that are misspelled, misplaced or contradictory: nothing is disconnected because of them, and nothing
+//! is connected less securely.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use fake_host::{Connector, FakeHost};
+use libstas::core::{HostEffect, Interface, Links};
+
+type Host = FakeHost<Connector>;
+
+const TARGET: &str = "192.0.2.1";
+const KEY: &str = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
+
+fn line(nqn: &str, more: &str) -> String {
+    format!("controller=transport=tcp;traddr={TARGET};trsvcid=4420;nqn={nqn}{more}\n")
+}
+
+fn file(lines: &[String]) -> String {
+    format!("[Controllers]\n{}", lines.concat())
+}
+
+#[test]
+fn an_entry_with_a_misspelled_interface_removes_nothing() {
+    let mut host = Host::configured(&file(&[line("a", ";host-iface=eth1")]));
+    let interface = |index, name: &str, address: &str| Interface {
+        index,
+        name: name.into(),
+        mac: Vec::new(),
+        up: true,
+        addresses: vec![address.parse().unwrap()],
+    };
+    host.links = Some(Links(vec![interface(2, "eth0", "192.0.2.50"), interface(3, "eth1", "192.0.2.51")]));
+    host.start();
+    host.wait(1);
+    assert_eq!(host.paths(), [(TARGET, "eth1")]);
+    for typo in ["host-ifac=eth1", "hostiface=eth1", "host_iface=eth1"] {
+        assert_ne!(host.try_to_configure(&file(&[line("b", ""), line("a", &format!(";{typo}"))])), []);
+        host.wait(60);
+        assert_eq!(host.disconnected(), [""; 0], "{typo}");
+    }
+}
+
+#[test]
+fn a_misspelled_secret_is_no_connection_without_it() {
+    for typo in ["dhchap_secret", "dhchap-secrt", "dhchap-ctrl_secret", "dhchap-ctrlsecret"] {
+        let mut host = Host::configured("").started();
+        assert_ne!(host.try_to_configure(&file(&[line("a", &format!(";{typo}={KEY}"))])), []);
+        host.wait(60);
+        let sent = host.count(|effect| {
+            matches!(effect, stacd::connector::Effect::Host(HostEffect::Connect { request, .. })
+            if request.parameters.dhchap_secret.is_none() && request.parameters.dhchap_ctrl_secret.is_none())
+        });
+        assert_eq!(sent, 0, "{typo}");
+    }
+}
+
+#[test]
+fn a_disconnect_scope_that_cannot_be_read_disconnects_nothing() {
+    let scope = "[I/O controller connection management]\ndisconnect-scope=";
+    let mut host = Host::configured(&format!("{scope}no-disconnect\n{}", file(&[line("a", "")]))).started();
+    host.wait(1);
+    assert_ne!(host.try_to_configure(&format!("{scope}no-disconect\n{}", file(&[]))), []);
+    host.wait(60);
+    assert_eq!(host.nqns(), ["a"]);
+}
+
+#[test]
+fn a_controller_line_that_is_indented_below_another_key_keeps_what_it_may_mean() {
+    for above in ["exclude=nqn=z", "blacklist=nqn=z", "nonsense=1"] {
+        let mut host = Host::configured(&file(&[line("a", "")])).started();
+        host.wait(1);
+        assert_ne!(host.try_to_configure(&format!("[Controllers]\n{above}\n  {}", line("a", ""))), []);
+        host.wait(60);
+        assert_eq!(host.nqns(), ["a"], "{above}");
+    }
+}
+
+#[test]
+fn two_lines_for_one_controller_with_different_secrets_are_reported() {
+    let mut host = Host::configured("").started();
+    let complaints = host.try_to_configure(&file(&[line("a", ""), line("a", &format!(";dhchap-ctrl-secret={KEY}"))]));
+    assert_ne!(complaints, []);
+}
