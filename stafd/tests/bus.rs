@@ -88,7 +88,13 @@ fn saved() -> Saved {
     let page =
         LogPage { genctr: 7, recfmt: 0, entries: vec![Entry::from_dict(&entry()).unwrap()], dropped: Vec::new() };
     Saved {
-        dcs: vec![SavedDc { dc: tid("192.0.2.1"), page: Some(page), referrals: Vec::new(), booted: false }],
+        dcs: vec![SavedDc {
+            dc: tid("192.0.2.1"),
+            page: Some(page),
+            referrals: Vec::new(),
+            encrypted_only: Default::default(),
+            booted: false,
+        }],
         removed: vec![Removed {
             dc: tid("192.0.2.66"),
             reason: RemovalReason::ReferralGone,

@@ -36,6 +36,20 @@ pub struct Want {
     pub announced_only: bool,
 }
 
+impl Want {
+    /// Adds that another source wants the same controller. Of two sources that are equally trusted the stricter demand on
+    /// the security of the connection counts; announced discovery controllers have no say beside others.
+    pub fn beside(&mut self, other: Self) {
+        match (self.announced_only, other.announced_only) {
+            (true, false) => *self = other,
+            (false, true) => {}
+            // `tls=` is the administrator's word.
+            (false, false) if self.rank < other.rank && self.parameters.tls.is_some() => {}
+            (true, true) | (false, false) => self.parameters.secure_like(&other.parameters),
+        }
+    }
+}
+
 /// How a controller is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Parting {

@@ -21,6 +21,7 @@ pub mod lane;
 pub mod ownership;
 pub mod reconciler;
 pub mod reuse;
+pub mod secured;
 pub mod sources;
 pub mod timers;
 

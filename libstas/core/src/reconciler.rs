@@ -12,6 +12,7 @@ use super::controller::Parting;
 use super::effect::{HostEffect, Level, Notice};
 use super::fleet::{Fleet, MemberView};
 use super::ownership::Cause;
+use super::secured::Secured;
 use super::sources::{Quiet, SourceId, Sources, Verdict};
 use super::{OpId, Time};
 use stas_nvme::{HostIdentity, Parameters, Tid};
@@ -55,6 +56,8 @@ pub struct Reconciler<P> {
     pub restored: BTreeSet<Tid>,
     /// Controllers that the saved configuration listed. Emptied when the configuration could be read in full.
     pub was_configured: BTreeSet<Tid>,
+    /// How the configuration secures the controllers that it lists, or last listed.
+    pub secured: Secured,
     /// The configuration line that lists each controller, or last did.
     pub lines: BTreeMap<Tid, usize>,
 }
@@ -70,6 +73,7 @@ impl<P: Claim> Reconciler<P> {
             quiet: Quiet::default(),
             restored: BTreeSet::new(),
             was_configured: BTreeSet::new(),
+            secured: Secured::default(),
             lines: BTreeMap::new(),
         }
     }
@@ -88,6 +92,10 @@ impl<P: Claim> Reconciler<P> {
         let configured = self.configured.controllers(defaults, |tid| self.fleet.is_live(tid));
         self.lines.retain(|tid, _| self.fleet.has(tid));
         self.lines.extend(self.configured.lines(defaults));
+        configured.iter().for_each(|(tid, parameters)| self.secured.note(tid, parameters));
+        let (fleet, restored, before) = (&self.fleet, &self.restored, &self.was_configured);
+        let is_known = |tid: &Tid| fleet.has(tid) || restored.contains(tid) || before.contains(tid);
+        self.secured.retain(|tid| is_known(tid) || configured.contains_key(tid));
         let claims = configured.into_iter().map(|(tid, parameters)| (tid, P::configured(parameters))).collect();
         if whole && !self.configured.awaits_a_name() {
             self.sources.decree(SourceId::Configured, claims);
@@ -112,7 +120,8 @@ impl<P: Claim> Reconciler<P> {
         let claimed: BTreeSet<&Tid> = self.sources.claims().map(|(_, tid, _)| tid).collect();
         let unclaimed = self.restored.iter().filter(|tid| !claimed.contains(tid) && !has_another_source(tid));
         let kept = unclaimed.chain(&self.was_configured);
-        let names = kept.map(|tid| (tid.clone(), P::configured(parameters.clone()))).collect();
+        let secured = |tid: &Tid| P::configured(self.secured.apply(tid, parameters.clone()));
+        let names = kept.map(|tid| (tid.clone(), secured(tid))).collect();
         self.sources.hearsay(SourceId::Configured, names);
     }
 

@@ -156,6 +156,7 @@ impl Connector {
             let reports = self.reconciler.fleet.want(ctx, &tid, want);
             self.reported(ctx.now, reports);
         }
+        self.want_what_is_no_longer_proved(ctx);
         self.remove(ctx, excluded);
         self.reconciler.tell_what_is_held(ctx);
     }
@@ -196,11 +197,14 @@ impl Connector {
                     parameters().listed_by(entry),
                     settings.conf.connect_attempts_on_ncc.filter(|_| entry.eflags.ncc()),
                 ),
-                Named::Before => discovered(parameters(), None),
+                Named::Before => discovered(self.as_secure_as_before(tid, parameters()), None),
             };
-            let want = wanted.entry(tid.clone()).or_insert(want);
             // One source above announced ones is enough for the right to claim a connection.
-            want.announced_only &= self.is_announced_only(id);
+            let want = Want { announced_only: self.is_announced_only(id), ..want };
+            match wanted.get_mut(tid) {
+                Some(before) => before.beside(want),
+                None => drop(wanted.insert(tid.clone(), want)),
+            }
         }
         wanted
     }
@@ -275,6 +279,22 @@ impl Connector {
             Some((DisconnectScope::Nothing, _)) => Parting::Keep,
             Some((_, InUse::Disconnect)) => Parting::Disconnect,
             _ => Parting::SpareInUse,
+        }
+    }
+
+    /// A removal goes on only while it is proved. It may wait for storage in use, and the proof may be withdrawn meanwhile:
+    /// a discovery controller that was excluded is back and not read yet, or the connection of one is lost.
+    fn want_what_is_no_longer_proved(&mut self, ctx: &mut Context<'_>) {
+        let fleet = &self.reconciler.fleet;
+        let audited = self.audited();
+        let is_unproved = |tid: &Tid| {
+            let verdict = self.reconciler.sources.verdict(tid, ctx.now, fleet.may_be_live(tid));
+            matches!(verdict, Verdict::Unproved(_))
+        };
+        let removed = fleet.tids().filter(|tid| fleet.is_leaving_for_good(tid) && !audited.contains(*tid));
+        let unproved: Vec<Tid> = removed.filter(|tid| is_unproved(tid)).cloned().collect();
+        for tid in unproved {
+            self.reconciler.fleet.removal_is_unproved(ctx, &tid);
         }
     }
 

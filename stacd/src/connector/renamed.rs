@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libstas::core::sources::{SourceId, Sources};
 use libstas::core::{Level, Notice};
-use libstas::nvme::{Tid, TidParts};
+use libstas::nvme::{Parameters, Tid, TidParts};
 
 use super::{Connector, Context, Named};
 
@@ -94,7 +94,7 @@ impl Connector {
 
     /// stafd removed a discovery controller and now uses the same one with another host NQN. What the controller shows
     /// to another host proves nothing about what it has shown to the earlier one.
-    pub(super) fn keep_what_another_host_found(&mut self, ctx: &mut Context<'_>, dc: &Tid, other: &Tid) {
+    pub(super) fn keep_what_another_host_found(&mut self, ctx: &mut Context<'_>, dc: &Tid, host_nqn: &str) {
         let found: Vec<Tid> = self
             .reconciler
             .sources
@@ -106,16 +106,24 @@ impl Connector {
             return;
         }
         let text = format!(
-            "stafd asks it as the host {} now: each of the {} I/O controllers that it listed to {} stays connected until \
+            "stafd asks as the host {host_nqn} now: each of the {} I/O controllers that it listed to {} stays connected until \
              it is connected as the new one; if no change was meant, put the old host NQN back into /etc/nvme/hostnqn \
              and restart stafd",
-            other.host_nqn,
             found.len(),
             dc.host_nqn,
         );
         let notice = Notice { level: Level::Warning, tid: Some(dc.clone()), ctrl: None, text };
         ctx.tell(notice);
         self.renamed.before.extend(found);
+    }
+
+    /// The parameters for what was connected under another NQN: its `controller=` and its log entries are those of before.
+    pub(super) fn as_secure_as_before(&self, tid: &Tid, parameters: Parameters) -> Parameters {
+        let entries = self.reconciler.sources.claims_on(tid).filter_map(|(_, named)| match named {
+            Named::Entry(entry) => Some(entry),
+            Named::Configured(_) | Named::Before => None,
+        });
+        entries.fold(self.reconciler.secured.apply(tid, parameters), |parameters, entry| parameters.listed_by(entry))
     }
 
     /// Lists the controllers that this host connected under earlier NQNs and has not connected under the present one.

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libstas::core::configured::SavedNames;
 use libstas::core::ownership::Instance;
+use libstas::core::secured::Secured;
 use libstas::core::sources::SourceId;
 use libstas::nvme::Tid;
 use libstas::nvme::log_page::Entry;
@@ -63,6 +64,9 @@ pub struct Saved {
     /// I/O controllers whose last connection was encrypted.
     #[serde(default)]
     pub encrypted: BTreeSet<Tid>,
+    /// How the configuration secures the controllers that it lists.
+    #[serde(default)]
+    pub secured: Secured,
     /// The connections that stacd owns. Missing in the state of earlier versions: there `members` is used.
     #[serde(default)]
     pub instances: Option<Vec<Instance>>,
@@ -101,6 +105,7 @@ impl Connector {
             host_nqn: self.renamed.host_nqn().to_owned(),
             renamed: self.renamed.before().clone(),
             encrypted: self.reconciler.fleet.encrypted().cloned().collect(),
+            secured: self.reconciler.secured.clone(),
         }
     }
 
@@ -112,6 +117,7 @@ impl Connector {
             self.reconciler.sources.remember(SourceId::Page(dc), names);
         }
         self.reconciler.was_configured = saved.configured;
+        self.reconciler.secured = saved.secured;
         self.booted.restore(saved.boot.into_iter().map(|SavedBoot { ioc, record }| (ioc, record)).collect());
         self.renamed = Renamed::restore(saved.host_nqn, saved.renamed);
         self.reconciler.fleet.restore(saved.instances, &saved.members);

@@ -8,9 +8,10 @@ use libstas::core::sources::{Page, SourceId};
 use libstas::core::{HostEffect, Level, Notice, OpId, Time};
 use libstas::nvme::Tid;
 use libstas::nvme::log_page::{Entry, Flaw, Subtype, Unclear};
+use libstas::nvme::security::Requirement;
 
 use super::newcomers::Newcomers;
-use super::{Connector, Context, DcPage, Effect, Named, PageState, StafdView, Timer, renamed};
+use super::{Connector, Context, DcPage, Effect, Named, PageState, RemovedDc, StafdView, Timer, renamed};
 
 /// A stafd that has just appeared is asked again if its first answer takes longer than this.
 const FETCH_AGAIN: Duration = Duration::from_secs(1);
@@ -184,6 +185,7 @@ impl Connector {
         let before: BTreeSet<&Tid> = known.iter().collect();
         self.stafd.stated.retain(|dc, _| listed.contains(dc) || before.contains(dc));
         self.stafd.shown = listed.clone();
+        let former_nqns = former_host_nqns(&listed, view.removed.as_deref().unwrap_or_default());
         for page in view.dcs {
             if self.is_overtaken(op, &page.dc) {
                 self.fetch_page(ctx, page.dc, false);
@@ -200,8 +202,8 @@ impl Connector {
             let id = SourceId::Page(dc.clone());
             match removed {
                 Some(Some(removed)) => {
-                    if let Some(other) = listed.iter().find(|other| renamed::same_but_for_the_host(other, &dc)) {
-                        self.keep_what_another_host_found(ctx, &dc, other);
+                    if let Some(now) = former_nqns.get(&dc.host_nqn) {
+                        self.keep_what_another_host_found(ctx, &dc, now);
                     }
                     self.reconciler.sources.give_up(&id, removed.reason.spares_live());
                 }
@@ -249,8 +251,14 @@ impl Connector {
         let id = SourceId::Page(dc.clone());
         let mut names = BTreeMap::new();
         let mut unclear: BTreeSet<Unclear> = unclear.into_iter().collect();
-        for entry in entries.iter().filter(|entry| entry.subtype == Subtype::NVME) {
+        for entry in &entries {
+            if entry.subtype != Subtype::NVME {
+                unclear.extend(Unclear::of_other_subtype(entry));
+                continue;
+            }
             match self.named_by(&dc, entry) {
+                // Of several entries for one controller the one that demands encryption counts.
+                Ok(tid) if Requirement::of(entry).is_none() && names.get(&tid).is_some_and(demands_encryption) => {}
                 Ok(tid) => drop(names.insert(tid, Named::Entry(Box::new(entry.clone())))),
                 // The entry describes a discovery controller, not storage.
                 Err(Flaw::DiscoveryNqn) => {}
@@ -271,7 +279,7 @@ impl Connector {
         match connection {
             Some(connected_since) => {
                 let page = Page { connected_since, names, read: read_anew.then_some(ctx.now), unclear };
-                self.reconciler.sources.read(ctx.now, id, page, |tid| self.reconciler.fleet.is_live(tid));
+                self.reconciler.sources.read(ctx.now, id, page, |tid| self.reconciler.fleet.may_be_live(tid));
             }
             None => self.reconciler.sources.hearsay(id, names),
         }
@@ -315,4 +323,21 @@ impl Connector {
             && self.stafd.complete
             && self.stafd.all.is_none()
     }
+}
+
+fn demands_encryption(named: &Named) -> bool {
+    matches!(named, Named::Entry(entry) if Requirement::of(entry).is_some())
+}
+
+/// The host NQNs under which stafd no longer lists any discovery controller, each with the one that has taken its place: one
+/// of the removed discovery controllers is listed under that. What stafd found as another host proves nothing now, also
+/// where the present one is not shown the way there.
+fn former_host_nqns(listed: &BTreeSet<Tid>, removed: &[RemovedDc]) -> BTreeMap<String, String> {
+    let present: BTreeSet<&str> = listed.iter().map(|dc| dc.host_nqn.as_str()).collect();
+    let former = removed.iter().map(|removed| &removed.dc).filter(|dc| !present.contains(dc.host_nqn.as_str()));
+    let renamed = former.filter_map(|dc| {
+        let now = listed.iter().find(|other| renamed::same_but_for_the_host(other, dc))?;
+        Some((dc.host_nqn.clone(), now.host_nqn.clone()))
+    });
+    renamed.collect()
 }

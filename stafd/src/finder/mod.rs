@@ -192,13 +192,16 @@ impl Finder {
             if !self.is_barred(tid) && !self.is_undecided(tid) {
                 // Saved referrals have no parameters of `[Global]` yet.
                 let parameters = || parameters.over(&settings.conf.parameters);
-                let announced_only = !trusted.contains(tid);
-                meant.entry(tid).or_insert_with(|| Want {
-                    parameters: parameters(),
-                    rank,
-                    attempts: None,
-                    announced_only,
-                });
+                let announced_only = match id {
+                    SourceId::Configured | SourceId::Boot => false,
+                    SourceId::Page(by) => !trusted.contains(by),
+                    SourceId::Announced | SourceId::Renamed => true,
+                };
+                let want = Want { parameters: parameters(), rank, attempts: None, announced_only };
+                match meant.get_mut(tid) {
+                    Some(before) => before.beside(want),
+                    None => drop(meant.insert(tid, want)),
+                }
             }
         }
         // The controller that led to it aged out before this run.

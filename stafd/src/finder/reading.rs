@@ -124,7 +124,8 @@ impl Finder {
             let notices = flaws.chain([tell(Level::Info, read)]);
             notices.for_each(|notice| ctx.tell(notice));
         }
-        let Referrals { names, unclear } = self.referrals(tid, &page);
+        let Referrals { names, mut unclear } = self.referrals(tid, &page);
+        unclear.extend(self.of_other_subtypes(tid, &page));
         let whole = page.is_whole();
         if let Some(dc) = self.dcs.get_mut(tid) {
             dc.page = Some(page);
@@ -156,11 +157,26 @@ impl Finder {
         let mut referrals = Referrals { unclear: page.unclear().cloned().collect(), ..Referrals::default() };
         for entry in page.entries.iter().filter(|entry| entry.subtype == Subtype::REFERRAL) {
             match entry.controller(dc) {
-                Ok(tid) => drop(referrals.names.insert(tid, parameters.clone().listed_by(entry))),
+                Ok(tid) => {
+                    let demanded = parameters.clone().listed_by(entry);
+                    // Of several entries for one controller the strictest counts.
+                    let secured = |before: &mut Parameters| before.secure_like(&demanded);
+                    referrals.names.entry(tid).and_modify(secured).or_insert_with(|| demanded.clone());
+                }
                 Err(flaw) => drop(referrals.unclear.insert(Unclear::of_entry(entry, &flaw))),
             }
         }
         referrals
+    }
+
+    /// The entries that are no referrals by their subtype, and may mean a discovery controller to which the page referred
+    /// before.
+    fn of_other_subtypes(&self, dc: &Tid, page: &LogPage) -> Vec<Unclear> {
+        let others = page.entries.iter().filter(|entry| entry.subtype != Subtype::REFERRAL);
+        let unclear = others.map(|entry| Unclear::of_entry(entry, &Flaw::DiscoveryNqn));
+        let id = SourceId::Page(dc.clone());
+        let may_mean_one = |entry: &Unclear| self.reconciler.sources.claimed_by(&id).any(|tid| entry.may_mean(tid));
+        unclear.filter(may_mean_one).collect()
     }
 
     /// Reads pages again: doubtful ones, and those read early on their connection that omit controllers of an earlier

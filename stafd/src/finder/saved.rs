@@ -6,9 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use libstas::core::CtrlRef;
 use libstas::core::configured::SavedNames;
 use libstas::core::ownership::Instance;
+use libstas::core::secured::Secured;
 use libstas::core::sources::SourceId;
 use libstas::nvme::log_page::LogPage;
 use libstas::nvme::nbft::BootController;
+use libstas::nvme::security::{Requirement, Tls};
 use libstas::nvme::{Parameters, Tid};
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +27,9 @@ pub struct SavedDc {
     /// The discovery controllers that it has referred to and whose absence is not proved.
     #[serde(default)]
     pub referrals: Vec<Tid>,
+    /// Those of them that are connected encrypted only.
+    #[serde(default)]
+    pub encrypted_only: BTreeSet<Tid>,
     /// True if a boot table lists it. Earlier versions did not save it: then it may be true.
     #[serde(default = "may_be_booted")]
     pub booted: bool,
@@ -61,6 +66,9 @@ pub struct Saved {
     /// Discovery controllers whose last connection was encrypted.
     #[serde(default)]
     pub encrypted: BTreeSet<Tid>,
+    /// How the configuration secures the controllers that it lists.
+    #[serde(default)]
+    pub secured: Secured,
     /// The connections that stafd owns. Missing in the state of earlier versions: there `dcs` is used.
     #[serde(default)]
     pub instances: Option<Vec<Instance>>,
@@ -100,6 +108,7 @@ impl Finder {
             boot: self.booted.controllers().to_vec(),
             polls: self.polls().chain(self.old_polls.iter().copied()).collect(),
             encrypted: self.reconciler.fleet.encrypted().cloned().collect(),
+            secured: self.reconciler.secured.clone(),
             instances: self.reconciler.fleet.instances(),
         }
     }
@@ -142,7 +151,13 @@ impl Finder {
     /// Controllers that were removed but are not disconnected yet: the next run finishes that.
     fn leaving(&self) -> impl Iterator<Item = SavedDc> {
         let leaving = self.reconciler.fleet.tids().filter(|dc| !self.dcs.contains_key(*dc));
-        leaving.map(|dc| SavedDc { dc: dc.clone(), page: None, referrals: Vec::new(), booted: false })
+        leaving.map(|dc| SavedDc {
+            dc: dc.clone(),
+            page: None,
+            referrals: Vec::new(),
+            encrypted_only: BTreeSet::new(),
+            booted: false,
+        })
     }
 
     fn saved_dc(&self, dc: &Tid, known: &DiscoveryController) -> SavedDc {
@@ -151,6 +166,13 @@ impl Finder {
             dc: dc.clone(),
             page: known.page.clone(),
             referrals: self.lasting_referrals(&id).cloned().collect(),
+            encrypted_only: self
+                .reconciler
+                .sources
+                .claims_of(&id)
+                .filter(demands_tls)
+                .map(|(tid, _)| tid.clone())
+                .collect(),
             booted: self.booted.record_of(dc).is_some(),
         }
     }
@@ -162,7 +184,7 @@ impl Finder {
     pub(super) fn restore(&mut self, saved: Saved) {
         self.announced.restore(saved.announced);
         self.booted.restore(saved.boot);
-        for SavedDc { dc, page, referrals, booted } in saved.dcs {
+        for SavedDc { dc, page, referrals, encrypted_only, booted } in saved.dcs {
             if booted {
                 self.was_booted.insert(dc.clone());
             }
@@ -170,7 +192,10 @@ impl Finder {
             if page.is_some() || !referrals.is_empty() {
                 let mut names: BTreeMap<_, _> =
                     page.as_ref().map(|page| self.referrals(&dc, page).names).unwrap_or_default();
-                names.extend(referrals.into_iter().map(|referred| (referred, Parameters::default())));
+                for referred in referrals {
+                    let tls = encrypted_only.contains(&referred).then_some(Tls::Required(Requirement::Listed));
+                    names.entry(referred).or_default().secure_like(&Parameters { tls, ..Parameters::default() });
+                }
                 self.reconciler.sources.remember(SourceId::Page(dc.clone()), names);
             }
             let known = self.dcs.entry(dc).or_default();
@@ -187,12 +212,17 @@ impl Finder {
             self.aged_out.insert(dc);
         }
         self.reconciler.was_configured = saved.configured;
+        self.reconciler.secured = saved.secured;
         self.old_polls = saved.polls;
         self.reconciler.fleet.restore_encrypted(saved.encrypted);
         self.reconciler.restored = self.dcs.keys().cloned().collect::<BTreeSet<_>>();
         self.reconciler.fleet.restore(saved.instances, &self.reconciler.restored);
         self.removed = saved.removed.into_iter().map(|removed| (removed.dc.clone(), removed)).collect();
     }
+}
+
+fn demands_tls((_, parameters): &(&Tid, &Parameters)) -> bool {
+    matches!(parameters.tls, Some(Tls::Required(_) | Tls::Contradictory))
 }
 
 #[cfg(test)]
@@ -217,7 +247,13 @@ mod tests {
 
     fn dc(number: usize, entries: usize) -> SavedDc {
         let page = LogPage { entries: vec![entry("192.0.2.7", "nqn.a"); entries], ..LogPage::default() };
-        SavedDc { dc: tid(number), page: Some(page), referrals: vec![tid(99)], booted: false }
+        SavedDc {
+            dc: tid(number),
+            page: Some(page),
+            referrals: vec![tid(99)],
+            encrypted_only: BTreeSet::new(),
+            booted: false,
+        }
     }
 
     #[test]

@@ -40,7 +40,13 @@ fn tid(traddr: &str, subsysnqn: &str) -> Tid {
 fn saved_stafd(page: &LogPage) -> stafd::finder::Saved {
     let dc = tid("192.0.2.1", DISCOVERY_NQN);
     let referrals = vec![tid("192.0.2.2", DISCOVERY_NQN)];
-    let saved = stafd::finder::SavedDc { dc: dc.clone(), page: Some(page.clone()), referrals, booted: false };
+    let saved = stafd::finder::SavedDc {
+        dc: dc.clone(),
+        page: Some(page.clone()),
+        referrals,
+        encrypted_only: Default::default(),
+        booted: false,
+    };
     stafd::finder::Saved { dcs: vec![saved], configured: [dc].into(), ..Default::default() }
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use super::context::Context;
 use super::controller::{BeforeExclusion, Controller, Leaving, Life, Parting, Want};
-use super::effect::{ConnectRequest, HostEffect, HostEvent, Portal};
+use super::effect::{ConnectRequest, HostEffect, HostEvent, Level, Portal};
 use super::inventory::Inventory;
 use super::kernel::{CtrlState, KernelController, Links};
 use super::lane::{Lane, Manner};
@@ -218,6 +218,19 @@ impl Fleet {
             BeforeExclusion::Removed(how, cause) => (Some((how, Leaving::Asked)), Some(cause)),
         };
         is_wanted
+    }
+
+    /// The removal of a member is no longer proved: the member is wanted until it is proved again. A disconnect that has
+    /// begun goes on.
+    pub fn removal_is_unproved(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
+        let is_kept = |member: &&mut Controller| !member.is_wanted() && !member.dismissed;
+        let Some(member) = self.members.get_mut(tid).filter(is_kept) else { return };
+        (member.leaving, member.cause, member.kept, member.before_exclusion) = (None, None, None, None);
+        self.timers.cancel(&Timer::Part(tid.clone()));
+        self.stirred.insert(tid.clone());
+        let text = "its removal is no longer proved: it stays connected until that is proved again".to_owned();
+        ctx.tell_about(Level::Info, tid, member.ctrl(), text);
+        ctx.host(HostEffect::Save);
     }
 
     /// Removes a controller of the saved state that this run does not want: its saved connection is disconnected.

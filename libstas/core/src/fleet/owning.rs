@@ -116,8 +116,9 @@ impl Fleet {
         let is_there = |ctrl: CtrlRef| {
             self.inventory.get(ctrl).is_some() && !self.disconnecting.values().any(|going| *going == ctrl)
         };
-        let of_it = |instance: &&Instance| instance.holders.contains(tid) || instance.tid == *tid;
-        let saved = self.ours.values().filter(of_it).map(|instance| instance.ctrl).find(|ctrl| is_there(*ctrl));
+        let there = || self.ours.values().filter(|instance| is_there(instance.ctrl));
+        let held = there().find(|instance| instance.holders.contains(tid));
+        let saved = held.or_else(|| there().find(|instance| instance.tid == *tid)).map(|instance| instance.ctrl);
         let recorded = || {
             let ours = self.inventory.iter().filter(|kernel| matches!(kernel.owner, Owner::Stas(_)));
             let free = ours.filter(|kernel| is_there(kernel.ctrl) && !self.ours.contains_key(&kernel.ctrl));

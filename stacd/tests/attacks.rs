@@ -1,0 +1,228 @@
+//! Inputs by which storage could be lost, or connected less securely than asked.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use fake_host::{Connector, FakeHost, RENAMED, as_host, dc, dc_page, entry, io};
+use libstas::bus::contract::Origin;
+use libstas::core::{CtrlState, HostEffect, Interface, Links};
+use libstas::nvme::log_page::{Entry, SecType, Subtype, Treq, Tsas};
+use stacd::connector::{DcPage, Event, PageState, RemovalReason, RemovedDc, StafdView};
+
+type Host = FakeHost<Connector>;
+
+const TARGET: &str = "192.0.2.1";
+const KEY: &str = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
+
+fn line(nqn: &str, more: &str) -> String {
+    format!("controller=transport=tcp;traddr={TARGET};trsvcid=4420;nqn={nqn}{more}\n")
+}
+
+fn file(lines: &[String]) -> String {
+    format!("[Controllers]\n{}", lines.concat())
+}
+
+fn view(dcs: Vec<DcPage>) -> StafdView {
+    StafdView { dcs, removed: Some(Vec::new()), is_complete: true }
+}
+
+fn secured(nqn: &str, sectype: u8, treq: u8) -> Entry {
+    Entry { tsas: Tsas::Tcp { sectype: SecType(sectype) }, treq: Treq(treq), ..entry(TARGET, nqn) }
+}
+
+fn tls(nqn: &str) -> Entry {
+    secured(nqn, 2, 5)
+}
+
+fn clear(nqn: &str) -> Entry {
+    secured(nqn, 0, 6)
+}
+
+#[test]
+fn a_known_entry_that_comes_back_with_another_subtype_keeps_its_controller() {
+    for subtype in [Subtype::REFERRAL, Subtype::DISCOVERY] {
+        let mut host = Host::configured("").started();
+        host.stafd_with(&["a", "b"], 100);
+        host.page_has(vec![entry(TARGET, "a"), Entry { subtype, ..entry(TARGET, "b") }]);
+        host.wait(120);
+        assert_eq!(host.nqns(), ["a", "b"], "{subtype:?}");
+        host.page_is(&["a"]);
+        host.wait(120);
+        assert_eq!(host.nqns(), ["a"], "{subtype:?}");
+    }
+}
+
+#[test]
+fn the_strictest_of_several_entries_decides_on_encryption() {
+    for entries in [vec![tls("a"), clear("a")], vec![clear("a"), tls("a")]] {
+        let mut host = Host::configured("").started();
+        host.stafd_is(":1.5", view(vec![dc_page(&dc(TARGET), host.now, entries)]));
+        host.wait(60);
+        assert_eq!(host.nqns(), [""; 0]);
+    }
+    for (one, other) in [(tls("a"), clear("a")), (clear("a"), tls("a"))] {
+        let mut host = Host::configured("").started();
+        let pages =
+            vec![dc_page(&dc("192.0.2.7"), host.now, vec![one]), dc_page(&dc("192.0.2.8"), host.now, vec![other])];
+        host.stafd_is(":1.5", view(pages));
+        host.wait(60);
+        assert_eq!(host.nqns(), [""; 0]);
+    }
+}
+
+#[test]
+fn an_announced_discovery_controller_neither_lowers_nor_raises_what_a_configured_one_demands() {
+    for (announced, configured, connected) in [(clear("a"), tls("a"), 0), (tls("a"), clear("a"), 1)] {
+        for (first, second) in [("192.0.2.7", "192.0.2.8"), ("192.0.2.8", "192.0.2.7")] {
+            let mut host = Host::configured("").started();
+            let announced =
+                DcPage { origin: Origin::Discovered, ..dc_page(&dc(first), host.now, vec![announced.clone()]) };
+            let pages = vec![announced, dc_page(&dc(second), host.now, vec![configured.clone()])];
+            host.stafd_is(":1.5", view(pages));
+            host.wait(60);
+            assert_eq!(host.nqns().len(), connected, "{first}");
+        }
+    }
+}
+
+#[test]
+fn a_configured_controller_without_tls_setting_takes_the_demand_of_its_entry() {
+    for (more, connected) in [("", 0), (";tls=false", 1), (";tls=auto", 0)] {
+        let mut host = Host::configured("").started();
+        host.stafd_is(":1.5", view(vec![dc_page(&dc(TARGET), host.now, vec![tls("a")])]));
+        host.configure(&file(&[line("a", more)]));
+        host.wait(60);
+        assert_eq!(host.nqns().len(), connected, "{more}");
+    }
+}
+
+#[test]
+fn a_line_with_a_secret_that_is_damaged_before_a_restart_makes_no_connection_without_the_secret() {
+    let mut host = Host::configured(&file(&[line("a", &format!(";dhchap-secret={KEY}"))])).started();
+    host.wait(1);
+    assert_eq!(host.nqns(), ["a"]);
+    host.write("[Controllers]\ncontroller=oops\n");
+    host.restart();
+    host.wait(20);
+    assert_eq!(host.nqns(), ["a"], "it stays connected");
+    host.kernel.clear();
+    host.send_snapshot();
+    host.wait(120);
+    assert_eq!(host.nqns(), [""; 0]);
+    host.restart();
+    host.wait(120);
+    assert_eq!(host.nqns(), [""; 0]);
+    host.configure(&file(&[line("a", &format!(";dhchap-secret={KEY}"))]));
+    host.wait(20);
+    assert_eq!(host.nqns(), ["a"]);
+}
+
+#[test]
+fn what_was_connected_as_another_host_is_not_connected_again_less_securely() {
+    let mut host = Host::configured(&file(&[line("a", &format!(";dhchap-secret={KEY}"))])).started();
+    host.wait(1);
+    host.identity.nqn = RENAMED.into();
+    host.dead.insert(TARGET.into());
+    host.restart();
+    host.wait(20);
+    assert_eq!(host.nqns(), ["a"]);
+    host.kernel.clear();
+    host.send_snapshot();
+    host.dead.clear();
+    host.wait(120);
+    let without = host.host_effects().filter_map(|effect| match effect {
+        HostEffect::Connect { request, .. } => Some(request.parameters.dhchap_secret.is_none()),
+        _ => None,
+    });
+    let without: Vec<bool> = without.collect();
+    assert!(!without.contains(&true), "{without:?}");
+}
+
+#[test]
+fn a_referred_discovery_controller_of_a_stafd_with_another_host_nqn_takes_nothing() {
+    let mut host = Host::configured("").started();
+    let (one, two) = (dc("192.0.2.7"), dc("192.0.2.8"));
+    let since = host.now;
+    let pages = vec![dc_page(&one, since, vec![entry(TARGET, "a")]), dc_page(&two, since, vec![entry(TARGET, "b")])];
+    host.stafd_is(":1.5", view(pages));
+    host.wait(40);
+    assert_eq!(host.nqns(), ["a", "b"]);
+    let removed = Some(vec![
+        RemovedDc { dc: one.clone(), reason: RemovalReason::Configuration },
+        RemovedDc { dc: two, reason: RemovalReason::ReferralGone },
+    ]);
+    let never =
+        DcPage { state: PageState::Never, connected_since: None, ..dc_page(&as_host(RENAMED, &one), since, vec![]) };
+    host.stafd_is(":1.9", StafdView { dcs: vec![never], removed, is_complete: true });
+    host.wait(600);
+    assert_eq!(host.disconnected(), [""; 0]);
+}
+
+/// The proof of a removal is withdrawn while the storage is in use.
+#[test]
+fn a_removal_whose_proof_is_withdrawn_while_the_storage_is_in_use_needs_a_new_proof() {
+    let mut host = Host::configured("").started();
+    host.in_use.insert("a".into());
+    host.stafd_with(&["a"], 100);
+    host.wait(5);
+    let page = host.peer.first().clone();
+    let removed = Some(vec![RemovedDc { dc: page.dc.clone(), reason: RemovalReason::Excluded }]);
+    host.peer.view = Some(StafdView { dcs: Vec::new(), removed, is_complete: true });
+    host.feed(Event::DcRemoved);
+    host.wait(30);
+    assert_eq!(host.told("is kept"), 1);
+    let never = DcPage { state: PageState::Never, connected_since: None, entries: Vec::new(), ..page.clone() };
+    host.peer.view = Some(view(vec![never]));
+    host.feed(Event::DcRemoved);
+    host.wait(5);
+    host.in_use.clear();
+    host.wait(600);
+    assert_eq!(host.nqns(), ["a"], "it is not proved any more");
+    let since = host.now;
+    host.peer.view = Some(view(vec![DcPage { connected_since: Some(since), entries: Vec::new(), ..page }]));
+    host.feed(Event::PageChanged(dc(TARGET)));
+    host.wait(60);
+    assert_eq!(host.nqns(), [""; 0]);
+}
+
+/// A connection that was adopted and then released stays; the removal ends the one that is held.
+#[test]
+fn a_removal_after_a_restart_ends_the_connection_that_was_held_and_no_older_one() {
+    let mut host = Host::configured(&file(&[line("a", ";host-iface=eth0")]));
+    let interface = |index, name: &str, address: &str| Interface {
+        index,
+        name: name.into(),
+        mac: Vec::new(),
+        up: true,
+        addresses: vec![address.parse().unwrap()],
+    };
+    host.links = Some(Links(vec![interface(2, "eth0", "192.0.2.50"), interface(3, "eth1", "192.0.2.51")]));
+    let by_hand = host.add(&io(TARGET, "a"));
+    host.ctrl(by_hand).src_addr = "192.0.2.50".parse().ok();
+    host.start();
+    host.wait(1);
+    assert_eq!(host.kernel.len(), 1);
+    host.ctrl(by_hand).src_addr = "192.0.2.51".parse().ok();
+    host.send_snapshot();
+    host.wait(20);
+    assert_eq!(host.kernel.len(), 2, "it no longer serves");
+    host.write("");
+    host.restart();
+    host.wait(20);
+    assert_eq!(host.gone.iter().map(|kernel| &*kernel.host_iface).collect::<Vec<_>>(), ["eth0"]);
+    assert!(host.kernel.iter().any(|kernel| kernel.ctrl == by_hand));
+}
+
+#[test]
+fn states_that_cannot_be_read_count_as_live_when_a_page_drops_all() {
+    let mut host = Host::configured("").started();
+    host.stafd_with(&["a", "b"], 100);
+    for kernel in &mut host.kernel {
+        kernel.state = CtrlState::Unknown;
+    }
+    host.send_snapshot();
+    host.page_is(&[]);
+    host.wait(3);
+    assert_eq!(host.nqns(), ["a", "b"], "it is read again first");
+    host.page_is(&["a", "b"]);
+    host.wait(20);
+    assert_eq!(host.disconnected(), [""; 0]);
+}
