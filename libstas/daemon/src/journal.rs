@@ -4,8 +4,8 @@
 //! disk may be one that this daemon is about to reconnect), the event loop continues. Lines that do not fit into the
 //! queue are dropped and counted, and the count is logged.
 //!
-//! In the journal, the fields TID, DEVICE and NQN identify the controller of a line:
-//! `journalctl DEVICE=nvme3`.
+//! In the journal, the fields TID, DEVICE and NQN identify the controller of a line: `journalctl DEVICE=nvme3`. TARGET,
+//! CODE_FILE and CODE_LINE identify the code that wrote the line.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::time::Duration;
 
-use tracing::field::{Field, Visit};
+use tracing::field::{Field, Value, Visit};
 use tracing::{Event, Metadata, Subscriber};
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::LevelFilter;
@@ -130,11 +130,13 @@ struct Line {
     tid: Option<String>,
     device: Option<String>,
     nqn: Option<String>,
+    /// Where the line comes from. `None`: from this module.
+    origin: Option<&'static Metadata<'static>>,
 }
 
 impl Line {
     fn plain(level: tracing::Level, text: String) -> Self {
-        Self { level, text, tid: None, device: None, nqn: None }
+        Self { level, text, tid: None, device: None, nqn: None, origin: None }
     }
 
     /// Makes the text and the names of the controller harmless.
@@ -174,6 +176,7 @@ impl<S: Subscriber> Layer<S> for Front {
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut line = Line::plain(*event.metadata().level(), String::new());
+        line.origin = Some(event.metadata());
         event.record(&mut LineVisitor(&mut line));
         line.tame();
         if let Err(TrySendError::Full(_)) = self.jobs.try_send(Job::Write(line)) {
@@ -245,7 +248,10 @@ impl Sink {
 
     fn write(&mut self, line: &Line) {
         match self {
-            Self::Journal(dispatch) => tracing::dispatcher::with_default(dispatch, || resend(line)),
+            Self::Journal(dispatch) => match line.origin {
+                Some(origin) => resend(line, origin, dispatch),
+                None => tracing::dispatcher::with_default(dispatch, || tracing::warn!("{}", line.text)),
+            },
             Self::Lines { name, clock, out } => {
                 let time =
                     if *clock { jiff::Timestamp::now().strftime("%H:%M:%SZ ").to_string() } else { String::new() };
@@ -262,16 +268,18 @@ impl Sink {
     }
 }
 
-/// Passes the line to the journal's own subscriber.
-fn resend(line: &Line) {
-    let message = line.message();
-    let (tid, device, nqn) = (line.tid.as_deref(), line.device.as_deref(), line.nqn.as_deref());
-    match line.level {
-        tracing::Level::ERROR => tracing::error!(tid, device, nqn, "{message}"),
-        tracing::Level::WARN => tracing::warn!(tid, device, nqn, "{message}"),
-        tracing::Level::INFO => tracing::info!(tid, device, nqn, "{message}"),
-        _ => tracing::debug!(tid, device, nqn, "{message}"),
-    }
+/// Passes the line to the journal's own subscriber, as an event of its origin.
+fn resend(line: &Line, origin: &'static Metadata<'static>, dispatch: &tracing::Dispatch) {
+    let fields = origin.fields();
+    // Every event has a message.
+    let Some(message) = fields.field("message") else { return };
+    let text = line.message();
+    let [tid, device, nqn] = ["tid", "device", "nqn"].map(|name| fields.field(name).unwrap_or_else(|| message.clone()));
+    // A field that the origin lacks has no value, and values that are `None` are not sent.
+    let [tid_value, device_value, nqn_value] =
+        [&line.tid, &line.device, &line.nqn].map(|value| value.as_ref().map(|value| value as &dyn Value));
+    let values = [(&message, Some(&text as &dyn Value)), (&tid, tid_value), (&device, device_value), (&nqn, nqn_value)];
+    dispatch.event(&Event::new(origin, &fields.value_set(&values)));
 }
 
 fn write_lines(sink: &mut Sink, inbox: &Receiver<Job>, lost: &AtomicU64) {
@@ -291,6 +299,9 @@ fn write_lines(sink: &mut Sink, inbox: &Receiver<Job>, lost: &AtomicU64) {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::os::unix::net::UnixDatagram;
+    use std::process::Command;
     use std::sync::Mutex;
 
     use super::*;
@@ -372,25 +383,87 @@ mod tests {
         assert!(second.len() < LINE_MAX + 64, "{}", second.len());
     }
 
-    #[test]
-    fn a_name_from_outside_cannot_reorder_a_line_or_show_a_secret() {
-        let key = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
-        let mut notice = notice(Level::Info, "model \u{2066}x\u{200b}");
-        let parts = TidParts { subsysnqn: format!("nqn.\u{202e}x:{key}"), ..notice.tid.unwrap().parts().clone() };
-        notice.tid = Some(Tid::new(parts));
-        let text = lines_of(|_| tell(&notice));
-        let expected = "stafd: (tcp, 192.0.2.1, 8009, nqn.\\u{202e}x:***) | nvme3 - model \\u{2066}x\\u{200b}\n";
-        assert_eq!(text, expected);
+    /// Set for a test that runs again with a /run of its own.
+    const OWN_RUN: &str = "STAS_TEST_OWN_RUN";
+
+    /// Runs a test of this module again with an empty /run of its own. Returns whether it ran: not every system permits
+    /// another mount namespace.
+    fn with_own_run(test: &str) -> bool {
+        let mount = "mount -t tmpfs tmpfs /run && mkdir -p /run/systemd/journal";
+        let prepared = |rest: &str| {
+            let mut command = Command::new("unshare");
+            command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &format!("{mount} {rest}"), "sh"]);
+            command
+        };
+        if !prepared("").output().is_ok_and(|output| output.status.success()) {
+            return false;
+        }
+        let program = std::env::current_exe().unwrap();
+        let mut command = prepared("&& exec \"$@\"");
+        let (_, module) = module_path!().split_once("::").unwrap();
+        let name = format!("{module}::{test}");
+        let output = command.arg(program).args(["--exact", &name]).env(OWN_RUN, "1").output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success() && text.contains("1 passed"), "{text}");
+        true
+    }
+
+    /// The fields of the next entry that is sent to the journal (systemd's JOURNAL_NATIVE_PROTOCOL).
+    fn next_entry(socket: &UnixDatagram) -> BTreeMap<String, String> {
+        let mut bytes = [0; 4096];
+        // The first datagram is empty: it only tests whether the journal is there.
+        let length = std::iter::repeat_with(|| socket.recv(&mut bytes).unwrap()).find(|length| *length > 0).unwrap();
+        let (mut rest, mut fields) = (&bytes[..length], BTreeMap::new());
+        while !rest.is_empty() {
+            let end = rest.iter().position(|byte| *byte == b'\n').unwrap();
+            let line = String::from_utf8(rest[..end].to_vec()).unwrap();
+            rest = &rest[end + 1..];
+            if let Some((name, value)) = line.split_once('=') {
+                fields.insert(name.to_owned(), value.to_owned());
+                continue;
+            }
+            // The length of the value in 8 bytes, the value, a newline.
+            let (length, tail) = rest.split_first_chunk::<8>().unwrap();
+            let (value, tail) = tail.split_at(usize::try_from(u64::from_le_bytes(*length)).unwrap());
+            fields.insert(line, String::from_utf8(value.to_vec()).unwrap());
+            rest = &tail[1..];
+        }
+        fields
     }
 
     #[test]
-    fn the_fields_of_a_line_are_as_harmless_as_its_text() {
-        let mut line = Line::plain(tracing::Level::INFO, "a\u{202e}".to_owned());
-        line.nqn = Some("nqn.\u{202e}".to_owned());
-        line.tid = Some("(tcp, \u{202e})".to_owned());
-        line.tame();
-        assert_eq!(line.nqn.as_deref(), Some("nqn.\\u{202e}"));
-        assert_eq!(line.message(), "(tcp, \\u{202e}) - a\\u{202e}");
+    fn a_journal_entry_names_the_code_that_wrote_it() {
+        if std::env::var_os(OWN_RUN).is_none() {
+            if !with_own_run("a_journal_entry_names_the_code_that_wrote_it") {
+                eprintln!("skipped: this system permits no mount namespace");
+            }
+            return;
+        }
+        let socket = UnixDatagram::bind("/run/systemd/journal/socket").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let (_journal, front) = Journal::with_sink(Sink::journal("stafd").unwrap());
+        let line = tracing::subscriber::with_default(front, || {
+            tracing::info!(target: "stafd::finder", tid = "(tcp, 192.0.2.1)", errno = 5, "connected");
+            let line = line!() - 1;
+            tell(&notice(Level::Warning, "refused"));
+            line
+        });
+        let found = next_entry(&socket);
+        let line = line.to_string();
+        let expected = [
+            ("PRIORITY", "6"),
+            ("TARGET", "stafd::finder"),
+            ("CODE_FILE", file!()),
+            ("CODE_LINE", &line),
+            ("SYSLOG_IDENTIFIER", "stafd"),
+            ("MESSAGE", "(tcp, 192.0.2.1) - connected errno=5"),
+            ("TID", "(tcp, 192.0.2.1)"),
+        ];
+        assert_eq!(found, expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into());
+        let found = next_entry(&socket);
+        assert_eq!(found["MESSAGE"], "(tcp, 192.0.2.1, 8009, nqn.x) | nvme3 - refused");
+        let fields = ["PRIORITY", "DEVICE", "NQN"].map(|name| found[name].as_str());
+        assert_eq!(fields, ["4", "nvme3", "nqn.x"]);
     }
 
     #[test]
