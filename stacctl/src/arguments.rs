@@ -1,7 +1,7 @@
 //! What can be asked. The options are those of nvme-stas 2, and `-o`.
 
-use clap::{ArgAction, Args, Parser, Subcommand};
-use stas_cli::output::OutputArgs;
+use clap::{ArgAction, Parser, Subcommand};
+use stas_cli::output::{Listing, OutputArgs};
 
 /// Show what stacd, the connector daemon, keeps connected
 ///
@@ -38,15 +38,4 @@ pub enum Command {
     Status(OutputArgs),
     /// List the I/O controllers
     Ls(Listing),
-}
-
-/// How much, and in which format.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct Listing {
-    /// Show all that is known of each controller
-    #[arg(short, long)]
-    pub detailed: bool,
-    /// In which format.
-    #[command(flatten)]
-    pub output: OutputArgs,
 }

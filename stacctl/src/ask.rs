@@ -3,12 +3,12 @@
 use libstas::bus::{ControllerId, DebugProxy, StacProxy};
 use serde_json::{Value, json};
 use stas_cli::client::{self, Failure};
-use stas_cli::output::{Format, OutputArgs, render};
+use stas_cli::output::{Listing, OutputArgs, render};
 use stas_cli::table;
 use zbus::Connection;
 
 use crate::STACD;
-use crate::arguments::{Command, Listing};
+use crate::arguments::Command;
 
 /// Calls the daemon and formats the answer.
 pub(crate) async fn answer(connection: &Connection, command: Command) -> Result<String, Failure> {
@@ -22,18 +22,12 @@ pub(crate) async fn answer(connection: &Connection, command: Command) -> Result<
 }
 
 async fn tron(connection: &Connection, tron: bool) -> zbus::Result<String> {
-    let debug = DebugProxy::of_stacd(connection).await?;
-    debug.set_tron(tron).await?;
-    Ok(client::tron_text(debug.tron().await?))
+    client::set_tron(&DebugProxy::of_stacd(connection).await?, tron).await
 }
 
 async fn ls(connection: &Connection, listing: Listing) -> zbus::Result<String> {
-    let format = listing.output.format();
-    // The short dictionaries may lack the state that the table shows.
-    let detailed = listing.detailed || format == Format::Table;
-    let controllers = json!(StacProxy::new(connection).await?.list_controllers(detailed).await?);
-    let table = if listing.detailed { table::controllers_in_detail } else { table::controllers };
-    Ok(render(format, &controllers, table))
+    let controllers = StacProxy::new(connection).await?.list_controllers(listing.needs_detail()).await?;
+    Ok(listing.render(&json!(controllers)))
 }
 
 async fn status(connection: &Connection, output: OutputArgs) -> Result<String, Failure> {

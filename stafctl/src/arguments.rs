@@ -2,7 +2,7 @@
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use libstas::nvme::{DISCOVERY_NQN, Transport};
-use stas_cli::output::OutputArgs;
+use stas_cli::output::{Listing, OutputArgs};
 
 /// Show what stafd, the discovery daemon, knows
 ///
@@ -43,17 +43,6 @@ pub enum Command {
     Dlp(Controller),
     /// Show the log pages of all discovery controllers
     Adlp(Listing),
-}
-
-/// How much, and in which format.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct Listing {
-    /// Show all that is known of each controller
-    #[arg(short, long)]
-    pub detailed: bool,
-    /// In which format.
-    #[command(flatten)]
-    pub output: OutputArgs,
 }
 
 /// One discovery controller.

@@ -5,12 +5,12 @@ use std::path::Path;
 use libstas::bus::{ControllerId, DebugProxy, StafProxy};
 use serde_json::json;
 use stas_cli::client::{self, Failure};
-use stas_cli::output::{Format, OutputArgs, render};
+use stas_cli::output::{Listing, OutputArgs, render};
 use stas_cli::table;
 use zbus::Connection;
 
 use crate::STAFD;
-use crate::arguments::{Command, Controller, Listing};
+use crate::arguments::{Command, Controller};
 use crate::host_nqn;
 
 /// Calls the daemon and formats the answer.
@@ -27,18 +27,12 @@ pub(crate) async fn answer(connection: &Connection, command: Command) -> Result<
 }
 
 async fn tron(connection: &Connection, tron: bool) -> zbus::Result<String> {
-    let debug = DebugProxy::of_stafd(connection).await?;
-    debug.set_tron(tron).await?;
-    Ok(client::tron_text(debug.tron().await?))
+    client::set_tron(&DebugProxy::of_stafd(connection).await?, tron).await
 }
 
 async fn ls(connection: &Connection, listing: Listing) -> zbus::Result<String> {
-    let format = listing.output.format();
-    // The short dictionaries may lack the state that the table shows.
-    let detailed = listing.detailed || format == Format::Table;
-    let controllers = json!(StafProxy::new(connection).await?.list_controllers(detailed).await?);
-    let table = if listing.detailed { table::controllers_in_detail } else { table::controllers };
-    Ok(render(format, &controllers, table))
+    let controllers = StafProxy::new(connection).await?.list_controllers(listing.needs_detail()).await?;
+    Ok(listing.render(&json!(controllers)))
 }
 
 async fn dlp(connection: &Connection, controller: Controller) -> zbus::Result<String> {
@@ -69,12 +63,10 @@ fn default_host_nqn() -> String {
 }
 
 async fn adlp(connection: &Connection, listing: Listing) -> Result<String, Failure> {
-    let format = listing.output.format();
-    let detailed = listing.detailed || format == Format::Table;
-    let asked = async { StafProxy::new(connection).await?.get_all_log_pages(detailed).await };
+    let asked = async { StafProxy::new(connection).await?.get_all_log_pages(listing.needs_detail()).await };
     let pages = STAFD.json(&asked.await.map_err(|error| STAFD.failure(error))?)?;
     let table = if listing.detailed { table::all_log_pages_in_detail } else { table::all_log_pages };
-    Ok(render(format, &pages, table))
+    Ok(render(listing.output.format(), &pages, table))
 }
 
 async fn status(connection: &Connection, output: OutputArgs) -> Result<String, Failure> {

@@ -7,7 +7,7 @@ use serde_json::Value;
 use zbus::{Connection, fdo};
 
 use super::output;
-use stas_bus::BusError;
+use stas_bus::{BusError, DebugProxy};
 use stas_nvme::shown;
 
 /// Why a tool has no result.
@@ -110,10 +110,13 @@ impl Daemon {
     }
 }
 
-/// Output of `tron` and `troff`.
-#[must_use]
-pub fn tron_text(tron: bool) -> String {
-    format!("tron = {}\n", if tron { "True" } else { "False" })
+/// Switches a daemon's trace on or off. Returns the output of `tron` and `troff`.
+///
+/// # Errors
+/// If the call fails.
+pub async fn set_tron(debug: &DebugProxy<'_>, tron: bool) -> zbus::Result<String> {
+    debug.set_tron(tron).await?;
+    Ok(format!("tron = {}\n", if debug.tron().await? { "True" } else { "False" }))
 }
 
 /// Adds the members of `added` to `object`. If both have a member, that of `added` is kept.

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use super::pprint;
+use super::{pprint, table};
 use stas_nvme::secret::masked;
 use stas_nvme::shown::is_visible;
 
@@ -34,6 +34,32 @@ impl OutputArgs {
     #[must_use]
     pub fn format(self) -> Format {
         self.output.unwrap_or_else(|| if io::stdout().is_terminal() { Format::Table } else { Format::Python })
+    }
+}
+
+/// How much to list of each controller, and in which format.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Listing {
+    /// Show all that is known of each controller
+    #[arg(short, long)]
+    pub detailed: bool,
+    /// The format of the list.
+    #[command(flatten)]
+    pub output: OutputArgs,
+}
+
+impl Listing {
+    /// True if the daemon must answer in detail: its short answer lacks the state that the table shows.
+    #[must_use]
+    pub fn needs_detail(self) -> bool {
+        self.detailed || self.output.format() == Format::Table
+    }
+
+    /// Formats the controllers of a daemon.
+    #[must_use]
+    pub fn render(self, controllers: &Value) -> String {
+        let table = if self.detailed { table::controllers_in_detail } else { table::controllers };
+        render(self.output.format(), controllers, table)
     }
 }
 
