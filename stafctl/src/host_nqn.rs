@@ -9,16 +9,28 @@ use libstas::conf::sys;
 /// The file with the identity of the host.
 pub(crate) const SYS_CONF: &str = "/etc/stas/sys.conf";
 
+/// Why the host NQN is unknown.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum HostNqnError {
+    /// sys.conf exists and cannot be read.
+    #[error("{file} cannot be read: {error}")]
+    Unreadable { file: String, error: io::Error },
+    /// The host has no valid identity.
+    #[error(transparent)]
+    Identity(#[from] sys::IdentityError),
+}
+
 /// The host NQN that a sys.conf determines.
 ///
 /// # Errors
-/// Returns what is wrong and how to correct it.
-pub(crate) fn of(sys_conf: &Path) -> Result<String, String> {
+/// [`HostNqnError`] if the file cannot be read, or determines no valid identity.
+pub(crate) fn of(sys_conf: &Path) -> Result<String, HostNqnError> {
     let name = sys_conf.display().to_string();
-    let text = read(sys_conf).map_err(|error| format!("{name} cannot be read: {error}"))?.unwrap_or_default();
+    let unreadable = |error| HostNqnError::Unreadable { file: name.clone(), error };
+    let text = read(sys_conf).map_err(unreadable)?.unwrap_or_default();
     let (conf, _) = sys::parse(text.as_bytes(), &name);
-    let value = |file: &str| read(Path::new(file)).map_err(|error| error.to_string());
-    conf.identity(value).map(|(identity, _)| identity.nqn).map_err(|error| error.to_string())
+    let (identity, _) = conf.identity(|file| read(Path::new(file)))?;
+    Ok(identity.nqn)
 }
 
 fn read(path: &Path) -> io::Result<Option<String>> {
@@ -41,9 +53,9 @@ mod tests {
         let id = "id = 1b4e28ba-2fa1-11d2-883f-0016d3cca427";
         let conf = format!("[Host]\nnqn = file://{}\n{id}\n", path("hostnqn").display());
         fs::write(path("sys.conf"), conf).unwrap();
-        assert_eq!(of(&path("sys.conf")).as_deref(), Ok("nqn.2014-08.org.example:here"));
+        assert_eq!(of(&path("sys.conf")).unwrap(), "nqn.2014-08.org.example:here");
         fs::write(path("sys.conf"), format!("[Host]\nnqn = nqn.2014-08.org.example:there\n{id}\n")).unwrap();
-        assert_eq!(of(&path("sys.conf")).as_deref(), Ok("nqn.2014-08.org.example:there"));
+        assert_eq!(of(&path("sys.conf")).unwrap(), "nqn.2014-08.org.example:there");
     }
 
     #[test]
@@ -51,7 +63,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let conf = directory.path().join("sys.conf");
         fs::write(&conf, "[Host]\nnqn = file:///nonexistent/hostnqn\n").unwrap();
-        let complaint = of(&conf).unwrap_err();
+        let complaint = of(&conf).unwrap_err().to_string();
         assert!(complaint.contains("/nonexistent/hostnqn") && complaint.contains("stasadm"), "{complaint}");
     }
 }

@@ -213,9 +213,8 @@ fn read_identity(path: &Path) -> Result<HostIdentity, ConfigurationError> {
     let (conf, complaints) =
         sys::parse(&read_file(path).map_err(unreadable(path))?.unwrap_or_default(), &path.display().to_string());
     complain(&complaints);
-    let value = |file: &str| match read_file(Path::new(file)) {
-        Ok(content) => Ok(content.map(|bytes| String::from_utf8_lossy(&bytes).into_owned())),
-        Err(error) => Err(error.to_string()),
+    let value = |file: &str| -> io::Result<_> {
+        Ok(read_file(Path::new(file))?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     };
     let (identity, complaints) = conf.identity(value)?;
     complain(&complaints);

@@ -1,6 +1,7 @@
 //! Collects the complaints about one file: limited in number, sorted by line, and without secrets.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use super::types::Complaint;
 use stas_nvme::shown;
@@ -77,15 +78,36 @@ pub(crate) fn may_hold_a_secret(text: &str) -> bool {
 }
 
 /// Text of the file for a complaint: short, on one line, and `***` if it may contain a secret.
-pub(crate) fn quoted(text: &str) -> String {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quoted(String);
+
+impl Quoted {
+    /// Hides the text.
+    pub(crate) fn hidden() -> Self {
+        Self("***".to_owned())
+    }
+
+    pub(crate) fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Quoted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Quotes text of the file for a complaint.
+pub(crate) fn quoted(text: &str) -> Quoted {
     if may_hold_a_secret(text) {
-        return "***".to_owned();
+        return Quoted::hidden();
     }
     let quotes = match text.char_indices().nth(QUOTED) {
         Some((end, _)) => format!("{:?}…", text.get(..end).unwrap_or_default()),
         None => format!("{text:?}"),
     };
-    shown(&quotes).into_owned()
+    Quoted(shown(&quotes).into_owned())
 }
 
 #[cfg(test)]
@@ -113,13 +135,13 @@ mod tests {
     #[test]
     fn what_may_be_a_secret_is_not_quoted() {
         for text in ["DHHC-1:00:abc:", "dhhc-1", "x;dhchap_key=abc", "Secret=abc"] {
-            assert_eq!(quoted(text), "***");
+            assert_eq!(quoted(text).as_str(), "***");
         }
     }
 
     #[test]
     fn what_is_quoted_is_short_and_on_one_line() {
-        assert_eq!(quoted("a\nb"), "\"a\\nb\"");
-        assert!(quoted(&"é".repeat(1000)).chars().count() < 100);
+        assert_eq!(quoted("a\nb").as_str(), "\"a\\nb\"");
+        assert!(quoted(&"é".repeat(1000)).as_str().chars().count() < 100);
     }
 }

@@ -244,9 +244,9 @@ fn may_be_controller(key: &str) -> bool {
 /// A key for a complaint: without quotes if it is a plain word.
 fn plain(key: &str) -> String {
     let quotes = quoted(key);
-    match quotes.trim_matches('"') {
+    match quotes.as_str().trim_matches('"') {
         bare if bare.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') => bare.to_owned(),
-        _ => quotes,
+        _ => quotes.to_string(),
     }
 }
 
@@ -274,7 +274,7 @@ fn unknown_section(keys: &'static [Key], name: &str) -> String {
 }
 
 fn plain_section(name: &str) -> String {
-    quoted(name).trim_matches('"').to_owned()
+    quoted(name).as_str().trim_matches('"').to_owned()
 }
 
 fn unknown_key(keys: &'static [Key], section: &str, name: &str) -> String {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+pub use super::complaints::Quoted;
 use super::complaints::quoted;
 use super::time_span::{self, TimeSpan};
 
@@ -53,12 +54,35 @@ pub enum Setting {
     Text(String),
 }
 
+/// Why a value is not valid. The text says which values are.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ValueError {
+    /// Another type, or out of the range.
+    #[error("{text} is not {expected}{}", if *.with_comment { "; a comment takes a line of its own" } else { "" })]
+    Invalid {
+        /// The value in the file.
+        text: Quoted,
+        /// The valid values.
+        expected: Values,
+        /// True if the value seems to end with a comment.
+        with_comment: bool,
+    },
+    /// Malformed time span.
+    #[error("{text} is not {}: {why}", Values::TimeSpan)]
+    TimeSpan {
+        /// The value in the file.
+        text: Quoted,
+        /// What is wrong with it.
+        why: time_span::Error,
+    },
+}
+
 impl Values {
     /// Reads a value, which is not empty.
     ///
     /// # Errors
-    /// A text that says which values are valid.
-    pub fn read(self, text: &str) -> Result<Setting, String> {
+    /// [`ValueError`] if the value has another type or is out of the range.
+    pub fn read(self, text: &str) -> Result<Setting, ValueError> {
         let read = match self {
             Self::Bool if text.eq_ignore_ascii_case("true") => Some(Setting::Bool(true)),
             Self::Bool if text.eq_ignore_ascii_case("false") => Some(Setting::Bool(false)),
@@ -72,7 +96,7 @@ impl Values {
             }
             Self::TimeSpan => match time_span::parse(text) {
                 Ok(span) => Some(Setting::TimeSpan(span)),
-                Err(error) => return Err(format!("{} is not {self}: {error}", quoted(text))),
+                Err(why) => return Err(ValueError::TimeSpan { text: quoted(text), why }),
             },
             Self::Source => match text.strip_prefix("file://") {
                 Some(path) => path.starts_with('/').then(|| Setting::Path(path.to_owned())),
@@ -81,12 +105,8 @@ impl Values {
             Self::Pairs | Self::Text(_) => Some(Setting::Text(text.to_owned())),
         };
         read.ok_or_else(|| {
-            let hint = if text.contains([' ', '\t']) && text.contains('#') {
-                "; a comment takes a line of its own"
-            } else {
-                ""
-            };
-            format!("{} is not {self}{hint}", quoted(text))
+            let with_comment = text.contains([' ', '\t']) && text.contains('#');
+            ValueError::Invalid { text: quoted(text), expected: self, with_comment }
         })
     }
 }
@@ -142,18 +162,21 @@ mod tests {
         let values = Values::Number { min: -1, max: 10, of: "seconds" };
         assert_eq!(values.read("-1"), Ok(Setting::Number(-1)));
         for text in ["-2", "11", "1.5", "1 s", "0x5", "NaN", "99999999999999999999"] {
-            assert!(values.read(text).unwrap_err().contains("a whole number of seconds from -1 to 10"), "{text}");
+            assert!(
+                values.read(text).unwrap_err().to_string().contains("a whole number of seconds from -1 to 10"),
+                "{text}"
+            );
         }
     }
 
     #[test]
     fn a_refusal_says_what_would_be_right() {
-        assert_eq!(Values::Bool.read("yes"), Err("\"yes\" is not true or false".to_owned()));
+        assert_eq!(Values::Bool.read("yes").unwrap_err().to_string(), "\"yes\" is not true or false");
         let words = Values::OneOf(&["a", "b", "c"]);
-        assert_eq!(words.read("d"), Err("\"d\" is not a, b or c".to_owned()));
-        assert!(Values::AnyOf(&["tcp", "rdma"]).read("tcp+loop").unwrap_err().contains("any of tcp, rdma"));
-        assert!(Values::TimeSpan.read("NaN").unwrap_err().contains("a number is missing"));
-        assert!(Values::Source.read("file://etc/key").unwrap_err().contains("with the path from the root"));
+        assert_eq!(words.read("d").unwrap_err().to_string(), "\"d\" is not a, b or c");
+        assert!(Values::AnyOf(&["tcp", "rdma"]).read("tcp+loop").unwrap_err().to_string().contains("any of tcp, rdma"));
+        assert!(Values::TimeSpan.read("NaN").unwrap_err().to_string().contains("a number is missing"));
+        assert!(Values::Source.read("file://etc/key").unwrap_err().to_string().contains("with the path from the root"));
         assert_eq!(Values::Pairs.to_string(), "key=value pairs, joined by ;");
         assert_eq!(Values::OneOf(&["only"]).to_string(), "only");
         assert_eq!(Values::Text("a name").to_string(), "a name");
@@ -163,11 +186,13 @@ mod tests {
     fn a_source_is_a_value_or_a_file() {
         assert_eq!(Values::Source.read("file:///a/b"), Ok(Setting::Path("/a/b".to_owned())));
         assert_eq!(Values::Source.read("nqn.a"), Ok(Setting::Text("nqn.a".to_owned())));
-        assert!(Values::Source.read("file://a/b").unwrap_err().contains("path from the root"));
+        assert!(Values::Source.read("file://a/b").unwrap_err().to_string().contains("path from the root"));
     }
 
     #[test]
     fn a_comment_behind_a_value_is_pointed_at() {
-        assert!(Values::Bool.read("true # why").unwrap_err().ends_with("a comment takes a line of its own"));
+        assert!(
+            Values::Bool.read("true # why").unwrap_err().to_string().ends_with("a comment takes a line of its own")
+        );
     }
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::address::{self, Address};
+use super::address::{self, Address, PartError};
 use super::words::Words;
-use crate::conf::complaints::{Complaints, quoted};
+use crate::conf::complaints::{Complaints, Quoted, quoted};
 use crate::conf::keys::{Key, Standing};
 use crate::conf::parameters;
 use crate::conf::settings::Settings;
@@ -12,9 +12,33 @@ use crate::conf::types::ControllerEntry;
 use stas_nvme::tid::{parse_ip, parse_link_local};
 use stas_nvme::{DISCOVERY_NQN, Parameters, Secret, Transport};
 
-/// Why the well-known discovery NQN is refused in stacd.conf.
-const NOT_STORAGE: &str = "its nqn is the well-known one of discovery controllers, which have no storage; \
-                           discovery controllers are configured in stafd.conf";
+/// Why a `controller=` is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum Refusal {
+    #[error("it has no transport (tcp, rdma, fc or loop)")]
+    NoTransport,
+    #[error("it has no traddr")]
+    NoTraddr,
+    #[error("{name}: {why}")]
+    Part { name: &'static str, why: PartError },
+    #[error("it has no nqn, and an I/O controller has no default")]
+    NoNqn,
+    /// The well-known discovery NQN in stacd.conf.
+    #[error(
+        "its nqn is the well-known one of discovery controllers, which have no storage; discovery controllers are \
+         configured in stafd.conf"
+    )]
+    DiscoveryNqn,
+    #[error("host-traddr and traddr are of two address families")]
+    TwoFamilies,
+    #[error("traddr is an address on interface {scope}, and host-iface is {host_iface}")]
+    TwoInterfaces { scope: Quoted, host_iface: Quoted },
+}
+
+/// Names the part that is not valid.
+fn part(name: &'static str) -> impl Fn(PartError) -> Refusal {
+    move |why| Refusal::Part { name, why }
+}
 
 /// Stands for a secret whose key is misspelled: no connection is made with it.
 const MISSPELLED: &str = "misspelled";
@@ -42,7 +66,7 @@ pub(crate) fn controller(
         complaints.warning(line, "controller= names nothing; it is ignored");
         return None;
     }
-    if let Some(why) = words.refusal_of_secret() {
+    if let Some(why) = words.misplaced_secret() {
         complaints.error(line, format!("controller= is refused: {why}"));
         return None;
     }
@@ -89,43 +113,42 @@ fn identity(
     line: usize,
     role: Role,
     complaints: &mut Complaints,
-) -> Result<ControllerEntry, String> {
-    let part = |name: &str, read: fn(&str) -> Result<String, String>| match words.get(name) {
+) -> Result<ControllerEntry, Refusal> {
+    let optional = |name, read: fn(&str) -> Result<String, PartError>| match words.get(name) {
         "" => Ok(String::new()),
-        text => read(text).map_err(|why| format!("{name}: {why}")),
+        text => read(text).map_err(part(name)),
     };
-    let transport: Transport = match words.get("transport") {
-        "" => return Err("it has no transport (tcp, rdma, fc or loop)".to_owned()),
-        text => text.parse().map_err(|_| format!("transport: {} is not tcp, rdma, fc or loop", quoted(text)))?,
+    let transport = match words.get("transport") {
+        "" => return Err(Refusal::NoTransport),
+        text => address::transport(text).map_err(part("transport"))?,
     };
     let (traddr, is_name) = match words.get("traddr") {
-        "" => return Err("it has no traddr".to_owned()),
-        text => match address::traddr(transport, text).map_err(|why| format!("traddr: {why}"))? {
+        "" => return Err(Refusal::NoTraddr),
+        text => match address::traddr(transport, text).map_err(part("traddr"))? {
             Address::Fixed(address) => (address, false),
             Address::Name(name) => (name, true),
         },
     };
     let trsvcid = trsvcid(words, line, transport, role, complaints)?;
-    let subsysnqn = part("nqn", address::nqn)?;
+    let subsysnqn = optional("nqn", address::nqn)?;
     match (role, subsysnqn.as_str()) {
-        (Role::Io, "") => return Err("it has no nqn, and an I/O controller has no default".to_owned()),
-        (Role::Io, DISCOVERY_NQN) => return Err(NOT_STORAGE.to_owned()),
+        (Role::Io, "") => return Err(Refusal::NoNqn),
+        (Role::Io, DISCOVERY_NQN) => return Err(Refusal::DiscoveryNqn),
         _ => {}
     }
     let host_traddr = host_traddr(words, line, transport, complaints)?;
     if let (Some((ours, _)), Some((theirs, _))) = (parse_ip(&host_traddr), parse_ip(&traddr))
         && ours.is_ipv4() != theirs.is_ipv4()
     {
-        return Err("host-traddr and traddr are of two address families".to_owned());
+        return Err(Refusal::TwoFamilies);
     }
-    let host_iface = part("host-iface", address::iface)?;
+    let host_iface = optional("host-iface", address::iface)?;
     if let Some((_, Some(scope))) = parse_link_local(&traddr)
         && !host_iface.is_empty()
         && scope != host_iface
         && scope.parse::<u32>().is_err()
     {
-        let [scope, host_iface] = [scope, &host_iface].map(quoted);
-        return Err(format!("traddr is an address on interface {scope}, and host-iface is {host_iface}"));
+        return Err(Refusal::TwoInterfaces { scope: quoted(scope), host_iface: quoted(&host_iface) });
     }
     Ok(ControllerEntry {
         transport,
@@ -135,7 +158,7 @@ fn identity(
         subsysnqn,
         host_traddr,
         host_iface,
-        host_nqn: part("host-nqn", address::nqn)?,
+        host_nqn: optional("host-nqn", address::nqn)?,
         parameters: Parameters::default(),
         line,
     })
@@ -147,7 +170,7 @@ fn trsvcid(
     transport: Transport,
     role: Role,
     complaints: &mut Complaints,
-) -> Result<String, String> {
+) -> Result<String, Refusal> {
     match words.get("trsvcid") {
         "" => {
             let default = transport.default_trsvcid();
@@ -156,7 +179,7 @@ fn trsvcid(
             }
             Ok(default.to_owned())
         }
-        text if transport.is_ip() => address::port(text).map_err(|why| format!("trsvcid: {why}")),
+        text if transport.is_ip() => address::port(text).map_err(part("trsvcid")),
         _ => {
             complaints.warning(line, format!("controller=: {transport} has no trsvcid; that part is ignored"));
             Ok(String::new())
@@ -169,14 +192,14 @@ fn host_traddr(
     line: usize,
     transport: Transport,
     complaints: &mut Complaints,
-) -> Result<String, String> {
+) -> Result<String, Refusal> {
     match words.get("host-traddr") {
         "" => Ok(String::new()),
         _ if transport == Transport::Loop => {
             complaints.warning(line, "controller=: loop has no host-traddr; that part is ignored");
             Ok(String::new())
         }
-        text => address::host_traddr(transport, text).map_err(|why| format!("host-traddr: {why}")),
+        text => address::host_traddr(transport, text).map_err(part("host-traddr")),
     }
 }
 

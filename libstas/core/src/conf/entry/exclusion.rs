@@ -1,10 +1,30 @@
 //! Reads `exclude=`.
 
-use super::address::{self, Address};
-use super::words::Words;
-use crate::conf::complaints::{Complaints, quoted};
+use super::address::{self, Address, PartError};
+use super::words::{MisplacedSecret, UnknownPart, Words};
+use crate::conf::complaints::Complaints;
 use crate::conf::types::Exclusion;
 use stas_nvme::Transport;
+
+/// Why an `exclude=` is refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+enum Refusal {
+    #[error(transparent)]
+    MisplacedSecret(MisplacedSecret),
+    #[error(transparent)]
+    Unknown(UnknownPart),
+    #[error("{0} is given more than once; write an exclude= for each")]
+    Twice(&'static str),
+    #[error("{0} has no value")]
+    Empty(&'static str),
+    #[error("{name}: {why}")]
+    Part { name: &'static str, why: PartError },
+    #[error("{0} has no trsvcid")]
+    NoTrsvcid(Transport),
+    /// A connection parameter: it is not part of the identity of a controller.
+    #[error("{0} does not tell one controller from another")]
+    Parameter(&'static str),
+}
 
 /// Reads one `exclude=`. `None` if it is refused. Makes at most one complaint.
 pub(crate) fn exclusion(text: &str, line: usize, complaints: &mut Complaints) -> Option<Exclusion> {
@@ -31,29 +51,29 @@ pub(crate) fn exclusion(text: &str, line: usize, complaints: &mut Complaints) ->
     Some(exclusion)
 }
 
-fn read(words: &Words<'_>, line: usize) -> Result<Exclusion, String> {
-    if let Some(why) = words.refusal_of_secret() {
-        return Err(why);
+fn read(words: &Words<'_>, line: usize) -> Result<Exclusion, Refusal> {
+    if let Some(misplaced) = words.misplaced_secret() {
+        return Err(Refusal::MisplacedSecret(misplaced));
     }
     if let Some(unknown) = words.unknown.first() {
-        return Err(unknown.clone());
+        return Err(Refusal::Unknown(unknown.clone()));
     }
     if let Some(key) = words.twice.first() {
-        return Err(format!("{key} is given more than once; write an exclude= for each"));
+        return Err(Refusal::Twice(key));
     }
     let transport = match words.get("transport") {
         "" => None,
         text => {
-            let transport = text.parse::<Transport>();
-            Some(transport.map_err(|_| format!("transport: {} is not tcp, rdma, fc or loop", quoted(text)))?)
+            let transport = address::transport(text);
+            Some(transport.map_err(|why| Refusal::Part { name: "transport", why })?)
         }
     };
     let mut exclusion = Exclusion { transport, line, ..Exclusion::default() };
     for (key, text) in words.iter() {
         let name = key.name;
-        let named = |why: String| format!("{name}: {why}");
+        let named = |why| Refusal::Part { name, why };
         if text.is_empty() {
-            return Err(format!("{name} has no value"));
+            return Err(Refusal::Empty(name));
         }
         match name {
             "transport" | "host-traddr" => {}
@@ -69,13 +89,13 @@ fn read(words: &Words<'_>, line: usize) -> Result<Exclusion, String> {
                 (exclusion.traddr, exclusion.is_name) = (Some(traddr), is_name);
             }
             "trsvcid" => match transport {
-                Some(transport) if !transport.is_ip() => return Err(format!("{transport} has no trsvcid")),
+                Some(transport) if !transport.is_ip() => return Err(Refusal::NoTrsvcid(transport)),
                 _ => exclusion.trsvcid = Some(address::port(text).map_err(named)?),
             },
             "nqn" => exclusion.subsysnqn = Some(address::nqn(text).map_err(named)?),
             "host-iface" => exclusion.host_iface = Some(address::iface(text).map_err(named)?),
             "host-nqn" => exclusion.host_nqn = Some(address::nqn(text).map_err(named)?),
-            other => return Err(format!("{other} does not tell one controller from another")),
+            other => return Err(Refusal::Parameter(other)),
         }
     }
     Ok(exclusion)

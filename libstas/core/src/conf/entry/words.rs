@@ -1,17 +1,57 @@
 //! The pairs of one entry, with their keys from the table.
 
+use std::fmt;
+
 use super::pairs::{Part, parts};
-use crate::conf::complaints::quoted;
+use crate::conf::complaints::{Quoted, may_hold_a_secret, quoted};
 use crate::conf::keys::{self, Key, Misspelled};
 use crate::conf::near_miss::nearest;
 use stas_nvme::secret::{WITHHELD, holds_a_secret};
+
+/// A part of an entry that is not a pair with a known key.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum UnknownPart {
+    #[error("{0} is not key=value")]
+    NotAPair(Quoted),
+    #[error("{name} is not a key of {entry}{hint}")]
+    Key { name: Quoted, entry: &'static str, hint: Hint },
+}
+
+/// A value that is not a secret contains one. Contains the place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{0} contains a secret; secrets belong in {own}= and {controllers}= (is a ; missing before one?)",
+    own = keys::SECRETS[0],
+    controllers = keys::SECRETS[1]
+)]
+pub(super) struct MisplacedSecret(&'static str);
+
+/// What an unknown key was probably meant to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hint {
+    /// This key.
+    Key(&'static str),
+    /// A new entry: the line is indented and therefore continues the previous one.
+    Continued,
+    None,
+}
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(meant) => write!(f, "; {meant}= is probably meant"),
+            Self::Continued => f.write_str("; a line that starts with spaces continues the one above"),
+            Self::None => Ok(()),
+        }
+    }
+}
 
 /// The pairs of one entry.
 #[derive(Debug, Default)]
 pub(super) struct Words<'t> {
     found: Vec<(&'static Key, &'t str)>,
     /// Complaints about parts that are not pairs, or have an unknown key.
-    pub(super) unknown: Vec<String>,
+    pub(super) unknown: Vec<UnknownPart>,
     /// True if the entry has a key that asks for an encrypted connection and that is not supported.
     pub(super) secure_channel: bool,
     /// True if a misspelled key may identify the controller.
@@ -32,7 +72,7 @@ impl<'t> Words<'t> {
         for part in parts(text) {
             words.find_misplaced_secret(part);
             match part {
-                Part::Other(other) => words.unknown.push(format!("{} is not key=value", shown(text, other))),
+                Part::Other(other) => words.unknown.push(UnknownPart::NotAPair(shown(text, other))),
                 Part::Pair(name, value) => match known(name) {
                     Some(key) => words.take(key, value),
                     None => {
@@ -64,12 +104,8 @@ impl<'t> Words<'t> {
     }
 
     /// Why an entry with a misplaced secret is refused.
-    pub(super) fn refusal_of_secret(&self) -> Option<String> {
-        let place = self.misplaced_secret?;
-        let [own, controllers] = keys::SECRETS;
-        Some(format!(
-            "{place} contains a secret; secrets belong in {own}= and {controllers}= (is a ; missing before one?)"
-        ))
+    pub(super) fn misplaced_secret(&self) -> Option<MisplacedSecret> {
+        self.misplaced_secret.map(MisplacedSecret)
     }
 
     fn take(&mut self, key: &'static Key, value: &'t str) {
@@ -107,18 +143,16 @@ fn known(name: &str) -> Option<&'static Key> {
     all().find(|key| key.name.eq_ignore_ascii_case(name))
 }
 
-fn unknown(entry: &str, text: &str, name: &str) -> String {
+fn unknown(entry: &'static str, text: &str, name: &str) -> UnknownPart {
     let hint = match nearest(name, all().map(|key| key.name)) {
-        Some(meant) => format!("; {meant}= is probably meant"),
-        None if ["controller", "exclude"].iter().any(|key| name.eq_ignore_ascii_case(key)) => {
-            "; a line that starts with spaces continues the one above".to_owned()
-        }
-        None => String::new(),
+        Some(meant) => Hint::Key(meant),
+        None if ["controller", "exclude"].iter().any(|key| name.eq_ignore_ascii_case(key)) => Hint::Continued,
+        None => Hint::None,
     };
-    format!("{} is not a key of {entry}{hint}", shown(text, name))
+    UnknownPart::Key { name: shown(text, name), entry, hint }
 }
 
 /// A part of an entry for a complaint: `***` if the entry may contain a secret.
-fn shown(entry: &str, part: &str) -> String {
-    if quoted(entry) == "***" { "***".to_owned() } else { quoted(part) }
+fn shown(entry: &str, part: &str) -> Quoted {
+    if may_hold_a_secret(entry) { Quoted::hidden() } else { quoted(part) }
 }

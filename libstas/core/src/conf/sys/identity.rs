@@ -1,15 +1,13 @@
 //! Reads and checks the values of sys.conf.
 
+use std::fmt;
 use std::path::Path;
 
 use super::{SysConf, Value};
-use crate::conf::complaints::quoted;
+use crate::conf::complaints::{Quoted, quoted};
 use crate::conf::types::Complaint;
-use stas_nvme::secret::holds_a_secret;
+use stas_nvme::secret::{MalformedSecret, holds_a_secret};
 use stas_nvme::{HostIdentity, NQN_MAX, Secret};
-
-/// Why a name that contains a secret is refused: names are sent in clear text and shown.
-const MISPLACED_SECRET: &str = "it contains a secret, which belongs in key=";
 
 /// Longest symbolic name in bytes (TP8010, extended attribute 2).
 const SYMNAME_MAX: usize = 256;
@@ -23,34 +21,74 @@ pub struct IdentityError {
     /// File in which it was looked for.
     place: String,
     /// What is wrong with the value.
-    why: String,
+    why: WrongValue,
     /// Command of stasadm that makes the value.
     command: &'static str,
     /// File into which stasadm should write the value.
     file: String,
 }
 
+/// What is wrong with a value of the identity.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WrongValue {
+    /// The file of the value cannot be read. Contains the error of the read, as text.
+    #[error("it cannot be read: {0}")]
+    Unreadable(String),
+    /// There is no value.
+    #[error("it is missing or empty")]
+    Missing,
+    /// The value is too long.
+    #[error("it is {bytes} bytes long, {most} are the most")]
+    TooLong {
+        /// Its length.
+        bytes: usize,
+        /// The largest valid length.
+        most: usize,
+    },
+    /// The NQN has another form than NVM Express prescribes.
+    #[error("{0} does not start with nqn.")]
+    NotNqn(Quoted),
+    /// The NQN cannot be an option of the kernel.
+    #[error("{0} holds a comma, a space or a control character")]
+    Separator(Quoted),
+    /// The ID is the nil UUID.
+    #[error("it is all zeros")]
+    NilId,
+    /// The ID is not a UUID.
+    #[error("{0} is not a UUID")]
+    NotUuid(Quoted),
+    /// The secret is malformed.
+    #[error(transparent)]
+    Secret(#[from] MalformedSecret),
+    /// A name contains a secret: names are sent in clear text and shown.
+    #[error("it contains a secret, which belongs in key=")]
+    MisplacedSecret,
+    /// The symbolic name contains a control character.
+    #[error("it holds a control character")]
+    ControlCharacter,
+}
+
 impl SysConf {
     /// Reads the identity from sys.conf and the files that it refers to.
     ///
-    /// `read` returns the content of a file: `None` if the file does not exist, an error text if it cannot be read.
+    /// `read` returns the content of a file: `None` if the file does not exist, an error if it cannot be read.
     /// Secret and symbolic name may be absent. If one of them is invalid, it causes a complaint and is left out.
     ///
     /// # Errors
     /// [`IdentityError`] if there is no valid NQN or no valid ID.
-    pub fn identity(
+    pub fn identity<E: fmt::Display>(
         &self,
-        read: impl Fn(&str) -> Result<Option<String>, String>,
+        read: impl Fn(&str) -> Result<Option<String>, E>,
     ) -> Result<(HostIdentity, Vec<Complaint>), IdentityError> {
         let reader = Reader { file: &self.file, read };
-        let needed = |what, command, usual: &str, value, valid: fn(&str) -> Result<String, String>| {
+        let needed = |what, command, usual: &str, value, valid: fn(&str) -> Result<String, WrongValue>| {
             let (place, text) = reader.get(value);
             let file = if let Value::File(_) = value { place.clone() } else { usual.to_owned() };
-            let value = text.and_then(|text| valid(&text.ok_or("it is missing or empty")?));
+            let value = text.and_then(|text| valid(&text.ok_or(WrongValue::Missing)?));
             value.map_err(|why| IdentityError { what, place, why, command, file })
         };
         let mut complaints = Vec::new();
-        let mut optional = |what: &str, value, valid: fn(&str) -> Result<String, String>| {
+        let mut optional = |what: &str, value, valid: fn(&str) -> Result<String, WrongValue>| {
             let (file, text) = reader.get(value);
             let value = text.and_then(|text| text.as_deref().map(valid).transpose());
             value.unwrap_or_else(|why| {
@@ -81,14 +119,14 @@ struct Reader<'a, R> {
     read: R,
 }
 
-impl<R: Fn(&str) -> Result<Option<String>, String>> Reader<'_, R> {
+impl<E: fmt::Display, R: Fn(&str) -> Result<Option<String>, E>> Reader<'_, R> {
     /// Returns the file that contains a value, and the value. `None` if the value is absent or empty.
-    fn get(&self, value: &Value) -> (String, Result<Option<String>, String>) {
+    fn get(&self, value: &Value) -> (String, Result<Option<String>, WrongValue>) {
         match value {
             Value::Literal(text) => (self.file.to_owned(), Ok(Some(text.clone()).filter(|text| !text.is_empty()))),
             Value::File(path) => {
                 let place = Path::display(path).to_string();
-                let text = (self.read)(&place).map_err(|why| format!("it cannot be read: {why}"));
+                let text = (self.read)(&place).map_err(|why| WrongValue::Unreadable(why.to_string()));
                 (place, text.map(|text| text.as_deref().and_then(first_word)))
             }
         }
@@ -100,44 +138,44 @@ fn first_word(text: &str) -> Option<String> {
 }
 
 /// Checks a host NQN (NVMe Base 2.0, 4.5). The kernel's option string takes no commas and spaces.
-fn valid_nqn(text: &str) -> Result<String, String> {
+fn valid_nqn(text: &str) -> Result<String, WrongValue> {
     if text.len() > NQN_MAX {
-        return Err(format!("it is {} bytes long, {NQN_MAX} are the most", text.len()));
+        return Err(WrongValue::TooLong { bytes: text.len(), most: NQN_MAX });
     }
     if !text.starts_with("nqn.") {
-        return Err(format!("{} does not start with nqn.", quoted(text)));
+        return Err(WrongValue::NotNqn(quoted(text)));
     }
     if text.contains(|c: char| c == ',' || c.is_whitespace() || c.is_control()) {
-        return Err(format!("{} holds a comma, a space or a control character", quoted(text)));
+        return Err(WrongValue::Separator(quoted(text)));
     }
     if holds_a_secret(text) {
-        return Err(MISPLACED_SECRET.to_owned());
+        return Err(WrongValue::MisplacedSecret);
     }
     Ok(text.to_owned())
 }
 
 /// Checks a host ID: a UUID. Returns it in the form that the kernel takes.
-fn valid_id(text: &str) -> Result<String, String> {
+fn valid_id(text: &str) -> Result<String, WrongValue> {
     match uuid::Uuid::try_parse(text) {
         Ok(id) if !id.is_nil() => Ok(id.hyphenated().to_string()),
-        Ok(_) => Err("it is all zeros".to_owned()),
-        Err(_) => Err(format!("{} is not a UUID", quoted(text))),
+        Ok(_) => Err(WrongValue::NilId),
+        Err(_) => Err(WrongValue::NotUuid(quoted(text))),
     }
 }
 
-fn valid_key(text: &str) -> Result<String, String> {
-    Secret::dhchap(text).map(|secret| secret.reveal().to_owned()).map_err(|why| why.to_string())
+fn valid_key(text: &str) -> Result<String, WrongValue> {
+    Ok(Secret::dhchap(text)?.reveal().to_owned())
 }
 
-fn valid_symname(text: &str) -> Result<String, String> {
+fn valid_symname(text: &str) -> Result<String, WrongValue> {
     if text.len() > SYMNAME_MAX {
-        return Err(format!("it is {} bytes long, {SYMNAME_MAX} are the most", text.len()));
+        return Err(WrongValue::TooLong { bytes: text.len(), most: SYMNAME_MAX });
     }
     if text.chars().any(char::is_control) {
-        return Err("it holds a control character".to_owned());
+        return Err(WrongValue::ControlCharacter);
     }
     if holds_a_secret(text) {
-        return Err(MISPLACED_SECRET.to_owned());
+        return Err(WrongValue::MisplacedSecret);
     }
     Ok(text.to_owned())
 }
