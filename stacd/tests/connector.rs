@@ -4,7 +4,7 @@
 use fake_host::{Connector, FakeHost, HOST, Op, RENAMED, as_host, controller, dc_page, entry, io};
 use libstas::conf::{ControllerEntry, DisconnectScope, Exclusion, FamilyOrder, InUse, StacConf};
 use libstas::core::fleet::Status;
-use libstas::core::{CtrlState, CtrlType, HostEffect, HostEvent, Level, OpId, UeventKind};
+use libstas::core::{CtrlState, CtrlType, HostEffect, HostEvent, Level, OpId, ResolveError, UeventKind};
 use libstas::nvme::Tid;
 use libstas::nvme::log_page::Entry;
 use stacd::connector::{DcPage, Effect, Event, Origin, PageState, RemovalReason, RemovedDc, StafdView};
@@ -693,7 +693,7 @@ fn what_a_name_may_exclude_waits_until_the_name_is_looked_up() {
     for (answer, connected) in [
         (Ok(vec!["192.0.2.1".parse().unwrap()]), &["c"][..]),
         (Ok(vec!["192.0.2.77".parse().unwrap()]), &["a", "c"]),
-        (Err("no such name".to_owned()), &["a", "c"]),
+        (Err(ResolveError::NoAddress("old.example".to_owned())), &["a", "c"]),
     ] {
         let mut host = started();
         host.hold(Op::Resolve);

@@ -20,7 +20,7 @@ use zbus::fdo;
 use zbus::message::Header;
 use zbus::object_server::{ResponseDispatchNotifier as Answer, SignalEmitter};
 
-use crate::finder::{DcView, Event, Finder};
+use crate::finder::{DcView, Event, Finder, RefreshError};
 
 /// The D-Bus interface `org.nvmexpress.staf`.
 #[derive(Debug)]
@@ -175,7 +175,8 @@ impl Staf {
         };
         let (token, answer) = self.refreshes.enlist();
         self.finder.post(Event::Refresh { token, dc: dc.clone() });
-        answer.await.map_err(|_| stopping(Stopped))?.map_err(|why| fdo::Error::Failed(shown(&why).into_owned()))?;
+        let failed = |why: RefreshError| fdo::Error::Failed(shown(&why.to_string()).into_owned());
+        answer.await.map_err(|_| stopping(Stopped))?.map_err(failed)?;
         let pages = move |finder: &Finder, _: Time| finder.controller(&dc).map(|dc| log_pages(&dc));
         Ok(self.finder.ask(pages).await.map_err(stopping)?.unwrap_or_default())
     }
@@ -287,12 +288,12 @@ pub struct Refreshes(Mutex<Waiting>);
 #[derive(Debug, Default)]
 struct Waiting {
     last: u64,
-    callers: BTreeMap<u64, oneshot::Sender<Result<(), String>>>,
+    callers: BTreeMap<u64, oneshot::Sender<Result<(), RefreshError>>>,
 }
 
 impl Refreshes {
     /// Adds a caller. Returns its token, and the receiver of the answer.
-    fn enlist(&self) -> (u64, oneshot::Receiver<Result<(), String>>) {
+    fn enlist(&self) -> (u64, oneshot::Receiver<Result<(), RefreshError>>) {
         let (sender, answer) = oneshot::channel();
         let mut waiting = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         // Drops callers that have disconnected.
@@ -304,7 +305,7 @@ impl Refreshes {
     }
 
     /// Passes the core's answer to the caller.
-    pub fn answer(&self, token: u64, result: Result<(), String>) {
+    pub fn answer(&self, token: u64, result: Result<(), RefreshError>) {
         let caller = self.0.lock().unwrap_or_else(PoisonError::into_inner).callers.remove(&token);
         if let Some(caller) = caller {
             // The caller may have disconnected.

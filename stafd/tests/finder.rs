@@ -7,12 +7,12 @@ use std::time::Duration;
 use fake_host::{FakeHost, Finder, Op, controller, dc, entry, referral};
 use libstas::conf::{Exclusion, FamilyOrder};
 use libstas::core::fleet::Status;
-use libstas::core::{CtrlRef, Dctype, HostEvent, Machine, UeventKind};
+use libstas::core::{AdminError, CtrlRef, Dctype, HostEvent, Machine, UeventKind};
 use libstas::nvme::Purpose;
-use libstas::nvme::admin::Task;
+use libstas::nvme::admin::{CommandError, Task};
 use libstas::nvme::aen::DISCOVERY_LOG_CHANGED;
 use libstas::nvme::log_page::Flaw;
-use stafd::finder::{Effect, Event, NotRegistered, RegisterRequest, RemovalReason};
+use stafd::finder::{Effect, Event, NotRegistered, RefreshError, RegisterRequest, RemovalReason};
 
 type Host = FakeHost<Finder>;
 
@@ -37,7 +37,7 @@ fn nvmf_connects(host: &Host) -> Vec<u32> {
 }
 
 /// The answers to refresh calls.
-fn refreshed(host: &Host) -> Vec<Result<(), String>> {
+fn refreshed(host: &Host) -> Vec<Result<(), RefreshError>> {
     let result =
         |effect: &Effect| if let Effect::Refreshed { result, .. } = effect { Some(result.clone()) } else { None };
     host.effects.iter().filter_map(result).collect()
@@ -579,7 +579,12 @@ fn a_controller_without_a_register_gets_no_registration() {
 fn a_cdc_that_does_not_register_this_host_is_used_all_the_same_and_asked_again_where_that_can_help() {
     let mut host = Host::with(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]);
     host.dctype = Dctype::Cdc;
-    let failed = |again| Err(NotRegistered::Failed { reason: "internal error".into(), again });
+    let failed = |again| {
+        Err(NotRegistered::Failed {
+            reason: AdminError::from(CommandError::Host("internal error".into())).into(),
+            again,
+        })
+    };
     // Each of the two discovery controllers is asked once. One refuses for now, the other for good.
     host.peer.register_answers = [failed(true), failed(false), failed(true), failed(true)].into();
     host.start();

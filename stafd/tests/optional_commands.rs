@@ -3,7 +3,8 @@
 
 use fake_host::{FakeHost, Finder, Op, dc, entry};
 use libstas::bus::contract::PageState;
-use libstas::core::{Dctype, HostEvent};
+use libstas::core::{AdminError, Dctype, HostEvent};
+use libstas::nvme::admin::CommandError;
 use stafd::finder::Effect;
 
 type Host = FakeHost<Finder>;
@@ -86,7 +87,10 @@ fn a_connection_that_survived_the_command_may_be_lost_without_blame() {
         let mut host = Host::with(&[A]);
         host.dctype = Dctype::Cdc;
         if reply_is_error {
-            let failed = stafd::finder::NotRegistered::Failed { reason: "internal error".into(), again: false };
+            let failed = stafd::finder::NotRegistered::Failed {
+                reason: AdminError::from(CommandError::Host("internal error".into())).into(),
+                again: false,
+            };
             host.peer.register_answers = [Err(failed)].into();
         }
         host.start();

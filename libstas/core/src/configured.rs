@@ -15,7 +15,7 @@ use super::context::Context;
 use super::effect::{HostEffect, Level, Notice};
 use super::kernel::KernelController;
 use super::timers::Timers;
-use super::{OpId, Time};
+use super::{OpId, ResolveError, Time};
 use crate::conf::{ControllerEntry, Exclusion, FamilyOrder};
 use stas_nvme::{Parameters, Tid, TidParts, tid};
 
@@ -196,7 +196,7 @@ impl Configured {
                 }
                 Timer::Answer(name) => {
                     let Some(op) = self.names.get(&name).and_then(|state| state.op) else { continue };
-                    changed |= self.resolved(ctx, op, &Err("the resolver does not answer".to_owned()));
+                    changed |= self.resolved(ctx, op, &Err(ResolveError::NoAnswer));
                 }
             }
         }
@@ -211,7 +211,7 @@ impl Configured {
 
     /// Takes the answer to a look-up. Returns true when it changed something, or when it is the first answer of this
     /// run.
-    pub fn resolved(&mut self, ctx: &mut Context<'_>, op: OpId, result: &Result<Vec<IpAddr>, String>) -> bool {
+    pub fn resolved(&mut self, ctx: &mut Context<'_>, op: OpId, result: &Result<Vec<IpAddr>, ResolveError>) -> bool {
         let Some((name, state)) = self.names.iter_mut().find(|(_, state)| state.op == Some(op)) else { return false };
         state.op = None;
         let first = !std::mem::replace(&mut state.asked, true);
@@ -231,8 +231,8 @@ impl Configured {
             _ => {
                 let wait = state.backoff.next(ctx.jitter());
                 self.timers.set(Timer::LookUp(name.clone()), ctx.now + wait);
-                let why = result.as_ref().err().map_or("it has no address", String::as_str);
-                if state.failed.replace(why.to_owned()).is_none() {
+                let why = result.as_ref().err().map_or_else(|| "it has no address".to_owned(), ToString::to_string);
+                if state.failed.replace(why.clone()).is_none() {
                     let meanwhile = match state.addresses.first() {
                         Some(_) => "its last known address stays in use",
                         None => "what is configured with it cannot be connected",

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CtrlRef, Links, Look, OpId};
+use super::{CtrlRef, DisconnectError, Links, Look, LookError, OpId, ResolveError};
 use stas_nvme::secret::DhchapSecrets;
 use stas_nvme::{HostIdentity, Parameters, Purpose, Tid, Transport};
 
@@ -273,7 +273,7 @@ pub enum HostEvent {
         /// The operation that this answers.
         op: OpId,
         /// The snapshot; the error says why sysfs could not be read.
-        result: Result<Look, String>,
+        result: Result<Look, LookError>,
     },
     /// An event of the kernel.
     Uevent(Uevent),
@@ -298,7 +298,7 @@ pub enum HostEvent {
         /// The operation that this answers.
         op: OpId,
         /// The error says why the kernel refused.
-        result: Result<(), String>,
+        result: Result<(), DisconnectError>,
     },
     /// The answer to [`HostEffect::CheckUse`].
     UseChecked {
@@ -312,7 +312,7 @@ pub enum HostEvent {
         /// The operation that this answers.
         op: OpId,
         /// The addresses in the resolver's order; the error says why there are none.
-        result: Result<Vec<IpAddr>, String>,
+        result: Result<Vec<IpAddr>, ResolveError>,
     },
     /// The answer to [`HostEffect::RotateSecrets`].
     SecretsRotated {

@@ -14,6 +14,7 @@ pub mod context;
 pub mod controller;
 pub mod effect;
 pub mod fleet;
+mod host_error;
 pub mod inventory;
 pub mod keep_alive;
 pub mod kernel;
@@ -35,6 +36,7 @@ pub use effect::{
     ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, HostEvent, Level, Notice, Portal,
     ProbeOutcome, Rotated, Uevent, UeventKind, Usage,
 };
+pub use host_error::{AdminError, DisconnectError, LookError, NoThread, OsError, ResolveError};
 pub use kernel::{CtrlState, CtrlType, Dctype, Gained, Interface, KernelController, Links, Look, Owner};
 
 /// A moment on CLOCK_BOOTTIME: it counts suspended time, is not affected by clock steps, and can be saved.

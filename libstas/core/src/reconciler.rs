@@ -14,7 +14,7 @@ use super::fleet::{Fleet, MemberView};
 use super::ownership::Cause;
 use super::secured::Secured;
 use super::sources::{Quiet, SourceId, Sources, Verdict};
-use super::{OpId, Time};
+use super::{OpId, ResolveError, Time};
 use stas_nvme::{HostIdentity, Parameters, Tid};
 
 /// What a source says about a controller that it lists.
@@ -137,7 +137,7 @@ impl<P: Claim> Reconciler<P> {
     }
 
     /// Takes the answer to a look-up. Returns true when that changes which controllers are listed or excluded.
-    pub fn resolved(&mut self, ctx: &mut Context<'_>, op: OpId, result: &Result<Vec<IpAddr>, String>) -> bool {
+    pub fn resolved(&mut self, ctx: &mut Context<'_>, op: OpId, result: &Result<Vec<IpAddr>, ResolveError>) -> bool {
         let changed = self.configured.resolved(ctx, op, result);
         if changed {
             self.quiet.disturb(ctx.now);

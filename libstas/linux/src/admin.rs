@@ -17,35 +17,12 @@ use super::Roots;
 use super::sys::{Data, admin_command};
 use super::sysfs::{ControllerDir, birth};
 use super::thread;
-use stas_core::{CtrlRef, CtrlState, CtrlType, Dctype};
+use stas_core::{AdminError, CtrlRef, CtrlState, CtrlType, Dctype, NoThread, OsError};
 use stas_nvme::admin::{Command, CommandError, Task};
 use stas_nvme::dim::Registration;
 use stas_nvme::identify::{IdentifyController, Version};
-use stas_nvme::log_page::{LogPage, ReadError, Reader, Step};
-use stas_nvme::supported::{self, SupportedLogPages, TooShort};
-
-/// Why an admin command gave no result.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum AdminError {
-    /// The controller no longer exists.
-    #[error("{0} is gone")]
-    Gone(CtrlRef),
-    /// The controller is not live: a command might hang.
-    #[error("{0} is not live but {1}")]
-    NotLive(CtrlRef, CtrlState),
-    /// The device could not be opened, or no thread could be started.
-    #[error("cannot talk to {0}: {1}")]
-    Device(CtrlRef, String),
-    /// An admin command failed.
-    #[error("{0}")]
-    Command(#[from] CommandError),
-    /// The discovery log page could not be read.
-    #[error("{0}")]
-    LogPage(#[from] ReadError),
-    /// The Supported Log Pages page is too short.
-    #[error("{0}")]
-    Supported(#[from] TooShort),
-}
+use stas_nvme::log_page::{LogPage, Reader, Step};
+use stas_nvme::supported::{self, SupportedLogPages};
 
 /// Controller types from Identify Controller, for kernels whose sysfs lacks these attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,8 +142,8 @@ impl Admin {
         let (roots, waiting) = (self.roots.clone(), self.waiting.clone());
         let work = move || work_off(&waiting, ctrl, || Ok(&roots));
         if let Err(error) = thread::spawn(&format!("admin-{}", ctrl.device), work) {
-            let reason = format!("no thread can be started: {error}");
-            work_off(&self.waiting, ctrl, || Err(AdminError::Device(ctrl, reason.clone())));
+            let error = NoThread(OsError::new(error));
+            work_off(&self.waiting, ctrl, || Err(AdminError::NoThread(ctrl, error.clone())));
         }
     }
 }
@@ -197,7 +174,7 @@ struct Device(File);
 
 impl Device {
     fn open(roots: &Roots, ctrl: CtrlRef) -> Result<Self, AdminError> {
-        let failed = |error: io::Error| AdminError::Device(ctrl, error.to_string());
+        let failed = |error: io::Error| AdminError::Device(ctrl, OsError::new(error));
         let gone = || AdminError::Gone(ctrl);
         let dir = ControllerDir::open(roots, ctrl).map_err(failed)?.ok_or_else(gone)?;
         let state = CtrlState::parse(&dir.read("state").map_err(failed)?.ok_or_else(gone)?);

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::Roots;
 use super::sysfs::ControllerDir;
-use stas_core::CtrlRef;
+use stas_core::{CtrlRef, DisconnectError, OsError};
 
 /// How long EBUSY is retried: some kernels return it until the first start of a controller has ended.
 const BUSY_LIMIT: Duration = Duration::from_secs(10);
@@ -18,14 +18,14 @@ const BUSY_PAUSE: Duration = Duration::from_millis(50);
 /// queues are torn down, or while it reconnects.
 ///
 /// # Errors
-/// The kernel's error, as text.
-pub fn disconnect(roots: &Roots, ctrl: CtrlRef) -> Result<(), String> {
+/// [`DisconnectError::Kernel`] if the kernel refuses it.
+pub fn disconnect(roots: &Roots, ctrl: CtrlRef) -> Result<(), DisconnectError> {
     let start = Instant::now();
     loop {
         match delete(roots, ctrl) {
             Ok(()) => return Ok(()),
             Err(error) if is_busy(&error) && start.elapsed() < BUSY_LIMIT => std::thread::sleep(BUSY_PAUSE),
-            Err(error) => return Err(format!("cannot disconnect {ctrl}: {error}")),
+            Err(error) => return Err(DisconnectError::Kernel { ctrl, error: OsError::new(error) }),
         }
     }
 }
@@ -87,7 +87,7 @@ mod tests {
         let tree = FakeTree::new();
         let ctrl = tree.controller(0, "");
         fs::create_dir(tree.path("sys/class/nvme/nvme0/delete_controller")).unwrap();
-        let error = disconnect(&tree.roots(), ctrl).unwrap_err();
+        let error = disconnect(&tree.roots(), ctrl).unwrap_err().to_string();
         assert!(error.starts_with("cannot disconnect nvme0: "), "{error}");
     }
 }

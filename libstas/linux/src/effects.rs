@@ -16,7 +16,9 @@ use super::sysfs::{Reconnected, Scanner};
 use super::uevents::{Incoming, Uevents};
 use super::waiting::Waiting;
 use super::{Roots, disconnect, names, probe, secrets, thread, usage};
-use stas_core::{CtrlRef, Host, HostEffect, HostEvent, Links, Look, OpId, ProbeOutcome, UeventKind, Usage};
+use stas_core::{
+    CtrlRef, Host, HostEffect, HostEvent, Links, Look, NoThread, OpId, OsError, ProbeOutcome, UeventKind, Usage,
+};
 
 /// Time before a failed monitor is restarted.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -112,15 +114,15 @@ impl LinuxHost {
     }
 
     /// Runs blocking `work` on its own thread and reports its result.
-    fn apart<T>(
+    fn apart<T, E: From<NoThread>>(
         &self,
         name: &str,
-        work: impl FnOnce(&Roots) -> Result<T, String> + Send + 'static,
-        event: impl Fn(Result<T, String>) -> HostEvent + Clone + Send + 'static,
+        work: impl FnOnce(&Roots) -> Result<T, E> + Send + 'static,
+        event: impl Fn(Result<T, E>) -> HostEvent + Clone + Send + 'static,
     ) {
         let (roots, tell, told) = (self.roots.clone(), self.tell.clone(), event.clone());
         if let Err(error) = thread::spawn(name, move || (tell.0)(told(work(&roots)))) {
-            (self.tell.0)(event(Err(format!("no thread can be started: {error}"))));
+            (self.tell.0)(event(Err(NoThread(OsError::new(error)).into())));
         }
     }
 }
@@ -160,7 +162,10 @@ impl Host for LinuxHost {
                 self.apart(
                     "usage",
                     move |_| Ok(watcher.check(ctrl, &leaving)),
-                    move |usage| HostEvent::UseChecked { op, usage: usage.unwrap_or_else(Usage::Unknown) },
+                    move |usage: Result<_, NoThread>| {
+                        let usage = usage.unwrap_or_else(|error| Usage::Unknown(error.to_string()));
+                        HostEvent::UseChecked { op, usage }
+                    },
                 );
             }
             HostEffect::Resolve { op, name } => {
@@ -252,7 +257,7 @@ fn look(scanner: &Mutex<Scanner>, roots: &Roots, tasks: impl Iterator<Item = Tas
     if asked.is_empty() {
         return None;
     }
-    let result = lock(scanner).look().map_err(|error| error.to_string());
+    let result = lock(scanner).look();
     for op in asked {
         (tell.0)(HostEvent::Looked { op, result: result.clone() });
     }

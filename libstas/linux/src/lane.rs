@@ -17,9 +17,11 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::fabrics::Fabrics;
 use super::secrets;
-use super::sysfs::{ControllerDir, LookError, Scanner, birth};
+use super::sysfs::{ControllerDir, Scanner, birth};
 use super::{Roots, disconnect, rotation, thread};
-use stas_core::{ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, Links, Look, Rotated, reuse};
+use stas_core::{
+    ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, Links, Look, LookError, Rotated, reuse,
+};
 use stas_nvme::Transport;
 use stas_nvme::connect::{SecretLine, SupportedOptions, option_string};
 use stas_nvme::secret::DhchapSecrets;
@@ -157,7 +159,7 @@ impl Worker {
     fn rotate(&mut self, ctrl: CtrlRef, request: &ConnectRequest) -> (Rotated, Duration) {
         let mut held = Duration::ZERO;
         let outcome = self.try_to_rotate(ctrl, request, &mut held);
-        (outcome.unwrap_or_else(Rotated::Unknown), held)
+        (outcome.unwrap_or_else(|error| Rotated::Unknown(error.to_string())), held)
     }
 
     fn try_to_rotate(
@@ -165,11 +167,10 @@ impl Worker {
         ctrl: CtrlRef,
         request: &ConnectRequest,
         held: &mut Duration,
-    ) -> Result<Rotated, String> {
-        let words = |error: io::Error| error.to_string();
+    ) -> Result<Rotated, RotationError> {
         let Some(wanted) = request.secrets() else { return Ok(Rotated::Impossible) };
-        let dir = ControllerDir::open(&self.shared.roots, ctrl).map_err(words)?.ok_or("the controller is gone")?;
-        rotation::rotate(&dir, &wanted, |secrets| self.try_secrets(request, secrets, held)).map_err(words)
+        let dir = ControllerDir::open(&self.shared.roots, ctrl)?.ok_or(RotationError::Gone)?;
+        Ok(rotation::rotate(&dir, &wanted, |secrets| self.try_secrets(request, secrets, held))?)
     }
 
     /// Makes a trial connect with these secrets, or without secrets, and disconnects the resulting controller.
@@ -308,6 +309,16 @@ impl Worker {
             }
         }
     }
+}
+
+/// Why it is unknown whether a target accepts a secret.
+#[derive(Debug, thiserror::Error)]
+enum RotationError {
+    #[error("the controller is gone")]
+    Gone,
+    /// sysfs cannot be read.
+    #[error(transparent)]
+    Sysfs(#[from] io::Error),
 }
 
 /// Opens the lock file. It is opened for each connect: if it was removed, both daemons soon lock the same file again.

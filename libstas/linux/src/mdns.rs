@@ -24,6 +24,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::thread;
 use stas_core::browse::{Ask, Heard, SPOTS, Spot};
+use stas_core::{NoThread, OsError};
 use stas_nvme::announcement::{self, SERVICE_TYPES};
 
 /// Time between two checks of the browser's size.
@@ -230,6 +231,18 @@ impl Inbox {
     }
 }
 
+/// Why an instance of mdns-sd cannot be started.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum BrowseError {
+    #[error("UDP port {PORT} cannot be shared, another program holds it for itself ({0}); see `ss -ulpn`")]
+    PortTaken(OsError),
+    /// Error of mdns-sd, in its own words.
+    #[error("{0}")]
+    Mdns(String),
+    #[error(transparent)]
+    NoThread(#[from] NoThread),
+}
+
 /// One instance of mdns-sd.
 struct Session {
     daemon: ServiceDaemon,
@@ -248,11 +261,9 @@ struct Session {
 }
 
 impl Session {
-    fn start(pace: Duration) -> Result<Self, String> {
-        port_is_shared().map_err(|error| {
-            format!("UDP port {PORT} cannot be shared, another program holds it for itself ({error}); see `ss -ulpn`")
-        })?;
-        let say = |error: mdns_sd::Error| error.to_string();
+    fn start(pace: Duration) -> Result<Self, BrowseError> {
+        port_is_shared().map_err(|error| BrowseError::PortTaken(OsError::new(error)))?;
+        let say = |error: mdns_sd::Error| BrowseError::Mdns(error.to_string());
         let daemon = ServiceDaemon::new().map_err(say)?;
         // A host does not use the network for its own announcements.
         daemon.disable_interface(vec![IfKind::LoopbackV4, IfKind::LoopbackV6]).map_err(say)?;
@@ -260,7 +271,7 @@ impl Session {
         for kind in SERVICE_TYPES {
             let events = daemon.browse(&format!("{kind}.local.")).map_err(say)?;
             let inbox = Arc::clone(&inbox);
-            thread::spawn("mdns", move || inbox.fill(&events)).map_err(|error| error.to_string())?;
+            thread::spawn("mdns", move || inbox.fill(&events)).map_err(|error| NoThread(OsError::new(error)))?;
         }
         Ok(Self { daemon, inbox, started: Instant::now(), pace, renew: None, wanted: false, events: 0, look: None })
     }

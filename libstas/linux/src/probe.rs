@@ -33,7 +33,7 @@ pub async fn probe(portal: &Portal, handshake: bool) -> ProbeOutcome {
 async fn probe_within(limit: Duration, portal: &Portal, handshake: bool) -> ProbeOutcome {
     let (socket, to) = match prepare(portal) {
         Ok(prepared) => prepared,
-        Err(reason) => return ProbeOutcome::Unknown(reason),
+        Err(error) => return ProbeOutcome::Unknown(error.to_string()),
     };
     let mut connected = None;
     let attempt = async {
@@ -64,39 +64,61 @@ async fn close(mut stream: TcpStream) {
     let _ = tokio::time::timeout(CLOSING, orderly).await;
 }
 
+/// Why a portal cannot be probed from this host. This says nothing about the portal.
+#[derive(Debug, thiserror::Error)]
+enum LocalError {
+    #[error("{0} is no IP address")]
+    NotIp(String),
+    #[error("{0} is no port")]
+    NotPort(String),
+    #[error("host-traddr {0} is no IP address")]
+    HostTraddrNotIp(String),
+    #[error("host-traddr {ours} is of another family than {theirs}")]
+    TwoFamilies { ours: IpAddr, theirs: String },
+    /// The interface of a link-local address does not exist.
+    #[error("there is no interface {name}, which {ip} is on")]
+    NoIface { name: String, ip: IpAddr },
+    #[error("cannot make a socket: {0}")]
+    Socket(io::Error),
+    #[error("cannot bind to the interface {name}: {error}")]
+    Iface { name: String, error: io::Error },
+    #[error("cannot bind to the address {address}: {error}")]
+    Address { address: String, error: io::Error },
+}
+
 /// Makes a socket like the kernel's: bound to the interface and to the source address.
-fn prepare(portal: &Portal) -> Result<(TcpSocket, SocketAddr), String> {
+fn prepare(portal: &Portal) -> Result<(TcpSocket, SocketAddr), LocalError> {
     let to = destination(portal, interface_index)?;
     let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-    let socket = socket.map_err(|error| format!("cannot make a socket: {error}"))?;
+    let socket = socket.map_err(LocalError::Socket)?;
     if !portal.host_iface.is_empty() {
         socket
             .bind_device(Some(portal.host_iface.as_bytes()))
-            .map_err(|error| format!("cannot bind to the interface {}: {error}", portal.host_iface))?;
+            .map_err(|error| LocalError::Iface { name: portal.host_iface.clone(), error })?;
     }
     if !portal.host_traddr.is_empty() {
         let from = source(portal, &to)?;
-        socket.bind(from).map_err(|error| format!("cannot bind to the address {}: {error}", portal.host_traddr))?;
+        socket.bind(from).map_err(|error| LocalError::Address { address: portal.host_traddr.clone(), error })?;
     }
     Ok((socket, to))
 }
 
 /// The address to connect to. A link-local address needs an interface, from its scope or from host-iface.
-fn destination(portal: &Portal, index: impl Fn(&str) -> Option<u32>) -> Result<SocketAddr, String> {
+fn destination(portal: &Portal, index: impl Fn(&str) -> Option<u32>) -> Result<SocketAddr, LocalError> {
     let Some((ip, scope)) = tid::parse_ip(&portal.traddr) else {
-        return Err(format!("{} is no IP address", portal.traddr));
+        return Err(LocalError::NotIp(portal.traddr.clone()));
     };
-    let port: u16 = portal.trsvcid.parse().map_err(|_| format!("{} is no port", portal.trsvcid))?;
+    let port: u16 = portal.trsvcid.parse().map_err(|_| LocalError::NotPort(portal.trsvcid.clone()))?;
     let interface = scope.or_else(|| (!portal.host_iface.is_empty()).then_some(portal.host_iface.as_str()));
     scoped(ip, port, interface, index)
 }
 
-fn source(portal: &Portal, to: &SocketAddr) -> Result<SocketAddr, String> {
+fn source(portal: &Portal, to: &SocketAddr) -> Result<SocketAddr, LocalError> {
     let Some((ip, scope)) = tid::parse_ip(&portal.host_traddr) else {
-        return Err(format!("host-traddr {} is no IP address", portal.host_traddr));
+        return Err(LocalError::HostTraddrNotIp(portal.host_traddr.clone()));
     };
     if ip.is_ipv4() != to.is_ipv4() {
-        return Err(format!("host-traddr {ip} is of another family than {}", portal.traddr));
+        return Err(LocalError::TwoFamilies { ours: ip, theirs: portal.traddr.clone() });
     }
     match (scope, to) {
         (None, SocketAddr::V6(to)) => Ok(with_scope(ip, 0, to.scope_id())),
@@ -109,12 +131,10 @@ fn scoped(
     port: u16,
     interface: Option<&str>,
     index: impl Fn(&str) -> Option<u32>,
-) -> Result<SocketAddr, String> {
+) -> Result<SocketAddr, LocalError> {
     let is_link_local = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
     let scope_id = match interface {
-        Some(name) if is_link_local => {
-            index(name).ok_or_else(|| format!("there is no interface {name}, which {ip} is on"))?
-        }
+        Some(name) if is_link_local => index(name).ok_or_else(|| LocalError::NoIface { name: name.to_owned(), ip })?,
         _ => 0,
     };
     Ok(with_scope(ip, port, scope_id))

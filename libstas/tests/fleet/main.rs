@@ -13,8 +13,8 @@ use libstas::core::controller::{Parting, Want};
 use libstas::core::fleet::{Fleet, Kind, Report, Status};
 use libstas::core::ownership::Cause;
 use libstas::core::{
-    ConnectError, ConnectOutcome, ConnectReport, Context, CtrlRef, CtrlState, HostEffect, HostEvent, Interface, Links,
-    Machine, OpId, Supply, Time, UeventKind, Usage,
+    ConnectError, ConnectOutcome, ConnectReport, Context, CtrlRef, CtrlState, DisconnectError, HostEffect, HostEvent,
+    Interface, Links, LookError, Machine, OpId, OsError, Supply, Time, UeventKind, Usage,
 };
 use libstas::nvme::{HostIdentity, Parameters, Tid};
 
@@ -24,6 +24,10 @@ fn tid(nqn: &str) -> Tid {
 
 fn on(iface: &str, nqn: &str) -> Tid {
     on_iface(iface, &tid(nqn))
+}
+
+fn unreadable(error: &str) -> LookError {
+    LookError { path: "/sys/class/nvme".into(), error: OsError::new(error) }
 }
 
 /// A fleet as a [`Machine`] that collects its reports.
@@ -424,7 +428,7 @@ fn a_disconnected_controller_counts_as_gone_while_sysfs_is_unreadable() {
     scene.hear(HostEvent::Disconnected { op, result: Ok(()) });
     let Some(HostEffect::Look(look)) = scene.host.take_held(Op::Snapshot) else { panic!("a look is due") };
     while scene.host.take_held(Op::Snapshot).is_some() {}
-    scene.hear(HostEvent::Looked { op: look, result: Err("input/output error".into()) });
+    scene.hear(HostEvent::Looked { op: look, result: Err(unreadable("input/output error")) });
     scene.hear(HostEvent::Looked { op: OpId::UNASKED, result: Ok(early) });
     assert_eq!(scene.fleet().kernel(&on("eth0", "a")).unwrap().ctrl, other);
     scene.unwant(&tid("a"), Parting::Disconnect);
@@ -447,7 +451,8 @@ fn a_refused_disconnect_is_tried_again() {
     let (mut scene, ctrl) = Scene::connected("a");
     scene.unwant(&tid("a"), Parting::Disconnect);
     let (op, _) = scene.next_disconnect();
-    scene.hear(HostEvent::Disconnected { op, result: Err("busy".into()) });
+    let error = DisconnectError::Kernel { ctrl, error: OsError::new("busy") };
+    scene.hear(HostEvent::Disconnected { op, result: Err(error) });
     assert_eq!(scene.next(), None);
     scene.host.wait(2);
     assert_eq!(scene.next_disconnect().1, ctrl);
@@ -626,7 +631,7 @@ fn failing_snapshots_are_repeated_at_the_usual_interval() {
             let HostEffect::Look(op) = effect else { panic!("{effect:?}") };
             looks += 1;
             assert!(looks < 20, "no pause between looks that fail");
-            scene.hear(HostEvent::Looked { op, result: Err("too many open files".into()) });
+            scene.hear(HostEvent::Looked { op, result: Err(unreadable("too many open files")) });
         }
         let until = scene.fleet().deadline().unwrap_or(end).max(scene.host.now).min(end);
         scene.host.now = until;

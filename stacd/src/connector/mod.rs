@@ -30,7 +30,7 @@ use libstas::nvme::{Parameters, Tid};
 pub use libstas::bus::contract::{DcPage, Origin, PageState, RemovalReason, RemovedDc, StafdView};
 pub use saved::{Saved, SavedBoot, SavedClaim, SavedSource};
 use wire::Context;
-pub use wire::{Effect, Event, IocView, Settings};
+pub use wire::{Effect, Event, FetchError, IocView, Settings};
 
 /// The rank of a TID. When several TIDs share a device, the smallest rank owns it: configured before discovered.
 mod rank {

@@ -11,7 +11,7 @@ use libstas::nvme::log_page::{Entry, Flaw, Subtype, Unclear};
 use libstas::nvme::security::Requirement;
 
 use super::newcomers::Newcomers;
-use super::{Connector, Context, DcPage, Effect, Named, PageState, RemovedDc, StafdView, Timer, renamed};
+use super::{Connector, Context, DcPage, Effect, FetchError, Named, PageState, RemovedDc, StafdView, Timer, renamed};
 
 /// A stafd that has just appeared is asked again if its first answer takes longer than this.
 const FETCH_AGAIN: Duration = Duration::from_secs(1);
@@ -136,7 +136,7 @@ impl Connector {
         }
     }
 
-    pub(super) fn all_fetched(&mut self, ctx: &mut Context<'_>, op: OpId, result: Result<StafdView, String>) {
+    pub(super) fn all_fetched(&mut self, ctx: &mut Context<'_>, op: OpId, result: Result<StafdView, FetchError>) {
         if self.stafd.all != Some(op) {
             return;
         }
@@ -150,7 +150,7 @@ impl Connector {
                 self.reconciler.quiet.disturb(ctx.now);
                 ctx.host(HostEffect::Save);
             }
-            Err(reason) => self.fetch_failed(ctx, &reason),
+            Err(reason) => self.fetch_failed(ctx, &reason.to_string()),
         }
         if std::mem::take(&mut self.stafd.all_owed) {
             self.fetch_all(ctx);
@@ -292,7 +292,7 @@ impl Connector {
         Ok(if ignore_iface { tid.unbound() } else { tid })
     }
 
-    pub(super) fn page_fetched(&mut self, ctx: &mut Context<'_>, op: OpId, result: Result<Option<DcPage>, String>) {
+    pub(super) fn page_fetched(&mut self, ctx: &mut Context<'_>, op: OpId, result: Result<Option<DcPage>, FetchError>) {
         let Some((dc, refresh)) = self.stafd.pages.remove(&op) else { return };
         match result {
             Ok(Some(_)) if self.is_overtaken(op, &dc) => self.fetch_page(ctx, dc.clone(), refresh),

@@ -1,6 +1,7 @@
 //! The events of the connector, its effects, and the data that it shows.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use libstas::bus::contract::{DcPage, Origin, StafdView};
 use libstas::conf::StacConf;
@@ -42,17 +43,34 @@ pub enum Event {
         /// The operation that this answers.
         op: OpId,
         /// What stafd publishes; the error says why it did not answer.
-        result: Result<StafdView, String>,
+        result: Result<StafdView, FetchError>,
     },
     /// The answer to [`Effect::FetchPage`].
     PageFetched {
         /// The operation that this answers.
         op: OpId,
         /// The page; `None` if stafd does not have the discovery controller. The error says why stafd did not answer.
-        result: Result<Option<DcPage>, String>,
+        result: Result<Option<DcPage>, FetchError>,
     },
     /// The daemon is asked to stop.
     Stop,
+}
+
+/// Why a fetch from stafd failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FetchError {
+    /// stafd or the bus answered with an error. Contains its text.
+    #[error("{0}")]
+    Bus(String),
+    /// The JSON of all pages is malformed. Contains the error of the parser.
+    #[error("its answer is no list: {0}")]
+    NotAList(String),
+    /// The JSON of one page is malformed. Contains the error of the parser.
+    #[error("its answer is no page: {0}")]
+    NotAPage(String),
+    /// stafd has not answered within this time.
+    #[error("stafd does not answer within {} s", .0.as_secs())]
+    Timeout(Duration),
 }
 
 /// A request of the connector.

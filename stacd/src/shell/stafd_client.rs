@@ -17,7 +17,7 @@ use zbus::Connection;
 use zbus::DBusError as _;
 use zbus::fdo::{self, DBusProxy};
 
-use crate::connector::{Connector, Event};
+use crate::connector::{Connector, Event, FetchError};
 
 /// Longer than the 60 s within which stafd reports the success or failure of a read.
 pub const REFRESH_LIMIT: Duration = Duration::from_secs(90);
@@ -81,14 +81,14 @@ impl StafdClient {
     ///
     /// # Errors
     /// Fails if stafd does not answer, or not in a known format.
-    pub async fn fetch_all(&self) -> Result<StafdView, String> {
+    pub async fn fetch_all(&self) -> Result<StafdView, FetchError> {
         let staf = self.proxy().await?;
         let view = match staf.get_published_pages(&[]).await {
             Ok(published) => decode(published),
             Err(error) if is_unknown(&error) || is_unreadable(&error) => {
                 return self.fetch_all_dictionaries(&staf).await;
             }
-            Err(error) => return Err(text(error)),
+            Err(error) => return Err(failed(error)),
         };
         self.spell(view.dcs.iter().map(|page| (page.dc.clone(), ControllerId::of(&page.dc))));
         Ok(view)
@@ -99,15 +99,14 @@ impl StafdClient {
     /// The removed controllers are fetched second: a controller that is removed in between is in both answers, and one
     /// that is added again in between is in neither. In the other order the latter would count as removed here while
     /// stafd has it.
-    async fn fetch_all_dictionaries(&self, staf: &StafProxy<'_>) -> Result<StafdView, String> {
-        let json = staf.get_all_log_pages(true).await.map_err(text)?;
-        let pages: Vec<Value> =
-            serde_json::from_str(&json).map_err(|error| format!("its answer is no list: {error}"))?;
+    async fn fetch_all_dictionaries(&self, staf: &StafProxy<'_>) -> Result<StafdView, FetchError> {
+        let json = staf.get_all_log_pages(true).await.map_err(failed)?;
+        let pages: Vec<Value> = serde_json::from_str(&json).map_err(|error| FetchError::NotAList(error.to_string()))?;
         let published: Vec<(ControllerId, DcPage)> = pages.iter().filter_map(dictionary::page).collect();
         let removed = match staf.list_removed_controllers().await {
             Ok(list) => Some(list.iter().filter_map(dictionary::removed).collect()),
             Err(error) if is_unknown(&error) => None,
-            Err(error) => return Err(text(error)),
+            Err(error) => return Err(failed(error)),
         };
         self.spell(published.iter().map(|(id, page)| (page.dc.clone(), id.clone())));
         Ok(StafdView { dcs: published.into_iter().map(|(_, page)| page).collect(), removed, is_complete: false })
@@ -118,20 +117,20 @@ impl StafdClient {
     ///
     /// # Errors
     /// Fails if stafd does not answer, or could not read the page.
-    pub async fn fetch_page(&self, dc: &Tid, refresh: bool) -> Result<Option<DcPage>, String> {
+    pub async fn fetch_page(&self, dc: &Tid, refresh: bool) -> Result<Option<DcPage>, FetchError> {
         let staf = self.proxy().await?;
         let spelled = self.spelled.lock().unwrap_or_else(PoisonError::into_inner).get(dc).cloned();
         let id = spelled.unwrap_or_else(|| ControllerId::of(dc));
         if refresh {
             match staf.refresh_log_pages_of(&id).await {
-                Err(error) if !is_unknown(&error) => return Err(text(error)),
+                Err(error) if !is_unknown(&error) => return Err(failed(error)),
                 _ => {}
             }
         }
         let page = match staf.get_published_pages(std::slice::from_ref(&id)).await {
             Ok(published) => decode(published).dcs.into_iter().next(),
             Err(error) if is_unknown(&error) || is_unreadable(&error) => fetch_dictionary(&staf, dc, &id).await?,
-            Err(error) => return Err(text(error)),
+            Err(error) => return Err(failed(error)),
         };
         Ok(page.map(|page| DcPage { dc: dc.clone(), ..page }))
     }
@@ -141,8 +140,8 @@ impl StafdClient {
         *self.spelled.lock().unwrap_or_else(PoisonError::into_inner) = spelled.collect();
     }
 
-    async fn proxy(&self) -> Result<StafProxy<'static>, String> {
-        StafProxy::new(&self.connection).await.map_err(text)
+    async fn proxy(&self) -> Result<StafProxy<'static>, FetchError> {
+        StafProxy::new(&self.connection).await.map_err(failed)
     }
 
     /// Stores the strings of one of stafd's controllers.
@@ -213,23 +212,27 @@ fn decode(published: wire::Published) -> StafdView {
 }
 
 /// Fetches one page from a stafd without the contract.
-async fn fetch_dictionary(staf: &StafProxy<'_>, dc: &Tid, id: &ControllerId) -> Result<Option<DcPage>, String> {
+async fn fetch_dictionary(staf: &StafProxy<'_>, dc: &Tid, id: &ControllerId) -> Result<Option<DcPage>, FetchError> {
     match staf.controller_log_pages_of(id).await {
         Ok(json) => {
-            let page = serde_json::from_str(&json).map_err(|error| format!("its answer is no page: {error}"))?;
+            let page = serde_json::from_str(&json).map_err(|error| FetchError::NotAPage(error.to_string()))?;
             Ok(dictionary::page(&page).map(|(_, page)| page))
         }
         Err(error) if is_unknown(&error) => fetch_page_of_nvme_stas(staf, dc, id).await,
-        Err(error) => Err(text(error)),
+        Err(error) => Err(failed(error)),
     }
 }
 
 /// Fetches one page from the stafd of nvme-stas, which returns an empty list both for an empty page and for an unknown
 /// controller.
-async fn fetch_page_of_nvme_stas(staf: &StafProxy<'_>, dc: &Tid, id: &ControllerId) -> Result<Option<DcPage>, String> {
-    let entries = staf.log_pages_of(id).await.map_err(text)?;
+async fn fetch_page_of_nvme_stas(
+    staf: &StafProxy<'_>,
+    dc: &Tid,
+    id: &ControllerId,
+) -> Result<Option<DcPage>, FetchError> {
+    let entries = staf.log_pages_of(id).await.map_err(failed)?;
     if entries.is_empty() {
-        let known = staf.list_controllers(false).await.map_err(text)?;
+        let known = staf.list_controllers(false).await.map_err(failed)?;
         if !known.iter().any(|dict| ControllerId::from_dict(dict) == *id) {
             return Ok(None);
         }
@@ -251,16 +254,15 @@ fn is_unreadable(error: &zbus::Error) -> bool {
     !matches!(error, zbus::Error::MethodError(..) | zbus::Error::FDO(_) | zbus::Error::InputOutput(_))
 }
 
-/// The text of an error of stafd or the bus, without the formal error name where there is a text.
-fn text(error: zbus::Error) -> String {
-    match error {
+/// What stafd or the bus said, without the error's formal name where there is a text.
+fn failed(error: zbus::Error) -> FetchError {
+    FetchError::Bus(match error {
         zbus::Error::MethodError(_, Some(text), _) => text,
         zbus::Error::FDO(error) => error.description().map_or_else(|| error.to_string(), str::to_owned),
         other => other.to_string(),
-    }
+    })
 }
 
-async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, String>>) -> Result<T, String> {
-    let late = |_| Err(format!("stafd does not answer within {} s", limit.as_secs()));
-    tokio::time::timeout(limit, work).await.unwrap_or_else(late)
+async fn within<T>(limit: Duration, work: impl Future<Output = Result<T, FetchError>>) -> Result<T, FetchError> {
+    tokio::time::timeout(limit, work).await.unwrap_or(Err(FetchError::Timeout(limit)))
 }

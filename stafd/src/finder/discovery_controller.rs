@@ -6,7 +6,7 @@ use std::time::Duration;
 use libstas::bus::contract::PageState;
 use libstas::core::backoff::{Backoff, Jitter};
 use libstas::core::sources::LATE_READ;
-use libstas::core::{CtrlRef, OpId, Time};
+use libstas::core::{AdminError, CtrlRef, OpId, Time};
 use libstas::nvme::log_page::LogPage;
 use libstas::nvme::supported::DiscoveryLidSpecific;
 
@@ -72,7 +72,7 @@ pub(super) struct DiscoveryController {
     /// D-Bus callers that wait for the read after it.
     pub(super) waiting_for_next: Vec<u64>,
     /// Why the last read failed; `None` after a success.
-    pub(super) failure: Option<String>,
+    pub(super) failure: Option<AdminError>,
     /// The back-off of failed reads.
     pub(super) backoff: Backoff,
     /// True if it is polled: its last connection had no keep-alive timeout either.
@@ -138,7 +138,7 @@ impl DiscoveryController {
     }
 
     /// A read has failed. Returns whether the reason is new, and the wait before the next read.
-    pub(super) fn failed(&mut self, reason: String, jitter: &mut Jitter) -> (bool, Duration) {
+    pub(super) fn failed(&mut self, reason: AdminError, jitter: &mut Jitter) -> (bool, Duration) {
         let news = self.failure.as_ref() != Some(&reason);
         self.failure = Some(reason);
         (news, self.backoff.next(jitter))

@@ -37,7 +37,7 @@ pub use announced::SavedAnnounced;
 use discovery_controller::{Connection, DiscoveryController};
 pub use saved::{Saved, SavedDc};
 use wire::Context;
-pub use wire::{DcView, Effect, Event, NotRegistered, RegisterRequest, Removed, Settings};
+pub use wire::{DcView, Effect, Event, NotRegistered, RefreshError, RegisterError, RegisterRequest, Removed, Settings};
 
 /// The number of lost live discovery controllers that makes a page doubtful if all its referrals are lost: all storage
 /// behind a page may depend on one referral.
@@ -390,7 +390,7 @@ impl Finder {
         let news = known.is_some();
         let was_given_up = known.as_ref().is_some_and(|dc| dc.was_given_up);
         for token in known.map(|mut dc| dc.disconnected()).unwrap_or_default() {
-            ctx.push(Effect::Refreshed { token, result: Err("the discovery controller was given up".into()) });
+            ctx.push(Effect::Refreshed { token, result: Err(RefreshError::GivenUp) });
         }
         let all = [Timer::Retry, Timer::SecondRead, Timer::Hanging, Timer::PollEnds, Timer::Register];
         for timer in all.map(|timer| timer(tid.clone())) {
@@ -463,7 +463,7 @@ impl Finder {
         let seqnum = self.reconciler.fleet.inventory().look().seqnum;
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         for token in dc.connected(Connection { ctrl, since: ctx.now, seqnum }) {
-            ctx.push(Effect::Refreshed { token, result: Err("the connection was lost meanwhile".into()) });
+            ctx.push(Effect::Refreshed { token, result: Err(RefreshError::Reconnected) });
         }
         self.reconciler.sources.outdate(&SourceId::Page(tid.clone()));
         self.timers.set(Timer::SecondRead(tid.clone()), ctx.now + discovery_controller::SECOND_READ);
@@ -475,7 +475,7 @@ impl Finder {
         self.convict(ctx, tid);
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         for token in dc.disconnected() {
-            ctx.push(Effect::Refreshed { token, result: Err("the connection was lost".into()) });
+            ctx.push(Effect::Refreshed { token, result: Err(RefreshError::Lost) });
         }
         self.timers.cancel(&Timer::SecondRead(tid.clone()));
         self.timers.cancel(&Timer::Hanging(tid.clone()));
@@ -611,7 +611,7 @@ impl Finder {
                 }
             }
             Event::Refresh { token, .. } => {
-                ctx.push(Effect::Refreshed { token, result: Err("stafd is stopping".into()) });
+                ctx.push(Effect::Refreshed { token, result: Err(RefreshError::Stopping) });
             }
             _ => {}
         }

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use libstas::core::sources::{Page, SourceId};
-use libstas::core::{HostEffect, Level, Notice, OpId};
+use libstas::core::{AdminError, HostEffect, Level, Notice, OpId};
 use libstas::nvme::log_page::{Entry, Flaw, LogPage, Subtype, Unclear};
 use libstas::nvme::supported::DiscoveryLidSpecific;
 use libstas::nvme::{Parameters, Tid};
 
 use super::discovery_controller::{READ_DEADLINE, Read, Reading};
 use super::optional::Command;
-use super::{Context, Effect, Finder, Timer};
+use super::{Context, Effect, Finder, RefreshError, Timer};
 
 impl Finder {
     /// Reads the page of a discovery controller as soon as no other read of it is under way.
@@ -68,7 +68,7 @@ impl Finder {
         &mut self,
         ctx: &mut Context<'_>,
         op: OpId,
-        result: Result<Option<DiscoveryLidSpecific>, String>,
+        result: Result<Option<DiscoveryLidSpecific>, AdminError>,
     ) {
         if result.is_err() {
             self.convict_late(ctx, op);
@@ -89,16 +89,16 @@ impl Finder {
         self.read_next(ctx, &tid);
     }
 
-    pub(super) fn log_page_read(&mut self, ctx: &mut Context<'_>, op: OpId, result: Result<LogPage, String>) {
+    pub(super) fn log_page_read(&mut self, ctx: &mut Context<'_>, op: OpId, result: Result<LogPage, AdminError>) {
         let Some(tid) = self.end_read(ctx, op, Read::LogPage) else { return };
         let Some(dc) = self.dcs.get_mut(&tid) else { return };
         for token in std::mem::take(&mut dc.waiting) {
-            let result = result.as_ref().map(|_| ()).map_err(Clone::clone);
+            let result = result.as_ref().map(|_| ()).map_err(|error| error.clone().into());
             ctx.push(Effect::Refreshed { token, result });
         }
         match result {
             Ok(page) => self.take_page(ctx, &tid, page),
-            Err(reason) => self.read_failed(ctx, &tid, &reason),
+            Err(reason) => self.read_failed(ctx, &tid, reason),
         }
         self.read_next(ctx, &tid);
         self.register(ctx, &tid);
@@ -189,9 +189,9 @@ impl Finder {
         }
     }
 
-    fn read_failed(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: &str) {
+    fn read_failed(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: AdminError) {
         let Some(dc) = self.dcs.get_mut(tid) else { return };
-        let (news, wait) = dc.failed(reason.to_owned(), ctx.jitter());
+        let (news, wait) = dc.failed(reason.clone(), ctx.jitter());
         let ctrl = dc.connection.map(|connection| connection.ctrl);
         self.timers.set(Timer::Retry(tid.clone()), ctx.now + wait);
         if news {
@@ -221,9 +221,9 @@ impl Finder {
                 dc.waiting_for_next.push(token);
                 self.read_soon(ctx, tid);
             }
-            Some(_) => ctx.push(Effect::Refreshed { token, result: Err(format!("{tid} is not connected")) }),
+            Some(_) => ctx.push(Effect::Refreshed { token, result: Err(RefreshError::NotConnected(tid.clone())) }),
             None => {
-                ctx.push(Effect::Refreshed { token, result: Err(format!("there is no discovery controller {tid}")) })
+                ctx.push(Effect::Refreshed { token, result: Err(RefreshError::Unknown(tid.clone())) });
             }
         }
     }

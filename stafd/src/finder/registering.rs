@@ -11,7 +11,7 @@ use libstas::nvme::Tid;
 use libstas::nvme::admin::Task;
 
 use super::optional::Command;
-use super::wire::{NotRegistered, RegisterRequest};
+use super::wire::{NotRegistered, RegisterError, RegisterRequest};
 use super::{Context, Effect, Finder, Timer};
 
 /// A wanted registration: on which connection, and under which symbolic name.
@@ -27,7 +27,7 @@ pub(super) struct Registering {
     /// The registration that is not requested again: it was refused for good, or there is no register.
     settled: Option<Wish>,
     /// Why this host is not registered.
-    failure: Option<String>,
+    failure: Option<RegisterError>,
     backoff: Backoff,
 }
 

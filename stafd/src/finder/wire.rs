@@ -6,7 +6,7 @@ use libstas::bus::contract::{Origin, PageState, RemovalReason};
 use libstas::conf::StafConf;
 use libstas::core::browse::{Ask, Heard};
 use libstas::core::fleet::MemberView;
-use libstas::core::{CtrlRef, HostEffect, HostEvent, OpId, Time};
+use libstas::core::{AdminError, CtrlRef, HostEffect, HostEvent, OpId, Time};
 use libstas::nvme::admin::Task;
 use libstas::nvme::log_page::LogPage;
 use libstas::nvme::nbft::BootTables;
@@ -40,14 +40,14 @@ pub enum Event {
         /// The operation that this answers.
         op: OpId,
         /// The entry for the discovery log page, `None` if the page has none; the error says why it could not be read.
-        result: Result<Option<DiscoveryLidSpecific>, String>,
+        result: Result<Option<DiscoveryLidSpecific>, AdminError>,
     },
     /// The answer to [`Effect::ReadLogPage`].
     LogPageRead {
         /// The operation that this answers.
         op: OpId,
         /// The page; the error says why it could not be read.
-        result: Result<LogPage, String>,
+        result: Result<LogPage, AdminError>,
     },
     /// The answer to [`Effect::Register`].
     Registered {
@@ -93,10 +93,47 @@ pub enum NotRegistered {
     /// The registration failed.
     Failed {
         /// The cause, for the log.
-        reason: String,
+        reason: RegisterError,
         /// True if a retry may succeed.
         again: bool,
     },
+}
+
+/// Why a registration failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterError {
+    /// A registration needs a host ID that is a UUID. Contains the host ID.
+    #[error("the host ID {0:?} is not a UUID; see stasadm hostid")]
+    HostId(String),
+    /// The admin command failed.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+}
+
+/// Why a log page was not read for a caller that asked for it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RefreshError {
+    /// The discovery controller was removed while the page was read.
+    #[error("the discovery controller was given up")]
+    GivenUp,
+    /// There is no such discovery controller.
+    #[error("there is no discovery controller {0}")]
+    Unknown(Tid),
+    /// The discovery controller is not connected.
+    #[error("{0} is not connected")]
+    NotConnected(Tid),
+    /// The connection was lost while the page was read.
+    #[error("the connection was lost")]
+    Lost,
+    /// The connection was lost while the page was read, and a new one was made.
+    #[error("the connection was lost meanwhile")]
+    Reconnected,
+    /// stafd ends.
+    #[error("stafd is stopping")]
+    Stopping,
+    /// The admin command failed.
+    #[error(transparent)]
+    Read(#[from] AdminError),
 }
 
 /// A request of the finder.
@@ -145,7 +182,7 @@ pub enum Effect {
         /// Identifies the waiting D-Bus call.
         token: u64,
         /// The error says why the page could not be read.
-        result: Result<(), String>,
+        result: Result<(), RefreshError>,
     },
     /// Do what nvme-cli's udev rule would have done for a discovery controller that stafd does not manage: restart its
     /// `nvmf-connect@…` unit.

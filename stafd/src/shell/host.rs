@@ -1,10 +1,10 @@
 //! The Linux host with the admin commands that stafd needs.
 
 use libstas::core::browse::Ask;
-use libstas::core::{CtrlRef, Dctype, Host, HostEffect, HostEvent};
+use libstas::core::{AdminError, CtrlRef, Dctype, Host, HostEffect, HostEvent};
 use libstas::daemon::event_loop::Handle;
 use libstas::linux::Roots;
-use libstas::linux::admin::{Admin, AdminError};
+use libstas::linux::admin::Admin;
 use libstas::linux::effects::{LinuxHost, Setup, StartError};
 use libstas::linux::mdns::Browser;
 use libstas::nvme::admin::CommandError;
@@ -53,7 +53,7 @@ impl Host for StafdHost {
 impl DiscoveryHost for StafdHost {
     fn read_supported(&self, ctrl: CtrlRef, done: Done<Option<DiscoveryLidSpecific>>) {
         self.admin.read_supported_log_pages(ctrl, |result| {
-            done(result.map(|pages| pages.and_then(|pages| pages.discovery())).map_err(|error| error.to_string()));
+            done(result.map(|pages| pages.and_then(|pages| pages.discovery())));
         });
     }
 
@@ -63,7 +63,7 @@ impl DiscoveryHost for StafdHost {
 
     fn read_log_page(&self, ctrl: CtrlRef, pleo: bool, done: Done<LogPage>) {
         let lsp = if pleo { LSP_PLEO } else { 0 };
-        self.admin.read_discovery_log(ctrl, lsp, |result| done(result.map_err(|error| error.to_string())));
+        self.admin.read_discovery_log(ctrl, lsp, done);
     }
 
     fn register(
@@ -88,7 +88,7 @@ fn register(
         return admin.identify(ctrl, move |identity| match identity.map(|identity| identity.dctype) {
             Ok(Dctype::None) => done(Err(NotRegistered::NoRegister)),
             Ok(_) => register_at_once(&then, ctrl, &request, done),
-            Err(error) => done(Err(failed(&error))),
+            Err(error) => done(Err(failed(error))),
         });
     }
     register_at_once(admin, ctrl, &request, done);
@@ -102,24 +102,24 @@ fn register_at_once(
 ) {
     match registration::of_this_host(request) {
         Ok(said) => admin.manage_discovery_information(ctrl, request.task, &said, |result| {
-            done(result.map_err(|error| failed(&error)));
+            done(result.map_err(failed));
         }),
         Err(reason) => done(Err(NotRegistered::Failed { reason, again: false })),
     }
 }
 
-/// Distinguishes a lost connection, which may be the answer, from other failures of the discovery controller, which are
-/// retried.
-fn failed(error: &AdminError) -> NotRegistered {
-    let again = match error {
+/// Tells a lost connection, which may be the answer, from what may be a passing trouble of the discovery controller:
+/// that one is asked again.
+fn failed(error: AdminError) -> NotRegistered {
+    let again = match &error {
         AdminError::Command(CommandError::Status(status)) if status.is_connection_lost() => {
             return NotRegistered::Lost;
         }
         AdminError::Command(CommandError::Status(status)) => status.is_worth_a_retry(),
-        AdminError::Command(CommandError::Host(_)) | AdminError::Device(..) => true,
+        AdminError::Command(CommandError::Host(_)) | AdminError::Device(..) | AdminError::NoThread(..) => true,
         _ => false,
     };
-    NotRegistered::Failed { reason: error.to_string(), again }
+    NotRegistered::Failed { reason: error.into(), again }
 }
 
 #[cfg(test)]
@@ -168,7 +168,7 @@ mod tests {
         for ask_type in [false, true] {
             let result = registered(request("5b3a2c10-0000-4000-8000-00000000b007", ask_type));
             let Err(NotRegistered::Failed { reason, again: true }) = result else { panic!("{result:?}") };
-            assert!(reason.starts_with("cannot talk to nvme0: "), "{reason}");
+            assert!(reason.to_string().starts_with("cannot talk to nvme0: "), "{reason}");
         }
     }
 
@@ -176,17 +176,17 @@ mod tests {
     fn a_host_without_a_valid_id_registers_nowhere_and_is_told_the_remedy() {
         let result = registered(request("seven", false));
         let Err(NotRegistered::Failed { reason, again: false }) = result else { panic!("{result:?}") };
-        assert_eq!(reason, "the host ID \"seven\" is not a UUID; see stasadm hostid");
+        assert_eq!(reason.to_string(), "the host ID \"seven\" is not a UUID; see stasadm hostid");
     }
 
     #[test]
     fn what_the_controller_refuses_for_good_is_not_asked_again() {
         let ctrl = CtrlRef { device: 0, birth: 1 };
-        let again = |error| matches!(failed(&error), NotRegistered::Failed { again: true, .. });
+        let again = |error| matches!(failed(error), NotRegistered::Failed { again: true, .. });
         assert!(again(AdminError::Command(CommandError::Status(Status(0x0006)))), "an internal error");
         assert!(!again(AdminError::Command(CommandError::Status(Status(0x0001)))), "it does not know the command");
         assert!(again(AdminError::Command(CommandError::Host("EINTR".into()))));
         assert!(!again(AdminError::Gone(ctrl)), "another connection registers afresh");
-        assert_eq!(failed(&AdminError::Command(CommandError::Status(Status(0x0371)))), NotRegistered::Lost);
+        assert_eq!(failed(AdminError::Command(CommandError::Status(Status(0x0371)))), NotRegistered::Lost);
     }
 }

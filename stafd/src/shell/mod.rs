@@ -10,7 +10,7 @@ use std::time::Duration;
 use libstas::bus::ControllerId;
 use libstas::conf::StafConf;
 use libstas::core::browse::Ask;
-use libstas::core::{CtrlRef, Host, HostEffect};
+use libstas::core::{AdminError, CtrlRef, Host, HostEffect};
 use libstas::daemon::configuration::Files;
 use libstas::daemon::describe;
 use libstas::daemon::event_loop::{Aftermath, Handle, Shell};
@@ -27,7 +27,7 @@ use crate::finder::{Effect, Event, Finder, NotRegistered, RegisterRequest, Saved
 const SYSTEMD_LIMIT: Duration = Duration::from_secs(30);
 
 /// A callback for the outcome of an admin command.
-pub type Done<T> = Box<dyn FnOnce(Result<T, String>) + Send>;
+pub type Done<T> = Box<dyn FnOnce(Result<T, AdminError>) + Send>;
 
 /// A host that can also send commands to discovery controllers.
 pub trait DiscoveryHost: Host<Effect = HostEffect> {

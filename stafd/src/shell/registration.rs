@@ -8,7 +8,7 @@ use libstas::nvme::dim::Registration;
 use libstas::nvme::log_page::AdrFam;
 use libstas::nvme::{Tid, Transport};
 
-use crate::finder::RegisterRequest;
+use crate::finder::{RegisterError, RegisterRequest};
 
 /// The files that describe the operating system (os-release(5)).
 const OS_RELEASE: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
@@ -17,10 +17,9 @@ const OS_RELEASE: [&str; 2] = ["/etc/os-release", "/usr/lib/os-release"];
 ///
 /// # Errors
 /// Fails when the host ID is no UUID.
-pub fn of_this_host(request: &RegisterRequest) -> Result<Registration, String> {
+pub fn of_this_host(request: &RegisterRequest) -> Result<Registration, RegisterError> {
     let RegisterRequest { tid, identity, .. } = request;
-    let host_id = host_id_for(&tid.host_nqn, identity)
-        .ok_or_else(|| format!("the host ID {:?} is not a UUID; see stasadm hostid", identity.id))?;
+    let host_id = host_id_for(&tid.host_nqn, identity).ok_or_else(|| RegisterError::HostId(identity.id.clone()))?;
     let release = OS_RELEASE.iter().find_map(|path| fs::read_to_string(path).ok());
     Ok(Registration {
         host_nqn: tid.host_nqn.clone(),
@@ -105,7 +104,7 @@ mod tests {
 
     #[test]
     fn a_host_id_that_is_no_uuid_is_named() {
-        assert!(of_this_host(&request("192.0.2.1", "nonsense")).unwrap_err().contains("nonsense"));
+        assert!(of_this_host(&request("192.0.2.1", "nonsense")).unwrap_err().to_string().contains("nonsense"));
     }
 
     #[test]

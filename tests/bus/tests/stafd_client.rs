@@ -11,6 +11,7 @@ use libstas::bus::contract::{DcPage, Origin, PageState, RemovalReason, RemovedDc
 use libstas::bus::{ControllerId, Dict, STAF_NAME, STAF_PATH};
 use libstas::core::Time;
 use libstas::nvme::{DISCOVERY_NQN, Tid};
+use stacd::connector::FetchError;
 use stacd::shell::stafd_client::{StafdClient, Watched};
 use tokio::sync::mpsc;
 use zbus::connection::Builder;
@@ -320,7 +321,7 @@ async fn a_page_that_cannot_be_read_anew_is_an_error_and_no_old_page() {
     let Some(bus) = PrivateBus::start() else { return };
     let _stafd = serve(&bus, Released { refuses: true.into(), ..Released::default() }).await;
     let client = StafdClient::new(connect(&bus).await);
-    assert_eq!(client.fetch_page(&tid(), true).await, Err("it is not connected".to_owned()));
+    assert_eq!(client.fetch_page(&tid(), true).await, Err(FetchError::Bus("it is not connected".to_owned())));
 }
 
 #[tokio::test]

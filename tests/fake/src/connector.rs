@@ -7,7 +7,7 @@ use libstas::core::{HostEffect, HostEvent, OpId, Time};
 use libstas::nvme::log_page::Entry;
 use libstas::nvme::nbft::BootTables;
 use libstas::nvme::{HostIdentity, Tid};
-use stacd::connector::{Connector, DcPage, Effect, Event, Origin, PageState, Settings, StafdView};
+use stacd::connector::{Connector, DcPage, Effect, Event, FetchError, Origin, PageState, Settings, StafdView};
 
 use crate::{Core, Daemon, FakeHost, Op, dc, entry};
 
@@ -24,11 +24,12 @@ pub struct Stafd {
 }
 
 impl Stafd {
-    fn fetch_page(&self, dc: &Tid, refresh: bool) -> Result<Option<DcPage>, String> {
-        let Some(view) = self.view.as_ref().filter(|_| !self.page_calls_fail) else { return Err("no answer".into()) };
+    fn fetch_page(&self, dc: &Tid, refresh: bool) -> Result<Option<DcPage>, FetchError> {
+        let failed = |text: &str| Err(FetchError::Bus(text.to_owned()));
+        let Some(view) = self.view.as_ref().filter(|_| !self.page_calls_fail) else { return failed("no answer") };
         let page = view.dcs.iter().find(|page| page.dc == *dc);
         if refresh && page.is_none_or(|page| page.connected_since.is_none()) {
-            return Err("it is not connected".into());
+            return failed("it is not connected");
         }
         Ok(page.cloned())
     }
@@ -87,9 +88,10 @@ impl Core for Connector {
 
     fn answer(host: &mut FakeHost<Self>, effect: Effect) -> Option<Event> {
         Some(match effect {
-            Effect::FetchAll(op) => {
-                Event::AllFetched { op, result: host.peer.view.clone().ok_or_else(|| "no answer".into()) }
-            }
+            Effect::FetchAll(op) => Event::AllFetched {
+                op,
+                result: host.peer.view.clone().ok_or_else(|| FetchError::Bus("no answer".into())),
+            },
             Effect::FetchPage { op, dc, refresh } => {
                 Event::PageFetched { op, result: host.peer.fetch_page(&dc, refresh) }
             }

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use libstas::conf::{Complaint, StafConf, stafd as conf};
-use libstas::core::{CtrlRef, CtrlState, HostEffect, HostEvent};
+use libstas::core::{AdminError, CtrlRef, CtrlState, HostEffect, HostEvent};
 use libstas::nvme::HostIdentity;
+use libstas::nvme::admin::CommandError;
 use libstas::nvme::log_page::{Entry, Flaw, LogPage, Malformed};
 use libstas::nvme::nbft::BootTables;
 use libstas::nvme::supported::DiscoveryLidSpecific;
@@ -72,12 +73,13 @@ impl Core for Finder {
     fn answer(host: &mut FakeHost<Self>, effect: Effect) -> Option<Event> {
         let broken = host.breaks(&effect);
         Some(match effect {
-            Effect::ReadSupported { op, .. } if broken => {
-                Event::SupportedRead { op, result: Err("command aborted by the host".into()) }
-            }
+            Effect::ReadSupported { op, .. } if broken => Event::SupportedRead {
+                op,
+                result: Err(CommandError::Host("command aborted by the host".into()).into()),
+            },
             Effect::Register { op, .. } if broken => Event::Registered { op, result: Err(NotRegistered::Lost) },
             Effect::Register { op, ctrl, .. } if !host.is_live(ctrl) => {
-                let reason = "it is not live".into();
+                let reason = AdminError::NotLive(ctrl, CtrlState::Unknown).into();
                 Event::Registered { op, result: Err(NotRegistered::Failed { reason, again: false }) }
             }
             Effect::ReadSupported { op, .. } => {
@@ -160,10 +162,10 @@ impl FakeHost<Finder> {
         breaks
     }
 
-    fn read_page(&self, ctrl: CtrlRef) -> Result<LogPage, String> {
+    fn read_page(&self, ctrl: CtrlRef) -> Result<LogPage, AdminError> {
         match self.kernel.iter().find(|kernel| kernel.ctrl == ctrl) {
             Some(kernel) if kernel.is_live() && !self.peer.unreadable => Ok(self.peer.read(&kernel.traddr)),
-            _ => Err("I/O error".into()),
+            _ => Err(CommandError::Host("I/O error".into()).into()),
         }
     }
 }

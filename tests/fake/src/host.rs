@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use libstas::core::{
-    ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, CtrlState, CtrlType, Gained, HostEffect,
-    HostEvent, KernelController, Look, OpId, Owner, Portal, ProbeOutcome, Rotated, Usage, reuse,
+    ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, CtrlState, CtrlType, DisconnectError, Gained,
+    HostEffect, HostEvent, KernelController, Look, OpId, OsError, Owner, Portal, ProbeOutcome, ResolveError, Rotated,
+    Usage, reuse,
 };
 use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
 
@@ -44,16 +45,17 @@ impl<C: Core> FakeHost<C> {
                 let outcome = self.connect(&request);
                 self.connect_report(op, outcome)
             }
-            HostEffect::Disconnect { op, .. } if self.disconnect_refused => {
-                HostEvent::Disconnected { op, result: Err("busy".into()) }
-            }
+            HostEffect::Disconnect { op, ctrl } if self.disconnect_refused => HostEvent::Disconnected {
+                op,
+                result: Err(DisconnectError::Kernel { ctrl, error: OsError::new("busy") }),
+            },
             HostEffect::Disconnect { op, ctrl } => {
                 self.disconnect(ctrl);
                 HostEvent::Disconnected { op, result: Ok(()) }
             }
             HostEffect::CheckUse { op, ctrl, .. } => HostEvent::UseChecked { op, usage: self.usage(ctrl) },
             HostEffect::Resolve { op, name } => {
-                let addresses = self.names.get(&name).ok_or_else(|| "no such name".to_owned());
+                let addresses = self.names.get(&name).ok_or_else(|| ResolveError::NoAddress(name.clone()));
                 let result = addresses.map(|list| list.iter().map(|address| address.parse().unwrap()).collect());
                 HostEvent::Resolved { op, result }
             }

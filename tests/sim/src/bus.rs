@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use libstas::bus::contract::wire::Published;
-use libstas::core::{OpId, Time};
+use libstas::core::{AdminError, OpId, Time};
 use libstas::nvme::Tid;
-use stacd::connector::{DcPage, RemovedDc, StafdView};
+use libstas::nvme::admin::CommandError;
+use stacd::connector::{DcPage, FetchError, RemovedDc, StafdView};
 use stafd::finder::{Finder, NotRegistered, Removed};
 
 use crate::judge::Connection;
@@ -18,7 +19,7 @@ use crate::world::{Asker, Happening, Incoming, World, say};
 /// A call without an answer fails after this time.
 const CALL_LIMIT: Duration = Duration::from_secs(25);
 /// The same for a call that makes stafd read a page again.
-const REFRESH_LIMIT: Duration = Duration::from_secs(90);
+pub(crate) const REFRESH_LIMIT: Duration = Duration::from_secs(90);
 
 /// A published page, with the connection on which it was read if it is marked as fresh, and the time of the last read.
 #[derive(Clone, Debug)]
@@ -116,7 +117,7 @@ impl World {
                 self.tell_owner();
                 let broken: Vec<u64> = self.bus.refreshing.keys().copied().collect();
                 for token in broken {
-                    self.refreshed(token, Err("the other side has left the bus".into()));
+                    self.refreshed(token, Err(FetchError::Bus("the other side has left the bus".into())));
                 }
             }
             Who::Stacd => {
@@ -127,16 +128,16 @@ impl World {
     }
 
     /// Whether stafd can be called. `Ok(wait)`: it is frozen and answers after that time.
-    fn reach_stafd(&mut self) -> Result<Duration, (Duration, String)> {
+    fn reach_stafd(&mut self) -> Result<Duration, (Duration, FetchError)> {
         if self.bus.owner.is_none() || self.staf.core.is_none() {
-            return Err((Duration::ZERO, "the name has no owner".into()));
+            return Err((Duration::ZERO, FetchError::Bus("the name has no owner".into())));
         }
         if self.has(Fault::BusFails) && self.luck.dice("failing call").percent(70) {
-            return Err((Duration::ZERO, "the connection was closed".into()));
+            return Err((Duration::ZERO, FetchError::Bus("the connection was closed".into())));
         }
         let frozen = self.staf.frozen_until.saturating_sub(self.now);
         if frozen > CALL_LIMIT {
-            return Err((CALL_LIMIT, "stafd does not answer within 25 s".into()));
+            return Err((CALL_LIMIT, FetchError::Timeout(CALL_LIMIT)));
         }
         Ok(frozen)
     }
@@ -217,7 +218,7 @@ impl World {
     }
 
     /// stafd has read a page again, or failed to.
-    pub(crate) fn refreshed(&mut self, token: u64, result: Result<(), String>) {
+    pub(crate) fn refreshed(&mut self, token: u64, result: Result<(), FetchError>) {
         let Some((asker, dc, _)) = self.bus.refreshing.remove(&token) else { return };
         match result {
             Ok(()) => self.fetch_page(asker, &dc, true),
@@ -261,7 +262,12 @@ impl World {
             }
             Effect::Register { op, .. } => {
                 let wait = self.read_takes();
-                let failed = |again| Err(NotRegistered::Failed { reason: "internal error".into(), again });
+                let failed = |again| {
+                    Err(NotRegistered::Failed {
+                        reason: AdminError::from(CommandError::Host("internal error".into())).into(),
+                        again,
+                    })
+                };
                 let result = match self.luck.dice("register").below(8) {
                     0 => failed(true),
                     1 => failed(false),
@@ -275,7 +281,9 @@ impl World {
                 self.judge_given_up();
                 self.signal(stacd::connector::Event::DcRemoved);
             }
-            Effect::Refreshed { token, result } => self.refreshed(token, result),
+            Effect::Refreshed { token, result } => {
+                self.refreshed(token, result.map_err(|error| FetchError::Bus(error.to_string())));
+            }
             Effect::Browse(ask) => self.browse(ask),
             Effect::NvmfConnect { .. } => {}
             Effect::Stopped => self.stopped(Who::Stafd),

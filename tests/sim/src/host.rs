@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use libstas::core::{CtrlRef, HostEffect, HostEvent, Level, Portal, ProbeOutcome, Usage};
+use libstas::core::{
+    AdminError, CtrlRef, HostEffect, HostEvent, Level, LookError, OsError, Portal, ProbeOutcome, ResolveError, Usage,
+};
+use libstas::nvme::admin::CommandError;
 use libstas::nvme::supported::DiscoveryLidSpecific;
 
 use crate::fabric::Mood;
@@ -79,7 +82,7 @@ impl World {
             return;
         }
         let result = if self.has(Fault::LooksFail(asker.who)) {
-            Err("input/output error".to_owned())
+            Err(LookError { path: "/sys/class/nvme".into(), error: OsError::new("input/output error") })
         } else {
             Ok(self.snapshot(asker.who))
         };
@@ -118,7 +121,7 @@ impl World {
         }
         let result = match leads.and_then(|(_, target)| target.address().parse().ok()) {
             Some(address) if !self.has(Fault::ResolverFails) => Ok(vec![address]),
-            _ => Err("no such name".to_owned()),
+            _ => Err(ResolveError::NoAddress(name.to_owned())),
         };
         self.answer(asker, Duration::ZERO, Incoming::Host(HostEvent::Resolved { op: asker.op, result }));
     }
@@ -167,7 +170,7 @@ impl World {
         }
         let result = match self.readable(ctrl) {
             Some(_) => Ok(Some(DiscoveryLidSpecific { extdlpes: true, pleos: true, allsubes: true })),
-            None => Err("input/output error".to_owned()),
+            None => Err(CommandError::Host("input/output error".to_owned()).into()),
         };
         let event = stafd::finder::Event::SupportedRead { op: asker.op, result };
         let wait = self.luck.moment("read answer");
@@ -190,9 +193,9 @@ impl World {
                         known.connection()
                     })
                     .map(|connection| (page, connection))
-                    .ok_or_else(|| "the controller is not live".to_owned())
+                    .ok_or(AdminError::Gone(ctrl))
             }
-            None => Err("input/output error".to_owned()),
+            None => Err(CommandError::Host("input/output error".to_owned()).into()),
         };
         // The read happens now, but its answer may arrive late.
         let wait = self.read_takes();

@@ -6,10 +6,10 @@ use std::time::Duration;
 use libstas::conf::{DisconnectScope, InUse};
 use libstas::core::browse::Heard;
 use libstas::core::fleet::Status;
-use libstas::core::{CtrlRef, CtrlState, HostEvent, KernelController, Machine, OpId, Owner, Time};
+use libstas::core::{AdminError, CtrlRef, CtrlState, HostEvent, KernelController, Machine, OpId, Owner, Time};
 use libstas::nvme::log_page::{Entry, LogPage, Subtype};
 use libstas::nvme::{DISCOVERY_NQN, Tid};
-use stacd::connector::{DcPage, PageState};
+use stacd::connector::{DcPage, FetchError, PageState};
 
 use crate::bus::{Told, ToldAll};
 use crate::invariants::Invariant;
@@ -186,7 +186,7 @@ impl World {
     }
 
     /// A log page reaches stafd.
-    fn hand_in_page(&mut self, op: OpId, ctrl: CtrlRef, result: Result<(LogPage, Connection), String>) {
+    fn hand_in_page(&mut self, op: OpId, ctrl: CtrlRef, result: Result<(LogPage, Connection), AdminError>) {
         let newest = self.newest_reads.get(&ctrl).copied().filter(|_| self.has_bug(Bug::EarlierAnswer));
         let op = newest.unwrap_or(op);
         let read = result.as_ref().ok().cloned();
@@ -251,7 +251,7 @@ impl World {
     }
 
     /// The answer to a full fetch reaches stacd.
-    fn hand_in_all(&mut self, op: OpId, result: Result<ToldAll, String>) {
+    fn hand_in_all(&mut self, op: OpId, result: Result<ToldAll, FetchError>) {
         let newest = self.newest_fetch.filter(|_| self.has_bug(Bug::EarlierAnswer));
         let (asked, op) = (op, newest.unwrap_or(op));
         let told = result.as_ref().ok().cloned();
@@ -283,7 +283,7 @@ impl World {
     }
 
     /// One page reaches stacd.
-    fn hand_in_fetched(&mut self, op: OpId, refreshed: bool, result: Result<Option<Told>, String>) {
+    fn hand_in_fetched(&mut self, op: OpId, refreshed: bool, result: Result<Option<Told>, FetchError>) {
         let told = result.as_ref().ok().cloned().flatten();
         let members = self.stac_members();
         let result = result.map(|told| told.map(|told| self.spoil_entries(told.page)));

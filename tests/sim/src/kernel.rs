@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libstas::core::{
-    ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, CtrlState, CtrlType, Gained, HostEvent,
-    KernelController, Look, Owner, Time, Uevent, UeventKind, reuse,
+    ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, CtrlState, CtrlType, DisconnectError, Gained,
+    HostEvent, KernelController, Look, OsError, Owner, Time, Uevent, UeventKind, reuse,
 };
 use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
 
@@ -410,7 +410,8 @@ impl World {
         }
         let refused = asker.is_some() && self.has(Fault::DisconnectRefused);
         if refused {
-            self.disconnected(asker, ctrl, Err("the device is busy".into()));
+            let error = OsError::new("the device is busy");
+            self.disconnected(asker, ctrl, Err(DisconnectError::Kernel { ctrl, error }));
             return;
         }
         if self.kernel.is_writing(ctrl) {
@@ -443,7 +444,7 @@ impl World {
         self.disconnected(asker, ctrl, Ok(()));
     }
 
-    fn disconnected(&mut self, asker: Option<Asker>, ctrl: CtrlRef, result: Result<(), String>) {
+    fn disconnected(&mut self, asker: Option<Asker>, ctrl: CtrlRef, result: Result<(), DisconnectError>) {
         let Some(asker) = asker else { return };
         if self.has_bug(Bug::HangingDisconnectLost) && self.has(Fault::DisconnectHangs) {
             return;

@@ -3,10 +3,10 @@
 
 use libstas::conf::{FamilyOrder, Persistence, StacConf, StafConf};
 use libstas::core::browse::Heard;
-use libstas::core::{ConnectError, ConnectOutcome, CtrlRef, HostEvent, UeventKind, Usage};
+use libstas::core::{AdminError, ConnectError, ConnectOutcome, CtrlRef, HostEvent, UeventKind, Usage};
 use libstas::nvme::log_page::LogPage;
 use libstas::nvme::{Tid, Transport};
-use stacd::connector::{DcPage, RemovalReason, RemovedDc, StafdView};
+use stacd::connector::{DcPage, FetchError, RemovalReason, RemovedDc, StafdView};
 
 use crate::air::who_is;
 use crate::bus::ToldAll;
@@ -239,7 +239,7 @@ impl World {
     }
 
     /// Changes the result of a log page read.
-    pub(crate) fn spoil_page(&self, result: Result<LogPage, String>) -> Result<LogPage, String> {
+    pub(crate) fn spoil_page(&self, result: Result<LogPage, AdminError>) -> Result<LogPage, AdminError> {
         match result {
             Err(_) if self.has_bug(Bug::NoAnswerIsEmpty) => Ok(LogPage::default()),
             other => other,
@@ -247,7 +247,7 @@ impl World {
     }
 
     /// Changes the answer to a full fetch.
-    pub(crate) fn spoil_all(&self, result: Result<ToldAll, String>) -> Result<ToldAll, String> {
+    pub(crate) fn spoil_all(&self, result: Result<ToldAll, FetchError>) -> Result<ToldAll, FetchError> {
         match result {
             Err(_) if self.has_bug(Bug::SilentStafdIsEmpty) => {
                 let known = self.judge.stac.pages.keys();

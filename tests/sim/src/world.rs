@@ -5,13 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use libstas::core::browse::Heard;
-use libstas::core::{CtrlRef, HostEvent, KernelController, Links, Machine, OpId, Portal, Time};
+use libstas::core::{AdminError, CtrlRef, HostEvent, KernelController, Links, Machine, OpId, Portal, Time};
 use libstas::nvme::{HostIdentity, Tid};
-use stacd::connector::Connector;
+use stacd::connector::{Connector, FetchError};
 use stafd::finder::Finder;
 
 use crate::air::Air;
-use crate::bus::{Bus, Told, ToldAll};
+use crate::bus::{Bus, REFRESH_LIMIT, Told, ToldAll};
 use crate::dice::Luck;
 use crate::fabric::Fabric;
 use crate::files::{StacFile, StafFile};
@@ -49,10 +49,10 @@ pub(crate) enum Incoming {
     /// Events of stafd's browser.
     Heard(Vec<Heard>),
     /// The result of a log page read on a connection.
-    PageRead(OpId, CtrlRef, Result<(libstas::nvme::log_page::LogPage, Connection), String>),
-    AllFetched(OpId, Result<ToldAll, String>),
+    PageRead(OpId, CtrlRef, Result<(libstas::nvme::log_page::LogPage, Connection), AdminError>),
+    AllFetched(OpId, Result<ToldAll, FetchError>),
     /// One page; true if stafd read it again for this call.
-    PageFetched(OpId, bool, Result<Option<Told>, String>),
+    PageFetched(OpId, bool, Result<Option<Told>, FetchError>),
 }
 
 /// The daemon that made a request, and in which life.
@@ -335,7 +335,7 @@ impl World {
             Happening::FetchPage(asker, dc, refreshed) => self.fetch_page(asker, &dc, refreshed),
             Happening::RefreshPage(asker, dc) => self.refresh_page(asker, dc),
             Happening::RefreshEnds(token) => {
-                self.refreshed(token, Err("stafd does not answer within 90 s".into()));
+                self.refreshed(token, Err(FetchError::Timeout(REFRESH_LIMIT)));
             }
         }
     }

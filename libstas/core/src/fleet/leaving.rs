@@ -9,7 +9,7 @@ use crate::controller::{BeforeExclusion, Controller, Leaving, Life, Parting};
 use crate::effect::{HostEffect, Level, Usage};
 use crate::kernel::{Gained, KernelController};
 use crate::ownership::{Cause, Decision, Reason, Why};
-use crate::{CtrlRef, OpId, Time, reuse};
+use crate::{CtrlRef, DisconnectError, OpId, Time, reuse};
 use stas_nvme::Tid;
 
 /// A check that takes longer than this is logged.
@@ -309,7 +309,7 @@ impl Fleet {
         ctx.tell_about(Level::Warning, &tid, Some(ctrl), text);
     }
 
-    pub(super) fn disconnected(&mut self, ctx: &mut Context<'_>, op: OpId, result: &Result<(), String>) {
+    pub(super) fn disconnected(&mut self, ctx: &mut Context<'_>, op: OpId, result: &Result<(), DisconnectError>) {
         let Some(ctrl) = self.disconnecting.remove(&op) else { return };
         self.timers.cancel(&Timer::Disconnect(op));
         self.hanging.remove(&op);
@@ -332,7 +332,7 @@ impl Fleet {
             let Some((_, leaving)) = &mut member.leaving else { continue };
             *leaving = Leaving::Refused(ctx.now + REFUSED_WAIT);
             self.stirred.insert(tid.clone());
-            if member.is_news(reason) {
+            if member.is_news(&reason.to_string()) {
                 let text =
                     format!("{ctrl} could not be disconnected: {reason}; tried again in {} s", REFUSED_WAIT.as_secs());
                 ctx.tell_about(Level::Warning, tid, Some(ctrl), text);

@@ -8,7 +8,7 @@ use crate::controller::Life;
 use crate::effect::{HostEffect, Level, Notice, Uevent, UeventKind};
 use crate::inventory::Diff;
 use crate::kernel::{Look, Owner};
-use crate::{OpId, Time, reuse};
+use crate::{LookError, OpId, Time, reuse};
 use stas_nvme::Tid;
 
 /// Longest time between two snapshots, whatever the events say. No event tells that a connection went down while the
@@ -85,7 +85,7 @@ impl Fleet {
     }
 
     /// Takes the answer to a snapshot request.
-    pub(super) fn looked(&mut self, ctx: &mut Context<'_>, op: OpId, result: Result<Look, String>) {
+    pub(super) fn looked(&mut self, ctx: &mut Context<'_>, op: OpId, result: Result<Look, LookError>) {
         if self.look.op == Some(op) {
             self.look.op = None;
             self.look.hangs = false;

@@ -57,7 +57,7 @@ async fn a_look_that_fails_is_answered_too() {
     let (host, mut events) = host(&tree);
     host.start(HostEffect::Look(OpId(7)));
     let HostEvent::Looked { op: OpId(7), result: Err(reason) } = answer(&mut events).await else { panic!() };
-    assert!(reason.contains("uevent_seqnum"), "{reason}");
+    assert!(reason.path.contains("uevent_seqnum"), "{reason}");
 }
 
 #[test]

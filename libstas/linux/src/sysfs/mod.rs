@@ -8,6 +8,7 @@ mod directory;
 mod entry;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::{DirEntryExt, FileExt};
@@ -20,17 +21,7 @@ pub use directory::{ControllerDir, birth};
 use super::Roots;
 use super::registry::Registry;
 use entry::Entry;
-use stas_core::{CtrlRef, KernelController, Look};
-
-/// sysfs could not be read, so there is no snapshot.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot read {path}: {source}")]
-pub struct LookError {
-    /// Path that could not be read.
-    path: String,
-    /// Error of the read.
-    source: io::Error,
-}
+use stas_core::{CtrlRef, KernelController, Look, LookError, OsError};
 
 /// Takes snapshots of /sys/class/nvme. One process has one scanner, so that its snapshots are ordered.
 #[derive(Debug)]
@@ -132,7 +123,7 @@ impl Scanner {
         reconnected: bool,
         all_states: bool,
     ) -> Result<Option<Arc<KernelController>>, LookError> {
-        let failed = |source| LookError { path: format!("/sys/class/nvme/{ctrl}"), source };
+        let failed = |error| unreadable(format_args!("/sys/class/nvme/{ctrl}"), error);
         let mut known = match self.known.remove(&ctrl) {
             Some(Known::Foreign) => Some(Known::Foreign),
             Some(Known::Fabrics(entry)) if !all_states && !reconnected && entry.is_settled() => {
@@ -161,7 +152,7 @@ impl Scanner {
 
     fn list(&self) -> Result<BTreeSet<CtrlRef>, LookError> {
         let class = self.roots.class();
-        let failed = |source| LookError { path: class.display().to_string(), source };
+        let failed = |error| unreadable(class.display(), error);
         let entries = match fs::read_dir(&class) {
             Ok(entries) => entries,
             // No NVMe driver is loaded, so there are no controllers.
@@ -179,7 +170,7 @@ impl Scanner {
 
     fn uevent_seqnum(&mut self) -> Result<u64, LookError> {
         let path: PathBuf = self.roots.sys.join("kernel/uevent_seqnum");
-        let failed = |source| LookError { path: path.display().to_string(), source };
+        let failed = |error| unreadable(path.display(), error);
         let file = match &self.seqnum {
             Some(file) => file,
             None => self.seqnum.insert(File::open(&path).map_err(failed)?),
@@ -189,6 +180,11 @@ impl Scanner {
         let number = text.get(..length).and_then(|text| str::from_utf8(text).ok()).and_then(|t| t.trim().parse().ok());
         number.ok_or_else(|| failed(io::Error::new(io::ErrorKind::InvalidData, "it is not a number")))
     }
+}
+
+/// The error for a path that cannot be read.
+fn unreadable(path: impl fmt::Display, error: io::Error) -> LookError {
+    LookError { path: path.to_string(), error: OsError::new(error) }
 }
 
 /// Reads a controller for the first time. `None` if it no longer exists.

@@ -102,11 +102,12 @@ impl Watcher {
     }
 
     fn check_with(&self, ctrl: CtrlRef, leaving: &[CtrlRef], open: &dyn Fn(&str, &str) -> Opened) -> Usage {
-        let unknown =
-            |error| Usage::Unknown(format!("cannot find out whether storage behind {ctrl} is in use: {error}"));
+        let unknown = |error: UsageError| {
+            Usage::Unknown(format!("cannot find out whether storage behind {ctrl} is in use: {error}"))
+        };
         let found = match Check::new(self, ctrl, leaving).and_then(|check| check.run()) {
             Ok(found) => found,
-            Err(error) => return unknown(error.to_string()),
+            Err(error) => return unknown(error.into()),
         };
         if !found.uses.is_empty() {
             return Usage::LastPath(found.uses.join(", "));
@@ -120,24 +121,34 @@ impl Watcher {
         ctrl: CtrlRef,
         mut idle: Vec<String>,
         open: &dyn Fn(&str, &str) -> Opened,
-    ) -> Result<Usage, String> {
+    ) -> Result<Usage, UsageError> {
         let busy_before = lock(&self.busy).remove(&ctrl);
         idle.sort_by_key(|name| Some(name) != busy_before.as_ref());
         for name in idle {
-            let number = self.blocks.number(&name).map_err(|error| error.to_string())?;
             // A device without a number has been removed.
-            let Some(number) = number else { continue };
+            let Some(number) = self.blocks.number(&name)? else { continue };
             let use_ = match open(&name, &number) {
                 Opened::Free | Opened::Gone => continue,
                 Opened::Busy => format!("{name} is held exclusively by a process, a mount or a volume"),
                 Opened::Hangs => format!("an open of {name} hangs"),
-                Opened::Failed(reason) => return Err(reason),
+                Opened::Failed(reason) => return Err(UsageError::Open(reason)),
             };
             lock(&self.busy).insert(ctrl, name);
             return Ok(Usage::LastPath(use_));
         }
         Ok(Usage::Free)
     }
+}
+
+/// Why it is unknown whether storage is in use.
+#[derive(Debug, thiserror::Error)]
+enum UsageError {
+    /// procfs or sysfs cannot be read.
+    #[error(transparent)]
+    Read(#[from] io::Error),
+    /// A block device cannot be opened exclusively. Contains the answer of stas-in-use.
+    #[error("{0}")]
+    Open(String),
 }
 
 /// Result of the checks that open no device.

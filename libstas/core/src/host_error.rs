@@ -1,0 +1,105 @@
+//! Why the host could not do what a core asked of it.
+
+use std::fmt;
+
+use super::{CtrlRef, CtrlState};
+use stas_nvme::admin::CommandError;
+use stas_nvme::log_page::ReadError;
+use stas_nvme::supported::TooShort;
+
+/// Error of the operating system, in its own words: `Device or resource busy (os error 16)`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OsError(String);
+
+impl OsError {
+    /// Keeps the text of an error.
+    #[must_use]
+    pub fn new(error: impl fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl fmt::Display for OsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The system cannot start another thread.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no thread can be started: {0}")]
+pub struct NoThread(pub OsError);
+
+/// sysfs could not be read, so there is no snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cannot read {path}: {error}")]
+pub struct LookError {
+    /// Path that could not be read.
+    pub path: String,
+    /// Error of the read.
+    pub error: OsError,
+}
+
+/// Why a controller was not disconnected.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DisconnectError {
+    /// The kernel refused it.
+    #[error("cannot disconnect {ctrl}: {error}")]
+    Kernel {
+        /// The controller.
+        ctrl: CtrlRef,
+        /// Error of the write to delete_controller.
+        error: OsError,
+    },
+    /// It was not tried.
+    #[error(transparent)]
+    NoThread(#[from] NoThread),
+}
+
+/// Why a host name has no address.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ResolveError {
+    /// The resolver answered with an error.
+    #[error("cannot look up {name}: {error}")]
+    Resolver {
+        /// The host name.
+        name: String,
+        /// Error of the resolver.
+        error: OsError,
+    },
+    /// The resolver knows the name, and no address of it.
+    #[error("{0} has no address")]
+    NoAddress(String),
+    /// The resolver did not answer in time.
+    #[error("the resolver does not answer")]
+    NoAnswer,
+    /// It was not tried.
+    #[error(transparent)]
+    NoThread(#[from] NoThread),
+}
+
+/// Why an admin command gave no result.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AdminError {
+    /// The controller no longer exists.
+    #[error("{0} is gone")]
+    Gone(CtrlRef),
+    /// The controller is not live: a command might hang.
+    #[error("{0} is not live but {1}")]
+    NotLive(CtrlRef, CtrlState),
+    /// The device could not be opened.
+    #[error("cannot talk to {0}: {1}")]
+    Device(CtrlRef, OsError),
+    /// No thread could be started for the command.
+    #[error("cannot talk to {0}: {1}")]
+    NoThread(CtrlRef, NoThread),
+    /// An admin command failed.
+    #[error("{0}")]
+    Command(#[from] CommandError),
+    /// The discovery log page could not be read.
+    #[error("{0}")]
+    LogPage(#[from] ReadError),
+    /// The Supported Log Pages page is too short.
+    #[error("{0}")]
+    Supported(#[from] TooShort),
+}
