@@ -16,7 +16,7 @@ use super::effect::{HostEffect, Level, Notice};
 use super::kernel::KernelController;
 use super::timers::Timers;
 use super::{OpId, ResolveError, Time};
-use crate::conf::{ControllerEntry, Exclusion, FamilyOrder};
+use crate::conf::{ControllerEntry, Exclusion, FamilyOrder, StacConf, StafConf};
 use stas_nvme::{Parameters, Tid, TidParts, tid};
 
 /// A name is looked up again after this time.
@@ -122,6 +122,27 @@ pub struct Words<'a> {
     /// The first line that may be a `controller=` and cannot be read.
     pub lost_line: Option<usize>,
 }
+
+/// Takes these settings from a daemon's configuration.
+macro_rules! words_of {
+    ($conf:ty, $file:literal) => {
+        impl<'a> From<&'a $conf> for Words<'a> {
+            fn from(conf: &'a $conf) -> Self {
+                Self {
+                    controllers: &conf.controllers,
+                    exclusions: &conf.exclusions,
+                    family: conf.ip_family,
+                    ignore_iface: conf.ignore_iface,
+                    file: $file,
+                    lost_line: conf.lost_line,
+                }
+            }
+        }
+    };
+}
+
+words_of!(StafConf, "stafd.conf");
+words_of!(StacConf, "stacd.conf");
 
 impl Configured {
     /// Creates it with the addresses that names had before this run.

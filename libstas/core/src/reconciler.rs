@@ -79,8 +79,8 @@ impl<P: Claim> Reconciler<P> {
     }
 
     /// Takes a configuration file and the identity of this host. The configuration is part of the saved state.
-    pub fn configure(&mut self, ctx: &mut Context<'_>, words: &Words<'_>, identity: Arc<HostIdentity>) {
-        self.configured.set(ctx.now, words);
+    pub fn configure<'a>(&mut self, ctx: &mut Context<'_>, words: impl Into<Words<'a>>, identity: Arc<HostIdentity>) {
+        self.configured.set(ctx.now, &words.into());
         self.fleet.set_identity(ctx, identity);
         self.quiet.disturb(ctx.now);
         ctx.host(HostEffect::Save);

@@ -16,7 +16,7 @@ mod wire;
 use std::collections::{BTreeMap, BTreeSet};
 
 use libstas::conf::{DisconnectScope, InUse};
-use libstas::core::configured::{Defaults, Words};
+use libstas::core::configured::Defaults;
 use libstas::core::controller::{Parting, Want};
 use libstas::core::fleet::{Fleet, Kind, Report};
 use libstas::core::ownership::{Cause, Rules};
@@ -92,16 +92,8 @@ impl Connector {
 
     fn configure(&mut self, ctx: &mut Context<'_>, settings: Settings) {
         let reload = self.settings.is_some();
-        let words = Words {
-            controllers: &settings.conf.controllers,
-            exclusions: &settings.conf.exclusions,
-            family: settings.conf.ip_family,
-            ignore_iface: settings.conf.ignore_iface,
-            file: "stacd.conf",
-            lost_line: settings.conf.lost_line,
-        };
         self.take_host_nqn(ctx, &settings.identity.nqn);
-        self.reconciler.configure(ctx, &words, settings.identity.clone());
+        self.reconciler.configure(ctx, &settings.conf, settings.identity.clone());
         let audits = settings.conf.disconnect_scope == DisconnectScope::AllMatchingTrtypes;
         self.reconciler.sources.want_late_pages_of_all(audits);
         self.settings = Some(settings);

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 pub use libstas::bus::contract::RemovalReason;
-use libstas::core::configured::{Defaults, Words};
+use libstas::core::configured::Defaults;
 use libstas::core::controller::{Parting, Want};
 use libstas::core::fleet::{Fleet, Kind, Report};
 use libstas::core::ownership::{Cause, Rules, Why};
@@ -127,15 +127,7 @@ impl Finder {
 
     fn configure(&mut self, ctx: &mut Context<'_>, settings: Settings) {
         let reload = self.settings.is_some();
-        let words = Words {
-            controllers: &settings.conf.controllers,
-            exclusions: &settings.conf.exclusions,
-            family: settings.conf.ip_family,
-            ignore_iface: settings.conf.ignore_iface,
-            file: "stafd.conf",
-            lost_line: settings.conf.lost_line,
-        };
-        self.reconciler.configure(ctx, &words, settings.identity.clone());
+        self.reconciler.configure(ctx, &settings.conf, settings.identity.clone());
         let no_longer_pleo = self.settings.as_ref().is_some_and(|before| before.conf.pleo != settings.conf.pleo);
         self.settings = Some(settings);
         self.take_rules();
