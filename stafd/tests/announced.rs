@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use fake_host::{Daemon, FakeHost, Finder, Op, on_iface};
-use libstas::core::browse::{Ask, Heard, Spot};
+use libstas::core::browse::{Ask, BrowseEvent, Spot};
 use libstas::core::fleet::Status;
 use libstas::core::{CtrlState, HostEffect, Interface, Level, Links, Owner};
 use libstas::nvme::announcement::offer;
@@ -35,17 +35,17 @@ fn links() -> Links {
     Links(vec![interface(1), interface(2)])
 }
 
-fn announcement(service: &str, p: &str, at: &[(u32, &str)]) -> Heard {
+fn announcement(service: &str, p: &str, at: &[(u32, &str)]) -> BrowseEvent {
     let spots = at.iter().map(|(interface, address)| Spot { interface: *interface, address: address.parse().unwrap() });
-    Heard::Announced {
+    BrowseEvent::Announced {
         service: service.into(),
         offer: offer(8009, [("p", Some(p.as_bytes()))]),
         spots: spots.collect(),
     }
 }
 
-fn hear(host: &mut Host, heard: Heard) {
-    host.feed(Event::Heard(vec![heard]));
+fn hear(host: &mut Host, heard: BrowseEvent) {
+    host.feed(Event::BrowseEvent(vec![heard]));
 }
 
 /// A stafd with that configuration. No address in 10.0.0.0/8 answers; a dead portal must never reach the kernel.
@@ -188,7 +188,7 @@ fn announced_does_not_mean_ready_and_a_fresh_announcement_ends_the_wait() {
     let waiting = host.core.controller(&dc(A, "eth1")).unwrap().member.next_attempt.unwrap();
     assert!(waiting.since(host.now) > Duration::from_secs(2));
     host.dead.remove(A);
-    hear(&mut host, Heard::Gone("x".into()));
+    hear(&mut host, BrowseEvent::Gone("x".into()));
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
     assert_eq!(host.paths(), [(A, "eth1")]);
 }
@@ -201,7 +201,7 @@ fn an_unresponsive_controller_is_reconfirmed_and_dropped_with_its_announcement()
     host.wait(120.0);
     let doubts = asked(&host).iter().filter(|ask| ***ask == Ask::Reconfirm("x".into())).count();
     assert!((2..=5).contains(&doubts), "{doubts}");
-    hear(&mut host, Heard::Gone("x".into()));
+    hear(&mut host, BrowseEvent::Gone("x".into()));
     host.wait(1.0);
     assert_eq!((members(&host), removals(&host)), (0, 0));
     assert!(host.core.removed().is_empty());
@@ -212,7 +212,7 @@ fn a_goodbye_disconnects_nothing() {
     for seconds in ["0", "10", "-1"] {
         let mut host = started(&persistence(seconds));
         hear(&mut host, announcement("x", "tcp", &[(1, A)]));
-        hear(&mut host, Heard::Gone("x".into()));
+        hear(&mut host, BrowseEvent::Gone("x".into()));
         host.wait(1000.0);
         assert_eq!(host.paths(), [(A, "eth1")], "{seconds}");
         let view = host.core.controller(&dc(A, "eth1")).unwrap();
@@ -228,7 +228,7 @@ fn what_is_neither_announced_nor_connected_is_given_up_after_the_persistence_and
     host.lose(A);
     host.wait(500.0);
     assert_eq!(members(&host), 1, "it is announced");
-    hear(&mut host, Heard::Gone("x".into()));
+    hear(&mut host, BrowseEvent::Gone("x".into()));
     let at = host.core.controller(&dc(A, "eth1")).unwrap().given_up_at.unwrap();
     assert_eq!(at, host.now + Duration::from_secs(100));
     host.wait(99.0);
@@ -243,7 +243,7 @@ fn what_is_neither_announced_nor_connected_is_given_up_after_the_persistence_and
 fn the_persistence_restarts_when_the_controller_returns() {
     let mut host = started(&persistence("100"));
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
-    hear(&mut host, Heard::Gone("x".into()));
+    hear(&mut host, BrowseEvent::Gone("x".into()));
     host.lose(A);
     host.wait(60.0);
     host.kernel[0].state = CtrlState::Live;
@@ -253,7 +253,7 @@ fn the_persistence_restarts_when_the_controller_returns() {
     host.lose(A);
     host.wait(60.0);
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
-    hear(&mut host, Heard::Gone("x".into()));
+    hear(&mut host, BrowseEvent::Gone("x".into()));
     host.wait(60.0);
     assert_eq!(members(&host), 1);
     host.wait(41.0);
@@ -265,7 +265,7 @@ fn persistence_0_gives_up_what_is_lost_at_once_and_minus_1_never() {
     for (seconds, left) in [("0", 0), ("-1", 1)] {
         let mut host = started(&persistence(seconds));
         hear(&mut host, announcement("x", "tcp", &[(1, A)]));
-        hear(&mut host, Heard::Gone("x".into()));
+        hear(&mut host, BrowseEvent::Gone("x".into()));
         host.lose(A);
         host.wait(if left == 0 { 0.6 } else { 100_000.0 });
         assert_eq!(members(&host), left, "{seconds}");
@@ -276,7 +276,7 @@ fn persistence_0_gives_up_what_is_lost_at_once_and_minus_1_never() {
 fn the_remaining_time_survives_a_restart() {
     let mut host = started(&persistence("100"));
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
-    hear(&mut host, Heard::Gone("x".into()));
+    hear(&mut host, BrowseEvent::Gone("x".into()));
     host.lose(A);
     host.kernel.clear();
     host.wait(50.0);
@@ -294,7 +294,7 @@ fn the_remaining_time_survives_a_restart() {
 fn a_restart_keeps_a_live_controller_that_is_no_longer_announced() {
     let mut host = started(&persistence("10"));
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
-    hear(&mut host, Heard::Gone("x".into()));
+    hear(&mut host, BrowseEvent::Gone("x".into()));
     host.lose(A);
     host.wait(5.0);
     host.kernel[0].state = CtrlState::Live;
@@ -373,11 +373,11 @@ fn a_service_not_received_after_a_browser_restart_is_no_longer_announced() {
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
     hear(&mut host, announcement("y", "tcp", &[(1, B)]));
     host.wait(20.0);
-    hear(&mut host, Heard::Afresh);
+    hear(&mut host, BrowseEvent::Afresh);
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
     let announced = |host: &Host, traddr| host.core.controller(&dc(traddr, "eth1")).unwrap().announced;
     host.wait(5.0);
-    hear(&mut host, Heard::Afresh);
+    hear(&mut host, BrowseEvent::Afresh);
     assert_eq!((announced(&host, A), announced(&host, B)), (Some(true), Some(true)));
     host.wait(6.0);
     assert_eq!((announced(&host, A), announced(&host, B)), (Some(true), Some(false)));
@@ -390,11 +390,11 @@ fn a_service_not_received_after_a_browser_restart_is_no_longer_announced() {
 fn a_thousand_fake_services_do_not_hide_a_real_one() {
     let mut host = started("");
     hear(&mut host, announcement("real 1", "tcp", &[(1, A)]));
-    let fakes: Vec<Heard> = (0..1000_u32)
+    let fakes: Vec<BrowseEvent> = (0..1000_u32)
         .map(|n| announcement(&format!("fake {n}"), "tcp", &[(1, &format!("10.0.{}.{}", n / 250, n % 250 + 1))]))
         .collect();
     for batch in fakes.chunks(64) {
-        host.feed(Event::Heard(batch.to_vec()));
+        host.feed(Event::BrowseEvent(batch.to_vec()));
     }
     assert!(members(&host) <= 257, "{}", members(&host));
     host.wait(4.0);
@@ -411,13 +411,13 @@ fn a_thousand_fake_services_do_not_hide_a_real_one() {
 #[test]
 fn a_service_that_does_not_fit_into_the_queue_is_queried_later() {
     let mut host = started("");
-    let all: Vec<Heard> = (0..3000_u32)
+    let all: Vec<BrowseEvent> = (0..3000_u32)
         .map(|n| announcement(&format!("fake {n:04}"), "tcp", &[(1, &format!("10.0.{}.{}", n / 250, n % 250 + 1))]))
         .collect();
     for round in 0..3 {
         let asked_before = asks_to_start(&host);
         // All in one event: no service is tried before all are received.
-        host.feed(Event::Heard([Heard::Afresh].into_iter().chain(all.iter().cloned()).collect()));
+        host.feed(Event::BrowseEvent([BrowseEvent::Afresh].into_iter().chain(all.iter().cloned()).collect()));
         let mut seconds = 0;
         while asks_to_start(&host) == asked_before {
             host.wait(1.0);
@@ -435,9 +435,9 @@ fn an_evicted_service_is_queried_again() {
     hear(&mut host, announcement("real", "tcp", &[(1, A)]));
     host.wait(10.0);
     let fakes = (0..300_u32).map(|n| announcement(&format!("fake {n}"), "tcp", &[(2, &format!("10.0.1.{}", n % 250))]));
-    let all: Vec<Heard> = fakes.chain([announcement("real", "tcp", &[(1, A)])]).collect();
+    let all: Vec<BrowseEvent> = fakes.chain([announcement("real", "tcp", &[(1, A)])]).collect();
     for batch in all[..300].chunks(64) {
-        host.feed(Event::Heard(batch.to_vec()));
+        host.feed(Event::BrowseEvent(batch.to_vec()));
         host.wait(1.0);
     }
     assert!(host.core.controller(&dc(A, "eth1")).is_none(), "it made room");
@@ -449,7 +449,7 @@ fn an_evicted_service_is_queried_again() {
         seconds += 1;
         assert!(seconds <= 60, "nobody asks");
     }
-    host.feed(Event::Heard([Heard::Afresh].into_iter().chain(all).collect()));
+    host.feed(Event::BrowseEvent([BrowseEvent::Afresh].into_iter().chain(all).collect()));
     host.wait(20.0);
     assert_eq!(host.paths(), [(A, "eth1")]);
 }
@@ -458,7 +458,7 @@ fn an_evicted_service_is_queried_again() {
 fn all_unresponsive_services_are_reconfirmed_a_few_at_a_time() {
     let mut host = started("");
     let fakes = (0..100_u32).map(|n| announcement(&format!("fake {n}"), "tcp", &[(1, &format!("10.0.1.{n}"))]));
-    host.feed(Event::Heard(fakes.collect()));
+    host.feed(Event::BrowseEvent(fakes.collect()));
     let mut doubts: BTreeMap<String, usize> = BTreeMap::new();
     for _ in 0..29 {
         host.effects.clear();
@@ -474,23 +474,23 @@ fn all_unresponsive_services_are_reconfirmed_a_few_at_a_time() {
 
     // A service that is gone is not reconfirmed.
     host.wait(5.0);
-    host.feed(Event::Heard((0..100).map(|n| Heard::Gone(format!("fake {n}"))).collect()));
+    host.feed(Event::BrowseEvent((0..100).map(|n| BrowseEvent::Gone(format!("fake {n}"))).collect()));
     host.wait(5.0);
 }
 
 #[test]
 fn queued_services_are_admitted_in_fifo_order() {
     let mut host = started("");
-    let fakes = |turn: u32| -> Vec<Heard> {
+    let fakes = |turn: u32| -> Vec<BrowseEvent> {
         let fake = |n| {
             announcement(&format!("fake {turn} {n}"), "tcp", &[(1, &format!("10.{turn}.{}.{}", n / 250, n % 250 + 1))])
         };
         (0..600_u32).map(fake).collect()
     };
-    host.feed(Event::Heard(fakes(0).into_iter().chain([announcement("real", "tcp", &[(2, B)])]).collect()));
+    host.feed(Event::BrowseEvent(fakes(0).into_iter().chain([announcement("real", "tcp", &[(2, B)])]).collect()));
     for turn in 1..=10 {
         host.wait(1.0);
-        host.feed(Event::Heard(fakes(turn)));
+        host.feed(Event::BrowseEvent(fakes(turn)));
     }
     assert_eq!(host.paths(), [(B, "eth2")]);
 }
@@ -499,9 +499,9 @@ fn queued_services_are_admitted_in_fifo_order() {
 fn a_queued_service_that_sends_a_goodbye_is_not_tried() {
     let mut host = started("");
     let fakes = (0..300_u32).map(|n| announcement(&format!("fake {n}"), "tcp", &[(1, &format!("10.0.1.{}", n % 250))]));
-    let leaves = [Heard::Gone("last".into()), announcement("useless", "smoke", &[(2, B)])];
+    let leaves = [BrowseEvent::Gone("last".into()), announcement("useless", "smoke", &[(2, B)])];
     let last = [announcement("last", "tcp", &[(2, A)]), announcement("useless", "tcp", &[(2, B)])];
-    host.feed(Event::Heard(fakes.chain(last).chain(leaves).collect()));
+    host.feed(Event::BrowseEvent(fakes.chain(last).chain(leaves).collect()));
     host.wait(30.0);
     assert!(probed(&host).len() >= 250, "{}", probed(&host).len());
     assert!(!probed(&host).contains(A) && !probed(&host).contains(B));
@@ -511,12 +511,12 @@ fn a_queued_service_that_sends_a_goodbye_is_not_tried() {
 fn a_service_of_a_connected_controller_is_admitted_among_any_number_of_fakes() {
     let mut host = started(&persistence("30"));
     hear(&mut host, announcement("real", "tcp", &[(1, A)]));
-    hear(&mut host, Heard::Gone("real".into()));
+    hear(&mut host, BrowseEvent::Gone("real".into()));
     host.lose(A);
     host.wait(1.0);
     let fakes = (0..300_u32).map(|n| announcement(&format!("fake {n}"), "tcp", &[(2, &format!("10.0.1.{}", n % 250))]));
     // All in one event: none of the fakes was tried yet, so none can be evicted for having failed.
-    host.feed(Event::Heard(fakes.chain([announcement("real", "tcp", &[(1, A)])]).collect()));
+    host.feed(Event::BrowseEvent(fakes.chain([announcement("real", "tcp", &[(1, A)])]).collect()));
     assert_eq!(host.core.controller(&dc(A, "eth1")).unwrap().announced, Some(true));
     host.wait(120.0);
     assert_eq!(removals(&host), 0, "it is announced");
@@ -526,11 +526,11 @@ fn a_service_of_a_connected_controller_is_admitted_among_any_number_of_fakes() {
 fn a_controller_announced_again_before_its_removal_still_counts_as_connected() {
     let mut host = started(&persistence("0"));
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
-    hear(&mut host, Heard::Gone("x".into()));
+    hear(&mut host, BrowseEvent::Gone("x".into()));
     host.lose(A);
     // Removals wait for quiet sources.
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
-    hear(&mut host, Heard::Gone("x".into()));
+    hear(&mut host, BrowseEvent::Gone("x".into()));
     host.wait(10.0);
     assert_eq!((members(&host), removals(&host)), (0, 1), "stacd is told that it was given up");
 }
@@ -546,7 +546,7 @@ fn a_controller_removed_again_before_it_connected_is_signalled_again() {
     host.dead.insert(A.into());
     host.configure(&persistence("60"));
     assert_eq!((members(&host), host.core.removed().len()), (1, 0));
-    hear(&mut host, Heard::Gone("x".into()));
+    hear(&mut host, BrowseEvent::Gone("x".into()));
     host.wait(1.0);
     assert_eq!((members(&host), removals(&host), host.core.removed().len()), (0, 2, 1));
 }
@@ -554,7 +554,7 @@ fn a_controller_removed_again_before_it_connected_is_signalled_again() {
 #[test]
 fn a_thousand_services_received_in_the_same_order_are_all_tried() {
     let mut host = started("");
-    let mut all: Vec<Heard> = (0..1000_u32)
+    let mut all: Vec<BrowseEvent> = (0..1000_u32)
         .map(|n| announcement(&format!("fake {n}"), "tcp", &[(1, &format!("10.0.{}.{}", n / 250, n % 250 + 1))]))
         .collect();
     all.insert(900, announcement("real", "tcp", &[(2, B)]));
@@ -563,7 +563,7 @@ fn a_thousand_services_received_in_the_same_order_are_all_tried() {
         if asks_to_start(&host) > 0 {
             host.effects.clear();
             for batch in all.chunks(64) {
-                host.feed(Event::Heard(batch.to_vec()));
+                host.feed(Event::BrowseEvent(batch.to_vec()));
             }
         }
         host.wait(1.0);
@@ -581,7 +581,7 @@ fn a_controller_that_connects_after_its_announcement_ended_is_removed_normally()
     host.configure(&configured);
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
     host.wait(5.0);
-    hear(&mut host, Heard::Gone("x".into()));
+    hear(&mut host, BrowseEvent::Gone("x".into()));
     host.wait(5.0);
     host.dead.remove(A);
     host.wait(20.0);
@@ -598,14 +598,14 @@ fn fakes_do_not_fill_the_log() {
         for n in 0..200_u32 {
             let service = format!("fake {round} {n}");
             hear(&mut host, announcement(&service, "tcp", &[(1, &format!("10.{round}.0.{}", n + 1))]));
-            hear(&mut host, Heard::Gone(service));
+            hear(&mut host, BrowseEvent::Gone(service));
         }
     }
     host.wait(5.0);
     for n in 0..1000 {
         let service = format!("unfit {n}");
         hear(&mut host, announcement(&service, "smoke", &[(1, A)]));
-        hear(&mut host, Heard::Gone(service));
+        hear(&mut host, BrowseEvent::Gone(service));
     }
     let told: Vec<_> = host.notices().filter(|notice| notice.level > Level::Debug).collect();
     assert!(told.len() <= 140, "{}: {:#?}", told.len(), told.iter().rev().take(6).collect::<Vec<_>>());
@@ -627,7 +627,7 @@ fn without_snapshots_no_timer_fires_endlessly() {
     let mut host = started(&persistence("5"));
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
     host.lose(A);
-    hear(&mut host, Heard::Gone("x".into()));
+    hear(&mut host, BrowseEvent::Gone("x".into()));
     host.hold(Op::Snapshot);
     host.write("[Service Discovery]\nzeroconf=disabled\n");
     host.restart();
@@ -700,7 +700,7 @@ fn an_announced_controller_neither_claims_nor_ends_foreign_connections() {
         hear(&mut host, announcement("x", "tcp", &[(1, A)]));
         assert_eq!(host.ctrls(), [hand], "it is used");
         assert_eq!(members(&host), 1);
-        hear(&mut host, Heard::Gone("x".into()));
+        hear(&mut host, BrowseEvent::Gone("x".into()));
         host.wait(1.0);
         host.lose(A);
         host.wait(120.0);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fake_host::{FakeHost, Finder, HOST as OWN};
 use libstas::conf::{Exclusion, Persistence};
-use libstas::core::browse::{Heard, Spot};
+use libstas::core::browse::{BrowseEvent, Spot};
 use libstas::core::{Interface, Links};
 use libstas::nvme::announcement;
 use libstas::nvme::nbft::{BootTables, Discovery, Hfi, Host as BootHost, Nbft};
@@ -156,10 +156,14 @@ fn an_announced_way_is_not_taken_for_a_former_interface_of_the_record() {
     let at = |interface| Spot { interface, address: "192.0.2.2".parse().unwrap() };
     let offer = announcement::offer(8009, [("p", Some(b"tcp".as_slice()))]);
     let service = "one._nvme-disc._tcp.local.".to_owned();
-    host.feed(Event::Heard(vec![Heard::Announced { service: service.clone(), offer, spots: vec![at(2), at(3)] }]));
+    host.feed(Event::BrowseEvent(vec![BrowseEvent::Announced {
+        service: service.clone(),
+        offer,
+        spots: vec![at(2), at(3)],
+    }]));
     assert_eq!(connected_by(&host), ["eth0", "eth1"]);
     // The target fails for good, and stafd is restarted before the announced path expires.
-    host.feed(Event::Heard(vec![Heard::Gone(service)]));
+    host.feed(Event::BrowseEvent(vec![BrowseEvent::Gone(service)]));
     host.dead.extend(["eth0".to_owned(), "eth1".to_owned()]);
     host.kernel.clear();
     host.wait(15);

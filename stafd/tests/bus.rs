@@ -12,7 +12,7 @@ use libstas::bus::{ControllerId, DebugProxy, Dict, STAF_PATH, StafProxy, key, ne
 use libstas::conf::{ControllerEntry, FamilyOrder, Persistence, StafConf};
 use libstas::core::Machine;
 use libstas::daemon::clock::BootClock;
-use libstas::daemon::event_loop::{Aftermath, EventLoop, Handle, Shell, doors};
+use libstas::daemon::event_loop::{EventLoop, FollowUp, Handle, Shell, doors};
 use libstas::daemon::journal::Journal;
 use libstas::daemon::process_info::ProcessInfo;
 use libstas::daemon::systemd::Systemd;
@@ -33,11 +33,11 @@ impl Shell for NoHost {
     fn tick(&self) -> Event {
         Event::Tick
     }
-    fn perform(&mut self, _: &Finder, effect: Effect) -> Aftermath {
+    fn perform(&mut self, _: &Finder, effect: Effect) -> FollowUp {
         if let Effect::Refreshed { token, result } = effect {
             self.0.answer(token, result);
         }
-        Aftermath::Done
+        FollowUp::Done
     }
     fn reload(&mut self) -> Vec<Event> {
         Vec::new()

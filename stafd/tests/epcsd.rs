@@ -4,7 +4,7 @@
 use fake_host::{FakeHost, Finder, dc, entry, own_entry};
 use libstas::bus::contract::PageState;
 use libstas::core::CtrlState;
-use libstas::core::browse::{Heard, Spot};
+use libstas::core::browse::{BrowseEvent, Spot};
 use libstas::core::{Interface, Links};
 use libstas::nvme::announcement::offer;
 use stafd::finder::Event;
@@ -101,9 +101,9 @@ fn a_polled_controller_does_not_age_while_its_polls_succeed() {
     host.start();
     let spots = vec![Spot { interface: 1, address: A.parse().unwrap() }];
     let offer = offer(8009, [("p", Some(b"tcp".as_slice()))]);
-    host.feed(Event::Heard(vec![Heard::Announced { service: "x".into(), offer, spots }]));
+    host.feed(Event::BrowseEvent(vec![BrowseEvent::Announced { service: "x".into(), offer, spots }]));
     host.wait(60);
-    host.feed(Event::Heard(vec![Heard::Gone("x".into())]));
+    host.feed(Event::BrowseEvent(vec![BrowseEvent::Gone("x".into())]));
     host.wait(10_000);
     assert_eq!(host.core.controllers().len(), 1);
     assert!(host.gone.len() > 5, "it is polled");

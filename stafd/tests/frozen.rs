@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use fake_host::{FakeHost, Finder, Op, dc, on_iface, referral};
-use libstas::core::browse::{Heard, Spot};
+use libstas::core::browse::{BrowseEvent, Spot};
 use libstas::core::{CtrlState, Interface, KernelController, Links};
 use libstas::nvme::Tid;
 use libstas::nvme::announcement::offer;
@@ -47,13 +47,13 @@ fn by_eth1(traddr: &str) -> Tid {
 }
 
 /// The announcement of a service at that address on eth1.
-fn announced(service: &str, traddr: &str) -> Heard {
+fn announced(service: &str, traddr: &str) -> BrowseEvent {
     let spots = vec![Spot { interface: 1, address: traddr.parse().unwrap() }];
-    Heard::Announced { service: service.into(), offer: offer(8009, [("p", Some(b"tcp".as_slice()))]), spots }
+    BrowseEvent::Announced { service: service.into(), offer: offer(8009, [("p", Some(b"tcp".as_slice()))]), spots }
 }
 
-fn hear(host: &mut Host, heard: impl IntoIterator<Item = Heard>) {
-    host.feed(Event::Heard(heard.into_iter().collect()));
+fn hear(host: &mut Host, heard: impl IntoIterator<Item = BrowseEvent>) {
+    host.feed(Event::BrowseEvent(heard.into_iter().collect()));
 }
 
 fn set_state(host: &mut Host, state: CtrlState) {
@@ -67,7 +67,7 @@ fn removals(host: &Host) -> usize {
 }
 
 /// The announcements of this many services that do not answer.
-fn strangers(count: u32) -> impl Iterator<Item = Heard> {
+fn strangers(count: u32) -> impl Iterator<Item = BrowseEvent> {
     (0..count).map(|n| announced(&format!("stranger {n}"), &format!("10.0.{}.{}", n / 250, n % 250 + 1)))
 }
 
@@ -90,7 +90,7 @@ fn a_connection_that_was_adopted_was_connected_whatever_happens_to_it_next() {
             host.dead.insert(A.into());
             host.kernel.retain(|_| then.is_some());
             set_state(&mut host, then.unwrap_or(CtrlState::Live));
-            hear(&mut host, [Heard::Gone("x".into())]);
+            hear(&mut host, [BrowseEvent::Gone("x".into())]);
             host.wait(60);
             assert!(host.gone.is_empty(), "{adopted:?} {then:?} {op:?}: {ctrl} was disconnected");
             assert!(host.core.controller(&by_eth1(A)).is_some(), "{adopted:?} {then:?} {op:?}: not kept");
@@ -185,7 +185,7 @@ fn a_controller_that_loses_its_connection_during_a_suspend_is_kept_for_the_whole
     for restarted in [false, true] {
         let mut host = host_with(&persistence("60"));
         hear(&mut host, [announced("x", A)]);
-        hear(&mut host, [Heard::Gone("x".into())]);
+        hear(&mut host, [BrowseEvent::Gone("x".into())]);
         if restarted {
             host.restart();
         }
@@ -208,7 +208,7 @@ fn what_is_heard_soon_after_a_suspend_is_kept() {
         let mut host = host_with(&persistence("60"));
         hear(&mut host, [announced("x", A)]);
         host.lose(A);
-        hear(&mut host, [Heard::Gone("x".into())]);
+        hear(&mut host, [BrowseEvent::Gone("x".into())]);
         if restarted {
             host.restart();
         }
@@ -220,7 +220,7 @@ fn what_is_heard_soon_after_a_suspend_is_kept() {
         assert!(host.core.controller(&by_eth1(A)).is_some(), "restarted: {restarted}");
         assert_eq!(removals(&host), 0, "restarted: {restarted}");
         // The next suspend ends without it.
-        hear(&mut host, [Heard::Gone("x".into())]);
+        hear(&mut host, [BrowseEvent::Gone("x".into())]);
         host.now = host.now + Duration::from_secs(5700);
         host.wait(20);
         assert!(host.core.controller(&by_eth1(A)).is_none(), "restarted: {restarted}");
@@ -234,7 +234,7 @@ fn a_controller_that_ages_out_takes_no_live_one_that_it_refers_to() {
     hear(&mut host, [announced("x", A)]);
     host.wait(60);
     assert_eq!(host.addresses(), [A, "192.0.2.2"]);
-    hear(&mut host, [Heard::Gone("x".into())]);
+    hear(&mut host, [BrowseEvent::Gone("x".into())]);
     host.lose(A);
     host.wait(600);
     assert_eq!(host.addresses(), ["192.0.2.2"]);
@@ -248,7 +248,7 @@ fn a_controller_that_ages_out_takes_no_live_one_at_the_end_of_a_chain_of_referra
     hear(&mut host, [announced("x", A)]);
     host.wait(60);
     assert_eq!(host.addresses(), [A, "192.0.2.2", "192.0.2.3"]);
-    hear(&mut host, [Heard::Gone("x".into())]);
+    hear(&mut host, [BrowseEvent::Gone("x".into())]);
     host.lose("192.0.2.2");
     host.lose(A);
     host.wait(600);
@@ -265,7 +265,7 @@ fn host_with_a_spared_controller(refers_back: bool) -> Host {
     hear(&mut host, [announced("x", A)]);
     host.wait(60);
     assert_eq!(host.addresses(), [A, SPARED]);
-    hear(&mut host, [Heard::Gone("x".into())]);
+    hear(&mut host, [BrowseEvent::Gone("x".into())]);
     host.lose(A);
     host.wait(600);
     assert!(host.addresses().contains(&SPARED));
@@ -313,7 +313,7 @@ fn a_controller_that_has_aged_out_and_is_not_disconnected_yet_is_not_given_up_fo
     let mut host = host_with(&persistence("0"));
     hear(&mut host, [announced("x", A)]);
     host.wait(60);
-    hear(&mut host, [Heard::Gone("x".into())]);
+    hear(&mut host, [BrowseEvent::Gone("x".into())]);
     host.hold(Op::Disconnect);
     host.lose(A);
     assert_eq!(host.held.len(), 1, "it is being disconnected");
@@ -335,7 +335,7 @@ fn a_flood_does_not_evict_a_controller_that_is_being_connected() {
         host.dead.insert("10.*".into());
         if known {
             hear(&mut host, [announced("known", "192.0.2.9")]);
-            hear(&mut host, [Heard::Gone("known".into())]);
+            hear(&mut host, [BrowseEvent::Gone("known".into())]);
         }
         hear(&mut host, [announced("real", A)]);
         host.dead.remove(A);

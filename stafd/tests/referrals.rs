@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use fake_host::{FakeHost, Finder, controller, dc, referral};
-use libstas::core::browse::{Heard, Spot};
+use libstas::core::browse::{BrowseEvent, Spot};
 use libstas::core::{CtrlState, Interface, Links};
 use libstas::nvme::announcement::offer;
 use proptest::prelude::*;
@@ -93,10 +93,10 @@ fn targets_of_an_aged_out_controller_are_kept_while_they_are_live() {
     host.set_links(Links(vec![eth0]));
     let spots = vec![Spot { interface: 1, address: A.parse().unwrap() }];
     let offer = offer(8009, [("p", Some(b"tcp".as_slice()))]);
-    host.feed(Event::Heard(vec![Heard::Announced { service: "x".into(), offer, spots }]));
+    host.feed(Event::BrowseEvent(vec![BrowseEvent::Announced { service: "x".into(), offer, spots }]));
     host.wait(60);
     assert_eq!(host.addresses(), [A, B]);
-    host.feed(Event::Heard(vec![Heard::Gone("x".into())]));
+    host.feed(Event::BrowseEvent(vec![BrowseEvent::Gone("x".into())]));
     host.lose(A);
     host.wait(600);
     assert!(host.core.controller(&dc(B)).is_some(), "it is live");

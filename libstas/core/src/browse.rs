@@ -16,7 +16,7 @@ pub enum Ask {
     Stop,
     /// The network interfaces have changed.
     NetworkChanged,
-    /// A service does not answer: verify that it is still announced (RFC 6762, 10.4). If it is not, [`Heard::Gone`]
+    /// A service does not answer: verify that it is still announced (RFC 6762, 10.4). If it is not, [`BrowseEvent::Gone`]
     /// follows within about 10 s.
     Reconfirm(String),
 }
@@ -32,7 +32,7 @@ pub struct Spot {
 
 /// An event of the browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum BrowseEvent {
     /// A service is announced, or its announcement has changed.
     Announced {
         /// The full name of the service, which is unique. Untrusted text from the network.

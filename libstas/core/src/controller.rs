@@ -52,7 +52,7 @@ impl Want {
 
 /// How a controller is removed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Parting {
+pub enum RemovalPolicy {
     /// Keeps the connection: disconnecting is switched off in the configuration.
     Keep,
     /// Keeps the connection whatever the configuration says: a boot table of the firmware lists it.
@@ -91,12 +91,12 @@ pub enum BeforeExclusion {
     /// It was wanted.
     Wanted,
     /// It was being removed, in this way and for this cause.
-    Removed(Parting, Cause),
+    Removed(RemovalPolicy, Cause),
 }
 
 /// The progress of a removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Leaving {
+pub enum RemovalState {
     /// The removal has not begun.
     Asked,
     /// Being checked for storage in use.
@@ -115,7 +115,7 @@ pub struct Controller {
     /// Its connection state.
     pub life: Life,
     /// How it is removed and how far that is; `None` while it is wanted.
-    pub leaving: Option<(Parting, Leaving)>,
+    pub leaving: Option<(RemovalPolicy, RemovalState)>,
     /// Why it is removed.
     pub cause: Option<Cause>,
     /// The state to restore when the exclusion that removes it is no longer configured.
@@ -132,7 +132,7 @@ pub struct Controller {
     pub kept: Option<String>,
     /// This daemon has requested its disconnect: the loss of the connection is no failure.
     pub dismissed: bool,
-    /// When [`super::fleet::Fleet::encourage`] or a network change last cut a wait short.
+    /// When [`super::fleet::Fleet::retry_now`] or a network change last cut a wait short.
     pub hurried: Option<Time>,
     /// Whether it is connected with a keep-alive timeout (discovery controllers only).
     pub keep_alive: KeepAlive,
@@ -168,8 +168,8 @@ impl Controller {
 
     /// A controller that this run has never wanted: only its connection is to be disconnected.
     #[must_use]
-    pub fn unwanted(how: Parting, cause: Cause) -> Self {
-        Self { leaving: Some((how, Leaving::Asked)), cause: Some(cause), ..Self::new(Want::default()) }
+    pub fn unwanted(how: RemovalPolicy, cause: Cause) -> Self {
+        Self { leaving: Some((how, RemovalState::Asked)), cause: Some(cause), ..Self::new(Want::default()) }
     }
 
     /// Its kernel connection.
@@ -262,7 +262,7 @@ impl Controller {
     }
 
     /// Resets the back-off.
-    pub fn take_heart(&mut self) {
+    pub fn reset_backoff(&mut self) {
         self.backoff.reset();
     }
 

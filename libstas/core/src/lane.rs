@@ -1,8 +1,8 @@
 //! The order in which one daemon uses the kernel's connect path, and the probe that keeps dead targets off that path
 //! (design, policy 3).
 //!
-//! The fleet enters a controller that is to be connected ([`Lane::enter`]). The lane probes its portal or queues it,
-//! and says which controller is next ([`Lane::take_turn`]). A controller that leaves the lane without a connection
+//! The fleet enters a controller that is to be connected ([`ConnectQueue::enter`]). The lane probes its portal or queues it,
+//! and says which controller is next ([`ConnectQueue::take_turn`]). A controller that leaves the lane without a connection
 //! waits in the fleet's back-off and enters again.
 //!
 //! A portal is probed before its first attempt, unless neither daemon waits for anything else, and before every attempt
@@ -50,12 +50,12 @@ pub enum Class {
     /// The probe had no clear outcome.
     Unsure,
     /// A connect to its portal blocked the connect path before: served only when nothing else waits.
-    Waster,
+    Penalized,
 }
 
 /// The parameters and the identity of a connect. A penalty applies only to an attempt with the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Manner {
+pub struct AttemptParameters {
     /// The connection parameters, including secrets.
     pub parameters: Parameters,
     /// The identity of the host.
@@ -75,7 +75,7 @@ pub struct Standing {
 
 /// A controller that the lane rejected, without an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Turned {
+pub struct Rejected {
     /// The controller, with its address.
     pub tid: Tid,
     /// The reason, for the log.
@@ -92,7 +92,7 @@ pub struct Write {
     /// True if a live controller uses the same portal.
     pub portal_live: bool,
     /// The parameters and the identity of the write.
-    pub manner: Manner,
+    pub manner: AttemptParameters,
 }
 
 /// What follows from the end of a write.
@@ -101,7 +101,7 @@ pub struct Ended {
     /// The earliest time of the next attempt, if it blocked the connect path.
     pub stay_away: Option<Time>,
     /// Other controllers of the same portal that are rejected with it.
-    pub turned: Vec<Turned>,
+    pub turned: Vec<Rejected>,
 }
 
 #[derive(Clone, Debug)]
@@ -115,7 +115,7 @@ struct Probe {
 /// A penalty for blocking the connect path: the earliest time of the next attempt with the same parameters.
 #[derive(Clone, Debug)]
 struct Penalty {
-    manner: Manner,
+    manner: AttemptParameters,
     until: Time,
 }
 
@@ -134,7 +134,7 @@ enum Timer {
 
 /// The connect queue of one daemon.
 #[derive(Clone, Debug, Default)]
-pub struct Lane {
+pub struct ConnectQueue {
     probes: BTreeMap<Portal, Probe>,
     not_yet_probed: VecDeque<Portal>,
     late: BTreeSet<OpId>,
@@ -157,7 +157,7 @@ pub struct Lane {
     timers: Timers<Timer>,
 }
 
-impl Lane {
+impl ConnectQueue {
     /// Enters a controller that is to be connected. Does nothing if it is in the queue already.
     pub fn enter(&mut self, ctx: &mut Context<'_>, tid: &Tid, standing: Standing) {
         if self.holds(tid) {
@@ -228,7 +228,7 @@ impl Lane {
     }
 
     /// Takes a probe's answer, however late. Returns the controllers that it rejects.
-    pub fn probed(&mut self, ctx: &mut Context<'_>, op: OpId, outcome: &ProbeOutcome) -> Vec<Turned> {
+    pub fn probed(&mut self, ctx: &mut Context<'_>, op: OpId, outcome: &ProbeOutcome) -> Vec<Rejected> {
         if self.late.remove(&op) {
             self.start_probes(ctx);
             return Vec::new();
@@ -242,7 +242,7 @@ impl Lane {
         turned
     }
 
-    /// The controller to be written now; the caller then starts the write with [`Lane::start`].
+    /// The controller to be written now; the caller then starts the write with [`ConnectQueue::start`].
     pub fn take_turn(&mut self, ctx: &mut Context<'_>) -> Option<Tid> {
         if self.busy.is_some() {
             return None;
@@ -298,7 +298,7 @@ impl Lane {
                 self.places.keys().filter(|t| Portal::of(t).as_ref() == Some(&portal)).cloned().collect();
             for tid in queued {
                 self.leave(&tid);
-                turned.push(Turned { tid, reason: "another connect to the same portal failed slowly".into() });
+                turned.push(Rejected { tid, reason: "another connect to the same portal failed slowly".into() });
             }
             let penalties = self.wasters.entry(portal).or_default();
             penalties.retain(|other| other.manner != penalty.manner);
@@ -335,7 +335,7 @@ impl Lane {
 
     /// The earliest time of the next attempt with the same parameters and identity, if one blocked the connect path.
     #[must_use]
-    pub fn banned_until(&self, tid: &Tid, manner: &Manner) -> Option<Time> {
+    pub fn banned_until(&self, tid: &Tid, manner: &AttemptParameters) -> Option<Time> {
         let at_portal = Portal::of(tid).and_then(|portal| self.wasters.get(&portal)).into_iter().flatten();
         let same = self.penalties.get(tid).into_iter().chain(at_portal).filter(|penalty| penalty.manner == *manner);
         same.map(|penalty| penalty.until).max()
@@ -343,7 +343,7 @@ impl Lane {
 
     /// The same, but only for penalties of this very controller.
     #[must_use]
-    pub fn own_penalty(&self, tid: &Tid, manner: &Manner) -> Option<Time> {
+    pub fn own_penalty(&self, tid: &Tid, manner: &AttemptParameters) -> Option<Time> {
         self.penalties.get(tid).filter(|penalty| penalty.manner == *manner).map(|penalty| penalty.until)
     }
 
@@ -354,7 +354,7 @@ impl Lane {
     }
 
     /// Does what is due: ends probes that were never answered, and returns once how long a write has been hanging.
-    pub fn tick(&mut self, ctx: &mut Context<'_>) -> (Vec<Turned>, Option<Duration>) {
+    pub fn tick(&mut self, ctx: &mut Context<'_>) -> (Vec<Rejected>, Option<Duration>) {
         let mut turned = Vec::new();
         let mut hanging = None;
         for timer in self.timers.due(ctx.now) {
@@ -383,13 +383,13 @@ impl Lane {
         (turned, hanging)
     }
 
-    /// When to call [`Lane::tick`] at the latest.
+    /// When to call [`ConnectQueue::tick`] at the latest.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
         self.timers.deadline()
     }
 
-    fn judge(&mut self, now: Time, portal: &Portal, outcome: &ProbeOutcome) -> Vec<Turned> {
+    fn judge(&mut self, now: Time, portal: &Portal, outcome: &ProbeOutcome) -> Vec<Rejected> {
         let is_alone = self.is_alone();
         let Some(mut probe) = self.probes.remove(portal) else { return Vec::new() };
         self.timers.cancel(&Timer::Probe(portal.clone()));
@@ -406,10 +406,10 @@ impl Lane {
         let mut turned = Vec::new();
         for (tid, standing) in probe.waiting {
             match outcome {
-                ProbeOutcome::Alive | ProbeOutcome::Skipped if waster => self.line_up(tid, Class::Waster),
+                ProbeOutcome::Alive | ProbeOutcome::Skipped if waster => self.line_up(tid, Class::Penalized),
                 ProbeOutcome::Alive | ProbeOutcome::Skipped => self.line_up(tid, class_of(standing)),
-                ProbeOutcome::Dead(reason) => turned.push(Turned { tid, reason: reason.clone() }),
-                ProbeOutcome::Unknown(reason) if waster => turned.push(Turned { tid, reason: reason.clone() }),
+                ProbeOutcome::Dead(reason) => turned.push(Rejected { tid, reason: reason.clone() }),
+                ProbeOutcome::Unknown(reason) if waster => turned.push(Rejected { tid, reason: reason.clone() }),
                 ProbeOutcome::Unknown(_) => {
                     self.unsure.insert(tid.clone(), (now, standing));
                     self.line_up(tid, Class::Unsure);

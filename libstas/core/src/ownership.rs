@@ -1,7 +1,7 @@
 //! Which connections may be disconnected: the only place that decides it (doc/ownership.md).
 //!
 //! [`decide`] is called before every disconnect, with what is known at that moment: the owner of the connection
-//! ([`Title`]), which connections the configuration allows to disconnect ([`Scope`]), and the reason for the disconnect
+//! ([`Ownership`]), which connections the configuration allows to disconnect ([`Scope`]), and the reason for the disconnect
 //! ([`Why`]). Anything unknown keeps the connection.
 
 use std::collections::BTreeSet;
@@ -17,7 +17,7 @@ use stas_nvme::{Parameters, Tid, Transport};
 
 /// The owner of a connection, as far as this daemon knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Title {
+pub enum Ownership {
     /// Ours: one of the daemons connected it, or adopted it while it had no owner.
     Ours,
     /// It has no owner.
@@ -28,7 +28,7 @@ pub enum Title {
     Unknown,
 }
 
-impl Title {
+impl Ownership {
     /// The title of a connection with that owner. `known` says whether our own records list the connection as ours. The
     /// registry overrides that: another orchestrator may have taken it over.
     #[must_use]
@@ -151,25 +151,25 @@ impl fmt::Display for Reason {
 
 /// Decides whether a connection may be disconnected.
 #[must_use]
-pub fn decide(title: &Title, scope: Scope, why: Why, booted: bool) -> Decision {
+pub fn decide(title: &Ownership, scope: Scope, why: Why, booted: bool) -> Decision {
     use Decision::{Disconnect, Keep};
     // A duplicate or a finished poll concerns only the new connection, not the one in use.
     let ends_use = !matches!(why, Why::Duplicate | Why::PollOver);
     match title {
-        Title::Other(name) => return Keep(Reason::OtherOwner(name.clone())),
-        Title::Unknown => return Keep(Reason::UnknownOwner),
-        Title::Ours | Title::Unowned if booted && ends_use => return Keep(Reason::Booted),
-        Title::Ours | Title::Unowned => {}
+        Ownership::Other(name) => return Keep(Reason::OtherOwner(name.clone())),
+        Ownership::Unknown => return Keep(Reason::UnknownOwner),
+        Ownership::Ours | Ownership::Unowned if booted && ends_use => return Keep(Reason::Booted),
+        Ownership::Ours | Ownership::Unowned => {}
     }
     match (title, why, scope) {
         (_, Why::Unclaimed { proved: true }, Scope::Audited) => Disconnect,
         (_, Why::Unclaimed { proved: false }, Scope::Audited) => Keep(Reason::Unproved),
         (_, Why::Unclaimed { .. }, _) => Keep(Reason::OutOfScope),
         (_, Why::Excluded { matched: false }, _) => Keep(Reason::NotExcluded),
-        (Title::Ours, Why::Excluded { matched: true }, _) => Disconnect,
+        (Ownership::Ours, Why::Excluded { matched: true }, _) => Disconnect,
         (_, Why::Excluded { matched: true }, Scope::Audited) => Disconnect,
-        (Title::Ours, Why::Removed | Why::Barred, Scope::Nothing) => Keep(Reason::NoDisconnect),
-        (Title::Ours, Why::Removed | Why::Barred | Why::Duplicate | Why::PollOver | Why::Stopping, _) => Disconnect,
+        (Ownership::Ours, Why::Removed | Why::Barred, Scope::Nothing) => Keep(Reason::NoDisconnect),
+        (Ownership::Ours, Why::Removed | Why::Barred | Why::Duplicate | Why::PollOver | Why::Stopping, _) => Disconnect,
         _ => Keep(Reason::NotOurs),
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::configured::{Configured, Defaults, SavedNames, Words};
 use super::context::Context;
-use super::controller::Parting;
+use super::controller::RemovalPolicy;
 use super::effect::{HostEffect, Level, Notice};
 use super::fleet::{Fleet, MemberView};
 use super::ownership::Cause;
@@ -30,7 +30,7 @@ impl Claim for Parameters {
 }
 
 /// How an excluded controller is removed, and why.
-pub type Excluded = BTreeMap<Tid, (Parting, Cause)>;
+pub type Excluded = BTreeMap<Tid, (RemovalPolicy, Cause)>;
 
 /// The result of judging members for removal.
 #[derive(Debug, Default)]
@@ -98,9 +98,9 @@ impl<P: Claim> Reconciler<P> {
         self.secured.retain(|tid| is_known(tid) || configured.contains_key(tid));
         let claims = configured.into_iter().map(|(tid, parameters)| (tid, P::configured(parameters))).collect();
         if whole && !self.configured.awaits_a_name() {
-            self.sources.decree(SourceId::Configured, claims);
+            self.sources.set_complete(SourceId::Configured, claims);
         } else {
-            self.sources.hearsay(SourceId::Configured, claims);
+            self.sources.add_unproved(SourceId::Configured, claims);
         }
     }
 
@@ -122,7 +122,7 @@ impl<P: Claim> Reconciler<P> {
         let kept = unclaimed.chain(&self.was_configured);
         let secured = |tid: &Tid| P::configured(self.secured.apply(tid, parameters.clone()));
         let names = kept.map(|tid| (tid.clone(), secured(tid))).collect();
-        self.sources.hearsay(SourceId::Configured, names);
+        self.sources.add_unproved(SourceId::Configured, names);
     }
 
     /// All listed controllers. A claim that is kept only because of an unreadable configuration line yields to those of

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Time;
-use blur::Blur;
+use blur::UnclearEntries;
 use stas_nvme::Tid;
 use stas_nvme::log_page::Unclear;
 
@@ -86,7 +86,7 @@ struct Source<P> {
     /// When a late page was last requested.
     asked: Option<Time>,
     /// The entries of the newest page that yield no controller.
-    blur: Blur,
+    blur: UnclearEntries,
 }
 
 impl<P> Source<P> {
@@ -96,7 +96,14 @@ impl<P> Source<P> {
 
     fn with(knowledge: Knowledge, names: BTreeMap<Tid, P>) -> Self {
         let claims = names.into_iter().map(|(tid, payload)| (tid, Claim { payload, listed: true, listed_on: None }));
-        Self { knowledge, claims: claims.collect(), doubt: None, read: None, asked: None, blur: Blur::default() }
+        Self {
+            knowledge,
+            claims: claims.collect(),
+            doubt: None,
+            read: None,
+            asked: None,
+            blur: UnclearEntries::default(),
+        }
     }
 
     /// The verdict of this source on a controller that it has listed.
@@ -181,7 +188,7 @@ impl<P: Clone + PartialEq> Sources<P> {
     }
 
     /// Sets the complete list of a source: the absence of anything else is proved.
-    pub fn decree(&mut self, id: SourceId, names: BTreeMap<Tid, P>) {
+    pub fn set_complete(&mut self, id: SourceId, names: BTreeMap<Tid, P>) {
         self.sources.insert(id, Source::with(Knowledge::Final, names));
     }
 
@@ -192,7 +199,7 @@ impl<P: Clone + PartialEq> Sources<P> {
     }
 
     /// Adds controllers that a source is said to list. This is not its own current list: nothing is proved.
-    pub fn hearsay(&mut self, id: SourceId, names: BTreeMap<Tid, P>) {
+    pub fn add_unproved(&mut self, id: SourceId, names: BTreeMap<Tid, P>) {
         let source = self.sources.entry(id).or_insert_with(Source::stale);
         source.knowledge = Knowledge::Stale;
         source.doubt = None;
@@ -205,7 +212,7 @@ impl<P: Clone + PartialEq> Sources<P> {
     /// Takes a page. `live` says whether a controller is live. Controllers that an unclear entry may mean stay listed.
     pub fn read(&mut self, now: Time, id: SourceId, mut page: Page<P>, live: impl Fn(&Tid) -> bool) {
         if blur::is_illegible(&page.unclear) {
-            return self.hearsay(id, page.names);
+            return self.add_unproved(id, page.names);
         }
         let source = self.sources.entry(id).or_insert_with(Source::stale);
         let settled = page.read.filter(|read| page.connected_since + LATE_READ <= *read);
@@ -236,7 +243,7 @@ impl<P: Clone + PartialEq> Sources<P> {
     }
 
     /// Marks a source as stale: its connection is lost, or it cannot be read.
-    pub fn outdate(&mut self, id: &SourceId) {
+    pub fn mark_stale(&mut self, id: &SourceId) {
         if let Some(source) = self.sources.get_mut(id)
             && matches!(source.knowledge, Knowledge::Fresh(_))
         {
@@ -250,7 +257,7 @@ impl<P: Clone + PartialEq> Sources<P> {
         if let Some(source) = self.sources.get_mut(id) {
             source.knowledge = Knowledge::Gone { aged_out };
             source.doubt = None;
-            source.blur = Blur::default();
+            source.blur = UnclearEntries::default();
             for claim in source.claims.values_mut() {
                 claim.listed = false;
             }

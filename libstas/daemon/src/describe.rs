@@ -99,7 +99,7 @@ fn next_attempt(status: Status, wait: Option<Duration>) -> Option<String> {
         Status::Queued | Status::Connecting => Some("now".to_owned()),
         Status::Excluded => Some("none before its configuration changes".to_owned()),
         Status::GivenUp => Some("none before its configuration or its log page changes".to_owned()),
-        Status::Connected | Status::Reconnecting | Status::Kept | Status::Leaving => None,
+        Status::Connected | Status::Reconnecting | Status::Kept | Status::RemovalState => None,
     }
 }
 
@@ -243,7 +243,7 @@ mod tests {
             (Status::Waiting, "waiting", Some("soon")),
             (Status::GivenUp, "given up", Some("none before its configuration or its log page changes")),
             (Status::Kept, "kept", None),
-            (Status::Leaving, "leaving", None),
+            (Status::RemovalState, "leaving", None),
             (Status::Excluded, "excluded", Some("none before its configuration changes")),
             (Status::Unresolved, "unresolved", Some("soon")),
         ] {

@@ -39,7 +39,7 @@ pub trait Shell {
     fn tick(&self) -> <Self::Core as Machine>::Event;
 
     /// Starts an effect and returns at once.
-    fn perform(&mut self, core: &Self::Core, effect: <Self::Core as Machine>::Effect) -> Aftermath;
+    fn perform(&mut self, core: &Self::Core, effect: <Self::Core as Machine>::Effect) -> FollowUp;
 
     /// Reads the configuration again. Returns the events that tell the core.
     fn reload(&mut self) -> Vec<<Self::Core as Machine>::Event>;
@@ -59,7 +59,7 @@ pub trait Shell {
 
 /// What the loop must do after an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Aftermath {
+pub enum FollowUp {
     /// The effect needs no further action.
     Done,
     /// Save the core's state soon.
@@ -240,7 +240,7 @@ impl<S: Shell, K: Clock, V: Supervisor> EventLoop<S, K, V> {
     fn carry_out(&mut self) {
         let mut effects = std::mem::take(&mut self.out);
         for effect in effects.drain(..) {
-            if self.shell.perform(&self.core, effect) == Aftermath::Save && self.save_at.is_none() {
+            if self.shell.perform(&self.core, effect) == FollowUp::Save && self.save_at.is_none() {
                 let now = self.clock.now();
                 self.save_at = Some(self.saved_at.map_or(now, |last| now.max(last + SAVE_PACE)));
             }
@@ -372,8 +372,8 @@ mod tests {
         fn tick(&self) -> Event {
             Event::Tick
         }
-        fn perform(&mut self, _: &Counter, _: u64) -> Aftermath {
-            Aftermath::Save
+        fn perform(&mut self, _: &Counter, _: u64) -> FollowUp {
+            FollowUp::Save
         }
         fn reload(&mut self) -> Vec<Event> {
             self.diary.note("read");

@@ -256,7 +256,7 @@ struct Tray {
     /// True while the thread writes.
     writing: bool,
     /// True if the process is about to end: the thread no longer pauses.
-    hurry: bool,
+    end_wait: bool,
 }
 
 impl Saver {
@@ -284,7 +284,7 @@ impl Saver {
     #[must_use]
     pub fn finish(&self, limit: Duration) -> bool {
         let mut tray = self.0.lock();
-        tray.hurry = true;
+        tray.end_wait = true;
         self.0.changed.notify_all();
         let waited = self.0.changed.wait_timeout_while(tray, limit, |tray| tray.waiting.is_some() || tray.writing);
         waited.is_ok_and(|(_, timeout)| !timeout.timed_out())
@@ -350,7 +350,7 @@ impl Desk {
     fn pause(&self, length: Duration) {
         let end = Instant::now() + length;
         let mut tray = self.lock();
-        while !tray.hurry {
+        while !tray.end_wait {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-use super::lane::{Lane, Shared, hide_secrets_of};
+use super::lane::{ConnectQueue, Shared, hide_secrets_of};
 use super::links::{Change, Watch};
 use super::sysfs::{Reconnected, Scanner};
 use super::uevents::{Incoming, Uevents};
@@ -56,7 +56,7 @@ pub struct StartError {
 #[derive(Debug)]
 pub struct LinuxHost {
     roots: Roots,
-    lane: Lane,
+    lane: ConnectQueue,
     waiting: Arc<Waiting>,
     looking: Looking,
     usage: Arc<usage::Watcher>,
@@ -109,7 +109,7 @@ impl LinuxHost {
         tokio::spawn(kernel.run(uevents));
         tokio::spawn(watch_links(watch, shared.links.clone(), tell.clone()));
         let waiting = Waiting::new(shared.lock_file.with_file_name("waiting"));
-        let lane = Lane::start(shared).map_err(failed("start a thread"))?;
+        let lane = ConnectQueue::start(shared).map_err(failed("start a thread"))?;
         Ok(Self { roots: setup.roots, lane, waiting, looking, usage, runtime: Handle::current(), tell })
     }
 

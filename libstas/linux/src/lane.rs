@@ -43,7 +43,7 @@ pub struct Shared {
 
 /// Sends requests to the thread.
 #[derive(Debug)]
-pub struct Lane {
+pub struct ConnectQueue {
     jobs: mpsc::Sender<Job>,
 }
 
@@ -59,7 +59,7 @@ struct RotationAnswer(Box<dyn FnOnce(Rotated, Duration) + Send>);
 /// Receives the result of a connect. Called once, on the lane's thread.
 struct Answer(Box<dyn FnOnce(ConnectReport) + Send>);
 
-impl Lane {
+impl ConnectQueue {
     /// Starts the thread.
     ///
     /// # Errors
@@ -90,7 +90,7 @@ impl Lane {
         }
     }
 
-    /// Queues a change of the controller's secrets to those of the request. `answer` is called as in [`Lane::connect`].
+    /// Queues a change of the controller's secrets to those of the request. `answer` is called as in [`ConnectQueue::connect`].
     pub fn rotate(
         &self,
         ctrl: CtrlRef,

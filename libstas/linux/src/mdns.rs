@@ -23,7 +23,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::thread;
-use stas_core::browse::{Ask, Heard, SPOTS, Spot};
+use stas_core::browse::{Ask, BrowseEvent, SPOTS, Spot};
 use stas_core::{NoThread, OsError};
 use stas_nvme::announcement::{self, SERVICE_TYPES};
 
@@ -75,7 +75,7 @@ pub struct Browser(mpsc::UnboundedSender<Ask>);
 impl Browser {
     /// Creates a browser that is idle until it gets a request. It passes what it finds to `tell`, and continues when
     /// `tell` has returned. Must be called in a tokio runtime.
-    pub fn start<F>(tell: impl Fn(Vec<Heard>) -> F + Send + Sync + 'static) -> Self
+    pub fn start<F>(tell: impl Fn(Vec<BrowseEvent>) -> F + Send + Sync + 'static) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -104,7 +104,7 @@ enum End {
     Closed,
 }
 
-async fn run<F>(mut asked: mpsc::UnboundedReceiver<Ask>, tell: impl Fn(Vec<Heard>) -> F)
+async fn run<F>(mut asked: mpsc::UnboundedReceiver<Ask>, tell: impl Fn(Vec<BrowseEvent>) -> F)
 where
     F: Future<Output = ()>,
 {
@@ -137,7 +137,7 @@ where
             if complained.take().is_some() {
                 tracing::info!("browsing for announced discovery controllers");
             }
-            tell(vec![Heard::Afresh]).await;
+            tell(vec![BrowseEvent::Afresh]).await;
             let end = session.hear(&mut asked, &tell).await;
             if let End::Flooded(why) = &end {
                 floods += 1;
@@ -185,7 +185,7 @@ struct Inbox {
 #[derive(Debug, Default)]
 struct News {
     /// Newest event of each service. HashMap order is random, so no service is starved.
-    services: HashMap<String, Heard>,
+    services: HashMap<String, BrowseEvent>,
     /// Number of events received.
     events: usize,
     /// True if a service was dropped because there was no room.
@@ -220,7 +220,7 @@ impl Inbox {
     }
 
     /// Takes up to [`BATCH`] services.
-    fn take(&self) -> Vec<Heard> {
+    fn take(&self) -> Vec<BrowseEvent> {
         let mut news = self.lock();
         let some: Vec<String> = news.services.keys().take(BATCH).cloned().collect();
         let batch = some.iter().filter_map(|service| news.services.remove(service)).collect();
@@ -277,7 +277,7 @@ impl Session {
     }
 
     /// Passes events to `tell` until the instance must be discarded. Returns why.
-    async fn hear<F>(&mut self, asked: &mut mpsc::UnboundedReceiver<Ask>, tell: &impl Fn(Vec<Heard>) -> F) -> End
+    async fn hear<F>(&mut self, asked: &mut mpsc::UnboundedReceiver<Ask>, tell: &impl Fn(Vec<BrowseEvent>) -> F) -> End
     where
         F: Future<Output = ()>,
     {
@@ -405,16 +405,16 @@ fn too_much(metrics: &Metrics) -> Option<String> {
 }
 
 /// Translates an event of mdns-sd. `None` if it is irrelevant.
-fn understand(event: ServiceEvent) -> Option<(String, Heard)> {
+fn understand(event: ServiceEvent) -> Option<(String, BrowseEvent)> {
     match event {
         ServiceEvent::ServiceResolved(service) => {
             let txt = service.txt_properties.iter().map(|property| (property.key(), property.val()));
             let offer = announcement::offer(service.port, txt);
             let spots = service.addresses.iter().flat_map(spots).take(SPOTS).collect();
             let name = service.fullname.clone();
-            Some((name.clone(), Heard::Announced { service: name, offer, spots }))
+            Some((name.clone(), BrowseEvent::Announced { service: name, offer, spots }))
         }
-        ServiceEvent::ServiceRemoved(_, name) => Some((name.clone(), Heard::Gone(name))),
+        ServiceEvent::ServiceRemoved(_, name) => Some((name.clone(), BrowseEvent::Gone(name))),
         _ => None,
     }
 }
@@ -472,7 +472,7 @@ mod tests {
         assert!(heard.try_recv().is_err(), "nobody wants it any more");
 
         browser.ask(Ask::Start);
-        assert_eq!(heard.recv().await, Some(vec![Heard::Afresh]));
+        assert_eq!(heard.recv().await, Some(vec![BrowseEvent::Afresh]));
         assert!(log.text().contains("browsing for announced discovery controllers"), "{}", log.text());
     }
 
@@ -481,7 +481,7 @@ mod tests {
         let Ok(_other) = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)) else {
             return println!("skipped: a program of this host browses");
         };
-        let (sender, mut heard) = mpsc::unbounded_channel::<Vec<Heard>>();
+        let (sender, mut heard) = mpsc::unbounded_channel::<Vec<BrowseEvent>>();
         let browser = Browser::start(move |batch| {
             let sender = sender.clone();
             async move { drop(sender.send(batch)) }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fake_host::{Core, FakeHost, Op, io, on_iface};
-use libstas::core::controller::{Parting, Want};
+use libstas::core::controller::{RemovalPolicy, Want};
 use libstas::core::fleet::{Fleet, Kind, Report, Status};
 use libstas::core::ownership::Cause;
 use libstas::core::{
@@ -42,8 +42,8 @@ struct Members {
 enum Event {
     Identity(Arc<HostIdentity>),
     Want(Tid, Want),
-    Unwant(Tid, Parting),
-    Evict(Tid, Parting),
+    Unwant(Tid, RemovalPolicy),
+    Evict(Tid, RemovalPolicy),
     Encourage(Tid),
     Host(HostEvent),
     Tick,
@@ -63,7 +63,7 @@ impl Machine for Members {
             Event::Want(tid, want) => self.fleet.want(ctx, &tid, want),
             Event::Unwant(tid, how) => self.fleet.unwant(ctx, &tid, how, Cause::removed("of the test")),
             Event::Evict(tid, how) => self.fleet.remove_restored(ctx, &tid, how, Cause::removed("of the test")),
-            Event::Encourage(tid) => self.fleet.encourage(ctx, &tid),
+            Event::Encourage(tid) => self.fleet.retry_now(ctx, &tid),
             Event::Host(event) => self.fleet.handle(ctx, event),
             Event::Tick => self.fleet.tick(ctx),
         };
@@ -132,15 +132,15 @@ impl Scene {
         self.host.feed(Event::Want(tid.clone(), want));
     }
 
-    fn unwant(&mut self, tid: &Tid, how: Parting) {
+    fn unwant(&mut self, tid: &Tid, how: RemovalPolicy) {
         self.host.feed(Event::Unwant(tid.clone(), how));
     }
 
-    fn evict(&mut self, tid: &Tid, how: Parting) {
+    fn evict(&mut self, tid: &Tid, how: RemovalPolicy) {
         self.host.feed(Event::Evict(tid.clone(), how));
     }
 
-    fn encourage(&mut self, tid: &Tid) {
+    fn retry_now(&mut self, tid: &Tid) {
         self.host.feed(Event::Encourage(tid.clone()));
     }
 
@@ -227,7 +227,7 @@ fn a_controller_created_late_is_disconnected_if_it_is_no_longer_wanted() {
     let mut scene = Scene::new();
     scene.want(&tid("a"), Want::default());
     let (op, _) = scene.next_connect();
-    scene.unwant(&tid("a"), Parting::Disconnect);
+    scene.unwant(&tid("a"), RemovalPolicy::Disconnect);
     assert_eq!(scene.next(), None, "the write cannot be called back");
     scene.host.wait(300);
     let ctrl = scene.host.add(&tid("a"));
@@ -240,7 +240,7 @@ fn a_controller_created_late_is_kept_if_it_is_wanted_again() {
     let mut scene = Scene::new();
     scene.want(&tid("a"), Want::default());
     let (op, _) = scene.next_connect();
-    scene.unwant(&tid("a"), Parting::Disconnect);
+    scene.unwant(&tid("a"), RemovalPolicy::Disconnect);
     scene.want(&tid("a"), Want::default());
     let ctrl = scene.host.add(&tid("a"));
     scene.answer(op, ConnectOutcome::Made(ctrl));
@@ -269,10 +269,10 @@ fn two_tids_share_one_connection_until_the_last_is_removed() {
     assert_eq!(scene.next(), None);
     assert_eq!(scene.fleet().holders(ctrl), [&tid("a"), &on("eth0", "a")]);
     assert_eq!(scene.fleet().view(&on("eth0", "a")).unwrap().alias_of, Some(&tid("a")));
-    scene.unwant(&tid("a"), Parting::Disconnect);
+    scene.unwant(&tid("a"), RemovalPolicy::Disconnect);
     assert_eq!(scene.next(), None);
     assert_eq!(scene.reports().last(), Some(&Report::Left(tid("a"))));
-    scene.unwant(&on("eth0", "a"), Parting::Disconnect);
+    scene.unwant(&on("eth0", "a"), RemovalPolicy::Disconnect);
     assert_eq!(scene.next_disconnect().1, ctrl);
 }
 
@@ -282,7 +282,7 @@ fn a_removal_keeps_a_connection_that_another_member_needs() {
     scene.host.add(&tid("a"));
     // Before the first snapshot. The controller without an interface comes first in every order.
     scene.host.core.fleet.restore(None, &[tid("a")].into());
-    scene.evict(&tid("a"), Parting::Disconnect);
+    scene.evict(&tid("a"), RemovalPolicy::Disconnect);
     scene.want(&on("eth0", "a"), Want::default());
     assert_eq!(scene.next(), None, "nothing is disconnected, nothing is connected");
     assert_eq!(scene.status(&on("eth0", "a")), Status::Connected);
@@ -292,7 +292,7 @@ fn a_removal_keeps_a_connection_that_another_member_needs() {
 #[test]
 fn a_disconnect_is_of_that_very_controller_and_a_recycled_number_is_another() {
     let (mut scene, ctrl) = Scene::connected("a");
-    scene.unwant(&tid("a"), Parting::Disconnect);
+    scene.unwant(&tid("a"), RemovalPolicy::Disconnect);
     let (op, gone) = scene.next_disconnect();
     assert_eq!(gone, ctrl);
     scene.want(&tid("b"), Want::default());
@@ -314,8 +314,8 @@ fn two_paths_removed_together_are_checked_one_after_the_other() {
     scene.want(&on("eth0", "a"), Want::default());
     scene.want(&on("eth1", "a"), Want::default());
     assert_eq!(scene.next(), None);
-    scene.unwant(&on("eth0", "a"), Parting::SpareInUse);
-    scene.unwant(&on("eth1", "a"), Parting::SpareInUse);
+    scene.unwant(&on("eth0", "a"), RemovalPolicy::SpareInUse);
+    scene.unwant(&on("eth1", "a"), RemovalPolicy::SpareInUse);
     let Some(HostEffect::CheckUse { op, ctrl, leaving }) = scene.next() else { panic!() };
     assert_eq!((ctrl, leaving), (one, Vec::new()));
     assert_eq!(scene.next(), None);
@@ -332,7 +332,7 @@ fn two_paths_removed_together_are_checked_one_after_the_other() {
 fn a_removal_ends_at_most_the_one_connection_that_its_controller_held() {
     let (mut scene, first) = Scene::connected("a");
     let second = scene.host.add(&tid("a"));
-    scene.unwant(&tid("a"), Parting::SpareInUse);
+    scene.unwant(&tid("a"), RemovalPolicy::SpareInUse);
     let Some(HostEffect::CheckUse { op, ctrl, .. }) = scene.next() else { panic!("a check is due") };
     assert_eq!(ctrl, first);
     scene.vanish(first);
@@ -345,7 +345,7 @@ fn a_removal_ends_at_most_the_one_connection_that_its_controller_held() {
 #[test]
 fn a_connection_that_becomes_needed_during_the_check_is_kept() {
     let (mut scene, ctrl) = Scene::connected("a");
-    scene.unwant(&tid("a"), Parting::SpareInUse);
+    scene.unwant(&tid("a"), RemovalPolicy::SpareInUse);
     let Some(HostEffect::CheckUse { op, .. }) = scene.next() else { panic!("a check is due") };
     scene.want(&on("eth0", "a"), Want::default());
     scene.hear(HostEvent::UseChecked { op, usage: Usage::Free });
@@ -361,8 +361,8 @@ fn a_connection_is_kept_for_a_member_whose_own_is_being_deleted() {
     scene.want(&tid("a"), Want::default());
     scene.want(&on("eth1", "a"), Want::default());
     assert_eq!(scene.next(), None);
-    scene.unwant(&tid("a"), Parting::SpareInUse);
-    scene.unwant(&on("eth1", "a"), Parting::SpareInUse);
+    scene.unwant(&tid("a"), RemovalPolicy::SpareInUse);
+    scene.unwant(&on("eth1", "a"), RemovalPolicy::SpareInUse);
     let Some(HostEffect::CheckUse { op, .. }) = scene.next() else { panic!("a check is due") };
     scene.hear(HostEvent::UseChecked { op, usage: Usage::Free });
     let (disconnect, gone) = scene.next_disconnect();
@@ -391,7 +391,7 @@ fn a_live_connection_is_kept_while_another_member_that_it_serves_is_down() {
         scene.host.send_snapshot();
     };
     look(&mut scene, CtrlState::Connecting);
-    scene.unwant(&on("eth1", "a"), Parting::Disconnect);
+    scene.unwant(&on("eth1", "a"), RemovalPolicy::Disconnect);
     assert_eq!(scene.next(), None);
     assert_eq!(scene.status(&on("eth1", "a")), Status::Kept);
     look(&mut scene, CtrlState::Live);
@@ -405,7 +405,7 @@ fn a_connection_that_no_member_needs_is_disconnected() {
     let (unbound, bound) = (scene.host.add(&tid("a")), scene.host.add(&on("eth0", "a")));
     // Before the first snapshot no member holds a connection.
     scene.host.core.fleet.restore(None, &[tid("a")].into());
-    scene.evict(&tid("a"), Parting::Disconnect);
+    scene.evict(&tid("a"), RemovalPolicy::Disconnect);
     scene.want(&on("eth0", "a"), Want::default());
     assert_eq!(scene.next_disconnect().1, unbound);
     assert_eq!(scene.fleet().kernel(&on("eth0", "a")).unwrap().ctrl, bound);
@@ -419,7 +419,7 @@ fn a_disconnected_controller_counts_as_gone_while_sysfs_is_unreadable() {
         scene.want(&tid, Want::default());
     }
     assert_eq!(scene.next(), None);
-    scene.unwant(&on("eth0", "a"), Parting::Disconnect);
+    scene.unwant(&on("eth0", "a"), RemovalPolicy::Disconnect);
     let (op, gone) = scene.next_disconnect();
     assert_eq!(gone, own);
     scene.want(&on("eth0", "a"), Want::default());
@@ -431,7 +431,7 @@ fn a_disconnected_controller_counts_as_gone_while_sysfs_is_unreadable() {
     scene.hear(HostEvent::Looked { op: look, result: Err(unreadable("input/output error")) });
     scene.hear(HostEvent::Looked { op: OpId::UNASKED, result: Ok(early) });
     assert_eq!(scene.fleet().kernel(&on("eth0", "a")).unwrap().ctrl, other);
-    scene.unwant(&tid("a"), Parting::Disconnect);
+    scene.unwant(&tid("a"), RemovalPolicy::Disconnect);
     assert_eq!(scene.next(), None, "the one that is left serves both");
     assert_eq!(scene.status(&on("eth0", "a")), Status::Connected);
 }
@@ -439,7 +439,7 @@ fn a_disconnected_controller_counts_as_gone_while_sysfs_is_unreadable() {
 #[test]
 fn a_failed_check_counts_as_in_use() {
     let (mut scene, _) = Scene::connected("a");
-    scene.unwant(&tid("a"), Parting::SpareInUse);
+    scene.unwant(&tid("a"), RemovalPolicy::SpareInUse);
     let Some(HostEffect::CheckUse { op, .. }) = scene.next() else { panic!() };
     scene.hear(HostEvent::UseChecked { op, usage: Usage::Unknown("sysfs cannot be read".into()) });
     assert_eq!(scene.next(), None);
@@ -449,7 +449,7 @@ fn a_failed_check_counts_as_in_use() {
 #[test]
 fn a_refused_disconnect_is_tried_again() {
     let (mut scene, ctrl) = Scene::connected("a");
-    scene.unwant(&tid("a"), Parting::Disconnect);
+    scene.unwant(&tid("a"), RemovalPolicy::Disconnect);
     let (op, _) = scene.next_disconnect();
     let error = DisconnectError::Kernel { ctrl, error: OsError::new("busy") };
     scene.hear(HostEvent::Disconnected { op, result: Err(error) });
@@ -461,7 +461,7 @@ fn a_refused_disconnect_is_tried_again() {
 #[test]
 fn wanted_again_while_it_is_disconnected_it_is_connected_at_once() {
     let (mut scene, _) = Scene::connected("a");
-    scene.unwant(&tid("a"), Parting::Disconnect);
+    scene.unwant(&tid("a"), RemovalPolicy::Disconnect);
     let (op, _) = scene.next_disconnect();
     scene.want(&tid("a"), Want::default());
     scene.host.kernel.clear();

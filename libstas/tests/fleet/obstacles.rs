@@ -32,7 +32,7 @@ fn what_must_be_encrypted_or_needs_an_unknown_secret_waits_with_the_reason_and_i
             assert_eq!(scene.next(), None);
             scene.host.wait(60);
         }
-        scene.encourage(&tid("a"));
+        scene.retry_now(&tid("a"));
         assert_eq!(scene.next(), None);
         let view = scene.fleet().view(&tid("a")).unwrap();
         assert_eq!((view.status, view.next_attempt), (Status::Waiting, None));
@@ -118,7 +118,7 @@ fn a_reload_restarts_a_controller_that_was_given_up() {
     let mut scene = given_up();
     let key = Some(Secret::new("DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:"));
     scene.identify(HostIdentity { key, ..HostIdentity::new(HOST, "1") });
-    scene.encourage(&tid("a"));
+    scene.retry_now(&tid("a"));
     scene.next_connect();
 }
 

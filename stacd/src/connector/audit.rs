@@ -2,7 +2,7 @@
 //! also disconnected if no source lists them.
 
 use libstas::conf::DisconnectScope;
-use libstas::core::controller::Parting;
+use libstas::core::controller::RemovalPolicy;
 use libstas::core::ownership::{Cause, Decision, Reason, Scope, Why, decide};
 use libstas::core::sources::{SETTLING, SourceId};
 use libstas::core::{CtrlRef, KernelController, Time, reuse};
@@ -27,7 +27,7 @@ impl Connector {
             let (how, cause) = self.verdict_on(ctx.now, kernel).ok()?;
             Some((kernel.ctrl, how, cause))
         });
-        let candidates: Vec<(CtrlRef, Parting, Cause)> = candidates.collect();
+        let candidates: Vec<(CtrlRef, RemovalPolicy, Cause)> = candidates.collect();
         for (ctrl, how, cause) in candidates {
             let reports = self.reconciler.fleet.remove_foreign(ctx, ctrl, how, cause);
             self.reported(ctx.now, reports);
@@ -49,7 +49,7 @@ impl Connector {
     }
 
     /// Whether the audit may remove a connection, and how; otherwise why it is kept.
-    fn verdict_on(&self, now: Time, kernel: &KernelController) -> Result<(Parting, Cause), Reason> {
+    fn verdict_on(&self, now: Time, kernel: &KernelController) -> Result<(RemovalPolicy, Cause), Reason> {
         let scope = self.reconciler.fleet.scope_of(kernel);
         if scope != Scope::Audited {
             return Err(Reason::OutOfScope);
@@ -58,7 +58,7 @@ impl Connector {
         let (how, cause) = match self.reconciler.configured.exclusion_of(&tid, &kernel.host_iface) {
             Some(exclusion) => {
                 let text = format!("exclude= in stacd.conf, line {} matches this connection", exclusion.line);
-                (Parting::Disconnect, Cause::new(Why::Excluded { matched: true }, text))
+                (RemovalPolicy::Disconnect, Cause::new(Why::Excluded { matched: true }, text))
             }
             None => {
                 let proved = self.all_have_spoken(now) && !self.is_claimed(kernel);

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use libstas::core::controller::Parting;
+use libstas::core::controller::RemovalPolicy;
 use libstas::core::fleet::{MemberView, Status};
 use libstas::core::{CtrlRef, CtrlState, HostEffect, KernelController};
 use libstas::nvme::Tid;
@@ -48,8 +48,8 @@ impl Booted {
     }
 
     /// Replaces the way of removal: a controller that a record lists is kept.
-    pub(super) fn instead(&self, how: Parting, tid: &Tid) -> Parting {
-        if self.record_of(tid).is_some() { Parting::KeepForBoot } else { how }
+    pub(super) fn instead(&self, how: RemovalPolicy, tid: &Tid) -> RemovalPolicy {
+        if self.record_of(tid).is_some() { RemovalPolicy::KeepForBoot } else { how }
     }
 
     /// Finds the connections and members that the tables list. Returns true if one of them is new.
@@ -91,7 +91,7 @@ impl Connector {
             let kernel = self.reconciler.fleet.inventory().get(*ctrl)?;
             let (status, reason) = match kernel.state {
                 CtrlState::Live => (Status::Connected, None),
-                CtrlState::Deleting | CtrlState::Dead => (Status::Leaving, None),
+                CtrlState::Deleting | CtrlState::Dead => (Status::RemovalState, None),
                 _ => (Status::Reconnecting, Some("the kernel tries to get the connection back")),
             };
             let member = MemberView {

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libstas::conf::{DisconnectScope, InUse};
 use libstas::core::configured::Defaults;
-use libstas::core::controller::{Parting, Want};
+use libstas::core::controller::{RemovalPolicy, Want};
 use libstas::core::fleet::{Fleet, Kind, Report};
 use libstas::core::ownership::{Cause, Rules};
 use libstas::core::reconciler::{self, Excluded, Judged, Reconciler};
@@ -115,7 +115,7 @@ impl Connector {
         if reload {
             let all: Vec<Tid> = self.reconciler.fleet.tids().cloned().collect();
             for tid in all {
-                let reports = self.reconciler.fleet.encourage(ctx, &tid);
+                let reports = self.reconciler.fleet.retry_now(ctx, &tid);
                 self.reported(ctx.now, reports);
             }
         }
@@ -209,10 +209,10 @@ impl Connector {
 
     /// How an excluded controller is removed: by `exclude=` at once. By `ip-family` like a controller that is no longer
     /// listed, so that storage in use is kept.
-    fn barred(&self, tid: &Tid) -> Option<(Parting, Cause)> {
+    fn barred(&self, tid: &Tid) -> Option<(RemovalPolicy, Cause)> {
         if let Some(exclusion) = self.reconciler.configured.exclusion_of(tid, &tid.host_iface) {
             let cause = Cause::excluded(format!("excluded by exclude= in stacd.conf, line {}", exclusion.line));
-            return Some((Parting::Disconnect, cause));
+            return Some((RemovalPolicy::Disconnect, cause));
         }
         let cause = || Cause::barred("ip-family= in stacd.conf excludes its address");
         (!self.reconciler.configured.allows(tid)).then(|| (self.parting(), cause()))
@@ -266,11 +266,11 @@ impl Connector {
     }
 
     /// How an I/O controller that no source lists any more is removed.
-    fn parting(&self) -> Parting {
+    fn parting(&self) -> RemovalPolicy {
         match self.settings.as_ref().map(|settings| (settings.conf.disconnect_scope, settings.conf.in_use)) {
-            Some((DisconnectScope::Nothing, _)) => Parting::Keep,
-            Some((_, InUse::Disconnect)) => Parting::Disconnect,
-            _ => Parting::SpareInUse,
+            Some((DisconnectScope::Nothing, _)) => RemovalPolicy::Keep,
+            Some((_, InUse::Disconnect)) => RemovalPolicy::Disconnect,
+            _ => RemovalPolicy::SpareInUse,
         }
     }
 
@@ -303,9 +303,9 @@ impl Connector {
         let verdict = |tid: &Tid| self.reconciler.sources.verdict(tid, ctx.now, fleet.may_be_live(tid));
         let removal = |tid: &Tid| (tid.clone(), self.booted.instead(self.parting(), tid), self.why_removed(tid));
         let leaving = leaving.into_iter().filter(|tid| verdict(tid) != Verdict::Named).map(removal);
-        let mut going: Vec<(Tid, Parting, Cause)> = leaving.collect();
+        let mut going: Vec<(Tid, RemovalPolicy, Cause)> = leaving.collect();
         let Judged { disproved, mut again } = self.reconciler.judge(others, verdict);
-        let disproved: Vec<(Tid, Parting, Cause)> = disproved.iter().map(removal).collect();
+        let disproved: Vec<(Tid, RemovalPolicy, Cause)> = disproved.iter().map(removal).collect();
         going.extend(excluded.into_iter().map(|(tid, (how, cause))| (tid, how, cause)));
         self.stafd.newcomers.release(|tid| disproved.iter().any(|(held, ..)| held == tid));
         if !disproved.is_empty() && !self.reconciler.quiet.has_come(ctx.now) {

@@ -21,14 +21,14 @@ struct NewDc {
 
 /// The listed controllers, each with the time since when it is listed.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Newcomers {
+pub(super) struct Replacements {
     dcs: BTreeMap<Tid, NewDc>,
     iocs: BTreeMap<Tid, Time>,
     /// I/O controllers whose removal waits, and since when.
     held: BTreeMap<Tid, Time>,
 }
 
-impl Newcomers {
+impl Replacements {
     /// stafd publishes a discovery controller; `read` says whether stafd has read its log page.
     pub(super) fn shows(&mut self, now: Time, dc: &Tid, read: bool) {
         self.dcs.entry(dc.clone()).or_insert(NewDc { since: now, read }).read = read;

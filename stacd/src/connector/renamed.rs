@@ -133,7 +133,7 @@ impl Connector {
         renamed.before.retain(|tid| !self.is_barred(tid));
         let names: BTreeMap<Tid, Named> = renamed.before.iter().map(|tid| (tid.clone(), Named::Before)).collect();
         if !names.is_empty() || self.reconciler.sources.ids().any(|id| *id == SourceId::Renamed) {
-            self.reconciler.sources.decree(SourceId::Renamed, names);
+            self.reconciler.sources.set_complete(SourceId::Renamed, names);
         }
         self.renamed = renamed;
     }

@@ -10,7 +10,7 @@ use libstas::nvme::Tid;
 use libstas::nvme::log_page::{Entry, Flaw, Subtype, Unclear};
 use libstas::nvme::security::Requirement;
 
-use super::newcomers::Newcomers;
+use super::newcomers::Replacements;
 use super::{Connector, Context, DcPage, Effect, FetchError, Named, PageState, RemovedDc, StafdView, Timer, renamed};
 
 /// A stafd that has just appeared is asked again if its first answer takes longer than this.
@@ -46,7 +46,7 @@ pub(super) struct Stafd {
     stated: BTreeMap<Tid, Stated>,
     /// The discovery controllers that stafd shows.
     shown: BTreeSet<Tid>,
-    pub(super) newcomers: Newcomers,
+    pub(super) newcomers: Replacements,
     backoff: Backoff,
     told: bool,
 }
@@ -79,7 +79,7 @@ impl Connector {
         let pages: Vec<SourceId> =
             self.reconciler.sources.ids().filter(|id| matches!(id, SourceId::Page(_))).cloned().collect();
         for id in &pages {
-            self.reconciler.sources.outdate(id);
+            self.reconciler.sources.mark_stale(id);
         }
         let (level, text) = match &owner {
             Some(name) => (Level::Info, format!("stafd is running ({name}): reading its log pages")),
@@ -109,7 +109,7 @@ impl Connector {
 
     /// A page has changed: the known one is stale until the new one is fetched.
     pub(super) fn page_changed(&mut self, ctx: &mut Context<'_>, dc: Tid) {
-        self.reconciler.sources.outdate(&SourceId::Page(dc.clone()));
+        self.reconciler.sources.mark_stale(&SourceId::Page(dc.clone()));
         self.fetch_page(ctx, dc, false);
     }
 
@@ -210,7 +210,7 @@ impl Connector {
                 // A Python stafd does not report removals: a controller that it had shown with entries and no longer
                 // shows was removed.
                 None if self.stafd.seen_with_entries.contains(&dc) => self.reconciler.sources.give_up(&id, false),
-                Some(None) | None => self.reconciler.sources.outdate(&id),
+                Some(None) | None => self.reconciler.sources.mark_stale(&id),
             }
         }
     }
@@ -236,7 +236,7 @@ impl Connector {
         let waiting: Vec<Tid> =
             self.reconciler.sources.named_by(&id).filter(|tid| !self.reconciler.fleet.is_live(tid)).cloned().collect();
         for tid in waiting {
-            let reports = self.reconciler.fleet.encourage(ctx, &tid);
+            let reports = self.reconciler.fleet.retry_now(ctx, &tid);
             self.reported(ctx.now, reports);
         }
     }
@@ -281,7 +281,7 @@ impl Connector {
                 let page = Page { connected_since, names, read: read_anew.then_some(ctx.now), unclear };
                 self.reconciler.sources.read(ctx.now, id, page, |tid| self.reconciler.fleet.may_be_live(tid));
             }
-            None => self.reconciler.sources.hearsay(id, names),
+            None => self.reconciler.sources.add_unproved(id, names),
         }
     }
 
@@ -305,7 +305,7 @@ impl Connector {
             // It was removed meanwhile; the list of removed controllers says why.
             Ok(None) => self.fetch_all(ctx),
             Err(reason) => {
-                self.reconciler.sources.outdate(&SourceId::Page(dc.clone()));
+                self.reconciler.sources.mark_stale(&SourceId::Page(dc.clone()));
                 self.fetch_failed(ctx, &format!("{dc}: {reason}"));
             }
         }

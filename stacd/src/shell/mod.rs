@@ -6,7 +6,7 @@ use libstas::bus::STAC_PATH;
 use libstas::conf::StacConf;
 use libstas::core::{Host, HostEffect};
 use libstas::daemon::configuration::Files;
-use libstas::daemon::event_loop::{Aftermath, Handle, Shell};
+use libstas::daemon::event_loop::{FollowUp, Handle, Shell};
 use libstas::daemon::journal::{self, Journal};
 use libstas::daemon::state::{Saver, StateFile};
 
@@ -56,16 +56,16 @@ impl<H: Host<Effect = HostEffect>> Shell for StacdShell<H> {
         Event::Tick
     }
 
-    fn perform(&mut self, _: &Connector, effect: Effect) -> Aftermath {
+    fn perform(&mut self, _: &Connector, effect: Effect) -> FollowUp {
         match effect {
             Effect::Host(HostEffect::Tell(notice)) => journal::tell(&notice),
-            Effect::Host(HostEffect::Save) => return Aftermath::Save,
+            Effect::Host(HostEffect::Save) => return FollowUp::Save,
             Effect::Host(effect) => self.host.start(effect),
             Effect::FetchAll(op) => self.stafd.start_all(op, &self.connector),
             Effect::FetchPage { op, dc, refresh } => self.stafd.start_page(op, dc, refresh, &self.connector),
             Effect::Stopped => self.stopped = true,
         }
-        Aftermath::Done
+        FollowUp::Done
     }
 
     fn reload(&mut self) -> Vec<Event> {

@@ -6,10 +6,10 @@
 
 use std::process::ExitCode;
 
-use stafd::shell::nvme_cli::RuleShadow;
+use stafd::shell::nvme_cli::UdevRuleOverride;
 
 fn main() -> ExitCode {
-    let shadow = RuleShadow::default();
+    let shadow = UdevRuleOverride::default();
     let (result, consequence) = match std::env::args().nth(1).as_deref() {
         Some("hide") => {
             (shadow.cast(), "nvme-cli's udev rule stays in force, and both it and stafd act on the same events")

@@ -14,13 +14,13 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use libstas::conf::Persistence;
-use libstas::core::browse::{Heard, SPOTS, Spot};
+use libstas::core::browse::{BrowseEvent, SPOTS, Spot};
 use libstas::core::{Level, Links, Time};
 use libstas::nvme::Tid;
 use libstas::nvme::announcement::{self, Offer, Shown, Unfit};
 use serde::{Deserialize, Serialize};
 
-use super::anteroom::Anteroom;
+use super::anteroom::AdmissionQueue;
 
 /// Maximum number of services: ten times what a large installation announces, and few enough to try them all within a
 /// minute.
@@ -170,7 +170,7 @@ pub(super) struct Announced {
     /// True once it was logged that there are too many services.
     crowded: bool,
     /// Services for which there was no room.
-    anteroom: Anteroom,
+    anteroom: AdmissionQueue,
     /// When queued services are admitted next.
     let_in: Option<Time>,
     /// When evicted services are queried next.
@@ -246,26 +246,26 @@ impl Announced {
     }
 
     /// Takes an event of the browser.
-    pub(super) fn hear(&mut self, now: Time, heard: Heard, in_use: &InUse) -> Vec<Line> {
+    pub(super) fn hear(&mut self, now: Time, heard: BrowseEvent, in_use: &InUse) -> Vec<Line> {
         self.changed = true;
         match heard {
-            Heard::Announced { service, offer: Ok(offer), spots } => {
+            BrowseEvent::Announced { service, offer: Ok(offer), spots } => {
                 self.unfit.remove(&service);
                 self.announced(now, service, offer, spots, in_use)
             }
-            Heard::Announced { service, offer: Err(unfit), .. } => {
+            BrowseEvent::Announced { service, offer: Err(unfit), .. } => {
                 self.services.remove(&service);
                 self.anteroom.remove(&service);
                 self.unusable(service, unfit)
             }
-            Heard::Gone(service) => {
+            BrowseEvent::Gone(service) => {
                 self.services.remove(&service);
                 self.anteroom.remove(&service);
                 self.unfit.remove(&service);
                 self.tried.remove(&number(&service));
                 Vec::new()
             }
-            Heard::Afresh => {
+            BrowseEvent::Afresh => {
                 self.anteroom.clear();
                 for service in self.services.values_mut() {
                     service.unheard.get_or_insert(now);

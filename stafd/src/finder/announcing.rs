@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use libstas::conf::Persistence;
-use libstas::core::browse::{Ask, Heard};
+use libstas::core::browse::{Ask, BrowseEvent};
 use libstas::core::fleet::Status;
 use libstas::core::sources::SourceId;
 use libstas::core::{HostEffect, KernelController, Level, Links, Notice, Time};
@@ -67,7 +67,7 @@ impl Finder {
     }
 
     /// Takes events of the browser.
-    pub(super) fn heard(&mut self, ctx: &mut Context<'_>, heard: Vec<Heard>) {
+    pub(super) fn heard(&mut self, ctx: &mut Context<'_>, heard: Vec<BrowseEvent>) {
         if !self.browsing {
             return;
         }
@@ -103,7 +103,7 @@ impl Finder {
         let same = said.eq(self.announced.names().map(|tid| (&SourceId::Announced, tid, parameters)));
         if !same {
             let names = self.announced.names().map(|tid| (tid.clone(), parameters.clone())).collect();
-            self.reconciler.sources.decree(SourceId::Announced, names);
+            self.reconciler.sources.set_complete(SourceId::Announced, names);
         }
         for line in lines {
             self.tell(ctx, line);
@@ -114,7 +114,7 @@ impl Finder {
     /// A new announcement retries its controller at once.
     pub(super) fn encourage_announced(&mut self, ctx: &mut Context<'_>, fresh: &[Tid]) {
         for tid in fresh {
-            let reports = self.reconciler.fleet.encourage(ctx, tid);
+            let reports = self.reconciler.fleet.retry_now(ctx, tid);
             self.reported(ctx, reports);
         }
     }

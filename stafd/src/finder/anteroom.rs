@@ -11,14 +11,14 @@ const SEATS: usize = 1024;
 
 /// The queue of services that wait for admission.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Anteroom {
+pub(super) struct AdmissionQueue {
     /// First in, first out: otherwise services could jump the queue by a well-chosen name.
     waiting: VecDeque<(String, Offer, Vec<Spot>)>,
     /// True if some did not fit.
     missed: bool,
 }
 
-impl Anteroom {
+impl AdmissionQueue {
     /// Appends a service that is not in the queue yet.
     pub(super) fn seat(&mut self, service: String, offer: Offer, spots: Vec<Spot>) {
         if self.waiting.len() < SEATS {

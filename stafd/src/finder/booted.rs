@@ -158,7 +158,7 @@ impl Finder {
         let parameters = &settings.conf.parameters;
         self.reconciler
             .sources
-            .decree(SourceId::Boot, named.into_iter().map(|tid| (tid, parameters.clone())).collect());
+            .set_complete(SourceId::Boot, named.into_iter().map(|tid| (tid, parameters.clone())).collect());
         if fleet.links().0.is_empty() {
             return;
         }

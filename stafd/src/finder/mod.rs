@@ -24,7 +24,7 @@ use std::time::Duration;
 
 pub use libstas::bus::contract::RemovalReason;
 use libstas::core::configured::Defaults;
-use libstas::core::controller::{Parting, Want};
+use libstas::core::controller::{RemovalPolicy, Want};
 use libstas::core::fleet::{Fleet, Kind, Report};
 use libstas::core::ownership::{Cause, Rules, Why};
 use libstas::core::reconciler::{Excluded, Judged, Reconciler};
@@ -144,7 +144,7 @@ impl Finder {
         if reload {
             let all: Vec<Tid> = self.dcs.keys().cloned().collect();
             for tid in all {
-                let reports = self.reconciler.fleet.encourage(ctx, &tid);
+                let reports = self.reconciler.fleet.retry_now(ctx, &tid);
                 self.reported(ctx, reports);
                 if no_longer_pleo && let Some(dc) = self.dcs.get_mut(&tid) {
                     dc.supported = None;
@@ -227,7 +227,7 @@ impl Finder {
     /// Marks the discovery controllers that the configuration excludes, and returns them.
     fn mark_excluded(&mut self, ctx: &mut Context<'_>) -> Excluded {
         let excluded = self.reconciler.fleet.tids().filter(|tid| self.is_barred(tid));
-        let excluded = excluded.map(|tid| (tid.clone(), (Parting::Disconnect, self.why_excluded(tid)))).collect();
+        let excluded = excluded.map(|tid| (tid.clone(), (RemovalPolicy::Disconnect, self.why_excluded(tid)))).collect();
         for tid in self.reconciler.mark_excluded(&excluded) {
             self.removed.remove(&tid);
             self.dcs.entry(tid.clone()).or_default();
@@ -410,7 +410,7 @@ impl Finder {
             self.reconciler.quiet.disturb(ctx.now);
         }
         let cause = self.cause_of(tid, reason);
-        let reports = self.reconciler.fleet.unwant(ctx, tid, Parting::Disconnect, cause);
+        let reports = self.reconciler.fleet.unwant(ctx, tid, RemovalPolicy::Disconnect, cause);
         self.reported(ctx, reports);
         self.announced.given_up(tid);
         if news && !unheard_of {
@@ -430,7 +430,7 @@ impl Finder {
             None => self.reason_for(tid, &self.reach(ctx.now)),
         };
         let cause = self.cause_of(tid, reason);
-        let reports = self.reconciler.fleet.remove_restored(ctx, tid, Parting::Disconnect, cause);
+        let reports = self.reconciler.fleet.remove_restored(ctx, tid, RemovalPolicy::Disconnect, cause);
         self.reported(ctx, reports);
         self.dcs.entry(tid.clone()).or_default();
         self.give_up(ctx, tid, reason);
@@ -457,7 +457,7 @@ impl Finder {
         for token in dc.connected(Connection { ctrl, since: ctx.now, seqnum }) {
             ctx.push(Effect::Refreshed { token, result: Err(RefreshError::Reconnected) });
         }
-        self.reconciler.sources.outdate(&SourceId::Page(tid.clone()));
+        self.reconciler.sources.mark_stale(&SourceId::Page(tid.clone()));
         self.timers.set(Timer::SecondRead(tid.clone()), ctx.now + discovery_controller::SECOND_READ);
         self.poll_begins(ctx.now, tid);
         self.read_soon(ctx, tid);
@@ -473,7 +473,7 @@ impl Finder {
         self.timers.cancel(&Timer::Hanging(tid.clone()));
         self.timers.cancel(&Timer::PollEnds(tid.clone()));
         self.timers.cancel(&Timer::Register(tid.clone()));
-        self.reconciler.sources.outdate(&SourceId::Page(tid.clone()));
+        self.reconciler.sources.mark_stale(&SourceId::Page(tid.clone()));
         ctx.host(HostEffect::Save);
     }
 
@@ -580,7 +580,7 @@ impl Finder {
         let all: Vec<Tid> = self.reconciler.fleet.tids().cloned().collect();
         for tid in all {
             let cause = Cause::new(Why::Stopping, "stafd stops, and persistent-connections=false");
-            self.reconciler.fleet.unwant(ctx, &tid, Parting::Disconnect, cause);
+            self.reconciler.fleet.unwant(ctx, &tid, RemovalPolicy::Disconnect, cause);
         }
         self.stopped_when_empty(ctx);
     }
@@ -619,7 +619,7 @@ impl Finder {
         match event {
             Event::BootTables(tables) => self.boot_tables(ctx, &tables),
             Event::Configured(settings) => self.configure(ctx, *settings),
-            Event::Heard(heard) => self.heard(ctx, heard),
+            Event::BrowseEvent(heard) => self.heard(ctx, heard),
             Event::Host(event) => self.host_event(ctx, event),
             Event::Tick => self.tick(ctx),
             Event::SupportedRead { op, result } => self.supported_read(ctx, op, result),

@@ -142,7 +142,7 @@ impl Finder {
             let at_stake: BTreeSet<Tid> = at_stake.cloned().collect();
             self.reconciler.sources.read(ctx.now, id, page, |tid| at_stake.contains(tid));
         } else {
-            self.reconciler.sources.hearsay(id, names);
+            self.reconciler.sources.add_unproved(id, names);
         }
         if first || changed {
             self.reconciler.quiet.disturb(ctx.now);

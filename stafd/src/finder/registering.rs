@@ -15,17 +15,17 @@ use super::wire::{NotRegistered, RegisterError, RegisterRequest};
 use super::{Context, Effect, Finder, Timer};
 
 /// A wanted registration: on which connection, and under which symbolic name.
-type Wish = (Time, Option<String>);
+type WantedRegistration = (Time, Option<String>);
 
 /// The state of the registration with one discovery controller.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Registering {
     /// The registration that has succeeded.
-    done: Option<Wish>,
+    done: Option<WantedRegistration>,
     /// The registration that has been requested and not answered yet.
-    asked: Option<(OpId, Wish)>,
+    asked: Option<(OpId, WantedRegistration)>,
     /// The registration that is not requested again: it was refused for good, or there is no register.
-    settled: Option<Wish>,
+    settled: Option<WantedRegistration>,
     /// Why this host is not registered.
     failure: Option<RegisterError>,
     backoff: Backoff,

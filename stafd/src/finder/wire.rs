@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use libstas::bus::contract::{Origin, PageState, RemovalReason};
 use libstas::conf::StafConf;
-use libstas::core::browse::{Ask, Heard};
+use libstas::core::browse::{Ask, BrowseEvent};
 use libstas::core::fleet::MemberView;
 use libstas::core::{AdminError, CtrlRef, HostEffect, HostEvent, OpId, Time};
 use libstas::nvme::admin::Task;
@@ -57,7 +57,7 @@ pub enum Event {
         result: Result<(), NotRegistered>,
     },
     /// The browser reports announcements.
-    Heard(Vec<Heard>),
+    BrowseEvent(Vec<BrowseEvent>),
     /// A D-Bus call requests that the page of a discovery controller is read again; answered by [`Effect::Refreshed`]
     /// with the same token.
     Refresh {
@@ -166,7 +166,7 @@ pub enum Effect {
         /// The content of the registration.
         request: Box<RegisterRequest>,
     },
-    /// A request to the mDNS browser; answered by [`Event::Heard`].
+    /// A request to the mDNS browser; answered by [`Event::BrowseEvent`].
     Browse(Ask),
     /// Signal `log_pages_changed`.
     PagesChanged {

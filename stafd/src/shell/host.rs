@@ -32,7 +32,7 @@ impl StafdHost {
         let browser = Browser::start(move |heard| {
             let hearing = hearing.clone();
             async move {
-                hearing.post(Event::Heard(heard));
+                hearing.post(Event::BrowseEvent(heard));
                 // Wait until the core has handled the event: untrusted input must not pile up work for it.
                 let _ = hearing.ask(|_, _| ()).await;
             }

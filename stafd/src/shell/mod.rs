@@ -13,7 +13,7 @@ use libstas::core::browse::Ask;
 use libstas::core::{AdminError, CtrlRef, Host, HostEffect};
 use libstas::daemon::configuration::Files;
 use libstas::daemon::describe;
-use libstas::daemon::event_loop::{Aftermath, Handle, Shell};
+use libstas::daemon::event_loop::{FollowUp, Handle, Shell};
 use libstas::daemon::journal::{self, Journal};
 use libstas::daemon::state::{STATE_MAX, Saver, StateFile};
 use libstas::nvme::log_page::LogPage;
@@ -93,10 +93,10 @@ impl<H: DiscoveryHost> Shell for StafdShell<H> {
         Event::Tick
     }
 
-    fn perform(&mut self, _: &Finder, effect: Effect) -> Aftermath {
+    fn perform(&mut self, _: &Finder, effect: Effect) -> FollowUp {
         match effect {
             Effect::Host(HostEffect::Tell(notice)) => journal::tell(&notice),
-            Effect::Host(HostEffect::Save) => return Aftermath::Save,
+            Effect::Host(HostEffect::Save) => return FollowUp::Save,
             Effect::Host(effect) => self.host.start(effect),
             Effect::ReadSupported { op, ctrl } => {
                 let finder = self.finder.clone();
@@ -126,7 +126,7 @@ impl<H: DiscoveryHost> Shell for StafdShell<H> {
             }
             Effect::Stopped => self.stopped = true,
         }
-        Aftermath::Done
+        FollowUp::Done
     }
 
     fn reload(&mut self) -> Vec<Event> {

@@ -21,12 +21,12 @@ const MARK: &str = "# Made by stafd";
 
 /// The override of nvme-cli's rule.
 #[derive(Clone, Debug)]
-pub struct RuleShadow {
+pub struct UdevRuleOverride {
     installed: Vec<PathBuf>,
     shadow: PathBuf,
 }
 
-impl Default for RuleShadow {
+impl Default for UdevRuleOverride {
     fn default() -> Self {
         let below = |directory: &str| Path::new(directory).join(RULE);
         Self {
@@ -36,7 +36,7 @@ impl Default for RuleShadow {
     }
 }
 
-impl RuleShadow {
+impl UdevRuleOverride {
     /// Installs the override. udevd notices it by itself.
     ///
     /// # Errors
@@ -160,10 +160,10 @@ ACTION=="change", SUBSYSTEM=="fc", ENV{FC_EVENT}=="nvmediscovery", \
   RUN+="/usr/bin/systemctl --no-block restart nvmf-connect@--device=none\t--transport=fc.service"
 "#;
 
-    fn shadow(directory: &tempfile::TempDir, installed: &str) -> RuleShadow {
+    fn shadow(directory: &tempfile::TempDir, installed: &str) -> UdevRuleOverride {
         let path = directory.path().join("installed.rules");
         fs::write(&path, installed).unwrap();
-        RuleShadow { installed: vec![path], shadow: directory.path().join("run/rules.d").join(RULE) }
+        UdevRuleOverride { installed: vec![path], shadow: directory.path().join("run/rules.d").join(RULE) }
     }
 
     #[test]

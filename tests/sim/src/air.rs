@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use libstas::core::HostEvent;
-use libstas::core::browse::{Ask, Heard, Spot};
+use libstas::core::browse::{Ask, BrowseEvent, Spot};
 use libstas::linux::mdns::{AGE, BATCH, BATCH_PACE, SETTLE};
 use libstas::nvme::announcement;
 
@@ -118,7 +118,7 @@ impl World {
         self.air.turns += 1;
         let life = self.air.turns;
         self.air.browser = Some(Browser { life, renewing: false, told: BTreeSet::new() });
-        self.tell_heard(vec![Heard::Afresh]);
+        self.tell_heard(vec![BrowseEvent::Afresh]);
         self.after(AGE, Happening::Renew(life));
         let (crowd, others): (Vec<_>, Vec<_>) = self.air.all_audible().into_iter().partition(|who| is_dead(*who));
         for target in others {
@@ -166,7 +166,7 @@ impl World {
                 browser.told.insert(*target);
             }
             let Ok(address) = target.address().parse() else { continue };
-            heard.push(Heard::Announced {
+            heard.push(BrowseEvent::Announced {
                 service: service(*target),
                 offer: announcement::offer(8009, [("p", Some(b"tcp".as_slice()))]),
                 spots: on.into_iter().map(|iface| Spot { interface: iface.index(), address }).collect(),
@@ -201,18 +201,18 @@ impl World {
     fn gone_from_air(&mut self, targets: &[Target]) {
         let Some(browser) = &mut self.air.browser else { return };
         let gone = targets.iter().filter(|target| browser.told.remove(target));
-        let heard = gone.map(|target| Heard::Gone(service(*target))).collect();
+        let heard = gone.map(|target| BrowseEvent::Gone(service(*target))).collect();
         self.tell_heard(heard);
     }
 
-    fn tell_heard(&mut self, heard: Vec<Heard>) {
+    fn tell_heard(&mut self, heard: Vec<BrowseEvent>) {
         if heard.is_empty() {
             return;
         }
         let wait = self.luck.moment("heard");
         self.air.heard_until = self.air.heard_until.max(self.now + wait);
         let wait = self.air.heard_until - self.now;
-        self.tell(Who::Stafd, wait, Incoming::Heard(heard));
+        self.tell(Who::Stafd, wait, Incoming::BrowseEvent(heard));
     }
 
     /// Performs an action of an announced target.

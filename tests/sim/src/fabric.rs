@@ -7,7 +7,7 @@ use libstas::core::Dctype;
 use libstas::nvme::log_page::LogPage;
 
 use crate::names::{Subsystem, Target, entry};
-use crate::plan::{Blur, Land, Outage};
+use crate::plan::{Land, Outage, UnclearEntries};
 use crate::world::{Happening, World, say};
 
 /// The state of a target.
@@ -37,7 +37,7 @@ pub(crate) struct Site {
     refers: BTreeSet<Target>,
     lists_nothing: bool,
     /// Subsystems of its own with a wrong log entry, and the number of times that each became wrong.
-    blurred: BTreeMap<Subsystem, (Blur, u32)>,
+    blurred: BTreeMap<Subsystem, (UnclearEntries, u32)>,
     genctr: u64,
     dctype: Dctype,
 }
@@ -108,8 +108,8 @@ impl Fabric {
         let iocs = self.listed(target).into_iter().filter_map(|(at, subsystem)| {
             let mut entry = entry(at, Some(subsystem))?;
             match blur(at, &subsystem) {
-                Some(Blur::Address(address)) => entry.traddr = address.into(),
-                Some(Blur::Port(port)) => entry.trsvcid = port.into(),
+                Some(UnclearEntries::Address(address)) => entry.traddr = address.into(),
+                Some(UnclearEntries::Port(port)) => entry.trsvcid = port.into(),
                 None => {}
             }
             Some(entry)
@@ -198,7 +198,7 @@ impl World {
     }
 
     /// Makes the log entry of a subsystem wrong in this way, for that time.
-    pub(crate) fn blur(&mut self, target: Target, subsystem: Subsystem, blur: Blur, time: Duration) {
+    pub(crate) fn blur(&mut self, target: Target, subsystem: Subsystem, blur: UnclearEntries, time: Duration) {
         if let Some(site) = self.fabric.sites.get_mut(target.0) {
             let (now, times) = site.blurred.entry(subsystem).or_insert((blur, 0));
             (*now, *times) = (blur, *times + 1);

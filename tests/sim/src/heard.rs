@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use libstas::conf::Persistence;
-use libstas::core::browse::Heard;
+use libstas::core::browse::BrowseEvent;
 use libstas::core::{Links, Time};
 use libstas::nvme::Tid;
 
@@ -69,22 +69,22 @@ impl Announced {
         }
     }
 
-    pub(crate) fn hear(&mut self, now: Time, heard: &[Heard]) {
+    pub(crate) fn hear(&mut self, now: Time, heard: &[BrowseEvent]) {
         self.time_passes(now);
         if !self.zeroconf {
             return;
         }
         for heard in heard {
             match heard {
-                Heard::Announced { service, spots, .. } => {
+                BrowseEvent::Announced { service, spots, .. } => {
                     let on = |index| Iface::ALL.into_iter().find(|iface| iface.index() == index);
                     let on = spots.iter().filter_map(|spot| on(spot.interface)).collect();
                     if let Some(target) = who_is(service) {
                         self.services.insert(target, (on, None));
                     }
                 }
-                Heard::Gone(service) => drop(who_is(service).and_then(|target| self.services.remove(&target))),
-                Heard::Afresh => {
+                BrowseEvent::Gone(service) => drop(who_is(service).and_then(|target| self.services.remove(&target))),
+                BrowseEvent::Afresh => {
                     for (_, unheard) in self.services.values_mut() {
                         unheard.get_or_insert(now);
                     }

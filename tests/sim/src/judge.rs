@@ -95,19 +95,19 @@ struct Gone {
 
 impl Told {
     pub(crate) fn say(&mut self, dc: &Tid, saying: Saying) {
-        self.outdate(dc, saying.at);
+        self.mark_stale(dc, saying.at);
         self.pages.entry(dc.clone()).or_default().push(saying);
     }
 
     /// The page of a discovery controller is no longer current.
-    pub(crate) fn outdate(&mut self, dc: &Tid, now: Time) {
+    pub(crate) fn mark_stale(&mut self, dc: &Tid, now: Time) {
         if let Some(last) = self.pages.get_mut(dc).and_then(|sayings| sayings.last_mut()) {
             last.until.get_or_insert(now);
         }
     }
 
     pub(crate) fn give_up(&mut self, dc: &Tid, now: Time, aged_out: bool) {
-        self.outdate(dc, now);
+        self.mark_stale(dc, now);
         let lists_any = |saying: &&Saying| !saying.names.is_empty() || !saying.protected.is_empty();
         let mut listing = self.pages.get(dc).into_iter().flatten().rev().filter(lists_any);
         let last = listing.next().map(|saying| saying.at);
@@ -295,7 +295,7 @@ pub(crate) struct Judge {
     pub(crate) stac: Told,
     pub(crate) checks: BTreeMap<CtrlRef, UseCheck>,
     /// When stacd was last told something other than a page, or disconnected something: that disturbs the quiet, too.
-    pub(crate) stirred: Time,
+    pub(crate) dirty: Time,
     /// Disconnects requested by the present daemons, and by which.
     pub(crate) disconnecting: BTreeMap<CtrlRef, Who>,
     /// The newest snapshot that has reached each of the present daemons.
@@ -334,11 +334,11 @@ impl Judge {
 
     /// True when stacd disconnects a controller without having waited for quiet sources.
     pub(crate) fn is_hasty(&self, tid: &Tid, now: Time) -> bool {
-        self.stirred + CALM <= now && self.stac.is_hasty(tid, now)
+        self.dirty + CALM <= now && self.stac.is_hasty(tid, now)
     }
 
     pub(crate) fn stac_loads(&mut self, file: &StacFile, now: Time) {
-        self.stirred = now;
+        self.dirty = now;
         if !file.garbled {
             self.stac_named.clear();
         }
@@ -374,7 +374,7 @@ impl Judge {
         self.taken.clear();
         let known: Vec<Tid> = self.stac.pages.keys().cloned().collect();
         for dc in known {
-            self.stac.outdate(&dc, now);
+            self.stac.mark_stale(&dc, now);
         }
     }
 

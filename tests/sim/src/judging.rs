@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use libstas::conf::{DisconnectScope, InUse};
-use libstas::core::browse::Heard;
+use libstas::core::browse::BrowseEvent;
 use libstas::core::fleet::Status;
 use libstas::core::{AdminError, CtrlRef, CtrlState, HostEvent, KernelController, Machine, OpId, Owner, Time};
 use libstas::nvme::log_page::{Entry, LogPage, Subtype};
@@ -35,7 +35,7 @@ impl World {
                 }
                 self.feed_stac(event);
             }
-            Incoming::Heard(heard) => self.hand_in_heard(heard),
+            Incoming::BrowseEvent(heard) => self.hand_in_heard(heard),
             Incoming::PageRead(op, ctrl, result) => self.hand_in_page(op, ctrl, result),
             Incoming::AllFetched(op, result) => self.hand_in_all(op, result),
             Incoming::PageFetched(op, refreshed, result) => self.hand_in_fetched(op, refreshed, result),
@@ -75,21 +75,21 @@ impl World {
     }
 
     /// stafd's browser has received announcements.
-    fn hand_in_heard(&mut self, heard: Vec<Heard>) {
+    fn hand_in_heard(&mut self, heard: Vec<BrowseEvent>) {
         let now = self.time();
         for heard in &heard {
             match heard {
-                Heard::Announced { service, spots, .. } => {
+                BrowseEvent::Announced { service, spots, .. } => {
                     let on: Vec<u32> = spots.iter().map(|spot| spot.interface).collect();
                     say!(self, "stafd hears {service} on {on:?}");
                 }
-                Heard::Gone(service) => say!(self, "stafd hears no more of {service}"),
-                Heard::Afresh => say!(self, "stafd begins to browse"),
+                BrowseEvent::Gone(service) => say!(self, "stafd hears no more of {service}"),
+                BrowseEvent::Afresh => say!(self, "stafd begins to browse"),
             }
         }
         self.judge.announced.hear(now, &heard);
         let heard = if self.bug.is_some() { self.spoil_heard(heard) } else { heard };
-        self.feed_staf(stafd::finder::Event::Heard(heard));
+        self.feed_staf(stafd::finder::Event::BrowseEvent(heard));
     }
 
     pub(crate) fn feed_staf(&mut self, event: stafd::finder::Event) {
@@ -159,7 +159,7 @@ impl World {
             .judge
             .announced
             .overdue(now, self.judge.excused, LATE)
-            .filter(|tid| core.controller(tid).is_some_and(|view| view.member.status != Status::Leaving));
+            .filter(|tid| core.controller(tid).is_some_and(|view| view.member.status != Status::RemovalState));
         let (meant, overdue): (Vec<Tid>, Vec<Tid>) = overdue.cloned().partition(is_meant);
         for tid in meant {
             self.judge.announced.is_meant(&tid, now);
@@ -273,7 +273,7 @@ impl World {
                 }
                 match told.removed.iter().find(|removed| removed.dc == dc) {
                     Some(removed) => self.judge.stac.give_up(&dc, now, removed.reason.spares_live()),
-                    None => self.judge.stac.outdate(&dc, now),
+                    None => self.judge.stac.mark_stale(&dc, now),
                 }
             }
         }
@@ -426,7 +426,7 @@ impl World {
             Who::Stafd => self.judge_dc(&known, &serves, &name),
             Who::Stacd => {
                 self.judge_ioc(&known, &serves, &name);
-                self.judge.stirred = self.time();
+                self.judge.dirty = self.time();
             }
         }
     }

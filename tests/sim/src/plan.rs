@@ -123,14 +123,14 @@ pub enum Outage {
 
 /// The defect of a log page entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Blur {
+pub enum UnclearEntries {
     /// The address is this one.
     Address(&'static str),
     /// The port is this one.
     Port(&'static str),
 }
 
-impl Blur {
+impl UnclearEntries {
     /// All defects. The last one is another spelling of the same port.
     pub const ALL: [Self; 6] = [
         Self::Address("0.0.0.0"),
@@ -225,7 +225,7 @@ pub enum What {
     /// A discovery controller lists nothing for that time.
     ListsNothing(Target, Duration),
     /// The log entry of a subsystem is wrong in this way for that time.
-    Blurs(Target, Subsystem, Blur, Duration),
+    Blurs(Target, Subsystem, UnclearEntries, Duration),
     /// A discovery controller starts or stops referring to another one.
     Refers(Target, Target),
     /// A target fails in this way for that time.

@@ -2,7 +2,7 @@
 //! itself is unchanged. The simulated world must detect each of them.
 
 use libstas::conf::{FamilyOrder, Persistence, StacConf, StafConf};
-use libstas::core::browse::Heard;
+use libstas::core::browse::BrowseEvent;
 use libstas::core::{AdminError, ConnectError, ConnectOutcome, CtrlRef, HostEvent, UeventKind, Usage};
 use libstas::nvme::log_page::LogPage;
 use libstas::nvme::{Tid, Transport};
@@ -178,14 +178,14 @@ impl World {
                 Who::Stafd => self.staf.core.as_ref().and_then(|core| Some(core.controller(tid)?.member.status)),
                 Who::Stacd => self.stac.core.as_ref().and_then(|core| Some(core.controller(tid)?.member.status)),
             };
-            status.is_some_and(|status| status != Status::Leaving && status != Status::Kept)
+            status.is_some_and(|status| status != Status::RemovalState && status != Status::Kept)
         })
     }
 
     /// Changes an event of the browser on its way to stafd.
-    pub(crate) fn spoil_heard(&mut self, mut heard: Vec<Heard>) -> Vec<Heard> {
+    pub(crate) fn spoil_heard(&mut self, mut heard: Vec<BrowseEvent>) -> Vec<BrowseEvent> {
         let gone = heard.iter().filter_map(|heard| match heard {
-            Heard::Gone(service) => who_is(service),
+            BrowseEvent::Gone(service) => who_is(service),
             _ => None,
         });
         let gone: Vec<Target> = gone.collect();
@@ -196,11 +196,11 @@ impl World {
                     gone.into_iter().for_each(|target| self.after(span, Happening::Pull(target)));
                 }
             }
-            Some(Bug::GoodbyeUnheard) => heard.retain(|heard| !matches!(heard, Heard::Gone(_))),
+            Some(Bug::GoodbyeUnheard) => heard.retain(|heard| !matches!(heard, BrowseEvent::Gone(_))),
             Some(Bug::ReturnUnheard) => {
                 self.said_goodbye.extend(gone);
                 let returns = |service: &String| who_is(service).is_some_and(|who| self.said_goodbye.contains(&who));
-                heard.retain(|heard| !matches!(heard, Heard::Announced { service, .. } if returns(service)));
+                heard.retain(|heard| !matches!(heard, BrowseEvent::Announced { service, .. } if returns(service)));
             }
             _ => {}
         }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::dice::Dice;
 use crate::names::{Iface, Subsystem, Target, Who};
-use crate::plan::{self, Blur, Deed, Edit, Fault, Land, What};
+use crate::plan::{self, Deed, Edit, Fault, Land, UnclearEntries, What};
 
 /// Percentage of the plans that have such actions.
 const SHARE: usize = 50;
@@ -36,7 +36,7 @@ fn what(dice: &mut Dice, land: &Land) -> What {
     let via = [None, Some(iface), Some(iface)][dice.below(3)];
     match dice.below(24) {
         20.. => {
-            let blur = Blur::ALL[dice.below(Blur::ALL.len())];
+            let blur = UnclearEntries::ALL[dice.below(UnclearEntries::ALL.len())];
             What::Blurs(target, subsystem, blur, time(dice))
         }
         0..=6 => What::ConnectsByHand(target, subsystem, via),

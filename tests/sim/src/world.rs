@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use libstas::core::browse::Heard;
+use libstas::core::browse::BrowseEvent;
 use libstas::core::{AdminError, CtrlRef, HostEvent, KernelController, Links, Machine, OpId, Portal, Time};
 use libstas::nvme::{HostIdentity, Tid};
 use stacd::connector::{Connector, FetchError};
@@ -47,7 +47,7 @@ pub(crate) enum Incoming {
     Staf(stafd::finder::Event),
     Stac(stacd::connector::Event),
     /// Events of stafd's browser.
-    Heard(Vec<Heard>),
+    BrowseEvent(Vec<BrowseEvent>),
     /// The result of a log page read on a connection.
     PageRead(OpId, CtrlRef, Result<(libstas::nvme::log_page::LogPage, Connection), AdminError>),
     AllFetched(OpId, Result<ToldAll, FetchError>),

@@ -7,7 +7,7 @@ use crate::context::Context;
 use crate::controller::{Controller, Life};
 use crate::effect::{ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, Level};
 use crate::kernel::Gained;
-use crate::lane::{Manner, Standing, Turned, Write};
+use crate::lane::{AttemptParameters, Rejected, Standing, Write};
 use crate::ownership::{Cause, Why};
 use crate::{CtrlRef, OpId, Time, reuse};
 use stas_nvme::security::{Obstacle, Tls};
@@ -117,7 +117,7 @@ impl Fleet {
         }
         let ConnectRequest { tid, parameters, identity, purpose, .. } = request;
         let failed = matches!(report.outcome, ConnectOutcome::Failed(_));
-        let manner = Manner { parameters: parameters.clone(), identity: identity.clone() };
+        let manner = AttemptParameters { parameters: parameters.clone(), identity: identity.clone() };
         let write = Write { failed, held: report.held, portal_live: self.portal_live(&tid), manner };
         let ended = self.lane.ended(ctx.now, op, &tid, write);
         self.turned_away(ctx, ended.turned);
@@ -164,7 +164,7 @@ impl Fleet {
                 }
             }
         }
-        self.stirred.insert(tid);
+        self.dirty.insert(tid);
     }
 
     /// A write created a controller. If another live connection serves the same TID, the new one is disconnected.
@@ -217,7 +217,7 @@ impl Fleet {
             self.connection_gone(ctx, tid, ctrl);
             return;
         }
-        self.stirred.insert(tid.clone());
+        self.dirty.insert(tid.clone());
         ctx.host(HostEffect::HideSecrets(ctrl));
         ctx.host(HostEffect::Save);
         let text = match attempts {
@@ -254,15 +254,15 @@ impl Fleet {
             ctx.tell_about(level, tid, Some(ctrl), text);
             self.timers.set(Timer::Retry(tid.clone()), again);
         }
-        self.stirred.insert(tid.clone());
+        self.dirty.insert(tid.clone());
     }
 
     /// The connect queue rejected controllers.
-    pub(super) fn turned_away(&mut self, ctx: &mut Context<'_>, turned: Vec<Turned>) {
-        for Turned { tid, reason } in turned {
+    pub(super) fn turned_away(&mut self, ctx: &mut Context<'_>, turned: Vec<Rejected>) {
+        for Rejected { tid, reason } in turned {
             let not_before = self.banned_until(&tid);
             self.attempt_failed(ctx, &tid, reason, not_before);
-            self.stirred.insert(tid);
+            self.dirty.insert(tid);
         }
     }
 

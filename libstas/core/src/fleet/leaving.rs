@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Fleet, Kind, Report, Timer};
 use crate::context::Context;
-use crate::controller::{BeforeExclusion, Controller, Leaving, Life, Parting};
+use crate::controller::{BeforeExclusion, Controller, Life, RemovalPolicy, RemovalState};
 use crate::effect::{HostEffect, Level, Usage};
 use crate::kernel::{Gained, KernelController};
 use crate::ownership::{Cause, Decision, Reason, Why};
@@ -49,8 +49,8 @@ impl Fleet {
                 Some(ctrl) => {
                     if let Some(member) = self.members.get_mut(tid) {
                         member.hold(ctx.now, ctrl);
-                        member.leaving = Some((how, Leaving::Asked));
-                        self.stirred.insert(tid.clone());
+                        member.leaving = Some((how, RemovalState::Asked));
+                        self.dirty.insert(tid.clone());
                     }
                 }
                 None => self.forget(ctx, tid),
@@ -58,7 +58,14 @@ impl Fleet {
         }
     }
 
-    fn part_held(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef, how: Parting, leaving: &Leaving) {
+    fn part_held(
+        &mut self,
+        ctx: &mut Context<'_>,
+        tid: &Tid,
+        ctrl: CtrlRef,
+        how: RemovalPolicy,
+        leaving: &RemovalState,
+    ) {
         if self.disconnecting.values().any(|going| *going == ctrl) {
             return;
         }
@@ -74,9 +81,9 @@ impl Fleet {
             Others::None => {}
         }
         let cause = self.cause_of(tid);
-        match self.decide(ctrl, how == Parting::KeepForBoot, &cause) {
+        match self.decide(ctrl, how == RemovalPolicy::KeepForBoot, &cause) {
             Decision::Disconnect => {}
-            Decision::Keep(_) if *leaving == Leaving::Kept => return,
+            Decision::Keep(_) if *leaving == RemovalState::Kept => return,
             Decision::Keep(reason) if reason.may_change() => {
                 self.keep(ctx, tid, ctrl, how, &reason.to_string(), "");
                 return;
@@ -88,14 +95,14 @@ impl Fleet {
             }
         }
         match (how, leaving) {
-            (Parting::Keep | Parting::KeepForBoot, Leaving::Kept) => {}
-            (Parting::Keep, _) => self.keep(ctx, tid, ctrl, how, &Reason::NoDisconnect.to_string(), ""),
-            (Parting::KeepForBoot, _) => self.keep(ctx, tid, ctrl, how, &Reason::Booted.to_string(), ""),
-            (_, Leaving::Refused(until)) if *until > ctx.now => self.timers.set(Timer::Part(tid.clone()), *until),
-            (Parting::SpareInUse, Leaving::Asked | Leaving::Refused(_)) if self.kind == Kind::Io => {
+            (RemovalPolicy::Keep | RemovalPolicy::KeepForBoot, RemovalState::Kept) => {}
+            (RemovalPolicy::Keep, _) => self.keep(ctx, tid, ctrl, how, &Reason::NoDisconnect.to_string(), ""),
+            (RemovalPolicy::KeepForBoot, _) => self.keep(ctx, tid, ctrl, how, &Reason::Booted.to_string(), ""),
+            (_, RemovalState::Refused(until)) if *until > ctx.now => self.timers.set(Timer::Part(tid.clone()), *until),
+            (RemovalPolicy::SpareInUse, RemovalState::Asked | RemovalState::Refused(_)) if self.kind == Kind::Io => {
                 self.check_use(ctx, tid, ctrl);
             }
-            (Parting::SpareInUse, Leaving::Checking(_) | Leaving::Kept) => {}
+            (RemovalPolicy::SpareInUse, RemovalState::Checking(_) | RemovalState::Kept) => {}
             // Decided above; nothing has changed since.
             _ => drop(self.disconnect(ctx, ctrl, false, &cause)),
         }
@@ -159,14 +166,14 @@ impl Fleet {
         }
         let open = |tid: &Tid| self.members.get(tid).is_some_and(|member| member.ctrl().is_none());
         let open: Vec<Tid> = others.into_iter().filter(open).collect();
-        self.stirred.extend(open);
+        self.dirty.extend(open);
     }
 
     /// Re-examines members being removed after a connection appeared, became live or was lost: they may have waited for
     /// that.
     pub(super) fn stir_leaving(&mut self) {
         let leaving = self.members.iter().filter(|(_, member)| !member.is_wanted() && member.ctrl().is_some());
-        self.stirred.extend(leaving.map(|(tid, _)| tid.clone()));
+        self.dirty.extend(leaving.map(|(tid, _)| tid.clone()));
     }
 
     /// Starts a check for storage in use. One check at a time: if two paths to one namespace were checked together,
@@ -177,7 +184,7 @@ impl Fleet {
         }
         let op = ctx.next_op();
         if let Some(member) = self.members.get_mut(tid) {
-            member.leaving = Some((Parting::SpareInUse, Leaving::Checking(op)));
+            member.leaving = Some((RemovalPolicy::SpareInUse, RemovalState::Checking(op)));
         }
         self.checking = Some(op);
         self.timers.set(Timer::UseAnswer, ctx.now + CHECK_DEADLINE);
@@ -191,7 +198,7 @@ impl Fleet {
             self.timers.cancel(&Timer::UseAnswer);
         }
         let found = self.members.iter().find_map(|(tid, member)| match &member.leaving {
-            Some((_, Leaving::Checking(checking))) if *checking == op => Some((tid.clone(), member.ctrl())),
+            Some((_, RemovalState::Checking(checking))) if *checking == op => Some((tid.clone(), member.ctrl())),
             _ => None,
         });
         if let Some((tid, Some(ctrl))) = found {
@@ -199,24 +206,24 @@ impl Fleet {
                 // It may have become needed while the check ran.
                 Usage::Free if self.others(&tid, ctrl) != Others::None => {
                     if let Some(member) = self.members.get_mut(&tid) {
-                        member.leaving = Some((Parting::SpareInUse, Leaving::Asked));
+                        member.leaving = Some((RemovalPolicy::SpareInUse, RemovalState::Asked));
                     }
-                    self.stirred.insert(tid);
+                    self.dirty.insert(tid);
                 }
                 Usage::Free => {
                     let cause = self.cause_of(&tid);
                     if self.disconnect(ctx, ctrl, false, &cause).is_err() {
                         // Its owner or the scope has changed while the check ran.
                         if let Some(member) = self.members.get_mut(&tid) {
-                            member.leaving = Some((Parting::SpareInUse, Leaving::Asked));
+                            member.leaving = Some((RemovalPolicy::SpareInUse, RemovalState::Asked));
                         }
-                        self.stirred.insert(tid);
+                        self.dirty.insert(tid);
                     }
                 }
-                Usage::LastPath(what) => self.keep(ctx, &tid, ctrl, Parting::SpareInUse, what, UNTIL_FREE),
+                Usage::LastPath(what) => self.keep(ctx, &tid, ctrl, RemovalPolicy::SpareInUse, what, UNTIL_FREE),
                 Usage::Unknown(why) => {
                     let what = format!("whether its storage is in use cannot be found out ({why})");
-                    self.keep(ctx, &tid, ctrl, Parting::SpareInUse, &what, UNTIL_FREE);
+                    self.keep(ctx, &tid, ctrl, RemovalPolicy::SpareInUse, &what, UNTIL_FREE);
                 }
             }
         }
@@ -224,9 +231,9 @@ impl Fleet {
     }
 
     /// Keeps the connection of a member that is being removed. `until` says what ends that.
-    fn keep(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef, how: Parting, what: &str, until: &str) {
+    fn keep(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef, how: RemovalPolicy, what: &str, until: &str) {
         let Some(member) = self.members.get_mut(tid) else { return };
-        member.leaving = Some((how, Leaving::Kept));
+        member.leaving = Some((how, RemovalState::Kept));
         member.kept = Some(what.to_owned());
         if member.is_news(what) {
             let text = format!("{ctrl} is no longer wanted, but is kept: {what}{until}");
@@ -248,17 +255,19 @@ impl Fleet {
     /// Re-examines the members that wait for their check.
     fn stir_unchecked(&mut self) {
         let waiting = self.members.iter().filter(|(_, member)| {
-            matches!(member.leaving, Some((Parting::SpareInUse, Leaving::Asked | Leaving::Refused(_))))
+            matches!(member.leaving, Some((RemovalPolicy::SpareInUse, RemovalState::Asked | RemovalState::Refused(_))))
         });
-        self.stirred.extend(waiting.map(|(tid, _)| tid.clone()));
+        self.dirty.extend(waiting.map(|(tid, _)| tid.clone()));
     }
 
     /// Checks kept connections again with each full snapshot: they may be unused by now, or have another path.
     pub(super) fn check_kept_again(&mut self) {
         for (tid, member) in &mut self.members {
-            if let Some((Parting::SpareInUse | Parting::Disconnect, leaving @ Leaving::Kept)) = &mut member.leaving {
-                *leaving = Leaving::Asked;
-                self.stirred.insert(tid.clone());
+            if let Some((RemovalPolicy::SpareInUse | RemovalPolicy::Disconnect, leaving @ RemovalState::Kept)) =
+                &mut member.leaving
+            {
+                *leaving = RemovalState::Asked;
+                self.dirty.insert(tid.clone());
             }
         }
     }
@@ -268,7 +277,7 @@ impl Fleet {
         let hanging = self
             .members
             .iter()
-            .find(|(_, member)| matches!((&member.leaving, checking), (Some((_, Leaving::Checking(op))), Some(now)) if *op == now));
+            .find(|(_, member)| matches!((&member.leaving, checking), (Some((_, RemovalState::Checking(op))), Some(now)) if *op == now));
         if let Some((tid, member)) = hanging {
             let text = "looking for storage in use hangs; nothing is disconnected until it returns".to_owned();
             ctx.tell_about(Level::Warning, tid, member.ctrl(), text);
@@ -330,8 +339,8 @@ impl Fleet {
             member.dismissed = false;
             member.resting = None;
             let Some((_, leaving)) = &mut member.leaving else { continue };
-            *leaving = Leaving::Refused(ctx.now + REFUSED_WAIT);
-            self.stirred.insert(tid.clone());
+            *leaving = RemovalState::Refused(ctx.now + REFUSED_WAIT);
+            self.dirty.insert(tid.clone());
             if member.is_news(&reason.to_string()) {
                 let text =
                     format!("{ctrl} could not be disconnected: {reason}; tried again in {} s", REFUSED_WAIT.as_secs());

@@ -162,7 +162,7 @@ impl Fleet {
                 .iter()
                 .filter(|(_, member)| !matches!(member.life, Life::Held { .. } | Life::Connecting(_)))
                 .filter(|(tid, _)| first || news.iter().any(|kernel| reuse::serves(kernel, tid, &self.links)));
-            self.stirred.extend(open.map(|(tid, _)| tid.clone()));
+            self.dirty.extend(open.map(|(tid, _)| tid.clone()));
         }
     }
 
@@ -174,7 +174,7 @@ impl Fleet {
             kernel.is_some_and(|kernel| kernel.owner == Owner::None && !self.ours.contains_key(&kernel.ctrl))
         });
         let unclaimed: Vec<Tid> = unclaimed.map(|(tid, _)| tid.clone()).collect();
-        self.stirred.extend(unclaimed);
+        self.dirty.extend(unclaimed);
     }
 
     pub(super) fn holding(&self, ctrl: crate::CtrlRef) -> Vec<Tid> {

@@ -18,11 +18,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::Context;
-use super::controller::{BeforeExclusion, Controller, Leaving, Life, Parting, Want};
+use super::controller::{BeforeExclusion, Controller, Life, RemovalPolicy, RemovalState, Want};
 use super::effect::{ConnectRequest, HostEffect, HostEvent, Level, Portal};
 use super::inventory::Inventory;
 use super::kernel::{CtrlState, KernelController, Links};
-use super::lane::{Lane, Manner};
+use super::lane::{AttemptParameters, ConnectQueue};
 use super::ownership::{Cause, Instance, Rules};
 use super::timers::Timers;
 use super::{CtrlRef, OpId, Time, reuse};
@@ -76,7 +76,7 @@ pub struct Fleet {
     members: BTreeMap<Tid, Controller>,
     inventory: Inventory,
     links: Arc<Links>,
-    lane: Lane,
+    lane: ConnectQueue,
     timers: Timers<Timer>,
     look: looking::Looking,
     /// The requests of the writes under way.
@@ -97,7 +97,7 @@ pub struct Fleet {
     reported_host_id: Option<Uuid>,
     rotation: rotation::Rotation,
     /// Members to re-examine by [`Fleet::work`].
-    stirred: BTreeSet<Tid>,
+    dirty: BTreeSet<Tid>,
     /// What happened to members and was not returned to the daemon yet.
     reports: Vec<Report>,
 }
@@ -112,7 +112,7 @@ impl Fleet {
             members: BTreeMap::new(),
             inventory: Inventory::default(),
             links: Arc::default(),
-            lane: Lane::default(),
+            lane: ConnectQueue::default(),
             timers: Timers::default(),
             look: looking::Looking::default(),
             connecting: BTreeMap::new(),
@@ -126,7 +126,7 @@ impl Fleet {
             encrypted: BTreeSet::new(),
             reported_host_id: None,
             rotation: rotation::Rotation::default(),
-            stirred: BTreeSet::new(),
+            dirty: BTreeSet::new(),
             reports: Vec::new(),
         }
     }
@@ -135,7 +135,7 @@ impl Fleet {
     pub fn set_identity(&mut self, ctx: &mut Context<'_>, identity: Arc<HostIdentity>) {
         self.identity = Some(identity);
         // Its secret may have changed.
-        self.stirred.extend(self.members.keys().cloned());
+        self.dirty.extend(self.members.keys().cloned());
         if !self.inventory.has_looked() {
             self.request_look(ctx);
         }
@@ -168,7 +168,7 @@ impl Fleet {
             member.attempts = 0;
             member.life = Life::Idle;
         }
-        self.stirred.insert(tid.clone());
+        self.dirty.insert(tid.clone());
         self.work(ctx)
     }
 
@@ -179,14 +179,14 @@ impl Fleet {
     }
 
     /// Removes a controller. Disconnects at most the one connection that it holds.
-    pub fn unwant(&mut self, ctx: &mut Context<'_>, tid: &Tid, how: Parting, cause: Cause) -> Vec<Report> {
+    pub fn unwant(&mut self, ctx: &mut Context<'_>, tid: &Tid, how: RemovalPolicy, cause: Cause) -> Vec<Report> {
         self.mark_unwanted(tid, how, cause);
         self.work(ctx)
     }
 
     /// Marks a controller for removal without removing it: the next event or call does that. No attempt for a marked
     /// controller begins, even if the removal of another one frees the connect queue.
-    pub fn mark_unwanted(&mut self, tid: &Tid, how: Parting, cause: Cause) {
+    pub fn mark_unwanted(&mut self, tid: &Tid, how: RemovalPolicy, cause: Cause) {
         if let Some(member) = self.members.get_mut(tid) {
             let same_how = member.leaving.as_ref().is_some_and(|(before, _)| *before == how);
             let same_why = member.cause.as_ref().is_some_and(|before| before.why == cause.why);
@@ -197,10 +197,10 @@ impl Fleet {
                     (Some((how, _)), Some(before)) => Some(BeforeExclusion::Removed(how, before)),
                     _ => Some(BeforeExclusion::Wanted),
                 };
-                member.leaving = Some((how, Leaving::Asked));
+                member.leaving = Some((how, RemovalState::Asked));
                 member.cause = Some(cause);
             }
-            self.stirred.insert(tid.clone());
+            self.dirty.insert(tid.clone());
         }
     }
 
@@ -211,11 +211,11 @@ impl Fleet {
         let Some(before) = member.before_exclusion.take() else { return false };
         member.kept = None;
         self.timers.cancel(&Timer::Part(tid.clone()));
-        self.stirred.insert(tid.clone());
+        self.dirty.insert(tid.clone());
         let is_wanted = before == BeforeExclusion::Wanted;
         (member.leaving, member.cause) = match before {
             BeforeExclusion::Wanted => (None, None),
-            BeforeExclusion::Removed(how, cause) => (Some((how, Leaving::Asked)), Some(cause)),
+            BeforeExclusion::Removed(how, cause) => (Some((how, RemovalState::Asked)), Some(cause)),
         };
         is_wanted
     }
@@ -227,25 +227,31 @@ impl Fleet {
         let Some(member) = self.members.get_mut(tid).filter(is_kept) else { return };
         (member.leaving, member.cause, member.kept, member.before_exclusion) = (None, None, None, None);
         self.timers.cancel(&Timer::Part(tid.clone()));
-        self.stirred.insert(tid.clone());
+        self.dirty.insert(tid.clone());
         let text = "its removal is no longer proved: it stays connected until that is proved again".to_owned();
         ctx.tell_about(Level::Info, tid, member.ctrl(), text);
         ctx.host(HostEffect::Save);
     }
 
     /// Removes a controller of the saved state that this run does not want: its saved connection is disconnected.
-    pub fn remove_restored(&mut self, ctx: &mut Context<'_>, tid: &Tid, how: Parting, cause: Cause) -> Vec<Report> {
+    pub fn remove_restored(
+        &mut self,
+        ctx: &mut Context<'_>,
+        tid: &Tid,
+        how: RemovalPolicy,
+        cause: Cause,
+    ) -> Vec<Report> {
         if self.members.contains_key(tid) {
             return self.unwant(ctx, tid, how, cause);
         }
         self.members.insert(tid.clone(), Controller::unwanted(how, cause));
-        self.stirred.insert(tid.clone());
+        self.dirty.insert(tid.clone());
         self.work(ctx)
     }
 
     /// Retries a controller at once, because it may answer now (a fresh announcement, a reload).
-    pub fn encourage(&mut self, ctx: &mut Context<'_>, tid: &Tid) -> Vec<Report> {
-        self.hurry(ctx.now, tid);
+    pub fn retry_now(&mut self, ctx: &mut Context<'_>, tid: &Tid) -> Vec<Report> {
+        self.end_wait(ctx.now, tid);
         self.work(ctx)
     }
 
@@ -276,7 +282,7 @@ impl Fleet {
         for timer in self.timers.due(ctx.now) {
             match timer {
                 Timer::Retry(tid) | Timer::Part(tid) => {
-                    self.stirred.insert(tid);
+                    self.dirty.insert(tid);
                 }
                 Timer::Look => self.request_look(ctx),
                 Timer::LookAnswer => self.look_hangs(ctx),
@@ -373,7 +379,7 @@ impl Fleet {
 
     /// Re-examines members until no further changes follow. Returns what happened to them.
     fn work(&mut self, ctx: &mut Context<'_>) -> Vec<Report> {
-        while let Some(tid) = self.stirred.pop_first() {
+        while let Some(tid) = self.dirty.pop_first() {
             let Some(member) = self.members.get(&tid) else { continue };
             if member.is_wanted() {
                 self.pursue(ctx, &tid);
@@ -429,7 +435,7 @@ impl Fleet {
         self.last_kick = Some(now);
         let waiting: Vec<Tid> = self.members.keys().cloned().collect();
         for tid in waiting {
-            self.hurry(now, &tid);
+            self.end_wait(now, &tid);
         }
     }
 
@@ -444,9 +450,9 @@ impl Fleet {
     }
 
     /// The parameters and the identity for a member's next connection.
-    fn manner(&self, tid: &Tid) -> Option<Manner> {
+    fn manner(&self, tid: &Tid) -> Option<AttemptParameters> {
         let (member, identity) = (self.members.get(tid)?, self.identity.clone()?);
-        Some(Manner { parameters: member.want.parameters.clone(), identity })
+        Some(AttemptParameters { parameters: member.want.parameters.clone(), identity })
     }
 
     /// The earliest time of a member's next attempt, if an attempt with the same parameters blocked the connect path.
@@ -456,23 +462,23 @@ impl Fleet {
 
     /// Ends the wait of a member and restarts one that was given up, unless it has a penalty or was retried this way a
     /// moment ago.
-    fn hurry(&mut self, now: Time, tid: &Tid) {
+    fn end_wait(&mut self, now: Time, tid: &Tid) {
         let banned_until = self.banned_until(tid).filter(|until| now < *until);
         let banned = banned_until.is_some();
         let Some(member) = self.members.get_mut(tid) else { return };
-        member.take_heart();
+        member.reset_backoff();
         let earliest = member.hurried.map_or(now, |last| last + KICK_GAP).max(now);
         if member.life == Life::GivenUp {
             member.start_afresh();
             member.life = Life::Waiting(banned_until.unwrap_or(earliest));
             member.hurried = Some(earliest);
-            self.stirred.insert(tid.clone());
+            self.dirty.insert(tid.clone());
             return;
         }
         if let (Life::Waiting(until), false) = (&mut member.life, banned) {
             *until = earliest.min(*until);
             member.hurried = Some(earliest);
-            self.stirred.insert(tid.clone());
+            self.dirty.insert(tid.clone());
         }
     }
 }

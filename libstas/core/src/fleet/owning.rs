@@ -4,10 +4,10 @@ use std::collections::BTreeSet;
 
 use super::{Fleet, Kind, Report};
 use crate::context::Context;
-use crate::controller::{Controller, Parting};
+use crate::controller::{Controller, RemovalPolicy};
 use crate::effect::{HostEffect, Level};
 use crate::kernel::{Gained, KernelController, Owner};
-use crate::ownership::{Cause, Decision, Instance, Reason, Rules, SavedParameters, Scope, Title, Why, decide};
+use crate::ownership::{Cause, Decision, Instance, Ownership, Reason, Rules, SavedParameters, Scope, Why, decide};
 use crate::{CtrlRef, reuse};
 use stas_nvme::{Parameters, Tid};
 
@@ -44,10 +44,10 @@ impl Fleet {
 
     /// The owner of a connection.
     #[must_use]
-    pub fn title(&self, ctrl: CtrlRef) -> Title {
+    pub fn title(&self, ctrl: CtrlRef) -> Ownership {
         match self.inventory.get(ctrl) {
-            Some(kernel) => Title::of(&kernel.owner, self.ours.contains_key(&ctrl)),
-            None => Title::Unknown,
+            Some(kernel) => Ownership::of(&kernel.owner, self.ours.contains_key(&ctrl)),
+            None => Ownership::Unknown,
         }
     }
 
@@ -101,7 +101,7 @@ impl Fleet {
 
     /// True when a connection may be adopted: no exclusion matches it, and it is not bound to a missing interface.
     pub(super) fn is_usable(&self, kernel: &KernelController) -> bool {
-        let ours = self.title(kernel.ctrl) == Title::Ours;
+        let ours = self.title(kernel.ctrl) == Ownership::Ours;
         self.rules.exclusions.matching_connection(kernel).is_none() && reuse::may_be_adopted(kernel, ours, &self.links)
     }
 
@@ -186,7 +186,13 @@ impl Fleet {
 
     /// Removes a connection that no member holds (audit scope): creates a member for exactly that connection and
     /// removes it. Another member with the same identity is removed first.
-    pub fn remove_foreign(&mut self, ctx: &mut Context<'_>, ctrl: CtrlRef, how: Parting, cause: Cause) -> Vec<Report> {
+    pub fn remove_foreign(
+        &mut self,
+        ctx: &mut Context<'_>,
+        ctrl: CtrlRef,
+        how: RemovalPolicy,
+        cause: Cause,
+    ) -> Vec<Report> {
         let Some(tid) = self.inventory.get(ctrl).map(KernelController::tid) else { return Vec::new() };
         if self.members.contains_key(&tid) {
             return Vec::new();
@@ -194,7 +200,7 @@ impl Fleet {
         let mut member = Controller::unwanted(how, cause);
         member.hold(ctx.now, ctrl);
         self.members.insert(tid.clone(), member);
-        self.stirred.insert(tid);
+        self.dirty.insert(tid);
         self.work(ctx)
     }
 
@@ -269,7 +275,7 @@ impl Fleet {
             let Some(member) = self.members.get_mut(tid) else { continue };
             member.release();
             self.reports.push(Report::Lost(tid.clone(), ctrl));
-            self.stirred.insert(tid.clone());
+            self.dirty.insert(tid.clone());
             ctx.tell_about(Level::Warning, tid, Some(ctrl), text.to_owned());
         }
         ctx.host(HostEffect::Save);

@@ -27,7 +27,7 @@ pub enum Status {
     /// No longer wanted, but kept because of storage in use.
     Kept,
     /// No longer wanted, being disconnected.
-    Leaving,
+    RemovalState,
     /// Configured, but left out by the configuration itself: `exclude=` or `ip-family=`. Not a member of the fleet.
     Excluded,
     /// Configured by a host name without a known address. Not a member of the fleet.
@@ -44,7 +44,7 @@ impl fmt::Display for Status {
             Self::Waiting => "waiting",
             Self::GivenUp => "given up",
             Self::Kept => "kept",
-            Self::Leaving => "leaving",
+            Self::RemovalState => "leaving",
             Self::Excluded => "excluded",
             Self::Unresolved => "unresolved",
         })
@@ -87,7 +87,7 @@ impl Fleet {
         let kernel = member.ctrl().and_then(|ctrl| self.inventory.get(ctrl));
         let (status, reason) = match (&member.leaving, &member.life) {
             (Some(_), _) if member.kept.is_some() => (Status::Kept, member.kept.as_deref()),
-            (Some(_), _) => (Status::Leaving, None),
+            (Some(_), _) => (Status::RemovalState, None),
             (None, Life::Held { .. }) if kernel.is_some_and(KernelController::is_live) => (Status::Connected, None),
             (None, Life::Held { .. }) => (Status::Reconnecting, Some("the kernel tries to get the connection back")),
             (None, Life::Connecting(_)) => (Status::Connecting, member.reason.as_deref()),

@@ -20,9 +20,9 @@ fn at(seconds: u64) -> Time {
 
 const FIRST: Standing = Standing { repeated: false, portal_live: false, secret: false };
 
-fn manner(secret: &str) -> Manner {
+fn manner(secret: &str) -> AttemptParameters {
     let parameters = Parameters { dhchap_secret: Some(Secret::new(secret)), ..Parameters::default() };
-    Manner { parameters, identity: Arc::new(HostIdentity::new("nqn.h", String::new())) }
+    AttemptParameters { parameters, identity: Arc::new(HostIdentity::new("nqn.h", String::new())) }
 }
 
 fn slow() -> Write {
@@ -39,7 +39,7 @@ fn connected() -> Write {
 
 #[derive(Default)]
 struct Scene {
-    lane: Lane,
+    lane: ConnectQueue,
     supply: Supply,
     out: Vec<HostEffect>,
 }
@@ -58,11 +58,11 @@ impl Scene {
         self.out.drain(..).map(probe).collect()
     }
 
-    fn answer(&mut self, now: Time, op: OpId, outcome: ProbeOutcome) -> Vec<Turned> {
+    fn answer(&mut self, now: Time, op: OpId, outcome: ProbeOutcome) -> Vec<Rejected> {
         self.lane.probed(&mut Context::new(now, &mut self.supply, &mut self.out), op, &outcome)
     }
 
-    fn tick(&mut self, now: Time) -> (Vec<Turned>, Option<Duration>) {
+    fn tick(&mut self, now: Time) -> (Vec<Rejected>, Option<Duration>) {
         self.lane.tick(&mut Context::new(now, &mut self.supply, &mut self.out))
     }
 
@@ -139,7 +139,7 @@ fn dead_portals_are_rejected_and_unclear_ones_come_last() {
     }
     let probes = scene.probes();
     let turned = scene.answer(at(0), probes[0].0, ProbeOutcome::Dead("refused".into()));
-    assert_eq!(turned, [Turned { tid: tid("192.0.2.1", "a"), reason: "refused".into() }]);
+    assert_eq!(turned, [Rejected { tid: tid("192.0.2.1", "a"), reason: "refused".into() }]);
     scene.answer(at(0), probes[1].0, ProbeOutcome::Unknown("no file descriptors".into()));
     scene.answer(at(0), probes[2].0, ProbeOutcome::Alive);
     assert_eq!(scene.write(at(0)).unwrap().1, tid("192.0.2.3", "a"));
@@ -335,7 +335,8 @@ fn a_penalty_applies_only_to_identical_parameters() {
         attempt(&mut scene, at(0), &tid, FIRST, Write { portal_live, ..slow() });
         assert_eq!(scene.lane.banned_until(&tid, &manner("wrong")), Some(at(30)));
         assert_eq!(scene.lane.banned_until(&tid, &manner("right")), None);
-        let other_host = Manner { identity: Arc::new(HostIdentity::new("nqn.i", String::new())), ..manner("wrong") };
+        let other_host =
+            AttemptParameters { identity: Arc::new(HostIdentity::new("nqn.i", String::new())), ..manner("wrong") };
         assert_eq!(scene.lane.banned_until(&tid, &other_host), None);
     }
 }

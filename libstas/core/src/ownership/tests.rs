@@ -1,8 +1,8 @@
 use super::*;
 use crate::CtrlState;
 
-fn titles() -> [Title; 4] {
-    [Title::Ours, Title::Unowned, Title::Other("discoverd".into()), Title::Unknown]
+fn titles() -> [Ownership; 4] {
+    [Ownership::Ours, Ownership::Unowned, Ownership::Other("discoverd".into()), Ownership::Unknown]
 }
 
 const SCOPES: [Scope; 3] = [Scope::Nothing, Scope::Ours, Scope::Audited];
@@ -20,18 +20,18 @@ const WHYS: [Why; 9] = [
 ];
 
 /// The cells of the table in doc/ownership.md in which a connection is disconnected. All others keep it.
-fn disconnects(title: &Title, scope: Scope, why: Why) -> bool {
+fn disconnects(title: &Ownership, scope: Scope, why: Why) -> bool {
     match title {
-        Title::Ours => match why {
+        Ownership::Ours => match why {
             Why::Removed | Why::Barred => scope != Scope::Nothing,
             Why::Excluded { matched } => matched,
             Why::Unclaimed { proved } => proved && scope == Scope::Audited,
             Why::Duplicate | Why::PollOver | Why::Stopping => true,
         },
-        Title::Unowned => {
+        Ownership::Unowned => {
             scope == Scope::Audited && matches!(why, Why::Excluded { matched: true } | Why::Unclaimed { proved: true })
         }
-        Title::Other(_) | Title::Unknown => false,
+        Ownership::Other(_) | Ownership::Unknown => false,
     }
 }
 
@@ -65,7 +65,7 @@ fn what_a_boot_table_names_is_disconnected_only_as_a_duplicate_or_a_poll() {
 fn what_is_unknown_is_never_disconnected_and_asked_again_later() {
     for scope in SCOPES {
         for why in WHYS {
-            let Decision::Keep(reason) = decide(&Title::Unknown, scope, why, false) else {
+            let Decision::Keep(reason) = decide(&Ownership::Unknown, scope, why, false) else {
                 panic!("{scope:?} {why:?}")
             };
             assert!(reason.may_change());
@@ -77,18 +77,18 @@ fn what_is_unknown_is_never_disconnected_and_asked_again_later() {
 fn the_registry_overrides_what_this_daemon_knows() {
     let other = Owner::Other("discoverd".into());
     for known in [false, true] {
-        assert_eq!(Title::of(&other, known), Title::Other("discoverd".into()));
-        assert_eq!(Title::of(&Owner::Unknown, known), Title::Unknown);
-        assert_eq!(Title::of(&Owner::Stas(Gained::Adopted), known), Title::Ours);
+        assert_eq!(Ownership::of(&other, known), Ownership::Other("discoverd".into()));
+        assert_eq!(Ownership::of(&Owner::Unknown, known), Ownership::Unknown);
+        assert_eq!(Ownership::of(&Owner::Stas(Gained::Adopted), known), Ownership::Ours);
     }
-    assert_eq!(Title::of(&Owner::None, true), Title::Ours, "the registry cannot be written");
-    assert_eq!(Title::of(&Owner::None, false), Title::Unowned);
+    assert_eq!(Ownership::of(&Owner::None, true), Ownership::Ours, "the registry cannot be written");
+    assert_eq!(Ownership::of(&Owner::None, false), Ownership::Unowned);
 }
 
 #[test]
 fn only_what_has_no_owner_is_claimed_and_not_for_what_is_only_announced() {
     for title in titles() {
-        assert_eq!(title.may_be_claimed(false), title == Title::Unowned, "{title:?}");
+        assert_eq!(title.may_be_claimed(false), title == Ownership::Unowned, "{title:?}");
         assert!(!title.may_be_claimed(true), "{title:?}");
     }
 }

@@ -41,7 +41,7 @@ impl Sighted {
 
 /// The unclear entries of the newest page of one source.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Blur {
+pub(super) struct UnclearEntries {
     entries: BTreeMap<Unclear, Sighted>,
     nqns: BTreeSet<String>,
 }
@@ -51,7 +51,7 @@ pub(super) fn is_illegible(unclear: &BTreeSet<Unclear>) -> bool {
     unclear.iter().filter(|entry| entry.subnqn.is_empty()).count() > NAMELESS
 }
 
-impl Blur {
+impl UnclearEntries {
     /// Takes the unclear entries of a new page and the controllers that its other entries list. `settled` is when it
     /// was read, if its connection had settled by then.
     pub(super) fn replace<'a>(

@@ -52,7 +52,7 @@ fn every_source_that_named_it_must_prove_its_absence() {
     let mut sources = Sources::default();
     read(&mut sources, at(1), "dc1", 0, &["a", "x"]);
     read(&mut sources, at(1), "dc2", 0, &["a", "x"]);
-    sources.outdate(&page_of("dc2"));
+    sources.mark_stale(&page_of("dc2"));
     read(&mut sources, at(2), "dc1", 0, &["x"]);
     assert_eq!(sources.verdict(&tid("a"), at(2), true), Verdict::Named, "the old word of dc2 stands");
     read(&mut sources, at(100), "dc2", 90, &["x"]);
@@ -68,7 +68,7 @@ fn a_source_that_falls_silent_after_a_page_without_it_proves_nothing_any_more() 
     read(&mut sources, at(1), "dc1", 0, &["a", "x"]);
     read(&mut sources, at(2), "dc1", 0, &["x"]);
     assert_eq!(sources.verdict(&tid("a"), at(2), true), Verdict::Disproved);
-    sources.outdate(&page_of("dc1"));
+    sources.mark_stale(&page_of("dc1"));
     assert_eq!(sources.verdict(&tid("a"), at(2), true), Verdict::Unproved(None));
 }
 
@@ -105,7 +105,7 @@ fn an_early_page_of_a_connection_says_nothing_about_what_is_known_from_before_it
 fn hearsay_names_and_proves_nothing() {
     let mut sources = Sources::default();
     sources.remember(page_of("dc1"), names(&["a"]));
-    sources.hearsay(page_of("dc1"), names(&["b"]));
+    sources.add_unproved(page_of("dc1"), names(&["b"]));
     for name in ["a", "b"] {
         assert_eq!(sources.verdict(&tid(name), at(1000), true), Verdict::Named);
     }
@@ -147,9 +147,9 @@ fn a_page_that_takes_one_or_leaves_one_is_not_doubted() {
 #[test]
 fn the_administrators_word_is_proof() {
     let mut sources = Sources::default();
-    sources.decree(SourceId::Configured, names(&["a"]));
+    sources.set_complete(SourceId::Configured, names(&["a"]));
     assert_eq!(sources.verdict(&tid("a"), at(0), true), Verdict::Named);
-    sources.decree(SourceId::Configured, names(&[]));
+    sources.set_complete(SourceId::Configured, names(&[]));
     assert_eq!(sources.verdict(&tid("a"), at(0), true), Verdict::Disproved);
 }
 
@@ -176,7 +176,7 @@ fn all_are_settled_when_every_source_has_been_read_again_after_30_s() {
     read_anew(&mut sources, at(36), "dc1", 5, &["a"]);
     assert!(sources.all_settled(at(36)));
     assert_eq!(sources.deadline(), None);
-    sources.hearsay(page_of("dc2"), names(&[]));
+    sources.add_unproved(page_of("dc2"), names(&[]));
     assert!(!sources.all_settled(at(100)));
 }
 
