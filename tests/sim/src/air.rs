@@ -10,10 +10,10 @@ use libstas::core::browse::{Ask, BrowseEvent, Spot};
 use libstas::linux::mdns::{AGE, BATCH, BATCH_PACE, SETTLE};
 use libstas::nvme::announcement;
 
-use crate::announcing::{Announcing, TIME_TO_LIVE, dead, is_dead};
+use crate::announcing::{MdnsAction, TIME_TO_LIVE, dead, is_dead};
 use crate::names::{self, Iface, Target, Who};
-use crate::plan::{Fault, Land};
-use crate::world::{Happening, Incoming, World, say};
+use crate::plan::{Fault, InitialWorld};
+use crate::world::{Incoming, QueuedEvent, World, say};
 
 /// A goodbye takes effect after this time (RFC 6762, 10.1).
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -21,7 +21,7 @@ const GOODBYE: Duration = Duration::from_secs(1);
 const VERIFY: Duration = Duration::from_secs(10);
 /// The state of the mDNS network.
 #[derive(Debug, Default)]
-pub(crate) struct Air {
+pub(crate) struct MdnsNetwork {
     /// The announced targets, and the interfaces of each.
     announced: BTreeMap<Target, BTreeSet<Iface>>,
     /// Announced targets that are silent at the moment, with the number of the silence.
@@ -44,8 +44,8 @@ struct Browser {
     told: BTreeSet<Target>,
 }
 
-impl Air {
-    pub(crate) fn new(land: &Land) -> Self {
+impl MdnsNetwork {
+    pub(crate) fn new(land: &InitialWorld) -> Self {
         Self { announced: land.announced.clone(), ..Self::default() }
     }
 
@@ -86,13 +86,13 @@ impl World {
                 if let Some(browser) = self.air.browser.as_mut().filter(|browser| !browser.renewing) {
                     browser.renewing = true;
                     let life = browser.life;
-                    self.after(SETTLE, Happening::Renew(life));
+                    self.after(SETTLE, QueuedEvent::Renew(life));
                 }
             }
             Ask::Reconfirm(service) => {
                 if let (Some(browser), Some(target)) = (&self.air.browser, who_is(&service)) {
                     let life = browser.life;
-                    self.after(VERIFY, Happening::Verified(life, target));
+                    self.after(VERIFY, QueuedEvent::Verified(life, target));
                 }
             }
         }
@@ -119,11 +119,11 @@ impl World {
         let life = self.air.turns;
         self.air.browser = Some(Browser { life, renewing: false, told: BTreeSet::new() });
         self.tell_heard(vec![BrowseEvent::Afresh]);
-        self.after(AGE, Happening::Renew(life));
+        self.after(AGE, QueuedEvent::Renew(life));
         let (crowd, others): (Vec<_>, Vec<_>) = self.air.all_audible().into_iter().partition(|who| is_dead(*who));
         for target in others {
             let wait = self.hearing_takes();
-            self.after(wait, Happening::Hear(life, vec![target]));
+            self.after(wait, QueuedEvent::Hear(life, vec![target]));
         }
         self.crowd_is_heard(life, &crowd);
     }
@@ -131,7 +131,7 @@ impl World {
     fn crowd_is_heard(&mut self, life: u64, crowd: &[Target]) {
         let mut wait = self.hearing_takes();
         for batch in crowd.chunks(BATCH) {
-            self.after(wait, Happening::Hear(life, batch.to_vec()));
+            self.after(wait, QueuedEvent::Hear(life, batch.to_vec()));
             wait += BATCH_PACE;
         }
     }
@@ -147,7 +147,7 @@ impl World {
     fn soon_heard(&mut self, target: Target) {
         if let Some(life) = self.air.browser.as_ref().map(|browser| browser.life) {
             let wait = self.hearing_takes();
-            self.after(wait, Happening::Hear(life, vec![target]));
+            self.after(wait, QueuedEvent::Hear(life, vec![target]));
         }
     }
 
@@ -216,22 +216,22 @@ impl World {
     }
 
     /// Performs an action of an announced target.
-    pub(crate) fn announcing(&mut self, deed: Announcing) {
+    pub(crate) fn announcing(&mut self, deed: MdnsAction) {
         match deed {
-            Announcing::Turns(target) if self.air.announced.contains_key(&target) => self.says_goodbye(&[target]),
-            Announcing::Turns(target) => self.announces(target),
-            Announcing::Waves(target, time) => {
+            MdnsAction::Turns(target) if self.air.announced.contains_key(&target) => self.says_goodbye(&[target]),
+            MdnsAction::Turns(target) => self.announces(target),
+            MdnsAction::Waves(target, time) => {
                 self.says_goodbye(&[target]);
-                self.after(time, Happening::Announces(target));
+                self.after(time, QueuedEvent::Announces(target));
             }
-            Announcing::Hushes(target, time) => {
+            MdnsAction::Hushes(target, time) => {
                 self.air.turns += 1;
                 let turn = self.air.turns;
                 self.air.hushed.insert(target, turn);
                 self.expires(&[target]);
-                self.after(time, Happening::Speaks(target, turn));
+                self.after(time, QueuedEvent::Speaks(target, turn));
             }
-            Announcing::Moves(target, iface) => {
+            MdnsAction::Moves(target, iface) => {
                 let mut on = self.air.announced.get(&target).cloned().unwrap_or_default();
                 if !on.remove(&iface) {
                     on.insert(iface);
@@ -243,16 +243,16 @@ impl World {
                     self.soon_heard(target);
                 }
             }
-            Announcing::Leaves { target, how, goodbye, time, returns } => {
+            MdnsAction::Leaves { target, how, goodbye, time, returns } => {
                 if goodbye {
                     self.says_goodbye(&[target]);
                 }
                 self.fall(target, how, time);
                 if returns {
-                    self.after(time, Happening::Announces(target));
+                    self.after(time, QueuedEvent::Announces(target));
                 }
             }
-            Announcing::Crowd(count, time) => {
+            MdnsAction::Crowd(count, time) => {
                 let crowd: Vec<Target> = dead(count).collect();
                 for target in &crowd {
                     self.air.announced.insert(*target, [Iface::Eth0].into());
@@ -261,14 +261,14 @@ impl World {
                     self.crowd_is_heard(life, &crowd);
                 }
                 if let Some(time) = time {
-                    self.after(time, Happening::Disperses(count));
+                    self.after(time, QueuedEvent::Disperses(count));
                 }
             }
-            Announcing::Loses(iface, time) => {
+            MdnsAction::Loses(iface, time) => {
                 *self.air.gone.entry(iface).or_default() += 1;
                 self.interface_is_gone(iface, time);
                 self.links_change();
-                self.after(time, Happening::InterfaceBack(iface));
+                self.after(time, QueuedEvent::InterfaceBack(iface));
             }
         }
     }
@@ -291,7 +291,7 @@ impl World {
         match self.air.browser.as_ref().map(|browser| browser.life) {
             Some(life) if !lost => {
                 let wait = GOODBYE + self.luck.dice("goodbye").ms(0, 200);
-                self.after(wait, Happening::HearGoodbye(life, targets.to_vec()));
+                self.after(wait, QueuedEvent::HearGoodbye(life, targets.to_vec()));
             }
             _ => self.expires(targets),
         }
@@ -300,7 +300,7 @@ impl World {
     /// The announcements expire, because they are not repeated.
     fn expires(&mut self, targets: &[Target]) {
         if let Some(life) = self.air.browser.as_ref().map(|browser| browser.life) {
-            self.after(TIME_TO_LIVE, Happening::HearGoodbye(life, targets.to_vec()));
+            self.after(TIME_TO_LIVE, QueuedEvent::HearGoodbye(life, targets.to_vec()));
         }
     }
 

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use libstas::conf::Persistence;
 
-use crate::dice::Dice;
+use crate::dice::Rng;
 use crate::names::{Iface, Target};
-use crate::plan::{Edit, Land, Outage, What};
+use crate::plan::{Edit, InitialWorld, Outage, What};
 use crate::words::{outage, seconds};
 
 /// The lifetime of an announcement that is not repeated (RFC 6762, 10: 120 s for records with a host name).
@@ -20,7 +20,7 @@ const MANY: usize = 300;
 
 /// An action of an announced target.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Announcing {
+pub enum MdnsAction {
     /// It sends a goodbye, or announces itself if it is not announced.
     Turns(Target),
     /// It sends a goodbye, and announces itself again after that time.
@@ -58,7 +58,7 @@ pub(crate) fn is_dead(target: Target) -> bool {
     target.0 >= DEAD
 }
 
-impl Announcing {
+impl MdnsAction {
     /// The time until the action is over and all its effects are known.
     pub(crate) fn lasts(&self) -> Duration {
         /// Lost announcements are received after this time.
@@ -76,25 +76,25 @@ impl Announcing {
 }
 
 /// A random `zeroconf-connections-persistence`: none, a short time, or for ever.
-pub(crate) fn persistence(dice: &mut Dice) -> Persistence {
+pub(crate) fn persistence(dice: &mut Rng) -> Persistence {
     let span = |seconds| Persistence::For(Duration::from_secs(seconds));
     [span(0), Persistence::Forever, span(5), span(20), span(60), span(72 * 3600)][dice.below(6)]
 }
 
 /// A random action of an announced target.
-pub(crate) fn deed(dice: &mut Dice, land: &Land) -> What {
+pub(crate) fn deed(dice: &mut Rng, land: &InitialWorld) -> What {
     let all: Vec<Target> = land.announced.keys().copied().collect();
     let Some(target) = all.get(dice.below(all.len())).copied() else { return What::RouteAdded };
     let iface = Iface::ALL[dice.below(2)];
-    What::Announcing(match dice.below(20) {
-        0..=2 => Announcing::Turns(target),
-        3..=5 => Announcing::Waves(target, dice.ms(20, 20_000)),
+    What::MdnsAction(match dice.below(20) {
+        0..=2 => MdnsAction::Turns(target),
+        3..=5 => MdnsAction::Waves(target, dice.ms(20, 20_000)),
         6..=7 => {
             let time = if dice.percent(50) { dice.ms(1_000, 60_000) } else { TIME_TO_LIVE + dice.ms(2_000, 60_000) };
-            Announcing::Hushes(target, time)
+            MdnsAction::Hushes(target, time)
         }
-        8..=9 => Announcing::Moves(target, iface),
-        10..=13 => Announcing::Leaves {
+        8..=9 => MdnsAction::Moves(target, iface),
+        10..=13 => MdnsAction::Leaves {
             target,
             how: [Outage::Refuses, Outage::Drops, Outage::Mute, Outage::Reboots][dice.below(4)],
             goodbye: dice.percent(75),
@@ -103,15 +103,15 @@ pub(crate) fn deed(dice: &mut Dice, land: &Land) -> What {
         },
         14 => {
             let count = if dice.percent(10) { MANY } else { 1 + dice.below(40) };
-            Announcing::Crowd(count, dice.percent(60).then(|| dice.ms(100, 60_000)))
+            MdnsAction::Crowd(count, dice.percent(60).then(|| dice.ms(100, 60_000)))
         }
-        15..=16 => Announcing::Loses(iface, if dice.percent(60) { dice.ms(20, 5_000) } else { dice.ms(5_000, 45_000) }),
+        15..=16 => MdnsAction::Loses(iface, if dice.percent(60) { dice.ms(20, 5_000) } else { dice.ms(5_000, 45_000) }),
         17..=18 => return What::Edits(Edit::Zeroconf, true),
         _ => return What::Edits(Edit::Persistence(persistence(dice)), true),
     })
 }
 
-impl fmt::Display for Announcing {
+impl fmt::Display for MdnsAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Turns(target) => write!(f, "the DC of {target} says goodbye, or announces itself"),

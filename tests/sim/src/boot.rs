@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use libstas::nvme::nbft::{BootTables, Discovery, Hfi, Nbft, Ssns};
 
-use crate::dice::Dice;
+use crate::dice::Rng;
 use crate::kernel::Maker;
 use crate::names::{Iface, Subsystem, Target, Via, Who};
 use crate::plan::Fault;
@@ -23,7 +23,7 @@ pub struct Boot {
 
 impl Boot {
     /// A random boot table for this number of targets and subsystems.
-    pub(crate) fn new(dice: &mut Dice, targets: usize, subsystems: usize) -> Self {
+    pub(crate) fn new(dice: &mut Rng, targets: usize, subsystems: usize) -> Self {
         let mut boot = Self::default();
         if dice.percent(70) {
             return boot;

@@ -14,7 +14,7 @@ use crate::judge::Connection;
 use crate::names::{Who, short};
 use crate::plan::Fault;
 use crate::sabotage::Bug;
-use crate::world::{Asker, Happening, Incoming, World, say};
+use crate::world::{Asker, Incoming, QueuedEvent, World, say};
 
 /// A call without an answer fails after this time.
 const CALL_LIMIT: Duration = Duration::from_secs(25);
@@ -148,7 +148,7 @@ impl World {
         let asker = Asker { who: Who::Stacd, life: self.stac.life, op };
         self.judge.asks(op);
         let wait = self.bus_takes("call");
-        self.after(wait, Happening::FetchPages(asker));
+        self.after(wait, QueuedEvent::FetchPages(asker));
     }
 
     pub(crate) fn fetch_pages(&mut self, asker: Asker) {
@@ -157,9 +157,9 @@ impl World {
             Ok(Duration::ZERO) => {
                 let pages = self.published();
                 let wait = self.bus_takes("call");
-                self.after(wait, Happening::FetchRemoved(asker, pages));
+                self.after(wait, QueuedEvent::FetchRemoved(asker, pages));
             }
-            Ok(frozen) => self.after(frozen, Happening::FetchPages(asker)),
+            Ok(frozen) => self.after(frozen, QueuedEvent::FetchPages(asker)),
         }
     }
 
@@ -174,7 +174,7 @@ impl World {
                 let wait = self.bus_takes("answer");
                 self.answer(asker, wait, Incoming::AllFetched(asker.op, Ok(ToldAll { pages, removed, is_complete })));
             }
-            Ok(frozen) => self.after(frozen, Happening::FetchRemoved(asker, pages)),
+            Ok(frozen) => self.after(frozen, QueuedEvent::FetchRemoved(asker, pages)),
         }
     }
 
@@ -183,7 +183,7 @@ impl World {
         let asker = Asker { who: Who::Stacd, life: self.stac.life, op };
         self.judge.asks(op);
         let wait = self.bus_takes("call");
-        let next = if refresh { Happening::RefreshPage(asker, dc) } else { Happening::FetchPage(asker, dc, false) };
+        let next = if refresh { QueuedEvent::RefreshPage(asker, dc) } else { QueuedEvent::FetchPage(asker, dc, false) };
         self.after(wait, next);
     }
 
@@ -197,7 +197,7 @@ impl World {
                 let wait = self.bus_takes("answer");
                 self.answer(asker, wait, Incoming::PageFetched(asker.op, refreshed, Ok(page)));
             }
-            Ok(frozen) => self.after(frozen, Happening::FetchPage(asker, dc.clone(), refreshed)),
+            Ok(frozen) => self.after(frozen, QueuedEvent::FetchPage(asker, dc.clone(), refreshed)),
         }
     }
 
@@ -209,11 +209,11 @@ impl World {
                 self.bus.tokens += 1;
                 let token = self.bus.tokens;
                 self.bus.refreshing.insert(token, (asker, dc.clone(), self.staf.life));
-                self.after(REFRESH_LIMIT, Happening::RefreshEnds(token));
+                self.after(REFRESH_LIMIT, QueuedEvent::RefreshEnds(token));
                 say!(self, "stacd has the page of {} read again", short(&dc));
                 self.feed_staf(stafd::finder::Event::Refresh { token, dc });
             }
-            Ok(frozen) => self.after(frozen, Happening::RefreshPage(asker, dc)),
+            Ok(frozen) => self.after(frozen, QueuedEvent::RefreshPage(asker, dc)),
         }
     }
 
@@ -233,7 +233,7 @@ impl World {
     fn published(&mut self) -> Vec<Told> {
         let Some(finder) = &self.staf.core else { return Vec::new() };
         let pages: Vec<DcPage> = Published::of(&finder.published()).view().dcs;
-        let mut told: Vec<Told> = pages.into_iter().map(|page| self.vouch(page)).collect();
+        let mut told: Vec<Told> = pages.into_iter().map(|page| self.published_page(page)).collect();
         if self.has_bug(Bug::NoSettling) {
             for page in told.iter_mut().map(|told| &mut told.page) {
                 page.connected_since = page.connected_since.map(|_| Time::default());
@@ -252,13 +252,13 @@ impl World {
             Effect::ReadSupported { op, ctrl } => {
                 let ctrl = self.unmask(ctrl);
                 let wait = self.read_takes();
-                self.after(wait, Happening::ReadSupported(asker(op), ctrl));
+                self.after(wait, QueuedEvent::ReadSupported(asker(op), ctrl));
             }
             Effect::ReadLogPage { op, ctrl, .. } => {
                 let ctrl = self.unmask(ctrl);
                 self.newest_reads.insert(ctrl, op);
                 let wait = self.read_takes();
-                self.after(wait, Happening::ReadPage(asker(op), ctrl));
+                self.after(wait, QueuedEvent::ReadPage(asker(op), ctrl));
             }
             Effect::Register { op, .. } => {
                 let wait = self.read_takes();

@@ -6,7 +6,7 @@ use libstas::core::HostEvent;
 
 use crate::names::Who;
 use crate::plan::{Edit, Fault, What};
-use crate::world::{Happening, Incoming, World, say};
+use crate::world::{Incoming, QueuedEvent, World, say};
 
 /// Connections are lost in a suspend that is longer than this.
 const DEEP_SLEEP: Duration = Duration::from_secs(8);
@@ -22,8 +22,8 @@ impl World {
                     self.reload_soon(who);
                 }
             }
-            What::Wavers(edit, time) => {
-                self.after(time, Happening::Deed(What::Edits(edit.clone(), true)));
+            What::EditsAndReverts(edit, time) => {
+                self.after(time, QueuedEvent::Action(What::Edits(edit.clone(), true)));
                 let who = edit.file_of();
                 self.edit(edit);
                 self.reload_soon(who);
@@ -54,7 +54,7 @@ impl World {
             What::Discovers(target) => {
                 if let Some(ctrl) = self.connect_by_hand(&target.dc(None), 0) {
                     let wait = self.luck.dice("discover").ms(100, 3000);
-                    self.after(wait, Happening::Delete(None, ctrl));
+                    self.after(wait, QueuedEvent::Delete(None, ctrl));
                 }
             }
             What::Mounts(subsystem) => {
@@ -69,8 +69,8 @@ impl World {
             What::Storm(target, subsystem, times, apart) => {
                 let mut wait = Duration::ZERO;
                 for _ in 0..times {
-                    self.after(wait, Happening::Export(target, subsystem, false));
-                    self.after(wait + apart, Happening::Export(target, subsystem, true));
+                    self.after(wait, QueuedEvent::Export(target, subsystem, false));
+                    self.after(wait + apart, QueuedEvent::Export(target, subsystem, true));
                     wait += apart * 2;
                 }
             }
@@ -80,7 +80,7 @@ impl World {
             What::Refers(target, other) => self.refer(target, other),
             What::Falls(target, how, time) => self.fall(target, how, time),
             What::DropsConnections(target) => self.drop_connections(target),
-            What::Announcing(deed) => self.announcing(deed),
+            What::MdnsAction(deed) => self.announcing(deed),
             What::MovesName(name, target) => {
                 if let Some(leads) = self.fabric.names.get_mut(name) {
                     *leads = target;
@@ -94,7 +94,7 @@ impl World {
             }
             What::Fault(fault, time) => {
                 *self.faults.entry(fault).or_default() += 1;
-                self.after(time, Happening::FaultEnds(fault));
+                self.after(time, QueuedEvent::FaultEnds(fault));
             }
         }
     }
@@ -120,7 +120,7 @@ impl World {
             Who::Stacd => self.stac.frozen_until,
         };
         if frozen > self.now {
-            self.at(frozen, Happening::Deed(What::Reloads(who)));
+            self.at(frozen, QueuedEvent::Action(What::Reloads(who)));
         } else {
             self.reload(who);
         }
@@ -158,7 +158,7 @@ impl World {
             let all: Vec<_> = self.kernel.controllers.iter().map(|known| (known.shown.ctrl, known.turn)).collect();
             for (ctrl, turn) in all {
                 let wait = self.luck.dice("wake").ms(0, 300);
-                self.after(wait, Happening::GoesDown(ctrl, turn));
+                self.after(wait, QueuedEvent::GoesDown(ctrl, turn));
             }
         }
     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 /// One stream of numbers.
 #[derive(Clone, Debug)]
-pub struct Dice(u64);
+pub struct Rng(u64);
 
-impl Dice {
+impl Rng {
     /// Creates the stream with that name.
     #[must_use]
     pub fn new(seed: u64, name: &str) -> Self {
@@ -56,12 +56,12 @@ impl Dice {
 
 /// The streams of one run.
 #[derive(Clone, Debug)]
-pub struct Luck {
+pub struct RngStreams {
     seed: u64,
-    streams: BTreeMap<&'static str, Dice>,
+    streams: BTreeMap<&'static str, Rng>,
 }
 
-impl Luck {
+impl RngStreams {
     /// Creates the streams of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
@@ -69,9 +69,9 @@ impl Luck {
     }
 
     /// Returns the stream with that name, creating it on first use.
-    pub fn dice(&mut self, name: &'static str) -> &mut Dice {
+    pub fn dice(&mut self, name: &'static str) -> &mut Rng {
         let seed = self.seed;
-        self.streams.entry(name).or_insert_with(|| Dice::new(seed, name))
+        self.streams.entry(name).or_insert_with(|| Rng::new(seed, name))
     }
 
     /// A random duration that is usually close to zero, and sometimes up to a second.

@@ -4,13 +4,13 @@
 
 use std::time::Duration;
 
-use crate::announcing::Announcing;
-use crate::dice::Dice;
+use crate::announcing::MdnsAction;
+use crate::dice::Rng;
 use crate::files::Portal;
 use crate::invariants::Breach;
 use crate::names::{Iface, Subsystem, Target, Who};
 use crate::plan::{Edit, Fault, Outage, Plan, What};
-use crate::world::{Happening, World};
+use crate::world::{QueuedEvent, World};
 
 /// Number of actions in a round. Each is followed by its reverse.
 const DEEDS: usize = 12;
@@ -39,7 +39,7 @@ pub struct Measure {
 pub fn endure(seed: u64, events: u64) -> Result<Vec<Measure>, Breach> {
     let mut plan = Plan::new(seed);
     plan.deeds.clear();
-    let mut dice = Dice::new(seed, "endurance");
+    let mut dice = Rng::new(seed, "endurance");
     let mut world = World::new(plan.clone(), false);
     let mut measures = Vec::new();
     while world.events.0.min(world.events.1) < events {
@@ -47,8 +47,8 @@ pub fn endure(seed: u64, events: u64) -> Result<Vec<Measure>, Breach> {
         for _ in 0..DEEDS {
             let [deed, back] = deed(&mut dice, &plan);
             let pause = dice.ms(10, 15_000);
-            world.at(at, Happening::Deed(deed));
-            world.at(at + pause, Happening::Deed(back));
+            world.at(at, QueuedEvent::Action(deed));
+            world.at(at + pause, QueuedEvent::Action(back));
             at += pause + dice.ms(0, 2_000);
         }
         // Two overlapping actions may have left a different state: restore the initial one.
@@ -56,7 +56,7 @@ pub fn endure(seed: u64, events: u64) -> Result<Vec<Measure>, Breach> {
         for (number, site) in plan.land.targets.iter().enumerate() {
             for subsystem in (0..plan.land.subsystems).map(Subsystem) {
                 let on = site.exports.contains(&subsystem);
-                world.at(at, Happening::Export(Target(number), subsystem, on));
+                world.at(at, QueuedEvent::Export(Target(number), subsystem, on));
             }
         }
         rest(&mut world, at);
@@ -78,7 +78,7 @@ fn rest(world: &mut World, from: Duration) {
 }
 
 /// An action and its reverse.
-fn deed(dice: &mut Dice, plan: &Plan) -> [What; 2] {
+fn deed(dice: &mut Rng, plan: &Plan) -> [What; 2] {
     let target = Target(dice.below(plan.land.targets.len()));
     let other = Target(dice.below(plan.land.targets.len()));
     let subsystem = Subsystem(dice.below(plan.land.subsystems));
@@ -108,14 +108,14 @@ fn deed(dice: &mut Dice, plan: &Plan) -> [What; 2] {
             let Some(target) = all.get(dice.below(all.len())).copied() else {
                 return twice(What::Edits(Edit::Zeroconf, true));
             };
-            let turns = Announcing::Turns(target);
+            let turns = MdnsAction::Turns(target);
             let announcing = match dice.below(4) {
                 0 => [turns.clone(), turns],
-                1 => [Announcing::Waves(target, time), Announcing::Hushes(target, time)],
-                2 => [Announcing::Loses(Iface::ALL[dice.below(2)], time), Announcing::Waves(target, time)],
-                _ => [Announcing::Crowd(1 + dice.below(20), Some(time)), Announcing::Waves(target, time)],
+                1 => [MdnsAction::Waves(target, time), MdnsAction::Hushes(target, time)],
+                2 => [MdnsAction::Loses(Iface::ALL[dice.below(2)], time), MdnsAction::Waves(target, time)],
+                _ => [MdnsAction::Crowd(1 + dice.below(20), Some(time)), MdnsAction::Waves(target, time)],
             };
-            announcing.map(What::Announcing)
+            announcing.map(What::MdnsAction)
         }
         _ => [What::Storm(target, subsystem, 3, Duration::from_millis(200)), What::ListsNothing(other, time)],
     }

@@ -7,12 +7,12 @@ use libstas::core::Dctype;
 use libstas::nvme::log_page::LogPage;
 
 use crate::names::{Subsystem, Target, entry};
-use crate::plan::{Land, Outage, UnclearEntries};
-use crate::world::{Happening, World, say};
+use crate::plan::{InitialWorld, Outage, UnclearEntries};
+use crate::world::{QueuedEvent, World, say};
 
 /// The state of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Mood {
+pub(crate) enum TargetState {
     /// It answers normally.
     Well,
     /// It refuses connections.
@@ -26,7 +26,7 @@ pub(crate) enum Mood {
 /// The state of one target.
 #[derive(Clone, Debug)]
 pub(crate) struct Site {
-    mood: Mood,
+    mood: TargetState,
     /// Counts the changes of its state.
     turn: u64,
     /// The subsystems that it exports now.
@@ -51,9 +51,9 @@ pub(crate) struct Fabric {
 }
 
 impl Fabric {
-    pub(crate) fn new(land: &Land) -> Self {
+    pub(crate) fn new(land: &InitialWorld) -> Self {
         let site = |site: &crate::plan::Site| Site {
-            mood: Mood::Well,
+            mood: TargetState::Well,
             turn: 0,
             exports: site.exports.clone(),
             meant: site.exports.clone(),
@@ -71,8 +71,8 @@ impl Fabric {
         self.sites.get(target.0)
     }
 
-    pub(crate) fn mood(&self, target: Target) -> Mood {
-        self.site(target).map_or(Mood::Unreachable, |site| site.mood)
+    pub(crate) fn mood(&self, target: Target) -> TargetState {
+        self.site(target).map_or(TargetState::Unreachable, |site| site.mood)
     }
 
     pub(crate) fn dctype(&self, target: Target) -> Option<Dctype> {
@@ -82,7 +82,7 @@ impl Fabric {
     /// True if it accepts a connection to that subsystem, or, for `None`, to its discovery controller.
     pub(crate) fn takes(&self, target: Target, subsystem: Option<Subsystem>) -> bool {
         self.site(target).is_some_and(|site| {
-            site.mood == Mood::Well && subsystem.is_none_or(|subsystem| site.exports.contains(&subsystem))
+            site.mood == TargetState::Well && subsystem.is_none_or(|subsystem| site.exports.contains(&subsystem))
         })
     }
 
@@ -154,7 +154,7 @@ impl World {
                 .collect();
             for (ctrl, turn) in thrown {
                 let wait = self.luck.dice("thrown out").ms(0, 60);
-                self.after(wait, Happening::GoesDown(ctrl, turn));
+                self.after(wait, QueuedEvent::GoesDown(ctrl, turn));
             }
         }
         self.page_changes(target);
@@ -186,7 +186,7 @@ impl World {
             site.lists_nothing = true;
         }
         self.page_changes(target);
-        self.after(time, Happening::ListsAgain(target));
+        self.after(time, QueuedEvent::ListsAgain(target));
     }
 
     pub(crate) fn lists_again(&mut self, target: Target) {
@@ -204,7 +204,7 @@ impl World {
             (*now, *times) = (blur, *times + 1);
         }
         self.page_changes(target);
-        self.after(time, Happening::Clears(target, subsystem));
+        self.after(time, QueuedEvent::Clears(target, subsystem));
     }
 
     pub(crate) fn clears(&mut self, target: Target, subsystem: Subsystem) {
@@ -220,7 +220,7 @@ impl World {
 
     /// Exports a subsystem after a reboot, if it is still configured.
     pub(crate) fn comes_up(&mut self, target: Target, subsystem: Subsystem) {
-        if self.fabric.mood(target) == Mood::Well && self.is_exported(target, subsystem) {
+        if self.fabric.mood(target) == TargetState::Well && self.is_exported(target, subsystem) {
             self.export(target, subsystem, true);
         }
     }
@@ -229,9 +229,9 @@ impl World {
     pub(crate) fn fall(&mut self, target: Target, how: Outage, time: Duration) {
         let Some(site) = self.fabric.sites.get_mut(target.0) else { return };
         site.mood = match how {
-            Outage::Refuses | Outage::Reboots => Mood::Refusing,
-            Outage::Drops => Mood::Unreachable,
-            Outage::Mute => Mood::Mute,
+            Outage::Refuses | Outage::Reboots => TargetState::Refusing,
+            Outage::Drops => TargetState::Unreachable,
+            Outage::Mute => TargetState::Mute,
         };
         site.turn += 1;
         if how == Outage::Reboots {
@@ -239,7 +239,7 @@ impl World {
             site.genctr = 0;
         }
         let turn = site.turn;
-        self.after(time, Happening::Rises(target, turn));
+        self.after(time, QueuedEvent::Rises(target, turn));
         match how {
             Outage::Refuses | Outage::Reboots => self.drop_connections(target),
             Outage::Drops | Outage::Mute => self.keep_alive_expires(target, time),
@@ -250,7 +250,7 @@ impl World {
     pub(crate) fn drop_connections(&mut self, target: Target) {
         for (ctrl, turn, _) in self.connections(target) {
             let wait = self.luck.dice("reset").ms(0, 50);
-            self.after(wait, Happening::GoesDown(ctrl, turn));
+            self.after(wait, QueuedEvent::GoesDown(ctrl, turn));
         }
     }
 
@@ -259,7 +259,7 @@ impl World {
         for (ctrl, turn, kato) in self.connections(target) {
             let wait = Duration::from_secs(u64::from(kato.max(5))) + self.luck.dice("keep-alive").ms(0, 5000);
             if wait < silent_for {
-                self.after(wait, Happening::GoesDown(ctrl, turn));
+                self.after(wait, QueuedEvent::GoesDown(ctrl, turn));
             }
         }
     }
@@ -272,13 +272,13 @@ impl World {
     /// It recovers. After a reboot it exports its subsystems one by one.
     pub(crate) fn rises(&mut self, target: Target, turn: u64) {
         let Some(site) = self.fabric.sites.get_mut(target.0).filter(|site| site.turn == turn) else { return };
-        site.mood = Mood::Well;
+        site.mood = TargetState::Well;
         let missing: Vec<Subsystem> = site.meant.difference(&site.exports).copied().collect();
         say!(self, "{target} is back");
         let mut wait = Duration::ZERO;
         for subsystem in missing {
             wait += self.luck.dice("one by one").ms(10, 1800);
-            self.after(wait, Happening::ComesUp(target, subsystem));
+            self.after(wait, QueuedEvent::ComesUp(target, subsystem));
         }
         // Changes of the meantime are reported now to the connections that have survived.
         self.announce_change(target);

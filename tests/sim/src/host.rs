@@ -8,13 +8,13 @@ use libstas::core::{
 use libstas::nvme::admin::CommandError;
 use libstas::nvme::supported::DiscoveryLidSpecific;
 
-use crate::fabric::Mood;
+use crate::fabric::TargetState;
 use crate::files::host_name;
 use crate::invariants::Invariant;
 use crate::kernel::{Controller, Job};
 use crate::names::{Iface, Target, Who, short};
 use crate::plan::Fault;
-use crate::world::{Asker, Happening, Incoming, World, say};
+use crate::world::{Asker, Incoming, QueuedEvent, World, say};
 
 impl World {
     /// Starts an effect. Its outcome is delivered to the daemon later.
@@ -27,7 +27,7 @@ impl World {
                 if self.has(Fault::LooksSlow(who)) {
                     wait += self.luck.dice("slow look").ms(0, 5000);
                 }
-                self.after(wait, Happening::Look(asker(op)));
+                self.after(wait, QueuedEvent::Look(asker(op)));
             }
             HostEffect::Probe { op, portal, handshake, .. } => {
                 let wait = if self.has_route(Iface::of(&portal.host_iface)) {
@@ -35,12 +35,12 @@ impl World {
                 } else {
                     self.luck.moment("probe")
                 };
-                self.after(wait, Happening::Probed(asker(op), portal, handshake));
+                self.after(wait, QueuedEvent::Probed(asker(op), portal, handshake));
             }
             HostEffect::Connect { op, request } => {
                 self.judge_connect(who, &request.tid);
                 let wait = self.luck.moment("lane");
-                self.after(wait, Happening::Enlist(Job { asker: asker(op), request }));
+                self.after(wait, QueuedEvent::Enlist(Job { asker: asker(op), request }));
             }
             HostEffect::Disconnect { op, ctrl } => {
                 let ctrl = self.unmask(ctrl);
@@ -48,17 +48,17 @@ impl World {
                 self.judge_disconnect(who, ctrl);
                 self.spoil_disconnect(who, ctrl);
                 let wait = self.luck.moment("delete thread");
-                self.after(wait, Happening::Delete(Some(asker(op)), ctrl));
+                self.after(wait, QueuedEvent::Delete(Some(asker(op)), ctrl));
             }
             HostEffect::CheckUse { op, ctrl, leaving } => {
                 let ctrl = self.unmask(ctrl);
                 let leaving = leaving.into_iter().map(|ctrl| self.unmask(ctrl)).collect();
                 let wait = self.luck.moment("check use");
-                self.after(wait, Happening::CheckUse(asker(op), ctrl, leaving));
+                self.after(wait, QueuedEvent::CheckUse(asker(op), ctrl, leaving));
             }
             HostEffect::Resolve { op, name } => {
                 let wait = self.luck.moment("resolve");
-                self.after(wait, Happening::Resolve(asker(op), name));
+                self.after(wait, QueuedEvent::Resolve(asker(op), name));
             }
             HostEffect::Claim(ctrl) => {
                 let ctrl = self.unmask(ctrl);
@@ -95,21 +95,21 @@ impl World {
             return Duration::from_secs(20);
         }
         match Target::of(&portal.traddr).map(|target| self.fabric.mood(target)) {
-            Some(Mood::Well | Mood::Refusing) => self.luck.moment("probe"),
-            Some(Mood::Mute) if !handshake => self.luck.moment("probe"),
+            Some(TargetState::Well | TargetState::Refusing) => self.luck.moment("probe"),
+            Some(TargetState::Mute) if !handshake => self.luck.moment("probe"),
             _ => Duration::from_secs(3),
         }
     }
 
     pub(crate) fn probed(&mut self, asker: Asker, portal: &Portal, handshake: bool) {
-        let mood = Target::of(&portal.traddr).map_or(Mood::Unreachable, |target| self.fabric.mood(target));
+        let mood = Target::of(&portal.traddr).map_or(TargetState::Unreachable, |target| self.fabric.mood(target));
         let outcome = match mood {
             _ if self.has(Fault::ProbesUnknown) => ProbeOutcome::Unknown("no buffer space".into()),
             _ if !self.has_route(Iface::of(&portal.host_iface)) => ProbeOutcome::Unknown("no such device".into()),
-            Mood::Well => ProbeOutcome::Alive,
-            Mood::Mute if !handshake => ProbeOutcome::Alive,
-            Mood::Refusing => ProbeOutcome::Dead("connection refused".into()),
-            Mood::Unreachable | Mood::Mute => ProbeOutcome::Dead("no answer within 3 s".into()),
+            TargetState::Well => ProbeOutcome::Alive,
+            TargetState::Mute if !handshake => ProbeOutcome::Alive,
+            TargetState::Refusing => ProbeOutcome::Dead("connection refused".into()),
+            TargetState::Unreachable | TargetState::Mute => ProbeOutcome::Dead("no answer within 3 s".into()),
         };
         self.answer(asker, Duration::ZERO, Incoming::Host(HostEvent::Probed { op: asker.op, outcome }));
     }
@@ -165,7 +165,7 @@ impl World {
 
     pub(crate) fn read_supported(&mut self, asker: Asker, ctrl: CtrlRef) {
         if self.waits_for_target(ctrl) {
-            self.after(Duration::from_millis(200), Happening::ReadSupported(asker, ctrl));
+            self.after(Duration::from_millis(200), QueuedEvent::ReadSupported(asker, ctrl));
             return;
         }
         let result = match self.readable(ctrl) {
@@ -179,7 +179,7 @@ impl World {
 
     pub(crate) fn read_page(&mut self, asker: Asker, ctrl: CtrlRef) {
         if self.waits_for_target(ctrl) {
-            self.after(Duration::from_millis(200), Happening::ReadPage(asker, ctrl));
+            self.after(Duration::from_millis(200), QueuedEvent::ReadPage(asker, ctrl));
             return;
         }
         let result = match self.readable(ctrl) {
@@ -204,7 +204,7 @@ impl World {
 
     fn waits_for_target(&self, ctrl: CtrlRef) -> bool {
         let live = self.kernel.get(ctrl).filter(|known| known.is_live());
-        live.is_some_and(|known| self.fabric.mood(known.target) != Mood::Well || !self.has_route(known.via))
+        live.is_some_and(|known| self.fabric.mood(known.target) != TargetState::Well || !self.has_route(known.via))
     }
 
     fn readable(&self, ctrl: CtrlRef) -> Option<Target> {

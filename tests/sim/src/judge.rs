@@ -45,7 +45,7 @@ enum By {
 
 /// A page of a discovery controller, as it reached a daemon.
 #[derive(Clone, Debug)]
-pub(crate) struct Saying {
+pub(crate) struct PageReport {
     pub(crate) at: Time,
     /// When stafd last read it.
     pub(crate) read: Time,
@@ -66,7 +66,7 @@ pub(crate) struct Saying {
     pub(crate) doubtful: bool,
 }
 
-impl Saying {
+impl PageReport {
     /// True for a controller that it lists or may mean.
     fn lists(&self, tid: &Tid) -> bool {
         self.names.contains(tid) || self.protected.contains(tid)
@@ -76,7 +76,7 @@ impl Saying {
 /// Everything that one daemon was told.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Told {
-    pub(crate) pages: BTreeMap<Tid, Vec<Saying>>,
+    pub(crate) pages: BTreeMap<Tid, Vec<PageReport>>,
     /// Removed discovery controllers, and when the daemon was told.
     gone: BTreeMap<Tid, Gone>,
     /// When the daemon last saw a controller that was not live; kept for controllers that an aged-out one had listed.
@@ -94,23 +94,23 @@ struct Gone {
 }
 
 impl Told {
-    pub(crate) fn say(&mut self, dc: &Tid, saying: Saying) {
-        self.mark_stale(dc, saying.at);
-        self.pages.entry(dc.clone()).or_default().push(saying);
+    pub(crate) fn say(&mut self, dc: &Tid, page_report: PageReport) {
+        self.mark_stale(dc, page_report.at);
+        self.pages.entry(dc.clone()).or_default().push(page_report);
     }
 
     /// The page of a discovery controller is no longer current.
     pub(crate) fn mark_stale(&mut self, dc: &Tid, now: Time) {
-        if let Some(last) = self.pages.get_mut(dc).and_then(|sayings| sayings.last_mut()) {
+        if let Some(last) = self.pages.get_mut(dc).and_then(|page_reports| page_reports.last_mut()) {
             last.until.get_or_insert(now);
         }
     }
 
     pub(crate) fn give_up(&mut self, dc: &Tid, now: Time, aged_out: bool) {
         self.mark_stale(dc, now);
-        let lists_any = |saying: &&Saying| !saying.names.is_empty() || !saying.protected.is_empty();
+        let lists_any = |page_report: &&PageReport| !page_report.names.is_empty() || !page_report.protected.is_empty();
         let mut listing = self.pages.get(dc).into_iter().flatten().rev().filter(lists_any);
-        let last = listing.next().map(|saying| saying.at);
+        let last = listing.next().map(|page_report| page_report.at);
         match self.gone.get(dc) {
             // What its removal proved remains proved until it lists something again.
             Some(gone) if (gone.aged_out == aged_out || !gone.aged_out) && Some(gone.at) >= last => {}
@@ -121,7 +121,7 @@ impl Told {
     /// Controllers listed by a discovery controller that aged out: their removal depends on whether they are live.
     pub(crate) fn named_by_aged(&self) -> BTreeSet<Tid> {
         let aged = self.gone.iter().filter(|(_, gone)| gone.aged_out).filter_map(|(dc, _)| self.pages.get(dc));
-        aged.flatten().flat_map(|saying| saying.names.iter().chain(&saying.protected)).cloned().collect()
+        aged.flatten().flat_map(|page_report| page_report.names.iter().chain(&page_report.protected)).cloned().collect()
     }
 
     /// The daemon sees that a controller is not live.
@@ -131,35 +131,35 @@ impl Told {
 
     /// A daemon ended before it could save what it was told after that time.
     pub(crate) fn forget_after(&mut self, saved: Time) {
-        for sayings in self.pages.values_mut() {
-            sayings.retain(|saying| saying.at <= saved);
+        for page_reports in self.pages.values_mut() {
+            page_reports.retain(|page_report| page_report.at <= saved);
         }
     }
 
     /// The controllers that a discovery controller has listed and whose absence is not proved.
     pub(crate) fn claims(&self, dc: &Tid, now: Time) -> BTreeSet<Tid> {
-        let ever = self.pages.get(dc).into_iter().flatten().flat_map(|saying| saying.names.iter());
+        let ever = self.pages.get(dc).into_iter().flatten().flat_map(|page_report| page_report.names.iter());
         let ever: BTreeSet<&Tid> = ever.collect();
         ever.into_iter().filter(|tid| self.may_mean(dc, tid, now, By::Kernel)).cloned().collect()
     }
 
     /// The controllers that a discovery controller has listed for these subsystems.
     pub(crate) fn named_before(&self, dc: &Tid, nqns: &BTreeSet<&str>) -> BTreeSet<Tid> {
-        let named = self.pages.get(dc).into_iter().flatten().flat_map(|saying| &saying.names);
+        let named = self.pages.get(dc).into_iter().flatten().flat_map(|page_report| &page_report.names);
         named.filter(|tid| nqns.contains(tid.subsysnqn.as_str())).cloned().collect()
     }
 
     /// True for a controller that any page has ever listed.
     pub(crate) fn ever_named(&self, tid: &Tid) -> bool {
-        self.pages.values().flatten().any(|saying| saying.lists(tid))
+        self.pages.values().flatten().any(|page_report| page_report.lists(tid))
     }
 
     /// Forgets controllers that are no members and are not listed.
     pub(crate) fn forget_all_but(&mut self, members: &BTreeSet<Tid>) {
-        for sayings in self.pages.values_mut() {
-            let listed = sayings.last().map(|saying| saying.names.clone()).unwrap_or_default();
-            for saying in sayings.iter_mut() {
-                saying.names.retain(|tid| members.contains(tid) || listed.contains(tid));
+        for page_reports in self.pages.values_mut() {
+            let listed = page_reports.last().map(|page_report| page_report.names.clone()).unwrap_or_default();
+            for page_report in page_reports.iter_mut() {
+                page_report.names.retain(|tid| members.contains(tid) || listed.contains(tid));
             }
         }
     }
@@ -176,37 +176,38 @@ impl Told {
     }
 
     fn may_mean(&self, dc: &Tid, tid: &Tid, now: Time, by: By) -> bool {
-        let sayings = self.pages.get(dc).map(Vec::as_slice).unwrap_or_default();
-        let Some(last) = sayings.iter().rposition(|saying| saying.lists(tid)) else { return false };
-        let (before, after) = sayings.split_at(last + 1);
-        let listed_at = before.last().map(|saying| saying.at);
+        let page_reports = self.pages.get(dc).map(Vec::as_slice).unwrap_or_default();
+        let Some(last) = page_reports.iter().rposition(|page_report| page_report.lists(tid)) else { return false };
+        let (before, after) = page_reports.split_at(last + 1);
+        let listed_at = before.last().map(|page_report| page_report.at);
         if let Some(gone) = self.gone.get(dc).filter(|gone| Some(gone.at) >= listed_at)
             && (!gone.aged_out || self.down.get(tid) >= Some(&gone.at))
         {
             return false;
         }
-        let listed_on = || before.iter().filter(|saying| saying.lists(tid)).filter_map(|saying| saying.on);
-        let proves = |saying: &Saying| {
-            let Some(on) = saying.on else { return false };
+        let listed_on =
+            || before.iter().filter(|page_report| page_report.lists(tid)).filter_map(|page_report| page_report.on);
+        let proves = |page_report: &PageReport| {
+            let Some(on) = page_report.on else { return false };
             // A proof from an earlier life of the daemon does not count for its present life.
-            if matches!(by, By::Daemon) && saying.life != self.life {
+            if matches!(by, By::Daemon) && page_report.life != self.life {
                 return false;
             }
             let same = match by {
                 By::Kernel => listed_on().any(|listed| (listed.ctrl, listed.turn) == (on.ctrl, on.turn)),
-                By::Daemon => before
-                    .iter()
-                    .any(|earlier| earlier.lists(tid) && (earlier.life, earlier.since) == (saying.life, saying.since)),
+                By::Daemon => before.iter().any(|earlier| {
+                    earlier.lists(tid) && (earlier.life, earlier.since) == (page_report.life, page_report.since)
+                }),
             };
             let since = match by {
                 By::Kernel => on.since,
-                By::Daemon => saying.since.map_or(on.since, |since| since.max(on.since)),
+                By::Daemon => page_report.since.map_or(on.since, |since| since.max(on.since)),
             };
             // A daemon must request a late page: that it has none is no excuse.
-            let is_late = matches!(by, By::Daemon) || since + LATE_READ <= saying.read;
-            let settled = is_late && since + SETTLING <= saying.until.unwrap_or(now);
-            let read_again = || after.iter().any(|first| first.at + DOUBT <= saying.at);
-            (same || settled) && (!saying.doubtful || (saying.confirmed && read_again()))
+            let is_late = matches!(by, By::Daemon) || since + LATE_READ <= page_report.read;
+            let settled = is_late && since + SETTLING <= page_report.until.unwrap_or(now);
+            let read_again = || after.iter().any(|first| first.at + DOUBT <= page_report.at);
+            (same || settled) && (!page_report.doubtful || (page_report.confirmed && read_again()))
         };
         !after.iter().any(proves)
     }
@@ -214,14 +215,14 @@ impl Told {
     /// True when the first page without the controller was reported less than [`QUIET`] ago, after [`CALM`] without any
     /// report.
     pub(crate) fn is_hasty(&self, tid: &Tid, now: Time) -> bool {
-        let omitted = self.pages.iter().filter_map(|(dc, sayings)| {
-            let last = sayings.iter().rposition(|saying| saying.lists(tid))?;
-            let omitted = sayings.get(last + 1)?.at;
+        let omitted = self.pages.iter().filter_map(|(dc, page_reports)| {
+            let last = page_reports.iter().rposition(|page_report| page_report.lists(tid))?;
+            let omitted = page_reports.get(last + 1)?.at;
             // A discovery controller that was removed before had lost its claim already.
             self.gone.get(dc).is_none_or(|gone| gone.at > omitted).then_some(omitted)
         });
         let Some(at) = omitted.max() else { return false };
-        let disturbed = |saying: &Saying| saying.at < at && saying.at + CALM > at;
+        let disturbed = |page_report: &PageReport| page_report.at < at && page_report.at + CALM > at;
         now < at + QUIET && !self.pages.values().flatten().any(disturbed)
     }
 
@@ -245,7 +246,7 @@ impl Told {
     /// Why the absence of a controller from the pages that `counts` selects is not proved; `None` if it is.
     pub(crate) fn unproved(&self, tid: &Tid, now: Time, counts: impl Fn(&Tid) -> bool) -> Option<String> {
         let dc = self.pages.keys().find(|dc| counts(dc) && self.may_mean(dc, tid, now, By::Kernel))?;
-        let names = self.pages.get(dc).and_then(|sayings| sayings.last()).is_some_and(|last| last.lists(tid));
+        let names = self.pages.get(dc).and_then(|page_reports| page_reports.last()).is_some_and(|last| last.lists(tid));
         Some(match names {
             true => format!("{} names it", short(dc)),
             false => format!("{} named it, and has not proved that it no longer does", short(dc)),

@@ -13,7 +13,7 @@ use stacd::connector::{DcPage, FetchError, PageState};
 
 use crate::bus::{Told, ToldAll};
 use crate::invariants::Invariant;
-use crate::judge::{Connection, Saying, UseCheck};
+use crate::judge::{Connection, PageReport, UseCheck};
 use crate::kernel::{Controller, Maker};
 use crate::names::{Iface, Subsystem, Target, Who, short};
 use crate::plan::Fault;
@@ -174,8 +174,8 @@ impl World {
     fn connections_end(&mut self) {
         let now = self.time();
         let Some(finder) = &self.staf.core else { return };
-        for (dc, sayings) in &mut self.judge.staf.pages {
-            let Some(last) = sayings.last_mut().filter(|last| last.until.is_none() && last.on.is_some()) else {
+        for (dc, page_reports) in &mut self.judge.staf.pages {
+            let Some(last) = page_reports.last_mut().filter(|last| last.until.is_none() && last.on.is_some()) else {
                 continue;
             };
             let since = finder.controller(dc).and_then(|view| view.connected_since);
@@ -203,7 +203,7 @@ impl World {
             for (dc, since) in took {
                 let names = named(&dc, &page.entries);
                 say!(self, "stafd reads of {}: {}", short(&dc), list(&names));
-                let saying = Saying {
+                let page_report = PageReport {
                     at: now,
                     read: now,
                     on: Some(on),
@@ -215,25 +215,24 @@ impl World {
                     confirmed: false,
                     doubtful: false,
                 };
-                self.judge.staf.say(&dc, saying);
+                self.judge.staf.say(&dc, page_report);
             }
         }
         self.staf_carries_out(effects);
     }
 
     /// A page that stafd publishes, with the connection on which it was read if it is marked as fresh.
-    pub(crate) fn vouch(&mut self, page: DcPage) -> Told {
+    pub(crate) fn published_page(&mut self, page: DcPage) -> Told {
         if page.state != PageState::Fresh {
             return Told { page, on: None, read: Time::default() };
         }
         let names = named(&page.dc, &page.entries);
         let life = self.staf.life;
-        let sayings = self.judge.staf.pages.get(&page.dc).map(Vec::as_slice).unwrap_or_default();
-        let read = sayings
-            .iter()
-            .rev()
-            .find(|saying| saying.life == life && saying.names == names && saying.since == page.connected_since);
-        let (on, read) = read.map_or_else(Default::default, |saying| (saying.on, saying.read));
+        let page_reports = self.judge.staf.pages.get(&page.dc).map(Vec::as_slice).unwrap_or_default();
+        let read = page_reports.iter().rev().find(|page_report| {
+            page_report.life == life && page_report.names == names && page_report.since == page.connected_since
+        });
+        let (on, read) = read.map_or_else(Default::default, |page_report| (page_report.on, page_report.read));
         if on.is_none() {
             let text = format!("the page of {} is called fresh, and was never read like that", short(&page.dc));
             self.breach(Invariant::Fresh, text);
@@ -321,7 +320,7 @@ impl World {
         let doubtful = all_live.len() >= 2 && all_live.iter().filter(is_lost).count() == all_live.len();
         let how = if on.is_some() { "fresh" } else { "from before" };
         say!(self, "stacd is told of {} ({how}): {}", short(&page.dc), list(&names));
-        let saying = Saying {
+        let page_report = PageReport {
             at: now,
             read,
             on,
@@ -333,7 +332,7 @@ impl World {
             confirmed,
             doubtful,
         };
-        self.judge.stac.say(&page.dc, saying);
+        self.judge.stac.say(&page.dc, page_report);
     }
 
     /// Checks the discovery controllers that stafd removes.

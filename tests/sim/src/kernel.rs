@@ -10,13 +10,13 @@ use libstas::core::{
 };
 use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
 
-use crate::fabric::Mood;
+use crate::fabric::TargetState;
 use crate::files::REFUSED_QUEUE_SIZE;
 use crate::judge::Connection;
 use crate::names::{HOST_NQN, Iface, Subsystem, Target, Via, Who};
 use crate::plan::Fault;
 use crate::sabotage::Bug;
-use crate::world::{Asker, Happening, Incoming, World, say};
+use crate::world::{Asker, Incoming, QueuedEvent, World, say};
 
 /// The kernel reconnects after this time (reconnect-delay).
 const RECONNECT_DELAY: Duration = Duration::from_secs(10);
@@ -328,18 +328,18 @@ impl World {
         self.kernel.writes += 1;
         let number = self.kernel.writes;
         self.kernel.writing = Some(Writing { number, asker: Some(asker), request, since: self.now, ctrl });
-        self.after(takes, Happening::WriteEnds(number));
+        self.after(takes, QueuedEvent::WriteEnds(number));
     }
 
     fn write_takes(&mut self, ctrl: CtrlRef) -> Duration {
-        let mood = self.kernel.get(ctrl).map_or(Mood::Well, |known| self.fabric.mood(known.target));
+        let mood = self.kernel.get(ctrl).map_or(TargetState::Well, |known| self.fabric.mood(known.target));
         let slow = self.has(Fault::LaneSlow);
         let dice = self.luck.dice("write");
         let more = if slow { dice.ms(1000, 4000) } else { Duration::ZERO };
         more + match mood {
-            Mood::Well | Mood::Refusing => dice.ms(4, 60),
-            Mood::Unreachable => dice.ms(3100, 3300),
-            Mood::Mute => dice.ms(3000, 12_000),
+            TargetState::Well | TargetState::Refusing => dice.ms(4, 60),
+            TargetState::Unreachable => dice.ms(3100, 3300),
+            TargetState::Mute => dice.ms(3000, 12_000),
         }
     }
 
@@ -416,7 +416,7 @@ impl World {
         }
         if self.kernel.is_writing(ctrl) {
             // Wait until the connect has ended.
-            self.after(Duration::from_millis(100), Happening::Delete(asker, ctrl));
+            self.after(Duration::from_millis(100), QueuedEvent::Delete(asker, ctrl));
             return;
         }
         let hangs = asker.is_some() && self.has(Fault::DisconnectHangs);
@@ -428,7 +428,7 @@ impl World {
             Some(known) if !known.is_leaving() => {
                 known.shown.state = CtrlState::Deleting;
                 known.up_since = None;
-                self.after(takes, Happening::Deleted(asker, ctrl));
+                self.after(takes, QueuedEvent::Deleted(asker, ctrl));
             }
             _ => self.disconnected(asker, ctrl, Ok(())),
         }
@@ -468,8 +468,8 @@ impl World {
         say!(self, "kernel: {ctrl} has lost its connection: {}", self.describe(ctrl));
         let at_once = self.luck.dice("reconnect").percent(30);
         let first = if at_once { Duration::from_millis(50) } else { RECONNECT_DELAY };
-        self.after(first, Happening::Reconnects(ctrl, turn));
-        self.after(loss, Happening::GivesUp(ctrl, turn));
+        self.after(first, QueuedEvent::Reconnects(ctrl, turn));
+        self.after(loss, QueuedEvent::GivesUp(ctrl, turn));
     }
 
     pub(crate) fn reconnects(&mut self, ctrl: CtrlRef, turn: u64) {
@@ -478,11 +478,14 @@ impl World {
         let (target, via) = (known.target, known.via);
         if self.is_reachable(known) {
             self.goes_live(ctrl);
-        } else if self.has_route(via) && self.fabric.mood(target) == Mood::Well && self.plan.land.refusal_is_final {
+        } else if self.has_route(via)
+            && self.fabric.mood(target) == TargetState::Well
+            && self.plan.land.refusal_is_final
+        {
             say!(self, "kernel: {ctrl} is refused for good, and gone: {}", self.describe(ctrl));
             self.remove(ctrl);
         } else {
-            self.after(RECONNECT_DELAY, Happening::Reconnects(ctrl, turn));
+            self.after(RECONNECT_DELAY, QueuedEvent::Reconnects(ctrl, turn));
         }
     }
 
@@ -533,7 +536,7 @@ impl World {
     /// A discovery log page has changed: sends one event to each live discovery connection that has read it since the
     /// last.
     pub(crate) fn announce_change(&mut self, target: Target) {
-        if self.fabric.mood(target) != Mood::Well {
+        if self.fabric.mood(target) != TargetState::Well {
             return;
         }
         let ifaces = self.air.ifaces();
@@ -568,7 +571,7 @@ impl World {
         for (ctrl, turn, kato) in all {
             let wait = Duration::from_secs(u64::from(kato.max(5))) + self.luck.dice("keep-alive").ms(0, 5000);
             if wait < time {
-                self.after(wait, Happening::GoesDown(ctrl, turn));
+                self.after(wait, QueuedEvent::GoesDown(ctrl, turn));
             }
         }
     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 use libstas::conf::{DisconnectScope, InUse, Persistence};
 use libstas::core::Dctype;
 
-use crate::announcing::{self, Announcing};
+use crate::announcing::{self, MdnsAction};
 use crate::boot::Boot;
-use crate::dice::Dice;
+use crate::dice::Rng;
 use crate::files::{Excluded, Portal, StacFile, StafFile};
 use crate::kernel;
 use crate::names::{Iface, Subsystem, Target, Via, Who};
@@ -16,7 +16,7 @@ use crate::wider;
 
 /// The initial world.
 #[derive(Clone, Debug)]
-pub struct Land {
+pub struct InitialWorld {
     /// The targets, by their numbers.
     pub targets: Vec<Site>,
     /// Number of subsystems.
@@ -54,7 +54,7 @@ pub struct Site {
 
 /// An action at a fixed time.
 #[derive(Clone, Debug)]
-pub struct Deed {
+pub struct Action {
     /// Its time since the beginning of the run.
     pub at: Duration,
     /// The action to perform.
@@ -193,7 +193,7 @@ pub enum What {
     /// The administrator edits a file, and reloads the daemon if true.
     Edits(Edit, bool),
     /// The administrator edits a file and reloads, and after that time reverts the edit and reloads again.
-    Wavers(Edit, Duration),
+    EditsAndReverts(Edit, Duration),
     /// systemctl reload
     Reloads(Who),
     /// systemctl stop, and start after that time.
@@ -233,7 +233,7 @@ pub enum What {
     /// A target drops all its connections, and accepts new ones at once.
     DropsConnections(Target),
     /// An action of an announced discovery controller.
-    Announcing(Announcing),
+    MdnsAction(MdnsAction),
     /// A host name points to another target.
     MovesName(usize, Target),
     /// A route is added.
@@ -248,9 +248,9 @@ pub struct Plan {
     /// The seed that has decided the plan.
     pub seed: u64,
     /// The initial world.
-    pub land: Land,
+    pub land: InitialWorld,
     /// The actions, ordered by time.
-    pub deeds: Vec<Deed>,
+    pub deeds: Vec<Action>,
     /// From this time on there are no faults.
     pub calm: Duration,
 }
@@ -259,7 +259,7 @@ impl Plan {
     /// The plan of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let mut dice = Dice::new(seed, "plan");
+        let mut dice = Rng::new(seed, "plan");
         let land = land(&mut dice, seed);
         let count = 1 + dice.below(28);
         let mut deeds = announced_early(&land, seed);
@@ -268,7 +268,7 @@ impl Plan {
         for _ in 0..count {
             let what = what(&mut dice, &land);
             deeds.extend(during(&mut dice, at, &what));
-            deeds.push(Deed { at, what });
+            deeds.push(Action { at, what });
             at += match dice.below(10) {
                 0..=4 => dice.ms(0, 400),
                 5..=8 => dice.ms(400, 8_000),
@@ -276,7 +276,7 @@ impl Plan {
             };
         }
         deeds.sort_by_key(|deed| deed.at);
-        let calm = deeds.iter().map(Deed::end).max().unwrap_or_default() + Duration::from_secs(1);
+        let calm = deeds.iter().map(Action::end).max().unwrap_or_default() + Duration::from_secs(1);
         Self { seed, land, deeds, calm }
     }
 }
@@ -288,15 +288,15 @@ impl Plan {
         let around: Vec<Duration> = self.deeds.iter().step_by(3).map(|deed| deed.at).collect();
         for at in around {
             let what = What::Fault(fault, Duration::from_secs(4));
-            self.deeds.push(Deed { at: at.saturating_sub(Duration::from_millis(20)), what });
+            self.deeds.push(Action { at: at.saturating_sub(Duration::from_millis(20)), what });
         }
         self.deeds.sort_by_key(|deed| deed.at);
-        self.calm = self.deeds.iter().map(Deed::end).max().unwrap_or_default() + Duration::from_secs(1);
+        self.calm = self.deeds.iter().map(Action::end).max().unwrap_or_default() + Duration::from_secs(1);
         self
     }
 }
 
-impl Deed {
+impl Action {
     /// When the action and its effects are over.
     #[must_use]
     pub fn end(&self) -> Duration {
@@ -309,13 +309,13 @@ impl Deed {
             | What::Kills(_, time)
             | What::KillsAndLosesState(_, time)
             | What::Freezes(_, time)
-            | What::Wavers(_, time)
+            | What::EditsAndReverts(_, time)
             | What::ListsNothing(_, time)
             | What::Blurs(_, _, _, time)
             | What::Fault(_, time) => *time,
             // The subsystems are exported one by one.
             What::Falls(_, _, time) => *time + Duration::from_secs(10),
-            What::Announcing(deed) => deed.lasts(),
+            What::MdnsAction(deed) => deed.lasts(),
             What::Storm(_, _, times, apart) => *apart * u32::try_from(2 * times).unwrap_or(0),
             What::Discovers(_) => Duration::from_secs(3),
             _ => Duration::ZERO,
@@ -325,36 +325,36 @@ impl Deed {
 }
 
 /// While a target is neither announced nor connected, stafd may be restarted.
-fn during(dice: &mut Dice, at: Duration, what: &What) -> Option<Deed> {
-    let What::Announcing(Announcing::Leaves { time, .. }) = what else { return None };
+fn during(dice: &mut Rng, at: Duration, what: &What) -> Option<Action> {
+    let What::MdnsAction(MdnsAction::Leaves { time, .. }) = what else { return None };
     let at = at + dice.between(Duration::ZERO, *time);
     let away = dice.ms(50, 3_000);
     match dice.below(4) {
-        0 => Some(Deed { at, what: What::Restarts(Who::Stafd, away) }),
-        1 => Some(Deed { at, what: What::Kills(Who::Stafd, away) }),
+        0 => Some(Action { at, what: What::Restarts(Who::Stafd, away) }),
+        1 => Some(Action { at, what: What::Kills(Who::Stafd, away) }),
         _ => None,
     }
 }
 
 /// Discovery controllers that are announced long before they answer.
-fn announced_early(land: &Land, seed: u64) -> Vec<Deed> {
-    let mut dice = Dice::new(seed, "early");
+fn announced_early(land: &InitialWorld, seed: u64) -> Vec<Action> {
+    let mut dice = Rng::new(seed, "early");
     let mut deeds = Vec::new();
     for target in land.announced.keys() {
         if dice.percent(20) {
             let how = [Outage::Refuses, Outage::Drops, Outage::Mute][dice.below(3)];
-            deeds.push(Deed { at: Duration::ZERO, what: What::Falls(*target, how, dice.ms(2_000, 120_000)) });
+            deeds.push(Action { at: Duration::ZERO, what: What::Falls(*target, how, dice.ms(2_000, 120_000)) });
         }
     }
     deeds
 }
 
-fn land(dice: &mut Dice, seed: u64) -> Land {
+fn land(dice: &mut Rng, seed: u64) -> InitialWorld {
     let count = 1 + dice.below(4);
     let subsystems = 1 + dice.below(5);
     let targets: Vec<Site> = (0..count)
         .map(|me| {
-            let any = |dice: &mut Dice, percent| (0..count).filter(|_| dice.percent(percent)).map(Target).collect();
+            let any = |dice: &mut Rng, percent| (0..count).filter(|_| dice.percent(percent)).map(Target).collect();
             let refers: BTreeSet<Target> = any(dice, 25);
             Site {
                 exports: (0..subsystems).filter(|_| dice.percent(60)).map(Subsystem).collect(),
@@ -393,12 +393,12 @@ fn land(dice: &mut Dice, seed: u64) -> Land {
     for _ in 0..dice.below(3) {
         stac.controllers.insert((Target(dice.below(count)), Subsystem(dice.below(subsystems)), via(dice, 30)));
     }
-    let boot = Boot::new(&mut Dice::new(seed, "boot"), count, subsystems);
+    let boot = Boot::new(&mut Rng::new(seed, "boot"), count, subsystems);
     for (target, subsystem, _) in &boot.connected {
         targets[target.0].exports.insert(*subsystem);
     }
     let in_use = (0..subsystems).filter(|_| dice.percent(25)).map(Subsystem).collect();
-    let mut land = Land {
+    let mut land = InitialWorld {
         targets,
         subsystems,
         names,
@@ -410,12 +410,12 @@ fn land(dice: &mut Dice, seed: u64) -> Land {
         ctrl_loss: if dice.percent(30) { Duration::from_secs(25) } else { Duration::from_secs(600) },
         refusal_is_final: dice.percent(60),
     };
-    announce(&mut Dice::new(seed, "announced"), &mut land);
+    announce(&mut Rng::new(seed, "announced"), &mut land);
     land
 }
 
 /// Announces some discovery controllers, most of which are not configured.
-fn announce(dice: &mut Dice, land: &mut Land) {
+fn announce(dice: &mut Rng, land: &mut InitialWorld) {
     land.staf.zeroconf = dice.percent(90);
     land.staf.persistence = announcing::persistence(dice);
     if dice.percent(45) {
@@ -437,11 +437,11 @@ fn announce(dice: &mut Dice, land: &mut Land) {
 }
 
 /// Bound to eth0, with a probability of this percentage.
-fn via(dice: &mut Dice, percent: usize) -> Via {
+fn via(dice: &mut Rng, percent: usize) -> Via {
     dice.percent(percent).then_some(Iface::Eth0)
 }
 
-pub(crate) fn scope(dice: &mut Dice) -> DisconnectScope {
+pub(crate) fn scope(dice: &mut Rng) -> DisconnectScope {
     match dice.below(10) {
         0 => DisconnectScope::Nothing,
         1 | 2 => DisconnectScope::AllMatchingTrtypes,
@@ -449,7 +449,7 @@ pub(crate) fn scope(dice: &mut Dice) -> DisconnectScope {
     }
 }
 
-fn what(dice: &mut Dice, land: &Land) -> What {
+fn what(dice: &mut Rng, land: &InitialWorld) -> What {
     let target = Target(dice.below(land.targets.len()));
     let other = Target(dice.below(land.targets.len()));
     let subsystem = Subsystem(dice.below(land.subsystems));
@@ -466,7 +466,7 @@ fn what(dice: &mut Dice, land: &Land) -> What {
         12..=16 => {
             let edit = edit(dice, (target, subsystem, name));
             let longest = if dice.percent(50) { 60 } else { 1200 };
-            What::Wavers(edit, dice.ms(1, longest))
+            What::EditsAndReverts(edit, dice.ms(1, longest))
         }
         17 => What::Reloads(who),
         18..=21 => What::Restarts(who, dice.ms(50, 4_000)),
@@ -501,7 +501,7 @@ fn what(dice: &mut Dice, land: &Land) -> What {
     }
 }
 
-fn edit(dice: &mut Dice, (target, subsystem, name): (Target, Subsystem, usize)) -> Edit {
+fn edit(dice: &mut Rng, (target, subsystem, name): (Target, Subsystem, usize)) -> Edit {
     match dice.below(20) {
         0..=3 => Edit::Portal(Portal::Address(target, via(dice, 15))),
         4 => Edit::Portal(Portal::Name(name)),
@@ -519,7 +519,7 @@ fn edit(dice: &mut Dice, (target, subsystem, name): (Target, Subsystem, usize)) 
     }
 }
 
-fn fault(dice: &mut Dice, who: Who) -> Fault {
+fn fault(dice: &mut Rng, who: Who) -> Fault {
     let faults = [
         Fault::EventsLost(who),
         Fault::EventsLate(who),

@@ -11,7 +11,7 @@ use stafd::finder::Finder;
 use crate::judging::may_serve;
 use crate::names::Who;
 use crate::plan::Fault;
-use crate::world::{Asker, Happening, Incoming, World, say};
+use crate::world::{Asker, Incoming, QueuedEvent, World, say};
 
 /// Shortest time between two saves (the shell's event loop).
 const SAVE_PACE: Duration = Duration::from_millis(500);
@@ -107,13 +107,13 @@ impl World {
     /// Delivers an event to the daemon's present life after that time.
     pub(crate) fn tell(&mut self, who: Who, wait: Duration, incoming: Incoming) {
         if let Some(life) = self.life(who) {
-            self.after(wait, Happening::Deliver(who, life, incoming));
+            self.after(wait, QueuedEvent::Deliver(who, life, incoming));
         }
     }
 
     /// Delivers an answer to the life that asked, if it still runs.
     pub(crate) fn answer(&mut self, asker: Asker, wait: Duration, incoming: Incoming) {
-        self.after(wait, Happening::Deliver(asker.who, asker.life, incoming));
+        self.after(wait, QueuedEvent::Deliver(asker.who, asker.life, incoming));
     }
 
     pub(crate) fn deliver(&mut self, who: Who, life: u32, incoming: Incoming) {
@@ -125,7 +125,7 @@ impl World {
             Who::Stacd => self.stac.frozen_until,
         };
         if frozen > self.now {
-            self.at(frozen, Happening::Deliver(who, life, incoming));
+            self.at(frozen, QueuedEvent::Deliver(who, life, incoming));
             return;
         }
         self.hand_in(who, incoming);
@@ -158,7 +158,7 @@ impl World {
                 self.judge.excused = now;
                 self.reload(who);
                 let life = self.staf.life;
-                self.after(late, Happening::NameOwned(life));
+                self.after(late, QueuedEvent::NameOwned(life));
             }
             Who::Stacd => {
                 let mut saved = match &self.stac.disk {
@@ -171,7 +171,7 @@ impl World {
                 self.stac.begin(Connector::new(saved, seed));
                 self.reload(who);
                 let life = self.stac.life;
-                self.after(late, Happening::Watches(life));
+                self.after(late, QueuedEvent::Watches(life));
             }
         }
         let links = self.links.clone();
@@ -217,7 +217,7 @@ impl World {
     /// systemctl stop; it is started again after that time.
     pub(crate) fn stop(&mut self, who: Who, away: Duration) {
         let Some(life) = self.life(who) else { return };
-        self.after(STOP_LIMIT, Happening::StopLimit(who, life));
+        self.after(STOP_LIMIT, QueuedEvent::StopLimit(who, life));
         match who {
             Who::Stafd => {
                 (self.staf.stopping, self.staf.away, self.staf.frozen_until) = (true, away, Duration::ZERO);
@@ -282,7 +282,7 @@ impl World {
         self.judge.ends(who);
         self.abandon_writes(who);
         self.left_the_bus(who);
-        self.after(away, Happening::Start(who));
+        self.after(away, QueuedEvent::Start(who));
     }
 
     pub(crate) fn lose_state(&mut self, who: Who) {
@@ -300,7 +300,7 @@ impl World {
             Who::Stacd => self.stac.wants_save(self.now),
         };
         if let Some(at) = at {
-            self.at(at, Happening::Save(who, life));
+            self.at(at, QueuedEvent::Save(who, life));
         }
     }
 
@@ -313,7 +313,7 @@ impl World {
             Who::Stacd => self.stac.frozen_until,
         };
         if frozen > self.now {
-            self.at(frozen, Happening::Save(who, life));
+            self.at(frozen, QueuedEvent::Save(who, life));
             return;
         }
         let state = match who {
@@ -335,7 +335,7 @@ impl World {
                 Who::Stacd => self.stac.saves,
             };
             let of = self.time();
-            self.after(wait, Happening::Written(who, life, (number, of), Box::new(state)));
+            self.after(wait, QueuedEvent::Written(who, life, (number, of), Box::new(state)));
         }
     }
 
@@ -345,7 +345,7 @@ impl World {
             return;
         }
         if self.has(Fault::SavesFail(who)) {
-            self.after(Duration::from_secs(1), Happening::Written(who, life, (number, of), Box::new(state)));
+            self.after(Duration::from_secs(1), QueuedEvent::Written(who, life, (number, of), Box::new(state)));
             return;
         }
         let (on_disk, disk_of, disk) = match who {

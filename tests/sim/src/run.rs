@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::files::Portal;
 use crate::invariants::{Breach, Invariant};
 use crate::names::{Subsystem, Target, Via};
-use crate::plan::{Land, Plan};
+use crate::plan::{InitialWorld, Plan};
 use crate::sabotage::Bug;
 use crate::world::World;
 
@@ -100,7 +100,7 @@ pub fn shrink(plan: &Plan, bug: Option<Bug>, invariant: Invariant) -> Plan {
         }
         chunk /= 2;
     }
-    for less in Less::ways(&smallest.land) {
+    for less in Reduction::ways(&smallest.land) {
         let mut fewer = smallest.clone();
         less.apply(&mut fewer.land);
         if fails(&fewer) {
@@ -111,7 +111,7 @@ pub fn shrink(plan: &Plan, bug: Option<Bug>, invariant: Invariant) -> Plan {
 }
 
 /// A way to simplify the initial world.
-enum Less {
+enum Reduction {
     Export(usize, Subsystem),
     Zoned(usize, (Target, Subsystem)),
     Referral(usize, Target),
@@ -123,8 +123,8 @@ enum Less {
     InUse(Subsystem),
 }
 
-impl Less {
-    fn ways(land: &Land) -> Vec<Self> {
+impl Reduction {
+    fn ways(land: &InitialWorld) -> Vec<Self> {
         let of_sites = land.targets.iter().enumerate().flat_map(|(number, site)| {
             let exports = site.exports.iter().map(move |subsystem| Self::Export(number, *subsystem));
             let zoned = site.zoned.iter().map(move |entry| Self::Zoned(number, *entry));
@@ -141,7 +141,7 @@ impl Less {
         of_sites.chain(portals).chain(by_mdns_and_nbft).chain(controllers).chain(in_use).collect()
     }
 
-    fn apply(self, land: &mut Land) {
+    fn apply(self, land: &mut InitialWorld) {
         match self {
             Self::Export(number, subsystem) => land.targets[number].exports.remove(&subsystem),
             Self::Zoned(number, entry) => land.targets[number].zoned.remove(&entry),

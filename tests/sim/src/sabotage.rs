@@ -14,7 +14,7 @@ use crate::judging::served;
 use crate::kernel::Controller;
 use crate::names::{Iface, Target, Who};
 use crate::plan::Fault;
-use crate::world::{Happening, World};
+use crate::world::{QueuedEvent, World};
 
 /// A reintroduced bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -193,7 +193,7 @@ impl World {
             Some(Bug::GoodbyeDisconnects) => gone.into_iter().for_each(|target| self.pull(target)),
             Some(Bug::PersistenceFromGoodbye) => {
                 if let Persistence::For(span) = self.staf_file.persistence {
-                    gone.into_iter().for_each(|target| self.after(span, Happening::Pull(target)));
+                    gone.into_iter().for_each(|target| self.after(span, QueuedEvent::Pull(target)));
                 }
             }
             Some(Bug::GoodbyeUnheard) => heard.retain(|heard| !matches!(heard, BrowseEvent::Gone(_))),
@@ -217,7 +217,7 @@ impl World {
         let alone = self.air.audible(target).is_empty() && ways.into_iter().all(is_free);
         if let Some(ctrl) = ctrl.filter(|_| alone) {
             self.judge_disconnect(Who::Stafd, ctrl);
-            self.after(std::time::Duration::ZERO, Happening::Delete(None, ctrl));
+            self.after(std::time::Duration::ZERO, QueuedEvent::Delete(None, ctrl));
         }
     }
 
@@ -329,7 +329,7 @@ impl World {
         let other = self.kernel.controllers.iter().find(is_other).map(|known| known.shown.ctrl);
         if let Some(other) = other {
             self.judge_disconnect(who, other);
-            self.after(std::time::Duration::ZERO, Happening::Delete(None, other));
+            self.after(std::time::Duration::ZERO, QueuedEvent::Delete(None, other));
         }
     }
 
@@ -350,7 +350,7 @@ impl World {
         let shared = self.kernel.controllers.iter().find(|known| tid.is_some_and(|tid| served(known).contains(tid)));
         if let Some(ctrl) = shared.map(|known| known.shown.ctrl) {
             self.judge_disconnect(who, ctrl);
-            self.after(std::time::Duration::ZERO, Happening::Delete(None, ctrl));
+            self.after(std::time::Duration::ZERO, QueuedEvent::Delete(None, ctrl));
         }
     }
 }

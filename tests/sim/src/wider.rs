@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use crate::dice::Dice;
+use crate::dice::Rng;
 use crate::names::{Iface, Subsystem, Target, Who};
-use crate::plan::{self, Deed, Edit, Fault, Land, UnclearEntries, What};
+use crate::plan::{self, Action, Edit, Fault, InitialWorld, UnclearEntries, What};
 
 /// Percentage of the plans that have such actions.
 const SHARE: usize = 50;
@@ -14,21 +14,21 @@ const SHARE: usize = 50;
 const MOST: usize = 8;
 
 /// The further actions of a plan.
-pub(crate) fn deeds(land: &Land, seed: u64) -> Vec<Deed> {
-    let mut dice = Dice::new(seed, "wider");
+pub(crate) fn deeds(land: &InitialWorld, seed: u64) -> Vec<Action> {
+    let mut dice = Rng::new(seed, "wider");
     if !dice.percent(SHARE) {
         return Vec::new();
     }
     let mut deeds = Vec::new();
     let mut at = dice.ms(0, 20_000);
     for _ in 0..1 + dice.below(MOST) {
-        deeds.push(Deed { at, what: what(&mut dice, land) });
+        deeds.push(Action { at, what: what(&mut dice, land) });
         at += if dice.percent(50) { dice.ms(0, 1_500) } else { dice.ms(1_500, 30_000) };
     }
     deeds
 }
 
-fn what(dice: &mut Dice, land: &Land) -> What {
+fn what(dice: &mut Rng, land: &InitialWorld) -> What {
     let target = Target(dice.below(land.targets.len()));
     let subsystem = Subsystem(dice.below(land.subsystems));
     let who = Who::BOTH[dice.below(2)];
@@ -47,16 +47,16 @@ fn what(dice: &mut Dice, land: &Land) -> What {
             let scope = Edit::Scope(plan::scope(dice));
             edit(dice, scope)
         }
-        16..=17 => What::Wavers(Edit::Parameters(who), time(dice)),
+        16..=17 => What::EditsAndReverts(Edit::Parameters(who), time(dice)),
         18..=19 => What::Fault(Fault::DisconnectHangs, dice.ms(100, 10_000)),
     }
 }
 
 /// An edit, which is reverted in two of three cases.
-fn edit(dice: &mut Dice, edit: Edit) -> What {
-    if dice.below(3) == 0 { What::Edits(edit, dice.percent(85)) } else { What::Wavers(edit, time(dice)) }
+fn edit(dice: &mut Rng, edit: Edit) -> What {
+    if dice.below(3) == 0 { What::Edits(edit, dice.percent(85)) } else { What::EditsAndReverts(edit, time(dice)) }
 }
 
-fn time(dice: &mut Dice) -> Duration {
+fn time(dice: &mut Rng) -> Duration {
     if dice.percent(50) { dice.ms(1, 1_500) } else { dice.ms(1_500, 40_000) }
 }

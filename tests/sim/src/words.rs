@@ -103,7 +103,7 @@ impl fmt::Display for What {
                 let then = if *reload { ", and reloads" } else { ", and does not reload" };
                 write!(f, "the administrator edits {edit}{then}")
             }
-            Self::Wavers(edit, time) => {
+            Self::EditsAndReverts(edit, time) => {
                 write!(f, "the administrator edits {edit}, reloads, and takes it back after {}", seconds(*time))
             }
             Self::Reloads(who) => write!(f, "the administrator reloads {who}"),
@@ -135,7 +135,7 @@ impl fmt::Display for What {
                 write!(f, "{target} {} for {}", outage(*how), seconds(*time))
             }
             Self::DropsConnections(target) => write!(f, "{target} drops all its connections"),
-            Self::Announcing(deed) => write!(f, "{deed}"),
+            Self::MdnsAction(deed) => write!(f, "{deed}"),
             Self::MovesName(name, target) => write!(f, "{} leads to {target}", host_name(*name)),
             Self::RouteAdded => f.write_str("a route is added"),
             Self::Fault(fault, time) => write!(f, "for {}: {fault}", seconds(*time)),

@@ -10,9 +10,9 @@ use libstas::nvme::{HostIdentity, Tid};
 use stacd::connector::{Connector, FetchError};
 use stafd::finder::Finder;
 
-use crate::air::Air;
+use crate::air::MdnsNetwork;
 use crate::bus::{Bus, REFRESH_LIMIT, Told, ToldAll};
-use crate::dice::Luck;
+use crate::dice::RngStreams;
 use crate::fabric::Fabric;
 use crate::files::{StacFile, StafFile};
 use crate::invariants::{Breach, Invariant};
@@ -65,8 +65,8 @@ pub(crate) struct Asker {
 
 /// A future event.
 #[derive(Debug)]
-pub(crate) enum Happening {
-    Deed(What),
+pub(crate) enum QueuedEvent {
+    Action(What),
     FaultEnds(Fault),
     Deliver(Who, u32, Incoming),
     // Processes.
@@ -124,14 +124,14 @@ pub struct World {
     pub(crate) now: Duration,
     /// The time that the host was suspended.
     asleep: Duration,
-    queue: BTreeMap<(Duration, u64), Happening>,
+    queue: BTreeMap<(Duration, u64), QueuedEvent>,
     tickets: u64,
-    pub(crate) luck: Luck,
+    pub(crate) luck: RngStreams,
     pub(crate) links: Arc<Links>,
     pub(crate) identity: Arc<HostIdentity>,
     pub(crate) kernel: Kernel,
     pub(crate) fabric: Fabric,
-    pub(crate) air: Air,
+    pub(crate) air: MdnsNetwork,
     pub(crate) staf_file: StafFile,
     pub(crate) stac_file: StacFile,
     pub(crate) staf: Process<Finder>,
@@ -167,12 +167,12 @@ impl World {
             asleep: Duration::ZERO,
             queue: BTreeMap::new(),
             tickets: 0,
-            luck: Luck::new(plan.seed),
+            luck: RngStreams::new(plan.seed),
             links: Arc::new(names::links(&Iface::ALL.into())),
             identity: Arc::new(identity),
             kernel: Kernel::default(),
             fabric: Fabric::new(&plan.land),
-            air: Air::new(&plan.land),
+            air: MdnsNetwork::new(&plan.land),
             staf_file: plan.land.staf.clone(),
             stac_file: plan.land.stac.clone(),
             staf: Process::default(),
@@ -195,13 +195,13 @@ impl World {
         world.boots();
         world.judge.booted = world.plan.land.boot.discovery.iter().map(|(target, via)| target.dc(*via)).collect();
         for deed in std::mem::take(&mut world.plan.deeds) {
-            world.at(deed.at, Happening::Deed(deed.what.clone()));
+            world.at(deed.at, QueuedEvent::Action(deed.what.clone()));
             world.plan.deeds.push(deed);
         }
         let late = world.luck.moment("boot");
-        world.at(late, Happening::Start(Who::Stafd));
+        world.at(late, QueuedEvent::Start(Who::Stafd));
         let late = world.luck.moment("boot");
-        world.at(late, Happening::Start(Who::Stacd));
+        world.at(late, QueuedEvent::Start(Who::Stacd));
         world
     }
 
@@ -214,12 +214,12 @@ impl World {
         self.asleep += time;
     }
 
-    pub(crate) fn at(&mut self, at: Duration, happening: Happening) {
+    pub(crate) fn at(&mut self, at: Duration, happening: QueuedEvent) {
         self.tickets += 1;
         self.queue.insert((at.max(self.now), self.tickets), happening);
     }
 
-    pub(crate) fn after(&mut self, wait: Duration, happening: Happening) {
+    pub(crate) fn after(&mut self, wait: Duration, happening: QueuedEvent) {
         self.at(self.now + wait, happening);
     }
 
@@ -292,49 +292,49 @@ impl World {
         }
     }
 
-    fn happens(&mut self, happening: Happening) {
+    fn happens(&mut self, happening: QueuedEvent) {
         match happening {
-            Happening::Deed(what) => self.deed(what),
-            Happening::FaultEnds(fault) => self.fault_ends(fault),
-            Happening::Deliver(who, life, incoming) => self.deliver(who, life, incoming),
-            Happening::Start(who) => self.start(who),
-            Happening::StopLimit(who, life) => self.stop_limit(who, life),
-            Happening::Save(who, life) => self.save(who, life),
-            Happening::Written(who, life, number, state) => self.written(who, life, number, *state),
-            Happening::Look(asker) => self.look_now(asker),
-            Happening::Probed(asker, portal, handshake) => self.probed(asker, &portal, handshake),
-            Happening::Resolve(asker, name) => self.resolve(asker, &name),
-            Happening::CheckUse(asker, ctrl, leaving) => self.check_use(asker, ctrl, &leaving),
-            Happening::Enlist(job) => self.enlist(job),
-            Happening::WriteEnds(number) => self.write_ends(number),
-            Happening::Delete(asker, ctrl) => self.delete(asker, ctrl),
-            Happening::Deleted(asker, ctrl) => self.deleted(asker, ctrl),
-            Happening::GoesDown(ctrl, turn) => self.goes_down(ctrl, turn),
-            Happening::Reconnects(ctrl, turn) => self.reconnects(ctrl, turn),
-            Happening::GivesUp(ctrl, turn) => self.kernel_gives_up(ctrl, turn),
-            Happening::ReadSupported(asker, ctrl) => self.read_supported(asker, ctrl),
-            Happening::ReadPage(asker, ctrl) => self.read_page(asker, ctrl),
-            Happening::Export(target, subsystem, on) => self.export(target, subsystem, on),
-            Happening::ComesUp(target, subsystem) => self.comes_up(target, subsystem),
-            Happening::Rises(target, turn) => self.rises(target, turn),
-            Happening::ListsAgain(target) => self.lists_again(target),
-            Happening::Clears(target, subsystem) => self.clears(target, subsystem),
-            Happening::Renew(life) => self.renew(life),
-            Happening::Hear(life, targets) => self.hear(life, &targets),
-            Happening::HearGoodbye(life, targets) => self.hear_goodbye(life, &targets),
-            Happening::Verified(life, target) => self.verified(life, target),
-            Happening::Announces(target) => self.announces(target),
-            Happening::Disperses(count) => self.disperses(count),
-            Happening::Speaks(target, turn) => self.speaks(target, turn),
-            Happening::InterfaceBack(iface) => self.interface_back(iface),
-            Happening::Pull(target) => self.pull(target),
-            Happening::NameOwned(life) => self.name_owned(life),
-            Happening::Watches(life) => self.watches(life),
-            Happening::FetchPages(asker) => self.fetch_pages(asker),
-            Happening::FetchRemoved(asker, pages) => self.fetch_removed(asker, pages),
-            Happening::FetchPage(asker, dc, refreshed) => self.fetch_page(asker, &dc, refreshed),
-            Happening::RefreshPage(asker, dc) => self.refresh_page(asker, dc),
-            Happening::RefreshEnds(token) => {
+            QueuedEvent::Action(what) => self.deed(what),
+            QueuedEvent::FaultEnds(fault) => self.fault_ends(fault),
+            QueuedEvent::Deliver(who, life, incoming) => self.deliver(who, life, incoming),
+            QueuedEvent::Start(who) => self.start(who),
+            QueuedEvent::StopLimit(who, life) => self.stop_limit(who, life),
+            QueuedEvent::Save(who, life) => self.save(who, life),
+            QueuedEvent::Written(who, life, number, state) => self.written(who, life, number, *state),
+            QueuedEvent::Look(asker) => self.look_now(asker),
+            QueuedEvent::Probed(asker, portal, handshake) => self.probed(asker, &portal, handshake),
+            QueuedEvent::Resolve(asker, name) => self.resolve(asker, &name),
+            QueuedEvent::CheckUse(asker, ctrl, leaving) => self.check_use(asker, ctrl, &leaving),
+            QueuedEvent::Enlist(job) => self.enlist(job),
+            QueuedEvent::WriteEnds(number) => self.write_ends(number),
+            QueuedEvent::Delete(asker, ctrl) => self.delete(asker, ctrl),
+            QueuedEvent::Deleted(asker, ctrl) => self.deleted(asker, ctrl),
+            QueuedEvent::GoesDown(ctrl, turn) => self.goes_down(ctrl, turn),
+            QueuedEvent::Reconnects(ctrl, turn) => self.reconnects(ctrl, turn),
+            QueuedEvent::GivesUp(ctrl, turn) => self.kernel_gives_up(ctrl, turn),
+            QueuedEvent::ReadSupported(asker, ctrl) => self.read_supported(asker, ctrl),
+            QueuedEvent::ReadPage(asker, ctrl) => self.read_page(asker, ctrl),
+            QueuedEvent::Export(target, subsystem, on) => self.export(target, subsystem, on),
+            QueuedEvent::ComesUp(target, subsystem) => self.comes_up(target, subsystem),
+            QueuedEvent::Rises(target, turn) => self.rises(target, turn),
+            QueuedEvent::ListsAgain(target) => self.lists_again(target),
+            QueuedEvent::Clears(target, subsystem) => self.clears(target, subsystem),
+            QueuedEvent::Renew(life) => self.renew(life),
+            QueuedEvent::Hear(life, targets) => self.hear(life, &targets),
+            QueuedEvent::HearGoodbye(life, targets) => self.hear_goodbye(life, &targets),
+            QueuedEvent::Verified(life, target) => self.verified(life, target),
+            QueuedEvent::Announces(target) => self.announces(target),
+            QueuedEvent::Disperses(count) => self.disperses(count),
+            QueuedEvent::Speaks(target, turn) => self.speaks(target, turn),
+            QueuedEvent::InterfaceBack(iface) => self.interface_back(iface),
+            QueuedEvent::Pull(target) => self.pull(target),
+            QueuedEvent::NameOwned(life) => self.name_owned(life),
+            QueuedEvent::Watches(life) => self.watches(life),
+            QueuedEvent::FetchPages(asker) => self.fetch_pages(asker),
+            QueuedEvent::FetchRemoved(asker, pages) => self.fetch_removed(asker, pages),
+            QueuedEvent::FetchPage(asker, dc, refreshed) => self.fetch_page(asker, &dc, refreshed),
+            QueuedEvent::RefreshPage(asker, dc) => self.refresh_page(asker, dc),
+            QueuedEvent::RefreshEnds(token) => {
                 self.refreshed(token, Err(FetchError::Timeout(REFRESH_LIMIT)));
             }
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use libstas::core::backoff::{Backoff, Jitter};
 use libstas::nvme::connect::reconnect_delay;
-use sim::dice::Dice;
+use sim::dice::Rng;
 
 /// The kernel removes a controller that it could not reconnect for this long.
 const CTRL_LOSS: Duration = Duration::from_secs(600);
@@ -26,9 +26,9 @@ enum Loss {
 }
 
 /// When a host is reconnected, if the CDC accepts connections again from that time on.
-fn back(dice: &mut Dice, loss: Loss, again: Duration) -> Duration {
+fn back(dice: &mut Rng, loss: Loss, again: Duration) -> Duration {
     // Network latency and scheduling delays.
-    let noise = |dice: &mut Dice| dice.ms(0, 5);
+    let noise = |dice: &mut Rng| dice.ms(0, 5);
     let lost = match loss {
         Loss::Reset => noise(dice),
         Loss::Silence => KATO / 2 + dice.ms(0, KATO.as_millis() as u64 / 2),
@@ -63,7 +63,7 @@ fn a_thousand_hosts_do_not_come_back_in_the_same_second() {
     let hosts = std::env::var("HOSTS").map_or(1000, |text| text.parse().unwrap());
     for loss in [Loss::Reset, Loss::Silence] {
         for outage in [1, 3, 30, 300, 900, 7200] {
-            let mut dice = Dice::new(outage, "herd");
+            let mut dice = Rng::new(outage, "herd");
             let again = Duration::from_secs(outage);
             let times: Vec<Duration> = (0..hosts).map(|_| back(&mut dice, loss, again)).collect();
             let last = times.iter().max().unwrap().saturating_sub(again);
