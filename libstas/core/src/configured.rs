@@ -14,8 +14,8 @@ use super::backoff::Backoff;
 use super::context::Context;
 use super::effect::{HostEffect, Level, Notice};
 use super::kernel::KernelController;
-use super::timers::Timers;
-use super::{OpId, ResolveError, Time};
+use super::timers::Timer;
+use super::{OpId, ResolveError};
 use crate::conf::{ControllerEntry, Exclusion, FamilyOrder, StacConf, StafConf};
 use stas_nvme::{Parameters, Tid, TidParts, tid};
 
@@ -49,12 +49,6 @@ struct Name {
     asked: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    LookUp(String),
-    Answer(String),
-}
-
 /// `controller=` and `exclude=` of one daemon.
 #[derive(Clone, Debug, Default)]
 pub struct Configured {
@@ -63,7 +57,6 @@ pub struct Configured {
     family: FamilyOrder,
     ignore_iface: bool,
     names: BTreeMap<String, Name>,
-    timers: Timers<Timer>,
     file: String,
     lost_line: Option<usize>,
     /// The controllers that the last call of [`Configured::controllers`] returned.
@@ -171,7 +164,7 @@ impl Configured {
     }
 
     /// Takes a new configuration and looks up all its names.
-    pub fn set(&mut self, now: Time, words: &Words<'_>) {
+    pub fn set(&mut self, ctx: &mut Context<'_>, words: &Words<'_>) {
         self.controllers = words.controllers.to_vec();
         self.exclusions = words.exclusions.to_vec();
         self.family = words.family;
@@ -190,44 +183,44 @@ impl Configured {
         self.names.retain(|name, _| meant.contains(name));
         for name in meant {
             self.names.entry(name.clone()).or_default().backoff.reset();
-            self.timers.set(Timer::LookUp(name), now);
+            ctx.timers.set(Timer::LookUp(name), ctx.now);
         }
     }
 
     /// Looks up all names again, because the network has changed.
-    pub fn refresh(&mut self, now: Time) {
+    pub fn refresh(&mut self, ctx: &mut Context<'_>) {
         for name in self.names.keys() {
-            self.timers.set(Timer::LookUp(name.clone()), now);
+            ctx.timers.set(Timer::LookUp(name.clone()), ctx.now);
         }
+    }
+
+    /// Cancels all look-ups: the daemon stops.
+    pub fn stop(&self, ctx: &mut Context<'_>) {
+        ctx.timers.retain(|timer| !matches!(timer, Timer::LookUp(_) | Timer::LookUpAnswer(_)));
     }
 
     /// Starts the look-ups that are due. Returns true when a look-up timed out and that changed something.
-    pub fn tick(&mut self, ctx: &mut Context<'_>) -> bool {
+    pub fn tick(&mut self, ctx: &mut Context<'_>, due: &[Timer]) -> bool {
         let mut changed = false;
-        for timer in self.timers.due(ctx.now) {
+        for timer in due {
             match timer {
                 Timer::LookUp(name) => {
-                    let Some(state) = self.names.get_mut(&name) else { continue };
+                    let Some(state) = self.names.get_mut(name) else { continue };
                     if state.op.is_none() {
                         let op = ctx.next_op();
                         state.op = Some(op);
-                        self.timers.set(Timer::Answer(name.clone()), ctx.now + ANSWER);
-                        ctx.host(HostEffect::Resolve { op, name });
+                        ctx.timers.set(Timer::LookUpAnswer(name.clone()), ctx.now + ANSWER);
+                        ctx.host(HostEffect::Resolve { op, name: name.clone() });
                     }
                 }
-                Timer::Answer(name) => {
-                    let Some(op) = self.names.get(&name).and_then(|state| state.op) else { continue };
+                Timer::LookUpAnswer(name) => {
+                    let Some(op) = self.names.get(name).and_then(|state| state.op) else { continue };
                     changed |= self.resolved(ctx, op, &Err(ResolveError::NoAnswer));
                 }
+                _ => {}
             }
         }
         changed
-    }
-
-    /// When to call [`Configured::tick`] at the latest.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Time> {
-        self.timers.deadline()
     }
 
     /// Takes the answer to a look-up. Returns true when it changed something, or when it is the first answer of this
@@ -236,12 +229,12 @@ impl Configured {
         let Some((name, state)) = self.names.iter_mut().find(|(_, state)| state.op == Some(op)) else { return false };
         state.op = None;
         let first = !std::mem::replace(&mut state.asked, true);
-        self.timers.cancel(&Timer::Answer(name.clone()));
+        ctx.timers.cancel(&Timer::LookUpAnswer(name.clone()));
         match result {
             Ok(addresses) if !addresses.is_empty() => {
                 state.backoff.reset();
                 state.failed = None;
-                self.timers.set(Timer::LookUp(name.clone()), ctx.now + REFRESH);
+                ctx.timers.set(Timer::LookUp(name.clone()), ctx.now + REFRESH);
                 if state.addresses == *addresses {
                     return first;
                 }
@@ -251,7 +244,7 @@ impl Configured {
             }
             _ => {
                 let wait = state.backoff.next(ctx.jitter());
-                self.timers.set(Timer::LookUp(name.clone()), ctx.now + wait);
+                ctx.timers.set(Timer::LookUp(name.clone()), ctx.now + wait);
                 let why = result.as_ref().err().map_or_else(|| "it has no address".to_owned(), ToString::to_string);
                 if state.failed.replace(why.clone()).is_none() {
                     let meanwhile = match state.addresses.first() {
@@ -267,7 +260,12 @@ impl Configured {
     }
 
     /// The configured controllers. `live` says whether a controller is live.
-    pub fn controllers(&mut self, defaults: &Defaults<'_>, live: impl Fn(&Tid) -> bool) -> BTreeMap<Tid, Parameters> {
+    pub fn controllers(
+        &mut self,
+        ctx: &Context<'_>,
+        defaults: &Defaults<'_>,
+        live: impl Fn(&Tid) -> bool,
+    ) -> BTreeMap<Tid, Parameters> {
         let mut named: BTreeMap<Tid, Parameters> = BTreeMap::new();
         self.move_names(defaults, &live);
         for entry in &self.controllers {
@@ -280,7 +278,7 @@ impl Configured {
             }
         }
         self.listed = named.keys().cloned().collect();
-        self.left_out = self.find_left_out(defaults);
+        self.left_out = self.find_left_out(ctx, defaults);
         named
     }
 
@@ -290,11 +288,6 @@ impl Configured {
             let addresses = self.addresses(entry, defaults).into_iter();
             addresses.map(move |address| (self.tid(entry, &address, defaults), entry.line))
         })
-    }
-
-    /// When a host name is looked up again.
-    fn next_look_up(&self, name: &str) -> Option<Time> {
-        self.timers.get(&Timer::LookUp(name.to_owned()))
     }
 
     /// The `controller=` entries with that host name.

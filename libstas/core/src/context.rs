@@ -1,7 +1,8 @@
-//! What a core hands to all its parts with an event: the time, the effects that follow, operation IDs, jitter.
+//! What a core hands to all its parts with an event: the time, the effects that follow, timers, operation IDs, jitter.
 
 use super::backoff::Jitter;
 use super::effect::{HostEffect, Level, Notice};
+use super::timers::{Timer, Timers};
 use super::{CtrlRef, OpId, OpIds, Time};
 use stas_nvme::Tid;
 
@@ -10,13 +11,20 @@ use stas_nvme::Tid;
 pub struct Supply {
     ops: OpIds,
     jitter: Jitter,
+    timers: Timers<Timer>,
 }
 
 impl Supply {
     /// The seed decides the jitter.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        Self { ops: OpIds::default(), jitter: Jitter::new(seed) }
+        Self { jitter: Jitter::new(seed), ..Self::default() }
+    }
+
+    /// When the next timer is due.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Time> {
+        self.timers.deadline()
     }
 }
 
@@ -39,14 +47,18 @@ impl<E: From<HostEffect>> HostEffects for &mut Vec<E> {
 pub struct Context<'a, Out: ?Sized = dyn HostEffects + 'a> {
     /// When the event happened.
     pub now: Time,
-    supply: &'a mut Supply,
+    /// The timers of the core.
+    pub timers: &'a mut Timers<Timer>,
+    ops: &'a mut OpIds,
+    jitter: &'a mut Jitter,
     out: Out,
 }
 
 impl<'a, E> Context<'a, &'a mut Vec<E>> {
     /// The context of an event at that time, whose effects are appended to `out`.
     pub fn new(now: Time, supply: &'a mut Supply, out: &'a mut Vec<E>) -> Self {
-        Self { now, supply, out }
+        let Supply { ops, jitter, timers } = supply;
+        Self { now, timers, ops, jitter, out }
     }
 
     /// Has the daemon do something.
@@ -75,11 +87,11 @@ impl<Out: HostEffects + ?Sized> Context<'_, Out> {
 impl<Out: ?Sized> Context<'_, Out> {
     /// A new operation ID.
     pub fn next_op(&mut self) -> OpId {
-        self.supply.ops.issue()
+        self.ops.issue()
     }
 
     /// The random generator of this core.
     pub fn jitter(&mut self) -> &mut Jitter {
-        &mut self.supply.jitter
+        self.jitter
     }
 }

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::context::Context;
 use super::effect::{HostEffect, Portal, ProbeOutcome};
-use super::timers::Timers;
+use super::timers::Timer;
 use super::{OpId, Time};
 use stas_nvme::{HostIdentity, Parameters, Tid};
 
@@ -126,12 +126,6 @@ struct Busy {
     told: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    Probe(Portal),
-    Write,
-}
-
 /// The connect queue of one daemon.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectQueue {
@@ -154,7 +148,6 @@ pub struct ConnectQueue {
     wasters: BTreeMap<Portal, Vec<Penalty>>,
     /// Controllers that blocked it, even if their portal serves others.
     penalties: BTreeMap<Tid, Penalty>,
-    timers: Timers<Timer>,
 }
 
 impl ConnectQueue {
@@ -237,7 +230,7 @@ impl ConnectQueue {
         else {
             return Vec::new();
         };
-        let turned = self.judge(ctx.now, &portal, outcome);
+        let turned = self.judge(ctx, &portal, outcome);
         self.start_probes(ctx);
         turned
     }
@@ -269,27 +262,27 @@ impl ConnectQueue {
     }
 
     /// A write has started.
-    pub fn start(&mut self, now: Time, op: OpId) {
-        self.busy = Some(Busy { op, since: now, told: false });
-        self.timers.set(Timer::Write, now + WRITE_DEADLINE);
+    pub fn start(&mut self, ctx: &mut Context<'_>, op: OpId) {
+        self.busy = Some(Busy { op, since: ctx.now, told: false });
+        ctx.timers.set(Timer::WriteAnswer, ctx.now + WRITE_DEADLINE);
     }
 
     /// A write has ended. A slow failure is penalized. If no controller is live at its portal, all queued controllers
     /// of the portal are penalized too.
-    pub fn ended(&mut self, now: Time, op: OpId, tid: &Tid, write: Write) -> Ended {
+    pub fn ended(&mut self, ctx: &mut Context<'_>, op: OpId, tid: &Tid, write: Write) -> Ended {
         if self.busy.is_some_and(|busy| busy.op == op) {
             self.busy = None;
-            self.timers.cancel(&Timer::Write);
+            ctx.timers.cancel(&Timer::WriteAnswer);
         }
         if !write.failed {
-            self.succeeded(now, tid);
+            self.succeeded(ctx.now, tid);
             return Ended::default();
         }
-        self.lost(now, tid);
+        self.lost(ctx.now, tid);
         if write.held <= WASTE {
             return Ended::default();
         }
-        let until = now + write.held * WASTE_FACTOR;
+        let until = ctx.now + write.held * WASTE_FACTOR;
         let penalty = Penalty { manner: write.manner, until };
         self.penalties.insert(tid.clone(), penalty.clone());
         let mut turned = Vec::new();
@@ -320,10 +313,10 @@ impl ConnectQueue {
     }
 
     /// Ends a write that was no attempt to connect a controller.
-    pub fn free(&mut self, op: OpId) {
+    pub fn free(&mut self, ctx: &mut Context<'_>, op: OpId) {
         if self.busy.is_some_and(|busy| busy.op == op) {
             self.busy = None;
-            self.timers.cancel(&Timer::Write);
+            ctx.timers.cancel(&Timer::WriteAnswer);
         }
     }
 
@@ -354,22 +347,23 @@ impl ConnectQueue {
     }
 
     /// Does what is due: ends probes that were never answered, and returns once how long a write has been hanging.
-    pub fn tick(&mut self, ctx: &mut Context<'_>) -> (Vec<Rejected>, Option<Duration>) {
+    pub fn tick(&mut self, ctx: &mut Context<'_>, due: &[Timer]) -> (Vec<Rejected>, Option<Duration>) {
         let mut turned = Vec::new();
         let mut hanging = None;
-        for timer in self.timers.due(ctx.now) {
+        for timer in due {
             match timer {
-                Timer::Probe(portal) => {
+                Timer::ProbeAnswer(portal) => {
                     // The slot stays occupied until the late answer arrives.
-                    self.late.extend(self.probes.get(&portal).and_then(|probe| probe.op));
-                    turned.extend(self.judge(ctx.now, &portal, &ProbeOutcome::Unknown("the probe never ended".into())));
+                    self.late.extend(self.probes.get(portal).and_then(|probe| probe.op));
+                    turned.extend(self.judge(ctx, portal, &ProbeOutcome::Unknown("the probe never ended".into())));
                 }
-                Timer::Write => {
+                Timer::WriteAnswer => {
                     if let Some(busy) = self.busy.as_mut().filter(|busy| !busy.told) {
                         busy.told = true;
                         hanging = Some(ctx.now.since(busy.since));
                     }
                 }
+                _ => {}
             }
         }
         self.answered.retain(|_, at| ctx.now.since(*at) < ANSWER_HOLDS);
@@ -383,16 +377,10 @@ impl ConnectQueue {
         (turned, hanging)
     }
 
-    /// When to call [`ConnectQueue::tick`] at the latest.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Time> {
-        self.timers.deadline()
-    }
-
-    fn judge(&mut self, now: Time, portal: &Portal, outcome: &ProbeOutcome) -> Vec<Rejected> {
+    fn judge(&mut self, ctx: &mut Context<'_>, portal: &Portal, outcome: &ProbeOutcome) -> Vec<Rejected> {
         let is_alone = self.is_alone();
         let Some(mut probe) = self.probes.remove(portal) else { return Vec::new() };
-        self.timers.cancel(&Timer::Probe(portal.clone()));
+        ctx.timers.cancel(&Timer::ProbeAnswer(portal.clone()));
         self.not_yet_probed.retain(|waiting| waiting != portal);
         if *outcome == ProbeOutcome::Skipped && !is_alone {
             // A controller that needs a probe has entered meanwhile.
@@ -411,17 +399,17 @@ impl ConnectQueue {
                 ProbeOutcome::Dead(reason) => turned.push(Rejected { tid, reason: reason.clone() }),
                 ProbeOutcome::Unknown(reason) if waster => turned.push(Rejected { tid, reason: reason.clone() }),
                 ProbeOutcome::Unknown(_) => {
-                    self.unsure.insert(tid.clone(), (now, standing));
+                    self.unsure.insert(tid.clone(), (ctx.now, standing));
                     self.line_up(tid, Class::Unsure);
                 }
             }
         }
         match outcome {
-            ProbeOutcome::Alive => drop(self.answered.insert(portal.clone(), now)),
+            ProbeOutcome::Alive => drop(self.answered.insert(portal.clone(), ctx.now)),
             ProbeOutcome::Dead(_) => {
                 self.served.remove(portal);
                 self.answered.remove(portal);
-                self.failed.insert(portal.clone(), now);
+                self.failed.insert(portal.clone(), ctx.now);
             }
             ProbeOutcome::Unknown(_) | ProbeOutcome::Skipped => drop(self.answered.remove(portal)),
         }
@@ -455,7 +443,7 @@ impl ConnectQueue {
             probe.op = Some(op);
             running += 1;
             let only_if_others_wait = probe.may_be_skipped && is_alone;
-            self.timers.set(Timer::Probe(portal.clone()), ctx.now + PROBE_DEADLINE);
+            ctx.timers.set(Timer::ProbeAnswer(portal.clone()), ctx.now + PROBE_DEADLINE);
             ctx.host(HostEffect::Probe { op, portal, handshake: true, only_if_others_wait });
         }
     }

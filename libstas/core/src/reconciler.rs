@@ -14,6 +14,7 @@ use super::fleet::{Fleet, MemberView};
 use super::ownership::Cause;
 use super::secured::Secured;
 use super::sources::{Quiet, SourceId, Sources, Verdict};
+use super::timers::Timer;
 use super::{OpId, ResolveError, Time};
 use stas_nvme::{HostIdentity, Parameters, Tid};
 
@@ -80,16 +81,16 @@ impl<P: Claim> Reconciler<P> {
 
     /// Takes a configuration file and the identity of this host. The configuration is part of the saved state.
     pub fn configure<'a>(&mut self, ctx: &mut Context<'_>, words: impl Into<Words<'a>>, identity: Arc<HostIdentity>) {
-        self.configured.set(ctx.now, &words.into());
+        self.configured.set(ctx, &words.into());
         self.fleet.set_identity(ctx, identity);
         self.quiet.disturb(ctx.now);
         ctx.host(HostEffect::Save);
     }
 
-    /// Makes the configured controllers the claims of [`SourceId::Configured`]. If the configuration is not `whole`,
-    /// nothing is removed because of it.
-    pub fn list_configured(&mut self, defaults: &Defaults<'_>, whole: bool) {
-        let configured = self.configured.controllers(defaults, |tid| self.fleet.is_live(tid));
+    /// Makes the controllers of the configuration claims of the configuration source. A configuration that is not
+    /// `whole` proves no removal.
+    pub fn list_configured(&mut self, ctx: &Context<'_>, defaults: &Defaults<'_>, whole: bool) {
+        let configured = self.configured.controllers(ctx, defaults, |tid| self.fleet.is_live(tid));
         self.lines.retain(|tid, _| self.fleet.has(tid));
         self.lines.extend(self.configured.lines(defaults));
         configured.iter().for_each(|(tid, parameters)| self.secured.note(tid, parameters));
@@ -146,15 +147,15 @@ impl<P: Claim> Reconciler<P> {
     }
 
     /// Does what is due for host names. Returns true when that changes which controllers are listed or excluded.
-    pub fn tick(&mut self, ctx: &mut Context<'_>) -> bool {
-        self.configured.tick(ctx)
+    pub fn tick(&mut self, ctx: &mut Context<'_>, due: &[Timer]) -> bool {
+        self.configured.tick(ctx, due)
     }
 
     /// Marks the excluded members, so that no attempt for one of them begins while another is removed. Returns the
     /// members that are wanted again because their exclusion is gone.
-    pub fn mark_excluded(&mut self, excluded: &Excluded) -> Vec<Tid> {
+    pub fn mark_excluded(&mut self, ctx: &mut Context<'_>, excluded: &Excluded) -> Vec<Tid> {
         let others: Vec<Tid> = self.fleet.tids().filter(|tid| !excluded.contains_key(*tid)).cloned().collect();
-        let wanted_again = others.into_iter().filter(|tid| self.fleet.exclusion_is_gone(tid)).collect();
+        let wanted_again = others.into_iter().filter(|tid| self.fleet.exclusion_is_gone(ctx, tid)).collect();
         for (tid, (how, cause)) in excluded {
             self.fleet.mark_unwanted(tid, *how, cause.clone());
         }
@@ -200,11 +201,5 @@ impl<P: Claim> Reconciler<P> {
     pub fn hold_on(&self, member: &MemberView<'_>) -> Option<String> {
         let is_held = member.kernel.is_some() && self.configured.is_held(&self.sources, member.tid);
         is_held.then(|| self.configured.hold()).flatten()
-    }
-
-    /// When the next timer is due.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Time> {
-        [self.fleet.deadline(), self.configured.deadline(), self.sources.deadline()].into_iter().flatten().min()
     }
 }

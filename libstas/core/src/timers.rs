@@ -1,8 +1,59 @@
-//! One table of timers with one deadline.
+//! The timers of a core: one table with one deadline.
+//!
+//! Two kinds of moments are no timers, because they follow from many facts that change independently: when a log page is
+//! to be read again ([`Sources::deadline`](super::sources::Sources::deadline)), and when an announcement expires (stafd).
+//! Each daemon adds these where it computes its deadline.
 
 use std::collections::BTreeMap;
 
-use super::Time;
+use super::effect::Portal;
+use super::{OpId, Time};
+use stas_nvme::Tid;
+
+/// What is due. Timers that are due at the same moment are handled part by part, and in this order within each part.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Timer {
+    /// Fleet: the next attempt to connect a member, after its back-off or penalty.
+    Retry(Tid),
+    /// Fleet: the next attempt to disconnect a member, 2 s after the kernel refused it.
+    Part(Tid),
+    /// Fleet: the next snapshot, after 10 s at the latest, or 100 or 500 ms after a kernel event.
+    Look,
+    /// Fleet: a snapshot has taken longer than 10 s.
+    LookAnswer,
+    /// Fleet: a check for storage in use has taken longer than 30 s.
+    UseAnswer,
+    /// Fleet: all waiting members are retried, 100 ms after a change of the network.
+    Kick,
+    /// Fleet: a disconnect has taken longer than 30 s.
+    Disconnect(OpId),
+    /// Fleet: the next step of a change of DH-HMAC-CHAP secrets, each second while a connection is lost.
+    Rotate,
+    /// Connect queue: a probe has taken longer than 10 s.
+    ProbeAnswer(Portal),
+    /// Connect queue: a write to /dev/nvme-fabrics has taken longer than 90 s.
+    WriteAnswer,
+    /// Host names: the next look-up of a name, after 60 s or its back-off.
+    LookUp(String),
+    /// Host names: a look-up has taken longer than 30 s.
+    LookUpAnswer(String),
+    /// stafd: the next read of a log page, after the back-off of the last one.
+    Read(Tid),
+    /// stafd: the second read of a log page, 28 s after the connection came up.
+    SecondRead(Tid),
+    /// stafd: the next attempt to register this host, after the back-off of the last one.
+    Register(Tid),
+    /// stafd: a read has taken longer than 60 s.
+    ReadAnswer(Tid),
+    /// stafd: the end of a poll, 40 s (the first time 2 s) after it began.
+    PollEnds(Tid),
+    /// Both daemons: removals that wait for quiet sources, for proof, or for a replacement.
+    Removals,
+    /// stafd: disconnecting all controllers at stop has taken longer than 5 s.
+    Stop,
+    /// stacd: the next request for all log pages, after the back-off of the last one.
+    FetchAll,
+}
 
 /// Timers by key: setting a timer again moves it.
 #[derive(Clone, Debug)]
@@ -30,6 +81,11 @@ impl<K: Ord + Clone> Timers<K> {
     /// Cancels a timer.
     pub fn cancel(&mut self, key: &K) {
         self.at.remove(key);
+    }
+
+    /// Cancels the timers for which `keep` is false.
+    pub fn retain(&mut self, keep: impl Fn(&K) -> bool) {
+        self.at.retain(|key, _| keep(key));
     }
 
     /// When a timer is due.

@@ -65,13 +65,16 @@ impl Machine for Members {
             Event::Evict(tid, how) => self.fleet.remove_restored(ctx, &tid, how, Cause::removed("of the test")),
             Event::Encourage(tid) => self.fleet.retry_now(ctx, &tid),
             Event::Host(event) => self.fleet.handle(ctx, event),
-            Event::Tick => self.fleet.tick(ctx),
+            Event::Tick => {
+                let due = ctx.timers.due(now);
+                self.fleet.tick(ctx, &due)
+            }
         };
         self.reports.extend(reports);
     }
 
     fn deadline(&self) -> Option<Time> {
-        self.fleet.deadline()
+        self.supply.deadline()
     }
 }
 
@@ -599,7 +602,7 @@ fn a_connection_dropped_after_each_connect_is_retried_with_back_off() {
             let ctrl = CtrlRef { device: 0, birth: connects };
             scene.answer(op, ConnectOutcome::Made(ctrl));
         }
-        let at = scene.fleet().deadline().unwrap().max(scene.host.now);
+        let at = scene.host.core.deadline().unwrap().max(scene.host.now);
         scene.host.now = at;
         scene.host.feed(Event::Tick);
     }
@@ -633,7 +636,7 @@ fn failing_snapshots_are_repeated_at_the_usual_interval() {
             assert!(looks < 20, "no pause between looks that fail");
             scene.hear(HostEvent::Looked { op, result: Err(unreadable("too many open files")) });
         }
-        let until = scene.fleet().deadline().unwrap_or(end).max(scene.host.now).min(end);
+        let until = scene.host.core.deadline().unwrap_or(end).max(scene.host.now).min(end);
         scene.host.now = until;
         scene.host.feed(Event::Tick);
     }

@@ -22,7 +22,7 @@ use libstas::core::fleet::{Fleet, Kind, Report};
 use libstas::core::ownership::{Cause, Rules};
 use libstas::core::reconciler::{self, Excluded, Judged, Reconciler};
 use libstas::core::sources::{QUIET, SourceId, Sources, Verdict};
-use libstas::core::timers::Timers;
+use libstas::core::timers::Timer;
 use libstas::core::{HostEffect, HostEvent, Machine, Supply, Time};
 use libstas::nvme::log_page::Entry;
 use libstas::nvme::{Parameters, Tid};
@@ -55,12 +55,6 @@ impl reconciler::Claim for Named {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    Removals,
-    FetchAll,
-}
-
 /// The core of stacd.
 #[derive(Debug)]
 pub struct Connector {
@@ -69,7 +63,6 @@ pub struct Connector {
     reconciler: Reconciler<Named>,
     stafd: stafd::Stafd,
     booted: booted::Booted,
-    timers: Timers<Timer>,
     renamed: renamed::Renamed,
 }
 
@@ -83,7 +76,6 @@ impl Connector {
             reconciler: Reconciler::new(Sources::default(), Fleet::new(Kind::Io), saved.names.clone()),
             stafd: stafd::Stafd::default(),
             booted: booted::Booted::default(),
-            timers: Timers::default(),
             renamed: renamed::Renamed::default(),
         };
         connector.restore(saved);
@@ -136,9 +128,9 @@ impl Connector {
         let Some(settings) = self.settings.clone() else { return };
         let defaults =
             Defaults { parameters: &settings.conf.parameters, host_nqn: &settings.identity.nqn, subsysnqn: "" };
-        self.reconciler.list_configured(&defaults, !settings.conf.controller_lost);
+        self.reconciler.list_configured(ctx, &defaults, !settings.conf.controller_lost);
         self.name_the_renamed();
-        let excluded = self.mark_excluded();
+        let excluded = self.mark_excluded(ctx);
         let wanted = self.wanted(&settings);
         self.stafd.newcomers.lists(ctx.now, wanted.keys());
         for (tid, want) in wanted {
@@ -154,7 +146,7 @@ impl Connector {
     }
 
     /// Marks the controllers that the configuration excludes, and returns them.
-    fn mark_excluded(&mut self) -> Excluded {
+    fn mark_excluded(&mut self, ctx: &mut Context<'_>) -> Excluded {
         let audited = self.audited();
         let tids = self.reconciler.fleet.tids().filter(|tid| !audited.contains(*tid));
         let excluded = tids.filter_map(|tid| {
@@ -162,7 +154,7 @@ impl Connector {
             Some((tid.clone(), (self.booted.instead(how, tid), cause)))
         });
         let excluded = excluded.collect();
-        self.reconciler.mark_excluded(&excluded);
+        self.reconciler.mark_excluded(ctx, &excluded);
         excluded
     }
 
@@ -320,8 +312,8 @@ impl Connector {
             going.append(&mut free);
         }
         match again {
-            Some(at) => self.timers.set(Timer::Removals, at),
-            None => self.timers.cancel(&Timer::Removals),
+            Some(at) => ctx.timers.set(Timer::Removals, at),
+            None => ctx.timers.cancel(&Timer::Removals),
         }
         for (tid, how, cause) in going {
             let reports = self.reconciler.fleet.unwant(ctx, &tid, how, cause);
@@ -353,7 +345,7 @@ impl Connector {
                     self.take_rules();
                 }
             }
-            HostEvent::Links(_) => self.reconciler.configured.refresh(ctx.now),
+            HostEvent::Links(_) => self.reconciler.configured.refresh(ctx),
             _ => {}
         }
         self.spare_what_is_no_longer_audited(ctx);
@@ -371,15 +363,17 @@ impl Connector {
 
     fn tick(&mut self, ctx: &mut Context<'_>) {
         let mut changed = false;
-        for timer in self.timers.due(ctx.now) {
+        let due = ctx.timers.due(ctx.now);
+        for timer in &due {
             match timer {
                 Timer::FetchAll => self.fetch_all(ctx),
                 Timer::Removals => changed = true,
+                _ => {}
             }
         }
-        let reports = self.reconciler.fleet.tick(ctx);
+        let reports = self.reconciler.fleet.tick(ctx, &due);
         changed |= self.reported(ctx.now, reports);
-        changed |= self.reconciler.tick(ctx);
+        changed |= self.reconciler.tick(ctx, &due);
         self.read_doubted_again(ctx);
         if changed {
             self.resettle(ctx);
@@ -417,6 +411,6 @@ impl Machine for Connector {
     }
 
     fn deadline(&self) -> Option<Time> {
-        [self.timers.deadline(), self.reconciler.deadline()].into_iter().flatten().min()
+        [self.supply.deadline(), self.reconciler.sources.deadline()].into_iter().flatten().min()
     }
 }

@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use libstas::core::backoff::Backoff;
 use libstas::core::sources::{Page, SourceId};
+use libstas::core::timers::Timer;
 use libstas::core::{HostEffect, Level, Notice, OpId, Time};
 use libstas::nvme::Tid;
 use libstas::nvme::log_page::{Entry, Flaw, Subtype, Unclear};
 use libstas::nvme::security::Requirement;
 
 use super::newcomers::Replacements;
-use super::{Connector, Context, DcPage, Effect, FetchError, Named, PageState, RemovedDc, StafdView, Timer, renamed};
+use super::{Connector, Context, DcPage, Effect, FetchError, Named, PageState, RemovedDc, StafdView, renamed};
 
 /// A stafd that has just appeared is asked again if its first answer takes longer than this.
 const FETCH_AGAIN: Duration = Duration::from_secs(1);
@@ -101,7 +102,7 @@ impl Connector {
             self.stafd.all_owed = true;
             return;
         }
-        self.timers.cancel(&Timer::FetchAll);
+        ctx.timers.cancel(&Timer::FetchAll);
         let op = ctx.next_op();
         self.stafd.all = Some(op);
         ctx.push(Effect::FetchAll(op));
@@ -160,7 +161,7 @@ impl Connector {
 
     fn fetch_failed(&mut self, ctx: &mut Context<'_>, reason: &str) {
         let wait = self.stafd.backoff.next(ctx.jitter()).max(FETCH_AGAIN);
-        self.timers.set(Timer::FetchAll, ctx.now + wait);
+        ctx.timers.set(Timer::FetchAll, ctx.now + wait);
         if !std::mem::replace(&mut self.stafd.told, true) {
             let text = format!("stafd does not answer ({reason}): everything stays as it is, it is asked again");
             ctx.tell(Notice { level: Level::Warning, tid: None, ctrl: None, text });

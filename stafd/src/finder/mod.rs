@@ -29,7 +29,7 @@ use libstas::core::fleet::{Fleet, Kind, Report};
 use libstas::core::ownership::{Cause, Rules, Why};
 use libstas::core::reconciler::{Excluded, Judged, Reconciler};
 use libstas::core::sources::{SourceId, Sources, Verdict};
-use libstas::core::timers::Timers;
+use libstas::core::timers::Timer;
 use libstas::core::{CtrlRef, HostEffect, HostEvent, Level, Machine, Notice, Supply, Time, UeventKind};
 use libstas::nvme::{DISCOVERY_NQN, Parameters, Tid};
 
@@ -55,17 +55,6 @@ mod rank {
     pub(super) const DISCOVERED: u8 = 2;
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    Retry(Tid),
-    SecondRead(Tid),
-    Register(Tid),
-    Hanging(Tid),
-    PollEnds(Tid),
-    Removals,
-    Stop,
-}
-
 /// The core of stafd.
 #[derive(Debug)]
 pub struct Finder {
@@ -79,7 +68,6 @@ pub struct Finder {
     browsing: bool,
     budget: announcing::Budget,
     unmanaged: Vec<unmanaged::Call>,
-    timers: Timers<Timer>,
     /// Discovery controllers that aged out, kept here while one of their referrals is live. If such a controller is
     /// connected again by a referral of the controller that it refers to, both are kept while they are live.
     aged_out: BTreeSet<Tid>,
@@ -113,7 +101,6 @@ impl Finder {
             browsing: false,
             budget: announcing::Budget::default(),
             unmanaged: Vec::new(),
-            timers: Timers::default(),
             aged_out: BTreeSet::new(),
             was_booted: BTreeSet::new(),
             old_polls: Vec::new(),
@@ -171,7 +158,7 @@ impl Finder {
             host_nqn: &settings.identity.nqn,
             subsysnqn: DISCOVERY_NQN,
         };
-        self.reconciler.list_configured(&defaults, !settings.conf.controller_lost);
+        self.reconciler.list_configured(ctx, &defaults, !settings.conf.controller_lost);
         let unreachable = self.reach(ctx.now).unreachable;
         let trusted = self.listed_by_more_than_announcements();
         let mut meant: BTreeMap<&Tid, Want> = BTreeMap::new();
@@ -228,7 +215,7 @@ impl Finder {
     fn mark_excluded(&mut self, ctx: &mut Context<'_>) -> Excluded {
         let excluded = self.reconciler.fleet.tids().filter(|tid| self.is_barred(tid));
         let excluded = excluded.map(|tid| (tid.clone(), (RemovalPolicy::Disconnect, self.why_excluded(tid)))).collect();
-        for tid in self.reconciler.mark_excluded(&excluded) {
+        for tid in self.reconciler.mark_excluded(ctx, &excluded) {
             self.removed.remove(&tid);
             self.dcs.entry(tid.clone()).or_default();
             self.take_back(ctx, &tid);
@@ -293,8 +280,8 @@ impl Finder {
             }
         }
         match again {
-            Some(at) => self.timers.set(Timer::Removals, at),
-            None => self.timers.cancel(&Timer::Removals),
+            Some(at) => ctx.timers.set(Timer::Removals, at),
+            None => ctx.timers.cancel(&Timer::Removals),
         }
         let is_of_use = |tid: &Tid| {
             self.reconciler.fleet.has(tid) || self.reconciler.sources.has_aged_out(&SourceId::Page(tid.clone()))
@@ -384,9 +371,9 @@ impl Finder {
         for token in known.map(|mut dc| dc.disconnected()).unwrap_or_default() {
             ctx.push(Effect::Refreshed { token, result: Err(RefreshError::GivenUp) });
         }
-        let all = [Timer::Retry, Timer::SecondRead, Timer::Hanging, Timer::PollEnds, Timer::Register];
+        let all = [Timer::Read, Timer::SecondRead, Timer::ReadAnswer, Timer::PollEnds, Timer::Register];
         for timer in all.map(|timer| timer(tid.clone())) {
-            self.timers.cancel(&timer);
+            ctx.timers.cancel(&timer);
         }
         // A controller that was announced but has never connected has published nothing, so its removal is not
         // signalled. If it was removed once before, it is signalled: clients may have missed the first signal.
@@ -416,7 +403,7 @@ impl Finder {
         if news && !unheard_of {
             ctx.push(Effect::DcRemoved);
             ctx.host(HostEffect::Save);
-            self.timers.set(Timer::Removals, self.reconciler.quiet.until().unwrap_or(ctx.now));
+            ctx.timers.set(Timer::Removals, self.reconciler.quiet.until().unwrap_or(ctx.now));
         }
     }
 
@@ -458,8 +445,8 @@ impl Finder {
             ctx.push(Effect::Refreshed { token, result: Err(RefreshError::Reconnected) });
         }
         self.reconciler.sources.mark_stale(&SourceId::Page(tid.clone()));
-        self.timers.set(Timer::SecondRead(tid.clone()), ctx.now + discovery_controller::SECOND_READ);
-        self.poll_begins(ctx.now, tid);
+        ctx.timers.set(Timer::SecondRead(tid.clone()), ctx.now + discovery_controller::SECOND_READ);
+        self.poll_begins(ctx, tid);
         self.read_soon(ctx, tid);
     }
 
@@ -469,10 +456,10 @@ impl Finder {
         for token in dc.disconnected() {
             ctx.push(Effect::Refreshed { token, result: Err(RefreshError::Lost) });
         }
-        self.timers.cancel(&Timer::SecondRead(tid.clone()));
-        self.timers.cancel(&Timer::Hanging(tid.clone()));
-        self.timers.cancel(&Timer::PollEnds(tid.clone()));
-        self.timers.cancel(&Timer::Register(tid.clone()));
+        ctx.timers.cancel(&Timer::SecondRead(tid.clone()));
+        ctx.timers.cancel(&Timer::ReadAnswer(tid.clone()));
+        ctx.timers.cancel(&Timer::PollEnds(tid.clone()));
+        ctx.timers.cancel(&Timer::Register(tid.clone()));
         self.reconciler.sources.mark_stale(&SourceId::Page(tid.clone()));
         ctx.host(HostEffect::Save);
     }
@@ -488,7 +475,7 @@ impl Finder {
             HostEvent::Uevent(event) => self.kernel_says(ctx, event),
             HostEvent::Overrun => self.events_were_lost(ctx),
             HostEvent::Links(links) => {
-                self.reconciler.configured.refresh(ctx.now);
+                self.reconciler.configured.refresh(ctx);
                 self.network_changed(ctx, links);
             }
             _ => {}
@@ -548,18 +535,20 @@ impl Finder {
     }
 
     fn tick(&mut self, ctx: &mut Context<'_>) {
-        for timer in self.timers.due(ctx.now) {
+        let due = ctx.timers.due(ctx.now);
+        for timer in &due {
             match timer {
-                Timer::Retry(tid) | Timer::SecondRead(tid) => self.read_soon(ctx, &tid),
-                Timer::Hanging(tid) => self.read_hangs(ctx, &tid),
-                Timer::Register(tid) => self.register(ctx, &tid),
-                Timer::PollEnds(tid) => self.poll_ends(ctx, &tid),
-                Timer::Removals => {}
+                Timer::Read(tid) | Timer::SecondRead(tid) => self.read_soon(ctx, tid),
+                Timer::ReadAnswer(tid) => self.read_hangs(ctx, tid),
+                Timer::Register(tid) => self.register(ctx, tid),
+                Timer::PollEnds(tid) => self.poll_ends(ctx, tid),
                 Timer::Stop => ctx.push(Effect::Stopped),
+                // [`Finder::resettle`] does [`Timer::Removals`].
+                _ => {}
             }
         }
-        let reports = self.reconciler.fleet.tick(ctx);
-        self.reconciler.tick(ctx);
+        let reports = self.reconciler.fleet.tick(ctx, &due);
+        self.reconciler.tick(ctx, &due);
         self.reported(ctx, reports);
         self.forget_old_polls(ctx.now);
         self.read_doubted_again(ctx);
@@ -571,12 +560,13 @@ impl Finder {
     /// Stops. Connections are kept, unless `persistent-connections=false`.
     fn stop(&mut self, ctx: &mut Context<'_>) {
         self.stopping = true;
+        self.reconciler.configured.stop(ctx);
         ctx.host(HostEffect::Save);
         if self.settings.as_ref().is_none_or(|settings| settings.conf.persistent_connections) {
             ctx.push(Effect::Stopped);
             return;
         }
-        self.timers.set(Timer::Stop, ctx.now + STOP_DEADLINE);
+        ctx.timers.set(Timer::Stop, ctx.now + STOP_DEADLINE);
         let all: Vec<Tid> = self.reconciler.fleet.tids().cloned().collect();
         for tid in all {
             let cause = Cause::new(Why::Stopping, "stafd stops, and persistent-connections=false");
@@ -587,7 +577,7 @@ impl Finder {
 
     fn stopped_when_empty(&mut self, ctx: &mut Context<'_>) {
         if self.stopping && self.reconciler.fleet.tids().next().is_none() {
-            self.timers.cancel(&Timer::Stop);
+            ctx.timers.cancel(&Timer::Stop);
             ctx.push(Effect::Stopped);
         }
     }
@@ -597,8 +587,9 @@ impl Finder {
         match event {
             Event::Host(event) => drop(self.reconciler.fleet.handle(ctx, event)),
             Event::Tick => {
-                drop(self.reconciler.fleet.tick(ctx));
-                if self.timers.due(ctx.now).contains(&Timer::Stop) {
+                let due = ctx.timers.due(ctx.now);
+                drop(self.reconciler.fleet.tick(ctx, &due));
+                if due.contains(&Timer::Stop) {
                     ctx.push(Effect::Stopped);
                 }
             }
@@ -648,9 +639,9 @@ impl Machine for Finder {
 
     fn deadline(&self) -> Option<Time> {
         if self.stopping {
-            return [self.timers.deadline(), self.reconciler.fleet.deadline()].into_iter().flatten().min();
+            return self.supply.deadline();
         }
         let announced = self.announced.deadline(self.reconciler.fleet.has_looked());
-        [self.timers.deadline(), self.reconciler.deadline(), announced].into_iter().flatten().min()
+        [self.supply.deadline(), self.reconciler.sources.deadline(), announced].into_iter().flatten().min()
     }
 }

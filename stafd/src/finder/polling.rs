@@ -7,12 +7,13 @@
 use std::time::Duration;
 
 use libstas::core::keep_alive::{FIRST_POLL, POLL_INTERVAL, POLL_LENGTH};
+use libstas::core::timers::Timer;
 use libstas::core::{Level, Notice, Time};
 use libstas::nvme::Tid;
 use libstas::nvme::log_page::{Entry, LogPage, Subtype};
 
 use super::discovery_controller::DiscoveryController;
-use super::{Context, Finder, Timer};
+use super::{Context, Finder};
 
 /// If a poll that is due does not succeed within this time, the discovery controller no longer counts as live.
 const GRACE: Duration = Duration::from_secs(60);
@@ -35,21 +36,21 @@ fn lacks_epcsd(tid: &Tid, page: &LogPage) -> bool {
 
 impl Finder {
     /// A connection is up. If it has no keep-alive timeout, its discovery controller is polled.
-    pub(super) fn poll_begins(&mut self, now: Time, tid: &Tid) {
+    pub(super) fn poll_begins(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let is_polled = self.reconciler.fleet.is_polled(tid);
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         dc.rested = None;
         if is_polled {
             let lasts = if dc.polled { POLL_LENGTH } else { FIRST_POLL };
-            self.timers.set(Timer::PollEnds(tid.clone()), now + lasts);
+            ctx.timers.set(Timer::PollEnds(tid.clone()), ctx.now + lasts);
         } else {
             dc.polled = false;
-            self.timers.cancel(&Timer::PollEnds(tid.clone()));
+            ctx.timers.cancel(&Timer::PollEnds(tid.clone()));
         }
     }
 
     /// A page was read. It may say that its discovery controller is to be polled.
-    pub(super) fn poll_without_epcsd(&mut self, now: Time, tid: &Tid) {
+    pub(super) fn poll_without_epcsd(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         if self.reconciler.fleet.is_polled(tid) {
             return;
         }
@@ -58,9 +59,9 @@ impl Finder {
         let (Some(connection), Some(page)) = (dc.connection, &dc.page) else { return };
         let timer = Timer::PollEnds(tid.clone());
         if !polls || !lacks_epcsd(tid, page) || !self.reconciler.fleet.has_made(tid) {
-            self.timers.cancel(&timer);
-        } else if self.timers.get(&timer).is_none() {
-            self.timers.set(timer, (connection.since + POLL_LENGTH).max(now));
+            ctx.timers.cancel(&timer);
+        } else if ctx.timers.get(&timer).is_none() {
+            ctx.timers.set(timer, (connection.since + POLL_LENGTH).max(ctx.now));
         }
     }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use libstas::core::sources::{Page, SourceId};
+use libstas::core::timers::Timer;
 use libstas::core::{AdminError, HostEffect, Level, Notice, OpId};
 use libstas::nvme::log_page::{Entry, Flaw, LogPage, Subtype, Unclear};
 use libstas::nvme::supported::DiscoveryLidSpecific;
@@ -10,7 +11,7 @@ use libstas::nvme::{Parameters, Tid};
 
 use super::discovery_controller::{READ_DEADLINE, Read, Reading};
 use super::optional::Command;
-use super::{Context, Effect, Finder, RefreshError, Timer};
+use super::{Context, Effect, Finder, RefreshError};
 
 impl Finder {
     /// Reads the page of a discovery controller as soon as no other read of it is under way.
@@ -42,8 +43,8 @@ impl Finder {
             }
         };
         dc.reading = Some(Reading { op, what, connection: connection.since });
-        self.timers.cancel(&Timer::Retry(tid.clone()));
-        self.timers.set(Timer::Hanging(tid.clone()), ctx.now + READ_DEADLINE);
+        ctx.timers.cancel(&Timer::Read(tid.clone()));
+        ctx.timers.set(Timer::ReadAnswer(tid.clone()), ctx.now + READ_DEADLINE);
     }
 
     /// Ends the read of an operation. Returns its discovery controller, or `None` if the answer is late or the
@@ -56,7 +57,7 @@ impl Finder {
             return None;
         }
         let (tid, reading) = (tid.clone(), dc.reading.take()?);
-        self.timers.cancel(&Timer::Hanging(tid.clone()));
+        ctx.timers.cancel(&Timer::ReadAnswer(tid.clone()));
         if dc.connection.is_some_and(|connection| connection.since == reading.connection) {
             return Some(tid);
         }
@@ -131,7 +132,7 @@ impl Finder {
             dc.page = Some(page);
             dc.page_of = Some(connection.since);
         }
-        self.poll_without_epcsd(ctx.now, tid);
+        self.poll_without_epcsd(ctx, tid);
         let id = SourceId::Page(tid.clone());
         if whole {
             let page = Page { connected_since: connection.since, names, read: Some(ctx.now), unclear };
@@ -193,7 +194,7 @@ impl Finder {
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let (news, wait) = dc.failed(reason.clone(), ctx.jitter());
         let ctrl = dc.connection.map(|connection| connection.ctrl);
-        self.timers.set(Timer::Retry(tid.clone()), ctx.now + wait);
+        ctx.timers.set(Timer::Read(tid.clone()), ctx.now + wait);
         if news {
             let text = format!(
                 "its log page could not be read: {reason}; what is known stays as it is, the next try is in {:.0} s",

@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use libstas::core::backoff::Backoff;
+use libstas::core::timers::Timer;
 use libstas::core::{CtrlType, Dctype, Level, Notice, OpId, Time};
 use libstas::nvme::Tid;
 use libstas::nvme::admin::Task;
 
 use super::optional::Command;
 use super::wire::{NotRegistered, RegisterError, RegisterRequest};
-use super::{Context, Effect, Finder, Timer};
+use super::{Context, Effect, Finder};
 
 /// A wanted registration: on which connection, and under which symbolic name.
 type WantedRegistration = (Time, Option<String>);
@@ -75,7 +76,7 @@ impl Finder {
         let task = if registered { Task::Update } else { Task::Register };
         let op = ctx.next_op();
         known.asked = Some((op, wish));
-        self.timers.cancel(&Timer::Register(tid.clone()));
+        ctx.timers.cancel(&Timer::Register(tid.clone()));
         let request = RegisterRequest { tid: tid.clone(), task, identity, ask_type };
         ctx.push(Effect::Register { op, ctrl: connection.ctrl, request: Box::new(request) });
     }
@@ -113,7 +114,7 @@ impl Finder {
             Err(NotRegistered::Failed { reason, again }) => {
                 let after = if again {
                     let wait = known.backoff.next(ctx.jitter());
-                    self.timers.set(Timer::Register(tid.clone()), ctx.now + wait);
+                    ctx.timers.set(Timer::Register(tid.clone()), ctx.now + wait);
                     "it is used all the same, and asked again from time to time"
                 } else {
                     known.settled = Some(wish);
@@ -130,7 +131,7 @@ impl Finder {
             let notice = Notice { level, tid: Some(tid.clone()), ctrl: Some(connection.ctrl), text };
             ctx.tell(notice);
         }
-        if !matches!(self.timers.get(&Timer::Register(tid.clone())), Some(at) if at > ctx.now) {
+        if !matches!(ctx.timers.get(&Timer::Register(tid.clone())), Some(at) if at > ctx.now) {
             // The symbolic name may have changed meanwhile.
             self.register(ctx, &tid);
         }

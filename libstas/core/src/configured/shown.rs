@@ -10,6 +10,7 @@ use crate::context::Context;
 use crate::effect::{Level, Notice};
 use crate::fleet::{MemberView, Status};
 use crate::sources::{SourceId, Sources};
+use crate::timers::Timer;
 use stas_nvme::{Parameters, Tid};
 
 /// Maximum number of controllers named in one log line.
@@ -111,7 +112,7 @@ impl Configured {
     }
 
     /// Finds the configured controllers that are not connected because of the configuration itself.
-    pub(super) fn find_left_out(&self, defaults: &Defaults<'_>) -> Vec<LeftOut> {
+    pub(super) fn find_left_out(&self, ctx: &Context<'_>, defaults: &Defaults<'_>) -> Vec<LeftOut> {
         let mut found: BTreeMap<Tid, LeftOut> = BTreeMap::new();
         for entry in &self.controllers {
             let addresses = self.addresses(entry, defaults);
@@ -119,7 +120,10 @@ impl Configured {
                 tid: self.tid(entry, address, defaults),
                 status,
                 reason,
-                next_attempt: self.next_look_up(&entry.traddr).filter(|_| status == Status::Unresolved),
+                next_attempt: ctx
+                    .timers
+                    .get(&Timer::LookUp(entry.traddr.clone()))
+                    .filter(|_| status == Status::Unresolved),
                 line: entry.line,
             };
             if addresses.is_empty() {

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use super::{Fleet, Kind, Report, Timer};
+use super::{Fleet, Kind, Report};
 use crate::context::Context;
 use crate::controller::{Controller, Life};
 use crate::effect::{ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, Level};
 use crate::kernel::Gained;
 use crate::lane::{AttemptParameters, Rejected, Standing, Write};
 use crate::ownership::{Cause, Why};
+use crate::timers::Timer;
 use crate::{CtrlRef, OpId, Time, reuse};
 use stas_nvme::security::{Obstacle, Tls};
 use stas_nvme::{Purpose, Tid};
@@ -50,11 +51,11 @@ impl Fleet {
         let Some(member) = self.members.get_mut(tid) else { return };
         let secret = common_secret || member.want.parameters.dhchap_secret.is_some();
         match member.life {
-            Life::Waiting(until) if until > ctx.now => self.timers.set(Timer::Retry(tid.clone()), until),
-            Life::Idle if penalty.is_some_and(|until| until > ctx.now) => self.wait(tid, penalty.unwrap_or(ctx.now)),
+            Life::Waiting(until) if until > ctx.now => ctx.timers.set(Timer::Retry(tid.clone()), until),
+            Life::Idle if let Some(until) = penalty.filter(|until| *until > ctx.now) => self.wait(ctx, tid, until),
             Life::Idle | Life::Waiting(_) => {
                 member.life = Life::InLane;
-                self.timers.cancel(&Timer::Retry(tid.clone()));
+                ctx.timers.cancel(&Timer::Retry(tid.clone()));
                 let standing = Standing { repeated: member.attempts > 0, portal_live, secret };
                 self.lane.enter(ctx, tid, standing);
             }
@@ -72,7 +73,7 @@ impl Fleet {
     /// Blocks a member: no attempt is made until it is wanted with other parameters.
     fn block(&mut self, ctx: &mut Context<'_>, tid: &Tid, obstacle: Obstacle) {
         self.lane.leave(tid);
-        self.timers.cancel(&Timer::Retry(tid.clone()));
+        ctx.timers.cancel(&Timer::Retry(tid.clone()));
         let Some(member) = self.members.get_mut(tid) else { return };
         let reason = obstacle.to_string();
         member.life = Life::GivenUp;
@@ -92,7 +93,7 @@ impl Fleet {
             };
             let op = ctx.next_op();
             member.life = Life::Connecting(op);
-            self.lane.start(ctx.now, op);
+            self.lane.start(ctx, op);
             let request = ConnectRequest {
                 parameters: member.want.parameters.clone(),
                 identity,
@@ -119,7 +120,7 @@ impl Fleet {
         let failed = matches!(report.outcome, ConnectOutcome::Failed(_));
         let manner = AttemptParameters { parameters: parameters.clone(), identity: identity.clone() };
         let write = Write { failed, held: report.held, portal_live: self.portal_live(&tid), manner };
-        let ended = self.lane.ended(ctx.now, op, &tid, write);
+        let ended = self.lane.ended(ctx, op, &tid, write);
         self.turned_away(ctx, ended.turned);
         self.take_look(ctx, report.look);
         let same_identity = self.is_identity(&identity);
@@ -135,7 +136,10 @@ impl Fleet {
                     member.connected_with = Some(parameters);
                 }
             }
-            ConnectOutcome::Found(_) if passed_over => self.wait(&tid, ctx.now + ON_ITS_WAY_OUT),
+            ConnectOutcome::Found(_) if passed_over => {
+                let until = ctx.now + ON_ITS_WAY_OUT;
+                self.wait(ctx, &tid, until);
+            }
             ConnectOutcome::Found(ctrl) => {
                 self.hold(ctx, &tid, *ctrl, "took over the kernel's connection");
             }
@@ -160,7 +164,8 @@ impl Fleet {
                 }
                 self.attempt_failed(ctx, &tid, error.to_string(), ended.stay_away);
                 if at_once {
-                    self.wait(&tid, ctx.now);
+                    let now = ctx.now;
+                    self.wait(ctx, &tid, now);
                 }
             }
         }
@@ -244,7 +249,7 @@ impl Fleet {
         let by_us = member.dismissed;
         let again = member.lose(ctx, resting.unwrap_or("the kernel removed its connection"));
         if resting.is_some() {
-            self.timers.set(Timer::Retry(tid.clone()), again);
+            ctx.timers.set(Timer::Retry(tid.clone()), again);
         } else if member.is_wanted() {
             let (level, what) = match by_us {
                 true => (Level::Info, "is disconnected"),
@@ -252,7 +257,7 @@ impl Fleet {
             };
             let text = format!("{ctrl} {what}; connecting it again {}", when(ctx.now, again));
             ctx.tell_about(level, tid, Some(ctrl), text);
-            self.timers.set(Timer::Retry(tid.clone()), again);
+            ctx.timers.set(Timer::Retry(tid.clone()), again);
         }
         self.dirty.insert(tid.clone());
     }
@@ -271,7 +276,7 @@ impl Fleet {
         let again = member.fail(ctx, reason.clone(), not_before);
         tell_failure(ctx, tid, member, &reason, again);
         if let Some(again) = again {
-            self.timers.set(Timer::Retry(tid.clone()), again);
+            ctx.timers.set(Timer::Retry(tid.clone()), again);
         }
     }
 
@@ -299,10 +304,10 @@ impl Fleet {
         self.members.get(tid).is_some_and(|member| member.ctrl().is_some() && member.connected_with.is_some())
     }
 
-    fn wait(&mut self, tid: &Tid, until: Time) {
+    fn wait(&mut self, ctx: &mut Context<'_>, tid: &Tid, until: Time) {
         if let Some(member) = self.members.get_mut(tid) {
             member.life = Life::Waiting(until);
-            self.timers.set(Timer::Retry(tid.clone()), until);
+            ctx.timers.set(Timer::Retry(tid.clone()), until);
         }
     }
 

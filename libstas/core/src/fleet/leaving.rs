@@ -3,13 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::{Fleet, Kind, Report, Timer};
+use super::{Fleet, Kind, Report};
 use crate::context::Context;
 use crate::controller::{BeforeExclusion, Controller, Life, RemovalPolicy, RemovalState};
 use crate::effect::{HostEffect, Level, Usage};
 use crate::kernel::{Gained, KernelController};
 use crate::ownership::{Cause, Decision, Reason, Why};
-use crate::{CtrlRef, DisconnectError, OpId, Time, reuse};
+use crate::timers::Timer;
+use crate::{CtrlRef, DisconnectError, OpId, reuse};
 use stas_nvme::Tid;
 
 /// A check that takes longer than this is logged.
@@ -88,7 +89,7 @@ impl Fleet {
                 self.keep(ctx, tid, ctrl, how, &reason.to_string(), "");
                 return;
             }
-            Decision::Keep(Reason::NotExcluded) if self.exclusion_does_not_count(tid) => return,
+            Decision::Keep(Reason::NotExcluded) if self.exclusion_does_not_count(ctx, tid) => return,
             Decision::Keep(reason) => {
                 self.let_go(ctx, tid, &reason);
                 return;
@@ -98,7 +99,7 @@ impl Fleet {
             (RemovalPolicy::Keep | RemovalPolicy::KeepForBoot, RemovalState::Kept) => {}
             (RemovalPolicy::Keep, _) => self.keep(ctx, tid, ctrl, how, &Reason::NoDisconnect.to_string(), ""),
             (RemovalPolicy::KeepForBoot, _) => self.keep(ctx, tid, ctrl, how, &Reason::Booted.to_string(), ""),
-            (_, RemovalState::Refused(until)) if *until > ctx.now => self.timers.set(Timer::Part(tid.clone()), *until),
+            (_, RemovalState::Refused(until)) if *until > ctx.now => ctx.timers.set(Timer::Part(tid.clone()), *until),
             (RemovalPolicy::SpareInUse, RemovalState::Asked | RemovalState::Refused(_)) if self.kind == Kind::Io => {
                 self.check_use(ctx, tid, ctrl);
             }
@@ -111,11 +112,11 @@ impl Fleet {
     /// For a member whose connection no exclusion matches: returns true if the removal is handled here, false if
     /// [`Fleet::let_go`] must follow. A removal that was proved before the exclusion counts again. A member that was
     /// wanted before is wanted again by its daemon as soon as the daemon sees that the exclusion is gone.
-    fn exclusion_does_not_count(&mut self, tid: &Tid) -> bool {
+    fn exclusion_does_not_count(&mut self, ctx: &mut Context<'_>, tid: &Tid) -> bool {
         let Some(member) = self.members.get_mut(tid) else { return false };
         match &member.before_exclusion {
             Some(BeforeExclusion::Removed(..)) => {
-                self.exclusion_is_gone(tid);
+                self.exclusion_is_gone(ctx, tid);
                 true
             }
             Some(BeforeExclusion::Wanted) => self.rules.exclusions.matching(tid, &tid.host_iface).is_none(),
@@ -187,7 +188,7 @@ impl Fleet {
             member.leaving = Some((RemovalPolicy::SpareInUse, RemovalState::Checking(op)));
         }
         self.checking = Some(op);
-        self.timers.set(Timer::UseAnswer, ctx.now + CHECK_DEADLINE);
+        ctx.timers.set(Timer::UseAnswer, ctx.now + CHECK_DEADLINE);
         let leaving = self.disconnecting.values().copied().collect();
         ctx.host(HostEffect::CheckUse { op, ctrl, leaving });
     }
@@ -195,7 +196,7 @@ impl Fleet {
     pub(super) fn use_checked(&mut self, ctx: &mut Context<'_>, op: OpId, usage: &Usage) {
         if self.checking == Some(op) {
             self.checking = None;
-            self.timers.cancel(&Timer::UseAnswer);
+            ctx.timers.cancel(&Timer::UseAnswer);
         }
         let found = self.members.iter().find_map(|(tid, member)| match &member.leaving {
             Some((_, RemovalState::Checking(checking))) if *checking == op => Some((tid.clone(), member.ctrl())),
@@ -299,9 +300,9 @@ impl Fleet {
     }
 
     /// Sets a deadline for each disconnect; one that hangs is logged once.
-    pub(super) fn watch_disconnects(&mut self, now: Time) {
+    pub(super) fn watch_disconnects(&mut self, ctx: &mut Context<'_>) {
         for op in self.disconnecting.keys().filter(|op| !self.hanging.contains(op)) {
-            self.timers.set_once(Timer::Disconnect(*op), now + DISCONNECT_DEADLINE);
+            ctx.timers.set_once(Timer::Disconnect(*op), ctx.now + DISCONNECT_DEADLINE);
         }
     }
 
@@ -320,7 +321,7 @@ impl Fleet {
 
     pub(super) fn disconnected(&mut self, ctx: &mut Context<'_>, op: OpId, result: &Result<(), DisconnectError>) {
         let Some(ctrl) = self.disconnecting.remove(&op) else { return };
-        self.timers.cancel(&Timer::Disconnect(op));
+        ctx.timers.cancel(&Timer::Disconnect(op));
         self.hanging.remove(&op);
         self.request_look(ctx);
         let Err(reason) = result else {
@@ -366,8 +367,8 @@ impl Fleet {
     fn forget_quietly(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         self.lane.forget(tid);
         self.encrypted.remove(tid);
-        self.timers.cancel(&Timer::Retry(tid.clone()));
-        self.timers.cancel(&Timer::Part(tid.clone()));
+        ctx.timers.cancel(&Timer::Retry(tid.clone()));
+        ctx.timers.cancel(&Timer::Part(tid.clone()));
         self.members.remove(tid);
         self.reports.push(Report::Left(tid.clone()));
         ctx.host(HostEffect::Save);

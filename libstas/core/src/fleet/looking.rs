@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::{Fleet, Report, Timer};
+use super::{Fleet, Report};
 use crate::context::Context;
 use crate::controller::Life;
 use crate::effect::{HostEffect, Level, Notice, Uevent, UeventKind};
 use crate::inventory::Diff;
 use crate::kernel::{Look, Owner};
+use crate::timers::Timer;
 use crate::{LookError, OpId, Time, reuse};
 use stas_nvme::Tid;
 
@@ -48,7 +49,7 @@ impl Fleet {
         let op = ctx.next_op();
         self.look.op = Some(op);
         self.look.started = true;
-        self.timers.cancel(&Timer::Look);
+        ctx.timers.cancel(&Timer::Look);
         ctx.host(HostEffect::Look(op));
     }
 
@@ -64,8 +65,8 @@ impl Fleet {
         let at = earliest.max(if patient { ctx.now + LANE_LOOKS } else { ctx.now });
         if at <= ctx.now {
             self.request_look(ctx);
-        } else if self.timers.get(&Timer::Look).is_none_or(|planned| at < planned) {
-            self.timers.set(Timer::Look, at);
+        } else if ctx.timers.get(&Timer::Look).is_none_or(|planned| at < planned) {
+            ctx.timers.set(Timer::Look, at);
         }
     }
 
@@ -89,7 +90,7 @@ impl Fleet {
         if self.look.op == Some(op) {
             self.look.op = None;
             self.look.hangs = false;
-            self.timers.cancel(&Timer::LookAnswer);
+            ctx.timers.cancel(&Timer::LookAnswer);
         }
         // Also after a failure: otherwise failing snapshots would follow each other without a pause.
         self.look.last = Some(ctx.now);
@@ -122,7 +123,7 @@ impl Fleet {
         }
         if self.inventory.look().seqnum >= self.look.hinted {
             // The events that asked for a snapshot are covered by this one.
-            self.timers.cancel(&Timer::Look);
+            ctx.timers.cancel(&Timer::Look);
         }
         self.compare_host_ids(ctx);
         let Diff { appeared, identified, gone, became_live, lost } = diff;
@@ -182,17 +183,17 @@ impl Fleet {
     }
 
     /// Schedules the next snapshot at most [`LOOK_EVERY`] after the last.
-    pub(super) fn plan_looks(&mut self, now: Time) {
+    pub(super) fn plan_looks(&mut self, ctx: &mut Context<'_>) {
         if self.look.op.is_some() {
             if self.look.hangs {
                 return;
             }
-            self.timers.set_once(Timer::LookAnswer, now + LOOK_DEADLINE);
+            ctx.timers.set_once(Timer::LookAnswer, ctx.now + LOOK_DEADLINE);
         } else if self.look.started {
             let every = self.rotation.looks_every().unwrap_or(LOOK_EVERY);
-            let at = self.look.last.unwrap_or(now) + every;
-            if self.timers.get(&Timer::Look).is_none_or(|planned| at < planned) {
-                self.timers.set(Timer::Look, at);
+            let at = self.look.last.unwrap_or(ctx.now) + every;
+            if ctx.timers.get(&Timer::Look).is_none_or(|planned| at < planned) {
+                ctx.timers.set(Timer::Look, at);
             }
         }
     }

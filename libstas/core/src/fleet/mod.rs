@@ -1,9 +1,9 @@
 //! Makes the kernel's controllers match the wanted ones: adopts, connects, retries, disconnects.
 //!
 //! Finder and connector each own a fleet. They tell it what is wanted ([`Fleet::want`]) and what no longer is
-//! ([`Fleet::unwant`]), pass it the host's events ([`Fleet::handle`]), and call [`Fleet::tick`] at [`Fleet::deadline`]
-//! at the latest. Each call returns [`Report`]s of what happened. The fleet does not decide *whether* a controller is
-//! wanted: see [`super::sources`].
+//! ([`Fleet::unwant`]), pass it the host's events ([`Fleet::handle`]), and call [`Fleet::tick`] with the [`Timer`]s that
+//! are due. Each call returns [`Report`]s of what happened. The fleet does not decide *whether* a controller is wanted: see
+//! [`super::sources`].
 
 mod attempts;
 mod host_ids;
@@ -24,7 +24,7 @@ use super::inventory::Inventory;
 use super::kernel::{CtrlState, KernelController, Links};
 use super::lane::{AttemptParameters, ConnectQueue};
 use super::ownership::{Cause, Instance, Rules};
-use super::timers::Timers;
+use super::timers::Timer;
 use super::{CtrlRef, OpId, Time, reuse};
 use stas_nvme::{HostIdentity, Tid};
 use uuid::Uuid;
@@ -56,18 +56,6 @@ pub enum Report {
     Left(Tid),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Timer {
-    Retry(Tid),
-    Part(Tid),
-    Look,
-    LookAnswer,
-    UseAnswer,
-    Kick,
-    Disconnect(OpId),
-    Rotate,
-}
-
 /// The managed controllers of one daemon.
 #[derive(Debug)]
 pub struct Fleet {
@@ -77,7 +65,6 @@ pub struct Fleet {
     inventory: Inventory,
     links: Arc<Links>,
     lane: ConnectQueue,
-    timers: Timers<Timer>,
     look: looking::Looking,
     /// The requests of the writes under way.
     connecting: BTreeMap<OpId, ConnectRequest>,
@@ -113,7 +100,6 @@ impl Fleet {
             inventory: Inventory::default(),
             links: Arc::default(),
             lane: ConnectQueue::default(),
-            timers: Timers::default(),
             look: looking::Looking::default(),
             connecting: BTreeMap::new(),
             checking: None,
@@ -159,10 +145,10 @@ impl Fleet {
         if tried_otherwise {
             // An attempt with other parameters counts as the first.
             member.start_afresh();
-            self.timers.cancel(&Timer::Retry(tid.clone()));
+            ctx.timers.cancel(&Timer::Retry(tid.clone()));
         }
         if member.leaving.take().is_some() {
-            self.timers.cancel(&Timer::Part(tid.clone()));
+            ctx.timers.cancel(&Timer::Part(tid.clone()));
         }
         if changed && member.life == Life::GivenUp {
             member.attempts = 0;
@@ -206,11 +192,11 @@ impl Fleet {
 
     /// The exclusion that marked a member no longer matches it: restores the state from before the exclusion. Returns
     /// whether the member is wanted again.
-    pub fn exclusion_is_gone(&mut self, tid: &Tid) -> bool {
+    pub fn exclusion_is_gone(&mut self, ctx: &mut Context<'_>, tid: &Tid) -> bool {
         let Some(member) = self.members.get_mut(tid).filter(|member| member.is_excluded()) else { return false };
         let Some(before) = member.before_exclusion.take() else { return false };
         member.kept = None;
-        self.timers.cancel(&Timer::Part(tid.clone()));
+        ctx.timers.cancel(&Timer::Part(tid.clone()));
         self.dirty.insert(tid.clone());
         let is_wanted = before == BeforeExclusion::Wanted;
         (member.leaving, member.cause) = match before {
@@ -226,7 +212,7 @@ impl Fleet {
         let is_kept = |member: &&mut Controller| !member.is_wanted() && !member.dismissed;
         let Some(member) = self.members.get_mut(tid).filter(is_kept) else { return };
         (member.leaving, member.cause, member.kept, member.before_exclusion) = (None, None, None, None);
-        self.timers.cancel(&Timer::Part(tid.clone()));
+        ctx.timers.cancel(&Timer::Part(tid.clone()));
         self.dirty.insert(tid.clone());
         let text = "its removal is no longer proved: it stays connected until that is proved again".to_owned();
         ctx.tell_about(Level::Info, tid, member.ctrl(), text);
@@ -270,41 +256,35 @@ impl Fleet {
             HostEvent::Disconnected { op, result } => self.disconnected(ctx, op, &result),
             HostEvent::UseChecked { op, usage } => self.use_checked(ctx, op, &usage),
             HostEvent::SecretsRotated { op, outcome, held } => self.secrets_rotated(ctx, op, &outcome, held),
-            HostEvent::Links(links) => self.links_changed(ctx.now, &links),
-            HostEvent::RouteAdded => self.network_improved(ctx.now),
+            HostEvent::Links(links) => self.links_changed(ctx, &links),
+            HostEvent::RouteAdded => self.network_improved(ctx),
             HostEvent::Resolved { .. } => {}
         }
         self.work(ctx)
     }
 
-    /// Does what is due.
-    pub fn tick(&mut self, ctx: &mut Context<'_>) -> Vec<Report> {
-        for timer in self.timers.due(ctx.now) {
+    /// Does what is due: the timers of the fleet and of the connect queue.
+    pub fn tick(&mut self, ctx: &mut Context<'_>, due: &[Timer]) -> Vec<Report> {
+        for timer in due {
             match timer {
                 Timer::Retry(tid) | Timer::Part(tid) => {
-                    self.dirty.insert(tid);
+                    self.dirty.insert(tid.clone());
                 }
                 Timer::Look => self.request_look(ctx),
                 Timer::LookAnswer => self.look_hangs(ctx),
                 Timer::UseAnswer => self.use_check_hangs(ctx),
                 Timer::Kick => self.kick(ctx.now),
-                Timer::Disconnect(op) => self.disconnect_hangs(ctx, op),
-                // [`Fleet::work`] does it.
-                Timer::Rotate => {}
+                Timer::Disconnect(op) => self.disconnect_hangs(ctx, *op),
+                // [`Fleet::work`] does [`Timer::Rotate`].
+                _ => {}
             }
         }
-        let (turned, hanging) = self.lane.tick(ctx);
+        let (turned, hanging) = self.lane.tick(ctx, due);
         self.turned_away(ctx, turned);
         if let Some(hanging) = hanging {
             self.tell_hanging_write(ctx, hanging);
         }
         self.work(ctx)
-    }
-
-    /// When to call [`Fleet::tick`] at the latest.
-    #[must_use]
-    pub fn deadline(&self) -> Option<Time> {
-        [self.timers.deadline(), self.lane.deadline()].into_iter().flatten().min()
     }
 
     /// True once the first snapshot was taken.
@@ -389,8 +369,8 @@ impl Fleet {
         }
         self.rotate(ctx);
         self.pump_lane(ctx);
-        self.watch_disconnects(ctx.now);
-        self.plan_looks(ctx.now);
+        self.watch_disconnects(ctx);
+        self.plan_looks(ctx);
         std::mem::take(&mut self.reports)
     }
 
@@ -414,20 +394,20 @@ impl Fleet {
         reuse::best(usable, tid, &self.links, self.kind == Kind::Discovery).map(|ctrl| ctrl.ctrl)
     }
 
-    fn links_changed(&mut self, now: Time, links: &Arc<Links>) {
+    fn links_changed(&mut self, ctx: &mut Context<'_>, links: &Arc<Links>) {
         let improved = links.0.iter().any(|new| match self.links.named(&new.name) {
             None => new.up,
             Some(old) => new.up && (!old.up || new.addresses.iter().any(|address| !old.addresses.contains(address))),
         });
         self.links = Arc::clone(links);
         if improved {
-            self.network_improved(now);
+            self.network_improved(ctx);
         }
     }
 
-    fn network_improved(&mut self, now: Time) {
-        let earliest = self.last_kick.map_or(now, |last| last + KICK_GAP);
-        self.timers.set_once(Timer::Kick, earliest.max(now + KICK_DELAY));
+    fn network_improved(&mut self, ctx: &mut Context<'_>) {
+        let earliest = self.last_kick.map_or(ctx.now, |last| last + KICK_GAP);
+        ctx.timers.set_once(Timer::Kick, earliest.max(ctx.now + KICK_DELAY));
     }
 
     /// Retries all waiting controllers at once.

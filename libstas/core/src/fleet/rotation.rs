@@ -19,11 +19,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Fleet, Kind, Timer};
+use super::{Fleet, Kind};
 use crate::context::Context;
 use crate::controller::Controller;
 use crate::effect::{ConnectRequest, HostEffect, Level, Portal, ProbeOutcome, Rotated};
 use crate::lane::{PROBE_DEADLINE, WASTE_FACTOR};
+use crate::timers::Timer;
 use crate::{CtrlRef, OpId, Time};
 use stas_nvme::secret::DhchapSecrets;
 use stas_nvme::{Purpose, Tid, Transport};
@@ -129,8 +130,8 @@ impl Fleet {
     pub(super) fn rotate(&mut self, ctx: &mut Context<'_>) {
         let tids: Vec<Tid> = self.rotation.pending.keys().cloned().collect();
         match tids.iter().filter_map(|tid| self.rotate_one(ctx, tid)).min() {
-            Some(at) => self.timers.set(Timer::Rotate, at),
-            None => self.timers.cancel(&Timer::Rotate),
+            Some(at) => ctx.timers.set(Timer::Rotate, at),
+            None => ctx.timers.cancel(&Timer::Rotate),
         }
     }
 
@@ -177,7 +178,7 @@ impl Fleet {
         pending.step = Step::Trying(op);
         // Until the answer, the kernel may have the old secrets or the new ones.
         self.rotation.known.remove(&pending.ctrl);
-        self.lane.start(ctx.now, op);
+        self.lane.start(ctx, op);
         let parameters = member.want.parameters.clone();
         let request = ConnectRequest {
             tid: tid.clone(),
@@ -206,7 +207,7 @@ impl Fleet {
     /// Takes the outcome of a comparison or a trial, however late.
     pub(super) fn secrets_rotated(&mut self, ctx: &mut Context<'_>, op: OpId, outcome: &Rotated, took: Duration) {
         // No penalty: the target is not to blame for a secret that it does not have yet.
-        self.lane.free(op);
+        self.lane.free(ctx, op);
         let mut pending = self.rotation.pending.iter_mut();
         let Some((tid, pending)) = pending.find(|(_, pending)| pending.step == Step::Trying(op)) else { return };
         let (tid, ctrl) = (tid.clone(), pending.ctrl);

@@ -63,14 +63,20 @@ impl Scene {
     }
 
     fn tick(&mut self, now: Time) -> (Vec<Rejected>, Option<Duration>) {
-        self.lane.tick(&mut Context::new(now, &mut self.supply, &mut self.out))
+        let ctx = &mut Context::new(now, &mut self.supply, &mut self.out);
+        let due = ctx.timers.due(now);
+        self.lane.tick(ctx, &due)
+    }
+
+    fn ended(&mut self, now: Time, op: OpId, tid: &Tid, write: Write) -> Ended {
+        self.lane.ended(&mut Context::new(now, &mut self.supply, &mut self.out), op, tid, write)
     }
 
     fn write(&mut self, now: Time) -> Option<(OpId, Tid)> {
         let ctx = &mut Context::new(now, &mut self.supply, &mut self.out);
         let tid = self.lane.take_turn(ctx)?;
         let op = ctx.next_op();
-        self.lane.start(now, op);
+        self.lane.start(ctx, op);
         Some((op, tid))
     }
 }
@@ -84,7 +90,7 @@ fn first_attempts_without_a_secret_precede_those_with_one() {
     scene.enter(at(0), &tid("192.0.2.1", "without"), live);
     let mut order = Vec::new();
     while let Some((op, tid)) = scene.write(at(1)) {
-        scene.lane.ended(at(1), op, &tid, Write { portal_live: true, ..connected() });
+        scene.ended(at(1), op, &tid, Write { portal_live: true, ..connected() });
         order.push(tid.subsysnqn.clone());
     }
     assert_eq!(order, ["without", "with a secret", "tried before"]);
@@ -102,7 +108,7 @@ fn controllers_of_one_portal_share_a_probe_and_are_connected_in_turn() {
     let (op, first) = scene.write(at(0)).unwrap();
     assert_eq!(first, tid("192.0.2.1", "a"));
     assert!(scene.write(at(0)).is_none(), "one write at a time");
-    scene.lane.ended(at(0), op, &first, Write { portal_live: true, ..connected() });
+    scene.ended(at(0), op, &first, Write { portal_live: true, ..connected() });
     assert_eq!(scene.write(at(0)).unwrap().1, tid("192.0.2.1", "b"));
 }
 
@@ -163,7 +169,7 @@ fn a_penalized_controller_is_retried_late_last_and_only_after_a_handshake() {
     scene.answer(at(0), op, ProbeOutcome::Alive);
     let (op, _) = scene.write(at(0)).unwrap();
     scene.enter(at(1), &tid("192.0.2.66", "sibling"), Standing { portal_live: true, ..FIRST });
-    let ended = scene.lane.ended(at(3), op, &waster, slow());
+    let ended = scene.ended(at(3), op, &waster, slow());
     assert_eq!(ended.stay_away, Some(at(33)));
     assert_eq!(ended.turned.len(), 1, "who queued for the same portal does not waste it again");
     assert_eq!(scene.lane.banned_until(&waster, &manner("wrong")), Some(at(33)));
@@ -181,7 +187,7 @@ fn a_slow_failure_at_a_live_portal_penalizes_only_its_controller() {
     let bad = tid("192.0.2.1", "bad");
     scene.enter(at(0), &bad, Standing { portal_live: true, ..FIRST });
     let (op, _) = scene.write(at(0)).unwrap();
-    let ended = scene.lane.ended(at(3), op, &bad, Write { portal_live: true, ..slow() });
+    let ended = scene.ended(at(3), op, &bad, Write { portal_live: true, ..slow() });
     assert_eq!(ended.stay_away, Some(at(33)));
     scene.enter(at(3), &tid("192.0.2.1", "good"), Standing { portal_live: true, ..FIRST });
     assert_eq!(scene.write(at(3)).unwrap().1, tid("192.0.2.1", "good"));
@@ -192,7 +198,7 @@ fn a_hanging_probe_keeps_its_slot_and_its_controllers_count_as_unclear() {
     let mut scene = Scene::default();
     scene.enter(at(0), &tid("192.0.2.1", "a"), FIRST);
     let op = scene.probes()[0].0;
-    assert_eq!(scene.lane.deadline(), Some(at(0) + PROBE_DEADLINE));
+    assert_eq!(scene.supply.deadline(), Some(at(0) + PROBE_DEADLINE));
     let (turned, _) = scene.tick(at(10));
     assert!(turned.is_empty());
     assert!(scene.lane.queued(&tid("192.0.2.1", "a")));
@@ -209,7 +215,7 @@ fn a_hanging_write_is_logged_once_and_keeps_the_connect_path() {
     assert_eq!(hanging, Some(WRITE_DEADLINE));
     scene.enter(at(90), &tid("192.0.2.1", "b"), Standing { portal_live: true, ..FIRST });
     assert!(scene.write(at(0)).is_none());
-    scene.lane.ended(at(200), op, &tid_a, Write { portal_live: true, ..slow() });
+    scene.ended(at(200), op, &tid_a, Write { portal_live: true, ..slow() });
     assert!(scene.write(at(0)).is_some());
 }
 
@@ -238,7 +244,7 @@ fn a_queued_controller_with_an_unclear_probe_is_probed_again() {
     }
     let (op, first) = scene.write(at(1)).unwrap();
     assert_eq!(first, all[0], "what could not be told a moment ago is tried");
-    scene.lane.ended(at(4), op, &first, slow());
+    scene.ended(at(4), op, &first, slow());
     assert!(scene.write(at(4)).is_none());
     let probes = scene.probes();
     assert_eq!(probes.iter().map(|(_, traddr, _)| traddr.as_str()).collect::<Vec<_>>(), ["192.0.2.2", "192.0.2.3"]);
@@ -258,7 +264,7 @@ fn attempt(scene: &mut Scene, now: Time, tid: &Tid, standing: Standing, write: W
         scene.answer(now, *op, if *skippable { ProbeOutcome::Skipped } else { ProbeOutcome::Alive });
     }
     let (op, _) = scene.write(now).unwrap();
-    scene.lane.ended(now, op, tid, write);
+    scene.ended(now, op, tid, write);
     probes.iter().any(|(_, _, skippable)| !skippable)
 }
 
