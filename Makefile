@@ -138,6 +138,7 @@ dist: toolchain ## source tarball with vendored crates and their licences, in .b
 
 deb: $(if $(filter command line,$(origin BIN)),$(PROGRAMS),build) ## package for Debian and Ubuntu, in .build/deb
 	BIN='$(abspath $(BIN))' packaging/deb
+	@mkdir -p .build/vm && cp .build/deb/nvme-stas_*.deb .build/vm/nvme-stas.deb # what the virtual machine sees
 
 rpm: dist $(if $(filter command line,$(origin BIN)),$(PROGRAMS),build) ## binary and source package for Fedora and SUSE, in .build/rpm
 	BIN='$(abspath $(BIN))' packaging/rpm
@@ -177,6 +178,7 @@ sanitize: toolchain ## find memory errors and leaks; TESTS="name name": only the
 # After a failure the next step is run.
 nightly: tree ## run the tests that take hours: all scenarios, long runs, random kills, a million seeds, fuzzing
 	@failed=0; run() { echo "=== $$*"; "$$@" || { failed=$$((failed + 1)); echo "=== FAILED: $$*"; }; }; \
+	run $(MAKE) deb; \
 	run env DROPPED=200 KILLING=600 EVENTS=10000 SILENT=connect STARTS=3 tests/vm/run; \
 	run env ENDURE=100000 $(CARGO) test --locked --profile sim -p sim --test endurance; \
 	run env HOSTS=100000 $(CARGO) test --locked --profile sim -p sim --test herd -- --nocapture; \

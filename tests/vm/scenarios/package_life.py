@@ -32,7 +32,7 @@ def live():
     configured = package.configuration()
     wait_until(lambda: host.namespaces(DISK), 20, "its namespace is there")
     (disk,) = host.namespaces(DISK)
-    with host.nothing_lost(), fio.verifying(disk, "package"):
+    with host.nothing_lost(), fio.verifying(disk, "package", rate=10):
         takes_over(configured)
         package.install(package.OURS)
         works("upgrade", configured)

@@ -35,7 +35,7 @@ def replace():
     check(all("python" in package.program(each) for each in daemons.BOTH), "2.4.1 runs", [package.program(each) for each in daemons.BOTH])
     wait_until(lambda: host.namespaces(DISK), 20, "its namespace is there")
     (disk,) = host.namespaces(DISK)
-    with host.nothing_lost(), fio.verifying(disk, "package"):
+    with host.nothing_lost(), fio.verifying(disk, "package", rate=10):
         for step in ("upgrade from 2.4.1", "reinstallation"):
             package.install(package.OURS)
             unchanged(step, before)

@@ -9,12 +9,12 @@ from .expect import check
 
 
 @contextlib.contextmanager
-def verifying(disk, name):
-    """Checks that fio runs during the whole block, that every block is verified, and that no request fails."""
+def verifying(disk, name, rate=200):
+    """Reads and writes `rate` blocks a second. Checks that fio runs during the whole block, that every block is verified, and that no request fails."""
     report = f"/run/harness/fio-{name}.json"
     process = subprocess.Popen(
         ["fio", f"--name={name}", f"--filename=/dev/{disk}", "--rw=randrw", "--bs=4k", "--size=16m", "--direct=1", "--ioengine=libaio",
-         "--iodepth=4", "--rate_iops=200", "--verify=crc32c", "--verify_backlog=64", "--verify_fatal=1", "--time_based",
+         "--iodepth=4", f"--rate_iops={rate}", "--verify=crc32c", "--verify_backlog=64", "--verify_fatal=1", "--time_based",
          "--runtime=3600", "--output-format=json", f"--output={report}"], stdout=subprocess.DEVNULL)
     try:
         yield
