@@ -287,10 +287,10 @@ pub(crate) enum Misspelled {
 }
 
 impl Misspelled {
-    /// What an unknown key may mean.
-    pub(crate) fn of(name: &str) -> Self {
-        match nearest(name, IDENTITY.iter().chain(PARAMETERS).map(|key| key.name)) {
-            Some("dhchap-secret" | "dhchap-ctrl-secret") => Self::Secret,
+    /// What an unknown key may mean, given the known key that is nearest to it.
+    pub(crate) fn of(nearest: Option<&str>) -> Self {
+        match nearest {
+            Some(meant) if SECRETS.contains(&meant) => Self::Secret,
             Some(meant) if IDENTITY.iter().any(|key| key.name == meant) => Self::Identity,
             _ => Self::Other,
         }

@@ -62,7 +62,7 @@ pub(super) struct Words<'t> {
     pub(super) twice: Vec<&'static str>,
     /// The place of a secret where none belongs. Without that secret the connection would be less secure than
     /// configured, and a name that contains it would be shown.
-    pub(super) misplaced_secret: Option<&'static str>,
+    misplaced_secret: Option<&'static str>,
 }
 
 impl<'t> Words<'t> {
@@ -77,10 +77,11 @@ impl<'t> Words<'t> {
                     Some(key) => words.take(key, value),
                     None => {
                         words.secure_channel |= keys::asks_for_a_secure_channel(name, value);
-                        let misspelled = Misspelled::of(name);
+                        let meant = nearest(name, all().map(|key| key.name));
+                        let misspelled = Misspelled::of(meant);
                         words.lacks_identity |= misspelled == Misspelled::Identity;
                         words.lacks_secret |= misspelled == Misspelled::Secret;
-                        words.unknown.push(unknown(entry, text, name));
+                        words.unknown.push(unknown(entry, text, name, meant));
                     }
                 },
             }
@@ -143,8 +144,8 @@ fn known(name: &str) -> Option<&'static Key> {
     all().find(|key| key.name.eq_ignore_ascii_case(name))
 }
 
-fn unknown(entry: &'static str, text: &str, name: &str) -> UnknownPart {
-    let hint = match nearest(name, all().map(|key| key.name)) {
+fn unknown(entry: &'static str, text: &str, name: &str, meant: Option<&'static str>) -> UnknownPart {
+    let hint = match meant {
         Some(meant) => Hint::Key(meant),
         None if ["controller", "exclude"].iter().any(|key| name.eq_ignore_ascii_case(key)) => Hint::Continued,
         None => Hint::None,
