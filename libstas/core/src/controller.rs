@@ -8,6 +8,8 @@
 //!    └─────────────────────────────────────────────────────────────────────────┘
 //! ```
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use super::backoff::Backoff;
@@ -39,13 +41,21 @@ pub struct Want {
 impl Want {
     /// Adds that another source wants the same controller. Of two sources that are equally trusted the stricter demand on
     /// the security of the connection counts; announced discovery controllers have no say beside others.
-    pub fn beside(&mut self, other: Self) {
+    fn beside(&mut self, other: Self) {
         match (self.announced_only, other.announced_only) {
             (true, false) => *self = other,
             (false, true) => {}
             // `tls=` is the administrator's word.
             (false, false) if self.rank < other.rank && self.parameters.tls.is_some() => {}
             (true, true) | (false, false) => self.parameters.secure_like(&other.parameters),
+        }
+    }
+
+    /// Adds this to what other sources want of the same controller.
+    pub fn add_to<K: Ord>(self, wanted: &mut BTreeMap<K, Self>, controller: K) {
+        match wanted.entry(controller) {
+            Entry::Occupied(mut before) => before.get_mut().beside(self),
+            Entry::Vacant(place) => drop(place.insert(self)),
         }
     }
 }

@@ -26,7 +26,7 @@ impl Secured {
     /// Takes the parameters with which the configuration lists a controller.
     pub fn note(&mut self, tid: &Tid, parameters: &Parameters) {
         let has_secret = parameters.dhchap_secret.is_some() || parameters.dhchap_ctrl_secret.is_some();
-        let has_tls = matches!(parameters.tls, Some(Tls::Required(_) | Tls::Contradictory));
+        let has_tls = parameters.tls.is_some_and(Tls::is_required);
         for (noted, is_so) in [(&mut self.by_secret, has_secret), (&mut self.by_tls, has_tls)] {
             match is_so {
                 true => drop(noted.insert(tid.clone())),

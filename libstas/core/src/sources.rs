@@ -68,6 +68,13 @@ struct Claim<P> {
     listed_on: Option<Time>,
 }
 
+impl<P> Claim<P> {
+    /// True for a claim that is to outlive a restart ([`Sources::lasting`]).
+    fn is_lasting(&self, tid: &Tid, is_member: impl Fn(&Tid) -> bool) -> bool {
+        self.listed || is_member(tid)
+    }
+}
+
 /// The newest page is doubtful: it does not count until it was read again.
 #[derive(Clone, Copy, Debug)]
 struct Doubt {
@@ -389,13 +396,14 @@ impl<P: Clone + PartialEq> Sources<P> {
     /// restored claim as listed, so any other claim would connect a controller again whose removal is complete.
     pub fn lasting(&self, is_member: impl Fn(&Tid) -> bool) -> impl Iterator<Item = (&SourceId, &Tid, &P)> {
         let claims = self.sources.iter().flat_map(|(id, source)| source.claims.iter().map(move |claim| (id, claim)));
-        let lasting = claims.filter(move |(_, (tid, claim))| claim.listed || is_member(tid));
+        let lasting = claims.filter(move |(_, (tid, claim))| claim.is_lasting(tid, &is_member));
         lasting.map(|(id, (tid, claim))| (id, tid, &claim.payload))
     }
 
     /// The controllers of a source's [`Sources::lasting`] claims.
     pub fn lasting_of(&self, id: &SourceId, is_member: impl Fn(&Tid) -> bool) -> impl Iterator<Item = &Tid> {
-        self.lasting(is_member).filter(move |(source, ..)| *source == id).map(|(_, tid, _)| tid)
+        let claims = self.sources.get(id).into_iter().flat_map(|source| &source.claims);
+        claims.filter(move |(tid, claim)| claim.is_lasting(tid, &is_member)).map(|(tid, _)| tid)
     }
 
     /// True for a source that was removed because it aged out.

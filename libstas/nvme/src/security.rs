@@ -36,6 +36,12 @@ impl Tls {
         };
         if rank(&other) > rank(&one) { other } else { one }
     }
+
+    /// True if the connection must be encrypted.
+    #[must_use]
+    pub fn is_required(self) -> bool {
+        matches!(self, Self::Required(_) | Self::Contradictory)
+    }
 }
 
 /// Why a connection must be encrypted.

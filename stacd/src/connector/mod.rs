@@ -185,10 +185,7 @@ impl Connector {
             };
             // One source above announced ones is enough for the right to claim a connection.
             let want = Want { announced_only: self.is_announced_only(id), ..want };
-            match wanted.get_mut(tid) {
-                Some(before) => before.beside(want),
-                None => drop(wanted.insert(tid.clone(), want)),
-            }
+            want.add_to(&mut wanted, tid.clone());
         }
         wanted
     }

@@ -177,10 +177,7 @@ impl Finder {
                     SourceId::Announced | SourceId::Renamed => true,
                 };
                 let want = Want { parameters: parameters(), rank, attempts: None, announced_only };
-                match meant.get_mut(tid) {
-                    Some(before) => before.beside(want),
-                    None => drop(meant.insert(tid, want)),
-                }
+                want.add_to(&mut meant, tid);
             }
         }
         // The controller that led to it aged out before this run.

@@ -170,7 +170,7 @@ impl Finder {
                 .reconciler
                 .sources
                 .claims_of(&id)
-                .filter(demands_tls)
+                .filter(|(_, parameters)| parameters.tls.is_some_and(Tls::is_required))
                 .map(|(tid, _)| tid.clone())
                 .collect(),
             booted: self.booted.record_of(dc).is_some(),
@@ -219,10 +219,6 @@ impl Finder {
         self.reconciler.fleet.restore(saved.instances, &self.reconciler.restored);
         self.removed = saved.removed.into_iter().map(|removed| (removed.dc.clone(), removed)).collect();
     }
-}
-
-fn demands_tls((_, parameters): &(&Tid, &Parameters)) -> bool {
-    matches!(parameters.tls, Some(Tls::Required(_) | Tls::Contradictory))
 }
 
 #[cfg(test)]
