@@ -9,12 +9,12 @@ use std::process::ExitCode;
 use stafd::shell::nvme_cli::UdevRuleOverride;
 
 fn main() -> ExitCode {
-    let shadow = UdevRuleOverride::default();
+    let rule = UdevRuleOverride::default();
     let (result, consequence) = match std::env::args().nth(1).as_deref() {
         Some("hide") => {
-            (shadow.cast(), "nvme-cli's udev rule stays in force, and both it and stafd act on the same events")
+            (rule.install(), "nvme-cli's udev rule stays in force, and both it and stafd act on the same events")
         }
-        Some("restore") => (shadow.lift(), "nvme-cli's udev rule stays hidden"),
+        Some("restore") => (rule.remove(), "nvme-cli's udev rule stays hidden"),
         _ => {
             eprintln!("usage: stas-udev-rule hide|restore");
             return ExitCode::from(2);

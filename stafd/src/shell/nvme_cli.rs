@@ -42,7 +42,7 @@ impl UdevRuleOverride {
     /// # Errors
     /// Fails if it cannot be written, or if a foreign rule is in its place. Then both programs react, which is not
     /// fatal.
-    pub fn cast(&self) -> io::Result<()> {
+    pub fn install(&self) -> io::Result<()> {
         if !self.is_ours()? {
             let text = format!("{} is not made by stafd and stays", self.shadow.display());
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
@@ -59,7 +59,7 @@ impl UdevRuleOverride {
     ///
     /// # Errors
     /// Fails if it cannot be removed.
-    pub fn lift(&self) -> io::Result<()> {
+    pub fn remove(&self) -> io::Result<()> {
         match self.is_ours() {
             Ok(true) => fs::remove_file(&self.shadow).or_else(|error| match error.kind() {
                 io::ErrorKind::NotFound => Ok(()),
@@ -170,22 +170,22 @@ ACTION=="change", SUBSYSTEM=="fc", ENV{FC_EVENT}=="nvmediscovery", \
     fn the_shadow_keeps_what_is_for_fibre_channel() {
         let directory = tempfile::tempdir().unwrap();
         let shadow = shadow(&directory, INSTALLED);
-        shadow.cast().unwrap();
+        shadow.install().unwrap();
         let content = fs::read_to_string(&shadow.shadow).unwrap();
         let rules = logical_lines(&content);
         assert_eq!(rules.len(), 1, "{content}");
         assert!(rules[0].starts_with(r#"ACTION=="change", SUBSYSTEM=="fc", ENV{FC_EVENT}=="nvmediscovery", RUN+="#));
-        shadow.lift().unwrap();
+        shadow.remove().unwrap();
         assert!(!shadow.shadow.exists());
-        shadow.lift().unwrap();
+        shadow.remove().unwrap();
     }
 
     #[test]
     fn a_shadow_left_behind_is_replaced() {
         let directory = tempfile::tempdir().unwrap();
         let shadow = shadow(&directory, INSTALLED);
-        shadow.cast().unwrap();
-        shadow.cast().unwrap();
+        shadow.install().unwrap();
+        shadow.install().unwrap();
         assert!(shadow.shadow.exists());
     }
 
@@ -195,8 +195,8 @@ ACTION=="change", SUBSYSTEM=="fc", ENV{FC_EVENT}=="nvmediscovery", \
         let shadow = shadow(&directory, INSTALLED);
         fs::create_dir_all(shadow.shadow.parent().unwrap()).unwrap();
         fs::write(&shadow.shadow, "ACTION==\"add\"\n").unwrap();
-        assert_eq!(shadow.cast().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
-        shadow.lift().unwrap();
+        assert_eq!(shadow.install().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        shadow.remove().unwrap();
         assert_eq!(fs::read_to_string(&shadow.shadow).unwrap(), "ACTION==\"add\"\n");
     }
 
@@ -204,7 +204,7 @@ ACTION=="change", SUBSYSTEM=="fc", ENV{FC_EVENT}=="nvmediscovery", \
     fn without_nvme_cli_the_shadow_hides_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let shadow = shadow(&directory, "");
-        shadow.cast().unwrap();
+        shadow.install().unwrap();
         assert!(logical_lines(&fs::read_to_string(&shadow.shadow).unwrap()).is_empty());
     }
 

@@ -154,7 +154,7 @@ impl<'a> Session<'a> {
         }
         let path = self.place.record.with_extension("lock");
         let failed = |error: io::Error| RecordError::Write(path.clone(), error);
-        // Only for root: a user who can open the file could hold the lock.
+        // Only root may open the file: any process that opens it can hold the lock.
         let mut options = OpenOptions::new();
         let file = options.write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(failed)?;
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {

@@ -31,7 +31,7 @@ pub(super) struct Control {
 }
 
 impl Control {
-    /// Creates the socket. Only the user who runs the simulator may use it.
+    /// Creates the socket. Its mode lets only the simulator's own user connect.
     pub(super) fn open(path: &Path, questions: mpsc::Sender<Question>) -> Result<Self, ShellError> {
         let failed = || ShellError::io(format!("making the control socket {}", path.display()));
         // A socket without a listening process is replaced; one with a listening process belongs to another simulator.

@@ -21,7 +21,7 @@ enum RequestError {
     #[error("there is no fault {0}; see `cdcsim ctl show`")]
     NoFault(u32),
     /// A host for a fault that strikes before the host is known.
-    #[error("this fault strikes before the host has said who it is: leave out --host")]
+    #[error("this fault acts before the host has sent its NQN: leave out --host")]
     BeforeTheHost,
     /// A number of times for a fault that is not counted.
     #[error("this fault lasts: leave out --times, and take --seconds")]
