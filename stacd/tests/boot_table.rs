@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use fake_host::{Connector, FakeHost, HOST as OWN, as_host, dc, dc_page, entry, io};
+use fake_host::{Connector, FakeHost, HOST as OWN, as_host, dc, dc_page, entry, io, on_iface};
 use libstas::conf::{DisconnectScope, Exclusion, InUse, StacConf};
 use libstas::core::fleet::Status;
 use libstas::core::{CtrlState, Time};
@@ -171,6 +171,50 @@ fn a_controller_of_a_vanished_table_is_kept() {
         }
         assert_eq!(host.disconnected(), ["stranger"]);
         assert_eq!(shown(&host, "root").unwrap().2, Some(RECORD.into()));
+    }
+}
+
+#[test]
+fn a_boot_connection_is_kept_under_every_spelling_while_its_table_cannot_be_read() {
+    // How the initramfs bound its connection, and how the page or the configuration that lists it later does.
+    for (of_kernel, of_source) in [("eth1", ""), ("", "eth1"), ("eth1", "eth1"), ("", "")] {
+        for configured in [false, true] {
+            for restarts in [false, true] {
+                let case = format!("{of_kernel:?} {of_source:?}, configured: {configured}, restarts: {restarts}");
+                let mut host = booted(&[]);
+                host.add(&on_iface(of_kernel, &as_host(BOOT, &io(TARGET, "root"))));
+                host.start();
+                let dc = on_iface(of_source, &as_host(BOOT, &dc(TARGET)));
+                let page = dc_page(&dc, Time(Duration::from_secs(500)), entries(&["data"]));
+                host.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true });
+                host.wait(60);
+                // The table cannot be read at the next reload, or at a restart.
+                host.tables = Some(BootTables::default());
+                if restarts {
+                    host.restart()
+                } else {
+                    host.reload()
+                }
+                host.wait(60);
+                if configured {
+                    let bound = if of_source.is_empty() { String::new() } else { format!(";host-iface={of_source}") };
+                    host.configure(&format!(
+                        "[Controllers]\ncontroller=transport=tcp;traddr={TARGET};trsvcid=4420;nqn=root;host-nqn={BOOT}{bound}\n"
+                    ));
+                } else {
+                    host.page_has(entries(&["root", "data"]));
+                }
+                host.wait(60);
+                if configured {
+                    host.configure("");
+                } else {
+                    host.page_has(entries(&["data"]));
+                }
+                host.wait(600);
+                assert!(!host.disconnected().contains(&"root"), "{case}: {:?}", host.disconnected());
+                assert!(host.nqns().contains(&"root"), "{case}");
+            }
+        }
     }
 }
 

@@ -309,6 +309,35 @@ fn a_controller_that_ageing_has_spared_is_kept_over_restarts_while_it_is_live() 
 }
 
 #[test]
+fn a_boot_record_that_may_mean_it_until_the_interfaces_are_known_does_not_end_ageing() {
+    // The record is that of another interface: it means the aged-out controller only while no interface is known.
+    for restarts in 0..3 {
+        let mut host = host_with(&persistence("0"));
+        host.tables = Some(boot_table(2).into());
+        host.peer.pages.insert(SPARED.into(), vec![referral(A)]);
+        host.peer.pages.insert(A.into(), vec![referral(SPARED)]);
+        host.reload();
+        hear(&mut host, [announced("x", A)]);
+        host.wait(60);
+        assert!(host.paths().contains(&(SPARED, "eth1")));
+        hear(&mut host, [BrowseEvent::Gone("x".into())]);
+        host.lose(A);
+        host.wait(600);
+        for _ in 0..restarts {
+            host.kill();
+            host.configure(&persistence("0"));
+            host.wait(10);
+            host.set_links(links());
+            host.wait(60);
+        }
+        host.dead.remove(A);
+        host.wait(600);
+        assert!(host.paths().contains(&(A, "eth1")), "restarts: {restarts}: {:?}", host.paths());
+        assert!(host.paths().contains(&(SPARED, "eth1")), "restarts: {restarts}: {:?}", host.gone);
+    }
+}
+
+#[test]
 fn a_controller_that_has_aged_out_and_is_not_disconnected_yet_is_not_given_up_for_another_reason_after_a_restart() {
     let mut host = host_with(&persistence("0"));
     hear(&mut host, [announced("x", A)]);

@@ -117,7 +117,7 @@ impl<P> Source<P> {
     fn verdict(&self, claim: &Claim<P>, now: Time, live: bool) -> Verdict {
         match self.knowledge {
             _ if claim.listed => Verdict::Named,
-            _ if self.doubt.is_some() => Verdict::Unproved(self.doubt.map(|doubt| doubt.ask)),
+            _ if self.doubt.is_some() => Verdict::Unproved(self.doubt_due()),
             Knowledge::Stale => Verdict::Unproved(None),
             Knowledge::Final | Knowledge::Gone { aged_out: false } => Verdict::Disproved,
             Knowledge::Gone { aged_out: true } if live => Verdict::Unproved(None),
@@ -133,6 +133,11 @@ impl<P> Source<P> {
     /// True when a page was read late enough on the connection that has been up since `since`.
     fn has_late_page(&self, since: Time) -> bool {
         self.read.is_some_and(|read| since + LATE_READ <= read)
+    }
+
+    /// When a doubtful page is to be read again.
+    fn doubt_due(&self) -> Option<Time> {
+        self.doubt.filter(|_| matches!(self.knowledge, Knowledge::Fresh(_))).map(|doubt| doubt.ask)
     }
 
     /// When a settled page is to be requested: one is needed when it can prove the absence of what the newest page does
@@ -209,7 +214,6 @@ impl<P: Clone + PartialEq> Sources<P> {
     pub fn add_unproved(&mut self, id: SourceId, names: BTreeMap<Tid, P>) {
         let source = self.sources.entry(id).or_insert_with(Source::stale);
         source.knowledge = Knowledge::Stale;
-        source.doubt = None;
         for (tid, payload) in names {
             let listed_on = source.claims.get(&tid).and_then(|claim| claim.listed_on);
             source.claims.insert(tid, Claim { payload, listed: true, listed_on });
@@ -239,23 +243,25 @@ impl<P: Clone + PartialEq> Sources<P> {
             source.claims.insert(tid, Claim { payload, listed: true, listed_on });
         }
         let live_and = |listed| source.claims.iter().filter(|(tid, claim)| claim.listed == listed && live(tid)).count();
-        let doubtful = live_and(false) >= self.doubtful_loss && live_and(true) == 0;
+        let lists_live = live_and(true) > 0;
+        let is_doubtful = !lists_live && live_and(false) >= self.doubtful_loss;
         source.doubt = match source.doubt {
-            _ if !doubtful => None,
+            // A lost connection to one of the controllers is no proof for the others.
+            Some(_) if lists_live || source.claims.values().all(|claim| claim.listed) => None,
             Some(doubt) if page.read.is_some() && doubt.since + DOUBT <= now => None,
             Some(doubt) => Some(doubt),
             // A confirmed page is not doubted again.
-            None => news.then(|| Doubt { since: now, ask: now + DOUBT }),
+            None => (is_doubtful && news).then(|| Doubt { since: now, ask: now + DOUBT }),
         };
     }
 
-    /// Marks a source as stale: its connection is lost, or it cannot be read.
+    /// Marks a source as stale: its connection is lost, or it cannot be read. A doubtful page stays doubtful: it may be
+    /// read on the same connection again.
     pub fn mark_stale(&mut self, id: &SourceId) {
         if let Some(source) = self.sources.get_mut(id)
             && matches!(source.knowledge, Knowledge::Fresh(_))
         {
             source.knowledge = Knowledge::Stale;
-            source.doubt = None;
         }
     }
 
@@ -276,7 +282,7 @@ impl<P: Clone + PartialEq> Sources<P> {
     pub fn doubted(&mut self, now: Time) -> Vec<Tid> {
         let mut doubted = Vec::new();
         for (id, source) in &mut self.sources {
-            if let (SourceId::Page(dc), Some(doubt)) = (id, &mut source.doubt)
+            if let (SourceId::Page(dc), Knowledge::Fresh(_), Some(doubt)) = (id, &source.knowledge, &mut source.doubt)
                 && doubt.ask <= now
             {
                 doubt.ask = now + DOUBT;
@@ -304,7 +310,7 @@ impl<P: Clone + PartialEq> Sources<P> {
     /// When [`Sources::doubted`] or [`Sources::awaited_late`] has something to return.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        let due = |source: &Source<P>| [source.doubt.map(|doubt| doubt.ask), source.late_page_due(self.late_of_all)];
+        let due = |source: &Source<P>| [source.doubt_due(), source.late_page_due(self.late_of_all)];
         self.sources.values().flat_map(due).flatten().min()
     }
 

@@ -44,7 +44,13 @@ impl Booted {
 
     /// The record that lists an I/O controller, now or earlier.
     pub(super) fn record_of(&self, tid: &Tid) -> Option<String> {
-        self.tables.record_of(tid).or_else(|| self.named.get(tid).cloned())
+        self.tables.record_of(tid).or_else(|| self.recorded_earlier(tid).cloned())
+    }
+
+    /// The record that has listed an I/O controller. Like a record, it means the subsystem over every interface.
+    fn recorded_earlier(&self, tid: &Tid) -> Option<&String> {
+        let exact = self.named.get(tid);
+        exact.or_else(|| self.named.iter().find(|(named, _)| is_same_portal(named, tid)).map(|(_, record)| record))
     }
 
     /// Replaces the way of removal: a controller that a record lists is kept.
@@ -72,6 +78,14 @@ impl Booted {
         self.named.extend(seen);
         self.named.len() > before
     }
+}
+
+/// True for two spellings of one subsystem port: each may be bound to an interface or not. If only one of them states
+/// a host NQN, it may be that of the other.
+fn is_same_portal(one: &Tid, other: &Tid) -> bool {
+    let portal = |tid: &Tid| (tid.transport(), tid.traddr.clone(), tid.trsvcid.clone(), tid.subsysnqn.clone());
+    let is_same_host = one.host_nqn == other.host_nqn || one.host_nqn.is_empty() || other.host_nqn.is_empty();
+    is_same_host && portal(one) == portal(other)
 }
 
 impl Connector {

@@ -283,7 +283,9 @@ impl Finder {
         let is_of_use = |tid: &Tid| {
             self.reconciler.fleet.has(tid) || self.reconciler.sources.has_aged_out(&SourceId::Page(tid.clone()))
         };
-        self.aged_out.retain(|tid| !reach.rooted.contains(tid) && is_of_use(tid));
+        // Before the interfaces are known, boot tables list more than they mean.
+        let is_rooted = |tid: &Tid| !self.reconciler.fleet.links().0.is_empty() && reach.rooted.contains(tid);
+        self.aged_out.retain(|tid| !is_rooted(tid) && is_of_use(tid));
         for (tid, reason) in going {
             self.give_up(ctx, &tid, reason);
         }

@@ -99,6 +99,14 @@ impl Told {
         self.pages.entry(dc.clone()).or_default().push(page_report);
     }
 
+    /// True if the newest page of a discovery controller is doubtful, and was read on that connection.
+    pub(crate) fn is_doubted(&self, dc: &Tid, on: Option<Connection>) -> bool {
+        self.pages
+            .get(dc)
+            .and_then(|page_reports| page_reports.last())
+            .is_some_and(|last| last.doubtful && last.on == on)
+    }
+
     /// The page of a discovery controller is no longer current.
     pub(crate) fn mark_stale(&mut self, dc: &Tid, now: Time) {
         if let Some(last) = self.pages.get_mut(dc).and_then(|page_reports| page_reports.last_mut()) {
@@ -159,7 +167,9 @@ impl Told {
         for page_reports in self.pages.values_mut() {
             let listed = page_reports.last().map(|page_report| page_report.names.clone()).unwrap_or_default();
             for page_report in page_reports.iter_mut() {
-                page_report.names.retain(|tid| members.contains(tid) || listed.contains(tid));
+                let is_known = |tid: &Tid| members.contains(tid) || listed.contains(tid);
+                page_report.names.retain(is_known);
+                page_report.protected.retain(is_known);
             }
         }
     }

@@ -317,8 +317,14 @@ impl World {
         let claims = self.judge.stac.claims(&page.dc, now);
         let all_live: BTreeSet<&Tid> = claims.union(&names).filter(|tid| live.contains(*tid)).collect();
         let is_lost = |tid: &&&Tid| !names.contains(**tid) && !protected.contains(**tid);
-        let doubtful = all_live.len() >= 2 && all_live.iter().filter(is_lost).count() == all_live.len();
-        let how = if on.is_some() { "fresh" } else { "from before" };
+        let loses_all = all_live.len() >= 2 && all_live.iter().filter(is_lost).count() == all_live.len();
+        let doubtful =
+            loses_all || (self.judge.stac.is_doubted(&page.dc, on) && all_live.iter().all(|tid| is_lost(&tid)));
+        let how = match (on.is_some(), confirmed) {
+            (true, true) => "fresh, read again",
+            (true, false) => "fresh",
+            (false, _) => "from before",
+        };
         say!(self, "stacd is told of {} ({how}): {}", short(&page.dc), list(&names));
         let page_report = PageReport {
             at: now,
@@ -345,9 +351,16 @@ impl World {
             .filter(|removed| removed.at == now)
             .map(|removed| (removed.dc.clone(), removed.reason.spares_live()))
             .collect();
-        for (dc, aged_out) in given_up {
-            let allowed = self.judge.excludes(Who::Stafd, &dc) || self.judge.announced.may_be_evicted(&dc);
-            if !allowed && let Some(why) = self.judge.unproved(Who::Stafd, &dc, now) {
+        // Removals of one step may prove each other: they are judged in any order in which each is proved.
+        let mut left = given_up;
+        while !left.is_empty() {
+            let why_not = |dc: &Tid| {
+                let allowed = self.judge.excludes(Who::Stafd, dc) || self.judge.announced.may_be_evicted(dc);
+                if allowed { None } else { self.judge.unproved(Who::Stafd, dc, now) }
+            };
+            let proved = left.iter().position(|(dc, _)| why_not(dc).is_none());
+            let (dc, aged_out) = left.remove(proved.unwrap_or_default());
+            if let Some(why) = why_not(&dc) {
                 self.breach(Invariant::Proof, format!("stafd gives {} up: {why}", short(&dc)));
             }
             self.judge.staf.give_up(&dc, now, aged_out);

@@ -134,6 +134,47 @@ fn a_page_that_was_read_for_another_reason_does_not_end_a_doubt_early() {
 }
 
 #[test]
+fn a_doubt_outlasts_everything_but_a_page_that_lists_a_live_one() {
+    type Meanwhile = fn(&mut Sources<()>);
+    // What happens while the page of their discovery controller is empty, and what the page lists then. `b` is no
+    // longer live.
+    let cases: [(&str, Meanwhile, &[&str], bool); 6] = [
+        ("the connection to b is lost", |_| (), &[], false),
+        ("b is excluded, and removed", |sources| sources.forget(&tid("b")), &[], false),
+        ("b is listed again", |_| (), &["b"], false),
+        ("the page could not be had", |sources| sources.mark_stale(&page_of("dc1")), &[], false),
+        ("b is said to be listed", |sources| sources.add_unproved(page_of("dc1"), names(&["b"])), &[], false),
+        ("a is listed again", |_| (), &["a"], true),
+    ];
+    for (what, meanwhile, listed, ends_doubt) in cases {
+        let mut sources = Sources::default();
+        read(&mut sources, at(1), "dc1", 0, &["a", "b"]);
+        read(&mut sources, at(10), "dc1", 0, &[]);
+        meanwhile(&mut sources);
+        let page = Page { connected_since: at(0), names: names(listed), read: None, unclear: BTreeSet::new() };
+        sources.read(at(12), page_of("dc1"), page, |each| *each == tid("a"));
+        assert_eq!(sources.deadline(), (!ends_doubt).then_some(at(15)), "{what}");
+        if !ends_doubt {
+            assert_eq!(sources.verdict(&tid("a"), at(13), true), Verdict::Unproved(Some(at(15))), "{what}");
+            read_anew(&mut sources, at(16), "dc1", 0, &[]);
+            assert_eq!(sources.verdict(&tid("a"), at(16), true), Verdict::Disproved, "{what}");
+        }
+    }
+}
+
+#[test]
+fn a_doubtful_page_is_not_asked_for_while_its_source_is_stale() {
+    let mut sources = Sources::default();
+    read(&mut sources, at(1), "dc1", 0, &["a", "b"]);
+    read(&mut sources, at(10), "dc1", 0, &[]);
+    sources.mark_stale(&page_of("dc1"));
+    assert_eq!((sources.deadline(), sources.doubted(at(20))), (None, Vec::new()));
+    assert_eq!(sources.verdict(&tid("a"), at(20), true), Verdict::Unproved(None));
+    read(&mut sources, at(21), "dc1", 0, &[]);
+    assert_eq!(sources.doubted(at(21)), [tid("dc1")]);
+}
+
+#[test]
 fn a_page_that_takes_one_or_leaves_one_is_not_doubted() {
     let mut sources = Sources::default();
     read(&mut sources, at(1), "dc1", 0, &["a"]);
