@@ -338,6 +338,26 @@ fn a_boot_record_that_may_mean_it_until_the_interfaces_are_known_does_not_end_ag
 }
 
 #[test]
+fn what_an_announced_controller_referred_to_goes_when_that_is_announced_in_vain_and_gone_again() {
+    for restarts in [false, true] {
+        let mut host = host_with_a_spared_controller(false);
+        hear(&mut host, [announced("x", A)]);
+        host.wait(10);
+        if restarts {
+            host.restart();
+            hear(&mut host, [announced("x", A)]);
+            host.wait(10);
+        }
+        hear(&mut host, [BrowseEvent::Gone("x".into())]);
+        host.wait(600);
+        assert!(host.addresses().contains(&SPARED), "restarts: {restarts}: it is live");
+        host.lose(SPARED);
+        host.wait(600);
+        assert!(!host.addresses().contains(&SPARED), "restarts: {restarts}: it is kept for ever");
+    }
+}
+
+#[test]
 fn a_controller_that_has_aged_out_and_is_not_disconnected_yet_is_not_given_up_for_another_reason_after_a_restart() {
     let mut host = host_with(&persistence("0"));
     hear(&mut host, [announced("x", A)]);

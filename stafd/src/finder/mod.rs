@@ -375,8 +375,11 @@ impl Finder {
             ctx.timers.cancel(&timer);
         }
         // A controller that was announced but has never connected has published nothing, so its removal is not
-        // signalled. If it was removed once before, it is signalled: clients may have missed the first signal.
-        let unheard_of = reason == RemovalReason::AgedOut && self.announced.is_unproven(tid) && !was_given_up;
+        // signalled. If it was removed once before, or referred to others before a restart, it is signalled: clients
+        // may have missed the first signal, and its referrals end.
+        let page = SourceId::Page(tid.clone());
+        let was_heard_of = was_given_up || self.reconciler.sources.claimed_by(&page).next().is_some();
+        let unheard_of = reason == RemovalReason::AgedOut && self.announced.is_unproven(tid) && !was_heard_of;
         if news && !unheard_of {
             let ctrl = self.reconciler.fleet.kernel(tid).map(|kernel| kernel.ctrl);
             let text = format!("given up ({reason})");
@@ -388,7 +391,7 @@ impl Finder {
                 };
                 self.removed.remove(&oldest);
             }
-            self.reconciler.sources.give_up(&SourceId::Page(tid.clone()), reason.spares_live());
+            self.reconciler.sources.give_up(&page, reason.spares_live());
             match reason.spares_live() {
                 true => drop(self.aged_out.insert(tid.clone())),
                 false => drop(self.aged_out.remove(tid)),

@@ -311,6 +311,8 @@ pub(crate) struct Judge {
     pub(crate) disconnecting: BTreeMap<CtrlRef, Who>,
     /// The newest snapshot that has reached each of the present daemons.
     pub(crate) seen: BTreeMap<Who, Look>,
+    /// The connections that the discovery controllers of stafd used before its last step.
+    pub(crate) used_by_stafd: BTreeMap<Tid, CtrlRef>,
     /// The daemons that have lost their state at any time.
     pub(crate) lost_state: BTreeSet<Who>,
 }

@@ -102,6 +102,11 @@ impl World {
         let mut effects = Vec::new();
         if let Some(core) = &mut self.staf.core {
             self.judge.announced.time_passes(now);
+            self.judge.used_by_stafd = core
+                .controllers()
+                .iter()
+                .filter_map(|dc| Some((dc.member.tid.clone(), dc.member.kernel?.ctrl)))
+                .collect();
             core.handle(now, event, &mut effects);
             self.events.0 += 1;
         }
@@ -373,8 +378,13 @@ impl World {
     /// in the same step.
     fn see_what_ages_out(&mut self) {
         let (now, seen) = (self.time(), self.judge.seen.get(&Who::Stafd));
+        // The connection that stafd used counts. Another one to the same controller loses nothing.
+        let is_its = |tid: &Tid, shown: &KernelController| match self.judge.used_by_stafd.get(tid) {
+            Some(used) => shown.ctrl == *used,
+            None => serves(shown, tid),
+        };
         let is_live =
-            |tid: &Tid| seen.is_some_and(|seen| seen.controllers.iter().any(|c| c.is_live() && serves(c, tid)));
+            |tid: &Tid| seen.is_some_and(|seen| seen.controllers.iter().any(|c| c.is_live() && is_its(tid, c)));
         let down: Vec<Tid> = self.judge.staf.named_by_aged().into_iter().filter(|tid| !is_live(tid)).collect();
         for tid in down {
             self.judge.staf.is_down(tid, now);

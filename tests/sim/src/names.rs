@@ -193,7 +193,8 @@ pub fn entry(target: Target, subsystem: Option<Subsystem>) -> Option<Entry> {
     Entry::from_dict(&pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()).ok()
 }
 
-/// The host's network interfaces, if only these exist.
+/// The host's network interfaces, if only these exist beside the loopback interface. Every host has that one: an empty
+/// list means that the interfaces are not known yet.
 #[must_use]
 pub fn links(there: &BTreeSet<Iface>) -> Links {
     let interface = |iface: &Iface| Interface {
@@ -203,7 +204,14 @@ pub fn links(there: &BTreeSet<Iface>) -> Links {
         up: true,
         addresses: vec![iface.address()],
     };
-    Links(there.iter().map(interface).collect())
+    let loopback = Interface {
+        index: 9,
+        name: "lo".into(),
+        mac: [0; 6].into(),
+        up: true,
+        addresses: vec![IpAddr::from([127, 0, 0, 1])],
+    };
+    Links(there.iter().map(interface).chain([loopback]).collect())
 }
 
 /// For example ` by eth0`; empty without an interface.
