@@ -83,6 +83,8 @@ pub(crate) struct Told {
     down: BTreeMap<Tid, Time>,
     /// The present life of the daemon.
     pub(crate) life: u32,
+    /// When the daemon last ended.
+    ended: Time,
 }
 
 /// The removal of a discovery controller.
@@ -99,12 +101,11 @@ impl Told {
         self.pages.entry(dc.clone()).or_default().push(page_report);
     }
 
-    /// True if the newest page of a discovery controller is doubtful, and was read on that connection.
+    /// True if the newest page of a discovery controller was doubtful for this life of the daemon, and was read on that
+    /// connection. A restart begins anew: the daemon then knows no connection on which the controllers were listed.
     pub(crate) fn is_doubted(&self, dc: &Tid, on: Option<Connection>) -> bool {
-        self.pages
-            .get(dc)
-            .and_then(|page_reports| page_reports.last())
-            .is_some_and(|last| last.doubtful && last.on == on)
+        let last = self.pages.get(dc).and_then(|page_reports| page_reports.last());
+        last.is_some_and(|last| last.doubtful && last.on == on && self.ended <= last.at)
     }
 
     /// The page of a discovery controller is no longer current.
@@ -407,6 +408,7 @@ impl Judge {
     /// stacd has ended.
     pub(crate) fn stacd_ends(&mut self, now: Time) {
         self.stafd_is(None, now);
+        self.stac.ended = now;
         self.asked.clear();
         self.checks.clear();
     }

@@ -323,8 +323,10 @@ impl World {
         let all_live: BTreeSet<&Tid> = claims.union(&names).filter(|tid| live.contains(*tid)).collect();
         let is_lost = |tid: &&&Tid| !names.contains(**tid) && !protected.contains(**tid);
         let loses_all = all_live.len() >= 2 && all_live.iter().filter(is_lost).count() == all_live.len();
-        let doubtful =
-            loses_all || (self.judge.stac.is_doubted(&page.dc, on) && all_live.iter().all(|tid| is_lost(&tid)));
+        let loses_any = claims.iter().any(|tid| is_lost(&&tid));
+        let loses_every_live = all_live.iter().all(|tid| is_lost(&tid));
+        let stays_doubtful = loses_any && loses_every_live && self.judge.stac.is_doubted(&page.dc, on);
+        let doubtful = loses_all || stays_doubtful;
         let how = match (on.is_some(), confirmed) {
             (true, true) => "fresh, read again",
             (true, false) => "fresh",
