@@ -226,3 +226,64 @@ fn states_that_cannot_be_read_count_as_live_when_a_page_drops_all() {
     host.wait(20);
     assert_eq!(host.disconnected(), [""; 0]);
 }
+
+/// The interfaces of a host that has this address.
+fn network_with(address: &str) -> Links {
+    let addresses = vec![address.parse().unwrap()];
+    Links(vec![Interface { index: 1, name: "eth0".into(), mac: vec![2, 0, 0, 0, 0, 1], up: true, addresses }])
+}
+
+#[test]
+fn only_what_more_than_an_announcement_lists_makes_this_host_connect_to_itself() {
+    const OWN_ADDRESS: &str = "192.0.2.77";
+    for (address, is_own) in [(OWN_ADDRESS, true), ("127.0.0.5", true), ("::1", true), ("192.0.2.78", false)] {
+        for (origin, follows_configured, is_trusted) in [
+            (Origin::Configured, false, true),
+            (Origin::Referral, true, true),
+            (Origin::Discovered, false, false),
+            (Origin::Referral, false, false),
+            (Origin::Unknown, false, false),
+        ] {
+            let case = format!("{address}, {origin}");
+            let mut host = Host::configured("");
+            host.links = Some(network_with(OWN_ADDRESS));
+            host.start();
+            let page = dc_page(&dc("192.0.2.1"), host.now, vec![entry(address, "a"), entry("192.0.2.1", "b")]);
+            let page = DcPage { origin, follows_configured, ..page };
+            host.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true });
+            host.wait(60);
+            assert_eq!(host.nqns().contains(&"a"), is_trusted || !is_own, "{case}: {:?}", host.nqns());
+            assert!(host.nqns().contains(&"b"), "{case}");
+            let told = host.told("an address of this host");
+            assert_eq!(told, usize::from(is_own && !is_trusted), "{case}");
+            host.restart();
+            host.wait(600);
+            assert_eq!(host.nqns().contains(&"a"), is_trusted || !is_own, "{case}, restarted: {:?}", host.nqns());
+            assert!(host.disconnected().is_empty(), "{case}");
+        }
+    }
+}
+
+#[test]
+fn an_address_that_becomes_one_of_this_host_takes_nothing() {
+    for restarts in [false, true] {
+        let mut host = Host::configured("");
+        host.links = Some(network_with("192.0.2.77"));
+        host.start();
+        let page = dc_page(&dc("192.0.2.1"), host.now, vec![entry("192.0.2.78", "a")]);
+        let page = DcPage { origin: Origin::Discovered, ..page };
+        host.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true });
+        host.wait(60);
+        assert_eq!(host.nqns(), ["a"]);
+        host.set_links(network_with("192.0.2.78"));
+        if restarts {
+            host.restart();
+        }
+        host.wait(600);
+        host.lose("192.0.2.78");
+        host.reconnect("192.0.2.78");
+        host.wait(600);
+        assert_eq!(host.nqns(), ["a"], "restarts: {restarts}");
+        assert!(host.disconnected().is_empty(), "restarts: {restarts}");
+    }
+}

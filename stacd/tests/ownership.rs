@@ -109,6 +109,7 @@ fn what_only_an_announced_discovery_controller_lists_is_used_and_never_claimed_o
     ] {
         let mut host = Host::configured(&file(&[]));
         let hand = by_hand(&mut host, &tid(A), Owner::None);
+        host.links = Some(links(true));
         host.start();
         let page = |entries| {
             let page = dc_page(&dc(TARGET), host_time(900), entries);

@@ -2,6 +2,9 @@
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use fake_host::{FakeHost, Finder, own_entry, referral};
+use libstas::core::browse::{BrowseEvent, Spot};
+use libstas::core::{Interface, Links};
+use libstas::nvme::announcement::offer;
 use libstas::nvme::log_page::{Entry, SecType, Subtype, Treq, Tsas};
 
 type Host = FakeHost<Finder>;
@@ -69,5 +72,56 @@ fn a_known_referral_that_comes_back_with_another_subtype_keeps_its_discovery_con
         host.page_is(ROOT, vec![own_entry(ROOT, true)]);
         host.wait(120);
         assert_eq!(host.addresses(), [ROOT], "{subtype:?}");
+    }
+}
+
+const OWN_ADDRESS: &str = "192.0.2.77";
+
+/// The interfaces of a host that has [`OWN_ADDRESS`].
+fn links() -> Links {
+    let addresses = vec![OWN_ADDRESS.parse().unwrap()];
+    Links(vec![Interface { index: 1, name: "eth0".into(), mac: vec![2, 0, 0, 0, 0, 1], up: true, addresses }])
+}
+
+fn announce(host: &mut Host, service: &str, traddr: &str) {
+    let spots = vec![Spot { interface: 1, address: traddr.parse().unwrap() }];
+    let offer = offer(8009, [("p", Some(b"tcp".as_slice()))]);
+    host.feed(stafd::finder::Event::BrowseEvent(vec![BrowseEvent::Announced {
+        service: service.into(),
+        offer,
+        spots,
+    }]));
+}
+
+#[test]
+fn an_announcement_does_not_make_this_host_connect_to_itself() {
+    for address in [OWN_ADDRESS, "::ffff:192.0.2.77", "::ffff:127.0.0.1", "127.0.0.1", "::1"] {
+        let mut host = Host::configured("");
+        host.links = Some(links());
+        host.start();
+        announce(&mut host, "own", address);
+        announce(&mut host, "other", ROOT);
+        host.wait(60);
+        assert_eq!(host.addresses(), [ROOT], "{address}");
+    }
+}
+
+#[test]
+fn only_a_configured_discovery_controller_refers_to_an_address_of_this_host() {
+    for configured in [false, true] {
+        for address in [OWN_ADDRESS, "127.0.0.1", "192.0.2.78"] {
+            let mut host = if configured { Host::with(&[ROOT]) } else { Host::configured("") };
+            host.links = Some(links());
+            host = host.page(ROOT, vec![referral(address)]).started();
+            if !configured {
+                announce(&mut host, "x", ROOT);
+            }
+            host.wait(60);
+            let is_connected = host.addresses().contains(&address);
+            assert_eq!(is_connected, configured || address == "192.0.2.78", "{address}, configured: {configured}");
+            host.restart();
+            host.wait(60);
+            assert_eq!(host.addresses().contains(&address), is_connected, "{address}, configured: {configured}");
+        }
     }
 }

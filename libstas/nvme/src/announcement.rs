@@ -110,6 +110,7 @@ fn is_nqn(text: &str) -> bool {
 /// True for an address at which another machine can be reached.
 #[must_use]
 pub fn is_reachable(address: IpAddr) -> bool {
+    let address = address.to_canonical();
     let broadcast = matches!(address, IpAddr::V4(v4) if v4.is_broadcast());
     !(address.is_unspecified() || address.is_loopback() || address.is_multicast() || broadcast)
 }

@@ -173,6 +173,10 @@ impl Connector {
         for (id, tid, named) in
             self.reconciler.listed().filter(|(_, tid, _)| !self.is_barred(tid) && !self.is_undecided(tid))
         {
+            let announced_only = self.is_announced_only(id);
+            if announced_only && self.would_lead_home(tid) {
+                continue;
+            }
             let want = match named {
                 Named::Configured(parameters) => {
                     Want { parameters: (**parameters).clone(), rank: rank::CONFIGURED, ..Want::default() }
@@ -184,10 +188,17 @@ impl Connector {
                 Named::Before => discovered(self.as_secure_as_before(tid, parameters()), None),
             };
             // One source above announced ones is enough for the right to claim a connection.
-            let want = Want { announced_only: self.is_announced_only(id), ..want };
+            let want = Want { announced_only, ..want };
             want.add_to(&mut wanted, tid.clone());
         }
         wanted
+    }
+
+    /// True for a new controller at an address of this host. A discovery controller that only mDNS announces may not
+    /// make this host connect to itself. An address that becomes one of this host later changes nothing.
+    fn would_lead_home(&self, tid: &Tid) -> bool {
+        let is_known = self.reconciler.fleet.has(tid) || self.reconciler.restored.contains(tid);
+        !is_known && self.reconciler.fleet.links().may_lead_home(tid)
     }
 
     fn keep_what_may_be_meant(&mut self) {
@@ -342,7 +353,10 @@ impl Connector {
                     self.take_rules();
                 }
             }
-            HostEvent::Links(_) => self.reconciler.configured.refresh(ctx),
+            HostEvent::Links(_) => {
+                self.reconciler.configured.refresh(ctx);
+                changed = true;
+            }
             _ => {}
         }
         self.spare_what_is_no_longer_audited(ctx);

@@ -48,6 +48,8 @@ pub(super) struct Stafd {
     /// The discovery controllers that stafd shows.
     shown: BTreeSet<Tid>,
     pub(super) newcomers: Replacements,
+    /// Discovery controllers of which it was logged that they list this host.
+    told_of_home: BTreeSet<Tid>,
     backoff: Backoff,
     told: bool,
 }
@@ -266,6 +268,7 @@ impl Connector {
                 Err(flaw) => drop(unclear.insert(Unclear::of_entry(entry, &flaw))),
             }
         }
+        self.tell_of_home(ctx, &dc, names.keys());
         self.stafd.newcomers.shows(ctx.now, &dc, state != PageState::Never);
         if state == PageState::Unstated && !entries.is_empty() {
             self.stafd.seen_with_entries.insert(dc.clone());
@@ -283,6 +286,22 @@ impl Connector {
                 self.reconciler.sources.read(ctx.now, id, page, |tid| self.reconciler.fleet.may_be_live(tid));
             }
             None => self.reconciler.sources.add_unproved(id, names),
+        }
+    }
+
+    /// Logs once for each announced discovery controller that it lists an address of this host.
+    fn tell_of_home<'a>(&mut self, ctx: &mut Context<'_>, dc: &Tid, mut names: impl Iterator<Item = &'a Tid>) {
+        if !self.stafd.is_announced_only(dc) || self.stafd.told_of_home.contains(dc) {
+            return;
+        }
+        let is_home = |tid: &&Tid| self.would_lead_home(tid) && self.reconciler.fleet.links().lead_home(tid);
+        if let Some(tid) = names.find(is_home) {
+            self.stafd.told_of_home.insert(dc.clone());
+            let text = format!(
+                "its log page lists {tid}, an address of this host, which is not connected: only mDNS announces this \
+                 discovery controller (if it is meant, write controller= into stacd.conf)"
+            );
+            ctx.tell(Notice { level: Level::Warning, tid: Some(dc.clone()), ctrl: None, text });
         }
     }
 

@@ -56,6 +56,8 @@ struct Service {
     unheard: Option<Time>,
     /// When it was last reconfirmed.
     doubted: Option<Time>,
+    /// True once it was logged that it is at an address of this host.
+    told_of_home: bool,
     /// The controllers that result from it.
     tids: Vec<Tid>,
 }
@@ -312,7 +314,8 @@ impl Announced {
                 self.tried.insert(number(&oldest));
             }
         }
-        let service = Service { offer, spots, heard: now, unheard: None, doubted: None, tids: Vec::new() };
+        let service =
+            Service { offer, spots, heard: now, unheard: None, doubted: None, told_of_home: false, tids: Vec::new() };
         self.services.insert(name, service);
         lines
     }
@@ -357,7 +360,8 @@ impl Announced {
         }
         self.crowded &= self.services.len() > SERVICES / 2;
         let mut found: BTreeMap<Tid, BTreeSet<String>> = BTreeMap::new();
-        for service in self.services.values_mut() {
+        let mut lines = Vec::new();
+        for (service_name, service) in &mut self.services {
             service.tids.clear();
             for spot in &service.spots {
                 let Some(iface) = setting.links.numbered(spot.interface).map(|interface| &interface.name) else {
@@ -370,11 +374,24 @@ impl Announced {
                     setting.ignore_iface,
                     setting.host_nqn,
                 );
+                // An address that becomes one of this host later changes nothing.
+                if setting.links.lead_home(&tid) && !self.dcs.contains_key(&tid) {
+                    if !std::mem::replace(&mut service.told_of_home, true) {
+                        let text = format!(
+                            "the announced service {} is at {}, an address of this host, and not connected (if it is \
+                             meant, write controller= into stafd.conf)",
+                            Shown::new(service_name),
+                            tid.traddr
+                        );
+                        lines.push(Line { level: Level::Info, tid: None, text });
+                    }
+                    continue;
+                }
                 found.entry(tid.clone()).or_default().insert(iface.clone());
                 service.tids.push(tid);
             }
         }
-        let mut lines = self.find_doubled(setting.links);
+        lines.extend(self.find_doubled(setting.links));
         for (tid, dc) in &mut self.dcs {
             if !found.contains_key(tid) && std::mem::take(&mut dc.announced) && dc.proven {
                 let text = "no longer announced".to_owned();

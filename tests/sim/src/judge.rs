@@ -77,6 +77,8 @@ impl PageReport {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Told {
     pub(crate) pages: BTreeMap<Tid, Vec<PageReport>>,
+    /// The controllers that any page has listed, and since when.
+    ever: BTreeMap<Tid, Time>,
     /// Removed discovery controllers, and when the daemon was told.
     gone: BTreeMap<Tid, Gone>,
     /// When the daemon last saw a controller that was not live; kept for controllers that an aged-out one had listed.
@@ -98,6 +100,9 @@ struct Gone {
 impl Told {
     pub(crate) fn say(&mut self, dc: &Tid, page_report: PageReport) {
         self.mark_stale(dc, page_report.at);
+        for tid in page_report.names.iter().chain(&page_report.protected) {
+            self.ever.entry(tid.clone()).or_insert(page_report.at);
+        }
         self.pages.entry(dc.clone()).or_default().push(page_report);
     }
 
@@ -140,6 +145,7 @@ impl Told {
 
     /// A daemon ended before it could save what it was told after that time.
     pub(crate) fn forget_after(&mut self, saved: Time) {
+        self.ever.retain(|_, since| *since <= saved);
         for page_reports in self.pages.values_mut() {
             page_reports.retain(|page_report| page_report.at <= saved);
         }
@@ -160,7 +166,7 @@ impl Told {
 
     /// True for a controller that any page has ever listed.
     pub(crate) fn ever_named(&self, tid: &Tid) -> bool {
-        self.pages.values().flatten().any(|page_report| page_report.lists(tid))
+        self.ever.contains_key(tid)
     }
 
     /// Forgets controllers that are no members and are not listed.

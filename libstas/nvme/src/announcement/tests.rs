@@ -71,8 +71,12 @@ fn an_nqn_that_contains_a_secret_is_refused_and_masked() {
 
 #[test]
 fn addresses_that_lead_to_no_other_machine_are_none() {
-    for address in ["0.0.0.0", "::", "127.0.0.1", "::1", "224.0.0.251", "ff02::fb", "255.255.255.255"] {
-        assert!(!is_reachable(address.parse().unwrap()), "{address}");
+    let bad = ["0.0.0.0", "::", "127.0.0.1", "::1", "224.0.0.251", "ff02::fb", "255.255.255.255"];
+    for address in bad.map(|text| text.parse::<IpAddr>().unwrap()) {
+        assert!(!is_reachable(address), "{address}");
+        if let IpAddr::V4(v4) = address {
+            assert!(!is_reachable(v4.to_ipv6_mapped().into()), "{address}, mapped to IPv6");
+        }
     }
     for address in ["192.0.2.1", "169.254.1.2", "fe80::1", "2001:db8::1"] {
         assert!(is_reachable(address.parse().unwrap()), "{address}");

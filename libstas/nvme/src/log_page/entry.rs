@@ -172,6 +172,10 @@ pub enum Flaw {
         /// The text in TRADDR.
         text: String,
     },
+    /// The loop transport leads to what this host exports itself. Only a discovery controller of that transport may list
+    /// it: any other one would make this host connect to itself.
+    #[error("trtype is loop, which only a discovery controller of the loop transport may list")]
+    Loop,
     /// TRSVCID is not a port.
     #[error("trsvcid is {0:?}, which is no port from 1 to 65535")]
     Port(String),
@@ -188,7 +192,7 @@ impl Flaw {
     /// unambiguous: no path to that controller exists.
     #[must_use]
     pub fn is_damage(&self) -> bool {
-        !matches!(self, Self::Subtype(_) | Self::Transport(_) | Self::NoAddress | Self::DiscoveryNqn)
+        !matches!(self, Self::Subtype(_) | Self::Transport(_) | Self::NoAddress | Self::DiscoveryNqn | Self::Loop)
     }
 }
 

@@ -46,16 +46,23 @@ impl Entry {
     fn address(&self, transport: Transport, dc: &Tid) -> Result<String, Flaw> {
         let bad = || Flaw::Address { transport, text: self.traddr.clone() };
         match transport {
+            Transport::Loop if dc.transport() != Transport::Loop => Err(Flaw::Loop),
             Transport::Loop => Ok(self.traddr.clone()),
             _ if self.traddr.is_empty() => Err(Flaw::NoAddress),
             Transport::Fc => tid::parse_fc(&self.traddr).ok_or_else(bad),
             Transport::Tcp | Transport::Rdma => match (tid::parse_ip(&self.traddr).ok_or_else(bad)?, scope(dc)) {
                 ((ip, _), _) if ip.is_unspecified() => Err(Flaw::NoAddress),
+                ((ip, _), _) if is_for_many(ip) => Err(bad()),
                 ((IpAddr::V6(ip), _), Some(scope)) if ip.is_unicast_link_local() => Ok(format!("{ip}%{scope}")),
                 _ => Ok(self.traddr.clone()),
             },
         }
     }
+}
+
+/// True for a multicast or broadcast address. No controller has one.
+fn is_for_many(ip: IpAddr) -> bool {
+    ip.is_multicast() || matches!(ip, IpAddr::V4(v4) if v4.is_broadcast())
 }
 
 /// The interface through which this host reaches a discovery controller, if its TID names one.

@@ -46,7 +46,7 @@ const HOST_SIDES: &[HostSide] = &[
     // Another kind of transport: nothing on the host side is inherited.
     (Transport::Fc, [FC, FC_HOST, ""], TrType::TCP, "192.0.2.2", ["192.0.2.2", "", ""]),
     (Transport::Tcp, ["192.0.2.1", "192.0.2.9", "eth0"], TrType::FC, FC, [FC, "", ""]),
-    (Transport::Tcp, ["192.0.2.1", "192.0.2.9", "eth0"], TrType::LOOP, "Loop-One", ["Loop-One", "", ""]),
+    (Transport::Loop, ["Loop-One", "", ""], TrType::LOOP, "Loop-One", ["Loop-One", "", ""]),
     (Transport::Fc, [FC, FC_HOST, ""], TrType::FC, FC, [FC, FC_HOST, ""]),
     // Link-local addresses: the scope of the discovery controller replaces that of the target.
     (Transport::Tcp, ["fe80::1%eth0", "", ""], TrType::TCP, "fe80::2", ["fe80::2%eth0", "", ""]),
@@ -84,9 +84,10 @@ fn the_port_of_an_entry_is_a_number_or_the_transport_has_none() {
             assert_eq!(port(trsvcid), Err(Flaw::Port(trsvcid.into())), "{trtype}");
         }
     }
-    for (trtype, traddr) in [(TrType::FC, FC), (TrType::LOOP, "here")] {
+    let by_loop = self::dc(Transport::Loop, ["here", "", ""]);
+    for (trtype, traddr, dc) in [(TrType::FC, FC, &dc), (TrType::LOOP, "here", &by_loop)] {
         for trsvcid in ["", "none", "4420"] {
-            assert_eq!(entry_of(trtype, traddr, trsvcid).controller(&dc).unwrap().trsvcid, "", "{trtype}");
+            assert_eq!(entry_of(trtype, traddr, trsvcid).controller(dc).unwrap().trsvcid, "", "{trtype}");
         }
     }
 }
@@ -108,8 +109,31 @@ fn an_entry_without_an_address_of_its_transport_names_no_controller() {
         assert_eq!(named(trtype, traddr), Err(Flaw::Address { transport, text: traddr.into() }));
     }
     assert_eq!(named(TrType::FC, ""), Err(Flaw::NoAddress));
-    assert!(named(TrType::LOOP, "").is_ok(), "loop needs no address");
+    let by_loop = self::dc(Transport::Loop, ["here", "", ""]);
+    assert!(entry_of(TrType::LOOP, "", "4420").controller(&by_loop).is_ok(), "loop needs no address");
+    for (trtype, transport) in [(TrType::TCP, Transport::Tcp), (TrType::RDMA, Transport::Rdma)] {
+        for traddr in ["224.0.0.1", "::ffff:224.0.0.1", "255.255.255.255", "ff02::1"] {
+            assert_eq!(named(trtype, traddr), Err(Flaw::Address { transport, text: traddr.into() }));
+        }
+    }
     assert_eq!(named(TrType(77), "192.0.2.1"), Err(Flaw::Transport(77)));
+}
+
+#[test]
+fn only_a_discovery_controller_of_the_loop_transport_lists_what_this_host_exports_itself() {
+    for (transport, host_side, is_ok) in [
+        (Transport::Loop, ["here", "", ""], true),
+        (Transport::Tcp, ["192.0.2.1", "", ""], false),
+        (Transport::Rdma, ["192.0.2.1", "", ""], false),
+        (Transport::Fc, [FC, FC_HOST, ""], false),
+    ] {
+        for subtype in [Subtype::NVME, Subtype::REFERRAL] {
+            let entry = Entry { subtype, ..entry_of(TrType::LOOP, "here", "") };
+            let named = entry.controller(&dc(transport, host_side));
+            assert_eq!(named.is_ok(), is_ok, "{subtype:?} on a page over {transport}");
+            assert!(is_ok || named == Err(Flaw::Loop), "{subtype:?} on a page over {transport}");
+        }
+    }
 }
 
 #[test]
