@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{CtrlRef, DisconnectError, Links, Look, LookError, OpId, ResolveError};
+use super::{CtrlRef, DisconnectError, Links, OpId, ResolveError, Snapshot, SnapshotError};
 use stas_nvme::secret::DhchapSecrets;
 use stas_nvme::{HostIdentity, Parameters, Purpose, Tid, Transport};
 
@@ -129,7 +129,7 @@ pub struct ConnectReport {
     /// The outcome of the connect.
     pub outcome: ConnectOutcome,
     /// The snapshot taken after the write, or before it if nothing was written.
-    pub look: Look,
+    pub snapshot: Snapshot,
     /// How long the write blocked the connect path of the host.
     pub held: Duration,
 }
@@ -197,8 +197,8 @@ pub enum UeventKind {
 /// A request to the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostEffect {
-    /// Take a snapshot of all controllers. Answered by [`HostEvent::Looked`].
-    Look(OpId),
+    /// Take a snapshot of all controllers. Answered by [`HostEvent::SnapshotTaken`].
+    TakeSnapshot(OpId),
     /// Probe a portal by a TCP connect, and with `handshake` also by ICReq and ICResp; at most 3 s. Answered by
     /// [`HostEvent::Probed`].
     Probe {
@@ -268,12 +268,12 @@ pub enum HostEffect {
 /// A report of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostEvent {
-    /// The answer to [`HostEffect::Look`]. Also sent by the shell on its own, with [`OpId::UNASKED`].
-    Looked {
+    /// The answer to [`HostEffect::TakeSnapshot`]. Also sent by the shell on its own, with [`OpId::UNASKED`].
+    SnapshotTaken {
         /// The operation that this answers.
         op: OpId,
         /// The snapshot; the error says why sysfs could not be read.
-        result: Result<Look, LookError>,
+        result: Result<Snapshot, SnapshotError>,
     },
     /// An event of the kernel.
     Uevent(Uevent),

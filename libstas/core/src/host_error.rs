@@ -33,7 +33,7 @@ pub struct NoThread(pub OsError);
 /// sysfs could not be read, so there is no snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("cannot read {path}: {error}")]
-pub struct LookError {
+pub struct SnapshotError {
     /// Path that could not be read.
     pub path: String,
     /// Error of the read.

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::kernel::{KernelController, Look};
+use super::kernel::{KernelController, Snapshot};
 use super::{CtrlRef, Uevent};
 
 /// The kernel's controllers as of the newest snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct Inventory {
-    look: Look,
+    snapshot: Snapshot,
     by_ref: BTreeMap<CtrlRef, usize>,
-    looked: bool,
+    snapshot_taken: bool,
     /// Controllers that this daemon has disconnected and that older snapshots may still show.
     lost: BTreeSet<CtrlRef>,
 }
@@ -33,14 +33,14 @@ pub struct Diff {
 
 impl Inventory {
     /// Takes a snapshot. Returns `None` if it is older than the newest one: it is ignored.
-    pub fn take(&mut self, mut look: Look) -> Option<Diff> {
-        if self.looked && look.order <= self.look.order {
+    pub fn take(&mut self, mut snapshot: Snapshot) -> Option<Diff> {
+        if self.snapshot_taken && snapshot.order <= self.snapshot.order {
             return None;
         }
-        self.lost.retain(|lost| look.controllers.iter().any(|ctrl| ctrl.ctrl == *lost));
-        look.controllers.retain(|ctrl| !self.lost.contains(&ctrl.ctrl));
+        self.lost.retain(|lost| snapshot.controllers.iter().any(|ctrl| ctrl.ctrl == *lost));
+        snapshot.controllers.retain(|ctrl| !self.lost.contains(&ctrl.ctrl));
         let mut diff = Diff::default();
-        for new in &look.controllers {
+        for new in &snapshot.controllers {
             let Some(old) = self.shared(new.ctrl) else {
                 diff.appeared.push(new.ctrl);
                 if new.is_live() {
@@ -60,11 +60,11 @@ impl Inventory {
                 diff.identified.push(new.ctrl);
             }
         }
-        let by_ref = index(&look);
-        diff.gone = self.look.controllers.iter().filter(|old| !by_ref.contains_key(&old.ctrl)).cloned().collect();
-        self.look = look;
+        let by_ref = index(&snapshot);
+        diff.gone = self.snapshot.controllers.iter().filter(|old| !by_ref.contains_key(&old.ctrl)).cloned().collect();
+        self.snapshot = snapshot;
         self.by_ref = by_ref;
-        self.looked = true;
+        self.snapshot_taken = true;
         Some(diff)
     }
 
@@ -74,22 +74,22 @@ impl Inventory {
         let known = self.by_ref.contains_key(&ctrl);
         if known {
             self.lost.insert(ctrl);
-            self.look.controllers.retain(|one| one.ctrl != ctrl);
-            self.by_ref = index(&self.look);
+            self.snapshot.controllers.retain(|one| one.ctrl != ctrl);
+            self.by_ref = index(&self.snapshot);
         }
         known
     }
 
     /// True once a snapshot was taken. Before that the kernel's controllers are unknown.
     #[must_use]
-    pub fn has_looked(&self) -> bool {
-        self.looked
+    pub fn has_snapshot(&self) -> bool {
+        self.snapshot_taken
     }
 
     /// True when the newest snapshot was taken after that event: the event says nothing new.
     #[must_use]
     pub fn covers(&self, event: &Uevent) -> bool {
-        self.looked && event.seqnum <= self.look.seqnum
+        self.snapshot_taken && event.seqnum <= self.snapshot.seqnum
     }
 
     /// The controller with that device number and birth, as of the last snapshot.
@@ -99,7 +99,7 @@ impl Inventory {
     }
 
     fn shared(&self, ctrl: CtrlRef) -> Option<&Arc<KernelController>> {
-        self.by_ref.get(&ctrl).and_then(|index| self.look.controllers.get(*index))
+        self.by_ref.get(&ctrl).and_then(|index| self.snapshot.controllers.get(*index))
     }
 
     /// The controller that has that device number now.
@@ -107,23 +107,23 @@ impl Inventory {
     pub fn device(&self, device: u32) -> Option<&KernelController> {
         let (_, index) =
             self.by_ref.range(CtrlRef { device, birth: 0 }..=CtrlRef { device, birth: u64::MAX }).next_back()?;
-        self.look.controllers.get(*index).map(|shared| &**shared)
+        self.snapshot.controllers.get(*index).map(|shared| &**shared)
     }
 
     /// The newest snapshot.
     #[must_use]
-    pub fn look(&self) -> &Look {
-        &self.look
+    pub fn snapshot(&self) -> &Snapshot {
+        &self.snapshot
     }
 
     /// All NVMe-oF controllers of the newest snapshot.
     pub fn iter(&self) -> impl Iterator<Item = &KernelController> {
-        self.look.controllers.iter().map(|shared| &**shared)
+        self.snapshot.controllers.iter().map(|shared| &**shared)
     }
 }
 
-fn index(look: &Look) -> BTreeMap<CtrlRef, usize> {
-    look.controllers.iter().enumerate().map(|(index, ctrl)| (ctrl.ctrl, index)).collect()
+fn index(snapshot: &Snapshot) -> BTreeMap<CtrlRef, usize> {
+    snapshot.controllers.iter().enumerate().map(|(index, ctrl)| (ctrl.ctrl, index)).collect()
 }
 
 #[cfg(test)]

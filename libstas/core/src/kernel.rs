@@ -222,7 +222,7 @@ impl KernelController {
 
 /// A snapshot of the kernel's controllers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Look {
+pub struct Snapshot {
     /// Numbers the snapshots of this shell: a later snapshot has a greater number, even if it is delivered earlier.
     pub order: u64,
     /// /sys/kernel/uevent_seqnum, read before the scan: older events say nothing new.
@@ -231,7 +231,7 @@ pub struct Look {
     pub controllers: Vec<Arc<KernelController>>,
 }
 
-impl Look {
+impl Snapshot {
     /// A snapshot of these controllers.
     #[must_use]
     pub fn new(order: u64, seqnum: u64, controllers: impl IntoIterator<Item = KernelController>) -> Self {

@@ -36,8 +36,8 @@ pub use effect::{
     ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, HostEvent, Level, Notice, Portal,
     ProbeOutcome, Rotated, Uevent, UeventKind, Usage,
 };
-pub use host_error::{AdminError, DisconnectError, LookError, NoThread, OsError, ResolveError};
-pub use kernel::{CtrlState, CtrlType, Dctype, Gained, Interface, KernelController, Links, Look, Owner};
+pub use host_error::{AdminError, DisconnectError, NoThread, OsError, ResolveError, SnapshotError};
+pub use kernel::{CtrlState, CtrlType, Dctype, Gained, Interface, KernelController, Links, Owner, Snapshot};
 
 /// A moment on CLOCK_BOOTTIME: it counts suspended time, is not affected by clock steps, and can be saved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

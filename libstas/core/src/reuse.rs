@@ -3,19 +3,19 @@
 use std::net::IpAddr;
 
 use super::effect::ConnectRequest;
-use super::kernel::{CtrlState, KernelController, Links, Look};
+use super::kernel::{CtrlState, KernelController, Links, Snapshot};
 use stas_nvme::{DISCOVERY_NQN, Tid, Transport, tid};
 
 /// Finds the controller in `look` that serves `tid` and may be adopted, by [`best`].
 #[must_use]
-pub fn find<'a>(look: &'a Look, tid: &Tid, links: &Links, discovery: bool) -> Option<&'a KernelController> {
-    best(look.controllers.iter().map(|ctrl| &**ctrl), tid, links, discovery)
+pub fn find<'a>(snapshot: &'a Snapshot, tid: &Tid, links: &Links, discovery: bool) -> Option<&'a KernelController> {
+    best(snapshot.controllers.iter().map(|ctrl| &**ctrl), tid, links, discovery)
 }
 
 /// Finds the controller in `look` that serves a request and may be adopted for it, by [`best`].
 #[must_use]
-pub fn find_for<'a>(look: &'a Look, request: &ConnectRequest, links: &Links) -> Option<&'a KernelController> {
-    let controllers = look.controllers.iter().map(|ctrl| &**ctrl);
+pub fn find_for<'a>(snapshot: &'a Snapshot, request: &ConnectRequest, links: &Links) -> Option<&'a KernelController> {
+    let controllers = snapshot.controllers.iter().map(|ctrl| &**ctrl);
     let usable = controllers.filter(|ctrl| !request.passed_over.contains(&ctrl.ctrl));
     best(usable, &request.tid, links, request.purpose.is_discovery())
 }

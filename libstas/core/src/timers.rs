@@ -18,7 +18,7 @@ pub enum Timer {
     /// Fleet: the next attempt to disconnect a member, 2 s after the kernel refused it.
     Part(Tid),
     /// Fleet: the next snapshot, after 10 s at the latest, or 100 or 500 ms after a kernel event.
-    Look,
+    Snapshot,
     /// Fleet: a snapshot has taken longer than 10 s.
     LookAnswer,
     /// Fleet: a check for storage in use has taken longer than 30 s.

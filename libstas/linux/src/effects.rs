@@ -17,7 +17,7 @@ use super::uevents::{Incoming, Uevents};
 use super::waiting::Waiting;
 use super::{Roots, disconnect, names, probe, secrets, thread, usage};
 use stas_core::{
-    CtrlRef, Host, HostEffect, HostEvent, Links, Look, NoThread, OpId, OsError, ProbeOutcome, UeventKind, Usage,
+    CtrlRef, Host, HostEffect, HostEvent, Links, NoThread, OpId, OsError, ProbeOutcome, Snapshot, UeventKind, Usage,
 };
 
 /// Time before a failed monitor is restarted.
@@ -132,7 +132,7 @@ impl Host for LinuxHost {
 
     fn start(&self, effect: HostEffect) {
         match effect {
-            HostEffect::Look(op) => self.looking.ask(Task::Look(op)),
+            HostEffect::TakeSnapshot(op) => self.looking.ask(Task::TakeSnapshot(op)),
             HostEffect::Probe { op, portal, handshake, only_if_others_wait } => {
                 let (tell, waiting) = (self.tell.clone(), self.waiting.clone());
                 let entry = waiting.enter();
@@ -188,7 +188,7 @@ impl Host for LinuxHost {
 /// A request to the snapshot thread.
 #[derive(Clone, Copy, Debug)]
 enum Task {
-    Look(OpId),
+    TakeSnapshot(OpId),
     /// Record this controller as ours in the registry.
     Claim(CtrlRef),
     /// The kernel removed the controller with this instance number. Second value: sequence number of the event.
@@ -207,7 +207,7 @@ impl Looking {
     fn start(shared: &Shared, usage: Option<Arc<usage::Watcher>>, tell: Tell) -> io::Result<Self> {
         let (tasks, received) = mpsc::channel();
         let (scanner, roots) = (shared.scanner.clone(), shared.roots.clone());
-        thread::spawn("look", move || {
+        thread::spawn("snapshot", move || {
             lock(&scanner).registry().sweep();
             loop {
                 let due_in = usage.as_ref().and_then(|usage| usage.due_in());
@@ -219,9 +219,9 @@ impl Looking {
                     }
                     Err(RecvTimeoutError::Disconnected) => return,
                 };
-                let look = look(&scanner, &roots, std::iter::once(task).chain(received.try_iter()), &tell);
-                if let (Some(usage), Some(look)) = (&usage, look) {
-                    usage.saw(&look);
+                let snapshot = snapshot(&scanner, &roots, std::iter::once(task).chain(received.try_iter()), &tell);
+                if let (Some(usage), Some(snapshot)) = (&usage, snapshot) {
+                    usage.saw(&snapshot);
                 }
             }
         })?;
@@ -243,11 +243,16 @@ fn next_task(received: &mpsc::Receiver<Task>, at_most: Option<Duration>) -> Resu
 }
 
 /// Executes all tasks requested so far. One snapshot answers all snapshot requests, and is returned.
-fn look(scanner: &Mutex<Scanner>, roots: &Roots, tasks: impl Iterator<Item = Task>, tell: &Tell) -> Option<Look> {
+fn snapshot(
+    scanner: &Mutex<Scanner>,
+    roots: &Roots,
+    tasks: impl Iterator<Item = Task>,
+    tell: &Tell,
+) -> Option<Snapshot> {
     let mut asked = Vec::new();
     for task in tasks {
         match task {
-            Task::Look(op) => asked.push(op),
+            Task::TakeSnapshot(op) => asked.push(op),
             Task::Claim(ctrl) => claim(scanner, ctrl),
             Task::Removed(device, seqnum) => lock(scanner).registry().removed(device, seqnum),
             Task::Hide(ctrl) => secrets::hide(roots, ctrl),
@@ -257,9 +262,9 @@ fn look(scanner: &Mutex<Scanner>, roots: &Roots, tasks: impl Iterator<Item = Tas
     if asked.is_empty() {
         return None;
     }
-    let result = lock(scanner).look();
+    let result = lock(scanner).snapshot();
     for op in asked {
-        (tell.0)(HostEvent::Looked { op, result: result.clone() });
+        (tell.0)(HostEvent::SnapshotTaken { op, result: result.clone() });
     }
     result.ok()
 }
@@ -268,8 +273,8 @@ fn look(scanner: &Mutex<Scanner>, roots: &Roots, tasks: impl Iterator<Item = Tas
 fn claim(scanner: &Mutex<Scanner>, ctrl: CtrlRef) {
     let mut scanner = lock(scanner);
     // A sysfs that cannot be read is reported with the next look.
-    let Ok(look) = scanner.glance() else { return };
-    if let Some(kernel) = look.controllers.iter().find(|kernel| kernel.ctrl == ctrl) {
+    let Ok(snapshot) = scanner.glance() else { return };
+    if let Some(kernel) = snapshot.controllers.iter().find(|kernel| kernel.ctrl == ctrl) {
         let _ = scanner.registry().adopted(kernel);
     }
 }

@@ -20,7 +20,8 @@ use super::secrets;
 use super::sysfs::{ControllerDir, Scanner, birth};
 use super::{Roots, disconnect, rotation, thread};
 use stas_core::{
-    ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, Links, Look, LookError, Rotated, reuse,
+    ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, Links, Rotated, Snapshot, SnapshotError,
+    reuse,
 };
 use stas_nvme::Transport;
 use stas_nvme::connect::{SecretLine, SupportedOptions, option_string};
@@ -86,7 +87,7 @@ impl ConnectQueue {
     pub fn connect(&self, request: Box<ConnectRequest>, answer: impl FnOnce(ConnectReport) + Send + 'static) {
         let job = Job::Connect(request, Answer(Box::new(answer)));
         if let Err(mpsc::SendError(Job::Connect(_, Answer(answer)))) = self.jobs.send(job) {
-            answer(failed(Look::default(), Duration::ZERO, "the thread that connects has ended"));
+            answer(failed(Snapshot::default(), Duration::ZERO, "the thread that connects has ended"));
         }
     }
 
@@ -125,30 +126,30 @@ impl Worker {
         let lock = self.lock();
         let (before, found) = match self.look_for(request) {
             Ok(found) => found,
-            Err(error) => return failed(Look::default(), Duration::ZERO, error),
+            Err(error) => return failed(Snapshot::default(), Duration::ZERO, error),
         };
         if let Some(found) = found {
-            return ConnectReport { outcome: ConnectOutcome::Found(found), look: before, held: Duration::ZERO };
+            return ConnectReport { outcome: ConnectOutcome::Found(found), snapshot: before, held: Duration::ZERO };
         }
         let line = match self.line(request) {
             Ok(line) => line.reveal(),
             Err(error) => {
                 let outcome = ConnectOutcome::Failed(error);
-                return ConnectReport { outcome, look: before, held: Duration::ZERO };
+                return ConnectReport { outcome, snapshot: before, held: Duration::ZERO };
             }
         };
         let start = Instant::now();
         let written = self.write(request.tid.transport(), &line);
         let held = start.elapsed();
         drop(lock);
-        let after = if written == Err(ConnectError::Already) { self.look() } else { self.glance() };
+        let after = if written == Err(ConnectError::Already) { self.snapshot() } else { self.glance() };
         match after {
-            Ok(mut look) => {
-                let outcome = self.outcome(written, &look, request);
+            Ok(mut snapshot) => {
+                let outcome = self.outcome(written, &snapshot, request);
                 if let ConnectOutcome::Made(ctrl) = outcome {
-                    self.own(&mut look, ctrl);
+                    self.own(&mut snapshot, ctrl);
                 }
-                ConnectReport { outcome, look, held }
+                ConnectReport { outcome, snapshot, held }
             }
             Err(error) => failed(before, held, error),
         }
@@ -200,16 +201,21 @@ impl Worker {
     }
 
     /// Determines the result of the write from the snapshot taken after it.
-    fn outcome(&self, written: Result<u32, ConnectError>, look: &Look, request: &ConnectRequest) -> ConnectOutcome {
+    fn outcome(
+        &self,
+        written: Result<u32, ConnectError>,
+        snapshot: &Snapshot,
+        request: &ConnectRequest,
+    ) -> ConnectOutcome {
         match written {
-            Ok(device) => match look.controllers.iter().find(|ctrl| ctrl.ctrl.device == device) {
+            Ok(device) => match snapshot.controllers.iter().find(|ctrl| ctrl.ctrl.device == device) {
                 Some(made) => ConnectOutcome::Made(made.ctrl),
                 None => ConnectOutcome::Failed(ConnectError::Kernel {
                     errno: 0,
                     reason: format!("nvme{device} was made and was gone again at once (the kernel's log says why)"),
                 }),
             },
-            Err(ConnectError::Already) => match self.serving(look, request) {
+            Err(ConnectError::Already) => match self.serving(snapshot, request) {
                 Some(found) => ConnectOutcome::Found(found),
                 None => ConnectOutcome::Failed(ConnectError::Already),
             },
@@ -218,37 +224,37 @@ impl Worker {
     }
 
     /// Records the controller as ours. This is urgent: until then other programs may disconnect it.
-    fn own(&self, look: &mut Look, ctrl: CtrlRef) {
+    fn own(&self, snapshot: &mut Snapshot, ctrl: CtrlRef) {
         let registry = self.shared.scanner.lock().unwrap_or_else(PoisonError::into_inner).registry();
-        if let Some(made) = look.controllers.iter_mut().find(|made| made.ctrl == ctrl) {
+        if let Some(made) = snapshot.controllers.iter_mut().find(|made| made.ctrl == ctrl) {
             let owner = registry.connected(made);
             Arc::make_mut(made).owner = owner;
         }
     }
 
-    fn serving(&self, look: &Look, request: &ConnectRequest) -> Option<CtrlRef> {
+    fn serving(&self, snapshot: &Snapshot, request: &ConnectRequest) -> Option<CtrlRef> {
         let links = self.shared.links.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        reuse::find_for(look, request, &links).map(|ctrl| ctrl.ctrl)
+        reuse::find_for(snapshot, request, &links).map(|ctrl| ctrl.ctrl)
     }
 
     /// Returns the controller that already serves the request, if any. Its state is read again, because a quick
     /// snapshot may be stale.
-    fn look_for(&self, request: &ConnectRequest) -> Result<(Look, Option<CtrlRef>), LookError> {
-        let mut look = self.glance()?;
-        let mut found = self.serving(&look, request);
+    fn look_for(&self, request: &ConnectRequest) -> Result<(Snapshot, Option<CtrlRef>), SnapshotError> {
+        let mut snapshot = self.glance()?;
+        let mut found = self.serving(&snapshot, request);
         if found.is_some() {
-            look = self.look()?;
-            found = self.serving(&look, request);
+            snapshot = self.snapshot()?;
+            found = self.serving(&snapshot, request);
         }
-        Ok((look, found))
+        Ok((snapshot, found))
     }
 
-    fn glance(&self) -> Result<Look, LookError> {
+    fn glance(&self) -> Result<Snapshot, SnapshotError> {
         self.shared.scanner.lock().unwrap_or_else(PoisonError::into_inner).glance()
     }
 
-    fn look(&self) -> Result<Look, LookError> {
-        self.shared.scanner.lock().unwrap_or_else(PoisonError::into_inner).look()
+    fn snapshot(&self) -> Result<Snapshot, SnapshotError> {
+        self.shared.scanner.lock().unwrap_or_else(PoisonError::into_inner).snapshot()
     }
 
     /// Makes the option string. Reading the supported options may have to wait for another program's connect.
@@ -341,9 +347,9 @@ pub(super) fn hide_secrets_of(roots: &Roots, device: u32) {
     }
 }
 
-fn failed(look: Look, held: Duration, reason: impl ToString) -> ConnectReport {
+fn failed(snapshot: Snapshot, held: Duration, reason: impl ToString) -> ConnectReport {
     let error = ConnectError::Kernel { errno: 0, reason: reason.to_string() };
-    ConnectReport { outcome: ConnectOutcome::Failed(error), look, held }
+    ConnectReport { outcome: ConnectOutcome::Failed(error), snapshot, held }
 }
 
 #[cfg(test)]

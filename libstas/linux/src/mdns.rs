@@ -257,7 +257,7 @@ struct Session {
     /// Number of events at the last check.
     events: usize,
     /// Pending request for the instance's size, and when it was sent.
-    look: Option<(Receiver<Metrics>, Instant)>,
+    snapshot: Option<(Receiver<Metrics>, Instant)>,
 }
 
 impl Session {
@@ -273,7 +273,7 @@ impl Session {
             let inbox = Arc::clone(&inbox);
             thread::spawn("mdns", move || inbox.fill(&events)).map_err(|error| NoThread(OsError::new(error)))?;
         }
-        Ok(Self { daemon, inbox, started: Instant::now(), pace, renew: None, wanted: false, events: 0, look: None })
+        Ok(Self { daemon, inbox, started: Instant::now(), pace, renew: None, wanted: false, events: 0, snapshot: None })
     }
 
     /// Passes events to `tell` until the instance must be discarded. Returns why.
@@ -341,10 +341,10 @@ impl Session {
         if full {
             self.renew.get_or_insert(self.started + AGAIN);
         }
-        if let Some((answer, asked)) = &self.look {
+        if let Some((answer, asked)) = &self.snapshot {
             match answer.try_recv() {
                 Ok(metrics) => {
-                    self.look = None;
+                    self.snapshot = None;
                     if let Some(too_much) = too_much(&metrics) {
                         return Some(End::Flooded(too_much));
                     }
@@ -355,7 +355,7 @@ impl Session {
                 Err(_) => return None,
             }
         }
-        self.look = self.daemon.get_metrics().ok().map(|answer| (answer, Instant::now()));
+        self.snapshot = self.daemon.get_metrics().ok().map(|answer| (answer, Instant::now()));
         None
     }
 

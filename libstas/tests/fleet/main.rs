@@ -14,7 +14,7 @@ use libstas::core::fleet::{Fleet, Kind, Report, Status};
 use libstas::core::ownership::Cause;
 use libstas::core::{
     ConnectError, ConnectOutcome, ConnectReport, Context, CtrlRef, CtrlState, DisconnectError, HostEffect, HostEvent,
-    Interface, Links, LookError, Machine, OpId, OsError, Supply, Time, UeventKind, Usage,
+    Interface, Links, Machine, OpId, OsError, SnapshotError, Supply, Time, UeventKind, Usage,
 };
 use libstas::nvme::{HostIdentity, Parameters, Tid};
 
@@ -26,8 +26,8 @@ fn on(iface: &str, nqn: &str) -> Tid {
     on_iface(iface, &tid(nqn))
 }
 
-fn unreadable(error: &str) -> LookError {
-    LookError { path: "/sys/class/nvme".into(), error: OsError::new(error) }
+fn unreadable(error: &str) -> SnapshotError {
+    SnapshotError { path: "/sys/class/nvme".into(), error: OsError::new(error) }
 }
 
 /// A fleet as a [`Machine`] that collects its reports.
@@ -160,7 +160,7 @@ impl Scene {
     fn next(&mut self) -> Option<HostEffect> {
         while let Some(effect) = self.host.next_held() {
             match effect {
-                HostEffect::Look(_) | HostEffect::Probe { .. } => {
+                HostEffect::TakeSnapshot(_) | HostEffect::Probe { .. } => {
                     let answer = self.host.carry_out(effect).unwrap();
                     self.host.feed(answer);
                 }
@@ -208,7 +208,7 @@ impl Scene {
 fn nothing_is_connected_before_the_first_look() {
     let mut scene = Scene::new();
     scene.want(&tid("a"), Want::default());
-    assert!(scene.host.effects.iter().all(|effect| matches!(effect, HostEffect::Look(_) | HostEffect::Save)));
+    assert!(scene.host.effects.iter().all(|effect| matches!(effect, HostEffect::TakeSnapshot(_) | HostEffect::Save)));
     scene.host.add(&tid("a"));
     assert_eq!(scene.next(), None, "it was there already");
     assert_eq!(scene.status(&tid("a")), Status::Connected);
@@ -389,15 +389,15 @@ fn a_live_connection_is_kept_while_another_member_that_it_serves_is_down() {
     scene.want(&tid("a"), Want::default());
     scene.want(&on("eth1", "a"), Want::default());
     assert_eq!(scene.next(), None);
-    let look = |scene: &mut Scene, state| {
+    let snapshot = |scene: &mut Scene, state| {
         scene.host.kernel[0].state = state;
         scene.host.send_snapshot();
     };
-    look(&mut scene, CtrlState::Connecting);
+    snapshot(&mut scene, CtrlState::Connecting);
     scene.unwant(&on("eth1", "a"), RemovalPolicy::Disconnect);
     assert_eq!(scene.next(), None);
     assert_eq!(scene.status(&on("eth1", "a")), Status::Kept);
-    look(&mut scene, CtrlState::Live);
+    snapshot(&mut scene, CtrlState::Live);
     assert_eq!(scene.next_disconnect().1, other);
     assert_eq!(scene.fleet().kernel(&tid("a")).unwrap().ctrl, own);
 }
@@ -429,10 +429,10 @@ fn a_disconnected_controller_counts_as_gone_while_sysfs_is_unreadable() {
     let early = scene.host.snapshot();
     scene.vanish(own);
     scene.hear(HostEvent::Disconnected { op, result: Ok(()) });
-    let Some(HostEffect::Look(look)) = scene.host.take_held(Op::Snapshot) else { panic!("a look is due") };
+    let Some(HostEffect::TakeSnapshot(snapshot)) = scene.host.take_held(Op::Snapshot) else { panic!("a look is due") };
     while scene.host.take_held(Op::Snapshot).is_some() {}
-    scene.hear(HostEvent::Looked { op: look, result: Err(unreadable("input/output error")) });
-    scene.hear(HostEvent::Looked { op: OpId::UNASKED, result: Ok(early) });
+    scene.hear(HostEvent::SnapshotTaken { op: snapshot, result: Err(unreadable("input/output error")) });
+    scene.hear(HostEvent::SnapshotTaken { op: OpId::UNASKED, result: Ok(early) });
     assert_eq!(scene.fleet().kernel(&on("eth0", "a")).unwrap().ctrl, other);
     scene.unwant(&tid("a"), RemovalPolicy::Disconnect);
     assert_eq!(scene.next(), None, "the one that is left serves both");
@@ -521,7 +521,7 @@ fn the_failure_of_an_attempt_with_old_parameters_is_not_held_against_the_new_one
     scene.want(&tid("a"), Want { parameters: parameters.clone(), attempts: Some(1), ..Want::default() });
     let error = ConnectError::Kernel { errno: 5, reason: "I/O error".into() };
     let outcome = ConnectOutcome::Failed(error);
-    let report = ConnectReport { outcome, look: scene.host.snapshot(), held: Duration::from_secs(61) };
+    let report = ConnectReport { outcome, snapshot: scene.host.snapshot(), held: Duration::from_secs(61) };
     scene.hear(HostEvent::Connected { op, report: Box::new(report) });
     let Some(HostEffect::Connect { request, .. }) = scene.next() else { panic!("it is tried at once") };
     assert_eq!((&request.tid, &request.parameters), (&tid("a"), &parameters));
@@ -626,15 +626,15 @@ fn a_reconnecting_kernel_is_not_disturbed() {
 #[test]
 fn failing_snapshots_are_repeated_at_the_usual_interval() {
     let (mut scene, ctrl) = Scene::connected("a");
-    let mut looks = 0;
+    let mut snapshots = 0;
     let end = scene.host.now + Duration::from_secs(60);
     while scene.host.now < end {
         let failed: Vec<_> = std::iter::from_fn(|| scene.host.take_held(Op::Snapshot)).collect();
         for effect in failed {
-            let HostEffect::Look(op) = effect else { panic!("{effect:?}") };
-            looks += 1;
-            assert!(looks < 20, "no pause between looks that fail");
-            scene.hear(HostEvent::Looked { op, result: Err(unreadable("too many open files")) });
+            let HostEffect::TakeSnapshot(op) = effect else { panic!("{effect:?}") };
+            snapshots += 1;
+            assert!(snapshots < 20, "no pause between looks that fail");
+            scene.hear(HostEvent::SnapshotTaken { op, result: Err(unreadable("too many open files")) });
         }
         let until = scene.host.core.deadline().unwrap_or(end).max(scene.host.now).min(end);
         scene.host.now = until;

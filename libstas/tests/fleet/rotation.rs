@@ -175,9 +175,9 @@ fn a_target_that_does_not_answer_the_probe_is_kept_off_the_kernels_connect_path(
             scene.host.wait(1);
             while let Some(effect) = scene.host.next_held() {
                 match effect {
-                    HostEffect::Look(_) => {
-                        let look = scene.host.carry_out(effect).unwrap();
-                        scene.host.feed(look);
+                    HostEffect::TakeSnapshot(_) => {
+                        let snapshot = scene.host.carry_out(effect).unwrap();
+                        scene.host.feed(snapshot);
                     }
                     HostEffect::Probe { op, .. } => {
                         probes += 1;
@@ -202,8 +202,8 @@ fn a_probe_that_is_never_answered_is_made_again_and_its_late_answer_changes_noth
         match scene.host.next_held() {
             Some(HostEffect::Probe { op, .. }) => return op,
             Some(effect) => {
-                let look = scene.host.carry_out(effect).unwrap();
-                scene.host.feed(look);
+                let snapshot = scene.host.carry_out(effect).unwrap();
+                scene.host.feed(snapshot);
             }
             None => scene.host.wait(1),
         }

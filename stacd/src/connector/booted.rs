@@ -59,7 +59,7 @@ impl Booted {
     }
 
     /// Finds the connections and members that the tables list. Returns true if one of them is new.
-    fn look<'a>(
+    fn snapshot<'a>(
         &mut self,
         controllers: impl Iterator<Item = &'a KernelController>,
         members: impl Iterator<Item = &'a Tid>,
@@ -91,7 +91,7 @@ fn is_same_portal(one: &Tid, other: &Tid) -> bool {
 impl Connector {
     /// Finds the kernel's connections that the boot tables list.
     pub(super) fn look_for_boot_connections(&mut self, ctx: &mut Context<'_>) {
-        if self.booted.look(self.reconciler.fleet.inventory().iter(), self.reconciler.fleet.tids()) {
+        if self.booted.snapshot(self.reconciler.fleet.inventory().iter(), self.reconciler.fleet.tids()) {
             ctx.host(HostEffect::Save);
         }
     }

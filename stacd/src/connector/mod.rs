@@ -345,7 +345,7 @@ impl Connector {
 
     fn host_event(&mut self, ctx: &mut Context<'_>, event: HostEvent) {
         let mut changed = false;
-        let looked = matches!(event, HostEvent::Looked { .. });
+        let snapshot_taken = matches!(event, HostEvent::SnapshotTaken { .. });
         match &event {
             HostEvent::Resolved { op, result } => {
                 changed = self.reconciler.resolved(ctx, *op, result);
@@ -365,7 +365,7 @@ impl Connector {
         if changed {
             self.resettle(ctx);
         }
-        if looked {
+        if snapshot_taken {
             self.look_for_boot_connections(ctx);
             self.end_excluded(ctx);
             self.audit(ctx);

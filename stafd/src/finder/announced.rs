@@ -40,7 +40,7 @@ const TRY_AGAIN: Duration = Duration::from_secs(60);
 /// Maximum number of evicted services remembered, as hashes of their names.
 const TRIED: usize = 8192;
 /// Unresponsive discovery controllers are searched for at most this often.
-const LOOK: Duration = Duration::from_secs(1);
+const SEARCH: Duration = Duration::from_secs(1);
 /// The announcement of an unresponsive discovery controller is reconfirmed at most once in this time.
 const DOUBT: Duration = Duration::from_secs(30);
 /// Maximum number of announcements reconfirmed at once: each costs a multicast query and an answer.
@@ -160,13 +160,13 @@ pub(super) struct Announced {
     /// When browsing began.
     began: Option<Time>,
     /// When the first snapshot of the kernel's controllers was taken.
-    looked_first: Option<Time>,
+    first_snapshot: Option<Time>,
     /// Evicted services. They are not admitted again until all others were tried.
     tried: BTreeSet<u64>,
     /// True if the services, or the input needed to derive controllers, have changed.
     changed: bool,
     /// When unresponsive controllers were last searched for.
-    looked: Option<Time>,
+    searched: Option<Time>,
     /// True if some unresponsive controllers wait to be reconfirmed.
     doubts_wait: bool,
     /// True once it was logged that there are too many services.
@@ -443,10 +443,10 @@ impl Announced {
     /// Drops controllers that were absent for too long. `looked` says whether the kernel's controllers are known;
     /// `connection` whether a controller has a connection, and whether that is live. Returns true when the state must
     /// be saved.
-    pub(super) fn age(&mut self, now: Time, looked: bool, connection: impl Fn(&Tid) -> Option<bool>) -> bool {
+    pub(super) fn age(&mut self, now: Time, snapshot_taken: bool, connection: impl Fn(&Tid) -> Option<bool>) -> bool {
         let mut news = false;
-        if looked {
-            self.looked_first.get_or_insert(now);
+        if snapshot_taken {
+            self.first_snapshot.get_or_insert(now);
         }
         let (persistence, grace, woken) = (self.persistence, self.grace.is_some(), self.woken.is_some());
         let known_since = self.known_since();
@@ -470,19 +470,19 @@ impl Announced {
                 return true;
             }
             // Saved controllers first get the time to be seen connected, or to be received again.
-            if dc.restored && (grace || woken || !looked) {
+            if dc.restored && (grace || woken || !snapshot_taken) {
                 return true;
             }
             if !dc.proven {
                 aged.insert(tid.clone(), false);
                 return false;
             }
-            if dc.absent.is_none() && looked {
+            if dc.absent.is_none() && snapshot_taken {
                 dc.absent = Some(if dc.restored { known_since.max(dc.down).unwrap_or(now) } else { now });
                 news = true;
             }
             let long = persistence.zip(dc.absent).is_some_and(|(span, since)| since + span <= now);
-            let over = looked && !woken && long;
+            let over = snapshot_taken && !woken && long;
             if over {
                 aged.insert(tid.clone(), true);
                 news = true;
@@ -501,7 +501,7 @@ impl Announced {
     /// The earliest time at which a saved discovery controller can count as absent: after the first snapshot, and after
     /// the time for announcements to be received. A suspend does not defer it.
     fn known_since(&self) -> Option<Time> {
-        self.looked_first.max(self.began.map(|began| began + HEARD_AGAIN))
+        self.first_snapshot.max(self.began.map(|began| began + HEARD_AGAIN))
     }
 
     /// The controllers that have been connected at any time.
@@ -555,13 +555,13 @@ impl Announced {
 
     /// True when it is time to search for unresponsive controllers.
     pub(super) fn is_to_doubt(&self, now: Time) -> bool {
-        !self.services.is_empty() && self.looked.is_none_or(|at| at + LOOK <= now)
+        !self.services.is_empty() && self.searched.is_none_or(|at| at + SEARCH <= now)
     }
 
     /// The services to reconfirm because their discovery controllers do not respond: at most [`DOUBTS`], least recently
     /// reconfirmed first. Each is returned at most once in [`DOUBT`].
     pub(super) fn doubted(&mut self, now: Time, stuck: impl Fn(&Tid) -> bool) -> Vec<String> {
-        self.looked = Some(now);
+        self.searched = Some(now);
         let is_due =
             |service: &Service| service.doubted.is_none_or(|at| at + DOUBT <= now) && service.tids.iter().any(&stuck);
         let mut due: Vec<_> = self.services.iter_mut().filter(|(_, service)| is_due(service)).collect();
@@ -599,15 +599,15 @@ impl Announced {
     }
 
     /// When the next timer is due. Absence is not timed before the first snapshot.
-    pub(super) fn deadline(&self, looked: bool) -> Option<Time> {
+    pub(super) fn deadline(&self, snapshot_taken: bool) -> Option<Time> {
         let unheard = self.services.values().filter_map(|service| service.unheard).min();
         let is_over = |dc: &Dc| {
             let over = dc.absent? + self.persistence?;
             Some(Some(over).max(self.woken).max(self.grace.filter(|_| dc.restored)).unwrap_or(over))
         };
-        let over = self.dcs.values().filter(|_| looked).filter_map(is_over).min();
+        let over = self.dcs.values().filter(|_| snapshot_taken).filter_map(is_over).min();
         let unheard = unheard.map(|since| since + HEARD_AGAIN);
-        let doubt = self.looked.filter(|_| self.doubts_wait && !self.services.is_empty()).map(|at| at + LOOK);
+        let doubt = self.searched.filter(|_| self.doubts_wait && !self.services.is_empty()).map(|at| at + SEARCH);
         [unheard, over, doubt, self.grace, self.woken, self.let_in, self.retry].into_iter().flatten().min()
     }
 }

@@ -95,7 +95,7 @@ impl Finder {
             true => Some(true),
             false => fleet.kernel(tid).map(KernelController::is_live),
         };
-        if self.announced.age(ctx.now, self.reconciler.fleet.has_looked(), connection) {
+        if self.announced.age(ctx.now, self.reconciler.fleet.has_snapshot(), connection) {
             ctx.host(HostEffect::Save);
         }
         let parameters = &settings.conf.parameters;

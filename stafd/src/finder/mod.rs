@@ -450,7 +450,7 @@ impl Finder {
         if self.announced.was_connected(tid) {
             ctx.host(HostEffect::Save);
         }
-        let seqnum = self.reconciler.fleet.inventory().look().seqnum;
+        let seqnum = self.reconciler.fleet.inventory().snapshot().seqnum;
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         for token in dc.connected(Connection { ctrl, since: ctx.now, seqnum }) {
             ctx.push(Effect::Refreshed { token, result: Err(RefreshError::Reconnected) });
@@ -492,13 +492,13 @@ impl Finder {
             _ => {}
         }
         let resolved = matches!(event, HostEvent::Resolved { .. } | HostEvent::Links(_));
-        let looked = matches!(event, HostEvent::Looked { .. });
+        let snapshot_taken = matches!(event, HostEvent::SnapshotTaken { .. });
         let reports = self.reconciler.fleet.handle(ctx, event);
         let changed = !reports.is_empty() || resolved;
         self.reported(ctx, reports);
         self.serve_unmanaged(ctx);
         self.end_old_polls(ctx);
-        if looked {
+        if snapshot_taken {
             self.end_excluded(ctx);
         }
         if changed {
@@ -652,7 +652,7 @@ impl Machine for Finder {
         if self.stopping {
             return self.supply.deadline();
         }
-        let announced = self.announced.deadline(self.reconciler.fleet.has_looked());
+        let announced = self.announced.deadline(self.reconciler.fleet.has_snapshot());
         [self.supply.deadline(), self.reconciler.sources.deadline(), announced].into_iter().flatten().min()
     }
 }

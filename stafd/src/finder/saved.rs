@@ -138,7 +138,7 @@ impl Finder {
     /// Disconnects polls of the previous run. Connections without keep-alive are never adopted, because they look like
     /// those of `nvme discover`.
     pub(super) fn end_old_polls(&mut self, ctx: &mut Context<'_>) {
-        if self.old_polls.is_empty() || !self.reconciler.fleet.has_looked() {
+        if self.old_polls.is_empty() || !self.reconciler.fleet.has_snapshot() {
             return;
         }
         for ctrl in std::mem::take(&mut self.old_polls) {

@@ -15,10 +15,10 @@ pub(super) struct Call {
 impl Finder {
     /// Handles the events whose device a snapshot shows: before that, its type and its owner are unknown.
     pub(super) fn serve_unmanaged(&mut self, ctx: &mut Context<'_>) {
-        if !self.reconciler.fleet.has_looked() {
+        if !self.reconciler.fleet.has_snapshot() {
             return;
         }
-        let seen = self.reconciler.fleet.inventory().look().seqnum;
+        let seen = self.reconciler.fleet.inventory().snapshot().seqnum;
         let (ready, waiting): (Vec<_>, Vec<_>) = self.unmanaged.drain(..).partition(|call| call.seqnum <= seen);
         self.unmanaged = waiting;
         // Several events of one device are handled once: nvme-cli reads the page after all of them.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use libstas::core::{
     ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, CtrlState, CtrlType, DisconnectError, Gained,
-    HostEffect, HostEvent, KernelController, Look, OpId, OsError, Owner, Portal, ProbeOutcome, ResolveError, Rotated,
-    Usage, reuse,
+    HostEffect, HostEvent, KernelController, OpId, OsError, Owner, Portal, ProbeOutcome, ResolveError, Rotated,
+    Snapshot, Usage, reuse,
 };
 use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
 
@@ -14,7 +14,7 @@ use crate::{Core, FakeHost, Op};
 /// The kind of an effect; `None` if it has no answer.
 pub(crate) fn op(effect: &HostEffect) -> Option<Op> {
     Some(match effect {
-        HostEffect::Look(_) => Op::Snapshot,
+        HostEffect::TakeSnapshot(_) => Op::Snapshot,
         HostEffect::Probe { .. } => Op::Probe,
         HostEffect::Connect { .. } => Op::Connect,
         HostEffect::Disconnect { .. } => Op::Disconnect,
@@ -39,7 +39,7 @@ impl<C: Core> FakeHost<C> {
 
     fn answer(&mut self, effect: HostEffect) -> Option<HostEvent> {
         Some(match effect {
-            HostEffect::Look(op) => HostEvent::Looked { op, result: Ok(self.snapshot()) },
+            HostEffect::TakeSnapshot(op) => HostEvent::SnapshotTaken { op, result: Ok(self.snapshot()) },
             HostEffect::Probe { op, portal, .. } => HostEvent::Probed { op, outcome: self.probe(&portal) },
             HostEffect::Connect { op, request } => {
                 let outcome = self.connect(&request);
@@ -71,20 +71,20 @@ impl<C: Core> FakeHost<C> {
     }
 
     /// Takes a snapshot of the kernel's controllers.
-    pub fn snapshot(&mut self) -> Look {
+    pub fn snapshot(&mut self) -> Snapshot {
         self.snapshots += 1;
-        Look::new(self.snapshots, self.seqnum, self.kernel.clone())
+        Snapshot::new(self.snapshots, self.seqnum, self.kernel.clone())
     }
 
     /// Sends the core a snapshot that it did not request.
     pub fn send_snapshot(&mut self) {
         let result = Ok(self.snapshot());
-        self.feed_host(HostEvent::Looked { op: OpId::UNASKED, result });
+        self.feed_host(HostEvent::SnapshotTaken { op: OpId::UNASKED, result });
     }
 
     /// The answer to a connect, with a present snapshot.
     pub fn connect_report(&mut self, op: OpId, outcome: ConnectOutcome) -> HostEvent {
-        let report = ConnectReport { outcome, look: self.snapshot(), held: Duration::from_millis(100) };
+        let report = ConnectReport { outcome, snapshot: self.snapshot(), held: Duration::from_millis(100) };
         HostEvent::Connected { op, report: Box::new(report) }
     }
 

@@ -11,7 +11,7 @@ use libstas::linux::mdns::{AGE, BATCH, BATCH_PACE, SETTLE};
 use libstas::nvme::announcement;
 
 use crate::announcing::{MdnsAction, TIME_TO_LIVE, dead, is_dead};
-use crate::names::{self, Iface, Target, Who};
+use crate::names::{self, Daemon, Iface, Target};
 use crate::plan::{Fault, InitialWorld};
 use crate::world::{Incoming, QueuedEvent, World, say};
 
@@ -120,7 +120,7 @@ impl World {
         self.air.browser = Some(Browser { life, renewing: false, told: BTreeSet::new() });
         self.tell_heard(vec![BrowseEvent::Afresh]);
         self.after(AGE, QueuedEvent::Renew(life));
-        let (crowd, others): (Vec<_>, Vec<_>) = self.air.all_audible().into_iter().partition(|who| is_dead(*who));
+        let (crowd, others): (Vec<_>, Vec<_>) = self.air.all_audible().into_iter().partition(|daemon| is_dead(*daemon));
         for target in others {
             let wait = self.hearing_takes();
             self.after(wait, QueuedEvent::Hear(life, vec![target]));
@@ -212,7 +212,7 @@ impl World {
         let wait = self.luck.moment("heard");
         self.air.heard_until = self.air.heard_until.max(self.now + wait);
         let wait = self.air.heard_until - self.now;
-        self.tell(Who::Stafd, wait, Incoming::BrowseEvent(heard));
+        self.tell(Daemon::Stafd, wait, Incoming::BrowseEvent(heard));
     }
 
     /// Performs an action of an announced target.
@@ -329,9 +329,9 @@ impl World {
 
     fn links_change(&mut self) {
         self.links = names::links(&self.air.ifaces()).into();
-        for who in Who::BOTH {
+        for daemon in Daemon::BOTH {
             let wait = self.luck.moment("links");
-            self.event(who, wait, HostEvent::Links(self.links.clone()));
+            self.event(daemon, wait, HostEvent::Links(self.links.clone()));
         }
     }
 }

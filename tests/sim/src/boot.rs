@@ -7,7 +7,7 @@ use libstas::nvme::nbft::{BootTables, Discovery, Hfi, Nbft, Ssns};
 
 use crate::dice::Rng;
 use crate::kernel::Maker;
-use crate::names::{Iface, Subsystem, Target, Via, Who};
+use crate::names::{Daemon, Iface, Subsystem, Target, Via};
 use crate::plan::Fault;
 use crate::sabotage::Bug;
 use crate::world::World;
@@ -87,11 +87,11 @@ impl World {
 
     /// A daemon reads the boot tables before each reading of its file. If it knows them already, all or half of them
     /// may be unreadable this time.
-    pub(crate) fn boot_tables(&mut self, who: Who) -> Arc<BootTables> {
+    pub(crate) fn boot_tables(&mut self, daemon: Daemon) -> Arc<BootTables> {
         if self.has_bug(Bug::BootIsNothingSpecial) {
             return Arc::default();
         }
-        let unreadable = self.has(Fault::TablesUnreadable) && self.knows_the_tables(who);
+        let unreadable = self.has(Fault::TablesUnreadable) && self.knows_the_tables(daemon);
         let which = self.luck.dice("tables").below(3);
         let boot = &self.plan.land.boot;
         if unreadable {
@@ -105,18 +105,18 @@ impl World {
     }
 
     /// True when the daemon has saved everything that it has to know of the tables.
-    fn knows_the_tables(&self, who: Who) -> bool {
+    fn knows_the_tables(&self, daemon: Daemon) -> bool {
         let boot = &self.plan.land.boot;
         if self.has_bug(Bug::TablesForgotten) {
             return true;
         }
-        match who {
-            Who::Stafd => self
+        match daemon {
+            Daemon::Stafd => self
                 .staf
                 .core
                 .as_ref()
                 .is_some_and(|core| core.saved().boot.len() == boot.tables().discovery_controllers().len()),
-            Who::Stacd => {
+            Daemon::Stacd => {
                 let known = self.stac.core.as_ref().map(|core| core.saved().boot).unwrap_or_default();
                 let booted = self.kernel.controllers.iter().filter(|each| boot.names(each.target, each.subsystem));
                 booted.map(|each| each.shown.tid()).all(|tid| known.iter().any(|saved| saved.ioc == tid))

@@ -11,7 +11,7 @@ use stacd::connector::{DcPage, FetchError, RemovedDc, StafdView};
 use stafd::finder::{Finder, NotRegistered, Removed};
 
 use crate::judge::Connection;
-use crate::names::{Who, short};
+use crate::names::{Daemon, short};
 use crate::plan::Fault;
 use crate::sabotage::Bug;
 use crate::world::{Asker, Incoming, QueuedEvent, World, say};
@@ -71,7 +71,7 @@ impl World {
 
     /// stafd has acquired its bus name.
     pub(crate) fn name_owned(&mut self, life: u32) {
-        if self.life(Who::Stafd) != Some(life) {
+        if self.life(Daemon::Stafd) != Some(life) {
             return;
         }
         self.bus.names += 1;
@@ -81,7 +81,7 @@ impl World {
 
     /// stacd starts to watch. Earlier signals are lost.
     pub(crate) fn watches(&mut self, life: u32) {
-        if self.life(Who::Stacd) == Some(life) {
+        if self.life(Daemon::Stacd) == Some(life) {
             self.bus.watching = true;
             self.tell_owner();
         }
@@ -95,7 +95,7 @@ impl World {
         self.bus.owners_until = self.bus.owners_until.max(self.now + wait);
         let wait = self.bus.owners_until - self.now;
         let event = stacd::connector::Event::StafdOwner(self.bus.owner.clone());
-        self.tell(Who::Stacd, wait, Incoming::Stac(event));
+        self.tell(Daemon::Stacd, wait, Incoming::Stac(event));
     }
 
     fn signal(&mut self, event: stacd::connector::Event) {
@@ -106,13 +106,13 @@ impl World {
         let wait = self.bus_takes("signal");
         self.bus.signals_until = self.bus.signals_until.max(self.now + wait);
         let wait = self.bus.signals_until - self.now;
-        self.tell(Who::Stacd, wait, Incoming::Stac(event));
+        self.tell(Daemon::Stacd, wait, Incoming::Stac(event));
     }
 
     /// A process has ended: its bus name and its calls are gone.
-    pub(crate) fn left_the_bus(&mut self, who: Who) {
-        match who {
-            Who::Stafd => {
+    pub(crate) fn left_the_bus(&mut self, daemon: Daemon) {
+        match daemon {
+            Daemon::Stafd => {
                 self.bus.owner = None;
                 self.tell_owner();
                 let broken: Vec<u64> = self.bus.refreshing.keys().copied().collect();
@@ -120,7 +120,7 @@ impl World {
                     self.refreshed(token, Err(FetchError::Bus("the other side has left the bus".into())));
                 }
             }
-            Who::Stacd => {
+            Daemon::Stacd => {
                 self.bus.watching = false;
                 self.bus.refreshing.clear();
             }
@@ -145,7 +145,7 @@ impl World {
     /// stacd fetches everything, beginning with the pages.
     pub(crate) fn start_fetch_all(&mut self, op: OpId) {
         self.newest_fetch = Some(op);
-        let asker = Asker { who: Who::Stacd, life: self.stac.life, op };
+        let asker = Asker { daemon: Daemon::Stacd, life: self.stac.life, op };
         self.judge.asks(op);
         let wait = self.bus_takes("call");
         self.after(wait, QueuedEvent::FetchPages(asker));
@@ -180,7 +180,7 @@ impl World {
 
     /// stacd fetches one page.
     pub(crate) fn start_fetch_page(&mut self, op: OpId, dc: Tid, refresh: bool) {
-        let asker = Asker { who: Who::Stacd, life: self.stac.life, op };
+        let asker = Asker { daemon: Daemon::Stacd, life: self.stac.life, op };
         self.judge.asks(op);
         let wait = self.bus_takes("call");
         let next = if refresh { QueuedEvent::RefreshPage(asker, dc) } else { QueuedEvent::FetchPage(asker, dc, false) };
@@ -246,9 +246,9 @@ impl World {
     pub(crate) fn staf_effect(&mut self, effect: stafd::finder::Effect) {
         use stafd::finder::Effect;
         let life = self.staf.life;
-        let asker = |op| Asker { who: Who::Stafd, life, op };
+        let asker = |op| Asker { daemon: Daemon::Stafd, life, op };
         match effect {
-            Effect::Host(effect) => self.start_effect(Who::Stafd, effect),
+            Effect::Host(effect) => self.start_effect(Daemon::Stafd, effect),
             Effect::ReadSupported { op, ctrl } => {
                 let ctrl = self.unmask(ctrl);
                 let wait = self.read_takes();
@@ -274,7 +274,7 @@ impl World {
                     2 => Err(NotRegistered::NoRegister),
                     _ => Ok(()),
                 };
-                self.tell(Who::Stafd, wait, Incoming::Staf(stafd::finder::Event::Registered { op, result }));
+                self.tell(Daemon::Stafd, wait, Incoming::Staf(stafd::finder::Event::Registered { op, result }));
             }
             Effect::PagesChanged { dc, .. } => self.signal(stacd::connector::Event::PageChanged(dc)),
             Effect::DcRemoved => {
@@ -286,7 +286,7 @@ impl World {
             }
             Effect::Browse(ask) => self.browse(ask),
             Effect::NvmfConnect { .. } => {}
-            Effect::Stopped => self.stopped(Who::Stafd),
+            Effect::Stopped => self.stopped(Daemon::Stafd),
         }
     }
 
@@ -294,10 +294,10 @@ impl World {
     pub(crate) fn stac_effect(&mut self, effect: stacd::connector::Effect) {
         use stacd::connector::Effect;
         match effect {
-            Effect::Host(effect) => self.start_effect(Who::Stacd, effect),
+            Effect::Host(effect) => self.start_effect(Daemon::Stacd, effect),
             Effect::FetchAll(op) => self.start_fetch_all(op),
             Effect::FetchPage { op, dc, refresh } => self.start_fetch_page(op, dc, refresh),
-            Effect::Stopped => self.stopped(Who::Stacd),
+            Effect::Stopped => self.stopped(Daemon::Stacd),
         }
     }
 }

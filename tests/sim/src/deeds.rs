@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use libstas::core::HostEvent;
 
-use crate::names::Who;
+use crate::names::Daemon;
 use crate::plan::{Edit, Fault, What};
 use crate::world::{Incoming, QueuedEvent, World, say};
 
@@ -16,28 +16,28 @@ impl World {
         say!(self, "* {what}");
         match what {
             What::Edits(edit, reload) => {
-                let who = edit.file_of();
+                let daemon = edit.file_of();
                 self.edit(edit);
                 if reload {
-                    self.reload_soon(who);
+                    self.reload_soon(daemon);
                 }
             }
             What::EditsAndReverts(edit, time) => {
                 self.after(time, QueuedEvent::Action(What::Edits(edit.clone(), true)));
-                let who = edit.file_of();
+                let daemon = edit.file_of();
                 self.edit(edit);
-                self.reload_soon(who);
+                self.reload_soon(daemon);
             }
-            What::Reloads(who) => self.reload_soon(who),
-            What::Restarts(who, away) => self.stop(who, away),
-            What::Kills(who, away) => self.end(who, away),
-            What::KillsAndLosesState(who, away) => {
-                if self.life(who).is_some() {
-                    self.end(who, away);
-                    self.lose_state(who);
+            What::Reloads(daemon) => self.reload_soon(daemon),
+            What::Restarts(daemon, away) => self.stop(daemon, away),
+            What::Kills(daemon, away) => self.end(daemon, away),
+            What::KillsAndLosesState(daemon, away) => {
+                if self.life(daemon).is_some() {
+                    self.end(daemon, away);
+                    self.lose_state(daemon);
                 }
             }
-            What::Freezes(who, time) => self.freeze(who, time),
+            What::Freezes(daemon, time) => self.freeze(daemon, time),
             What::Suspends(time) => self.suspend(time),
             What::DisconnectsByHand(nth) => {
                 let known = self.kernel.controllers.get(nth % self.kernel.controllers.len().max(1));
@@ -87,9 +87,9 @@ impl World {
                 }
             }
             What::RouteAdded => {
-                for who in Who::BOTH {
+                for daemon in Daemon::BOTH {
                     let wait = self.luck.moment("route");
-                    self.tell(who, wait, Incoming::Host(HostEvent::RouteAdded));
+                    self.tell(daemon, wait, Incoming::Host(HostEvent::RouteAdded));
                 }
             }
             What::Fault(fault, time) => {
@@ -107,22 +107,22 @@ impl World {
             }
         }
         self.faults.remove(&fault);
-        if matches!(fault, Fault::LooksFail(Who::Stafd) | Fault::LooksSlow(Who::Stafd)) {
+        if matches!(fault, Fault::SnapshotsFail(Daemon::Stafd) | Fault::SnapshotsSlow(Daemon::Stafd)) {
             self.judge.excused = self.judge.excused.max(self.time());
         }
         say!(self, "no longer: {fault}");
     }
 
     /// The daemon reads its file when it is no longer frozen.
-    fn reload_soon(&mut self, who: Who) {
-        let frozen = match who {
-            Who::Stafd => self.staf.frozen_until,
-            Who::Stacd => self.stac.frozen_until,
+    fn reload_soon(&mut self, daemon: Daemon) {
+        let frozen = match daemon {
+            Daemon::Stafd => self.staf.frozen_until,
+            Daemon::Stacd => self.stac.frozen_until,
         };
         if frozen > self.now {
-            self.at(frozen, QueuedEvent::Action(What::Reloads(who)));
+            self.at(frozen, QueuedEvent::Action(What::Reloads(daemon)));
         } else {
-            self.reload(who);
+            self.reload(daemon);
         }
     }
 
@@ -140,13 +140,13 @@ impl World {
             Edit::GarbleStac => self.stac_file.garbled = !self.stac_file.garbled,
             Edit::Scope(scope) => self.stac_file.scope = scope,
             Edit::InUse(in_use) => self.stac_file.in_use = in_use,
-            Edit::ExcludeIface(Who::Stafd, iface) => toggle(&mut self.staf_file.excluded_ifaces, iface),
-            Edit::ExcludeIface(Who::Stacd, iface) => toggle(&mut self.stac_file.excluded_ifaces, iface),
-            Edit::Family(Who::Stafd) => self.staf_file.other_family = !self.staf_file.other_family,
-            Edit::Family(Who::Stacd) => self.stac_file.other_family = !self.stac_file.other_family,
+            Edit::ExcludeIface(Daemon::Stafd, iface) => toggle(&mut self.staf_file.excluded_ifaces, iface),
+            Edit::ExcludeIface(Daemon::Stacd, iface) => toggle(&mut self.stac_file.excluded_ifaces, iface),
+            Edit::Family(Daemon::Stafd) => self.staf_file.other_family = !self.staf_file.other_family,
+            Edit::Family(Daemon::Stacd) => self.stac_file.other_family = !self.stac_file.other_family,
             Edit::Trtypes => self.stac_file.other_trtypes = !self.stac_file.other_trtypes,
-            Edit::Parameters(Who::Stafd) => self.staf_file.refused_parameter = !self.staf_file.refused_parameter,
-            Edit::Parameters(Who::Stacd) => self.stac_file.refused_parameter = !self.stac_file.refused_parameter,
+            Edit::Parameters(Daemon::Stafd) => self.staf_file.refused_parameter = !self.staf_file.refused_parameter,
+            Edit::Parameters(Daemon::Stacd) => self.stac_file.refused_parameter = !self.stac_file.refused_parameter,
         }
     }
 

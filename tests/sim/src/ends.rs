@@ -12,7 +12,7 @@ use crate::files::{Portal, host_name};
 use crate::invariants::Invariant;
 use crate::judging::{may_serve, what};
 use crate::kernel::{Controller, Maker};
-use crate::names::{Iface, Subsystem, Target, Via, Who, short};
+use crate::names::{Daemon, Iface, Subsystem, Target, Via, short};
 use crate::world::World;
 
 /// A violated invariant, with a description.
@@ -24,8 +24,8 @@ type Dc = (Target, Via);
 impl World {
     /// The first deviation from the expected final state. Only called when no fault is active.
     pub(crate) fn unsettled(&self) -> Option<Wrong> {
-        let finder = self.staf.core.as_ref().ok_or_else(|| not_running(Who::Stafd));
-        let connector = self.stac.core.as_ref().ok_or_else(|| not_running(Who::Stacd));
+        let finder = self.staf.core.as_ref().ok_or_else(|| not_running(Daemon::Stafd));
+        let connector = self.stac.core.as_ref().ok_or_else(|| not_running(Daemon::Stacd));
         if let Some(wrong) = finder.err() {
             return Some(wrong);
         }
@@ -52,7 +52,7 @@ impl World {
     }
 
     fn excluded_dc(&self, target: Target, via: Via) -> bool {
-        self.judge.excludes(Who::Stafd, &target.dc(via))
+        self.judge.excludes(Daemon::Stafd, &target.dc(via))
     }
 
     /// The discovery controllers that must be connected: those that are configured, listed in the boot table or
@@ -105,7 +105,7 @@ impl World {
                 return Some((Invariant::Converges, text));
             }
         }
-        let of_stafd = |known: &&Controller| known.subsystem.is_none() && is_made_by(known, Who::Stafd);
+        let of_stafd = |known: &&Controller| known.subsystem.is_none() && is_made_by(known, Daemon::Stafd);
         let mut seen = BTreeSet::new();
         for known in self.kernel.controllers.iter().filter(of_stafd) {
             let (target, name) = (known.target, what(known.target, None));
@@ -113,7 +113,7 @@ impl World {
                 return Some((Invariant::OneConnection, format!("{name} is connected twice")));
             }
             let is_meant = meant.iter().any(|(at, via)| *at == target && known.may_go_by(*via));
-            if is_meant || self.judge.lost_state.contains(&Who::Stafd) {
+            if is_meant || self.judge.lost_state.contains(&Daemon::Stafd) {
                 continue;
             }
             let serves = may_serve(known);
@@ -122,7 +122,7 @@ impl World {
             }
             let referred = kept.iter().any(|(other, _)| self.fabric.referred(*other).contains(&target));
             let garbled = self.judge.staf_file.as_ref().is_some_and(|file| file.garbled)
-                && serves.iter().any(|tid| self.judge.ever_named(Who::Stafd, tid));
+                && serves.iter().any(|tid| self.judge.ever_named(Daemon::Stafd, tid));
             let announced = serves.iter().any(|tid| self.is_kept_unannounced(tid));
             let aged = self.judge.staf.named_by_aged();
             let outlives = serves.iter().any(|tid| aged.contains(tid));
@@ -154,7 +154,7 @@ impl World {
     }
 
     fn excluded_ioc(&self, target: Target, subsystem: Subsystem, via: Via) -> bool {
-        self.judge.excludes(Who::Stacd, &target.ioc(subsystem, via))
+        self.judge.excludes(Daemon::Stacd, &target.ioc(subsystem, via))
     }
 
     /// The I/O controllers that must be connected, if those discovery controllers are.
@@ -164,7 +164,7 @@ impl World {
         });
         let configured = self.judge.stac_file.iter().flat_map(|file| file.controllers.iter().copied());
         let all = listed.chain(configured);
-        all.filter(|(target, subsystem, via)| !self.judge.bars(Who::Stacd, &target.ioc(*subsystem, *via))).collect()
+        all.filter(|(target, subsystem, via)| !self.judge.bars(Daemon::Stacd, &target.ioc(*subsystem, *via))).collect()
     }
 
     fn wrong_iocs(&self, dcs: &BTreeSet<Dc>, kept: &BTreeSet<Dc>) -> Option<Wrong> {
@@ -191,7 +191,7 @@ impl World {
                 (*target, Some(*subsystem)) == (known.target, known.subsystem) && known.may_go_by(*via)
             })
         };
-        let of_stacd = |known: &&Controller| known.subsystem.is_some() && is_made_by(known, Who::Stacd);
+        let of_stacd = |known: &&Controller| known.subsystem.is_some() && is_made_by(known, Daemon::Stacd);
         let mut seen = BTreeSet::new();
         for known in self.kernel.controllers.iter().filter(of_stacd) {
             let Some(subsystem) = known.subsystem else { continue };
@@ -219,7 +219,7 @@ impl World {
         let serves = may_serve(known);
         let ctrl = known.shown.ctrl;
         let in_use = self.is_in_use(ctrl) && self.other_paths(ctrl, &[]) == 0;
-        let garbled = file.garbled && serves.iter().any(|tid| self.judge.ever_named(Who::Stacd, tid));
+        let garbled = file.garbled && serves.iter().any(|tid| self.judge.ever_named(Daemon::Stacd, tid));
         // stafd does not know its discovery controller: it was killed before it could save that.
         let shown: BTreeSet<_> = self
             .staf
@@ -238,10 +238,10 @@ impl World {
 }
 
 /// True if a daemon connected it and it was live at any time. An attempt under way does not count.
-fn is_made_by(known: &Controller, who: Who) -> bool {
-    known.maker == Maker::Daemon(who) && known.turn > 0
+fn is_made_by(known: &Controller, daemon: Daemon) -> bool {
+    known.maker == Maker::Daemon(daemon) && known.turn > 0
 }
 
-fn not_running(who: Who) -> Wrong {
-    (Invariant::Converges, format!("{who} does not run"))
+fn not_running(daemon: Daemon) -> Wrong {
+    (Invariant::Converges, format!("{daemon} does not run"))
 }

@@ -8,7 +8,7 @@ use crate::announcing::MdnsAction;
 use crate::dice::Rng;
 use crate::files::Portal;
 use crate::invariants::Breach;
-use crate::names::{Iface, Subsystem, Target, Who};
+use crate::names::{Daemon, Iface, Subsystem, Target};
 use crate::plan::{Edit, Fault, Outage, Plan, What};
 use crate::world::{QueuedEvent, World};
 
@@ -82,7 +82,7 @@ fn deed(dice: &mut Rng, plan: &Plan) -> [What; 2] {
     let target = Target(dice.below(plan.land.targets.len()));
     let other = Target(dice.below(plan.land.targets.len()));
     let subsystem = Subsystem(dice.below(plan.land.subsystems));
-    let who = Who::BOTH[dice.below(2)];
+    let daemon = Daemon::BOTH[dice.below(2)];
     let twice = |what: What| [what.clone(), what];
     let time = dice.ms(50, 8_000);
     match dice.below(16) {
@@ -92,15 +92,19 @@ fn deed(dice: &mut Rng, plan: &Plan) -> [What; 2] {
         4 | 5 => twice(What::Edits(Edit::Portal(Portal::Address(target, None)), true)),
         6 => twice(What::Edits(Edit::Exclude((Some(target), Some(subsystem))), true)),
         7 => twice(What::Edits(Edit::Controller(target, subsystem, None), true)),
-        8 => [What::DropsConnections(target), What::Reloads(who)],
+        8 => [What::DropsConnections(target), What::Reloads(daemon)],
         9 => {
             let how = [Outage::Refuses, Outage::Drops, Outage::Reboots][dice.below(3)];
             [What::Falls(target, how, time), What::RouteAdded]
         }
         10 => [What::DisconnectsByHand(dice.below(16)), What::Discovers(target)],
         11 => {
-            let faults =
-                [Fault::EventsLost(who), Fault::EventsDoubled(who), Fault::EventsOverrun(who), Fault::BusFails];
+            let faults = [
+                Fault::EventsLost(daemon),
+                Fault::EventsDoubled(daemon),
+                Fault::EventsOverrun(daemon),
+                Fault::BusFails,
+            ];
             [What::Fault(faults[dice.below(4)], time), What::DropsConnections(target)]
         }
         12..=14 => {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use libstas::core::{
-    AdminError, CtrlRef, HostEffect, HostEvent, Level, LookError, OsError, Portal, ProbeOutcome, ResolveError, Usage,
+    AdminError, CtrlRef, HostEffect, HostEvent, Level, OsError, Portal, ProbeOutcome, ResolveError, SnapshotError,
+    Usage,
 };
 use libstas::nvme::admin::CommandError;
 use libstas::nvme::supported::DiscoveryLidSpecific;
@@ -12,22 +13,22 @@ use crate::fabric::TargetState;
 use crate::files::host_name;
 use crate::invariants::Invariant;
 use crate::kernel::{Controller, Job};
-use crate::names::{Iface, Target, Who, short};
+use crate::names::{Daemon, Iface, Target, short};
 use crate::plan::Fault;
 use crate::world::{Asker, Incoming, QueuedEvent, World, say};
 
 impl World {
     /// Starts an effect. Its outcome is delivered to the daemon later.
-    pub(crate) fn start_effect(&mut self, who: Who, effect: HostEffect) {
-        let Some(life) = self.life(who) else { return };
-        let asker = |op| Asker { who, life, op };
+    pub(crate) fn start_effect(&mut self, daemon: Daemon, effect: HostEffect) {
+        let Some(life) = self.life(daemon) else { return };
+        let asker = |op| Asker { daemon, life, op };
         match effect {
-            HostEffect::Look(op) => {
+            HostEffect::TakeSnapshot(op) => {
                 let mut wait = self.luck.moment("look");
-                if self.has(Fault::LooksSlow(who)) {
+                if self.has(Fault::SnapshotsSlow(daemon)) {
                     wait += self.luck.dice("slow look").ms(0, 5000);
                 }
-                self.after(wait, QueuedEvent::Look(asker(op)));
+                self.after(wait, QueuedEvent::Snapshot(asker(op)));
             }
             HostEffect::Probe { op, portal, handshake, .. } => {
                 let wait = if self.has_route(Iface::of(&portal.host_iface)) {
@@ -38,15 +39,15 @@ impl World {
                 self.after(wait, QueuedEvent::Probed(asker(op), portal, handshake));
             }
             HostEffect::Connect { op, request } => {
-                self.judge_connect(who, &request.tid);
+                self.judge_connect(daemon, &request.tid);
                 let wait = self.luck.moment("lane");
                 self.after(wait, QueuedEvent::Enlist(Job { asker: asker(op), request }));
             }
             HostEffect::Disconnect { op, ctrl } => {
                 let ctrl = self.unmask(ctrl);
-                say!(self, "{who} disconnects {ctrl}: {}", self.describe(ctrl));
-                self.judge_disconnect(who, ctrl);
-                self.spoil_disconnect(who, ctrl);
+                say!(self, "{daemon} disconnects {ctrl}: {}", self.describe(ctrl));
+                self.judge_disconnect(daemon, ctrl);
+                self.spoil_disconnect(daemon, ctrl);
                 let wait = self.luck.moment("delete thread");
                 self.after(wait, QueuedEvent::Delete(Some(asker(op)), ctrl));
             }
@@ -67,13 +68,13 @@ impl World {
             // Controllers of the simulated world have no secrets.
             HostEffect::HideSecrets(_) | HostEffect::RotateSecrets { .. } => {}
             HostEffect::Tell(notice) => {
-                self.spoil_sharing(who, notice.tid.as_ref(), &notice.text);
+                self.spoil_sharing(daemon, notice.tid.as_ref(), &notice.text);
                 if notice.level > Level::Debug {
                     let about = notice.tid.as_ref().map(|tid| format!("{}: ", short(tid))).unwrap_or_default();
-                    say!(self, "{who} says: {about}{}", notice.text);
+                    say!(self, "{daemon} says: {about}{}", notice.text);
                 }
             }
-            HostEffect::Save => self.save_soon(who),
+            HostEffect::Save => self.save_soon(daemon),
         }
     }
 
@@ -81,13 +82,13 @@ impl World {
         if !self.lives(asker) {
             return;
         }
-        let result = if self.has(Fault::LooksFail(asker.who)) {
-            Err(LookError { path: "/sys/class/nvme".into(), error: OsError::new("input/output error") })
+        let result = if self.has(Fault::SnapshotsFail(asker.daemon)) {
+            Err(SnapshotError { path: "/sys/class/nvme".into(), error: OsError::new("input/output error") })
         } else {
-            Ok(self.snapshot(asker.who))
+            Ok(self.snapshot(asker.daemon))
         };
         let wait = self.luck.moment("looked");
-        self.answer(asker, wait, Incoming::Host(HostEvent::Looked { op: asker.op, result }));
+        self.answer(asker, wait, Incoming::Host(HostEvent::SnapshotTaken { op: asker.op, result }));
     }
 
     fn probe_takes(&mut self, portal: &Portal, handshake: bool) -> Duration {
@@ -116,7 +117,7 @@ impl World {
 
     pub(crate) fn resolve(&mut self, asker: Asker, name: &str) {
         let leads = self.fabric.names.iter().enumerate().find(|(number, _)| host_name(*number) == name);
-        if let (Some((number, _)), Who::Stafd) = (leads, asker.who) {
+        if let (Some((number, _)), Daemon::Stafd) = (leads, asker.daemon) {
             self.resolving.insert(asker.op, number);
         }
         let result = match leads.and_then(|(_, target)| target.address().parse().ok()) {
@@ -213,17 +214,17 @@ impl World {
     }
 
     /// Checks a connect request of a daemon.
-    fn judge_connect(&mut self, who: Who, tid: &libstas::nvme::Tid) {
-        let writes = match who {
-            Who::Stafd => &mut self.staf.writes,
-            Who::Stacd => &mut self.stac.writes,
+    fn judge_connect(&mut self, daemon: Daemon, tid: &libstas::nvme::Tid) {
+        let writes = match daemon {
+            Daemon::Stafd => &mut self.staf.writes,
+            Daemon::Stacd => &mut self.stac.writes,
         };
         *writes += 1;
         if *writes > 1 {
-            self.breach(Invariant::OneWrite, format!("{who} wants {} while another write is under way", short(tid)));
+            self.breach(Invariant::OneWrite, format!("{daemon} wants {} while another write is under way", short(tid)));
         }
-        if self.judge.bars(who, tid) {
-            self.breach(Invariant::Excluded, format!("{who} connects {}, which is excluded", short(tid)));
+        if self.judge.bars(daemon, tid) {
+            self.breach(Invariant::Excluded, format!("{daemon} connects {}, which is excluded", short(tid)));
         }
     }
 }

@@ -7,12 +7,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use libstas::core::{CtrlRef, Look, OpId, Time};
+use libstas::core::{CtrlRef, OpId, Snapshot, Time};
 use libstas::nvme::Tid;
 
 use crate::files::{Portal, StacFile, StafFile};
 use crate::heard::Announced;
-use crate::names::{Target, Who, short};
+use crate::names::{Daemon, Target, short};
 
 /// Absence from a page counts after this time, for controllers listed only on an earlier connection (design, policy 1).
 const SETTLING: Duration = Duration::from_secs(30);
@@ -315,13 +315,13 @@ pub(crate) struct Judge {
     /// When stacd was last told something other than a page, or disconnected something: that disturbs the quiet, too.
     pub(crate) dirty: Time,
     /// Disconnects requested by the present daemons, and by which.
-    pub(crate) disconnecting: BTreeMap<CtrlRef, Who>,
+    pub(crate) disconnecting: BTreeMap<CtrlRef, Daemon>,
     /// The newest snapshot that has reached each of the present daemons.
-    pub(crate) seen: BTreeMap<Who, Look>,
+    pub(crate) seen: BTreeMap<Daemon, Snapshot>,
     /// The connections that the discovery controllers of stafd used before its last step.
     pub(crate) used_by_stafd: BTreeMap<Tid, CtrlRef>,
     /// The daemons that have lost their state at any time.
-    pub(crate) lost_state: BTreeSet<Who>,
+    pub(crate) lost_state: BTreeSet<Daemon>,
 }
 
 impl Judge {
@@ -399,15 +399,15 @@ impl Judge {
     }
 
     /// A daemon has ended: its next life has seen and requested nothing yet.
-    pub(crate) fn ends(&mut self, who: Who) {
-        self.seen.remove(&who);
-        self.disconnecting.retain(|_, by| *by != who);
+    pub(crate) fn ends(&mut self, daemon: Daemon) {
+        self.seen.remove(&daemon);
+        self.disconnecting.retain(|_, by| *by != daemon);
     }
 
     /// A snapshot reaches a daemon.
-    pub(crate) fn sees(&mut self, who: Who, look: &Look) {
-        if self.seen.get(&who).is_none_or(|seen| seen.order < look.order) {
-            self.seen.insert(who, look.clone());
+    pub(crate) fn sees(&mut self, daemon: Daemon, snapshot: &Snapshot) {
+        if self.seen.get(&daemon).is_none_or(|seen| seen.order < snapshot.order) {
+            self.seen.insert(daemon, snapshot.clone());
         }
     }
 
@@ -419,29 +419,29 @@ impl Judge {
         self.checks.clear();
     }
 
-    pub(crate) fn state_lost(&mut self, who: Who) {
-        self.lost_state.insert(who);
-        match who {
-            Who::Stafd => {
+    pub(crate) fn state_lost(&mut self, daemon: Daemon) {
+        self.lost_state.insert(daemon);
+        match daemon {
+            Daemon::Stafd => {
                 (self.staf, self.staf_named) = (Told::default(), BTreeSet::new());
                 self.announced.forget();
             }
-            Who::Stacd => (self.stac, self.stac_named) = (Told::default(), BTreeSet::new()),
+            Daemon::Stacd => (self.stac, self.stac_named) = (Told::default(), BTreeSet::new()),
         }
     }
 
-    pub(crate) fn excludes(&self, who: Who, tid: &Tid) -> bool {
-        match who {
-            Who::Stafd => self.staf_file.as_ref().is_some_and(|file| file.excludes(tid)),
-            Who::Stacd => self.stac_file.as_ref().is_some_and(|file| file.excludes(tid)),
+    pub(crate) fn excludes(&self, daemon: Daemon, tid: &Tid) -> bool {
+        match daemon {
+            Daemon::Stafd => self.staf_file.as_ref().is_some_and(|file| file.excludes(tid)),
+            Daemon::Stacd => self.stac_file.as_ref().is_some_and(|file| file.excludes(tid)),
         }
     }
 
     /// True for a controller that the daemon must never connect: exclude= or ip-family= excludes it.
-    pub(crate) fn bars(&self, who: Who, tid: &Tid) -> bool {
-        match who {
-            Who::Stafd => self.staf_file.as_ref().is_some_and(|file| file.excludes(tid)),
-            Who::Stacd => self.stac_file.as_ref().is_some_and(|file| file.bars(tid)),
+    pub(crate) fn bars(&self, daemon: Daemon, tid: &Tid) -> bool {
+        match daemon {
+            Daemon::Stafd => self.staf_file.as_ref().is_some_and(|file| file.excludes(tid)),
+            Daemon::Stacd => self.stac_file.as_ref().is_some_and(|file| file.bars(tid)),
         }
     }
 
@@ -450,34 +450,34 @@ impl Judge {
         self.staf_named.contains(dc) || self.booted.contains(dc) || self.staf.may_be_meant(dc, now)
     }
 
-    pub(crate) fn configured(&self, who: Who) -> &BTreeSet<Tid> {
-        match who {
-            Who::Stafd => &self.staf_named,
-            Who::Stacd => &self.stac_named,
+    pub(crate) fn configured(&self, daemon: Daemon) -> &BTreeSet<Tid> {
+        match daemon {
+            Daemon::Stafd => &self.staf_named,
+            Daemon::Stacd => &self.stac_named,
         }
     }
 
     /// True for a controller that any source of that daemon has ever listed.
-    pub(crate) fn ever_named(&self, who: Who, tid: &Tid) -> bool {
-        match who {
-            Who::Stafd => {
+    pub(crate) fn ever_named(&self, daemon: Daemon, tid: &Tid) -> bool {
+        match daemon {
+            Daemon::Stafd => {
                 self.staf_ever.contains(tid)
                     || self.staf.ever_named(tid)
                     || self.announced.ever(tid)
                     || self.booted.contains(tid)
             }
-            Who::Stacd => self.stac_ever.contains(tid) || self.stac.ever_named(tid),
+            Daemon::Stacd => self.stac_ever.contains(tid) || self.stac.ever_named(tid),
         }
     }
 
     /// Why it is not proved that a controller is unwanted; `None` if it is.
-    pub(crate) fn unproved(&self, who: Who, tid: &Tid, now: Time) -> Option<String> {
-        if self.configured(who).contains(tid) {
+    pub(crate) fn unproved(&self, daemon: Daemon, tid: &Tid, now: Time) -> Option<String> {
+        if self.configured(daemon).contains(tid) {
             return Some("the configuration names it".into());
         }
-        match who {
-            Who::Stafd if self.booted.contains(tid) => Some("the boot table names it".into()),
-            Who::Stafd => self.announced.unproved(tid, now).or_else(|| {
+        match daemon {
+            Daemon::Stafd if self.booted.contains(tid) => Some("the boot table names it".into()),
+            Daemon::Stafd => self.announced.unproved(tid, now).or_else(|| {
                 let another_source = |dc: &Tid| {
                     self.staf_named.contains(dc)
                         || self.booted.contains(dc)
@@ -486,7 +486,7 @@ impl Judge {
                 let reached = self.staf.reached(now, another_source);
                 self.staf.unproved(tid, now, |dc| reached.contains(dc))
             }),
-            Who::Stacd => self.stac.unproved(tid, now, |_| true),
+            Daemon::Stacd => self.stac.unproved(tid, now, |_| true),
         }
     }
 }

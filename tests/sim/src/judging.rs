@@ -15,7 +15,7 @@ use crate::bus::{Told, ToldAll};
 use crate::invariants::Invariant;
 use crate::judge::{Connection, PageReport, UseCheck};
 use crate::kernel::{Controller, Maker};
-use crate::names::{Iface, Subsystem, Target, Who, short};
+use crate::names::{Daemon, Iface, Subsystem, Target, short};
 use crate::plan::Fault;
 use crate::sabotage::Bug;
 use crate::world::{Incoming, World, say};
@@ -24,9 +24,9 @@ use crate::world::{Incoming, World, say};
 const LATE: Duration = Duration::from_secs(20);
 
 impl World {
-    pub(crate) fn hand_in(&mut self, who: Who, incoming: Incoming) {
+    pub(crate) fn hand_in(&mut self, daemon: Daemon, incoming: Incoming) {
         match incoming {
-            Incoming::Host(event) => self.hand_in_host(who, event),
+            Incoming::Host(event) => self.hand_in_host(daemon, event),
             Incoming::Staf(event) => self.feed_staf(event),
             Incoming::Stac(event) => {
                 if let stacd::connector::Event::StafdOwner(owner) = &event {
@@ -42,13 +42,13 @@ impl World {
         }
     }
 
-    fn hand_in_host(&mut self, who: Who, event: HostEvent) {
-        let event = if self.bug.is_some() { self.spoil(who, event) } else { Some(event) };
+    fn hand_in_host(&mut self, daemon: Daemon, event: HostEvent) {
+        let event = if self.bug.is_some() { self.spoil(daemon, event) } else { Some(event) };
         let Some(event) = event else { return };
-        match (&event, who) {
-            (HostEvent::Connected { .. }, Who::Stafd) => self.staf.writes = self.staf.writes.saturating_sub(1),
-            (HostEvent::Connected { .. }, Who::Stacd) => self.stac.writes = self.stac.writes.saturating_sub(1),
-            (HostEvent::Resolved { op, result: Ok(addresses) }, Who::Stafd) => {
+        match (&event, daemon) {
+            (HostEvent::Connected { .. }, Daemon::Stafd) => self.staf.writes = self.staf.writes.saturating_sub(1),
+            (HostEvent::Connected { .. }, Daemon::Stacd) => self.stac.writes = self.stac.writes.saturating_sub(1),
+            (HostEvent::Resolved { op, result: Ok(addresses) }, Daemon::Stafd) => {
                 let number = self.resolving.remove(op);
                 let leads = addresses.first().and_then(|address| Target::of(&address.to_string()));
                 if let (Some(number), Some(target)) = (number, leads) {
@@ -57,20 +57,20 @@ impl World {
                     self.judge.names_settled();
                 }
             }
-            (HostEvent::Links(links), Who::Stafd) => {
+            (HostEvent::Links(links), Daemon::Stafd) => {
                 let now = self.time();
                 self.judge.announced.interfaces(now, links);
             }
             _ => {}
         }
         match &event {
-            HostEvent::Looked { result: Ok(look), .. } => self.judge.sees(who, look),
-            HostEvent::Connected { report, .. } => self.judge.sees(who, &report.look),
+            HostEvent::SnapshotTaken { result: Ok(snapshot), .. } => self.judge.sees(daemon, snapshot),
+            HostEvent::Connected { report, .. } => self.judge.sees(daemon, &report.snapshot),
             _ => {}
         }
-        match who {
-            Who::Stafd => self.feed_staf(stafd::finder::Event::Host(event)),
-            Who::Stacd => self.feed_stac(stacd::connector::Event::Host(event)),
+        match daemon {
+            Daemon::Stafd => self.feed_staf(stafd::finder::Event::Host(event)),
+            Daemon::Stacd => self.feed_stac(stacd::connector::Event::Host(event)),
         }
     }
 
@@ -158,8 +158,8 @@ impl World {
             return;
         }
         self.judge.announced.see(now, is_live);
-        let blind = self.has(Fault::LooksFail(Who::Stafd)) || self.has(Fault::LooksSlow(Who::Stafd));
-        let is_meant = |tid: &Tid| self.judge.excludes(Who::Stafd, tid) || self.judge.is_meant_otherwise(tid, now);
+        let blind = self.has(Fault::SnapshotsFail(Daemon::Stafd)) || self.has(Fault::SnapshotsSlow(Daemon::Stafd));
+        let is_meant = |tid: &Tid| self.judge.excludes(Daemon::Stafd, tid) || self.judge.is_meant_otherwise(tid, now);
         let overdue = self
             .judge
             .announced
@@ -362,8 +362,8 @@ impl World {
         let mut left = given_up;
         while !left.is_empty() {
             let why_not = |dc: &Tid| {
-                let allowed = self.judge.excludes(Who::Stafd, dc) || self.judge.announced.may_be_evicted(dc);
-                if allowed { None } else { self.judge.unproved(Who::Stafd, dc, now) }
+                let allowed = self.judge.excludes(Daemon::Stafd, dc) || self.judge.announced.may_be_evicted(dc);
+                if allowed { None } else { self.judge.unproved(Daemon::Stafd, dc, now) }
             };
             let proved = left.iter().position(|(dc, _)| why_not(dc).is_none());
             let (dc, aged_out) = left.remove(proved.unwrap_or_default());
@@ -379,7 +379,7 @@ impl World {
     /// Records which referrals of an aged-out discovery controller are known to stafd to be down: stafd may remove them
     /// in the same step.
     fn see_what_ages_out(&mut self) {
-        let (now, seen) = (self.time(), self.judge.seen.get(&Who::Stafd));
+        let (now, seen) = (self.time(), self.judge.seen.get(&Daemon::Stafd));
         // The connection that stafd used counts. Another one to the same controller loses nothing.
         let is_its = |tid: &Tid, shown: &KernelController| match self.judge.used_by_stafd.get(tid) {
             Some(used) => shown.ctrl == *used,
@@ -404,7 +404,7 @@ impl World {
     }
 
     /// Checks a disconnect of a daemon.
-    pub(crate) fn judge_disconnect(&mut self, who: Who, ctrl: CtrlRef) {
+    pub(crate) fn judge_disconnect(&mut self, daemon: Daemon, ctrl: CtrlRef) {
         let Some(known) = self.kernel.get(ctrl).cloned() else { return };
         if known.is_leaving() {
             return;
@@ -412,7 +412,7 @@ impl World {
         let serves = served(&known);
         let name = what(known.target, known.subsystem);
         // An exclusion ends connections that it matches by the data of the kernel.
-        let excluded = self.judge.excludes(who, &known.shown.tid());
+        let excluded = self.judge.excludes(daemon, &known.shown.tid());
         let is_twin = |other: &Controller| {
             (other.target, other.subsystem) == (known.target, known.subsystem)
                 && other.shown.ctrl.birth < ctrl.birth
@@ -422,33 +422,33 @@ impl World {
                 && !self.judge.disconnecting.contains_key(&other.shown.ctrl)
         };
         let twin = self.kernel.controllers.iter().any(is_twin);
-        let right_kind = known.subsystem.is_some() == (who == Who::Stacd);
+        let right_kind = known.subsystem.is_some() == (daemon == Daemon::Stacd);
         if !right_kind || known.shown.kato == Some(0) {
-            self.breach(Invariant::Foreign, format!("{who} disconnects {ctrl} ({name}), which is not its business"));
+            self.breach(Invariant::Foreign, format!("{daemon} disconnects {ctrl} ({name}), which is not its business"));
         }
         let audits =
             self.judge.stac_file.as_ref().is_some_and(|file| file.scope == DisconnectScope::AllMatchingTrtypes);
         match &known.shown.owner {
             Owner::Other(name) => {
-                let text = format!("{who} disconnects {ctrl} ({name}), which belongs to {name}");
+                let text = format!("{daemon} disconnects {ctrl} ({name}), which belongs to {name}");
                 self.breach(Invariant::Owned, text);
             }
-            Owner::None if known.maker == Maker::Hand && !(audits && who == Who::Stacd) => {
-                let text = format!("{who} disconnects {ctrl} ({name}), which it neither connected nor adopted");
+            Owner::None if known.maker == Maker::Hand && !(audits && daemon == Daemon::Stacd) => {
+                let text = format!("{daemon} disconnects {ctrl} ({name}), which it neither connected nor adopted");
                 self.breach(Invariant::Owned, text);
             }
             _ => {}
         }
-        self.judge.disconnecting.insert(ctrl, who);
-        if who == Who::Stacd && !twin && self.plan.land.boot.names(known.target, known.subsystem) {
-            self.breach(Invariant::Boot, format!("{who} disconnects {ctrl} ({name}), which the boot table names"));
+        self.judge.disconnecting.insert(ctrl, daemon);
+        if daemon == Daemon::Stacd && !twin && self.plan.land.boot.names(known.target, known.subsystem) {
+            self.breach(Invariant::Boot, format!("{daemon} disconnects {ctrl} ({name}), which the boot table names"));
         }
         if excluded || twin {
             return;
         }
-        match who {
-            Who::Stafd => self.judge_dc(&known, &serves, &name),
-            Who::Stacd => {
+        match daemon {
+            Daemon::Stafd => self.judge_dc(&known, &serves, &name),
+            Daemon::Stacd => {
                 self.judge_ioc(&known, &serves, &name);
                 self.judge.dirty = self.time();
             }
@@ -458,7 +458,7 @@ impl World {
     fn judge_dc(&mut self, known: &Controller, serves: &[Tid], name: &str) {
         let all_go = self.staf.stopping && self.judge.staf_file.as_ref().is_some_and(|file| !file.persistent);
         if !all_go {
-            self.judge_proof(Who::Stafd, known, serves, name, false);
+            self.judge_proof(Daemon::Stafd, known, serves, name, false);
         }
     }
 
@@ -471,7 +471,7 @@ impl World {
             self.breach(Invariant::Proof, text);
         }
         if !barred {
-            self.judge_proof(Who::Stacd, known, serves, name, audits);
+            self.judge_proof(Daemon::Stacd, known, serves, name, audits);
         }
         let now = self.time();
         if !barred && serves.iter().any(|tid| self.judge.is_hasty(tid, now)) {
@@ -495,25 +495,28 @@ impl World {
         }
     }
 
-    fn judge_proof(&mut self, who: Who, known: &Controller, serves: &[Tid], name: &str, audits: bool) {
+    fn judge_proof(&mut self, daemon: Daemon, known: &Controller, serves: &[Tid], name: &str, audits: bool) {
         let (now, ctrl) = (self.time(), known.shown.ctrl);
         let unproved =
-            |tid: &Tid| self.judge.unproved(who, tid, now).filter(|_| !self.is_served_beside(who, known, tid));
+            |tid: &Tid| self.judge.unproved(daemon, tid, now).filter(|_| !self.is_served_beside(daemon, known, tid));
         // Excluded controllers are unwanted, whatever lists them.
-        let mut wanted = serves.iter().filter(|tid| !self.judge.bars(who, tid));
+        let mut wanted = serves.iter().filter(|tid| !self.judge.bars(daemon, tid));
         if let Some(why) = wanted.find_map(unproved) {
-            self.breach(Invariant::Proof, format!("{who} disconnects {ctrl} ({name}): {why}"));
+            self.breach(Invariant::Proof, format!("{daemon} disconnects {ctrl} ({name}): {why}"));
         }
-        if !audits && !may_serve(known).iter().any(|tid| self.judge.ever_named(who, tid)) {
-            self.breach(Invariant::Foreign, format!("{who} disconnects {ctrl} ({name}), which no source ever named"));
+        if !audits && !may_serve(known).iter().any(|tid| self.judge.ever_named(daemon, tid)) {
+            self.breach(
+                Invariant::Foreign,
+                format!("{daemon} disconnects {ctrl} ({name}), which no source ever named"),
+            );
         }
     }
 
     /// True when another connection serves the controller too, according to the snapshots of the daemon: a connection
     /// that was lost after its newest snapshot still counts. It must be live, unless the one to be disconnected is not
     /// live either, and the daemon must not have requested its disconnect already.
-    fn is_served_beside(&self, who: Who, known: &Controller, tid: &Tid) -> bool {
-        let Some(seen) = self.judge.seen.get(&who) else { return false };
+    fn is_served_beside(&self, daemon: Daemon, known: &Controller, tid: &Tid) -> bool {
+        let Some(seen) = self.judge.seen.get(&daemon) else { return false };
         let (ctrl, is_tids) = (self.mask(known.shown.ctrl), |other: &KernelController| serves(other, tid));
         let is_down = !known.is_live() || seen.controllers.iter().any(|shown| shown.ctrl == ctrl && !shown.is_live());
         let is_going = |other: CtrlRef| self.judge.disconnecting.contains_key(&self.unmask(other));

@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use libstas::core::{
     ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, CtrlState, CtrlType, DisconnectError, Gained,
-    HostEvent, KernelController, Look, OsError, Owner, Time, Uevent, UeventKind, reuse,
+    HostEvent, KernelController, OsError, Owner, Snapshot, Time, Uevent, UeventKind, reuse,
 };
 use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
 
 use crate::fabric::TargetState;
 use crate::files::REFUSED_QUEUE_SIZE;
 use crate::judge::Connection;
-use crate::names::{HOST_NQN, Iface, Subsystem, Target, Via, Who};
+use crate::names::{Daemon, HOST_NQN, Iface, Subsystem, Target, Via};
 use crate::plan::Fault;
 use crate::sabotage::Bug;
 use crate::world::{Asker, Incoming, QueuedEvent, World, say};
@@ -28,7 +28,7 @@ pub(crate) const HANGING_DISCONNECT: Duration = Duration::from_secs(45);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Maker {
     /// Connected by a daemon.
-    Daemon(Who),
+    Daemon(Daemon),
     /// The administrator, by hand.
     Hand,
     /// The firmware, before the daemons were started.
@@ -68,8 +68,8 @@ impl Controller {
     }
 
     /// True for a controller of the daemon's kind that no daemon connected.
-    pub(crate) fn is_foreign_to(&self, who: Who) -> bool {
-        let right_kind = self.subsystem.is_some() == (who == Who::Stacd);
+    pub(crate) fn is_foreign_to(&self, daemon: Daemon) -> bool {
+        let right_kind = self.subsystem.is_some() == (daemon == Daemon::Stacd);
         right_kind && !matches!(self.maker, Maker::Daemon(_) | Maker::Orphan)
     }
 
@@ -135,10 +135,10 @@ impl Kernel {
 
     /// A daemon starts and knows these connections. Its other connections, and those that it could not record before it
     /// was killed, have no owner from now on.
-    pub(crate) fn disown(&mut self, who: Who, has_state: bool, knows: impl Fn(&Controller) -> bool) {
+    pub(crate) fn disown(&mut self, daemon: Daemon, has_state: bool, knows: impl Fn(&Controller) -> bool) {
         for known in &mut self.controllers {
             let recorded = matches!(known.shown.owner, Owner::Stas(_));
-            if known.maker == Maker::Daemon(who) && !(recorded && knows(known)) {
+            if known.maker == Maker::Daemon(daemon) && !(recorded && knows(known)) {
                 known.maker = Maker::Orphan;
                 self.orphans += u64::from(has_state);
             }
@@ -152,70 +152,70 @@ impl Kernel {
 
 impl World {
     /// Takes a snapshot for a daemon.
-    pub(crate) fn snapshot(&mut self, who: Who) -> Look {
-        let looks = match who {
-            Who::Stafd => &mut self.staf.looks,
-            Who::Stacd => &mut self.stac.looks,
+    pub(crate) fn snapshot(&mut self, daemon: Daemon) -> Snapshot {
+        let snapshots = match daemon {
+            Daemon::Stafd => &mut self.staf.snapshots,
+            Daemon::Stacd => &mut self.stac.snapshots,
         };
-        *looks += 1;
-        let order = *looks;
+        *snapshots += 1;
+        let order = *snapshots;
         let shown = |known: &Controller| {
             let mut shown = shown(known, self.now);
             shown.ctrl = self.mask(shown.ctrl);
             Arc::new(shown)
         };
-        let ghosts = self.ghosts.iter().filter(|(seen_by, _)| *seen_by == who).map(|(_, ghost)| ghost.clone());
+        let ghosts = self.ghosts.iter().filter(|(seen_by, _)| *seen_by == daemon).map(|(_, ghost)| ghost.clone());
         let controllers = self.kernel.controllers.iter().map(shown).chain(ghosts).collect();
-        Look { order, seqnum: self.kernel.seqnum, controllers }
+        Snapshot { order, seqnum: self.kernel.seqnum, controllers }
     }
 
     /// Sends an event to all listeners.
     fn emit(&mut self, device: u32, kind: UeventKind) {
         self.kernel.seqnum += 1;
         let event = Uevent { seqnum: self.kernel.seqnum, device, kind };
-        for who in Who::BOTH {
+        for daemon in Daemon::BOTH {
             let silent = matches!(kind, UeventKind::Add | UeventKind::Remove);
-            let lost = silent && self.has(Fault::EventsLost(who)) && self.luck.dice("lost event").percent(50);
-            let overrun = self.has(Fault::EventsOverrun(who));
+            let lost = silent && self.has(Fault::EventsLost(daemon)) && self.luck.dice("lost event").percent(50);
+            let overrun = self.has(Fault::EventsOverrun(daemon));
             if lost || overrun {
-                say!(self, "{who} does not get the event {kind:?} of nvme{device}");
-                self.haunt(who, kind);
+                say!(self, "{daemon} does not get the event {kind:?} of nvme{device}");
+                self.haunt(daemon, kind);
                 if overrun {
                     // The next read of the socket reports the overrun.
                     let wait = self.luck.dice("overrun").ms(0, 100);
-                    self.event(who, wait, HostEvent::Overrun);
+                    self.event(daemon, wait, HostEvent::Overrun);
                 }
                 continue;
             }
             let mut wait = self.luck.dice("event").between(Duration::from_micros(10), Duration::from_millis(3));
-            if self.has(Fault::EventsLate(who)) {
+            if self.has(Fault::EventsLate(daemon)) {
                 wait += self.luck.dice("late event").ms(0, 300);
             }
-            let times = if self.has(Fault::EventsDoubled(who)) { 2 } else { 1 };
+            let times = if self.has(Fault::EventsDoubled(daemon)) { 2 } else { 1 };
             for _ in 0..times {
-                self.event(who, wait, HostEvent::Uevent(event.clone()));
+                self.event(daemon, wait, HostEvent::Uevent(event.clone()));
             }
         }
     }
 
     /// With [`Bug::RemoveEventIsTheTruth`] a controller whose remove event was lost exists for ever.
-    fn haunt(&mut self, who: Who, kind: UeventKind) {
+    fn haunt(&mut self, daemon: Daemon, kind: UeventKind) {
         if let (Bug::RemoveEventIsTheTruth, UeventKind::Remove, Some(gone)) =
             (self.bug.unwrap_or(Bug::LaneJammed), kind, &self.kernel.last_gone)
         {
-            self.ghosts.push((who, gone.clone()));
+            self.ghosts.push((daemon, gone.clone()));
         }
     }
 
     /// Delivers an event, not before earlier events.
-    pub(crate) fn event(&mut self, who: Who, wait: Duration, event: HostEvent) {
-        let until = match who {
-            Who::Stafd => &mut self.staf.events_until,
-            Who::Stacd => &mut self.stac.events_until,
+    pub(crate) fn event(&mut self, daemon: Daemon, wait: Duration, event: HostEvent) {
+        let until = match daemon {
+            Daemon::Stafd => &mut self.staf.events_until,
+            Daemon::Stacd => &mut self.stac.events_until,
         };
         *until = (*until).max(self.now + wait);
         let wait = *until - self.now;
-        self.tell(who, wait, Incoming::Host(event));
+        self.tell(daemon, wait, Incoming::Host(event));
     }
 
     /// Creates a controller; its device number is the lowest free one.
@@ -289,13 +289,13 @@ impl World {
     }
 
     fn write(&mut self, Job { asker, request }: Job) {
-        let before = self.snapshot(asker.who);
+        let before = self.snapshot(asker.daemon);
         if let Some(found) = reuse::find_for(&before, &request, &self.links) {
             self.report(asker, ConnectOutcome::Found(found.ctrl), before, Duration::ZERO);
             return;
         }
         if !self.has_route(Iface::of(&request.tid.host_iface)) {
-            let after = self.snapshot(asker.who);
+            let after = self.snapshot(asker.daemon);
             let error = ConnectError::Kernel { errno: 101, reason: "network is unreachable".into() };
             self.report(asker, ConnectOutcome::Failed(error), after, Duration::from_micros(50));
             return;
@@ -303,13 +303,13 @@ impl World {
         let same =
             |known: &Controller| !known.is_leaving() && known.subsystem.is_some() && known.shown.tid() == request.tid;
         if self.kernel.controllers.iter().any(same) {
-            let after = self.snapshot(asker.who);
+            let after = self.snapshot(asker.daemon);
             let outcome = ConnectOutcome::Failed(ConnectError::Already);
             self.report(asker, outcome, after, Duration::from_micros(50));
             return;
         }
         if request.parameters.queue_size == Some(REFUSED_QUEUE_SIZE) {
-            let after = self.snapshot(asker.who);
+            let after = self.snapshot(asker.daemon);
             let error = ConnectError::Invalid("queue-size is too small".into());
             self.report(asker, ConnectOutcome::Failed(error), after, Duration::from_micros(50));
             return;
@@ -319,11 +319,11 @@ impl World {
             Purpose::Discovery => 30,
             Purpose::Poll => 0,
         };
-        let Some(ctrl) = self.add(&request.tid, kato, Maker::Daemon(asker.who)) else { return };
+        let Some(ctrl) = self.add(&request.tid, kato, Maker::Daemon(asker.daemon)) else { return };
         if let Some(known) = self.kernel.get_mut(ctrl) {
             known.shown.state = CtrlState::Connecting;
         }
-        say!(self, "kernel: {} connects {}: {ctrl}", asker.who, crate::names::short(&request.tid));
+        say!(self, "kernel: {} connects {}: {ctrl}", asker.daemon, crate::names::short(&request.tid));
         let takes = self.write_takes(ctrl);
         self.kernel.writes += 1;
         let number = self.kernel.writes;
@@ -363,27 +363,27 @@ impl World {
             ConnectOutcome::Failed(ConnectError::Kernel { errno: 110, reason: "no answer in time".into() })
         };
         if let Some(asker) = asker.filter(|asker| self.lives(*asker)) {
-            let after = self.snapshot(asker.who);
+            let after = self.snapshot(asker.daemon);
             self.report(asker, outcome, after, held);
         }
         self.pump();
     }
 
-    fn report(&mut self, asker: Asker, outcome: ConnectOutcome, look: Look, held: Duration) {
+    fn report(&mut self, asker: Asker, outcome: ConnectOutcome, snapshot: Snapshot, held: Duration) {
         let outcome = match outcome {
             ConnectOutcome::Made(ctrl) => ConnectOutcome::Made(self.mask(ctrl)),
             other => other,
         };
-        let report = Box::new(ConnectReport { outcome, look, held });
+        let report = Box::new(ConnectReport { outcome, snapshot, held });
         let wait = self.luck.moment("report");
         self.answer(asker, wait, Incoming::Host(HostEvent::Connected { op: asker.op, report }));
     }
 
     /// A process has ended: its threads are gone, and a signal may have aborted the write under way.
-    pub(crate) fn abandon_writes(&mut self, who: Who) {
-        self.kernel.lane.retain(|job| job.asker.who != who);
+    pub(crate) fn abandon_writes(&mut self, daemon: Daemon) {
+        self.kernel.lane.retain(|job| job.asker.daemon != daemon);
         let aborted = self.luck.dice("abort").percent(50);
-        let of_it = |writing: &Writing| writing.asker.is_some_and(|asker| asker.who == who);
+        let of_it = |writing: &Writing| writing.asker.is_some_and(|asker| asker.daemon == daemon);
         if !self.kernel.writing.as_ref().is_some_and(of_it) {
             return;
         }
@@ -403,7 +403,7 @@ impl World {
             return;
         }
         let spared =
-            asker.is_some_and(|asker| self.has_bug(Bug::ExclusionUnreached) && self.is_excluded(asker.who, ctrl));
+            asker.is_some_and(|asker| self.has_bug(Bug::ExclusionUnreached) && self.is_excluded(asker.daemon, ctrl));
         if spared {
             self.disconnected(asker, ctrl, Ok(()));
             return;
@@ -434,8 +434,8 @@ impl World {
         }
     }
 
-    fn is_excluded(&self, who: Who, ctrl: CtrlRef) -> bool {
-        self.kernel.get(ctrl).is_some_and(|known| self.judge.excludes(who, &known.shown.tid()))
+    fn is_excluded(&self, daemon: Daemon, ctrl: CtrlRef) -> bool {
+        self.kernel.get(ctrl).is_some_and(|known| self.judge.excludes(daemon, &known.shown.tid()))
     }
 
     pub(crate) fn deleted(&mut self, asker: Option<Asker>, ctrl: CtrlRef) {

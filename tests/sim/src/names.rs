@@ -69,19 +69,19 @@ impl fmt::Display for Iface {
 
 /// One of the two daemons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Who {
+pub enum Daemon {
     /// stafd
     Stafd,
     /// stacd
     Stacd,
 }
 
-impl Who {
+impl Daemon {
     /// Both daemons, stafd first.
     pub const BOTH: [Self; 2] = [Self::Stafd, Self::Stacd];
 }
 
-impl fmt::Display for Who {
+impl fmt::Display for Daemon {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Stafd => "stafd",

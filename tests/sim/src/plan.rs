@@ -11,7 +11,7 @@ use crate::boot::Boot;
 use crate::dice::Rng;
 use crate::files::{Excluded, Portal, StacFile, StafFile};
 use crate::kernel;
-use crate::names::{Iface, Subsystem, Target, Via, Who};
+use crate::names::{Daemon, Iface, Subsystem, Target, Via};
 use crate::wider;
 
 /// The initial world.
@@ -85,25 +85,25 @@ pub enum Edit {
     /// in-use in stacd.conf.
     InUse(InUse),
     /// exclude= with an interface: added or removed.
-    ExcludeIface(Who, Iface),
+    ExcludeIface(Daemon, Iface),
     /// ip-family=ipv6, which excludes every target of this world; or ipv4+ipv6 again.
-    Family(Who),
+    Family(Daemon),
     /// disconnect-trtypes=rdma in stacd.conf, which matches no connection of this world; or tcp again.
     Trtypes,
     /// A parameter in `[Global]` that the kernel refuses: added or removed.
-    Parameters(Who),
+    Parameters(Daemon),
 }
 
 impl Edit {
     /// The daemon whose file is changed.
     #[must_use]
-    pub fn file_of(&self) -> Who {
+    pub fn file_of(&self) -> Daemon {
         match self {
             Self::Portal(_) | Self::ExcludeDc(_) | Self::GarbleStaf | Self::Zeroconf | Self::Persistence(_) => {
-                Who::Stafd
+                Daemon::Stafd
             }
-            Self::ExcludeIface(who, _) | Self::Family(who) | Self::Parameters(who) => *who,
-            _ => Who::Stacd,
+            Self::ExcludeIface(daemon, _) | Self::Family(daemon) | Self::Parameters(daemon) => *daemon,
+            _ => Daemon::Stacd,
         }
     }
 }
@@ -146,17 +146,17 @@ impl UnclearEntries {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fault {
     /// Half of a daemon's add and remove events are lost, without an overrun.
-    EventsLost(Who),
+    EventsLost(Daemon),
     /// Events reach a daemon up to 300 ms late.
-    EventsLate(Who),
+    EventsLate(Daemon),
     /// A daemon receives its events twice.
-    EventsDoubled(Who),
+    EventsDoubled(Daemon),
     /// A daemon's event socket is full: events are lost, and the daemon is told so.
-    EventsOverrun(Who),
+    EventsOverrun(Daemon),
     /// A daemon cannot read sysfs.
-    LooksFail(Who),
+    SnapshotsFail(Daemon),
     /// A daemon's snapshots take up to 5 s.
-    LooksSlow(Who),
+    SnapshotsSlow(Daemon),
     /// Probes fail with local errors.
     ProbesUnknown,
     /// Probes take 20 s.
@@ -182,7 +182,7 @@ pub enum Fault {
     /// Announcements, goodbyes and queries are lost.
     MulticastLost,
     /// A daemon's state cannot be saved.
-    SavesFail(Who),
+    SavesFail(Daemon),
     /// Known boot tables cannot be read, all of them or some of their records.
     TablesUnreadable,
 }
@@ -195,15 +195,15 @@ pub enum What {
     /// The administrator edits a file and reloads, and after that time reverts the edit and reloads again.
     EditsAndReverts(Edit, Duration),
     /// systemctl reload
-    Reloads(Who),
+    Reloads(Daemon),
     /// systemctl stop, and start after that time.
-    Restarts(Who, Duration),
+    Restarts(Daemon, Duration),
     /// kill -9; systemd starts it again after that time.
-    Kills(Who, Duration),
+    Kills(Daemon, Duration),
     /// kill -9, and the saved state is deleted or garbled before the next start.
-    KillsAndLosesState(Who, Duration),
+    KillsAndLosesState(Daemon, Duration),
     /// SIGSTOP, and SIGCONT after that time.
-    Freezes(Who, Duration),
+    Freezes(Daemon, Duration),
     /// The host is suspended for that time.
     Suspends(Duration),
     /// nvme disconnect of one of the present controllers.
@@ -330,8 +330,8 @@ fn during(dice: &mut Rng, at: Duration, what: &What) -> Option<Action> {
     let at = at + dice.between(Duration::ZERO, *time);
     let away = dice.ms(50, 3_000);
     match dice.below(4) {
-        0 => Some(Action { at, what: What::Restarts(Who::Stafd, away) }),
-        1 => Some(Action { at, what: What::Kills(Who::Stafd, away) }),
+        0 => Some(Action { at, what: What::Restarts(Daemon::Stafd, away) }),
+        1 => Some(Action { at, what: What::Kills(Daemon::Stafd, away) }),
         _ => None,
     }
 }
@@ -453,7 +453,7 @@ fn what(dice: &mut Rng, land: &InitialWorld) -> What {
     let target = Target(dice.below(land.targets.len()));
     let other = Target(dice.below(land.targets.len()));
     let subsystem = Subsystem(dice.below(land.subsystems));
-    let who = Who::BOTH[dice.below(2)];
+    let daemon = Daemon::BOTH[dice.below(2)];
     let name = dice.below(land.names.len());
     if !land.announced.is_empty() && dice.percent(30) {
         return announcing::deed(dice, land);
@@ -468,13 +468,13 @@ fn what(dice: &mut Rng, land: &InitialWorld) -> What {
             let longest = if dice.percent(50) { 60 } else { 1200 };
             What::EditsAndReverts(edit, dice.ms(1, longest))
         }
-        17 => What::Reloads(who),
-        18..=21 => What::Restarts(who, dice.ms(50, 4_000)),
+        17 => What::Reloads(daemon),
+        18..=21 => What::Restarts(daemon, dice.ms(50, 4_000)),
         22..=26 => {
             let away = if dice.percent(80) { dice.ms(100, 2_000) } else { dice.ms(2_000, 60_000) };
-            if dice.percent(80) { What::Kills(who, away) } else { What::KillsAndLosesState(who, away) }
+            if dice.percent(80) { What::Kills(daemon, away) } else { What::KillsAndLosesState(daemon, away) }
         }
-        27..=28 => What::Freezes(who, dice.ms(50, 40_000)),
+        27..=28 => What::Freezes(daemon, dice.ms(50, 40_000)),
         29 => What::Suspends(dice.ms(1_000, 7_200_000)),
         30..=32 => What::DisconnectsByHand(dice.below(16)),
         33..=34 => What::ConnectsByHand(target, subsystem, None),
@@ -496,7 +496,7 @@ fn what(dice: &mut Rng, land: &InitialWorld) -> What {
         82 => What::RouteAdded,
         _ => {
             let time = if dice.percent(70) { dice.ms(100, 8_000) } else { dice.ms(8_000, 60_000) };
-            What::Fault(fault(dice, who), time)
+            What::Fault(fault(dice, daemon), time)
         }
     }
 }
@@ -519,14 +519,14 @@ fn edit(dice: &mut Rng, (target, subsystem, name): (Target, Subsystem, usize)) -
     }
 }
 
-fn fault(dice: &mut Rng, who: Who) -> Fault {
+fn fault(dice: &mut Rng, daemon: Daemon) -> Fault {
     let faults = [
-        Fault::EventsLost(who),
-        Fault::EventsLate(who),
-        Fault::EventsDoubled(who),
-        Fault::EventsOverrun(who),
-        Fault::LooksFail(who),
-        Fault::LooksSlow(who),
+        Fault::EventsLost(daemon),
+        Fault::EventsLate(daemon),
+        Fault::EventsDoubled(daemon),
+        Fault::EventsOverrun(daemon),
+        Fault::SnapshotsFail(daemon),
+        Fault::SnapshotsSlow(daemon),
         Fault::ProbesUnknown,
         Fault::ProbesHang,
         Fault::ReadsFail,
@@ -537,7 +537,7 @@ fn fault(dice: &mut Rng, who: Who) -> Fault {
         Fault::DisconnectRefused,
         Fault::UseUnknown,
         Fault::LaneSlow,
-        Fault::SavesFail(who),
+        Fault::SavesFail(daemon),
         Fault::MulticastLost,
         Fault::TablesUnreadable,
     ];

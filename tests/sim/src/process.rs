@@ -9,7 +9,7 @@ use stacd::connector::Connector;
 use stafd::finder::Finder;
 
 use crate::judging::may_serve;
-use crate::names::Who;
+use crate::names::Daemon;
 use crate::plan::Fault;
 use crate::world::{Asker, Incoming, QueuedEvent, World, say};
 
@@ -34,7 +34,7 @@ pub(crate) struct Process<M: Machine> {
     pub(crate) life: u32,
     pub(crate) frozen_until: Duration,
     /// Number of snapshots that its shell has taken.
-    pub(crate) looks: u64,
+    pub(crate) snapshots: u64,
     /// Number of writes that its core waits for.
     pub(crate) writes: u32,
     /// Its events arrive in order: none before this time.
@@ -57,7 +57,7 @@ impl<M: Machine> Default for Process<M> {
             core: None,
             life: 0,
             frozen_until: Duration::ZERO,
-            looks: 0,
+            snapshots: 0,
             writes: 0,
             events_until: Duration::ZERO,
             stopping: false,
@@ -93,109 +93,109 @@ impl<M: Machine> Process<M> {
 }
 
 impl World {
-    pub(crate) fn life(&self, who: Who) -> Option<u32> {
-        match who {
-            Who::Stafd => self.staf.core.as_ref().map(|_| self.staf.life),
-            Who::Stacd => self.stac.core.as_ref().map(|_| self.stac.life),
+    pub(crate) fn life(&self, daemon: Daemon) -> Option<u32> {
+        match daemon {
+            Daemon::Stafd => self.staf.core.as_ref().map(|_| self.staf.life),
+            Daemon::Stacd => self.stac.core.as_ref().map(|_| self.stac.life),
         }
     }
 
     pub(crate) fn lives(&self, asker: Asker) -> bool {
-        self.life(asker.who) == Some(asker.life)
+        self.life(asker.daemon) == Some(asker.life)
     }
 
     /// Delivers an event to the daemon's present life after that time.
-    pub(crate) fn tell(&mut self, who: Who, wait: Duration, incoming: Incoming) {
-        if let Some(life) = self.life(who) {
-            self.after(wait, QueuedEvent::Deliver(who, life, incoming));
+    pub(crate) fn tell(&mut self, daemon: Daemon, wait: Duration, incoming: Incoming) {
+        if let Some(life) = self.life(daemon) {
+            self.after(wait, QueuedEvent::Deliver(daemon, life, incoming));
         }
     }
 
     /// Delivers an answer to the life that asked, if it still runs.
     pub(crate) fn answer(&mut self, asker: Asker, wait: Duration, incoming: Incoming) {
-        self.after(wait, QueuedEvent::Deliver(asker.who, asker.life, incoming));
+        self.after(wait, QueuedEvent::Deliver(asker.daemon, asker.life, incoming));
     }
 
-    pub(crate) fn deliver(&mut self, who: Who, life: u32, incoming: Incoming) {
-        if self.life(who) != Some(life) {
+    pub(crate) fn deliver(&mut self, daemon: Daemon, life: u32, incoming: Incoming) {
+        if self.life(daemon) != Some(life) {
             return;
         }
-        let frozen = match who {
-            Who::Stafd => self.staf.frozen_until,
-            Who::Stacd => self.stac.frozen_until,
+        let frozen = match daemon {
+            Daemon::Stafd => self.staf.frozen_until,
+            Daemon::Stacd => self.stac.frozen_until,
         };
         if frozen > self.now {
-            self.at(frozen, QueuedEvent::Deliver(who, life, incoming));
+            self.at(frozen, QueuedEvent::Deliver(daemon, life, incoming));
             return;
         }
-        self.hand_in(who, incoming);
+        self.hand_in(daemon, incoming);
     }
 
-    pub(crate) fn start(&mut self, who: Who) {
-        if self.life(who).is_some() {
+    pub(crate) fn start(&mut self, daemon: Daemon) {
+        if self.life(daemon).is_some() {
             return;
         }
         let seed = self.luck.dice("jitter").roll();
-        say!(self, "{who} starts");
+        say!(self, "{daemon} starts");
         let late = self.luck.moment("first events");
-        let has_state = match who {
-            Who::Stafd => self.staf.disk.is_some(),
-            Who::Stacd => self.stac.disk.is_some(),
+        let has_state = match daemon {
+            Daemon::Stafd => self.staf.disk.is_some(),
+            Daemon::Stacd => self.stac.disk.is_some(),
         };
-        match who {
-            Who::Stafd => {
+        match daemon {
+            Daemon::Stafd => {
                 let mut saved = match &self.staf.disk {
                     Some(Running::Staf(saved)) => read_back(saved).unwrap_or_default(),
                     _ => stafd::finder::Saved::default(),
                 };
                 self.spoil_saved_by_stafd(&mut saved);
                 let dcs: BTreeSet<Tid> = saved.dcs.iter().map(|saved| saved.dc.clone()).collect();
-                self.kernel.disown(who, has_state, |known| may_serve(known).iter().any(|tid| dcs.contains(tid)));
+                self.kernel.disown(daemon, has_state, |known| may_serve(known).iter().any(|tid| dcs.contains(tid)));
                 self.staf.begin(Finder::new(saved, seed));
                 self.judge.staf.life = self.staf.life;
                 let now = self.time();
                 self.judge.announced.starts(now);
                 self.judge.excused = now;
-                self.reload(who);
+                self.reload(daemon);
                 let life = self.staf.life;
                 self.after(late, QueuedEvent::NameOwned(life));
             }
-            Who::Stacd => {
+            Daemon::Stacd => {
                 let mut saved = match &self.stac.disk {
                     Some(Running::Stac(saved)) => read_back(saved).unwrap_or_default(),
                     _ => stacd::connector::Saved::default(),
                 };
                 self.spoil_saved_by_stacd(&mut saved);
                 self.kernel
-                    .disown(who, has_state, |known| may_serve(known).iter().any(|tid| saved.members.contains(tid)));
+                    .disown(daemon, has_state, |known| may_serve(known).iter().any(|tid| saved.members.contains(tid)));
                 self.stac.begin(Connector::new(saved, seed));
-                self.reload(who);
+                self.reload(daemon);
                 let life = self.stac.life;
                 self.after(late, QueuedEvent::Watches(life));
             }
         }
         let links = self.links.clone();
         let late = self.luck.moment("links");
-        self.event(who, late, libstas::core::HostEvent::Links(links));
+        self.event(daemon, late, libstas::core::HostEvent::Links(links));
     }
 
     /// The daemon reads its file.
-    pub(crate) fn reload(&mut self, who: Who) {
+    pub(crate) fn reload(&mut self, daemon: Daemon) {
         let identity = self.identity.clone();
-        match who {
-            Who::Stafd if self.staf.core.is_some() => {
+        match daemon {
+            Daemon::Stafd if self.staf.core.is_some() => {
                 let now = self.time();
                 self.judge.staf_loads(&self.staf_file, now);
-                let tables = self.boot_tables(who);
+                let tables = self.boot_tables(daemon);
                 self.feed_staf(stafd::finder::Event::BootTables(tables));
                 let conf = self.spoil_conf_of_stafd(self.staf_file.conf());
                 let settings = stafd::finder::Settings { conf, identity };
                 self.feed_staf(stafd::finder::Event::Configured(Box::new(settings)));
             }
-            Who::Stacd if self.stac.core.is_some() => {
+            Daemon::Stacd if self.stac.core.is_some() => {
                 let now = self.time();
                 self.judge.stac_loads(&self.stac_file, now);
-                let tables = self.boot_tables(who);
+                let tables = self.boot_tables(daemon);
                 self.feed_stac(stacd::connector::Event::BootTables(tables));
                 let conf = self.spoil_conf_of_stacd(self.stac_file.conf());
                 let settings = stacd::connector::Settings { conf, identity };
@@ -205,124 +205,124 @@ impl World {
         }
     }
 
-    pub(crate) fn freeze(&mut self, who: Who, time: Duration) {
+    pub(crate) fn freeze(&mut self, daemon: Daemon, time: Duration) {
         let until = self.now + time;
         self.judge.excused = self.judge.excused.max(self.time() + time);
-        match who {
-            Who::Stafd => self.staf.frozen_until = self.staf.frozen_until.max(until),
-            Who::Stacd => self.stac.frozen_until = self.stac.frozen_until.max(until),
+        match daemon {
+            Daemon::Stafd => self.staf.frozen_until = self.staf.frozen_until.max(until),
+            Daemon::Stacd => self.stac.frozen_until = self.stac.frozen_until.max(until),
         }
     }
 
     /// systemctl stop; it is started again after that time.
-    pub(crate) fn stop(&mut self, who: Who, away: Duration) {
-        let Some(life) = self.life(who) else { return };
-        self.after(STOP_LIMIT, QueuedEvent::StopLimit(who, life));
-        match who {
-            Who::Stafd => {
+    pub(crate) fn stop(&mut self, daemon: Daemon, away: Duration) {
+        let Some(life) = self.life(daemon) else { return };
+        self.after(STOP_LIMIT, QueuedEvent::StopLimit(daemon, life));
+        match daemon {
+            Daemon::Stafd => {
                 (self.staf.stopping, self.staf.away, self.staf.frozen_until) = (true, away, Duration::ZERO);
                 self.feed_staf(stafd::finder::Event::Stop);
             }
-            Who::Stacd => {
+            Daemon::Stacd => {
                 (self.stac.stopping, self.stac.away, self.stac.frozen_until) = (true, away, Duration::ZERO);
                 self.feed_stac(stacd::connector::Event::Stop);
             }
         }
     }
 
-    pub(crate) fn stop_limit(&mut self, who: Who, life: u32) {
-        if self.life(who) == Some(life) {
-            self.stopped(who);
+    pub(crate) fn stop_limit(&mut self, daemon: Daemon, life: u32) {
+        if self.life(daemon) == Some(life) {
+            self.stopped(daemon);
         }
     }
 
     /// The core has nothing left to do: its state is saved, and the process ends.
-    pub(crate) fn stopped(&mut self, who: Who) {
-        let away = match who {
-            Who::Stafd => self.staf.away,
-            Who::Stacd => self.stac.away,
+    pub(crate) fn stopped(&mut self, daemon: Daemon) {
+        let away = match daemon {
+            Daemon::Stafd => self.staf.away,
+            Daemon::Stacd => self.stac.away,
         };
-        if !self.has(Fault::SavesFail(who)) {
+        if !self.has(Fault::SavesFail(daemon)) {
             let of = self.time();
-            match who {
-                Who::Stafd => {
+            match daemon {
+                Daemon::Stafd => {
                     self.staf.disk = self.staf.core.as_ref().map(|core| Running::Staf(core.saved()));
                     self.staf.disk_of = of;
                 }
-                Who::Stacd => {
+                Daemon::Stacd => {
                     self.stac.disk = self.stac.core.as_ref().map(|core| Running::Stac(core.saved()));
                     self.stac.disk_of = of;
                 }
             }
         }
-        say!(self, "{who} has stopped");
-        self.end(who, away);
+        say!(self, "{daemon} has stopped");
+        self.end(daemon, away);
     }
 
     /// Ends the process: kill -9, or the end of a stop.
-    pub(crate) fn end(&mut self, who: Who, away: Duration) {
-        if self.life(who).is_none() {
+    pub(crate) fn end(&mut self, daemon: Daemon, away: Duration) {
+        if self.life(daemon).is_none() {
             return;
         }
-        match who {
-            Who::Stafd => {
+        match daemon {
+            Daemon::Stafd => {
                 self.staf.core = None;
                 let now = self.time();
                 self.judge.announced.ends(now);
                 self.browser_ends();
                 self.judge.staf.forget_after(self.staf.disk_of);
             }
-            Who::Stacd => {
+            Daemon::Stacd => {
                 self.stac.core = None;
                 let now = self.time();
                 self.judge.stacd_ends(now);
                 self.judge.stac.forget_after(self.stac.disk_of);
             }
         }
-        self.judge.ends(who);
-        self.abandon_writes(who);
-        self.left_the_bus(who);
-        self.after(away, QueuedEvent::Start(who));
+        self.judge.ends(daemon);
+        self.abandon_writes(daemon);
+        self.left_the_bus(daemon);
+        self.after(away, QueuedEvent::Start(daemon));
     }
 
-    pub(crate) fn lose_state(&mut self, who: Who) {
-        match who {
-            Who::Stafd => self.staf.disk = None,
-            Who::Stacd => self.stac.disk = None,
+    pub(crate) fn lose_state(&mut self, daemon: Daemon) {
+        match daemon {
+            Daemon::Stafd => self.staf.disk = None,
+            Daemon::Stacd => self.stac.disk = None,
         }
-        self.judge.state_lost(who);
+        self.judge.state_lost(daemon);
     }
 
-    pub(crate) fn save_soon(&mut self, who: Who) {
-        let Some(life) = self.life(who) else { return };
-        let at = match who {
-            Who::Stafd => self.staf.wants_save(self.now),
-            Who::Stacd => self.stac.wants_save(self.now),
+    pub(crate) fn save_soon(&mut self, daemon: Daemon) {
+        let Some(life) = self.life(daemon) else { return };
+        let at = match daemon {
+            Daemon::Stafd => self.staf.wants_save(self.now),
+            Daemon::Stacd => self.stac.wants_save(self.now),
         };
         if let Some(at) = at {
-            self.at(at, QueuedEvent::Save(who, life));
+            self.at(at, QueuedEvent::Save(daemon, life));
         }
     }
 
-    pub(crate) fn save(&mut self, who: Who, life: u32) {
-        if self.life(who) != Some(life) {
+    pub(crate) fn save(&mut self, daemon: Daemon, life: u32) {
+        if self.life(daemon) != Some(life) {
             return;
         }
-        let frozen = match who {
-            Who::Stafd => self.staf.frozen_until,
-            Who::Stacd => self.stac.frozen_until,
+        let frozen = match daemon {
+            Daemon::Stafd => self.staf.frozen_until,
+            Daemon::Stacd => self.stac.frozen_until,
         };
         if frozen > self.now {
-            self.at(frozen, QueuedEvent::Save(who, life));
+            self.at(frozen, QueuedEvent::Save(daemon, life));
             return;
         }
-        let state = match who {
-            Who::Stafd => {
+        let state = match daemon {
+            Daemon::Stafd => {
                 (self.staf.save_due, self.staf.saved_at) = (false, Some(self.now));
                 self.staf.saves += 1;
                 self.staf.core.as_ref().map(|core| Running::Staf(core.saved()))
             }
-            Who::Stacd => {
+            Daemon::Stacd => {
                 (self.stac.save_due, self.stac.saved_at) = (false, Some(self.now));
                 self.stac.saves += 1;
                 self.stac.core.as_ref().map(|core| Running::Stac(core.saved()))
@@ -330,27 +330,27 @@ impl World {
         };
         if let Some(state) = state {
             let wait = self.luck.moment("disk");
-            let number = match who {
-                Who::Stafd => self.staf.saves,
-                Who::Stacd => self.stac.saves,
+            let number = match daemon {
+                Daemon::Stafd => self.staf.saves,
+                Daemon::Stacd => self.stac.saves,
             };
             let of = self.time();
-            self.after(wait, QueuedEvent::Written(who, life, (number, of), Box::new(state)));
+            self.after(wait, QueuedEvent::Written(daemon, life, (number, of), Box::new(state)));
         }
     }
 
     /// Replaces the file, unless it has a later state already. A process that has ended leaves the old one.
-    pub(crate) fn written(&mut self, who: Who, life: u32, (number, of): (u64, Time), state: Running) {
-        if self.life(who) != Some(life) {
+    pub(crate) fn written(&mut self, daemon: Daemon, life: u32, (number, of): (u64, Time), state: Running) {
+        if self.life(daemon) != Some(life) {
             return;
         }
-        if self.has(Fault::SavesFail(who)) {
-            self.after(Duration::from_secs(1), QueuedEvent::Written(who, life, (number, of), Box::new(state)));
+        if self.has(Fault::SavesFail(daemon)) {
+            self.after(Duration::from_secs(1), QueuedEvent::Written(daemon, life, (number, of), Box::new(state)));
             return;
         }
-        let (on_disk, disk_of, disk) = match who {
-            Who::Stafd => (&mut self.staf.on_disk, &mut self.staf.disk_of, &mut self.staf.disk),
-            Who::Stacd => (&mut self.stac.on_disk, &mut self.stac.disk_of, &mut self.stac.disk),
+        let (on_disk, disk_of, disk) = match daemon {
+            Daemon::Stafd => (&mut self.staf.on_disk, &mut self.staf.disk_of, &mut self.staf.disk),
+            Daemon::Stacd => (&mut self.stac.on_disk, &mut self.stac.disk_of, &mut self.stac.disk),
         };
         if number > *on_disk {
             (*on_disk, *disk_of, *disk) = (number, of, Some(state));

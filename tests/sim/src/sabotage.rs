@@ -12,7 +12,7 @@ use crate::air::who_is;
 use crate::bus::ToldAll;
 use crate::judging::served;
 use crate::kernel::Controller;
-use crate::names::{Iface, Target, Who};
+use crate::names::{Daemon, Iface, Target};
 use crate::plan::Fault;
 use crate::world::{QueuedEvent, World};
 
@@ -122,10 +122,10 @@ impl Bug {
             Self::TablesForgotten => Some(Fault::TablesUnreadable),
             Self::SilentStafdIsEmpty => Some(Fault::BusFails),
             Self::EarlierAnswer => Some(Fault::ReadsHang),
-            Self::RemoveEventIsTheTruth => Some(Fault::EventsLost(Who::Stacd)),
+            Self::RemoveEventIsTheTruth => Some(Fault::EventsLost(Daemon::Stacd)),
             Self::PendingForgotten => Some(Fault::LaneSlow),
             Self::UnknownUseIsFree => Some(Fault::UseUnknown),
-            Self::OverrunUntold => Some(Fault::EventsOverrun(Who::Stafd)),
+            Self::OverrunUntold => Some(Fault::EventsOverrun(Daemon::Stafd)),
             Self::HangingDisconnectLost => Some(Fault::DisconnectHangs),
             _ => None,
         }
@@ -138,7 +138,7 @@ impl World {
     }
 
     /// Changes an event of the host on its way to a core; `None`: it is lost.
-    pub(crate) fn spoil(&mut self, who: Who, event: HostEvent) -> Option<HostEvent> {
+    pub(crate) fn spoil(&mut self, daemon: Daemon, event: HostEvent) -> Option<HostEvent> {
         match (self.bug?, event) {
             (Bug::ChangeUnheard, HostEvent::Uevent(event)) if matches!(event.kind, UeventKind::Aen(_)) => {
                 // Every other event.
@@ -158,11 +158,11 @@ impl World {
             }
             (Bug::PendingForgotten, HostEvent::Connected { op, mut report }) => {
                 if let ConnectOutcome::Made(ctrl) = report.outcome
-                    && !self.is_wanted_by(who, ctrl)
+                    && !self.is_wanted_by(daemon, ctrl)
                 {
                     let error = ConnectError::Kernel { errno: 0, reason: "nobody asked for it".into() };
                     report.outcome = ConnectOutcome::Failed(error);
-                    report.look.controllers.retain(|known| known.ctrl != ctrl);
+                    report.snapshot.controllers.retain(|known| known.ctrl != ctrl);
                 }
                 Some(HostEvent::Connected { op, report })
             }
@@ -170,13 +170,13 @@ impl World {
         }
     }
 
-    fn is_wanted_by(&self, who: Who, ctrl: CtrlRef) -> bool {
+    fn is_wanted_by(&self, daemon: Daemon, ctrl: CtrlRef) -> bool {
         use libstas::core::fleet::Status;
         let Some(known) = self.kernel.get(ctrl) else { return true };
         served(known).iter().any(|tid| {
-            let status = match who {
-                Who::Stafd => self.staf.core.as_ref().and_then(|core| Some(core.controller(tid)?.member.status)),
-                Who::Stacd => self.stac.core.as_ref().and_then(|core| Some(core.controller(tid)?.member.status)),
+            let status = match daemon {
+                Daemon::Stafd => self.staf.core.as_ref().and_then(|core| Some(core.controller(tid)?.member.status)),
+                Daemon::Stacd => self.stac.core.as_ref().and_then(|core| Some(core.controller(tid)?.member.status)),
             };
             status.is_some_and(|status| status != Status::RemovalState && status != Status::Kept)
         })
@@ -199,7 +199,8 @@ impl World {
             Some(Bug::GoodbyeUnheard) => heard.retain(|heard| !matches!(heard, BrowseEvent::Gone(_))),
             Some(Bug::ReturnUnheard) => {
                 self.said_goodbye.extend(gone);
-                let returns = |service: &String| who_is(service).is_some_and(|who| self.said_goodbye.contains(&who));
+                let returns =
+                    |service: &String| who_is(service).is_some_and(|daemon| self.said_goodbye.contains(&daemon));
                 heard.retain(|heard| !matches!(heard, BrowseEvent::Announced { service, .. } if returns(service)));
             }
             _ => {}
@@ -216,7 +217,7 @@ impl World {
         let is_free = |via| !self.judge.is_meant_otherwise(&target.dc(via), now);
         let alone = self.air.audible(target).is_empty() && ways.into_iter().all(is_free);
         if let Some(ctrl) = ctrl.filter(|_| alone) {
-            self.judge_disconnect(Who::Stafd, ctrl);
+            self.judge_disconnect(Daemon::Stafd, ctrl);
             self.after(std::time::Duration::ZERO, QueuedEvent::Delete(None, ctrl));
         }
     }
@@ -318,17 +319,17 @@ impl World {
     }
 
     /// With [`Bug::OthersPulled`], a disconnect also ends another connection to the same subsystem.
-    pub(crate) fn spoil_disconnect(&mut self, who: Who, ctrl: CtrlRef) {
+    pub(crate) fn spoil_disconnect(&mut self, daemon: Daemon, ctrl: CtrlRef) {
         if !self.has_bug(Bug::OthersPulled) {
             return;
         }
         let place = self.kernel.get(ctrl).map(|known| (known.target, known.subsystem));
         let is_other = |known: &&Controller| {
-            Some((known.target, known.subsystem)) == place && known.shown.ctrl != ctrl && known.is_foreign_to(who)
+            Some((known.target, known.subsystem)) == place && known.shown.ctrl != ctrl && known.is_foreign_to(daemon)
         };
         let other = self.kernel.controllers.iter().find(is_other).map(|known| known.shown.ctrl);
         if let Some(other) = other {
-            self.judge_disconnect(who, other);
+            self.judge_disconnect(daemon, other);
             self.after(std::time::Duration::ZERO, QueuedEvent::Delete(None, other));
         }
     }
@@ -343,13 +344,13 @@ impl World {
     }
 
     /// With [`Bug::TwoAdoptions`], a member that left its device to another one disconnects it.
-    pub(crate) fn spoil_sharing(&mut self, who: Who, tid: Option<&Tid>, text: &str) {
+    pub(crate) fn spoil_sharing(&mut self, daemon: Daemon, tid: Option<&Tid>, text: &str) {
         if !self.has_bug(Bug::TwoAdoptions) || !text.contains("stays connected, another controller uses it") {
             return;
         }
         let shared = self.kernel.controllers.iter().find(|known| tid.is_some_and(|tid| served(known).contains(tid)));
         if let Some(ctrl) = shared.map(|known| known.shown.ctrl) {
-            self.judge_disconnect(who, ctrl);
+            self.judge_disconnect(daemon, ctrl);
             self.after(std::time::Duration::ZERO, QueuedEvent::Delete(None, ctrl));
         }
     }

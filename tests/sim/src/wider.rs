@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::dice::Rng;
-use crate::names::{Iface, Subsystem, Target, Who};
+use crate::names::{Daemon, Iface, Subsystem, Target};
 use crate::plan::{self, Action, Edit, Fault, InitialWorld, UnclearEntries, What};
 
 /// Percentage of the plans that have such actions.
@@ -31,7 +31,7 @@ pub(crate) fn deeds(land: &InitialWorld, seed: u64) -> Vec<Action> {
 fn what(dice: &mut Rng, land: &InitialWorld) -> What {
     let target = Target(dice.below(land.targets.len()));
     let subsystem = Subsystem(dice.below(land.subsystems));
-    let who = Who::BOTH[dice.below(2)];
+    let daemon = Daemon::BOTH[dice.below(2)];
     let iface = Iface::ALL[dice.below(2)];
     let via = [None, Some(iface), Some(iface)][dice.below(3)];
     match dice.below(24) {
@@ -41,13 +41,13 @@ fn what(dice: &mut Rng, land: &InitialWorld) -> What {
         }
         0..=6 => What::ConnectsByHand(target, subsystem, via),
         7..=8 => What::ConnectsDcByHand(target, via),
-        9..=13 => edit(dice, Edit::Family(who)),
+        9..=13 => edit(dice, Edit::Family(daemon)),
         14 => edit(dice, Edit::Trtypes),
         15 => {
             let scope = Edit::Scope(plan::scope(dice));
             edit(dice, scope)
         }
-        16..=17 => What::EditsAndReverts(Edit::Parameters(who), time(dice)),
+        16..=17 => What::EditsAndReverts(Edit::Parameters(daemon), time(dice)),
         18..=19 => What::Fault(Fault::DisconnectHangs, dice.ms(100, 10_000)),
     }
 }

@@ -61,10 +61,10 @@ impl fmt::Display for Edit {
             Self::GarbleStac => f.write_str("a line of stacd.conf that cannot be read (in or out)"),
             Self::Scope(scope) => write!(f, "disconnect-scope {scope:?}"),
             Self::InUse(in_use) => write!(f, "in-use {in_use:?}"),
-            Self::ExcludeIface(who, iface) => write!(f, "exclude= {iface} (in or out of {who}.conf)"),
-            Self::Family(who) => write!(f, "ip-family (ipv6 or both in {who}.conf)"),
+            Self::ExcludeIface(daemon, iface) => write!(f, "exclude= {iface} (in or out of {daemon}.conf)"),
+            Self::Family(daemon) => write!(f, "ip-family (ipv6 or both in {daemon}.conf)"),
             Self::Trtypes => f.write_str("disconnect-trtypes (rdma or tcp)"),
-            Self::Parameters(who) => write!(f, "a parameter that the kernel refuses (in or out of {who}.conf)"),
+            Self::Parameters(daemon) => write!(f, "a parameter that the kernel refuses (in or out of {daemon}.conf)"),
         }
     }
 }
@@ -72,12 +72,12 @@ impl fmt::Display for Edit {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::EventsLost(who) => write!(f, "{who} loses half of its add and remove events"),
-            Self::EventsLate(who) => write!(f, "{who} gets its events late"),
-            Self::EventsDoubled(who) => write!(f, "{who} gets its events twice"),
-            Self::EventsOverrun(who) => write!(f, "the event socket of {who} overruns"),
-            Self::LooksFail(who) => write!(f, "{who} cannot read sysfs"),
-            Self::LooksSlow(who) => write!(f, "{who} takes seconds to look at sysfs"),
+            Self::EventsLost(daemon) => write!(f, "{daemon} loses half of its add and remove events"),
+            Self::EventsLate(daemon) => write!(f, "{daemon} gets its events late"),
+            Self::EventsDoubled(daemon) => write!(f, "{daemon} gets its events twice"),
+            Self::EventsOverrun(daemon) => write!(f, "the event socket of {daemon} overruns"),
+            Self::SnapshotsFail(daemon) => write!(f, "{daemon} cannot read sysfs"),
+            Self::SnapshotsSlow(daemon) => write!(f, "{daemon} takes seconds to look at sysfs"),
             Self::ProbesUnknown => f.write_str("probes meet local errors"),
             Self::ProbesHang => f.write_str("probes hang"),
             Self::ReadsFail => f.write_str("log pages cannot be read"),
@@ -91,7 +91,7 @@ impl fmt::Display for Fault {
             Self::LaneSlow => f.write_str("the connect path is slow"),
             Self::MulticastLost => f.write_str("multicast gets lost"),
             Self::TablesUnreadable => f.write_str("boot tables cannot be read"),
-            Self::SavesFail(who) => write!(f, "the state of {who} cannot be written"),
+            Self::SavesFail(daemon) => write!(f, "the state of {daemon} cannot be written"),
         }
     }
 }
@@ -106,13 +106,13 @@ impl fmt::Display for What {
             Self::EditsAndReverts(edit, time) => {
                 write!(f, "the administrator edits {edit}, reloads, and takes it back after {}", seconds(*time))
             }
-            Self::Reloads(who) => write!(f, "the administrator reloads {who}"),
-            Self::Restarts(who, away) => write!(f, "{who} is stopped, and started after {}", seconds(*away)),
-            Self::Kills(who, away) => write!(f, "{who} is killed, and started after {}", seconds(*away)),
-            Self::KillsAndLosesState(who, away) => {
-                write!(f, "{who} is killed, loses its state, and is started after {}", seconds(*away))
+            Self::Reloads(daemon) => write!(f, "the administrator reloads {daemon}"),
+            Self::Restarts(daemon, away) => write!(f, "{daemon} is stopped, and started after {}", seconds(*away)),
+            Self::Kills(daemon, away) => write!(f, "{daemon} is killed, and started after {}", seconds(*away)),
+            Self::KillsAndLosesState(daemon, away) => {
+                write!(f, "{daemon} is killed, loses its state, and is started after {}", seconds(*away))
             }
-            Self::Freezes(who, time) => write!(f, "{who} is frozen for {}", seconds(*time)),
+            Self::Freezes(daemon, time) => write!(f, "{daemon} is frozen for {}", seconds(*time)),
             Self::Suspends(time) => write!(f, "the host is suspended for {}", seconds(*time)),
             Self::DisconnectsByHand(nth) => write!(f, "nvme disconnect of controller number {nth}"),
             Self::ConnectsByHand(target, subsystem, via) => {

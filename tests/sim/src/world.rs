@@ -18,7 +18,7 @@ use crate::files::{StacFile, StafFile};
 use crate::invariants::{Breach, Invariant};
 use crate::judge::{Connection, Judge};
 use crate::kernel::{Job, Kernel};
-use crate::names::{self, HOST_NQN, Iface, Subsystem, Target, Who};
+use crate::names::{self, Daemon, HOST_NQN, Iface, Subsystem, Target};
 use crate::plan::{Fault, Plan, What};
 use crate::process::{Process, Running};
 use crate::sabotage::Bug;
@@ -58,7 +58,7 @@ pub(crate) enum Incoming {
 /// The daemon that made a request, and in which life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Asker {
-    pub(crate) who: Who,
+    pub(crate) daemon: Daemon,
     pub(crate) life: u32,
     pub(crate) op: OpId,
 }
@@ -68,14 +68,14 @@ pub(crate) struct Asker {
 pub(crate) enum QueuedEvent {
     Action(What),
     FaultEnds(Fault),
-    Deliver(Who, u32, Incoming),
+    Deliver(Daemon, u32, Incoming),
     // Processes.
-    Start(Who),
-    StopLimit(Who, u32),
-    Save(Who, u32),
-    Written(Who, u32, (u64, Time), Box<Running>),
+    Start(Daemon),
+    StopLimit(Daemon, u32),
+    Save(Daemon, u32),
+    Written(Daemon, u32, (u64, Time), Box<Running>),
     // The host.
-    Look(Asker),
+    Snapshot(Asker),
     Probed(Asker, Portal, bool),
     Resolve(Asker, String),
     CheckUse(Asker, CtrlRef, Vec<CtrlRef>),
@@ -146,7 +146,7 @@ pub struct World {
     /// The reintroduced bug, if any.
     pub(crate) bug: Option<Bug>,
     /// Removed controllers whose remove event did not reach a daemon.
-    pub(crate) ghosts: Vec<(Who, Arc<KernelController>)>,
+    pub(crate) ghosts: Vec<(Daemon, Arc<KernelController>)>,
     /// The targets that have sent a goodbye, for [`Bug::ReturnUnheard`].
     pub(crate) said_goodbye: BTreeSet<Target>,
     /// The newest read of each device, and the newest full fetch.
@@ -199,9 +199,9 @@ impl World {
             world.plan.deeds.push(deed);
         }
         let late = world.luck.moment("boot");
-        world.at(late, QueuedEvent::Start(Who::Stafd));
+        world.at(late, QueuedEvent::Start(Daemon::Stafd));
         let late = world.luck.moment("boot");
-        world.at(late, QueuedEvent::Start(Who::Stacd));
+        world.at(late, QueuedEvent::Start(Daemon::Stacd));
         world
     }
 
@@ -245,7 +245,7 @@ impl World {
     /// Advances time until `end`, or until an invariant is violated.
     pub(crate) fn run_until(&mut self, end: Duration) {
         while self.breach.is_none() {
-            let wake = Who::BOTH.into_iter().filter_map(|who| Some((self.wakes_at(who)?, who))).min();
+            let wake = Daemon::BOTH.into_iter().filter_map(|daemon| Some((self.wakes_at(daemon)?, daemon))).min();
             let next = self.queue.first_key_value().map(|((at, _), _)| *at);
             match (next, wake) {
                 (Some(at), wake) if at <= end && wake.is_none_or(|(wake, _)| at <= wake) => {
@@ -254,9 +254,9 @@ impl World {
                         self.happens(happening);
                     }
                 }
-                (_, Some((at, who))) if at <= end => {
+                (_, Some((at, daemon))) if at <= end => {
                     self.now = at;
-                    self.tick(who);
+                    self.tick(daemon);
                 }
                 _ => {
                     self.now = end;
@@ -267,28 +267,28 @@ impl World {
     }
 
     /// When a daemon's core wants to be called.
-    fn wakes_at(&self, who: Who) -> Option<Duration> {
-        let (deadline, frozen) = match who {
-            Who::Stafd => (self.staf.core.as_ref()?.deadline(), self.staf.frozen_until),
-            Who::Stacd => (self.stac.core.as_ref()?.deadline(), self.stac.frozen_until),
+    fn wakes_at(&self, daemon: Daemon) -> Option<Duration> {
+        let (deadline, frozen) = match daemon {
+            Daemon::Stafd => (self.staf.core.as_ref()?.deadline(), self.staf.frozen_until),
+            Daemon::Stacd => (self.stac.core.as_ref()?.deadline(), self.stac.frozen_until),
         };
         let at = deadline?.0.saturating_sub(BOOTED + self.asleep);
         Some(at.max(self.now).max(frozen))
     }
 
-    fn tick(&mut self, who: Who) {
+    fn tick(&mut self, daemon: Daemon) {
         if self.ticks.0 == self.now {
             self.ticks.1 += 1;
             if self.ticks.1 > SPIN {
-                self.breach(Invariant::Calm, format!("{who} wants to be called again and again without end"));
+                self.breach(Invariant::Calm, format!("{daemon} wants to be called again and again without end"));
                 return;
             }
         } else {
             self.ticks = (self.now, 0);
         }
-        match who {
-            Who::Stafd => self.feed_staf(stafd::finder::Event::Tick),
-            Who::Stacd => self.feed_stac(stacd::connector::Event::Tick),
+        match daemon {
+            Daemon::Stafd => self.feed_staf(stafd::finder::Event::Tick),
+            Daemon::Stacd => self.feed_stac(stacd::connector::Event::Tick),
         }
     }
 
@@ -296,12 +296,12 @@ impl World {
         match happening {
             QueuedEvent::Action(what) => self.deed(what),
             QueuedEvent::FaultEnds(fault) => self.fault_ends(fault),
-            QueuedEvent::Deliver(who, life, incoming) => self.deliver(who, life, incoming),
-            QueuedEvent::Start(who) => self.start(who),
-            QueuedEvent::StopLimit(who, life) => self.stop_limit(who, life),
-            QueuedEvent::Save(who, life) => self.save(who, life),
-            QueuedEvent::Written(who, life, number, state) => self.written(who, life, number, *state),
-            QueuedEvent::Look(asker) => self.look_now(asker),
+            QueuedEvent::Deliver(daemon, life, incoming) => self.deliver(daemon, life, incoming),
+            QueuedEvent::Start(daemon) => self.start(daemon),
+            QueuedEvent::StopLimit(daemon, life) => self.stop_limit(daemon, life),
+            QueuedEvent::Save(daemon, life) => self.save(daemon, life),
+            QueuedEvent::Written(daemon, life, number, state) => self.written(daemon, life, number, *state),
+            QueuedEvent::Snapshot(asker) => self.look_now(asker),
             QueuedEvent::Probed(asker, portal, handshake) => self.probed(asker, &portal, handshake),
             QueuedEvent::Resolve(asker, name) => self.resolve(asker, &name),
             QueuedEvent::CheckUse(asker, ctrl, leaving) => self.check_use(asker, ctrl, &leaving),

@@ -27,7 +27,7 @@ impl Fleet {
                 self.check_secrets(ctx.now, tid);
             }
             Life::Connecting(_) => {}
-            _ if self.identity.is_none() || !self.inventory.has_looked() => {}
+            _ if self.identity.is_none() || !self.inventory.has_snapshot() => {}
             Life::GivenUp | Life::Waiting(_) | Life::Idle | Life::InLane => {
                 if let Some(ctrl) = self.serving(tid) {
                     self.lane.leave(tid);
@@ -122,7 +122,7 @@ impl Fleet {
         let write = Write { failed, held: report.held, portal_live: self.portal_live(&tid), manner };
         let ended = self.lane.ended(ctx, op, &tid, write);
         self.turned_away(ctx, ended.turned);
-        self.take_look(ctx, report.look);
+        self.take_snapshot(ctx, report.snapshot);
         let same_identity = self.is_identity(&identity);
         let passed_over = matches!(report.outcome, ConnectOutcome::Found(ctrl) if !self.may_hold(ctrl));
         let Some(member) = self.members.get_mut(&tid) else { return };
@@ -160,7 +160,7 @@ impl Fleet {
             ConnectOutcome::Failed(error) => {
                 let at_once = member.keep_alive.failed(purpose == Purpose::Poll, error.errno());
                 if *error == ConnectError::Already {
-                    self.request_look(ctx);
+                    self.request_snapshot(ctx);
                 }
                 self.attempt_failed(ctx, &tid, error.to_string(), ended.stay_away);
                 if at_once {

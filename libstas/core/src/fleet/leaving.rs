@@ -43,7 +43,7 @@ impl Fleet {
             // Wait for the late answer: a controller that was created is disconnected then.
             Life::Connecting(_) => {}
             Life::Held { ctrl, .. } => self.part_held(ctx, tid, ctrl, how, &leaving),
-            _ if !self.inventory.has_looked() => {}
+            _ if !self.inventory.has_snapshot() => {}
             // No replacement is looked for: another connection would not be the one that this controller had.
             _ if member.has_held => self.forget(ctx, tid),
             _ => match self.own_connection(tid) {
@@ -323,7 +323,7 @@ impl Fleet {
         let Some(ctrl) = self.disconnecting.remove(&op) else { return };
         ctx.timers.cancel(&Timer::Disconnect(op));
         self.hanging.remove(&op);
-        self.request_look(ctx);
+        self.request_snapshot(ctx);
         let Err(reason) = result else {
             // It is gone, whether sysfs can be read or not: it must not be used any more.
             if self.inventory.lose(ctrl) {

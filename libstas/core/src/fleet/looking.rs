@@ -7,9 +7,9 @@ use crate::context::Context;
 use crate::controller::Life;
 use crate::effect::{HostEffect, Level, Notice, Uevent, UeventKind};
 use crate::inventory::Diff;
-use crate::kernel::{Look, Owner};
+use crate::kernel::{Owner, Snapshot};
 use crate::timers::Timer;
-use crate::{LookError, OpId, Time, reuse};
+use crate::{OpId, SnapshotError, Time, reuse};
 use stas_nvme::Tid;
 
 /// Longest time between two snapshots, whatever the events say. No event tells that a connection went down while the
@@ -41,16 +41,16 @@ pub(super) struct Looking {
 
 impl Fleet {
     /// Requests a snapshot. At most one is under way and one more owed.
-    pub(super) fn request_look(&mut self, ctx: &mut Context<'_>) {
-        if self.look.op.is_some() {
-            self.look.owed = true;
+    pub(super) fn request_snapshot(&mut self, ctx: &mut Context<'_>) {
+        if self.snapshot.op.is_some() {
+            self.snapshot.owed = true;
             return;
         }
         let op = ctx.next_op();
-        self.look.op = Some(op);
-        self.look.started = true;
-        ctx.timers.cancel(&Timer::Look);
-        ctx.host(HostEffect::Look(op));
+        self.snapshot.op = Some(op);
+        self.snapshot.started = true;
+        ctx.timers.cancel(&Timer::Snapshot);
+        ctx.host(HostEffect::TakeSnapshot(op));
     }
 
     /// Schedules a snapshot after a kernel event, unless the newest one is more recent than the event.
@@ -58,22 +58,22 @@ impl Fleet {
         if self.inventory.covers(event) {
             return;
         }
-        self.look.hinted = self.look.hinted.max(event.seqnum);
+        self.snapshot.hinted = self.snapshot.hinted.max(event.seqnum);
         let patient = self.lane.is_busy() && event.kind != UeventKind::Remove;
         let gap = if event.kind == UeventKind::Remove { HINT_GAP } else { CALM_HINT_GAP };
-        let earliest = self.look.last.map_or(ctx.now, |last| last + gap);
+        let earliest = self.snapshot.last.map_or(ctx.now, |last| last + gap);
         let at = earliest.max(if patient { ctx.now + LANE_LOOKS } else { ctx.now });
         if at <= ctx.now {
-            self.request_look(ctx);
-        } else if ctx.timers.get(&Timer::Look).is_none_or(|planned| at < planned) {
-            ctx.timers.set(Timer::Look, at);
+            self.request_snapshot(ctx);
+        } else if ctx.timers.get(&Timer::Snapshot).is_none_or(|planned| at < planned) {
+            ctx.timers.set(Timer::Snapshot, at);
         }
     }
 
     /// After an overrun any event may have been lost: take a snapshot.
     pub(super) fn events_were_lost(&mut self, ctx: &mut Context<'_>) {
-        if self.look.overrun_told.is_none_or(|told| ctx.now.since(told) >= OVERRUN_TOLD_EVERY) {
-            self.look.overrun_told = Some(ctx.now);
+        if self.snapshot.overrun_told.is_none_or(|told| ctx.now.since(told) >= OVERRUN_TOLD_EVERY) {
+            self.snapshot.overrun_told = Some(ctx.now);
             ctx.tell(Notice {
                 level: Level::Warning,
                 tid: None,
@@ -82,21 +82,21 @@ impl Fleet {
                     .to_owned(),
             });
         }
-        self.request_look(ctx);
+        self.request_snapshot(ctx);
     }
 
     /// Takes the answer to a snapshot request.
-    pub(super) fn looked(&mut self, ctx: &mut Context<'_>, op: OpId, result: Result<Look, LookError>) {
-        if self.look.op == Some(op) {
-            self.look.op = None;
-            self.look.hangs = false;
+    pub(super) fn snapshot_taken(&mut self, ctx: &mut Context<'_>, op: OpId, result: Result<Snapshot, SnapshotError>) {
+        if self.snapshot.op == Some(op) {
+            self.snapshot.op = None;
+            self.snapshot.hangs = false;
             ctx.timers.cancel(&Timer::LookAnswer);
         }
         // Also after a failure: otherwise failing snapshots would follow each other without a pause.
-        self.look.last = Some(ctx.now);
+        self.snapshot.last = Some(ctx.now);
         match result {
-            Ok(look) => {
-                self.take_look(ctx, look);
+            Ok(snapshot) => {
+                self.take_snapshot(ctx, snapshot);
                 self.check_kept_again();
             }
             Err(reason) => ctx.tell(Notice {
@@ -108,22 +108,22 @@ impl Fleet {
                 ),
             }),
         }
-        if std::mem::take(&mut self.look.owed) {
-            self.request_look(ctx);
+        if std::mem::take(&mut self.snapshot.owed) {
+            self.request_snapshot(ctx);
         }
     }
 
     /// Applies a snapshot to each member.
-    pub(super) fn take_look(&mut self, ctx: &mut Context<'_>, look: Look) {
-        let first = !self.inventory.has_looked();
-        let Some(diff) = self.inventory.take(look) else { return };
+    pub(super) fn take_snapshot(&mut self, ctx: &mut Context<'_>, snapshot: Snapshot) {
+        let first = !self.inventory.has_snapshot();
+        let Some(diff) = self.inventory.take(snapshot) else { return };
         self.forget_what_is_gone();
         if first {
             self.find_saved_connections();
         }
-        if self.inventory.look().seqnum >= self.look.hinted {
+        if self.inventory.snapshot().seqnum >= self.snapshot.hinted {
             // The events that asked for a snapshot are covered by this one.
-            ctx.timers.cancel(&Timer::Look);
+            ctx.timers.cancel(&Timer::Snapshot);
         }
         self.compare_host_ids(ctx);
         let Diff { appeared, identified, gone, became_live, lost } = diff;
@@ -184,22 +184,22 @@ impl Fleet {
 
     /// Schedules the next snapshot at most [`LOOK_EVERY`] after the last.
     pub(super) fn plan_looks(&mut self, ctx: &mut Context<'_>) {
-        if self.look.op.is_some() {
-            if self.look.hangs {
+        if self.snapshot.op.is_some() {
+            if self.snapshot.hangs {
                 return;
             }
             ctx.timers.set_once(Timer::LookAnswer, ctx.now + LOOK_DEADLINE);
-        } else if self.look.started {
+        } else if self.snapshot.started {
             let every = self.rotation.looks_every().unwrap_or(LOOK_EVERY);
-            let at = self.look.last.unwrap_or(ctx.now) + every;
-            if ctx.timers.get(&Timer::Look).is_none_or(|planned| at < planned) {
-                ctx.timers.set(Timer::Look, at);
+            let at = self.snapshot.last.unwrap_or(ctx.now) + every;
+            if ctx.timers.get(&Timer::Snapshot).is_none_or(|planned| at < planned) {
+                ctx.timers.set(Timer::Snapshot, at);
             }
         }
     }
 
     pub(super) fn look_hangs(&mut self, ctx: &mut Context<'_>) {
-        self.look.hangs = true;
+        self.snapshot.hangs = true;
         ctx.tell(Notice {
             level: Level::Warning,
             tid: None,

@@ -65,7 +65,7 @@ pub struct Fleet {
     inventory: Inventory,
     links: Arc<Links>,
     lane: ConnectQueue,
-    look: looking::Looking,
+    snapshot: looking::Looking,
     /// The requests of the writes under way.
     connecting: BTreeMap<OpId, ConnectRequest>,
     checking: Option<OpId>,
@@ -100,7 +100,7 @@ impl Fleet {
             inventory: Inventory::default(),
             links: Arc::default(),
             lane: ConnectQueue::default(),
-            look: looking::Looking::default(),
+            snapshot: looking::Looking::default(),
             connecting: BTreeMap::new(),
             checking: None,
             disconnecting: BTreeMap::new(),
@@ -122,8 +122,8 @@ impl Fleet {
         self.identity = Some(identity);
         // Its secret may have changed.
         self.dirty.extend(self.members.keys().cloned());
-        if !self.inventory.has_looked() {
-            self.request_look(ctx);
+        if !self.inventory.has_snapshot() {
+            self.request_snapshot(ctx);
         }
     }
 
@@ -244,7 +244,7 @@ impl Fleet {
     /// Takes an event of the host.
     pub fn handle(&mut self, ctx: &mut Context<'_>, event: HostEvent) -> Vec<Report> {
         match event {
-            HostEvent::Looked { op, result } => self.looked(ctx, op, result),
+            HostEvent::SnapshotTaken { op, result } => self.snapshot_taken(ctx, op, result),
             HostEvent::Uevent(event) => self.hint(ctx, &event),
             HostEvent::Overrun => self.events_were_lost(ctx),
             HostEvent::Probed { op, outcome } if self.rotation_probed(ctx.now, op, &outcome) => {}
@@ -270,7 +270,7 @@ impl Fleet {
                 Timer::Retry(tid) | Timer::Part(tid) => {
                     self.dirty.insert(tid.clone());
                 }
-                Timer::Look => self.request_look(ctx),
+                Timer::Snapshot => self.request_snapshot(ctx),
                 Timer::LookAnswer => self.look_hangs(ctx),
                 Timer::UseAnswer => self.use_check_hangs(ctx),
                 Timer::Kick => self.kick(ctx.now),
@@ -289,8 +289,8 @@ impl Fleet {
 
     /// True once the first snapshot was taken.
     #[must_use]
-    pub fn has_looked(&self) -> bool {
-        self.inventory.has_looked()
+    pub fn has_snapshot(&self) -> bool {
+        self.inventory.has_snapshot()
     }
 
     /// The kernel's controllers.
@@ -354,7 +354,7 @@ impl Fleet {
     #[must_use]
     pub fn may_be_live(&self, tid: &Tid) -> bool {
         let may_be = |kernel: &KernelController| kernel.is_live() || kernel.state == CtrlState::Unknown;
-        !self.has_looked() || self.kernel(tid).is_some_and(may_be)
+        !self.has_snapshot() || self.kernel(tid).is_some_and(may_be)
     }
 
     /// Re-examines members until no further changes follow. Returns what happened to them.

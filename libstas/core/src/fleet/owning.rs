@@ -36,7 +36,7 @@ impl Fleet {
         let with_holders = |instance: &Instance| {
             let now = self.holders(instance.ctrl).into_iter().cloned();
             // Before the first snapshot no member holds its connection yet: save the restored holders.
-            let before = instance.holders.iter().filter(|_| !self.has_looked()).cloned();
+            let before = instance.holders.iter().filter(|_| !self.has_snapshot()).cloned();
             Instance { holders: now.chain(before).collect(), ..instance.clone() }
         };
         Some(self.ours.values().map(with_holders).collect())

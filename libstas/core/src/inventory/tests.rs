@@ -14,15 +14,15 @@ fn kernel(device: u32, birth: u64, state: CtrlState) -> KernelController {
     }
 }
 
-fn look(order: u64, seqnum: u64, controllers: Vec<KernelController>) -> Look {
-    Look::new(order, seqnum, controllers)
+fn snapshot(order: u64, seqnum: u64, controllers: Vec<KernelController>) -> Snapshot {
+    Snapshot::new(order, seqnum, controllers)
 }
 
 #[test]
 fn a_recycled_device_number_is_another_controller() {
     let mut inventory = Inventory::default();
-    inventory.take(look(1, 1, vec![kernel(0, 10, CtrlState::Live)]));
-    let diff = inventory.take(look(2, 2, vec![kernel(0, 11, CtrlState::Live)])).unwrap();
+    inventory.take(snapshot(1, 1, vec![kernel(0, 10, CtrlState::Live)]));
+    let diff = inventory.take(snapshot(2, 2, vec![kernel(0, 11, CtrlState::Live)])).unwrap();
     assert_eq!(diff.appeared, [CtrlRef { device: 0, birth: 11 }]);
     assert_eq!(diff.gone[0].ctrl, CtrlRef { device: 0, birth: 10 });
     assert_eq!(inventory.device(0).map(|kernel| kernel.ctrl.birth), Some(11));
@@ -31,8 +31,8 @@ fn a_recycled_device_number_is_another_controller() {
 #[test]
 fn an_older_snapshot_is_ignored() {
     let mut inventory = Inventory::default();
-    inventory.take(look(2, 5, vec![kernel(0, 10, CtrlState::Live)]));
-    assert_eq!(inventory.take(look(1, 4, Vec::new())), None);
+    inventory.take(snapshot(2, 5, vec![kernel(0, 10, CtrlState::Live)]));
+    assert_eq!(inventory.take(snapshot(1, 4, Vec::new())), None);
     assert!(inventory.get(CtrlRef { device: 0, birth: 10 }).is_some());
 }
 
@@ -41,7 +41,7 @@ fn events_from_before_the_look_are_covered_by_it() {
     let mut inventory = Inventory::default();
     let event = |seqnum| Uevent { seqnum, device: 0, kind: UeventKind::Remove };
     assert!(!inventory.covers(&event(0)));
-    inventory.take(look(1, 7, Vec::new()));
+    inventory.take(snapshot(1, 7, Vec::new()));
     assert!(inventory.covers(&event(7)));
     assert!(!inventory.covers(&event(8)));
 }
@@ -49,10 +49,10 @@ fn events_from_before_the_look_are_covered_by_it() {
 #[test]
 fn changes_of_state_are_reported() {
     let mut inventory = Inventory::default();
-    let first = inventory.take(look(1, 1, vec![kernel(0, 1, CtrlState::Connecting)])).unwrap();
+    let first = inventory.take(snapshot(1, 1, vec![kernel(0, 1, CtrlState::Connecting)])).unwrap();
     assert!(first.became_live.is_empty());
-    let up = inventory.take(look(2, 1, vec![kernel(0, 1, CtrlState::Live)])).unwrap();
+    let up = inventory.take(snapshot(2, 1, vec![kernel(0, 1, CtrlState::Live)])).unwrap();
     assert_eq!(up.became_live.len(), 1);
-    let down = inventory.take(look(3, 1, vec![kernel(0, 1, CtrlState::Connecting)])).unwrap();
+    let down = inventory.take(snapshot(3, 1, vec![kernel(0, 1, CtrlState::Connecting)])).unwrap();
     assert_eq!(down.lost.len(), 1);
 }

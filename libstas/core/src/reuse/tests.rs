@@ -124,18 +124,18 @@ fn what_is_on_its_way_out_or_only_passing_by_is_not_taken_over() {
 fn a_live_connection_is_taken_before_one_that_is_not() {
     let down = KernelController { state: CtrlState::Connecting, ..kernel() };
     let live = KernelController { ctrl: CtrlRef { device: 1, birth: 2 }, ..kernel() };
-    let look = Look::new(0, 0, [down, live.clone()]);
-    assert_eq!(find(&look, &Tid::new(tid()), &links(), false), Some(&live));
+    let snapshot = Snapshot::new(0, 0, [down, live.clone()]);
+    assert_eq!(find(&snapshot, &Tid::new(tid()), &links(), false), Some(&live));
 }
 
 #[test]
 fn a_connection_of_ones_own_is_taken_before_a_live_one_by_a_certain_interface() {
     let own = KernelController { state: CtrlState::Connecting, ..kernel() };
     let other = KernelController { ctrl: CtrlRef { device: 1, birth: 2 }, host_iface: "eth1".into(), ..kernel() };
-    let look = Look::new(0, 0, [other.clone(), own.clone()]);
-    assert_eq!(find(&look, &Tid::new(tid()), &links(), false), Some(&own));
+    let snapshot = Snapshot::new(0, 0, [other.clone(), own.clone()]);
+    assert_eq!(find(&snapshot, &Tid::new(tid()), &links(), false), Some(&own));
     let wanted = Tid::new(TidParts { host_iface: "eth1".into(), ..tid() });
-    assert_eq!(find(&look, &wanted, &links(), false), Some(&other));
+    assert_eq!(find(&snapshot, &wanted, &links(), false), Some(&other));
 }
 
 /// A connection and a TID with link-local addresses: traddr and host-iface of each, and whether the connection serves

@@ -45,9 +45,9 @@ async fn a_look_is_answered() {
     let tree = FakeTree::new();
     let ctrl = tree.controller(0, "traddr=192.0.2.1,trsvcid=4420");
     let (host, mut events) = host(&tree);
-    host.start(HostEffect::Look(OpId(7)));
-    let HostEvent::Looked { op: OpId(7), result: Ok(look) } = answer(&mut events).await else { panic!() };
-    assert_eq!(look.controllers.first().unwrap().ctrl, ctrl);
+    host.start(HostEffect::TakeSnapshot(OpId(7)));
+    let HostEvent::SnapshotTaken { op: OpId(7), result: Ok(snapshot) } = answer(&mut events).await else { panic!() };
+    assert_eq!(snapshot.controllers.first().unwrap().ctrl, ctrl);
 }
 
 #[tokio::test]
@@ -55,8 +55,8 @@ async fn a_look_that_fails_is_answered_too() {
     let tree = FakeTree::new();
     fs::remove_file(tree.path("sys/kernel/uevent_seqnum")).unwrap();
     let (host, mut events) = host(&tree);
-    host.start(HostEffect::Look(OpId(7)));
-    let HostEvent::Looked { op: OpId(7), result: Err(reason) } = answer(&mut events).await else { panic!() };
+    host.start(HostEffect::TakeSnapshot(OpId(7)));
+    let HostEvent::SnapshotTaken { op: OpId(7), result: Err(reason) } = answer(&mut events).await else { panic!() };
     assert!(reason.path.contains("uevent_seqnum"), "{reason}");
 }
 
@@ -67,12 +67,12 @@ fn one_look_answers_all_who_asked_before_it() {
     let (sender, received) = mpsc::channel();
     let sender = Mutex::new(sender);
     let tell = Tell(Arc::new(move |event| sender.lock().unwrap().send(event).unwrap()));
-    look(&scanner, &tree.roots(), [1, 2, 3].map(|op| Task::Look(OpId(op))).into_iter(), &tell);
+    snapshot(&scanner, &tree.roots(), [1, 2, 3].map(|op| Task::TakeSnapshot(OpId(op))).into_iter(), &tell);
     drop(tell);
     let orders: Vec<u64> = received
         .iter()
         .map(|event| match event {
-            HostEvent::Looked { result: Ok(look), .. } => look.order,
+            HostEvent::SnapshotTaken { result: Ok(snapshot), .. } => snapshot.order,
             event => panic!("{event:?}"),
         })
         .collect();
@@ -134,17 +134,17 @@ async fn a_claim_is_in_the_registry_before_a_later_look_and_a_removal_takes_it_o
     let (host, mut events) = host(&tree);
     let entry = |device: u32| tree.path(format!("run/nvme/registry/nvme{device}"));
     host.start(HostEffect::Claim(CtrlRef { birth: ctrl.birth + 1, ..ctrl }));
-    host.start(HostEffect::Look(OpId(1)));
-    let HostEvent::Looked { result: Ok(look), .. } = answer(&mut events).await else { panic!() };
-    assert_eq!(look.controllers.first().unwrap().owner, Owner::None, "another controller was meant");
+    host.start(HostEffect::TakeSnapshot(OpId(1)));
+    let HostEvent::SnapshotTaken { result: Ok(snapshot), .. } = answer(&mut events).await else { panic!() };
+    assert_eq!(snapshot.controllers.first().unwrap().owner, Owner::None, "another controller was meant");
     assert!(!entry(7).exists(), "our entry of a controller that went before this run");
     host.start(HostEffect::Claim(ctrl));
-    host.start(HostEffect::Look(OpId(2)));
-    let HostEvent::Looked { result: Ok(look), .. } = answer(&mut events).await else { panic!() };
-    assert_eq!(look.controllers.first().unwrap().owner, Owner::Stas(Gained::Adopted));
+    host.start(HostEffect::TakeSnapshot(OpId(2)));
+    let HostEvent::SnapshotTaken { result: Ok(snapshot), .. } = answer(&mut events).await else { panic!() };
+    assert_eq!(snapshot.controllers.first().unwrap().owner, Owner::Stas(Gained::Adopted));
     tree.remove(ctrl);
     host.looking.ask(Task::Removed(0, 1001));
-    host.start(HostEffect::Look(OpId(3)));
+    host.start(HostEffect::TakeSnapshot(OpId(3)));
     answer(&mut events).await;
     assert!(!entry(0).exists());
 }
@@ -161,8 +161,8 @@ async fn secrets_are_hidden_before_a_later_look_is_answered() {
     host.start(HostEffect::HideSecrets(known));
     host.looking.ask(Task::HideNew(new.device));
     host.looking.ask(Task::HideNew(7));
-    host.start(HostEffect::Look(OpId(1)));
-    assert!(matches!(answer(&mut events).await, HostEvent::Looked { op: OpId(1), result: Ok(_) }));
+    host.start(HostEffect::TakeSnapshot(OpId(1)));
+    assert!(matches!(answer(&mut events).await, HostEvent::SnapshotTaken { op: OpId(1), result: Ok(_) }));
     for file in ["nvme0/dhchap_secret", "nvme1/dhchap_ctrl_secret"] {
         let mode = fs::metadata(tree.path(format!("sys/class/nvme/{file}"))).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600, "{file}");
@@ -237,7 +237,7 @@ async fn the_host_can_be_dropped_at_any_time() {
     let tree = FakeTree::new();
     let (host, events) = host(&tree);
     drop(events);
-    host.start(HostEffect::Look(OpId(1)));
+    host.start(HostEffect::TakeSnapshot(OpId(1)));
     host.start(HostEffect::Save);
     drop(host);
 }

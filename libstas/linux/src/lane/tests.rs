@@ -40,7 +40,7 @@ fn what_is_connected_already_is_found_and_nothing_is_written() {
     let ctrl = tree.controller(0, "traddr=192.0.2.1,trsvcid=4420");
     let report = worker(&tree).carry_out(&request("192.0.2.1"));
     assert_eq!(report.outcome, ConnectOutcome::Found(ctrl), "there is no device to write to");
-    assert_eq!((report.held, report.look.controllers.len()), (Duration::ZERO, 1));
+    assert_eq!((report.held, report.snapshot.controllers.len()), (Duration::ZERO, 1));
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_controller_that_is_made_is_told_with_the_look_after_it() {
     device(&tree, &mut worker, &request("192.0.2.1"), "instance=5,cntlid=1");
     let report = worker.carry_out(&request("192.0.2.1"));
     assert_eq!(report.outcome, ConnectOutcome::Made(ctrl));
-    let owners: Vec<_> = report.look.controllers.iter().map(|made| &made.owner).collect();
+    let owners: Vec<_> = report.snapshot.controllers.iter().map(|made| &made.owner).collect();
     assert_eq!(owners, [&Owner::Stas(Gained::Connected)]);
     let owner = std::fs::read_to_string(tree.path("run/nvme/registry/nvme5/owner")).unwrap();
     assert_eq!(owner, "stas\n", "other programs leave it alone from now on");
@@ -136,7 +136,7 @@ fn without_the_device_the_failure_is_told_with_the_look() {
     tree.controller(0, "traddr=192.0.2.7,trsvcid=4420");
     let report = worker(&tree).carry_out(&request("192.0.2.1"));
     assert!(matches!(report.outcome, ConnectOutcome::Failed(ConnectError::Kernel { .. })), "{report:?}");
-    assert_eq!(report.look.controllers.len(), 1);
+    assert_eq!(report.snapshot.controllers.len(), 1);
 }
 
 #[test]
@@ -144,9 +144,9 @@ fn the_controller_that_was_made_is_the_one_of_the_look_after_the_write() {
     let tree = FakeTree::new();
     let ctrl = tree.controller(5, "traddr=192.0.2.1,trsvcid=4420");
     let worker = worker(&tree);
-    let look = worker.look().unwrap();
-    assert_eq!(worker.outcome(Ok(5), &look, &request("192.0.2.1")), ConnectOutcome::Made(ctrl));
-    let ConnectOutcome::Failed(error) = worker.outcome(Ok(6), &look, &request("192.0.2.1")) else { panic!() };
+    let snapshot = worker.snapshot().unwrap();
+    assert_eq!(worker.outcome(Ok(5), &snapshot, &request("192.0.2.1")), ConnectOutcome::Made(ctrl));
+    let ConnectOutcome::Failed(error) = worker.outcome(Ok(6), &snapshot, &request("192.0.2.1")) else { panic!() };
     assert!(error.to_string().contains("nvme6"), "{error}");
 }
 
@@ -155,10 +155,10 @@ fn already_means_look_and_adopt() {
     let tree = FakeTree::new();
     let ctrl = tree.controller(5, "traddr=192.0.2.1,trsvcid=4420");
     let worker = worker(&tree);
-    let look = worker.look().unwrap();
+    let snapshot = worker.snapshot().unwrap();
     let already = || Err(ConnectError::Already);
-    assert_eq!(worker.outcome(already(), &look, &request("192.0.2.1")), ConnectOutcome::Found(ctrl));
-    let unseen = worker.outcome(already(), &look, &request("192.0.2.2"));
+    assert_eq!(worker.outcome(already(), &snapshot, &request("192.0.2.1")), ConnectOutcome::Found(ctrl));
+    let unseen = worker.outcome(already(), &snapshot, &request("192.0.2.2"));
     assert_eq!(unseen, ConnectOutcome::Failed(ConnectError::Already));
 }
 

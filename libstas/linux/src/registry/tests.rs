@@ -23,8 +23,8 @@ impl Scene {
     }
 
     fn kernel(&self) -> KernelController {
-        let look = Scanner::new(self.tree.roots()).look().unwrap();
-        (**look.controllers.iter().find(|kernel| kernel.ctrl.device == 3).unwrap()).clone()
+        let snapshot = Scanner::new(self.tree.roots()).snapshot().unwrap();
+        (**snapshot.controllers.iter().find(|kernel| kernel.ctrl.device == 3).unwrap()).clone()
     }
 
     fn owner(&self) -> Owner {

@@ -21,7 +21,7 @@ pub use directory::{ControllerDir, birth};
 use super::Roots;
 use super::registry::Registry;
 use entry::Entry;
-use stas_core::{CtrlRef, KernelController, Look, LookError, OsError};
+use stas_core::{CtrlRef, KernelController, OsError, Snapshot, SnapshotError};
 
 /// Takes snapshots of /sys/class/nvme. One process has one scanner, so that its snapshots are ordered.
 #[derive(Debug)]
@@ -89,7 +89,7 @@ impl Scanner {
     ///
     /// # Errors
     /// If sysfs cannot be read. This proves nothing about any controller.
-    pub fn look(&mut self) -> Result<Look, LookError> {
+    pub fn snapshot(&mut self) -> Result<Snapshot, SnapshotError> {
         self.look_with(true)
     }
 
@@ -99,11 +99,11 @@ impl Scanner {
     ///
     /// # Errors
     /// As [`Scanner::look`].
-    pub fn glance(&mut self) -> Result<Look, LookError> {
+    pub fn glance(&mut self) -> Result<Snapshot, SnapshotError> {
         self.look_with(false)
     }
 
-    fn look_with(&mut self, all_states: bool) -> Result<Look, LookError> {
+    fn look_with(&mut self, all_states: bool) -> Result<Snapshot, SnapshotError> {
         let seqnum = self.uevent_seqnum()?;
         let present = self.list()?;
         self.order += 1;
@@ -113,7 +113,7 @@ impl Scanner {
         for ctrl in present {
             controllers.extend(self.controller(ctrl, reconnected.contains(&ctrl.device), all_states)?);
         }
-        Ok(Look { order: self.order, seqnum, controllers })
+        Ok(Snapshot { order: self.order, seqnum, controllers })
     }
 
     /// Reads one controller. `None` if it no longer exists or is not a fabrics controller.
@@ -122,7 +122,7 @@ impl Scanner {
         ctrl: CtrlRef,
         reconnected: bool,
         all_states: bool,
-    ) -> Result<Option<Arc<KernelController>>, LookError> {
+    ) -> Result<Option<Arc<KernelController>>, SnapshotError> {
         let failed = |error| unreadable(format_args!("/sys/class/nvme/{ctrl}"), error);
         let mut known = match self.known.remove(&ctrl) {
             Some(Known::Foreign) => Some(Known::Foreign),
@@ -150,7 +150,7 @@ impl Scanner {
         Ok(found)
     }
 
-    fn list(&self) -> Result<BTreeSet<CtrlRef>, LookError> {
+    fn list(&self) -> Result<BTreeSet<CtrlRef>, SnapshotError> {
         let class = self.roots.class();
         let failed = |error| unreadable(class.display(), error);
         let entries = match fs::read_dir(&class) {
@@ -168,7 +168,7 @@ impl Scanner {
         Ok(present)
     }
 
-    fn uevent_seqnum(&mut self) -> Result<u64, LookError> {
+    fn uevent_seqnum(&mut self) -> Result<u64, SnapshotError> {
         let path: PathBuf = self.roots.sys.join("kernel/uevent_seqnum");
         let failed = |error| unreadable(path.display(), error);
         let file = match &self.seqnum {
@@ -183,8 +183,8 @@ impl Scanner {
 }
 
 /// The error for a path that cannot be read.
-fn unreadable(path: impl fmt::Display, error: io::Error) -> LookError {
-    LookError { path: path.to_string(), error: OsError::new(error) }
+fn unreadable(path: impl fmt::Display, error: io::Error) -> SnapshotError {
+    SnapshotError { path: path.to_string(), error: OsError::new(error) }
 }
 
 /// Reads a controller for the first time. `None` if it no longer exists.

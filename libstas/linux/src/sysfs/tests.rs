@@ -17,10 +17,10 @@ fn a_look_shows_every_fabrics_controller_and_no_other() {
     let pcie = tree.controller(1, "0000:01:00.0");
     tree.set(pcie, "transport", "pcie");
     tree.put("sys/class/nvme/nvme-subsys0/nqn", "x");
-    let look = Scanner::new(tree.roots()).look().unwrap();
-    assert_eq!(look.seqnum, 1000);
-    assert_eq!(look.controllers.len(), 1);
-    let ctrl = &look.controllers[0];
+    let snapshot = Scanner::new(tree.roots()).snapshot().unwrap();
+    assert_eq!(snapshot.seqnum, 1000);
+    assert_eq!(snapshot.controllers.len(), 1);
+    let ctrl = &snapshot.controllers[0];
     assert_eq!((ctrl.ctrl, ctrl.transport, ctrl.state), (tcp, Transport::Tcp, CtrlState::Live));
     assert_eq!((ctrl.traddr.as_str(), ctrl.trsvcid.as_str()), ("192.0.2.1", "4420"));
     assert_eq!((ctrl.model.as_str(), ctrl.kato, ctrl.cntrltype), ("Linux", Some(5), CtrlType::Io));
@@ -33,8 +33,8 @@ fn a_connection_that_shows_a_tls_key_is_encrypted_whatever_the_key() {
         let encrypted = tree.controller(0, ADDRESS);
         tree.controller(1, ADDRESS);
         tree.set(encrypted, "tls_key", key);
-        let look = Scanner::new(tree.roots()).look().unwrap();
-        assert_eq!(look.controllers.iter().map(|ctrl| ctrl.encrypted).collect::<Vec<_>>(), [true, false]);
+        let snapshot = Scanner::new(tree.roots()).snapshot().unwrap();
+        assert_eq!(snapshot.controllers.iter().map(|ctrl| ctrl.encrypted).collect::<Vec<_>>(), [true, false]);
     }
 }
 
@@ -42,14 +42,14 @@ fn a_connection_that_shows_a_tls_key_is_encrypted_whatever_the_key() {
 fn without_an_nvme_driver_there_is_no_controller() {
     let tree = FakeTree::new();
     fs::remove_dir(tree.path("sys/class/nvme")).unwrap();
-    assert_eq!(Scanner::new(tree.roots()).look().unwrap().controllers, []);
+    assert_eq!(Scanner::new(tree.roots()).snapshot().unwrap().controllers, []);
 }
 
 #[test]
 fn sysfs_that_cannot_be_read_is_an_error_and_not_an_empty_look() {
     let tree = FakeTree::new();
     fs::remove_file(tree.path("sys/kernel/uevent_seqnum")).unwrap();
-    let error = Scanner::new(tree.roots()).look().unwrap_err();
+    let error = Scanner::new(tree.roots()).snapshot().unwrap_err();
     assert!(error.to_string().contains("uevent_seqnum"), "{error}");
 }
 
@@ -58,10 +58,10 @@ fn the_state_is_read_at_each_look() {
     let tree = FakeTree::new();
     let ctrl = tree.controller(0, ADDRESS);
     let mut scanner = Scanner::new(tree.roots());
-    let first = scanner.look().unwrap();
+    let first = scanner.snapshot().unwrap();
     tree.set(ctrl, "state", "connecting");
     tree.put("sys/kernel/uevent_seqnum", "1001\n");
-    let second = scanner.look().unwrap();
+    let second = scanner.snapshot().unwrap();
     assert_eq!(second.controllers[0].state, CtrlState::Connecting);
     assert_eq!(second.seqnum, 1001);
     assert!(second.order > first.order);
@@ -81,7 +81,7 @@ fn a_glance_sees_who_comes_goes_and_comes_up_and_leaves_the_live_ones_states_to_
     let second = scanner.glance().unwrap();
     assert_eq!(second.controllers.iter().map(|c| c.state).collect::<Vec<_>>(), [CtrlState::Live; 3]);
     assert!(Arc::ptr_eq(&first.controllers[0], &second.controllers[0]), "what stays as it is is shared");
-    assert_eq!(scanner.look().unwrap().controllers[0].state, CtrlState::Connecting);
+    assert_eq!(scanner.snapshot().unwrap().controllers[0].state, CtrlState::Connecting);
     assert_eq!(scanner.glance().unwrap().controllers[0].state, CtrlState::Connecting);
     tree.remove(came);
     assert_eq!(scanner.glance().unwrap().controllers.len(), 2);
@@ -92,11 +92,11 @@ fn the_source_address_is_remembered_while_the_connection_is_down() {
     let tree = FakeTree::new();
     let ctrl = tree.controller(0, ADDRESS);
     let mut scanner = Scanner::new(tree.roots());
-    scanner.look().unwrap();
+    scanner.snapshot().unwrap();
     tree.set(ctrl, "state", "connecting");
     tree.set(ctrl, "address", "traddr=192.0.2.1,trsvcid=4420");
     scanner.reconnected().note(0);
-    assert_eq!(scanner.look().unwrap().controllers[0].src_addr, "192.0.2.9".parse().ok());
+    assert_eq!(scanner.snapshot().unwrap().controllers[0].src_addr, "192.0.2.9".parse().ok());
 }
 
 #[test]
@@ -104,18 +104,18 @@ fn a_source_address_that_changed_with_a_reconnection_is_seen() {
     let tree = FakeTree::new();
     let ctrl = tree.controller(0, ADDRESS);
     let mut scanner = Scanner::new(tree.roots());
-    scanner.look().unwrap();
+    scanner.snapshot().unwrap();
     let moved = "traddr=192.0.2.1,trsvcid=4420,src_addr=192.0.2.10";
     tree.set(ctrl, "address", moved);
-    assert_eq!(scanner.look().unwrap().controllers[0].src_addr, "192.0.2.9".parse().ok(), "nothing hinted at it");
+    assert_eq!(scanner.snapshot().unwrap().controllers[0].src_addr, "192.0.2.9".parse().ok(), "nothing hinted at it");
     scanner.reconnected().note(0);
-    assert_eq!(scanner.look().unwrap().controllers[0].src_addr, "192.0.2.10".parse().ok());
+    assert_eq!(scanner.snapshot().unwrap().controllers[0].src_addr, "192.0.2.10".parse().ok());
 
     tree.set(ctrl, "state", "connecting");
-    scanner.look().unwrap();
+    scanner.snapshot().unwrap();
     tree.set(ctrl, "state", "live");
     tree.set(ctrl, "address", ADDRESS);
-    assert_eq!(scanner.look().unwrap().controllers[0].src_addr, "192.0.2.9".parse().ok(), "it came up again");
+    assert_eq!(scanner.snapshot().unwrap().controllers[0].src_addr, "192.0.2.9".parse().ok(), "it came up again");
 }
 
 #[test]
@@ -128,14 +128,14 @@ fn what_is_not_filled_in_at_first_is_read_again() {
         tree.set(ctrl, name, value);
     }
     let mut scanner = Scanner::new(tree.roots());
-    let early = scanner.look().unwrap().controllers.remove(0);
+    let early = scanner.snapshot().unwrap().controllers.remove(0);
     assert_eq!((early.subsysnqn.as_str(), early.cntrltype), ("", CtrlType::Unknown));
     for (name, value) in
         [("state", "live"), ("subsysnqn", "nqn.s"), ("model", "M"), ("cntrltype", "discovery"), ("address", ADDRESS)]
     {
         tree.set(ctrl, name, value);
     }
-    let late = scanner.look().unwrap().controllers.remove(0);
+    let late = scanner.snapshot().unwrap().controllers.remove(0);
     assert_eq!((late.subsysnqn.as_str(), late.cntrltype), ("nqn.s", CtrlType::Discovery));
     assert_eq!(late.src_addr, "192.0.2.9".parse().ok());
 }
@@ -145,9 +145,9 @@ fn what_identifies_a_controller_is_read_once() {
     let tree = FakeTree::new();
     let ctrl = tree.controller(0, ADDRESS);
     let mut scanner = Scanner::new(tree.roots());
-    scanner.look().unwrap();
+    scanner.snapshot().unwrap();
     tree.set(ctrl, "model", "another");
-    assert_eq!(scanner.look().unwrap().controllers[0].model, "Linux");
+    assert_eq!(scanner.snapshot().unwrap().controllers[0].model, "Linux");
 }
 
 #[test]
@@ -157,8 +157,8 @@ fn kernels_without_a_controller_type_are_fine() {
     for name in ["cntrltype", "dctype", "kato"] {
         tree.unset(ctrl, name);
     }
-    let look = Scanner::new(tree.roots()).look().unwrap();
-    assert_eq!((look.controllers[0].cntrltype, look.controllers[0].kato), (CtrlType::Unknown, None));
+    let snapshot = Scanner::new(tree.roots()).snapshot().unwrap();
+    assert_eq!((snapshot.controllers[0].cntrltype, snapshot.controllers[0].kato), (CtrlType::Unknown, None));
 }
 
 #[test]
@@ -166,12 +166,12 @@ fn a_recycled_number_is_another_controller() {
     let tree = FakeTree::new();
     let first = tree.controller(3, ADDRESS);
     let mut scanner = Scanner::new(tree.roots());
-    scanner.look().unwrap();
+    scanner.snapshot().unwrap();
     let second = tree.controller(3, "traddr=192.0.2.2,trsvcid=4420");
     assert_ne!(first.birth, second.birth);
-    let look = scanner.look().unwrap();
-    assert_eq!(look.controllers.len(), 1);
-    assert_eq!((look.controllers[0].ctrl, look.controllers[0].traddr.as_str()), (second, "192.0.2.2"));
+    let snapshot = scanner.snapshot().unwrap();
+    assert_eq!(snapshot.controllers.len(), 1);
+    assert_eq!((snapshot.controllers[0].ctrl, snapshot.controllers[0].traddr.as_str()), (second, "192.0.2.2"));
     assert!(ControllerDir::open(&tree.roots(), first).unwrap().is_none());
 }
 
@@ -181,8 +181,8 @@ fn a_controller_that_vanishes_in_the_middle_of_a_look_is_no_error() {
     let half_gone = tree.controller(0, ADDRESS);
     tree.controller(1, ADDRESS);
     fs::remove_dir_all(fs::read_link(tree.path("sys/class/nvme/nvme0")).unwrap()).unwrap();
-    let look = Scanner::new(tree.roots()).look().unwrap();
-    assert_eq!(look.controllers.iter().map(|c| c.ctrl.device).collect::<Vec<_>>(), [1]);
+    let snapshot = Scanner::new(tree.roots()).snapshot().unwrap();
+    assert_eq!(snapshot.controllers.iter().map(|c| c.ctrl.device).collect::<Vec<_>>(), [1]);
     assert!(ControllerDir::open(&tree.roots(), half_gone).unwrap().is_none());
 }
 
@@ -193,7 +193,7 @@ fn a_controller_that_has_lost_half_of_its_attributes_is_gone() {
     for name in ["address", "serial"] {
         tree.unset(ctrl, name);
     }
-    assert_eq!(Scanner::new(tree.roots()).look().unwrap().controllers, []);
+    assert_eq!(Scanner::new(tree.roots()).snapshot().unwrap().controllers, []);
 }
 
 #[test]
@@ -201,15 +201,15 @@ fn a_look_shows_the_owner_of_the_moment_and_a_glance_that_of_new_controllers() {
     let tree = FakeTree::new();
     let ctrl = tree.controller(0, ADDRESS);
     let mut scanner = Scanner::new(tree.roots());
-    let owner = |look: Look| look.controllers[0].owner.clone();
+    let owner = |snapshot: Snapshot| snapshot.controllers[0].owner.clone();
     assert_eq!(owner(scanner.glance().unwrap()), Owner::None);
     tree.put(format!("run/nvme/registry/{ctrl}/owner"), "discoverd\n");
     assert_eq!(owner(scanner.glance().unwrap()), Owner::None);
-    let before = scanner.look().unwrap();
+    let before = scanner.snapshot().unwrap();
     assert_eq!(owner(before.clone()), Owner::Other("discoverd".into()));
-    assert!(Arc::ptr_eq(&before.controllers[0], &scanner.look().unwrap().controllers[0]), "what stays is shared");
+    assert!(Arc::ptr_eq(&before.controllers[0], &scanner.snapshot().unwrap().controllers[0]), "what stays is shared");
     fs::remove_file(tree.path(format!("run/nvme/registry/{ctrl}/owner"))).unwrap();
-    assert_eq!(owner(scanner.look().unwrap()), Owner::None);
+    assert_eq!(owner(scanner.snapshot().unwrap()), Owner::None);
 }
 
 #[test]

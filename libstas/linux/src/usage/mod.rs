@@ -31,7 +31,7 @@ use super::Roots;
 use super::sysfs::{ControllerDir, birth, device_number};
 use block::{Blocks, Namespace};
 use exclusive::{Opened, Opener};
-use stas_core::{CtrlRef, CtrlState, Look, Usage};
+use stas_core::{CtrlRef, CtrlState, Snapshot, Usage};
 use tables::{LockedInode, Mount, locks, swaps};
 use writes::Writes;
 
@@ -70,8 +70,8 @@ impl Watcher {
 
     /// Processes a snapshot: reads the write counts that are due, and starts stas-in-use if there is an I/O controller,
     /// which may have to be disconnected.
-    pub fn saw(&self, look: &Look) {
-        let present: Vec<CtrlRef> = look.controllers.iter().filter(|c| !c.is_discovery()).map(|c| c.ctrl).collect();
+    pub fn saw(&self, snapshot: &Snapshot) {
+        let present: Vec<CtrlRef> = snapshot.controllers.iter().filter(|c| !c.is_discovery()).map(|c| c.ctrl).collect();
         if !present.is_empty() {
             self.opener.warm_up();
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use libstas::core::browse::Ask;
 use libstas::core::{
     ConnectOutcome, ConnectReport, CtrlRef, CtrlState, CtrlType, Dctype, Host, HostEffect, HostEvent, KernelController,
-    Look, ProbeOutcome, Usage,
+    ProbeOutcome, Snapshot, Usage,
 };
 use libstas::daemon::event_loop::Handle;
 use libstas::nvme::Tid;
@@ -66,20 +66,20 @@ impl Kernel {
         ctrl
     }
 
-    fn look(&self) -> Look {
+    fn snapshot(&self) -> Snapshot {
         static ORDER: AtomicU64 = AtomicU64::new(1);
         let order = ORDER.fetch_add(1, Ordering::Relaxed);
-        Look::new(order, order, self.0.lock().unwrap().controllers.clone())
+        Snapshot::new(order, order, self.0.lock().unwrap().controllers.clone())
     }
 
     fn answer(&self, effect: HostEffect) -> Option<HostEvent> {
         Some(match effect {
-            HostEffect::Look(op) => HostEvent::Looked { op, result: Ok(self.look()) },
+            HostEffect::TakeSnapshot(op) => HostEvent::SnapshotTaken { op, result: Ok(self.snapshot()) },
             HostEffect::Probe { op, .. } => HostEvent::Probed { op, outcome: ProbeOutcome::Alive },
             HostEffect::Connect { op, request } => {
                 let kind = if request.purpose.is_discovery() { CtrlType::Discovery } else { CtrlType::Io };
                 let outcome = ConnectOutcome::Made(self.connect(&request.tid, kind));
-                let report = ConnectReport { outcome, look: self.look(), held: Duration::ZERO };
+                let report = ConnectReport { outcome, snapshot: self.snapshot(), held: Duration::ZERO };
                 HostEvent::Connected { op, report: Box::new(report) }
             }
             HostEffect::Disconnect { op, ctrl } => {
