@@ -61,9 +61,10 @@ fn old_keys(page: &mut Page, name: &str) {
     let old: Vec<(&Key, String)> = keys
         .filter_map(|key| match key.standing {
             Standing::Current => None,
-            Standing::Deprecated(instead) => {
-                Some((key, format!("Still taken, with a warning. Write `{instead}` instead.")))
-            }
+            Standing::Deprecated(instead) => Some((
+                key,
+                format!("Deprecated: it still takes effect, but each load logs a warning. Write `{instead}` instead."),
+            )),
             Standing::Void(why) => Some((key, format!("Ignored, with a warning: {why}."))),
         })
         .collect();

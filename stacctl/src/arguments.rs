@@ -6,7 +6,7 @@ use stas_cli::output::{Listing, OutputArgs};
 /// Show what stacd, the connector daemon, keeps connected
 ///
 /// stacd connects the host to the NVMe-oF subsystems that its configuration and the discovery controllers name. This
-/// tool shows which I/O controllers it keeps, how their connections are, and why one is not connected.
+/// tool shows which I/O controllers it keeps, the state of their connections, and why one is not connected.
 #[derive(Debug, Parser)]
 #[command(
     name = "stacctl",
@@ -34,7 +34,7 @@ pub enum Command {
     Tron,
     /// Switch trace off (root only)
     Troff,
-    /// Show how the daemon is doing, with its controllers
+    /// Show the state of the daemon and of its controllers
     Status(OutputArgs),
     /// List the I/O controllers
     Ls(Listing),

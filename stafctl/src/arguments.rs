@@ -7,7 +7,7 @@ use stas_cli::output::{Listing, OutputArgs};
 /// Show what stafd, the discovery daemon, knows
 ///
 /// stafd finds NVMe-oF discovery controllers, stays connected to them and reads their log pages. This tool shows
-/// which ones it keeps, how their connections are, and what their log pages say.
+/// which ones it keeps, the state of their connections, and what their log pages say.
 #[derive(Debug, Parser)]
 #[command(
     name = "stafctl",
@@ -35,7 +35,7 @@ pub enum Command {
     Tron,
     /// Switch trace off (root only)
     Troff,
-    /// Show how the daemon is doing, with its controllers and their log pages
+    /// Show the state of the daemon and of its controllers, with their log pages
     Status(OutputArgs),
     /// List the discovery controllers
     Ls(Listing),

@@ -1,7 +1,7 @@
 //! The state of one controller: wanted, queued, connected, held, lost, given up, being removed.
 //!
 //! ```text
-//!             settle                lane's turn            Made or Found
+//!             settle                its turn               Made or Found
 //!   Idle ───────────────▶ InLane ───────────────▶ Connecting ───────────────▶ Held
 //!    ▲  ▲                   │ turned away             │ failed                 │ gone
 //!    │  └───── retry ── Waiting ◀─────────────────────┘                        │

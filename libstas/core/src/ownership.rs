@@ -55,8 +55,8 @@ impl Ownership {
 pub enum Scope {
     /// Never (`disconnect-scope=no-disconnect`).
     Nothing,
-    /// If it is ours. Also in the audit scope if that does not cover this connection: its transport is not in
-    /// disconnect-trtypes, or it is no I/O controller.
+    /// If it is ours. This is also the scope of a connection that the audit does not cover, because its transport is not
+    /// in disconnect-trtypes or because it is no I/O controller.
     Ours,
     /// If it is ours or has no owner (audit scope).
     Audited,

@@ -182,7 +182,7 @@ impl<P: Claim> Reconciler<P> {
         let notice =
             |dc: &Tid| Notice { level: Level::Warning, tid: Some(dc.clone()), ctrl: None, text: doubt.to_owned() };
         doubted.iter().for_each(|dc| ctx.tell(notice(dc)));
-        doubted.into_iter().chain(self.sources.awaited_late(ctx.now)).collect()
+        doubted.into_iter().chain(self.sources.awaiting_settled(ctx.now)).collect()
     }
 
     /// Reports which controllers are not connected, or stay connected, because of the configuration itself.

@@ -17,9 +17,8 @@ use stas_nvme::log_page::Unclear;
 /// If a controller was last listed before the present connection of its discovery controller, its absence counts only
 /// when that connection has been up for this long: a rebooted target exports its subsystems one by one.
 pub const SETTLING: Duration = Duration::from_secs(30);
-/// Such an absence also needs a page that was read at least this long after the connection came up ("late" or "settled"
-/// page).
-pub const LATE_READ: Duration = Duration::from_secs(28);
+/// Such an absence also needs a page that was read at least this long after the connection came up (a settled page).
+pub const SETTLED_READ: Duration = Duration::from_secs(28);
 /// A page that would remove all live controllers of its discovery controller is doubtful and read again after this
 /// time.
 pub const DOUBT: Duration = Duration::from_secs(5);
@@ -90,7 +89,7 @@ struct Source<P> {
     doubt: Option<Doubt>,
     /// When a page was last read, if known.
     read: Option<Time>,
-    /// When a late page was last requested.
+    /// When a settled page was last requested.
     asked: Option<Time>,
     /// The entries of the newest page that yield no controller.
     blur: UnclearEntries,
@@ -125,14 +124,14 @@ impl<P> Source<P> {
             Knowledge::Fresh(_) if self.blur.spreads() => Verdict::Unproved(None),
             Knowledge::Fresh(since) if claim.listed_on == Some(since) => Verdict::Disproved,
             Knowledge::Fresh(since) if now < since + SETTLING => Verdict::Unproved(Some(since + SETTLING)),
-            Knowledge::Fresh(since) if self.has_late_page(since) => Verdict::Disproved,
+            Knowledge::Fresh(since) if self.has_settled_page(since) => Verdict::Disproved,
             Knowledge::Fresh(_) => Verdict::Unproved(None),
         }
     }
 
-    /// True when a page was read late enough on the connection that has been up since `since`.
-    fn has_late_page(&self, since: Time) -> bool {
-        self.read.is_some_and(|read| since + LATE_READ <= read)
+    /// True when a settled page was read on the connection that has been up since `since`.
+    fn has_settled_page(&self, since: Time) -> bool {
+        self.read.is_some_and(|read| since + SETTLED_READ <= read)
     }
 
     /// When a doubtful page is to be read again.
@@ -142,10 +141,10 @@ impl<P> Source<P> {
 
     /// When a settled page is to be requested: one is needed when it can prove the absence of what the newest page does
     /// not list, or when one is required of all sources.
-    fn late_page_due(&self, of_all: bool) -> Option<Time> {
+    fn settled_page_due(&self, of_all: bool) -> Option<Time> {
         let Knowledge::Fresh(since) = self.knowledge else { return None };
         let is_missing = |claim: &Claim<P>| !claim.listed && (self.blur.spreads() || claim.listed_on != Some(since));
-        let is_lacking = self.blur.spreads() || !self.has_late_page(since);
+        let is_lacking = self.blur.spreads() || !self.has_settled_page(since);
         let is_due = is_lacking && (of_all || self.claims.values().any(is_missing));
         is_due.then(|| (since + SETTLING).max(self.asked.map_or(since, |asked| asked + DOUBT)))
     }
@@ -182,13 +181,13 @@ pub struct Page<P> {
 pub struct Sources<P> {
     sources: BTreeMap<SourceId, Source<P>>,
     doubtful_loss: usize,
-    /// True if a late page is required of each source, whatever it lists.
-    late_of_all: bool,
+    /// True if a settled page is required of each source, whatever it lists.
+    settled_of_all: bool,
 }
 
 impl<P> Default for Sources<P> {
     fn default() -> Self {
-        Self { sources: BTreeMap::new(), doubtful_loss: DOUBTFUL_LOSS, late_of_all: false }
+        Self { sources: BTreeMap::new(), doubtful_loss: DOUBTFUL_LOSS, settled_of_all: false }
     }
 }
 
@@ -226,7 +225,7 @@ impl<P: Clone + PartialEq> Sources<P> {
             return self.add_unproved(id, page.names);
         }
         let source = self.sources.entry(id).or_insert_with(Source::stale);
-        let settled = page.read.filter(|read| page.connected_since + LATE_READ <= *read);
+        let settled = page.read.filter(|read| page.connected_since + SETTLED_READ <= *read);
         source.blur.replace(std::mem::take(&mut page.unclear), settled, page.names.keys());
         for (tid, claim) in source.claims.iter().filter(|(tid, _)| source.blur.may_mean(tid)) {
             page.names.entry(tid.clone()).or_insert_with(|| claim.payload.clone());
@@ -294,11 +293,11 @@ impl<P: Clone + PartialEq> Sources<P> {
 
     /// The discovery controllers whose pages are to be read again now, because only a settled page proves the absence of
     /// what they no longer list. Each is returned once, and again after another [`DOUBT`] while that is so.
-    pub fn awaited_late(&mut self, now: Time) -> Vec<Tid> {
+    pub fn awaiting_settled(&mut self, now: Time) -> Vec<Tid> {
         let mut awaited = Vec::new();
         for (id, source) in &mut self.sources {
             if let SourceId::Page(dc) = id
-                && source.late_page_due(self.late_of_all).is_some_and(|at| at <= now)
+                && source.settled_page_due(self.settled_of_all).is_some_and(|at| at <= now)
             {
                 source.asked = Some(now);
                 awaited.push(dc.clone());
@@ -307,10 +306,10 @@ impl<P: Clone + PartialEq> Sources<P> {
         awaited
     }
 
-    /// When [`Sources::doubted`] or [`Sources::awaited_late`] has something to return.
+    /// When [`Sources::doubted`] or [`Sources::awaiting_settled`] has something to return.
     #[must_use]
     pub fn deadline(&self) -> Option<Time> {
-        let due = |source: &Source<P>| [source.doubt_due(), source.late_page_due(self.late_of_all)];
+        let due = |source: &Source<P>| [source.doubt_due(), source.settled_page_due(self.settled_of_all)];
         self.sources.values().flat_map(due).flatten().min()
     }
 
@@ -423,21 +422,21 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.sources.keys()
     }
 
-    /// Sets whether a late page is required of every source, so that controllers which no source has ever listed can be
+    /// Sets whether a settled page is required of every source, so that controllers which no source has ever listed can be
     /// judged.
-    pub fn want_late_pages_of_all(&mut self, wanted: bool) {
-        self.late_of_all = wanted;
+    pub fn want_settled_pages_of_all(&mut self, wanted: bool) {
+        self.settled_of_all = wanted;
     }
 
     /// True when the list of every source is current, and every page was read after its connection had settled
-    /// ([`Sources::want_late_pages_of_all`]).
+    /// ([`Sources::want_settled_pages_of_all`]).
     #[must_use]
     pub fn all_settled(&self, now: Time) -> bool {
         self.sources.values().all(|source| match source.knowledge {
             Knowledge::Final | Knowledge::Gone { .. } => true,
             Knowledge::Stale => false,
             Knowledge::Fresh(since) => {
-                let is_settled = since + SETTLING <= now && source.has_late_page(since);
+                let is_settled = since + SETTLING <= now && source.has_settled_page(since);
                 source.doubt.is_none() && !source.blur.spreads() && is_settled
             }
         })

@@ -64,7 +64,7 @@ pub fn command(about: &About) -> Command {
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
                 .default_value(about.conf_file)
-                .help("Read the configuration from FILE; without such a file, every setting has its default"),
+                .help("Read the configuration from FILE. If it is missing, the last configuration of this boot applies, or else the defaults"),
         )
         .arg(flag("syslog").short('s').help("Log to the journal instead of stdout (the service does)"))
         .arg(flag("tron").help("Trace on: log every step, until a reload or the tools' `troff` says otherwise"))

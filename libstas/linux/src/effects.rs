@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::sleep;
 
-use super::lane::{ConnectQueue, Shared, hide_secrets_of};
+use super::connect_queue::{ConnectQueue, Shared, hide_secrets_of};
 use super::links::{Change, Watch};
 use super::sysfs::{Reconnected, Scanner};
 use super::uevents::{Incoming, Uevents};
@@ -56,9 +56,9 @@ pub struct StartError {
 #[derive(Debug)]
 pub struct LinuxHost {
     roots: Roots,
-    lane: ConnectQueue,
+    connect_queue: ConnectQueue,
     waiting: Arc<Waiting>,
-    looking: Looking,
+    snapshots: Snapshots,
     usage: Arc<usage::Watcher>,
     runtime: Handle,
     tell: Tell,
@@ -98,19 +98,19 @@ impl LinuxHost {
         let watch = Watch::start().map_err(failed("watch the network interfaces"))?;
         let watches_usage = setup.in_use_socket.is_some();
         let usage = Arc::new(usage::Watcher::new(&setup.roots, setup.in_use_socket));
-        let looking = Looking::start(&shared, watches_usage.then(|| usage.clone()), tell.clone())
+        let snapshots = Snapshots::start(&shared, watches_usage.then(|| usage.clone()), tell.clone())
             .map_err(failed("start a thread"))?;
         let kernel = KernelEvents {
             tell: tell.clone(),
-            looking: looking.clone(),
+            snapshots: snapshots.clone(),
             reconnected,
             writing_secrets: shared.writing_secrets.clone(),
         };
         tokio::spawn(kernel.run(uevents));
         tokio::spawn(watch_links(watch, shared.links.clone(), tell.clone()));
         let waiting = Waiting::new(shared.lock_file.with_file_name("waiting"));
-        let lane = ConnectQueue::start(shared).map_err(failed("start a thread"))?;
-        Ok(Self { roots: setup.roots, lane, waiting, looking, usage, runtime: Handle::current(), tell })
+        let connect_queue = ConnectQueue::start(shared).map_err(failed("start a thread"))?;
+        Ok(Self { roots: setup.roots, connect_queue, waiting, snapshots, usage, runtime: Handle::current(), tell })
     }
 
     /// Runs blocking `work` on its own thread and reports its result.
@@ -132,7 +132,7 @@ impl Host for LinuxHost {
 
     fn start(&self, effect: HostEffect) {
         match effect {
-            HostEffect::TakeSnapshot(op) => self.looking.ask(Task::TakeSnapshot(op)),
+            HostEffect::TakeSnapshot(op) => self.snapshots.ask(Task::TakeSnapshot(op)),
             HostEffect::Probe { op, portal, handshake, only_if_others_wait } => {
                 let (tell, waiting) = (self.tell.clone(), self.waiting.clone());
                 let entry = waiting.enter();
@@ -147,7 +147,7 @@ impl Host for LinuxHost {
             }
             HostEffect::Connect { op, request } => {
                 let (tell, entry) = (self.tell.clone(), self.waiting.enter());
-                self.lane.connect(request, move |report| {
+                self.connect_queue.connect(request, move |report| {
                     drop(entry);
                     (tell.0)(HostEvent::Connected { op, report: Box::new(report) });
                 });
@@ -171,14 +171,14 @@ impl Host for LinuxHost {
             HostEffect::Resolve { op, name } => {
                 self.apart("names", move |_| names::resolve(&name), move |result| HostEvent::Resolved { op, result })
             }
-            HostEffect::Claim(ctrl) => self.looking.ask(Task::Claim(ctrl)),
+            HostEffect::Claim(ctrl) => self.snapshots.ask(Task::Claim(ctrl)),
             HostEffect::RotateSecrets { op, ctrl, request } => {
                 let tell = self.tell.clone();
-                self.lane.rotate(ctrl, request, move |outcome, held| {
+                self.connect_queue.rotate(ctrl, request, move |outcome, held| {
                     (tell.0)(HostEvent::SecretsRotated { op, outcome, held });
                 });
             }
-            HostEffect::HideSecrets(ctrl) => self.looking.ask(Task::Hide(ctrl)),
+            HostEffect::HideSecrets(ctrl) => self.snapshots.ask(Task::Hide(ctrl)),
             // The daemon's shell writes the log and the state. These effects do not reach the host.
             HostEffect::Tell(_) | HostEffect::Save => {}
         }
@@ -201,9 +201,9 @@ enum Task {
 
 /// Sends requests to the snapshot thread, which reads sysfs.
 #[derive(Clone, Debug)]
-struct Looking(mpsc::Sender<Task>);
+struct Snapshots(mpsc::Sender<Task>);
 
-impl Looking {
+impl Snapshots {
     fn start(shared: &Shared, usage: Option<Arc<usage::Watcher>>, tell: Tell) -> io::Result<Self> {
         let (tasks, received) = mpsc::channel();
         let (scanner, roots) = (shared.scanner.clone(), shared.roots.clone());
@@ -282,7 +282,7 @@ fn claim(scanner: &Mutex<Scanner>, ctrl: CtrlRef) {
 /// Passes the kernel's events on.
 struct KernelEvents {
     tell: Tell,
-    looking: Looking,
+    snapshots: Snapshots,
     reconnected: Reconnected,
     writing_secrets: Arc<AtomicBool>,
 }
@@ -309,9 +309,9 @@ impl KernelEvents {
             UeventKind::Connected | UeventKind::Rediscover => self.reconnected.note(event.device),
             // The kernel shows the secrets while it still connects.
             UeventKind::Add if self.writing_secrets.load(Ordering::Acquire) => {
-                self.looking.ask(Task::HideNew(event.device));
+                self.snapshots.ask(Task::HideNew(event.device));
             }
-            UeventKind::Remove => self.looking.ask(Task::Removed(event.device, event.seqnum)),
+            UeventKind::Remove => self.snapshots.ask(Task::Removed(event.device, event.seqnum)),
             UeventKind::Add | UeventKind::Aen(_) | UeventKind::Other => {}
         }
         (self.tell.0)(HostEvent::Uevent(event));

@@ -3,7 +3,7 @@
 //! | module | what it is about |
 //! |---|---|
 //! | [`effects`] | executes the cores' effects and reports events: the entry point of this module |
-//! | [`lane`] | the only thread that makes connections |
+//! | [`connect_queue`] | the only thread that makes connections |
 //! | [`fabrics`] | /dev/nvme-fabrics: its options, the write, its answer |
 //! | [`sysfs`] | snapshots of the kernel's NVMe-oF controllers |
 //! | [`secrets`] | hides secrets in sysfs |
@@ -24,10 +24,10 @@
 //! joined and end with the process.
 
 pub mod admin;
+pub mod connect_queue;
 pub mod disconnect;
 pub mod effects;
 pub mod fabrics;
-pub mod lane;
 pub mod links;
 pub mod mdns;
 pub mod names;

@@ -87,7 +87,7 @@ impl Connector {
         self.take_host_nqn(ctx, &settings.identity.nqn);
         self.reconciler.configure(ctx, &settings.conf, settings.identity.clone());
         let audits = settings.conf.disconnect_scope == DisconnectScope::AllMatchingTrtypes;
-        self.reconciler.sources.want_late_pages_of_all(audits);
+        self.reconciler.sources.want_settled_pages_of_all(audits);
         self.settings = Some(settings);
         self.take_rules();
         self.keep_what_may_be_meant();

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use libstas::bus::contract::PageState;
 use libstas::core::backoff::{Backoff, Jitter};
-use libstas::core::sources::LATE_READ;
+use libstas::core::sources::SETTLED_READ;
 use libstas::core::{AdminError, CtrlRef, OpId, Time};
 use libstas::nvme::log_page::LogPage;
 use libstas::nvme::supported::DiscoveryLidSpecific;
@@ -15,7 +15,7 @@ use super::registering::Registering;
 
 /// A page is read once more this long after the connection came up, in case an event was lost. This is shortly before
 /// the absence of earlier controllers counts as proved (`libstas::core::sources::SETTLING`).
-pub(super) const SECOND_READ: Duration = LATE_READ;
+pub(super) const SECOND_READ: Duration = SETTLED_READ;
 /// A read that takes longer than this is logged; its slot stays occupied.
 pub(super) const READ_DEADLINE: Duration = Duration::from_secs(60);
 

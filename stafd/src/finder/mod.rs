@@ -68,8 +68,9 @@ pub struct Finder {
     browsing: bool,
     budget: announcing::Budget,
     unmanaged: Vec<unmanaged::Call>,
-    /// Discovery controllers that aged out, kept here while one of their referrals is live. If such a controller is
-    /// connected again by a referral of the controller that it refers to, both are kept while they are live.
+    /// Discovery controllers that aged out. They are remembered while they are members, and while a controller that they
+    /// referred to is kept because it is live. Such a pair may refer to each other: if the one that aged out is connected
+    /// again by that referral, nothing but this memory tells that neither may be removed while it is live.
     aged_out: BTreeSet<Tid>,
     /// Discovery controllers that a boot table listed before this run.
     was_booted: BTreeSet<Tid>,

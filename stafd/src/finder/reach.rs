@@ -45,19 +45,22 @@ impl Finder {
         }
     }
 
-    /// The verdict of the sources on a discovery controller. For an unreachable one, the pages of other unreachable
-    /// ones do not count. A live controller that is kept only because its referrer aged out is listed by the page of
-    /// that referrer alone.
+    /// The verdict of the sources on a discovery controller. For an unreachable one, the pages of unreachable ones do
+    /// not count: they would keep each other for ever.
     pub(super) fn verdict(&self, now: Time, tid: &Tid, unreachable: &BTreeSet<Tid>) -> Verdict {
         let counts = |id: &SourceId| !(unreachable.contains(tid) && is_page_of(id, unreachable));
         self.reconciler.sources.verdict_of(tid, now, self.counts_as_live(now, tid), counts)
     }
 
-    /// Follows all referrals. A member is unreachable if only its own page and pages of other unreachable members list
-    /// it. A referral counts until its absence is proved. Chains begin at sources other than log pages, and at pages of
-    /// controllers that are no members, unless those have aged out. Chains also begin at live members that age out or
-    /// that are reached from such members. A member ages out if it was announced and no longer is, if it has aged out
-    /// before, or if a controller that aged out refers to it. Aging out removes no live controller.
+    /// Follows all referrals that are not proved to be gone.
+    ///
+    /// 1. The members that a source other than a log page lists are reached, and everything that they refer to. So are
+    ///    the targets of a page whose discovery controller is no member and has not aged out.
+    /// 2. Of the others, those age out that were announced and no longer are, those that have aged out before, and those
+    ///    to which one that aged out refers; and everything that these refer to.
+    /// 3. Those of them that are live are reached after all, and everything that they refer to: aging out removes no
+    ///    live controller.
+    /// 4. What is left is unreachable: only members that are unreachable themselves refer to it.
     pub(super) fn reach(&self, now: Time) -> Reach {
         if !self.reconciler.sources.claims().any(|(id, ..)| matches!(id, SourceId::Page(_))) {
             return Reach::default();

@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use libstas::conf::Persistence;
 
-use crate::dice::Rng;
+use crate::display::{outage, seconds};
 use crate::names::{Iface, Target};
 use crate::plan::{Edit, InitialWorld, Outage, What};
-use crate::words::{outage, seconds};
+use crate::rng::Rng;
 
 /// The lifetime of an announcement that is not repeated (RFC 6762, 10: 120 s for records with a host name).
 pub(crate) const TIME_TO_LIVE: Duration = Duration::from_secs(120);

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use libstas::nvme::nbft::{BootTables, Discovery, Hfi, Nbft, Ssns};
 
-use crate::dice::Rng;
 use crate::kernel::Maker;
 use crate::names::{Daemon, Iface, Subsystem, Target, Via};
 use crate::plan::Fault;
+use crate::rng::Rng;
 use crate::sabotage::Bug;
 use crate::world::World;
 

@@ -5,11 +5,11 @@
 use std::time::Duration;
 
 use crate::announcing::MdnsAction;
-use crate::dice::Rng;
 use crate::files::Portal;
 use crate::invariants::Breach;
 use crate::names::{Daemon, Iface, Subsystem, Target};
 use crate::plan::{Edit, Fault, Outage, Plan, What};
+use crate::rng::Rng;
 use crate::world::{QueuedEvent, World};
 
 /// Number of actions in a round. Each is followed by its reverse.

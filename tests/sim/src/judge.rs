@@ -10,8 +10,8 @@ use std::time::Duration;
 use libstas::core::{CtrlRef, OpId, Snapshot, Time};
 use libstas::nvme::Tid;
 
+use crate::announced::Announced;
 use crate::files::{Portal, StacFile, StafFile};
-use crate::heard::Announced;
 use crate::names::{Daemon, Target, short};
 
 /// Absence from a page counts after this time, for controllers listed only on an earlier connection (design, policy 1).
@@ -23,8 +23,8 @@ const DOUBT: Duration = Duration::from_secs(5);
 
 /// Removals wait until no source has changed for this long (design, policy 1).
 const QUIET: Duration = Duration::from_millis(500);
-/// The wait is limited to 5 s. If nothing has changed for this long, the next removal must wait for the whole
-/// [`QUIET`].
+/// The daemon waits for quiet at most 5 s after the first change. After this long without any change, that limit has not
+/// begun: the next removal must wait for the whole [`QUIET`].
 const CALM: Duration = Duration::from_secs(7);
 
 /// One connection of one controller, as the kernel knows it.
@@ -186,8 +186,8 @@ impl Told {
         self.pages.keys().filter(|dc| self.may_mean(dc, tid, now, By::Kernel)).cloned().collect()
     }
 
-    /// True when a page may still mean it, as far as the daemon can know. The daemon counts the age of a connection
-    /// from when it saw it, which after a restart is later than its beginning.
+    /// True when a page may still mean it, as far as the daemon can know. After a restart the daemon does not know how
+    /// long a connection has been up: it counts from when it first saw it.
     pub(crate) fn may_be_meant(&self, tid: &Tid, now: Time) -> bool {
         self.pages.keys().any(|dc| self.may_mean(dc, tid, now, By::Daemon))
     }

@@ -113,7 +113,7 @@ pub(crate) struct Kernel {
     pub(crate) controllers: Vec<Controller>,
     births: u64,
     pub(crate) seqnum: u64,
-    lane: VecDeque<Job>,
+    connect_queue: VecDeque<Job>,
     writing: Option<Writing>,
     writes: u64,
     /// The controller that was removed last.
@@ -275,13 +275,13 @@ impl World {
 
     /// A daemon requests a connection; its worker thread has taken the request.
     pub(crate) fn enlist(&mut self, job: Job) {
-        self.kernel.lane.push_back(job);
+        self.kernel.connect_queue.push_back(job);
         self.pump();
     }
 
     fn pump(&mut self) {
         while self.kernel.writing.is_none() {
-            let Some(job) = self.kernel.lane.pop_front() else { return };
+            let Some(job) = self.kernel.connect_queue.pop_front() else { return };
             if self.lives(job.asker) {
                 self.write(job);
             }
@@ -381,7 +381,7 @@ impl World {
 
     /// A process has ended: its threads are gone, and a signal may have aborted the write under way.
     pub(crate) fn abandon_writes(&mut self, daemon: Daemon) {
-        self.kernel.lane.retain(|job| job.asker.daemon != daemon);
+        self.kernel.connect_queue.retain(|job| job.asker.daemon != daemon);
         let aborted = self.luck.dice("abort").percent(50);
         let of_it = |writing: &Writing| writing.asker.is_some_and(|asker| asker.daemon == daemon);
         if !self.kernel.writing.as_ref().is_some_and(of_it) {

@@ -7,46 +7,46 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | dice | pseudo-random numbers from the seed |
+//! | rng | pseudo-random numbers from the seed |
 //! | names, files | targets, subsystems and interfaces; the configuration files |
-//! | plan, wider, words | the actions of a run, and their description |
+//! | plan, wider, display | the actions of a run, and their description |
 //! | world | the event queue |
 //! | process | the daemons as processes: start, save, freeze, stop, kill |
 //! | kernel | controllers, the single connect path, reconnects, events |
 //! | fabric | targets, their log pages and their state |
-//! | announcing, air | announced discovery controllers, the mDNS network and the browser |
+//! | announcing, mdns | announced discovery controllers, the mDNS network and the browser |
 //! | boot | the connections of the firmware, and its boot table |
 //! | host, bus | effects of the cores on the host and on the bus |
-//! | deeds | performs the actions of the plan |
+//! | actions | performs the actions of the plan |
 //! | invariants | the invariants in words |
-//! | judge, heard, judging, ends | checks of the invariants: reports to the daemons, announcements, disconnects, the
+//! | judge, announced, judging, ends | checks of the invariants: reports to the daemons, announcements, disconnects, the
 //! end |
 //! | sabotage | known bugs, reintroduced between a core and the world |
 //! | endurance | both daemons for as long as wanted: their memory must not grow |
 //! | run | a whole run, and the search for the smallest failing plan |
 
-mod air;
+mod actions;
+mod announced;
 pub mod announcing;
 pub mod boot;
 mod bus;
-mod deeds;
-pub mod dice;
+pub mod display;
 mod ends;
 pub mod endurance;
 mod fabric;
 pub mod files;
-mod heard;
 mod host;
 pub mod invariants;
 mod judge;
 mod judging;
 mod kernel;
+mod mdns;
 pub mod names;
 pub mod plan;
 mod process;
 pub mod report;
+pub mod rng;
 pub mod run;
 pub mod sabotage;
 mod wider;
-pub mod words;
 pub mod world;

@@ -8,10 +8,10 @@ use libstas::core::Dctype;
 
 use crate::announcing::{self, MdnsAction};
 use crate::boot::Boot;
-use crate::dice::Rng;
 use crate::files::{Excluded, Portal, StacFile, StafFile};
 use crate::kernel;
 use crate::names::{Daemon, Iface, Subsystem, Target, Via};
+use crate::rng::Rng;
 use crate::wider;
 
 /// The initial world.

@@ -2,12 +2,12 @@
 
 use std::fmt::Write;
 
+use crate::display::seconds;
 use crate::files::Portal;
 use crate::invariants::Breach;
 use crate::names::{Subsystem, Target, by};
 use crate::plan::{Edit, Plan};
 use crate::run::{self, Many, Outcome};
-use crate::words::seconds;
 
 /// The initial world of a plan and its story.
 #[must_use]

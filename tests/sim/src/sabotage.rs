@@ -8,10 +8,10 @@ use libstas::nvme::log_page::LogPage;
 use libstas::nvme::{Tid, Transport};
 use stacd::connector::{DcPage, FetchError, RemovalReason, RemovedDc, StafdView};
 
-use crate::air::who_is;
 use crate::bus::ToldAll;
 use crate::judging::served;
 use crate::kernel::Controller;
+use crate::mdns::who_is;
 use crate::names::{Daemon, Iface, Target};
 use crate::plan::Fault;
 use crate::world::{QueuedEvent, World};

@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use crate::dice::Rng;
 use crate::names::{Daemon, Iface, Subsystem, Target};
 use crate::plan::{self, Action, Edit, Fault, InitialWorld, UnclearEntries, What};
+use crate::rng::Rng;
 
 /// Percentage of the plans that have such actions.
 const SHARE: usize = 50;

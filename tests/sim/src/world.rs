@@ -10,19 +10,19 @@ use libstas::nvme::{HostIdentity, Tid};
 use stacd::connector::{Connector, FetchError};
 use stafd::finder::Finder;
 
-use crate::air::MdnsNetwork;
 use crate::bus::{Bus, REFRESH_LIMIT, Told, ToldAll};
-use crate::dice::RngStreams;
+use crate::display::seconds;
 use crate::fabric::Fabric;
 use crate::files::{StacFile, StafFile};
 use crate::invariants::{Breach, Invariant};
 use crate::judge::{Connection, Judge};
 use crate::kernel::{Job, Kernel};
+use crate::mdns::MdnsNetwork;
 use crate::names::{self, Daemon, HOST_NQN, Iface, Subsystem, Target};
 use crate::plan::{Fault, Plan, What};
 use crate::process::{Process, Running};
+use crate::rng::RngStreams;
 use crate::sabotage::Bug;
-use crate::words::seconds;
 
 /// CLOCK_BOOTTIME when a run begins.
 const BOOTED: Duration = Duration::from_secs(1000);

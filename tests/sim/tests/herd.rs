@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use libstas::core::backoff::{Backoff, Jitter};
 use libstas::nvme::connect::reconnect_delay;
-use sim::dice::Rng;
+use sim::rng::Rng;
 
 /// The kernel removes a controller that it could not reconnect for this long.
 const CTRL_LOSS: Duration = Duration::from_secs(600);

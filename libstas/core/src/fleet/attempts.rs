@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use super::{Fleet, Kind, Report};
+use crate::connect_queue::{AttemptParameters, Rejected, Standing, Write};
 use crate::context::Context;
 use crate::controller::{Controller, Life};
 use crate::effect::{ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, Level};
 use crate::kernel::Gained;
-use crate::lane::{AttemptParameters, Rejected, Standing, Write};
 use crate::ownership::{Cause, Why};
 use crate::timers::Timer;
 use crate::{CtrlRef, OpId, Time, reuse};
@@ -30,7 +30,7 @@ impl Fleet {
             _ if self.identity.is_none() || !self.inventory.has_snapshot() => {}
             Life::GivenUp | Life::Waiting(_) | Life::Idle | Life::InLane => {
                 if let Some(ctrl) = self.serving(tid) {
-                    self.lane.leave(tid);
+                    self.connect_queue.leave(tid);
                     self.hold(ctx, tid, ctrl, "took over the kernel's connection");
                 } else {
                     self.approach(ctx, tid);
@@ -46,7 +46,7 @@ impl Fleet {
             return;
         }
         let portal_live = self.portal_live(tid);
-        let penalty = self.manner(tid).and_then(|manner| self.lane.own_penalty(tid, &manner));
+        let penalty = self.manner(tid).and_then(|manner| self.connect_queue.own_penalty(tid, &manner));
         let common_secret = self.identity.as_ref().is_some_and(|identity| identity.key.is_some());
         let Some(member) = self.members.get_mut(tid) else { return };
         let secret = common_secret || member.want.parameters.dhchap_secret.is_some();
@@ -57,7 +57,7 @@ impl Fleet {
                 member.life = Life::InLane;
                 ctx.timers.cancel(&Timer::Retry(tid.clone()));
                 let standing = Standing { repeated: member.attempts > 0, portal_live, secret };
-                self.lane.enter(ctx, tid, standing);
+                self.connect_queue.enter(ctx, tid, standing);
             }
             _ => {}
         }
@@ -72,7 +72,7 @@ impl Fleet {
 
     /// Blocks a member: no attempt is made until it is wanted with other parameters.
     fn block(&mut self, ctx: &mut Context<'_>, tid: &Tid, obstacle: Obstacle) {
-        self.lane.leave(tid);
+        self.connect_queue.leave(tid);
         ctx.timers.cancel(&Timer::Retry(tid.clone()));
         let Some(member) = self.members.get_mut(tid) else { return };
         let reason = obstacle.to_string();
@@ -84,8 +84,8 @@ impl Fleet {
     }
 
     /// Starts the next write, if the connect path is free.
-    pub(super) fn pump_lane(&mut self, ctx: &mut Context<'_>) {
-        while let Some(tid) = self.lane.take_turn(ctx) {
+    pub(super) fn pump_connect_queue(&mut self, ctx: &mut Context<'_>) {
+        while let Some(tid) = self.connect_queue.take_turn(ctx) {
             let Some(identity) = self.identity_for(&tid) else { return };
             let passed_over = self.passed_over_for(&tid);
             let Some(member) = self.members.get_mut(&tid).filter(|member| member.life == Life::InLane) else {
@@ -93,7 +93,7 @@ impl Fleet {
             };
             let op = ctx.next_op();
             member.life = Life::Connecting(op);
-            self.lane.start(ctx, op);
+            self.connect_queue.start(ctx, op);
             let request = ConnectRequest {
                 parameters: member.want.parameters.clone(),
                 identity,
@@ -120,7 +120,7 @@ impl Fleet {
         let failed = matches!(report.outcome, ConnectOutcome::Failed(_));
         let manner = AttemptParameters { parameters: parameters.clone(), identity: identity.clone() };
         let write = Write { failed, held: report.held, portal_live: self.portal_live(&tid), manner };
-        let ended = self.lane.ended(ctx, op, &tid, write);
+        let ended = self.connect_queue.ended(ctx, op, &tid, write);
         self.turned_away(ctx, ended.turned);
         self.take_snapshot(ctx, report.snapshot);
         let same_identity = self.is_identity(&identity);
@@ -244,7 +244,7 @@ impl Fleet {
         self.reports.push(Report::Lost(tid.clone(), ctrl));
         let resting = member.resting.map(|(_, reason)| reason);
         if resting.is_none() && !member.dismissed {
-            self.lane.lost(ctx.now, tid);
+            self.connect_queue.lost(ctx.now, tid);
         }
         let by_us = member.dismissed;
         let again = member.lose(ctx, resting.unwrap_or("the kernel removed its connection"));
@@ -331,13 +331,20 @@ fn tell_failure(ctx: &mut Context<'_>, tid: &Tid, member: &mut Controller, reaso
         None => (
             Level::Warning,
             format!(
-                "not connected: {reason}; given up after {} attempts, for it is marked not to be persisted (NCC)",
+                "not connected: {reason}; given up after {} attempts: the log entry has the NCC bit, and \
+                 connect-attempts-on-ncc in stacd.conf limits the attempts",
                 member.attempts
             ),
         ),
         Some(again) => {
             let level = if news { Level::Warning } else { Level::Debug };
-            (level, format!("not connected: {reason}; next attempt {}, and so on", when(ctx.now, again)))
+            (
+                level,
+                format!(
+                    "not connected: {reason}; next attempt {}; attempts go on until it is connected",
+                    when(ctx.now, again)
+                ),
+            )
         }
     };
     ctx.tell_about(level, tid, None, text);

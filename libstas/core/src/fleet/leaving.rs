@@ -89,7 +89,7 @@ impl Fleet {
                 self.keep(ctx, tid, ctrl, how, &reason.to_string(), "");
                 return;
             }
-            Decision::Keep(Reason::NotExcluded) if self.exclusion_does_not_count(ctx, tid) => return,
+            Decision::Keep(Reason::NotExcluded) if self.take_exclusion_back(ctx, tid) => return,
             Decision::Keep(reason) => {
                 self.let_go(ctx, tid, &reason);
                 return;
@@ -109,10 +109,10 @@ impl Fleet {
         }
     }
 
-    /// For a member whose connection no exclusion matches: returns true if the removal is handled here, false if
-    /// [`Fleet::let_go`] must follow. A removal that was proved before the exclusion counts again. A member that was
-    /// wanted before is wanted again by its daemon as soon as the daemon sees that the exclusion is gone.
-    fn exclusion_does_not_count(&mut self, ctx: &mut Context<'_>, tid: &Tid) -> bool {
+    /// Takes back the exclusion of a member whose connection no exclusion matches, and restores what was decided before:
+    /// a removal goes on; a member that was wanted waits until its daemon wants it again. Returns false if nothing was
+    /// decided before, or if an exclusion still matches the member itself: then [`Fleet::let_go`] must follow.
+    fn take_exclusion_back(&mut self, ctx: &mut Context<'_>, tid: &Tid) -> bool {
         let Some(member) = self.members.get_mut(tid) else { return false };
         match &member.before_exclusion {
             Some(BeforeExclusion::Removed(..)) => {
@@ -365,7 +365,7 @@ impl Fleet {
     }
 
     fn forget_quietly(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
-        self.lane.forget(tid);
+        self.connect_queue.forget(tid);
         self.encrypted.remove(tid);
         ctx.timers.cancel(&Timer::Retry(tid.clone()));
         ctx.timers.cancel(&Timer::Part(tid.clone()));

@@ -8,21 +8,21 @@
 mod attempts;
 mod host_ids;
 mod leaving;
-mod looking;
 mod owning;
 mod rotation;
+mod snapshots;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::connect_queue::{AttemptParameters, ConnectQueue};
 use super::context::Context;
 use super::controller::{BeforeExclusion, Controller, Life, RemovalPolicy, RemovalState, Want};
 use super::effect::{ConnectRequest, HostEffect, HostEvent, Level, Portal};
 use super::inventory::Inventory;
 use super::kernel::{CtrlState, KernelController, Links};
-use super::lane::{AttemptParameters, ConnectQueue};
 use super::ownership::{Cause, Instance, Rules};
 use super::timers::Timer;
 use super::{CtrlRef, OpId, Time, reuse};
@@ -64,8 +64,8 @@ pub struct Fleet {
     members: BTreeMap<Tid, Controller>,
     inventory: Inventory,
     links: Arc<Links>,
-    lane: ConnectQueue,
-    snapshot: looking::Looking,
+    connect_queue: ConnectQueue,
+    snapshots: snapshots::Snapshots,
     /// The requests of the writes under way.
     connecting: BTreeMap<OpId, ConnectRequest>,
     checking: Option<OpId>,
@@ -99,8 +99,8 @@ impl Fleet {
             members: BTreeMap::new(),
             inventory: Inventory::default(),
             links: Arc::default(),
-            lane: ConnectQueue::default(),
-            snapshot: looking::Looking::default(),
+            connect_queue: ConnectQueue::default(),
+            snapshots: snapshots::Snapshots::default(),
             connecting: BTreeMap::new(),
             checking: None,
             disconnecting: BTreeMap::new(),
@@ -249,7 +249,7 @@ impl Fleet {
             HostEvent::Overrun => self.events_were_lost(ctx),
             HostEvent::Probed { op, outcome } if self.rotation_probed(ctx.now, op, &outcome) => {}
             HostEvent::Probed { op, outcome } => {
-                let turned = self.lane.probed(ctx, op, &outcome);
+                let turned = self.connect_queue.probed(ctx, op, &outcome);
                 self.turned_away(ctx, turned);
             }
             HostEvent::Connected { op, report } => self.connected(ctx, op, *report),
@@ -279,7 +279,7 @@ impl Fleet {
                 _ => {}
             }
         }
-        let (turned, hanging) = self.lane.tick(ctx, due);
+        let (turned, hanging) = self.connect_queue.tick(ctx, due);
         self.turned_away(ctx, turned);
         if let Some(hanging) = hanging {
             self.tell_hanging_write(ctx, hanging);
@@ -368,7 +368,7 @@ impl Fleet {
             }
         }
         self.rotate(ctx);
-        self.pump_lane(ctx);
+        self.pump_connect_queue(ctx);
         self.watch_disconnects(ctx);
         self.plan_looks(ctx);
         std::mem::take(&mut self.reports)
@@ -437,7 +437,7 @@ impl Fleet {
 
     /// The earliest time of a member's next attempt, if an attempt with the same parameters blocked the connect path.
     fn banned_until(&self, tid: &Tid) -> Option<Time> {
-        self.lane.banned_until(tid, &self.manner(tid)?)
+        self.connect_queue.banned_until(tid, &self.manner(tid)?)
     }
 
     /// Ends the wait of a member and restarts one that was given up, unless it has a penalty or was retried this way a

@@ -8,22 +8,23 @@
 //! live controller is never changed.
 //!
 //! While a secret is pending, a snapshot is taken each second. When a connection is lost, the kernel waits
-//! (reconnect-delay) before it reconnects. In that time the portal is probed, the new secret is tried by a separate
-//! connect that creates no namespace, and it is written if the target accepted it. Two cases are not covered. A
-//! controller that is reset after the key change is removed: the kernel reconnects without a wait. A controller may
-//! also be removed when the outage lasts longer than the wait: the kernel's next attempt can precede the trial.
+//! (reconnect-delay) before it reconnects. In that time three things happen: the portal is probed, the new secret is
+//! tried by a separate connect that creates no namespace, and if the target accepted it, it is written.
 //!
-//! Nothing is tried for FC: the kernel's connect returns before the target has answered. Nothing is tried where no
-//! connect is allowed either: the trial for an encrypted connection would not be encrypted.
+//! Storage is lost all the same in two cases. If the controller is reset after the target's key was changed, the kernel
+//! reconnects without a wait. If the outage lasts longer than the wait, the kernel's next attempt can come first.
+//!
+//! No trial is made for FC, because the kernel's connect returns before the target has answered; nor for an encrypted
+//! connection, because the trial would not be encrypted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Fleet, Kind};
+use crate::connect_queue::{PROBE_DEADLINE, WASTE_FACTOR};
 use crate::context::Context;
 use crate::controller::Controller;
 use crate::effect::{ConnectRequest, HostEffect, Level, Portal, ProbeOutcome, Rotated};
-use crate::lane::{PROBE_DEADLINE, WASTE_FACTOR};
 use crate::timers::Timer;
 use crate::{CtrlRef, OpId, Time};
 use stas_nvme::secret::DhchapSecrets;
@@ -164,7 +165,7 @@ impl Fleet {
         }
         // A lost connection only waits until no write is under way. A live one also waits until the connect queue is
         // empty.
-        if self.lane.is_busy() || !lost && self.lane.has_queue() {
+        if self.connect_queue.is_busy() || !lost && self.connect_queue.has_queue() {
             return Some(ctx.now + LOST_EVERY);
         }
         self.try_secrets(ctx, tid);
@@ -178,7 +179,7 @@ impl Fleet {
         pending.step = Step::Trying(op);
         // Until the answer, the kernel may have the old secrets or the new ones.
         self.rotation.known.remove(&pending.ctrl);
-        self.lane.start(ctx, op);
+        self.connect_queue.start(ctx, op);
         let parameters = member.want.parameters.clone();
         let request = ConnectRequest {
             tid: tid.clone(),
@@ -207,7 +208,7 @@ impl Fleet {
     /// Takes the outcome of a comparison or a trial, however late.
     pub(super) fn secrets_rotated(&mut self, ctx: &mut Context<'_>, op: OpId, outcome: &Rotated, took: Duration) {
         // No penalty: the target is not to blame for a secret that it does not have yet.
-        self.lane.free(ctx, op);
+        self.connect_queue.free(ctx, op);
         let mut pending = self.rotation.pending.iter_mut();
         let Some((tid, pending)) = pending.find(|(_, pending)| pending.step == Step::Trying(op)) else { return };
         let (tid, ctrl) = (tid.clone(), pending.ctrl);

@@ -89,10 +89,10 @@ fn an_early_page_of_a_connection_says_nothing_about_what_is_known_from_before_it
     read(&mut sources, at(1), "dc1", 0, &["a", "x"]);
     read_anew(&mut sources, at(50), "dc1", 50, &["x"]);
     assert_eq!(sources.deadline(), Some(at(80)));
-    assert!(sources.awaited_late(at(79)).is_empty());
+    assert!(sources.awaiting_settled(at(79)).is_empty());
     assert_eq!(sources.verdict(&tid("a"), at(80), true), Verdict::Unproved(None));
-    assert_eq!(sources.awaited_late(at(80)), [tid("dc1")]);
-    assert!(sources.awaited_late(at(80)).is_empty(), "it is asked for once");
+    assert_eq!(sources.awaiting_settled(at(80)), [tid("dc1")]);
+    assert!(sources.awaiting_settled(at(80)).is_empty(), "it is asked for once");
     assert_eq!(sources.deadline(), Some(at(85)), "and again when no answer came");
     read(&mut sources, at(81), "dc1", 50, &["x"]);
     assert_eq!(sources.verdict(&tid("a"), at(81), true), Verdict::Unproved(None), "it may be of any time");
@@ -209,11 +209,11 @@ fn a_removed_source_removes_its_controllers_and_an_aged_out_one_only_those_not_l
 #[test]
 fn all_are_settled_when_every_source_has_been_read_again_after_30_s() {
     let mut sources = Sources::default();
-    sources.want_late_pages_of_all(true);
+    sources.want_settled_pages_of_all(true);
     read(&mut sources, at(5), "dc1", 5, &["a"]);
     assert!(!sources.all_settled(at(100)));
     assert_eq!(sources.deadline(), Some(at(35)));
-    assert_eq!(sources.awaited_late(at(35)), [tid("dc1")]);
+    assert_eq!(sources.awaiting_settled(at(35)), [tid("dc1")]);
     read_anew(&mut sources, at(36), "dc1", 5, &["a"]);
     assert!(sources.all_settled(at(36)));
     assert_eq!(sources.deadline(), None);

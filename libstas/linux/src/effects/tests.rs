@@ -143,7 +143,7 @@ async fn a_claim_is_in_the_registry_before_a_later_look_and_a_removal_takes_it_o
     let HostEvent::SnapshotTaken { result: Ok(snapshot), .. } = answer(&mut events).await else { panic!() };
     assert_eq!(snapshot.controllers.first().unwrap().owner, Owner::Stas(Gained::Adopted));
     tree.remove(ctrl);
-    host.looking.ask(Task::Removed(0, 1001));
+    host.snapshots.ask(Task::Removed(0, 1001));
     host.start(HostEffect::TakeSnapshot(OpId(3)));
     answer(&mut events).await;
     assert!(!entry(0).exists());
@@ -159,8 +159,8 @@ async fn secrets_are_hidden_before_a_later_look_is_answered() {
     tree.set(new, "dhchap_ctrl_secret", "b");
     let (host, mut events) = host(&tree);
     host.start(HostEffect::HideSecrets(known));
-    host.looking.ask(Task::HideNew(new.device));
-    host.looking.ask(Task::HideNew(7));
+    host.snapshots.ask(Task::HideNew(new.device));
+    host.snapshots.ask(Task::HideNew(7));
     host.start(HostEffect::TakeSnapshot(OpId(1)));
     assert!(matches!(answer(&mut events).await, HostEvent::SnapshotTaken { op: OpId(1), result: Ok(_) }));
     for file in ["nvme0/dhchap_secret", "nvme1/dhchap_ctrl_secret"] {
@@ -205,7 +205,7 @@ fn lost_events_are_told_as_an_overrun() {
     let sender = Mutex::new(sender);
     let kernel = KernelEvents {
         tell: Tell(Arc::new(move |event| sender.lock().unwrap().send(event).unwrap())),
-        looking: Looking(tasks),
+        snapshots: Snapshots(tasks),
         reconnected: Reconnected::default(),
         writing_secrets: Arc::default(),
     };
@@ -218,7 +218,7 @@ fn asked_at_add(writing_secrets: bool) -> Vec<Task> {
     let (tasks, received) = mpsc::channel();
     let kernel = KernelEvents {
         tell: Tell(Arc::new(|_| ())),
-        looking: Looking(tasks),
+        snapshots: Snapshots(tasks),
         reconnected: Reconnected::default(),
         writing_secrets: Arc::new(AtomicBool::new(writing_secrets)),
     };

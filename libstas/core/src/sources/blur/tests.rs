@@ -71,9 +71,9 @@ fn settled_pages_are_requested_until_the_others_are_decided() {
     let page = |now| (now, true, ["a"].as_slice(), ["x"].as_slice());
     let mut sources = after(&[page(UP + 5)]);
     assert_eq!(sources.deadline(), Some(at(UP + 30)));
-    assert_eq!(sources.awaited_late(at(UP + 30)), [tid("dc")]);
+    assert_eq!(sources.awaiting_settled(at(UP + 30)), [tid("dc")]);
     let mut sources = after(&[page(UP + 30), page(UP + 35)]);
-    assert_eq!(sources.awaited_late(at(UP + 40)), []);
+    assert_eq!(sources.awaiting_settled(at(UP + 40)), []);
     assert!(sources.all_settled(at(UP + 40)));
     assert!(!after(&[page(UP + 30)]).all_settled(at(UP + 40)));
 }

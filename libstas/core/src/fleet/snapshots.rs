@@ -29,7 +29,7 @@ const LOOK_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Snapshots under way and owed.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Looking {
+pub(super) struct Snapshots {
     op: Option<OpId>,
     owed: bool,
     started: bool,
@@ -42,13 +42,13 @@ pub(super) struct Looking {
 impl Fleet {
     /// Requests a snapshot. At most one is under way and one more owed.
     pub(super) fn request_snapshot(&mut self, ctx: &mut Context<'_>) {
-        if self.snapshot.op.is_some() {
-            self.snapshot.owed = true;
+        if self.snapshots.op.is_some() {
+            self.snapshots.owed = true;
             return;
         }
         let op = ctx.next_op();
-        self.snapshot.op = Some(op);
-        self.snapshot.started = true;
+        self.snapshots.op = Some(op);
+        self.snapshots.started = true;
         ctx.timers.cancel(&Timer::Snapshot);
         ctx.host(HostEffect::TakeSnapshot(op));
     }
@@ -58,10 +58,10 @@ impl Fleet {
         if self.inventory.covers(event) {
             return;
         }
-        self.snapshot.hinted = self.snapshot.hinted.max(event.seqnum);
-        let patient = self.lane.is_busy() && event.kind != UeventKind::Remove;
+        self.snapshots.hinted = self.snapshots.hinted.max(event.seqnum);
+        let patient = self.connect_queue.is_busy() && event.kind != UeventKind::Remove;
         let gap = if event.kind == UeventKind::Remove { HINT_GAP } else { CALM_HINT_GAP };
-        let earliest = self.snapshot.last.map_or(ctx.now, |last| last + gap);
+        let earliest = self.snapshots.last.map_or(ctx.now, |last| last + gap);
         let at = earliest.max(if patient { ctx.now + LANE_LOOKS } else { ctx.now });
         if at <= ctx.now {
             self.request_snapshot(ctx);
@@ -72,8 +72,8 @@ impl Fleet {
 
     /// After an overrun any event may have been lost: take a snapshot.
     pub(super) fn events_were_lost(&mut self, ctx: &mut Context<'_>) {
-        if self.snapshot.overrun_told.is_none_or(|told| ctx.now.since(told) >= OVERRUN_TOLD_EVERY) {
-            self.snapshot.overrun_told = Some(ctx.now);
+        if self.snapshots.overrun_told.is_none_or(|told| ctx.now.since(told) >= OVERRUN_TOLD_EVERY) {
+            self.snapshots.overrun_told = Some(ctx.now);
             ctx.tell(Notice {
                 level: Level::Warning,
                 tid: None,
@@ -87,13 +87,13 @@ impl Fleet {
 
     /// Takes the answer to a snapshot request.
     pub(super) fn snapshot_taken(&mut self, ctx: &mut Context<'_>, op: OpId, result: Result<Snapshot, SnapshotError>) {
-        if self.snapshot.op == Some(op) {
-            self.snapshot.op = None;
-            self.snapshot.hangs = false;
+        if self.snapshots.op == Some(op) {
+            self.snapshots.op = None;
+            self.snapshots.hangs = false;
             ctx.timers.cancel(&Timer::LookAnswer);
         }
         // Also after a failure: otherwise failing snapshots would follow each other without a pause.
-        self.snapshot.last = Some(ctx.now);
+        self.snapshots.last = Some(ctx.now);
         match result {
             Ok(snapshot) => {
                 self.take_snapshot(ctx, snapshot);
@@ -108,7 +108,7 @@ impl Fleet {
                 ),
             }),
         }
-        if std::mem::take(&mut self.snapshot.owed) {
+        if std::mem::take(&mut self.snapshots.owed) {
             self.request_snapshot(ctx);
         }
     }
@@ -121,7 +121,7 @@ impl Fleet {
         if first {
             self.find_saved_connections();
         }
-        if self.inventory.snapshot().seqnum >= self.snapshot.hinted {
+        if self.inventory.snapshot().seqnum >= self.snapshots.hinted {
             // The events that asked for a snapshot are covered by this one.
             ctx.timers.cancel(&Timer::Snapshot);
         }
@@ -184,14 +184,14 @@ impl Fleet {
 
     /// Schedules the next snapshot at most [`LOOK_EVERY`] after the last.
     pub(super) fn plan_looks(&mut self, ctx: &mut Context<'_>) {
-        if self.snapshot.op.is_some() {
-            if self.snapshot.hangs {
+        if self.snapshots.op.is_some() {
+            if self.snapshots.hangs {
                 return;
             }
             ctx.timers.set_once(Timer::LookAnswer, ctx.now + LOOK_DEADLINE);
-        } else if self.snapshot.started {
+        } else if self.snapshots.started {
             let every = self.rotation.looks_every().unwrap_or(LOOK_EVERY);
-            let at = self.snapshot.last.unwrap_or(ctx.now) + every;
+            let at = self.snapshots.last.unwrap_or(ctx.now) + every;
             if ctx.timers.get(&Timer::Snapshot).is_none_or(|planned| at < planned) {
                 ctx.timers.set(Timer::Snapshot, at);
             }
@@ -199,7 +199,7 @@ impl Fleet {
     }
 
     pub(super) fn look_hangs(&mut self, ctx: &mut Context<'_>) {
-        self.snapshot.hangs = true;
+        self.snapshots.hangs = true;
         ctx.tell(Notice {
             level: Level::Warning,
             tid: None,

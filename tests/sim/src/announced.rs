@@ -13,9 +13,9 @@ use libstas::core::browse::BrowseEvent;
 use libstas::core::{Links, Time};
 use libstas::nvme::Tid;
 
-use crate::air::who_is;
 use crate::announcing::is_dead;
 use crate::files::StafFile;
+use crate::mdns::who_is;
 use crate::names::{Iface, Target};
 
 /// Services that still exist are received within this time after a restart of the browser.

@@ -198,9 +198,9 @@ fn without_the_lock_file_it_goes_on() {
 fn requests_are_carried_out_on_the_lane_s_thread() {
     let tree = FakeTree::new();
     let ctrl = tree.controller(0, "traddr=192.0.2.1,trsvcid=4420");
-    let lane = ConnectQueue::start(worker(&tree).shared).unwrap();
+    let connect_queue = ConnectQueue::start(worker(&tree).shared).unwrap();
     let (sender, receiver) = mpsc::channel();
-    lane.connect(Box::new(request("192.0.2.1")), move |report| sender.send(report).unwrap());
+    connect_queue.connect(Box::new(request("192.0.2.1")), move |report| sender.send(report).unwrap());
     assert_eq!(receiver.recv().unwrap().outcome, ConnectOutcome::Found(ctrl));
 }
 

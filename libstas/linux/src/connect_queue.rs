@@ -54,10 +54,10 @@ enum Job {
     Rotate(CtrlRef, Box<ConnectRequest>, RotationAnswer),
 }
 
-/// Receives the result of a rotation. Called once, on the lane's thread.
+/// Receives the result of a rotation. Called once, on the thread that connects.
 struct RotationAnswer(Box<dyn FnOnce(Rotated, Duration) + Send>);
 
-/// Receives the result of a connect. Called once, on the lane's thread.
+/// Receives the result of a connect. Called once, on the thread that connects.
 struct Answer(Box<dyn FnOnce(ConnectReport) + Send>);
 
 impl ConnectQueue {
@@ -67,7 +67,7 @@ impl ConnectQueue {
     /// If no thread can be started.
     pub fn start(shared: Shared) -> io::Result<Self> {
         let (jobs, received) = mpsc::channel::<Job>();
-        thread::spawn("lane", move || {
+        thread::spawn("connect", move || {
             let mut worker = Worker::new(shared);
             for job in received {
                 match job {

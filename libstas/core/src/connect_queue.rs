@@ -1,8 +1,8 @@
 //! The order in which one daemon uses the kernel's connect path, and the probe that keeps dead targets off that path
 //! (design, policy 3).
 //!
-//! The fleet enters a controller that is to be connected ([`ConnectQueue::enter`]). The lane probes its portal or queues it,
-//! and says which controller is next ([`ConnectQueue::take_turn`]). A controller that leaves the lane without a connection
+//! The fleet enters a controller that is to be connected ([`ConnectQueue::enter`]). The queue probes its portal or queues it,
+//! and says which controller is next ([`ConnectQueue::take_turn`]). A controller that leaves the queue without a connection
 //! waits in the fleet's back-off and enters again.
 //!
 //! A portal is probed before its first attempt, unless neither daemon waits for anything else, and before every attempt
@@ -73,7 +73,7 @@ pub struct Standing {
     pub secret: bool,
 }
 
-/// A controller that the lane rejected, without an attempt.
+/// A controller that the queue rejected, without an attempt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejected {
     /// The controller, with its address.
@@ -416,7 +416,7 @@ impl ConnectQueue {
         turned
     }
 
-    /// True when the lane holds exactly one controller and no write is under way.
+    /// True when the queue holds exactly one controller and no write is under way.
     fn is_alone(&self) -> bool {
         let waiting: usize = self.probes.values().map(|probe| probe.waiting.len()).sum();
         self.busy.is_none() && self.late.is_empty() && self.places.len() + waiting == 1

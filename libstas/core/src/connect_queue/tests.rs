@@ -39,14 +39,14 @@ fn connected() -> Write {
 
 #[derive(Default)]
 struct Scene {
-    lane: ConnectQueue,
+    connect_queue: ConnectQueue,
     supply: Supply,
     out: Vec<HostEffect>,
 }
 
 impl Scene {
     fn enter(&mut self, now: Time, tid: &Tid, standing: Standing) {
-        self.lane.enter(&mut Context::new(now, &mut self.supply, &mut self.out), tid, standing);
+        self.connect_queue.enter(&mut Context::new(now, &mut self.supply, &mut self.out), tid, standing);
     }
 
     /// The requested probes, and whether each may be skipped.
@@ -59,24 +59,24 @@ impl Scene {
     }
 
     fn answer(&mut self, now: Time, op: OpId, outcome: ProbeOutcome) -> Vec<Rejected> {
-        self.lane.probed(&mut Context::new(now, &mut self.supply, &mut self.out), op, &outcome)
+        self.connect_queue.probed(&mut Context::new(now, &mut self.supply, &mut self.out), op, &outcome)
     }
 
     fn tick(&mut self, now: Time) -> (Vec<Rejected>, Option<Duration>) {
         let ctx = &mut Context::new(now, &mut self.supply, &mut self.out);
         let due = ctx.timers.due(now);
-        self.lane.tick(ctx, &due)
+        self.connect_queue.tick(ctx, &due)
     }
 
     fn ended(&mut self, now: Time, op: OpId, tid: &Tid, write: Write) -> Ended {
-        self.lane.ended(&mut Context::new(now, &mut self.supply, &mut self.out), op, tid, write)
+        self.connect_queue.ended(&mut Context::new(now, &mut self.supply, &mut self.out), op, tid, write)
     }
 
     fn write(&mut self, now: Time) -> Option<(OpId, Tid)> {
         let ctx = &mut Context::new(now, &mut self.supply, &mut self.out);
-        let tid = self.lane.take_turn(ctx)?;
+        let tid = self.connect_queue.take_turn(ctx)?;
         let op = ctx.next_op();
-        self.lane.start(ctx, op);
+        self.connect_queue.start(ctx, op);
         Some((op, tid))
     }
 }
@@ -172,7 +172,7 @@ fn a_penalized_controller_is_retried_late_last_and_only_after_a_handshake() {
     let ended = scene.ended(at(3), op, &waster, slow());
     assert_eq!(ended.stay_away, Some(at(33)));
     assert_eq!(ended.turned.len(), 1, "who queued for the same portal does not waste it again");
-    assert_eq!(scene.lane.banned_until(&waster, &manner("wrong")), Some(at(33)));
+    assert_eq!(scene.connect_queue.banned_until(&waster, &manner("wrong")), Some(at(33)));
     scene.enter(at(40), &waster, Standing { repeated: true, ..FIRST });
     let probes = scene.probes();
     assert!(!probes[0].2, "after a failure it is not skipped");
@@ -201,9 +201,9 @@ fn a_hanging_probe_keeps_its_slot_and_its_controllers_count_as_unclear() {
     assert_eq!(scene.supply.deadline(), Some(at(0) + PROBE_DEADLINE));
     let (turned, _) = scene.tick(at(10));
     assert!(turned.is_empty());
-    assert!(scene.lane.queued(&tid("192.0.2.1", "a")));
+    assert!(scene.connect_queue.queued(&tid("192.0.2.1", "a")));
     assert!(scene.answer(at(50), op, ProbeOutcome::Dead("late".into())).is_empty());
-    assert!(scene.lane.queued(&tid("192.0.2.1", "a")), "a late answer changes no newer attempt");
+    assert!(scene.connect_queue.queued(&tid("192.0.2.1", "a")), "a late answer changes no newer attempt");
 }
 
 #[test]
@@ -224,7 +224,7 @@ fn a_controller_that_left_the_queue_is_not_connected() {
     let mut scene = Scene::default();
     let gone = tid("192.0.2.1", "a");
     scene.enter(at(0), &gone, FIRST);
-    scene.lane.leave(&gone);
+    scene.connect_queue.leave(&gone);
     let op = scene.probes()[0].0;
     scene.answer(at(0), op, ProbeOutcome::Alive);
     assert!(scene.write(at(0)).is_none());
@@ -318,7 +318,7 @@ fn a_portal_whose_connection_was_lost_is_probed_again() {
     let mut scene = Scene::default();
     let tid = tid("192.0.2.1", "a");
     attempt(&mut scene, at(0), &tid, FIRST, connected());
-    scene.lane.lost(at(60), &tid);
+    scene.connect_queue.lost(at(60), &tid);
     assert!(attempt(&mut scene, at(61), &tid, FIRST, connected()));
     assert!(!attempt(&mut scene, at(90), &tid, FIRST, connected()));
 }
@@ -328,7 +328,7 @@ fn a_portal_of_a_controller_that_was_removed_may_have_failed_unseen() {
     let mut scene = Scene::default();
     let removed = tid("192.0.2.1", "a");
     attempt(&mut scene, at(0), &removed, FIRST, connected());
-    scene.lane.forget(&removed);
+    scene.connect_queue.forget(&removed);
     scene.enter(at(60), &removed, FIRST);
     assert_eq!(scene.probes().len(), 1);
 }
@@ -339,10 +339,10 @@ fn a_penalty_applies_only_to_identical_parameters() {
         let mut scene = Scene::default();
         let tid = tid("192.0.2.1", "a");
         attempt(&mut scene, at(0), &tid, FIRST, Write { portal_live, ..slow() });
-        assert_eq!(scene.lane.banned_until(&tid, &manner("wrong")), Some(at(30)));
-        assert_eq!(scene.lane.banned_until(&tid, &manner("right")), None);
+        assert_eq!(scene.connect_queue.banned_until(&tid, &manner("wrong")), Some(at(30)));
+        assert_eq!(scene.connect_queue.banned_until(&tid, &manner("right")), None);
         let other_host =
             AttemptParameters { identity: Arc::new(HostIdentity::new("nqn.i", String::new())), ..manner("wrong") };
-        assert_eq!(scene.lane.banned_until(&tid, &other_host), None);
+        assert_eq!(scene.connect_queue.banned_until(&tid, &other_host), None);
     }
 }
