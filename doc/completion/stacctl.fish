@@ -28,7 +28,7 @@ complete -c stacctl -n "__fish_stacctl_needs_command" -s v -l version -d 'Print 
 complete -c stacctl -n "__fish_stacctl_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "tron" -d 'Switch trace on: the daemon logs every step (root only)'
 complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "troff" -d 'Switch trace off (root only)'
-complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "status" -d 'Show how the daemon is doing, with its controllers'
+complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "status" -d 'Show the state of the daemon and of its controllers'
 complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "ls" -d 'List the I/O controllers'
 complete -c stacctl -n "__fish_stacctl_using_subcommand tron" -s h -l help -d 'Print help'
 complete -c stacctl -n "__fish_stacctl_using_subcommand troff" -s h -l help -d 'Print help'

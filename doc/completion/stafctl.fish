@@ -28,7 +28,7 @@ complete -c stafctl -n "__fish_stafctl_needs_command" -s v -l version -d 'Print 
 complete -c stafctl -n "__fish_stafctl_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c stafctl -n "__fish_stafctl_needs_command" -f -a "tron" -d 'Switch trace on: the daemon logs every step (root only)'
 complete -c stafctl -n "__fish_stafctl_needs_command" -f -a "troff" -d 'Switch trace off (root only)'
-complete -c stafctl -n "__fish_stafctl_needs_command" -f -a "status" -d 'Show how the daemon is doing, with its controllers and their log pages'
+complete -c stafctl -n "__fish_stafctl_needs_command" -f -a "status" -d 'Show the state of the daemon and of its controllers, with their log pages'
 complete -c stafctl -n "__fish_stafctl_needs_command" -f -a "ls" -d 'List the discovery controllers'
 complete -c stafctl -n "__fish_stafctl_needs_command" -f -a "dlp" -d 'Show the log page of one discovery controller'
 complete -c stafctl -n "__fish_stafctl_needs_command" -f -a "adlp" -d 'Show the log pages of all discovery controllers'

@@ -147,6 +147,35 @@ fn a_connection_taken_over_by_another_orchestrator_is_kept() {
 }
 
 #[test]
+fn a_connection_that_another_orchestrator_claims_after_the_last_snapshot_is_kept() {
+    // Before it is adopted, while it is used, and at the moment of the removal.
+    for claimed in ["before", "used", "removal"] {
+        for exclude in [false, true] {
+            let case = format!("{claimed}, exclude=: {exclude}");
+            let mut host = Host::configured(&file(&[]));
+            let ctrl = by_hand(&mut host, &tid(A), Owner::None);
+            host.start();
+            if claimed == "before" {
+                host.ctrl(ctrl).owner = other();
+            }
+            host.configure(&file(&[line(A, "")]));
+            if claimed == "used" {
+                host.ctrl(ctrl).owner = other();
+            }
+            host.hold(Op::Disconnect);
+            let removed = if exclude { "exclude=trsvcid=4420\n".to_owned() } else { String::new() };
+            host.configure(&file(&[removed]));
+            host.wait(1);
+            host.ctrl(ctrl).owner = other();
+            host.release(Op::Disconnect);
+            host.wait(600);
+            assert!(has(&host, ctrl), "{case}");
+            assert_eq!(host.ctrl(ctrl).owner, other(), "{case}");
+        }
+    }
+}
+
+#[test]
 fn an_owner_that_cannot_be_read_keeps_the_connection_until_it_can() {
     let mut host = Host::configured(&file(&[line(A, "")])).started();
     let ctrl = host.ctrls()[0];
@@ -482,7 +511,8 @@ fn each_disconnect_is_announced_with_its_cause() {
         let mut causes = Vec::new();
         let mut effects = host.host_effects().peekable();
         while let Some(effect) = effects.next() {
-            let (HostEffect::Tell(notice), Some(HostEffect::Disconnect { ctrl, .. })) = (effect, effects.peek()) else {
+            let (HostEffect::Tell(notice, _), Some(HostEffect::Disconnect { ctrl, .. })) = (effect, effects.peek())
+            else {
                 assert!(!matches!(effects.peek(), Some(HostEffect::Disconnect { .. })), "a silent disconnect");
                 continue;
             };

@@ -113,7 +113,7 @@ fn each_disconnect_is_announced_with_its_cause() {
     host.wait(60);
     let effects: Vec<&HostEffect> = host.host_effects().collect();
     let at = effects.iter().position(|effect| matches!(effect, HostEffect::Disconnect { .. })).unwrap();
-    let HostEffect::Tell(notice) = effects[at - 1] else { panic!("{:?}", effects[at - 1]) };
+    let HostEffect::Tell(notice, _) = effects[at - 1] else { panic!("{:?}", effects[at - 1]) };
     assert!(
         notice.text.starts_with("disconnecting: ") && notice.text.contains("no longer refers to it (generation 1)")
     );

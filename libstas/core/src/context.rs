@@ -1,5 +1,7 @@
 //! What a core hands to all its parts with an event: the time, the effects that follow, timers, operation IDs, jitter.
 
+use std::panic::Location;
+
 use super::backoff::Jitter;
 use super::effect::{HostEffect, Level, Notice};
 use super::timers::{Timer, Timers};
@@ -73,12 +75,14 @@ impl<Out: HostEffects + ?Sized> Context<'_, Out> {
         self.out.append(effect);
     }
 
-    /// Writes a line to the log.
+    /// Writes a line to the log, with the caller as its origin.
+    #[track_caller]
     pub fn tell(&mut self, notice: Notice) {
-        self.host(HostEffect::Tell(notice));
+        self.host(HostEffect::Tell(notice, Location::caller()));
     }
 
-    /// Writes a line about a controller to the log.
+    /// Writes a line about a controller to the log, with the caller as its origin.
+    #[track_caller]
     pub fn tell_about(&mut self, level: Level, tid: &Tid, ctrl: Option<CtrlRef>, text: String) {
         self.tell(Notice { level, tid: Some(tid.clone()), ctrl, text });
     }

@@ -260,7 +260,7 @@ pub enum HostEffect {
     /// Make the secrets of the controller in sysfs unreadable for everyone but root. No answer.
     HideSecrets(CtrlRef),
     /// Write this to the log. No answer.
-    Tell(Notice),
+    Tell(Notice, Origin),
     /// The state to be saved has changed: save it soon. No answer.
     Save,
 }
@@ -341,6 +341,9 @@ pub enum Level {
     /// A problem that the administrator has to solve.
     Error,
 }
+
+/// The code that wrote a log line.
+pub type Origin = &'static std::panic::Location<'static>;
 
 /// One log line for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]

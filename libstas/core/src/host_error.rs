@@ -51,6 +51,15 @@ pub enum DisconnectError {
         /// Error of the write to delete_controller.
         error: OsError,
     },
+    /// Another orchestrator has recorded itself as the owner since the last snapshot.
+    #[error("it belongs to {owner} (/run/nvme/registry)")]
+    OtherOwner {
+        /// The name of the owner.
+        owner: String,
+    },
+    /// The owner cannot be read.
+    #[error("its owner cannot be read in /run/nvme/registry: {0}")]
+    UnknownOwner(OsError),
     /// It was not tried.
     #[error(transparent)]
     NoThread(#[from] NoThread),

@@ -33,7 +33,7 @@ use serde::{Deserialize, Serialize};
 
 pub use context::{Context, Supply};
 pub use effect::{
-    ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, HostEvent, Level, Notice, Portal,
+    ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, HostEvent, Level, Notice, Origin, Portal,
     ProbeOutcome, Rotated, Uevent, UeventKind, Usage,
 };
 pub use host_error::{AdminError, DisconnectError, NoThread, OsError, ResolveError, SnapshotError};

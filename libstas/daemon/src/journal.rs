@@ -8,6 +8,7 @@
 //! CODE_FILE and CODE_LINE identify the code that wrote the line.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::io::{IsTerminal, Write as _};
 use std::sync::Arc;
@@ -15,14 +16,15 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, TrySendError, channel, sync_channel};
 use std::time::Duration;
 
-use tracing::field::{Field, Value, Visit};
+use tracing::field::{Field, FieldSet, Value, Visit};
+use tracing::metadata::Kind;
 use tracing::{Event, Metadata, Subscriber};
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::{Layer, Registry, reload};
 
-use stas_core::{Level, Notice};
+use stas_core::{Level, Notice, Origin};
 use stas_nvme::shown;
 
 /// Largest number of queued lines.
@@ -108,18 +110,19 @@ impl Journal {
     }
 }
 
-/// Logs a core's message.
-pub fn tell(notice: &Notice) {
+/// Logs a core's message, with the code of the core that wrote it as its origin.
+pub fn tell(notice: &Notice, origin: Origin) {
+    let (code_file, code_line) = (origin.file(), origin.line());
     let text = &notice.text;
     let tid = notice.tid.as_ref().map(ToString::to_string);
     let device = notice.ctrl.map(|ctrl| ctrl.to_string());
     let (tid, device) = (tid.as_deref(), device.as_deref());
     let nqn = notice.tid.as_ref().map(|tid| tid.subsysnqn.as_str());
     match notice.level {
-        Level::Debug => tracing::debug!(tid, device, nqn, "{text}"),
-        Level::Info => tracing::info!(tid, device, nqn, "{text}"),
-        Level::Warning => tracing::warn!(tid, device, nqn, "{text}"),
-        Level::Error => tracing::error!(tid, device, nqn, "{text}"),
+        Level::Debug => tracing::debug!(tid, device, nqn, code_file, code_line, "{text}"),
+        Level::Info => tracing::info!(tid, device, nqn, code_file, code_line, "{text}"),
+        Level::Warning => tracing::warn!(tid, device, nqn, code_file, code_line, "{text}"),
+        Level::Error => tracing::error!(tid, device, nqn, code_file, code_line, "{text}"),
     }
 }
 
@@ -132,11 +135,13 @@ struct Line {
     nqn: Option<String>,
     /// Where the line comes from. `None`: from this module.
     origin: Option<&'static Metadata<'static>>,
+    /// The file and line of the core that wrote it, if it is a core's message.
+    core: Option<(String, u32)>,
 }
 
 impl Line {
     fn plain(level: tracing::Level, text: String) -> Self {
-        Self { level, text, tid: None, device: None, nqn: None, origin: None }
+        Self { level, text, tid: None, device: None, nqn: None, origin: None, core: None }
     }
 
     /// Makes the text and the names of the controller harmless.
@@ -195,9 +200,17 @@ impl Visit for LineVisitor<'_> {
             "tid" => line.tid = Some(value.to_owned()),
             "device" => line.device = Some(value.to_owned()),
             "nqn" => line.nqn = Some(value.to_owned()),
+            "code_file" => line.core = Some((value.to_owned(), 0)),
             name => {
                 let _ = write!(line.text, " {name}={value}");
             }
+        }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        match &mut self.0.core {
+            Some((_, line)) if field.name() == "code_line" => *line = u32::try_from(value).unwrap_or_default(),
+            _ => self.record_debug(field, &value),
         }
     }
 
@@ -219,9 +232,45 @@ fn tame(text: &mut String) {
     }
 }
 
+/// The places in the cores that write lines. tracing wants the metadata of a line to live as long as the process: each
+/// place gets its own once, and their number is limited by the code.
+#[derive(Default)]
+struct Places(BTreeMap<(String, u32, tracing::Level), &'static Metadata<'static>>);
+
+impl Places {
+    /// The metadata for a line: those of the core that wrote it, otherwise `origin`.
+    fn of(&mut self, line: &Line, origin: &'static Metadata<'static>) -> &'static Metadata<'static> {
+        let Some((file, number)) = &line.core else { return origin };
+        self.0.entry((file.clone(), *number, line.level)).or_insert_with(|| {
+            let file: &'static str = file.clone().leak();
+            let module: &'static str = module_of(file).leak();
+            let fields = FieldSet::new(&["message", "tid", "device", "nqn"], origin.callsite());
+            let (line, kind) = (Some(*number), Kind::EVENT);
+            Box::leak(Box::new(Metadata::new(
+                "event",
+                module,
+                *origin.level(),
+                Some(file),
+                line,
+                Some(module),
+                fields,
+                kind,
+            )))
+        })
+    }
+}
+
+/// The module of a file: `stas_core::fleet::leaving` for libstas/core/src/fleet/leaving.rs.
+fn module_of(file: &str) -> String {
+    let (folder, inside) = file.split_once("/src/").unwrap_or(("", file));
+    let name = folder.replace("libstas/", "stas_");
+    let inside = inside.trim_end_matches(".rs").trim_end_matches("/mod").replace('/', "::");
+    [name, inside].join("::")
+}
+
 /// Where lines are written.
 enum Sink {
-    Journal(tracing::Dispatch),
+    Journal(tracing::Dispatch, Places),
     Lines { name: &'static str, clock: bool, out: Box<dyn std::io::Write + Send> },
 }
 
@@ -238,7 +287,8 @@ impl Sink {
                 debug: Priority::Debug,
                 trace: Priority::Debug,
             });
-        Ok(Self::Journal(tracing::Dispatch::new(tracing_subscriber::registry().with(layer))))
+        let dispatch = tracing::Dispatch::new(tracing_subscriber::registry().with(layer));
+        Ok(Self::Journal(dispatch, Places::default()))
     }
 
     fn stdout(name: &'static str) -> Self {
@@ -248,8 +298,8 @@ impl Sink {
 
     fn write(&mut self, line: &Line) {
         match self {
-            Self::Journal(dispatch) => match line.origin {
-                Some(origin) => resend(line, origin, dispatch),
+            Self::Journal(dispatch, places) => match line.origin {
+                Some(origin) => resend(line, places.of(line, origin), dispatch),
                 None => tracing::dispatcher::with_default(dispatch, || tracing::warn!("{}", line.text)),
             },
             Self::Lines { name, clock, out } => {
@@ -301,6 +351,7 @@ fn write_lines(sink: &mut Sink, inbox: &Receiver<Job>, lost: &AtomicU64) {
 mod tests {
     use std::collections::BTreeMap;
     use std::os::unix::net::UnixDatagram;
+    use std::panic::Location;
     use std::process::Command;
     use std::sync::Mutex;
 
@@ -348,9 +399,9 @@ mod tests {
     #[test]
     fn a_line_says_which_controller_and_how_bad() {
         let text = lines_of(|_| {
-            tell(&notice(Level::Info, "connected"));
-            tell(&Notice { ctrl: None, ..notice(Level::Warning, "refused, again in 2 s") });
-            tell(&Notice { tid: None, ctrl: None, ..notice(Level::Error, "no") });
+            tell(&notice(Level::Info, "connected"), Location::caller());
+            tell(&Notice { ctrl: None, ..notice(Level::Warning, "refused, again in 2 s") }, Location::caller());
+            tell(&Notice { tid: None, ctrl: None, ..notice(Level::Error, "no") }, Location::caller());
         });
         let expected = "stafd: (tcp, 192.0.2.1, 8009, nqn.x) | nvme3 - connected\n\
                         stafd: warning: (tcp, 192.0.2.1, 8009, nqn.x) - refused, again in 2 s\n\
@@ -361,13 +412,13 @@ mod tests {
     #[test]
     fn trace_is_switched_while_running() {
         let text = lines_of(|journal| {
-            tell(&notice(Level::Debug, "one"));
+            tell(&notice(Level::Debug, "one"), Location::caller());
             journal.set_tron(true);
             assert_eq!((journal.tron(), journal.level()), (true, "DEBUG"));
-            tell(&notice(Level::Debug, "two"));
+            tell(&notice(Level::Debug, "two"), Location::caller());
             journal.set_tron(false);
             assert_eq!((journal.tron(), journal.level()), (false, "INFO"));
-            tell(&notice(Level::Debug, "three"));
+            tell(&notice(Level::Debug, "three"), Location::caller());
         });
         assert_eq!(text, "stafd: debug: (tcp, 192.0.2.1, 8009, nqn.x) | nvme3 - two\n");
     }
@@ -445,7 +496,7 @@ mod tests {
         let line = tracing::subscriber::with_default(front, || {
             tracing::info!(target: "stafd::finder", tid = "(tcp, 192.0.2.1)", errno = 5, "connected");
             let line = line!() - 1;
-            tell(&notice(Level::Warning, "refused"));
+            tell(&notice(Level::Warning, "refused"), Location::caller());
             line
         });
         let found = next_entry(&socket);
@@ -464,6 +515,20 @@ mod tests {
         assert_eq!(found["MESSAGE"], "(tcp, 192.0.2.1, 8009, nqn.x) | nvme3 - refused");
         let fields = ["PRIORITY", "DEVICE", "NQN"].map(|name| found[name].as_str());
         assert_eq!(fields, ["4", "nvme3", "nqn.x"]);
+        let origin = ["TARGET", "CODE_FILE", "CODE_LINE"].map(|name| found[name].as_str());
+        let next = (line.parse::<u32>().unwrap() + 2).to_string();
+        assert_eq!(origin, ["stas_daemon::journal", file!(), &next]);
+    }
+
+    #[test]
+    fn the_module_of_a_file_is_its_path_in_its_crate() {
+        for (file, module) in [
+            ("libstas/core/src/fleet/leaving.rs", "stas_core::fleet::leaving"),
+            ("stafd/src/finder/mod.rs", "stafd::finder"),
+            ("stacd/src/lib.rs", "stacd::lib"),
+        ] {
+            assert_eq!(module_of(file), module);
+        }
     }
 
     #[test]

@@ -5,14 +5,27 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 
-use super::Roots;
 use super::sysfs::ControllerDir;
+use super::{Roots, registry};
 use stas_core::{CtrlRef, DisconnectError, OsError};
 
 /// How long EBUSY is retried: some kernels return it until the first start of a controller has ended.
 const BUSY_LIMIT: Duration = Duration::from_secs(10);
 /// Time between two such retries. There is no event for the end of the start.
 const BUSY_PAUSE: Duration = Duration::from_millis(50);
+
+/// Deletes exactly this controller, unless another orchestrator owns it by now: the snapshot on which the decision to
+/// disconnect was based may be older than its entry in the registry.
+///
+/// # Errors
+/// [`DisconnectError::OtherOwner`], [`DisconnectError::UnknownOwner`], or as for [`disconnect`].
+pub fn disconnect_unless_claimed(roots: &Roots, ctrl: CtrlRef) -> Result<(), DisconnectError> {
+    match registry::recorded_owner(roots, ctrl.device) {
+        Ok(Some(owner)) if owner != registry::NAME => Err(DisconnectError::OtherOwner { owner }),
+        Ok(_) => disconnect(roots, ctrl),
+        Err(error) => Err(DisconnectError::UnknownOwner(OsError::new(error))),
+    }
+}
 
 /// Deletes exactly this controller. Returns when it is removed or being removed. May block for a minute: while its
 /// queues are torn down, or while it reconnects.
@@ -80,6 +93,31 @@ mod tests {
         assert_eq!(disconnect(&tree.roots(), ctrl), Ok(()), "somebody else is deleting it");
         tree.remove(ctrl);
         assert_eq!(disconnect(&tree.roots(), ctrl), Ok(()));
+    }
+
+    #[test]
+    fn what_another_orchestrator_has_claimed_since_the_last_snapshot_is_left_alone() {
+        for (owner, is_deleted) in
+            [(None, true), (Some("stas\n"), true), (Some(""), true), (Some("discoverd\n"), false)]
+        {
+            let tree = FakeTree::new();
+            let ctrl = tree.controller(0, "");
+            tree.set(ctrl, "delete_controller", "0");
+            if let Some(owner) = owner {
+                tree.put("run/nvme/registry/nvme0/owner", owner);
+            }
+            let result = disconnect_unless_claimed(&tree.roots(), ctrl);
+            let written = fs::read_to_string(tree.path("sys/class/nvme/nvme0/delete_controller")).unwrap();
+            assert_eq!(written.starts_with('1'), is_deleted, "{owner:?}");
+            let refused = DisconnectError::OtherOwner { owner: "discoverd".into() };
+            assert_eq!(result, if is_deleted { Ok(()) } else { Err(refused) }, "{owner:?}");
+        }
+        let tree = FakeTree::new();
+        let ctrl = tree.controller(0, "");
+        tree.set(ctrl, "delete_controller", "0");
+        fs::create_dir_all(tree.path("run/nvme/registry/nvme0/owner")).unwrap();
+        let result = disconnect_unless_claimed(&tree.roots(), ctrl);
+        assert!(matches!(result, Err(DisconnectError::UnknownOwner(_))), "{result:?}");
     }
 
     #[test]

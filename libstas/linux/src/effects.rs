@@ -154,7 +154,7 @@ impl Host for LinuxHost {
             }
             HostEffect::Disconnect { op, ctrl } => self.apart(
                 &format!("delete-{}", ctrl.device),
-                move |roots| disconnect::disconnect(roots, ctrl),
+                move |roots| disconnect::disconnect_unless_claimed(roots, ctrl),
                 move |result| HostEvent::Disconnected { op, result },
             ),
             HostEffect::CheckUse { op, ctrl, leaving } => {
@@ -180,7 +180,7 @@ impl Host for LinuxHost {
             }
             HostEffect::HideSecrets(ctrl) => self.snapshots.ask(Task::Hide(ctrl)),
             // The daemon's shell writes the log and the state. These effects do not reach the host.
-            HostEffect::Tell(_) | HostEffect::Save => {}
+            HostEffect::Tell(..) | HostEffect::Save => {}
         }
     }
 }

@@ -57,6 +57,14 @@ pub struct Registry {
     has_warned: Arc<AtomicBool>,
 }
 
+/// The owner that the registry names for the controller with this instance number, whatever else its entry says.
+///
+/// # Errors
+/// The entry exists and cannot be read.
+pub fn recorded_owner(roots: &Roots, device: u32) -> io::Result<Option<String>> {
+    read_attribute(&roots.registry.join(format!("nvme{device}")).join(OWNER))
+}
+
 impl Registry {
     /// The registry of the host with these roots.
     #[must_use]

@@ -58,7 +58,7 @@ impl<H: Host<Effect = HostEffect>> Shell for StacdShell<H> {
 
     fn perform(&mut self, _: &Connector, effect: Effect) -> FollowUp {
         match effect {
-            Effect::Host(HostEffect::Tell(notice)) => journal::tell(&notice),
+            Effect::Host(HostEffect::Tell(notice, origin)) => journal::tell(&notice, origin),
             Effect::Host(HostEffect::Save) => return FollowUp::Save,
             Effect::Host(effect) => self.host.start(effect),
             Effect::FetchAll(op) => self.stafd.start_all(op, &self.connector),

@@ -197,7 +197,7 @@ impl Finder {
     /// Limits the log lines about controllers that have never been connected: untrusted input must not flood the log.
     pub(super) fn limit_lines(&mut self, now: Time, out: &mut [Effect]) {
         for effect in out {
-            let Effect::Host(HostEffect::Tell(notice)) = effect else { continue };
+            let Effect::Host(HostEffect::Tell(notice, _)) = effect else { continue };
             if notice.level > Level::Debug && notice.tid.as_ref().is_some_and(|tid| self.is_a_strangers(tid)) {
                 self.budget.admit(now, notice);
             }
@@ -210,6 +210,7 @@ impl Finder {
         (self.announced.is_unproven(tid) || forgotten()) && !self.is_named_beside(tid)
     }
 
+    #[track_caller]
     fn tell(&mut self, ctx: &mut Context<'_>, Line { level, tid, text }: Line) {
         let mut notice = Notice { level, tid, ctrl: None, text };
         // Lines about a controller are counted elsewhere, with all other lines about it.

@@ -95,7 +95,7 @@ impl<H: DiscoveryHost> Shell for StafdShell<H> {
 
     fn perform(&mut self, _: &Finder, effect: Effect) -> FollowUp {
         match effect {
-            Effect::Host(HostEffect::Tell(notice)) => journal::tell(&notice),
+            Effect::Host(HostEffect::Tell(notice, origin)) => journal::tell(&notice, origin),
             Effect::Host(HostEffect::Save) => return FollowUp::Save,
             Effect::Host(effect) => self.host.start(effect),
             Effect::ReadSupported { op, ctrl } => {

@@ -21,7 +21,7 @@ pub(crate) fn op(effect: &HostEffect) -> Option<Op> {
         HostEffect::CheckUse { .. } => Op::CheckUse,
         HostEffect::Resolve { .. } => Op::Resolve,
         HostEffect::RotateSecrets { .. } => Op::RotateSecrets,
-        HostEffect::Claim(_) | HostEffect::HideSecrets(_) | HostEffect::Tell(_) | HostEffect::Save => return None,
+        HostEffect::Claim(_) | HostEffect::HideSecrets(_) | HostEffect::Tell(..) | HostEffect::Save => return None,
     })
 }
 
@@ -49,6 +49,10 @@ impl<C: Core> FakeHost<C> {
                 op,
                 result: Err(DisconnectError::Kernel { ctrl, error: OsError::new("busy") }),
             },
+            HostEffect::Disconnect { op, ctrl } if self.owner_of(ctrl).is_some() => HostEvent::Disconnected {
+                op,
+                result: Err(DisconnectError::OtherOwner { owner: self.owner_of(ctrl).unwrap_or_default() }),
+            },
             HostEffect::Disconnect { op, ctrl } => {
                 self.disconnect(ctrl);
                 HostEvent::Disconnected { op, result: Ok(()) }
@@ -60,13 +64,15 @@ impl<C: Core> FakeHost<C> {
                 HostEvent::Resolved { op, result }
             }
             HostEffect::Claim(ctrl) => {
-                self.record(ctrl, Gained::Adopted);
+                if self.owner_of(ctrl).is_none() {
+                    self.record(ctrl, Gained::Adopted);
+                }
                 return None;
             }
             HostEffect::RotateSecrets { op, .. } => {
                 HostEvent::SecretsRotated { op, outcome: Rotated::Current, held: Duration::ZERO }
             }
-            HostEffect::HideSecrets(_) | HostEffect::Save | HostEffect::Tell(_) => return None,
+            HostEffect::HideSecrets(_) | HostEffect::Save | HostEffect::Tell(..) => return None,
         })
     }
 
@@ -169,6 +175,12 @@ impl<C: Core> FakeHost<C> {
     /// Panics if the kernel does not have it.
     pub fn ctrl(&mut self, ctrl: CtrlRef) -> &mut KernelController {
         self.kernel.iter_mut().find(|kernel| kernel.ctrl == ctrl).unwrap()
+    }
+
+    /// The other orchestrator that owns a connection.
+    fn owner_of(&self, ctrl: CtrlRef) -> Option<String> {
+        let kernel = self.kernel.iter().find(|kernel| kernel.ctrl == ctrl)?;
+        if let Owner::Other(name) = &kernel.owner { Some(name.clone()) } else { None }
     }
 
     fn disconnect(&mut self, ctrl: CtrlRef) {

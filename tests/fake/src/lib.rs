@@ -368,7 +368,8 @@ impl<C: Core> FakeHost<C> {
 
     /// All log lines so far.
     pub fn notices(&self) -> impl Iterator<Item = &Notice> {
-        self.host_effects().filter_map(|effect| if let HostEffect::Tell(notice) = effect { Some(notice) } else { None })
+        self.host_effects()
+            .filter_map(|effect| if let HostEffect::Tell(notice, _) = effect { Some(notice) } else { None })
     }
 
     /// The number of log lines above debug level that contain this text.

@@ -67,7 +67,7 @@ impl World {
             }
             // Controllers of the simulated world have no secrets.
             HostEffect::HideSecrets(_) | HostEffect::RotateSecrets { .. } => {}
-            HostEffect::Tell(notice) => {
+            HostEffect::Tell(notice, _) => {
                 self.spoil_sharing(daemon, notice.tid.as_ref(), &notice.text);
                 if notice.level > Level::Debug {
                     let about = notice.tid.as_ref().map(|tid| format!("{}: ", short(tid))).unwrap_or_default();

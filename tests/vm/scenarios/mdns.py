@@ -1,4 +1,4 @@
-"""A DC that announces itself is connected, with its subsystems, in at most four times the time that the kernel needs. A goodbye disconnects nothing. The DC is removed after the persistence time, and connected again when it is announced again."""
+"""A DC that announces itself is connected, with its subsystems, in at most four times the time that the kernel needs. An announcement of an address of this host is refused. A goodbye disconnects nothing. The DC is removed after the persistence time, and connected again when it is announced again."""
 
 from scene import announcer, check, compare, daemons, host, journal, network, reference, stays, target, wait_until
 from scene.announcer import Service
@@ -31,6 +31,13 @@ def play():
         compare("announcement to DC and subsystems connected", took, alone, "four bare writes", at_most=4, delays=PACE)
         check(all(each.host_iface == lan for each in host.dcs()), f"it is connected by {lan}", host.picture())
         check(states() == [("discovered", "True", None)], "it is discovered and announced", states())
+
+        own = Service("own", {lan: ["192.0.2.1"]})
+        network_.announce(own)
+        refused = lambda: [line for line in journal.messages("stafd") if "192.0.2.1, an address of this host" in line]
+        wait_until(refused, 10, "an announcement of this host's own address is refused, and the journal says so")
+        check([each["traddr"] for each in stafd.controllers()] == ["192.0.2.2"], "it is in no list", stafd.controllers())
+        network_.goodbye(own)
 
         with host.nothing_lost():
             network_.goodbye(dc)
