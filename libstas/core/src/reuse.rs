@@ -6,13 +6,13 @@ use super::effect::ConnectRequest;
 use super::kernel::{CtrlState, KernelController, Links, Snapshot};
 use stas_nvme::{DISCOVERY_NQN, Tid, Transport, tid};
 
-/// Finds the controller in `look` that serves `tid` and may be adopted, by [`best`].
+/// Finds the controller in `snapshot` that serves `tid` and may be adopted, by [`best`].
 #[must_use]
 pub fn find<'a>(snapshot: &'a Snapshot, tid: &Tid, links: &Links, discovery: bool) -> Option<&'a KernelController> {
     best(snapshot.controllers.iter().map(|ctrl| &**ctrl), tid, links, discovery)
 }
 
-/// Finds the controller in `look` that serves a request and may be adopted for it, by [`best`].
+/// Finds the controller in `snapshot` that serves a request and may be adopted for it, by [`best`].
 #[must_use]
 pub fn find_for<'a>(snapshot: &'a Snapshot, request: &ConnectRequest, links: &Links) -> Option<&'a KernelController> {
     let controllers = snapshot.controllers.iter().map(|ctrl| &**ctrl);

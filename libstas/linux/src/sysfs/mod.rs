@@ -95,10 +95,10 @@ impl Scanner {
 
     /// Takes a quick snapshot: lists the controllers, reads new ones completely, and reads the states of those that
     /// were not live. All other data are as of the last snapshot. It detects reconnects, but not that a live controller
-    /// has lost its connection, for which there is no event: that takes [`Scanner::look`].
+    /// has lost its connection, for which there is no event: that takes [`Scanner::snapshot`].
     ///
     /// # Errors
-    /// As [`Scanner::look`].
+    /// As [`Scanner::snapshot`].
     pub fn glance(&mut self) -> Result<Snapshot, SnapshotError> {
         self.look_with(false)
     }
