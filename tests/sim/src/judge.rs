@@ -164,6 +164,11 @@ impl Told {
         named.filter(|tid| nqns.contains(tid.subsysnqn.as_str())).cloned().collect()
     }
 
+    /// All controllers that any page has ever listed.
+    pub(crate) fn ever_listed(&self) -> impl Iterator<Item = &Tid> {
+        self.ever.keys()
+    }
+
     /// True for a controller that any page has ever listed.
     pub(crate) fn ever_named(&self, tid: &Tid) -> bool {
         self.ever.contains_key(tid)
@@ -318,7 +323,7 @@ pub(crate) struct Judge {
     pub(crate) disconnecting: BTreeMap<CtrlRef, Daemon>,
     /// The newest snapshot that has reached each of the present daemons.
     pub(crate) seen: BTreeMap<Daemon, Snapshot>,
-    /// The connections that the discovery controllers of stafd used before its last step.
+    /// The connections that referred discovery controllers used before stafd's last step.
     pub(crate) used_by_stafd: BTreeMap<Tid, CtrlRef>,
     /// The daemons that have lost their state at any time.
     pub(crate) lost_state: BTreeSet<Daemon>,

@@ -102,11 +102,8 @@ impl World {
         let mut effects = Vec::new();
         if let Some(core) = &mut self.staf.core {
             self.judge.announced.time_passes(now);
-            self.judge.used_by_stafd = core
-                .controllers()
-                .iter()
-                .filter_map(|dc| Some((dc.member.tid.clone(), dc.member.kernel?.ctrl)))
-                .collect();
+            let used = |tid: &Tid| Some((tid.clone(), core.controller(tid)?.member.kernel?.ctrl));
+            self.judge.used_by_stafd = self.judge.staf.ever_listed().filter_map(used).collect();
             core.handle(now, event, &mut effects);
             self.events.0 += 1;
         }
