@@ -268,15 +268,15 @@ impl Links {
 
     /// True if a controller is at an address of this host.
     #[must_use]
-    pub fn lead_home(&self, tid: &Tid) -> bool {
+    pub fn have_address_of(&self, tid: &Tid) -> bool {
         let address = tid.transport().is_ip().then(|| stas_nvme::tid::parse_ip(&tid.traddr)).flatten();
         address.is_some_and(|(ip, _)| ip.is_loopback() || self.owner(ip).is_some())
     }
 
-    /// True if a controller may be at an address of this host: nothing is known before the interfaces are.
+    /// True if a controller may be at an address of this host. Before the interfaces are known, every one may be.
     #[must_use]
-    pub fn may_lead_home(&self, tid: &Tid) -> bool {
-        tid.transport().is_ip() && (self.0.is_empty() || self.lead_home(tid))
+    pub fn may_have_address_of(&self, tid: &Tid) -> bool {
+        tid.transport().is_ip() && (self.0.is_empty() || self.have_address_of(tid))
     }
 
     /// The interface with that index.

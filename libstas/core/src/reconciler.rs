@@ -137,6 +137,15 @@ impl<P: Claim> Reconciler<P> {
         self.sources.named().filter(move |(id, tid, _)| counts(id, tid))
     }
 
+    /// True for a new controller at an address of this host. What only mDNS announces, or only an announced discovery
+    /// controller lists, may not make this host connect to itself. An address that becomes one of this host later
+    /// changes nothing.
+    #[must_use]
+    pub fn is_new_at_own_address(&self, tid: &Tid) -> bool {
+        let is_known = self.fleet.has(tid) || self.restored.contains(tid);
+        !is_known && self.fleet.links().may_have_address_of(tid)
+    }
+
     /// Takes the answer to a look-up. Returns true when that changes which controllers are listed or excluded.
     pub fn resolved(&mut self, ctx: &mut Context<'_>, op: OpId, result: &Result<Vec<IpAddr>, ResolveError>) -> bool {
         let changed = self.configured.resolved(ctx, op, result);

@@ -33,8 +33,8 @@ pub fn may_be_adopted(ctrl: &KernelController, ours: bool, links: &Links) -> boo
     ours || ctrl.is_live() || !bound_to_nothing()
 }
 
-/// The connection that serves `tid` and may be adopted. A connection with the same host-iface comes first: if another
-/// one were adopted, nobody would own it. Then comes a live one, then the oldest.
+/// The connection that serves `tid` and may be adopted. A connection with the same host-iface comes first, because no
+/// other controller would adopt that connection. Then comes a live one, then the oldest.
 ///
 /// `discovery` selects discovery controllers, otherwise I/O controllers. A controller that is being deleted is never
 /// adopted, nor is the short-lived discovery connection of `nvme discover` (keep-alive 0).

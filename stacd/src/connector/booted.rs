@@ -83,9 +83,12 @@ impl Booted {
 /// True for two spellings of one subsystem port: each may be bound to an interface or not. If only one of them states
 /// a host NQN, it may be that of the other.
 fn is_same_portal(one: &Tid, other: &Tid) -> bool {
-    let portal = |tid: &Tid| (tid.transport(), tid.traddr.clone(), tid.trsvcid.clone(), tid.subsysnqn.clone());
     let is_same_host = one.host_nqn == other.host_nqn || one.host_nqn.is_empty() || other.host_nqn.is_empty();
-    is_same_host && portal(one) == portal(other)
+    is_same_host
+        && one.transport() == other.transport()
+        && one.traddr == other.traddr
+        && one.trsvcid == other.trsvcid
+        && one.subsysnqn == other.subsysnqn
 }
 
 impl Connector {

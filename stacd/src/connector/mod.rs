@@ -174,7 +174,7 @@ impl Connector {
             self.reconciler.listed().filter(|(_, tid, _)| !self.is_barred(tid) && !self.is_undecided(tid))
         {
             let announced_only = self.is_announced_only(id);
-            if announced_only && self.would_lead_home(tid) {
+            if announced_only && self.reconciler.is_new_at_own_address(tid) {
                 continue;
             }
             let want = match named {
@@ -192,13 +192,6 @@ impl Connector {
             want.add_to(&mut wanted, tid.clone());
         }
         wanted
-    }
-
-    /// True for a new controller at an address of this host. A discovery controller that only mDNS announces may not
-    /// make this host connect to itself. An address that becomes one of this host later changes nothing.
-    fn would_lead_home(&self, tid: &Tid) -> bool {
-        let is_known = self.reconciler.fleet.has(tid) || self.reconciler.restored.contains(tid);
-        !is_known && self.reconciler.fleet.links().may_lead_home(tid)
     }
 
     fn keep_what_may_be_meant(&mut self) {

@@ -49,7 +49,7 @@ pub(super) struct Stafd {
     shown: BTreeSet<Tid>,
     pub(super) newcomers: Replacements,
     /// Discovery controllers of which it was logged that they list this host.
-    told_of_home: BTreeSet<Tid>,
+    told_of_own_address: BTreeSet<Tid>,
     backoff: Backoff,
     told: bool,
 }
@@ -268,7 +268,7 @@ impl Connector {
                 Err(flaw) => drop(unclear.insert(Unclear::of_entry(entry, &flaw))),
             }
         }
-        self.tell_of_home(ctx, &dc, names.keys());
+        self.tell_of_own_address(ctx, &dc, names.keys());
         self.stafd.newcomers.shows(ctx.now, &dc, state != PageState::Never);
         if state == PageState::Unstated && !entries.is_empty() {
             self.stafd.seen_with_entries.insert(dc.clone());
@@ -290,13 +290,14 @@ impl Connector {
     }
 
     /// Logs once for each announced discovery controller that it lists an address of this host.
-    fn tell_of_home<'a>(&mut self, ctx: &mut Context<'_>, dc: &Tid, mut names: impl Iterator<Item = &'a Tid>) {
-        if !self.stafd.is_announced_only(dc) || self.stafd.told_of_home.contains(dc) {
+    fn tell_of_own_address<'a>(&mut self, ctx: &mut Context<'_>, dc: &Tid, mut names: impl Iterator<Item = &'a Tid>) {
+        if !self.stafd.is_announced_only(dc) || self.stafd.told_of_own_address.contains(dc) {
             return;
         }
-        let is_home = |tid: &&Tid| self.would_lead_home(tid) && self.reconciler.fleet.links().lead_home(tid);
-        if let Some(tid) = names.find(is_home) {
-            self.stafd.told_of_home.insert(dc.clone());
+        let links = self.reconciler.fleet.links();
+        let is_refused = |tid: &&Tid| self.reconciler.is_new_at_own_address(tid) && links.have_address_of(tid);
+        if let Some(tid) = names.find(is_refused) {
+            self.stafd.told_of_own_address.insert(dc.clone());
             let text = format!(
                 "its log page lists {tid}, an address of this host, which is not connected: only mDNS announces this \
                  discovery controller (if it is meant, write controller= into stacd.conf)"

@@ -57,7 +57,7 @@ struct Service {
     /// When it was last reconfirmed.
     doubted: Option<Time>,
     /// True once it was logged that it is at an address of this host.
-    told_of_home: bool,
+    told_of_own_address: bool,
     /// The controllers that result from it.
     tids: Vec<Tid>,
 }
@@ -314,8 +314,15 @@ impl Announced {
                 self.tried.insert(number(&oldest));
             }
         }
-        let service =
-            Service { offer, spots, heard: now, unheard: None, doubted: None, told_of_home: false, tids: Vec::new() };
+        let service = Service {
+            offer,
+            spots,
+            heard: now,
+            unheard: None,
+            doubted: None,
+            told_of_own_address: false,
+            tids: Vec::new(),
+        };
         self.services.insert(name, service);
         lines
     }
@@ -375,8 +382,8 @@ impl Announced {
                     setting.host_nqn,
                 );
                 // An address that becomes one of this host later changes nothing.
-                if setting.links.lead_home(&tid) && !self.dcs.contains_key(&tid) {
-                    if !std::mem::replace(&mut service.told_of_home, true) {
+                if setting.links.have_address_of(&tid) && !self.dcs.contains_key(&tid) {
+                    if !std::mem::replace(&mut service.told_of_own_address, true) {
                         let text = format!(
                             "the announced service {} is at {}, an address of this host, and not connected (if it is \
                              meant, write controller= into stafd.conf)",

@@ -177,7 +177,7 @@ impl Finder {
                     SourceId::Page(by) => !trusted.contains(by),
                     SourceId::Announced | SourceId::Renamed => true,
                 };
-                if announced_only && self.would_lead_home(tid) {
+                if announced_only && self.reconciler.is_new_at_own_address(tid) {
                     continue;
                 }
                 let want = Want { parameters: parameters(), rank, attempts: None, announced_only };
@@ -254,12 +254,6 @@ impl Finder {
     /// delayed.
     fn is_undecided(&self, tid: &Tid) -> bool {
         !self.dcs.contains_key(tid) && self.reconciler.configured.may_exclude(tid)
-    }
-
-    /// True for a new controller at an address of this host. Announcements, and what depends on them alone, may not make
-    /// this host connect to itself. An address that becomes one of this host later changes nothing.
-    fn would_lead_home(&self, tid: &Tid) -> bool {
-        !self.dcs.contains_key(tid) && self.reconciler.fleet.links().may_lead_home(tid)
     }
 
     fn is_meant(&self, now: Time, tid: &Tid) -> bool {
