@@ -1,9 +1,9 @@
 //! Inputs by which storage could be lost, or connected less securely than asked.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{Connector, FakeHost, RENAMED, as_host, dc, dc_page, entry, io};
+use fake_host::{Connector, FakeHost, RENAMED, as_host, dc, dc_page, entry, interface, io};
 use libstas::bus::contract::Origin;
-use libstas::core::{CtrlState, HostEffect, Interface, Links};
+use libstas::core::{CtrlState, HostEffect, Links};
 use libstas::nvme::log_page::{Entry, SecType, Subtype, Treq, Tsas};
 use stacd::connector::{DcPage, Event, PageState, RemovalReason, RemovedDc, StafdView};
 
@@ -187,14 +187,7 @@ fn a_removal_whose_proof_is_withdrawn_while_the_storage_is_in_use_needs_a_new_pr
 #[test]
 fn a_removal_after_a_restart_ends_the_connection_that_was_held_and_no_older_one() {
     let mut host = Host::configured(&file(&[line("a", ";host-iface=eth0")]));
-    let interface = |index, name: &str, address: &str| Interface {
-        index,
-        name: name.into(),
-        mac: Vec::new(),
-        up: true,
-        addresses: vec![address.parse().unwrap()],
-    };
-    host.links = Some(Links(vec![interface(2, "eth0", "192.0.2.50"), interface(3, "eth1", "192.0.2.51")]));
+    host.links = Some(Links(vec![interface(2, "eth0", &["192.0.2.50"]), interface(3, "eth1", &["192.0.2.51"])]));
     let by_hand = host.add(&io(TARGET, "a"));
     host.ctrl(by_hand).src_addr = "192.0.2.50".parse().ok();
     host.start();
@@ -229,8 +222,7 @@ fn states_that_cannot_be_read_count_as_live_when_a_page_drops_all() {
 
 /// The interfaces of a host that has this address.
 fn network_with(address: &str) -> Links {
-    let addresses = vec![address.parse().unwrap()];
-    Links(vec![Interface { index: 1, name: "eth0".into(), mac: vec![2, 0, 0, 0, 0, 1], up: true, addresses }])
+    Links(vec![interface(1, "eth0", &[address])])
 }
 
 #[test]

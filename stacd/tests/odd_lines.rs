@@ -2,8 +2,8 @@
 //! is connected less securely.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{Connector, FakeHost};
-use libstas::core::{HostEffect, Interface, Links};
+use fake_host::{Connector, FakeHost, interface};
+use libstas::core::{HostEffect, Links};
 
 type Host = FakeHost<Connector>;
 
@@ -21,14 +21,7 @@ fn file(lines: &[String]) -> String {
 #[test]
 fn an_entry_with_a_misspelled_interface_removes_nothing() {
     let mut host = Host::configured(&file(&[line("a", ";host-iface=eth1")]));
-    let interface = |index, name: &str, address: &str| Interface {
-        index,
-        name: name.into(),
-        mac: Vec::new(),
-        up: true,
-        addresses: vec![address.parse().unwrap()],
-    };
-    host.links = Some(Links(vec![interface(2, "eth0", "192.0.2.50"), interface(3, "eth1", "192.0.2.51")]));
+    host.links = Some(Links(vec![interface(2, "eth0", &["192.0.2.50"]), interface(3, "eth1", &["192.0.2.51"])]));
     host.start();
     host.wait(1);
     assert_eq!(host.paths(), [(TARGET, "eth1")]);

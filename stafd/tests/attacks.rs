@@ -1,11 +1,11 @@
 //! Inputs by which discovery controllers could be lost, or connected less securely than asked.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{FakeHost, Finder, own_entry, referral};
-use libstas::core::browse::{BrowseEvent, Spot};
-use libstas::core::{Interface, Links};
-use libstas::nvme::announcement::offer;
+use fake_host::{FakeHost, Finder, Op, announced, interface, own_entry, referral};
+use libstas::core::Links;
+use libstas::core::browse::BrowseEvent;
 use libstas::nvme::log_page::{Entry, SecType, Subtype, Treq, Tsas};
+use stafd::finder::Event;
 
 type Host = FakeHost<Finder>;
 
@@ -79,18 +79,11 @@ const OWN_ADDRESS: &str = "192.0.2.77";
 
 /// The interfaces of a host that has [`OWN_ADDRESS`].
 fn links() -> Links {
-    let addresses = vec![OWN_ADDRESS.parse().unwrap()];
-    Links(vec![Interface { index: 1, name: "eth0".into(), mac: vec![2, 0, 0, 0, 0, 1], up: true, addresses }])
+    Links(vec![interface(1, "eth0", &[OWN_ADDRESS])])
 }
 
-fn announce(host: &mut Host, service: &str, traddr: &str) {
-    let spots = vec![Spot { interface: 1, address: traddr.parse().unwrap() }];
-    let offer = offer(8009, [("p", Some(b"tcp".as_slice()))]);
-    host.feed(stafd::finder::Event::BrowseEvent(vec![BrowseEvent::Announced {
-        service: service.into(),
-        offer,
-        spots,
-    }]));
+fn hear(host: &mut Host, heard: BrowseEvent) {
+    host.feed(Event::BrowseEvent(vec![heard]));
 }
 
 #[test]
@@ -99,8 +92,8 @@ fn an_announcement_does_not_make_this_host_connect_to_itself() {
         let mut host = Host::configured("");
         host.links = Some(links());
         host.start();
-        announce(&mut host, "own", address);
-        announce(&mut host, "other", ROOT);
+        hear(&mut host, announced("own", 1, address));
+        hear(&mut host, announced("other", 1, ROOT));
         host.wait(60);
         assert_eq!(host.addresses(), [ROOT], "{address}");
     }
@@ -114,7 +107,7 @@ fn only_a_configured_discovery_controller_refers_to_an_address_of_this_host() {
             host.links = Some(links());
             host = host.page(ROOT, vec![referral(address)]).started();
             if !configured {
-                announce(&mut host, "x", ROOT);
+                hear(&mut host, announced("x", 1, ROOT));
             }
             host.wait(60);
             let is_connected = host.addresses().contains(&address);
@@ -124,4 +117,23 @@ fn only_a_configured_discovery_controller_refers_to_an_address_of_this_host() {
             assert_eq!(host.addresses().contains(&address), is_connected, "{address}, configured: {configured}");
         }
     }
+}
+
+#[test]
+fn a_controller_whose_address_has_become_one_of_this_host_can_be_wanted_again() {
+    const REFERRED_TO: &str = "192.0.2.78";
+    let mut host = Host::configured("").page(ROOT, vec![referral(REFERRED_TO)]);
+    host.links = Some(links());
+    host.start();
+    hear(&mut host, announced("x", 1, ROOT));
+    host.wait(60);
+    host.set_links(Links(vec![interface(1, "eth0", &[REFERRED_TO])]));
+    host.hold(Op::Disconnect);
+    host.page_is(ROOT, Vec::new());
+    host.wait(60);
+    assert_eq!(host.held.len(), 1, "it is being disconnected");
+    host.page_is(ROOT, vec![referral(REFERRED_TO)]);
+    host.release(Op::Disconnect);
+    host.wait(60);
+    assert_eq!(host.addresses(), [ROOT, REFERRED_TO]);
 }

@@ -1,12 +1,10 @@
 //! Discovery controllers whose log page lists them without EPCSD (explicit persistent connections supported).
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{FakeHost, Finder, dc, entry, own_entry};
+use fake_host::{FakeHost, Finder, announced, dc, entry, interface, own_entry};
 use libstas::bus::contract::PageState;
-use libstas::core::CtrlState;
-use libstas::core::browse::{BrowseEvent, Spot};
-use libstas::core::{Interface, Links};
-use libstas::nvme::announcement::offer;
+use libstas::core::browse::BrowseEvent;
+use libstas::core::{CtrlState, Links};
 use stafd::finder::Event;
 
 type Host = FakeHost<Finder>;
@@ -96,12 +94,9 @@ fn a_polled_controller_does_not_age_while_its_polls_succeed() {
     let conf = "[Global]\nignore-iface=true\n[Discovery controller connection management]\nepcsd=poll\n\
                 zeroconf-connections-persistence=100\n";
     let mut host = Host::configured(conf).page(A, vec![own_entry(A, false)]);
-    let eth0 = Interface { index: 1, name: "eth0".into(), mac: Vec::new(), up: true, addresses: Vec::new() };
-    host.links = Some(Links(vec![eth0]));
+    host.links = Some(Links(vec![interface(1, "eth0", &[])]));
     host.start();
-    let spots = vec![Spot { interface: 1, address: A.parse().unwrap() }];
-    let offer = offer(8009, [("p", Some(b"tcp".as_slice()))]);
-    host.feed(Event::BrowseEvent(vec![BrowseEvent::Announced { service: "x".into(), offer, spots }]));
+    host.feed(Event::BrowseEvent(vec![announced("x", 1, A)]));
     host.wait(60);
     host.feed(Event::BrowseEvent(vec![BrowseEvent::Gone("x".into())]));
     host.wait(10_000);

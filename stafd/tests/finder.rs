@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use fake_host::{FakeHost, Finder, Op, controller, dc, entry, referral};
+use fake_host::{FakeHost, Finder, Op, controller, dc, entry, interface, referral};
 use libstas::conf::{Exclusion, FamilyOrder};
 use libstas::core::fleet::Status;
-use libstas::core::{AdminError, CtrlRef, Dctype, HostEvent, Interface, Links, Machine, UeventKind};
+use libstas::core::{AdminError, CtrlRef, Dctype, HostEvent, Links, Machine, UeventKind};
 use libstas::nvme::Purpose;
 use libstas::nvme::admin::{CommandError, Task};
 use libstas::nvme::aen::DISCOVERY_LOG_CHANGED;
@@ -168,8 +168,7 @@ fn referrals_are_followed_without_loops_and_removed_with_their_last_referrer() {
 fn an_endless_chain_of_referrals_is_followed_for_eight_steps() {
     let address = |number: usize| format!("192.0.2.{number}");
     let mut host = Host::with(&["192.0.2.1"]);
-    let eth0 = Interface { index: 1, name: "eth0".into(), mac: vec![2; 6], up: true, addresses: Vec::new() };
-    host.links = Some(Links(vec![eth0]));
+    host.links = Some(Links(vec![interface(1, "eth0", &[])]));
     for number in 1..200 {
         host = host.page(&address(number), vec![referral(&address(number + 1))]);
     }

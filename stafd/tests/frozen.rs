@@ -5,10 +5,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use fake_host::{FakeHost, Finder, Op, dc, on_iface, referral};
-use libstas::core::browse::{BrowseEvent, Spot};
+use libstas::core::browse::BrowseEvent;
 use libstas::core::{CtrlState, Interface, KernelController, Links};
 use libstas::nvme::Tid;
-use libstas::nvme::announcement::offer;
 use libstas::nvme::nbft::{Discovery, Hfi, Nbft};
 use stafd::finder::{Effect, Event, RemovalReason};
 
@@ -48,8 +47,7 @@ fn by_eth1(traddr: &str) -> Tid {
 
 /// The announcement of a service at that address on eth1.
 fn announced(service: &str, traddr: &str) -> BrowseEvent {
-    let spots = vec![Spot { interface: 1, address: traddr.parse().unwrap() }];
-    BrowseEvent::Announced { service: service.into(), offer: offer(8009, [("p", Some(b"tcp".as_slice()))]), spots }
+    fake_host::announced(service, 1, traddr)
 }
 
 fn hear(host: &mut Host, heard: impl IntoIterator<Item = BrowseEvent>) {

@@ -3,10 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use fake_host::{FakeHost, Finder, controller, dc, referral};
-use libstas::core::browse::{BrowseEvent, Spot};
-use libstas::core::{CtrlState, Interface, Links};
-use libstas::nvme::announcement::offer;
+use fake_host::{FakeHost, Finder, announced, controller, dc, interface, referral};
+use libstas::core::browse::BrowseEvent;
+use libstas::core::{CtrlState, Links};
 use proptest::prelude::*;
 use stafd::finder::{Event, RemovalReason};
 
@@ -89,11 +88,8 @@ fn targets_of_an_aged_out_controller_are_kept_while_they_are_live() {
         "[Global]\nignore-iface=true\n[Discovery controller connection management]\n\
          zeroconf-connections-persistence=10\n",
     );
-    let eth0 = Interface { index: 1, name: "eth0".into(), mac: Vec::new(), up: true, addresses: Vec::new() };
-    host.set_links(Links(vec![eth0]));
-    let spots = vec![Spot { interface: 1, address: A.parse().unwrap() }];
-    let offer = offer(8009, [("p", Some(b"tcp".as_slice()))]);
-    host.feed(Event::BrowseEvent(vec![BrowseEvent::Announced { service: "x".into(), offer, spots }]));
+    host.set_links(Links(vec![interface(1, "eth0", &[])]));
+    host.feed(Event::BrowseEvent(vec![announced("x", 1, A)]));
     host.wait(60);
     assert_eq!(host.addresses(), [A, B]);
     host.feed(Event::BrowseEvent(vec![BrowseEvent::Gone("x".into())]));

@@ -40,6 +40,7 @@ mod entries;
 #[cfg(feature = "finder")]
 mod finder;
 mod host;
+mod network;
 mod tids;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -60,6 +61,7 @@ pub use connector::{Stafd, dc_page};
 pub use entries::{controller, entry, own_entry, referral};
 #[cfg(feature = "finder")]
 pub use finder::DiscoveryControllers;
+pub use network::{announced, interface};
 #[cfg(feature = "connector")]
 pub use stacd::connector::Connector;
 #[cfg(feature = "finder")]
