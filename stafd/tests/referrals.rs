@@ -101,6 +101,33 @@ fn targets_of_an_aged_out_controller_are_kept_while_they_are_live() {
     assert!(host.core.controllers().is_empty(), "{:?}", host.core.controllers());
 }
 
+#[test]
+fn what_a_new_discovery_controller_refers_to_is_kept_by_a_restart_as_by_a_reload() {
+    // B, which does not answer, is no longer configured. C is instead, and refers to B, and B referred to A.
+    for restarts in [false, true] {
+        let mut host = started(&[B], &[(B, &[A]), (C, &[B])]);
+        assert_eq!(host.addresses(), [A, B]);
+        host.lose(B);
+        configure(&mut host, &[C]);
+        if restarts {
+            host.restart()
+        } else {
+            host.reload()
+        }
+        host.wait(120);
+        assert!(host.addresses().contains(&A), "restarts: {restarts}: {:?}", host.addresses());
+        // What no new page lists is removed.
+        configure(&mut host, &[]);
+        if restarts {
+            host.restart()
+        } else {
+            host.reload()
+        }
+        host.wait(60);
+        assert!(host.addresses().is_empty(), "restarts: {restarts}: {:?}", host.addresses());
+    }
+}
+
 /// Discovery controllers 0 to 6, each with the targets of its referrals.
 type Graph = Vec<BTreeSet<usize>>;
 

@@ -123,11 +123,6 @@ impl Finder {
         self.keep_what_may_be_meant();
         self.remember_boot_interfaces();
         self.resettle(ctx);
-        for tid in std::mem::take(&mut self.reconciler.restored) {
-            if self.is_barred(&tid) || !(self.reconciler.fleet.has(&tid) || self.is_meant(ctx.now, &tid)) {
-                self.drop_restored(ctx, &tid);
-            }
-        }
         self.end_excluded(ctx);
         if reload {
             let all: Vec<Tid> = self.dcs.keys().cloned().collect();
@@ -256,10 +251,6 @@ impl Finder {
         !self.dcs.contains_key(tid) && self.reconciler.configured.may_exclude(tid)
     }
 
-    fn is_meant(&self, now: Time, tid: &Tid) -> bool {
-        self.verdict(now, tid, &self.reach(now).unreachable) != Verdict::Disproved
-    }
-
     /// Removes excluded controllers at once, and disproved ones when the sources are quiet.
     fn remove(&mut self, ctx: &mut Context<'_>, excluded: &Excluded) {
         let reach = self.reach(ctx.now);
@@ -280,6 +271,10 @@ impl Finder {
                 again = again.into_iter().chain(self.reconciler.quiet.until()).min();
             }
         }
+        let dropped = self.restored_to_drop(ctx.now, &reach);
+        if !self.reconciler.restored.is_empty() {
+            again = again.into_iter().chain(self.reconciler.quiet.until()).min();
+        }
         match again {
             Some(at) => ctx.timers.set(Timer::Removals, at),
             None => ctx.timers.cancel(&Timer::Removals),
@@ -293,6 +288,28 @@ impl Finder {
         for (tid, reason) in going {
             self.give_up(ctx, &tid, reason);
         }
+        for tid in dropped {
+            self.drop_restored(ctx, &tid);
+        }
+    }
+
+    /// The discovery controllers of the saved state that are to be removed now, since no source lists them any more:
+    /// excluded ones at once, others like members when the sources are quiet. Until then they stay restored, because a
+    /// page that is read for the first time may list them. Those that are members or listed are restored no longer.
+    fn restored_to_drop(&mut self, now: Time, reach: &reach::Reach) -> Vec<Tid> {
+        let restored = std::mem::take(&mut self.reconciler.restored);
+        let is_quiet = self.reconciler.quiet.until().is_none_or(|until| until <= now);
+        let mut dropped = Vec::new();
+        for tid in restored {
+            let is_member = self.reconciler.fleet.has(&tid);
+            match self.is_barred(&tid) {
+                true => dropped.push(tid),
+                false if is_member || self.verdict(now, &tid, &reach.unreachable) != Verdict::Disproved => {}
+                false if is_quiet => dropped.push(tid),
+                false => drop(self.reconciler.restored.insert(tid)),
+            }
+        }
+        dropped
     }
 
     /// Why a discovery controller that no source lists any more is removed. The referrals of a controller that ages out

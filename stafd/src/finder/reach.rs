@@ -65,8 +65,8 @@ impl Finder {
         if !self.reconciler.sources.claims().any(|(id, ..)| matches!(id, SourceId::Page(_))) {
             return Reach::default();
         }
-        let members: BTreeSet<&Tid> =
-            self.reconciler.fleet.tids().filter(|tid| !self.reconciler.fleet.is_leaving(tid)).collect();
+        let members = self.reconciler.fleet.tids().filter(|tid| !self.reconciler.fleet.is_leaving(tid));
+        let members: BTreeSet<&Tid> = members.chain(&self.reconciler.restored).collect();
         let mut referrals: BTreeMap<&Tid, Vec<&Tid>> = BTreeMap::new();
         let mut reached: BTreeSet<&Tid> = BTreeSet::new();
         for (id, tid) in self.reconciler.sources.standing(now, |tid| self.counts_as_live(now, tid)) {
