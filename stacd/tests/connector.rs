@@ -293,8 +293,61 @@ fn a_controller_removed_from_the_configuration_while_stacd_was_down_is_disconnec
     host.reload();
     host.conf.controllers.clear();
     host.restart();
+    host.stafd_with(&[], 100);
     host.wait(1.0);
     assert!(host.nqns().is_empty());
+}
+
+/// A controller= line moves from stacd.conf to the log page of a discovery controller that is new as well.
+fn moved_to_a_page(restarts: bool) -> (Host, Tid) {
+    let mut host = started();
+    host.conf.controllers.push(configured("x"));
+    host.reload();
+    assert_eq!(host.nqns(), ["x"]);
+    host.conf.controllers.clear();
+    match restarts {
+        true => host.restart(),
+        false => host.reload(),
+    }
+    (host, dc())
+}
+
+#[test]
+fn a_controller_that_moves_from_the_configuration_to_a_new_page_is_kept_by_a_restart_as_by_a_reload() {
+    for restarts in [false, true] {
+        let (mut host, dc) = moved_to_a_page(restarts);
+        let mut page = dc_page(&dc, host.now, Vec::new());
+        (page.state, page.connected_since) = (PageState::Never, None);
+        host.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true });
+        host.wait(8.0);
+        let page = host.peer.first();
+        (page.state, page.connected_since, page.entries) = (PageState::Fresh, Some(host.now), vec![listed("x")]);
+        host.feed(Event::PageChanged(dc));
+        host.wait(600.0);
+        assert_eq!(host.nqns(), ["x"], "restarts: {restarts}");
+        assert!(host.disconnected().is_empty(), "restarts: {restarts}");
+    }
+}
+
+#[test]
+fn a_restart_waits_for_stafd_before_it_removes_what_is_no_longer_configured() {
+    for (stafd, is_complete, appears_after, kept_for) in [
+        ("appears late", true, Some(4), 4),
+        ("still looks up its own names", false, Some(1), 9),
+        ("does not appear", false, None, 9),
+    ] {
+        let (mut host, _) = moved_to_a_page(true);
+        if let Some(seconds) = appears_after {
+            host.wait(seconds);
+            let view = StafdView { dcs: Vec::new(), removed: Some(Vec::new()), is_complete };
+            host.stafd_is(":1.5", view);
+        }
+        let start = host.now;
+        host.wait(f64::from(kept_for - appears_after.unwrap_or(0)));
+        assert_eq!(host.nqns(), ["x"], "stafd {stafd}");
+        host.wait(3.0);
+        assert!(host.nqns().is_empty(), "stafd {stafd}: from {start:?} to {:?}", host.now);
+    }
 }
 
 #[test]

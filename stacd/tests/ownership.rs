@@ -1,7 +1,7 @@
 //! Which connections stacd disconnects, and which it keeps (doc/ownership.md).
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{Connector, Core as _, FakeHost, Op, dc, dc_page, entry, io, on_iface};
+use fake_host::{Connector, Core as _, Daemon as _, FakeHost, Op, dc, dc_page, entry, io, on_iface};
 use libstas::core::{CtrlRef, CtrlState, Gained, HostEffect, Interface, KernelController, Links, Owner, Time};
 use libstas::nvme::{Purpose, Tid};
 use stacd::connector::{DcPage, Origin, StafdView};
@@ -132,6 +132,62 @@ fn what_only_an_announced_discovery_controller_lists_is_used_and_never_claimed_o
 
 fn host_time(seconds: u64) -> Time {
     Time(std::time::Duration::from_secs(seconds))
+}
+
+/// A second connection that serves the same controller equally well, or better, is there when stacd starts again.
+#[test]
+fn a_restarted_controller_takes_the_connection_that_it_had_and_leaves_the_others() {
+    for (restarts, end) in
+        [(0, file(&[])), (1, file(&[])), (2, file(&[])), (1, file(&["exclude=transport=tcp\n".into()]))]
+    {
+        let bound = line(A, ";host-iface=eth0");
+        let mut host = Host::configured(&file(&[bound.clone()]));
+        host.links = Some(links(true));
+        host.start();
+        host.stafd_with(&[], 60);
+        host.configure(&file(&[bound, line(A, "")]));
+        assert_eq!(host.ctrls().len(), 1, "both lines use one connection");
+        let hand = by_hand(&mut host, &tid(A), Owner::None);
+        host.configure(&file(&[line(A, "")]));
+        host.wait(10);
+        for _ in 0..restarts {
+            host.restart();
+            host.stafd_with(&[], 60);
+            host.wait(10);
+        }
+        host.configure(&end);
+        host.wait(60);
+        assert_eq!(host.ctrls(), [hand], "{restarts} restarts, then {end}");
+    }
+}
+
+/// stacd is killed while a disconnect hangs, connects the controller again, and is killed again.
+#[test]
+fn a_restart_removes_the_connection_that_is_there_and_not_the_one_that_is_being_deleted() {
+    for end in [file(&[]), file(&["exclude=transport=tcp\n".into()])] {
+        let mut host = Host::configured(&file(&[line(A, "")])).started();
+        host.stafd_with(&[], 60);
+        let first = host.ctrls()[0];
+        host.hold(Op::Disconnect);
+        host.configure(&file(&[]));
+        host.wait(10);
+        host.ctrl(first).state = CtrlState::Deleting;
+        let saved = host.core.save();
+        host.kill();
+        host.write(&file(&[line(A, "")]));
+        host.start();
+        host.stafd_with(&[], 60);
+        assert_eq!(host.ctrls().len(), 2, "{end}");
+        host.release(Op::Disconnect);
+        // The second connection is in the registry, and not in the saved state.
+        host.kill_with(saved);
+        host.write(&end);
+        host.start();
+        host.stafd_with(&[], 60);
+        host.wait(60);
+        let left: Vec<CtrlRef> = host.ctrls().into_iter().filter(|ctrl| *ctrl != first).collect();
+        assert_eq!(left, [], "{end}");
+    }
 }
 
 #[test]
@@ -544,6 +600,7 @@ fn each_disconnect_is_announced_with_its_cause() {
 #[test]
 fn a_loss_that_stacd_causes_is_not_reported_as_the_targets() {
     let mut host = Host::configured(&file(&[line(A, "")])).started();
+    host.stafd_with(&[], 60);
     let ctrl = host.ctrls()[0];
     host.hold(Op::Disconnect);
     host.configure(&file(&[]));

@@ -218,6 +218,12 @@ impl KernelController {
     pub fn is_live(&self) -> bool {
         self.state == CtrlState::Live
     }
+
+    /// True when the kernel deletes it, or has given it up.
+    #[must_use]
+    pub fn is_being_deleted(&self) -> bool {
+        matches!(self.state, CtrlState::Deleting | CtrlState::Dead)
+    }
 }
 
 /// A snapshot of the kernel's controllers.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::effect::ConnectRequest;
-use super::kernel::{CtrlState, KernelController, Links, Snapshot};
+use super::kernel::{KernelController, Links, Snapshot};
 use stas_nvme::{DISCOVERY_NQN, Tid, Transport, tid};
 
 /// Finds the controller in `snapshot` that serves `tid` and may be adopted, by [`best`].
@@ -53,9 +53,7 @@ pub fn best<'a>(
 /// False if the controller is of the other kind, is being deleted, or is the short-lived connection of `nvme discover`.
 #[must_use]
 pub fn may_be_taken_over(ctrl: &KernelController, discovery: bool) -> bool {
-    ctrl.is_discovery() == discovery
-        && !matches!(ctrl.state, CtrlState::Deleting | CtrlState::Dead)
-        && !(discovery && ctrl.kato == Some(0))
+    ctrl.is_discovery() == discovery && !ctrl.is_being_deleted() && !(discovery && ctrl.kato == Some(0))
 }
 
 /// True when this kernel connection is the one that `tid` asks for.

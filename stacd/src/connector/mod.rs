@@ -84,6 +84,9 @@ impl Connector {
 
     fn configure(&mut self, ctx: &mut Context<'_>, settings: Settings) {
         let reload = self.settings.is_some();
+        if !reload {
+            self.stafd.await_report(ctx.now);
+        }
         self.take_host_nqn(ctx, &settings.identity.nqn);
         self.reconciler.configure(ctx, &settings.conf, settings.identity.clone());
         let audits = settings.conf.disconnect_scope == DisconnectScope::AllMatchingTrtypes;
@@ -93,14 +96,6 @@ impl Connector {
         self.keep_what_may_be_meant();
         self.spare_what_is_no_longer_audited(ctx);
         self.resettle(ctx);
-        for tid in std::mem::take(&mut self.reconciler.restored) {
-            if !self.reconciler.fleet.has(&tid) && self.booted.record_of(&tid).is_none() {
-                let removal = self.barred(&tid).unwrap_or_else(|| (self.parting(), self.why_removed(&tid)));
-                let (how, cause) = removal;
-                let reports = self.reconciler.fleet.remove_restored(ctx, &tid, how, cause);
-                self.reported(ctx.now, reports);
-            }
-        }
         self.look_for_boot_connections(ctx);
         self.end_excluded(ctx);
         self.audit(ctx);
@@ -283,17 +278,22 @@ impl Connector {
         }
     }
 
-    /// Removes excluded controllers at once. Removes disproved ones when the sources are quiet and their replacements
-    /// are connected.
+    /// Removes excluded controllers at once. Removes disproved ones when stafd has reported, the sources are quiet and
+    /// their replacements are connected. This is also true for controllers of the saved state that are not members yet.
     fn remove(&mut self, ctx: &mut Context<'_>, mut excluded: Excluded) {
-        let fleet = &self.reconciler.fleet;
+        let (fleet, booted) = (&self.reconciler.fleet, &self.booted);
         excluded.retain(|tid, _| fleet.has(tid));
+        self.reconciler.restored.retain(|tid| !fleet.has(tid) && booted.record_of(tid).is_none());
+        let barred = self.reconciler.restored.iter().filter_map(|tid| Some((tid.clone(), self.barred(tid)?)));
+        excluded.extend(barred);
         let audited = self.audited();
-        let others = fleet.tids().filter(|tid| !audited.contains(*tid) && !excluded.contains_key(*tid));
+        let members = fleet.tids().chain(&self.reconciler.restored);
+        let others = members.filter(|tid| !audited.contains(*tid) && !excluded.contains_key(*tid));
         // For members being removed only the way of removal may have changed: that needs no quiet sources and no new
         // proof.
         let (leaving, others): (Vec<&Tid>, Vec<&Tid>) = others.partition(|tid| fleet.is_leaving_for_good(tid));
-        let verdict = |tid: &Tid| self.reconciler.sources.verdict(tid, ctx.now, fleet.may_be_live(tid));
+        let may_be_live = |tid: &Tid| fleet.may_be_live(tid) || !fleet.has(tid);
+        let verdict = |tid: &Tid| self.reconciler.sources.verdict(tid, ctx.now, may_be_live(tid));
         let removal = |tid: &Tid| (tid.clone(), self.booted.instead(self.parting(), tid), self.why_removed(tid));
         let leaving = leaving.into_iter().filter(|tid| verdict(tid) != Verdict::Named).map(removal);
         let mut going: Vec<(Tid, RemovalPolicy, Cause)> = leaving.collect();
@@ -305,7 +305,7 @@ impl Connector {
             again = again.into_iter().chain(self.reconciler.quiet.until()).min();
         } else {
             let (held, mut free): (Vec<_>, Vec<_>) =
-                disproved.into_iter().partition(|(tid, ..)| self.awaits_newcomers(ctx.now, tid));
+                disproved.into_iter().partition(|(tid, ..)| self.awaits_replacement(ctx.now, tid));
             if !held.is_empty() {
                 // No event tells that the last replacement is connected: check as often as for quiet sources.
                 again = again.into_iter().chain([ctx.now + QUIET]).min();
@@ -317,7 +317,8 @@ impl Connector {
             None => ctx.timers.cancel(&Timer::Removals),
         }
         for (tid, how, cause) in going {
-            let reports = self.reconciler.fleet.unwant(ctx, &tid, how, cause);
+            self.reconciler.restored.remove(&tid);
+            let reports = self.reconciler.fleet.remove_restored(ctx, &tid, how, cause);
             self.reported(ctx.now, reports);
         }
     }

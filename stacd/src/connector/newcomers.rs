@@ -11,7 +11,7 @@ use libstas::core::Time;
 use libstas::nvme::Tid;
 
 /// Longest wait of a removal: the new controller may never answer.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug)]
 struct NewDc {

@@ -11,7 +11,7 @@ use libstas::nvme::Tid;
 use libstas::nvme::log_page::{Entry, Flaw, Subtype, Unclear};
 use libstas::nvme::security::Requirement;
 
-use super::newcomers::Replacements;
+use super::newcomers::{PATIENCE, Replacements};
 use super::{Connector, Context, DcPage, Effect, FetchError, Named, PageState, RemovedDc, StafdView, renamed};
 
 /// A stafd that has just appeared is asked again if its first answer takes longer than this.
@@ -36,6 +36,8 @@ pub(super) struct Stafd {
     pub(super) fetched: bool,
     /// stafd had every discovery controller of its configuration at that time.
     complete: bool,
+    /// After a start, removals wait for the first report until this time.
+    report_awaited_until: Option<Time>,
     /// Fetches of single pages under way, and those owed.
     pages: BTreeMap<OpId, (Tid, bool)>,
     pages_owed: BTreeMap<Tid, bool>,
@@ -58,6 +60,16 @@ impl Stafd {
     /// True unless stafd said that more than an announcement lists that discovery controller.
     pub(super) fn is_announced_only(&self, dc: &Tid) -> bool {
         self.stated.get(dc).is_none_or(|stated| stated.announced_only)
+    }
+
+    /// stacd starts. stafd may be starting as well: what it lists may replace what the configuration no longer lists.
+    pub(super) fn await_report(&mut self, now: Time) {
+        self.report_awaited_until = Some(now + PATIENCE);
+    }
+
+    /// True if stafd has reported everything that it may list, and no newer report is on its way.
+    fn has_told(&self) -> bool {
+        self.fetched && self.complete && self.all.is_none()
     }
 
     /// The text for the log when a discovery controller no longer lists a controller.
@@ -91,7 +103,9 @@ impl Connector {
         ctx.tell(Notice { level, tid: None, ctrl: None, text });
         // A stafd that has just started has not reported yet: its last report counts until then.
         let stated = std::mem::take(&mut self.stafd.stated);
-        self.stafd = Stafd { owner: owner.map(|name| (name, ctx.now)), stated, ..Stafd::default() };
+        let report_awaited_until = self.stafd.report_awaited_until;
+        let owner = owner.map(|name| (name, ctx.now));
+        self.stafd = Stafd { owner, stated, report_awaited_until, ..Stafd::default() };
         self.fetch_all(ctx);
     }
 
@@ -218,8 +232,12 @@ impl Connector {
         }
     }
 
-    /// True while the removal of an I/O controller waits for newly listed controllers.
-    pub(super) fn awaits_newcomers(&mut self, now: Time, removed: &Tid) -> bool {
+    /// True while the removal of an I/O controller waits for the first report of stafd, or for newly listed controllers:
+    /// these may replace it.
+    pub(super) fn awaits_replacement(&mut self, now: Time, removed: &Tid) -> bool {
+        if self.stafd.report_awaited_until.is_some_and(|until| now < until) && !self.stafd.has_told() {
+            return true;
+        }
         let mut newcomers = std::mem::take(&mut self.stafd.newcomers);
         let is_connected = |tid: &Tid| self.reconciler.fleet.is_live(tid) || self.is_barred(tid);
         let is_settled = |dc: &Tid| self.reconciler.sources.named_by(&SourceId::Page(dc.clone())).all(is_connected);
@@ -339,10 +357,7 @@ impl Connector {
     /// True if stafd has been running for that long and has reported everything that it may list.
     pub(super) fn stafd_has_told_for(&self, now: Time, long: Duration) -> bool {
         let since = self.stafd.owner.as_ref().map(|(_, since)| *since);
-        since.is_some_and(|since| since + long <= now)
-            && self.stafd.fetched
-            && self.stafd.complete
-            && self.stafd.all.is_none()
+        since.is_some_and(|since| since + long <= now) && self.stafd.has_told()
     }
 }
 

@@ -387,11 +387,15 @@ impl Fleet {
         })
     }
 
-    /// The kernel connection that serves a TID and may be adopted.
+    /// The kernel connection that serves a TID and may be adopted: if possible, the one that it had before a restart.
+    /// With another one, that connection would be ours, and no controller would use it.
     fn serving(&self, tid: &Tid) -> Option<CtrlRef> {
         let leaving: BTreeSet<CtrlRef> = self.disconnecting.values().copied().collect();
-        let usable = self.inventory.iter().filter(|ctrl| !leaving.contains(&ctrl.ctrl) && self.is_usable(ctrl));
-        reuse::best(usable, tid, &self.links, self.kind == Kind::Discovery).map(|ctrl| ctrl.ctrl)
+        let usable = || self.inventory.iter().filter(|ctrl| !leaving.contains(&ctrl.ctrl) && self.is_usable(ctrl));
+        let held = usable().filter(|ctrl| self.held_before(tid, ctrl.ctrl));
+        let discovery = self.kind == Kind::Discovery;
+        let best = reuse::best(held, tid, &self.links, discovery);
+        best.or_else(|| reuse::best(usable(), tid, &self.links, discovery)).map(|ctrl| ctrl.ctrl)
     }
 
     fn links_changed(&mut self, ctx: &mut Context<'_>, links: &Arc<Links>) {

@@ -111,20 +111,31 @@ impl Fleet {
         serving.filter(|kernel| !self.is_usable(kernel)).map(|kernel| kernel.ctrl).collect()
     }
 
-    /// The connection that a controller had when the state was saved, or that the registry records since.
+    /// The connection that a controller had when the state was saved, or that the registry records since. One that the
+    /// kernel is already deleting is the last choice.
     pub(super) fn own_connection(&self, tid: &Tid) -> Option<CtrlRef> {
         let is_there = |ctrl: CtrlRef| {
             self.inventory.get(ctrl).is_some() && !self.disconnecting.values().any(|going| *going == ctrl)
         };
-        let there = || self.ours.values().filter(|instance| is_there(instance.ctrl));
-        let held = there().find(|instance| instance.holders.contains(tid));
-        let saved = held.or_else(|| there().find(|instance| instance.tid == *tid)).map(|instance| instance.ctrl);
+        let is_going = |ctrl: CtrlRef| self.inventory.get(ctrl).is_some_and(KernelController::is_being_deleted);
+        let saved = self.ours.values().filter(|instance| is_there(instance.ctrl));
+        let saved = saved.filter_map(|instance| {
+            let is_its = instance.tid == *tid;
+            let rank = (is_going(instance.ctrl), !instance.holders.contains(tid), !is_its);
+            (is_its || instance.holders.contains(tid)).then_some((rank, instance.ctrl))
+        });
+        let saved = saved.min_by_key(|(rank, _)| *rank).map(|(_, ctrl)| ctrl);
         let recorded = || {
             let ours = self.inventory.iter().filter(|kernel| matches!(kernel.owner, Owner::Stas(_)));
             let free = ours.filter(|kernel| is_there(kernel.ctrl) && !self.ours.contains_key(&kernel.ctrl));
             reuse::best(free, tid, &self.links, self.kind == Kind::Discovery).map(|kernel| kernel.ctrl)
         };
-        saved.or_else(recorded)
+        saved.filter(|ctrl| !is_going(*ctrl)).or_else(recorded).or(saved)
+    }
+
+    /// True if the controller held this connection when the state was saved.
+    pub(super) fn held_before(&self, tid: &Tid, ctrl: CtrlRef) -> bool {
+        self.ours.get(&ctrl).is_some_and(|instance| instance.holders.contains(tid))
     }
 
     /// Whether a connection may be disconnected now.
