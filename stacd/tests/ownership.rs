@@ -141,7 +141,7 @@ fn a_restarted_controller_takes_the_connection_that_it_had_and_leaves_the_others
         [(0, file(&[])), (1, file(&[])), (2, file(&[])), (1, file(&["exclude=transport=tcp\n".into()]))]
     {
         let bound = line(A, ";host-iface=eth0");
-        let mut host = Host::configured(&file(&[bound.clone()]));
+        let mut host = Host::configured(&file(std::slice::from_ref(&bound)));
         host.links = Some(links(true));
         host.start();
         host.stafd_with(&[], 60);

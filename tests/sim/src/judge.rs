@@ -95,6 +95,9 @@ struct Gone {
     at: Time,
     /// True if it aged out: that removes only controllers that are not live.
     aged_out: bool,
+    /// True if it was reported as aged out after it had been removed for another reason, before all that it listed was
+    /// removed: what is live may stay.
+    aged_out_later: bool,
 }
 
 impl Told {
@@ -125,16 +128,19 @@ impl Told {
         let lists_any = |page_report: &&PageReport| !page_report.names.is_empty() || !page_report.protected.is_empty();
         let mut listing = self.pages.get(dc).into_iter().flatten().rev().filter(lists_any);
         let last = listing.next().map(|page_report| page_report.at);
-        match self.gone.get(dc) {
+        match self.gone.get_mut(dc) {
             // What its removal proved remains proved until it lists something again.
-            Some(gone) if (gone.aged_out == aged_out || !gone.aged_out) && Some(gone.at) >= last => {}
-            _ => drop(self.gone.insert(dc.clone(), Gone { at: now, aged_out })),
+            Some(gone) if (gone.aged_out == aged_out || !gone.aged_out) && Some(gone.at) >= last => {
+                gone.aged_out_later |= aged_out && !gone.aged_out;
+            }
+            _ => drop(self.gone.insert(dc.clone(), Gone { at: now, aged_out, aged_out_later: false })),
         }
     }
 
     /// Controllers listed by a discovery controller that aged out: their removal depends on whether they are live.
     pub(crate) fn named_by_aged(&self) -> BTreeSet<Tid> {
-        let aged = self.gone.iter().filter(|(_, gone)| gone.aged_out).filter_map(|(dc, _)| self.pages.get(dc));
+        let has_aged_out = |gone: &Gone| gone.aged_out || gone.aged_out_later;
+        let aged = self.gone.iter().filter(|(_, gone)| has_aged_out(gone)).filter_map(|(dc, _)| self.pages.get(dc));
         aged.flatten().flat_map(|page_report| page_report.names.iter().chain(&page_report.protected)).cloned().collect()
     }
 

@@ -151,7 +151,8 @@ impl World {
                 self.judge.staf.is_down(tid, now);
             }
         }
-        if self.judge.announced.is_empty() {
+        // A stafd that stops with persistent-connections=false disconnects everything: that is no absence.
+        if self.judge.announced.is_empty() || self.staf.stopping {
             return;
         }
         self.judge.announced.see(now, is_live);

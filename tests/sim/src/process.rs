@@ -154,7 +154,7 @@ impl World {
                 self.staf.begin(Finder::new(saved, seed));
                 self.judge.staf.life = self.staf.life;
                 let now = self.time();
-                self.judge.announced.starts(now);
+                self.judge.announced.starts(now, self.staf.disk_of);
                 self.judge.excused = now;
                 self.reload(daemon);
                 let life = self.staf.life;
