@@ -4,7 +4,7 @@
 use fake_host::{Connector, FakeHost, HOST, Op, RENAMED, as_host, controller, dc_page, entry, io};
 use libstas::conf::{ControllerEntry, DisconnectScope, Exclusion, FamilyOrder, InUse, StacConf};
 use libstas::core::fleet::Status;
-use libstas::core::{CtrlState, CtrlType, HostEffect, HostEvent, Level, OpId, ResolveError, UeventKind};
+use libstas::core::{CtrlState, CtrlType, HostEffect, HostEvent, Level, OpId, ResolveError, UeventKind, Usage};
 use libstas::nvme::Tid;
 use libstas::nvme::log_page::Entry;
 use stacd::connector::{DcPage, Effect, Event, Origin, PageState, RemovalReason, RemovedDc, StafdView};
@@ -248,6 +248,33 @@ fn storage_in_use_is_disconnected_with_in_use_disconnect() {
     host.reload();
     host.wait(5.0);
     assert_eq!(host.nqns(), ["a"]);
+}
+
+/// The check found another path; an exclusion ends that path before the answer arrives.
+#[test]
+fn a_path_that_is_disconnected_while_a_check_runs_counts_no_longer() {
+    let mut host = started();
+    let other = || controller("192.0.2.2", "4420", "a");
+    host.conf.controllers = vec![configured("a"), other()];
+    host.reload();
+    assert_eq!(host.nqns(), ["a", "a"]);
+    host.stafd_with(&[], 60);
+    host.in_use.insert("a".into());
+    host.hold(Op::CheckUse);
+    host.conf.controllers = vec![other()];
+    host.reload();
+    host.wait(1.0);
+    host.conf.exclusions.push(Exclusion { traddr: Some("192.0.2.2".into()), ..Exclusion::default() });
+    host.reload();
+    assert_eq!(host.addresses(), [TARGET]);
+    let Some(Effect::Host(HostEffect::CheckUse { op, .. })) = host.take_held(Op::CheckUse) else {
+        panic!("nothing was checked")
+    };
+    host.feed(Event::Host(HostEvent::UseChecked { op, usage: Usage::Free }));
+    assert_eq!(host.addresses(), [TARGET]);
+    host.release(Op::CheckUse);
+    host.wait(60.0);
+    assert_eq!((host.addresses(), status(&host, "a")), (vec![TARGET], Some(Status::Kept)));
 }
 
 #[test]

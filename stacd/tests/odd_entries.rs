@@ -51,6 +51,10 @@ fn a_known_entry_whose_field_is_damaged_keeps_its_controller_connected_for_ever(
         Entry { traddr: FC.into(), ..c() },
         Entry { trtype: TrType(77), ..c() },
         Entry { trtype: TrType::FC, ..c() },
+        Entry { subtype: Subtype(7), ..c() },
+        Entry { subtype: Subtype::REFERRAL, ..c() },
+        Entry { subnqn: String::new(), ..c() },
+        Entry { subnqn: DISCOVERY_NQN.into(), ..c() },
     ];
     for odd in damaged {
         let mut host = connected_to(&["a", "b", "c"]);

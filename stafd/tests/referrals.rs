@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use fake_host::{FakeHost, Finder, announced, controller, dc, interface, referral};
+use libstas::conf::Exclusion;
 use libstas::core::browse::BrowseEvent;
 use libstas::core::{CtrlState, Links};
 use proptest::prelude::*;
@@ -99,6 +100,28 @@ fn targets_of_an_aged_out_controller_are_kept_while_they_are_live() {
     host.kernel.iter_mut().for_each(|kernel| kernel.state = CtrlState::Connecting);
     host.wait(600);
     assert!(host.core.controllers().is_empty(), "{:?}", host.core.controllers());
+}
+
+/// The excluded controller has no connection, and the same reload changes others.
+#[test]
+fn what_an_excluded_controller_refers_to_is_removed_whether_or_not_that_is_connected() {
+    for (connected, changes_others) in [(true, false), (true, true), (false, false), (false, true)] {
+        let mut host = started(&[A, C], &[(A, &[B])]);
+        if !connected {
+            host.dead.insert(A.into());
+            host.kernel.retain(|kernel| kernel.traddr != A);
+            host.send_snapshot();
+            host.wait(60);
+        }
+        assert_eq!(host.addresses().len(), if connected { 3 } else { 2 });
+        host.conf.exclusions.push(Exclusion { traddr: Some(A.into()), ..Exclusion::default() });
+        if changes_others {
+            host.conf.parameters.queue_size = Some(32);
+        }
+        host.reload();
+        host.wait(10);
+        assert_eq!(host.addresses(), [C], "connected: {connected}, others change: {changes_others}");
+    }
 }
 
 #[test]

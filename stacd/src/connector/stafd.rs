@@ -281,8 +281,6 @@ impl Connector {
                 // Of several entries for one controller the one that demands encryption counts.
                 Ok(tid) if Requirement::of(entry).is_none() && names.get(&tid).is_some_and(demands_encryption) => {}
                 Ok(tid) => drop(names.insert(tid, Named::Entry(Box::new(entry.clone())))),
-                // The entry describes a discovery controller, not storage.
-                Err(Flaw::DiscoveryNqn) => {}
                 Err(flaw) => drop(unclear.insert(Unclear::of_entry(entry, &flaw))),
             }
         }

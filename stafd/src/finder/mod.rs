@@ -254,10 +254,10 @@ impl Finder {
     /// Removes excluded controllers at once, and disproved ones when the sources are quiet.
     fn remove(&mut self, ctx: &mut Context<'_>, excluded: &Excluded) {
         let reach = self.reach(ctx.now);
-        let (excluded, others): (Vec<&Tid>, Vec<&Tid>) =
-            self.reconciler.fleet.tids().partition(|tid| excluded.contains_key(*tid));
+        // One without a connection may have left the fleet already: what it referred to goes as well.
         let mut going: Vec<(Tid, RemovalReason)> =
-            excluded.into_iter().map(|tid| (tid.clone(), RemovalReason::Excluded)).collect();
+            excluded.keys().map(|tid| (tid.clone(), RemovalReason::Excluded)).collect();
+        let others = self.reconciler.fleet.tids().filter(|tid| !excluded.contains_key(*tid));
         let Judged { disproved, mut again } =
             self.reconciler.judge(others, |tid| self.verdict(ctx.now, tid, &reach.unreachable));
         // A controller that has never connected has no dependents: it is removed without waiting for quiet sources.

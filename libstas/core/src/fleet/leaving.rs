@@ -188,6 +188,7 @@ impl Fleet {
             member.leaving = Some((RemovalPolicy::SpareInUse, RemovalState::Checking(op)));
         }
         self.checking = Some(op);
+        self.check_is_overtaken = false;
         ctx.timers.set(Timer::UseAnswer, ctx.now + CHECK_DEADLINE);
         let leaving = self.disconnecting.values().copied().collect();
         ctx.host(HostEffect::CheckUse { op, ctrl, leaving });
@@ -204,8 +205,9 @@ impl Fleet {
         });
         if let Some((tid, Some(ctrl))) = found {
             match usage {
-                // It may have become needed while the check ran.
-                Usage::Free if self.others(&tid, ctrl) != Others::None => {
+                // It may have become needed while the check ran, or another path that the check counted is being
+                // disconnected since.
+                Usage::Free if self.check_is_overtaken || self.others(&tid, ctrl) != Others::None => {
                     if let Some(member) = self.members.get_mut(&tid) {
                         member.leaving = Some((RemovalPolicy::SpareInUse, RemovalState::Asked));
                     }

@@ -69,6 +69,8 @@ pub struct Fleet {
     /// The requests of the writes under way.
     connecting: BTreeMap<OpId, ConnectRequest>,
     checking: Option<OpId>,
+    /// True if a disconnect began while the check was running: a path that it counted may be gone.
+    check_is_overtaken: bool,
     disconnecting: BTreeMap<OpId, CtrlRef>,
     /// Disconnects that were logged as hanging.
     hanging: BTreeSet<OpId>,
@@ -103,6 +105,7 @@ impl Fleet {
             snapshots: snapshots::Snapshots::default(),
             connecting: BTreeMap::new(),
             checking: None,
+            check_is_overtaken: false,
             disconnecting: BTreeMap::new(),
             hanging: BTreeSet::new(),
             ours: BTreeMap::new(),

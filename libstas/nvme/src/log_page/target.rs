@@ -17,6 +17,7 @@ impl Entry {
         let transport = self.transport().ok_or(Flaw::Transport(self.trtype.0))?;
         let subsysnqn = match (self.subtype, self.subnqn.as_str()) {
             (Subtype::NVME, DISCOVERY_NQN) => return Err(Flaw::DiscoveryNqn),
+            (Subtype::NVME, "") => return Err(Flaw::NoNqn),
             // Every discovery controller answers to the well-known NQN.
             (_, "") => DISCOVERY_NQN,
             (_, nqn) => nqn,

@@ -144,6 +144,7 @@ fn only_a_referral_may_have_the_nqn_of_discovery_controllers() {
         entry.controller(&dc).map(|tid| tid.subsysnqn.clone())
     };
     assert_eq!(with(Subtype::NVME, DISCOVERY_NQN), Err(Flaw::DiscoveryNqn));
+    assert_eq!(with(Subtype::NVME, ""), Err(Flaw::NoNqn));
     assert_eq!(with(Subtype::REFERRAL, DISCOVERY_NQN), Ok(DISCOVERY_NQN.into()));
     assert_eq!(with(Subtype::REFERRAL, ""), Ok(DISCOVERY_NQN.into()));
     assert_eq!(with(Subtype::REFERRAL, "nqn.unique"), Ok("nqn.unique".into()));
