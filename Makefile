@@ -176,13 +176,13 @@ sanitize: toolchain ## find memory errors and leaks; TESTS="name name": only the
 	tests/sanitize $(TESTS)
 
 # After a failure the next step is run.
-nightly: tree ## run the tests that take hours: all scenarios, long runs, random kills, a million seeds, fuzzing
+nightly: tree ## run the tests that take hours: all scenarios, long runs, random kills, 100,000 new seeds, fuzzing
 	@failed=0; run() { echo "=== $$*"; "$$@" || { failed=$$((failed + 1)); echo "=== FAILED: $$*"; }; }; \
 	run $(MAKE) deb; \
-	run env DROPPED=200 KILLING=600 EVENTS=10000 SILENT=connect STARTS=3 tests/vm/run; \
+	run env DROPPED=200 KILLING=600 EVENTS=10000 STARTS=3 tests/vm/run; \
 	run env ENDURE=100000 $(CARGO) test --locked --profile sim -p sim --test endurance; \
 	run env HOSTS=100000 $(CARGO) test --locked --profile sim -p sim --test herd -- --nocapture; \
-	run $(MAKE) sim N=1000000; \
+	run $(MAKE) sim N=100000 FROM=$$(date +%s)00000; \
 	run $(MAKE) fuzz FUZZ_SECONDS=60; \
 	run $(MAKE) coverage; \
 	run $(MAKE) sanitize; \

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use libstas::core::HostEvent;
+use libstas::core::{HostEvent, Owner};
 
 use crate::names::Daemon;
 use crate::plan::{Edit, Fault, What};
@@ -40,8 +40,13 @@ impl World {
             What::Freezes(daemon, time) => self.freeze(daemon, time),
             What::Suspends(time) => self.suspend(time),
             What::DisconnectsByHand(nth) => {
-                let known = self.kernel.controllers.get(nth % self.kernel.controllers.len().max(1));
-                if let Some(ctrl) = known.map(|known| known.shown.ctrl) {
+                if let Some(ctrl) = self.nth_controller(nth, |_| true) {
+                    self.delete(None, ctrl);
+                }
+            }
+            What::OtherClaims(nth) => self.other_claims(nth),
+            What::OtherDisconnects(nth) => {
+                if let Some(ctrl) = self.nth_controller(nth, |known| matches!(known.shown.owner, Owner::Other(_))) {
                     self.delete(None, ctrl);
                 }
             }

@@ -128,7 +128,7 @@ impl Announced {
     /// stafd starts. Controllers that were announced or live at its end get the time to be received again. So do those
     /// that were that after stafd had last saved its state: it does not know that they are absent.
     pub(crate) fn starts(&mut self, now: Time, saved: Time) {
-        for known in self.dcs.values_mut().filter(|known| known.announced || known.live || saved <= known.until) {
+        for known in self.dcs.values_mut().filter(|known| known.announced || known.live || saved < known.until) {
             known.until = now + HEARD_AGAIN;
             (known.announced, known.live) = (false, false);
         }

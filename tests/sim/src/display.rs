@@ -115,6 +115,8 @@ impl fmt::Display for What {
             Self::Freezes(daemon, time) => write!(f, "{daemon} is frozen for {}", seconds(*time)),
             Self::Suspends(time) => write!(f, "the host is suspended for {}", seconds(*time)),
             Self::DisconnectsByHand(nth) => write!(f, "nvme disconnect of controller number {nth}"),
+            Self::OtherClaims(nth) => write!(f, "another orchestrator claims I/O controller number {nth}"),
+            Self::OtherDisconnects(nth) => write!(f, "another orchestrator disconnects its controller number {nth}"),
             Self::ConnectsByHand(target, subsystem, via) => {
                 write!(f, "nvme connect to {subsystem} at {target}{}", by(*via))
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use libstas::core::Dctype;
-use libstas::nvme::log_page::LogPage;
+use libstas::nvme::log_page::{LogPage, Subtype, TrType};
 
 use crate::names::{Subsystem, Target, entry};
 use crate::plan::{InitialWorld, Outage, UnclearEntries};
@@ -110,6 +110,9 @@ impl Fabric {
             match blur(at, &subsystem) {
                 Some(UnclearEntries::Address(address)) => entry.traddr = address.into(),
                 Some(UnclearEntries::Port(port)) => entry.trsvcid = port.into(),
+                Some(UnclearEntries::Nqn(nqn)) => entry.subnqn = nqn.into(),
+                Some(UnclearEntries::Subtype) => entry.subtype = Subtype(7),
+                Some(UnclearEntries::Trtype) => entry.trtype = TrType(77),
                 None => {}
             }
             Some(entry)

@@ -165,9 +165,9 @@ impl Told {
     }
 
     /// The controllers that a discovery controller has listed for these subsystems.
-    pub(crate) fn named_before(&self, dc: &Tid, nqns: &BTreeSet<&str>) -> BTreeSet<Tid> {
+    pub(crate) fn named_before(&self, dc: &Tid, is_meant: impl Fn(&Tid) -> bool) -> BTreeSet<Tid> {
         let named = self.pages.get(dc).into_iter().flatten().flat_map(|page_report| &page_report.names);
-        named.filter(|tid| nqns.contains(tid.subsysnqn.as_str())).cloned().collect()
+        named.filter(|tid| is_meant(tid)).cloned().collect()
     }
 
     /// All controllers that any page has ever listed.

@@ -12,6 +12,7 @@ use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
 
 use crate::fabric::TargetState;
 use crate::files::REFUSED_QUEUE_SIZE;
+use crate::invariants::Invariant;
 use crate::judge::Connection;
 use crate::names::{Daemon, HOST_NQN, Iface, Subsystem, Target, Via};
 use crate::plan::Fault;
@@ -402,6 +403,18 @@ impl World {
         if asker.is_some_and(|asker| !self.lives(asker)) {
             return;
         }
+        let owner = match self.kernel.get(ctrl).map(|known| &known.shown.owner) {
+            Some(Owner::Other(name)) => asker.map(|_| name.clone()),
+            _ => None,
+        };
+        if let Some(owner) = owner {
+            if self.has_bug(Bug::OwnerNotReadAgain) {
+                let text = format!("{ctrl} is disconnected, which belongs to {owner}");
+                self.breach(Invariant::Owned, text);
+            }
+            self.disconnected(asker, ctrl, Err(DisconnectError::OtherOwner { owner }));
+            return;
+        }
         let spared =
             asker.is_some_and(|asker| self.has_bug(Bug::ExclusionUnreached) && self.is_excluded(asker.daemon, ctrl));
         if spared {
@@ -507,6 +520,25 @@ impl World {
             say!(self, "{ctrl} belongs to another orchestrator");
         }
         Some(ctrl)
+    }
+
+    /// The controller with that number among those for which `is_meant` is true.
+    pub(crate) fn nth_controller(&self, nth: usize, is_meant: impl Fn(&Controller) -> bool) -> Option<CtrlRef> {
+        let meant: Vec<CtrlRef> =
+            self.kernel.controllers.iter().filter(|known| is_meant(known)).map(|known| known.shown.ctrl).collect();
+        meant.get(nth.checked_rem(meant.len())?).copied()
+    }
+
+    /// Another orchestrator writes its name into the registry, for one of the I/O controllers.
+    pub(crate) fn other_claims(&mut self, nth: usize) {
+        let Some(ctrl) = self.nth_controller(nth, |known| known.subsystem.is_some() && !known.is_leaving()) else {
+            return;
+        };
+        if let Some(known) = self.kernel.get_mut(ctrl) {
+            known.shown.owner = Owner::Other("somebody".into());
+            known.maker = Maker::Hand;
+            say!(self, "{ctrl} belongs to another orchestrator");
+        }
     }
 
     /// A daemon records that a connection without an owner is its own.

@@ -128,11 +128,17 @@ pub enum UnclearEntries {
     Address(&'static str),
     /// The port is this one.
     Port(&'static str),
+    /// The NQN is this one.
+    Nqn(&'static str),
+    /// The subtype is one that no specification defines.
+    Subtype,
+    /// The transport type is one that no specification defines.
+    Trtype,
 }
 
 impl UnclearEntries {
-    /// All defects. The last one is another spelling of the same port.
-    pub const ALL: [Self; 6] = [
+    /// Defects of the address and the port. The last one is another spelling of the same port.
+    pub const OF_ADDRESS: [Self; 6] = [
         Self::Address("0.0.0.0"),
         Self::Address(""),
         Self::Port(""),
@@ -140,6 +146,10 @@ impl UnclearEntries {
         Self::Port("65536"),
         Self::Port("04420"),
     ];
+
+    /// Other defects.
+    pub const OTHERS: [Self; 4] =
+        [Self::Nqn(""), Self::Nqn("nqn.2014-08.org.nvmexpress.discovery"), Self::Subtype, Self::Trtype];
 }
 
 /// A fault that lasts for a time.
@@ -208,6 +218,10 @@ pub enum What {
     Suspends(Duration),
     /// nvme disconnect of one of the present controllers.
     DisconnectsByHand(usize),
+    /// Another orchestrator claims one of the present I/O controllers, whoever owns it.
+    OtherClaims(usize),
+    /// Another orchestrator disconnects one of its controllers.
+    OtherDisconnects(usize),
     /// nvme connect of a subsystem.
     ConnectsByHand(Target, Subsystem, Via),
     /// nvme connect to a discovery controller, not followed by a disconnect.
@@ -264,6 +278,7 @@ impl Plan {
         let count = 1 + dice.below(28);
         let mut deeds = announced_early(&land, seed);
         deeds.extend(wider::deeds(&land, seed));
+        deeds.extend(wider::further_deeds(&land, seed));
         let mut at = dice.ms(0, 4000);
         for _ in 0..count {
             let what = what(&mut dice, &land);

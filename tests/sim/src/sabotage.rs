@@ -4,7 +4,7 @@
 use libstas::conf::{FamilyOrder, Persistence, StacConf, StafConf};
 use libstas::core::browse::BrowseEvent;
 use libstas::core::{AdminError, ConnectError, ConnectOutcome, CtrlRef, HostEvent, UeventKind, Usage};
-use libstas::nvme::log_page::LogPage;
+use libstas::nvme::log_page::{Entry, LogPage};
 use libstas::nvme::{Tid, Transport};
 use stacd::connector::{DcPage, FetchError, RemovalReason, RemovedDc, StafdView};
 
@@ -12,13 +12,27 @@ use crate::bus::ToldAll;
 use crate::judging::served;
 use crate::kernel::Controller;
 use crate::mdns::who_is;
-use crate::names::{Daemon, Iface, Target};
+use crate::names::{Daemon, Iface, Subsystem, Target};
 use crate::plan::Fault;
 use crate::world::{QueuedEvent, World};
 
-/// A reintroduced bug.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Bug {
+/// Declares the bugs, and the list of all of them: none can be left out.
+macro_rules! bugs {
+    ($($(#[doc = $doc:literal])* $bug:ident,)*) => {
+        /// A bug.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Bug {
+            $($(#[doc = $doc])* $bug,)*
+        }
+
+        impl Bug {
+            /// All bugs, in the order of declaration.
+            pub const ALL: &[Self] = &[$(Self::$bug,)*];
+        }
+    };
+}
+
+bugs! {
     /// An unreadable log page counts as an empty one.
     NoAnswerIsEmpty,
     /// A stafd that does not answer counts as one that has removed everything.
@@ -79,41 +93,13 @@ pub enum Bug {
     HangingDisconnectLost,
     /// An entry that yields no controller counts as absent.
     BlurredIsAbsent,
+    /// The owner of a connection is not read again right before its disconnect.
+    OwnerNotReadAgain,
+    /// An entry with an unusable NQN protects no controller at its address.
+    NamelessProtectsNothing,
 }
 
 impl Bug {
-    /// All bugs, in the order of declaration.
-    pub const ALL: [Self; 28] = [
-        Self::NoAnswerIsEmpty,
-        Self::SilentStafdIsEmpty,
-        Self::EarlierAnswer,
-        Self::RemoveEventIsTheTruth,
-        Self::RecycledNumber,
-        Self::PendingForgotten,
-        Self::TwoAdoptions,
-        Self::ExclusionUnreached,
-        Self::UseIgnored,
-        Self::UnknownUseIsFree,
-        Self::NoSettling,
-        Self::ChangeUnheard,
-        Self::OverrunUntold,
-        Self::LaneJammed,
-        Self::GoodbyeDisconnects,
-        Self::PersistenceFromGoodbye,
-        Self::AbsenceUnsaved,
-        Self::GoodbyeUnheard,
-        Self::ReturnUnheard,
-        Self::AgedOutIsDecided,
-        Self::BootIsNothingSpecial,
-        Self::TablesForgotten,
-        Self::RefreshFromMemory,
-        Self::FamilyUnread,
-        Self::TrtypesUnread,
-        Self::ParametersUnread,
-        Self::HangingDisconnectLost,
-        Self::BlurredIsAbsent,
-    ];
-
     /// A fault that reveals the bug sooner than chance.
     #[must_use]
     pub fn provoked_by(self) -> Option<Fault> {
@@ -127,6 +113,7 @@ impl Bug {
             Self::UnknownUseIsFree => Some(Fault::UseUnknown),
             Self::OverrunUntold => Some(Fault::EventsOverrun(Daemon::Stafd)),
             Self::HangingDisconnectLost => Some(Fault::DisconnectHangs),
+            Self::OwnerNotReadAgain => Some(Fault::SnapshotsSlow(Daemon::Stacd)),
             _ => None,
         }
     }
@@ -266,8 +253,12 @@ impl World {
 
     /// Changes a page on its way to stacd.
     pub(crate) fn spoil_entries(&self, mut page: DcPage) -> DcPage {
+        let is_clear = |entry: &Entry| entry.controller(&page.dc).is_ok();
         if self.has_bug(Bug::BlurredIsAbsent) {
-            page.entries.retain(|entry| entry.controller(&page.dc).is_ok());
+            page.entries.retain(is_clear);
+        }
+        if self.has_bug(Bug::NamelessProtectsNothing) {
+            page.entries.retain(|entry| is_clear(entry) || Subsystem::of(&entry.subnqn).is_some());
         }
         page
     }

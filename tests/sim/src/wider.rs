@@ -28,6 +28,35 @@ pub(crate) fn deeds(land: &InitialWorld, seed: u64) -> Vec<Action> {
     deeds
 }
 
+/// Actions that were added to the simulated world after [`deeds`].
+pub(crate) fn further_deeds(land: &InitialWorld, seed: u64) -> Vec<Action> {
+    let mut dice = Rng::new(seed, "further");
+    if !dice.percent(SHARE) {
+        return Vec::new();
+    }
+    let mut at = dice.ms(0, 20_000);
+    let mut deeds = Vec::new();
+    for _ in 0..1 + dice.below(MOST) {
+        let what = match dice.below(12) {
+            0..=2 => {
+                let exclude = Edit::ExcludeIface(Daemon::BOTH[dice.below(2)], Iface::ALL[dice.below(2)]);
+                edit(&mut dice, exclude)
+            }
+            3..=6 => What::OtherClaims(dice.below(8)),
+            7 => What::OtherDisconnects(dice.below(8)),
+            _ => {
+                let target = Target(dice.below(land.targets.len()));
+                let subsystem = Subsystem(dice.below(land.subsystems));
+                let blur = UnclearEntries::OTHERS[dice.below(UnclearEntries::OTHERS.len())];
+                What::Blurs(target, subsystem, blur, time(&mut dice))
+            }
+        };
+        deeds.push(Action { at, what });
+        at += if dice.percent(50) { dice.ms(0, 1_500) } else { dice.ms(1_500, 30_000) };
+    }
+    deeds
+}
+
 fn what(dice: &mut Rng, land: &InitialWorld) -> What {
     let target = Target(dice.below(land.targets.len()));
     let subsystem = Subsystem(dice.below(land.subsystems));
@@ -36,7 +65,7 @@ fn what(dice: &mut Rng, land: &InitialWorld) -> What {
     let via = [None, Some(iface), Some(iface)][dice.below(3)];
     match dice.below(24) {
         20.. => {
-            let blur = UnclearEntries::ALL[dice.below(UnclearEntries::ALL.len())];
+            let blur = UnclearEntries::OF_ADDRESS[dice.below(UnclearEntries::OF_ADDRESS.len())];
             What::Blurs(target, subsystem, blur, time(dice))
         }
         0..=6 => What::ConnectsByHand(target, subsystem, via),
