@@ -1,7 +1,7 @@
 //! Which connections stacd disconnects, and which it keeps (doc/ownership.md).
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{Connector, Core as _, Daemon as _, FakeHost, Op, dc, dc_page, entry, io, on_iface};
+use fake_host::{Connector, Core as _, FakeHost, Op, dc, dc_page, entry, io, on_iface};
 use libstas::core::{CtrlRef, CtrlState, Gained, HostEffect, Interface, KernelController, Links, Owner, Time};
 use libstas::nvme::{Purpose, Tid};
 use stacd::connector::{DcPage, Origin, StafdView};
@@ -537,7 +537,7 @@ fn a_state_of_an_earlier_version_names_what_is_ours_by_its_controllers() {
     for (owner, goes) in [(Owner::None, true), (other(), false)] {
         let mut host = Host::configured(&file(&[line(A, "")])).started();
         let ctrl = host.ctrls()[0];
-        let mut saved: serde_json::Value = serde_json::from_str(&fake_host::Daemon::save(&host.core)).unwrap();
+        let mut saved: serde_json::Value = serde_json::from_str(&fake_host::Core::save(&host.core)).unwrap();
         saved.as_object_mut().unwrap().remove("instances").unwrap();
         host.ctrl(ctrl).owner = owner.clone();
         host.kill_with(saved.to_string());

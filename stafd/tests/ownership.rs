@@ -91,7 +91,7 @@ fn a_discovery_controller_of_the_saved_state_ends_its_own_connection_only() {
     for saved_instances in [true, false] {
         let mut host = Host::with(&[ONE]).started();
         let own = host.ctrls()[0];
-        let mut saved: serde_json::Value = serde_json::from_str(&fake_host::Daemon::save(&host.core)).unwrap();
+        let mut saved: serde_json::Value = serde_json::from_str(&fake_host::Core::save(&host.core)).unwrap();
         if !saved_instances {
             saved.as_object_mut().unwrap().remove("instances").unwrap();
         }
