@@ -245,6 +245,36 @@ fn an_owner_that_cannot_be_read_keeps_the_connection_until_it_can() {
     assert_eq!(host.disconnected(), [A]);
 }
 
+/// Its entry in the registry cannot be understood, or the saved state tells of an unknown way to gain it.
+#[test]
+fn a_connection_that_a_later_version_has_recorded_is_used_kept_and_not_claimed() {
+    for in_registry in [true, false] {
+        for end in [file(&[]), file(&["exclude=transport=tcp\n".into()]), audited("", &[]), audited("", &[line(B, "")])]
+        {
+            let case = format!("in the registry: {in_registry}, then {end}");
+            let owned = if in_registry { Owner::Unknown } else { Owner::None };
+            let mut host = Host::configured(&file(&[line(A, "")]));
+            host.registry_is_read_only = true;
+            let ctrl = by_hand(&mut host, &tid(A), owned.clone());
+            host.start();
+            if !in_registry {
+                let saved = host.saved.replace("\"gained\":\"adopted\"", "\"gained\":\"inherited\"");
+                assert_ne!(saved, host.saved);
+                host.kill_with(saved);
+                host.effects.clear();
+                host.start();
+            }
+            host.stafd_with(&[], 60);
+            assert_eq!(host.core.controller(&tid(A)).unwrap().member.kernel.unwrap().ctrl, ctrl, "{case}");
+            host.configure(&end);
+            host.wait(600);
+            assert!(has(&host, ctrl), "{case}");
+            assert_eq!((host.disconnected().len(), owner(&mut host, ctrl)), (0, owned), "{case}");
+            assert!(!host.host_effects().any(|effect| matches!(effect, HostEffect::Claim(_))), "{case}");
+        }
+    }
+}
+
 #[test]
 fn without_a_registry_the_saved_state_tells_what_is_ours() {
     let mut host = Host::configured(&file(&[line(A, ""), line(B, "")]));

@@ -105,6 +105,34 @@ fn a_discovery_controller_of_the_saved_state_ends_its_own_connection_only() {
     }
 }
 
+/// Its entry in the registry cannot be understood, or the saved state tells of an unknown way to gain it.
+#[test]
+fn a_connection_that_a_later_version_has_recorded_is_used_kept_and_not_claimed() {
+    for in_registry in [true, false] {
+        for end in ["", "[Controllers]\nexclude=transport=tcp\n"] {
+            let case = format!("in the registry: {in_registry}, then {end:?}");
+            let owned = if in_registry { Owner::Unknown } else { Owner::None };
+            let mut host = Host::with(&[ONE]);
+            host.registry_is_read_only = true;
+            let ctrl = by_hand(&mut host, &dc(ONE), owned.clone());
+            host.start();
+            if !in_registry {
+                let saved = host.saved.replace("\"gained\":\"adopted\"", "\"gained\":\"inherited\"");
+                assert_ne!(saved, host.saved);
+                host.kill_with(saved);
+                host.effects.clear();
+                host.start();
+            }
+            assert!(host.core.controller(&dc(ONE)).unwrap().log_page.is_some(), "{case}: it is used");
+            host.configure(end);
+            host.wait(600);
+            assert!(has(&host, ctrl), "{case}");
+            assert_eq!(host.ctrl(ctrl).owner, owned, "{case}");
+            assert!(!host.host_effects().any(|effect| matches!(effect, HostEffect::Claim(_))), "{case}");
+        }
+    }
+}
+
 #[test]
 fn each_disconnect_is_announced_with_its_cause() {
     let mut host = Host::with(&[ONE]).page(ONE, vec![referral(TWO)]).started();
