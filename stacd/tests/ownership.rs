@@ -4,7 +4,7 @@
 use fake_host::{Connector, Core as _, FakeHost, Op, dc, dc_page, entry, io, on_iface};
 use libstas::core::{CtrlRef, CtrlState, Gained, HostEffect, Interface, KernelController, Links, Owner, Time};
 use libstas::nvme::{Purpose, Tid};
-use stacd::connector::{DcPage, Origin, StafdView};
+use stacd::connector::{DcPage, Event, Origin, RemovalReason, RemovedDc, StafdView};
 
 type Host = FakeHost<Connector>;
 
@@ -625,6 +625,34 @@ fn each_disconnect_is_announced_with_its_cause() {
     let told = causes(&host);
     assert_eq!(told.len(), 1);
     assert!(told[0].contains("192.0.2.1, 8009") && told[0].ends_with("no longer lists it (generation 7)"), "{told:?}");
+
+    // Its discovery controller ages out, and the connection is down.
+    let mut host = Host::configured(&file(&[])).started();
+    host.stafd_with(&[A, B], 60);
+    host.wait(60);
+    let removed = RemovedDc { dc: host.peer.first().dc.clone(), reason: RemovalReason::AgedOut };
+    host.kernel.iter_mut().find(|kernel| kernel.subsysnqn == A).unwrap().state = CtrlState::Connecting;
+    host.send_snapshot();
+    host.peer.view = Some(StafdView { dcs: Vec::new(), removed: Some(vec![removed]), is_complete: true });
+    host.feed(Event::DcRemoved);
+    host.wait(60);
+    assert_eq!(host.disconnected(), [A], "live storage is spared");
+    let told = causes(&host);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("192.0.2.1, 8009") && told[0].ends_with("which listed it, was removed"), "{told:?}");
+
+    let mut host = Host::configured(&file(&[line(A, "")])).started();
+    host.configure(&format!("[Global]\nip-family=ipv6\n{}", file(&[line(A, "")])));
+    host.wait(10);
+    assert_eq!(causes(&host), ["disconnecting: ip-family= in stacd.conf excludes its address"]);
+
+    let mut host = Host::configured(&audited("", &[line(A, "")]));
+    by_hand(&mut host, &tid(B), Owner::None);
+    host.start();
+    host.stafd_is(":1.5", libstas_view());
+    host.wait(60);
+    let scope = "disconnect-scope=all-connections-matching-disconnect-trtypes";
+    assert_eq!(causes(&host), [format!("disconnecting: no source lists it ({scope})")]);
 }
 
 #[test]
