@@ -4,7 +4,7 @@
 use fake_host::{Connector, Core as _, FakeHost, Op, dc, dc_page, entry, io, on_iface};
 use libstas::core::{CtrlRef, CtrlState, Gained, HostEffect, Interface, KernelController, Links, Owner, Time};
 use libstas::nvme::{Purpose, Tid};
-use stacd::connector::{DcPage, Event, Origin, RemovalReason, RemovedDc, StafdView};
+use stacd::connector::{DcPage, Event, Origin, PageState, RemovalReason, RemovedDc, StafdView};
 
 type Host = FakeHost<Connector>;
 
@@ -425,6 +425,54 @@ fn an_audit_waits_for_a_settled_page_of_every_discovery_controller() {
     assert!(has(&host, hand));
     host.wait(60);
     assert_eq!(host.disconnected(), [B]);
+}
+
+/// Of two discovery controllers one has a settled page. The other one was announced and never read, is only known from
+/// the saved state of stafd, or was just connected.
+#[test]
+fn an_audit_waits_for_a_settled_page_of_each_of_several_discovery_controllers() {
+    type Case = (&'static str, PageState, Origin, fn(Time) -> Option<Time>);
+    let cases: [Case; 5] = [
+        ("announced and never read", PageState::Never, Origin::Discovered, |_| None),
+        ("announced, connected and never read", PageState::Never, Origin::Discovered, Some),
+        ("only saved", PageState::Saved, Origin::Configured, |_| None),
+        ("a referral that was lost", PageState::Saved, Origin::Referral, |_| None),
+        ("of a later version", PageState::Unknown, Origin::Unknown, Some),
+    ];
+    for (what, state, origin, connected_since) in cases {
+        for restart in [false, true] {
+            let case = format!("{what}, restarted: {restart}");
+            let mut host = Host::configured(&audited("", &[]));
+            let hand = by_hand(&mut host, &tid(B), Owner::None);
+            host.start();
+            let read = dc_page(&dc(TARGET), host_time(900), vec![entry(TARGET, A)]);
+            let now = host.now;
+            let unread = DcPage {
+                state,
+                origin,
+                connected_since: connected_since(now),
+                ..dc_page(&dc("192.0.2.2"), host_time(900), Vec::new())
+            };
+            let view = StafdView { dcs: vec![read, unread], removed: Some(Vec::new()), is_complete: true };
+            host.stafd_is(":1.5", view.clone());
+            host.wait(300);
+            if restart {
+                host.restart();
+                host.stafd_is(":1.6", view);
+                host.wait(300);
+            }
+            assert!(has(&host, hand), "{case}");
+            assert!(host.nqns().contains(&A), "{case}");
+            let now = host.now;
+            let late = &mut host.peer.view.as_mut().unwrap().dcs[1];
+            (late.state, late.connected_since) = (PageState::Fresh, Some(now));
+            host.feed(Event::PageChanged(dc("192.0.2.2")));
+            host.wait(25);
+            assert!(has(&host, hand), "{case}: its page is not settled yet");
+            host.wait(60);
+            assert_eq!(host.disconnected(), [B], "{case}");
+        }
+    }
 }
 
 #[test]
