@@ -354,18 +354,22 @@ fn an_excluded_connection_of_another_owner_is_not_used() {
 
 #[test]
 fn a_connection_of_another_program_without_a_working_interface_is_not_adopted() {
-    let cases: [(&str, CtrlState, bool, Owner, bool); 6] = [
-        ("down", CtrlState::Connecting, false, Owner::None, false),
-        ("down, of another owner", CtrlState::Connecting, false, other(), false),
-        ("up", CtrlState::Connecting, true, Owner::None, true),
-        ("live", CtrlState::Live, false, Owner::None, true),
-        ("ours", CtrlState::Connecting, false, Owner::Stas(Gained::Connected), true),
-        ("adopted before", CtrlState::Connecting, false, Owner::Stas(Gained::Adopted), true),
+    let cases: [(&str, &str, CtrlState, bool, Owner, bool); 10] = [
+        ("down", "eth1", CtrlState::Connecting, false, Owner::None, false),
+        ("down, of another owner", "eth1", CtrlState::Connecting, false, other(), false),
+        ("up", "eth1", CtrlState::Connecting, true, Owner::None, true),
+        ("live", "eth1", CtrlState::Live, false, Owner::None, true),
+        ("ours", "eth1", CtrlState::Connecting, false, Owner::Stas(Gained::Connected), true),
+        ("adopted before", "eth1", CtrlState::Connecting, false, Owner::Stas(Gained::Adopted), true),
+        ("absent", "eth9", CtrlState::Connecting, true, Owner::None, false),
+        ("absent, of another owner", "eth9", CtrlState::Connecting, true, other(), false),
+        ("absent, but live", "eth9", CtrlState::Live, true, Owner::None, true),
+        ("absent, ours", "eth9", CtrlState::Connecting, true, Owner::Stas(Gained::Connected), true),
     ];
-    for (what, state, up, owner, adopted) in cases {
+    for (what, iface, state, up, owner, adopted) in cases {
         let mut host = Host::configured(&file(&[line(A, "")]));
         host.set_links(links(up));
-        let hand = by_hand(&mut host, &on_iface("eth1", &tid(A)), owner);
+        let hand = by_hand(&mut host, &on_iface(iface, &tid(A)), owner);
         host.ctrl(hand).state = state;
         host.start();
         host.wait(5);
