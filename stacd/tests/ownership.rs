@@ -479,6 +479,41 @@ fn an_audit_waits_for_a_settled_page_of_each_of_several_discovery_controllers() 
     }
 }
 
+/// With `epcsd=poll` a discovery controller is connected for 40 s every 15 minutes. Its page counts in between.
+#[test]
+fn an_audit_proceeds_with_the_settled_page_of_a_polled_discovery_controller() {
+    const POLL: u32 = 940;
+    let mut host = Host::configured(&audited("", &[]));
+    host.start();
+    host.stafd_with(&[A], 0);
+    host.wait(40);
+    // The poll is over: stafd goes on to publish the page, and of which connection it is.
+    let hand = by_hand(&mut host, &tid(B), Owner::None);
+    host.wait(60);
+    assert_eq!(host.disconnected(), [B], "between two polls");
+    assert!(!has(&host, hand));
+    host.wait(POLL - 100);
+    // The next poll begins: its page is not settled yet.
+    let now = host.now;
+    host.peer.first().connected_since = Some(now);
+    host.page_is(&[A]);
+    let second = by_hand(&mut host, &tid(B), Owner::None);
+    host.wait(25);
+    assert!(has(&host, second), "the page of the new poll is not settled");
+    host.wait(60);
+    assert_eq!(host.disconnected(), [B, B]);
+    assert_eq!(host.nqns(), [A]);
+    // During the next poll its page cannot be read: what it listed counts, and proves nothing.
+    host.wait(POLL);
+    host.peer.first().state = PageState::Saved;
+    host.peer.first().connected_since = None;
+    host.page_is(&[]);
+    let third = by_hand(&mut host, &tid(B), Owner::None);
+    host.wait(300);
+    assert!(has(&host, third));
+    assert_eq!(host.nqns(), [A, B]);
+}
+
 #[test]
 fn an_audit_waits_until_stafd_lists_all_that_its_configuration_means() {
     let mut host = Host::configured(&audited("", &[]));
