@@ -261,7 +261,7 @@ fn older(saved: &str) -> String {
 
 #[test]
 fn a_saved_state_with_two_spellings_of_one_controller_loses_nothing() {
-    use fake_host::Daemon;
+    use fake_host::{Core as _, Daemon as _};
     let mut host = connected_to(&["a", "b", "c"]);
     let before = host.ctrls();
     let saved = host.core.save();

@@ -1,10 +1,10 @@
 //! Which connections stacd disconnects, and which it keeps (doc/ownership.md).
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{Connector, Core as _, Daemon as _, FakeHost, Op, dc, dc_page, entry, io, on_iface};
+use fake_host::{Connector, Core as _, FakeHost, Op, dc, dc_page, entry, io, on_iface};
 use libstas::core::{CtrlRef, CtrlState, Gained, HostEffect, Interface, KernelController, Links, Owner, Time};
 use libstas::nvme::{Purpose, Tid};
-use stacd::connector::{DcPage, Origin, StafdView};
+use stacd::connector::{DcPage, Event, Origin, PageState, RemovalReason, RemovedDc, StafdView};
 
 type Host = FakeHost<Connector>;
 
@@ -245,6 +245,36 @@ fn an_owner_that_cannot_be_read_keeps_the_connection_until_it_can() {
     assert_eq!(host.disconnected(), [A]);
 }
 
+/// Its entry in the registry cannot be understood, or the saved state tells of an unknown way to gain it.
+#[test]
+fn a_connection_that_a_later_version_has_recorded_is_used_kept_and_not_claimed() {
+    for in_registry in [true, false] {
+        for end in [file(&[]), file(&["exclude=transport=tcp\n".into()]), audited("", &[]), audited("", &[line(B, "")])]
+        {
+            let case = format!("in the registry: {in_registry}, then {end}");
+            let owned = if in_registry { Owner::Unknown } else { Owner::None };
+            let mut host = Host::configured(&file(&[line(A, "")]));
+            host.registry_is_read_only = true;
+            let ctrl = by_hand(&mut host, &tid(A), owned.clone());
+            host.start();
+            if !in_registry {
+                let saved = host.saved.replace("\"gained\":\"adopted\"", "\"gained\":\"inherited\"");
+                assert_ne!(saved, host.saved);
+                host.kill_with(saved);
+                host.effects.clear();
+                host.start();
+            }
+            host.stafd_with(&[], 60);
+            assert_eq!(host.core.controller(&tid(A)).unwrap().member.kernel.unwrap().ctrl, ctrl, "{case}");
+            host.configure(&end);
+            host.wait(600);
+            assert!(has(&host, ctrl), "{case}");
+            assert_eq!((host.disconnected().len(), owner(&mut host, ctrl)), (0, owned), "{case}");
+            assert!(!host.host_effects().any(|effect| matches!(effect, HostEffect::Claim(_))), "{case}");
+        }
+    }
+}
+
 #[test]
 fn without_a_registry_the_saved_state_tells_what_is_ours() {
     let mut host = Host::configured(&file(&[line(A, ""), line(B, "")]));
@@ -324,18 +354,22 @@ fn an_excluded_connection_of_another_owner_is_not_used() {
 
 #[test]
 fn a_connection_of_another_program_without_a_working_interface_is_not_adopted() {
-    let cases: [(&str, CtrlState, bool, Owner, bool); 6] = [
-        ("down", CtrlState::Connecting, false, Owner::None, false),
-        ("down, of another owner", CtrlState::Connecting, false, other(), false),
-        ("up", CtrlState::Connecting, true, Owner::None, true),
-        ("live", CtrlState::Live, false, Owner::None, true),
-        ("ours", CtrlState::Connecting, false, Owner::Stas(Gained::Connected), true),
-        ("adopted before", CtrlState::Connecting, false, Owner::Stas(Gained::Adopted), true),
+    let cases: [(&str, &str, CtrlState, bool, Owner, bool); 10] = [
+        ("down", "eth1", CtrlState::Connecting, false, Owner::None, false),
+        ("down, of another owner", "eth1", CtrlState::Connecting, false, other(), false),
+        ("up", "eth1", CtrlState::Connecting, true, Owner::None, true),
+        ("live", "eth1", CtrlState::Live, false, Owner::None, true),
+        ("ours", "eth1", CtrlState::Connecting, false, Owner::Stas(Gained::Connected), true),
+        ("adopted before", "eth1", CtrlState::Connecting, false, Owner::Stas(Gained::Adopted), true),
+        ("absent", "eth9", CtrlState::Connecting, true, Owner::None, false),
+        ("absent, of another owner", "eth9", CtrlState::Connecting, true, other(), false),
+        ("absent, but live", "eth9", CtrlState::Live, true, Owner::None, true),
+        ("absent, ours", "eth9", CtrlState::Connecting, true, Owner::Stas(Gained::Connected), true),
     ];
-    for (what, state, up, owner, adopted) in cases {
+    for (what, iface, state, up, owner, adopted) in cases {
         let mut host = Host::configured(&file(&[line(A, "")]));
         host.set_links(links(up));
-        let hand = by_hand(&mut host, &on_iface("eth1", &tid(A)), owner);
+        let hand = by_hand(&mut host, &on_iface(iface, &tid(A)), owner);
         host.ctrl(hand).state = state;
         host.start();
         host.wait(5);
@@ -395,6 +429,89 @@ fn an_audit_waits_for_a_settled_page_of_every_discovery_controller() {
     assert!(has(&host, hand));
     host.wait(60);
     assert_eq!(host.disconnected(), [B]);
+}
+
+/// Of two discovery controllers one has a settled page. The other one was announced and never read, is only known from
+/// the saved state of stafd, or was just connected.
+#[test]
+fn an_audit_waits_for_a_settled_page_of_each_of_several_discovery_controllers() {
+    type Case = (&'static str, PageState, Origin, fn(Time) -> Option<Time>);
+    let cases: [Case; 5] = [
+        ("announced and never read", PageState::Never, Origin::Discovered, |_| None),
+        ("announced, connected and never read", PageState::Never, Origin::Discovered, Some),
+        ("only saved", PageState::Saved, Origin::Configured, |_| None),
+        ("a referral that was lost", PageState::Saved, Origin::Referral, |_| None),
+        ("of a later version", PageState::Unknown, Origin::Unknown, Some),
+    ];
+    for (what, state, origin, connected_since) in cases {
+        for restart in [false, true] {
+            let case = format!("{what}, restarted: {restart}");
+            let mut host = Host::configured(&audited("", &[]));
+            let hand = by_hand(&mut host, &tid(B), Owner::None);
+            host.start();
+            let read = dc_page(&dc(TARGET), host_time(900), vec![entry(TARGET, A)]);
+            let now = host.now;
+            let unread = DcPage {
+                state,
+                origin,
+                connected_since: connected_since(now),
+                ..dc_page(&dc("192.0.2.2"), host_time(900), Vec::new())
+            };
+            let view = StafdView { dcs: vec![read, unread], removed: Some(Vec::new()), is_complete: true };
+            host.stafd_is(":1.5", view.clone());
+            host.wait(300);
+            if restart {
+                host.restart();
+                host.stafd_is(":1.6", view);
+                host.wait(300);
+            }
+            assert!(has(&host, hand), "{case}");
+            assert!(host.nqns().contains(&A), "{case}");
+            let now = host.now;
+            let late = &mut host.peer.view.as_mut().unwrap().dcs[1];
+            (late.state, late.connected_since) = (PageState::Fresh, Some(now));
+            host.feed(Event::PageChanged(dc("192.0.2.2")));
+            host.wait(25);
+            assert!(has(&host, hand), "{case}: its page is not settled yet");
+            host.wait(60);
+            assert_eq!(host.disconnected(), [B], "{case}");
+        }
+    }
+}
+
+/// With `epcsd=poll` a discovery controller is connected for 40 s every 15 minutes. Its page counts in between.
+#[test]
+fn an_audit_proceeds_with_the_settled_page_of_a_polled_discovery_controller() {
+    const POLL: u32 = 940;
+    let mut host = Host::configured(&audited("", &[]));
+    host.start();
+    host.stafd_with(&[A], 0);
+    host.wait(40);
+    // The poll is over: stafd goes on to publish the page, and of which connection it is.
+    let hand = by_hand(&mut host, &tid(B), Owner::None);
+    host.wait(60);
+    assert_eq!(host.disconnected(), [B], "between two polls");
+    assert!(!has(&host, hand));
+    host.wait(POLL - 100);
+    // The next poll begins: its page is not settled yet.
+    let now = host.now;
+    host.peer.first().connected_since = Some(now);
+    host.page_is(&[A]);
+    let second = by_hand(&mut host, &tid(B), Owner::None);
+    host.wait(25);
+    assert!(has(&host, second), "the page of the new poll is not settled");
+    host.wait(60);
+    assert_eq!(host.disconnected(), [B, B]);
+    assert_eq!(host.nqns(), [A]);
+    // During the next poll its page cannot be read: what it listed counts, and proves nothing.
+    host.wait(POLL);
+    host.peer.first().state = PageState::Saved;
+    host.peer.first().connected_since = None;
+    host.page_is(&[]);
+    let third = by_hand(&mut host, &tid(B), Owner::None);
+    host.wait(300);
+    assert!(has(&host, third));
+    assert_eq!(host.nqns(), [A, B]);
 }
 
 #[test]
@@ -537,7 +654,7 @@ fn a_state_of_an_earlier_version_names_what_is_ours_by_its_controllers() {
     for (owner, goes) in [(Owner::None, true), (other(), false)] {
         let mut host = Host::configured(&file(&[line(A, "")])).started();
         let ctrl = host.ctrls()[0];
-        let mut saved: serde_json::Value = serde_json::from_str(&fake_host::Daemon::save(&host.core)).unwrap();
+        let mut saved: serde_json::Value = serde_json::from_str(&fake_host::Core::save(&host.core)).unwrap();
         saved.as_object_mut().unwrap().remove("instances").unwrap();
         host.ctrl(ctrl).owner = owner.clone();
         host.kill_with(saved.to_string());
@@ -595,6 +712,34 @@ fn each_disconnect_is_announced_with_its_cause() {
     let told = causes(&host);
     assert_eq!(told.len(), 1);
     assert!(told[0].contains("192.0.2.1, 8009") && told[0].ends_with("no longer lists it (generation 7)"), "{told:?}");
+
+    // Its discovery controller ages out, and the connection is down.
+    let mut host = Host::configured(&file(&[])).started();
+    host.stafd_with(&[A, B], 60);
+    host.wait(60);
+    let removed = RemovedDc { dc: host.peer.first().dc.clone(), reason: RemovalReason::AgedOut };
+    host.kernel.iter_mut().find(|kernel| kernel.subsysnqn == A).unwrap().state = CtrlState::Connecting;
+    host.send_snapshot();
+    host.peer.view = Some(StafdView { dcs: Vec::new(), removed: Some(vec![removed]), is_complete: true });
+    host.feed(Event::DcRemoved);
+    host.wait(60);
+    assert_eq!(host.disconnected(), [A], "live storage is spared");
+    let told = causes(&host);
+    assert_eq!(told.len(), 1);
+    assert!(told[0].contains("192.0.2.1, 8009") && told[0].ends_with("which listed it, was removed"), "{told:?}");
+
+    let mut host = Host::configured(&file(&[line(A, "")])).started();
+    host.configure(&format!("[Global]\nip-family=ipv6\n{}", file(&[line(A, "")])));
+    host.wait(10);
+    assert_eq!(causes(&host), ["disconnecting: ip-family= in stacd.conf excludes its address"]);
+
+    let mut host = Host::configured(&audited("", &[line(A, "")]));
+    by_hand(&mut host, &tid(B), Owner::None);
+    host.start();
+    host.stafd_is(":1.5", libstas_view());
+    host.wait(60);
+    let scope = "disconnect-scope=all-connections-matching-disconnect-trtypes";
+    assert_eq!(causes(&host), [format!("disconnecting: no source lists it ({scope})")]);
 }
 
 #[test]

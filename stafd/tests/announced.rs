@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
-use fake_host::{Daemon, FakeHost, Finder, Op, on_iface};
+use fake_host::{Core as _, FakeHost, Finder, Op, on_iface};
 use libstas::core::browse::{Ask, BrowseEvent, Spot};
 use libstas::core::fleet::Status;
 use libstas::core::{CtrlState, HostEffect, Interface, Level, Links, Owner};

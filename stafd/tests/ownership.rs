@@ -1,8 +1,9 @@
 //! Which connections stafd disconnects, and which it keeps (doc/ownership.md).
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{FakeHost, Finder, dc, entry, on_iface, referral};
-use libstas::core::{CtrlRef, Gained, HostEffect, Owner};
+use fake_host::{FakeHost, Finder, announced, dc, entry, interface, on_iface, referral};
+use libstas::core::browse::BrowseEvent;
+use libstas::core::{CtrlRef, Gained, HostEffect, Links, Owner};
 use libstas::nvme::{Purpose, Tid};
 use stafd::finder::Event;
 
@@ -91,7 +92,7 @@ fn a_discovery_controller_of_the_saved_state_ends_its_own_connection_only() {
     for saved_instances in [true, false] {
         let mut host = Host::with(&[ONE]).started();
         let own = host.ctrls()[0];
-        let mut saved: serde_json::Value = serde_json::from_str(&fake_host::Daemon::save(&host.core)).unwrap();
+        let mut saved: serde_json::Value = serde_json::from_str(&fake_host::Core::save(&host.core)).unwrap();
         if !saved_instances {
             saved.as_object_mut().unwrap().remove("instances").unwrap();
         }
@@ -105,17 +106,88 @@ fn a_discovery_controller_of_the_saved_state_ends_its_own_connection_only() {
     }
 }
 
+/// Its entry in the registry cannot be understood, or the saved state tells of an unknown way to gain it.
+#[test]
+fn a_connection_that_a_later_version_has_recorded_is_used_kept_and_not_claimed() {
+    for in_registry in [true, false] {
+        for end in ["", "[Controllers]\nexclude=transport=tcp\n"] {
+            let case = format!("in the registry: {in_registry}, then {end:?}");
+            let owned = if in_registry { Owner::Unknown } else { Owner::None };
+            let mut host = Host::with(&[ONE]);
+            host.registry_is_read_only = true;
+            let ctrl = by_hand(&mut host, &dc(ONE), owned.clone());
+            host.start();
+            if !in_registry {
+                let saved = host.saved.replace("\"gained\":\"adopted\"", "\"gained\":\"inherited\"");
+                assert_ne!(saved, host.saved);
+                host.kill_with(saved);
+                host.effects.clear();
+                host.start();
+            }
+            assert!(host.core.controller(&dc(ONE)).unwrap().log_page.is_some(), "{case}: it is used");
+            host.configure(end);
+            host.wait(600);
+            assert!(has(&host, ctrl), "{case}");
+            assert_eq!(host.ctrl(ctrl).owner, owned, "{case}");
+            assert!(!host.host_effects().any(|effect| matches!(effect, HostEffect::Claim(_))), "{case}");
+        }
+    }
+}
+
+/// The log lines right before each disconnect. Each names the controller and its device.
+fn causes(host: &Host) -> Vec<(Tid, String)> {
+    let effects: Vec<&HostEffect> = host.host_effects().collect();
+    let mut causes = Vec::new();
+    for (at, effect) in effects.iter().enumerate() {
+        let HostEffect::Disconnect { ctrl, .. } = effect else { continue };
+        let HostEffect::Tell(notice, _) = effects[at - 1] else { panic!("silent: {:?}", effects[at - 1]) };
+        assert_eq!(notice.ctrl, Some(*ctrl));
+        causes.push((notice.tid.clone().unwrap(), notice.text.clone()));
+    }
+    causes
+}
+
 #[test]
 fn each_disconnect_is_announced_with_its_cause() {
+    let both = "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1\ncontroller=transport=tcp;traddr=192.0.2.2\n";
+    let edited = "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1\n";
+    let excluded = format!("{both}exclude=traddr=192.0.2.2\n");
+    let family = format!("[Global]\nip-family=ipv6\n{both}");
+    for (end, cause) in [
+        (edited, "controller= removed from stafd.conf (it was line 3)"),
+        (&excluded, "excluded by exclude= in stafd.conf, line 4"),
+        (&family, "ip-family= in stafd.conf excludes its address"),
+    ] {
+        let mut host = Host::configured(both).started();
+        host.wait(60);
+        host.configure(end);
+        host.wait(60);
+        let told = causes(&host).into_iter().find(|(tid, _)| *tid == dc(TWO));
+        assert_eq!(told, Some((dc(TWO), format!("disconnecting: {cause}"))), "{end}");
+        assert_eq!(host.gone.len(), causes(&host).len(), "{end}");
+    }
+
     let mut host = Host::with(&[ONE]).page(ONE, vec![referral(TWO)]).started();
     host.wait(60);
     host.page_is(ONE, vec![]);
     host.wait(60);
-    let effects: Vec<&HostEffect> = host.host_effects().collect();
-    let at = effects.iter().position(|effect| matches!(effect, HostEffect::Disconnect { .. })).unwrap();
-    let HostEffect::Tell(notice, _) = effects[at - 1] else { panic!("{:?}", effects[at - 1]) };
-    assert!(
-        notice.text.starts_with("disconnecting: ") && notice.text.contains("no longer refers to it (generation 1)")
-    );
-    assert_eq!((notice.tid.as_ref(), notice.ctrl.is_some()), (Some(&dc(TWO)), true));
+    let [(tid, text)] = causes(&host).try_into().unwrap();
+    assert!(text.starts_with("disconnecting: ") && text.contains("no longer refers to it (generation 1)"), "{text}");
+    assert_eq!(tid, dc(TWO));
+
+    // What only mDNS announces: withdrawn, lost, and absent for longer than its persistence.
+    let mut host =
+        Host::configured("[Discovery controller connection management]\nzeroconf-connections-persistence=60\n");
+    host.links = Some(Links(vec![interface(1, "eth1", &["192.0.2.101"])]));
+    host.start();
+    host.feed(Event::BrowseEvent(vec![announced("x", 1, ONE)]));
+    let announced = on_iface("eth1", &dc(ONE));
+    assert_eq!(host.paths(), [(ONE, "eth1")]);
+    host.wait(60);
+    host.feed(Event::BrowseEvent(vec![BrowseEvent::Gone("x".into())]));
+    host.lose(ONE);
+    host.wait(300);
+    let cause = "disconnecting: neither announced nor connected for too long";
+    assert_eq!(causes(&host), [(announced, cause.to_owned())]);
+    assert_eq!(host.kernel.len(), 0);
 }

@@ -80,6 +80,9 @@ pub enum Gained {
     Connected,
     /// It had no owner, and we adopted it for a controller that a source wanted.
     Adopted,
+    /// In a way that only a later version knows. Its rules are unknown, and so is whether it may be disconnected.
+    #[serde(other)]
+    Unknown,
 }
 
 /// The owner of a connection, as the registry of nvme-cli 3 records it.
@@ -93,7 +96,7 @@ pub enum Owner {
     Stas(Gained),
     /// Another orchestrator of that name.
     Other(String),
-    /// The entry could not be read.
+    /// The entry could not be read or understood.
     Unknown,
 }
 

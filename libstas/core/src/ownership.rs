@@ -29,16 +29,20 @@ pub enum Ownership {
 }
 
 impl Ownership {
-    /// The title of a connection with that owner. `known` says whether our own records list the connection as ours. The
+    /// The title of a connection with that owner. `recorded` says how our own records list the connection as ours. The
     /// registry overrides that: another orchestrator may have taken it over.
     #[must_use]
-    pub fn of(owner: &Owner, known: bool) -> Self {
-        match owner {
-            Owner::Other(name) => Self::Other(name.clone()),
-            Owner::Unknown => Self::Unknown,
-            Owner::Stas(_) => Self::Ours,
-            Owner::None if known => Self::Ours,
-            Owner::None => Self::Unowned,
+    pub fn of(owner: &Owner, recorded: Option<Gained>) -> Self {
+        let gained = match owner {
+            Owner::Other(name) => return Self::Other(name.clone()),
+            Owner::Unknown => return Self::Unknown,
+            Owner::Stas(gained) => Some(*gained),
+            Owner::None => recorded,
+        };
+        match gained {
+            Some(Gained::Connected | Gained::Adopted) => Self::Ours,
+            Some(Gained::Unknown) => Self::Unknown,
+            None => Self::Unowned,
         }
     }
 

@@ -3,7 +3,9 @@
 //! Programs that disconnect (`nvme disconnect-all`, nvme-discoverd) spare a connection whose entry names another owner.
 //! An entry is a folder for an instance number, not for a controller: the next controller with that number inherits it
 //! unless it is removed in time. So entries of this project have a private attribute, `stas`, that identifies the
-//! controller. An entry of ours without a matching mark is stale: it is deleted, and the connection has no owner.
+//! controller. An entry of ours is stale if its mark proves that it concerns an earlier boot or an earlier controller: it
+//! is deleted, and the connection has no owner. If the mark cannot be read, for example because a later version wrote it,
+//! the entry is kept, and the owner is unknown.
 //!
 //! Format and checks are those of libnvme 3 (design/REGISTRY.md). Folders have mode 0755 and files 0644, regardless of
 //! the umask. A file contains its value and a newline. Names that begin with `.` or contain `.tmp.` are incomplete.
@@ -23,7 +25,7 @@ use tempfile::Builder;
 use super::Roots;
 use super::sysfs::device_number;
 use stas_core::{Gained, KernelController, Owner};
-use stas_nvme::Tid;
+use stas_nvme::{Tid, Transport};
 
 /// Owner name of this project's daemons.
 pub const NAME: &str = "stas";
@@ -45,6 +47,25 @@ struct Mark {
     boot_id: String,
     birth: u64,
     tid: Tid,
+}
+
+/// The part of a [`Mark`] that identifies the controller. It is read by itself, so that it is known even if a later version
+/// has changed the rest.
+#[derive(Debug, Default)]
+struct Subject {
+    boot_id: Option<String>,
+    birth: Option<u64>,
+}
+
+impl Subject {
+    fn of(mark: &str) -> Self {
+        let Ok(mark) = serde_json::from_str::<serde_json::Value>(mark) else { return Self::default() };
+        let field = |name| mark.get(name);
+        Self {
+            boot_id: field("boot-id").and_then(|value| value.as_str()).map(str::to_owned),
+            birth: field("birth").and_then(serde_json::Value::as_u64),
+        }
+    }
 }
 
 /// Reads and writes the entries of the registry. Clones share one warning about a failed write.
@@ -160,22 +181,27 @@ impl Registry {
     fn read_entry(&self, entry: &Path, kernel: &KernelController) -> io::Result<Read> {
         Ok(match read_attribute(&entry.join(OWNER))?.as_deref() {
             None => Read::Owner(Owner::None),
-            Some(NAME) => {
-                let mark = read_attribute(&entry.join(MARK))?;
-                match mark.and_then(|text| serde_json::from_str::<Mark>(&text).ok()) {
-                    Some(mark) if self.fits(&mark, kernel) => Read::Owner(Owner::Stas(mark.gained)),
-                    _ => Read::Stale,
-                }
-            }
+            Some(NAME) => self.read_mark(&read_attribute(&entry.join(MARK))?.unwrap_or_default(), kernel),
             Some(other) => Read::Owner(Owner::Other(other.to_owned())),
         })
     }
 
-    /// True if the mark identifies this controller. The address is only compared if the kernel already shows one.
-    fn fits(&self, mark: &Mark, kernel: &KernelController) -> bool {
-        let address = |tid: &Tid| (tid.transport(), tid.traddr.clone(), tid.trsvcid.clone());
-        let same_address = || kernel.traddr.is_empty() || address(&mark.tid) == address(&kernel.tid());
-        mark.boot_id == self.boot_id && mark.birth == kernel.ctrl.birth && same_address()
+    /// Reads the mark of an entry of ours. The address is only compared if the kernel already shows one.
+    fn read_mark(&self, text: &str, kernel: &KernelController) -> Read {
+        let subject = Subject::of(text);
+        let known = |boot_id: &String| !boot_id.is_empty() && !self.boot_id.is_empty();
+        let boot_fits = subject.boot_id.filter(known).map(|boot_id| boot_id == self.boot_id);
+        let birth_fits = subject.birth.map(|birth| birth == kernel.ctrl.birth);
+        if boot_fits == Some(false) || birth_fits == Some(false) {
+            return Read::Stale;
+        }
+        match serde_json::from_str::<Mark>(text) {
+            Ok(mark) if !kernel.traddr.is_empty() && address(&mark.tid) != address(&kernel.tid()) => Read::Stale,
+            Ok(Mark { gained: gained @ (Gained::Connected | Gained::Adopted), .. }) if boot_fits.is_some() => {
+                Read::Owner(Owner::Stas(gained))
+            }
+            Ok(_) | Err(_) => Read::Owner(Owner::Unknown),
+        }
     }
 
     /// Makes an entry of ours under a temporary name and calls `put` to move it to its place.
@@ -252,6 +278,10 @@ enum Read {
     Owner(Owner),
     /// The entry names us, but concerns another controller.
     Stale,
+}
+
+fn address(tid: &Tid) -> (Transport, &str, &str) {
+    (tid.transport(), &tid.traddr, &tid.trsvcid)
 }
 
 fn is_ours(entry: &Path) -> bool {

@@ -1,7 +1,7 @@
 //! Controllers that must not be connected, controllers that were given up, and the events that make both be tried
 //! again.
 
-use fake_host::HOST;
+use fake_host::{HOST, RENAMED};
 use libstas::nvme::Secret;
 use libstas::nvme::secret::WITHHELD;
 use libstas::nvme::security::{Requirement, Tls};
@@ -113,20 +113,60 @@ fn given_up() -> Scene {
     scene
 }
 
-#[test]
-fn a_reload_restarts_a_controller_that_was_given_up() {
-    let mut scene = given_up();
+fn interface(up: bool, addresses: &[&str]) -> HostEvent {
+    let addresses = addresses.iter().map(|address| address.parse().unwrap()).collect();
+    let eth0 = Interface { index: 2, name: "eth0".into(), mac: Vec::new(), up, addresses };
+    HostEvent::Links(Arc::new(Links(vec![eth0])))
+}
+
+fn with_key() -> HostIdentity {
     let key = Some(Secret::new("DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:"));
-    scene.identify(HostIdentity { key, ..HostIdentity::new(HOST, "1") });
-    scene.retry_now(&tid("a"));
-    scene.next_connect();
+    HostIdentity { key, ..HostIdentity::new(HOST, "1") }
 }
 
 #[test]
-fn a_link_that_comes_up_restarts_a_controller_that_was_given_up() {
+fn each_change_alone_restarts_a_controller_that_was_given_up() {
+    let attempts = |attempts| Want { attempts, ..Want::default() };
+    let queue_size = Parameters { queue_size: Some(64), ..Parameters::default() };
+    type Case = (&'static str, Box<dyn Fn(&mut Scene)>, bool);
+    let cases: [Case; 15] = [
+        ("identity: the NQN", Box::new(|scene| scene.identify(HostIdentity::new(RENAMED, "1"))), true),
+        ("identity: the ID", Box::new(|scene| scene.identify(HostIdentity::new(HOST, "2"))), true),
+        ("the same identity", Box::new(|scene| scene.identify(HostIdentity::new(HOST, "1"))), false),
+        ("the key", Box::new(|scene| scene.identify(with_key())), true),
+        ("parameters", Box::new(move |scene| scene.want(&tid("a"), want(queue_size.clone()))), true),
+        ("the same parameters", Box::new(|scene| scene.want(&tid("a"), Want::default())), false),
+        ("links: an interface that is up", Box::new(|scene| scene.hear(interface(true, &[]))), true),
+        ("links: an interface that is down", Box::new(|scene| scene.hear(interface(false, &[]))), false),
+        ("links: a route", Box::new(|scene| scene.hear(HostEvent::RouteAdded)), true),
+        ("page: the NCC bit is set", Box::new(move |scene| scene.want(&tid("a"), attempts(Some(3)))), true),
+        ("page: TLS is allowed", Box::new(|scene| scene.want(&tid("a"), with_tls(Tls::Prohibited))), true),
+        ("page: another rank", Box::new(|scene| scene.want(&tid("a"), Want { rank: 1, ..Want::default() })), true),
+        (
+            "page: only announced",
+            Box::new(|scene| scene.want(&tid("a"), Want { announced_only: true, ..Want::default() })),
+            false,
+        ),
+        ("another controller is wanted", Box::new(|scene| scene.want(&tid("b"), Want::default())), false),
+        ("nothing", Box::new(|_| ()), false),
+    ];
+    for (what, change, restarts) in cases {
+        let mut scene = given_up();
+        change(&mut scene);
+        // The next event of any kind does what the change asks for.
+        scene.host.send_snapshot();
+        scene.host.wait(1);
+        let mut tried = false;
+        while let Some(effect) = scene.next() {
+            tried |= matches!(&effect, HostEffect::Connect { request, .. } if request.tid == tid("a"));
+        }
+        assert_eq!(tried, restarts, "{what}");
+    }
+}
+
+#[test]
+fn a_reload_restarts_a_controller_that_was_given_up() {
     let mut scene = given_up();
-    let eth0 = Interface { index: 2, name: "eth0".into(), mac: Vec::new(), up: true, addresses: Vec::new() };
-    scene.hear(HostEvent::Links(Arc::new(Links(vec![eth0]))));
-    scene.host.wait(1);
+    scene.retry_now(&tid("a"));
     scene.next_connect();
 }

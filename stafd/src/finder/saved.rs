@@ -173,7 +173,7 @@ impl Finder {
                 .filter(|(_, parameters)| parameters.tls.is_some_and(Tls::is_required))
                 .map(|(tid, _)| tid.clone())
                 .collect(),
-            booted: self.booted.record_of(dc).is_some(),
+            booted: self.booted.record_of(dc).is_some() || self.was_booted.contains(dc),
         }
     }
 

@@ -98,16 +98,16 @@ impl Core for Connector {
             Effect::Host(_) | Effect::Stopped => return None,
         })
     }
+
+    fn save(&self) -> String {
+        serde_json::to_string(&self.saved()).unwrap()
+    }
 }
 
 impl Daemon for Connector {
     fn restored(saved: &str, seed: u64) -> Self {
         let saved = if saved.is_empty() { Default::default() } else { serde_json::from_str(saved).unwrap() };
         Self::new(saved, seed)
-    }
-
-    fn save(&self) -> String {
-        serde_json::to_string(&self.saved()).unwrap()
     }
 
     fn parse(text: &str) -> (StacConf, Vec<Complaint>) {

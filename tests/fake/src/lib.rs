@@ -27,6 +27,7 @@
 //! | a host name | `host.names.insert("dc.example".into(), vec!["192.0.2.1"])` |
 //! | a connection that was made by hand | `host.add(&tid)` |
 //! | a reload, a restart | `host.configure("…")`, or edit `host.conf` and `host.reload()`; `host.restart()` |
+//! | a restart with an older state | `let saved = host.saved.clone()`, later `host.kill_with(saved)` and `host.start()` |
 //! | what was done | `host.nqns()`, `host.disconnected()`, `host.told("is kept")`, `host.count(\|effect\| …)` |
 //!
 //! `host.peer` is what the core reads from: the discovery controllers of stafd (`DiscoveryControllers`), the stafd
@@ -125,15 +126,17 @@ pub trait Core: Machine<Event: Debug, Effect: Clone + Debug> + Sized {
     fn answer(_host: &mut FakeHost<Self>, _effect: Self::Effect) -> Option<Self::Event> {
         None
     }
+
+    /// Its state to be saved, as JSON. Empty if it saves nothing.
+    fn save(&self) -> String {
+        String::new()
+    }
 }
 
 /// The core of a daemon: it has a configuration file and a saved state.
 pub trait Daemon: Core {
     /// The core with that saved state (JSON, or empty for none).
     fn restored(saved: &str, seed: u64) -> Self;
-
-    /// Its saved state as JSON.
-    fn save(&self) -> String;
 
     /// Reads its configuration file.
     fn parse(text: &str) -> (Self::Conf, Vec<Complaint>);
@@ -159,6 +162,8 @@ pub struct FakeHost<C: Core> {
     pub now: Time,
     /// The kernel's controllers.
     pub kernel: Vec<KernelController>,
+    /// The state that the daemon saved last ([`HostEffect::Save`]), as JSON. Empty if it has saved nothing.
+    pub saved: String,
     /// The network interfaces; unknown until [`FakeHost::set_links`].
     pub links: Option<Links>,
     /// Host names and their addresses.
@@ -201,6 +206,7 @@ impl<C: Core> FakeHost<C> {
             peer: C::Peer::default(),
             now: Time(Duration::from_secs(1000)),
             kernel: Vec::new(),
+            saved: String::new(),
             links: None,
             names: BTreeMap::new(),
             dead: BTreeSet::new(),
@@ -225,6 +231,10 @@ impl<C: Core> FakeHost<C> {
         while let Some(event) = queue.pop_front() {
             let mut out = Vec::new();
             self.core.handle(self.now, event, &mut out);
+            // Once for all requests of one event: there may be hundreds.
+            if out.iter().any(|effect| C::host_effect(effect) == Some(&HostEffect::Save)) {
+                self.saved = self.core.save();
+            }
             for effect in out {
                 self.effects.push(effect.clone());
                 if self.is_held(&effect) {
@@ -460,19 +470,19 @@ impl<C: Daemon> FakeHost<C> {
         complaints
     }
 
-    /// Kills the daemon after its state was saved.
+    /// Kills the daemon. The next one has the state that it saved last, which may be older than what it knew.
     pub fn kill(&mut self) {
-        let saved = self.core.save();
-        self.kill_with(saved);
+        self.kill_with(self.saved.clone());
     }
 
     /// Kills the daemon, with this as its last saved state.
     pub fn kill_with(&mut self, saved: String) {
         self.core = C::restored(&saved, 4);
+        self.saved = saved;
         self.held.clear();
     }
 
-    /// Kills the daemon after its state was saved, and starts it again.
+    /// Kills the daemon, and starts it again.
     pub fn restart(&mut self) {
         self.kill();
         self.start();

@@ -120,9 +120,15 @@ impl Fleet {
         }
     }
 
-    /// Sets the identity of this host and requests the first snapshot: nothing is connected before.
+    /// Sets the identity of this host and requests the first snapshot: nothing is connected before. Another identity
+    /// restarts controllers that were given up: they may have been given up because of the previous one.
     pub fn set_identity(&mut self, ctx: &mut Context<'_>, identity: Arc<HostIdentity>) {
+        let is_other = self.identity.as_ref().is_some_and(|before| *before != identity);
         self.identity = Some(identity);
+        for member in self.members.values_mut().filter(|member| is_other && member.life == Life::GivenUp) {
+            member.attempts = 0;
+            member.life = Life::Idle;
+        }
         // Its secret may have changed.
         self.dirty.extend(self.members.keys().cloned());
         if !self.inventory.has_snapshot() {

@@ -46,7 +46,7 @@ impl Fleet {
     #[must_use]
     pub fn title(&self, ctrl: CtrlRef) -> Ownership {
         match self.inventory.get(ctrl) {
-            Some(kernel) => Ownership::of(&kernel.owner, self.ours.contains_key(&ctrl)),
+            Some(kernel) => Ownership::of(&kernel.owner, self.ours.get(&ctrl).map(|instance| instance.gained)),
             None => Ownership::Unknown,
         }
     }

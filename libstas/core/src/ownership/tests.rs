@@ -76,13 +76,17 @@ fn what_is_unknown_is_never_disconnected_and_asked_again_later() {
 #[test]
 fn the_registry_overrides_what_this_daemon_knows() {
     let other = Owner::Other("discoverd".into());
-    for known in [false, true] {
-        assert_eq!(Ownership::of(&other, known), Ownership::Other("discoverd".into()));
-        assert_eq!(Ownership::of(&Owner::Unknown, known), Ownership::Unknown);
-        assert_eq!(Ownership::of(&Owner::Stas(Gained::Adopted), known), Ownership::Ours);
+    for recorded in [None, Some(Gained::Connected), Some(Gained::Adopted), Some(Gained::Unknown)] {
+        assert_eq!(Ownership::of(&other, recorded), Ownership::Other("discoverd".into()));
+        assert_eq!(Ownership::of(&Owner::Unknown, recorded), Ownership::Unknown);
+        assert_eq!(Ownership::of(&Owner::Stas(Gained::Adopted), recorded), Ownership::Ours);
+        assert_eq!(Ownership::of(&Owner::Stas(Gained::Unknown), recorded), Ownership::Unknown);
     }
-    assert_eq!(Ownership::of(&Owner::None, true), Ownership::Ours, "the registry cannot be written");
-    assert_eq!(Ownership::of(&Owner::None, false), Ownership::Unowned);
+    for gained in [Gained::Connected, Gained::Adopted] {
+        assert_eq!(Ownership::of(&Owner::None, Some(gained)), Ownership::Ours, "the registry cannot be written");
+    }
+    assert_eq!(Ownership::of(&Owner::None, Some(Gained::Unknown)), Ownership::Unknown, "saved by a later version");
+    assert_eq!(Ownership::of(&Owner::None, None), Ownership::Unowned);
 }
 
 #[test]

@@ -1,3 +1,7 @@
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use proptest::prelude::*;
+
 use super::*;
 use crate::kernel::{CtrlType, Interface};
 use crate::{CtrlRef, CtrlState};
@@ -199,5 +203,119 @@ fn a_connection_serves_the_tid_of_each_spelling_of_its_page() {
         let wanted = TidParts { transport, traddr, trsvcid, ..tid() };
         assert_eq!(connection.tid(), Tid::new(wanted.clone()), "{sysfs}");
         assert!(serve(&connection, wanted), "{sysfs}");
+    }
+}
+
+/// The address and the service identifier of a controller, apart from their spelling.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Target {
+    Ip(Transport, IpAddr, u16),
+    LinkLocal(Transport, Ipv6Addr, String, u16),
+    Fc(u64, u64),
+    Loop(String),
+}
+
+impl Target {
+    fn transport(&self) -> Transport {
+        match self {
+            Self::Ip(transport, ..) | Self::LinkLocal(transport, ..) => *transport,
+            Self::Fc(..) => Transport::Fc,
+            Self::Loop(_) => Transport::Loop,
+        }
+    }
+
+    /// The address and the service identifier in one of their spellings. White space is possible on pages only.
+    fn spelled(&self, address: usize, service: usize, on_page: bool) -> [String; 2] {
+        let one_of = |number: usize, spellings: &[String]| spellings[number % spellings.len()].clone();
+        let space = if on_page { " " } else { "" };
+        let port = |port: u16| {
+            one_of(
+                service,
+                &[port.to_string(), format!("0{port}"), format!("00{port}"), format!("{space}{port}{space}")],
+            )
+        };
+        let none = || one_of(service, &[String::new(), "none".into(), space.into(), "0".into()]);
+        let six = |ip: Ipv6Addr| {
+            let groups = ip.segments().map(|group| format!("{group:04x}")).join(":");
+            [ip.to_string(), groups.clone(), groups.to_uppercase(), ip.to_string().to_uppercase()]
+        };
+        match self {
+            Self::Ip(_, IpAddr::V4(ip), number) => {
+                let [mapped, groups, ..] = six(ip.to_ipv6_mapped());
+                let spaced = format!("{space}{ip}{space}");
+                [one_of(address, &[ip.to_string(), format!("[{mapped}]"), mapped, groups, spaced]), port(*number)]
+            }
+            Self::Ip(_, IpAddr::V6(ip), number) => {
+                let scope = ["", "%ens9", "%7"][address / 4 % 3];
+                let text = one_of(address, &six(*ip));
+                let spellings = [format!("{text}{scope}"), format!("[{text}]{scope}"), format!("[{text}{scope}]")];
+                [one_of(address / 12, &spellings), port(*number)]
+            }
+            Self::LinkLocal(_, ip, scope, number) => {
+                let text = one_of(address, &six(*ip));
+                let spellings = [format!("{text}%{scope}"), format!("[{text}]%{scope}"), format!("[{text}%{scope}]")];
+                [one_of(address / 4, &spellings), port(*number)]
+            }
+            Self::Fc(node, port) => {
+                let lower = format!("nn-0x{node:016x}:pn-0x{port:016x}");
+                let short = format!("nn-{node:016x}:pn-{port:016X}");
+                let upper = format!("NN-0x{node:016X}:PN-0x{port:016X}");
+                [one_of(address, &[lower.clone(), short, upper, format!("{space}{lower}{space}")]), none()]
+            }
+            Self::Loop(name) => [one_of(address, &[name.clone(), format!("{space}{name}{space}")]), none()],
+        }
+    }
+
+    fn tid(&self, [traddr, trsvcid]: [String; 2]) -> Tid {
+        Tid::new(TidParts { transport: self.transport(), traddr, trsvcid, ..tid() })
+    }
+
+    /// The connection that the kernel shows if it was connected with that spelling.
+    fn connection(&self, [traddr, trsvcid]: [String; 2]) -> KernelController {
+        let service = if trsvcid.is_empty() { String::new() } else { format!(",trsvcid={trsvcid}") };
+        let sysfs = format!("traddr={traddr}{service}");
+        let address = stas_nvme::sysfs_address::SysfsAddress::parse(&sysfs, self.transport());
+        KernelController { transport: self.transport(), traddr: address.traddr, trsvcid: address.trsvcid, ..kernel() }
+    }
+}
+
+fn any_target() -> impl Strategy<Value = Target> {
+    let transport = prop::sample::select(vec![Transport::Tcp, Transport::Rdma]);
+    let low = || (0..3_u8).prop_map(|last| IpAddr::from([192, 0, 2, last]));
+    let six = any::<u64>().prop_map(|host| IpAddr::from(Ipv6Addr::from(0x2001_0db8 << 96 | u128::from(host))));
+    let ip = prop_oneof![low(), any::<Ipv4Addr>().prop_map(IpAddr::V4), six];
+    let link_local = (0..3_u64).prop_map(|host| Ipv6Addr::from(0xfe80 << 112 | u128::from(host)));
+    let port = prop_oneof![4419..4422_u16, 1..=u16::MAX];
+    prop_oneof![
+        (transport.clone(), ip, port.clone()).prop_map(|(transport, ip, port)| Target::Ip(transport, ip, port)),
+        (transport, link_local, "eth[01]", port).prop_map(|(t, ip, scope, port)| Target::LinkLocal(t, ip, scope, port)),
+        (1..3_u64, any::<u64>()).prop_map(|(node, port)| Target::Fc(node, port)),
+        "[a-c]{1,2}".prop_map(Target::Loop),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn the_spellings_of_the_kernel_and_of_the_page_are_one_controller(
+        target in any_target(),
+        kernels in any::<(u8, u8)>(),
+        pages in any::<(u8, u8)>(),
+    ) {
+        let connection = target.connection(target.spelled(kernels.0.into(), kernels.1.into(), false));
+        let wanted = target.tid(target.spelled(pages.0.into(), pages.1.into(), true));
+        prop_assert_eq!(connection.tid(), wanted.clone());
+        prop_assert!(serves(&connection, &wanted, &links()));
+    }
+
+    #[test]
+    fn two_controllers_differ_in_every_spelling(
+        (one, other) in (any_target(), any_target()),
+        kernels in any::<(u8, u8)>(),
+        pages in any::<(u8, u8)>(),
+    ) {
+        let connection = one.connection(one.spelled(kernels.0.into(), kernels.1.into(), false));
+        let wanted = other.tid(other.spelled(pages.0.into(), pages.1.into(), true));
+        prop_assert_eq!(connection.tid() == wanted, one == other);
+        prop_assert_eq!(serves(&connection, &wanted, &links()), one == other);
     }
 }

@@ -129,16 +129,83 @@ fn an_entry_of_ours_about_another_controller_is_deleted() {
         ("boot", changed("5e4d0000", "5e4d0001")),
         ("address", changed("192.0.2.1", "192.0.2.2")),
         ("port", changed("4420", "4421")),
-        ("nothing", String::new()),
-        ("another format", "{}".into()),
+        ("birth, and an unknown way to gain it", changed("connected", "inherited").replace(&birth.to_string(), "1")),
+        ("boot, and an unknown transport", changed("5e4d0000", "5e4d0001").replace("\"tcp\"", "\"quic\"")),
+        ("birth, without a boot", format!("{{\"birth\":{}}}", birth + 1)),
+        ("boot, without a birth", "{\"boot-id\":\"5e4d0001-0000-4000-8000-000000000001\"}".into()),
     ] {
         scene.entry(&[("stas", &mark), ("owner", "stas\n"), ("seqnum", "1000\n")]);
         assert_eq!(scene.owner(), Owner::None, "{what}");
         assert!(!scene.has_entry(), "{what}");
         assert_eq!(scene.names(), [""; 0], "{what}");
     }
-    scene.entry(&[("owner", "stas\n"), ("seqnum", "1000\n")]);
-    assert_eq!(scene.owner(), Owner::None, "an entry of another program of that name, without our mark");
+}
+
+/// A later version may write what this one does not know. Both run beside each other during an upgrade.
+#[test]
+fn an_entry_of_ours_that_may_be_about_this_controller_is_kept() {
+    let scene = Scene::new();
+    let _ = scene.registry.connected(&scene.kernel());
+    let mark = scene.attribute("stas").unwrap();
+    let changed = |from: &str, to: &str| {
+        assert!(mark.contains(from), "{from} in {mark}");
+        mark.replace(from, to)
+    };
+    let birth = format!("\"birth\":{}", scene.ctrl.birth);
+    let boot = "\"boot-id\":\"5e4d0000-0000-4000-8000-000000000001\"";
+    let ours = Owner::Stas(Gained::Connected);
+    for (what, mark, owner) in [
+        ("another field", changed("{", "{\"since\":7,"), ours.clone()),
+        ("another order and white space", changed(&format!("{boot},{birth}"), &format!("{birth} , {boot}")), ours),
+        ("an unknown way to gain it", changed("\"connected\"", "\"inherited\""), Owner::Unknown),
+        ("a way to gain it with data", changed("\"connected\"", "{\"inherited\":\"nbft\"}"), Owner::Unknown),
+        ("no way to gain it", changed("\"gained\":\"connected\",", ""), Owner::Unknown),
+        ("an unknown transport", changed("\"tcp\"", "\"quic\""), Owner::Unknown),
+        ("no address", format!("{{\"gained\":\"connected\",{boot},{birth}}}"), Owner::Unknown),
+        (
+            "an address that is text",
+            format!("{{\"gained\":\"connected\",{boot},{birth},\"tid\":\"x\"}}"),
+            Owner::Unknown,
+        ),
+        ("no boot", changed(&format!("{boot},"), ""), Owner::Unknown),
+        ("a boot that is a number", changed(boot, "\"boot-id\":7"), Owner::Unknown),
+        ("an empty boot", changed(boot, "\"boot-id\":\"\""), Owner::Unknown),
+        ("no birth", changed(&format!("{birth},"), ""), Owner::Unknown),
+        ("a birth that is text", changed(&birth, "\"birth\":\"seven\""), Owner::Unknown),
+        ("nothing", String::new(), Owner::Unknown),
+        ("an empty object", "{}".into(), Owner::Unknown),
+        ("a list", "[]".into(), Owner::Unknown),
+        ("no JSON", "connected".into(), Owner::Unknown),
+        ("the beginning of a mark", mark.get(..40).unwrap().to_owned(), Owner::Unknown),
+        (
+            "more than an attribute holds",
+            changed("{", &format!("{{\"more\":\"{}\",", "x".repeat(5000))),
+            Owner::Unknown,
+        ),
+    ] {
+        scene.entry(&[("stas", &mark), ("owner", "stas\n"), ("seqnum", "1000\n")]);
+        assert_eq!(scene.owner(), owner, "{what}");
+        assert_eq!(scene.registry.adopted(&scene.kernel()), owner, "{what}");
+        assert_eq!(scene.attribute("stas").as_ref(), Some(&mark), "{what}: nothing is deleted or overwritten");
+        assert_eq!(scene.attribute("owner").as_deref(), Some("stas\n"), "{what}");
+    }
+    fs::remove_file(scene.tree.path("run/nvme/registry/nvme3/stas")).unwrap();
+    assert_eq!(scene.owner(), Owner::Unknown, "no mark at all");
+    assert!(scene.has_entry());
+    assert_eq!(scene.registry.connected(&scene.kernel()), Owner::Stas(Gained::Connected), "a new connection is ours");
+}
+
+#[test]
+fn without_the_boot_id_of_this_host_an_entry_is_kept() {
+    let scene = Scene::new();
+    let _ = scene.registry.connected(&scene.kernel());
+    fs::remove_file(scene.tree.path("proc/sys/kernel/random/boot_id")).unwrap();
+    let registry = Registry::new(&scene.tree.roots());
+    assert_eq!(registry.owner(&scene.kernel()), Owner::Unknown);
+    assert!(scene.has_entry());
+    let later = scene.tree.controller(3, ADDRESS);
+    assert_ne!(later.birth, scene.ctrl.birth);
+    assert_eq!(registry.owner(&scene.kernel()), Owner::None, "another birth is another controller in any boot");
     assert!(!scene.has_entry());
 }
 

@@ -245,6 +245,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::os::unix::net::UnixListener;
+    use std::time::Instant;
 
     use proptest::prelude::*;
     use tempfile::TempDir;
@@ -276,9 +277,29 @@ mod tests {
         // Opening a FIFO for reading waits for a writer.
         nix::unistd::mkfifo(&dev.path().join("nvme0n1"), nix::sys::stat::Mode::S_IRWXU).unwrap();
         let devices = Devices::new(dev.path().to_owned());
+        let begin = Instant::now();
         assert_eq!(devices.open("nvme0n1", "259:3"), Opened::Hangs);
+        let first = begin.elapsed();
+        assert!(first >= Duration::from_secs(2), "an open may take 2 s: {first:?}");
+        assert!(first < ANSWER, "the daemon still waits for the answer: {first:?}");
         assert_eq!(devices.open("nvme0n1", "259:3"), Opened::Hangs);
+        let second = begin.elapsed().saturating_sub(first);
+        assert!(second < Duration::from_secs(1), "the open that hangs is known: {second:?}");
         drop(File::options().write(true).open(dev.path().join("nvme0n1")).unwrap());
+    }
+
+    #[test]
+    fn an_open_that_ends_in_time_is_answered_with_its_result() {
+        let dev = TempDir::new().unwrap();
+        let node = dev.path().join("nvme0n1");
+        nix::unistd::mkfifo(&node, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let writer = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(1000));
+            drop(File::options().write(true).open(node).unwrap());
+        });
+        let opened = Devices::new(dev.path().to_owned()).open("nvme0n1", "259:3");
+        writer.join().unwrap();
+        assert!(matches!(&opened, Opened::Failed(reason) if reason.contains("not the block device")), "{opened:?}");
     }
 
     /// A program that answers the first question of each connection with `answer` and ends.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use libstas::core::browse::Ask;
 use libstas::core::{
     ConnectOutcome, ConnectReport, CtrlRef, CtrlState, CtrlType, Dctype, Host, HostEffect, HostEvent, KernelController,
-    ProbeOutcome, Snapshot, Usage,
+    ProbeOutcome, ResolveError, Snapshot, Usage,
 };
 use libstas::daemon::event_loop::Handle;
 use libstas::nvme::Tid;
@@ -87,6 +87,7 @@ impl Kernel {
                 HostEvent::Disconnected { op, result: Ok(()) }
             }
             HostEffect::CheckUse { op, .. } => HostEvent::UseChecked { op, usage: Usage::Free },
+            HostEffect::Resolve { op, name } => HostEvent::Resolved { op, result: Err(ResolveError::NoAddress(name)) },
             HostEffect::Claim(_) | HostEffect::HideSecrets(_) => return None,
             other => panic!("not expected here: {other:?}"),
         })

@@ -3,11 +3,11 @@
 use std::fs;
 
 use bus_tests::PrivateBus;
-use libstas::bus::{DebugProxy, STAC_NAME, STAC_PATH, next};
+use libstas::bus::{DebugProxy, STAC_NAME, STAC_PATH, StacProxy, next};
 use libstas::daemon::signals::Signal;
 
 use crate::kernel::Kernel;
-use crate::stage::{LIMIT, connect, etc, start_stacd};
+use crate::stage::{LIMIT, Listed, connect, etc, listed, start_stacd, until};
 
 #[tokio::test]
 async fn trace_follows_the_configuration_and_the_administrator() {
@@ -67,5 +67,51 @@ async fn it_tells_that_the_host_has_a_secret_and_not_which() {
     let info: serde_json::Value = serde_json::from_str(&told).unwrap();
     assert_eq!((&info["dhchap"], &info["hostnqn"]), (&"host".into(), &"nqn.2014-08.org.nvmexpress:uuid:1".into()));
     assert!(!told.contains("ia6zGodOr4SEG0Z"), "{told}");
+    daemon.stop().await;
+}
+
+#[tokio::test]
+async fn the_list_says_why_a_controller_is_not_connected_or_kept() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let (directory, kernel) = (etc(), Kernel::default());
+    let write = |text: &str| fs::write(directory.path().join("stacd.conf"), text).unwrap();
+    let line = |traddr: &str, nqn: &str| format!("controller=transport=tcp;traddr={traddr};trsvcid=4420;nqn={nqn}\n");
+    let head = "[Global]\nip-family=ipv4\n[Controllers]\nexclude=nqn=nqn.x\n";
+    let (a, b) = (line("192.0.2.9", "nqn.a"), line("192.0.2.9", "nqn.b"));
+    let left_out = [line("192.0.2.9", "nqn.x"), line("2001:db8::9", "nqn.six"), line("array.invalid", "nqn.name")];
+    let left_out = left_out.concat();
+    write(&format!("{head}{a}{b}{left_out}"));
+    let daemon = start_stacd(&bus, directory.path(), &kernel).await;
+    let client = connect(&bus).await;
+    let stac = StacProxy::new(&client).await.unwrap();
+    let list = async || listed(stac.list_controllers(true).await.unwrap(), "subsysnqn");
+
+    let unresolved = "host name array.invalid cannot be resolved: array.invalid has no address";
+    let mut expected = Listed::from([
+        ("nqn.a".into(), ("connected".into(), String::new())),
+        ("nqn.b".into(), ("connected".into(), String::new())),
+        ("nqn.x".into(), ("excluded".into(), "excluded by exclude= in stacd.conf:4".into())),
+        ("nqn.six".into(), ("excluded".into(), "outside ip-family=ipv4".into())),
+        ("nqn.name".into(), ("unresolved".into(), unresolved.into())),
+    ]);
+    until(&format!("the list is {expected:?}"), async || list().await == expected).await;
+
+    // A host name that does not resolve, then a line that cannot be read, may mean the controller that is missing.
+    write(&format!("{head}{a}{left_out}"));
+    daemon.signals.send(Signal::Reload).await.unwrap();
+    let name = "host name array.invalid (stacd.conf:8) has no known address and may mean it; make the name resolvable, \
+                or correct that line, then `systemctl reload stacd`";
+    expected.insert("nqn.b".into(), ("kept".into(), name.into()));
+    until(&format!("the list is {expected:?}"), async || list().await == expected).await;
+
+    write(&format!("{head}{a}controler=transport=tcp\n"));
+    daemon.signals.send(Signal::Reload).await.unwrap();
+    let bad = "stacd.conf:6 cannot be used and may mean it; correct that line, then `systemctl reload stacd`";
+    let expected = Listed::from([
+        ("nqn.a".into(), ("connected".into(), String::new())),
+        ("nqn.b".into(), ("kept".into(), bad.into())),
+    ]);
+    until(&format!("the list is {expected:?}"), async || list().await == expected).await;
+    assert_eq!(kernel.connected(), ["nqn.a", "nqn.b"]);
     daemon.stop().await;
 }

@@ -8,7 +8,7 @@ use libstas::daemon::signals::Signal;
 use libstas::nvme::DISCOVERY_NQN;
 
 use crate::kernel::Kernel;
-use crate::stage::{LIMIT, connect, etc, start_stafd, until};
+use crate::stage::{LIMIT, Listed, connect, etc, listed, start_stafd, until};
 
 #[tokio::test]
 async fn a_configured_controller_is_connected_and_its_page_published_and_kept() {
@@ -77,4 +77,50 @@ async fn a_daemon_that_loses_the_bus_ends_with_its_state_saved() {
     assert!(!tokio::time::timeout(LIMIT, daemon.end).await.unwrap().unwrap());
     let state = fs::read_to_string(directory.path().join("stafd/state.json")).unwrap();
     assert!(state.contains("192.0.2.1"), "{state}");
+}
+
+#[tokio::test]
+async fn the_list_says_why_a_controller_is_not_connected_or_kept() {
+    let Some(bus) = PrivateBus::start() else { return };
+    let (directory, kernel) = (etc(), Kernel::default());
+    let write = |text: &str| fs::write(directory.path().join("stafd.conf"), text).unwrap();
+    let line = |traddr: &str| format!("controller=transport=tcp;traddr={traddr}\n");
+    let head =
+        "[Global]\nip-family=ipv4\n[Service Discovery]\nzeroconf=disabled\n[Controllers]\nexclude=traddr=192.0.2.3\n";
+    let (a, b) = (line("192.0.2.1"), line("192.0.2.2"));
+    let left_out = [line("192.0.2.3"), line("2001:db8::1"), line("dc.invalid")].concat();
+    write(&format!("{head}{a}{b}{left_out}"));
+    let daemon = start_stafd(&bus, directory.path(), &kernel).await;
+    let client = connect(&bus).await;
+    let staf = StafProxy::new(&client).await.unwrap();
+    let list = async || listed(staf.list_controllers(true).await.unwrap(), "traddr");
+
+    let unresolved = "host name dc.invalid cannot be resolved: dc.invalid has no address";
+    let mut expected = Listed::from([
+        ("192.0.2.1".into(), ("connected".into(), String::new())),
+        ("192.0.2.2".into(), ("connected".into(), String::new())),
+        ("192.0.2.3".into(), ("excluded".into(), "excluded by exclude= in stafd.conf:6".into())),
+        ("2001:db8::1".into(), ("excluded".into(), "outside ip-family=ipv4".into())),
+        ("dc.invalid".into(), ("unresolved".into(), unresolved.into())),
+    ]);
+    until(&format!("the list is {expected:?}"), async || list().await == expected).await;
+
+    // A host name that does not resolve, then a line that cannot be read, may mean the controller that is missing.
+    write(&format!("{head}{a}{left_out}"));
+    daemon.signals.send(Signal::Reload).await.unwrap();
+    let name = "host name dc.invalid (stafd.conf:10) has no known address and may mean it; make the name resolvable, or \
+                correct that line, then `systemctl reload stafd`";
+    expected.insert("192.0.2.2".into(), ("kept".into(), name.into()));
+    until(&format!("the list is {expected:?}"), async || list().await == expected).await;
+
+    write(&format!("{head}{a}controler=transport=tcp\n"));
+    daemon.signals.send(Signal::Reload).await.unwrap();
+    let bad = "stafd.conf:8 cannot be used and may mean it; correct that line, then `systemctl reload stafd`";
+    let expected = Listed::from([
+        ("192.0.2.1".into(), ("connected".into(), String::new())),
+        ("192.0.2.2".into(), ("kept".into(), bad.into())),
+    ]);
+    until(&format!("the list is {expected:?}"), async || list().await == expected).await;
+    assert_eq!(kernel.connected().len(), 2);
+    daemon.stop().await;
 }

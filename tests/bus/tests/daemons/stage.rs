@@ -1,12 +1,13 @@
 //! Starts the daemons like their main functions, but on another bus and another host.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bus_tests::PrivateBus;
-use libstas::bus::{BusError, OwnedName, STAC_NAME, STAC_PATH, STAF_NAME, STAF_PATH, own_name};
+use libstas::bus::{BusError, Dict, OwnedName, STAC_NAME, STAC_PATH, STAF_NAME, STAF_PATH, key, own_name};
 use libstas::core::{HostEvent, Links};
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::configuration::Files;
@@ -58,6 +59,19 @@ pub(crate) fn etc() -> tempfile::TempDir {
 /// Connects to the bus.
 pub(crate) async fn connect(bus: &PrivateBus) -> Connection {
     Builder::address(bus.address()).build().await.unwrap()
+}
+
+/// The state and the reason of each controller in the answer to list_controllers.
+pub(crate) type Listed = BTreeMap<String, (String, String)>;
+
+/// Finds them, with this key of each controller as its name.
+pub(crate) fn listed(controllers: Vec<Dict>, name: &str) -> Listed {
+    let found = controllers.len();
+    let text = |dict: &Dict, key: &str| dict.get(key).cloned().unwrap_or_default();
+    let states = controllers.iter().map(|dict| (text(dict, name), (text(dict, "state"), text(dict, key::REASON))));
+    let listed: Listed = states.collect();
+    assert_eq!(listed.len(), found, "each is listed once: {controllers:?}");
+    listed
 }
 
 /// Waits until `condition` holds.
