@@ -1,4 +1,4 @@
-"""Referrals from CDC to CDC are followed, without loops. A subsystem that moves from one CDC to another is never disconnected. A removed referral removes only what nothing else lists."""
+"""Referrals from CDC to CDC are followed, without loops. A subsystem that moves from one CDC to another is never disconnected. A removed referral removes only what nothing else lists. Of two CDCs that refer to each other, none stays when the configured one is removed from stafd.conf."""
 
 import time
 
@@ -61,6 +61,16 @@ def play():
         host.wait_gone(DEEP, MOVING, timeout=60)
         wait_until(lambda: set(ports()) == {"8009", "8010"}, 20, lambda: f"the third and the fourth are given up\n    seen: {ports()}", poll=0.1)
         stays(lambda: host.live(OWN) and host.live(BOTH), 3, "what others offer, too, stays")
+
+    # The first and the second refer to each other, and the first is no longer configured.
+    second.add("back", "192.0.2.2:8009", kind="referral")
+    with host.nothing_lost():
+        second.zone_in("back")
+        wait_until(lambda: second.count("get-log-page", HOST) and len(ports()) == 2, 10, ports, poll=0.1)
+        stays(lambda: len(host.dcs()) == 2, 3, "the referral back makes no further connection")
+    stafd.configure("[Service Discovery]\nzeroconf=disabled\n")
+    stafd.reload()
+    wait_until(lambda: not host.controllers() and not ports(), 60, lambda: f"no connection is left\n    seen: {ports()}\n{host.picture()}", poll=0.1)
 
 
 def ports():

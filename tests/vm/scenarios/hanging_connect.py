@@ -1,17 +1,20 @@
 """While a connect hangs in the kernel, a reload and `ls` take at most twice their usual time, a restart waits only for the kernel, and no connection is lost."""
 
+import math
 import pathlib
 import threading
 import time
 
 from scene import check, compare, daemons, host, network, reference, target, wait_until
 from scene.daemons import stacd
+from scene.wait import PATIENCE
 
 LIMIT = 300
 SILENT = "nqn.2014-08.org.nvmexpress:scene:silent"
 # Time limit of the kernel for admin commands of new controllers; its default is 60 s.
 ADMIN_TIMEOUT = "/sys/module/nvme_core/parameters/admin_timeout"
-ATTEMPT = 20
+# Long enough for the measurements, also on a slow host.
+ATTEMPT = math.ceil(20 * PATIENCE)
 
 
 def play():

@@ -1,9 +1,11 @@
-"""A DH-HMAC-CHAP secret is changed on the host and on the target, in either order, while fio runs and connections are lost: no I/O error."""
+"""A DH-HMAC-CHAP secret is changed on the host and on the target, in either order, while fio runs in a mounted ext4 and connections are lost: no I/O error, and the file system stays writable."""
 
+import os
 import time
 
-from scene import check, daemons, fio, host, journal, note, stays, target, wait_until
+from scene import check, daemons, equal, fio, host, journal, note, stays, target, wait_until
 from scene.daemons import stacd
+from scene.room import MOUNTS
 
 LIMIT = 450
 NQN = "nqn.2014-08.org.nvmexpress:scene:rotated"
@@ -26,7 +28,10 @@ def play():
     host.wait_live(NQN, timeout=75)
     wait_until(lambda: len(host.namespaces(NQN)) == 1, 20, "its namespace is there")
     (disk,) = host.namespaces(NQN)
-    with host.nothing_lost(), fio.verifying(disk, "rotation"):
+    host.run("mkfs.ext4", "-q", f"/dev/{disk}")
+    os.makedirs(MOUNTS, exist_ok=True)
+    host.run("mount", f"/dev/{disk}", MOUNTS)
+    with host.nothing_lost(), fio.verifying(f"{MOUNTS}/file", "rotation"):
         # The host changes first. The connection is lost before and after the target's keys have changed.
         at_host(second)
         journal.wait_for("keeps its former DH-HMAC-CHAP secret while it is connected", 90, "stacd")
@@ -62,9 +67,21 @@ def play():
             file.write("1")
         host.wait_live(NQN, timeout=75)
         stays(lambda: host.live(NQN), 3, "live with the new secrets")
+    still_writable(disk)
     text = journal.text()
     used = {key for keys in (first, other, second, third, fourth) for key in keys}
     check(not any(key in text for key in used), "no secret in the journal")
+
+
+def still_writable(disk):
+    """ext4 counts errors and, by default, becomes read-only after one of its journal."""
+    with open(f"{MOUNTS}/last", "w") as file:
+        file.write("written at the end\n")
+        file.flush()
+        os.fsync(file.fileno())
+    equal(host.read(f"/sys/fs/ext4/{disk}/errors_count"), "0", "errors of the file system")
+    host.run("umount", MOUNTS)
+    host.run("e2fsck", "-f", "-n", f"/dev/{disk}")
 
 
 def pair():

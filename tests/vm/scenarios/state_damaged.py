@@ -1,4 +1,4 @@
-"""Saved state that is truncated, random, or from a newer version is renamed and reported. With a full or read-only /run both daemons continue."""
+"""Saved state that is truncated, random, or from a newer version is renamed and reported. With a full or read-only /run, or a registry of owners that cannot be written, both daemons continue."""
 
 import contextlib
 import json
@@ -7,7 +7,7 @@ import os
 from scene import check, daemons, host, journal, stays, target, wait_until
 from scene.daemons import stacd, stafd
 
-LIMIT = 240
+LIMIT = 300
 
 
 def play():
@@ -50,6 +50,32 @@ def play():
             daemons.stop()
             daemons.start()
             listed()
+    without_a_registry()
+
+
+def without_a_registry():
+    """The saved state says which connections are ours: they are kept over a kill, and one is removed like any other."""
+    daemons.stop()
+    host.disconnect_all()
+    daemons.forget()
+    with covered("/run/nvme", "ro"):
+        daemons.start()
+        host.wait_live(*target.THREE)
+        listed()
+        for each in daemons.BOTH:
+            journal.wait_for("registry.*Read-only", 5, each.name)
+        with host.nothing_lost():
+            daemons.kill9()
+            for each in daemons.BOTH:
+                each.wait_active(15)
+            listed()
+        told = [line for line in journal.messages("stacd") if "registry" in line and "Read-only" in line]
+        check(len(told) <= 2, "each stacd reports it once", told)
+        with host.nothing_lost(only=lambda each: each.nqn != target.KLINGONS):
+            target.hide(target.KLINGONS)
+            host.wait_gone(target.KLINGONS, timeout=60)
+    target.show(target.KLINGONS)
+    host.wait_live(target.KLINGONS)
 
 
 def state_of(each):
@@ -80,6 +106,7 @@ def empty(path):
 @contextlib.contextmanager
 def covered(folder, options):
     """Mounts another file system over a folder in all mount namespaces: full, or read-only."""
+    os.makedirs(folder, exist_ok=True)
     host.run("mount", "-t", "tmpfs", "-o", f"mode=700,{options}", "tmpfs", folder)
     try:
         if "size" in options:

@@ -1,7 +1,8 @@
-"""fio on a disk: every block carries its checksum and is read again."""
+"""fio on a disk or a file: every block carries its checksum and is read again."""
 
 import contextlib
 import json
+import os
 import signal
 import subprocess
 
@@ -10,10 +11,10 @@ from .expect import check
 
 @contextlib.contextmanager
 def verifying(disk, name, rate=200):
-    """Reads and writes `rate` blocks a second. Checks that fio runs during the whole block, that every block is verified, and that no request fails."""
+    """Reads and writes `rate` blocks a second of a disk (nvme0n1) or a file (an absolute path). Checks that fio runs during the whole block, that every block is verified, and that no request fails."""
     report = f"/run/harness/fio-{name}.json"
     process = subprocess.Popen(
-        ["fio", f"--name={name}", f"--filename=/dev/{disk}", "--rw=randrw", "--bs=4k", "--size=16m", "--direct=1", "--ioengine=libaio",
+        ["fio", f"--name={name}", f"--filename={os.path.join('/dev', disk)}", "--rw=randrw", "--bs=4k", "--size=16m", "--direct=1", "--ioengine=libaio",
          "--iodepth=4", f"--rate_iops={rate}", "--verify=crc32c", "--verify_backlog=64", "--verify_fatal=1", "--time_based",
          "--runtime=3600", "--output-format=json", f"--output={report}"], stdout=subprocess.DEVNULL)
     try:

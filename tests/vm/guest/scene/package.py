@@ -54,9 +54,14 @@ def pack_theirs():
 
 def install_tree():
     """What every machine has when a scenario begins: the tree of `make install`, with units that are not enabled."""
-    name = next(name for name in os.listdir("/trees") if os.path.isdir(f"/trees/{name}/usr/sbin"))
-    run("/harness/guest/install-tree", name, timeout=PATIENT)
+    make_install()
     run("systemctl", "disable", "stafd.service", "stacd.service", check=False)
+
+
+def make_install(*options):
+    """Does what `make install` does, but overwrites edited configuration files. `options`: of tar."""
+    name = next(name for name in os.listdir("/trees") if os.path.isdir(f"/trees/{name}/usr/sbin"))
+    run("/harness/guest/install-tree", name, *options, timeout=PATIENT)
 
 
 def state():
