@@ -366,12 +366,18 @@ fn a_connection_of_another_program_without_a_working_interface_is_not_adopted() 
         ("absent, but live", "eth9", CtrlState::Live, true, Owner::None, true),
         ("absent, ours", "eth9", CtrlState::Connecting, true, Owner::Stas(Gained::Connected), true),
     ];
-    for (what, iface, state, up, owner, adopted) in cases {
+    let orders = [true, false].map(|links_first| cases.clone().map(|case| (links_first, case)));
+    for (links_first, (what, iface, state, up, owner, adopted)) in orders.into_iter().flatten() {
         let mut host = Host::configured(&file(&[line(A, "")]));
-        host.set_links(links(up));
+        if links_first {
+            host.set_links(links(up));
+        }
         let hand = by_hand(&mut host, &on_iface(iface, &tid(A)), owner);
         host.ctrl(hand).state = state;
         host.start();
+        if !links_first {
+            host.set_links(links(up));
+        }
         host.wait(5);
         let held = host.core.controller(&tid(A)).unwrap().member.kernel.unwrap().ctrl;
         assert_eq!(held == hand, adopted, "{what}");

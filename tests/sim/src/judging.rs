@@ -477,8 +477,7 @@ impl World {
             self.judge_proof(Daemon::Stacd, known, serves, name, audits);
         }
         let now = self.time();
-        let is_hasty =
-            |tid: &Tid| self.judge.is_hasty(tid, now) && !self.is_served_beside(Daemon::Stacd, known, tid);
+        let is_hasty = |tid: &Tid| self.judge.is_hasty(tid, now) && !self.is_served_beside(Daemon::Stacd, known, tid);
         if !barred && serves.iter().any(is_hasty) {
             self.breach(Invariant::Quiet, format!("stacd disconnects {ctrl} ({name}) at once"));
         }

@@ -29,11 +29,14 @@ impl Fleet {
             Life::Connecting(_) => {}
             _ if self.identity.is_none() || !self.inventory.has_snapshot() => {}
             Life::GivenUp | Life::Waiting(_) | Life::Idle | Life::InLane => {
-                if let Some(ctrl) = self.serving(tid) {
-                    self.connect_queue.leave(tid);
-                    self.hold(ctx, tid, ctrl, "took over the kernel's connection");
-                } else {
-                    self.approach(ctx, tid);
+                match self.serving(tid) {
+                    // Whether it may be adopted is known when the interfaces are.
+                    Some(ctrl) if self.depends_on_links(ctrl) => {}
+                    Some(ctrl) => {
+                        self.connect_queue.leave(tid);
+                        self.hold(ctx, tid, ctrl, "took over the kernel's connection");
+                    }
+                    None => self.approach(ctx, tid),
                 }
             }
         }

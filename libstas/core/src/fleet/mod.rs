@@ -412,6 +412,9 @@ impl Fleet {
             None => new.up,
             Some(old) => new.up && (!old.up || new.addresses.iter().any(|address| !old.addresses.contains(address))),
         });
+        if self.links.0.is_empty() {
+            self.dirty.extend(self.members.keys().cloned());
+        }
         self.links = Arc::clone(links);
         if improved {
             self.network_improved(ctx);

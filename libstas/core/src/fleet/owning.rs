@@ -105,6 +105,13 @@ impl Fleet {
         self.rules.exclusions.matching_connection(kernel).is_none() && reuse::may_be_adopted(kernel, ours, &self.links)
     }
 
+    /// True while the interfaces are not known, for a connection of another program that is not live and bound to one
+    /// of them: it may be adopted only if that interface is up.
+    pub(super) fn depends_on_links(&self, ctrl: CtrlRef) -> bool {
+        let is_bound = |kernel: &KernelController| !kernel.host_iface.is_empty() && !kernel.is_live();
+        self.links.0.is_empty() && self.inventory.get(ctrl).is_some_and(is_bound) && self.title(ctrl) != Ownership::Ours
+    }
+
     /// The connections that serve a controller but are not adopted for it.
     pub(super) fn passed_over_for(&self, tid: &Tid) -> BTreeSet<CtrlRef> {
         let serving = self.inventory.iter().filter(|kernel| reuse::serves(kernel, tid, &self.links));
