@@ -13,7 +13,7 @@ use std::time::Duration;
 use super::backoff::Backoff;
 use super::context::Context;
 use super::effect::{HostEffect, Level, Notice};
-use super::kernel::KernelController;
+use super::exclusions::{Exclusions, matches};
 use super::timers::Timer;
 use super::{OpId, ResolveError};
 use crate::conf::{ControllerEntry, Exclusion, FamilyOrder, StacConf, StafConf};
@@ -63,29 +63,6 @@ pub struct Configured {
     listed: BTreeSet<Tid>,
     left_out: Vec<shown::LeftOut>,
     told: shown::Told,
-}
-
-/// `exclude=` with its host names looked up.
-#[derive(Clone, Debug, Default)]
-pub struct Exclusions(Vec<(Exclusion, Vec<IpAddr>)>);
-
-impl Exclusions {
-    /// The first exclusion that matches a controller. `found_on` is the interface on which it was found.
-    #[must_use]
-    pub fn matching(&self, tid: &Tid, found_on: &str) -> Option<&Exclusion> {
-        let matching =
-            |(exclusion, addresses): &&(Exclusion, Vec<IpAddr>)| matches(exclusion, addresses, tid, found_on);
-        self.0.iter().find(matching).map(|(exclusion, _)| exclusion)
-    }
-
-    /// The first exclusion that matches a connection by what the kernel reports of it.
-    #[must_use]
-    pub fn matching_connection(&self, kernel: &KernelController) -> Option<&Exclusion> {
-        if self.0.is_empty() {
-            return None;
-        }
-        self.matching(&kernel.tid(), &kernel.host_iface)
-    }
 }
 
 /// What applies to all `controller=` entries.
@@ -390,7 +367,7 @@ impl Configured {
     #[must_use]
     pub fn exclusions(&self) -> Exclusions {
         let looked_up = |exclusion: &Exclusion| (exclusion.clone(), self.addresses_of(exclusion).to_vec());
-        Exclusions(self.exclusions.iter().map(looked_up).collect())
+        self.exclusions.iter().map(looked_up).collect()
     }
 
     /// The addresses of an exclusion's host name, if it has one.
@@ -415,30 +392,6 @@ impl Configured {
     #[must_use]
     pub fn allows(&self, tid: &Tid) -> bool {
         !tid.transport().is_ip() || tid::parse_ip(&tid.traddr).is_some_and(|(ip, _)| family_used(ip, self.family))
-    }
-}
-
-/// True when an exclusion matches a controller. `addresses` are those of the exclusion's host name, if it has one.
-fn matches(exclusion: &Exclusion, addresses: &[IpAddr], tid: &Tid, found_on: &str) -> bool {
-    let equal = |wanted: &Option<String>, has: &str| wanted.as_ref().is_none_or(|wanted| wanted == has);
-    let on_iface = |iface: &String| iface == &tid.host_iface || (!found_on.is_empty() && iface == found_on);
-    let at = |traddr: &String| match exclusion.is_name {
-        true => tid::parse_ip(&tid.traddr).is_some_and(|(ip, _)| addresses.contains(&ip)),
-        false => same_address(traddr, &tid.traddr),
-    };
-    exclusion.transport.is_none_or(|transport| transport == tid.transport())
-        && exclusion.traddr.as_ref().is_none_or(at)
-        && equal(&exclusion.trsvcid, &tid.trsvcid)
-        && equal(&exclusion.subsysnqn, &tid.subsysnqn)
-        && equal(&exclusion.host_nqn, &tid.host_nqn)
-        && exclusion.host_iface.as_ref().is_none_or(on_iface)
-}
-
-/// True when both addresses are the same. An excluded address without a scope matches in every scope.
-fn same_address(excluded: &str, address: &str) -> bool {
-    match (tid::parse_ip(excluded), tid::parse_ip(address)) {
-        (Some((ip, scope)), Some((has, has_scope))) => ip == has && (scope.is_none() || scope == has_scope),
-        _ => excluded.eq_ignore_ascii_case(address),
     }
 }
 

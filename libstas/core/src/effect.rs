@@ -67,7 +67,7 @@ impl ConnectRequest {
     /// The DH-HMAC-CHAP secrets of the request; `None` without a usable one.
     #[must_use]
     pub fn secrets(&self) -> Option<DhchapSecrets> {
-        DhchapSecrets::of(&self.parameters, self.identity.key.as_ref())
+        self.parameters.dhchap_secrets(self.identity.key.as_ref())
     }
 
     /// Returns the same request with these secrets, or without any.

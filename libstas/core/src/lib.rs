@@ -14,6 +14,7 @@ pub mod connect_queue;
 pub mod context;
 pub mod controller;
 pub mod effect;
+pub mod exclusions;
 pub mod fleet;
 mod host_error;
 pub mod inventory;
@@ -93,6 +94,17 @@ pub struct CtrlRef {
     pub birth: u64,
 }
 
+impl CtrlRef {
+    /// Parses the name of a controller (`nvme3`) to its device number. `None` if it is not the name of a controller.
+    #[must_use]
+    pub fn device_of(name: &str) -> Option<u32> {
+        let digits = name.strip_prefix("nvme")?;
+        let number = digits.parse().ok()?;
+        // The kernel writes no sign and no leading zeros: `nvme07` is not a controller's name.
+        (digits == u32::to_string(&number)).then_some(number)
+    }
+}
+
 impl fmt::Display for CtrlRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "nvme{}", self.device)
@@ -121,4 +133,17 @@ pub trait Host {
 
     /// Starts an effect and returns at once; its outcome comes back as an event that bears its [`OpId`].
     fn start(&self, effect: Self::Effect);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CtrlRef;
+
+    #[test]
+    fn only_controllers_have_a_device_number() {
+        assert_eq!(CtrlRef::device_of("nvme12"), Some(12));
+        for name in ["nvme", "nvme1n1", "nvme-subsys0", "ng0n1", "nvme+1", "nvme07", "nvme99999999999"] {
+            assert_eq!(CtrlRef::device_of(name), None, "{name}");
+        }
+    }
 }

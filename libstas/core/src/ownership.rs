@@ -10,7 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::CtrlRef;
-use super::configured::Exclusions;
+use super::exclusions::Exclusions;
 use super::kernel::{CtrlType, Gained, KernelController, Owner};
 use crate::conf::DisconnectScope;
 use stas_nvme::{Parameters, Tid, Transport};

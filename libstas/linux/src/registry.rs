@@ -23,8 +23,7 @@ use serde::{Deserialize, Serialize};
 use tempfile::Builder;
 
 use super::Roots;
-use super::sysfs::device_number;
-use stas_core::{Gained, KernelController, Owner};
+use stas_core::{CtrlRef, Gained, KernelController, Owner};
 use stas_nvme::{Tid, Transport};
 
 /// Owner name of this project's daemons.
@@ -164,7 +163,7 @@ impl Registry {
     /// Deletes entries of ours for controllers that were removed while no daemon was running.
     pub fn sweep(&self) {
         let Ok(entries) = fs::read_dir(&self.folder) else { return };
-        let devices = entries.flatten().filter_map(|entry| device_number(entry.file_name().to_str()?));
+        let devices = entries.flatten().filter_map(|entry| CtrlRef::device_of(entry.file_name().to_str()?));
         for device in devices.filter(|device| !self.dev.join(format!("nvme{device}")).exists()) {
             self.delete(device, is_ours);
         }

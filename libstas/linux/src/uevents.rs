@@ -10,8 +10,7 @@ use tokio::io::unix::AsyncFd;
 use udev::{MonitorBuilder, MonitorSocket};
 
 use super::sys;
-use super::sysfs::device_number;
-use stas_core::{Uevent, UeventKind};
+use stas_core::{CtrlRef, Uevent, UeventKind};
 use stas_nvme::aen;
 
 /// Receive buffer in bytes: holds the events of a storm until they are read.
@@ -92,7 +91,7 @@ fn read<'a>(property: impl Fn(&str) -> Option<&'a str>) -> Option<Uevent> {
     if property("SUBSYSTEM") != Some("nvme") {
         return None;
     }
-    let device = property("DEVPATH")?.rsplit('/').next().and_then(device_number)?;
+    let device = property("DEVPATH")?.rsplit('/').next().and_then(CtrlRef::device_of)?;
     let seqnum = property("SEQNUM")?.parse().ok()?;
     let kind = match (property("ACTION")?, property("NVME_AEN").and_then(aen::parse), property("NVME_EVENT")) {
         ("add", ..) => UeventKind::Add,

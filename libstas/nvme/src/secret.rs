@@ -5,8 +5,6 @@ use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-use super::Parameters;
-
 /// Placeholder for a secret that is not saved or not shown.
 pub const WITHHELD: &str = "***";
 
@@ -116,13 +114,13 @@ pub struct DhchapSecrets {
 }
 
 impl DhchapSecrets {
-    /// The secrets of a connection with these parameters. The host's secret is that of the parameters, else the host
-    /// key. `None` if there is neither, or if the kernel would refuse one of the secrets.
+    /// The secrets of a connection. `host` is the secret configured for the connection; without it `host_key` is used.
+    /// `None` if there is neither, or if the kernel would refuse one of the secrets.
     #[must_use]
-    pub fn of(parameters: &Parameters, host_key: Option<&Secret>) -> Option<Self> {
+    pub fn of(host: Option<&Secret>, controller: Option<&Secret>, host_key: Option<&Secret>) -> Option<Self> {
         let valid = |secret: &Secret| Secret::dhchap(secret.reveal()).ok();
-        let host = valid(parameters.dhchap_secret.as_ref().or(host_key)?)?;
-        let controller = match &parameters.dhchap_ctrl_secret {
+        let host = valid(host.or(host_key)?)?;
+        let controller = match controller {
             Some(secret) => Some(valid(secret)?),
             None => None,
         };

@@ -8,12 +8,6 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use libstas::core::{Level, Notice, OpId};
-use libstas::nvme::Tid;
-
-use super::discovery_controller::{DiscoveryController, Read};
-use super::{Context, Finder};
-
 /// A command that a discovery controller need not support.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Command {
@@ -25,7 +19,7 @@ pub(super) enum Command {
 
 impl Command {
     /// The consequence of not sending it, for the log.
-    fn consequence(self) -> &'static str {
+    pub(super) fn consequence(self) -> &'static str {
         match self {
             Self::SupportedLogPages => "its discovery log page is read with the entries of all ports",
             Self::Register => "this host is not registered with it",
@@ -66,39 +60,9 @@ impl Optional {
     }
 
     /// The connection was lost. Returns the commands that are not sent any more.
-    fn lost(&mut self) -> BTreeSet<Command> {
+    pub(super) fn lost(&mut self) -> BTreeSet<Command> {
         let convicted = std::mem::take(&mut self.suspected);
         self.convicted.extend(&convicted);
         convicted
-    }
-}
-
-impl Finder {
-    /// A read of the supported log pages failed. Handles the case that the loss of its connection became known first.
-    pub(super) fn convict_late(&mut self, ctx: &mut Context<'_>, op: OpId) {
-        let on_earlier = |dc: &DiscoveryController| {
-            let since = dc.connection.map(|connection| connection.since);
-            let reading = dc.reading.filter(|reading| reading.op == op && reading.what == Read::Supported);
-            dc.late.contains(&op) || reading.is_some_and(|reading| Some(reading.connection) != since)
-        };
-        let Some((tid, dc)) = self.dcs.iter_mut().find(|(_, dc)| on_earlier(dc)) else { return };
-        dc.optional.failed(Command::SupportedLogPages);
-        let tid = tid.clone();
-        self.convict(ctx, &tid);
-    }
-
-    /// Handles the loss of a connection.
-    pub(super) fn convict(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
-        let Some(dc) = self.dcs.get_mut(tid) else { return };
-        let ctrl = dc.connection.map(|connection| connection.ctrl);
-        for command in dc.optional.lost() {
-            let text = format!(
-                "the connection was lost after the optional command {command}, which is not sent to it again before stafd \
-                 restarts: {}",
-                command.consequence()
-            );
-            let notice = Notice { level: Level::Warning, tid: Some(tid.clone()), ctrl, text };
-            ctx.tell(notice);
-        }
     }
 }

@@ -9,7 +9,7 @@ use libstas::nvme::log_page::{Entry, Flaw, LogPage, Subtype, Unclear};
 use libstas::nvme::supported::DiscoveryLidSpecific;
 use libstas::nvme::{Parameters, Tid};
 
-use super::discovery_controller::{READ_DEADLINE, Read, Reading};
+use super::discovery_controller::{DiscoveryController, READ_DEADLINE, Read, Reading};
 use super::optional::Command;
 use super::{Context, Effect, Finder, RefreshError};
 
@@ -88,6 +88,34 @@ impl Finder {
         }
         dc.supported = Some(result.ok().flatten());
         self.read_next(ctx, &tid);
+    }
+
+    /// A read of the supported log pages failed. Handles the case that the loss of its connection became known first.
+    pub(super) fn convict_late(&mut self, ctx: &mut Context<'_>, op: OpId) {
+        let on_earlier = |dc: &DiscoveryController| {
+            let since = dc.connection.map(|connection| connection.since);
+            let reading = dc.reading.filter(|reading| reading.op == op && reading.what == Read::Supported);
+            dc.late.contains(&op) || reading.is_some_and(|reading| Some(reading.connection) != since)
+        };
+        let Some((tid, dc)) = self.dcs.iter_mut().find(|(_, dc)| on_earlier(dc)) else { return };
+        dc.optional.failed(Command::SupportedLogPages);
+        let tid = tid.clone();
+        self.convict(ctx, &tid);
+    }
+
+    /// Handles the loss of a connection.
+    pub(super) fn convict(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
+        let Some(dc) = self.dcs.get_mut(tid) else { return };
+        let ctrl = dc.connection.map(|connection| connection.ctrl);
+        for command in dc.optional.lost() {
+            let text = format!(
+                "the connection was lost after the optional command {command}, which is not sent to it again before stafd \
+                 restarts: {}",
+                command.consequence()
+            );
+            let notice = Notice { level: Level::Warning, tid: Some(tid.clone()), ctrl, text };
+            ctx.tell(notice);
+        }
     }
 
     pub(super) fn log_page_read(&mut self, ctx: &mut Context<'_>, op: OpId, result: Result<LogPage, AdminError>) {

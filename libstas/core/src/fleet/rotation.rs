@@ -124,7 +124,7 @@ impl Fleet {
     /// The configured secrets of a member; `None` without a usable one.
     fn wanted_secrets(&self, tid: &Tid) -> Option<DhchapSecrets> {
         let parameters = &self.members.get(tid)?.want.parameters;
-        DhchapSecrets::of(parameters, self.identity.as_ref()?.key.as_ref())
+        parameters.dhchap_secrets(self.identity.as_ref()?.key.as_ref())
     }
 
     /// Performs the next step of each pending change.

@@ -6,7 +6,7 @@ use std::path::Path;
 use nix::net::if_::{if_indextoname, if_nametoindex};
 
 use super::{Fabrics, module};
-use crate::sysfs::device_number;
+use stas_core::CtrlRef;
 use stas_nvme::{Transport, tid::parse_ip};
 
 /// Facts that distinguish the causes of an errno. Texts of absent options are empty. Contains no secrets.
@@ -110,7 +110,8 @@ impl<'a> Facts<'a> {
 /// All controllers: the name of the device, and a function that reads an attribute.
 fn controllers(class: &Path) -> impl Iterator<Item = (String, impl Fn(&str) -> String)> {
     let names = fs::read_dir(class).into_iter().flatten().flatten();
-    let devices = names.filter_map(|entry| entry.file_name().into_string().ok()).filter(|n| device_number(n).is_some());
+    let devices =
+        names.filter_map(|entry| entry.file_name().into_string().ok()).filter(|n| CtrlRef::device_of(n).is_some());
     devices.map(move |device| {
         let home = class.join(&device);
         (device, move |name: &str| fs::read_to_string(home.join(name)).unwrap_or_default().trim().to_owned())

@@ -162,7 +162,7 @@ impl Scanner {
         let mut present = BTreeSet::new();
         for entry in entries {
             let entry = entry.map_err(failed)?;
-            let device = entry.file_name().to_str().and_then(device_number);
+            let device = entry.file_name().to_str().and_then(CtrlRef::device_of);
             present.extend(device.map(|device| CtrlRef { device, birth: entry.ino() }));
         }
         Ok(present)
@@ -192,15 +192,6 @@ fn first_read(dir: &ControllerDir) -> io::Result<Option<Known>> {
     let Some(transport) = dir.read("transport")? else { return Ok(None) };
     let Ok(transport) = transport.parse() else { return Ok(Some(Known::Foreign)) };
     Ok(Entry::read(dir, transport)?.map(|entry| Known::Fabrics(Box::new(entry))))
-}
-
-/// Parses the instance number N of `nvmeN`.
-#[must_use]
-pub fn device_number(name: &str) -> Option<u32> {
-    let digits = name.strip_prefix("nvme")?;
-    let number = digits.parse().ok()?;
-    // The kernel writes no sign and no leading zeros: `nvme07` is not a controller's name.
-    (digits == u32::to_string(&number)).then_some(number)
 }
 
 #[cfg(test)]

@@ -233,11 +233,3 @@ fn an_open_directory_never_speaks_of_a_successor() {
     assert_eq!(dir.read("address").unwrap(), None);
     assert!(!dir.write("delete_controller", "1").unwrap());
 }
-
-#[test]
-fn only_controllers_have_a_device_number() {
-    assert_eq!(device_number("nvme12"), Some(12));
-    for name in ["nvme", "nvme1n1", "nvme-subsys0", "ng0n1", "nvme+1", "nvme99999999999"] {
-        assert_eq!(device_number(name), None, "{name}");
-    }
-}

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use nix::sys::stat::{major, minor};
 
 use super::super::Roots;
-use super::super::sysfs::device_number;
 use super::tables::LockedInode;
+use stas_core::CtrlRef;
 
 /// A namespace of a controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl Blocks {
     /// The instance numbers of a subsystem's controllers.
     pub(super) fn controllers(&self, subsystem: u32) -> io::Result<Vec<u32>> {
         let names = list(&self.sys.join(format!("class/nvme-subsystem/nvme-subsys{subsystem}")))?;
-        Ok(names.iter().filter_map(|name| device_number(name)).collect())
+        Ok(names.iter().filter_map(|name| CtrlRef::device_of(name)).collect())
     }
 
     /// The hidden disk of one controller's path to a shared namespace.

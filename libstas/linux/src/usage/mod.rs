@@ -28,7 +28,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Roots;
-use super::sysfs::{ControllerDir, birth, device_number};
+use super::sysfs::{ControllerDir, birth};
 use block::{Blocks, Namespace};
 use exclusive::{Opened, Opener};
 use stas_core::{CtrlRef, CtrlState, Snapshot, Usage};
@@ -322,7 +322,7 @@ impl<'a> Check<'a> {
 
     /// True if the block device is a namespace of another controller that is live and not leaving.
     fn is_path(&self, block: &str) -> io::Result<bool> {
-        match self.blocks.controller_of(block).as_deref().and_then(device_number) {
+        match self.blocks.controller_of(block).as_deref().and_then(CtrlRef::device_of) {
             Some(device) => self.is_other_path(device),
             None => Ok(false),
         }

@@ -4,6 +4,7 @@
 mod answer;
 mod host_id;
 mod option_string;
+mod security;
 mod spread;
 mod supported_options;
 #[cfg(test)]
