@@ -23,7 +23,7 @@ fn shown(host: &Host, nqn: &str) -> Option<(String, Status, String)> {
     let view = of_it.next()?;
     assert!(of_it.next().is_none(), "{nqn} is listed once");
     let IocView { member, held, .. } = view;
-    let reason = held.or(member.reason.map(str::to_owned)).unwrap_or_default();
+    let reason = held.or(member.reason).unwrap_or_default();
     Some((member.tid.traddr.clone(), member.status, reason))
 }
 

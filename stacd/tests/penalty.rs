@@ -23,7 +23,7 @@ fn blocked_for_a_minute() -> Host {
     host.start();
     let Some(Effect::Host(HostEffect::Connect { op, .. })) = host.take_held(Op::Connect) else { panic!() };
     host.wait(60.0);
-    let failed = ConnectOutcome::Failed(ConnectError::Kernel { errno: 5, reason: "refused".into() });
+    let failed = ConnectOutcome::Failed(ConnectError::Kernel { errno: 5, explanation: "refused".into() });
     let HostEvent::Connected { op, mut report } = host.connect_report(op, failed) else { panic!() };
     report.held = Duration::from_secs(60);
     host.feed_host(HostEvent::Connected { op, report });
@@ -59,7 +59,7 @@ fn a_secret_that_is_set_back_is_still_penalized() {
     host.wait(1.0);
     let Some(Effect::Host(HostEffect::Connect { op, .. })) = host.take_held(Op::Connect) else { panic!() };
     host.configure(&configuration(WRONG));
-    let failed = ConnectOutcome::Failed(ConnectError::Kernel { errno: 5, reason: "refused".into() });
+    let failed = ConnectOutcome::Failed(ConnectError::Kernel { errno: 5, explanation: "refused".into() });
     let event = host.connect_report(op, failed);
     host.feed_host(event);
     host.wait(400.0);

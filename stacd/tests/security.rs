@@ -16,7 +16,7 @@ fn started(conf: &str) -> FakeHost<Connector> {
 fn state(host: &FakeHost<Connector>, nqn: &str) -> (Status, String) {
     let views = host.core.controllers();
     let view = views.iter().find(|view| view.member.tid.subsysnqn == nqn).unwrap();
-    (view.member.status, view.member.reason.unwrap_or_default().to_owned())
+    (view.member.status, view.member.reason.clone().unwrap_or_default())
 }
 
 fn secured(nqn: &str, sectype: u8, treq: u8) -> Entry {

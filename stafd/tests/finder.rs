@@ -125,11 +125,11 @@ fn a_dead_portal_never_reaches_the_lane_and_is_probed_with_back_off() {
     assert_eq!(host.addresses(), ["192.0.2.1"]);
     let view = host.core.controller(&dc("192.0.2.66")).unwrap();
     assert_eq!(view.member.status, Status::Waiting);
-    assert_eq!(view.member.reason, Some("no answer"));
+    assert_eq!(view.member.reason.as_deref(), Some("the target does not answer"));
     assert!(view.member.next_attempt.is_some());
     host.wait(600.0);
     assert!((8..30).contains(&host.count_of(Op::Probe)), "{} probes in 10 minutes", host.count_of(Op::Probe));
-    assert_eq!(host.told("no answer"), 1);
+    assert_eq!(host.told("the target does not answer"), 1);
     host.dead.clear();
     host.wait(73.0);
     assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.66"]);

@@ -13,7 +13,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::context::Context;
-use super::effect::{HostEffect, Portal, ProbeOutcome};
+use super::effect::{HostEffect, Portal};
+use super::probe::{ProbeError, ProbeOutcome};
+use super::reasons::NotConnected;
 use super::timers::Timer;
 use super::{OpId, Time};
 use stas_nvme::{HostIdentity, Parameters, Tid};
@@ -78,8 +80,8 @@ pub struct Standing {
 pub struct Rejected {
     /// The controller, with its address.
     pub tid: Tid,
-    /// The reason, for the log.
-    pub reason: String,
+    /// Why it was rejected.
+    pub reason: NotConnected,
 }
 
 /// The result of a write.
@@ -291,7 +293,7 @@ impl ConnectQueue {
                 self.places.keys().filter(|t| Portal::of(t).as_ref() == Some(&portal)).cloned().collect();
             for tid in queued {
                 self.leave(&tid);
-                turned.push(Rejected { tid, reason: "another connect to the same portal failed slowly".into() });
+                turned.push(Rejected { tid, reason: NotConnected::SlowPortal });
             }
             let penalties = self.wasters.entry(portal).or_default();
             penalties.retain(|other| other.manner != penalty.manner);
@@ -355,7 +357,7 @@ impl ConnectQueue {
                 Timer::ProbeAnswer(portal) => {
                     // The slot stays occupied until the late answer arrives.
                     self.late.extend(self.probes.get(portal).and_then(|probe| probe.op));
-                    turned.extend(self.judge(ctx, portal, &ProbeOutcome::Unknown("the probe never ended".into())));
+                    turned.extend(self.judge(ctx, portal, &ProbeOutcome::Unknown(ProbeError::NoAnswer)));
                 }
                 Timer::WriteAnswer => {
                     if let Some(busy) = self.busy.as_mut().filter(|busy| !busy.told) {
@@ -396,8 +398,8 @@ impl ConnectQueue {
             match outcome {
                 ProbeOutcome::Alive | ProbeOutcome::Skipped if waster => self.line_up(tid, Class::Penalized),
                 ProbeOutcome::Alive | ProbeOutcome::Skipped => self.line_up(tid, class_of(standing)),
-                ProbeOutcome::Dead(reason) => turned.push(Rejected { tid, reason: reason.clone() }),
-                ProbeOutcome::Unknown(reason) if waster => turned.push(Rejected { tid, reason: reason.clone() }),
+                ProbeOutcome::Dead(failure) => turned.push(Rejected { tid, reason: (*failure).into() }),
+                ProbeOutcome::Unknown(error) if waster => turned.push(Rejected { tid, reason: error.clone().into() }),
                 ProbeOutcome::Unknown(_) => {
                     self.unsure.insert(tid.clone(), (ctx.now, standing));
                     self.line_up(tid, Class::Unsure);

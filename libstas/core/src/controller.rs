@@ -16,6 +16,7 @@ use super::backoff::Backoff;
 use super::context::Context;
 use super::keep_alive::KeepAlive;
 use super::ownership::Cause;
+use super::reasons::{Kept, NotConnected, Polled, Told};
 use super::{CtrlRef, OpId, Time};
 use stas_nvme::Parameters;
 
@@ -135,11 +136,11 @@ pub struct Controller {
     /// Attempts since the last success.
     pub attempts: u32,
     /// Why it is not connected; `None` if there is nothing to report.
-    pub reason: Option<String>,
+    pub reason: Option<NotConnected>,
     /// The parameters with which this daemon connected it; `None` if it did not.
     pub connected_with: Option<Parameters>,
     /// Why it is kept although no source wants it.
-    pub kept: Option<String>,
+    pub kept: Option<Kept>,
     /// This daemon has requested its disconnect: the loss of the connection is no failure.
     pub dismissed: bool,
     /// When [`super::fleet::Fleet::retry_now`] or a network change last cut a wait short.
@@ -147,9 +148,9 @@ pub struct Controller {
     /// Whether it is connected with a keep-alive timeout (discovery controllers only).
     pub keep_alive: KeepAlive,
     /// For a controller that is polled: the time of the next connect, and why it is polled.
-    pub resting: Option<(Time, &'static str)>,
+    pub resting: Option<(Time, Polled)>,
     backoff: Backoff,
-    told: Option<String>,
+    told: Option<Told>,
 }
 
 impl Controller {
@@ -224,14 +225,15 @@ impl Controller {
 
     /// Its connection is gone. Returns the time of the next attempt: of the next poll if it is polled, at once if the
     /// connection had lived for [`SETTLED_AFTER`] or was disconnected by this daemon, otherwise after the back-off.
-    pub fn lose(&mut self, ctx: &mut Context<'_>, reason: &str) -> Time {
+    pub fn lose(&mut self, ctx: &mut Context<'_>) -> Time {
         let lived = match self.life {
             Life::Held { since, .. } => ctx.now.since(since),
             _ => Duration::ZERO,
         };
         self.connected_with = None;
-        self.reason = Some(reason.to_owned());
-        let again = if let Some((until, _)) = self.resting.take() {
+        let polled = self.resting.take();
+        self.reason = Some(polled.map_or(NotConnected::Lost, |(_, why)| why.into()));
+        let again = if let Some((until, _)) = polled {
             self.backoff.reset();
             until
         } else if lived >= SETTLED_AFTER || self.dismissed {
@@ -245,7 +247,7 @@ impl Controller {
     }
 
     /// An attempt failed. Returns the time of the next attempt, or `None` if this was the last.
-    pub fn fail(&mut self, ctx: &mut Context<'_>, reason: String, not_before: Option<Time>) -> Option<Time> {
+    pub fn fail(&mut self, ctx: &mut Context<'_>, reason: NotConnected, not_before: Option<Time>) -> Option<Time> {
         self.attempts += 1;
         self.reason = Some(reason);
         if self.want.attempts.is_some_and(|limit| self.attempts >= limit) {
@@ -258,7 +260,7 @@ impl Controller {
     }
 
     /// Makes no further attempt until something changes.
-    pub fn give_up(&mut self, reason: String) {
+    pub fn give_up(&mut self, reason: NotConnected) {
         self.attempts += 1;
         self.reason = Some(reason);
         self.life = Life::GivenUp;
@@ -276,12 +278,11 @@ impl Controller {
         self.backoff.reset();
     }
 
-    /// Returns true if this text differs from the last one, and remembers it.
-    pub fn is_news(&mut self, what: &str) -> bool {
-        if self.told.as_deref() == Some(what) {
-            return false;
-        }
-        self.told = Some(what.to_owned());
-        true
+    /// Returns true if this is not what the log said last about it, and remembers it.
+    pub fn is_news(&mut self, what: impl Into<Told>) -> bool {
+        let what = Some(what.into());
+        let is_news = self.told != what;
+        self.told = what;
+        is_news
     }
 }

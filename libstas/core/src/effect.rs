@@ -5,6 +5,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::connect_error::{ConnectError, RotationError};
+use super::probe::ProbeOutcome;
+use super::usage::Usage;
 use super::{CtrlRef, DisconnectError, Links, OpId, ResolveError, Snapshot, SnapshotError};
 use stas_nvme::secret::DhchapSecrets;
 use stas_nvme::{HostIdentity, Parameters, Purpose, Tid, Transport};
@@ -33,19 +36,6 @@ impl Portal {
             host_iface: tid.host_iface.clone(),
         })
     }
-}
-
-/// The outcome of a probe.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ProbeOutcome {
-    /// The portal answers (with an ICResp, if a handshake was requested).
-    Alive,
-    /// Timeout, refused or unreachable: the text says which.
-    Dead(String),
-    /// A local error, which says nothing about the portal.
-    Unknown(String),
-    /// The probe was skipped, because the other daemon has no connection waiting.
-    Skipped,
 }
 
 /// A request to connect one controller.
@@ -81,37 +71,6 @@ impl ConnectRequest {
     }
 }
 
-/// Why a connection was not made.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ConnectError {
-    /// The kernel has such a connection already, but the snapshot does not show which (EALREADY).
-    #[error("the kernel says that it is connected already")]
-    Already,
-    /// The kernel refused.
-    #[error("{reason}")]
-    Kernel {
-        /// The errno of the write to /dev/nvme-fabrics.
-        errno: i32,
-        /// The meaning of the errno.
-        reason: String,
-    },
-    /// The request cannot be written as kernel options (a comma in a value, a malformed secret). A retry is useless
-    /// until the configuration changes.
-    #[error("{0}")]
-    Invalid(String),
-}
-
-impl ConnectError {
-    /// The errno, if the kernel refused.
-    #[must_use]
-    pub fn errno(&self) -> Option<i32> {
-        match self {
-            Self::Kernel { errno, .. } => Some(*errno),
-            Self::Already | Self::Invalid(_) => None,
-        }
-    }
-}
-
 /// The outcome of a connect.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ConnectOutcome {
@@ -134,18 +93,6 @@ pub struct ConnectReport {
     pub held: Duration,
 }
 
-/// Whether storage in use depends on a controller.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Usage {
-    /// No storage in use depends on it alone.
-    Free,
-    /// It is the last live path to storage in use: the text names the storage and its user (`nvme0n1 is mounted on
-    /// /srv`).
-    LastPath(String),
-    /// The check failed: the text says why. Treated as in use.
-    Unknown(String),
-}
-
 /// The outcome of a change of secrets.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Rotated {
@@ -158,10 +105,10 @@ pub enum Rotated {
     HostWritten,
     /// They differ, but the kernel is not reconnecting the controller: its secrets are left as they are.
     Later,
-    /// The target refused them; the text says why. The kernel's secrets are left as they are.
-    Refused(String),
-    /// The check failed; the text says why. The kernel's secrets are left as they are.
-    Unknown(String),
+    /// The target refused them. The kernel's secrets are left as they are.
+    Refused(ConnectError),
+    /// The check failed. The kernel's secrets are left as they are.
+    Unknown(RotationError),
     /// The connection was made without authentication: the kernel takes no secret for it.
     Impossible,
 }

@@ -43,14 +43,9 @@ pub struct SnapshotError {
 /// Why a controller was not disconnected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DisconnectError {
-    /// The kernel refused it.
-    #[error("cannot disconnect {ctrl}: {error}")]
-    Kernel {
-        /// The controller.
-        ctrl: CtrlRef,
-        /// Error of the write to delete_controller.
-        error: OsError,
-    },
+    /// The kernel refused it. Contains the error of the write to delete_controller.
+    #[error("{0}")]
+    Kernel(OsError),
     /// Another orchestrator has recorded itself as the owner since the last snapshot.
     #[error("it belongs to {owner} (/run/nvme/registry)")]
     OtherOwner {

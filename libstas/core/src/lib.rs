@@ -10,6 +10,7 @@ pub mod backoff;
 pub mod browse;
 pub mod conf;
 pub mod configured;
+pub mod connect_error;
 pub mod connect_queue;
 pub mod context;
 pub mod controller;
@@ -21,24 +22,30 @@ pub mod inventory;
 pub mod keep_alive;
 pub mod kernel;
 pub mod ownership;
+pub mod probe;
+pub mod reasons;
 pub mod reconciler;
 pub mod reuse;
 pub mod secured;
 pub mod sources;
 pub mod timers;
+pub mod usage;
 
 use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+pub use connect_error::{ConnectError, Explanation, RotationError};
 pub use context::{Context, Supply};
 pub use effect::{
-    ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, HostEvent, Level, Notice, Origin, Portal,
-    ProbeOutcome, Rotated, Uevent, UeventKind, Usage,
+    ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, HostEvent, Level, Notice, Origin, Portal, Rotated,
+    Uevent, UeventKind,
 };
 pub use host_error::{AdminError, DisconnectError, NoThread, OsError, ResolveError, SnapshotError};
 pub use kernel::{CtrlState, CtrlType, Dctype, Gained, Interface, KernelController, Links, Owner, Snapshot};
+pub use probe::{NotNvme, ProbeError, ProbeFailure, ProbeOutcome};
+pub use usage::{Usage, UsageError, Use, UseKind};
 
 /// A moment on CLOCK_BOOTTIME: it counts suspended time, is not affected by clock steps, and can be saved.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

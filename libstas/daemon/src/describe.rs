@@ -47,7 +47,7 @@ pub fn detailed(member: &MemberView<'_>, now: Time, identity: Option<&HostIdenti
     put("connect attempts", member.attempts.to_string());
     put("retry connect timer", wait.map_or_else(|| "off".to_owned(), seconds));
     put("state", member.status.to_string());
-    if let Some(reason) = member.reason {
+    if let Some(reason) = &member.reason {
         put(key::REASON, shown(reason).into_owned());
     }
     if let Some(next) = next_attempt(member.status, wait) {
@@ -197,7 +197,7 @@ mod tests {
     fn what_is_not_connected_says_why_and_when_it_is_tried_again() {
         let (tid, parameters) = (tid(), Parameters::default());
         let view = MemberView {
-            reason: Some("connection refused"),
+            reason: Some("connection refused".to_owned()),
             next_attempt: Some(Time(Duration::from_millis(15_200))),
             attempts: 4,
             ..view(&tid, &parameters, Status::Waiting)
@@ -219,7 +219,7 @@ mod tests {
         let kernel = KernelController { model: "m\u{202e}".into(), serial: "s\u{200b}".into(), ..kernel() };
         let view = MemberView {
             kernel: Some(&kernel),
-            reason: Some("\u{202e}no"),
+            reason: Some("\u{202e}no".to_owned()),
             alias_of: Some(&tid),
             ..view(&tid, &parameters, Status::Waiting)
         };

@@ -20,8 +20,8 @@ use super::secrets;
 use super::sysfs::{ControllerDir, Scanner, birth};
 use super::{Roots, disconnect, rotation, thread};
 use stas_core::{
-    ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, Links, Rotated, Snapshot, SnapshotError,
-    reuse,
+    ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, Links, OsError, Rotated, RotationError,
+    Snapshot, SnapshotError, reuse,
 };
 use stas_nvme::Transport;
 use stas_nvme::connect::{SecretLine, SupportedOptions, option_string};
@@ -87,7 +87,7 @@ impl ConnectQueue {
     pub fn connect(&self, request: Box<ConnectRequest>, answer: impl FnOnce(ConnectReport) + Send + 'static) {
         let job = Job::Connect(request, Answer(Box::new(answer)));
         if let Err(mpsc::SendError(Job::Connect(_, Answer(answer)))) = self.jobs.send(job) {
-            answer(failed(Snapshot::default(), Duration::ZERO, "the thread that connects has ended"));
+            answer(failed(Snapshot::default(), Duration::ZERO, ConnectError::NoThread));
         }
     }
 
@@ -100,7 +100,7 @@ impl ConnectQueue {
     ) {
         let job = Job::Rotate(ctrl, request, RotationAnswer(Box::new(answer)));
         if let Err(mpsc::SendError(Job::Rotate(_, _, RotationAnswer(answer)))) = self.jobs.send(job) {
-            answer(Rotated::Unknown("the thread that connects has ended".into()), Duration::ZERO);
+            answer(Rotated::Unknown(ConnectError::NoThread.into()), Duration::ZERO);
         }
     }
 }
@@ -126,7 +126,7 @@ impl Worker {
         let lock = self.lock();
         let (before, found) = match self.look_for(request) {
             Ok(found) => found,
-            Err(error) => return failed(Snapshot::default(), Duration::ZERO, error),
+            Err(error) => return failed(Snapshot::default(), Duration::ZERO, error.into()),
         };
         if let Some(found) = found {
             return ConnectReport { outcome: ConnectOutcome::Found(found), snapshot: before, held: Duration::ZERO };
@@ -151,7 +151,7 @@ impl Worker {
                 }
                 ConnectReport { outcome, snapshot, held }
             }
-            Err(error) => failed(before, held, error),
+            Err(error) => failed(before, held, error.into()),
         }
     }
 
@@ -160,7 +160,7 @@ impl Worker {
     fn rotate(&mut self, ctrl: CtrlRef, request: &ConnectRequest) -> (Rotated, Duration) {
         let mut held = Duration::ZERO;
         let outcome = self.try_to_rotate(ctrl, request, &mut held);
-        (outcome.unwrap_or_else(|error| Rotated::Unknown(error.to_string())), held)
+        (outcome.unwrap_or_else(Rotated::Unknown), held)
     }
 
     fn try_to_rotate(
@@ -170,8 +170,9 @@ impl Worker {
         held: &mut Duration,
     ) -> Result<Rotated, RotationError> {
         let Some(wanted) = request.secrets() else { return Ok(Rotated::Impossible) };
-        let dir = ControllerDir::open(&self.shared.roots, ctrl)?.ok_or(RotationError::Gone)?;
-        Ok(rotation::rotate(&dir, &wanted, |secrets| self.try_secrets(request, secrets, held))?)
+        let unread = |error: io::Error| RotationError::Sysfs(OsError::new(error));
+        let dir = ControllerDir::open(&self.shared.roots, ctrl).map_err(unread)?.ok_or(RotationError::Gone)?;
+        rotation::rotate(&dir, &wanted, |secrets| self.try_secrets(request, secrets, held)).map_err(unread)
     }
 
     /// Makes a trial connect with these secrets, or without secrets, and disconnects the resulting controller.
@@ -182,7 +183,7 @@ impl Worker {
         held: &mut Duration,
     ) -> Result<(), ConnectError> {
         if !self.supported()?.has("discovery") {
-            return Err(ConnectError::Invalid("this kernel has no way to try a secret".into()));
+            return Err(ConnectError::NoTrial);
         }
         let line = self.line(&request.with_secrets(secrets))?.reveal();
         let lock = self.lock();
@@ -210,10 +211,7 @@ impl Worker {
         match written {
             Ok(device) => match snapshot.controllers.iter().find(|ctrl| ctrl.ctrl.device == device) {
                 Some(made) => ConnectOutcome::Made(made.ctrl),
-                None => ConnectOutcome::Failed(ConnectError::Kernel {
-                    errno: 0,
-                    reason: format!("nvme{device} was made and was gone again at once (the kernel's log says why)"),
-                }),
+                None => ConnectOutcome::Failed(ConnectError::Vanished(device)),
             },
             Err(ConnectError::Already) => match self.serving(snapshot, request) {
                 Some(found) => ConnectOutcome::Found(found),
@@ -260,8 +258,7 @@ impl Worker {
     /// Makes the option string. Reading the supported options may have to wait for another program's connect.
     fn line(&mut self, request: &ConnectRequest) -> Result<SecretLine, ConnectError> {
         let ConnectRequest { tid, parameters, identity, purpose, .. } = request;
-        let line = option_string(tid, parameters, identity, *purpose, self.supported()?)
-            .map_err(|error| ConnectError::Invalid(error.to_string()))?;
+        let line = option_string(tid, parameters, identity, *purpose, self.supported()?)?;
         for option in line.left_out() {
             if self.told.insert(option) {
                 tracing::warn!("this kernel does not know the option {option}: connections are made without it");
@@ -287,9 +284,9 @@ impl Worker {
         match &mut self.supported {
             Some(known) => Ok(known),
             unknown => {
-                let failed = |error: io::Error| ConnectError::Kernel {
+                let failed = |error: io::Error| ConnectError::Read {
                     errno: error.raw_os_error().unwrap_or(0),
-                    reason: format!("cannot read /dev/nvme-fabrics: {error}"),
+                    error: OsError::new(error),
                 };
                 Ok(unknown.insert(self.fabrics.supported().map_err(failed)?))
             }
@@ -317,16 +314,6 @@ impl Worker {
     }
 }
 
-/// Why it is unknown whether a target accepts a secret.
-#[derive(Debug, thiserror::Error)]
-enum RotationError {
-    #[error("the controller is gone")]
-    Gone,
-    /// sysfs cannot be read.
-    #[error(transparent)]
-    Sysfs(#[from] io::Error),
-}
-
 /// Opens the lock file. It is opened for each connect: if it was removed, both daemons soon lock the same file again.
 /// systemd creates its directory; without systemd it is created here.
 fn open_lock(path: &Path) -> io::Result<File> {
@@ -347,8 +334,7 @@ pub(super) fn hide_secrets_of(roots: &Roots, device: u32) {
     }
 }
 
-fn failed(snapshot: Snapshot, held: Duration, reason: impl ToString) -> ConnectReport {
-    let error = ConnectError::Kernel { errno: 0, reason: reason.to_string() };
+fn failed(snapshot: Snapshot, held: Duration, error: ConnectError) -> ConnectReport {
     ConnectReport { outcome: ConnectOutcome::Failed(error), snapshot, held }
 }
 

@@ -163,7 +163,7 @@ impl Host for LinuxHost {
                     "usage",
                     move |_| Ok(watcher.check(ctrl, &leaving)),
                     move |usage: Result<_, NoThread>| {
-                        let usage = usage.unwrap_or_else(|error| Usage::Unknown(error.to_string()));
+                        let usage = usage.unwrap_or_else(|error| Usage::Unknown(error.into()));
                         HostEvent::UseChecked { op, usage }
                     },
                 );

@@ -16,7 +16,7 @@ use nix::errno::Errno;
 
 use super::Roots;
 use facts::Facts;
-use stas_core::ConnectError;
+use stas_core::{ConnectError, OsError};
 use stas_nvme::Transport;
 use stas_nvme::connect::{SupportedOptions, parse_answer};
 
@@ -68,14 +68,11 @@ impl Fabrics {
         // connect.
         let written = file.write(options.as_bytes()).map_err(failed)?;
         if written != options.len() {
-            return Err(ConnectError::Kernel { errno: 0, reason: "the kernel took only a part of the options".into() });
+            return Err(ConnectError::PartlyWritten);
         }
         let answer = read_answer(&mut file).map_err(failed)?;
-        parse_answer(&answer).map(|answer| answer.instance).ok_or_else(|| {
-            let words = "(a kernel bug, or a kernel that is not compatible?)";
-            let reason = format!("unexpected reply from /dev/nvme-fabrics: {answer:?} {words}");
-            ConnectError::Kernel { errno: 0, reason }
-        })
+        let instance = parse_answer(&answer).map(|answer| answer.instance);
+        instance.ok_or(ConnectError::UnexpectedReply(answer))
     }
 
     fn open(&self) -> io::Result<File> {
@@ -86,8 +83,8 @@ impl Fabrics {
         match Errno::from_raw(error.raw_os_error().unwrap_or(0)) {
             Errno::EALREADY => ConnectError::Already,
             errno => {
-                let reason = causes::of_connect(errno, &Facts::of(self, transport, options));
-                ConnectError::Kernel { errno: error.raw_os_error().unwrap_or(0), reason }
+                let explanation = causes::of_connect(errno, &Facts::of(self, transport, options));
+                ConnectError::Kernel { errno: error.raw_os_error().unwrap_or(0), explanation }
             }
         }
     }
@@ -98,8 +95,7 @@ fn why_not_opened(error: &io::Error) -> ConnectError {
         io::ErrorKind::NotFound => "modprobe nvme-fabrics",
         _ => "the daemon must run as root, with DeviceAllow=/dev/nvme-fabrics rw",
     };
-    let errno = error.raw_os_error().unwrap_or(0);
-    ConnectError::Kernel { errno, reason: format!("cannot open /dev/nvme-fabrics: {error}: {remedy}") }
+    ConnectError::Open { errno: error.raw_os_error().unwrap_or(0), error: OsError::new(error), remedy }
 }
 
 fn read_answer(file: &mut File) -> io::Result<String> {

@@ -9,7 +9,7 @@ use nix::errno::Errno;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use stas_core::{Portal, ProbeOutcome};
+use stas_core::{NotNvme, OsError, Portal, ProbeError, ProbeFailure, ProbeOutcome};
 use stas_nvme::tid;
 
 /// Time limit for an answer, including the handshake. The kernel's own connect waits about as long.
@@ -33,7 +33,7 @@ pub async fn probe(portal: &Portal, handshake: bool) -> ProbeOutcome {
 async fn probe_within(limit: Duration, portal: &Portal, handshake: bool) -> ProbeOutcome {
     let (socket, to) = match prepare(portal) {
         Ok(prepared) => prepared,
-        Err(error) => return ProbeOutcome::Unknown(error.to_string()),
+        Err(error) => return ProbeOutcome::Unknown(error),
     };
     let mut connected = None;
     let attempt = async {
@@ -44,8 +44,8 @@ async fn probe_within(limit: Duration, portal: &Portal, handshake: bool) -> Prob
     let outcome = match (result, &connected) {
         (Ok(Ok(())), _) => ProbeOutcome::Alive,
         (Ok(Err(error)), stream) => judge(&error, stream.is_some()),
-        (Err(_), Some(_)) => not_nvme("the portal accepts connections and does not answer"),
-        (Err(_), None) => ProbeOutcome::Dead("the target does not answer".to_owned()),
+        (Err(_), Some(_)) => not_nvme(NotNvme::Silent),
+        (Err(_), None) => ProbeOutcome::Dead(ProbeFailure::Silent),
     };
     if let Some(stream) = connected {
         close(stream).await;
@@ -64,61 +64,41 @@ async fn close(mut stream: TcpStream) {
     let _ = tokio::time::timeout(CLOSING, orderly).await;
 }
 
-/// Why a portal cannot be probed from this host. This says nothing about the portal.
-#[derive(Debug, thiserror::Error)]
-enum LocalError {
-    #[error("{0} is no IP address")]
-    NotIp(String),
-    #[error("{0} is no port")]
-    NotPort(String),
-    #[error("host-traddr {0} is no IP address")]
-    HostTraddrNotIp(String),
-    #[error("host-traddr {ours} is of another family than {theirs}")]
-    TwoFamilies { ours: IpAddr, theirs: String },
-    /// The interface of a link-local address does not exist.
-    #[error("there is no interface {name}, which {ip} is on")]
-    NoIface { name: String, ip: IpAddr },
-    #[error("cannot make a socket: {0}")]
-    Socket(io::Error),
-    #[error("cannot bind to the interface {name}: {error}")]
-    Iface { name: String, error: io::Error },
-    #[error("cannot bind to the address {address}: {error}")]
-    Address { address: String, error: io::Error },
-}
-
 /// Makes a socket like the kernel's: bound to the interface and to the source address.
-fn prepare(portal: &Portal) -> Result<(TcpSocket, SocketAddr), LocalError> {
+fn prepare(portal: &Portal) -> Result<(TcpSocket, SocketAddr), ProbeError> {
     let to = destination(portal, interface_index)?;
     let socket = if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-    let socket = socket.map_err(LocalError::Socket)?;
+    let socket = socket.map_err(|error| ProbeError::Socket(OsError::new(error)))?;
     if !portal.host_iface.is_empty() {
         socket
             .bind_device(Some(portal.host_iface.as_bytes()))
-            .map_err(|error| LocalError::Iface { name: portal.host_iface.clone(), error })?;
+            .map_err(|error| ProbeError::Iface { name: portal.host_iface.clone(), error: OsError::new(error) })?;
     }
     if !portal.host_traddr.is_empty() {
         let from = source(portal, &to)?;
-        socket.bind(from).map_err(|error| LocalError::Address { address: portal.host_traddr.clone(), error })?;
+        socket
+            .bind(from)
+            .map_err(|error| ProbeError::Address { address: portal.host_traddr.clone(), error: OsError::new(error) })?;
     }
     Ok((socket, to))
 }
 
 /// The address to connect to. A link-local address needs an interface, from its scope or from host-iface.
-fn destination(portal: &Portal, index: impl Fn(&str) -> Option<u32>) -> Result<SocketAddr, LocalError> {
+fn destination(portal: &Portal, index: impl Fn(&str) -> Option<u32>) -> Result<SocketAddr, ProbeError> {
     let Some((ip, scope)) = tid::parse_ip(&portal.traddr) else {
-        return Err(LocalError::NotIp(portal.traddr.clone()));
+        return Err(ProbeError::NotIp(portal.traddr.clone()));
     };
-    let port: u16 = portal.trsvcid.parse().map_err(|_| LocalError::NotPort(portal.trsvcid.clone()))?;
+    let port: u16 = portal.trsvcid.parse().map_err(|_| ProbeError::NotPort(portal.trsvcid.clone()))?;
     let interface = scope.or_else(|| (!portal.host_iface.is_empty()).then_some(portal.host_iface.as_str()));
     scoped(ip, port, interface, index)
 }
 
-fn source(portal: &Portal, to: &SocketAddr) -> Result<SocketAddr, LocalError> {
+fn source(portal: &Portal, to: &SocketAddr) -> Result<SocketAddr, ProbeError> {
     let Some((ip, scope)) = tid::parse_ip(&portal.host_traddr) else {
-        return Err(LocalError::HostTraddrNotIp(portal.host_traddr.clone()));
+        return Err(ProbeError::HostTraddrNotIp(portal.host_traddr.clone()));
     };
     if ip.is_ipv4() != to.is_ipv4() {
-        return Err(LocalError::TwoFamilies { ours: ip, theirs: portal.traddr.clone() });
+        return Err(ProbeError::TwoFamilies { ours: ip, theirs: portal.traddr.clone() });
     }
     match (scope, to) {
         (None, SocketAddr::V6(to)) => Ok(with_scope(ip, 0, to.scope_id())),
@@ -131,10 +111,10 @@ fn scoped(
     port: u16,
     interface: Option<&str>,
     index: impl Fn(&str) -> Option<u32>,
-) -> Result<SocketAddr, LocalError> {
+) -> Result<SocketAddr, ProbeError> {
     let is_link_local = matches!(ip, IpAddr::V6(v6) if v6.is_unicast_link_local());
     let scope_id = match interface {
-        Some(name) if is_link_local => index(name).ok_or_else(|| LocalError::NoIface { name: name.to_owned(), ip })?,
+        Some(name) if is_link_local => index(name).ok_or_else(|| ProbeError::NoIface { name: name.to_owned(), ip })?,
         _ => 0,
     };
     Ok(with_scope(ip, port, scope_id))
@@ -177,23 +157,22 @@ fn is_icresp(head: &[u8; 8]) -> bool {
 
 /// Interprets an error of the attempt. Only errors from the portal or the route to it count as an answer.
 fn judge(error: &io::Error, connected: bool) -> ProbeOutcome {
-    let words = match error.raw_os_error().map(Errno::from_raw) {
-        Some(Errno::ECONNRESET | Errno::EPIPE) if connected => return not_nvme("it closes the connection"),
-        None if error.kind() == io::ErrorKind::UnexpectedEof => return not_nvme("it closes the connection"),
-        None if error.kind() == io::ErrorKind::InvalidData => return not_nvme("something else answers"),
-        Some(Errno::ECONNREFUSED) => "the target refuses connections",
-        Some(Errno::ETIMEDOUT) => "the target does not answer",
-        Some(Errno::EHOSTUNREACH | Errno::EHOSTDOWN) => "the target is unreachable",
-        Some(Errno::ENETUNREACH) => "there is no route to the target",
-        Some(Errno::ECONNRESET | Errno::EPIPE) => "the target drops connections",
-        _ => return ProbeOutcome::Unknown(error.to_string()),
+    let failure = match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::ECONNRESET | Errno::EPIPE) if connected => return not_nvme(NotNvme::Closes),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => return not_nvme(NotNvme::Closes),
+        None if error.kind() == io::ErrorKind::InvalidData => return not_nvme(NotNvme::OtherProtocol),
+        Some(Errno::ECONNREFUSED) => ProbeFailure::Refused,
+        Some(Errno::ETIMEDOUT) => ProbeFailure::Silent,
+        Some(Errno::EHOSTUNREACH | Errno::EHOSTDOWN) => ProbeFailure::Unreachable,
+        Some(Errno::ENETUNREACH) => ProbeFailure::NoRoute,
+        Some(Errno::ECONNRESET | Errno::EPIPE) => ProbeFailure::Drops,
+        _ => return ProbeOutcome::Unknown(ProbeError::Attempt(OsError::new(error))),
     };
-    ProbeOutcome::Dead(words.to_owned())
+    ProbeOutcome::Dead(failure)
 }
 
-/// The portal did not answer ICReq with ICResp: for example a web server, or a port that accepts TLS only.
-fn not_nvme(what: &str) -> ProbeOutcome {
-    ProbeOutcome::Dead(format!("not NVMe/TCP ({what} where ICResp is expected)"))
+fn not_nvme(what: NotNvme) -> ProbeOutcome {
+    ProbeOutcome::Dead(ProbeFailure::NotNvme(what))
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 
 use super::sysfs::ControllerDir;
 use stas_core::effect::Rotated;
-use stas_core::{ConnectError, CtrlState};
+use stas_core::{ConnectError, CtrlState, OsError, RotationError};
 use stas_nvme::Secret;
 use stas_nvme::secret::DhchapSecrets;
 
@@ -62,14 +62,13 @@ fn possible(kernels: &DhchapSecrets, wanted: &DhchapSecrets) -> DhchapSecrets {
 
 /// Interprets the answer to a trial with secrets. `None` if the target seems to have accepted them.
 fn refusal(answer: Result<(), ConnectError>) -> Option<Rotated> {
-    let Err(error) = answer else { return Some(Rotated::Unknown("it serves as a discovery controller".into())) };
-    let text = error.to_string();
+    let Err(error) = answer else { return Some(Rotated::Unknown(RotationError::Discovery)) };
     match error.errno().map(Errno::from_raw) {
         Some(Errno::EINVAL) => None,
         Some(Errno::ENOKEY | Errno::EKEYREJECTED | Errno::EKEYEXPIRED | Errno::EACCES | Errno::EIO) => {
-            Some(Rotated::Refused(text))
+            Some(Rotated::Refused(error))
         }
-        _ => Some(Rotated::Unknown(text)),
+        _ => Some(Rotated::Unknown(error.into())),
     }
 }
 
@@ -78,10 +77,10 @@ fn refusal(answer: Result<(), ConnectError>) -> Option<Rotated> {
 fn doubt(answer: Result<(), ConnectError>) -> Option<Rotated> {
     let reason = match answer {
         Err(error) if error.errno().map(Errno::from_raw) == Some(Errno::ENOKEY) => return None,
-        Err(error) => error.to_string(),
-        Ok(()) => "it serves as a discovery controller".to_owned(),
+        Err(error) => error.into(),
+        Ok(()) => RotationError::Discovery,
     };
-    Some(Rotated::Unknown(format!("whether the target takes the configured one cannot be found out ({reason})")))
+    Some(Rotated::Unknown(RotationError::NoProof(Box::new(reason))))
 }
 
 /// True while the kernel reconnects the controller. In any other state, or if the state cannot be read, its secrets
@@ -101,8 +100,8 @@ fn write(dir: &ControllerDir, kernels: &DhchapSecrets, possible: &DhchapSecrets,
     for (name, secret) in host.into_iter().chain(controller.map(|secret| (CONTROLLER, secret))) {
         match dir.write(name, secret.reveal()) {
             Ok(true) => {}
-            Ok(false) => return Rotated::Unknown("the controller is gone".into()),
-            Err(error) => return Rotated::Unknown(format!("the kernel does not take the configured one: {error}")),
+            Ok(false) => return Rotated::Unknown(RotationError::Gone),
+            Err(error) => return Rotated::Unknown(RotationError::Write(OsError::new(error))),
         }
     }
     if in_full { Rotated::Written } else { Rotated::HostWritten }
@@ -116,6 +115,7 @@ mod tests {
     use super::*;
     use crate::fake_tree::FakeTree;
     use stas_core::CtrlRef;
+    use stas_nvme::connect::OptionError;
 
     const OLD: &str = "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
     const NEW: &str = "DHHC-1:01:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh+KfiaR:";
@@ -126,7 +126,7 @@ mod tests {
     }
 
     fn kernel(errno: Errno) -> ConnectError {
-        ConnectError::Kernel { errno: errno as i32, reason: format!("{errno:?}") }
+        ConnectError::Kernel { errno: errno as i32, explanation: format!("{errno:?}").as_str().into() }
     }
 
     /// A target with these secrets, as seen through the kernel's answers.
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn the_kernel_gets_the_wanted_secrets_only_if_the_target_takes_them() {
-        let refused = || Rotated::Refused("EKEYREJECTED".into());
+        let refused = || Rotated::Refused(kernel(Errno::EKEYREJECTED));
         // The kernel's secrets, the wanted ones, the target's; the expected outcome, the kernel's secrets afterwards.
         for (has, wanted, at_target, outcome, then) in [
             // The host's secret only.
@@ -210,11 +210,11 @@ mod tests {
             (err(Errno::EINVAL), err(Errno::ECONNREFUSED)),
             (err(Errno::EINVAL), err(Errno::EKEYREJECTED)),
             (err(Errno::EINVAL), err(Errno::EIO)),
-            (err(Errno::EINVAL), Err(ConnectError::Invalid("x".into()))),
+            (err(Errno::EINVAL), Err(ConnectError::Invalid(OptionError::Missing("traddr")))),
             (err(Errno::EINVAL), Ok(())),
             (Ok(()), err(Errno::ENOKEY)),
             (Err(ConnectError::Already), err(Errno::ENOKEY)),
-            (Err(ConnectError::Invalid("x".into())), err(Errno::ENOKEY)),
+            (Err(ConnectError::Invalid(OptionError::Missing("traddr"))), err(Errno::ENOKEY)),
             (err(Errno::ENOKEY), err(Errno::ENOKEY)),
             (err(Errno::EKEYREJECTED), err(Errno::ENOKEY)),
             (err(Errno::EIO), err(Errno::ENOKEY)),
@@ -291,11 +291,11 @@ mod tests {
             symlink("/dev/full", scene.tree.path(format!("sys/class/nvme/{}/{HOST}", scene.ctrl))).unwrap();
         };
         let Rotated::Unknown(reason) = meanwhile(&scene, full) else { panic!("it was not taken") };
-        assert!(reason.contains("the kernel does not take the configured one"), "{reason}");
+        assert!(matches!(reason, RotationError::Write(_)), "{reason}");
         // Only the controller's secret fails: the next change sees what the kernel has.
         let scene = Scene::new(OLD, OLD);
         let gone = |scene: &Scene| scene.tree.unset(scene.ctrl, CONTROLLER);
-        assert_eq!(meanwhile(&scene, gone), Rotated::Unknown("the controller is gone".into()));
+        assert_eq!(meanwhile(&scene, gone), Rotated::Unknown(RotationError::Gone));
         scene.tree.set(scene.ctrl, CONTROLLER, OLD);
         assert_eq!(meanwhile(&scene, |_| {}), Rotated::Written);
         assert_eq!(scene.kernels(), (NEW.to_owned(), NEW2.to_owned()));

@@ -8,14 +8,15 @@ mod rotation;
 use std::sync::Arc;
 use std::time::Duration;
 
-use fake_host::{Core, FakeHost, Op, io, on_iface};
+use fake_host::{Core, FakeHost, Op, io, mounted, on_iface};
 use libstas::core::controller::{RemovalPolicy, Want};
 use libstas::core::fleet::{Fleet, Kind, Report, Status};
 use libstas::core::ownership::Cause;
 use libstas::core::{
     ConnectError, ConnectOutcome, ConnectReport, Context, CtrlRef, CtrlState, DisconnectError, HostEffect, HostEvent,
-    Interface, Links, Machine, OpId, OsError, SnapshotError, Supply, Time, UeventKind, Usage,
+    Interface, Links, Machine, OpId, OsError, SnapshotError, Supply, Time, UeventKind, Usage, UsageError,
 };
+use libstas::nvme::connect::OptionError;
 use libstas::nvme::{HostIdentity, Parameters, Tid};
 
 fn tid(nqn: &str) -> Tid {
@@ -190,7 +191,7 @@ impl Scene {
     }
 
     fn fail(&mut self, op: OpId) {
-        let error = ConnectError::Kernel { errno: 111, reason: "connection refused".into() };
+        let error = ConnectError::Kernel { errno: 111, explanation: "connection refused".into() };
         self.answer(op, ConnectOutcome::Failed(error));
     }
 
@@ -326,7 +327,7 @@ fn two_paths_removed_together_are_checked_one_after_the_other() {
     assert_eq!(scene.next_disconnect().1, one);
     let Some(HostEffect::CheckUse { op, ctrl, leaving }) = scene.next() else { panic!() };
     assert_eq!((ctrl, leaving), (other, vec![one]));
-    scene.hear(HostEvent::UseChecked { op, usage: Usage::LastPath("nvme0n1 is mounted on /srv".into()) });
+    scene.hear(HostEvent::UseChecked { op, usage: Usage::LastPath(vec![mounted()]) });
     assert_eq!(scene.next(), None);
     assert_eq!(scene.status(&on("eth1", "a")), Status::Kept);
 }
@@ -444,7 +445,10 @@ fn a_failed_check_counts_as_in_use() {
     let (mut scene, _) = Scene::connected("a");
     scene.unwant(&tid("a"), RemovalPolicy::SpareInUse);
     let Some(HostEffect::CheckUse { op, .. }) = scene.next() else { panic!() };
-    scene.hear(HostEvent::UseChecked { op, usage: Usage::Unknown("sysfs cannot be read".into()) });
+    scene.hear(HostEvent::UseChecked {
+        op,
+        usage: Usage::Unknown(UsageError::Read(OsError::new("sysfs cannot be read"))),
+    });
     assert_eq!(scene.next(), None);
     assert_eq!(scene.status(&tid("a")), Status::Kept);
 }
@@ -454,7 +458,7 @@ fn a_refused_disconnect_is_tried_again() {
     let (mut scene, ctrl) = Scene::connected("a");
     scene.unwant(&tid("a"), RemovalPolicy::Disconnect);
     let (op, _) = scene.next_disconnect();
-    let error = DisconnectError::Kernel { ctrl, error: OsError::new("busy") };
+    let error = DisconnectError::Kernel(OsError::new("busy"));
     scene.hear(HostEvent::Disconnected { op, result: Err(error) });
     assert_eq!(scene.next(), None);
     scene.host.wait(2);
@@ -494,7 +498,7 @@ fn a_request_without_kernel_options_is_not_retried_until_it_changes() {
     let mut scene = Scene::new();
     scene.want(&tid("a"), Want::default());
     let (op, _) = scene.next_connect();
-    scene.answer(op, ConnectOutcome::Failed(ConnectError::Invalid("a comma".into())));
+    scene.answer(op, ConnectOutcome::Failed(ConnectError::Invalid(OptionError::Missing("traddr"))));
     scene.host.wait(600);
     assert_eq!(scene.next(), None);
     let parameters = Parameters { kato: Some(9), ..Parameters::default() };
@@ -519,7 +523,7 @@ fn the_failure_of_an_attempt_with_old_parameters_is_not_held_against_the_new_one
     let (op, _) = scene.next_connect();
     let parameters = Parameters { kato: Some(9), ..Parameters::default() };
     scene.want(&tid("a"), Want { parameters: parameters.clone(), attempts: Some(1), ..Want::default() });
-    let error = ConnectError::Kernel { errno: 5, reason: "I/O error".into() };
+    let error = ConnectError::Kernel { errno: 5, explanation: "I/O error".into() };
     let outcome = ConnectOutcome::Failed(error);
     let report = ConnectReport { outcome, snapshot: scene.host.snapshot(), held: Duration::from_secs(61) };
     scene.hear(HostEvent::Connected { op, report: Box::new(report) });

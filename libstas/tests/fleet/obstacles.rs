@@ -36,7 +36,7 @@ fn what_must_be_encrypted_or_needs_an_unknown_secret_waits_with_the_reason_and_i
         assert_eq!(scene.next(), None);
         let view = scene.fleet().view(&tid("a")).unwrap();
         assert_eq!((view.status, view.next_attempt), (Status::Waiting, None));
-        assert!(view.reason.is_some_and(|told| told.contains(reason)), "{:?}", view.reason);
+        assert!(view.reason.as_ref().is_some_and(|told| told.contains(reason)), "{:?}", view.reason);
         scene.want(&tid("a"), Want::default());
         scene.next_connect();
     }
@@ -106,7 +106,7 @@ fn given_up() -> Scene {
     let mut scene = Scene::new();
     scene.want(&tid("a"), Want::default());
     let (op, _) = scene.next_connect();
-    scene.answer(op, ConnectOutcome::Failed(ConnectError::Invalid("a key is missing".into())));
+    scene.answer(op, ConnectOutcome::Failed(ConnectError::Invalid(OptionError::Missing("traddr"))));
     scene.host.wait(600);
     assert_eq!(scene.next(), None);
     assert_eq!(scene.status(&tid("a")), Status::GivenUp);

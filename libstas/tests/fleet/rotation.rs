@@ -1,7 +1,7 @@
 //! A DH-HMAC-CHAP secret that changes under an existing connection.
 
 use fake_host::HOST;
-use libstas::core::{ProbeOutcome, Rotated};
+use libstas::core::{ProbeError, ProbeFailure, ProbeOutcome, Rotated, RotationError};
 use libstas::nvme::secret::WITHHELD;
 use libstas::nvme::{Secret, TidParts, Transport};
 
@@ -75,13 +75,18 @@ fn pending() -> Scene {
     scene
 }
 
+/// The answer of a target that does not have the secret.
+fn refused() -> ConnectError {
+    ConnectError::Kernel { errno: 5, explanation: "refused".into() }
+}
+
 /// The same after its connection was lost, and a trial of the new secret blocked the connect path for a minute.
 fn refused_after_a_minute() -> Scene {
     let mut scene = pending();
     lose(&mut scene);
     scene.host.wait(1);
     let (op, _) = next_try(&mut scene);
-    let outcome = Rotated::Refused("no".into());
+    let outcome = Rotated::Refused(refused());
     scene.hear(HostEvent::SecretsRotated { op, outcome, held: Duration::from_secs(60) });
     scene
 }
@@ -113,11 +118,11 @@ fn a_target_that_has_the_old_secret_still_keeps_the_kernel_on_it() {
     lose(&mut scene);
     scene.host.wait(1);
     let (op, _) = next_try(&mut scene);
-    answer(&mut scene, op, Rotated::Refused("no".into()));
+    answer(&mut scene, op, Rotated::Refused(refused()));
     scene.host.kernel[0].state = CtrlState::Live;
     scene.host.wait(1);
     while let Some(HostEffect::RotateSecrets { op, .. }) = scene.next() {
-        answer(&mut scene, op, Rotated::Refused("no".into()));
+        answer(&mut scene, op, Rotated::Refused(refused()));
     }
     scene.host.wait(60);
     assert_eq!(scene.next(), None, "live with the old one, it waits for the next loss");
@@ -135,7 +140,7 @@ fn a_lost_connection_is_noticed_within_a_second_and_its_secret_tried_until_the_t
     for _ in 0..3 {
         scene.host.wait(1);
         let (op, _) = next_try(&mut scene);
-        answer(&mut scene, op, Rotated::Unknown("no answer".into()));
+        answer(&mut scene, op, Rotated::Unknown(RotationError::Discovery));
         assert_eq!(scene.next(), None);
     }
     scene.host.wait(1);
@@ -167,7 +172,7 @@ fn only_a_controller_that_the_kernel_reconnects_counts_as_lost() {
 
 #[test]
 fn a_target_that_does_not_answer_the_probe_is_kept_off_the_kernels_connect_path() {
-    for outcome in [ProbeOutcome::Dead("no answer".into()), ProbeOutcome::Unknown("no socket".into())] {
+    for outcome in [ProbeOutcome::Dead(ProbeFailure::Silent), ProbeOutcome::Unknown(ProbeError::NoAnswer)] {
         let mut scene = pending();
         lose(&mut scene);
         let mut probes = 0;

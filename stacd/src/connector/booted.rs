@@ -109,7 +109,7 @@ impl Connector {
             let (status, reason) = match kernel.state {
                 CtrlState::Live => (Status::Connected, None),
                 CtrlState::Deleting | CtrlState::Dead => (Status::RemovalState, None),
-                _ => (Status::Reconnecting, Some("the kernel tries to get the connection back")),
+                _ => (Status::Reconnecting, Some("the kernel tries to get the connection back".to_owned())),
             };
             let member = MemberView {
                 tid,

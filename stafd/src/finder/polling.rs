@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use libstas::core::keep_alive::{FIRST_POLL, POLL_INTERVAL, POLL_LENGTH};
+use libstas::core::reasons::Polled;
 use libstas::core::timers::Timer;
 use libstas::core::{Level, Notice, Time};
 use libstas::nvme::Tid;
@@ -17,10 +18,6 @@ use super::{Context, Finder};
 
 /// If a poll that is due does not succeed within this time, the discovery controller no longer counts as live.
 const GRACE: Duration = Duration::from_secs(60);
-/// Log text: why a discovery controller is not connected between two polls.
-const REFUSES_KEEP_ALIVE: &str = "it does not support keep-alive; its log page is polled";
-/// The same for a controller whose log page lists it without EPCSD.
-const LACKS_EPCSD: &str = "its log page lists it without EPCSD; it is polled";
 
 /// True when the page lists its own discovery controller without EPCSD. Looks at the entry for its address, or, if
 /// there is none, at all its entries for itself.
@@ -73,7 +70,7 @@ impl Finder {
         let first = refuses && !std::mem::replace(&mut dc.polled, true);
         let until = if first { ctx.now } else { ctx.now + POLL_INTERVAL };
         dc.rested = dc.was_read().then_some(until);
-        let reason = if refuses { REFUSES_KEEP_ALIVE } else { LACKS_EPCSD };
+        let reason = if refuses { Polled::RefusesKeepAlive } else { Polled::LacksEpcsd };
         if !first && !std::mem::replace(&mut dc.told_of_polling, true) {
             let minutes = POLL_INTERVAL.as_secs() / 60;
             let (level, text) = match refuses {

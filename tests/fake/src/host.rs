@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use libstas::core::{
     ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, CtrlState, CtrlType, DisconnectError, Gained,
-    HostEffect, HostEvent, KernelController, OpId, OsError, Owner, Portal, ProbeOutcome, ResolveError, Rotated,
-    Snapshot, Usage, reuse,
+    HostEffect, HostEvent, KernelController, OpId, OsError, Owner, Portal, ProbeFailure, ProbeOutcome, ResolveError,
+    Rotated, Snapshot, Usage, Use, UseKind, reuse,
 };
 use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
 
@@ -45,10 +45,9 @@ impl<C: Core> FakeHost<C> {
                 let outcome = self.connect(&request);
                 self.connect_report(op, outcome)
             }
-            HostEffect::Disconnect { op, ctrl } if self.disconnect_refused => HostEvent::Disconnected {
-                op,
-                result: Err(DisconnectError::Kernel { ctrl, error: OsError::new("busy") }),
-            },
+            HostEffect::Disconnect { op, .. } if self.disconnect_refused => {
+                HostEvent::Disconnected { op, result: Err(DisconnectError::Kernel(OsError::new("busy"))) }
+            }
             HostEffect::Disconnect { op, ctrl } if self.owner_of(ctrl).is_some() => HostEvent::Disconnected {
                 op,
                 result: Err(DisconnectError::OtherOwner { owner: self.owner_of(ctrl).unwrap_or_default() }),
@@ -104,7 +103,7 @@ impl<C: Core> FakeHost<C> {
 
     fn probe(&self, portal: &Portal) -> ProbeOutcome {
         if self.is_dead(&[&portal.traddr, &portal.trsvcid, &portal.host_iface]) {
-            ProbeOutcome::Dead("no answer".into())
+            ProbeOutcome::Dead(ProbeFailure::Silent)
         } else {
             ProbeOutcome::Alive
         }
@@ -113,7 +112,7 @@ impl<C: Core> FakeHost<C> {
     fn connect(&mut self, request: &ConnectRequest) -> ConnectOutcome {
         let tid = &request.tid;
         let failed =
-            |errno, reason: &str| ConnectOutcome::Failed(ConnectError::Kernel { errno, reason: reason.into() });
+            |errno, reason: &str| ConnectOutcome::Failed(ConnectError::Kernel { errno, explanation: reason.into() });
         if self.is_dead(&[&tid.traddr, &tid.trsvcid, &tid.host_iface]) {
             assert!(!self.probe_keeps_off || Portal::of(tid).is_none(), "a dead portal was written to: {tid}");
             return failed(110, "no answer in time");
@@ -192,6 +191,13 @@ impl<C: Core> FakeHost<C> {
 
     fn usage(&self, ctrl: CtrlRef) -> Usage {
         let used = self.kernel.iter().any(|kernel| kernel.ctrl == ctrl && self.in_use.contains(&kernel.subsysnqn));
-        if used { Usage::LastPath("nvme0n1 is mounted on /srv".into()) } else { Usage::Free }
+        if used { Usage::LastPath(vec![mounted()]) } else { Usage::Free }
     }
+}
+
+/// Storage in use: a mounted namespace.
+#[must_use]
+pub fn mounted() -> Use {
+    let kind = UseKind::Mounted { point: "/srv".to_owned(), process: None };
+    Use { device: "nvme0n1".to_owned(), kind }
 }

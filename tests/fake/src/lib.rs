@@ -62,6 +62,7 @@ pub use connector::{Stafd, dc_page};
 pub use entries::{controller, entry, own_entry, referral};
 #[cfg(feature = "finder")]
 pub use finder::DiscoveryControllers;
+pub use host::mounted;
 pub use network::{announced, interface};
 #[cfg(feature = "connector")]
 pub use stacd::connector::Connector;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use libstas::core::{
-    AdminError, CtrlRef, HostEffect, HostEvent, Level, OsError, Portal, ProbeOutcome, ResolveError, SnapshotError,
-    Usage,
+    AdminError, CtrlRef, HostEffect, HostEvent, Level, OsError, Portal, ProbeError, ProbeFailure, ProbeOutcome,
+    ResolveError, SnapshotError, Usage, UsageError, Use, UseKind,
 };
 use libstas::nvme::admin::CommandError;
 use libstas::nvme::supported::DiscoveryLidSpecific;
@@ -105,12 +105,16 @@ impl World {
     pub(crate) fn probed(&mut self, asker: Asker, portal: &Portal, handshake: bool) {
         let mood = Target::of(&portal.traddr).map_or(TargetState::Unreachable, |target| self.fabric.mood(target));
         let outcome = match mood {
-            _ if self.has(Fault::ProbesUnknown) => ProbeOutcome::Unknown("no buffer space".into()),
-            _ if !self.has_route(Iface::of(&portal.host_iface)) => ProbeOutcome::Unknown("no such device".into()),
+            _ if self.has(Fault::ProbesUnknown) => {
+                ProbeOutcome::Unknown(ProbeError::Attempt(OsError::new("no buffer space")))
+            }
+            _ if !self.has_route(Iface::of(&portal.host_iface)) => {
+                ProbeOutcome::Unknown(ProbeError::Attempt(OsError::new("no such device")))
+            }
             TargetState::Well => ProbeOutcome::Alive,
             TargetState::Mute if !handshake => ProbeOutcome::Alive,
-            TargetState::Refusing => ProbeOutcome::Dead("connection refused".into()),
-            TargetState::Unreachable | TargetState::Mute => ProbeOutcome::Dead("no answer within 3 s".into()),
+            TargetState::Refusing => ProbeOutcome::Dead(ProbeFailure::Refused),
+            TargetState::Unreachable | TargetState::Mute => ProbeOutcome::Dead(ProbeFailure::Silent),
         };
         self.answer(asker, Duration::ZERO, Incoming::Host(HostEvent::Probed { op: asker.op, outcome }));
     }
@@ -147,9 +151,12 @@ impl World {
             return;
         }
         let usage = if self.has(Fault::UseUnknown) {
-            Usage::Unknown("/proc cannot be read".into())
+            Usage::Unknown(UsageError::Read(OsError::new("/proc cannot be read")))
         } else if self.is_in_use(ctrl) && self.other_paths(ctrl, leaving) == 0 {
-            Usage::LastPath("nvme0n1 is mounted on /srv".into())
+            Usage::LastPath(vec![Use {
+                device: "nvme0n1".to_owned(),
+                kind: UseKind::Mounted { point: "/srv".to_owned(), process: None },
+            }])
         } else {
             Usage::Free
         };

@@ -8,6 +8,7 @@ use libstas::core::{
     ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, CtrlState, CtrlType, DisconnectError, Gained,
     HostEvent, KernelController, OsError, Owner, Snapshot, Time, Uevent, UeventKind, reuse,
 };
+use libstas::nvme::connect::OptionError;
 use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
 
 use crate::fabric::TargetState;
@@ -297,7 +298,7 @@ impl World {
         }
         if !self.has_route(Iface::of(&request.tid.host_iface)) {
             let after = self.snapshot(asker.daemon);
-            let error = ConnectError::Kernel { errno: 101, reason: "network is unreachable".into() };
+            let error = ConnectError::Kernel { errno: 101, explanation: "network is unreachable".into() };
             self.report(asker, ConnectOutcome::Failed(error), after, Duration::from_micros(50));
             return;
         }
@@ -311,7 +312,7 @@ impl World {
         }
         if request.parameters.queue_size == Some(REFUSED_QUEUE_SIZE) {
             let after = self.snapshot(asker.daemon);
-            let error = ConnectError::Invalid("queue-size is too small".into());
+            let error = ConnectError::Invalid(OptionError::Missing("queue_size"));
             self.report(asker, ConnectOutcome::Failed(error), after, Duration::from_micros(50));
             return;
         }
@@ -361,7 +362,7 @@ impl World {
             say!(self, "kernel: {ctrl} could not be connected: {}", crate::names::short(&request.tid));
             self.remove(ctrl);
             self.kernel.wasted = self.kernel.wasted.max(held);
-            ConnectOutcome::Failed(ConnectError::Kernel { errno: 110, reason: "no answer in time".into() })
+            ConnectOutcome::Failed(ConnectError::Kernel { errno: 110, explanation: "no answer in time".into() })
         };
         if let Some(asker) = asker.filter(|asker| self.lives(*asker)) {
             let after = self.snapshot(asker.daemon);
@@ -424,7 +425,7 @@ impl World {
         let refused = asker.is_some() && self.has(Fault::DisconnectRefused);
         if refused {
             let error = OsError::new("the device is busy");
-            self.disconnected(asker, ctrl, Err(DisconnectError::Kernel { ctrl, error }));
+            self.disconnected(asker, ctrl, Err(DisconnectError::Kernel(error)));
             return;
         }
         if self.kernel.is_writing(ctrl) {

@@ -47,7 +47,7 @@ impl Configured {
             tid: &left_out.tid,
             status: left_out.status,
             kernel: None,
-            reason: Some(&left_out.reason),
+            reason: Some(left_out.reason.clone()),
             next_attempt: left_out.next_attempt,
             attempts: 0,
             parameters,

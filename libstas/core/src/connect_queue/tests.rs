@@ -1,5 +1,6 @@
 use super::*;
 use crate::Supply;
+use crate::probe::ProbeFailure;
 use stas_nvme::{Secret, TidParts, Transport};
 
 fn tid(traddr: &str, nqn: &str) -> Tid {
@@ -133,7 +134,7 @@ fn at_most_64_portals_are_probed_at_once() {
     }
     let probes = scene.probes();
     assert_eq!(probes.len(), PROBES);
-    scene.answer(at(3), probes[0].0, ProbeOutcome::Dead("no answer".into()));
+    scene.answer(at(3), probes[0].0, ProbeOutcome::Dead(ProbeFailure::Silent));
     assert_eq!(scene.probes().len(), 1);
 }
 
@@ -144,9 +145,9 @@ fn dead_portals_are_rejected_and_unclear_ones_come_last() {
         scene.enter(at(0), &tid(&format!("192.0.2.{n}"), "a"), FIRST);
     }
     let probes = scene.probes();
-    let turned = scene.answer(at(0), probes[0].0, ProbeOutcome::Dead("refused".into()));
-    assert_eq!(turned, [Rejected { tid: tid("192.0.2.1", "a"), reason: "refused".into() }]);
-    scene.answer(at(0), probes[1].0, ProbeOutcome::Unknown("no file descriptors".into()));
+    let turned = scene.answer(at(0), probes[0].0, ProbeOutcome::Dead(ProbeFailure::Refused));
+    assert_eq!(turned, [Rejected { tid: tid("192.0.2.1", "a"), reason: ProbeFailure::Refused.into() }]);
+    scene.answer(at(0), probes[1].0, ProbeOutcome::Unknown(ProbeError::NoAnswer));
     scene.answer(at(0), probes[2].0, ProbeOutcome::Alive);
     assert_eq!(scene.write(at(0)).unwrap().1, tid("192.0.2.3", "a"));
 }
@@ -202,7 +203,7 @@ fn a_hanging_probe_keeps_its_slot_and_its_controllers_count_as_unclear() {
     let (turned, _) = scene.tick(at(10));
     assert!(turned.is_empty());
     assert!(scene.connect_queue.queued(&tid("192.0.2.1", "a")));
-    assert!(scene.answer(at(50), op, ProbeOutcome::Dead("late".into())).is_empty());
+    assert!(scene.answer(at(50), op, ProbeOutcome::Dead(ProbeFailure::Silent)).is_empty());
     assert!(scene.connect_queue.queued(&tid("192.0.2.1", "a")), "a late answer changes no newer attempt");
 }
 
@@ -238,7 +239,7 @@ fn a_queued_controller_with_an_unclear_probe_is_probed_again() {
     for each in &all {
         scene.enter(at(0), each, FIRST);
     }
-    let unknown = || ProbeOutcome::Unknown("no buffer space".into());
+    let unknown = || ProbeOutcome::Unknown(ProbeError::NoAnswer);
     for (op, ..) in scene.probes() {
         assert!(scene.answer(at(0), op, unknown()).is_empty());
     }
@@ -248,7 +249,7 @@ fn a_queued_controller_with_an_unclear_probe_is_probed_again() {
     assert!(scene.write(at(4)).is_none());
     let probes = scene.probes();
     assert_eq!(probes.iter().map(|(_, traddr, _)| traddr.as_str()).collect::<Vec<_>>(), ["192.0.2.2", "192.0.2.3"]);
-    let turned = scene.answer(at(5), probes[0].0, ProbeOutcome::Dead("refused".into()));
+    let turned = scene.answer(at(5), probes[0].0, ProbeOutcome::Dead(ProbeFailure::Refused));
     assert_eq!(turned.len(), 1);
     assert!(scene.write(at(5)).is_none());
     assert!(scene.answer(at(6), probes[1].0, unknown()).is_empty());
@@ -285,7 +286,7 @@ fn a_second_controller_makes_a_skippable_probe_mandatory() {
     let again = scene.probes();
     assert_eq!((again[0].1.as_str(), again[0].2), ("192.0.2.1", false));
     assert!(scene.write(at(0)).is_none());
-    let turned = scene.answer(at(1), again[0].0, ProbeOutcome::Dead("refused".into()));
+    let turned = scene.answer(at(1), again[0].0, ProbeOutcome::Dead(ProbeFailure::Refused));
     assert_eq!(turned.len(), 1);
 }
 

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use super::{Fleet, Kind, Report};
+use crate::connect_error::ConnectError;
 use crate::connect_queue::{AttemptParameters, Rejected, Standing, Write};
 use crate::context::Context;
 use crate::controller::{Controller, Life};
-use crate::effect::{ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, Level};
+use crate::effect::{ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, Level};
 use crate::kernel::Gained;
 use crate::ownership::{Cause, Why};
+use crate::reasons::{NotConnected, Polled};
 use crate::timers::Timer;
 use crate::{CtrlRef, OpId, Time, reuse};
 use stas_nvme::security::{Obstacle, Tls};
@@ -78,7 +80,7 @@ impl Fleet {
         self.connect_queue.leave(tid);
         ctx.timers.cancel(&Timer::Retry(tid.clone()));
         let Some(member) = self.members.get_mut(tid) else { return };
-        let reason = obstacle.to_string();
+        let reason = NotConnected::Blocked(obstacle);
         member.life = Life::GivenUp;
         member.reason = Some(reason.clone());
         if member.is_news(&reason) {
@@ -152,9 +154,10 @@ impl Fleet {
                 member.start_afresh();
                 ctx.tell_about(Level::Warning, &tid, None, text);
             }
-            ConnectOutcome::Failed(ConnectError::Invalid(reason)) => {
+            ConnectOutcome::Failed(error @ ConnectError::Invalid(_)) => {
+                let reason = NotConnected::Failed(error.clone());
                 member.give_up(reason.clone());
-                if member.is_news(reason) {
+                if member.is_news(&reason) {
                     let text =
                         format!("cannot be connected: {reason}; not tried again before its configuration changes");
                     ctx.tell_about(Level::Error, &tid, None, text);
@@ -165,7 +168,7 @@ impl Fleet {
                 if *error == ConnectError::Already {
                     self.request_snapshot(ctx);
                 }
-                self.attempt_failed(ctx, &tid, error.to_string(), ended.stay_away);
+                self.attempt_failed(ctx, &tid, error.clone().into(), ended.stay_away);
                 if at_once {
                     let now = ctx.now;
                     self.wait(ctx, &tid, now);
@@ -245,13 +248,13 @@ impl Fleet {
         self.rotation.gone(ctrl);
         let Some(member) = self.members.get_mut(tid) else { return };
         self.reports.push(Report::Lost(tid.clone(), ctrl));
-        let resting = member.resting.map(|(_, reason)| reason);
-        if resting.is_none() && !member.dismissed {
+        let is_polled = member.resting.is_some();
+        if !is_polled && !member.dismissed {
             self.connect_queue.lost(ctx.now, tid);
         }
         let by_us = member.dismissed;
-        let again = member.lose(ctx, resting.unwrap_or("the kernel removed its connection"));
-        if resting.is_some() {
+        let again = member.lose(ctx);
+        if is_polled {
             ctx.timers.set(Timer::Retry(tid.clone()), again);
         } else if member.is_wanted() {
             let (level, what) = match by_us {
@@ -274,7 +277,7 @@ impl Fleet {
         }
     }
 
-    fn attempt_failed(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: String, not_before: Option<Time>) {
+    fn attempt_failed(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: NotConnected, not_before: Option<Time>) {
         let Some(member) = self.members.get_mut(tid) else { return };
         let again = member.fail(ctx, reason.clone(), not_before);
         tell_failure(ctx, tid, member, &reason, again);
@@ -284,7 +287,7 @@ impl Fleet {
     }
 
     /// Disconnects a member after its page was read, until the next poll. `reason` says why it is polled.
-    pub fn rest(&mut self, ctx: &mut Context<'_>, tid: &Tid, until: Time, reason: &'static str) {
+    pub fn rest(&mut self, ctx: &mut Context<'_>, tid: &Tid, until: Time, reason: Polled) {
         let Some(ctrl) = self.members.get(tid).and_then(Controller::ctrl) else { return };
         let cause = Cause::new(Why::PollOver, "it was read; it is polled, so its connection is not kept");
         if self.disconnect(ctx, ctrl, false, &cause).is_err() {
@@ -328,7 +331,7 @@ impl Fleet {
 }
 
 /// Logged once for each reason; the recovery message states the number of attempts.
-fn tell_failure(ctx: &mut Context<'_>, tid: &Tid, member: &mut Controller, reason: &str, again: Option<Time>) {
+fn tell_failure(ctx: &mut Context<'_>, tid: &Tid, member: &mut Controller, reason: &NotConnected, again: Option<Time>) {
     let news = member.is_news(reason);
     let (level, text) = match again {
         None => (

@@ -6,10 +6,12 @@ use std::time::Duration;
 use super::{Fleet, Kind, Report};
 use crate::context::Context;
 use crate::controller::{BeforeExclusion, Controller, Life, RemovalPolicy, RemovalState};
-use crate::effect::{HostEffect, Level, Usage};
+use crate::effect::{HostEffect, Level};
 use crate::kernel::{Gained, KernelController};
 use crate::ownership::{Cause, Decision, Reason, Why};
+use crate::reasons::Kept;
 use crate::timers::Timer;
+use crate::usage::Usage;
 use crate::{CtrlRef, DisconnectError, OpId, reuse};
 use stas_nvme::Tid;
 
@@ -86,7 +88,7 @@ impl Fleet {
             Decision::Disconnect => {}
             Decision::Keep(_) if *leaving == RemovalState::Kept => return,
             Decision::Keep(reason) if reason.may_change() => {
-                self.keep(ctx, tid, ctrl, how, &reason.to_string(), "");
+                self.keep(ctx, tid, ctrl, how, Kept::Rule(reason));
                 return;
             }
             Decision::Keep(Reason::NotExcluded) if self.take_exclusion_back(ctx, tid) => return,
@@ -97,8 +99,8 @@ impl Fleet {
         }
         match (how, leaving) {
             (RemovalPolicy::Keep | RemovalPolicy::KeepForBoot, RemovalState::Kept) => {}
-            (RemovalPolicy::Keep, _) => self.keep(ctx, tid, ctrl, how, &Reason::NoDisconnect.to_string(), ""),
-            (RemovalPolicy::KeepForBoot, _) => self.keep(ctx, tid, ctrl, how, &Reason::Booted.to_string(), ""),
+            (RemovalPolicy::Keep, _) => self.keep(ctx, tid, ctrl, how, Kept::Rule(Reason::NoDisconnect)),
+            (RemovalPolicy::KeepForBoot, _) => self.keep(ctx, tid, ctrl, how, Kept::Rule(Reason::Booted)),
             (_, RemovalState::Refused(until)) if *until > ctx.now => ctx.timers.set(Timer::Part(tid.clone()), *until),
             (RemovalPolicy::SpareInUse, RemovalState::Asked | RemovalState::Refused(_)) if self.kind == Kind::Io => {
                 self.check_use(ctx, tid, ctrl);
@@ -163,7 +165,7 @@ impl Fleet {
     /// connections of their own.
     fn stay_for(&mut self, tid: &Tid, others: BTreeSet<Tid>) {
         if let Some(member) = self.members.get_mut(tid) {
-            member.kept = Some("another controller that it serves, too, has no live connection of its own".to_owned());
+            member.kept = Some(Kept::NeededByOthers);
         }
         let open = |tid: &Tid| self.members.get(tid).is_some_and(|member| member.ctrl().is_none());
         let open: Vec<Tid> = others.into_iter().filter(open).collect();
@@ -223,23 +225,26 @@ impl Fleet {
                         self.dirty.insert(tid);
                     }
                 }
-                Usage::LastPath(what) => self.keep(ctx, &tid, ctrl, RemovalPolicy::SpareInUse, what, UNTIL_FREE),
-                Usage::Unknown(why) => {
-                    let what = format!("whether its storage is in use cannot be found out ({why})");
-                    self.keep(ctx, &tid, ctrl, RemovalPolicy::SpareInUse, &what, UNTIL_FREE);
+                Usage::LastPath(uses) => {
+                    self.keep(ctx, &tid, ctrl, RemovalPolicy::SpareInUse, Kept::InUse(uses.clone()));
+                }
+                Usage::Unknown(error) => {
+                    self.keep(ctx, &tid, ctrl, RemovalPolicy::SpareInUse, Kept::UseUnknown(error.clone()));
                 }
             }
         }
         self.stir_unchecked();
     }
 
-    /// Keeps the connection of a member that is being removed. `until` says what ends that.
-    fn keep(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef, how: RemovalPolicy, what: &str, until: &str) {
+    /// Keeps the connection of a member that is being removed.
+    fn keep(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef, how: RemovalPolicy, kept: Kept) {
         let Some(member) = self.members.get_mut(tid) else { return };
         member.leaving = Some((how, RemovalState::Kept));
-        member.kept = Some(what.to_owned());
-        if member.is_news(what) {
-            let text = format!("{ctrl} is no longer wanted, but is kept: {what}{until}");
+        let is_news = member.is_news(&kept);
+        let kept = member.kept.insert(kept);
+        if is_news {
+            let until = if kept.is_for_use() { UNTIL_FREE } else { "" };
+            let text = format!("{ctrl} is no longer wanted, but is kept: {kept}{until}");
             ctx.tell_about(Level::Warning, tid, Some(ctrl), text);
         }
         ctx.host(HostEffect::Save);
@@ -344,7 +349,7 @@ impl Fleet {
             let Some((_, leaving)) = &mut member.leaving else { continue };
             *leaving = RemovalState::Refused(ctx.now + REFUSED_WAIT);
             self.dirty.insert(tid.clone());
-            if member.is_news(&reason.to_string()) {
+            if member.is_news(reason) {
                 let text =
                     format!("{ctrl} could not be disconnected: {reason}; tried again in {} s", REFUSED_WAIT.as_secs());
                 ctx.tell_about(Level::Warning, tid, Some(ctrl), text);

@@ -61,7 +61,7 @@ pub struct MemberView<'a> {
     /// Its kernel connection; `None` if it has none.
     pub kernel: Option<&'a KernelController>,
     /// Why it is not connected, or why it is kept.
-    pub reason: Option<&'a str>,
+    pub reason: Option<String>,
     /// When the next attempt is made; `None` if none is planned.
     pub next_attempt: Option<Time>,
     /// Attempts since the last success.
@@ -85,16 +85,22 @@ impl Fleet {
     fn view_with<'a>(&'a self, tid: &Tid, owner: Option<&'a Tid>) -> Option<MemberView<'a>> {
         let (tid, member) = self.members.get_key_value(tid)?;
         let kernel = member.ctrl().and_then(|ctrl| self.inventory.get(ctrl));
-        let (status, reason) = match (&member.leaving, &member.life) {
-            (Some(_), _) if member.kept.is_some() => (Status::Kept, member.kept.as_deref()),
-            (Some(_), _) => (Status::RemovalState, None),
-            (None, Life::Held { .. }) if kernel.is_some_and(KernelController::is_live) => (Status::Connected, None),
-            (None, Life::Held { .. }) => (Status::Reconnecting, Some("the kernel tries to get the connection back")),
-            (None, Life::Connecting(_)) => (Status::Connecting, member.reason.as_deref()),
-            (None, Life::InLane | Life::Idle) => (Status::Queued, member.reason.as_deref()),
-            (None, Life::Waiting(_)) => (Status::Waiting, member.reason.as_deref()),
-            (None, Life::GivenUp) if self.obstacle(tid).is_some() => (Status::Waiting, member.reason.as_deref()),
-            (None, Life::GivenUp) => (Status::GivenUp, member.reason.as_deref()),
+        let status = match (&member.leaving, &member.life) {
+            (Some(_), _) if member.kept.is_some() => Status::Kept,
+            (Some(_), _) => Status::RemovalState,
+            (None, Life::Held { .. }) if kernel.is_some_and(KernelController::is_live) => Status::Connected,
+            (None, Life::Held { .. }) => Status::Reconnecting,
+            (None, Life::Connecting(_)) => Status::Connecting,
+            (None, Life::InLane | Life::Idle) => Status::Queued,
+            (None, Life::Waiting(_)) => Status::Waiting,
+            (None, Life::GivenUp) if self.obstacle(tid).is_some() => Status::Waiting,
+            (None, Life::GivenUp) => Status::GivenUp,
+        };
+        let reason = match status {
+            Status::Kept => member.kept.as_ref().map(ToString::to_string),
+            Status::RemovalState | Status::Connected => None,
+            Status::Reconnecting => Some("the kernel tries to get the connection back".to_owned()),
+            _ => member.reason.as_ref().map(ToString::to_string),
         };
         let next_attempt = match member.life {
             Life::Waiting(until) => Some(until),

@@ -135,7 +135,7 @@ fn without_the_device_the_failure_is_told_with_the_look() {
     let tree = FakeTree::new();
     tree.controller(0, "traddr=192.0.2.7,trsvcid=4420");
     let report = worker(&tree).carry_out(&request("192.0.2.1"));
-    assert!(matches!(report.outcome, ConnectOutcome::Failed(ConnectError::Kernel { .. })), "{report:?}");
+    assert!(matches!(report.outcome, ConnectOutcome::Failed(ConnectError::Read { .. })), "{report:?}");
     assert_eq!(report.snapshot.controllers.len(), 1);
 }
 
@@ -248,6 +248,6 @@ fn without_the_option_for_it_no_secret_is_tried() {
     let mut worker = worker(&tree);
     device(&tree, &mut worker, &request, "instance=5,cntlid=1");
     let (outcome, _) = worker.rotate(lost, &request);
-    assert_eq!(outcome, Rotated::Unknown("this kernel has no way to try a secret".into()));
+    assert_eq!(outcome, Rotated::Unknown(ConnectError::NoTrial.into()));
     assert!(!std::fs::read_to_string(tree.path("dev/nvme-fabrics")).unwrap().contains(secret));
 }

@@ -6,42 +6,23 @@
 use nix::errno::Errno;
 
 use super::facts::{Conflict, Facts, Interface};
+use stas_core::Explanation;
 use stas_nvme::{DISCOVERY_NQN, Transport};
-
-/// What failed, in a few words, and what may have caused it.
-#[derive(Debug)]
-struct Explanation {
-    what: String,
-    causes: Vec<String>,
-}
-
-impl Explanation {
-    fn new<const N: usize>(what: impl Into<String>, causes: [String; N]) -> Self {
-        Self { what: what.into(), causes: causes.into() }
-    }
-
-    fn in_words(self) -> String {
-        match self.causes.as_slice() {
-            [] => self.what,
-            [only] => format!("{}: {only}", self.what),
-            several => {
-                let causes = several.iter().enumerate().map(|(n, cause)| format!("({}) {cause}", n + 1));
-                format!("{}; likely causes: {}", self.what, causes.collect::<Vec<_>>().join("; "))
-            }
-        }
-    }
-}
 
 /// Hint at the kernel's log, which has the details.
 const LOG: &str = "`journalctl -k` tells more";
 
 /// Explains a failed write to /dev/nvme-fabrics.
-pub(super) fn of_connect(errno: Errno, facts: &Facts<'_>) -> String {
+pub(super) fn of_connect(errno: Errno, facts: &Facts<'_>) -> Explanation {
     let name = match errno.desc() {
         "Unknown errno" => format!("errno {}", errno as i32),
         _ => format!("{errno:?}"),
     };
-    format!("{} [{name}]", explain(errno, facts).in_words())
+    Explanation { errno: name, ..explain(errno, facts) }
+}
+
+fn explanation<const N: usize>(what: impl Into<String>, causes: [String; N]) -> Explanation {
+    Explanation { what: what.into(), causes: causes.into(), errno: String::new() }
 }
 
 fn explain(errno: Errno, facts: &Facts<'_>) -> Explanation {
@@ -55,9 +36,7 @@ fn explain(errno: Errno, facts: &Facts<'_>) -> Explanation {
         EIO => refused(facts),
         EINVAL => invalid(facts),
         ENOKEY | EKEYREJECTED | EKEYEXPIRED | EACCES => not_authenticated(facts),
-        ESRCH if facts.tls => {
-            Explanation::new("no TLS handshake", ["tlshd does not run: systemctl start tlshd".to_owned()])
-        }
+        ESRCH if facts.tls => explanation("no TLS handshake", ["tlshd does not run: systemctl start tlshd".to_owned()]),
         ECONNREFUSED => connection_refused(facts),
         ECONNRESET | EPIPE => closed(facts),
         EAGAIN if facts.transport == Transport::Tcp => silent(facts),
@@ -67,14 +46,13 @@ fn explain(errno: Errno, facts: &Facts<'_>) -> Explanation {
         EAFNOSUPPORT => wrong_family(facts),
         ENODEV => no_device(facts),
         ENOENT if facts.transport == Transport::Fc => no_fc_port(facts),
-        EOPNOTSUPP => Explanation::new(
-            "not supported",
-            [format!("the kernel or the target lacks a feature that is asked for; {LOG}")],
-        ),
-        EPROTO => Explanation::new("protocol error", [format!("the target breaks the NVMe protocol; {LOG}")]),
-        ENOMEM => Explanation::new("the kernel is out of memory", []),
-        EINTR => Explanation::new("the attempt was interrupted", []),
-        other => Explanation::new(words(other), [LOG.to_owned()]),
+        EOPNOTSUPP => {
+            explanation("not supported", [format!("the kernel or the target lacks a feature that is asked for; {LOG}")])
+        }
+        EPROTO => explanation("protocol error", [format!("the target breaks the NVMe protocol; {LOG}")]),
+        ENOMEM => explanation("the kernel is out of memory", []),
+        EINTR => explanation("the attempt was interrupted", []),
+        other => explanation(words(other), [LOG.to_owned()]),
     }
 }
 
@@ -105,7 +83,7 @@ fn refused(facts: &Facts<'_>) -> Explanation {
             "the target has no controller left for this host: raise its limit".to_owned(),
         ],
     };
-    Explanation { what: format!("the target refused ({LOG})"), causes }
+    Explanation { what: format!("the target refused ({LOG})"), causes, errno: String::new() }
 }
 
 fn discover(facts: &Facts<'_>) -> String {
@@ -121,7 +99,7 @@ fn invalid(facts: &Facts<'_>) -> Explanation {
     let transport = facts.transport;
     if !facts.has_module {
         let module = super::module(transport);
-        return Explanation::new(format!("the kernel has no module for {transport}"), [format!("modprobe {module}")]);
+        return explanation(format!("the kernel has no module for {transport}"), [format!("modprobe {module}")]);
     }
     if let Some(Conflict { device, host_nqn, host_id }) = &facts.identity_conflict {
         let what = "a host NQN and a host ID belong together, and the kernel has another pair";
@@ -130,11 +108,11 @@ fn invalid(facts: &Facts<'_>) -> Explanation {
              pair (/etc/nvme/hostnqn and /etc/nvme/hostid), or disconnect {device}",
             facts.host_nqn, facts.host_id
         );
-        return Explanation::new(what, [cause]);
+        return explanation(what, [cause]);
     }
     if let [first, ..] = facts.unknown_options.as_slice() {
         let what = format!("this kernel does not know the option {first}");
-        return Explanation::new(what, ["take it out of the configuration, or update the kernel".to_owned()]);
+        return explanation(what, ["take it out of the configuration, or update the kernel".to_owned()]);
     }
     if facts.families_differ() {
         return wrong_family(facts);
@@ -154,19 +132,19 @@ fn invalid(facts: &Facts<'_>) -> Explanation {
         causes
             .insert(0, format!("{nqn} is perhaps an I/O subsystem, not a discovery subsystem: put it into stacd.conf"));
     }
-    Explanation { what: "the connection is invalid".to_owned(), causes }
+    Explanation { what: "the connection is invalid".to_owned(), causes, errno: String::new() }
 }
 
 fn not_authenticated(facts: &Facts<'_>) -> Explanation {
     let what = "authentication failed";
     if facts.tls {
         let psk = format!("no TLS key for {} and {} is in the keyring: `nvme gen-tls-key`", facts.host_nqn, facts.nqn);
-        return Explanation::new("no TLS connection", [psk]);
+        return explanation("no TLS connection", [psk]);
     }
     if !facts.secret {
         let none = "the target requires DH-HMAC-CHAP, and no secret is configured: set dhchap-secret on the controller= \
                     line, or the host's key in /etc/nvme/hostkey";
-        return Explanation::new(what, [none.to_owned()]);
+        return explanation(what, [none.to_owned()]);
     }
     let host = format!(
         "the target has another secret, or none, for host NQN {}: make dhchap-secret (or /etc/nvme/hostkey) equal to it",
@@ -174,8 +152,8 @@ fn not_authenticated(facts: &Facts<'_>) -> Explanation {
     );
     let controller = "the controller's own secret is another one: make dhchap-ctrl-secret equal to it".to_owned();
     match facts.ctrl_secret {
-        true => Explanation::new(what, [host, controller]),
-        false => Explanation::new(what, [host]),
+        true => explanation(what, [host, controller]),
+        false => explanation(what, [host]),
     }
 }
 
@@ -192,35 +170,35 @@ fn connection_refused(facts: &Facts<'_>) -> Explanation {
             let secrets =
                 "the secrets of host and target do not match: compare dhchap-secret with the target's".to_owned();
             match facts.secret {
-                true => Explanation::new(what, [nothing, secrets]),
-                false => Explanation::new(what, [nothing]),
+                true => explanation(what, [nothing, secrets]),
+                false => explanation(what, [nothing]),
             }
         }
-        Transport::Fc | Transport::Loop => Explanation::new(what, [LOG.to_owned()]),
+        Transport::Fc | Transport::Loop => explanation(what, [LOG.to_owned()]),
     }
 }
 
 fn closed(facts: &Facts<'_>) -> Explanation {
     let what = "the target closed the connection";
     match facts.transport {
-        Transport::Tcp if !facts.tls => Explanation::new(
+        Transport::Tcp if !facts.tls => explanation(
             what,
             [
                 "the port takes TLS only: connect to one without TLS".to_owned(),
                 format!("not NVMe/TCP: something else listens at {}: check trsvcid", facts.portal()),
             ],
         ),
-        Transport::Rdma => Explanation::new(
+        Transport::Rdma => explanation(
             what,
             [format!("nothing listens at {}: check trsvcid, and that the target exports there", facts.portal())],
         ),
-        _ => Explanation::new(what, [LOG.to_owned()]),
+        _ => explanation(what, [LOG.to_owned()]),
     }
 }
 
 /// The kernel waited 10 s for the ICResp.
 fn silent(facts: &Facts<'_>) -> Explanation {
-    Explanation::new(
+    explanation(
         "not NVMe/TCP: the port accepts connections and does not answer",
         [
             format!("something else listens at {} (a web server?): check trsvcid", facts.portal()),
@@ -231,21 +209,18 @@ fn silent(facts: &Facts<'_>) -> Explanation {
 
 fn timed_out(facts: &Facts<'_>) -> Explanation {
     if facts.tls {
-        return Explanation::new(
-            "the target did not answer",
-            ["the port does not speak TLS: check trsvcid".to_owned()],
-        );
+        return explanation("the target did not answer", ["the port does not speak TLS: check trsvcid".to_owned()]);
     }
     let what = "the target did not answer in time";
     match facts.transport {
-        Transport::Tcp | Transport::Rdma => Explanation::new(
+        Transport::Tcp | Transport::Rdma => explanation(
             what,
             [
                 format!("it is down, or traddr {} is wrong", facts.traddr),
                 format!("a firewall drops packets to {}", facts.portal()),
             ],
         ),
-        Transport::Fc | Transport::Loop => Explanation::new(what, [LOG.to_owned()]),
+        Transport::Fc | Transport::Loop => explanation(what, [LOG.to_owned()]),
     }
 }
 
@@ -254,15 +229,15 @@ fn no_route(facts: &Facts<'_>) -> Explanation {
     if !facts.host_iface.is_empty() {
         command += &format!(" oif {}", facts.host_iface);
     }
-    Explanation::new(format!("no route to {}", facts.traddr), [format!("`{command}` shows what is missing")])
+    explanation(format!("no route to {}", facts.traddr), [format!("`{command}` shows what is missing")])
 }
 
 fn wrong_source(facts: &Facts<'_>) -> Explanation {
     let what = "the source address cannot be used";
     match facts.host_traddr {
-        "" => Explanation::new(what, [format!("this host has no address that reaches {}: `ip address`", facts.traddr)]),
+        "" => explanation(what, [format!("this host has no address that reaches {}: `ip address`", facts.traddr)]),
         given => {
-            Explanation::new(what, [format!("host-traddr {given} is no address of this host: `ip address` lists them")])
+            explanation(what, [format!("host-traddr {given} is no address of this host: `ip address` lists them")])
         }
     }
 }
@@ -270,36 +245,34 @@ fn wrong_source(facts: &Facts<'_>) -> Explanation {
 fn wrong_family(facts: &Facts<'_>) -> Explanation {
     let what = "wrong address family";
     match facts.families_differ() {
-        true => Explanation::new(
+        true => explanation(
             what,
             [format!(
                 "host-traddr {} and traddr {} must be both IPv4 or both IPv6: correct host-traddr or leave it out",
                 facts.host_traddr, facts.traddr
             )],
         ),
-        false => {
-            Explanation::new(what, [format!("this host has no IPv6, or none for {}: `ip -6 address`", facts.traddr)])
-        }
+        false => explanation(what, [format!("this host has no IPv6, or none for {}: `ip -6 address`", facts.traddr)]),
     }
 }
 
 fn no_device(facts: &Facts<'_>) -> Explanation {
     match (facts.transport, &facts.interface) {
-        (Transport::Rdma, _) => Explanation::new(
+        (Transport::Rdma, _) => explanation(
             format!("no RDMA device of this host reaches {}", facts.traddr),
             ["`rdma link` lists the devices and their interfaces".to_owned()],
         ),
         (Transport::Fc, _) => no_fc_port(facts),
-        (_, Interface::Unnamed) => Explanation::new("no such device", [LOG.to_owned()]),
-        (_, Interface::Absent) => Explanation::new(
+        (_, Interface::Unnamed) => explanation("no such device", [LOG.to_owned()]),
+        (_, Interface::Absent) => explanation(
             format!("host-iface {}: this host has no interface of that name", facts.host_iface),
             ["`ip link` lists them; for an alternative name set the one that it shows first".to_owned()],
         ),
-        (_, Interface::Alternative(name)) => Explanation::new(
+        (_, Interface::Alternative(name)) => explanation(
             format!("host-iface {} is an alternative name of {name}", facts.host_iface),
             [format!("set host-iface={name}")],
         ),
-        (_, Interface::Present) => Explanation::new(
+        (_, Interface::Present) => explanation(
             format!("host-iface {} cannot be used", facts.host_iface),
             [format!("its link is down: `ip link show {}`", facts.host_iface)],
         ),
@@ -307,7 +280,7 @@ fn no_device(facts: &Facts<'_>) -> Explanation {
 }
 
 fn no_fc_port(facts: &Facts<'_>) -> Explanation {
-    Explanation::new(
+    explanation(
         format!("the FC port {} is not seen from {}", facts.traddr, facts.host_traddr),
         [
             "an address is wrong: compare both with /sys/class/fc_remote_ports and /sys/class/fc_host".to_owned(),
@@ -358,7 +331,7 @@ mod tests {
         for errno in ERRNOS {
             for transport in TRANSPORTS {
                 for secret in [false, true] {
-                    let said = of_connect(errno, &Facts { secret, ..facts(transport) });
+                    let said = of_connect(errno, &Facts { secret, ..facts(transport) }).to_string();
                     assert!(said.ends_with(']') && !said.contains("os error"), "{said}");
                     let needs_no_remedy = matches!(errno, Errno::ENOMEM | Errno::EINTR);
                     assert!(needs_no_remedy || said.contains(": ") || said.contains('`'), "{transport} {said}");
@@ -400,7 +373,7 @@ mod tests {
             (EXDEV, Tcp, false, &["Cross-device link", "journalctl -k", "[EXDEV]"]),
         ];
         for (errno, transport, secret, words) in table {
-            let said = of_connect(*errno, &Facts { secret: *secret, ..facts(*transport) });
+            let said = of_connect(*errno, &Facts { secret: *secret, ..facts(*transport) }).to_string();
             let mut rest = said.as_str();
             for word in *words {
                 let (_, after) = rest.split_once(word).unwrap_or_else(|| panic!("{word:?} is not next in {said:?}"));
@@ -452,7 +425,7 @@ mod tests {
             (Errno::EHOSTUNREACH, Facts { host_iface: "eth0", ..tcp() }, "ip route get 192.0.2.1 oif eth0"),
         ];
         for (errno, facts, words) in cases {
-            let said = of_connect(errno, &facts);
+            let said = of_connect(errno, &facts).to_string();
             assert!(said.contains(words), "{said}");
         }
     }
@@ -468,7 +441,7 @@ mod tests {
                 (Errno::EINVAL, false, "nqn.2014-08.org.example:s", false),
                 (Errno::EIO, true, "nqn.2014-08.org.example:s", false),
             ] {
-                let said = of_connect(errno, &Facts { discovery, nqn, ..facts(transport) });
+                let said = of_connect(errno, &Facts { discovery, nqn, ..facts(transport) }).to_string();
                 assert_eq!(said.contains(IO), suspected, "{said}");
                 assert!(suspected || !said.contains("I/O subsystem"), "{said}");
             }

@@ -31,7 +31,7 @@ use super::Roots;
 use super::sysfs::{ControllerDir, birth};
 use block::{Blocks, Namespace};
 use exclusive::{Opened, Opener};
-use stas_core::{CtrlRef, CtrlState, Snapshot, Usage};
+use stas_core::{CtrlRef, CtrlState, OsError, Snapshot, Usage, UsageError, Use, UseKind};
 use tables::{LockedInode, Mount, locks, swaps};
 use writes::Writes;
 
@@ -102,17 +102,14 @@ impl Watcher {
     }
 
     fn check_with(&self, ctrl: CtrlRef, leaving: &[CtrlRef], open: &dyn Fn(&str, &str) -> Opened) -> Usage {
-        let unknown = |error: UsageError| {
-            Usage::Unknown(format!("cannot find out whether storage behind {ctrl} is in use: {error}"))
-        };
         let found = match Check::new(self, ctrl, leaving).and_then(|check| check.run()) {
             Ok(found) => found,
-            Err(error) => return unknown(error.into()),
+            Err(error) => return Usage::Unknown(UsageError::Read(OsError::new(error))),
         };
         if !found.uses.is_empty() {
-            return Usage::LastPath(found.uses.join(", "));
+            return Usage::LastPath(found.uses);
         }
-        self.open_all(ctrl, found.idle, open).unwrap_or_else(unknown)
+        self.open_all(ctrl, found.idle, open).unwrap_or_else(Usage::Unknown)
     }
 
     /// Opens exclusively each device that the other checks found idle.
@@ -125,39 +122,35 @@ impl Watcher {
         let busy_before = lock(&self.busy).remove(&ctrl);
         idle.sort_by_key(|name| Some(name) != busy_before.as_ref());
         for name in idle {
+            let number = self.blocks.number(&name).map_err(|error| UsageError::Read(OsError::new(error)))?;
             // A device without a number has been removed.
-            let Some(number) = self.blocks.number(&name)? else { continue };
-            let use_ = match open(&name, &number) {
+            let Some(number) = number else { continue };
+            let kind = match open(&name, &number) {
                 Opened::Free | Opened::Gone => continue,
-                Opened::Busy => format!("{name} is held exclusively by a process, a mount or a volume"),
-                Opened::Hangs => format!("an open of {name} hangs"),
+                Opened::Busy => UseKind::HeldExclusively,
+                Opened::Hangs => UseKind::OpenHangs,
                 Opened::Failed(reason) => return Err(UsageError::Open(reason)),
             };
-            lock(&self.busy).insert(ctrl, name);
-            return Ok(Usage::LastPath(use_));
+            lock(&self.busy).insert(ctrl, name.clone());
+            return Ok(Usage::LastPath(vec![Use { device: name, kind }]));
         }
         Ok(Usage::Free)
     }
 }
 
-/// Why it is unknown whether storage is in use.
-#[derive(Debug, thiserror::Error)]
-enum UsageError {
-    /// procfs or sysfs cannot be read.
-    #[error(transparent)]
-    Read(#[from] io::Error),
-    /// A block device cannot be opened exclusively. Contains the answer of stas-in-use.
-    #[error("{0}")]
-    Open(String),
-}
-
 /// Result of the checks that open no device.
 #[derive(Debug, Default)]
 struct Found {
-    /// Uses of storage that would be lost with the controller, as text.
-    uses: Vec<String>,
+    /// Uses of storage that would be lost with the controller.
+    uses: Vec<Use>,
     /// Block devices that would be lost and that seem to be idle.
     idle: Vec<String>,
+}
+
+impl Found {
+    fn add(&mut self, device: &str, kind: UseKind) {
+        self.uses.push(Use { device: device.to_owned(), kind });
+    }
 }
 
 struct Check<'a> {
@@ -210,8 +203,7 @@ impl<'a> Check<'a> {
         let mut writes = lock(&self.watcher.writes);
         for namespace in namespaces {
             if writes.recently(Instant::now(), self.blocks, self.ctrl, namespace)? {
-                let minutes = writes::RECENT.as_secs() / 60;
-                found.uses.push(format!("{} was written to in the last {minutes} minutes", namespace.block));
+                found.add(&namespace.block, UseKind::Written(writes::RECENT));
             }
         }
         Ok(())
@@ -269,35 +261,34 @@ impl<'a> Check<'a> {
     /// Finds the uses of one block device, except for block devices on top of it.
     fn used(&self, part: &str, found: &mut Found) -> io::Result<()> {
         let is_part = |path: &str| self.blocks.named_by(path).as_deref() == Some(part);
-        self.mounted(part, &mut found.uses)?;
+        self.mounted(part, found)?;
         if self.swaps.iter().any(|swap| is_part(swap)) {
-            found.uses.push(format!("{part} is swap"));
+            found.add(part, UseKind::Swap);
         }
         for behind in self.blocks.loops_on(part)? {
-            found.uses.push(format!("{part} is behind {behind}"));
+            found.add(part, UseKind::Loop(behind));
         }
         if self.exports.iter().any(|path| is_part(path)) {
-            found.uses.push(format!("{part} is exported by this host (nvmet)"));
+            found.add(part, UseKind::Exported);
         }
         if self.blocks.node(part).is_some_and(|node| self.locks.contains(&node)) {
-            found.uses.push(format!("{part} is locked by a process"));
+            found.add(part, UseKind::Locked);
         }
         Ok(())
     }
 
-    fn mounted(&self, part: &str, uses: &mut Vec<String>) -> io::Result<()> {
+    fn mounted(&self, part: &str, found: &mut Found) -> io::Result<()> {
         let number = self.blocks.number(part)?;
         let on = |mount: &&Mount| {
             Some(&mount.device) == number.as_ref()
                 || mount.sources().any(|source| self.blocks.named_by(source).as_deref() == Some(part))
         };
         if let Some(mount) = self.mounts.iter().find(on) {
-            let elsewhere =
-                mount.process.as_ref().map(|process| format!(" in the mount namespace of process {process}"));
-            uses.push(format!("{part} is mounted on {}{}", mount.point, elsewhere.unwrap_or_default()));
+            let (point, process) = (mount.point.clone(), mount.process.clone());
+            found.add(part, UseKind::Mounted { point, process });
         } else if let Some(kind) = self.blocks.file_system(part)? {
             // It is mounted in a mount namespace without a process, or under the name of another of its devices.
-            uses.push(format!("{part} belongs to a mounted {kind} file system"));
+            found.add(part, UseKind::FileSystem(kind));
         }
         Ok(())
     }
@@ -308,7 +299,7 @@ impl<'a> Check<'a> {
         let mapped = self.blocks.mapped(holder)?;
         if !mapped.as_ref().is_some_and(|mapped| mapped.is_multipath()) || depth == DEPTH {
             let name = mapped.map_or_else(|| holder.to_owned(), |mapped| format!("{} ({holder})", mapped.name));
-            found.uses.push(format!("{part} is held by {name}"));
+            found.add(part, UseKind::HeldBy(name));
             return Ok(false);
         }
         for slave in self.blocks.slaves(holder)? {

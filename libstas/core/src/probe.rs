@@ -1,0 +1,110 @@
+//! The outcome of a reachability probe.
+
+use std::net::IpAddr;
+
+use super::OsError;
+
+/// The outcome of a probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProbeOutcome {
+    /// The portal answers (with an ICResp, if a handshake was requested).
+    Alive,
+    /// The portal cannot be connected to, or does not serve NVMe/TCP.
+    Dead(ProbeFailure),
+    /// A local error, which says nothing about the portal.
+    Unknown(ProbeError),
+    /// The probe was skipped, because the other daemon has no connection waiting.
+    Skipped,
+}
+
+/// Why a portal counts as dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProbeFailure {
+    /// The connection was refused (ECONNREFUSED).
+    #[error("the target refuses connections")]
+    Refused,
+    /// No answer within the time limit.
+    #[error("the target does not answer")]
+    Silent,
+    /// The host is unreachable (EHOSTUNREACH, EHOSTDOWN).
+    #[error("the target is unreachable")]
+    Unreachable,
+    /// The network is unreachable (ENETUNREACH).
+    #[error("there is no route to the target")]
+    NoRoute,
+    /// The connection was reset while it was being made.
+    #[error("the target drops connections")]
+    Drops,
+    /// The portal does not answer ICReq with ICResp: for example a web server, or a port that accepts TLS only.
+    #[error("not NVMe/TCP ({0} where ICResp is expected)")]
+    NotNvme(NotNvme),
+}
+
+/// What a portal does instead of sending ICResp.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotNvme {
+    /// It closes the connection.
+    #[error("it closes the connection")]
+    Closes,
+    /// It sends something else.
+    #[error("something else answers")]
+    OtherProtocol,
+    /// It sends nothing within the time limit.
+    #[error("the portal accepts connections and does not answer")]
+    Silent,
+}
+
+/// Why a portal could not be probed. This says nothing about the portal.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ProbeError {
+    /// The transport address is no IP address.
+    #[error("{0} is no IP address")]
+    NotIp(String),
+    /// The transport service identifier is no port number.
+    #[error("{0} is no port")]
+    NotPort(String),
+    /// The source address is no IP address.
+    #[error("host-traddr {0} is no IP address")]
+    HostTraddrNotIp(String),
+    /// One address is IPv4, the other IPv6.
+    #[error("host-traddr {ours} is of another family than {theirs}")]
+    TwoFamilies {
+        /// The source address.
+        ours: IpAddr,
+        /// The transport address.
+        theirs: String,
+    },
+    /// The interface of a link-local address does not exist.
+    #[error("there is no interface {name}, which {ip} is on")]
+    NoIface {
+        /// The name of the interface.
+        name: String,
+        /// The link-local address.
+        ip: IpAddr,
+    },
+    /// No socket could be made.
+    #[error("cannot make a socket: {0}")]
+    Socket(OsError),
+    /// The socket could not be bound to the interface.
+    #[error("cannot bind to the interface {name}: {error}")]
+    Iface {
+        /// The name of the interface.
+        name: String,
+        /// Error of the bind.
+        error: OsError,
+    },
+    /// The socket could not be bound to the source address.
+    #[error("cannot bind to the address {address}: {error}")]
+    Address {
+        /// The source address.
+        address: String,
+        /// Error of the bind.
+        error: OsError,
+    },
+    /// The attempt failed with an error that does not come from the portal or the route to it.
+    #[error("{0}")]
+    Attempt(OsError),
+    /// The host did not report an outcome in time.
+    #[error("the probe never ended")]
+    NoAnswer,
+}
