@@ -55,7 +55,7 @@ pub fn completion_folder() -> PathBuf {
 pub struct Completion {
     /// File name that the shell expects, such as `_stafctl` for zsh.
     pub name: String,
-    /// Script.
+    /// The whole script.
     pub text: String,
 }
 

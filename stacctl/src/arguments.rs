@@ -27,7 +27,7 @@ pub struct Arguments {
     pub command: Option<Command>,
 }
 
-/// A question.
+/// A subcommand: what the daemon is asked or told.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Switch trace on: the daemon logs every step (root only)

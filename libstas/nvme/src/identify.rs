@@ -124,7 +124,7 @@ impl Dctype {
         Self::ALL.iter().find(|known| known.2 == word).map_or(Self::None, |known| known.0)
     }
 
-    /// The number.
+    /// The value of DCTYPE in Identify Controller.
     #[must_use]
     pub fn number(self) -> u8 {
         Self::ALL.iter().find(|known| known.0 == self).map_or(0, |known| known.1)

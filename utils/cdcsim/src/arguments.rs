@@ -29,7 +29,7 @@ and in another terminal
 #[derive(Debug, Parser)]
 #[command(name = "cdcsim", version, arg_required_else_help = true, max_term_width = 100, after_help = EXAMPLES)]
 pub struct Cli {
-    /// The command.
+    /// The subcommand with its arguments.
     #[command(subcommand)]
     pub command: Command,
     /// The control socket [default: cdcsim.sock in $XDG_RUNTIME_DIR, /run or /tmp]
@@ -37,7 +37,7 @@ pub struct Cli {
     pub control: Option<PathBuf>,
 }
 
-/// A command.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the simulator until it is told to stop

@@ -13,7 +13,7 @@ use crate::fault::Fault;
 use crate::world::Type;
 use crate::zoning::{Address, Kind};
 
-/// A request.
+/// A request to the running simulator, as a subcommand and on its control socket.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Subcommand)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum Request {

@@ -14,7 +14,7 @@ use crate::listing::Format;
 #[derive(Debug, Parser)]
 #[command(name = "nvmet", version, arg_required_else_help = true, max_term_width = 100)]
 pub struct Cli {
-    /// The command.
+    /// The subcommand with its arguments.
     #[command(subcommand)]
     pub command: Command,
     /// Print the steps as lines for a shell and change nothing
@@ -28,7 +28,7 @@ pub struct Cli {
     pub record: Option<PathBuf>,
 }
 
-/// A command.
+/// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Make the target that a TOML file describes, or change it to that

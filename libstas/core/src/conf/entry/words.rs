@@ -29,7 +29,7 @@ pub(super) struct MisplacedSecret(&'static str);
 /// What an unknown key was probably meant to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hint {
-    /// This key.
+    /// The most similar known key.
     Key(&'static str),
     /// A new entry: the line is indented and therefore continues the previous one.
     Continued,

@@ -40,7 +40,7 @@ pub enum WrongValue {
     /// The value is too long.
     #[error("it is {bytes} bytes long, {most} are the most")]
     TooLong {
-        /// Its length.
+        /// The length of the value.
         bytes: usize,
         /// The largest valid length.
         most: usize,
