@@ -23,7 +23,7 @@ use stacd::shell::{StacdShell, boot_tables, configured};
 
 const ABOUT: About = About {
     name: "stacd",
-    what: "Connects this host to the NVMe-oF storage that it is meant to see, and to nothing else.",
+    what: "Connects this host to the I/O controllers that its configuration and the discovery controllers of stafd list.",
     more: "stacd takes the log pages that stafd reads from the discovery controllers, and its own configuration, and \
            makes the kernel's I/O controllers match. Both run as services:\n\n  \
            systemctl enable --now stafd stacd   start them, now and at boot\n  \

@@ -228,7 +228,7 @@ impl Configured {
                         Some(_) => "its last known address stays in use",
                         None => "what is configured with it cannot be connected",
                     };
-                    let text = format!("host name {name} cannot be resolved: {why}; {meanwhile}, it is tried again");
+                    let text = format!("host name {name} cannot be resolved: {why}; {meanwhile}; retrying");
                     ctx.tell(Notice { level: Level::Warning, tid: None, ctrl: None, text });
                 }
                 first

@@ -44,7 +44,7 @@ pub enum ConnectError {
     #[error("unexpected reply from /dev/nvme-fabrics: {0:?} (a kernel bug, or a kernel that is not compatible?)")]
     UnexpectedReply(String),
     /// The controller with this instance number was removed before the snapshot.
-    #[error("nvme{0} was made and was gone again at once (the kernel's log says why)")]
+    #[error("nvme{0} was created and removed again at once (the kernel's log says why)")]
     Vanished(u32),
     /// The connections of the kernel could not be read.
     #[error("{0}")]

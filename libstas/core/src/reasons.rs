@@ -6,6 +6,7 @@ use super::host_error::DisconnectError;
 use super::ownership::Reason;
 use super::probe::{ProbeError, ProbeFailure};
 use super::usage::{UsageError, Use};
+use stas_nvme::Tid;
 use stas_nvme::security::Obstacle;
 
 /// Why a controller is not connected.
@@ -48,9 +49,9 @@ pub enum Polled {
 /// Why the connection of a controller that is being removed is kept.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Kept {
-    /// It serves other members, and they have no equally good connection of their own.
-    #[error("another controller that it serves, too, has no live connection of its own")]
-    NeededByOthers,
+    /// It also serves this member, which has no equally good connection of its own.
+    #[error("it is also the only connection for {0}")]
+    NeededBy(Box<Tid>),
     /// The rules on disconnecting say so.
     #[error("{0}")]
     Rule(Reason),

@@ -14,7 +14,7 @@ pub fn hide(roots: &Roots, ctrl: CtrlRef) {
         ATTRIBUTES.iter().try_for_each(|name| dir.hide(name).map(|_| ()))
     });
     if let Err(error) = hidden {
-        tracing::warn!("anybody may be able to read the secrets of {ctrl} in {}: {error}", roots.class().display());
+        tracing::warn!("other users may be able to read the secrets of {ctrl} in {}: {error}", roots.class().display());
     }
 }
 
@@ -61,6 +61,9 @@ mod tests {
         let log = LogLines::start();
         hide(&tree.roots(), ctrl);
         let said = log.text();
-        assert!(said.contains("WARN") && said.contains("anybody may be able to read the secrets of nvme0"), "{said}");
+        assert!(
+            said.contains("WARN") && said.contains("other users may be able to read the secrets of nvme0"),
+            "{said}"
+        );
     }
 }

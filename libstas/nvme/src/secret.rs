@@ -135,7 +135,7 @@ pub enum MalformedSecret {
     #[error("the secret is not known: the file that it is in is missing or cannot be read")]
     Withheld,
     /// The text does not start with `DHHC-1:`.
-    #[error("a secret is DHHC-1:HH:BASE64: as `nvme gen-dhchap-key` prints it")]
+    #[error("expected DHHC-1:HH:BASE64: as printed by `nvme gen-dhchap-key`")]
     Form,
     /// HH is not one of 00 to 03.
     #[error("DHHC-1: is followed by 00:, 01:, 02: or 03:")]

@@ -146,7 +146,7 @@ impl Connector {
     /// Requests pages again: doubtful ones, and those read early on their connection that omit controllers of an
     /// earlier connection. stafd need not report that it could not read a page again.
     pub(super) fn read_doubted_again(&mut self, ctx: &mut Context<'_>) {
-        let doubt = "its log page names none of its live I/O controllers any more: it is read again";
+        let doubt = "its log page no longer lists any of its live I/O controllers; reading it again";
         let pages = self.reconciler.pages_to_read_again(ctx, doubt);
         for dc in pages {
             self.fetch_page(ctx, dc, true);
@@ -179,7 +179,7 @@ impl Connector {
         let wait = self.stafd.backoff.next(ctx.jitter()).max(FETCH_AGAIN);
         ctx.timers.set(Timer::FetchAll, ctx.now + wait);
         if !std::mem::replace(&mut self.stafd.told, true) {
-            let text = format!("stafd does not answer ({reason}): everything stays as it is, it is asked again");
+            let text = format!("stafd does not answer ({reason}); existing connections are kept, retrying");
             ctx.tell(Notice { level: Level::Warning, tid: None, ctrl: None, text });
         }
     }

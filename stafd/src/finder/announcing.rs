@@ -38,7 +38,7 @@ impl Budget {
         }
         self.said = self.said.saturating_add(1);
         if self.said == LINES {
-            notice.text.push_str("; what else announcements cause in the next minutes is told with tron only");
+            notice.text.push_str("; too many log lines because of announcements: for the next minutes they are logged at debug level (tron)");
         } else if self.said > LINES {
             notice.level = Level::Debug;
         }

@@ -211,7 +211,7 @@ impl Finder {
     /// Reads pages again: doubtful ones, and those read early on their connection that omit controllers of an earlier
     /// connection.
     pub(super) fn read_doubted_again(&mut self, ctx: &mut Context<'_>) {
-        let doubt = "its log page refers to no connected discovery controller any more: it is read again";
+        let doubt = "its log page no longer refers to any connected discovery controller; reading it again";
         let pages = self.reconciler.pages_to_read_again(ctx, doubt);
         for dc in pages {
             self.read_soon(ctx, &dc);
@@ -225,7 +225,7 @@ impl Finder {
         ctx.timers.set(Timer::Read(tid.clone()), ctx.now + wait);
         if news {
             let text = format!(
-                "its log page could not be read: {reason}; what is known stays as it is, the next try is in {:.0} s",
+                "its log page could not be read: {reason}; keeping the last one, retrying in {:.0} s",
                 wait.as_secs_f64().max(1.0)
             );
             let notice = Notice { level: Level::Warning, tid: Some(tid.clone()), ctrl, text };
@@ -237,7 +237,7 @@ impl Finder {
         let Some(dc) = self.dcs.get(tid).filter(|dc| dc.reading.is_some()) else { return };
         let ctrl = dc.connection.map(|connection| connection.ctrl);
         let text = format!(
-            "reading its log page has been hanging for {} s; nothing else is asked of it until that returns",
+            "reading its log page has been hanging for {} s; no other command is sent to it until the read returns",
             READ_DEADLINE.as_secs()
         );
         ctx.tell(Notice { level: Level::Warning, tid: Some(tid.clone()), ctrl, text });

@@ -115,10 +115,10 @@ impl Finder {
                 let after = if again {
                     let wait = known.backoff.next(ctx.jitter());
                     ctx.timers.set(Timer::Register(tid.clone()), ctx.now + wait);
-                    "it is used all the same, and asked again from time to time"
+                    "it stays in use; retrying with growing intervals"
                 } else {
                     known.settled = Some(wish);
-                    "it is used all the same, and asked again when it has re-connected"
+                    "it stays in use; retrying after its next connect"
                 };
                 if known.failure.as_ref() != Some(&reason) {
                     let text = format!("it does not register this host: {reason}; {after}");

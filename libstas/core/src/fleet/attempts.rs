@@ -36,7 +36,7 @@ impl Fleet {
                     Some(ctrl) if self.depends_on_links(ctrl) => {}
                     Some(ctrl) => {
                         self.connect_queue.leave(tid);
-                        self.hold(ctx, tid, ctrl, "took over the kernel's connection");
+                        self.hold(ctx, tid, ctrl, "adopted the existing connection");
                     }
                     None => self.approach(ctx, tid),
                 }
@@ -146,11 +146,11 @@ impl Fleet {
                 self.wait(ctx, &tid, until);
             }
             ConnectOutcome::Found(ctrl) => {
-                self.hold(ctx, &tid, *ctrl, "took over the kernel's connection");
+                self.hold(ctx, &tid, *ctrl, "adopted the existing connection");
             }
             ConnectOutcome::Failed(error) if outdated => {
                 // The new configuration has not been tried yet and may work.
-                let text = format!("not connected: {error}; its configuration has changed since: tried again at once");
+                let text = format!("not connected: {error}; its configuration has changed since; retrying at once");
                 member.start_afresh();
                 ctx.tell_about(Level::Warning, &tid, None, text);
             }
@@ -158,8 +158,7 @@ impl Fleet {
                 let reason = NotConnected::Failed(error.clone());
                 member.give_up(reason.clone());
                 if member.is_news(&reason) {
-                    let text =
-                        format!("cannot be connected: {reason}; not tried again before its configuration changes");
+                    let text = format!("cannot be connected: {reason}; no retry before its configuration changes");
                     ctx.tell_about(Level::Error, &tid, None, text);
                 }
             }
@@ -193,7 +192,7 @@ impl Fleet {
                 let cause = Cause::new(Why::Duplicate, format!("duplicate of {twin}"));
                 // If it may not be disconnected, it is left as a second connection.
                 let _ = self.disconnect(ctx, ctrl, false, &cause);
-                self.hold(ctx, tid, twin, "took over the kernel's connection");
+                self.hold(ctx, tid, twin, "adopted the existing connection");
             }
             None => self.hold(ctx, tid, ctrl, "connected"),
         }
@@ -337,20 +336,14 @@ fn tell_failure(ctx: &mut Context<'_>, tid: &Tid, member: &mut Controller, reaso
         None => (
             Level::Warning,
             format!(
-                "not connected: {reason}; given up after {} attempts: the log entry has the NCC bit, and \
+                "not connected: {reason}; giving up after {} attempts: the log entry has the NCC bit, and \
                  connect-attempts-on-ncc in stacd.conf limits the attempts",
                 member.attempts
             ),
         ),
         Some(again) => {
             let level = if news { Level::Warning } else { Level::Debug };
-            (
-                level,
-                format!(
-                    "not connected: {reason}; next attempt {}; attempts go on until it is connected",
-                    when(ctx.now, again)
-                ),
-            )
+            (level, format!("not connected: {reason}; retrying {} (exponential back-off)", when(ctx.now, again)))
         }
     };
     ctx.tell_about(level, tid, None, text);

@@ -165,7 +165,7 @@ impl Fleet {
     /// connections of their own.
     fn stay_for(&mut self, tid: &Tid, others: BTreeSet<Tid>) {
         if let Some(member) = self.members.get_mut(tid) {
-            member.kept = Some(Kept::NeededByOthers);
+            member.kept = others.first().map(|other| Kept::NeededBy(Box::new(other.clone())));
         }
         let open = |tid: &Tid| self.members.get(tid).is_some_and(|member| member.ctrl().is_none());
         let open: Vec<Tid> = others.into_iter().filter(open).collect();
@@ -319,7 +319,7 @@ impl Fleet {
         let Some(tid) = self.inventory.get(ctrl).map(KernelController::tid) else { return };
         let tid = self.holding(ctrl).into_iter().next().unwrap_or(tid);
         let text = format!(
-            "disconnecting {ctrl} has been hanging in the kernel for {} s; it is waited for, other controllers are not \
+            "disconnecting {ctrl} has been hanging in the kernel for {} s; waiting for it. Other controllers are not \
              affected (the kernel's log may say why)",
             DISCONNECT_DEADLINE.as_secs()
         );
@@ -351,7 +351,7 @@ impl Fleet {
             self.dirty.insert(tid.clone());
             if member.is_news(reason) {
                 let text =
-                    format!("{ctrl} could not be disconnected: {reason}; tried again in {} s", REFUSED_WAIT.as_secs());
+                    format!("{ctrl} could not be disconnected: {reason}; retrying in {} s", REFUSED_WAIT.as_secs());
                 ctx.tell_about(Level::Warning, tid, Some(ctrl), text);
             }
         }

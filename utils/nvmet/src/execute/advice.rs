@@ -22,7 +22,7 @@ pub(super) fn advice(step: &Step, failure: &Failure) -> Option<String> {
         (Step::Make(Item::NullBlk(_)), ENOENT) => {
             "this null_blk cannot be configured; it needs Linux 4.14 and configfs"
         }
-        (Step::Make(_), EEXIST) => "somebody made it in the same moment; run nvmet again",
+        (Step::Make(_), EEXIST) => "another program made it at the same moment; run nvmet again",
         (Step::Remove(_), EBUSY) => "something still links to it or uses it; `nvmet ls` shows what",
         (Step::Set(Item::Host(_), attribute, _), ENOENT | EACCES) if attribute.starts_with("dhchap") => {
             "this kernel's target knows no authentication (CONFIG_NVME_TARGET_AUTH)"

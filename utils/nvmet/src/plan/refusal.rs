@@ -55,14 +55,14 @@ pub enum Refusal {
     },
     /// The RAM disks are not ours.
     #[error(
-        "brd is loaded already, so its RAM disks may hold somebody's data; use storage = \"null_blk\", \
+        "brd is loaded already, so its RAM disks may hold data of another program; use storage = \"null_blk\", \
          or unload it (rmmod brd), or let nvmet overwrite idle ones with use_existing = true in [brd]"
     )]
     ForeignRamDisks,
     /// There are too few RAM disks.
     #[error(
         "{wanted} RAM disks are wanted and brd has {available} to give; `nvmet create -d` (which loses their data) \
-         loads it anew with enough, unless it was loaded by somebody else"
+         loads it again with enough, unless another program loaded it"
     )]
     TooFewRamDisks {
         /// Number of namespaces that need one.
