@@ -32,11 +32,11 @@ complete -c stasadm -n "__fish_stasadm_needs_command" -f -a "hostid" -d 'Set the
 complete -c stasadm -n "__fish_stasadm_needs_command" -f -a "set-symname" -d 'Set the symbolic name, which the host tells to discovery controllers'
 complete -c stasadm -n "__fish_stasadm_needs_command" -f -a "clear-symname" -d 'Remove the symbolic name'
 complete -c stasadm -n "__fish_stasadm_needs_command" -f -a "nbft" -d 'Show the boot table (NBFT)'
-complete -c stasadm -n "__fish_stasadm_using_subcommand hostnqn" -s f -l file -d 'Write the value to FILE, and let the configuration refer to it' -r -F
+complete -c stasadm -n "__fish_stasadm_using_subcommand hostnqn" -s f -l file -d 'Write the value to FILE, and refer to it in sys.conf; by default the value itself is written into sys.conf' -r -F
 complete -c stasadm -n "__fish_stasadm_using_subcommand hostnqn" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c stasadm -n "__fish_stasadm_using_subcommand hostid" -s f -l file -d 'Write the value to FILE, and let the configuration refer to it' -r -F
+complete -c stasadm -n "__fish_stasadm_using_subcommand hostid" -s f -l file -d 'Write the value to FILE, and refer to it in sys.conf; by default the value itself is written into sys.conf' -r -F
 complete -c stasadm -n "__fish_stasadm_using_subcommand hostid" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c stasadm -n "__fish_stasadm_using_subcommand set-symname" -s f -l file -d 'Write the value to FILE, and let the configuration refer to it' -r -F
+complete -c stasadm -n "__fish_stasadm_using_subcommand set-symname" -s f -l file -d 'Write the value to FILE, and refer to it in sys.conf; by default the value itself is written into sys.conf' -r -F
 complete -c stasadm -n "__fish_stasadm_using_subcommand set-symname" -s h -l help -d 'Print help'
 complete -c stasadm -n "__fish_stasadm_using_subcommand clear-symname" -s h -l help -d 'Print help'
 complete -c stasadm -n "__fish_stasadm_using_subcommand nbft" -s p -l path -d 'The table, or a folder with tables' -r -F

@@ -5,8 +5,8 @@ use stas_cli::output::{Listing, OutputArgs};
 
 /// Show what stacd, the connector daemon, keeps connected
 ///
-/// stacd connects the host to the NVMe-oF subsystems that its configuration and the discovery controllers name. This
-/// tool shows which I/O controllers it keeps, the state of their connections, and why one is not connected.
+/// stacd connects the host to the NVMe-oF subsystems that its configuration and the log pages list. This tool shows
+/// these I/O controllers, the state of their connections, and why a controller is not connected.
 #[derive(Debug, Parser)]
 #[command(
     name = "stacctl",

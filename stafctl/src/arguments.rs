@@ -7,7 +7,7 @@ use stas_cli::output::{Listing, OutputArgs};
 /// Show what stafd, the discovery daemon, knows
 ///
 /// stafd finds NVMe-oF discovery controllers, stays connected to them and reads their log pages. This tool shows
-/// which ones it keeps, the state of their connections, and what their log pages say.
+/// these controllers, the state of their connections, and their log pages.
 #[derive(Debug, Parser)]
 #[command(
     name = "stafctl",

@@ -8,8 +8,8 @@ use stas_cli::output::Format;
 
 /// Give this host its NVMe-oF identity, and show what it booted from
 ///
-/// The identity is in sys.conf, or in files that sys.conf names. The daemons read it when they start; a new symbolic
-/// name is also taken at a reload.
+/// The identity is in sys.conf, or in files that sys.conf names. The daemons read it when they start. A reload applies
+/// a new symbolic name and a new key.
 #[derive(Debug, Parser)]
 #[command(
     name = "stasadm",
@@ -38,13 +38,13 @@ pub struct Arguments {
 pub enum Command {
     /// Set the host NQN
     ///
-    /// It is made from the machine ID, else from the UUID in the firmware: the same host always gets the same one.
-    /// A host that has neither gets a random one.
+    /// The NQN is made from the machine ID, else from the UUID in the firmware: the same host always gets the same one.
+    /// A host that has neither gets a random one. The existing NQN is replaced: targets then see another host.
     Hostnqn(Target),
     /// Set the host ID
     ///
-    /// It is the one that the kernel's connections have with the host NQN; without one, the UUID that the host NQN is
-    /// made of; without that, a random one. The kernel takes one host ID for one host NQN.
+    /// The host ID is that of an existing connection with this host NQN. If there is none, it is the UUID in the host
+    /// NQN. If the NQN contains none, it is random. The kernel accepts only one host ID for each host NQN.
     Hostid(Target),
     /// Set the symbolic name, which the host tells to discovery controllers
     SetSymname(Symname),
@@ -52,15 +52,16 @@ pub enum Command {
     ClearSymname,
     /// Show the boot table (NBFT)
     ///
-    /// The firmware of a host that boots over NVMe-oF leaves it. stafd connects the discovery controllers in it. The
-    /// subsystems in it stay connected whatever stacd's configuration says. Only root may read it.
+    /// The firmware of a host that boots over NVMe-oF provides this table. stafd connects the discovery controllers in
+    /// it. The subsystems in it stay connected whatever stacd's configuration says. Root privileges are needed to read
+    /// it.
     Nbft(BootTable),
 }
 
 /// Where the value goes.
 #[derive(Debug, Args)]
 pub struct Target {
-    /// Write the value to FILE, and let the configuration refer to it
+    /// Write the value to FILE, and refer to it in sys.conf; by default the value itself is written into sys.conf
     #[arg(short, long, value_name = "FILE")]
     pub file: Option<PathBuf>,
 }

@@ -64,10 +64,10 @@ pub fn command(about: &About) -> Command {
                 .value_name("FILE")
                 .value_parser(value_parser!(PathBuf))
                 .default_value(about.conf_file)
-                .help("Read the configuration from FILE. If it is missing, the last configuration of this boot applies, or else the defaults"),
+                .help("Read the configuration from FILE. If it is missing or unreadable, the last configuration of this boot applies. If there is none, a missing file means the defaults, and with an unreadable one the daemon does not start"),
         )
         .arg(flag("syslog").short('s').help("Log to the journal instead of stdout (the service does)"))
-        .arg(flag("tron").help("Trace on: log every step, until a reload or the tools' `troff` says otherwise"))
+        .arg(flag("tron").help("Log every step (trace), until the next reload or `troff` of stafctl or stacctl"))
         .arg(
             Arg::new("version")
                 .short('v')

@@ -22,9 +22,9 @@ and in another terminal
 
 /// Simulate an NVMe/TCP discovery controller: zones, events, registrations, and faults on demand.
 ///
-/// The Linux kernel connects to it as to a centralized discovery controller (CDC, TP8010) or a direct one. A TOML file,
-/// or commands while it runs, define what each host sees; a change sends an event to the hosts that it affects. It
-/// needs no privileges and works in any network namespace.
+/// cdcsim is a discovery controller for tests. The Linux kernel connects to it as to a centralized discovery controller
+/// (CDC, TP8010) or a direct one. A TOML file, or commands while it runs, define what each host sees; a change sends an
+/// event to the hosts that it affects. It needs no privileges and works in any network namespace.
 ///
 #[derive(Debug, Parser)]
 #[command(name = "cdcsim", version, arg_required_else_help = true, max_term_width = 100, after_help = EXAMPLES)]

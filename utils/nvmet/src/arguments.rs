@@ -20,10 +20,11 @@ pub struct Cli {
     /// Print the steps as lines for a shell and change nothing
     #[arg(long, global = true)]
     pub dry_run: bool,
-    /// The root of configfs [default: /sys/kernel/config]; an ordinary directory becomes a dry tree, without a kernel
+    /// The root of configfs [default: /sys/kernel/config]; an ordinary directory is used instead of the kernel (for
+    /// tests)
     #[arg(long, global = true, value_name = "DIR")]
     pub configfs: Option<PathBuf>,
-    /// The record of what was created [default: /run/nvmet-stas.json, or DIR/record.json in a dry tree]
+    /// The record of what was created [default: /run/nvmet-stas.json, or DIR/record.json in an ordinary directory DIR]
     #[arg(long, global = true, value_name = "FILE")]
     pub record: Option<PathBuf>,
 }
@@ -31,7 +32,7 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make the target that a TOML file describes, or change it to that
+    /// Create or change the target so that it matches a TOML file
     Create {
         /// The TOML file [default: ./nvmet.conf, or the built-in one of that name]
         #[arg(short, long, value_name = "FILE")]

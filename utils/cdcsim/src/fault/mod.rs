@@ -17,9 +17,9 @@ pub use malformed::Malformation;
 pub enum Fault {
     /// Refuse new TCP connections; those that are there stay
     Refuse,
-    /// Accept connections, and say nothing from some point on
+    /// Accept connections, but stop answering at the given step
     Silent {
-        /// What is never answered
+        /// The first request that is not answered
         #[arg(value_enum)]
         before: Stage,
     },
@@ -42,7 +42,7 @@ pub enum Fault {
         /// Milliseconds
         ms: u64,
     },
-    /// Count up the generation each time that a log page's header is read
+    /// Increment the generation counter (GENCTR) at each read of a log page's header
     Restless,
     /// Claim another number of entries
     Numrec {
