@@ -1,8 +1,8 @@
 //! What the configuration lists: `controller=` and `exclude=`, with their host names resolved.
 //!
 //! A name that no longer resolves keeps its last addresses. When the used address is no longer in the answer, the new
-//! one is added first, and the old one is dropped when the new one is live (design, policy 13). A name server may give
-//! the addresses in another order each time: the used one is kept while it is live.
+//! one is added first, and the old one is dropped when the new one is live. A name server may give the addresses in
+//! another order each time: the used one is kept while it is live.
 
 mod shown;
 

@@ -1,5 +1,4 @@
-//! The order in which one daemon uses the kernel's connect path, and the probe that keeps dead targets off that path
-//! (design, policy 3).
+//! The order in which one daemon uses the kernel's connect path, and the probe that keeps dead targets off that path.
 //!
 //! The fleet enters a controller that is to be connected ([`ConnectQueue::enter`]). The queue probes its portal or queues it,
 //! and says which controller is next ([`ConnectQueue::take_turn`]). A controller that leaves the queue without a connection

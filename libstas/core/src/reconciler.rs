@@ -53,7 +53,7 @@ pub struct Reconciler<P> {
     pub fleet: Fleet,
     /// Tells when the sources are quiet: removals wait for that.
     pub quiet: Quiet,
-    /// Controllers of the saved state. Emptied when the configuration has been read.
+    /// Controllers of the saved state that are neither members nor removed yet.
     pub restored: BTreeSet<Tid>,
     /// Controllers that the saved configuration listed. Emptied when the configuration could be read in full.
     pub was_configured: BTreeSet<Tid>,
@@ -126,8 +126,8 @@ impl<P: Claim> Reconciler<P> {
         self.sources.add_unproved(SourceId::Configured, names);
     }
 
-    /// All listed controllers. A claim that is kept only because of an unreadable configuration line yields to those of
-    /// other sources: its parameters are from an earlier configuration.
+    /// All listed controllers. Leaves out claims that are kept only because of an unreadable configuration line if
+    /// another source lists the controller: their parameters are from an earlier configuration.
     pub fn listed(&self) -> impl Iterator<Item = (&SourceId, &Tid, &P)> {
         let counts = |id: &SourceId, tid: &Tid| {
             *id != SourceId::Configured

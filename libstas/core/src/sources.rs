@@ -1,4 +1,4 @@
-//! Which source lists which controller, and what proves that a controller is no longer listed (design, policy 1).
+//! Which source lists which controller, and what proves that a controller is no longer listed.
 //!
 //! A source is the configuration, a boot table, the log page of one discovery controller, or mDNS. Each source makes
 //! claims: "this controller is to be connected". A claim that the source no longer repeats is not dropped at once:
@@ -19,8 +19,8 @@ use stas_nvme::log_page::Unclear;
 pub const SETTLING: Duration = Duration::from_secs(30);
 /// Such an absence also needs a page that was read at least this long after the connection came up (a settled page).
 pub const SETTLED_READ: Duration = Duration::from_secs(28);
-/// A page that would remove all live controllers of its discovery controller is doubtful and read again after this
-/// time.
+/// A page that lists none of its live controllers any more is doubtful, if there are at least `doubtful_loss` of them.
+/// It is read again after this time.
 pub const DOUBT: Duration = Duration::from_secs(5);
 /// Minimum number of live controllers lost for a page to be doubtful, unless the daemon sets another
 /// ([`Sources::doubting`]).
@@ -52,7 +52,7 @@ enum Knowledge {
     Stale,
     /// It was read on the connection that has been up since that time.
     Fresh(Time),
-    /// The list is complete: the administrator wrote it.
+    /// The list is complete: the absence of anything else is proved (all sources except log pages).
     Final,
     /// The source was removed, because it aged out or by decision.
     Gone { aged_out: bool },
@@ -63,7 +63,7 @@ struct Claim<P> {
     payload: P,
     /// True if the newest list of the source contains it.
     listed: bool,
-    /// Identifies the connection on which it was last listed; `None`: before this run.
+    /// The connection on which it was last listed; `None`: before this run, or the source is no log page.
     listed_on: Option<Time>,
 }
 
@@ -91,7 +91,7 @@ struct Source<P> {
     read: Option<Time>,
     /// When a settled page was last requested.
     asked: Option<Time>,
-    /// The entries of the newest page that yield no controller.
+    /// The unclear entries of the newest page: those that yield no controller.
     blur: UnclearEntries,
 }
 
@@ -319,7 +319,7 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.verdict_of(tid, now, live, |_| true)
     }
 
-    /// [`Sources::verdict`], of the sources for which `counts` is true.
+    /// Like [`Sources::verdict`], but considers only the sources for which `counts` is true.
     #[must_use]
     pub fn verdict_of(&self, tid: &Tid, now: Time, live: bool, counts: impl Fn(&SourceId) -> bool) -> Verdict {
         let mut verdict = Verdict::Disproved;
@@ -428,8 +428,8 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.settled_of_all = wanted;
     }
 
-    /// True when the list of every source is current, and every page was read after its connection had settled
-    /// ([`Sources::want_settled_pages_of_all`]).
+    /// True when the list of every source is complete or current, and every log page is settled, not doubtful, and has
+    /// no new damaged entries ([`Sources::want_settled_pages_of_all`]).
     #[must_use]
     pub fn all_settled(&self, now: Time) -> bool {
         self.sources.values().all(|source| match source.knowledge {

@@ -1,4 +1,4 @@
-//! Reads the configuration files, and handles missing and unreadable ones (design, policies 10 and 13).
+//! Reads the configuration files, and handles missing and unreadable ones.
 //!
 //! | file | at start | at a reload |
 //! |---|---|---|

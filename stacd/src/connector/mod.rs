@@ -1,8 +1,9 @@
 //! The core of stacd: decides which I/O controllers are to be connected.
 //!
 //! stafd's log pages and the configuration are sources ([`libstas::core::sources`]) that list I/O controllers. The
-//! fleet ([`libstas::core::fleet`]) connects and removes them. An I/O controller is removed only when every source that
-//! listed it has proved that it no longer does, and its storage is not in use.
+//! fleet ([`libstas::core::fleet`]) connects and removes them. An I/O controller is removed when it is excluded, or
+//! when every source that listed it has proved that it no longer does. The last path to storage in use is then kept,
+//! unless `exclude=` matches it or `in-use=disconnect` is set.
 
 mod audit;
 mod booted;
@@ -182,7 +183,7 @@ impl Connector {
                 ),
                 Named::Before => discovered(self.as_secure_as_before(tid, parameters()), None),
             };
-            // One source above announced ones is enough for the right to claim a connection.
+            // If any source other than an announced discovery controller lists it, it may adopt a connection.
             let want = Want { announced_only, ..want };
             want.add_to(&mut wanted, tid.clone());
         }
@@ -279,7 +280,7 @@ impl Connector {
     }
 
     /// Removes excluded controllers at once. Removes disproved ones when stafd has reported, the sources are quiet and
-    /// their replacements are connected. This is also true for controllers of the saved state that are not members yet.
+    /// their replacements are connected. Does the same for controllers of the saved state that are not members yet.
     fn remove(&mut self, ctx: &mut Context<'_>, mut excluded: Excluded) {
         let (fleet, booted) = (&self.reconciler.fleet, &self.booted);
         excluded.retain(|tid, _| fleet.has(tid));

@@ -1,4 +1,4 @@
-//! stafd's reports. A missing report means nothing (design, policies 1 and 7).
+//! stafd's reports. A missing report proves nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,7 +14,7 @@ use libstas::nvme::security::Requirement;
 use super::newcomers::{PATIENCE, Replacements};
 use super::{Connector, Context, DcPage, Effect, FetchError, Named, PageState, RemovedDc, StafdView, renamed};
 
-/// A stafd that has just appeared is asked again if its first answer takes longer than this.
+/// Shortest wait before a failed fetch is repeated.
 const FETCH_AGAIN: Duration = Duration::from_secs(1);
 
 /// What stafd said about a discovery controller.
@@ -29,7 +29,7 @@ struct Stated {
 pub(super) struct Stafd {
     /// The unique name of stafd on the bus, and since when it has it.
     owner: Option<(String, Time)>,
-    /// The full fetch under way, and whether another is owed.
+    /// The full fetch in flight, and whether another one is pending.
     all: Option<OpId>,
     all_owed: bool,
     /// A full fetch has succeeded since this owner appeared.
@@ -38,7 +38,7 @@ pub(super) struct Stafd {
     complete: bool,
     /// After a start, removals wait for the first report until this time.
     report_awaited_until: Option<Time>,
-    /// Fetches of single pages under way, and those owed.
+    /// Fetches of single pages in flight, and those pending.
     pages: BTreeMap<OpId, (Tid, bool)>,
     pages_owed: BTreeMap<Tid, bool>,
     /// For each applied page: the newest operation at that time. The answer to an older operation may be stale.
@@ -62,7 +62,8 @@ impl Stafd {
         self.stated.get(dc).is_none_or(|stated| stated.announced_only)
     }
 
-    /// stacd starts. stafd may be starting as well: what it lists may replace what the configuration no longer lists.
+    /// Makes removals wait (at most [`PATIENCE`]) for the first report of stafd: controllers that it lists may replace
+    /// those that were removed from the configuration.
     pub(super) fn await_report(&mut self, now: Time) {
         self.report_awaited_until = Some(now + PATIENCE);
     }
@@ -109,7 +110,7 @@ impl Connector {
         self.fetch_all(ctx);
     }
 
-    /// Requests everything from stafd. At most one fetch is under way and one more owed.
+    /// Requests everything from stafd. At most one fetch is in flight and one more pending.
     pub(super) fn fetch_all(&mut self, ctx: &mut Context<'_>) {
         if self.stafd.owner.is_none() {
             return;
@@ -363,9 +364,8 @@ fn demands_encryption(named: &Named) -> bool {
     matches!(named, Named::Entry(entry) if Requirement::of(entry).is_some())
 }
 
-/// The host NQNs under which stafd no longer lists any discovery controller, each with the one that has taken its place: one
-/// of the removed discovery controllers is listed under that. What stafd found as another host proves nothing now, also
-/// where the present one is not shown the way there.
+/// Maps each former host NQN of stafd to the present one. A host NQN is former if stafd lists no discovery controller
+/// with it any more, but lists a removed one with another host NQN. Pages read with a former host NQN prove no absence.
 fn former_host_nqns(listed: &BTreeSet<Tid>, removed: &[RemovedDc]) -> BTreeMap<String, String> {
     let present: BTreeSet<&str> = listed.iter().map(|dc| dc.host_nqn.as_str()).collect();
     let former = removed.iter().map(|removed| &removed.dc).filter(|dc| !present.contains(dc.host_nqn.as_str()));

@@ -25,7 +25,7 @@ use super::anteroom::AdmissionQueue;
 /// Maximum number of services: ten times what a large installation announces, and few enough to try them all within a
 /// minute.
 pub(super) const SERVICES: usize = 256;
-/// Maximum number of places of services. Each is a controller to be tried.
+/// Maximum number of announced endpoints (address and interface) of all services. Each yields one controller.
 const PLACES: usize = 512;
 /// Maximum number of discovery controllers, including those that are no longer announced.
 const KEPT: usize = 1024;
@@ -121,8 +121,9 @@ impl InUse {
         spots.iter().any(|spot| self.addresses.contains(&spot.address.to_canonical()))
     }
 
-    /// True if a service may be evicted. A service with precedence evicts any other one without it. Another service
-    /// evicts only one whose controllers have all failed, and only if it was not evicted before itself.
+    /// True if a service may be evicted. A service with precedence evicts any service without precedence, unless one of
+    /// its controllers is being connected. A service without precedence evicts only a service whose controllers have
+    /// all failed, and only if it was not evicted before itself.
     fn may_be_evicted(&self, service: &Service, for_one_that_comes_first: bool, was_evicted: bool) -> bool {
         if service.tids.iter().any(|tid| self.connecting.contains(tid)) {
             return false;
@@ -161,7 +162,7 @@ pub(super) struct Announced {
     began: Option<Time>,
     /// When the first snapshot of the kernel's controllers was taken.
     first_snapshot: Option<Time>,
-    /// Evicted services. They are not admitted again until all others were tried.
+    /// Evicted services. Until [`TRY_AGAIN`] has passed they evict no other service, unless they have precedence.
     tried: BTreeSet<u64>,
     /// True if the services, or the input needed to derive controllers, have changed.
     changed: bool,
@@ -216,8 +217,9 @@ impl Announced {
         self.grace = Some(now + HEARD_AGAIN);
     }
 
-    /// The host was suspended, or stafd was stopped for a while: no announcements were received in that time. The time
-    /// of absence includes it, but absent controllers get the time to be received first.
+    /// The host was suspended, or stafd was stopped for a while: no announcements were received in that time. This time
+    /// counts as absence. But no absent controller is removed for the next [`HEARD_AGAIN`], so that it can be received
+    /// again.
     pub(super) fn woke(&mut self, now: Time) {
         if self.began.is_some() {
             self.woken = Some(now + HEARD_AGAIN);
@@ -586,8 +588,8 @@ impl Announced {
         [self.let_in, self.retry].into_iter().flatten().any(|at| at <= now)
     }
 
-    /// Admits queued services. Returns true when the browser must query all services again: some did not fit into the
-    /// queue, or all have been tried.
+    /// Admits queued services. Returns true when the browser must query all services again: queued services were
+    /// dropped because the queue was full, or [`TRY_AGAIN`] has passed.
     pub(super) fn let_in(&mut self, now: Time, in_use: &InUse) -> bool {
         let is_due = |moment: &mut Option<Time>| moment.take_if(|at| *at <= now).is_some();
         let (retry, let_in) = (is_due(&mut self.retry), is_due(&mut self.let_in));

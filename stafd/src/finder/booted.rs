@@ -3,7 +3,7 @@
 //! A record identifies the interface by its hardware address. The interface may come up later than stafd or get another
 //! name, and a bridge or a VLAN on it has the same address. So the record is kept, and the interface is determined
 //! again after each change of the interfaces. If the result changes, the new interface is added first, and the old one
-//! is dropped when the new one is live (design, policy 13). An interface that is missing at the moment changes nothing.
+//! is dropped when the new one is live. An interface that is missing at the moment changes nothing.
 //!
 //! The firmware writes its tables once, before the system starts. A record that is missing now belongs to a table that
 //! could not be read.

@@ -2,7 +2,8 @@
 //!
 //! Sources list discovery controllers ([`libstas::core::sources`]); the fleet connects them ([`libstas::core::fleet`]).
 //! The finder reads their log pages (`reading`), makes referrals a source, and publishes everything on D-Bus. A
-//! discovery controller is removed only when every source that listed it has proved that it no longer does.
+//! discovery controller is removed when it is excluded, when it was neither announced nor connected for too long, or
+//! when every source that listed it has proved that it no longer does.
 
 mod announced;
 mod announcing;
@@ -39,8 +40,8 @@ pub use saved::{Saved, SavedDc};
 use wire::Context;
 pub use wire::{DcView, Effect, Event, NotRegistered, RefreshError, RegisterError, RegisterRequest, Removed, Settings};
 
-/// The number of lost live discovery controllers that makes a page doubtful if all its referrals are lost: all storage
-/// behind a page may depend on one referral.
+/// A page that loses all its live referrals is doubtful even if there was only one: all storage behind a page may
+/// depend on one referral.
 const DOUBTFUL_LOSS: usize = 1;
 /// Maximum number of removed discovery controllers remembered.
 const REMOVED_KEPT: usize = 1024;
@@ -179,7 +180,7 @@ impl Finder {
                 want.add_to(&mut meant, tid);
             }
         }
-        // The controller that led to it aged out before this run.
+        // Saved controllers whose referring controller aged out before this run stay wanted.
         let has_aged_out = |(id, _): (&SourceId, _)| self.reconciler.sources.has_aged_out(id);
         let spared =
             self.reconciler.restored.iter().filter(|tid| self.reconciler.sources.claims_on(tid).any(has_aged_out));
@@ -229,8 +230,8 @@ impl Finder {
         }
     }
 
-    /// Controllers known from announcements are saved separately; if they had also been configured, that would have
-    /// been saved.
+    /// Keeps controllers of the saved state that an unreadable configuration may list. Leaves out those known from
+    /// announcements: had they been configured, that would have been saved.
     fn keep_what_may_be_meant(&mut self) {
         let Some(settings) = &self.settings else { return };
         let (whole, parameters) = (!settings.conf.controller_lost, &settings.conf.parameters);
@@ -282,7 +283,7 @@ impl Finder {
         let is_of_use = |tid: &Tid| {
             self.reconciler.fleet.has(tid) || self.reconciler.sources.has_aged_out(&SourceId::Page(tid.clone()))
         };
-        // Before the interfaces are known, boot tables list more than they mean.
+        // While the interfaces are unknown, a boot table record is matched to every interface that it may mean.
         let is_rooted = |tid: &Tid| !self.reconciler.fleet.links().0.is_empty() && reach.rooted.contains(tid);
         self.aged_out.retain(|tid| !is_rooted(tid) && is_of_use(tid));
         for (tid, reason) in going {

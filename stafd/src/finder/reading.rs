@@ -1,4 +1,4 @@
-//! Reading log pages: at most one read in flight for each discovery controller, and one more owed (design, policy 6).
+//! Reading log pages: at most one read in flight for each discovery controller, and one more pending.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -1,8 +1,8 @@
 //! The history of everything that each daemon was told, from which the judge decides on its own whether a removal is
 //! proved.
 //!
-//! The cores reduce their input to states. The judge keeps every reported page and searches this history for a proof
-//! (design, policy 1). A core must never remove a connection without a proof that the judge finds too.
+//! The cores reduce their input to states. The judge keeps every reported page and searches this history for a proof. A
+//! core must never remove a connection without a proof that the judge finds too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -14,14 +14,14 @@ use crate::announced::Announced;
 use crate::files::{Portal, StacFile, StafFile};
 use crate::names::{Daemon, Target, short};
 
-/// Absence from a page counts after this time, for controllers listed only on an earlier connection (design, policy 1).
+/// Absence from a page counts after this time, for controllers listed only on an earlier connection.
 const SETTLING: Duration = Duration::from_secs(30);
-/// The page must have been read at least this long after the connection came up (design, policy 1).
+/// A page that was read at least this long after the connection came up is settled (doc/architecture.md).
 const LATE_READ: Duration = Duration::from_secs(28);
-/// A doubtful page is read again after this time (design, policy 1).
+/// A doubtful page is read again after this time.
 const DOUBT: Duration = Duration::from_secs(5);
 
-/// Removals wait until no source has changed for this long (design, policy 1).
+/// Removals wait until no source has changed for this long.
 const QUIET: Duration = Duration::from_millis(500);
 /// The daemon waits for quiet at most 5 s after the first change. After this long without any change, that limit has not
 /// begun: the next removal must wait for the whole [`QUIET`].
@@ -62,7 +62,8 @@ pub(crate) struct PageReport {
     pub(crate) protected: BTreeSet<Tid>,
     /// True if it was read again because the page before was doubtful.
     pub(crate) confirmed: bool,
-    /// True if it loses two or more live controllers, and lists no live one.
+    /// For stacd: true if it lists no live controller and loses two or more, or if it continues such a page on the same
+    /// connection. Always false for stafd.
     pub(crate) doubtful: bool,
 }
 
@@ -83,7 +84,7 @@ pub(crate) struct Told {
     gone: BTreeMap<Tid, Gone>,
     /// When the daemon last saw a controller that was not live; kept for controllers that an aged-out one had listed.
     down: BTreeMap<Tid, Time>,
-    /// The present life of the daemon.
+    /// The present run of the daemon.
     pub(crate) life: u32,
     /// When the daemon last ended.
     ended: Time,
@@ -203,6 +204,9 @@ impl Told {
         self.pages.keys().any(|dc| self.may_mean(dc, tid, now, By::Daemon))
     }
 
+    /// True while the absence of `tid` from the pages of `dc` is not proved: no page after the last one that lists it
+    /// was read on the same connection or is settled (and read again, if it was doubtful), and `dc` was not removed
+    /// since.
     fn may_mean(&self, dc: &Tid, tid: &Tid, now: Time, by: By) -> bool {
         let page_reports = self.pages.get(dc).map(Vec::as_slice).unwrap_or_default();
         let Some(last) = page_reports.iter().rposition(|page_report| page_report.lists(tid)) else { return false };
@@ -231,7 +235,7 @@ impl Told {
                 By::Kernel => on.since,
                 By::Daemon => page_report.since.map_or(on.since, |since| since.max(on.since)),
             };
-            // A daemon must request a late page: that it has none is no excuse.
+            // For the daemon's own view the time of the read does not count: it must request a settled page itself.
             let is_late = matches!(by, By::Daemon) || since + LATE_READ <= page_report.read;
             let settled = is_late && since + SETTLING <= page_report.until.unwrap_or(now);
             let read_again = || after.iter().any(|first| first.at + DOUBT <= page_report.at);
@@ -316,7 +320,7 @@ pub(crate) struct Judge {
     pub(crate) announced: Announced,
     /// The discovery controllers of the boot table.
     pub(crate) booted: BTreeSet<Tid>,
-    /// Until this time stafd has good reasons to be late.
+    /// Until this time stafd need not have removed absent controllers.
     pub(crate) excused: Time,
     /// Everything that stafd was told.
     pub(crate) staf: Told,

@@ -13,7 +13,7 @@ use crate::sabotage::Bug;
 use crate::world::World;
 
 /// After the last fault the expected final state must be reached within this time, plus ten times the longest time for
-/// which a target has blocked the connect path (design, policy 3).
+/// which a target has blocked the connect path.
 const SETTLES_WITHIN: Duration = Duration::from_secs(240);
 /// The final state must last for this time: longer than any period of the cores.
 const STAYS_FOR: Duration = Duration::from_secs(75);

@@ -32,6 +32,6 @@ def play():
 
 
 def settle():
-    """Waits until the DC has been connected for 30 s: then its page proves an absence at once (policy 1)."""
+    """Waits until the DC has been connected for 30 s: then its page proves an absence at once."""
     born = time.monotonic()
     wait_until(lambda: time.monotonic() - born > 31, 40, "half a minute of a settled DC", poll=0.5)

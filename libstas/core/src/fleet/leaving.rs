@@ -27,7 +27,7 @@ const REFUSED_WAIT: Duration = Duration::from_secs(2);
 /// Whether other wanted members use a connection or need it.
 #[derive(Debug, PartialEq, Eq)]
 enum Others {
-    /// No other member uses it.
+    /// No other member uses or needs it.
     None,
     /// Another member holds it too.
     HoldIt,
@@ -111,9 +111,10 @@ impl Fleet {
         }
     }
 
-    /// Takes back the exclusion of a member whose connection no exclusion matches, and restores what was decided before:
-    /// a removal goes on; a member that was wanted waits until its daemon wants it again. Returns false if nothing was
-    /// decided before, or if an exclusion still matches the member itself: then [`Fleet::let_go`] must follow.
+    /// Takes back the exclusion of a member whose connection no exclusion matches, and restores what was decided
+    /// before. Returns true if it was restored: a removal continues, a wanted member waits for [`Fleet::want`]. Returns
+    /// false if there is nothing to restore, or if an exclusion still matches the member: the caller then calls
+    /// [`Fleet::let_go`].
     fn take_exclusion_back(&mut self, ctx: &mut Context<'_>, tid: &Tid) -> bool {
         let Some(member) = self.members.get_mut(tid) else { return false };
         match &member.before_exclusion {

@@ -144,7 +144,7 @@ impl Fleet {
             ctx.host(HostEffect::Save);
         }
         let member = self.members.entry(tid.clone()).or_insert_with(|| Controller::new(want.clone()));
-        // A change of `announced_only` alone does not affect an existing connection.
+        // A change of `announced_only` alone does not restart a controller that was given up.
         let changed = Want { announced_only: want.announced_only, ..member.want.clone() } != want;
         let tried_otherwise = member.want.parameters != want.parameters && matches!(member.life, Life::Waiting(_));
         member.want = want;
@@ -325,7 +325,7 @@ impl Fleet {
         self.members.contains_key(tid)
     }
 
-    /// The members that hold a connection, the owner first.
+    /// The members that hold a connection, the one of the smallest rank first.
     #[must_use]
     pub fn holders(&self, ctrl: CtrlRef) -> Vec<&Tid> {
         let mut holders: Vec<_> = self.members.iter().filter(|(_, member)| member.ctrl() == Some(ctrl)).collect();
@@ -397,7 +397,7 @@ impl Fleet {
     }
 
     /// The kernel connection that serves a TID and may be adopted: if possible, the one that it had before a restart.
-    /// With another one, that connection would be ours, and no controller would use it.
+    /// Otherwise that connection would stay ours without a member that uses it.
     fn serving(&self, tid: &Tid) -> Option<CtrlRef> {
         let leaving: BTreeSet<CtrlRef> = self.disconnecting.values().copied().collect();
         let usable = || self.inventory.iter().filter(|ctrl| !leaving.contains(&ctrl.ctrl) && self.is_usable(ctrl));

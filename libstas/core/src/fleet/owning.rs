@@ -51,8 +51,7 @@ impl Fleet {
         }
     }
 
-    /// At the first snapshot, finds the connections of the controllers that an earlier version saved, and forgets saved
-    /// connections that no longer exist.
+    /// At the first snapshot, makes the connections ours that serve the controllers which an earlier version saved.
     pub(super) fn find_saved_connections(&mut self) {
         let discovery = self.kind == Kind::Discovery;
         for tid in std::mem::take(&mut self.ours_by_name) {
@@ -70,7 +69,7 @@ impl Fleet {
         }
     }
 
-    /// Forgets connections that no longer exist.
+    /// Removes connections that no longer exist from `ours`.
     pub(super) fn forget_what_is_gone(&mut self) {
         self.ours.retain(|ctrl, _| self.inventory.get(*ctrl).is_some());
     }
@@ -204,7 +203,7 @@ impl Fleet {
     }
 
     /// Removes a connection that no member holds (audit scope): creates a member for exactly that connection and
-    /// removes it. Another member with the same identity is removed first.
+    /// removes it. Does nothing while another member has the same identity; the next audit tries again.
     pub fn remove_foreign(
         &mut self,
         ctx: &mut Context<'_>,
@@ -243,9 +242,9 @@ impl Fleet {
         std::mem::take(&mut self.reports)
     }
 
-    /// Stops using connections that match an exclusion although they serve a controller that is not excluded: ours are
-    /// disconnected, others are no longer used. The controller gets another connection. `is_booted` says whether a boot
-    /// table lists a controller.
+    /// Stops using connections that match an exclusion although they serve a controller that is not excluded: they are
+    /// disconnected if [`decide`] allows it, otherwise no longer used. The controller gets another connection.
+    /// `is_booted` says whether a boot table lists a controller.
     pub fn end_excluded(&mut self, ctx: &mut Context<'_>, is_booted: impl Fn(&Tid) -> bool) -> Vec<Report> {
         let held: BTreeSet<CtrlRef> =
             self.members.values().filter(|member| member.is_wanted()).filter_map(Controller::ctrl).collect();

@@ -1,4 +1,4 @@
-//! When to take a snapshot of sysfs, and what a snapshot means for the members (design, policy 5).
+//! When to take a snapshot of sysfs, and what a snapshot means for the members.
 
 use std::time::Duration;
 

@@ -24,7 +24,7 @@ pub enum Status {
     Waiting,
     /// Given up: not retried until something changes.
     GivenUp,
-    /// No longer wanted, but kept because of storage in use.
+    /// No longer wanted, but kept; [`MemberView::reason`] says why.
     Kept,
     /// No longer wanted, being disconnected.
     RemovalState,
@@ -70,7 +70,7 @@ pub struct MemberView<'a> {
     pub parameters: &'a Parameters,
     /// True when changed parameters apply at its next connect.
     pub pending: bool,
-    /// If several members share one device: the member that owns it, `None` for the owner itself.
+    /// If several members share one device: the member of the smallest rank; `None` for that member itself.
     pub alias_of: Option<&'a Tid>,
 }
 
