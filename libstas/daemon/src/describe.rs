@@ -92,13 +92,16 @@ pub fn summary<'a>(members: impl IntoIterator<Item = MemberView<'a>>, what: &str
 }
 
 fn next_attempt(status: Status, wait: Option<Duration>) -> Option<String> {
+    let planned = wait.map(|wait| format!("in {}", seconds(wait)));
     match status {
-        Status::Waiting | Status::Unresolved => {
-            Some(wait.map_or_else(|| "soon".to_owned(), |wait| format!("in {}", seconds(wait))))
-        }
+        // No time is planned if its configuration or its log page forbids to connect it.
+        Status::Waiting => planned.or_else(|| Some("not before its configuration or its log page changes".to_owned())),
+        Status::Unresolved => planned.or_else(|| Some("soon".to_owned())),
         Status::Queued | Status::Connecting => Some("now".to_owned()),
-        Status::Excluded => Some("none before its configuration changes".to_owned()),
-        Status::GivenUp => Some("none before its configuration or its log page changes".to_owned()),
+        Status::Excluded => Some("not before its configuration changes".to_owned()),
+        Status::GivenUp => {
+            Some("not before its configuration or its log page changes, a reload, or a network change".to_owned())
+        }
         Status::Connected | Status::Reconnecting | Status::Kept | Status::RemovalState => None,
     }
 }
@@ -240,11 +243,15 @@ mod tests {
             (Status::Reconnecting, "reconnecting", None),
             (Status::Connecting, "connecting", Some("now")),
             (Status::Queued, "queued", Some("now")),
-            (Status::Waiting, "waiting", Some("soon")),
-            (Status::GivenUp, "given up", Some("none before its configuration or its log page changes")),
+            (Status::Waiting, "waiting", Some("not before its configuration or its log page changes")),
+            (
+                Status::GivenUp,
+                "given up",
+                Some("not before its configuration or its log page changes, a reload, or a network change"),
+            ),
             (Status::Kept, "kept", None),
             (Status::RemovalState, "leaving", None),
-            (Status::Excluded, "excluded", Some("none before its configuration changes")),
+            (Status::Excluded, "excluded", Some("not before its configuration changes")),
             (Status::Unresolved, "unresolved", Some("soon")),
         ] {
             let dict = detailed(&view(&tid, &parameters, status), Time::default(), None);

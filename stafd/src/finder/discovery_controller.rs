@@ -65,7 +65,7 @@ pub(super) struct DiscoveryController {
     pub(super) reading: Option<Reading>,
     /// Reads whose device is gone or whose connection was replaced: their answers come late.
     pub(super) late: BTreeSet<OpId>,
-    /// True if one more read is owed.
+    /// True if one more read is pending.
     pub(super) owed: bool,
     /// D-Bus callers that wait for the read under way.
     pub(super) waiting: Vec<u64>,

@@ -22,7 +22,7 @@ impl Finder {
         self.read_next(ctx, tid);
     }
 
-    /// Starts the next read, if one is owed and none is under way. A hanging read of the same device blocks it.
+    /// Starts the next read, if one is pending and none is in flight. A hanging read of the same device blocks it.
     fn read_next(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let pleo_wanted = self.settings.as_ref().is_some_and(|settings| settings.conf.pleo);
         let Some(dc) = self.dcs.get_mut(tid) else { return };

@@ -158,7 +158,10 @@ impl Fleet {
                 let reason = NotConnected::Failed(error.clone());
                 member.give_up(reason.clone());
                 if member.is_news(&reason) {
-                    let text = format!("cannot be connected: {reason}; no retry before its configuration changes");
+                    let text = format!(
+                        "cannot be connected: {reason}; not retried before its configuration or its log page changes, a \
+                         reload, or a network change"
+                    );
                     ctx.tell_about(Level::Error, &tid, None, text);
                 }
             }

@@ -27,7 +27,7 @@ const OVERRUN_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// A snapshot that takes longer than this is logged.
 const LOOK_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Snapshots under way and owed.
+/// Snapshots in flight and pending.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Snapshots {
     op: Option<OpId>,
@@ -40,7 +40,7 @@ pub(super) struct Snapshots {
 }
 
 impl Fleet {
-    /// Requests a snapshot. At most one is under way and one more owed.
+    /// Requests a snapshot. At most one is in flight and one more pending.
     pub(super) fn request_snapshot(&mut self, ctx: &mut Context<'_>) {
         if self.snapshots.op.is_some() {
             self.snapshots.owed = true;
