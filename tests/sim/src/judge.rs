@@ -126,9 +126,7 @@ impl Told {
 
     pub(crate) fn give_up(&mut self, dc: &Tid, now: Time, aged_out: bool) {
         self.mark_stale(dc, now);
-        let lists_any = |page_report: &&PageReport| !page_report.names.is_empty() || !page_report.protected.is_empty();
-        let mut listing = self.pages.get(dc).into_iter().flatten().rev().filter(lists_any);
-        let last = listing.next().map(|page_report| page_report.at);
+        let last = self.last_listing(dc);
         match self.gone.get_mut(dc) {
             // What its removal proved remains proved until it lists something again.
             Some(gone) if (gone.aged_out == aged_out || !gone.aged_out) && Some(gone.at) >= last => {
@@ -136,6 +134,13 @@ impl Told {
             }
             _ => drop(self.gone.insert(dc.clone(), Gone { at: now, aged_out, aged_out_later: false })),
         }
+    }
+
+    /// When the last page of a discovery controller that lists anything was reported.
+    fn last_listing(&self, dc: &Tid) -> Option<Time> {
+        let lists_any = |page_report: &&PageReport| !page_report.names.is_empty() || !page_report.protected.is_empty();
+        let mut listing = self.pages.get(dc).into_iter().flatten().rev().filter(lists_any);
+        listing.next().map(|page_report| page_report.at)
     }
 
     /// Controllers listed by a discovery controller that aged out: their removal depends on whether they are live.
@@ -258,10 +263,12 @@ impl Told {
         now < at + QUIET && !self.pages.values().flatten().any(disturbed)
     }
 
-    /// The discovery controllers whose pages count: those with `another_source`, those that aged out, and all targets
-    /// of their referrals. Controllers that only list each other do not count.
+    /// The discovery controllers whose pages count: those with `another_source`, those that aged out and have listed
+    /// nothing since, and all targets of their referrals. Controllers that only list each other do not count.
     fn reached(&self, now: Time, another_source: impl Fn(&Tid) -> bool) -> BTreeSet<&Tid> {
-        let aged_out = |dc: &Tid| self.gone.get(dc).is_some_and(|gone| gone.aged_out);
+        let aged_out = |dc: &Tid| {
+            self.gone.get(dc).is_some_and(|gone| gone.aged_out && Some(gone.at) >= self.last_listing(dc))
+        };
         let (mut edge, mut left): (Vec<&Tid>, Vec<&Tid>) =
             self.pages.keys().partition(|dc| another_source(dc) || aged_out(dc));
         let mut reached: BTreeSet<&Tid> = edge.iter().copied().collect();

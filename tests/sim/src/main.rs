@@ -53,11 +53,12 @@ fn play_many(first: u64, count: u64) -> ExitCode {
         count,
         |progress| {
             let seconds = begin.elapsed().as_secs_f64();
+            let failed: Vec<String> = progress.failed.keys().take(20).map(u64::to_string).collect();
             println!(
                 "{} of {count} seeds, {} failed{}; {:.0} seeds a minute, the slowest settled after {:.0} s",
                 progress.played,
                 progress.failed.len(),
-                progress.failed.keys().next().map(|seed| format!(" (seed {seed})")).unwrap_or_default(),
+                if failed.is_empty() { String::new() } else { format!(" (seeds {})", failed.join(", ")) },
                 60.0 * progress.played as f64 / seconds.max(0.001),
                 progress.slowest.0.as_secs_f64(),
             );
