@@ -206,11 +206,20 @@ impl World {
             if self.excluded_ioc(known.target, subsystem, known.via) {
                 return Some((Invariant::Excluded, format!("{name} is excluded and connected")));
             }
+            if self.is_excluded_by_iface_alone(known) {
+                continue;
+            }
             if !is_of(&self.meant_iocs(kept), known) && !self.may_stay(known) {
                 return Some((Invariant::Known, format!("{name} is connected, and nobody wants it")));
             }
         }
         None
+    }
+
+    /// True for a connection that is not bound to an interface, of a controller that exclude= with an interface excludes:
+    /// the exclusion does not match the connection itself.
+    fn is_excluded_by_iface_alone(&self, known: &Controller) -> bool {
+        known.via.is_none() && may_serve(known).iter().any(|tid| self.judge.excludes(Daemon::Stacd, tid))
     }
 
     /// True if an I/O controller may be kept although no source lists it.

@@ -60,6 +60,8 @@ pub(crate) struct PageReport {
     pub(crate) names: BTreeSet<Tid>,
     /// Controllers of earlier pages that it may mean by an entry that yields no controller.
     pub(crate) protected: BTreeSet<Tid>,
+    /// If it has entries without a usable NQN: the controllers that it lists at their addresses by entries of their own.
+    pub(crate) beside: Option<BTreeSet<Tid>>,
     /// True if it was read again because the page before was doubtful.
     pub(crate) confirmed: bool,
     /// For stacd: true if it lists no live controller and loses two or more, or if it continues such a page on the same
@@ -176,6 +178,13 @@ impl Told {
         named.filter(|tid| is_meant(tid)).cloned().collect()
     }
 
+    /// True if a controller had an entry of its own beside an entry without a usable NQN, and pages of that discovery
+    /// controller have had such an entry since: that entry does not mean it.
+    pub(crate) fn was_listed_beside(&self, dc: &Tid, tid: &Tid) -> bool {
+        let page_reports = self.pages.get(dc).into_iter().flatten().rev();
+        page_reports.map_while(|page_report| page_report.beside.as_ref()).any(|beside| beside.contains(tid))
+    }
+
     /// All controllers that any page has ever listed.
     pub(crate) fn ever_listed(&self) -> impl Iterator<Item = &Tid> {
         self.ever.keys()
@@ -266,9 +275,8 @@ impl Told {
     /// The discovery controllers whose pages count: those with `another_source`, those that aged out and have listed
     /// nothing since, and all targets of their referrals. Controllers that only list each other do not count.
     fn reached(&self, now: Time, another_source: impl Fn(&Tid) -> bool) -> BTreeSet<&Tid> {
-        let aged_out = |dc: &Tid| {
-            self.gone.get(dc).is_some_and(|gone| gone.aged_out && Some(gone.at) >= self.last_listing(dc))
-        };
+        let aged_out =
+            |dc: &Tid| self.gone.get(dc).is_some_and(|gone| gone.aged_out && Some(gone.at) >= self.last_listing(dc));
         let (mut edge, mut left): (Vec<&Tid>, Vec<&Tid>) =
             self.pages.keys().partition(|dc| another_source(dc) || aged_out(dc));
         let mut reached: BTreeSet<&Tid> = edge.iter().copied().collect();

@@ -215,6 +215,7 @@ impl World {
                     until: None,
                     names,
                     protected: BTreeSet::new(),
+                    beside: None,
                     confirmed: false,
                     doubtful: false,
                 };
@@ -318,9 +319,16 @@ impl World {
         // An entry without a usable NQN may mean every controller at its address.
         let may_mean = |entry: &Entry, tid: &Tid| match Subsystem::of(&entry.subnqn) {
             Some(_) => entry.subnqn == tid.subsysnqn,
-            None => entry.traddr == tid.traddr,
+            None => entry.traddr == tid.traddr && !self.judge.stac.was_listed_beside(&page.dc, tid),
         };
         let blurred: Vec<&Entry> = page.entries.iter().filter(is_blurred).collect();
+        let nameless: BTreeSet<&str> = blurred
+            .iter()
+            .filter(|entry| Subsystem::of(&entry.subnqn).is_none())
+            .map(|entry| entry.traddr.as_str())
+            .collect();
+        let is_beside = |tid: &&Tid| nameless.contains(tid.traddr.as_str());
+        let beside = (!nameless.is_empty()).then(|| names.iter().filter(is_beside).cloned().collect());
         let protected = self.judge.stac.named_before(&page.dc, |tid| blurred.iter().any(|entry| may_mean(entry, tid)));
         let claims = self.judge.stac.claims(&page.dc, now);
         let all_live: BTreeSet<&Tid> = claims.union(&names).filter(|tid| live.contains(*tid)).collect();
@@ -345,6 +353,7 @@ impl World {
             until: None,
             names,
             protected,
+            beside,
             confirmed,
             doubtful,
         };
