@@ -1,7 +1,7 @@
 //! stacd starts with the state that an earlier version saved.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{Connector, Core as _, Daemon as _, FakeHost, Op, dc_page, interface};
+use fake_host::{Connector, Core as _, Daemon as _, FakeHost, Op, dc_page, earlier_state, interface, lacking};
 use libstas::core::{Links, Time};
 use libstas::nvme::Purpose;
 use serde_json::Value;
@@ -13,45 +13,6 @@ type Host = FakeHost<Connector>;
 const EARLIER: &str = include_str!("states/95e0ff7.json");
 const C: &str = "controller=transport=tcp;traddr=192.0.2.9;trsvcid=4420;nqn=nqn.2014-08.org.example:c\n";
 const D: &str = "controller=transport=tcp;traddr=array.example;trsvcid=4420;nqn=nqn.2014-08.org.example:d\n";
-
-/// The state as JSON, with the service identifiers of Fibre Channel in today's form.
-fn earlier() -> Value {
-    let mut state: Value = serde_json::from_str(EARLIER).unwrap();
-    make_canonical(&mut state);
-    state
-}
-
-fn make_canonical(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            if fields.get("transport").is_some_and(|transport| transport == "fc") {
-                fields.insert("trsvcid".into(), "".into());
-            }
-            fields.values_mut().for_each(make_canonical);
-        }
-        Value::Array(values) => values.iter_mut().for_each(make_canonical),
-        _ => {}
-    }
-}
-
-/// What `new` lacks of `old`: a field, an element of a list, or a value.
-fn lacking(path: &str, old: &Value, new: &Value) -> Vec<String> {
-    match (old, new) {
-        (Value::Object(old), Value::Object(new)) => {
-            let field = |(key, value): (&String, &Value)| match new.get(key) {
-                Some(now) => lacking(&format!("{path}.{key}"), value, now),
-                None => vec![format!("{path}.{key}")],
-            };
-            old.iter().flat_map(field).collect()
-        }
-        (Value::Array(old), Value::Array(new)) => {
-            let is_there = |value: &&Value| new.iter().any(|now| lacking("", value, now).is_empty());
-            old.iter().filter(|value| !is_there(value)).map(|value| format!("{path}: {value}")).collect()
-        }
-        _ if old == new => Vec::new(),
-        _ => vec![format!("{path}: {old} is {new}")],
-    }
-}
 
 fn file(lines: &[&str]) -> String {
     format!("[Controllers]\n{}", lines.concat())
@@ -84,10 +45,14 @@ fn stafd() -> StafdView {
 fn every_field_of_an_earlier_state_is_read() {
     let saved: Saved = serde_json::from_str(EARLIER).unwrap();
     let read = serde_json::to_value(&saved).unwrap();
-    assert_eq!(lacking("", &earlier(), &read), [""; 0]);
+    assert_eq!(lacking("", &earlier_state(EARLIER), &read), [""; 0]);
     assert_eq!(saved.instances, None, "the connections are found by the I/O controllers");
     let restored: Value = serde_json::from_str(&Connector::restored(EARLIER, 1).save()).unwrap();
-    assert_eq!(lacking("", &earlier(), &restored), [""; 0], "a kill right after the start loses nothing either");
+    assert_eq!(
+        lacking("", &earlier_state(EARLIER), &restored),
+        [""; 0],
+        "a kill right after the start loses nothing either"
+    );
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! stafd starts with the state that an earlier version saved.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{Core as _, Daemon as _, FakeHost, Finder, Op, interface};
+use fake_host::{Core as _, Daemon as _, FakeHost, Finder, Op, earlier_state, interface, lacking};
 use libstas::core::{CtrlRef, Links};
 use libstas::nvme::Purpose;
 use serde_json::Value;
@@ -15,45 +15,6 @@ const EARLIER: &str = include_str!("states/95e0ff7.json");
 const LEAVING: &str = "192.0.2.8";
 const CONF: &str =
     "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1\ncontroller=transport=tcp;traddr=dc.example\n";
-
-/// The state as JSON, with the service identifiers of Fibre Channel in today's form.
-fn earlier() -> Value {
-    let mut state: Value = serde_json::from_str(EARLIER).unwrap();
-    make_canonical(&mut state);
-    state
-}
-
-fn make_canonical(value: &mut Value) {
-    match value {
-        Value::Object(fields) => {
-            if fields.get("transport").is_some_and(|transport| transport == "fc") {
-                fields.insert("trsvcid".into(), "".into());
-            }
-            fields.values_mut().for_each(make_canonical);
-        }
-        Value::Array(values) => values.iter_mut().for_each(make_canonical),
-        _ => {}
-    }
-}
-
-/// What `new` lacks of `old`: a field, an element of a list, or a value.
-fn lacking(path: &str, old: &Value, new: &Value) -> Vec<String> {
-    match (old, new) {
-        (Value::Object(old), Value::Object(new)) => {
-            let field = |(key, value): (&String, &Value)| match new.get(key) {
-                Some(now) => lacking(&format!("{path}.{key}"), value, now),
-                None => vec![format!("{path}.{key}")],
-            };
-            old.iter().flat_map(field).collect()
-        }
-        (Value::Array(old), Value::Array(new)) => {
-            let is_there = |value: &&Value| new.iter().any(|now| lacking("", value, now).is_empty());
-            old.iter().filter(|value| !is_there(value)).map(|value| format!("{path}: {value}")).collect()
-        }
-        _ if old == new => Vec::new(),
-        _ => vec![format!("{path}: {old} is {new}")],
-    }
-}
 
 /// A host on which all discovery controllers of the state are connected and answer nothing, with that configuration.
 fn restarted(conf: &str) -> (Host, Vec<CtrlRef>) {
@@ -72,10 +33,10 @@ fn restarted(conf: &str) -> (Host, Vec<CtrlRef>) {
 fn every_field_of_an_earlier_state_is_read() {
     let saved: Saved = serde_json::from_str(EARLIER).unwrap();
     let read = serde_json::to_value(&saved).unwrap();
-    assert_eq!(lacking("", &earlier(), &read), [""; 0]);
+    assert_eq!(lacking("", &earlier_state(EARLIER), &read), [""; 0]);
     assert_eq!(saved.instances, None, "the connections are found by the discovery controllers");
     let restored: Value = serde_json::from_str(&Finder::restored(EARLIER, 1).save()).unwrap();
-    assert_eq!(lacking("", &earlier(), &restored), [""; 0], "boot tables are read, and it is killed");
+    assert_eq!(lacking("", &earlier_state(EARLIER), &restored), [""; 0], "boot tables are read, and it is killed");
 }
 
 #[test]

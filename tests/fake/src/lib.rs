@@ -42,6 +42,7 @@ mod entries;
 mod finder;
 mod host;
 mod network;
+mod states;
 mod tids;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -68,6 +69,7 @@ pub use network::{announced, interface};
 pub use stacd::connector::Connector;
 #[cfg(feature = "finder")]
 pub use stafd::finder::Finder;
+pub use states::{earlier_state, lacking};
 pub use tids::{HOST, RENAMED, as_host, at_port, dc, io, on_iface};
 
 /// A kind of effect whose answers can be held back.
