@@ -318,8 +318,10 @@ impl Connector {
             None => ctx.timers.cancel(&Timer::Removals),
         }
         for (tid, how, cause) in going {
-            self.reconciler.restored.remove(&tid);
-            let reports = self.reconciler.fleet.remove_restored(ctx, &tid, how, cause);
+            let reports = match self.reconciler.restored.remove(&tid) {
+                true => self.reconciler.fleet.remove_restored(ctx, &tid, how, cause),
+                false => self.reconciler.fleet.unwant(ctx, &tid, how, cause),
+            };
             self.reported(ctx.now, reports);
         }
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use libstas::core::Time;
 use libstas::nvme::Tid;
 
-/// Longest wait of a removal: the new controller may never answer.
+/// Longest wait of a removal: the new controller, or stafd after a start, may never answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug)]

@@ -400,11 +400,12 @@ impl Fleet {
     /// Otherwise that connection would stay ours without a member that uses it.
     fn serving(&self, tid: &Tid) -> Option<CtrlRef> {
         let leaving: BTreeSet<CtrlRef> = self.disconnecting.values().copied().collect();
-        let usable = || self.inventory.iter().filter(|ctrl| !leaving.contains(&ctrl.ctrl) && self.is_usable(ctrl));
-        let held = usable().filter(|ctrl| self.held_before(tid, ctrl.ctrl));
+        let is_usable = |ctrl: &&KernelController| !leaving.contains(&ctrl.ctrl) && self.is_usable(ctrl);
+        let held = self.inventory.iter().filter(|ctrl| self.held_before(tid, ctrl.ctrl)).filter(is_usable);
         let discovery = self.kind == Kind::Discovery;
         let best = reuse::best(held, tid, &self.links, discovery);
-        best.or_else(|| reuse::best(usable(), tid, &self.links, discovery)).map(|ctrl| ctrl.ctrl)
+        let any = || reuse::best(self.inventory.iter().filter(is_usable), tid, &self.links, discovery);
+        best.or_else(any).map(|ctrl| ctrl.ctrl)
     }
 
     fn links_changed(&mut self, ctx: &mut Context<'_>, links: &Arc<Links>) {
