@@ -448,10 +448,12 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.sources.values().any(|source| source.blur.may_mean(tid))
     }
 
-    /// Drops the claims on a removed controller that are no longer repeated.
-    pub fn forget(&mut self, tid: &Tid) {
+    /// Drops the claims on a removed controller that are disproved. Unproved ones stay: if an exclusion removed it, it may
+    /// be connected again for another source, and what that one proves is not enough to remove it.
+    pub fn forget(&mut self, now: Time, tid: &Tid) {
         for source in self.sources.values_mut() {
-            if source.claims.get(tid).is_some_and(|claim| !claim.listed) {
+            let verdict = source.claims.get(tid).map(|claim| source.verdict(claim, now, false));
+            if verdict == Some(Verdict::Disproved) {
                 source.claims.remove(tid);
             }
         }

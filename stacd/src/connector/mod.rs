@@ -333,7 +333,7 @@ impl Connector {
         let any = reports.iter().any(|report| !matches!(report, Report::Live(..)) || awaited);
         for report in reports {
             if let Report::Left(tid) = report {
-                self.reconciler.sources.forget(&tid);
+                self.reconciler.sources.forget(now, &tid);
                 self.reconciler.quiet.disturb(now);
             }
         }

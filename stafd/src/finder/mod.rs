@@ -453,7 +453,7 @@ impl Finder {
             match report {
                 Report::Live(tid, ctrl) => self.up(ctx, &tid, ctrl),
                 Report::Lost(tid, _) => self.down(ctx, &tid),
-                Report::Left(tid) => self.reconciler.sources.forget(&tid),
+                Report::Left(tid) => self.reconciler.sources.forget(ctx.now, &tid),
             }
         }
     }

@@ -158,7 +158,9 @@ impl World {
     /// Only the clock advances. Connections are lost in a long suspend.
     fn suspend(&mut self, time: Duration) {
         self.sleep(time);
-        self.judge.excused = self.judge.excused.max(self.time());
+        let now = self.time();
+        self.judge.excused = self.judge.excused.max(now);
+        self.judge.announced.wakes(now);
         if time > DEEP_SLEEP {
             let all: Vec<_> = self.kernel.controllers.iter().map(|known| (known.shown.ctrl, known.turn)).collect();
             for (ctrl, turn) in all {

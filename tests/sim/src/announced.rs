@@ -39,6 +39,8 @@ struct Known {
     meant_until: Time,
     /// True if it was absent for too long: a new connection must have another source.
     over: bool,
+    /// True while stafd, which has restored it, does not know yet whether it is absent.
+    undecided: bool,
 }
 
 /// The account of all announcements.
@@ -51,6 +53,8 @@ pub(crate) struct Announced {
     ever: BTreeSet<Tid>,
     zeroconf: bool,
     persistence: Option<Duration>,
+    /// When stafd was started, or the host resumed, whichever is later.
+    awake: Time,
 }
 
 impl Announced {
@@ -62,6 +66,10 @@ impl Announced {
         if self.services.values().any(|(_, unheard)| unheard.is_some()) {
             self.services.retain(|_, (_, unheard)| unheard.is_none_or(|since| now < since + HEARD_AGAIN));
             self.follow(now);
+        }
+        // A browser may start late.
+        if self.awake + HEARD_AGAIN * 2 <= now {
+            self.dcs.values_mut().for_each(|known| known.undecided = false);
         }
         let persistence = self.persistence;
         for known in self.dcs.values_mut().filter(|known| !known.announced && !known.live) {
@@ -125,13 +133,20 @@ impl Announced {
         self.ifaces.clear();
     }
 
+    /// The host resumes after a suspend.
+    pub(crate) fn wakes(&mut self, now: Time) {
+        self.awake = now;
+    }
+
     /// stafd starts. Controllers that were announced or live at its end get the time to be received again. So do those
-    /// that were that after stafd had last saved its state: it does not know that they are absent.
+    /// that were that after stafd had last saved its state, and those that the last run had not yet found to be absent.
     pub(crate) fn starts(&mut self, now: Time, saved: Time) {
-        for known in self.dcs.values_mut().filter(|known| known.announced || known.live || saved < known.until) {
+        let is_unknown = |known: &&mut Known| known.announced || known.live || saved < known.until || known.undecided;
+        for known in self.dcs.values_mut().filter(is_unknown) {
             known.until = now + HEARD_AGAIN;
-            (known.announced, known.live) = (false, false);
+            (known.announced, known.live, known.undecided) = (false, false, true);
         }
+        self.awake = now;
         self.dcs.retain(|_, known| known.proven);
     }
 

@@ -140,7 +140,7 @@ fn a_doubt_outlasts_everything_but_a_page_that_lists_a_live_one() {
     // longer live.
     let cases: [(&str, Meanwhile, &[&str], bool); 6] = [
         ("the connection to b is lost", |_| (), &[], false),
-        ("b is excluded, and removed", |sources| sources.forget(&tid("b")), &[], false),
+        ("b is excluded, and removed", |sources| sources.forget(at(11), &tid("b")), &[], false),
         ("b is listed again", |_| (), &["b"], false),
         ("the page could not be had", |sources| sources.mark_stale(&page_of("dc1")), &[], false),
         ("b is said to be listed", |sources| sources.add_unproved(page_of("dc1"), names(&["b"])), &[], false),
@@ -203,6 +203,42 @@ fn a_removed_source_removes_its_controllers_and_an_aged_out_one_only_those_not_l
         read(&mut sources, at(1), "dc1", 0, &["a"]);
         sources.give_up(&page_of("dc1"), aged_out);
         assert_eq!(sources.verdict(&tid("a"), at(2), live), verdict);
+    }
+}
+
+#[test]
+fn only_what_is_disproved_is_forgotten() {
+    type Meanwhile = fn(&mut Sources<()>);
+    let aged_out: Meanwhile = |sources| sources.give_up(&page_of("dc1"), true);
+    let rows: [(&str, Meanwhile, Verdict); 7] = [
+        ("the page still lists it", |_| (), Verdict::Named),
+        ("the page lists it no longer", |s| read(s, at(2), "dc1", 0, &["b"]), Verdict::Disproved),
+        (
+            "the page of a new connection does not list it",
+            |s| read(s, at(2), "dc1", 2, &["b"]),
+            Verdict::Unproved(Some(at(32))),
+        ),
+        (
+            "the same, and the connection is lost",
+            |s| {
+                read(s, at(2), "dc1", 2, &["b"]);
+                s.mark_stale(&page_of("dc1"));
+            },
+            Verdict::Unproved(None),
+        ),
+        ("the page is doubtful", |s| read(s, at(2), "dc1", 0, &[]), Verdict::Unproved(Some(at(7)))),
+        ("the discovery controller was removed", |s| s.give_up(&page_of("dc1"), false), Verdict::Disproved),
+        ("the discovery controller aged out", aged_out, Verdict::Disproved),
+    ];
+    for (what, meanwhile, then) in rows {
+        let mut sources = Sources::default();
+        read(&mut sources, at(1), "dc1", 0, &["a", "b"]);
+        meanwhile(&mut sources);
+        // An exclusion ended the connection to `a`. It is connected again for another page, which lists it no longer.
+        sources.forget(at(3), &tid("a"));
+        read(&mut sources, at(4), "dc2", 0, &["a", "c"]);
+        read(&mut sources, at(5), "dc2", 0, &["c"]);
+        assert_eq!(sources.verdict(&tid("a"), at(5), true), then, "{what}");
     }
 }
 
