@@ -384,6 +384,27 @@ fn a_connection_is_kept_for_a_member_whose_own_is_being_deleted() {
 }
 
 #[test]
+fn a_connection_is_kept_for_a_member_whose_own_another_program_disconnects() {
+    for (going, other) in [CtrlState::Deleting, CtrlState::Dead]
+        .into_iter()
+        .flat_map(|going| [CtrlState::Live, CtrlState::Connecting].map(|other| (going, other)))
+    {
+        let mut scene = Scene::new();
+        scene.host.add(&tid("a"));
+        let bound = scene.host.add(&on("eth1", "a"));
+        scene.want(&tid("a"), Want::default());
+        scene.want(&on("eth1", "a"), Want::default());
+        assert_eq!(scene.next(), None);
+        scene.host.kernel[0].state = going;
+        scene.host.kernel[1].state = other;
+        scene.host.send_snapshot();
+        scene.unwant(&on("eth1", "a"), RemovalPolicy::Disconnect);
+        assert_eq!(scene.next(), None, "{going:?}, {other:?}");
+        assert!(scene.fleet().holders(bound).contains(&&tid("a")) || scene.status(&on("eth1", "a")) == Status::Kept);
+    }
+}
+
+#[test]
 fn a_live_connection_is_kept_while_another_member_that_it_serves_is_down() {
     let mut scene = Scene::new();
     let (own, other) = (scene.host.add(&tid("a")), scene.host.add(&on("eth1", "a")));

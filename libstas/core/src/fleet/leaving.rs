@@ -149,8 +149,9 @@ impl Fleet {
         let mut need_it = BTreeSet::new();
         for (other, member) in self.members.iter().filter(|(other, member)| *other != tid && member.is_wanted()) {
             let has_own = |own: CtrlRef| {
-                let going = self.disconnecting.values().any(|going| *going == own);
-                !going && (live(own) || !live(ctrl))
+                let is_going = self.disconnecting.values().any(|going| *going == own)
+                    || self.inventory.get(own).is_some_and(KernelController::is_being_deleted);
+                !is_going && (live(own) || !live(ctrl))
             };
             match member.ctrl() {
                 Some(held) if held == ctrl => return Others::HoldIt,
