@@ -39,7 +39,9 @@ struct Known {
     meant_until: Time,
     /// True if it was absent for too long: a new connection must have another source.
     over: bool,
-    /// True while stafd, which has restored it, does not know yet whether it is absent.
+    /// The earliest time that stafd, which has restored it, may take for the beginning of its absence.
+    absent_from: Time,
+    /// True while stafd may not have found yet that it is absent.
     undecided: bool,
 }
 
@@ -53,7 +55,7 @@ pub(crate) struct Announced {
     ever: BTreeSet<Tid>,
     zeroconf: bool,
     persistence: Option<Duration>,
-    /// When stafd was started, or the host resumed, whichever is later.
+    /// When stafd was started or continued, or the host resumed, whichever was last.
     awake: Time,
 }
 
@@ -62,17 +64,16 @@ impl Announced {
     pub(crate) fn time_passes(&mut self, now: Time) {
         for known in self.dcs.values_mut().filter(|known| known.announced || known.live) {
             known.until = known.until.max(now);
+            known.undecided = true;
         }
         if self.services.values().any(|(_, unheard)| unheard.is_some()) {
             self.services.retain(|_, (_, unheard)| unheard.is_none_or(|since| now < since + HEARD_AGAIN));
             self.follow(now);
         }
-        // A browser may start late.
-        if self.awake + HEARD_AGAIN * 2 <= now {
-            self.dcs.values_mut().for_each(|known| known.undecided = false);
-        }
         let persistence = self.persistence;
         for known in self.dcs.values_mut().filter(|known| !known.announced && !known.live) {
+            // A browser may start late.
+            known.undecided &= now < self.awake + HEARD_AGAIN * 2;
             known.over |= persistence.is_some_and(|span| known.until + span <= now);
         }
     }
@@ -133,18 +134,23 @@ impl Announced {
         self.ifaces.clear();
     }
 
-    /// The host resumes after a suspend.
+    /// The host resumes after a suspend, or a frozen stafd continues.
     pub(crate) fn wakes(&mut self, now: Time) {
         self.awake = now;
     }
 
     /// stafd starts. Controllers that were announced or live at its end get the time to be received again. So do those
-    /// that were that after stafd had last saved its state, and those that the last run had not yet found to be absent.
+    /// that were that after stafd had last saved its state. Those that the last run had not yet found to be absent may get
+    /// it, too.
     pub(crate) fn starts(&mut self, now: Time, saved: Time) {
-        let is_unknown = |known: &&mut Known| known.announced || known.live || saved < known.until || known.undecided;
-        for known in self.dcs.values_mut().filter(is_unknown) {
-            known.until = now + HEARD_AGAIN;
-            (known.announced, known.live, known.undecided) = (false, false, true);
+        for known in self.dcs.values_mut() {
+            if known.announced || known.live || saved < known.until {
+                known.until = now + HEARD_AGAIN;
+                (known.announced, known.live, known.undecided) = (false, false, true);
+            }
+            if known.undecided {
+                known.absent_from = now + HEARD_AGAIN;
+            }
         }
         self.awake = now;
         self.dcs.retain(|_, known| known.proven);
@@ -233,7 +239,8 @@ impl Announced {
     pub(crate) fn overdue(&self, now: Time, excused: Time, slack: Duration) -> impl Iterator<Item = &Tid> {
         let absent = self.dcs.iter().filter(|(_, known)| !known.announced && !known.live);
         absent.filter_map(move |(tid, known)| {
-            let over = (known.until + self.persistence?).max(excused).max(known.meant_until) + slack;
+            let over =
+                (known.until.max(known.absent_from) + self.persistence?).max(excused).max(known.meant_until) + slack;
             (over < now).then_some(tid)
         })
     }

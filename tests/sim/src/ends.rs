@@ -120,7 +120,7 @@ impl World {
             if self.excluded_dc(target, known.via) {
                 return Some((Invariant::Excluded, format!("{name} is excluded and connected")));
             }
-            if self.is_excluded_by_iface_alone(Daemon::Stafd, known) {
+            if self.judge.spared.contains(&known.shown.ctrl) {
                 continue;
             }
             let referred = kept.iter().any(|(other, _)| self.fabric.referred(*other).contains(&target));
@@ -209,7 +209,7 @@ impl World {
             if self.excluded_ioc(known.target, subsystem, known.via) {
                 return Some((Invariant::Excluded, format!("{name} is excluded and connected")));
             }
-            if self.is_excluded_by_iface_alone(Daemon::Stacd, known) {
+            if self.judge.spared.contains(&known.shown.ctrl) {
                 continue;
             }
             if !is_of(&self.meant_iocs(kept), known) && !self.may_stay(known) {
@@ -217,12 +217,6 @@ impl World {
             }
         }
         None
-    }
-
-    /// True for a connection that is not bound to an interface, of a controller that exclude= with an interface excludes:
-    /// the exclusion does not match the connection itself.
-    fn is_excluded_by_iface_alone(&self, daemon: Daemon, known: &Controller) -> bool {
-        known.via.is_none() && may_serve(known).iter().any(|tid| self.judge.excludes(daemon, tid))
     }
 
     /// True if an I/O controller may be kept although no source lists it.

@@ -344,6 +344,9 @@ pub(crate) struct Judge {
     pub(crate) checks: BTreeMap<CtrlRef, UseCheck>,
     /// When stacd was last told something other than a page, or disconnected something: that disturbs the quiet, too.
     pub(crate) dirty: Time,
+    /// The connections not bound to an interface whose controllers exclude= with an interface has excluded: the exclusion
+    /// does not match the connection itself, which stays when its controller goes.
+    pub(crate) spared: BTreeSet<CtrlRef>,
     /// Disconnects requested by the present daemons, and by which.
     pub(crate) disconnecting: BTreeMap<CtrlRef, Daemon>,
     /// The newest snapshot that has reached each of the present daemons.

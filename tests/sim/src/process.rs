@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use libstas::core::{Machine, Time};
+use libstas::core::{CtrlRef, Machine, Time};
 use libstas::nvme::Tid;
 use stacd::connector::Connector;
 use stafd::finder::Finder;
 
 use crate::judging::may_serve;
+use crate::kernel::Controller;
 use crate::names::Daemon;
 use crate::plan::Fault;
 use crate::world::{Asker, Incoming, QueuedEvent, World, say};
@@ -186,6 +187,7 @@ impl World {
             Daemon::Stafd if self.staf.core.is_some() => {
                 let now = self.time();
                 self.judge.staf_loads(&self.staf_file, now);
+                self.spare_unbound(daemon);
                 let tables = self.boot_tables(daemon);
                 self.feed_staf(stafd::finder::Event::BootTables(tables));
                 let conf = self.spoil_conf_of_stafd(self.staf_file.conf());
@@ -195,6 +197,7 @@ impl World {
             Daemon::Stacd if self.stac.core.is_some() => {
                 let now = self.time();
                 self.judge.stac_loads(&self.stac_file, now);
+                self.spare_unbound(daemon);
                 let tables = self.boot_tables(daemon);
                 self.feed_stac(stacd::connector::Event::BootTables(tables));
                 let conf = self.spoil_conf_of_stacd(self.stac_file.conf());
@@ -205,11 +208,24 @@ impl World {
         }
     }
 
+    /// Notes the connections that an exclusion by interface does not match although it matches their controllers.
+    fn spare_unbound(&mut self, daemon: Daemon) {
+        let excluded = |known: &&Controller| {
+            known.via.is_none() && may_serve(known).iter().any(|tid| self.judge.excludes(daemon, tid))
+        };
+        let spared: Vec<CtrlRef> =
+            self.kernel.controllers.iter().filter(excluded).map(|known| known.shown.ctrl).collect();
+        self.judge.spared.extend(spared);
+    }
+
     pub(crate) fn freeze(&mut self, daemon: Daemon, time: Duration) {
         let until = self.now + time;
         self.judge.excused = self.judge.excused.max(self.time() + time);
         match daemon {
-            Daemon::Stafd => self.staf.frozen_until = self.staf.frozen_until.max(until),
+            Daemon::Stafd => {
+                self.judge.announced.wakes(self.time() + time);
+                self.staf.frozen_until = self.staf.frozen_until.max(until);
+            }
             Daemon::Stacd => self.stac.frozen_until = self.stac.frozen_until.max(until),
         }
     }
