@@ -14,7 +14,7 @@ use libstas::core::fleet::{Fleet, Kind, Report, Status};
 use libstas::core::ownership::Cause;
 use libstas::core::{
     ConnectError, ConnectOutcome, ConnectReport, Context, CtrlRef, CtrlState, DisconnectError, HostEffect, HostEvent,
-    Interface, Links, Machine, OpId, OsError, SnapshotError, Supply, Time, UeventKind, Usage, UsageError,
+    Interface, Links, Machine, OpId, OsError, Owner, SnapshotError, Supply, Time, UeventKind, Usage, UsageError,
 };
 use libstas::nvme::connect::OptionError;
 use libstas::nvme::{HostIdentity, Parameters, Tid};
@@ -262,6 +262,19 @@ fn of_two_connections_for_one_tid_the_new_one_is_disconnected() {
     scene.answer(op, ConnectOutcome::Made(made));
     assert_eq!(scene.next_disconnect().1, made);
     assert_eq!(scene.fleet().kernel(&tid("a")).unwrap().ctrl, other);
+}
+
+#[test]
+fn a_connection_of_another_orchestrator_makes_ours_no_duplicate() {
+    let mut scene = Scene::new();
+    scene.want(&tid("a"), Want::default());
+    let (op, _) = scene.next_connect();
+    scene.host.add(&tid("a"));
+    scene.host.kernel[0].owner = Owner::Other("blkmapd".into());
+    let made = scene.host.add(&tid("a"));
+    scene.answer(op, ConnectOutcome::Made(made));
+    assert_eq!(scene.next(), None);
+    assert_eq!(scene.fleet().kernel(&tid("a")).unwrap().ctrl, made);
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::controller::{Controller, Life};
 use crate::effect::{ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, Level};
 use crate::kernel::Gained;
-use crate::ownership::{Cause, Why};
+use crate::ownership::{Cause, Ownership, Why};
 use crate::reasons::{NotConnected, Polled};
 use crate::timers::Timer;
 use crate::{CtrlRef, OpId, Time, reuse};
@@ -180,14 +180,15 @@ impl Fleet {
         self.dirty.insert(tid);
     }
 
-    /// A write created a controller. If another live connection serves the same TID, the new one is disconnected.
+    /// A write created a controller. If another live connection serves the same TID, the new one is disconnected, unless
+    /// the other one belongs to another orchestrator, which may end it at any time.
     fn made(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef) {
         let discovery = self.kind == Kind::Discovery;
         let twin = self
             .inventory
             .iter()
             .filter(|other| other.ctrl != ctrl && other.is_live() && other.ctrl.birth < ctrl.birth)
-            .filter(|other| self.may_hold(other.ctrl))
+            .filter(|other| self.may_hold(other.ctrl) && !matches!(self.title(other.ctrl), Ownership::Other(_)))
             .find(|other| reuse::may_be_taken_over(other, discovery) && reuse::serves(other, tid, &self.links))
             .map(|other| other.ctrl);
         match twin {
