@@ -99,14 +99,15 @@ impl Booted {
                 }
                 continue;
             };
-            if links.0.is_empty() {
+            let now = find(wanted, links);
+            let known = self.interfaces.entry(controller.clone()).or_default();
+            if links.0.is_empty() || (now.is_none() && known.is_empty()) {
                 // The interface of any known controller may be that of the record.
                 let may_mean =
                     |tid: &&Tid| !tid.host_iface.is_empty() && **tid == tid_of(controller, host_nqn, &tid.host_iface);
                 known_already.keys().filter(may_mean).for_each(|tid| name(&tid.host_iface));
             }
-            let known = self.interfaces.entry(controller.clone()).or_default();
-            if let Some(now) = find(wanted, links) {
+            if let Some(now) = now {
                 known.retain(|before| before != now);
                 if live(&tid_of(controller, host_nqn, now)) {
                     known.clear();
