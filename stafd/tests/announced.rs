@@ -429,6 +429,31 @@ fn a_service_that_does_not_fit_into_the_queue_is_queried_later() {
 }
 
 #[test]
+fn a_controller_that_was_connected_is_not_evicted_while_it_is_down() {
+    for (persistence, was_connected) in [("0", true), ("20", true), ("0", false)] {
+        let mut host = started(&self::persistence(persistence));
+        if !was_connected {
+            host.dead.insert(A.into());
+        }
+        hear(&mut host, announcement("real", "tcp", &[(1, A)]));
+        host.dead.insert(A.into());
+        if was_connected {
+            host.kernel.clear();
+            host.send_snapshot();
+        }
+        host.wait(10.0);
+        let fakes =
+            (0..300_u32).map(|n| announcement(&format!("fake {n}"), "tcp", &[(2, &format!("10.0.1.{}", n % 250))]));
+        for batch in fakes.collect::<Vec<_>>().chunks(64) {
+            host.feed(Event::BrowseEvent(batch.to_vec()));
+            host.wait(1.0);
+        }
+        let is_there = host.core.controller(&dc(A, "eth1")).is_some();
+        assert_eq!(is_there, was_connected, "persistence {persistence}");
+    }
+}
+
+#[test]
 fn an_evicted_service_is_queried_again() {
     let mut host = started("");
     host.dead.insert(A.into());

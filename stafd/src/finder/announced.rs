@@ -107,8 +107,9 @@ pub(super) struct Line {
 /// What this host does with announced controllers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct InUse {
-    /// Controllers whose connect failed, or that are not to be connected: their services may be evicted.
-    pub(super) stuck: BTreeSet<Tid>,
+    /// Controllers whose services may be evicted: they failed to connect and never were connected, or are not to be
+    /// connected.
+    pub(super) evictable: BTreeSet<Tid>,
     /// Controllers being connected: they may succeed, so their services are not evicted.
     pub(super) connecting: BTreeSet<Tid>,
     /// Addresses of discovery controllers that are connected, or were.
@@ -131,7 +132,7 @@ impl InUse {
         if for_one_that_comes_first {
             return !self.has_address_of(&service.spots);
         }
-        !was_evicted && !service.tids.is_empty() && service.tids.iter().all(|tid| self.stuck.contains(tid))
+        !was_evicted && !service.tids.is_empty() && service.tids.iter().all(|tid| self.evictable.contains(tid))
     }
 }
 

@@ -163,7 +163,7 @@ impl Finder {
         let is_connecting =
             |tid: &&Tid| self.reconciler.fleet.view(tid).is_some_and(|member| member.status == Status::Connecting);
         let connecting = self.announced.names().filter(is_connecting).cloned().collect();
-        InUse { stuck: self.stuck(), connecting, addresses: self.used() }
+        InUse { evictable: self.evictable(), connecting, addresses: self.used() }
     }
 
     /// The addresses of discovery controllers that are live, or were announced and connected.
@@ -171,6 +171,13 @@ impl Finder {
         let live = self.dcs.keys().filter(|tid| self.reconciler.fleet.is_live(tid));
         let address = |tid: &Tid| parse_ip(&tid.traddr).map(|(address, _)| address.to_canonical());
         live.chain(self.announced.proven()).filter_map(address).collect()
+    }
+
+    /// Announced controllers whose services may be evicted: their connect failed and they were never connected, or they
+    /// are not to be connected.
+    fn evictable(&self) -> BTreeSet<Tid> {
+        let is_stranger = |tid: &Tid| self.announced.is_unproven(tid) || self.is_barred(tid);
+        self.stuck().into_iter().filter(is_stranger).collect()
     }
 
     /// Announced controllers whose connect failed, or that are not to be connected.
