@@ -145,8 +145,13 @@ impl World {
             Edit::GarbleStac => self.stac_file.garbled = !self.stac_file.garbled,
             Edit::Scope(scope) => self.stac_file.scope = scope,
             Edit::InUse(in_use) => self.stac_file.in_use = in_use,
-            Edit::ExcludeIface(Daemon::Stafd, iface) => toggle(&mut self.staf_file.excluded_ifaces, iface),
-            Edit::ExcludeIface(Daemon::Stacd, iface) => toggle(&mut self.stac_file.excluded_ifaces, iface),
+            Edit::ExcludeIface(daemon, iface) => {
+                self.judge.excluded_ifaces = true;
+                match daemon {
+                    Daemon::Stafd => toggle(&mut self.staf_file.excluded_ifaces, iface),
+                    Daemon::Stacd => toggle(&mut self.stac_file.excluded_ifaces, iface),
+                }
+            }
             Edit::Family(Daemon::Stafd) => self.staf_file.other_family = !self.staf_file.other_family,
             Edit::Family(Daemon::Stacd) => self.stac_file.other_family = !self.stac_file.other_family,
             Edit::Trtypes => self.stac_file.other_trtypes = !self.stac_file.other_trtypes,

@@ -31,6 +31,8 @@ struct Known {
     live: bool,
     /// True if it has been live at any time.
     proven: bool,
+    /// Since when that is known.
+    proven_at: Time,
     /// The last time at which it was announced or live.
     until: Time,
     /// True if it never answers.
@@ -144,6 +146,8 @@ impl Announced {
     /// it, too.
     pub(crate) fn starts(&mut self, now: Time, saved: Time) {
         for known in self.dcs.values_mut() {
+            // What was not saved is lost.
+            known.proven &= known.proven_at <= saved;
             if known.announced || known.live || saved < known.until {
                 known.until = now + HEARD_AGAIN;
                 (known.announced, known.live, known.undecided) = (false, false, true);
@@ -177,7 +181,9 @@ impl Announced {
         for (tid, known) in &mut self.dcs {
             // Targets that never answer need not be checked.
             known.live = !known.dead && live(tid);
-            known.proven |= known.live;
+            if known.live && !std::mem::replace(&mut known.proven, true) {
+                known.proven_at = now;
+            }
             if known.live {
                 known.until = known.until.max(now);
             }

@@ -109,7 +109,7 @@ impl World {
         let mut seen = BTreeSet::new();
         for known in self.kernel.controllers.iter().filter(of_stafd) {
             let (target, name) = (known.target, what(known.target, None));
-            if !seen.insert((target, known.via == Some(Iface::Eth1))) {
+            if !seen.insert((target, self.path(known))) {
                 return Some((Invariant::OneConnection, format!("{name} is connected twice")));
             }
             let is_meant = meant.iter().any(|(at, via)| *at == target && known.may_go_by(*via));
@@ -117,11 +117,11 @@ impl World {
                 continue;
             }
             let serves = may_serve(known);
-            if self.excluded_dc(target, known.via) {
-                return Some((Invariant::Excluded, format!("{name} is excluded and connected")));
-            }
             if self.judge.spared.contains(&known.shown.ctrl) {
                 continue;
+            }
+            if self.excluded_dc(target, known.via) {
+                return Some((Invariant::Excluded, format!("{name} is excluded and connected")));
             }
             let referred = kept.iter().any(|(other, _)| self.fabric.referred(*other).contains(&target));
             let garbled = self.judge.staf_file.as_ref().is_some_and(|file| file.garbled)
@@ -199,24 +199,34 @@ impl World {
         for known in self.kernel.controllers.iter().filter(of_stacd) {
             let Some(subsystem) = known.subsystem else { continue };
             let name = what(known.target, known.subsystem);
-            if !seen.insert((known.target, subsystem, known.via == Some(Iface::Eth1))) {
+            let boots = self.plan.land.boot.names(known.target, known.subsystem);
+            // Kept for the boot table, and not to be used.
+            if boots && self.excluded_ioc(known.target, subsystem, known.via) {
+                continue;
+            }
+            if !seen.insert((known.target, subsystem, self.path(known))) {
                 return Some((Invariant::OneConnection, format!("{name} is connected twice")));
             }
-            let boots = self.plan.land.boot.names(known.target, known.subsystem);
             if boots || !self.judge.lost_state.is_empty() || is_of(&meant, known) {
+                continue;
+            }
+            if self.judge.spared.contains(&known.shown.ctrl) {
                 continue;
             }
             if self.excluded_ioc(known.target, subsystem, known.via) {
                 return Some((Invariant::Excluded, format!("{name} is excluded and connected")));
-            }
-            if self.judge.spared.contains(&known.shown.ctrl) {
-                continue;
             }
             if !is_of(&self.meant_iocs(kept), known) && !self.may_stay(known) {
                 return Some((Invariant::Known, format!("{name} is connected, and nobody wants it")));
             }
         }
         None
+    }
+
+    /// The path that a connection takes. One that is not bound to an interface goes by eth0. But while an exclusion bars
+    /// the one that is bound to it, an unbound one may be made beside it, and both stay when the exclusion is gone.
+    fn path(&self, known: &Controller) -> Via {
+        if self.judge.excluded_ifaces { known.via } else { Some(known.via.unwrap_or(Iface::Eth0)) }
     }
 
     /// True if an I/O controller may be kept although no source lists it.

@@ -347,6 +347,8 @@ pub(crate) struct Judge {
     /// The connections not bound to an interface whose controllers exclude= with an interface has excluded: the exclusion
     /// does not match the connection itself, which stays when its controller goes.
     pub(crate) spared: BTreeSet<CtrlRef>,
+    /// True if exclude= has excluded an interface at any time.
+    pub(crate) excluded_ifaces: bool,
     /// Disconnects requested by the present daemons, and by which.
     pub(crate) disconnecting: BTreeMap<CtrlRef, Daemon>,
     /// The newest snapshot that has reached each of the present daemons.

@@ -157,7 +157,10 @@ impl World {
         }
         self.judge.announced.see(now, is_live);
         let blind = self.has(Fault::SnapshotsFail(Daemon::Stafd)) || self.has(Fault::SnapshotsSlow(Daemon::Stafd));
-        let is_meant = |tid: &Tid| self.judge.excludes(Daemon::Stafd, tid) || self.judge.is_meant_otherwise(tid, now);
+        // A line that cannot be read holds removals back.
+        let garbled = self.judge.staf_file.as_ref().is_some_and(|file| file.garbled);
+        let is_meant =
+            |tid: &Tid| garbled || self.judge.excludes(Daemon::Stafd, tid) || self.judge.is_meant_otherwise(tid, now);
         let overdue = self
             .judge
             .announced
@@ -331,7 +334,8 @@ impl World {
         let beside = (!nameless.is_empty()).then(|| names.iter().filter(is_beside).cloned().collect());
         let protected = self.judge.stac.named_before(&page.dc, |tid| blurred.iter().any(|entry| may_mean(entry, tid)));
         let claims = self.judge.stac.claims(&page.dc, now);
-        let all_live: BTreeSet<&Tid> = claims.union(&names).filter(|tid| live.contains(*tid)).collect();
+        let is_live = |tid: &&Tid| live.contains(*tid) && !self.judge.bars(Daemon::Stacd, tid);
+        let all_live: BTreeSet<&Tid> = claims.union(&names).filter(is_live).collect();
         let is_lost = |tid: &&&Tid| !names.contains(**tid) && !protected.contains(**tid);
         let loses_all = all_live.len() >= 2 && all_live.iter().filter(is_lost).count() == all_live.len();
         let loses_any = claims.iter().any(|tid| is_lost(&&tid));

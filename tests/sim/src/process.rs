@@ -126,7 +126,7 @@ impl World {
             Daemon::Stacd => self.stac.frozen_until,
         };
         if frozen > self.now {
-            self.at(frozen, QueuedEvent::Deliver(daemon, life, incoming));
+            self.defer(frozen, QueuedEvent::Deliver(daemon, life, incoming));
             return;
         }
         self.hand_in(daemon, incoming);

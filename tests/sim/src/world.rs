@@ -126,6 +126,8 @@ pub struct World {
     asleep: Duration,
     queue: BTreeMap<(Duration, u64), QueuedEvent>,
     tickets: u64,
+    /// The number of the event that happens now.
+    ticket: u64,
     pub(crate) luck: RngStreams,
     pub(crate) links: Arc<Links>,
     pub(crate) identity: Arc<HostIdentity>,
@@ -167,6 +169,7 @@ impl World {
             asleep: Duration::ZERO,
             queue: BTreeMap::new(),
             tickets: 0,
+            ticket: 0,
             luck: RngStreams::new(plan.seed),
             links: Arc::new(names::links(&Iface::ALL.into())),
             identity: Arc::new(identity),
@@ -219,6 +222,11 @@ impl World {
         self.queue.insert((at.max(self.now), self.tickets), happening);
     }
 
+    /// Defers what was due now until a frozen daemon continues, in the order in which it was due.
+    pub(crate) fn defer(&mut self, until: Duration, happening: QueuedEvent) {
+        self.queue.insert((until, self.ticket), happening);
+    }
+
     pub(crate) fn after(&mut self, wait: Duration, happening: QueuedEvent) {
         self.at(self.now + wait, happening);
     }
@@ -250,7 +258,8 @@ impl World {
             match (next, wake) {
                 (Some(at), wake) if at <= end && wake.is_none_or(|(wake, _)| at <= wake) => {
                     self.now = at;
-                    if let Some((_, happening)) = self.queue.pop_first() {
+                    if let Some(((_, ticket), happening)) = self.queue.pop_first() {
+                        self.ticket = ticket;
                         self.happens(happening);
                     }
                 }
