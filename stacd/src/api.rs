@@ -65,10 +65,11 @@ impl Debuggable for Connector {
     }
 }
 
-/// The state in one line: `12 I/O controllers, 12 connected`.
+/// The state in one line: `12 I/O controllers, 12 connected`, and how many more a bound of the configuration refuses.
 #[must_use]
 pub fn status(connector: &Connector) -> String {
-    describe::summary(connector.controllers().into_iter().map(|ioc| ioc.member), "I/O controller")
+    let members = connector.controllers().into_iter().map(|ioc| ioc.member);
+    describe::summary(members, "I/O controller", connector.refused())
 }
 
 fn describe_ioc(ioc: &IocView<'_>, connector: &Connector, now: Time, detailed: bool) -> Dict {

@@ -214,10 +214,11 @@ impl Debuggable for Finder {
     }
 }
 
-/// The state in one line: `3 discovery controllers, 2 connected`.
+/// The state in one line: `3 discovery controllers, 2 connected`, and how many more a bound of the configuration refuses.
 #[must_use]
 pub fn status(finder: &Finder) -> String {
-    describe::summary(finder.controllers().into_iter().map(|dc| dc.member), "discovery controller")
+    let members = finder.controllers().into_iter().map(|dc| dc.member);
+    describe::summary(members, "discovery controller", finder.refused())
 }
 
 async fn ask_about<R: Send + 'static>(

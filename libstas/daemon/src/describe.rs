@@ -80,14 +80,15 @@ pub fn span(span: Duration) -> String {
 
 /// Counts members for display: `3 discovery controllers, 2 connected`.
 #[must_use]
-pub fn summary<'a>(members: impl IntoIterator<Item = MemberView<'a>>, what: &str) -> String {
+pub fn summary<'a>(members: impl IntoIterator<Item = MemberView<'a>>, what: &str, refused: usize) -> String {
     let (count, connected) = members.into_iter().fold((0, 0), |(count, connected), member| {
         (count + 1, connected + usize::from(member.status == Status::Connected))
     });
+    let more = if refused == 0 { String::new() } else { format!("; {refused} more refused by a maximum") };
     match count {
-        0 => format!("no {what}s"),
-        1 => format!("1 {what}, {connected} connected"),
-        _ => format!("{count} {what}s, {connected} connected"),
+        0 => format!("no {what}s{more}"),
+        1 => format!("1 {what}, {connected} connected{more}"),
+        _ => format!("{count} {what}s, {connected} connected{more}"),
     }
 }
 
@@ -299,11 +300,12 @@ mod tests {
     fn the_summary_counts() {
         let (tid, parameters) = (tid(), Parameters::default());
         let of = |statuses: &[Status]| {
-            summary(statuses.iter().map(|status| view(&tid, &parameters, *status)), "discovery controller")
+            summary(statuses.iter().map(|status| view(&tid, &parameters, *status)), "discovery controller", 0)
         };
         assert_eq!(of(&[]), "no discovery controllers");
         assert_eq!(of(&[Status::Connected]), "1 discovery controller, 1 connected");
         let three = [Status::Connected, Status::Waiting, Status::Connected];
         assert_eq!(of(&three), "3 discovery controllers, 2 connected");
+        assert_eq!(summary([], "I/O controller", 7), "no I/O controllers; 7 more refused by a maximum");
     }
 }

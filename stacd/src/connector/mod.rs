@@ -24,7 +24,7 @@ use libstas::core::ownership::{Cause, Rules};
 use libstas::core::reconciler::{self, Excluded, Judged, Reconciler};
 use libstas::core::sources::{QUIET, SourceId, Sources, Verdict};
 use libstas::core::timers::Timer;
-use libstas::core::{HostEffect, HostEvent, Machine, Supply, Time};
+use libstas::core::{HostEffect, HostEvent, Level, Machine, Notice, Supply, Time};
 use libstas::nvme::log_page::Entry;
 use libstas::nvme::{Parameters, Tid};
 
@@ -65,6 +65,8 @@ pub struct Connector {
     stafd: stafd::Stafd,
     booted: booted::Booted,
     renamed: renamed::Renamed,
+    /// How many controllers were refused last because of `max-controllers-per-announced-dc`.
+    refused: usize,
 }
 
 impl Connector {
@@ -78,6 +80,7 @@ impl Connector {
             stafd: stafd::Stafd::default(),
             booted: booted::Booted::default(),
             renamed: renamed::Renamed::default(),
+            refused: 0,
         };
         connector.restore(saved);
         connector
@@ -127,7 +130,8 @@ impl Connector {
         self.reconciler.list_configured(ctx, &defaults, !settings.conf.controller_lost);
         self.name_the_renamed();
         let excluded = self.mark_excluded(ctx);
-        let wanted = self.wanted(&settings);
+        let (wanted, refused) = self.wanted(&settings);
+        self.tell_refused(ctx, &settings, refused);
         self.stafd.newcomers.lists(ctx.now, wanted.keys());
         for (tid, want) in wanted {
             if self.reconciler.fleet.is_wanted(&tid, &want) {
@@ -160,18 +164,31 @@ impl Connector {
     }
 
     /// All listed controllers that are not excluded, and how they are wanted. Parameters of the configuration take
-    /// precedence.
-    fn wanted(&self, settings: &Settings) -> BTreeMap<Tid, Want> {
+    /// precedence. Also returns how many controllers of announced discovery controllers are refused because of
+    /// `max-controllers-per-announced-dc`: new ones alone, so that what is connected or saved stays.
+    fn wanted(&self, settings: &Settings) -> (BTreeMap<Tid, Want>, usize) {
         let parameters = || settings.conf.parameters.clone();
         let discovered =
             |parameters, attempts| Want { parameters, rank: rank::DISCOVERED, attempts, announced_only: true };
         let mut wanted: BTreeMap<Tid, Want> = BTreeMap::new();
+        let is_known = |tid: &Tid| self.reconciler.fleet.has(tid) || self.reconciler.restored.contains(tid);
+        let mut of_page: BTreeMap<&SourceId, usize> = BTreeMap::new();
+        let mut refused: BTreeSet<&Tid> = BTreeSet::new();
         for (id, tid, named) in
             self.reconciler.listed().filter(|(_, tid, _)| !self.is_barred(tid) && !self.is_undecided(tid))
         {
             let announced_only = self.is_announced_only(id);
             if announced_only && self.reconciler.is_new_at_own_address(tid) {
                 continue;
+            }
+            if announced_only && !is_known(tid) {
+                let known = || self.reconciler.sources.named_by(id).filter(|tid| is_known(tid)).count();
+                let count = of_page.entry(id).or_insert_with(known);
+                if *count >= settings.conf.max_per_announced_dc {
+                    refused.insert(tid);
+                    continue;
+                }
+                *count += 1;
             }
             let want = match named {
                 Named::Configured(parameters) => {
@@ -187,7 +204,25 @@ impl Connector {
             let want = Want { announced_only, ..want };
             want.add_to(&mut wanted, tid.clone());
         }
-        wanted
+        let refused = refused.into_iter().filter(|tid| !wanted.contains_key(*tid)).count();
+        (wanted, refused)
+    }
+
+    /// Logs once that controllers are refused because of `max-controllers-per-announced-dc`.
+    fn tell_refused(&mut self, ctx: &mut Context<'_>, settings: &Settings, refused: usize) {
+        if std::mem::replace(&mut self.refused, refused) == 0 && refused > 0 {
+            let text = format!(
+                "{refused} I/O controllers are not connected, because the discovery controller that lists them was found                  by mDNS alone and lists more than {}: raise max-controllers-per-announced-dc= in stacd.conf if they are                  meant, or configure the discovery controller in stafd.conf",
+                settings.conf.max_per_announced_dc
+            );
+            ctx.tell(Notice { level: Level::Warning, tid: None, ctrl: None, text });
+        }
+    }
+
+    /// How many I/O controllers are refused because of `max-controllers-per-announced-dc`.
+    #[must_use]
+    pub fn refused(&self) -> usize {
+        self.refused
     }
 
     fn keep_what_may_be_meant(&mut self) {

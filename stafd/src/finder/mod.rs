@@ -12,6 +12,7 @@ mod booted;
 mod discovery_controller;
 mod optional;
 mod polling;
+mod quotas;
 mod reach;
 mod reading;
 mod registering;
@@ -80,6 +81,8 @@ pub struct Finder {
     stopping: bool,
     /// The last value of [`StafdView::is_complete`](libstas::bus::contract::StafdView::is_complete) sent to stacd.
     was_complete: bool,
+    /// The candidates that were refused last.
+    refused: quotas::Refused,
     /// When the last event or tick was handled.
     handled: Time,
 }
@@ -108,6 +111,7 @@ impl Finder {
             old_polls: Vec::new(),
             stopping: false,
             was_complete: true,
+            refused: quotas::Refused::default(),
             handled: Time::default(),
         };
         finder.restore(saved);
@@ -192,6 +196,7 @@ impl Finder {
         let news = meant.into_iter().filter(|(tid, want)| !self.reconciler.fleet.is_wanted(tid, want));
         let mut news: Vec<(Tid, Want)> = news.map(|(tid, want)| (tid.clone(), want)).collect();
         self.leave_out_of_reach(ctx, &mut news);
+        self.leave_out_beyond_quotas(ctx, &mut news);
         for (tid, want) in news {
             let was_given_up = self.removed.remove(&tid).is_some();
             self.dcs.entry(tid.clone()).or_default().was_given_up |= was_given_up;
@@ -275,6 +280,9 @@ impl Finder {
         let dropped = self.restored_to_drop(ctx.now, &reach);
         if !self.reconciler.restored.is_empty() {
             again = again.into_iter().chain(self.reconciler.quiet.until()).min();
+        }
+        if self.refused() > 0 {
+            again = again.into_iter().chain([ctx.now + quotas::AGAIN]).min();
         }
         match again {
             Some(at) => ctx.timers.set(Timer::Removals, at),

@@ -129,6 +129,20 @@ pub(crate) const IP_FAMILY: Key = key(
 pub(crate) const PLEO: Key = key("pleo", GLOBAL, SWITCH, "enabled", "ask for port-local log entries only");
 pub(crate) const ZEROCONF: Key =
     key("zeroconf", SERVICE_DISCOVERY, SWITCH, "enabled", "find discovery controllers by mDNS");
+pub(crate) const MAX_ANNOUNCED: Key = key(
+    "max-announced",
+    SERVICE_DISCOVERY,
+    number(1, KERNEL_MAX, "discovery controllers"),
+    "64",
+    "how many discovery controllers that only mDNS names are connected",
+);
+pub(crate) const MAX_REFERRALS: Key = key(
+    "max-referrals",
+    SERVICE_DISCOVERY,
+    number(1, KERNEL_MAX, "discovery controllers"),
+    "64",
+    "how many referrals of one discovery controller are followed",
+);
 pub(crate) const PERSISTENT_CONNECTIONS: Key = key(
     "persistent-connections",
     DC_CONNECTIONS,
@@ -174,6 +188,13 @@ pub(crate) const CONNECT_ATTEMPTS_ON_NCC: Key = key(
     "0",
     "attempts while the CDC says that it has no connectivity; 0 is for ever",
 );
+pub(crate) const MAX_PER_ANNOUNCED_DC: Key = key(
+    "max-controllers-per-announced-dc",
+    IOC_CONNECTIONS,
+    number(1, KERNEL_MAX, "I/O controllers"),
+    "4096",
+    "how many I/O controllers of one discovery controller that only mDNS names are connected",
+);
 pub(crate) const IN_USE: Key =
     key("in-use", IOC_CONNECTIONS, Values::OneOf(&["keep", "disconnect"]), "keep", "the last path to storage in use");
 pub(crate) const CONTROLLER: Key = key("controller", CONTROLLERS, Values::Pairs, "", "a controller to connect to");
@@ -207,6 +228,8 @@ pub const STAFD: &[Key] = &[
     PLEO,
     OLD_PERSISTENT_CONNECTIONS,
     ZEROCONF,
+    MAX_ANNOUNCED,
+    MAX_REFERRALS,
     PERSISTENT_CONNECTIONS,
     ZEROCONF_PERSISTENCE,
     EPCSD,
@@ -234,6 +257,7 @@ pub const STACD: &[Key] = &[
     DISCONNECT_SCOPE,
     DISCONNECT_TRTYPES,
     CONNECT_ATTEMPTS_ON_NCC,
+    MAX_PER_ANNOUNCED_DC,
     IN_USE,
     CONTROLLER,
     EXCLUDE,

@@ -165,6 +165,14 @@ impl<'t> Settings<'t> {
         matches!(self.value(key), Some(Setting::Bool(true)))
     }
 
+    /// As [`Settings::value`], for a key with [`super::value::Values::Number`] that has a default.
+    pub(crate) fn maximum(&mut self, key: &Key) -> usize {
+        match self.value(key) {
+            Some(Setting::Number(number)) => usize::try_from(number).unwrap_or(usize::MAX),
+            _ => usize::MAX,
+        }
+    }
+
     /// As [`Settings::value`], for a key with [`super::value::Values::OneOf`].
     pub(crate) fn word(&mut self, key: &Key) -> &'static str {
         if let Some(Setting::Word(word)) = self.value(key) { word } else { "" }

@@ -33,6 +33,7 @@ pub fn parse(text: &[u8], file: &str) -> (StacConf, Vec<Complaint>) {
         },
         disconnect_trtypes: disconnect_trtypes(&mut settings),
         connect_attempts_on_ncc: connect_attempts_on_ncc(&mut settings),
+        max_per_announced_dc: settings.maximum(&keys::MAX_PER_ANNOUNCED_DC),
         in_use: match settings.word(&keys::IN_USE) {
             "disconnect" => InUse::Disconnect,
             _ => InUse::Keep,

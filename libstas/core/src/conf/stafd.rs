@@ -22,6 +22,8 @@ pub fn parse(text: &[u8], file: &str) -> (StafConf, Vec<Complaint>) {
         ip_family: FamilyOrder::of(settings.word(&keys::IP_FAMILY)),
         pleo: settings.word(&keys::PLEO) == "enabled",
         zeroconf: settings.word(&keys::ZEROCONF) == "enabled",
+        max_announced: settings.maximum(&keys::MAX_ANNOUNCED),
+        max_referrals: settings.maximum(&keys::MAX_REFERRALS),
         persistent_connections: persistent_connections(&mut settings),
         zeroconf_persistence: persistence(&mut settings),
         polls_without_epcsd: settings.word(&keys::EPCSD) == "poll",

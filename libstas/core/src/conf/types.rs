@@ -153,6 +153,10 @@ pub struct StafConf {
     pub pleo: bool,
     /// zeroconf: find discovery controllers by mDNS.
     pub zeroconf: bool,
+    /// max-announced: maximum number of connected discovery controllers that only mDNS names.
+    pub max_announced: usize,
+    /// max-referrals: maximum number of referrals followed of each discovery controller.
+    pub max_referrals: usize,
     /// persistent-connections: keep connections to discovery controllers when stafd stops.
     pub persistent_connections: bool,
     /// zeroconf-connections-persistence: how long a discovery controller is kept after its announcement has expired.
@@ -187,6 +191,9 @@ pub struct StacConf {
     pub disconnect_trtypes: BTreeSet<Transport>,
     /// connect-attempts-on-ncc: number of connect attempts while NCC is set. `None`: no limit.
     pub connect_attempts_on_ncc: Option<u32>,
+    /// max-controllers-per-announced-dc: maximum number of I/O controllers connected for each discovery controller that
+    /// only mDNS names.
+    pub max_per_announced_dc: usize,
     /// in-use: whether the last path to storage in use is disconnected.
     pub in_use: InUse,
     /// controller=: the configured I/O controllers, in the order of the file.

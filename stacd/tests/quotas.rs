@@ -1,0 +1,56 @@
+//! The bound on what an announced discovery controller may make stacd connect: max-controllers-per-announced-dc=.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use std::time::Duration;
+
+use fake_host::{Connector, FakeHost, dc, dc_page, entry, interface};
+use libstas::core::{Links, Time};
+use stacd::connector::{DcPage, Origin, StafdView};
+
+type Host = FakeHost<Connector>;
+
+fn view(origin: Origin, follows_configured: bool, many: u32) -> StafdView {
+    let entries = (0..many).map(|n| entry("192.0.2.1", &format!("nqn.2014-08.org.example:{n}"))).collect();
+    let page = dc_page(&dc("192.0.2.1"), Time(Duration::from_secs(900)), entries);
+    StafdView { dcs: vec![DcPage { origin, follows_configured, ..page }], removed: Some(Vec::new()), is_complete: true }
+}
+
+fn conf(most: u32) -> String {
+    format!("[I/O controller connection management]\nmax-controllers-per-announced-dc={most}\n")
+}
+
+fn started(most: u32) -> Host {
+    let mut host = Host::configured(&conf(most));
+    host.links = Some(Links(vec![interface(1, "eth0", &["192.0.2.250"])]));
+    host.started()
+}
+
+#[test]
+fn the_maximum_holds_for_discovery_controllers_that_only_mdns_names() {
+    for (origin, follows_configured, connected) in [
+        (Origin::Discovered, false, 5),
+        (Origin::Referral, false, 5),
+        (Origin::Unknown, false, 5),
+        (Origin::Referral, true, 12),
+        (Origin::Configured, false, 12),
+    ] {
+        let mut host = started(5);
+        host.stafd_is(":1.5", view(origin, follows_configured, 12));
+        host.wait(30);
+        assert_eq!((host.kernel.len(), host.core.refused()), (connected, 12 - connected), "{origin:?}");
+        let told = host.notices().filter(|notice| notice.text.contains("max-controllers-per-announced-dc=")).count();
+        assert_eq!(told, usize::from(connected == 5), "{origin:?}");
+    }
+}
+
+#[test]
+fn what_is_connected_stays_when_the_maximum_is_lowered_and_after_a_restart() {
+    let mut host = started(100);
+    host.stafd_is(":1.5", view(Origin::Discovered, false, 12));
+    host.wait(30);
+    host.configure(&conf(5));
+    host.restart();
+    host.stafd_is(":1.5", view(Origin::Discovered, false, 12));
+    host.wait(60);
+    assert_eq!((host.kernel.len(), host.gone.len(), host.core.refused()), (12, 0, 0));
+}

@@ -1,0 +1,110 @@
+//! Bounds on what mDNS and log pages may make stafd connect: `max-announced` and `max-referrals`.
+//!
+//! mDNS is unauthenticated, and one log page can refer to any number of discovery controllers. Members and the
+//! controllers of the saved state are never refused: what is connected, or was in an earlier run, stays. A candidate that
+//! is refused stays listed by its source and is admitted when there is room. Announced controllers whose connect has
+//! failed take no room: with many candidates that do not answer, each gets its turn.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use libstas::core::controller::Want;
+use libstas::core::sources::SourceId;
+use libstas::core::{Level, Notice};
+use libstas::nvme::Tid;
+
+use super::{Context, Finder, rank};
+
+/// Refused candidates are considered again after this time.
+pub(super) const AGAIN: Duration = Duration::from_secs(1);
+
+/// The numbers of discovery controllers that are refused at present.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Refused {
+    /// Because of `max-announced`.
+    pub(super) announced: usize,
+    /// Because of `max-referrals`.
+    pub(super) referrals: usize,
+}
+
+impl Finder {
+    /// Leaves out new controllers that exceed the bounds.
+    pub(super) fn leave_out_beyond_quotas(&mut self, ctx: &mut Context<'_>, news: &mut Vec<(Tid, Want)>) {
+        let refused = self.refuse(news);
+        let before = std::mem::replace(&mut self.refused, refused);
+        let Some(settings) = &self.settings else { return };
+        if refused.announced > 0 && before.announced == 0 {
+            let text = format!(
+                "{} discovery controllers found by mDNS alone are not connected, because {} are connected: raise \
+                 max-announced= in stafd.conf if they are meant, or configure them with controller=",
+                refused.announced, settings.conf.max_announced
+            );
+            ctx.tell(Notice { level: Level::Warning, tid: None, ctrl: None, text });
+        }
+        if refused.referrals > 0 && before.referrals == 0 {
+            let text = format!(
+                "{} discovery controllers are not connected, because the log page that refers to them refers to more \
+                 than {}: raise max-referrals= in stafd.conf if they are meant, or configure them with controller=",
+                refused.referrals, settings.conf.max_referrals
+            );
+            ctx.tell(Notice { level: Level::Warning, tid: None, ctrl: None, text });
+        }
+    }
+
+    /// Removes the new controllers that exceed the bounds from `news`, and counts them.
+    fn refuse(&self, news: &mut Vec<(Tid, Want)>) -> Refused {
+        let mut refused = Refused::default();
+        let is_new = |tid: &Tid| !self.dcs.contains_key(tid) && !self.reconciler.restored.contains(tid);
+        let is_bounded = |want: &Want| want.announced_only || want.rank == rank::REFERRAL;
+        let Some(settings) = &self.settings else { return refused };
+        if !news.iter().any(|(tid, want)| is_bounded(want) && is_new(tid)) {
+            return refused;
+        }
+        let trusted = self.listed_by_more_than_announcements();
+        let takes_room = |tid: &&Tid| {
+            !trusted.contains(*tid)
+                && self.reconciler.fleet.view(tid).is_some_and(|member| member.kernel.is_some() || member.attempts == 0)
+        };
+        let mut announced = self.reconciler.fleet.tids().filter(takes_room).count();
+        let mut of_page: BTreeMap<&Tid, usize> = BTreeMap::new();
+        let sources = &self.reconciler.sources;
+        let mut over: BTreeSet<Tid> = BTreeSet::new();
+        for (tid, want) in news.iter().filter(|(tid, want)| is_bounded(want) && is_new(tid)) {
+            let pages: Vec<&Tid> = sources.naming(tid).filter_map(page).collect();
+            let has_room = |by: &&&Tid| {
+                let members = || sources.named_by(&SourceId::Page((**by).clone())).filter(|tid| !is_new(tid)).count();
+                of_page.get(*by).copied().unwrap_or_else(members) < settings.conf.max_referrals
+            };
+            let is_referral = want.rank == rank::REFERRAL;
+            let by = pages.iter().find(has_room).copied();
+            if is_referral && by.is_none() && !pages.is_empty() {
+                refused.referrals += 1;
+            } else if want.announced_only && announced >= settings.conf.max_announced {
+                refused.announced += 1;
+            } else {
+                announced += usize::from(want.announced_only);
+                if let Some(by) = by.filter(|_| is_referral) {
+                    let members = || sources.named_by(&SourceId::Page(by.clone())).filter(|tid| !is_new(tid)).count();
+                    *of_page.entry(by).or_insert_with(members) += 1;
+                }
+                continue;
+            }
+            over.insert(tid.clone());
+        }
+        news.retain(|(tid, _)| !over.contains(tid));
+        refused
+    }
+
+    /// How many discovery controllers are refused because of a bound.
+    #[must_use]
+    pub fn refused(&self) -> usize {
+        self.refused.announced + self.refused.referrals
+    }
+}
+
+fn page(id: &SourceId) -> Option<&Tid> {
+    match id {
+        SourceId::Page(by) => Some(by),
+        _ => None,
+    }
+}

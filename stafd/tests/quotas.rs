@@ -1,0 +1,122 @@
+//! Bounds on what mDNS and log pages may make stafd connect: max-announced= and max-referrals=.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+use fake_host::{FakeHost, Finder, announced, interface, referral};
+use libstas::core::Links;
+use libstas::core::browse::BrowseEvent;
+use stafd::finder::Event;
+
+type Host = FakeHost<Finder>;
+
+fn host(conf: &str) -> Host {
+    let mut host = Host::configured(&format!("[Service Discovery]\n{conf}"));
+    host.links = Some(Links(vec![interface(1, "eth0", &["192.0.2.250"])]));
+    host.dead.insert("10.*".into());
+    host.probe_keeps_off = true;
+    host.started()
+}
+
+fn hear(host: &mut Host, addresses: impl IntoIterator<Item = String>) {
+    let heard = addresses.into_iter().map(|address| announced(&address, 1, &address)).collect::<Vec<_>>();
+    for some in heard.chunks(32) {
+        host.feed(Event::BrowseEvent(some.to_vec()));
+    }
+}
+
+fn at(net: &str, hosts: std::ops::Range<u32>) -> impl Iterator<Item = String> {
+    hosts.map(move |host| format!("{net}.{host}"))
+}
+
+fn warnings(host: &Host, key: &str) -> usize {
+    host.notices().filter(|notice| notice.text.contains(key)).count()
+}
+
+#[test]
+fn no_more_announced_controllers_are_connected_than_the_maximum() {
+    let mut host = host("max-announced=3\n");
+    hear(&mut host, at("192.0.2", 1..11));
+    host.wait(60);
+    assert_eq!(host.addresses().len(), 3);
+    assert_eq!((host.core.refused(), warnings(&host, "max-announced=")), (7, 1));
+    assert!(
+        stafd::api::status(&host.core).ends_with("7 more refused by a maximum"),
+        "{}",
+        stafd::api::status(&host.core)
+    );
+}
+
+#[test]
+fn what_is_connected_stays_when_the_maximum_is_lowered_and_after_a_restart() {
+    let mut host = host("");
+    hear(&mut host, at("192.0.2", 1..11));
+    host.wait(60);
+    assert_eq!(host.addresses().len(), 10);
+    host.configure("[Service Discovery]\nmax-announced=3\n");
+    host.wait(60);
+    host.restart();
+    hear(&mut host, at("192.0.2", 1..11));
+    host.wait(60);
+    assert_eq!((host.addresses().len(), host.gone.len(), host.core.refused()), (10, 0, 0));
+}
+
+#[test]
+fn configured_controllers_take_no_room_and_are_never_refused() {
+    let line = "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.200\n";
+    let mut host = host("max-announced=1\n");
+    hear(&mut host, at("192.0.2", 1..4));
+    host.wait(10);
+    host.configure(&format!("[Service Discovery]\nmax-announced=1\n{line}"));
+    host.wait(10);
+    assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.200"]);
+}
+
+#[test]
+fn candidates_that_do_not_answer_keep_nobody_out() {
+    let mut host = host("max-announced=2\n");
+    hear(&mut host, at("10.0.0", 1..51));
+    hear(&mut host, at("192.0.2", 1..2));
+    host.wait(120);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
+}
+
+#[test]
+fn there_is_room_again_when_one_goes() {
+    let mut host =
+        host("max-announced=1\n[Discovery controller connection management]\nzeroconf-connections-persistence=0\n");
+    hear(&mut host, at("192.0.2", 1..3));
+    host.wait(10);
+    assert_eq!(host.addresses(), ["192.0.2.1"]);
+    host.dead.insert("192.0.2.1".into());
+    host.lose("192.0.2.1");
+    host.feed(Event::BrowseEvent(vec![BrowseEvent::Gone("192.0.2.1".into())]));
+    host.wait(60);
+    assert_eq!((host.addresses(), host.core.refused()), (vec!["192.0.2.2"], 0));
+}
+
+#[test]
+fn no_more_referrals_of_one_page_are_followed_than_the_maximum() {
+    let conf = "[Service Discovery]\nmax-referrals=3\n[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1\n\
+                controller=transport=tcp;traddr=192.0.2.2\n";
+    let mut host = Host::configured(conf);
+    let page = |net, many| at(net, 1..many).map(|traddr| referral(&traddr)).collect::<Vec<_>>();
+    host.peer.pages.insert("192.0.2.1".into(), page("198.51.100", 9));
+    host.peer.pages.insert("192.0.2.2".into(), page("203.0.113", 3));
+    host.start();
+    host.wait(60);
+    let of = |net: &str| host.addresses().iter().filter(|traddr| traddr.starts_with(net)).count();
+    assert_eq!((of("198.51.100"), of("203.0.113"), of("192.0.2")), (3, 2, 2));
+    assert_eq!((host.core.refused(), warnings(&host, "max-referrals=")), (5, 1));
+}
+
+#[test]
+fn what_announced_controllers_refer_to_counts_as_announced() {
+    let mut host = Host::configured("[Service Discovery]\nmax-announced=4\n");
+    host.links = Some(Links(vec![interface(1, "eth0", &["192.0.2.250"])]));
+    for (by, net) in [("192.0.2.1", "198.51.100"), ("192.0.2.2", "203.0.113")] {
+        host.peer.pages.insert(by.into(), at(net, 1..9).map(|traddr| referral(&traddr)).collect());
+    }
+    host.start();
+    hear(&mut host, at("192.0.2", 1..3));
+    host.wait(60);
+    assert_eq!(host.addresses().len(), 4);
+}
