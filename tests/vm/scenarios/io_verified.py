@@ -67,7 +67,7 @@ def finish(fio):
 def disturb(goes_on):
     """Restarts, kills, reloads and upgrades the daemons, in an order that the seed decides."""
     rng = random.Random(SEED)
-    deeds = [restart, kill, reload, upgrade]
+    deeds = [restart, daemons.kill9, reload, upgrade]
     end = time.monotonic() + DISTURBED - 5
     done = []
     while time.monotonic() < end and goes_on():
@@ -83,11 +83,6 @@ def disturb(goes_on):
 def restart():
     for each in daemons.BOTH:
         each.restart()
-
-
-def kill():
-    for each, pid in zip(daemons.BOTH, daemons.kill9()):
-        each.wait_active(20, other_than=pid)
 
 
 def reload():

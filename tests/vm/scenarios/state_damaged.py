@@ -16,12 +16,7 @@ def play():
     for what, damage in (("truncated", truncated), ("noise", noise), ("of a newer version", newer), ("empty", empty)):
         with host.nothing_lost():
             wait_until(lambda: all(os.path.exists(state_of(each)) for each in daemons.BOTH), 10, "both have saved")
-            daemons.kill9()
-            for each in daemons.BOTH:
-                wait_until(lambda: not each.pid, 5, f"{each} is dead", poll=0.01)
-                damage(state_of(each))
-            for each in daemons.BOTH:
-                each.wait_active(15)
+            daemons.kill9(while_frozen=lambda each: damage(state_of(each)))
             listed()
         for each in daemons.BOTH:
             told = [line for line in journal.messages(each.name) if "state.json" in line and "without the saved state" in line]
@@ -42,8 +37,6 @@ def play():
                 journal.wait_for("(?i)state.*(No space left|Read-only|cannot be written|not saved)", 20, each.name)
             with host.nothing_lost():
                 daemons.kill9()
-                for each in daemons.BOTH:
-                    each.wait_active(15)
                 listed()
                 stays(lambda: len(host.controllers()) == 4, 3, f"all stay with /run {what}")
         with host.nothing_lost():
@@ -66,8 +59,6 @@ def without_a_registry():
             journal.wait_for("registry.*Read-only", 5, each.name)
         with host.nothing_lost():
             daemons.kill9()
-            for each in daemons.BOTH:
-                each.wait_active(15)
             listed()
         told = [line for line in journal.messages("stacd") if "registry" in line and "Read-only" in line]
         check(len(told) <= 2, "each stacd reports it once", told)

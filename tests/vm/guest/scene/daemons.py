@@ -210,13 +210,30 @@ def stop(*which, timeout=60.0):
     run("systemctl", "stop", *[each.unit for each in which or BOTH], timeout=timeout)
 
 
-def kill9():
-    """Kills both at the same time. Returns their process IDs."""
+def kill9(timeout=15, while_frozen=None):
+    """Kills both with SIGKILL at the same time, and waits until systemd has started both again.
+
+    `while_frozen` is called with each of them before the kill, while it is stopped by SIGSTOP and writes no file.
+    """
     pids = [each.pid for each in BOTH]
     check(all(pids), "both daemons run before they are killed", pids)
+    if while_frozen:
+        for pid in pids:
+            os.kill(pid, signal.SIGSTOP)
+            wait_until(lambda pid=pid: stopped(pid), 5, f"process {pid} is stopped", poll=0.01)
+        for each in BOTH:
+            while_frozen(each)
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
-    return pids
+    for each, pid in zip(BOTH, pids):
+        each.wait_active(timeout, other_than=pid)
+
+
+def stopped(pid):
+    """True if all threads of the process are stopped by a signal."""
+    stats = [read(f"/proc/{pid}/task/{thread}/stat") for thread in os.listdir(f"/proc/{pid}/task")]
+    # A thread that has just ended has no state.
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats if stat)
 
 
 def connected_to(nqns, timeout=30.0, dcs=("transport=tcp;traddr=::1;trsvcid=8009",), **configuration):
