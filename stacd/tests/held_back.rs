@@ -48,6 +48,25 @@ fn a_configured_controller_that_is_left_out_is_listed_with_the_reason() {
 }
 
 #[test]
+fn a_failed_connect_names_the_line_of_a_controller_only_while_it_is_configured() {
+    let first = line("192.0.2.9", "a");
+    let mut host = Host::configured(&file(&[first.clone(), line("192.0.2.1", "b"), line("192.0.2.1", "b")]));
+    host.dead.insert("192.0.2.1".into());
+    let mut host = host.started();
+    host.wait(1.0);
+    assert_eq!(host.nqns(), ["a"]);
+    assert_eq!(host.told("configured in stacd.conf:3, but not connected: "), 1);
+    assert_eq!(host.told("stacd.conf:4"), 0);
+    host.stafd_with(&["b"], 60);
+    host.wait(1.0);
+    let before = host.notices().count();
+    host.configure(&file(&[first]));
+    host.wait(120.0);
+    let told: Vec<_> = host.notices().skip(before).filter(|notice| notice.text.contains("not connected: ")).collect();
+    assert!(!told.is_empty() && told.iter().all(|notice| notice.text.starts_with("not connected: ")), "{told:?}");
+}
+
+#[test]
 fn a_left_out_controller_is_logged_once_and_again_on_reload() {
     let text = format!("{}exclude=nqn=a\n", file(&[line("192.0.2.1", "a")]));
     let mut host = Host::configured(&text).started();

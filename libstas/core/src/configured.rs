@@ -14,6 +14,7 @@ use super::backoff::Backoff;
 use super::context::Context;
 use super::effect::{HostEffect, Level, Notice};
 use super::exclusions::{Exclusions, matches};
+use super::fleet::Places;
 use super::timers::Timer;
 use super::{OpId, ResolveError};
 use crate::conf::{ControllerEntry, Exclusion, FamilyOrder, StacConf, StafConf};
@@ -259,12 +260,16 @@ impl Configured {
         named
     }
 
-    /// The lines of the `controller=` entries that list these controllers.
-    pub fn lines<'a>(&'a self, defaults: &'a Defaults<'_>) -> impl Iterator<Item = (Tid, usize)> + 'a {
-        self.controllers.iter().flat_map(move |entry| {
-            let addresses = self.addresses(entry, defaults).into_iter();
-            addresses.map(move |address| (self.tid(entry, &address, defaults), entry.line))
-        })
+    /// The `controller=` lines of the configured controllers: of several, the first one.
+    #[must_use]
+    pub fn places(&self, defaults: &Defaults<'_>) -> Places {
+        let mut lines = BTreeMap::new();
+        for entry in &self.controllers {
+            for address in self.addresses(entry, defaults) {
+                lines.entry(self.tid(entry, &address, defaults)).or_insert(entry.line);
+            }
+        }
+        Places { file: self.file.clone(), lines }
     }
 
     /// The `controller=` entries with that host name.

@@ -79,12 +79,13 @@ impl Fleet {
     fn block(&mut self, ctx: &mut Context<'_>, tid: &Tid, obstacle: Obstacle) {
         self.connect_queue.leave(tid);
         ctx.timers.cancel(&Timer::Retry(tid.clone()));
+        let not_connected = self.places.sentence(tid, "not connected");
         let Some(member) = self.members.get_mut(tid) else { return };
         let reason = NotConnected::Blocked(obstacle);
         member.life = Life::GivenUp;
         member.reason = Some(reason.clone());
         if member.is_news(&reason) {
-            ctx.tell_about(Level::Error, tid, None, format!("not connected: {reason}"));
+            ctx.tell_about(Level::Error, tid, None, format!("{not_connected}: {reason}"));
         }
     }
 
@@ -158,8 +159,9 @@ impl Fleet {
                 let reason = NotConnected::Failed(error.clone());
                 member.give_up(reason.clone());
                 if member.is_news(&reason) {
+                    let cannot = self.places.sentence(&tid, "cannot be connected");
                     let text = format!(
-                        "cannot be connected: {reason}; not retried before its configuration or its log page changes, a \
+                        "{cannot}: {reason}; not retried before its configuration or its log page changes, a \
                          reload, or a network change"
                     );
                     ctx.tell_about(Level::Error, &tid, None, text);
@@ -281,9 +283,10 @@ impl Fleet {
     }
 
     fn attempt_failed(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: NotConnected, not_before: Option<Time>) {
+        let not_connected = self.places.sentence(tid, "not connected");
         let Some(member) = self.members.get_mut(tid) else { return };
         let again = member.fail(ctx, reason.clone(), not_before);
-        tell_failure(ctx, tid, member, &reason, again);
+        tell_failure(ctx, (tid, &not_connected), member, &reason, again);
         if let Some(again) = again {
             ctx.timers.set(Timer::Retry(tid.clone()), again);
         }
@@ -334,20 +337,26 @@ impl Fleet {
 }
 
 /// Logged once for each reason; the recovery message states the number of attempts.
-fn tell_failure(ctx: &mut Context<'_>, tid: &Tid, member: &mut Controller, reason: &NotConnected, again: Option<Time>) {
+fn tell_failure(
+    ctx: &mut Context<'_>,
+    (tid, not_connected): (&Tid, &str),
+    member: &mut Controller,
+    reason: &NotConnected,
+    again: Option<Time>,
+) {
     let news = member.is_news(reason);
     let (level, text) = match again {
         None => (
             Level::Warning,
             format!(
-                "not connected: {reason}; giving up after {} attempts: the log entry has the NCC bit, and \
+                "{not_connected}: {reason}; giving up after {} attempts: the log entry has the NCC bit, and \
                  connect-attempts-on-ncc in stacd.conf limits the attempts",
                 member.attempts
             ),
         ),
         Some(again) => {
             let level = if news { Level::Warning } else { Level::Debug };
-            (level, format!("not connected: {reason}; retrying {} (exponential back-off)", when(ctx.now, again)))
+            (level, format!("{not_connected}: {reason}; retrying {} (exponential back-off)", when(ctx.now, again)))
         }
     };
     ctx.tell_about(level, tid, None, text);

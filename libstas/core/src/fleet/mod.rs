@@ -89,6 +89,26 @@ pub struct Fleet {
     dirty: BTreeSet<Tid>,
     /// What happened to members and was not returned to the daemon yet.
     reports: Vec<Report>,
+    places: Places,
+}
+
+/// Where the configuration lists controllers, for the log.
+#[derive(Debug, Default)]
+pub struct Places {
+    /// The name of the file, without its directory.
+    pub file: String,
+    /// The line that lists each controller.
+    pub lines: BTreeMap<Tid, usize>,
+}
+
+impl Places {
+    /// The begin of the log line for a controller that is not connected. `what` is the rest of the sentence.
+    fn sentence(&self, tid: &Tid, what: &str) -> String {
+        match self.lines.get(tid) {
+            Some(line) => format!("configured in {}:{line}, but {what}", self.file),
+            None => what.to_owned(),
+        }
+    }
 }
 
 impl Fleet {
@@ -117,7 +137,13 @@ impl Fleet {
             rotation: rotation::Rotation::default(),
             dirty: BTreeSet::new(),
             reports: Vec::new(),
+            places: Places::default(),
         }
+    }
+
+    /// Sets where the configuration lists controllers now.
+    pub fn set_places(&mut self, places: Places) {
+        self.places = places;
     }
 
     /// Sets the identity of this host and requests the first snapshot: nothing is connected before. Another identity
