@@ -50,7 +50,8 @@ def remove_port():
 
 
 def lost():
-    host.run("nvme", "connect", "--tls", "--transport=tcp", "--traddr=::1", f"--trsvcid={SERVICE}", f"--nqn={NQN}")
+    # The kernel refuses (ESRCH) until tlshd has subscribed to its handshakes; nothing else shows when that is.
+    wait_until(lambda: connect().returncode == 0, 20, lambda: f"nvme connect --tls succeeds\n    seen: {connect().stderr}", poll=0.2)
     host.wait_live(NQN)
     (encrypted,) = host.live(NQN)
     check(encrypted.attribute("tls_key"), "it is encrypted", encrypted)
@@ -74,6 +75,10 @@ def lost():
     configure("[Global]\ntls=false\n")
     stacd.reload()
     host.wait_live(NQN)
+
+
+def connect():
+    return host.run("nvme", "connect", "--tls", "--transport=tcp", "--traddr=::1", f"--trsvcid={SERVICE}", f"--nqn={NQN}", check=False)
 
 
 def configure(more=""):
