@@ -37,7 +37,9 @@ impl SysfsAddress {
                 _ => {}
             }
         }
-        let TidParts { traddr, trsvcid, host_traddr, host_iface, .. } = Tid::new(parts).into();
+        // The connection is bound only if the kernel says so: the scope of its address does not bind it.
+        let host_iface = parts.host_iface.clone();
+        let TidParts { traddr, trsvcid, host_traddr, .. } = Tid::new(parts).into();
         Self { traddr, trsvcid, host_traddr, host_iface, src_addr }
     }
 }
@@ -64,7 +66,7 @@ mod tests {
     #[test]
     fn the_scope_of_a_link_local_address_is_kept() {
         let address = SysfsAddress::parse("traddr=FE80::0:1%eth0,src_addr=fe80::2%eth0", Transport::Tcp);
-        assert_eq!(address.traddr, "fe80::1%eth0");
+        assert_eq!((&*address.traddr, &*address.host_iface), ("fe80::1%eth0", ""));
         assert_eq!(address.src_addr, "fe80::2".parse().ok());
     }
 

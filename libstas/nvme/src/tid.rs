@@ -122,21 +122,28 @@ pub struct Tid(TidParts);
 
 impl Tid {
     /// Makes the identity and converts its addresses and port to canonical form ([`canonical_address`],
-    /// [`canonical_trsvcid`]).
+    /// [`canonical_trsvcid`]). The scope of a link-local address and the interface of this host are the same: the
+    /// canonical form has both.
     #[must_use]
     pub fn new(parts: TidParts) -> Self {
         let traddr = canonical_address(parts.transport, &parts.traddr, &parts.host_iface);
-        let scope = parse_link_local(&traddr).and_then(|(_, scope)| scope).unwrap_or_default();
+        let scope = scope(parts.transport, &traddr).unwrap_or_default();
         let interface = if parts.host_iface.is_empty() { scope } else { &parts.host_iface };
         let host_traddr = canonical_address(parts.transport, &parts.host_traddr, interface);
         let trsvcid = canonical_trsvcid(parts.transport, &parts.trsvcid);
-        Self(TidParts { traddr, trsvcid, host_traddr, ..parts })
+        // A number is not the name of an interface, and the kernel takes names only.
+        let is_number = interface == scope && scope.parse::<u32>().is_ok();
+        let host_iface = if is_number { parts.host_iface.clone() } else { interface.to_owned() };
+        Self(TidParts { traddr, trsvcid, host_traddr, host_iface, ..parts })
     }
 
-    /// The same controller, not bound to an interface (`ignore-iface`). A link-local address keeps its scope: it is not
-    /// reachable without one.
+    /// The same controller, not bound to an interface (`ignore-iface`). A link-local address keeps its interface: it is
+    /// not reachable without one.
     #[must_use]
     pub fn unbound(self) -> Self {
+        if scope(self.0.transport, &self.0.traddr).is_some() {
+            return self;
+        }
         Self(TidParts { host_iface: String::new(), ..self.0 })
     }
 
@@ -151,6 +158,11 @@ impl Tid {
     pub fn transport(&self) -> Transport {
         self.0.transport
     }
+}
+
+/// The scope of a link-local transport address.
+fn scope(transport: Transport, traddr: &str) -> Option<&str> {
+    parse_link_local(traddr).filter(|_| transport.is_ip()).and_then(|(_, scope)| scope)
 }
 
 impl std::ops::Deref for Tid {

@@ -28,9 +28,11 @@ def play():
 
 def two_paths(one, two):
     """The page lists the address without an interface: each DC's own interface counts."""
-    dcs = (f"{PLACE};traddr={THERE}%{one}", f"{PLACE};traddr={THERE};host-iface={two}")
-    lines = f"[Controllers]\ncontroller={PLACE};nqn={SHARED};traddr={THERE}%{one}\n"
-    daemons.configure(*dcs, stacd_more=f"{lines}controller={PLACE};nqn={SHARED};traddr={THERE};host-iface={two}\n")
+    # The first and the last are the same controller.
+    spellings = (f"traddr={THERE}%{one}", f"traddr={THERE};host-iface={two}", f"traddr={THERE};host-iface={one}")
+    dcs = [f"{PLACE};{each}" for each in spellings]
+    iocs = [f"controller={PLACE};nqn={SHARED};{each}\n" for each in spellings]
+    daemons.configure(*dcs, stacd_more=f"[Controllers]\n{''.join(iocs)}")
     daemons.start()
     for each, found in ((stafd, host.dcs), (stacd, host.iocs)):
         wait_until(lambda: sorted(interface(path) for path in found() if path.state == "live") == [one, two], 20,
@@ -41,7 +43,7 @@ def two_paths(one, two):
 
     # One path is no longer wanted: its DC and its line are removed.
     with host.nothing_lost(only=lambda each: interface(each) == one):
-        daemons.configure(dcs[0], stacd_more=lines)
+        daemons.configure(dcs[0], stacd_more=f"[Controllers]\n{iocs[0]}")
         for each in daemons.BOTH:
             each.reload()
         wait_until(lambda: {interface(each) for each in host.controllers()} == {one}, 60, lambda: f"one path is left\n{host.picture()}")

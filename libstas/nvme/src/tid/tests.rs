@@ -132,6 +132,24 @@ fn a_link_local_address_on_two_interfaces_is_two_controllers() {
 }
 
 #[test]
+fn the_scope_of_a_link_local_address_is_its_interface() {
+    for transport in [Transport::Tcp, Transport::Rdma] {
+        let with = |traddr: &str, host_iface: &str| {
+            let parts = TidParts { transport, traddr: traddr.into(), host_traddr: String::new(), ..parts() };
+            Tid::new(TidParts { host_iface: host_iface.into(), ..parts })
+        };
+        for (traddr, host_iface) in [("fe80::1%eth0", ""), ("fe80::1", "eth0"), ("fe80::1%eth0", "eth0")] {
+            let tid = with(traddr, host_iface);
+            assert_eq!((&*tid.traddr, &*tid.host_iface), ("fe80::1%eth0", "eth0"));
+            assert_eq!(tid.clone().unbound(), tid);
+        }
+        assert_eq!(with("fe80::1%2", "").host_iface, "", "the kernel takes no number for an interface");
+        assert_eq!(with("2001:db8::1%eth0", "").host_iface, "", "only link-local addresses have a scope");
+        assert_eq!(with("2001:db8::1", "eth0").unbound().host_iface, "");
+    }
+}
+
+#[test]
 fn transports_are_read_in_any_case_and_others_are_named() {
     for transport in [Transport::Tcp, Transport::Rdma, Transport::Fc, Transport::Loop] {
         assert_eq!(transport.as_str().to_uppercase().parse(), Ok(transport));

@@ -10,7 +10,7 @@ use crate::conf::parameters;
 use crate::conf::settings::Settings;
 use crate::conf::types::ControllerEntry;
 use stas_nvme::tid::{parse_ip, parse_link_local};
-use stas_nvme::{DISCOVERY_NQN, Parameters, Secret, Transport};
+use stas_nvme::{DISCOVERY_NQN, Parameters, Secret, Tid, TidParts, Transport};
 
 /// Why a `controller=` is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -150,14 +150,22 @@ fn identity(
     {
         return Err(Refusal::TwoInterfaces { scope: quoted(scope), host_iface: quoted(&host_iface) });
     }
+    let parts = TidParts { host_traddr, host_iface, ..TidParts::none(transport) };
+    let (traddr, host_side) = match is_name {
+        true => (traddr, parts),
+        false => {
+            let canonical = TidParts::from(Tid::new(TidParts { traddr, ..parts }));
+            (canonical.traddr.clone(), canonical)
+        }
+    };
     Ok(ControllerEntry {
         transport,
         traddr,
         is_name,
         trsvcid,
         subsysnqn,
-        host_traddr,
-        host_iface,
+        host_traddr: host_side.host_traddr,
+        host_iface: host_side.host_iface,
         host_nqn: optional("host-nqn", address::nqn)?,
         parameters: Parameters::default(),
         line,

@@ -159,7 +159,19 @@ fn a_link_local_address_on_one_interface_is_refused_with_another_host_iface() {
         assert!(complaint.contains("eth1") && complaint.contains("eth0"), "{complaint}");
         assert_eq!(dc(&with("fe80::1%eth0")).traddr, "fe80::1%eth0");
         assert_eq!(dc(&with("fe80::1%2")).traddr, "fe80::1%2", "which interface is number 2 is not known here");
-        assert_eq!(dc(&with("fe80::1")).traddr, "fe80::1");
+        assert_eq!(dc(&with("fe80::1")).traddr, "fe80::1%eth0");
+    }
+}
+
+#[test]
+fn a_link_local_address_on_an_interface_is_one_controller_however_it_is_written() {
+    for transport in ["tcp", "rdma"] {
+        let with = |rest: &str| dc(&format!("transport={transport};{rest}"));
+        let expected = with("traddr=fe80::1%eth0;host-iface=eth0");
+        assert_eq!((&*expected.traddr, &*expected.host_iface), ("fe80::1%eth0", "eth0"));
+        assert_eq!(with("traddr=fe80::1%eth0"), expected);
+        assert_eq!(with("traddr=fe80::1;host-iface=eth0"), expected);
+        assert_ne!(with("traddr=fe80::1%eth1"), expected);
     }
 }
 

@@ -48,17 +48,18 @@ const HOST_SIDES: &[HostSide] = &[
     (Transport::Tcp, ["192.0.2.1", "192.0.2.9", "eth0"], TrType::FC, FC, [FC, "", ""]),
     (Transport::Loop, ["Loop-One", "", ""], TrType::LOOP, "Loop-One", ["Loop-One", "", ""]),
     (Transport::Fc, [FC, FC_HOST, ""], TrType::FC, FC, [FC, FC_HOST, ""]),
-    // Link-local addresses: the scope of the discovery controller replaces that of the target.
-    (Transport::Tcp, ["fe80::1%eth0", "", ""], TrType::TCP, "fe80::2", ["fe80::2%eth0", "", ""]),
-    (Transport::Tcp, ["fe80::1%eth0", "", ""], TrType::TCP, "fe80::2%ens9", ["fe80::2%eth0", "", ""]),
-    (Transport::Tcp, ["fe80::1%eth0", "", ""], TrType::RDMA, "fe80::2%ens9", ["fe80::2%eth0", "", ""]),
-    (Transport::Rdma, ["fe80::1%eth0", "", ""], TrType::RDMA, "fe80::2", ["fe80::2%eth0", "", ""]),
+    // Link-local addresses: the scope of the discovery controller replaces that of the target, and is the interface
+    // for all that it lists, as host-iface is.
+    (Transport::Tcp, ["fe80::1%eth0", "", ""], TrType::TCP, "fe80::2", ["fe80::2%eth0", "", "eth0"]),
+    (Transport::Tcp, ["fe80::1%eth0", "", ""], TrType::TCP, "fe80::2%ens9", ["fe80::2%eth0", "", "eth0"]),
+    (Transport::Tcp, ["fe80::1%eth0", "", ""], TrType::RDMA, "fe80::2%ens9", ["fe80::2%eth0", "", "eth0"]),
+    (Transport::Rdma, ["fe80::1%eth0", "", ""], TrType::RDMA, "fe80::2", ["fe80::2%eth0", "", "eth0"]),
     (Transport::Tcp, ["fe80::1", "", "eth0"], TrType::TCP, "fe80::2%ens9", ["fe80::2%eth0", "", "eth0"]),
     (Transport::Tcp, ["192.0.2.1", "", "eth0"], TrType::TCP, "fe80::2%ens9", ["fe80::2%eth0", "", "eth0"]),
-    (Transport::Tcp, ["192.0.2.1", "", ""], TrType::TCP, "fe80::2%ens9", ["fe80::2%ens9", "", ""]),
-    (Transport::Tcp, ["fe80::1%eth0", "fe80::9", ""], TrType::TCP, "fe80::2", ["fe80::2%eth0", "fe80::9%eth0", ""]),
-    (Transport::Tcp, ["fe80::1%eth0", "fe80::9", ""], TrType::TCP, "2001:db8::2", ["2001:db8::2", "", ""]),
-    (Transport::Tcp, ["fe80::1%eth0", "", ""], TrType::TCP, "2001:db8::2%ens9", ["2001:db8::2", "", ""]),
+    (Transport::Tcp, ["192.0.2.1", "", ""], TrType::TCP, "fe80::2%ens9", ["fe80::2%ens9", "", "ens9"]),
+    (Transport::Tcp, ["fe80::1%eth0", "fe80::9", ""], TrType::TCP, "fe80::2", ["fe80::2%eth0", "fe80::9%eth0", "eth0"]),
+    (Transport::Tcp, ["fe80::1%eth0", "fe80::9", ""], TrType::TCP, "2001:db8::2", ["2001:db8::2", "", "eth0"]),
+    (Transport::Tcp, ["fe80::1%eth0", "", ""], TrType::TCP, "2001:db8::2%ens9", ["2001:db8::2", "", "eth0"]),
 ];
 
 #[test]
