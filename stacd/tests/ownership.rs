@@ -391,6 +391,41 @@ fn a_connection_of_another_program_without_a_working_interface_is_not_adopted() 
 }
 
 #[test]
+fn a_connection_of_another_owner_that_loses_its_interface_is_replaced_and_stays() {
+    let cases: [(&str, &str, Owner, CtrlState, bool); 6] = [
+        ("of another owner", "", other(), CtrlState::Connecting, true),
+        ("of another owner, and live", "", other(), CtrlState::Live, false),
+        ("of another owner, in an unknown state", "", other(), CtrlState::Unknown, false),
+        ("of another owner, and wanted on that interface", ";host-iface=eth1", other(), CtrlState::Connecting, false),
+        ("adopted", "", Owner::None, CtrlState::Connecting, false),
+        ("ours", "", Owner::Stas(Gained::Connected), CtrlState::Connecting, false),
+    ];
+    for (what, more, owner, state, replaced) in cases {
+        let mut host = Host::configured(&file(&[line(A, more)]));
+        host.set_links(links(true));
+        let hand = by_hand(&mut host, &on_iface("eth1", &tid(A)), owner.clone());
+        host.start();
+        host.wait(5);
+        assert_eq!(host.kernel.len(), 1, "{what}");
+        host.set_links(links(false));
+        host.ctrl(hand).state = state;
+        host.wait(30);
+        assert_eq!(host.kernel.len(), if replaced { 2 } else { 1 }, "{what}");
+        assert_eq!(host.told("its interface eth1 is down or absent"), usize::from(replaced), "{what}");
+        // When its interface is back, neither is disconnected.
+        host.set_links(links(true));
+        host.ctrl(hand).state = CtrlState::Live;
+        host.wait(60);
+        assert_eq!((host.kernel.len(), host.gone.len()), (if replaced { 2 } else { 1 }, 0), "{what}");
+        // The removal ends only what is ours.
+        host.configure(&file(&[]));
+        host.wait(60);
+        assert_eq!(has(&host, hand), owner == other(), "{what}");
+        assert_eq!(host.kernel.len(), usize::from(owner == other()), "{what}");
+    }
+}
+
+#[test]
 fn a_connection_that_moves_to_another_interface_no_longer_serves_and_another_is_made() {
     let mut host = Host::configured(&file(&[line(A, ";host-iface=eth0"), line(A, ";host-iface=eth1")]));
     host.set_links(links(true));

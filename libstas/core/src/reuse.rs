@@ -25,12 +25,14 @@ pub fn find_for<'a>(snapshot: &'a Snapshot, request: &ConnectRequest, links: &Li
 /// interface is missing, and a new connection may find another way.
 #[must_use]
 pub fn may_be_adopted(ctrl: &KernelController, ours: bool, links: &Links) -> bool {
-    // Before the interfaces are known, none counts as missing.
-    let bound_to_nothing = || {
-        let up = links.named(&ctrl.host_iface).is_some_and(|interface| interface.up);
-        !ctrl.host_iface.is_empty() && !links.0.is_empty() && !up
-    };
-    ours || ctrl.is_live() || !bound_to_nothing()
+    ours || ctrl.is_live() || !is_bound_to_nothing(ctrl, links)
+}
+
+/// True if a connection is bound to a missing interface. Before the interfaces are known, none counts as missing.
+#[must_use]
+pub fn is_bound_to_nothing(ctrl: &KernelController, links: &Links) -> bool {
+    let up = links.named(&ctrl.host_iface).is_some_and(|interface| interface.up);
+    !ctrl.host_iface.is_empty() && !links.0.is_empty() && !up
 }
 
 /// The connection that serves `tid` and may be adopted. A connection with the same host-iface comes first, because no

@@ -6,7 +6,7 @@ use super::{Fleet, Kind, Report};
 use crate::context::Context;
 use crate::controller::{Controller, RemovalPolicy};
 use crate::effect::{HostEffect, Level};
-use crate::kernel::{Gained, KernelController, Owner};
+use crate::kernel::{CtrlState, Gained, KernelController, Owner};
 use crate::ownership::{Cause, Decision, Instance, Ownership, Reason, Rules, SavedParameters, Scope, Why, decide};
 use crate::{CtrlRef, reuse};
 use stas_nvme::{Parameters, Tid};
@@ -283,6 +283,27 @@ impl Fleet {
         for (tid, ctrl, source) in moved {
             let source = source.map(|address| address.to_string()).unwrap_or_default();
             let text = format!("{ctrl} no longer serves it, its source address is {source} now; connecting another");
+            self.release(ctx, &[tid], ctrl, &text);
+        }
+    }
+
+    /// Releases connections that are not ours, while the kernel reconnects them over a missing interface: the controller
+    /// may be reachable over another one, and gets a connection of its own. A controller that is wanted on that very
+    /// interface is not, and keeps its connection.
+    pub(super) fn release_what_lost_its_interface(&mut self, ctx: &mut Context<'_>) {
+        let stranded = |tid: &Tid, ctrl: CtrlRef| {
+            let kernel = self.inventory.get(ctrl)?;
+            let is_retried = kernel.state == CtrlState::Connecting && reuse::is_bound_to_nothing(kernel, &self.links);
+            let is_elsewhere = tid.host_iface != kernel.host_iface && self.title(ctrl) != Ownership::Ours;
+            (is_retried && is_elsewhere).then(|| (tid.clone(), ctrl, kernel.host_iface.clone()))
+        };
+        let wanted = self.members.iter().filter(|(_, member)| member.is_wanted());
+        let stranded: Vec<_> = wanted.filter_map(|(tid, member)| stranded(tid, member.ctrl()?)).collect();
+        for (tid, ctrl, iface) in stranded {
+            let text = format!(
+                "{ctrl} of another program is not live, and its interface {iface} is down or absent; it stays as it is; \
+                 connecting another"
+            );
             self.release(ctx, &[tid], ctrl, &text);
         }
     }

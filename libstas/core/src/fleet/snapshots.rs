@@ -154,6 +154,7 @@ impl Fleet {
             }
         }
         self.release_what_no_longer_serves(ctx);
+        self.release_what_lost_its_interface(ctx);
         self.stir_unclaimed();
         let news = appeared.iter().chain(&identified).chain(&came_up);
         let news: Vec<_> = news.filter_map(|ctrl| self.inventory.get(*ctrl)).collect();
