@@ -39,12 +39,14 @@ pub enum Command {
     /// Set the host NQN
     ///
     /// The NQN is made from the machine ID, else from the UUID in the firmware: the same host always gets the same one.
-    /// A host that has neither gets a random one. The existing NQN is replaced: targets then see another host.
+    /// A host that has neither gets a random one. The existing NQN is replaced: targets then see another host. But if
+    /// the FILE of `--file` is missing or empty, it gets the NQN that sys.conf sets.
     Hostnqn(Target),
     /// Set the host ID
     ///
     /// The host ID is that of an existing connection with this host NQN. If there is none, it is the UUID in the host
-    /// NQN. If the NQN contains none, it is random. The kernel accepts only one host ID for each host NQN.
+    /// NQN. If the NQN contains none, it is random. The kernel accepts only one host ID for each host NQN. If the FILE of
+    /// `--file` is missing or empty, it gets the ID that sys.conf sets.
     Hostid(Target),
     /// Set the symbolic name, which the host tells to discovery controllers
     SetSymname(Symname),

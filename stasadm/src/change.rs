@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use libstas::conf::sys::{self, InvalidValue};
+use libstas::conf::sys::{self, IdentityError, InvalidValue};
 
 use crate::place::Place;
 
@@ -40,13 +40,16 @@ pub(crate) enum Failure {
         /// The reason, for the message.
         why: &'static str,
     },
+    /// sys.conf sets a file for the value, and that file has no valid one.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The value cannot be written into sys.conf.
     #[error(transparent)]
     Value(#[from] InvalidValue),
 }
 
 impl Failure {
-    fn file<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
+    pub(crate) fn file<'a>(what: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> Self + 'a {
         move |error| Self::File { what, path: path.to_owned(), error }
     }
 }

@@ -5,6 +5,7 @@
 //! | [`arguments`] | the command line |
 //! | `host_id` | the host ID: that of the kernel's connections, otherwise the one in the host NQN |
 //! | `host_uuid` | the UUID for the host NQN, always the same for the same host |
+//! | `configured` | the value that sys.conf sets already |
 //! | `change` | changes sys.conf, and the file that contains the value |
 //! | `boot_table` | shows the firmware's boot table |
 //! | `place` | replaces files as a whole |
@@ -12,17 +13,19 @@
 pub mod arguments;
 mod boot_table;
 mod change;
+mod configured;
 mod host_id;
 mod host_uuid;
 mod place;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser as _};
 
 use arguments::{Arguments, Command};
 use change::{Change, Failure};
+use libstas::conf::sys::Needed;
 
 /// The whole program. Exit status: 0 after success, 1 after a failure, 2 for a mistake on the command line.
 #[must_use]
@@ -35,17 +38,31 @@ pub fn main() -> ExitCode {
     let conf_file = &arguments.conf_file;
     match command {
         Command::Hostnqn(target) => {
-            change(conf_file, || Ok(Change::set("nqn", new_hostnqn(Path::new("/")), target.file)))
+            let new = || new_hostnqn(Path::new("/"));
+            change(conf_file, || set("nqn", conf_file, Needed::Nqn, target.file, new))
         }
-        Command::Hostid(target) => change(conf_file, || {
-            Ok(Change::set("id", host_id::of(Path::new("/"), conf_file).0.to_string(), target.file))
-        }),
+        Command::Hostid(target) => {
+            let new = || host_id::of(Path::new("/"), conf_file).0.to_string();
+            change(conf_file, || set("id", conf_file, Needed::Id, target.file, new))
+        }
         Command::SetSymname(symname) => {
             change(conf_file, || Change::set_symname(&symname.symname, symname.target.file))
         }
         Command::ClearSymname => change(conf_file, || Ok(Change::clear("symname"))),
         Command::Nbft(which) => boot_table::show(&which),
     }
+}
+
+/// Sets a key: to the configured value if `file` is missing, otherwise to a new one.
+fn set(
+    key: &'static str,
+    conf_file: &Path,
+    needed: Needed,
+    file: Option<PathBuf>,
+    new: impl FnOnce() -> String,
+) -> Result<Change, Failure> {
+    let configured = configured::value(conf_file, needed, file.as_deref())?;
+    Ok(Change::set(key, configured.unwrap_or_else(new), file))
 }
 
 fn change(conf_file: &Path, make: impl FnOnce() -> Result<Change, Failure>) -> ExitCode {

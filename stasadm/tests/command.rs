@@ -78,6 +78,52 @@ fn the_id_goes_with_the_host_nqn_or_is_random_and_goes_where_it_is_told() {
 }
 
 #[test]
+fn a_missing_file_gets_the_value_that_is_configured() {
+    if !is_root() {
+        return;
+    }
+    const NQN: &str = "nqn.2014-08.org.example:configured";
+    const ID: &str = "00000000-0000-4000-8000-00000000000a";
+    for (command, key, configured) in [("hostnqn", "nqn", NQN), ("hostid", "id", ID)] {
+        let (directory, conf) = scratch();
+        let path = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+        let (file, elsewhere) = (path("nvme/value"), path("elsewhere"));
+        for missing in [true, false] {
+            fs::write(&conf, format!("[Host]\n{key}={configured}\n")).unwrap();
+            match missing {
+                true => assert!(!Path::new(&file).exists()),
+                false => fs::write(&file, "\n").unwrap(),
+            }
+            done(&["-c", &conf, command, "-f", &file]);
+            assert_eq!(fs::read_to_string(&file).unwrap(), format!("{configured}\n"), "{command}");
+            assert_eq!(value(&conf, key), Some(format!("file://{file}")));
+        }
+
+        // It is replaced on request.
+        done(&["-c", &conf, command, "-f", &file]);
+        assert_ne!(fs::read_to_string(&file).unwrap(), format!("{configured}\n"), "{command}");
+
+        // Another file that has the value counts as well. While that cannot be read, nothing is changed.
+        fs::remove_file(&file).unwrap();
+        let text = format!("[Host]\n{key}=file://{elsewhere}\n");
+        fs::write(&conf, &text).unwrap();
+        let output = stasadm(&["-c", &conf, command, "-f", &file]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(String::from_utf8(output.stderr).unwrap().contains(&elsewhere));
+        assert_eq!((fs::read_to_string(&conf).unwrap(), Path::new(&file).exists()), (text, false));
+        fs::write(&elsewhere, format!("{configured}\n")).unwrap();
+        done(&["-c", &conf, command, "-f", &file]);
+        assert_eq!(fs::read_to_string(&file).unwrap(), format!("{configured}\n"), "{command}");
+
+        // An invalid value is replaced.
+        fs::remove_file(&file).unwrap();
+        fs::write(&conf, format!("[Host]\n{key}=nonsense\n")).unwrap();
+        done(&["-c", &conf, command, "-f", &file]);
+        assert_ne!(fs::read_to_string(&file).unwrap(), "nonsense\n");
+    }
+}
+
+#[test]
 fn the_symbolic_name_comes_and_goes() {
     if !is_root() {
         return;

@@ -68,7 +68,63 @@ pub enum WrongValue {
     ControlCharacter,
 }
 
+/// A value without which a host has no identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Needed {
+    /// The host NQN.
+    Nqn,
+    /// The host ID.
+    Id,
+}
+
 impl SysConf {
+    /// Source of a value.
+    #[must_use]
+    pub fn source(&self, needed: Needed) -> &Value {
+        match needed {
+            Needed::Nqn => &self.nqn,
+            Needed::Id => &self.id,
+        }
+    }
+
+    /// The value that sys.conf sets itself, or by another file than the default one. `None` if it sets none, or sets an
+    /// invalid value itself. `read` is as for [`SysConf::identity`].
+    ///
+    /// # Errors
+    /// [`IdentityError`] if sys.conf sets a file that has no valid value now: it may have one later.
+    pub fn own_value<E: fmt::Display>(
+        &self,
+        needed: Needed,
+        read: impl Fn(&str) -> Result<Option<String>, E>,
+    ) -> Result<Option<String>, IdentityError> {
+        let source = self.source(needed);
+        if source == Self::default().source(needed) {
+            return Ok(None);
+        }
+        match (self.value_of(needed, &Reader { file: &self.file, read }), source) {
+            (Ok(value), _) => Ok(Some(value)),
+            (Err(_), Value::Literal(_)) => Ok(None),
+            (Err(error), Value::File(_)) => Err(error),
+        }
+    }
+
+    fn value_of<E: fmt::Display>(
+        &self,
+        needed: Needed,
+        reader: &Reader<'_, impl Fn(&str) -> Result<Option<String>, E>>,
+    ) -> Result<String, IdentityError> {
+        type Valid = fn(&str) -> Result<String, WrongValue>;
+        let (what, command, usual, valid): (_, _, _, Valid) = match needed {
+            Needed::Nqn => ("NQN", "hostnqn", "/etc/nvme/hostnqn", valid_nqn),
+            Needed::Id => ("ID", "hostid", "/etc/nvme/hostid", valid_id),
+        };
+        let source = self.source(needed);
+        let (place, text) = reader.get(source);
+        let file = if let Value::File(_) = source { place.clone() } else { usual.to_owned() };
+        let value = text.and_then(|text| valid(&text.ok_or(WrongValue::Missing)?));
+        value.map_err(|why| IdentityError { what, place, why, command, file })
+    }
+
     /// Reads the identity from sys.conf and the files that it refers to.
     ///
     /// `read` returns the content of a file: `None` if the file does not exist, an error if it cannot be read.
@@ -81,12 +137,6 @@ impl SysConf {
         read: impl Fn(&str) -> Result<Option<String>, E>,
     ) -> Result<(HostIdentity, Vec<Complaint>), IdentityError> {
         let reader = Reader { file: &self.file, read };
-        let needed = |what, command, usual: &str, value, valid: fn(&str) -> Result<String, WrongValue>| {
-            let (place, text) = reader.get(value);
-            let file = if let Value::File(_) = value { place.clone() } else { usual.to_owned() };
-            let value = text.and_then(|text| valid(&text.ok_or(WrongValue::Missing)?));
-            value.map_err(|why| IdentityError { what, place, why, command, file })
-        };
         let mut complaints = Vec::new();
         let mut optional = |what: &str, value, valid: fn(&str) -> Result<String, WrongValue>| {
             let (file, text) = reader.get(value);
@@ -102,8 +152,8 @@ impl SysConf {
             Value::File(path) => &Value::File(path.clone()),
         };
         let identity = HostIdentity {
-            nqn: needed("NQN", "hostnqn", "/etc/nvme/hostnqn", &self.nqn, valid_nqn)?,
-            id: needed("ID", "hostid", "/etc/nvme/hostid", &self.id, valid_id)?,
+            nqn: self.value_of(Needed::Nqn, &reader)?,
+            id: self.value_of(Needed::Id, &reader)?,
             key: optional("the host's DH-HMAC-CHAP secret", key, valid_key).map(Secret::new),
             symname: self.symname.as_ref().and_then(|value| optional("the symbolic name", value, valid_symname)),
             boot_ids: Default::default(),

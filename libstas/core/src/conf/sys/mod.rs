@@ -6,7 +6,7 @@
 mod identity;
 mod rewrite;
 
-pub use identity::{IdentityError, WrongValue};
+pub use identity::{IdentityError, Needed, WrongValue};
 pub use rewrite::{InvalidValue, clear_value, set_value};
 
 use std::path::PathBuf;
