@@ -16,6 +16,9 @@ _stasadm() {
             ",$1")
                 cmd="stasadm"
                 ;;
+            stasadm,check)
+                cmd="stasadm__subcmd__check"
+                ;;
             stasadm,clear-symname)
                 cmd="stasadm__subcmd__clear__subcmd__symname"
                 ;;
@@ -38,7 +41,7 @@ _stasadm() {
 
     case "${cmd}" in
         stasadm)
-            opts="-v -c -h --version --conf-file --help hostnqn hostid set-symname clear-symname nbft"
+            opts="-v -c -h --version --conf-file --help hostnqn hostid set-symname clear-symname check nbft"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -50,6 +53,24 @@ _stasadm() {
                     ;;
                 -c)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stasadm__subcmd__check)
+            opts="-h --reload --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --reload)
+                    COMPREPLY=($(compgen -W "stafd stacd" -- "${cur}"))
                     return 0
                     ;;
                 *)

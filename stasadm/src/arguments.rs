@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use libstas::linux::nbft::TABLES;
 use stas_cli::output::Format;
 
-/// Give this host its NVMe-oF identity, and show what it booted from
+/// Give this host its NVMe-oF identity, check the configuration, and show what it booted from
 ///
 /// The identity is in sys.conf, or in files that sys.conf names. The daemons read it when they start. A reload applies
 /// a new symbolic name and a new key.
@@ -52,12 +52,39 @@ pub enum Command {
     SetSymname(Symname),
     /// Remove the symbolic name
     ClearSymname,
+    /// Check the configuration files, and show what a reload would do
+    ///
+    /// Reads the files like the daemons and prints what they would complain about, with the line and the valid form.
+    /// Looks up all host names, and checks interfaces, source addresses, the options of this kernel, the registry of
+    /// owners, and whether other users can read secrets. Changes nothing.
+    Check(Check),
     /// Show the boot table (NBFT)
     ///
     /// The firmware of a host that boots over NVMe-oF provides this table. stafd connects the discovery controllers in
     /// it. The subsystems in it stay connected whatever stacd's configuration says. Root privileges are needed to read
     /// it.
     Nbft(BootTable),
+}
+
+/// What is checked.
+#[derive(Debug, Args)]
+pub struct Check {
+    /// File to check; its name begins with stafd, stacd or sys [default: sys.conf and both files of the daemons]
+    #[arg(value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// As a reload of this daemon (stafd or stacd): check only its own file, look up no names, and print the complaints
+    /// on the terminals on which `systemctl reload` waits
+    #[arg(long, value_name = "DAEMON", conflicts_with = "files")]
+    pub reload: Option<Daemon>,
+}
+
+/// A daemon.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Daemon {
+    /// The discovery daemon
+    Stafd,
+    /// The connector daemon
+    Stacd,
 }
 
 /// Where the value goes.

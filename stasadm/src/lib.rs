@@ -1,18 +1,20 @@
-//! The command-line tool for the NVMe-oF identity of a host.
+//! The command-line tool for the NVMe-oF identity and the configuration of a host.
 //!
 //! | module | role |
 //! |---|---|
 //! | [`arguments`] | the command line |
 //! | `host_id` | the host ID: that of the kernel's connections, otherwise the one in the host NQN |
 //! | `host_uuid` | the UUID for the host NQN, always the same for the same host |
-//! | `configured` | the value that sys.conf sets already |
 //! | `change` | changes sys.conf, and the file that contains the value |
+//! | `configured` | the value that sys.conf sets already |
+//! | `check` | checks the configuration files, and asks the daemons what a reload would do |
 //! | `boot_table` | shows the firmware's boot table |
 //! | `place` | replaces files as a whole |
 
 pub mod arguments;
 mod boot_table;
 mod change;
+mod check;
 mod configured;
 mod host_id;
 mod host_uuid;
@@ -27,7 +29,8 @@ use arguments::{Arguments, Command};
 use change::{Change, Failure};
 use libstas::conf::sys::Needed;
 
-/// The whole program. Exit status: 0 after success, 1 after a failure, 2 for a mistake on the command line.
+/// The whole program. Exit status: 0 after success, 1 after a failure, 2 for a mistake on the command line. That of
+/// `check` says how serious the complaints are.
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -49,6 +52,7 @@ pub fn main() -> ExitCode {
             change(conf_file, || Change::set_symname(&symname.symname, symname.target.file))
         }
         Command::ClearSymname => change(conf_file, || Ok(Change::clear("symname"))),
+        Command::Check(what) => check::run(conf_file, &what),
         Command::Nbft(which) => boot_table::show(&which),
     }
 }

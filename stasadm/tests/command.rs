@@ -185,6 +185,55 @@ fn without_privileges_nothing_is_done_and_the_remedy_told() {
 }
 
 #[test]
+fn check_prints_each_complaint_with_its_line_and_the_status_is_that_of_the_worst() {
+    let (directory, conf) = scratch();
+    fs::write(&conf, "[Host]\nnqn=nqn.2014-08.org.example:a\nid=3fc9b1b1-5d0c-4e86-b3e9-2b6d7c6c6a0e\n").unwrap();
+    let stacd = directory.path().join("stacd.conf.new").to_str().unwrap().to_owned();
+    let check = |text: &str| {
+        fs::write(&stacd, text).unwrap();
+        let output = stasadm(&["-c", &conf, "check", &stacd]);
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    let line = "controller=transport=tcp;traddr=192.0.2.1;trsvcid=4420;nqn=nqn.a";
+    let (status, text) = check(&format!("[Controllers]\n{line}\n"));
+    // A host without the module nvme-fabrics is warned of it.
+    assert!(status < 2 && !text.contains(&stacd), "{text}");
+
+    let (status, text) = check(&format!("[Global]\nkatoo=3\n[Controllers]\n{line}\n"));
+    assert_eq!(status, 1, "{text}");
+    assert!(text.contains(&format!("warning: {stacd}:2: katoo= is not a key of [Global]")), "{text}");
+
+    let (status, text) = check("[Controllers]\ncontroller=transport=tcp\n");
+    assert_eq!(status, 2, "{text}");
+    let refused = format!("error: {stacd}:2: controller= is refused: it has no traddr\n");
+    assert!(text.contains(&refused) && text.lines().last().unwrap().starts_with("1 error"), "{text}");
+
+    let (status, text) = check("[Controllers]\ncontroller=transport=tcp;traddr=array.invalid;trsvcid=4420;nqn=nqn.a\n");
+    assert_eq!(status, 1, "{text}");
+    let unresolved =
+        format!("warning: {stacd}:2: controller= is not connected: host name array.invalid cannot be resolved");
+    assert!(text.contains(&unresolved), "{text}");
+}
+
+#[test]
+fn check_refuses_a_file_whose_name_does_not_say_its_kind_and_reports_a_missing_one() {
+    let (directory, conf) = scratch();
+    let output = stasadm(&["-c", &conf, "check", "/etc/hosts"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("stafd…, stacd… or sys…"));
+    let missing = directory.path().join("stafd.conf").to_str().unwrap().to_owned();
+    let output = stasadm(&["-c", &conf, "check", &missing]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stdout).contains(&format!("error: {missing} does not exist\n")));
+}
+
+#[test]
+fn check_for_a_reload_never_fails_and_prints_nothing_here() {
+    let output = stasadm(&["check", "--reload", "stacd"]);
+    assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty());
+}
+
+#[test]
 fn without_a_command_the_usage_is_shown() {
     let output = stasadm(&[]);
     assert_eq!(output.status.code(), Some(1));

@@ -4,11 +4,14 @@
 //! one is added first, and the old one is dropped when the new one is live. A name server may give the addresses in
 //! another order each time: the used one is kept while it is live.
 
+mod review;
 mod shown;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
+
+pub use review::{LeftOutLine, Review};
 
 use super::backoff::Backoff;
 use super::context::Context;

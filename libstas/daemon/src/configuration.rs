@@ -13,28 +13,22 @@
 //!
 //! The firmware's boot tables are read together with the files.
 
-use std::fs::OpenOptions;
-use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use nix::fcntl::OFlag;
-
 use super::boot_tables::BootFiles;
+use super::conf_file::ConfFile;
 use super::state::SavedConf;
 use stas_core::conf::redact::{UNKNOWN, without_secrets};
 use stas_core::conf::{Complaint, sys};
 use stas_linux::nbft::TABLES;
 use stas_nvme::HostIdentity;
 use stas_nvme::nbft::BootTables;
-use stas_nvme::secret::{WITHHELD, holds_a_secret};
+use stas_nvme::secret::WITHHELD;
 
 /// Path of the file with the host's identity.
 pub const SYS_CONF: &str = "/etc/stas/sys.conf";
-
-/// Largest configuration file in bytes. A longer file is an error.
-const SIZE_MAX: u64 = 16 << 20;
 
 /// Why a daemon cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -172,10 +166,10 @@ struct InForce<C> {
 
 /// Reads and parses a configuration file. `None` if it does not exist.
 fn read_conf<C>(path: &Path, parse: Parse<C>) -> Result<Option<InForce<C>>, ConfigurationError> {
-    let Some(content) = read_file(path).map_err(unreadable(path))? else { return Ok(None) };
-    let (conf, complaints) = parse(&content, &path.display().to_string());
+    let Some(file) = read_file(path).map_err(unreadable(path))? else { return Ok(None) };
+    let (conf, complaints) = parse(&file.content, &path.display().to_string());
     complain(&complaints);
-    Ok(Some(InForce { conf, text: without_secrets(&content) }))
+    Ok(Some(InForce { conf, text: without_secrets(&file.content) }))
 }
 
 /// Uses the saved configuration because of `why`. Its complaints are not logged again.
@@ -210,67 +204,28 @@ fn unreadable(path: &Path) -> impl FnOnce(io::Error) -> ConfigurationError {
 }
 
 fn read_identity(path: &Path) -> Result<HostIdentity, ConfigurationError> {
-    let (conf, complaints) =
-        sys::parse(&read_file(path).map_err(unreadable(path))?.unwrap_or_default(), &path.display().to_string());
+    let content = read_file(path).map_err(unreadable(path))?.map(|file| file.content).unwrap_or_default();
+    let (conf, complaints) = sys::parse(&content, &path.display().to_string());
     complain(&complaints);
-    let value = |file: &str| -> io::Result<_> {
-        Ok(read_file(Path::new(file))?.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
-    };
+    let value = |file: &str| -> io::Result<_> { Ok(read_file(Path::new(file))?.map(|file| file.text())) };
     let (identity, complaints) = conf.identity(value)?;
     complain(&complaints);
     Ok(identity)
 }
 
-fn read_file(path: &Path) -> io::Result<Option<Vec<u8>>> {
-    // Reading a pipe without a writer would block the daemon.
-    let file = match OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return leads_nowhere(path).map_or(Ok(None), Err),
-        Err(error) => return Err(error),
-    };
-    if file.metadata()?.file_type().is_fifo() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a pipe, not a file"));
+/// Reads a file, and warns if users may read a secret in it.
+fn read_file(path: &Path) -> io::Result<Option<ConfFile>> {
+    let file = ConfFile::read(path)?;
+    if let Some(exposure) = file.as_ref().and_then(|file| file.exposure(path)) {
+        tracing::warn!("{exposure}");
     }
-    let mode = file.metadata()?.permissions().mode();
-    let mut content = Vec::new();
-    file.take(SIZE_MAX + 1).read_to_end(&mut content)?;
-    if content.len() as u64 > SIZE_MAX {
-        let text = format!("it is longer than {} MiB", SIZE_MAX >> 20);
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
-    }
-    tell_if_exposed(path, mode, &content);
-    Ok(Some(content))
-}
-
-/// Warns if a file contains a secret, even a commented-out one, and users other than root can read it.
-fn tell_if_exposed(path: &Path, mode: u32, content: &[u8]) {
-    let readers = match mode & 0o044 {
-        0 => return,
-        0o040 => "its group",
-        _ => "every user",
-    };
-    if holds_a_secret(&String::from_utf8_lossy(content)) {
-        let path = path.display();
-        tracing::warn!(
-            "{path} contains a secret, and its mode {:04o} lets {readers} read it. `chmod 600 {path}` mends that; if \
-             users are not trusted, replace the secret, too",
-            mode & 0o7777
-        );
-    }
-}
-
-/// The error for a file that is missing because a link in its path is broken, for example because a file system is not
-/// mounted. In this case the administrator has not removed the file.
-fn leads_nowhere(path: &Path) -> Option<io::Error> {
-    let broken = path.ancestors().find(|place| place.is_symlink() && !place.exists())?;
-    let text = format!("the link {} leads to what is not there", broken.display());
-    Some(io::Error::new(io::ErrorKind::NotFound, text))
+    Ok(file)
 }
 
 /// Logs a parser's complaints as errors or warnings.
 fn complain(complaints: &[Complaint]) {
     for complaint in complaints {
-        if complaint.error {
+        if complaint.severity.is_error() {
             tracing::error!("{complaint}");
         } else {
             tracing::warn!("{complaint}");
@@ -282,7 +237,7 @@ fn complain(complaints: &[Complaint]) {
 #[allow(clippy::unwrap_used)]
 mod tests {
     use std::fs;
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
     use log_lines::LogLines;

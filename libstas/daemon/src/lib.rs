@@ -3,6 +3,7 @@
 //! | module | what it is about |
 //! |---|---|
 //! | [`arguments`] | the command line, and the requirements on the host |
+//! | [`conf_file`] | reads one configuration file |
 //! | [`configuration`] | reads the files, and handles missing and unreadable ones |
 //! | `boot_tables` | the firmware's boot tables, read with the configuration |
 //! | [`journal`] | writes log lines to the journal or to stdout |
@@ -20,6 +21,7 @@
 pub mod arguments;
 mod boot_tables;
 pub mod clock;
+pub mod conf_file;
 pub mod configuration;
 pub mod debug;
 pub mod describe;

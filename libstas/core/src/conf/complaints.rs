@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use super::types::Complaint;
+use super::types::{Complaint, Severity};
 use stas_nvme::shown;
 
 /// Largest number of complaints about one file. Further ones are only counted.
@@ -26,9 +26,14 @@ impl Complaints {
         Self { file: file.to_owned(), found: Vec::new(), left_out: 0, doubtful: BTreeSet::new() }
     }
 
-    /// Complains about something that is ignored: an unknown key, a refused entry.
+    /// Complains about a line or an entry that is refused.
     pub(crate) fn error(&mut self, line: usize, text: impl Into<String>) {
-        self.add(line, true, text.into());
+        self.add(line, Severity::Refused, text.into());
+    }
+
+    /// Complains about a part of an entry that is unknown and ignored.
+    pub(crate) fn unknown(&mut self, line: usize, text: impl Into<String>) {
+        self.add(line, Severity::Unknown, text.into());
     }
 
     /// Notes that a line which is used may mean another controller.
@@ -43,21 +48,22 @@ impl Complaints {
 
     /// Complains about something that takes effect in another way than written.
     pub(crate) fn warning(&mut self, line: usize, text: impl Into<String>) {
-        self.add(line, false, text.into());
+        self.add(line, Severity::Warning, text.into());
     }
 
-    fn add(&mut self, line: usize, error: bool, text: String) {
+    fn add(&mut self, line: usize, severity: Severity, text: String) {
         if self.found.len() < MOST {
-            self.found.push(Complaint { file: self.file.clone(), line, error, text });
+            self.found.push(Complaint { file: self.file.clone(), line, severity, text });
         } else {
             self.left_out += 1;
         }
     }
 
-    /// As [`Complaints::error`]. `text` is called only if the complaint is kept, because it is expensive.
-    pub(crate) fn error_with(&mut self, line: usize, text: impl FnOnce() -> String) {
+    /// Complains about an unknown key or section. `text` is called only if the complaint is kept, because it is
+    /// expensive.
+    pub(crate) fn not_in_table(&mut self, line: usize, severity: Severity, text: impl FnOnce() -> String) {
         let text = if self.found.len() < MOST { text() } else { String::new() };
-        self.error(line, text);
+        self.add(line, severity, text);
     }
 
     /// All complaints, sorted by line.
@@ -65,7 +71,7 @@ impl Complaints {
         self.found.sort_by_key(|complaint| complaint.line);
         if self.left_out > 0 {
             let text = format!("{} more complaints are left out", self.left_out);
-            self.found.push(Complaint { file: self.file, line: 0, error: true, text });
+            self.found.push(Complaint { file: self.file, line: 0, severity: Severity::Refused, text });
         }
         self.found
     }

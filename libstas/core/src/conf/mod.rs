@@ -34,5 +34,6 @@ pub mod value;
 mod tests;
 
 pub use types::{
-    Complaint, ControllerEntry, DisconnectScope, Exclusion, FamilyOrder, InUse, Persistence, StacConf, StafConf,
+    Complaint, ControllerEntry, DisconnectScope, Exclusion, FamilyOrder, InUse, Persistence, Severity, StacConf,
+    StafConf,
 };

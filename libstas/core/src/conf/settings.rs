@@ -4,7 +4,7 @@ use super::complaints::{Complaints, quoted};
 use super::ini::{self, Place};
 use super::keys::{self, Key, Standing};
 use super::near_miss::nearest;
-use super::types::Complaint;
+use super::types::{Complaint, Severity};
 use super::value::{Setting, Values};
 
 /// One value in a file. Empty: the default applies.
@@ -43,19 +43,20 @@ impl<'t> Settings<'t> {
             match section.place {
                 Place::Unreadable => section.pairs.iter().for_each(|pair| settings.heed_security(pair)),
                 Place::Nowhere => section.pairs.iter().for_each(|pair| {
-                    settings.lose_if_controller(pair);
+                    let severity = settings.lose_if_controller(pair);
                     settings.heed_security(pair);
-                    let text = format!("{}= stands before the first [Section]; it is ignored", plain(pair.key));
-                    settings.complaints.error(pair.line, text);
+                    let text = || format!("{}= stands before the first [Section]; it is ignored", plain(pair.key));
+                    settings.complaints.not_in_table(pair.line, severity, text);
                 }),
                 Place::In(name) => match section_of(keys, name) {
                     Some(known) => section.pairs.into_iter().for_each(|pair| settings.take(known, pair)),
                     None => {
-                        section.pairs.iter().for_each(|pair| {
-                            settings.lose_if_controller(pair);
+                        let mut severity = Severity::Unknown;
+                        for pair in &section.pairs {
+                            severity = severity.max(settings.lose_if_controller(pair));
                             settings.heed_security(pair);
-                        });
-                        settings.complaints.error_with(section.line, || unknown_section(keys, name));
+                        }
+                        settings.complaints.not_in_table(section.line, severity, || unknown_section(keys, name));
                     }
                 },
             }
@@ -66,9 +67,9 @@ impl<'t> Settings<'t> {
 
     fn take(&mut self, section: &'static str, pair: ini::Pair<'t>) {
         let Some(key) = in_section(self.keys, section).find(|key| key.name.eq_ignore_ascii_case(pair.key)) else {
-            self.lose_if_controller(&pair);
+            let severity = self.lose_if_controller(&pair);
             self.heed_security(&pair);
-            self.complaints.error_with(pair.line, || unknown_key(self.keys, section, pair.key));
+            self.complaints.not_in_table(pair.line, severity, || unknown_key(self.keys, section, pair.key));
             return;
         };
         self.lose_controllers_below(&pair);
@@ -211,11 +212,14 @@ impl<'t> Settings<'t> {
         self.lost_line = self.lost_line.into_iter().chain([line]).min();
     }
 
-    fn lose_if_controller(&mut self, pair: &ini::Pair<'_>) {
-        if may_be_controller(pair.key) {
-            self.lose(pair.line);
-        }
+    /// Notes that a pair which is ignored may have been a `controller=`. Returns how serious it is that it is ignored.
+    fn lose_if_controller(&mut self, pair: &ini::Pair<'_>) -> Severity {
         self.lose_controllers_below(pair);
+        if !may_be_controller(pair.key) {
+            return Severity::Unknown;
+        }
+        self.lose(pair.line);
+        Severity::Refused
     }
 
     /// A `controller=` that is indented continues the key above it, and so it is no `controller=`.
@@ -340,7 +344,7 @@ mod tests {
         assert_eq!(settings.value(&KATO), Some(Setting::Number(30)));
         let told = settings.into_complaints();
         assert_eq!(told.len(), 1);
-        assert!(!told[0].error);
+        assert!(!told[0].severity.is_error());
         assert_eq!(
             told[0].to_string(),
             "f:3: [Global] kato: \"soon\" is not a whole number of seconds from 1 to 4294967; the default 30 is used"

@@ -6,6 +6,26 @@ use std::time::Duration;
 
 use stas_nvme::{Parameters, Transport};
 
+/// How much of a line applies that a [`Complaint`] is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// It takes effect in another way than written.
+    Warning,
+    /// A section, a key or a part of an entry is unknown and ignored.
+    Unknown,
+    /// A line or an entry is refused, or what it asks for is not done. A line that may be a `controller=` is refused even
+    /// if it has an unknown key.
+    Refused,
+}
+
+impl Severity {
+    /// True if the daemons log it as an error, false if as a warning.
+    #[must_use]
+    pub fn is_error(self) -> bool {
+        self > Self::Warning
+    }
+}
+
 /// An error in a file. The rest of the file still applies.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Complaint {
@@ -13,8 +33,8 @@ pub struct Complaint {
     pub file: String,
     /// Line, counted from 1. 0: the file as a whole.
     pub line: usize,
-    /// True: logged as an error (unknown section or key, refused entry). False: logged as a warning.
-    pub error: bool,
+    /// How much of the line applies.
+    pub severity: Severity,
     /// What is wrong, what applies instead, and what would be valid.
     pub text: String,
 }

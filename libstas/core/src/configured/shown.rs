@@ -24,11 +24,11 @@ pub(super) struct LeftOut {
     /// [`Status::Excluded`] or [`Status::Unresolved`].
     status: Status,
     /// Why it is not connected.
-    reason: String,
+    pub(super) reason: String,
     /// When its host name is looked up again.
     next_attempt: Option<Time>,
     /// The line of its `controller=`.
-    line: usize,
+    pub(super) line: usize,
 }
 
 /// What was logged already.

@@ -71,7 +71,7 @@ pub(crate) fn controller(
         return None;
     }
     for unknown in &words.unknown {
-        complaints.error(line, format!("controller=: {unknown}; that part is ignored"));
+        complaints.unknown(line, format!("controller=: {unknown}; that part is ignored"));
     }
     if words.lacks_identity {
         complaints.doubt(line);

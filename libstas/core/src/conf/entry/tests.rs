@@ -51,7 +51,7 @@ fn refused(text: &str, role: Role) -> String {
     let (entry, complaints) = read(text, role);
     assert_eq!(entry, None, "{text}");
     assert_eq!(complaints.len(), 1, "{text}: {complaints:?}");
-    assert!(complaints[0].error && complaints[0].line == 7, "{complaints:?}");
+    assert!(complaints[0].severity.is_error() && complaints[0].line == 7, "{complaints:?}");
     complaints[0].text.clone()
 }
 
@@ -126,7 +126,7 @@ fn configured_fc_and_loop_controllers_work_in_both_files() {
 fn a_trsvcid_that_the_transport_has_not_is_ignored_with_a_warning() {
     let (entry, complaint) = taken("transport=loop;traddr=here;trsvcid=none");
     assert_eq!(entry.trsvcid, "");
-    assert!(!complaint.error && complaint.text.contains("loop has no trsvcid"), "{complaint}");
+    assert!(!complaint.severity.is_error() && complaint.text.contains("loop has no trsvcid"), "{complaint}");
 }
 
 #[test]
@@ -252,7 +252,7 @@ fn an_entry_overrides_every_connection_key_of_global() {
 fn a_bad_value_of_a_connection_key_is_a_warning_and_that_of_global_is_used() {
     let (entry, complaint) = taken("transport=tcp;traddr=::1;queue-size=8");
     assert_eq!(entry.parameters, Parameters::default());
-    assert!(!complaint.error);
+    assert!(!complaint.severity.is_error());
     assert_eq!(
         complaint.text,
         "controller=: queue-size: \"8\" is not a whole number of entries from 16 to 1024; that of [Global] is used"
@@ -279,7 +279,7 @@ fn a_malformed_secret_is_an_error_and_no_connection_is_made_without_it() {
         let (entry, complaint) = taken(&format!("transport=tcp;traddr=::1;{key}={MISTYPED}"));
         let Parameters { dhchap_secret, dhchap_ctrl_secret, .. } = entry.parameters;
         assert!(dhchap_secret.or(dhchap_ctrl_secret).is_some());
-        assert!(complaint.error && complaint.text.contains("checksum"), "{complaint}");
+        assert!(complaint.severity.is_error() && complaint.text.contains("checksum"), "{complaint}");
     }
 }
 
@@ -343,7 +343,7 @@ fn an_entry_with_a_secret_where_none_belongs_is_refused() {
 fn an_unknown_key_is_an_error_with_the_key_that_was_meant_and_the_rest_counts() {
     let (entry, complaint) = taken("transport=tcp;traddr=::1;host_iface=eth0");
     assert_eq!(entry.host_iface, "");
-    assert!(complaint.error);
+    assert!(complaint.severity.is_error());
     assert!(complaint.text.contains("\"host_iface\" is not a key of controller=; host-iface= is probably meant"));
     let (_, complaint) = taken("transport=tcp;traddr=::1;colour=blue");
     assert_eq!(complaint.text, "controller=: \"colour\" is not a key of controller=; that part is ignored");
@@ -362,9 +362,15 @@ fn of_a_key_given_twice_the_last_one_counts() {
 fn an_empty_entry_is_ignored_with_one_warning() {
     for text in ["", " ; ", "# later"] {
         let (entry, complaints) = read(text, Role::Discovery);
-        assert!(entry.is_none() && complaints.len() == 1 && !complaints[0].error, "{text}: {complaints:?}");
+        assert!(
+            entry.is_none() && complaints.len() == 1 && !complaints[0].severity.is_error(),
+            "{text}: {complaints:?}"
+        );
         let (exclusion, complaints) = read_exclusion(text);
-        assert!(exclusion.is_none() && complaints.len() == 1 && !complaints[0].error, "{text}: {complaints:?}");
+        assert!(
+            exclusion.is_none() && complaints.len() == 1 && !complaints[0].severity.is_error(),
+            "{text}: {complaints:?}"
+        );
     }
 }
 
@@ -409,7 +415,7 @@ fn host_traddr_does_not_count_in_an_exclusion() {
 fn host_traddr_alone_excludes_nothing() {
     let (exclusion, complaints) = read_exclusion("host-traddr=192.0.2.1");
     assert_eq!(exclusion, None);
-    assert!(complaints.len() == 1 && !complaints[0].error, "{complaints:?}");
+    assert!(complaints.len() == 1 && !complaints[0].severity.is_error(), "{complaints:?}");
 }
 
 #[test]
@@ -429,7 +435,7 @@ fn an_exclusion_that_cannot_be_read_is_refused_rather_than_widened() {
         let (exclusion, complaints) = read_exclusion(text);
         assert_eq!(exclusion, None, "{text}");
         assert_eq!(complaints.len(), 1, "{complaints:?}");
-        assert!(complaints[0].error && complaints[0].text.contains(why), "{text}: {complaints:?}");
+        assert!(complaints[0].severity.is_error() && complaints[0].text.contains(why), "{text}: {complaints:?}");
     }
 }
 

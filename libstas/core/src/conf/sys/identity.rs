@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{SysConf, Value};
 use crate::conf::complaints::{Quoted, quoted};
-use crate::conf::types::Complaint;
+use crate::conf::types::{Complaint, Severity};
 use stas_nvme::secret::{MalformedSecret, holds_a_secret};
 use stas_nvme::{HostIdentity, NQN_MAX, Secret};
 
@@ -143,7 +143,7 @@ impl SysConf {
             let value = text.and_then(|text| text.as_deref().map(valid).transpose());
             value.unwrap_or_else(|why| {
                 let text = format!("{what} is not used: {why}");
-                complaints.push(Complaint { file, line: 0, error: true, text });
+                complaints.push(Complaint { file, line: 0, severity: Severity::Refused, text });
                 None
             })
         };

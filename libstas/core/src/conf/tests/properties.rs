@@ -117,7 +117,7 @@ proptest! {
         }
         let (conf, complaints) = stacd::parse(lines.join("\n").as_bytes(), "f");
         prop_assert_eq!(complaints.len(), unknown.len());
-        prop_assert!(complaints.iter().all(|complaint| complaint.error));
+        prop_assert!(complaints.iter().all(|complaint| complaint.severity.is_error()));
         let without_lines = |conf: StacConf| {
             let exclusions = conf.exclusions.into_iter().map(|exclusion| crate::conf::Exclusion { line: 0, ..exclusion });
             StacConf { exclusions: exclusions.collect(), ..conf }

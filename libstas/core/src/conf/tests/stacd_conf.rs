@@ -99,5 +99,5 @@ fn what_only_stafd_knows_is_an_error_that_says_so() {
     let (conf, complaints) = stacd::parse(b"[Global]\npleo=disabled", "f");
     assert_eq!(conf, StacConf::default());
     let complaint = one(complaints);
-    assert!(complaint.error && complaint.text.ends_with("it is a key of stafd.conf"), "{complaint}");
+    assert!(complaint.severity.is_error() && complaint.text.ends_with("it is a key of stafd.conf"), "{complaint}");
 }

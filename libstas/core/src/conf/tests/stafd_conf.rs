@@ -93,7 +93,10 @@ fn an_unparsable_time_span_is_a_warning_and_the_default() {
         let (conf, complaints) = stafd::parse(text.as_bytes(), "f");
         assert_eq!(conf, StafConf::default());
         let complaint = one(complaints);
-        assert!(!complaint.error && complaint.text.contains("the default 72hours is used"), "{complaint}");
+        assert!(
+            !complaint.severity.is_error() && complaint.text.contains("the default 72hours is used"),
+            "{complaint}"
+        );
     }
 }
 
@@ -119,7 +122,7 @@ fn io_queues_are_a_warning_for_discovery_controllers_have_none() {
     for key in ["nr-io-queues", "nr-write-queues", "nr-poll-queues"] {
         let (conf, complaints) = stafd::parse(format!("[Global]\n{key}=4").as_bytes(), "f");
         assert_eq!(conf, StafConf::default());
-        assert!(!one(complaints).error);
+        assert!(!one(complaints).severity.is_error());
     }
 }
 
@@ -128,7 +131,7 @@ fn persistent_connections_in_global_is_honoured_with_a_deprecation_warning() {
     let (conf, complaints) = stafd::parse(b"[Global]\npersistent-connections=false", "f");
     assert!(!conf.persistent_connections);
     let complaint = one(complaints);
-    assert!(!complaint.error && complaint.text.contains("deprecated"), "{complaint}");
+    assert!(!complaint.severity.is_error() && complaint.text.contains("deprecated"), "{complaint}");
 }
 
 #[test]
@@ -176,7 +179,7 @@ fn a_refused_entry_costs_no_other() {
     assert_eq!(conf.controllers.len(), 1);
     let complaint = one(complaints);
     assert_eq!(complaint.line, 2);
-    assert!(complaint.error);
+    assert!(complaint.severity.is_error());
 }
 
 #[test]

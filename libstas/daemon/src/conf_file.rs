@@ -1,0 +1,85 @@
+//! Reads one configuration file as a whole, and finds out whether users may read a secret in it.
+
+use std::fs::OpenOptions;
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::Path;
+
+use nix::fcntl::OFlag;
+use stas_nvme::secret::holds_a_secret;
+
+/// Largest configuration file in bytes. A longer file is an error.
+const SIZE_MAX: u64 = 16 << 20;
+
+/// The content of a configuration file, and its mode.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConfFile {
+    /// The content.
+    pub content: Vec<u8>,
+    mode: u32,
+}
+
+// The content may hold secrets.
+impl std::fmt::Debug for ConfFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConfFile").field("bytes", &self.content.len()).field("mode", &self.mode).finish()
+    }
+}
+
+impl ConfFile {
+    /// Reads a file. `None` if it does not exist. Never blocks on a pipe.
+    ///
+    /// # Errors
+    /// If it cannot be read, is longer than 16 MiB, is a pipe, or is missing because a link in its path is broken.
+    pub fn read(path: &Path) -> io::Result<Option<Self>> {
+        // Reading a pipe without a writer would block the daemon.
+        let file = match OpenOptions::new().read(true).custom_flags(OFlag::O_NONBLOCK.bits()).open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return leads_nowhere(path).map_or(Ok(None), Err),
+            Err(error) => return Err(error),
+        };
+        if file.metadata()?.file_type().is_fifo() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a pipe, not a file"));
+        }
+        let mode = file.metadata()?.permissions().mode();
+        let mut content = Vec::new();
+        file.take(SIZE_MAX + 1).read_to_end(&mut content)?;
+        if content.len() as u64 > SIZE_MAX {
+            let text = format!("it is longer than {} MiB", SIZE_MAX >> 20);
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, text));
+        }
+        Ok(Some(Self { content, mode }))
+    }
+
+    /// The content as text; bytes that are not UTF-8 are replaced.
+    #[must_use]
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.content).into_owned()
+    }
+
+    /// The warning about a file with a secret, even a commented-out one, that users other than root can read. `None` if
+    /// that is not so.
+    #[must_use]
+    pub fn exposure(&self, path: &Path) -> Option<String> {
+        let readers = match self.mode & 0o044 {
+            0 => return None,
+            0o040 => "its group",
+            _ => "every user",
+        };
+        let (path, mode) = (path.display(), self.mode & 0o7777);
+        holds_a_secret(&self.text()).then(|| {
+            format!(
+                "{path} contains a secret, and its mode {mode:04o} lets {readers} read it. `chmod 600 {path}` mends that; \
+                 if users are not trusted, replace the secret, too"
+            )
+        })
+    }
+}
+
+/// The error for a file that is missing because a link in its path is broken, for example because a file system is not
+/// mounted. In this case the administrator has not removed the file.
+fn leads_nowhere(path: &Path) -> Option<io::Error> {
+    let broken = path.ancestors().find(|place| place.is_symlink() && !place.exists())?;
+    let text = format!("the link {} leads to what is not there", broken.display());
+    Some(io::Error::new(io::ErrorKind::NotFound, text))
+}

@@ -1,0 +1,230 @@
+//! Reads the configuration files like the daemons, and collects their complaints.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use libstas::conf::{Complaint, StacConf, StafConf, stacd, stafd, sys};
+use libstas::core::configured::{Defaults, Words};
+use libstas::daemon::conf_file::ConfFile;
+use libstas::nvme::{DISCOVERY_NQN, HostIdentity, Purpose};
+
+use super::finding::{Finding, Weight};
+use crate::arguments::Daemon;
+
+/// The files of the daemons.
+pub(super) const STAFD_CONF: &str = "/etc/stas/stafd.conf";
+pub(super) const STACD_CONF: &str = "/etc/stas/stacd.conf";
+
+/// A configuration file by its kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Sys,
+    Of(Daemon),
+}
+
+impl Kind {
+    /// The kind of a file, by its name: `stacd.conf`, `stacd.conf.new`, `stacd-test.conf`.
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_string_lossy();
+        let kinds = [("stafd", Self::Of(Daemon::Stafd)), ("stacd", Self::Of(Daemon::Stacd)), ("sys", Self::Sys)];
+        kinds.into_iter().find(|(prefix, _)| name.starts_with(prefix)).map(|(_, kind)| kind)
+    }
+}
+
+/// The settings of a daemon's own file.
+#[derive(Debug)]
+pub(super) enum Conf {
+    Stafd(Box<StafConf>),
+    Stacd(Box<StacConf>),
+}
+
+impl Conf {
+    pub(super) fn words(&self) -> Words<'_> {
+        match self {
+            Self::Stafd(conf) => Words::from(&**conf),
+            Self::Stacd(conf) => Words::from(&**conf),
+        }
+    }
+
+    pub(super) fn defaults<'a>(&'a self, host_nqn: &'a str) -> Defaults<'a> {
+        match self {
+            Self::Stafd(conf) => Defaults { parameters: &conf.parameters, host_nqn, subsysnqn: DISCOVERY_NQN },
+            Self::Stacd(conf) => Defaults { parameters: &conf.parameters, host_nqn, subsysnqn: "" },
+        }
+    }
+
+    /// What the connections of the file are for.
+    pub(super) fn purpose(&self) -> Purpose {
+        match self {
+            Self::Stafd(_) => Purpose::Discovery,
+            Self::Stacd(_) => Purpose::Io,
+        }
+    }
+}
+
+/// A daemon's own file that was read.
+#[derive(Debug)]
+pub(super) struct OwnFile {
+    pub(super) path: PathBuf,
+    pub(super) conf: Conf,
+}
+
+/// Reads a daemon's own file. `None` if it is missing or cannot be read.
+pub(super) fn own_file(path: &Path, daemon: Daemon, findings: &mut Vec<Finding>) -> Option<OwnFile> {
+    let file = match ConfFile::read(path) {
+        Ok(Some(file)) => file,
+        Ok(None) => {
+            let text = format!(
+                "{} does not exist: the daemon uses the last good configuration, else the defaults",
+                path.display()
+            );
+            findings.push(Finding::new(Weight::Note, text));
+            return None;
+        }
+        Err(error) => {
+            findings.push(unreadable(path, &error));
+            return None;
+        }
+    };
+    let name = path.display().to_string();
+    let (conf, complaints) = match daemon {
+        Daemon::Stafd => {
+            let (conf, complaints) = stafd::parse(&file.content, &name);
+            (Conf::Stafd(Box::new(conf)), complaints)
+        }
+        Daemon::Stacd => {
+            let (conf, complaints) = stacd::parse(&file.content, &name);
+            (Conf::Stacd(Box::new(conf)), complaints)
+        }
+    };
+    complain(&complaints, findings);
+    tell_exposure(path, &file, findings);
+    Some(OwnFile { path: path.to_owned(), conf })
+}
+
+/// Reads sys.conf and the files that it names. `None` if the host has no valid identity.
+pub(super) fn identity(path: &Path, findings: &mut Vec<Finding>) -> Option<HostIdentity> {
+    let file = match ConfFile::read(path) {
+        Ok(file) => file,
+        Err(error) => {
+            findings.push(unreadable(path, &error));
+            return None;
+        }
+    };
+    let content = file.as_ref().map(|file| file.content.clone()).unwrap_or_default();
+    let (conf, complaints) = sys::parse(&content, &path.display().to_string());
+    complain(&complaints, findings);
+    if let Some(file) = &file {
+        tell_exposure(path, file, findings);
+    }
+    let exposed = std::cell::RefCell::new(Vec::new());
+    let value = |name: &str| -> io::Result<Option<String>> {
+        let file = ConfFile::read(Path::new(name))?;
+        if let Some(file) = &file {
+            tell_exposure(Path::new(name), file, &mut exposed.borrow_mut());
+        }
+        Ok(file.map(|file| file.text()))
+    };
+    let identity = conf.identity(value);
+    findings.append(&mut exposed.take());
+    match identity {
+        Ok((identity, complaints)) => {
+            complain(&complaints, findings);
+            Some(identity)
+        }
+        Err(error) => {
+            findings.push(Finding::new(Weight::Error, error.to_string()));
+            None
+        }
+    }
+}
+
+fn complain(complaints: &[Complaint], findings: &mut Vec<Finding>) {
+    findings.extend(complaints.iter().map(Finding::from));
+}
+
+fn tell_exposure(path: &Path, file: &ConfFile, findings: &mut Vec<Finding>) {
+    findings.extend(file.exposure(path).map(|text| Finding::new(Weight::Warning, text)));
+}
+
+fn unreadable(path: &Path, error: &io::Error) -> Finding {
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied => "; try again with sudo",
+        _ => "; the daemon keeps the last good configuration",
+    };
+    Finding::new(Weight::Error, format!("cannot read {}: {error}{hint}", path.display()))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn told(findings: &[Finding]) -> Vec<String> {
+        findings.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_kind_of_a_file_is_in_its_name() {
+        for (name, kind) in [
+            ("/etc/stas/stafd.conf", Some(Kind::Of(Daemon::Stafd))),
+            ("stacd.conf.new", Some(Kind::Of(Daemon::Stacd))),
+            ("./sys-test.conf", Some(Kind::Sys)),
+            ("/etc/hosts", None),
+            ("/", None),
+        ] {
+            assert_eq!(Kind::of(Path::new(name)), kind, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_complaints_are_those_of_the_daemons_with_the_file_and_the_line() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("stacd.conf");
+        fs::write(&path, "[Global]\nkatoo=3\n[Controllers]\ncontroller=transport=tcp;trsvcid=4420;nqn=nqn.a\n")
+            .unwrap();
+        let mut findings = Vec::new();
+        let own = own_file(&path, Daemon::Stacd, &mut findings).unwrap();
+        assert!(matches!(own.conf, Conf::Stacd(_)));
+        let told = told(&findings);
+        let place = path.display();
+        assert!(told[0].starts_with(&format!("warning: {place}:2: ")) && told[0].contains("kato"), "{told:?}");
+        assert!(told[1..].iter().any(|line| line.starts_with(&format!("error: {place}:4: "))), "{told:?}");
+    }
+
+    #[test]
+    fn a_secret_that_users_can_read_is_told_with_the_command() {
+        let directory = tempfile::tempdir().unwrap();
+        let (sys, key) = (directory.path().join("sys.conf"), directory.path().join("hostkey"));
+        let id = "id=3fc9b1b1-5d0c-4e86-b3e9-2b6d7c6c6a0e";
+        fs::write(&sys, format!("[Host]\nnqn=nqn.2014-08.org.example:a\n{id}\nkey=file://{}\n", key.display()))
+            .unwrap();
+        fs::write(&key, "DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:\n").unwrap();
+        for (mode, count) in [(0o600, 0), (0o640, 1), (0o644, 1)] {
+            fs::set_permissions(&key, Permissions::from_mode(mode)).unwrap();
+            let mut findings = Vec::new();
+            assert!(identity(&sys, &mut findings).is_some());
+            assert_eq!(findings.len(), count, "{findings:?}");
+            for line in told(&findings) {
+                let command = format!("`chmod 600 {}`", key.display());
+                assert!(line.starts_with("warning: ") && line.contains(&command) && !line.contains("ia6z"), "{line}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_a_note_an_unreadable_one_and_a_host_without_identity_are_errors() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, mut findings) = (directory.path().join("stafd.conf"), Vec::new());
+        assert!(own_file(&path, Daemon::Stafd, &mut findings).is_none());
+        fs::create_dir(&path).unwrap();
+        assert!(own_file(&path, Daemon::Stafd, &mut findings).is_none());
+        fs::write(directory.path().join("sys.conf"), "[Host]\nnqn=file:///nonexistent/hostnqn\n").unwrap();
+        assert!(identity(&directory.path().join("sys.conf"), &mut findings).is_none());
+        let weights: Vec<Weight> = findings.iter().map(|finding| finding.weight).collect();
+        assert_eq!(weights, [Weight::Note, Weight::Error, Weight::Error], "{findings:?}");
+    }
+}
