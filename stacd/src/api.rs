@@ -1,7 +1,9 @@
 //! stacd on D-Bus: translates calls into queries of the core. It decides nothing.
 
 use libstas::bus::{Callers, ControllerId, Dict, key, python};
+use libstas::conf::stacd;
 use libstas::core::Time;
+use libstas::core::plan::{Addresses, Planned};
 use libstas::daemon::debug::{self, Debuggable, stopping};
 use libstas::daemon::describe;
 use libstas::daemon::event_loop::Handle;
@@ -62,6 +64,10 @@ impl Debuggable for Connector {
         let mut all = self.controllers().into_iter().chain(self.left_out());
         let ioc = self.controller(tid).or_else(|| all.find(|ioc| id.may_mean(ioc.member.tid)))?;
         Some(describe_ioc(&ioc, self, now, true))
+    }
+
+    fn plan(&self, conf: &[u8], addresses: &Addresses, now: Time) -> Vec<Planned> {
+        Connector::plan(self, now, stacd::parse(conf, "").0, addresses)
     }
 }
 

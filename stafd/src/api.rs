@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use libstas::bus::contract::{StafdView, dictionary, wire};
 use libstas::bus::python::python_bool;
 use libstas::bus::{Callers, ControllerId, Dict, STAF_PATH, key, require_root};
+use libstas::conf::stafd;
 use libstas::core::Time;
+use libstas::core::plan::{Addresses, Planned};
 use libstas::daemon::debug::{self, Debuggable, json, stopping, tid_of};
 use libstas::daemon::describe;
 use libstas::daemon::event_loop::{Handle, Stopped};
@@ -211,6 +213,10 @@ impl Debuggable for Finder {
         let left_out = || self.left_out().into_iter().find(|dc| id.may_mean(dc.member.tid));
         let dc = meant(self, tid, id).or_else(left_out)?;
         Some(describe_dc(&dc, self, now, true))
+    }
+
+    fn plan(&self, conf: &[u8], addresses: &Addresses, now: Time) -> Vec<Planned> {
+        Finder::plan(self, now, stafd::parse(conf, "").0, addresses)
     }
 }
 

@@ -56,7 +56,8 @@ pub enum Command {
     ///
     /// Reads the files like the daemons and prints what they would complain about, with the line and the valid form.
     /// Looks up all host names, and checks interfaces, source addresses, the options of this kernel, the registry of
-    /// owners, and whether other users can read secrets. Changes nothing.
+    /// owners, and whether other users can read secrets. Then asks the running daemons what a reload would connect,
+    /// disconnect and keep, and why. Changes nothing.
     Check(Check),
     /// Show the boot table (NBFT)
     ///
@@ -85,6 +86,17 @@ pub enum Daemon {
     Stafd,
     /// The connector daemon
     Stacd,
+}
+
+impl Daemon {
+    /// The name of the daemon, and of its unit.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Stafd => "stafd",
+            Self::Stacd => "stacd",
+        }
+    }
 }
 
 /// Where the value goes.

@@ -48,6 +48,8 @@ pub mod key {
     pub const NBFT: &str = "nbft";
     /// Start of a discovery controller's connection, in seconds on CLOCK_BOOTTIME. Identifies the connection.
     pub const CONNECTED_SINCE: &str = "connected-since";
+    /// What a reload would do: `connect`, `retry`, `disconnect`, `disconnect unless in use`, `drop`, `release` or `keep`.
+    pub const CHANGE: &str = "change";
     /// Why a discovery controller was removed, or why a controller is not connected.
     pub const REASON: &str = "reason";
     /// In `get_all_log_pages`: dictionary of the discovery controller.

@@ -6,6 +6,8 @@
 // after the signal as spelled there.
 #![allow(clippy::too_many_arguments, non_camel_case_types)]
 
+use std::collections::BTreeMap;
+
 use zbus::Connection;
 
 use super::{ControllerId, Dict, STAC_NAME, STAC_PATH, STAF_NAME, STAF_PATH, contract::wire};
@@ -210,6 +212,12 @@ pub trait Debug {
         host_iface: &str,
         host_nqn: &str,
     ) -> zbus::Result<String>;
+
+    /// What a reload would do if the daemon's own file had this content: the controllers, each with `change` and
+    /// `reason`. `addresses` are those of the host names in it; a missing name cannot be resolved. Nothing is carried
+    /// out. Root only. Not in nvme-stas.
+    #[zbus(name = "plan_reload")]
+    fn plan_reload(&self, conf: &str, addresses: &BTreeMap<String, Vec<String>>) -> zbus::Result<Vec<Dict>>;
 }
 
 impl DebugProxy<'_> {

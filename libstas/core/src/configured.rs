@@ -267,12 +267,24 @@ impl Configured {
     #[must_use]
     pub fn places(&self, defaults: &Defaults<'_>) -> Places {
         let mut lines = BTreeMap::new();
-        for entry in &self.controllers {
-            for address in self.addresses(entry, defaults) {
-                lines.entry(self.tid(entry, &address, defaults)).or_insert(entry.line);
-            }
+        for (tid, line) in self.lines(defaults) {
+            lines.entry(tid).or_insert(line);
         }
         Places { file: self.file.clone(), lines }
+    }
+
+    /// The name of the configuration file, without its directory.
+    #[must_use]
+    pub fn file(&self) -> &str {
+        &self.file
+    }
+
+    /// The lines of the `controller=` entries that list these controllers.
+    pub fn lines<'a>(&'a self, defaults: &'a Defaults<'_>) -> impl Iterator<Item = (Tid, usize)> + 'a {
+        self.controllers.iter().flat_map(move |entry| {
+            let addresses = self.addresses(entry, defaults).into_iter();
+            addresses.map(move |address| (self.tid(entry, &address, defaults), entry.line))
+        })
     }
 
     /// The `controller=` entries with that host name.

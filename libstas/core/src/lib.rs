@@ -22,6 +22,7 @@ pub mod inventory;
 pub mod keep_alive;
 pub mod kernel;
 pub mod ownership;
+pub mod plan;
 pub mod probe;
 pub mod reasons;
 pub mod reconciler;

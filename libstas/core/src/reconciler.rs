@@ -43,7 +43,7 @@ pub struct Judged {
 }
 
 /// The sources of a daemon and its fleet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reconciler<P> {
     /// `controller=` and `exclude=`, with their host names resolved.
     pub configured: Configured,
@@ -205,6 +205,27 @@ impl<P: Claim> Reconciler<P> {
     #[must_use]
     pub fn saved_configured(&self) -> BTreeSet<Tid> {
         self.sources.named_by(&SourceId::Configured).chain(&self.was_configured).cloned().collect()
+    }
+
+    /// Which sources list a controller, or why it is kept although the configuration no longer lists it. `None` if neither
+    /// is so. `page` precedes the name of a discovery controller whose log page lists it.
+    #[must_use]
+    pub fn listed_by(&self, tid: &Tid, page: &str) -> Option<String> {
+        if let Some(reason) = self.fleet.view(tid).and_then(|member| self.hold_on(&member)) {
+            return Some(reason);
+        }
+        let sources = self.sources.naming(tid).map(|id| match id {
+            SourceId::Configured => match self.lines.get(tid) {
+                Some(line) => format!("controller= in {}, line {line}", self.configured.file()),
+                None => format!("controller= in {}", self.configured.file()),
+            },
+            SourceId::Page(dc) => format!("{page} {dc}"),
+            SourceId::Boot => "listed by the boot table".to_owned(),
+            SourceId::Announced => "announced by mDNS".to_owned(),
+            SourceId::Renamed => "connected with an earlier host NQN".to_owned(),
+        });
+        let sources: Vec<String> = sources.collect();
+        (!sources.is_empty()).then(|| sources.join("; "))
     }
 
     /// Why a connected member is kept although the configuration no longer lists it; `None` if that is not so.

@@ -3,6 +3,7 @@
 // A controller is identified by seven string arguments on the bus.
 #![allow(clippy::too_many_arguments)]
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Serialize;
@@ -10,14 +11,16 @@ use zbus::fdo;
 use zbus::message::Header;
 use zbus::object_server::{ResponseDispatchNotifier as Answer, SignalEmitter};
 
+use super::describe;
 use super::event_loop::{Handle, Stopped};
 use super::process_info::ProcessInfo;
 use stas_bus::{BadControllerId, Callers, ControllerId, Dict, require_root};
+use stas_core::plan::{Addresses, Planned};
 use stas_core::{Machine, Time};
 use stas_nvme::{HostIdentity, Tid};
 
 /// Queries of the debug interface to a daemon's core.
-pub trait Debuggable: Machine<Event: Send> + Send + Sized + 'static {
+pub trait Debuggable: Machine<Event: Send> + Clone + Send + 'static {
     /// The host's identity. `None` until it is configured.
     fn identity(&self) -> Option<&HostIdentity>;
 
@@ -26,6 +29,9 @@ pub trait Debuggable: Machine<Event: Send> + Send + Sized + 'static {
 
     /// Describes the controller with this TID, else the first one that `id` may mean. `None` if there is none.
     fn describe(&self, tid: &Tid, id: &ControllerId, now: Time) -> Option<Dict>;
+
+    /// What a reload would do if the daemon's own file had this content. Nothing is carried out.
+    fn plan(&self, conf: &[u8], addresses: &Addresses, now: Time) -> Vec<Planned>;
 }
 
 macro_rules! debug_interface {
@@ -117,6 +123,19 @@ macro_rules! debug_interface {
                 let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
                 Ok(place.answer(controller_info(&self.core, id).await?))
             }
+
+            /// Only root may call it, because it takes computing time.
+            #[zbus(name = "plan_reload", out_args("controller_list"))]
+            async fn plan_reload(
+                &self,
+                conf: String,
+                addresses: BTreeMap<String, Vec<String>>,
+                #[zbus(header)] header: Header<'_>,
+                #[zbus(connection)] connection: &zbus::Connection,
+            ) -> fdo::Result<Vec<Dict>> {
+                require_root(connection, Some(&header), "ask what a reload would do").await?;
+                plan_reload(&self.core, conf, addresses).await
+            }
         }
     };
 }
@@ -142,6 +161,20 @@ async fn controller_info<C: Debuggable>(core: &Handle<C>, id: ControllerId) -> f
     let Some(tid) = tid_of(&id)? else { return Ok("{}".to_owned()) };
     let info = move |core: &C, now: Time| core.describe(&tid, &id, now);
     json(&core.ask(info).await.map_err(stopping)?.unwrap_or_default())
+}
+
+async fn plan_reload<C: Debuggable>(
+    core: &Handle<C>,
+    conf: String,
+    addresses: BTreeMap<String, Vec<String>>,
+) -> fdo::Result<Vec<Dict>> {
+    let parsed = |texts: Vec<String>| texts.iter().filter_map(|text| text.parse().ok()).collect();
+    let addresses: Addresses = addresses.into_iter().map(|(name, texts)| (name, parsed(texts))).collect();
+    // Planning takes time: only the copy is made in the event loop.
+    let (copy, now) = core.ask(|core: &C, now: Time| (core.clone(), now)).await.map_err(stopping)?;
+    let plan = tokio::task::spawn_blocking(move || copy.plan(conf.as_bytes(), &addresses, now));
+    let planned = plan.await.map_err(|error| fdo::Error::Failed(error.to_string()))?;
+    Ok(planned.iter().map(describe::planned).collect())
 }
 
 /// Converts the strings to a TID. `None` if the transport or the port is unknown.

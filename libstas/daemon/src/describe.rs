@@ -9,6 +9,7 @@ use stas_bus::python::python_bool;
 use stas_bus::{ControllerId, Dict, key};
 use stas_core::Time;
 use stas_core::fleet::{MemberView, Status};
+use stas_core::plan::Planned;
 use stas_nvme::{HostIdentity, shown};
 
 /// Device name of a controller that is not connected.
@@ -62,6 +63,17 @@ pub fn detailed(member: &MemberView<'_>, now: Time, identity: Option<&HostIdenti
     if let Some(owner) = member.alias_of {
         put("alias of", shown(&owner.to_string()).into_owned());
     }
+    dict
+}
+
+/// What a reload would do with a controller.
+#[must_use]
+pub fn planned(planned: &Planned) -> Dict {
+    let mut dict = ControllerId::of(&planned.tid).to_dict();
+    let device = planned.ctrl.map_or_else(|| NO_DEVICE.to_owned(), |ctrl| ctrl.to_string());
+    dict.insert(key::DEVICE.to_owned(), device);
+    dict.insert(key::CHANGE.to_owned(), planned.change.to_string());
+    dict.insert(key::REASON.to_owned(), shown(&planned.why).into_owned());
     dict
 }
 

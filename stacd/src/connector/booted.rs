@@ -16,7 +16,7 @@ use libstas::nvme::nbft::BootTables;
 use super::{Connector, Context, IocView, Origin};
 
 /// What the boot tables list.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Booted {
     tables: Arc<BootTables>,
     /// Every controller that a table has listed since boot, with its record. Tables do not change after boot: a

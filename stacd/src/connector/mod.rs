@@ -8,6 +8,7 @@
 mod audit;
 mod booted;
 mod newcomers;
+mod plan;
 mod renamed;
 mod saved;
 mod stafd;
@@ -57,7 +58,7 @@ impl reconciler::Claim for Named {
 }
 
 /// The core of stacd.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Connector {
     settings: Option<Settings>,
     supply: Supply,

@@ -21,7 +21,7 @@ use super::discovery_controller::DiscoveryController;
 use super::{Context, Finder};
 
 /// What the boot tables list.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Booted {
     controllers: Vec<BootController>,
     /// The names that the interface of a record has had; the last is the present one.

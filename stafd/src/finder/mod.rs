@@ -11,6 +11,7 @@ mod anteroom;
 mod booted;
 mod discovery_controller;
 mod optional;
+mod plan;
 mod polling;
 mod quotas;
 mod reach;
@@ -58,7 +59,7 @@ mod rank {
 }
 
 /// The core of stafd.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Finder {
     settings: Option<Settings>,
     supply: Supply,

@@ -67,6 +67,17 @@ impl Conf {
 pub(super) struct OwnFile {
     pub(super) path: PathBuf,
     pub(super) conf: Conf,
+    pub(super) content: Vec<u8>,
+}
+
+impl OwnFile {
+    /// The daemon whose file it is.
+    pub(super) fn daemon(&self) -> Daemon {
+        match self.conf {
+            Conf::Stafd(_) => Daemon::Stafd,
+            Conf::Stacd(_) => Daemon::Stacd,
+        }
+    }
 }
 
 /// Reads a daemon's own file. `None` if it is missing or cannot be read.
@@ -99,7 +110,7 @@ pub(super) fn own_file(path: &Path, daemon: Daemon, findings: &mut Vec<Finding>)
     };
     complain(&complaints, findings);
     tell_exposure(path, &file, findings);
-    Some(OwnFile { path: path.to_owned(), conf })
+    Some(OwnFile { path: path.to_owned(), conf, content: file.content })
 }
 
 /// Reads sys.conf and the files that it names. `None` if the host has no valid identity.

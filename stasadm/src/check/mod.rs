@@ -5,11 +5,13 @@
 //! | `finding` | one line of the answer, and the exit status |
 //! | `files` | reads the files with the parsers of the daemons |
 //! | `host` | what the configuration needs from the host |
+//! | `reload` | asks the daemons what a reload would do |
 //! | `terminal` | the terminals on which `systemctl reload` waits |
 
 mod files;
 mod finding;
 mod host;
+mod reload;
 mod terminal;
 
 use std::path::{Path, PathBuf};
@@ -40,9 +42,9 @@ pub(crate) fn run(sys_conf: &Path, what: &Check) -> ExitCode {
             return ExitCode::from(2);
         }
     };
-    let findings = check(sys_conf, &files, &what.files);
+    let Checked { findings, plans } = check(sys_conf, &files, &what.files);
     let mut text: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
-    text += &format!("{}\n", summary(&findings));
+    text += &format!("{}\n{plans}", summary(&findings));
     match print(&text) {
         Ok(()) => status(&findings),
         Err(error) => {
@@ -65,9 +67,16 @@ fn wanted(sys_conf: &Path, files: &[PathBuf]) -> Result<Vec<(Kind, PathBuf)>, Pa
     files.iter().map(|path| kind(path).ok_or_else(|| path.clone())).collect()
 }
 
+/// The result of a check.
+struct Checked {
+    findings: Vec<Finding>,
+    /// What a reload of each daemon would do, in lines.
+    plans: String,
+}
+
 /// Checks the files, then the host. `named` are the files that the user named: these must exist.
-fn check(sys_conf: &Path, files: &[(Kind, PathBuf)], named: &[PathBuf]) -> Vec<Finding> {
-    let mut findings = Vec::new();
+fn check(sys_conf: &Path, files: &[(Kind, PathBuf)], named: &[PathBuf]) -> Checked {
+    let (mut findings, mut plans) = (Vec::new(), String::new());
     for path in named.iter().filter(|path| !path.exists()) {
         findings.push(Finding::new(Weight::Error, format!("{} does not exist", path.display())));
     }
@@ -94,15 +103,16 @@ fn check(sys_conf: &Path, files: &[(Kind, PathBuf)], named: &[PathBuf]) -> Vec<F
         }));
         findings.extend(host::unresolved_exclusions(own, &addresses));
         findings.extend(host.check(own, &review, identity.as_ref()));
+        plans += &reload::plan(own, &addresses);
     }
-    findings
+    Checked { findings, plans }
 }
 
 /// Prints the complaints about a daemon's own file on the terminals on which its reload is awaited. Looks up no names.
 fn tell_of_reload(daemon: Daemon) {
-    let (unit, path) = match daemon {
-        Daemon::Stafd => ("stafd", STAFD_CONF),
-        Daemon::Stacd => ("stacd", STACD_CONF),
+    let path = match daemon {
+        Daemon::Stafd => STAFD_CONF,
+        Daemon::Stacd => STACD_CONF,
     };
     let mut findings = Vec::new();
     files::own_file(Path::new(path), daemon, &mut findings);
@@ -110,5 +120,5 @@ fn tell_of_reload(daemon: Daemon) {
         return;
     }
     let lines: String = findings.iter().map(|finding| format!("{finding}\n")).collect();
-    terminal::write_to_waiting(Path::new("/"), unit, &lines);
+    terminal::write_to_waiting(Path::new("/"), daemon.name(), &lines);
 }

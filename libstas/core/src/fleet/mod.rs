@@ -29,7 +29,7 @@ use super::{CtrlRef, OpId, Time, reuse};
 use stas_nvme::{HostIdentity, Tid};
 use uuid::Uuid;
 
-pub use view::{MemberView, Status};
+pub use view::{MemberView, Outlook, Status};
 
 /// After a network change waiting controllers are retried after this time, so that a burst of changes causes one retry.
 pub const KICK_DELAY: Duration = Duration::from_millis(100);
@@ -57,7 +57,7 @@ pub enum Report {
 }
 
 /// The managed controllers of one daemon.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Fleet {
     kind: Kind,
     identity: Option<Arc<HostIdentity>>,

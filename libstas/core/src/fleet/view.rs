@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::Fleet;
-use crate::controller::{Controller, Life};
+use crate::controller::{Controller, Life, RemovalPolicy};
 use crate::kernel::KernelController;
 use crate::{CtrlRef, Time};
 use stas_nvme::{Parameters, Tid};
@@ -74,7 +74,32 @@ pub struct MemberView<'a> {
     pub alias_of: Option<&'a Tid>,
 }
 
+/// What a member holds, and whether it is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outlook {
+    /// Its kernel connection.
+    pub ctrl: Option<CtrlRef>,
+    /// How it is removed, and why; `None` while it is wanted.
+    pub removal: Option<(RemovalPolicy, String)>,
+    /// Why it is kept although no source wants it.
+    pub kept: Option<String>,
+}
+
 impl Fleet {
+    /// The outlook of each member.
+    #[must_use]
+    pub fn outlooks(&self) -> BTreeMap<Tid, Outlook> {
+        let outlook = |member: &Controller| Outlook {
+            ctrl: member.ctrl(),
+            removal: member
+                .leaving
+                .as_ref()
+                .map(|(how, _)| (*how, member.cause.as_ref().map(|cause| cause.text.clone()).unwrap_or_default())),
+            kept: member.kept.as_ref().map(ToString::to_string),
+        };
+        self.members.iter().map(|(tid, member)| (tid.clone(), outlook(member))).collect()
+    }
+
     /// What `ls` and D-Bus show of a controller; `None` if it is not a member.
     #[must_use]
     pub fn view(&self, tid: &Tid) -> Option<MemberView<'_>> {

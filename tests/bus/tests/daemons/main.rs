@@ -3,6 +3,7 @@
 
 mod both;
 mod kernel;
+mod plan;
 mod stacd;
 mod stafd;
 mod stage;
