@@ -1,16 +1,18 @@
 //! stacd on D-Bus: translates calls into queries of the core. It decides nothing.
 
-use libstas::bus::{Callers, ControllerId, Dict, key, python};
+use libstas::bus::{Callers, ControllerId, Dict, STAC_PATH, key, python};
 use libstas::conf::stacd;
 use libstas::core::Time;
 use libstas::core::plan::{Addresses, Planned};
 use libstas::daemon::debug::{self, Debuggable, stopping};
 use libstas::daemon::describe;
 use libstas::daemon::event_loop::Handle;
-use libstas::nvme::{HostIdentity, Tid};
+use libstas::daemon::history::StateChange;
+use libstas::nvme::{HostIdentity, Tid, shown};
+use tokio::sync::mpsc;
 use zbus::fdo;
 use zbus::message::Header;
-use zbus::object_server::ResponseDispatchNotifier as Answer;
+use zbus::object_server::{ResponseDispatchNotifier as Answer, SignalEmitter};
 
 use crate::connector::{Connector, IocView};
 
@@ -32,7 +34,7 @@ impl Stac {
     }
 }
 
-#[zbus::interface(name = "org.nvmexpress.stac", introspection_docs = false)]
+#[zbus::interface(name = "org.nvmexpress.stac", introspection_docs = true)]
 #[allow(missing_docs)]
 impl Stac {
     #[zbus(name = "list_controllers", out_args("controller_list"))]
@@ -49,6 +51,26 @@ impl Stac {
         };
         Ok(place.answer(self.connector.ask(list).await.map_err(stopping)?))
     }
+
+    /// A controller is listed now. `controller` has the strings that identify it, its device (`nvme?` without one) and
+    /// its `state` as in list_controllers; `cause` is the source that lists it.
+    #[zbus(signal, name = "controller_added")]
+    async fn controller_added(emitter: &SignalEmitter<'_>, controller: &Dict, cause: &str) -> zbus::Result<()>;
+
+    /// A controller is no longer listed, for this cause. `device` is its last one.
+    #[zbus(signal, name = "controller_removed")]
+    async fn controller_removed(emitter: &SignalEmitter<'_>, controller: &Dict, cause: &str) -> zbus::Result<()>;
+
+    /// The state of a controller has changed, or its device in the same state. `cause` is empty if nothing is known
+    /// beyond the states.
+    #[zbus(signal, name = "controller_state_changed")]
+    async fn controller_state_changed(
+        emitter: &SignalEmitter<'_>,
+        controller: &Dict,
+        old_state: &str,
+        new_state: &str,
+        cause: &str,
+    ) -> zbus::Result<()>;
 }
 
 impl Debuggable for Connector {
@@ -64,6 +86,10 @@ impl Debuggable for Connector {
         let mut all = self.controllers().into_iter().chain(self.left_out());
         let ioc = self.controller(tid).or_else(|| all.find(|ioc| id.may_mean(ioc.member.tid)))?;
         Some(describe_ioc(&ioc, self, now, true))
+    }
+
+    fn source(&self, tid: &Tid) -> Option<String> {
+        self.statuses().any(|listed| listed.tid == tid).then(|| self.listed_by(tid))
     }
 
     fn plan(&self, conf: &[u8], addresses: &Addresses, now: Time) -> Vec<Planned> {
@@ -96,4 +122,42 @@ fn describe_ioc(ioc: &IocView<'_>, connector: &Connector, now: Time, detailed: b
     put("dlpe", python::value(&dlpe.unwrap_or_default()));
     put("dlpe.eflags.ncc", python::python_bool(ioc.dlpe.is_some_and(|entry| entry.eflags.ncc())).to_owned());
     dict
+}
+
+/// A signal to send on the bus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Announcement {
+    /// A signal about an I/O controller.
+    Changed(Box<StateChange>),
+    /// The configuration switched the trace on or off.
+    TraceChanged,
+}
+
+/// Sends the signals in order, until the bus connection is lost or the daemon stops.
+pub async fn announce(connection: zbus::Connection, mut announcements: mpsc::UnboundedReceiver<Announcement>) {
+    while let Some(announcement) = announcements.recv().await {
+        if let Err(error) = tell(&connection, &announcement).await {
+            tracing::warn!("cannot tell the bus: {error}");
+        }
+    }
+}
+
+async fn tell(connection: &zbus::Connection, announcement: &Announcement) -> zbus::Result<()> {
+    match announcement {
+        Announcement::Changed(change) => tell_change(&SignalEmitter::new(connection, STAC_PATH)?, change).await,
+        Announcement::TraceChanged => StacDebug::tell_trace(connection, STAC_PATH).await,
+    }
+}
+
+/// Sends the signal for a change of a controller.
+async fn tell_change(emitter: &SignalEmitter<'_>, change: &StateChange) -> zbus::Result<()> {
+    let (controller, cause) = (describe::changed(change), shown(&change.cause));
+    match (change.old, change.new) {
+        (None, _) => Stac::controller_added(emitter, &controller, &cause).await,
+        (Some(_), None) => Stac::controller_removed(emitter, &controller, &cause).await,
+        (Some(old), Some(new)) => {
+            let (old, new) = (old.to_string(), new.to_string());
+            Stac::controller_state_changed(emitter, &controller, &old, &new, &cause).await
+        }
+    }
 }

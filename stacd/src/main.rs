@@ -9,6 +9,7 @@ use libstas::daemon::arguments::{About, Arguments};
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::configuration::{Files, SYS_CONF};
 use libstas::daemon::event_loop::{EventLoop, doors};
+use libstas::daemon::history::History;
 use libstas::daemon::journal::Journal;
 use libstas::daemon::process_info::ProcessInfo;
 use libstas::daemon::state::{Saver, StateFile};
@@ -16,10 +17,11 @@ use libstas::daemon::systemd::Systemd;
 use libstas::daemon::{seed, signals};
 use libstas::linux::effects::{LinuxHost, Setup};
 use libstas::linux::usage::exclusive::SOCKET;
-use stacd::api::{Stac, StacDebug};
+use stacd::api::{Stac, StacDebug, announce};
 use stacd::connector::{Connector, Event};
 use stacd::shell::stafd_client::{REFRESH_LIMIT, StafdClient};
 use stacd::shell::{StacdShell, boot_tables, configured};
+use tokio::sync::mpsc;
 
 const ABOUT: About = About {
     name: "stacd",
@@ -52,23 +54,27 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
 
     // The bus name first: it stops a second stacd.
     let (connector, doors) = doors();
+    let history = History::default();
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
     let connection = system_with_limit(REFRESH_LIMIT).await?;
     let server = connection.object_server();
     server.at(STAC_PATH, Stac::new(connector.clone())).await?;
-    server.at(STAC_PATH, StacDebug::new(connector.clone(), process)).await?;
+    server.at(STAC_PATH, StacDebug::new(connector.clone(), process, history.clone())).await?;
     let name = own_name(&connection, STAC_NAME).await?;
 
     let core = Connector::new(state_file.load().unwrap_or_default(), seed());
     let saver = Saver::start(state_file.clone())?;
     let stafd = StafdClient::new(connection.clone());
+    let (announcements, inbox) = mpsc::unbounded_channel();
+    tokio::spawn(announce(connection, inbox));
     let first = vec![boot_tables(&files), configured(&files)];
     let of_host = connector.clone();
     let host_events = move |event| of_host.post(Event::Host(event));
     let shell = StacdShell {
         host: LinuxHost::start(Setup { in_use_socket: Some(SOCKET.into()), ..Setup::default() }, host_events)?,
         connector: connector.clone(),
-        connection,
+        announcements,
+        history,
         stafd: stafd.clone(),
         journal,
         files,

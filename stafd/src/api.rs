@@ -15,6 +15,7 @@ use libstas::core::plan::{Addresses, Planned};
 use libstas::daemon::debug::{self, Debuggable, json, stopping, tid_of};
 use libstas::daemon::describe;
 use libstas::daemon::event_loop::{Handle, Stopped};
+use libstas::daemon::history::StateChange;
 use libstas::nvme::{HostIdentity, Tid, shown};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -61,7 +62,7 @@ impl Staf {
     }
 }
 
-#[zbus::interface(name = "org.nvmexpress.staf", introspection_docs = false)]
+#[zbus::interface(name = "org.nvmexpress.staf", introspection_docs = true)]
 #[allow(missing_docs)]
 impl Staf {
     #[zbus(name = "list_controllers", out_args("controller_list"))]
@@ -198,6 +199,26 @@ impl Staf {
 
     #[zbus(signal, name = "dc_removed")]
     async fn dc_removed(emitter: &SignalEmitter<'_>) -> zbus::Result<()>;
+
+    /// A controller is listed now. `controller` has the strings that identify it, its device (`nvme?` without one) and
+    /// its `state` as in list_controllers; `cause` is the source that lists it.
+    #[zbus(signal, name = "controller_added")]
+    async fn controller_added(emitter: &SignalEmitter<'_>, controller: &Dict, cause: &str) -> zbus::Result<()>;
+
+    /// A controller is no longer listed, for this cause. `device` is its last one.
+    #[zbus(signal, name = "controller_removed")]
+    async fn controller_removed(emitter: &SignalEmitter<'_>, controller: &Dict, cause: &str) -> zbus::Result<()>;
+
+    /// The state of a controller has changed, or its device in the same state. `cause` is empty if nothing is known
+    /// beyond the states.
+    #[zbus(signal, name = "controller_state_changed")]
+    async fn controller_state_changed(
+        emitter: &SignalEmitter<'_>,
+        controller: &Dict,
+        old_state: &str,
+        new_state: &str,
+        cause: &str,
+    ) -> zbus::Result<()>;
 }
 
 impl Debuggable for Finder {
@@ -213,6 +234,10 @@ impl Debuggable for Finder {
         let left_out = || self.left_out().into_iter().find(|dc| id.may_mean(dc.member.tid));
         let dc = meant(self, tid, id).or_else(left_out)?;
         Some(describe_dc(&dc, self, now, true))
+    }
+
+    fn source(&self, tid: &Tid) -> Option<String> {
+        self.statuses().any(|listed| listed.tid == tid).then(|| self.listed_by(tid))
     }
 
     fn plan(&self, conf: &[u8], addresses: &Addresses, now: Time) -> Vec<Planned> {
@@ -333,6 +358,8 @@ pub enum Announcement {
     },
     /// The signal `dc_removed`.
     DcRemoved,
+    /// A signal about a discovery controller.
+    Changed(Box<StateChange>),
     /// The configuration switched the trace on or off.
     TraceChanged,
 }
@@ -364,6 +391,20 @@ async fn tell(connection: &zbus::Connection, announcement: &Announcement) -> zbu
             .await
         }
         Announcement::DcRemoved => Staf::dc_removed(&emitter).await,
+        Announcement::Changed(change) => tell_change(&emitter, change).await,
         Announcement::TraceChanged => StafDebug::tell_trace(connection, STAF_PATH).await,
+    }
+}
+
+/// Sends the signal for a change of a controller.
+async fn tell_change(emitter: &SignalEmitter<'_>, change: &StateChange) -> zbus::Result<()> {
+    let (controller, cause) = (describe::changed(change), shown(&change.cause));
+    match (change.old, change.new) {
+        (None, _) => Staf::controller_added(emitter, &controller, &cause).await,
+        (Some(_), None) => Staf::controller_removed(emitter, &controller, &cause).await,
+        (Some(old), Some(new)) => {
+            let (old, new) = (old.to_string(), new.to_string());
+            Staf::controller_state_changed(emitter, &controller, &old, &new, &cause).await
+        }
     }
 }

@@ -10,6 +10,7 @@ use libstas::daemon::arguments::{About, Arguments};
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::configuration::{Files, SYS_CONF};
 use libstas::daemon::event_loop::{EventLoop, doors};
+use libstas::daemon::history::History;
 use libstas::daemon::journal::Journal;
 use libstas::daemon::process_info::ProcessInfo;
 use libstas::daemon::state::{Saver, StateFile};
@@ -53,11 +54,12 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     // The bus name first: it stops a second stafd.
     let (finder, doors) = doors();
     let refreshes = Arc::new(Refreshes::default());
+    let history = History::default();
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
     let connection = system_with_limit(CALL_TIMEOUT).await?;
     let server = connection.object_server();
     server.at(STAF_PATH, Staf::new(finder.clone(), Arc::clone(&refreshes))).await?;
-    server.at(STAF_PATH, StafDebug::new(finder.clone(), process)).await?;
+    server.at(STAF_PATH, StafDebug::new(finder.clone(), process, history.clone())).await?;
     let name = own_name(&connection, STAF_NAME).await?;
 
     let core = Finder::new(state_file.load().unwrap_or_default(), seed());
@@ -70,6 +72,7 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
         finder,
         connection,
         announcements,
+        history,
         refreshes,
         journal,
         files,

@@ -13,6 +13,7 @@ use libstas::conf::{ControllerEntry, FamilyOrder, Persistence, StafConf};
 use libstas::core::Machine;
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::event_loop::{EventLoop, FollowUp, Handle, Shell, doors};
+use libstas::daemon::history::History;
 use libstas::daemon::journal::Journal;
 use libstas::daemon::process_info::ProcessInfo;
 use libstas::daemon::systemd::Systemd;
@@ -170,7 +171,14 @@ async fn start_with(saved: Saved) -> World {
         .server(zbus::Guid::generate())
         .p2p()
         .serve_at(STAF_PATH, Staf::new(handle.clone(), refreshes))
-        .serve_at(STAF_PATH, StafDebug::new(handle.clone(), ProcessInfo::new(journal, "/run/stafd/state.json".into())))
+        .serve_at(
+            STAF_PATH,
+            StafDebug::new(
+                handle.clone(),
+                ProcessInfo::new(journal, "/run/stafd/state.json".into()),
+                History::default(),
+            ),
+        )
         .build();
     let client = Builder::unix_stream(theirs).p2p().build();
     let (server, client) = tokio::try_join!(server, client).unwrap();
@@ -447,6 +455,11 @@ async fn introspection_shows_the_types_that_clients_of_nvme_stas_know() {
         "<method name=\"get_all_log_pages\">",
         "<signal name=\"log_pages_changed\">",
         "<signal name=\"dc_removed\">",
+        "<signal name=\"controller_added\">",
+        "<signal name=\"controller_removed\">",
+        "<signal name=\"controller_state_changed\">",
+        "<arg name=\"new_state\" type=\"s\"/>",
+        "A controller is no longer listed, for this cause.",
         "<property name=\"tron\" type=\"b\" access=\"readwrite\"",
         "<property name=\"log_level\" type=\"s\" access=\"read\"",
         "<method name=\"process_info\">",

@@ -48,6 +48,10 @@ pub mod key {
     pub const NBFT: &str = "nbft";
     /// Start of a discovery controller's connection, in seconds on CLOCK_BOOTTIME. Identifies the connection.
     pub const CONNECTED_SINCE: &str = "connected-since";
+    /// Time of an event in UTC: `2026-11-28T12:00:00Z`.
+    pub const TIME: &str = "time";
+    /// What happened.
+    pub const EVENT: &str = "event";
     /// What a reload would do: `connect`, `retry`, `disconnect`, `disconnect unless in use`, `drop`, `release` or `keep`.
     pub const CHANGE: &str = "change";
     /// Why a discovery controller was removed, or why a controller is not connected.

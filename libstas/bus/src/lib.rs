@@ -5,6 +5,7 @@
 //! | [`contract`] | what stafd publishes and stacd reads |
 //! | [`controller_id`] | the seven strings that name a controller, and the dictionaries that describe one |
 //! | [`python`] | formats values as Python does: some values of the bus have this form |
+//! | [`events`] | the signals of a daemon about its controllers |
 //! | [`proxy`] | typed client proxies, one for each interface |
 //! | [`callers`] | bounds the answers that unprivileged callers make a daemon hold |
 //! | [`connection`] | connects to the bus, owns a name, notices its loss, identifies callers |
@@ -15,6 +16,7 @@ pub mod callers;
 pub mod connection;
 pub mod contract;
 pub mod controller_id;
+pub mod events;
 pub mod proxy;
 pub mod python;
 
@@ -24,6 +26,7 @@ pub use connection::{
     system_with_limit,
 };
 pub use controller_id::{BadControllerId, ControllerId, Dict, key};
+pub use events::{ControllerEvent, ControllerEvents};
 pub use proxy::{
     DcRemovedStream, DebugProxy, LogPagesChanged, LogPagesChangedStream, StacProxy, StafProxy, SystemdProxy,
 };

@@ -213,6 +213,25 @@ pub trait Debug {
         host_nqn: &str,
     ) -> zbus::Result<String>;
 
+    /// The controllers whose history is known, each with its last device and its state (`removed` if it is no longer
+    /// listed). Not in nvme-stas.
+    #[zbus(name = "list_histories")]
+    fn list_histories(&self) -> zbus::Result<Vec<Dict>>;
+
+    /// Which source lists a controller (empty: none), and what happened to it: `time` and `event` of each event, the
+    /// oldest first. Not in nvme-stas.
+    #[zbus(name = "controller_history")]
+    fn controller_history(
+        &self,
+        transport: &str,
+        traddr: &str,
+        trsvcid: &str,
+        subsysnqn: &str,
+        host_traddr: &str,
+        host_iface: &str,
+        host_nqn: &str,
+    ) -> zbus::Result<(String, Vec<Dict>)>;
+
     /// What a reload would do if the daemon's own file had this content: the controllers, each with `change` and
     /// `reason`. `addresses` are those of the host names in it; a missing name cannot be resolved. Nothing is carried
     /// out. Root only. Not in nvme-stas.
@@ -240,6 +259,23 @@ impl DebugProxy<'_> {
     async fn of(connection: &Connection, name: &'static str, path: &'static str) -> zbus::Result<DebugProxy<'static>> {
         let interface = format!("{name}.debug");
         DebugProxy::builder(connection).destination(name).path(path).interface(interface).build().await
+    }
+
+    /// Calls [`DebugProxy::controller_history`] for a controller.
+    ///
+    /// # Errors
+    /// Errors of the call.
+    pub async fn controller_history_of(&self, id: &ControllerId) -> zbus::Result<(String, Vec<Dict>)> {
+        self.controller_history(
+            &id.transport,
+            &id.traddr,
+            &id.trsvcid,
+            &id.subsysnqn,
+            &id.host_traddr,
+            &id.host_iface,
+            &id.host_nqn,
+        )
+        .await
     }
 
     /// Calls [`DebugProxy::controller_info`] for a controller.

@@ -10,7 +10,7 @@ use super::configured::{Configured, Defaults, SavedNames, Words};
 use super::context::Context;
 use super::controller::RemovalPolicy;
 use super::effect::{HostEffect, Level, Notice};
-use super::fleet::{Fleet, MemberView};
+use super::fleet::{Fleet, Listed, MemberView, Status};
 use super::ownership::Cause;
 use super::secured::Secured;
 use super::sources::{Quiet, SourceId, Sources, Verdict};
@@ -205,6 +205,24 @@ impl<P: Claim> Reconciler<P> {
     #[must_use]
     pub fn saved_configured(&self) -> BTreeSet<Tid> {
         self.sources.named_by(&SourceId::Configured).chain(&self.was_configured).cloned().collect()
+    }
+
+    /// The state of each controller: of the members, then of those that the configuration itself leaves out.
+    pub fn statuses(&self) -> impl Iterator<Item = Listed<'_>> {
+        let holds = self.configured.hold().is_some();
+        let members = self.fleet.statuses().map(move |member| {
+            let is_held = holds && member.ctrl.is_some() && self.configured.is_held(&self.sources, member.tid);
+            Listed { status: if is_held { Status::Kept } else { member.status }, ..member }
+        });
+        members.chain(self.configured.left_out_statuses().filter(|left_out| !self.fleet.has(left_out.tid)))
+    }
+
+    /// Why a controller is in its state; `None` if the state says it all.
+    #[must_use]
+    pub fn reason(&self, tid: &Tid) -> Option<String> {
+        let Some(member) = self.fleet.view(tid) else { return self.configured.left_out_reason(tid).map(str::to_owned) };
+        let removal = || self.fleet.removal_cause(tid).map(str::to_owned);
+        self.hold_on(&member).or_else(|| member.reason.clone()).or_else(removal)
     }
 
     /// Which sources list a controller, or why it is kept although the configuration no longer lists it. `None` if neither

@@ -13,11 +13,12 @@ use zbus::object_server::{ResponseDispatchNotifier as Answer, SignalEmitter};
 
 use super::describe;
 use super::event_loop::{Handle, Stopped};
+use super::history::History;
 use super::process_info::ProcessInfo;
 use stas_bus::{BadControllerId, Callers, ControllerId, Dict, require_root};
 use stas_core::plan::{Addresses, Planned};
 use stas_core::{Machine, Time};
-use stas_nvme::{HostIdentity, Tid};
+use stas_nvme::{HostIdentity, Tid, shown};
 
 /// Queries of the debug interface to a daemon's core.
 pub trait Debuggable: Machine<Event: Send> + Clone + Send + 'static {
@@ -30,6 +31,9 @@ pub trait Debuggable: Machine<Event: Send> + Clone + Send + 'static {
     /// Describes the controller with this TID, else the first one that `id` may mean. `None` if there is none.
     fn describe(&self, tid: &Tid, id: &ControllerId, now: Time) -> Option<Dict>;
 
+    /// Which source lists a controller, or why it is kept. `None` if it is not listed.
+    fn source(&self, tid: &Tid) -> Option<String>;
+
     /// What a reload would do if the daemon's own file had this content. Nothing is carried out.
     fn plan(&self, conf: &[u8], addresses: &Addresses, now: Time) -> Vec<Planned>;
 }
@@ -40,6 +44,7 @@ macro_rules! debug_interface {
         pub struct $name<C: Machine> {
             core: Handle<C>,
             process: ProcessInfo,
+            history: History,
             callers: Callers,
         }
 
@@ -52,8 +57,8 @@ macro_rules! debug_interface {
         impl<C: Debuggable> $name<C> {
             /// Creates the object for a core and its process.
             #[must_use]
-            pub fn new(core: Handle<C>, process: ProcessInfo) -> Self {
-                Self { core, process, callers: Callers::default() }
+            pub fn new(core: Handle<C>, process: ProcessInfo, history: History) -> Self {
+                Self { core, process, history, callers: Callers::default() }
             }
 
             /// Signals that the configuration switched trace on or off.
@@ -122,6 +127,41 @@ macro_rules! debug_interface {
                 let place = self.callers.admit(connection, &header).await?;
                 let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
                 Ok(place.answer(controller_info(&self.core, id).await?))
+            }
+
+            /// Lists the controllers whose history is known, also removed ones.
+            #[zbus(name = "list_histories", out_args("controller_list"))]
+            async fn list_histories(
+                &self,
+                #[zbus(header)] header: Header<'_>,
+                #[zbus(connection)] connection: &zbus::Connection,
+            ) -> fdo::Result<Answer<Vec<Dict>>> {
+                let place = self.callers.admit(connection, &header).await?;
+                Ok(place.answer(self.history.controllers().iter().map(describe::remembered).collect()))
+            }
+
+            /// Returns which source lists a controller, and what happened to it, the oldest event first.
+            #[zbus(name = "controller_history", out_args("source", "events"))]
+            async fn controller_history(
+                &self,
+                transport: String,
+                traddr: String,
+                trsvcid: String,
+                subsysnqn: String,
+                host_traddr: String,
+                host_iface: String,
+                host_nqn: String,
+                #[zbus(header)] header: Header<'_>,
+                #[zbus(connection)] connection: &zbus::Connection,
+            ) -> fdo::Result<(String, Vec<Dict>)> {
+                // The answer is small, but it is bounded like the others.
+                let place = self.callers.admit(connection, &header).await?;
+                let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
+                let Some(tid) = tid_of(&id)? else { return Ok(Default::default()) };
+                let events = self.history.of(&tid).iter().map(describe::event).collect();
+                let source = self.core.ask(move |core: &C, _: Time| core.source(&tid)).await.map_err(stopping)?;
+                drop(place);
+                Ok((source.map(|source| shown(&source).into_owned()).unwrap_or_default(), events))
             }
 
             /// Only root may call it, because it takes computing time.

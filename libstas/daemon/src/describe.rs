@@ -5,12 +5,13 @@
 
 use std::time::Duration;
 
+use super::history::{Line, StateChange};
 use stas_bus::python::python_bool;
 use stas_bus::{ControllerId, Dict, key};
-use stas_core::Time;
 use stas_core::fleet::{MemberView, Status};
 use stas_core::plan::Planned;
-use stas_nvme::{HostIdentity, shown};
+use stas_core::{CtrlRef, Time};
+use stas_nvme::{HostIdentity, Tid, shown};
 
 /// Device name of a controller that is not connected.
 pub const NO_DEVICE: &str = "nvme?";
@@ -77,6 +78,29 @@ pub fn planned(planned: &Planned) -> Dict {
     dict
 }
 
+/// A controller of which a signal tells: its identity, its device, and its state.
+#[must_use]
+pub fn changed(change: &StateChange) -> Dict {
+    remembered(&(change.tid.clone(), change.ctrl, change.new))
+}
+
+/// A controller with its last device and its state; `None`: it is no longer listed.
+#[must_use]
+pub fn remembered((tid, ctrl, status): &(Tid, Option<CtrlRef>, Option<Status>)) -> Dict {
+    let mut dict = ControllerId::of(tid).to_dict();
+    let device = ctrl.map_or_else(|| NO_DEVICE.to_owned(), |ctrl| ctrl.to_string());
+    dict.insert(key::DEVICE.to_owned(), device);
+    dict.insert("state".to_owned(), status.map_or_else(|| "removed".to_owned(), |status| status.to_string()));
+    dict
+}
+
+/// An event of a controller's history.
+#[must_use]
+pub fn event(line: &Line) -> Dict {
+    let time = line.at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+    Dict::from([(key::TIME.to_owned(), time), (key::EVENT.to_owned(), shown(&line.text).into_owned())])
+}
+
 /// Marks a controller as kept: it stays connected only because removals are suspended, for this reason.
 pub fn held(dict: &mut Dict, reason: &str) {
     dict.insert("state".to_owned(), Status::Kept.to_string());
@@ -135,8 +159,8 @@ fn dhchap(member: &MemberView<'_>, identity: Option<&HostIdentity>) -> Option<&'
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use stas_core::{CtrlRef, CtrlState, CtrlType, Dctype, KernelController};
-    use stas_nvme::{Parameters, Secret, Tid, TidParts, Transport};
+    use stas_core::{CtrlState, CtrlType, Dctype, KernelController};
+    use stas_nvme::{Parameters, Secret, TidParts, Transport};
 
     fn tid() -> Tid {
         Tid::new(TidParts {

@@ -41,6 +41,9 @@ pub trait Shell {
     /// Starts an effect and returns at once.
     fn perform(&mut self, core: &Self::Core, effect: <Self::Core as Machine>::Effect) -> FollowUp;
 
+    /// Called after the core has handled a batch of events, and their effects were started.
+    fn handled(&mut self, _core: &Self::Core) {}
+
     /// Reads the configuration again. Returns the events that tell the core.
     fn reload(&mut self) -> Vec<<Self::Core as Machine>::Event>;
 
@@ -233,6 +236,7 @@ impl<S: Shell, K: Clock, V: Supervisor> EventLoop<S, K, V> {
             self.core.handle(self.clock.now(), event, &mut self.out);
             self.carry_out();
         }
+        self.shell.handled(&self.core);
         let now = self.clock.now();
         self.status_at.get_or_insert(if self.status.is_empty() { now } else { now + STATUS_PACE });
     }

@@ -13,6 +13,7 @@
 //! | [`signals`] | reload and stop |
 //! | [`debug`] | the debug interface on the bus |
 //! | [`describe`] | members of the fleet as dictionaries of the bus |
+//! | [`history`] | what happened to each controller |
 //! | [`process_info`] | the state of the process |
 //! | [`event_loop`] | owns a core: passes events, executes effects, answers queries |
 //!
@@ -26,6 +27,7 @@ pub mod configuration;
 pub mod debug;
 pub mod describe;
 pub mod event_loop;
+pub mod history;
 pub mod journal;
 pub mod process_info;
 pub mod signals;

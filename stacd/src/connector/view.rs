@@ -1,6 +1,6 @@
 //! The data shown on D-Bus.
 
-use libstas::core::fleet::MemberView;
+use libstas::core::fleet::{Listed, MemberView};
 use libstas::core::sources::SourceId;
 use libstas::nvme::Tid;
 
@@ -45,6 +45,17 @@ impl Connector {
             .filter(|view| !self.reconciler.fleet.has(view.tid));
         let ioc = |member| IocView { member, held: None, dlpe: None, origin: Origin::Configured, boot_record: None };
         views.map(ioc).collect()
+    }
+
+    /// The state of each I/O controller that a source lists or listed.
+    pub fn statuses(&self) -> impl Iterator<Item = Listed<'_>> {
+        self.reconciler.statuses()
+    }
+
+    /// Why a controller is in its state; `None` if the state says it all.
+    #[must_use]
+    pub fn reason(&self, tid: &Tid) -> Option<String> {
+        self.reconciler.reason(tid)
     }
 
     /// The settings in force; `None` before the first configuration.

@@ -2,17 +2,18 @@
 
 pub mod stafd_client;
 
-use libstas::bus::STAC_PATH;
 use libstas::conf::StacConf;
 use libstas::core::{Host, HostEffect};
 use libstas::daemon::configuration::Files;
 use libstas::daemon::event_loop::{FollowUp, Handle, Shell};
+use libstas::daemon::history::History;
 use libstas::daemon::journal::{self, Journal};
 use libstas::daemon::state::{Saver, StateFile};
 
-use crate::api::{self, StacDebug};
+use crate::api::{self, Announcement};
 use crate::connector::{Connector, Effect, Event, Settings};
 use stafd_client::StafdClient;
+use tokio::sync::mpsc::UnboundedSender;
 
 /// What the connector's effects need.
 #[derive(Debug)]
@@ -21,8 +22,10 @@ pub struct StacdShell<H> {
     pub host: H,
     /// Sends events to the core.
     pub connector: Handle<Connector>,
-    /// The connection to the system bus.
-    pub connection: zbus::Connection,
+    /// Sends signals on the bus.
+    pub announcements: UnboundedSender<Announcement>,
+    /// What happened to each I/O controller.
+    pub history: History,
     /// The client of stafd.
     pub stafd: StafdClient,
     /// The journal, or standard error.
@@ -58,7 +61,10 @@ impl<H: Host<Effect = HostEffect>> Shell for StacdShell<H> {
 
     fn perform(&mut self, _: &Connector, effect: Effect) -> FollowUp {
         match effect {
-            Effect::Host(HostEffect::Tell(notice, origin)) => journal::tell(&notice, origin),
+            Effect::Host(HostEffect::Tell(notice, origin)) => {
+                self.history.note(&notice);
+                journal::tell(&notice, origin);
+            }
             Effect::Host(HostEffect::Save) => return FollowUp::Save,
             Effect::Host(effect) => self.host.start(effect),
             Effect::FetchAll(op) => self.stafd.start_all(op, &self.connector),
@@ -68,11 +74,18 @@ impl<H: Host<Effect = HostEffect>> Shell for StacdShell<H> {
         FollowUp::Done
     }
 
+    fn handled(&mut self, connector: &Connector) {
+        let listed = connector.statuses();
+        for change in self.history.compare(listed, |tid| connector.listed_by(tid), |tid| connector.reason(tid)) {
+            self.announce(Announcement::Changed(Box::new(change)));
+        }
+    }
+
     fn reload(&mut self) -> Vec<Event> {
         self.files.read_again();
         if self.journal.tron() != self.files.conf().tron {
             self.journal.set_tron(self.files.conf().tron);
-            tokio::spawn(tell_trace(self.connection.clone()));
+            self.announce(Announcement::TraceChanged);
         }
         vec![boot_tables(&self.files), configured(&self.files)]
     }
@@ -97,8 +110,9 @@ impl<H: Host<Effect = HostEffect>> Shell for StacdShell<H> {
     }
 }
 
-async fn tell_trace(connection: zbus::Connection) {
-    if let Err(error) = StacDebug::tell_trace(&connection, STAC_PATH).await {
-        tracing::warn!("cannot tell the bus: {error}");
+impl<H> StacdShell<H> {
+    fn announce(&self, announcement: Announcement) {
+        // It fails if the bus connection is lost; the event loop notices that by itself.
+        let _ = self.announcements.send(announcement);
     }
 }

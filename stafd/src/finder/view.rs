@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use libstas::bus::contract::{DcPage, Origin, PageState, RemovedDc, StafdView};
-use libstas::core::fleet::MemberView;
+use libstas::core::fleet::{Listed, MemberView};
 use libstas::core::sources::SourceId;
 use libstas::nvme::Tid;
 use libstas::nvme::log_page::{LogPage, Unclear};
@@ -109,6 +109,19 @@ impl Finder {
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.settings.is_some() && self.reconciler.configured.hold().is_none()
+    }
+
+    /// The state of each discovery controller.
+    pub fn statuses(&self) -> impl Iterator<Item = Listed<'_>> {
+        // A removed one is no longer shown while it is disconnected.
+        let fleet = &self.reconciler.fleet;
+        self.reconciler.statuses().filter(|listed| self.dcs.contains_key(listed.tid) || !fleet.has(listed.tid))
+    }
+
+    /// Why a controller is in its state; `None` if the state says it all.
+    #[must_use]
+    pub fn reason(&self, tid: &Tid) -> Option<String> {
+        self.reconciler.reason(tid)
     }
 
     /// The settings in force; `None` before the first configuration.

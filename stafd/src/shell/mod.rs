@@ -14,6 +14,7 @@ use libstas::core::{AdminError, CtrlRef, Host, HostEffect};
 use libstas::daemon::configuration::Files;
 use libstas::daemon::describe;
 use libstas::daemon::event_loop::{FollowUp, Handle, Shell};
+use libstas::daemon::history::History;
 use libstas::daemon::journal::{self, Journal};
 use libstas::daemon::state::{STATE_MAX, Saver, StateFile};
 use libstas::nvme::log_page::LogPage;
@@ -60,6 +61,8 @@ pub struct StafdShell<H> {
     pub connection: zbus::Connection,
     /// Sends signals on the bus.
     pub announcements: UnboundedSender<Announcement>,
+    /// What happened to each discovery controller.
+    pub history: History,
     /// D-Bus callers that wait for a log page.
     pub refreshes: Arc<Refreshes>,
     /// The journal, or standard error.
@@ -95,7 +98,10 @@ impl<H: DiscoveryHost> Shell for StafdShell<H> {
 
     fn perform(&mut self, _: &Finder, effect: Effect) -> FollowUp {
         match effect {
-            Effect::Host(HostEffect::Tell(notice, origin)) => journal::tell(&notice, origin),
+            Effect::Host(HostEffect::Tell(notice, origin)) => {
+                self.history.note(&notice);
+                journal::tell(&notice, origin);
+            }
             Effect::Host(HostEffect::Save) => return FollowUp::Save,
             Effect::Host(effect) => self.host.start(effect),
             Effect::ReadSupported { op, ctrl } => {
@@ -127,6 +133,13 @@ impl<H: DiscoveryHost> Shell for StafdShell<H> {
             Effect::Stopped => self.stopped = true,
         }
         FollowUp::Done
+    }
+
+    fn handled(&mut self, finder: &Finder) {
+        let listed = finder.statuses();
+        for change in self.history.compare(listed, |tid| finder.listed_by(tid), |tid| finder.reason(tid)) {
+            self.announce(Announcement::Changed(Box::new(change)));
+        }
     }
 
     fn reload(&mut self) -> Vec<Event> {

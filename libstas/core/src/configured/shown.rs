@@ -8,7 +8,7 @@ use crate::Time;
 use crate::conf::ControllerEntry;
 use crate::context::Context;
 use crate::effect::{Level, Notice};
-use crate::fleet::{MemberView, Status};
+use crate::fleet::{Listed, MemberView, Status};
 use crate::sources::{SourceId, Sources};
 use crate::timers::Timer;
 use stas_nvme::{Parameters, Tid};
@@ -54,6 +54,17 @@ impl Configured {
             pending: false,
             alias_of: None,
         })
+    }
+
+    /// The states of [`Configured::left_out`].
+    pub fn left_out_statuses(&self) -> impl Iterator<Item = Listed<'_>> {
+        self.left_out.iter().map(|left_out| Listed { tid: &left_out.tid, status: left_out.status, ctrl: None })
+    }
+
+    /// Why a controller of [`Configured::left_out`] is not connected.
+    #[must_use]
+    pub fn left_out_reason(&self, tid: &Tid) -> Option<&str> {
+        self.left_out.iter().find(|left_out| left_out.tid == *tid).map(|left_out| left_out.reason.as_str())
     }
 
     /// True for a controller that the configuration listed at the last [`Configured::controllers`].

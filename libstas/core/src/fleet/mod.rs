@@ -29,7 +29,7 @@ use super::{CtrlRef, OpId, Time, reuse};
 use stas_nvme::{HostIdentity, Tid};
 use uuid::Uuid;
 
-pub use view::{MemberView, Outlook, Status};
+pub use view::{Listed, MemberView, Outlook, Status};
 
 /// After a network change waiting controllers are retried after this time, so that a burst of changes causes one retry.
 pub const KICK_DELAY: Duration = Duration::from_millis(100);

@@ -74,6 +74,17 @@ pub struct MemberView<'a> {
     pub alias_of: Option<&'a Tid>,
 }
 
+/// The state of a listed controller, without details.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed<'a> {
+    /// The controller.
+    pub tid: &'a Tid,
+    /// Its state.
+    pub status: Status,
+    /// Its kernel connection; `None` if it has none.
+    pub ctrl: Option<CtrlRef>,
+}
+
 /// What a member holds, and whether it is wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Outlook {
@@ -109,18 +120,7 @@ impl Fleet {
 
     fn view_with<'a>(&'a self, tid: &Tid, owner: Option<&'a Tid>) -> Option<MemberView<'a>> {
         let (tid, member) = self.members.get_key_value(tid)?;
-        let kernel = member.ctrl().and_then(|ctrl| self.inventory.get(ctrl));
-        let status = match (&member.leaving, &member.life) {
-            (Some(_), _) if member.kept.is_some() => Status::Kept,
-            (Some(_), _) => Status::RemovalState,
-            (None, Life::Held { .. }) if kernel.is_some_and(KernelController::is_live) => Status::Connected,
-            (None, Life::Held { .. }) => Status::Reconnecting,
-            (None, Life::Connecting(_)) => Status::Connecting,
-            (None, Life::InLane | Life::Idle) => Status::Queued,
-            (None, Life::Waiting(_)) => Status::Waiting,
-            (None, Life::GivenUp) if self.obstacle(tid).is_some() => Status::Waiting,
-            (None, Life::GivenUp) => Status::GivenUp,
-        };
+        let (status, kernel) = self.status_of(tid, member);
         let reason = match status {
             Status::Kept => member.kept.as_ref().map(ToString::to_string),
             Status::RemovalState | Status::Connected => None,
@@ -142,6 +142,38 @@ impl Fleet {
             parameters: &member.want.parameters,
             pending: member.connected_with.as_ref().is_some_and(|with| *with != member.want.parameters),
             alias_of,
+        })
+    }
+
+    /// Why a member is being removed; `None` while it is wanted.
+    #[must_use]
+    pub fn removal_cause(&self, tid: &Tid) -> Option<&str> {
+        let member = self.members.get(tid).filter(|member| !member.is_wanted())?;
+        member.cause.as_ref().map(|cause| cause.text.as_str())
+    }
+
+    /// The state and the kernel connection of a member.
+    fn status_of<'a>(&'a self, tid: &Tid, member: &Controller) -> (Status, Option<&'a KernelController>) {
+        let kernel = member.ctrl().and_then(|ctrl| self.inventory.get(ctrl));
+        let status = match (&member.leaving, &member.life) {
+            (Some(_), _) if member.kept.is_some() => Status::Kept,
+            (Some(_), _) => Status::RemovalState,
+            (None, Life::Held { .. }) if kernel.is_some_and(KernelController::is_live) => Status::Connected,
+            (None, Life::Held { .. }) => Status::Reconnecting,
+            (None, Life::Connecting(_)) => Status::Connecting,
+            (None, Life::InLane | Life::Idle) => Status::Queued,
+            (None, Life::Waiting(_)) => Status::Waiting,
+            (None, Life::GivenUp) if self.obstacle(tid).is_some() => Status::Waiting,
+            (None, Life::GivenUp) => Status::GivenUp,
+        };
+        (status, kernel)
+    }
+
+    /// The state and the device of each member, in the order of their TIDs.
+    pub fn statuses(&self) -> impl Iterator<Item = Listed<'_>> {
+        self.members.iter().map(|(tid, member)| {
+            let (status, kernel) = self.status_of(tid, member);
+            Listed { tid, status, ctrl: kernel.map(|kernel| kernel.ctrl) }
         })
     }
 

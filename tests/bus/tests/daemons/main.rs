@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod both;
+mod events;
 mod kernel;
 mod plan;
 mod stacd;

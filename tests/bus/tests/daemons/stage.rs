@@ -12,6 +12,7 @@ use libstas::core::{HostEvent, Links};
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::configuration::Files;
 use libstas::daemon::event_loop::{EventLoop, Shell, doors};
+use libstas::daemon::history::History;
 use libstas::daemon::journal::Journal;
 use libstas::daemon::process_info::ProcessInfo;
 use libstas::daemon::signals::Signal;
@@ -97,10 +98,11 @@ pub(crate) async fn start_stafd(bus: &PrivateBus, directory: &Path, kernel: &Ker
     let (finder, doors) = doors();
     let refreshes = Arc::new(Refreshes::default());
     let journal = Journal::start("stafd", false, false);
+    let history = History::default();
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
     let server = connection.object_server();
     server.at(STAF_PATH, Staf::new(finder.clone(), Arc::clone(&refreshes))).await.unwrap();
-    server.at(STAF_PATH, StafDebug::new(finder.clone(), process)).await.unwrap();
+    server.at(STAF_PATH, StafDebug::new(finder.clone(), process, history.clone())).await.unwrap();
     let name = own_name(&connection, STAF_NAME).await.unwrap();
     let core = Finder::new(state_file.load().unwrap_or_default(), 1);
     let (announcements, inbox) = mpsc::unbounded_channel();
@@ -112,6 +114,7 @@ pub(crate) async fn start_stafd(bus: &PrivateBus, directory: &Path, kernel: &Ker
         finder,
         connection: connection.clone(),
         announcements,
+        history,
         refreshes,
         journal,
         files,
@@ -123,7 +126,7 @@ pub(crate) async fn start_stafd(bus: &PrivateBus, directory: &Path, kernel: &Ker
 }
 
 pub(crate) async fn start_stacd(bus: &PrivateBus, directory: &Path, kernel: &Kernel) -> Daemon {
-    use stacd::api::{Stac, StacDebug};
+    use stacd::api::{Stac, StacDebug, announce};
     use stacd::connector::Event;
     use stacd::shell::{StacdShell, configured};
 
@@ -134,21 +137,25 @@ pub(crate) async fn start_stacd(bus: &PrivateBus, directory: &Path, kernel: &Ker
     let connection = connect(bus).await;
     let (connector, doors) = doors();
     let journal = Journal::start("stacd", false, false);
+    let history = History::default();
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
     let server = connection.object_server();
     server.at(STAC_PATH, Stac::new(connector.clone())).await.unwrap();
-    server.at(STAC_PATH, StacDebug::new(connector.clone(), process)).await.unwrap();
+    server.at(STAC_PATH, StacDebug::new(connector.clone(), process, history.clone())).await.unwrap();
     let name = own_name(&connection, STAC_NAME).await.unwrap();
     let core = Connector::new(state_file.load().unwrap_or_default(), 1);
     let stafd = StafdClient::new(connection.clone());
     let (watch, watched) = (stafd.clone(), connector.clone());
+    let (announcements, inbox) = mpsc::unbounded_channel();
+    tokio::spawn(announce(connection.clone(), inbox));
     tokio::spawn(watch.watch(move |heard| watched.post(Event::from(heard))));
     let first = vec![configured(&files), Event::Host(HostEvent::Links(Arc::new(Links::default())))];
     let saver = Saver::start(state_file.clone()).unwrap();
     let shell = StacdShell {
         host: StacdHost(kernel.clone(), connector.clone()),
         connector,
-        connection: connection.clone(),
+        announcements,
+        history,
         stafd,
         journal,
         files,

@@ -1,0 +1,254 @@
+//! What happened to each controller: the last lines of the log about it, and its changes of state.
+//!
+//! A controller that was removed is remembered while there is room.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+
+use stas_core::CtrlRef;
+use stas_core::effect::Notice;
+use stas_core::fleet::{Listed, Status};
+use stas_nvme::Tid;
+
+/// Largest number of lines about one controller. The oldest ones are dropped.
+const LINES: usize = 64;
+/// Largest number of controllers that are no longer listed.
+const REMOVED: usize = 256;
+
+/// One line of the log about a controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// When it was written.
+    pub at: Timestamp,
+    /// What happened.
+    pub text: String,
+}
+
+/// A change of a controller.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateChange {
+    /// The controller.
+    pub tid: Tid,
+    /// Its connection; of a removed controller the last one.
+    pub ctrl: Option<CtrlRef>,
+    /// Its state before; `None` if it was not listed.
+    pub old: Option<Status>,
+    /// Its state now; `None` if it is no longer listed.
+    pub new: Option<Status>,
+    /// The cause: of a new controller the source that lists it. Empty if the states say it all.
+    pub cause: String,
+}
+
+/// The histories of a daemon's controllers. Clones share them.
+#[derive(Clone, Debug, Default)]
+pub struct History(Arc<Mutex<Records>>);
+
+#[derive(Debug, Default)]
+struct Records {
+    of: BTreeMap<Tid, Record>,
+    /// Number of the last comparison.
+    round: u64,
+}
+
+#[derive(Debug, Default)]
+struct Record {
+    lines: VecDeque<Line>,
+    /// `None` while it is not listed.
+    status: Option<Status>,
+    ctrl: Option<CtrlRef>,
+    /// The comparison in which it was listed last, or the round of its last line.
+    round: u64,
+    /// The last line since its last change of state.
+    news: String,
+    /// Why it is being removed.
+    removal: String,
+}
+
+impl Record {
+    fn add(&mut self, at: Timestamp, text: String) {
+        while self.lines.len() >= LINES {
+            self.lines.pop_front();
+        }
+        self.lines.push_back(Line { at, text });
+    }
+
+    /// The cause of a removal that is complete.
+    fn removed(&mut self) -> String {
+        let news = std::mem::take(&mut self.news);
+        let cause = std::mem::take(&mut self.removal);
+        if cause.is_empty() { news } else { cause }
+    }
+}
+
+impl History {
+    fn lock(&self) -> MutexGuard<'_, Records> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records a line of the log, if it is about a controller.
+    pub fn note(&self, notice: &Notice) {
+        let Some(tid) = &notice.tid else { return };
+        let mut records = self.lock();
+        let round = records.round;
+        let record = records.of.entry(tid.clone()).or_default();
+        record.round = record.round.max(round);
+        record.add(Timestamp::now(), notice.text.clone());
+        record.news.clone_from(&notice.text);
+    }
+
+    /// Compares the states with those of the last call. `source` says which source lists a controller, `reason` why it is
+    /// not connected or is kept.
+    pub fn compare<'a>(
+        &self,
+        listed: impl Iterator<Item = Listed<'a>>,
+        source: impl Fn(&Tid) -> String,
+        reason: impl Fn(&Tid) -> Option<String>,
+    ) -> Vec<StateChange> {
+        let mut records = self.lock();
+        records.round += 1;
+        let round = records.round;
+        let mut changes = Vec::new();
+        for Listed { tid, status, ctrl } in listed {
+            if let Some(record) = records.of.get_mut(tid)
+                && (record.status, record.ctrl) == (Some(status), ctrl)
+            {
+                record.round = round;
+                continue;
+            }
+            let record = records.of.entry(tid.clone()).or_default();
+            let old = record.status.replace(status);
+            (record.ctrl, record.round) = (ctrl, round);
+            let news = std::mem::take(&mut record.news);
+            let cause = match old {
+                None => {
+                    let source = source(tid);
+                    record.add(Timestamp::now(), format!("listed: {source}"));
+                    source
+                }
+                Some(_) if news.is_empty() => reason(tid).unwrap_or_default(),
+                Some(_) => news,
+            };
+            record.removal = match status {
+                Status::RemovalState | Status::Kept => cause.clone(),
+                _ => String::new(),
+            };
+            changes.push(StateChange { tid: tid.clone(), ctrl, old, new: Some(status), cause });
+        }
+        for (tid, record) in records.of.iter_mut().filter(|(_, record)| record.round < round) {
+            let Some(old) = record.status.take() else { continue };
+            let cause = record.removed();
+            changes.push(StateChange { tid: tid.clone(), ctrl: record.ctrl, old: Some(old), new: None, cause });
+        }
+        records.forget_old();
+        changes
+    }
+
+    /// The controllers with a history, each with its last connection and its state; `None` if it is no longer listed.
+    #[must_use]
+    pub fn controllers(&self) -> Vec<(Tid, Option<CtrlRef>, Option<Status>)> {
+        self.lock().of.iter().map(|(tid, record)| (tid.clone(), record.ctrl, record.status)).collect()
+    }
+
+    /// The history of a controller, the oldest line first.
+    #[must_use]
+    pub fn of(&self, tid: &Tid) -> Vec<Line> {
+        self.lock().of.get(tid).map(|record| record.lines.iter().cloned().collect()).unwrap_or_default()
+    }
+}
+
+impl Records {
+    /// Drops the controllers that were removed first, if there are too many.
+    fn forget_old(&mut self) {
+        let removed = self.of.values().filter(|record| record.status.is_none()).count();
+        for _ in REMOVED..removed {
+            let oldest =
+                self.of.iter().filter(|(_, record)| record.status.is_none()).min_by_key(|(_, record)| record.round);
+            let Some(oldest) = oldest.map(|(tid, _)| tid.clone()) else { return };
+            self.of.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stas_core::Level;
+    use stas_nvme::{TidParts, Transport};
+
+    const CTRL: CtrlRef = CtrlRef { device: 3, birth: 7 };
+
+    fn tid(nqn: &str) -> Tid {
+        Tid::new(TidParts {
+            transport: Transport::Tcp,
+            traddr: "192.0.2.1".into(),
+            trsvcid: "4420".into(),
+            subsysnqn: nqn.into(),
+            host_traddr: String::new(),
+            host_iface: String::new(),
+            host_nqn: String::new(),
+        })
+    }
+
+    fn note(history: &History, tid: &Tid, text: &str) {
+        history.note(&Notice { level: Level::Info, tid: Some(tid.clone()), ctrl: None, text: text.into() });
+    }
+
+    /// The changes, each as `OLD -> NEW: CAUSE`.
+    fn compare(history: &History, listed: &[(&Tid, Status, Option<CtrlRef>)]) -> Vec<String> {
+        let listed = listed.iter().map(|(tid, status, ctrl)| Listed { tid, status: *status, ctrl: *ctrl });
+        let changes = history.compare(listed, |_| "line 3".into(), |_| Some("refused".into()));
+        let word = |status: Option<Status>| status.map_or_else(|| "none".to_owned(), |status| status.to_string());
+        changes.iter().map(|change| format!("{} -> {}: {}", word(change.old), word(change.new), change.cause)).collect()
+    }
+
+    #[test]
+    fn each_change_is_told_once_with_its_cause() {
+        let (history, tid) = (History::default(), tid("nqn.a"));
+        assert_eq!(compare(&history, &[(&tid, Status::Queued, None)]), ["none -> queued: line 3"]);
+        assert!(compare(&history, &[(&tid, Status::Queued, None)]).is_empty());
+        assert_eq!(compare(&history, &[(&tid, Status::Waiting, None)]), ["queued -> waiting: refused"]);
+        note(&history, &tid, "connected: nvme3");
+        assert_eq!(
+            compare(&history, &[(&tid, Status::Connected, Some(CTRL))]),
+            ["waiting -> connected: connected: nvme3"]
+        );
+        note(&history, &tid, "disconnecting: edited");
+        assert_eq!(
+            compare(&history, &[(&tid, Status::RemovalState, Some(CTRL))]),
+            ["connected -> leaving: disconnecting: edited"]
+        );
+        note(&history, &tid, "disconnected and removed");
+        assert_eq!(compare(&history, &[]), ["leaving -> none: disconnecting: edited"]);
+        assert!(compare(&history, &[]).is_empty());
+        assert_eq!(history.controllers(), [(tid.clone(), Some(CTRL), None)]);
+        let lines: Vec<String> = history.of(&tid).into_iter().map(|line| line.text).collect();
+        assert_eq!(lines, ["listed: line 3", "connected: nvme3", "disconnecting: edited", "disconnected and removed"]);
+    }
+
+    #[test]
+    fn another_device_in_the_same_state_is_a_change() {
+        let (history, tid) = (History::default(), tid("nqn.a"));
+        compare(&history, &[(&tid, Status::Connected, Some(CTRL))]);
+        let other = CtrlRef { device: 4, birth: 8 };
+        assert_eq!(compare(&history, &[(&tid, Status::Connected, Some(other))]), ["connected -> connected: refused"]);
+    }
+
+    #[test]
+    fn the_number_of_lines_and_of_removed_controllers_is_bounded() {
+        let history = History::default();
+        let stays = tid("nqn.stays");
+        for number in 0..1000 {
+            note(&history, &stays, &number.to_string());
+            let gone = tid(&format!("nqn.{number}"));
+            compare(&history, &[(&stays, Status::Connected, Some(CTRL)), (&gone, Status::Queued, None)]);
+        }
+        compare(&history, &[(&stays, Status::Connected, Some(CTRL))]);
+        let lines = history.of(&stays);
+        assert_eq!((lines.len(), lines.last().map(|line| line.text.as_str())), (LINES, Some("999")));
+        let removed: Vec<_> = history.controllers().into_iter().filter(|(.., status)| status.is_none()).collect();
+        assert_eq!(removed.len(), REMOVED);
+        assert!(removed.iter().any(|(gone, ..)| *gone == tid("nqn.999")));
+    }
+}
