@@ -30,6 +30,9 @@ complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "tron" -d 'Switch tr
 complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "troff" -d 'Switch trace off (root only)'
 complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "status" -d 'Show the state of the daemon and of its controllers'
 complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "ls" -d 'List the I/O controllers'
+complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "watch" -d 'Print each change of the I/O controllers, until it is interrupted'
+complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "why" -d 'Tell the story of one controller'
+complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "wait" -d 'Wait until subsystems have a live connection'
 complete -c stacctl -n "__fish_stacctl_using_subcommand tron" -s h -l help -d 'Print help'
 complete -c stacctl -n "__fish_stacctl_using_subcommand troff" -s h -l help -d 'Print help'
 complete -c stacctl -n "__fish_stacctl_using_subcommand status" -s o -l output -d 'Format of the answer [default: table on a terminal, else python]' -r -f -a "table\t'Made for reading'
@@ -39,5 +42,16 @@ complete -c stacctl -n "__fish_stacctl_using_subcommand status" -s h -l help -d 
 complete -c stacctl -n "__fish_stacctl_using_subcommand ls" -s o -l output -d 'Format of the answer [default: table on a terminal, else python]' -r -f -a "table\t'Made for reading'
 json\t'Made for programs'
 python\t'The notation of nvme-stas 2, for scripts that parse it'"
+complete -c stacctl -n "__fish_stacctl_using_subcommand ls" -l check -d 'Exit with status 1 if a listed controller that is wanted is not connected, and name it on standard error'
+complete -c stacctl -n "__fish_stacctl_using_subcommand ls" -l no-legend -d 'Print no headings'
 complete -c stacctl -n "__fish_stacctl_using_subcommand ls" -s d -l detailed -d 'Show all that is known of each controller'
 complete -c stacctl -n "__fish_stacctl_using_subcommand ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c stacctl -n "__fish_stacctl_using_subcommand watch" -s o -l output -d 'Format of the events' -r -f -a "text\t'A line made for reading'
+json\t'A JSON object on one line'"
+complete -c stacctl -n "__fish_stacctl_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c stacctl -n "__fish_stacctl_using_subcommand why" -s o -l output -d 'Format of the answer [default: table on a terminal, else python]' -r -f -a "table\t'Made for reading'
+json\t'Made for programs'
+python\t'The notation of nvme-stas 2, for scripts that parse it'"
+complete -c stacctl -n "__fish_stacctl_using_subcommand why" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c stacctl -n "__fish_stacctl_using_subcommand wait" -l timeout -d 'Longest wait in seconds; 0 checks once' -r
+complete -c stacctl -n "__fish_stacctl_using_subcommand wait" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -30,6 +30,8 @@ complete -c stafctl -n "__fish_stafctl_needs_command" -f -a "tron" -d 'Switch tr
 complete -c stafctl -n "__fish_stafctl_needs_command" -f -a "troff" -d 'Switch trace off (root only)'
 complete -c stafctl -n "__fish_stafctl_needs_command" -f -a "status" -d 'Show the state of the daemon and of its controllers, with their log pages'
 complete -c stafctl -n "__fish_stafctl_needs_command" -f -a "ls" -d 'List the discovery controllers'
+complete -c stafctl -n "__fish_stafctl_needs_command" -f -a "watch" -d 'Print each change of the discovery controllers, until it is interrupted'
+complete -c stafctl -n "__fish_stafctl_needs_command" -f -a "why" -d 'Tell the story of one controller'
 complete -c stafctl -n "__fish_stafctl_needs_command" -f -a "dlp" -d 'Show the log page of one discovery controller'
 complete -c stafctl -n "__fish_stafctl_needs_command" -f -a "adlp" -d 'Show the log pages of all discovery controllers'
 complete -c stafctl -n "__fish_stafctl_using_subcommand tron" -s h -l help -d 'Print help'
@@ -41,8 +43,17 @@ complete -c stafctl -n "__fish_stafctl_using_subcommand status" -s h -l help -d 
 complete -c stafctl -n "__fish_stafctl_using_subcommand ls" -s o -l output -d 'Format of the answer [default: table on a terminal, else python]' -r -f -a "table\t'Made for reading'
 json\t'Made for programs'
 python\t'The notation of nvme-stas 2, for scripts that parse it'"
+complete -c stafctl -n "__fish_stafctl_using_subcommand ls" -l check -d 'Exit with status 1 if a listed controller that is wanted is not connected, and name it on standard error'
+complete -c stafctl -n "__fish_stafctl_using_subcommand ls" -l no-legend -d 'Print no headings'
 complete -c stafctl -n "__fish_stafctl_using_subcommand ls" -s d -l detailed -d 'Show all that is known of each controller'
 complete -c stafctl -n "__fish_stafctl_using_subcommand ls" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c stafctl -n "__fish_stafctl_using_subcommand watch" -s o -l output -d 'Format of the events' -r -f -a "text\t'A line made for reading'
+json\t'A JSON object on one line'"
+complete -c stafctl -n "__fish_stafctl_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c stafctl -n "__fish_stafctl_using_subcommand why" -s o -l output -d 'Format of the answer [default: table on a terminal, else python]' -r -f -a "table\t'Made for reading'
+json\t'Made for programs'
+python\t'The notation of nvme-stas 2, for scripts that parse it'"
+complete -c stafctl -n "__fish_stafctl_using_subcommand why" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c stafctl -n "__fish_stafctl_using_subcommand dlp" -s t -l transport -d 'Transport: tcp, rdma, fc or loop' -r
 complete -c stafctl -n "__fish_stafctl_using_subcommand dlp" -s a -l traddr -d 'Address of the controller' -r
 complete -c stafctl -n "__fish_stafctl_using_subcommand dlp" -s s -l trsvcid -d 'Service ID of the controller, for tcp and rdma its port [default: 8009 for tcp, 4420 for rdma, else none]' -r

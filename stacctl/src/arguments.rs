@@ -1,7 +1,10 @@
 //! What can be asked. The options are those of nvme-stas 2, and `-o`.
 
-use clap::{ArgAction, Parser, Subcommand};
-use stas_cli::output::{Listing, OutputArgs};
+use clap::{ArgAction, Args, Parser, Subcommand};
+use stas_cli::listing::Ls;
+use stas_cli::output::OutputArgs;
+use stas_cli::watch::Watch;
+use stas_cli::why::Why;
 
 /// Show what stacd, the connector daemon, keeps connected
 ///
@@ -37,5 +40,30 @@ pub enum Command {
     /// Show the state of the daemon and of its controllers
     Status(OutputArgs),
     /// List the I/O controllers
-    Ls(Listing),
+    Ls(Ls),
+    /// Print each change of the I/O controllers, until it is interrupted
+    ///
+    /// Prints a line when a controller is added or removed, or changes its state, with the cause.
+    Watch(Watch),
+    /// Tell the story of one controller
+    ///
+    /// Shows what happened to the controller and when, also if it has been removed since; then which source lists it, its
+    /// state, and what is next. The daemon keeps the last 64 events of each controller until it ends.
+    Why(Why),
+    /// Wait until subsystems have a live connection
+    ///
+    /// Returns as soon as each of the subsystems has a live connection. Also waits for stacd to start. After the timeout
+    /// the exit status is 1, and what is missing is printed with its state and the reason.
+    Wait(Wait),
+}
+
+/// What is waited for, and how long.
+#[derive(Debug, Args)]
+pub struct Wait {
+    /// NQN of a subsystem
+    #[arg(value_name = "NQN", required = true)]
+    pub nqns: Vec<String>,
+    /// Longest wait in seconds; 0 checks once
+    #[arg(long, value_name = "S", default_value_t = 90)]
+    pub timeout: u32,
 }

@@ -1,14 +1,18 @@
 //! Answers commands by calls to the daemon.
 
-use libstas::bus::{ControllerId, DebugProxy, StacProxy};
+use libstas::bus::{ControllerEvents, ControllerId, DebugProxy, StacProxy};
 use serde_json::{Value, json};
 use stas_cli::client::{self, Failure};
-use stas_cli::output::{Listing, OutputArgs, render};
+use stas_cli::listing::Ls;
+use stas_cli::output::{OutputArgs, render};
 use stas_cli::table;
+use stas_cli::watch::watch;
+use stas_cli::why::why;
 use zbus::Connection;
 
 use crate::STACD;
 use crate::arguments::Command;
+use crate::wait;
 
 /// Calls the daemon and formats the answer.
 pub(crate) async fn answer(connection: &Connection, command: Command) -> Result<String, Failure> {
@@ -16,7 +20,16 @@ pub(crate) async fn answer(connection: &Connection, command: Command) -> Result<
         Command::Tron => tron(connection, true).await,
         Command::Troff => tron(connection, false).await,
         Command::Status(output) => return status(connection, output).await,
-        Command::Ls(listing) => ls(connection, listing).await,
+        Command::Ls(what) => return ls(connection, what).await,
+        Command::Why(what) => {
+            let debug = DebugProxy::of_stacd(connection).await.map_err(|error| STACD.failure(error))?;
+            return why(STACD, &debug, &what).await;
+        }
+        Command::Watch(what) => {
+            let events = ControllerEvents::of_stacd(connection).await.map_err(|error| STACD.failure(error))?;
+            return watch(events, what).await;
+        }
+        Command::Wait(what) => return wait::wait(connection, what).await,
     };
     asked.map_err(|error| STACD.failure(error))
 }
@@ -25,9 +38,9 @@ async fn tron(connection: &Connection, tron: bool) -> zbus::Result<String> {
     client::set_tron(&DebugProxy::of_stacd(connection).await?, tron).await
 }
 
-async fn ls(connection: &Connection, listing: Listing) -> zbus::Result<String> {
-    let controllers = StacProxy::new(connection).await?.list_controllers(listing.needs_detail()).await?;
-    Ok(listing.render(&json!(controllers)))
+async fn ls(connection: &Connection, what: Ls) -> Result<String, Failure> {
+    let controllers = async { StacProxy::new(connection).await?.list_controllers(what.needs_detail()).await };
+    what.answer(controllers.await.map_err(|error| STACD.failure(error))?)
 }
 
 async fn status(connection: &Connection, output: OutputArgs) -> Result<String, Failure> {

@@ -1,9 +1,10 @@
 //! The command-line client of stacd.
 //!
-//! [`arguments`] defines the command line; `ask` answers it by calls to the daemon.
+//! [`arguments`] defines the command line; `ask` answers it by calls to the daemon; `wait` waits for connections.
 
 pub mod arguments;
 mod ask;
+mod wait;
 
 use std::process::ExitCode;
 

@@ -5,10 +5,12 @@
 #[path = "../../stafctl/tests/stage/mod.rs"]
 mod stage;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use libstas::bus::{Dict, STAC_NAME, STAC_PATH};
 use stage::Stage;
+use tokio::io::AsyncBufReadExt as _;
 use zbus::interface;
 
 const STACCTL: &str = env!("CARGO_BIN_EXE_stacctl");
@@ -52,13 +54,19 @@ fn controllers(detailed: bool) -> Vec<Dict> {
     ]
 }
 
-struct Stacd;
+/// Set: the last controller is connected, too.
+#[derive(Clone, Default)]
+struct Stacd(Arc<AtomicBool>);
 
 #[interface(name = "org.nvmexpress.stac")]
 impl Stacd {
     #[zbus(name = "list_controllers")]
     fn list_controllers(&self, detailed: bool) -> Vec<Dict> {
-        controllers(detailed)
+        let mut all = controllers(detailed);
+        if self.0.load(Ordering::Relaxed) {
+            all[2].extend(dict(&[("state", "connected"), ("connected", "True")]));
+        }
+        all
     }
 }
 
@@ -91,11 +99,38 @@ impl StacdDebug {
         let known = nqn.ends_with(":klingons") && iface == "eth0";
         if known { r#"{"connect attempts": "1"}"#.to_owned() } else { "{}".to_owned() }
     }
+
+    /// The first is listed; another controller had its device before.
+    #[zbus(name = "list_histories")]
+    fn list_histories(&self) -> Vec<Dict> {
+        let mut known = controllers(true);
+        let mut gone = known[0].clone();
+        gone.extend(dict(&[("subsysnqn", "nqn.1988-11.com.example:gone"), ("state", "removed")]));
+        known.push(gone);
+        known
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    #[zbus(name = "controller_history")]
+    fn controller_history(
+        &self,
+        _tr: &str,
+        _a: &str,
+        _s: &str,
+        nqn: &str,
+        _t: &str,
+        _i: &str,
+        _h: &str,
+    ) -> (String, Vec<Dict>) {
+        let source = if nqn.ends_with(":gone") { "" } else { "controller= in stacd.conf, line 2" };
+        let event = dict(&[("time", "2026-11-28T12:00:00Z"), ("event", "connected: nvme1")]);
+        (source.to_owned(), vec![event])
+    }
 }
 
 async fn stand_in() -> Option<(Stage, zbus::Connection)> {
     let stage = Stage::empty()?;
-    let served = stage.serve(STAC_NAME, STAC_PATH, Stacd, StacdDebug::default()).await;
+    let served = stage.serve(STAC_NAME, STAC_PATH, Stacd::default(), StacdDebug::default()).await;
     Some((stage, served))
 }
 
@@ -113,6 +148,128 @@ async fn trace_is_switched_and_read_back() {
     assert_eq!(stage.stdout(STACCTL, &["tron"]).await, "tron = True\n");
     assert!(stage.stdout(STACCTL, &["status"]).await.contains("'tron': True"));
     assert_eq!(stage.stdout(STACCTL, &["troff"]).await, "tron = False\n");
+}
+
+#[tokio::test]
+async fn ls_selects_checks_and_leaves_the_headings_out() {
+    let Some((stage, _served)) = stand_in().await else { return };
+    let rows = stage.stdout(STACCTL, &["ls", "klingons", "--no-legend", "-o", "table"]).await;
+    assert!(rows.starts_with("nvme1 ") && rows.contains("\nnvme2 ") && !rows.contains("starfleet"), "{rows}");
+    assert_eq!(stage.stdout(STACCTL, &["ls", "nothing", "--no-legend", "-o", "table"]).await, "");
+    assert_eq!(stage.stdout(STACCTL, &["ls", "nothing", "-o", "table"]).await, "no controllers\n");
+    let short = stage.stdout(STACCTL, &["ls", "nvme2", "--check"]).await;
+    assert!(short.contains("'device': 'nvme2'") && !short.contains("'state'"), "{short}");
+    let output = stage.run(STACCTL, &["ls", "--check"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("'device': 'nvme1'"));
+    let down =
+        "tcp 2001:db8::7 4420 nqn.1988-11.com.example:starfleet: given up: NCC, 3 attempts; next attempt: none\n";
+    assert_eq!(String::from_utf8_lossy(&output.stderr), down);
+}
+
+#[tokio::test]
+async fn why_tells_the_story_of_what_has_the_device_now_or_of_one_that_is_gone() {
+    let Some((stage, _served)) = stand_in().await else { return };
+    let name = "tcp 2001:db8::7 4420";
+    assert_eq!(
+        stage.stdout(STACCTL, &["why", "nvme1"]).await,
+        format!(
+            "nvme1  {name} eth0 nqn.1988-11.com.example:klingons\n  2026-11-28T12:00:00Z  connected: nvme1\n  now: \
+             state: connected\n  now: source: controller= in stacd.conf, line 2\n"
+        )
+    );
+    let gone = stage.stdout(STACCTL, &["why", "nqn.1988-11.com.example:gone", "-o", "json"]).await;
+    let gone: serde_json::Value = serde_json::from_str(&gone).unwrap();
+    assert_eq!((&gone[0]["state"], &gone[0]["events"][0]["event"]), (&"removed".into(), &"connected: nvme1".into()));
+    assert!(gone[0].get("source").is_none() && gone.as_array().unwrap().len() == 1, "{gone}");
+    let output = stage.run(STACCTL, &["why", "nothing"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "no controller matches \"nothing\"\n");
+}
+
+#[tokio::test]
+async fn wait_returns_at_once_if_all_is_there_and_names_what_is_missing_at_the_timeout() {
+    let Some((stage, served)) = stand_in().await else { return };
+    let (klingons, starfleet) = ("nqn.1988-11.com.example:klingons", "nqn.1988-11.com.example:starfleet");
+    assert_eq!(stage.stdout(STACCTL, &["wait", klingons]).await, "");
+    let output = stage.run(STACCTL, &["wait", klingons, starfleet, "nqn.x", "--timeout", "0"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        format!(
+            "tcp 2001:db8::7 4420 {starfleet}: given up: NCC, 3 attempts; next attempt: none\nnqn.x: no source lists it\n"
+        )
+    );
+    drop(served);
+}
+
+#[tokio::test]
+async fn wait_returns_when_a_signal_tells_of_the_connection() {
+    let Some(stage) = Stage::empty() else { return };
+    let (stacd, arguments) = (Stacd::default(), ["wait", "nqn.1988-11.com.example:starfleet"]);
+    let served = stage.serve(STAC_NAME, STAC_PATH, stacd.clone(), StacdDebug::default()).await;
+    let mut waiting = std::pin::pin!(stage.stdout(STACCTL, &arguments));
+    let short = std::time::Duration::from_millis(100);
+    assert!(tokio::time::timeout(short, waiting.as_mut()).await.is_err(), "it is not connected");
+    stacd.0.store(true, Ordering::Relaxed);
+    let body = (dict(&[("device", "nvme3")]), "queued", "connected", "");
+    // It is not known when it listens: signals are sent until it has returned.
+    loop {
+        served.emit_signal(None::<&str>, STAC_PATH, STAC_NAME, "controller_state_changed", &body).await.unwrap();
+        if let Ok(printed) = tokio::time::timeout(short, waiting.as_mut()).await {
+            assert_eq!(printed, "");
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn wait_waits_for_stacd_itself() {
+    let Some(stage) = Stage::empty() else { return };
+    let klingons = "nqn.1988-11.com.example:klingons";
+    let output = stage.run(STACCTL, &["wait", klingons, "--timeout", "0"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    let not_running = format!("{klingons}: Unable to communicate with stacd over D-Bus. Is stacd running?\n");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), not_running);
+    let arguments = ["wait", klingons];
+    let waiting = stage.stdout(STACCTL, &arguments);
+    let (_served, printed) =
+        tokio::join!(stage.serve(STAC_NAME, STAC_PATH, Stacd::default(), StacdDebug::default()), waiting);
+    assert_eq!(printed, "");
+}
+
+#[tokio::test]
+async fn watch_prints_each_signal_and_ends_quietly_when_its_reader_does_or_it_is_interrupted() {
+    let Some((stage, served)) = stand_in().await else { return };
+    for end in ["interrupt", "reader"] {
+        let mut command = tokio::process::Command::from(stage.command(STACCTL));
+        command.args(["watch", "-o", "json"]).stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        let mut child = command.kill_on_drop(true).spawn().unwrap();
+        let mut lines = tokio::io::BufReader::new(child.stdout.take().unwrap()).lines();
+        let signal = async || {
+            let body =
+                (dict(&[("device", "nvme7"), ("state", "connected")]), "queued", "connected", "connected: nvme7");
+            served.emit_signal(None::<&str>, STAC_PATH, STAC_NAME, "controller_state_changed", &body).await.unwrap();
+        };
+        // It is not known when it listens: signals are sent until one has arrived.
+        let line = loop {
+            signal().await;
+            if let Ok(line) = tokio::time::timeout(std::time::Duration::from_millis(50), lines.next_line()).await {
+                break line.unwrap().unwrap();
+            }
+        };
+        let event: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!((&event["event"], &event["new"]), (&"state-changed".into(), &"connected".into()), "{line}");
+        match end {
+            "interrupt" => {
+                let id = child.id().unwrap().to_string();
+                assert!(std::process::Command::new("kill").args(["-INT", &id]).status().unwrap().success());
+            }
+            _ => drop(lines),
+        }
+        let output = child.wait_with_output().await.unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{end}: {output:?}");
+    }
 }
 
 #[tokio::test]
@@ -137,7 +294,7 @@ fn without_a_command_the_usage_is_shown() {
     assert!(output.stdout.is_empty());
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("Usage: stacctl [COMMAND]"), "{stderr}");
-    for command in ["tron", "troff", "status", "ls"] {
+    for command in ["tron", "troff", "status", "ls", "wait", "watch", "why"] {
         assert!(stderr.contains(&format!("\n  {command} ")), "{stderr}");
     }
 }

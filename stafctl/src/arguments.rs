@@ -2,7 +2,10 @@
 
 use clap::{ArgAction, Args, Parser, Subcommand};
 use libstas::nvme::{DISCOVERY_NQN, Transport};
+use stas_cli::listing::Ls;
 use stas_cli::output::{Listing, OutputArgs};
+use stas_cli::watch::Watch;
+use stas_cli::why::Why;
 
 /// Show what stafd, the discovery daemon, knows
 ///
@@ -38,7 +41,16 @@ pub enum Command {
     /// Show the state of the daemon and of its controllers, with their log pages
     Status(OutputArgs),
     /// List the discovery controllers
-    Ls(Listing),
+    Ls(Ls),
+    /// Print each change of the discovery controllers, until it is interrupted
+    ///
+    /// Prints a line when a controller is added or removed, or changes its state, with the cause.
+    Watch(Watch),
+    /// Tell the story of one controller
+    ///
+    /// Shows what happened to the controller and when, also if it has been removed since; then which source lists it, its
+    /// state, and what is next. The daemon keeps the last 64 events of each controller until it ends.
+    Why(Why),
     /// Show the log page of one discovery controller
     Dlp(Controller),
     /// Show the log pages of all discovery controllers

@@ -2,11 +2,14 @@
 
 use std::path::Path;
 
-use libstas::bus::{ControllerId, DebugProxy, StafProxy};
+use libstas::bus::{ControllerEvents, ControllerId, DebugProxy, StafProxy};
 use serde_json::json;
 use stas_cli::client::{self, Failure};
+use stas_cli::listing::Ls;
 use stas_cli::output::{Listing, OutputArgs, render};
 use stas_cli::table;
+use stas_cli::watch::watch;
+use stas_cli::why::why;
 use zbus::Connection;
 
 use crate::STAFD;
@@ -19,7 +22,15 @@ pub(crate) async fn answer(connection: &Connection, command: Command) -> Result<
         Command::Tron => tron(connection, true).await,
         Command::Troff => tron(connection, false).await,
         Command::Status(output) => return status(connection, output).await,
-        Command::Ls(listing) => ls(connection, listing).await,
+        Command::Ls(what) => return ls(connection, what).await,
+        Command::Why(what) => {
+            let debug = DebugProxy::of_stafd(connection).await.map_err(|error| STAFD.failure(error))?;
+            return why(STAFD, &debug, &what).await;
+        }
+        Command::Watch(what) => {
+            let events = ControllerEvents::of_stafd(connection).await.map_err(|error| STAFD.failure(error))?;
+            return watch(events, what).await;
+        }
         Command::Dlp(controller) => dlp(connection, controller).await,
         Command::Adlp(listing) => return adlp(connection, listing).await,
     };
@@ -30,9 +41,9 @@ async fn tron(connection: &Connection, tron: bool) -> zbus::Result<String> {
     client::set_tron(&DebugProxy::of_stafd(connection).await?, tron).await
 }
 
-async fn ls(connection: &Connection, listing: Listing) -> zbus::Result<String> {
-    let controllers = StafProxy::new(connection).await?.list_controllers(listing.needs_detail()).await?;
-    Ok(listing.render(&json!(controllers)))
+async fn ls(connection: &Connection, what: Ls) -> Result<String, Failure> {
+    let controllers = async { StafProxy::new(connection).await?.list_controllers(what.needs_detail()).await };
+    what.answer(controllers.await.map_err(|error| STAFD.failure(error))?)
 }
 
 async fn dlp(connection: &Connection, controller: Controller) -> zbus::Result<String> {

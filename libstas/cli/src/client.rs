@@ -48,6 +48,15 @@ pub enum Failure {
         /// Error of the JSON parser.
         error: serde_json::Error,
     },
+    /// Controllers that should be connected are not. Contains a line for each.
+    #[error("{0}")]
+    Down(String),
+    /// No controller matches what the user named.
+    #[error("no controller matches {0:?}")]
+    NoMatch(String),
+    /// The bus closed the connection.
+    #[error("the connection to the D-Bus system bus is lost")]
+    BusLost,
     /// The answer cannot be written to stdout.
     #[error("cannot write the answer: {0}")]
     Output(#[from] io::Error),

@@ -5,9 +5,15 @@
 //! | [`output`] | chooses the format of an answer, and prints it |
 //! | [`table`] | tables and outlines for users |
 //! | [`pprint`] | Python's notation, for scripts written for nvme-stas |
+//! | [`listing`] | `ls`: selects and sorts controllers, and checks that all are connected |
+//! | [`watch`] | prints each change of the controllers |
+//! | [`why`] | the story of a controller |
 //! | [`client`] | connects a tool to its daemon, and explains failures |
 
 pub mod client;
+pub mod listing;
 pub mod output;
 pub mod pprint;
 pub mod table;
+pub mod watch;
+pub mod why;

@@ -30,6 +30,12 @@ pub struct OutputArgs {
 }
 
 impl OutputArgs {
+    /// The format on the command line; `None` if there is none.
+    #[must_use]
+    pub fn chosen(self) -> Option<Format> {
+        self.output
+    }
+
     /// The requested format. Default: a table on a terminal, the notation of nvme-stas for a script.
     #[must_use]
     pub fn format(self) -> Format {
@@ -77,10 +83,21 @@ pub fn render(format: Format, answer: &Value, table: impl FnOnce(&Value) -> Stri
     text
 }
 
-/// Indented JSON. Characters that could control a terminal or be invisible are escaped: names come from the network.
+/// JSON on one line, with a final newline.
+#[must_use]
+pub fn json_line(value: &Value) -> String {
+    format!("{}\n", masked(&escaped(&value.to_string())))
+}
+
+/// Indented JSON.
 fn json(answer: &Value) -> String {
+    escaped(&format!("{answer:#}"))
+}
+
+/// Escapes characters that could control a terminal or be invisible: names come from the network.
+fn escaped(json: &str) -> String {
     let mut out = String::new();
-    for c in format!("{answer:#}").chars() {
+    for c in json.chars() {
         if c == '\n' || is_visible(c) {
             out.push(c);
         } else {
@@ -98,10 +115,18 @@ fn json(answer: &Value) -> String {
 /// # Errors
 /// Any other write error, for example a full disk.
 pub fn print(text: &str) -> io::Result<()> {
+    print_to_reader(text).map(drop)
+}
+
+/// As [`print`]. Returns false if the reader has closed the pipe.
+///
+/// # Errors
+/// As [`print`].
+pub fn print_to_reader(text: &str) -> io::Result<bool> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        result => result,
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+        result => result.map(|()| true),
     }
 }
 

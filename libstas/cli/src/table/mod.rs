@@ -45,6 +45,24 @@ pub fn controllers(answer: &Value) -> String {
     grid.text().unwrap_or_else(|| "no controllers".to_owned())
 }
 
+/// The name of a controller: `tcp 192.0.2.1 4420 eth0 nqn.x`.
+#[must_use]
+pub fn controller_name(controller: &Value) -> String {
+    let Some(controller) = controller.as_object() else { return String::new() };
+    let identity = [key::TRANSPORT, key::TRADDR, key::TRSVCID].map(|key| text(controller, key)).into_iter();
+    let identity = identity.chain([via(controller), text(controller, key::SUBSYSNQN)]);
+    identity.filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+/// One controller in one line: `tcp 192.0.2.1 4420 nqn.x: waiting: connection refused; next attempt: in 8 s`.
+#[must_use]
+pub fn controller_line(controller: &Value) -> String {
+    let name = controller_name(controller);
+    let Some(controller) = controller.as_object() else { return String::new() };
+    let parts = [Some(name), Some(state(controller).0), explanation(controller)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join(": ")
+}
+
 /// `ls -d` and the controllers of `status`: one paragraph for each controller, with all its data.
 #[must_use]
 pub fn controllers_in_detail(answer: &Value) -> String {
