@@ -118,10 +118,10 @@ pub fn print(text: &str) -> io::Result<()> {
     print_to_reader(text).map(drop)
 }
 
-/// As [`print`]. Returns false if the reader has closed the pipe.
+/// As [`print()`]. Returns false if the reader has closed the pipe.
 ///
 /// # Errors
-/// As [`print`].
+/// As [`print()`].
 pub fn print_to_reader(text: &str) -> io::Result<bool> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
