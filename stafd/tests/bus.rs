@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use libstas::bus::contract::{Origin, PageState, RemovedDc, VERSION};
 use libstas::bus::{ControllerId, DebugProxy, Dict, STAF_PATH, StafProxy, key, next};
-use libstas::conf::{ControllerEntry, FamilyOrder, Persistence, StafConf};
+use libstas::conf::{ControllerEntry, Persistence, StafConf};
 use libstas::core::Machine;
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::event_loop::{EventLoop, FollowUp, Handle, Shell, doors};
@@ -120,19 +120,11 @@ fn configured() -> Event {
         line: 1,
     };
     let conf = StafConf {
-        tron: false,
         parameters: Parameters::default(),
-        ignore_iface: false,
-        ip_family: FamilyOrder::Both,
-        pleo: true,
         zeroconf: false,
-        persistent_connections: true,
         zeroconf_persistence: Persistence::Forever,
-        polls_without_epcsd: false,
         controllers: vec![controller],
-        controller_lost: false,
-        lost_line: None,
-        exclusions: Vec::new(),
+        ..StafConf::default()
     };
     let identity =
         Arc::new(HostIdentity { key: secret, ..HostIdentity::new("nqn.2014-08.org.nvmexpress:uuid:1", "id") });

@@ -93,7 +93,7 @@ pub struct Fleet {
 }
 
 /// Where the configuration lists controllers, for the log.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Places {
     /// The name of the file, without its directory.
     pub file: String,

@@ -14,6 +14,7 @@ fn an_empty_file_has_the_documented_defaults() {
         disconnect_scope: DisconnectScope::OnlyStas,
         disconnect_trtypes: [Transport::Tcp].into(),
         connect_attempts_on_ncc: None,
+        max_per_announced_dc: 4096,
         in_use: InUse::Keep,
         controllers: Vec::new(),
         controller_lost: false,
@@ -31,7 +32,7 @@ fn every_key_is_read() {
          nr-poll-queues=3\nqueue-size=64\nreconnect-delay=3\nctrl-loss-tmo=0\ndisable-sqflow=false\n\
          ignore-iface=true\nip-family=ipv4\n\
          [I/O controller connection management]\ndisconnect-scope=no-disconnect\ndisconnect-trtypes=rdma+fc\n\
-         connect-attempts-on-ncc=5\nin-use=disconnect\n\
+         connect-attempts-on-ncc=5\nmax-controllers-per-announced-dc=7\nin-use=disconnect\n\
          [Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1;trsvcid=4420;nqn=a\nexclude=nqn=b\n",
     );
     assert_eq!(
@@ -54,7 +55,7 @@ fn every_key_is_read() {
     assert_eq!(conf.ip_family, FamilyOrder::V4);
     assert_eq!(conf.disconnect_scope, DisconnectScope::Nothing);
     assert_eq!(conf.disconnect_trtypes, [Transport::Rdma, Transport::Fc].into());
-    assert_eq!(conf.connect_attempts_on_ncc, Some(5));
+    assert_eq!((conf.connect_attempts_on_ncc, conf.max_per_announced_dc), (Some(5), 7));
     assert_eq!(conf.in_use, InUse::Disconnect);
     assert_eq!((conf.controllers.len(), conf.exclusions.len()), (1, 1));
 }

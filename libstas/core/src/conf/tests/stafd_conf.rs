@@ -18,6 +18,8 @@ fn an_empty_file_has_the_documented_defaults() {
         ip_family: FamilyOrder::Both,
         pleo: true,
         zeroconf: true,
+        max_announced: 64,
+        max_referrals: 64,
         persistent_connections: true,
         zeroconf_persistence: Persistence::For(Duration::from_secs(72 * 3600)),
         polls_without_epcsd: false,
@@ -35,7 +37,7 @@ fn every_key_is_read() {
     let conf = staf(
         "[Global]\ntron=true\nhdr-digest=true\ndata-digest=true\nkato=7\nqueue-size=64\nreconnect-delay=3\n\
          ctrl-loss-tmo=-1\ndisable-sqflow=true\nignore-iface=true\nip-family=ipv6\npleo=disabled\n\
-         [Service Discovery]\nzeroconf=disabled\n\
+         [Service Discovery]\nzeroconf=disabled\nmax-announced=5\nmax-referrals=6\n\
          [Discovery controller connection management]\npersistent-connections=false\n\
          zeroconf-connections-persistence=1:30\nepcsd=poll\n\
          [Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1\ncontroller=transport=tcp;traddr=192.0.2.2\n\
@@ -59,7 +61,8 @@ fn every_key_is_read() {
     assert_eq!(conf.ip_family, FamilyOrder::V6);
     assert_eq!(conf.zeroconf_persistence, Persistence::For(Duration::from_secs(90)));
     let addresses: Vec<_> = conf.controllers.iter().map(|entry| (entry.line, entry.traddr.as_str())).collect();
-    assert_eq!(addresses, [(20, "192.0.2.1"), (21, "192.0.2.2")]);
+    assert_eq!(addresses, [(22, "192.0.2.1"), (23, "192.0.2.2")]);
+    assert_eq!((conf.max_announced, conf.max_referrals), (5, 6));
     assert_eq!(conf.exclusions.len(), 1);
 }
 
