@@ -265,6 +265,7 @@ exclude=traddr=spare
                 "3: controller= needs the interface eth1, which is down".to_owned(),
                 "4: controller= connects from 192.0.2.99 (host-traddr), which is no address of this host".to_owned(),
                 format!("4: {without}"),
+                format!("5: {without}"),
                 "5: controller= needs the interface eth9, which this host does not have".to_owned(),
             ]
         );
