@@ -113,7 +113,9 @@ impl World {
         }
         self.faults.remove(&fault);
         if matches!(fault, Fault::SnapshotsFail(Daemon::Stafd) | Fault::SnapshotsSlow(Daemon::Stafd)) {
-            self.judge.excused = self.judge.excused.max(self.time());
+            let now = self.time();
+            self.judge.excused = self.judge.excused.max(now);
+            self.judge.announced.can_see(now);
         }
         say!(self, "no longer: {fault}");
     }

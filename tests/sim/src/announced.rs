@@ -141,6 +141,13 @@ impl Announced {
         self.awake = now;
     }
 
+    /// stafd can list the kernel's controllers again: until now it may not have found any to be absent.
+    pub(crate) fn can_see(&mut self, now: Time) {
+        for known in self.dcs.values_mut() {
+            known.absent_from = now + HEARD_AGAIN;
+        }
+    }
+
     /// stafd starts. Controllers that were announced or live at its end get the time to be received again. So do those
     /// that were that after stafd had last saved its state. Those that the last run had not yet found to be absent may get
     /// it, too.
