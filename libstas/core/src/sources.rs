@@ -227,14 +227,13 @@ impl<P: Clone + PartialEq> Sources<P> {
         let source = self.sources.entry(id).or_insert_with(Source::stale);
         let settled = page.read.filter(|read| page.connected_since + SETTLED_READ <= *read);
         source.blur.replace(std::mem::take(&mut page.unclear), settled, page.names.keys());
-        for (tid, claim) in source.claims.iter().filter(|(tid, _)| source.blur.may_mean(tid)) {
-            page.names.entry(tid.clone()).or_insert_with(|| claim.payload.clone());
-        }
+        // They were not listed on this connection: when the entry becomes clear, their absence is not proved by that.
+        let protected: BTreeSet<Tid> = source.claims.keys().filter(|tid| source.blur.may_mean(tid)).cloned().collect();
         let mut news = source.knowledge != Knowledge::Fresh(page.connected_since);
         source.knowledge = Knowledge::Fresh(page.connected_since);
         source.read = page.read.or(source.read);
         for (tid, claim) in &mut source.claims {
-            let listed = page.names.contains_key(tid);
+            let listed = page.names.contains_key(tid) || protected.contains(tid);
             news |= std::mem::replace(&mut claim.listed, listed) && !listed;
         }
         for (tid, payload) in page.names {

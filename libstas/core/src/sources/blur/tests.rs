@@ -51,6 +51,17 @@ fn what_a_damaged_entry_may_mean_stays_listed_as_long_as_the_entry_is_there() {
 }
 
 #[test]
+fn what_a_damaged_entry_may_mean_was_not_listed_on_this_connection() {
+    let seen = |pages: &[(u64, bool, &[&str], &[&str])], now| after(pages).verdict(&tid("b"), at(now), true);
+    let damaged = (UP + 6, true, ["a"].as_slice(), ["b"].as_slice());
+    let clear = |now| (now, true, ["a"].as_slice(), [].as_slice());
+    assert_eq!(seen(&[damaged, clear(UP + 13)], UP + 14), Verdict::Unproved(Some(at(UP + 30))), "not settled");
+    assert_eq!(seen(&[damaged, clear(UP + 13), clear(UP + 31)], UP + 32), Verdict::Disproved);
+    let listed = (UP + 3, true, ["a", "b"].as_slice(), [].as_slice());
+    assert_eq!(seen(&[listed, damaged, clear(UP + 13)], UP + 14), Verdict::Disproved, "listed on it before");
+}
+
+#[test]
 fn a_damaged_entry_protects_the_others_until_it_was_seen_in_two_settled_pages() {
     let seen = |pages: &[(u64, bool, &[&str], &[&str])]| after(pages).verdict(&tid("b"), at(500), true);
     let page = |now| (now, true, ["a"].as_slice(), ["x"].as_slice());
