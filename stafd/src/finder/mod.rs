@@ -282,7 +282,7 @@ impl Finder {
         if !self.reconciler.restored.is_empty() {
             again = again.into_iter().chain(self.reconciler.quiet.until()).min();
         }
-        if self.refused() > 0 {
+        if self.refused.announced > 0 {
             again = again.into_iter().chain([ctx.now + quotas::AGAIN]).min();
         }
         match again {

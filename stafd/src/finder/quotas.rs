@@ -5,7 +5,7 @@
 //! is refused stays listed by its source and is admitted when there is room. Announced controllers whose connect has
 //! failed take no room: with many candidates that do not answer, each gets its turn.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use libstas::core::controller::Want;
@@ -15,7 +15,7 @@ use libstas::nvme::Tid;
 
 use super::{Context, Finder, rank};
 
-/// Refused candidates are considered again after this time.
+/// Refused announced candidates are considered again after this time: no event tells that one which takes room has failed.
 pub(super) const AGAIN: Duration = Duration::from_secs(1);
 
 /// The numbers of discovery controllers that are refused at present.
@@ -55,9 +55,10 @@ impl Finder {
     fn refuse(&self, news: &mut Vec<(Tid, Want)>) -> Refused {
         let mut refused = Refused::default();
         let is_new = |tid: &Tid| !self.dcs.contains_key(tid) && !self.reconciler.restored.contains(tid);
-        let is_bounded = |want: &Want| want.announced_only || want.rank == rank::REFERRAL;
+        let is_bounded =
+            |(tid, want): &(Tid, Want)| (want.announced_only || want.rank == rank::REFERRAL) && is_new(tid);
         let Some(settings) = &self.settings else { return refused };
-        if !news.iter().any(|(tid, want)| is_bounded(want) && is_new(tid)) {
+        if !news.iter().any(is_bounded) {
             return refused;
         }
         let trusted = self.listed_by_more_than_announcements();
@@ -65,33 +66,36 @@ impl Finder {
             !trusted.contains(*tid)
                 && self.reconciler.fleet.view(tid).is_some_and(|member| member.kernel.is_some() || member.attempts == 0)
         };
-        let mut announced = self.reconciler.fleet.tids().filter(takes_room).count();
-        let mut of_page: BTreeMap<&Tid, usize> = BTreeMap::new();
         let sources = &self.reconciler.sources;
-        let mut over: BTreeSet<Tid> = BTreeSet::new();
-        for (tid, want) in news.iter().filter(|(tid, want)| is_bounded(want) && is_new(tid)) {
-            let pages: Vec<&Tid> = sources.naming(tid).filter_map(page).collect();
-            let has_room = |by: &&&Tid| {
-                let members = || sources.named_by(&SourceId::Page((**by).clone())).filter(|tid| !is_new(tid)).count();
-                of_page.get(*by).copied().unwrap_or_else(members) < settings.conf.max_referrals
-            };
-            let is_referral = want.rank == rank::REFERRAL;
-            let by = pages.iter().find(has_room).copied();
-            if is_referral && by.is_none() && !pages.is_empty() {
-                refused.referrals += 1;
-            } else if want.announced_only && announced >= settings.conf.max_announced {
-                refused.announced += 1;
-            } else {
-                announced += usize::from(want.announced_only);
-                if let Some(by) = by.filter(|_| is_referral) {
-                    let members = || sources.named_by(&SourceId::Page(by.clone())).filter(|tid| !is_new(tid)).count();
-                    *of_page.entry(by).or_insert_with(members) += 1;
-                }
-                continue;
+        let room_of_page = |id: &SourceId| {
+            let followed = sources.named_by(id).filter(|tid| !is_new(tid)).count();
+            settings.conf.max_referrals.saturating_sub(followed)
+        };
+        let mut announced = self.reconciler.fleet.tids().filter(takes_room).count();
+        // Counted once for each page: a page may refer to thousands.
+        let mut room: BTreeMap<&SourceId, usize> = BTreeMap::new();
+        news.retain(|new| {
+            if !is_bounded(new) {
+                return true;
             }
-            over.insert(tid.clone());
-        }
-        news.retain(|(tid, _)| !over.contains(tid));
+            let (tid, want) = new;
+            let is_referral = want.rank == rank::REFERRAL;
+            let mut pages = sources.naming(tid).filter(|id| is_referral && matches!(id, SourceId::Page(_)));
+            let page = pages.find(|id| *room.entry(id).or_insert_with(|| room_of_page(id)) > 0);
+            if is_referral && page.is_none() {
+                refused.referrals += 1;
+                return false;
+            }
+            if want.announced_only && announced >= settings.conf.max_announced {
+                refused.announced += 1;
+                return false;
+            }
+            announced += usize::from(want.announced_only);
+            if let Some(left) = page.and_then(|id| room.get_mut(id)) {
+                *left -= 1;
+            }
+            true
+        });
         refused
     }
 
@@ -99,12 +103,5 @@ impl Finder {
     #[must_use]
     pub fn refused(&self) -> usize {
         self.refused.announced + self.refused.referrals
-    }
-}
-
-fn page(id: &SourceId) -> Option<&Tid> {
-    match id {
-        SourceId::Page(by) => Some(by),
-        _ => None,
     }
 }
