@@ -78,15 +78,14 @@ pub struct Planned {
 
 /// The state of a copy after its run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// The members.
-    pub members: BTreeMap<Tid, Outlook>,
+struct Outcome {
+    members: BTreeMap<Tid, Outlook>,
     /// The last line that it would have logged about each controller.
-    pub told: BTreeMap<Tid, String>,
+    told: BTreeMap<Tid, String>,
 }
 
-/// What the run of a copy needs to know of its kind.
-#[derive(Clone, Copy, Debug)]
+/// What a plan needs to know of the kind of core.
+#[derive(Debug)]
 pub struct Kind<M: Machine> {
     /// The event at the deadline.
     pub tick: fn() -> M::Event,
@@ -96,16 +95,31 @@ pub struct Kind<M: Machine> {
     pub request: fn(M::Effect) -> Option<HostEffect>,
     /// The fleet of the machine.
     pub fleet: fn(&M) -> &Fleet,
+    /// Which source lists a controller, or why it is kept.
+    pub listed_by: fn(&M, &Tid) -> String,
+}
+
+/// What the core would do with this event, a new configuration. The core stays as it is.
+pub fn plan<M: Machine + Clone>(
+    core: &M,
+    now: Time,
+    configured: M::Event,
+    addresses: &Addresses,
+    kind: &Kind<M>,
+) -> Vec<Planned> {
+    let (_, before) = rehearse(core.clone(), now, (kind.tick)(), addresses, kind);
+    let (copy, after) = rehearse(core.clone(), now, configured, addresses, kind);
+    compare(&before, &after, |tid| (kind.listed_by)(&copy, tid))
 }
 
 /// Passes `first` to a copy and lets it run. Only look-ups and snapshots are answered: with `addresses`, and with the
 /// controllers that the copy knows.
-pub fn rehearse<M: Machine>(
+fn rehearse<M: Machine>(
     mut copy: M,
     now: Time,
     first: M::Event,
     addresses: &Addresses,
-    kind: Kind<M>,
+    kind: &Kind<M>,
 ) -> (M, Outcome) {
     let end = now + LENGTH;
     let (mut now, mut event, mut waiting, mut told) = (now, first, Vec::new(), BTreeMap::new());
@@ -153,8 +167,7 @@ fn answer(request: HostEffect, addresses: &Addresses, fleet: &Fleet) -> Option<H
 }
 
 /// What changes from `before` to `after`. `listed` says which source lists a controller afterwards, or why it is kept.
-#[must_use]
-pub fn compare(before: &Outcome, after: &Outcome, listed: impl Fn(&Tid) -> String) -> Vec<Planned> {
+fn compare(before: &Outcome, after: &Outcome, listed: impl Fn(&Tid) -> String) -> Vec<Planned> {
     let tids: BTreeSet<&Tid> = before.members.keys().chain(after.members.keys()).collect();
     let planned = tids.into_iter().filter_map(|tid| {
         let (old, new) = (before.members.get(tid), after.members.get(tid));

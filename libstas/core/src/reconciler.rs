@@ -225,12 +225,12 @@ impl<P: Claim> Reconciler<P> {
         self.hold_on(&member).or_else(|| member.reason.clone()).or_else(removal)
     }
 
-    /// Which sources list a controller, or why it is kept although the configuration no longer lists it. `None` if neither
-    /// is so. `page` precedes the name of a discovery controller whose log page lists it.
+    /// Which sources list a controller, or why it is kept although none does. `page` precedes the name of a discovery
+    /// controller whose log page lists it; `boot_record` is the record of a boot table that lists it.
     #[must_use]
-    pub fn listed_by(&self, tid: &Tid, page: &str) -> Option<String> {
+    pub fn listed_by(&self, tid: &Tid, page: &str, boot_record: Option<&str>) -> String {
         if let Some(reason) = self.fleet.view(tid).and_then(|member| self.hold_on(&member)) {
-            return Some(reason);
+            return reason;
         }
         let sources = self.sources.naming(tid).map(|id| match id {
             SourceId::Configured => match self.lines.get(tid) {
@@ -243,7 +243,11 @@ impl<P: Claim> Reconciler<P> {
             SourceId::Renamed => "connected with an earlier host NQN".to_owned(),
         });
         let sources: Vec<String> = sources.collect();
-        (!sources.is_empty()).then(|| sources.join("; "))
+        match (sources.is_empty(), boot_record) {
+            (false, _) => sources.join("; "),
+            (true, Some(record)) => format!("boot table: {record}"),
+            (true, None) => "no source lists it any more, and its removal is not proved".to_owned(),
+        }
     }
 
     /// Why a connected member is kept although the configuration no longer lists it; `None` if that is not so.
