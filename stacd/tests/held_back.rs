@@ -85,7 +85,7 @@ fn an_excluded_controller_that_is_still_connected_is_listed_once() {
     let mut host = Host::configured(&file(&[line("192.0.2.1", "a")])).started();
     host.disconnect_refused = true;
     host.configure(&format!("{}exclude=nqn=a\n", file(&[line("192.0.2.1", "a")])));
-    assert_eq!(shown(&host, "a").unwrap().1, Status::RemovalState);
+    assert_eq!(shown(&host, "a").unwrap().1, Status::Removing);
 }
 
 #[test]

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!             settle                its turn               Made or Found
-//!   Idle ───────────────▶ InLane ───────────────▶ Connecting ───────────────▶ Held
-//!    ▲  ▲                   │ turned away             │ failed                 │ gone
+//!   Idle ───────────────▶ Queued ───────────────▶ Connecting ───────────────▶ Held
+//!    ▲  ▲                   │ rejected                │ failed                 │ gone
 //!    │  └───── retry ── Waiting ◀─────────────────────┘                        │
 //!    └─────────────────────────────────────────────────────────────────────────┘
 //! ```
@@ -76,11 +76,11 @@ pub enum RemovalPolicy {
 
 /// The connection state of a controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Life {
+pub enum ConnState {
     /// Nothing is under way.
     Idle,
     /// In the connect queue: being probed, or waiting for its turn.
-    InLane,
+    Queued,
     /// The kernel is connecting it.
     Connecting(OpId),
     /// The kernel has a connection that serves it.
@@ -124,9 +124,9 @@ pub struct Controller {
     /// How it is wanted, or was wanted last.
     pub want: Want,
     /// Its connection state.
-    pub life: Life,
+    pub state: ConnState,
     /// How it is removed and how far that is; `None` while it is wanted.
-    pub leaving: Option<(RemovalPolicy, RemovalState)>,
+    pub removal: Option<(RemovalPolicy, RemovalState)>,
     /// Why it is removed.
     pub cause: Option<Cause>,
     /// The state to restore when the exclusion that removes it is no longer configured.
@@ -142,9 +142,9 @@ pub struct Controller {
     /// Why it is kept although no source wants it.
     pub kept: Option<Kept>,
     /// This daemon has requested its disconnect: the loss of the connection is no failure.
-    pub dismissed: bool,
+    pub disconnect_requested: bool,
     /// When [`super::fleet::Fleet::retry_now`] or a network change last cut a wait short.
-    pub hurried: Option<Time>,
+    pub retried_at: Option<Time>,
     /// Whether it is connected with a keep-alive timeout (discovery controllers only).
     pub keep_alive: KeepAlive,
     /// For a controller that is polled: the time of the next connect, and why it is polled.
@@ -159,8 +159,8 @@ impl Controller {
     pub fn new(want: Want) -> Self {
         Self {
             want,
-            life: Life::Idle,
-            leaving: None,
+            state: ConnState::Idle,
+            removal: None,
             cause: None,
             before_exclusion: None,
             has_held: false,
@@ -168,8 +168,8 @@ impl Controller {
             reason: None,
             connected_with: None,
             kept: None,
-            dismissed: false,
-            hurried: None,
+            disconnect_requested: false,
+            retried_at: None,
             keep_alive: KeepAlive::default(),
             resting: None,
             backoff: Backoff::default(),
@@ -180,14 +180,14 @@ impl Controller {
     /// A controller that this run has never wanted: only its connection is to be disconnected.
     #[must_use]
     pub fn unwanted(how: RemovalPolicy, cause: Cause) -> Self {
-        Self { leaving: Some((how, RemovalState::Asked)), cause: Some(cause), ..Self::new(Want::default()) }
+        Self { removal: Some((how, RemovalState::Asked)), cause: Some(cause), ..Self::new(Want::default()) }
     }
 
     /// Its kernel connection.
     #[must_use]
     pub fn ctrl(&self) -> Option<CtrlRef> {
-        match self.life {
-            Life::Held { ctrl, .. } => Some(ctrl),
+        match self.state {
+            ConnState::Held { ctrl, .. } => Some(ctrl),
             _ => None,
         }
     }
@@ -195,7 +195,7 @@ impl Controller {
     /// True while it is not being removed.
     #[must_use]
     pub fn is_wanted(&self) -> bool {
-        self.leaving.is_none()
+        self.removal.is_none()
     }
 
     /// True when it is removed because of an exclusion.
@@ -206,9 +206,9 @@ impl Controller {
 
     /// Takes over a connection. Returns the number of attempts that were needed.
     pub fn hold(&mut self, now: Time, ctrl: CtrlRef) -> u32 {
-        self.life = Life::Held { ctrl, since: now };
+        self.state = ConnState::Held { ctrl, since: now };
         self.has_held = true;
-        self.dismissed = false;
+        self.disconnect_requested = false;
         self.resting = None;
         self.reason = None;
         self.told = None;
@@ -217,17 +217,17 @@ impl Controller {
 
     /// Gives up its connection without disconnecting it: the controller takes another one.
     pub fn release(&mut self) {
-        self.life = Life::Idle;
+        self.state = ConnState::Idle;
         self.connected_with = None;
         self.resting = None;
-        self.dismissed = false;
+        self.disconnect_requested = false;
     }
 
     /// Its connection is gone. Returns the time of the next attempt: of the next poll if it is polled, at once if the
     /// connection had lived for [`SETTLED_AFTER`] or was disconnected by this daemon, otherwise after the back-off.
     pub fn lose(&mut self, ctx: &mut Context<'_>) -> Time {
-        let lived = match self.life {
-            Life::Held { since, .. } => ctx.now.since(since),
+        let lived = match self.state {
+            ConnState::Held { since, .. } => ctx.now.since(since),
             _ => Duration::ZERO,
         };
         self.connected_with = None;
@@ -236,13 +236,13 @@ impl Controller {
         let again = if let Some((until, _)) = polled {
             self.backoff.reset();
             until
-        } else if lived >= SETTLED_AFTER || self.dismissed {
+        } else if lived >= SETTLED_AFTER || self.disconnect_requested {
             self.backoff.reset();
             ctx.now
         } else {
             ctx.now + self.backoff.next(ctx.jitter())
         };
-        self.life = Life::Waiting(again);
+        self.state = ConnState::Waiting(again);
         again
     }
 
@@ -251,11 +251,11 @@ impl Controller {
         self.attempts += 1;
         self.reason = Some(reason);
         if self.want.attempts.is_some_and(|limit| self.attempts >= limit) {
-            self.life = Life::GivenUp;
+            self.state = ConnState::GivenUp;
             return None;
         }
         let again = (ctx.now + self.backoff.next(ctx.jitter())).max(not_before.unwrap_or(ctx.now));
-        self.life = Life::Waiting(again);
+        self.state = ConnState::Waiting(again);
         Some(again)
     }
 
@@ -263,14 +263,14 @@ impl Controller {
     pub fn give_up(&mut self, reason: NotConnected) {
         self.attempts += 1;
         self.reason = Some(reason);
-        self.life = Life::GivenUp;
+        self.state = ConnState::GivenUp;
     }
 
     /// Starts counting attempts from zero, because other parameters are wanted now.
     pub fn start_afresh(&mut self) {
         self.attempts = 0;
         self.backoff.reset();
-        self.life = Life::Idle;
+        self.state = ConnState::Idle;
     }
 
     /// Resets the back-off.

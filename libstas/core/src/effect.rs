@@ -180,7 +180,7 @@ pub enum HostEffect {
         /// The connection, by its device number and its birth.
         ctrl: CtrlRef,
         /// Controllers that are being removed: they do not count as another path, whatever state sysfs shows.
-        leaving: Vec<CtrlRef>,
+        disconnecting: Vec<CtrlRef>,
     },
     /// Resolve a host name. Answered by [`HostEvent::Resolved`].
     Resolve {

@@ -139,7 +139,7 @@ fn next_attempt(status: Status, wait: Option<Duration>) -> Option<String> {
         Status::GivenUp => {
             Some("not before its configuration or its log page changes, a reload, or a network change".to_owned())
         }
-        Status::Connected | Status::Reconnecting | Status::Kept | Status::RemovalState => None,
+        Status::Connected | Status::Reconnecting | Status::Kept | Status::Removing => None,
     }
 }
 
@@ -287,7 +287,7 @@ mod tests {
                 Some("not before its configuration or its log page changes, a reload, or a network change"),
             ),
             (Status::Kept, "kept", None),
-            (Status::RemovalState, "leaving", None),
+            (Status::Removing, "leaving", None),
             (Status::Excluded, "excluded", Some("not before its configuration changes")),
             (Status::Unresolved, "unresolved", Some("soon")),
         ] {

@@ -131,7 +131,7 @@ impl History {
                 Some(_) => news,
             };
             record.removal = match status {
-                Status::RemovalState | Status::Kept => cause.clone(),
+                Status::Removing | Status::Kept => cause.clone(),
                 _ => String::new(),
             };
             changes.push(StateChange { tid: tid.clone(), ctrl, old, new: Some(status), cause });
@@ -216,7 +216,7 @@ mod tests {
         );
         note(&history, &tid, "disconnecting: edited");
         assert_eq!(
-            compare(&history, &[(&tid, Status::RemovalState, Some(CTRL))]),
+            compare(&history, &[(&tid, Status::Removing, Some(CTRL))]),
             ["connected -> leaving: disconnecting: edited"]
         );
         note(&history, &tid, "disconnected and removed");

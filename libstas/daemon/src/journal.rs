@@ -260,7 +260,7 @@ impl Places {
     }
 }
 
-/// The module of a file: `stas_core::fleet::leaving` for libstas/core/src/fleet/leaving.rs.
+/// The module of a file: `stas_core::fleet::removal` for libstas/core/src/fleet/removal.rs.
 fn module_of(file: &str) -> String {
     let (folder, inside) = file.split_once("/src/").unwrap_or(("", file));
     let name = folder.replace("libstas/", "stas_");
@@ -523,7 +523,7 @@ mod tests {
     #[test]
     fn the_module_of_a_file_is_its_path_in_its_crate() {
         for (file, module) in [
-            ("libstas/core/src/fleet/leaving.rs", "stas_core::fleet::leaving"),
+            ("libstas/core/src/fleet/removal.rs", "stas_core::fleet::removal"),
             ("stafd/src/finder/mod.rs", "stafd::finder"),
             ("stacd/src/lib.rs", "stacd::lib"),
         ] {

@@ -157,11 +157,11 @@ impl Host for LinuxHost {
                 move |roots| disconnect::disconnect_unless_claimed(roots, ctrl),
                 move |result| HostEvent::Disconnected { op, result },
             ),
-            HostEffect::CheckUse { op, ctrl, leaving } => {
+            HostEffect::CheckUse { op, ctrl, disconnecting } => {
                 let watcher = self.usage.clone();
                 self.apart(
                     "usage",
-                    move |_| Ok(watcher.check(ctrl, &leaving)),
+                    move |_| Ok(watcher.check(ctrl, &disconnecting)),
                     move |usage: Result<_, NoThread>| {
                         let usage = usage.unwrap_or_else(|error| Usage::Unknown(error.into()));
                         HostEvent::UseChecked { op, usage }

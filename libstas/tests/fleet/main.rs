@@ -333,13 +333,13 @@ fn two_paths_removed_together_are_checked_one_after_the_other() {
     assert_eq!(scene.next(), None);
     scene.unwant(&on("eth0", "a"), RemovalPolicy::SpareInUse);
     scene.unwant(&on("eth1", "a"), RemovalPolicy::SpareInUse);
-    let Some(HostEffect::CheckUse { op, ctrl, leaving }) = scene.next() else { panic!() };
-    assert_eq!((ctrl, leaving), (one, Vec::new()));
+    let Some(HostEffect::CheckUse { op, ctrl, disconnecting }) = scene.next() else { panic!() };
+    assert_eq!((ctrl, disconnecting), (one, Vec::new()));
     assert_eq!(scene.next(), None);
     scene.hear(HostEvent::UseChecked { op, usage: Usage::Free });
     assert_eq!(scene.next_disconnect().1, one);
-    let Some(HostEffect::CheckUse { op, ctrl, leaving }) = scene.next() else { panic!() };
-    assert_eq!((ctrl, leaving), (other, vec![one]));
+    let Some(HostEffect::CheckUse { op, ctrl, disconnecting }) = scene.next() else { panic!() };
+    assert_eq!((ctrl, disconnecting), (other, vec![one]));
     scene.hear(HostEvent::UseChecked { op, usage: Usage::LastPath(vec![mounted()]) });
     assert_eq!(scene.next(), None);
     assert_eq!(scene.status(&on("eth1", "a")), Status::Kept);

@@ -108,7 +108,7 @@ impl Connector {
             let kernel = self.reconciler.fleet.inventory().get(*ctrl)?;
             let (status, reason) = match kernel.state {
                 CtrlState::Live => (Status::Connected, None),
-                CtrlState::Deleting | CtrlState::Dead => (Status::RemovalState, None),
+                CtrlState::Deleting | CtrlState::Dead => (Status::Removing, None),
                 _ => (Status::Reconnecting, Some("the kernel tries to get the connection back".to_owned())),
             };
             let member = MemberView {

@@ -308,7 +308,7 @@ impl Connector {
             let verdict = self.reconciler.sources.verdict(tid, ctx.now, fleet.may_be_live(tid));
             matches!(verdict, Verdict::Unproved(_))
         };
-        let removed = fleet.tids().filter(|tid| fleet.is_leaving_for_good(tid) && !audited.contains(*tid));
+        let removed = fleet.tids().filter(|tid| fleet.is_removed_for_good(tid) && !audited.contains(*tid));
         let unproved: Vec<Tid> = removed.filter(|tid| is_unproved(tid)).cloned().collect();
         for tid in unproved {
             self.reconciler.fleet.removal_is_unproved(ctx, &tid);
@@ -328,12 +328,12 @@ impl Connector {
         let others = members.filter(|tid| !audited.contains(*tid) && !excluded.contains_key(*tid));
         // For members being removed only the way of removal may have changed: that needs no quiet sources and no new
         // proof.
-        let (leaving, others): (Vec<&Tid>, Vec<&Tid>) = others.partition(|tid| fleet.is_leaving_for_good(tid));
+        let (removed, others): (Vec<&Tid>, Vec<&Tid>) = others.partition(|tid| fleet.is_removed_for_good(tid));
         let may_be_live = |tid: &Tid| fleet.may_be_live(tid) || !fleet.has(tid);
         let verdict = |tid: &Tid| self.reconciler.sources.verdict(tid, ctx.now, may_be_live(tid));
         let removal = |tid: &Tid| (tid.clone(), self.booted.instead(self.parting(), tid), self.why_removed(tid));
-        let leaving = leaving.into_iter().filter(|tid| verdict(tid) != Verdict::Named).map(removal);
-        let mut going: Vec<(Tid, RemovalPolicy, Cause)> = leaving.collect();
+        let removed = removed.into_iter().filter(|tid| verdict(tid) != Verdict::Named).map(removal);
+        let mut going: Vec<(Tid, RemovalPolicy, Cause)> = removed.collect();
         let Judged { disproved, mut again } = self.reconciler.judge(others, verdict);
         let disproved: Vec<(Tid, RemovalPolicy, Cause)> = disproved.iter().map(removal).collect();
         going.extend(excluded.into_iter().map(|(tid, (how, cause))| (tid, how, cause)));

@@ -99,7 +99,7 @@ impl Finder {
     #[must_use]
     pub fn saved(&self) -> Saved {
         Saved {
-            dcs: self.dcs.iter().map(|(dc, known)| self.saved_dc(dc, known)).chain(self.leaving()).collect(),
+            dcs: self.dcs.iter().map(|(dc, known)| self.saved_dc(dc, known)).chain(self.being_removed()).collect(),
             removed: self.removed.values().cloned().collect(),
             configured: self.reconciler.saved_configured(),
             names: self.reconciler.configured.saved(),
@@ -149,9 +149,9 @@ impl Finder {
     }
 
     /// Controllers that were removed but are not disconnected yet: the next run finishes that.
-    fn leaving(&self) -> impl Iterator<Item = SavedDc> {
-        let leaving = self.reconciler.fleet.tids().filter(|dc| !self.dcs.contains_key(*dc));
-        leaving.map(|dc| SavedDc {
+    fn being_removed(&self) -> impl Iterator<Item = SavedDc> {
+        let removed = self.reconciler.fleet.tids().filter(|dc| !self.dcs.contains_key(*dc));
+        removed.map(|dc| SavedDc {
             dc: dc.clone(),
             page: None,
             referrals: Vec::new(),

@@ -51,11 +51,11 @@ impl World {
                 let wait = self.luck.moment("delete thread");
                 self.after(wait, QueuedEvent::Delete(Some(asker(op)), ctrl));
             }
-            HostEffect::CheckUse { op, ctrl, leaving } => {
+            HostEffect::CheckUse { op, ctrl, disconnecting } => {
                 let ctrl = self.unmask(ctrl);
-                let leaving = leaving.into_iter().map(|ctrl| self.unmask(ctrl)).collect();
+                let disconnecting = disconnecting.into_iter().map(|ctrl| self.unmask(ctrl)).collect();
                 let wait = self.luck.moment("check use");
-                self.after(wait, QueuedEvent::CheckUse(asker(op), ctrl, leaving));
+                self.after(wait, QueuedEvent::CheckUse(asker(op), ctrl, disconnecting));
             }
             HostEffect::Resolve { op, name } => {
                 let wait = self.luck.moment("resolve");
@@ -132,11 +132,11 @@ impl World {
     }
 
     /// The number of other live paths to the same subsystem, not counting these controllers.
-    pub(crate) fn other_paths(&self, ctrl: CtrlRef, leaving: &[CtrlRef]) -> usize {
+    pub(crate) fn other_paths(&self, ctrl: CtrlRef, disconnecting: &[CtrlRef]) -> usize {
         let Some(subsystem) = self.kernel.get(ctrl).and_then(|known| known.subsystem) else { return 0 };
         let is_other = |known: &&Controller| {
             let other = known.shown.ctrl;
-            known.subsystem == Some(subsystem) && known.is_live() && other != ctrl && !leaving.contains(&other)
+            known.subsystem == Some(subsystem) && known.is_live() && other != ctrl && !disconnecting.contains(&other)
         };
         self.kernel.controllers.iter().filter(is_other).count()
     }
@@ -146,13 +146,13 @@ impl World {
         subsystem.is_some_and(|subsystem| self.fabric.in_use.contains(&subsystem))
     }
 
-    pub(crate) fn check_use(&mut self, asker: Asker, ctrl: CtrlRef, leaving: &[CtrlRef]) {
+    pub(crate) fn check_use(&mut self, asker: Asker, ctrl: CtrlRef, disconnecting: &[CtrlRef]) {
         if !self.lives(asker) {
             return;
         }
         let usage = if self.has(Fault::UseUnknown) {
             Usage::Unknown(UsageError::Read(OsError::new("/proc cannot be read")))
-        } else if self.is_in_use(ctrl) && self.other_paths(ctrl, leaving) == 0 {
+        } else if self.is_in_use(ctrl) && self.other_paths(ctrl, disconnecting) == 0 {
             Usage::LastPath(vec![Use {
                 device: "nvme0n1".to_owned(),
                 kind: UseKind::Mounted { point: "/srv".to_owned(), process: None },

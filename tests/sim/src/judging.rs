@@ -165,7 +165,7 @@ impl World {
             .judge
             .announced
             .overdue(now, self.judge.excused, LATE)
-            .filter(|tid| core.controller(tid).is_some_and(|view| view.member.status != Status::RemovalState));
+            .filter(|tid| core.controller(tid).is_some_and(|view| view.member.status != Status::Removing));
         let (meant, overdue): (Vec<Tid>, Vec<Tid>) = overdue.cloned().partition(is_meant);
         for tid in meant {
             self.judge.announced.is_meant(&tid, now);

@@ -165,7 +165,7 @@ impl World {
                 Daemon::Stafd => self.staf.core.as_ref().and_then(|core| Some(core.controller(tid)?.member.status)),
                 Daemon::Stacd => self.stac.core.as_ref().and_then(|core| Some(core.controller(tid)?.member.status)),
             };
-            status.is_some_and(|status| status != Status::RemovalState && status != Status::Kept)
+            status.is_some_and(|status| status != Status::Removing && status != Status::Kept)
         })
     }
 

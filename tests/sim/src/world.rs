@@ -313,7 +313,7 @@ impl World {
             QueuedEvent::Snapshot(asker) => self.look_now(asker),
             QueuedEvent::Probed(asker, portal, handshake) => self.probed(asker, &portal, handshake),
             QueuedEvent::Resolve(asker, name) => self.resolve(asker, &name),
-            QueuedEvent::CheckUse(asker, ctrl, leaving) => self.check_use(asker, ctrl, &leaving),
+            QueuedEvent::CheckUse(asker, ctrl, disconnecting) => self.check_use(asker, ctrl, &disconnecting),
             QueuedEvent::Enlist(job) => self.enlist(job),
             QueuedEvent::WriteEnds(number) => self.write_ends(number),
             QueuedEvent::Delete(asker, ctrl) => self.delete(asker, ctrl),

@@ -6,7 +6,7 @@ use super::{Fleet, Kind, Report};
 use crate::connect_error::ConnectError;
 use crate::connect_queue::{AttemptParameters, Rejected, Standing, Write};
 use crate::context::Context;
-use crate::controller::{Controller, Life};
+use crate::controller::{ConnState, Controller};
 use crate::effect::{ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, Level};
 use crate::kernel::Gained;
 use crate::ownership::{Cause, Ownership, Why};
@@ -23,14 +23,14 @@ impl Fleet {
     /// Performs the next step for a wanted member.
     pub(super) fn pursue(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let Some(member) = self.members.get(tid) else { return };
-        match member.life {
-            Life::Held { ctrl, .. } => {
+        match member.state {
+            ConnState::Held { ctrl, .. } => {
                 self.claim(ctx, tid, ctrl);
                 self.check_secrets(ctx.now, tid);
             }
-            Life::Connecting(_) => {}
+            ConnState::Connecting(_) => {}
             _ if self.identity.is_none() || !self.inventory.has_snapshot() => {}
-            Life::GivenUp | Life::Waiting(_) | Life::Idle | Life::InLane => {
+            ConnState::GivenUp | ConnState::Waiting(_) | ConnState::Idle | ConnState::Queued => {
                 match self.serving(tid) {
                     // Whether it may be adopted is known when the interfaces are.
                     Some(ctrl) if self.depends_on_links(ctrl) => {}
@@ -55,11 +55,11 @@ impl Fleet {
         let common_secret = self.identity.as_ref().is_some_and(|identity| identity.key.is_some());
         let Some(member) = self.members.get_mut(tid) else { return };
         let secret = common_secret || member.want.parameters.dhchap_secret.is_some();
-        match member.life {
-            Life::Waiting(until) if until > ctx.now => ctx.timers.set(Timer::Retry(tid.clone()), until),
-            Life::Idle if let Some(until) = penalty.filter(|until| *until > ctx.now) => self.wait(ctx, tid, until),
-            Life::Idle | Life::Waiting(_) => {
-                member.life = Life::InLane;
+        match member.state {
+            ConnState::Waiting(until) if until > ctx.now => ctx.timers.set(Timer::Retry(tid.clone()), until),
+            ConnState::Idle if let Some(until) = penalty.filter(|until| *until > ctx.now) => self.wait(ctx, tid, until),
+            ConnState::Idle | ConnState::Waiting(_) => {
+                member.state = ConnState::Queued;
                 ctx.timers.cancel(&Timer::Retry(tid.clone()));
                 let standing = Standing { repeated: member.attempts > 0, portal_live, secret };
                 self.connect_queue.enter(ctx, tid, standing);
@@ -82,7 +82,7 @@ impl Fleet {
         let not_connected = self.places.sentence(tid, "not connected");
         let Some(member) = self.members.get_mut(tid) else { return };
         let reason = NotConnected::Blocked(obstacle);
-        member.life = Life::GivenUp;
+        member.state = ConnState::GivenUp;
         member.reason = Some(reason.clone());
         if member.is_news(&reason) {
             ctx.tell_about(Level::Error, tid, None, format!("{not_connected}: {reason}"));
@@ -94,11 +94,11 @@ impl Fleet {
         while let Some(tid) = self.connect_queue.take_turn(ctx) {
             let Some(identity) = self.identity_for(&tid) else { return };
             let passed_over = self.passed_over_for(&tid);
-            let Some(member) = self.members.get_mut(&tid).filter(|member| member.life == Life::InLane) else {
+            let Some(member) = self.members.get_mut(&tid).filter(|member| member.state == ConnState::Queued) else {
                 continue;
             };
             let op = ctx.next_op();
-            member.life = Life::Connecting(op);
+            member.state = ConnState::Connecting(op);
             self.connect_queue.start(ctx, op);
             let request = ConnectRequest {
                 parameters: member.want.parameters.clone(),
@@ -254,10 +254,10 @@ impl Fleet {
         let Some(member) = self.members.get_mut(tid) else { return };
         self.reports.push(Report::Lost(tid.clone(), ctrl));
         let is_polled = member.resting.is_some();
-        if !is_polled && !member.dismissed {
+        if !is_polled && !member.disconnect_requested {
             self.connect_queue.lost(ctx.now, tid);
         }
-        let by_us = member.dismissed;
+        let by_us = member.disconnect_requested;
         let again = member.lose(ctx);
         if is_polled {
             ctx.timers.set(Timer::Retry(tid.clone()), again);
@@ -318,7 +318,7 @@ impl Fleet {
 
     fn wait(&mut self, ctx: &mut Context<'_>, tid: &Tid, until: Time) {
         if let Some(member) = self.members.get_mut(tid) {
-            member.life = Life::Waiting(until);
+            member.state = ConnState::Waiting(until);
             ctx.timers.set(Timer::Retry(tid.clone()), until);
         }
     }

@@ -7,8 +7,8 @@
 
 mod attempts;
 mod host_ids;
-mod leaving;
 mod owning;
+mod removal;
 mod rotation;
 mod snapshots;
 mod view;
@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use super::connect_queue::{AttemptParameters, ConnectQueue};
 use super::context::Context;
-use super::controller::{BeforeExclusion, Controller, Life, RemovalPolicy, RemovalState, Want};
+use super::controller::{BeforeExclusion, ConnState, Controller, RemovalPolicy, RemovalState, Want};
 use super::effect::{ConnectRequest, HostEffect, HostEvent, Level, Portal};
 use super::inventory::Inventory;
 use super::kernel::{CtrlState, KernelController, Links};
@@ -151,9 +151,9 @@ impl Fleet {
     pub fn set_identity(&mut self, ctx: &mut Context<'_>, identity: Arc<HostIdentity>) {
         let is_other = self.identity.as_ref().is_some_and(|before| *before != identity);
         self.identity = Some(identity);
-        for member in self.members.values_mut().filter(|member| is_other && member.life == Life::GivenUp) {
+        for member in self.members.values_mut().filter(|member| is_other && member.state == ConnState::GivenUp) {
             member.attempts = 0;
-            member.life = Life::Idle;
+            member.state = ConnState::Idle;
         }
         // Its secret may have changed.
         self.dirty.extend(self.members.keys().cloned());
@@ -172,7 +172,8 @@ impl Fleet {
         let member = self.members.entry(tid.clone()).or_insert_with(|| Controller::new(want.clone()));
         // A change of `announced_only` alone does not restart a controller that was given up.
         let changed = Want { announced_only: want.announced_only, ..member.want.clone() } != want;
-        let tried_otherwise = member.want.parameters != want.parameters && matches!(member.life, Life::Waiting(_));
+        let tried_otherwise =
+            member.want.parameters != want.parameters && matches!(member.state, ConnState::Waiting(_));
         member.want = want;
         member.kept = None;
         member.cause = None;
@@ -182,12 +183,12 @@ impl Fleet {
             member.start_afresh();
             ctx.timers.cancel(&Timer::Retry(tid.clone()));
         }
-        if member.leaving.take().is_some() {
+        if member.removal.take().is_some() {
             ctx.timers.cancel(&Timer::Part(tid.clone()));
         }
-        if changed && member.life == Life::GivenUp {
+        if changed && member.state == ConnState::GivenUp {
             member.attempts = 0;
-            member.life = Life::Idle;
+            member.state = ConnState::Idle;
         }
         self.dirty.insert(tid.clone());
         self.work(ctx)
@@ -209,16 +210,16 @@ impl Fleet {
     /// controller begins, even if the removal of another one frees the connect queue.
     pub fn mark_unwanted(&mut self, tid: &Tid, how: RemovalPolicy, cause: Cause) {
         if let Some(member) = self.members.get_mut(tid) {
-            let same_how = member.leaving.as_ref().is_some_and(|(before, _)| *before == how);
+            let same_how = member.removal.as_ref().is_some_and(|(before, _)| *before == how);
             let same_why = member.cause.as_ref().is_some_and(|before| before.why == cause.why);
             if !(same_how && same_why) {
-                member.before_exclusion = match (member.leaving.take(), member.cause.take()) {
+                member.before_exclusion = match (member.removal.take(), member.cause.take()) {
                     _ if !cause.why.is_exclusion() => None,
                     (Some(_), Some(before)) if before.why.is_exclusion() => member.before_exclusion.take(),
                     (Some((how, _)), Some(before)) => Some(BeforeExclusion::Removed(how, before)),
                     _ => Some(BeforeExclusion::Wanted),
                 };
-                member.leaving = Some((how, RemovalState::Asked));
+                member.removal = Some((how, RemovalState::Asked));
                 member.cause = Some(cause);
             }
             self.dirty.insert(tid.clone());
@@ -234,7 +235,7 @@ impl Fleet {
         ctx.timers.cancel(&Timer::Part(tid.clone()));
         self.dirty.insert(tid.clone());
         let is_wanted = before == BeforeExclusion::Wanted;
-        (member.leaving, member.cause) = match before {
+        (member.removal, member.cause) = match before {
             BeforeExclusion::Wanted => (None, None),
             BeforeExclusion::Removed(how, cause) => (Some((how, RemovalState::Asked)), Some(cause)),
         };
@@ -244,9 +245,9 @@ impl Fleet {
     /// The removal of a member is no longer proved: the member is wanted until it is proved again. A disconnect that has
     /// begun goes on.
     pub fn removal_is_unproved(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
-        let is_kept = |member: &&mut Controller| !member.is_wanted() && !member.dismissed;
+        let is_kept = |member: &&mut Controller| !member.is_wanted() && !member.disconnect_requested;
         let Some(member) = self.members.get_mut(tid).filter(is_kept) else { return };
-        (member.leaving, member.cause, member.kept, member.before_exclusion) = (None, None, None, None);
+        (member.removal, member.cause, member.kept, member.before_exclusion) = (None, None, None, None);
         ctx.timers.cancel(&Timer::Part(tid.clone()));
         self.dirty.insert(tid.clone());
         let text = "its removal is no longer proved: it stays connected until that is proved again".to_owned();
@@ -368,7 +369,7 @@ impl Fleet {
     /// True for a member whose removal is proved. A removal because of an exclusion is no proof: the exclusion may be
     /// removed.
     #[must_use]
-    pub fn is_leaving_for_good(&self, tid: &Tid) -> bool {
+    pub fn is_removed_for_good(&self, tid: &Tid) -> bool {
         self.members.get(tid).is_some_and(|member| !member.is_wanted() && !member.is_excluded())
     }
 
@@ -425,8 +426,8 @@ impl Fleet {
     /// The kernel connection that serves a TID and may be adopted: if possible, the one that it had before a restart.
     /// Otherwise that connection would stay ours without a member that uses it.
     fn serving(&self, tid: &Tid) -> Option<CtrlRef> {
-        let leaving: BTreeSet<CtrlRef> = self.disconnecting.values().copied().collect();
-        let is_usable = |ctrl: &&KernelController| !leaving.contains(&ctrl.ctrl) && self.is_usable(ctrl);
+        let disconnecting: BTreeSet<CtrlRef> = self.disconnecting.values().copied().collect();
+        let is_usable = |ctrl: &&KernelController| !disconnecting.contains(&ctrl.ctrl) && self.is_usable(ctrl);
         let held = self.inventory.iter().filter(|ctrl| self.held_before(tid, ctrl.ctrl)).filter(is_usable);
         let discovery = self.kind == Kind::Discovery;
         let best = reuse::best(held, tid, &self.links, discovery);
@@ -490,17 +491,17 @@ impl Fleet {
         let banned = banned_until.is_some();
         let Some(member) = self.members.get_mut(tid) else { return };
         member.reset_backoff();
-        let earliest = member.hurried.map_or(now, |last| last + KICK_GAP).max(now);
-        if member.life == Life::GivenUp {
+        let earliest = member.retried_at.map_or(now, |last| last + KICK_GAP).max(now);
+        if member.state == ConnState::GivenUp {
             member.start_afresh();
-            member.life = Life::Waiting(banned_until.unwrap_or(earliest));
-            member.hurried = Some(earliest);
+            member.state = ConnState::Waiting(banned_until.unwrap_or(earliest));
+            member.retried_at = Some(earliest);
             self.dirty.insert(tid.clone());
             return;
         }
-        if let (Life::Waiting(until), false) = (&mut member.life, banned) {
+        if let (ConnState::Waiting(until), false) = (&mut member.state, banned) {
             *until = earliest.min(*until);
-            member.hurried = Some(earliest);
+            member.retried_at = Some(earliest);
             self.dirty.insert(tid.clone());
         }
     }

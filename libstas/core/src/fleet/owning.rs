@@ -195,7 +195,7 @@ impl Fleet {
         self.disconnecting.insert(op, ctrl);
         self.check_is_overtaken = self.checking.is_some();
         for member in self.members.values_mut().filter(|member| member.ctrl() == Some(ctrl)) {
-            member.dismissed = true;
+            member.disconnect_requested = true;
             member.kept = None;
         }
         ctx.host(HostEffect::Disconnect { op, ctrl });

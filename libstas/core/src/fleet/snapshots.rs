@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Fleet, Report};
 use crate::context::Context;
-use crate::controller::Life;
+use crate::controller::ConnState;
 use crate::effect::{HostEffect, Level, Notice, Uevent, UeventKind};
 use crate::inventory::Diff;
 use crate::kernel::{Owner, Snapshot};
@@ -162,7 +162,7 @@ impl Fleet {
             let open = self
                 .members
                 .iter()
-                .filter(|(_, member)| !matches!(member.life, Life::Held { .. } | Life::Connecting(_)))
+                .filter(|(_, member)| !matches!(member.state, ConnState::Held { .. } | ConnState::Connecting(_)))
                 .filter(|(tid, _)| first || news.iter().any(|kernel| reuse::serves(kernel, tid, &self.links)));
             self.dirty.extend(open.map(|(tid, _)| tid.clone()));
         }

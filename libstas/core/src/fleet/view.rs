@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::Fleet;
-use crate::controller::{Controller, Life, RemovalPolicy};
+use crate::controller::{ConnState, Controller, RemovalPolicy};
 use crate::kernel::KernelController;
 use crate::{CtrlRef, Time};
 use stas_nvme::{Parameters, Tid};
@@ -27,7 +27,7 @@ pub enum Status {
     /// No longer wanted, but kept; [`MemberView::reason`] says why.
     Kept,
     /// No longer wanted, being disconnected.
-    RemovalState,
+    Removing,
     /// Configured, but left out by the configuration itself: `exclude=` or `ip-family=`. Not a member of the fleet.
     Excluded,
     /// Configured by a host name without a known address. Not a member of the fleet.
@@ -44,7 +44,7 @@ impl fmt::Display for Status {
             Self::Waiting => "waiting",
             Self::GivenUp => "given up",
             Self::Kept => "kept",
-            Self::RemovalState => "leaving",
+            Self::Removing => "leaving",
             Self::Excluded => "excluded",
             Self::Unresolved => "unresolved",
         })
@@ -103,7 +103,7 @@ impl Fleet {
         let outlook = |member: &Controller| Outlook {
             ctrl: member.ctrl(),
             removal: member
-                .leaving
+                .removal
                 .as_ref()
                 .map(|(how, _)| (*how, member.cause.as_ref().map(|cause| cause.text.clone()).unwrap_or_default())),
             kept: member.kept.as_ref().map(ToString::to_string),
@@ -123,12 +123,12 @@ impl Fleet {
         let (status, kernel) = self.status_of(tid, member);
         let reason = match status {
             Status::Kept => member.kept.as_ref().map(ToString::to_string),
-            Status::RemovalState | Status::Connected => None,
+            Status::Removing | Status::Connected => None,
             Status::Reconnecting => Some("the kernel tries to get the connection back".to_owned()),
             _ => member.reason.as_ref().map(ToString::to_string),
         };
-        let next_attempt = match member.life {
-            Life::Waiting(until) => Some(until),
+        let next_attempt = match member.state {
+            ConnState::Waiting(until) => Some(until),
             _ => None,
         };
         let alias_of = owner.filter(|owner| *owner != tid);
@@ -155,16 +155,16 @@ impl Fleet {
     /// The state and the kernel connection of a member.
     fn status_of<'a>(&'a self, tid: &Tid, member: &Controller) -> (Status, Option<&'a KernelController>) {
         let kernel = member.ctrl().and_then(|ctrl| self.inventory.get(ctrl));
-        let status = match (&member.leaving, &member.life) {
+        let status = match (&member.removal, &member.state) {
             (Some(_), _) if member.kept.is_some() => Status::Kept,
-            (Some(_), _) => Status::RemovalState,
-            (None, Life::Held { .. }) if kernel.is_some_and(KernelController::is_live) => Status::Connected,
-            (None, Life::Held { .. }) => Status::Reconnecting,
-            (None, Life::Connecting(_)) => Status::Connecting,
-            (None, Life::InLane | Life::Idle) => Status::Queued,
-            (None, Life::Waiting(_)) => Status::Waiting,
-            (None, Life::GivenUp) if self.obstacle(tid).is_some() => Status::Waiting,
-            (None, Life::GivenUp) => Status::GivenUp,
+            (Some(_), _) => Status::Removing,
+            (None, ConnState::Held { .. }) if kernel.is_some_and(KernelController::is_live) => Status::Connected,
+            (None, ConnState::Held { .. }) => Status::Reconnecting,
+            (None, ConnState::Connecting(_)) => Status::Connecting,
+            (None, ConnState::Queued | ConnState::Idle) => Status::Queued,
+            (None, ConnState::Waiting(_)) => Status::Waiting,
+            (None, ConnState::GivenUp) if self.obstacle(tid).is_some() => Status::Waiting,
+            (None, ConnState::GivenUp) => Status::GivenUp,
         };
         (status, kernel)
     }

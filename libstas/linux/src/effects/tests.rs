@@ -92,7 +92,7 @@ async fn every_other_effect_is_answered_with_its_own_number() {
     host.start(HostEffect::Probe { op: OpId(1), portal, handshake: false, only_if_others_wait: false });
     assert!(matches!(answer(&mut events).await, HostEvent::Probed { op: OpId(1), outcome: ProbeOutcome::Unknown(_) }));
 
-    host.start(HostEffect::CheckUse { op: OpId(2), ctrl, leaving: Vec::new() });
+    host.start(HostEffect::CheckUse { op: OpId(2), ctrl, disconnecting: Vec::new() });
     assert_eq!(answer(&mut events).await, HostEvent::UseChecked { op: OpId(2), usage: Usage::Free });
 
     host.start(HostEffect::Resolve { op: OpId(3), name: "192.0.2.1".into() });

@@ -93,16 +93,16 @@ impl Watcher {
         Some(deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Checks whether `ctrl` is the last live path to a namespace in use. Controllers in `leaving` do not count as
+    /// Checks whether `ctrl` is the last live path to a namespace in use. Controllers in `disconnecting` do not count as
     /// other paths. [`Usage::Free`] is only valid for a moment: the disconnect must follow immediately.
     #[must_use]
-    pub fn check(&self, ctrl: CtrlRef, leaving: &[CtrlRef]) -> Usage {
+    pub fn check(&self, ctrl: CtrlRef, disconnecting: &[CtrlRef]) -> Usage {
         let open = |name: &str, number: &str| self.opener.open(name, number);
-        self.check_with(ctrl, leaving, &open)
+        self.check_with(ctrl, disconnecting, &open)
     }
 
-    fn check_with(&self, ctrl: CtrlRef, leaving: &[CtrlRef], open: &dyn Fn(&str, &str) -> Opened) -> Usage {
-        let found = match Check::new(self, ctrl, leaving).and_then(|check| check.run()) {
+    fn check_with(&self, ctrl: CtrlRef, disconnecting: &[CtrlRef], open: &dyn Fn(&str, &str) -> Opened) -> Usage {
+        let found = match Check::new(self, ctrl, disconnecting).and_then(|check| check.run()) {
             Ok(found) => found,
             Err(error) => return Usage::Unknown(UsageError::Read(OsError::new(error))),
         };
@@ -157,7 +157,7 @@ struct Check<'a> {
     watcher: &'a Watcher,
     blocks: &'a Blocks,
     ctrl: CtrlRef,
-    leaving: BTreeSet<CtrlRef>,
+    disconnecting: BTreeSet<CtrlRef>,
     mounts: Vec<Mount>,
     swaps: Vec<String>,
     locks: Vec<LockedInode>,
@@ -165,13 +165,13 @@ struct Check<'a> {
 }
 
 impl<'a> Check<'a> {
-    fn new(watcher: &'a Watcher, ctrl: CtrlRef, leaving: &[CtrlRef]) -> io::Result<Self> {
+    fn new(watcher: &'a Watcher, ctrl: CtrlRef, disconnecting: &[CtrlRef]) -> io::Result<Self> {
         let proc = &watcher.roots.proc;
         Ok(Self {
             watcher,
             blocks: &watcher.blocks,
             ctrl,
-            leaving: leaving.iter().copied().collect(),
+            disconnecting: disconnecting.iter().copied().collect(),
             mounts: mounts::of_all_namespaces(proc)?,
             swaps: swaps(&table(&proc.join("swaps"))?),
             locks: locks(&table(&proc.join("locks"))?),
@@ -220,14 +220,14 @@ impl<'a> Check<'a> {
         Ok(false)
     }
 
-    /// True if nvmeN is another controller that is live and not leaving.
+    /// True if nvmeN is another controller that is live and not being disconnected.
     fn is_other_path(&self, device: u32) -> io::Result<bool> {
         if device == self.ctrl.device {
             return Ok(false);
         }
         let Some(birth) = birth(&self.watcher.roots.class(), device)? else { return Ok(false) };
         let other = CtrlRef { device, birth };
-        if self.leaving.contains(&other) {
+        if self.disconnecting.contains(&other) {
             return Ok(false);
         }
         let Some(dir) = ControllerDir::open(&self.watcher.roots, other)? else { return Ok(false) };
@@ -311,7 +311,7 @@ impl<'a> Check<'a> {
         Ok(true)
     }
 
-    /// True if the block device is a namespace of another controller that is live and not leaving.
+    /// True if the block device is a namespace of another controller that is live and not being disconnected.
     fn is_path(&self, block: &str) -> io::Result<bool> {
         match self.blocks.controller_of(block).as_deref().and_then(CtrlRef::device_of) {
             Some(device) => self.is_other_path(device),

@@ -27,8 +27,8 @@ fn two_paths() -> (FakeTree, CtrlRef, CtrlRef) {
 }
 
 /// Runs a check in which every exclusive open succeeds.
-fn check(tree: &FakeTree, ctrl: CtrlRef, leaving: &[CtrlRef]) -> Usage {
-    Watcher::new(&tree.roots(), None).check_with(ctrl, leaving, &|_, _| Opened::Free)
+fn check(tree: &FakeTree, ctrl: CtrlRef, disconnecting: &[CtrlRef]) -> Usage {
+    Watcher::new(&tree.roots(), None).check_with(ctrl, disconnecting, &|_, _| Opened::Free)
 }
 
 fn disk(tree: &FakeTree, name: &str, number: &str) {
@@ -55,7 +55,7 @@ fn uses(usage: &Usage) -> String {
     uses.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// The usage of one path while the other is leaving.
+/// The usage of one path while the other is being disconnected.
 fn without_the_other((tree, one, other): &(FakeTree, CtrlRef, CtrlRef)) -> Usage {
     check(tree, *one, &[*other])
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Fleet, Kind, Report};
 use crate::context::Context;
-use crate::controller::{BeforeExclusion, Controller, Life, RemovalPolicy, RemovalState};
+use crate::controller::{BeforeExclusion, ConnState, Controller, RemovalPolicy, RemovalState};
 use crate::effect::{HostEffect, Level};
 use crate::kernel::{Gained, KernelController};
 use crate::ownership::{Cause, Decision, Reason, Why};
@@ -40,11 +40,11 @@ impl Fleet {
     /// Performs the next step of a removal.
     pub(super) fn part(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let Some(member) = self.members.get(tid) else { return };
-        let Some((how, leaving)) = member.leaving.clone() else { return };
-        match member.life {
+        let Some((how, state)) = member.removal.clone() else { return };
+        match member.state {
             // Wait for the late answer: a controller that was created is disconnected then.
-            Life::Connecting(_) => {}
-            Life::Held { ctrl, .. } => self.part_held(ctx, tid, ctrl, how, &leaving),
+            ConnState::Connecting(_) => {}
+            ConnState::Held { ctrl, .. } => self.part_held(ctx, tid, ctrl, how, &state),
             _ if !self.inventory.has_snapshot() => {}
             // No replacement is looked for: another connection would not be the one that this controller had.
             _ if member.has_held => self.forget(ctx, tid),
@@ -52,7 +52,7 @@ impl Fleet {
                 Some(ctrl) => {
                     if let Some(member) = self.members.get_mut(tid) {
                         member.hold(ctx.now, ctrl);
-                        member.leaving = Some((how, RemovalState::Asked));
+                        member.removal = Some((how, RemovalState::Asked));
                         self.dirty.insert(tid.clone());
                     }
                 }
@@ -61,14 +61,7 @@ impl Fleet {
         }
     }
 
-    fn part_held(
-        &mut self,
-        ctx: &mut Context<'_>,
-        tid: &Tid,
-        ctrl: CtrlRef,
-        how: RemovalPolicy,
-        leaving: &RemovalState,
-    ) {
+    fn part_held(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef, how: RemovalPolicy, state: &RemovalState) {
         if self.disconnecting.values().any(|going| *going == ctrl) {
             return;
         }
@@ -86,7 +79,7 @@ impl Fleet {
         let cause = self.cause_of(tid);
         match self.decide(ctrl, how == RemovalPolicy::KeepForBoot, &cause) {
             Decision::Disconnect => {}
-            Decision::Keep(_) if *leaving == RemovalState::Kept => return,
+            Decision::Keep(_) if *state == RemovalState::Kept => return,
             Decision::Keep(reason) if reason.may_change() => {
                 self.keep(ctx, tid, ctrl, how, Kept::Rule(reason));
                 return;
@@ -97,7 +90,7 @@ impl Fleet {
                 return;
             }
         }
-        match (how, leaving) {
+        match (how, state) {
             (RemovalPolicy::Keep | RemovalPolicy::KeepForBoot, RemovalState::Kept) => {}
             (RemovalPolicy::Keep, _) => self.keep(ctx, tid, ctrl, how, Kept::Rule(Reason::NoDisconnect)),
             (RemovalPolicy::KeepForBoot, _) => self.keep(ctx, tid, ctrl, how, Kept::Rule(Reason::Booted)),
@@ -177,8 +170,8 @@ impl Fleet {
     /// Re-examines members being removed after a connection appeared, became live or was lost: they may have waited for
     /// that.
     pub(super) fn stir_leaving(&mut self) {
-        let leaving = self.members.iter().filter(|(_, member)| !member.is_wanted() && member.ctrl().is_some());
-        self.dirty.extend(leaving.map(|(tid, _)| tid.clone()));
+        let removed = self.members.iter().filter(|(_, member)| !member.is_wanted() && member.ctrl().is_some());
+        self.dirty.extend(removed.map(|(tid, _)| tid.clone()));
     }
 
     /// Starts a check for storage in use. One check at a time: if two paths to one namespace were checked together,
@@ -189,13 +182,13 @@ impl Fleet {
         }
         let op = ctx.next_op();
         if let Some(member) = self.members.get_mut(tid) {
-            member.leaving = Some((RemovalPolicy::SpareInUse, RemovalState::Checking(op)));
+            member.removal = Some((RemovalPolicy::SpareInUse, RemovalState::Checking(op)));
         }
         self.checking = Some(op);
         self.check_is_overtaken = false;
         ctx.timers.set(Timer::UseAnswer, ctx.now + CHECK_DEADLINE);
-        let leaving = self.disconnecting.values().copied().collect();
-        ctx.host(HostEffect::CheckUse { op, ctrl, leaving });
+        let disconnecting = self.disconnecting.values().copied().collect();
+        ctx.host(HostEffect::CheckUse { op, ctrl, disconnecting });
     }
 
     pub(super) fn use_checked(&mut self, ctx: &mut Context<'_>, op: OpId, usage: &Usage) {
@@ -203,7 +196,7 @@ impl Fleet {
             self.checking = None;
             ctx.timers.cancel(&Timer::UseAnswer);
         }
-        let found = self.members.iter().find_map(|(tid, member)| match &member.leaving {
+        let found = self.members.iter().find_map(|(tid, member)| match &member.removal {
             Some((_, RemovalState::Checking(checking))) if *checking == op => Some((tid.clone(), member.ctrl())),
             _ => None,
         });
@@ -213,7 +206,7 @@ impl Fleet {
                 // disconnected since.
                 Usage::Free if self.check_is_overtaken || self.others(&tid, ctrl) != Others::None => {
                     if let Some(member) = self.members.get_mut(&tid) {
-                        member.leaving = Some((RemovalPolicy::SpareInUse, RemovalState::Asked));
+                        member.removal = Some((RemovalPolicy::SpareInUse, RemovalState::Asked));
                     }
                     self.dirty.insert(tid);
                 }
@@ -222,7 +215,7 @@ impl Fleet {
                     if self.disconnect(ctx, ctrl, false, &cause).is_err() {
                         // Its owner or the scope has changed while the check ran.
                         if let Some(member) = self.members.get_mut(&tid) {
-                            member.leaving = Some((RemovalPolicy::SpareInUse, RemovalState::Asked));
+                            member.removal = Some((RemovalPolicy::SpareInUse, RemovalState::Asked));
                         }
                         self.dirty.insert(tid);
                     }
@@ -241,7 +234,7 @@ impl Fleet {
     /// Keeps the connection of a member that is being removed.
     fn keep(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef, how: RemovalPolicy, kept: Kept) {
         let Some(member) = self.members.get_mut(tid) else { return };
-        member.leaving = Some((how, RemovalState::Kept));
+        member.removal = Some((how, RemovalState::Kept));
         let is_news = member.is_news(&kept);
         let kept = member.kept.insert(kept);
         if is_news {
@@ -265,7 +258,7 @@ impl Fleet {
     /// Re-examines the members that wait for their check.
     fn stir_unchecked(&mut self) {
         let waiting = self.members.iter().filter(|(_, member)| {
-            matches!(member.leaving, Some((RemovalPolicy::SpareInUse, RemovalState::Asked | RemovalState::Refused(_))))
+            matches!(member.removal, Some((RemovalPolicy::SpareInUse, RemovalState::Asked | RemovalState::Refused(_))))
         });
         self.dirty.extend(waiting.map(|(tid, _)| tid.clone()));
     }
@@ -273,10 +266,10 @@ impl Fleet {
     /// Checks kept connections again with each full snapshot: they may be unused by now, or have another path.
     pub(super) fn check_kept_again(&mut self) {
         for (tid, member) in &mut self.members {
-            if let Some((RemovalPolicy::SpareInUse | RemovalPolicy::Disconnect, leaving @ RemovalState::Kept)) =
-                &mut member.leaving
+            if let Some((RemovalPolicy::SpareInUse | RemovalPolicy::Disconnect, state @ RemovalState::Kept)) =
+                &mut member.removal
             {
-                *leaving = RemovalState::Asked;
+                *state = RemovalState::Asked;
                 self.dirty.insert(tid.clone());
             }
         }
@@ -287,7 +280,7 @@ impl Fleet {
         let hanging = self
             .members
             .iter()
-            .find(|(_, member)| matches!((&member.leaving, checking), (Some((_, RemovalState::Checking(op))), Some(now)) if *op == now));
+            .find(|(_, member)| matches!((&member.removal, checking), (Some((_, RemovalState::Checking(op))), Some(now)) if *op == now));
         if let Some((tid, member)) = hanging {
             let text = "looking for storage in use hangs; nothing is disconnected until it returns".to_owned();
             ctx.tell_about(Level::Warning, tid, member.ctrl(), text);
@@ -346,10 +339,10 @@ impl Fleet {
             if member.ctrl() != Some(ctrl) {
                 continue;
             }
-            member.dismissed = false;
+            member.disconnect_requested = false;
             member.resting = None;
-            let Some((_, leaving)) = &mut member.leaving else { continue };
-            *leaving = RemovalState::Refused(ctx.now + REFUSED_WAIT);
+            let Some((_, state)) = &mut member.removal else { continue };
+            *state = RemovalState::Refused(ctx.now + REFUSED_WAIT);
             self.dirty.insert(tid.clone());
             if member.is_news(reason) {
                 let text =
