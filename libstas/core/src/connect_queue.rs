@@ -102,7 +102,7 @@ pub struct Ended {
     /// The earliest time of the next attempt, if it blocked the connect path.
     pub stay_away: Option<Time>,
     /// Other controllers of the same portal that are rejected with it.
-    pub turned: Vec<Rejected>,
+    pub rejected: Vec<Rejected>,
 }
 
 #[derive(Clone, Debug)]
@@ -231,9 +231,9 @@ impl ConnectQueue {
         else {
             return Vec::new();
         };
-        let turned = self.judge(ctx, &portal, outcome);
+        let rejected = self.judge(ctx, &portal, outcome);
         self.start_probes(ctx);
-        turned
+        rejected
     }
 
     /// The controller to be written now; the caller then starts the write with [`ConnectQueue::start`].
@@ -286,19 +286,19 @@ impl ConnectQueue {
         let until = ctx.now + write.held * WASTE_FACTOR;
         let penalty = Penalty { manner: write.manner, until };
         self.penalties.insert(tid.clone(), penalty.clone());
-        let mut turned = Vec::new();
+        let mut rejected = Vec::new();
         if let Some(portal) = Portal::of(tid).filter(|_| !write.portal_live) {
             let queued: Vec<Tid> =
                 self.places.keys().filter(|t| Portal::of(t).as_ref() == Some(&portal)).cloned().collect();
             for tid in queued {
                 self.leave(&tid);
-                turned.push(Rejected { tid, reason: NotConnected::SlowPortal });
+                rejected.push(Rejected { tid, reason: NotConnected::SlowPortal });
             }
             let penalties = self.wasters.entry(portal).or_default();
             penalties.retain(|other| other.manner != penalty.manner);
             penalties.push(penalty);
         }
-        Ended { stay_away: Some(until), turned }
+        Ended { stay_away: Some(until), rejected }
     }
 
     fn succeeded(&mut self, now: Time, tid: &Tid) {
@@ -349,14 +349,14 @@ impl ConnectQueue {
 
     /// Does what is due: ends probes that were never answered, and returns once how long a write has been hanging.
     pub fn tick(&mut self, ctx: &mut Context<'_>, due: &[Timer]) -> (Vec<Rejected>, Option<Duration>) {
-        let mut turned = Vec::new();
+        let mut rejected = Vec::new();
         let mut hanging = None;
         for timer in due {
             match timer {
                 Timer::ProbeAnswer(portal) => {
                     // The slot stays occupied until the late answer arrives.
                     self.late.extend(self.probes.get(portal).and_then(|probe| probe.op));
-                    turned.extend(self.judge(ctx, portal, &ProbeOutcome::Unknown(ProbeError::NoAnswer)));
+                    rejected.extend(self.judge(ctx, portal, &ProbeOutcome::Unknown(ProbeError::NoAnswer)));
                 }
                 Timer::WriteAnswer => {
                     if let Some(busy) = self.busy.as_mut().filter(|busy| !busy.told) {
@@ -375,7 +375,7 @@ impl ConnectQueue {
         }
         self.wasters.retain(|_, penalties| !penalties.is_empty());
         self.start_probes(ctx);
-        (turned, hanging)
+        (rejected, hanging)
     }
 
     fn judge(&mut self, ctx: &mut Context<'_>, portal: &Portal, outcome: &ProbeOutcome) -> Vec<Rejected> {
@@ -392,13 +392,13 @@ impl ConnectQueue {
             return Vec::new();
         }
         let waster = self.wasters.contains_key(portal);
-        let mut turned = Vec::new();
+        let mut rejected = Vec::new();
         for (tid, standing) in probe.waiting {
             match outcome {
                 ProbeOutcome::Alive | ProbeOutcome::Skipped if waster => self.line_up(tid, Class::Penalized),
                 ProbeOutcome::Alive | ProbeOutcome::Skipped => self.line_up(tid, class_of(standing)),
-                ProbeOutcome::Dead(failure) => turned.push(Rejected { tid, reason: (*failure).into() }),
-                ProbeOutcome::Unknown(error) if waster => turned.push(Rejected { tid, reason: error.clone().into() }),
+                ProbeOutcome::Dead(failure) => rejected.push(Rejected { tid, reason: (*failure).into() }),
+                ProbeOutcome::Unknown(error) if waster => rejected.push(Rejected { tid, reason: error.clone().into() }),
                 ProbeOutcome::Unknown(_) => {
                     self.unsure.insert(tid.clone(), (ctx.now, standing));
                     self.line_up(tid, Class::Unsure);
@@ -414,7 +414,7 @@ impl ConnectQueue {
             }
             ProbeOutcome::Unknown(_) | ProbeOutcome::Skipped => drop(self.answered.remove(portal)),
         }
-        turned
+        rejected
     }
 
     /// True when the queue holds exactly one controller and no write is under way.

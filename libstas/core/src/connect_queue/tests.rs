@@ -145,8 +145,8 @@ fn dead_portals_are_rejected_and_unclear_ones_come_last() {
         scene.enter(at(0), &tid(&format!("192.0.2.{n}"), "a"), FIRST);
     }
     let probes = scene.probes();
-    let turned = scene.answer(at(0), probes[0].0, ProbeOutcome::Dead(ProbeFailure::Refused));
-    assert_eq!(turned, [Rejected { tid: tid("192.0.2.1", "a"), reason: ProbeFailure::Refused.into() }]);
+    let rejected = scene.answer(at(0), probes[0].0, ProbeOutcome::Dead(ProbeFailure::Refused));
+    assert_eq!(rejected, [Rejected { tid: tid("192.0.2.1", "a"), reason: ProbeFailure::Refused.into() }]);
     scene.answer(at(0), probes[1].0, ProbeOutcome::Unknown(ProbeError::NoAnswer));
     scene.answer(at(0), probes[2].0, ProbeOutcome::Alive);
     assert_eq!(scene.write(at(0)).unwrap().1, tid("192.0.2.3", "a"));
@@ -172,7 +172,7 @@ fn a_penalized_controller_is_retried_late_last_and_only_after_a_handshake() {
     scene.enter(at(1), &tid("192.0.2.66", "sibling"), Standing { portal_live: true, ..FIRST });
     let ended = scene.ended(at(3), op, &waster, slow());
     assert_eq!(ended.stay_away, Some(at(33)));
-    assert_eq!(ended.turned.len(), 1, "who queued for the same portal does not waste it again");
+    assert_eq!(ended.rejected.len(), 1, "who queued for the same portal does not waste it again");
     assert_eq!(scene.connect_queue.banned_until(&waster, &manner("wrong")), Some(at(33)));
     scene.enter(at(40), &waster, Standing { repeated: true, ..FIRST });
     let probes = scene.probes();
@@ -200,8 +200,8 @@ fn a_hanging_probe_keeps_its_slot_and_its_controllers_count_as_unclear() {
     scene.enter(at(0), &tid("192.0.2.1", "a"), FIRST);
     let op = scene.probes()[0].0;
     assert_eq!(scene.supply.deadline(), Some(at(0) + PROBE_DEADLINE));
-    let (turned, _) = scene.tick(at(10));
-    assert!(turned.is_empty());
+    let (rejected, _) = scene.tick(at(10));
+    assert!(rejected.is_empty());
     assert!(scene.connect_queue.queued(&tid("192.0.2.1", "a")));
     assert!(scene.answer(at(50), op, ProbeOutcome::Dead(ProbeFailure::Silent)).is_empty());
     assert!(scene.connect_queue.queued(&tid("192.0.2.1", "a")), "a late answer changes no newer attempt");
@@ -249,8 +249,8 @@ fn a_queued_controller_with_an_unclear_probe_is_probed_again() {
     assert!(scene.write(at(4)).is_none());
     let probes = scene.probes();
     assert_eq!(probes.iter().map(|(_, traddr, _)| traddr.as_str()).collect::<Vec<_>>(), ["192.0.2.2", "192.0.2.3"]);
-    let turned = scene.answer(at(5), probes[0].0, ProbeOutcome::Dead(ProbeFailure::Refused));
-    assert_eq!(turned.len(), 1);
+    let rejected = scene.answer(at(5), probes[0].0, ProbeOutcome::Dead(ProbeFailure::Refused));
+    assert_eq!(rejected.len(), 1);
     assert!(scene.write(at(5)).is_none());
     assert!(scene.answer(at(6), probes[1].0, unknown()).is_empty());
     assert_eq!(scene.write(at(6)).unwrap().1, all[2]);
@@ -286,8 +286,8 @@ fn a_second_controller_makes_a_skippable_probe_mandatory() {
     let again = scene.probes();
     assert_eq!((again[0].1.as_str(), again[0].2), ("192.0.2.1", false));
     assert!(scene.write(at(0)).is_none());
-    let turned = scene.answer(at(1), again[0].0, ProbeOutcome::Dead(ProbeFailure::Refused));
-    assert_eq!(turned.len(), 1);
+    let rejected = scene.answer(at(1), again[0].0, ProbeOutcome::Dead(ProbeFailure::Refused));
+    assert_eq!(rejected.len(), 1);
 }
 
 #[test]

@@ -21,7 +21,7 @@ const ON_ITS_WAY_OUT: Duration = Duration::from_millis(200);
 
 impl Fleet {
     /// Performs the next step for a wanted member.
-    pub(super) fn pursue(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
+    pub(super) fn reconcile(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let Some(member) = self.members.get(tid) else { return };
         match member.state {
             ConnState::Held { ctrl, .. } => {
@@ -38,14 +38,14 @@ impl Fleet {
                         self.connect_queue.leave(tid);
                         self.hold(ctx, tid, ctrl, "adopted the existing connection");
                     }
-                    None => self.approach(ctx, tid),
+                    None => self.enqueue(ctx, tid),
                 }
             }
         }
     }
 
     /// Enters a member into the connect queue, unless it still has to wait.
-    fn approach(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
+    fn enqueue(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         if let Some(obstacle) = self.obstacle(tid) {
             self.block(ctx, tid, obstacle);
             return;
@@ -127,7 +127,7 @@ impl Fleet {
         let manner = AttemptParameters { parameters: parameters.clone(), identity: identity.clone() };
         let write = Write { failed, held: report.held, portal_live: self.portal_live(&tid), manner };
         let ended = self.connect_queue.ended(ctx, op, &tid, write);
-        self.turned_away(ctx, ended.turned);
+        self.handle_rejected(ctx, ended.rejected);
         self.take_snapshot(ctx, report.snapshot);
         let same_identity = self.is_identity(&identity);
         let passed_over = matches!(report.outcome, ConnectOutcome::Found(ctrl) if !self.may_hold(ctrl));
@@ -227,7 +227,7 @@ impl Fleet {
         let attempts = member.hold(ctx.now, ctrl);
         member.connected_with = connected_with;
         self.claim(ctx, tid, ctrl);
-        self.stir_leaving();
+        self.mark_removals_dirty();
         if gone {
             // It was lost between the write and the snapshot.
             self.connection_gone(ctx, tid, ctrl);
@@ -249,7 +249,7 @@ impl Fleet {
 
     /// The kernel connection of a member is gone.
     pub(super) fn connection_gone(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef) {
-        self.stir_leaving();
+        self.mark_removals_dirty();
         self.rotation.gone(ctrl);
         let Some(member) = self.members.get_mut(tid) else { return };
         self.reports.push(Report::Lost(tid.clone(), ctrl));
@@ -274,8 +274,8 @@ impl Fleet {
     }
 
     /// The connect queue rejected controllers.
-    pub(super) fn turned_away(&mut self, ctx: &mut Context<'_>, turned: Vec<Rejected>) {
-        for Rejected { tid, reason } in turned {
+    pub(super) fn handle_rejected(&mut self, ctx: &mut Context<'_>, rejected: Vec<Rejected>) {
+        for Rejected { tid, reason } in rejected {
             let not_before = self.banned_until(&tid);
             self.attempt_failed(ctx, &tid, reason, not_before);
             self.dirty.insert(tid);

@@ -285,8 +285,8 @@ impl Fleet {
             HostEvent::Overrun => self.events_were_lost(ctx),
             HostEvent::Probed { op, outcome } if self.rotation_probed(ctx.now, op, &outcome) => {}
             HostEvent::Probed { op, outcome } => {
-                let turned = self.connect_queue.probed(ctx, op, &outcome);
-                self.turned_away(ctx, turned);
+                let rejected = self.connect_queue.probed(ctx, op, &outcome);
+                self.handle_rejected(ctx, rejected);
             }
             HostEvent::Connected { op, report } => self.connected(ctx, op, *report),
             HostEvent::Disconnected { op, result } => self.disconnected(ctx, op, &result),
@@ -315,8 +315,8 @@ impl Fleet {
                 _ => {}
             }
         }
-        let (turned, hanging) = self.connect_queue.tick(ctx, due);
-        self.turned_away(ctx, turned);
+        let (rejected, hanging) = self.connect_queue.tick(ctx, due);
+        self.handle_rejected(ctx, rejected);
         if let Some(hanging) = hanging {
             self.tell_hanging_write(ctx, hanging);
         }
@@ -398,9 +398,9 @@ impl Fleet {
         while let Some(tid) = self.dirty.pop_first() {
             let Some(member) = self.members.get(&tid) else { continue };
             if member.is_wanted() {
-                self.pursue(ctx, &tid);
+                self.reconcile(ctx, &tid);
             } else {
-                self.part(ctx, &tid);
+                self.continue_removal(ctx, &tid);
             }
         }
         self.rotate(ctx);

@@ -238,7 +238,7 @@ impl Fleet {
         if going.is_some_and(|ctrl| self.disconnecting.values().any(|one| *one == ctrl)) {
             return Vec::new();
         }
-        self.let_go(ctx, tid, reason);
+        self.remove_without_disconnect(ctx, tid, reason);
         std::mem::take(&mut self.reports)
     }
 

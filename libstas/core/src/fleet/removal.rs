@@ -38,13 +38,13 @@ enum Others {
 
 impl Fleet {
     /// Performs the next step of a removal.
-    pub(super) fn part(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
+    pub(super) fn continue_removal(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let Some(member) = self.members.get(tid) else { return };
         let Some((how, state)) = member.removal.clone() else { return };
         match member.state {
             // Wait for the late answer: a controller that was created is disconnected then.
             ConnState::Connecting(_) => {}
-            ConnState::Held { ctrl, .. } => self.part_held(ctx, tid, ctrl, how, &state),
+            ConnState::Held { ctrl, .. } => self.continue_removal_of_held(ctx, tid, ctrl, how, &state),
             _ if !self.inventory.has_snapshot() => {}
             // No replacement is looked for: another connection would not be the one that this controller had.
             _ if member.has_held => self.forget(ctx, tid),
@@ -61,7 +61,14 @@ impl Fleet {
         }
     }
 
-    fn part_held(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef, how: RemovalPolicy, state: &RemovalState) {
+    fn continue_removal_of_held(
+        &mut self,
+        ctx: &mut Context<'_>,
+        tid: &Tid,
+        ctrl: CtrlRef,
+        how: RemovalPolicy,
+        state: &RemovalState,
+    ) {
         if self.disconnecting.values().any(|going| *going == ctrl) {
             return;
         }
@@ -71,7 +78,7 @@ impl Fleet {
                 return;
             }
             Others::NeedIt(who) => {
-                self.stay_for(tid, who);
+                self.keep_for(tid, who);
                 return;
             }
             Others::None => {}
@@ -86,7 +93,7 @@ impl Fleet {
             }
             Decision::Keep(Reason::NotExcluded) if self.take_exclusion_back(ctx, tid) => return,
             Decision::Keep(reason) => {
-                self.let_go(ctx, tid, &reason);
+                self.remove_without_disconnect(ctx, tid, &reason);
                 return;
             }
         }
@@ -107,7 +114,7 @@ impl Fleet {
     /// Takes back the exclusion of a member whose connection no exclusion matches, and restores what was decided
     /// before. Returns true if it was restored: a removal continues, a wanted member waits for [`Fleet::want`]. Returns
     /// false if there is nothing to restore, or if an exclusion still matches the member: the caller then calls
-    /// [`Fleet::let_go`].
+    /// [`Fleet::remove_without_disconnect`].
     fn take_exclusion_back(&mut self, ctx: &mut Context<'_>, tid: &Tid) -> bool {
         let Some(member) = self.members.get_mut(tid) else { return false };
         match &member.before_exclusion {
@@ -158,7 +165,7 @@ impl Fleet {
 
     /// Keeps the connection for these members: they may take it over. It is disconnected when they have live
     /// connections of their own.
-    fn stay_for(&mut self, tid: &Tid, others: BTreeSet<Tid>) {
+    fn keep_for(&mut self, tid: &Tid, others: BTreeSet<Tid>) {
         if let Some(member) = self.members.get_mut(tid) {
             member.kept = others.first().map(|other| Kept::NeededBy(Box::new(other.clone())));
         }
@@ -169,7 +176,7 @@ impl Fleet {
 
     /// Re-examines members being removed after a connection appeared, became live or was lost: they may have waited for
     /// that.
-    pub(super) fn stir_leaving(&mut self) {
+    pub(super) fn mark_removals_dirty(&mut self) {
         let removed = self.members.iter().filter(|(_, member)| !member.is_wanted() && member.ctrl().is_some());
         self.dirty.extend(removed.map(|(tid, _)| tid.clone()));
     }
@@ -228,7 +235,7 @@ impl Fleet {
                 }
             }
         }
-        self.stir_unchecked();
+        self.mark_unchecked_dirty();
     }
 
     /// Keeps the connection of a member that is being removed.
@@ -246,7 +253,7 @@ impl Fleet {
     }
 
     /// Removes a member without disconnecting its connection.
-    pub(super) fn let_go(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: &Reason) {
+    pub(super) fn remove_without_disconnect(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: &Reason) {
         let cause = self.cause_of(tid);
         if let Some(ctrl) = self.members.get(tid).and_then(Controller::ctrl) {
             let text = format!("{ctrl} stays connected: {reason}. Removed from the list: {}", cause.text);
@@ -256,7 +263,7 @@ impl Fleet {
     }
 
     /// Re-examines the members that wait for their check.
-    fn stir_unchecked(&mut self) {
+    fn mark_unchecked_dirty(&mut self) {
         let waiting = self.members.iter().filter(|(_, member)| {
             matches!(member.removal, Some((RemovalPolicy::SpareInUse, RemovalState::Asked | RemovalState::Refused(_))))
         });

@@ -144,7 +144,7 @@ impl Fleet {
             }
         }
         if !became_live.is_empty() {
-            self.stir_leaving();
+            self.mark_removals_dirty();
         }
         let came_up = became_live.clone();
         for ctrl in became_live {
@@ -155,7 +155,7 @@ impl Fleet {
         }
         self.release_what_no_longer_serves(ctx);
         self.release_what_lost_its_interface(ctx);
-        self.stir_unclaimed();
+        self.mark_unclaimed_dirty();
         let news = appeared.iter().chain(&identified).chain(&came_up);
         let news: Vec<_> = news.filter_map(|ctrl| self.inventory.get(*ctrl)).collect();
         if first || !news.is_empty() {
@@ -169,7 +169,7 @@ impl Fleet {
     }
 
     /// Re-examines members whose connection has no owner: its owner may have been unknown, and it may be claimed now.
-    fn stir_unclaimed(&mut self) {
+    fn mark_unclaimed_dirty(&mut self) {
         let held = self.members.iter().filter(|(_, member)| member.is_wanted() && !member.want.announced_only);
         let unclaimed = held.filter(|(_, member)| {
             let kernel = member.ctrl().and_then(|ctrl| self.inventory.get(ctrl));
