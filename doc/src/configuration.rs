@@ -3,7 +3,7 @@
 //! The file starts with a comment about itself, followed by `[Section]`s. In each section there is a comment `# key:
 //! ...` for each key, and below it the commented-out key with its default, or examples.
 
-use libstas::conf::keys::{self, Key, Standing};
+use libstas::conf::keys::{self, Key, KeyStatus};
 
 use crate::mdoc::{Page, literal, prose};
 
@@ -59,13 +59,13 @@ pub(crate) fn page(mut page: Page, name: &str, text: &str) -> Page {
 fn old_keys(page: &mut Page, name: &str) {
     let keys = keys::FILES.iter().filter(|(file, _)| *file == name).flat_map(|(_, keys)| *keys);
     let old: Vec<(&Key, String)> = keys
-        .filter_map(|key| match key.standing {
-            Standing::Current => None,
-            Standing::Deprecated(instead) => Some((
+        .filter_map(|key| match key.status {
+            KeyStatus::Current => None,
+            KeyStatus::Deprecated(instead) => Some((
                 key,
                 format!("Deprecated: it still takes effect, but each load logs a warning. Write `{instead}` instead."),
             )),
-            Standing::Void(why) => Some((key, format!("Ignored, with a warning: {why}."))),
+            KeyStatus::Ignored(why) => Some((key, format!("Ignored, with a warning: {why}."))),
         })
         .collect();
     if old.is_empty() {

@@ -26,11 +26,11 @@ pub const ANSWER_HOLDS: Duration = Duration::from_secs(2);
 /// The host answers a probe within 3 s. Without an answer after this time, the outcome is unknown.
 pub const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 /// A failed write that took longer than this has blocked the connect path and is penalized.
-pub const WASTE: Duration = Duration::from_secs(1);
+pub const SLOW_WRITE: Duration = Duration::from_secs(1);
 /// A write that blocked the connect path for T is repeated after this many times T at the earliest.
-pub const WASTE_FACTOR: u32 = 10;
+pub const PENALTY_FACTOR: u32 = 10;
 /// A penalty is forgotten this long after its end, a failure this long after it happened.
-pub const WASTE_FORGOTTEN: Duration = Duration::from_secs(3600);
+pub const PENALTY_FORGOTTEN: Duration = Duration::from_secs(3600);
 /// A write that takes longer than this is logged.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(90);
 /// Maximum number of portals remembered as proven. A forgotten portal costs one probe.
@@ -65,7 +65,7 @@ pub struct AttemptParameters {
 
 /// What the fleet knows of a controller that enters the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct EnqueueInfo {
     /// True if it was tried before.
     pub repeated: bool,
     /// True if a live controller uses its portal.
@@ -93,14 +93,14 @@ pub struct Write {
     /// True if a live controller uses the same portal.
     pub portal_live: bool,
     /// The parameters and the identity of the write.
-    pub manner: AttemptParameters,
+    pub attempt_parameters: AttemptParameters,
 }
 
 /// What follows from the end of a write.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
     /// The earliest time of the next attempt, if it blocked the connect path.
-    pub stay_away: Option<Time>,
+    pub penalty_until: Option<Time>,
     /// Other controllers of the same portal that are rejected with it.
     pub rejected: Vec<Rejected>,
 }
@@ -110,13 +110,13 @@ struct Probe {
     op: Option<OpId>,
     /// True if it may be skipped: this is the first attempt at the portal.
     may_be_skipped: bool,
-    waiting: BTreeMap<Tid, Standing>,
+    waiting: BTreeMap<Tid, EnqueueInfo>,
 }
 
 /// A penalty for blocking the connect path: the earliest time of the next attempt with the same parameters.
 #[derive(Clone, Debug)]
 struct Penalty {
-    manner: AttemptParameters,
+    attempt_parameters: AttemptParameters,
     until: Time,
 }
 
@@ -136,8 +136,8 @@ pub struct ConnectQueue {
     queue: BTreeMap<(Class, u64), Tid>,
     places: BTreeMap<Tid, (Class, u64)>,
     tickets: u64,
-    /// Queued controllers whose probe had no clear outcome: since when, and with which standing they had entered.
-    unsure: BTreeMap<Tid, (Time, Standing)>,
+    /// Queued controllers whose probe had no clear outcome: since when, and with what they had entered.
+    unsure: BTreeMap<Tid, (Time, EnqueueInfo)>,
     busy: Option<Busy>,
     /// Portals that answered a probe.
     answered: BTreeMap<Portal, Time>,
@@ -146,38 +146,38 @@ pub struct ConnectQueue {
     /// Portals that have failed since they last served.
     failed: BTreeMap<Portal, Time>,
     /// Portals that blocked the connect path: one penalty for each set of parameters.
-    wasters: BTreeMap<Portal, Vec<Penalty>>,
+    portal_penalties: BTreeMap<Portal, Vec<Penalty>>,
     /// Controllers that blocked it, even if their portal serves others.
     penalties: BTreeMap<Tid, Penalty>,
 }
 
 impl ConnectQueue {
     /// Enters a controller that is to be connected. Does nothing if it is in the queue already.
-    pub fn enter(&mut self, ctx: &mut Context<'_>, tid: &Tid, standing: Standing) {
+    pub fn enter(&mut self, ctx: &mut Context<'_>, tid: &Tid, info: EnqueueInfo) {
         if self.holds(tid) {
             return;
         }
         let Some(portal) = Portal::of(tid) else {
-            self.line_up(tid.clone(), class_of(Standing { portal_live: false, ..standing }));
+            self.line_up(tid.clone(), class_of(EnqueueInfo { portal_live: false, ..info }));
             return;
         };
-        if !self.wasters.contains_key(&portal) && self.is_trusted(ctx.now, &portal, standing) {
-            self.line_up(tid.clone(), class_of(standing));
+        if !self.portal_penalties.contains_key(&portal) && self.is_trusted(ctx.now, &portal, info) {
+            self.line_up(tid.clone(), class_of(info));
             return;
         }
-        let is_first_attempt = !standing.repeated && !self.failed.contains_key(&portal);
+        let is_first_attempt = !info.repeated && !self.failed.contains_key(&portal);
         let probe = self.probes.entry(portal.clone()).or_insert_with(|| {
             self.not_yet_probed.push_back(portal);
             Probe { op: None, may_be_skipped: is_first_attempt, waiting: BTreeMap::new() }
         });
-        probe.waiting.insert(tid.clone(), standing);
+        probe.waiting.insert(tid.clone(), info);
         self.start_probes(ctx);
     }
 
     /// True for a portal that needs no probe: it has a live controller, served last, or has just answered.
-    fn is_trusted(&self, now: Time, portal: &Portal, standing: Standing) -> bool {
+    fn is_trusted(&self, now: Time, portal: &Portal, info: EnqueueInfo) -> bool {
         let answered = self.answered.get(portal).is_some_and(|at| now.since(*at) < ANSWER_HOLDS);
-        standing.portal_live || answered || self.served.contains(portal)
+        info.portal_live || answered || self.served.contains(portal)
     }
 
     /// A connection was lost, or an attempt failed: the next attempt at the portal is preceded by a probe.
@@ -255,10 +255,10 @@ impl ConnectQueue {
             return;
         }
         let waiting = self.unsure.iter().filter(|(_, (since, _))| ctx.now.since(*since) >= ANSWER_HOLDS);
-        let waiting: Vec<(Tid, Standing)> = waiting.map(|(tid, (_, standing))| (tid.clone(), *standing)).collect();
-        for (tid, standing) in waiting {
+        let waiting: Vec<(Tid, EnqueueInfo)> = waiting.map(|(tid, (_, info))| (tid.clone(), *info)).collect();
+        for (tid, info) in waiting {
             self.leave(&tid);
-            self.enter(ctx, &tid, standing);
+            self.enter(ctx, &tid, info);
         }
     }
 
@@ -280,11 +280,11 @@ impl ConnectQueue {
             return Ended::default();
         }
         self.lost(ctx.now, tid);
-        if write.held <= WASTE {
+        if write.held <= SLOW_WRITE {
             return Ended::default();
         }
-        let until = ctx.now + write.held * WASTE_FACTOR;
-        let penalty = Penalty { manner: write.manner, until };
+        let until = ctx.now + write.held * PENALTY_FACTOR;
+        let penalty = Penalty { attempt_parameters: write.attempt_parameters, until };
         self.penalties.insert(tid.clone(), penalty.clone());
         let mut rejected = Vec::new();
         if let Some(portal) = Portal::of(tid).filter(|_| !write.portal_live) {
@@ -294,17 +294,17 @@ impl ConnectQueue {
                 self.leave(&tid);
                 rejected.push(Rejected { tid, reason: NotConnected::SlowPortal });
             }
-            let penalties = self.wasters.entry(portal).or_default();
-            penalties.retain(|other| other.manner != penalty.manner);
+            let penalties = self.portal_penalties.entry(portal).or_default();
+            penalties.retain(|other| other.attempt_parameters != penalty.attempt_parameters);
             penalties.push(penalty);
         }
-        Ended { stay_away: Some(until), rejected }
+        Ended { penalty_until: Some(until), rejected }
     }
 
     fn succeeded(&mut self, now: Time, tid: &Tid) {
         self.penalties.remove(tid);
         let Some(portal) = Portal::of(tid) else { return };
-        self.wasters.remove(&portal);
+        self.portal_penalties.remove(&portal);
         self.failed.remove(&portal);
         if self.served.len() >= SERVED {
             self.served.clear();
@@ -329,16 +329,24 @@ impl ConnectQueue {
 
     /// The earliest time of the next attempt with the same parameters and identity, if one blocked the connect path.
     #[must_use]
-    pub fn banned_until(&self, tid: &Tid, manner: &AttemptParameters) -> Option<Time> {
-        let at_portal = Portal::of(tid).and_then(|portal| self.wasters.get(&portal)).into_iter().flatten();
-        let same = self.penalties.get(tid).into_iter().chain(at_portal).filter(|penalty| penalty.manner == *manner);
+    pub fn penalty_until(&self, tid: &Tid, attempt_parameters: &AttemptParameters) -> Option<Time> {
+        let at_portal = Portal::of(tid).and_then(|portal| self.portal_penalties.get(&portal)).into_iter().flatten();
+        let same = self
+            .penalties
+            .get(tid)
+            .into_iter()
+            .chain(at_portal)
+            .filter(|penalty| penalty.attempt_parameters == *attempt_parameters);
         same.map(|penalty| penalty.until).max()
     }
 
     /// The same, but only for penalties of this very controller.
     #[must_use]
-    pub fn own_penalty(&self, tid: &Tid, manner: &AttemptParameters) -> Option<Time> {
-        self.penalties.get(tid).filter(|penalty| penalty.manner == *manner).map(|penalty| penalty.until)
+    pub fn own_penalty(&self, tid: &Tid, attempt_parameters: &AttemptParameters) -> Option<Time> {
+        self.penalties
+            .get(tid)
+            .filter(|penalty| penalty.attempt_parameters == *attempt_parameters)
+            .map(|penalty| penalty.until)
     }
 
     /// True while a write is under way.
@@ -368,12 +376,12 @@ impl ConnectQueue {
             }
         }
         self.answered.retain(|_, at| ctx.now.since(*at) < ANSWER_HOLDS);
-        self.failed.retain(|_, at| ctx.now.since(*at) < WASTE_FORGOTTEN);
-        self.penalties.retain(|_, penalty| ctx.now.since(penalty.until) < WASTE_FORGOTTEN);
-        for penalties in self.wasters.values_mut() {
-            penalties.retain(|penalty| ctx.now.since(penalty.until) < WASTE_FORGOTTEN);
+        self.failed.retain(|_, at| ctx.now.since(*at) < PENALTY_FORGOTTEN);
+        self.penalties.retain(|_, penalty| ctx.now.since(penalty.until) < PENALTY_FORGOTTEN);
+        for penalties in self.portal_penalties.values_mut() {
+            penalties.retain(|penalty| ctx.now.since(penalty.until) < PENALTY_FORGOTTEN);
         }
-        self.wasters.retain(|_, penalties| !penalties.is_empty());
+        self.portal_penalties.retain(|_, penalties| !penalties.is_empty());
         self.start_probes(ctx);
         (rejected, hanging)
     }
@@ -391,16 +399,18 @@ impl ConnectQueue {
             self.probes.insert(portal.clone(), probe);
             return Vec::new();
         }
-        let waster = self.wasters.contains_key(portal);
+        let penalized = self.portal_penalties.contains_key(portal);
         let mut rejected = Vec::new();
-        for (tid, standing) in probe.waiting {
+        for (tid, info) in probe.waiting {
             match outcome {
-                ProbeOutcome::Alive | ProbeOutcome::Skipped if waster => self.line_up(tid, Class::Penalized),
-                ProbeOutcome::Alive | ProbeOutcome::Skipped => self.line_up(tid, class_of(standing)),
+                ProbeOutcome::Alive | ProbeOutcome::Skipped if penalized => self.line_up(tid, Class::Penalized),
+                ProbeOutcome::Alive | ProbeOutcome::Skipped => self.line_up(tid, class_of(info)),
                 ProbeOutcome::Dead(failure) => rejected.push(Rejected { tid, reason: (*failure).into() }),
-                ProbeOutcome::Unknown(error) if waster => rejected.push(Rejected { tid, reason: error.clone().into() }),
+                ProbeOutcome::Unknown(error) if penalized => {
+                    rejected.push(Rejected { tid, reason: error.clone().into() })
+                }
                 ProbeOutcome::Unknown(_) => {
-                    self.unsure.insert(tid.clone(), (ctx.now, standing));
+                    self.unsure.insert(tid.clone(), (ctx.now, info));
                     self.line_up(tid, Class::Unsure);
                 }
             }
@@ -450,12 +460,12 @@ impl ConnectQueue {
     }
 }
 
-fn class_of(standing: Standing) -> Class {
-    match standing {
-        Standing { repeated: true, .. } => Class::Repeated,
-        Standing { secret: true, .. } => Class::Secret,
-        Standing { portal_live: true, .. } => Class::Proven,
-        Standing { .. } => Class::First,
+fn class_of(info: EnqueueInfo) -> Class {
+    match info {
+        EnqueueInfo { repeated: true, .. } => Class::Repeated,
+        EnqueueInfo { secret: true, .. } => Class::Secret,
+        EnqueueInfo { portal_live: true, .. } => Class::Proven,
+        EnqueueInfo { .. } => Class::First,
     }
 }
 

@@ -17,18 +17,18 @@ pub struct Key {
     /// Short description, never empty.
     pub doc: &'static str,
     /// Whether the key has an effect.
-    pub standing: Standing,
+    pub status: KeyStatus,
 }
 
 /// Whether a key has an effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Standing {
+pub enum KeyStatus {
     /// The key has an effect and is recommended.
     Current,
     /// The key has an effect, with a warning. Contains the key to use instead.
     Deprecated(&'static str),
     /// The key is ignored, with a warning. Contains the reason.
-    Void(&'static str),
+    Ignored(&'static str),
 }
 
 impl Key {
@@ -43,11 +43,11 @@ impl Key {
     }
 
     const fn void(self, why: &'static str) -> Self {
-        Self { standing: Standing::Void(why), ..self }
+        Self { status: KeyStatus::Ignored(why), ..self }
     }
 
     const fn deprecated(self, instead: &'static str) -> Self {
-        Self { standing: Standing::Deprecated(instead), ..self }
+        Self { status: KeyStatus::Deprecated(instead), ..self }
     }
 
     const fn of(self, section: &'static str) -> Self {
@@ -77,7 +77,7 @@ const fn key(
     default: &'static str,
     doc: &'static str,
 ) -> Key {
-    Key { name, section, values, default, doc, standing: Standing::Current }
+    Key { name, section, values, default, doc, status: KeyStatus::Current }
 }
 
 const fn number(min: i64, max: i64, of: &'static str) -> Values {

@@ -1,6 +1,6 @@
 //! Connection parameters of `[Global]` and of one controller.
 
-use super::keys::{self, Key, Standing};
+use super::keys::{self, Key, KeyStatus};
 use super::settings::Settings;
 use super::value::Setting;
 use stas_nvme::Parameters;
@@ -9,7 +9,7 @@ use stas_nvme::security::{Requirement, Tls};
 /// Reads the connection parameters of `[Global]`.
 pub(crate) fn global(settings: &mut Settings<'_>, keys: &[Key]) -> Parameters {
     let mut parameters = Parameters::default();
-    for key in keys.iter().filter(|key| key.standing == Standing::Current && is_parameter(key.name)) {
+    for key in keys.iter().filter(|key| key.status == KeyStatus::Current && is_parameter(key.name)) {
         if let Some(setting) = settings.value(key) {
             set(&mut parameters, key.name, &setting);
         }

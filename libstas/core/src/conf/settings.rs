@@ -2,7 +2,7 @@
 
 use super::complaints::{Complaints, quoted};
 use super::ini::{self, Place};
-use super::keys::{self, Key, Standing};
+use super::keys::{self, Key, KeyStatus};
 use super::near_miss::nearest;
 use super::types::{Complaint, Severity};
 use super::value::{Setting, Values};
@@ -82,10 +82,10 @@ impl<'t> Settings<'t> {
     fn tell_standing(&mut self) {
         for key in self.keys {
             let Some(first) = self.given.iter().find(|given| given.key.is(key)) else { continue };
-            let text = match key.standing {
-                Standing::Current => continue,
-                Standing::Deprecated(instead) => format!("is deprecated but honoured; write {instead} instead"),
-                Standing::Void(why) => format!("is ignored: {why}"),
+            let text = match key.status {
+                KeyStatus::Current => continue,
+                KeyStatus::Deprecated(instead) => format!("is deprecated but honoured; write {instead} instead"),
+                KeyStatus::Ignored(why) => format!("is ignored: {why}"),
             };
             self.complaints.warning(first.line, format!("[{}] {}= {text}", key.section, key.name));
         }
@@ -290,11 +290,11 @@ fn plain_section(name: &str) -> String {
 }
 
 fn unknown_key(keys: &'static [Key], section: &str, name: &str) -> String {
-    let named = |key: &&Key| key.name.eq_ignore_ascii_case(name) && key.standing == Standing::Current;
+    let named = |key: &&Key| key.name.eq_ignore_ascii_case(name) && key.status == KeyStatus::Current;
     let near = |section: &str| {
-        nearest(name, in_section(keys, section).filter(|key| key.standing == Standing::Current).map(|key| key.name))
+        nearest(name, in_section(keys, section).filter(|key| key.status == KeyStatus::Current).map(|key| key.name))
     };
-    let current = || keys.iter().filter(|key| key.standing == Standing::Current);
+    let current = || keys.iter().filter(|key| key.status == KeyStatus::Current);
     let elsewhere = || keys::FILES.iter().find(|(_, keys)| keys.iter().any(|key| named(&key)));
     let hint = if let Some(key) = keys.iter().find(named) {
         format!("; it belongs in [{}]", key.section)

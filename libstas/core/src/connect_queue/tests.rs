@@ -19,15 +19,20 @@ fn at(seconds: u64) -> Time {
     Time(Duration::from_secs(seconds))
 }
 
-const FIRST: Standing = Standing { repeated: false, portal_live: false, secret: false };
+const FIRST: EnqueueInfo = EnqueueInfo { repeated: false, portal_live: false, secret: false };
 
-fn manner(secret: &str) -> AttemptParameters {
+fn attempt_parameters(secret: &str) -> AttemptParameters {
     let parameters = Parameters { dhchap_secret: Some(Secret::new(secret)), ..Parameters::default() };
     AttemptParameters { parameters, identity: Arc::new(HostIdentity::new("nqn.h", String::new())) }
 }
 
 fn slow() -> Write {
-    Write { failed: true, held: Duration::from_secs(3), portal_live: false, manner: manner("wrong") }
+    Write {
+        failed: true,
+        held: Duration::from_secs(3),
+        portal_live: false,
+        attempt_parameters: attempt_parameters("wrong"),
+    }
 }
 
 fn refused() -> Write {
@@ -46,8 +51,8 @@ struct Scene {
 }
 
 impl Scene {
-    fn enter(&mut self, now: Time, tid: &Tid, standing: Standing) {
-        self.connect_queue.enter(&mut Context::new(now, &mut self.supply, &mut self.out), tid, standing);
+    fn enter(&mut self, now: Time, tid: &Tid, info: EnqueueInfo) {
+        self.connect_queue.enter(&mut Context::new(now, &mut self.supply, &mut self.out), tid, info);
     }
 
     /// The requested probes, and whether each may be skipped.
@@ -85,9 +90,9 @@ impl Scene {
 #[test]
 fn first_attempts_without_a_secret_precede_those_with_one() {
     let mut scene = Scene::default();
-    let live = Standing { portal_live: true, ..FIRST };
-    scene.enter(at(0), &tid("192.0.2.1", "with a secret"), Standing { secret: true, ..live });
-    scene.enter(at(0), &tid("192.0.2.1", "tried before"), Standing { repeated: true, ..live });
+    let live = EnqueueInfo { portal_live: true, ..FIRST };
+    scene.enter(at(0), &tid("192.0.2.1", "with a secret"), EnqueueInfo { secret: true, ..live });
+    scene.enter(at(0), &tid("192.0.2.1", "tried before"), EnqueueInfo { repeated: true, ..live });
     scene.enter(at(0), &tid("192.0.2.1", "without"), live);
     let mut order = Vec::new();
     while let Some((op, tid)) = scene.write(at(1)) {
@@ -120,7 +125,7 @@ fn a_portal_that_answered_or_is_live_is_not_probed_again() {
     let op = scene.probes()[0].0;
     scene.answer(at(0), op, ProbeOutcome::Alive);
     scene.enter(at(1), &tid("192.0.2.1", "b"), FIRST);
-    scene.enter(at(1), &tid("192.0.2.2", "c"), Standing { portal_live: true, ..FIRST });
+    scene.enter(at(1), &tid("192.0.2.2", "c"), EnqueueInfo { portal_live: true, ..FIRST });
     assert!(scene.probes().is_empty());
     scene.enter(at(3), &tid("192.0.2.1", "d"), FIRST);
     assert_eq!(scene.probes().len(), 1);
@@ -155,7 +160,7 @@ fn dead_portals_are_rejected_and_unclear_ones_come_last() {
 #[test]
 fn first_attempts_precede_repeated_ones() {
     let mut scene = Scene::default();
-    let live = |repeated| Standing { repeated, portal_live: true, secret: false };
+    let live = |repeated| EnqueueInfo { repeated, portal_live: true, secret: false };
     scene.enter(at(0), &tid("192.0.2.1", "again"), live(true));
     scene.enter(at(0), &tid("192.0.2.1", "new"), live(false));
     assert_eq!(scene.write(at(0)).unwrap().1, tid("192.0.2.1", "new"));
@@ -164,21 +169,21 @@ fn first_attempts_precede_repeated_ones() {
 #[test]
 fn a_penalized_controller_is_retried_late_last_and_only_after_a_handshake() {
     let mut scene = Scene::default();
-    let waster = tid("192.0.2.66", "a");
-    scene.enter(at(0), &waster, FIRST);
+    let penalized = tid("192.0.2.66", "a");
+    scene.enter(at(0), &penalized, FIRST);
     let op = scene.probes()[0].0;
     scene.answer(at(0), op, ProbeOutcome::Alive);
     let (op, _) = scene.write(at(0)).unwrap();
-    scene.enter(at(1), &tid("192.0.2.66", "sibling"), Standing { portal_live: true, ..FIRST });
-    let ended = scene.ended(at(3), op, &waster, slow());
-    assert_eq!(ended.stay_away, Some(at(33)));
-    assert_eq!(ended.rejected.len(), 1, "who queued for the same portal does not waste it again");
-    assert_eq!(scene.connect_queue.banned_until(&waster, &manner("wrong")), Some(at(33)));
-    scene.enter(at(40), &waster, Standing { repeated: true, ..FIRST });
+    scene.enter(at(1), &tid("192.0.2.66", "sibling"), EnqueueInfo { portal_live: true, ..FIRST });
+    let ended = scene.ended(at(3), op, &penalized, slow());
+    assert_eq!(ended.penalty_until, Some(at(33)));
+    assert_eq!(ended.rejected.len(), 1, "the controller queued for the same portal is rejected with it");
+    assert_eq!(scene.connect_queue.penalty_until(&penalized, &attempt_parameters("wrong")), Some(at(33)));
+    scene.enter(at(40), &penalized, EnqueueInfo { repeated: true, ..FIRST });
     let probes = scene.probes();
     assert!(!probes[0].2, "after a failure it is not skipped");
     scene.answer(at(40), probes[0].0, ProbeOutcome::Alive);
-    scene.enter(at(40), &tid("192.0.2.1", "b"), Standing { repeated: true, portal_live: true, ..FIRST });
+    scene.enter(at(40), &tid("192.0.2.1", "b"), EnqueueInfo { repeated: true, portal_live: true, ..FIRST });
     assert_eq!(scene.write(at(40)).unwrap().1, tid("192.0.2.1", "b"));
 }
 
@@ -186,11 +191,11 @@ fn a_penalized_controller_is_retried_late_last_and_only_after_a_handshake() {
 fn a_slow_failure_at_a_live_portal_penalizes_only_its_controller() {
     let mut scene = Scene::default();
     let bad = tid("192.0.2.1", "bad");
-    scene.enter(at(0), &bad, Standing { portal_live: true, ..FIRST });
+    scene.enter(at(0), &bad, EnqueueInfo { portal_live: true, ..FIRST });
     let (op, _) = scene.write(at(0)).unwrap();
     let ended = scene.ended(at(3), op, &bad, Write { portal_live: true, ..slow() });
-    assert_eq!(ended.stay_away, Some(at(33)));
-    scene.enter(at(3), &tid("192.0.2.1", "good"), Standing { portal_live: true, ..FIRST });
+    assert_eq!(ended.penalty_until, Some(at(33)));
+    scene.enter(at(3), &tid("192.0.2.1", "good"), EnqueueInfo { portal_live: true, ..FIRST });
     assert_eq!(scene.write(at(3)).unwrap().1, tid("192.0.2.1", "good"));
 }
 
@@ -210,11 +215,11 @@ fn a_hanging_probe_keeps_its_slot_and_its_controllers_count_as_unclear() {
 #[test]
 fn a_hanging_write_is_logged_once_and_keeps_the_connect_path() {
     let mut scene = Scene::default();
-    scene.enter(at(0), &tid("192.0.2.1", "a"), Standing { portal_live: true, ..FIRST });
+    scene.enter(at(0), &tid("192.0.2.1", "a"), EnqueueInfo { portal_live: true, ..FIRST });
     let (op, tid_a) = scene.write(at(0)).unwrap();
     let (_, hanging) = scene.tick(at(90));
     assert_eq!(hanging, Some(WRITE_DEADLINE));
-    scene.enter(at(90), &tid("192.0.2.1", "b"), Standing { portal_live: true, ..FIRST });
+    scene.enter(at(90), &tid("192.0.2.1", "b"), EnqueueInfo { portal_live: true, ..FIRST });
     assert!(scene.write(at(0)).is_none());
     scene.ended(at(200), op, &tid_a, Write { portal_live: true, ..slow() });
     assert!(scene.write(at(0)).is_some());
@@ -258,8 +263,8 @@ fn a_queued_controller_with_an_unclear_probe_is_probed_again() {
 }
 
 /// Runs one attempt to its end. Returns true if its portal was probed.
-fn attempt(scene: &mut Scene, now: Time, tid: &Tid, standing: Standing, write: Write) -> bool {
-    scene.enter(now, tid, standing);
+fn attempt(scene: &mut Scene, now: Time, tid: &Tid, info: EnqueueInfo, write: Write) -> bool {
+    scene.enter(now, tid, info);
     let probes = scene.probes();
     for (op, _, skippable) in &probes {
         scene.answer(now, *op, if *skippable { ProbeOutcome::Skipped } else { ProbeOutcome::Alive });
@@ -292,11 +297,11 @@ fn a_second_controller_makes_a_skippable_probe_mandatory() {
 
 #[test]
 fn a_portal_is_probed_after_a_failure_and_not_while_it_serves() {
-    let again = Standing { repeated: true, ..FIRST };
-    let live = Standing { portal_live: true, ..FIRST };
+    let again = EnqueueInfo { repeated: true, ..FIRST };
+    let live = EnqueueInfo { portal_live: true, ..FIRST };
     let tid = tid("192.0.2.1", "a");
-    // Earlier events at the portal, the standing of the controller now, and whether the portal is probed.
-    for (before, standing, probed) in [
+    // Earlier events at the portal, what is known of the controller now, and whether the portal is probed.
+    for (before, info, probed) in [
         (None, FIRST, false),
         (None, again, true),
         (Some(connected()), FIRST, false),
@@ -310,7 +315,7 @@ fn a_portal_is_probed_after_a_failure_and_not_while_it_serves() {
         if let Some(write) = &before {
             attempt(&mut scene, at(0), &tid, FIRST, write.clone());
         }
-        assert_eq!(attempt(&mut scene, at(100), &tid, standing, connected()), probed, "{before:?} {standing:?}");
+        assert_eq!(attempt(&mut scene, at(100), &tid, info, connected()), probed, "{before:?} {info:?}");
     }
 }
 
@@ -340,10 +345,12 @@ fn a_penalty_applies_only_to_identical_parameters() {
         let mut scene = Scene::default();
         let tid = tid("192.0.2.1", "a");
         attempt(&mut scene, at(0), &tid, FIRST, Write { portal_live, ..slow() });
-        assert_eq!(scene.connect_queue.banned_until(&tid, &manner("wrong")), Some(at(30)));
-        assert_eq!(scene.connect_queue.banned_until(&tid, &manner("right")), None);
-        let other_host =
-            AttemptParameters { identity: Arc::new(HostIdentity::new("nqn.i", String::new())), ..manner("wrong") };
-        assert_eq!(scene.connect_queue.banned_until(&tid, &other_host), None);
+        assert_eq!(scene.connect_queue.penalty_until(&tid, &attempt_parameters("wrong")), Some(at(30)));
+        assert_eq!(scene.connect_queue.penalty_until(&tid, &attempt_parameters("right")), None);
+        let other_host = AttemptParameters {
+            identity: Arc::new(HostIdentity::new("nqn.i", String::new())),
+            ..attempt_parameters("wrong")
+        };
+        assert_eq!(scene.connect_queue.penalty_until(&tid, &other_host), None);
     }
 }

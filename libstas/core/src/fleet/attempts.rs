@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Fleet, Kind, Report};
 use crate::connect_error::ConnectError;
-use crate::connect_queue::{AttemptParameters, Rejected, Standing, Write};
+use crate::connect_queue::{AttemptParameters, EnqueueInfo, Rejected, Write};
 use crate::context::Context;
 use crate::controller::{ConnState, Controller};
 use crate::effect::{ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, Level};
@@ -51,7 +51,9 @@ impl Fleet {
             return;
         }
         let portal_live = self.portal_live(tid);
-        let penalty = self.manner(tid).and_then(|manner| self.connect_queue.own_penalty(tid, &manner));
+        let penalty = self
+            .attempt_parameters(tid)
+            .and_then(|attempt_parameters| self.connect_queue.own_penalty(tid, &attempt_parameters));
         let common_secret = self.identity.as_ref().is_some_and(|identity| identity.key.is_some());
         let Some(member) = self.members.get_mut(tid) else { return };
         let secret = common_secret || member.want.parameters.dhchap_secret.is_some();
@@ -61,8 +63,8 @@ impl Fleet {
             ConnState::Idle | ConnState::Waiting(_) => {
                 member.state = ConnState::Queued;
                 ctx.timers.cancel(&Timer::Retry(tid.clone()));
-                let standing = Standing { repeated: member.attempts > 0, portal_live, secret };
-                self.connect_queue.enter(ctx, tid, standing);
+                let info = EnqueueInfo { repeated: member.attempts > 0, portal_live, secret };
+                self.connect_queue.enter(ctx, tid, info);
             }
             _ => {}
         }
@@ -124,8 +126,8 @@ impl Fleet {
         }
         let ConnectRequest { tid, parameters, identity, purpose, .. } = request;
         let failed = matches!(report.outcome, ConnectOutcome::Failed(_));
-        let manner = AttemptParameters { parameters: parameters.clone(), identity: identity.clone() };
-        let write = Write { failed, held: report.held, portal_live: self.portal_live(&tid), manner };
+        let attempt_parameters = AttemptParameters { parameters: parameters.clone(), identity: identity.clone() };
+        let write = Write { failed, held: report.held, portal_live: self.portal_live(&tid), attempt_parameters };
         let ended = self.connect_queue.ended(ctx, op, &tid, write);
         self.handle_rejected(ctx, ended.rejected);
         self.take_snapshot(ctx, report.snapshot);
@@ -172,7 +174,7 @@ impl Fleet {
                 if *error == ConnectError::Already {
                     self.request_snapshot(ctx);
                 }
-                self.attempt_failed(ctx, &tid, error.clone().into(), ended.stay_away);
+                self.attempt_failed(ctx, &tid, error.clone().into(), ended.penalty_until);
                 if at_once {
                     let now = ctx.now;
                     self.wait(ctx, &tid, now);
@@ -276,7 +278,7 @@ impl Fleet {
     /// The connect queue rejected controllers.
     pub(super) fn handle_rejected(&mut self, ctx: &mut Context<'_>, rejected: Vec<Rejected>) {
         for Rejected { tid, reason } in rejected {
-            let not_before = self.banned_until(&tid);
+            let not_before = self.penalty_until(&tid);
             self.attempt_failed(ctx, &tid, reason, not_before);
             self.dirty.insert(tid);
         }

@@ -474,32 +474,32 @@ impl Fleet {
     }
 
     /// The parameters and the identity for a member's next connection.
-    fn manner(&self, tid: &Tid) -> Option<AttemptParameters> {
+    fn attempt_parameters(&self, tid: &Tid) -> Option<AttemptParameters> {
         let (member, identity) = (self.members.get(tid)?, self.identity.clone()?);
         Some(AttemptParameters { parameters: member.want.parameters.clone(), identity })
     }
 
     /// The earliest time of a member's next attempt, if an attempt with the same parameters blocked the connect path.
-    fn banned_until(&self, tid: &Tid) -> Option<Time> {
-        self.connect_queue.banned_until(tid, &self.manner(tid)?)
+    fn penalty_until(&self, tid: &Tid) -> Option<Time> {
+        self.connect_queue.penalty_until(tid, &self.attempt_parameters(tid)?)
     }
 
     /// Ends the wait of a member and restarts one that was given up, unless it has a penalty or was retried this way a
     /// moment ago.
     fn end_wait(&mut self, now: Time, tid: &Tid) {
-        let banned_until = self.banned_until(tid).filter(|until| now < *until);
-        let banned = banned_until.is_some();
+        let penalty_until = self.penalty_until(tid).filter(|until| now < *until);
+        let penalized = penalty_until.is_some();
         let Some(member) = self.members.get_mut(tid) else { return };
         member.reset_backoff();
         let earliest = member.retried_at.map_or(now, |last| last + KICK_GAP).max(now);
         if member.state == ConnState::GivenUp {
             member.start_afresh();
-            member.state = ConnState::Waiting(banned_until.unwrap_or(earliest));
+            member.state = ConnState::Waiting(penalty_until.unwrap_or(earliest));
             member.retried_at = Some(earliest);
             self.dirty.insert(tid.clone());
             return;
         }
-        if let (ConnState::Waiting(until), false) = (&mut member.state, banned) {
+        if let (ConnState::Waiting(until), false) = (&mut member.state, penalized) {
             *until = earliest.min(*until);
             member.retried_at = Some(earliest);
             self.dirty.insert(tid.clone());

@@ -21,7 +21,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::{Fleet, Kind};
-use crate::connect_queue::{PROBE_DEADLINE, WASTE_FACTOR};
+use crate::connect_queue::{PENALTY_FACTOR, PROBE_DEADLINE};
 use crate::context::Context;
 use crate::controller::Controller;
 use crate::effect::{ConnectRequest, HostEffect, Level, Portal, Rotated};
@@ -214,7 +214,7 @@ impl Fleet {
         let Some((tid, pending)) = pending.find(|(_, pending)| pending.step == Step::Trying(op)) else { return };
         let (tid, ctrl) = (tid.clone(), pending.ctrl);
         pending.step = Step::Waiting;
-        pending.not_before = ctx.now + LOST_EVERY.max(took * WASTE_FACTOR);
+        pending.not_before = ctx.now + LOST_EVERY.max(took * PENALTY_FACTOR);
         pending.compare = matches!(outcome, Rotated::Unknown(_)).then_some(ctx.now + COMPARE_AGAIN);
         if let Some((level, text)) = in_words(ctrl, outcome)
             && pending.told.as_ref() != Some(&text)

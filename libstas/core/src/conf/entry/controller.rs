@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::address::{self, Address, PartError};
 use super::words::Words;
 use crate::conf::complaints::{Complaints, Quoted, quoted};
-use crate::conf::keys::{Key, Standing};
+use crate::conf::keys::{Key, KeyStatus};
 use crate::conf::parameters;
 use crate::conf::settings::Settings;
 use crate::conf::types::ControllerEntry;
@@ -221,7 +221,7 @@ fn parameters(words: &Words<'_>, line: usize, keys: &[Key], complaints: &mut Com
             _ => {}
         }
         let Some(here) = keys.iter().find(|here| here.is(key)) else { continue };
-        if let Standing::Void(why) = here.standing {
+        if let KeyStatus::Ignored(why) = here.status {
             complaints.warning(line, format!("controller=: {} is ignored: {why}", key.name));
             continue;
         }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{stac, staf};
-use crate::conf::keys::{self, Key, Standing};
+use crate::conf::keys::{self, Key, KeyStatus};
 use crate::conf::value::Values;
 use crate::conf::{Complaint, StacConf, StafConf, stacd, stafd};
 
@@ -46,7 +46,7 @@ fn value(key: &'static Key) -> BoxedStrategy<String> {
 /// Every key of a file with a value, in the order of the table.
 fn assignments(keys: &'static [Key]) -> impl Strategy<Value = Vec<(&'static Key, String)>> {
     let one = |key: &'static Key| value(key).prop_map(move |value| (key, value));
-    let keys = keys.iter().filter(|key| key.standing == Standing::Current && key.name != "controller");
+    let keys = keys.iter().filter(|key| key.status == KeyStatus::Current && key.name != "controller");
     keys.map(one).collect::<Vec<_>>()
 }
 

@@ -1,6 +1,6 @@
 //! Checks that the files in etc/stas agree with the table of keys.
 
-use crate::conf::keys::{self, Key, Standing};
+use crate::conf::keys::{self, Key, KeyStatus};
 use crate::conf::value::Values;
 use crate::conf::{StacConf, StafConf, stacd, stafd, sys};
 
@@ -45,7 +45,7 @@ fn documented(text: &'static str) -> Vec<(&'static str, String, &'static str)> {
 }
 
 fn current(keys: &'static [Key]) -> impl Iterator<Item = &'static Key> {
-    keys.iter().filter(|key| key.standing == Standing::Current)
+    keys.iter().filter(|key| key.status == KeyStatus::Current)
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn the_keys_of_controller_and_exclude_are_documented() {
         }
         for key in keys::PARAMETERS {
             let here = keys.iter().find(|here| here.is(key)).unwrap();
-            assert_eq!(controller.contains(key.name), here.standing == Standing::Current, "{}", key.name);
+            assert_eq!(controller.contains(key.name), here.status == KeyStatus::Current, "{}", key.name);
         }
         for name in ["transport", "traddr", "trsvcid", "nqn", "host-iface", "host-nqn"] {
             assert!(prose("exclude").contains(name), "{name}");
