@@ -16,15 +16,15 @@ pub enum Timer {
     /// Fleet: the next attempt to connect a member, after its back-off or penalty.
     Retry(Tid),
     /// Fleet: the next attempt to disconnect a member, 2 s after the kernel refused it.
-    Part(Tid),
+    RetryDisconnect(Tid),
     /// Fleet: the next snapshot, after 10 s at the latest, or 100 or 500 ms after a kernel event.
     Snapshot,
     /// Fleet: a snapshot has taken longer than 10 s.
-    LookAnswer,
+    SnapshotAnswer,
     /// Fleet: a check for storage in use has taken longer than 30 s.
     UseAnswer,
     /// Fleet: all waiting members are retried, 100 ms after a change of the network.
-    Kick,
+    RetryAll,
     /// Fleet: a disconnect has taken longer than 30 s.
     Disconnect(OpId),
     /// Fleet: the next step of a change of DH-HMAC-CHAP secrets, each second while a connection is lost.

@@ -142,7 +142,7 @@ impl Worker {
         let written = self.write(request.tid.transport(), &line);
         let held = start.elapsed();
         drop(lock);
-        let after = if written == Err(ConnectError::Already) { self.snapshot() } else { self.glance() };
+        let after = if written == Err(ConnectError::Already) { self.snapshot() } else { self.quick_snapshot() };
         match after {
             Ok(mut snapshot) => {
                 let outcome = self.outcome(written, &snapshot, request);
@@ -238,7 +238,7 @@ impl Worker {
     /// Returns the controller that already serves the request, if any. Its state is read again, because a quick
     /// snapshot may be stale.
     fn look_for(&self, request: &ConnectRequest) -> Result<(Snapshot, Option<CtrlRef>), SnapshotError> {
-        let mut snapshot = self.glance()?;
+        let mut snapshot = self.quick_snapshot()?;
         let mut found = self.serving(&snapshot, request);
         if found.is_some() {
             snapshot = self.snapshot()?;
@@ -247,8 +247,8 @@ impl Worker {
         Ok((snapshot, found))
     }
 
-    fn glance(&self) -> Result<Snapshot, SnapshotError> {
-        self.shared.scanner.lock().unwrap_or_else(PoisonError::into_inner).glance()
+    fn quick_snapshot(&self) -> Result<Snapshot, SnapshotError> {
+        self.shared.scanner.lock().unwrap_or_else(PoisonError::into_inner).quick_snapshot()
     }
 
     fn snapshot(&self) -> Result<Snapshot, SnapshotError> {

@@ -272,8 +272,8 @@ fn snapshot(
 /// Records that a controller is ours, if it still exists and has no owner.
 fn claim(scanner: &Mutex<Scanner>, ctrl: CtrlRef) {
     let mut scanner = lock(scanner);
-    // A sysfs that cannot be read is reported with the next look.
-    let Ok(snapshot) = scanner.glance() else { return };
+    // A sysfs that cannot be read is reported with the next snapshot.
+    let Ok(snapshot) = scanner.quick_snapshot() else { return };
     if let Some(kernel) = snapshot.controllers.iter().find(|kernel| kernel.ctrl == ctrl) {
         let _ = scanner.registry().adopted(kernel);
     }

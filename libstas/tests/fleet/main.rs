@@ -464,7 +464,9 @@ fn a_disconnected_controller_counts_as_gone_while_sysfs_is_unreadable() {
     let early = scene.host.snapshot();
     scene.vanish(own);
     scene.hear(HostEvent::Disconnected { op, result: Ok(()) });
-    let Some(HostEffect::TakeSnapshot(snapshot)) = scene.host.take_held(Op::Snapshot) else { panic!("a look is due") };
+    let Some(HostEffect::TakeSnapshot(snapshot)) = scene.host.take_held(Op::Snapshot) else {
+        panic!("a snapshot is due")
+    };
     while scene.host.take_held(Op::Snapshot).is_some() {}
     scene.hear(HostEvent::SnapshotTaken { op: snapshot, result: Err(unreadable("input/output error")) });
     scene.hear(HostEvent::SnapshotTaken { op: OpId::UNASKED, result: Ok(early) });
@@ -624,7 +626,7 @@ fn a_storm_of_events_causes_few_snapshots() {
         scene.host.uevent(5, UeventKind::Add);
     }
     while scene.next().is_some() {}
-    assert!(scene.host.snapshots - before <= 2, "{} looks", scene.host.snapshots - before);
+    assert!(scene.host.snapshots - before <= 2, "{} snapshots", scene.host.snapshots - before);
 }
 
 #[test]
@@ -671,7 +673,7 @@ fn failing_snapshots_are_repeated_at_the_usual_interval() {
         for effect in failed {
             let HostEffect::TakeSnapshot(op) = effect else { panic!("{effect:?}") };
             snapshots += 1;
-            assert!(snapshots < 20, "no pause between looks that fail");
+            assert!(snapshots < 20, "no pause between snapshots that fail");
             scene.hear(HostEvent::SnapshotTaken { op, result: Err(unreadable("too many open files")) });
         }
         let until = scene.host.core.deadline().unwrap_or(end).max(scene.host.now).min(end);

@@ -32,9 +32,9 @@ use uuid::Uuid;
 pub use view::{Listed, MemberView, Outlook, Status};
 
 /// After a network change waiting controllers are retried after this time, so that a burst of changes causes one retry.
-pub const KICK_DELAY: Duration = Duration::from_millis(100);
+pub const RETRY_ALL_DELAY: Duration = Duration::from_millis(100);
 /// Shortest time between two early retries, of all controllers or of one, so that a burst of events costs little.
-pub const KICK_GAP: Duration = Duration::from_millis(500);
+pub const RETRY_ALL_GAP: Duration = Duration::from_millis(500);
 
 /// The kind of controllers that a fleet manages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +79,7 @@ pub struct Fleet {
     /// Controllers whose connections an earlier version saved as ours. Resolved by the first snapshot.
     ours_by_name: BTreeSet<Tid>,
     rules: Rules,
-    last_kick: Option<Time>,
+    last_retry_all: Option<Time>,
     /// Controllers whose last connection was encrypted: they are never connected unencrypted.
     encrypted: BTreeSet<Tid>,
     /// The kernel's host ID that was logged because it differs from the configured one.
@@ -131,7 +131,7 @@ impl Fleet {
             ours: BTreeMap::new(),
             ours_by_name: BTreeSet::new(),
             rules: Rules::default(),
-            last_kick: None,
+            last_retry_all: None,
             encrypted: BTreeSet::new(),
             reported_host_id: None,
             rotation: rotation::Rotation::default(),
@@ -184,7 +184,7 @@ impl Fleet {
             ctx.timers.cancel(&Timer::Retry(tid.clone()));
         }
         if member.removal.take().is_some() {
-            ctx.timers.cancel(&Timer::Part(tid.clone()));
+            ctx.timers.cancel(&Timer::RetryDisconnect(tid.clone()));
         }
         if changed && member.state == ConnState::GivenUp {
             member.attempts = 0;
@@ -232,7 +232,7 @@ impl Fleet {
         let Some(member) = self.members.get_mut(tid).filter(|member| member.is_excluded()) else { return false };
         let Some(before) = member.before_exclusion.take() else { return false };
         member.kept = None;
-        ctx.timers.cancel(&Timer::Part(tid.clone()));
+        ctx.timers.cancel(&Timer::RetryDisconnect(tid.clone()));
         self.dirty.insert(tid.clone());
         let is_wanted = before == BeforeExclusion::Wanted;
         (member.removal, member.cause) = match before {
@@ -248,7 +248,7 @@ impl Fleet {
         let is_kept = |member: &&mut Controller| !member.is_wanted() && !member.disconnect_requested;
         let Some(member) = self.members.get_mut(tid).filter(is_kept) else { return };
         (member.removal, member.cause, member.kept, member.before_exclusion) = (None, None, None, None);
-        ctx.timers.cancel(&Timer::Part(tid.clone()));
+        ctx.timers.cancel(&Timer::RetryDisconnect(tid.clone()));
         self.dirty.insert(tid.clone());
         let text = "its removal is no longer proved: it stays connected until that is proved again".to_owned();
         ctx.tell_about(Level::Info, tid, member.ctrl(), text);
@@ -303,13 +303,13 @@ impl Fleet {
     pub fn tick(&mut self, ctx: &mut Context<'_>, due: &[Timer]) -> Vec<Report> {
         for timer in due {
             match timer {
-                Timer::Retry(tid) | Timer::Part(tid) => {
+                Timer::Retry(tid) | Timer::RetryDisconnect(tid) => {
                     self.dirty.insert(tid.clone());
                 }
                 Timer::Snapshot => self.request_snapshot(ctx),
-                Timer::LookAnswer => self.look_hangs(ctx),
+                Timer::SnapshotAnswer => self.snapshot_hangs(ctx),
                 Timer::UseAnswer => self.use_check_hangs(ctx),
-                Timer::Kick => self.kick(ctx.now),
+                Timer::RetryAll => self.retry_all(ctx.now),
                 Timer::Disconnect(op) => self.disconnect_hangs(ctx, *op),
                 // [`Fleet::work`] does [`Timer::Rotate`].
                 _ => {}
@@ -406,7 +406,7 @@ impl Fleet {
         self.rotate(ctx);
         self.pump_connect_queue(ctx);
         self.watch_disconnects(ctx);
-        self.plan_looks(ctx);
+        self.schedule_snapshot(ctx);
         std::mem::take(&mut self.reports)
     }
 
@@ -450,13 +450,13 @@ impl Fleet {
     }
 
     fn network_improved(&mut self, ctx: &mut Context<'_>) {
-        let earliest = self.last_kick.map_or(ctx.now, |last| last + KICK_GAP);
-        ctx.timers.set_once(Timer::Kick, earliest.max(ctx.now + KICK_DELAY));
+        let earliest = self.last_retry_all.map_or(ctx.now, |last| last + RETRY_ALL_GAP);
+        ctx.timers.set_once(Timer::RetryAll, earliest.max(ctx.now + RETRY_ALL_DELAY));
     }
 
     /// Retries all waiting controllers at once.
-    fn kick(&mut self, now: Time) {
-        self.last_kick = Some(now);
+    fn retry_all(&mut self, now: Time) {
+        self.last_retry_all = Some(now);
         let waiting: Vec<Tid> = self.members.keys().cloned().collect();
         for tid in waiting {
             self.end_wait(now, &tid);
@@ -491,7 +491,7 @@ impl Fleet {
         let penalized = penalty_until.is_some();
         let Some(member) = self.members.get_mut(tid) else { return };
         member.reset_backoff();
-        let earliest = member.retried_at.map_or(now, |last| last + KICK_GAP).max(now);
+        let earliest = member.retried_at.map_or(now, |last| last + RETRY_ALL_GAP).max(now);
         if member.state == ConnState::GivenUp {
             member.start_afresh();
             member.state = ConnState::Waiting(penalty_until.unwrap_or(earliest));

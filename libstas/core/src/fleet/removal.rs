@@ -101,7 +101,9 @@ impl Fleet {
             (RemovalPolicy::Keep | RemovalPolicy::KeepForBoot, RemovalState::Kept) => {}
             (RemovalPolicy::Keep, _) => self.keep(ctx, tid, ctrl, how, Kept::Rule(Reason::NoDisconnect)),
             (RemovalPolicy::KeepForBoot, _) => self.keep(ctx, tid, ctrl, how, Kept::Rule(Reason::Booted)),
-            (_, RemovalState::Refused(until)) if *until > ctx.now => ctx.timers.set(Timer::Part(tid.clone()), *until),
+            (_, RemovalState::Refused(until)) if *until > ctx.now => {
+                ctx.timers.set(Timer::RetryDisconnect(tid.clone()), *until)
+            }
             (RemovalPolicy::SpareInUse, RemovalState::Asked | RemovalState::Refused(_)) if self.kind == Kind::Io => {
                 self.check_use(ctx, tid, ctrl);
             }
@@ -377,7 +379,7 @@ impl Fleet {
         self.connect_queue.forget(tid);
         self.encrypted.remove(tid);
         ctx.timers.cancel(&Timer::Retry(tid.clone()));
-        ctx.timers.cancel(&Timer::Part(tid.clone()));
+        ctx.timers.cancel(&Timer::RetryDisconnect(tid.clone()));
         self.members.remove(tid);
         self.reports.push(Report::Left(tid.clone()));
         ctx.host(HostEffect::Save);

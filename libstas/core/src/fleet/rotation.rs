@@ -83,7 +83,7 @@ impl Rotation {
     }
 
     /// How often a snapshot is needed while secrets are pending: no event tells of a lost connection.
-    pub(super) fn looks_every(&self) -> Option<Duration> {
+    pub(super) fn snapshot_interval(&self) -> Option<Duration> {
         (!self.pending.is_empty()).then_some(LOST_EVERY)
     }
 

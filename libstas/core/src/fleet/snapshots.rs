@@ -14,18 +14,18 @@ use stas_nvme::Tid;
 
 /// Longest time between two snapshots, whatever the events say. No event tells that a connection went down while the
 /// kernel reconnects it: for this long `ls` may show it as connected.
-const LOOK_EVERY: Duration = Duration::from_secs(10);
+const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(10);
 /// Shortest time between two snapshots caused by events of removal, so that a storm of events costs little.
 const HINT_GAP: Duration = Duration::from_millis(100);
 /// Shortest time between two snapshots caused by other events. These are less urgent: the answer to a connect has a
 /// snapshot of its own.
 const CALM_HINT_GAP: Duration = Duration::from_millis(500);
 /// While a connect is under way, a snapshot on an event waits this long: the connect brings its own.
-const LANE_LOOKS: Duration = Duration::from_secs(1);
+const CONNECT_HINT_GAP: Duration = Duration::from_secs(1);
 /// Lost events are logged at most this often.
 const OVERRUN_TOLD_EVERY: Duration = Duration::from_secs(60);
 /// A snapshot that takes longer than this is logged.
-const LOOK_DEADLINE: Duration = Duration::from_secs(10);
+const SNAPSHOT_DEADLINE: Duration = Duration::from_secs(10);
 
 /// Snapshots in flight and pending.
 #[derive(Clone, Debug, Default)]
@@ -62,7 +62,7 @@ impl Fleet {
         let patient = self.connect_queue.is_busy() && event.kind != UeventKind::Remove;
         let gap = if event.kind == UeventKind::Remove { HINT_GAP } else { CALM_HINT_GAP };
         let earliest = self.snapshots.last.map_or(ctx.now, |last| last + gap);
-        let at = earliest.max(if patient { ctx.now + LANE_LOOKS } else { ctx.now });
+        let at = earliest.max(if patient { ctx.now + CONNECT_HINT_GAP } else { ctx.now });
         if at <= ctx.now {
             self.request_snapshot(ctx);
         } else if ctx.timers.get(&Timer::Snapshot).is_none_or(|planned| at < planned) {
@@ -90,7 +90,7 @@ impl Fleet {
         if self.snapshots.op == Some(op) {
             self.snapshots.op = None;
             self.snapshots.hangs = false;
-            ctx.timers.cancel(&Timer::LookAnswer);
+            ctx.timers.cancel(&Timer::SnapshotAnswer);
         }
         // Also after a failure: otherwise failing snapshots would follow each other without a pause.
         self.snapshots.last = Some(ctx.now);
@@ -183,15 +183,15 @@ impl Fleet {
         self.members.iter().filter(|(_, member)| member.ctrl() == Some(ctrl)).map(|(tid, _)| tid.clone()).collect()
     }
 
-    /// Schedules the next snapshot at most [`LOOK_EVERY`] after the last.
-    pub(super) fn plan_looks(&mut self, ctx: &mut Context<'_>) {
+    /// Schedules the next snapshot at most [`SNAPSHOT_INTERVAL`] after the last.
+    pub(super) fn schedule_snapshot(&mut self, ctx: &mut Context<'_>) {
         if self.snapshots.op.is_some() {
             if self.snapshots.hangs {
                 return;
             }
-            ctx.timers.set_once(Timer::LookAnswer, ctx.now + LOOK_DEADLINE);
+            ctx.timers.set_once(Timer::SnapshotAnswer, ctx.now + SNAPSHOT_DEADLINE);
         } else if self.snapshots.started {
-            let every = self.rotation.looks_every().unwrap_or(LOOK_EVERY);
+            let every = self.rotation.snapshot_interval().unwrap_or(SNAPSHOT_INTERVAL);
             let at = self.snapshots.last.unwrap_or(ctx.now) + every;
             if ctx.timers.get(&Timer::Snapshot).is_none_or(|planned| at < planned) {
                 ctx.timers.set(Timer::Snapshot, at);
@@ -199,7 +199,7 @@ impl Fleet {
         }
     }
 
-    pub(super) fn look_hangs(&mut self, ctx: &mut Context<'_>) {
+    pub(super) fn snapshot_hangs(&mut self, ctx: &mut Context<'_>) {
         self.snapshots.hangs = true;
         ctx.tell(Notice {
             level: Level::Warning,

@@ -99,7 +99,7 @@ impl Scanner {
     ///
     /// # Errors
     /// As [`Scanner::snapshot`].
-    pub fn glance(&mut self) -> Result<Snapshot, SnapshotError> {
+    pub fn quick_snapshot(&mut self) -> Result<Snapshot, SnapshotError> {
         self.look_with(false)
     }
 

@@ -73,18 +73,18 @@ fn a_glance_sees_who_comes_goes_and_comes_up_and_leaves_the_live_ones_states_to_
     let (stays, goes) = (tree.controller(0, ADDRESS), tree.controller(1, ADDRESS));
     tree.set(goes, "state", "connecting");
     let mut scanner = Scanner::new(tree.roots());
-    let first = scanner.glance().unwrap();
+    let first = scanner.quick_snapshot().unwrap();
     assert_eq!(first.controllers.iter().map(|c| c.state).collect::<Vec<_>>(), [CtrlState::Live, CtrlState::Connecting]);
     tree.set(goes, "state", "live");
     tree.set(stays, "state", "connecting");
     let came = tree.controller(2, ADDRESS);
-    let second = scanner.glance().unwrap();
+    let second = scanner.quick_snapshot().unwrap();
     assert_eq!(second.controllers.iter().map(|c| c.state).collect::<Vec<_>>(), [CtrlState::Live; 3]);
     assert!(Arc::ptr_eq(&first.controllers[0], &second.controllers[0]), "what stays as it is is shared");
     assert_eq!(scanner.snapshot().unwrap().controllers[0].state, CtrlState::Connecting);
-    assert_eq!(scanner.glance().unwrap().controllers[0].state, CtrlState::Connecting);
+    assert_eq!(scanner.quick_snapshot().unwrap().controllers[0].state, CtrlState::Connecting);
     tree.remove(came);
-    assert_eq!(scanner.glance().unwrap().controllers.len(), 2);
+    assert_eq!(scanner.quick_snapshot().unwrap().controllers.len(), 2);
 }
 
 #[test]
@@ -202,9 +202,9 @@ fn a_look_shows_the_owner_of_the_moment_and_a_glance_that_of_new_controllers() {
     let ctrl = tree.controller(0, ADDRESS);
     let mut scanner = Scanner::new(tree.roots());
     let owner = |snapshot: Snapshot| snapshot.controllers[0].owner.clone();
-    assert_eq!(owner(scanner.glance().unwrap()), Owner::None);
+    assert_eq!(owner(scanner.quick_snapshot().unwrap()), Owner::None);
     tree.put(format!("run/nvme/registry/{ctrl}/owner"), "discoverd\n");
-    assert_eq!(owner(scanner.glance().unwrap()), Owner::None);
+    assert_eq!(owner(scanner.quick_snapshot().unwrap()), Owner::None);
     let before = scanner.snapshot().unwrap();
     assert_eq!(owner(before.clone()), Owner::Other("discoverd".into()));
     assert!(Arc::ptr_eq(&before.controllers[0], &scanner.snapshot().unwrap().controllers[0]), "what stays is shared");
