@@ -13,7 +13,7 @@ use super::effect::{HostEffect, Level, Notice};
 use super::fleet::{Fleet, Listed, MemberView, Status};
 use super::ownership::Cause;
 use super::secured::Secured;
-use super::sources::{Quiet, SourceId, Sources, Verdict};
+use super::sources::{Debounce, SourceId, Sources, Verdict};
 use super::timers::Timer;
 use super::{OpId, ResolveError, Time};
 use stas_nvme::{HostIdentity, Parameters, Tid};
@@ -52,7 +52,7 @@ pub struct Reconciler<P> {
     /// The managed controllers.
     pub fleet: Fleet,
     /// Tells when the sources are quiet: removals wait for that.
-    pub quiet: Quiet,
+    pub debounce: Debounce,
     /// Controllers of the saved state that are neither members nor removed yet.
     pub restored: BTreeSet<Tid>,
     /// Controllers that the saved configuration listed. Emptied when the configuration could be read in full.
@@ -71,7 +71,7 @@ impl<P: Claim> Reconciler<P> {
             configured: Configured::restore(names),
             sources,
             fleet,
-            quiet: Quiet::default(),
+            debounce: Debounce::default(),
             restored: BTreeSet::new(),
             was_configured: BTreeSet::new(),
             secured: Secured::default(),
@@ -83,7 +83,7 @@ impl<P: Claim> Reconciler<P> {
     pub fn configure<'a>(&mut self, ctx: &mut Context<'_>, words: impl Into<Words<'a>>, identity: Arc<HostIdentity>) {
         self.configured.set(ctx, &words.into());
         self.fleet.set_identity(ctx, identity);
-        self.quiet.disturb(ctx.now);
+        self.debounce.restart(ctx.now);
         ctx.host(HostEffect::Save);
     }
 
@@ -152,7 +152,7 @@ impl<P: Claim> Reconciler<P> {
     pub fn resolved(&mut self, ctx: &mut Context<'_>, op: OpId, result: &Result<Vec<IpAddr>, ResolveError>) -> bool {
         let changed = self.configured.resolved(ctx, op, result);
         if changed {
-            self.quiet.disturb(ctx.now);
+            self.debounce.restart(ctx.now);
         }
         changed
     }

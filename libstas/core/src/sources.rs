@@ -26,9 +26,9 @@ pub const DOUBT: Duration = Duration::from_secs(5);
 /// ([`Sources::doubting`]).
 pub const DOUBTFUL_LOSS: usize = 2;
 /// Removals wait until no source has changed for this long.
-pub const QUIET: Duration = Duration::from_millis(500);
+pub const DEBOUNCE: Duration = Duration::from_millis(500);
 /// Removals wait at most this long.
-pub const QUIET_AT_MOST: Duration = Duration::from_secs(5);
+pub const DEBOUNCE_AT_MOST: Duration = Duration::from_secs(5);
 
 /// Identifies a source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -463,15 +463,15 @@ impl<P: Clone + PartialEq> Sources<P> {
 
 /// Delays removals until the sources are quiet.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Quiet {
+pub struct Debounce {
     first: Option<Time>,
     last: Time,
 }
 
-impl Quiet {
+impl Debounce {
     /// A source has changed. If the sources were quiet before, a new period begins.
-    pub fn disturb(&mut self, now: Time) {
-        if self.first.is_none() || self.last + QUIET <= now {
+    pub fn restart(&mut self, now: Time) {
+        if self.first.is_none() || self.last + DEBOUNCE <= now {
             self.first = Some(now);
         }
         self.last = now;
@@ -480,11 +480,11 @@ impl Quiet {
     /// When removals may be done; `None` if nothing has changed.
     #[must_use]
     pub fn until(&self) -> Option<Time> {
-        self.first.map(|first| (self.last + QUIET).min(first + QUIET_AT_MOST))
+        self.first.map(|first| (self.last + DEBOUNCE).min(first + DEBOUNCE_AT_MOST))
     }
 
     /// Returns true when removals may be done now, and ends the period.
-    pub fn has_come(&mut self, now: Time) -> bool {
+    pub fn ready(&mut self, now: Time) -> bool {
         match self.until() {
             Some(until) if now < until => false,
             _ => {

@@ -23,7 +23,7 @@ use libstas::core::controller::{RemovalPolicy, Want};
 use libstas::core::fleet::{Fleet, Kind, Report};
 use libstas::core::ownership::{Cause, Rules};
 use libstas::core::reconciler::{self, Excluded, Judged, Reconciler};
-use libstas::core::sources::{QUIET, SourceId, Sources, Verdict};
+use libstas::core::sources::{DEBOUNCE, SourceId, Sources, Verdict};
 use libstas::core::timers::Timer;
 use libstas::core::{HostEffect, HostEvent, Level, Machine, Notice, Supply, Time};
 use libstas::nvme::log_page::Entry;
@@ -338,14 +338,14 @@ impl Connector {
         let disproved: Vec<(Tid, RemovalPolicy, Cause)> = disproved.iter().map(removal).collect();
         going.extend(excluded.into_iter().map(|(tid, (how, cause))| (tid, how, cause)));
         self.stafd.newcomers.release(|tid| disproved.iter().any(|(held, ..)| held == tid));
-        if !disproved.is_empty() && !self.reconciler.quiet.has_come(ctx.now) {
-            again = again.into_iter().chain(self.reconciler.quiet.until()).min();
+        if !disproved.is_empty() && !self.reconciler.debounce.ready(ctx.now) {
+            again = again.into_iter().chain(self.reconciler.debounce.until()).min();
         } else {
             let (held, mut free): (Vec<_>, Vec<_>) =
                 disproved.into_iter().partition(|(tid, ..)| self.awaits_replacement(ctx.now, tid));
             if !held.is_empty() {
                 // No event tells that the last replacement is connected: check as often as for quiet sources.
-                again = again.into_iter().chain([ctx.now + QUIET]).min();
+                again = again.into_iter().chain([ctx.now + DEBOUNCE]).min();
             }
             going.append(&mut free);
         }
@@ -370,7 +370,7 @@ impl Connector {
         for report in reports {
             if let Report::Left(tid) = report {
                 self.reconciler.sources.forget(now, &tid);
-                self.reconciler.quiet.disturb(now);
+                self.reconciler.debounce.restart(now);
             }
         }
         any

@@ -165,7 +165,7 @@ impl Connector {
                 self.stafd.told = false;
                 self.stafd.backoff.reset();
                 self.take_view(ctx, op, view);
-                self.reconciler.quiet.disturb(ctx.now);
+                self.reconciler.debounce.restart(ctx.now);
                 ctx.host(HostEffect::Save);
             }
             Err(reason) => self.fetch_failed(ctx, &reason.to_string()),
@@ -336,7 +336,7 @@ impl Connector {
             Ok(Some(_)) if self.is_overtaken(op, &dc) => self.fetch_page(ctx, dc.clone(), refresh),
             Ok(Some(page)) => {
                 self.take_page(ctx, page, refresh);
-                self.reconciler.quiet.disturb(ctx.now);
+                self.reconciler.debounce.restart(ctx.now);
                 self.announced_afresh(ctx, &dc);
                 ctx.host(HostEffect::Save);
             }

@@ -272,15 +272,15 @@ impl Finder {
             disproved.into_iter().partition(|tid| self.announced.is_unproven(tid));
         going.extend(unproven.into_iter().map(|tid| (tid, RemovalReason::AgedOut)));
         if !disproved.is_empty() {
-            if self.reconciler.quiet.has_come(ctx.now) {
+            if self.reconciler.debounce.ready(ctx.now) {
                 going.extend(disproved.into_iter().map(|tid| (tid.clone(), self.reason_for(&tid, &reach))));
             } else {
-                again = again.into_iter().chain(self.reconciler.quiet.until()).min();
+                again = again.into_iter().chain(self.reconciler.debounce.until()).min();
             }
         }
         let dropped = self.restored_to_drop(ctx.now, &reach);
         if !self.reconciler.restored.is_empty() {
-            again = again.into_iter().chain(self.reconciler.quiet.until()).min();
+            again = again.into_iter().chain(self.reconciler.debounce.until()).min();
         }
         if self.refused.announced > 0 {
             again = again.into_iter().chain([ctx.now + quotas::AGAIN]).min();
@@ -308,7 +308,7 @@ impl Finder {
     /// page that is read for the first time may list them. Those that are members or listed are restored no longer.
     fn restored_to_drop(&mut self, now: Time, reach: &reach::Reach) -> Vec<Tid> {
         let restored = std::mem::take(&mut self.reconciler.restored);
-        let is_quiet = self.reconciler.quiet.until().is_none_or(|until| until <= now);
+        let is_quiet = self.reconciler.debounce.until().is_none_or(|until| until <= now);
         let mut dropped = Vec::new();
         for tid in restored {
             let is_member = self.reconciler.fleet.has(&tid);
@@ -427,7 +427,7 @@ impl Finder {
                 true => drop(self.aged_out.insert(tid.clone())),
                 false => drop(self.aged_out.remove(tid)),
             }
-            self.reconciler.quiet.disturb(ctx.now);
+            self.reconciler.debounce.restart(ctx.now);
         }
         let cause = self.cause_of(tid, reason);
         let reports = self.reconciler.fleet.unwant(ctx, tid, RemovalPolicy::Disconnect, cause);
@@ -436,7 +436,7 @@ impl Finder {
         if news && !unheard_of {
             ctx.push(Effect::DcRemoved);
             ctx.host(HostEffect::Save);
-            ctx.timers.set(Timer::Removals, self.reconciler.quiet.until().unwrap_or(ctx.now));
+            ctx.timers.set(Timer::Removals, self.reconciler.debounce.until().unwrap_or(ctx.now));
         }
     }
 

@@ -174,7 +174,7 @@ impl Finder {
             self.reconciler.sources.add_unproved(id, names);
         }
         if first || changed {
-            self.reconciler.quiet.disturb(ctx.now);
+            self.reconciler.debounce.restart(ctx.now);
             ctx.push(Effect::PagesChanged { dc: tid.clone(), ctrl: Some(connection.ctrl) });
             ctx.host(HostEffect::Save);
         }

@@ -259,28 +259,28 @@ fn all_are_settled_when_every_source_has_been_read_again_after_30_s() {
 
 #[test]
 fn removals_wait_for_half_a_second_of_quiet_but_not_for_ever() {
-    let mut quiet = Quiet::default();
-    assert!(quiet.has_come(at(0)));
+    let mut debounce = Debounce::default();
+    assert!(debounce.ready(at(0)));
     for tenth in 0..100 {
         let now = Time(Duration::from_millis(tenth * 100));
-        quiet.disturb(now);
+        debounce.restart(now);
         let forever = now >= at(5);
-        assert_eq!(quiet.until() <= Some(now), forever, "{now:?}");
+        assert_eq!(debounce.until() <= Some(now), forever, "{now:?}");
         if forever {
             break;
         }
     }
-    assert!(quiet.has_come(at(5)));
-    quiet.disturb(at(6));
-    assert!(!quiet.has_come(at(6)));
-    assert!(quiet.has_come(Time(Duration::from_millis(6500))));
+    assert!(debounce.ready(at(5)));
+    debounce.restart(at(6));
+    assert!(!debounce.ready(at(6)));
+    assert!(debounce.ready(Time(Duration::from_millis(6500))));
 }
 
 #[test]
 fn a_disturbance_long_ago_does_not_cut_the_quiet_short() {
-    let mut quiet = Quiet::default();
-    quiet.disturb(at(0));
-    quiet.disturb(at(100));
-    assert!(!quiet.has_come(Time(Duration::from_millis(100_400))));
-    assert!(quiet.has_come(Time(Duration::from_millis(100_500))));
+    let mut debounce = Debounce::default();
+    debounce.restart(at(0));
+    debounce.restart(at(100));
+    assert!(!debounce.ready(Time(Duration::from_millis(100_400))));
+    assert!(debounce.ready(Time(Duration::from_millis(100_500))));
 }
