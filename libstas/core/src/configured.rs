@@ -82,7 +82,7 @@ pub struct Defaults<'a> {
 
 /// The settings that decide which controllers are configured and excluded.
 #[derive(Clone, Debug)]
-pub struct Words<'a> {
+pub struct ConfigView<'a> {
     /// controller=
     pub controllers: &'a [ControllerEntry],
     /// exclude=
@@ -98,9 +98,9 @@ pub struct Words<'a> {
 }
 
 /// Takes these settings from a daemon's configuration.
-macro_rules! words_of {
+macro_rules! view_of {
     ($conf:ty, $file:literal) => {
-        impl<'a> From<&'a $conf> for Words<'a> {
+        impl<'a> From<&'a $conf> for ConfigView<'a> {
             fn from(conf: &'a $conf) -> Self {
                 Self {
                     controllers: &conf.controllers,
@@ -115,8 +115,8 @@ macro_rules! words_of {
     };
 }
 
-words_of!(StafConf, "stafd.conf");
-words_of!(StacConf, "stacd.conf");
+view_of!(StafConf, "stafd.conf");
+view_of!(StacConf, "stacd.conf");
 
 impl Configured {
     /// Creates it with the addresses that names had before this run.
@@ -145,13 +145,13 @@ impl Configured {
     }
 
     /// Takes a new configuration and looks up all its names.
-    pub fn set(&mut self, ctx: &mut Context<'_>, words: &Words<'_>) {
-        self.controllers = words.controllers.to_vec();
-        self.exclusions = words.exclusions.to_vec();
-        self.family = words.family;
-        self.ignore_iface = words.ignore_iface;
-        self.file = words.file.to_owned();
-        self.lost_line = words.lost_line;
+    pub fn set(&mut self, ctx: &mut Context<'_>, view: &ConfigView<'_>) {
+        self.controllers = view.controllers.to_vec();
+        self.exclusions = view.exclusions.to_vec();
+        self.family = view.family;
+        self.ignore_iface = view.ignore_iface;
+        self.file = view.file.to_owned();
+        self.lost_line = view.lost_line;
         // Reports again what still holds after a reload.
         self.told = shown::Told::default();
         let in_controllers = self.controllers.iter().filter(|entry| entry.is_name).map(|entry| entry.traddr.clone());

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::configured::{Configured, Defaults, SavedNames, Words};
+use super::configured::{ConfigView, Configured, Defaults, SavedNames};
 use super::context::Context;
 use super::controller::RemovalPolicy;
 use super::effect::{HostEffect, Level, Notice};
@@ -80,8 +80,13 @@ impl<P: Claim> Reconciler<P> {
     }
 
     /// Takes a configuration file and the identity of this host. The configuration is part of the saved state.
-    pub fn configure<'a>(&mut self, ctx: &mut Context<'_>, words: impl Into<Words<'a>>, identity: Arc<HostIdentity>) {
-        self.configured.set(ctx, &words.into());
+    pub fn configure<'a>(
+        &mut self,
+        ctx: &mut Context<'_>,
+        view: impl Into<ConfigView<'a>>,
+        identity: Arc<HostIdentity>,
+    ) {
+        self.configured.set(ctx, &view.into());
         self.fleet.set_identity(ctx, identity);
         self.debounce.restart(ctx.now);
         ctx.host(HostEffect::Save);

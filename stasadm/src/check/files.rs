@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use libstas::conf::{Complaint, StacConf, StafConf, stacd, stafd, sys};
-use libstas::core::configured::{Defaults, Words};
+use libstas::core::configured::{ConfigView, Defaults};
 use libstas::daemon::conf_file::ConfFile;
 use libstas::nvme::{DISCOVERY_NQN, HostIdentity, Purpose};
 
@@ -39,10 +39,10 @@ pub(super) enum Conf {
 }
 
 impl Conf {
-    pub(super) fn words(&self) -> Words<'_> {
+    pub(super) fn view(&self) -> ConfigView<'_> {
         match self {
-            Self::Stafd(conf) => Words::from(&**conf),
-            Self::Stacd(conf) => Words::from(&**conf),
+            Self::Stafd(conf) => ConfigView::from(&**conf),
+            Self::Stacd(conf) => ConfigView::from(&**conf),
         }
     }
 

@@ -131,13 +131,13 @@ pub(super) fn look_up(
 
 /// Looks up the names of a file with the resolver of this host.
 pub(super) fn addresses(own: &OwnFile) -> Addresses {
-    look_up(&Review::names(&own.conf.words()), resolve)
+    look_up(&Review::names(&own.conf.view()), resolve)
 }
 
 /// Warnings about the names in `exclude=`. Those in `controller=` are part of the [`Review`].
 pub(super) fn unresolved_exclusions(own: &OwnFile, addresses: &Addresses) -> Vec<Finding> {
-    let words = own.conf.words();
-    let exclusions = words.exclusions.iter().filter(|exclusion| exclusion.is_name);
+    let view = own.conf.view();
+    let exclusions = view.exclusions.iter().filter(|exclusion| exclusion.is_name);
     let failed = exclusions.filter_map(|exclusion| {
         let name = exclusion.traddr.as_ref()?;
         let why = addresses.get(name)?.as_ref().err()?;
@@ -247,9 +247,8 @@ exclude=traddr=spare
     #[test]
     fn what_the_host_does_not_have_is_told_with_the_line() {
         let (own, _directory) = own(CONF);
-        let addresses =
-            look_up(&Review::names(&own.conf.words()), |name| Err(ResolveError::NoAddress(name.to_owned())));
-        let review = Review::of(&own.conf.words(), &own.conf.defaults("nqn.host"), &addresses);
+        let addresses = look_up(&Review::names(&own.conf.view()), |name| Err(ResolveError::NoAddress(name.to_owned())));
+        let review = Review::of(&own.conf.view(), &own.conf.defaults("nqn.host"), &addresses);
         let links = Links(vec![interface(1, "eth0", true), interface(2, "eth1", false), interface(3, "eth2", true)]);
         let supported =
             SupportedOptions::parse("transport=%s,nqn=%s,traddr=%s,trsvcid=%s,hostnqn=%s,hostid=%s,host_traddr=%s");

@@ -97,7 +97,7 @@ fn check(sys_conf: &Path, files: &[(Kind, PathBuf)], named: &[PathBuf]) -> Check
     for own in &own {
         let addresses = host::addresses(own);
         let host_nqn = identity.as_ref().map(|identity| identity.nqn.as_str()).unwrap_or_default();
-        let review = Review::of(&own.conf.words(), &own.conf.defaults(host_nqn), &addresses);
+        let review = Review::of(&own.conf.view(), &own.conf.defaults(host_nqn), &addresses);
         findings.extend(review.left_out.iter().map(|left_out| {
             Finding::at(&own.path, left_out.line, format!("controller= is not connected: {}", left_out.reason))
         }));

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
-use super::{Configured, Defaults, Words};
+use super::{ConfigView, Configured, Defaults};
 use crate::context::{Context, Supply};
 use crate::effect::HostEffect;
 use crate::{ResolveError, Time};
@@ -32,14 +32,14 @@ impl Review {
     /// [`Review::names`].
     #[must_use]
     pub fn of(
-        words: &Words<'_>,
+        view: &ConfigView<'_>,
         defaults: &Defaults<'_>,
         addresses: &BTreeMap<String, Result<Vec<IpAddr>, ResolveError>>,
     ) -> Self {
         let (mut supply, mut effects) = (Supply::default(), Vec::<HostEffect>::new());
         let mut configured = Configured::default();
         let mut ctx = Context::new(Time::default(), &mut supply, &mut effects);
-        configured.set(&mut ctx, words);
+        configured.set(&mut ctx, view);
         let due = ctx.timers.due(ctx.now);
         configured.tick(&mut ctx, &due);
         let asked: Vec<HostEffect> = std::mem::take(&mut effects);
@@ -72,9 +72,9 @@ impl Review {
 
     /// The host names in `controller=` and `exclude=`.
     #[must_use]
-    pub fn names<'a>(words: &Words<'a>) -> BTreeSet<&'a str> {
-        let controllers = words.controllers.iter().filter(|entry| entry.is_name).map(|entry| entry.traddr.as_str());
-        let exclusions = words.exclusions.iter().filter(|exclusion| exclusion.is_name);
+    pub fn names<'a>(view: &ConfigView<'a>) -> BTreeSet<&'a str> {
+        let controllers = view.controllers.iter().filter(|entry| entry.is_name).map(|entry| entry.traddr.as_str());
+        let exclusions = view.exclusions.iter().filter(|exclusion| exclusion.is_name);
         controllers.chain(exclusions.filter_map(|exclusion| exclusion.traddr.as_deref())).collect()
     }
 }
@@ -98,15 +98,15 @@ exclude=traddr=spare
     #[test]
     fn what_is_listed_and_what_is_left_out_is_what_a_daemon_would_decide() {
         let conf = stacd::parse(CONF.as_bytes(), "stacd.conf").0;
-        let words = Words::from(&conf);
-        assert_eq!(Review::names(&words), BTreeSet::from(["array", "nowhere", "spare"]));
+        let view = ConfigView::from(&conf);
+        assert_eq!(Review::names(&view), BTreeSet::from(["array", "nowhere", "spare"]));
         let defaults = Defaults { parameters: &conf.parameters, host_nqn: "nqn.host", subsysnqn: "" };
         let addresses = BTreeMap::from([
             ("array".to_owned(), Ok(vec!["192.0.2.1".parse().unwrap()])),
             ("nowhere".to_owned(), Err(ResolveError::NoAddress("nowhere".to_owned()))),
             ("spare".to_owned(), Ok(vec!["192.0.2.3".parse().unwrap()])),
         ]);
-        let review = Review::of(&words, &defaults, &addresses);
+        let review = Review::of(&view, &defaults, &addresses);
         let listed: Vec<(&str, &str, usize)> = review
             .controllers
             .iter()

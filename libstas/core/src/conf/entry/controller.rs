@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::address::{self, Address, PartError};
-use super::words::Words;
+use super::fields::EntryFields;
 use crate::conf::complaints::{Complaints, Quoted, quoted};
 use crate::conf::keys::{Key, KeyStatus};
 use crate::conf::parameters;
@@ -61,27 +61,27 @@ pub(crate) fn controller(
     keys: &[Key],
     complaints: &mut Complaints,
 ) -> Option<ControllerEntry> {
-    let words = Words::read("controller=", text);
-    if words.is_empty() {
+    let fields = EntryFields::read("controller=", text);
+    if fields.is_empty() {
         complaints.warning(line, "controller= names nothing; it is ignored");
         return None;
     }
-    if let Some(why) = words.misplaced_secret() {
+    if let Some(why) = fields.misplaced_secret() {
         complaints.error(line, format!("controller= is refused: {why}"));
         return None;
     }
-    for unknown in &words.unknown {
+    for unknown in &fields.unknown {
         complaints.unknown(line, format!("controller=: {unknown}; that part is ignored"));
     }
-    if words.lacks_identity {
+    if fields.lacks_identity {
         complaints.doubt(line);
     }
-    for key in &words.twice {
+    for key in &fields.twice {
         complaints.warning(line, format!("controller=: {key} is given more than once; the last one counts"));
     }
-    let entry = identity(&words, line, role, complaints);
+    let entry = identity(&fields, line, role, complaints);
     match entry {
-        Ok(entry) => Some(ControllerEntry { parameters: parameters(&words, line, keys, complaints), ..entry }),
+        Ok(entry) => Some(ControllerEntry { parameters: parameters(&fields, line, keys, complaints), ..entry }),
         Err(why) => {
             complaints.error(line, format!("controller= is refused: {why}"));
             None
@@ -109,34 +109,34 @@ pub(crate) fn tell_twice(controllers: &[ControllerEntry], settings: &mut Setting
 
 /// Reads the identity of the controller: transport, addresses, port and NQNs.
 fn identity(
-    words: &Words<'_>,
+    fields: &EntryFields<'_>,
     line: usize,
     role: Role,
     complaints: &mut Complaints,
 ) -> Result<ControllerEntry, Refusal> {
-    let optional = |name, read: fn(&str) -> Result<String, PartError>| match words.get(name) {
+    let optional = |name, read: fn(&str) -> Result<String, PartError>| match fields.get(name) {
         "" => Ok(String::new()),
         text => read(text).map_err(part(name)),
     };
-    let transport = match words.get("transport") {
+    let transport = match fields.get("transport") {
         "" => return Err(Refusal::NoTransport),
         text => address::transport(text).map_err(part("transport"))?,
     };
-    let (traddr, is_name) = match words.get("traddr") {
+    let (traddr, is_name) = match fields.get("traddr") {
         "" => return Err(Refusal::NoTraddr),
         text => match address::traddr(transport, text).map_err(part("traddr"))? {
             Address::Fixed(address) => (address, false),
             Address::Name(name) => (name, true),
         },
     };
-    let trsvcid = trsvcid(words, line, transport, role, complaints)?;
+    let trsvcid = trsvcid(fields, line, transport, role, complaints)?;
     let subsysnqn = optional("nqn", address::nqn)?;
     match (role, subsysnqn.as_str()) {
         (Role::Io, "") => return Err(Refusal::NoNqn),
         (Role::Io, DISCOVERY_NQN) => return Err(Refusal::DiscoveryNqn),
         _ => {}
     }
-    let host_traddr = host_traddr(words, line, transport, complaints)?;
+    let host_traddr = host_traddr(fields, line, transport, complaints)?;
     if let (Some((ours, _)), Some((theirs, _))) = (parse_ip(&host_traddr), parse_ip(&traddr))
         && ours.is_ipv4() != theirs.is_ipv4()
     {
@@ -173,13 +173,13 @@ fn identity(
 }
 
 fn trsvcid(
-    words: &Words<'_>,
+    fields: &EntryFields<'_>,
     line: usize,
     transport: Transport,
     role: Role,
     complaints: &mut Complaints,
 ) -> Result<String, Refusal> {
-    match words.get("trsvcid") {
+    match fields.get("trsvcid") {
         "" => {
             let default = transport.default_trsvcid();
             if role == Role::Io && !default.is_empty() {
@@ -196,12 +196,12 @@ fn trsvcid(
 }
 
 fn host_traddr(
-    words: &Words<'_>,
+    fields: &EntryFields<'_>,
     line: usize,
     transport: Transport,
     complaints: &mut Complaints,
 ) -> Result<String, Refusal> {
-    match words.get("host-traddr") {
+    match fields.get("host-traddr") {
         "" => Ok(String::new()),
         _ if transport == Transport::Loop => {
             complaints.warning(line, "controller=: loop has no host-traddr; that part is ignored");
@@ -212,9 +212,9 @@ fn host_traddr(
 }
 
 /// Reads the connection parameters of the entry. They take precedence over those of `[Global]`.
-fn parameters(words: &Words<'_>, line: usize, keys: &[Key], complaints: &mut Complaints) -> Parameters {
+fn parameters(fields: &EntryFields<'_>, line: usize, keys: &[Key], complaints: &mut Complaints) -> Parameters {
     let mut parameters = Parameters::default();
-    for (key, text) in words.iter().filter(|(_, text)| !text.is_empty()) {
+    for (key, text) in fields.iter().filter(|(_, text)| !text.is_empty()) {
         match key.name {
             "dhchap-secret" => parameters.dhchap_secret = Some(secret(key.name, text, line, complaints)),
             "dhchap-ctrl-secret" => parameters.dhchap_ctrl_secret = Some(secret(key.name, text, line, complaints)),
@@ -237,11 +237,11 @@ fn parameters(words: &Words<'_>, line: usize, keys: &[Key], complaints: &mut Com
             }
         }
     }
-    if words.lacks_secret {
+    if fields.lacks_secret {
         complaints.error(line, "controller=: a secret is probably meant; without it no connection is made");
         parameters.dhchap_secret = Some(Secret::new(MISSPELLED));
     }
-    if words.secure_channel {
+    if fields.secure_channel {
         parameters.tls = Some(parameters::REQUIRED);
     }
     if parameters.tls == Some(parameters::REQUIRED) {

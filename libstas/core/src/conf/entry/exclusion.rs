@@ -1,7 +1,7 @@
 //! Reads `exclude=`.
 
 use super::address::{self, Address, PartError};
-use super::words::{MisplacedSecret, UnknownPart, Words};
+use super::fields::{EntryFields, MisplacedSecret, UnknownPart};
 use crate::conf::complaints::Complaints;
 use crate::conf::types::Exclusion;
 use stas_nvme::Transport;
@@ -28,19 +28,19 @@ enum Refusal {
 
 /// Reads one `exclude=`. `None` if it is refused. Makes at most one complaint.
 pub(crate) fn exclusion(text: &str, line: usize, complaints: &mut Complaints) -> Option<Exclusion> {
-    let words = Words::read("exclude=", text);
-    if words.is_empty() {
+    let fields = EntryFields::read("exclude=", text);
+    if fields.is_empty() {
         complaints.warning(line, "exclude= names nothing; it is ignored");
         return None;
     }
-    let exclusion = match read(&words, line) {
+    let exclusion = match read(&fields, line) {
         Ok(exclusion) => exclusion,
         Err(why) => {
             complaints.error(line, format!("exclude= is refused, without that part it would exclude more: {why}"));
             return None;
         }
     };
-    let by_host_traddr = !words.get("host-traddr").is_empty();
+    let by_host_traddr = !fields.get("host-traddr").is_empty();
     if exclusion == (Exclusion { line, ..Exclusion::default() }) {
         complaints.warning(line, "exclude= names nothing but host-traddr, which does not count here; it is ignored");
         return None;
@@ -51,17 +51,17 @@ pub(crate) fn exclusion(text: &str, line: usize, complaints: &mut Complaints) ->
     Some(exclusion)
 }
 
-fn read(words: &Words<'_>, line: usize) -> Result<Exclusion, Refusal> {
-    if let Some(misplaced) = words.misplaced_secret() {
+fn read(fields: &EntryFields<'_>, line: usize) -> Result<Exclusion, Refusal> {
+    if let Some(misplaced) = fields.misplaced_secret() {
         return Err(Refusal::MisplacedSecret(misplaced));
     }
-    if let Some(unknown) = words.unknown.first() {
+    if let Some(unknown) = fields.unknown.first() {
         return Err(Refusal::Unknown(unknown.clone()));
     }
-    if let Some(key) = words.twice.first() {
+    if let Some(key) = fields.twice.first() {
         return Err(Refusal::Twice(key));
     }
-    let transport = match words.get("transport") {
+    let transport = match fields.get("transport") {
         "" => None,
         text => {
             let transport = address::transport(text);
@@ -69,7 +69,7 @@ fn read(words: &Words<'_>, line: usize) -> Result<Exclusion, Refusal> {
         }
     };
     let mut exclusion = Exclusion { transport, line, ..Exclusion::default() };
-    for (key, text) in words.iter() {
+    for (key, text) in fields.iter() {
         let name = key.name;
         let named = |why| Refusal::Part { name, why };
         if text.is_empty() {

@@ -9,8 +9,8 @@
 mod address;
 mod controller;
 mod exclusion;
+mod fields;
 mod pairs;
-mod words;
 
 pub(crate) use controller::{Role, controller, tell_twice};
 pub(crate) use exclusion::exclusion;

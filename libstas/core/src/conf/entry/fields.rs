@@ -46,9 +46,9 @@ impl fmt::Display for Hint {
     }
 }
 
-/// The pairs of one entry.
+/// The fields of one entry, each a key with a value.
 #[derive(Debug, Default)]
-pub(super) struct Words<'t> {
+pub(super) struct EntryFields<'t> {
     found: Vec<(&'static Key, &'t str)>,
     /// Complaints about parts that are not pairs, or have an unknown key.
     pub(super) unknown: Vec<UnknownPart>,
@@ -65,28 +65,28 @@ pub(super) struct Words<'t> {
     misplaced_secret: Option<&'static str>,
 }
 
-impl<'t> Words<'t> {
+impl<'t> EntryFields<'t> {
     /// Splits an entry into pairs. If a key occurs more than once, the last value counts.
     pub(super) fn read(entry: &'static str, text: &'t str) -> Self {
-        let mut words = Self::default();
+        let mut fields = Self::default();
         for part in parts(text) {
-            words.find_misplaced_secret(part);
+            fields.find_misplaced_secret(part);
             match part {
-                Part::Other(other) => words.unknown.push(UnknownPart::NotAPair(shown(text, other))),
+                Part::Other(other) => fields.unknown.push(UnknownPart::NotAPair(shown(text, other))),
                 Part::Pair(name, value) => match known(name) {
-                    Some(key) => words.take(key, value),
+                    Some(key) => fields.take(key, value),
                     None => {
-                        words.secure_channel |= keys::asks_for_a_secure_channel(name, value);
+                        fields.secure_channel |= keys::asks_for_a_secure_channel(name, value);
                         let meant = nearest(name, all().map(|key| key.name));
                         let misspelled = Misspelled::of(meant);
-                        words.lacks_identity |= misspelled == Misspelled::Identity;
-                        words.lacks_secret |= misspelled == Misspelled::Secret;
-                        words.unknown.push(unknown(entry, text, name, meant));
+                        fields.lacks_identity |= misspelled == Misspelled::Identity;
+                        fields.lacks_secret |= misspelled == Misspelled::Secret;
+                        fields.unknown.push(unknown(entry, text, name, meant));
                     }
                 },
             }
         }
-        words
+        fields
     }
 
     fn find_misplaced_secret(&mut self, part: Part<'t>) {
