@@ -229,7 +229,7 @@ fn storage_in_use_is_kept_and_logged_once_until_it_is_free() {
     host.wait(300.0);
     assert_eq!(host.nqns(), ["a", "b"]);
     assert_eq!(status(&host, "b"), Some(Status::Kept));
-    let said = host.notices().filter(|n| n.level == Level::Warning && n.text.contains("is kept")).count();
+    let said = host.log_records().filter(|n| n.level == Level::Warning && n.text.contains("is kept")).count();
     assert_eq!(said, 1);
     host.in_use.clear();
     host.wait(61.0);
@@ -715,8 +715,8 @@ fn a_host_with_another_nqn_keeps_what_it_has_until_that_is_connected_under_the_n
     restart_as(&mut host, RENAMED, &["a"]);
     assert_eq!(host.nqns_as(RENAMED), ["a"]);
     assert_eq!(host.nqns_as(HOST), ["b"], "a was let go when it was up as the other host");
-    let warning = host.notices().find(|notice| notice.text.contains(HOST) && notice.text.contains(RENAMED));
-    assert_eq!(warning.map(|notice| notice.level), Some(Level::Warning), "{:?}", host.effects);
+    let warning = host.log_records().find(|record| record.text.contains(HOST) && record.text.contains(RENAMED));
+    assert_eq!(warning.map(|record| record.level), Some(Level::Warning), "{:?}", host.effects);
 
     restart_as(&mut host, RENAMED, &["a"]);
     assert_eq!(host.nqns_as(HOST), ["b"], "after another restart, too");

@@ -59,11 +59,12 @@ fn a_failed_connect_names_the_line_of_a_controller_only_while_it_is_configured()
     assert_eq!(host.told("stacd.conf:4"), 0);
     host.stafd_with(&["b"], 60);
     host.wait(1.0);
-    let before = host.notices().count();
+    let before = host.log_records().count();
     host.configure(&file(&[first]));
     host.wait(120.0);
-    let told: Vec<_> = host.notices().skip(before).filter(|notice| notice.text.contains("not connected: ")).collect();
-    assert!(!told.is_empty() && told.iter().all(|notice| notice.text.starts_with("not connected: ")), "{told:?}");
+    let told: Vec<_> =
+        host.log_records().skip(before).filter(|record| record.text.contains("not connected: ")).collect();
+    assert!(!told.is_empty() && told.iter().all(|record| record.text.starts_with("not connected: ")), "{told:?}");
 }
 
 #[test]
@@ -123,7 +124,7 @@ fn a_line_that_cannot_be_read_holds_removals_back_and_says_so() {
     assert_eq!(shown(&host, "b"), Some(("192.0.2.1".into(), Status::Connected, hold.into())));
     assert_eq!(shown(&host, "a").unwrap().2, "", "it is configured");
     let told = format!("1 controller that is no longer configured is kept: {}: {hold}", io("192.0.2.1", "b"));
-    assert_eq!(host.told(&told), 1, "{:?}", host.notices().map(|notice| &notice.text).collect::<Vec<_>>());
+    assert_eq!(host.told(&told), 1, "{:?}", host.log_records().map(|record| &record.text).collect::<Vec<_>>());
     host.restart();
     host.wait(60.0);
     assert_eq!((host.nqns(), host.told(&told)), (vec!["a", "b"], 2), "a start reports it, too");

@@ -725,14 +725,14 @@ fn each_disconnect_is_announced_with_its_cause() {
         let mut causes = Vec::new();
         let mut effects = host.host_effects().peekable();
         while let Some(effect) = effects.next() {
-            let (HostEffect::Tell(notice, _), Some(HostEffect::Disconnect { ctrl, .. })) = (effect, effects.peek())
+            let (HostEffect::Log(record, _), Some(HostEffect::Disconnect { ctrl, .. })) = (effect, effects.peek())
             else {
                 assert!(!matches!(effects.peek(), Some(HostEffect::Disconnect { .. })), "a silent disconnect");
                 continue;
             };
-            assert_eq!(notice.ctrl, Some(*ctrl));
-            assert!(notice.tid.is_some());
-            causes.push(notice.text.clone());
+            assert_eq!(record.ctrl, Some(*ctrl));
+            assert!(record.tid.is_some());
+            causes.push(record.text.clone());
         }
         causes
     };

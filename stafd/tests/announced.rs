@@ -632,7 +632,7 @@ fn fakes_do_not_fill_the_log() {
         hear(&mut host, announcement(&service, "smoke", &[(1, A)]));
         hear(&mut host, BrowseEvent::Gone(service));
     }
-    let told: Vec<_> = host.notices().filter(|notice| notice.level > Level::Debug).collect();
+    let told: Vec<_> = host.log_records().filter(|record| record.level > Level::Debug).collect();
     assert!(told.len() <= 140, "{}: {:#?}", told.len(), told.iter().rev().take(6).collect::<Vec<_>>());
     assert_eq!(members(&host), 0);
 }

@@ -174,7 +174,7 @@ fn an_endless_chain_of_referrals_is_followed_for_eight_steps() {
     }
     host.start();
     assert_eq!(host.kernel.len(), 9);
-    let told: Vec<_> = host.notices().filter(|notice| notice.text.contains("not followed")).collect();
+    let told: Vec<_> = host.log_records().filter(|record| record.text.contains("not followed")).collect();
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].tid, Some(dc("192.0.2.9")));
     assert!(told[0].text.contains("192.0.2.10"), "{told:?}");
@@ -658,7 +658,7 @@ fn a_temporary_refusal_does_not_cause_polling() {
     host.refuses_keep_alive.clear();
     host.wait(5.0);
     assert_eq!(host.kernel[0].kato, Some(30));
-    assert!(!host.notices().any(|notice| notice.text.contains("polled every")));
+    assert!(!host.log_records().any(|record| record.text.contains("polled every")));
 }
 
 #[test]

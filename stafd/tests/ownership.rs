@@ -140,9 +140,9 @@ fn causes(host: &Host) -> Vec<(Tid, String)> {
     let mut causes = Vec::new();
     for (at, effect) in effects.iter().enumerate() {
         let HostEffect::Disconnect { ctrl, .. } = effect else { continue };
-        let HostEffect::Tell(notice, _) = effects[at - 1] else { panic!("silent: {:?}", effects[at - 1]) };
-        assert_eq!(notice.ctrl, Some(*ctrl));
-        causes.push((notice.tid.clone().unwrap(), notice.text.clone()));
+        let HostEffect::Log(record, _) = effects[at - 1] else { panic!("silent: {:?}", effects[at - 1]) };
+        assert_eq!(record.ctrl, Some(*ctrl));
+        causes.push((record.tid.clone().unwrap(), record.text.clone()));
     }
     causes
 }

@@ -28,7 +28,7 @@ fn at(net: &str, hosts: std::ops::Range<u32>) -> impl Iterator<Item = String> {
 }
 
 fn warnings(host: &Host, key: &str) -> usize {
-    host.notices().filter(|notice| notice.text.contains(key)).count()
+    host.log_records().filter(|record| record.text.contains(key)).count()
 }
 
 #[test]

@@ -15,7 +15,7 @@ pub use review::{LeftOutLine, Review};
 
 use super::backoff::Backoff;
 use super::context::Context;
-use super::effect::{HostEffect, Level, Notice};
+use super::effect::{HostEffect, Level, LogRecord};
 use super::exclusions::{Exclusions, matches};
 use super::fleet::Places;
 use super::timers::Timer;
@@ -233,7 +233,7 @@ impl Configured {
                         None => "what is configured with it cannot be connected",
                     };
                     let text = format!("host name {name} cannot be resolved: {why}; {meanwhile}; retrying");
-                    ctx.tell(Notice { level: Level::Warning, tid: None, ctrl: None, text });
+                    ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });
                 }
                 first
             }

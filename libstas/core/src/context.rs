@@ -3,7 +3,7 @@
 use std::panic::Location;
 
 use super::backoff::Jitter;
-use super::effect::{HostEffect, Level, Notice};
+use super::effect::{HostEffect, Level, LogRecord};
 use super::timers::{Timer, Timers};
 use super::{CtrlRef, OpId, OpIds, Time};
 use stas_nvme::Tid;
@@ -75,16 +75,16 @@ impl<Out: HostEffects + ?Sized> Context<'_, Out> {
         self.out.append(effect);
     }
 
-    /// Writes a line to the log, with the caller as its origin.
+    /// Writes a line to the log, with the caller as its code location.
     #[track_caller]
-    pub fn tell(&mut self, notice: Notice) {
-        self.host(HostEffect::Tell(notice, Location::caller()));
+    pub fn log(&mut self, record: LogRecord) {
+        self.host(HostEffect::Log(record, Location::caller()));
     }
 
-    /// Writes a line about a controller to the log, with the caller as its origin.
+    /// Writes a line about a controller to the log, with the caller as its code location.
     #[track_caller]
-    pub fn tell_about(&mut self, level: Level, tid: &Tid, ctrl: Option<CtrlRef>, text: String) {
-        self.tell(Notice { level, tid: Some(tid.clone()), ctrl, text });
+    pub fn log_about(&mut self, level: Level, tid: &Tid, ctrl: Option<CtrlRef>, text: String) {
+        self.log(LogRecord { level, tid: Some(tid.clone()), ctrl, text });
     }
 }
 

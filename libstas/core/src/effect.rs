@@ -207,7 +207,7 @@ pub enum HostEffect {
     /// Make the secrets of the controller in sysfs unreadable for everyone but root. No answer.
     HideSecrets(CtrlRef),
     /// Write this to the log. No answer.
-    Tell(Notice, Origin),
+    Log(LogRecord, CodeLocation),
     /// The state to be saved has changed: save it soon. No answer.
     Save,
 }
@@ -276,7 +276,7 @@ pub enum HostEvent {
     RouteAdded,
 }
 
-/// The severity of a [`Notice`].
+/// The severity of a [`LogRecord`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Details, shown only with tron.
@@ -290,11 +290,11 @@ pub enum Level {
 }
 
 /// The code that wrote a log line.
-pub type Origin = &'static std::panic::Location<'static>;
+pub type CodeLocation = &'static std::panic::Location<'static>;
 
 /// One log line for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
+pub struct LogRecord {
     /// The priority of the journal entry.
     pub level: Level,
     /// The controller concerned; `None` if it concerns no single controller.

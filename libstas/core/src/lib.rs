@@ -40,8 +40,8 @@ use serde::{Deserialize, Serialize};
 pub use connect_error::{ConnectError, Explanation, RotationError};
 pub use context::{Context, Supply};
 pub use effect::{
-    ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, HostEvent, Level, Notice, Origin, Portal, Rotated,
-    Uevent, UeventKind,
+    CodeLocation, ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, HostEvent, Level, LogRecord, Portal,
+    Rotated, Uevent, UeventKind,
 };
 pub use host_error::{AdminError, DisconnectError, NoThread, OsError, ResolveError, SnapshotError};
 pub use kernel::{CtrlState, CtrlType, Dctype, Gained, Interface, KernelController, Links, Owner, Snapshot};

@@ -128,9 +128,9 @@ fn rehearse<M: Machine>(
         copy.handle(now, event, &mut effects);
         for request in effects.into_iter().filter_map(kind.request) {
             match request {
-                HostEffect::Tell(notice, _) => {
-                    if let Some(tid) = notice.tid {
-                        told.insert(tid, notice.text);
+                HostEffect::Log(record, _) => {
+                    if let Some(tid) = record.tid {
+                        told.insert(tid, record.text);
                     }
                 }
                 request => waiting.extend(answer(request, addresses, (kind.fleet)(&copy))),

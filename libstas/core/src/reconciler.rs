@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::configured::{ConfigView, Configured, Defaults, SavedNames};
 use super::context::Context;
 use super::controller::RemovalPolicy;
-use super::effect::{HostEffect, Level, Notice};
+use super::effect::{HostEffect, Level, LogRecord};
 use super::fleet::{Fleet, Listed, MemberView, Status};
 use super::ownership::Cause;
 use super::secured::Secured;
@@ -195,15 +195,15 @@ impl<P: Claim> Reconciler<P> {
     /// settled read is needed.
     pub fn pages_to_read_again(&mut self, ctx: &mut Context<'_>, doubt: &str) -> Vec<Tid> {
         let doubted = self.sources.doubted(ctx.now);
-        let notice =
-            |dc: &Tid| Notice { level: Level::Warning, tid: Some(dc.clone()), ctrl: None, text: doubt.to_owned() };
-        doubted.iter().for_each(|dc| ctx.tell(notice(dc)));
+        let record =
+            |dc: &Tid| LogRecord { level: Level::Warning, tid: Some(dc.clone()), ctrl: None, text: doubt.to_owned() };
+        doubted.iter().for_each(|dc| ctx.log(record(dc)));
         doubted.into_iter().chain(self.sources.awaiting_settled(ctx.now)).collect()
     }
 
     /// Reports which controllers are not connected, or stay connected, because of the configuration itself.
-    pub fn tell_what_is_held(&mut self, ctx: &mut Context<'_>) {
-        self.configured.tell_what_is_held(ctx, &self.sources, self.fleet.tids());
+    pub fn log_what_is_held(&mut self, ctx: &mut Context<'_>) {
+        self.configured.log_what_is_held(ctx, &self.sources, self.fleet.tids());
     }
 
     /// The controllers that the configuration lists, and those that an unreadable part of it may list; to be saved.

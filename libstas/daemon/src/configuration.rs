@@ -74,7 +74,7 @@ impl<C: Clone + Default + PartialEq> Files<C> {
             Ok(Some(read)) => read,
             Ok(None) => match saved {
                 SavedConf::Nothing => {
-                    tell_default(path);
+                    log_default(path);
                     InForce { conf: C::default(), text: String::new() }
                 }
                 SavedConf::Unknown => {
@@ -102,7 +102,7 @@ impl<C: Clone + Default + PartialEq> Files<C> {
     pub fn read_again(&mut self) {
         match read_conf(&self.path, self.parse) {
             Ok(Some(InForce { conf, text })) => (self.conf, self.text) = (conf, text),
-            Ok(None) if self.conf == C::default() => tell_default(&self.path),
+            Ok(None) if self.conf == C::default() => log_default(&self.path),
             Ok(None) => tracing::warn!(
                 "{} does not exist: the last good configuration stays in force. {}",
                 self.path.display(),
@@ -189,7 +189,7 @@ fn from_saved<C: Default + PartialEq>(path: &Path, parse: Parse<C>, text: String
     InForce { conf, text }
 }
 
-fn tell_default(path: &Path) {
+fn log_default(path: &Path) {
     tracing::info!("{} does not exist: every setting has its default", path.display());
 }
 

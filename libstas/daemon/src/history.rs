@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use jiff::Timestamp;
 
 use stas_core::CtrlRef;
-use stas_core::effect::Notice;
+use stas_core::effect::LogRecord;
 use stas_core::fleet::{Listed, Status};
 use stas_nvme::Tid;
 
@@ -88,14 +88,14 @@ impl History {
     }
 
     /// Records a line of the log, if it is about a controller.
-    pub fn note(&self, notice: &Notice) {
-        let Some(tid) = &notice.tid else { return };
+    pub fn note(&self, logged: &LogRecord) {
+        let Some(tid) = &logged.tid else { return };
         let mut records = self.lock();
         let round = records.round;
         let record = records.of.entry(tid.clone()).or_default();
         record.round = record.round.max(round);
-        record.add(Timestamp::now(), notice.text.clone());
-        record.news.clone_from(&notice.text);
+        record.add(Timestamp::now(), logged.text.clone());
+        record.news.clone_from(&logged.text);
     }
 
     /// Compares the states with those of the last call. `source` says which source lists a controller, `reason` why it is
@@ -192,7 +192,7 @@ mod tests {
     }
 
     fn note(history: &History, tid: &Tid, text: &str) {
-        history.note(&Notice { level: Level::Info, tid: Some(tid.clone()), ctrl: None, text: text.into() });
+        history.note(&LogRecord { level: Level::Info, tid: Some(tid.clone()), ctrl: None, text: text.into() });
     }
 
     /// The changes, each as `OLD -> NEW: CAUSE`.

@@ -24,7 +24,7 @@ use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::{Layer, Registry, reload};
 
-use stas_core::{Level, Notice, Origin};
+use stas_core::{CodeLocation, Level, LogRecord};
 use stas_nvme::shown;
 
 /// Largest number of queued lines.
@@ -110,15 +110,15 @@ impl Journal {
     }
 }
 
-/// Logs a core's message, with the code of the core that wrote it as its origin.
-pub fn tell(notice: &Notice, origin: Origin) {
-    let (code_file, code_line) = (origin.file(), origin.line());
-    let text = &notice.text;
-    let tid = notice.tid.as_ref().map(ToString::to_string);
-    let device = notice.ctrl.map(|ctrl| ctrl.to_string());
+/// Logs a core's message, with the code of the core that wrote it as its code location.
+pub fn log(record: &LogRecord, location: CodeLocation) {
+    let (code_file, code_line) = (location.file(), location.line());
+    let text = &record.text;
+    let tid = record.tid.as_ref().map(ToString::to_string);
+    let device = record.ctrl.map(|ctrl| ctrl.to_string());
     let (tid, device) = (tid.as_deref(), device.as_deref());
-    let nqn = notice.tid.as_ref().map(|tid| tid.subsysnqn.as_str());
-    match notice.level {
+    let nqn = record.tid.as_ref().map(|tid| tid.subsysnqn.as_str());
+    match record.level {
         Level::Debug => tracing::debug!(tid, device, nqn, code_file, code_line, "{text}"),
         Level::Info => tracing::info!(tid, device, nqn, code_file, code_line, "{text}"),
         Level::Warning => tracing::warn!(tid, device, nqn, code_file, code_line, "{text}"),
@@ -383,7 +383,7 @@ mod tests {
         String::from_utf8(text).unwrap()
     }
 
-    fn notice(level: Level, text: &str) -> Notice {
+    fn record(level: Level, text: &str) -> LogRecord {
         let tid = Tid::new(TidParts {
             transport: Transport::Tcp,
             traddr: "192.0.2.1".into(),
@@ -393,15 +393,15 @@ mod tests {
             host_iface: String::new(),
             host_nqn: String::new(),
         });
-        Notice { level, tid: Some(tid), ctrl: Some(CtrlRef { device: 3, birth: 1 }), text: text.into() }
+        LogRecord { level, tid: Some(tid), ctrl: Some(CtrlRef { device: 3, birth: 1 }), text: text.into() }
     }
 
     #[test]
     fn a_line_says_which_controller_and_how_bad() {
         let text = lines_of(|_| {
-            tell(&notice(Level::Info, "connected"), Location::caller());
-            tell(&Notice { ctrl: None, ..notice(Level::Warning, "refused, again in 2 s") }, Location::caller());
-            tell(&Notice { tid: None, ctrl: None, ..notice(Level::Error, "no") }, Location::caller());
+            log(&record(Level::Info, "connected"), Location::caller());
+            log(&LogRecord { ctrl: None, ..record(Level::Warning, "refused, again in 2 s") }, Location::caller());
+            log(&LogRecord { tid: None, ctrl: None, ..record(Level::Error, "no") }, Location::caller());
         });
         let expected = "stafd: (tcp, 192.0.2.1, 8009, nqn.x) | nvme3 - connected\n\
                         stafd: warning: (tcp, 192.0.2.1, 8009, nqn.x) - refused, again in 2 s\n\
@@ -412,13 +412,13 @@ mod tests {
     #[test]
     fn trace_is_switched_while_running() {
         let text = lines_of(|journal| {
-            tell(&notice(Level::Debug, "one"), Location::caller());
+            log(&record(Level::Debug, "one"), Location::caller());
             journal.set_tron(true);
             assert_eq!((journal.tron(), journal.level()), (true, "DEBUG"));
-            tell(&notice(Level::Debug, "two"), Location::caller());
+            log(&record(Level::Debug, "two"), Location::caller());
             journal.set_tron(false);
             assert_eq!((journal.tron(), journal.level()), (false, "INFO"));
-            tell(&notice(Level::Debug, "three"), Location::caller());
+            log(&record(Level::Debug, "three"), Location::caller());
         });
         assert_eq!(text, "stafd: debug: (tcp, 192.0.2.1, 8009, nqn.x) | nvme3 - two\n");
     }
@@ -496,7 +496,7 @@ mod tests {
         let line = tracing::subscriber::with_default(front, || {
             tracing::info!(target: "stafd::finder", tid = "(tcp, 192.0.2.1)", errno = 5, "connected");
             let line = line!() - 1;
-            tell(&notice(Level::Warning, "refused"), Location::caller());
+            log(&record(Level::Warning, "refused"), Location::caller());
             line
         });
         let found = next_entry(&socket);

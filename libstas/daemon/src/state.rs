@@ -302,7 +302,7 @@ impl Desk {
         loop {
             let bytes = self.take();
             let result = if bytes.len() <= STATE_MAX { file.replace(&bytes) } else { file.discard() };
-            too_large = tell_if_too_large(file, bytes.len(), too_large);
+            too_large = log_if_too_large(file, bytes.len(), too_large);
             self.put_back(bytes, result.is_err());
             match result {
                 Ok(()) => {
@@ -367,7 +367,7 @@ impl Desk {
 }
 
 /// Reports once that a state is too large to be saved. `before` is true if the last one was. Returns whether it is.
-fn tell_if_too_large(file: &StateFile, bytes: usize, before: bool) -> bool {
+fn log_if_too_large(file: &StateFile, bytes: usize, before: bool) -> bool {
     let too_large = bytes > STATE_MAX;
     if too_large && !before {
         tracing::error!(

@@ -180,7 +180,7 @@ impl Host for LinuxHost {
             }
             HostEffect::HideSecrets(ctrl) => self.snapshots.ask(Task::Hide(ctrl)),
             // The daemon's shell writes the log and the state. These effects do not reach the host.
-            HostEffect::Tell(..) | HostEffect::Save => {}
+            HostEffect::Log(..) | HostEffect::Save => {}
         }
     }
 }

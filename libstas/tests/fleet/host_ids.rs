@@ -1,7 +1,7 @@
 //! Hosts whose configured host ID differs from the one of the kernel's connections.
 
 use fake_host::{HOST, as_host};
-use libstas::core::{Level, Notice};
+use libstas::core::{Level, LogRecord};
 use libstas::nvme::connect::host_id_for;
 
 use super::*;
@@ -38,11 +38,11 @@ fn id_of_next(scene: &mut Scene, host_nqn: &str) -> String {
 }
 
 /// The log lines about host IDs since the last call.
-fn notices(scene: &mut Scene) -> Vec<Notice> {
+fn log_records(scene: &mut Scene) -> Vec<LogRecord> {
     assert_eq!(scene.next(), None);
-    let notices = scene.host.notices().filter(|notice| notice.text.contains("host ID")).cloned().collect();
+    let records = scene.host.log_records().filter(|record| record.text.contains("host ID")).cloned().collect();
     scene.host.effects.clear();
-    notices
+    records
 }
 
 #[test]
@@ -97,15 +97,15 @@ fn a_controller_with_a_host_nqn_of_its_own_keeps_the_host_id_of_that_nqn() {
 #[test]
 fn another_host_id_is_reported_once_with_both_ids_and_so_is_its_end() {
     let mut scene = scene(HOST, KERNELS);
-    let told = notices(&mut scene);
+    let told = log_records(&mut scene);
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].level, Level::Warning);
     assert!([OWN, KERNELS, HOST].iter().all(|word| told[0].text.contains(word)), "{told:?}");
     scene.host.wait(60);
-    assert_eq!(notices(&mut scene), []);
+    assert_eq!(log_records(&mut scene), []);
     scene.host.kernel.clear();
     scene.host.wait(60);
-    let told = notices(&mut scene);
+    let told = log_records(&mut scene);
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].level, Level::Info);
     assert!(told[0].text.contains(OWN), "{told:?}");

@@ -62,7 +62,7 @@ fn lose(scene: &mut Scene) {
 
 /// The log lines about secrets so far.
 fn told(scene: &Scene) -> Vec<&str> {
-    scene.host.notices().map(|notice| &*notice.text).filter(|text| text.contains("DH-HMAC-CHAP")).collect()
+    scene.host.log_records().map(|record| &*record.text).filter(|text| text.contains("DH-HMAC-CHAP")).collect()
 }
 
 /// A live controller for which a new secret was configured: nothing is tried yet.
@@ -264,7 +264,7 @@ fn while_a_secret_is_tried_nothing_else_is_connected_and_a_live_one_waits_for_th
     scene.host.wait(60);
     assert_eq!(scene.next(), None, "one write to the kernel at a time");
     scene.host.wait(60);
-    let hangs = scene.host.notices().filter(|notice| notice.text.contains("trying its new DH-HMAC-CHAP secret"));
+    let hangs = scene.host.log_records().filter(|record| record.text.contains("trying its new DH-HMAC-CHAP secret"));
     assert_eq!(hangs.count(), 1, "a trial that hangs is told");
 }
 

@@ -25,7 +25,7 @@ use libstas::core::ownership::{Cause, Rules};
 use libstas::core::reconciler::{self, Excluded, Judged, Reconciler};
 use libstas::core::sources::{DEBOUNCE, SourceId, Sources, Verdict};
 use libstas::core::timers::Timer;
-use libstas::core::{HostEffect, HostEvent, Level, Machine, Notice, Supply, Time};
+use libstas::core::{HostEffect, HostEvent, Level, LogRecord, Machine, Supply, Time};
 use libstas::nvme::log_page::Entry;
 use libstas::nvme::{Parameters, Tid};
 
@@ -132,7 +132,7 @@ impl Connector {
         self.name_the_renamed();
         let excluded = self.mark_excluded(ctx);
         let (wanted, refused) = self.wanted(&settings);
-        self.tell_refused(ctx, &settings, refused);
+        self.log_refused(ctx, &settings, refused);
         self.stafd.newcomers.lists(ctx.now, wanted.keys());
         for (tid, want) in wanted {
             if self.reconciler.fleet.is_wanted(&tid, &want) {
@@ -143,7 +143,7 @@ impl Connector {
         }
         self.want_what_is_no_longer_proved(ctx);
         self.remove(ctx, excluded);
-        self.reconciler.tell_what_is_held(ctx);
+        self.reconciler.log_what_is_held(ctx);
     }
 
     /// Marks the controllers that the configuration excludes, and returns them.
@@ -210,13 +210,13 @@ impl Connector {
     }
 
     /// Logs once that controllers are refused because of `max-controllers-per-announced-dc`.
-    fn tell_refused(&mut self, ctx: &mut Context<'_>, settings: &Settings, refused: usize) {
+    fn log_refused(&mut self, ctx: &mut Context<'_>, settings: &Settings, refused: usize) {
         if std::mem::replace(&mut self.refused, refused) == 0 && refused > 0 {
             let text = format!(
                 "{refused} I/O controllers are not connected, because the discovery controller that lists them was found                  by mDNS alone and lists more than {}: raise max-controllers-per-announced-dc= in stacd.conf if they are                  meant, or configure the discovery controller in stafd.conf",
                 settings.conf.max_per_announced_dc
             );
-            ctx.tell(Notice { level: Level::Warning, tid: None, ctrl: None, text });
+            ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });
         }
     }
 

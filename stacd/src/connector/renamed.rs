@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use libstas::core::sources::{SourceId, Sources};
-use libstas::core::{Level, Notice};
+use libstas::core::{Level, LogRecord};
 use libstas::nvme::{Parameters, Tid, TidParts};
 
 use super::{Connector, Context, Named};
@@ -37,7 +37,7 @@ impl Renamed {
     }
 
     /// Takes the NQN of this host; `members` are its I/O controllers. Returns a log line if the NQN has changed.
-    fn is_now(&mut self, host_nqn: &str, members: &BTreeSet<Tid>) -> Option<Notice> {
+    fn is_now(&mut self, host_nqn: &str, members: &BTreeSet<Tid>) -> Option<LogRecord> {
         let before = std::mem::replace(&mut self.host_nqn, host_nqn.to_owned());
         if before.is_empty() || before == host_nqn {
             return None;
@@ -50,7 +50,7 @@ impl Renamed {
              old one until it is connected under the new one; if no change was meant, put the old one back into \
              /etc/nvme/hostnqn and restart stafd and stacd"
         );
-        Some(Notice { level: Level::Warning, tid: None, ctrl: None, text })
+        Some(LogRecord { level: Level::Warning, tid: None, ctrl: None, text })
     }
 
     /// Drops controllers that are listed and live under the present NQN, stacd's or stafd's. `live` says whether a
@@ -88,8 +88,8 @@ pub(super) fn same_but_for_the_host(one: &Tid, other: &Tid) -> bool {
 impl Connector {
     /// Takes the NQN of this host, which may have changed.
     pub(super) fn take_host_nqn(&mut self, ctx: &mut Context<'_>, host_nqn: &str) {
-        let notice = self.renamed.is_now(host_nqn, &self.reconciler.restored);
-        notice.into_iter().for_each(|notice| ctx.tell(notice));
+        let record = self.renamed.is_now(host_nqn, &self.reconciler.restored);
+        record.into_iter().for_each(|record| ctx.log(record));
     }
 
     /// stafd removed a discovery controller and now uses the same one with another host NQN. What the controller shows
@@ -112,8 +112,8 @@ impl Connector {
             found.len(),
             dc.host_nqn,
         );
-        let notice = Notice { level: Level::Warning, tid: Some(dc.clone()), ctrl: None, text };
-        ctx.tell(notice);
+        let record = LogRecord { level: Level::Warning, tid: Some(dc.clone()), ctrl: None, text };
+        ctx.log(record);
         self.renamed.before.extend(found);
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use libstas::core::backoff::Backoff;
 use libstas::core::sources::{Page, SourceId};
 use libstas::core::timers::Timer;
-use libstas::core::{HostEffect, Level, Notice, OpId, Time};
+use libstas::core::{HostEffect, Level, LogRecord, OpId, Time};
 use libstas::nvme::Tid;
 use libstas::nvme::log_page::{Entry, Flaw, Subtype, Unclear};
 use libstas::nvme::security::Requirement;
@@ -101,7 +101,7 @@ impl Connector {
             Some(name) => (Level::Info, format!("stafd is running ({name}): reading its log pages")),
             None => (Level::Warning, "stafd is not running: existing connections are kept until it is back".to_owned()),
         };
-        ctx.tell(Notice { level, tid: None, ctrl: None, text });
+        ctx.log(LogRecord { level, tid: None, ctrl: None, text });
         // A stafd that has just started has not reported yet: its last report counts until then.
         let stated = std::mem::take(&mut self.stafd.stated);
         let report_awaited_until = self.stafd.report_awaited_until;
@@ -181,7 +181,7 @@ impl Connector {
         ctx.timers.set(Timer::FetchAll, ctx.now + wait);
         if !std::mem::replace(&mut self.stafd.told, true) {
             let text = format!("stafd does not answer ({reason}); existing connections are kept, retrying");
-            ctx.tell(Notice { level: Level::Warning, tid: None, ctrl: None, text });
+            ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });
         }
     }
 
@@ -285,7 +285,7 @@ impl Connector {
                 Err(flaw) => drop(unclear.insert(Unclear::of_entry(entry, &flaw))),
             }
         }
-        self.tell_of_own_address(ctx, &dc, names.keys());
+        self.log_of_own_address(ctx, &dc, names.keys());
         self.stafd.newcomers.shows(ctx.now, &dc, state != PageState::Never);
         if state == PageState::Unstated && !entries.is_empty() {
             self.stafd.seen_with_entries.insert(dc.clone());
@@ -307,7 +307,7 @@ impl Connector {
     }
 
     /// Logs once for each announced discovery controller that it lists an address of this host.
-    fn tell_of_own_address<'a>(&mut self, ctx: &mut Context<'_>, dc: &Tid, mut names: impl Iterator<Item = &'a Tid>) {
+    fn log_of_own_address<'a>(&mut self, ctx: &mut Context<'_>, dc: &Tid, mut names: impl Iterator<Item = &'a Tid>) {
         if !self.stafd.is_announced_only(dc) || self.stafd.told_of_own_address.contains(dc) {
             return;
         }
@@ -319,7 +319,7 @@ impl Connector {
                 "its log page lists {tid}, an address of this host, which is not connected: only mDNS announces this \
                  discovery controller (if it is meant, write controller= into stacd.conf)"
             );
-            ctx.tell(Notice { level: Level::Warning, tid: Some(dc.clone()), ctrl: None, text });
+            ctx.log(LogRecord { level: Level::Warning, tid: Some(dc.clone()), ctrl: None, text });
         }
     }
 

@@ -61,9 +61,9 @@ impl<H: Host<Effect = HostEffect>> Shell for StacdShell<H> {
 
     fn perform(&mut self, _: &Connector, effect: Effect) -> FollowUp {
         match effect {
-            Effect::Host(HostEffect::Tell(notice, origin)) => {
-                self.history.note(&notice);
-                journal::tell(&notice, origin);
+            Effect::Host(HostEffect::Log(record, location)) => {
+                self.history.note(&record);
+                journal::log(&record, location);
             }
             Effect::Host(HostEffect::Save) => return FollowUp::Save,
             Effect::Host(effect) => self.host.start(effect),

@@ -8,7 +8,7 @@ use libstas::conf::Persistence;
 use libstas::core::browse::{Ask, BrowseEvent};
 use libstas::core::fleet::Status;
 use libstas::core::sources::SourceId;
-use libstas::core::{HostEffect, KernelController, Level, Links, Notice, Time};
+use libstas::core::{HostEffect, KernelController, Level, Links, LogRecord, Time};
 use libstas::nvme::Tid;
 use libstas::nvme::tid::parse_ip;
 
@@ -32,15 +32,15 @@ pub(super) struct Budget {
 
 impl Budget {
     /// Counts a log line. If there were too many, lowers it to debug level.
-    fn admit(&mut self, now: Time, notice: &mut Notice) {
+    fn admit(&mut self, now: Time, record: &mut LogRecord) {
         if self.until <= now {
             *self = Self { said: 0, until: now + LINES_PERIOD };
         }
         self.said = self.said.saturating_add(1);
         if self.said == LINES {
-            notice.text.push_str("; too many log lines because of announcements: for the next minutes they are logged at debug level (tron)");
+            record.text.push_str("; too many log lines because of announcements: for the next minutes they are logged at debug level (tron)");
         } else if self.said > LINES {
-            notice.level = Level::Debug;
+            record.level = Level::Debug;
         }
     }
 }
@@ -74,7 +74,7 @@ impl Finder {
         let in_use = self.in_use();
         for heard in heard {
             for line in self.announced.hear(ctx.now, heard, &in_use) {
-                self.tell(ctx, line);
+                self.log(ctx, line);
             }
         }
         self.resettle(ctx);
@@ -106,7 +106,7 @@ impl Finder {
             self.reconciler.sources.set_complete(SourceId::Announced, names);
         }
         for line in lines {
-            self.tell(ctx, line);
+            self.log(ctx, line);
         }
         fresh
     }
@@ -204,9 +204,9 @@ impl Finder {
     /// Limits the log lines about controllers that have never been connected: untrusted input must not flood the log.
     pub(super) fn limit_lines(&mut self, now: Time, out: &mut [Effect]) {
         for effect in out {
-            let Effect::Host(HostEffect::Tell(notice, _)) = effect else { continue };
-            if notice.level > Level::Debug && notice.tid.as_ref().is_some_and(|tid| self.is_a_strangers(tid)) {
-                self.budget.admit(now, notice);
+            let Effect::Host(HostEffect::Log(record, _)) = effect else { continue };
+            if record.level > Level::Debug && record.tid.as_ref().is_some_and(|tid| self.is_a_strangers(tid)) {
+                self.budget.admit(now, record);
             }
         }
     }
@@ -218,12 +218,12 @@ impl Finder {
     }
 
     #[track_caller]
-    fn tell(&mut self, ctx: &mut Context<'_>, Line { level, tid, text }: Line) {
-        let mut notice = Notice { level, tid, ctrl: None, text };
+    fn log(&mut self, ctx: &mut Context<'_>, Line { level, tid, text }: Line) {
+        let mut record = LogRecord { level, tid, ctrl: None, text };
         // Lines about a controller are counted elsewhere, with all other lines about it.
-        if notice.tid.is_none() {
-            self.budget.admit(ctx.now, &mut notice);
+        if record.tid.is_none() {
+            self.budget.admit(ctx.now, &mut record);
         }
-        ctx.tell(notice);
+        ctx.log(record);
     }
 }

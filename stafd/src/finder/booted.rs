@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use libstas::core::configured::Configured;
 use libstas::core::sources::SourceId;
-use libstas::core::{HostEffect, Level, Links, Notice};
+use libstas::core::{HostEffect, Level, Links, LogRecord};
 use libstas::nvme::nbft::{BootController, BootInterface, BootTables};
 use libstas::nvme::{DISCOVERY_NQN, Tid, TidParts};
 
@@ -169,7 +169,7 @@ impl Finder {
                 "boot table ({record}): no interface has the address {mac}; the discovery controller at {traddr} is \
                  connected when one has"
             );
-            ctx.tell(Notice { level: Level::Warning, tid: None, ctrl: None, text });
+            ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });
         }
     }
 }

@@ -33,7 +33,7 @@ use libstas::core::ownership::{Cause, Rules, Why};
 use libstas::core::reconciler::{Excluded, Judged, Reconciler};
 use libstas::core::sources::{SourceId, Sources, Verdict};
 use libstas::core::timers::Timer;
-use libstas::core::{CtrlRef, HostEffect, HostEvent, Level, Machine, Notice, Supply, Time, UeventKind};
+use libstas::core::{CtrlRef, HostEffect, HostEvent, Level, LogRecord, Machine, Supply, Time, UeventKind};
 use libstas::nvme::{DISCOVERY_NQN, Parameters, Tid};
 
 pub use announced::SavedAnnounced;
@@ -207,7 +207,7 @@ impl Finder {
         }
         self.encourage_announced(ctx, &fresh);
         self.remove(ctx, &excluded);
-        self.reconciler.tell_what_is_held(ctx);
+        self.reconciler.log_what_is_held(ctx);
         let is_complete = self.is_complete();
         if std::mem::replace(&mut self.was_complete, is_complete) != is_complete {
             ctx.push(Effect::DcRemoved);
@@ -414,7 +414,7 @@ impl Finder {
         if news && !unheard_of {
             let ctrl = self.reconciler.fleet.kernel(tid).map(|kernel| kernel.ctrl);
             let text = format!("given up ({reason})");
-            ctx.tell(Notice { level: Level::Info, tid: Some(tid.clone()), ctrl, text });
+            ctx.log(LogRecord { level: Level::Info, tid: Some(tid.clone()), ctrl, text });
             self.removed.insert(tid.clone(), Removed { dc: tid.clone(), reason, at: ctx.now });
             while self.removed.len() > REMOVED_KEPT {
                 let Some(oldest) = self.removed.values().min_by_key(|removed| removed.at).map(|r| r.dc.clone()) else {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use libstas::core::keep_alive::{FIRST_POLL, POLL_INTERVAL, POLL_LENGTH};
 use libstas::core::reasons::Polled;
 use libstas::core::timers::Timer;
-use libstas::core::{Level, Notice, Time};
+use libstas::core::{Level, LogRecord, Time};
 use libstas::nvme::Tid;
 use libstas::nvme::log_page::{Entry, LogPage, Subtype};
 
@@ -83,7 +83,7 @@ impl Finder {
                     format!("its log page lists it without EPCSD: it is polled every {minutes} minutes (epcsd=poll)"),
                 ),
             };
-            ctx.tell(Notice { level, tid: Some(tid.clone()), ctrl: None, text });
+            ctx.log(LogRecord { level, tid: Some(tid.clone()), ctrl: None, text });
         }
         self.reconciler.fleet.rest(ctx, tid, until, reason);
     }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use libstas::core::controller::Want;
 use libstas::core::sources::SourceId;
-use libstas::core::{Level, Notice};
+use libstas::core::{Level, LogRecord};
 use libstas::nvme::Tid;
 
 use super::{Context, Finder, rank};
@@ -39,7 +39,7 @@ impl Finder {
                  max-announced= in stafd.conf if they are meant, or configure them with controller=",
                 refused.announced, settings.conf.max_announced
             );
-            ctx.tell(Notice { level: Level::Warning, tid: None, ctrl: None, text });
+            ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });
         }
         if refused.referrals > 0 && before.referrals == 0 {
             let text = format!(
@@ -47,7 +47,7 @@ impl Finder {
                  than {}: raise max-referrals= in stafd.conf if they are meant, or configure them with controller=",
                 refused.referrals, settings.conf.max_referrals
             );
-            ctx.tell(Notice { level: Level::Warning, tid: None, ctrl: None, text });
+            ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });
         }
     }
 

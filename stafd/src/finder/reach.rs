@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libstas::core::controller::Want;
 use libstas::core::sources::{SourceId, Verdict};
-use libstas::core::{Level, Notice, Time};
+use libstas::core::{Level, LogRecord, Time};
 use libstas::nvme::Tid;
 
 use super::{Context, Finder, rank};
@@ -41,7 +41,7 @@ impl Finder {
         let (far, near): (Vec<_>, Vec<_>) = all.partition(|new| is_new(new) && !within.contains(&new.0));
         *news = near;
         for (tid, _) in far {
-            self.tell_of_reach(ctx, &tid);
+            self.log_of_reach(ctx, &tid);
         }
     }
 
@@ -95,7 +95,7 @@ impl Finder {
     }
 
     /// Logs once for each referring controller that the maximum chain length is exceeded.
-    fn tell_of_reach(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
+    fn log_of_reach(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let by = self.reconciler.sources.naming(tid).find_map(|id| match id {
             SourceId::Page(by) => Some(by.clone()),
             _ => None,
@@ -109,7 +109,7 @@ impl Finder {
             "its log page refers to {tid}, the end of a row of more than {STEPS} referrals: it is not followed \
              (if it is meant, configure it with controller=)"
         );
-        ctx.tell(Notice { level: Level::Warning, tid: Some(by), ctrl: None, text });
+        ctx.log(LogRecord { level: Level::Warning, tid: Some(by), ctrl: None, text });
     }
 
     /// Chains begin at controllers that a source other than a log page lists, and at controllers that no source lists

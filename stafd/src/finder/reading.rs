@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libstas::core::sources::{Page, SourceId};
 use libstas::core::timers::Timer;
-use libstas::core::{AdminError, HostEffect, Level, Notice, OpId};
+use libstas::core::{AdminError, HostEffect, Level, LogRecord, OpId};
 use libstas::nvme::log_page::{Entry, Flaw, LogPage, Subtype, Unclear};
 use libstas::nvme::supported::DiscoveryLidSpecific;
 use libstas::nvme::{Parameters, Tid};
@@ -80,8 +80,8 @@ impl Finder {
         // Without that page the discovery log page is read without PLEO: old controllers do not support it.
         if let Err(reason) = &result {
             let text = format!("the supported-log-pages page could not be read ({reason}); going on without it");
-            let notice = Notice { level: Level::Debug, tid: Some(tid.clone()), ctrl, text };
-            ctx.tell(notice);
+            let record = LogRecord { level: Level::Debug, tid: Some(tid.clone()), ctrl, text };
+            ctx.log(record);
         }
         if result.is_err() {
             dc.optional.failed(Command::SupportedLogPages);
@@ -113,8 +113,8 @@ impl Finder {
                  restarts: {}",
                 command.consequence()
             );
-            let notice = Notice { level: Level::Warning, tid: Some(tid.clone()), ctrl, text };
-            ctx.tell(notice);
+            let record = LogRecord { level: Level::Warning, tid: Some(tid.clone()), ctrl, text };
+            ctx.log(record);
         }
     }
 
@@ -147,11 +147,11 @@ impl Finder {
         };
         let changed = dc.page.as_ref().is_none_or(is_new);
         if first || changed {
-            let tell = |level, text| Notice { level, tid: Some(tid.clone()), ctrl: Some(connection.ctrl), text };
-            let flaws = flaws(tid, &page).into_iter().map(|text| tell(Level::Warning, text));
+            let record = |level, text| LogRecord { level, tid: Some(tid.clone()), ctrl: Some(connection.ctrl), text };
+            let flaws = flaws(tid, &page).into_iter().map(|text| record(Level::Warning, text));
             let read = format!("log page read: {} entries, generation {}", page.entries.len(), page.genctr);
-            let notices = flaws.chain([tell(Level::Info, read)]);
-            notices.for_each(|notice| ctx.tell(notice));
+            let records = flaws.chain([record(Level::Info, read)]);
+            records.for_each(|record| ctx.log(record));
         }
         let Referrals { names, mut unclear } = self.referrals(tid, &page);
         unclear.extend(self.of_other_subtypes(tid, &page));
@@ -228,8 +228,8 @@ impl Finder {
                 "its log page could not be read: {reason}; keeping the last one, retrying in {:.0} s",
                 wait.as_secs_f64().max(1.0)
             );
-            let notice = Notice { level: Level::Warning, tid: Some(tid.clone()), ctrl, text };
-            ctx.tell(notice);
+            let record = LogRecord { level: Level::Warning, tid: Some(tid.clone()), ctrl, text };
+            ctx.log(record);
         }
     }
 
@@ -240,7 +240,7 @@ impl Finder {
             "reading its log page has been hanging for {} s; no other command is sent to it until the read returns",
             READ_DEADLINE.as_secs()
         );
-        ctx.tell(Notice { level: Level::Warning, tid: Some(tid.clone()), ctrl, text });
+        ctx.log(LogRecord { level: Level::Warning, tid: Some(tid.clone()), ctrl, text });
     }
 
     /// Reads a page again for a D-Bus caller. A read that is under way does not count: it was started before the call.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use libstas::core::backoff::Backoff;
 use libstas::core::timers::Timer;
-use libstas::core::{CtrlType, Dctype, Level, Notice, OpId, Time};
+use libstas::core::{CtrlType, Dctype, Level, LogRecord, OpId, Time};
 use libstas::nvme::Tid;
 use libstas::nvme::admin::Task;
 
@@ -101,13 +101,13 @@ impl Finder {
             dc.optional.failed(Command::Register);
         }
         let known = &mut dc.registering;
-        let mut notice = None;
+        let mut record = None;
         match result {
             Ok(()) => {
                 known.failure = None;
                 known.backoff.reset();
                 known.done = Some(wish);
-                notice = Some((Level::Info, "this host is registered".to_owned()));
+                record = Some((Level::Info, "this host is registered".to_owned()));
             }
             // Whether the loss of the connection was the answer is known when the kernel reports the loss.
             Err(NotRegistered::NoRegister | NotRegistered::Lost) => known.settled = Some(wish),
@@ -122,14 +122,14 @@ impl Finder {
                 };
                 if known.failure.as_ref() != Some(&reason) {
                     let text = format!("it does not register this host: {reason}; {after}");
-                    notice = Some((Level::Warning, text));
+                    record = Some((Level::Warning, text));
                 }
                 known.failure = Some(reason);
             }
         }
-        if let Some((level, text)) = notice {
-            let notice = Notice { level, tid: Some(tid.clone()), ctrl: Some(connection.ctrl), text };
-            ctx.tell(notice);
+        if let Some((level, text)) = record {
+            let record = LogRecord { level, tid: Some(tid.clone()), ctrl: Some(connection.ctrl), text };
+            ctx.log(record);
         }
         if !matches!(ctx.timers.get(&Timer::Register(tid.clone())), Some(at) if at > ctx.now) {
             // The symbolic name may have changed meanwhile.

@@ -98,9 +98,9 @@ impl<H: DiscoveryHost> Shell for StafdShell<H> {
 
     fn perform(&mut self, _: &Finder, effect: Effect) -> FollowUp {
         match effect {
-            Effect::Host(HostEffect::Tell(notice, origin)) => {
-                self.history.note(&notice);
-                journal::tell(&notice, origin);
+            Effect::Host(HostEffect::Log(record, location)) => {
+                self.history.note(&record);
+                journal::log(&record, location);
             }
             Effect::Host(HostEffect::Save) => return FollowUp::Save,
             Effect::Host(effect) => self.host.start(effect),

@@ -109,7 +109,7 @@ pub(super) fn own_file(path: &Path, daemon: Daemon, findings: &mut Vec<Finding>)
         }
     };
     complain(&complaints, findings);
-    tell_exposure(path, &file, findings);
+    report_exposure(path, &file, findings);
     Some(OwnFile { path: path.to_owned(), conf, content: file.content })
 }
 
@@ -126,13 +126,13 @@ pub(super) fn identity(path: &Path, findings: &mut Vec<Finding>) -> Option<HostI
     let (conf, complaints) = sys::parse(&content, &path.display().to_string());
     complain(&complaints, findings);
     if let Some(file) = &file {
-        tell_exposure(path, file, findings);
+        report_exposure(path, file, findings);
     }
     let exposed = std::cell::RefCell::new(Vec::new());
     let value = |name: &str| -> io::Result<Option<String>> {
         let file = ConfFile::read(Path::new(name))?;
         if let Some(file) = &file {
-            tell_exposure(Path::new(name), file, &mut exposed.borrow_mut());
+            report_exposure(Path::new(name), file, &mut exposed.borrow_mut());
         }
         Ok(file.map(|file| file.text()))
     };
@@ -154,7 +154,7 @@ fn complain(complaints: &[Complaint], findings: &mut Vec<Finding>) {
     findings.extend(complaints.iter().map(Finding::from));
 }
 
-fn tell_exposure(path: &Path, file: &ConfFile, findings: &mut Vec<Finding>) {
+fn report_exposure(path: &Path, file: &ConfFile, findings: &mut Vec<Finding>) {
     findings.extend(file.exposure(path).map(|text| Finding::new(Weight::Warning, text)));
 }
 

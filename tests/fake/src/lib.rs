@@ -52,8 +52,8 @@ use std::time::Duration;
 
 use libstas::conf::Complaint;
 use libstas::core::{
-    CtrlRef, CtrlState, Dctype, HostEffect, HostEvent, KernelController, Level, Links, Machine, Notice, Time, Uevent,
-    UeventKind,
+    CtrlRef, CtrlState, Dctype, HostEffect, HostEvent, KernelController, Level, Links, LogRecord, Machine, Time,
+    Uevent, UeventKind,
 };
 use libstas::nvme::HostIdentity;
 use libstas::nvme::nbft::BootTables;
@@ -382,14 +382,14 @@ impl<C: Core> FakeHost<C> {
     }
 
     /// All log lines so far.
-    pub fn notices(&self) -> impl Iterator<Item = &Notice> {
+    pub fn log_records(&self) -> impl Iterator<Item = &LogRecord> {
         self.host_effects()
-            .filter_map(|effect| if let HostEffect::Tell(notice, _) = effect { Some(notice) } else { None })
+            .filter_map(|effect| if let HostEffect::Log(record, _) = effect { Some(record) } else { None })
     }
 
     /// The number of log lines above debug level that contain this text.
     pub fn told(&self, words: &str) -> usize {
-        self.notices().filter(|notice| notice.level > Level::Debug && notice.text.contains(words)).count()
+        self.log_records().filter(|record| record.level > Level::Debug && record.text.contains(words)).count()
     }
 
     /// The target at that address stops answering, and the kernel loses its connections.

@@ -67,11 +67,11 @@ impl World {
             }
             // Controllers of the simulated world have no secrets.
             HostEffect::HideSecrets(_) | HostEffect::RotateSecrets { .. } => {}
-            HostEffect::Tell(notice, _) => {
-                self.spoil_sharing(daemon, notice.tid.as_ref(), &notice.text);
-                if notice.level > Level::Debug {
-                    let about = notice.tid.as_ref().map(|tid| format!("{}: ", short(tid))).unwrap_or_default();
-                    say!(self, "{daemon} says: {about}{}", notice.text);
+            HostEffect::Log(record, _) => {
+                self.spoil_sharing(daemon, record.tid.as_ref(), &record.text);
+                if record.level > Level::Debug {
+                    let about = record.tid.as_ref().map(|tid| format!("{}: ", short(tid))).unwrap_or_default();
+                    say!(self, "{daemon} says: {about}{}", record.text);
                 }
             }
             HostEffect::Save => self.save_soon(daemon),

@@ -61,7 +61,7 @@ impl<'t> Settings<'t> {
                 },
             }
         }
-        settings.tell_standing();
+        settings.complain_of_status();
         settings
     }
 
@@ -79,7 +79,7 @@ impl<'t> Settings<'t> {
     }
 
     /// Warns once about each key that is deprecated or has no effect, even if it occurs several times.
-    fn tell_standing(&mut self) {
+    fn complain_of_status(&mut self) {
         for key in self.keys {
             let Some(first) = self.given.iter().find(|given| given.key.is(key)) else { continue };
             let text = match key.status {

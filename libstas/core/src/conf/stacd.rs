@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::entry::{Role, controller, exclusion, tell_twice};
+use super::entry::{Role, complain_of_duplicates, controller, exclusion};
 use super::keys::{self, STACD};
 use super::parameters;
 use super::settings::Settings;
@@ -20,7 +20,7 @@ pub fn parse(text: &[u8], file: &str) -> (StacConf, Vec<Complaint>) {
     let mut settings = Settings::read(text, file, STACD);
     let (controllers, lost_line) =
         settings.controllers(|text, line, complaints| controller(text, line, Role::Io, STACD, complaints));
-    tell_twice(&controllers, &mut settings);
+    complain_of_duplicates(&controllers, &mut settings);
     let conf = StacConf {
         tron: settings.flag(&keys::TRON),
         parameters: parameters::global(&mut settings, STACD),

@@ -1,6 +1,6 @@
 //! Parses stafd.conf.
 
-use super::entry::{Role, controller, exclusion, tell_twice};
+use super::entry::{Role, complain_of_duplicates, controller, exclusion};
 use super::keys::{self, STAFD};
 use super::parameters;
 use super::settings::Settings;
@@ -14,7 +14,7 @@ pub fn parse(text: &[u8], file: &str) -> (StafConf, Vec<Complaint>) {
     let mut settings = Settings::read(text, file, STAFD);
     let (controllers, lost_line) =
         settings.controllers(|text, line, complaints| controller(text, line, Role::Discovery, STAFD, complaints));
-    tell_twice(&controllers, &mut settings);
+    complain_of_duplicates(&controllers, &mut settings);
     let conf = StafConf {
         tron: settings.flag(&keys::TRON),
         parameters: parameters::global(&mut settings, STAFD),

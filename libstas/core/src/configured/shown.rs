@@ -7,7 +7,7 @@ use super::{Configured, Defaults};
 use crate::Time;
 use crate::conf::ControllerEntry;
 use crate::context::Context;
-use crate::effect::{Level, Notice};
+use crate::effect::{Level, LogRecord};
 use crate::fleet::{Listed, MemberView, Status};
 use crate::sources::{SourceId, Sources};
 use crate::timers::Timer;
@@ -103,7 +103,7 @@ impl Configured {
 
     /// Logs what is configured and not connected, and which of these controllers stay connected because removals are
     /// held back.
-    pub fn tell_what_is_held<'a, P: Clone + PartialEq>(
+    pub fn log_what_is_held<'a, P: Clone + PartialEq>(
         &mut self,
         ctx: &mut Context<'_>,
         sources: &Sources<P>,
@@ -113,7 +113,7 @@ impl Configured {
             Some(_) => tids.filter(|tid| self.is_held(sources, tid)).cloned().collect(),
             None => BTreeSet::new(),
         };
-        self.tell(ctx, held);
+        self.log(ctx, held);
     }
 
     /// The `controller=` entries with a host name that may mean any controller.
@@ -177,9 +177,9 @@ impl Configured {
 
     /// Logs once which configured controllers are excluded, and which controllers (`held`) stay connected because a
     /// part of the configuration cannot be read.
-    fn tell(&mut self, ctx: &mut Context<'_>, held: BTreeSet<Tid>) {
-        let mut notice = |level, tid: Option<&Tid>, text| {
-            ctx.tell(Notice { level, tid: tid.cloned(), ctrl: None, text });
+    fn log(&mut self, ctx: &mut Context<'_>, held: BTreeSet<Tid>) {
+        let mut record = |level, tid: Option<&Tid>, text| {
+            ctx.log(LogRecord { level, tid: tid.cloned(), ctrl: None, text });
         };
         let excluded = self.left_out.iter().filter(|left_out| left_out.status == Status::Excluded);
         let mut told = BTreeMap::new();
@@ -187,7 +187,7 @@ impl Configured {
             let LeftOut { tid, reason, line, .. } = left_out;
             if self.told.left_out.get(tid) != Some(reason) {
                 let text = format!("configured in {}:{line}, but not connected: {reason}", self.file);
-                notice(Level::Info, Some(tid), text);
+                record(Level::Info, Some(tid), text);
             }
             told.insert(tid.clone(), reason.clone());
         }
@@ -203,7 +203,7 @@ impl Configured {
                 count => format!("{count} controllers that are no longer configured are kept"),
             };
             let text = format!("{what}: {}{more}: {hold}", names.join(", "));
-            notice(Level::Warning, None, text);
+            record(Level::Warning, None, text);
         }
         self.told.held = held;
         self.told.hold = hold;

@@ -87,7 +87,7 @@ impl Fleet {
         member.state = ConnState::GivenUp;
         member.reason = Some(reason.clone());
         if member.is_news(&reason) {
-            ctx.tell_about(Level::Error, tid, None, format!("{not_connected}: {reason}"));
+            ctx.log_about(Level::Error, tid, None, format!("{not_connected}: {reason}"));
         }
     }
 
@@ -155,7 +155,7 @@ impl Fleet {
                 // The new configuration has not been tried yet and may work.
                 let text = format!("not connected: {error}; its configuration has changed since; retrying at once");
                 member.start_afresh();
-                ctx.tell_about(Level::Warning, &tid, None, text);
+                ctx.log_about(Level::Warning, &tid, None, text);
             }
             ConnectOutcome::Failed(error @ ConnectError::Invalid(_)) => {
                 let reason = NotConnected::Failed(error.clone());
@@ -166,7 +166,7 @@ impl Fleet {
                         "{cannot}: {reason}; not retried before its configuration or its log page changes, a \
                          reload, or a network change"
                     );
-                    ctx.tell_about(Level::Error, &tid, None, text);
+                    ctx.log_about(Level::Error, &tid, None, text);
                 }
             }
             ConnectOutcome::Failed(error) => {
@@ -243,7 +243,7 @@ impl Fleet {
             1 => format!("{how}: {ctrl}, after one failed attempt"),
             n => format!("{how}: {ctrl}, after {n} failed attempts"),
         };
-        ctx.tell_about(Level::Info, tid, Some(ctrl), text);
+        ctx.log_about(Level::Info, tid, Some(ctrl), text);
         if live {
             self.reports.push(Report::Live(tid.clone(), ctrl));
         }
@@ -269,7 +269,7 @@ impl Fleet {
                 false => (Level::Warning, "is gone from the kernel"),
             };
             let text = format!("{ctrl} {what}; connecting it again {}", when(ctx.now, again));
-            ctx.tell_about(level, tid, Some(ctrl), text);
+            ctx.log_about(level, tid, Some(ctrl), text);
             ctx.timers.set(Timer::Retry(tid.clone()), again);
         }
         self.dirty.insert(tid.clone());
@@ -288,7 +288,7 @@ impl Fleet {
         let not_connected = self.places.sentence(tid, "not connected");
         let Some(member) = self.members.get_mut(tid) else { return };
         let again = member.fail(ctx, reason.clone(), not_before);
-        tell_failure(ctx, (tid, &not_connected), member, &reason, again);
+        log_failure(ctx, (tid, &not_connected), member, &reason, again);
         if let Some(again) = again {
             ctx.timers.set(Timer::Retry(tid.clone()), again);
         }
@@ -325,7 +325,7 @@ impl Fleet {
         }
     }
 
-    pub(super) fn tell_hanging_write(&self, ctx: &mut Context<'_>, hanging: Duration) {
+    pub(super) fn log_hanging_write(&self, ctx: &mut Context<'_>, hanging: Duration) {
         let connecting = self.connecting.values().next().map(|request| (&request.tid, "connecting it"));
         let trying = || self.rotation.trying().map(|tid| (tid, "trying its new DH-HMAC-CHAP secret"));
         if let Some((tid, what)) = connecting.or_else(trying) {
@@ -333,13 +333,13 @@ impl Fleet {
                 "the kernel has been {what} for {} s; no other connection can be made until it returns",
                 hanging.as_secs()
             );
-            ctx.tell_about(Level::Warning, tid, None, text);
+            ctx.log_about(Level::Warning, tid, None, text);
         }
     }
 }
 
 /// Logged once for each reason; the recovery message states the number of attempts.
-fn tell_failure(
+fn log_failure(
     ctx: &mut Context<'_>,
     (tid, not_connected): (&Tid, &str),
     member: &mut Controller,
@@ -361,7 +361,7 @@ fn tell_failure(
             (level, format!("{not_connected}: {reason}; retrying {} (exponential back-off)", when(ctx.now, again)))
         }
     };
-    ctx.tell_about(level, tid, None, text);
+    ctx.log_about(level, tid, None, text);
 }
 
 /// `at once` or `in 12 s`.

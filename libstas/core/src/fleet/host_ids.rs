@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::Fleet;
 use crate::context::Context;
-use crate::effect::{Level, Notice};
+use crate::effect::{Level, LogRecord};
 use stas_nvme::connect::host_id_for;
 use stas_nvme::{HostIdentity, Tid};
 
@@ -70,6 +70,6 @@ impl Fleet {
             ),
         };
         self.reported_host_id = other;
-        ctx.tell(Notice { level, tid: None, ctrl: None, text });
+        ctx.log(LogRecord { level, tid: None, ctrl: None, text });
     }
 }

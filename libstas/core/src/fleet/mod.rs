@@ -251,7 +251,7 @@ impl Fleet {
         ctx.timers.cancel(&Timer::RetryDisconnect(tid.clone()));
         self.dirty.insert(tid.clone());
         let text = "its removal is no longer proved: it stays connected until that is proved again".to_owned();
-        ctx.tell_about(Level::Info, tid, member.ctrl(), text);
+        ctx.log_about(Level::Info, tid, member.ctrl(), text);
         ctx.host(HostEffect::Save);
     }
 
@@ -318,7 +318,7 @@ impl Fleet {
         let (rejected, hanging) = self.connect_queue.tick(ctx, due);
         self.handle_rejected(ctx, rejected);
         if let Some(hanging) = hanging {
-            self.tell_hanging_write(ctx, hanging);
+            self.log_hanging_write(ctx, hanging);
         }
         self.work(ctx)
     }

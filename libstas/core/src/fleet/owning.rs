@@ -189,7 +189,7 @@ impl Fleet {
         let holders = self.holders(ctrl).into_iter().next().cloned();
         let about = holders.or_else(|| self.inventory.get(ctrl).map(KernelController::tid));
         if let Some(tid) = about {
-            ctx.tell_about(Level::Info, &tid, Some(ctrl), format!("disconnecting: {}", cause.text));
+            ctx.log_about(Level::Info, &tid, Some(ctrl), format!("disconnecting: {}", cause.text));
         }
         let op = ctx.next_op();
         self.disconnecting.insert(op, ctrl);
@@ -315,7 +315,7 @@ impl Fleet {
             member.release();
             self.reports.push(Report::Lost(tid.clone(), ctrl));
             self.dirty.insert(tid.clone());
-            ctx.tell_about(Level::Warning, tid, Some(ctrl), text.to_owned());
+            ctx.log_about(Level::Warning, tid, Some(ctrl), text.to_owned());
         }
         ctx.host(HostEffect::Save);
     }

@@ -249,7 +249,7 @@ impl Fleet {
         if is_news {
             let until = if kept.is_for_use() { UNTIL_FREE } else { "" };
             let text = format!("{ctrl} is no longer wanted, but is kept: {kept}{until}");
-            ctx.tell_about(Level::Warning, tid, Some(ctrl), text);
+            ctx.log_about(Level::Warning, tid, Some(ctrl), text);
         }
         ctx.host(HostEffect::Save);
     }
@@ -259,7 +259,7 @@ impl Fleet {
         let cause = self.cause_of(tid);
         if let Some(ctrl) = self.members.get(tid).and_then(Controller::ctrl) {
             let text = format!("{ctrl} stays connected: {reason}. Removed from the list: {}", cause.text);
-            ctx.tell_about(Level::Info, tid, Some(ctrl), text);
+            ctx.log_about(Level::Info, tid, Some(ctrl), text);
         }
         self.forget_quietly(ctx, tid);
     }
@@ -292,7 +292,7 @@ impl Fleet {
             .find(|(_, member)| matches!((&member.removal, checking), (Some((_, RemovalState::Checking(op))), Some(now)) if *op == now));
         if let Some((tid, member)) = hanging {
             let text = "looking for storage in use hangs; nothing is disconnected until it returns".to_owned();
-            ctx.tell_about(Level::Warning, tid, member.ctrl(), text);
+            ctx.log_about(Level::Warning, tid, member.ctrl(), text);
         }
     }
 
@@ -327,7 +327,7 @@ impl Fleet {
              affected (the kernel's log may say why)",
             DISCONNECT_DEADLINE.as_secs()
         );
-        ctx.tell_about(Level::Warning, &tid, Some(ctrl), text);
+        ctx.log_about(Level::Warning, &tid, Some(ctrl), text);
     }
 
     pub(super) fn disconnected(&mut self, ctx: &mut Context<'_>, op: OpId, result: &Result<(), DisconnectError>) {
@@ -356,7 +356,7 @@ impl Fleet {
             if member.is_news(reason) {
                 let text =
                     format!("{ctrl} could not be disconnected: {reason}; retrying in {} s", REFUSED_WAIT.as_secs());
-                ctx.tell_about(Level::Warning, tid, Some(ctrl), text);
+                ctx.log_about(Level::Warning, tid, Some(ctrl), text);
             }
         }
     }
@@ -370,7 +370,7 @@ impl Fleet {
                 None if member.has_held => "disconnected and removed".to_owned(),
                 None => format!("removed: {cause}; it was not connected"),
             };
-            ctx.tell_about(Level::Info, tid, None, text);
+            ctx.log_about(Level::Info, tid, None, text);
         }
         self.forget_quietly(ctx, tid);
     }

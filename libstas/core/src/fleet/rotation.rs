@@ -220,7 +220,7 @@ impl Fleet {
             && pending.told.as_ref() != Some(&text)
         {
             pending.told = Some(text.clone());
-            ctx.tell_about(level, &tid, Some(ctrl), text);
+            ctx.log_about(level, &tid, Some(ctrl), text);
         }
         match outcome {
             Rotated::Current | Rotated::Written => self.settle(&tid, true, true),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Fleet, Report};
 use crate::context::Context;
 use crate::controller::ConnState;
-use crate::effect::{HostEffect, Level, Notice, Uevent, UeventKind};
+use crate::effect::{HostEffect, Level, LogRecord, Uevent, UeventKind};
 use crate::inventory::Diff;
 use crate::kernel::{Owner, Snapshot};
 use crate::timers::Timer;
@@ -74,7 +74,7 @@ impl Fleet {
     pub(super) fn events_were_lost(&mut self, ctx: &mut Context<'_>) {
         if self.snapshots.overrun_told.is_none_or(|told| ctx.now.since(told) >= OVERRUN_TOLD_EVERY) {
             self.snapshots.overrun_told = Some(ctx.now);
-            ctx.tell(Notice {
+            ctx.log(LogRecord {
                 level: Level::Warning,
                 tid: None,
                 ctrl: None,
@@ -99,7 +99,7 @@ impl Fleet {
                 self.take_snapshot(ctx, snapshot);
                 self.check_kept_again();
             }
-            Err(reason) => ctx.tell(Notice {
+            Err(reason) => ctx.log(LogRecord {
                 level: Level::Error,
                 tid: None,
                 ctrl: None,
@@ -138,7 +138,7 @@ impl Fleet {
             for tid in self.holding(ctrl) {
                 if !by_us {
                     let text = format!("{ctrl} lost its connection; the kernel tries to get it back");
-                    ctx.tell_about(Level::Warning, &tid, Some(ctrl), text);
+                    ctx.log_about(Level::Warning, &tid, Some(ctrl), text);
                 }
                 self.reports.push(Report::Lost(tid, ctrl));
             }
@@ -149,7 +149,7 @@ impl Fleet {
         let came_up = became_live.clone();
         for ctrl in became_live {
             for tid in self.holding(ctrl) {
-                ctx.tell_about(Level::Info, &tid, Some(ctrl), format!("{ctrl} is live"));
+                ctx.log_about(Level::Info, &tid, Some(ctrl), format!("{ctrl} is live"));
                 self.reports.push(Report::Live(tid, ctrl));
             }
         }
@@ -201,7 +201,7 @@ impl Fleet {
 
     pub(super) fn snapshot_hangs(&mut self, ctx: &mut Context<'_>) {
         self.snapshots.hangs = true;
-        ctx.tell(Notice {
+        ctx.log(LogRecord {
             level: Level::Warning,
             tid: None,
             ctrl: None,

@@ -90,7 +90,7 @@ pub(crate) fn controller(
 }
 
 /// Complains about entries for one controller that differ in their parameters.
-pub(crate) fn tell_twice(controllers: &[ControllerEntry], settings: &mut Settings<'_>) {
+pub(crate) fn complain_of_duplicates(controllers: &[ControllerEntry], settings: &mut Settings<'_>) {
     let mut first: BTreeMap<_, &ControllerEntry> = BTreeMap::new();
     for entry in controllers {
         let ControllerEntry { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn, .. } = entry;

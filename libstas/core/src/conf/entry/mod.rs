@@ -12,7 +12,7 @@ mod exclusion;
 mod fields;
 mod pairs;
 
-pub(crate) use controller::{Role, controller, tell_twice};
+pub(crate) use controller::{Role, complain_of_duplicates, controller};
 pub(crate) use exclusion::exclusion;
 
 #[cfg(test)]
