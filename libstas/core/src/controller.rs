@@ -85,7 +85,7 @@ pub enum ConnState {
     Connecting(OpId),
     /// The kernel has a connection that serves it.
     Held {
-        /// The connection, by its device number and its birth.
+        /// The connection, by its device number and its inode number.
         ctrl: CtrlRef,
         /// When this controller took the connection over.
         since: Time,

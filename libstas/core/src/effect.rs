@@ -170,14 +170,14 @@ pub enum HostEffect {
     Disconnect {
         /// The operation; the event that answers bears the same ID.
         op: OpId,
-        /// The connection, by its device number and its birth.
+        /// The connection, by its device number and its inode number.
         ctrl: CtrlRef,
     },
     /// Check whether the controller is the last path to storage in use. Answered by [`HostEvent::UseChecked`].
     CheckUse {
         /// The operation; the event that answers bears the same ID.
         op: OpId,
-        /// The connection, by its device number and its birth.
+        /// The connection, by its device number and its inode number.
         ctrl: CtrlRef,
         /// Controllers that are being removed: they do not count as another path, whatever state sysfs shows.
         disconnecting: Vec<CtrlRef>,
@@ -199,7 +199,7 @@ pub enum HostEffect {
     RotateSecrets {
         /// The operation; the event that answers bears the same ID.
         op: OpId,
-        /// The connection, by its device number and its birth.
+        /// The connection, by its device number and its inode number.
         ctrl: CtrlRef,
         /// The target, and the secrets to write.
         request: Box<ConnectRequest>,
@@ -215,7 +215,7 @@ pub enum HostEffect {
 /// A report of the host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum HostEvent {
-    /// The answer to [`HostEffect::TakeSnapshot`]. Also sent by the shell on its own, with [`OpId::UNASKED`].
+    /// The answer to [`HostEffect::TakeSnapshot`]. Also sent by the shell on its own, with [`OpId::UNSOLICITED`].
     SnapshotTaken {
         /// The operation that this answers.
         op: OpId,

@@ -92,7 +92,7 @@ impl Inventory {
         self.snapshot_taken && event.seqnum <= self.snapshot.seqnum
     }
 
-    /// The controller with that device number and birth, as of the last snapshot.
+    /// The controller with that device number and inode number, as of the last snapshot.
     #[must_use]
     pub fn get(&self, ctrl: CtrlRef) -> Option<&KernelController> {
         self.shared(ctrl).map(|shared| &**shared)
@@ -106,7 +106,7 @@ impl Inventory {
     #[must_use]
     pub fn device(&self, device: u32) -> Option<&KernelController> {
         let (_, index) =
-            self.by_ref.range(CtrlRef { device, birth: 0 }..=CtrlRef { device, birth: u64::MAX }).next_back()?;
+            self.by_ref.range(CtrlRef { device, inode: 0 }..=CtrlRef { device, inode: u64::MAX }).next_back()?;
         self.snapshot.controllers.get(*index).map(|shared| &**shared)
     }
 

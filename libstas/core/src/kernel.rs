@@ -103,7 +103,7 @@ pub enum Owner {
 /// One controller of the kernel, as /sys/class/nvme/nvmeN shows it. Empty strings mean unset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelController {
-    /// The device number and the birth: the inode of its directory in sysfs.
+    /// The device number, and the inode number of its directory in sysfs.
     pub ctrl: CtrlRef,
     /// The transport. Controllers of other transports (pcie) are not in the inventory.
     pub transport: Transport,

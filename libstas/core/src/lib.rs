@@ -74,7 +74,7 @@ pub struct OpId(pub u64);
 
 impl OpId {
     /// The ID of events that the shell sends without a request.
-    pub const UNASKED: Self = Self(0);
+    pub const UNSOLICITED: Self = Self(0);
 }
 
 /// Issues [`OpId`]s, each once.
@@ -89,17 +89,18 @@ impl OpIds {
     }
 }
 
-/// One kernel controller during its existence: `birth` distinguishes it from earlier controllers with the same device
-/// number.
+/// One kernel controller during its existence: its inode number distinguishes it from earlier controllers with the same
+/// device number.
 ///
-/// The shell issues it and never reuses it (it is the inode number of the controller's entry in sysfs, which
-/// the kernel does not reuse within a boot).
+/// It is the inode number of the entry in sysfs, which the kernel does not reuse within a boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CtrlRef {
     /// The N of nvmeN.
     pub device: u32,
-    /// Distinguishes the controllers that have had this number.
-    pub birth: u64,
+    /// The inode number of the entry in sysfs, which distinguishes the controllers that have had this number. Saved as
+    /// `birth`.
+    #[serde(rename = "birth")]
+    pub inode: u64,
 }
 
 impl CtrlRef {

@@ -212,7 +212,7 @@ fn change(
 mod tests {
     use super::*;
 
-    const CTRL: CtrlRef = CtrlRef { device: 3, birth: 7 };
+    const CTRL: CtrlRef = CtrlRef { device: 3, inode: 7 };
 
     fn wanted(ctrl: Option<CtrlRef>) -> Outlook {
         Outlook { ctrl, removal: None, kept: None }

@@ -49,7 +49,7 @@ pub fn best<'a>(
 ) -> Option<&'a KernelController> {
     controllers
         .filter(|ctrl| may_be_taken_over(ctrl, discovery) && serves(ctrl, tid, links))
-        .min_by_key(|ctrl| (ctrl.host_iface != tid.host_iface, !ctrl.is_live(), ctrl.ctrl.birth))
+        .min_by_key(|ctrl| (ctrl.host_iface != tid.host_iface, !ctrl.is_live(), ctrl.ctrl.inode))
 }
 
 /// False if the controller is of the other kind, is being deleted, or is the short-lived connection of `nvme discover`.

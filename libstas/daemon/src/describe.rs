@@ -186,7 +186,7 @@ mod tests {
             state: CtrlState::Live,
             model: "Linux".into(),
             serial: "1".into(),
-            ..KernelController::unread(CtrlRef { device: 3, birth: 77 }, Transport::Tcp)
+            ..KernelController::unread(CtrlRef { device: 3, inode: 77 }, Transport::Tcp)
         }
     }
 

@@ -177,7 +177,7 @@ mod tests {
     use stas_core::Level;
     use stas_nvme::{TidParts, Transport};
 
-    const CTRL: CtrlRef = CtrlRef { device: 3, birth: 7 };
+    const CTRL: CtrlRef = CtrlRef { device: 3, inode: 7 };
 
     fn tid(nqn: &str) -> Tid {
         Tid::new(TidParts {
@@ -231,7 +231,7 @@ mod tests {
     fn another_device_in_the_same_state_is_a_change() {
         let (history, tid) = (History::default(), tid("nqn.a"));
         compare(&history, &[(&tid, Status::Connected, Some(CTRL))]);
-        let other = CtrlRef { device: 4, birth: 8 };
+        let other = CtrlRef { device: 4, inode: 8 };
         assert_eq!(compare(&history, &[(&tid, Status::Connected, Some(other))]), ["connected -> connected: refused"]);
     }
 

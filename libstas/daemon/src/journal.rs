@@ -393,7 +393,7 @@ mod tests {
             host_iface: String::new(),
             host_nqn: String::new(),
         });
-        LogRecord { level, tid: Some(tid), ctrl: Some(CtrlRef { device: 3, birth: 1 }), text: text.into() }
+        LogRecord { level, tid: Some(tid), ctrl: Some(CtrlRef { device: 3, inode: 1 }), text: text.into() }
     }
 
     #[test]

@@ -15,7 +15,7 @@ use nix::sys::stat::makedev;
 
 use super::Roots;
 use super::sys::{Data, admin_command};
-use super::sysfs::{ControllerDir, birth};
+use super::sysfs::{ControllerDir, inode};
 use super::thread;
 use stas_core::{AdminError, CtrlRef, CtrlState, CtrlType, Dctype, NoThread, OsError};
 use stas_nvme::admin::{Command, CommandError, Task};
@@ -193,7 +193,7 @@ impl Device {
         };
         // Between the two opens, another controller may have got the same instance number and device number.
         let is_same = device_number(&number) == Some(file.metadata().map_err(failed)?.rdev())
-            && birth(&roots.class(), ctrl.device).map_err(failed)? == Some(ctrl.birth);
+            && inode(&roots.class(), ctrl.device).map_err(failed)? == Some(ctrl.inode);
         if is_same { Ok(Self(file)) } else { Err(gone()) }
     }
 
@@ -297,7 +297,7 @@ mod tests {
     #[test]
     fn a_second_command_waits_for_the_first() {
         let admin = Admin::new(Roots::default());
-        let ctrl = CtrlRef { device: 0, birth: 0 };
+        let ctrl = CtrlRef { device: 0, inode: 0 };
         let (first_runs, wait_for_first) = mpsc::channel();
         let (let_go, gate) = mpsc::channel::<()>();
         let (answers, received) = mpsc::channel();
@@ -323,12 +323,12 @@ mod tests {
         let admin = Admin::new(Roots::default());
         let (let_go, gate) = mpsc::channel::<()>();
         admin.submit(
-            CtrlRef { device: 0, birth: 0 },
+            CtrlRef { device: 0, inode: 0 },
             move |_: Result<(), _>| assert!(gate.recv().is_err()),
             |_| Ok(()),
         );
         let (answer, received) = mpsc::channel();
-        admin.submit(CtrlRef { device: 1, birth: 0 }, move |_: Result<(), _>| answer.send(()).unwrap(), |_| Ok(()));
+        admin.submit(CtrlRef { device: 1, inode: 0 }, move |_: Result<(), _>| answer.send(()).unwrap(), |_| Ok(()));
         received.recv().unwrap();
         drop(let_go);
     }

@@ -17,7 +17,7 @@ use nix::fcntl::{Flock, FlockArg};
 
 use super::fabrics::Fabrics;
 use super::secrets;
-use super::sysfs::{ControllerDir, Scanner, birth};
+use super::sysfs::{ControllerDir, Scanner, inode};
 use super::{Roots, disconnect, rotation, thread};
 use stas_core::{
     ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, Links, OsError, Rotated, RotationError,
@@ -192,8 +192,8 @@ impl Worker {
         *held += start.elapsed();
         drop(lock);
         let device = answer?;
-        if let Ok(Some(birth)) = birth(&self.shared.roots.class(), device) {
-            let made = CtrlRef { device, birth };
+        if let Ok(Some(inode)) = inode(&self.shared.roots.class(), device) {
+            let made = CtrlRef { device, inode };
             if let Err(error) = disconnect::disconnect(&self.shared.roots, made) {
                 tracing::warn!("{made} was made to try a secret and cannot be disconnected: {error}");
             }
@@ -329,8 +329,8 @@ fn open_lock(path: &Path) -> io::Result<File> {
 
 /// Hides the secrets of the controller that has this instance number now.
 pub(super) fn hide_secrets_of(roots: &Roots, device: u32) {
-    if let Ok(Some(birth)) = birth(&roots.class(), device) {
-        secrets::hide(roots, CtrlRef { device, birth });
+    if let Ok(Some(inode)) = inode(&roots.class(), device) {
+        secrets::hide(roots, CtrlRef { device, inode });
     }
 }
 

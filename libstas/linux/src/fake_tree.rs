@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
 use super::Roots;
-use super::sysfs::birth;
+use super::sysfs::inode;
 use stas_core::CtrlRef;
 
 /// A temporary tree, removed at the end of the test.
@@ -81,7 +81,7 @@ impl FakeTree {
         if let Some(old) = old {
             fs::remove_dir_all(old).unwrap();
         }
-        CtrlRef { device, birth: birth(&self.path("sys/class/nvme"), device).unwrap().unwrap() }
+        CtrlRef { device, inode: inode(&self.path("sys/class/nvme"), device).unwrap().unwrap() }
     }
 
     /// Sets an attribute of the controller.

@@ -44,7 +44,8 @@ const VALUE_MAX: u64 = 4096;
 struct Mark {
     gained: Gained,
     boot_id: String,
-    birth: u64,
+    #[serde(rename = "birth")]
+    inode: u64,
     tid: Tid,
 }
 
@@ -53,7 +54,7 @@ struct Mark {
 #[derive(Debug, Default)]
 struct Subject {
     boot_id: Option<String>,
-    birth: Option<u64>,
+    inode: Option<u64>,
 }
 
 impl Subject {
@@ -62,7 +63,7 @@ impl Subject {
         let field = |name| mark.get(name);
         Self {
             boot_id: field("boot-id").and_then(|value| value.as_str()).map(str::to_owned),
-            birth: field("birth").and_then(serde_json::Value::as_u64),
+            inode: field("birth").and_then(serde_json::Value::as_u64),
         }
     }
 }
@@ -190,8 +191,8 @@ impl Registry {
         let subject = Subject::of(text);
         let known = |boot_id: &String| !boot_id.is_empty() && !self.boot_id.is_empty();
         let boot_fits = subject.boot_id.filter(known).map(|boot_id| boot_id == self.boot_id);
-        let birth_fits = subject.birth.map(|birth| birth == kernel.ctrl.birth);
-        if boot_fits == Some(false) || birth_fits == Some(false) {
+        let inode_fits = subject.inode.map(|inode| inode == kernel.ctrl.inode);
+        if boot_fits == Some(false) || inode_fits == Some(false) {
             return Read::Stale;
         }
         match serde_json::from_str::<Mark>(text) {
@@ -205,7 +206,7 @@ impl Registry {
 
     /// Makes an entry of ours under a temporary name and calls `put` to move it to its place.
     fn record(&self, kernel: &KernelController, gained: Gained, put: impl Fn(&Path, &Path) -> io::Result<()>) -> Owner {
-        let mark = Mark { gained, boot_id: self.boot_id.clone(), birth: kernel.ctrl.birth, tid: kernel.tid() };
+        let mark = Mark { gained, boot_id: self.boot_id.clone(), inode: kernel.ctrl.inode, tid: kernel.tid() };
         let entry = self.entry(kernel.ctrl.device);
         let written = self.make(kernel.ctrl.device, &mark).and_then(|new| {
             let put = put(&new, &entry).and_then(|()| File::open(&self.folder)?.sync_all());

@@ -469,7 +469,7 @@ fn a_disconnected_controller_counts_as_gone_while_sysfs_is_unreadable() {
     };
     while scene.host.take_held(Op::Snapshot).is_some() {}
     scene.hear(HostEvent::SnapshotTaken { op: snapshot, result: Err(unreadable("input/output error")) });
-    scene.hear(HostEvent::SnapshotTaken { op: OpId::UNASKED, result: Ok(early) });
+    scene.hear(HostEvent::SnapshotTaken { op: OpId::UNSOLICITED, result: Ok(early) });
     assert_eq!(scene.fleet().kernel(&on("eth0", "a")).unwrap().ctrl, other);
     scene.unwant(&tid("a"), RemovalPolicy::Disconnect);
     assert_eq!(scene.next(), None, "the one that is left serves both");
@@ -639,7 +639,7 @@ fn a_connection_dropped_after_each_connect_is_retried_with_back_off() {
         while let Some(effect) = scene.next() {
             let HostEffect::Connect { op, .. } = effect else { panic!("{effect:?}") };
             connects += 1;
-            let ctrl = CtrlRef { device: 0, birth: connects };
+            let ctrl = CtrlRef { device: 0, inode: connects };
             scene.answer(op, ConnectOutcome::Made(ctrl));
         }
         let at = scene.host.core.deadline().unwrap().max(scene.host.now);

@@ -129,7 +129,7 @@ mod tests {
     use std::os::unix::fs::symlink;
     use std::sync::{Arc, mpsc};
 
-    use libstas::linux::sysfs::birth;
+    use libstas::linux::sysfs::inode;
     use libstas::nvme::admin::{Status, Task};
     use libstas::nvme::{HostIdentity, Tid, TidParts, Transport};
 
@@ -157,9 +157,9 @@ mod tests {
         let roots = Roots { sys, dev, ..Roots::default() };
         fs::create_dir_all(roots.sys.join("class/nvme/nvme0")).unwrap();
         symlink("state", roots.sys.join("class/nvme/nvme0/state")).unwrap();
-        let birth = birth(&roots.sys.join("class/nvme"), 0).unwrap().unwrap();
+        let inode = inode(&roots.sys.join("class/nvme"), 0).unwrap().unwrap();
         let (sender, told) = mpsc::channel();
-        register(&Admin::new(roots), CtrlRef { device: 0, birth }, request, move |result| sender.send(result).unwrap());
+        register(&Admin::new(roots), CtrlRef { device: 0, inode }, request, move |result| sender.send(result).unwrap());
         told.recv().unwrap()
     }
 
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn what_the_controller_refuses_for_good_is_not_asked_again() {
-        let ctrl = CtrlRef { device: 0, birth: 1 };
+        let ctrl = CtrlRef { device: 0, inode: 1 };
         let again = |error| matches!(failed(error), NotRegistered::Failed { again: true, .. });
         assert!(again(AdminError::Command(CommandError::Status(Status(0x0006)))), "an internal error");
         assert!(!again(AdminError::Command(CommandError::Status(Status(0x0001)))), "it does not know the command");

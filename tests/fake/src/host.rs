@@ -84,7 +84,7 @@ impl<C: Core> FakeHost<C> {
     /// Sends the core a snapshot that it did not request.
     pub fn send_snapshot(&mut self) {
         let result = Ok(self.snapshot());
-        self.feed_host(HostEvent::SnapshotTaken { op: OpId::UNASKED, result });
+        self.feed_host(HostEvent::SnapshotTaken { op: OpId::UNSOLICITED, result });
     }
 
     /// The answer to a connect, with a present snapshot.
@@ -151,7 +151,7 @@ impl<C: Core> FakeHost<C> {
     pub fn make(&mut self, tid: &Tid, purpose: Purpose) -> CtrlRef {
         self.seqnum += 1;
         let device = (0..).find(|n| self.kernel.iter().all(|kernel| kernel.ctrl.device != *n)).unwrap();
-        let ctrl = CtrlRef { device, birth: self.seqnum };
+        let ctrl = CtrlRef { device, inode: self.seqnum };
         let bound = self.links.as_ref().and_then(|links| links.named(&tid.host_iface));
         self.kernel.push(KernelController {
             src_addr: bound.and_then(|interface| interface.addresses.first().copied()),

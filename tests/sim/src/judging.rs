@@ -435,7 +435,7 @@ impl World {
         let excluded = self.judge.excludes(daemon, &known.shown.tid());
         let is_twin = |other: &Controller| {
             (other.target, other.subsystem) == (known.target, known.subsystem)
-                && other.shown.ctrl.birth < ctrl.birth
+                && other.shown.ctrl.inode < ctrl.inode
                 && other.goes_with(&known)
                 && !other.is_leaving()
                 && (other.is_live() || !known.is_live())

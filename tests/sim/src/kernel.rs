@@ -113,7 +113,7 @@ struct Writing {
 #[derive(Debug, Default)]
 pub(crate) struct Kernel {
     pub(crate) controllers: Vec<Controller>,
-    births: u64,
+    inodes: u64,
     pub(crate) seqnum: u64,
     connect_queue: VecDeque<Job>,
     writing: Option<Writing>,
@@ -223,10 +223,10 @@ impl World {
     /// Creates a controller; its device number is the lowest free one.
     fn add(&mut self, tid: &Tid, kato: u32, maker: Maker) -> Option<CtrlRef> {
         let target = Target::of(&tid.traddr)?;
-        self.kernel.births += 1;
+        self.kernel.inodes += 1;
         let taken = |device| self.kernel.controllers.iter().any(|known| known.shown.ctrl.device == device);
         let device = (0..).find(|device| !taken(*device))?;
-        let ctrl = CtrlRef { device, birth: self.kernel.births };
+        let ctrl = CtrlRef { device, inode: self.kernel.inodes };
         let subsystem = Subsystem::of(&tid.subsysnqn);
         let discovery = subsystem.is_none();
         let filled_at = self.now + self.luck.dice("attributes").ms(0, 40);

@@ -271,7 +271,7 @@ impl World {
 
     /// With [`Bug::RecycledNumber`], hides everything but the device number.
     pub(crate) fn mask(&self, ctrl: CtrlRef) -> CtrlRef {
-        if self.has_bug(Bug::RecycledNumber) { CtrlRef { birth: 0, ..ctrl } } else { ctrl }
+        if self.has_bug(Bug::RecycledNumber) { CtrlRef { inode: 0, ..ctrl } } else { ctrl }
     }
 
     /// Changes the settings that stafd reads.

@@ -191,7 +191,7 @@ impl Fleet {
         let twin = self
             .inventory
             .iter()
-            .filter(|other| other.ctrl != ctrl && other.is_live() && other.ctrl.birth < ctrl.birth)
+            .filter(|other| other.ctrl != ctrl && other.is_live() && other.ctrl.inode < ctrl.inode)
             .filter(|other| self.may_hold(other.ctrl) && !matches!(self.title(other.ctrl), Ownership::Other(_)))
             .find(|other| reuse::may_be_taken_over(other, discovery) && reuse::serves(other, tid, &self.links))
             .map(|other| other.ctrl);

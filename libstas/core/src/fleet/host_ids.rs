@@ -39,7 +39,7 @@ impl Fleet {
     fn other_host_id(&self, identity: &HostIdentity, host_nqn: &str) -> Option<Uuid> {
         let meant = host_id_for(host_nqn, identity)?;
         let mut with_nqn: Vec<_> = self.inventory.iter().filter(|ctrl| ctrl.hostnqn == host_nqn).collect();
-        with_nqn.sort_by_key(|ctrl| ctrl.ctrl.birth);
+        with_nqn.sort_by_key(|ctrl| ctrl.ctrl.inode);
         let ids = with_nqn.iter().filter_map(|ctrl| Uuid::try_parse(&ctrl.hostid).ok()).filter(|id| !id.is_nil());
         let ids: Vec<Uuid> = ids.collect();
         if ids.contains(&meant) { None } else { ids.first().copied() }

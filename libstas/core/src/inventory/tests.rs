@@ -3,14 +3,14 @@ use crate::UeventKind;
 use crate::kernel::{CtrlState, CtrlType};
 use stas_nvme::Transport;
 
-fn kernel(device: u32, birth: u64, state: CtrlState) -> KernelController {
+fn kernel(device: u32, inode: u64, state: CtrlState) -> KernelController {
     KernelController {
         traddr: "192.0.2.1".into(),
         trsvcid: "4420".into(),
         subsysnqn: "nqn".into(),
         cntrltype: CtrlType::Io,
         state,
-        ..KernelController::unread(CtrlRef { device, birth }, Transport::Tcp)
+        ..KernelController::unread(CtrlRef { device, inode }, Transport::Tcp)
     }
 }
 
@@ -23,9 +23,9 @@ fn a_recycled_device_number_is_another_controller() {
     let mut inventory = Inventory::default();
     inventory.take(snapshot(1, 1, vec![kernel(0, 10, CtrlState::Live)]));
     let diff = inventory.take(snapshot(2, 2, vec![kernel(0, 11, CtrlState::Live)])).unwrap();
-    assert_eq!(diff.appeared, [CtrlRef { device: 0, birth: 11 }]);
-    assert_eq!(diff.gone[0].ctrl, CtrlRef { device: 0, birth: 10 });
-    assert_eq!(inventory.device(0).map(|kernel| kernel.ctrl.birth), Some(11));
+    assert_eq!(diff.appeared, [CtrlRef { device: 0, inode: 11 }]);
+    assert_eq!(diff.gone[0].ctrl, CtrlRef { device: 0, inode: 10 });
+    assert_eq!(inventory.device(0).map(|kernel| kernel.ctrl.inode), Some(11));
 }
 
 #[test]
@@ -33,7 +33,7 @@ fn an_older_snapshot_is_ignored() {
     let mut inventory = Inventory::default();
     inventory.take(snapshot(2, 5, vec![kernel(0, 10, CtrlState::Live)]));
     assert_eq!(inventory.take(snapshot(1, 4, Vec::new())), None);
-    assert!(inventory.get(CtrlRef { device: 0, birth: 10 }).is_some());
+    assert!(inventory.get(CtrlRef { device: 0, inode: 10 }).is_some());
 }
 
 #[test]

@@ -105,7 +105,7 @@ fn the_audit_names_io_controllers_of_its_transports_and_no_others() {
         state,
         subsysnqn: "nqn.s".into(),
         hostnqn: "nqn.h".into(),
-        ..KernelController::unread(CtrlRef { device: 0, birth: 1 }, transport)
+        ..KernelController::unread(CtrlRef { device: 0, inode: 1 }, transport)
     };
     let live = |transport, cntrltype| kernel(transport, cntrltype, CtrlState::Live);
     let audit = rules(DisconnectScope::AllMatchingTrtypes);

@@ -28,7 +28,7 @@ fn kernel() -> KernelController {
         cntrltype: CtrlType::Io,
         state: CtrlState::Live,
         kato: Some(5),
-        ..KernelController::unread(CtrlRef { device: 0, birth: 1 }, Transport::Tcp)
+        ..KernelController::unread(CtrlRef { device: 0, inode: 1 }, Transport::Tcp)
     }
 }
 
@@ -127,7 +127,7 @@ fn what_is_on_its_way_out_or_only_passing_by_is_not_taken_over() {
 #[test]
 fn a_live_connection_is_taken_before_one_that_is_not() {
     let down = KernelController { state: CtrlState::Connecting, ..kernel() };
-    let live = KernelController { ctrl: CtrlRef { device: 1, birth: 2 }, ..kernel() };
+    let live = KernelController { ctrl: CtrlRef { device: 1, inode: 2 }, ..kernel() };
     let snapshot = Snapshot::new(0, 0, [down, live.clone()]);
     assert_eq!(find(&snapshot, &Tid::new(tid()), &links(), false), Some(&live));
 }
@@ -135,7 +135,7 @@ fn a_live_connection_is_taken_before_one_that_is_not() {
 #[test]
 fn a_connection_of_ones_own_is_taken_before_a_live_one_by_a_certain_interface() {
     let own = KernelController { state: CtrlState::Connecting, ..kernel() };
-    let other = KernelController { ctrl: CtrlRef { device: 1, birth: 2 }, host_iface: "eth1".into(), ..kernel() };
+    let other = KernelController { ctrl: CtrlRef { device: 1, inode: 2 }, host_iface: "eth1".into(), ..kernel() };
     let snapshot = Snapshot::new(0, 0, [other.clone(), own.clone()]);
     assert_eq!(find(&snapshot, &Tid::new(tid()), &links(), false), Some(&own));
     let wanted = Tid::new(TidParts { host_iface: "eth1".into(), ..tid() });

@@ -133,7 +133,7 @@ async fn a_claim_is_in_the_registry_before_a_later_look_and_a_removal_takes_it_o
     tree.put("run/nvme/registry/nvme7/owner", "stas\n");
     let (host, mut events) = host(&tree);
     let entry = |device: u32| tree.path(format!("run/nvme/registry/nvme{device}"));
-    host.start(HostEffect::Claim(CtrlRef { birth: ctrl.birth + 1, ..ctrl }));
+    host.start(HostEffect::Claim(CtrlRef { inode: ctrl.inode + 1, ..ctrl }));
     host.start(HostEffect::TakeSnapshot(OpId(1)));
     let HostEvent::SnapshotTaken { result: Ok(snapshot), .. } = answer(&mut events).await else { panic!() };
     assert_eq!(snapshot.controllers.first().unwrap().owner, Owner::None, "another controller was meant");

@@ -71,7 +71,7 @@ fn what_was_connected_is_ours_for_every_reader() {
     assert_eq!(scene.attribute("seqnum").as_deref(), Some("1000\n"));
     let mark = scene.attribute("stas").unwrap();
     assert_eq!(mark.lines().count(), 1, "{mark}");
-    for word in ["connected", "5e4d0000-0000-4000-8000-000000000001", "192.0.2.1", &scene.ctrl.birth.to_string()] {
+    for word in ["connected", "5e4d0000-0000-4000-8000-000000000001", "192.0.2.1", &scene.ctrl.inode.to_string()] {
         assert!(mark.contains(word), "{word} in {mark}");
     }
     assert_eq!(scene.names(), ["nvme3"], "nothing unfinished is left");
@@ -123,7 +123,7 @@ fn an_entry_of_ours_about_another_controller_is_deleted() {
     let _ = scene.registry.connected(&scene.kernel());
     let mark = scene.attribute("stas").unwrap();
     let changed = |from: &str, to: &str| mark.replace(from, to);
-    let birth = scene.ctrl.birth;
+    let birth = scene.ctrl.inode;
     for (what, mark) in [
         ("birth", changed(&format!("\"birth\":{birth}"), &format!("\"birth\":{}", birth + 1))),
         ("boot", changed("5e4d0000", "5e4d0001")),
@@ -151,7 +151,7 @@ fn an_entry_of_ours_that_may_be_about_this_controller_is_kept() {
         assert!(mark.contains(from), "{from} in {mark}");
         mark.replace(from, to)
     };
-    let birth = format!("\"birth\":{}", scene.ctrl.birth);
+    let birth = format!("\"birth\":{}", scene.ctrl.inode);
     let boot = "\"boot-id\":\"5e4d0000-0000-4000-8000-000000000001\"";
     let ours = Owner::Stas(Gained::Connected);
     for (what, mark, owner) in [
@@ -204,8 +204,8 @@ fn without_the_boot_id_of_this_host_an_entry_is_kept() {
     assert_eq!(registry.owner(&scene.kernel()), Owner::Unknown);
     assert!(scene.has_entry());
     let later = scene.tree.controller(3, ADDRESS);
-    assert_ne!(later.birth, scene.ctrl.birth);
-    assert_eq!(registry.owner(&scene.kernel()), Owner::None, "another birth is another controller in any boot");
+    assert_ne!(later.inode, scene.ctrl.inode);
+    assert_eq!(registry.owner(&scene.kernel()), Owner::None, "another inode number is another controller in any boot");
     assert!(!scene.has_entry());
 }
 

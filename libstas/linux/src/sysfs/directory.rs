@@ -16,15 +16,15 @@ use stas_core::CtrlRef;
 /// Longest attribute of sysfs in bytes: one page.
 const PAGE: usize = 4096;
 
-/// The birth of the controller that has this instance number now. `None` if there is none.
+/// The inode number of the controller that has this instance number now. `None` if there is none.
 ///
-/// The birth is the inode number of the entry in /sys/class/nvme. The kernel assigns these numbers in ascending order,
+/// This is the inode number of the entry in /sys/class/nvme. The kernel assigns these numbers in ascending order,
 /// with a generation, and does not reuse them within a boot. So it identifies a controller among all that had the same
 /// instance number.
 ///
 /// # Errors
 /// If sysfs cannot be read.
-pub fn birth(class: &Path, device: u32) -> io::Result<Option<u64>> {
+pub fn inode(class: &Path, device: u32) -> io::Result<Option<u64>> {
     let entry = lstat(&class.join(format!("nvme{device}")));
     Ok(unless_gone(entry.map_err(io::Error::from))?.map(|stat| stat.st_ino))
 }
@@ -48,9 +48,9 @@ impl ControllerDir {
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let opened = nix::fcntl::open(&path, flags, Mode::empty());
         let Some(fd) = unless_gone(opened.map_err(io::Error::from))? else { return Ok(None) };
-        // The caller knows this birth, so the entry existed before the open. It still exists now, so it is the entry
-        // that was opened.
-        Ok((birth(&class, ctrl.device)? == Some(ctrl.birth)).then_some(Self { ctrl, fd }))
+        // The caller knows this inode number, so the entry existed before the open. It still exists now, so it is the
+        // entry that was opened.
+        Ok((inode(&class, ctrl.device)? == Some(ctrl.inode)).then_some(Self { ctrl, fd }))
     }
 
     /// The controller of this directory.
@@ -168,10 +168,10 @@ mod tests {
         let ctrl = tree.controller(0, "");
         let class = tree.roots().class();
         fs::remove_dir_all(&class).unwrap();
-        assert_eq!(birth(&class, 0).unwrap(), None);
+        assert_eq!(inode(&class, 0).unwrap(), None);
         assert!(ControllerDir::open(&tree.roots(), ctrl).unwrap().is_none());
         fs::write(&class, "").unwrap();
-        assert_eq!(birth(&class, 0).unwrap_err().kind(), io::ErrorKind::NotADirectory);
+        assert_eq!(inode(&class, 0).unwrap_err().kind(), io::ErrorKind::NotADirectory);
         let error = ControllerDir::open(&tree.roots(), ctrl).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotADirectory);
     }

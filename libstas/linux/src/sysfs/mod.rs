@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub(super) use directory::is_gone;
-pub use directory::{ControllerDir, birth};
+pub use directory::{ControllerDir, inode};
 
 use super::Roots;
 use super::registry::Registry;
@@ -163,7 +163,7 @@ impl Scanner {
         for entry in entries {
             let entry = entry.map_err(failed)?;
             let device = entry.file_name().to_str().and_then(CtrlRef::device_of);
-            present.extend(device.map(|device| CtrlRef { device, birth: entry.ino() }));
+            present.extend(device.map(|device| CtrlRef { device, inode: entry.ino() }));
         }
         Ok(present)
     }

@@ -168,7 +168,7 @@ fn a_recycled_number_is_another_controller() {
     let mut scanner = Scanner::new(tree.roots());
     scanner.snapshot().unwrap();
     let second = tree.controller(3, "traddr=192.0.2.2,trsvcid=4420");
-    assert_ne!(first.birth, second.birth);
+    assert_ne!(first.inode, second.inode);
     let snapshot = scanner.snapshot().unwrap();
     assert_eq!(snapshot.controllers.len(), 1);
     assert_eq!((snapshot.controllers[0].ctrl, snapshot.controllers[0].traddr.as_str()), (second, "192.0.2.2"));

@@ -145,7 +145,7 @@ impl Blocks {
 
     /// The inode number of a block device's entry in sysfs, which distinguishes it from an earlier device of the same
     /// name. `None` if the device does not exist.
-    pub(super) fn birth(&self, name: &str) -> io::Result<Option<u64>> {
+    pub(super) fn inode(&self, name: &str) -> io::Result<Option<u64>> {
         match fs::symlink_metadata(self.block(name)) {
             Ok(entry) => Ok(Some(entry.ino())),
             Err(error) if is_absent(&error) => Ok(None),

@@ -28,7 +28,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Roots;
-use super::sysfs::{ControllerDir, birth};
+use super::sysfs::{ControllerDir, inode};
 use block::{Blocks, Namespace};
 use exclusive::{Opened, Opener};
 use stas_core::{CtrlRef, CtrlState, OsError, Snapshot, Usage, UsageError, Use, UseKind};
@@ -225,8 +225,8 @@ impl<'a> Check<'a> {
         if device == self.ctrl.device {
             return Ok(false);
         }
-        let Some(birth) = birth(&self.watcher.roots.class(), device)? else { return Ok(false) };
-        let other = CtrlRef { device, birth };
+        let Some(inode) = inode(&self.watcher.roots.class(), device)? else { return Ok(false) };
+        let other = CtrlRef { device, inode };
         if self.disconnecting.contains(&other) {
             return Ok(false);
         }

@@ -74,7 +74,7 @@ fn a_mount_is_spared_by_another_live_path_and_only_by_that() {
     let used = Usage::LastPath(vec![Use { device: "nvme0n1".to_owned(), kind }]);
     assert_eq!(check(&tree, one, &[]), Usage::Free);
     assert_eq!(check(&tree, one, &[other]), used, "the other is leaving");
-    let earlier = CtrlRef { birth: other.birth + 1, ..other };
+    let earlier = CtrlRef { inode: other.inode + 1, ..other };
     assert_eq!(check(&tree, one, &[earlier]), Usage::Free, "one of the same number was leaving");
     tree.set(other, "nvme0c1n1/ana_state", "inaccessible");
     assert_eq!(check(&tree, one, &[]), used, "the other has no access");

@@ -30,11 +30,11 @@ pub(super) struct Writes {
     last_round: Option<Instant>,
 }
 
-/// A block device. `birth` distinguishes it from a later device of the same name.
+/// A block device. `inode` distinguishes it from a later device of the same name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Device {
     name: String,
-    birth: u64,
+    inode: u64,
 }
 
 #[derive(Debug, Default)]
@@ -125,8 +125,8 @@ impl Writes {
 }
 
 fn device(blocks: &Blocks, namespace: &Namespace) -> io::Result<Option<Device>> {
-    let birth = blocks.birth(&namespace.block)?;
-    Ok(birth.map(|birth| Device { name: namespace.block.clone(), birth }))
+    let inode = blocks.inode(&namespace.block)?;
+    Ok(inode.map(|inode| Device { name: namespace.block.clone(), inode }))
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub(crate) struct Kernel(Arc<Mutex<Inside>>);
 #[derive(Default)]
 struct Inside {
     controllers: Vec<KernelController>,
-    births: u64,
+    inodes: u64,
     subsystems: Vec<String>,
     reads: u64,
 }
@@ -50,8 +50,8 @@ impl Kernel {
 
     fn connect(&self, tid: &Tid, cntrltype: CtrlType) -> CtrlRef {
         let mut inside = self.0.lock().unwrap();
-        inside.births += 1;
-        let ctrl = CtrlRef { device: inside.births as u32 - 1, birth: inside.births };
+        inside.inodes += 1;
+        let ctrl = CtrlRef { device: inside.inodes as u32 - 1, inode: inside.inodes };
         inside.controllers.push(KernelController {
             host_traddr: String::new(),
             host_iface: String::new(),
