@@ -148,7 +148,7 @@ pub struct Controller {
     /// Whether it is connected with a keep-alive timeout (discovery controllers only).
     pub keep_alive: KeepAlive,
     /// For a controller that is polled: the time of the next connect, and why it is polled.
-    pub resting: Option<(Time, Polled)>,
+    pub next_poll: Option<(Time, Polled)>,
     backoff: Backoff,
     told: Option<Told>,
 }
@@ -171,7 +171,7 @@ impl Controller {
             disconnect_requested: false,
             retried_at: None,
             keep_alive: KeepAlive::default(),
-            resting: None,
+            next_poll: None,
             backoff: Backoff::default(),
             told: None,
         }
@@ -209,7 +209,7 @@ impl Controller {
         self.state = ConnState::Held { ctrl, since: now };
         self.has_held = true;
         self.disconnect_requested = false;
-        self.resting = None;
+        self.next_poll = None;
         self.reason = None;
         self.told = None;
         std::mem::take(&mut self.attempts)
@@ -219,7 +219,7 @@ impl Controller {
     pub fn release(&mut self) {
         self.state = ConnState::Idle;
         self.connected_with = None;
-        self.resting = None;
+        self.next_poll = None;
         self.disconnect_requested = false;
     }
 
@@ -231,7 +231,7 @@ impl Controller {
             _ => Duration::ZERO,
         };
         self.connected_with = None;
-        let polled = self.resting.take();
+        let polled = self.next_poll.take();
         self.reason = Some(polled.map_or(NotConnected::Lost, |(_, why)| why.into()));
         let again = if let Some((until, _)) = polled {
             self.backoff.reset();

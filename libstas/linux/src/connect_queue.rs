@@ -21,7 +21,7 @@ use super::sysfs::{ControllerDir, Scanner, inode};
 use super::{Roots, disconnect, rotation, thread};
 use stas_core::{
     ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, Links, OsError, Rotated, RotationError,
-    Snapshot, SnapshotError, reuse,
+    Snapshot, SnapshotError, matching,
 };
 use stas_nvme::Transport;
 use stas_nvme::connect::{SecretLine, SupportedOptions, option_string};
@@ -232,7 +232,7 @@ impl Worker {
 
     fn serving(&self, snapshot: &Snapshot, request: &ConnectRequest) -> Option<CtrlRef> {
         let links = self.shared.links.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        reuse::find_for(snapshot, request, &links).map(|ctrl| ctrl.ctrl)
+        matching::find_for(snapshot, request, &links).map(|ctrl| ctrl.ctrl)
     }
 
     /// Returns the controller that already serves the request, if any. Its state is read again, because a quick

@@ -5,7 +5,7 @@ use libstas::conf::DisconnectScope;
 use libstas::core::controller::RemovalPolicy;
 use libstas::core::ownership::{Cause, Decision, Reason, Scope, Why, decide};
 use libstas::core::sources::{SETTLING, SourceId};
-use libstas::core::{CtrlRef, KernelController, Time, reuse};
+use libstas::core::{CtrlRef, KernelController, Time, matching};
 use libstas::nvme::Tid;
 
 use super::{Connector, Context};
@@ -88,6 +88,6 @@ impl Connector {
                 .reconciler
                 .sources
                 .claims()
-                .any(|(_, tid, _)| reuse::serves(kernel, tid, self.reconciler.fleet.links()))
+                .any(|(_, tid, _)| matching::serves(kernel, tid, self.reconciler.fleet.links()))
     }
 }

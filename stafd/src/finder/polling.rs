@@ -85,7 +85,7 @@ impl Finder {
             };
             ctx.log(LogRecord { level, tid: Some(tid.clone()), ctrl: None, text });
         }
-        self.reconciler.fleet.rest(ctx, tid, until, reason);
+        self.reconciler.fleet.disconnect_until_poll(ctx, tid, until, reason);
     }
 
     /// Marks the result of the last poll as stale if the next one was due and did not succeed.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use libstas::core::{
     ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, CtrlState, CtrlType, DisconnectError, Gained,
     HostEffect, HostEvent, KernelController, OpId, OsError, Owner, Portal, ProbeFailure, ProbeOutcome, ResolveError,
-    Rotated, Snapshot, Usage, Use, UseKind, reuse,
+    Rotated, Snapshot, Usage, Use, UseKind, matching,
 };
 use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
 
@@ -119,7 +119,7 @@ impl<C: Core> FakeHost<C> {
         }
         let snapshot = self.snapshot();
         let links = self.links.clone().unwrap_or_default();
-        if let Some(found) = reuse::find_for(&snapshot, request, &links) {
+        if let Some(found) = matching::find_for(&snapshot, request, &links) {
             return ConnectOutcome::Found(found.ctrl);
         }
         if request.purpose != Purpose::Poll && self.refuses_keep_alive.contains(&tid.traddr) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use libstas::core::{
     ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, CtrlState, CtrlType, DisconnectError, Gained,
-    HostEvent, KernelController, OsError, Owner, Snapshot, Time, Uevent, UeventKind, reuse,
+    HostEvent, KernelController, OsError, Owner, Snapshot, Time, Uevent, UeventKind, matching,
 };
 use libstas::nvme::connect::OptionError;
 use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
@@ -292,7 +292,7 @@ impl World {
 
     fn write(&mut self, Job { asker, request }: Job) {
         let before = self.snapshot(asker.daemon);
-        if let Some(found) = reuse::find_for(&before, &request, &self.links) {
+        if let Some(found) = matching::find_for(&before, &request, &self.links) {
             self.report(asker, ConnectOutcome::Found(found.ctrl), before, Duration::ZERO);
             return;
         }

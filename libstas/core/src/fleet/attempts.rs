@@ -12,7 +12,7 @@ use crate::kernel::Gained;
 use crate::ownership::{Cause, Ownership, Why};
 use crate::reasons::{NotConnected, Polled};
 use crate::timers::Timer;
-use crate::{CtrlRef, OpId, Time, reuse};
+use crate::{CtrlRef, OpId, Time, matching};
 use stas_nvme::security::{Obstacle, Tls};
 use stas_nvme::{Purpose, Tid};
 
@@ -193,7 +193,7 @@ impl Fleet {
             .iter()
             .filter(|other| other.ctrl != ctrl && other.is_live() && other.ctrl.inode < ctrl.inode)
             .filter(|other| self.may_hold(other.ctrl) && !matches!(self.title(other.ctrl), Ownership::Other(_)))
-            .find(|other| reuse::may_be_taken_over(other, discovery) && reuse::serves(other, tid, &self.links))
+            .find(|other| matching::may_be_taken_over(other, discovery) && matching::serves(other, tid, &self.links))
             .map(|other| other.ctrl);
         match twin {
             Some(twin) => {
@@ -255,7 +255,7 @@ impl Fleet {
         self.rotation.gone(ctrl);
         let Some(member) = self.members.get_mut(tid) else { return };
         self.reports.push(Report::Lost(tid.clone(), ctrl));
-        let is_polled = member.resting.is_some();
+        let is_polled = member.next_poll.is_some();
         if !is_polled && !member.disconnect_requested {
             self.connect_queue.lost(ctx.now, tid);
         }
@@ -295,14 +295,14 @@ impl Fleet {
     }
 
     /// Disconnects a member after its page was read, until the next poll. `reason` says why it is polled.
-    pub fn rest(&mut self, ctx: &mut Context<'_>, tid: &Tid, until: Time, reason: Polled) {
+    pub fn disconnect_until_poll(&mut self, ctx: &mut Context<'_>, tid: &Tid, until: Time, reason: Polled) {
         let Some(ctrl) = self.members.get(tid).and_then(Controller::ctrl) else { return };
         let cause = Cause::new(Why::PollOver, "it was read; it is polled, so its connection is not kept");
         if self.disconnect(ctx, ctrl, false, &cause).is_err() {
             return;
         }
         for member in self.members.values_mut().filter(|member| member.ctrl() == Some(ctrl)) {
-            member.resting = Some((until, reason));
+            member.next_poll = Some((until, reason));
         }
     }
 

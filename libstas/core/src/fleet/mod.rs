@@ -25,7 +25,7 @@ use super::inventory::Inventory;
 use super::kernel::{CtrlState, KernelController, Links};
 use super::ownership::{Cause, Instance, Rules};
 use super::timers::Timer;
-use super::{CtrlRef, OpId, Time, reuse};
+use super::{CtrlRef, OpId, Time, matching};
 use stas_nvme::{HostIdentity, Tid};
 use uuid::Uuid;
 
@@ -430,8 +430,8 @@ impl Fleet {
         let is_usable = |ctrl: &&KernelController| !disconnecting.contains(&ctrl.ctrl) && self.is_usable(ctrl);
         let held = self.inventory.iter().filter(|ctrl| self.held_before(tid, ctrl.ctrl)).filter(is_usable);
         let discovery = self.kind == Kind::Discovery;
-        let best = reuse::best(held, tid, &self.links, discovery);
-        let any = || reuse::best(self.inventory.iter().filter(is_usable), tid, &self.links, discovery);
+        let best = matching::best(held, tid, &self.links, discovery);
+        let any = || matching::best(self.inventory.iter().filter(is_usable), tid, &self.links, discovery);
         best.or_else(any).map(|ctrl| ctrl.ctrl)
     }
 

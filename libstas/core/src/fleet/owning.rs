@@ -8,7 +8,7 @@ use crate::controller::{Controller, RemovalPolicy};
 use crate::effect::{HostEffect, Level};
 use crate::kernel::{CtrlState, Gained, KernelController, Owner};
 use crate::ownership::{Cause, Decision, Instance, Ownership, Reason, Rules, SavedParameters, Scope, Why, decide};
-use crate::{CtrlRef, reuse};
+use crate::{CtrlRef, matching};
 use stas_nvme::{Parameters, Tid};
 
 impl Fleet {
@@ -56,7 +56,7 @@ impl Fleet {
         let discovery = self.kind == Kind::Discovery;
         for tid in std::mem::take(&mut self.ours_by_name) {
             let free = self.inventory.iter().filter(|kernel| matches!(kernel.owner, Owner::None | Owner::Stas(_)));
-            if let Some(ctrl) = reuse::best(free, &tid, &self.links, discovery).map(|kernel| kernel.ctrl) {
+            if let Some(ctrl) = matching::best(free, &tid, &self.links, discovery).map(|kernel| kernel.ctrl) {
                 let new = || Instance {
                     ctrl,
                     gained: Gained::Adopted,
@@ -101,7 +101,8 @@ impl Fleet {
     /// True when a connection may be adopted: no exclusion matches it, and it is not bound to a missing interface.
     pub(super) fn is_usable(&self, kernel: &KernelController) -> bool {
         let ours = self.title(kernel.ctrl) == Ownership::Ours;
-        self.rules.exclusions.matching_connection(kernel).is_none() && reuse::may_be_adopted(kernel, ours, &self.links)
+        self.rules.exclusions.matching_connection(kernel).is_none()
+            && matching::may_be_adopted(kernel, ours, &self.links)
     }
 
     /// True while the interfaces are not known, for a connection of another program that is not live and bound to one
@@ -113,7 +114,7 @@ impl Fleet {
 
     /// The connections that serve a controller but are not adopted for it.
     pub(super) fn passed_over_for(&self, tid: &Tid) -> BTreeSet<CtrlRef> {
-        let serving = self.inventory.iter().filter(|kernel| reuse::serves(kernel, tid, &self.links));
+        let serving = self.inventory.iter().filter(|kernel| matching::serves(kernel, tid, &self.links));
         serving.filter(|kernel| !self.is_usable(kernel)).map(|kernel| kernel.ctrl).collect()
     }
 
@@ -134,7 +135,7 @@ impl Fleet {
         let recorded = || {
             let ours = self.inventory.iter().filter(|kernel| matches!(kernel.owner, Owner::Stas(_)));
             let free = ours.filter(|kernel| is_there(kernel.ctrl) && !self.ours.contains_key(&kernel.ctrl));
-            reuse::best(free, tid, &self.links, self.kind == Kind::Discovery).map(|kernel| kernel.ctrl)
+            matching::best(free, tid, &self.links, self.kind == Kind::Discovery).map(|kernel| kernel.ctrl)
         };
         saved.filter(|ctrl| !is_going(*ctrl)).or_else(recorded).or(saved)
     }
@@ -276,7 +277,7 @@ impl Fleet {
         let moved = |tid: &Tid, ctrl: CtrlRef| {
             let kernel = self.inventory.get(ctrl)?;
             let known = kernel.is_live() && kernel.src_addr.is_some() && !made_for(ctrl, tid);
-            (known && !reuse::serves(kernel, tid, &self.links)).then(|| (tid.clone(), ctrl, kernel.src_addr))
+            (known && !matching::serves(kernel, tid, &self.links)).then(|| (tid.clone(), ctrl, kernel.src_addr))
         };
         let wanted = self.members.iter().filter(|(_, member)| member.is_wanted());
         let moved: Vec<_> = wanted.filter_map(|(tid, member)| moved(tid, member.ctrl()?)).collect();
@@ -293,7 +294,8 @@ impl Fleet {
     pub(super) fn release_what_lost_its_interface(&mut self, ctx: &mut Context<'_>) {
         let stranded = |tid: &Tid, ctrl: CtrlRef| {
             let kernel = self.inventory.get(ctrl)?;
-            let is_retried = kernel.state == CtrlState::Connecting && reuse::is_bound_to_nothing(kernel, &self.links);
+            let is_retried =
+                kernel.state == CtrlState::Connecting && matching::is_bound_to_nothing(kernel, &self.links);
             let is_elsewhere = tid.host_iface != kernel.host_iface && self.title(ctrl) != Ownership::Ours;
             (is_retried && is_elsewhere).then(|| (tid.clone(), ctrl, kernel.host_iface.clone()))
         };

@@ -12,7 +12,7 @@ use crate::ownership::{Cause, Decision, Reason, Why};
 use crate::reasons::Kept;
 use crate::timers::Timer;
 use crate::usage::Usage;
-use crate::{CtrlRef, DisconnectError, OpId, reuse};
+use crate::{CtrlRef, DisconnectError, OpId, matching};
 use stas_nvme::Tid;
 
 /// A check that takes longer than this is logged.
@@ -142,8 +142,8 @@ impl Fleet {
         let discovery = self.kind == Kind::Discovery;
         let serves = |other: &Tid| {
             kernel.is_some_and(|kernel| {
-                reuse::may_be_taken_over(kernel, discovery)
-                    && reuse::serves(kernel, other, &self.links)
+                matching::may_be_taken_over(kernel, discovery)
+                    && matching::serves(kernel, other, &self.links)
                     && self.is_usable(kernel)
             })
         };
@@ -349,7 +349,7 @@ impl Fleet {
                 continue;
             }
             member.disconnect_requested = false;
-            member.resting = None;
+            member.next_poll = None;
             let Some((_, state)) = &mut member.removal else { continue };
             *state = RemovalState::Refused(ctx.now + REFUSED_WAIT);
             self.dirty.insert(tid.clone());

@@ -9,7 +9,7 @@ use crate::effect::{HostEffect, Level, LogRecord, Uevent, UeventKind};
 use crate::inventory::Diff;
 use crate::kernel::{Owner, Snapshot};
 use crate::timers::Timer;
-use crate::{OpId, SnapshotError, Time, reuse};
+use crate::{OpId, SnapshotError, Time, matching};
 use stas_nvme::Tid;
 
 /// Longest time between two snapshots, whatever the events say. No event tells that a connection went down while the
@@ -163,7 +163,7 @@ impl Fleet {
                 .members
                 .iter()
                 .filter(|(_, member)| !matches!(member.state, ConnState::Held { .. } | ConnState::Connecting(_)))
-                .filter(|(tid, _)| first || news.iter().any(|kernel| reuse::serves(kernel, tid, &self.links)));
+                .filter(|(tid, _)| first || news.iter().any(|kernel| matching::serves(kernel, tid, &self.links)));
             self.dirty.extend(open.map(|(tid, _)| tid.clone()));
         }
     }
