@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use fake_host::{Core as _, FakeHost, Finder, Op, on_iface};
-use libstas::core::browse::{Ask, BrowseEvent, Spot};
+use libstas::core::browse::{BrowseCommand, BrowseEvent, Endpoint};
 use libstas::core::fleet::Status;
 use libstas::core::{CtrlState, HostEffect, Interface, Level, Links, Owner};
 use libstas::nvme::announcement::offer;
@@ -36,11 +36,12 @@ fn links() -> Links {
 }
 
 fn announcement(service: &str, p: &str, at: &[(u32, &str)]) -> BrowseEvent {
-    let spots = at.iter().map(|(interface, address)| Spot { interface: *interface, address: address.parse().unwrap() });
+    let endpoints =
+        at.iter().map(|(interface, address)| Endpoint { interface: *interface, address: address.parse().unwrap() });
     BrowseEvent::Announced {
         service: service.into(),
         offer: offer(8009, [("p", Some(p.as_bytes()))]),
-        spots: spots.collect(),
+        endpoints: endpoints.collect(),
     }
 }
 
@@ -66,12 +67,15 @@ fn members(host: &Host) -> usize {
 }
 
 /// The requests to the browser, in order.
-fn asked(host: &Host) -> Vec<&Ask> {
-    host.effects.iter().filter_map(|effect| if let Effect::Browse(ask) = effect { Some(ask) } else { None }).collect()
+fn asked(host: &Host) -> Vec<&BrowseCommand> {
+    host.effects
+        .iter()
+        .filter_map(|effect| if let Effect::Browse(command) = effect { Some(command) } else { None })
+        .collect()
 }
 
 fn asks_to_start(host: &Host) -> usize {
-    host.count(|effect| *effect == Effect::Browse(Ask::Start))
+    host.count(|effect| *effect == Effect::Browse(BrowseCommand::Start))
 }
 
 /// How often `dc_removed` was signalled.
@@ -92,7 +96,7 @@ fn probed(host: &Host) -> BTreeSet<&str> {
 #[test]
 fn an_announced_discovery_controller_is_connected_at_once_through_the_interface_it_was_heard_on() {
     let mut host = started("");
-    assert_eq!(asked(&host), [&Ask::Start]);
+    assert_eq!(asked(&host), [&BrowseCommand::Start]);
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
     assert_eq!(host.paths(), [(A, "eth1")]);
     let view = host.core.controller(&dc(A, "eth1")).unwrap();
@@ -129,7 +133,7 @@ fn without_the_name_of_the_interface_nothing_is_connected_before_it_is_known() {
     more.0.push(Interface { index: 3, name: "eth3".into(), mac: Vec::new(), up: true, addresses: Vec::new() });
     host.set_links(more);
     assert_eq!(host.paths(), [(A, "eth3")]);
-    assert!(asked(&host).contains(&&Ask::NetworkChanged));
+    assert!(asked(&host).contains(&&BrowseCommand::NetworkChanged));
 }
 
 #[test]
@@ -199,7 +203,7 @@ fn an_unresponsive_controller_is_reconfirmed_and_dropped_with_its_announcement()
     host.dead.insert(A.into());
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
     host.wait(120.0);
-    let doubts = asked(&host).iter().filter(|ask| ***ask == Ask::Reconfirm("x".into())).count();
+    let doubts = asked(&host).iter().filter(|command| ***command == BrowseCommand::Reconfirm("x".into())).count();
     assert!((2..=5).contains(&doubts), "{doubts}");
     hear(&mut host, BrowseEvent::Gone("x".into()));
     host.wait(1.0);
@@ -314,7 +318,7 @@ fn zeroconf_disabled_keeps_what_is_connected_until_it_is_lost_and_enabled_browse
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
     hear(&mut host, announcement("y", "tcp", &[(1, B)]));
     host.configure(off);
-    assert_eq!(asked(&host).last(), Some(&&Ask::Stop));
+    assert_eq!(asked(&host).last(), Some(&&BrowseCommand::Stop));
     hear(&mut host, announcement("z", "tcp", &[(1, "192.0.2.9")]));
     host.wait(100.0);
     assert_eq!((host.paths(), members(&host)), (vec![(A, "eth1")], 1));
@@ -322,7 +326,7 @@ fn zeroconf_disabled_keeps_what_is_connected_until_it_is_lost_and_enabled_browse
     host.wait(1.0);
     assert_eq!(members(&host), 0);
     host.configure("");
-    assert_eq!(asked(&host).last(), Some(&&Ask::Start));
+    assert_eq!(asked(&host).last(), Some(&&BrowseCommand::Start));
     host.dead.remove(A);
     host.dead.remove(B);
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
@@ -373,11 +377,11 @@ fn a_service_not_received_after_a_browser_restart_is_no_longer_announced() {
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
     hear(&mut host, announcement("y", "tcp", &[(1, B)]));
     host.wait(20.0);
-    hear(&mut host, BrowseEvent::Afresh);
+    hear(&mut host, BrowseEvent::Restarted);
     hear(&mut host, announcement("x", "tcp", &[(1, A)]));
     let announced = |host: &Host, traddr| host.core.controller(&dc(traddr, "eth1")).unwrap().announced;
     host.wait(5.0);
-    hear(&mut host, BrowseEvent::Afresh);
+    hear(&mut host, BrowseEvent::Restarted);
     assert_eq!((announced(&host, A), announced(&host, B)), (Some(true), Some(true)));
     host.wait(6.0);
     assert_eq!((announced(&host, A), announced(&host, B)), (Some(true), Some(false)));
@@ -417,7 +421,7 @@ fn a_service_that_does_not_fit_into_the_queue_is_queried_later() {
     for round in 0..3 {
         let asked_before = asks_to_start(&host);
         // All in one event: no service is tried before all are received.
-        host.feed(Event::BrowseEvent([BrowseEvent::Afresh].into_iter().chain(all.iter().cloned()).collect()));
+        host.feed(Event::BrowseEvent([BrowseEvent::Restarted].into_iter().chain(all.iter().cloned()).collect()));
         let mut seconds = 0;
         while asks_to_start(&host) == asked_before {
             host.wait(1.0);
@@ -474,7 +478,7 @@ fn an_evicted_service_is_queried_again() {
         seconds += 1;
         assert!(seconds <= 60, "nobody asks");
     }
-    host.feed(Event::BrowseEvent([BrowseEvent::Afresh].into_iter().chain(all).collect()));
+    host.feed(Event::BrowseEvent([BrowseEvent::Restarted].into_iter().chain(all).collect()));
     host.wait(20.0);
     assert_eq!(host.paths(), [(A, "eth1")]);
 }
@@ -489,8 +493,8 @@ fn all_unresponsive_services_are_reconfirmed_a_few_at_a_time() {
         host.effects.clear();
         host.wait(1.0);
         assert!(asked(&host).len() <= 8, "{:?}", asked(&host));
-        for ask in asked(&host) {
-            let Ask::Reconfirm(service) = ask else { panic!("{ask:?}") };
+        for command in asked(&host) {
+            let BrowseCommand::Reconfirm(service) = command else { panic!("{command:?}") };
             *doubts.entry(service.clone()).or_default() += 1;
         }
     }

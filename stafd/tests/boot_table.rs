@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fake_host::{FakeHost, Finder, HOST as OWN};
 use libstas::conf::{Exclusion, Persistence};
-use libstas::core::browse::{BrowseEvent, Spot};
+use libstas::core::browse::{BrowseEvent, Endpoint};
 use libstas::core::{Interface, Links};
 use libstas::nvme::announcement;
 use libstas::nvme::nbft::{BootTables, Discovery, Hfi, Host as BootHost, Nbft};
@@ -153,13 +153,13 @@ fn an_announced_way_is_not_taken_for_a_former_interface_of_the_record() {
     host.conf.zeroconf = true;
     host.conf.zeroconf_persistence = Persistence::For(Duration::from_secs(20));
     host.start();
-    let at = |interface| Spot { interface, address: "192.0.2.2".parse().unwrap() };
+    let at = |interface| Endpoint { interface, address: "192.0.2.2".parse().unwrap() };
     let offer = announcement::offer(8009, [("p", Some(b"tcp".as_slice()))]);
     let service = "one._nvme-disc._tcp.local.".to_owned();
     host.feed(Event::BrowseEvent(vec![BrowseEvent::Announced {
         service: service.clone(),
         offer,
-        spots: vec![at(2), at(3)],
+        endpoints: vec![at(2), at(3)],
     }]));
     assert_eq!(connected_by(&host), ["eth0", "eth1"]);
     // The target fails for good, and stafd is restarted before the announced path expires.

@@ -2,14 +2,14 @@
 
 use std::net::IpAddr;
 
-use stas_nvme::announcement::{Offer, Unfit};
+use stas_nvme::announcement::{ServiceOffer, TxtError};
 
-/// Maximum number of places at which one service is recorded. Further addresses of the service are ignored.
-pub const SPOTS: usize = 16;
+/// Maximum number of endpoints that are recorded of one service. Further addresses of the service are ignored.
+pub const ENDPOINTS_PER_SERVICE: usize = 16;
 
 /// A request to the browser.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ask {
+pub enum BrowseCommand {
     /// Starts browsing. If the browser runs already, it queries all services again.
     Start,
     /// Stops browsing.
@@ -21,9 +21,9 @@ pub enum Ask {
     Reconfirm(String),
 }
 
-/// A place where a service is announced.
+/// An address and an interface where a service is announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Spot {
+pub struct Endpoint {
     /// The index of the interface on which the announcement was received.
     pub interface: u32,
     /// The announced address.
@@ -38,12 +38,12 @@ pub enum BrowseEvent {
         /// The full name of the service, which is unique. Untrusted text from the network.
         service: String,
         /// The content of the TXT record, or why it cannot be used.
-        offer: Result<Offer, Unfit>,
-        /// Where it is announced; at most [`SPOTS`] places.
-        spots: Vec<Spot>,
+        offer: Result<ServiceOffer, TxtError>,
+        /// Where it is announced; at most [`ENDPOINTS_PER_SERVICE`] endpoints.
+        endpoints: Vec<Endpoint>,
     },
     /// A service sent a goodbye, or its announcement expired.
     Gone(String),
     /// The browser was restarted: it reports all services again.
-    Afresh,
+    Restarted,
 }

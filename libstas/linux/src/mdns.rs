@@ -23,7 +23,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 
 use super::thread;
-use stas_core::browse::{Ask, BrowseEvent, SPOTS, Spot};
+use stas_core::browse::{BrowseCommand, BrowseEvent, ENDPOINTS_PER_SERVICE, Endpoint};
 use stas_core::{NoThread, OsError};
 use stas_nvme::announcement::{self, SERVICE_TYPES};
 
@@ -70,7 +70,7 @@ const PORT: u16 = mdns_sd::MDNS_PORT;
 
 /// Sends requests to the browser.
 #[derive(Debug)]
-pub struct Browser(mpsc::UnboundedSender<Ask>);
+pub struct Browser(mpsc::UnboundedSender<BrowseCommand>);
 
 impl Browser {
     /// Creates a browser that is idle until it gets a request. It passes what it finds to `tell`, and continues when
@@ -85,9 +85,9 @@ impl Browser {
     }
 
     /// Sends a request to the browser.
-    pub fn ask(&self, ask: Ask) {
+    pub fn request(&self, command: BrowseCommand) {
         // The browser ends only with the runtime.
-        let _ = self.0.send(ask);
+        let _ = self.0.send(command);
     }
 }
 
@@ -104,7 +104,7 @@ enum End {
     Closed,
 }
 
-async fn run<F>(mut asked: mpsc::UnboundedReceiver<Ask>, tell: impl Fn(Vec<BrowseEvent>) -> F)
+async fn run<F>(mut asked: mpsc::UnboundedReceiver<BrowseCommand>, tell: impl Fn(Vec<BrowseEvent>) -> F)
 where
     F: Future<Output = ()>,
 {
@@ -113,7 +113,7 @@ where
     let mut pace = PACE;
     loop {
         match asked.recv().await {
-            Some(Ask::Start) => {}
+            Some(BrowseCommand::Start) => {}
             Some(_) => continue,
             None => return,
         }
@@ -137,7 +137,7 @@ where
             if complained.take().is_some() {
                 tracing::info!("browsing for announced discovery controllers");
             }
-            tell(vec![BrowseEvent::Afresh]).await;
+            tell(vec![BrowseEvent::Restarted]).await;
             let end = session.hear(&mut asked, &tell).await;
             if let End::Flooded(why) = &end {
                 floods += 1;
@@ -160,13 +160,13 @@ where
 }
 
 /// Waits until the next start attempt. Returns an [`End`] if no further attempt is wanted.
-async fn pause(asked: &mut mpsc::UnboundedReceiver<Ask>) -> Option<End> {
+async fn pause(asked: &mut mpsc::UnboundedReceiver<BrowseCommand>) -> Option<End> {
     let until = sleep(PAUSE);
     tokio::pin!(until);
     loop {
         tokio::select! {
-            ask = asked.recv() => match ask {
-                Some(Ask::Stop) => return Some(End::Stop),
+            command = asked.recv() => match command {
+                Some(BrowseCommand::Stop) => return Some(End::Stop),
                 Some(_) => {}
                 None => return Some(End::Closed),
             },
@@ -277,7 +277,11 @@ impl Session {
     }
 
     /// Passes events to `tell` until the instance must be discarded. Returns why.
-    async fn hear<F>(&mut self, asked: &mut mpsc::UnboundedReceiver<Ask>, tell: &impl Fn(Vec<BrowseEvent>) -> F) -> End
+    async fn hear<F>(
+        &mut self,
+        asked: &mut mpsc::UnboundedReceiver<BrowseCommand>,
+        tell: &impl Fn(Vec<BrowseEvent>) -> F,
+    ) -> End
     where
         F: Future<Output = ()>,
     {
@@ -285,7 +289,7 @@ impl Session {
         check.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let end = tokio::select! {
-                ask = asked.recv() => self.asked(ask),
+                command = asked.recv() => self.asked(command),
                 _ = check.tick() => self.check(),
                 () = until(self.renew) => Some(End::Renew),
                 () = self.inbox.there.notified() => {
@@ -303,15 +307,15 @@ impl Session {
         }
     }
 
-    fn asked(&mut self, ask: Option<Ask>) -> Option<End> {
-        match ask {
+    fn asked(&mut self, command: Option<BrowseCommand>) -> Option<End> {
+        match command {
             None => return Some(End::Closed),
-            Some(Ask::Stop) => return Some(End::Stop),
-            Some(Ask::Start) => self.wanted = true,
-            Some(Ask::NetworkChanged) => {
+            Some(BrowseCommand::Stop) => return Some(End::Stop),
+            Some(BrowseCommand::Start) => self.wanted = true,
+            Some(BrowseCommand::NetworkChanged) => {
                 self.renew.get_or_insert((Instant::now() + SETTLE).max(self.started + self.pace));
             }
-            Some(Ask::Reconfirm(service)) => {
+            Some(BrowseCommand::Reconfirm(service)) => {
                 // The browser may be too busy. The caller repeats the request.
                 let _ = self.daemon.verify(service, VERIFY_TIMEOUT_DEFAULT);
             }
@@ -410,20 +414,20 @@ fn understand(event: ServiceEvent) -> Option<(String, BrowseEvent)> {
         ServiceEvent::ServiceResolved(service) => {
             let txt = service.txt_properties.iter().map(|property| (property.key(), property.val()));
             let offer = announcement::offer(service.port, txt);
-            let spots = service.addresses.iter().flat_map(spots).take(SPOTS).collect();
+            let endpoints = service.addresses.iter().flat_map(endpoints).take(ENDPOINTS_PER_SERVICE).collect();
             let name = service.fullname.clone();
-            Some((name.clone(), BrowseEvent::Announced { service: name, offer, spots }))
+            Some((name.clone(), BrowseEvent::Announced { service: name, offer, endpoints }))
         }
         ServiceEvent::ServiceRemoved(_, name) => Some((name.clone(), BrowseEvent::Gone(name))),
         _ => None,
     }
 }
 
-fn spots(address: &ScopedIp) -> Vec<Spot> {
+fn endpoints(address: &ScopedIp) -> Vec<Endpoint> {
     let ip = address.to_ip_addr();
     match address {
-        ScopedIp::V4(v4) => v4.interface_ids().iter().map(|id| Spot { interface: id.index, address: ip }).collect(),
-        ScopedIp::V6(v6) => vec![Spot { interface: v6.scope_id().index, address: ip }],
+        ScopedIp::V4(v4) => v4.interface_ids().iter().map(|id| Endpoint { interface: id.index, address: ip }).collect(),
+        ScopedIp::V6(v6) => vec![Endpoint { interface: v6.scope_id().index, address: ip }],
         _ => Vec::new(),
     }
 }
@@ -456,23 +460,23 @@ mod tests {
             let sender = sender.clone();
             async move { drop(sender.send(batch)) }
         });
-        browser.ask(Ask::NetworkChanged);
-        browser.ask(Ask::Start);
+        browser.request(BrowseCommand::NetworkChanged);
+        browser.request(BrowseCommand::Start);
         sleep(3 * PAUSE).await;
-        browser.ask(Ask::NetworkChanged);
+        browser.request(BrowseCommand::NetworkChanged);
         sleep(PAUSE).await;
         let said = log.text();
         assert_eq!(said.matches("cannot browse").count(), 1, "{said}");
         assert!(said.contains("UDP port 5353 cannot be shared") && said.contains("ss -ulpn"), "{said}");
 
-        browser.ask(Ask::Stop);
+        browser.request(BrowseCommand::Stop);
         sleep(PAUSE).await;
         drop(other);
         sleep(3 * PAUSE).await;
         assert!(heard.try_recv().is_err(), "nobody wants it any more");
 
-        browser.ask(Ask::Start);
-        assert_eq!(heard.recv().await, Some(vec![BrowseEvent::Afresh]));
+        browser.request(BrowseCommand::Start);
+        assert_eq!(heard.recv().await, Some(vec![BrowseEvent::Restarted]));
         assert!(log.text().contains("browsing for announced discovery controllers"), "{}", log.text());
     }
 
@@ -486,7 +490,7 @@ mod tests {
             let sender = sender.clone();
             async move { drop(sender.send(batch)) }
         });
-        browser.ask(Ask::Start);
+        browser.request(BrowseCommand::Start);
         sleep(PAUSE / 2).await;
         drop(browser);
         assert_eq!(heard.recv().await, None);

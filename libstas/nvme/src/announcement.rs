@@ -14,7 +14,7 @@ pub const SERVICE_TYPES: [&str; 2] = ["_nvme-disc._tcp", "_nvme-disc._udp"];
 
 /// An announced discovery controller, without its address.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Offer {
+pub struct ServiceOffer {
     /// Transport. RoCE and iWARP are both `rdma` for the kernel.
     pub transport: Transport,
     /// Transport service identifier: the port of the SRV record.
@@ -25,16 +25,16 @@ pub struct Offer {
 
 /// Why an announcement cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Unfit {
+pub enum TxtError {
     /// The TXT record has no `p=`.
     #[error("its TXT record has no p= that names the transport")]
     NoProtocol,
     /// The value of `p=` is not known to this version.
     #[error("p={0} in its TXT record is none of tcp, rdma, roce and iwarp")]
-    UnknownProtocol(Shown),
+    UnknownProtocol(Sanitized),
     /// The value of `nqn=` is not an NQN.
     #[error("nqn={0} in its TXT record is no NQN")]
-    BadNqn(Shown),
+    BadNqn(Sanitized),
     /// The port of the SRV record is 0, to which no connection can be made.
     #[error("its SRV record names port 0")]
     NoPort,
@@ -42,12 +42,12 @@ pub enum Unfit {
 
 /// Untrusted text in a form that is safe in a log: short, and as made by [`shown()`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Shown(String);
+pub struct Sanitized(String);
 
 /// Longest untrusted text that is shown, in characters.
 const SHOWN: usize = 80;
 
-impl Shown {
+impl Sanitized {
     /// Shortens `words`, escapes characters that are not visible and masks secrets.
     #[must_use]
     pub fn new(words: &str) -> Self {
@@ -60,7 +60,7 @@ impl Shown {
     }
 }
 
-impl fmt::Display for Shown {
+impl fmt::Display for Sanitized {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -70,8 +70,11 @@ impl fmt::Display for Shown {
 /// twice, the first value counts. Keys are case-insensitive (RFC 6763, 6.4).
 ///
 /// # Errors
-/// [`Unfit`] if the announcement names nothing to connect to.
-pub fn offer<'a>(port: u16, txt: impl IntoIterator<Item = (&'a str, Option<&'a [u8]>)>) -> Result<Offer, Unfit> {
+/// [`TxtError`] if the announcement names nothing to connect to.
+pub fn offer<'a>(
+    port: u16,
+    txt: impl IntoIterator<Item = (&'a str, Option<&'a [u8]>)>,
+) -> Result<ServiceOffer, TxtError> {
     let (mut protocol, mut nqn) = (None, None);
     for (key, value) in txt {
         let place = match key {
@@ -82,21 +85,21 @@ pub fn offer<'a>(port: u16, txt: impl IntoIterator<Item = (&'a str, Option<&'a [
         place.get_or_insert_with(|| String::from_utf8_lossy(value.unwrap_or_default()).trim().to_owned());
     }
     let transport = match protocol.as_deref().map(str::to_ascii_lowercase).as_deref() {
-        None | Some("") => return Err(Unfit::NoProtocol),
+        None | Some("") => return Err(TxtError::NoProtocol),
         Some("tcp") => Transport::Tcp,
         Some("rdma" | "roce" | "iwarp") => Transport::Rdma,
-        Some(other) => return Err(Unfit::UnknownProtocol(Shown::new(other))),
+        Some(other) => return Err(TxtError::UnknownProtocol(Sanitized::new(other))),
     };
     let subsysnqn = match nqn {
         None => DISCOVERY_NQN.to_owned(),
         Some(nqn) if nqn.is_empty() => DISCOVERY_NQN.to_owned(),
         Some(nqn) if is_nqn(&nqn) => nqn,
-        Some(other) => return Err(Unfit::BadNqn(Shown::new(&other))),
+        Some(other) => return Err(TxtError::BadNqn(Sanitized::new(&other))),
     };
     if port == 0 {
-        return Err(Unfit::NoPort);
+        return Err(TxtError::NoPort);
     }
-    Ok(Offer { transport, trsvcid: port.to_string(), subsysnqn })
+    Ok(ServiceOffer { transport, trsvcid: port.to_string(), subsysnqn })
 }
 
 /// True for an NQN (NVMe Base 2.0, 4.5) that can be passed to the kernel, where a comma ends a value.
@@ -127,7 +130,7 @@ pub fn is_link_local(address: IpAddr) -> bool {
 /// interface there.
 /// A link-local address always names its interface.
 #[must_use]
-pub fn candidate(offer: &Offer, address: IpAddr, iface: &str, ignore_iface: bool, host_nqn: &str) -> Tid {
+pub fn candidate(offer: &ServiceOffer, address: IpAddr, iface: &str, ignore_iface: bool, host_nqn: &str) -> Tid {
     let address = address.to_canonical();
     let bound = offer.transport == Transport::Tcp && !ignore_iface;
     Tid::new(TidParts {

@@ -14,10 +14,10 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use libstas::conf::Persistence;
-use libstas::core::browse::{BrowseEvent, SPOTS, Spot};
+use libstas::core::browse::{BrowseEvent, ENDPOINTS_PER_SERVICE, Endpoint};
 use libstas::core::{Level, Links, Time};
 use libstas::nvme::Tid;
-use libstas::nvme::announcement::{self, Offer, Shown, Unfit};
+use libstas::nvme::announcement::{self, Sanitized, ServiceOffer, TxtError};
 use serde::{Deserialize, Serialize};
 
 use super::anteroom::AdmissionQueue;
@@ -26,7 +26,7 @@ use super::anteroom::AdmissionQueue;
 /// minute.
 pub(super) const SERVICES: usize = 256;
 /// Maximum number of announced endpoints (address and interface) of all services. Each yields one controller.
-const PLACES: usize = 512;
+const ENDPOINTS: usize = 512;
 /// Maximum number of discovery controllers, including those that are no longer announced.
 const KEPT: usize = 1024;
 /// After a restart of the browser, services that still exist are received within this time: it sends queries after 0,
@@ -49,8 +49,8 @@ const DOUBTS: usize = 4;
 /// One announced service.
 #[derive(Clone, Debug)]
 struct Service {
-    offer: Offer,
-    spots: Vec<Spot>,
+    offer: ServiceOffer,
+    endpoints: Vec<Endpoint>,
     heard: Time,
     /// The time of the browser's last restart, if the service was not received since then.
     unheard: Option<Time>,
@@ -118,8 +118,8 @@ pub(super) struct InUse {
 
 impl InUse {
     /// True for a service at such an address. It is always admitted: other services are evicted for it.
-    fn has_address_of(&self, spots: &[Spot]) -> bool {
-        spots.iter().any(|spot| self.addresses.contains(&spot.address.to_canonical()))
+    fn has_address_of(&self, endpoints: &[Endpoint]) -> bool {
+        endpoints.iter().any(|endpoint| self.addresses.contains(&endpoint.address.to_canonical()))
     }
 
     /// True if a service may be evicted. A service with precedence evicts any service without precedence, unless one of
@@ -130,7 +130,7 @@ impl InUse {
             return false;
         }
         if for_one_that_comes_first {
-            return !self.has_address_of(&service.spots);
+            return !self.has_address_of(&service.endpoints);
         }
         !was_evicted && !service.tids.is_empty() && service.tids.iter().all(|tid| self.evictable.contains(tid))
     }
@@ -148,7 +148,7 @@ pub(super) struct Setting<'a> {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Announced {
     services: BTreeMap<String, Service>,
-    unfit: BTreeMap<String, Unfit>,
+    unusable: BTreeMap<String, TxtError>,
     dcs: BTreeMap<Tid, Dc>,
     /// Addresses that are announced on more than one interface.
     doubled: BTreeSet<IpAddr>,
@@ -242,7 +242,7 @@ impl Announced {
     pub(super) fn end(&mut self) {
         self.changed = true;
         self.services.clear();
-        self.unfit.clear();
+        self.unusable.clear();
         self.tried.clear();
         self.anteroom.clear();
         self.doubts_wait = false;
@@ -254,23 +254,23 @@ impl Announced {
     pub(super) fn hear(&mut self, now: Time, heard: BrowseEvent, in_use: &InUse) -> Vec<Line> {
         self.changed = true;
         match heard {
-            BrowseEvent::Announced { service, offer: Ok(offer), spots } => {
-                self.unfit.remove(&service);
-                self.announced(now, service, offer, spots, in_use)
+            BrowseEvent::Announced { service, offer: Ok(offer), endpoints } => {
+                self.unusable.remove(&service);
+                self.announced(now, service, offer, endpoints, in_use)
             }
-            BrowseEvent::Announced { service, offer: Err(unfit), .. } => {
+            BrowseEvent::Announced { service, offer: Err(unusable), .. } => {
                 self.services.remove(&service);
                 self.anteroom.remove(&service);
-                self.unusable(service, unfit)
+                self.unusable(service, unusable)
             }
             BrowseEvent::Gone(service) => {
                 self.services.remove(&service);
                 self.anteroom.remove(&service);
-                self.unfit.remove(&service);
+                self.unusable.remove(&service);
                 self.tried.remove(&number(&service));
                 Vec::new()
             }
-            BrowseEvent::Afresh => {
+            BrowseEvent::Restarted => {
                 self.anteroom.clear();
                 for service in self.services.values_mut() {
                     service.unheard.get_or_insert(now);
@@ -280,33 +280,40 @@ impl Announced {
         }
     }
 
-    fn announced(&mut self, now: Time, name: String, offer: Offer, mut spots: Vec<Spot>, in_use: &InUse) -> Vec<Line> {
-        spots.retain(|spot| announcement::is_reachable(spot.address));
-        spots.sort_unstable();
-        spots.dedup();
-        spots.truncate(SPOTS);
+    fn announced(
+        &mut self,
+        now: Time,
+        name: String,
+        offer: ServiceOffer,
+        mut endpoints: Vec<Endpoint>,
+        in_use: &InUse,
+    ) -> Vec<Line> {
+        endpoints.retain(|endpoint| announcement::is_reachable(endpoint.address));
+        endpoints.sort_unstable();
+        endpoints.dedup();
+        endpoints.truncate(ENDPOINTS_PER_SERVICE);
         if let Some(known) = self.services.get_mut(&name)
             && known.offer == offer
-            && known.spots == spots
+            && known.endpoints == endpoints
         {
             (known.heard, known.unheard) = (now, None);
             return Vec::new();
         }
         self.services.remove(&name);
         self.anteroom.remove(&name);
-        if spots.is_empty() {
+        if endpoints.is_empty() {
             return Vec::new();
         }
-        let comes_first = in_use.has_address_of(&spots);
+        let comes_first = in_use.has_address_of(&endpoints);
         let was_tried = !comes_first && self.tried.contains(&number(&name));
         let mut lines = Vec::new();
-        while !self.has_room_for(spots.len()) {
+        while !self.has_room_for(endpoints.len()) {
             lines.extend(self.note_want_of_room());
             let may_go = |service: &Service| in_use.may_be_evicted(service, comes_first, was_tried);
             let candidates = self.services.iter().filter(|(_, service)| may_go(service));
             let Some(oldest) = candidates.min_by_key(|(_, service)| service.heard).map(|(name, _)| name.clone()) else {
                 if !was_tried {
-                    self.anteroom.seat(name, offer, spots);
+                    self.anteroom.seat(name, offer, endpoints);
                     self.let_in.get_or_insert(now + LET_IN);
                 }
                 return lines;
@@ -319,7 +326,7 @@ impl Announced {
         }
         let service = Service {
             offer,
-            spots,
+            endpoints,
             heard: now,
             unheard: None,
             doubted: None,
@@ -335,7 +342,7 @@ impl Announced {
         let news = !std::mem::replace(&mut self.crowded, true);
         news.then(|| {
             let text = format!(
-                "more than {SERVICES} discovery services with {PLACES} addresses are announced; those that do not \
+                "more than {SERVICES} discovery services with {ENDPOINTS} addresses are announced; those that do not \
                  answer make room for others"
             );
             Line { level: Level::Warning, tid: None, text }
@@ -343,17 +350,19 @@ impl Announced {
     }
 
     fn has_room_for(&self, places: usize) -> bool {
-        let taken: usize = self.services.values().map(|service| service.spots.len()).sum();
-        self.services.len() < SERVICES && taken + places <= PLACES
+        let taken: usize = self.services.values().map(|service| service.endpoints.len()).sum();
+        self.services.len() < SERVICES && taken + places <= ENDPOINTS
     }
 
     /// Logs once for each service why it cannot be used.
-    fn unusable(&mut self, name: String, unfit: Unfit) -> Vec<Line> {
-        if self.unfit.get(&name) == Some(&unfit) || (self.unfit.len() >= SERVICES && !self.unfit.contains_key(&name)) {
+    fn unusable(&mut self, name: String, unusable: TxtError) -> Vec<Line> {
+        if self.unusable.get(&name) == Some(&unusable)
+            || (self.unusable.len() >= SERVICES && !self.unusable.contains_key(&name))
+        {
             return Vec::new();
         }
-        let text = format!("the announced service {} is ignored: {unfit}", Shown::new(&name));
-        self.unfit.insert(name, unfit);
+        let text = format!("the announced service {} is ignored: {unusable}", Sanitized::new(&name));
+        self.unusable.insert(name, unusable);
         vec![Line { level: Level::Warning, tid: None, text }]
     }
 
@@ -373,13 +382,13 @@ impl Announced {
         let mut lines = Vec::new();
         for (service_name, service) in &mut self.services {
             service.tids.clear();
-            for spot in &service.spots {
-                let Some(iface) = setting.links.numbered(spot.interface).map(|interface| &interface.name) else {
+            for endpoint in &service.endpoints {
+                let Some(iface) = setting.links.numbered(endpoint.interface).map(|interface| &interface.name) else {
                     continue;
                 };
                 let tid = announcement::candidate(
                     &service.offer,
-                    spot.address,
+                    endpoint.address,
                     iface,
                     setting.ignore_iface,
                     setting.host_nqn,
@@ -390,7 +399,7 @@ impl Announced {
                         let text = format!(
                             "the announced service {} is at {}, an address of this host, and not connected (if it is \
                              meant, write controller= into stafd.conf)",
-                            Shown::new(service_name),
+                            Sanitized::new(service_name),
                             tid.traddr
                         );
                         lines.push(Line { level: Level::Info, tid: None, text });
@@ -427,10 +436,10 @@ impl Announced {
     /// An address on two interfaces is either two machines with one address, or one network connected twice.
     fn find_doubled(&mut self, links: &Links) -> Vec<Line> {
         let mut places: BTreeMap<IpAddr, BTreeSet<&str>> = BTreeMap::new();
-        for spot in self.services.values().flat_map(|service| &service.spots) {
-            let name = links.numbered(spot.interface).map(|interface| interface.name.as_str());
-            if let Some(name) = name.filter(|_| !announcement::is_link_local(spot.address)) {
-                places.entry(spot.address.to_canonical()).or_default().insert(name);
+        for endpoint in self.services.values().flat_map(|service| &service.endpoints) {
+            let name = links.numbered(endpoint.interface).map(|interface| interface.name.as_str());
+            if let Some(name) = name.filter(|_| !announcement::is_link_local(endpoint.address)) {
+                places.entry(endpoint.address.to_canonical()).or_default().insert(name);
             }
         }
         places.retain(|_, on| on.len() > 1);
@@ -597,10 +606,10 @@ impl Announced {
         if retry {
             self.tried.clear();
         }
-        while let_in && let Some((name, offer, spots)) = self.anteroom.next() {
+        while let_in && let Some((name, offer, endpoints)) = self.anteroom.next() {
             self.changed = true;
             // No log line: it was logged already that there are too many.
-            self.announced(now, name.clone(), offer, spots, in_use);
+            self.announced(now, name.clone(), offer, endpoints, in_use);
             if !self.services.contains_key(&name) {
                 break;
             }

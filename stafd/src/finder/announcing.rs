@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use libstas::conf::Persistence;
-use libstas::core::browse::{Ask, BrowseEvent};
+use libstas::core::browse::{BrowseCommand, BrowseEvent};
 use libstas::core::fleet::Status;
 use libstas::core::sources::SourceId;
 use libstas::core::{HostEffect, KernelController, Level, Links, LogRecord, Time};
@@ -56,11 +56,11 @@ impl Finder {
         match (conf.zeroconf, std::mem::replace(&mut self.browsing, conf.zeroconf)) {
             (true, false) => {
                 self.announced.begin(ctx.now);
-                ctx.push(Effect::Browse(Ask::Start));
+                ctx.push(Effect::Browse(BrowseCommand::Start));
             }
             (false, true) => {
                 self.announced.end();
-                ctx.push(Effect::Browse(Ask::Stop));
+                ctx.push(Effect::Browse(BrowseCommand::Stop));
             }
             (true, true) | (false, false) => {}
         }
@@ -124,7 +124,7 @@ impl Finder {
         if self.announced.is_to_doubt(ctx.now) {
             let stuck = self.stuck();
             for service in self.announced.doubted(ctx.now, |tid| stuck.contains(tid)) {
-                ctx.push(Effect::Browse(Ask::Reconfirm(service)));
+                ctx.push(Effect::Browse(BrowseCommand::Reconfirm(service)));
             }
         }
     }
@@ -136,7 +136,7 @@ impl Finder {
         }
         let in_use = self.in_use();
         if self.announced.let_in(ctx.now, &in_use) {
-            ctx.push(Effect::Browse(Ask::Start));
+            ctx.push(Effect::Browse(BrowseCommand::Start));
         }
     }
 
@@ -155,7 +155,7 @@ impl Finder {
         let known = self.reconciler.fleet.links();
         // The first report of the interfaces is no change: the browser has just read them itself.
         if self.browsing && !known.0.is_empty() && known != links {
-            ctx.push(Effect::Browse(Ask::NetworkChanged));
+            ctx.push(Effect::Browse(BrowseCommand::NetworkChanged));
         }
     }
 

@@ -3,8 +3,8 @@
 
 use std::collections::VecDeque;
 
-use libstas::core::browse::Spot;
-use libstas::nvme::announcement::Offer;
+use libstas::core::browse::Endpoint;
+use libstas::nvme::announcement::ServiceOffer;
 
 /// Maximum length of the queue. Services that do not fit are queried when the queue is empty.
 const SEATS: usize = 1024;
@@ -13,16 +13,16 @@ const SEATS: usize = 1024;
 #[derive(Clone, Debug, Default)]
 pub(super) struct AdmissionQueue {
     /// First in, first out: otherwise services could jump the queue by a well-chosen name.
-    waiting: VecDeque<(String, Offer, Vec<Spot>)>,
+    waiting: VecDeque<(String, ServiceOffer, Vec<Endpoint>)>,
     /// True if some did not fit.
     missed: bool,
 }
 
 impl AdmissionQueue {
     /// Appends a service that is not in the queue yet.
-    pub(super) fn seat(&mut self, service: String, offer: Offer, spots: Vec<Spot>) {
+    pub(super) fn seat(&mut self, service: String, offer: ServiceOffer, endpoints: Vec<Endpoint>) {
         if self.waiting.len() < SEATS {
-            self.waiting.push_back((service, offer, spots));
+            self.waiting.push_back((service, offer, endpoints));
         } else {
             self.missed = true;
         }
@@ -49,7 +49,7 @@ impl AdmissionQueue {
     }
 
     /// Removes and returns the first service.
-    pub(super) fn next(&mut self) -> Option<(String, Offer, Vec<Spot>)> {
+    pub(super) fn next(&mut self) -> Option<(String, ServiceOffer, Vec<Endpoint>)> {
         self.waiting.pop_front()
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use libstas::bus::contract::{Origin, PageState, RemovalReason};
 use libstas::conf::StafConf;
-use libstas::core::browse::{Ask, BrowseEvent};
+use libstas::core::browse::{BrowseCommand, BrowseEvent};
 use libstas::core::fleet::MemberView;
 use libstas::core::{AdminError, CtrlRef, HostEffect, HostEvent, OpId, Time};
 use libstas::nvme::admin::Task;
@@ -167,7 +167,7 @@ pub enum Effect {
         request: Box<RegisterRequest>,
     },
     /// A request to the mDNS browser; answered by [`Event::BrowseEvent`].
-    Browse(Ask),
+    Browse(BrowseCommand),
     /// Signal `log_pages_changed`.
     PagesChanged {
         /// The discovery controller that the page belongs to.

@@ -1,6 +1,6 @@
 //! The Linux host with the admin commands that stafd needs.
 
-use libstas::core::browse::Ask;
+use libstas::core::browse::BrowseCommand;
 use libstas::core::{AdminError, CtrlRef, Dctype, Host, HostEffect, HostEvent};
 use libstas::daemon::event_loop::Handle;
 use libstas::linux::Roots;
@@ -57,8 +57,8 @@ impl DiscoveryHost for StafdHost {
         });
     }
 
-    fn browse(&self, ask: Ask) {
-        self.browser.ask(ask);
+    fn browse(&self, command: BrowseCommand) {
+        self.browser.request(command);
     }
 
     fn read_log_page(&self, ctrl: CtrlRef, pleo: bool, done: Done<LogPage>) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use libstas::bus::ControllerId;
 use libstas::conf::StafConf;
-use libstas::core::browse::Ask;
+use libstas::core::browse::BrowseCommand;
 use libstas::core::{AdminError, CtrlRef, Host, HostEffect};
 use libstas::daemon::configuration::Files;
 use libstas::daemon::describe;
@@ -36,7 +36,7 @@ pub trait DiscoveryHost: Host<Effect = HostEffect> {
     fn read_supported(&self, ctrl: CtrlRef, done: Done<Option<DiscoveryLidSpecific>>);
 
     /// Sends a request to the mDNS browser; its events are sent to the finder.
-    fn browse(&self, ask: Ask);
+    fn browse(&self, command: BrowseCommand);
 
     /// Starts to read the discovery log page, port-local entries only if `pleo`.
     fn read_log_page(&self, ctrl: CtrlRef, pleo: bool, done: Done<LogPage>);
@@ -119,7 +119,7 @@ impl<H: DiscoveryHost> Shell for StafdShell<H> {
                 let done = move |result| finder.post(Event::Registered { op, result });
                 self.host.register(ctrl, *request, Box::new(done));
             }
-            Effect::Browse(ask) => self.host.browse(ask),
+            Effect::Browse(command) => self.host.browse(command),
             Effect::PagesChanged { dc, ctrl } => {
                 let device = ctrl.map_or_else(|| describe::NO_DEVICE.to_owned(), |ctrl| ctrl.to_string());
                 self.announce(Announcement::PagesChanged { dc: ControllerId::of(&dc), device });

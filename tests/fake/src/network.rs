@@ -1,7 +1,7 @@
 //! Short constructors for network interfaces and mDNS announcements.
 
 use libstas::core::Interface;
-use libstas::core::browse::{BrowseEvent, Spot};
+use libstas::core::browse::{BrowseEvent, Endpoint};
 use libstas::nvme::announcement::offer;
 
 /// An interface that is up and has these addresses.
@@ -21,6 +21,6 @@ pub fn interface(index: u32, name: &str, addresses: &[&str]) -> Interface {
 /// Panics if it is not an IP address.
 #[must_use]
 pub fn announced(service: &str, interface: u32, traddr: &str) -> BrowseEvent {
-    let spots = vec![Spot { interface, address: traddr.parse().unwrap() }];
-    BrowseEvent::Announced { service: service.into(), offer: offer(8009, [("p", Some(b"tcp".as_slice()))]), spots }
+    let endpoints = vec![Endpoint { interface, address: traddr.parse().unwrap() }];
+    BrowseEvent::Announced { service: service.into(), offer: offer(8009, [("p", Some(b"tcp".as_slice()))]), endpoints }
 }

@@ -83,6 +83,6 @@ pub(crate) fn txt(bytes: &[u8]) {
             assert!(!tid.to_string().contains(char::is_control), "{tid}");
             assert!(!tid.subsysnqn.contains(','), "{tid}");
         }
-        Err(unfit) => assert!(!unfit.to_string().contains(char::is_control), "{unfit}"),
+        Err(unusable) => assert!(!unusable.to_string().contains(char::is_control), "{unusable}"),
     }
 }

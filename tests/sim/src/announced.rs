@@ -87,15 +87,15 @@ impl Announced {
         }
         for heard in heard {
             match heard {
-                BrowseEvent::Announced { service, spots, .. } => {
+                BrowseEvent::Announced { service, endpoints, .. } => {
                     let on = |index| Iface::ALL.into_iter().find(|iface| iface.index() == index);
-                    let on = spots.iter().filter_map(|spot| on(spot.interface)).collect();
+                    let on = endpoints.iter().filter_map(|endpoint| on(endpoint.interface)).collect();
                     if let Some(target) = who_is(service) {
                         self.services.insert(target, (on, None));
                     }
                 }
                 BrowseEvent::Gone(service) => drop(who_is(service).and_then(|target| self.services.remove(&target))),
-                BrowseEvent::Afresh => {
+                BrowseEvent::Restarted => {
                     for (_, unheard) in self.services.values_mut() {
                         unheard.get_or_insert(now);
                     }

@@ -79,12 +79,12 @@ impl World {
         let now = self.time();
         for heard in &heard {
             match heard {
-                BrowseEvent::Announced { service, spots, .. } => {
-                    let on: Vec<u32> = spots.iter().map(|spot| spot.interface).collect();
+                BrowseEvent::Announced { service, endpoints, .. } => {
+                    let on: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.interface).collect();
                     say!(self, "stafd hears {service} on {on:?}");
                 }
                 BrowseEvent::Gone(service) => say!(self, "stafd hears no more of {service}"),
-                BrowseEvent::Afresh => say!(self, "stafd begins to browse"),
+                BrowseEvent::Restarted => say!(self, "stafd begins to browse"),
             }
         }
         self.judge.announced.hear(now, &heard);

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use libstas::core::HostEvent;
-use libstas::core::browse::{Ask, BrowseEvent, Spot};
+use libstas::core::browse::{BrowseCommand, BrowseEvent, Endpoint};
 use libstas::linux::mdns::{AGE, BATCH, BATCH_PACE, SETTLE};
 use libstas::nvme::announcement;
 
@@ -78,18 +78,18 @@ pub(crate) fn who_is(service: &str) -> Option<Target> {
 
 impl World {
     /// Handles a request of stafd's core to the browser.
-    pub(crate) fn browse(&mut self, ask: Ask) {
-        match ask {
-            Ask::Stop => self.air.browser = None,
-            Ask::Start => self.browser_starts(),
-            Ask::NetworkChanged => {
+    pub(crate) fn browse(&mut self, command: BrowseCommand) {
+        match command {
+            BrowseCommand::Stop => self.air.browser = None,
+            BrowseCommand::Start => self.browser_starts(),
+            BrowseCommand::NetworkChanged => {
                 if let Some(browser) = self.air.browser.as_mut().filter(|browser| !browser.renewing) {
                     browser.renewing = true;
                     let life = browser.life;
                     self.after(SETTLE, QueuedEvent::Renew(life));
                 }
             }
-            Ask::Reconfirm(service) => {
+            BrowseCommand::Reconfirm(service) => {
                 if let (Some(browser), Some(target)) = (&self.air.browser, who_is(&service)) {
                     let life = browser.life;
                     self.after(VERIFY, QueuedEvent::Verified(life, target));
@@ -118,7 +118,7 @@ impl World {
         self.air.turns += 1;
         let life = self.air.turns;
         self.air.browser = Some(Browser { life, renewing: false, told: BTreeSet::new() });
-        self.tell_heard(vec![BrowseEvent::Afresh]);
+        self.tell_heard(vec![BrowseEvent::Restarted]);
         self.after(AGE, QueuedEvent::Renew(life));
         let (crowd, others): (Vec<_>, Vec<_>) = self.air.all_audible().into_iter().partition(|daemon| is_dead(*daemon));
         for target in others {
@@ -169,7 +169,7 @@ impl World {
             heard.push(BrowseEvent::Announced {
                 service: service(*target),
                 offer: announcement::offer(8009, [("p", Some(b"tcp".as_slice()))]),
-                spots: on.into_iter().map(|iface| Spot { interface: iface.index(), address }).collect(),
+                endpoints: on.into_iter().map(|iface| Endpoint { interface: iface.index(), address }).collect(),
             });
         }
         self.tell_heard(heard);

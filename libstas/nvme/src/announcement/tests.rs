@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn read(port: u16, txt: &[(&str, &str)]) -> Result<Offer, Unfit> {
+fn read(port: u16, txt: &[(&str, &str)]) -> Result<ServiceOffer, TxtError> {
     offer(port, txt.iter().map(|(key, value)| (*key, Some(value.as_bytes()))))
 }
 
@@ -31,27 +31,28 @@ fn of_a_key_that_is_there_twice_the_first_counts() {
 
 #[test]
 fn what_names_no_transport_or_no_nqn_or_no_port_is_unfit_and_says_why() {
-    assert_eq!(read(1, &[]), Err(Unfit::NoProtocol));
-    assert_eq!(offer(1, [("p", None)]), Err(Unfit::NoProtocol));
-    assert_eq!(read(1, &[("p", "smoke")]), Err(Unfit::UnknownProtocol(Shown::new("smoke"))));
-    assert_eq!(read(0, &[("p", "tcp")]), Err(Unfit::NoPort));
+    assert_eq!(read(1, &[]), Err(TxtError::NoProtocol));
+    assert_eq!(offer(1, [("p", None)]), Err(TxtError::NoProtocol));
+    assert_eq!(read(1, &[("p", "smoke")]), Err(TxtError::UnknownProtocol(Sanitized::new("smoke"))));
+    assert_eq!(read(0, &[("p", "tcp")]), Err(TxtError::NoPort));
     let long = format!("nqn.{}", "x".repeat(NQN_MAX));
     for nqn in ["x", "nqn.a,dhchap_secret=x", "nqn.a b", "nqn.a\nb", "nqn.a\u{85}b", &long] {
-        assert!(matches!(read(1, &[("p", "tcp"), ("nqn", nqn)]), Err(Unfit::BadNqn(_))), "{nqn:?}");
+        assert!(matches!(read(1, &[("p", "tcp"), ("nqn", nqn)]), Err(TxtError::BadNqn(_))), "{nqn:?}");
     }
 }
 
 #[test]
 fn untrusted_text_is_shortened_and_escaped() {
-    assert_eq!(Shown::new("a\n\u{1b}[31mb").to_string(), "a\\n\\u{1b}[31mb");
-    assert_eq!(Shown::new(&"x".repeat(500)).to_string().chars().count(), SHOWN + 1);
+    assert_eq!(Sanitized::new("a\n\u{1b}[31mb").to_string(), "a\\n\\u{1b}[31mb");
+    assert_eq!(Sanitized::new(&"x".repeat(500)).to_string().chars().count(), SHOWN + 1);
 }
 
 #[test]
 fn the_interface_becomes_host_iface_for_tcp_alone_and_the_scope_of_link_local_addresses() {
     let tcp = read(8009, &[("p", "tcp")]).unwrap();
     let rdma = read(4420, &[("p", "roce")]).unwrap();
-    let tid = |offer: &Offer, address: &str, ignore| candidate(offer, address.parse().unwrap(), "eth1", ignore, "h");
+    let tid =
+        |offer: &ServiceOffer, address: &str, ignore| candidate(offer, address.parse().unwrap(), "eth1", ignore, "h");
     assert_eq!(tid(&tcp, "192.0.2.1", false).to_string(), format!("(tcp, 192.0.2.1, 8009, {DISCOVERY_NQN}, eth1)"));
     assert_eq!(tid(&tcp, "192.0.2.1", true).host_iface, "");
     assert_eq!(tid(&rdma, "192.0.2.1", false).host_iface, "");
@@ -64,9 +65,9 @@ fn the_interface_becomes_host_iface_for_tcp_alone_and_the_scope_of_link_local_ad
 #[test]
 fn an_nqn_that_contains_a_secret_is_refused_and_masked() {
     let nqn = "nqn.x:DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:";
-    let unfit = offer(8009, [("p", Some(&b"tcp"[..])), ("nqn", Some(nqn.as_bytes()))]).unwrap_err();
-    assert_eq!(unfit.to_string(), "nqn=nqn.x:*** in its TXT record is no NQN");
-    assert_eq!(Shown::new("a\u{202e}\u{3164}b").to_string(), "a\\u{202e}\\u{3164}b");
+    let unusable = offer(8009, [("p", Some(&b"tcp"[..])), ("nqn", Some(nqn.as_bytes()))]).unwrap_err();
+    assert_eq!(unusable.to_string(), "nqn=nqn.x:*** in its TXT record is no NQN");
+    assert_eq!(Sanitized::new("a\u{202e}\u{3164}b").to_string(), "a\\u{202e}\\u{3164}b");
 }
 
 #[test]
@@ -106,8 +107,8 @@ proptest! {
                 prop_assert_eq!(tid.host_iface.is_empty(), offer.transport == Transport::Rdma);
                 prop_assert_eq!(Tid::new(tid.parts().clone()), tid);
             }
-            Err(unfit) => {
-                let line = unfit.to_string();
+            Err(unusable) => {
+                let line = unusable.to_string();
                 prop_assert!(!line.chars().any(char::is_control), "{:?}", line);
                 prop_assert!(line.len() < 2000);
             }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use libstas::core::browse::Ask;
+use libstas::core::browse::BrowseCommand;
 use libstas::core::{
     ConnectOutcome, ConnectReport, CtrlRef, CtrlState, CtrlType, Dctype, Host, HostEffect, HostEvent, KernelController,
     ProbeOutcome, ResolveError, Snapshot, Usage,
@@ -112,7 +112,7 @@ impl DiscoveryHost for StafdHost {
         done(Ok(None));
     }
 
-    fn browse(&self, _: Ask) {}
+    fn browse(&self, _: BrowseCommand) {}
 
     fn read_log_page(&self, _: CtrlRef, _: bool, done: Done<LogPage>) {
         let mut inside = self.0.0.lock().unwrap();
