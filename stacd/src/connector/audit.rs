@@ -66,7 +66,7 @@ impl Connector {
                 (self.parting(), Cause::new(Why::Unclaimed { proved }, text))
             }
         };
-        let booted = self.booted.record_of(&tid).is_some();
+        let booted = self.nbft.record_of(&tid).is_some();
         match decide(&self.reconciler.fleet.title(kernel.ctrl), scope, cause.why, booted) {
             Decision::Disconnect => Ok((how, cause)),
             Decision::Keep(reason) => Err(reason),

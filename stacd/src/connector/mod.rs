@@ -6,7 +6,7 @@
 //! unless `exclude=` matches it or `in-use=disconnect` is set.
 
 mod audit;
-mod booted;
+mod nbft;
 mod newcomers;
 mod plan;
 mod renamed;
@@ -64,7 +64,7 @@ pub struct Connector {
     supply: Supply,
     reconciler: Reconciler<Named>,
     stafd: stafd::Stafd,
-    booted: booted::Booted,
+    nbft: nbft::NbftIocs,
     renamed: renamed::Renamed,
     /// How many controllers were refused last because of `max-controllers-per-announced-dc`.
     refused: usize,
@@ -79,7 +79,7 @@ impl Connector {
             supply: Supply::new(seed),
             reconciler: Reconciler::new(Sources::default(), Fleet::new(Kind::Io), saved.names.clone()),
             stafd: stafd::Stafd::default(),
-            booted: booted::Booted::default(),
+            nbft: nbft::NbftIocs::default(),
             renamed: renamed::Renamed::default(),
             refused: 0,
         };
@@ -152,7 +152,7 @@ impl Connector {
         let tids = self.reconciler.fleet.tids().filter(|tid| !audited.contains(*tid));
         let excluded = tids.filter_map(|tid| {
             let (how, cause) = self.barred(tid)?;
-            Some((tid.clone(), (self.booted.instead(how, tid), cause)))
+            Some((tid.clone(), (self.nbft.instead(how, tid), cause)))
         });
         let excluded = excluded.collect();
         self.reconciler.mark_excluded(ctx, &excluded);
@@ -273,8 +273,8 @@ impl Connector {
 
     /// Stops using connections that match an exclusion, although the controller that uses them is not excluded.
     fn end_excluded(&mut self, ctx: &mut Context<'_>) {
-        let booted = &self.booted;
-        let reports = self.reconciler.fleet.end_excluded(ctx, |tid| booted.record_of(tid).is_some());
+        let nbft = &self.nbft;
+        let reports = self.reconciler.fleet.end_excluded(ctx, |tid| nbft.record_of(tid).is_some());
         self.reported(ctx.now, reports);
     }
 
@@ -318,9 +318,9 @@ impl Connector {
     /// Removes excluded controllers at once. Removes disproved ones when stafd has reported, the sources are quiet and
     /// their replacements are connected. Does the same for controllers of the saved state that are not members yet.
     fn remove(&mut self, ctx: &mut Context<'_>, mut excluded: Excluded) {
-        let (fleet, booted) = (&self.reconciler.fleet, &self.booted);
+        let (fleet, nbft) = (&self.reconciler.fleet, &self.nbft);
         excluded.retain(|tid, _| fleet.has(tid));
-        self.reconciler.restored.retain(|tid| !fleet.has(tid) && booted.record_of(tid).is_none());
+        self.reconciler.restored.retain(|tid| !fleet.has(tid) && nbft.record_of(tid).is_none());
         let barred = self.reconciler.restored.iter().filter_map(|tid| Some((tid.clone(), self.barred(tid)?)));
         excluded.extend(barred);
         let audited = self.audited();
@@ -331,7 +331,7 @@ impl Connector {
         let (removed, others): (Vec<&Tid>, Vec<&Tid>) = others.partition(|tid| fleet.is_removed_for_good(tid));
         let may_be_live = |tid: &Tid| fleet.may_be_live(tid) || !fleet.has(tid);
         let verdict = |tid: &Tid| self.reconciler.sources.verdict(tid, ctx.now, may_be_live(tid));
-        let removal = |tid: &Tid| (tid.clone(), self.booted.instead(self.parting(), tid), self.why_removed(tid));
+        let removal = |tid: &Tid| (tid.clone(), self.nbft.instead(self.parting(), tid), self.why_removed(tid));
         let removed = removed.into_iter().filter(|tid| verdict(tid) != Verdict::Named).map(removal);
         let mut going: Vec<(Tid, RemovalPolicy, Cause)> = removed.collect();
         let Judged { disproved, mut again } = self.reconciler.judge(others, verdict);
@@ -426,7 +426,7 @@ impl Connector {
 
     fn take(&mut self, ctx: &mut Context<'_>, event: Event) {
         match event {
-            Event::BootTables(tables) => self.booted.set(tables),
+            Event::BootTables(tables) => self.nbft.set(tables),
             Event::Configured(settings) => self.configure(ctx, *settings),
             Event::Host(event) => self.host_event(ctx, event),
             Event::Tick => self.tick(ctx),

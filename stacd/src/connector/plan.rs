@@ -30,6 +30,6 @@ impl Connector {
     /// Which sources list a controller, or why it is kept although none does.
     #[must_use]
     pub fn listed_by(&self, tid: &Tid) -> String {
-        self.reconciler.listed_by(tid, "listed by", self.booted.record_of(tid).as_deref())
+        self.reconciler.listed_by(tid, "listed by", self.nbft.record_of(tid).as_deref())
     }
 }

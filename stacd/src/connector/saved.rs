@@ -84,7 +84,7 @@ impl Connector {
                 sources.entry(dc).or_default().push(claim);
             }
         }
-        let boot = self.booted.named().iter();
+        let boot = self.nbft.named().iter();
         let boot = boot.map(|(ioc, record)| SavedBoot { ioc: ioc.clone(), record: record.clone() });
         // Controllers that the audit removes are not saved as members: the next run judges them again.
         let audited: BTreeSet<Tid> = self.reconciler.fleet.unclaimed().into_iter().map(|(tid, _)| tid).collect();
@@ -118,7 +118,7 @@ impl Connector {
         }
         self.reconciler.was_configured = saved.configured;
         self.reconciler.secured = saved.secured;
-        self.booted.restore(saved.boot.into_iter().map(|SavedBoot { ioc, record }| (ioc, record)).collect());
+        self.nbft.restore(saved.boot.into_iter().map(|SavedBoot { ioc, record }| (ioc, record)).collect());
         self.renamed = Renamed::restore(saved.host_nqn, saved.renamed);
         self.reconciler.fleet.restore(saved.instances, &saved.members);
         self.reconciler.restored = saved.members;

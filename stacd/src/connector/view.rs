@@ -28,7 +28,7 @@ impl Connector {
             Named::Entry(entry) => Some(&**entry),
             Named::Configured(_) | Named::Before => None,
         });
-        let boot_record = self.booted.record_of(member.tid);
+        let boot_record = self.nbft.record_of(member.tid);
         let origin = if configured { Origin::Configured } else { Origin::Discovered };
         let held = self.reconciler.hold_on(&member);
         IocView { origin, held, dlpe, boot_record, member }

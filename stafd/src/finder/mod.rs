@@ -5,11 +5,11 @@
 //! discovery controller is removed when it is excluded, when it was neither announced nor connected for too long, or
 //! when every source that listed it has proved that it no longer does.
 
-mod announced;
-mod announcing;
-mod anteroom;
-mod booted;
+mod admission_queue;
+mod announced_dcs;
 mod discovery_controller;
+mod mdns;
+mod nbft;
 mod optional;
 mod plan;
 mod polling;
@@ -36,7 +36,7 @@ use libstas::core::timers::Timer;
 use libstas::core::{CtrlRef, HostEffect, HostEvent, Level, LogRecord, Machine, Supply, Time, UeventKind};
 use libstas::nvme::{DISCOVERY_NQN, Parameters, Tid};
 
-pub use announced::SavedAnnounced;
+pub use announced_dcs::SavedAnnounced;
 use discovery_controller::{Connection, DiscoveryController};
 pub use saved::{Saved, SavedDc};
 use wire::Context;
@@ -66,10 +66,10 @@ pub struct Finder {
     reconciler: Reconciler<Parameters>,
     dcs: BTreeMap<Tid, DiscoveryController>,
     removed: BTreeMap<Tid, Removed>,
-    announced: announced::Announced,
-    booted: booted::Booted,
+    announced: announced_dcs::AnnouncedDcs,
+    nbft: nbft::NbftDcs,
     browsing: bool,
-    budget: announcing::Budget,
+    budget: mdns::Budget,
     unmanaged: Vec<unmanaged::Call>,
     /// Discovery controllers that aged out. They are remembered while they are members, and while a controller that they
     /// referred to is kept because it is live. Such a pair may refer to each other: if the one that aged out is connected
@@ -102,10 +102,10 @@ impl Finder {
             ),
             dcs: BTreeMap::new(),
             removed: BTreeMap::new(),
-            announced: announced::Announced::default(),
-            booted: booted::Booted::default(),
+            announced: announced_dcs::AnnouncedDcs::default(),
+            nbft: nbft::NbftDcs::default(),
             browsing: false,
-            budget: announcing::Budget::default(),
+            budget: mdns::Budget::default(),
             unmanaged: Vec::new(),
             aged_out: BTreeSet::new(),
             was_booted: BTreeSet::new(),

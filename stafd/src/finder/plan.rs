@@ -30,6 +30,6 @@ impl Finder {
     /// Which sources list a controller, or why it is kept although none does.
     #[must_use]
     pub fn listed_by(&self, tid: &Tid) -> String {
-        self.reconciler.listed_by(tid, "referral of", self.booted.record_of(tid))
+        self.reconciler.listed_by(tid, "referral of", self.nbft.record_of(tid))
     }
 }

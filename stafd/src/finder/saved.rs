@@ -105,7 +105,7 @@ impl Finder {
             names: self.reconciler.configured.saved(),
             announced: self.announced.saved(),
             aged_out: self.saved_aged_out(),
-            boot: self.booted.controllers().to_vec(),
+            boot: self.nbft.controllers().to_vec(),
             polls: self.polls().chain(self.old_polls.iter().copied()).collect(),
             encrypted: self.reconciler.fleet.encrypted().cloned().collect(),
             secured: self.reconciler.secured.clone(),
@@ -173,7 +173,7 @@ impl Finder {
                 .filter(|(_, parameters)| parameters.tls.is_some_and(Tls::is_required))
                 .map(|(tid, _)| tid.clone())
                 .collect(),
-            booted: self.booted.record_of(dc).is_some() || self.was_booted.contains(dc),
+            booted: self.nbft.record_of(dc).is_some() || self.was_booted.contains(dc),
         }
     }
 
@@ -183,7 +183,7 @@ impl Finder {
     /// Earlier versions treated some spellings of one controller as different: their saved states are merged.
     pub(super) fn restore(&mut self, saved: Saved) {
         self.announced.restore(saved.announced);
-        self.booted.restore(saved.boot);
+        self.nbft.restore(saved.boot);
         for SavedDc { dc, page, referrals, encrypted_only, booted } in saved.dcs {
             if booted {
                 self.was_booted.insert(dc.clone());

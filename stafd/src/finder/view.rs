@@ -36,7 +36,7 @@ impl Finder {
             held,
             announced: prospects.map(|(announced, _)| announced),
             given_up_at: prospects.and_then(|(_, at)| at).filter(|_| origin == Origin::Discovered),
-            boot_record: self.booted.record_of(member.tid),
+            boot_record: self.nbft.record_of(member.tid),
             log_page_state: dc.page_state(),
             log_page: dc.page.as_ref(),
             registration: match dc.optional.allows(Command::Register) {

@@ -17,7 +17,7 @@ use super::{Connector, Context, IocView, Origin};
 
 /// What the boot tables list.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Booted {
+pub(super) struct NbftIocs {
     tables: Arc<BootTables>,
     /// Every controller that a table has listed since boot, with its record. Tables do not change after boot: a
     /// controller that is missing now belongs to a table that could not be read.
@@ -26,7 +26,7 @@ pub(super) struct Booted {
     connected: Vec<(CtrlRef, Tid, String)>,
 }
 
-impl Booted {
+impl NbftIocs {
     /// Replaces the tables.
     pub(super) fn set(&mut self, tables: Arc<BootTables>) {
         self.tables = tables;
@@ -94,7 +94,7 @@ fn is_same_portal(one: &Tid, other: &Tid) -> bool {
 impl Connector {
     /// Finds the kernel's connections that the boot tables list.
     pub(super) fn look_for_boot_connections(&mut self, ctx: &mut Context<'_>) {
-        if self.booted.snapshot(self.reconciler.fleet.inventory().iter(), self.reconciler.fleet.tids()) {
+        if self.nbft.snapshot(self.reconciler.fleet.inventory().iter(), self.reconciler.fleet.tids()) {
             ctx.host(HostEffect::Save);
         }
     }
@@ -102,8 +102,7 @@ impl Connector {
     /// Those of these connections that are no members.
     pub(super) fn boot_connections(&self) -> Vec<IocView<'_>> {
         let Some(settings) = &self.settings else { return Vec::new() };
-        let strangers =
-            self.booted.connected.iter().filter(|(ctrl, ..)| self.reconciler.fleet.holders(*ctrl).is_empty());
+        let strangers = self.nbft.connected.iter().filter(|(ctrl, ..)| self.reconciler.fleet.holders(*ctrl).is_empty());
         let views = strangers.filter_map(|(ctrl, tid, record)| {
             let kernel = self.reconciler.fleet.inventory().get(*ctrl)?;
             let (status, reason) = match kernel.state {

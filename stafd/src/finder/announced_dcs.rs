@@ -20,7 +20,7 @@ use libstas::nvme::Tid;
 use libstas::nvme::announcement::{self, Sanitized, ServiceOffer, TxtError};
 use serde::{Deserialize, Serialize};
 
-use super::anteroom::AdmissionQueue;
+use super::admission_queue::AdmissionQueue;
 
 /// Maximum number of services: ten times what a large installation announces, and few enough to try them all within a
 /// minute.
@@ -146,7 +146,7 @@ pub(super) struct Setting<'a> {
 
 /// All announced and kept discovery controllers.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Announced {
+pub(super) struct AnnouncedDcs {
     services: BTreeMap<String, Service>,
     unusable: BTreeMap<String, TxtError>,
     dcs: BTreeMap<Tid, Dc>,
@@ -174,7 +174,7 @@ pub(super) struct Announced {
     /// True once it was logged that there are too many services.
     crowded: bool,
     /// Services for which there was no room.
-    anteroom: AdmissionQueue,
+    admission_queue: AdmissionQueue,
     /// When queued services are admitted next.
     let_in: Option<Time>,
     /// When evicted services are queried next.
@@ -182,7 +182,7 @@ pub(super) struct Announced {
     persistence: Option<Duration>,
 }
 
-impl Announced {
+impl AnnouncedDcs {
     /// Restores the saved state.
     pub(super) fn restore(&mut self, saved: Vec<SavedAnnounced>) {
         let dc = |saved: SavedAnnounced| {
@@ -244,7 +244,7 @@ impl Announced {
         self.services.clear();
         self.unusable.clear();
         self.tried.clear();
-        self.anteroom.clear();
+        self.admission_queue.clear();
         self.doubts_wait = false;
         (self.began, self.grace, self.woken) = (None, None, None);
         (self.let_in, self.retry) = (None, None);
@@ -260,18 +260,18 @@ impl Announced {
             }
             BrowseEvent::Announced { service, offer: Err(unusable), .. } => {
                 self.services.remove(&service);
-                self.anteroom.remove(&service);
+                self.admission_queue.remove(&service);
                 self.unusable(service, unusable)
             }
             BrowseEvent::Gone(service) => {
                 self.services.remove(&service);
-                self.anteroom.remove(&service);
+                self.admission_queue.remove(&service);
                 self.unusable.remove(&service);
                 self.tried.remove(&number(&service));
                 Vec::new()
             }
             BrowseEvent::Restarted => {
-                self.anteroom.clear();
+                self.admission_queue.clear();
                 for service in self.services.values_mut() {
                     service.unheard.get_or_insert(now);
                 }
@@ -300,7 +300,7 @@ impl Announced {
             return Vec::new();
         }
         self.services.remove(&name);
-        self.anteroom.remove(&name);
+        self.admission_queue.remove(&name);
         if endpoints.is_empty() {
             return Vec::new();
         }
@@ -313,7 +313,7 @@ impl Announced {
             let candidates = self.services.iter().filter(|(_, service)| may_go(service));
             let Some(oldest) = candidates.min_by_key(|(_, service)| service.heard).map(|(name, _)| name.clone()) else {
                 if !was_tried {
-                    self.anteroom.seat(name, offer, endpoints);
+                    self.admission_queue.push(name, offer, endpoints);
                     self.let_in.get_or_insert(now + LET_IN);
                 }
                 return lines;
@@ -606,7 +606,7 @@ impl Announced {
         if retry {
             self.tried.clear();
         }
-        while let_in && let Some((name, offer, endpoints)) = self.anteroom.next() {
+        while let_in && let Some((name, offer, endpoints)) = self.admission_queue.next() {
             self.changed = true;
             // No log line: it was logged already that there are too many.
             self.announced(now, name.clone(), offer, endpoints, in_use);
@@ -614,7 +614,7 @@ impl Announced {
                 break;
             }
         }
-        retry || (let_in && self.anteroom.is_short() && self.anteroom.is_empty())
+        retry || (let_in && self.admission_queue.overflowed() && self.admission_queue.is_empty())
     }
 
     /// When the next timer is due. Absence is not timed before the first snapshot.

@@ -7,7 +7,7 @@ use libstas::core::browse::Endpoint;
 use libstas::nvme::announcement::ServiceOffer;
 
 /// Maximum length of the queue. Services that do not fit are queried when the queue is empty.
-const SEATS: usize = 1024;
+const CAPACITY: usize = 1024;
 
 /// The queue of services that wait for admission.
 #[derive(Clone, Debug, Default)]
@@ -15,16 +15,16 @@ pub(super) struct AdmissionQueue {
     /// First in, first out: otherwise services could jump the queue by a well-chosen name.
     waiting: VecDeque<(String, ServiceOffer, Vec<Endpoint>)>,
     /// True if some did not fit.
-    missed: bool,
+    overflow: bool,
 }
 
 impl AdmissionQueue {
     /// Appends a service that is not in the queue yet.
-    pub(super) fn seat(&mut self, service: String, offer: ServiceOffer, endpoints: Vec<Endpoint>) {
-        if self.waiting.len() < SEATS {
+    pub(super) fn push(&mut self, service: String, offer: ServiceOffer, endpoints: Vec<Endpoint>) {
+        if self.waiting.len() < CAPACITY {
             self.waiting.push_back((service, offer, endpoints));
         } else {
-            self.missed = true;
+            self.overflow = true;
         }
     }
 
@@ -44,8 +44,8 @@ impl AdmissionQueue {
     }
 
     /// True if some services did not fit.
-    pub(super) fn is_short(&self) -> bool {
-        self.missed
+    pub(super) fn overflowed(&self) -> bool {
+        self.overflow
     }
 
     /// Removes and returns the first service.

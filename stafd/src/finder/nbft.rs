@@ -22,7 +22,7 @@ use super::{Context, Finder};
 
 /// What the boot tables list.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Booted {
+pub(super) struct NbftDcs {
     controllers: Vec<BootController>,
     /// The names that the interface of a record has had; the last is the present one.
     interfaces: BTreeMap<BootController, Vec<String>>,
@@ -43,7 +43,7 @@ struct Terms<'a> {
     known_already: &'a BTreeMap<Tid, DiscoveryController>,
 }
 
-impl Booted {
+impl NbftDcs {
     /// Restores the records of earlier runs.
     pub(super) fn restore(&mut self, controllers: Vec<BootController>) {
         self.controllers = controllers;
@@ -132,7 +132,7 @@ impl Booted {
 impl Finder {
     /// Takes the boot tables.
     pub(super) fn boot_tables(&mut self, ctx: &mut Context<'_>, tables: &Arc<BootTables>) {
-        if self.booted.set(tables) {
+        if self.nbft.set(tables) {
             ctx.host(HostEffect::Save);
         }
     }
@@ -140,7 +140,7 @@ impl Finder {
     /// Restores the interfaces that boot tables had before this run.
     pub(super) fn remember_boot_interfaces(&mut self) {
         if let Some(settings) = &self.settings {
-            self.booted.remember(&std::mem::take(&mut self.was_booted), &settings.identity.nqn);
+            self.nbft.remember(&std::mem::take(&mut self.was_booted), &settings.identity.nqn);
         }
     }
 
@@ -155,7 +155,7 @@ impl Finder {
             configured: &self.reconciler.configured,
             known_already: &self.dcs,
         };
-        let named = self.booted.follow(&terms, |tid| fleet.is_live(tid));
+        let named = self.nbft.follow(&terms, |tid| fleet.is_live(tid));
         let parameters = &settings.conf.parameters;
         self.reconciler
             .sources
@@ -163,7 +163,7 @@ impl Finder {
         if fleet.links().0.is_empty() {
             return;
         }
-        for BootController { record, traddr, interface, .. } in self.booted.newly_missing() {
+        for BootController { record, traddr, interface, .. } in self.nbft.newly_missing() {
             let mac = interface.map(|interface| interface.mac.to_string()).unwrap_or_default();
             let text = format!(
                 "boot table ({record}): no interface has the address {mac}; the discovery controller at {traddr} is \

@@ -12,7 +12,7 @@ use libstas::core::{HostEffect, KernelController, Level, Links, LogRecord, Time}
 use libstas::nvme::Tid;
 use libstas::nvme::tid::parse_ip;
 
-use super::announced::{InUse, Line, Setting};
+use super::announced_dcs::{InUse, Line, Setting};
 use super::{Context, Effect, Finder, polling};
 
 /// Maximum number of log lines caused by untrusted input in [`LINES_PERIOD`]; further lines are shown with tron only.
