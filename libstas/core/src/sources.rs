@@ -264,7 +264,7 @@ impl<P: Clone + PartialEq> Sources<P> {
     }
 
     /// Removes a source. If it aged out, only the absence of controllers that are not live is proved.
-    pub fn give_up(&mut self, id: &SourceId, aged_out: bool) {
+    pub fn retire(&mut self, id: &SourceId, aged_out: bool) {
         if let Some(source) = self.sources.get_mut(id) {
             source.knowledge = Knowledge::Gone { aged_out };
             source.doubt = None;

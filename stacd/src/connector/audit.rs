@@ -63,7 +63,7 @@ impl Connector {
             None => {
                 let proved = self.all_have_spoken(now) && !self.is_claimed(kernel);
                 let text = "no source lists it (disconnect-scope=all-connections-matching-disconnect-trtypes)";
-                (self.parting(), Cause::new(Why::Unclaimed { proved }, text))
+                (self.removal_policy(), Cause::new(Why::Unclaimed { proved }, text))
             }
         };
         let booted = self.nbft.record_of(&tid).is_some();

@@ -100,7 +100,7 @@ impl Connector {
         self.take_rules();
         self.keep_what_may_be_meant();
         self.spare_what_is_no_longer_audited(ctx);
-        self.resettle(ctx);
+        self.reconcile(ctx);
         self.look_for_boot_connections(ctx);
         self.end_excluded(ctx);
         self.audit(ctx);
@@ -124,7 +124,7 @@ impl Connector {
     }
 
     /// Makes the members of the fleet match the sources. Adds at once; removals wait for proof and for quiet sources.
-    fn resettle(&mut self, ctx: &mut Context<'_>) {
+    fn reconcile(&mut self, ctx: &mut Context<'_>) {
         let Some(settings) = self.settings.clone() else { return };
         let defaults =
             Defaults { parameters: &settings.conf.parameters, host_nqn: &settings.identity.nqn, subsysnqn: "" };
@@ -240,7 +240,7 @@ impl Connector {
             return Some((RemovalPolicy::Disconnect, cause));
         }
         let cause = || Cause::barred("ip-family= in stacd.conf excludes its address");
-        (!self.reconciler.configured.allows(tid)).then(|| (self.parting(), cause()))
+        (!self.reconciler.configured.allows(tid)).then(|| (self.removal_policy(), cause()))
     }
 
     /// The cause of a removal for the log: the source that listed the controller last.
@@ -291,7 +291,7 @@ impl Connector {
     }
 
     /// How an I/O controller that no source lists any more is removed.
-    fn parting(&self) -> RemovalPolicy {
+    fn removal_policy(&self) -> RemovalPolicy {
         match self.settings.as_ref().map(|settings| (settings.conf.disconnect_scope, settings.conf.in_use)) {
             Some((DisconnectScope::Nothing, _)) => RemovalPolicy::Keep,
             Some((_, InUse::Disconnect)) => RemovalPolicy::Disconnect,
@@ -331,7 +331,7 @@ impl Connector {
         let (removed, others): (Vec<&Tid>, Vec<&Tid>) = others.partition(|tid| fleet.is_removed_for_good(tid));
         let may_be_live = |tid: &Tid| fleet.may_be_live(tid) || !fleet.has(tid);
         let verdict = |tid: &Tid| self.reconciler.sources.verdict(tid, ctx.now, may_be_live(tid));
-        let removal = |tid: &Tid| (tid.clone(), self.nbft.instead(self.parting(), tid), self.why_removed(tid));
+        let removal = |tid: &Tid| (tid.clone(), self.nbft.instead(self.removal_policy(), tid), self.why_removed(tid));
         let removed = removed.into_iter().filter(|tid| verdict(tid) != Verdict::Named).map(removal);
         let mut going: Vec<(Tid, RemovalPolicy, Cause)> = removed.collect();
         let Judged { disproved, mut again } = self.reconciler.judge(others, verdict);
@@ -396,7 +396,7 @@ impl Connector {
         let reports = self.reconciler.fleet.handle(ctx, event);
         changed |= self.reported(ctx.now, reports);
         if changed {
-            self.resettle(ctx);
+            self.reconcile(ctx);
         }
         if snapshot_taken {
             self.look_for_boot_connections(ctx);
@@ -420,7 +420,7 @@ impl Connector {
         changed |= self.reconciler.tick(ctx, &due);
         self.read_doubted_again(ctx);
         if changed {
-            self.resettle(ctx);
+            self.reconcile(ctx);
         }
     }
 

@@ -173,7 +173,7 @@ impl Connector {
         if std::mem::take(&mut self.stafd.all_owed) {
             self.fetch_all(ctx);
         }
-        self.resettle(ctx);
+        self.reconcile(ctx);
     }
 
     fn fetch_failed(&mut self, ctx: &mut Context<'_>, reason: &str) {
@@ -223,11 +223,11 @@ impl Connector {
                     if let Some(now) = former_nqns.get(&dc.host_nqn) {
                         self.keep_what_another_host_found(ctx, &dc, now);
                     }
-                    self.reconciler.sources.give_up(&id, removed.reason.spares_live());
+                    self.reconciler.sources.retire(&id, removed.reason.spares_live());
                 }
                 // A Python stafd does not report removals: a controller that it had shown with entries and no longer
                 // shows was removed.
-                None if self.stafd.seen_with_entries.contains(&dc) => self.reconciler.sources.give_up(&id, false),
+                None if self.stafd.seen_with_entries.contains(&dc) => self.reconciler.sources.retire(&id, false),
                 Some(None) | None => self.reconciler.sources.mark_stale(&id),
             }
         }
@@ -350,7 +350,7 @@ impl Connector {
         if let Some(refresh) = self.stafd.pages_owed.remove(&dc) {
             self.fetch_page(ctx, dc, refresh);
         }
-        self.resettle(ctx);
+        self.reconcile(ctx);
     }
 
     /// True if stafd has been running for that long and has reported everything that it may list.

@@ -557,7 +557,7 @@ impl AnnouncedDcs {
     }
 
     /// It was removed: only a present announcement of it is kept.
-    pub(super) fn given_up(&mut self, tid: &Tid) {
+    pub(super) fn dc_removed(&mut self, tid: &Tid) {
         self.aged.remove(tid);
         match self.dcs.get_mut(tid) {
             Some(dc) if dc.announced => dc.proven = false,

@@ -11,7 +11,7 @@ use libstas::nvme::log_page::LogPage;
 use libstas::nvme::supported::DiscoveryLidSpecific;
 
 use super::optional::Optional;
-use super::registering::Registering;
+use super::registration::Registration;
 
 /// A page is read once more this long after the connection came up, in case an event was lost. This is shortly before
 /// the absence of earlier controllers counts as proved (`libstas::core::sources::SETTLING`).
@@ -52,7 +52,7 @@ pub(super) struct Reading {
 #[derive(Clone, Debug, Default)]
 pub(super) struct DiscoveryController {
     /// True if it was removed earlier and is wanted again.
-    pub(super) was_given_up: bool,
+    pub(super) was_removed: bool,
     /// Its connection, while it is live.
     pub(super) connection: Option<Connection>,
     /// The content of its supported-log-pages page, if it was read on this connection.
@@ -84,7 +84,7 @@ pub(super) struct DiscoveryController {
     /// True once it was logged that one of its referrals exceeds the limit.
     pub(super) told_of_reach: bool,
     /// The registration of this host with it.
-    pub(super) registering: Registering,
+    pub(super) registration: Registration,
     /// Which optional commands may be sent to it.
     pub(super) optional: Optional,
 }
@@ -109,7 +109,7 @@ impl DiscoveryController {
     /// The connection is down. Returns the callers that were waiting.
     pub(super) fn disconnected(&mut self) -> Vec<u64> {
         self.connection = None;
-        self.registering.disconnected();
+        self.registration.disconnected();
         self.owed = false;
         self.late.extend(self.reading.take().map(|reading| reading.op));
         let mut waiting = std::mem::take(&mut self.waiting);

@@ -77,7 +77,7 @@ impl Finder {
                 self.log(ctx, line);
             }
         }
-        self.resettle(ctx);
+        self.reconcile(ctx);
     }
 
     /// Updates the source of announced controllers. Returns the newly announced ones.
@@ -112,7 +112,7 @@ impl Finder {
     }
 
     /// A new announcement retries its controller at once.
-    pub(super) fn encourage_announced(&mut self, ctx: &mut Context<'_>, fresh: &[Tid]) {
+    pub(super) fn retry_announced(&mut self, ctx: &mut Context<'_>, fresh: &[Tid]) {
         for tid in fresh {
             let reports = self.reconciler.fleet.retry_now(ctx, tid);
             self.reported(ctx, reports);

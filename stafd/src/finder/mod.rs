@@ -14,11 +14,11 @@ mod optional;
 mod plan;
 mod polling;
 mod quotas;
-mod reach;
+mod reachability;
 mod reading;
-mod registering;
+mod registration;
 mod saved;
-mod unmanaged;
+mod unmanaged_dcs;
 mod view;
 mod wire;
 
@@ -70,7 +70,7 @@ pub struct Finder {
     nbft: nbft::NbftDcs,
     browsing: bool,
     budget: mdns::Budget,
-    unmanaged: Vec<unmanaged::Call>,
+    unmanaged: Vec<unmanaged_dcs::UnmanagedEvent>,
     /// Discovery controllers that aged out. They are remembered while they are members, and while a controller that they
     /// referred to is kept because it is live. Such a pair may refer to each other: if the one that aged out is connected
     /// again by that referral, nothing but this memory tells that neither may be removed while it is live.
@@ -128,7 +128,7 @@ impl Finder {
         self.configure_browsing(ctx);
         self.keep_what_may_be_meant();
         self.remember_boot_interfaces();
-        self.resettle(ctx);
+        self.reconcile(ctx);
         self.end_excluded(ctx);
         if reload {
             let all: Vec<Tid> = self.dcs.keys().cloned().collect();
@@ -150,7 +150,7 @@ impl Finder {
     }
 
     /// Makes the members of the fleet match the sources. Adds at once; removals wait for proof and for quiet sources.
-    fn resettle(&mut self, ctx: &mut Context<'_>) {
+    fn reconcile(&mut self, ctx: &mut Context<'_>) {
         let fresh = self.follow_announcements(ctx);
         self.follow_boot_tables(ctx);
         let excluded = self.mark_excluded(ctx);
@@ -161,10 +161,12 @@ impl Finder {
             subsysnqn: DISCOVERY_NQN,
         };
         self.reconciler.list_configured(ctx, &defaults, !settings.conf.controller_lost);
-        let unreachable = self.reach(ctx.now).unreachable;
+        let unreachable = self.reachability(ctx.now).unreachable;
         let trusted = self.listed_by_more_than_announcements();
         let mut meant: BTreeMap<&Tid, Want> = BTreeMap::new();
-        for (id, tid, parameters) in self.reconciler.listed().filter(|(id, ..)| !reach::is_page_of(id, &unreachable)) {
+        for (id, tid, parameters) in
+            self.reconciler.listed().filter(|(id, ..)| !reachability::is_page_of(id, &unreachable))
+        {
             let rank = match id {
                 SourceId::Configured | SourceId::Boot => rank::CONFIGURED,
                 SourceId::Page(_) => rank::REFERRAL,
@@ -196,16 +198,16 @@ impl Finder {
         }
         let news = meant.into_iter().filter(|(tid, want)| !self.reconciler.fleet.is_wanted(tid, want));
         let mut news: Vec<(Tid, Want)> = news.map(|(tid, want)| (tid.clone(), want)).collect();
-        self.leave_out_of_reach(ctx, &mut news);
+        self.leave_out_too_deep(ctx, &mut news);
         self.leave_out_beyond_quotas(ctx, &mut news);
         for (tid, want) in news {
-            let was_given_up = self.removed.remove(&tid).is_some();
-            self.dcs.entry(tid.clone()).or_default().was_given_up |= was_given_up;
+            let was_removed = self.removed.remove(&tid).is_some();
+            self.dcs.entry(tid.clone()).or_default().was_removed |= was_removed;
             let reports = self.reconciler.fleet.want(ctx, &tid, want);
             self.reported(ctx, reports);
-            self.take_back(ctx, &tid);
+            self.report_if_live(ctx, &tid);
         }
-        self.encourage_announced(ctx, &fresh);
+        self.retry_announced(ctx, &fresh);
         self.remove(ctx, &excluded);
         self.reconciler.log_what_is_held(ctx);
         let is_complete = self.is_complete();
@@ -221,14 +223,14 @@ impl Finder {
         for tid in self.reconciler.mark_excluded(ctx, &excluded) {
             self.removed.remove(&tid);
             self.dcs.entry(tid.clone()).or_default();
-            self.take_back(ctx, &tid);
+            self.report_if_live(ctx, &tid);
         }
         excluded
     }
 
     /// A removed controller is wanted again before its disconnect. Its state never changed, so the fleet does not
     /// report it as live: do it here.
-    fn take_back(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
+    fn report_if_live(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let is_new = self.dcs.get(tid).is_some_and(|dc| dc.connection.is_none());
         let live = self.reconciler.fleet.kernel(tid).filter(|kernel| is_new && kernel.is_live());
         if let Some(ctrl) = live.map(|kernel| kernel.ctrl) {
@@ -260,25 +262,25 @@ impl Finder {
 
     /// Removes excluded controllers at once, and disproved ones when the sources are quiet.
     fn remove(&mut self, ctx: &mut Context<'_>, excluded: &Excluded) {
-        let reach = self.reach(ctx.now);
+        let reachability = self.reachability(ctx.now);
         // One without a connection may have left the fleet already: what it referred to goes as well.
         let mut going: Vec<(Tid, RemovalReason)> =
             excluded.keys().map(|tid| (tid.clone(), RemovalReason::Excluded)).collect();
         let others = self.reconciler.fleet.tids().filter(|tid| !excluded.contains_key(*tid));
         let Judged { disproved, mut again } =
-            self.reconciler.judge(others, |tid| self.verdict(ctx.now, tid, &reach.unreachable));
+            self.reconciler.judge(others, |tid| self.verdict(ctx.now, tid, &reachability.unreachable));
         // A controller that has never connected has no dependents: it is removed without waiting for quiet sources.
         let (unproven, disproved): (Vec<Tid>, Vec<Tid>) =
             disproved.into_iter().partition(|tid| self.announced.is_unproven(tid));
         going.extend(unproven.into_iter().map(|tid| (tid, RemovalReason::AgedOut)));
         if !disproved.is_empty() {
             if self.reconciler.debounce.ready(ctx.now) {
-                going.extend(disproved.into_iter().map(|tid| (tid.clone(), self.reason_for(&tid, &reach))));
+                going.extend(disproved.into_iter().map(|tid| (tid.clone(), self.reason_for(&tid, &reachability))));
             } else {
                 again = again.into_iter().chain(self.reconciler.debounce.until()).min();
             }
         }
-        let dropped = self.restored_to_drop(ctx.now, &reach);
+        let dropped = self.restored_to_drop(ctx.now, &reachability);
         if !self.reconciler.restored.is_empty() {
             again = again.into_iter().chain(self.reconciler.debounce.until()).min();
         }
@@ -293,10 +295,10 @@ impl Finder {
             self.reconciler.fleet.has(tid) || self.reconciler.sources.has_aged_out(&SourceId::Page(tid.clone()))
         };
         // While the interfaces are unknown, a boot table record is matched to every interface that it may mean.
-        let is_rooted = |tid: &Tid| !self.reconciler.fleet.links().0.is_empty() && reach.rooted.contains(tid);
+        let is_rooted = |tid: &Tid| !self.reconciler.fleet.links().0.is_empty() && reachability.rooted.contains(tid);
         self.aged_out.retain(|tid| !is_rooted(tid) && is_of_use(tid));
         for (tid, reason) in going {
-            self.give_up(ctx, &tid, reason);
+            self.remove_dc(ctx, &tid, reason);
         }
         for tid in dropped {
             self.drop_restored(ctx, &tid);
@@ -306,7 +308,7 @@ impl Finder {
     /// The discovery controllers of the saved state that are to be removed now, since no source lists them any more:
     /// excluded ones at once, others like members when the sources are quiet. Until then they stay restored, because a
     /// page that is read for the first time may list them. Those that are members or listed are restored no longer.
-    fn restored_to_drop(&mut self, now: Time, reach: &reach::Reach) -> Vec<Tid> {
+    fn restored_to_drop(&mut self, now: Time, reachability: &reachability::Reachability) -> Vec<Tid> {
         let restored = std::mem::take(&mut self.reconciler.restored);
         let is_quiet = self.reconciler.debounce.until().is_none_or(|until| until <= now);
         let mut dropped = Vec::new();
@@ -314,7 +316,7 @@ impl Finder {
             let is_member = self.reconciler.fleet.has(&tid);
             match self.is_barred(&tid) {
                 true => dropped.push(tid),
-                false if is_member || self.verdict(now, &tid, &reach.unreachable) != Verdict::Disproved => {}
+                false if is_member || self.verdict(now, &tid, &reachability.unreachable) != Verdict::Disproved => {}
                 false if is_quiet => dropped.push(tid),
                 false => drop(self.reconciler.restored.insert(tid)),
             }
@@ -324,12 +326,12 @@ impl Finder {
 
     /// Why a discovery controller that no source lists any more is removed. The referrals of a controller that ages out
     /// were never withdrawn: their targets age out too, and their removal spares live controllers.
-    fn reason_for(&self, tid: &Tid, reach: &reach::Reach) -> RemovalReason {
+    fn reason_for(&self, tid: &Tid, reachability: &reachability::Reachability) -> RemovalReason {
         let is_page = |id: &SourceId| matches!(id, SourceId::Page(_));
         let referred = self.reconciler.sources.claims_on(tid).any(|(id, _)| is_page(id));
         let aged_out = |(id, _): (&SourceId, _)| is_page(id) && self.reconciler.sources.has_aged_out(id);
         match referred {
-            _ if reach.ages_out.contains(tid) => RemovalReason::AgedOut,
+            _ if reachability.ages_out.contains(tid) => RemovalReason::AgedOut,
             true if self.reconciler.sources.claims_on(tid).any(aged_out) => RemovalReason::AgedOut,
             true => RemovalReason::ReferralGone,
             false if self.announced.knew(tid) => RemovalReason::AgedOut,
@@ -394,10 +396,10 @@ impl Finder {
 
     /// Removes a discovery controller: its connection is disconnected, and controllers that only its page listed
     /// follow.
-    fn give_up(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: RemovalReason) {
+    fn remove_dc(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: RemovalReason) {
         let known = self.dcs.remove(tid);
         let news = known.is_some();
-        let was_given_up = known.as_ref().is_some_and(|dc| dc.was_given_up);
+        let was_removed = known.as_ref().is_some_and(|dc| dc.was_removed);
         for token in known.map(|mut dc| dc.disconnected()).unwrap_or_default() {
             ctx.push(Effect::Refreshed { token, result: Err(RefreshError::GivenUp) });
         }
@@ -409,7 +411,7 @@ impl Finder {
         // signalled. If it was removed once before, or referred to others before a restart, it is signalled: clients
         // may have missed the first signal, and its referrals end.
         let page = SourceId::Page(tid.clone());
-        let was_heard_of = was_given_up || self.reconciler.sources.claimed_by(&page).next().is_some();
+        let was_heard_of = was_removed || self.reconciler.sources.claimed_by(&page).next().is_some();
         let unheard_of = reason == RemovalReason::AgedOut && self.announced.is_unproven(tid) && !was_heard_of;
         if news && !unheard_of {
             let ctrl = self.reconciler.fleet.kernel(tid).map(|kernel| kernel.ctrl);
@@ -422,7 +424,7 @@ impl Finder {
                 };
                 self.removed.remove(&oldest);
             }
-            self.reconciler.sources.give_up(&page, reason.spares_live());
+            self.reconciler.sources.retire(&page, reason.spares_live());
             match reason.spares_live() {
                 true => drop(self.aged_out.insert(tid.clone())),
                 false => drop(self.aged_out.remove(tid)),
@@ -432,7 +434,7 @@ impl Finder {
         let cause = self.cause_of(tid, reason);
         let reports = self.reconciler.fleet.unwant(ctx, tid, RemovalPolicy::Disconnect, cause);
         self.reported(ctx, reports);
-        self.announced.given_up(tid);
+        self.announced.dc_removed(tid);
         if news && !unheard_of {
             ctx.push(Effect::DcRemoved);
             ctx.host(HostEffect::Save);
@@ -447,13 +449,13 @@ impl Finder {
             _ if self.is_barred(tid) => RemovalReason::Excluded,
             // It was removed before this run, but is not disconnected yet.
             Some(before) => before,
-            None => self.reason_for(tid, &self.reach(ctx.now)),
+            None => self.reason_for(tid, &self.reachability(ctx.now)),
         };
         let cause = self.cause_of(tid, reason);
         let reports = self.reconciler.fleet.remove_restored(ctx, tid, RemovalPolicy::Disconnect, cause);
         self.reported(ctx, reports);
         self.dcs.entry(tid.clone()).or_default();
-        self.give_up(ctx, tid, reason);
+        self.remove_dc(ctx, tid, reason);
     }
 
     /// Handles the reports of the fleet.
@@ -484,7 +486,7 @@ impl Finder {
     }
 
     fn down(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
-        self.convict(ctx, tid);
+        self.connection_lost(ctx, tid);
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         for token in dc.disconnected() {
             ctx.push(Effect::Refreshed { token, result: Err(RefreshError::Lost) });
@@ -524,7 +526,7 @@ impl Finder {
             self.end_excluded(ctx);
         }
         if changed {
-            self.resettle(ctx);
+            self.reconcile(ctx);
         }
     }
 
@@ -537,7 +539,7 @@ impl Finder {
             UeventKind::Aen(libstas::nvme::aen::DISCOVERY_LOG_CHANGED) | UeventKind::Rediscover
                 if holders.is_empty() =>
             {
-                self.unmanaged.push(unmanaged::Call { device: event.device, seqnum: event.seqnum });
+                self.unmanaged.push(unmanaged_dcs::UnmanagedEvent { device: event.device, seqnum: event.seqnum });
             }
             UeventKind::Aen(libstas::nvme::aen::DISCOVERY_LOG_CHANGED) => {
                 for tid in holders {
@@ -549,7 +551,7 @@ impl Finder {
                 for tid in holders {
                     let connection = self.dcs.get(&tid).and_then(|dc| dc.connection);
                     if connection.is_some_and(|connection| event.seqnum > connection.seqnum) {
-                        self.convict(ctx, &tid);
+                        self.connection_lost(ctx, &tid);
                         self.up(ctx, &tid, ctrl);
                     }
                 }
@@ -576,7 +578,7 @@ impl Finder {
                 Timer::Register(tid) => self.register(ctx, tid),
                 Timer::PollEnds(tid) => self.poll_ends(ctx, tid),
                 Timer::Stop => ctx.push(Effect::Stopped),
-                // [`Finder::resettle`] does [`Timer::Removals`].
+                // [`Finder::reconcile`] does [`Timer::Removals`].
                 _ => {}
             }
         }
@@ -586,7 +588,7 @@ impl Finder {
         self.forget_old_polls(ctx.now);
         self.read_doubted_again(ctx);
         self.let_announced_in(ctx);
-        self.resettle(ctx);
+        self.reconcile(ctx);
         self.doubt_announcements(ctx);
     }
 

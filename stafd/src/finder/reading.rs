@@ -100,11 +100,11 @@ impl Finder {
         let Some((tid, dc)) = self.dcs.iter_mut().find(|(_, dc)| on_earlier(dc)) else { return };
         dc.optional.failed(Command::SupportedLogPages);
         let tid = tid.clone();
-        self.convict(ctx, &tid);
+        self.connection_lost(ctx, &tid);
     }
 
     /// Handles the loss of a connection.
-    pub(super) fn convict(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
+    pub(super) fn connection_lost(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         let ctrl = dc.connection.map(|connection| connection.ctrl);
         for command in dc.optional.lost() {
@@ -131,7 +131,7 @@ impl Finder {
         }
         self.read_next(ctx, &tid);
         self.register(ctx, &tid);
-        self.resettle(ctx);
+        self.reconcile(ctx);
     }
 
     fn take_page(&mut self, ctx: &mut Context<'_>, tid: &Tid, page: LogPage) {

@@ -207,7 +207,7 @@ impl Finder {
                 self.reconciler
                     .sources
                     .remember(page.clone(), spared.into_iter().map(|tid| (tid, Parameters::default())).collect());
-                self.reconciler.sources.give_up(&page, true);
+                self.reconciler.sources.retire(&page, true);
             }
             self.aged_out.insert(dc);
         }

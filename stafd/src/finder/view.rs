@@ -40,7 +40,7 @@ impl Finder {
             log_page_state: dc.page_state(),
             log_page: dc.page.as_ref(),
             registration: match dc.optional.allows(Command::Register) {
-                true => dc.registering.words(),
+                true => dc.registration.words(),
                 false => Some("not registered: it dropped the connection when it was asked to".to_owned()),
             },
             // Between two polls, the time of the last one.

@@ -201,7 +201,7 @@ fn a_removed_source_removes_its_controllers_and_an_aged_out_one_only_those_not_l
     {
         let mut sources = Sources::default();
         read(&mut sources, at(1), "dc1", 0, &["a"]);
-        sources.give_up(&page_of("dc1"), aged_out);
+        sources.retire(&page_of("dc1"), aged_out);
         assert_eq!(sources.verdict(&tid("a"), at(2), live), verdict);
     }
 }
@@ -209,7 +209,7 @@ fn a_removed_source_removes_its_controllers_and_an_aged_out_one_only_those_not_l
 #[test]
 fn only_what_is_disproved_is_forgotten() {
     type Meanwhile = fn(&mut Sources<()>);
-    let aged_out: Meanwhile = |sources| sources.give_up(&page_of("dc1"), true);
+    let aged_out: Meanwhile = |sources| sources.retire(&page_of("dc1"), true);
     let rows: [(&str, Meanwhile, Verdict); 7] = [
         ("the page still lists it", |_| (), Verdict::Named),
         ("the page lists it no longer", |s| read(s, at(2), "dc1", 0, &["b"]), Verdict::Disproved),
@@ -227,7 +227,7 @@ fn only_what_is_disproved_is_forgotten() {
             Verdict::Unproved(None),
         ),
         ("the page is doubtful", |s| read(s, at(2), "dc1", 0, &[]), Verdict::Unproved(Some(at(7)))),
-        ("the discovery controller was removed", |s| s.give_up(&page_of("dc1"), false), Verdict::Disproved),
+        ("the discovery controller was removed", |s| s.retire(&page_of("dc1"), false), Verdict::Disproved),
         ("the discovery controller aged out", aged_out, Verdict::Disproved),
     ];
     for (what, meanwhile, then) in rows {

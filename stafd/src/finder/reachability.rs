@@ -15,11 +15,11 @@ use libstas::nvme::Tid;
 use super::{Context, Finder, rank};
 
 /// Maximum number of referrals in a chain.
-const STEPS: usize = 8;
+const MAX_DEPTH: usize = 8;
 
 /// The result of following all referrals.
 #[derive(Debug, Default)]
-pub(super) struct Reach {
+pub(super) struct Reachability {
     /// Members that no chain reaches from a source other than log pages.
     pub(super) unreachable: BTreeSet<Tid>,
     /// Members that age out, or are reached only from a member that ages out: their removal proves nothing about live
@@ -31,17 +31,17 @@ pub(super) struct Reach {
 
 impl Finder {
     /// Leaves out new controllers beyond the maximum chain length. Existing controllers are kept at any distance.
-    pub(super) fn leave_out_of_reach(&mut self, ctx: &mut Context<'_>, news: &mut Vec<(Tid, Want)>) {
+    pub(super) fn leave_out_too_deep(&mut self, ctx: &mut Context<'_>, news: &mut Vec<(Tid, Want)>) {
         let is_new = |(tid, want): &(Tid, Want)| want.rank == rank::REFERRAL && !self.dcs.contains_key(tid);
         if !news.iter().any(is_new) {
             return;
         }
-        let within = self.within_reach();
+        let within = self.within_max_depth();
         let all = std::mem::take(news).into_iter();
         let (far, near): (Vec<_>, Vec<_>) = all.partition(|new| is_new(new) && !within.contains(&new.0));
         *news = near;
         for (tid, _) in far {
-            self.log_of_reach(ctx, &tid);
+            self.log_max_depth(ctx, &tid);
         }
     }
 
@@ -61,9 +61,9 @@ impl Finder {
     /// 3. Those of them that are live are reached after all, and everything that they refer to: aging out removes no
     ///    live controller.
     /// 4. What is left is unreachable: only members that are unreachable themselves refer to it.
-    pub(super) fn reach(&self, now: Time) -> Reach {
+    pub(super) fn reachability(&self, now: Time) -> Reachability {
         if !self.reconciler.sources.claims().any(|(id, ..)| matches!(id, SourceId::Page(_))) {
-            return Reach::default();
+            return Reachability::default();
         }
         let members = self.reconciler.fleet.tids().filter(|tid| !self.reconciler.fleet.is_leaving(tid));
         let members: BTreeSet<&Tid> = members.chain(&self.reconciler.restored).collect();
@@ -91,11 +91,15 @@ impl Finder {
         reached.extend(aged.iter().copied().filter(|tid| self.counts_as_live(now, tid)));
         follow(&referrals, &mut reached);
         let own = |tids: BTreeSet<&Tid>| tids.into_iter().cloned().collect();
-        Reach { unreachable: own(unreached.difference(&reached).copied().collect()), ages_out: own(aged), rooted }
+        Reachability {
+            unreachable: own(unreached.difference(&reached).copied().collect()),
+            ages_out: own(aged),
+            rooted,
+        }
     }
 
     /// Logs once for each referring controller that the maximum chain length is exceeded.
-    fn log_of_reach(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
+    fn log_max_depth(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let by = self.reconciler.sources.naming(tid).find_map(|id| match id {
             SourceId::Page(by) => Some(by.clone()),
             _ => None,
@@ -106,7 +110,7 @@ impl Finder {
             return;
         }
         let text = format!(
-            "its log page refers to {tid}, the end of a row of more than {STEPS} referrals: it is not followed \
+            "its log page refers to {tid}, the end of a row of more than {MAX_DEPTH} referrals: it is not followed \
              (if it is meant, configure it with controller=)"
         );
         ctx.log(LogRecord { level: Level::Warning, tid: Some(by), ctrl: None, text });
@@ -114,14 +118,14 @@ impl Finder {
 
     /// Chains begin at controllers that a source other than a log page lists, and at controllers that no source lists
     /// any more but whose absence is not proved.
-    fn within_reach(&self) -> BTreeSet<Tid> {
+    fn within_max_depth(&self) -> BTreeSet<Tid> {
         let is_page = |id: &SourceId| matches!(id, SourceId::Page(_));
         let named: BTreeSet<&Tid> = self.reconciler.sources.named().map(|(_, tid, _)| tid).collect();
         let kept = self.dcs.keys().filter(|tid| !named.contains(tid));
         let roots = self.reconciler.sources.named().filter(|(id, ..)| !is_page(id)).map(|(_, tid, _)| tid);
         let mut reached: BTreeSet<Tid> = roots.chain(kept).cloned().collect();
         let mut edge: Vec<Tid> = reached.iter().cloned().collect();
-        for _ in 0..STEPS {
+        for _ in 0..MAX_DEPTH {
             let ids: Vec<SourceId> = edge.into_iter().map(SourceId::Page).collect();
             let next = ids.iter().flat_map(|id| self.reconciler.sources.named_by(id));
             edge = next.filter(|tid| reached.insert((*tid).clone())).cloned().collect();

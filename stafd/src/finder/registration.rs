@@ -20,7 +20,7 @@ type WantedRegistration = (Time, Option<String>);
 
 /// The state of the registration with one discovery controller.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Registering {
+pub(super) struct Registration {
     /// The registration that has succeeded.
     done: Option<WantedRegistration>,
     /// The registration that has been requested and not answered yet.
@@ -32,7 +32,7 @@ pub(super) struct Registering {
     backoff: Backoff,
 }
 
-impl Registering {
+impl Registration {
     /// For users: `registered`, or why not; `None` if no registration is requested.
     pub(super) fn words(&self) -> Option<String> {
         match (&self.failure, &self.done) {
@@ -67,15 +67,15 @@ impl Finder {
         if !dc.optional.allows(Command::Register) {
             return;
         }
-        let wish = (connection.since, identity.symname.clone());
-        let known = &mut dc.registering;
-        if known.asked.is_some() || known.done.as_ref() == Some(&wish) || known.settled.as_ref() == Some(&wish) {
+        let desired = (connection.since, identity.symname.clone());
+        let known = &mut dc.registration;
+        if known.asked.is_some() || known.done.as_ref() == Some(&desired) || known.settled.as_ref() == Some(&desired) {
             return;
         }
         let registered = known.done.as_ref().is_some_and(|(since, _)| *since == connection.since);
         let task = if registered { Task::Update } else { Task::Register };
         let op = ctx.next_op();
-        known.asked = Some((op, wish));
+        known.asked = Some((op, desired));
         ctx.timers.cancel(&Timer::Register(tid.clone()));
         let request = RegisterRequest { tid: tid.clone(), task, identity, ask_type };
         ctx.push(Effect::Register { op, ctrl: connection.ctrl, request: Box::new(request) });
@@ -83,16 +83,16 @@ impl Finder {
 
     /// Takes the answer, however late.
     pub(super) fn registered(&mut self, ctx: &mut Context<'_>, op: OpId, result: Result<(), NotRegistered>) {
-        let asked = |known: &Registering| known.asked.as_ref().is_some_and(|(asked, _)| *asked == op);
-        let Some((tid, dc)) = self.dcs.iter_mut().find(|(_, dc)| asked(&dc.registering)) else { return };
+        let asked = |known: &Registration| known.asked.as_ref().is_some_and(|(asked, _)| *asked == op);
+        let Some((tid, dc)) = self.dcs.iter_mut().find(|(_, dc)| asked(&dc.registration)) else { return };
         let tid = tid.clone();
-        let known = &mut dc.registering;
-        let Some((_, wish)) = known.asked.take() else { return };
-        let Some(connection) = dc.connection.filter(|connection| connection.since == wish.0) else {
+        let known = &mut dc.registration;
+        let Some((_, desired)) = known.asked.take() else { return };
+        let Some(connection) = dc.connection.filter(|connection| connection.since == desired.0) else {
             // The request belongs to an earlier connection: its answer counts only if it ended that connection.
             if result == Err(NotRegistered::Lost) {
                 dc.optional.failed(Command::Register);
-                self.convict(ctx, &tid);
+                self.connection_lost(ctx, &tid);
             }
             self.register(ctx, &tid);
             return;
@@ -100,24 +100,24 @@ impl Finder {
         if result == Err(NotRegistered::Lost) {
             dc.optional.failed(Command::Register);
         }
-        let known = &mut dc.registering;
+        let known = &mut dc.registration;
         let mut record = None;
         match result {
             Ok(()) => {
                 known.failure = None;
                 known.backoff.reset();
-                known.done = Some(wish);
+                known.done = Some(desired);
                 record = Some((Level::Info, "this host is registered".to_owned()));
             }
             // Whether the loss of the connection was the answer is known when the kernel reports the loss.
-            Err(NotRegistered::NoRegister | NotRegistered::Lost) => known.settled = Some(wish),
+            Err(NotRegistered::NoRegister | NotRegistered::Lost) => known.settled = Some(desired),
             Err(NotRegistered::Failed { reason, again }) => {
                 let after = if again {
                     let wait = known.backoff.next(ctx.jitter());
                     ctx.timers.set(Timer::Register(tid.clone()), ctx.now + wait);
                     "it stays in use; retrying with growing intervals"
                 } else {
-                    known.settled = Some(wish);
+                    known.settled = Some(desired);
                     "it stays in use; retrying after its next connect"
                 };
                 if known.failure.as_ref() != Some(&reason) {

@@ -7,7 +7,7 @@ use super::{Context, Effect, Finder};
 
 /// A kernel event of a device that no member holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Call {
+pub(super) struct UnmanagedEvent {
     pub(super) device: u32,
     pub(super) seqnum: u64,
 }
@@ -19,10 +19,10 @@ impl Finder {
             return;
         }
         let seen = self.reconciler.fleet.inventory().snapshot().seqnum;
-        let (ready, waiting): (Vec<_>, Vec<_>) = self.unmanaged.drain(..).partition(|call| call.seqnum <= seen);
+        let (ready, waiting): (Vec<_>, Vec<_>) = self.unmanaged.drain(..).partition(|event| event.seqnum <= seen);
         self.unmanaged = waiting;
         // Several events of one device are handled once: nvme-cli reads the page after all of them.
-        let devices: BTreeSet<u32> = ready.iter().map(|call| call.device).collect();
+        let devices: BTreeSet<u32> = ready.iter().map(|event| event.device).collect();
         for device in devices {
             let Some(kernel) = self.reconciler.fleet.inventory().device(device) else { continue };
             if kernel.is_discovery() && self.reconciler.fleet.holders(kernel.ctrl).is_empty() {
