@@ -183,7 +183,7 @@ impl<P: Claim> Reconciler<P> {
         let mut judged = Judged::default();
         for tid in members {
             match verdict(tid) {
-                Verdict::Named => {}
+                Verdict::Listed => {}
                 Verdict::Unproved(at) => judged.again = judged.again.into_iter().chain(at).min(),
                 Verdict::Disproved => judged.disproved.push(tid.clone()),
             }
@@ -245,7 +245,7 @@ impl<P: Claim> Reconciler<P> {
             SourceId::Page(dc) => format!("{page} {dc}"),
             SourceId::Boot => "listed by the boot table".to_owned(),
             SourceId::Announced => "announced by mDNS".to_owned(),
-            SourceId::Renamed => "connected with an earlier host NQN".to_owned(),
+            SourceId::EarlierNqn => "connected with an earlier host NQN".to_owned(),
         });
         let sources: Vec<String> = sources.collect();
         match (sources.is_empty(), boot_record) {

@@ -42,7 +42,7 @@ pub enum SourceId {
     /// Announcements by mDNS.
     Announced,
     /// Connections that this host made while it had another host NQN.
-    Renamed,
+    EarlierNqn,
 }
 
 /// How much the list of a source proves.
@@ -115,7 +115,7 @@ impl<P> Source<P> {
     /// The verdict of this source on a controller that it has listed.
     fn verdict(&self, claim: &Claim<P>, now: Time, live: bool) -> Verdict {
         match self.knowledge {
-            _ if claim.listed => Verdict::Named,
+            _ if claim.listed => Verdict::Listed,
             _ if self.doubt.is_some() => Verdict::Unproved(self.doubt_due()),
             Knowledge::Stale => Verdict::Unproved(None),
             Knowledge::Final | Knowledge::Gone { aged_out: false } => Verdict::Disproved,
@@ -154,7 +154,7 @@ impl<P> Source<P> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// A source lists it.
-    Named,
+    Listed,
     /// No source lists it, but not all that did have proved its absence. The time, if any, is when waiting alone may
     /// prove it.
     Unproved(Option<Time>),
@@ -325,8 +325,8 @@ impl<P: Clone + PartialEq> Sources<P> {
         for (_, source) in self.sources.iter().filter(|(id, _)| counts(id)) {
             let Some(claim) = source.claims.get(tid) else { continue };
             let this = source.verdict(claim, now, live);
-            if this == Verdict::Named {
-                return Verdict::Named;
+            if this == Verdict::Listed {
+                return Verdict::Listed;
             }
             verdict = match (verdict, this) {
                 (Verdict::Disproved, other) => other,

@@ -6,10 +6,10 @@
 //! unless `exclude=` matches it or `in-use=disconnect` is set.
 
 mod audit;
+mod hostnqn_change;
 mod nbft;
-mod newcomers;
 mod plan;
-mod renamed;
+mod replacements;
 mod saved;
 mod stafd;
 mod view;
@@ -42,16 +42,16 @@ mod rank {
 
 /// What a source says about an I/O controller that it lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Named {
+pub(crate) enum IocClaim {
     /// Listed by `controller=`, with these parameters.
     Configured(Box<Parameters>),
     /// Listed by a log page, with this entry.
     Entry(Box<Entry>),
     /// Connected while this host or stafd had another host NQN.
-    Before,
+    EarlierNqn,
 }
 
-impl reconciler::Claim for Named {
+impl reconciler::Claim for IocClaim {
     fn configured(parameters: Parameters) -> Self {
         Self::Configured(Box::new(parameters))
     }
@@ -62,10 +62,10 @@ impl reconciler::Claim for Named {
 pub struct Connector {
     settings: Option<Settings>,
     supply: Supply,
-    reconciler: Reconciler<Named>,
+    reconciler: Reconciler<IocClaim>,
     stafd: stafd::Stafd,
     nbft: nbft::NbftIocs,
-    renamed: renamed::Renamed,
+    hostnqn_change: hostnqn_change::HostNqnChange,
     /// How many controllers were refused last because of `max-controllers-per-announced-dc`.
     refused: usize,
 }
@@ -80,7 +80,7 @@ impl Connector {
             reconciler: Reconciler::new(Sources::default(), Fleet::new(Kind::Io), saved.names.clone()),
             stafd: stafd::Stafd::default(),
             nbft: nbft::NbftIocs::default(),
-            renamed: renamed::Renamed::default(),
+            hostnqn_change: hostnqn_change::HostNqnChange::default(),
             refused: 0,
         };
         connector.restore(saved);
@@ -129,11 +129,11 @@ impl Connector {
         let defaults =
             Defaults { parameters: &settings.conf.parameters, host_nqn: &settings.identity.nqn, subsysnqn: "" };
         self.reconciler.list_configured(ctx, &defaults, !settings.conf.controller_lost);
-        self.name_the_renamed();
+        self.list_earlier_nqn();
         let excluded = self.mark_excluded(ctx);
         let (wanted, refused) = self.wanted(&settings);
         self.log_refused(ctx, &settings, refused);
-        self.stafd.newcomers.lists(ctx.now, wanted.keys());
+        self.stafd.replacements.lists(ctx.now, wanted.keys());
         for (tid, want) in wanted {
             if self.reconciler.fleet.is_wanted(&tid, &want) {
                 continue;
@@ -192,14 +192,14 @@ impl Connector {
                 *count += 1;
             }
             let want = match named {
-                Named::Configured(parameters) => {
+                IocClaim::Configured(parameters) => {
                     Want { parameters: (**parameters).clone(), rank: rank::CONFIGURED, ..Want::default() }
                 }
-                Named::Entry(entry) => discovered(
+                IocClaim::Entry(entry) => discovered(
                     parameters().listed_by(entry),
                     settings.conf.connect_attempts_on_ncc.filter(|_| entry.eflags.ncc()),
                 ),
-                Named::Before => discovered(self.as_secure_as_before(tid, parameters()), None),
+                IocClaim::EarlierNqn => discovered(self.as_secure_as_with_earlier_nqn(tid, parameters()), None),
             };
             // If any source other than an announced discovery controller lists it, it may adopt a connection.
             let want = Want { announced_only, ..want };
@@ -265,7 +265,7 @@ impl Connector {
     /// claimed.
     fn is_announced_only(&self, id: &SourceId) -> bool {
         match id {
-            SourceId::Configured | SourceId::Boot | SourceId::Renamed => false,
+            SourceId::Configured | SourceId::Boot | SourceId::EarlierNqn => false,
             SourceId::Page(dc) => self.stafd.is_announced_only(dc),
             SourceId::Announced => true,
         }
@@ -332,12 +332,12 @@ impl Connector {
         let may_be_live = |tid: &Tid| fleet.may_be_live(tid) || !fleet.has(tid);
         let verdict = |tid: &Tid| self.reconciler.sources.verdict(tid, ctx.now, may_be_live(tid));
         let removal = |tid: &Tid| (tid.clone(), self.nbft.instead(self.removal_policy(), tid), self.why_removed(tid));
-        let removed = removed.into_iter().filter(|tid| verdict(tid) != Verdict::Named).map(removal);
+        let removed = removed.into_iter().filter(|tid| verdict(tid) != Verdict::Listed).map(removal);
         let mut going: Vec<(Tid, RemovalPolicy, Cause)> = removed.collect();
         let Judged { disproved, mut again } = self.reconciler.judge(others, verdict);
         let disproved: Vec<(Tid, RemovalPolicy, Cause)> = disproved.iter().map(removal).collect();
         going.extend(excluded.into_iter().map(|(tid, (how, cause))| (tid, how, cause)));
-        self.stafd.newcomers.release(|tid| disproved.iter().any(|(held, ..)| held == tid));
+        self.stafd.replacements.release(|tid| disproved.iter().any(|(held, ..)| held == tid));
         if !disproved.is_empty() && !self.reconciler.debounce.ready(ctx.now) {
             again = again.into_iter().chain(self.reconciler.debounce.until()).min();
         } else {
@@ -365,7 +365,7 @@ impl Connector {
     /// Handles the reports of the fleet. Returns true when they may change which controllers are wanted. A new connection
     /// changes that only if something waits for it: a host name that changes its address, or a host with a new NQN.
     fn reported(&mut self, now: Time, reports: Vec<Report>) -> bool {
-        let awaited = self.reconciler.configured.is_moving() || !self.renamed.before().is_empty();
+        let awaited = self.reconciler.configured.is_moving() || !self.hostnqn_change.before().is_empty();
         let any = reports.iter().any(|report| !matches!(report, Report::Live(..)) || awaited);
         for report in reports {
             if let Report::Left(tid) = report {

@@ -10,8 +10,8 @@ use libstas::nvme::Tid;
 use libstas::nvme::log_page::Entry;
 use serde::{Deserialize, Serialize};
 
-use super::renamed::Renamed;
-use super::{Connector, Named};
+use super::hostnqn_change::HostNqnChange;
+use super::{Connector, IocClaim};
 
 /// One I/O controller that a page listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,7 +79,7 @@ impl Connector {
         let mut sources: BTreeMap<&Tid, Vec<SavedClaim>> = BTreeMap::new();
         let is_member = |tid: &Tid| self.reconciler.fleet.has(tid) || self.reconciler.restored.contains(tid);
         for (id, ioc, named) in self.reconciler.sources.lasting(is_member) {
-            if let (SourceId::Page(dc), Named::Entry(entry)) = (id, named) {
+            if let (SourceId::Page(dc), IocClaim::Entry(entry)) = (id, named) {
                 let claim = SavedClaim { ioc: ioc.clone(), entry: (**entry).clone() };
                 sources.entry(dc).or_default().push(claim);
             }
@@ -102,8 +102,8 @@ impl Connector {
             configured: self.reconciler.saved_configured(),
             names: self.reconciler.configured.saved(),
             boot: boot.collect(),
-            host_nqn: self.renamed.host_nqn().to_owned(),
-            renamed: self.renamed.before().clone(),
+            host_nqn: self.hostnqn_change.host_nqn().to_owned(),
+            renamed: self.hostnqn_change.before().clone(),
             encrypted: self.reconciler.fleet.encrypted().cloned().collect(),
             secured: self.reconciler.secured.clone(),
         }
@@ -113,13 +113,13 @@ impl Connector {
     /// source omits it again: the connection that proved its absence is over.
     pub(super) fn restore(&mut self, saved: Saved) {
         for SavedSource { dc, claims } in saved.sources {
-            let names = claims.into_iter().map(|claim| (claim.ioc, Named::Entry(Box::new(claim.entry)))).collect();
+            let names = claims.into_iter().map(|claim| (claim.ioc, IocClaim::Entry(Box::new(claim.entry)))).collect();
             self.reconciler.sources.remember(SourceId::Page(dc), names);
         }
         self.reconciler.was_configured = saved.configured;
         self.reconciler.secured = saved.secured;
         self.nbft.restore(saved.boot.into_iter().map(|SavedBoot { ioc, record }| (ioc, record)).collect());
-        self.renamed = Renamed::restore(saved.host_nqn, saved.renamed);
+        self.hostnqn_change = HostNqnChange::restore(saved.host_nqn, saved.renamed);
         self.reconciler.fleet.restore(saved.instances, &saved.members);
         self.reconciler.restored = saved.members;
         self.reconciler.fleet.restore_encrypted(saved.encrypted);

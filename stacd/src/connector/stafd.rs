@@ -11,8 +11,10 @@ use libstas::nvme::Tid;
 use libstas::nvme::log_page::{Entry, Flaw, Subtype, Unclear};
 use libstas::nvme::security::Requirement;
 
-use super::newcomers::{PATIENCE, Replacements};
-use super::{Connector, Context, DcPage, Effect, FetchError, Named, PageState, RemovedDc, StafdView, renamed};
+use super::replacements::{PATIENCE, Replacements};
+use super::{
+    Connector, Context, DcPage, Effect, FetchError, IocClaim, PageState, RemovedDc, StafdView, hostnqn_change,
+};
 
 /// Shortest wait before a failed fetch is repeated.
 const FETCH_AGAIN: Duration = Duration::from_secs(1);
@@ -49,7 +51,7 @@ pub(super) struct Stafd {
     stated: BTreeMap<Tid, Stated>,
     /// The discovery controllers that stafd shows.
     shown: BTreeSet<Tid>,
-    pub(super) newcomers: Replacements,
+    pub(super) replacements: Replacements,
     /// Discovery controllers of which it was logged that they list this host.
     told_of_own_address: BTreeSet<Tid>,
     backoff: Backoff,
@@ -194,12 +196,12 @@ impl Connector {
             .ids()
             .filter_map(|id| match id {
                 SourceId::Page(dc) => Some(dc.clone()),
-                SourceId::Configured | SourceId::Boot | SourceId::Announced | SourceId::Renamed => None,
+                SourceId::Configured | SourceId::Boot | SourceId::Announced | SourceId::EarlierNqn => None,
             })
             .collect();
         self.stafd.complete = view.is_complete;
         let listed: BTreeSet<Tid> = view.dcs.iter().map(|page| page.dc.clone()).collect();
-        self.stafd.newcomers.keep(|dc| listed.contains(dc));
+        self.stafd.replacements.keep(|dc| listed.contains(dc));
         let before: BTreeSet<&Tid> = known.iter().collect();
         self.stafd.stated.retain(|dc, _| listed.contains(dc) || before.contains(dc));
         self.stafd.shown = listed.clone();
@@ -221,7 +223,7 @@ impl Connector {
             match removed {
                 Some(Some(removed)) => {
                     if let Some(now) = former_nqns.get(&dc.host_nqn) {
-                        self.keep_what_another_host_found(ctx, &dc, now);
+                        self.keep_what_earlier_nqn_found(ctx, &dc, now);
                     }
                     self.reconciler.sources.retire(&id, removed.reason.spares_live());
                 }
@@ -239,11 +241,11 @@ impl Connector {
         if self.stafd.report_awaited_until.is_some_and(|until| now < until) && !self.stafd.has_told() {
             return true;
         }
-        let mut newcomers = std::mem::take(&mut self.stafd.newcomers);
+        let mut replacements = std::mem::take(&mut self.stafd.replacements);
         let is_connected = |tid: &Tid| self.reconciler.fleet.is_live(tid) || self.is_barred(tid);
         let is_settled = |dc: &Tid| self.reconciler.sources.named_by(&SourceId::Page(dc.clone())).all(is_connected);
-        let waits = newcomers.hold(now, removed, is_settled, is_connected);
-        self.stafd.newcomers = newcomers;
+        let waits = replacements.hold(now, removed, is_settled, is_connected);
+        self.stafd.replacements = replacements;
         waits
     }
 
@@ -281,12 +283,12 @@ impl Connector {
             match self.named_by(&dc, entry) {
                 // Of several entries for one controller the one that demands encryption counts.
                 Ok(tid) if Requirement::of(entry).is_none() && names.get(&tid).is_some_and(demands_encryption) => {}
-                Ok(tid) => drop(names.insert(tid, Named::Entry(Box::new(entry.clone())))),
+                Ok(tid) => drop(names.insert(tid, IocClaim::Entry(Box::new(entry.clone())))),
                 Err(flaw) => drop(unclear.insert(Unclear::of_entry(entry, &flaw))),
             }
         }
         self.log_of_own_address(ctx, &dc, names.keys());
-        self.stafd.newcomers.shows(ctx.now, &dc, state != PageState::Never);
+        self.stafd.replacements.shows(ctx.now, &dc, state != PageState::Never);
         if state == PageState::Unstated && !entries.is_empty() {
             self.stafd.seen_with_entries.insert(dc.clone());
         }
@@ -360,8 +362,8 @@ impl Connector {
     }
 }
 
-fn demands_encryption(named: &Named) -> bool {
-    matches!(named, Named::Entry(entry) if Requirement::of(entry).is_some())
+fn demands_encryption(named: &IocClaim) -> bool {
+    matches!(named, IocClaim::Entry(entry) if Requirement::of(entry).is_some())
 }
 
 /// Maps each former host NQN of stafd to the present one. A host NQN is former if stafd lists no discovery controller
@@ -370,7 +372,7 @@ fn former_host_nqns(listed: &BTreeSet<Tid>, removed: &[RemovedDc]) -> BTreeMap<S
     let present: BTreeSet<&str> = listed.iter().map(|dc| dc.host_nqn.as_str()).collect();
     let former = removed.iter().map(|removed| &removed.dc).filter(|dc| !present.contains(dc.host_nqn.as_str()));
     let renamed = former.filter_map(|dc| {
-        let now = listed.iter().find(|other| renamed::same_but_for_the_host(other, dc))?;
+        let now = listed.iter().find(|other| hostnqn_change::same_but_for_the_host(other, dc))?;
         Some((dc.host_nqn.clone(), now.host_nqn.clone()))
     });
     renamed.collect()

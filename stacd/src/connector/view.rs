@@ -4,7 +4,7 @@ use libstas::core::fleet::{Listed, MemberView};
 use libstas::core::sources::SourceId;
 use libstas::nvme::Tid;
 
-use super::{Connector, IocView, Named, Origin, Settings};
+use super::{Connector, IocClaim, IocView, Origin, Settings};
 
 impl Connector {
     /// The I/O controllers, configured ones first. Last come those that the firmware connected and no source lists.
@@ -25,8 +25,8 @@ impl Connector {
         let claims = || self.reconciler.sources.claims_on(member.tid);
         let configured = claims().any(|(id, _)| *id == SourceId::Configured);
         let dlpe = claims().find_map(|(_, named)| match named {
-            Named::Entry(entry) => Some(&**entry),
-            Named::Configured(_) | Named::Before => None,
+            IocClaim::Entry(entry) => Some(&**entry),
+            IocClaim::Configured(_) | IocClaim::EarlierNqn => None,
         });
         let boot_record = self.nbft.record_of(member.tid);
         let origin = if configured { Origin::Configured } else { Origin::Discovered };

@@ -48,14 +48,14 @@ impl From<Watched> for Event {
 pub struct StafdClient {
     connection: Connection,
     /// The exact strings that stafd uses for its discovery controllers: nvme-stas compares text, not addresses.
-    spelled: Arc<Mutex<BTreeMap<Tid, ControllerId>>>,
+    wire_ids: Arc<Mutex<BTreeMap<Tid, ControllerId>>>,
 }
 
 impl StafdClient {
     /// Creates a client on a bus.
     #[must_use]
     pub fn new(connection: Connection) -> Self {
-        Self { connection, spelled: Arc::default() }
+        Self { connection, wire_ids: Arc::default() }
     }
 
     /// Starts a full fetch; the answer is [`Event::AllFetched`].
@@ -90,7 +90,7 @@ impl StafdClient {
             }
             Err(error) => return Err(failed(error)),
         };
-        self.spell(view.dcs.iter().map(|page| (page.dc.clone(), ControllerId::of(&page.dc))));
+        self.set_wire_ids(view.dcs.iter().map(|page| (page.dc.clone(), ControllerId::of(&page.dc))));
         Ok(view)
     }
 
@@ -108,7 +108,7 @@ impl StafdClient {
             Err(error) if is_unknown(&error) => None,
             Err(error) => return Err(failed(error)),
         };
-        self.spell(published.iter().map(|(id, page)| (page.dc.clone(), id.clone())));
+        self.set_wire_ids(published.iter().map(|(id, page)| (page.dc.clone(), id.clone())));
         Ok(StafdView { dcs: published.into_iter().map(|(_, page)| page).collect(), removed, is_complete: false })
     }
 
@@ -119,8 +119,8 @@ impl StafdClient {
     /// Fails if stafd does not answer, or could not read the page.
     pub async fn fetch_page(&self, dc: &Tid, refresh: bool) -> Result<Option<DcPage>, FetchError> {
         let staf = self.proxy().await?;
-        let spelled = self.spelled.lock().unwrap_or_else(PoisonError::into_inner).get(dc).cloned();
-        let id = spelled.unwrap_or_else(|| ControllerId::of(dc));
+        let wire_id = self.wire_ids.lock().unwrap_or_else(PoisonError::into_inner).get(dc).cloned();
+        let id = wire_id.unwrap_or_else(|| ControllerId::of(dc));
         if refresh {
             match staf.refresh_log_pages_of(&id).await {
                 Err(error) if !is_unknown(&error) => return Err(failed(error)),
@@ -136,8 +136,8 @@ impl StafdClient {
     }
 
     /// Replaces the stored strings of stafd's controllers.
-    fn spell(&self, spelled: impl Iterator<Item = (Tid, ControllerId)>) {
-        *self.spelled.lock().unwrap_or_else(PoisonError::into_inner) = spelled.collect();
+    fn set_wire_ids(&self, wire_ids: impl Iterator<Item = (Tid, ControllerId)>) {
+        *self.wire_ids.lock().unwrap_or_else(PoisonError::into_inner) = wire_ids.collect();
     }
 
     async fn proxy(&self) -> Result<StafProxy<'static>, FetchError> {
@@ -147,7 +147,7 @@ impl StafdClient {
     /// Stores the strings of one of stafd's controllers.
     fn note(&self, id: ControllerId) -> Option<Tid> {
         let tid = id.tid().ok()?;
-        self.spelled.lock().unwrap_or_else(PoisonError::into_inner).insert(tid.clone(), id);
+        self.wire_ids.lock().unwrap_or_else(PoisonError::into_inner).insert(tid.clone(), id);
         Some(tid)
     }
 

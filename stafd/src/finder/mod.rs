@@ -170,7 +170,7 @@ impl Finder {
             let rank = match id {
                 SourceId::Configured | SourceId::Boot => rank::CONFIGURED,
                 SourceId::Page(_) => rank::REFERRAL,
-                SourceId::Announced | SourceId::Renamed => rank::DISCOVERED,
+                SourceId::Announced | SourceId::EarlierNqn => rank::DISCOVERED,
             };
             if !self.is_barred(tid) && !self.is_undecided(tid) {
                 // Saved referrals have no parameters of `[Global]` yet.
@@ -178,7 +178,7 @@ impl Finder {
                 let announced_only = match id {
                     SourceId::Configured | SourceId::Boot => false,
                     SourceId::Page(by) => !trusted.contains(by),
-                    SourceId::Announced | SourceId::Renamed => true,
+                    SourceId::Announced | SourceId::EarlierNqn => true,
                 };
                 if announced_only && self.reconciler.is_new_at_own_address(tid) {
                     continue;

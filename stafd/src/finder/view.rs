@@ -81,7 +81,7 @@ impl Finder {
     fn origin(&self, tid: &Tid) -> Origin {
         match self.reconciler.sources.naming(tid).next() {
             Some(SourceId::Configured | SourceId::Boot) => Origin::Configured,
-            Some(SourceId::Announced | SourceId::Renamed) => Origin::Discovered,
+            Some(SourceId::Announced | SourceId::EarlierNqn) => Origin::Discovered,
             Some(SourceId::Page(_)) => Origin::Referral,
             None if self.announced.knew(tid) => Origin::Discovered,
             None => Origin::Referral,

@@ -42,7 +42,7 @@ fn one_source_that_names_it_is_enough() {
     read(&mut sources, at(1), "dc1", 0, &["a"]);
     read(&mut sources, at(1), "dc2", 0, &["a", "b"]);
     read(&mut sources, at(2), "dc1", 0, &[]);
-    assert_eq!(sources.verdict(&tid("a"), at(2), true), Verdict::Named);
+    assert_eq!(sources.verdict(&tid("a"), at(2), true), Verdict::Listed);
     read(&mut sources, at(3), "dc2", 0, &["b"]);
     assert_eq!(sources.verdict(&tid("a"), at(3), true), Verdict::Disproved);
 }
@@ -54,7 +54,7 @@ fn every_source_that_named_it_must_prove_its_absence() {
     read(&mut sources, at(1), "dc2", 0, &["a", "x"]);
     sources.mark_stale(&page_of("dc2"));
     read(&mut sources, at(2), "dc1", 0, &["x"]);
-    assert_eq!(sources.verdict(&tid("a"), at(2), true), Verdict::Named, "the old word of dc2 stands");
+    assert_eq!(sources.verdict(&tid("a"), at(2), true), Verdict::Listed, "the old word of dc2 stands");
     read(&mut sources, at(100), "dc2", 90, &["x"]);
     assert_eq!(sources.verdict(&tid("a"), at(100), true), Verdict::Unproved(Some(at(120))));
     read_anew(&mut sources, at(118), "dc2", 90, &["x"]);
@@ -107,7 +107,7 @@ fn hearsay_names_and_proves_nothing() {
     sources.remember(page_of("dc1"), names(&["a"]));
     sources.add_unproved(page_of("dc1"), names(&["b"]));
     for name in ["a", "b"] {
-        assert_eq!(sources.verdict(&tid(name), at(1000), true), Verdict::Named);
+        assert_eq!(sources.verdict(&tid(name), at(1000), true), Verdict::Listed);
     }
 }
 
@@ -189,7 +189,7 @@ fn a_page_that_takes_one_or_leaves_one_is_not_doubted() {
 fn the_administrators_word_is_proof() {
     let mut sources = Sources::default();
     sources.set_complete(SourceId::Configured, names(&["a"]));
-    assert_eq!(sources.verdict(&tid("a"), at(0), true), Verdict::Named);
+    assert_eq!(sources.verdict(&tid("a"), at(0), true), Verdict::Listed);
     sources.set_complete(SourceId::Configured, names(&[]));
     assert_eq!(sources.verdict(&tid("a"), at(0), true), Verdict::Disproved);
 }
@@ -211,7 +211,7 @@ fn only_what_is_disproved_is_forgotten() {
     type Meanwhile = fn(&mut Sources<()>);
     let aged_out: Meanwhile = |sources| sources.retire(&page_of("dc1"), true);
     let rows: [(&str, Meanwhile, Verdict); 7] = [
-        ("the page still lists it", |_| (), Verdict::Named),
+        ("the page still lists it", |_| (), Verdict::Listed),
         ("the page lists it no longer", |s| read(s, at(2), "dc1", 0, &["b"]), Verdict::Disproved),
         (
             "the page of a new connection does not list it",

@@ -43,7 +43,7 @@ fn what_a_damaged_entry_may_mean_stays_listed_as_long_as_the_entry_is_there() {
     let pages: Vec<(u64, bool, &[&str], &[&str])> =
         (0..50).map(|n| (UP + 30 + 10 * n, true, ["a"].as_slice(), ["b"].as_slice())).collect();
     let mut sources = after(&pages);
-    assert_eq!(sources.verdict(&tid("b"), at(9_999), true), Verdict::Named);
+    assert_eq!(sources.verdict(&tid("b"), at(9_999), true), Verdict::Listed);
     assert!(sources.may_mean(&tid("b")) && !sources.may_mean(&tid("a")));
     let page = Page { connected_since: at(UP), names: [(tid("a"), ())].into(), read: None, unclear: BTreeSet::new() };
     sources.read(at(9_999), SourceId::Page(tid("dc")), page, |_| false);
@@ -99,7 +99,7 @@ fn an_entry_that_says_clearly_that_there_is_no_way_protects_its_own_subsystem_al
         unclear: [Unclear { is_damaged: false, ..damaged("a") }].into(),
     };
     sources.read(at(UP + 2), SourceId::Page(tid("dc")), page, |_| false);
-    assert_eq!(sources.verdict(&tid("a"), at(UP + 2), true), Verdict::Named);
+    assert_eq!(sources.verdict(&tid("a"), at(UP + 2), true), Verdict::Listed);
     assert_eq!(sources.verdict(&tid("b"), at(UP + 2), true), Verdict::Disproved);
 }
 
@@ -125,16 +125,16 @@ fn an_entry_without_a_readable_nqn_does_not_mean_what_was_listed_beside_it() {
     };
     read(UP + 30, &["a", "b", "c"], &[]);
     let [_, b, c] = read(UP + 40, &["a", "b"], &[&unclear]);
-    assert_eq!((b, c), (Verdict::Named, Verdict::Named), "the entry may be c");
+    assert_eq!((b, c), (Verdict::Listed, Verdict::Listed), "the entry may be c");
     let [_, b, c] = read(UP + 50, &["a"], &[&unclear]);
-    assert_eq!((b, c), (Verdict::Disproved, Verdict::Named), "b had an entry of its own");
+    assert_eq!((b, c), (Verdict::Disproved, Verdict::Listed), "b had an entry of its own");
     let [a, b, c] = read(UP + 60, &[], &[]);
     assert_eq!((a, b, c), (Verdict::Disproved, Verdict::Disproved, Verdict::Disproved));
 }
 
 #[test]
 fn a_page_with_too_many_entries_without_a_readable_nqn_proves_nothing() {
-    for (count, expected) in [(NAMELESS, Verdict::Disproved), (NAMELESS + 1, Verdict::Named)] {
+    for (count, expected) in [(NAMELESS, Verdict::Disproved), (NAMELESS + 1, Verdict::Listed)] {
         let mut sources = after(&[(UP + 1, true, &["a", "b"], &[])]);
         let unclear = (0..count).map(|n| Unclear { traddr: format!("10.0.0.{n}"), ..Unclear::default() });
         let page = Page {

@@ -11,16 +11,16 @@ use libstas::core::sources::{SourceId, Sources};
 use libstas::core::{Level, LogRecord};
 use libstas::nvme::{Parameters, Tid, TidParts};
 
-use super::{Connector, Context, Named};
+use super::{Connector, Context, IocClaim};
 
 /// The NQN of this host, and the controllers connected under earlier NQNs.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Renamed {
+pub(super) struct HostNqnChange {
     host_nqn: String,
     before: BTreeSet<Tid>,
 }
 
-impl Renamed {
+impl HostNqnChange {
     /// Restores the saved state.
     pub(super) fn restore(host_nqn: String, before: BTreeSet<Tid>) -> Self {
         Self { host_nqn, before }
@@ -55,7 +55,7 @@ impl Renamed {
 
     /// Drops controllers that are listed and live under the present NQN, stacd's or stafd's. `live` says whether a
     /// controller is live.
-    fn settle(&mut self, sources: &Sources<Named>, live: impl Fn(&Tid) -> bool) {
+    fn settle(&mut self, sources: &Sources<IocClaim>, live: impl Fn(&Tid) -> bool) {
         if self.before.is_empty() {
             return;
         }
@@ -68,7 +68,7 @@ impl Renamed {
         self.before.retain(|tid| {
             let is_there = |nqn: &&str| {
                 let now = as_host(tid, nqn);
-                live(&now) && sources.naming(&now).any(|id| *id != SourceId::Renamed)
+                live(&now) && sources.naming(&now).any(|id| *id != SourceId::EarlierNqn)
             };
             // A listing under the controller's own NQN counts only if that is the present one.
             !nqns.iter().filter(|nqn| **nqn == own || **nqn != tid.host_nqn).any(is_there)
@@ -88,13 +88,13 @@ pub(super) fn same_but_for_the_host(one: &Tid, other: &Tid) -> bool {
 impl Connector {
     /// Takes the NQN of this host, which may have changed.
     pub(super) fn take_host_nqn(&mut self, ctx: &mut Context<'_>, host_nqn: &str) {
-        let record = self.renamed.is_now(host_nqn, &self.reconciler.restored);
+        let record = self.hostnqn_change.is_now(host_nqn, &self.reconciler.restored);
         record.into_iter().for_each(|record| ctx.log(record));
     }
 
     /// stafd removed a discovery controller and now uses the same one with another host NQN. What the controller shows
     /// to another host proves nothing about what it has shown to the earlier one.
-    pub(super) fn keep_what_another_host_found(&mut self, ctx: &mut Context<'_>, dc: &Tid, host_nqn: &str) {
+    pub(super) fn keep_what_earlier_nqn_found(&mut self, ctx: &mut Context<'_>, dc: &Tid, host_nqn: &str) {
         let found: Vec<Tid> = self
             .reconciler
             .sources
@@ -114,27 +114,28 @@ impl Connector {
         );
         let record = LogRecord { level: Level::Warning, tid: Some(dc.clone()), ctrl: None, text };
         ctx.log(record);
-        self.renamed.before.extend(found);
+        self.hostnqn_change.before.extend(found);
     }
 
     /// The parameters for what was connected under another NQN: its `controller=` and its log entries are those of before.
-    pub(super) fn as_secure_as_before(&self, tid: &Tid, parameters: Parameters) -> Parameters {
+    pub(super) fn as_secure_as_with_earlier_nqn(&self, tid: &Tid, parameters: Parameters) -> Parameters {
         let entries = self.reconciler.sources.claims_on(tid).filter_map(|(_, named)| match named {
-            Named::Entry(entry) => Some(entry),
-            Named::Configured(_) | Named::Before => None,
+            IocClaim::Entry(entry) => Some(entry),
+            IocClaim::Configured(_) | IocClaim::EarlierNqn => None,
         });
         entries.fold(self.reconciler.secured.apply(tid, parameters), |parameters, entry| parameters.listed_by(entry))
     }
 
     /// Lists the controllers that this host connected under earlier NQNs and has not connected under the present one.
-    pub(super) fn name_the_renamed(&mut self) {
-        let mut renamed = std::mem::take(&mut self.renamed);
-        renamed.settle(&self.reconciler.sources, |tid| self.reconciler.fleet.is_live(tid));
-        renamed.before.retain(|tid| !self.is_barred(tid));
-        let names: BTreeMap<Tid, Named> = renamed.before.iter().map(|tid| (tid.clone(), Named::Before)).collect();
-        if !names.is_empty() || self.reconciler.sources.ids().any(|id| *id == SourceId::Renamed) {
-            self.reconciler.sources.set_complete(SourceId::Renamed, names);
+    pub(super) fn list_earlier_nqn(&mut self) {
+        let mut change = std::mem::take(&mut self.hostnqn_change);
+        change.settle(&self.reconciler.sources, |tid| self.reconciler.fleet.is_live(tid));
+        change.before.retain(|tid| !self.is_barred(tid));
+        let names: BTreeMap<Tid, IocClaim> =
+            change.before.iter().map(|tid| (tid.clone(), IocClaim::EarlierNqn)).collect();
+        if !names.is_empty() || self.reconciler.sources.ids().any(|id| *id == SourceId::EarlierNqn) {
+            self.reconciler.sources.set_complete(SourceId::EarlierNqn, names);
         }
-        self.renamed = renamed;
+        self.hostnqn_change = change;
     }
 }
