@@ -44,12 +44,12 @@ impl Stac {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &zbus::Connection,
     ) -> fdo::Result<Answer<Vec<Dict>>> {
-        let place = self.callers.admit(connection, &header).await?;
+        let permit = self.callers.admit(connection, &header).await?;
         let list = move |connector: &Connector, now: Time| {
             let all = connector.controllers().into_iter().chain(connector.left_out());
             all.map(|ioc| describe_ioc(&ioc, connector, now, detailed)).collect()
         };
-        Ok(place.answer(self.connector.ask(list).await.map_err(stopping)?))
+        Ok(permit.answer(self.connector.ask(list).await.map_err(stopping)?))
     }
 
     /// A controller is listed now. `controller` has the strings that identify it, its device (`nvme?` without one) and

@@ -8,7 +8,7 @@ use libstas::bus::{STAC_NAME, STAC_PATH, own_name, system_with_limit};
 use libstas::daemon::arguments::{About, Arguments};
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::configuration::{Files, SYS_CONF};
-use libstas::daemon::event_loop::{EventLoop, doors};
+use libstas::daemon::event_loop::{EventLoop, channel};
 use libstas::daemon::history::History;
 use libstas::daemon::journal::Journal;
 use libstas::daemon::process_info::ProcessInfo;
@@ -53,7 +53,7 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     journal.set_tron(arguments.tron || files.conf().tron);
 
     // The bus name first: it stops a second stacd.
-    let (connector, doors) = doors();
+    let (connector, event_inbox) = channel();
     let history = History::default();
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
     let connection = system_with_limit(REFRESH_LIMIT).await?;
@@ -94,7 +94,7 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
             error = watch => error,
         }
     };
-    let result = EventLoop::new(core, shell, BootClock::new()?, Systemd, doors).run(first, signals, lost).await;
+    let result = EventLoop::new(core, shell, BootClock::new()?, Systemd, event_inbox).run(first, signals, lost).await;
 
     if !saver.finish(LAST_SAVE) {
         tracing::warn!("the last state is not saved: the next start begins with an older one");

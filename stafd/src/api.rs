@@ -72,12 +72,12 @@ impl Staf {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &zbus::Connection,
     ) -> fdo::Result<Answer<Vec<Dict>>> {
-        let place = self.callers.admit(connection, &header).await?;
+        let permit = self.callers.admit(connection, &header).await?;
         let list = move |finder: &Finder, now: Time| {
             let all = finder.controllers().into_iter().chain(finder.left_out());
             all.map(|dc| describe_dc(&dc, finder, now, detailed)).collect()
         };
-        Ok(place.answer(self.finder.ask(list).await.map_err(stopping)?))
+        Ok(permit.answer(self.finder.ask(list).await.map_err(stopping)?))
     }
 
     #[zbus(name = "get_log_pages", out_args("log_pages"))]
@@ -93,9 +93,9 @@ impl Staf {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &zbus::Connection,
     ) -> fdo::Result<Answer<Vec<Dict>>> {
-        let place = self.callers.admit(connection, &header).await?;
+        let permit = self.callers.admit(connection, &header).await?;
         let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
-        Ok(place.answer(self.ask_about(id, |dc, _, _| log_pages(dc)).await?.unwrap_or_default()))
+        Ok(permit.answer(self.ask_about(id, |dc, _, _| log_pages(dc)).await?.unwrap_or_default()))
     }
 
     #[zbus(name = "get_all_log_pages", out_args("log_pages_json"))]
@@ -105,11 +105,11 @@ impl Staf {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &zbus::Connection,
     ) -> fdo::Result<Answer<String>> {
-        let place = self.callers.admit(connection, &header).await?;
+        let permit = self.callers.admit(connection, &header).await?;
         let list = move |finder: &Finder, now: Time| {
             finder.controllers().iter().map(|dc| publish(dc, finder, now, detailed)).collect::<Vec<_>>()
         };
-        Ok(place.answer(json(&self.finder.ask(list).await.map_err(stopping)?)?))
+        Ok(permit.answer(json(&self.finder.ask(list).await.map_err(stopping)?)?))
     }
 
     #[zbus(name = "get_controller_log_pages", out_args("log_pages_json"))]
@@ -125,10 +125,10 @@ impl Staf {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &zbus::Connection,
     ) -> fdo::Result<Answer<String>> {
-        let place = self.callers.admit(connection, &header).await?;
+        let permit = self.callers.admit(connection, &header).await?;
         let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
         let published = self.ask_about(id, |dc, finder, now| publish(dc, finder, now, true)).await?;
-        Ok(place.answer(published.map_or_else(|| Ok("{}".to_owned()), |published| json(&published))?))
+        Ok(permit.answer(published.map_or_else(|| Ok("{}".to_owned()), |published| json(&published))?))
     }
 
     #[zbus(name = "list_removed_controllers", out_args("controller_list"))]
@@ -137,11 +137,11 @@ impl Staf {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &zbus::Connection,
     ) -> fdo::Result<Answer<Vec<Dict>>> {
-        let place = self.callers.admit(connection, &header).await?;
+        let permit = self.callers.admit(connection, &header).await?;
         let list = |finder: &Finder, _: Time| {
             finder.removed().into_iter().map(|removed| dictionary::of_removed(&removed.published())).collect()
         };
-        Ok(place.answer(self.finder.ask(list).await.map_err(stopping)?))
+        Ok(permit.answer(self.finder.ask(list).await.map_err(stopping)?))
     }
 
     /// Returns the contract with stacd: the pages of these controllers, or of all if the list is empty.
@@ -152,9 +152,9 @@ impl Staf {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &zbus::Connection,
     ) -> fdo::Result<Answer<wire::Published>> {
-        let place = self.callers.admit(connection, &header).await?;
+        let permit = self.callers.admit(connection, &header).await?;
         let publish = move |finder: &Finder, _: Time| wire::Published::of(&published(finder, &controllers));
-        Ok(place.answer(self.finder.ask(publish).await.map_err(stopping)?))
+        Ok(permit.answer(self.finder.ask(publish).await.map_err(stopping)?))
     }
 
     /// Only root may call it, because it causes network traffic.

@@ -9,7 +9,7 @@ use libstas::bus::{CALL_TIMEOUT, STAF_NAME, STAF_PATH, own_name, system_with_lim
 use libstas::daemon::arguments::{About, Arguments};
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::configuration::{Files, SYS_CONF};
-use libstas::daemon::event_loop::{EventLoop, doors};
+use libstas::daemon::event_loop::{EventLoop, channel};
 use libstas::daemon::history::History;
 use libstas::daemon::journal::Journal;
 use libstas::daemon::process_info::ProcessInfo;
@@ -52,7 +52,7 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     journal.set_tron(arguments.tron || files.conf().tron);
 
     // The bus name first: it stops a second stafd.
-    let (finder, doors) = doors();
+    let (finder, event_inbox) = channel();
     let refreshes = Arc::new(Refreshes::default());
     let history = History::default();
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
@@ -80,7 +80,7 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
         saver: saver.clone(),
         stopped: false,
     };
-    let result = EventLoop::new(core, shell, BootClock::new()?, Systemd, doors).run(first, signals, name.lost()).await;
+    let result = EventLoop::new(core, shell, BootClock::new()?, Systemd, event_inbox).run(first, signals, name.lost()).await;
 
     if !saver.finish(LAST_SAVE) {
         tracing::warn!("the last state is not saved: the next start begins with an older one");

@@ -12,7 +12,7 @@ use libstas::bus::{ControllerId, DebugProxy, Dict, STAF_PATH, StafProxy, key, ne
 use libstas::conf::{ControllerEntry, Persistence, StafConf};
 use libstas::core::Machine;
 use libstas::daemon::clock::BootClock;
-use libstas::daemon::event_loop::{EventLoop, FollowUp, Handle, Shell, doors};
+use libstas::daemon::event_loop::{EventLoop, FollowUp, Handle, Shell, channel};
 use libstas::daemon::history::History;
 use libstas::daemon::journal::Journal;
 use libstas::daemon::process_info::ProcessInfo;
@@ -145,14 +145,14 @@ async fn start() -> World {
 }
 
 async fn start_with(saved: Saved) -> World {
-    let (handle, doors) = doors();
+    let (handle, inbox) = channel();
     let refreshes = Arc::new(Refreshes::default());
     let event_loop = EventLoop::new(
         Finder::new(saved, 1),
         NoHost(Arc::clone(&refreshes)),
         BootClock::new().unwrap(),
         Systemd,
-        doors,
+        inbox,
     );
     let (signal_sender, signals) = mpsc::channel(1);
     tokio::spawn(event_loop.run(vec![configured()], signals, std::future::pending::<()>()));

@@ -1,7 +1,7 @@
 //! Bounds the answers that unprivileged callers make a daemon hold in memory.
 //!
 //! A program that sends calls faster than the bus takes the answers would make the daemon hold any number of answers,
-//! each as long as all log pages. So each call of a user other than root takes a [`Place`] before its answer is made,
+//! each as long as all log pages. So each call of a user other than root takes a [`Permit`] before its answer is made,
 //! and frees it when the bus has taken the answer. Calls by root, and so by stacd, need none and never wait.
 
 use std::collections::BTreeMap;
@@ -25,10 +25,10 @@ const REMEMBERED: usize = 1024;
 
 /// The unprivileged callers of one interface.
 #[derive(Clone, Debug)]
-pub struct Callers(Arc<Desk>);
+pub struct Callers(Arc<Shared>);
 
 #[derive(Debug)]
-struct Desk {
+struct Shared {
     /// Users by the unique name of their connection. The bus never gives a unique name to another connection. The lock
     /// is held during a question to the bus, so that a flood of calls asks once for each connection.
     users: tokio::sync::Mutex<BTreeMap<String, u32>>,
@@ -39,30 +39,30 @@ struct Desk {
 impl Default for Callers {
     fn default() -> Self {
         let answers = Arc::new(Semaphore::new(ANSWERS));
-        Self(Arc::new(Desk { users: Default::default(), unanswered: Default::default(), answers }))
+        Self(Arc::new(Shared { users: Default::default(), unanswered: Default::default(), answers }))
     }
 }
 
 impl Callers {
-    /// Takes a place for a call. Waits while other unprivileged callers are answered.
+    /// Takes a permit for a call. Waits while other unprivileged callers are answered.
     ///
     /// # Errors
     /// `LimitsExceeded` if the user, or all users but root together, have too many unanswered calls. `AccessDenied` if
     /// the caller cannot be identified: it has left the bus.
-    pub async fn admit(&self, connection: &Connection, header: &Header<'_>) -> fdo::Result<Place> {
+    pub async fn admit(&self, connection: &Connection, header: &Header<'_>) -> fdo::Result<Permit> {
         let user = self.user_of(connection, header).await;
         let user = user.map_err(|error| fdo::Error::AccessDenied(format!("the caller is not known: {error}")))?;
         self.admit_user(user).await
     }
 
-    async fn admit_user(&self, user: u32) -> fdo::Result<Place> {
+    async fn admit_user(&self, user: u32) -> fdo::Result<Permit> {
         if user == 0 {
-            return Ok(Place(None));
+            return Ok(Permit(None));
         }
         let call = Call::count(&self.0, user)?;
         let answer = Arc::clone(&self.0.answers).acquire_owned().await;
         let answer = answer.map_err(|error| fdo::Error::Failed(error.to_string()))?;
-        Ok(Place(Some((call, answer))))
+        Ok(Permit(Some((call, answer))))
     }
 
     async fn user_of(&self, connection: &Connection, header: &Header<'_>) -> zbus::Result<u32> {
@@ -83,10 +83,10 @@ impl Callers {
 /// What a call needs until the bus has taken its answer. Nothing for a call by root.
 #[derive(Debug)]
 #[must_use]
-pub struct Place(Option<(Call, OwnedSemaphorePermit)>);
+pub struct Permit(Option<(Call, OwnedSemaphorePermit)>);
 
-impl Place {
-    /// Wraps an answer so that the place is freed when the bus has taken the answer.
+impl Permit {
+    /// Wraps an answer so that the permit is freed when the bus has taken the answer.
     pub fn answer<R>(self, answer: R) -> ResponseDispatchNotifier<R> {
         let (answer, taken) = ResponseDispatchNotifier::new(answer);
         if self.0.is_some() {
@@ -102,24 +102,24 @@ impl Place {
 /// One unanswered call.
 #[derive(Debug)]
 struct Call {
-    desk: Arc<Desk>,
+    shared: Arc<Shared>,
     user: u32,
 }
 
 impl Call {
-    fn count(desk: &Arc<Desk>, user: u32) -> fdo::Result<Self> {
-        desk.unanswered().add(user)?;
-        Ok(Self { desk: Arc::clone(desk), user })
+    fn count(shared: &Arc<Shared>, user: u32) -> fdo::Result<Self> {
+        shared.unanswered().add(user)?;
+        Ok(Self { shared: Arc::clone(shared), user })
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.desk.unanswered().remove(self.user);
+        self.shared.unanswered().remove(self.user);
     }
 }
 
-impl Desk {
+impl Shared {
     fn unanswered(&self) -> MutexGuard<'_, Unanswered> {
         self.unanswered.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -207,15 +207,15 @@ mod tests {
         waiting.iter_mut().for_each(|call| drop(poll(call.as_mut())));
         assert!(is_refused(poll(callers.admit_user(2000))));
         let root: Vec<_> = (0..1000).map(|_| poll(callers.admit_user(0))).collect();
-        assert!(root.iter().all(|place| matches!(place, Poll::Ready(Ok(_)))));
+        assert!(root.iter().all(|permit| matches!(permit, Poll::Ready(Ok(_)))));
     }
 
     #[tokio::test]
     async fn a_place_is_free_again_when_the_answer_was_sent_or_dropped() {
         let callers = Callers::default();
         for _ in 0..100 {
-            let place = callers.admit_user(1000).await.unwrap();
-            drop(place.answer("all log pages"));
+            let permit = callers.admit_user(1000).await.unwrap();
+            drop(permit.answer("all log pages"));
         }
         while callers.0.unanswered().of_all > 0 {
             tokio::task::yield_now().await;

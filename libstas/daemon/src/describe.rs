@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::history::{Line, StateChange};
+use super::history::{HistoryEntry, StateChange};
 use stas_bus::python::python_bool;
 use stas_bus::{ControllerId, Dict, key};
 use stas_core::fleet::{MemberView, Status};
@@ -96,7 +96,7 @@ pub fn remembered((tid, ctrl, status): &(Tid, Option<CtrlRef>, Option<Status>)) 
 
 /// An event of a controller's history.
 #[must_use]
-pub fn event(line: &Line) -> Dict {
+pub fn event(line: &HistoryEntry) -> Dict {
     let time = line.at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
     Dict::from([(key::TIME.to_owned(), time), (key::EVENT.to_owned(), shown(&line.text).into_owned())])
 }

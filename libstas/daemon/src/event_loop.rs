@@ -17,9 +17,9 @@ use stas_core::{Machine, Time};
 /// Largest number of events in one iteration.
 const EVENTS: usize = 64;
 /// Largest number of queries in one iteration.
-const QUESTIONS: usize = 16;
+const QUERIES: usize = 16;
 /// Largest number of queued queries. Further callers on the bus wait.
-const QUESTIONS_WAITING: usize = 64;
+const QUERIES_WAITING: usize = 64;
 /// Minimum time between two saves.
 const SAVE_PACE: Duration = Duration::from_millis(500);
 /// Minimum time between two status lines.
@@ -28,7 +28,7 @@ const STATUS_PACE: Duration = Duration::from_secs(1);
 const STOP_LIMIT: Duration = Duration::from_secs(7);
 
 /// A query: reads the core and sends the result to the caller.
-type Question<C> = Box<dyn FnOnce(&C, Time) + Send>;
+type Query<C> = Box<dyn FnOnce(&C, Time) + Send>;
 
 /// Executes a core's effects in a daemon.
 pub trait Shell {
@@ -73,12 +73,12 @@ pub enum FollowUp {
 #[derive(Debug)]
 pub struct Handle<C: Machine> {
     events: mpsc::UnboundedSender<C::Event>,
-    questions: mpsc::Sender<Question<C>>,
+    queries: mpsc::Sender<Query<C>>,
 }
 
 impl<C: Machine> Clone for Handle<C> {
     fn clone(&self) -> Self {
-        Self { events: self.events.clone(), questions: self.questions.clone() }
+        Self { events: self.events.clone(), queries: self.queries.clone() }
     }
 }
 
@@ -99,29 +99,29 @@ impl<C: Machine> Handle<C> {
     /// [`Stopped`] if the loop has ended.
     pub async fn ask<R: Send + 'static>(
         &self,
-        question: impl FnOnce(&C, Time) -> R + Send + 'static,
+        query: impl FnOnce(&C, Time) -> R + Send + 'static,
     ) -> Result<R, Stopped> {
         let (sender, answer) = oneshot::channel();
         // The caller may no longer wait.
-        let boxed: Question<C> = Box::new(move |core, now| drop(sender.send(question(core, now))));
-        self.questions.send(boxed).await.map_err(|_| Stopped)?;
+        let boxed: Query<C> = Box::new(move |core, now| drop(sender.send(query(core, now))));
+        self.queries.send(boxed).await.map_err(|_| Stopped)?;
         answer.await.map_err(|_| Stopped)
     }
 }
 
 /// The receivers of a [`Handle`].
 #[derive(Debug)]
-pub struct Doors<C: Machine> {
+pub struct Inbox<C: Machine> {
     events: mpsc::UnboundedReceiver<C::Event>,
-    questions: mpsc::Receiver<Question<C>>,
+    queries: mpsc::Receiver<Query<C>>,
 }
 
 /// Creates a handle and its receivers. The handle can be used before [`EventLoop::new`].
 #[must_use]
-pub fn doors<C: Machine>() -> (Handle<C>, Doors<C>) {
+pub fn channel<C: Machine>() -> (Handle<C>, Inbox<C>) {
     let (event_sender, events) = mpsc::unbounded_channel();
-    let (question_sender, questions) = mpsc::channel(QUESTIONS_WAITING);
-    (Handle { events: event_sender, questions: question_sender }, Doors { events, questions })
+    let (query_sender, queries) = mpsc::channel(QUERIES_WAITING);
+    (Handle { events: event_sender, queries: query_sender }, Inbox { events, queries })
 }
 
 /// Connects a core, its shell, a clock and a supervisor.
@@ -130,7 +130,7 @@ pub struct EventLoop<S: Shell, K, V> {
     shell: S,
     clock: K,
     supervisor: V,
-    doors: Doors<S::Core>,
+    inbox: Inbox<S::Core>,
     out: Vec<<S::Core as Machine>::Effect>,
     save_at: Option<Time>,
     saved_at: Option<Time>,
@@ -146,9 +146,9 @@ impl<S: Shell + std::fmt::Debug, K, V> std::fmt::Debug for EventLoop<S, K, V> {
 }
 
 /// Why an iteration of the loop was started.
-enum Turn<C: Machine, E> {
+enum Wakeup<C: Machine, E> {
     Events(Vec<C::Event>),
-    Questions(Vec<Question<C>>),
+    Queries(Vec<Query<C>>),
     Signal(Signal),
     Time,
     Alive,
@@ -157,13 +157,13 @@ enum Turn<C: Machine, E> {
 
 impl<S: Shell, K: Clock, V: Supervisor> EventLoop<S, K, V> {
     /// Creates a loop for a core.
-    pub fn new(core: S::Core, shell: S, clock: K, supervisor: V, doors: Doors<S::Core>) -> Self {
+    pub fn new(core: S::Core, shell: S, clock: K, supervisor: V, inbox: Inbox<S::Core>) -> Self {
         Self {
             core,
             shell,
             clock,
             supervisor,
-            doors,
+            inbox,
             out: Vec::new(),
             save_at: None,
             saved_at: None,
@@ -193,14 +193,14 @@ impl<S: Shell, K: Clock, V: Supervisor> EventLoop<S, K, V> {
         self.take_in(first);
         self.supervisor.ready();
         let result = loop {
-            match self.next_turn(&mut signals, heartbeat.as_mut(), lost.as_mut()).await {
-                Turn::Events(events) => self.take_in(events),
-                Turn::Questions(questions) => self.answer(questions),
-                Turn::Signal(Signal::Reload) => self.reload(),
-                Turn::Signal(Signal::Stop) => self.stop(),
-                Turn::Time => self.keep_time(),
-                Turn::Alive => self.supervisor.alive(),
-                Turn::Lost(error) => break Err(error),
+            match self.next_wakeup(&mut signals, heartbeat.as_mut(), lost.as_mut()).await {
+                Wakeup::Events(events) => self.take_in(events),
+                Wakeup::Queries(queries) => self.answer(queries),
+                Wakeup::Signal(Signal::Reload) => self.reload(),
+                Wakeup::Signal(Signal::Stop) => self.stop(),
+                Wakeup::Time => self.keep_time(),
+                Wakeup::Alive => self.supervisor.alive(),
+                Wakeup::Lost(error) => break Err(error),
             }
             if self.stop_by.is_some_and(|limit| self.shell.settled(&self.core) || limit <= self.clock.now()) {
                 break Ok(());
@@ -212,22 +212,22 @@ impl<S: Shell, K: Clock, V: Supervisor> EventLoop<S, K, V> {
         result
     }
 
-    async fn next_turn<E>(
+    async fn next_wakeup<E>(
         &mut self,
         signals: &mut mpsc::Receiver<Signal>,
         heartbeat: Option<&mut Interval>,
         lost: std::pin::Pin<&mut impl Future<Output = E>>,
-    ) -> Turn<S::Core, E> {
+    ) -> Wakeup<S::Core, E> {
         let wake = [self.core.deadline(), self.save_at, self.status_at, self.stop_by].into_iter().flatten().min();
-        let (mut events, mut questions) = (Vec::new(), Vec::new());
-        let Doors { events: event_door, questions: question_door } = &mut self.doors;
+        let (mut events, mut queries) = (Vec::new(), Vec::new());
+        let Inbox { events: event_receiver, queries: query_receiver } = &mut self.inbox;
         tokio::select! {
-            1.. = event_door.recv_many(&mut events, EVENTS) => Turn::Events(events),
-            1.. = question_door.recv_many(&mut questions, QUESTIONS) => Turn::Questions(questions),
-            Some(signal) = signals.recv() => Turn::Signal(signal),
-            () = self.clock.sleep_until(wake.unwrap_or_default()), if wake.is_some() => Turn::Time,
-            () = beat(heartbeat) => Turn::Alive,
-            error = lost => Turn::Lost(error),
+            1.. = event_receiver.recv_many(&mut events, EVENTS) => Wakeup::Events(events),
+            1.. = query_receiver.recv_many(&mut queries, QUERIES) => Wakeup::Queries(queries),
+            Some(signal) = signals.recv() => Wakeup::Signal(signal),
+            () = self.clock.sleep_until(wake.unwrap_or_default()), if wake.is_some() => Wakeup::Time,
+            () = beat(heartbeat) => Wakeup::Alive,
+            error = lost => Wakeup::Lost(error),
         }
     }
 
@@ -252,10 +252,10 @@ impl<S: Shell, K: Clock, V: Supervisor> EventLoop<S, K, V> {
         self.out = effects;
     }
 
-    fn answer(&mut self, questions: Vec<Question<S::Core>>) {
+    fn answer(&mut self, queries: Vec<Query<S::Core>>) {
         let now = self.clock.now();
-        for question in questions {
-            question(&self.core, now);
+        for query in queries {
+            query(&self.core, now);
         }
     }
 
@@ -432,7 +432,7 @@ mod tests {
         }
     }
 
-    struct World {
+    struct Running {
         handle: Handle<Counter>,
         signals: mpsc::Sender<Signal>,
         lose: oneshot::Sender<&'static str>,
@@ -440,20 +440,20 @@ mod tests {
         end: tokio::task::JoinHandle<Result<(), &'static str>>,
     }
 
-    fn start(settles: bool) -> World {
+    fn start(settles: bool) -> Running {
         let diary = Diary(Arc::default(), Instant::now());
-        let (handle, doors) = doors();
-        let (signals, signal_door) = mpsc::channel(4);
+        let (handle, inbox) = channel();
+        let (signals, signal_receiver) = mpsc::channel(4);
         let (lose, lost) = oneshot::channel();
         let toy = Toy { diary: diary.clone(), settles };
         let event_loop =
-            EventLoop::new(Counter::default(), toy, Paused(Instant::now()), Watching(diary.clone()), doors);
+            EventLoop::new(Counter::default(), toy, Paused(Instant::now()), Watching(diary.clone()), inbox);
         let lost = async move { lost.await.unwrap_or("given up") };
-        let end = tokio::spawn(event_loop.run(vec![Event::Count], signal_door, lost));
-        World { handle, signals, lose, diary, end }
+        let end = tokio::spawn(event_loop.run(vec![Event::Count], signal_receiver, lost));
+        Running { handle, signals, lose, diary, end }
     }
 
-    impl World {
+    impl Running {
         async fn stop(self) -> Diary {
             self.signals.send(Signal::Stop).await.unwrap();
             assert_eq!(self.end.await.unwrap(), Ok(()));
@@ -472,7 +472,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_storm_of_events_holds_up_neither_questions_nor_time() {
+    async fn a_storm_of_events_holds_up_neither_queries_nor_time() {
         let world = start(true);
         let storm = world.handle.clone();
         let feeder = tokio::spawn(async move {
@@ -494,7 +494,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_storm_of_questions_holds_up_no_event() {
+    async fn a_storm_of_queries_holds_up_no_event() {
         let world = start(true);
         let askers: Vec<_> = (0..500)
             .map(|_| {

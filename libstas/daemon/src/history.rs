@@ -19,7 +19,7 @@ const REMOVED: usize = 256;
 
 /// One line of the log about a controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
+pub struct HistoryEntry {
     /// When it was written.
     pub at: Timestamp,
     /// What happened.
@@ -54,7 +54,7 @@ struct Records {
 
 #[derive(Debug, Default)]
 struct Record {
-    lines: VecDeque<Line>,
+    lines: VecDeque<HistoryEntry>,
     /// `None` while it is not listed.
     status: Option<Status>,
     ctrl: Option<CtrlRef>,
@@ -71,7 +71,7 @@ impl Record {
         while self.lines.len() >= LINES {
             self.lines.pop_front();
         }
-        self.lines.push_back(Line { at, text });
+        self.lines.push_back(HistoryEntry { at, text });
     }
 
     /// The cause of a removal that is complete.
@@ -153,7 +153,7 @@ impl History {
 
     /// The history of a controller, the oldest line first.
     #[must_use]
-    pub fn of(&self, tid: &Tid) -> Vec<Line> {
+    pub fn of(&self, tid: &Tid) -> Vec<HistoryEntry> {
         self.lock().of.get(tid).map(|record| record.lines.iter().cloned().collect()).unwrap_or_default()
     }
 }

@@ -57,10 +57,10 @@ impl Journal {
             Some(Err(error)) => (Sink::stdout(name), Some(error)),
             None => (Sink::stdout(name), None),
         };
-        let (journal, front) = Self::with_sink(sink);
+        let (journal, layer) = Self::with_sink(sink);
         journal.set_tron(tron);
         // Fails only at a second call: then the first log continues.
-        let _ = tracing::subscriber::set_global_default(front);
+        let _ = tracing::subscriber::set_global_default(layer);
         if let Some(error) = complaint {
             tracing::warn!("cannot reach the journal ({error}): logging to stdout");
         }
@@ -71,14 +71,14 @@ impl Journal {
         let (jobs, inbox) = sync_channel(QUEUE);
         let lost = Arc::new(AtomicU64::new(0));
         let (filter, handle) = reload::Layer::new(LevelFilter::INFO);
-        let front = Front { jobs: jobs.clone(), lost: Arc::clone(&lost) };
+        let layer = NonBlockingLayer { jobs: jobs.clone(), lost: Arc::clone(&lost) };
         let mut sink = sink;
         let writer = move || write_lines(&mut sink, &inbox, &lost);
         if let Err(error) = std::thread::Builder::new().name("log".to_owned()).spawn(writer) {
             eprintln!("cannot start the thread that writes the log: {error}");
         }
         let journal = Self { filter: handle, tron: Arc::new(AtomicBool::new(false)), jobs };
-        (journal, tracing_subscriber::registry().with(filter).with(front))
+        (journal, tracing_subscriber::registry().with(filter).with(layer))
     }
 
     /// Switches trace on or off.
@@ -127,7 +127,7 @@ pub fn log(record: &LogRecord, location: CodeLocation) {
 }
 
 /// A queued line.
-struct Line {
+struct LogLine {
     level: tracing::Level,
     text: String,
     tid: Option<String>,
@@ -139,12 +139,12 @@ struct Line {
     core: Option<(String, u32)>,
 }
 
-impl Line {
+impl LogLine {
     fn plain(level: tracing::Level, text: String) -> Self {
         Self { level, text, tid: None, device: None, nqn: None, origin: None, core: None }
     }
 
-    /// Makes the text and the names of the controller harmless.
+    /// Escapes control characters in the text and in the names of the controller.
     fn tame(&mut self) {
         let names = [&mut self.tid, &mut self.device, &mut self.nqn];
         names.into_iter().flatten().chain([&mut self.text]).for_each(tame);
@@ -162,17 +162,17 @@ impl Line {
 }
 
 enum Job {
-    Write(Line),
+    Write(LogLine),
     Flush(Sender<()>),
 }
 
-/// The layer through which all threads log: makes a [`Line`] from an event and never waits.
-struct Front {
+/// The layer through which all threads log: makes a [`LogLine`] from an event and never waits.
+struct NonBlockingLayer {
     jobs: SyncSender<Job>,
     lost: Arc<AtomicU64>,
 }
 
-impl<S: Subscriber> Layer<S> for Front {
+impl<S: Subscriber> Layer<S> for NonBlockingLayer {
     /// Lines of other crates are only logged from level warning on.
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         let ours = ["stas_", "stafd", "stacd"].iter().any(|name| metadata.target().starts_with(name));
@@ -180,9 +180,9 @@ impl<S: Subscriber> Layer<S> for Front {
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut line = Line::plain(*event.metadata().level(), String::new());
+        let mut line = LogLine::plain(*event.metadata().level(), String::new());
         line.origin = Some(event.metadata());
-        event.record(&mut LineVisitor(&mut line));
+        event.record(&mut LogLineVisitor(&mut line));
         line.tame();
         if let Err(TrySendError::Full(_)) = self.jobs.try_send(Job::Write(line)) {
             self.lost.fetch_add(1, Ordering::Relaxed);
@@ -190,9 +190,9 @@ impl<S: Subscriber> Layer<S> for Front {
     }
 }
 
-struct LineVisitor<'a>(&'a mut Line);
+struct LogLineVisitor<'a>(&'a mut LogLine);
 
-impl Visit for LineVisitor<'_> {
+impl Visit for LogLineVisitor<'_> {
     fn record_str(&mut self, field: &Field, value: &str) {
         let line = &mut *self.0;
         match field.name() {
@@ -239,7 +239,7 @@ struct Places(BTreeMap<(String, u32, tracing::Level), &'static Metadata<'static>
 
 impl Places {
     /// The metadata for a line: those of the core that wrote it, otherwise `origin`.
-    fn of(&mut self, line: &Line, origin: &'static Metadata<'static>) -> &'static Metadata<'static> {
+    fn of(&mut self, line: &LogLine, origin: &'static Metadata<'static>) -> &'static Metadata<'static> {
         let Some((file, number)) = &line.core else { return origin };
         self.0.entry((file.clone(), *number, line.level)).or_insert_with(|| {
             let file: &'static str = file.clone().leak();
@@ -296,7 +296,7 @@ impl Sink {
         Self::Lines { name, clock: out.is_terminal(), out: Box::new(out) }
     }
 
-    fn write(&mut self, line: &Line) {
+    fn write(&mut self, line: &LogLine) {
         match self {
             Self::Journal(dispatch, places) => match line.origin {
                 Some(origin) => resend(line, places.of(line, origin), dispatch),
@@ -319,7 +319,7 @@ impl Sink {
 }
 
 /// Passes the line to the journal's own subscriber, as an event of its origin.
-fn resend(line: &Line, origin: &'static Metadata<'static>, dispatch: &tracing::Dispatch) {
+fn resend(line: &LogLine, origin: &'static Metadata<'static>, dispatch: &tracing::Dispatch) {
     let fields = origin.fields();
     // Every event has a message.
     let Some(message) = fields.field("message") else { return };
@@ -341,7 +341,7 @@ fn write_lines(sink: &mut Sink, inbox: &Receiver<Job>, lost: &AtomicU64) {
         let missing = lost.swap(0, Ordering::Relaxed);
         if missing > 0 {
             let text = format!("{missing} log lines are lost: the log does not keep up");
-            sink.write(&Line::plain(tracing::Level::WARN, text));
+            sink.write(&LogLine::plain(tracing::Level::WARN, text));
         }
     }
 }
@@ -360,9 +360,9 @@ mod tests {
     use stas_nvme::{Tid, TidParts, Transport};
 
     #[derive(Clone, Default)]
-    struct Page(Arc<Mutex<Vec<u8>>>);
+    struct Captured(Arc<Mutex<Vec<u8>>>);
 
-    impl std::io::Write for Page {
+    impl std::io::Write for Captured {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -374,10 +374,10 @@ mod tests {
     }
 
     fn lines_of(act: impl FnOnce(&Journal)) -> String {
-        let page = Page::default();
+        let page = Captured::default();
         let sink = Sink::Lines { name: "stafd", clock: false, out: Box::new(page.clone()) };
-        let (journal, front) = Journal::with_sink(sink);
-        tracing::subscriber::with_default(front, || act(&journal));
+        let (journal, layer) = Journal::with_sink(sink);
+        tracing::subscriber::with_default(layer, || act(&journal));
         journal.flush(Duration::from_secs(10));
         let text = page.0.lock().unwrap().clone();
         String::from_utf8(text).unwrap()
@@ -492,8 +492,8 @@ mod tests {
         }
         let socket = UnixDatagram::bind("/run/systemd/journal/socket").unwrap();
         socket.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
-        let (_journal, front) = Journal::with_sink(Sink::journal("stafd").unwrap());
-        let line = tracing::subscriber::with_default(front, || {
+        let (_journal, layer) = Journal::with_sink(Sink::journal("stafd").unwrap());
+        let line = tracing::subscriber::with_default(layer, || {
             tracing::info!(target: "stafd::finder", tid = "(tcp, 192.0.2.1)", errno = 5, "connected");
             let line = line!() - 1;
             log(&record(Level::Warning, "refused"), Location::caller());
@@ -553,9 +553,9 @@ mod tests {
             }
         }
         let (release, gate) = channel();
-        let page = Page::default();
+        let page = Captured::default();
         let sink = Sink::Lines { name: "stafd", clock: false, out: Box::new(Tee(Stuck(gate), page.clone())) };
-        struct Tee(Stuck, Page);
+        struct Tee(Stuck, Captured);
         impl std::io::Write for Tee {
             fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
                 self.0.write(bytes)?;
@@ -565,8 +565,8 @@ mod tests {
                 Ok(())
             }
         }
-        let (journal, front) = Journal::with_sink(sink);
-        tracing::subscriber::with_default(front, || {
+        let (journal, layer) = Journal::with_sink(sink);
+        tracing::subscriber::with_default(layer, || {
             for number in 0..QUEUE + 100 {
                 tracing::info!("line {number}");
             }

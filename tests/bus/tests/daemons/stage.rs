@@ -11,7 +11,7 @@ use libstas::bus::{BusError, Dict, OwnedName, STAC_NAME, STAC_PATH, STAF_NAME, S
 use libstas::core::{HostEvent, Links};
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::configuration::Files;
-use libstas::daemon::event_loop::{EventLoop, Shell, doors};
+use libstas::daemon::event_loop::{EventLoop, Shell, channel};
 use libstas::daemon::history::History;
 use libstas::daemon::journal::Journal;
 use libstas::daemon::process_info::ProcessInfo;
@@ -95,7 +95,7 @@ pub(crate) async fn start_stafd(bus: &PrivateBus, directory: &Path, kernel: &Ker
     let files = Files::read(&directory.join("stafd.conf"), &directory.join("sys.conf"), parse, state_file.saved_conf())
         .unwrap();
     let connection = connect(bus).await;
-    let (finder, doors) = doors();
+    let (finder, event_inbox) = channel();
     let refreshes = Arc::new(Refreshes::default());
     let journal = Journal::start("stafd", false, false);
     let history = History::default();
@@ -122,7 +122,7 @@ pub(crate) async fn start_stafd(bus: &PrivateBus, directory: &Path, kernel: &Ker
         saver: saver.clone(),
         stopped: false,
     };
-    run(EventLoop::new(core, shell, BootClock::new().unwrap(), Systemd, doors), first, name, saver, connection)
+    run(EventLoop::new(core, shell, BootClock::new().unwrap(), Systemd, event_inbox), first, name, saver, connection)
 }
 
 pub(crate) async fn start_stacd(bus: &PrivateBus, directory: &Path, kernel: &Kernel) -> Daemon {
@@ -135,7 +135,7 @@ pub(crate) async fn start_stacd(bus: &PrivateBus, directory: &Path, kernel: &Ker
     let files = Files::read(&directory.join("stacd.conf"), &directory.join("sys.conf"), parse, state_file.saved_conf())
         .unwrap();
     let connection = connect(bus).await;
-    let (connector, doors) = doors();
+    let (connector, event_inbox) = channel();
     let journal = Journal::start("stacd", false, false);
     let history = History::default();
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
@@ -163,7 +163,7 @@ pub(crate) async fn start_stacd(bus: &PrivateBus, directory: &Path, kernel: &Ker
         saver: saver.clone(),
         stopped: false,
     };
-    run(EventLoop::new(core, shell, BootClock::new().unwrap(), Systemd, doors), first, name, saver, connection)
+    run(EventLoop::new(core, shell, BootClock::new().unwrap(), Systemd, event_inbox), first, name, saver, connection)
 }
 
 fn state_file(directory: &Path, kind: &'static str) -> StateFile {
