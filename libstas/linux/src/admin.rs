@@ -14,9 +14,9 @@ use nix::errno::Errno;
 use nix::sys::stat::makedev;
 
 use super::Roots;
-use super::sys::{Data, admin_command};
 use super::sysfs::{ControllerDir, inode};
 use super::thread;
+use super::unsafe_calls::{Data, admin_command};
 use stas_core::{AdminError, CtrlRef, CtrlState, CtrlType, Dctype, NoThread, OsError};
 use stas_nvme::admin::{Command, CommandError, Task};
 use stas_nvme::dim::Registration;

@@ -61,7 +61,7 @@ pub struct LinuxHost {
     snapshots: Snapshots,
     usage: Arc<usage::Watcher>,
     runtime: Handle,
-    tell: Tell,
+    sink: EventSink,
 }
 
 /// Receives the host's events. It must not block, and may drop events after the end of the daemon.
@@ -69,22 +69,22 @@ pub struct LinuxHost {
 /// The number of events is limited by the number of requests, except for the kernel's events. Those are read on the
 /// core's runtime: if the core is late they wait in the kernel's buffer, and a full buffer becomes one overrun.
 #[derive(Clone)]
-struct Tell(Arc<dyn Fn(HostEvent) + Send + Sync>);
+struct EventSink(Arc<dyn Fn(HostEvent) + Send + Sync>);
 
-impl std::fmt::Debug for Tell {
+impl std::fmt::Debug for EventSink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Tell")
+        f.write_str("EventSink")
     }
 }
 
 impl LinuxHost {
-    /// Starts to monitor the kernel. All events from now on are passed to `tell`. Must be called in a tokio runtime.
+    /// Starts to monitor the kernel. All events from now on are passed to `sink`. Must be called in a tokio runtime.
     ///
     /// # Errors
     /// [`StartError`] if the kernel provides no socket for its events, or no thread can be started.
-    pub fn start(setup: Setup, tell: impl Fn(HostEvent) + Send + Sync + 'static) -> Result<Self, StartError> {
+    pub fn start(setup: Setup, sink: impl Fn(HostEvent) + Send + Sync + 'static) -> Result<Self, StartError> {
         let failed = |what| move |source| StartError { what, source };
-        let tell = Tell(Arc::new(tell));
+        let sink = EventSink(Arc::new(sink));
         let scanner = Scanner::new(setup.roots.clone());
         let reconnected = scanner.reconnected();
         let shared = Shared {
@@ -98,31 +98,31 @@ impl LinuxHost {
         let watch = Watch::start().map_err(failed("watch the network interfaces"))?;
         let watches_usage = setup.in_use_socket.is_some();
         let usage = Arc::new(usage::Watcher::new(&setup.roots, setup.in_use_socket));
-        let snapshots = Snapshots::start(&shared, watches_usage.then(|| usage.clone()), tell.clone())
+        let snapshots = Snapshots::start(&shared, watches_usage.then(|| usage.clone()), sink.clone())
             .map_err(failed("start a thread"))?;
         let kernel = KernelEvents {
-            tell: tell.clone(),
+            sink: sink.clone(),
             snapshots: snapshots.clone(),
             reconnected,
             writing_secrets: shared.writing_secrets.clone(),
         };
         tokio::spawn(kernel.run(uevents));
-        tokio::spawn(watch_links(watch, shared.links.clone(), tell.clone()));
+        tokio::spawn(watch_links(watch, shared.links.clone(), sink.clone()));
         let waiting = Waiting::new(shared.lock_file.with_file_name("waiting"));
         let connect_queue = ConnectQueue::start(shared).map_err(failed("start a thread"))?;
-        Ok(Self { roots: setup.roots, connect_queue, waiting, snapshots, usage, runtime: Handle::current(), tell })
+        Ok(Self { roots: setup.roots, connect_queue, waiting, snapshots, usage, runtime: Handle::current(), sink })
     }
 
     /// Runs blocking `work` on its own thread and reports its result.
-    fn apart<T, E: From<NoThread>>(
+    fn spawn_detached<T, E: From<NoThread>>(
         &self,
         name: &str,
         work: impl FnOnce(&Roots) -> Result<T, E> + Send + 'static,
         event: impl Fn(Result<T, E>) -> HostEvent + Clone + Send + 'static,
     ) {
-        let (roots, tell, told) = (self.roots.clone(), self.tell.clone(), event.clone());
-        if let Err(error) = thread::spawn(name, move || (tell.0)(told(work(&roots)))) {
-            (self.tell.0)(event(Err(NoThread(OsError::new(error)).into())));
+        let (roots, sink, told) = (self.roots.clone(), self.sink.clone(), event.clone());
+        if let Err(error) = thread::spawn(name, move || (sink.0)(told(work(&roots)))) {
+            (self.sink.0)(event(Err(NoThread(OsError::new(error)).into())));
         }
     }
 }
@@ -132,9 +132,9 @@ impl Host for LinuxHost {
 
     fn start(&self, effect: HostEffect) {
         match effect {
-            HostEffect::TakeSnapshot(op) => self.snapshots.ask(Task::TakeSnapshot(op)),
+            HostEffect::TakeSnapshot(op) => self.snapshots.ask(SnapshotTask::TakeSnapshot(op)),
             HostEffect::Probe { op, portal, handshake, only_if_others_wait } => {
-                let (tell, waiting) = (self.tell.clone(), self.waiting.clone());
+                let (sink, waiting) = (self.sink.clone(), self.waiting.clone());
                 let entry = waiting.enter();
                 self.runtime.spawn(async move {
                     let outcome = match only_if_others_wait && !waiting.others_wait() {
@@ -142,24 +142,24 @@ impl Host for LinuxHost {
                         false => probe::probe(&portal, handshake).await,
                     };
                     drop(entry);
-                    (tell.0)(HostEvent::Probed { op, outcome });
+                    (sink.0)(HostEvent::Probed { op, outcome });
                 });
             }
             HostEffect::Connect { op, request } => {
-                let (tell, entry) = (self.tell.clone(), self.waiting.enter());
+                let (sink, entry) = (self.sink.clone(), self.waiting.enter());
                 self.connect_queue.connect(request, move |report| {
                     drop(entry);
-                    (tell.0)(HostEvent::Connected { op, report: Box::new(report) });
+                    (sink.0)(HostEvent::Connected { op, report: Box::new(report) });
                 });
             }
-            HostEffect::Disconnect { op, ctrl } => self.apart(
+            HostEffect::Disconnect { op, ctrl } => self.spawn_detached(
                 &format!("delete-{}", ctrl.device),
                 move |roots| disconnect::disconnect_unless_claimed(roots, ctrl),
                 move |result| HostEvent::Disconnected { op, result },
             ),
             HostEffect::CheckUse { op, ctrl, disconnecting } => {
                 let watcher = self.usage.clone();
-                self.apart(
+                self.spawn_detached(
                     "usage",
                     move |_| Ok(watcher.check(ctrl, &disconnecting)),
                     move |usage: Result<_, NoThread>| {
@@ -168,17 +168,19 @@ impl Host for LinuxHost {
                     },
                 );
             }
-            HostEffect::Resolve { op, name } => {
-                self.apart("names", move |_| names::resolve(&name), move |result| HostEvent::Resolved { op, result })
-            }
-            HostEffect::Claim(ctrl) => self.snapshots.ask(Task::Claim(ctrl)),
+            HostEffect::Resolve { op, name } => self.spawn_detached(
+                "names",
+                move |_| names::resolve(&name),
+                move |result| HostEvent::Resolved { op, result },
+            ),
+            HostEffect::Claim(ctrl) => self.snapshots.ask(SnapshotTask::Claim(ctrl)),
             HostEffect::RotateSecrets { op, ctrl, request } => {
-                let tell = self.tell.clone();
+                let sink = self.sink.clone();
                 self.connect_queue.rotate(ctrl, request, move |outcome, held| {
-                    (tell.0)(HostEvent::SecretsRotated { op, outcome, held });
+                    (sink.0)(HostEvent::SecretsRotated { op, outcome, held });
                 });
             }
-            HostEffect::HideSecrets(ctrl) => self.snapshots.ask(Task::Hide(ctrl)),
+            HostEffect::HideSecrets(ctrl) => self.snapshots.ask(SnapshotTask::Hide(ctrl)),
             // The daemon's shell writes the log and the state. These effects do not reach the host.
             HostEffect::Log(..) | HostEffect::Save => {}
         }
@@ -187,7 +189,7 @@ impl Host for LinuxHost {
 
 /// A request to the snapshot thread.
 #[derive(Clone, Copy, Debug)]
-enum Task {
+enum SnapshotTask {
     TakeSnapshot(OpId),
     /// Record this controller as ours in the registry.
     Claim(CtrlRef),
@@ -201,10 +203,10 @@ enum Task {
 
 /// Sends requests to the snapshot thread, which reads sysfs.
 #[derive(Clone, Debug)]
-struct Snapshots(mpsc::Sender<Task>);
+struct Snapshots(mpsc::Sender<SnapshotTask>);
 
 impl Snapshots {
-    fn start(shared: &Shared, usage: Option<Arc<usage::Watcher>>, tell: Tell) -> io::Result<Self> {
+    fn start(shared: &Shared, usage: Option<Arc<usage::Watcher>>, sink: EventSink) -> io::Result<Self> {
         let (tasks, received) = mpsc::channel();
         let (scanner, roots) = (shared.scanner.clone(), shared.roots.clone());
         thread::spawn("snapshot", move || {
@@ -219,7 +221,7 @@ impl Snapshots {
                     }
                     Err(RecvTimeoutError::Disconnected) => return,
                 };
-                let snapshot = snapshot(&scanner, &roots, std::iter::once(task).chain(received.try_iter()), &tell);
+                let snapshot = snapshot(&scanner, &roots, std::iter::once(task).chain(received.try_iter()), &sink);
                 if let (Some(usage), Some(snapshot)) = (&usage, snapshot) {
                     usage.saw(&snapshot);
                 }
@@ -228,14 +230,17 @@ impl Snapshots {
         Ok(Self(tasks))
     }
 
-    fn ask(&self, task: Task) {
+    fn ask(&self, task: SnapshotTask) {
         // The thread ends when there is no sender any more.
         let _ = self.0.send(task);
     }
 }
 
 /// Waits for a task, for `at_most` this long. `None`: without limit.
-fn next_task(received: &mpsc::Receiver<Task>, at_most: Option<Duration>) -> Result<Task, RecvTimeoutError> {
+fn next_task(
+    received: &mpsc::Receiver<SnapshotTask>,
+    at_most: Option<Duration>,
+) -> Result<SnapshotTask, RecvTimeoutError> {
     match at_most {
         Some(limit) => received.recv_timeout(limit),
         None => received.recv().map_err(|_| RecvTimeoutError::Disconnected),
@@ -246,17 +251,17 @@ fn next_task(received: &mpsc::Receiver<Task>, at_most: Option<Duration>) -> Resu
 fn snapshot(
     scanner: &Mutex<Scanner>,
     roots: &Roots,
-    tasks: impl Iterator<Item = Task>,
-    tell: &Tell,
+    tasks: impl Iterator<Item = SnapshotTask>,
+    sink: &EventSink,
 ) -> Option<Snapshot> {
     let mut asked = Vec::new();
     for task in tasks {
         match task {
-            Task::TakeSnapshot(op) => asked.push(op),
-            Task::Claim(ctrl) => claim(scanner, ctrl),
-            Task::Removed(device, seqnum) => lock(scanner).registry().removed(device, seqnum),
-            Task::Hide(ctrl) => secrets::hide(roots, ctrl),
-            Task::HideNew(device) => hide_secrets_of(roots, device),
+            SnapshotTask::TakeSnapshot(op) => asked.push(op),
+            SnapshotTask::Claim(ctrl) => claim(scanner, ctrl),
+            SnapshotTask::Removed(device, seqnum) => lock(scanner).registry().removed(device, seqnum),
+            SnapshotTask::Hide(ctrl) => secrets::hide(roots, ctrl),
+            SnapshotTask::HideNew(device) => hide_secrets_of(roots, device),
         }
     }
     if asked.is_empty() {
@@ -264,7 +269,7 @@ fn snapshot(
     }
     let result = lock(scanner).snapshot();
     for op in asked {
-        (tell.0)(HostEvent::SnapshotTaken { op, result: result.clone() });
+        (sink.0)(HostEvent::SnapshotTaken { op, result: result.clone() });
     }
     result.ok()
 }
@@ -281,7 +286,7 @@ fn claim(scanner: &Mutex<Scanner>, ctrl: CtrlRef) {
 
 /// Passes the kernel's events on.
 struct KernelEvents {
-    tell: Tell,
+    sink: EventSink,
     snapshots: Snapshots,
     reconnected: Reconnected,
     writing_secrets: Arc<AtomicBool>,
@@ -293,8 +298,8 @@ impl KernelEvents {
             match uevents.next().await {
                 Ok(incoming) => self.pass_on(incoming),
                 Err(error) => {
-                    uevents = anew("the kernel's events", &error, Uevents::listen).await;
-                    (self.tell.0)(HostEvent::Overrun);
+                    uevents = restart_monitor("the kernel's events", &error, Uevents::listen).await;
+                    (self.sink.0)(HostEvent::Overrun);
                 }
             }
         }
@@ -302,38 +307,38 @@ impl KernelEvents {
 
     fn pass_on(&self, incoming: Incoming) {
         let event = match incoming {
-            Incoming::Overrun => return (self.tell.0)(HostEvent::Overrun),
+            Incoming::Overrun => return (self.sink.0)(HostEvent::Overrun),
             Incoming::Event(event) => event,
         };
         match event.kind {
             UeventKind::Connected | UeventKind::Rediscover => self.reconnected.note(event.device),
             // The kernel shows the secrets while it still connects.
             UeventKind::Add if self.writing_secrets.load(Ordering::Acquire) => {
-                self.snapshots.ask(Task::HideNew(event.device));
+                self.snapshots.ask(SnapshotTask::HideNew(event.device));
             }
-            UeventKind::Remove => self.snapshots.ask(Task::Removed(event.device, event.seqnum)),
+            UeventKind::Remove => self.snapshots.ask(SnapshotTask::Removed(event.device, event.seqnum)),
             UeventKind::Add | UeventKind::Aen(_) | UeventKind::Other => {}
         }
-        (self.tell.0)(HostEvent::Uevent(event));
+        (self.sink.0)(HostEvent::Uevent(event));
     }
 }
 
 /// Passes changes of the network on.
-async fn watch_links(mut watch: Watch, known: Arc<Mutex<Arc<Links>>>, tell: Tell) {
+async fn watch_links(mut watch: Watch, known: Arc<Mutex<Arc<Links>>>, sink: EventSink) {
     loop {
         match watch.next().await {
             Ok(Change::Links(links)) => {
                 *lock(&known) = links.clone();
-                (tell.0)(HostEvent::Links(links));
+                (sink.0)(HostEvent::Links(links));
             }
-            Ok(Change::RouteAdded) => (tell.0)(HostEvent::RouteAdded),
-            Err(error) => watch = anew("the network interfaces", &error, Watch::start).await,
+            Ok(Change::RouteAdded) => (sink.0)(HostEvent::RouteAdded),
+            Err(error) => watch = restart_monitor("the network interfaces", &error, Watch::start).await,
         }
     }
 }
 
 /// Starts a failed monitor again, every [`PAUSE`] until it succeeds.
-async fn anew<T>(what: &str, error: &io::Error, start: impl Fn() -> io::Result<T>) -> T {
+async fn restart_monitor<T>(what: &str, error: &io::Error, start: impl Fn() -> io::Result<T>) -> T {
     tracing::error!("cannot read {what}: {error}. Listening anew in {PAUSE:?}");
     loop {
         sleep(PAUSE).await;

@@ -36,10 +36,10 @@ pub mod probe;
 pub mod registry;
 mod rotation;
 pub mod secrets;
-mod sys;
 pub mod sysfs;
 mod thread;
 pub mod uevents;
+mod unsafe_calls;
 pub mod usage;
 mod waiting;
 

@@ -9,7 +9,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use tokio::io::unix::AsyncFd;
 use udev::{MonitorBuilder, MonitorSocket};
 
-use super::sys;
+use super::unsafe_calls;
 use stas_core::{CtrlRef, Uevent, UeventKind};
 use stas_nvme::aen;
 
@@ -46,7 +46,7 @@ impl Uevents {
     fn with_buffer(bytes: usize) -> io::Result<Self> {
         let socket = MonitorBuilder::new_kernel()?.match_subsystem("nvme")?.listen()?;
         enlarge(&socket, bytes)?;
-        Ok(Self(sys::watch_monitor(socket)?))
+        Ok(Self(unsafe_calls::watch_monitor(socket)?))
     }
 
     /// Waits for the next event about a controller. Cancelling it loses nothing.

@@ -66,9 +66,9 @@ fn one_look_answers_all_who_asked_before_it() {
     let scanner = Mutex::new(Scanner::new(tree.roots()));
     let (sender, received) = mpsc::channel();
     let sender = Mutex::new(sender);
-    let tell = Tell(Arc::new(move |event| sender.lock().unwrap().send(event).unwrap()));
-    snapshot(&scanner, &tree.roots(), [1, 2, 3].map(|op| Task::TakeSnapshot(OpId(op))).into_iter(), &tell);
-    drop(tell);
+    let sink = EventSink(Arc::new(move |event| sender.lock().unwrap().send(event).unwrap()));
+    snapshot(&scanner, &tree.roots(), [1, 2, 3].map(|op| SnapshotTask::TakeSnapshot(OpId(op))).into_iter(), &sink);
+    drop(sink);
     let orders: Vec<u64> = received
         .iter()
         .map(|event| match event {
@@ -143,7 +143,7 @@ async fn a_claim_is_in_the_registry_before_a_later_look_and_a_removal_takes_it_o
     let HostEvent::SnapshotTaken { result: Ok(snapshot), .. } = answer(&mut events).await else { panic!() };
     assert_eq!(snapshot.controllers.first().unwrap().owner, Owner::Stas(Gained::Adopted));
     tree.remove(ctrl);
-    host.snapshots.ask(Task::Removed(0, 1001));
+    host.snapshots.ask(SnapshotTask::Removed(0, 1001));
     host.start(HostEffect::TakeSnapshot(OpId(3)));
     answer(&mut events).await;
     assert!(!entry(0).exists());
@@ -159,8 +159,8 @@ async fn secrets_are_hidden_before_a_later_look_is_answered() {
     tree.set(new, "dhchap_ctrl_secret", "b");
     let (host, mut events) = host(&tree);
     host.start(HostEffect::HideSecrets(known));
-    host.snapshots.ask(Task::HideNew(new.device));
-    host.snapshots.ask(Task::HideNew(7));
+    host.snapshots.ask(SnapshotTask::HideNew(new.device));
+    host.snapshots.ask(SnapshotTask::HideNew(7));
     host.start(HostEffect::TakeSnapshot(OpId(1)));
     assert!(matches!(answer(&mut events).await, HostEvent::SnapshotTaken { op: OpId(1), result: Ok(_) }));
     for file in ["nvme0/dhchap_secret", "nvme1/dhchap_ctrl_secret"] {
@@ -179,7 +179,7 @@ async fn a_monitor_that_fails_is_started_anew_until_there_is_one() {
     };
     let begin = tokio::time::Instant::now();
     let error = io::Error::from(io::ErrorKind::ConnectionReset);
-    assert_eq!(anew("the kernel's events", &error, start).await, "fresh");
+    assert_eq!(restart_monitor("the kernel's events", &error, start).await, "fresh");
     assert_eq!((tries.get(), begin.elapsed()), (3, 3 * PAUSE));
     assert!(log.text().contains("cannot read the kernel's events: connection reset"), "{}", log.text());
 }
@@ -204,7 +204,7 @@ fn lost_events_are_told_as_an_overrun() {
     let (tasks, _asked) = mpsc::channel();
     let sender = Mutex::new(sender);
     let kernel = KernelEvents {
-        tell: Tell(Arc::new(move |event| sender.lock().unwrap().send(event).unwrap())),
+        sink: EventSink(Arc::new(move |event| sender.lock().unwrap().send(event).unwrap())),
         snapshots: Snapshots(tasks),
         reconnected: Reconnected::default(),
         writing_secrets: Arc::default(),
@@ -214,10 +214,10 @@ fn lost_events_are_told_as_an_overrun() {
 }
 
 /// The requests to the snapshot thread when a controller is added, while secrets are or are not being written.
-fn asked_at_add(writing_secrets: bool) -> Vec<Task> {
+fn asked_at_add(writing_secrets: bool) -> Vec<SnapshotTask> {
     let (tasks, received) = mpsc::channel();
     let kernel = KernelEvents {
-        tell: Tell(Arc::new(|_| ())),
+        sink: EventSink(Arc::new(|_| ())),
         snapshots: Snapshots(tasks),
         reconnected: Reconnected::default(),
         writing_secrets: Arc::new(AtomicBool::new(writing_secrets)),
@@ -228,7 +228,7 @@ fn asked_at_add(writing_secrets: bool) -> Vec<Task> {
 
 #[test]
 fn secrets_are_hidden_while_the_kernel_still_connects() {
-    assert!(matches!(asked_at_add(true).as_slice(), [Task::HideNew(4)]));
+    assert!(matches!(asked_at_add(true).as_slice(), [SnapshotTask::HideNew(4)]));
     assert!(asked_at_add(false).is_empty(), "somebody else's controller is left alone");
 }
 

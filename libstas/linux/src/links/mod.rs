@@ -19,7 +19,7 @@ use nix::sys::socket::{MsgFlags, NetlinkAddr, recvfrom, send};
 use tokio::io::unix::AsyncFd;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
-use super::sys::watch;
+use super::unsafe_calls::watch;
 use message::{Address, Dump, Link, Message, Received};
 use stas_core::{Interface, Links};
 
