@@ -11,7 +11,7 @@ use libstas::core::{AdminError, CtrlRef, Dctype, HostEvent, Links, Machine, Ueve
 use libstas::nvme::Purpose;
 use libstas::nvme::admin::{CommandError, Task};
 use libstas::nvme::aen::DISCOVERY_LOG_CHANGED;
-use libstas::nvme::log_page::Flaw;
+use libstas::nvme::log_page::EntryError;
 use stafd::finder::{Effect, Event, NotRegistered, RefreshError, RegisterRequest, RemovalReason};
 
 type Host = FakeHost<Finder>;
@@ -769,7 +769,7 @@ fn a_referral_missing_after_a_reboot_stays_until_a_page_that_was_read_late_enoug
 fn a_page_of_which_not_every_entry_can_be_read_proves_nothing() {
     let mut host = Host::with(&["192.0.2.1"]).page("192.0.2.1", vec![referral("192.0.2.2")]).started();
     host.peer.pages.clear();
-    host.peer.malformed = Some(Flaw::Blank);
+    host.peer.malformed = Some(EntryError::Blank);
     host.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
     host.wait(120.0);
     assert_eq!(host.addresses(), ["192.0.2.1", "192.0.2.2"]);

@@ -3,7 +3,7 @@
 
 use fake_host::{FakeHost, Finder, referral};
 use libstas::bus::contract::PageState;
-use libstas::nvme::log_page::{Entry, Flaw, TrType};
+use libstas::nvme::log_page::{Entry, EntryError, TrType};
 
 type Host = FakeHost<Finder>;
 
@@ -87,12 +87,12 @@ fn a_referral_with_a_damaged_port_keeps_its_discovery_controller() {
 #[test]
 fn a_page_with_an_unreadable_entry_is_published_with_what_the_entry_may_mean() {
     let mut host = with("transport=tcp;traddr=192.0.2.1", "192.0.2.1", Vec::new());
-    host.peer.malformed = Some(Flaw::NoNqn);
+    host.peer.malformed = Some(EntryError::NoNqn);
     host.start();
     host.wait(60);
     let page = host.core.published().dcs.remove(0);
     assert_eq!((page.state, page.unclear.len()), (PageState::Fresh, 1));
-    host.peer.malformed = Some(Flaw::Blank);
+    host.peer.malformed = Some(EntryError::Blank);
     host.start();
     host.wait(60);
     let page = host.core.published().dcs.remove(0);

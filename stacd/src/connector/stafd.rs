@@ -8,7 +8,7 @@ use libstas::core::sources::{Page, SourceId};
 use libstas::core::timers::Timer;
 use libstas::core::{HostEffect, Level, LogRecord, OpId, Time};
 use libstas::nvme::Tid;
-use libstas::nvme::log_page::{Entry, Flaw, Subtype, Unclear};
+use libstas::nvme::log_page::{Entry, EntryError, Subtype, Unclear};
 use libstas::nvme::security::Requirement;
 
 use super::replacements::{PATIENCE, Replacements};
@@ -326,7 +326,7 @@ impl Connector {
     }
 
     /// The I/O controller of an entry, with the host side of the discovery controller that lists it.
-    fn named_by(&self, dc: &Tid, entry: &Entry) -> Result<Tid, Flaw> {
+    fn named_by(&self, dc: &Tid, entry: &Entry) -> Result<Tid, EntryError> {
         let ignore_iface = self.settings.as_ref().is_some_and(|settings| settings.conf.ignore_iface);
         let tid = entry.controller(dc)?;
         Ok(if ignore_iface { tid.unbound() } else { tid })

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use libstas::core::sources::{Page, SourceId};
 use libstas::core::timers::Timer;
 use libstas::core::{AdminError, HostEffect, Level, LogRecord, OpId};
-use libstas::nvme::log_page::{Entry, Flaw, LogPage, Subtype, Unclear};
+use libstas::nvme::log_page::{Entry, EntryError, LogPage, Subtype, Unclear};
 use libstas::nvme::supported::DiscoveryLidSpecific;
 use libstas::nvme::{Parameters, Tid};
 
@@ -202,7 +202,7 @@ impl Finder {
     /// before.
     fn of_other_subtypes(&self, dc: &Tid, page: &LogPage) -> Vec<Unclear> {
         let others = page.entries.iter().filter(|entry| entry.subtype != Subtype::REFERRAL);
-        let unclear = others.map(|entry| Unclear::of_entry(entry, &Flaw::DiscoveryNqn));
+        let unclear = others.map(|entry| Unclear::of_entry(entry, &EntryError::DiscoveryNqn));
         let id = SourceId::Page(dc.clone());
         let may_mean_one = |entry: &Unclear| self.reconciler.sources.claimed_by(&id).any(|tid| entry.may_mean(tid));
         unclear.filter(may_mean_one).collect()
@@ -277,7 +277,7 @@ fn flaws(dc: &Tid, page: &LogPage) -> Vec<String> {
     });
     let meant = |entry: &&Entry| [Subtype::NVME, Subtype::REFERRAL].contains(&entry.subtype);
     let unusable = page.entries.iter().filter(meant).filter_map(|entry| {
-        let flaw = entry.controller(dc).err().filter(Flaw::is_damage)?;
+        let flaw = entry.controller(dc).err().filter(EntryError::is_damage)?;
         Some(format!("log page entry of {} is not connected: {flaw}; {UNCLEAR}", entry.subnqn))
     });
     dropped.chain(unusable).collect()

@@ -7,7 +7,7 @@ use libstas::conf::{Complaint, StafConf, stafd as conf};
 use libstas::core::{AdminError, CtrlRef, CtrlState, HostEffect, HostEvent};
 use libstas::nvme::HostIdentity;
 use libstas::nvme::admin::CommandError;
-use libstas::nvme::log_page::{Entry, Flaw, LogPage, Malformed};
+use libstas::nvme::log_page::{Entry, EntryError, LogPage, Malformed};
 use libstas::nvme::nbft::BootTables;
 use libstas::nvme::supported::DiscoveryLidSpecific;
 use stafd::finder::{Effect, Event, Finder, NotRegistered, Settings};
@@ -25,7 +25,7 @@ pub struct DiscoveryControllers {
     /// [`Op::Register`]); [`FakeHost::reconnect`] restores it.
     pub drops_on: BTreeSet<(String, Op)>,
     /// A defect that one entry of each page has.
-    pub malformed: Option<Flaw>,
+    pub malformed: Option<EntryError>,
     /// The answers to the next registrations; later ones succeed.
     pub register_answers: VecDeque<Result<(), NotRegistered>>,
 }

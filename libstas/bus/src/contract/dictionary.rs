@@ -105,7 +105,7 @@ impl Readable {
             let field = |key: &str| dict.get(key).map(String::as_bytes).unwrap_or_default();
             match Entry::from_dict(&dict) {
                 Ok(entry) => readable.entries.push(entry),
-                Err(DictError::Flaw(flaw)) => {
+                Err(DictError::Entry(flaw)) => {
                     let unclear = Unclear::of_fields(field("subnqn"), field("traddr"), field("trsvcid"), &flaw);
                     readable.unclear.push(unclear);
                 }

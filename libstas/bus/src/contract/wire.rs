@@ -6,7 +6,7 @@ use zbus::{DeserializeDict, SerializeDict, Type};
 use super::{DcPage, Origin, PageState, RemovalReason, RemovedDc, StafdView, VERSION};
 use crate::ControllerId;
 use stas_core::Time;
-use stas_nvme::log_page::{AdrFam, EFlags, Entry, Flaw, Subtype, TrType, Treq, Tsas, Unclear};
+use stas_nvme::log_page::{AdrFam, EFlags, Entry, EntryError, Subtype, TrType, Treq, Tsas, Unclear};
 
 /// A time on CLOCK_BOOTTIME in nanoseconds. 64 bits suffice for 584 years.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
@@ -221,7 +221,7 @@ impl LogEntry {
         }
     }
 
-    fn entry(self) -> Result<Entry, Flaw> {
+    fn entry(self) -> Result<Entry, EntryError> {
         let trtype = TrType(self.trtype);
         let entry = Entry {
             trtype,

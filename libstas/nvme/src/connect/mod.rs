@@ -4,8 +4,8 @@
 mod answer;
 mod host_id;
 mod option_string;
+mod reconnect_delay;
 mod security;
-mod spread;
 mod supported_options;
 #[cfg(test)]
 mod tests;
@@ -13,7 +13,7 @@ mod tests;
 pub use answer::{Answer, parse_answer};
 pub use host_id::host_id_for;
 pub use option_string::{DISCOVERY_KATO, OptionError, SecretLine, option_string};
-pub use spread::reconnect_delay;
+pub use reconnect_delay::reconnect_delay;
 pub use supported_options::SupportedOptions;
 
 use std::collections::BTreeMap;

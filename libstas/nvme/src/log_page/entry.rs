@@ -119,7 +119,7 @@ impl fmt::Display for Field {
 
 /// Why an entry cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-pub enum Flaw {
+pub enum EntryError {
     /// The bytes end before the entry does.
     #[error("it has {0} bytes where an entry has {ENTRY_LEN}")]
     Short(usize),
@@ -181,7 +181,7 @@ pub enum Flaw {
     Port(String),
 }
 
-impl Flaw {
+impl EntryError {
     /// True if a part of the page is missing. Then the page proves nothing about controllers that it does not list.
     #[must_use]
     pub fn is_gap(&self) -> bool {
@@ -212,23 +212,23 @@ pub enum DictError {
     },
     /// The values can be read, but the entry is not valid.
     #[error(transparent)]
-    Flaw(#[from] Flaw),
+    Entry(#[from] EntryError),
 }
 
 impl Entry {
     /// Decodes an entry. Bytes after the first 1024 are ignored.
     ///
     /// # Errors
-    /// [`Flaw`] if the entry is malformed. Unknown transports and address families are not errors: they are kept, and
-    /// [`Entry::transport`] returns `None` for an unknown transport.
-    pub fn parse(bytes: &[u8]) -> Result<Self, Flaw> {
-        let entry = bytes.get(..ENTRY_LEN).ok_or(Flaw::Short(bytes.len()))?;
+    /// [`EntryError`] if the entry is malformed. Unknown transports and address families are not errors: they are kept,
+    /// and [`Entry::transport`] returns `None` for an unknown transport.
+    pub fn parse(bytes: &[u8]) -> Result<Self, EntryError> {
+        let entry = bytes.get(..ENTRY_LEN).ok_or(EntryError::Short(bytes.len()))?;
         if entry.iter().all(|byte| *byte == 0) {
-            return Err(Flaw::Blank);
+            return Err(EntryError::Blank);
         }
         let subtype = Subtype(u8_at(entry, 2).unwrap_or_default());
         if !subtype.is_known() {
-            return Err(Flaw::Subtype(subtype.0));
+            return Err(EntryError::Subtype(subtype.0));
         }
         let number = |at| u16_at(entry, at).unwrap_or_default();
         let trtype = TrType(u8_at(entry, 0).unwrap_or_default());
@@ -336,10 +336,10 @@ impl Entry {
     /// Checks an entry that was not decoded from the bytes of a page.
     ///
     /// # Errors
-    /// [`Flaw`] if a page must not contain such an entry.
-    pub fn checked(self) -> Result<Self, Flaw> {
+    /// [`EntryError`] if a page must not contain such an entry.
+    pub fn checked(self) -> Result<Self, EntryError> {
         if !self.subtype.is_known() {
-            return Err(Flaw::Subtype(self.subtype.0));
+            return Err(EntryError::Subtype(self.subtype.0));
         }
         let found = Self {
             trsvcid: text(Field::Trsvcid, self.trsvcid.as_bytes())?,
@@ -351,8 +351,8 @@ impl Entry {
     }
 
     /// Rejects the entry of an NVM subsystem without an NQN.
-    fn named(self) -> Result<Self, Flaw> {
-        if self.subtype == Subtype::NVME && self.subnqn.is_empty() { Err(Flaw::NoNqn) } else { Ok(self) }
+    fn named(self) -> Result<Self, EntryError> {
+        if self.subtype == Subtype::NVME && self.subnqn.is_empty() { Err(EntryError::NoNqn) } else { Ok(self) }
     }
 }
 
@@ -406,9 +406,9 @@ pub(super) fn text_fields(entry: &[u8]) -> [&[u8]; 3] {
 /// NQNs are UTF-8 (NVMe Base 2.1, 4.6). They need not begin with `nqn.`: nvmet accepts any name. An NQN with more bytes
 /// after a NUL is refused: the text before the NUL may be the name of another subsystem. In the other fields the bytes
 /// after a NUL are ignored.
-pub(super) fn text(field: Field, bytes: &[u8]) -> Result<String, Flaw> {
+pub(super) fn text(field: Field, bytes: &[u8]) -> Result<String, EntryError> {
     let text = trimmed(bytes);
-    let refused = |byte| Flaw::Byte { field, byte };
+    let refused = |byte| EntryError::Byte { field, byte };
     let is_allowed =
         |c: char| c != ',' && if field == Field::Subnqn { !c.is_control() } else { matches!(c, ' '..='~') };
     let text = match std::str::from_utf8(text) {
@@ -419,11 +419,11 @@ pub(super) fn text(field: Field, bytes: &[u8]) -> Result<String, Flaw> {
         return Err(refused(text.as_bytes().get(at).copied().unwrap_or_default()));
     }
     if text.len() > field.limit() {
-        return Err(Flaw::TooLong { field, len: text.len() });
+        return Err(EntryError::TooLong { field, len: text.len() });
     }
     let behind = bytes.iter().skip_while(|byte| **byte != 0);
     if field == Field::Subnqn && behind.clone().any(|byte| !matches!(byte, 0 | b' ')) {
-        return Err(Flaw::Nul { before: text.to_owned() });
+        return Err(EntryError::Nul { before: text.to_owned() });
     }
     Ok(text.to_owned())
 }

@@ -2,8 +2,8 @@
 //! controller lists.
 //!
 //! [`Reader`] says what to read from the device and decodes it into a [`LogPage`]. Malformed entries are dropped one by
-//! one, each with its [`Flaw`] and with the controllers that it may mean ([`Unclear`]). A page that contradicts itself
-//! is an error as a whole: it proves nothing. [`Entry::controller`] makes a controller from an entry.
+//! one, each with its [`EntryError`] and with the controllers that it may mean ([`Unclear`]). A page that contradicts
+//! itself is an error as a whole: it proves nothing. [`Entry::controller`] makes a controller from an entry.
 
 mod codes;
 mod entry;
@@ -15,7 +15,7 @@ mod tests;
 mod unclear;
 
 pub use codes::{AdrFam, EFlags, SecType, Subtype, TrType, Treq, UnknownWord};
-pub use entry::{DictError, ENTRY_LEN, Entry, Field, Flaw, Tsas};
+pub use entry::{DictError, ENTRY_LEN, Entry, EntryError, Field, Tsas};
 pub use page::{EXTENDED_ENTRY_LEN, HEADER_LEN, Header, LID, LSP_ALLSUBE, LSP_EXTDLPE, LSP_PLEO, LogPage, Malformed};
 pub use reader::{MAX_ENTRY_LEN, MAX_RECORDS, MAX_RESTARTS, ReadError, Reader, Step};
 pub use unclear::Unclear;

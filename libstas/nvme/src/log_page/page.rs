@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{ENTRY_LEN, Entry, Flaw};
+use super::entry::{ENTRY_LEN, Entry, EntryError};
 use super::unclear::Unclear;
 use crate::wire::{put, u8_at, u16_at, u32_at, u64_at};
 
@@ -42,7 +42,7 @@ pub struct Malformed {
     /// Position in the page, counted from 0.
     pub index: u64,
     /// What is wrong with it.
-    pub reason: Flaw,
+    pub reason: EntryError,
     /// The controllers that the entry may mean.
     pub unclear: Unclear,
 }
@@ -50,7 +50,7 @@ pub struct Malformed {
 impl Malformed {
     /// Describes an entry that could not be read from `bytes`.
     #[must_use]
-    pub fn new(index: u64, reason: Flaw, bytes: &[u8]) -> Self {
+    pub fn new(index: u64, reason: EntryError, bytes: &[u8]) -> Self {
         Self { index, unclear: Unclear::of_bytes(bytes, &reason), reason }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::codes::Subtype;
-use super::entry::{Entry, Flaw};
+use super::entry::{Entry, EntryError};
 use crate::{DISCOVERY_NQN, Tid, TidParts, Transport, tid};
 
 impl Entry {
@@ -11,13 +11,13 @@ impl Entry {
     /// as far as that fits (source address, interface, host NQN).
     ///
     /// # Errors
-    /// [`Flaw`] if no controller can be made from the entry. A tcp or rdma controller must have a port: without one the
-    /// kernel would take the default port of discovery controllers.
-    pub fn controller(&self, dc: &Tid) -> Result<Tid, Flaw> {
-        let transport = self.transport().ok_or(Flaw::Transport(self.trtype.0))?;
+    /// [`EntryError`] if no controller can be made from the entry. A tcp or rdma controller must have a port: without
+    /// one the kernel would take the default port of discovery controllers.
+    pub fn controller(&self, dc: &Tid) -> Result<Tid, EntryError> {
+        let transport = self.transport().ok_or(EntryError::Transport(self.trtype.0))?;
         let subsysnqn = match (self.subtype, self.subnqn.as_str()) {
-            (Subtype::NVME, DISCOVERY_NQN) => return Err(Flaw::DiscoveryNqn),
-            (Subtype::NVME, "") => return Err(Flaw::NoNqn),
+            (Subtype::NVME, DISCOVERY_NQN) => return Err(EntryError::DiscoveryNqn),
+            (Subtype::NVME, "") => return Err(EntryError::NoNqn),
             // Every discovery controller answers to the well-known NQN.
             (_, "") => DISCOVERY_NQN,
             (_, nqn) => nqn,
@@ -35,24 +35,24 @@ impl Entry {
         }))
     }
 
-    fn port(&self, transport: Transport) -> Result<String, Flaw> {
+    fn port(&self, transport: Transport) -> Result<String, EntryError> {
         match tid::canonical_trsvcid(transport, &self.trsvcid) {
-            none if none.is_empty() && transport.is_ip() => Err(Flaw::Port(self.trsvcid.clone())),
+            none if none.is_empty() && transport.is_ip() => Err(EntryError::Port(self.trsvcid.clone())),
             port => Ok(port),
         }
     }
 
     /// The transport address. A link-local address gets the scope of `dc`, if `dc` has one: the scope in a page is an
     /// interface of the target, not of this host.
-    fn address(&self, transport: Transport, dc: &Tid) -> Result<String, Flaw> {
-        let bad = || Flaw::Address { transport, text: self.traddr.clone() };
+    fn address(&self, transport: Transport, dc: &Tid) -> Result<String, EntryError> {
+        let bad = || EntryError::Address { transport, text: self.traddr.clone() };
         match transport {
-            Transport::Loop if dc.transport() != Transport::Loop => Err(Flaw::Loop),
+            Transport::Loop if dc.transport() != Transport::Loop => Err(EntryError::Loop),
             Transport::Loop => Ok(self.traddr.clone()),
-            _ if self.traddr.is_empty() => Err(Flaw::NoAddress),
+            _ if self.traddr.is_empty() => Err(EntryError::NoAddress),
             Transport::Fc => tid::parse_fc(&self.traddr).ok_or_else(bad),
             Transport::Tcp | Transport::Rdma => match (tid::parse_ip(&self.traddr).ok_or_else(bad)?, scope(dc)) {
-                ((ip, _), _) if ip.is_unspecified() => Err(Flaw::NoAddress),
+                ((ip, _), _) if ip.is_unspecified() => Err(EntryError::NoAddress),
                 ((ip, _), _) if is_for_many(ip) => Err(bad()),
                 ((IpAddr::V6(ip), _), Some(scope)) if ip.is_unicast_link_local() => Ok(format!("{ip}%{scope}")),
                 _ => Ok(self.traddr.clone()),

@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::entry::{self, Entry, Field, Flaw};
+use super::entry::{self, Entry, EntryError, Field};
 use crate::{DISCOVERY_NQN, Tid, tid};
 
 /// The readable part of an entry from which no controller can be made. A text is empty if it cannot be read or
@@ -26,14 +26,14 @@ pub struct Unclear {
 impl Unclear {
     /// The readable part of an entry whose bytes cannot be decoded.
     #[must_use]
-    pub(super) fn of_bytes(bytes: &[u8], flaw: &Flaw) -> Self {
+    pub(super) fn of_bytes(bytes: &[u8], flaw: &EntryError) -> Self {
         let [trsvcid, subnqn, traddr] = entry::text_fields(bytes);
         Self::of_fields(subnqn, traddr, trsvcid, flaw)
     }
 
     /// The readable part of an entry that can be decoded, but names no controller.
     #[must_use]
-    pub fn of_entry(entry: &Entry, flaw: &Flaw) -> Self {
+    pub fn of_entry(entry: &Entry, flaw: &EntryError) -> Self {
         Self::of_fields(entry.subnqn.as_bytes(), entry.traddr.as_bytes(), entry.trsvcid.as_bytes(), flaw)
     }
 
@@ -47,11 +47,11 @@ impl Unclear {
 
     /// The readable part of the text fields of an entry.
     #[must_use]
-    pub fn of_fields(subnqn: &[u8], traddr: &[u8], trsvcid: &[u8], flaw: &Flaw) -> Self {
+    pub fn of_fields(subnqn: &[u8], traddr: &[u8], trsvcid: &[u8], flaw: &EntryError) -> Self {
         let text = |field, bytes| entry::text(field, bytes);
         let (nqn, is_sound) = match text(Field::Subnqn, subnqn) {
             Ok(nqn) => (nqn, true),
-            Err(Flaw::Nul { before }) => (before, false),
+            Err(EntryError::Nul { before }) => (before, false),
             Err(_) => (String::new(), false),
         };
         // The well-known NQN does not identify a discovery controller.

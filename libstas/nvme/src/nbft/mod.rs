@@ -15,8 +15,8 @@
 //! | tables | all tables of a host, and the queries of the daemons |
 
 mod address;
+mod fixtures;
 mod layout;
-mod least;
 mod parse;
 mod record;
 mod tables;

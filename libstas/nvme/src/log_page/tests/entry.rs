@@ -1,6 +1,6 @@
 use super::*;
 
-fn flaw(change: impl FnOnce(&mut [u8; ENTRY_LEN])) -> Flaw {
+fn flaw(change: impl FnOnce(&mut [u8; ENTRY_LEN])) -> EntryError {
     let mut bytes = vector();
     change(&mut bytes);
     Entry::parse(&bytes).unwrap_err()
@@ -62,7 +62,7 @@ fn spaces_around_a_text_are_padding_and_a_line_feed_is_not() {
     let entry = changed(|bytes| bytes[512..526].copy_from_slice(b"  192.0.2.1   "));
     assert_eq!(entry.traddr, "192.0.2.1");
     let flaw = flaw(|bytes| bytes[512..522].copy_from_slice(b"192.0.2.1\n"));
-    assert_eq!(flaw, Flaw::Byte { field: Field::Traddr, byte: b'\n' });
+    assert_eq!(flaw, EntryError::Byte { field: Field::Traddr, byte: b'\n' });
 }
 
 #[test]
@@ -77,44 +77,47 @@ fn a_field_that_is_full_needs_no_nul() {
 #[test]
 fn an_nqn_has_at_most_223_bytes() {
     assert_eq!(changed(|bytes| bytes[256..479].fill(b'n')).subnqn.len(), 223);
-    assert_eq!(flaw(|bytes| bytes[256..480].fill(b'n')), Flaw::TooLong { field: Field::Subnqn, len: 224 });
-    assert_eq!(flaw(|bytes| bytes[256..512].fill(b'n')), Flaw::TooLong { field: Field::Subnqn, len: 256 });
+    assert_eq!(flaw(|bytes| bytes[256..480].fill(b'n')), EntryError::TooLong { field: Field::Subnqn, len: 224 });
+    assert_eq!(flaw(|bytes| bytes[256..512].fill(b'n')), EntryError::TooLong { field: Field::Subnqn, len: 256 });
 }
 
 #[test]
 fn bytes_that_could_change_the_meaning_elsewhere_are_refused() {
     for byte in [b',', b'\n', 0x1b, 0x7f, 0x80, 0xff] {
-        assert_eq!(flaw(|bytes| bytes[258] = byte), Flaw::Byte { field: Field::Subnqn, byte });
-        assert_eq!(flaw(|bytes| bytes[514] = byte), Flaw::Byte { field: Field::Traddr, byte });
-        assert_eq!(flaw(|bytes| bytes[34] = byte), Flaw::Byte { field: Field::Trsvcid, byte });
+        assert_eq!(flaw(|bytes| bytes[258] = byte), EntryError::Byte { field: Field::Subnqn, byte });
+        assert_eq!(flaw(|bytes| bytes[514] = byte), EntryError::Byte { field: Field::Traddr, byte });
+        assert_eq!(flaw(|bytes| bytes[34] = byte), EntryError::Byte { field: Field::Trsvcid, byte });
     }
 }
 
 #[test]
 fn an_entry_without_meaning_is_refused_with_its_reason() {
-    assert_eq!(flaw(|bytes| bytes.fill(0xff)), Flaw::Subtype(0xff));
-    assert_eq!(flaw(|bytes| bytes.fill(0)), Flaw::Blank);
-    assert_eq!(flaw(|bytes| bytes[2] = 0), Flaw::Subtype(0));
-    assert_eq!(flaw(|bytes| bytes[2] = 4), Flaw::Subtype(4));
-    assert_eq!(flaw(|bytes| bytes[256..265].fill(0)), Flaw::NoNqn);
+    assert_eq!(flaw(|bytes| bytes.fill(0xff)), EntryError::Subtype(0xff));
+    assert_eq!(flaw(|bytes| bytes.fill(0)), EntryError::Blank);
+    assert_eq!(flaw(|bytes| bytes[2] = 0), EntryError::Subtype(0));
+    assert_eq!(flaw(|bytes| bytes[2] = 4), EntryError::Subtype(4));
+    assert_eq!(flaw(|bytes| bytes[256..265].fill(0)), EntryError::NoNqn);
     let referral = changed(|bytes| {
         bytes[2] = 1;
         bytes[256..265].fill(0);
     });
     assert_eq!(referral.subnqn, "", "every discovery controller answers to the well-known NQN");
-    assert_eq!(Entry::parse(&vector()[..1023]), Err(Flaw::Short(1023)));
+    assert_eq!(Entry::parse(&vector()[..1023]), Err(EntryError::Short(1023)));
 }
 
 #[test]
 fn a_flaw_says_what_is_wrong_and_what_is_allowed() {
-    let said = |flaw: Flaw| flaw.to_string();
-    assert_eq!(said(Flaw::Subtype(9)), "subtype is 9; 1 (referral), 2 (nvme) and 3 (discovery) are defined");
-    assert_eq!(said(Flaw::TooLong { field: Field::Subnqn, len: 256 }), "subnqn has 256 bytes; at most 223 are allowed");
+    let said = |flaw: EntryError| flaw.to_string();
+    assert_eq!(said(EntryError::Subtype(9)), "subtype is 9; 1 (referral), 2 (nvme) and 3 (discovery) are defined");
     assert_eq!(
-        Malformed::new(7, Flaw::Byte { field: Field::Traddr, byte: 10 }, &[]).to_string(),
+        said(EntryError::TooLong { field: Field::Subnqn, len: 256 }),
+        "subnqn has 256 bytes; at most 223 are allowed"
+    );
+    assert_eq!(
+        Malformed::new(7, EntryError::Byte { field: Field::Traddr, byte: 10 }, &[]).to_string(),
         "entry 7: traddr contains the byte 0x0a; printable ASCII without commas is allowed"
     );
-    let nqn = said(Flaw::Byte { field: Field::Subnqn, byte: 0xff });
+    let nqn = said(EntryError::Byte { field: Field::Subnqn, byte: 0xff });
     assert_eq!(nqn, "subnqn contains the byte 0xff; UTF-8 without commas and control characters is allowed");
 }
 
@@ -127,14 +130,14 @@ fn an_nqn_is_utf_8() {
     let long = format!("{}é", "n".repeat(221));
     assert_eq!(changed(|bytes| bytes[256..479].copy_from_slice(long.as_bytes())).subnqn, long);
     let cut = flaw(|bytes| bytes[256..259].copy_from_slice(b"caf\xc3".get(1..).unwrap()));
-    assert_eq!(cut, Flaw::Byte { field: Field::Subnqn, byte: 0xc3 });
+    assert_eq!(cut, EntryError::Byte { field: Field::Subnqn, byte: 0xc3 });
     let control = flaw(|bytes| bytes[256..258].copy_from_slice("\u{85}".as_bytes()));
-    assert_eq!(control, Flaw::Byte { field: Field::Subnqn, byte: 0xc2 });
+    assert_eq!(control, EntryError::Byte { field: Field::Subnqn, byte: 0xc2 });
 }
 
 #[test]
 fn an_nqn_with_a_nul_inside_is_refused_and_one_that_is_padded_is_not() {
-    assert_eq!(flaw(|bytes| bytes[266] = b'x'), Flaw::Nul { before: "klingons".into() });
+    assert_eq!(flaw(|bytes| bytes[266] = b'x'), EntryError::Nul { before: "klingons".into() });
     assert_eq!(changed(|bytes| bytes[265..512].fill(b' ')).subnqn, "klingons");
 }
 
@@ -173,9 +176,9 @@ fn a_dictionary_of_nvme_stas_is_read() {
     };
     assert_eq!(refused("trtype", "tpc"), DictError::Value { key: "trtype", value: "tpc".into() });
     assert_eq!(refused("cntlid", "65536"), DictError::Value { key: "cntlid", value: "65536".into() });
-    assert_eq!(refused("subtype", "7"), DictError::Flaw(Flaw::Subtype(7)));
-    assert_eq!(refused("subnqn", " "), DictError::Flaw(Flaw::NoNqn));
-    assert_eq!(refused("traddr", "a,b"), DictError::Flaw(Flaw::Byte { field: Field::Traddr, byte: b',' }));
+    assert_eq!(refused("subtype", "7"), DictError::Entry(EntryError::Subtype(7)));
+    assert_eq!(refused("subnqn", " "), DictError::Entry(EntryError::NoNqn));
+    assert_eq!(refused("traddr", "a,b"), DictError::Entry(EntryError::Byte { field: Field::Traddr, byte: b',' }));
     assert_eq!(Entry::from_dict(&dict(&least[1..])), Err(DictError::Missing("trtype")));
 }
 

@@ -158,8 +158,8 @@ fn malformed_entries_are_dropped_one_by_one_and_the_rest_counts() {
     let nqns: Vec<_> = found.entries.iter().map(|entry| entry.subnqn.as_str()).collect();
     assert_eq!(nqns, ["nqn1", "nqn3", "nqn5"]);
     let dropped: Vec<_> = found.dropped.iter().map(|entry| (entry.index, entry.reason.clone())).collect();
-    let comma = Flaw::Byte { field: Field::Traddr, byte: b',' };
-    assert_eq!(dropped, [(0, Flaw::Subtype(0xff)), (2, Flaw::Subtype(0)), (4, comma)]);
+    let comma = EntryError::Byte { field: Field::Traddr, byte: b',' };
+    assert_eq!(dropped, [(0, EntryError::Subtype(0xff)), (2, EntryError::Subtype(0)), (4, comma)]);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn entries_that_are_claimed_and_not_there_are_dropped_as_blank() {
     bytes[8] = 3;
     let found = Controller::with([bytes]).read().unwrap();
     assert_eq!((found.entries.len(), found.dropped.len()), (1, 2));
-    assert!(found.dropped.iter().all(|entry| entry.reason == Flaw::Blank));
+    assert!(found.dropped.iter().all(|entry| entry.reason == EntryError::Blank));
 }
 
 #[test]

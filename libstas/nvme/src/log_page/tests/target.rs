@@ -82,7 +82,7 @@ fn the_port_of_an_entry_is_a_number_or_the_transport_has_none() {
             assert_eq!(port(trsvcid).unwrap().trsvcid, "4420", "{trtype}");
         }
         for trsvcid in ["", "0", "none", "65536", "-1", "+1", "4420x", "0x1144"] {
-            assert_eq!(port(trsvcid), Err(Flaw::Port(trsvcid.into())), "{trtype}");
+            assert_eq!(port(trsvcid), Err(EntryError::Port(trsvcid.into())), "{trtype}");
         }
     }
     let by_loop = self::dc(Transport::Loop, ["here", "", ""]);
@@ -98,7 +98,7 @@ fn an_entry_without_an_address_of_its_transport_names_no_controller() {
     let dc = dc(Transport::Tcp, ["192.0.2.1", "", ""]);
     let named = |trtype, traddr: &str| entry_of(trtype, traddr, "4420").controller(&dc);
     for traddr in ["", "0.0.0.0", "::", "0:0::0", "::ffff:0.0.0.0"] {
-        assert_eq!(named(TrType::TCP, traddr), Err(Flaw::NoAddress), "{traddr}");
+        assert_eq!(named(TrType::TCP, traddr), Err(EntryError::NoAddress), "{traddr}");
     }
     for (trtype, transport, traddr) in [
         (TrType::TCP, Transport::Tcp, "host.example"),
@@ -107,17 +107,17 @@ fn an_entry_without_an_address_of_its_transport_names_no_controller() {
         (TrType::FC, Transport::Fc, "nn-0x1:pn-0x2"),
         (TrType::FC, Transport::Fc, "192.0.2.1"),
     ] {
-        assert_eq!(named(trtype, traddr), Err(Flaw::Address { transport, text: traddr.into() }));
+        assert_eq!(named(trtype, traddr), Err(EntryError::Address { transport, text: traddr.into() }));
     }
-    assert_eq!(named(TrType::FC, ""), Err(Flaw::NoAddress));
+    assert_eq!(named(TrType::FC, ""), Err(EntryError::NoAddress));
     let by_loop = self::dc(Transport::Loop, ["here", "", ""]);
     assert!(entry_of(TrType::LOOP, "", "4420").controller(&by_loop).is_ok(), "loop needs no address");
     for (trtype, transport) in [(TrType::TCP, Transport::Tcp), (TrType::RDMA, Transport::Rdma)] {
         for traddr in ["224.0.0.1", "::ffff:224.0.0.1", "255.255.255.255", "ff02::1"] {
-            assert_eq!(named(trtype, traddr), Err(Flaw::Address { transport, text: traddr.into() }));
+            assert_eq!(named(trtype, traddr), Err(EntryError::Address { transport, text: traddr.into() }));
         }
     }
-    assert_eq!(named(TrType(77), "192.0.2.1"), Err(Flaw::Transport(77)));
+    assert_eq!(named(TrType(77), "192.0.2.1"), Err(EntryError::Transport(77)));
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn only_a_discovery_controller_of_the_loop_transport_lists_what_this_host_export
             let entry = Entry { subtype, ..entry_of(TrType::LOOP, "here", "") };
             let named = entry.controller(&dc(transport, host_side));
             assert_eq!(named.is_ok(), is_ok, "{subtype:?} on a page over {transport}");
-            assert!(is_ok || named == Err(Flaw::Loop), "{subtype:?} on a page over {transport}");
+            assert!(is_ok || named == Err(EntryError::Loop), "{subtype:?} on a page over {transport}");
         }
     }
 }
@@ -144,8 +144,8 @@ fn only_a_referral_may_have_the_nqn_of_discovery_controllers() {
         let entry = Entry { subtype, subnqn: subnqn.into(), ..entry_of(TrType::TCP, "192.0.2.2", "8009") };
         entry.controller(&dc).map(|tid| tid.subsysnqn.clone())
     };
-    assert_eq!(with(Subtype::NVME, DISCOVERY_NQN), Err(Flaw::DiscoveryNqn));
-    assert_eq!(with(Subtype::NVME, ""), Err(Flaw::NoNqn));
+    assert_eq!(with(Subtype::NVME, DISCOVERY_NQN), Err(EntryError::DiscoveryNqn));
+    assert_eq!(with(Subtype::NVME, ""), Err(EntryError::NoNqn));
     assert_eq!(with(Subtype::REFERRAL, DISCOVERY_NQN), Ok(DISCOVERY_NQN.into()));
     assert_eq!(with(Subtype::REFERRAL, ""), Ok(DISCOVERY_NQN.into()));
     assert_eq!(with(Subtype::REFERRAL, "nqn.unique"), Ok("nqn.unique".into()));

@@ -107,7 +107,7 @@ proptest! {
     fn an_entry_of_any_bytes_stays_what_it_may_mean_on_the_bus(
         bytes in proptest::collection::vec(any::<u8>(), ENTRY_LEN),
     ) {
-        let entry = Malformed::new(0, Flaw::NoNqn, &bytes).unclear;
+        let entry = Malformed::new(0, EntryError::NoNqn, &bytes).unclear;
         prop_assert_eq!(serde_json::from_str::<Unclear>(&serde_json::to_string(&entry).unwrap()).unwrap(), entry);
     }
 
