@@ -180,7 +180,7 @@ nightly: tree ## run the tests that take hours: all scenarios, long runs, random
 	@failed=0; run() { echo "=== $$*"; "$$@" || { failed=$$((failed + 1)); echo "=== FAILED: $$*"; }; }; \
 	run $(MAKE) deb; \
 	run env DROPPED=200 KILLING=600 EVENTS=10000 STARTS=3 tests/vm/run; \
-	run env ENDURE=100000 $(CARGO) test --locked --profile sim -p sim --test endurance; \
+	run env ENDURE=100000 $(CARGO) test --locked --profile sim -p sim --test soak; \
 	run env HOSTS=100000 $(CARGO) test --locked --profile sim -p sim --test herd -- --nocapture; \
 	run $(MAKE) sim N=100000 FROM=$$(date +%s)00000; \
 	run $(MAKE) fuzz FUZZ_SECONDS=60; \

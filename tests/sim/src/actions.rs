@@ -12,7 +12,7 @@ use crate::world::{Incoming, QueuedEvent, World, say};
 const DEEP_SLEEP: Duration = Duration::from_secs(8);
 
 impl World {
-    pub(crate) fn deed(&mut self, what: What) {
+    pub(crate) fn act(&mut self, what: What) {
         say!(self, "* {what}");
         match what {
             What::Edits(edit, reload) => {
@@ -58,7 +58,7 @@ impl World {
             }
             What::Discovers(target) => {
                 if let Some(ctrl) = self.connect_by_hand(&target.dc(None), 0) {
-                    let wait = self.luck.dice("discover").ms(100, 3000);
+                    let wait = self.streams.stream("discover").ms(100, 3000);
                     self.after(wait, QueuedEvent::Delete(None, ctrl));
                 }
             }
@@ -85,7 +85,7 @@ impl World {
             What::Refers(target, other) => self.refer(target, other),
             What::Falls(target, how, time) => self.fall(target, how, time),
             What::DropsConnections(target) => self.drop_connections(target),
-            What::MdnsAction(deed) => self.announcing(deed),
+            What::MdnsAction(action) => self.mdns_action(action),
             What::MovesName(name, target) => {
                 if let Some(leads) = self.fabric.names.get_mut(name) {
                     *leads = target;
@@ -93,7 +93,7 @@ impl World {
             }
             What::RouteAdded => {
                 for daemon in Daemon::BOTH {
-                    let wait = self.luck.moment("route");
+                    let wait = self.streams.latency("route");
                     self.tell(daemon, wait, Incoming::Host(HostEvent::RouteAdded));
                 }
             }
@@ -114,8 +114,8 @@ impl World {
         self.faults.remove(&fault);
         if matches!(fault, Fault::SnapshotsFail(Daemon::Stafd) | Fault::SnapshotsSlow(Daemon::Stafd)) {
             let now = self.time();
-            self.judge.excused = self.judge.excused.max(now);
-            self.judge.announced.can_see(now);
+            self.oracle.excused = self.oracle.excused.max(now);
+            self.oracle.announced.can_see(now);
         }
         say!(self, "no longer: {fault}");
     }
@@ -148,7 +148,7 @@ impl World {
             Edit::Scope(scope) => self.stac_file.scope = scope,
             Edit::InUse(in_use) => self.stac_file.in_use = in_use,
             Edit::ExcludeIface(daemon, iface) => {
-                self.judge.excluded_ifaces = true;
+                self.oracle.excluded_ifaces = true;
                 match daemon {
                     Daemon::Stafd => toggle(&mut self.staf_file.excluded_ifaces, iface),
                     Daemon::Stacd => toggle(&mut self.stac_file.excluded_ifaces, iface),
@@ -166,12 +166,12 @@ impl World {
     fn suspend(&mut self, time: Duration) {
         self.sleep(time);
         let now = self.time();
-        self.judge.excused = self.judge.excused.max(now);
-        self.judge.announced.wakes(now);
+        self.oracle.excused = self.oracle.excused.max(now);
+        self.oracle.announced.wakes(now);
         if time > DEEP_SLEEP {
             let all: Vec<_> = self.kernel.controllers.iter().map(|known| (known.shown.ctrl, known.turn)).collect();
             for (ctrl, turn) in all {
-                let wait = self.luck.dice("wake").ms(0, 300);
+                let wait = self.streams.stream("wake").ms(0, 300);
                 self.after(wait, QueuedEvent::GoesDown(ctrl, turn));
             }
         }

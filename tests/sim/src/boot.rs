@@ -6,10 +6,10 @@ use std::sync::Arc;
 use libstas::nvme::nbft::{BootTables, Discovery, Hfi, Nbft, Ssns};
 
 use crate::kernel::Maker;
+use crate::mutants::Bug;
 use crate::names::{Daemon, Iface, Subsystem, Target, Via};
 use crate::plan::Fault;
 use crate::rng::Rng;
-use crate::sabotage::Bug;
 use crate::world::World;
 
 /// The content of the boot table.
@@ -23,22 +23,22 @@ pub struct Boot {
 
 impl Boot {
     /// A random boot table for this number of targets and subsystems.
-    pub(crate) fn new(dice: &mut Rng, targets: usize, subsystems: usize) -> Self {
+    pub(crate) fn new(rng: &mut Rng, targets: usize, subsystems: usize) -> Self {
         let mut boot = Self::default();
-        if dice.percent(70) {
+        if rng.percent(70) {
             return boot;
         }
-        for _ in 0..dice.below(3) {
-            let place = (Target(dice.below(targets)), Subsystem(dice.below(subsystems)));
-            let via = dice.percent(40).then_some(Iface::Eth0);
+        for _ in 0..rng.below(3) {
+            let place = (Target(rng.below(targets)), Subsystem(rng.below(subsystems)));
+            let via = rng.percent(40).then_some(Iface::Eth0);
             if boot.names(place.0, Some(place.1)) {
                 continue;
             }
             boot.connected.insert((place.0, place.1, via));
         }
-        for _ in 0..dice.below(3) {
-            let via = [None, Some(Iface::Eth0), Some(Iface::Eth1)][dice.below(3)];
-            boot.discovery.insert((Target(dice.below(targets)), via));
+        for _ in 0..rng.below(3) {
+            let via = [None, Some(Iface::Eth0), Some(Iface::Eth1)][rng.below(3)];
+            boot.discovery.insert((Target(rng.below(targets)), via));
         }
         boot
     }
@@ -92,7 +92,7 @@ impl World {
             return Arc::default();
         }
         let unreadable = self.has(Fault::TablesUnreadable) && self.knows_the_tables(daemon);
-        let which = self.luck.dice("tables").below(3);
+        let which = self.streams.stream("tables").below(3);
         let boot = &self.plan.land.boot;
         if unreadable {
             return match which {

@@ -10,10 +10,10 @@ use libstas::nvme::admin::CommandError;
 use stacd::connector::{DcPage, FetchError, RemovedDc, StafdView};
 use stafd::finder::{Finder, NotRegistered, Removed};
 
-use crate::judge::Connection;
+use crate::mutants::Bug;
 use crate::names::{Daemon, short};
+use crate::oracle::Connection;
 use crate::plan::Fault;
-use crate::sabotage::Bug;
 use crate::world::{Asker, Incoming, QueuedEvent, World, say};
 
 /// A call without an answer fails after this time.
@@ -23,7 +23,7 @@ pub(crate) const REFRESH_LIMIT: Duration = Duration::from_secs(90);
 
 /// A published page, with the connection on which it was read if it is marked as fresh, and the time of the last read.
 #[derive(Clone, Debug)]
-pub(crate) struct Told {
+pub(crate) struct PublishedPage {
     pub(crate) page: DcPage,
     pub(crate) on: Option<Connection>,
     pub(crate) read: Time,
@@ -31,13 +31,13 @@ pub(crate) struct Told {
 
 /// The answer to a full fetch.
 #[derive(Clone, Debug)]
-pub(crate) struct ToldAll {
-    pub(crate) pages: Vec<Told>,
+pub(crate) struct PublishedView {
+    pub(crate) pages: Vec<PublishedPage>,
     pub(crate) removed: Vec<RemovedDc>,
     pub(crate) is_complete: bool,
 }
 
-impl ToldAll {
+impl PublishedView {
     pub(crate) fn view(&self) -> StafdView {
         StafdView {
             dcs: self.pages.iter().map(|told| told.page.clone()).collect(),
@@ -65,8 +65,8 @@ pub(crate) struct Bus {
 
 impl World {
     fn bus_takes(&mut self, what: &'static str) -> Duration {
-        let wait = self.luck.moment(what);
-        if self.has(Fault::BusSlow) { wait + self.luck.dice("slow bus").ms(0, 3000) } else { wait }
+        let wait = self.streams.latency(what);
+        if self.has(Fault::BusSlow) { wait + self.streams.stream("slow bus").ms(0, 3000) } else { wait }
     }
 
     /// stafd has acquired its bus name.
@@ -132,7 +132,7 @@ impl World {
         if self.bus.owner.is_none() || self.staf.core.is_none() {
             return Err((Duration::ZERO, FetchError::Bus("the name has no owner".into())));
         }
-        if self.has(Fault::BusFails) && self.luck.dice("failing call").percent(70) {
+        if self.has(Fault::BusFails) && self.streams.stream("failing call").percent(70) {
             return Err((Duration::ZERO, FetchError::Bus("the connection was closed".into())));
         }
         let frozen = self.staf.frozen_until.saturating_sub(self.now);
@@ -146,7 +146,7 @@ impl World {
     pub(crate) fn start_fetch_all(&mut self, op: OpId) {
         self.newest_fetch = Some(op);
         let asker = Asker { daemon: Daemon::Stacd, life: self.stac.life, op };
-        self.judge.asks(op);
+        self.oracle.asks(op);
         let wait = self.bus_takes("call");
         self.after(wait, QueuedEvent::FetchPages(asker));
     }
@@ -164,7 +164,7 @@ impl World {
     }
 
     /// Then it fetches the removed controllers, perhaps from another life of stafd.
-    pub(crate) fn fetch_removed(&mut self, asker: Asker, pages: Vec<Told>) {
+    pub(crate) fn fetch_removed(&mut self, asker: Asker, pages: Vec<PublishedPage>) {
         match self.reach_stafd() {
             Err((wait, reason)) => self.answer(asker, wait, Incoming::AllFetched(asker.op, Err(reason))),
             Ok(Duration::ZERO) => {
@@ -172,7 +172,11 @@ impl World {
                 let removed = self.staf.core.as_ref().map(Finder::removed).unwrap_or_default();
                 let removed: Vec<RemovedDc> = removed.into_iter().map(Removed::published).collect();
                 let wait = self.bus_takes("answer");
-                self.answer(asker, wait, Incoming::AllFetched(asker.op, Ok(ToldAll { pages, removed, is_complete })));
+                self.answer(
+                    asker,
+                    wait,
+                    Incoming::AllFetched(asker.op, Ok(PublishedView { pages, removed, is_complete })),
+                );
             }
             Ok(frozen) => self.after(frozen, QueuedEvent::FetchRemoved(asker, pages)),
         }
@@ -181,7 +185,7 @@ impl World {
     /// stacd fetches one page.
     pub(crate) fn start_fetch_page(&mut self, op: OpId, dc: Tid, refresh: bool) {
         let asker = Asker { daemon: Daemon::Stacd, life: self.stac.life, op };
-        self.judge.asks(op);
+        self.oracle.asks(op);
         let wait = self.bus_takes("call");
         let next = if refresh { QueuedEvent::RefreshPage(asker, dc) } else { QueuedEvent::FetchPage(asker, dc, false) };
         self.after(wait, next);
@@ -230,10 +234,10 @@ impl World {
     }
 
     /// The pages that stafd publishes now.
-    fn published(&mut self) -> Vec<Told> {
+    fn published(&mut self) -> Vec<PublishedPage> {
         let Some(finder) = &self.staf.core else { return Vec::new() };
         let pages: Vec<DcPage> = Published::of(&finder.published()).view().dcs;
-        let mut told: Vec<Told> = pages.into_iter().map(|page| self.published_page(page)).collect();
+        let mut told: Vec<PublishedPage> = pages.into_iter().map(|page| self.published_page(page)).collect();
         if self.has_bug(Bug::NoSettling) {
             for page in told.iter_mut().map(|told| &mut told.page) {
                 page.connected_since = page.connected_since.map(|_| Time::default());
@@ -268,7 +272,7 @@ impl World {
                         again,
                     })
                 };
-                let result = match self.luck.dice("register").below(8) {
+                let result = match self.streams.stream("register").below(8) {
                     0 => failed(true),
                     1 => failed(false),
                     2 => Err(NotRegistered::NoRegister),

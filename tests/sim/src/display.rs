@@ -137,7 +137,7 @@ impl fmt::Display for What {
                 write!(f, "{target} {} for {}", outage(*how), seconds(*time))
             }
             Self::DropsConnections(target) => write!(f, "{target} drops all its connections"),
-            Self::MdnsAction(deed) => write!(f, "{deed}"),
+            Self::MdnsAction(action) => write!(f, "{action}"),
             Self::MovesName(name, target) => write!(f, "{} leads to {target}", host_name(*name)),
             Self::RouteAdded => f.write_str("a route is added"),
             Self::Fault(fault, time) => write!(f, "for {}: {fault}", seconds(*time)),

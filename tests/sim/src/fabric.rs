@@ -156,7 +156,7 @@ impl World {
                 .map(|known| (known.shown.ctrl, known.turn))
                 .collect();
             for (ctrl, turn) in thrown {
-                let wait = self.luck.dice("thrown out").ms(0, 60);
+                let wait = self.streams.stream("thrown out").ms(0, 60);
                 self.after(wait, QueuedEvent::GoesDown(ctrl, turn));
             }
         }
@@ -252,7 +252,7 @@ impl World {
     /// Resets its connections: the kernel notices at once.
     pub(crate) fn drop_connections(&mut self, target: Target) {
         for (ctrl, turn, _) in self.connections(target) {
-            let wait = self.luck.dice("reset").ms(0, 50);
+            let wait = self.streams.stream("reset").ms(0, 50);
             self.after(wait, QueuedEvent::GoesDown(ctrl, turn));
         }
     }
@@ -260,7 +260,7 @@ impl World {
     /// It no longer answers: the kernel notices when its keep-alive expires, if the target is still silent then.
     fn keep_alive_expires(&mut self, target: Target, silent_for: Duration) {
         for (ctrl, turn, kato) in self.connections(target) {
-            let wait = Duration::from_secs(u64::from(kato.max(5))) + self.luck.dice("keep-alive").ms(0, 5000);
+            let wait = Duration::from_secs(u64::from(kato.max(5))) + self.streams.stream("keep-alive").ms(0, 5000);
             if wait < silent_for {
                 self.after(wait, QueuedEvent::GoesDown(ctrl, turn));
             }
@@ -280,7 +280,7 @@ impl World {
         say!(self, "{target} is back");
         let mut wait = Duration::ZERO;
         for subsystem in missing {
-            wait += self.luck.dice("one by one").ms(10, 1800);
+            wait += self.streams.stream("one by one").ms(10, 1800);
             self.after(wait, QueuedEvent::ComesUp(target, subsystem));
         }
         // Changes of the meantime are reported now to the connections that have survived.

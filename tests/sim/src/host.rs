@@ -24,9 +24,9 @@ impl World {
         let asker = |op| Asker { daemon, life, op };
         match effect {
             HostEffect::TakeSnapshot(op) => {
-                let mut wait = self.luck.moment("look");
+                let mut wait = self.streams.latency("look");
                 if self.has(Fault::SnapshotsSlow(daemon)) {
-                    wait += self.luck.dice("slow look").ms(0, 5000);
+                    wait += self.streams.stream("slow look").ms(0, 5000);
                 }
                 self.after(wait, QueuedEvent::Snapshot(asker(op)));
             }
@@ -34,13 +34,13 @@ impl World {
                 let wait = if self.has_route(Iface::of(&portal.host_iface)) {
                     self.probe_takes(&portal, handshake)
                 } else {
-                    self.luck.moment("probe")
+                    self.streams.latency("probe")
                 };
                 self.after(wait, QueuedEvent::Probed(asker(op), portal, handshake));
             }
             HostEffect::Connect { op, request } => {
                 self.judge_connect(daemon, &request.tid);
-                let wait = self.luck.moment("lane");
+                let wait = self.streams.latency("lane");
                 self.after(wait, QueuedEvent::Enlist(Job { asker: asker(op), request }));
             }
             HostEffect::Disconnect { op, ctrl } => {
@@ -48,17 +48,17 @@ impl World {
                 say!(self, "{daemon} disconnects {ctrl}: {}", self.describe(ctrl));
                 self.judge_disconnect(daemon, ctrl);
                 self.spoil_disconnect(daemon, ctrl);
-                let wait = self.luck.moment("delete thread");
+                let wait = self.streams.latency("delete thread");
                 self.after(wait, QueuedEvent::Delete(Some(asker(op)), ctrl));
             }
             HostEffect::CheckUse { op, ctrl, disconnecting } => {
                 let ctrl = self.unmask(ctrl);
                 let disconnecting = disconnecting.into_iter().map(|ctrl| self.unmask(ctrl)).collect();
-                let wait = self.luck.moment("check use");
+                let wait = self.streams.latency("check use");
                 self.after(wait, QueuedEvent::CheckUse(asker(op), ctrl, disconnecting));
             }
             HostEffect::Resolve { op, name } => {
-                let wait = self.luck.moment("resolve");
+                let wait = self.streams.latency("resolve");
                 self.after(wait, QueuedEvent::Resolve(asker(op), name));
             }
             HostEffect::Claim(ctrl) => {
@@ -87,7 +87,7 @@ impl World {
         } else {
             Ok(self.snapshot(asker.daemon))
         };
-        let wait = self.luck.moment("looked");
+        let wait = self.streams.latency("looked");
         self.answer(asker, wait, Incoming::Host(HostEvent::SnapshotTaken { op: asker.op, result }));
     }
 
@@ -96,8 +96,8 @@ impl World {
             return Duration::from_secs(20);
         }
         match Target::of(&portal.traddr).map(|target| self.fabric.mood(target)) {
-            Some(TargetState::Well | TargetState::Refusing) => self.luck.moment("probe"),
-            Some(TargetState::Mute) if !handshake => self.luck.moment("probe"),
+            Some(TargetState::Well | TargetState::Refusing) => self.streams.latency("probe"),
+            Some(TargetState::Mute) if !handshake => self.streams.latency("probe"),
             _ => Duration::from_secs(3),
         }
     }
@@ -161,14 +161,14 @@ impl World {
             Usage::Free
         };
         self.note_use(ctrl, usage == Usage::Free);
-        let wait = self.luck.moment("use checked");
+        let wait = self.streams.latency("use checked");
         self.answer(asker, wait, Incoming::Host(HostEvent::UseChecked { op: asker.op, usage }));
     }
 
     /// The duration of a read. Only live controllers are read; a silent target answers when it has recovered.
     pub(crate) fn read_takes(&mut self) -> Duration {
-        let wait = self.luck.moment("read");
-        if self.has(Fault::ReadsHang) { wait + self.luck.dice("hanging read").ms(0, 80_000) } else { wait }
+        let wait = self.streams.latency("read");
+        if self.has(Fault::ReadsHang) { wait + self.streams.stream("hanging read").ms(0, 80_000) } else { wait }
     }
 
     pub(crate) fn read_supported(&mut self, asker: Asker, ctrl: CtrlRef) {
@@ -181,7 +181,7 @@ impl World {
             None => Err(CommandError::Host("input/output error".to_owned()).into()),
         };
         let event = stafd::finder::Event::SupportedRead { op: asker.op, result };
-        let wait = self.luck.moment("read answer");
+        let wait = self.streams.latency("read answer");
         self.answer(asker, wait, Incoming::Staf(event));
     }
 
@@ -230,7 +230,7 @@ impl World {
         if *writes > 1 {
             self.breach(Invariant::OneWrite, format!("{daemon} wants {} while another write is under way", short(tid)));
         }
-        if self.judge.bars(daemon, tid) {
+        if self.oracle.bars(daemon, tid) {
             self.breach(Invariant::Excluded, format!("{daemon} connects {}, which is excluded", short(tid)));
         }
     }

@@ -5,31 +5,31 @@ use std::time::Duration;
 /// An invariant of the simulated world.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Invariant {
-    /// Checked at each disconnect (`judging.rs`).
+    /// Checked at each disconnect (`checks.rs`).
     Proof,
-    /// Checked at each disconnect (`judging.rs`).
+    /// Checked at each disconnect (`checks.rs`).
     InUse,
-    /// Checked at each disconnect (`judging.rs`).
+    /// Checked at each disconnect (`checks.rs`).
     Quiet,
-    /// Checked at each connect (`host.rs`) and at the end (`ends.rs`).
+    /// Checked at each connect (`host.rs`) and at the end (`convergence.rs`).
     Excluded,
-    /// Checked at each disconnect (`judging.rs`).
+    /// Checked at each disconnect (`checks.rs`).
     Foreign,
-    /// Checked at each disconnect (`judging.rs`).
+    /// Checked at each disconnect (`checks.rs`).
     Owned,
-    /// Checked at each disconnect (`judging.rs`).
+    /// Checked at each disconnect (`checks.rs`).
     Boot,
-    /// Checked at each turn of stafd (`judging.rs`), by what it was told (`heard.rs`).
+    /// Checked at each turn of stafd (`checks.rs`), by what it was told (`heard.rs`).
     Ages,
     /// Checked at each connect (`host.rs`).
     OneWrite,
-    /// Checked whenever a page is published (`judging.rs`).
+    /// Checked whenever a page is published (`checks.rs`).
     Fresh,
-    /// Checked at the end (`ends.rs`).
+    /// Checked at the end (`convergence.rs`).
     OneConnection,
-    /// Checked at the end (`ends.rs`).
+    /// Checked at the end (`convergence.rs`).
     Converges,
-    /// Checked at the end (`ends.rs`).
+    /// Checked at the end (`convergence.rs`).
     Known,
     /// Checked at each tick (`world.rs`).
     Calm,

@@ -14,10 +14,10 @@ use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
 use crate::fabric::TargetState;
 use crate::files::REFUSED_QUEUE_SIZE;
 use crate::invariants::Invariant;
-use crate::judge::Connection;
+use crate::mutants::Bug;
 use crate::names::{Daemon, HOST_NQN, Iface, Subsystem, Target, Via};
+use crate::oracle::Connection;
 use crate::plan::Fault;
-use crate::sabotage::Bug;
 use crate::world::{Asker, Incoming, QueuedEvent, World, say};
 
 /// The kernel reconnects after this time (reconnect-delay).
@@ -177,21 +177,21 @@ impl World {
         let event = Uevent { seqnum: self.kernel.seqnum, device, kind };
         for daemon in Daemon::BOTH {
             let silent = matches!(kind, UeventKind::Add | UeventKind::Remove);
-            let lost = silent && self.has(Fault::EventsLost(daemon)) && self.luck.dice("lost event").percent(50);
+            let lost = silent && self.has(Fault::EventsLost(daemon)) && self.streams.stream("lost event").percent(50);
             let overrun = self.has(Fault::EventsOverrun(daemon));
             if lost || overrun {
                 say!(self, "{daemon} does not get the event {kind:?} of nvme{device}");
                 self.haunt(daemon, kind);
                 if overrun {
                     // The next read of the socket reports the overrun.
-                    let wait = self.luck.dice("overrun").ms(0, 100);
+                    let wait = self.streams.stream("overrun").ms(0, 100);
                     self.event(daemon, wait, HostEvent::Overrun);
                 }
                 continue;
             }
-            let mut wait = self.luck.dice("event").between(Duration::from_micros(10), Duration::from_millis(3));
+            let mut wait = self.streams.stream("event").between(Duration::from_micros(10), Duration::from_millis(3));
             if self.has(Fault::EventsLate(daemon)) {
-                wait += self.luck.dice("late event").ms(0, 300);
+                wait += self.streams.stream("late event").ms(0, 300);
             }
             let times = if self.has(Fault::EventsDoubled(daemon)) { 2 } else { 1 };
             for _ in 0..times {
@@ -229,7 +229,7 @@ impl World {
         let ctrl = CtrlRef { device, inode: self.kernel.inodes };
         let subsystem = Subsystem::of(&tid.subsysnqn);
         let discovery = subsystem.is_none();
-        let filled_at = self.now + self.luck.dice("attributes").ms(0, 40);
+        let filled_at = self.now + self.streams.stream("attributes").ms(0, 40);
         self.kernel.controllers.push(Controller {
             shown: KernelController {
                 hostnqn: HOST_NQN.into(),
@@ -336,12 +336,12 @@ impl World {
     fn write_takes(&mut self, ctrl: CtrlRef) -> Duration {
         let mood = self.kernel.get(ctrl).map_or(TargetState::Well, |known| self.fabric.mood(known.target));
         let slow = self.has(Fault::LaneSlow);
-        let dice = self.luck.dice("write");
-        let more = if slow { dice.ms(1000, 4000) } else { Duration::ZERO };
+        let rng = self.streams.stream("write");
+        let more = if slow { rng.ms(1000, 4000) } else { Duration::ZERO };
         more + match mood {
-            TargetState::Well | TargetState::Refusing => dice.ms(4, 60),
-            TargetState::Unreachable => dice.ms(3100, 3300),
-            TargetState::Mute => dice.ms(3000, 12_000),
+            TargetState::Well | TargetState::Refusing => rng.ms(4, 60),
+            TargetState::Unreachable => rng.ms(3100, 3300),
+            TargetState::Mute => rng.ms(3000, 12_000),
         }
     }
 
@@ -377,14 +377,14 @@ impl World {
             other => other,
         };
         let report = Box::new(ConnectReport { outcome, snapshot, held });
-        let wait = self.luck.moment("report");
+        let wait = self.streams.latency("report");
         self.answer(asker, wait, Incoming::Host(HostEvent::Connected { op: asker.op, report }));
     }
 
     /// A process has ended: its threads are gone, and a signal may have aborted the write under way.
     pub(crate) fn abandon_writes(&mut self, daemon: Daemon) {
         self.kernel.connect_queue.retain(|job| job.asker.daemon != daemon);
-        let aborted = self.luck.dice("abort").percent(50);
+        let aborted = self.streams.stream("abort").percent(50);
         let of_it = |writing: &Writing| writing.asker.is_some_and(|asker| asker.daemon == daemon);
         if !self.kernel.writing.as_ref().is_some_and(of_it) {
             return;
@@ -434,9 +434,9 @@ impl World {
             return;
         }
         let hangs = asker.is_some() && self.has(Fault::DisconnectHangs);
-        let takes = match self.luck.dice("delete") {
-            dice if hangs => dice.between(Duration::from_secs(2), HANGING_DISCONNECT),
-            dice => dice.ms(5, 400),
+        let takes = match self.streams.stream("delete") {
+            rng if hangs => rng.between(Duration::from_secs(2), HANGING_DISCONNECT),
+            rng => rng.ms(5, 400),
         };
         match self.kernel.get_mut(ctrl) {
             Some(known) if !known.is_leaving() => {
@@ -449,7 +449,7 @@ impl World {
     }
 
     fn is_excluded(&self, daemon: Daemon, ctrl: CtrlRef) -> bool {
-        self.kernel.get(ctrl).is_some_and(|known| self.judge.excludes(daemon, &known.shown.tid()))
+        self.kernel.get(ctrl).is_some_and(|known| self.oracle.excludes(daemon, &known.shown.tid()))
     }
 
     pub(crate) fn deleted(&mut self, asker: Option<Asker>, ctrl: CtrlRef) {
@@ -464,9 +464,9 @@ impl World {
             return;
         }
         if result.is_err() {
-            self.judge.disconnecting.remove(&ctrl);
+            self.oracle.disconnecting.remove(&ctrl);
         }
-        let wait = self.luck.moment("disconnected");
+        let wait = self.streams.latency("disconnected");
         self.answer(asker, wait, Incoming::Host(HostEvent::Disconnected { op: asker.op, result }));
     }
 
@@ -480,7 +480,7 @@ impl World {
         known.shown.state = CtrlState::Connecting;
         (known.up_since, known.down_since, known.armed) = (None, Some(now), false);
         say!(self, "kernel: {ctrl} has lost its connection: {}", self.describe(ctrl));
-        let at_once = self.luck.dice("reconnect").percent(30);
+        let at_once = self.streams.stream("reconnect").percent(30);
         let first = if at_once { Duration::from_millis(50) } else { RECONNECT_DELAY };
         self.after(first, QueuedEvent::Reconnects(ctrl, turn));
         self.after(loss, QueuedEvent::GivesUp(ctrl, turn));
@@ -515,7 +515,7 @@ impl World {
     /// --owner=NAME`).
     pub(crate) fn connect_by_hand(&mut self, tid: &Tid, kato: u32) -> Option<CtrlRef> {
         let ctrl = self.connect_beside(tid, kato, Maker::Hand)?;
-        let owned = self.luck.dice("owner").percent(30);
+        let owned = self.streams.stream("owner").percent(30);
         if let Some(known) = self.kernel.get_mut(ctrl).filter(|_| owned) {
             known.shown.owner = Owner::Other("somebody".into());
             say!(self, "{ctrl} belongs to another orchestrator");
@@ -572,7 +572,7 @@ impl World {
         if self.fabric.mood(target) != TargetState::Well {
             return;
         }
-        let ifaces = self.air.ifaces();
+        let ifaces = self.mdns_net.ifaces();
         let mut told = Vec::new();
         for known in &mut self.kernel.controllers {
             let listens = known.target == target
@@ -590,7 +590,7 @@ impl World {
 
     /// True when the route of the interface works.
     pub(crate) fn has_route(&self, via: Via) -> bool {
-        self.air.ifaces().contains(&via.unwrap_or(Iface::Eth0))
+        self.mdns_net.ifaces().contains(&via.unwrap_or(Iface::Eth0))
     }
 
     fn is_reachable(&self, known: &Controller) -> bool {
@@ -602,7 +602,7 @@ impl World {
         let by_it = self.kernel.controllers.iter().filter(|known| known.via.unwrap_or(Iface::Eth0) == iface);
         let all: Vec<_> = by_it.map(|known| (known.shown.ctrl, known.turn, known.shown.kato.unwrap_or(5))).collect();
         for (ctrl, turn, kato) in all {
-            let wait = Duration::from_secs(u64::from(kato.max(5))) + self.luck.dice("keep-alive").ms(0, 5000);
+            let wait = Duration::from_secs(u64::from(kato.max(5))) + self.streams.stream("keep-alive").ms(0, 5000);
             if wait < time {
                 self.after(wait, QueuedEvent::GoesDown(ctrl, turn));
             }

@@ -14,39 +14,39 @@
 //! | process | the daemons as processes: start, save, freeze, stop, kill |
 //! | kernel | controllers, the single connect path, reconnects, events |
 //! | fabric | targets, their log pages and their state |
-//! | announcing, mdns | announced discovery controllers, the mDNS network and the browser |
+//! | mdns_actions, mdns | announced discovery controllers, the mDNS network and the browser |
 //! | boot | the connections of the firmware, and its boot table |
 //! | host, bus | effects of the cores on the host and on the bus |
 //! | actions | performs the actions of the plan |
 //! | invariants | the invariants in words |
-//! | judge, announced, judging, ends | checks of the invariants: reports to the daemons, announcements, disconnects, the
+//! | oracle, mdns_oracle, checks, convergence | checks of the invariants: reports to the daemons, announcements, disconnects, the
 //! end |
-//! | sabotage | known bugs, reintroduced between a core and the world |
-//! | endurance | both daemons for as long as wanted: their memory must not grow |
+//! | mutants | known bugs, reintroduced between a core and the world |
+//! | soak | both daemons for as long as wanted: their memory must not grow |
 //! | run | a whole run, and the search for the smallest failing plan |
 
 mod actions;
-mod announced;
-pub mod announcing;
 pub mod boot;
 mod bus;
+mod checks;
+mod convergence;
 pub mod display;
-mod ends;
-pub mod endurance;
 mod fabric;
 pub mod files;
 mod host;
 pub mod invariants;
-mod judge;
-mod judging;
 mod kernel;
 mod mdns;
+pub mod mdns_actions;
+mod mdns_oracle;
+pub mod mutants;
 pub mod names;
+mod oracle;
 pub mod plan;
 mod process;
 pub mod report;
 pub mod rng;
 pub mod run;
-pub mod sabotage;
+pub mod soak;
 mod wider;
 pub mod world;

@@ -10,7 +10,7 @@ use libstas::core::browse::{BrowseCommand, BrowseEvent, Endpoint};
 use libstas::linux::mdns::{AGE, BATCH, BATCH_PACE, SETTLE};
 use libstas::nvme::announcement;
 
-use crate::announcing::{MdnsAction, TIME_TO_LIVE, dead, is_dead};
+use crate::mdns_actions::{MdnsAction, TIME_TO_LIVE, dead, is_dead};
 use crate::names::{self, Daemon, Iface, Target};
 use crate::plan::{Fault, InitialWorld};
 use crate::world::{Incoming, QueuedEvent, World, say};
@@ -80,17 +80,17 @@ impl World {
     /// Handles a request of stafd's core to the browser.
     pub(crate) fn browse(&mut self, command: BrowseCommand) {
         match command {
-            BrowseCommand::Stop => self.air.browser = None,
+            BrowseCommand::Stop => self.mdns_net.browser = None,
             BrowseCommand::Start => self.browser_starts(),
             BrowseCommand::NetworkChanged => {
-                if let Some(browser) = self.air.browser.as_mut().filter(|browser| !browser.renewing) {
+                if let Some(browser) = self.mdns_net.browser.as_mut().filter(|browser| !browser.renewing) {
                     browser.renewing = true;
                     let life = browser.life;
                     self.after(SETTLE, QueuedEvent::Renew(life));
                 }
             }
             BrowseCommand::Reconfirm(service) => {
-                if let (Some(browser), Some(target)) = (&self.air.browser, who_is(&service)) {
+                if let (Some(browser), Some(target)) = (&self.mdns_net.browser, who_is(&service)) {
                     let life = browser.life;
                     self.after(VERIFY, QueuedEvent::Verified(life, target));
                 }
@@ -100,8 +100,8 @@ impl World {
 
     /// stafd has ended, and its browser with it.
     pub(crate) fn browser_ends(&mut self) {
-        self.air.browser = None;
-        self.air.heard_until = Duration::ZERO;
+        self.mdns_net.browser = None;
+        self.mdns_net.heard_until = Duration::ZERO;
     }
 
     pub(crate) fn renew(&mut self, life: u64) {
@@ -111,16 +111,17 @@ impl World {
     }
 
     fn browses(&self, life: u64) -> bool {
-        self.air.browser.as_ref().is_some_and(|browser| browser.life == life)
+        self.mdns_net.browser.as_ref().is_some_and(|browser| browser.life == life)
     }
 
     fn browser_starts(&mut self) {
-        self.air.turns += 1;
-        let life = self.air.turns;
-        self.air.browser = Some(Browser { life, renewing: false, told: BTreeSet::new() });
+        self.mdns_net.turns += 1;
+        let life = self.mdns_net.turns;
+        self.mdns_net.browser = Some(Browser { life, renewing: false, told: BTreeSet::new() });
         self.tell_heard(vec![BrowseEvent::Restarted]);
         self.after(AGE, QueuedEvent::Renew(life));
-        let (crowd, others): (Vec<_>, Vec<_>) = self.air.all_audible().into_iter().partition(|daemon| is_dead(*daemon));
+        let (crowd, others): (Vec<_>, Vec<_>) =
+            self.mdns_net.all_audible().into_iter().partition(|daemon| is_dead(*daemon));
         for target in others {
             let wait = self.hearing_takes();
             self.after(wait, QueuedEvent::Hear(life, vec![target]));
@@ -139,13 +140,13 @@ impl World {
     /// The delay of a query or an announcement; a lost one is received the next time.
     fn hearing_takes(&mut self) -> Duration {
         let lost = self.has(Fault::MulticastLost);
-        let dice = self.luck.dice("air");
-        let wait = dice.ms(20, 500);
-        if lost { wait + Duration::from_secs([0, 1, 3, 7, 12, 25][dice.below(6)]) } else { wait }
+        let rng = self.streams.stream("air");
+        let wait = rng.ms(20, 500);
+        if lost { wait + Duration::from_secs([0, 1, 3, 7, 12, 25][rng.below(6)]) } else { wait }
     }
 
     fn soon_heard(&mut self, target: Target) {
-        if let Some(life) = self.air.browser.as_ref().map(|browser| browser.life) {
+        if let Some(life) = self.mdns_net.browser.as_ref().map(|browser| browser.life) {
             let wait = self.hearing_takes();
             self.after(wait, QueuedEvent::Hear(life, vec![target]));
         }
@@ -158,11 +159,11 @@ impl World {
         }
         let mut heard = Vec::new();
         for target in targets {
-            let on = self.air.audible(*target);
+            let on = self.mdns_net.audible(*target);
             if on.is_empty() {
                 continue;
             }
-            if let Some(browser) = &mut self.air.browser {
+            if let Some(browser) = &mut self.mdns_net.browser {
                 browser.told.insert(*target);
             }
             let Ok(address) = target.address().parse() else { continue };
@@ -179,7 +180,7 @@ impl World {
     pub(crate) fn hear_goodbye(&mut self, life: u64, targets: &[Target]) {
         if self.browses(life) {
             let gone: Vec<Target> =
-                targets.iter().copied().filter(|target| self.air.audible(*target).is_empty()).collect();
+                targets.iter().copied().filter(|target| self.mdns_net.audible(*target).is_empty()).collect();
             self.gone_from_air(&gone);
         }
     }
@@ -189,7 +190,7 @@ impl World {
         if !self.browses(life) {
             return;
         }
-        let unheard = self.has(Fault::MulticastLost) && self.luck.dice("verify").percent(50);
+        let unheard = self.has(Fault::MulticastLost) && self.streams.stream("verify").percent(50);
         if unheard {
             self.gone_from_air(&[target]);
             self.soon_heard(target);
@@ -199,7 +200,7 @@ impl World {
     }
 
     fn gone_from_air(&mut self, targets: &[Target]) {
-        let Some(browser) = &mut self.air.browser else { return };
+        let Some(browser) = &mut self.mdns_net.browser else { return };
         let gone = targets.iter().filter(|target| browser.told.remove(target));
         let heard = gone.map(|target| BrowseEvent::Gone(service(*target))).collect();
         self.tell_heard(heard);
@@ -209,37 +210,37 @@ impl World {
         if heard.is_empty() {
             return;
         }
-        let wait = self.luck.moment("heard");
-        self.air.heard_until = self.air.heard_until.max(self.now + wait);
-        let wait = self.air.heard_until - self.now;
+        let wait = self.streams.latency("heard");
+        self.mdns_net.heard_until = self.mdns_net.heard_until.max(self.now + wait);
+        let wait = self.mdns_net.heard_until - self.now;
         self.tell(Daemon::Stafd, wait, Incoming::BrowseEvent(heard));
     }
 
     /// Performs an action of an announced target.
-    pub(crate) fn announcing(&mut self, deed: MdnsAction) {
-        match deed {
-            MdnsAction::Turns(target) if self.air.announced.contains_key(&target) => self.says_goodbye(&[target]),
+    pub(crate) fn mdns_action(&mut self, action: MdnsAction) {
+        match action {
+            MdnsAction::Turns(target) if self.mdns_net.announced.contains_key(&target) => self.says_goodbye(&[target]),
             MdnsAction::Turns(target) => self.announces(target),
             MdnsAction::Waves(target, time) => {
                 self.says_goodbye(&[target]);
                 self.after(time, QueuedEvent::Announces(target));
             }
             MdnsAction::Hushes(target, time) => {
-                self.air.turns += 1;
-                let turn = self.air.turns;
-                self.air.hushed.insert(target, turn);
+                self.mdns_net.turns += 1;
+                let turn = self.mdns_net.turns;
+                self.mdns_net.hushed.insert(target, turn);
                 self.expires(&[target]);
                 self.after(time, QueuedEvent::Speaks(target, turn));
             }
             MdnsAction::Moves(target, iface) => {
-                let mut on = self.air.announced.get(&target).cloned().unwrap_or_default();
+                let mut on = self.mdns_net.announced.get(&target).cloned().unwrap_or_default();
                 if !on.remove(&iface) {
                     on.insert(iface);
                 }
                 if on.is_empty() {
                     self.says_goodbye(&[target]);
                 } else {
-                    self.air.announced.insert(target, on);
+                    self.mdns_net.announced.insert(target, on);
                     self.soon_heard(target);
                 }
             }
@@ -255,9 +256,9 @@ impl World {
             MdnsAction::Crowd(count, time) => {
                 let crowd: Vec<Target> = dead(count).collect();
                 for target in &crowd {
-                    self.air.announced.insert(*target, [Iface::Eth0].into());
+                    self.mdns_net.announced.insert(*target, [Iface::Eth0].into());
                 }
-                if let Some(life) = self.air.browser.as_ref().map(|browser| browser.life) {
+                if let Some(life) = self.mdns_net.browser.as_ref().map(|browser| browser.life) {
                     self.crowd_is_heard(life, &crowd);
                 }
                 if let Some(time) = time {
@@ -265,7 +266,7 @@ impl World {
                 }
             }
             MdnsAction::Loses(iface, time) => {
-                *self.air.gone.entry(iface).or_default() += 1;
+                *self.mdns_net.gone.entry(iface).or_default() += 1;
                 self.interface_is_gone(iface, time);
                 self.links_change();
                 self.after(time, QueuedEvent::InterfaceBack(iface));
@@ -276,7 +277,7 @@ impl World {
     pub(crate) fn announces(&mut self, target: Target) {
         let on = self.plan.land.announced.get(&target).cloned().unwrap_or_else(|| [Iface::Eth0].into());
         say!(self, "the DC of {target} announces itself");
-        self.air.announced.insert(target, on);
+        self.mdns_net.announced.insert(target, on);
         self.soon_heard(target);
     }
 
@@ -286,11 +287,11 @@ impl World {
     }
 
     fn says_goodbye(&mut self, targets: &[Target]) {
-        self.air.announced.retain(|target, _| !targets.contains(target));
-        let lost = self.has(Fault::MulticastLost) && self.luck.dice("goodbye").percent(50);
-        match self.air.browser.as_ref().map(|browser| browser.life) {
+        self.mdns_net.announced.retain(|target, _| !targets.contains(target));
+        let lost = self.has(Fault::MulticastLost) && self.streams.stream("goodbye").percent(50);
+        match self.mdns_net.browser.as_ref().map(|browser| browser.life) {
             Some(life) if !lost => {
-                let wait = GOODBYE + self.luck.dice("goodbye").ms(0, 200);
+                let wait = GOODBYE + self.streams.stream("goodbye").ms(0, 200);
                 self.after(wait, QueuedEvent::HearGoodbye(life, targets.to_vec()));
             }
             _ => self.expires(targets),
@@ -299,25 +300,25 @@ impl World {
 
     /// The announcements expire, because they are not repeated.
     fn expires(&mut self, targets: &[Target]) {
-        if let Some(life) = self.air.browser.as_ref().map(|browser| browser.life) {
+        if let Some(life) = self.mdns_net.browser.as_ref().map(|browser| browser.life) {
             self.after(TIME_TO_LIVE, QueuedEvent::HearGoodbye(life, targets.to_vec()));
         }
     }
 
     /// A silent target repeats its announcement.
     pub(crate) fn speaks(&mut self, target: Target, turn: u64) {
-        if self.air.hushed.get(&target) == Some(&turn) {
-            self.air.hushed.remove(&target);
+        if self.mdns_net.hushed.get(&target) == Some(&turn) {
+            self.mdns_net.hushed.remove(&target);
             say!(self, "the DC of {target} is heard again");
             self.soon_heard(target);
         }
     }
 
     pub(crate) fn interface_back(&mut self, iface: Iface) {
-        let Some(times) = self.air.gone.get_mut(&iface) else { return };
+        let Some(times) = self.mdns_net.gone.get_mut(&iface) else { return };
         *times -= 1;
         if *times == 0 {
-            self.air.gone.remove(&iface);
+            self.mdns_net.gone.remove(&iface);
             say!(self, "{iface} is back");
             self.links_change();
             // Changes of the meantime are reported now to the connections that have survived.
@@ -328,9 +329,9 @@ impl World {
     }
 
     fn links_change(&mut self) {
-        self.links = names::links(&self.air.ifaces()).into();
+        self.links = names::links(&self.mdns_net.ifaces()).into();
         for daemon in Daemon::BOTH {
-            let wait = self.luck.moment("links");
+            let wait = self.streams.latency("links");
             self.event(daemon, wait, HostEvent::Links(self.links.clone()));
         }
     }

@@ -6,10 +6,10 @@ use std::time::Duration;
 use libstas::conf::{DisconnectScope, InUse, Persistence};
 use libstas::core::Dctype;
 
-use crate::announcing::{self, MdnsAction};
 use crate::boot::Boot;
 use crate::files::{Excluded, Portal, StacFile, StafFile};
 use crate::kernel;
+use crate::mdns_actions::{self, MdnsAction};
 use crate::names::{Daemon, Iface, Subsystem, Target, Via};
 use crate::rng::Rng;
 use crate::wider;
@@ -265,7 +265,7 @@ pub struct Plan {
     /// The initial world.
     pub land: InitialWorld,
     /// The actions, ordered by time.
-    pub deeds: Vec<Action>,
+    pub actions: Vec<Action>,
     /// From this time on there are no faults.
     pub calm: Duration,
 }
@@ -274,26 +274,26 @@ impl Plan {
     /// The plan of a seed.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let mut dice = Rng::new(seed, "plan");
-        let land = land(&mut dice, seed);
-        let count = 1 + dice.below(28);
-        let mut deeds = announced_early(&land, seed);
-        deeds.extend(wider::deeds(&land, seed));
-        deeds.extend(wider::further_deeds(&land, seed));
-        let mut at = dice.ms(0, 4000);
+        let mut rng = Rng::new(seed, "plan");
+        let land = land(&mut rng, seed);
+        let count = 1 + rng.below(28);
+        let mut actions = announced_early(&land, seed);
+        actions.extend(wider::actions(&land, seed));
+        actions.extend(wider::further_actions(&land, seed));
+        let mut at = rng.ms(0, 4000);
         for _ in 0..count {
-            let what = what(&mut dice, &land);
-            deeds.extend(during(&mut dice, at, &what));
-            deeds.push(Action { at, what });
-            at += match dice.below(10) {
-                0..=4 => dice.ms(0, 400),
-                5..=8 => dice.ms(400, 8_000),
-                _ => dice.ms(8_000, 45_000),
+            let what = what(&mut rng, &land);
+            actions.extend(during(&mut rng, at, &what));
+            actions.push(Action { at, what });
+            at += match rng.below(10) {
+                0..=4 => rng.ms(0, 400),
+                5..=8 => rng.ms(400, 8_000),
+                _ => rng.ms(8_000, 45_000),
             };
         }
-        deeds.sort_by_key(|deed| deed.at);
-        let calm = deeds.iter().map(Action::end).max().unwrap_or_default() + Duration::from_secs(1);
-        Self { seed, land, deeds, calm }
+        actions.sort_by_key(|action| action.at);
+        let calm = actions.iter().map(Action::end).max().unwrap_or_default() + Duration::from_secs(1);
+        Self { seed, land, actions, calm }
     }
 }
 
@@ -301,13 +301,13 @@ impl Plan {
     /// The same plan, with that fault around every third action.
     #[must_use]
     pub fn leaning_to(mut self, fault: Fault) -> Self {
-        let around: Vec<Duration> = self.deeds.iter().step_by(3).map(|deed| deed.at).collect();
+        let around: Vec<Duration> = self.actions.iter().step_by(3).map(|action| action.at).collect();
         for at in around {
             let what = What::Fault(fault, Duration::from_secs(4));
-            self.deeds.push(Action { at: at.saturating_sub(Duration::from_millis(20)), what });
+            self.actions.push(Action { at: at.saturating_sub(Duration::from_millis(20)), what });
         }
-        self.deeds.sort_by_key(|deed| deed.at);
-        self.calm = self.deeds.iter().map(Action::end).max().unwrap_or_default() + Duration::from_secs(1);
+        self.actions.sort_by_key(|action| action.at);
+        self.calm = self.actions.iter().map(Action::end).max().unwrap_or_default() + Duration::from_secs(1);
         self
     }
 }
@@ -331,7 +331,7 @@ impl Action {
             | What::Fault(_, time) => *time,
             // The subsystems are exported one by one.
             What::Falls(_, _, time) => *time + Duration::from_secs(10),
-            What::MdnsAction(deed) => deed.lasts(),
+            What::MdnsAction(action) => action.lasts(),
             What::Storm(_, _, times, apart) => *apart * u32::try_from(2 * times).unwrap_or(0),
             What::Discovers(_) => Duration::from_secs(3),
             _ => Duration::ZERO,
@@ -341,11 +341,11 @@ impl Action {
 }
 
 /// While a target is neither announced nor connected, stafd may be restarted.
-fn during(dice: &mut Rng, at: Duration, what: &What) -> Option<Action> {
+fn during(rng: &mut Rng, at: Duration, what: &What) -> Option<Action> {
     let What::MdnsAction(MdnsAction::Leaves { time, .. }) = what else { return None };
-    let at = at + dice.between(Duration::ZERO, *time);
-    let away = dice.ms(50, 3_000);
-    match dice.below(4) {
+    let at = at + rng.between(Duration::ZERO, *time);
+    let away = rng.ms(50, 3_000);
+    match rng.below(4) {
         0 => Some(Action { at, what: What::Restarts(Daemon::Stafd, away) }),
         1 => Some(Action { at, what: What::Kills(Daemon::Stafd, away) }),
         _ => None,
@@ -354,29 +354,29 @@ fn during(dice: &mut Rng, at: Duration, what: &What) -> Option<Action> {
 
 /// Discovery controllers that are announced long before they answer.
 fn announced_early(land: &InitialWorld, seed: u64) -> Vec<Action> {
-    let mut dice = Rng::new(seed, "early");
-    let mut deeds = Vec::new();
+    let mut rng = Rng::new(seed, "early");
+    let mut actions = Vec::new();
     for target in land.announced.keys() {
-        if dice.percent(20) {
-            let how = [Outage::Refuses, Outage::Drops, Outage::Mute][dice.below(3)];
-            deeds.push(Action { at: Duration::ZERO, what: What::Falls(*target, how, dice.ms(2_000, 120_000)) });
+        if rng.percent(20) {
+            let how = [Outage::Refuses, Outage::Drops, Outage::Mute][rng.below(3)];
+            actions.push(Action { at: Duration::ZERO, what: What::Falls(*target, how, rng.ms(2_000, 120_000)) });
         }
     }
-    deeds
+    actions
 }
 
-fn land(dice: &mut Rng, seed: u64) -> InitialWorld {
-    let count = 1 + dice.below(4);
-    let subsystems = 1 + dice.below(5);
+fn land(rng: &mut Rng, seed: u64) -> InitialWorld {
+    let count = 1 + rng.below(4);
+    let subsystems = 1 + rng.below(5);
     let targets: Vec<Site> = (0..count)
         .map(|me| {
-            let any = |dice: &mut Rng, percent| (0..count).filter(|_| dice.percent(percent)).map(Target).collect();
-            let refers: BTreeSet<Target> = any(dice, 25);
+            let any = |rng: &mut Rng, percent| (0..count).filter(|_| rng.percent(percent)).map(Target).collect();
+            let refers: BTreeSet<Target> = any(rng, 25);
             Site {
-                exports: (0..subsystems).filter(|_| dice.percent(60)).map(Subsystem).collect(),
+                exports: (0..subsystems).filter(|_| rng.percent(60)).map(Subsystem).collect(),
                 zoned: BTreeSet::new(),
                 refers: refers.into_iter().filter(|other| other.0 != me).collect(),
-                dctype: [Dctype::None, Dctype::None, Dctype::Ddc, Dctype::Cdc][dice.below(4)],
+                dctype: [Dctype::None, Dctype::None, Dctype::Ddc, Dctype::Cdc][rng.below(4)],
             }
         })
         .collect();
@@ -387,33 +387,33 @@ fn land(dice: &mut Rng, seed: u64) -> InitialWorld {
         .flat_map(|(number, site)| site.exports.iter().map(move |subsystem| (Target(number), *subsystem)))
         .collect();
     for (number, site) in targets.iter_mut().enumerate() {
-        site.zoned = exports.iter().filter(|(at, _)| at.0 != number && dice.percent(12)).copied().collect();
+        site.zoned = exports.iter().filter(|(at, _)| at.0 != number && rng.percent(12)).copied().collect();
     }
-    let names = (0..1 + dice.below(2)).map(|_| Target(dice.below(count))).collect::<Vec<_>>();
+    let names = (0..1 + rng.below(2)).map(|_| Target(rng.below(count))).collect::<Vec<_>>();
     let mut controllers: BTreeSet<Portal> = BTreeSet::new();
     for number in 0..count {
-        if number == 0 || dice.percent(50) {
-            controllers.insert(Portal::Address(Target(number), via(dice, 15)));
+        if number == 0 || rng.percent(50) {
+            controllers.insert(Portal::Address(Target(number), via(rng, 15)));
         }
     }
-    if dice.percent(25) {
+    if rng.percent(25) {
         controllers.insert(Portal::Name(0));
     }
-    let staf = StafFile { controllers, persistent: dice.percent(85), ..StafFile::default() };
+    let staf = StafFile { controllers, persistent: rng.percent(85), ..StafFile::default() };
     let mut stac = StacFile {
         controllers: BTreeSet::new(),
-        scope: scope(dice),
-        in_use: if dice.percent(15) { InUse::Disconnect } else { InUse::Keep },
+        scope: scope(rng),
+        in_use: if rng.percent(15) { InUse::Disconnect } else { InUse::Keep },
         ..StacFile::default()
     };
-    for _ in 0..dice.below(3) {
-        stac.controllers.insert((Target(dice.below(count)), Subsystem(dice.below(subsystems)), via(dice, 30)));
+    for _ in 0..rng.below(3) {
+        stac.controllers.insert((Target(rng.below(count)), Subsystem(rng.below(subsystems)), via(rng, 30)));
     }
     let boot = Boot::new(&mut Rng::new(seed, "boot"), count, subsystems);
     for (target, subsystem, _) in &boot.connected {
         targets[target.0].exports.insert(*subsystem);
     }
-    let in_use = (0..subsystems).filter(|_| dice.percent(25)).map(Subsystem).collect();
+    let in_use = (0..subsystems).filter(|_| rng.percent(25)).map(Subsystem).collect();
     let mut land = InitialWorld {
         targets,
         subsystems,
@@ -423,119 +423,119 @@ fn land(dice: &mut Rng, seed: u64) -> InitialWorld {
         announced: BTreeMap::new(),
         boot,
         in_use,
-        ctrl_loss: if dice.percent(30) { Duration::from_secs(25) } else { Duration::from_secs(600) },
-        refusal_is_final: dice.percent(60),
+        ctrl_loss: if rng.percent(30) { Duration::from_secs(25) } else { Duration::from_secs(600) },
+        refusal_is_final: rng.percent(60),
     };
     announce(&mut Rng::new(seed, "announced"), &mut land);
     land
 }
 
 /// Announces some discovery controllers, most of which are not configured.
-fn announce(dice: &mut Rng, land: &mut InitialWorld) {
-    land.staf.zeroconf = dice.percent(90);
-    land.staf.persistence = announcing::persistence(dice);
-    if dice.percent(45) {
+fn announce(rng: &mut Rng, land: &mut InitialWorld) {
+    land.staf.zeroconf = rng.percent(90);
+    land.staf.persistence = mdns_actions::persistence(rng);
+    if rng.percent(45) {
         return;
     }
     for target in (0..land.targets.len()).map(Target) {
-        if dice.percent(40) {
+        if rng.percent(40) {
             continue;
         }
-        let on = match dice.below(20) {
+        let on = match rng.below(20) {
             0..=11 => [Iface::Eth0].into(),
             12..=15 => [Iface::Eth1].into(),
             _ => Iface::ALL.into(),
         };
         land.announced.insert(target, on);
-        let configured = dice.percent(25);
+        let configured = rng.percent(25);
         land.staf.controllers.retain(|portal| configured || !matches!(portal, Portal::Address(at, _) if *at == target));
     }
 }
 
 /// Bound to eth0, with a probability of this percentage.
-fn via(dice: &mut Rng, percent: usize) -> Via {
-    dice.percent(percent).then_some(Iface::Eth0)
+fn via(rng: &mut Rng, percent: usize) -> Via {
+    rng.percent(percent).then_some(Iface::Eth0)
 }
 
-pub(crate) fn scope(dice: &mut Rng) -> DisconnectScope {
-    match dice.below(10) {
+pub(crate) fn scope(rng: &mut Rng) -> DisconnectScope {
+    match rng.below(10) {
         0 => DisconnectScope::Nothing,
         1 | 2 => DisconnectScope::AllMatchingTrtypes,
         _ => DisconnectScope::OnlyStas,
     }
 }
 
-fn what(dice: &mut Rng, land: &InitialWorld) -> What {
-    let target = Target(dice.below(land.targets.len()));
-    let other = Target(dice.below(land.targets.len()));
-    let subsystem = Subsystem(dice.below(land.subsystems));
-    let daemon = Daemon::BOTH[dice.below(2)];
-    let name = dice.below(land.names.len());
-    if !land.announced.is_empty() && dice.percent(30) {
-        return announcing::deed(dice, land);
+fn what(rng: &mut Rng, land: &InitialWorld) -> What {
+    let target = Target(rng.below(land.targets.len()));
+    let other = Target(rng.below(land.targets.len()));
+    let subsystem = Subsystem(rng.below(land.subsystems));
+    let daemon = Daemon::BOTH[rng.below(2)];
+    let name = rng.below(land.names.len());
+    if !land.announced.is_empty() && rng.percent(30) {
+        return mdns_actions::action(rng, land);
     }
-    match dice.below(100) {
+    match rng.below(100) {
         0..=11 => {
-            let edit = edit(dice, (target, subsystem, name));
-            What::Edits(edit, dice.percent(85))
+            let edit = edit(rng, (target, subsystem, name));
+            What::Edits(edit, rng.percent(85))
         }
         12..=16 => {
-            let edit = edit(dice, (target, subsystem, name));
-            let longest = if dice.percent(50) { 60 } else { 1200 };
-            What::EditsAndReverts(edit, dice.ms(1, longest))
+            let edit = edit(rng, (target, subsystem, name));
+            let longest = if rng.percent(50) { 60 } else { 1200 };
+            What::EditsAndReverts(edit, rng.ms(1, longest))
         }
         17 => What::Reloads(daemon),
-        18..=21 => What::Restarts(daemon, dice.ms(50, 4_000)),
+        18..=21 => What::Restarts(daemon, rng.ms(50, 4_000)),
         22..=26 => {
-            let away = if dice.percent(80) { dice.ms(100, 2_000) } else { dice.ms(2_000, 60_000) };
-            if dice.percent(80) { What::Kills(daemon, away) } else { What::KillsAndLosesState(daemon, away) }
+            let away = if rng.percent(80) { rng.ms(100, 2_000) } else { rng.ms(2_000, 60_000) };
+            if rng.percent(80) { What::Kills(daemon, away) } else { What::KillsAndLosesState(daemon, away) }
         }
-        27..=28 => What::Freezes(daemon, dice.ms(50, 40_000)),
-        29 => What::Suspends(dice.ms(1_000, 7_200_000)),
-        30..=32 => What::DisconnectsByHand(dice.below(16)),
+        27..=28 => What::Freezes(daemon, rng.ms(50, 40_000)),
+        29 => What::Suspends(rng.ms(1_000, 7_200_000)),
+        30..=32 => What::DisconnectsByHand(rng.below(16)),
         33..=34 => What::ConnectsByHand(target, subsystem, None),
         35 => What::ConnectsDcByHand(target, None),
         36 => What::Discovers(target),
         37..=40 => What::Mounts(subsystem),
         41..=53 => What::Exports(target, subsystem),
-        54..=56 => What::Storm(target, subsystem, 1 + dice.below(6), dice.ms(1, 900)),
+        54..=56 => What::Storm(target, subsystem, 1 + rng.below(6), rng.ms(1, 900)),
         57..=61 => What::Zones(target, (other, subsystem)),
-        62..=63 => What::ListsNothing(target, dice.ms(1, 20_000)),
+        62..=63 => What::ListsNothing(target, rng.ms(1, 20_000)),
         64..=67 if target != other => What::Refers(target, other),
         64..=77 => {
-            let how = [Outage::Refuses, Outage::Drops, Outage::Mute, Outage::Reboots][dice.below(4)];
-            let time = if dice.percent(75) { dice.ms(20, 12_000) } else { dice.ms(12_000, 60_000) };
+            let how = [Outage::Refuses, Outage::Drops, Outage::Mute, Outage::Reboots][rng.below(4)];
+            let time = if rng.percent(75) { rng.ms(20, 12_000) } else { rng.ms(12_000, 60_000) };
             What::Falls(target, how, time)
         }
         78..=80 => What::DropsConnections(target),
         81 => What::MovesName(name, target),
         82 => What::RouteAdded,
         _ => {
-            let time = if dice.percent(70) { dice.ms(100, 8_000) } else { dice.ms(8_000, 60_000) };
-            What::Fault(fault(dice, daemon), time)
+            let time = if rng.percent(70) { rng.ms(100, 8_000) } else { rng.ms(8_000, 60_000) };
+            What::Fault(fault(rng, daemon), time)
         }
     }
 }
 
-fn edit(dice: &mut Rng, (target, subsystem, name): (Target, Subsystem, usize)) -> Edit {
-    match dice.below(20) {
-        0..=3 => Edit::Portal(Portal::Address(target, via(dice, 15))),
+fn edit(rng: &mut Rng, (target, subsystem, name): (Target, Subsystem, usize)) -> Edit {
+    match rng.below(20) {
+        0..=3 => Edit::Portal(Portal::Address(target, via(rng, 15))),
         4 => Edit::Portal(Portal::Name(name)),
         5..=6 => Edit::ExcludeDc(target),
         7 => Edit::GarbleStaf,
-        8..=11 => Edit::Controller(target, subsystem, via(dice, 30)),
-        12..=15 => Edit::Exclude(match dice.below(3) {
+        8..=11 => Edit::Controller(target, subsystem, via(rng, 30)),
+        12..=15 => Edit::Exclude(match rng.below(3) {
             0 => (Some(target), None),
             1 => (None, Some(subsystem)),
             _ => (Some(target), Some(subsystem)),
         }),
         16 => Edit::GarbleStac,
-        17..=18 => Edit::Scope(scope(dice)),
-        _ => Edit::InUse(if dice.percent(50) { InUse::Disconnect } else { InUse::Keep }),
+        17..=18 => Edit::Scope(scope(rng)),
+        _ => Edit::InUse(if rng.percent(50) { InUse::Disconnect } else { InUse::Keep }),
     }
 }
 
-fn fault(dice: &mut Rng, daemon: Daemon) -> Fault {
+fn fault(rng: &mut Rng, daemon: Daemon) -> Fault {
     let faults = [
         Fault::EventsLost(daemon),
         Fault::EventsLate(daemon),
@@ -557,5 +557,5 @@ fn fault(dice: &mut Rng, daemon: Daemon) -> Fault {
         Fault::MulticastLost,
         Fault::TablesUnreadable,
     ];
-    faults[dice.below(faults.len())]
+    faults[rng.below(faults.len())]
 }

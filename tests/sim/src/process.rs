@@ -8,7 +8,7 @@ use libstas::nvme::Tid;
 use stacd::connector::Connector;
 use stafd::finder::Finder;
 
-use crate::judging::may_serve;
+use crate::checks::may_serve;
 use crate::kernel::Controller;
 use crate::names::Daemon;
 use crate::plan::Fault;
@@ -136,9 +136,9 @@ impl World {
         if self.life(daemon).is_some() {
             return;
         }
-        let seed = self.luck.dice("jitter").roll();
+        let seed = self.streams.stream("jitter").roll();
         say!(self, "{daemon} starts");
-        let late = self.luck.moment("first events");
+        let late = self.streams.latency("first events");
         let has_state = match daemon {
             Daemon::Stafd => self.staf.disk.is_some(),
             Daemon::Stacd => self.stac.disk.is_some(),
@@ -153,10 +153,10 @@ impl World {
                 let dcs: BTreeSet<Tid> = saved.dcs.iter().map(|saved| saved.dc.clone()).collect();
                 self.kernel.disown(daemon, has_state, |known| may_serve(known).iter().any(|tid| dcs.contains(tid)));
                 self.staf.begin(Finder::new(saved, seed));
-                self.judge.staf.life = self.staf.life;
+                self.oracle.staf.life = self.staf.life;
                 let now = self.time();
-                self.judge.announced.starts(now, self.staf.disk_of);
-                self.judge.excused = now;
+                self.oracle.announced.starts(now, self.staf.disk_of);
+                self.oracle.excused = now;
                 self.reload(daemon);
                 let life = self.staf.life;
                 self.after(late, QueuedEvent::NameOwned(life));
@@ -176,7 +176,7 @@ impl World {
             }
         }
         let links = self.links.clone();
-        let late = self.luck.moment("links");
+        let late = self.streams.latency("links");
         self.event(daemon, late, libstas::core::HostEvent::Links(links));
     }
 
@@ -186,7 +186,7 @@ impl World {
         match daemon {
             Daemon::Stafd if self.staf.core.is_some() => {
                 let now = self.time();
-                self.judge.staf_loads(&self.staf_file, now);
+                self.oracle.staf_loads(&self.staf_file, now);
                 self.spare_unbound(daemon);
                 let tables = self.boot_tables(daemon);
                 self.feed_staf(stafd::finder::Event::BootTables(tables));
@@ -196,7 +196,7 @@ impl World {
             }
             Daemon::Stacd if self.stac.core.is_some() => {
                 let now = self.time();
-                self.judge.stac_loads(&self.stac_file, now);
+                self.oracle.stac_loads(&self.stac_file, now);
                 self.spare_unbound(daemon);
                 let tables = self.boot_tables(daemon);
                 self.feed_stac(stacd::connector::Event::BootTables(tables));
@@ -211,19 +211,19 @@ impl World {
     /// Notes the connections that an exclusion by interface does not match although it matches their controllers.
     fn spare_unbound(&mut self, daemon: Daemon) {
         let excluded = |known: &&Controller| {
-            known.via.is_none() && may_serve(known).iter().any(|tid| self.judge.excludes(daemon, tid))
+            known.via.is_none() && may_serve(known).iter().any(|tid| self.oracle.excludes(daemon, tid))
         };
         let spared: Vec<CtrlRef> =
             self.kernel.controllers.iter().filter(excluded).map(|known| known.shown.ctrl).collect();
-        self.judge.spared.extend(spared);
+        self.oracle.spared.extend(spared);
     }
 
     pub(crate) fn freeze(&mut self, daemon: Daemon, time: Duration) {
         let until = self.now + time;
-        self.judge.excused = self.judge.excused.max(self.time() + time);
+        self.oracle.excused = self.oracle.excused.max(self.time() + time);
         match daemon {
             Daemon::Stafd => {
-                self.judge.announced.wakes(self.time() + time);
+                self.oracle.announced.wakes(self.time() + time);
                 self.staf.frozen_until = self.staf.frozen_until.max(until);
             }
             Daemon::Stacd => self.stac.frozen_until = self.stac.frozen_until.max(until),
@@ -284,18 +284,18 @@ impl World {
             Daemon::Stafd => {
                 self.staf.core = None;
                 let now = self.time();
-                self.judge.announced.ends(now);
+                self.oracle.announced.ends(now);
                 self.browser_ends();
-                self.judge.staf.forget_after(self.staf.disk_of);
+                self.oracle.staf.forget_after(self.staf.disk_of);
             }
             Daemon::Stacd => {
                 self.stac.core = None;
                 let now = self.time();
-                self.judge.stacd_ends(now);
-                self.judge.stac.forget_after(self.stac.disk_of);
+                self.oracle.stacd_ends(now);
+                self.oracle.stac.forget_after(self.stac.disk_of);
             }
         }
-        self.judge.ends(daemon);
+        self.oracle.ends(daemon);
         self.abandon_writes(daemon);
         self.left_the_bus(daemon);
         self.after(away, QueuedEvent::Start(daemon));
@@ -306,7 +306,7 @@ impl World {
             Daemon::Stafd => self.staf.disk = None,
             Daemon::Stacd => self.stac.disk = None,
         }
-        self.judge.state_lost(daemon);
+        self.oracle.state_lost(daemon);
     }
 
     pub(crate) fn save_soon(&mut self, daemon: Daemon) {
@@ -345,7 +345,7 @@ impl World {
             }
         };
         if let Some(state) = state {
-            let wait = self.luck.moment("disk");
+            let wait = self.streams.latency("disk");
             let number = match daemon {
                 Daemon::Stafd => self.staf.saves,
                 Daemon::Stacd => self.stac.saves,

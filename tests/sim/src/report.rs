@@ -26,11 +26,11 @@ pub fn failure(plan: &Plan, breach: &Breach) -> String {
     let smallest = run::shrink(plan, None, breach.invariant);
     let outcome = run::play(&smallest, true);
     let mut text = format!(
-        "seed {} breaks an invariant: {}.\n\nThe smallest story that does so, {} of {} deeds:\n{}",
+        "seed {} breaks an invariant: {}.\n\nThe smallest story that does so, {} of {} actions:\n{}",
         plan.seed,
         breach.invariant.words(),
-        smallest.deeds.len(),
-        plan.deeds.len(),
+        smallest.actions.len(),
+        plan.actions.len(),
         land(&smallest)
     );
     for line in &outcome.story {

@@ -16,9 +16,9 @@ impl Rng {
         let hash = name
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-        let mut dice = Self(seed ^ hash);
-        dice.roll();
-        dice
+        let mut rng = Self(seed ^ hash);
+        rng.roll();
+        rng
     }
 
     /// Returns the next number.
@@ -69,18 +69,18 @@ impl RngStreams {
     }
 
     /// Returns the stream with that name, creating it on first use.
-    pub fn dice(&mut self, name: &'static str) -> &mut Rng {
+    pub fn stream(&mut self, name: &'static str) -> &mut Rng {
         let seed = self.seed;
         self.streams.entry(name).or_insert_with(|| Rng::new(seed, name))
     }
 
     /// A random duration that is usually close to zero, and sometimes up to a second.
-    pub fn moment(&mut self, name: &'static str) -> Duration {
-        let dice = self.dice(name);
-        match dice.below(40) {
-            0 => dice.ms(100, 1000),
-            1..=5 => dice.ms(3, 100),
-            _ => dice.between(Duration::from_micros(20), Duration::from_millis(3)),
+    pub fn latency(&mut self, name: &'static str) -> Duration {
+        let rng = self.stream(name);
+        match rng.below(40) {
+            0 => rng.ms(100, 1000),
+            1..=5 => rng.ms(3, 100),
+            _ => rng.between(Duration::from_micros(20), Duration::from_millis(3)),
         }
     }
 }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::files::Portal;
 use crate::invariants::{Breach, Invariant};
+use crate::mutants::Bug;
 use crate::names::{Subsystem, Target, Via};
 use crate::plan::{InitialWorld, Plan};
-use crate::sabotage::Bug;
 use crate::world::World;
 
 /// After the last fault the expected final state must be reached within this time, plus ten times the longest time for
@@ -86,12 +86,12 @@ fn settle(world: &mut World, calm: Duration) -> Duration {
 pub fn shrink(plan: &Plan, bug: Option<Bug>, invariant: Invariant) -> Plan {
     let fails = |plan: &Plan| play_with(plan, bug, false).breach.is_some_and(|breach| breach.invariant == invariant);
     let mut smallest = plan.clone();
-    let mut chunk = smallest.deeds.len().max(1);
+    let mut chunk = smallest.actions.len().max(1);
     while chunk > 0 {
         let mut from = 0;
-        while from < smallest.deeds.len() {
+        while from < smallest.actions.len() {
             let mut fewer = smallest.clone();
-            fewer.deeds.drain(from..(from + chunk).min(fewer.deeds.len()));
+            fewer.actions.drain(from..(from + chunk).min(fewer.actions.len()));
             if fails(&fewer) {
                 smallest = fewer;
             } else {

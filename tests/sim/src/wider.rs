@@ -14,78 +14,78 @@ const SHARE: usize = 50;
 const MOST: usize = 8;
 
 /// The further actions of a plan.
-pub(crate) fn deeds(land: &InitialWorld, seed: u64) -> Vec<Action> {
-    let mut dice = Rng::new(seed, "wider");
-    if !dice.percent(SHARE) {
+pub(crate) fn actions(land: &InitialWorld, seed: u64) -> Vec<Action> {
+    let mut rng = Rng::new(seed, "wider");
+    if !rng.percent(SHARE) {
         return Vec::new();
     }
-    let mut deeds = Vec::new();
-    let mut at = dice.ms(0, 20_000);
-    for _ in 0..1 + dice.below(MOST) {
-        deeds.push(Action { at, what: what(&mut dice, land) });
-        at += if dice.percent(50) { dice.ms(0, 1_500) } else { dice.ms(1_500, 30_000) };
+    let mut actions = Vec::new();
+    let mut at = rng.ms(0, 20_000);
+    for _ in 0..1 + rng.below(MOST) {
+        actions.push(Action { at, what: what(&mut rng, land) });
+        at += if rng.percent(50) { rng.ms(0, 1_500) } else { rng.ms(1_500, 30_000) };
     }
-    deeds
+    actions
 }
 
-/// Actions that were added to the simulated world after [`deeds`].
-pub(crate) fn further_deeds(land: &InitialWorld, seed: u64) -> Vec<Action> {
-    let mut dice = Rng::new(seed, "further");
-    if !dice.percent(SHARE) {
+/// Actions that were added to the simulated world after [`actions`].
+pub(crate) fn further_actions(land: &InitialWorld, seed: u64) -> Vec<Action> {
+    let mut rng = Rng::new(seed, "further");
+    if !rng.percent(SHARE) {
         return Vec::new();
     }
-    let mut at = dice.ms(0, 20_000);
-    let mut deeds = Vec::new();
-    for _ in 0..1 + dice.below(MOST) {
-        let what = match dice.below(12) {
+    let mut at = rng.ms(0, 20_000);
+    let mut actions = Vec::new();
+    for _ in 0..1 + rng.below(MOST) {
+        let what = match rng.below(12) {
             0..=2 => {
-                let exclude = Edit::ExcludeIface(Daemon::BOTH[dice.below(2)], Iface::ALL[dice.below(2)]);
-                edit(&mut dice, exclude)
+                let exclude = Edit::ExcludeIface(Daemon::BOTH[rng.below(2)], Iface::ALL[rng.below(2)]);
+                edit(&mut rng, exclude)
             }
-            3..=6 => What::OtherClaims(dice.below(8)),
-            7 => What::OtherDisconnects(dice.below(8)),
+            3..=6 => What::OtherClaims(rng.below(8)),
+            7 => What::OtherDisconnects(rng.below(8)),
             _ => {
-                let target = Target(dice.below(land.targets.len()));
-                let subsystem = Subsystem(dice.below(land.subsystems));
-                let blur = UnclearEntries::OTHERS[dice.below(UnclearEntries::OTHERS.len())];
-                What::Blurs(target, subsystem, blur, time(&mut dice))
+                let target = Target(rng.below(land.targets.len()));
+                let subsystem = Subsystem(rng.below(land.subsystems));
+                let blur = UnclearEntries::OTHERS[rng.below(UnclearEntries::OTHERS.len())];
+                What::Blurs(target, subsystem, blur, time(&mut rng))
             }
         };
-        deeds.push(Action { at, what });
-        at += if dice.percent(50) { dice.ms(0, 1_500) } else { dice.ms(1_500, 30_000) };
+        actions.push(Action { at, what });
+        at += if rng.percent(50) { rng.ms(0, 1_500) } else { rng.ms(1_500, 30_000) };
     }
-    deeds
+    actions
 }
 
-fn what(dice: &mut Rng, land: &InitialWorld) -> What {
-    let target = Target(dice.below(land.targets.len()));
-    let subsystem = Subsystem(dice.below(land.subsystems));
-    let daemon = Daemon::BOTH[dice.below(2)];
-    let iface = Iface::ALL[dice.below(2)];
-    let via = [None, Some(iface), Some(iface)][dice.below(3)];
-    match dice.below(24) {
+fn what(rng: &mut Rng, land: &InitialWorld) -> What {
+    let target = Target(rng.below(land.targets.len()));
+    let subsystem = Subsystem(rng.below(land.subsystems));
+    let daemon = Daemon::BOTH[rng.below(2)];
+    let iface = Iface::ALL[rng.below(2)];
+    let via = [None, Some(iface), Some(iface)][rng.below(3)];
+    match rng.below(24) {
         20.. => {
-            let blur = UnclearEntries::OF_ADDRESS[dice.below(UnclearEntries::OF_ADDRESS.len())];
-            What::Blurs(target, subsystem, blur, time(dice))
+            let blur = UnclearEntries::OF_ADDRESS[rng.below(UnclearEntries::OF_ADDRESS.len())];
+            What::Blurs(target, subsystem, blur, time(rng))
         }
         0..=6 => What::ConnectsByHand(target, subsystem, via),
         7..=8 => What::ConnectsDcByHand(target, via),
-        9..=13 => edit(dice, Edit::Family(daemon)),
-        14 => edit(dice, Edit::Trtypes),
+        9..=13 => edit(rng, Edit::Family(daemon)),
+        14 => edit(rng, Edit::Trtypes),
         15 => {
-            let scope = Edit::Scope(plan::scope(dice));
-            edit(dice, scope)
+            let scope = Edit::Scope(plan::scope(rng));
+            edit(rng, scope)
         }
-        16..=17 => What::EditsAndReverts(Edit::Parameters(daemon), time(dice)),
-        18..=19 => What::Fault(Fault::DisconnectHangs, dice.ms(100, 10_000)),
+        16..=17 => What::EditsAndReverts(Edit::Parameters(daemon), time(rng)),
+        18..=19 => What::Fault(Fault::DisconnectHangs, rng.ms(100, 10_000)),
     }
 }
 
 /// An edit, which is reverted in two of three cases.
-fn edit(dice: &mut Rng, edit: Edit) -> What {
-    if dice.below(3) == 0 { What::Edits(edit, dice.percent(85)) } else { What::EditsAndReverts(edit, time(dice)) }
+fn edit(rng: &mut Rng, edit: Edit) -> What {
+    if rng.below(3) == 0 { What::Edits(edit, rng.percent(85)) } else { What::EditsAndReverts(edit, time(rng)) }
 }
 
-fn time(dice: &mut Rng) -> Duration {
-    if dice.percent(50) { dice.ms(1, 1_500) } else { dice.ms(1_500, 40_000) }
+fn time(rng: &mut Rng) -> Duration {
+    if rng.percent(50) { rng.ms(1, 1_500) } else { rng.ms(1_500, 40_000) }
 }

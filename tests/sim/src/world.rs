@@ -10,19 +10,19 @@ use libstas::nvme::{HostIdentity, Tid};
 use stacd::connector::{Connector, FetchError};
 use stafd::finder::Finder;
 
-use crate::bus::{Bus, REFRESH_LIMIT, Told, ToldAll};
+use crate::bus::{Bus, PublishedPage, PublishedView, REFRESH_LIMIT};
 use crate::display::seconds;
 use crate::fabric::Fabric;
 use crate::files::{StacFile, StafFile};
 use crate::invariants::{Breach, Invariant};
-use crate::judge::{Connection, Judge};
 use crate::kernel::{Job, Kernel};
 use crate::mdns::MdnsNetwork;
+use crate::mutants::Bug;
 use crate::names::{self, Daemon, HOST_NQN, Iface, Subsystem, Target};
+use crate::oracle::{Connection, Oracle};
 use crate::plan::{Fault, Plan, What};
 use crate::process::{Process, Running};
 use crate::rng::RngStreams;
-use crate::sabotage::Bug;
 
 /// CLOCK_BOOTTIME when a run begins.
 const BOOTED: Duration = Duration::from_secs(1000);
@@ -50,9 +50,9 @@ pub(crate) enum Incoming {
     BrowseEvent(Vec<BrowseEvent>),
     /// The result of a log page read on a connection.
     PageRead(OpId, CtrlRef, Result<(libstas::nvme::log_page::LogPage, Connection), AdminError>),
-    AllFetched(OpId, Result<ToldAll, FetchError>),
+    AllFetched(OpId, Result<PublishedView, FetchError>),
     /// One page; true if stafd read it again for this call.
-    PageFetched(OpId, bool, Result<Option<Told>, FetchError>),
+    PageFetched(OpId, bool, Result<Option<PublishedPage>, FetchError>),
 }
 
 /// The daemon that made a request, and in which life.
@@ -111,7 +111,7 @@ pub(crate) enum QueuedEvent {
     NameOwned(u32),
     Watches(u32),
     FetchPages(Asker),
-    FetchRemoved(Asker, Vec<Told>),
+    FetchRemoved(Asker, Vec<PublishedPage>),
     FetchPage(Asker, Tid, bool),
     RefreshPage(Asker, Tid),
     RefreshEnds(u64),
@@ -128,19 +128,19 @@ pub struct World {
     tickets: u64,
     /// The number of the event that happens now.
     ticket: u64,
-    pub(crate) luck: RngStreams,
+    pub(crate) streams: RngStreams,
     pub(crate) links: Arc<Links>,
     pub(crate) identity: Arc<HostIdentity>,
     pub(crate) kernel: Kernel,
     pub(crate) fabric: Fabric,
-    pub(crate) air: MdnsNetwork,
+    pub(crate) mdns_net: MdnsNetwork,
     pub(crate) staf_file: StafFile,
     pub(crate) stac_file: StacFile,
     pub(crate) staf: Process<Finder>,
     pub(crate) stac: Process<Connector>,
     pub(crate) bus: Bus,
     pub(crate) faults: BTreeMap<Fault, u32>,
-    pub(crate) judge: Judge,
+    pub(crate) oracle: Oracle,
     /// The host names of stafd's look-ups under way.
     pub(crate) resolving: BTreeMap<OpId, usize>,
     pub(crate) breach: Option<Breach>,
@@ -170,19 +170,19 @@ impl World {
             queue: BTreeMap::new(),
             tickets: 0,
             ticket: 0,
-            luck: RngStreams::new(plan.seed),
+            streams: RngStreams::new(plan.seed),
             links: Arc::new(names::links(&Iface::ALL.into())),
             identity: Arc::new(identity),
             kernel: Kernel::default(),
             fabric: Fabric::new(&plan.land),
-            air: MdnsNetwork::new(&plan.land),
+            mdns_net: MdnsNetwork::new(&plan.land),
             staf_file: plan.land.staf.clone(),
             stac_file: plan.land.stac.clone(),
             staf: Process::default(),
             stac: Process::default(),
             bus: Bus::default(),
             faults: BTreeMap::new(),
-            judge: Judge::default(),
+            oracle: Oracle::default(),
             resolving: BTreeMap::new(),
             breach: None,
             story: story.then(Vec::new),
@@ -196,14 +196,14 @@ impl World {
             plan,
         };
         world.boots();
-        world.judge.booted = world.plan.land.boot.discovery.iter().map(|(target, via)| target.dc(*via)).collect();
-        for deed in std::mem::take(&mut world.plan.deeds) {
-            world.at(deed.at, QueuedEvent::Action(deed.what.clone()));
-            world.plan.deeds.push(deed);
+        world.oracle.booted = world.plan.land.boot.discovery.iter().map(|(target, via)| target.dc(*via)).collect();
+        for action in std::mem::take(&mut world.plan.actions) {
+            world.at(action.at, QueuedEvent::Action(action.what.clone()));
+            world.plan.actions.push(action);
         }
-        let late = world.luck.moment("boot");
+        let late = world.streams.latency("boot");
         world.at(late, QueuedEvent::Start(Daemon::Stafd));
-        let late = world.luck.moment("boot");
+        let late = world.streams.latency("boot");
         world.at(late, QueuedEvent::Start(Daemon::Stacd));
         world
     }
@@ -303,7 +303,7 @@ impl World {
 
     fn happens(&mut self, happening: QueuedEvent) {
         match happening {
-            QueuedEvent::Action(what) => self.deed(what),
+            QueuedEvent::Action(what) => self.act(what),
             QueuedEvent::FaultEnds(fault) => self.fault_ends(fault),
             QueuedEvent::Deliver(daemon, life, incoming) => self.deliver(daemon, life, incoming),
             QueuedEvent::Start(daemon) => self.start(daemon),

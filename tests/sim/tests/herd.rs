@@ -26,28 +26,28 @@ enum Loss {
 }
 
 /// When a host is reconnected, if the CDC accepts connections again from that time on.
-fn back(dice: &mut Rng, loss: Loss, again: Duration) -> Duration {
+fn back(rng: &mut Rng, loss: Loss, again: Duration) -> Duration {
     // Network latency and scheduling delays.
-    let noise = |dice: &mut Rng| dice.ms(0, 5);
+    let noise = |rng: &mut Rng| rng.ms(0, 5);
     let lost = match loss {
-        Loss::Reset => noise(dice),
-        Loss::Silence => KATO / 2 + dice.ms(0, KATO.as_millis() as u64 / 2),
+        Loss::Reset => noise(rng),
+        Loss::Silence => KATO / 2 + rng.ms(0, KATO.as_millis() as u64 / 2),
     };
-    let id: [u8; 16] = std::array::from_fn(|_| dice.below(256) as u8);
+    let id: [u8; 16] = std::array::from_fn(|_| rng.below(256) as u8);
     let period = Duration::from_secs(reconnect_delay(uuid::Builder::from_random_bytes(id).into_uuid()).into());
     let mut at = lost;
     while at < lost + CTRL_LOSS {
         at += period;
         if at >= again {
-            return at + noise(dice);
+            return at + noise(rng);
         }
     }
-    let mut jitter = Jitter::new(dice.below(usize::MAX) as u64);
+    let mut jitter = Jitter::new(rng.below(usize::MAX) as u64);
     let mut backoff = Backoff::default();
     while at < again {
         at += backoff.next(&mut jitter);
     }
-    at + noise(dice)
+    at + noise(rng)
 }
 
 /// The largest number of hosts that reconnect within any one second.
@@ -63,9 +63,9 @@ fn a_thousand_hosts_do_not_come_back_in_the_same_second() {
     let hosts = std::env::var("HOSTS").map_or(1000, |text| text.parse().unwrap());
     for loss in [Loss::Reset, Loss::Silence] {
         for outage in [1, 3, 30, 300, 900, 7200] {
-            let mut dice = Rng::new(outage, "herd");
+            let mut rng = Rng::new(outage, "herd");
             let again = Duration::from_secs(outage);
-            let times: Vec<Duration> = (0..hosts).map(|_| back(&mut dice, loss, again)).collect();
+            let times: Vec<Duration> = (0..hosts).map(|_| back(&mut rng, loss, again)).collect();
             let last = times.iter().max().unwrap().saturating_sub(again);
             let most = peak(times);
             println!("{hosts} hosts, {loss:?}, {outage} s: at most {most} within a second, the last after {last:.1?}");

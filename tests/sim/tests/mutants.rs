@@ -1,9 +1,9 @@
 //! Known bugs, reintroduced one at a time, are all detected.
 
 use libstas::conf::DisconnectScope;
+use sim::mutants::Bug;
 use sim::plan::Plan;
 use sim::run;
-use sim::sabotage::Bug;
 
 /// Each bug is detected within this many seeds.
 const SEEDS: u64 = 1000;
@@ -72,7 +72,7 @@ fn a_story_shrinks_and_still_fails_in_the_same_way() {
     let Some((seed, breach)) = (0..SEEDS).find_map(fails) else { panic!("no seed fails") };
     let plan = Plan::new(seed);
     let smallest = run::shrink(&plan, bug, breach.invariant);
-    assert!(smallest.deeds.len() < plan.deeds.len(), "{} of {}", smallest.deeds.len(), plan.deeds.len());
+    assert!(smallest.actions.len() < plan.actions.len(), "{} of {}", smallest.actions.len(), plan.actions.len());
     let again = run::play_with(&smallest, bug, false).breach;
     assert_eq!(again.map(|breach| breach.invariant), Some(breach.invariant));
 }

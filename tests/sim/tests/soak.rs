@@ -1,9 +1,9 @@
 //! Neither core keeps data of the past.
 #![allow(clippy::unwrap_used)]
 
-use sim::endurance::{Measure, endure};
+use sim::soak::{Measure, endure};
 
-/// Number of events for each core; `ENDURE=100000 cargo test -p sim --profile sim --test endurance` for more.
+/// Number of events for each core; `ENDURE=100000 cargo test -p sim --profile sim --test soak` for more.
 fn events() -> u64 {
     std::env::var("ENDURE").ok().map_or(10_000, |text| text.parse().unwrap())
 }

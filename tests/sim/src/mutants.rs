@@ -8,8 +8,8 @@ use libstas::nvme::log_page::{Entry, LogPage};
 use libstas::nvme::{Tid, Transport};
 use stacd::connector::{DcPage, FetchError, RemovalReason, RemovedDc, StafdView};
 
-use crate::bus::ToldAll;
-use crate::judging::served;
+use crate::bus::PublishedView;
+use crate::checks::served;
 use crate::kernel::Controller;
 use crate::mdns::who_is;
 use crate::names::{Daemon, Iface, Subsystem, Target};
@@ -201,8 +201,8 @@ impl World {
         let ctrl = self.kernel.controllers.iter().find(is_its).map(|known| known.shown.ctrl);
         let now = self.time();
         let ways = [None, Some(Iface::Eth0), Some(Iface::Eth1)];
-        let is_free = |via| !self.judge.is_meant_otherwise(&target.dc(via), now);
-        let alone = self.air.audible(target).is_empty() && ways.into_iter().all(is_free);
+        let is_free = |via| !self.oracle.is_meant_otherwise(&target.dc(via), now);
+        let alone = self.mdns_net.audible(target).is_empty() && ways.into_iter().all(is_free);
         if let Some(ctrl) = ctrl.filter(|_| alone) {
             self.judge_disconnect(Daemon::Stafd, ctrl);
             self.after(std::time::Duration::ZERO, QueuedEvent::Delete(None, ctrl));
@@ -235,13 +235,13 @@ impl World {
     }
 
     /// Changes the answer to a full fetch.
-    pub(crate) fn spoil_all(&self, result: Result<ToldAll, FetchError>) -> Result<ToldAll, FetchError> {
+    pub(crate) fn spoil_all(&self, result: Result<PublishedView, FetchError>) -> Result<PublishedView, FetchError> {
         match result {
             Err(_) if self.has_bug(Bug::SilentStafdIsEmpty) => {
-                let known = self.judge.stac.pages.keys();
+                let known = self.oracle.stac.pages.keys();
                 let removed =
                     known.map(|dc| RemovedDc { dc: dc.clone(), reason: RemovalReason::Configuration }).collect();
-                Ok(ToldAll { pages: Vec::new(), removed, is_complete: true })
+                Ok(PublishedView { pages: Vec::new(), removed, is_complete: true })
             }
             Ok(mut told) if self.has_bug(Bug::AgedOutIsDecided) => {
                 told.removed.iter_mut().for_each(|removed| removed.reason = RemovalReason::Configuration);

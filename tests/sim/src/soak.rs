@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use crate::announcing::MdnsAction;
 use crate::files::Portal;
 use crate::invariants::Breach;
+use crate::mdns_actions::MdnsAction;
 use crate::names::{Daemon, Iface, Subsystem, Target};
 use crate::plan::{Edit, Fault, Outage, Plan, What};
 use crate::rng::Rng;
@@ -38,18 +38,18 @@ pub struct Measure {
 /// Returns the invariant that was broken.
 pub fn endure(seed: u64, events: u64) -> Result<Vec<Measure>, Breach> {
     let mut plan = Plan::new(seed);
-    plan.deeds.clear();
-    let mut dice = Rng::new(seed, "endurance");
+    plan.actions.clear();
+    let mut rng = Rng::new(seed, "endurance");
     let mut world = World::new(plan.clone(), false);
     let mut measures = Vec::new();
     while world.events.0.min(world.events.1) < events {
         let mut at = world.now + Duration::from_secs(1);
         for _ in 0..DEEDS {
-            let [deed, back] = deed(&mut dice, &plan);
-            let pause = dice.ms(10, 15_000);
-            world.at(at, QueuedEvent::Action(deed));
+            let [action, back] = action(&mut rng, &plan);
+            let pause = rng.ms(10, 15_000);
+            world.at(at, QueuedEvent::Action(action));
             world.at(at + pause, QueuedEvent::Action(back));
-            at += pause + dice.ms(0, 2_000);
+            at += pause + rng.ms(0, 2_000);
         }
         // Two overlapping actions may have left a different state: restore the initial one.
         at += Duration::from_secs(2);
@@ -78,14 +78,14 @@ fn rest(world: &mut World, from: Duration) {
 }
 
 /// An action and its reverse.
-fn deed(dice: &mut Rng, plan: &Plan) -> [What; 2] {
-    let target = Target(dice.below(plan.land.targets.len()));
-    let other = Target(dice.below(plan.land.targets.len()));
-    let subsystem = Subsystem(dice.below(plan.land.subsystems));
-    let daemon = Daemon::BOTH[dice.below(2)];
+fn action(rng: &mut Rng, plan: &Plan) -> [What; 2] {
+    let target = Target(rng.below(plan.land.targets.len()));
+    let other = Target(rng.below(plan.land.targets.len()));
+    let subsystem = Subsystem(rng.below(plan.land.subsystems));
+    let daemon = Daemon::BOTH[rng.below(2)];
     let twice = |what: What| [what.clone(), what];
-    let time = dice.ms(50, 8_000);
-    match dice.below(16) {
+    let time = rng.ms(50, 8_000);
+    match rng.below(16) {
         0..=2 => twice(What::Exports(target, subsystem)),
         3 => twice(What::Zones(target, (other, subsystem))),
         4 if target != other => twice(What::Refers(target, other)),
@@ -94,10 +94,10 @@ fn deed(dice: &mut Rng, plan: &Plan) -> [What; 2] {
         7 => twice(What::Edits(Edit::Controller(target, subsystem, None), true)),
         8 => [What::DropsConnections(target), What::Reloads(daemon)],
         9 => {
-            let how = [Outage::Refuses, Outage::Drops, Outage::Reboots][dice.below(3)];
+            let how = [Outage::Refuses, Outage::Drops, Outage::Reboots][rng.below(3)];
             [What::Falls(target, how, time), What::RouteAdded]
         }
-        10 => [What::DisconnectsByHand(dice.below(16)), What::Discovers(target)],
+        10 => [What::DisconnectsByHand(rng.below(16)), What::Discovers(target)],
         11 => {
             let faults = [
                 Fault::EventsLost(daemon),
@@ -105,19 +105,19 @@ fn deed(dice: &mut Rng, plan: &Plan) -> [What; 2] {
                 Fault::EventsOverrun(daemon),
                 Fault::BusFails,
             ];
-            [What::Fault(faults[dice.below(4)], time), What::DropsConnections(target)]
+            [What::Fault(faults[rng.below(4)], time), What::DropsConnections(target)]
         }
         12..=14 => {
             let all: Vec<Target> = plan.land.announced.keys().copied().collect();
-            let Some(target) = all.get(dice.below(all.len())).copied() else {
+            let Some(target) = all.get(rng.below(all.len())).copied() else {
                 return twice(What::Edits(Edit::Zeroconf, true));
             };
             let turns = MdnsAction::Turns(target);
-            let announcing = match dice.below(4) {
+            let announcing = match rng.below(4) {
                 0 => [turns.clone(), turns],
                 1 => [MdnsAction::Waves(target, time), MdnsAction::Hushes(target, time)],
-                2 => [MdnsAction::Loses(Iface::ALL[dice.below(2)], time), MdnsAction::Waves(target, time)],
-                _ => [MdnsAction::Crowd(1 + dice.below(20), Some(time)), MdnsAction::Waves(target, time)],
+                2 => [MdnsAction::Loses(Iface::ALL[rng.below(2)], time), MdnsAction::Waves(target, time)],
+                _ => [MdnsAction::Crowd(1 + rng.below(20), Some(time)), MdnsAction::Waves(target, time)],
             };
             announcing.map(What::MdnsAction)
         }

@@ -13,9 +13,9 @@ use libstas::core::browse::BrowseEvent;
 use libstas::core::{Links, Time};
 use libstas::nvme::Tid;
 
-use crate::announcing::is_dead;
 use crate::files::StafFile;
 use crate::mdns::who_is;
+use crate::mdns_actions::is_dead;
 use crate::names::{Iface, Target};
 
 /// Services that still exist are received within this time after a restart of the browser.
@@ -49,7 +49,7 @@ struct Known {
 
 /// The account of all announcements.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Announced {
+pub(crate) struct MdnsOracle {
     /// The announced targets with their interfaces, and since when each must be received again.
     services: BTreeMap<Target, (BTreeSet<Iface>, Option<Time>)>,
     ifaces: BTreeSet<Iface>,
@@ -61,7 +61,7 @@ pub(crate) struct Announced {
     awake: Time,
 }
 
-impl Announced {
+impl MdnsOracle {
     /// Advances the time of controllers that are announced or live.
     pub(crate) fn time_passes(&mut self, now: Time) {
         for known in self.dcs.values_mut().filter(|known| known.announced || known.live) {

@@ -76,38 +76,38 @@ impl MdnsAction {
 }
 
 /// A random `zeroconf-connections-persistence`: none, a short time, or for ever.
-pub(crate) fn persistence(dice: &mut Rng) -> Persistence {
+pub(crate) fn persistence(rng: &mut Rng) -> Persistence {
     let span = |seconds| Persistence::For(Duration::from_secs(seconds));
-    [span(0), Persistence::Forever, span(5), span(20), span(60), span(72 * 3600)][dice.below(6)]
+    [span(0), Persistence::Forever, span(5), span(20), span(60), span(72 * 3600)][rng.below(6)]
 }
 
 /// A random action of an announced target.
-pub(crate) fn deed(dice: &mut Rng, land: &InitialWorld) -> What {
+pub(crate) fn action(rng: &mut Rng, land: &InitialWorld) -> What {
     let all: Vec<Target> = land.announced.keys().copied().collect();
-    let Some(target) = all.get(dice.below(all.len())).copied() else { return What::RouteAdded };
-    let iface = Iface::ALL[dice.below(2)];
-    What::MdnsAction(match dice.below(20) {
+    let Some(target) = all.get(rng.below(all.len())).copied() else { return What::RouteAdded };
+    let iface = Iface::ALL[rng.below(2)];
+    What::MdnsAction(match rng.below(20) {
         0..=2 => MdnsAction::Turns(target),
-        3..=5 => MdnsAction::Waves(target, dice.ms(20, 20_000)),
+        3..=5 => MdnsAction::Waves(target, rng.ms(20, 20_000)),
         6..=7 => {
-            let time = if dice.percent(50) { dice.ms(1_000, 60_000) } else { TIME_TO_LIVE + dice.ms(2_000, 60_000) };
+            let time = if rng.percent(50) { rng.ms(1_000, 60_000) } else { TIME_TO_LIVE + rng.ms(2_000, 60_000) };
             MdnsAction::Hushes(target, time)
         }
         8..=9 => MdnsAction::Moves(target, iface),
         10..=13 => MdnsAction::Leaves {
             target,
-            how: [Outage::Refuses, Outage::Drops, Outage::Mute, Outage::Reboots][dice.below(4)],
-            goodbye: dice.percent(75),
-            time: if dice.percent(60) { dice.ms(100, 20_000) } else { dice.ms(20_000, 120_000) },
-            returns: dice.percent(70),
+            how: [Outage::Refuses, Outage::Drops, Outage::Mute, Outage::Reboots][rng.below(4)],
+            goodbye: rng.percent(75),
+            time: if rng.percent(60) { rng.ms(100, 20_000) } else { rng.ms(20_000, 120_000) },
+            returns: rng.percent(70),
         },
         14 => {
-            let count = if dice.percent(10) { MANY } else { 1 + dice.below(40) };
-            MdnsAction::Crowd(count, dice.percent(60).then(|| dice.ms(100, 60_000)))
+            let count = if rng.percent(10) { MANY } else { 1 + rng.below(40) };
+            MdnsAction::Crowd(count, rng.percent(60).then(|| rng.ms(100, 60_000)))
         }
-        15..=16 => MdnsAction::Loses(iface, if dice.percent(60) { dice.ms(20, 5_000) } else { dice.ms(5_000, 45_000) }),
+        15..=16 => MdnsAction::Loses(iface, if rng.percent(60) { rng.ms(20, 5_000) } else { rng.ms(5_000, 45_000) }),
         17..=18 => return What::Edits(Edit::Zeroconf, true),
-        _ => return What::Edits(Edit::Persistence(persistence(dice)), true),
+        _ => return What::Edits(Edit::Persistence(persistence(rng)), true),
     })
 }
 

@@ -7,11 +7,11 @@ use libstas::conf::DisconnectScope;
 use libstas::core::fleet::Status;
 use libstas::nvme::Tid;
 
-use crate::announcing::is_dead;
+use crate::checks::{may_serve, what};
 use crate::files::{Portal, host_name};
 use crate::invariants::Invariant;
-use crate::judging::{may_serve, what};
 use crate::kernel::{Controller, Maker};
+use crate::mdns_actions::is_dead;
 use crate::names::{Daemon, Iface, Subsystem, Target, Via, short};
 use crate::world::World;
 
@@ -42,9 +42,9 @@ impl World {
 
     /// A configured host name whose present target stafd does not know yet.
     fn name_that_moved(&self) -> Option<String> {
-        let file = self.judge.staf_file.as_ref()?;
+        let file = self.oracle.staf_file.as_ref()?;
         file.controllers.iter().find_map(|portal| match portal {
-            Portal::Name(number) if self.judge.resolved.get(number) != self.fabric.names.get(*number) => {
+            Portal::Name(number) if self.oracle.resolved.get(number) != self.fabric.names.get(*number) => {
                 Some(host_name(*number))
             }
             _ => None,
@@ -52,20 +52,20 @@ impl World {
     }
 
     fn excluded_dc(&self, target: Target, via: Via) -> bool {
-        self.judge.excludes(Daemon::Stafd, &target.dc(via))
+        self.oracle.excludes(Daemon::Stafd, &target.dc(via))
     }
 
     /// The discovery controllers that must be connected: those that are configured, listed in the boot table or
     /// announced, and the targets of their referrals.
     fn meant_dcs(&self) -> BTreeSet<Dc> {
-        let Some(file) = &self.judge.staf_file else { return BTreeSet::new() };
+        let Some(file) = &self.oracle.staf_file else { return BTreeSet::new() };
         let configured = file.controllers.iter().filter_map(|portal| match portal {
             Portal::Address(target, via) => Some((*target, *via)),
             Portal::Name(number) => self.fabric.names.get(*number).map(|target| (*target, None)),
         });
-        let heard = self.air.all_audible().into_iter().filter(|target| file.zeroconf && !is_dead(*target));
+        let heard = self.mdns_net.all_audible().into_iter().filter(|target| file.zeroconf && !is_dead(*target));
         let announced =
-            heard.flat_map(|target| self.air.audible(target).into_iter().map(move |iface| (target, Some(iface))));
+            heard.flat_map(|target| self.mdns_net.audible(target).into_iter().map(move |iface| (target, Some(iface))));
         let mut open: Vec<Dc> = configured.chain(announced).chain(self.plan.land.boot.discovery.clone()).collect();
         let mut meant = BTreeSet::new();
         while let Some((target, via)) = open.pop() {
@@ -85,7 +85,7 @@ impl World {
 
     fn wrong_dcs(&self, meant: &BTreeSet<Dc>, kept: &BTreeSet<Dc>) -> Option<Wrong> {
         if let Some((dead, _)) =
-            kept.iter().find(|(target, _)| is_dead(*target) && self.air.audible(*target).is_empty())
+            kept.iter().find(|(target, _)| is_dead(*target) && self.mdns_net.audible(*target).is_empty())
         {
             let text = format!("stafd keeps the DC of {dead}, which is no longer announced and never answered");
             return Some((Invariant::Ages, text));
@@ -113,21 +113,21 @@ impl World {
                 return Some((Invariant::OneConnection, format!("{name} is connected twice")));
             }
             let is_meant = meant.iter().any(|(at, via)| *at == target && known.may_go_by(*via));
-            if is_meant || self.judge.lost_state.contains(&Daemon::Stafd) {
+            if is_meant || self.oracle.lost_state.contains(&Daemon::Stafd) {
                 continue;
             }
             let serves = may_serve(known);
-            if self.judge.spared.contains(&known.shown.ctrl) {
+            if self.oracle.spared.contains(&known.shown.ctrl) {
                 continue;
             }
             if self.excluded_dc(target, known.via) {
                 return Some((Invariant::Excluded, format!("{name} is excluded and connected")));
             }
             let referred = kept.iter().any(|(other, _)| self.fabric.referred(*other).contains(&target));
-            let garbled = self.judge.staf_file.as_ref().is_some_and(|file| file.garbled)
-                && serves.iter().any(|tid| self.judge.ever_named(Daemon::Stafd, tid));
+            let garbled = self.oracle.staf_file.as_ref().is_some_and(|file| file.garbled)
+                && serves.iter().any(|tid| self.oracle.ever_named(Daemon::Stafd, tid));
             let announced = serves.iter().any(|tid| self.is_kept_unannounced(tid));
-            let aged = self.judge.staf.named_by_aged();
+            let aged = self.oracle.staf.named_by_aged();
             let outlives = serves.iter().any(|tid| aged.contains(tid));
             if !referred && !garbled && !announced && !outlives && !self.is_stuck_in_a_move(target) {
                 return Some((Invariant::Known, format!("{name} is connected, and nobody wants it")));
@@ -139,25 +139,25 @@ impl World {
     /// It was announced, and is kept as long as it is connected.
     fn is_kept_unannounced(&self, dc: &Tid) -> bool {
         let view = self.staf.core.as_ref().and_then(|finder| finder.controller(dc));
-        self.judge.announced.ever(dc) && view.is_some_and(|view| view.announced.is_some())
+        self.oracle.announced.ever(dc) && view.is_some_and(|view| view.announced.is_some())
     }
 
     /// A host name pointed there, and points to an excluded target now: the old address is dropped only when the new
     /// one is live.
     fn is_stuck_in_a_move(&self, target: Target) -> bool {
-        let names = self.judge.staf_file.iter().flat_map(|file| &file.controllers);
+        let names = self.oracle.staf_file.iter().flat_map(|file| &file.controllers);
         let mut numbers = names.filter_map(|portal| match portal {
             Portal::Name(number) => Some(*number),
             Portal::Address(..) => None,
         });
         numbers.any(|number| {
             let now = self.fabric.names.get(number);
-            now.is_some_and(|now| self.excluded_dc(*now, None)) && self.judge.ever_resolved.contains(&(number, target))
+            now.is_some_and(|now| self.excluded_dc(*now, None)) && self.oracle.ever_resolved.contains(&(number, target))
         })
     }
 
     fn excluded_ioc(&self, target: Target, subsystem: Subsystem, via: Via) -> bool {
-        self.judge.excludes(Daemon::Stacd, &target.ioc(subsystem, via))
+        self.oracle.excludes(Daemon::Stacd, &target.ioc(subsystem, via))
     }
 
     /// The I/O controllers that must be connected, if those discovery controllers are.
@@ -165,9 +165,9 @@ impl World {
         let listed = dcs.iter().flat_map(|(dc, via)| {
             self.fabric.listed(*dc).into_iter().map(|(target, subsystem)| (target, subsystem, *via))
         });
-        let configured = self.judge.stac_file.iter().flat_map(|file| file.controllers.iter().copied());
+        let configured = self.oracle.stac_file.iter().flat_map(|file| file.controllers.iter().copied());
         let all = listed.chain(configured);
-        all.filter(|(target, subsystem, via)| !self.judge.bars(Daemon::Stacd, &target.ioc(*subsystem, *via))).collect()
+        all.filter(|(target, subsystem, via)| !self.oracle.bars(Daemon::Stacd, &target.ioc(*subsystem, *via))).collect()
     }
 
     fn wrong_iocs(&self, dcs: &BTreeSet<Dc>, kept: &BTreeSet<Dc>) -> Option<Wrong> {
@@ -207,10 +207,10 @@ impl World {
             if !seen.insert((known.target, subsystem, self.path(known))) {
                 return Some((Invariant::OneConnection, format!("{name} is connected twice")));
             }
-            if boots || !self.judge.lost_state.is_empty() || is_of(&meant, known) {
+            if boots || !self.oracle.lost_state.is_empty() || is_of(&meant, known) {
                 continue;
             }
-            if self.judge.spared.contains(&known.shown.ctrl) {
+            if self.oracle.spared.contains(&known.shown.ctrl) {
                 continue;
             }
             if self.excluded_ioc(known.target, subsystem, known.via) {
@@ -226,16 +226,16 @@ impl World {
     /// The path that a connection takes. One that is not bound to an interface goes by eth0. But while an exclusion bars
     /// the one that is bound to it, an unbound one may be made beside it, and both stay when the exclusion is gone.
     fn path(&self, known: &Controller) -> Via {
-        if self.judge.excluded_ifaces { known.via } else { Some(known.via.unwrap_or(Iface::Eth0)) }
+        if self.oracle.excluded_ifaces { known.via } else { Some(known.via.unwrap_or(Iface::Eth0)) }
     }
 
     /// True if an I/O controller may be kept although no source lists it.
     fn may_stay(&self, known: &Controller) -> bool {
-        let Some(file) = &self.judge.stac_file else { return true };
+        let Some(file) = &self.oracle.stac_file else { return true };
         let serves = may_serve(known);
         let ctrl = known.shown.ctrl;
         let in_use = self.is_in_use(ctrl) && self.other_paths(ctrl, &[]) == 0;
-        let garbled = file.garbled && serves.iter().any(|tid| self.judge.ever_named(Daemon::Stacd, tid));
+        let garbled = file.garbled && serves.iter().any(|tid| self.oracle.ever_named(Daemon::Stacd, tid));
         // stafd does not know its discovery controller: it was killed before it could save that.
         let shown: BTreeSet<_> = self
             .staf
@@ -244,10 +244,10 @@ impl World {
             .map(|finder| finder.controllers().into_iter().map(|dc| dc.member.tid.clone()).collect())
             .unwrap_or_default();
         let claimants: BTreeSet<_> =
-            serves.iter().flat_map(|tid| self.judge.stac.unproved_by(tid, self.time())).collect();
+            serves.iter().flat_map(|tid| self.oracle.stac.unproved_by(tid, self.time())).collect();
         let orphaned = !claimants.is_empty() && claimants.is_disjoint(&shown);
         // The controller that listed it has aged out, which removes only controllers that are not live.
-        let aged = self.judge.stac.named_by_aged();
+        let aged = self.oracle.stac.named_by_aged();
         let outlives = serves.iter().any(|tid| aged.contains(tid));
         in_use || garbled || orphaned || outlives || file.scope == DisconnectScope::Nothing
     }

@@ -1,8 +1,8 @@
-//! The history of everything that each daemon was told, from which the judge decides on its own whether a removal is
+//! The history of everything that each daemon was told, from which the oracle decides on its own whether a removal is
 //! proved.
 //!
-//! The cores reduce their input to states. The judge keeps every reported page and searches this history for a proof. A
-//! core must never remove a connection without a proof that the judge finds too.
+//! The cores reduce their input to states. The oracle keeps every reported page and searches this history for a proof.
+//! A core must never remove a connection without a proof that the oracle finds too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -10,8 +10,8 @@ use std::time::Duration;
 use libstas::core::{CtrlRef, OpId, Snapshot, Time};
 use libstas::nvme::Tid;
 
-use crate::announced::Announced;
 use crate::files::{Portal, StacFile, StafFile};
+use crate::mdns_oracle::MdnsOracle;
 use crate::names::{Daemon, Target, short};
 
 /// Absence from a page counts after this time, for controllers listed only on an earlier connection.
@@ -78,7 +78,7 @@ impl PageReport {
 
 /// Everything that one daemon was told.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Told {
+pub(crate) struct DaemonHistory {
     pub(crate) pages: BTreeMap<Tid, Vec<PageReport>>,
     /// The controllers that any page has listed, and since when.
     ever: BTreeMap<Tid, Time>,
@@ -103,7 +103,7 @@ struct Gone {
     aged_out_later: bool,
 }
 
-impl Told {
+impl DaemonHistory {
     pub(crate) fn say(&mut self, dc: &Tid, page_report: PageReport) {
         self.mark_stale(dc, page_report.at);
         for tid in page_report.names.iter().chain(&page_report.protected) {
@@ -312,7 +312,7 @@ pub(crate) struct UseCheck {
 
 /// Judges every removal by the history of both daemons.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Judge {
+pub(crate) struct Oracle {
     pub(crate) staf_file: Option<StafFile>,
     pub(crate) stac_file: Option<StacFile>,
     /// The controllers that the configuration lists, since it could last be read in full.
@@ -332,15 +332,15 @@ pub(crate) struct Judge {
     asked: BTreeMap<OpId, u64>,
     taken: BTreeMap<Tid, u64>,
     /// The announcements that reached stafd.
-    pub(crate) announced: Announced,
+    pub(crate) announced: MdnsOracle,
     /// The discovery controllers of the boot table.
     pub(crate) booted: BTreeSet<Tid>,
     /// Until this time stafd need not have removed absent controllers.
     pub(crate) excused: Time,
     /// Everything that stafd was told.
-    pub(crate) staf: Told,
+    pub(crate) staf: DaemonHistory,
     /// Everything that stacd was told.
-    pub(crate) stac: Told,
+    pub(crate) stac: DaemonHistory,
     pub(crate) checks: BTreeMap<CtrlRef, UseCheck>,
     /// When stacd was last told something other than a page, or disconnected something: that disturbs the quiet, too.
     pub(crate) dirty: Time,
@@ -359,7 +359,7 @@ pub(crate) struct Judge {
     pub(crate) lost_state: BTreeSet<Daemon>,
 }
 
-impl Judge {
+impl Oracle {
     pub(crate) fn staf_loads(&mut self, file: &StafFile, now: Time) {
         self.announced.loads(now, file);
         self.excused = self.excused.max(now);
@@ -458,10 +458,10 @@ impl Judge {
         self.lost_state.insert(daemon);
         match daemon {
             Daemon::Stafd => {
-                (self.staf, self.staf_named) = (Told::default(), BTreeSet::new());
+                (self.staf, self.staf_named) = (DaemonHistory::default(), BTreeSet::new());
                 self.announced.forget();
             }
-            Daemon::Stacd => (self.stac, self.stac_named) = (Told::default(), BTreeSet::new()),
+            Daemon::Stacd => (self.stac, self.stac_named) = (DaemonHistory::default(), BTreeSet::new()),
         }
     }
 

@@ -11,13 +11,13 @@ use libstas::nvme::log_page::{Entry, LogPage, Subtype};
 use libstas::nvme::{DISCOVERY_NQN, Tid};
 use stacd::connector::{DcPage, FetchError, PageState};
 
-use crate::bus::{Told, ToldAll};
+use crate::bus::{PublishedPage, PublishedView};
 use crate::invariants::Invariant;
-use crate::judge::{Connection, PageReport, UseCheck};
 use crate::kernel::{Controller, Maker};
+use crate::mutants::Bug;
 use crate::names::{Daemon, Iface, Subsystem, Target, short};
+use crate::oracle::{Connection, PageReport, UseCheck};
 use crate::plan::Fault;
-use crate::sabotage::Bug;
 use crate::world::{Incoming, World, say};
 
 /// stafd must remove absent controllers within this time after their persistence.
@@ -31,7 +31,7 @@ impl World {
             Incoming::Stac(event) => {
                 if let stacd::connector::Event::StafdOwner(owner) = &event {
                     let now = self.time();
-                    self.judge.stafd_is(owner.as_ref(), now);
+                    self.oracle.stafd_is(owner.as_ref(), now);
                 }
                 self.feed_stac(event);
             }
@@ -52,20 +52,20 @@ impl World {
                 let number = self.resolving.remove(op);
                 let leads = addresses.first().and_then(|address| Target::of(&address.to_string()));
                 if let (Some(number), Some(target)) = (number, leads) {
-                    self.judge.resolved.insert(number, target);
-                    self.judge.ever_resolved.insert((number, target));
-                    self.judge.names_settled();
+                    self.oracle.resolved.insert(number, target);
+                    self.oracle.ever_resolved.insert((number, target));
+                    self.oracle.names_settled();
                 }
             }
             (HostEvent::Links(links), Daemon::Stafd) => {
                 let now = self.time();
-                self.judge.announced.interfaces(now, links);
+                self.oracle.announced.interfaces(now, links);
             }
             _ => {}
         }
         match &event {
-            HostEvent::SnapshotTaken { result: Ok(snapshot), .. } => self.judge.sees(daemon, snapshot),
-            HostEvent::Connected { report, .. } => self.judge.sees(daemon, &report.snapshot),
+            HostEvent::SnapshotTaken { result: Ok(snapshot), .. } => self.oracle.sees(daemon, snapshot),
+            HostEvent::Connected { report, .. } => self.oracle.sees(daemon, &report.snapshot),
             _ => {}
         }
         match daemon {
@@ -87,7 +87,7 @@ impl World {
                 BrowseEvent::Restarted => say!(self, "stafd begins to browse"),
             }
         }
-        self.judge.announced.hear(now, &heard);
+        self.oracle.announced.hear(now, &heard);
         let heard = if self.bug.is_some() { self.spoil_heard(heard) } else { heard };
         self.feed_staf(stafd::finder::Event::BrowseEvent(heard));
     }
@@ -101,9 +101,9 @@ impl World {
         let now = self.time();
         let mut effects = Vec::new();
         if let Some(core) = &mut self.staf.core {
-            self.judge.announced.time_passes(now);
+            self.oracle.announced.time_passes(now);
             let used = |tid: &Tid| Some((tid.clone(), core.controller(tid)?.member.kernel?.ctrl));
-            self.judge.used_by_stafd = self.judge.staf.ever_listed().filter_map(used).collect();
+            self.oracle.used_by_stafd = self.oracle.staf.ever_listed().filter_map(used).collect();
             core.handle(now, event, &mut effects);
             self.events.0 += 1;
         }
@@ -130,10 +130,10 @@ impl World {
         if let Some(core) = &mut self.stac.core {
             core.handle(now, event, &mut effects);
             self.events.1 += 1;
-            for tid in self.judge.stac.named_by_aged() {
+            for tid in self.oracle.stac.named_by_aged() {
                 let kernel = core.controller(&tid).and_then(|view| view.member.kernel.cloned());
                 if !kernel.is_some_and(|kernel| kernel.is_live()) {
-                    self.judge.stac.is_down(tid, now);
+                    self.oracle.stac.is_down(tid, now);
                 }
             }
         }
@@ -146,29 +146,29 @@ impl World {
         let Some(core) = &self.staf.core else { return };
         let is_live =
             |tid: &Tid| core.controller(tid).and_then(|view| view.member.kernel).is_some_and(KernelController::is_live);
-        for tid in self.judge.staf.named_by_aged() {
+        for tid in self.oracle.staf.named_by_aged() {
             if !is_live(&tid) {
-                self.judge.staf.is_down(tid, now);
+                self.oracle.staf.is_down(tid, now);
             }
         }
         // A stafd that stops with persistent-connections=false disconnects everything: that is no absence.
-        if self.judge.announced.is_empty() || self.staf.stopping {
+        if self.oracle.announced.is_empty() || self.staf.stopping {
             return;
         }
-        self.judge.announced.see(now, is_live);
+        self.oracle.announced.see(now, is_live);
         let blind = self.has(Fault::SnapshotsFail(Daemon::Stafd)) || self.has(Fault::SnapshotsSlow(Daemon::Stafd));
         // A line that cannot be read holds removals back.
-        let garbled = self.judge.staf_file.as_ref().is_some_and(|file| file.garbled);
+        let garbled = self.oracle.staf_file.as_ref().is_some_and(|file| file.garbled);
         let is_meant =
-            |tid: &Tid| garbled || self.judge.excludes(Daemon::Stafd, tid) || self.judge.is_meant_otherwise(tid, now);
+            |tid: &Tid| garbled || self.oracle.excludes(Daemon::Stafd, tid) || self.oracle.is_meant_otherwise(tid, now);
         let overdue = self
-            .judge
+            .oracle
             .announced
-            .overdue(now, self.judge.excused, LATE)
+            .overdue(now, self.oracle.excused, LATE)
             .filter(|tid| core.controller(tid).is_some_and(|view| view.member.status != Status::Removing));
         let (meant, overdue): (Vec<Tid>, Vec<Tid>) = overdue.cloned().partition(is_meant);
         for tid in meant {
-            self.judge.announced.is_meant(&tid, now);
+            self.oracle.announced.is_meant(&tid, now);
         }
         if let (Some(tid), false) = (overdue.first(), blind) {
             let text = format!("stafd keeps {}, which was neither announced nor connected for too long", short(tid));
@@ -180,7 +180,7 @@ impl World {
     fn connections_end(&mut self) {
         let now = self.time();
         let Some(finder) = &self.staf.core else { return };
-        for (dc, page_reports) in &mut self.judge.staf.pages {
+        for (dc, page_reports) in &mut self.oracle.staf.pages {
             let Some(last) = page_reports.last_mut().filter(|last| last.until.is_none() && last.on.is_some()) else {
                 continue;
             };
@@ -222,20 +222,20 @@ impl World {
                     confirmed: false,
                     doubtful: false,
                 };
-                self.judge.staf.say(&dc, page_report);
+                self.oracle.staf.say(&dc, page_report);
             }
         }
         self.staf_carries_out(effects);
     }
 
     /// A page that stafd publishes, with the connection on which it was read if it is marked as fresh.
-    pub(crate) fn published_page(&mut self, page: DcPage) -> Told {
+    pub(crate) fn published_page(&mut self, page: DcPage) -> PublishedPage {
         if page.state != PageState::Fresh {
-            return Told { page, on: None, read: Time::default() };
+            return PublishedPage { page, on: None, read: Time::default() };
         }
         let names = named(&page.dc, &page.entries);
         let life = self.staf.life;
-        let page_reports = self.judge.staf.pages.get(&page.dc).map(Vec::as_slice).unwrap_or_default();
+        let page_reports = self.oracle.staf.pages.get(&page.dc).map(Vec::as_slice).unwrap_or_default();
         let read = page_reports.iter().rev().find(|page_report| {
             page_report.life == life && page_report.names == names && page_report.since == page.connected_since
         });
@@ -244,7 +244,7 @@ impl World {
             let text = format!("the page of {} is called fresh, and was never read like that", short(&page.dc));
             self.breach(Invariant::Fresh, text);
         }
-        Told { page, on, read }
+        PublishedPage { page, on, read }
     }
 
     /// The I/O controllers of stacd, including those from before its start, and those of them that it knows to be live.
@@ -257,7 +257,7 @@ impl World {
     }
 
     /// The answer to a full fetch reaches stacd.
-    fn hand_in_all(&mut self, op: OpId, result: Result<ToldAll, FetchError>) {
+    fn hand_in_all(&mut self, op: OpId, result: Result<PublishedView, FetchError>) {
         let newest = self.newest_fetch.filter(|_| self.has_bug(Bug::EarlierAnswer));
         let (asked, op) = (op, newest.unwrap_or(op));
         let told = result.as_ref().ok().cloned();
@@ -272,14 +272,14 @@ impl World {
             for page in told.pages {
                 self.stac_is_told(asked, page, false, &members);
             }
-            let known: Vec<Tid> = self.judge.stac.pages.keys().cloned().collect();
+            let known: Vec<Tid> = self.oracle.stac.pages.keys().cloned().collect();
             for dc in known.into_iter().filter(|dc| !listed.contains(dc)) {
-                if self.judge.is_overtaken(asked, &dc) {
+                if self.oracle.is_overtaken(asked, &dc) {
                     continue;
                 }
                 match told.removed.iter().find(|removed| removed.dc == dc) {
-                    Some(removed) => self.judge.stac.give_up(&dc, now, removed.reason.spares_live()),
-                    None => self.judge.stac.mark_stale(&dc, now),
+                    Some(removed) => self.oracle.stac.give_up(&dc, now, removed.reason.spares_live()),
+                    None => self.oracle.stac.mark_stale(&dc, now),
                 }
             }
         }
@@ -289,7 +289,7 @@ impl World {
     }
 
     /// One page reaches stacd.
-    fn hand_in_fetched(&mut self, op: OpId, refreshed: bool, result: Result<Option<Told>, FetchError>) {
+    fn hand_in_fetched(&mut self, op: OpId, refreshed: bool, result: Result<Option<PublishedPage>, FetchError>) {
         let told = result.as_ref().ok().cloned().flatten();
         let members = self.stac_members();
         let result = result.map(|told| told.map(|told| self.spoil_entries(told.page)));
@@ -305,24 +305,24 @@ impl World {
     fn stac_is_told(
         &mut self,
         op: OpId,
-        told: Told,
+        told: PublishedPage,
         confirmed: bool,
         (members, live): &(BTreeSet<Tid>, BTreeSet<Tid>),
     ) {
         let now = self.time();
-        let Told { page, on, read } = told;
-        if self.judge.is_overtaken(op, &page.dc) {
+        let PublishedPage { page, on, read } = told;
+        if self.oracle.is_overtaken(op, &page.dc) {
             return;
         }
-        self.judge.takes(&page.dc);
+        self.oracle.takes(&page.dc);
         let names: BTreeSet<Tid> =
             named(&page.dc, &page.entries).into_iter().filter(|tid| tid.subsysnqn != DISCOVERY_NQN).collect();
-        self.judge.stac.forget_all_but(members);
+        self.oracle.stac.forget_all_but(members);
         let is_blurred = |entry: &&Entry| entry.controller(&page.dc).is_err();
         // An entry without a usable NQN may mean every controller at its address.
         let may_mean = |entry: &Entry, tid: &Tid| match Subsystem::of(&entry.subnqn) {
             Some(_) => entry.subnqn == tid.subsysnqn,
-            None => entry.traddr == tid.traddr && !self.judge.stac.was_listed_beside(&page.dc, tid),
+            None => entry.traddr == tid.traddr && !self.oracle.stac.was_listed_beside(&page.dc, tid),
         };
         let blurred: Vec<&Entry> = page.entries.iter().filter(is_blurred).collect();
         let nameless: BTreeSet<&str> = blurred
@@ -332,15 +332,15 @@ impl World {
             .collect();
         let is_beside = |tid: &&Tid| nameless.contains(tid.traddr.as_str());
         let beside = (!nameless.is_empty()).then(|| names.iter().filter(is_beside).cloned().collect());
-        let protected = self.judge.stac.named_before(&page.dc, |tid| blurred.iter().any(|entry| may_mean(entry, tid)));
-        let claims = self.judge.stac.claims(&page.dc, now);
-        let is_live = |tid: &&Tid| live.contains(*tid) && !self.judge.bars(Daemon::Stacd, tid);
+        let protected = self.oracle.stac.named_before(&page.dc, |tid| blurred.iter().any(|entry| may_mean(entry, tid)));
+        let claims = self.oracle.stac.claims(&page.dc, now);
+        let is_live = |tid: &&Tid| live.contains(*tid) && !self.oracle.bars(Daemon::Stacd, tid);
         let all_live: BTreeSet<&Tid> = claims.union(&names).filter(is_live).collect();
         let is_lost = |tid: &&&Tid| !names.contains(**tid) && !protected.contains(**tid);
         let loses_all = all_live.len() >= 2 && all_live.iter().filter(is_lost).count() == all_live.len();
         let loses_any = claims.iter().any(|tid| is_lost(&&tid));
         let loses_every_live = all_live.iter().all(|tid| is_lost(&tid));
-        let stays_doubtful = loses_any && loses_every_live && self.judge.stac.is_doubted(&page.dc, on);
+        let stays_doubtful = loses_any && loses_every_live && self.oracle.stac.is_doubted(&page.dc, on);
         let doubtful = loses_all || stays_doubtful;
         let how = match (on.is_some(), confirmed) {
             (true, true) => "fresh, read again",
@@ -361,7 +361,7 @@ impl World {
             confirmed,
             doubtful,
         };
-        self.judge.stac.say(&page.dc, page_report);
+        self.oracle.stac.say(&page.dc, page_report);
     }
 
     /// Checks the discovery controllers that stafd removes.
@@ -378,16 +378,16 @@ impl World {
         let mut left = given_up;
         while !left.is_empty() {
             let why_not = |dc: &Tid| {
-                let allowed = self.judge.excludes(Daemon::Stafd, dc) || self.judge.announced.may_be_evicted(dc);
-                if allowed { None } else { self.judge.unproved(Daemon::Stafd, dc, now) }
+                let allowed = self.oracle.excludes(Daemon::Stafd, dc) || self.oracle.announced.may_be_evicted(dc);
+                if allowed { None } else { self.oracle.unproved(Daemon::Stafd, dc, now) }
             };
             let proved = left.iter().position(|(dc, _)| why_not(dc).is_none());
             let (dc, aged_out) = left.remove(proved.unwrap_or_default());
             if let Some(why) = why_not(&dc) {
                 self.breach(Invariant::Proof, format!("stafd gives {} up: {why}", short(&dc)));
             }
-            self.judge.staf.give_up(&dc, now, aged_out);
-            self.judge.announced.give_up(&dc);
+            self.oracle.staf.give_up(&dc, now, aged_out);
+            self.oracle.announced.give_up(&dc);
             self.see_what_ages_out();
         }
     }
@@ -395,17 +395,17 @@ impl World {
     /// Records which referrals of an aged-out discovery controller are known to stafd to be down: stafd may remove them
     /// in the same step.
     fn see_what_ages_out(&mut self) {
-        let (now, seen) = (self.time(), self.judge.seen.get(&Daemon::Stafd));
+        let (now, seen) = (self.time(), self.oracle.seen.get(&Daemon::Stafd));
         // The connection that stafd used counts. Another one to the same controller loses nothing.
-        let is_its = |tid: &Tid, shown: &KernelController| match self.judge.used_by_stafd.get(tid) {
+        let is_its = |tid: &Tid, shown: &KernelController| match self.oracle.used_by_stafd.get(tid) {
             Some(used) => shown.ctrl == *used,
             None => serves(shown, tid),
         };
         let is_live =
             |tid: &Tid| seen.is_some_and(|seen| seen.controllers.iter().any(|c| c.is_live() && is_its(tid, c)));
-        let down: Vec<Tid> = self.judge.staf.named_by_aged().into_iter().filter(|tid| !is_live(tid)).collect();
+        let down: Vec<Tid> = self.oracle.staf.named_by_aged().into_iter().filter(|tid| !is_live(tid)).collect();
         for tid in down {
-            self.judge.staf.is_down(tid, now);
+            self.oracle.staf.is_down(tid, now);
         }
     }
 
@@ -416,7 +416,7 @@ impl World {
         let is_other =
             |known: &&Controller| known.subsystem == subsystem && known.is_live() && known.shown.ctrl != ctrl;
         let others = self.kernel.controllers.iter().filter(is_other).map(|known| known.shown.ctrl).collect();
-        self.judge.checks.insert(ctrl, UseCheck { free, in_use, others });
+        self.oracle.checks.insert(ctrl, UseCheck { free, in_use, others });
     }
 
     /// Checks a disconnect of a daemon.
@@ -432,14 +432,14 @@ impl World {
         let serves = served(&known);
         let name = what(known.target, known.subsystem);
         // An exclusion ends connections that it matches by the data of the kernel.
-        let excluded = self.judge.excludes(daemon, &known.shown.tid());
+        let excluded = self.oracle.excludes(daemon, &known.shown.tid());
         let is_twin = |other: &Controller| {
             (other.target, other.subsystem) == (known.target, known.subsystem)
                 && other.shown.ctrl.inode < ctrl.inode
                 && other.goes_with(&known)
                 && !other.is_leaving()
                 && (other.is_live() || !known.is_live())
-                && !self.judge.disconnecting.contains_key(&other.shown.ctrl)
+                && !self.oracle.disconnecting.contains_key(&other.shown.ctrl)
         };
         let twin = self.kernel.controllers.iter().any(is_twin);
         let right_kind = known.subsystem.is_some() == (daemon == Daemon::Stacd);
@@ -447,7 +447,7 @@ impl World {
             self.breach(Invariant::Foreign, format!("{daemon} disconnects {ctrl} ({name}), which is not its business"));
         }
         let audits =
-            self.judge.stac_file.as_ref().is_some_and(|file| file.scope == DisconnectScope::AllMatchingTrtypes);
+            self.oracle.stac_file.as_ref().is_some_and(|file| file.scope == DisconnectScope::AllMatchingTrtypes);
         match &known.shown.owner {
             Owner::None if known.maker == Maker::Hand && !(audits && daemon == Daemon::Stacd) => {
                 let text = format!("{daemon} disconnects {ctrl} ({name}), which it neither connected nor adopted");
@@ -455,7 +455,7 @@ impl World {
             }
             _ => {}
         }
-        self.judge.disconnecting.insert(ctrl, daemon);
+        self.oracle.disconnecting.insert(ctrl, daemon);
         if daemon == Daemon::Stacd && !twin && self.plan.land.boot.names(known.target, known.subsystem) {
             self.breach(Invariant::Boot, format!("{daemon} disconnects {ctrl} ({name}), which the boot table names"));
         }
@@ -466,13 +466,13 @@ impl World {
             Daemon::Stafd => self.judge_dc(&known, &serves, &name),
             Daemon::Stacd => {
                 self.judge_ioc(&known, &serves, &name);
-                self.judge.dirty = self.time();
+                self.oracle.dirty = self.time();
             }
         }
     }
 
     fn judge_dc(&mut self, known: &Controller, serves: &[Tid], name: &str) {
-        let all_go = self.staf.stopping && self.judge.staf_file.as_ref().is_some_and(|file| !file.persistent);
+        let all_go = self.staf.stopping && self.oracle.staf_file.as_ref().is_some_and(|file| !file.persistent);
         if !all_go {
             self.judge_proof(Daemon::Stafd, known, serves, name, false);
         }
@@ -480,7 +480,7 @@ impl World {
 
     fn judge_ioc(&mut self, known: &Controller, serves: &[Tid], name: &str) {
         let ctrl = known.shown.ctrl;
-        let Some(file) = &self.judge.stac_file else { return };
+        let Some(file) = &self.oracle.stac_file else { return };
         let (audits, in_use, barred) = (file.audits(), file.in_use, file.other_family);
         if file.scope == DisconnectScope::Nothing {
             let text = format!("stacd disconnects {ctrl} ({name}) under disconnect-scope=no-disconnect");
@@ -490,20 +490,20 @@ impl World {
             self.judge_proof(Daemon::Stacd, known, serves, name, audits);
         }
         let now = self.time();
-        let is_hasty = |tid: &Tid| self.judge.is_hasty(tid, now) && !self.is_served_beside(Daemon::Stacd, known, tid);
+        let is_hasty = |tid: &Tid| self.oracle.is_hasty(tid, now) && !self.is_served_beside(Daemon::Stacd, known, tid);
         if !barred && serves.iter().any(is_hasty) {
             self.breach(Invariant::Quiet, format!("stacd disconnects {ctrl} ({name}) at once"));
         }
         if in_use == InUse::Disconnect {
             return;
         }
-        let pulled = match self.judge.checks.get(&ctrl) {
+        let pulled = match self.oracle.checks.get(&ctrl) {
             None => Some("without having looked for storage in use"),
             Some(check) if !check.free => Some("though storage in use hangs off it alone"),
             Some(check) if check.in_use && self.is_in_use(ctrl) => check
                 .others
                 .iter()
-                .all(|other| self.judge.disconnecting.contains_key(other))
+                .all(|other| self.oracle.disconnecting.contains_key(other))
                 .then_some("after having disconnected all other paths to the storage in use"),
             Some(_) => None,
         };
@@ -515,13 +515,13 @@ impl World {
     fn judge_proof(&mut self, daemon: Daemon, known: &Controller, serves: &[Tid], name: &str, audits: bool) {
         let (now, ctrl) = (self.time(), known.shown.ctrl);
         let unproved =
-            |tid: &Tid| self.judge.unproved(daemon, tid, now).filter(|_| !self.is_served_beside(daemon, known, tid));
+            |tid: &Tid| self.oracle.unproved(daemon, tid, now).filter(|_| !self.is_served_beside(daemon, known, tid));
         // Excluded controllers are unwanted, whatever lists them.
-        let mut wanted = serves.iter().filter(|tid| !self.judge.bars(daemon, tid));
+        let mut wanted = serves.iter().filter(|tid| !self.oracle.bars(daemon, tid));
         if let Some(why) = wanted.find_map(unproved) {
             self.breach(Invariant::Proof, format!("{daemon} disconnects {ctrl} ({name}): {why}"));
         }
-        if !audits && !may_serve(known).iter().any(|tid| self.judge.ever_named(daemon, tid)) {
+        if !audits && !may_serve(known).iter().any(|tid| self.oracle.ever_named(daemon, tid)) {
             self.breach(
                 Invariant::Foreign,
                 format!("{daemon} disconnects {ctrl} ({name}), which no source ever named"),
@@ -533,10 +533,10 @@ impl World {
     /// that was lost after its newest snapshot still counts. It must be live, unless the one to be disconnected is not
     /// live either, and the daemon must not have requested its disconnect already.
     fn is_served_beside(&self, daemon: Daemon, known: &Controller, tid: &Tid) -> bool {
-        let Some(seen) = self.judge.seen.get(&daemon) else { return false };
+        let Some(seen) = self.oracle.seen.get(&daemon) else { return false };
         let (ctrl, is_tids) = (self.mask(known.shown.ctrl), |other: &KernelController| serves(other, tid));
         let is_down = !known.is_live() || seen.controllers.iter().any(|shown| shown.ctrl == ctrl && !shown.is_live());
-        let is_going = |other: CtrlRef| self.judge.disconnecting.contains_key(&self.unmask(other));
+        let is_going = |other: CtrlRef| self.oracle.disconnecting.contains_key(&self.unmask(other));
         seen.controllers.iter().any(|other| {
             let stays = !matches!(other.state, CtrlState::Deleting | CtrlState::Dead) && !is_going(other.ctrl);
             other.ctrl != ctrl && stays && (other.is_live() || is_down) && is_tids(other)
