@@ -6,7 +6,7 @@ use cdcsim::configuration::Configuration;
 use cdcsim::zoning::Zoning;
 use libstas::conf::{self, Complaint, ControllerEntry};
 use libstas::nvme::log_page::LogPage;
-use nvmet::observed::Observed;
+use nvmet::actual::Actual;
 use nvmet::record::Record;
 
 pub(crate) fn stafd(bytes: &[u8]) {
@@ -76,7 +76,7 @@ pub(crate) fn saved_stacd(bytes: &[u8]) {
 pub(crate) fn nvmet(bytes: &[u8]) {
     let Ok(text) = str::from_utf8(bytes) else { return };
     let Ok(wanted) = nvmet::config::parse("fuzz.conf", text) else { return };
-    let _ = nvmet::plan::create(&wanted, &Observed::default(), &Record::default());
+    let _ = nvmet::plan::create(&wanted, &Actual::default(), &Record::default());
 }
 
 /// Every page that a host is shown can be parsed.

@@ -9,15 +9,15 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
 
+use crate::actual::{Actual, ObserveError, observe};
 use crate::config::{self, ConfigError};
-use crate::execute::{self, BrokenOff, Executor, Kernel, PlayTree, Witness};
+use crate::desired::Desired;
+use crate::execute::{self, BrokenOff, DryTree, Executor, Kernel, Observer};
 use crate::listing::{self, Format};
-use crate::observed::{ObserveError, Observed, observe};
-use crate::place::Place;
+use crate::paths::Paths;
 use crate::plan::{self, Plan, Refusal};
 use crate::record::{Record, RecordError};
 use crate::step::Step;
-use crate::wanted::Wanted;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
@@ -45,15 +45,15 @@ pub enum CommandError {
 
 /// One run of the tool.
 pub struct Session<'a> {
-    place: Place,
+    paths: Paths,
     dry_run: bool,
     output: &'a mut dyn Write,
 }
 
 impl<'a> Session<'a> {
-    /// Creates a run at that place, with its messages going to `output`.
-    pub fn new(place: Place, dry_run: bool, output: &'a mut dyn Write) -> Self {
-        Self { place, dry_run, output }
+    /// Creates a run with these paths, with its messages going to `output`.
+    pub fn new(paths: Paths, dry_run: bool, output: &'a mut dyn Write) -> Self {
+        Self { paths, dry_run, output }
     }
 
     /// The command `nvmet create`.
@@ -63,8 +63,8 @@ impl<'a> Session<'a> {
     pub fn create(&mut self, file: Option<&Path>, delete: bool) -> Result<(), CommandError> {
         let wanted = self.configuration(file)?;
         let _lock = self.begin()?;
-        let mut record = Record::load(&self.place.record)?;
-        let mut observed = observe(&self.place, Some(&wanted))?;
+        let mut record = Record::load(&self.paths.record)?;
+        let mut observed = observe(&self.paths, Some(&wanted))?;
         if delete {
             // Refuse before anything is removed: a target that cannot be created again is left as it is.
             let predicted = plan::cleaned(observed.clone(), &record);
@@ -73,7 +73,7 @@ impl<'a> Session<'a> {
             let cleaning = plan::clean(&observed, &record);
             self.carry_out(&cleaning, &mut record)?;
             (observed, record) =
-                if self.dry_run { (predicted, kept) } else { (observe(&self.place, Some(&wanted))?, record) };
+                if self.dry_run { (predicted, kept) } else { (observe(&self.paths, Some(&wanted))?, record) };
         }
         let plan = plan::create(&wanted, &observed, &record)?;
         self.carry_out(&plan, &mut record)?;
@@ -86,8 +86,8 @@ impl<'a> Session<'a> {
     /// [`CommandError`]; nothing was changed unless it is [`CommandError::BrokenOff`].
     pub fn clean(&mut self) -> Result<(), CommandError> {
         let _lock = self.begin()?;
-        let mut record = Record::load(&self.place.record)?;
-        let plan = plan::clean(&observe(&self.place, None)?, &record);
+        let mut record = Record::load(&self.paths.record)?;
+        let plan = plan::clean(&observe(&self.paths, None)?, &record);
         self.carry_out(&plan, &mut record)?;
         self.finish(&plan, "nothing to do: nothing is there that nvmet made")
     }
@@ -97,8 +97,8 @@ impl<'a> Session<'a> {
     /// # Errors
     /// Fails with [`CommandError`] if the state of the kernel cannot be read.
     pub fn ls(&mut self, format: Format) -> Result<(), CommandError> {
-        let record = Record::load(&self.place.record)?;
-        let observed = observe(&self.place, None)?;
+        let record = Record::load(&self.paths.record)?;
+        let observed = observe(&self.paths, None)?;
         writeln!(self.output, "{}", listing::list(&observed, &record, format))?;
         Ok(())
     }
@@ -121,16 +121,16 @@ impl<'a> Session<'a> {
 
     fn relink(
         &mut self,
-        planner: impl Fn(&Observed) -> Result<Plan, Refusal>,
+        planner: impl Fn(&Actual) -> Result<Plan, Refusal>,
         nothing: &str,
     ) -> Result<(), CommandError> {
         let _lock = self.begin()?;
-        let plan = planner(&observe(&self.place, None)?)?;
-        self.carry_out(&plan, &mut Record::load(&self.place.record)?)?;
+        let plan = planner(&observe(&self.paths, None)?)?;
+        self.carry_out(&plan, &mut Record::load(&self.paths.record)?)?;
         self.finish(&plan, nothing)
     }
 
-    fn configuration(&mut self, file: Option<&Path>) -> Result<Wanted, CommandError> {
+    fn configuration(&mut self, file: Option<&Path>) -> Result<Desired, CommandError> {
         let here = Path::new("nvmet.conf");
         match file.or_else(|| here.exists().then_some(here)) {
             Some(file) => {
@@ -149,10 +149,10 @@ impl<'a> Session<'a> {
         if self.dry_run {
             return Ok(None);
         }
-        if !self.place.play && !geteuid().is_root() {
+        if !self.paths.is_dry && !geteuid().is_root() {
             return Err(CommandError::NeedsRoot);
         }
-        let path = self.place.record.with_extension("lock");
+        let path = self.paths.record.with_extension("lock");
         let failed = |error: io::Error| RecordError::Write(path.clone(), error);
         // Only root may open the file: any process that opens it can hold the lock.
         let mut options = OpenOptions::new();
@@ -176,13 +176,13 @@ impl<'a> Session<'a> {
         }
         let mut claimed = record.clone();
         claimed.claim(plan.steps());
-        claimed.save(&self.place.record)?;
+        claimed.save(&self.paths.record)?;
         let executor: Box<dyn Executor> =
-            if self.place.play { Box::new(PlayTree::new(&self.place)) } else { Box::new(Kernel::new(&self.place)) };
+            if self.paths.is_dry { Box::new(DryTree::new(&self.paths)) } else { Box::new(Kernel::new(&self.paths)) };
         let mut teller = Teller { output: self.output, record };
-        let result = execute::execute(plan, &self.place, executor.as_ref(), &mut teller);
-        record.retain_existing(&observe(&self.place, None)?);
-        record.save(&self.place.record)?;
+        let result = execute::execute(plan, &self.paths, executor.as_ref(), &mut teller);
+        record.retain_existing(&observe(&self.paths, None)?);
+        record.save(&self.paths.record)?;
         Ok(result?)
     }
 
@@ -193,7 +193,7 @@ impl<'a> Session<'a> {
         for action in &plan.actions {
             writeln!(self.output, "# {}", action.says)?;
             for step in &action.steps {
-                writeln!(self.output, "{}", step.shell(&self.place.configfs))?;
+                writeln!(self.output, "{}", step.shell(&self.paths.configfs))?;
             }
         }
         Ok(())
@@ -213,7 +213,7 @@ impl<'a> Session<'a> {
 }
 
 /// The part of the record that still exists in `predicted`.
-fn kept(record: &Record, predicted: &Observed) -> Record {
+fn kept(record: &Record, predicted: &Actual) -> Record {
     let mut kept = record.clone();
     kept.retain_existing(predicted);
     kept
@@ -225,7 +225,7 @@ struct Teller<'a> {
     record: &'a mut Record,
 }
 
-impl Witness for Teller<'_> {
+impl Observer for Teller<'_> {
     /// A closed output must not leave the work half done: errors are ignored.
     fn begins(&mut self, says: &str) {
         let _ = writeln!(self.output, "{says}");

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use nvmet::arguments::{Cli, Command};
 use nvmet::command::{CommandError, Session};
-use nvmet::place::Place;
+use nvmet::paths::Paths;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -22,9 +22,9 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: &Cli) -> Result<(), CommandError> {
-    let place = Place::new(cli.configfs.as_deref(), cli.record.as_deref());
+    let paths = Paths::new(cli.configfs.as_deref(), cli.record.as_deref());
     let mut output = io::stdout().lock();
-    let mut session = Session::new(place, cli.dry_run, &mut output);
+    let mut session = Session::new(paths, cli.dry_run, &mut output);
     match &cli.command {
         Command::Create { file, delete } => session.create(file.as_deref(), *delete),
         Command::Clean => session.clean(),

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::actual::Actual;
 use crate::module::Module;
-use crate::observed::Observed;
 use crate::step::{Item, Step};
 
 /// The version of the file's format.
@@ -124,7 +124,7 @@ impl Record {
     }
 
     /// Drops items that no longer exist.
-    pub fn retain_existing(&mut self, observed: &Observed) {
+    pub fn retain_existing(&mut self, observed: &Actual) {
         self.ports.retain(|id| observed.ports.contains_key(id));
         self.subsystems.retain(|nqn| observed.subsystems.contains_key(nqn));
         self.hosts.retain(|nqn| observed.hosts.contains_key(nqn));
@@ -156,7 +156,7 @@ mod tests {
         let mut record = Record::default();
         record.claim(&[Step::Make(Item::Port(7))]);
         record.save(&path).unwrap();
-        record.retain_existing(&Observed::default());
+        record.retain_existing(&Actual::default());
         record.save(&path).unwrap();
         record.save(&path).unwrap();
         assert!(!path.exists());

@@ -9,11 +9,11 @@ use std::path::PathBuf;
 
 use model::Model;
 use model::worlds::{configuration, empty, inhabited};
-use nvmet::observed::Observed;
+use nvmet::actual::Actual;
+use nvmet::desired::{Access, Desired};
 use nvmet::plan::{self, Plan, Refusal};
 use nvmet::record::Record;
 use nvmet::step::Step;
-use nvmet::wanted::{Access, Wanted};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -26,7 +26,7 @@ fn carry_out(model: &mut Model, record: &mut Record, plan: &Plan, steps: usize) 
     record.retain_existing(&model.seen);
 }
 
-fn create(model: &mut Model, record: &mut Record, wanted: &Wanted) -> Result<Plan, Refusal> {
+fn create(model: &mut Model, record: &mut Record, wanted: &Desired) -> Result<Plan, Refusal> {
     let plan = plan::create(wanted, &model.seen, record)?;
     carry_out(model, record, &plan, usize::MAX);
     Ok(plan)
@@ -38,7 +38,7 @@ fn clean(model: &mut Model, record: &mut Record) {
 }
 
 /// The items of other tools, without anything that also belongs to us.
-fn of_others(seen: &Observed, record: &Record) -> Observed {
+fn of_others(seen: &Actual, record: &Record) -> Actual {
     let mut theirs = seen.clone();
     theirs.ports.retain(|id, _| !record.ports.contains(id));
     theirs.ports.values_mut().for_each(|port| port.exports.retain(|nqn| !record.subsystems.contains(nqn)));
@@ -51,7 +51,7 @@ fn of_others(seen: &Observed, record: &Record) -> Observed {
 }
 
 /// Checks that the kernel matches the configuration, independently of the planner.
-fn is_met(wanted: &Wanted, seen: &Observed) {
+fn is_met(wanted: &Desired, seen: &Actual) {
     for (id, port) in &wanted.ports {
         let found = &seen.ports[id];
         assert_eq!(found.attributes.get("addr_trsvcid"), port.address.trsvcid.map(|it| it.to_string()).as_ref());
@@ -73,12 +73,12 @@ fn is_met(wanted: &Wanted, seen: &Observed) {
 }
 
 /// The ports that export a subsystem.
-fn exporting<'a>(seen: &'a Observed, nqn: &str) -> Vec<&'a u16> {
+fn exporting<'a>(seen: &'a Actual, nqn: &str) -> Vec<&'a u16> {
     seen.ports.iter().filter(|(_, port)| port.exports.contains(nqn)).map(|(id, _)| id).collect()
 }
 
 /// Checks that everything that the configuration does not mention is unchanged.
-fn leaves_the_rest(wanted: &Wanted, before: &Observed, after: &Observed) {
+fn leaves_the_rest(wanted: &Desired, before: &Actual, after: &Actual) {
     for (nqn, subsystem) in before.subsystems.iter().filter(|(nqn, _)| !wanted.subsystems.contains_key(*nqn)) {
         assert_eq!(after.subsystems.get(nqn), Some(subsystem));
         assert_eq!(exporting(after, nqn), exporting(before, nqn), "{nqn}");

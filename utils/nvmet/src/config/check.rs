@@ -6,8 +6,8 @@ use stas_nvme::{DISCOVERY_NQN, NQN_MAX, Transport};
 use toml::Spanned;
 
 use super::Mistake;
+use crate::desired::Address;
 use crate::identity::Identifier;
-use crate::wanted::Address;
 
 /// The default name of a loop port. Hosts ignore log entries without an address.
 const LOOP_NAME: &str = "nvmet";

@@ -7,8 +7,8 @@ use toml::Spanned;
 use super::Mistake;
 use super::check::size;
 use super::file::{self, File, StorageKind};
+use crate::desired::{DEFAULT_SIZE_MIB, NullBlk, Storage};
 use crate::identity::{SHARED_NULL_BLK, null_blk_name};
-use crate::wanted::{DEFAULT_SIZE_MIB, NullBlk, Storage};
 
 /// The defaults of the file.
 pub(super) struct Disks {

@@ -8,8 +8,8 @@ use toml::Spanned;
 use super::Mistake;
 use super::check::{self, address, word};
 use super::file;
+use crate::desired::{Host, Port, Referral};
 use crate::dhchap;
-use crate::wanted::{Host, Port, Referral};
 
 const HASHES: [&str; 3] = ["hmac(sha256)", "hmac(sha384)", "hmac(sha512)"];
 const GROUPS: [&str; 6] = ["null", "ffdhe2048", "ffdhe3072", "ffdhe4096", "ffdhe6144", "ffdhe8192"];

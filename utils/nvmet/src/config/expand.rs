@@ -8,9 +8,9 @@ use super::disks::Disks;
 use super::endpoints::{hosts, ports};
 use super::file::File;
 use super::subsystems::{nqns, subsystem};
-use crate::wanted::{Access, Brd, DEFAULT_SIZE_MIB, Wanted};
+use crate::desired::{Access, Brd, DEFAULT_SIZE_MIB, Desired};
 
-pub(super) fn expand(file: File) -> Result<Wanted, Mistake> {
+pub(super) fn expand(file: File) -> Result<Desired, Mistake> {
     let ports = ports(&file.port)?;
     let mut hosts = hosts(&file.host)?;
     let disks = Disks::new(&file)?;
@@ -34,5 +34,5 @@ pub(super) fn expand(file: File) -> Result<Wanted, Mistake> {
     }
     let brd =
         Brd { size_mib: size(file.brd.size_mib.as_ref(), DEFAULT_SIZE_MIB)?, use_existing: file.brd.use_existing };
-    Ok(Wanted { ports, subsystems, hosts, brd })
+    Ok(Desired { ports, subsystems, hosts, brd })
 }

@@ -1,4 +1,4 @@
-//! Parses configurations: TOML text becomes a checked [`Wanted`], or an error that says where and what would be right.
+//! Parses configurations: TOML text becomes a checked [`Desired`], or an error that says where and what would be right.
 
 mod check;
 mod disks;
@@ -12,8 +12,8 @@ use std::io;
 use std::ops::Range;
 use std::path::Path;
 
+use crate::desired::Desired;
 use crate::dhchap::redact;
-use crate::wanted::Wanted;
 
 /// The configuration used without an argument and without ./nvmet.conf.
 pub const BUILT_IN: &str = include_str!("../../nvmet.conf");
@@ -61,7 +61,7 @@ impl Mistake {
 ///
 /// # Errors
 /// Returns [`ConfigError`] for the first mistake.
-pub fn load(path: &Path) -> Result<Wanted, ConfigError> {
+pub fn load(path: &Path) -> Result<Desired, ConfigError> {
     let file = path.display().to_string();
     let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { file: file.clone(), source })?;
     parse(&file, &text)
@@ -71,7 +71,7 @@ pub fn load(path: &Path) -> Result<Wanted, ConfigError> {
 ///
 /// # Errors
 /// Returns [`ConfigError::Wrong`] for the first mistake.
-pub fn parse(file: &str, text: &str) -> Result<Wanted, ConfigError> {
+pub fn parse(file: &str, text: &str) -> Result<Desired, ConfigError> {
     toml::from_str(text).map_err(unreadable).and_then(expand::expand).map_err(|mistake| locate(file, text, mistake))
 }
 

@@ -8,8 +8,8 @@ use super::Mistake;
 use super::check::{self, bounded, identifier};
 use super::disks::Disks;
 use super::file;
+use crate::desired::{self, Access, Port, Subsystem};
 use crate::identity::Identifier;
-use crate::wanted::{self, Access, Port, Subsystem};
 
 /// NVMET_MAX_NAMESPACES of the kernel.
 const MAX_NAMESPACES: u32 = 1024;
@@ -71,7 +71,7 @@ fn known_port(named: &Spanned<u16>, ports: &BTreeMap<u16, Port>) -> Result<u16, 
     }
 }
 
-fn namespaces(table: &file::Subsystem, nqn: &str, disks: &Disks) -> Result<BTreeMap<u32, wanted::Namespace>, Mistake> {
+fn namespaces(table: &file::Subsystem, nqn: &str, disks: &Disks) -> Result<BTreeMap<u32, desired::Namespace>, Mistake> {
     if let (Some(count), false) = (&table.namespaces, table.namespace.is_empty()) {
         return Err(Mistake::at("namespaces", count, "stands beside [[subsystem.namespace]]; use one of the two"));
     }
@@ -99,7 +99,7 @@ fn namespace(
     nqn: &str,
     nsid: u32,
     disks: &Disks,
-) -> Result<wanted::Namespace, Mistake> {
+) -> Result<desired::Namespace, Mistake> {
     let own = [("device", &described.device), ("uuid", &described.uuid), ("nguid", &described.nguid)];
     for (key, value) in own {
         if let (Some(value), Some(_)) = (value, &table.count) {
@@ -110,7 +110,7 @@ fn namespace(
             ));
         }
     }
-    Ok(wanted::Namespace {
+    Ok(desired::Namespace {
         storage: disks.of(table, described, nqn, nsid)?,
         uuid: identifier("uuid", described.uuid.as_ref())?.unwrap_or_else(|| Identifier::derived(nqn, nsid)),
         nguid: identifier("nguid", described.nguid.as_ref())?,

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use proptest::prelude::*;
 
 use super::*;
-use crate::wanted::{Access, Storage};
+use crate::desired::{Access, Storage};
 
 const PORT: &str = "[[port]]\nid = 1\ntransport = \"tcp\"\ntraddr = \"::\"\n";
 
-fn good(text: &str) -> Wanted {
+fn good(text: &str) -> Desired {
     parse("test.conf", text).unwrap()
 }
 

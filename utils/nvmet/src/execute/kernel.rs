@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::{Executor, Failure, Outcome};
 use crate::module::Module;
-use crate::place::Place;
+use crate::paths::Paths;
 use crate::step::{Step, Value};
 
 /// How long an unload waits for the last user of a module: udev opens disks that have just appeared or disappeared.
@@ -21,22 +21,22 @@ const UNLOAD_LOOK: Duration = Duration::from_millis(20);
 /// The kernel's configfs and modules.
 #[derive(Debug)]
 pub struct Kernel {
-    place: Place,
+    paths: Paths,
 }
 
 impl Kernel {
-    /// Creates an executor for the kernel at that place.
+    /// Creates an executor for the kernel with these paths.
     #[must_use]
-    pub fn new(place: &Place) -> Self {
-        Self { place: place.clone() }
+    pub fn new(paths: &Paths) -> Self {
+        Self { paths: paths.clone() }
     }
 
     fn at(&self, path: PathBuf) -> PathBuf {
-        self.place.configfs.join(path)
+        self.paths.configfs.join(path)
     }
 
     fn unload(&self, module: Module) -> Result<Outcome, Failure> {
-        let count = self.place.sysfs.join("module").join(module.sysfs_name()).join("refcnt");
+        let count = self.paths.sysfs.join("module").join(module.sysfs_name()).join("refcnt");
         let deadline = Instant::now() + UNLOAD_PATIENCE;
         while used(&count) && Instant::now() < deadline {
             sleep(UNLOAD_LOOK);
@@ -123,11 +123,11 @@ mod tests {
     /// A directory in place of configfs: the same system calls, without the effects of the kernel.
     fn kernel() -> (tempfile::TempDir, Kernel) {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place { sysfs: folder.path().join("sys"), ..Place::new(Some(folder.path()), None) };
+        let paths = Paths { sysfs: folder.path().join("sys"), ..Paths::new(Some(folder.path()), None) };
         for path in ["nvmet/ports", "nvmet/subsystems", "nvmet/hosts", "sys/module/brd"] {
             fs::create_dir_all(folder.path().join(path)).unwrap();
         }
-        (folder, Kernel::new(&place))
+        (folder, Kernel::new(&paths))
     }
 
     fn done(kernel: &Kernel, step: &Step) {

@@ -1,17 +1,17 @@
 //! Performs a plan, on the kernel or on a dry tree.
 
 mod advice;
+mod dry_tree;
 mod kernel;
-mod play;
 
 use std::io;
 
-use crate::place::Place;
+use crate::paths::Paths;
 use crate::plan::Plan;
 use crate::step::Step;
 
+pub use dry_tree::DryTree;
 pub use kernel::Kernel;
-pub use play::PlayTree;
 
 /// Performs the steps of a plan.
 pub trait Executor {
@@ -50,7 +50,7 @@ pub struct BrokenOff {
 }
 
 /// Receives the progress of a plan.
-pub trait Witness {
+pub trait Observer {
     /// An action starts.
     fn begins(&mut self, says: &str);
     /// A step was performed.
@@ -65,30 +65,30 @@ pub trait Witness {
 /// Returns [`BrokenOff`] at the first step that fails; the rest is not tried.
 pub fn execute(
     plan: &Plan,
-    place: &Place,
+    paths: &Paths,
     executor: &dyn Executor,
-    witness: &mut dyn Witness,
+    observer: &mut dyn Observer,
 ) -> Result<(), BrokenOff> {
     for action in &plan.actions {
-        witness.begins(&action.says);
+        observer.begins(&action.says);
         for step in &action.steps {
             match executor.carry_out(step) {
-                Ok(Outcome::Done) => witness.done(step),
-                Ok(Outcome::Left(why)) => witness.left(&why),
-                Err(failure) => return Err(broken_off(step, place, &failure)),
+                Ok(Outcome::Done) => observer.done(step),
+                Ok(Outcome::Left(why)) => observer.left(&why),
+                Err(failure) => return Err(broken_off(step, paths, &failure)),
             }
         }
     }
     Ok(())
 }
 
-fn broken_off(step: &Step, place: &Place, failure: &Failure) -> BrokenOff {
+fn broken_off(step: &Step, paths: &Paths, failure: &Failure) -> BrokenOff {
     let cause = match failure {
         Failure::Call(error) => error.to_string(),
         Failure::Command(words) => words.clone(),
     };
     let advice = advice::advice(step, failure).map(|words| format!("; {words}")).unwrap_or_default();
-    BrokenOff { command: step.shell(&place.configfs), cause, advice }
+    BrokenOff { command: step.shell(&paths.configfs), cause, advice }
 }
 
 #[cfg(test)]
@@ -104,7 +104,7 @@ mod tests {
     #[derive(Default)]
     struct Notes(Vec<String>);
 
-    impl Witness for Notes {
+    impl Observer for Notes {
         fn begins(&mut self, says: &str) {
             self.0.push(says.to_owned());
         }
@@ -136,12 +136,12 @@ mod tests {
 
     #[test]
     fn a_step_that_is_not_needed_is_told_and_one_that_a_command_refuses_ends_it() {
-        let place = Place::new(Some(Path::new("/k")), None);
+        let paths = Paths::new(Some(Path::new("/k")), None);
         let [left, refused, never] =
             [Step::Make(Item::Port(1)), Step::Remove(Item::Port(2)), Step::Remove(Item::Port(3))];
         let actions = vec![action("port 1", &[left]), action("port 2", &[refused, never]), action("port 3", &[])];
         let mut notes = Notes::default();
-        let broken_off = execute(&Plan { actions, ..Plan::default() }, &place, &Busy, &mut notes).unwrap_err();
+        let broken_off = execute(&Plan { actions, ..Plan::default() }, &paths, &Busy, &mut notes).unwrap_err();
         assert_eq!(notes.0, ["port 1", "left: it is in use", "port 2"]);
         let said = broken_off.to_string();
         assert_eq!(said, "`rmdir /k/nvmet/ports/2` failed: modprobe: FATAL: Module nvmet is in use");
@@ -150,10 +150,10 @@ mod tests {
     #[test]
     fn what_breaks_off_is_told_as_a_command_with_its_cause_and_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
-        let place = Place::new(Some(folder.path()), None);
+        let paths = Paths::new(Some(folder.path()), None);
         let actions = vec![Action { says: "port 1".into(), steps: vec![Step::Make(Item::Port(1))] }];
         let plan = Plan { actions, ..Plan::default() };
-        let error = execute(&plan, &place, &Kernel::new(&place), &mut Notes::default()).unwrap_err().to_string();
+        let error = execute(&plan, &paths, &Kernel::new(&paths), &mut Notes::default()).unwrap_err().to_string();
         let root = folder.path().display();
         assert!(error.starts_with(&format!("`mkdir {root}/nvmet/ports/1` failed: No such file")), "{error}");
         assert!(error.contains("is configfs mounted?"), "{error}");

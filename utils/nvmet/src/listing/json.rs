@@ -3,10 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{exporting, keys};
-use crate::observed::{Attributes, Namespace, Observed};
+use crate::actual::{Actual, Attributes, Namespace};
 use crate::record::Record;
 
-pub(super) fn object(observed: &Observed, record: &Record) -> Value {
+pub(super) fn object(observed: &Actual, record: &Record) -> Value {
     let ports = observed.ports.iter().map(|(id, port)| {
         let referrals = port.referrals.iter();
         let referrals =

@@ -5,7 +5,7 @@ mod table;
 
 use std::collections::BTreeSet;
 
-use crate::observed::{Host, Key, Observed};
+use crate::actual::{Actual, Host, Key};
 use crate::record::Record;
 
 /// The forms of output.
@@ -19,7 +19,7 @@ pub enum Format {
 
 /// Lists everything that exists, including what other tools created.
 #[must_use]
-pub fn list(observed: &Observed, record: &Record, format: Format) -> String {
+pub fn list(observed: &Actual, record: &Record, format: Format) -> String {
     match format {
         Format::Json => format!("{:#}", json::object(observed, record)),
         Format::Table => table::tables(observed, record),
@@ -36,6 +36,6 @@ fn keys(host: &Host) -> &'static str {
     }
 }
 
-fn exporting(observed: &Observed, nqn: &str) -> BTreeSet<u16> {
+fn exporting(observed: &Actual, nqn: &str) -> BTreeSet<u16> {
     observed.ports.iter().filter(|(_, port)| port.exports.contains(nqn)).map(|(id, _)| *id).collect()
 }

@@ -3,10 +3,10 @@
 use comfy_table::{ContentArrangement, Table, presets};
 
 use super::{exporting, keys};
-use crate::observed::{Attributes, Namespace, Observed, Port, Subsystem};
+use crate::actual::{Actual, Attributes, Namespace, Port, Subsystem};
 use crate::record::Record;
 
-pub(super) fn tables(observed: &Observed, record: &Record) -> String {
+pub(super) fn tables(observed: &Actual, record: &Record) -> String {
     let tables = [ports(observed, record), subsystems(observed, record), hosts(observed, record)];
     let tables: Vec<String> = tables.into_iter().flatten().map(|table| table.to_string()).collect();
     if tables.is_empty() { "There are no ports, no subsystems and no hosts.".to_owned() } else { tables.join("\n\n") }
@@ -19,7 +19,7 @@ fn table(header: [&str; 5]) -> Table {
     table
 }
 
-fn ports(observed: &Observed, record: &Record) -> Option<Table> {
+fn ports(observed: &Actual, record: &Record) -> Option<Table> {
     if observed.ports.is_empty() {
         return None;
     }
@@ -43,7 +43,7 @@ fn referrals(port: &Port) -> Vec<String> {
     referrals.map(|(name, seen)| format!("{name}: {}{}", address(&seen.attributes), off(seen.enabled))).collect()
 }
 
-fn subsystems(observed: &Observed, record: &Record) -> Option<Table> {
+fn subsystems(observed: &Actual, record: &Record) -> Option<Table> {
     if observed.subsystems.is_empty() {
         return None;
     }
@@ -61,7 +61,7 @@ fn subsystems(observed: &Observed, record: &Record) -> Option<Table> {
     Some(table)
 }
 
-fn hosts(observed: &Observed, record: &Record) -> Option<Table> {
+fn hosts(observed: &Actual, record: &Record) -> Option<Table> {
     if observed.hosts.is_empty() {
         return None;
     }

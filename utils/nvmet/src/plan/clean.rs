@@ -7,15 +7,15 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use super::{Plan, port, subsystem};
+use crate::actual::{self, Actual};
+use crate::desired::null_blk_device;
 use crate::module::Module;
-use crate::observed::{self, Observed};
 use crate::record::Record;
 use crate::step::{Item, Link, Step};
-use crate::wanted::null_blk_device;
 
 /// Removes everything in the record that exists.
 #[must_use]
-pub fn clean(observed: &Observed, record: &Record) -> Plan {
+pub fn clean(observed: &Actual, record: &Record) -> Plan {
     let mut plan = Plan::default();
     for (&id, seen) in observed.ports.iter().filter(|(id, _)| record.ports.contains(id)) {
         plan.act(format!("port {id}: remove"), port::remove(id, seen));
@@ -34,7 +34,7 @@ pub fn clean(observed: &Observed, record: &Record) -> Plan {
 
 /// The state after everything in the record was removed: the result of [`clean`].
 #[must_use]
-pub fn cleaned(mut observed: Observed, record: &Record) -> Observed {
+pub fn cleaned(mut observed: Actual, record: &Record) -> Actual {
     let kept_hosts: BTreeSet<String> = observed.admitted_elsewhere(&record.subsystems).into_iter().cloned().collect();
     let kept_devices: BTreeSet<PathBuf> = observed.devices_elsewhere(&record.subsystems).into_iter().cloned().collect();
     observed.ports.retain(|id, _| !record.ports.contains(id));
@@ -52,21 +52,21 @@ pub fn cleaned(mut observed: Observed, record: &Record) -> Observed {
 }
 
 /// Removes the links to our subsystem from ports that we did not create. These ports are kept.
-fn withdraw_everywhere(plan: &mut Plan, nqn: &str, observed: &Observed, record: &Record) {
+fn withdraw_everywhere(plan: &mut Plan, nqn: &str, observed: &Actual, record: &Record) {
     let others = observed.ports.iter().filter(|(id, seen)| !record.ports.contains(id) && seen.exports.contains(nqn));
     for (&id, _) in others {
         plan.act(format!("port {id}, which is not ours: stop exporting {nqn}"), vec![port::unlink(id, nqn)]);
     }
 }
 
-fn remove_subsystem(nqn: &str, seen: &observed::Subsystem) -> Vec<Step> {
+fn remove_subsystem(nqn: &str, seen: &actual::Subsystem) -> Vec<Step> {
     let admission = |host: &String| Link::Admission { nqn: nqn.to_owned(), host: host.clone() };
     let hosts = seen.hosts.iter().map(|host| Step::Unlink(admission(host)));
     let namespaces = seen.namespaces.iter().flat_map(|(nsid, seen)| subsystem::remove_namespace(nqn, *nsid, seen));
     hosts.chain(namespaces).chain([Step::Remove(Item::Subsystem(nqn.to_owned()))]).collect()
 }
 
-fn remove_hosts(plan: &mut Plan, observed: &Observed, record: &Record) {
+fn remove_hosts(plan: &mut Plan, observed: &Actual, record: &Record) {
     let needed = observed.admitted_elsewhere(&record.subsystems);
     for nqn in observed.hosts.keys().filter(|nqn| record.hosts.contains(*nqn)) {
         if needed.contains(nqn) {
@@ -77,7 +77,7 @@ fn remove_hosts(plan: &mut Plan, observed: &Observed, record: &Record) {
     }
 }
 
-fn remove_devices(plan: &mut Plan, observed: &Observed, record: &Record) {
+fn remove_devices(plan: &mut Plan, observed: &Actual, record: &Record) {
     let needed = observed.devices_elsewhere(&record.subsystems);
     for name in observed.null_blk.keys().filter(|name| record.null_blk.contains(*name)) {
         if needed.contains(&null_blk_device(name)) {

@@ -6,15 +6,15 @@
 use std::collections::BTreeSet;
 
 use super::{Plan, Refusal, host, modules, null_blk, port, ram_disk, subsystem};
-use crate::observed::{Given, Observed};
+use crate::actual::{Actual, Given};
+use crate::desired::{Desired, Storage};
 use crate::record::Record;
-use crate::wanted::{Storage, Wanted};
 
 /// Creates or changes the target as described. Anything that the configuration does not mention is left as it is.
 ///
 /// # Errors
 /// Returns [`Refusal`] if that would change something that is not ours, or cannot succeed.
-pub fn create(wanted: &Wanted, observed: &Observed, record: &Record) -> Result<Plan, Refusal> {
+pub fn create(wanted: &Desired, observed: &Actual, record: &Record) -> Result<Plan, Refusal> {
     refuse_foreign(wanted, observed, record)?;
     refuse_bad_devices(wanted, observed)?;
     let ram_disks = ram_disk::assign(wanted, observed, record)?;
@@ -29,7 +29,7 @@ pub fn create(wanted: &Wanted, observed: &Observed, record: &Record) -> Result<P
     Ok(plan)
 }
 
-fn refuse_foreign(wanted: &Wanted, observed: &Observed, record: &Record) -> Result<(), Refusal> {
+fn refuse_foreign(wanted: &Desired, observed: &Actual, record: &Record) -> Result<(), Refusal> {
     let foreign = |id: &&u16| observed.ports.contains_key(id) && !record.ports.contains(id);
     if let Some(id) = wanted.ports.keys().find(foreign) {
         return Err(Refusal::ForeignPort(*id));
@@ -51,7 +51,7 @@ fn refuse_foreign(wanted: &Wanted, observed: &Observed, record: &Record) -> Resu
     }
 }
 
-fn refuse_bad_devices(wanted: &Wanted, observed: &Observed) -> Result<(), Refusal> {
+fn refuse_bad_devices(wanted: &Desired, observed: &Actual) -> Result<(), Refusal> {
     for (nqn, subsystem) in &wanted.subsystems {
         for (&nsid, namespace) in &subsystem.namespaces {
             let Storage::Given(path) = &namespace.storage else { continue };
@@ -66,7 +66,7 @@ fn refuse_bad_devices(wanted: &Wanted, observed: &Observed) -> Result<(), Refusa
     Ok(())
 }
 
-fn remarks(plan: &mut Plan, wanted: &Wanted, observed: &Observed, record: &Record) {
+fn remarks(plan: &mut Plan, wanted: &Desired, observed: &Actual, record: &Record) {
     let exporting: BTreeSet<&u16> = wanted.subsystems.values().flat_map(|subsystem| &subsystem.ports).collect();
     for id in wanted.ports.keys().filter(|id| !exporting.contains(id)) {
         plan.notes

@@ -3,17 +3,17 @@
 use stas_nvme::Secret;
 
 use super::{Plan, Refusal};
-use crate::observed::{self, Attributes, Key, Observed};
+use crate::actual::{self, Actual, Attributes, Key};
+use crate::desired::{Desired, Host};
 use crate::record::Record;
 use crate::step::{Item, Step, Value};
-use crate::wanted::{Host, Wanted};
 
 /// The kernel's defaults for a new host (nvmet_hosts_make_group in drivers/nvme/target/configfs.c).
 const DEFAULT_HASH: &str = "hmac(sha256)";
 const DEFAULT_GROUP: &str = "null";
 
 /// Creates missing hosts, and sets the keys of all.
-pub(super) fn make(plan: &mut Plan, wanted: &Wanted, observed: &Observed, record: &Record) -> Result<(), Refusal> {
+pub(super) fn make(plan: &mut Plan, wanted: &Desired, observed: &Actual, record: &Record) -> Result<(), Refusal> {
     for (nqn, host) in &wanted.hosts {
         let item = Item::Host(nqn.clone());
         let seen = observed.hosts.get(nqn);
@@ -25,7 +25,7 @@ pub(super) fn make(plan: &mut Plan, wanted: &Wanted, observed: &Observed, record
         if seen.is_none() {
             steps.push(Step::Make(item.clone()));
         }
-        steps.extend(authentication(&item, host, seen.unwrap_or(&observed::Host::default())));
+        steps.extend(authentication(&item, host, seen.unwrap_or(&actual::Host::default())));
         if foreign && !steps.is_empty() {
             return Err(Refusal::ForeignHost(nqn.clone()));
         }
@@ -43,7 +43,7 @@ pub(super) fn make(plan: &mut Plan, wanted: &Wanted, observed: &Observed, record
     Ok(())
 }
 
-fn authentication(item: &Item, host: &Host, seen: &observed::Host) -> Vec<Step> {
+fn authentication(item: &Item, host: &Host, seen: &actual::Host) -> Vec<Step> {
     let mut steps = Vec::new();
     // Write the hash and group before the keys: a host may connect in between.
     steps.extend(setting(item, "dhchap_hash", host.dhchap_hash.as_deref().unwrap_or(DEFAULT_HASH), &seen.settings));

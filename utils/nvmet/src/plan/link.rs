@@ -1,14 +1,14 @@
 //! The plans of `nvmet link` and `nvmet unlink`.
 
 use super::{Plan, Refusal, port};
-use crate::observed::Observed;
+use crate::actual::Actual;
 use crate::step::{Link, Step};
 
 /// Exports a subsystem on a port.
 ///
 /// # Errors
 /// Returns [`Refusal`] if the port or the subsystem does not exist.
-pub fn link(observed: &Observed, id: u16, nqn: &str) -> Result<Plan, Refusal> {
+pub fn link(observed: &Actual, id: u16, nqn: &str) -> Result<Plan, Refusal> {
     let mut plan = Plan::default();
     if !is_linked(observed, id, nqn)? {
         let export = Link::Export { port: id, nqn: nqn.to_owned() };
@@ -21,7 +21,7 @@ pub fn link(observed: &Observed, id: u16, nqn: &str) -> Result<Plan, Refusal> {
 ///
 /// # Errors
 /// Returns [`Refusal`] if the port or the subsystem does not exist.
-pub fn unlink(observed: &Observed, id: u16, nqn: &str) -> Result<Plan, Refusal> {
+pub fn unlink(observed: &Actual, id: u16, nqn: &str) -> Result<Plan, Refusal> {
     let mut plan = Plan::default();
     if is_linked(observed, id, nqn)? {
         plan.act(format!("port {id}: stop exporting {nqn}"), vec![port::unlink(id, nqn)]);
@@ -29,7 +29,7 @@ pub fn unlink(observed: &Observed, id: u16, nqn: &str) -> Result<Plan, Refusal> 
     Ok(plan)
 }
 
-fn is_linked(observed: &Observed, id: u16, nqn: &str) -> Result<bool, Refusal> {
+fn is_linked(observed: &Actual, id: u16, nqn: &str) -> Result<bool, Refusal> {
     let port = observed.ports.get(&id).ok_or_else(|| Refusal::NoPort(id, listed(observed.ports.keys())))?;
     if observed.subsystems.contains_key(nqn) {
         Ok(port.exports.contains(nqn))

@@ -1,4 +1,4 @@
-//! Planning, without I/O: computes the steps from the present state to the wanted one.
+//! Planning, without I/O: computes the steps from the actual state to the desired one.
 //!
 //! A plan changes only what we created according to the record, and creates what is missing. It is refused if it would
 //! change anything else.

@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use super::Plan;
 use super::ram_disk::RamDisks;
+use crate::actual::Actual;
+use crate::desired::{Desired, Storage};
 use crate::module::Module;
-use crate::observed::Observed;
 use crate::step::Step;
-use crate::wanted::{Storage, Wanted};
 
 /// Loads the modules that are needed and not loaded.
-pub(super) fn load(plan: &mut Plan, wanted: &Wanted, observed: &Observed, ram_disks: &RamDisks) {
+pub(super) fn load(plan: &mut Plan, wanted: &Desired, observed: &Actual, ram_disks: &RamDisks) {
     for module in needed(wanted).difference(&observed.modules) {
         let parameters = match module {
             // Devices are created in configfs. Without this parameter the module creates one itself.
@@ -22,7 +22,7 @@ pub(super) fn load(plan: &mut Plan, wanted: &Wanted, observed: &Observed, ram_di
     }
 }
 
-fn needed(wanted: &Wanted) -> BTreeSet<Module> {
+fn needed(wanted: &Desired) -> BTreeSet<Module> {
     let transports = wanted.ports.values().map(|port| Module::of_transport(port.address.transport));
     let namespaces = wanted.subsystems.values().flat_map(|subsystem| subsystem.namespaces.values());
     let storage = namespaces.filter_map(|namespace| match namespace.storage {

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use super::Plan;
-use crate::observed::Observed;
+use crate::actual::Actual;
+use crate::desired::{Desired, NullBlk, Storage, null_blk_device};
 use crate::record::Record;
 use crate::step::{Item, Step};
-use crate::wanted::{NullBlk, Storage, Wanted, null_blk_device};
 
 /// The devices of a configuration, by name.
-pub(super) fn wanted(wanted: &Wanted) -> BTreeMap<String, &NullBlk> {
+pub(super) fn wanted(wanted: &Desired) -> BTreeMap<String, &NullBlk> {
     let namespaces = wanted.subsystems.values().flat_map(|subsystem| subsystem.namespaces.values());
     let devices = namespaces.filter_map(|namespace| match &namespace.storage {
         Storage::NullBlk(device) => Some((device.name.clone(), device)),
@@ -21,7 +21,7 @@ pub(super) fn wanted(wanted: &Wanted) -> BTreeMap<String, &NullBlk> {
 
 /// Creates missing devices, and recreates devices with other properties: these can only be set before a device is
 /// powered on.
-pub(super) fn make(plan: &mut Plan, configuration: &Wanted, observed: &Observed) {
+pub(super) fn make(plan: &mut Plan, configuration: &Desired, observed: &Actual) {
     for (name, device) in wanted(configuration) {
         let item = Item::NullBlk(name.clone());
         let kind = if device.memory_backed { "in memory" } else { "keeping nothing" };
@@ -52,7 +52,7 @@ fn making(item: &Item, device: &NullBlk) -> Vec<Step> {
 }
 
 /// Recreates a device. Its namespaces release it in the meantime.
-fn making_anew(item: &Item, device: &NullBlk, observed: &Observed) -> Vec<Step> {
+fn making_anew(item: &Item, device: &NullBlk, observed: &Actual) -> Vec<Step> {
     let path = device.device();
     let mut users = Vec::new();
     for (nqn, subsystem) in &observed.subsystems {
@@ -65,7 +65,7 @@ fn making_anew(item: &Item, device: &NullBlk, observed: &Observed) -> Vec<Step> 
 }
 
 /// Removes our devices that no namespace uses after the rest of the plan.
-pub(super) fn remove_idle(plan: &mut Plan, configuration: &Wanted, observed: &Observed, record: &Record) {
+pub(super) fn remove_idle(plan: &mut Plan, configuration: &Desired, observed: &Actual, record: &Record) {
     let named: BTreeSet<String> = configuration.subsystems.keys().cloned().collect();
     let elsewhere: BTreeSet<&PathBuf> = observed.devices_elsewhere(&named);
     let kept = wanted(configuration);

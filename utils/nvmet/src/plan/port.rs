@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 
 use super::Plan;
-use crate::observed::{self, Attributes, Observed};
+use crate::actual::{self, Actual, Attributes};
+use crate::desired::{Address, Desired, Port, Referral};
 use crate::step::{Item, Link, Step};
-use crate::wanted::{Address, Port, Referral, Wanted};
 
 /// Creates missing ports, changes existing ones, and links them to the subsystems.
-pub(super) fn make(plan: &mut Plan, wanted: &Wanted, observed: &Observed) {
+pub(super) fn make(plan: &mut Plan, wanted: &Desired, observed: &Actual) {
     let mut exports = Vec::new();
     for (&id, port) in &wanted.ports {
         let seen = observed.ports.get(&id);
@@ -32,7 +32,7 @@ pub(super) fn make(plan: &mut Plan, wanted: &Wanted, observed: &Observed) {
 }
 
 /// Removes the links to subsystems that the configuration exports on other ports.
-fn withdraw(plan: &mut Plan, id: u16, wanted: &Wanted, seen: &observed::Port) {
+fn withdraw(plan: &mut Plan, id: u16, wanted: &Desired, seen: &actual::Port) {
     for nqn in seen.exports.difference(&exported(id, wanted, Some(seen))) {
         plan.act(format!("port {id}: stop exporting {nqn}"), vec![unlink(id, nqn)]);
     }
@@ -40,13 +40,13 @@ fn withdraw(plan: &mut Plan, id: u16, wanted: &Wanted, seen: &observed::Port) {
 
 /// The subsystems that a port must export: those of the configuration, and present ones that the configuration does not
 /// mention.
-fn exported(id: u16, wanted: &Wanted, seen: Option<&observed::Port>) -> BTreeSet<String> {
+fn exported(id: u16, wanted: &Desired, seen: Option<&actual::Port>) -> BTreeSet<String> {
     let named = wanted.subsystems.iter().filter(|(_, subsystem)| subsystem.ports.contains(&id)).map(|(nqn, _)| nqn);
     let linked = seen.into_iter().flat_map(|seen| &seen.exports);
     named.chain(linked.filter(|nqn| !wanted.subsystems.contains_key(*nqn))).cloned().collect()
 }
 
-fn make_one(id: u16, port: &Port, seen: Option<&observed::Port>) -> Vec<Step> {
+fn make_one(id: u16, port: &Port, seen: Option<&actual::Port>) -> Vec<Step> {
     let mut steps = Vec::new();
     if seen.is_none() {
         steps.extend(make_item(&Item::Port(id), port.address.attributes()));
@@ -64,7 +64,7 @@ fn make_one(id: u16, port: &Port, seen: Option<&observed::Port>) -> Vec<Step> {
 }
 
 /// The address of an enabled referral cannot be changed: such a referral is recreated.
-fn make_referral(item: &Item, wanted: &Referral, seen: Option<&observed::Referral>) -> Vec<Step> {
+fn make_referral(item: &Item, wanted: &Referral, seen: Option<&actual::Referral>) -> Vec<Step> {
     let mut attributes = wanted.address.attributes();
     attributes.push(("addr_portid", wanted.port_id.to_string()));
     let enable = Step::set(item, "enable", 1);
@@ -85,7 +85,7 @@ fn make_item(item: &Item, attributes: Vec<(&'static str, String)>) -> Vec<Step> 
 }
 
 /// True if the port has that address.
-pub(super) fn listens_at(seen: &observed::Port, address: &Address) -> bool {
+pub(super) fn listens_at(seen: &actual::Port, address: &Address) -> bool {
     has(&seen.attributes, &address.attributes())
 }
 
@@ -95,7 +95,7 @@ fn has(seen: &Attributes, wanted: &[(&'static str, String)]) -> bool {
 }
 
 /// Removes a port with its referrals and links.
-pub(super) fn remove(id: u16, seen: &observed::Port) -> Vec<Step> {
+pub(super) fn remove(id: u16, seen: &actual::Port) -> Vec<Step> {
     let links = seen.exports.iter().map(|nqn| unlink(id, nqn));
     let referrals = seen.referrals.keys().map(|name| Step::Remove(Item::Referral(id, name.clone())));
     links.chain(referrals).chain([Step::Remove(Item::Port(id))]).collect()

@@ -7,10 +7,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::Refusal;
+use crate::actual::Actual;
+use crate::desired::{Desired, Storage};
 use crate::module::Module;
-use crate::observed::Observed;
 use crate::record::Record;
-use crate::wanted::{Storage, Wanted};
 
 /// The default number of disks in distributions. Disks use memory only when they are written.
 const LEAST: usize = 16;
@@ -30,7 +30,7 @@ impl RamDisks {
     }
 }
 
-pub(super) fn assign(wanted: &Wanted, observed: &Observed, record: &Record) -> Result<RamDisks, Refusal> {
+pub(super) fn assign(wanted: &Desired, observed: &Actual, record: &Record) -> Result<RamDisks, Refusal> {
     let wanting = wanting(wanted);
     if wanting.is_empty() {
         return Ok(RamDisks::default());
@@ -55,7 +55,7 @@ pub(super) fn assign(wanted: &Wanted, observed: &Observed, record: &Record) -> R
 }
 
 /// The namespaces that need a RAM disk.
-fn wanting(wanted: &Wanted) -> Vec<(String, u32)> {
+fn wanting(wanted: &Desired) -> Vec<(String, u32)> {
     let mut keys = Vec::new();
     for (nqn, subsystem) in &wanted.subsystems {
         let on_ram = subsystem.namespaces.iter().filter(|(_, namespace)| namespace.storage == Storage::RamDisk);
@@ -70,8 +70,8 @@ fn fresh(number: usize) -> BTreeSet<u32> {
 
 /// The available disks of a loaded `brd`: ours or permitted, not in use, and not exported otherwise.
 fn idle(
-    wanted: &Wanted,
-    observed: &Observed,
+    wanted: &Desired,
+    observed: &Actual,
     record: &Record,
     wanting: &[(String, u32)],
 ) -> Result<BTreeSet<u32>, Refusal> {
@@ -98,7 +98,7 @@ fn idle(
 }
 
 /// The present RAM disk of a namespace.
-fn current(observed: &Observed, (nqn, nsid): &(String, u32)) -> Option<u32> {
+fn current(observed: &Actual, (nqn, nsid): &(String, u32)) -> Option<u32> {
     number(observed.subsystems.get(nqn)?.namespaces.get(nsid)?.device.as_deref()?)
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::wanted::Address;
+use crate::desired::Address;
 
 /// The reason of a refusal, and what to do about it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

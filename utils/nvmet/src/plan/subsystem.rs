@@ -5,13 +5,13 @@ use std::path::PathBuf;
 
 use super::ram_disk::RamDisks;
 use super::{Plan, counted};
+use crate::actual::{self, Actual};
+use crate::desired::{Access, Desired, Namespace, Storage, Subsystem};
 use crate::identity::Identifier;
-use crate::observed::{self, Observed};
 use crate::step::{Item, Link, Step};
-use crate::wanted::{Access, Namespace, Storage, Subsystem, Wanted};
 
 /// Creates missing subsystems, and changes existing ones.
-pub(super) fn make(plan: &mut Plan, wanted: &Wanted, observed: &Observed, ram_disks: &RamDisks) {
+pub(super) fn make(plan: &mut Plan, wanted: &Desired, observed: &Actual, ram_disks: &RamDisks) {
     for (nqn, subsystem) in &wanted.subsystems {
         let item = Item::Subsystem(nqn.clone());
         let seen = observed.subsystems.get(nqn);
@@ -19,7 +19,7 @@ pub(super) fn make(plan: &mut Plan, wanted: &Wanted, observed: &Observed, ram_di
         if seen.is_none() {
             steps.push(Step::Make(item.clone()));
         }
-        let fresh = observed::Subsystem::default();
+        let fresh = actual::Subsystem::default();
         let found = seen.unwrap_or(&fresh);
         steps.extend(access(&item, nqn, &subsystem.access, found));
         steps.extend(namespaces(nqn, subsystem, found, ram_disks));
@@ -34,7 +34,7 @@ pub(super) fn make(plan: &mut Plan, wanted: &Wanted, observed: &Observed, ram_di
 }
 
 /// The kernel admits either any host or a list of hosts, and refuses both at once.
-fn access(item: &Item, nqn: &str, wanted: &Access, seen: &observed::Subsystem) -> Vec<Step> {
+fn access(item: &Item, nqn: &str, wanted: &Access, seen: &actual::Subsystem) -> Vec<Step> {
     let nobody = BTreeSet::new();
     let (anyone, hosts) = match wanted {
         Access::Anyone => (true, &nobody),
@@ -49,7 +49,7 @@ fn access(item: &Item, nqn: &str, wanted: &Access, seen: &observed::Subsystem) -
     steps
 }
 
-fn namespaces(nqn: &str, wanted: &Subsystem, seen: &observed::Subsystem, ram_disks: &RamDisks) -> Vec<Step> {
+fn namespaces(nqn: &str, wanted: &Subsystem, seen: &actual::Subsystem, ram_disks: &RamDisks) -> Vec<Step> {
     let mut steps = Vec::new();
     for (&nsid, namespace) in seen.namespaces.iter().filter(|(nsid, _)| !wanted.namespaces.contains_key(nsid)) {
         steps.extend(remove_namespace(nqn, nsid, namespace));
@@ -67,7 +67,7 @@ fn namespaces(nqn: &str, wanted: &Subsystem, seen: &observed::Subsystem, ram_dis
 }
 
 /// A namespace must be disabled before its attributes change.
-fn make_namespace(item: &Item, wanted: &Namespace, device: PathBuf, seen: Option<&observed::Namespace>) -> Vec<Step> {
+fn make_namespace(item: &Item, wanted: &Namespace, device: PathBuf, seen: Option<&actual::Namespace>) -> Vec<Step> {
     let mut changes = Vec::new();
     if seen.and_then(|seen| seen.device.as_ref()) != Some(&device) {
         changes.push(Step::set(item, "device_path", device.display()));
@@ -95,7 +95,7 @@ fn make_namespace(item: &Item, wanted: &Namespace, device: PathBuf, seen: Option
 }
 
 /// Disables a namespace, then removes it.
-pub(super) fn remove_namespace(nqn: &str, nsid: u32, seen: &observed::Namespace) -> Vec<Step> {
+pub(super) fn remove_namespace(nqn: &str, nsid: u32, seen: &actual::Namespace) -> Vec<Step> {
     let item = Item::Namespace(nqn.to_owned(), nsid);
     let disable = seen.enabled.then(|| Step::set(&item, "enable", 0));
     disable.into_iter().chain([Step::Remove(item.clone())]).collect()

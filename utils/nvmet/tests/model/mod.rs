@@ -5,15 +5,15 @@
 mod rules;
 pub(crate) mod worlds;
 
+use nvmet::actual::{Actual, Host, Key, Namespace, NullBlk, Port, RamDisk, Referral, Subsystem};
 use nvmet::identity::Identifier;
 use nvmet::module::Module;
-use nvmet::observed::{Host, Key, Namespace, NullBlk, Observed, Port, RamDisk, Referral, Subsystem};
 use nvmet::step::{Item, Link, Step, Value};
 
 /// The modelled kernel and its visible state.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Model {
-    pub(crate) seen: Observed,
+    pub(crate) seen: Actual,
 }
 
 /// The rule that a step violates.

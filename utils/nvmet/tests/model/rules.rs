@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use nvmet::actual::Actual;
 use nvmet::module::Module;
-use nvmet::observed::Observed;
 use nvmet::step::{Item, Link, Step};
 
 type Verdict = Result<(), &'static str>;
@@ -13,7 +13,7 @@ fn must(holds: bool, rule: &'static str) -> Verdict {
 }
 
 /// Returns the rule that a step violates.
-pub(crate) fn check(seen: &Observed, step: &Step) -> Verdict {
+pub(crate) fn check(seen: &Actual, step: &Step) -> Verdict {
     match step {
         Step::Load(module, _) => must(!seen.modules.contains(module), "a loaded module takes no parameters"),
         Step::Unload(module) => must(seen.modules.contains(module), "only a loaded module is unloaded"),
@@ -37,7 +37,7 @@ pub(crate) fn check(seen: &Observed, step: &Step) -> Verdict {
 }
 
 /// True if the module is used and cannot be unloaded.
-pub(crate) fn in_use(seen: &Observed, module: Module) -> bool {
+pub(crate) fn in_use(seen: &Actual, module: Module) -> bool {
     let any_item = !(seen.ports.is_empty() && seen.subsystems.is_empty() && seen.hosts.is_empty());
     let transports = [Module::NvmetTcp, Module::NvmetRdma, Module::NvmetFc, Module::NvmeLoop];
     match module {
@@ -51,7 +51,7 @@ pub(crate) fn in_use(seen: &Observed, module: Module) -> bool {
     }
 }
 
-fn make(seen: &Observed, item: &Item) -> Verdict {
+fn make(seen: &Actual, item: &Item) -> Verdict {
     must(!exists(seen, item), "what is made is not there")?;
     match item {
         Item::NullBlk(_) => must(seen.modules.contains(&Module::NullBlk), "null_blk is loaded"),
@@ -63,14 +63,14 @@ fn make(seen: &Observed, item: &Item) -> Verdict {
     }
 }
 
-fn remove(seen: &Observed, item: &Item) -> Verdict {
+fn remove(seen: &Actual, item: &Item) -> Verdict {
     match item {
         Item::Port(id) => {
-            let empty = |port: &nvmet::observed::Port| port.exports.is_empty() && port.referrals.is_empty();
+            let empty = |port: &nvmet::actual::Port| port.exports.is_empty() && port.referrals.is_empty();
             must(seen.ports.get(id).is_some_and(empty), "a port that is removed exports and refers to nothing")
         }
         Item::Subsystem(nqn) => {
-            let empty = |it: &nvmet::observed::Subsystem| it.namespaces.is_empty() && it.hosts.is_empty();
+            let empty = |it: &nvmet::actual::Subsystem| it.namespaces.is_empty() && it.hosts.is_empty();
             must(seen.subsystems.get(nqn).is_some_and(empty), "a subsystem that is removed is empty")?;
             must(
                 !seen.ports.values().any(|port| port.exports.contains(nqn)),
@@ -81,7 +81,7 @@ fn remove(seen: &Observed, item: &Item) -> Verdict {
             must(!seen.subsystems.values().any(|it| it.hosts.contains(nqn)), "a host that is removed is let in nowhere")
         }
         Item::NullBlk(name) => {
-            let path = nvmet::wanted::null_blk_device(name);
+            let path = nvmet::desired::null_blk_device(name);
             must(!uses(seen, |device| device == path), "a device that is removed is not exported")
         }
         Item::Namespace(nqn, nsid) => must(!enabled(seen, nqn, *nsid), "a namespace is disabled before it is removed"),
@@ -89,7 +89,7 @@ fn remove(seen: &Observed, item: &Item) -> Verdict {
     }
 }
 
-fn set(seen: &Observed, item: &Item, attribute: &str, on: bool) -> Verdict {
+fn set(seen: &Actual, item: &Item, attribute: &str, on: bool) -> Verdict {
     match item {
         Item::Port(id) => {
             must(seen.ports.get(id).is_some_and(|port| port.exports.is_empty()), "a port that listens takes no address")
@@ -118,7 +118,7 @@ fn set(seen: &Observed, item: &Item, attribute: &str, on: bool) -> Verdict {
     }
 }
 
-fn make_link(seen: &Observed, link: &Link) -> Verdict {
+fn make_link(seen: &Actual, link: &Link) -> Verdict {
     match link {
         Link::Admission { nqn, .. } => must(
             seen.subsystems.get(nqn).is_some_and(|it| !it.any_host),
@@ -135,7 +135,7 @@ fn make_link(seen: &Observed, link: &Link) -> Verdict {
     }
 }
 
-fn exists(seen: &Observed, item: &Item) -> bool {
+fn exists(seen: &Actual, item: &Item) -> bool {
     match item {
         Item::Port(id) => seen.ports.contains_key(id),
         Item::Referral(port, name) => seen.ports.get(port).is_some_and(|it| it.referrals.contains_key(name)),
@@ -146,23 +146,23 @@ fn exists(seen: &Observed, item: &Item) -> bool {
     }
 }
 
-fn linked(seen: &Observed, link: &Link) -> bool {
+fn linked(seen: &Actual, link: &Link) -> bool {
     match link {
         Link::Export { port, nqn } => seen.ports.get(port).is_some_and(|it| it.exports.contains(nqn)),
         Link::Admission { nqn, host } => seen.subsystems.get(nqn).is_some_and(|it| it.hosts.contains(host)),
     }
 }
 
-fn enabled(seen: &Observed, nqn: &str, nsid: u32) -> bool {
+fn enabled(seen: &Actual, nqn: &str, nsid: u32) -> bool {
     seen.subsystems.get(nqn).and_then(|it| it.namespaces.get(&nsid)).is_some_and(|it| it.enabled)
 }
 
-fn uses(seen: &Observed, which: impl Fn(&Path) -> bool) -> bool {
+fn uses(seen: &Actual, which: impl Fn(&Path) -> bool) -> bool {
     let namespaces = seen.subsystems.values().flat_map(|it| it.namespaces.values());
     namespaces.filter(|it| it.enabled).filter_map(|it| it.device.as_deref()).any(which)
 }
 
-fn is_there(seen: &Observed, device: &Path) -> bool {
+fn is_there(seen: &Actual, device: &Path) -> bool {
     let name = device.to_str().and_then(|path| path.strip_prefix("/dev/")).unwrap_or_default();
     let ram = name.strip_prefix("ram").and_then(|number| number.parse().ok());
     seen.null_blk.get(name).is_some_and(|it| it.powered)

@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use nvmet::actual::{self, Actual, Given};
+use nvmet::desired::{Access, Address, Brd, Desired, Host, Namespace, NullBlk, Port, Referral, Storage, Subsystem};
 use nvmet::identity::{Identifier, SHARED_NULL_BLK, null_blk_name};
 use nvmet::module::Module;
-use nvmet::observed::{self, Given, Observed};
-use nvmet::wanted::{Access, Address, Brd, Host, Namespace, NullBlk, Port, Referral, Storage, Subsystem, Wanted};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -23,7 +23,7 @@ const HOSTS: [&str; 3] = ["h1", "h2", "h3"];
 const SERVICES: [u16; 4] = [8009, 8010, 8011, 8012];
 
 /// Any configuration that the parser can produce.
-pub(crate) fn configuration() -> impl Strategy<Value = Wanted> {
+pub(crate) fn configuration() -> impl Strategy<Value = Desired> {
     let ports = subsequence(vec![1_u16, 2, 3], 0..=3);
     let parts = (ports, Just(SERVICES.to_vec()).prop_shuffle(), vec(referrals(), 3), brd(), select(vec![64, 128]));
     parts.prop_flat_map(|(ids, services, referrals, brd, shared_size)| {
@@ -46,8 +46,8 @@ fn wanted(
     subsystems: BTreeMap<&str, Subsystem>,
     hosts: BTreeMap<&str, Host>,
     brd: Brd,
-) -> Wanted {
-    let mut wanted = Wanted { ports, brd, ..Wanted::default() };
+) -> Desired {
+    let mut wanted = Desired { ports, brd, ..Desired::default() };
     wanted.hosts = hosts.into_iter().map(|(nqn, host)| (nqn.to_owned(), host)).collect();
     for (nqn, mut subsystem) in subsystems {
         for (nsid, namespace) in &mut subsystem.namespaces {
@@ -124,7 +124,7 @@ fn brd() -> impl Strategy<Value = Brd> {
 
 /// A machine without any configuration.
 pub(crate) fn empty() -> Model {
-    Model { seen: Observed { given: [(PathBuf::from(GIVEN), Given::Ready)].into(), ..Observed::default() } }
+    Model { seen: Actual { given: [(PathBuf::from(GIVEN), Given::Ready)].into(), ..Actual::default() } }
 }
 
 /// A machine with items of other tools.
@@ -138,22 +138,22 @@ pub(crate) fn inhabited() -> impl Strategy<Value = Model> {
         seen.modules.extend([Module::Nvmet, Module::NvmetTcp]);
         if let Some(nqn) = subsystem {
             let hosts = host.iter().map(|host| (*host).to_owned()).collect();
-            let theirs = observed::Subsystem { hosts, ..observed::Subsystem::default() };
+            let theirs = actual::Subsystem { hosts, ..actual::Subsystem::default() };
             seen.subsystems.insert(nqn.to_owned(), theirs);
         }
         if let Some((id, service)) = port {
             let attributes = tcp(service).attributes().into_iter().map(|(name, value)| (name.to_owned(), value));
             let exports = subsystem.iter().map(|nqn| (*nqn).to_owned()).collect();
-            let theirs = observed::Port { attributes: attributes.collect(), exports, ..observed::Port::default() };
+            let theirs = actual::Port { attributes: attributes.collect(), exports, ..actual::Port::default() };
             seen.ports.insert(id, theirs);
         }
         if let Some(nqn) = host {
-            let dhchap_key = if keyed { observed::Key::Set(Secret::new("theirs")) } else { observed::Key::Unset };
-            seen.hosts.insert(nqn.to_owned(), observed::Host { dhchap_key, ..observed::Host::default() });
+            let dhchap_key = if keyed { actual::Key::Set(Secret::new("theirs")) } else { actual::Key::Unset };
+            seen.hosts.insert(nqn.to_owned(), actual::Host { dhchap_key, ..actual::Host::default() });
         }
         if disks > 0 {
             seen.modules.insert(Module::Brd);
-            let disk = |number| (number, observed::RamDisk { size_mib: 4, in_use: number == 0 });
+            let disk = |number| (number, actual::RamDisk { size_mib: 4, in_use: number == 0 });
             seen.ram_disks = (0..disks).map(disk).collect();
         }
         model

@@ -14,7 +14,7 @@ pub use read::{ObserveError, observe};
 
 /// A snapshot of everything that a plan depends on.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Observed {
+pub struct Actual {
     /// The modules that are loaded or built in.
     pub modules: BTreeSet<Module>,
     /// Ports by number.
@@ -132,7 +132,7 @@ pub enum Given {
     Ready,
 }
 
-impl Observed {
+impl Actual {
     /// The host NQNs that any subsystem other than those of `except` admits.
     pub fn admitted_elsewhere(&self, except: &BTreeSet<String>) -> BTreeSet<&String> {
         let others = self.subsystems.iter().filter(|(nqn, _)| !except.contains(*nqn));

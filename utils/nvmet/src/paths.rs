@@ -12,7 +12,7 @@ const CONFIGFS_MAGIC: i64 = 0x6265_6570;
 
 /// The paths that the tool uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
+pub struct Paths {
     /// The root of configfs.
     pub configfs: PathBuf,
     /// The directory that contains module and block, as in sysfs.
@@ -20,21 +20,21 @@ pub struct Place {
     /// The record of what was created.
     pub record: PathBuf,
     /// True for a dry tree: without a kernel, modules and privileges.
-    pub play: bool,
+    pub is_dry: bool,
 }
 
-impl Place {
+impl Paths {
     /// The kernel's target, or a dry tree if `configfs` is an ordinary directory.
     #[must_use]
     pub fn new(configfs: Option<&Path>, record: Option<&Path>) -> Self {
         let root = configfs.unwrap_or(Path::new(CONFIGFS));
-        let play = configfs.is_some_and(|path| path != Path::new(CONFIGFS)) && !is_configfs(root);
-        let (sysfs, own_record) = if play {
+        let is_dry = configfs.is_some_and(|path| path != Path::new(CONFIGFS)) && !is_configfs(root);
+        let (sysfs, own_record) = if is_dry {
             (root.join("sys"), root.join("record.json"))
         } else {
             (PathBuf::from("/sys"), PathBuf::from("/run/nvmet-stas.json"))
         };
-        Self { configfs: root.to_owned(), sysfs, record: record.map_or(own_record, Path::to_owned), play }
+        Self { configfs: root.to_owned(), sysfs, record: record.map_or(own_record, Path::to_owned), is_dry }
     }
 }
 

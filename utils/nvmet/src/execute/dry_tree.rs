@@ -11,33 +11,33 @@ use std::path::{Path, PathBuf};
 
 use super::{Executor, Failure, Outcome};
 use crate::module::Module;
-use crate::place::Place;
+use crate::paths::Paths;
 use crate::step::{Item, Step, Value};
 
 /// An ordinary directory in place of configfs and sysfs.
 #[derive(Debug)]
-pub struct PlayTree {
-    place: Place,
+pub struct DryTree {
+    paths: Paths,
 }
 
-impl PlayTree {
-    /// Creates an executor for the dry tree at that place.
+impl DryTree {
+    /// Creates an executor for the dry tree with these paths.
     #[must_use]
-    pub fn new(place: &Place) -> Self {
-        Self { place: place.clone() }
+    pub fn new(paths: &Paths) -> Self {
+        Self { paths: paths.clone() }
     }
 
     fn at(&self, path: PathBuf) -> PathBuf {
-        self.place.configfs.join(path)
+        self.paths.configfs.join(path)
     }
 
     fn load(&self, module: Module, parameters: &[String]) -> io::Result<()> {
-        fs::create_dir_all(self.place.sysfs.join("module").join(module.sysfs_name()))?;
+        fs::create_dir_all(self.paths.sysfs.join("module").join(module.sysfs_name()))?;
         match module {
             Module::Nvmet => ["ports", "subsystems", "hosts"]
                 .into_iter()
-                .try_for_each(|name| fs::create_dir_all(self.place.configfs.join("nvmet").join(name))),
-            Module::NullBlk => fs::create_dir_all(self.place.configfs.join("nullb")),
+                .try_for_each(|name| fs::create_dir_all(self.paths.configfs.join("nvmet").join(name))),
+            Module::NullBlk => fs::create_dir_all(self.paths.configfs.join("nullb")),
             Module::Brd => self.load_brd(parameters),
             _ => Ok(()),
         }
@@ -46,7 +46,7 @@ impl PlayTree {
     fn load_brd(&self, parameters: &[String]) -> io::Result<()> {
         let value = |name| parameters.iter().find_map(|word| word.strip_prefix(name)?.parse::<u32>().ok()).unwrap_or(0);
         for number in 0..value("rd_nr=") {
-            let disk = self.place.sysfs.join(format!("block/ram{number}"));
+            let disk = self.paths.sysfs.join(format!("block/ram{number}"));
             fs::create_dir_all(&disk)?;
             fs::write(disk.join("size"), (u64::from(value("rd_size=")) * 2).to_string())?;
         }
@@ -55,13 +55,13 @@ impl PlayTree {
 
     fn unload(&self, module: Module) -> io::Result<()> {
         if module == Module::Brd {
-            fs::remove_dir_all(self.place.sysfs.join("block"))?;
+            fs::remove_dir_all(self.paths.sysfs.join("block"))?;
         }
-        fs::remove_dir(self.place.sysfs.join("module").join(module.sysfs_name()))
+        fs::remove_dir(self.paths.sysfs.join("module").join(module.sysfs_name()))
     }
 }
 
-impl Executor for PlayTree {
+impl Executor for DryTree {
     fn carry_out(&self, step: &Step) -> Result<Outcome, Failure> {
         match step {
             Step::Load(module, parameters) => self.load(*module, parameters)?,

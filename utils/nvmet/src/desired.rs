@@ -1,4 +1,4 @@
-//! The wanted target: a configuration that was parsed, checked and expanded.
+//! The desired target: a configuration that was parsed, checked and expanded.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -10,7 +10,7 @@ use crate::identity::Identifier;
 
 /// The content of a configuration. Anything that it does not mention is left as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct Desired {
     /// Its ports, by number.
     pub ports: BTreeMap<u16, Port>,
     /// Its subsystems, by NQN.

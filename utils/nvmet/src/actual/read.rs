@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use nix::libc::{EBUSY, O_EXCL};
 use stas_nvme::Secret;
 
-use super::{Attributes, Given, Host, Key, Namespace, NullBlk, Observed, Port, RamDisk, Referral, Subsystem};
+use super::{Actual, Attributes, Given, Host, Key, Namespace, NullBlk, Port, RamDisk, Referral, Subsystem};
+use crate::desired::{Desired, Storage};
 use crate::identity::Identifier;
 use crate::module::Module;
-use crate::place::Place;
-use crate::wanted::{Storage, Wanted};
+use crate::paths::Paths;
 
 /// A directory that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -34,15 +34,15 @@ const SECTORS_PER_MIB: u32 = 2048;
 /// # Errors
 /// Returns [`ObserveError`] for an existing directory that cannot be read. A missing one counts as empty: before the
 /// module is loaded there is no target.
-pub fn observe(place: &Place, wanted: Option<&Wanted>) -> Result<Observed, ObserveError> {
-    let nvmet = place.configfs.join("nvmet");
-    Ok(Observed {
-        modules: modules(&place.sysfs),
+pub fn observe(paths: &Paths, wanted: Option<&Desired>) -> Result<Actual, ObserveError> {
+    let nvmet = paths.configfs.join("nvmet");
+    Ok(Actual {
+        modules: modules(&paths.sysfs),
         ports: numbered(&nvmet.join("ports"), port)?,
         subsystems: named(&nvmet.join("subsystems"), subsystem)?,
         hosts: named(&nvmet.join("hosts"), |path| Ok(host(path)))?,
-        null_blk: named(&place.configfs.join("nullb"), |path| Ok(null_blk(path)))?,
-        ram_disks: ram_disks(&place.sysfs.join("block"))?,
+        null_blk: named(&paths.configfs.join("nullb"), |path| Ok(null_blk(path)))?,
+        ram_disks: ram_disks(&paths.sysfs.join("block"))?,
         given: wanted.map(given_devices).unwrap_or_default(),
     })
 }
@@ -120,7 +120,7 @@ fn modules(sysfs: &Path) -> BTreeSet<Module> {
     Module::ALL.into_iter().filter(loaded).collect()
 }
 
-fn given_devices(wanted: &Wanted) -> BTreeMap<PathBuf, Given> {
+fn given_devices(wanted: &Desired) -> BTreeMap<PathBuf, Given> {
     let namespaces = wanted.subsystems.values().flat_map(|subsystem| subsystem.namespaces.values());
     let paths = namespaces.filter_map(|namespace| match &namespace.storage {
         Storage::Given(path) => Some(path),
