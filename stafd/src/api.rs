@@ -38,7 +38,7 @@ pub type StafDebug = debug::StafDebug<Finder>;
 
 /// One discovery controller and its page, in the JSON answers.
 #[derive(Serialize)]
-struct Published {
+struct PublishedJson {
     #[serde(rename = "discovery-controller")]
     controller: Dict,
     #[serde(rename = "log-pages")]
@@ -276,8 +276,8 @@ fn published(finder: &Finder, only: &[ControllerId]) -> StafdView {
     view
 }
 
-fn publish(dc: &DcView<'_>, finder: &Finder, now: Time, detailed: bool) -> Published {
-    Published { controller: describe_dc(dc, finder, now, detailed), log_pages: log_pages(dc) }
+fn publish(dc: &DcView<'_>, finder: &Finder, now: Time, detailed: bool) -> PublishedJson {
+    PublishedJson { controller: describe_dc(dc, finder, now, detailed), log_pages: log_pages(dc) }
 }
 
 fn describe_dc(dc: &DcView<'_>, finder: &Finder, now: Time, detailed: bool) -> Dict {

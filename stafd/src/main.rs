@@ -80,7 +80,8 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
         saver: saver.clone(),
         stopped: false,
     };
-    let result = EventLoop::new(core, shell, BootClock::new()?, Systemd, event_inbox).run(first, signals, name.lost()).await;
+    let result =
+        EventLoop::new(core, shell, BootClock::new()?, Systemd, event_inbox).run(first, signals, name.lost()).await;
 
     if !saver.finish(LAST_SAVE) {
         tracing::warn!("the last state is not saved: the next start begins with an older one");

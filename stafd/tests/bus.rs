@@ -131,7 +131,7 @@ fn configured() -> Event {
     Event::Configured(Box::new(Settings { conf, identity }))
 }
 
-struct World {
+struct Stage {
     client: Connection,
     finder: Handle<Finder>,
     announcements: mpsc::UnboundedSender<Announcement>,
@@ -140,11 +140,11 @@ struct World {
     _signals: mpsc::Sender<libstas::daemon::signals::Signal>,
 }
 
-async fn start() -> World {
+async fn start() -> Stage {
     start_with(saved()).await
 }
 
-async fn start_with(saved: Saved) -> World {
+async fn start_with(saved: Saved) -> Stage {
     let (handle, inbox) = channel();
     let refreshes = Arc::new(Refreshes::default());
     let event_loop = EventLoop::new(
@@ -176,7 +176,7 @@ async fn start_with(saved: Saved) -> World {
     let (server, client) = tokio::try_join!(server, client).unwrap();
     let (announcements, inbox) = mpsc::unbounded_channel();
     tokio::spawn(announce(server.clone(), inbox));
-    World { client, finder: handle, announcements, _server: server, _signals: signal_sender }
+    Stage { client, finder: handle, announcements, _server: server, _signals: signal_sender }
 }
 
 fn id() -> ControllerId {

@@ -9,7 +9,7 @@ use libstas::conf::{Exclusion, FamilyOrder};
 use libstas::core::fleet::Status;
 use libstas::core::{AdminError, CtrlRef, Dctype, HostEvent, Links, Machine, UeventKind};
 use libstas::nvme::Purpose;
-use libstas::nvme::admin::{CommandError, Task};
+use libstas::nvme::admin::{CommandError, DimTask};
 use libstas::nvme::aen::DISCOVERY_LOG_CHANGED;
 use libstas::nvme::log_page::EntryError;
 use stafd::finder::{Effect, Event, NotRegistered, RefreshError, RegisterRequest, RemovalReason};
@@ -548,7 +548,7 @@ fn stopping_leaves_connections_unless_told_otherwise() {
     assert!(host.addresses().is_empty());
 }
 
-fn cdc(host: &Host) -> Vec<(Task, Option<&str>)> {
+fn cdc(host: &Host) -> Vec<(DimTask, Option<&str>)> {
     registrations(host).map(|(_, request)| (request.task, request.identity.symname.as_deref())).collect()
 }
 
@@ -558,15 +558,15 @@ fn this_host_is_registered_with_a_cdc_on_each_connection_and_updated_when_its_na
     host.dctype = Dctype::Cdc;
     host.start();
     host.uevent(0, UeventKind::Aen(DISCOVERY_LOG_CHANGED));
-    assert_eq!(cdc(&host), [(Task::Register, None)]);
+    assert_eq!(cdc(&host), [(DimTask::Register, None)]);
     let registration = |host: &Host| host.core.controller(&dc("192.0.2.1")).unwrap().registration;
     assert_eq!(registration(&host).unwrap(), "registered");
     host.identity.symname = Some("rack 7".into());
     host.reload();
-    assert_eq!(cdc(&host)[1..], [(Task::Update, Some("rack 7"))]);
+    assert_eq!(cdc(&host)[1..], [(DimTask::Update, Some("rack 7"))]);
     host.wait(10.0);
     host.uevent(0, UeventKind::Connected);
-    assert_eq!(cdc(&host)[2..], [(Task::Register, Some("rack 7"))]);
+    assert_eq!(cdc(&host)[2..], [(DimTask::Register, Some("rack 7"))]);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use libstas::conf::sys::{self, IdentityError, InvalidValue};
 
-use crate::place::Place;
+use crate::atomic_file::AtomicFile;
 
 /// Maximum length of a symbolic name in bytes (TP8010, extended attributes of the host).
 const SYMNAME_MAX: usize = 256;
@@ -92,7 +92,7 @@ impl Change {
 
     /// Performs the change: first the file with the value, then the configuration that refers to it.
     pub(crate) fn apply(&self, conf_file: &Path) -> Result<(), Failure> {
-        let conf = Place::of(conf_file).map_err(Failure::file("cannot get at", conf_file))?;
+        let conf = AtomicFile::of(conf_file).map_err(Failure::file("cannot get at", conf_file))?;
         let value = match (&self.value, &self.file) {
             (Some(value), Some(path)) => Some(write_value(value, path, &conf)?),
             (value, _) => value.clone(),
@@ -113,11 +113,11 @@ impl Change {
 }
 
 /// Writes the file with the value. Returns the reference for the configuration.
-fn write_value(value: &str, path: &Path, conf: &Place) -> Result<String, Failure> {
+fn write_value(value: &str, path: &Path, conf: &AtomicFile) -> Result<String, Failure> {
     // The path as given, without resolving links: a link is there for a reason.
     let name = std::path::absolute(path).map_err(Failure::file("cannot get at", path))?;
     let text = name.to_str().ok_or_else(|| Failure::PathNotText(name.clone()))?;
-    let place = Place::of(path).map_err(Failure::file("cannot get at", path))?;
+    let place = AtomicFile::of(path).map_err(Failure::file("cannot get at", path))?;
     if place.path() == conf.path() {
         return Err(Failure::SameFile(name));
     }

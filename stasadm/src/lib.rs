@@ -12,13 +12,13 @@
 //! | `place` | replaces files as a whole |
 
 pub mod arguments;
+mod atomic_file;
 mod boot_table;
 mod change;
 mod check;
 mod configured;
 mod host_id;
 mod host_uuid;
-mod place;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

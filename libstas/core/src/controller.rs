@@ -16,7 +16,7 @@ use super::backoff::Backoff;
 use super::context::Context;
 use super::keep_alive::KeepAlive;
 use super::ownership::Cause;
-use super::reasons::{Kept, NotConnected, Polled, Told};
+use super::reasons::{Kept, LastLogged, NotConnected, Polled};
 use super::{CtrlRef, OpId, Time};
 use stas_nvme::Parameters;
 
@@ -150,7 +150,7 @@ pub struct Controller {
     /// For a controller that is polled: the time of the next connect, and why it is polled.
     pub next_poll: Option<(Time, Polled)>,
     backoff: Backoff,
-    told: Option<Told>,
+    told: Option<LastLogged>,
 }
 
 impl Controller {
@@ -279,7 +279,7 @@ impl Controller {
     }
 
     /// Returns true if this is not what the log said last about it, and remembers it.
-    pub fn is_news(&mut self, what: impl Into<Told>) -> bool {
+    pub fn is_news(&mut self, what: impl Into<LastLogged>) -> bool {
         let what = Some(what.into());
         let is_news = self.told != what;
         self.told = what;

@@ -86,7 +86,7 @@ struct Outcome {
 
 /// What a plan needs to know of the kind of core.
 #[derive(Debug)]
-pub struct Kind<M: Machine> {
+pub struct PlanHooks<M: Machine> {
     /// The event at the deadline.
     pub tick: fn() -> M::Event,
     /// The event with a report of the host.
@@ -105,11 +105,11 @@ pub fn plan<M: Machine + Clone>(
     now: Time,
     configured: M::Event,
     addresses: &Addresses,
-    kind: &Kind<M>,
+    hooks: &PlanHooks<M>,
 ) -> Vec<Planned> {
-    let (_, before) = rehearse(core.clone(), now, (kind.tick)(), addresses, kind);
-    let (copy, after) = rehearse(core.clone(), now, configured, addresses, kind);
-    compare(&before, &after, |tid| (kind.listed_by)(&copy, tid))
+    let (_, before) = rehearse(core.clone(), now, (hooks.tick)(), addresses, hooks);
+    let (copy, after) = rehearse(core.clone(), now, configured, addresses, hooks);
+    compare(&before, &after, |tid| (hooks.listed_by)(&copy, tid))
 }
 
 /// Passes `first` to a copy and lets it run. Only look-ups and snapshots are answered: with `addresses`, and with the
@@ -119,35 +119,35 @@ fn rehearse<M: Machine>(
     now: Time,
     first: M::Event,
     addresses: &Addresses,
-    kind: &Kind<M>,
+    hooks: &PlanHooks<M>,
 ) -> (M, Outcome) {
     let end = now + LENGTH;
     let (mut now, mut event, mut waiting, mut told) = (now, first, Vec::new(), BTreeMap::new());
     for _ in 0..EVENTS {
         let mut effects = Vec::new();
         copy.handle(now, event, &mut effects);
-        for request in effects.into_iter().filter_map(kind.request) {
+        for request in effects.into_iter().filter_map(hooks.request) {
             match request {
                 HostEffect::Log(record, _) => {
                     if let Some(tid) = record.tid {
                         told.insert(tid, record.text);
                     }
                 }
-                request => waiting.extend(answer(request, addresses, (kind.fleet)(&copy))),
+                request => waiting.extend(answer(request, addresses, (hooks.fleet)(&copy))),
             }
         }
         event = match waiting.pop() {
-            Some(answer) => (kind.host)(answer),
+            Some(answer) => (hooks.host)(answer),
             None => match copy.deadline() {
                 Some(at) if at <= end => {
                     now = now.max(at);
-                    (kind.tick)()
+                    (hooks.tick)()
                 }
                 _ => break,
             },
         };
     }
-    let members = (kind.fleet)(&copy).outlooks();
+    let members = (hooks.fleet)(&copy).outlooks();
     (copy, Outcome { members, told })
 }
 

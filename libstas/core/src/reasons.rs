@@ -73,7 +73,7 @@ impl Kept {
 
 /// What the log said last about a controller. It is not said again while it stays the same.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Told {
+pub enum LastLogged {
     /// Why it is not connected.
     NotConnected(NotConnected),
     /// Why it is kept.
@@ -82,19 +82,19 @@ pub enum Told {
     NotDisconnected(DisconnectError),
 }
 
-impl From<&NotConnected> for Told {
+impl From<&NotConnected> for LastLogged {
     fn from(reason: &NotConnected) -> Self {
         Self::NotConnected(reason.clone())
     }
 }
 
-impl From<&Kept> for Told {
+impl From<&Kept> for LastLogged {
     fn from(reason: &Kept) -> Self {
         Self::Kept(reason.clone())
     }
 }
 
-impl From<&DisconnectError> for Told {
+impl From<&DisconnectError> for LastLogged {
     fn from(reason: &DisconnectError) -> Self {
         Self::NotDisconnected(reason.clone())
     }

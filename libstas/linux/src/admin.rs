@@ -18,7 +18,7 @@ use super::sysfs::{ControllerDir, inode};
 use super::thread;
 use super::unsafe_calls::{Data, admin_command};
 use stas_core::{AdminError, CtrlRef, CtrlState, CtrlType, Dctype, NoThread, OsError};
-use stas_nvme::admin::{Command, CommandError, Task};
+use stas_nvme::admin::{Command, CommandError, DimTask};
 use stas_nvme::dim::Registration;
 use stas_nvme::identify::{IdentifyController, Version};
 use stas_nvme::log_page::{LogPage, Reader, Step};
@@ -26,7 +26,7 @@ use stas_nvme::supported::{self, SupportedLogPages};
 
 /// Controller types from Identify Controller, for kernels whose sysfs lacks these attributes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Identity {
+pub struct ControllerKind {
     /// CNTRLTYPE: I/O, discovery or administrative controller. `CtrlType::Unknown` if not reported.
     pub cntrltype: CtrlType,
     /// DCTYPE: direct (DDC) or centralized (CDC) discovery controller. `Dctype::None` if not reported.
@@ -99,7 +99,7 @@ impl Admin {
     }
 
     /// Reads the type of a controller. `answer` as in [`Admin::read_discovery_log`].
-    pub fn identify(&self, ctrl: CtrlRef, answer: impl FnOnce(Result<Identity, AdminError>) + Send + 'static) {
+    pub fn identify(&self, ctrl: CtrlRef, answer: impl FnOnce(Result<ControllerKind, AdminError>) + Send + 'static) {
         self.submit(ctrl, answer, |device| {
             let mut buffer = Vec::new();
             Ok(identity(device.read(Command::identify_controller(), &mut buffer)?))
@@ -111,7 +111,7 @@ impl Admin {
     pub fn manage_discovery_information(
         &self,
         ctrl: CtrlRef,
-        task: Task,
+        task: DimTask,
         registration: &Registration,
         answer: impl FnOnce(Result<(), AdminError>) + Send + 'static,
     ) {
@@ -225,8 +225,8 @@ fn may_know_supported_log_pages(answer: &[u8]) -> bool {
     IdentifyController::parse(answer).is_ok_and(|identify| identify.version >= Version::V2_0)
 }
 
-fn identity(answer: &[u8]) -> Identity {
-    Identity { cntrltype: CtrlType::of(answer), dctype: Dctype::of(answer) }
+fn identity(answer: &[u8]) -> ControllerKind {
+    ControllerKind { cntrltype: CtrlType::of(answer), dctype: Dctype::of(answer) }
 }
 
 #[cfg(test)]
@@ -336,10 +336,10 @@ mod tests {
     #[test]
     fn the_identity_is_read_at_its_places() {
         let mut answer = vec![0; 4096];
-        assert_eq!(identity(&answer), Identity { cntrltype: CtrlType::Unknown, dctype: Dctype::None });
+        assert_eq!(identity(&answer), ControllerKind { cntrltype: CtrlType::Unknown, dctype: Dctype::None });
         *answer.get_mut(111).unwrap() = 2;
         *answer.get_mut(1806).unwrap() = 2;
-        assert_eq!(identity(&answer), Identity { cntrltype: CtrlType::Discovery, dctype: Dctype::Cdc });
+        assert_eq!(identity(&answer), ControllerKind { cntrltype: CtrlType::Discovery, dctype: Dctype::Cdc });
         *answer.get_mut(1806).unwrap() = 1;
         assert_eq!(identity(&answer).dctype, Dctype::Ddc);
         for (number, cntrltype) in [(1, CtrlType::Io), (3, CtrlType::Admin), (4, CtrlType::Unknown)] {

@@ -104,9 +104,11 @@ impl Registry {
     #[must_use]
     pub fn owner(&self, kernel: &KernelController) -> Owner {
         match self.read_owner(kernel) {
-            Ok(Read::Owner(owner)) => owner,
-            Ok(Read::Stale) => {
-                self.delete(kernel.ctrl.device, |entry| matches!(self.read_entry(entry, kernel), Ok(Read::Stale)));
+            Ok(EntryContent::Owner(owner)) => owner,
+            Ok(EntryContent::Stale) => {
+                self.delete(kernel.ctrl.device, |entry| {
+                    matches!(self.read_entry(entry, kernel), Ok(EntryContent::Stale))
+                });
                 Owner::None
             }
             Err(_) => Owner::Unknown,
@@ -174,33 +176,35 @@ impl Registry {
         self.folder.join(format!("nvme{device}"))
     }
 
-    fn read_owner(&self, kernel: &KernelController) -> io::Result<Read> {
+    fn read_owner(&self, kernel: &KernelController) -> io::Result<EntryContent> {
         self.read_entry(&self.entry(kernel.ctrl.device), kernel)
     }
 
-    fn read_entry(&self, entry: &Path, kernel: &KernelController) -> io::Result<Read> {
+    fn read_entry(&self, entry: &Path, kernel: &KernelController) -> io::Result<EntryContent> {
         Ok(match read_attribute(&entry.join(OWNER))?.as_deref() {
-            None => Read::Owner(Owner::None),
+            None => EntryContent::Owner(Owner::None),
             Some(NAME) => self.read_mark(&read_attribute(&entry.join(MARK))?.unwrap_or_default(), kernel),
-            Some(other) => Read::Owner(Owner::Other(other.to_owned())),
+            Some(other) => EntryContent::Owner(Owner::Other(other.to_owned())),
         })
     }
 
     /// Reads the mark of an entry of ours. The address is only compared if the kernel already shows one.
-    fn read_mark(&self, text: &str, kernel: &KernelController) -> Read {
+    fn read_mark(&self, text: &str, kernel: &KernelController) -> EntryContent {
         let subject = Subject::of(text);
         let known = |boot_id: &String| !boot_id.is_empty() && !self.boot_id.is_empty();
         let boot_fits = subject.boot_id.filter(known).map(|boot_id| boot_id == self.boot_id);
         let inode_fits = subject.inode.map(|inode| inode == kernel.ctrl.inode);
         if boot_fits == Some(false) || inode_fits == Some(false) {
-            return Read::Stale;
+            return EntryContent::Stale;
         }
         match serde_json::from_str::<Mark>(text) {
-            Ok(mark) if !kernel.traddr.is_empty() && address(&mark.tid) != address(&kernel.tid()) => Read::Stale,
-            Ok(Mark { gained: gained @ (Gained::Connected | Gained::Adopted), .. }) if boot_fits.is_some() => {
-                Read::Owner(Owner::Stas(gained))
+            Ok(mark) if !kernel.traddr.is_empty() && address(&mark.tid) != address(&kernel.tid()) => {
+                EntryContent::Stale
             }
-            Ok(_) | Err(_) => Read::Owner(Owner::Unknown),
+            Ok(Mark { gained: gained @ (Gained::Connected | Gained::Adopted), .. }) if boot_fits.is_some() => {
+                EntryContent::Owner(Owner::Stas(gained))
+            }
+            Ok(_) | Err(_) => EntryContent::Owner(Owner::Unknown),
         }
     }
 
@@ -224,8 +228,8 @@ impl Registry {
             );
         }
         self.read_owner(kernel).map_or(Owner::Unknown, |read| match read {
-            Read::Owner(owner) => owner,
-            Read::Stale => Owner::None,
+            EntryContent::Owner(owner) => owner,
+            EntryContent::Stale => Owner::None,
         })
     }
 
@@ -274,7 +278,7 @@ impl Registry {
 }
 
 /// Content of an entry.
-enum Read {
+enum EntryContent {
     Owner(Owner),
     /// The entry names us, but concerns another controller.
     Stale,

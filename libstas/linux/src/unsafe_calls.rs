@@ -119,7 +119,7 @@ pub(super) fn admin_command(device: &File, command: Command, data: Data<'_>) -> 
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use stas_nvme::admin::Task;
+    use stas_nvme::admin::DimTask;
 
     fn errno(data: Data<'_>, command: Command) -> Option<i32> {
         admin_command(&File::open("/dev/null").unwrap(), command, data).unwrap_err().raw_os_error()
@@ -133,7 +133,7 @@ mod tests {
     #[test]
     fn data_that_would_go_the_other_way_are_refused() {
         let read = Command::get_log_page(0x70, 0, 0, 4);
-        let write = Command::discovery_information_management(Task::Register, 4);
+        let write = Command::discovery_information_management(DimTask::Register, 4);
         assert_eq!(errno(Data::Out(&[0; 4]), read), Some(Errno::EINVAL as i32));
         assert_eq!(errno(Data::In(&mut [0; 4]), write), Some(Errno::EINVAL as i32));
     }

@@ -28,9 +28,9 @@ struct State {
 
 /// One pending connection, or the probe before it. Dropping it ends the wait.
 #[derive(Debug)]
-pub(super) struct Entry(Arc<Waiting>);
+pub(super) struct WaitGuard(Arc<Waiting>);
 
-impl Drop for Entry {
+impl Drop for WaitGuard {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.count -= 1;
@@ -47,14 +47,14 @@ impl Waiting {
     }
 
     /// Starts to wait for one more connection.
-    pub(super) fn enter(self: &Arc<Self>) -> Entry {
+    pub(super) fn enter(self: &Arc<Self>) -> WaitGuard {
         let mut state = self.state();
         state.count += 1;
         if state.count == 1 {
             // If this fails, the other daemon probes less than it could.
             let _ = self.file(&mut state).and_then(|file| set(file, libc::F_RDLCK));
         }
-        Entry(self.clone())
+        WaitGuard(self.clone())
     }
 
     /// True while another daemon waits for a connection, or if that cannot be determined.

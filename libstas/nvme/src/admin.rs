@@ -39,14 +39,14 @@ impl Command {
 
     /// Discovery Information Management (TP8010): sends `len` bytes of data to the controller.
     #[must_use]
-    pub fn discovery_information_management(task: Task, len: u32) -> Self {
+    pub fn discovery_information_management(task: DimTask, len: u32) -> Self {
         Self { opcode: DISCOVERY_INFORMATION_MANAGEMENT, cdw: [task.number().into(), 0, 0, 0, 0, 0], len }
     }
 }
 
 /// The task of Discovery Information Management (command dword 10, bits 3:0).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Task {
+pub enum DimTask {
     /// Register the host.
     Register,
     /// Remove the registration.
@@ -55,7 +55,7 @@ pub enum Task {
     Update,
 }
 
-impl Task {
+impl DimTask {
     /// The task's number in the command.
     #[must_use]
     pub fn number(self) -> u8 {
@@ -154,8 +154,8 @@ mod tests {
 
     #[test]
     fn tasks_have_their_numbers() {
-        assert_eq!([Task::Register, Task::Deregister, Task::Update].map(Task::number), [0, 1, 2]);
-        assert_eq!([2, 3].map(Task::from_number), [Some(Task::Update), None]);
+        assert_eq!([DimTask::Register, DimTask::Deregister, DimTask::Update].map(DimTask::number), [0, 1, 2]);
+        assert_eq!([2, 3].map(DimTask::from_number), [Some(DimTask::Update), None]);
     }
 
     #[test]
@@ -180,7 +180,7 @@ mod tests {
 
     #[test]
     fn a_registration_says_its_task_and_its_length() {
-        let command = Command::discovery_information_management(Task::Update, 2088);
+        let command = Command::discovery_information_management(DimTask::Update, 2088);
         assert_eq!((command.opcode, command.cdw, command.len), (0x21, [2, 0, 0, 0, 0, 0], 2088));
     }
 

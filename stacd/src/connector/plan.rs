@@ -2,12 +2,12 @@
 
 use libstas::conf::StacConf;
 use libstas::core::Time;
-use libstas::core::plan::{Addresses, Kind, Planned, plan};
+use libstas::core::plan::{Addresses, PlanHooks, Planned, plan};
 use libstas::nvme::Tid;
 
 use super::{Connector, Effect, Event, Settings};
 
-const KIND: Kind<Connector> = Kind {
+const HOOKS: PlanHooks<Connector> = PlanHooks {
     tick: || Event::Tick,
     host: Event::Host,
     request: |effect| match effect {
@@ -24,7 +24,7 @@ impl Connector {
     pub fn plan(&self, now: Time, conf: StacConf, addresses: &Addresses) -> Vec<Planned> {
         let Some(settings) = &self.settings else { return Vec::new() };
         let settings = Settings { conf, identity: settings.identity.clone() };
-        plan(self, now, Event::Configured(Box::new(settings)), addresses, &KIND)
+        plan(self, now, Event::Configured(Box::new(settings)), addresses, &HOOKS)
     }
 
     /// Which sources list a controller, or why it is kept although none does.

@@ -98,7 +98,7 @@ fn was_connected() -> bool {
 
 /// A log line caused by untrusted input.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
+pub(super) struct MdnsLogLine {
     pub(super) level: Level,
     pub(super) tid: Option<Tid>,
     pub(super) text: String,
@@ -251,7 +251,7 @@ impl AnnouncedDcs {
     }
 
     /// Takes an event of the browser.
-    pub(super) fn hear(&mut self, now: Time, heard: BrowseEvent, in_use: &InUse) -> Vec<Line> {
+    pub(super) fn hear(&mut self, now: Time, heard: BrowseEvent, in_use: &InUse) -> Vec<MdnsLogLine> {
         self.changed = true;
         match heard {
             BrowseEvent::Announced { service, offer: Ok(offer), endpoints } => {
@@ -287,7 +287,7 @@ impl AnnouncedDcs {
         offer: ServiceOffer,
         mut endpoints: Vec<Endpoint>,
         in_use: &InUse,
-    ) -> Vec<Line> {
+    ) -> Vec<MdnsLogLine> {
         endpoints.retain(|endpoint| announcement::is_reachable(endpoint.address));
         endpoints.sort_unstable();
         endpoints.dedup();
@@ -338,14 +338,14 @@ impl AnnouncedDcs {
     }
 
     /// Logs once that more services are announced than fit.
-    fn note_want_of_room(&mut self) -> Option<Line> {
+    fn note_want_of_room(&mut self) -> Option<MdnsLogLine> {
         let news = !std::mem::replace(&mut self.crowded, true);
         news.then(|| {
             let text = format!(
                 "more than {SERVICES} discovery services with {ENDPOINTS} addresses are announced; those that do not \
                  answer make room for others"
             );
-            Line { level: Level::Warning, tid: None, text }
+            MdnsLogLine { level: Level::Warning, tid: None, text }
         })
     }
 
@@ -355,7 +355,7 @@ impl AnnouncedDcs {
     }
 
     /// Logs once for each service why it cannot be used.
-    fn unusable(&mut self, name: String, unusable: TxtError) -> Vec<Line> {
+    fn unusable(&mut self, name: String, unusable: TxtError) -> Vec<MdnsLogLine> {
         if self.unusable.get(&name) == Some(&unusable)
             || (self.unusable.len() >= SERVICES && !self.unusable.contains_key(&name))
         {
@@ -363,11 +363,11 @@ impl AnnouncedDcs {
         }
         let text = format!("the announced service {} is ignored: {unusable}", Sanitized::new(&name));
         self.unusable.insert(name, unusable);
-        vec![Line { level: Level::Warning, tid: None, text }]
+        vec![MdnsLogLine { level: Level::Warning, tid: None, text }]
     }
 
     /// Derives the announced controllers. Returns the new ones, and log lines.
-    pub(super) fn follow(&mut self, now: Time, setting: Setting<'_>) -> (Vec<Tid>, Vec<Line>) {
+    pub(super) fn follow(&mut self, now: Time, setting: Setting<'_>) -> (Vec<Tid>, Vec<MdnsLogLine>) {
         for until in [&mut self.grace, &mut self.woken] {
             until.take_if(|until| *until <= now);
         }
@@ -402,7 +402,7 @@ impl AnnouncedDcs {
                             Sanitized::new(service_name),
                             tid.traddr
                         );
-                        lines.push(Line { level: Level::Info, tid: None, text });
+                        lines.push(MdnsLogLine { level: Level::Info, tid: None, text });
                     }
                     continue;
                 }
@@ -414,7 +414,7 @@ impl AnnouncedDcs {
         for (tid, dc) in &mut self.dcs {
             if !found.contains_key(tid) && std::mem::take(&mut dc.announced) && dc.proven {
                 let text = "no longer announced".to_owned();
-                lines.push(Line { level: Level::Info, tid: Some(tid.clone()), text });
+                lines.push(MdnsLogLine { level: Level::Info, tid: Some(tid.clone()), text });
             }
         }
         let mut fresh = Vec::new();
@@ -425,7 +425,7 @@ impl AnnouncedDcs {
             if !std::mem::replace(&mut dc.announced, true) {
                 let on: Vec<&str> = found_on.iter().map(String::as_str).collect();
                 let text = format!("announced on {}", on.join(", "));
-                lines.push(Line { level: Level::Info, tid: Some(tid.clone()), text });
+                lines.push(MdnsLogLine { level: Level::Info, tid: Some(tid.clone()), text });
                 fresh.push(tid);
             }
             (dc.found_on, dc.restored) = (found_on, false);
@@ -434,7 +434,7 @@ impl AnnouncedDcs {
     }
 
     /// An address on two interfaces is either two machines with one address, or one network connected twice.
-    fn find_doubled(&mut self, links: &Links) -> Vec<Line> {
+    fn find_doubled(&mut self, links: &Links) -> Vec<MdnsLogLine> {
         let mut places: BTreeMap<IpAddr, BTreeSet<&str>> = BTreeMap::new();
         for endpoint in self.services.values().flat_map(|service| &service.endpoints) {
             let name = links.numbered(endpoint.interface).map(|interface| interface.name.as_str());
@@ -452,7 +452,7 @@ impl AnnouncedDcs {
                      should have addresses of its own; it is tried on each of them",
                     on.join(" and ")
                 );
-                Line { level: Level::Warning, tid: None, text }
+                MdnsLogLine { level: Level::Warning, tid: None, text }
             })
             .collect();
         self.doubled = places.into_keys().collect();

@@ -32,7 +32,7 @@ pub(super) struct Connection {
 
 /// The kind of a read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Read {
+pub(super) enum ReadKind {
     /// The supported-log-pages page.
     Supported,
     /// The discovery log page.
@@ -43,7 +43,7 @@ pub(super) enum Read {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Reading {
     pub(super) op: OpId,
-    pub(super) what: Read,
+    pub(super) what: ReadKind,
     /// Identifies the connection on which it was started: since when that is up.
     pub(super) connection: Time,
 }

@@ -12,7 +12,7 @@ use libstas::core::{HostEffect, KernelController, Level, Links, LogRecord, Time}
 use libstas::nvme::Tid;
 use libstas::nvme::tid::parse_ip;
 
-use super::announced_dcs::{InUse, Line, Setting};
+use super::announced_dcs::{InUse, MdnsLogLine, Setting};
 use super::{Context, Effect, Finder, polling};
 
 /// Maximum number of log lines caused by untrusted input in [`LINES_PERIOD`]; further lines are shown with tron only.
@@ -218,7 +218,7 @@ impl Finder {
     }
 
     #[track_caller]
-    fn log(&mut self, ctx: &mut Context<'_>, Line { level, tid, text }: Line) {
+    fn log(&mut self, ctx: &mut Context<'_>, MdnsLogLine { level, tid, text }: MdnsLogLine) {
         let mut record = LogRecord { level, tid, ctrl: None, text };
         // Lines about a controller are counted elsewhere, with all other lines about it.
         if record.tid.is_none() {

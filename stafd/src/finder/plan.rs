@@ -2,12 +2,12 @@
 
 use libstas::conf::StafConf;
 use libstas::core::Time;
-use libstas::core::plan::{Addresses, Kind, Planned, plan};
+use libstas::core::plan::{Addresses, PlanHooks, Planned, plan};
 use libstas::nvme::Tid;
 
 use super::{Effect, Event, Finder, Settings};
 
-const KIND: Kind<Finder> = Kind {
+const HOOKS: PlanHooks<Finder> = PlanHooks {
     tick: || Event::Tick,
     host: Event::Host,
     request: |effect| match effect {
@@ -24,7 +24,7 @@ impl Finder {
     pub fn plan(&self, now: Time, conf: StafConf, addresses: &Addresses) -> Vec<Planned> {
         let Some(settings) = &self.settings else { return Vec::new() };
         let settings = Settings { conf, identity: settings.identity.clone() };
-        plan(self, now, Event::Configured(Box::new(settings)), addresses, &KIND)
+        plan(self, now, Event::Configured(Box::new(settings)), addresses, &HOOKS)
     }
 
     /// Which sources list a controller, or why it is kept although none does.

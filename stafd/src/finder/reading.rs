@@ -9,7 +9,7 @@ use libstas::nvme::log_page::{Entry, EntryError, LogPage, Subtype, Unclear};
 use libstas::nvme::supported::DiscoveryLidSpecific;
 use libstas::nvme::{Parameters, Tid};
 
-use super::discovery_controller::{DiscoveryController, READ_DEADLINE, Read, Reading};
+use super::discovery_controller::{DiscoveryController, READ_DEADLINE, ReadKind, Reading};
 use super::optional::Command;
 use super::{Context, Effect, Finder, RefreshError};
 
@@ -32,14 +32,14 @@ impl Finder {
         let what = match dc.supported {
             None if pleo_wanted && dc.optional.allows(Command::SupportedLogPages) => {
                 ctx.push(Effect::ReadSupported { op, ctrl });
-                Read::Supported
+                ReadKind::Supported
             }
             _ => {
                 let pleo = pleo_wanted && dc.supported.flatten().is_some_and(|specific| specific.pleos);
                 ctx.push(Effect::ReadLogPage { op, ctrl, pleo });
                 dc.owed = false;
                 dc.waiting.append(&mut dc.waiting_for_next);
-                Read::LogPage
+                ReadKind::LogPage
             }
         };
         dc.reading = Some(Reading { op, what, connection: connection.since });
@@ -49,7 +49,7 @@ impl Finder {
 
     /// Ends the read of an operation. Returns its discovery controller, or `None` if the answer is late or the
     /// connection was replaced during the read: then it says nothing about the present connection, which is read now.
-    fn end_read(&mut self, ctx: &mut Context<'_>, op: OpId, what: Read) -> Option<Tid> {
+    fn end_read(&mut self, ctx: &mut Context<'_>, op: OpId, what: ReadKind) -> Option<Tid> {
         let is_it = |reading: &Reading| reading.op == op && reading.what == what;
         let mut dcs = self.dcs.iter_mut();
         let (tid, dc) = dcs.find(|(_, dc)| dc.late.contains(&op) || dc.reading.as_ref().is_some_and(is_it))?;
@@ -74,7 +74,7 @@ impl Finder {
         if result.is_err() {
             self.convict_late(ctx, op);
         }
-        let Some(tid) = self.end_read(ctx, op, Read::Supported) else { return };
+        let Some(tid) = self.end_read(ctx, op, ReadKind::Supported) else { return };
         let Some(dc) = self.dcs.get_mut(&tid) else { return };
         let ctrl = dc.connection.map(|connection| connection.ctrl);
         // Without that page the discovery log page is read without PLEO: old controllers do not support it.
@@ -94,7 +94,7 @@ impl Finder {
     pub(super) fn convict_late(&mut self, ctx: &mut Context<'_>, op: OpId) {
         let on_earlier = |dc: &DiscoveryController| {
             let since = dc.connection.map(|connection| connection.since);
-            let reading = dc.reading.filter(|reading| reading.op == op && reading.what == Read::Supported);
+            let reading = dc.reading.filter(|reading| reading.op == op && reading.what == ReadKind::Supported);
             dc.late.contains(&op) || reading.is_some_and(|reading| Some(reading.connection) != since)
         };
         let Some((tid, dc)) = self.dcs.iter_mut().find(|(_, dc)| on_earlier(dc)) else { return };
@@ -119,7 +119,7 @@ impl Finder {
     }
 
     pub(super) fn log_page_read(&mut self, ctx: &mut Context<'_>, op: OpId, result: Result<LogPage, AdminError>) {
-        let Some(tid) = self.end_read(ctx, op, Read::LogPage) else { return };
+        let Some(tid) = self.end_read(ctx, op, ReadKind::LogPage) else { return };
         let Some(dc) = self.dcs.get_mut(&tid) else { return };
         for token in std::mem::take(&mut dc.waiting) {
             let result = result.as_ref().map(|_| ()).map_err(|error| error.clone().into());

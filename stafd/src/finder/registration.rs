@@ -9,7 +9,7 @@ use libstas::core::backoff::Backoff;
 use libstas::core::timers::Timer;
 use libstas::core::{CtrlType, Dctype, Level, LogRecord, OpId, Time};
 use libstas::nvme::Tid;
-use libstas::nvme::admin::Task;
+use libstas::nvme::admin::DimTask;
 
 use super::optional::Command;
 use super::wire::{NotRegistered, RegisterError, RegisterRequest};
@@ -73,7 +73,7 @@ impl Finder {
             return;
         }
         let registered = known.done.as_ref().is_some_and(|(since, _)| *since == connection.since);
-        let task = if registered { Task::Update } else { Task::Register };
+        let task = if registered { DimTask::Update } else { DimTask::Register };
         let op = ctx.next_op();
         known.asked = Some((op, desired));
         ctx.timers.cancel(&Timer::Register(tid.clone()));

@@ -7,7 +7,7 @@ use libstas::conf::StafConf;
 use libstas::core::browse::{BrowseCommand, BrowseEvent};
 use libstas::core::fleet::MemberView;
 use libstas::core::{AdminError, CtrlRef, HostEffect, HostEvent, OpId, Time};
-use libstas::nvme::admin::Task;
+use libstas::nvme::admin::DimTask;
 use libstas::nvme::log_page::LogPage;
 use libstas::nvme::nbft::BootTables;
 use libstas::nvme::supported::DiscoveryLidSpecific;
@@ -76,7 +76,7 @@ pub struct RegisterRequest {
     /// The discovery controller, with the host NQN to register.
     pub tid: Tid,
     /// Register, or update the registration.
-    pub task: Task,
+    pub task: DimTask,
     /// The host ID and symbolic name.
     pub identity: Arc<HostIdentity>,
     /// Read first whether the controller keeps a register: the kernel does not know its type.

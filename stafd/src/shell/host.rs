@@ -130,7 +130,7 @@ mod tests {
     use std::sync::{Arc, mpsc};
 
     use libstas::linux::sysfs::inode;
-    use libstas::nvme::admin::{Status, Task};
+    use libstas::nvme::admin::{DimTask, Status};
     use libstas::nvme::{HostIdentity, Tid, TidParts, Transport};
 
     use super::*;
@@ -147,7 +147,7 @@ mod tests {
             host_nqn: host_nqn.into(),
         };
         let identity = Arc::new(HostIdentity::new(host_nqn, host_id));
-        RegisterRequest { tid: Tid::new(tid), task: Task::Register, identity, ask_type }
+        RegisterRequest { tid: Tid::new(tid), task: DimTask::Register, identity, ask_type }
     }
 
     /// Registers with a controller whose state cannot be read.

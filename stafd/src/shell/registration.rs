@@ -67,7 +67,7 @@ fn address_family(tid: &Tid) -> AdrFam {
 mod tests {
     use std::sync::Arc;
 
-    use libstas::nvme::admin::Task;
+    use libstas::nvme::admin::DimTask;
     use libstas::nvme::log_page::TrType;
     use libstas::nvme::{HostIdentity, TidParts};
 
@@ -88,7 +88,7 @@ mod tests {
             host_nqn: HOST.into(),
         });
         let identity = HostIdentity { symname: Some("rack 7".into()), ..HostIdentity::new(HOST, id) };
-        RegisterRequest { tid, task: Task::Register, identity: Arc::new(identity), ask_type: false }
+        RegisterRequest { tid, task: DimTask::Register, identity: Arc::new(identity), ask_type: false }
     }
 
     #[test]

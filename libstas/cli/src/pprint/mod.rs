@@ -17,13 +17,13 @@ const WIDTH: usize = 120;
 #[must_use]
 pub fn pformat(value: &Value) -> String {
     let mut printer = Printer { out: String::new() };
-    printer.value(value, Place { column: 0, tail: 0, outermost: true });
+    printer.value(value, Position { column: 0, tail: 0, outermost: true });
     printer.out
 }
 
 /// Position of a value in the output.
 #[derive(Clone, Copy)]
-struct Place {
+struct Position {
     /// Column of its first character.
     column: usize,
     /// Number of characters that must follow it on its last line.
@@ -37,28 +37,28 @@ struct Printer {
 }
 
 impl Printer {
-    fn value(&mut self, value: &Value, place: Place) {
+    fn value(&mut self, value: &Value, position: Position) {
         let flat = repr::value(value);
-        if width(&flat) + place.column + place.tail <= WIDTH {
+        if width(&flat) + position.column + position.tail <= WIDTH {
             self.out.push_str(&flat);
             return;
         }
         match value {
-            Value::Array(items) if !items.is_empty() => self.list(items, place),
-            Value::Object(members) if !members.is_empty() => self.dictionary(members, place),
-            Value::String(text) if !text.is_empty() => self.string(text, place),
+            Value::Array(items) if !items.is_empty() => self.list(items, position),
+            Value::Object(members) if !members.is_empty() => self.dictionary(members, position),
+            Value::String(text) if !text.is_empty() => self.string(text, position),
             _ => self.out.push_str(&flat),
         }
     }
 
-    fn list(&mut self, items: &[Value], place: Place) {
-        let column = place.column + 1;
+    fn list(&mut self, items: &[Value], position: Position) {
+        let column = position.column + 1;
         self.out.push('[');
         for (index, item) in items.iter().enumerate() {
             let last = index + 1 == items.len();
             // The last item is followed by `]` and the tail of the list, the others by a comma.
-            let tail = if last { place.tail + 1 } else { 1 };
-            self.value(item, Place { column, tail, outermost: false });
+            let tail = if last { position.tail + 1 } else { 1 };
+            self.value(item, Position { column, tail, outermost: false });
             if !last {
                 self.out.push(',');
                 self.new_line(column);
@@ -67,8 +67,8 @@ impl Printer {
         self.out.push(']');
     }
 
-    fn dictionary(&mut self, members: &serde_json::Map<String, Value>, place: Place) {
-        let column = place.column + 1;
+    fn dictionary(&mut self, members: &serde_json::Map<String, Value>, position: Position) {
+        let column = position.column + 1;
         let members = repr::sorted(members);
         self.out.push('{');
         for (index, (key, value)) in members.iter().enumerate() {
@@ -76,8 +76,8 @@ impl Printer {
             let key = repr::string(key);
             self.out.push_str(&key);
             self.out.push_str(": ");
-            let tail = if last { place.tail + 1 } else { 1 };
-            self.value(value, Place { column: column + width(&key) + 2, tail, outermost: false });
+            let tail = if last { position.tail + 1 } else { 1 };
+            self.value(value, Position { column: column + width(&key) + 2, tail, outermost: false });
             if !last {
                 self.out.push(',');
                 self.new_line(column);
@@ -86,20 +86,20 @@ impl Printer {
         self.out.push('}');
     }
 
-    fn string(&mut self, text: &str, mut place: Place) {
+    fn string(&mut self, text: &str, mut position: Position) {
         // Inside brackets, adjacent literals are read as one value. The outermost string needs parentheses.
-        if place.outermost {
-            place.column += 1;
-            place.tail += 1;
+        if position.outermost {
+            position.column += 1;
+            position.tail += 1;
         }
-        let literals = literals(text, place);
-        let brackets = place.outermost && literals.len() > 1;
+        let literals = literals(text, position);
+        let brackets = position.outermost && literals.len() > 1;
         if brackets {
             self.out.push('(');
         }
         for (index, literal) in literals.iter().enumerate() {
             if index > 0 {
-                self.new_line(place.column);
+                self.new_line(position.column);
             }
             self.out.push_str(literal);
         }
@@ -115,9 +115,9 @@ impl Printer {
 }
 
 /// Splits a long string into literals: one for each line, and several for a line that is too long.
-fn literals(text: &str, place: Place) -> Vec<String> {
-    let room = WIDTH.saturating_sub(place.column);
-    let last_room = room.saturating_sub(place.tail);
+fn literals(text: &str, position: Position) -> Vec<String> {
+    let room = WIDTH.saturating_sub(position.column);
+    let last_room = room.saturating_sub(position.tail);
     let mut literals = Vec::new();
     let lines = repr::lines(text);
     for (index, line) in lines.iter().enumerate() {

@@ -38,7 +38,7 @@ impl std::fmt::Display for Problem {
 
 /// What one line of a file contains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Line<'t> {
+pub enum SourceLine<'t> {
     /// An empty line or a comment: the text after `#` or `;`, empty if it is not UTF-8.
     Comment(&'t str),
     /// `[name]`
@@ -60,7 +60,7 @@ enum Above {
 }
 
 /// Splits a text into its lines, in order: the N-th item is line N, counted from 1.
-pub fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
+pub fn lines(text: &[u8]) -> impl Iterator<Item = SourceLine<'_>> {
     let text = text.strip_prefix("\u{feff}".as_bytes()).unwrap_or(text);
     let text = text.strip_suffix(b"\n").unwrap_or(text);
     let mut above = Above::Nothing;
@@ -72,31 +72,31 @@ pub fn lines(text: &[u8]) -> impl Iterator<Item = Line<'_>> {
     })
 }
 
-fn classify(line: &[u8], above: Above) -> (Line<'_>, Above) {
+fn classify(line: &[u8], above: Above) -> (SourceLine<'_>, Above) {
     let content = line.trim_ascii_start();
     let indent = line.len() - content.len();
     if let [] | [b'#' | b';', ..] = content {
         let behind = content.get(1..).unwrap_or_default();
-        return (Line::Comment(std::str::from_utf8(behind).unwrap_or_default().trim()), above);
+        return (SourceLine::Comment(std::str::from_utf8(behind).unwrap_or_default().trim()), above);
     }
     let content = match text_of(content) {
         Ok(content) => content,
-        Err(problem) => return (Line::Problem(problem), Above::Unreadable { indent }),
+        Err(problem) => return (SourceLine::Problem(problem), Above::Unreadable { indent }),
     };
     if content.starts_with('[') {
         return match section_name(content) {
-            Some(name) => (Line::Section(name), Above::Nothing),
-            None => (Line::Problem(Problem::Section), Above::Unreadable { indent }),
+            Some(name) => (SourceLine::Section(name), Above::Nothing),
+            None => (SourceLine::Problem(Problem::Section), Above::Unreadable { indent }),
         };
     }
     match above {
-        Above::Key { indent: key } if indent > key => (Line::Continuation(content), above),
-        Above::Unreadable { indent: key } if indent > key => (Line::Problem(Problem::Orphan), above),
+        Above::Key { indent: key } if indent > key => (SourceLine::Continuation(content), above),
+        Above::Unreadable { indent: key } if indent > key => (SourceLine::Problem(Problem::Orphan), above),
         _ => match content.split_once('=') {
             Some((key, value)) if !key.trim().is_empty() => {
-                (Line::Pair(key.trim(), value.trim()), Above::Key { indent })
+                (SourceLine::Pair(key.trim(), value.trim()), Above::Key { indent })
             }
-            _ => (Line::Problem(Problem::NoValue), Above::Unreadable { indent }),
+            _ => (SourceLine::Problem(Problem::NoValue), Above::Unreadable { indent }),
         },
     }
 }
@@ -120,7 +120,7 @@ fn section_name(content: &str) -> Option<&str> {
 
 /// The section to which a pair belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place<'t> {
+pub enum SectionHeader<'t> {
     /// The pair is before the first section.
     Nowhere,
     /// The line of the section header cannot be read.
@@ -133,7 +133,7 @@ pub enum Place<'t> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Section<'t> {
     /// Name of the section, if it has a readable one.
-    pub place: Place<'t>,
+    pub place: SectionHeader<'t>,
     /// Line of the section header, counted from 1. 0 for pairs before the first section.
     pub line: usize,
     /// Pairs of the section, in order. Repeated keys are kept.
@@ -167,28 +167,28 @@ pub struct Document<'t> {
 pub fn parse(text: &[u8]) -> Document<'_> {
     let mut problems = Vec::new();
     let mut sections = Vec::new();
-    let mut section = Section { place: Place::Nowhere, line: 0, pairs: Vec::new() };
+    let mut section = Section { place: SectionHeader::Nowhere, line: 0, pairs: Vec::new() };
     for (line, content) in (1..).zip(lines(text)) {
         let place = match content {
-            Line::Comment(_) => continue,
-            Line::Pair(key, value) => {
+            SourceLine::Comment(_) => continue,
+            SourceLine::Pair(key, value) => {
                 section.pairs.push(Pair { line, key, value, more: Vec::new() });
                 continue;
             }
-            Line::Continuation(value) => {
+            SourceLine::Continuation(value) => {
                 if let Some(pair) = section.pairs.last_mut() {
                     pair.more.push((line, value));
                 }
                 continue;
             }
-            Line::Problem(problem) => {
+            SourceLine::Problem(problem) => {
                 problems.push((line, problem));
                 if problem != Problem::Section {
                     continue;
                 }
-                Place::Unreadable
+                SectionHeader::Unreadable
             }
-            Line::Section(name) => Place::In(name),
+            SourceLine::Section(name) => SectionHeader::In(name),
         };
         sections.push(std::mem::replace(&mut section, Section { place, line, pairs: Vec::new() }));
     }
@@ -271,17 +271,17 @@ mod tests {
     fn a_section_is_one_however_far_it_is_indented() {
         let document = parse(b"[A]\nc=1\n    [B]\nd=2\n");
         let places: Vec<_> = document.sections.iter().map(|section| section.place).collect();
-        assert_eq!(places, [Place::Nowhere, Place::In("A"), Place::In("B")]);
+        assert_eq!(places, [SectionHeader::Nowhere, SectionHeader::In("A"), SectionHeader::In("B")]);
     }
 
     #[test]
     fn what_follows_a_section_on_its_line_does_not_count() {
-        assert_eq!(parse(b"[ A b ] # note\n").sections[1].place, Place::In("A b"));
+        assert_eq!(parse(b"[ A b ] # note\n").sections[1].place, SectionHeader::In("A b"));
     }
 
     #[test]
     fn a_byte_order_mark_does_not_hide_the_first_section() {
-        assert_eq!(parse("\u{feff}[A]\n".as_bytes()).sections[1].place, Place::In("A"));
+        assert_eq!(parse("\u{feff}[A]\n".as_bytes()).sections[1].place, SectionHeader::In("A"));
     }
 
     #[test]
@@ -313,8 +313,8 @@ mod tests {
         let document = parse(b"[A]\na=1\n[B\nb=2\n[]\nc=3\n");
         assert_eq!(document.problems, [(3, Problem::Section), (5, Problem::Section)]);
         let places: Vec<_> = document.sections.iter().map(|section| (section.place, section.pairs.len())).collect();
-        let unreadable = (Place::Unreadable, 1);
-        assert_eq!(places, [(Place::Nowhere, 0), (Place::In("A"), 1), unreadable, unreadable]);
+        let unreadable = (SectionHeader::Unreadable, 1);
+        assert_eq!(places, [(SectionHeader::Nowhere, 0), (SectionHeader::In("A"), 1), unreadable, unreadable]);
     }
 
     proptest! {
@@ -345,7 +345,7 @@ mod tests {
             prop_assert_eq!(&document.problems, &[]);
             prop_assert_eq!(document.sections.len(), written.len() + 1);
             for (read, (name, pairs)) in document.sections.iter().skip(1).zip(&written) {
-                prop_assert_eq!(read.place, Place::In(name.as_str()));
+                prop_assert_eq!(read.place, SectionHeader::In(name.as_str()));
                 let read: Vec<_> = read.pairs.iter().map(|pair| {
                     (pair.key.to_owned(), pair.value.to_owned(), pair.more.iter().map(|(_, text)| (*text).to_owned()).collect::<Vec<_>>())
                 }).collect();

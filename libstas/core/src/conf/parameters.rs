@@ -1,13 +1,13 @@
 //! Connection parameters of `[Global]` and of one controller.
 
 use super::keys::{self, Key, KeyStatus};
-use super::settings::Settings;
+use super::settings::KeyedFile;
 use super::value::Setting;
 use stas_nvme::Parameters;
 use stas_nvme::security::{Requirement, Tls};
 
 /// Reads the connection parameters of `[Global]`.
-pub(crate) fn global(settings: &mut Settings<'_>, keys: &[Key]) -> Parameters {
+pub(crate) fn global(settings: &mut KeyedFile<'_>, keys: &[Key]) -> Parameters {
     let mut parameters = Parameters::default();
     for key in keys.iter().filter(|key| key.status == KeyStatus::Current && is_parameter(key.name)) {
         if let Some(setting) = settings.value(key) {

@@ -1,7 +1,7 @@
 //! Reads a file by its table of keys, and complains about everything else in it.
 
 use super::complaints::{Complaints, quoted};
-use super::ini::{self, Place};
+use super::ini::{self, SectionHeader};
 use super::keys::{self, Key, KeyStatus};
 use super::near_miss::nearest;
 use super::types::{Complaint, Severity};
@@ -17,9 +17,9 @@ struct Given<'t> {
     continues: bool,
 }
 
-/// A file read by a table of keys.
+/// A configuration file, read by its table of keys.
 #[derive(Debug)]
-pub(crate) struct Settings<'t> {
+pub(crate) struct KeyedFile<'t> {
     keys: &'static [Key],
     given: Vec<Given<'t>>,
     complaints: Complaints,
@@ -29,7 +29,7 @@ pub(crate) struct Settings<'t> {
     secure_channel: Option<usize>,
 }
 
-impl<'t> Settings<'t> {
+impl<'t> KeyedFile<'t> {
     /// Reads a file. Anything that is not in the table causes one complaint and is ignored.
     pub(crate) fn read(text: &'t [u8], file: &str, keys: &'static [Key]) -> Self {
         let document = ini::parse(text);
@@ -41,14 +41,14 @@ impl<'t> Settings<'t> {
         }
         for section in document.sections {
             match section.place {
-                Place::Unreadable => section.pairs.iter().for_each(|pair| settings.heed_security(pair)),
-                Place::Nowhere => section.pairs.iter().for_each(|pair| {
+                SectionHeader::Unreadable => section.pairs.iter().for_each(|pair| settings.heed_security(pair)),
+                SectionHeader::Nowhere => section.pairs.iter().for_each(|pair| {
                     let severity = settings.lose_if_controller(pair);
                     settings.heed_security(pair);
                     let text = || format!("{}= stands before the first [Section]; it is ignored", plain(pair.key));
                     settings.complaints.not_in_table(pair.line, severity, text);
                 }),
-                Place::In(name) => match section_of(keys, name) {
+                SectionHeader::In(name) => match section_of(keys, name) {
                     Some(known) => section.pairs.into_iter().for_each(|pair| settings.take(known, pair)),
                     None => {
                         let mut severity = Severity::Unknown;
@@ -161,12 +161,12 @@ impl<'t> Settings<'t> {
         }
     }
 
-    /// As [`Settings::value`], for a key with [`super::value::Values::Bool`].
+    /// As [`KeyedFile::value`], for a key with [`super::value::Values::Bool`].
     pub(crate) fn flag(&mut self, key: &Key) -> bool {
         matches!(self.value(key), Some(Setting::Bool(true)))
     }
 
-    /// As [`Settings::value`], for a key with [`super::value::Values::Number`] that has a default.
+    /// As [`KeyedFile::value`], for a key with [`super::value::Values::Number`] that has a default.
     pub(crate) fn maximum(&mut self, key: &Key) -> usize {
         match self.value(key) {
             Some(Setting::Number(number)) => usize::try_from(number).unwrap_or(usize::MAX),
@@ -174,7 +174,7 @@ impl<'t> Settings<'t> {
         }
     }
 
-    /// As [`Settings::value`], for a key with [`super::value::Values::OneOf`].
+    /// As [`KeyedFile::value`], for a key with [`super::value::Values::OneOf`].
     pub(crate) fn word(&mut self, key: &Key) -> &'static str {
         if let Some(Setting::Word(word)) = self.value(key) { word } else { "" }
     }
@@ -320,7 +320,7 @@ mod tests {
     use crate::conf::keys::{KATO, STACD, STAFD, TRON};
 
     fn complaints(text: &str) -> Vec<String> {
-        let settings = Settings::read(text.as_bytes(), "f", STAFD);
+        let settings = KeyedFile::read(text.as_bytes(), "f", STAFD);
         settings.into_complaints().iter().map(ToString::to_string).collect()
     }
 
@@ -333,14 +333,14 @@ mod tests {
 
     #[test]
     fn the_last_of_several_values_counts_even_from_a_section_that_repeats() {
-        let mut settings = Settings::read(b"[Global]\nkato=1\n[Controllers]\n[GLOBAL]\nKATO=2", "f", STAFD);
+        let mut settings = KeyedFile::read(b"[Global]\nkato=1\n[Controllers]\n[GLOBAL]\nKATO=2", "f", STAFD);
         assert_eq!(settings.value(&KATO), Some(Setting::Number(2)));
         assert_eq!(settings.into_complaints(), []);
     }
 
     #[test]
     fn a_bad_value_is_one_warning_with_section_key_and_value_and_the_default_is_used() {
-        let mut settings = Settings::read(b"[Global]\n\nkato=soon", "f", STAFD);
+        let mut settings = KeyedFile::read(b"[Global]\n\nkato=soon", "f", STAFD);
         assert_eq!(settings.value(&KATO), Some(Setting::Number(30)));
         let told = settings.into_complaints();
         assert_eq!(told.len(), 1);
@@ -353,15 +353,15 @@ mod tests {
 
     #[test]
     fn an_empty_value_is_the_default() {
-        let mut settings = Settings::read(b"[Global]\nkato=9\nkato=\n", "f", STAFD);
+        let mut settings = KeyedFile::read(b"[Global]\nkato=9\nkato=\n", "f", STAFD);
         assert_eq!(settings.value(&KATO), Some(Setting::Number(30)));
         assert_eq!(settings.into_complaints(), []);
-        assert_eq!(Settings::read(b"[Global]\nkato=", "f", STACD).value(&KATO), None);
+        assert_eq!(KeyedFile::read(b"[Global]\nkato=", "f", STACD).value(&KATO), None);
     }
 
     #[test]
     fn a_second_line_of_a_single_value_is_pointed_at() {
-        let mut settings = Settings::read(b"[Global]\nkato=9\n  tron=true\n", "f", STAFD);
+        let mut settings = KeyedFile::read(b"[Global]\nkato=9\n  tron=true\n", "f", STAFD);
         assert_eq!(settings.value(&KATO), Some(Setting::Number(9)));
         assert!(!settings.flag(&TRON));
         let told = settings.into_complaints();

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use super::entry::{Role, complain_of_duplicates, controller, exclusion};
 use super::keys::{self, STACD};
 use super::parameters;
-use super::settings::Settings;
+use super::settings::KeyedFile;
 use super::types::{Complaint, DisconnectScope, FamilyOrder, InUse, StacConf};
 use super::value::Setting;
 use stas_nvme::Transport;
@@ -17,7 +17,7 @@ const ATTEMPTS_MIN: u32 = 2;
 /// apply. If the line may be a `controller=`, `lost_line` is its number.
 #[must_use]
 pub fn parse(text: &[u8], file: &str) -> (StacConf, Vec<Complaint>) {
-    let mut settings = Settings::read(text, file, STACD);
+    let mut settings = KeyedFile::read(text, file, STACD);
     let (controllers, lost_line) =
         settings.controllers(|text, line, complaints| controller(text, line, Role::Io, STACD, complaints));
     complain_of_duplicates(&controllers, &mut settings);
@@ -53,14 +53,14 @@ impl Default for StacConf {
     }
 }
 
-fn disconnect_trtypes(settings: &mut Settings<'_>) -> BTreeSet<Transport> {
+fn disconnect_trtypes(settings: &mut KeyedFile<'_>) -> BTreeSet<Transport> {
     match settings.value(&keys::DISCONNECT_TRTYPES) {
         Some(Setting::Words(words)) => words.iter().filter_map(|word| word.parse().ok()).collect(),
         _ => BTreeSet::new(),
     }
 }
 
-fn connect_attempts_on_ncc(settings: &mut Settings<'_>) -> Option<u32> {
+fn connect_attempts_on_ncc(settings: &mut KeyedFile<'_>) -> Option<u32> {
     match settings.value(&keys::CONNECT_ATTEMPTS_ON_NCC) {
         Some(Setting::Number(attempts)) if attempts > 0 => u32::try_from(attempts).ok().map(|n| n.max(ATTEMPTS_MIN)),
         _ => None,

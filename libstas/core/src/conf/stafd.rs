@@ -3,7 +3,7 @@
 use super::entry::{Role, complain_of_duplicates, controller, exclusion};
 use super::keys::{self, STAFD};
 use super::parameters;
-use super::settings::Settings;
+use super::settings::KeyedFile;
 use super::types::{Complaint, FamilyOrder, Persistence, StafConf};
 use super::value::Setting;
 
@@ -11,7 +11,7 @@ use super::value::Setting;
 /// apply. If the line may be a `controller=`, `lost_line` is its number.
 #[must_use]
 pub fn parse(text: &[u8], file: &str) -> (StafConf, Vec<Complaint>) {
-    let mut settings = Settings::read(text, file, STAFD);
+    let mut settings = KeyedFile::read(text, file, STAFD);
     let (controllers, lost_line) =
         settings.controllers(|text, line, complaints| controller(text, line, Role::Discovery, STAFD, complaints));
     complain_of_duplicates(&controllers, &mut settings);
@@ -43,12 +43,12 @@ impl Default for StafConf {
 }
 
 /// Reads persistent-connections. Earlier versions had it in `[Global]`; its present section takes precedence.
-fn persistent_connections(settings: &mut Settings<'_>) -> bool {
+fn persistent_connections(settings: &mut KeyedFile<'_>) -> bool {
     let old = settings.has(&keys::OLD_PERSISTENT_CONNECTIONS) && !settings.has(&keys::PERSISTENT_CONNECTIONS);
     settings.flag(if old { &keys::OLD_PERSISTENT_CONNECTIONS } else { &keys::PERSISTENT_CONNECTIONS })
 }
 
-fn persistence(settings: &mut Settings<'_>) -> Persistence {
+fn persistence(settings: &mut KeyedFile<'_>) -> Persistence {
     match settings.value(&keys::ZEROCONF_PERSISTENCE) {
         Some(Setting::TimeSpan(span)) => span.duration().map_or(Persistence::Forever, Persistence::For),
         _ => Persistence::Forever,

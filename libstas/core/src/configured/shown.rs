@@ -33,7 +33,7 @@ pub(super) struct LeftOut {
 
 /// What was logged already.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Told {
+pub(super) struct LoggedState {
     left_out: BTreeMap<Tid, String>,
     held: BTreeSet<Tid>,
     hold: String,

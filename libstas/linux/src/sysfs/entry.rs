@@ -13,7 +13,7 @@ use stas_nvme::sysfs_address::SysfsAddress;
 
 /// Cached data of one fabrics controller.
 #[derive(Debug)]
-pub(super) struct Entry {
+pub(super) struct ClassEntry {
     /// Shared with snapshots. Changes are made in a copy.
     controller: Arc<KernelController>,
     /// Kept open: reading the state takes one system call and cannot read another controller's state. The units allow
@@ -25,7 +25,7 @@ pub(super) struct Entry {
     address_is_old: bool,
 }
 
-impl Entry {
+impl ClassEntry {
     /// Reads all data. `None` if the controller no longer exists.
     pub(super) fn read(dir: &ControllerDir, transport: Transport) -> io::Result<Option<Self>> {
         let Some(state) = dir.open_attribute("state")? else { return Ok(None) };

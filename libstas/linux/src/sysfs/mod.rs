@@ -20,7 +20,7 @@ pub use directory::{ControllerDir, inode};
 
 use super::Roots;
 use super::registry::Registry;
-use entry::Entry;
+use entry::ClassEntry;
 use stas_core::{CtrlRef, KernelController, OsError, Snapshot, SnapshotError};
 
 /// Takes snapshots of /sys/class/nvme. One process has one scanner, so that its snapshots are ordered.
@@ -39,7 +39,7 @@ pub struct Scanner {
 enum Known {
     /// Not a fabrics controller. Not read again.
     Foreign,
-    Fabrics(Box<Entry>),
+    Fabrics(Box<ClassEntry>),
 }
 
 /// Collects the controllers that the kernel has connected or reconnected: their source address may have changed, and
@@ -191,7 +191,7 @@ fn unreadable(path: impl fmt::Display, error: io::Error) -> SnapshotError {
 fn first_read(dir: &ControllerDir) -> io::Result<Option<Known>> {
     let Some(transport) = dir.read("transport")? else { return Ok(None) };
     let Ok(transport) = transport.parse() else { return Ok(Some(Known::Foreign)) };
-    Ok(Entry::read(dir, transport)?.map(|entry| Known::Fabrics(Box::new(entry))))
+    Ok(ClassEntry::read(dir, transport)?.map(|entry| Known::Fabrics(Box::new(entry))))
 }
 
 #[cfg(test)]

@@ -162,7 +162,7 @@ pub fn option_string(
     if let Some(obstacle) = parameters.obstacle() {
         return Err(obstacle.into());
     }
-    let mut line = Line { options: Vec::new(), left_out: Vec::new(), transport: tid.transport(), supported };
+    let mut line = OptionLine { options: Vec::new(), left_out: Vec::new(), transport: tid.transport(), supported };
     line.controller(tid)?;
     line.host(tid, identity)?;
     if purpose.is_discovery() {
@@ -197,14 +197,14 @@ fn taken_by(option: &str, transport: Transport) -> bool {
     }
 }
 
-struct Line<'a> {
+struct OptionLine<'a> {
     options: Vec<(&'static str, Value)>,
     left_out: Vec<&'static str>,
     transport: Transport,
     supported: &'a SupportedOptions,
 }
 
-impl Line<'_> {
+impl OptionLine<'_> {
     fn controller(&mut self, tid: &Tid) -> Result<(), OptionError> {
         self.need("nqn", &tid.subsysnqn)?;
         self.nqn("nqn", &tid.subsysnqn)?;

@@ -6,7 +6,7 @@ use crate::{Transport, tid};
 
 /// Address of a discovery controller.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct DcAddress {
     pub(super) transport: Transport,
     pub(super) traddr: IpAddr,
     pub(super) trsvcid: String,
@@ -28,7 +28,7 @@ pub enum BadUri {
 
 /// Splits a URI into transport, address and port. Everything after the port is ignored. Without a port, the transport's
 /// default applies.
-pub(super) fn place(uri: &str) -> Result<Place, BadUri> {
+pub(super) fn place(uri: &str) -> Result<DcAddress, BadUri> {
     let (scheme, rest) = uri.split_once("://").ok_or(BadUri::Scheme)?;
     let transport = match scheme.to_ascii_lowercase().as_str() {
         "nvme+tcp" => Transport::Tcp,
@@ -50,7 +50,7 @@ pub(super) fn place(uri: &str) -> Result<Place, BadUri> {
         "" => transport.default_trsvcid().to_owned(),
         text => port_number(text).ok_or_else(|| BadUri::Port(text.to_owned()))?,
     };
-    Ok(Place { transport, traddr, trsvcid })
+    Ok(DcAddress { transport, traddr, trsvcid })
 }
 
 /// The port in its canonical form, without leading zeros. `None` if the text is not a port from 1 to 65535.

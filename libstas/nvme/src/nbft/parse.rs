@@ -73,10 +73,10 @@ pub fn parse(bytes: &[u8]) -> Result<Nbft, BadTable> {
 
 /// Decodes a descriptor. Returns `None` if it is marked invalid. An error drops the record; a defect that is pushed to
 /// the list does not.
-type Read<T> = fn(&Descriptor<'_>, &mut Vec<Defect>) -> Result<Option<T>, Defect>;
+type ReadFn<T> = fn(&Descriptor<'_>, &mut Vec<Defect>) -> Result<Option<T>, Defect>;
 
 /// Decodes the descriptors of one kind. Flaws name a descriptor by its position in the list, counted from 1.
-fn read_all<T>(kind: &str, descriptors: &[Descriptor<'_>], read: Read<T>, flaws: &mut Vec<Flaw>) -> Vec<T> {
+fn read_all<T>(kind: &str, descriptors: &[Descriptor<'_>], read: ReadFn<T>, flaws: &mut Vec<Flaw>) -> Vec<T> {
     let mut records = Vec::new();
     for (number, descriptor) in (1..).zip(descriptors) {
         let mut minor = Vec::new();

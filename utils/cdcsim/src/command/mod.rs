@@ -6,7 +6,7 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 
-use stas_nvme::admin::{Status, Task};
+use stas_nvme::admin::{DimTask, Status};
 use stas_nvme::wire::{put, u8_at, u16_at, u32_at, u64_at};
 
 pub use connect::{Connect, ConnectData};
@@ -95,7 +95,7 @@ pub enum Ask {
     /// The Keep Alive command.
     KeepAlive,
     /// The Discovery Information Management command; `None` for a reserved task.
-    Inform(Option<Task>),
+    Inform(Option<DimTask>),
     /// Any other command.
     Other {
         /// The opcode of the command.
@@ -146,7 +146,7 @@ impl Command {
             (GET_FEATURES, _) => Ask::GetFeatures { fid: u8_at(40) },
             (ASYNCHRONOUS_EVENT, _) => Ask::AsynchronousEvent,
             (KEEP_ALIVE, _) => Ask::KeepAlive,
-            (INFORM, _) => Ask::Inform(Task::from_number(u8_at(40) & 0xf)),
+            (INFORM, _) => Ask::Inform(DimTask::from_number(u8_at(40) & 0xf)),
             (opcode, _) => Ask::Other { opcode },
         };
         let data = match u8_at(39) {

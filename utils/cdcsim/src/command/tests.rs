@@ -77,7 +77,7 @@ fn other_commands_are_known_by_their_opcodes() {
     assert_eq!(ask(&[(0, &[0x0a]), (40, &[0x0f])]), Ask::GetFeatures { fid: 0x0f });
     assert_eq!(ask(&[(0, &[0x0c])]), Ask::AsynchronousEvent);
     assert_eq!(ask(&[(0, &[0x18])]), Ask::KeepAlive);
-    assert_eq!(ask(&[(0, &[0x21]), (40, &[0x02])]), Ask::Inform(Some(Task::Update)));
+    assert_eq!(ask(&[(0, &[0x21]), (40, &[0x02])]), Ask::Inform(Some(DimTask::Update)));
     assert_eq!(ask(&[(0, &[0x21]), (40, &[0x03])]), Ask::Inform(None));
     assert_eq!(ask(&[(0, &[0x80])]), Ask::Other { opcode: 0x80 });
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stas_nvme::admin::{Status, Task};
+use stas_nvme::admin::{DimTask, Status};
 use stas_nvme::dim::Registration;
 use stas_nvme::identify::Version;
 use stas_nvme::{log_page, supported};
@@ -178,7 +178,7 @@ impl Connection {
     }
 
     /// The Discovery Information Management command (TP8010).
-    fn inform(&mut self, now: Duration, task: Option<Task>, data: &[u8], world: &mut World) -> Status {
+    fn inform(&mut self, now: Duration, task: Option<DimTask>, data: &[u8], world: &mut World) -> Status {
         let Phase::Connected(session) = &self.phase else { return status::SEQUENCE };
         let nqn = session.host.clone();
         let pick = |fault: &Fault| match fault {
@@ -203,24 +203,24 @@ impl Connection {
         let from = self.peer.ip().to_canonical().to_string();
         let Some(host) = world.host(&nqn, now) else { return status::CONNECT_BUSY };
         match (task, &mut host.registered) {
-            (Task::Register, registered) => {
+            (DimTask::Register, registered) => {
                 let times = registered.as_ref().map_or(0, |registered| registered.times) + 1;
                 self.out.push(Output::Say(format!("{nqn} is registered: {}, {}", told.name, told.version)));
                 *registered = Some(Registered { told, times, from });
                 status::SUCCESS
             }
-            (Task::Update, Some(registered)) => {
+            (DimTask::Update, Some(registered)) => {
                 self.out.push(Output::Say(format!("{nqn} has updated its registration")));
                 *registered = Registered { told, times: registered.times + 1, from };
                 status::SUCCESS
             }
-            (Task::Deregister, registered @ Some(_)) => {
+            (DimTask::Deregister, registered @ Some(_)) => {
                 self.out.push(Output::Say(format!("{nqn} has taken its registration back")));
                 *registered = None;
                 status::SUCCESS
             }
             // There is no registration to update or remove.
-            (Task::Update | Task::Deregister, None) => status::INVALID_DISCOVERY_INFORMATION,
+            (DimTask::Update | DimTask::Deregister, None) => status::INVALID_DISCOVERY_INFORMATION,
         }
     }
 }

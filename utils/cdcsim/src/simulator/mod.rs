@@ -82,7 +82,7 @@ pub enum Action {
 #[derive(Debug)]
 pub struct Simulator {
     world: World,
-    connections: BTreeMap<Id, Line>,
+    connections: BTreeMap<Id, OpenConnection>,
     listens: bool,
     vanished: Option<Vanished>,
     storms: Option<Duration>,
@@ -91,7 +91,7 @@ pub struct Simulator {
 
 /// A connection and its delayed output.
 #[derive(Debug)]
-struct Line {
+struct OpenConnection {
     connection: Connection,
     late: VecDeque<(Duration, Output)>,
     /// Storm events still to be sent, in thousandths.
@@ -123,7 +123,7 @@ impl Simulator {
             Event::Accepted { id, .. } if !self.listens => self.actions.push(Action::Reset { id }),
             Event::Accepted { id, peer, local, port } => {
                 let connection = Connection::new(peer, local, port);
-                self.connections.insert(id, Line { connection, late: VecDeque::new(), storm: 0 });
+                self.connections.insert(id, OpenConnection { connection, late: VecDeque::new(), storm: 0 });
             }
             Event::Received { id, bytes } => {
                 let world = &mut self.world;
@@ -264,7 +264,7 @@ impl Simulator {
 
     /// Resets the connections of one host, or all.
     fn reset(&mut self, host: Option<&str>) -> usize {
-        let concerned = |line: &Line| host.is_none() || line.connection.host() == host;
+        let concerned = |line: &OpenConnection| host.is_none() || line.connection.host() == host;
         let ids: Vec<Id> = self.connections.iter().filter(|(_, line)| concerned(line)).map(|(id, _)| *id).collect();
         ids.iter().for_each(|id| self.perform(*id, Output::Reset));
         ids.len()

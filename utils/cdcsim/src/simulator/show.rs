@@ -51,7 +51,7 @@ pub(super) fn hosts(simulator: &Simulator, now: Duration) -> Value {
 }
 
 pub(super) fn connections(simulator: &Simulator, now: Duration) -> Value {
-    let connection = |(id, line): (&super::Id, &super::Line)| {
+    let connection = |(id, line): (&super::Id, &super::OpenConnection)| {
         let connection = &line.connection;
         let session = connection.session();
         json!({

@@ -7,7 +7,7 @@ use super::fields::EntryFields;
 use crate::conf::complaints::{Complaints, Quoted, quoted};
 use crate::conf::keys::{Key, KeyStatus};
 use crate::conf::parameters;
-use crate::conf::settings::Settings;
+use crate::conf::settings::KeyedFile;
 use crate::conf::types::ControllerEntry;
 use stas_nvme::tid::{parse_ip, parse_link_local};
 use stas_nvme::{DISCOVERY_NQN, Parameters, Secret, Tid, TidParts, Transport};
@@ -90,7 +90,7 @@ pub(crate) fn controller(
 }
 
 /// Complains about entries for one controller that differ in their parameters.
-pub(crate) fn complain_of_duplicates(controllers: &[ControllerEntry], settings: &mut Settings<'_>) {
+pub(crate) fn complain_of_duplicates(controllers: &[ControllerEntry], settings: &mut KeyedFile<'_>) {
     let mut first: BTreeMap<_, &ControllerEntry> = BTreeMap::new();
     for entry in controllers {
         let ControllerEntry { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn, .. } = entry;

@@ -12,7 +12,7 @@ pub use rewrite::{InvalidValue, clear_value, set_value};
 use std::path::PathBuf;
 
 use super::keys::{self, Key, SYS};
-use super::settings::Settings;
+use super::settings::KeyedFile;
 use super::types::Complaint;
 use super::value::Setting;
 use stas_nvme::Secret;
@@ -45,7 +45,7 @@ pub struct SysConf {
 /// apply.
 #[must_use]
 pub fn parse(text: &[u8], file: &str) -> (SysConf, Vec<Complaint>) {
-    let mut settings = Settings::read(text, file, SYS);
+    let mut settings = KeyedFile::read(text, file, SYS);
     let mut value = |key: &Key| match settings.value(key)? {
         Setting::Path(path) => Some(Value::File(path.into())),
         Setting::Text(text) => Some(Value::Literal(text)),

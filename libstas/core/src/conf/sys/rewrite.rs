@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::conf::ini::{self, Line, Problem};
+use crate::conf::ini::{self, Problem, SourceLine};
 use crate::conf::keys::{HOST, HOST_KEY};
 use stas_nvme::secret::{holds_a_secret, masked};
 
@@ -85,17 +85,17 @@ enum Meaning {
 }
 
 impl Meaning {
-    fn of(line: Line<'_>) -> Self {
+    fn of(line: SourceLine<'_>) -> Self {
         match line {
-            Line::Section(name) => Self::Section { host: name.eq_ignore_ascii_case(HOST) },
-            Line::Problem(Problem::Section) => Self::Section { host: false },
-            Line::Pair(key, _) => Self::Sets(key.to_ascii_lowercase()),
-            Line::Continuation(_) | Line::Problem(Problem::Orphan) => Self::Continues,
-            Line::Comment(text) => match text.split_once('=') {
+            SourceLine::Section(name) => Self::Section { host: name.eq_ignore_ascii_case(HOST) },
+            SourceLine::Problem(Problem::Section) => Self::Section { host: false },
+            SourceLine::Pair(key, _) => Self::Sets(key.to_ascii_lowercase()),
+            SourceLine::Continuation(_) | SourceLine::Problem(Problem::Orphan) => Self::Continues,
+            SourceLine::Comment(text) => match text.split_once('=') {
                 Some((key, _)) => Self::Mentions(key.trim().to_ascii_lowercase()),
                 None => Self::Comment,
             },
-            Line::Problem(_) => Self::Unreadable,
+            SourceLine::Problem(_) => Self::Unreadable,
         }
     }
 }

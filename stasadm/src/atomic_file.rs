@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 const READABLE: u32 = 0o644;
 
 /// A file and its directory.
-pub(crate) struct Place {
+pub(crate) struct AtomicFile {
     file: PathBuf,
     directory: PathBuf,
 }
 
-impl Place {
+impl AtomicFile {
     /// Resolves a path through symbolic links. Creates missing directories.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
         let file = match fs::canonicalize(path) {
