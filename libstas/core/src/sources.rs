@@ -323,8 +323,12 @@ impl<P: Clone + PartialEq> Sources<P> {
     pub fn verdict_of(&self, tid: &Tid, now: Time, live: bool, counts: impl Fn(&SourceId) -> bool) -> Verdict {
         let mut verdict = Verdict::Disproved;
         for (_, source) in self.sources.iter().filter(|(id, _)| counts(id)) {
-            let Some(claim) = source.claims.get(tid) else { continue };
-            let this = source.verdict(claim, now, live);
+            let this = match source.claims.get(tid) {
+                Some(claim) => source.verdict(claim, now, live),
+                // Its last readable entry may be long gone, and the claim with it: the unclear entry may mean it.
+                None if source.blur.may_mean(tid) => Verdict::Unproved(None),
+                None => continue,
+            };
             if this == Verdict::Listed {
                 return Verdict::Listed;
             }

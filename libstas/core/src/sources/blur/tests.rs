@@ -61,6 +61,32 @@ fn what_a_damaged_entry_may_mean_was_not_listed_on_this_connection() {
     assert_eq!(seen(&[listed, damaged, clear(UP + 13)], UP + 14), Verdict::Disproved, "listed on it before");
 }
 
+/// The source has never listed the controller, or its absence was proved and the claim is forgotten.
+#[test]
+fn an_unclear_entry_may_mean_a_controller_that_its_source_does_not_claim() {
+    let verdict = |entry: Unclear, of: &str| {
+        let mut sources = Sources::default();
+        sources.set_complete(SourceId::Configured, [("a", ()), ("c", ())].map(|(name, ())| (tid(name), ())).into());
+        let page = Page {
+            connected_since: at(UP),
+            names: [(tid("b"), ())].into(),
+            read: Some(at(UP + 40)),
+            unclear: [entry].into(),
+        };
+        sources.read(at(UP + 40), SourceId::Page(tid("dc")), page, |_| true);
+        assert_eq!(sources.verdict(&tid(of), at(UP + 41), true), Verdict::Listed, "it is configured");
+        sources.set_complete(SourceId::Configured, BTreeMap::new());
+        sources.verdict(&tid(of), at(UP + 41), true)
+    };
+    assert_eq!(verdict(damaged("a"), "a"), Verdict::Unproved(None));
+    assert_eq!(verdict(damaged("a"), "c"), Verdict::Disproved, "another NQN");
+    assert_eq!(
+        verdict(Unclear { is_damaged: false, ..damaged("a") }, "a"),
+        Verdict::Unproved(None),
+        "without an address"
+    );
+}
+
 #[test]
 fn a_damaged_entry_protects_the_others_until_it_was_seen_in_two_settled_pages() {
     let seen = |pages: &[(u64, bool, &[&str], &[&str])]| after(pages).verdict(&tid("b"), at(500), true);
