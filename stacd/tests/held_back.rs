@@ -181,3 +181,29 @@ fn a_controller_that_only_an_unreadable_line_keeps_takes_the_parameters_of_its_l
     host.wait(60.0);
     assert_eq!(connected_with(&host), [Some(16), Some(32)]);
 }
+
+/// The line of a controller is removed while another line cannot be read, and its address is of a family that is not
+/// used at that time. Later a log page lists the controller, and then no longer.
+#[test]
+fn an_unreadable_line_may_mean_a_controller_that_was_outside_ip_family() {
+    for (family, outside, is_kept) in [("ipv6", true, true), ("ipv4+ipv6", false, true)] {
+        let with = |global: &str, lines: &[String]| format!("[Global]\nip-family={global}\n{}", file(lines));
+        let a = line("192.0.2.1", "a");
+        let mut host = Host::configured(&with(family, std::slice::from_ref(&a))).started();
+        host.stafd_with(&[], 100);
+        host.wait(1.0);
+        assert_eq!(host.nqns().is_empty(), outside, "{family}");
+        host.try_to_configure(&with(family, &[a, "controler=oops\n".into()]));
+        host.try_to_configure(&with(family, &["controler=oops\n".into()]));
+        host.try_to_configure(&with("ipv4+ipv6", &["controler=oops\n".into()]));
+        host.page_is(&["a", "b"]);
+        host.wait(1.0);
+        assert_eq!(host.nqns(), ["a", "b"], "{family}");
+        host.page_is(&["b"]);
+        host.wait(60.0);
+        assert_eq!(host.nqns().contains(&"a"), is_kept, "{family}");
+        host.configure(&with("ipv4+ipv6", &[]));
+        host.wait(60.0);
+        assert_eq!(host.nqns(), ["b"], "{family}: the file can be read and does not list it");
+    }
+}

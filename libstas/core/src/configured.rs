@@ -354,12 +354,12 @@ impl Configured {
         if self.ignore_iface { tid.unbound() } else { tid }
     }
 
-    /// The addresses of an entry. More than one while the entry changes to a new address.
+    /// The addresses of an entry. More than one while the entry changes to a new address. An entry with an address of a
+    /// family that is not used still lists its controller, which is then excluded: while another line cannot be read,
+    /// it stays listed when its own line is removed.
     fn addresses(&self, entry: &ControllerEntry, defaults: &Defaults<'_>) -> Vec<String> {
         if !entry.is_name {
-            let used = !entry.transport.is_ip()
-                || tid::parse_ip(&entry.traddr).is_some_and(|(ip, _)| family_used(ip, self.family));
-            return if used { vec![entry.traddr.clone()] } else { Vec::new() };
+            return vec![entry.traddr.clone()];
         }
         let Some(state) = self.names.get(&entry.traddr) else { return Vec::new() };
         let Some(used) = state.used else { return Vec::new() };

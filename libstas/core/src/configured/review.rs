@@ -57,7 +57,8 @@ impl Review {
             lines.entry(tid).or_insert(line);
         }
         // An excluded controller is listed, and left out of what is connected.
-        let listed = listed.into_iter().filter(|(tid, _)| !configured.excludes(tid, &tid.host_iface));
+        let is_used = |tid: &Tid| configured.allows(tid) && !configured.excludes(tid, &tid.host_iface);
+        let listed = listed.into_iter().filter(|(tid, _)| is_used(tid));
         let controllers = listed.map(|(tid, parameters)| {
             let line = lines.get(&tid).copied().unwrap_or_default();
             (tid, (parameters, line))

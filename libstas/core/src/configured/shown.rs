@@ -146,25 +146,27 @@ impl Configured {
                 if let Some(line) = self.excluded_by(&tid) {
                     let reason = format!("excluded by exclude= in {}:{line}", self.file);
                     found.entry(tid).or_insert_with(|| left_out(&address, (Status::Excluded, reason)));
+                } else if !self.allows(&tid) {
+                    found.entry(tid).or_insert_with(|| left_out(&address, self.outside_family()));
                 }
             }
         }
         found.into_values().collect()
     }
 
+    fn outside_family(&self) -> (Status, String) {
+        (Status::Excluded, format!("outside ip-family={}", self.family))
+    }
+
     /// Why an entry yields no address.
     fn why_without_address(&self, entry: &ControllerEntry) -> (Status, String) {
-        let outside = || (Status::Excluded, format!("outside ip-family={}", self.family));
-        if !entry.is_name {
-            return outside();
-        }
         let name = &entry.traddr;
         let (addresses, failed) = match self.names.get(name) {
             Some(state) => (state.addresses.as_slice(), state.failed.as_ref()),
             None => (&[][..], None),
         };
         match failed {
-            _ if !addresses.is_empty() => outside(),
+            _ if !addresses.is_empty() => self.outside_family(),
             Some(why) => (Status::Unresolved, format!("host name {name} cannot be resolved: {why}")),
             None => (Status::Unresolved, format!("host name {name} is being looked up")),
         }
