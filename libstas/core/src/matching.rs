@@ -58,15 +58,25 @@ pub fn may_be_taken_over(ctrl: &KernelController, discovery: bool) -> bool {
     ctrl.is_discovery() == discovery && !ctrl.is_being_deleted() && !(discovery && ctrl.kato == Some(0))
 }
 
-/// True when this kernel connection is the one that `tid` asks for.
+/// True when this kernel connection is the one that `tid` asks for. If its source is not known, it counts as the one: a
+/// second connection would do more harm.
 #[must_use]
 pub fn serves(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
+    is_same_controller(ctrl, tid, links) && is_same_host_side(ctrl, tid, links).unwrap_or(true)
+}
+
+/// Like [`serves`], but false if the source of the connection is not known: for a decision to disconnect another one.
+#[must_use]
+pub fn is_known_to_serve(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
+    is_same_controller(ctrl, tid, links) && is_same_host_side(ctrl, tid, links).unwrap_or(false)
+}
+
+fn is_same_controller(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
     ctrl.transport == tid.transport()
         && ctrl.trsvcid == tid.trsvcid
         && (tid.host_nqn.is_empty() || ctrl.hostnqn == tid.host_nqn)
         && (ctrl.subsysnqn == tid.subsysnqn || (tid.subsysnqn == DISCOVERY_NQN && ctrl.is_discovery()))
         && same_target(ctrl, tid, links)
-        && same_host_side(ctrl, tid, links)
 }
 
 /// Compares addresses as addresses. Link-local addresses exist on every interface: two of them are the same only on the
@@ -98,12 +108,13 @@ fn name_of<'a>(interface: &'a str, links: &'a Links) -> &'a str {
     numbered.map_or(interface, |link| link.name.as_str())
 }
 
-fn same_host_side(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
+/// Whether the connection comes from the host side that `tid` asks for; `None` if that is not known.
+fn is_same_host_side(ctrl: &KernelController, tid: &Tid, links: &Links) -> Option<bool> {
     match tid.transport() {
-        Transport::Tcp => same_tcp_source(ctrl, tid, links),
-        Transport::Fc => ctrl.host_traddr.eq_ignore_ascii_case(&tid.host_traddr),
-        Transport::Rdma => tid.host_traddr.is_empty() || same_ip(&ctrl.host_traddr, &tid.host_traddr),
-        Transport::Loop => true,
+        Transport::Tcp => is_same_tcp_source(ctrl, tid, links),
+        Transport::Fc => Some(ctrl.host_traddr.eq_ignore_ascii_case(&tid.host_traddr)),
+        Transport::Rdma => Some(tid.host_traddr.is_empty() || same_ip(&ctrl.host_traddr, &tid.host_traddr)),
+        Transport::Loop => Some(true),
     }
 }
 
@@ -116,14 +127,17 @@ fn same_ip(one: &str, other: &str) -> bool {
 }
 
 /// Compares the source of the connection by the best knowledge available: the source address of the socket, then the
-/// parameters of the connect, then the primary address of the interface that it is bound to. If nothing is known, they
-/// count as the same: a second connection would do more harm.
-fn same_tcp_source(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
-    same_tcp_address(ctrl, tid, links) && same_tcp_interface(ctrl, tid, links)
+/// parameters of the connect, then the primary address of the interface that it is bound to.
+fn is_same_tcp_source(ctrl: &KernelController, tid: &Tid, links: &Links) -> Option<bool> {
+    match (is_same_tcp_address(ctrl, tid, links), is_same_tcp_interface(ctrl, tid, links)) {
+        (Some(true), other) | (other, Some(true)) => other,
+        (Some(false), _) | (_, Some(false)) => Some(false),
+        (None, None) => None,
+    }
 }
 
-fn same_tcp_address(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
-    let Some((wanted, _)) = tid::parse_ip(&tid.host_traddr) else { return true };
+fn is_same_tcp_address(ctrl: &KernelController, tid: &Tid, links: &Links) -> Option<bool> {
+    let Some((wanted, _)) = tid::parse_ip(&tid.host_traddr) else { return Some(true) };
     let primary = || -> Option<IpAddr> {
         let bound = links.named(&ctrl.host_iface)?;
         bound.addresses.iter().find(|address| address.is_ipv4() == wanted.is_ipv4()).copied()
@@ -133,28 +147,30 @@ fn same_tcp_address(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
         .map(|address| address.to_canonical())
         .or_else(|| tid::parse_ip(&ctrl.host_traddr).map(|(ip, _)| ip))
         .or_else(primary);
-    source.is_none_or(|source| source == wanted)
+    source.map(|source| source == wanted)
 }
 
-fn same_tcp_interface(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
+fn is_same_tcp_interface(ctrl: &KernelController, tid: &Tid, links: &Links) -> Option<bool> {
     if tid.host_iface.is_empty() {
-        return true;
+        return Some(true);
     }
     let bound = Some(ctrl.host_iface.as_str()).filter(|bound| !bound.is_empty());
     if let Some(bound) = bound.or_else(|| scope(&ctrl.traddr, "")) {
-        return name_of(bound, links) == tid.host_iface;
+        return Some(name_of(bound, links) == tid.host_iface);
     }
-    let Some(source) = ctrl.src_addr.or_else(|| tid::parse_ip(&ctrl.host_traddr).map(|(ip, _)| ip)) else {
-        return true;
-    };
+    let source = ctrl.src_addr.or_else(|| tid::parse_ip(&ctrl.host_traddr).map(|(ip, _)| ip))?;
     // A source address may be on several interfaces (link-local addresses are): any of them will do.
     let source = source.to_canonical();
     let wanted = links.named(&tid.host_iface).map(|wanted| wanted.addresses.as_slice()).unwrap_or_default();
+    if wanted.contains(&source) {
+        return Some(true);
+    }
     // A source address that no interface has any more may have belonged to the wanted interface, unless that has
     // another address of the same kind.
     let is_of_its_kind =
         |other: &IpAddr| other.is_ipv4() == source.is_ipv4() && is_link_local(*other) == is_link_local(source);
-    wanted.contains(&source) || links.owner(source).is_none() && !wanted.iter().any(is_of_its_kind)
+    let may_have_moved = links.owner(source).is_none() && !wanted.iter().any(is_of_its_kind);
+    (!may_have_moved).then_some(false)
 }
 
 fn is_link_local(address: IpAddr) -> bool {

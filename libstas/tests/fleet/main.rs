@@ -277,6 +277,19 @@ fn a_connection_of_another_orchestrator_makes_ours_no_duplicate() {
     assert_eq!(scene.fleet().kernel(&tid("a")).unwrap().ctrl, made);
 }
 
+/// The other connection serves the controller only if its unknown source is on the wanted interface.
+#[test]
+fn a_connection_with_an_unknown_source_makes_ours_no_duplicate() {
+    let mut scene = Scene::new();
+    scene.want(&on("eth0", "a"), Want::default());
+    let (op, _) = scene.next_connect();
+    scene.host.add(&tid("a"));
+    let made = scene.host.add(&on("eth0", "a"));
+    scene.answer(op, ConnectOutcome::Made(made));
+    assert_eq!(scene.next(), None);
+    assert_eq!(scene.fleet().kernel(&on("eth0", "a")).unwrap().ctrl, made);
+}
+
 #[test]
 fn two_tids_share_one_connection_until_the_last_is_removed() {
     let mut scene = Scene::new();

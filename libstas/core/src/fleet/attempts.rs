@@ -193,7 +193,9 @@ impl Fleet {
             .iter()
             .filter(|other| other.ctrl != ctrl && other.is_live() && other.ctrl.inode < ctrl.inode)
             .filter(|other| self.may_hold(other.ctrl) && !matches!(self.title(other.ctrl), Ownership::Other(_)))
-            .find(|other| matching::may_be_taken_over(other, discovery) && matching::serves(other, tid, &self.links))
+            .find(|other| {
+                matching::may_be_taken_over(other, discovery) && matching::is_known_to_serve(other, tid, &self.links)
+            })
             .map(|other| other.ctrl);
         match twin {
             Some(twin) => {

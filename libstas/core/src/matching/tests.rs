@@ -319,3 +319,41 @@ proptest! {
         prop_assert_eq!(serves(&connection, &wanted, &links()), one == other);
     }
 }
+
+/// A connection is disconnected as a duplicate only of one that is known to be the same.
+#[test]
+fn a_connection_with_an_unknown_source_serves_but_is_not_known_to() {
+    let gone = Links::default();
+    let wanted = |iface: &str, traddr: &str| {
+        Tid::new(TidParts { host_iface: iface.into(), host_traddr: traddr.into(), ..tid() })
+    };
+    let from = |source: &str| KernelController { src_addr: Some(source.parse().unwrap()), ..kernel() };
+    let bound = KernelController { host_iface: "eth1".into(), ..kernel() };
+    let cases = [
+        // Connection, interface and source address wanted, the present interfaces, serves, is known to serve.
+        (kernel(), ("", ""), links(), true, true),
+        (kernel(), ("eth1", ""), links(), true, false),
+        (kernel(), ("", "192.0.2.20"), links(), true, false),
+        (kernel(), ("eth1", "192.0.2.20"), links(), true, false),
+        (from("192.0.2.20"), ("eth1", ""), links(), true, true),
+        (from("192.0.2.20"), ("eth1", "192.0.2.20"), links(), true, true),
+        (from("192.0.2.20"), ("eth1", "192.0.2.10"), links(), false, false),
+        (from("192.0.2.10"), ("eth1", ""), links(), false, false),
+        (from("192.0.2.10"), ("eth1", ""), gone.clone(), true, false),
+        (from("192.0.2.10"), ("eth1", "192.0.2.20"), gone.clone(), false, false),
+        (from("192.0.2.30"), ("eth1", ""), links(), false, false),
+        (bound.clone(), ("eth1", ""), gone.clone(), true, true),
+        (bound.clone(), ("eth0", ""), gone, false, false),
+        (bound, ("eth1", "192.0.2.20"), links(), true, true),
+    ];
+    for (ctrl, (iface, traddr), links, serving, known) in cases {
+        let tid = wanted(iface, traddr);
+        assert_eq!(
+            (serves(&ctrl, &tid, &links), is_known_to_serve(&ctrl, &tid, &links)),
+            (serving, known),
+            "{tid} by {:?} from {:?}",
+            ctrl.host_iface,
+            ctrl.src_addr
+        );
+    }
+}
