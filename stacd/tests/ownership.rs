@@ -341,6 +341,29 @@ fn an_exclusion_ends_a_connection_of_ours_that_a_controller_without_interface_sh
     assert_eq!(host.gone.len(), 1);
 }
 
+/// The controller is no longer wanted, and its connection is kept for one of two reasons when the exclusion comes.
+#[test]
+fn an_exclusion_ends_a_connection_of_ours_that_was_only_kept() {
+    for kept_by in ["disconnect-scope=no-disconnect", "storage in use"] {
+        let scope = if kept_by.starts_with("disconnect-scope") { kept_by } else { "" };
+        let with = |lines: &str| format!("[I/O controller connection management]\n{scope}\n{}", file(&[lines.into()]));
+        let both = format!("{}{}", line(A, ";host-iface=eth1"), line(A, ""));
+        let mut host = Host::configured(&with(&line(A, ";host-iface=eth1")));
+        host.set_links(links(true));
+        host.start();
+        host.configure(&with(&both));
+        let bound = host.ctrls();
+        host.in_use.extend(scope.is_empty().then(|| A.to_owned()));
+        host.configure(&with(""));
+        host.wait(60);
+        assert_eq!((host.ctrls(), bound.len()), (bound.clone(), 1), "{kept_by}: it is kept");
+        host.configure(&with("exclude=host-iface=eth1\n"));
+        host.wait(60);
+        assert_eq!(host.gone.iter().map(|gone| gone.ctrl).collect::<Vec<_>>(), bound, "{kept_by}");
+        assert!(host.core.controllers().is_empty(), "{kept_by}");
+    }
+}
+
 #[test]
 fn an_excluded_connection_of_another_owner_is_not_used() {
     let mut host = Host::configured(&file(&[line(A, ""), "exclude=host-iface=eth1\n".into()]));

@@ -244,11 +244,11 @@ impl Fleet {
     }
 
     /// Stops using connections that match an exclusion although they serve a controller that is not excluded: they are
-    /// disconnected if [`decide`] allows it, otherwise no longer used. The controller gets another connection.
-    /// `is_booted` says whether a boot table lists a controller.
+    /// disconnected if [`decide`] allows it, otherwise no longer used. The controller gets another connection, unless it
+    /// is no longer wanted and was only kept. `is_booted` says whether a boot table lists a controller.
     pub fn end_excluded(&mut self, ctx: &mut Context<'_>, is_booted: impl Fn(&Tid) -> bool) -> Vec<Report> {
-        let held: BTreeSet<CtrlRef> =
-            self.members.values().filter(|member| member.is_wanted()).filter_map(Controller::ctrl).collect();
+        let is_used = |member: &&Controller| member.is_wanted() || member.kept.is_some();
+        let held: BTreeSet<CtrlRef> = self.members.values().filter(is_used).filter_map(Controller::ctrl).collect();
         for ctrl in held {
             let Some(kernel) = self.inventory.get(ctrl) else { continue };
             let Some(exclusion) = self.rules.exclusions.matching_connection(kernel) else { continue };
@@ -260,7 +260,9 @@ impl Fleet {
                 Err(reason) if reason.may_change() => {}
                 Err(reason) => {
                     let text = format!("{text}, but it stays connected: {reason}; another connection is made instead");
-                    self.release(ctx, &holders, ctrl, &text);
+                    let is_wanted = |tid: &Tid| self.members.get(tid).is_some_and(Controller::is_wanted);
+                    let wanted: Vec<Tid> = holders.into_iter().filter(is_wanted).collect();
+                    self.release(ctx, &wanted, ctrl, &text);
                 }
             }
         }
