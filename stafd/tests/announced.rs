@@ -483,6 +483,23 @@ fn an_evicted_service_is_queried_again() {
     assert_eq!(host.paths(), [(A, "eth1")]);
 }
 
+/// A service was evicted because the configuration excluded its controller.
+#[test]
+fn an_evicted_service_is_queried_again_when_the_configuration_is_reloaded() {
+    let mut host = started("");
+    host.configure(&format!("[Controllers]\nexclude=transport=tcp;traddr={A}\n"));
+    hear(&mut host, announcement("real", "tcp", &[(1, A)]));
+    let fakes = (0..300_u32).map(|n| announcement(&format!("fake {n}"), "tcp", &[(2, &format!("10.0.1.{}", n % 250))]));
+    for batch in fakes.collect::<Vec<_>>().chunks(64) {
+        host.feed(Event::BrowseEvent(batch.to_vec()));
+        host.wait(1.0);
+    }
+    let asked_before = asks_to_start(&host);
+    host.configure("");
+    host.wait(0.1);
+    assert_eq!(asks_to_start(&host), asked_before + 1);
+}
+
 #[test]
 fn all_unresponsive_services_are_reconfirmed_a_few_at_a_time() {
     let mut host = started("");

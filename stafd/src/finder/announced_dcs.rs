@@ -238,6 +238,12 @@ impl AnnouncedDcs {
         self.changed = true;
     }
 
+    /// The configuration was read again. Services that were evicted because it excluded their controllers may be wanted
+    /// now: they are queried again at once.
+    pub(super) fn reloaded(&mut self, now: Time) {
+        self.retry = self.retry.map(|_| now);
+    }
+
     /// Browsing ends: no controller counts as announced any more.
     pub(super) fn end(&mut self) {
         self.changed = true;

@@ -53,6 +53,7 @@ impl Finder {
         let at_once = Persistence::For(Duration::ZERO);
         self.announced.set_persistence(if conf.zeroconf { conf.zeroconf_persistence } else { at_once });
         self.announced.surroundings_changed();
+        self.announced.reloaded(ctx.now);
         match (conf.zeroconf, std::mem::replace(&mut self.browsing, conf.zeroconf)) {
             (true, false) => {
                 self.announced.begin(ctx.now);
