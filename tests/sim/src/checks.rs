@@ -159,8 +159,14 @@ impl World {
         let blind = self.has(Fault::SnapshotsFail(Daemon::Stafd)) || self.has(Fault::SnapshotsSlow(Daemon::Stafd));
         // A line that cannot be read holds removals back.
         let garbled = self.oracle.staf_file.as_ref().is_some_and(|file| file.garbled);
-        let is_meant =
-            |tid: &Tid| garbled || self.oracle.excludes(Daemon::Stafd, tid) || self.oracle.is_meant_otherwise(tid, now);
+        // Its absence from a page cannot be proved while that page cannot be read.
+        let is_unread = |dc: &Tid| !self.can_be_read(dc);
+        let is_meant = |tid: &Tid| {
+            garbled
+                || self.oracle.excludes(Daemon::Stafd, tid)
+                || self.oracle.is_meant_otherwise(tid, now)
+                || self.oracle.staf.ever_listed_by(tid).any(is_unread)
+        };
         let overdue = self
             .oracle
             .announced

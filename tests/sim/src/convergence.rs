@@ -84,8 +84,10 @@ impl World {
     }
 
     fn wrong_dcs(&self, meant: &BTreeSet<Dc>, kept: &BTreeSet<Dc>) -> Option<Wrong> {
+        let is_unheard = |target: Target| self.mdns_net.audible(target).is_empty();
+        let may_have_answered = |target: Target| self.oracle.found_at_start.contains(&target);
         if let Some((dead, _)) =
-            kept.iter().find(|(target, _)| is_dead(*target) && self.mdns_net.audible(*target).is_empty())
+            kept.iter().find(|(target, _)| is_dead(*target) && is_unheard(*target) && !may_have_answered(*target))
         {
             let text = format!("stafd keeps the DC of {dead}, which is no longer announced and never answered");
             return Some((Invariant::Ages, text));

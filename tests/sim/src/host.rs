@@ -6,12 +6,14 @@ use libstas::core::{
     AdminError, CtrlRef, HostEffect, HostEvent, Level, OsError, Portal, ProbeError, ProbeFailure, ProbeOutcome,
     ResolveError, SnapshotError, Usage, UsageError, Use, UseKind,
 };
+use libstas::nvme::Tid;
 use libstas::nvme::admin::CommandError;
 use libstas::nvme::supported::DiscoveryLidSpecific;
 
 use crate::fabric::TargetState;
 use crate::files::host_name;
 use crate::invariants::Invariant;
+use crate::checks::may_serve;
 use crate::kernel::{Controller, Job};
 use crate::names::{Daemon, Iface, Target, short};
 use crate::plan::Fault;
@@ -213,6 +215,14 @@ impl World {
     fn waits_for_target(&self, ctrl: CtrlRef) -> bool {
         let live = self.kernel.get(ctrl).filter(|known| known.is_live());
         live.is_some_and(|known| self.fabric.mood(known.target) != TargetState::Well || !self.has_route(known.via))
+    }
+
+    /// True while a live connection serves that discovery controller and its target answers.
+    pub(crate) fn can_be_read(&self, dc: &Tid) -> bool {
+        let serving =
+            self.kernel.controllers.iter().filter(|known| known.subsystem.is_none() && may_serve(known).contains(dc));
+        let mut refs = serving.map(|known| known.shown.ctrl);
+        refs.any(|ctrl| self.readable(ctrl).is_some() && !self.waits_for_target(ctrl))
     }
 
     fn readable(&self, ctrl: CtrlRef) -> Option<Target> {

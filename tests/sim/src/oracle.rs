@@ -218,6 +218,12 @@ impl DaemonHistory {
         self.pages.keys().any(|dc| self.may_mean(dc, tid, now, By::Daemon))
     }
 
+    /// The discovery controllers whose pages have ever listed it.
+    pub(crate) fn ever_listed_by(&self, tid: &Tid) -> impl Iterator<Item = &Tid> {
+        let lists = |reports: &Vec<PageReport>| reports.iter().any(|page_report| page_report.lists(tid));
+        self.pages.iter().filter(move |(_, reports)| lists(reports)).map(|(dc, _)| dc)
+    }
+
     /// True while the absence of `tid` from the pages of `dc` is not proved: no page after the last one that lists it
     /// was read on the same connection or is settled (and read again, if it was doubtful), and `dc` was not removed
     /// since.
@@ -355,6 +361,9 @@ pub(crate) struct Oracle {
     pub(crate) seen: BTreeMap<Daemon, Snapshot>,
     /// The connections that referred discovery controllers used before stafd's last step.
     pub(crate) used_by_stafd: BTreeMap<Tid, CtrlRef>,
+    /// The targets with a discovery connection when stafd started. It cannot know of one that is connecting whether it
+    /// was ever live.
+    pub(crate) found_at_start: BTreeSet<Target>,
     /// The daemons that have lost their state at any time.
     pub(crate) lost_state: BTreeSet<Daemon>,
 }

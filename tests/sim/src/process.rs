@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use libstas::core::ownership::Instance;
 use libstas::core::{CtrlRef, Machine, Time};
 use libstas::nvme::Tid;
 use stacd::connector::Connector;
@@ -151,7 +152,10 @@ impl World {
                 };
                 self.spoil_saved_by_stafd(&mut saved);
                 let dcs: BTreeSet<Tid> = saved.dcs.iter().map(|saved| saved.dc.clone()).collect();
-                self.kernel.disown(daemon, has_state, |known| may_serve(known).iter().any(|tid| dcs.contains(tid)));
+                let instances = saved.instances.clone();
+                self.kernel.disown(daemon, has_state, |known| is_known(known, &dcs, instances.as_deref()));
+                let connecting = self.kernel.controllers.iter().filter(|known| known.subsystem.is_none());
+                self.oracle.found_at_start.extend(connecting.map(|known| known.target));
                 self.staf.begin(Finder::new(saved, seed));
                 self.oracle.staf.life = self.staf.life;
                 let now = self.time();
@@ -168,7 +172,7 @@ impl World {
                 };
                 self.spoil_saved_by_stacd(&mut saved);
                 self.kernel
-                    .disown(daemon, has_state, |known| may_serve(known).iter().any(|tid| saved.members.contains(tid)));
+                    .disown(daemon, has_state, |known| is_known(known, &saved.members, saved.instances.as_deref()));
                 self.stac.begin(Connector::new(saved, seed));
                 self.reload(daemon);
                 let life = self.stac.life;
@@ -377,4 +381,17 @@ impl World {
 /// Reads a state back from its file format: only what was written is restored.
 fn read_back<T: serde::Serialize + serde::de::DeserializeOwned>(saved: &T) -> Option<T> {
     serde_json::from_str(&serde_json::to_string(saved).ok()?).ok()
+}
+
+/// True if the saved state has this connection, or the controller that it was made for. One that was made for another
+/// controller may serve a saved one too, which may have a connection of its own.
+fn is_known(known: &Controller, saved: &BTreeSet<Tid>, instances: Option<&[Instance]>) -> bool {
+    match instances {
+        Some(instances) => {
+            let made_for = |tid: &Tid| tid.host_iface == known.shown.host_iface;
+            instances.iter().any(|instance| instance.ctrl == known.shown.ctrl)
+                || may_serve(known).iter().any(|tid| made_for(tid) && saved.contains(tid))
+        }
+        None => may_serve(known).iter().any(|tid| saved.contains(tid)),
+    }
 }
