@@ -42,7 +42,7 @@ pub(crate) fn daemon(mut page: Page, mut definition: Command) -> Page {
     page.section("SYNOPSIS");
     name(&mut page, &definition);
     synopsis(&mut page, options(&definition).filter(|option| !is_help(option)));
-    page.options(|page| list(page, options(&definition)));
+    page.insert("OPTIONS", |page| list(page, options(&definition)));
     page
 }
 

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | stafctl(1), stacctl(1), stasadm(1), nvmet(1), cdcsim(1) | the definition of the command line |
 //! | stafd(8), stacd(8) | the same, for the options |
+//! | nvme-stas-json(5) | the schema of `-o json` in libstas/cli |
 //! | stafd.conf(5), stacd.conf(5), sys.conf(5) | the comments in etc/stas, and the table of keys |
 //!
 //! Text that cannot be generated (examples, files, related pages) is written by hand in doc/pages, in the language of
@@ -18,6 +19,7 @@
 mod command;
 mod configuration;
 mod mdoc;
+mod schema;
 
 use std::fs;
 use std::io;
@@ -111,6 +113,9 @@ pub fn pages() -> io::Result<Vec<Manual>> {
         let page = Page::new(name, 8, definition.get_about());
         pages.push((name.to_owned(), 8, command::daemon(page, definition)));
     }
+
+    let page = Page::new("nvme-stas-json", 5, Some(&"output of stafctl and stacctl for programs".into()));
+    pages.push(("nvme-stas-json".to_owned(), 5, schema::page(page)));
 
     let files = [
         ("stafd.conf", "configuration of the NVMe-oF discovery daemon"),

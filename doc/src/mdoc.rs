@@ -7,21 +7,19 @@ use clap::builder::StyledStr;
 /// When the pages last changed in substance.
 const DATE: &str = "November 20, 2026";
 
-/// The heading of the options.
-const OPTIONS: &str = ".Sh OPTIONS\n";
-
 /// A page under construction.
 #[derive(Debug)]
 pub(crate) struct Page {
     text: String,
-    options: String,
+    /// Title of a section that is written by hand, and the text that is inserted into it.
+    inserted: (&'static str, String),
 }
 
 impl Page {
     /// Starts a page with its NAME section.
     pub(crate) fn new(name: &str, section: u8, what: Option<&StyledStr>) -> Self {
         let mut page = Self {
-            options: String::new(),
+            inserted: ("", String::new()),
             text: ".\\\" Written by `make man`. Its sources are named in doc/src/lib.rs.\n".to_owned(),
         };
         page.line(format_args!(".Dd {DATE}"));
@@ -78,19 +76,19 @@ impl Page {
         }
     }
 
-    /// Completes the page with the sections that are written by hand. If these contain an empty section OPTIONS,
-    /// `options` is inserted there.
+    /// Completes the page with the sections that are written by hand. The text of [`Page::insert`] begins its section.
     pub(crate) fn finish(mut self, by_hand: &str) -> String {
-        let options = format!("{OPTIONS}{}", self.options);
-        self.text.push_str(&by_hand.replacen(OPTIONS, &options, 1));
+        let (section, inserted) = &self.inserted;
+        let heading = format!(".Sh {section}\n");
+        self.text.push_str(&by_hand.replacen(&heading, &format!("{heading}{inserted}"), 1));
         self.text
     }
 
-    /// Writes text that is inserted into a later OPTIONS section.
-    pub(crate) fn options(&mut self, write: impl FnOnce(&mut Self)) {
+    /// Writes text that is inserted into a section which is written by hand.
+    pub(crate) fn insert(&mut self, section: &'static str, write: impl FnOnce(&mut Self)) {
         let text = std::mem::take(&mut self.text);
         write(self);
-        self.options = std::mem::replace(&mut self.text, text);
+        self.inserted = (section, std::mem::replace(&mut self.text, text));
     }
 }
 

@@ -5,9 +5,9 @@ use serde_json::{Value, json};
 use stas_cli::client::{self, Failure};
 use stas_cli::listing::Ls;
 use stas_cli::output::{OutputArgs, render};
-use stas_cli::table;
 use stas_cli::watch::watch;
 use stas_cli::why::why;
+use stas_cli::{schema, table};
 use zbus::Connection;
 
 use crate::STACD;
@@ -40,7 +40,7 @@ async fn tron(connection: &Connection, tron: bool) -> zbus::Result<String> {
 
 async fn ls(connection: &Connection, what: Ls) -> Result<String, Failure> {
     let controllers = async { StacProxy::new(connection).await?.list_controllers(what.needs_detail()).await };
-    what.answer(controllers.await.map_err(|error| STACD.failure(error))?)
+    what.answer(STACD, controllers.await.map_err(|error| STACD.failure(error))?)
 }
 
 async fn status(connection: &Connection, output: OutputArgs) -> Result<String, Failure> {
@@ -56,5 +56,5 @@ async fn status(connection: &Connection, output: OutputArgs) -> Result<String, F
         controllers.push(controller);
     }
     client::merge(&mut status, json!({ "controllers": controllers }));
-    Ok(render(output.format(), &status, table::status))
+    Ok(render(output.format(), &status, |status| schema::status(STACD, status), table::status))
 }

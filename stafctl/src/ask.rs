@@ -3,13 +3,13 @@
 use std::path::Path;
 
 use libstas::bus::{ControllerEvents, ControllerId, DebugProxy, StafProxy};
-use serde_json::json;
+use serde_json::{Value, json};
 use stas_cli::client::{self, Failure};
 use stas_cli::listing::Ls;
 use stas_cli::output::{Listing, OutputArgs, render};
-use stas_cli::table;
 use stas_cli::watch::watch;
 use stas_cli::why::why;
+use stas_cli::{schema, table};
 use zbus::Connection;
 
 use crate::STAFD;
@@ -43,13 +43,13 @@ async fn tron(connection: &Connection, tron: bool) -> zbus::Result<String> {
 
 async fn ls(connection: &Connection, what: Ls) -> Result<String, Failure> {
     let controllers = async { StafProxy::new(connection).await?.list_controllers(what.needs_detail()).await };
-    what.answer(controllers.await.map_err(|error| STAFD.failure(error))?)
+    what.answer(STAFD, controllers.await.map_err(|error| STAFD.failure(error))?)
 }
 
 async fn dlp(connection: &Connection, controller: Controller) -> zbus::Result<String> {
     let output = controller.output;
     let page = StafProxy::new(connection).await?.log_pages_of(&controller.id()).await?;
-    Ok(render(output.format(), &json!(page), table::log_page))
+    Ok(render(output.format(), &json!(page), schema::log_page, table::log_page))
 }
 
 impl Controller {
@@ -77,7 +77,8 @@ async fn adlp(connection: &Connection, listing: Listing) -> Result<String, Failu
     let asked = async { StafProxy::new(connection).await?.get_all_log_pages(listing.needs_detail()).await };
     let pages = STAFD.json(&asked.await.map_err(|error| STAFD.failure(error))?)?;
     let table = if listing.detailed { table::all_log_pages_in_detail } else { table::all_log_pages };
-    Ok(render(listing.output.format(), &pages, table))
+    let json = |pages: &Value| schema::all_log_pages(STAFD, listing.detail(), pages);
+    Ok(render(listing.output.format(), &pages, json, table))
 }
 
 async fn status(connection: &Connection, output: OutputArgs) -> Result<String, Failure> {
@@ -95,5 +96,5 @@ async fn status(connection: &Connection, output: OutputArgs) -> Result<String, F
         controllers.push(controller);
     }
     client::merge(&mut status, json!({ "controllers": controllers }));
-    Ok(render(output.format(), &status, table::status))
+    Ok(render(output.format(), &status, |status| schema::status(STAFD, status), table::status))
 }

@@ -7,7 +7,7 @@ mod stage;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use libstas::bus::{Dict, STAF_NAME, STAF_PATH};
-use stage::Stage;
+use stage::{Documented, Stage};
 use zbus::{fdo, interface};
 
 const STAFCTL: &str = env!("CARGO_BIN_EXE_stafctl");
@@ -163,6 +163,24 @@ async fn each_format_shows_what_the_daemon_knows() {
     stage.follow(STAFCTL, &["-o", "table"], include_str!("expected/table")).await;
     stage.follow(STAFCTL, &["-o", "json"], include_str!("expected/json")).await;
     stage.follow(STAFCTL, &["--output=python"], include_str!("expected/python")).await;
+}
+
+#[tokio::test]
+async fn json_is_what_its_manual_page_says() {
+    let Some((stage, _served)) = stand_in(StafdDebug::default()).await else { return };
+    let (manual, json) = (Documented::read(), async |arguments: &[&str]| stage.json(STAFCTL, arguments).await);
+    let detailed = ["CONTROLLER", "CONTROLLER IN DETAIL", "DISCOVERY CONTROLLER"];
+    manual.check_each(&json(&["ls"]).await["controllers"], &["CONTROLLER"], &[]);
+    manual.check_each(&json(&["ls", "-d"]).await["controllers"], &detailed, &[]);
+    manual.check_each(&json(&["adlp"]).await["controllers"], &["CONTROLLER"], &["log_page"]);
+    let pages = json(&["adlp", "-d"]).await;
+    manual.check_each(&pages["controllers"], &detailed, &["log_page"]);
+    manual.check_each(&pages["controllers"][0]["log_page"], &["LOG PAGE ENTRY"], &[]);
+    manual.check_each(&json(&["dlp", "-a", "::1", "-q", HOST]).await["log_page"], &["LOG PAGE ENTRY"], &[]);
+    let status = json(&["status"]).await;
+    manual.check_each(&status["controllers"], &detailed, &["log_page"]);
+    // The stand-in shows an attribute that is in no table.
+    manual.check(&status["process"], &["PROCESS"], &["lane"]);
 }
 
 #[tokio::test]

@@ -40,7 +40,7 @@ pub(crate) fn show(which: &BootTable) -> ExitCode {
             }
         }
     }
-    if let Err(error) = print(&render(which.output, &Value::Array(tables), table::boot_tables)) {
+    if let Err(error) = print(&render(which.output, &Value::Array(tables), Value::clone, table::boot_tables)) {
         eprintln!("stasadm: cannot write the answer: {error}");
         status = ExitCode::FAILURE;
     }

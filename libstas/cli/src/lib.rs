@@ -3,8 +3,10 @@
 //! | module | what it is about |
 //! |---|---|
 //! | [`output`] | chooses the format of an answer, and prints it |
+//! | [`schema`] | the types and names of `-o json` |
 //! | [`table`] | tables and outlines for users |
 //! | [`pprint`] | Python's notation, for scripts written for nvme-stas |
+//! | [`literal`] | reads Python's notation |
 //! | [`listing`] | `ls`: selects and sorts controllers, and checks that all are connected |
 //! | [`watch`] | prints each change of the controllers |
 //! | [`why`] | the story of a controller |
@@ -12,8 +14,10 @@
 
 pub mod client;
 pub mod listing;
+pub mod literal;
 pub mod output;
 pub mod pprint;
+pub mod schema;
 pub mod table;
 pub mod watch;
 pub mod why;

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use clap::Args;
 use serde_json::json;
 
-use super::client::Failure;
+use super::client::{Daemon, Failure};
 use super::output::{Format, Listing, print};
 use super::table;
 use stas_bus::{Dict, key};
@@ -52,7 +52,7 @@ impl Ls {
     ///
     /// # Errors
     /// [`Failure::Down`] with `--check` if a controller is down, [`Failure::Output`] if the list cannot be printed.
-    pub fn answer(&self, mut controllers: Vec<Dict>) -> Result<String, Failure> {
+    pub fn answer(&self, daemon: Daemon, mut controllers: Vec<Dict>) -> Result<String, Failure> {
         if let Some(pattern) = &self.pattern {
             controllers.retain(|controller| matches(controller, pattern));
         }
@@ -64,7 +64,7 @@ impl Ls {
         if !self.listing.needs_detail() {
             controllers.iter_mut().for_each(|controller| controller.retain(|key, _| BASIC.contains(&key.as_str())));
         }
-        let mut text = self.listing.render(&json!(controllers));
+        let mut text = self.listing.render(daemon, &json!(controllers));
         if self.no_legend && !self.listing.detailed && self.listing.output.format() == Format::Table {
             // The first line has the headings, or says that there are no controllers.
             text = text.split_once('\n').map(|(_, rest)| rest.to_owned()).unwrap_or_default();

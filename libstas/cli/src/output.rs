@@ -6,6 +6,8 @@ use std::io::{self, IsTerminal as _, Write as _};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
+use super::client::Daemon;
+use super::schema::{self, Detail};
 use super::{pprint, table};
 use stas_nvme::secret::masked;
 use stas_nvme::shown::is_visible;
@@ -61,20 +63,32 @@ impl Listing {
         self.detailed || self.output.format() == Format::Table
     }
 
+    /// How much of each controller the answer shows.
+    #[must_use]
+    pub fn detail(self) -> Detail {
+        if self.detailed { Detail::All } else { Detail::Identity }
+    }
+
     /// Formats the controllers of a daemon.
     #[must_use]
-    pub fn render(self, controllers: &Value) -> String {
+    pub fn render(self, daemon: Daemon, controllers: &Value) -> String {
         let table = if self.detailed { table::controllers_in_detail } else { table::controllers };
-        render(self.output.format(), controllers, table)
+        let json = |controllers: &Value| schema::controllers(daemon, self.detail(), controllers);
+        render(self.output.format(), controllers, json, table)
     }
 }
 
-/// Formats an answer as text with a final newline. `table` is only called for the table format.
+/// Formats an answer as text with a final newline. `json` converts it for the JSON format, `table` makes the table.
 #[must_use]
-pub fn render(format: Format, answer: &Value, table: impl FnOnce(&Value) -> String) -> String {
+pub fn render(
+    format: Format,
+    answer: &Value,
+    json: impl FnOnce(&Value) -> Value,
+    table: impl FnOnce(&Value) -> String,
+) -> String {
     let mut text = match format {
         Format::Table => table(answer),
-        Format::Json => masked(&json(answer)).into_owned(),
+        Format::Json => masked(&indented(&json(answer))).into_owned(),
         Format::Python => masked(&pprint::pformat(answer)).into_owned(),
     };
     if !text.ends_with('\n') {
@@ -90,7 +104,7 @@ pub fn json_line(value: &Value) -> String {
 }
 
 /// Indented JSON.
-fn json(answer: &Value) -> String {
+fn indented(answer: &Value) -> String {
     escaped(&format!("{answer:#}"))
 }
 
@@ -139,13 +153,16 @@ mod tests {
     #[test]
     fn each_format_shows_the_same_answer() {
         let answer = json!([{"device": "nvme0", "ready": true}]);
-        assert_eq!(render(Format::Python, &answer, |_| unreachable!()), "[{'device': 'nvme0', 'ready': True}]\n");
         assert_eq!(
-            render(Format::Json, &answer, |_| unreachable!()),
+            render(Format::Python, &answer, Value::clone, |_| unreachable!()),
+            "[{'device': 'nvme0', 'ready': True}]\n"
+        );
+        assert_eq!(
+            render(Format::Json, &answer, Value::clone, |_| unreachable!()),
             "[\n  {\n    \"device\": \"nvme0\",\n    \"ready\": true\n  }\n]\n"
         );
         assert_eq!(
-            render(Format::Table, &answer, |answer| format!("{} line", answer[0]["device"])),
+            render(Format::Table, &answer, Value::clone, |answer| format!("{} line", answer[0]["device"])),
             "\"nvme0\" line\n"
         );
     }
@@ -155,7 +172,7 @@ mod tests {
         let answer = json!([{"subsysnqn": "nqn.x:DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:"}]);
         let table = |answer: &Value| crate::table::controllers_in_detail(answer);
         for format in [Format::Table, Format::Json, Format::Python] {
-            let text = render(format, &answer, table);
+            let text = render(format, &answer, Value::clone, table);
             assert!(text.contains("nqn.x:***") && !text.contains("ia6z"), "{text}");
         }
     }
@@ -163,7 +180,7 @@ mod tests {
     #[test]
     fn a_terminal_gets_no_orders_from_the_network() {
         let answer = json!({"nqn": "a\x1b[2Jb\u{9b}c\u{202e}d\u{e0041}é"});
-        let text = render(Format::Json, &answer, |_| unreachable!());
+        let text = render(Format::Json, &answer, Value::clone, |_| unreachable!());
         assert_eq!(text, "{\n  \"nqn\": \"a\\u001b[2Jb\\u009bc\\u202ed\\udb40\\udc41é\"\n}\n");
         assert_eq!(serde_json::from_str::<Value>(&text).ok(), Some(answer));
     }

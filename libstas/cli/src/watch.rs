@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 
 use super::client::Failure;
 use super::output::{json_line, print_to_reader};
-use super::table;
+use super::{schema, table};
 use stas_bus::{ControllerEvent, ControllerEvents, Dict, key};
 use stas_nvme::shown;
 
@@ -48,7 +48,7 @@ pub async fn watch(mut events: ControllerEvents, what: Watch) -> Result<String, 
         let now = Timestamp::now();
         let text = match what.output {
             EventFormat::Text => format!("{}\n", line(&event, now)),
-            EventFormat::Json => json_line(&object(&event, now)),
+            EventFormat::Json => json_line(&schema::event(object(&event, now))),
         };
         if !print_to_reader(&text)? {
             return Ok(String::new());
@@ -151,9 +151,10 @@ mod tests {
 
     #[test]
     fn an_event_is_one_json_object() {
-        let text = json_line(&object(&changed("odd\n"), Timestamp::UNIX_EPOCH));
+        let text = json_line(&schema::event(object(&changed("odd\n"), Timestamp::UNIX_EPOCH)));
         assert_eq!(text.lines().count(), 1);
         let value: Value = serde_json::from_str(&text).unwrap_or_default();
+        assert_eq!((&value["schema_version"], &value["controller"]["trsvcid"]), (&json!(1), &json!(4420)));
         assert_eq!((&value["event"], &value["controller"]["device"]), (&json!("state-changed"), &json!("nvme3")));
         assert_eq!(
             (&value["old"], &value["new"], &value["cause"]),

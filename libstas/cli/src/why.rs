@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use super::client::{Daemon, Failure};
 use super::listing::matches;
 use super::output::{Format, OutputArgs, render};
-use super::table;
+use super::{schema, table};
 use stas_bus::{ControllerId, DebugProxy, Dict, key};
 use stas_nvme::shown;
 
@@ -46,7 +46,7 @@ pub async fn why(daemon: Daemon, debug: &DebugProxy<'_>, what: &Why) -> Result<S
     let stories = Value::Array(stories);
     // Without a terminal the story is for reading, too: nvme-stas has no such command.
     let format = what.output.chosen().unwrap_or(Format::Table);
-    Ok(render(format, &stories, text))
+    Ok(render(format, &stories, schema::stories, text))
 }
 
 fn state_of(controller: &Dict) -> &str {

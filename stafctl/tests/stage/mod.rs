@@ -1,8 +1,12 @@
 //! A private bus with a stand-in for the daemon, on which the tool is run.
 
+mod documented;
+
 use std::process::{Command, Output};
 
 use bus_tests::PrivateBus;
+
+pub(crate) use documented::Documented;
 
 /// The environment in which a tool is run.
 pub(crate) struct Stage {
@@ -46,6 +50,14 @@ impl Stage {
         assert_eq!(String::from_utf8_lossy(&output.stderr), "");
         assert!(output.status.success());
         String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// The JSON object that the tool prints with `-o json`, after a check of its version.
+    pub(crate) async fn json(&self, program: &str, arguments: &[&str]) -> serde_json::Value {
+        let answer = self.stdout(program, &[arguments, &["-o", "json"]].concat()).await;
+        let answer: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        assert_eq!(answer["schema_version"], 1);
+        answer
     }
 
     /// Runs the commands of a transcript (`$ tool arguments`, then the output), each with the additional arguments

@@ -17,7 +17,7 @@ def play():
     others = [nqn for nqn in target.THREE if nqn != target.KLINGONS]
     daemons.connected_to(others)
     page = json.loads(stafd.tool("dlp", "-t", "tcp", "-a", "::1", "-s", "8009", "-o", "json"))
-    flags = [int(entry["eflags"]) for entry in page if entry["subnqn"] == host.DISCOVERY_NQN]
+    flags = [entry["eflags"]["value"] for entry in page["log_page"] if entry["subnqn"] == host.DISCOVERY_NQN]
     check(flags, "the DC lists itself", page)
     check(not any(each & EPCSD for each in flags), "without EPCSD", flags)
     with host.nothing_lost():

@@ -3,6 +3,7 @@
 
 mod both;
 mod events;
+mod json;
 mod kernel;
 mod plan;
 mod stacd;
