@@ -58,7 +58,7 @@ _stacctl() {
             return 0
             ;;
         stacctl__subcmd__ls)
-            opts="-d -o -h --check --no-legend --detailed --output --help"
+            opts="-d -o -h --check --no-legend --detailed --output --full --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -80,7 +80,7 @@ _stacctl() {
             return 0
             ;;
         stacctl__subcmd__status)
-            opts="-o -h --output --help"
+            opts="-o -h --output --full --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

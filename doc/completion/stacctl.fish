@@ -38,6 +38,7 @@ complete -c stacctl -n "__fish_stacctl_using_subcommand troff" -s h -l help -d '
 complete -c stacctl -n "__fish_stacctl_using_subcommand status" -s o -l output -d 'Format of the answer [default: table on a terminal, else python]' -r -f -a "table\t'Made for reading'
 json\t'Made for programs'
 python\t'The notation of nvme-stas 2, for scripts that parse it'"
+complete -c stacctl -n "__fish_stacctl_using_subcommand status" -l full -d 'Shorten nothing, also on a terminal'
 complete -c stacctl -n "__fish_stacctl_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c stacctl -n "__fish_stacctl_using_subcommand ls" -s o -l output -d 'Format of the answer [default: table on a terminal, else python]' -r -f -a "table\t'Made for reading'
 json\t'Made for programs'
@@ -45,6 +46,7 @@ python\t'The notation of nvme-stas 2, for scripts that parse it'"
 complete -c stacctl -n "__fish_stacctl_using_subcommand ls" -l check -d 'Exit with status 1 if a listed controller that is wanted is not connected, and name it on standard error'
 complete -c stacctl -n "__fish_stacctl_using_subcommand ls" -l no-legend -d 'Print no headings'
 complete -c stacctl -n "__fish_stacctl_using_subcommand ls" -s d -l detailed -d 'Show all that is known of each controller'
+complete -c stacctl -n "__fish_stacctl_using_subcommand ls" -l full -d 'Shorten nothing, also on a terminal'
 complete -c stacctl -n "__fish_stacctl_using_subcommand ls" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c stacctl -n "__fish_stacctl_using_subcommand watch" -s o -l output -d 'Format of the events' -r -f -a "text\t'A line made for reading'
 json\t'A JSON object on one line'"

@@ -61,7 +61,7 @@ _stafctl() {
             return 0
             ;;
         stafctl__subcmd__adlp)
-            opts="-d -o -h --detailed --output --help"
+            opts="-d -o -h --detailed --output --full --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -83,7 +83,7 @@ _stafctl() {
             return 0
             ;;
         stafctl__subcmd__dlp)
-            opts="-t -a -s -w -f -q -n -o -h --transport --traddr --trsvcid --host-traddr --host-iface --hostnqn --nqn --output --help"
+            opts="-t -a -s -w -f -q -n -o -h --transport --traddr --trsvcid --host-traddr --host-iface --hostnqn --nqn --output --full --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -161,7 +161,7 @@ _stafctl() {
             return 0
             ;;
         stafctl__subcmd__ls)
-            opts="-d -o -h --check --no-legend --detailed --output --help"
+            opts="-d -o -h --check --no-legend --detailed --output --full --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -183,7 +183,7 @@ _stafctl() {
             return 0
             ;;
         stafctl__subcmd__status)
-            opts="-o -h --output --help"
+            opts="-o -h --output --full --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

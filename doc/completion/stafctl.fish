@@ -39,6 +39,7 @@ complete -c stafctl -n "__fish_stafctl_using_subcommand troff" -s h -l help -d '
 complete -c stafctl -n "__fish_stafctl_using_subcommand status" -s o -l output -d 'Format of the answer [default: table on a terminal, else python]' -r -f -a "table\t'Made for reading'
 json\t'Made for programs'
 python\t'The notation of nvme-stas 2, for scripts that parse it'"
+complete -c stafctl -n "__fish_stafctl_using_subcommand status" -l full -d 'Shorten nothing, also on a terminal'
 complete -c stafctl -n "__fish_stafctl_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c stafctl -n "__fish_stafctl_using_subcommand ls" -s o -l output -d 'Format of the answer [default: table on a terminal, else python]' -r -f -a "table\t'Made for reading'
 json\t'Made for programs'
@@ -46,6 +47,7 @@ python\t'The notation of nvme-stas 2, for scripts that parse it'"
 complete -c stafctl -n "__fish_stafctl_using_subcommand ls" -l check -d 'Exit with status 1 if a listed controller that is wanted is not connected, and name it on standard error'
 complete -c stafctl -n "__fish_stafctl_using_subcommand ls" -l no-legend -d 'Print no headings'
 complete -c stafctl -n "__fish_stafctl_using_subcommand ls" -s d -l detailed -d 'Show all that is known of each controller'
+complete -c stafctl -n "__fish_stafctl_using_subcommand ls" -l full -d 'Shorten nothing, also on a terminal'
 complete -c stafctl -n "__fish_stafctl_using_subcommand ls" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c stafctl -n "__fish_stafctl_using_subcommand watch" -s o -l output -d 'Format of the events' -r -f -a "text\t'A line made for reading'
 json\t'A JSON object on one line'"
@@ -64,9 +66,11 @@ complete -c stafctl -n "__fish_stafctl_using_subcommand dlp" -s n -l nqn -d 'NQN
 complete -c stafctl -n "__fish_stafctl_using_subcommand dlp" -s o -l output -d 'Format of the answer [default: table on a terminal, else python]' -r -f -a "table\t'Made for reading'
 json\t'Made for programs'
 python\t'The notation of nvme-stas 2, for scripts that parse it'"
+complete -c stafctl -n "__fish_stafctl_using_subcommand dlp" -l full -d 'Shorten nothing, also on a terminal'
 complete -c stafctl -n "__fish_stafctl_using_subcommand dlp" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c stafctl -n "__fish_stafctl_using_subcommand adlp" -s o -l output -d 'Format of the answer [default: table on a terminal, else python]' -r -f -a "table\t'Made for reading'
 json\t'Made for programs'
 python\t'The notation of nvme-stas 2, for scripts that parse it'"
 complete -c stafctl -n "__fish_stafctl_using_subcommand adlp" -s d -l detailed -d 'Show all that is known of each controller'
+complete -c stafctl -n "__fish_stafctl_using_subcommand adlp" -l full -d 'Shorten nothing, also on a terminal'
 complete -c stafctl -n "__fish_stafctl_using_subcommand adlp" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -4,7 +4,7 @@ use libstas::bus::{ControllerEvents, ControllerId, DebugProxy, StacProxy};
 use serde_json::{Value, json};
 use stas_cli::client::{self, Failure};
 use stas_cli::listing::Ls;
-use stas_cli::output::{OutputArgs, render};
+use stas_cli::output::OutputArgs;
 use stas_cli::watch::watch;
 use stas_cli::why::why;
 use stas_cli::{schema, table};
@@ -56,5 +56,5 @@ async fn status(connection: &Connection, output: OutputArgs) -> Result<String, F
         controllers.push(controller);
     }
     client::merge(&mut status, json!({ "controllers": controllers }));
-    Ok(render(output.format(), &status, |status| schema::status(STACD, status), table::status))
+    Ok(output.render(&status, |status| schema::status(STACD, status), table::status))
 }

@@ -6,7 +6,7 @@ use libstas::bus::{ControllerEvents, ControllerId, DebugProxy, StafProxy};
 use serde_json::{Value, json};
 use stas_cli::client::{self, Failure};
 use stas_cli::listing::Ls;
-use stas_cli::output::{Listing, OutputArgs, render};
+use stas_cli::output::{Listing, OutputArgs};
 use stas_cli::watch::watch;
 use stas_cli::why::why;
 use stas_cli::{schema, table};
@@ -49,7 +49,7 @@ async fn ls(connection: &Connection, what: Ls) -> Result<String, Failure> {
 async fn dlp(connection: &Connection, controller: Controller) -> zbus::Result<String> {
     let output = controller.output;
     let page = StafProxy::new(connection).await?.log_pages_of(&controller.id()).await?;
-    Ok(render(output.format(), &json!(page), schema::log_page, table::log_page))
+    Ok(output.render(&json!(page), schema::log_page, table::log_page))
 }
 
 impl Controller {
@@ -78,7 +78,7 @@ async fn adlp(connection: &Connection, listing: Listing) -> Result<String, Failu
     let pages = STAFD.json(&asked.await.map_err(|error| STAFD.failure(error))?)?;
     let table = if listing.detailed { table::all_log_pages_in_detail } else { table::all_log_pages };
     let json = |pages: &Value| schema::all_log_pages(STAFD, listing.detail(), pages);
-    Ok(render(listing.output.format(), &pages, json, table))
+    Ok(listing.output.render(&pages, json, table))
 }
 
 async fn status(connection: &Connection, output: OutputArgs) -> Result<String, Failure> {
@@ -96,5 +96,5 @@ async fn status(connection: &Connection, output: OutputArgs) -> Result<String, F
         controllers.push(controller);
     }
     client::merge(&mut status, json!({ "controllers": controllers }));
-    Ok(render(output.format(), &status, |status| schema::status(STAFD, status), table::status))
+    Ok(output.render(&status, |status| schema::status(STAFD, status), table::status))
 }

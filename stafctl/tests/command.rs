@@ -189,17 +189,33 @@ async fn a_script_gets_the_notation_of_nvme_stas() {
     stage.follow(STAFCTL, &[], include_str!("expected/python")).await;
 }
 
-#[tokio::test]
-async fn a_terminal_gets_a_table() {
-    let Some((stage, _served)) = stand_in(StafdDebug::default()).await else { return };
+/// What the tool prints on a terminal with 70 columns. `None`, with the reason printed, if none can be made.
+async fn on_a_terminal(stage: &Stage, arguments: &str) -> Option<String> {
     let mut command = stage.command("script");
-    command.args(["-qec", &format!("{STAFCTL} ls"), "/dev/null"]).stdin(std::process::Stdio::null());
+    command
+        .args(["-qec", &format!("stty rows 40 cols 70; {STAFCTL} {arguments}"), "/dev/null"])
+        .env("LC_ALL", "C.UTF-8")
+        .env("NO_COLOR", "1");
+    command.stdin(std::process::Stdio::null());
     match tokio::task::spawn_blocking(move || command.output()).await.unwrap() {
-        Ok(output) => {
-            let text = String::from_utf8(output.stdout).unwrap();
-            assert!(text.contains("DEVICE") && text.contains("connection refused; next attempt: in 8 s"), "{text}");
+        Ok(output) => Some(String::from_utf8(output.stdout).unwrap().replace('\r', "")),
+        Err(error) => {
+            println!("skipped: script, which makes a terminal, cannot be started: {error}");
+            None
         }
-        Err(error) => println!("skipped: script, which makes a terminal, cannot be started: {error}"),
+    }
+}
+
+#[tokio::test]
+async fn a_terminal_gets_a_table_that_fits_and_full_shows_everything() {
+    let Some((stage, _served)) = stand_in(StafdDebug::default()).await else { return };
+    let Some(text) = on_a_terminal(&stage, "ls --no-legend").await else { return };
+    let short = "nqn.2014-0…s.discovery";
+    assert!(text.contains("connection refused; next attempt: in 8 s") && text.contains(short), "{text}");
+    assert!(text.lines().all(|line| line.chars().count() <= 70) && !text.contains("DEVICE"), "{text:?}");
+    for full in ["ls --full", "dlp --full -a ::1 -q HOST", "adlp --full", "status --full"] {
+        let text = on_a_terminal(&stage, &full.replace("HOST", HOST)).await.unwrap();
+        assert!(text.contains(DISCOVERY) && !text.contains('…'), "{full}: {text}");
     }
 }
 

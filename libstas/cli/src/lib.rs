@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`output`] | chooses the format of an answer, and prints it |
 //! | [`schema`] | the types and names of `-o json` |
+//! | [`screen`] | the width of the terminal, and texts that fit it |
 //! | [`table`] | tables and outlines for users |
 //! | [`pprint`] | Python's notation, for scripts written for nvme-stas |
 //! | [`literal`] | reads Python's notation |
@@ -18,6 +19,7 @@ pub mod literal;
 pub mod output;
 pub mod pprint;
 pub mod schema;
+pub mod screen;
 pub mod table;
 pub mod watch;
 pub mod why;

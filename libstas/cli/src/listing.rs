@@ -115,7 +115,8 @@ fn is_down(controller: &Dict) -> bool {
 }
 
 /// The order of the rows: by transport, address, port and NQN, with numbers as numbers.
-fn in_order(a: &Dict, b: &Dict) -> Ordering {
+#[must_use]
+pub fn in_order(a: &Dict, b: &Dict) -> Ordering {
     let value = |dict: &Dict, key: &str| dict.get(key).cloned().unwrap_or_default();
     let by = |key: &str| natural(&value(a, key), &value(b, key));
     value(a, key::TRANSPORT)

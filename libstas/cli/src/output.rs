@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::client::Daemon;
 use super::schema::{self, Detail};
+use super::screen::Screen;
 use super::{pprint, table};
 use stas_nvme::secret::masked;
 use stas_nvme::shown::is_visible;
@@ -25,23 +26,45 @@ pub enum Format {
 
 /// The option that chooses the format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Args)]
-pub struct OutputArgs {
+pub struct FormatArg {
     /// Format of the answer [default: table on a terminal, else python]
     #[arg(short = 'o', long = "output", value_name = "FORMAT")]
-    output: Option<Format>,
+    pub output: Option<Format>,
+}
+
+/// The options that choose the format, and how wide a table may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Args)]
+pub struct OutputArgs {
+    /// In which format.
+    #[command(flatten)]
+    format: FormatArg,
+    /// Shorten nothing, also on a terminal
+    #[arg(long)]
+    full: bool,
 }
 
 impl OutputArgs {
-    /// The format on the command line; `None` if there is none.
-    #[must_use]
-    pub fn chosen(self) -> Option<Format> {
-        self.output
-    }
-
     /// The requested format. Default: a table on a terminal, the notation of nvme-stas for a script.
     #[must_use]
     pub fn format(self) -> Format {
-        self.output.unwrap_or_else(|| if io::stdout().is_terminal() { Format::Table } else { Format::Python })
+        self.format.output.unwrap_or_else(|| if io::stdout().is_terminal() { Format::Table } else { Format::Python })
+    }
+
+    /// Where the table is shown.
+    #[must_use]
+    pub fn screen(self) -> Screen {
+        Screen::of_stdout(self.full)
+    }
+
+    /// Formats an answer as [`render`] does.
+    #[must_use]
+    pub fn render(
+        self,
+        answer: &Value,
+        json: impl FnOnce(&Value) -> Value,
+        table: impl FnOnce(&Value, Screen) -> String,
+    ) -> String {
+        render(self.format(), answer, json, |answer| table(answer, self.screen()))
     }
 }
 
@@ -74,7 +97,7 @@ impl Listing {
     pub fn render(self, daemon: Daemon, controllers: &Value) -> String {
         let table = if self.detailed { table::controllers_in_detail } else { table::controllers };
         let json = |controllers: &Value| schema::controllers(daemon, self.detail(), controllers);
-        render(self.output.format(), controllers, json, table)
+        self.output.render(controllers, json, table)
     }
 }
 
@@ -170,7 +193,7 @@ mod tests {
     #[test]
     fn no_format_shows_a_secret() {
         let answer = json!([{"subsysnqn": "nqn.x:DHHC-1:00:ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n:"}]);
-        let table = |answer: &Value| crate::table::controllers_in_detail(answer);
+        let table = |answer: &Value| crate::table::controllers_in_detail(answer, Screen::ENDLESS);
         for format in [Format::Table, Format::Json, Format::Python] {
             let text = render(format, &answer, Value::clone, table);
             assert!(text.contains("nqn.x:***") && !text.contains("ia6z"), "{text}");

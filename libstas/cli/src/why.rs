@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::client::{Daemon, Failure};
 use super::listing::matches;
-use super::output::{Format, OutputArgs, render};
+use super::output::{Format, FormatArg, render};
 use super::{schema, table};
 use stas_bus::{ControllerId, DebugProxy, Dict, key};
 use stas_nvme::shown;
@@ -18,7 +18,7 @@ pub struct Why {
     pub controller: String,
     /// The format of the story.
     #[command(flatten)]
-    pub output: OutputArgs,
+    pub format: FormatArg,
 }
 
 /// Asks a daemon for the stories of the controllers that match.
@@ -45,7 +45,7 @@ pub async fn why(daemon: Daemon, debug: &DebugProxy<'_>, what: &Why) -> Result<S
     }
     let stories = Value::Array(stories);
     // Without a terminal the story is for reading, too: nvme-stas has no such command.
-    let format = what.output.chosen().unwrap_or(Format::Table);
+    let format = what.format.output.unwrap_or(Format::Table);
     Ok(render(format, &stories, schema::stories, text))
 }
 

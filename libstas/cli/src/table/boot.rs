@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::grid::Grid;
 use super::{Dict, dicts, outline, text};
+use crate::screen::Screen;
 use stas_nvme::shown;
 
 /// Displays each table: the host's identity, its interfaces, subsystems, discovery controllers and security profiles.
@@ -24,7 +25,7 @@ fn boot_table(table: &Dict) -> String {
         for record in records.into_iter().flatten() {
             grid.row_of(columns.iter().map(|(_, keys)| cell(record, keys)).collect());
         }
-        if let Some(text) = grid.text() {
+        if let Some(text) = grid.text(Screen::ENDLESS) {
             out += &format!("  {title}\n");
             text.lines().for_each(|line| out += &format!("    {line}\n"));
         }

@@ -10,21 +10,21 @@ mod outline;
 use std::fmt::Write as _;
 
 pub use boot::boot_tables;
-use grid::{Grid, Tone};
+use grid::Grid;
+pub use grid::Tone;
 use serde_json::{Map, Value};
+use unicode_width::UnicodeWidthStr as _;
 
+use super::screen::Screen;
 use stas_bus::key;
 use stas_nvme::log_page::Treq;
 use stas_nvme::shown;
 
 type Dict = Map<String, Value>;
 
-/// Indentation of the explanation below a row.
-const NOTE_INDENT: &str = "        ";
-
 /// `ls`: one controller on each line. For a controller that is not connected, the reason follows on the next line.
 #[must_use]
-pub fn controllers(answer: &Value) -> String {
+pub fn controllers(answer: &Value, screen: Screen) -> String {
     let mut grid = Grid::new(&["DEVICE", "STATE", "TRANSPORT", "ADDRESS", "SVCID", "VIA", "NQN"]);
     for controller in dicts(answer) {
         let (state, tone) = state(controller);
@@ -39,10 +39,10 @@ pub fn controllers(answer: &Value) -> String {
                 text(controller, key::SUBSYSNQN),
             ],
             Some((1, tone)),
-            explanation(controller).map(|why| format!("{NOTE_INDENT}{why}")),
+            explanation(controller),
         );
     }
-    grid.text().unwrap_or_else(|| "no controllers".to_owned())
+    grid.text(screen).unwrap_or_else(|| "no controllers".to_owned())
 }
 
 /// The name of a controller: `tcp 192.0.2.1 4420 eth0 nqn.x`.
@@ -65,40 +65,42 @@ pub fn controller_line(controller: &Value) -> String {
 
 /// `ls -d` and the controllers of `status`: one paragraph for each controller, with all its data.
 #[must_use]
-pub fn controllers_in_detail(answer: &Value) -> String {
-    let paragraphs: Vec<String> = dicts(answer).map(paragraph).collect();
+pub fn controllers_in_detail(answer: &Value, screen: Screen) -> String {
+    let paragraphs: Vec<String> = dicts(answer).map(|each| paragraph(each, screen)).collect();
     if paragraphs.is_empty() { "no controllers".to_owned() } else { paragraphs.join("\n") }
 }
 
 /// `dlp`: one entry of a log page on each line.
 #[must_use]
-pub fn log_page(answer: &Value) -> String {
-    entries(answer, "").unwrap_or_else(|| "no entries".to_owned())
+pub fn log_page(answer: &Value, screen: Screen) -> String {
+    entries(answer, "", screen).unwrap_or_else(|| "no entries".to_owned())
 }
 
 /// `adlp`: each discovery controller with its log page.
 #[must_use]
-pub fn all_log_pages(answer: &Value) -> String {
+pub fn all_log_pages(answer: &Value, screen: Screen) -> String {
     let mut out = String::new();
     for page in dicts(answer) {
         let Some(controller) = page.get(key::DISCOVERY_CONTROLLER).and_then(Value::as_object) else { continue };
         if !out.is_empty() {
             out.push('\n');
         }
-        let _ = writeln!(out, "{} {}", headline(controller), text(controller, key::SUBSYSNQN));
+        let headline = headline(controller);
+        let nqn = screen.indented(headline.width() + 1).fit(&text(controller, key::SUBSYSNQN));
+        let _ = writeln!(out, "{headline} {nqn}");
         let empty = || "  no entries\n".to_owned();
-        out += &page.get(key::LOG_PAGES).and_then(|page| entries(page, "  ")).unwrap_or_else(empty);
+        out += &page.get(key::LOG_PAGES).and_then(|page| entries(page, "  ", screen)).unwrap_or_else(empty);
     }
     if out.is_empty() { "no discovery controllers".to_owned() } else { out }
 }
 
 /// `adlp -d`: as `adlp`, with all data of the discovery controllers.
 #[must_use]
-pub fn all_log_pages_in_detail(answer: &Value) -> String {
+pub fn all_log_pages_in_detail(answer: &Value, screen: Screen) -> String {
     let pages = dicts(answer).filter_map(|page| {
         let mut controller = page.get(key::DISCOVERY_CONTROLLER)?.as_object()?.clone();
         controller.insert(key::LOG_PAGES.to_owned(), page.get(key::LOG_PAGES)?.clone());
-        Some(paragraph(&controller))
+        Some(paragraph(&controller, screen))
     });
     let pages: Vec<String> = pages.collect();
     if pages.is_empty() { "no discovery controllers".to_owned() } else { pages.join("\n") }
@@ -106,15 +108,15 @@ pub fn all_log_pages_in_detail(answer: &Value) -> String {
 
 /// `status`: the state of the daemon, then its controllers.
 #[must_use]
-pub fn status(answer: &Value) -> String {
+pub fn status(answer: &Value, screen: Screen) -> String {
     let Value::Object(answer) = answer else { return shown(&answer.to_string()).into_owned() };
     let mut process = answer.clone();
     let controllers = process.remove("controllers").unwrap_or_default();
-    format!("{}\n{}", outline::members(&process, ""), controllers_in_detail(&controllers))
+    format!("{}\n{}", outline::members(&process, ""), controllers_in_detail(&controllers, screen))
 }
 
 /// The headline of a controller, then all its other data.
-fn paragraph(controller: &Dict) -> String {
+fn paragraph(controller: &Dict, screen: Screen) -> String {
     let told_above = [key::DEVICE, "state", key::TRANSPORT, key::TRADDR, key::TRSVCID];
     let mut rest = controller.clone();
     rest.retain(|key, value| !told_above.contains(&key.as_str()) && value.as_str() != Some(""));
@@ -122,7 +124,7 @@ fn paragraph(controller: &Dict) -> String {
     let pages: Vec<Value> = ["log_pages", key::LOG_PAGES].iter().filter_map(|key| rest.remove(*key)).collect();
     let mut out = format!("{}\n{}", headline(controller), outline::members(&rest, "  "));
     for page in pages {
-        match entries(&page, "    ") {
+        match entries(&page, "    ", screen) {
             Some(entries) => out += &format!("  log page\n{entries}"),
             None => out += "  log page  no entries\n",
         }
@@ -137,7 +139,7 @@ fn headline(controller: &Dict) -> String {
     format!("{}  {}  {}", device(controller), state(controller).0, address.join(" "))
 }
 
-fn entries(page: &Value, indent: &str) -> Option<String> {
+fn entries(page: &Value, indent: &str, screen: Screen) -> Option<String> {
     let columns = ["SUBTYPE", "TRANSPORT", "ADDRESS", "SVCID", "PORT", "SECURITY", "TREQ", "FLAGS", "NQN"];
     let mut grid = Grid::new(&columns);
     for entry in dicts(page) {
@@ -157,7 +159,7 @@ fn entries(page: &Value, indent: &str) -> Option<String> {
             None,
         );
     }
-    Some(grid.text()?.lines().map(|line| format!("{indent}{line}\n")).collect())
+    Some(grid.text(screen.indented(indent.len()))?.lines().map(|line| format!("{indent}{line}\n")).collect())
 }
 
 /// Security of connections: `TLS 1.3 required`. Empty without TLS, and for a daemon that does not report it.
@@ -201,6 +203,12 @@ fn flags(eflags: &str) -> String {
         words.push(format!("{bits:#x}"));
     }
     words.join(",")
+}
+
+/// The state of a controller in one word, and how good it is.
+#[must_use]
+pub fn state_of(controller: &Value) -> (String, Tone) {
+    state(controller.as_object().unwrap_or(&Map::new()))
 }
 
 fn device(controller: &Dict) -> String {

@@ -5,12 +5,12 @@ use super::*;
 #[test]
 fn nothing_is_said_in_words() {
     let nothing = json!([]);
-    assert_eq!(controllers(&nothing), "no controllers");
-    assert_eq!(controllers_in_detail(&nothing), "no controllers");
-    assert_eq!(log_page(&nothing), "no entries");
-    assert_eq!(all_log_pages(&nothing), "no discovery controllers");
-    assert_eq!(all_log_pages_in_detail(&nothing), "no discovery controllers");
-    assert_eq!(status(&json!({"tron": false, "controllers": []})), "tron  false\n\nno controllers");
+    assert_eq!(controllers(&nothing, Screen::ENDLESS), "no controllers");
+    assert_eq!(controllers_in_detail(&nothing, Screen::ENDLESS), "no controllers");
+    assert_eq!(log_page(&nothing, Screen::ENDLESS), "no entries");
+    assert_eq!(all_log_pages(&nothing, Screen::ENDLESS), "no discovery controllers");
+    assert_eq!(all_log_pages_in_detail(&nothing, Screen::ENDLESS), "no discovery controllers");
+    assert_eq!(status(&json!({"tron": false, "controllers": []}), Screen::ENDLESS), "tron  false\n\nno controllers");
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn a_python_daemon_tells_no_state_and_the_connection_speaks_for_it() {
         {"device": "nvme?", "traddr": "192.0.2.3"},
     ]);
     assert_eq!(
-        controllers(&answer),
+        controllers(&answer, Screen::ENDLESS),
         "\
 DEVICE  STATE          ADDRESS
 nvme0   connected      192.0.2.1
@@ -40,7 +40,7 @@ fn below_a_row_is_why_and_what_comes_next() {
         {"device": "nvme4", "state": "connected", "alias of": "(tcp, 192.0.2.1, 4420, nqn.x)"},
     ]);
     assert_eq!(
-        controllers(&answer),
+        controllers(&answer, Screen::ENDLESS),
         "\
 DEVICE  STATE
 -       waiting
@@ -59,7 +59,7 @@ nvme4   connected
 fn a_name_from_the_network_cannot_break_the_table() {
     let answer = json!([{"device": "nvme0", "subsysnqn": "nqn.x\nnvme9 \u{1b}[31m漢"}, {"device": "nvme1"}]);
     assert_eq!(
-        controllers(&answer),
+        controllers(&answer, Screen::ENDLESS),
         "\
 DEVICE  STATE      NQN
 nvme0   connected  nqn.x\\nnvme9 \\u{1b}[31m漢
@@ -71,12 +71,12 @@ nvme1   connected
 #[test]
 fn answers_of_another_shape_do_no_harm() {
     for answer in [json!(null), json!("text"), json!([1, null, [], "x"]), json!({"controllers": 7})] {
-        assert_eq!(controllers(&answer), "no controllers");
-        assert_eq!(log_page(&answer), "no entries");
-        assert_eq!(all_log_pages(&answer), "no discovery controllers");
+        assert_eq!(controllers(&answer, Screen::ENDLESS), "no controllers");
+        assert_eq!(log_page(&answer, Screen::ENDLESS), "no entries");
+        assert_eq!(all_log_pages(&answer, Screen::ENDLESS), "no discovery controllers");
     }
-    assert_eq!(status(&json!("odd\u{7}")), "\"odd\\u0007\"");
-    assert_eq!(status(&json!({"controllers": 7})), "\nno controllers");
+    assert_eq!(status(&json!("odd\u{7}"), Screen::ENDLESS), "\"odd\\u0007\"");
+    assert_eq!(status(&json!({"controllers": 7}), Screen::ENDLESS), "\nno controllers");
 }
 
 #[test]
@@ -92,7 +92,7 @@ fn a_log_page_tells_how_connections_are_secured() {
         {"traddr": "192.0.2.8", "treq": "8"},
     ]);
     assert_eq!(
-        log_page(&page),
+        log_page(&page, Screen::ENDLESS),
         "\
 ADDRESS    SECURITY              TREQ
 192.0.2.1  TLS 1.3 required      required, disable sqflow
@@ -139,4 +139,61 @@ nested
     - 4
 "
     );
+}
+
+/// Controllers with NQNs of 223 bytes that differ in one character somewhere.
+fn many(count: usize) -> Value {
+    let controller = |number: usize| {
+        let (at, digits) = (30 + number % 180, format!("{number:03}"));
+        let nqn = format!("nqn.2014-08.org.example:{}{digits}{}", "a".repeat(at - 24), "a".repeat(220 - at));
+        json!({
+            "device": format!("nvme{number}"), "transport": "tcp", "traddr": format!("2001:db8:1234:5678:9abc:def0:1234:{number:x}"),
+            "trsvcid": "4420", "state": "reconnecting", "connected": "False", "host-iface": "enp129s0f0np0", "subsysnqn": nqn,
+            "reason": "the kernel is re-establishing the connection, which was lost when the target closed it",
+        })
+    };
+    (0..count).map(controller).collect()
+}
+
+#[test]
+fn a_table_fits_the_terminal_and_different_controllers_stay_different() {
+    let answer = many(300);
+    for width in [80, 90, 100, 132, 200, 320] {
+        let screen = Screen { width: Some(width), utf8: true };
+        let table = controllers(&answer, screen);
+        assert!(table.lines().all(|line| line.width() <= width), "{width}:\n{table}");
+        let cell = |line: &str, column: usize| line.split_whitespace().nth(column).map(str::to_owned);
+        for column in [3, 6] {
+            let shown: std::collections::BTreeSet<_> =
+                table.lines().filter(|line| line.starts_with("nvme")).map(|line| cell(line, column)).collect();
+            assert_eq!(shown.len(), 300, "{width}, column {column}");
+        }
+        let paragraph = answer[0]["reason"].as_str().unwrap_or_default();
+        let words: Vec<&str> =
+            table.lines().filter(|line| line.starts_with(' ')).flat_map(str::split_whitespace).collect();
+        assert!(words.join(" ").starts_with(paragraph), "nothing of a reason is left out");
+    }
+    let full = controllers(&answer, Screen::ENDLESS);
+    assert!(full.contains(answer[299]["subsysnqn"].as_str().unwrap_or("-")) && !full.contains('…'));
+}
+
+#[test]
+fn a_table_that_fits_is_not_shortened() {
+    let answer = json!([{"device": "nvme0", "traddr": "192.0.2.1", "subsysnqn": "nqn.2014-08.org.example:disk1"}]);
+    let screen = Screen { width: Some(80), utf8: false };
+    assert_eq!(controllers(&answer, screen), controllers(&answer, Screen::ENDLESS));
+}
+
+#[test]
+fn the_columns_that_are_widest_are_shortened_first() {
+    for (widths, room, shrunk) in [
+        (vec![5, 9, 40], 60, vec![5, 9, 40]),
+        (vec![5, 9, 40], 50, vec![5, 9, 36]),
+        (vec![5, 30, 40], 55, vec![5, 25, 25]),
+        (vec![5, 12, 40], 10, vec![5, 12, 8]),
+    ] {
+        let mut narrower = widths.clone();
+        grid::shrink(&mut narrower, room);
+        assert_eq!(narrower, shrunk, "{widths:?} in {room}");
+    }
 }
