@@ -22,6 +22,9 @@ _stacctl() {
             stacctl,status)
                 cmd="stacctl__subcmd__status"
                 ;;
+            stacctl,tree)
+                cmd="stacctl__subcmd__tree"
+                ;;
             stacctl,troff)
                 cmd="stacctl__subcmd__troff"
                 ;;
@@ -44,7 +47,7 @@ _stacctl() {
 
     case "${cmd}" in
         stacctl)
-            opts="-v -h --version --help tron troff status ls watch why wait"
+            opts="-v -h --version --help tron troff status ls watch why tree wait"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -92,6 +95,28 @@ _stacctl() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "table json python" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stacctl__subcmd__tree)
+            opts="-o -h --output --full --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --output)
+                    COMPREPLY=($(compgen -W "text dot svg" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "text dot svg" -- "${cur}"))
                     return 0
                     ;;
                 *)

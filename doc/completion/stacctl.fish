@@ -32,6 +32,7 @@ complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "status" -d 'Show th
 complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "ls" -d 'List the I/O controllers'
 complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "watch" -d 'Print each change of the I/O controllers, until it is interrupted'
 complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "why" -d 'Tell the story of one controller'
+complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "tree" -d 'Show interfaces, discovery controllers, subsystems and the paths to them as a picture'
 complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "wait" -d 'Wait until subsystems have a live connection'
 complete -c stacctl -n "__fish_stacctl_using_subcommand tron" -s h -l help -d 'Print help'
 complete -c stacctl -n "__fish_stacctl_using_subcommand troff" -s h -l help -d 'Print help'
@@ -55,5 +56,10 @@ complete -c stacctl -n "__fish_stacctl_using_subcommand why" -s o -l output -d '
 json\t'Made for programs'
 python\t'The notation of nvme-stas 2, for scripts that parse it'"
 complete -c stacctl -n "__fish_stacctl_using_subcommand why" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c stacctl -n "__fish_stacctl_using_subcommand tree" -s o -l output -d 'Format of the picture' -r -f -a "text\t'Lines, for a terminal'
+dot\t'The language of Graphviz'
+svg\t'A picture for a browser, in one file'"
+complete -c stacctl -n "__fish_stacctl_using_subcommand tree" -l full -d 'Shorten nothing, also on a terminal'
+complete -c stacctl -n "__fish_stacctl_using_subcommand tree" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c stacctl -n "__fish_stacctl_using_subcommand wait" -l timeout -d 'Longest wait in seconds; 0 checks once' -r
 complete -c stacctl -n "__fish_stacctl_using_subcommand wait" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -6,6 +6,8 @@ use stas_cli::output::OutputArgs;
 use stas_cli::watch::Watch;
 use stas_cli::why::Why;
 
+use crate::tree::Tree;
+
 /// Show what stacd, the connector daemon, keeps connected
 ///
 /// stacd connects the host to the NVMe-oF subsystems that its configuration and the log pages list. This tool shows
@@ -50,6 +52,11 @@ pub enum Command {
     /// Shows what happened to the controller and when, also if it has been removed since; then which source lists it, its
     /// state, and what is next. The daemon keeps the last 64 events of each controller until it ends.
     Why(Why),
+    /// Show interfaces, discovery controllers, subsystems and the paths to them as a picture
+    ///
+    /// The interface of a path is the one that it is bound to, else the one that has the source address of its
+    /// connection. Discovery controllers are shown if stafd runs.
+    Tree(Tree),
     /// Wait until subsystems have a live connection
     ///
     /// Returns as soon as each of the subsystems has a live connection. Also waits for stacd to start. After the timeout

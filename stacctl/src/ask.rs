@@ -12,7 +12,7 @@ use zbus::Connection;
 
 use crate::STACD;
 use crate::arguments::Command;
-use crate::wait;
+use crate::{tree, wait};
 
 /// Calls the daemon and formats the answer.
 pub(crate) async fn answer(connection: &Connection, command: Command) -> Result<String, Failure> {
@@ -29,6 +29,7 @@ pub(crate) async fn answer(connection: &Connection, command: Command) -> Result<
             let events = ControllerEvents::of_stacd(connection).await.map_err(|error| STACD.failure(error))?;
             return watch(events, what).await;
         }
+        Command::Tree(what) => return tree::tree(connection, what).await,
         Command::Wait(what) => return wait::wait(connection, what).await,
     };
     asked.map_err(|error| STACD.failure(error))

@@ -1,9 +1,11 @@
 //! The command-line client of stacd.
 //!
-//! [`arguments`] defines the command line; `ask` answers it by calls to the daemon; `wait` waits for connections.
+//! [`arguments`] defines the command line; `ask` answers it by calls to the daemon; `wait` waits for connections;
+//! [`tree`] draws them.
 
 pub mod arguments;
 mod ask;
+pub mod tree;
 mod wait;
 
 use std::process::ExitCode;

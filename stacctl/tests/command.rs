@@ -211,6 +211,28 @@ async fn why_tells_the_story_of_what_has_the_device_now_or_of_one_that_is_gone()
 }
 
 #[tokio::test]
+async fn tree_draws_the_same_picture_in_each_format() {
+    let Some((stage, _served)) = stand_in().await else { return };
+    let lines = stage.stdout(STACCTL, &["tree"]).await;
+    let text = "\
+host
+|- interface eth0: 1 of 1 path connected
+|- interface eth1: 0 of 1 path connected
+|- subsystem nqn.1988-11.com.example:klingons: 1 of 2 paths connected
+|  |- nvme1  tcp 2001:db8::7 4420 eth0: connected
+|  `- nvme2  tcp 2001:db8::7 4420 eth1: kept: last path to /dev/nvme1n1, mounted on /srv
+|- subsystem nqn.1988-11.com.example:starfleet: 0 of 1 path connected
+|  `- -  tcp 2001:db8::7 4420: given up: NCC, 3 attempts
+`- no discovery controllers: stafd is not running
+";
+    assert_eq!(lines, text);
+    let dot = stage.stdout(STACCTL, &["tree", "-o", "dot"]).await;
+    assert!(dot.starts_with("digraph nvme {") && dot.contains("klingons"), "{dot}");
+    let svg = stage.stdout(STACCTL, &["tree", "-o", "svg"]).await;
+    assert!(svg.starts_with("<svg xmlns=") && svg.trim_end().ends_with("</svg>") && svg.contains("starfleet"), "{svg}");
+}
+
+#[tokio::test]
 async fn wait_returns_at_once_if_all_is_there_and_names_what_is_missing_at_the_timeout() {
     let Some((stage, served)) = stand_in().await else { return };
     let (klingons, starfleet) = ("nqn.1988-11.com.example:klingons", "nqn.1988-11.com.example:starfleet");
@@ -317,7 +339,7 @@ fn without_a_command_the_usage_is_shown() {
     assert!(output.stdout.is_empty());
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("Usage: stacctl [COMMAND]"), "{stderr}");
-    for command in ["tron", "troff", "status", "ls", "wait", "watch", "why"] {
+    for command in ["tron", "troff", "status", "ls", "tree", "wait", "watch", "why"] {
         assert!(stderr.contains(&format!("\n  {command} ")), "{stderr}");
     }
 }

@@ -33,7 +33,7 @@ impl Stage {
     /// A command that uses this bus as the system bus.
     pub(crate) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
-        command.env("DBUS_SYSTEM_BUS_ADDRESS", self.bus.address()).env_remove("NO_COLOR");
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", self.bus.address()).env_remove("NO_COLOR").env("LC_ALL", "C");
         command
     }
 
