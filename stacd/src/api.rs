@@ -1,5 +1,6 @@
 //! stacd on D-Bus: translates calls into queries of the core. It decides nothing.
 
+use libstas::bus::metrics::Sample;
 use libstas::bus::{Callers, ControllerId, Dict, STAC_PATH, key, python};
 use libstas::conf::stacd;
 use libstas::core::Time;
@@ -8,6 +9,7 @@ use libstas::daemon::debug::{self, Debuggable, stopping};
 use libstas::daemon::describe;
 use libstas::daemon::event_loop::Handle;
 use libstas::daemon::history::StateChange;
+use libstas::daemon::metrics;
 use libstas::nvme::{HostIdentity, Tid, shown};
 use tokio::sync::mpsc;
 use zbus::fdo;
@@ -90,6 +92,11 @@ impl Debuggable for Connector {
 
     fn source(&self, tid: &Tid) -> Option<String> {
         self.statuses().any(|listed| listed.tid == tid).then(|| self.listed_by(tid))
+    }
+
+    fn metrics(&self, _: Time) -> Vec<Sample> {
+        let fleet = &self.fleet();
+        metrics::samples(self.statuses(), |tid| fleet.reason_kind(tid), fleet.counters())
     }
 
     fn plan(&self, conf: &[u8], addresses: &Addresses, now: Time) -> Vec<Planned> {

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use libstas::bus::contract::{StafdView, dictionary, wire};
+use libstas::bus::metrics::{PAGE_AGE, Sample};
 use libstas::bus::python::python_bool;
 use libstas::bus::{Callers, ControllerId, Dict, STAF_PATH, key, require_root};
 use libstas::conf::stafd;
@@ -16,6 +17,7 @@ use libstas::daemon::debug::{self, Debuggable, json, stopping, tid_of};
 use libstas::daemon::describe;
 use libstas::daemon::event_loop::{Handle, Stopped};
 use libstas::daemon::history::StateChange;
+use libstas::daemon::metrics;
 use libstas::nvme::{HostIdentity, Tid, shown};
 use serde::Serialize;
 use tokio::sync::{mpsc, oneshot};
@@ -238,6 +240,22 @@ impl Debuggable for Finder {
 
     fn source(&self, tid: &Tid) -> Option<String> {
         self.statuses().any(|listed| listed.tid == tid).then(|| self.listed_by(tid))
+    }
+
+    fn metrics(&self, now: Time) -> Vec<Sample> {
+        let fleet = self.fleet();
+        let mut samples = metrics::samples(self.statuses(), |tid| fleet.reason_kind(tid), fleet.counters());
+        samples.extend(self.pages_read().map(|(tid, at)| {
+            let id = ControllerId::of(tid);
+            let labels = [
+                (key::TRANSPORT, id.transport.as_str()),
+                (key::TRADDR, &id.traddr),
+                (key::TRSVCID, &id.trsvcid),
+                ("host_iface", &id.host_iface),
+            ];
+            Sample::new(PAGE_AGE, &labels, now.since(at).as_secs_f64())
+        }));
+        samples
     }
 
     fn plan(&self, conf: &[u8], addresses: &Addresses, now: Time) -> Vec<Planned> {

@@ -6,6 +6,7 @@
 //! | [`controller_id`] | the seven strings that name a controller, and the dictionaries that describe one |
 //! | [`python`] | formats values as Python does: some values of the bus have this form |
 //! | [`events`] | the signals of a daemon about its controllers |
+//! | [`metrics`] | the metrics of a daemon |
 //! | [`proxy`] | typed client proxies, one for each interface |
 //! | [`callers`] | bounds the answers that unprivileged callers make a daemon hold |
 //! | [`connection`] | connects to the bus, owns a name, notices its loss, identifies callers |
@@ -17,6 +18,7 @@ pub mod connection;
 pub mod contract;
 pub mod controller_id;
 pub mod events;
+pub mod metrics;
 pub mod proxy;
 pub mod python;
 

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 
 use zbus::Connection;
 
+use super::metrics::Sample;
 use super::{ControllerId, Dict, STAC_NAME, STAC_PATH, STAF_NAME, STAF_PATH, contract::wire};
 
 /// stafd: discovery controllers and their log pages.
@@ -231,6 +232,10 @@ pub trait Debug {
         host_iface: &str,
         host_nqn: &str,
     ) -> zbus::Result<(String, Vec<Dict>)>;
+
+    /// The metrics of the daemon. Not in nvme-stas.
+    #[zbus(name = "metrics")]
+    fn metrics(&self) -> zbus::Result<Vec<Sample>>;
 
     /// What a reload would do if the daemon's own file had this content: the controllers, each with `change` and
     /// `reason`. `addresses` are those of the host names in it; a missing name cannot be resolved. Nothing is carried

@@ -14,6 +14,7 @@ pub mod connect_error;
 pub mod connect_queue;
 pub mod context;
 pub mod controller;
+pub mod counters;
 pub mod effect;
 pub mod exclusions;
 pub mod fleet;

@@ -15,6 +15,7 @@ use super::describe;
 use super::event_loop::{Handle, Stopped};
 use super::history::History;
 use super::process_info::ProcessInfo;
+use stas_bus::metrics::Sample;
 use stas_bus::{BadControllerId, Callers, ControllerId, Dict, require_root};
 use stas_core::plan::{Addresses, Planned};
 use stas_core::{Machine, Time};
@@ -33,6 +34,9 @@ pub trait Debuggable: Machine<Event: Send> + Clone + Send + 'static {
 
     /// Which source lists a controller, or why it is kept. `None` if it is not listed.
     fn source(&self, tid: &Tid) -> Option<String>;
+
+    /// The metrics of the daemon.
+    fn metrics(&self, now: Time) -> Vec<Sample>;
 
     /// What a reload would do if the daemon's own file had this content. Nothing is carried out.
     fn plan(&self, conf: &[u8], addresses: &Addresses, now: Time) -> Vec<Planned>;
@@ -127,6 +131,17 @@ macro_rules! debug_interface {
                 let place = self.callers.admit(connection, &header).await?;
                 let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
                 Ok(place.answer(controller_info(&self.core, id).await?))
+            }
+
+            /// The numbers of controllers, and what the daemon has done since its start.
+            #[zbus(name = "metrics", out_args("samples"))]
+            async fn metrics(
+                &self,
+                #[zbus(header)] header: Header<'_>,
+                #[zbus(connection)] connection: &zbus::Connection,
+            ) -> fdo::Result<Answer<Vec<Sample>>> {
+                let place = self.callers.admit(connection, &header).await?;
+                Ok(place.answer(self.core.ask(|core: &C, now: Time| core.metrics(now)).await.map_err(stopping)?))
             }
 
             /// Lists the controllers whose history is known, also removed ones.

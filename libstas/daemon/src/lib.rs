@@ -29,6 +29,7 @@ pub mod describe;
 pub mod event_loop;
 pub mod history;
 pub mod journal;
+pub mod metrics;
 pub mod process_info;
 pub mod signals;
 pub mod state;

@@ -1,6 +1,6 @@
 //! The data shown on D-Bus.
 
-use libstas::core::fleet::{Listed, MemberView};
+use libstas::core::fleet::{Fleet, Listed, MemberView};
 use libstas::core::sources::SourceId;
 use libstas::nvme::Tid;
 
@@ -56,6 +56,12 @@ impl Connector {
     #[must_use]
     pub fn reason(&self, tid: &Tid) -> Option<String> {
         self.reconciler.reason(tid)
+    }
+
+    /// The I/O controllers, for their counters.
+    #[must_use]
+    pub fn fleet(&self) -> &Fleet {
+        &self.reconciler.fleet
     }
 
     /// The settings in force; `None` before the first configuration.

@@ -61,6 +61,8 @@ pub(super) struct DiscoveryController {
     pub(super) page: Option<LogPage>,
     /// Identifies the connection on which that page was read; `None`: before this run.
     pub(super) page_of: Option<Time>,
+    /// When this run has read it last.
+    pub(super) read_at: Option<Time>,
     /// The read under way.
     pub(super) reading: Option<Reading>,
     /// Reads whose device is gone or whose connection was replaced: their answers come late.

@@ -159,6 +159,7 @@ impl Finder {
         if let Some(dc) = self.dcs.get_mut(tid) {
             dc.page = Some(page);
             dc.page_of = Some(connection.since);
+            dc.read_at = Some(ctx.now);
         }
         self.poll_without_epcsd(ctx, tid);
         let id = SourceId::Page(tid.clone());

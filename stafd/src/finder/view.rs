@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use libstas::bus::contract::{DcPage, Origin, PageState, RemovedDc, StafdView};
-use libstas::core::fleet::{Listed, MemberView};
+use libstas::core::Time;
+use libstas::core::fleet::{Fleet, Listed, MemberView};
 use libstas::core::sources::SourceId;
 use libstas::nvme::Tid;
 use libstas::nvme::log_page::{LogPage, Unclear};
@@ -122,6 +123,17 @@ impl Finder {
     #[must_use]
     pub fn reason(&self, tid: &Tid) -> Option<String> {
         self.reconciler.reason(tid)
+    }
+
+    /// The discovery controllers as members, for their counters.
+    #[must_use]
+    pub fn fleet(&self) -> &Fleet {
+        &self.reconciler.fleet
+    }
+
+    /// The discovery controllers whose log page was read in this run, with the time of the last read.
+    pub fn pages_read(&self) -> impl Iterator<Item = (&Tid, Time)> {
+        self.dcs.iter().filter_map(|(tid, dc)| Some((tid, dc.read_at?)))
     }
 
     /// The settings in force; `None` before the first configuration.

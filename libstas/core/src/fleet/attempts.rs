@@ -65,6 +65,7 @@ impl Fleet {
                 ctx.timers.cancel(&Timer::Retry(tid.clone()));
                 let info = EnqueueInfo { repeated: member.attempts > 0, portal_live, secret };
                 self.connect_queue.enter(ctx, tid, info);
+                self.counters.enters_queue(ctx.now, tid);
             }
             _ => {}
         }
@@ -102,6 +103,7 @@ impl Fleet {
             let op = ctx.next_op();
             member.state = ConnState::Connecting(op);
             self.connect_queue.start(ctx, op);
+            self.counters.attempt_begins(ctx.now, &tid);
             let request = ConnectRequest {
                 parameters: member.want.parameters.clone(),
                 identity,
@@ -121,6 +123,7 @@ impl Fleet {
     /// Takes the outcome of a write, however late.
     pub(super) fn connected(&mut self, ctx: &mut Context<'_>, op: OpId, report: ConnectReport) {
         let Some(request) = self.connecting.remove(&op) else { return };
+        self.counters.attempt_ends(&report.outcome);
         if let ConnectOutcome::Made(ctrl) = report.outcome {
             self.rotation.made_with(ctrl, request.secrets());
         }
@@ -280,6 +283,7 @@ impl Fleet {
     /// The connect queue rejected controllers.
     pub(super) fn handle_rejected(&mut self, ctx: &mut Context<'_>, rejected: Vec<Rejected>) {
         for Rejected { tid, reason } in rejected {
+            self.counters.rejected(&tid, &reason);
             let not_before = self.penalty_until(&tid);
             self.attempt_failed(ctx, &tid, reason, not_before);
             self.dirty.insert(tid);

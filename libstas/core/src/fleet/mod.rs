@@ -20,6 +20,7 @@ use std::time::Duration;
 use super::connect_queue::{AttemptParameters, ConnectQueue};
 use super::context::Context;
 use super::controller::{BeforeExclusion, ConnState, Controller, RemovalPolicy, RemovalState, Want};
+use super::counters::Counters;
 use super::effect::{ConnectRequest, HostEffect, HostEvent, Level, Portal};
 use super::inventory::Inventory;
 use super::kernel::{CtrlState, KernelController, Links};
@@ -90,6 +91,7 @@ pub struct Fleet {
     /// What happened to members and was not returned to the daemon yet.
     reports: Vec<Report>,
     places: Places,
+    counters: Counters,
 }
 
 /// Where the configuration lists controllers, for the log.
@@ -138,6 +140,7 @@ impl Fleet {
             dirty: BTreeSet::new(),
             reports: Vec::new(),
             places: Places::default(),
+            counters: Counters::default(),
         }
     }
 

@@ -194,6 +194,7 @@ impl Fleet {
         }
         let op = ctx.next_op();
         self.disconnecting.insert(op, ctrl);
+        self.counters.disconnects(cause.why);
         self.check_is_overtaken = self.checking.is_some();
         for member in self.members.values_mut().filter(|member| member.ctrl() == Some(ctrl)) {
             member.disconnect_requested = true;

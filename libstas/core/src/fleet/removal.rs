@@ -381,6 +381,7 @@ impl Fleet {
         ctx.timers.cancel(&Timer::Retry(tid.clone()));
         ctx.timers.cancel(&Timer::RetryDisconnect(tid.clone()));
         self.members.remove(tid);
+        self.counters.leaves_queue(tid);
         self.reports.push(Report::Left(tid.clone()));
         ctx.host(HostEffect::Save);
     }

@@ -72,6 +72,7 @@ impl Fleet {
 
     /// After an overrun any event may have been lost: take a snapshot.
     pub(super) fn events_were_lost(&mut self, ctx: &mut Context<'_>) {
+        self.counters.overruns += 1;
         if self.snapshots.overrun_told.is_none_or(|told| ctx.now.since(told) >= OVERRUN_TOLD_EVERY) {
             self.snapshots.overrun_told = Some(ctx.now);
             ctx.log(LogRecord {
@@ -129,13 +130,22 @@ impl Fleet {
         let Diff { appeared, identified, gone, became_live, lost } = diff;
         for kernel in gone {
             self.rotation.gone(kernel.ctrl);
-            for tid in self.holding(kernel.ctrl) {
+            let holding = self.holding(kernel.ctrl);
+            if let Some(first) = holding.first() {
+                let by_us = self.members.get(first).is_some_and(|member| member.dismissed);
+                self.counters.is_gone(kernel.ctrl, by_us);
+            }
+            for tid in holding {
                 self.connection_gone(ctx, &tid, kernel.ctrl);
             }
         }
         for ctrl in lost {
             let by_us = self.disconnecting.values().any(|going| *going == ctrl);
-            for tid in self.holding(ctrl) {
+            let holding = self.holding(ctrl);
+            if !by_us && !holding.is_empty() {
+                self.counters.loses(ctrl);
+            }
+            for tid in holding {
                 if !by_us {
                     let text = format!("{ctrl} lost its connection; the kernel tries to get it back");
                     ctx.log_about(Level::Warning, &tid, Some(ctrl), text);
@@ -148,6 +158,7 @@ impl Fleet {
         }
         let came_up = became_live.clone();
         for ctrl in became_live {
+            self.counters.is_live(ctrl);
             for tid in self.holding(ctrl) {
                 ctx.log_about(Level::Info, &tid, Some(ctrl), format!("{ctrl} is live"));
                 self.reports.push(Report::Live(tid, ctrl));

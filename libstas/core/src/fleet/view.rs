@@ -5,6 +5,7 @@ use std::fmt;
 
 use super::Fleet;
 use crate::controller::{ConnState, Controller, RemovalPolicy};
+use crate::counters::{self, Counters};
 use crate::kernel::KernelController;
 use crate::{CtrlRef, Time};
 use stas_nvme::{Parameters, Tid};
@@ -143,6 +144,18 @@ impl Fleet {
             pending: member.connected_with.as_ref().is_some_and(|with| *with != member.want.parameters),
             alias_of,
         })
+    }
+
+    /// What the fleet has done since the start.
+    #[must_use]
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    /// The kind of reason why a member is not connected; `None` if there is nothing to report.
+    #[must_use]
+    pub fn reason_kind(&self, tid: &Tid) -> Option<String> {
+        self.members.get(tid)?.reason.as_ref().map(counters::reason)
     }
 
     /// Why a member is being removed; `None` while it is wanted.

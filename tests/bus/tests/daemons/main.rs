@@ -5,6 +5,7 @@ mod both;
 mod events;
 mod json;
 mod kernel;
+mod metrics;
 mod plan;
 mod stacd;
 mod stafd;
