@@ -52,7 +52,7 @@ FISH_SCRIPTS  = $(wildcard doc/completion/*.fish)
 TARGETS       = $(wildcard utils/nvmet/*.conf)
 ZONES         = $(wildcard utils/cdcsim/*.conf)
 # `make dist` writes the licences of the crates.
-DOCUMENTS     = $(wildcard README.md LICENSE THIRD-PARTY-LICENSES)
+DOCUMENTS     = $(wildcard README.md LICENSE THIRD-PARTY-LICENSES doc/*.rules.yml)
 
 # The udev rule by which stafd overrides nvme-cli's rule while it runs.
 RULE_OVERRIDE = /run/udev/rules.d/70-nvmf-autoconnect.rules
@@ -88,7 +88,7 @@ install: $(if $(or $(SUDO_UID),$(filter command line,$(origin BIN))),$(PROGRAMS)
 	@echo 'installed below $(or $(DESTDIR)$(PREFIX),/)$(if $(DESTDIR),,; next: systemctl enable stafd stacd && systemctl restart stafd stacd)'
 
 uninstall: ## remove what install placed; edited configuration files are kept
-	$(if $(LIVE),@systemctl disable --quiet --now stafd.service stacd.service stas-in-use.socket 2>/dev/null || true)
+	$(if $(LIVE),@systemctl disable --quiet --now stafd.service stacd.service stas-in-use.socket stas-metrics.timer 2>/dev/null || true)
 	@rm -f $(SBIN_PROGRAMS:%='$(DESTDIR)$(SBINDIR)/%') $(BIN_PROGRAMS:%='$(DESTDIR)$(BINDIR)/%')
 	@rm -f $(UNITS:systemd/%='$(DESTDIR)$(UNITDIR)/%') $(POLICIES:etc/dbus-1/%='$(DESTDIR)$(DBUSDIR)/%')
 	@rm -f $(TMPFILES:etc/tmpfiles.d/%='$(DESTDIR)$(TMPFILESDIR)/%') $(PRESETS:etc/system-preset/%='$(DESTDIR)$(PRESETDIR)/%')

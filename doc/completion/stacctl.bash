@@ -19,6 +19,9 @@ _stacctl() {
             stacctl,ls)
                 cmd="stacctl__subcmd__ls"
                 ;;
+            stacctl,metrics)
+                cmd="stacctl__subcmd__metrics"
+                ;;
             stacctl,status)
                 cmd="stacctl__subcmd__status"
                 ;;
@@ -47,7 +50,7 @@ _stacctl() {
 
     case "${cmd}" in
         stacctl)
-            opts="-v -h --version --help tron troff status ls watch why tree wait"
+            opts="-v -h --version --help tron troff status ls watch why tree metrics wait"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -73,6 +76,24 @@ _stacctl() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "table json python" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stacctl__subcmd__metrics)
+            opts="-h --write --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --write)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 *)

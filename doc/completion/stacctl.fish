@@ -33,6 +33,7 @@ complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "ls" -d 'List the I/
 complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "watch" -d 'Print each change of the I/O controllers, until it is interrupted'
 complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "why" -d 'Tell the story of one controller'
 complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "tree" -d 'Show interfaces, discovery controllers, subsystems and the paths to them as a picture'
+complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "metrics" -d 'Print numbers for monitoring, in the text format of OpenMetrics'
 complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "wait" -d 'Wait until subsystems have a live connection'
 complete -c stacctl -n "__fish_stacctl_using_subcommand tron" -s h -l help -d 'Print help'
 complete -c stacctl -n "__fish_stacctl_using_subcommand troff" -s h -l help -d 'Print help'
@@ -61,5 +62,7 @@ dot\t'The language of Graphviz'
 svg\t'A picture for a browser, in one file'"
 complete -c stacctl -n "__fish_stacctl_using_subcommand tree" -l full -d 'Shorten nothing, also on a terminal'
 complete -c stacctl -n "__fish_stacctl_using_subcommand tree" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c stacctl -n "__fish_stacctl_using_subcommand metrics" -l write -d 'Write them to this file, which is replaced as a whole, instead of standard output' -r -F
+complete -c stacctl -n "__fish_stacctl_using_subcommand metrics" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c stacctl -n "__fish_stacctl_using_subcommand wait" -l timeout -d 'Longest wait in seconds; 0 checks once' -r
 complete -c stacctl -n "__fish_stacctl_using_subcommand wait" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -6,6 +6,7 @@ use stas_cli::output::OutputArgs;
 use stas_cli::watch::Watch;
 use stas_cli::why::Why;
 
+use crate::metrics::Metrics;
 use crate::tree::Tree;
 
 /// Show what stacd, the connector daemon, keeps connected
@@ -57,6 +58,11 @@ pub enum Command {
     /// The interface of a path is the one that it is bound to, else the one that has the source address of its
     /// connection. Discovery controllers are shown if stafd runs.
     Tree(Tree),
+    /// Print numbers for monitoring, in the text format of OpenMetrics
+    ///
+    /// Shows what stacd and stafd count since they were started, and the numbers of controllers and paths now. A daemon
+    /// that is not running is shown as down.
+    Metrics(Metrics),
     /// Wait until subsystems have a live connection
     ///
     /// Returns as soon as each of the subsystems has a live connection. Also waits for stacd to start. After the timeout

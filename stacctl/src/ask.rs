@@ -12,7 +12,7 @@ use zbus::Connection;
 
 use crate::STACD;
 use crate::arguments::Command;
-use crate::{tree, wait};
+use crate::{metrics, tree, wait};
 
 /// Calls the daemon and formats the answer.
 pub(crate) async fn answer(connection: &Connection, command: Command) -> Result<String, Failure> {
@@ -30,6 +30,7 @@ pub(crate) async fn answer(connection: &Connection, command: Command) -> Result<
             return watch(events, what).await;
         }
         Command::Tree(what) => return tree::tree(connection, what).await,
+        Command::Metrics(what) => return metrics::metrics(connection, &what).await,
         Command::Wait(what) => return wait::wait(connection, what).await,
     };
     asked.map_err(|error| STACD.failure(error))

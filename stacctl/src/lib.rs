@@ -1,10 +1,11 @@
 //! The command-line client of stacd.
 //!
 //! [`arguments`] defines the command line; `ask` answers it by calls to the daemon; `wait` waits for connections;
-//! [`tree`] draws them.
+//! [`tree`] draws them; [`metrics`] shows numbers for monitoring.
 
 pub mod arguments;
 mod ask;
+pub mod metrics;
 pub mod tree;
 mod wait;
 

@@ -2,12 +2,14 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod openmetrics;
 #[path = "../../stafctl/tests/stage/mod.rs"]
 mod stage;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use libstas::bus::metrics::{CONTROLLERS, PAGE_AGE, Sample};
 use libstas::bus::{Dict, STAC_NAME, STAC_PATH};
 use stage::{Documented, Stage};
 use tokio::io::AsyncBufReadExt as _;
@@ -98,6 +100,20 @@ impl StacdDebug {
     fn controller_info(&self, _tr: &str, _a: &str, _s: &str, nqn: &str, _t: &str, iface: &str, _h: &str) -> String {
         let known = nqn.ends_with(":klingons") && iface == "eth0";
         if known { r#"{"connect attempts": "1"}"#.to_owned() } else { "{}".to_owned() }
+    }
+
+    #[zbus(name = "metrics")]
+    fn metrics(&self) -> Vec<Sample> {
+        let bucket = |bound, count| Sample::new("stas_queue_wait_seconds_bucket", &[("le", bound)], count);
+        vec![
+            bucket("0.1", 2.0),
+            bucket("+Inf", 3.0),
+            Sample::new("stas_queue_wait_seconds_count", &[], 3.0),
+            Sample::new("stas_queue_wait_seconds_sum", &[], 12.25),
+            Sample::new("stas_connects_total", &[], 3.0),
+            Sample::new(CONTROLLERS, &[("state", "given up"), ("reason", "ECONNREFUSED")], 1.0),
+            Sample::new(PAGE_AGE, &[("traddr", "\"quoted\" \\ \n\u{1b}[2J")], 7.5),
+        ]
     }
 
     /// The first is listed; another controller had its device before.
@@ -233,6 +249,54 @@ host
 }
 
 #[tokio::test]
+async fn metrics_are_valid_and_say_which_daemon_is_down() {
+    let Some((stage, _served)) = stand_in().await else { return };
+    let text = stage.stdout(STACCTL, &["metrics"]).await;
+    let values = openmetrics::check(&text);
+    let value = |series: &str| values.get(series).copied();
+    assert_eq!((value("stas_up{daemon=\"stacd\"}"), value("stas_up{daemon=\"stafd\"}")), (Some(1.0), Some(0.0)));
+    assert_eq!(value("stas_connects_total{daemon=\"stacd\"}"), Some(3.0), "{text}");
+    let klingons = "{subsysnqn=\"nqn.1988-11.com.example:klingons\"}";
+    assert_eq!(value(&format!("stas_subsystem_paths_wanted{klingons}")), Some(1.0), "{text}");
+    assert!(!text.contains('\u{1b}'), "{text}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("nvme-stas.prom");
+    assert_eq!(stage.stdout(STACCTL, &["metrics", "--write", file.to_str().unwrap()]).await, "");
+    assert_eq!(std::fs::read_to_string(file).unwrap(), text);
+    let output = stage.run(STACCTL, &["metrics", "--write", "/nonexistent/x.prom"]).await;
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).starts_with("cannot write /nonexistent/x.prom: "), "{output:?}");
+}
+
+#[test]
+fn text_that_is_not_openmetrics_is_refused() {
+    let valid = "# TYPE a counter\n# HELP a A.\na_total{x=\"1\"} 1\n# EOF\n";
+    assert_eq!(openmetrics::check(valid).len(), 1);
+    let buckets = "# TYPE h histogram\nh_bucket{le=\"1.0\"} 3\nh_bucket{le=\"+Inf\"} 2\nh_count 2\nh_sum 1\n# EOF\n";
+    for invalid in [
+        &valid.replace("# EOF\n", ""),
+        &valid.replace("a_total", "a"),
+        &valid.replace("# TYPE a counter\n", ""),
+        &valid.replace("\"1\"", "\"1\\q\""),
+        &valid.replace("\"1\"", "\"1"),
+        &valid.replace("} 1", "} one"),
+        &valid.replace("# EOF", "a_total{x=\"1\"} 2\n# EOF"),
+        &valid.replace("# EOF", "# TYPE b gauge\na_total 2\n# EOF"),
+        &buckets.to_owned(),
+    ] {
+        assert!(std::panic::catch_unwind(|| openmetrics::check(invalid)).is_err(), "{invalid}");
+    }
+}
+
+#[tokio::test]
+async fn without_daemons_metrics_say_just_that() {
+    let Some(stage) = Stage::empty() else { return };
+    let values = openmetrics::check(&stage.stdout(STACCTL, &["metrics"]).await);
+    assert!(values.len() == 2 && values.values().all(|up| *up == 0.0), "{values:?}");
+}
+
+#[tokio::test]
 async fn wait_returns_at_once_if_all_is_there_and_names_what_is_missing_at_the_timeout() {
     let Some((stage, served)) = stand_in().await else { return };
     let (klingons, starfleet) = ("nqn.1988-11.com.example:klingons", "nqn.1988-11.com.example:starfleet");
@@ -339,7 +403,7 @@ fn without_a_command_the_usage_is_shown() {
     assert!(output.stdout.is_empty());
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("Usage: stacctl [COMMAND]"), "{stderr}");
-    for command in ["tron", "troff", "status", "ls", "tree", "wait", "watch", "why"] {
+    for command in ["tron", "troff", "status", "ls", "tree", "metrics", "wait", "watch", "why"] {
         assert!(stderr.contains(&format!("\n  {command} ")), "{stderr}");
     }
 }

@@ -57,6 +57,14 @@ pub enum Failure {
     /// The bus closed the connection.
     #[error("the connection to the D-Bus system bus is lost")]
     BusLost,
+    /// A file cannot be written.
+    #[error("cannot write {file}: {error}")]
+    File {
+        /// The file.
+        file: String,
+        /// Why it cannot be written.
+        error: io::Error,
+    },
     /// The answer cannot be written to stdout.
     #[error("cannot write the answer: {0}")]
     Output(#[from] io::Error),

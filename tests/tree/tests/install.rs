@@ -30,6 +30,8 @@ const UNITS: [&str; 6] = [
     "stas-config@.service",
     "stas-in-use.socket",
     "stas-in-use@.service",
+    "stas-metrics.service",
+    "stas-metrics.timer",
 ];
 
 /// A copy of the files that `make install` reads, with dummy programs, and a directory to install to.
@@ -111,7 +113,7 @@ fn expected(prefix: &str) -> BTreeSet<String> {
     }
     expected.insert(format!("{prefix}/lib/tmpfiles.d/nvme-stas.conf"));
     expected.insert(format!("{prefix}/lib/systemd/system-preset/50-nvme-stas.preset"));
-    for document in ["README.md", "LICENSE"] {
+    for document in ["README.md", "LICENSE", "nvme-stas.rules.yml"] {
         expected.insert(format!("{prefix}/share/doc/nvme-stas/{document}"));
     }
     for name in names("etc/stas", &["conf"]) {

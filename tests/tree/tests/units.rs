@@ -64,10 +64,17 @@ fn systemd_accepts_every_unit() {
     for (template, instance) in instances {
         fs::copy(folder.path().join(template), folder.path().join(instance)).unwrap();
     }
-    let units = ["stafd.service", "stacd.service", "stas-config.target", "stas-in-use.socket"];
+    let units = [
+        "stafd.service",
+        "stacd.service",
+        "stas-config.target",
+        "stas-in-use.socket",
+        "stas-metrics.timer",
+        "stas-metrics.service",
+    ];
     for name in units.into_iter().chain(instances.map(|(_, instance)| instance)) {
         let (accepted, said) = systemd_analyze(&["verify", "--man=no", &folder.path().join(name).to_string_lossy()]);
-        let ours = ["stafd", "stacd", "stas-config", "stas-in-use"];
+        let ours = ["stafd", "stacd", "stas-config", "stas-in-use", "stas-metrics"];
         let complaints = said.lines().filter(|line| ours.iter().any(|unit| line.contains(unit))).count();
         assert!(accepted && complaints == 0, "{name}: {said}");
     }

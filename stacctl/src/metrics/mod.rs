@@ -1,0 +1,133 @@
+//! `metrics`: what both daemons count, as OpenMetrics text.
+
+mod text;
+
+use std::collections::BTreeMap;
+use std::fs::Permissions;
+use std::io::{self, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use libstas::bus::metrics::{PATHS_CONNECTED, PATHS_WANTED, Sample, UP};
+use libstas::bus::{DebugProxy, Dict, StacProxy, key};
+use libstas::nvme::shown;
+use stas_cli::client::{Daemon, Failure};
+use zbus::Connection;
+
+use crate::STACD;
+
+const STAFD: Daemon = Daemon("stafd");
+
+/// The options of `metrics`.
+#[derive(Clone, Debug, Args)]
+pub struct Metrics {
+    /// Write them to this file, which is replaced as a whole, instead of standard output
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+}
+
+/// Asks both daemons. A daemon that is not running is shown as down; it is no failure.
+pub(crate) async fn metrics(connection: &Connection, what: &Metrics) -> Result<String, Failure> {
+    let mut samples = of_daemon(STACD, DebugProxy::of_stacd(connection).await).await?;
+    samples.extend(of_daemon(STAFD, DebugProxy::of_stafd(connection).await).await?);
+    let listed = async { StacProxy::new(connection).await?.list_controllers(true).await };
+    match listed.await.map_err(|error| STACD.failure(error)) {
+        Ok(listed) => samples.extend(subsystems(&listed)),
+        Err(Failure::NotRunning(_)) => {}
+        Err(failure) => return Err(failure),
+    }
+    let text = text::text(&samples);
+    match &what.write {
+        None => Ok(text),
+        Some(file) => {
+            replace(file, &text).map_err(|error| Failure::File { file: file.display().to_string(), error })?;
+            Ok(String::new())
+        }
+    }
+}
+
+async fn of_daemon(daemon: Daemon, debug: zbus::Result<DebugProxy<'_>>) -> Result<Vec<Sample>, Failure> {
+    let asked = async { debug?.metrics().await };
+    let (up, mut samples) = match asked.await.map_err(|error| daemon.failure(error)) {
+        Ok(samples) => (1.0, samples),
+        Err(Failure::NotRunning(_)) => (0.0, Vec::new()),
+        Err(failure) => return Err(failure),
+    };
+    samples.push(Sample::new(UP, &[], up));
+    for sample in &mut samples {
+        sample.labels.insert("daemon".to_owned(), daemon.0.to_owned());
+    }
+    Ok(samples)
+}
+
+/// The number of wanted and of connected paths of each subsystem.
+fn subsystems(listed: &[Dict]) -> Vec<Sample> {
+    let value = |path: &Dict, key: &str| path.get(key).cloned().unwrap_or_default();
+    let mut paths: BTreeMap<String, (u32, u32)> = BTreeMap::new();
+    for path in listed {
+        let state = value(path, "state");
+        if matches!(state.as_str(), "kept" | "leaving" | "excluded") {
+            continue;
+        }
+        let (wanted, connected) = paths.entry(value(path, key::SUBSYSNQN)).or_default();
+        *wanted += 1;
+        *connected += u32::from(state == "connected");
+    }
+    let samples = paths.into_iter().flat_map(|(nqn, (wanted, connected))| {
+        let sample = |name, value: u32| Sample::new(name, &[(key::SUBSYSNQN, &nqn)], value.into());
+        [sample(PATHS_WANTED, wanted), sample(PATHS_CONNECTED, connected)]
+    });
+    samples.collect()
+}
+
+/// Replaces a file as a whole: a reader sees the old or the new content.
+fn replace(file: &Path, text: &str) -> io::Result<()> {
+    let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // The collector of node_exporter reads only files whose names end in .prom.
+    let mut new = tempfile::Builder::new().prefix(".nvme-stas.").suffix(".new").tempfile_in(folder)?;
+    new.write_all(text.as_bytes())?;
+    new.as_file().set_permissions(Permissions::from_mode(0o644))?;
+    new.persist(file).map(drop).map_err(|error| error.error)
+}
+
+/// A text as the value of a label, before its quotes and backslashes are escaped.
+fn visible(text: &str) -> String {
+    shown(text).into_owned()
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_as_a_whole_and_can_be_read_by_everybody() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("nvme-stas.prom");
+        for text in ["a long first text\n", "short\n"] {
+            replace(&file, text).unwrap();
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), text);
+        }
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no other file is left");
+        assert!(replace(&folder.path().join("missing/x.prom"), "").is_err());
+    }
+
+    #[test]
+    fn a_path_that_is_not_wanted_does_not_count() {
+        let path = |nqn: &str, state: &str| {
+            Dict::from([("subsysnqn", nqn), ("state", state)].map(|(a, b)| (a.to_owned(), b.to_owned())))
+        };
+        let listed =
+            [path("nqn.a", "connected"), path("nqn.a", "waiting"), path("nqn.a", "kept"), path("nqn.b", "excluded")];
+        let samples = subsystems(&listed);
+        assert_eq!(
+            samples,
+            [
+                Sample::new(PATHS_WANTED, &[("subsysnqn", "nqn.a")], 2.0),
+                Sample::new(PATHS_CONNECTED, &[("subsysnqn", "nqn.a")], 1.0),
+            ]
+        );
+    }
+}
