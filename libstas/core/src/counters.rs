@@ -215,7 +215,7 @@ mod tests {
         Time(Duration::from_secs(seconds))
     }
 
-    const CTRL: CtrlRef = CtrlRef { device: 3, birth: 7 };
+    const CTRL: CtrlRef = CtrlRef { device: 3, inode: 7 };
 
     #[test]
     fn a_wait_ends_with_the_attempt_and_counts_once() {

@@ -19,7 +19,7 @@ const STATES: [Status; 10] = [
     Status::Waiting,
     Status::GivenUp,
     Status::Kept,
-    Status::RemovalState,
+    Status::Removing,
     Status::Excluded,
     Status::Unresolved,
 ];
@@ -40,7 +40,7 @@ pub fn samples<'a>(
             _ => String::new(),
         };
         *numbers.entry((status.to_string(), reason)).or_default() += 1;
-        wanted += u64::from(!matches!(status, Status::Kept | Status::RemovalState | Status::Excluded));
+        wanted += u64::from(!matches!(status, Status::Kept | Status::Removing | Status::Excluded));
         connected += u64::from(status == Status::Connected);
     }
     let states = numbers.iter().map(|((state, reason), count)| {

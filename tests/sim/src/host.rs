@@ -10,10 +10,10 @@ use libstas::nvme::Tid;
 use libstas::nvme::admin::CommandError;
 use libstas::nvme::supported::DiscoveryLidSpecific;
 
+use crate::checks::may_serve;
 use crate::fabric::TargetState;
 use crate::files::host_name;
 use crate::invariants::Invariant;
-use crate::checks::may_serve;
 use crate::kernel::{Controller, Job};
 use crate::names::{Daemon, Iface, Target, short};
 use crate::plan::Fault;

@@ -132,7 +132,7 @@ impl Fleet {
             self.rotation.gone(kernel.ctrl);
             let holding = self.holding(kernel.ctrl);
             if let Some(first) = holding.first() {
-                let by_us = self.members.get(first).is_some_and(|member| member.dismissed);
+                let by_us = self.members.get(first).is_some_and(|member| member.disconnect_requested);
                 self.counters.is_gone(kernel.ctrl, by_us);
             }
             for tid in holding {
