@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use serde_json::Value;
 use zbus::{Connection, fdo};
 
+pub use super::daemon::Daemon;
 use super::output;
 use stas_bus::{BusError, DebugProxy};
 use stas_nvme::shown;
@@ -69,10 +70,6 @@ pub enum Failure {
     #[error("cannot write the answer: {0}")]
     Output(#[from] io::Error),
 }
-
-/// The daemon of a tool: `stafd` or `stacd`.
-#[derive(Clone, Copy, Debug)]
-pub struct Daemon(pub &'static str);
 
 impl Daemon {
     /// Connects to the bus, calls `work` and prints its result. Failures are printed on stderr.

@@ -2,6 +2,7 @@
 //!
 //! | module | what it is about |
 //! |---|---|
+//! | [`daemon`] | which daemon a tool asks |
 //! | [`output`] | chooses the format of an answer, and prints it |
 //! | [`schema`] | the types and names of `-o json` |
 //! | [`screen`] | the width of the terminal, and texts that fit it |
@@ -14,6 +15,7 @@
 //! | [`client`] | connects a tool to its daemon, and explains failures |
 
 pub mod client;
+pub mod daemon;
 pub mod listing;
 pub mod literal;
 pub mod output;

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use clap::{Args, ValueEnum};
 use serde_json::Value;
 
-use super::client::Daemon;
+use super::daemon::Daemon;
 use super::schema::{self, Detail};
 use super::screen::Screen;
 use super::{pprint, table};

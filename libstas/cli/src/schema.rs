@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::client::Daemon;
+use super::daemon::Daemon;
 use super::literal;
 use stas_bus::contract::dictionary;
 use stas_bus::key;

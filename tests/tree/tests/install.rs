@@ -23,7 +23,7 @@ const PROGRAMS: [&str; 9] = [
     "lib/nvme-stas/stas-udev-rule",
 ];
 
-const UNITS: [&str; 6] = [
+const UNITS: [&str; 8] = [
     "stafd.service",
     "stacd.service",
     "stas-config.target",
@@ -232,7 +232,7 @@ fn directories_of_another_distribution_are_honoured() {
             started += 1;
         }
     }
-    assert_eq!(started, 4);
+    assert_eq!(started, 5);
     host.make(&[&["uninstall"][..], &fedora].concat());
     assert_eq!(host.installed(), BTreeSet::new());
 }

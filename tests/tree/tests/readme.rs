@@ -99,7 +99,8 @@ fn every_file_of_the_tree_that_a_document_names_exists() {
 fn every_unit_that_a_command_names_is_installed() {
     for words in commands_of("systemctl").into_iter().chain(commands_of("journalctl")) {
         for word in words[1..].iter().filter(|word| word.starts_with("sta") && word.as_str() != "status") {
-            assert!(top().join(format!("systemd/{word}.service")).exists(), "{words:?}: {word}");
+            let unit = if word.contains('.') { word.clone() } else { format!("{word}.service") };
+            assert!(top().join("systemd").join(unit).exists(), "{words:?}: {word}");
         }
     }
 }
