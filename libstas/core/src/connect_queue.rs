@@ -1,5 +1,8 @@
 //! The order in which one daemon uses the kernel's connect path, and the probe that keeps dead targets off that path.
 //!
+//! The most trusted controllers come first. Of one level, first attempts come before repeated ones, and the sources take
+//! turns. A controller whose attempt may block the connect path comes after all others, whatever its level.
+//!
 //! The fleet enters a controller that is to be connected ([`ConnectQueue::enter`]). The queue probes its portal or queues it,
 //! and says which controller is next ([`ConnectQueue::take_turn`]). A controller that leaves the queue without a connection
 //! waits in the fleet's back-off and enters again.
@@ -16,11 +19,14 @@ use super::effect::{HostEffect, Portal};
 use super::probe::{ProbeError, ProbeOutcome};
 use super::reasons::NotConnected;
 use super::timers::Timer;
+use super::trust::{Trust, Urgency};
 use super::{OpId, Time};
 use stas_nvme::{HostIdentity, Parameters, Tid};
 
 /// Maximum number of probes at the same time.
 pub const PROBES: usize = 64;
+/// How many of them are not available to controllers that only mDNS announces.
+pub const RESERVED_PROBES: usize = 8;
 /// How long a portal's answer to a probe is valid for the other controllers of that portal.
 pub const ANSWER_HOLDS: Duration = Duration::from_secs(2);
 /// The host answers a probe within 3 s. Without an answer after this time, the outcome is unknown.
@@ -36,7 +42,7 @@ pub const WRITE_DEADLINE: Duration = Duration::from_secs(90);
 /// Maximum number of portals remembered as proven. A forgotten portal costs one probe.
 const SERVED: usize = 4096;
 
-/// The order in the queue: lower classes come first.
+/// The order of the controllers of one trust level in the queue: lower classes come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Class {
     /// A live controller uses the portal.
@@ -64,8 +70,12 @@ pub struct AttemptParameters {
 }
 
 /// What the fleet knows of a controller that enters the queue.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EnqueueInfo {
+    /// The trust level of its most trusted source.
+    pub trust: Trust,
+    /// The discovery controller whose page lists it; `None`: another source.
+    pub listed_by: Option<Tid>,
     /// True if it was tried before.
     pub repeated: bool,
     /// True if a live controller uses its portal.
@@ -120,9 +130,21 @@ struct Penalty {
     until: Time,
 }
 
+/// A place in the queue: the smallest is served first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Place {
+    urgency: Urgency,
+    class: Class,
+    /// In each round each source has one controller.
+    round: u64,
+    /// The order of arrival.
+    ticket: u64,
+}
+
 #[derive(Clone, Copy, Debug)]
 struct Busy {
     op: OpId,
+    urgency: Urgency,
     since: Time,
     told: bool,
 }
@@ -133,9 +155,14 @@ pub struct ConnectQueue {
     probes: BTreeMap<Portal, Probe>,
     not_yet_probed: VecDeque<Portal>,
     late: BTreeSet<OpId>,
-    queue: BTreeMap<(Class, u64), Tid>,
-    places: BTreeMap<Tid, (Class, u64)>,
+    queue: BTreeMap<Place, Tid>,
+    places: BTreeMap<Tid, Place>,
     tickets: u64,
+    /// The round that was served last, and the next one of each source.
+    round: u64,
+    rounds: BTreeMap<Option<Tid>, u64>,
+    /// What the host was last told of.
+    announced: Option<Urgency>,
     /// Queued controllers whose probe had no clear outcome: since when, and with what they had entered.
     unsure: BTreeMap<Tid, (Time, EnqueueInfo)>,
     busy: Option<Busy>,
@@ -158,11 +185,12 @@ impl ConnectQueue {
             return;
         }
         let Some(portal) = Portal::of(tid) else {
-            self.line_up(tid.clone(), class_of(EnqueueInfo { portal_live: false, ..info }));
+            let info = EnqueueInfo { portal_live: false, ..info };
+            self.line_up(tid.clone(), class_of(&info), &info);
             return;
         };
-        if !self.portal_penalties.contains_key(&portal) && self.is_trusted(ctx.now, &portal, info) {
-            self.line_up(tid.clone(), class_of(info));
+        if !self.portal_penalties.contains_key(&portal) && self.needs_no_probe(ctx.now, &portal, &info) {
+            self.line_up(tid.clone(), class_of(&info), &info);
             return;
         }
         let is_first_attempt = !info.repeated && !self.failed.contains_key(&portal);
@@ -175,7 +203,7 @@ impl ConnectQueue {
     }
 
     /// True for a portal that needs no probe: it has a live controller, served last, or has just answered.
-    fn is_trusted(&self, now: Time, portal: &Portal, info: EnqueueInfo) -> bool {
+    fn needs_no_probe(&self, now: Time, portal: &Portal, info: &EnqueueInfo) -> bool {
         let answered = self.answered.get(portal).is_some_and(|at| now.since(*at) < ANSWER_HOLDS);
         info.portal_live || answered || self.served.contains(portal)
     }
@@ -236,26 +264,31 @@ impl ConnectQueue {
         rejected
     }
 
-    /// The controller to be written now; the caller then starts the write with [`ConnectQueue::start`].
-    pub fn take_turn(&mut self, ctx: &mut Context<'_>) -> Option<Tid> {
+    /// The controller to be written now, and how urgent it is; the caller then starts the write with
+    /// [`ConnectQueue::start`].
+    pub fn take_turn(&mut self, ctx: &mut Context<'_>) -> Option<(Tid, Urgency)> {
         if self.busy.is_some() {
             return None;
         }
         self.ask_again(ctx);
-        let (_, tid) = self.queue.pop_first()?;
+        let (place, tid) = self.queue.pop_first()?;
         self.places.remove(&tid);
+        self.round = self.round.max(place.round);
+        if self.queue.is_empty() {
+            self.rounds.clear();
+        }
         self.unsure.remove(&tid);
-        Some(tid)
+        Some((tid, place.urgency))
     }
 
     /// When only controllers with an unclear probe are left, probes them again if their probe is old: the problem may
     /// be over, and each dead one would block the connect path.
     fn ask_again(&mut self, ctx: &mut Context<'_>) {
-        if self.queue.first_key_value().is_none_or(|((class, _), _)| *class != Class::Unsure) {
+        if self.queue.first_key_value().is_none_or(|(place, _)| place.class != Class::Unsure) {
             return;
         }
         let waiting = self.unsure.iter().filter(|(_, (since, _))| ctx.now.since(*since) >= ANSWER_HOLDS);
-        let waiting: Vec<(Tid, EnqueueInfo)> = waiting.map(|(tid, (_, info))| (tid.clone(), *info)).collect();
+        let waiting: Vec<(Tid, EnqueueInfo)> = waiting.map(|(tid, (_, info))| (tid.clone(), info.clone())).collect();
         for (tid, info) in waiting {
             self.leave(&tid);
             self.enter(ctx, &tid, info);
@@ -263,8 +296,8 @@ impl ConnectQueue {
     }
 
     /// A write has started.
-    pub fn start(&mut self, ctx: &mut Context<'_>, op: OpId) {
-        self.busy = Some(Busy { op, since: ctx.now, told: false });
+    pub fn start(&mut self, ctx: &mut Context<'_>, op: OpId, urgency: Urgency) {
+        self.busy = Some(Busy { op, urgency, since: ctx.now, told: false });
         ctx.timers.set(Timer::WriteAnswer, ctx.now + WRITE_DEADLINE);
     }
 
@@ -318,6 +351,16 @@ impl ConnectQueue {
         if self.busy.is_some_and(|busy| busy.op == op) {
             self.busy = None;
             ctx.timers.cancel(&Timer::WriteAnswer);
+        }
+    }
+
+    /// Tells the host for how urgent a connection this daemon waits, if that has changed: the other daemon lets it go
+    /// first, also between two writes.
+    pub fn announce(&mut self, ctx: &mut Context<'_>) {
+        let queued = self.queue.first_key_value().map(|(place, _)| place.urgency);
+        let urgency = queued.into_iter().chain(self.busy.map(|busy| busy.urgency)).min();
+        if std::mem::replace(&mut self.announced, urgency) != urgency {
+            ctx.host(HostEffect::WaitFor(urgency));
         }
     }
 
@@ -403,15 +446,15 @@ impl ConnectQueue {
         let mut rejected = Vec::new();
         for (tid, info) in probe.waiting {
             match outcome {
-                ProbeOutcome::Alive | ProbeOutcome::Skipped if penalized => self.line_up(tid, Class::Penalized),
-                ProbeOutcome::Alive | ProbeOutcome::Skipped => self.line_up(tid, class_of(info)),
+                ProbeOutcome::Alive | ProbeOutcome::Skipped if penalized => self.line_up(tid, Class::Penalized, &info),
+                ProbeOutcome::Alive | ProbeOutcome::Skipped => self.line_up(tid, class_of(&info), &info),
                 ProbeOutcome::Dead(failure) => rejected.push(Rejected { tid, reason: (*failure).into() }),
                 ProbeOutcome::Unknown(error) if penalized => {
                     rejected.push(Rejected { tid, reason: error.clone().into() })
                 }
                 ProbeOutcome::Unknown(_) => {
-                    self.unsure.insert(tid.clone(), (ctx.now, info));
-                    self.line_up(tid, Class::Unsure);
+                    self.line_up(tid.clone(), Class::Unsure, &info);
+                    self.unsure.insert(tid, (ctx.now, info));
                 }
             }
         }
@@ -433,23 +476,50 @@ impl ConnectQueue {
         self.busy.is_none() && self.late.is_empty() && self.places.len() + waiting == 1
     }
 
-    fn line_up(&mut self, tid: Tid, class: Class) {
+    fn line_up(&mut self, tid: Tid, class: Class, info: &EnqueueInfo) {
         self.tickets += 1;
-        let place = (class, self.tickets);
+        let urgency = match class {
+            Class::Unsure | Class::Penalized => Urgency::Last,
+            Class::Proven | Class::First | Class::Secret | Class::Repeated => info.trust.into(),
+        };
+        let next = self.rounds.entry(info.listed_by.clone()).or_default();
+        let round = self.round.max(*next);
+        *next = round + 1;
+        let place = Place { urgency, class, round, ticket: self.tickets };
         self.places.insert(tid.clone(), place);
         self.queue.insert(place, tid);
+    }
+
+    /// Drops the probes that nobody waits for any more.
+    fn drop_idle_probes(&mut self) {
+        let probes = &mut self.probes;
+        self.not_yet_probed.retain(|portal| {
+            let is_idle = probes.get(portal).is_none_or(|probe| probe.waiting.is_empty());
+            if is_idle {
+                probes.remove(portal);
+            }
+            !is_idle
+        });
+    }
+
+    /// The portal to be probed next: of those of the most trusted controllers the one that has waited longest.
+    fn next_to_probe(&self) -> Option<(Portal, Trust)> {
+        let trust = |portal: &Portal| self.probes.get(portal)?.waiting.values().map(|info| info.trust).min();
+        let waiting = self.not_yet_probed.iter().filter_map(|portal| Some((portal, trust(portal)?)));
+        waiting.min_by_key(|(_, trust)| *trust).map(|(portal, trust)| (portal.clone(), trust))
     }
 
     fn start_probes(&mut self, ctx: &mut Context<'_>) {
         let mut running = self.probes.values().filter(|probe| probe.op.is_some()).count() + self.late.len();
         let is_alone = self.is_alone();
-        while running < PROBES {
-            let Some(portal) = self.not_yet_probed.pop_front() else { return };
-            let Some(probe) = self.probes.get_mut(&portal) else { continue };
-            if probe.waiting.is_empty() {
-                self.probes.remove(&portal);
-                continue;
+        self.drop_idle_probes();
+        while let Some((portal, trust)) = self.next_to_probe() {
+            let slots = if trust.is_announced_only() { PROBES - RESERVED_PROBES } else { PROBES };
+            if running >= slots {
+                return;
             }
+            self.not_yet_probed.retain(|waiting| *waiting != portal);
+            let Some(probe) = self.probes.get_mut(&portal) else { continue };
             let op = ctx.next_op();
             probe.op = Some(op);
             running += 1;
@@ -460,8 +530,8 @@ impl ConnectQueue {
     }
 }
 
-fn class_of(info: EnqueueInfo) -> Class {
-    match info {
+fn class_of(info: &EnqueueInfo) -> Class {
+    match *info {
         EnqueueInfo { repeated: true, .. } => Class::Repeated,
         EnqueueInfo { secret: true, .. } => Class::Secret,
         EnqueueInfo { portal_live: true, .. } => Class::Proven,

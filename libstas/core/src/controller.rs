@@ -17,8 +17,9 @@ use super::context::Context;
 use super::keep_alive::KeepAlive;
 use super::ownership::Cause;
 use super::reasons::{Kept, LastLogged, NotConnected, Polled};
+use super::trust::Trust;
 use super::{CtrlRef, OpId, Time};
-use stas_nvme::Parameters;
+use stas_nvme::{Parameters, Tid};
 
 /// A connection that lived at least this long resets the back-off when it is lost. After a shorter one the back-off
 /// continues, so that a target that drops each connection at once is not retried in a tight loop.
@@ -29,27 +30,35 @@ pub const SETTLED_AFTER: Duration = Duration::from_secs(10);
 pub struct Want {
     /// The connection parameters.
     pub parameters: Parameters,
-    /// The trust level of the best source: configured, referral, discovered. When one device serves several TIDs, the
-    /// TID with the smallest rank owns it.
-    pub rank: u8,
+    /// The trust level of the most trusted source. When one device serves several TIDs, the most trusted one owns it.
+    /// A controller that only announced discovery controllers list may not claim a connection of another program.
+    pub trust: Trust,
+    /// The discovery controller whose page lists it; `None`: another source.
+    pub listed_by: Option<Tid>,
     /// Gives up after this many failed attempts in a row (NCC); `None`: never.
     pub attempts: Option<u32>,
-    /// Only announced discovery controllers list it, directly or by their referrals. Such a controller may not claim a
-    /// connection of another program.
-    pub announced_only: bool,
 }
 
 impl Want {
     /// Adds that another source wants the same controller. Of two sources that are equally trusted the stricter demand on
     /// the security of the connection counts; announced discovery controllers have no say beside others.
     fn beside(&mut self, other: Self) {
-        match (self.announced_only, other.announced_only) {
+        match (self.trust.is_announced_only(), other.trust.is_announced_only()) {
             (true, false) => *self = other,
             (false, true) => {}
             // `tls=` is the administrator's word.
-            (false, false) if self.rank < other.rank && self.parameters.tls.is_some() => {}
+            (false, false) if self.trust < other.trust && self.parameters.tls.is_some() => {}
             (true, true) | (false, false) => self.parameters.secure_like(&other.parameters),
         }
+    }
+
+    /// True if a controller that was given up is to be tried again, because it is wanted in this way now.
+    #[must_use]
+    pub fn restarts(&self, before: &Self) -> bool {
+        let (trust, trusted) = (self.trust, before.trust);
+        let is_better = trust < trusted;
+        let is_other = trust != trusted && !trust.is_announced_only() && !trusted.is_announced_only();
+        is_better || is_other || self.parameters != before.parameters || self.attempts != before.attempts
     }
 
     /// Adds this to what other sources want of the same controller.

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::connect_error::{ConnectError, RotationError};
 use super::probe::ProbeOutcome;
+use super::trust::Urgency;
 use super::usage::Usage;
 use super::{CtrlRef, DisconnectError, Links, OpId, ResolveError, Snapshot, SnapshotError};
 use stas_nvme::secret::DhchapSecrets;
@@ -166,6 +167,9 @@ pub enum HostEffect {
         /// The connection to make.
         request: Box<ConnectRequest>,
     },
+    /// From now on this daemon waits for a connection of this urgency; `None`: for none. The other daemon then makes no
+    /// less urgent one. No answer.
+    WaitFor(Option<Urgency>),
     /// Disconnect exactly that controller. Answered by [`HostEvent::Disconnected`].
     Disconnect {
         /// The operation; the event that answers bears the same ID.

@@ -31,6 +31,7 @@ pub mod reconciler;
 pub mod secured;
 pub mod sources;
 pub mod timers;
+pub mod trust;
 pub mod usage;
 
 use std::fmt;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::CtrlRef;
 use super::exclusions::Exclusions;
 use super::kernel::{CtrlType, Gained, KernelController, Owner};
+use super::trust::Trust;
 use crate::conf::DisconnectScope;
 use stas_nvme::{Parameters, Tid, Transport};
 
@@ -49,8 +50,8 @@ impl Ownership {
     /// True when adopting the connection makes it ours. Never if only announcements, or pages of announced discovery
     /// controllers, list its controller.
     #[must_use]
-    pub fn may_be_claimed(&self, announced_only: bool) -> bool {
-        *self == Self::Unowned && !announced_only
+    pub fn may_be_claimed(&self, trust: Trust) -> bool {
+        *self == Self::Unowned && !trust.is_announced_only()
     }
 }
 

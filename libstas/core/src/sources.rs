@@ -45,6 +45,17 @@ pub enum SourceId {
     EarlierNqn,
 }
 
+impl SourceId {
+    /// The discovery controller, if the source is a log page.
+    #[must_use]
+    pub fn page(&self) -> Option<&Tid> {
+        match self {
+            Self::Page(dc) => Some(dc),
+            _ => None,
+        }
+    }
+}
+
 /// How much the list of a source proves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Knowledge {

@@ -18,6 +18,7 @@ use nix::fcntl::{Flock, FlockArg};
 use super::fabrics::Fabrics;
 use super::secrets;
 use super::sysfs::{ControllerDir, Scanner, inode};
+use super::waiting::Waiting;
 use super::{Roots, disconnect, rotation, thread};
 use stas_core::{
     ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, Links, OsError, Rotated, RotationError,
@@ -26,6 +27,11 @@ use stas_core::{
 use stas_nvme::Transport;
 use stas_nvme::connect::{SecretLine, SupportedOptions, option_string};
 use stas_nvme::secret::DhchapSecrets;
+
+/// How long the thread leaves the lock to a more urgent connection of the other daemon before it tries again.
+const YIELD: Duration = Duration::from_millis(5);
+/// The other daemon does not use the lock for this long, although it waits for it: it was stopped.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Data that the thread shares with the rest of this module.
 #[derive(Clone, Debug)]
@@ -38,6 +44,8 @@ pub struct Shared {
     pub links: Arc<Mutex<Arc<Links>>>,
     /// File that the daemons lock during the write.
     pub lock_file: PathBuf,
+    /// For what each daemon waits.
+    pub(super) waiting: Arc<Waiting>,
     /// True while a connection with secrets is being made: the kernel shows the secrets from the start.
     pub writing_secrets: Arc<AtomicBool>,
 }
@@ -294,8 +302,26 @@ impl Worker {
     }
 
     /// Locks the file that both daemons lock. Without the lock, the time of the other daemon's connects counts as the
-    /// target's.
+    /// target's. Lets a more urgent connection of the other daemon go first, as long as that daemon makes progress.
     fn lock(&mut self) -> Option<Flock<File>> {
+        let mut idle = Duration::ZERO;
+        loop {
+            let start = Instant::now();
+            let lock = self.lock_now()?;
+            if start.elapsed() > YIELD {
+                // The other daemon has made a connection meanwhile.
+                idle = Duration::ZERO;
+            }
+            if idle >= PATIENCE || !self.shared.waiting.more_urgent_waits() {
+                return Some(lock);
+            }
+            drop(lock);
+            std::thread::sleep(YIELD);
+            idle += YIELD;
+        }
+    }
+
+    fn lock_now(&mut self) -> Option<Flock<File>> {
         let locked = open_lock(&self.shared.lock_file)
             .and_then(|file| Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into()));
         match locked {

@@ -87,10 +87,12 @@ impl LinuxHost {
         let sink = EventSink(Arc::new(sink));
         let scanner = Scanner::new(setup.roots.clone());
         let reconnected = scanner.reconnected();
+        let waiting = Waiting::new(setup.lock_file.with_file_name("waiting"));
         let shared = Shared {
             roots: setup.roots.clone(),
             scanner: Arc::new(Mutex::new(scanner)),
             links: Arc::default(),
+            waiting: waiting.clone(),
             lock_file: setup.lock_file,
             writing_secrets: Arc::default(),
         };
@@ -108,7 +110,6 @@ impl LinuxHost {
         };
         tokio::spawn(kernel.run(uevents));
         tokio::spawn(watch_links(watch, shared.links.clone(), sink.clone()));
-        let waiting = Waiting::new(shared.lock_file.with_file_name("waiting"));
         let connect_queue = ConnectQueue::start(shared).map_err(failed("start a thread"))?;
         Ok(Self { roots: setup.roots, connect_queue, waiting, snapshots, usage, runtime: Handle::current(), sink })
     }
@@ -180,6 +181,7 @@ impl Host for LinuxHost {
                     (sink.0)(HostEvent::SecretsRotated { op, outcome, held });
                 });
             }
+            HostEffect::WaitFor(urgency) => self.waiting.wait_for(urgency),
             HostEffect::HideSecrets(ctrl) => self.snapshots.ask(SnapshotTask::Hide(ctrl)),
             // The daemon's shell writes the log and the state. These effects do not reach the host.
             HostEffect::Log(..) | HostEffect::Save => {}

@@ -1,17 +1,21 @@
-//! Lets each daemon know whether the other one waits for connections.
+//! Lets each daemon know whether the other one waits for connections, and how urgent they are.
 //!
-//! A daemon that waits for a connection holds a shared lock on a file (an open file description lock, which the kernel
-//! releases with the process). The other daemon checks for such a lock. If a file cannot be locked, the other daemon is
-//! assumed to wait.
+//! A daemon that waits for a connection, or for the probe before it, holds a shared lock on the first byte of a file, and
+//! one on the byte of the urgency of the connection that it would make next. They are open file description locks, which
+//! the kernel releases with the process. The other daemon checks for such locks. If the file cannot be locked, the other
+//! daemon is assumed to wait, for nothing urgent.
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+
+use stas_core::trust::Urgency;
 
 /// The number of connections for which this daemon waits, and the lock on the file.
 #[derive(Debug)]
@@ -23,6 +27,7 @@ pub(super) struct Waiting {
 #[derive(Debug, Default)]
 struct State {
     count: usize,
+    urgency: Option<Urgency>,
     file: Option<File>,
 }
 
@@ -36,7 +41,7 @@ impl Drop for WaitGuard {
         state.count -= 1;
         if state.count == 0 {
             // Without a lock there is nothing to release.
-            let _ = self.0.file(&mut state).and_then(|file| set(file, libc::F_UNLCK));
+            let _ = self.0.file(&mut state).and_then(|file| set(file, libc::F_UNLCK, ANYTHING));
         }
     }
 }
@@ -52,14 +57,36 @@ impl Waiting {
         state.count += 1;
         if state.count == 1 {
             // If this fails, the other daemon probes less than it could.
-            let _ = self.file(&mut state).and_then(|file| set(file, libc::F_RDLCK));
+            let _ = self.file(&mut state).and_then(|file| set(file, libc::F_RDLCK, ANYTHING));
         }
         WaitGuard(self.clone())
     }
 
     /// True while another daemon waits for a connection, or if that cannot be determined.
     pub(super) fn others_wait(&self) -> bool {
-        self.file(&mut self.state()).and_then(is_locked).unwrap_or(true)
+        self.file(&mut self.state()).and_then(|file| is_locked(file, ANYTHING)).unwrap_or(true)
+    }
+
+    /// Sets the urgency of the connection that this daemon makes next; `None`: it waits for none.
+    pub(super) fn wait_for(&self, urgency: Option<Urgency>) {
+        let mut state = self.state();
+        let before = std::mem::replace(&mut state.urgency, urgency);
+        if before == urgency {
+            return;
+        }
+        // If this fails, the other daemon does not let it go first.
+        let _ = self.file(&mut state).and_then(|file| {
+            urgency.map_or(Ok(()), |urgency| set(file, libc::F_RDLCK, byte_of(urgency)))?;
+            before.map_or(Ok(()), |before| set(file, libc::F_UNLCK, byte_of(before)))
+        });
+    }
+
+    /// True while the other daemon waits for a connection that is more urgent than the next one of this daemon.
+    pub(super) fn more_urgent_waits(&self) -> bool {
+        let mut state = self.state();
+        let own = byte_of(state.urgency.unwrap_or(Urgency::Last));
+        let urgent = byte_of(Urgency::ALL[0]).start..own.start;
+        !urgent.is_empty() && self.file(&mut state).and_then(|file| is_locked(file, urgent)).unwrap_or(false)
     }
 
     fn file<'a>(&self, state: &'a mut State) -> io::Result<&'a File> {
@@ -78,19 +105,29 @@ impl Waiting {
     }
 }
 
-fn whole_file(kind: libc::c_int) -> libc::flock {
-    // The constants are small enough for the narrow fields.
-    libc::flock { l_type: kind as i16, l_whence: libc::SEEK_SET as i16, l_start: 0, l_len: 0, l_pid: 0 }
+/// The byte that is locked while a daemon waits for anything.
+const ANYTHING: Range<u8> = 0..1;
+
+/// The byte that is locked while a daemon waits for a connection of that urgency.
+fn byte_of(urgency: Urgency) -> Range<u8> {
+    let at = urgency as u8 + 1;
+    at..at + 1
 }
 
-fn set(file: &File, kind: libc::c_int) -> io::Result<()> {
-    fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(kind)))?;
+fn lock_of(kind: libc::c_int, bytes: &Range<u8>) -> libc::flock {
+    // The constants are small enough for the narrow fields.
+    let (start, len) = (bytes.start.into(), bytes.len() as i64);
+    libc::flock { l_type: kind as i16, l_whence: libc::SEEK_SET as i16, l_start: start, l_len: len, l_pid: 0 }
+}
+
+fn set(file: &File, kind: libc::c_int, bytes: Range<u8>) -> io::Result<()> {
+    fcntl(file, FcntlArg::F_OFD_SETLK(&lock_of(kind, &bytes)))?;
     Ok(())
 }
 
-/// True if another open file holds a lock that conflicts with an exclusive one.
-fn is_locked(file: &File) -> io::Result<bool> {
-    let mut found = whole_file(libc::F_WRLCK);
+/// True if another open file holds a lock on these bytes that conflicts with an exclusive one.
+fn is_locked(file: &File, bytes: Range<u8>) -> io::Result<bool> {
+    let mut found = lock_of(libc::F_WRLCK, &bytes);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut found))?;
     Ok(found.l_type != libc::F_UNLCK as i16)
 }
@@ -119,9 +156,32 @@ mod tests {
     }
 
     #[test]
+    fn a_daemon_sees_whether_the_other_one_waits_for_something_more_urgent() {
+        let dir = TempDir::new().unwrap();
+        let urgencies = || [None].into_iter().chain(Urgency::ALL.map(Some));
+        let [stafd, stacd] = [0, 1].map(|_| Waiting::new(dir.path().join("waiting")));
+        for (own, other) in urgencies().flat_map(|own| urgencies().map(move |other| (own, other))) {
+            stafd.wait_for(own);
+            stacd.wait_for(other);
+            let is_more_urgent = other.is_some_and(|other| other < own.unwrap_or(Urgency::Last));
+            assert_eq!(stafd.more_urgent_waits(), is_more_urgent, "{own:?} beside {other:?}");
+            assert!(!stafd.others_wait(), "{own:?} beside {other:?}: it has announced no wait");
+        }
+        stafd.wait_for(None);
+        stacd.wait_for(Some(Urgency::ALL[0]));
+        let _entry = stacd.enter();
+        assert!(stafd.more_urgent_waits() && stafd.others_wait());
+        drop(stacd);
+        assert!(stafd.others_wait(), "its entry keeps it");
+        drop(_entry);
+        assert!(!stafd.more_urgent_waits() && !stafd.others_wait(), "the locks end with the process");
+    }
+
+    #[test]
     fn a_file_that_cannot_be_locked_counts_as_a_daemon_that_waits() {
         let waiting = Waiting::new("/nonexistent/waiting".into());
         let _entry = waiting.enter();
-        assert!(waiting.others_wait());
+        waiting.wait_for(Some(Urgency::Last));
+        assert!(waiting.others_wait() && !waiting.more_urgent_waits());
     }
 }

@@ -12,6 +12,7 @@ use fake_host::{Core, FakeHost, Op, io, mounted, on_iface};
 use libstas::core::controller::{RemovalPolicy, Want};
 use libstas::core::fleet::{Fleet, Kind, Report, Status};
 use libstas::core::ownership::Cause;
+use libstas::core::trust::Trust;
 use libstas::core::{
     ConnectError, ConnectOutcome, ConnectReport, Context, CtrlRef, CtrlState, DisconnectError, HostEffect, HostEvent,
     Interface, Links, Machine, OpId, OsError, Owner, SnapshotError, Supply, Time, UeventKind, Usage, UsageError,
@@ -294,7 +295,7 @@ fn a_connection_with_an_unknown_source_makes_ours_no_duplicate() {
 fn two_tids_share_one_connection_until_the_last_is_removed() {
     let mut scene = Scene::new();
     let ctrl = scene.host.add(&on("eth0", "a"));
-    scene.want(&on("eth0", "a"), Want { rank: 1, ..Want::default() });
+    scene.want(&on("eth0", "a"), Want { trust: Trust::ConfiguredDc, ..Want::default() });
     scene.want(&tid("a"), Want::default());
     assert_eq!(scene.next(), None);
     assert_eq!(scene.fleet().holders(ctrl), [&tid("a"), &on("eth0", "a")]);

@@ -12,6 +12,10 @@ fn want(parameters: Parameters) -> Want {
     Want { parameters, ..Want::default() }
 }
 
+fn trusted(trust: Trust) -> Want {
+    Want { trust, ..Want::default() }
+}
+
 fn with_tls(tls: Tls) -> Want {
     want(Parameters { tls: Some(tls), ..Parameters::default() })
 }
@@ -141,12 +145,8 @@ fn each_change_alone_restarts_a_controller_that_was_given_up() {
         ("links: a route", Box::new(|scene| scene.hear(HostEvent::RouteAdded)), true),
         ("page: the NCC bit is set", Box::new(move |scene| scene.want(&tid("a"), attempts(Some(3)))), true),
         ("page: TLS is allowed", Box::new(|scene| scene.want(&tid("a"), with_tls(Tls::Prohibited))), true),
-        ("page: another rank", Box::new(|scene| scene.want(&tid("a"), Want { rank: 1, ..Want::default() })), true),
-        (
-            "page: only announced",
-            Box::new(|scene| scene.want(&tid("a"), Want { announced_only: true, ..Want::default() })),
-            false,
-        ),
+        ("page: another level", Box::new(|scene| scene.want(&tid("a"), trusted(Trust::ConfiguredDc))), true),
+        ("page: only announced", Box::new(|scene| scene.want(&tid("a"), trusted(Trust::AnnouncedDc))), false),
         ("another controller is wanted", Box::new(|scene| scene.want(&tid("b"), Want::default())), false),
         ("nothing", Box::new(|_| ()), false),
     ];

@@ -25,6 +25,7 @@ use libstas::core::ownership::{Cause, Rules};
 use libstas::core::reconciler::{self, Excluded, Judged, Reconciler};
 use libstas::core::sources::{DEBOUNCE, SourceId, Sources, Verdict};
 use libstas::core::timers::Timer;
+use libstas::core::trust::Trust;
 use libstas::core::{HostEffect, HostEvent, Level, LogRecord, Machine, Supply, Time};
 use libstas::nvme::log_page::Entry;
 use libstas::nvme::{Parameters, Tid};
@@ -33,12 +34,6 @@ pub use libstas::bus::contract::{DcPage, Origin, PageState, RemovalReason, Remov
 pub use saved::{Saved, SavedBoot, SavedClaim, SavedSource};
 use wire::Context;
 pub use wire::{Effect, Event, FetchError, IocView, Settings};
-
-/// The rank of a TID. When several TIDs share a device, the smallest rank owns it: configured before discovered.
-mod rank {
-    pub(super) const CONFIGURED: u8 = 0;
-    pub(super) const DISCOVERED: u8 = 1;
-}
 
 /// What a source says about an I/O controller that it lists.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -169,8 +164,6 @@ impl Connector {
     /// `max-controllers-per-announced-dc`: new ones alone, so that what is connected or saved stays.
     fn wanted(&self, settings: &Settings) -> (BTreeMap<Tid, Want>, usize) {
         let parameters = || settings.conf.parameters.clone();
-        let discovered =
-            |parameters, attempts| Want { parameters, rank: rank::DISCOVERED, attempts, announced_only: true };
         let mut wanted: BTreeMap<Tid, Want> = BTreeMap::new();
         let is_known = |tid: &Tid| self.reconciler.fleet.has(tid) || self.reconciler.restored.contains(tid);
         let mut of_page: BTreeMap<&SourceId, usize> = BTreeMap::new();
@@ -178,7 +171,8 @@ impl Connector {
         for (id, tid, named) in
             self.reconciler.listed().filter(|(_, tid, _)| !self.is_barred(tid) && !self.is_undecided(tid))
         {
-            let announced_only = self.is_announced_only(id);
+            let trust = self.trust_in(id);
+            let announced_only = trust.is_announced_only();
             if announced_only && self.reconciler.is_new_at_own_address(tid) {
                 continue;
             }
@@ -191,18 +185,15 @@ impl Connector {
                 }
                 *count += 1;
             }
-            let want = match named {
-                IocClaim::Configured(parameters) => {
-                    Want { parameters: (**parameters).clone(), rank: rank::CONFIGURED, ..Want::default() }
+            let (parameters, attempts) = match named {
+                IocClaim::Configured(parameters) => ((**parameters).clone(), None),
+                IocClaim::Entry(entry) => {
+                    let attempts = settings.conf.connect_attempts_on_ncc.filter(|_| entry.eflags.ncc());
+                    (parameters().listed_by(entry), attempts)
                 }
-                IocClaim::Entry(entry) => discovered(
-                    parameters().listed_by(entry),
-                    settings.conf.connect_attempts_on_ncc.filter(|_| entry.eflags.ncc()),
-                ),
-                IocClaim::EarlierNqn => discovered(self.as_secure_as_with_earlier_nqn(tid, parameters()), None),
+                IocClaim::EarlierNqn => (self.as_secure_as_with_earlier_nqn(tid, parameters()), None),
             };
-            // If any source other than an announced discovery controller lists it, it may adopt a connection.
-            let want = Want { announced_only, ..want };
+            let want = Want { parameters, trust, attempts, listed_by: id.page().cloned() };
             want.add_to(&mut wanted, tid.clone());
         }
         let refused = refused.into_iter().filter(|tid| !wanted.contains_key(*tid)).count();
@@ -261,13 +252,15 @@ impl Connector {
         }
     }
 
-    /// True when the source is a page that depends on mDNS alone. Connections for its controllers are used but not
-    /// claimed.
-    fn is_announced_only(&self, id: &SourceId) -> bool {
+    /// How far a source is trusted. Connections for the controllers of a page that depends on mDNS alone are used, but
+    /// not claimed.
+    fn trust_in(&self, id: &SourceId) -> Trust {
         match id {
-            SourceId::Configured | SourceId::Boot | SourceId::EarlierNqn => false,
-            SourceId::Page(dc) => self.stafd.is_announced_only(dc),
-            SourceId::Announced => true,
+            SourceId::Configured => Trust::Administrator,
+            SourceId::Boot => Trust::Firmware,
+            SourceId::Page(dc) if self.stafd.is_announced_only(dc) => Trust::AnnouncedDc,
+            SourceId::Page(_) | SourceId::EarlierNqn => Trust::ConfiguredDc,
+            SourceId::Announced => Trust::AnnouncedDc,
         }
     }
 

@@ -33,6 +33,7 @@ use libstas::core::ownership::{Cause, Rules, Why};
 use libstas::core::reconciler::{Excluded, Judged, Reconciler};
 use libstas::core::sources::{SourceId, Sources, Verdict};
 use libstas::core::timers::Timer;
+use libstas::core::trust::Trust;
 use libstas::core::{CtrlRef, HostEffect, HostEvent, Level, LogRecord, Machine, Supply, Time, UeventKind};
 use libstas::nvme::{DISCOVERY_NQN, Parameters, Tid};
 
@@ -49,14 +50,6 @@ const DOUBTFUL_LOSS: usize = 1;
 const REMOVED_KEPT: usize = 1024;
 /// Longest wait for disconnects at stop.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
-
-/// The rank of a TID. When several TIDs share a device, the smallest rank owns it: configured before referred before
-/// announced.
-mod rank {
-    pub(super) const CONFIGURED: u8 = 0;
-    pub(super) const REFERRAL: u8 = 1;
-    pub(super) const DISCOVERED: u8 = 2;
-}
 
 /// The core of stafd.
 #[derive(Clone, Debug)]
@@ -167,33 +160,32 @@ impl Finder {
         for (id, tid, parameters) in
             self.reconciler.listed().filter(|(id, ..)| !reachability::is_page_of(id, &unreachable))
         {
-            let rank = match id {
-                SourceId::Configured | SourceId::Boot => rank::CONFIGURED,
-                SourceId::Page(_) => rank::REFERRAL,
-                SourceId::Announced | SourceId::EarlierNqn => rank::DISCOVERED,
-            };
             if !self.is_barred(tid) && !self.is_undecided(tid) {
                 // Saved referrals have no parameters of `[Global]` yet.
                 let parameters = || parameters.over(&settings.conf.parameters);
-                let announced_only = match id {
-                    SourceId::Configured | SourceId::Boot => false,
-                    SourceId::Page(by) => !trusted.contains(by),
-                    SourceId::Announced | SourceId::EarlierNqn => true,
+                let trust = match id {
+                    SourceId::Configured => Trust::Administrator,
+                    SourceId::Boot => Trust::Firmware,
+                    SourceId::Page(by) if trusted.contains(by) => Trust::ConfiguredDc,
+                    SourceId::Page(_) | SourceId::Announced | SourceId::EarlierNqn => Trust::AnnouncedDc,
                 };
-                if announced_only && self.reconciler.is_new_at_own_address(tid) {
+                if trust.is_announced_only() && self.reconciler.is_new_at_own_address(tid) {
                     continue;
                 }
-                let want = Want { parameters: parameters(), rank, attempts: None, announced_only };
+                let want = Want { parameters: parameters(), trust, attempts: None, listed_by: id.page().cloned() };
                 want.add_to(&mut meant, tid);
             }
         }
         // Saved controllers whose referring controller aged out before this run stay wanted.
-        let has_aged_out = |(id, _): (&SourceId, _)| self.reconciler.sources.has_aged_out(id);
-        let spared =
-            self.reconciler.restored.iter().filter(|tid| self.reconciler.sources.claims_on(tid).any(has_aged_out));
-        for tid in spared.filter(|tid| !self.is_barred(tid)) {
-            let parameters = || settings.conf.parameters.clone();
-            let want = || Want { parameters: parameters(), rank: rank::REFERRAL, attempts: None, announced_only: true };
+        for tid in self.reconciler.restored.iter().filter(|tid| !self.is_barred(tid)) {
+            let mut claiming = self.reconciler.sources.claims_on(tid).map(|(id, _)| id);
+            let Some(aged_out) = claiming.find(|id| self.reconciler.sources.has_aged_out(id)) else { continue };
+            let want = || Want {
+                parameters: settings.conf.parameters.clone(),
+                trust: Trust::AnnouncedDc,
+                attempts: None,
+                listed_by: aged_out.page().cloned(),
+            };
             meant.entry(tid).or_insert_with(want);
         }
         let news = meant.into_iter().filter(|(tid, want)| !self.reconciler.fleet.is_wanted(tid, want));

@@ -13,7 +13,7 @@ use libstas::core::sources::SourceId;
 use libstas::core::{Level, LogRecord};
 use libstas::nvme::Tid;
 
-use super::{Context, Finder, rank};
+use super::{Context, Finder};
 
 /// Refused announced candidates are considered again after this time: no event tells that one which takes room has failed.
 pub(super) const AGAIN: Duration = Duration::from_secs(1);
@@ -56,7 +56,7 @@ impl Finder {
         let mut refused = Refused::default();
         let is_new = |tid: &Tid| !self.dcs.contains_key(tid) && !self.reconciler.restored.contains(tid);
         let is_bounded =
-            |(tid, want): &(Tid, Want)| (want.announced_only || want.rank == rank::REFERRAL) && is_new(tid);
+            |(tid, want): &(Tid, Want)| (want.trust.is_announced_only() || want.listed_by.is_some()) && is_new(tid);
         let Some(settings) = &self.settings else { return refused };
         if !news.iter().any(is_bounded) {
             return refused;
@@ -79,18 +79,18 @@ impl Finder {
                 return true;
             }
             let (tid, want) = new;
-            let is_referral = want.rank == rank::REFERRAL;
+            let is_referral = want.listed_by.is_some();
             let mut pages = sources.naming(tid).filter(|id| is_referral && matches!(id, SourceId::Page(_)));
             let page = pages.find(|id| *room.entry(id).or_insert_with(|| room_of_page(id)) > 0);
             if is_referral && page.is_none() {
                 refused.referrals += 1;
                 return false;
             }
-            if want.announced_only && announced >= settings.conf.max_announced {
+            if want.trust.is_announced_only() && announced >= settings.conf.max_announced {
                 refused.announced += 1;
                 return false;
             }
-            announced += usize::from(want.announced_only);
+            announced += usize::from(want.trust.is_announced_only());
             if let Some(left) = page.and_then(|id| room.get_mut(id)) {
                 *left -= 1;
             }

@@ -12,7 +12,7 @@ use libstas::core::sources::{SourceId, Verdict};
 use libstas::core::{Level, LogRecord, Time};
 use libstas::nvme::Tid;
 
-use super::{Context, Finder, rank};
+use super::{Context, Finder};
 
 /// Maximum number of referrals in a chain.
 const MAX_DEPTH: usize = 8;
@@ -32,7 +32,7 @@ pub(super) struct Reachability {
 impl Finder {
     /// Leaves out new controllers beyond the maximum chain length. Existing controllers are kept at any distance.
     pub(super) fn leave_out_too_deep(&mut self, ctx: &mut Context<'_>, news: &mut Vec<(Tid, Want)>) {
-        let is_new = |(tid, want): &(Tid, Want)| want.rank == rank::REFERRAL && !self.dcs.contains_key(tid);
+        let is_new = |(tid, want): &(Tid, Want)| want.listed_by.is_some() && !self.dcs.contains_key(tid);
         if !news.iter().any(is_new) {
             return;
         }

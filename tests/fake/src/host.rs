@@ -21,7 +21,11 @@ pub(crate) fn op(effect: &HostEffect) -> Option<Op> {
         HostEffect::CheckUse { .. } => Op::CheckUse,
         HostEffect::Resolve { .. } => Op::Resolve,
         HostEffect::RotateSecrets { .. } => Op::RotateSecrets,
-        HostEffect::Claim(_) | HostEffect::HideSecrets(_) | HostEffect::Log(..) | HostEffect::Save => return None,
+        HostEffect::Claim(_)
+        | HostEffect::HideSecrets(_)
+        | HostEffect::WaitFor(_)
+        | HostEffect::Log(..)
+        | HostEffect::Save => return None,
     })
 }
 
@@ -71,7 +75,9 @@ impl<C: Core> FakeHost<C> {
             HostEffect::RotateSecrets { op, .. } => {
                 HostEvent::SecretsRotated { op, outcome: Rotated::Current, held: Duration::ZERO }
             }
-            HostEffect::HideSecrets(_) | HostEffect::Save | HostEffect::Log(..) => return None,
+            HostEffect::HideSecrets(_) | HostEffect::WaitFor(_) | HostEffect::Save | HostEffect::Log(..) => {
+                return None;
+            }
         })
     }
 

@@ -67,6 +67,12 @@ impl World {
                 let ctrl = self.unmask(ctrl);
                 self.claim(ctrl);
             }
+            HostEffect::WaitFor(urgency) => {
+                match urgency {
+                    Some(urgency) => self.kernel.urgency.insert(daemon, urgency),
+                    None => self.kernel.urgency.remove(&daemon),
+                };
+            }
             // Controllers of the simulated world have no secrets.
             HostEffect::HideSecrets(_) | HostEffect::RotateSecrets { .. } => {}
             HostEffect::Log(record, _) => {

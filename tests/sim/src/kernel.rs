@@ -1,9 +1,10 @@
 //! The kernel's side of NVMe-oF: its controllers, its single connect path, its reconnects, its events.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use libstas::core::trust::Urgency;
 use libstas::core::{
     ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, CtrlState, CtrlType, DisconnectError, Gained,
     HostEvent, KernelController, OsError, Owner, Snapshot, Time, Uevent, UeventKind, matching,
@@ -117,6 +118,8 @@ pub(crate) struct Kernel {
     pub(crate) seqnum: u64,
     connect_queue: VecDeque<Job>,
     writing: Option<Writing>,
+    /// For how urgent a connection each daemon waits.
+    pub(crate) urgency: BTreeMap<Daemon, Urgency>,
     writes: u64,
     /// The controller that was removed last.
     last_gone: Option<Arc<KernelController>>,
@@ -145,6 +148,14 @@ impl Kernel {
                 self.orphans += u64::from(has_state);
             }
         }
+    }
+
+    /// The daemon with the more urgent connection goes first.
+    fn next_job(&mut self) -> Option<Job> {
+        let urgency = |job: &Job| self.urgency.get(&job.asker.daemon).copied().unwrap_or(Urgency::Last);
+        let jobs = self.connect_queue.iter().enumerate();
+        let first = jobs.min_by_key(|(_, job)| urgency(job)).map(|(index, _)| index)?;
+        self.connect_queue.remove(first)
     }
 
     pub(crate) fn is_writing(&self, ctrl: CtrlRef) -> bool {
@@ -283,7 +294,7 @@ impl World {
 
     fn pump(&mut self) {
         while self.kernel.writing.is_none() {
-            let Some(job) = self.kernel.connect_queue.pop_front() else { return };
+            let Some(job) = self.kernel.next_job() else { return };
             if self.lives(job.asker) {
                 self.write(job);
             }

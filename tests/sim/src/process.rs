@@ -301,6 +301,7 @@ impl World {
         }
         self.oracle.ends(daemon);
         self.abandon_writes(daemon);
+        self.kernel.urgency.remove(&daemon);
         self.left_the_bus(daemon);
         self.after(away, QueuedEvent::Start(daemon));
     }

@@ -19,7 +19,8 @@ fn at(seconds: u64) -> Time {
     Time(Duration::from_secs(seconds))
 }
 
-const FIRST: EnqueueInfo = EnqueueInfo { repeated: false, portal_live: false, secret: false };
+const FIRST: EnqueueInfo =
+    EnqueueInfo { trust: Trust::Administrator, listed_by: None, repeated: false, portal_live: false, secret: false };
 
 fn attempt_parameters(secret: &str) -> AttemptParameters {
     let parameters = Parameters { dhchap_secret: Some(Secret::new(secret)), ..Parameters::default() };
@@ -80,9 +81,9 @@ impl Scene {
 
     fn write(&mut self, now: Time) -> Option<(OpId, Tid)> {
         let ctx = &mut Context::new(now, &mut self.supply, &mut self.out);
-        let tid = self.connect_queue.take_turn(ctx)?;
+        let (tid, urgency) = self.connect_queue.take_turn(ctx)?;
         let op = ctx.next_op();
-        self.connect_queue.start(ctx, op);
+        self.connect_queue.start(ctx, op, urgency);
         Some((op, tid))
     }
 }
@@ -91,8 +92,8 @@ impl Scene {
 fn first_attempts_without_a_secret_precede_those_with_one() {
     let mut scene = Scene::default();
     let live = EnqueueInfo { portal_live: true, ..FIRST };
-    scene.enter(at(0), &tid("192.0.2.1", "with a secret"), EnqueueInfo { secret: true, ..live });
-    scene.enter(at(0), &tid("192.0.2.1", "tried before"), EnqueueInfo { repeated: true, ..live });
+    scene.enter(at(0), &tid("192.0.2.1", "with a secret"), EnqueueInfo { secret: true, ..live.clone() });
+    scene.enter(at(0), &tid("192.0.2.1", "tried before"), EnqueueInfo { repeated: true, ..live.clone() });
     scene.enter(at(0), &tid("192.0.2.1", "without"), live);
     let mut order = Vec::new();
     while let Some((op, tid)) = scene.write(at(1)) {
@@ -100,6 +101,94 @@ fn first_attempts_without_a_secret_precede_those_with_one() {
         order.push(tid.subsysnqn.clone());
     }
     assert_eq!(order, ["without", "with a secret", "tried before"]);
+}
+
+/// Empties the queue: the NQNs in the order of their turns.
+fn order(scene: &mut Scene) -> Vec<String> {
+    let mut order = Vec::new();
+    while let Some((op, tid)) = scene.write(at(1)) {
+        scene.ended(at(1), op, &tid, Write { portal_live: true, ..connected() });
+        order.push(tid.subsysnqn.clone());
+    }
+    order
+}
+
+#[test]
+fn the_most_trusted_come_first_and_those_that_may_block_the_path_last() {
+    let mut scene = Scene::default();
+    let live = |trust, repeated| EnqueueInfo { trust, repeated, portal_live: true, ..FIRST };
+    for (name, trust, repeated) in [
+        ("announced", Trust::AnnouncedDc, false),
+        ("of a configured DC, again", Trust::ConfiguredDc, true),
+        ("of a configured DC", Trust::ConfiguredDc, false),
+        ("firmware", Trust::Firmware, false),
+        ("configured, again", Trust::Administrator, true),
+        ("configured", Trust::Administrator, false),
+    ] {
+        scene.enter(at(0), &tid("192.0.2.1", name), live(trust, repeated));
+    }
+    scene.enter(at(0), &tid("192.0.2.2", "configured, unclear"), FIRST);
+    let op = scene.probes()[0].0;
+    scene.answer(at(0), op, ProbeOutcome::Unknown(ProbeError::NoAnswer));
+    let expected = [
+        "configured",
+        "configured, again",
+        "firmware",
+        "of a configured DC",
+        "of a configured DC, again",
+        "announced",
+        "configured, unclear",
+    ];
+    assert_eq!(order(&mut scene), expected);
+}
+
+#[test]
+fn the_pages_of_one_level_take_turns() {
+    let mut scene = Scene::default();
+    let of = |dc: &str| EnqueueInfo { listed_by: Some(tid(dc, "dc")), portal_live: true, ..FIRST };
+    for name in ["a1", "a2", "a3", "a4"] {
+        scene.enter(at(0), &tid("192.0.2.1", name), of("192.0.2.101"));
+    }
+    let (op, first) = scene.write(at(0)).unwrap();
+    assert_eq!(first.subsysnqn, "a1");
+    for (name, dc) in [("b1", "192.0.2.102"), ("b2", "192.0.2.102"), ("c1", "192.0.2.103")] {
+        scene.enter(at(0), &tid("192.0.2.1", name), of(dc));
+    }
+    scene.ended(at(0), op, &first, Write { portal_live: true, ..connected() });
+    assert_eq!(order(&mut scene), ["b1", "c1", "a2", "b2", "a3", "a4"]);
+    scene.enter(at(2), &tid("192.0.2.1", "a5"), of("192.0.2.101"));
+    scene.enter(at(2), &tid("192.0.2.1", "d1"), of("192.0.2.104"));
+    assert_eq!(order(&mut scene), ["a5", "d1"], "what was served before the queue was empty does not count");
+}
+
+#[test]
+fn announced_portals_leave_probes_to_others_and_wait_for_them() {
+    let mut scene = Scene::default();
+    let announced = || EnqueueInfo { trust: Trust::AnnouncedDc, ..FIRST };
+    for n in 0..200 {
+        scene.enter(at(0), &tid(&format!("198.51.100.{n}"), "a"), announced());
+    }
+    let begun = scene.probes();
+    assert_eq!(begun.len(), PROBES - RESERVED_PROBES);
+    for n in 0..20 {
+        scene.enter(at(1), &tid(&format!("192.0.2.{n}"), "a"), FIRST);
+    }
+    let is_configured = |probes: &[(OpId, String, bool)]| {
+        probes.iter().filter(|(_, traddr, _)| traddr.starts_with("192.0.2.")).count() == probes.len()
+    };
+    let now = scene.probes();
+    assert_eq!((now.len(), is_configured(&now)), (RESERVED_PROBES, true));
+    for (op, ..) in &begun[..12] {
+        scene.answer(at(3), *op, ProbeOutcome::Dead(ProbeFailure::Silent));
+        let next = scene.probes();
+        assert_eq!(
+            (next.len(), is_configured(&next)),
+            (1, true),
+            "the configured ones come before the other announced ones"
+        );
+    }
+    scene.answer(at(3), begun[12].0, ProbeOutcome::Dead(ProbeFailure::Silent));
+    assert_eq!(scene.probes().len(), 0, "the reserved probes are under way");
 }
 
 #[test]
@@ -160,7 +249,7 @@ fn dead_portals_are_rejected_and_unclear_ones_come_last() {
 #[test]
 fn first_attempts_precede_repeated_ones() {
     let mut scene = Scene::default();
-    let live = |repeated| EnqueueInfo { repeated, portal_live: true, secret: false };
+    let live = |repeated| EnqueueInfo { repeated, portal_live: true, ..FIRST };
     scene.enter(at(0), &tid("192.0.2.1", "again"), live(true));
     scene.enter(at(0), &tid("192.0.2.1", "new"), live(false));
     assert_eq!(scene.write(at(0)).unwrap().1, tid("192.0.2.1", "new"));
@@ -297,25 +386,25 @@ fn a_second_controller_makes_a_skippable_probe_mandatory() {
 
 #[test]
 fn a_portal_is_probed_after_a_failure_and_not_while_it_serves() {
-    let again = EnqueueInfo { repeated: true, ..FIRST };
-    let live = EnqueueInfo { portal_live: true, ..FIRST };
+    let again = || EnqueueInfo { repeated: true, ..FIRST };
+    let live = || EnqueueInfo { portal_live: true, ..FIRST };
     let tid = tid("192.0.2.1", "a");
     // Earlier events at the portal, what is known of the controller now, and whether the portal is probed.
     for (before, info, probed) in [
         (None, FIRST, false),
-        (None, again, true),
+        (None, again(), true),
         (Some(connected()), FIRST, false),
-        (Some(connected()), again, false),
+        (Some(connected()), again(), false),
         (Some(refused()), FIRST, true),
-        (Some(refused()), again, true),
-        (Some(refused()), live, false),
-        (Some(slow()), live, true),
+        (Some(refused()), again(), true),
+        (Some(refused()), live(), false),
+        (Some(slow()), live(), true),
     ] {
         let mut scene = Scene::default();
         if let Some(write) = &before {
             attempt(&mut scene, at(0), &tid, FIRST, write.clone());
         }
-        assert_eq!(attempt(&mut scene, at(100), &tid, info, connected()), probed, "{before:?} {info:?}");
+        assert_eq!(attempt(&mut scene, at(100), &tid, info.clone(), connected()), probed, "{before:?} {info:?}");
     }
 }
 

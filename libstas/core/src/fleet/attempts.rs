@@ -6,7 +6,7 @@ use super::{Fleet, Kind, Report};
 use crate::connect_error::ConnectError;
 use crate::connect_queue::{AttemptParameters, EnqueueInfo, Rejected, Write};
 use crate::context::Context;
-use crate::controller::{ConnState, Controller};
+use crate::controller::{ConnState, Controller, Want};
 use crate::effect::{ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, Level};
 use crate::kernel::Gained;
 use crate::ownership::{Cause, Ownership, Why};
@@ -63,7 +63,9 @@ impl Fleet {
             ConnState::Idle | ConnState::Waiting(_) => {
                 member.state = ConnState::Queued;
                 ctx.timers.cancel(&Timer::Retry(tid.clone()));
-                let info = EnqueueInfo { repeated: member.attempts > 0, portal_live, secret };
+                let Want { trust, listed_by, .. } = &member.want;
+                let (trust, listed_by) = (*trust, listed_by.clone());
+                let info = EnqueueInfo { trust, listed_by, repeated: member.attempts > 0, portal_live, secret };
                 self.connect_queue.enter(ctx, tid, info);
                 self.counters.enters_queue(ctx.now, tid);
             }
@@ -94,7 +96,7 @@ impl Fleet {
 
     /// Starts the next write, if the connect path is free.
     pub(super) fn pump_connect_queue(&mut self, ctx: &mut Context<'_>) {
-        while let Some(tid) = self.connect_queue.take_turn(ctx) {
+        while let Some((tid, urgency)) = self.connect_queue.take_turn(ctx) {
             let Some(identity) = self.identity_for(&tid) else { return };
             let passed_over = self.passed_over_for(&tid);
             let Some(member) = self.members.get_mut(&tid).filter(|member| member.state == ConnState::Queued) else {
@@ -102,7 +104,8 @@ impl Fleet {
             };
             let op = ctx.next_op();
             member.state = ConnState::Connecting(op);
-            self.connect_queue.start(ctx, op);
+            self.connect_queue.start(ctx, op, urgency);
+            self.connect_queue.announce(ctx);
             self.counters.attempt_begins(ctx.now, &tid);
             let request = ConnectRequest {
                 parameters: member.want.parameters.clone(),
@@ -118,6 +121,7 @@ impl Fleet {
             self.connecting.insert(op, request.clone());
             ctx.host(HostEffect::Connect { op, request: Box::new(request) });
         }
+        self.connect_queue.announce(ctx);
     }
 
     /// Takes the outcome of a write, however late.

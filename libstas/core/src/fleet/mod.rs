@@ -173,8 +173,7 @@ impl Fleet {
             ctx.host(HostEffect::Save);
         }
         let member = self.members.entry(tid.clone()).or_insert_with(|| Controller::new(want.clone()));
-        // A change of `announced_only` alone does not restart a controller that was given up.
-        let changed = Want { announced_only: want.announced_only, ..member.want.clone() } != want;
+        let restarts = want.restarts(&member.want);
         let tried_otherwise =
             member.want.parameters != want.parameters && matches!(member.state, ConnState::Waiting(_));
         member.want = want;
@@ -189,7 +188,7 @@ impl Fleet {
         if member.removal.take().is_some() {
             ctx.timers.cancel(&Timer::RetryDisconnect(tid.clone()));
         }
-        if changed && member.state == ConnState::GivenUp {
+        if restarts && member.state == ConnState::GivenUp {
             member.attempts = 0;
             member.state = ConnState::Idle;
         }
@@ -355,11 +354,11 @@ impl Fleet {
         self.members.contains_key(tid)
     }
 
-    /// The members that hold a connection, the one of the smallest rank first.
+    /// The members that hold a connection, the most trusted one first.
     #[must_use]
     pub fn holders(&self, ctrl: CtrlRef) -> Vec<&Tid> {
         let mut holders: Vec<_> = self.members.iter().filter(|(_, member)| member.ctrl() == Some(ctrl)).collect();
-        holders.sort_by_key(|(tid, member)| (member.want.rank, *tid));
+        holders.sort_by_key(|(tid, member)| (member.want.trust, *tid));
         holders.into_iter().map(|(tid, _)| tid).collect()
     }
 

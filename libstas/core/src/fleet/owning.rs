@@ -84,7 +84,7 @@ impl Fleet {
     /// Claims the connection of a member if it has no owner and the member may claim it.
     pub(super) fn claim(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef) {
         let Some(member) = self.members.get(tid).filter(|member| member.is_wanted()) else { return };
-        if !self.title(ctrl).may_be_claimed(member.want.announced_only) {
+        if !self.title(ctrl).may_be_claimed(member.want.trust) {
             return;
         }
         self.own(ctrl, Gained::Adopted, tid, None);

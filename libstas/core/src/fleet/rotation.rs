@@ -180,7 +180,8 @@ impl Fleet {
         pending.step = Step::Trying(op);
         // Until the answer, the kernel may have the old secrets or the new ones.
         self.rotation.known.remove(&pending.ctrl);
-        self.connect_queue.start(ctx, op);
+        self.connect_queue.start(ctx, op, member.want.trust.into());
+        self.connect_queue.announce(ctx);
         let parameters = member.want.parameters.clone();
         let request = ConnectRequest {
             tid: tid.clone(),

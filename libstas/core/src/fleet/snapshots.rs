@@ -181,7 +181,8 @@ impl Fleet {
 
     /// Re-examines members whose connection has no owner: its owner may have been unknown, and it may be claimed now.
     fn mark_unclaimed_dirty(&mut self) {
-        let held = self.members.iter().filter(|(_, member)| member.is_wanted() && !member.want.announced_only);
+        let held =
+            self.members.iter().filter(|(_, member)| member.is_wanted() && !member.want.trust.is_announced_only());
         let unclaimed = held.filter(|(_, member)| {
             let kernel = member.ctrl().and_then(|ctrl| self.inventory.get(ctrl));
             kernel.is_some_and(|kernel| kernel.owner == Owner::None && !self.ours.contains_key(&kernel.ctrl))

@@ -71,7 +71,7 @@ pub struct MemberView<'a> {
     pub parameters: &'a Parameters,
     /// True when changed parameters apply at its next connect.
     pub pending: bool,
-    /// If several members share one device: the member of the smallest rank; `None` for that member itself.
+    /// If several members share one device: the most trusted member; `None` for that member itself.
     pub alias_of: Option<&'a Tid>,
 }
 
@@ -190,10 +190,10 @@ impl Fleet {
         })
     }
 
-    /// All members, smallest rank first.
+    /// All members, the most trusted first.
     #[must_use]
     pub fn views(&self) -> Vec<MemberView<'_>> {
-        let mut tids: Vec<_> = self.members.iter().map(|(tid, member)| (member.want.rank, tid)).collect();
+        let mut tids: Vec<_> = self.members.iter().map(|(tid, member)| (member.want.trust, tid)).collect();
         tids.sort();
         let mut owners: BTreeMap<CtrlRef, &Tid> = BTreeMap::new();
         for (_, tid) in &tids {

@@ -92,8 +92,8 @@ fn the_registry_overrides_what_this_daemon_knows() {
 #[test]
 fn only_what_has_no_owner_is_claimed_and_not_for_what_is_only_announced() {
     for title in titles() {
-        assert_eq!(title.may_be_claimed(false), title == Ownership::Unowned, "{title:?}");
-        assert!(!title.may_be_claimed(true), "{title:?}");
+        assert_eq!(title.may_be_claimed(Trust::ConfiguredDc), title == Ownership::Unowned, "{title:?}");
+        assert!(!title.may_be_claimed(Trust::AnnouncedDc), "{title:?}");
     }
 }
 

@@ -12,6 +12,7 @@ fn worker(tree: &FakeTree) -> Worker {
         scanner: Arc::new(Mutex::new(Scanner::new(tree.roots()))),
         links: Arc::default(),
         lock_file: tree.path("lock"),
+        waiting: Waiting::new(tree.path("waiting")),
         writing_secrets: Arc::default(),
     })
 }

@@ -88,7 +88,7 @@ impl Kernel {
             }
             HostEffect::CheckUse { op, .. } => HostEvent::UseChecked { op, usage: Usage::Free },
             HostEffect::Resolve { op, name } => HostEvent::Resolved { op, result: Err(ResolveError::NoAddress(name)) },
-            HostEffect::Claim(_) | HostEffect::HideSecrets(_) => return None,
+            HostEffect::Claim(_) | HostEffect::HideSecrets(_) | HostEffect::WaitFor(_) => return None,
             other => panic!("not expected here: {other:?}"),
         })
     }

@@ -1,0 +1,56 @@
+//! How far the sources of controllers are trusted, and the order in which connections are made (SECURITY.md).
+
+/// Why a controller is wanted: the most trusted source that lists it. The first level is the most trusted one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trust {
+    /// The configuration of the administrator.
+    #[default]
+    Administrator,
+    /// A boot table of the firmware (NBFT).
+    Firmware,
+    /// A discovery controller that is configured or in a boot table, or to which one of these refers.
+    ConfiguredDc,
+    /// Only mDNS, or a discovery controller that only mDNS announces, or to which only such a one refers. mDNS is
+    /// unauthenticated: anybody on the network segment can announce anything.
+    AnnouncedDc,
+}
+
+impl Trust {
+    /// True if everything that lists the controller depends on mDNS.
+    #[must_use]
+    pub fn is_announced_only(self) -> bool {
+        self == Self::AnnouncedDc
+    }
+}
+
+/// How urgent a connection is. A less urgent one is made later, by either daemon. The first is the most urgent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// Of a controller of the administrator.
+    Administrator,
+    /// Of a controller of the firmware.
+    Firmware,
+    /// Of a controller that a configured discovery controller lists.
+    ConfiguredDc,
+    /// Of a controller that is announced, or listed by announced discovery controllers alone.
+    AnnouncedDc,
+    /// Of a controller of any level whose attempt may block the connect path: its probe had no clear outcome, or it has
+    /// blocked the path before.
+    Last,
+}
+
+impl Urgency {
+    /// All of them, the most urgent one first.
+    pub const ALL: [Self; 5] = [Self::Administrator, Self::Firmware, Self::ConfiguredDc, Self::AnnouncedDc, Self::Last];
+}
+
+impl From<Trust> for Urgency {
+    fn from(trust: Trust) -> Self {
+        match trust {
+            Trust::Administrator => Self::Administrator,
+            Trust::Firmware => Self::Firmware,
+            Trust::ConfiguredDc => Self::ConfiguredDc,
+            Trust::AnnouncedDc => Self::AnnouncedDc,
+        }
+    }
+}
