@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use fake_host::{Connector, FakeHost, dc, dc_page, entry, interface};
+use libstas::core::trust::Trust;
 use libstas::core::{Links, Time};
 use stacd::connector::{DcPage, Origin, StafdView};
 
@@ -54,4 +55,33 @@ fn what_is_connected_stays_when_the_maximum_is_lowered_and_after_a_restart() {
     host.stafd_is(":1.5", view(Origin::Discovered, false, 12));
     host.wait(60);
     assert_eq!((host.kernel.len(), host.gone.len(), host.core.refused()), (12, 0, 0));
+}
+
+/// The level is saved: after a restart it holds until stafd has reported.
+#[test]
+fn a_controller_has_the_trust_level_of_the_page_that_lists_it() {
+    let configured =
+        "[Controllers]\ncontroller=transport=tcp;traddr=192.0.2.1;trsvcid=4420;nqn=nqn.2014-08.org.example:0\n";
+    for (origin, follows_configured, level) in [
+        (Origin::Discovered, false, Trust::AnnouncedDc),
+        (Origin::Referral, false, Trust::AnnouncedDc),
+        (Origin::Unknown, false, Trust::AnnouncedDc),
+        (Origin::Referral, true, Trust::ConfiguredDc),
+        (Origin::Configured, false, Trust::ConfiguredDc),
+    ] {
+        let mut host = Host::configured(configured);
+        host.links = Some(Links(vec![interface(1, "eth0", &["192.0.2.250"])]));
+        let mut host = host.started();
+        host.stafd_is(":1.5", view(origin, follows_configured, 2));
+        host.wait(30);
+        let levels = |host: &Host| -> Vec<Option<Trust>> {
+            host.core.controllers().into_iter().map(|ioc| ioc.member.trust).collect()
+        };
+        let expected = [Some(Trust::Administrator), Some(level)];
+        assert_eq!(levels(&host), expected, "{origin:?}");
+        host.stafd_vanishes();
+        host.restart();
+        host.wait(30);
+        assert_eq!(levels(&host), expected, "{origin:?}, after a restart without stafd");
+    }
 }

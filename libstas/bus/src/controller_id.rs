@@ -36,6 +36,8 @@ pub mod key {
     pub const HOST_NQN: &str = "host-nqn";
     /// Source that lists the controller: `configured`, `discovered`, `referral` or `nbft`.
     pub const ORIGIN: &str = "origin";
+    /// How far the most trusted source is trusted: `administrator`, `firmware`, `configured-dc` or `announced-dc`.
+    pub const TRUST: &str = "trust";
     /// State of a discovery controller's log page: `never`, `saved` or `fresh`.
     pub const LOG_PAGE_STATE: &str = "log-page-state";
     /// stafd: `registered` if this host is registered with the discovery controller (TP8010), else the reason why not.

@@ -161,6 +161,12 @@ pub const STATE: &[Attribute] = &[
     ),
     attribute("connect attempts", "connect_attempts", Kind::Integer, "Failed attempts since the last connection."),
     attribute(key::ORIGIN, "origin", Kind::Text, "What lists it: `configured`, `discovered`, `referral` or `nbft`."),
+    attribute(
+        key::TRUST,
+        "trust",
+        Kind::Text,
+        "How far the most trusted source is trusted: `administrator`, `firmware`, `configured-dc` or `announced-dc`.",
+    ),
     attribute("pending", "pending", Kind::Flag, "True if changed parameters take effect at the next connect."),
     attribute("alias of", "alias_of", Kind::Text, "Another listed controller that uses the same connection."),
     attribute("dhchap", "dhchap", Kind::Text, "Configured authentication: `host`, or `host+ctrl` in both directions."),

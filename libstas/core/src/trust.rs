@@ -1,5 +1,7 @@
 //! How far the sources of controllers are trusted, and the order in which connections are made (SECURITY.md).
 
+use std::fmt;
+
 /// Why a controller is wanted: the most trusted source that lists it. The first level is the most trusted one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trust {
@@ -13,6 +15,17 @@ pub enum Trust {
     /// Only mDNS, or a discovery controller that only mDNS announces, or to which only such a one refers. mDNS is
     /// unauthenticated: anybody on the network segment can announce anything.
     AnnouncedDc,
+}
+
+impl fmt::Display for Trust {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Administrator => "administrator",
+            Self::Firmware => "firmware",
+            Self::ConfiguredDc => "configured-dc",
+            Self::AnnouncedDc => "announced-dc",
+        })
+    }
 }
 
 impl Trust {

@@ -1,7 +1,7 @@
 //! Describes a member of the fleet as a dictionary for the bus: an element of the answer to `list_controllers`.
 //!
-//! Keys and words are those of nvme-stas. Additional keys are `state`, `reason`, `next attempt`, `dhchap`, `pending`
-//! and `alias of`. Secrets are not shown: `dhchap` only says that a secret is set.
+//! Keys and words are those of nvme-stas. Additional keys are `state`, `reason`, `next attempt`, `dhchap`, `pending`,
+//! `trust` and `alias of`. Secrets are not shown: `dhchap` only says that a secret is set.
 
 use std::time::Duration;
 
@@ -57,6 +57,9 @@ pub fn detailed(member: &MemberView<'_>, now: Time, identity: Option<&HostIdenti
     }
     if let Some(dhchap) = dhchap(member, identity) {
         put("dhchap", dhchap.to_owned());
+    }
+    if let Some(trust) = member.trust {
+        put(key::TRUST, trust.to_string());
     }
     if member.pending {
         put("pending", "changed parameters apply at its next connect".to_owned());
@@ -200,6 +203,7 @@ mod tests {
             attempts: 0,
             parameters,
             pending: false,
+            trust: None,
             alias_of: None,
         }
     }

@@ -119,6 +119,7 @@ impl Connector {
                 attempts: 0,
                 parameters: &settings.conf.parameters,
                 pending: false,
+                trust: None,
                 alias_of: None,
             };
             Some(IocView { member, dlpe: None, held: None, origin: Origin::Nbft, boot_record: Some(record.clone()) })

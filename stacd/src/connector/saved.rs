@@ -29,6 +29,9 @@ pub struct SavedSource {
     pub dc: Tid,
     /// The I/O controllers that its page listed.
     pub claims: Vec<SavedClaim>,
+    /// True if more than an announcement listed the discovery controller.
+    #[serde(default)]
+    pub trusted: bool,
 }
 
 /// One I/O controller that a boot table has listed.
@@ -96,7 +99,10 @@ impl Connector {
             .chain(&self.reconciler.restored)
             .cloned();
         Saved {
-            sources: sources.into_iter().map(|(dc, claims)| SavedSource { dc: dc.clone(), claims }).collect(),
+            sources: sources
+                .into_iter()
+                .map(|(dc, claims)| SavedSource { dc: dc.clone(), claims, trusted: !self.stafd.is_announced_only(dc) })
+                .collect(),
             members: members.collect(),
             instances: self.reconciler.fleet.instances(),
             configured: self.reconciler.saved_configured(),
@@ -112,7 +118,10 @@ impl Connector {
     /// Restores the saved state. A controller that was no longer listed when it was saved counts as listed until its
     /// source omits it again: the connection that proved its absence is over.
     pub(super) fn restore(&mut self, saved: Saved) {
-        for SavedSource { dc, claims } in saved.sources {
+        for SavedSource { dc, claims, trusted } in saved.sources {
+            if trusted {
+                self.stafd.restore_trusted(dc.clone());
+            }
             let names = claims.into_iter().map(|claim| (claim.ioc, IocClaim::Entry(Box::new(claim.entry)))).collect();
             self.reconciler.sources.remember(SourceId::Page(dc), names);
         }

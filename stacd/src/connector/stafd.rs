@@ -64,6 +64,11 @@ impl Stafd {
         self.stated.get(dc).is_none_or(|stated| stated.announced_only)
     }
 
+    /// stafd said in an earlier run that more than an announcement lists that discovery controller.
+    pub(super) fn restore_trusted(&mut self, dc: Tid) {
+        self.stated.insert(dc, Stated { announced_only: false, generation: None });
+    }
+
     /// Makes removals wait (at most [`PATIENCE`]) for the first report of stafd: controllers that it lists may replace
     /// those that were removed from the configuration.
     pub(super) fn await_report(&mut self, now: Time) {

@@ -52,6 +52,7 @@ impl Configured {
             attempts: 0,
             parameters,
             pending: false,
+            trust: None,
             alias_of: None,
         })
     }

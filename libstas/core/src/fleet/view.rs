@@ -7,6 +7,7 @@ use super::Fleet;
 use crate::controller::{ConnState, Controller, RemovalPolicy};
 use crate::counters::{self, Counters};
 use crate::kernel::KernelController;
+use crate::trust::Trust;
 use crate::{CtrlRef, Time};
 use stas_nvme::{Parameters, Tid};
 
@@ -71,6 +72,8 @@ pub struct MemberView<'a> {
     pub parameters: &'a Parameters,
     /// True when changed parameters apply at its next connect.
     pub pending: bool,
+    /// How far the sources that want it are trusted; `None` if it is being removed.
+    pub trust: Option<Trust>,
     /// If several members share one device: the most trusted member; `None` for that member itself.
     pub alias_of: Option<&'a Tid>,
 }
@@ -141,6 +144,7 @@ impl Fleet {
             next_attempt,
             attempts: member.attempts,
             parameters: &member.want.parameters,
+            trust: member.is_wanted().then_some(member.want.trust),
             pending: member.connected_with.as_ref().is_some_and(|with| *with != member.want.parameters),
             alias_of,
         })
