@@ -10,11 +10,11 @@
 //! Text that cannot be generated (examples, files, related pages) is written by hand in doc/pages, in the language of
 //! mdoc(7), and is added at the end of each page. A page without a source is written completely by hand in doc/man.
 //!
-//! The completion scripts for bash, zsh and fish are generated from the command lines, too. cdcsim has none: tests start
-//! it.
+//! The completion scripts for bash, zsh and fish are generated from the command lines, too. cdcsim has none: tests
+//! start it.
 //!
-//! Pages and scripts are under version control, so that an installation needs no compiler for them. A test compares them
-//! with their sources; `make man` writes them.
+//! Pages and scripts are under version control, so that an installation needs no compiler for them. A test compares
+//! them with their sources; `make man` writes them.
 
 mod command;
 mod configuration;

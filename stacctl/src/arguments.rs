@@ -50,8 +50,8 @@ pub enum Command {
     Watch(Watch),
     /// Tell the story of one controller
     ///
-    /// Shows what happened to the controller and when, also if it has been removed since; then which source lists it, its
-    /// state, and what is next. The daemon keeps the last 64 events of each controller until it ends.
+    /// Shows what happened to the controller and when, also if it has been removed since; then which source lists it,
+    /// its state, and what is next. The daemon keeps the last 64 events of each controller until it ends.
     Why(Why),
     /// Show interfaces, discovery controllers, subsystems and the paths to them as a picture
     ///
@@ -65,8 +65,8 @@ pub enum Command {
     Metrics(Metrics),
     /// Wait until subsystems have a live connection
     ///
-    /// Returns as soon as each of the subsystems has a live connection. Also waits for stacd to start. After the timeout
-    /// the exit status is 1, and what is missing is printed with its state and the reason.
+    /// Returns as soon as each of the subsystems has a live connection. Also waits for stacd to start. After the
+    /// timeout the exit status is 1, and what is missing is printed with its state and the reason.
     Wait(Wait),
 }
 

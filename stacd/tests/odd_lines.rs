@@ -1,5 +1,5 @@
-//! Lines of stacd.conf that are misspelled, misplaced or contradictory: nothing is disconnected because of them, and nothing
-//! is connected less securely.
+//! Lines of stacd.conf that are misspelled, misplaced or contradictory: nothing is disconnected because of them, and
+//! nothing is connected less securely.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use fake_host::{Connector, FakeHost, interface};

@@ -48,8 +48,8 @@ pub enum Command {
     Watch(Watch),
     /// Tell the story of one controller
     ///
-    /// Shows what happened to the controller and when, also if it has been removed since; then which source lists it, its
-    /// state, and what is next. The daemon keeps the last 64 events of each controller until it ends.
+    /// Shows what happened to the controller and when, also if it has been removed since; then which source lists it,
+    /// its state, and what is next. The daemon keeps the last 64 events of each controller until it ends.
     Why(Why),
     /// Show the log page of one discovery controller
     Dlp(Controller),

@@ -263,7 +263,8 @@ impl Debuggable for Finder {
     }
 }
 
-/// The state in one line: `3 discovery controllers, 2 connected`, and how many more a bound of the configuration refuses.
+/// The state in one line: `3 discovery controllers, 2 connected`, and how many more a bound of the configuration
+/// refuses.
 #[must_use]
 pub fn status(finder: &Finder) -> String {
     let members = finder.controllers().into_iter().map(|dc| dc.member);

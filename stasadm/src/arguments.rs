@@ -45,8 +45,8 @@ pub enum Command {
     /// Set the host ID
     ///
     /// The host ID is that of an existing connection with this host NQN. If there is none, it is the UUID in the host
-    /// NQN. If the NQN contains none, it is random. The kernel accepts only one host ID for each host NQN. If the FILE of
-    /// `--file` is missing or empty, it gets the ID that sys.conf sets.
+    /// NQN. If the NQN contains none, it is random. The kernel accepts only one host ID for each host NQN. If the FILE
+    /// of `--file` is missing or empty, it gets the ID that sys.conf sets.
     Hostid(Target),
     /// Set the symbolic name, which the host tells to discovery controllers
     SetSymname(Symname),

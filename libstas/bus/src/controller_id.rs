@@ -54,7 +54,8 @@ pub mod key {
     pub const TIME: &str = "time";
     /// What happened.
     pub const EVENT: &str = "event";
-    /// What a reload would do: `connect`, `retry`, `disconnect`, `disconnect unless in use`, `drop`, `release` or `keep`.
+    /// What a reload would do: `connect`, `retry`, `disconnect`, `disconnect unless in use`, `drop`, `release` or
+    /// `keep`.
     pub const CHANGE: &str = "change";
     /// Why a discovery controller was removed, or why a controller is not connected.
     pub const REASON: &str = "reason";

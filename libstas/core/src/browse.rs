@@ -16,8 +16,8 @@ pub enum BrowseCommand {
     Stop,
     /// The network interfaces have changed.
     NetworkChanged,
-    /// A service does not answer: verify that it is still announced (RFC 6762, 10.4). If it is not, [`BrowseEvent::Gone`]
-    /// follows within about 10 s.
+    /// A service does not answer: verify that it is still announced (RFC 6762, 10.4). If it is not,
+    /// [`BrowseEvent::Gone`] follows within about 10 s.
     Reconfirm(String),
 }
 

@@ -1,11 +1,11 @@
 //! The order in which one daemon uses the kernel's connect path, and the probe that keeps dead targets off that path.
 //!
-//! The most trusted controllers come first. Of one level, first attempts come before repeated ones, and the sources take
-//! turns. A controller whose attempt may block the connect path comes after all others, whatever its level.
+//! The most trusted controllers come first. Of one level, first attempts come before repeated ones, and the sources
+//! take turns. A controller whose attempt may block the connect path comes after all others, whatever its level.
 //!
-//! The fleet enters a controller that is to be connected ([`ConnectQueue::enter`]). The queue probes its portal or queues it,
-//! and says which controller is next ([`ConnectQueue::take_turn`]). A controller that leaves the queue without a connection
-//! waits in the fleet's back-off and enters again.
+//! The fleet enters a controller that is to be connected ([`ConnectQueue::enter`]). The queue probes its portal or
+//! queues it, and says which controller is next ([`ConnectQueue::take_turn`]). A controller that leaves the queue
+//! without a connection waits in the fleet's back-off and enters again.
 //!
 //! A portal is probed before its first attempt, unless neither daemon waits for anything else, and before every attempt
 //! after a failure. A portal that served and has not failed since is never probed.

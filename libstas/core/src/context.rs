@@ -44,8 +44,9 @@ impl<E: From<HostEffect>> HostEffects for &mut Vec<E> {
 
 /// The context of one event. It is made where the core takes the event and passed to each part by `&mut`.
 ///
-/// The parts that both daemons share know only the effects of the host, and take `&mut Context<'_>`. A daemon has effects
-/// of its own (`Context<'_, &mut Vec<Effect>>`); the compiler turns a reference to its context into one to the shared kind.
+/// The parts that both daemons share know only the effects of the host, and take `&mut Context<'_>`. A daemon has
+/// effects of its own (`Context<'_, &mut Vec<Effect>>`); the compiler turns a reference to its context into one to the
+/// shared kind.
 pub struct Context<'a, Out: ?Sized = dyn HostEffects + 'a> {
     /// When the event happened.
     pub now: Time,

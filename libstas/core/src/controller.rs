@@ -40,8 +40,8 @@ pub struct Want {
 }
 
 impl Want {
-    /// Adds that another source wants the same controller. Of two sources that are equally trusted the stricter demand on
-    /// the security of the connection counts; announced discovery controllers have no say beside others.
+    /// Adds that another source wants the same controller. Of two sources that are equally trusted the stricter demand
+    /// on the security of the connection counts; announced discovery controllers have no say beside others.
     fn beside(&mut self, other: Self) {
         match (self.trust.is_announced_only(), other.trust.is_announced_only()) {
             (true, false) => *self = other,

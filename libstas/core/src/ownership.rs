@@ -1,8 +1,8 @@
 //! Which connections may be disconnected: the only place that decides it (doc/ownership.md).
 //!
 //! [`decide`] is called before every disconnect, with what is known at that moment: the owner of the connection
-//! ([`Ownership`]), which connections the configuration allows to disconnect ([`Scope`]), and the reason for the disconnect
-//! ([`Why`]). Anything unknown keeps the connection.
+//! ([`Ownership`]), which connections the configuration allows to disconnect ([`Scope`]), and the reason for the
+//! disconnect ([`Why`]). Anything unknown keeps the connection.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -60,8 +60,8 @@ impl Ownership {
 pub enum Scope {
     /// Never (`disconnect-scope=no-disconnect`).
     Nothing,
-    /// If it is ours. This is also the scope of a connection that the audit does not cover, because its transport is not
-    /// in disconnect-trtypes or because it is no I/O controller.
+    /// If it is ours. This is also the scope of a connection that the audit does not cover, because its transport is
+    /// not in disconnect-trtypes or because it is no I/O controller.
     Ours,
     /// If it is ours or has no owner (audit scope).
     Audited,

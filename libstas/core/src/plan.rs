@@ -1,7 +1,8 @@
-//! What a reload would do. A copy of the core takes the new configuration, and nothing of what it requests is carried out.
+//! What a reload would do. A copy of the core takes the new configuration, and nothing of what it requests is carried
+//! out.
 //!
-//! The copy runs until removals no longer wait for quiet sources or for a replacement. A second copy runs as long without
-//! the new configuration: what differs is what the reload does.
+//! The copy runs until removals no longer wait for quiet sources or for a replacement. A second copy runs as long
+//! without the new configuration: what differs is what the reload does.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;

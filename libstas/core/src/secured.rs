@@ -1,7 +1,7 @@
 //! Remembers, without the secrets, how the configuration secures controllers.
 //!
-//! A controller can stay wanted although its `controller=` cannot be read: the line is damaged, or the host had another NQN
-//! when it was connected. Its secret is not known then. Until it is known again no connection is made without it.
+//! A controller can stay wanted although its `controller=` cannot be read: the line is damaged, or the host had another
+//! NQN when it was connected. Its secret is not known then. Until it is known again no connection is made without it.
 
 use std::collections::BTreeSet;
 

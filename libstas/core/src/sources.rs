@@ -301,8 +301,8 @@ impl<P: Clone + PartialEq> Sources<P> {
         doubted
     }
 
-    /// The discovery controllers whose pages are to be read again now, because only a settled page proves the absence of
-    /// what they no longer list. Each is returned once, and again after another [`DOUBT`] while that is so.
+    /// The discovery controllers whose pages are to be read again now, because only a settled page proves the absence
+    /// of what they no longer list. Each is returned once, and again after another [`DOUBT`] while that is so.
     pub fn awaiting_settled(&mut self, now: Time) -> Vec<Tid> {
         let mut awaited = Vec::new();
         for (id, source) in &mut self.sources {
@@ -436,8 +436,8 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.sources.keys()
     }
 
-    /// Sets whether a settled page is required of every source, so that controllers which no source has ever listed can be
-    /// judged.
+    /// Sets whether a settled page is required of every source, so that controllers which no source has ever listed can
+    /// be judged.
     pub fn want_settled_pages_of_all(&mut self, wanted: bool) {
         self.settled_of_all = wanted;
     }
@@ -462,8 +462,8 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.sources.values().any(|source| source.blur.may_mean(tid))
     }
 
-    /// Drops the claims on a removed controller that are disproved. Unproved ones stay: if an exclusion removed it, it may
-    /// be connected again for another source, and what that one proves is not enough to remove it.
+    /// Drops the claims on a removed controller that are disproved. Unproved ones stay: if an exclusion removed it, it
+    /// may be connected again for another source, and what that one proves is not enough to remove it.
     pub fn forget(&mut self, now: Time, tid: &Tid) {
         for source in self.sources.values_mut() {
             let verdict = source.claims.get(tid).map(|claim| source.verdict(claim, now, false));

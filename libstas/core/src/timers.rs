@@ -1,8 +1,8 @@
 //! The timers of a core: one table with one deadline.
 //!
-//! Two kinds of moments are no timers, because they follow from many facts that change independently: when a log page is
-//! to be read again ([`Sources::deadline`](super::sources::Sources::deadline)), and when an announcement expires (stafd).
-//! Each daemon adds these where it computes its deadline.
+//! Two kinds of moments are no timers, because they follow from many facts that change independently: when a log page
+//! is to be read again ([`Sources::deadline`](super::sources::Sources::deadline)), and when an announcement expires
+//! (stafd). Each daemon adds these where it computes its deadline.
 
 use std::collections::BTreeMap;
 

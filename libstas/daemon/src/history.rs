@@ -98,8 +98,8 @@ impl History {
         record.news.clone_from(&logged.text);
     }
 
-    /// Compares the states with those of the last call. `source` says which source lists a controller, `reason` why it is
-    /// not connected or is kept.
+    /// Compares the states with those of the last call. `source` says which source lists a controller, `reason` why it
+    /// is not connected or is kept.
     pub fn compare<'a>(
         &self,
         listed: impl Iterator<Item = Listed<'a>>,

@@ -16,8 +16,8 @@ use nix::fcntl::OFlag;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// Largest saved state in bytes, both when it is written and when it is read. 64 discovery controllers with 1,024 entries
-/// each take 25 MiB.
+/// Largest saved state in bytes, both when it is written and when it is read. 64 discovery controllers with 1,024
+/// entries each take 25 MiB.
 pub const STATE_MAX: usize = 32 << 20;
 /// Minimum time between two writes.
 const PACE: Duration = Duration::from_millis(200);

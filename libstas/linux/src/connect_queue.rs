@@ -99,7 +99,8 @@ impl ConnectQueue {
         }
     }
 
-    /// Queues a change of the controller's secrets to those of the request. `answer` is called as in [`ConnectQueue::connect`].
+    /// Queues a change of the controller's secrets to those of the request. `answer` is called as in
+    /// [`ConnectQueue::connect`].
     pub fn rotate(
         &self,
         ctrl: CtrlRef,

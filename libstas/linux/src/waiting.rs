@@ -1,9 +1,9 @@
 //! Lets each daemon know whether the other one waits for connections, and how urgent they are.
 //!
-//! A daemon that waits for a connection, or for the probe before it, holds a shared lock on the first byte of a file, and
-//! one on the byte of the urgency of the connection that it would make next. They are open file description locks, which
-//! the kernel releases with the process. The other daemon checks for such locks. If the file cannot be locked, the other
-//! daemon is assumed to wait, for nothing urgent.
+//! A daemon that waits for a connection, or for the probe before it, holds a shared lock on the first byte of a file,
+//! and one on the byte of the urgency of the connection that it would make next. They are open file description locks,
+//! which the kernel releases with the process. The other daemon checks for such locks. If the file cannot be locked,
+//! the other daemon is assumed to wait, for nothing urgent.
 
 use std::fs::File;
 use std::io;

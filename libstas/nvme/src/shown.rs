@@ -1,7 +1,7 @@
 //! Makes text from outside safe to show: names of targets, announcements, files, arguments of callers.
 //!
-//! Everything that reaches a log line, a message on D-Bus or a terminal goes through [`shown`]. A name that identifies a
-//! controller stays unchanged where programs compare it.
+//! Everything that reaches a log line, a message on D-Bus or a terminal goes through [`shown`]. A name that identifies
+//! a controller stays unchanged where programs compare it.
 
 use std::borrow::Cow;
 

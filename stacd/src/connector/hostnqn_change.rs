@@ -117,7 +117,8 @@ impl Connector {
         self.hostnqn_change.before.extend(found);
     }
 
-    /// The parameters for what was connected under another NQN: its `controller=` and its log entries are those of before.
+    /// The parameters for what was connected under another NQN: its `controller=` and its log entries are those of
+    /// before.
     pub(super) fn as_secure_as_with_earlier_nqn(&self, tid: &Tid, parameters: Parameters) -> Parameters {
         let entries = self.reconciler.sources.claims_on(tid).filter_map(|(_, named)| match named {
             IocClaim::Entry(entry) => Some(entry),

@@ -292,8 +292,8 @@ impl Connector {
         }
     }
 
-    /// A removal goes on only while it is proved. It may wait for storage in use, and the proof may be withdrawn meanwhile:
-    /// a discovery controller that was excluded is back and not read yet, or the connection of one is lost.
+    /// A removal goes on only while it is proved. It may wait for storage in use, and the proof may be withdrawn
+    /// meanwhile: a discovery controller that was excluded is back and not read yet, or the connection of one is lost.
     fn want_what_is_no_longer_proved(&mut self, ctx: &mut Context<'_>) {
         let fleet = &self.reconciler.fleet;
         let audited = self.audited();
@@ -355,8 +355,9 @@ impl Connector {
         }
     }
 
-    /// Handles the reports of the fleet. Returns true when they may change which controllers are wanted. A new connection
-    /// changes that only if something waits for it: a host name that changes its address, or a host with a new NQN.
+    /// Handles the reports of the fleet. Returns true when they may change which controllers are wanted. A new
+    /// connection changes that only if something waits for it: a host name that changes its address, or a host with a
+    /// new NQN.
     fn reported(&mut self, now: Time, reports: Vec<Report>) -> bool {
         let awaited = self.reconciler.configured.is_moving() || !self.hostnqn_change.before().is_empty();
         let any = reports.iter().any(|report| !matches!(report, Report::Live(..)) || awaited);

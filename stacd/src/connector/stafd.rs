@@ -240,8 +240,8 @@ impl Connector {
         }
     }
 
-    /// True while the removal of an I/O controller waits for the first report of stafd, or for newly listed controllers:
-    /// these may replace it.
+    /// True while the removal of an I/O controller waits for the first report of stafd, or for newly listed
+    /// controllers: these may replace it.
     pub(super) fn awaits_replacement(&mut self, now: Time, removed: &Tid) -> bool {
         if self.stafd.report_awaited_until.is_some_and(|until| now < until) && !self.stafd.has_told() {
             return true;

@@ -25,7 +25,8 @@ impl Documented {
         Self(tables.collect())
     }
 
-    /// Panics unless the object has each attribute of the tables, with its type, and no attribute beside them and `more`.
+    /// Panics unless the object has each attribute of the tables, with its type, and no attribute beside them and
+    /// `more`.
     pub(crate) fn check(&self, object: &Value, headings: &[&str], more: &[&str]) {
         let mut known: Vec<&str> = more.to_vec();
         for heading in headings {

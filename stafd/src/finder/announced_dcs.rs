@@ -465,9 +465,9 @@ impl AnnouncedDcs {
         lines
     }
 
-    /// Drops controllers that were absent for too long. `snapshot_taken` says whether the kernel's controllers are known;
-    /// `connection` whether a controller has a connection, and whether that is live. Returns true when the state must
-    /// be saved.
+    /// Drops controllers that were absent for too long. `snapshot_taken` says whether the kernel's controllers are
+    /// known; `connection` whether a controller has a connection, and whether that is live. Returns true when the state
+    /// must be saved.
     pub(super) fn age(&mut self, now: Time, snapshot_taken: bool, connection: impl Fn(&Tid) -> Option<bool>) -> bool {
         let mut news = false;
         if snapshot_taken {

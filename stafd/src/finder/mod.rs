@@ -64,9 +64,9 @@ pub struct Finder {
     browsing: bool,
     budget: mdns::Budget,
     unmanaged: Vec<unmanaged_dcs::UnmanagedEvent>,
-    /// Discovery controllers that aged out. They are remembered while they are members, and while a controller that they
-    /// referred to is kept because it is live. Such a pair may refer to each other: if the one that aged out is connected
-    /// again by that referral, nothing but this memory tells that neither may be removed while it is live.
+    /// Discovery controllers that aged out. They are remembered while they are members, and while a controller that
+    /// they referred to is kept because it is live. Such a pair may refer to each other: if the one that aged out is
+    /// connected again by that referral, nothing but this memory tells that neither may be removed while it is live.
     aged_out: BTreeSet<Tid>,
     /// Discovery controllers that a boot table listed before this run.
     was_booted: BTreeSet<Tid>,

@@ -1,9 +1,9 @@
 //! Bounds on what mDNS and log pages may make stafd connect: `max-announced` and `max-referrals`.
 //!
 //! mDNS is unauthenticated, and one log page can refer to any number of discovery controllers. Members and the
-//! controllers of the saved state are never refused: what is connected, or was in an earlier run, stays. A candidate that
-//! is refused stays listed by its source and is admitted when there is room. Announced controllers whose connect has
-//! failed take no room: with many candidates that do not answer, each gets its turn.
+//! controllers of the saved state are never refused: what is connected, or was in an earlier run, stays. A candidate
+//! that is refused stays listed by its source and is admitted when there is room. Announced controllers whose connect
+//! has failed take no room: with many candidates that do not answer, each gets its turn.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,8 @@ use libstas::nvme::Tid;
 
 use super::{Context, Finder};
 
-/// Refused announced candidates are considered again after this time: no event tells that one which takes room has failed.
+/// Refused announced candidates are considered again after this time: no event tells that one which takes room has
+/// failed.
 pub(super) const AGAIN: Duration = Duration::from_secs(1);
 
 /// The numbers of discovery controllers that are refused at present.

@@ -56,8 +56,8 @@ impl Finder {
     ///
     /// 1. The members that a source other than a log page lists are reached, and everything that they refer to. So are
     ///    the targets of a page whose discovery controller is no member and has not aged out.
-    /// 2. Of the others, those age out that were announced and no longer are, those that have aged out before, and those
-    ///    to which one that aged out refers; and everything that these refer to.
+    /// 2. Of the others, those age out that were announced and no longer are, those that have aged out before, and
+    ///    those to which one that aged out refers; and everything that these refer to.
     /// 3. Those of them that are live are reached after all, and everything that they refer to: aging out removes no
     ///    live controller.
     /// 4. What is left is unreachable: only members that are unreachable themselves refer to it.

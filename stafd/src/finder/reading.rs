@@ -199,8 +199,8 @@ impl Finder {
         referrals
     }
 
-    /// The entries that are no referrals by their subtype, and may mean a discovery controller to which the page referred
-    /// before.
+    /// The entries that are no referrals by their subtype, and may mean a discovery controller to which the page
+    /// referred before.
     fn of_other_subtypes(&self, dc: &Tid, page: &LogPage) -> Vec<Unclear> {
         let others = page.entries.iter().filter(|entry| entry.subtype != Subtype::REFERRAL);
         let unclear = others.map(|entry| Unclear::of_entry(entry, &EntryError::DiscoveryNqn));

@@ -106,7 +106,8 @@ fn missing_on_host(tid: &Tid, links: &Links) -> Vec<String> {
     missing
 }
 
-/// Looks up all names, several at the same time. Blocks as long as the resolver, up to about half a minute for each name.
+/// Looks up all names, several at the same time. Blocks as long as the resolver, up to about half a minute for each
+/// name.
 pub(super) fn look_up(
     names: &BTreeSet<&str>,
     resolve: impl Fn(&str) -> Result<Vec<IpAddr>, ResolveError> + Sync,

@@ -149,8 +149,8 @@ impl MdnsOracle {
     }
 
     /// stafd starts. Controllers that were announced or live at its end get the time to be received again. So do those
-    /// that were that after stafd had last saved its state. Those that the last run had not yet found to be absent may get
-    /// it, too.
+    /// that were that after stafd had last saved its state. Those that the last run had not yet found to be absent may
+    /// get it, too.
     pub(crate) fn starts(&mut self, now: Time, saved: Time) {
         for known in self.dcs.values_mut() {
             // What was not saved is lost.

@@ -23,8 +23,8 @@ const DOUBT: Duration = Duration::from_secs(5);
 
 /// Removals wait until no source has changed for this long.
 const QUIET: Duration = Duration::from_millis(500);
-/// The daemon waits for quiet at most 5 s after the first change. After this long without any change, that limit has not
-/// begun: the next removal must wait for the whole [`QUIET`].
+/// The daemon waits for quiet at most 5 s after the first change. After this long without any change, that limit has
+/// not begun: the next removal must wait for the whole [`QUIET`].
 const CALM: Duration = Duration::from_secs(7);
 
 /// One connection of one controller, as the kernel knows it.
@@ -60,7 +60,8 @@ pub(crate) struct PageReport {
     pub(crate) names: BTreeSet<Tid>,
     /// Controllers of earlier pages that it may mean by an entry that yields no controller.
     pub(crate) protected: BTreeSet<Tid>,
-    /// If it has entries without a usable NQN: the controllers that it lists at their addresses by entries of their own.
+    /// If it has entries without a usable NQN: the controllers that it lists at their addresses by entries of their
+    /// own.
     pub(crate) beside: Option<BTreeSet<Tid>>,
     /// True if it was read again because the page before was doubtful.
     pub(crate) confirmed: bool,
@@ -350,8 +351,8 @@ pub(crate) struct Oracle {
     pub(crate) checks: BTreeMap<CtrlRef, UseCheck>,
     /// When stacd was last told something other than a page, or disconnected something: that disturbs the quiet, too.
     pub(crate) dirty: Time,
-    /// The connections not bound to an interface whose controllers exclude= with an interface has excluded: the exclusion
-    /// does not match the connection itself, which stays when its controller goes.
+    /// The connections not bound to an interface whose controllers exclude= with an interface has excluded: the
+    /// exclusion does not match the connection itself, which stays when its controller goes.
     pub(crate) spared: BTreeSet<CtrlRef>,
     /// True if exclude= has excluded an interface at any time.
     pub(crate) excluded_ifaces: bool,

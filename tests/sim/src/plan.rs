@@ -218,8 +218,8 @@ pub enum What {
     Suspends(Duration),
     /// nvme disconnect of one of the present controllers.
     DisconnectsByHand(usize),
-    /// Another orchestrator records itself in the registry as the owner of an existing I/O controller, even of one that has
-    /// an owner.
+    /// Another orchestrator records itself in the registry as the owner of an existing I/O controller, even of one that
+    /// has an owner.
     OtherClaims(usize),
     /// Another orchestrator disconnects one of its controllers.
     OtherDisconnects(usize),

@@ -1,7 +1,7 @@
 //! Checks the structure of the tree where neither Cargo nor clippy enforces it (doc/architecture.md).
 //!
-//! Cargo.toml of each crate states its dependencies. The lists in clippy.toml keep clock, files, sockets and threads out
-//! of the cores. These tests fail if a change weakens either.
+//! Cargo.toml of each crate states its dependencies. The lists in clippy.toml keep clock, files, sockets and threads
+//! out of the cores. These tests fail if a change weakens either.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -32,7 +32,8 @@ const PURE: [&str; 2] = ["libstas/nvme", "libstas/core"];
 /// The foreign crates that they may use: none performs I/O.
 const PURE_DEPENDENCIES: [&str; 5] = ["serde", "sha2", "strsim", "thiserror", "uuid"];
 
-/// The crates with a core and a shell, each with the modules of its shell. These may use clock, files, sockets and threads.
+/// The crates with a core and a shell, each with the modules of its shell. These may use clock, files, sockets and
+/// threads.
 const MIXED: [(&str, &[&str]); 3] =
     [("stafd", &["api", "shell"]), ("stacd", &["api", "shell"]), ("utils/cdcsim", &["arguments", "control", "shell"])];
 

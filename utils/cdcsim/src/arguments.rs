@@ -67,7 +67,8 @@ pub enum Format {
 pub struct Run {
     /// A TOML file with the controller, its members and its zones
     pub file: Option<PathBuf>,
-    /// Where to listen, such as 192.0.2.1:8009; may be given again [default: what the file says, or port 8009 of all addresses]
+    /// Where to listen, such as 192.0.2.1:8009; may be given again [default: what the file says, or port 8009 of all
+    /// addresses]
     #[arg(short, long, value_name = "ADDRESS")]
     pub listen: Vec<SocketAddr>,
     /// The controller's NQN [default: what the file says, or the well-known one]

@@ -288,8 +288,8 @@ pub const PARAMETERS: &[Key] = &[
 /// Keys of nvme-cli that ask for an encrypted connection and are not supported yet.
 const SECURE_CHANNEL: &[&str] = &["tls-key", "tls-key-identity", "tls-keyring", "keyring", "concat"];
 
-/// True for a key without effect that asks for an encrypted connection: an unsupported one, a `tls` that is misspelled, or
-/// one that stands in the wrong place.
+/// True for a key without effect that asks for an encrypted connection: an unsupported one, a `tls` that is misspelled,
+/// or one that stands in the wrong place.
 pub(crate) fn asks_for_a_secure_channel(name: &str, value: &str) -> bool {
     let folded = name.trim().replace('_', "-");
     let is_one = SECURE_CHANNEL.iter().chain([&TLS.name]).any(|key| folded.eq_ignore_ascii_case(key));

@@ -13,8 +13,8 @@ pub enum Severity {
     Warning,
     /// A section, a key or a part of an entry is unknown and ignored.
     Unknown,
-    /// A line or an entry is refused, or what it asks for is not done. A line that may be a `controller=` is refused even
-    /// if it has an unknown key.
+    /// A line or an entry is refused, or what it asks for is not done. A line that may be a `controller=` is refused
+    /// even if it has an unknown key.
     Refused,
 }
 

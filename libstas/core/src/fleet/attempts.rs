@@ -191,8 +191,8 @@ impl Fleet {
         self.dirty.insert(tid);
     }
 
-    /// A write created a controller. If another live connection serves the same TID, the new one is disconnected, unless
-    /// the other one belongs to another orchestrator, which may end it at any time.
+    /// A write created a controller. If another live connection serves the same TID, the new one is disconnected,
+    /// unless the other one belongs to another orchestrator, which may end it at any time.
     fn made(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef) {
         let discovery = self.kind == Kind::Discovery;
         let twin = self

@@ -1,9 +1,9 @@
 //! Makes the kernel's controllers match the wanted ones: adopts, connects, retries, disconnects.
 //!
 //! Finder and connector each own a fleet. They tell it what is wanted ([`Fleet::want`]) and what no longer is
-//! ([`Fleet::unwant`]), pass it the host's events ([`Fleet::handle`]), and call [`Fleet::tick`] with the [`Timer`]s that
-//! are due. Each call returns [`Report`]s of what happened. The fleet does not decide *whether* a controller is wanted: see
-//! [`super::sources`].
+//! ([`Fleet::unwant`]), pass it the host's events ([`Fleet::handle`]), and call [`Fleet::tick`] with the [`Timer`]s
+//! that are due. Each call returns [`Report`]s of what happened. The fleet does not decide *whether* a controller is
+//! wanted: see [`super::sources`].
 
 mod attempts;
 mod host_ids;
@@ -244,8 +244,8 @@ impl Fleet {
         is_wanted
     }
 
-    /// The removal of a member is no longer proved: the member is wanted until it is proved again. A disconnect that has
-    /// begun goes on.
+    /// The removal of a member is no longer proved: the member is wanted until it is proved again. A disconnect that
+    /// has begun goes on.
     pub fn removal_is_unproved(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let is_kept = |member: &&mut Controller| !member.is_wanted() && !member.disconnect_requested;
         let Some(member) = self.members.get_mut(tid).filter(is_kept) else { return };

@@ -245,8 +245,8 @@ impl Fleet {
     }
 
     /// Stops using connections that match an exclusion although they serve a controller that is not excluded: they are
-    /// disconnected if [`decide`] allows it, otherwise no longer used. The controller gets another connection, unless it
-    /// is no longer wanted and was only kept. `is_booted` says whether a boot table lists a controller.
+    /// disconnected if [`decide`] allows it, otherwise no longer used. The controller gets another connection, unless
+    /// it is no longer wanted and was only kept. `is_booted` says whether a boot table lists a controller.
     pub fn end_excluded(&mut self, ctx: &mut Context<'_>, is_booted: impl Fn(&Tid) -> bool) -> Vec<Report> {
         let is_used = |member: &&Controller| member.is_wanted() || member.kept.is_some();
         let held: BTreeSet<CtrlRef> = self.members.values().filter(is_used).filter_map(Controller::ctrl).collect();
@@ -291,9 +291,9 @@ impl Fleet {
         }
     }
 
-    /// Releases connections that are not ours, while the kernel reconnects them over a missing interface: the controller
-    /// may be reachable over another one, and gets a connection of its own. A controller that is wanted on that very
-    /// interface is not, and keeps its connection.
+    /// Releases connections that are not ours, while the kernel reconnects them over a missing interface: the
+    /// controller may be reachable over another one, and gets a connection of its own. A controller that is wanted on
+    /// that very interface is not, and keeps its connection.
     pub(super) fn release_what_lost_its_interface(&mut self, ctx: &mut Context<'_>) {
         let stranded = |tid: &Tid, ctrl: CtrlRef| {
             let kernel = self.inventory.get(ctrl)?;

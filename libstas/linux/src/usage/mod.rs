@@ -93,8 +93,8 @@ impl Watcher {
         Some(deadline.saturating_duration_since(Instant::now()))
     }
 
-    /// Checks whether `ctrl` is the last live path to a namespace in use. Controllers in `disconnecting` do not count as
-    /// other paths. [`Usage::Free`] is only valid for a moment: the disconnect must follow immediately.
+    /// Checks whether `ctrl` is the last live path to a namespace in use. Controllers in `disconnecting` do not count
+    /// as other paths. [`Usage::Free`] is only valid for a moment: the disconnect must follow immediately.
     #[must_use]
     pub fn check(&self, ctrl: CtrlRef, disconnecting: &[CtrlRef]) -> Usage {
         let open = |name: &str, number: &str| self.opener.open(name, number);

@@ -172,8 +172,8 @@ pub enum EntryError {
         /// The text in TRADDR.
         text: String,
     },
-    /// The loop transport leads to what this host exports itself. Only a discovery controller of that transport may list
-    /// it: any other one would make this host connect to itself.
+    /// The loop transport leads to what this host exports itself. Only a discovery controller of that transport may
+    /// list it: any other one would make this host connect to itself.
     #[error("trtype is loop, which only a discovery controller of the loop transport may list")]
     Loop,
     /// TRSVCID is not a port.

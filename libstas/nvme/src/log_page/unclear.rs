@@ -37,8 +37,8 @@ impl Unclear {
         Self::of_fields(entry.subnqn.as_bytes(), entry.traddr.as_bytes(), entry.trsvcid.as_bytes(), flaw)
     }
 
-    /// The NQN of an entry that can be read, but has the subtype of another kind of controller. `None` if it has no NQN that
-    /// identifies a controller.
+    /// The NQN of an entry that can be read, but has the subtype of another kind of controller. `None` if it has no NQN
+    /// that identifies a controller.
     #[must_use]
     pub fn of_other_subtype(entry: &Entry) -> Option<Self> {
         let says_which = !entry.subnqn.is_empty() && entry.subnqn != DISCOVERY_NQN;

@@ -19,7 +19,8 @@ pub struct InvalidValue {
 /// commented out, else at the end of `[Host]`. Adds `[Host]` if it does not exist.
 ///
 /// # Errors
-/// [`InvalidValue`] if the value is empty, contains a control character or a misplaced secret, or makes the line too long.
+/// [`InvalidValue`] if the value is empty, contains a control character or a misplaced secret, or makes the line too
+/// long.
 pub fn set_value(text: &str, key: &str, value: &str) -> Result<String, InvalidValue> {
     let value = value.trim();
     let invalid = |why| InvalidValue { key: key.to_owned(), value: value.chars().take(80).collect(), why };
