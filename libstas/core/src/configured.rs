@@ -152,7 +152,7 @@ impl Configured {
         self.ignore_iface = view.ignore_iface;
         self.file = view.file.to_owned();
         self.lost_line = view.lost_line;
-        // Reports again what still holds after a reload.
+        // Log again, after a reload, what still applies.
         self.told = shown::LoggedState::default();
         let in_controllers = self.controllers.iter().filter(|entry| entry.is_name).map(|entry| entry.traddr.clone());
         let in_exclusions = self
@@ -253,7 +253,8 @@ impl Configured {
             let parameters = entry.parameters.over(defaults.parameters);
             for address in self.addresses(entry, defaults) {
                 let tid = self.tid(entry, &address, defaults);
-                // The first line counts; of several the connection is as secure as any of them wants it.
+                // If several lines list a controller, the first one applies, with the strictest security settings of
+                // all of them.
                 let secured = |first: &mut Parameters| first.secure_like(&parameters);
                 named.entry(tid).and_modify(secured).or_insert_with(|| parameters.clone());
             }
@@ -263,7 +264,7 @@ impl Configured {
         named
     }
 
-    /// The `controller=` lines of the configured controllers: of several, the first one.
+    /// The `controller=` line of each configured controller: the first one if several list it.
     #[must_use]
     pub fn places(&self, defaults: &Defaults<'_>) -> Places {
         let mut lines = BTreeMap::new();
@@ -354,9 +355,9 @@ impl Configured {
         if self.ignore_iface { tid.unbound() } else { tid }
     }
 
-    /// The addresses of an entry. More than one while the entry changes to a new address. An entry with an address of a
-    /// family that is not used still lists its controller, which is then excluded: while another line cannot be read,
-    /// it stays listed when its own line is removed.
+    /// The addresses of an entry. More than one while the entry changes to a new address. An entry with an address (not
+    /// a host name) of a family that is not used still lists its controller, which is then excluded. So the controller
+    /// stays listed if this line is removed while another line is unreadable.
     fn addresses(&self, entry: &ControllerEntry, defaults: &Defaults<'_>) -> Vec<String> {
         if !entry.is_name {
             return vec![entry.traddr.clone()];

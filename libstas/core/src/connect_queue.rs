@@ -7,8 +7,9 @@
 //! queues it, and says which controller is next ([`ConnectQueue::take_turn`]). A controller that leaves the queue
 //! without a connection waits in the fleet's back-off and enters again.
 //!
-//! A portal is probed before its first attempt, unless neither daemon waits for anything else, and before every attempt
-//! after a failure. A portal that served and has not failed since is never probed.
+//! A portal is probed before every attempt that follows a failure. Before the first attempt it is probed only if
+//! another connection waits in either daemon. A portal that served (a connect to it succeeded) and has not failed since
+//! is never probed.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -39,7 +40,7 @@ pub const PENALTY_FACTOR: u32 = 10;
 pub const PENALTY_FORGOTTEN: Duration = Duration::from_secs(3600);
 /// A write that takes longer than this is logged.
 pub const WRITE_DEADLINE: Duration = Duration::from_secs(90);
-/// Maximum number of portals remembered as proven. A forgotten portal costs one probe.
+/// Maximum number of portals remembered as having served. A forgotten portal costs one probe.
 const SERVED: usize = 4096;
 
 /// The order of the controllers of one trust level in the queue: lower classes come first.
@@ -60,7 +61,8 @@ pub enum Class {
     Penalized,
 }
 
-/// The parameters and the identity of a connect. A penalty applies only to an attempt with the same.
+/// The parameters and the identity of a connect. A penalty applies only to attempts with the same parameters and
+/// identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AttemptParameters {
     /// The connection parameters, including secrets.
@@ -106,7 +108,7 @@ pub struct Write {
     pub attempt_parameters: AttemptParameters,
 }
 
-/// What follows from the end of a write.
+/// The consequences of a write that has ended.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ended {
     /// The earliest time of the next attempt, if it blocked the connect path.
@@ -163,7 +165,7 @@ pub struct ConnectQueue {
     rounds: BTreeMap<Option<Tid>, u64>,
     /// What the host was last told of.
     announced: Option<Urgency>,
-    /// Queued controllers whose probe had no clear outcome: since when, and with what they had entered.
+    /// Queued controllers whose probe had no clear outcome: when it ended, and the data with which they entered.
     unsure: BTreeMap<Tid, (Time, EnqueueInfo)>,
     busy: Option<Busy>,
     /// Portals that answered a probe.
@@ -174,7 +176,7 @@ pub struct ConnectQueue {
     failed: BTreeMap<Portal, Time>,
     /// Portals that blocked the connect path: one penalty for each set of parameters.
     portal_penalties: BTreeMap<Portal, Vec<Penalty>>,
-    /// Controllers that blocked it, even if their portal serves others.
+    /// Controllers whose connect blocked the connect path, even if their portal serves others.
     penalties: BTreeMap<Tid, Penalty>,
 }
 
@@ -249,7 +251,7 @@ impl ConnectQueue {
         self.places.contains_key(tid)
     }
 
-    /// Takes a probe's answer, however late. Returns the controllers that it rejects.
+    /// Handles the answer to a probe, however late. Returns the controllers that are rejected because of it.
     pub fn probed(&mut self, ctx: &mut Context<'_>, op: OpId, outcome: &ProbeOutcome) -> Vec<Rejected> {
         if self.late.remove(&op) {
             self.start_probes(ctx);
@@ -281,8 +283,8 @@ impl ConnectQueue {
         Some((tid, place.urgency))
     }
 
-    /// When only controllers with an unclear probe are left, probes them again if their probe is old: the problem may
-    /// be over, and each dead one would block the connect path.
+    /// Probes controllers again if only controllers with an unclear probe are left and that probe is old: the problem
+    /// may be over, and a connect to a dead target would block the connect path.
     fn ask_again(&mut self, ctx: &mut Context<'_>) {
         if self.queue.first_key_value().is_none_or(|(place, _)| place.class != Class::Unsure) {
             return;
@@ -346,7 +348,7 @@ impl ConnectQueue {
         self.answered.insert(portal, now);
     }
 
-    /// Ends a write that was no attempt to connect a controller.
+    /// Ends a write that did not connect a controller, but changed its secrets.
     pub fn free(&mut self, ctx: &mut Context<'_>, op: OpId) {
         if self.busy.is_some_and(|busy| busy.op == op) {
             self.busy = None;
@@ -383,7 +385,7 @@ impl ConnectQueue {
         same.map(|penalty| penalty.until).max()
     }
 
-    /// The same, but only for penalties of this very controller.
+    /// Like [`ConnectQueue::penalty_until`], but ignores the penalties of the portal.
     #[must_use]
     pub fn own_penalty(&self, tid: &Tid, attempt_parameters: &AttemptParameters) -> Option<Time> {
         self.penalties
@@ -398,7 +400,8 @@ impl ConnectQueue {
         self.busy.is_some()
     }
 
-    /// Does what is due: ends probes that were never answered, and returns once how long a write has been hanging.
+    /// Handles the timers that are due. Returns the controllers whose probe was never answered and, once for each write
+    /// that hangs, how long it has been running.
     pub fn tick(&mut self, ctx: &mut Context<'_>, due: &[Timer]) -> (Vec<Rejected>, Option<Duration>) {
         let mut rejected = Vec::new();
         let mut hanging = None;

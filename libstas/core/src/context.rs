@@ -1,4 +1,5 @@
-//! What a core hands to all its parts with an event: the time, the effects that follow, timers, operation IDs, jitter.
+//! The context that a core passes to all its parts with an event: the time, the list of effects, timers, operation IDs,
+//! jitter.
 
 use std::panic::Location;
 
@@ -8,7 +9,7 @@ use super::timers::{Timer, Timers};
 use super::{CtrlRef, OpId, OpIds, Time};
 use stas_nvme::Tid;
 
-/// What a core keeps of its context between two events.
+/// The part of the context that a core keeps between two events.
 #[derive(Clone, Debug, Default)]
 pub struct Supply {
     ops: OpIds,
@@ -17,7 +18,7 @@ pub struct Supply {
 }
 
 impl Supply {
-    /// The seed decides the jitter.
+    /// Creates it. The seed determines the jitter.
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self { jitter: Jitter::new(seed), ..Self::default() }
@@ -30,7 +31,7 @@ impl Supply {
     }
 }
 
-/// A list of effects that takes those of the host.
+/// A list to which effects of the host can be appended.
 pub trait HostEffects {
     /// Appends an effect.
     fn append(&mut self, effect: HostEffect);
@@ -44,9 +45,9 @@ impl<E: From<HostEffect>> HostEffects for &mut Vec<E> {
 
 /// The context of one event. It is made where the core takes the event and passed to each part by `&mut`.
 ///
-/// The parts that both daemons share know only the effects of the host, and take `&mut Context<'_>`. A daemon has
-/// effects of its own (`Context<'_, &mut Vec<Effect>>`); the compiler turns a reference to its context into one to the
-/// shared kind.
+/// The parts that both daemons share issue only effects of the host, and take `&mut Context<'_>`. The context of a
+/// daemon (`Context<'_, &mut Vec<Effect>>`) has further effects; the compiler coerces a reference to it into `&mut
+/// Context<'_>`.
 pub struct Context<'a, Out: ?Sized = dyn HostEffects + 'a> {
     /// When the event happened.
     pub now: Time,
@@ -64,14 +65,14 @@ impl<'a, E> Context<'a, &'a mut Vec<E>> {
         Self { now, timers, ops, jitter, out }
     }
 
-    /// Has the daemon do something.
+    /// Issues an effect of the daemon.
     pub fn push(&mut self, effect: E) {
         self.out.push(effect);
     }
 }
 
 impl<Out: HostEffects + ?Sized> Context<'_, Out> {
-    /// Has the host do something.
+    /// Issues an effect of the host.
     pub fn host(&mut self, effect: HostEffect) {
         self.out.append(effect);
     }

@@ -1,7 +1,7 @@
 //! The state of one controller: wanted, queued, connected, held, lost, given up, being removed.
 //!
 //! ```text
-//!             settle                its turn               Made or Found
+//!            enqueue                its turn               Made or Found
 //!   Idle ───────────────▶ Queued ───────────────▶ Connecting ───────────────▶ Held
 //!    ▲  ▲                   │ rejected                │ failed                 │ gone
 //!    │  └───── retry ── Waiting ◀─────────────────────┘                        │
@@ -40,13 +40,13 @@ pub struct Want {
 }
 
 impl Want {
-    /// Adds that another source wants the same controller. Of two sources that are equally trusted the stricter demand
-    /// on the security of the connection counts; announced discovery controllers have no say beside others.
+    /// Merges the want of another source for the same controller. Of two equally trusted sources, the stricter security
+    /// settings apply. An announced discovery controller is ignored if any other source lists the controller.
     fn beside(&mut self, other: Self) {
         match (self.trust.is_announced_only(), other.trust.is_announced_only()) {
             (true, false) => *self = other,
             (false, true) => {}
-            // `tls=` is the administrator's word.
+            // An explicit `tls=` in the configuration is not overridden by a log page.
             (false, false) if self.trust < other.trust && self.parameters.tls.is_some() => {}
             (true, true) | (false, false) => self.parameters.secure_like(&other.parameters),
         }
@@ -61,7 +61,7 @@ impl Want {
         is_better || is_other || self.parameters != before.parameters || self.attempts != before.attempts
     }
 
-    /// Adds this to what other sources want of the same controller.
+    /// Adds this want to `wanted`, merged with those of other sources for the same controller.
     pub fn add_to<K: Ord>(self, wanted: &mut BTreeMap<K, Self>, controller: K) {
         match wanted.entry(controller) {
             Entry::Occupied(mut before) => before.get_mut().beside(self),
@@ -79,7 +79,7 @@ pub enum RemovalPolicy {
     KeepForBoot,
     /// Disconnects it, unless it is the last path to storage in use.
     SpareInUse,
-    /// Disconnect it, even if storage in use depends on it.
+    /// Disconnects it, even if storage in use depends on it.
     Disconnect,
 }
 
@@ -99,7 +99,7 @@ pub enum ConnState {
         /// When this controller took the connection over.
         since: Time,
     },
-    /// Waits for the next attempt at that time.
+    /// Waiting; the next attempt is at that time.
     Waiting(Time),
     /// No further attempt until something changes.
     GivenUp,
@@ -117,7 +117,7 @@ pub enum BeforeExclusion {
 /// The progress of a removal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RemovalState {
-    /// The removal has not begun.
+    /// Requested; nothing has been done yet.
     Asked,
     /// Being checked for storage in use.
     Checking(OpId),
@@ -134,7 +134,7 @@ pub struct Controller {
     pub want: Want,
     /// Its connection state.
     pub state: ConnState,
-    /// How it is removed and how far that is; `None` while it is wanted.
+    /// The policy and the progress of its removal; `None` while it is wanted.
     pub removal: Option<(RemovalPolicy, RemovalState)>,
     /// Why it is removed.
     pub cause: Option<Cause>,
@@ -224,7 +224,7 @@ impl Controller {
         std::mem::take(&mut self.attempts)
     }
 
-    /// Gives up its connection without disconnecting it: the controller takes another one.
+    /// Stops using its connection without disconnecting it: the controller gets another one.
     pub fn release(&mut self) {
         self.state = ConnState::Idle;
         self.connected_with = None;
@@ -287,7 +287,7 @@ impl Controller {
         self.backoff.reset();
     }
 
-    /// Returns true if this is not what the log said last about it, and remembers it.
+    /// Returns true if `what` differs from what was last logged about this controller. Stores it for the next call.
     pub fn is_news(&mut self, what: impl Into<LastLogged>) -> bool {
         let what = Some(what.into());
         let is_news = self.told != what;

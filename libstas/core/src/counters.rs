@@ -1,4 +1,4 @@
-//! Counts what the fleet does, for monitoring. Nothing is decided by these numbers; a restart begins at zero.
+//! Counts what the fleet does, for monitoring. The counters affect no decision, and begin at zero after a restart.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use super::reasons::NotConnected;
 use super::{CtrlRef, Time};
 use stas_nvme::Tid;
 
-/// Upper bounds of the classes of waits in the connect queue, in seconds. A longer wait is in a last class of its own.
+/// Upper bounds of the buckets of the wait histogram, in seconds. Longer waits are only in [`Waits::count`].
 pub const WAIT_BOUNDS: [f64; 8] = [0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0];
 
 /// Why a connection ended.
@@ -32,7 +32,7 @@ pub enum End {
 }
 
 impl End {
-    /// All of them.
+    /// All causes.
     pub const ALL: [Self; 7] =
         [Self::Lost, Self::Gone, Self::Removed, Self::Excluded, Self::Duplicate, Self::Polled, Self::Stopping];
 
@@ -66,11 +66,11 @@ impl From<Why> for End {
 /// How long controllers waited in the connect queue.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Waits {
-    /// The number of waits up to each of [`WAIT_BOUNDS`], without the shorter ones.
+    /// The number of waits in each bucket of [`WAIT_BOUNDS`] (not cumulative).
     pub classes: [u64; WAIT_BOUNDS.len()],
     /// The number of all waits.
     pub count: u64,
-    /// Their sum.
+    /// The total of all waits.
     pub sum: Duration,
 }
 
@@ -172,7 +172,7 @@ impl Counters {
     }
 }
 
-/// The kind of a reason, as a value of the label `reason`: one of few words, or the name of an errno.
+/// The kind of a reason, as a value of the label `reason`: one of a few fixed words, or the name of an errno.
 #[must_use]
 pub fn reason(why: &NotConnected) -> String {
     match why {

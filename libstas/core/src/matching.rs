@@ -1,4 +1,4 @@
-//! Decides whether a kernel connection serves a TID (compat: Identity of a controller).
+//! Decides whether a kernel connection serves a TID.
 
 use std::net::IpAddr;
 
@@ -20,9 +20,9 @@ pub fn find_for<'a>(snapshot: &'a Snapshot, request: &ConnectRequest, links: &Li
     best(usable, &request.tid, links, request.purpose.is_discovery())
 }
 
-/// True when a connection may be adopted. Ours (`ours`) are adopted in any state. A connection of another program that
-/// is not live and bound to a missing interface (down or absent) is not: its reconnect attempts fail while the
-/// interface is missing, and a new connection may find another way.
+/// True when a connection may be adopted. Ours (`ours`) are adopted in any state. A connection of another program is
+/// not adopted if it is not live and is bound to a missing interface (down or absent): it cannot reconnect before the
+/// interface returns, while a new connection may take another route.
 #[must_use]
 pub fn may_be_adopted(ctrl: &KernelController, ours: bool, links: &Links) -> bool {
     ours || ctrl.is_live() || !is_bound_to_nothing(ctrl, links)
@@ -58,14 +58,15 @@ pub fn may_be_taken_over(ctrl: &KernelController, discovery: bool) -> bool {
     ctrl.is_discovery() == discovery && !ctrl.is_being_deleted() && !(discovery && ctrl.kato == Some(0))
 }
 
-/// True when this kernel connection is the one that `tid` asks for. If its source is not known, it counts as the one: a
-/// second connection would do more harm.
+/// True when this kernel connection serves `tid`. A connection whose source is unknown counts as serving it: a second
+/// connection would do more harm.
 #[must_use]
 pub fn serves(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
     is_same_controller(ctrl, tid, links) && is_same_host_side(ctrl, tid, links).unwrap_or(true)
 }
 
-/// Like [`serves`], but false if the source of the connection is not known: for a decision to disconnect another one.
+/// Like [`serves`], but false if the source of the connection is unknown. Used to decide whether another connection may
+/// be disconnected.
 #[must_use]
 pub fn is_known_to_serve(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
     is_same_controller(ctrl, tid, links) && is_same_host_side(ctrl, tid, links).unwrap_or(false)
@@ -79,8 +80,8 @@ fn is_same_controller(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool
         && same_target(ctrl, tid, links)
 }
 
-/// Compares addresses as addresses. Link-local addresses exist on every interface: two of them are the same only on the
-/// same interface, where both sides name one.
+/// Compares addresses as addresses. Link-local addresses exist on every interface: two equal ones are the same only on
+/// the same interface, if both sides specify an interface.
 fn same_target(ctrl: &KernelController, tid: &Tid, links: &Links) -> bool {
     if !tid.transport().is_ip() {
         return ctrl.traddr.eq_ignore_ascii_case(&tid.traddr);
@@ -159,14 +160,14 @@ fn is_same_tcp_interface(ctrl: &KernelController, tid: &Tid, links: &Links) -> O
         return Some(name_of(bound, links) == tid.host_iface);
     }
     let source = ctrl.src_addr.or_else(|| tid::parse_ip(&ctrl.host_traddr).map(|(ip, _)| ip))?;
-    // A source address may be on several interfaces (link-local addresses are): any of them will do.
+    // A source address may be on several interfaces (link-local addresses are): one of them is enough.
     let source = source.to_canonical();
     let wanted = links.named(&tid.host_iface).map(|wanted| wanted.addresses.as_slice()).unwrap_or_default();
     if wanted.contains(&source) {
         return Some(true);
     }
-    // A source address that no interface has any more may have belonged to the wanted interface, unless that has
-    // another address of the same kind.
+    // A source address that no interface has any more may have belonged to the wanted interface, unless that interface
+    // has another address of the same family and scope.
     let is_of_its_kind =
         |other: &IpAddr| other.is_ipv4() == source.is_ipv4() && is_link_local(*other) == is_link_local(source);
     let may_have_moved = links.owner(source).is_none() && !wanted.iter().any(is_of_its_kind);

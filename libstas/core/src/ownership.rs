@@ -1,8 +1,8 @@
 //! Which connections may be disconnected: the only place that decides it (doc/ownership.md).
 //!
 //! [`decide`] is called before every disconnect, with what is known at that moment: the owner of the connection
-//! ([`Ownership`]), which connections the configuration allows to disconnect ([`Scope`]), and the reason for the
-//! disconnect ([`Why`]). Anything unknown keeps the connection.
+//! ([`Ownership`]), which connections the daemon may disconnect by its configuration ([`Scope`]), and the reason for
+//! the disconnect ([`Why`]). Anything unknown keeps the connection.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -23,15 +23,15 @@ pub enum Ownership {
     Ours,
     /// It has no owner.
     Unowned,
-    /// It belongs to another orchestrator of that name.
+    /// It belongs to another orchestrator, which has this name.
     Other(String),
     /// Its owner cannot be determined.
     Unknown,
 }
 
 impl Ownership {
-    /// The title of a connection with that owner. `recorded` says how our own records list the connection as ours. The
-    /// registry overrides that: another orchestrator may have taken it over.
+    /// The ownership of a connection. `owner` is its owner in the registry. `recorded` says how it became ours by our
+    /// own records, if it did. The registry takes precedence: another orchestrator may have taken the connection over.
     #[must_use]
     pub fn of(owner: &Owner, recorded: Option<Gained>) -> Self {
         let gained = match owner {
@@ -47,15 +47,15 @@ impl Ownership {
         }
     }
 
-    /// True when adopting the connection makes it ours. Never if only announcements, or pages of announced discovery
-    /// controllers, list its controller.
+    /// True when adopting the connection makes it ours. `announced_only`: only announcements, or pages of announced
+    /// discovery controllers, list its controller; such a connection is never claimed.
     #[must_use]
     pub fn may_be_claimed(&self, trust: Trust) -> bool {
         *self == Self::Unowned && !trust.is_announced_only()
     }
 }
 
-/// Whether the configuration allows to disconnect one connection.
+/// When the configuration allows the daemon to disconnect a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scope {
     /// Never (`disconnect-scope=no-disconnect`).
@@ -132,7 +132,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// True when the daemon holds the connection and decides again later; false when it releases the connection.
+    /// True when the daemon keeps using the connection and decides again later; false when it stops using it.
     #[must_use]
     pub fn may_change(&self) -> bool {
         matches!(self, Self::UnknownOwner | Self::NoDisconnect | Self::Booted)
@@ -189,7 +189,7 @@ pub struct Cause {
 }
 
 impl Cause {
-    /// A cause in these words.
+    /// Creates a cause with this text for the log.
     #[must_use]
     pub fn new(why: Why, text: impl Into<String>) -> Self {
         Self { why, text: text.into() }

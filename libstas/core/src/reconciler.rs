@@ -1,6 +1,6 @@
-//! The part of the reconciliation that both daemons share: taking the configuration, keeping what a damaged
-//! configuration may mean, marking excluded controllers, and judging which controllers may be removed. The rest is in
-//! stafd's finder and stacd's connector.
+//! The part of the reconciliation that both daemons share: it takes the configuration, keeps the controllers that a
+//! damaged configuration may mean, marks excluded controllers, and determines which controllers may be removed. The
+//! rest is in stafd's finder and stacd's connector.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -38,7 +38,7 @@ pub type Excluded = BTreeMap<Tid, (RemovalPolicy, Cause)>;
 pub struct Judged {
     /// Members whose removal is proved; it is done when the sources are quiet.
     pub disproved: Vec<Tid>,
-    /// When the passing of time may prove the next removal.
+    /// When the next removal may be proved without a further event.
     pub again: Option<Time>,
 }
 
@@ -57,7 +57,7 @@ pub struct Reconciler<P> {
     pub restored: BTreeSet<Tid>,
     /// Controllers that the saved configuration listed. Emptied when the configuration could be read in full.
     pub was_configured: BTreeSet<Tid>,
-    /// How the configuration secures the controllers that it lists, or last listed.
+    /// The controllers that have secrets or TLS in the configuration, or had when it last listed them.
     pub secured: Secured,
     /// The configuration line that lists each controller, or last did.
     pub lines: BTreeMap<Tid, usize>,
@@ -144,9 +144,9 @@ impl<P: Claim> Reconciler<P> {
         self.sources.named().filter(move |(id, tid, _)| counts(id, tid))
     }
 
-    /// True for a new controller at an address of this host. What only mDNS announces, or only an announced discovery
-    /// controller lists, may not make this host connect to itself. An address that becomes one of this host later
-    /// changes nothing.
+    /// True for a new controller at an address of this host. mDNS, and discovery controllers that only mDNS announces,
+    /// must not make this host connect to itself. A controller that is known already stays, even if its address becomes
+    /// one of this host later.
     #[must_use]
     pub fn is_new_at_own_address(&self, tid: &Tid) -> bool {
         let is_known = self.fleet.has(tid) || self.restored.contains(tid);
@@ -201,7 +201,7 @@ impl<P: Claim> Reconciler<P> {
         doubted.into_iter().chain(self.sources.awaiting_settled(ctx.now)).collect()
     }
 
-    /// Reports which controllers are not connected, or stay connected, because of the configuration itself.
+    /// Logs which controllers are not connected, or stay connected, because of the configuration itself.
     pub fn log_what_is_held(&mut self, ctx: &mut Context<'_>) {
         self.configured.log_what_is_held(ctx, &self.sources, self.fleet.tids());
     }
@@ -212,7 +212,8 @@ impl<P: Claim> Reconciler<P> {
         self.sources.named_by(&SourceId::Configured).chain(&self.was_configured).cloned().collect()
     }
 
-    /// The state of each controller: of the members, then of those that the configuration itself leaves out.
+    /// The state of each controller: first of the members, then of the configured controllers that are not members
+    /// (excluded or unresolved).
     pub fn statuses(&self) -> impl Iterator<Item = Listed<'_>> {
         let holds = self.configured.hold().is_some();
         let members = self.fleet.statuses().map(move |member| {

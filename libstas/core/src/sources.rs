@@ -1,8 +1,8 @@
 //! Which source lists which controller, and what proves that a controller is no longer listed.
 //!
 //! A source is the configuration, a boot table, the log page of one discovery controller, or mDNS. Each source makes
-//! claims: "this controller is to be connected". A claim that the source no longer repeats is not dropped at once:
-//! [`Sources::verdict`] says whether its absence is proved.
+//! claims: "this controller is to be connected". A claim is not dropped as soon as its source no longer lists the
+//! controller: [`Sources::verdict`] says whether the absence is proved.
 
 mod blur;
 
@@ -19,11 +19,10 @@ use stas_nvme::log_page::Unclear;
 pub const SETTLING: Duration = Duration::from_secs(30);
 /// Such an absence also needs a page that was read at least this long after the connection came up (a settled page).
 pub const SETTLED_READ: Duration = Duration::from_secs(28);
-/// A page that lists none of its live controllers any more is doubtful, if there are at least `doubtful_loss` of them.
-/// It is read again after this time.
+/// A page is doubtful if at least `doubtful_loss` live controllers are missing from it that it listed before, and it
+/// lists no live one. A doubtful page is read again after this time.
 pub const DOUBT: Duration = Duration::from_secs(5);
-/// Minimum number of live controllers lost for a page to be doubtful, unless the daemon sets another
-/// ([`Sources::doubting`]).
+/// Default minimum number of missing live controllers that makes a page doubtful ([`Sources::doubting`]).
 pub const DOUBTFUL_LOSS: usize = 2;
 /// Removals wait until no source has changed for this long.
 pub const DEBOUNCE: Duration = Duration::from_millis(500);
@@ -59,7 +58,7 @@ impl SourceId {
 /// How much the list of a source proves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Knowledge {
-    /// Its claims are from earlier: they are kept, and prove nothing.
+    /// Its claims are from an earlier connection or run: they are kept, and prove nothing.
     Stale,
     /// It was read on the connection that has been up since that time.
     Fresh(Time),
@@ -79,13 +78,13 @@ struct Claim<P> {
 }
 
 impl<P> Claim<P> {
-    /// True for a claim that is to outlive a restart ([`Sources::lasting`]).
+    /// True for a claim that is to be saved ([`Sources::lasting`]).
     fn is_lasting(&self, tid: &Tid, is_member: impl Fn(&Tid) -> bool) -> bool {
         self.listed || is_member(tid)
     }
 }
 
-/// The newest page is doubtful: it does not count until it was read again.
+/// The newest page is doubtful: it proves nothing until it has been read again.
 #[derive(Clone, Copy, Debug)]
 struct Doubt {
     since: Time,
@@ -166,22 +165,22 @@ impl<P> Source<P> {
 pub enum Verdict {
     /// A source lists it.
     Listed,
-    /// No source lists it, but not all that did have proved its absence. The time, if any, is when waiting alone may
-    /// prove it.
+    /// No source lists it, but a source that listed it has not proved its absence. The time, if any, is when the
+    /// absence may be proved without a further event.
     Unproved(Option<Time>),
-    /// No source lists it, and all that did have proved that.
+    /// No source lists it, and every source that listed it has proved its absence.
     Disproved,
 }
 
 /// A log page of a discovery controller.
 #[derive(Clone, Debug)]
 pub struct Page<P> {
-    /// Since when the connection is up on which the page was read; identifies that connection.
+    /// When the connection came up on which the page was read. This time identifies the connection.
     pub connected_since: Time,
     /// The controllers that it lists.
     pub names: BTreeMap<Tid, P>,
     /// When it was read, if it was read on request; `None`: at an unknown time of its connection. Only a page that was
-    /// read on request confirms a doubtful one.
+    /// read on request can confirm a doubtful page.
     pub read: Option<Time>,
     /// The entries that yield no controller.
     pub unclear: BTreeSet<Unclear>,
@@ -203,7 +202,8 @@ impl<P> Default for Sources<P> {
 }
 
 impl<P: Clone + PartialEq> Sources<P> {
-    /// Creates sources whose pages are doubtful if they lose at least this many live controllers, and list no live one.
+    /// Creates an empty set of sources. A page is doubtful if at least `doubtful_loss` live controllers are missing
+    /// from it and it lists no live one.
     #[must_use]
     pub fn doubting(doubtful_loss: usize) -> Self {
         Self { doubtful_loss, ..Self::default() }
@@ -220,7 +220,7 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.sources.entry(id).or_insert_with(Source::stale).claims.extend(restored);
     }
 
-    /// Adds controllers that a source is said to list. This is not its own current list: nothing is proved.
+    /// Adds controllers that a source may list, without its own current list. This proves no absence.
     pub fn add_unproved(&mut self, id: SourceId, names: BTreeMap<Tid, P>) {
         let source = self.sources.entry(id).or_insert_with(Source::stale);
         source.knowledge = Knowledge::Stale;
@@ -230,7 +230,8 @@ impl<P: Clone + PartialEq> Sources<P> {
         }
     }
 
-    /// Takes a page. `live` says whether a controller is live. Controllers that an unclear entry may mean stay listed.
+    /// Replaces the list of a source by a page. `live` says whether a controller is live. Controllers that an unclear
+    /// entry may mean stay listed.
     pub fn read(&mut self, now: Time, id: SourceId, mut page: Page<P>, live: impl Fn(&Tid) -> bool) {
         if blur::is_illegible(&page.unclear) {
             return self.add_unproved(id, page.names);
@@ -238,7 +239,7 @@ impl<P: Clone + PartialEq> Sources<P> {
         let source = self.sources.entry(id).or_insert_with(Source::stale);
         let settled = page.read.filter(|read| page.connected_since + SETTLED_READ <= *read);
         source.blur.replace(std::mem::take(&mut page.unclear), settled, page.names.keys());
-        // They were not listed on this connection: when the entry becomes clear, their absence is not proved by that.
+        // They keep their earlier `listed_on`: when the unclear entry is gone, that alone does not prove their absence.
         let protected: BTreeSet<Tid> = source.claims.keys().filter(|tid| source.blur.may_mean(tid)).cloned().collect();
         let mut news = source.knowledge != Knowledge::Fresh(page.connected_since);
         source.knowledge = Knowledge::Fresh(page.connected_since);
@@ -336,7 +337,8 @@ impl<P: Clone + PartialEq> Sources<P> {
         for (_, source) in self.sources.iter().filter(|(id, _)| counts(id)) {
             let this = match source.claims.get(tid) {
                 Some(claim) => source.verdict(claim, now, live),
-                // Its last readable entry may be long gone, and the claim with it: the unclear entry may mean it.
+                // The claim may have been dropped since its last readable entry, but the unclear entry may still mean
+                // it.
                 None if source.blur.may_mean(tid) => Verdict::Unproved(None),
                 None => continue,
             };
@@ -362,7 +364,7 @@ impl<P: Clone + PartialEq> Sources<P> {
         })
     }
 
-    /// The controllers that each source lists, and those that it has listed and whose absence is not proved. `live`
+    /// For each source, the controllers that it lists, and those that it listed and whose absence is not proved. `live`
     /// says whether a controller is live.
     pub fn standing(&self, now: Time, live: impl Fn(&Tid) -> bool) -> impl Iterator<Item = (&SourceId, &Tid)> {
         let claims = self
@@ -388,23 +390,23 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.sources.iter().filter_map(named)
     }
 
-    /// All claims on a controller, repeated or not.
+    /// All claims on a controller, also those of sources that no longer list it.
     pub fn claims_on(&self, tid: &Tid) -> impl Iterator<Item = (&SourceId, &P)> {
         self.sources.iter().filter_map(move |(id, source)| Some((id, &source.claims.get(tid)?.payload)))
     }
 
-    /// All claims of a source, repeated or not.
+    /// All claims of a source, also on controllers that it no longer lists.
     pub fn claims_of(&self, id: &SourceId) -> impl Iterator<Item = (&Tid, &P)> {
         let claims = self.sources.get(id).into_iter().flat_map(|source| &source.claims);
         claims.map(|(tid, claim)| (tid, &claim.payload))
     }
 
-    /// All controllers that a source has claimed, repeated or not.
+    /// All controllers that a source has claimed, also those that it no longer lists.
     pub fn claimed_by(&self, id: &SourceId) -> impl Iterator<Item = &Tid> {
         self.claims_of(id).map(|(tid, _)| tid)
     }
 
-    /// All claims of all sources, repeated or not.
+    /// All claims of all sources, also on controllers that are no longer listed.
     pub fn claims(&self) -> impl Iterator<Item = (&SourceId, &Tid, &P)> {
         self.sources
             .iter()
@@ -412,7 +414,7 @@ impl<P: Clone + PartialEq> Sources<P> {
     }
 
     /// The claims to be saved: claims that their source still lists, and claims on members. A restart treats every
-    /// restored claim as listed, so any other claim would connect a controller again whose removal is complete.
+    /// restored claim as listed, so a saved claim on a removed controller would connect it again.
     pub fn lasting(&self, is_member: impl Fn(&Tid) -> bool) -> impl Iterator<Item = (&SourceId, &Tid, &P)> {
         let claims = self.sources.iter().flat_map(|(id, source)| source.claims.iter().map(move |claim| (id, claim)));
         let lasting = claims.filter(move |(_, (tid, claim))| claim.is_lasting(tid, &is_member));
@@ -436,8 +438,8 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.sources.keys()
     }
 
-    /// Sets whether a settled page is required of every source, so that controllers which no source has ever listed can
-    /// be judged.
+    /// Sets whether a settled page is required of every source. The audit requires it: it removes controllers that no
+    /// source has ever listed.
     pub fn want_settled_pages_of_all(&mut self, wanted: bool) {
         self.settled_of_all = wanted;
     }
@@ -462,8 +464,8 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.sources.values().any(|source| source.blur.may_mean(tid))
     }
 
-    /// Drops the claims on a removed controller that are disproved. Unproved ones stay: if an exclusion removed it, it
-    /// may be connected again for another source, and what that one proves is not enough to remove it.
+    /// Drops the disproved claims on a removed controller. Unproved claims are kept: after an exclusion the controller
+    /// may be connected again for another source, and the proof of that source alone must not remove it.
     pub fn forget(&mut self, now: Time, tid: &Tid) {
         for source in self.sources.values_mut() {
             let verdict = source.claims.get(tid).map(|claim| source.verdict(claim, now, false));

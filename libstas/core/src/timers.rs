@@ -1,8 +1,8 @@
 //! The timers of a core: one table with one deadline.
 //!
-//! Two kinds of moments are no timers, because they follow from many facts that change independently: when a log page
-//! is to be read again ([`Sources::deadline`](super::sources::Sources::deadline)), and when an announcement expires
-//! (stafd). Each daemon adds these where it computes its deadline.
+//! Two deadlines are not in this table, because they are computed from several values that change independently: when a
+//! log page is to be read again ([`Sources::deadline`](super::sources::Sources::deadline)), and when an announcement
+//! expires (stafd). Each daemon adds them where it computes its own deadline.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,8 @@ use super::effect::Portal;
 use super::{OpId, Time};
 use stas_nvme::Tid;
 
-/// What is due. Timers that are due at the same moment are handled part by part, and in this order within each part.
+/// What is due. Of the timers that are due at the same time, each part of the core (fleet, connect queue, host names,
+/// daemon) handles its own, in this order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Timer {
     /// Fleet: the next attempt to connect a member, after its back-off or penalty.
@@ -73,7 +74,7 @@ impl<K: Ord + Clone> Timers<K> {
         self.at.insert(key, at);
     }
 
-    /// Sets a timer unless it is set already: a deadline that later events must not push away.
+    /// Sets a timer unless it is set already: later events must not postpone this deadline.
     pub fn set_once(&mut self, key: K, at: Time) {
         self.at.entry(key).or_insert(at);
     }
