@@ -32,7 +32,7 @@ impl Fleet {
             _ if self.identity.is_none() || !self.inventory.has_snapshot() => {}
             ConnState::GivenUp | ConnState::Waiting(_) | ConnState::Idle | ConnState::Queued => {
                 match self.serving(tid) {
-                    // Whether it may be adopted is known when the interfaces are.
+                    // Wait: whether it may be adopted is decided when the interfaces are known.
                     Some(ctrl) if self.depends_on_links(ctrl) => {}
                     Some(ctrl) => {
                         self.connect_queue.leave(tid);
@@ -192,7 +192,7 @@ impl Fleet {
     }
 
     /// A write created a controller. If another live connection serves the same TID, the new one is disconnected,
-    /// unless the other one belongs to another orchestrator, which may end it at any time.
+    /// unless the other one belongs to another orchestrator, which may disconnect it at any time.
     fn made(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef) {
         let discovery = self.kind == Kind::Discovery;
         let twin = self
@@ -348,7 +348,7 @@ impl Fleet {
     }
 }
 
-/// Logged once for each reason; the recovery message states the number of attempts.
+/// Logs each reason once; the message about the recovery states the number of attempts.
 fn log_failure(
     ctx: &mut Context<'_>,
     (tid, not_connected): (&Tid, &str),

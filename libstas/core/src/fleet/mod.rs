@@ -34,7 +34,8 @@ pub use view::{Listed, MemberView, Outlook, Status};
 
 /// After a network change waiting controllers are retried after this time, so that a burst of changes causes one retry.
 pub const RETRY_ALL_DELAY: Duration = Duration::from_millis(100);
-/// Shortest time between two early retries, of all controllers or of one, so that a burst of events costs little.
+/// Minimum time between two early retries of all controllers, or of the same one, so that a burst of events causes few
+/// retries.
 pub const RETRY_ALL_GAP: Duration = Duration::from_millis(500);
 
 /// The kind of controllers that a fleet manages.
@@ -104,7 +105,7 @@ pub struct Places {
 }
 
 impl Places {
-    /// The begin of the log line for a controller that is not connected. `what` is the rest of the sentence.
+    /// The beginning of the log line about a controller that is not connected. `what` is the rest of the sentence.
     fn sentence(&self, tid: &Tid, what: &str) -> String {
         match self.lines.get(tid) {
             Some(line) => format!("configured in {}:{line}, but {what}", self.file),
@@ -245,7 +246,7 @@ impl Fleet {
     }
 
     /// The removal of a member is no longer proved: the member is wanted until it is proved again. A disconnect that
-    /// has begun goes on.
+    /// has begun continues.
     pub fn removal_is_unproved(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let is_kept = |member: &&mut Controller| !member.is_wanted() && !member.disconnect_requested;
         let Some(member) = self.members.get_mut(tid).filter(is_kept) else { return };
@@ -313,7 +314,7 @@ impl Fleet {
                 Timer::UseAnswer => self.use_check_hangs(ctx),
                 Timer::RetryAll => self.retry_all(ctx.now),
                 Timer::Disconnect(op) => self.disconnect_hangs(ctx, *op),
-                // [`Fleet::work`] does [`Timer::Rotate`].
+                // [`Fleet::work`] handles [`Timer::Rotate`].
                 _ => {}
             }
         }
@@ -325,7 +326,7 @@ impl Fleet {
         self.work(ctx)
     }
 
-    /// True once the first snapshot was taken.
+    /// True once the first snapshot has been taken.
     #[must_use]
     pub fn has_snapshot(&self) -> bool {
         self.inventory.has_snapshot()
@@ -426,7 +427,7 @@ impl Fleet {
     }
 
     /// The kernel connection that serves a TID and may be adopted: if possible, the one that it had before a restart.
-    /// Otherwise that connection would stay ours without a member that uses it.
+    /// If another one were used, that connection would stay ours, but no member would use it.
     fn serving(&self, tid: &Tid) -> Option<CtrlRef> {
         let disconnecting: BTreeSet<CtrlRef> = self.disconnecting.values().copied().collect();
         let is_usable = |ctrl: &&KernelController| !disconnecting.contains(&ctrl.ctrl) && self.is_usable(ctrl);
@@ -486,8 +487,8 @@ impl Fleet {
         self.connect_queue.penalty_until(tid, &self.attempt_parameters(tid)?)
     }
 
-    /// Ends the wait of a member and restarts one that was given up, unless it has a penalty or was retried this way a
-    /// moment ago.
+    /// Ends the wait of a member and restarts one that was given up, unless it has a penalty or was retried in this way
+    /// less than [`RETRY_ALL_GAP`] ago.
     fn end_wait(&mut self, now: Time, tid: &Tid) {
         let penalty_until = self.penalty_until(tid).filter(|until| now < *until);
         let penalized = penalty_until.is_some();

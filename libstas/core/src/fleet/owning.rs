@@ -105,8 +105,8 @@ impl Fleet {
             && matching::may_be_adopted(kernel, ours, &self.links)
     }
 
-    /// True while the interfaces are not known, for a connection of another program that is not live and bound to one
-    /// of them: it may be adopted only if that interface is up.
+    /// True, while the interfaces are unknown, for a connection of another program that is not live and is bound to an
+    /// interface: it may be adopted only if that interface is up.
     pub(super) fn depends_on_links(&self, ctrl: CtrlRef) -> bool {
         let is_bound = |kernel: &KernelController| !kernel.host_iface.is_empty() && !kernel.is_live();
         self.links.0.is_empty() && self.inventory.get(ctrl).is_some_and(is_bound) && self.title(ctrl) != Ownership::Ours
@@ -118,8 +118,8 @@ impl Fleet {
         serving.filter(|kernel| !self.is_usable(kernel)).map(|kernel| kernel.ctrl).collect()
     }
 
-    /// The connection that a controller had when the state was saved, or that the registry records since. One that the
-    /// kernel is already deleting is the last choice.
+    /// The connection that a controller had when the state was saved, or that the registry has recorded for it since
+    /// then. A connection that the kernel is already deleting is used only if there is no other one.
     pub(super) fn own_connection(&self, tid: &Tid) -> Option<CtrlRef> {
         let is_there = |ctrl: CtrlRef| {
             self.inventory.get(ctrl).is_some() && !self.disconnecting.values().any(|going| *going == ctrl)
@@ -234,7 +234,7 @@ impl Fleet {
         members.filter_map(|(tid, member)| Some((tid.clone(), member.ctrl()?))).collect()
     }
 
-    /// Stops the removal of an unclaimed connection: it is left connected, and its member is dropped.
+    /// Stops the removal of an unclaimed connection: the connection is kept, and its member is dropped.
     pub fn spare(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: &Reason) -> Vec<Report> {
         let going = self.members.get(tid).and_then(Controller::ctrl);
         if going.is_some_and(|ctrl| self.disconnecting.values().any(|one| *one == ctrl)) {
@@ -291,9 +291,9 @@ impl Fleet {
         }
     }
 
-    /// Releases connections that are not ours, while the kernel reconnects them over a missing interface: the
-    /// controller may be reachable over another one, and gets a connection of its own. A controller that is wanted on
-    /// that very interface is not, and keeps its connection.
+    /// Releases connections that are not ours and that the kernel reconnects over a missing interface. Their
+    /// controllers may be reachable over another interface, and get connections of their own. A controller that is
+    /// wanted on the missing interface itself keeps its connection.
     pub(super) fn release_what_lost_its_interface(&mut self, ctx: &mut Context<'_>) {
         let stranded = |tid: &Tid, ctrl: CtrlRef| {
             let kernel = self.inventory.get(ctrl)?;
@@ -313,7 +313,7 @@ impl Fleet {
         }
     }
 
-    /// These members give up their connection without disconnecting it, and take another one.
+    /// Makes these members stop using their connection, without disconnecting it. They get another one.
     fn release(&mut self, ctx: &mut Context<'_>, tids: &[Tid], ctrl: CtrlRef, text: &str) {
         for tid in tids {
             let Some(member) = self.members.get_mut(tid) else { continue };

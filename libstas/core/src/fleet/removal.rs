@@ -46,7 +46,7 @@ impl Fleet {
             ConnState::Connecting(_) => {}
             ConnState::Held { ctrl, .. } => self.continue_removal_of_held(ctx, tid, ctrl, how, &state),
             _ if !self.inventory.has_snapshot() => {}
-            // No replacement is looked for: another connection would not be the one that this controller had.
+            // Do not look for another connection: a removal ends only the connection that the controller held.
             _ if member.has_held => self.forget(ctx, tid),
             _ => match self.own_connection(tid) {
                 Some(ctrl) => {
@@ -113,9 +113,9 @@ impl Fleet {
         }
     }
 
-    /// Takes back the exclusion of a member whose connection no exclusion matches, and restores what was decided
-    /// before. Returns true if it was restored: a removal continues, a wanted member waits for [`Fleet::want`]. Returns
-    /// false if there is nothing to restore, or if an exclusion still matches the member: the caller then calls
+    /// Undoes the exclusion of a member whose connection no exclusion matches, and restores the state from before it.
+    /// Returns true if it was restored: a removal continues, a wanted member waits for [`Fleet::want`]. Returns false
+    /// if there is nothing to restore, or if an exclusion still matches the member: the caller then calls
     /// [`Fleet::remove_without_disconnect`].
     fn take_exclusion_back(&mut self, ctx: &mut Context<'_>, tid: &Tid) -> bool {
         let Some(member) = self.members.get_mut(tid) else { return false };
@@ -211,8 +211,8 @@ impl Fleet {
         });
         if let Some((tid, Some(ctrl))) = found {
             match usage {
-                // It may have become needed while the check ran, or another path that the check counted is being
-                // disconnected since.
+                // It may have become needed while the check ran, or the disconnect of another path that the check
+                // counted has begun.
                 Usage::Free if self.check_is_overtaken || self.others(&tid, ctrl) != Others::None => {
                     if let Some(member) = self.members.get_mut(&tid) {
                         member.removal = Some((RemovalPolicy::SpareInUse, RemovalState::Asked));
@@ -296,7 +296,7 @@ impl Fleet {
         }
     }
 
-    /// Ends a poll of the previous run, which the saved state names. No member holds the connection.
+    /// Disconnects a connection of the saved state that the previous run made for a poll. No member holds it.
     pub fn end_old_poll(&mut self, ctx: &mut Context<'_>, ctrl: CtrlRef) {
         let Some(tid) = self.inventory.get(ctrl).map(KernelController::tid) else { return };
         if !self.holders(ctrl).is_empty() {
@@ -306,7 +306,7 @@ impl Fleet {
             self.own(ctrl, Gained::Connected, &tid, None);
         }
         let cause = Cause::new(Why::PollOver, "a poll of the run before this one");
-        // If another orchestrator has taken it over, that one ends it.
+        // If another orchestrator has taken it over, the connection is left to it.
         let _ = self.disconnect(ctx, ctrl, false, &cause);
     }
 
@@ -336,7 +336,7 @@ impl Fleet {
         self.hanging.remove(&op);
         self.request_snapshot(ctx);
         let Err(reason) = result else {
-            // It is gone, whether sysfs can be read or not: it must not be used any more.
+            // The kernel has removed it. It must not be used any more, even if sysfs cannot be read now.
             if self.inventory.lose(ctrl) {
                 for tid in self.holding(ctrl) {
                     self.connection_gone(ctx, &tid, ctrl);
