@@ -1,4 +1,4 @@
-//! Turns announcements into controllers: events of the browser, their effects, and requests to the browser.
+//! Turns announcements into discovery controllers: handles the events of the mDNS browser, and sends requests to it.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -31,7 +31,7 @@ pub(super) struct Budget {
 }
 
 impl Budget {
-    /// Counts a log line. If there were too many, lowers it to debug level.
+    /// Counts a log line. Lowers it to debug level if there have been too many.
     fn admit(&mut self, now: Time, record: &mut LogRecord) {
         if self.until <= now {
             *self = Self { said: 0, until: now + LINES_PERIOD };
@@ -190,7 +190,7 @@ impl Finder {
         self.announced.names().filter(is_stuck).cloned().collect()
     }
 
-    /// True if it is excluded on every interface on which it was found.
+    /// True if a controller is excluded on every interface on which it was found.
     pub(super) fn is_barred_where_found(&self, tid: &Tid) -> bool {
         let mut found_on = self.announced.found_on(tid).peekable();
         let barred = found_on.peek().is_some() && found_on.all(|iface| self.reconciler.configured.excludes(tid, iface));
@@ -221,7 +221,7 @@ impl Finder {
     #[track_caller]
     fn log(&mut self, ctx: &mut Context<'_>, MdnsLogLine { level, tid, text }: MdnsLogLine) {
         let mut record = LogRecord { level, tid, ctrl: None, text };
-        // Lines about a controller are counted elsewhere, with all other lines about it.
+        // Lines about a controller are counted in [`Finder::limit_lines`].
         if record.tid.is_none() {
             self.budget.admit(ctx.now, &mut record);
         }

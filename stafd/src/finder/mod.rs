@@ -64,9 +64,9 @@ pub struct Finder {
     browsing: bool,
     budget: mdns::Budget,
     unmanaged: Vec<unmanaged_dcs::UnmanagedEvent>,
-    /// Discovery controllers that aged out. They are remembered while they are members, and while a controller that
-    /// they referred to is kept because it is live. Such a pair may refer to each other: if the one that aged out is
-    /// connected again by that referral, nothing but this memory tells that neither may be removed while it is live.
+    /// Discovery controllers that aged out. They stay in this set while they are members, and while a controller that
+    /// they referred to is kept because it is live. The two may refer to each other. If such a referral makes the one
+    /// that aged out a member again, only this set shows that neither may be removed while it is live.
     aged_out: BTreeSet<Tid>,
     /// Discovery controllers that a boot table listed before this run.
     was_booted: BTreeSet<Tid>,
@@ -231,7 +231,7 @@ impl Finder {
     }
 
     /// Keeps controllers of the saved state that an unreadable configuration may list. Leaves out those known from
-    /// announcements: had they been configured, that would have been saved.
+    /// announcements: if they had been configured, the saved state would say so.
     fn keep_what_may_be_meant(&mut self) {
         let Some(settings) = &self.settings else { return };
         let (whole, parameters) = (!settings.conf.controller_lost, &settings.conf.parameters);
@@ -255,7 +255,8 @@ impl Finder {
     /// Removes excluded controllers at once, and disproved ones when the sources are quiet.
     fn remove(&mut self, ctx: &mut Context<'_>, excluded: &Excluded) {
         let reachability = self.reachability(ctx.now);
-        // One without a connection may have left the fleet already: what it referred to goes as well.
+        // An excluded controller without a connection may have left the fleet already. Its referrals are removed as
+        // well.
         let mut going: Vec<(Tid, RemovalReason)> =
             excluded.keys().map(|tid| (tid.clone(), RemovalReason::Excluded)).collect();
         let others = self.reconciler.fleet.tids().filter(|tid| !excluded.contains_key(*tid));
@@ -299,7 +300,7 @@ impl Finder {
 
     /// The discovery controllers of the saved state that are to be removed now, since no source lists them any more:
     /// excluded ones at once, others like members when the sources are quiet. Until then they stay restored, because a
-    /// page that is read for the first time may list them. Those that are members or listed are restored no longer.
+    /// page that is read for the first time may list them. Removes members and listed controllers from `restored`.
     fn restored_to_drop(&mut self, now: Time, reachability: &reachability::Reachability) -> Vec<Tid> {
         let restored = std::mem::take(&mut self.reconciler.restored);
         let is_quiet = self.reconciler.debounce.until().is_none_or(|until| until <= now);
@@ -316,8 +317,8 @@ impl Finder {
         dropped
     }
 
-    /// Why a discovery controller that no source lists any more is removed. The referrals of a controller that ages out
-    /// were never withdrawn: their targets age out too, and their removal spares live controllers.
+    /// Why a discovery controller that no source lists any more is removed. A controller that ages out never withdrew
+    /// its referrals: the targets age out too, and are not removed while they are live.
     fn reason_for(&self, tid: &Tid, reachability: &reachability::Reachability) -> RemovalReason {
         let is_page = |id: &SourceId| matches!(id, SourceId::Page(_));
         let referred = self.reconciler.sources.claims_on(tid).any(|(id, _)| is_page(id));
@@ -366,7 +367,7 @@ impl Finder {
     }
 
     /// The discovery controllers that the configuration, a boot table, or a chain of referrals from those lists. All
-    /// others depend on announcements alone: connections of other programs to them are used, not claimed.
+    /// others depend on announcements alone: connections of other programs to them are used, but not claimed.
     fn listed_by_more_than_announcements(&self) -> BTreeSet<Tid> {
         let roots = [SourceId::Configured, SourceId::Boot];
         let mut found: BTreeSet<Tid> =
@@ -386,8 +387,8 @@ impl Finder {
         self.reported(ctx, reports);
     }
 
-    /// Removes a discovery controller: its connection is disconnected, and controllers that only its page listed
-    /// follow.
+    /// Removes a discovery controller: disconnects its connection. Controllers that only its page listed are removed
+    /// next.
     fn remove_dc(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: RemovalReason) {
         let known = self.dcs.remove(tid);
         let news = known.is_some();
@@ -570,7 +571,7 @@ impl Finder {
                 Timer::Register(tid) => self.register(ctx, tid),
                 Timer::PollEnds(tid) => self.poll_ends(ctx, tid),
                 Timer::Stop => ctx.push(Effect::Stopped),
-                // [`Finder::reconcile`] does [`Timer::Removals`].
+                // [`Finder::reconcile`] handles [`Timer::Removals`].
                 _ => {}
             }
         }

@@ -1,9 +1,10 @@
-//! Bounds on what mDNS and log pages may make stafd connect: `max-announced` and `max-referrals`.
+//! Limits on what mDNS and log pages may make stafd connect: `max-announced` and `max-referrals`.
 //!
 //! mDNS is unauthenticated, and one log page can refer to any number of discovery controllers. Members and the
-//! controllers of the saved state are never refused: what is connected, or was in an earlier run, stays. A candidate
-//! that is refused stays listed by its source and is admitted when there is room. Announced controllers whose connect
-//! has failed take no room: with many candidates that do not answer, each gets its turn.
+//! controllers of the saved state are never refused: what is connected now, or was connected in an earlier run, is
+//! kept. A refused candidate stays listed by its source, and is admitted when the number falls below the limit.
+//! Announced controllers whose connect has failed do not count: if many candidates do not answer, each of them is
+//! tried.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,8 +16,8 @@ use libstas::nvme::Tid;
 
 use super::{Context, Finder};
 
-/// Refused announced candidates are considered again after this time: no event tells that one which takes room has
-/// failed.
+/// Refused announced candidates are considered again after this time: no event reports that the connect of an admitted
+/// one has failed.
 pub(super) const AGAIN: Duration = Duration::from_secs(1);
 
 /// The numbers of discovery controllers that are refused at present.
@@ -29,7 +30,7 @@ pub(super) struct Refused {
 }
 
 impl Finder {
-    /// Leaves out new controllers that exceed the bounds.
+    /// Leaves out new controllers that exceed the limits.
     pub(super) fn leave_out_beyond_quotas(&mut self, ctx: &mut Context<'_>, news: &mut Vec<(Tid, Want)>) {
         let refused = self.refuse(news);
         let before = std::mem::replace(&mut self.refused, refused);
@@ -52,7 +53,7 @@ impl Finder {
         }
     }
 
-    /// Removes the new controllers that exceed the bounds from `news`, and counts them.
+    /// Removes the new controllers that exceed the limits from `news`, and counts them.
     fn refuse(&self, news: &mut Vec<(Tid, Want)>) -> Refused {
         let mut refused = Refused::default();
         let is_new = |tid: &Tid| !self.dcs.contains_key(tid) && !self.reconciler.restored.contains(tid);
@@ -100,7 +101,7 @@ impl Finder {
         refused
     }
 
-    /// How many discovery controllers are refused because of a bound.
+    /// How many discovery controllers are refused because of a limit.
     #[must_use]
     pub fn refused(&self) -> usize {
         self.refused.announced + self.refused.referrals

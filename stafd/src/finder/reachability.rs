@@ -25,7 +25,7 @@ pub(super) struct Reachability {
     /// Members that age out, or are reached only from a member that ages out: their removal proves nothing about live
     /// controllers.
     pub(super) ages_out: BTreeSet<Tid>,
-    /// Those of [`Finder::aged_out`] that a chain reaches again.
+    /// Controllers of [`Finder::aged_out`] that a chain reaches again.
     pub(super) rooted: BTreeSet<Tid>,
 }
 
@@ -45,8 +45,8 @@ impl Finder {
         }
     }
 
-    /// The verdict of the sources on a discovery controller. For an unreachable one, the pages of unreachable ones do
-    /// not count: they would keep each other for ever.
+    /// The verdict of the sources on a discovery controller. For an unreachable one, the pages of other unreachable
+    /// ones do not count: they would keep each other for ever.
     pub(super) fn verdict(&self, now: Time, tid: &Tid, unreachable: &BTreeSet<Tid>) -> Verdict {
         let counts = |id: &SourceId| !(unreachable.contains(tid) && is_page_of(id, unreachable));
         self.reconciler.sources.verdict_of(tid, now, self.counts_as_live(now, tid), counts)
@@ -54,13 +54,13 @@ impl Finder {
 
     /// Follows all referrals that are not proved to be gone.
     ///
-    /// 1. The members that a source other than a log page lists are reached, and everything that they refer to. So are
-    ///    the targets of a page whose discovery controller is no member and has not aged out.
-    /// 2. Of the others, those age out that were announced and no longer are, those that have aged out before, and
-    ///    those to which one that aged out refers; and everything that these refer to.
-    /// 3. Those of them that are live are reached after all, and everything that they refer to: aging out removes no
-    ///    live controller.
-    /// 4. What is left is unreachable: only members that are unreachable themselves refer to it.
+    /// 1. Reached are the members that a source other than a log page lists, the targets of pages whose discovery
+    ///    controller is neither a member nor aged out, and everything that these refer to.
+    /// 2. Of the other members, these age out: members that were announced and no longer are, members that aged out
+    ///    before, targets of a discovery controller that aged out, and everything that these refer to.
+    /// 3. The members of step 2 that are live are reached after all, and everything that they refer to: aging out
+    ///    removes no live controller.
+    /// 4. All remaining members are unreachable: only unreachable members refer to them.
     pub(super) fn reachability(&self, now: Time) -> Reachability {
         if !self.reconciler.sources.claims().any(|(id, ..)| matches!(id, SourceId::Page(_))) {
             return Reachability::default();
