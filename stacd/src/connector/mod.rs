@@ -161,7 +161,7 @@ impl Connector {
 
     /// All listed controllers that are not excluded, and how they are wanted. Parameters of the configuration take
     /// precedence. Also returns how many controllers of announced discovery controllers are refused because of
-    /// `max-controllers-per-announced-dc`: new ones alone, so that what is connected or saved stays.
+    /// `max-controllers-per-announced-dc`: only new ones are refused; connected and saved ones are kept.
     fn wanted(&self, settings: &Settings) -> (BTreeMap<Tid, Want>, usize) {
         let parameters = || settings.conf.parameters.clone();
         let mut wanted: BTreeMap<Tid, Want> = BTreeMap::new();
@@ -292,8 +292,9 @@ impl Connector {
         }
     }
 
-    /// A removal goes on only while it is proved. It may wait for storage in use, and the proof may be withdrawn
-    /// meanwhile: a discovery controller that was excluded is back and not read yet, or the connection of one is lost.
+    /// Stops removals that are no longer proved. A removal may wait for storage in use, and may lose its proof
+    /// meanwhile: a discovery controller that was excluded is used again and not read yet, or the connection to one is
+    /// lost.
     fn want_what_is_no_longer_proved(&mut self, ctx: &mut Context<'_>) {
         let fleet = &self.reconciler.fleet;
         let audited = self.audited();
@@ -319,8 +320,8 @@ impl Connector {
         let audited = self.audited();
         let members = fleet.tids().chain(&self.reconciler.restored);
         let others = members.filter(|tid| !audited.contains(*tid) && !excluded.contains_key(*tid));
-        // For members being removed only the way of removal may have changed: that needs no quiet sources and no new
-        // proof.
+        // For members being removed, only the removal policy may have changed: this needs neither quiet sources nor a
+        // new proof.
         let (removed, others): (Vec<&Tid>, Vec<&Tid>) = others.partition(|tid| fleet.is_removed_for_good(tid));
         let may_be_live = |tid: &Tid| fleet.may_be_live(tid) || !fleet.has(tid);
         let verdict = |tid: &Tid| self.reconciler.sources.verdict(tid, ctx.now, may_be_live(tid));
@@ -337,7 +338,7 @@ impl Connector {
             let (held, mut free): (Vec<_>, Vec<_>) =
                 disproved.into_iter().partition(|(tid, ..)| self.awaits_replacement(ctx.now, tid));
             if !held.is_empty() {
-                // No event tells that the last replacement is connected: check as often as for quiet sources.
+                // No event reports that the last replacement is connected: check again after [`DEBOUNCE`].
                 again = again.into_iter().chain([ctx.now + DEBOUNCE]).min();
             }
             going.append(&mut free);
@@ -356,8 +357,7 @@ impl Connector {
     }
 
     /// Handles the reports of the fleet. Returns true when they may change which controllers are wanted. A new
-    /// connection changes that only if something waits for it: a host name that changes its address, or a host with a
-    /// new NQN.
+    /// connection changes that only while a host name moves to another address, or after a change of the host NQN.
     fn reported(&mut self, now: Time, reports: Vec<Report>) -> bool {
         let awaited = self.reconciler.configured.is_moving() || !self.hostnqn_change.before().is_empty();
         let any = reports.iter().any(|report| !matches!(report, Report::Live(..)) || awaited);

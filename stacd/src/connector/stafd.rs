@@ -29,14 +29,15 @@ struct Stated {
 /// The state of the connection to stafd.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Stafd {
-    /// The unique name of stafd on the bus, and since when it has it.
+    /// The unique name of stafd on the bus, and when it got that name.
     owner: Option<(String, Time)>,
     /// The full fetch in flight, and whether another one is pending.
     all: Option<OpId>,
     all_owed: bool,
     /// A full fetch has succeeded since this owner appeared.
     pub(super) fetched: bool,
-    /// stafd had every discovery controller of its configuration at that time.
+    /// In the last full fetch, stafd knew every discovery controller that its configuration means
+    /// ([`StafdView::is_complete`]).
     complete: bool,
     /// After a start, removals wait for the first report until this time.
     report_awaited_until: Option<Time>,
@@ -45,14 +46,14 @@ pub(super) struct Stafd {
     pages_owed: BTreeMap<Tid, bool>,
     /// For each applied page: the newest operation at that time. The answer to an older operation may be stale.
     taken: BTreeMap<Tid, OpId>,
-    /// Discovery controllers that this instance of a Python stafd has shown with entries.
+    /// Discovery controllers that the present process of a Python stafd (nvme-stas 2) has shown with entries.
     seen_with_entries: BTreeSet<Tid>,
-    /// What stafd last said about each discovery controller that it shows, or showed before its restart.
+    /// What stafd last said about each discovery controller that it shows, or that it showed before its restart.
     stated: BTreeMap<Tid, Stated>,
     /// The discovery controllers that stafd shows.
     shown: BTreeSet<Tid>,
     pub(super) replacements: Replacements,
-    /// Discovery controllers of which it was logged that they list this host.
+    /// Discovery controllers that were logged because they list an address of this host.
     told_of_own_address: BTreeSet<Tid>,
     backoff: Backoff,
     told: bool,
@@ -151,8 +152,8 @@ impl Connector {
         ctx.push(Effect::FetchPage { op, dc, refresh });
     }
 
-    /// Requests pages again: doubtful ones, and those read early on their connection that omit controllers of an
-    /// earlier connection. stafd need not report that it could not read a page again.
+    /// Requests pages again: doubtful pages, and pages that omit controllers of an earlier connection and were read too
+    /// early to prove their absence. stafd need not report that it could not read a page again.
     pub(super) fn read_doubted_again(&mut self, ctx: &mut Context<'_>) {
         let doubt = "its log page no longer lists any of its live I/O controllers; reading it again";
         let pages = self.reconciler.pages_to_read_again(ctx, doubt);
@@ -240,8 +241,8 @@ impl Connector {
         }
     }
 
-    /// True while the removal of an I/O controller waits for the first report of stafd, or for newly listed
-    /// controllers: these may replace it.
+    /// True while the removal of an I/O controller waits for the first report of stafd, or for a newly listed
+    /// controller that may replace it.
     pub(super) fn awaits_replacement(&mut self, now: Time, removed: &Tid) -> bool {
         if self.stafd.report_awaited_until.is_some_and(|until| now < until) && !self.stafd.has_told() {
             return true;
@@ -286,7 +287,7 @@ impl Connector {
                 continue;
             }
             match self.named_by(&dc, entry) {
-                // Of several entries for one controller the one that demands encryption counts.
+                // If several entries list one controller, the entry that demands encryption applies.
                 Ok(tid) if Requirement::of(entry).is_none() && names.get(&tid).is_some_and(demands_encryption) => {}
                 Ok(tid) => drop(names.insert(tid, IocClaim::Entry(Box::new(entry.clone())))),
                 Err(flaw) => drop(unclear.insert(Unclear::of_entry(entry, &flaw))),
@@ -360,7 +361,7 @@ impl Connector {
         self.reconcile(ctx);
     }
 
-    /// True if stafd has been running for that long and has reported everything that it may list.
+    /// True if stafd has been running for at least that time and has reported everything that it may list.
     pub(super) fn stafd_has_told_for(&self, now: Time, long: Duration) -> bool {
         let since = self.stafd.owner.as_ref().map(|(_, since)| *since);
         since.is_some_and(|since| since + long <= now) && self.stafd.has_told()
