@@ -1,8 +1,8 @@
 //! The only thread that makes connections.
 //!
 //! The kernel makes one connection at a time, for all programs. So each daemon has one thread for it, and both daemons
-//! lock the same file during the write. The time that a daemon waits for the other one is then not counted as the
-//! target's time.
+//! lock the same file during the write. Then the time for which a daemon waits for the other one is not counted as the
+//! time that the target took.
 
 use std::collections::BTreeSet;
 use std::fs::{DirBuilder, File};
@@ -302,8 +302,9 @@ impl Worker {
         }
     }
 
-    /// Locks the file that both daemons lock. Without the lock, the time of the other daemon's connects counts as the
-    /// target's. Lets a more urgent connection of the other daemon go first, as long as that daemon makes progress.
+    /// Locks the file that both daemons lock. Without the lock, the time of the other daemon's connects is counted as
+    /// time that the target took. Lets a more urgent connection of the other daemon go first, as long as that daemon
+    /// makes progress.
     fn lock(&mut self) -> Option<Flock<File>> {
         let mut idle = Duration::ZERO;
         loop {
@@ -354,7 +355,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Hides the secrets of the controller that has this instance number now.
+/// Hides the secrets of the controller that now has this device number.
 pub(super) fn hide_secrets_of(roots: &Roots, device: u32) {
     if let Ok(Some(inode)) = inode(&roots.class(), device) {
         secrets::hide(roots, CtrlRef { device, inode });
