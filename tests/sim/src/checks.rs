@@ -20,7 +20,7 @@ use crate::oracle::{Connection, PageReport, UseCheck};
 use crate::plan::Fault;
 use crate::world::{Incoming, World, say};
 
-/// stafd must remove absent controllers within this time after their persistence.
+/// stafd must remove absent controllers at most this long after the end of their persistence.
 const LATE: Duration = Duration::from_secs(20);
 
 impl World {
@@ -140,7 +140,8 @@ impl World {
         effects
     }
 
-    /// Takes from stafd which of the controllers that matter are live.
+    /// Records which controllers stafd knows to be live, of those that were announced or that an aged-out discovery
+    /// controller listed.
     fn see_who_is_live(&mut self) {
         let now = self.time();
         let Some(core) = &self.staf.core else { return };
@@ -151,15 +152,15 @@ impl World {
                 self.oracle.staf.is_down(tid, now);
             }
         }
-        // A stafd that stops with persistent-connections=false disconnects everything: that is no absence.
+        // While stafd stops with persistent-connections=false, it disconnects everything: this proves no absence.
         if self.oracle.announced.is_empty() || self.staf.stopping {
             return;
         }
         self.oracle.announced.see(now, is_live);
         let blind = self.has(Fault::SnapshotsFail(Daemon::Stafd)) || self.has(Fault::SnapshotsSlow(Daemon::Stafd));
-        // A line that cannot be read holds removals back.
+        // An unreadable line of the configuration delays removals.
         let garbled = self.oracle.staf_file.as_ref().is_some_and(|file| file.garbled);
-        // Its absence from a page cannot be proved while that page cannot be read.
+        // The absence of a controller from a page cannot be proved while the page cannot be read.
         let is_unread = |dc: &Tid| !self.can_be_read(dc);
         let is_meant = |tid: &Tid| {
             garbled
@@ -182,7 +183,7 @@ impl World {
         }
     }
 
-    /// stafd has learnt that a connection is over: pages that were read on it are stale.
+    /// stafd has learnt that a connection has ended: pages that were read on it are stale.
     fn connections_end(&mut self) {
         let now = self.time();
         let Some(finder) = &self.staf.core else { return };
@@ -253,7 +254,8 @@ impl World {
         PublishedPage { page, on, read }
     }
 
-    /// The I/O controllers of stacd, including those from before its start, and those of them that it knows to be live.
+    /// Returns the I/O controllers of stacd, including those from before its start, and the set of those that stacd
+    /// knows to be live.
     fn stac_members(&self) -> (BTreeSet<Tid>, BTreeSet<Tid>) {
         let Some(connector) = &self.stac.core else { return Default::default() };
         let is_live = |kernel: Option<&KernelController>| kernel.is_some_and(KernelController::is_live);
@@ -398,11 +400,11 @@ impl World {
         }
     }
 
-    /// Records which referrals of an aged-out discovery controller are known to stafd to be down: stafd may remove them
-    /// in the same step.
+    /// Records which targets of referrals of an aged-out discovery controller are not live, as far as stafd knows:
+    /// stafd may remove them in the same step.
     fn see_what_ages_out(&mut self) {
         let (now, seen) = (self.time(), self.oracle.seen.get(&Daemon::Stafd));
-        // The connection that stafd used counts. Another one to the same controller loses nothing.
+        // Only the connection that stafd used counts, not another connection to the same controller.
         let is_its = |tid: &Tid, shown: &KernelController| match self.oracle.used_by_stafd.get(tid) {
             Some(used) => shown.ctrl == *used,
             None => serves(shown, tid),
@@ -431,7 +433,7 @@ impl World {
         if known.is_leaving() {
             return;
         }
-        // The owner is read again right before the disconnect, which is refused then ([`World::delete`]).
+        // The owner is read again right before the disconnect. [`World::delete`] then refuses it.
         if matches!(known.shown.owner, Owner::Other(_)) {
             return;
         }
@@ -535,9 +537,9 @@ impl World {
         }
     }
 
-    /// True when another connection serves the controller too, according to the snapshots of the daemon: a connection
-    /// that was lost after its newest snapshot still counts. It must be live, unless the one to be disconnected is not
-    /// live either, and the daemon must not have requested its disconnect already.
+    /// True when another connection serves the controller, too, according to the newest snapshot of the daemon; a
+    /// connection that was lost after this snapshot still counts. The other connection must be live (unless the one to
+    /// be disconnected is not live either), and the daemon must not have requested its disconnect.
     fn is_served_beside(&self, daemon: Daemon, known: &Controller, tid: &Tid) -> bool {
         let Some(seen) = self.oracle.seen.get(&daemon) else { return false };
         let (ctrl, is_tids) = (self.mask(known.shown.ctrl), |other: &KernelController| serves(other, tid));

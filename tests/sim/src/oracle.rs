@@ -1,8 +1,8 @@
-//! The history of everything that each daemon was told, from which the oracle decides on its own whether a removal is
-//! proved.
+//! The history of everything that each daemon was told. The oracle decides from it, without the code of the cores,
+//! whether a removal is proved.
 //!
-//! The cores reduce their input to states. The oracle keeps every reported page and searches this history for a proof.
-//! A core must never remove a connection without a proof that the oracle finds too.
+//! The cores keep states, not their input. The oracle keeps every reported page and searches this history for a proof.
+//! A core must never remove a connection unless the oracle finds a proof, too.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -23,8 +23,8 @@ const DOUBT: Duration = Duration::from_secs(5);
 
 /// Removals wait until no source has changed for this long.
 const QUIET: Duration = Duration::from_millis(500);
-/// The daemon waits for quiet at most 5 s after the first change. After this long without any change, that limit has
-/// not begun: the next removal must wait for the whole [`QUIET`].
+/// After the first change a daemon waits for quiet sources for at most 5 s. If nothing changed for this long, no such
+/// wait is under way: the next removal must wait for the whole [`QUIET`].
 const CALM: Duration = Duration::from_secs(7);
 
 /// One connection of one controller, as the kernel knows it.
@@ -36,7 +36,8 @@ pub(crate) struct Connection {
     pub(crate) since: Time,
 }
 
-/// Which clock counts the age of a connection.
+/// Whose knowledge of the age of a connection counts: the kernel's, or the daemon's, which may have first seen it
+/// later.
 #[derive(Clone, Copy, Debug)]
 enum By {
     Kernel,
@@ -51,17 +52,17 @@ pub(crate) struct PageReport {
     pub(crate) read: Time,
     /// The connection on which it was read; `None`: before this history.
     pub(crate) on: Option<Connection>,
-    /// The beginning of that connection, as the daemon knows it.
+    /// When that connection came up, as far as the daemon knows.
     pub(crate) since: Option<Time>,
-    /// The life of stafd in which it was read.
+    /// The run of stafd in which it was read.
     pub(crate) life: u32,
     /// When it ceased to be the current page of the current connection; `None`: it still is.
     pub(crate) until: Option<Time>,
     pub(crate) names: BTreeSet<Tid>,
-    /// Controllers of earlier pages that it may mean by an entry that yields no controller.
+    /// Controllers of earlier pages that one of its unclear entries may mean.
     pub(crate) protected: BTreeSet<Tid>,
-    /// If it has entries without a usable NQN: the controllers that it lists at their addresses by entries of their
-    /// own.
+    /// If it has entries without a usable NQN: the controllers that other, readable entries of it list at the addresses
+    /// of these entries.
     pub(crate) beside: Option<BTreeSet<Tid>>,
     /// True if it was read again because the page before was doubtful.
     pub(crate) confirmed: bool,
@@ -85,7 +86,8 @@ pub(crate) struct DaemonHistory {
     ever: BTreeMap<Tid, Time>,
     /// Removed discovery controllers, and when the daemon was told.
     gone: BTreeMap<Tid, Gone>,
-    /// When the daemon last saw a controller that was not live; kept for controllers that an aged-out one had listed.
+    /// When the daemon last saw that a controller was not live. Recorded only for controllers that an aged-out
+    /// discovery controller had listed.
     down: BTreeMap<Tid, Time>,
     /// The present run of the daemon.
     pub(crate) life: u32,
@@ -97,10 +99,10 @@ pub(crate) struct DaemonHistory {
 #[derive(Clone, Copy, Debug)]
 struct Gone {
     at: Time,
-    /// True if it aged out: that removes only controllers that are not live.
+    /// True if it aged out: this proves only the absence of controllers that are not live.
     aged_out: bool,
-    /// True if it was reported as aged out after it had been removed for another reason, before all that it listed was
-    /// removed: what is live may stay.
+    /// True if it was removed for another reason first, and reported as aged out before all controllers that it had
+    /// listed were removed: the live ones of these may stay.
     aged_out_later: bool,
 }
 
@@ -113,8 +115,9 @@ impl DaemonHistory {
         self.pages.entry(dc.clone()).or_default().push(page_report);
     }
 
-    /// True if the newest page of a discovery controller was doubtful for this life of the daemon, and was read on that
-    /// connection. A restart begins anew: the daemon then knows no connection on which the controllers were listed.
+    /// True if the newest page of a discovery controller was reported as doubtful in the present run of the daemon, and
+    /// was read on the connection `on`. A restarted daemon does not know on which connection the controllers were
+    /// listed, so it doubts no earlier page.
     pub(crate) fn is_doubted(&self, dc: &Tid, on: Option<Connection>) -> bool {
         let last = self.pages.get(dc).and_then(|page_reports| page_reports.last());
         last.is_some_and(|last| last.doubtful && last.on == on && self.ended <= last.at)
@@ -131,7 +134,7 @@ impl DaemonHistory {
         self.mark_stale(dc, now);
         let last = self.last_listing(dc);
         match self.gone.get_mut(dc) {
-            // What its removal proved remains proved until it lists something again.
+            // The proof of its removal is valid until it lists something again.
             Some(gone) if (gone.aged_out == aged_out || !gone.aged_out) && Some(gone.at) >= last => {
                 gone.aged_out_later |= aged_out && !gone.aged_out;
             }
@@ -139,7 +142,7 @@ impl DaemonHistory {
         }
     }
 
-    /// When the last page of a discovery controller that lists anything was reported.
+    /// When the last page of a discovery controller that was not empty was reported.
     fn last_listing(&self, dc: &Tid) -> Option<Time> {
         let lists_any = |page_report: &&PageReport| !page_report.names.is_empty() || !page_report.protected.is_empty();
         let mut listing = self.pages.get(dc).into_iter().flatten().rev().filter(lists_any);
@@ -158,7 +161,7 @@ impl DaemonHistory {
         self.down.insert(tid, now);
     }
 
-    /// A daemon ended before it could save what it was told after that time.
+    /// Forgets what a daemon was told after that time: it ended before it could save this.
     pub(crate) fn forget_after(&mut self, saved: Time) {
         self.ever.retain(|_, since| *since <= saved);
         for page_reports in self.pages.values_mut() {
@@ -179,8 +182,8 @@ impl DaemonHistory {
         named.filter(|tid| is_meant(tid)).cloned().collect()
     }
 
-    /// True if a controller had an entry of its own beside an entry without a usable NQN, and pages of that discovery
-    /// controller have had such an entry since: that entry does not mean it.
+    /// True if a page listed this controller by a readable entry, beside an entry without a usable NQN at the same
+    /// address, and all later pages have such an entry: the unclear entry does not mean this controller.
     pub(crate) fn was_listed_beside(&self, dc: &Tid, tid: &Tid) -> bool {
         let page_reports = self.pages.get(dc).into_iter().flatten().rev();
         page_reports.map_while(|page_report| page_report.beside.as_ref()).any(|beside| beside.contains(tid))
@@ -208,26 +211,26 @@ impl DaemonHistory {
         }
     }
 
-    /// The discovery controllers that have listed it and have not proved its absence.
+    /// The discovery controllers that have listed a controller and have not proved its absence.
     pub(crate) fn unproved_by(&self, tid: &Tid, now: Time) -> BTreeSet<Tid> {
         self.pages.keys().filter(|dc| self.may_mean(dc, tid, now, By::Kernel)).cloned().collect()
     }
 
-    /// True when a page may still mean it, as far as the daemon can know. After a restart the daemon does not know how
-    /// long a connection has been up: it counts from when it first saw it.
+    /// True when a page may still mean a controller, as far as the daemon can know. After a restart the daemon does not
+    /// know how long a connection has been up: it counts from the time when it first saw the connection.
     pub(crate) fn may_be_meant(&self, tid: &Tid, now: Time) -> bool {
         self.pages.keys().any(|dc| self.may_mean(dc, tid, now, By::Daemon))
     }
 
-    /// The discovery controllers whose pages have ever listed it.
+    /// The discovery controllers whose pages have ever listed a controller.
     pub(crate) fn ever_listed_by(&self, tid: &Tid) -> impl Iterator<Item = &Tid> {
         let lists = |reports: &Vec<PageReport>| reports.iter().any(|page_report| page_report.lists(tid));
         self.pages.iter().filter(move |(_, reports)| lists(reports)).map(|(dc, _)| dc)
     }
 
-    /// True while the absence of `tid` from the pages of `dc` is not proved: no page after the last one that lists it
-    /// was read on the same connection or is settled (and read again, if it was doubtful), and `dc` was not removed
-    /// since.
+    /// True while the absence of `tid` from the pages of `dc` is not proved. It is proved when `dc` has been removed
+    /// since the last page that lists `tid`, or by a later page that was read on the same connection or is settled. A
+    /// doubtful page proves it only after it was read again.
     fn may_mean(&self, dc: &Tid, tid: &Tid, now: Time, by: By) -> bool {
         let page_reports = self.pages.get(dc).map(Vec::as_slice).unwrap_or_default();
         let Some(last) = page_reports.iter().rposition(|page_report| page_report.lists(tid)) else { return false };
@@ -242,7 +245,7 @@ impl DaemonHistory {
             || before.iter().filter(|page_report| page_report.lists(tid)).filter_map(|page_report| page_report.on);
         let proves = |page_report: &PageReport| {
             let Some(on) = page_report.on else { return false };
-            // A proof from an earlier life of the daemon does not count for its present life.
+            // A proof from an earlier run of the daemon does not count in its present run.
             if matches!(by, By::Daemon) && page_report.life != self.life {
                 return false;
             }
@@ -256,7 +259,7 @@ impl DaemonHistory {
                 By::Kernel => on.since,
                 By::Daemon => page_report.since.map_or(on.since, |since| since.max(on.since)),
             };
-            // For the daemon's own view the time of the read does not count: it must request a settled page itself.
+            // In the daemon's view the time of the read does not count: the daemon itself must request a settled page.
             let is_late = matches!(by, By::Daemon) || since + LATE_READ <= page_report.read;
             let settled = is_late && since + SETTLING <= page_report.until.unwrap_or(now);
             let read_again = || after.iter().any(|first| first.at + DOUBT <= page_report.at);
@@ -271,7 +274,7 @@ impl DaemonHistory {
         let omitted = self.pages.iter().filter_map(|(dc, page_reports)| {
             let last = page_reports.iter().rposition(|page_report| page_report.lists(tid))?;
             let omitted = page_reports.get(last + 1)?.at;
-            // A discovery controller that was removed before had lost its claim already.
+            // The claim of a discovery controller that was removed before this page has already ended.
             self.gone.get(dc).is_none_or(|gone| gone.at > omitted).then_some(omitted)
         });
         let Some(at) = omitted.max() else { return false };
@@ -342,17 +345,18 @@ pub(crate) struct Oracle {
     pub(crate) announced: MdnsOracle,
     /// The discovery controllers of the boot table.
     pub(crate) booted: BTreeSet<Tid>,
-    /// Until this time stafd need not have removed absent controllers.
+    /// Before this time the oracle does not require that stafd has removed absent controllers.
     pub(crate) excused: Time,
     /// Everything that stafd was told.
     pub(crate) staf: DaemonHistory,
     /// Everything that stacd was told.
     pub(crate) stac: DaemonHistory,
     pub(crate) checks: BTreeMap<CtrlRef, UseCheck>,
-    /// When stacd was last told something other than a page, or disconnected something: that disturbs the quiet, too.
+    /// When stacd was last told something other than a page, or disconnected something: this restarts the debounce,
+    /// too.
     pub(crate) dirty: Time,
-    /// The connections not bound to an interface whose controllers exclude= with an interface has excluded: the
-    /// exclusion does not match the connection itself, which stays when its controller goes.
+    /// Connections that are not bound to an interface, while exclude= with an interface excludes their controllers. The
+    /// exclusion does not match the connection itself: it is kept when its controller is removed.
     pub(crate) spared: BTreeSet<CtrlRef>,
     /// True if exclude= has excluded an interface at any time.
     pub(crate) excluded_ifaces: bool,
@@ -362,8 +366,8 @@ pub(crate) struct Oracle {
     pub(crate) seen: BTreeMap<Daemon, Snapshot>,
     /// The connections that referred discovery controllers used before stafd's last step.
     pub(crate) used_by_stafd: BTreeMap<Tid, CtrlRef>,
-    /// The targets with a discovery connection when stafd started. It cannot know of one that is connecting whether it
-    /// was ever live.
+    /// The targets with a discovery connection when stafd started. If such a connection is connecting, stafd cannot
+    /// know whether it was ever live.
     pub(crate) found_at_start: BTreeSet<Target>,
     /// The daemons that have lost their state at any time.
     pub(crate) lost_state: BTreeSet<Daemon>,
@@ -430,7 +434,8 @@ impl Oracle {
         self.taken.get(dc) > self.asked.get(&op)
     }
 
-    /// stacd learns the owner of stafd's bus name. If it has changed, everything from the previous one is stale.
+    /// stacd learns the owner of stafd's bus name. If the owner has changed, everything from the previous owner is
+    /// stale.
     pub(crate) fn stafd_is(&mut self, owner: Option<&String>, now: Time) {
         if owner.is_some() && self.owner.as_ref() == owner {
             return;
@@ -443,7 +448,7 @@ impl Oracle {
         }
     }
 
-    /// A daemon has ended: its next life has seen and requested nothing yet.
+    /// A daemon has ended: its next run has seen and requested nothing yet.
     pub(crate) fn ends(&mut self, daemon: Daemon) {
         self.seen.remove(&daemon);
         self.disconnecting.retain(|_, by| *by != daemon);
