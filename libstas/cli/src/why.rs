@@ -1,4 +1,4 @@
-//! `why`: the story of a controller: which source lists it, what happened when, and what is next.
+//! `why`: the history of a controller, the source that lists it, and what is next.
 
 use clap::Args;
 use serde_json::{Map, Value, json};
@@ -29,7 +29,7 @@ pub async fn why(daemon: Daemon, debug: &DebugProxy<'_>, what: &Why) -> Result<S
     let failure = |error| daemon.failure(error);
     let mut known = debug.list_histories().await.map_err(failure)?;
     known.retain(|controller| matches(controller, &what.controller));
-    // A device number is used again: the controller that has it now is meant.
+    // The kernel reuses instance numbers: prefer the controller that has this number now.
     if known.iter().any(|controller| state_of(controller) != "removed") && what.controller.starts_with("nvme") {
         known.retain(|controller| state_of(controller) != "removed");
     }

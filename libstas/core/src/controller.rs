@@ -94,7 +94,7 @@ pub enum ConnState {
     Connecting(OpId),
     /// The kernel has a connection that serves it.
     Held {
-        /// The connection, by its device number and its inode number.
+        /// The connection, by its instance number and its inode number.
         ctrl: CtrlRef,
         /// When this controller took the connection over.
         since: Time,

@@ -174,14 +174,14 @@ pub enum HostEffect {
     Disconnect {
         /// The operation; the event that answers bears the same ID.
         op: OpId,
-        /// The connection, by its device number and its inode number.
+        /// The connection, by its instance number and its inode number.
         ctrl: CtrlRef,
     },
     /// Check whether the controller is the last path to storage in use. Answered by [`HostEvent::UseChecked`].
     CheckUse {
         /// The operation; the event that answers bears the same ID.
         op: OpId,
-        /// The connection, by its device number and its inode number.
+        /// The connection, by its instance number and its inode number.
         ctrl: CtrlRef,
         /// Controllers that are being removed: they do not count as another path, whatever state sysfs shows.
         disconnecting: Vec<CtrlRef>,
@@ -203,7 +203,7 @@ pub enum HostEffect {
     RotateSecrets {
         /// The operation; the event that answers bears the same ID.
         op: OpId,
-        /// The connection, by its device number and its inode number.
+        /// The connection, by its instance number and its inode number.
         ctrl: CtrlRef,
         /// The target, and the secrets to write.
         request: Box<ConnectRequest>,

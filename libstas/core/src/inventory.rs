@@ -92,7 +92,7 @@ impl Inventory {
         self.snapshot_taken && event.seqnum <= self.snapshot.seqnum
     }
 
-    /// The controller with that device number and inode number, as of the last snapshot.
+    /// The controller with that instance number and inode number, as of the last snapshot.
     #[must_use]
     pub fn get(&self, ctrl: CtrlRef) -> Option<&KernelController> {
         self.shared(ctrl).map(|shared| &**shared)
@@ -102,7 +102,7 @@ impl Inventory {
         self.by_ref.get(&ctrl).and_then(|index| self.snapshot.controllers.get(*index))
     }
 
-    /// The controller that has that device number now.
+    /// The controller that has that instance number now.
     #[must_use]
     pub fn device(&self, device: u32) -> Option<&KernelController> {
         let (_, index) =

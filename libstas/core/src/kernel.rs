@@ -103,7 +103,7 @@ pub enum Owner {
 /// One controller of the kernel, as /sys/class/nvme/nvmeN shows it. Empty strings mean unset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KernelController {
-    /// The device number, and the inode number of its directory in sysfs.
+    /// The instance number, and the inode number of its directory in sysfs.
     pub ctrl: CtrlRef,
     /// The transport. Controllers of other transports (pcie) are not in the inventory.
     pub transport: Transport,
@@ -169,7 +169,8 @@ impl KernelController {
         }
     }
 
-    /// The connection that a TID asks for, as far as the TID tells. The reverse of [`KernelController::tid`].
+    /// The connection that a TID specifies, with the attributes that a TID contains. The reverse of
+    /// [`KernelController::tid`].
     #[must_use]
     pub fn asked_for_by(tid: &Tid, ctrl: CtrlRef) -> Self {
         Self {
@@ -202,7 +203,7 @@ impl KernelController {
         self.is_live() || (has_names && self.cntrltype != CtrlType::Unknown)
     }
 
-    /// The TID that asks for exactly this connection.
+    /// The TID that specifies exactly this connection.
     #[must_use]
     pub fn tid(&self) -> Tid {
         Tid::new(TidParts {

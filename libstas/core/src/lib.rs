@@ -92,12 +92,12 @@ impl OpIds {
 }
 
 /// One kernel controller during its existence: its inode number distinguishes it from earlier controllers with the same
-/// device number.
+/// instance number.
 ///
 /// It is the inode number of the entry in sysfs, which the kernel does not reuse within a boot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct CtrlRef {
-    /// The N of nvmeN.
+    /// The kernel's instance number: the N of nvmeN.
     pub device: u32,
     /// The inode number of the entry in sysfs, which distinguishes the controllers that have had this number. Saved as
     /// `birth`.
@@ -106,7 +106,7 @@ pub struct CtrlRef {
 }
 
 impl CtrlRef {
-    /// Parses the name of a controller (`nvme3`) to its device number. `None` if it is not the name of a controller.
+    /// Parses the name of a controller (`nvme3`) to its instance number. `None` if it is not the name of a controller.
     #[must_use]
     pub fn device_of(name: &str) -> Option<u32> {
         let digits = name.strip_prefix("nvme")?;

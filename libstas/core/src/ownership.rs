@@ -245,7 +245,7 @@ impl Rules {
 /// A connection that we own, in memory and in the saved state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
-    /// The connection, by its device number and its inode number.
+    /// The connection, by its instance number and its inode number.
     pub ctrl: CtrlRef,
     /// How it became ours.
     pub gained: Gained,

@@ -355,7 +355,7 @@ fn open_lock(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Hides the secrets of the controller that now has this device number.
+/// Hides the secrets of the controller that now has this instance number.
 pub(super) fn hide_secrets_of(roots: &Roots, device: u32) {
     if let Ok(Some(inode)) = inode(&roots.class(), device) {
         secrets::hide(roots, CtrlRef { device, inode });

@@ -1,11 +1,11 @@
 //! The ownership registry shared with nvme-cli 3 and its companions: `/run/nvme/registry/nvmeN/owner`.
 //!
 //! Programs that disconnect (`nvme disconnect-all`, nvme-discoverd) spare a connection whose entry names another owner.
-//! An entry is a folder for an instance number, not for a controller: the next controller with that number inherits it
-//! unless it is removed in time. So entries of this project have a private attribute, `stas`, that identifies the
-//! controller. An entry of ours is stale if its mark proves that it concerns an earlier boot or an earlier controller:
-//! it is deleted, and the connection has no owner. If the mark cannot be read, for example because a later version
-//! wrote it, the entry is kept, and the owner is unknown.
+//! An entry is a folder for an instance number (the N of nvmeN), not for a controller: the next controller with that
+//! number inherits it unless it is removed in time. So entries of this project have a private attribute, `stas`, that
+//! identifies the controller. An entry of ours is stale if its mark proves that it concerns an earlier boot or an
+//! earlier controller: it is deleted, and the connection has no owner. If the mark cannot be read, for example because
+//! a later version wrote it, the entry is kept, and the owner is unknown.
 //!
 //! Format and checks are those of libnvme 3 (design/REGISTRY.md). Folders have mode 0755 and files 0644, regardless of
 //! the umask. A file contains its value and a newline. Names that begin with `.` or contain `.tmp.` are incomplete.

@@ -153,7 +153,7 @@ impl<C: Core> FakeHost<C> {
         self.make(tid, if is_discovery { Purpose::Discovery } else { Purpose::Io })
     }
 
-    /// Creates a live controller of the kernel with the lowest free device number.
+    /// Creates a live controller of the kernel with the lowest free instance number.
     pub fn make(&mut self, tid: &Tid, purpose: Purpose) -> CtrlRef {
         self.seqnum += 1;
         let device = (0..).find(|n| self.kernel.iter().all(|kernel| kernel.ctrl.device != *n)).unwrap();

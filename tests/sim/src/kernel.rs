@@ -231,7 +231,7 @@ impl World {
         self.tell(daemon, wait, Incoming::Host(event));
     }
 
-    /// Creates a controller; its device number is the lowest free one.
+    /// Creates a controller; its instance number is the lowest free one.
     fn add(&mut self, tid: &Tid, kato: u32, maker: Maker) -> Option<CtrlRef> {
         let target = Target::of(&tid.traddr)?;
         self.kernel.inodes += 1;

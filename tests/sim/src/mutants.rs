@@ -41,7 +41,7 @@ bugs! {
     EarlierAnswer,
     /// A controller exists until its remove event, even if that is lost.
     RemoveEventIsTheTruth,
-    /// A recycled device number is taken for the earlier controller.
+    /// A reused instance number is taken for the earlier controller.
     RecycledNumber,
     /// A controller that is no longer wanted is forgotten while its connect is pending.
     PendingForgotten,
@@ -269,7 +269,7 @@ impl World {
         view
     }
 
-    /// With [`Bug::RecycledNumber`], hides everything but the device number.
+    /// With [`Bug::RecycledNumber`], hides everything but the instance number.
     pub(crate) fn mask(&self, ctrl: CtrlRef) -> CtrlRef {
         if self.has_bug(Bug::RecycledNumber) { CtrlRef { inode: 0, ..ctrl } } else { ctrl }
     }
@@ -325,7 +325,7 @@ impl World {
         }
     }
 
-    /// The present controller with that device number.
+    /// The present controller with that instance number.
     pub(crate) fn unmask(&self, ctrl: CtrlRef) -> CtrlRef {
         if !self.has_bug(Bug::RecycledNumber) {
             return ctrl;
