@@ -225,9 +225,9 @@ impl World {
         None
     }
 
-    /// The path that a connection takes. One that is not bound to an interface goes by eth0. But while an exclusion
-    /// bars the one that is bound to it, an unbound one may be made beside it, and both stay when the exclusion is
-    /// gone.
+    /// The path that a connection takes. A connection that is not bound to an interface uses eth0. But while an
+    /// exclusion matches the connection that is bound to eth0, an unbound one may be made in addition, and both are
+    /// kept when the exclusion is removed.
     fn path(&self, known: &Controller) -> Via {
         if self.oracle.excluded_ifaces { known.via } else { Some(known.via.unwrap_or(Iface::Eth0)) }
     }

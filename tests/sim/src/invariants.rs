@@ -19,7 +19,7 @@ pub enum Invariant {
     Owned,
     /// Checked at each disconnect (`checks.rs`).
     Boot,
-    /// Checked at each turn of stafd (`checks.rs`), by what it was told (`heard.rs`).
+    /// Checked at each step of stafd (`checks.rs`), from the announcements that it has received (`mdns_oracle.rs`).
     Ages,
     /// Checked at each connect (`host.rs`).
     OneWrite,

@@ -1,5 +1,5 @@
 //! The simulated world: the real cores of stafd and stacd in one process. A seed decides everything around them. There
-//! is no clock, no thread and no file: the same seed always gives the same story.
+//! is no clock, no thread and no file: the same seed always gives the same run.
 //!
 //! A [`plan::Plan`] contains the actions of a run: targets fail and return, packets are lost, the administrator edits
 //! files, daemons are killed. [`run::play`] performs it around the cores and checks the [`invariants`] after each step.
@@ -19,8 +19,8 @@
 //! | host, bus | effects of the cores on the host and on the bus |
 //! | actions | performs the actions of the plan |
 //! | invariants | the invariants in words |
-//! | oracle, mdns_oracle, checks, convergence | checks of the invariants: reports to the daemons, announcements, disconnects, the
-//! end |
+//! | oracle, mdns_oracle | what the daemons were told, and which removals it proves |
+//! | checks, convergence | checks of the invariants: at each step, and at the end |
 //! | mutants | known bugs, reintroduced between a core and the world |
 //! | soak | both daemons for as long as wanted: their memory must not grow |
 //! | run | a whole run, and the search for the smallest failing plan |

@@ -1,4 +1,4 @@
-//! `sim SEED` prints the story of one seed; `sim --count N [--from SEED]` plays N seeds and reports its progress.
+//! `sim SEED` prints the events of one seed; `sim --count N [--from SEED]` plays N seeds and reports its progress.
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};

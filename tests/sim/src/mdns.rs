@@ -1,6 +1,6 @@
 //! The mDNS network: announcements per interface, and stafd's browser. The browser behaves like `libstas::linux::mdns`:
-//! it restarts on request, after a change of the interfaces, and when it is old. In each life it reports a service and
-//! its goodbye once. A service that vanishes between two lives is not reported.
+//! it restarts on request, after a change of the interfaces, and when it is old. Between two restarts it reports a
+//! service and its goodbye once. The goodbye of a service that vanishes during a restart is not reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Pseudo-random numbers from a seed (SplitMix64), in independent streams: leaving out one action of a story changes as
-//! little as possible of the rest.
+//! Pseudo-random numbers from a seed (SplitMix64), in independent streams: leaving out one action of a run changes the
+//! rest as little as possible.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
