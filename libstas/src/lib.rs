@@ -5,7 +5,7 @@
 //! |---|---|---|---|
 //! | [`nvme`] | stas-nvme | values and wire formats of NVMe-oF, pure | nothing |
 //! | [`conf`] | stas-core | configuration files to typed settings, pure | nvme |
-//! | [`core`] | stas-core | what both daemons decide with: pure state machines | conf, nvme |
+//! | [`core`] | stas-core | the decisions that both daemons share: pure state machines | conf, nvme |
 //! | [`linux`] | stas-linux | Linux: the kernel's NVMe host, network, names | core, nvme |
 //! | [`bus`] | stas-bus | D-Bus names, the contract between the daemons, proxies | core, nvme |
 //! | [`daemon`] | stas-daemon | the shell that both daemons share | all of the above |

@@ -10,7 +10,7 @@ use super::Dict;
 pub struct Sample {
     /// Name of its family, with the suffix of its kind, such as `stas_connects_total`.
     pub name: String,
-    /// What tells it from the other values of the family.
+    /// The labels that distinguish it from the other values of the family.
     pub labels: Dict,
     /// The value.
     pub value: f64,

@@ -11,7 +11,7 @@
 //! | [`literal`] | reads Python's notation |
 //! | [`listing`] | `ls`: selects and sorts controllers, and checks that all are connected |
 //! | [`watch`] | prints each change of the controllers |
-//! | [`why`] | the story of a controller |
+//! | [`why`] | `why`: the history of a controller |
 //! | [`client`] | connects a tool to its daemon, and explains failures |
 
 pub mod client;

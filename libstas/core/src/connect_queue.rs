@@ -230,8 +230,8 @@ impl ConnectQueue {
         }
     }
 
-    /// Removes a controller that is given up for good. Its portal is no longer trusted, because no connection shows its
-    /// failures.
+    /// Removes a controller that is no longer a member. Its portal is no longer trusted, because no connection shows
+    /// its failures.
     pub fn forget(&mut self, tid: &Tid) {
         self.leave(tid);
         if let Some(portal) = Portal::of(tid) {

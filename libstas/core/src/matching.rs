@@ -109,7 +109,7 @@ fn name_of<'a>(interface: &'a str, links: &'a Links) -> &'a str {
     numbered.map_or(interface, |link| link.name.as_str())
 }
 
-/// Whether the connection comes from the host side that `tid` asks for; `None` if that is not known.
+/// Whether the connection has the host side (address, interface) that `tid` specifies; `None` if that is unknown.
 fn is_same_host_side(ctrl: &KernelController, tid: &Tid, links: &Links) -> Option<bool> {
     match tid.transport() {
         Transport::Tcp => is_same_tcp_source(ctrl, tid, links),

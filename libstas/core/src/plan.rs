@@ -1,8 +1,8 @@
-//! What a reload would do. A copy of the core takes the new configuration, and nothing of what it requests is carried
-//! out.
+//! Predicts what a reload would do. A copy of the core takes the new configuration; the effects that it requests are
+//! not executed.
 //!
-//! The copy runs until removals no longer wait for quiet sources or for a replacement. A second copy runs as long
-//! without the new configuration: what differs is what the reload does.
+//! The copy runs until removals no longer wait for quiet sources or for a replacement. A second copy runs for the same
+//! time without the new configuration. The differences between the two are the changes that the reload would make.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -100,7 +100,7 @@ pub struct PlanHooks<M: Machine> {
     pub listed_by: fn(&M, &Tid) -> String,
 }
 
-/// What the core would do with this event, a new configuration. The core stays as it is.
+/// Predicts what the core would do with the event `configured`, a new configuration. The core itself is not changed.
 pub fn plan<M: Machine + Clone>(
     core: &M,
     now: Time,

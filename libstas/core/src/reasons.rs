@@ -71,7 +71,7 @@ impl Kept {
     }
 }
 
-/// What the log said last about a controller. It is not said again while it stays the same.
+/// The last statement about a controller in the log. It is logged again only when it changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LastLogged {
     /// Why it is not connected.

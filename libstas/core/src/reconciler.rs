@@ -256,7 +256,7 @@ impl<P: Claim> Reconciler<P> {
         }
     }
 
-    /// Why a connected member is kept although the configuration no longer lists it; `None` if that is not so.
+    /// Why a connected member is kept although the configuration no longer lists it; `None` for any other member.
     #[must_use]
     pub fn hold_on(&self, member: &MemberView<'_>) -> Option<String> {
         let is_held = member.kernel.is_some() && self.configured.is_held(&self.sources, member.tid);

@@ -14,10 +14,10 @@ use stas_nvme::{Parameters, Secret, Tid};
 /// The controllers that the configuration secured when it last listed them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Secured {
-    /// Those with a DH-HMAC-CHAP secret.
+    /// Controllers with a DH-HMAC-CHAP secret.
     #[serde(default)]
     by_secret: BTreeSet<Tid>,
-    /// Those with TLS.
+    /// Controllers with TLS.
     #[serde(default)]
     by_tls: BTreeSet<Tid>,
 }

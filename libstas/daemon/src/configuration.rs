@@ -4,9 +4,9 @@
 //! |---|---|---|
 //! | missing | the last good configuration of this boot, from the saved state and without its secrets; a line says so. Without one every setting has its default | the last good configuration stays in force, a line says so |
 //! | empty | every setting has its default | the same |
-//! | unreadable, a pipe, or a link to what is not there | as if missing; without a saved configuration the daemon does not start | as if missing |
+//! | unreadable, a pipe, or a dangling link | as if missing; without a saved configuration the daemon does not start | as if missing |
 //! | host NQN or ID missing | the daemon does not start | an error, the host keeps its NQN and ID |
-//! | host NQN or ID changed | | takes a restart, a line says so |
+//! | host NQN or ID changed | | the new value takes effect after a restart; a log line says so |
 //!
 //! A file may be missing by accident: the package manager deletes it when it purges another package that owned it, or
 //! its file system is not mounted. An empty file is intentional. So only an empty file is an empty configuration.

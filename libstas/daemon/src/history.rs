@@ -1,6 +1,6 @@
 //! What happened to each controller: the last lines of the log about it, and its changes of state.
 //!
-//! A controller that was removed is remembered while there is room.
+//! The last removed controllers are kept, too, up to a limit.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -188,7 +188,7 @@ struct News {
     services: HashMap<String, BrowseEvent>,
     /// Number of events received.
     events: usize,
-    /// True if a service was dropped because there was no room.
+    /// True if a service was dropped because the limit was reached.
     full: bool,
     /// True if mdns-sd dropped the listener or has ended.
     closed: bool,

@@ -7,7 +7,7 @@
 //! | 1, 2, or unknown | required, not specified | not connected | not connected | not connected |
 //!
 //! SECTYPE 0 means that the host sets up a normal TCP connection (NVMe TCP Transport 1.0c). Some targets set TREQ to
-//! required next to it.
+//! required nevertheless.
 //!
 //! A controller that must not be connected unencrypted waits, with the reason. An existing connection is kept.
 

@@ -1,4 +1,4 @@
-//! Makes text from outside safe to show: names of targets, announcements, files, arguments of callers.
+//! Escapes untrusted text before it is shown: names of targets, announcements, files, arguments of callers.
 //!
 //! Everything that reaches a log line, a message on D-Bus or a terminal goes through [`shown`]. A name that identifies
 //! a controller stays unchanged where programs compare it.

@@ -1,4 +1,4 @@
-//! The queue of announced services for which there is no room. They wait here until other services have failed and are
+//! The queue of announced services that exceed the limit. They wait here until services whose connect has failed are
 //! evicted, so that they need not be queried again.
 
 use std::collections::VecDeque;

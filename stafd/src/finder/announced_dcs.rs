@@ -173,7 +173,7 @@ pub(super) struct AnnouncedDcs {
     doubts_wait: bool,
     /// True once it was logged that there are too many services.
     crowded: bool,
-    /// Services for which there was no room.
+    /// Services that exceed the limit.
     admission_queue: AdmissionQueue,
     /// When queued services are admitted next.
     let_in: Option<Time>,

@@ -1,9 +1,9 @@
 //! Optional commands: if a discovery controller drops the connection on such a command, the command is not sent to it
 //! again.
 //!
-//! A command that failed is a suspect until a later log page read shows that the connection has survived. If the
-//! connection is lost before that, the command is not sent again. The kernel's own optional commands (Set Features for
-//! events) are outside our control.
+//! A command that failed is suspected of this until a later log page read shows that the connection has survived. If
+//! the connection is lost before that, the command is not sent again. The kernel's own optional commands (Set Features
+//! for events) are outside our control.
 
 use std::collections::BTreeSet;
 use std::fmt;

@@ -1,9 +1,9 @@
 //! The discovery controllers that are reachable by referrals.
 //!
 //! A chain of referrals must begin at a discovery controller that a source other than a log page lists. Discovery
-//! controllers that only refer to each other are removed: each would keep the other for ever. The length of a chain is
-//! limited: a discovery controller that refers to itself, under a new NQN with each page, would fill the host with
-//! connections.
+//! controllers that only refer to each other are removed: otherwise each would keep the other for ever. The length of a
+//! chain is limited: a discovery controller that refers to itself, under a new NQN with each page, would fill the host
+//! with connections.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -25,7 +25,7 @@ pub(super) struct Registration {
     done: Option<WantedRegistration>,
     /// The registration that has been requested and not answered yet.
     asked: Option<(OpId, WantedRegistration)>,
-    /// The registration that is not requested again: it was refused for good, or there is no register.
+    /// The registration that is not requested again: it was refused permanently, or the controller has no register.
     settled: Option<WantedRegistration>,
     /// Why this host is not registered.
     failure: Option<RegisterError>,

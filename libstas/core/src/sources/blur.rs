@@ -1,9 +1,9 @@
 //! The entries of a page that yield no controller, and how long they keep other controllers listed.
 //!
 //! Controllers that such an entry may mean by its NQN or address stay listed as long as the entry exists. A controller
-//! that was listed beside the entry in one page has an entry of its own: the address of the unclear entry does not mean
-//! it. A damaged entry may also be the new form of an entry that it does not resemble at all: until it was seen in two
-//! settled pages, the page proves no absence.
+//! that the same page lists by a readable entry is not meant by the address of the unclear entry. A damaged entry may
+//! also replace an entry that it does not resemble at all: until the damaged entry was seen in two settled pages, the
+//! page proves no absence.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,8 @@ const SIGHTINGS: u8 = 2;
 /// Maximum number of entries without an NQN. A page with more of them proves nothing.
 const NAMELESS: usize = 64;
 
-/// In how many settled pages an entry was seen, when last, and which controllers were listed beside it at its address.
+/// In how many settled pages an unclear entry was seen, when last, and which controllers readable entries of the same
+/// pages list at its address.
 #[derive(Clone, Debug, Default)]
 struct Sighted {
     times: u8,

@@ -11,7 +11,7 @@
 //! | parse | decodes each kind of descriptor |
 //! | address | the URI of a discovery controller |
 //! | record | the decoded values |
-//! | least | minimal records for tests and simulated firmware |
+//! | fixtures | minimal records for tests and simulated firmware |
 //! | tables | all tables of a host, and the queries of the daemons |
 
 mod address;

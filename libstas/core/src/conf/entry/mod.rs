@@ -1,10 +1,10 @@
 //! `controller=` and `exclude=`: `key=value` pairs that name one controller, or many.
 //!
-//! If a pair of `controller=` cannot be read, a connection parameter is ignored, but a part of the identity makes the
-//! whole entry refused: connecting to another controller than configured is worse than not connecting. A key that is
-//! probably a misspelled one is ignored, but of the identity it keeps what the line may mean: nothing is removed
-//! because of the file. A misspelled secret makes the controller wait. An `exclude=` with such a pair is always
-//! refused: without the pair it would exclude more controllers than configured.
+//! What an invalid pair of `controller=` causes depends on its key. A connection parameter is ignored. A part of the
+//! identity makes the whole entry invalid: connecting to another controller than configured is worse than not
+//! connecting. A key that is probably misspelled is ignored; if it may be a part of the identity, no controller is
+//! removed because the file does not list it, and if it may be a secret, the controller is not connected. An `exclude=`
+//! with an invalid pair is always refused: without the pair it would exclude more controllers than configured.
 
 mod address;
 mod controller;
