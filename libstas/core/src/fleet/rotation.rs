@@ -82,7 +82,7 @@ impl Rotation {
         self.pending.retain(|_, pending| pending.ctrl != ctrl);
     }
 
-    /// How often a snapshot is needed while secrets are pending: no event tells of a lost connection.
+    /// How often a snapshot is needed while secrets are pending: no event reports a lost connection.
     pub(super) fn snapshot_interval(&self) -> Option<Duration> {
         (!self.pending.is_empty()).then_some(LOST_EVERY)
     }
@@ -147,7 +147,7 @@ impl Fleet {
         };
         let lost = kernel.state.is_reconnecting();
         if !std::mem::replace(&mut pending.was_lost, lost) && lost {
-            // Ignore the wait after an earlier slow trial: storage depends on this one.
+            // Ignore the wait after an earlier slow trial: storage depends on this trial.
             pending.not_before = ctx.now;
             pending.told = None;
         }

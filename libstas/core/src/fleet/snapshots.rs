@@ -12,15 +12,16 @@ use crate::timers::Timer;
 use crate::{OpId, SnapshotError, Time, matching};
 use stas_nvme::Tid;
 
-/// Longest time between two snapshots, whatever the events say. No event tells that a connection went down while the
-/// kernel reconnects it: for this long `ls` may show it as connected.
+/// Maximum time between two snapshots, even without events. No event reports that the kernel has lost a connection and
+/// reconnects it: for this long `ls` may still show it as connected.
 const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(10);
-/// Shortest time between two snapshots caused by events of removal, so that a storm of events costs little.
+/// Minimum time between two snapshots caused by removal events, so that a burst of events causes few snapshots.
 const HINT_GAP: Duration = Duration::from_millis(100);
-/// Shortest time between two snapshots caused by other events. These are less urgent: the answer to a connect has a
-/// snapshot of its own.
+/// Minimum time between two snapshots caused by other events. These are less urgent: the answer to a connect contains a
+/// snapshot.
 const CALM_HINT_GAP: Duration = Duration::from_millis(500);
-/// While a connect is under way, a snapshot on an event waits this long: the connect brings its own.
+/// While a connect is under way, a snapshot because of an event is delayed by this time: the answer to the connect
+/// contains one.
 const CONNECT_HINT_GAP: Duration = Duration::from_secs(1);
 /// Lost events are logged at most this often.
 const OVERRUN_TOLD_EVERY: Duration = Duration::from_secs(60);
