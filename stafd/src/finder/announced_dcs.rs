@@ -32,8 +32,8 @@ const KEPT: usize = 1024;
 /// After a restart of the browser, services that still exist are received within this time: it sends queries after 0,
 /// 1, 3 and 7 s.
 pub(super) const HEARD_AGAIN: Duration = Duration::from_secs(10);
-/// If more services are announced than fit, queued services are admitted at this interval: by then some of the admitted
-/// ones have failed and can be evicted.
+/// If more services are announced than the limit allows, queued services are admitted at this interval: by then some of
+/// the admitted ones have failed and can be evicted.
 const LET_IN: Duration = Duration::from_secs(2);
 /// Evicted services are queried again after this time.
 const TRY_AGAIN: Duration = Duration::from_secs(60);
@@ -117,7 +117,7 @@ pub(super) struct InUse {
 }
 
 impl InUse {
-    /// True for a service at such an address. It is always admitted: other services are evicted for it.
+    /// True for a service at one of the addresses in use. It is always admitted: other services are evicted for it.
     fn has_address_of(&self, endpoints: &[Endpoint]) -> bool {
         endpoints.iter().any(|endpoint| self.addresses.contains(&endpoint.address.to_canonical()))
     }
@@ -218,9 +218,9 @@ impl AnnouncedDcs {
         self.grace = Some(now + HEARD_AGAIN);
     }
 
-    /// The host was suspended, or stafd was stopped for a while: no announcements were received in that time. This time
-    /// counts as absence. But no absent controller is removed for the next [`HEARD_AGAIN`], so that it can be received
-    /// again.
+    /// The host was suspended, or stafd was stopped for a while, and received no announcements. This time counts as
+    /// absence, but no absent controller is removed for the next [`HEARD_AGAIN`], so that its announcement can be
+    /// received again.
     pub(super) fn woke(&mut self, now: Time) {
         if self.began.is_some() {
             self.woken = Some(now + HEARD_AGAIN);
@@ -343,7 +343,7 @@ impl AnnouncedDcs {
         lines
     }
 
-    /// Logs once that more services are announced than fit.
+    /// Logs once that more services are announced than the limit allows.
     fn note_want_of_room(&mut self) -> Option<MdnsLogLine> {
         let news = !std::mem::replace(&mut self.crowded, true);
         news.then(|| {
@@ -494,7 +494,8 @@ impl AnnouncedDcs {
                 news |= dc.absent.take().is_some();
                 return true;
             }
-            // Saved controllers first get the time to be seen connected, or to be received again.
+            // A saved controller counts as absent only after there was time to find its connection or to receive its
+            // announcement.
             if dc.restored && (grace || woken || !snapshot_taken) {
                 return true;
             }
@@ -562,7 +563,7 @@ impl AnnouncedDcs {
         self.dcs.get(tid).into_iter().flat_map(|dc| dc.found_on.iter().map(String::as_str))
     }
 
-    /// It was removed: only a present announcement of it is kept.
+    /// Handles the removal of a controller: forgets it, unless it is announced now.
     pub(super) fn dc_removed(&mut self, tid: &Tid) {
         self.aged.remove(tid);
         match self.dcs.get_mut(tid) {

@@ -48,7 +48,8 @@ impl Finder {
     }
 
     /// Ends the read of an operation. Returns its discovery controller, or `None` if the answer is late or the
-    /// connection was replaced during the read: then it says nothing about the present connection, which is read now.
+    /// connection was replaced during the read: then the answer says nothing about the present connection, and the page
+    /// is read again.
     fn end_read(&mut self, ctx: &mut Context<'_>, op: OpId, what: ReadKind) -> Option<Tid> {
         let is_it = |reading: &Reading| reading.op == op && reading.what == what;
         let mut dcs = self.dcs.iter_mut();
@@ -77,7 +78,8 @@ impl Finder {
         let Some(tid) = self.end_read(ctx, op, ReadKind::Supported) else { return };
         let Some(dc) = self.dcs.get_mut(&tid) else { return };
         let ctrl = dc.connection.map(|connection| connection.ctrl);
-        // Without that page the discovery log page is read without PLEO: old controllers do not support it.
+        // If the supported log pages cannot be read, the discovery log page is read without PLEO: old controllers do
+        // not support it.
         if let Err(reason) = &result {
             let text = format!("the supported-log-pages page could not be read ({reason}); going on without it");
             let record = LogRecord { level: Level::Debug, tid: Some(tid.clone()), ctrl, text };
@@ -90,7 +92,7 @@ impl Finder {
         self.read_next(ctx, &tid);
     }
 
-    /// A read of the supported log pages failed. Handles the case that the loss of its connection became known first.
+    /// Handles a failed read of the supported log pages if the loss of its connection was reported before the failure.
     pub(super) fn convict_late(&mut self, ctx: &mut Context<'_>, op: OpId) {
         let on_earlier = |dc: &DiscoveryController| {
             let since = dc.connection.map(|connection| connection.since);
@@ -141,7 +143,7 @@ impl Finder {
         dc.optional.survived();
         dc.failure = None;
         dc.backoff.reset();
-        // Another generation with the same entries shows that an entry was removed and came back meanwhile.
+        // A new generation with the same entries shows that an entry was removed and added again meanwhile.
         let is_new = |before: &LogPage| {
             before.genctr != page.genctr || !before.says_the_same_as(&page) || before.dropped != page.dropped
         };
@@ -189,7 +191,7 @@ impl Finder {
             match entry.controller(dc) {
                 Ok(tid) => {
                     let demanded = parameters.clone().listed_by(entry);
-                    // Of several entries for one controller the strictest counts.
+                    // If several entries list one controller, the strictest one applies.
                     let secured = |before: &mut Parameters| before.secure_like(&demanded);
                     referrals.names.entry(tid).and_modify(secured).or_insert_with(|| demanded.clone());
                 }
@@ -209,8 +211,8 @@ impl Finder {
         unclear.filter(may_mean_one).collect()
     }
 
-    /// Reads pages again: doubtful ones, and those read early on their connection that omit controllers of an earlier
-    /// connection.
+    /// Reads pages again: doubtful pages, and pages that omit controllers of an earlier connection and were read too
+    /// early to prove their absence.
     pub(super) fn read_doubted_again(&mut self, ctx: &mut Context<'_>) {
         let doubt = "its log page no longer refers to any connected discovery controller; reading it again";
         let pages = self.reconciler.pages_to_read_again(ctx, doubt);
