@@ -1,7 +1,8 @@
 //! The order in which one daemon uses the kernel's connect path, and the probe that keeps dead targets off that path.
 //!
-//! The most trusted controllers come first. Of one level, first attempts come before repeated ones, and the sources
-//! take turns. A controller whose attempt may block the connect path comes after all others, whatever its level.
+//! The most trusted controllers come first. Within a trust level, first attempts come before repeated ones, and the
+//! sources are served in turn (round robin). A controller whose attempt may block the connect path comes after all
+//! others, at every trust level.
 //!
 //! The fleet enters a controller that is to be connected ([`ConnectQueue::enter`]). The queue probes its portal or
 //! queues it, and says which controller is next ([`ConnectQueue::take_turn`]). A controller that leaves the queue
@@ -26,7 +27,7 @@ use stas_nvme::{HostIdentity, Parameters, Tid};
 
 /// Maximum number of probes at the same time.
 pub const PROBES: usize = 64;
-/// How many of them are not available to controllers that only mDNS announces.
+/// How many of these probes are not available to controllers that only mDNS announces.
 pub const RESERVED_PROBES: usize = 8;
 /// How long a portal's answer to a probe is valid for the other controllers of that portal.
 pub const ANSWER_HOLDS: Duration = Duration::from_secs(2);
@@ -137,7 +138,7 @@ struct Penalty {
 struct Place {
     urgency: Urgency,
     class: Class,
-    /// In each round each source has one controller.
+    /// The round: each source has one controller in each round.
     round: u64,
     /// The order of arrival.
     ticket: u64,
@@ -163,7 +164,7 @@ pub struct ConnectQueue {
     /// The round that was served last, and the next one of each source.
     round: u64,
     rounds: BTreeMap<Option<Tid>, u64>,
-    /// What the host was last told of.
+    /// The urgency that was last sent to the host.
     announced: Option<Urgency>,
     /// Queued controllers whose probe had no clear outcome: when it ended, and the data with which they entered.
     unsure: BTreeMap<Tid, (Time, EnqueueInfo)>,
@@ -266,7 +267,7 @@ impl ConnectQueue {
         rejected
     }
 
-    /// The controller to be written now, and how urgent it is; the caller then starts the write with
+    /// Removes and returns the next controller to connect, and its urgency. The caller then starts the write with
     /// [`ConnectQueue::start`].
     pub fn take_turn(&mut self, ctx: &mut Context<'_>) -> Option<(Tid, Urgency)> {
         if self.busy.is_some() {
@@ -356,8 +357,8 @@ impl ConnectQueue {
         }
     }
 
-    /// Tells the host for how urgent a connection this daemon waits, if that has changed: the other daemon lets it go
-    /// first, also between two writes.
+    /// Sends the host the urgency of the next connection of this daemon, if it has changed. The other daemon lets a
+    /// more urgent connection go first, also between two writes.
     pub fn announce(&mut self, ctx: &mut Context<'_>) {
         let queued = self.queue.first_key_value().map(|(place, _)| place.urgency);
         let urgency = queued.into_iter().chain(self.busy.map(|busy| busy.urgency)).min();
@@ -493,7 +494,7 @@ impl ConnectQueue {
         self.queue.insert(place, tid);
     }
 
-    /// Drops the probes that nobody waits for any more.
+    /// Drops the probes for which no controller waits any more.
     fn drop_idle_probes(&mut self) {
         let probes = &mut self.probes;
         self.not_yet_probed.retain(|portal| {
@@ -505,7 +506,8 @@ impl ConnectQueue {
         });
     }
 
-    /// The portal to be probed next: of those of the most trusted controllers the one that has waited longest.
+    /// The portal to be probed next: among the portals of the most trusted controllers, the one that has waited
+    /// longest.
     fn next_to_probe(&self) -> Option<(Portal, Trust)> {
         let trust = |portal: &Portal| self.probes.get(portal)?.waiting.values().map(|info| info.trust).min();
         let waiting = self.not_yet_probed.iter().filter_map(|portal| Some((portal, trust(portal)?)));

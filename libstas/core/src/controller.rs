@@ -52,7 +52,7 @@ impl Want {
         }
     }
 
-    /// True if a controller that was given up is to be tried again, because it is wanted in this way now.
+    /// True if a controller that was given up is to be tried again, because this want differs from `before`.
     #[must_use]
     pub fn restarts(&self, before: &Self) -> bool {
         let (trust, trusted) = (self.trust, before.trust);

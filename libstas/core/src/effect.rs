@@ -167,8 +167,8 @@ pub enum HostEffect {
         /// The connection to make.
         request: Box<ConnectRequest>,
     },
-    /// From now on this daemon waits for a connection of this urgency; `None`: for none. The other daemon then makes no
-    /// less urgent one. No answer.
+    /// Announce that this daemon waits for a connection of this urgency; `None`: it waits for none. Meanwhile the other
+    /// daemon makes no less urgent connection. No answer.
     WaitFor(Option<Urgency>),
     /// Disconnect exactly that controller. Answered by [`HostEvent::Disconnected`].
     Disconnect {

@@ -12,8 +12,8 @@ pub enum Trust {
     Firmware,
     /// A discovery controller that is configured or in a boot table, or to which one of these refers.
     ConfiguredDc,
-    /// Only mDNS, or a discovery controller that only mDNS announces, or to which only such a one refers. mDNS is
-    /// unauthenticated: anybody on the network segment can announce anything.
+    /// Only mDNS, a discovery controller that only mDNS announces, or one to which only such discovery controllers
+    /// refer. mDNS is unauthenticated: every host on the network segment can announce anything.
     AnnouncedDc,
 }
 
@@ -36,24 +36,25 @@ impl Trust {
     }
 }
 
-/// How urgent a connection is. A less urgent one is made later, by either daemon. The first is the most urgent.
+/// How urgent a connection is, for the order in which both daemons make connections. The first level is the most
+/// urgent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
-    /// Of a controller of the administrator.
+    /// A connection to a controller that the configuration lists.
     Administrator,
-    /// Of a controller of the firmware.
+    /// A connection to a controller that a boot table lists.
     Firmware,
-    /// Of a controller that a configured discovery controller lists.
+    /// A connection to a controller that a configured discovery controller lists.
     ConfiguredDc,
-    /// Of a controller that is announced, or listed by announced discovery controllers alone.
+    /// A connection to a controller that is announced, or that only announced discovery controllers list.
     AnnouncedDc,
-    /// Of a controller of any level whose attempt may block the connect path: its probe had no clear outcome, or it has
-    /// blocked the path before.
+    /// A connection to a controller of any trust level whose attempt may block the connect path: its probe had no clear
+    /// outcome, or it has blocked the path before.
     Last,
 }
 
 impl Urgency {
-    /// All of them, the most urgent one first.
+    /// All levels, the most urgent first.
     pub const ALL: [Self; 5] = [Self::Administrator, Self::Firmware, Self::ConfiguredDc, Self::AnnouncedDc, Self::Last];
 }
 

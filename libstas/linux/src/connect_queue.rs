@@ -28,9 +28,9 @@ use stas_nvme::Transport;
 use stas_nvme::connect::{SecretLine, SupportedOptions, option_string};
 use stas_nvme::secret::DhchapSecrets;
 
-/// How long the thread leaves the lock to a more urgent connection of the other daemon before it tries again.
+/// How long the thread leaves the lock free for a more urgent connection of the other daemon before it tries again.
 const YIELD: Duration = Duration::from_millis(5);
-/// The other daemon does not use the lock for this long, although it waits for it: it was stopped.
+/// If the other daemon has not used the lock for this long although it waits for a connection, it counts as stopped.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Data that the thread shares with the rest of this module.

@@ -1,9 +1,9 @@
 //! Lets each daemon know whether the other one waits for connections, and how urgent they are.
 //!
-//! A daemon that waits for a connection, or for the probe before it, holds a shared lock on the first byte of a file,
-//! and one on the byte of the urgency of the connection that it would make next. They are open file description locks,
+//! A daemon that waits for a connection, or for the probe before it, holds two shared locks on a file: on the first
+//! byte, and on the byte that stands for the urgency of its next connection. These are open file description locks,
 //! which the kernel releases with the process. The other daemon checks for such locks. If the file cannot be locked,
-//! the other daemon is assumed to wait, for nothing urgent.
+//! this daemon assumes that the other one waits for a connection that is not more urgent.
 
 use std::fs::File;
 use std::io;
@@ -74,7 +74,7 @@ impl Waiting {
         if before == urgency {
             return;
         }
-        // If this fails, the other daemon does not let it go first.
+        // If this fails, the other daemon does not let this one go first.
         let _ = self.file(&mut state).and_then(|file| {
             urgency.map_or(Ok(()), |urgency| set(file, libc::F_RDLCK, byte_of(urgency)))?;
             before.map_or(Ok(()), |before| set(file, libc::F_UNLCK, byte_of(before)))

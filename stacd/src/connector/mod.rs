@@ -252,7 +252,7 @@ impl Connector {
         }
     }
 
-    /// How far a source is trusted. Connections for the controllers of a page that depends on mDNS alone are used, but
+    /// The trust level of a source. Connections for the controllers of a page that depends on mDNS alone are used, but
     /// not claimed.
     fn trust_in(&self, id: &SourceId) -> Trust {
         match id {
