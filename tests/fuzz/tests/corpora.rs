@@ -53,7 +53,8 @@ fn saved_stafd(page: &LogPage) -> stafd::finder::Saved {
 fn saved_stacd(page: &LogPage) -> stacd::connector::Saved {
     let ioc = tid("192.0.2.1", "nqn.2014-08.org.example:a");
     let claim = stacd::connector::SavedClaim { ioc: ioc.clone(), entry: page.entries[0].clone() };
-    let source = stacd::connector::SavedSource { dc: tid("192.0.2.1", DISCOVERY_NQN), claims: vec![claim] };
+    let source =
+        stacd::connector::SavedSource { dc: tid("192.0.2.1", DISCOVERY_NQN), claims: vec![claim], trusted: true };
     stacd::connector::Saved { sources: vec![source], members: [ioc].into(), ..Default::default() }
 }
 
