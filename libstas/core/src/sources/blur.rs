@@ -6,32 +6,42 @@
 //! page proves no absence.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::DOUBT;
 use crate::Time;
-use stas_nvme::Tid;
 use stas_nvme::log_page::Unclear;
+use stas_nvme::{Tid, tid};
 
 /// The number of settled pages with the same damaged entry that show that the damage is permanent.
 const SIGHTINGS: u8 = 2;
 
-/// Maximum number of entries without an NQN. A page with more of them proves nothing.
+/// Maximum number of entries that are compared by their address: without an NQN, or with a damaged one. A page with more
+/// of them proves nothing.
 const NAMELESS: usize = 64;
 
-/// In how many settled pages an unclear entry was seen, when last, and which controllers readable entries of the same
-/// pages list at its address.
-#[derive(Clone, Debug, Default)]
+/// Maximum number of controllers listed beside such entries that are remembered: those of two pages of the longest kind.
+const REMEMBERED: usize = 32_768;
+
+/// When an entry was seen.
+#[derive(Clone, Copy, Debug)]
 struct Sighted {
+    /// In how many settled pages.
     times: u8,
+    /// The time of the last of these.
     last: Option<Time>,
-    beside: BTreeSet<Tid>,
+    /// The number of the page in which it was first seen. It has been in every page since.
+    first: u64,
 }
 
 impl Sighted {
+    fn first_in(page: u64) -> Self {
+        Self { times: 0, last: None, first: page }
+    }
+
     /// Counts a page; `settled` is when it was read, if its connection had settled by then. Two pages read shortly
     /// after each other count once.
-    fn again<'a>(mut self, settled: Option<Time>, beside: impl Iterator<Item = &'a Tid>) -> Self {
-        self.beside.extend(beside.cloned());
+    fn again(mut self, settled: Option<Time>) -> Self {
         if let Some(read) = settled.filter(|read| self.last.is_none_or(|last| last + DOUBT <= *read)) {
             self.times = self.times.saturating_add(1);
             self.last = Some(read);
@@ -45,11 +55,23 @@ impl Sighted {
 pub(super) struct UnclearEntries {
     entries: BTreeMap<Unclear, Sighted>,
     nqns: BTreeSet<String>,
+    /// Those that are compared by their address, and the page in which each was first seen, by IP address; `None`:
+    /// addresses of another kind.
+    at: BTreeMap<Option<IpAddr>, Vec<(Unclear, u64)>>,
+    /// The controllers that were listed beside an entry at their address, each with the number of the last page that
+    /// listed it.
+    beside: BTreeMap<Tid, u64>,
+    /// The number of the newest page.
+    page: u64,
 }
 
-/// True when too many entries of a page have no readable NQN.
+/// True when too many entries of a page are compared by their address.
 pub(super) fn is_illegible(unclear: &BTreeSet<Unclear>) -> bool {
-    unclear.iter().filter(|entry| entry.subnqn.is_empty()).count() > NAMELESS
+    unclear.iter().filter(|entry| entry.subnqn.is_empty() || !entry.traddr.is_empty()).count() > NAMELESS
+}
+
+fn ip_of(traddr: &str) -> Option<IpAddr> {
+    tid::parse_ip(traddr).map(|(ip, _)| ip)
 }
 
 impl UnclearEntries {
@@ -59,22 +81,40 @@ impl UnclearEntries {
         &mut self,
         unclear: BTreeSet<Unclear>,
         settled: Option<Time>,
-        listed: impl Iterator<Item = &'a Tid> + Clone,
+        listed: impl Iterator<Item = &'a Tid>,
     ) {
+        self.page += 1;
+        let page = self.page;
         let mut before = std::mem::take(&mut self.entries);
-        let sighted = |entry: Unclear| {
-            let beside = listed.clone().filter(|tid| entry.is_at(tid));
-            let sighted = before.remove(&entry).unwrap_or_default().again(settled, beside);
-            (entry, sighted)
-        };
+        self.at.clear();
         self.nqns = unclear.iter().map(|entry| entry.subnqn.clone()).filter(|nqn| !nqn.is_empty()).collect();
-        self.entries = unclear.into_iter().map(sighted).collect();
+        for entry in unclear {
+            let sighted = before.remove(&entry).unwrap_or_else(|| Sighted::first_in(page)).again(settled);
+            if !entry.traddr.is_empty() {
+                self.at.entry(ip_of(&entry.traddr)).or_default().push((entry.clone(), sighted.first));
+            }
+            self.entries.insert(entry, sighted);
+        }
+        let at = &self.at;
+        let is_beside = |tid: &Tid| !at.is_empty() && at.contains_key(&ip_of(&tid.traddr));
+        self.beside.retain(|tid, _| is_beside(tid));
+        self.beside.extend(listed.filter(|tid| is_beside(tid)).map(|tid| (tid.clone(), page)));
+        if self.beside.len() > REMEMBERED {
+            self.beside.retain(|_, listed| *listed == page);
+        }
     }
 
     /// True when an entry may mean that controller by its NQN or address.
     pub(super) fn may_mean(&self, tid: &Tid) -> bool {
-        let is_there = |(entry, sighted): (&Unclear, &Sighted)| entry.is_at(tid) && !sighted.beside.contains(tid);
-        self.nqns.contains(&tid.subsysnqn) || self.entries.iter().any(is_there)
+        if self.nqns.contains(&tid.subsysnqn) {
+            return true;
+        }
+        if self.at.is_empty() {
+            return false;
+        }
+        let has_own_entry = |first: u64| self.beside.get(tid).is_some_and(|listed| first <= *listed);
+        let mut there = self.at.get(&ip_of(&tid.traddr)).into_iter().flatten();
+        there.any(|(entry, first)| !has_own_entry(*first) && entry.is_at(tid))
     }
 
     /// True while a damaged entry may mean any controller.

@@ -173,3 +173,62 @@ fn a_page_with_too_many_entries_without_a_readable_nqn_proves_nothing() {
         assert_eq!(sources.verdict(&tid("b"), at(UP + 40), true), expected, "{count}");
     }
 }
+
+fn at_address(nqn: &str, traddr: &str) -> Tid {
+    let parts = TidParts { traddr: traddr.into(), trsvcid: "4420".into(), ..tid(nqn).parts().clone() };
+    Tid::new(parts)
+}
+
+/// An entry whose NQN has a NUL inside is compared by its address, too.
+#[test]
+fn entries_with_half_an_nqn_count_as_entries_that_are_compared_by_their_address() {
+    for (count, expected) in [(NAMELESS, Verdict::Disproved), (NAMELESS + 1, Verdict::Listed)] {
+        let mut sources = after(&[(UP + 1, true, &["a", "b"], &[])]);
+        let half = |n| Unclear { traddr: "10.0.0.1".into(), subnqn: format!("half {n}"), ..Unclear::default() };
+        let page = Page {
+            connected_since: at(UP),
+            names: [(tid("a"), ())].into(),
+            read: Some(at(UP + 40)),
+            unclear: (0..count).map(half).collect(),
+        };
+        sources.read(at(UP + 40), SourceId::Page(tid("dc")), page, |_| false);
+        assert_eq!(sources.verdict(&tid("b"), at(UP + 40), true), expected, "{count}");
+    }
+}
+
+/// A page may have the same unclear entries for ever, and others that change each time.
+#[test]
+fn what_was_listed_beside_unclear_entries_is_remembered_once_and_not_for_ever() {
+    let mut blur = UnclearEntries::default();
+    let entries: BTreeSet<Unclear> = (0..NAMELESS)
+        .map(|port| Unclear { traddr: "10.0.0.1".into(), trsvcid: (port + 1).to_string(), ..Unclear::default() })
+        .collect();
+    for page in 0..40 {
+        let listed: Vec<Tid> = (0..1000).map(|n| at_address(&format!("{page} {n}"), "10.0.0.1")).collect();
+        let elsewhere = at_address("x", "10.0.0.2");
+        blur.replace(entries.clone(), None, listed.iter().chain([&elsewhere]));
+        assert!(blur.beside.len() <= REMEMBERED && blur.beside.len() >= listed.len(), "{}", blur.beside.len());
+        assert!(!blur.beside.contains_key(&elsewhere) && !blur.may_mean(&listed[7]));
+    }
+    assert!(blur.beside.len() < 40 * 1000);
+    blur.replace(BTreeSet::new(), None, [].into_iter());
+    assert!(blur.beside.is_empty() && blur.at.is_empty());
+}
+
+#[test]
+fn an_entry_that_comes_later_may_mean_what_was_listed_before_it() {
+    let entry = |port: &str| Unclear { traddr: "10.0.0.1".into(), trsvcid: port.into(), ..Unclear::default() };
+    let a = at_address("a", "10.0.0.1");
+    let mut blur = UnclearEntries::default();
+    let mut may_mean = |ports: &[&str], lists: bool| {
+        let listed = [&a].into_iter().filter(|_| lists);
+        blur.replace(ports.iter().map(|port| entry(port)).collect(), None, listed);
+        blur.may_mean(&a)
+    };
+    assert!(!may_mean(&[""], true), "it has an entry of its own");
+    assert!(!may_mean(&[""], false), "the unclear entry is an old one");
+    assert!(may_mean(&["", "4420"], false), "a new entry may mean it");
+    assert!(!may_mean(&["", "4421"], false), "another port");
+    assert!(!may_mean(&[], false));
+    assert!(may_mean(&[""], false), "the entry is a new one");
+}
