@@ -6,7 +6,8 @@ use std::time::Duration;
 use fake_host::{Connector, FakeHost, dc, dc_page, entry, interface};
 use libstas::core::trust::Trust;
 use libstas::core::{Links, Time};
-use stacd::connector::{DcPage, Origin, StafdView};
+use libstas::nvme::log_page::{Entry, Unclear};
+use stacd::connector::{DcPage, Event, Origin, StafdView};
 
 type Host = FakeHost<Connector>;
 
@@ -83,5 +84,33 @@ fn a_controller_has_the_trust_level_of_the_page_that_lists_it() {
         host.restart();
         host.wait(30);
         assert_eq!(levels(&host), expected, "{origin:?}, after a restart without stafd");
+    }
+}
+
+/// Two pages of announced discovery controllers: the first lists these entries, the second has an unclear entry with
+/// their NQN.
+fn two_pages(entries: Vec<Entry>) -> StafdView {
+    let since = Time(Duration::from_secs(900));
+    let page = |traddr, entries| DcPage { origin: Origin::Discovered, ..dc_page(&dc(traddr), since, entries) };
+    let unclear = vec![Unclear { subnqn: "x".into(), ..Unclear::default() }];
+    let dcs = vec![page("192.0.2.1", entries), DcPage { unclear, ..page("192.0.2.2", Vec::new()) }];
+    StafdView { dcs, removed: Some(Vec::new()), is_complete: true }
+}
+
+/// Entries on these ports.
+fn on_ports(ports: std::ops::Range<u16>, nqn: &str) -> Vec<Entry> {
+    ports.map(|port| Entry { trsvcid: port.to_string(), ..entry("192.0.2.1", nqn) }).collect()
+}
+
+#[test]
+fn two_announced_pages_cannot_exceed_the_maximum_one_after_the_other() {
+    let mut host = started(5);
+    host.stafd_is(":1.5", two_pages(Vec::new()));
+    host.wait(60);
+    for page in 1..10_u16 {
+        host.peer.view = Some(two_pages(on_ports(10 * page..10 * page + 5, "x")));
+        host.feed(Event::PageChanged(dc("192.0.2.1")));
+        host.wait(60);
+        assert_eq!(host.core.controllers().len(), 5, "{page}");
     }
 }

@@ -3,7 +3,9 @@
 
 use fake_host::{FakeHost, Finder, announced, interface, referral};
 use libstas::core::Links;
-use libstas::core::browse::BrowseEvent;
+use libstas::core::browse::{BrowseEvent, Endpoint};
+use libstas::nvme::announcement::offer;
+use libstas::nvme::log_page::{Entry, TrType};
 use stafd::finder::Event;
 
 type Host = FakeHost<Finder>;
@@ -119,4 +121,25 @@ fn what_announced_controllers_refer_to_counts_as_announced() {
     hear(&mut host, at("192.0.2", 1..3));
     host.wait(60);
     assert_eq!(host.addresses().len(), 4);
+}
+
+/// Announces discovery controllers that do not answer, one after the other at the same address, and withdraws each.
+#[test]
+fn candidates_that_an_unclear_entry_may_mean_leave_with_their_announcement() {
+    let mut host = host("");
+    // Of a transport that this host does not have.
+    let unclear = Entry { trtype: TrType(77), trsvcid: String::new(), ..referral("10.0.0.7") };
+    host.peer.pages.insert("192.0.2.1".into(), vec![unclear]);
+    hear(&mut host, at("192.0.2", 1..2));
+    host.wait(60);
+    for port in 1..20 {
+        let endpoints = vec![Endpoint { interface: 1, address: "10.0.0.7".parse().unwrap() }];
+        let offer = offer(port, [("p", Some(b"tcp".as_slice()))]);
+        host.feed(Event::BrowseEvent(vec![BrowseEvent::Announced { service: "x".into(), offer, endpoints }]));
+        host.wait(10);
+        assert_eq!(host.core.controllers().len(), 2);
+        host.feed(Event::BrowseEvent(vec![BrowseEvent::Gone("x".into())]));
+        host.wait(10);
+        assert_eq!(host.core.controllers().len(), 1);
+    }
 }

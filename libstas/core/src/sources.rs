@@ -327,19 +327,26 @@ impl<P: Clone + PartialEq> Sources<P> {
     /// Whether a controller is still listed: the only place that decides on removal.
     #[must_use]
     pub fn verdict(&self, tid: &Tid, now: Time, live: bool) -> Verdict {
-        self.verdict_of(tid, now, live, |_| true)
+        self.verdict_of(tid, now, live, |_| true, true)
     }
 
-    /// Like [`Sources::verdict`], but considers only the sources for which `counts` is true.
+    /// Like [`Sources::verdict`], but considers only the sources for which `counts` is true. `may_be_meant` says whether
+    /// the unclear entries of a source that does not claim the controller count.
     #[must_use]
-    pub fn verdict_of(&self, tid: &Tid, now: Time, live: bool, counts: impl Fn(&SourceId) -> bool) -> Verdict {
+    pub fn verdict_of(
+        &self,
+        tid: &Tid,
+        now: Time,
+        live: bool,
+        counts: impl Fn(&SourceId) -> bool,
+        may_be_meant: bool,
+    ) -> Verdict {
         let mut verdict = Verdict::Disproved;
         for (_, source) in self.sources.iter().filter(|(id, _)| counts(id)) {
             let this = match source.claims.get(tid) {
                 Some(claim) => source.verdict(claim, now, live),
-                // The claim may have been dropped since its last readable entry, but the unclear entry may still mean
-                // it.
-                None if source.blur.may_mean(tid) => Verdict::Unproved(None),
+                // Its last readable entry may be long gone, and the claim with it: the unclear entry may mean it.
+                None if may_be_meant && source.blur.may_mean(tid) => Verdict::Unproved(None),
                 None => continue,
             };
             if this == Verdict::Listed {

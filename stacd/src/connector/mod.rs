@@ -292,16 +292,20 @@ impl Connector {
         }
     }
 
-    /// Stops removals that are no longer proved. A removal may wait for storage in use, and may lose its proof
-    /// meanwhile: a discovery controller that was excluded is used again and not read yet, or the connection to one is
-    /// lost.
+    /// The verdict of the sources on an I/O controller. Unclear entries of other pages keep no controller that only
+    /// announced discovery controllers list: these can list any number, one after the other.
+    fn verdict(&self, now: Time, tid: &Tid, may_be_live: bool) -> Verdict {
+        let may_be_meant = !self.reconciler.fleet.is_announced_only(tid);
+        self.reconciler.sources.verdict_of(tid, now, may_be_live, |_| true, may_be_meant)
+    }
+
+    /// A removal goes on only while it is proved. It may wait for storage in use, and the proof may be withdrawn meanwhile:
+    /// a discovery controller that was excluded is back and not read yet, or the connection of one is lost.
     fn want_what_is_no_longer_proved(&mut self, ctx: &mut Context<'_>) {
         let fleet = &self.reconciler.fleet;
         let audited = self.audited();
-        let is_unproved = |tid: &Tid| {
-            let verdict = self.reconciler.sources.verdict(tid, ctx.now, fleet.may_be_live(tid));
-            matches!(verdict, Verdict::Unproved(_))
-        };
+        let is_unproved =
+            |tid: &Tid| matches!(self.verdict(ctx.now, tid, fleet.may_be_live(tid)), Verdict::Unproved(_));
         let removed = fleet.tids().filter(|tid| fleet.is_removed_for_good(tid) && !audited.contains(*tid));
         let unproved: Vec<Tid> = removed.filter(|tid| is_unproved(tid)).cloned().collect();
         for tid in unproved {
@@ -324,7 +328,7 @@ impl Connector {
         // new proof.
         let (removed, others): (Vec<&Tid>, Vec<&Tid>) = others.partition(|tid| fleet.is_removed_for_good(tid));
         let may_be_live = |tid: &Tid| fleet.may_be_live(tid) || !fleet.has(tid);
-        let verdict = |tid: &Tid| self.reconciler.sources.verdict(tid, ctx.now, may_be_live(tid));
+        let verdict = |tid: &Tid| self.verdict(ctx.now, tid, may_be_live(tid));
         let removal = |tid: &Tid| (tid.clone(), self.nbft.instead(self.removal_policy(), tid), self.why_removed(tid));
         let removed = removed.into_iter().filter(|tid| verdict(tid) != Verdict::Listed).map(removal);
         let mut going: Vec<(Tid, RemovalPolicy, Cause)> = removed.collect();

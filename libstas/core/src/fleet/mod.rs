@@ -369,6 +369,12 @@ impl Fleet {
         self.members.get(tid).is_some_and(|member| !member.is_wanted())
     }
 
+    /// True for a member that only announced discovery controllers list, or listed last.
+    #[must_use]
+    pub fn is_announced_only(&self, tid: &Tid) -> bool {
+        self.members.get(tid).is_some_and(|member| member.want.trust.is_announced_only())
+    }
+
     /// True for a member whose removal is proved. A removal because of an exclusion is no proof: the exclusion may be
     /// removed.
     #[must_use]
