@@ -7,7 +7,7 @@ use fake_host::{Connector, FakeHost, dc, dc_page, entry, interface};
 use libstas::core::trust::Trust;
 use libstas::core::{Links, Time};
 use libstas::nvme::log_page::{Entry, Unclear};
-use stacd::connector::{DcPage, Event, Origin, StafdView};
+use stacd::connector::{DcPage, Event, Origin, RemovalReason, RemovedDc, StafdView};
 
 type Host = FakeHost<Connector>;
 
@@ -112,5 +112,30 @@ fn two_announced_pages_cannot_exceed_the_maximum_one_after_the_other() {
         host.feed(Event::PageChanged(dc("192.0.2.1")));
         host.wait(60);
         assert_eq!(host.core.controllers().len(), 5, "{page}");
+    }
+}
+
+#[test]
+fn refused_controllers_are_forgotten_when_the_page_changes_or_goes() {
+    for goes in [false, true] {
+        let mut host = started(5);
+        host.stafd_is(":1.5", two_pages(Vec::new()));
+        host.wait(60);
+        let mut length = Vec::new();
+        for page in 1..13 {
+            let mut view = two_pages(on_ports(1..200, &format!("nqn.{page}")));
+            if goes {
+                // Each page has a discovery controller of its own.
+                view.dcs[0].dc = dc(&format!("198.51.100.{page}"));
+                let gone =
+                    RemovedDc { dc: dc(&format!("198.51.100.{}", page - 1)), reason: RemovalReason::ReferralGone };
+                view.removed = Some(vec![gone]);
+            }
+            host.peer.view = Some(view);
+            host.feed(if goes { Event::DcRemoved } else { Event::PageChanged(dc("192.0.2.1")) });
+            host.wait(60);
+            length.push(format!("{:?}", host.core).len());
+        }
+        assert!(length[11] < length[3] + length[3] / 4, "goes: {goes}, {length:?}");
     }
 }

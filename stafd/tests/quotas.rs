@@ -143,3 +143,22 @@ fn candidates_that_an_unclear_entry_may_mean_leave_with_their_announcement() {
         assert_eq!(host.core.controllers().len(), 1);
     }
 }
+
+/// The length of all that the core remembers.
+fn memory(host: &Host) -> usize {
+    format!("{:?}", host.core).len()
+}
+
+#[test]
+fn refused_referrals_are_forgotten_when_the_page_changes() {
+    let mut host = host("max-referrals=3\n");
+    hear(&mut host, at("192.0.2", 1..2));
+    host.wait(60);
+    let mut length = Vec::new();
+    for net in 0..12 {
+        host.page_is("192.0.2.1", at(&format!("10.1.{net}"), 1..200).map(|traddr| referral(&traddr)).collect());
+        host.wait(60);
+        length.push(memory(&host));
+    }
+    assert!(length[11] < length[3] + length[3] / 4, "{length:?}");
+}

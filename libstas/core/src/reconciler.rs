@@ -153,6 +153,12 @@ impl<P: Claim> Reconciler<P> {
         !is_known && self.fleet.links().may_have_address_of(tid)
     }
 
+    /// Drops what is no longer needed of the claims of a source: call it after a page of the source was taken.
+    pub fn forget_unknown(&mut self, now: Time, id: &SourceId) {
+        let (fleet, restored) = (&self.fleet, &self.restored);
+        self.sources.forget_unknown(now, id, |tid| fleet.has(tid) || restored.contains(tid));
+    }
+
     /// Takes the answer to a look-up. Returns true when that changes which controllers are listed or excluded.
     pub fn resolved(&mut self, ctx: &mut Context<'_>, op: OpId, result: &Result<Vec<IpAddr>, ResolveError>) -> bool {
         let changed = self.configured.resolved(ctx, op, result);

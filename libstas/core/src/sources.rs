@@ -24,6 +24,8 @@ pub const SETTLED_READ: Duration = Duration::from_secs(28);
 pub const DOUBT: Duration = Duration::from_secs(5);
 /// Default minimum number of missing live controllers that makes a page doubtful ([`Sources::doubting`]).
 pub const DOUBTFUL_LOSS: usize = 2;
+/// A source with more claims than this forgets those on controllers that are not known. That is twice the longest page.
+pub const CLAIMS: usize = 32_768;
 /// Removals wait until no source has changed for this long.
 pub const DEBOUNCE: Duration = Duration::from_millis(500);
 /// Removals wait at most this long.
@@ -471,8 +473,28 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.sources.values().any(|source| source.blur.may_mean(tid))
     }
 
-    /// Drops the disproved claims on a removed controller. Unproved claims are kept: after an exclusion the controller
-    /// may be connected again for another source, and the proof of that source alone must not remove it.
+    /// Drops what is no longer needed of the claims of a source, after a page of it was taken, and of removed sources.
+    /// Nothing else drops claims on controllers that never become members, and a page may list others each time. Keeps
+    /// claims on controllers for which `is_known` is true, listed claims, and unproved claims. If a source has more than
+    /// [`CLAIMS`], drops those on unknown controllers, unlisted ones first.
+    pub fn forget_unknown(&mut self, now: Time, id: &SourceId, is_known: impl Fn(&Tid) -> bool) {
+        let is_gone = |source: &Source<P>| matches!(source.knowledge, Knowledge::Gone { .. });
+        for (_, source) in self.sources.iter_mut().filter(|(other, source)| *other == id || is_gone(source)) {
+            let mut claims = std::mem::take(&mut source.claims);
+            claims.retain(|tid, claim| source.verdict(claim, now, false) != Verdict::Disproved || is_known(tid));
+            if claims.len() > CLAIMS {
+                claims.retain(|tid, claim| claim.listed || is_known(tid));
+            }
+            if claims.len() > CLAIMS {
+                claims.retain(|tid, _| is_known(tid));
+            }
+            source.claims = claims;
+        }
+        self.sources.retain(|_, source| !(is_gone(source) && source.claims.is_empty()));
+    }
+
+    /// Drops the claims on a removed controller that are disproved. Unproved ones stay: if an exclusion removed it, it may
+    /// be connected again for another source, and what that one proves is not enough to remove it.
     pub fn forget(&mut self, now: Time, tid: &Tid) {
         for source in self.sources.values_mut() {
             let verdict = source.claims.get(tid).map(|claim| source.verdict(claim, now, false));

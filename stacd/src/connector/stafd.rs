@@ -308,10 +308,11 @@ impl Connector {
         match connection {
             Some(connected_since) => {
                 let page = Page { connected_since, names, read: read_anew.then_some(ctx.now), unclear };
-                self.reconciler.sources.read(ctx.now, id, page, |tid| self.reconciler.fleet.may_be_live(tid));
+                self.reconciler.sources.read(ctx.now, id.clone(), page, |tid| self.reconciler.fleet.may_be_live(tid));
             }
-            None => self.reconciler.sources.add_unproved(id, names),
+            None => self.reconciler.sources.add_unproved(id.clone(), names),
         }
+        self.reconciler.forget_unknown(ctx.now, &id);
     }
 
     /// Logs once for each announced discovery controller that it lists an address of this host.

@@ -172,10 +172,11 @@ impl Finder {
             let at_stake =
                 self.reconciler.sources.claimed_by(&id).filter(|tid| self.counts_as_live(ctx.now, tid)).filter(alone);
             let at_stake: BTreeSet<Tid> = at_stake.cloned().collect();
-            self.reconciler.sources.read(ctx.now, id, page, |tid| at_stake.contains(tid));
+            self.reconciler.sources.read(ctx.now, id.clone(), page, |tid| at_stake.contains(tid));
         } else {
-            self.reconciler.sources.add_unproved(id, names);
+            self.reconciler.sources.add_unproved(id.clone(), names);
         }
+        self.reconciler.forget_unknown(ctx.now, &id);
         if first || changed {
             self.reconciler.debounce.restart(ctx.now);
             ctx.push(Effect::PagesChanged { dc: tid.clone(), ctrl: Some(connection.ctrl) });

@@ -284,3 +284,48 @@ fn a_disturbance_long_ago_does_not_cut_the_quiet_short() {
     assert!(!debounce.ready(Time(Duration::from_millis(100_400))));
     assert!(debounce.ready(Time(Duration::from_millis(100_500))));
 }
+
+#[test]
+fn disproved_claims_on_unknown_controllers_are_forgotten_after_a_page() {
+    type Meanwhile = fn(&mut Sources<()>);
+    let rows: [(&str, Meanwhile, &[&str]); 6] = [
+        ("both are listed", |s| read(s, at(2), "dc1", 0, &["known", "unknown"]), &["known", "unknown"]),
+        ("neither is listed", |s| read(s, at(2), "dc1", 0, &["other"]), &["known", "other"]),
+        ("a new connection", |s| read(s, at(2), "dc1", 2, &["other"]), &["known", "other", "unknown"]),
+        ("another page", |s| read(s, at(2), "dc2", 0, &["other"]), &["known", "unknown", "other"]),
+        ("removed, another page", |s| s.retire(&page_of("dc1"), false), &["known"]),
+        ("aged out, another page", |s| s.retire(&page_of("dc1"), true), &["known"]),
+    ];
+    for (what, meanwhile, left) in rows {
+        let mut sources = Sources::default();
+        read(&mut sources, at(1), "dc1", 0, &["known", "unknown"]);
+        meanwhile(&mut sources);
+        for dc in ["dc1", "dc2"] {
+            sources.forget_unknown(at(3), &page_of(dc), |known| *known == tid("known"));
+        }
+        let claims: Vec<&str> = sources.claims().map(|(_, tid, ())| tid.subsysnqn.as_str()).collect();
+        assert_eq!(claims, left, "{what}");
+    }
+}
+
+/// Each page is illegible, or of a new connection: nothing is proved.
+#[test]
+fn a_source_has_a_bounded_number_of_claims_on_unknown_controllers() {
+    let many = CLAIMS / 2;
+    for is_illegible in [false, true] {
+        let mut sources = Sources::default();
+        for page in 0..6 {
+            let listed = (0..many).map(|n| (tid(&format!("{page} {n}")), ())).chain([(tid("known"), ())]).collect();
+            if is_illegible {
+                sources.add_unproved(page_of("dc"), listed);
+            } else {
+                let page = Page { connected_since: at(page), names: listed, read: None, unclear: BTreeSet::new() };
+                sources.read(page.connected_since, page_of("dc"), page, |_| false);
+            }
+            sources.forget_unknown(at(page), &page_of("dc"), |known| *known == tid("known"));
+            assert!(sources.claims().count() <= CLAIMS, "{page} {is_illegible}");
+            assert!(sources.claims().any(|(_, claimed, ())| *claimed == tid("known")));
+            assert!(is_illegible || sources.verdict(&tid(&format!("{page} 7")), at(page), false) == Verdict::Listed);
+        }
+    }
+}
