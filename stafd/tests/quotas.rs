@@ -1,7 +1,9 @@
 //! Bounds on what mDNS and log pages may make stafd connect: max-announced= and max-referrals=.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{FakeHost, Finder, announced, interface, referral};
+use std::time::{Duration, Instant};
+
+use fake_host::{FakeHost, Finder, announced, interface, own_entry, referral};
 use libstas::core::Links;
 use libstas::core::browse::{BrowseEvent, Endpoint};
 use libstas::nvme::announcement::offer;
@@ -161,4 +163,21 @@ fn refused_referrals_are_forgotten_when_the_page_changes() {
         length.push(memory(&host));
     }
     assert!(length[11] < length[3] + length[3] / 4, "{length:?}");
+}
+
+/// A page with thousands of referrals, and of entries for discovery controllers at other ports of the same address.
+#[test]
+fn a_page_with_thousands_of_entries_that_mean_none_of_its_referrals_is_taken_at_once() {
+    let mut host = host("max-referrals=3\n");
+    hear(&mut host, at("192.0.2", 1..2));
+    host.wait(60);
+    let on = |port: u32, entry: Entry| Entry { trsvcid: port.to_string(), ..entry };
+    let referrals = (1..8000).map(|port| on(port, referral("10.0.0.7")));
+    let others = (8000..16_000).map(|port| on(port, own_entry("10.0.0.7", true)));
+    host.page_is("192.0.2.1", referrals.clone().collect());
+    host.wait(1);
+    let begin = Instant::now();
+    host.page_is("192.0.2.1", referrals.chain(others).collect());
+    let took = begin.elapsed();
+    assert!(took < Duration::from_secs(15), "{took:?}");
 }

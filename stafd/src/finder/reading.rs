@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use libstas::core::sources::{Page, SourceId};
 use libstas::core::timers::Timer;
 use libstas::core::{AdminError, HostEffect, Level, LogRecord, OpId};
-use libstas::nvme::log_page::{Entry, EntryError, LogPage, Subtype, Unclear};
+use libstas::nvme::log_page::{Candidates, Entry, EntryError, LogPage, Subtype, Unclear};
 use libstas::nvme::supported::DiscoveryLidSpecific;
 use libstas::nvme::{Parameters, Tid};
 
@@ -208,8 +208,8 @@ impl Finder {
         let others = page.entries.iter().filter(|entry| entry.subtype != Subtype::REFERRAL);
         let unclear = others.map(|entry| Unclear::of_entry(entry, &EntryError::DiscoveryNqn));
         let id = SourceId::Page(dc.clone());
-        let may_mean_one = |entry: &Unclear| self.reconciler.sources.claimed_by(&id).any(|tid| entry.may_mean(tid));
-        unclear.filter(may_mean_one).collect()
+        let known: Candidates<'_> = self.reconciler.sources.claimed_by(&id).collect();
+        unclear.filter(|entry| known.may_be_meant_by(entry)).collect()
     }
 
     /// Reads pages again: doubtful pages, and pages that omit controllers of an earlier connection and were read too

@@ -3,10 +3,12 @@
 //! A discovery controller that has damaged one field of an entry still exports the subsystem. So every controller that
 //! such an entry may mean counts as listed.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use super::entry::{self, Entry, EntryError, Field};
-use crate::{DISCOVERY_NQN, Tid, tid};
+use crate::{DISCOVERY_NQN, Tid, Transport, tid};
 
 /// The readable part of an entry from which no controller can be made. A text is empty if it cannot be read or
 /// identifies nothing.
@@ -95,5 +97,110 @@ impl Unclear {
         let port = tid::parse_port(&self.trsvcid).map(|port| port.to_string());
         let same_port = port.is_none_or(|port| tid.trsvcid.is_empty() || port == tid.trsvcid);
         same_address && same_port
+    }
+}
+
+/// Controllers that unclear entries may mean, arranged so that an entry is not compared with each of them: a page may
+/// have thousands of both.
+#[derive(Clone, Debug, Default)]
+pub struct Candidates<'a> {
+    nqns: BTreeSet<&'a str>,
+    /// The ports at each address.
+    ports: BTreeMap<String, BTreeSet<&'a str>>,
+}
+
+impl Candidates<'_> {
+    /// True if the entry may mean one of these controllers ([`Unclear::may_mean`]).
+    #[must_use]
+    pub fn may_be_meant_by(&self, entry: &Unclear) -> bool {
+        self.nqns.contains(entry.subnqn.as_str()) || self.is_one_at(entry)
+    }
+
+    fn is_one_at(&self, entry: &Unclear) -> bool {
+        if entry.traddr.is_empty() || self.ports.is_empty() {
+            return false;
+        }
+        let port = tid::parse_port(&entry.trsvcid).map(|port| port.to_string());
+        let has_port = |ports: &BTreeSet<&str>| {
+            port.as_ref().is_none_or(|port| ports.contains("") || ports.contains(port.as_str()))
+        };
+        let transports = [Transport::Tcp, Transport::Rdma, Transport::Fc, Transport::Loop];
+        let places: BTreeSet<String> = transports
+            .into_iter()
+            .map(|transport| place(transport, &tid::canonical_address(transport, &entry.traddr, "")))
+            .collect();
+        places.iter().filter_map(|place| self.ports.get(place)).any(has_port)
+    }
+}
+
+/// An address as a key: those of different kinds have different keys.
+fn place(transport: Transport, traddr: &str) -> String {
+    match tid::parse_ip(traddr) {
+        Some((ip, _)) => ip.to_string(),
+        None => format!("{transport} {}", traddr.to_ascii_lowercase()),
+    }
+}
+
+impl<'a> FromIterator<&'a Tid> for Candidates<'a> {
+    fn from_iter<T: IntoIterator<Item = &'a Tid>>(tids: T) -> Self {
+        let mut candidates = Self::default();
+        for tid in tids {
+            if !tid.subsysnqn.is_empty() {
+                candidates.nqns.insert(&tid.subsysnqn);
+            }
+            let ports = candidates.ports.entry(place(tid.transport(), &tid.traddr)).or_default();
+            ports.insert(&tid.trsvcid);
+        }
+        candidates
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::TidParts;
+
+    /// Every entry of the table with every controller.
+    #[test]
+    fn an_entry_means_one_of_several_controllers_if_it_means_it_alone() {
+        let fc = "nn-0x10000090fae0b5f5:pn-0x10000090fae0b5f6";
+        let addresses =
+            ["", "192.0.2.1", "::ffff:192.0.2.1", "192.0.2.2", "fe80::1%eth0", "fe80::1", fc, "NN-0x1:PN-0x2", "x"];
+        let mut tids = Vec::new();
+        let mut entries = Vec::new();
+        for traddr in addresses {
+            for trsvcid in ["", "8009", "4420", "none", "008009"] {
+                for nqn in ["", "nqn.a", "nqn.b"] {
+                    let parts = TidParts {
+                        traddr: traddr.into(),
+                        trsvcid: trsvcid.into(),
+                        subsysnqn: nqn.into(),
+                        ..TidParts::none(Transport::Tcp)
+                    };
+                    let transports = [Transport::Tcp, Transport::Rdma, Transport::Fc, Transport::Loop];
+                    tids.extend(transports.map(|transport| Tid::new(TidParts { transport, ..parts.clone() })));
+                    entries.push(Unclear {
+                        subnqn: nqn.into(),
+                        traddr: traddr.into(),
+                        trsvcid: trsvcid.into(),
+                        is_damaged: false,
+                    });
+                }
+            }
+        }
+        let mut meant = 0;
+        for tid in &tids {
+            let candidates: Candidates<'_> = [tid].into_iter().collect();
+            for entry in &entries {
+                let expected = entry.may_mean(tid);
+                assert_eq!(candidates.may_be_meant_by(entry), expected, "{entry:?} {tid:?}");
+                meant += usize::from(expected);
+            }
+        }
+        assert!(meant > 1000, "{meant}");
+        let all: Candidates<'_> = tids.iter().collect();
+        for entry in &entries {
+            assert_eq!(all.may_be_meant_by(entry), tids.iter().any(|tid| entry.may_mean(tid)), "{entry:?}");
+        }
     }
 }
