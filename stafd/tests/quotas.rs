@@ -181,3 +181,22 @@ fn a_page_with_thousands_of_entries_that_mean_none_of_its_referrals_is_taken_at_
     let took = begin.elapsed();
     assert!(took < Duration::from_secs(15), "{took:?}");
 }
+
+#[test]
+fn refused_and_excluded_candidates_are_forgotten_with_their_announcement() {
+    for conf in ["max-announced=1\n", "[Controllers]\nexclude=transport=tcp\n"] {
+        let mut host = host(conf);
+        hear(&mut host, at("192.0.2", 1..2));
+        host.wait(60);
+        let mut length = Vec::new();
+        for net in 0..12 {
+            let addresses: Vec<String> = at(&format!("198.51.{net}"), 1..100).collect();
+            hear(&mut host, addresses.clone());
+            host.wait(5);
+            host.feed(Event::BrowseEvent(addresses.into_iter().map(BrowseEvent::Gone).collect()));
+            host.wait(60);
+            length.push(memory(&host));
+        }
+        assert!(length[11] < length[3] + length[3] / 4, "{conf}: {length:?}");
+    }
+}

@@ -545,6 +545,12 @@ impl AnnouncedDcs {
         self.aged.keys()
     }
 
+    /// Forgets controllers that have aged out and are not in the fleet: they were refused or excluded, and no removal
+    /// forgets them.
+    pub(super) fn forget_aged(&mut self, is_known: impl Fn(&Tid) -> bool) {
+        self.aged.retain(|tid, _| is_known(tid));
+    }
+
     /// True for a controller that is announced or kept, or has aged out.
     pub(super) fn knew(&self, tid: &Tid) -> bool {
         self.dcs.contains_key(tid) || self.aged.contains_key(tid)

@@ -296,6 +296,8 @@ impl Finder {
         for tid in dropped {
             self.drop_restored(ctx, &tid);
         }
+        let (Reconciler { fleet, restored, .. }, dcs) = (&self.reconciler, &self.dcs);
+        self.announced.forget_aged(|tid| fleet.has(tid) || restored.contains(tid) || dcs.contains_key(tid));
     }
 
     /// The discovery controllers of the saved state that are to be removed now, since no source lists them any more:
