@@ -247,11 +247,15 @@ impl Debuggable for Finder {
         let mut samples = metrics::samples(self.statuses(), |tid| fleet.reason_kind(tid), fleet.counters());
         samples.extend(self.pages_read().map(|(tid, at)| {
             let id = ControllerId::of(tid);
+            // All of its identity: monitoring refuses two values with the same labels.
             let labels = [
                 (key::TRANSPORT, id.transport.as_str()),
                 (key::TRADDR, &id.traddr),
                 (key::TRSVCID, &id.trsvcid),
-                ("host_iface", &id.host_iface),
+                (key::SUBSYSNQN, &id.subsysnqn),
+                (key::HOST_TRADDR, &id.host_traddr),
+                (key::HOST_IFACE, &id.host_iface),
+                (key::HOST_NQN, &id.host_nqn),
             ];
             Sample::new(PAGE_AGE, &labels, now.since(at).as_secs_f64())
         }));

@@ -70,7 +70,8 @@ fn subsystems(listed: &[Dict]) -> Vec<Sample> {
         if matches!(state.as_str(), "kept" | "leaving" | "excluded") {
             continue;
         }
-        let (wanted, connected) = paths.entry(value(path, key::SUBSYSNQN)).or_default();
+        // Names that look the same are counted together: they would be one series.
+        let (wanted, connected) = paths.entry(visible(&value(path, key::SUBSYSNQN))).or_default();
         *wanted += 1;
         *connected += u32::from(state == "connected");
     }
@@ -129,5 +130,7 @@ mod tests {
                 Sample::new(PATHS_CONNECTED, &[("subsysnqn", "nqn.a")], 1.0),
             ]
         );
+        let alike = subsystems(&[path("nqn.\u{202e}", "waiting"), path("nqn.\\u{202e}", "connected")]);
+        assert_eq!(alike.iter().map(|sample| sample.value).collect::<Vec<_>>(), [2.0, 1.0]);
     }
 }

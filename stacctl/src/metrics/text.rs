@@ -1,12 +1,16 @@
 //! OpenMetrics 1.0 text. node_exporter's collector, which reads Prometheus text, understands it, too.
 
+use std::collections::BTreeSet;
+
 use libstas::bus::metrics::{FAMILIES, Sample};
 
 use super::visible;
 
-/// Formats samples, grouped by family. Samples of an unknown family are left out.
+/// Formats samples, grouped by family. Samples of an unknown family are left out, and those whose name and labels were
+/// shown already: a collector refuses a text with two values of one series.
 pub(super) fn text(samples: &[Sample]) -> String {
     let mut out = String::new();
+    let mut shown: BTreeSet<String> = BTreeSet::new();
     for family in FAMILIES {
         let names: Vec<String> =
             family.kind.suffixes().iter().map(|suffix| format!("{}{suffix}", family.name)).collect();
@@ -19,16 +23,23 @@ pub(super) fn text(samples: &[Sample]) -> String {
             out += &format!("# UNIT {} {}\n", family.name, family.unit);
         }
         out += &format!("# HELP {} {}\n", family.name, family.help);
-        members.for_each(|sample| out += &line(sample));
+        for sample in members {
+            let series = series(sample);
+            if !shown.contains(&series) {
+                out += &format!("{series} {}\n", number(sample.value));
+                shown.insert(series);
+            }
+        }
     }
     out + "# EOF\n"
 }
 
-fn line(sample: &Sample) -> String {
+/// The name with the labels.
+fn series(sample: &Sample) -> String {
     let label = |(name, value): (&String, &String)| format!("{}=\"{}\"", legal(name), escaped(&visible(value)));
     let labels: Vec<String> = sample.labels.iter().map(label).collect();
     let labels = if labels.is_empty() { String::new() } else { format!("{{{}}}", labels.join(",")) };
-    format!("{}{labels} {}\n", sample.name, number(sample.value))
+    format!("{}{labels}", sample.name)
 }
 
 fn number(value: f64) -> String {
@@ -73,5 +84,19 @@ mod tests {
         let quoted = "{host_iface=\"eth0\",traddr=\"a\\\"\\\\\\\\n\"} 2.5\n";
         assert!(text.contains(quoted), "{text}");
         assert!(text.ends_with("{traddr=\"b\"} NaN\n# EOF\n") && !text.contains("later") && !text.contains(CONNECTED));
+    }
+
+    /// Names that differ may look the same: a secret is masked, and an invisible character is escaped.
+    #[test]
+    fn no_series_is_shown_twice() {
+        let secret = |body: &str| format!("nqn.x:DHHC-1:00:{body}:");
+        for (one, other) in [
+            (secret("ia6zGodOr4SEG0Zzaw398rpY0wqipUWj4jWjUh4HWUz6aQ2n"), secret("AAAA")),
+            ("nqn.\u{202e}".to_owned(), "nqn.\\u{202e}".to_owned()),
+            ("nqn.a".to_owned(), "nqn.a".to_owned()),
+        ] {
+            let text = text(&[&one, &other].map(|nqn| Sample::new(PAGE_AGE, &[("subsysnqn", nqn)], 2.0)));
+            assert_eq!(text.lines().filter(|line| line.starts_with("stas_log_page_age_seconds{")).count(), 1, "{text}");
+        }
     }
 }
