@@ -3,7 +3,7 @@
 mod text;
 
 use std::collections::BTreeMap;
-use std::fs::Permissions;
+use std::fs::{self, Permissions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -82,8 +82,14 @@ fn subsystems(listed: &[Dict]) -> Vec<Sample> {
     samples.collect()
 }
 
-/// Replaces a file as a whole: a reader sees the old or the new content.
+/// Replaces a file as a whole: a reader sees the old or the new content. A link to a file is replaced, not its target.
+///
+/// # Errors
+/// If it cannot be written, or is not a file: /dev/null must not be replaced by a file.
 fn replace(file: &Path, text: &str) -> io::Result<()> {
+    if fs::metadata(file).is_ok_and(|old| !old.is_file()) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
+    }
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // The collector of node_exporter reads only files whose names end in .prom.
     let mut new = tempfile::Builder::new().prefix(".nvme-stas.").suffix(".new").tempfile_in(folder)?;
@@ -113,6 +119,31 @@ mod tests {
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no other file is left");
         assert!(replace(&folder.path().join("missing/x.prom"), "").is_err());
+    }
+
+    #[test]
+    fn only_a_regular_file_or_a_link_to_one_is_replaced() {
+        use std::os::unix::fs::{FileTypeExt as _, symlink};
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        nix::unistd::mkfifo(&at("pipe"), nix::sys::stat::Mode::S_IRUSR).unwrap();
+        std::fs::create_dir(at("folder")).unwrap();
+        std::fs::write(at("file"), "old").unwrap();
+        for (link, target) in [("to-pipe", "pipe"), ("to-null", "/dev/null"), ("to-file", "file"), ("to-nothing", "x")]
+        {
+            symlink(target, at(link)).unwrap();
+        }
+        for name in ["pipe", "folder", "to-pipe", "to-null"] {
+            assert_eq!(replace(&at(name), "new").unwrap_err().kind(), io::ErrorKind::InvalidInput, "{name}");
+        }
+        assert!(std::fs::symlink_metadata(at("pipe")).unwrap().file_type().is_fifo());
+        assert!(at("to-null").is_symlink());
+        for name in ["to-file", "to-nothing"] {
+            replace(&at(name), "new").unwrap();
+            assert!(!at(name).is_symlink());
+            assert_eq!(std::fs::read_to_string(at(name)).unwrap(), "new");
+        }
+        assert_eq!(std::fs::read_to_string(at("file")).unwrap(), "old");
     }
 
     #[test]
