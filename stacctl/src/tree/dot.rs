@@ -31,8 +31,9 @@ fn color(tone: Tone) -> &'static str {
     }
 }
 
+/// Graphviz reads the entities of HTML also in a quoted text.
 fn escaped(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"")
+    text.replace('&', "&amp;").replace('\\', "\\\\").replace('"', "\\\"")
 }
 
 #[cfg(test)]
@@ -44,7 +45,7 @@ mod tests {
     #[test]
     fn a_name_cannot_leave_its_label() {
         let text = dot(&Graph::of(&Topology::of(example())));
-        assert!(text.contains(r#"[label="nqn.\"b\"<&\\u{1b}\n0 of 1 path connected", color=red];"#), "{text}");
+        assert!(text.contains(r#"[label="nqn.\"b\"<&amp;\\u{1b}\n0 of 1 path connected", color=red];"#), "{text}");
         assert!(text.starts_with("digraph nvme {\n") && text.ends_with("}\n"));
         assert_eq!(text.matches("style=dashed").count(), 1);
     }
