@@ -444,7 +444,8 @@ impl World {
         let is_twin = |other: &Controller| {
             (other.target, other.subsystem) == (known.target, known.subsystem)
                 && other.shown.ctrl.inode < ctrl.inode
-                && other.goes_with(&known)
+                // Any connection serves a controller that is wanted without an interface.
+                && (known.shown.host_iface.is_empty() || other.goes_with(&known))
                 && !other.is_leaving()
                 && (other.is_live() || !known.is_live())
                 && !self.oracle.disconnecting.contains_key(&other.shown.ctrl)
