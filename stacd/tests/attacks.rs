@@ -4,7 +4,7 @@
 use fake_host::{Connector, FakeHost, RENAMED, as_host, dc, dc_page, entry, interface, io};
 use libstas::bus::contract::Origin;
 use libstas::core::{CtrlState, HostEffect, Links};
-use libstas::nvme::log_page::{Entry, SecType, Subtype, Treq, Tsas};
+use libstas::nvme::log_page::{Entry, SecType, Subtype, Treq, Tsas, Unclear};
 use stacd::connector::{DcPage, Event, PageState, RemovalReason, RemovedDc, StafdView};
 
 type Host = FakeHost<Connector>;
@@ -278,4 +278,34 @@ fn an_address_that_becomes_one_of_this_host_takes_nothing() {
         assert_eq!(host.nqns(), ["a"], "restarts: {restarts}");
         assert!(host.disconnected().is_empty(), "restarts: {restarts}");
     }
+}
+
+/// The line was removed while stacd was down. The removal waits for the storage in use, and its proof is withdrawn.
+#[test]
+fn a_restored_controller_whose_removal_is_no_longer_proved_is_not_connected_less_securely() {
+    let mut host = Host::configured(&file(&[line("a", &format!(";dhchap-secret={KEY}"))])).started();
+    host.stafd_with(&["b"], 100);
+    host.in_use.insert("a".into());
+    host.wait(5);
+    host.write("");
+    host.restart();
+    host.stafd_with(&["b"], 100);
+    host.wait(120);
+    assert_eq!((host.nqns(), host.told("is kept")), (vec!["a", "b"], 1));
+    let unclear = Unclear { subnqn: "a".into(), ..Unclear::default() };
+    host.peer.first().unclear.push(unclear);
+    host.feed(Event::PageChanged(dc(TARGET)));
+    host.wait(60);
+    assert_eq!(host.told("its removal is no longer proved"), 1);
+    host.kernel.retain(|kernel| kernel.subsysnqn != "a");
+    host.send_snapshot();
+    host.wait(600);
+    let requests = host.host_effects().filter_map(|effect| match effect {
+        HostEffect::Connect { request, .. } if request.tid.subsysnqn == "a" => {
+            Some(request.parameters.dhchap_secret.is_some())
+        }
+        _ => None,
+    });
+    let with_secret: Vec<bool> = requests.collect();
+    assert!(!with_secret.contains(&false), "{with_secret:?}");
 }

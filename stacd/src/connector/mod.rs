@@ -300,7 +300,8 @@ impl Connector {
     }
 
     /// A removal goes on only while it is proved. It may wait for storage in use, and the proof may be withdrawn meanwhile:
-    /// a discovery controller that was excluded is back and not read yet, or the connection of one is lost.
+    /// a discovery controller that was excluded is back and not read yet, or the connection of one is lost. A controller of
+    /// the saved state that no source has listed in this run is then connected no less securely than it was configured.
     fn want_what_is_no_longer_proved(&mut self, ctx: &mut Context<'_>) {
         let fleet = &self.reconciler.fleet;
         let audited = self.audited();
@@ -309,7 +310,10 @@ impl Connector {
         let removed = fleet.tids().filter(|tid| fleet.is_removed_for_good(tid) && !audited.contains(*tid));
         let unproved: Vec<Tid> = removed.filter(|tid| is_unproved(tid)).cloned().collect();
         for tid in unproved {
-            self.reconciler.fleet.removal_is_unproved(ctx, &tid);
+            let parameters = self.settings.as_ref().map(|settings| settings.conf.parameters.clone());
+            let parameters = self.as_secure_as_with_earlier_nqn(&tid, parameters.unwrap_or_default());
+            let restored = Want { parameters, trust: Trust::ConfiguredDc, ..Want::default() };
+            self.reconciler.fleet.removal_is_unproved(ctx, &tid, restored);
         }
     }
 

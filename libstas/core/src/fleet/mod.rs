@@ -245,12 +245,15 @@ impl Fleet {
         is_wanted
     }
 
-    /// The removal of a member is no longer proved: the member is wanted until it is proved again. A disconnect that
-    /// has begun continues.
-    pub fn removal_is_unproved(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
+    /// The removal of a member is no longer proved: the member is wanted until it is proved again. A disconnect that has
+    /// begun goes on. A member of the saved state that this run has never wanted is wanted in the way `restored`.
+    pub fn removal_is_unproved(&mut self, ctx: &mut Context<'_>, tid: &Tid, restored: Want) {
         let is_kept = |member: &&mut Controller| !member.is_wanted() && !member.disconnect_requested;
         let Some(member) = self.members.get_mut(tid).filter(is_kept) else { return };
         (member.removal, member.cause, member.kept, member.before_exclusion) = (None, None, None, None);
+        if member.want == Want::default() {
+            member.want = restored;
+        }
         ctx.timers.cancel(&Timer::RetryDisconnect(tid.clone()));
         self.dirty.insert(tid.clone());
         let text = "its removal is no longer proved: it stays connected until that is proved again".to_owned();
