@@ -43,7 +43,7 @@ struct Members {
 #[derive(Debug)]
 enum Event {
     Identity(Arc<HostIdentity>),
-    Want(Tid, Want),
+    Want(Tid, Box<Want>),
     Unwant(Tid, RemovalPolicy),
     Evict(Tid, RemovalPolicy),
     Encourage(Tid),
@@ -62,7 +62,7 @@ impl Machine for Members {
                 self.fleet.set_identity(ctx, identity);
                 Vec::new()
             }
-            Event::Want(tid, want) => self.fleet.want(ctx, &tid, want),
+            Event::Want(tid, want) => self.fleet.want(ctx, &tid, *want),
             Event::Unwant(tid, how) => self.fleet.unwant(ctx, &tid, how, Cause::removed("of the test")),
             Event::Evict(tid, how) => self.fleet.remove_restored(ctx, &tid, how, Cause::removed("of the test")),
             Event::Encourage(tid) => self.fleet.retry_now(ctx, &tid),
@@ -134,7 +134,7 @@ impl Scene {
     }
 
     fn want(&mut self, tid: &Tid, want: Want) {
-        self.host.feed(Event::Want(tid.clone(), want));
+        self.host.feed(Event::Want(tid.clone(), Box::new(want)));
     }
 
     fn unwant(&mut self, tid: &Tid, how: RemovalPolicy) {
