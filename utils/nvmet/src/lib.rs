@@ -7,7 +7,7 @@
 //! | module | role |
 //! |---|---|
 //! | [`config`], [`desired`] | the TOML file, and the target that it describes |
-//! | [`actual`], [`place`] | the present state, and its location |
+//! | [`actual`], [`paths`] | the present state, and its location |
 //! | [`plan`], [`step`], [`module`] | the steps to be performed, in order |
 //! | [`execute`], [`record`] | performing and recording the steps |
 //! | [`listing`] | `nvmet ls` |
