@@ -484,7 +484,7 @@ impl ConnectQueue {
         self.tickets += 1;
         let urgency = match class {
             Class::Unsure | Class::Penalized => Urgency::Last,
-            Class::Proven | Class::First | Class::Secret | Class::Repeated => info.trust.into(),
+            Class::Proven | Class::First | Class::Secret | Class::Repeated => Urgency::Trusted(info.trust),
         };
         let next = self.rounds.entry(info.listed_by.clone()).or_default();
         let round = self.round.max(*next);

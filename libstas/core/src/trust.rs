@@ -40,14 +40,8 @@ impl Trust {
 /// urgent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
-    /// A connection to a controller that the configuration lists.
-    Administrator,
-    /// A connection to a controller that a boot table lists.
-    Firmware,
-    /// A connection to a controller that a configured discovery controller lists.
-    ConfiguredDc,
-    /// A connection to a controller that is announced, or that only announced discovery controllers list.
-    AnnouncedDc,
+    /// A connection to a controller of this trust level.
+    Trusted(Trust),
     /// A connection to a controller of any trust level whose attempt may block the connect path: its probe had no clear
     /// outcome, or it has blocked the path before.
     Last,
@@ -55,16 +49,32 @@ pub enum Urgency {
 
 impl Urgency {
     /// All levels, the most urgent first.
-    pub const ALL: [Self; 5] = [Self::Administrator, Self::Firmware, Self::ConfiguredDc, Self::AnnouncedDc, Self::Last];
+    pub const ALL: [Self; 5] = [
+        Self::Trusted(Trust::Administrator),
+        Self::Trusted(Trust::Firmware),
+        Self::Trusted(Trust::ConfiguredDc),
+        Self::Trusted(Trust::AnnouncedDc),
+        Self::Last,
+    ];
+
+    /// The number of levels that are more urgent.
+    #[must_use]
+    pub fn index(self) -> u8 {
+        match self {
+            Self::Trusted(trust) => trust as u8,
+            Self::Last => Trust::AnnouncedDc as u8 + 1,
+        }
+    }
 }
 
-impl From<Trust> for Urgency {
-    fn from(trust: Trust) -> Self {
-        match trust {
-            Trust::Administrator => Self::Administrator,
-            Trust::Firmware => Self::Firmware,
-            Trust::ConfiguredDc => Self::ConfiguredDc,
-            Trust::AnnouncedDc => Self::AnnouncedDc,
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_levels_are_in_order() {
+        for (index, pair) in Urgency::ALL.windows(2).enumerate() {
+            assert!(pair[0] < pair[1] && usize::from(pair[1].index()) == index + 1, "{pair:?}");
         }
     }
 }

@@ -85,7 +85,7 @@ impl Waiting {
     pub(super) fn more_urgent_waits(&self) -> bool {
         let mut state = self.state();
         let own = byte_of(state.urgency.unwrap_or(Urgency::Last));
-        let urgent = byte_of(Urgency::ALL[0]).start..own.start;
+        let urgent = ANYTHING.end..own.start;
         !urgent.is_empty() && self.file(&mut state).and_then(|file| is_locked(file, urgent)).unwrap_or(false)
     }
 
@@ -110,7 +110,7 @@ const ANYTHING: Range<u8> = 0..1;
 
 /// The byte that is locked while a daemon waits for a connection of that urgency.
 fn byte_of(urgency: Urgency) -> Range<u8> {
-    let at = urgency as u8 + 1;
+    let at = ANYTHING.end + urgency.index();
     at..at + 1
 }
 

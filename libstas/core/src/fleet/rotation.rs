@@ -27,6 +27,7 @@ use crate::controller::Controller;
 use crate::effect::{ConnectRequest, HostEffect, Level, Portal, Rotated};
 use crate::probe::ProbeOutcome;
 use crate::timers::Timer;
+use crate::trust::Urgency;
 use crate::{CtrlRef, OpId, Time};
 use stas_nvme::secret::DhchapSecrets;
 use stas_nvme::{Purpose, Tid, Transport};
@@ -180,7 +181,7 @@ impl Fleet {
         pending.step = Step::Trying(op);
         // Until the answer, the kernel may have the old secrets or the new ones.
         self.rotation.known.remove(&pending.ctrl);
-        self.connect_queue.start(ctx, op, member.want.trust.into());
+        self.connect_queue.start(ctx, op, Urgency::Trusted(member.want.trust));
         self.connect_queue.announce(ctx);
         let parameters = member.want.parameters.clone();
         let request = ConnectRequest {
