@@ -516,6 +516,9 @@ impl ConnectQueue {
 
     fn start_probes(&mut self, ctx: &mut Context<'_>) {
         let mut running = self.probes.values().filter(|probe| probe.op.is_some()).count() + self.late.len();
+        if running >= PROBES {
+            return;
+        }
         let is_alone = self.is_alone();
         self.drop_idle_probes();
         while let Some((portal, trust)) = self.next_to_probe() {
