@@ -124,6 +124,11 @@ impl<P> Source<P> {
         }
     }
 
+    /// True for a removed source.
+    fn is_retired(&self) -> bool {
+        matches!(self.knowledge, Knowledge::Gone { .. })
+    }
+
     /// The verdict of this source on a controller that it has listed.
     fn verdict(&self, claim: &Claim<P>, now: Time, live: bool) -> Verdict {
         match self.knowledge {
@@ -326,14 +331,14 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.sources.values().flat_map(due).flatten().min()
     }
 
-    /// Whether a controller is still listed: the only place that decides on removal.
-    #[must_use]
-    pub fn verdict(&self, tid: &Tid, now: Time, live: bool) -> Verdict {
+    /// The verdict of all sources, with their unclear entries.
+    #[cfg(test)]
+    fn verdict(&self, tid: &Tid, now: Time, live: bool) -> Verdict {
         self.verdict_of(tid, now, live, |_| true, true)
     }
 
-    /// Like [`Sources::verdict`], but considers only the sources for which `counts` is true. `may_be_meant` says whether
-    /// the unclear entries of a source that does not claim the controller count.
+    /// Whether a controller is still listed, by the sources for which `counts` is true: the only place that decides on
+    /// removal. `may_be_meant` says whether the unclear entries of a source that does not claim the controller count.
     #[must_use]
     pub fn verdict_of(
         &self,
@@ -478,8 +483,7 @@ impl<P: Clone + PartialEq> Sources<P> {
     /// claims on controllers for which `is_known` is true, listed claims, and unproved claims. If a source has more than
     /// [`CLAIMS`], drops those on unknown controllers, unlisted ones first.
     pub fn forget_unknown(&mut self, now: Time, id: &SourceId, is_known: impl Fn(&Tid) -> bool) {
-        let is_gone = |source: &Source<P>| matches!(source.knowledge, Knowledge::Gone { .. });
-        for (_, source) in self.sources.iter_mut().filter(|(other, source)| *other == id || is_gone(source)) {
+        for (_, source) in self.sources.iter_mut().filter(|(other, source)| *other == id || source.is_retired()) {
             let mut claims = std::mem::take(&mut source.claims);
             claims.retain(|tid, claim| source.verdict(claim, now, false) != Verdict::Disproved || is_known(tid));
             if claims.len() > CLAIMS {
@@ -490,7 +494,7 @@ impl<P: Clone + PartialEq> Sources<P> {
             }
             source.claims = claims;
         }
-        self.sources.retain(|_, source| !(is_gone(source) && source.claims.is_empty()));
+        self.drop_retired();
     }
 
     /// Drops the claims on a removed controller that are disproved. Unproved ones stay: if an exclusion removed it, it may
@@ -502,8 +506,12 @@ impl<P: Clone + PartialEq> Sources<P> {
                 source.claims.remove(tid);
             }
         }
-        self.sources
-            .retain(|_, source| !(matches!(source.knowledge, Knowledge::Gone { .. }) && source.claims.is_empty()));
+        self.drop_retired();
+    }
+
+    /// Drops the removed sources without claims.
+    fn drop_retired(&mut self) {
+        self.sources.retain(|_, source| !source.is_retired() || !source.claims.is_empty());
     }
 }
 
