@@ -201,13 +201,10 @@ mod tests {
 
     fn tid() -> Tid {
         Tid::new(TidParts {
-            transport: Transport::Tcp,
             traddr: "192.0.2.1".into(),
             trsvcid: "4420".into(),
             subsysnqn: "nqn.a".into(),
-            host_traddr: String::new(),
-            host_iface: String::new(),
-            host_nqn: String::new(),
+            ..TidParts::none(Transport::Tcp)
         })
     }
 

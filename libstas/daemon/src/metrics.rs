@@ -10,20 +10,6 @@ use stas_core::counters::{Counters, End, WAIT_BOUNDS};
 use stas_core::fleet::{Listed, Status};
 use stas_nvme::Tid;
 
-/// All states.
-const STATES: [Status; 10] = [
-    Status::Connected,
-    Status::Reconnecting,
-    Status::Connecting,
-    Status::Queued,
-    Status::Waiting,
-    Status::GivenUp,
-    Status::Kept,
-    Status::Removing,
-    Status::Excluded,
-    Status::Unresolved,
-];
-
 /// The numbers of controllers, and the counters. `reason` is the kind of reason for not being connected.
 pub fn samples<'a>(
     listed: impl Iterator<Item = Listed<'a>>,
@@ -32,7 +18,7 @@ pub fn samples<'a>(
 ) -> Vec<Sample> {
     // Each state has a value, so that a rule may rely on it.
     let mut numbers: BTreeMap<(String, String), u64> =
-        STATES.map(|state| ((state.to_string(), String::new()), 0)).into();
+        Status::ALL.map(|state| ((state.to_string(), String::new()), 0)).into();
     let (mut wanted, mut connected) = (0, 0);
     for Listed { tid, status, .. } in listed {
         let reason = match status {
@@ -40,7 +26,7 @@ pub fn samples<'a>(
             _ => String::new(),
         };
         *numbers.entry((status.to_string(), reason)).or_default() += 1;
-        wanted += u64::from(!matches!(status, Status::Kept | Status::Removing | Status::Excluded));
+        wanted += u64::from(status.is_wanted());
         connected += u64::from(status == Status::Connected);
     }
     let states = numbers.iter().map(|((state, reason), count)| {
@@ -92,13 +78,10 @@ mod tests {
     #[test]
     fn controllers_are_counted_by_state_and_reason() {
         let tid = Tid::new(TidParts {
-            transport: Transport::Tcp,
             traddr: "192.0.2.1".into(),
             trsvcid: "4420".into(),
             subsysnqn: "nqn.a".into(),
-            host_traddr: String::new(),
-            host_iface: String::new(),
-            host_nqn: String::new(),
+            ..TidParts::none(Transport::Tcp)
         });
         let listed = [Status::Connected, Status::Waiting, Status::Waiting, Status::Kept, Status::Excluded];
         let listed = listed.map(|status| Listed { tid: &tid, status, ctrl: None });

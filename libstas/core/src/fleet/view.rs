@@ -36,6 +36,28 @@ pub enum Status {
     Unresolved,
 }
 
+impl Status {
+    /// All states.
+    pub const ALL: [Self; 10] = [
+        Self::Connected,
+        Self::Reconnecting,
+        Self::Connecting,
+        Self::Queued,
+        Self::Waiting,
+        Self::GivenUp,
+        Self::Kept,
+        Self::Removing,
+        Self::Excluded,
+        Self::Unresolved,
+    ];
+
+    /// True for a controller that is to be connected.
+    #[must_use]
+    pub fn is_wanted(self) -> bool {
+        !matches!(self, Self::Kept | Self::Removing | Self::Excluded)
+    }
+}
+
 impl fmt::Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
