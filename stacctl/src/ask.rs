@@ -2,7 +2,7 @@
 
 use libstas::bus::{ControllerEvents, ControllerId, DebugProxy, StacProxy};
 use serde_json::{Value, json};
-use stas_cli::client::{self, Failure};
+use stas_cli::client::{self, Daemon, Failure};
 use stas_cli::listing::Ls;
 use stas_cli::output::OutputArgs;
 use stas_cli::watch::watch;
@@ -10,7 +10,6 @@ use stas_cli::why::why;
 use stas_cli::{schema, table};
 use zbus::Connection;
 
-use crate::STACD;
 use crate::arguments::Command;
 use crate::{metrics, tree, wait};
 
@@ -22,18 +21,18 @@ pub(crate) async fn answer(connection: &Connection, command: Command) -> Result<
         Command::Status(output) => return status(connection, output).await,
         Command::Ls(what) => return ls(connection, what).await,
         Command::Why(what) => {
-            let debug = DebugProxy::of_stacd(connection).await.map_err(|error| STACD.failure(error))?;
-            return why(STACD, &debug, &what).await;
+            let debug = DebugProxy::of_stacd(connection).await.map_err(|error| Daemon::Stacd.failure(error))?;
+            return why(Daemon::Stacd, &debug, &what).await;
         }
         Command::Watch(what) => {
-            let events = ControllerEvents::of_stacd(connection).await.map_err(|error| STACD.failure(error))?;
+            let events = ControllerEvents::of_stacd(connection).await.map_err(|error| Daemon::Stacd.failure(error))?;
             return watch(events, what).await;
         }
         Command::Tree(what) => return tree::tree(connection, what).await,
         Command::Metrics(what) => return metrics::metrics(connection, &what).await,
         Command::Wait(what) => return wait::wait(connection, what).await,
     };
-    asked.map_err(|error| STACD.failure(error))
+    asked.map_err(|error| Daemon::Stacd.failure(error))
 }
 
 async fn tron(connection: &Connection, tron: bool) -> zbus::Result<String> {
@@ -42,21 +41,21 @@ async fn tron(connection: &Connection, tron: bool) -> zbus::Result<String> {
 
 async fn ls(connection: &Connection, what: Ls) -> Result<String, Failure> {
     let controllers = async { StacProxy::new(connection).await?.list_controllers(what.needs_detail()).await };
-    what.answer(STACD, controllers.await.map_err(|error| STACD.failure(error))?)
+    what.answer(Daemon::Stacd, controllers.await.map_err(|error| Daemon::Stacd.failure(error))?)
 }
 
 async fn status(connection: &Connection, output: OutputArgs) -> Result<String, Failure> {
-    let failure = |error| STACD.failure(error);
+    let failure = |error| Daemon::Stacd.failure(error);
     let stac = StacProxy::new(connection).await.map_err(failure)?;
     let debug = DebugProxy::of_stacd(connection).await.map_err(failure)?;
-    let mut status = STACD.json(&debug.process_info().await.map_err(failure)?)?;
+    let mut status = Daemon::Stacd.json(&debug.process_info().await.map_err(failure)?)?;
     let mut controllers: Vec<Value> = Vec::new();
     for dict in stac.list_controllers(true).await.map_err(failure)? {
         let id = ControllerId::from_dict(&dict);
         let mut controller = json!(dict);
-        client::merge(&mut controller, STACD.json(&debug.controller_info_of(&id).await.map_err(failure)?)?);
+        client::merge(&mut controller, Daemon::Stacd.json(&debug.controller_info_of(&id).await.map_err(failure)?)?);
         controllers.push(controller);
     }
     client::merge(&mut status, json!({ "controllers": controllers }));
-    Ok(output.render(&status, |status| schema::status(STACD, status), table::status))
+    Ok(output.render(&status, |status| schema::status(Daemon::Stacd, status), table::status))
 }

@@ -16,8 +16,6 @@ use stas_cli::client::Daemon;
 
 use arguments::Arguments;
 
-const STACD: Daemon = Daemon("stacd");
-
 /// The whole program. Exit status: 0 after an answer, 1 without one, 2 for a mistake on the command line.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -25,5 +23,5 @@ pub fn main() -> ExitCode {
         eprint!("{}", Arguments::command().render_help());
         return ExitCode::FAILURE;
     };
-    STACD.ask(async |connection| ask::answer(&connection, command).await)
+    Daemon::Stacd.ask(async |connection| ask::answer(&connection, command).await)
 }

@@ -4,12 +4,11 @@ use std::time::Duration;
 
 use libstas::bus::{ControllerEvents, Dict, StacProxy};
 use serde_json::json;
-use stas_cli::client::Failure;
+use stas_cli::client::{Daemon, Failure};
 use stas_cli::table;
 use tokio::time::{Instant, timeout, timeout_at};
 use zbus::Connection;
 
-use crate::STACD;
 use crate::arguments::Wait;
 
 /// Returns when each subsystem has a live connection.
@@ -19,7 +18,7 @@ use crate::arguments::Wait;
 pub(crate) async fn wait(connection: &Connection, wait: Wait) -> Result<String, Failure> {
     let deadline = Instant::now() + Duration::from_secs(wait.timeout.into());
     // Before the first look: what changes after it is signalled.
-    let mut events = ControllerEvents::of_stacd(connection).await.map_err(|error| STACD.failure(error))?;
+    let mut events = ControllerEvents::of_stacd(connection).await.map_err(|error| Daemon::Stacd.failure(error))?;
     loop {
         let missing = missing(connection, &wait.nqns).await?;
         if missing.is_empty() {
@@ -36,7 +35,7 @@ pub(crate) async fn wait(connection: &Connection, wait: Wait) -> Result<String, 
 /// The subsystems without a live connection, with the states of their controllers, in lines.
 async fn missing(connection: &Connection, nqns: &[String]) -> Result<Vec<String>, Failure> {
     let listed = async { StacProxy::new(connection).await?.list_controllers(true).await };
-    let listed = match listed.await.map_err(|error| STACD.failure(error)) {
+    let listed = match listed.await.map_err(|error| Daemon::Stacd.failure(error)) {
         Ok(listed) => listed,
         Err(failure @ Failure::NotRunning(_)) => {
             return Ok(nqns.iter().map(|nqn| format!("{nqn}: {failure}")).collect());

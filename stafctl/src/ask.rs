@@ -4,7 +4,7 @@ use std::path::Path;
 
 use libstas::bus::{ControllerEvents, ControllerId, DebugProxy, StafProxy};
 use serde_json::{Value, json};
-use stas_cli::client::{self, Failure};
+use stas_cli::client::{self, Daemon, Failure};
 use stas_cli::listing::Ls;
 use stas_cli::output::{Listing, OutputArgs};
 use stas_cli::watch::watch;
@@ -12,7 +12,6 @@ use stas_cli::why::why;
 use stas_cli::{schema, table};
 use zbus::Connection;
 
-use crate::STAFD;
 use crate::arguments::{Command, Controller};
 use crate::host_nqn;
 
@@ -24,17 +23,17 @@ pub(crate) async fn answer(connection: &Connection, command: Command) -> Result<
         Command::Status(output) => return status(connection, output).await,
         Command::Ls(what) => return ls(connection, what).await,
         Command::Why(what) => {
-            let debug = DebugProxy::of_stafd(connection).await.map_err(|error| STAFD.failure(error))?;
-            return why(STAFD, &debug, &what).await;
+            let debug = DebugProxy::of_stafd(connection).await.map_err(|error| Daemon::Stafd.failure(error))?;
+            return why(Daemon::Stafd, &debug, &what).await;
         }
         Command::Watch(what) => {
-            let events = ControllerEvents::of_stafd(connection).await.map_err(|error| STAFD.failure(error))?;
+            let events = ControllerEvents::of_stafd(connection).await.map_err(|error| Daemon::Stafd.failure(error))?;
             return watch(events, what).await;
         }
         Command::Dlp(controller) => dlp(connection, controller).await,
         Command::Adlp(listing) => return adlp(connection, listing).await,
     };
-    asked.map_err(|error| STAFD.failure(error))
+    asked.map_err(|error| Daemon::Stafd.failure(error))
 }
 
 async fn tron(connection: &Connection, tron: bool) -> zbus::Result<String> {
@@ -43,7 +42,7 @@ async fn tron(connection: &Connection, tron: bool) -> zbus::Result<String> {
 
 async fn ls(connection: &Connection, what: Ls) -> Result<String, Failure> {
     let controllers = async { StafProxy::new(connection).await?.list_controllers(what.needs_detail()).await };
-    what.answer(STAFD, controllers.await.map_err(|error| STAFD.failure(error))?)
+    what.answer(Daemon::Stafd, controllers.await.map_err(|error| Daemon::Stafd.failure(error))?)
 }
 
 async fn dlp(connection: &Connection, controller: Controller) -> zbus::Result<String> {
@@ -75,26 +74,26 @@ fn default_host_nqn() -> String {
 
 async fn adlp(connection: &Connection, listing: Listing) -> Result<String, Failure> {
     let asked = async { StafProxy::new(connection).await?.get_all_log_pages(listing.needs_detail()).await };
-    let pages = STAFD.json(&asked.await.map_err(|error| STAFD.failure(error))?)?;
+    let pages = Daemon::Stafd.json(&asked.await.map_err(|error| Daemon::Stafd.failure(error))?)?;
     let table = if listing.detailed { table::all_log_pages_in_detail } else { table::all_log_pages };
-    let json = |pages: &Value| schema::all_log_pages(STAFD, listing.detail(), pages);
+    let json = |pages: &Value| schema::all_log_pages(Daemon::Stafd, listing.detail(), pages);
     Ok(listing.output.render(&pages, json, table))
 }
 
 async fn status(connection: &Connection, output: OutputArgs) -> Result<String, Failure> {
-    let failure = |error| STAFD.failure(error);
+    let failure = |error| Daemon::Stafd.failure(error);
     let staf = StafProxy::new(connection).await.map_err(failure)?;
     let debug = DebugProxy::of_stafd(connection).await.map_err(failure)?;
-    let mut status = STAFD.json(&debug.process_info().await.map_err(failure)?)?;
+    let mut status = Daemon::Stafd.json(&debug.process_info().await.map_err(failure)?)?;
     let mut controllers = Vec::new();
     for dict in staf.list_controllers(true).await.map_err(failure)? {
         let id = ControllerId::from_dict(&dict);
         let mut controller = json!(dict);
         controller["log_pages"] = json!(staf.log_pages_of(&id).await.map_err(failure)?);
-        let info = STAFD.json(&debug.controller_info_of(&id).await.map_err(failure)?)?;
+        let info = Daemon::Stafd.json(&debug.controller_info_of(&id).await.map_err(failure)?)?;
         client::merge(&mut controller, info);
         controllers.push(controller);
     }
     client::merge(&mut status, json!({ "controllers": controllers }));
-    Ok(output.render(&status, |status| schema::status(STAFD, status), table::status))
+    Ok(output.render(&status, |status| schema::status(Daemon::Stafd, status), table::status))
 }

@@ -13,8 +13,6 @@ use stas_cli::client::Daemon;
 
 use arguments::Arguments;
 
-const STAFD: Daemon = Daemon("stafd");
-
 /// The whole program. Exit status: 0 after an answer, 1 without one, 2 for a mistake on the command line.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -22,5 +20,5 @@ pub fn main() -> ExitCode {
         eprint!("{}", Arguments::command().render_help());
         return ExitCode::FAILURE;
     };
-    STAFD.ask(async |connection| ask::answer(&connection, command).await)
+    Daemon::Stafd.ask(async |connection| ask::answer(&connection, command).await)
 }

@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgAction, Args, Parser, Subcommand};
 use libstas::linux::nbft::TABLES;
+use stas_cli::client::Daemon;
 use stas_cli::output::Format;
 
 /// Give this host its NVMe-oF identity, check the configuration, and show what it booted from
@@ -77,26 +78,6 @@ pub struct Check {
     /// on the terminals on which `systemctl reload` waits
     #[arg(long, value_name = "DAEMON", conflicts_with = "files")]
     pub reload: Option<Daemon>,
-}
-
-/// A daemon.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Daemon {
-    /// The discovery daemon
-    Stafd,
-    /// The connector daemon
-    Stacd,
-}
-
-impl Daemon {
-    /// The name of the daemon, and of its unit.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Stafd => "stafd",
-            Self::Stacd => "stacd",
-        }
-    }
 }
 
 /// Where the value goes.

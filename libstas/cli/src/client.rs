@@ -88,7 +88,7 @@ impl Daemon {
     fn answer(self, work: impl AsyncFnOnce(Connection) -> Result<String, Failure>) -> Result<String, Failure> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
-            let connection = stas_bus::system().await.map_err(|error| Failure::NoBus { daemon: self.0, error })?;
+            let connection = stas_bus::system().await.map_err(|error| Failure::NoBus { daemon: self.name(), error })?;
             work(connection).await
         })
     }
@@ -96,7 +96,7 @@ impl Daemon {
     /// Explains a failed call to the user.
     #[must_use]
     pub fn failure(self, error: zbus::Error) -> Failure {
-        let daemon = self.0;
+        let daemon = self.name();
         match &error {
             zbus::Error::FDO(fdo) => match fdo.as_ref() {
                 fdo::Error::ServiceUnknown(_) | fdo::Error::NameHasNoOwner(_) => Failure::NotRunning(daemon),
@@ -120,7 +120,7 @@ impl Daemon {
     /// # Errors
     /// [`Failure::NotJson`] if it is not valid JSON.
     pub fn json(self, answer: &str) -> Result<Value, Failure> {
-        serde_json::from_str(answer).map_err(|error| Failure::NotJson { daemon: self.0, error })
+        serde_json::from_str(answer).map_err(|error| Failure::NotJson { daemon: self.name(), error })
     }
 }
 
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_failure_says_whose_it_is_and_what_to_do() {
-        let fdo = |error: fdo::Error| Daemon("stafd").failure(zbus::Error::FDO(Box::new(error))).to_string();
+        let fdo = |error: fdo::Error| Daemon::Stafd.failure(zbus::Error::FDO(Box::new(error))).to_string();
         let text = || "text.".to_owned();
         assert_eq!(
             fdo(fdo::Error::ServiceUnknown(text())),
@@ -163,7 +163,7 @@ mod tests {
             assert_eq!(fdo(error), silent);
         }
         assert!(fdo(fdo::Error::InvalidArgs(text())).contains("text."));
-        let io = |kind: io::ErrorKind| Daemon("stafd").failure(io::Error::from(kind).into()).to_string();
+        let io = |kind: io::ErrorKind| Daemon::Stafd.failure(io::Error::from(kind).into()).to_string();
         assert_eq!(io(io::ErrorKind::TimedOut), silent);
         assert!(io(io::ErrorKind::BrokenPipe).starts_with("Unable to communicate with stafd over D-Bus: "));
     }

@@ -2,7 +2,7 @@
 //!
 //! | module | what it is about |
 //! |---|---|
-//! | [`daemon`] | which daemon a tool asks |
+//! | [`daemon`] | the daemons that the tools know |
 //! | [`output`] | chooses the format of an answer, and prints it |
 //! | [`schema`] | the types and names of `-o json` |
 //! | [`screen`] | the width of the terminal, and texts that fit it |

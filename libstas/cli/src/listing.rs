@@ -103,12 +103,16 @@ fn identity(controller: &Dict) -> String {
     id.tid().map(|tid| tid.to_string().to_ascii_lowercase()).unwrap_or_default()
 }
 
+/// True for the state of a controller that is to be connected.
+#[must_use]
+pub fn is_wanted(state: &str) -> bool {
+    !matches!(state, "kept" | "leaving" | "excluded")
+}
+
 /// True for a controller that is wanted and has no live connection.
 fn is_down(controller: &Dict) -> bool {
-    let state = controller.get("state").map(String::as_str);
-    match state {
-        Some("connected" | "kept" | "leaving" | "excluded") => false,
-        Some(_) => true,
+    match controller.get("state") {
+        Some(state) => state != "connected" && is_wanted(state),
         // nvme-stas tells no state.
         None => controller.get("connected").is_some_and(|connected| connected == "False"),
     }

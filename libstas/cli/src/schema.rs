@@ -321,10 +321,10 @@ pub enum Detail {
 
 impl Daemon {
     fn tables(self, detail: Detail) -> &'static [&'static [Attribute]] {
-        match (detail, self.0) {
+        match (detail, self) {
             (Detail::Identity, _) => &[IDENTITY],
-            (Detail::All, "stafd") => &[IDENTITY, STATE, DISCOVERY],
-            (Detail::All, _) => &[IDENTITY, STATE, IO],
+            (Detail::All, Self::Stafd) => &[IDENTITY, STATE, DISCOVERY],
+            (Detail::All, Self::Stacd) => &[IDENTITY, STATE, IO],
         }
     }
 }
@@ -443,9 +443,6 @@ fn eflags(flags: EFlags) -> Value {
 mod tests {
     use super::*;
 
-    const STAFD: Daemon = Daemon("stafd");
-    const STACD: Daemon = Daemon("stacd");
-
     #[test]
     fn numbers_and_booleans_have_their_types_and_what_is_not_known_is_null() {
         let answer = json!([{
@@ -454,7 +451,7 @@ mod tests {
             "announced": "True", "given up in": "71h 59m 3s", "connected-since": "12.500000000",
             "pending": "changed parameters apply at its next connect",
         }]);
-        let json = controllers(STAFD, Detail::All, &answer);
+        let json = controllers(Daemon::Stafd, Detail::All, &answer);
         assert_eq!(json["schema_version"], 1);
         let dc = &json["controllers"][0];
         let expected = json!({
@@ -477,14 +474,14 @@ mod tests {
     #[test]
     fn the_entry_that_lists_a_controller_is_an_object() {
         let answer = json!([{"dlpe": "{'portid': '7', 'eflags': '6', 'treq': '5', 'trsvcid': 'none', 'new': 'x'}"}]);
-        let json = controllers(STACD, Detail::All, &answer);
+        let json = controllers(Daemon::Stacd, Detail::All, &answer);
         let entry = &json["controllers"][0]["dlpe"];
         assert_eq!((&entry["portid"], &entry["trsvcid"], &entry["new"]), (&json!(7), &json!("none"), &json!("x")));
         assert_eq!(entry["eflags"], json!({"value": 6, "duplicate": false, "epcsd": true, "ncc": true}));
         assert_eq!(entry["treq"], json!({"value": 5, "secure_channel": "required", "disable_sqflow": true}));
         for none in ["None", "", "{'portid'", "7"] {
             assert_eq!(
-                controllers(STACD, Detail::All, &json!([{"dlpe": none}]))["controllers"][0]["dlpe"],
+                controllers(Daemon::Stacd, Detail::All, &json!([{"dlpe": none}]))["controllers"][0]["dlpe"],
                 json!(null)
             );
         }
@@ -493,7 +490,7 @@ mod tests {
     #[test]
     fn an_unknown_attribute_stays_a_string_and_a_malformed_value_is_null() {
         let answer = json!([{"a new-key.of stafd": "12", "connect attempts": "many", "connected": "perhaps"}]);
-        let json = controllers(STAFD, Detail::All, &answer);
+        let json = controllers(Daemon::Stafd, Detail::All, &answer);
         let dc = &json["controllers"][0];
         assert_eq!(dc["a_new_key_of_stafd"], "12");
         assert_eq!((&dc["connect_attempts"], &dc["connected"]), (&json!(null), &json!(null)));
@@ -503,7 +500,7 @@ mod tests {
     fn the_process_is_apart_from_its_controllers() {
         let answer =
             json!({"tron": true, "pid": 7, "kernel support.TP8013": "True", "controllers": [{"log_pages": []}]});
-        let json = status(STAFD, &answer);
+        let json = status(Daemon::Stafd, &answer);
         assert_eq!((&json["process"]["pid"], &json["process"]["tron"]), (&json!(7), &json!(true)));
         assert_eq!(json["process"]["kernel_support"], json!({"tp8013": true, "host_iface": null}));
         assert_eq!(json["controllers"][0]["log_page"], json!([]));
@@ -514,10 +511,10 @@ mod tests {
     fn an_answer_of_another_shape_does_no_harm() {
         for answer in [json!(null), json!("x"), json!([1, null, []]), json!({"controllers": [7]})] {
             for json in [
-                controllers(STAFD, Detail::All, &answer),
+                controllers(Daemon::Stafd, Detail::All, &answer),
                 log_page(&answer),
-                all_log_pages(STAFD, Detail::All, &answer),
-                status(STACD, &answer),
+                all_log_pages(Daemon::Stafd, Detail::All, &answer),
+                status(Daemon::Stacd, &answer),
                 stories(&answer),
             ] {
                 assert_eq!(json["schema_version"], VERSION);

@@ -13,11 +13,8 @@ use libstas::bus::metrics::{PATHS_CONNECTED, PATHS_WANTED, Sample, UP};
 use libstas::bus::{DebugProxy, Dict, StacProxy, key};
 use libstas::nvme::shown;
 use stas_cli::client::{Daemon, Failure};
+use stas_cli::listing::is_wanted;
 use zbus::Connection;
-
-use crate::STACD;
-
-const STAFD: Daemon = Daemon("stafd");
 
 /// The options of `metrics`.
 #[derive(Clone, Debug, Args)]
@@ -29,10 +26,10 @@ pub struct Metrics {
 
 /// Asks both daemons. A daemon that is not running is shown as down; it is no failure.
 pub(crate) async fn metrics(connection: &Connection, what: &Metrics) -> Result<String, Failure> {
-    let mut samples = of_daemon(STACD, DebugProxy::of_stacd(connection).await).await?;
-    samples.extend(of_daemon(STAFD, DebugProxy::of_stafd(connection).await).await?);
+    let mut samples = of_daemon(Daemon::Stacd, DebugProxy::of_stacd(connection).await).await?;
+    samples.extend(of_daemon(Daemon::Stafd, DebugProxy::of_stafd(connection).await).await?);
     let listed = async { StacProxy::new(connection).await?.list_controllers(true).await };
-    match listed.await.map_err(|error| STACD.failure(error)) {
+    match listed.await.map_err(|error| Daemon::Stacd.failure(error)) {
         Ok(listed) => samples.extend(subsystems(&listed)),
         Err(Failure::NotRunning(_)) => {}
         Err(failure) => return Err(failure),
@@ -56,7 +53,7 @@ async fn of_daemon(daemon: Daemon, debug: zbus::Result<DebugProxy<'_>>) -> Resul
     };
     samples.push(Sample::new(UP, &[], up));
     for sample in &mut samples {
-        sample.labels.insert("daemon".to_owned(), daemon.0.to_owned());
+        sample.labels.insert("daemon".to_owned(), daemon.name().to_owned());
     }
     Ok(samples)
 }
@@ -67,7 +64,7 @@ fn subsystems(listed: &[Dict]) -> Vec<Sample> {
     let mut paths: BTreeMap<String, (u32, u32)> = BTreeMap::new();
     for path in listed {
         let state = value(path, "state");
-        if matches!(state.as_str(), "kept" | "leaving" | "excluded") {
+        if !is_wanted(&state) {
             continue;
         }
         // Names that look the same are counted together: they would be one series.

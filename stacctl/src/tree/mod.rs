@@ -13,16 +13,17 @@ use std::path::Path;
 
 use clap::{Args, ValueEnum};
 use libstas::bus::{DebugProxy, Dict, StacProxy, StafProxy, key};
+use libstas::core::CtrlRef;
+use libstas::nvme::Transport;
+use libstas::nvme::sysfs_address::SysfsAddress;
 use serde_json::Value;
 use stas_cli::client::{Daemon, Failure};
 use stas_cli::screen::Screen;
 use zbus::Connection;
 
-use crate::STACD;
 use graph::Graph;
 use topology::{Known, Topology};
 
-const STAFD: Daemon = Daemon("stafd");
 /// The controllers of the kernel.
 const CONTROLLERS: &str = "/sys/class/nvme";
 
@@ -59,11 +60,11 @@ pub(crate) async fn tree(connection: &Connection, what: Tree) -> Result<String, 
 }
 
 async fn known(connection: &Connection) -> Result<Known, Failure> {
-    let failure = |error| STACD.failure(error);
+    let failure = |error| Daemon::Stacd.failure(error);
     let stac = StacProxy::new(connection).await.map_err(failure)?;
     let iocs = stac.list_controllers(true).await.map_err(failure)?;
     let debug = DebugProxy::of_stacd(connection).await.map_err(failure)?;
-    let process = STACD.json(&debug.process_info().await.map_err(failure)?)?;
+    let process = Daemon::Stacd.json(&debug.process_info().await.map_err(failure)?)?;
     let dcs = match discovery_controllers(connection).await {
         Ok(dcs) => Some(dcs),
         Err(Failure::NotRunning(_)) => None,
@@ -78,7 +79,7 @@ async fn known(connection: &Connection) -> Result<Known, Failure> {
 
 async fn discovery_controllers(connection: &Connection) -> Result<Vec<(Dict, Vec<Dict>)>, Failure> {
     let asked = async { StafProxy::new(connection).await?.get_all_log_pages(true).await };
-    let pages = STAFD.json(&asked.await.map_err(|error| STAFD.failure(error))?)?;
+    let pages = Daemon::Stafd.json(&asked.await.map_err(|error| Daemon::Stafd.failure(error))?)?;
     let page = |page: &Value| {
         let entries = page[key::LOG_PAGES].as_array().into_iter().flatten().map(strings).collect();
         (strings(&page[key::DISCOVERY_CONTROLLER]), entries)
@@ -114,18 +115,12 @@ fn interfaces(
 ) -> BTreeMap<String, String> {
     let interface = |device: &&str| {
         // A name from the bus must not lead to another folder.
-        device.strip_prefix("nvme")?.parse::<u32>().ok()?;
+        CtrlRef::device_of(device)?;
         let address = fs::read_to_string(controllers.join(device).join("address")).ok()?;
-        let interface = addresses.get(&source_address(&address)?)?;
+        let interface = addresses.get(&SysfsAddress::parse(&address, Transport::Tcp).src_addr?)?;
         Some(((*device).to_owned(), interface.clone()))
     };
     devices.iter().filter_map(interface).collect()
-}
-
-/// The source address in the attribute `address` of a controller: `traddr=…,trsvcid=…,src_addr=…`.
-fn source_address(address: &str) -> Option<IpAddr> {
-    let source = address.trim().split(',').find_map(|part| part.strip_prefix("src_addr="))?;
-    source.split('%').next()?.parse().ok()
 }
 
 #[cfg(test)]

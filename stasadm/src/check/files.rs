@@ -7,9 +7,9 @@ use libstas::conf::{Complaint, StacConf, StafConf, stacd, stafd, sys};
 use libstas::core::configured::{ConfigView, Defaults};
 use libstas::daemon::conf_file::ConfFile;
 use libstas::nvme::{DISCOVERY_NQN, HostIdentity, Purpose};
+use stas_cli::client::Daemon;
 
 use super::finding::{Finding, Weight};
-use crate::arguments::Daemon;
 
 /// The files of the daemons.
 pub(super) const STAFD_CONF: &str = "/etc/stas/stafd.conf";

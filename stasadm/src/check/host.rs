@@ -209,7 +209,7 @@ mod tests {
 
     use super::super::files::own_file;
     use super::*;
-    use crate::arguments::Daemon;
+    use stas_cli::client::Daemon;
 
     const CONF: &str = "[Controllers]
 controller=transport=tcp;traddr=192.0.2.1;trsvcid=4420;nqn=nqn.a;host-iface=eth0

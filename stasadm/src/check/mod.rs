@@ -19,9 +19,10 @@ use std::process::ExitCode;
 
 use libstas::core::configured::Review;
 use libstas::linux::Roots;
+use stas_cli::client::Daemon;
 use stas_cli::output::print;
 
-use crate::arguments::{Check, Daemon};
+use crate::arguments::Check;
 use files::{Kind, OwnFile, STACD_CONF, STAFD_CONF};
 use finding::{Finding, Weight, status, summary};
 use host::Host;

@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use libstas::bus::{ControllerId, DebugProxy, Dict, key, system};
 use libstas::conf::redact::without_secrets;
 use libstas::nvme::shown;
-use stas_cli::client;
+use stas_cli::client::Daemon;
 
 use super::files::OwnFile;
 use super::host::Addresses;
-use crate::arguments::Daemon;
 
 /// What a reload of the file's daemon would do, in lines. One line says why that is not known.
 pub(super) fn plan(own: &OwnFile, addresses: &Addresses) -> String {
@@ -28,7 +27,7 @@ fn ask(daemon: Daemon, conf: &str, addresses: &Addresses) -> Result<Vec<Dict>, S
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| error.to_string())?;
     let failed = |error| {
-        let failure = client::Daemon(daemon.name()).failure(error).to_string();
+        let failure = daemon.failure(error).to_string();
         failure.lines().next().unwrap_or_default().to_owned()
     };
     runtime.block_on(async {

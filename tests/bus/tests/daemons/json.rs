@@ -40,12 +40,12 @@ async fn every_attribute_of_the_daemons_has_a_name_and_a_type_in_json() {
         check(process.keys(), &[PROCESS]);
     }
 
-    let dcs = schema::controllers(Daemon("stafd"), Detail::All, &json!(dcs));
+    let dcs = schema::controllers(Daemon::Stafd, Detail::All, &json!(dcs));
     assert!(
         dcs["controllers"][0]["connected"] == true && dcs["controllers"][0]["connected_since"].is_number(),
         "{dcs}"
     );
-    let iocs = schema::controllers(Daemon("stacd"), Detail::All, &json!(iocs));
+    let iocs = schema::controllers(Daemon::Stacd, Detail::All, &json!(iocs));
     let listed = iocs["controllers"].as_array().unwrap().iter().find(|ioc| ioc["subsysnqn"] == "nqn.klingons").unwrap();
     assert_eq!((&listed["dlpe"]["subnqn"], &listed["dlpe"]["trsvcid"]), (&json!("nqn.klingons"), &listed["trsvcid"]));
     stafd.stop().await;
