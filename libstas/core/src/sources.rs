@@ -2,7 +2,7 @@
 //!
 //! A source is the configuration, a boot table, the log page of one discovery controller, or mDNS. Each source makes
 //! claims: "this controller is to be connected". A claim is not dropped as soon as its source no longer lists the
-//! controller: [`Sources::verdict`] says whether the absence is proved.
+//! controller: [`Sources::verdict_of`] says whether the absence is proved.
 
 mod blur;
 
