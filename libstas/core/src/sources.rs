@@ -478,10 +478,10 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.sources.values().any(|source| source.blur.may_mean(tid))
     }
 
-    /// Drops what is no longer needed of the claims of a source, after a page of it was taken, and of removed sources.
-    /// Nothing else drops claims on controllers that never become members, and a page may list others each time. Keeps
-    /// claims on controllers for which `is_known` is true, listed claims, and unproved claims. If a source has more than
-    /// [`CLAIMS`], drops those on unknown controllers, unlisted ones first.
+    /// Drops the disproved claims of a source, and of removed sources, on controllers for which `is_known` is false. To
+    /// be called after each page: such controllers never become members, so no removal drops these claims, and each
+    /// page may list other controllers. If more than [`CLAIMS`] are left, also drops claims on unknown controllers that
+    /// are not disproved, those that are not listed first.
     pub fn forget_unknown(&mut self, now: Time, id: &SourceId, is_known: impl Fn(&Tid) -> bool) {
         for (_, source) in self.sources.iter_mut().filter(|(other, source)| *other == id || source.is_retired()) {
             let mut claims = std::mem::take(&mut source.claims);
@@ -497,8 +497,8 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.drop_retired();
     }
 
-    /// Drops the claims on a removed controller that are disproved. Unproved ones stay: if an exclusion removed it, it may
-    /// be connected again for another source, and what that one proves is not enough to remove it.
+    /// Drops the disproved claims on a removed controller. Unproved claims are kept: after an exclusion the controller
+    /// may be connected again for another source, and the proof of that source alone must not remove it.
     pub fn forget(&mut self, now: Time, tid: &Tid) {
         for source in self.sources.values_mut() {
             let verdict = source.claims.get(tid).map(|claim| source.verdict(claim, now, false));

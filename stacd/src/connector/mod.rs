@@ -299,9 +299,10 @@ impl Connector {
         self.reconciler.sources.verdict_of(tid, now, may_be_live, |_| true, may_be_meant)
     }
 
-    /// A removal goes on only while it is proved. It may wait for storage in use, and the proof may be withdrawn meanwhile:
-    /// a discovery controller that was excluded is back and not read yet, or the connection of one is lost. A controller of
-    /// the saved state that no source has listed in this run is then connected no less securely than it was configured.
+    /// Stops removals that are no longer proved. A removal may wait for storage in use, and may lose its proof
+    /// meanwhile: a discovery controller that was excluded is used again and not read yet, or the connection to one is
+    /// lost. A controller of the saved state that no source has listed in this run is then connected no less securely
+    /// than it was configured.
     fn want_what_is_no_longer_proved(&mut self, ctx: &mut Context<'_>) {
         let fleet = &self.reconciler.fleet;
         let audited = self.audited();

@@ -45,9 +45,9 @@ impl Finder {
         }
     }
 
-    /// The verdict of the sources on a discovery controller. For an unreachable one, the pages of unreachable ones do
-    /// not count: they would keep each other for ever. Unclear entries keep no controller that was only announced: any
-    /// number of those can be announced and withdrawn.
+    /// The verdict of the sources on a discovery controller. For an unreachable one, the pages of other unreachable
+    /// ones do not count: they would keep each other for ever. Unclear entries keep no controller that was only
+    /// announced: any number of controllers can be announced and withdrawn.
     pub(super) fn verdict(&self, now: Time, tid: &Tid, unreachable: &BTreeSet<Tid>) -> Verdict {
         let counts = |id: &SourceId| !(unreachable.contains(tid) && is_page_of(id, unreachable));
         let may_be_meant = !self.reconciler.fleet.is_announced_only(tid);

@@ -245,8 +245,8 @@ impl Fleet {
         is_wanted
     }
 
-    /// The removal of a member is no longer proved: the member is wanted until it is proved again. A disconnect that has
-    /// begun goes on. A member of the saved state that this run has never wanted is wanted in the way `restored`.
+    /// The removal of a member is no longer proved: the member is wanted until it is proved again. A disconnect that
+    /// has begun continues. A member of the saved state that was not wanted in this run is wanted as `restored` says.
     pub fn removal_is_unproved(&mut self, ctx: &mut Context<'_>, tid: &Tid, restored: Want) {
         let is_kept = |member: &&mut Controller| !member.is_wanted() && !member.disconnect_requested;
         let Some(member) = self.members.get_mut(tid).filter(is_kept) else { return };

@@ -16,11 +16,11 @@ use stas_nvme::{Tid, tid};
 /// The number of settled pages with the same damaged entry that show that the damage is permanent.
 const SIGHTINGS: u8 = 2;
 
-/// Maximum number of entries that are compared by their address: without an NQN, or with a damaged one. A page with more
-/// of them proves nothing.
+/// Maximum number of entries that are compared by their address, because their NQN is missing or damaged. A page with
+/// more of them proves nothing.
 const NAMELESS: usize = 64;
 
-/// Maximum number of controllers listed beside such entries that are remembered: those of two pages of the longest kind.
+/// Maximum number of controllers remembered that were listed beside such entries: those of two pages of maximum length.
 const REMEMBERED: usize = 32_768;
 
 /// When an entry was seen.
