@@ -117,7 +117,7 @@ impl World {
             self.oracle.excused = self.oracle.excused.max(now);
             self.oracle.announced.can_see(now);
         }
-        say!(self, "no longer: {fault}");
+        say!(self, "the fault has ended: {fault}");
     }
 
     /// The daemon reads its file when it is no longer frozen.

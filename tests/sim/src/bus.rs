@@ -100,7 +100,7 @@ impl World {
 
     fn signal(&mut self, event: stacd::connector::Event) {
         if !self.bus.watching || self.bus.owner.is_none() {
-            say!(self, "nobody hears it: {event:?}");
+            say!(self, "stacd does not receive the signal {event:?}");
             return;
         }
         let wait = self.bus_takes("signal");
@@ -214,7 +214,7 @@ impl World {
                 let token = self.bus.tokens;
                 self.bus.refreshing.insert(token, (asker, dc.clone(), self.staf.life));
                 self.after(REFRESH_LIMIT, QueuedEvent::RefreshEnds(token));
-                say!(self, "stacd has the page of {} read again", short(&dc));
+                say!(self, "stacd requests that the page of {} be read again", short(&dc));
                 self.feed_staf(stafd::finder::Event::Refresh { token, dc });
             }
             Ok(frozen) => self.after(frozen, QueuedEvent::RefreshPage(asker, dc)),

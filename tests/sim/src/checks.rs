@@ -81,10 +81,10 @@ impl World {
             match heard {
                 BrowseEvent::Announced { service, endpoints, .. } => {
                     let on: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.interface).collect();
-                    say!(self, "stafd hears {service} on {on:?}");
+                    say!(self, "stafd receives the announcement of {service} on {on:?}");
                 }
-                BrowseEvent::Gone(service) => say!(self, "stafd hears no more of {service}"),
-                BrowseEvent::Restarted => say!(self, "stafd begins to browse"),
+                BrowseEvent::Gone(service) => say!(self, "{service} is no longer announced to stafd"),
+                BrowseEvent::Restarted => say!(self, "the browser of stafd restarts"),
             }
         }
         self.oracle.announced.hear(now, &heard);
@@ -215,7 +215,7 @@ impl World {
             let took: Vec<(Tid, _)> = took.map(|dc| (dc.member.tid.clone(), dc.connected_since)).collect();
             for (dc, since) in took {
                 let names = named(&dc, &page.entries);
-                say!(self, "stafd reads of {}: {}", short(&dc), list(&names));
+                say!(self, "stafd reads the page of {}: {}", short(&dc), list(&names));
                 let page_report = PageReport {
                     at: now,
                     read: now,
@@ -248,7 +248,8 @@ impl World {
         });
         let (on, read) = read.map_or_else(Default::default, |page_report| (page_report.on, page_report.read));
         if on.is_none() {
-            let text = format!("the page of {} is called fresh, and was never read like that", short(&page.dc));
+            let text =
+                format!("the page of {} is marked as fresh, but stafd never read it in this form", short(&page.dc));
             self.breach(Invariant::Fresh, text);
         }
         PublishedPage { page, on, read }
@@ -353,9 +354,9 @@ impl World {
         let how = match (on.is_some(), confirmed) {
             (true, true) => "fresh, read again",
             (true, false) => "fresh",
-            (false, _) => "from before",
+            (false, _) => "not fresh",
         };
-        say!(self, "stacd is told of {} ({how}): {}", short(&page.dc), list(&names));
+        say!(self, "stacd receives the page of {} ({how}): {}", short(&page.dc), list(&names));
         let page_report = PageReport {
             at: now,
             read,
@@ -392,7 +393,7 @@ impl World {
             let proved = left.iter().position(|(dc, _)| why_not(dc).is_none());
             let (dc, aged_out) = left.remove(proved.unwrap_or_default());
             if let Some(why) = why_not(&dc) {
-                self.breach(Invariant::Proof, format!("stafd gives {} up: {why}", short(&dc)));
+                self.breach(Invariant::Proof, format!("stafd removes {}: {why}", short(&dc)));
             }
             self.oracle.staf.give_up(&dc, now, aged_out);
             self.oracle.announced.give_up(&dc);
@@ -453,7 +454,7 @@ impl World {
         let twin = self.kernel.controllers.iter().any(is_twin);
         let right_kind = known.subsystem.is_some() == (daemon == Daemon::Stacd);
         if !right_kind || known.shown.kato == Some(0) {
-            self.breach(Invariant::Foreign, format!("{daemon} disconnects {ctrl} ({name}), which is not its business"));
+            self.breach(Invariant::Foreign, format!("{daemon} disconnects {ctrl} ({name}), which it does not manage"));
         }
         let audits =
             self.oracle.stac_file.as_ref().is_some_and(|file| file.scope == DisconnectScope::AllMatchingTrtypes);
@@ -466,7 +467,7 @@ impl World {
         }
         self.oracle.disconnecting.insert(ctrl, daemon);
         if daemon == Daemon::Stacd && !twin && self.plan.land.boot.names(known.target, known.subsystem) {
-            self.breach(Invariant::Boot, format!("{daemon} disconnects {ctrl} ({name}), which the boot table names"));
+            self.breach(Invariant::Boot, format!("{daemon} disconnects {ctrl} ({name}), which the boot table lists"));
         }
         if excluded || twin {
             return;
@@ -501,19 +502,22 @@ impl World {
         let now = self.time();
         let is_hasty = |tid: &Tid| self.oracle.is_hasty(tid, now) && !self.is_served_beside(Daemon::Stacd, known, tid);
         if !barred && serves.iter().any(is_hasty) {
-            self.breach(Invariant::Quiet, format!("stacd disconnects {ctrl} ({name}) at once"));
+            self.breach(
+                Invariant::Quiet,
+                format!("stacd disconnects {ctrl} ({name}) without waiting for quiet sources"),
+            );
         }
         if in_use == InUse::Disconnect {
             return;
         }
         let pulled = match self.oracle.checks.get(&ctrl) {
-            None => Some("without having looked for storage in use"),
-            Some(check) if !check.free => Some("though storage in use hangs off it alone"),
+            None => Some("without a check for storage in use"),
+            Some(check) if !check.free => Some("although it is the last path to storage in use"),
             Some(check) if check.in_use && self.is_in_use(ctrl) => check
                 .others
                 .iter()
                 .all(|other| self.oracle.disconnecting.contains_key(other))
-                .then_some("after having disconnected all other paths to the storage in use"),
+                .then_some("and all other paths to the storage in use"),
             Some(_) => None,
         };
         if let Some(why) = pulled {
@@ -533,7 +537,7 @@ impl World {
         if !audits && !may_serve(known).iter().any(|tid| self.oracle.ever_named(daemon, tid)) {
             self.breach(
                 Invariant::Foreign,
-                format!("{daemon} disconnects {ctrl} ({name}), which no source ever named"),
+                format!("{daemon} disconnects {ctrl} ({name}), which no source has ever listed"),
             );
         }
     }

@@ -33,7 +33,7 @@ impl World {
             return Some(wrong);
         }
         if let Some(name) = self.name_that_moved() {
-            return Some((Invariant::Converges, format!("stafd does not know where {name} leads to")));
+            return Some((Invariant::Converges, format!("stafd does not know the present address of {name}")));
         }
         let dcs = self.meant_dcs();
         let kept = self.kept_dcs();
@@ -132,20 +132,20 @@ impl World {
             let aged = self.oracle.staf.named_by_aged();
             let outlives = serves.iter().any(|tid| aged.contains(tid));
             if !referred && !garbled && !announced && !outlives && !self.is_stuck_in_a_move(target) {
-                return Some((Invariant::Known, format!("{name} is connected, and nobody wants it")));
+                return Some((Invariant::Known, format!("{name} is connected, and no source wants it")));
             }
         }
         None
     }
 
-    /// It was announced, and is kept as long as it is connected.
+    /// True for a controller that was announced: it is kept while it is connected.
     fn is_kept_unannounced(&self, dc: &Tid) -> bool {
         let view = self.staf.core.as_ref().and_then(|finder| finder.controller(dc));
         self.oracle.announced.ever(dc) && view.is_some_and(|view| view.announced.is_some())
     }
 
-    /// A host name pointed there, and points to an excluded target now: the old address is dropped only when the new
-    /// one is live.
+    /// True for the earlier target of a host name that leads to an excluded target now. The earlier address is dropped
+    /// only when the new one is live.
     fn is_stuck_in_a_move(&self, target: Target) -> bool {
         let names = self.oracle.staf_file.iter().flat_map(|file| &file.controllers);
         let mut numbers = names.filter_map(|portal| match portal {
@@ -202,7 +202,7 @@ impl World {
             let Some(subsystem) = known.subsystem else { continue };
             let name = what(known.target, known.subsystem);
             let boots = self.plan.land.boot.names(known.target, known.subsystem);
-            // Kept for the boot table, and not to be used.
+            // It is kept because the boot table lists it, but not used.
             if boots && self.excluded_ioc(known.target, subsystem, known.via) {
                 continue;
             }
@@ -219,7 +219,7 @@ impl World {
                 return Some((Invariant::Excluded, format!("{name} is excluded and connected")));
             }
             if !is_of(&self.meant_iocs(kept), known) && !self.may_stay(known) {
-                return Some((Invariant::Known, format!("{name} is connected, and nobody wants it")));
+                return Some((Invariant::Known, format!("{name} is connected, and no source wants it")));
             }
         }
         None
@@ -239,7 +239,7 @@ impl World {
         let ctrl = known.shown.ctrl;
         let in_use = self.is_in_use(ctrl) && self.other_paths(ctrl, &[]) == 0;
         let garbled = file.garbled && serves.iter().any(|tid| self.oracle.ever_named(Daemon::Stacd, tid));
-        // stafd does not know its discovery controller: it was killed before it could save that.
+        // stafd was killed before it could save its discovery controller, and does not know it.
         let shown: BTreeSet<_> = self
             .staf
             .core
@@ -249,7 +249,7 @@ impl World {
         let claimants: BTreeSet<_> =
             serves.iter().flat_map(|tid| self.oracle.stac.unproved_by(tid, self.time())).collect();
         let orphaned = !claimants.is_empty() && claimants.is_disjoint(&shown);
-        // The controller that listed it has aged out, which removes only controllers that are not live.
+        // A discovery controller that ages out removes only controllers that are not live.
         let aged = self.oracle.stac.named_by_aged();
         let outlives = serves.iter().any(|tid| aged.contains(tid));
         in_use || garbled || orphaned || outlives || file.scope == DisconnectScope::Nothing
@@ -262,5 +262,5 @@ fn is_made_by(known: &Controller, daemon: Daemon) -> bool {
 }
 
 fn not_running(daemon: Daemon) -> Wrong {
-    (Invariant::Converges, format!("{daemon} does not run"))
+    (Invariant::Converges, format!("{daemon} is not running"))
 }

@@ -1,4 +1,4 @@
-//! Plans in words for people.
+//! The texts of plans.
 
 use std::fmt;
 use std::time::Duration;
@@ -24,12 +24,12 @@ impl fmt::Display for Portal {
     }
 }
 
-/// For example `is unreachable`.
+/// The text of an outage, for example `is unreachable`.
 pub(crate) fn outage(how: Outage) -> &'static str {
     match how {
         Outage::Refuses => "refuses connections",
         Outage::Drops => "is unreachable",
-        Outage::Mute => "accepts connections and says nothing",
+        Outage::Mute => "accepts connections and sends nothing",
         Outage::Reboots => "reboots",
     }
 }
@@ -46,25 +46,27 @@ fn excluded((target, subsystem): &Excluded) -> String {
 impl fmt::Display for Edit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Portal(portal) => write!(f, "controller= {portal} (in or out of stafd.conf)"),
-            Self::ExcludeDc(target) => write!(f, "exclude= {target} (in or out of stafd.conf)"),
-            Self::GarbleStaf => f.write_str("a line of stafd.conf that cannot be read (in or out)"),
+            Self::Portal(portal) => write!(f, "controller= {portal} (added to or removed from stafd.conf)"),
+            Self::ExcludeDc(target) => write!(f, "exclude= {target} (added to or removed from stafd.conf)"),
+            Self::GarbleStaf => f.write_str("a line of stafd.conf that cannot be read (added or removed)"),
             Self::Zeroconf => f.write_str("zeroconf (enabled or disabled)"),
             Self::Persistence(Persistence::Forever) => f.write_str("zeroconf-connections-persistence -1"),
             Self::Persistence(Persistence::For(span)) => {
                 write!(f, "zeroconf-connections-persistence {}", seconds(*span))
             }
             Self::Controller(target, subsystem, via) => {
-                write!(f, "controller= {subsystem} at {target}{} (in or out of stacd.conf)", by(*via))
+                write!(f, "controller= {subsystem} at {target}{} (added to or removed from stacd.conf)", by(*via))
             }
-            Self::Exclude(what) => write!(f, "exclude= {} (in or out of stacd.conf)", excluded(what)),
-            Self::GarbleStac => f.write_str("a line of stacd.conf that cannot be read (in or out)"),
+            Self::Exclude(what) => write!(f, "exclude= {} (added to or removed from stacd.conf)", excluded(what)),
+            Self::GarbleStac => f.write_str("a line of stacd.conf that cannot be read (added or removed)"),
             Self::Scope(scope) => write!(f, "disconnect-scope {scope:?}"),
             Self::InUse(in_use) => write!(f, "in-use {in_use:?}"),
-            Self::ExcludeIface(daemon, iface) => write!(f, "exclude= {iface} (in or out of {daemon}.conf)"),
+            Self::ExcludeIface(daemon, iface) => write!(f, "exclude= {iface} (added to or removed from {daemon}.conf)"),
             Self::Family(daemon) => write!(f, "ip-family (ipv6 or both in {daemon}.conf)"),
             Self::Trtypes => f.write_str("disconnect-trtypes (rdma or tcp)"),
-            Self::Parameters(daemon) => write!(f, "a parameter that the kernel refuses (in or out of {daemon}.conf)"),
+            Self::Parameters(daemon) => {
+                write!(f, "a parameter that the kernel refuses (added to or removed from {daemon}.conf)")
+            }
         }
     }
 }
@@ -77,8 +79,8 @@ impl fmt::Display for Fault {
             Self::EventsDoubled(daemon) => write!(f, "{daemon} gets its events twice"),
             Self::EventsOverrun(daemon) => write!(f, "the event socket of {daemon} overruns"),
             Self::SnapshotsFail(daemon) => write!(f, "{daemon} cannot read sysfs"),
-            Self::SnapshotsSlow(daemon) => write!(f, "{daemon} takes seconds to look at sysfs"),
-            Self::ProbesUnknown => f.write_str("probes meet local errors"),
+            Self::SnapshotsSlow(daemon) => write!(f, "{daemon} takes seconds to read sysfs"),
+            Self::ProbesUnknown => f.write_str("probes fail with local errors"),
             Self::ProbesHang => f.write_str("probes hang"),
             Self::ReadsFail => f.write_str("log pages cannot be read"),
             Self::ReadsHang => f.write_str("reads of log pages hang"),
@@ -87,9 +89,9 @@ impl fmt::Display for Fault {
             Self::ResolverFails => f.write_str("the resolver fails"),
             Self::DisconnectRefused => f.write_str("the kernel refuses to disconnect"),
             Self::DisconnectHangs => f.write_str("disconnects hang"),
-            Self::UseUnknown => f.write_str("storage in use cannot be found out"),
+            Self::UseUnknown => f.write_str("checks for storage in use fail"),
             Self::LaneSlow => f.write_str("the connect path is slow"),
-            Self::MulticastLost => f.write_str("multicast gets lost"),
+            Self::MulticastLost => f.write_str("multicast packets are lost"),
             Self::TablesUnreadable => f.write_str("boot tables cannot be read"),
             Self::SavesFail(daemon) => write!(f, "the state of {daemon} cannot be written"),
         }
@@ -104,7 +106,7 @@ impl fmt::Display for What {
                 write!(f, "the administrator edits {edit}{then}")
             }
             Self::EditsAndReverts(edit, time) => {
-                write!(f, "the administrator edits {edit}, reloads, and takes it back after {}", seconds(*time))
+                write!(f, "the administrator edits {edit}, reloads, and reverts it after {}", seconds(*time))
             }
             Self::Reloads(daemon) => write!(f, "the administrator reloads {daemon}"),
             Self::Restarts(daemon, away) => write!(f, "{daemon} is stopped, and started after {}", seconds(*away)),
@@ -122,17 +124,17 @@ impl fmt::Display for What {
             }
             Self::ConnectsDcByHand(target, via) => write!(f, "nvme connect to the DC of {target}{}", by(*via)),
             Self::Discovers(target) => write!(f, "nvme discover at {target}"),
-            Self::Mounts(subsystem) => write!(f, "{subsystem} is mounted, or no longer"),
-            Self::Exports(target, subsystem) => write!(f, "{target} exports {subsystem}, or no longer"),
+            Self::Mounts(subsystem) => write!(f, "{subsystem} is mounted or unmounted"),
+            Self::Exports(target, subsystem) => write!(f, "{target} starts or stops exporting {subsystem}"),
             Self::Storm(target, subsystem, times, apart) => {
                 write!(f, "{target} unlinks and links {subsystem} {times} times, {} apart", seconds(*apart))
             }
-            Self::Zones(target, (at, subsystem)) => write!(f, "{target} lists {subsystem} at {at}, or no longer"),
+            Self::Zones(target, (at, subsystem)) => write!(f, "{target} starts or stops listing {subsystem} at {at}"),
             Self::ListsNothing(target, time) => write!(f, "{target} lists nothing for {}", seconds(*time)),
             Self::Blurs(target, subsystem, blur, time) => {
-                write!(f, "{target} lists {subsystem} with {blur:?} for {}", seconds(*time))
+                write!(f, "{target} lists {subsystem} with the defect {blur:?} for {}", seconds(*time))
             }
-            Self::Refers(target, other) => write!(f, "{target} refers to {other}, or no longer"),
+            Self::Refers(target, other) => write!(f, "{target} starts or stops referring to {other}"),
             Self::Falls(target, how, time) => {
                 write!(f, "{target} {} for {}", outage(*how), seconds(*time))
             }

@@ -196,7 +196,7 @@ impl World {
         if let Some(site) = self.fabric.sites.get_mut(target.0) {
             site.lists_nothing = false;
         }
-        say!(self, "{target} lists again");
+        say!(self, "the log page of {target} is complete again");
         self.page_changes(target);
     }
 
@@ -216,7 +216,7 @@ impl World {
         *times -= 1;
         if *times == 0 {
             site.blurred.remove(&subsystem);
-            say!(self, "{target} lists {subsystem} as it should again");
+            say!(self, "the log entry of {subsystem} at {target} is correct again");
             self.page_changes(target);
         }
     }
@@ -249,7 +249,7 @@ impl World {
         }
     }
 
-    /// Resets its connections: the kernel notices at once.
+    /// Resets the connections of a target. The kernel notices this at once.
     pub(crate) fn drop_connections(&mut self, target: Target) {
         for (ctrl, turn, _) in self.connections(target) {
             let wait = self.streams.stream("reset").ms(0, 50);
@@ -257,7 +257,7 @@ impl World {
         }
     }
 
-    /// It no longer answers: the kernel notices when its keep-alive expires, if the target is still silent then.
+    /// A target no longer answers. The kernel notices this when the keep-alive expires, if the target is still silent.
     fn keep_alive_expires(&mut self, target: Target, silent_for: Duration) {
         for (ctrl, turn, kato) in self.connections(target) {
             let wait = Duration::from_secs(u64::from(kato.max(5))) + self.streams.stream("keep-alive").ms(0, 5000);
@@ -272,7 +272,7 @@ impl World {
         of_it.map(|known| (known.shown.ctrl, known.turn, known.shown.kato.unwrap_or(5))).collect()
     }
 
-    /// It recovers. After a reboot it exports its subsystems one by one.
+    /// A target recovers. After a reboot it exports its subsystems one by one.
     pub(crate) fn rises(&mut self, target: Target, turn: u64) {
         let Some(site) = self.fabric.sites.get_mut(target.0).filter(|site| site.turn == turn) else { return };
         site.mood = TargetState::Well;

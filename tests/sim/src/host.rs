@@ -244,7 +244,10 @@ impl World {
         };
         *writes += 1;
         if *writes > 1 {
-            self.breach(Invariant::OneWrite, format!("{daemon} wants {} while another write is under way", short(tid)));
+            self.breach(
+                Invariant::OneWrite,
+                format!("{daemon} connects {} while another write is under way", short(tid)),
+            );
         }
         if self.oracle.bars(daemon, tid) {
             self.breach(Invariant::Excluded, format!("{daemon} connects {}, which is excluded", short(tid)));

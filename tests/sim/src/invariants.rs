@@ -32,7 +32,7 @@ pub enum Invariant {
     /// Checked at the end (`convergence.rs`).
     Known,
     /// Checked at each tick (`world.rs`).
-    Calm,
+    NoSpin,
 }
 
 impl Invariant {
@@ -41,30 +41,43 @@ impl Invariant {
     pub fn words(self) -> &'static str {
         match self {
             Self::Proof => {
-                "a controller that any source wants, or whose removal is not proved, is never disconnected, and no \
-                 discovery controller is given up without proof; a goodbye proves nothing while the connection lives, \
-                 nor for as long as zeroconf-connections-persistence says, and a discovery controller that ages out \
-                 takes only what is not live"
+                "a controller is disconnected, and a discovery controller removed, only if no source lists it and \
+                 every source that listed it has proved that; a goodbye proves nothing while the controller is \
+                 connected, nor within zeroconf-connections-persistence after that; a discovery controller that ages \
+                 out proves only the absence of controllers that are not live"
             }
-            Self::Boot => "an I/O controller that the boot table names is never disconnected, whatever anybody says",
+            Self::Boot => "an I/O controller that the boot table lists is never disconnected",
             Self::Ages => {
-                "a discovery controller that was neither announced nor connected for as long as \
-                 zeroconf-connections-persistence says is given up, and one that never answered with its announcement"
+                "a discovery controller that was neither announced nor connected for the time of \
+                 zeroconf-connections-persistence is removed; one that has never been connected is removed when it is \
+                 no longer announced"
             }
-            Self::Quiet => "what a log page no longer names goes after half a second of quiet, and not before",
-            Self::InUse => "the last live path to storage in use is never pulled, but where the administrator says so",
-            Self::Excluded => "nothing excluded is ever connected, and what was connected goes",
-            Self::Foreign => "what somebody else connected, and no source ever named, is not touched",
+            Self::Quiet => {
+                "a controller that a log page no longer lists is disconnected only when no source has changed for half \
+                 a second"
+            }
+            Self::InUse => {
+                "the last live path to storage in use is never disconnected, unless exclude= or in-use=disconnect \
+                 requires it"
+            }
+            Self::Excluded => "an excluded controller is never connected, and its existing connection is disconnected",
+            Self::Foreign => {
+                "a connection of another program to a controller that no source has ever listed is never disconnected"
+            }
             Self::Owned => {
-                "outside the audit scope a connection that the daemons neither made nor adopted is never disconnected; \
-                 what another orchestrator owns, in no scope"
+                "a connection that the daemons neither made nor adopted is never disconnected outside the audit scope, \
+                 and a connection of another orchestrator in no scope"
             }
-            Self::OneWrite => "a daemon has one write to /dev/nvme-fabrics in flight at the most",
-            Self::Fresh => "a page is called fresh only when it was read on the present connection, by this stafd",
-            Self::OneConnection => "in the end there is one connection for a controller at the most",
-            Self::Converges => "when the faults have ended, what is wanted is live within a bounded time, and stays so",
-            Self::Known => "when the faults have ended, no controller is left that nobody wants or knows of",
-            Self::Calm => "a core does not call for its next turn without end",
+            Self::OneWrite => "each daemon has at most one write to /dev/nvme-fabrics in flight",
+            Self::Fresh => {
+                "a published page is marked as fresh only if the present run of stafd read it on the present connection"
+            }
+            Self::OneConnection => "at the end each controller has at most one connection",
+            Self::Converges => {
+                "after the faults have ended, each wanted controller becomes live within a bounded time and stays live"
+            }
+            Self::Known => "after the faults have ended, no connection is left that no source wants",
+            Self::NoSpin => "a core does not request calls without end while no time passes",
         }
     }
 }

@@ -507,7 +507,7 @@ impl World {
             && self.fabric.mood(target) == TargetState::Well
             && self.plan.land.refusal_is_final
         {
-            say!(self, "kernel: {ctrl} is refused for good, and gone: {}", self.describe(ctrl));
+            say!(self, "kernel: {ctrl} is refused and removed: {}", self.describe(ctrl));
             self.remove(ctrl);
         } else {
             self.after(RECONNECT_DELAY, QueuedEvent::Reconnects(ctrl, turn));
@@ -517,7 +517,7 @@ impl World {
     pub(crate) fn kernel_gives_up(&mut self, ctrl: CtrlRef, turn: u64) {
         let is_down = |known: &&Controller| known.turn == turn && known.shown.state == CtrlState::Connecting;
         if self.kernel.get(ctrl).filter(is_down).is_some() {
-            say!(self, "kernel: {ctrl} is given up: {}", self.describe(ctrl));
+            say!(self, "kernel: {ctrl} is removed after ctrl-loss-tmo: {}", self.describe(ctrl));
             self.remove(ctrl);
         }
     }
@@ -528,7 +528,7 @@ impl World {
         let ctrl = self.connect_beside(tid, kato, Maker::Hand)?;
         let owned = self.streams.stream("owner").percent(30);
         if let Some(known) = self.kernel.get_mut(ctrl).filter(|_| owned) {
-            known.shown.owner = Owner::Other("somebody".into());
+            known.shown.owner = Owner::Other("orchestrator".into());
             say!(self, "{ctrl} belongs to another orchestrator");
         }
         Some(ctrl)
@@ -547,7 +547,7 @@ impl World {
             return;
         };
         if let Some(known) = self.kernel.get_mut(ctrl) {
-            known.shown.owner = Owner::Other("somebody".into());
+            known.shown.owner = Owner::Other("orchestrator".into());
             known.maker = Maker::Hand;
             say!(self, "{ctrl} belongs to another orchestrator");
         }

@@ -55,7 +55,7 @@ fn play_many(first: u64, count: u64) -> ExitCode {
             let seconds = begin.elapsed().as_secs_f64();
             let failed: Vec<String> = progress.failed.keys().take(20).map(u64::to_string).collect();
             println!(
-                "{} of {count} seeds, {} failed{}; {:.0} seeds a minute, the slowest settled after {:.0} s",
+                "{} of {count} seeds, {} failed{}; {:.0} seeds a minute, the slowest run settled after {:.0} s",
                 progress.played,
                 progress.failed.len(),
                 if failed.is_empty() { String::new() } else { format!(" (seeds {})", failed.join(", ")) },

@@ -309,7 +309,7 @@ impl World {
     pub(crate) fn speaks(&mut self, target: Target, turn: u64) {
         if self.mdns_net.hushed.get(&target) == Some(&turn) {
             self.mdns_net.hushed.remove(&target);
-            say!(self, "the DC of {target} is heard again");
+            say!(self, "the announcement of the DC of {target} can be received again");
             self.soon_heard(target);
         }
     }

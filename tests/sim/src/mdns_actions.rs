@@ -114,17 +114,17 @@ pub(crate) fn action(rng: &mut Rng, land: &InitialWorld) -> What {
 impl fmt::Display for MdnsAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Turns(target) => write!(f, "the DC of {target} says goodbye, or announces itself"),
+            Self::Turns(target) => write!(f, "the DC of {target} sends a goodbye, or announces itself"),
             Self::Waves(target, time) => {
-                write!(f, "the DC of {target} says goodbye, and announces itself again after {}", seconds(*time))
+                write!(f, "the DC of {target} sends a goodbye, and announces itself again after {}", seconds(*time))
             }
             Self::Hushes(target, time) => {
-                write!(f, "the DC of {target} announces itself no longer, without a goodbye, for {}", seconds(*time))
+                write!(f, "the DC of {target} does not announce itself for {}, without a goodbye", seconds(*time))
             }
-            Self::Moves(target, iface) => write!(f, "the DC of {target} is announced on {iface}, or there no longer"),
+            Self::Moves(target, iface) => write!(f, "the DC of {target} starts or stops being announced on {iface}"),
             Self::Leaves { target, how, goodbye, time, returns } => {
-                let before = if *goodbye { " says goodbye and" } else { "" };
-                let after = if *returns { ", and announces itself when it is back" } else { "" };
+                let before = if *goodbye { " sends a goodbye and" } else { "" };
+                let after = if *returns { ", and announces itself again after that" } else { "" };
                 write!(f, "{target}{before} {} for {}{after}", outage(*how), seconds(*time))
             }
             Self::Crowd(count, time) => {

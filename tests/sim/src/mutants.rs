@@ -147,7 +147,7 @@ impl World {
                 if let ConnectOutcome::Made(ctrl) = report.outcome
                     && !self.is_wanted_by(daemon, ctrl)
                 {
-                    let error = ConnectError::Kernel { errno: 0, explanation: "nobody asked for it".into() };
+                    let error = ConnectError::Kernel { errno: 0, explanation: "no daemon requested it".into() };
                     report.outcome = ConnectOutcome::Failed(error);
                     report.snapshot.controllers.retain(|known| known.ctrl != ctrl);
                 }

@@ -305,8 +305,8 @@ impl DaemonHistory {
         let dc = self.pages.keys().find(|dc| counts(dc) && self.may_mean(dc, tid, now, By::Kernel))?;
         let names = self.pages.get(dc).and_then(|page_reports| page_reports.last()).is_some_and(|last| last.lists(tid));
         Some(match names {
-            true => format!("{} names it", short(dc)),
-            false => format!("{} named it, and has not proved that it no longer does", short(dc)),
+            true => format!("{} lists it", short(dc)),
+            false => format!("{} listed it, and has not proved that it no longer does", short(dc)),
         })
     }
 }
@@ -523,10 +523,10 @@ impl Oracle {
     /// Why it is not proved that a controller is unwanted; `None` if it is.
     pub(crate) fn unproved(&self, daemon: Daemon, tid: &Tid, now: Time) -> Option<String> {
         if self.configured(daemon).contains(tid) {
-            return Some("the configuration names it".into());
+            return Some("the configuration lists it".into());
         }
         match daemon {
-            Daemon::Stafd if self.booted.contains(tid) => Some("the boot table names it".into()),
+            Daemon::Stafd if self.booted.contains(tid) => Some("the boot table lists it".into()),
             Daemon::Stafd => self.announced.unproved(tid, now).or_else(|| {
                 let another_source = |dc: &Tid| {
                     self.staf_named.contains(dc)

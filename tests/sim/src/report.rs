@@ -9,24 +9,24 @@ use crate::names::{Subsystem, Target, by};
 use crate::plan::{Edit, Plan};
 use crate::run::{self, Many, Outcome};
 
-/// The initial world of a plan and its story.
+/// The initial world of a plan, and the events of its run.
 #[must_use]
 pub fn story(plan: &Plan, outcome: &Outcome) -> String {
     let mut text = format!("seed {}\n{}", plan.seed, land(plan));
     for line in &outcome.story {
         let _ = writeln!(text, "{line}");
     }
-    let _ = writeln!(text, "settled {} after the faults ended", seconds(outcome.settled_after));
+    let _ = writeln!(text, "final state reached {} after the faults ended", seconds(outcome.settled_after));
     text
 }
 
-/// The violated invariant, the smallest failing story, and how to repeat it.
+/// The violated invariant, the events of the smallest failing plan, and the command that repeats it.
 #[must_use]
 pub fn failure(plan: &Plan, breach: &Breach) -> String {
     let smallest = run::shrink(plan, None, breach.invariant);
     let outcome = run::play(&smallest, true);
     let mut text = format!(
-        "seed {} breaks an invariant: {}.\n\nThe smallest story that does so, {} of {} actions:\n{}",
+        "seed {} violates an invariant: {}.\n\nThe smallest plan that violates it, with {} of {} actions:\n{}",
         plan.seed,
         breach.invariant.words(),
         smallest.actions.len(),
@@ -36,7 +36,7 @@ pub fn failure(plan: &Plan, breach: &Breach) -> String {
     for line in &outcome.story {
         let _ = writeln!(text, "{line}");
     }
-    let _ = writeln!(text, "\nAgain: make sim SEED={}", plan.seed);
+    let _ = writeln!(text, "\nTo repeat it: make sim SEED={}", plan.seed);
     text
 }
 
@@ -45,8 +45,8 @@ pub fn failure(plan: &Plan, breach: &Breach) -> String {
 pub fn summary(many: &Many) -> String {
     let (slowest, seed) = many.slowest;
     let mut text = format!(
-        "{} seeds, {} events, {} connections left without an owner by a kill; the slowest was as it should be {} after \
-         the faults ended (seed {seed}); {} failed",
+        "{} seeds, {} events, {} connections left without an owner by a kill; the slowest reached its final state {} \
+         after the faults ended (seed {seed}); {} failed",
         many.played,
         many.events,
         many.orphans,
@@ -68,7 +68,7 @@ fn land(plan: &Plan) -> String {
         let refers: Vec<String> = site.refers.iter().map(Target::to_string).collect();
         let _ = writeln!(
             text,
-            "{} exports [{}], lists [{}] beside, refers to [{}]",
+            "{} exports [{}], also lists [{}], refers to [{}]",
             Target(number),
             exports.join(", "),
             zoned.join(", "),
@@ -83,7 +83,7 @@ fn land(plan: &Plan) -> String {
     let in_use: Vec<String> = land.in_use.iter().map(Subsystem::to_string).collect();
     let _ = writeln!(
         text,
-        "host names lead to [{}]; stafd.conf names [{}], persistent-connections={}, zeroconf={}; {}",
+        "host names lead to [{}]; stafd.conf lists [{}], persistent-connections={}, zeroconf={}; {}",
         names.join(", "),
         portals.join(", "),
         land.staf.persistent,
@@ -98,15 +98,15 @@ fn land(plan: &Plan) -> String {
     let records = land.boot.discovery.iter().map(|(target, via)| format!("the DC of {target}{}", by(*via)));
     let _ = writeln!(
         text,
-        "announced: [{}]; the firmware has connected [{}], and names [{}]",
+        "announced: [{}]; the firmware has connected [{}]; the boot table lists [{}]",
         announced.collect::<Vec<_>>().join(", "),
         connected.collect::<Vec<_>>().join(", "),
         records.collect::<Vec<_>>().join(", ")
     );
     let _ = writeln!(
         text,
-        "stacd.conf names [{}], disconnect-scope {:?}, in-use {:?}; mounted: [{}]; ctrl-loss-tmo {}; a refusal is \
-         final: {}",
+        "stacd.conf lists [{}], disconnect-scope {:?}, in-use {:?}; mounted: [{}]; ctrl-loss-tmo {}; the kernel gives \
+         up after a refusal: {}",
         controllers.join(", "),
         land.stac.scope,
         land.stac.in_use,

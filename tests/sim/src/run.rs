@@ -57,19 +57,19 @@ pub fn play_with(plan: &Plan, bug: Option<Bug>, story: bool) -> Outcome {
 
 /// Waits for the expected final state, and checks that it lasts.
 fn settle(world: &mut World, calm: Duration) -> Duration {
-    world.tell_story("from now on nothing goes wrong");
+    world.tell_story("the faults have ended");
     let limit = calm + SETTLES_WITHIN + world.kernel.wasted * 10;
     let mut settled: Option<Duration> = None;
     while world.breach.is_none() {
         match (world.unsettled(), settled) {
             (None, None) => {
-                world.tell_story("everything is as it should be");
+                world.tell_story("the expected final state is reached");
                 settled = Some(world.now);
             }
             (None, Some(since)) if world.now >= since + STAYS_FOR => break,
             (None, Some(_)) => {}
             (Some((Invariant::Converges, text)), Some(_)) => {
-                world.breach(Invariant::Converges, format!("it did not stay as it should be: {text}"));
+                world.breach(Invariant::Converges, format!("the expected final state did not last: {text}"));
             }
             // A controller whose removal has just been proved is being removed.
             (Some(_), Some(_)) => settled = None,

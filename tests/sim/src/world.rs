@@ -26,7 +26,7 @@ use crate::rng::RngStreams;
 
 /// CLOCK_BOOTTIME when a run begins.
 const BOOTED: Duration = Duration::from_secs(1000);
-/// This many ticks without any time passing are an endless loop.
+/// More ticks than this while no time passes are an endless loop.
 const SPIN: u32 = 500;
 
 /// Adds a line to the story, if it was requested.
@@ -289,7 +289,8 @@ impl World {
         if self.ticks.0 == self.now {
             self.ticks.1 += 1;
             if self.ticks.1 > SPIN {
-                self.breach(Invariant::Calm, format!("{daemon} wants to be called again and again without end"));
+                let text = format!("{daemon} requests more than {SPIN} calls at the same moment");
+                self.breach(Invariant::NoSpin, text);
                 return;
             }
         } else {
