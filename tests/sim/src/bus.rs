@@ -282,7 +282,7 @@ impl World {
             }
             Effect::PagesChanged { dc, .. } => self.signal(stacd::connector::Event::PageChanged(dc)),
             Effect::DcRemoved => {
-                self.judge_given_up();
+                self.check_removed_dcs();
                 self.signal(stacd::connector::Event::DcRemoved);
             }
             Effect::Refreshed { token, result } => {

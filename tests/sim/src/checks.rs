@@ -24,9 +24,9 @@ use crate::world::{Incoming, World, say};
 const LATE: Duration = Duration::from_secs(20);
 
 impl World {
-    pub(crate) fn hand_in(&mut self, daemon: Daemon, incoming: Incoming) {
+    pub(crate) fn process_incoming(&mut self, daemon: Daemon, incoming: Incoming) {
         match incoming {
-            Incoming::Host(event) => self.hand_in_host(daemon, event),
+            Incoming::Host(event) => self.process_host_event(daemon, event),
             Incoming::Staf(event) => self.feed_staf(event),
             Incoming::Stac(event) => {
                 if let stacd::connector::Event::StafdOwner(owner) = &event {
@@ -35,14 +35,14 @@ impl World {
                 }
                 self.feed_stac(event);
             }
-            Incoming::BrowseEvent(heard) => self.hand_in_heard(heard),
-            Incoming::PageRead(op, ctrl, result) => self.hand_in_page(op, ctrl, result),
-            Incoming::AllFetched(op, result) => self.hand_in_all(op, result),
-            Incoming::PageFetched(op, refreshed, result) => self.hand_in_fetched(op, refreshed, result),
+            Incoming::BrowseEvent(heard) => self.process_browse_events(heard),
+            Incoming::PageRead(op, ctrl, result) => self.process_log_page(op, ctrl, result),
+            Incoming::AllFetched(op, result) => self.process_all_pages(op, result),
+            Incoming::PageFetched(op, refreshed, result) => self.process_one_page(op, refreshed, result),
         }
     }
 
-    fn hand_in_host(&mut self, daemon: Daemon, event: HostEvent) {
+    fn process_host_event(&mut self, daemon: Daemon, event: HostEvent) {
         let event = if self.bug.is_some() { self.spoil(daemon, event) } else { Some(event) };
         let Some(event) = event else { return };
         match (&event, daemon) {
@@ -75,7 +75,7 @@ impl World {
     }
 
     /// stafd's browser has received announcements.
-    fn hand_in_heard(&mut self, heard: Vec<BrowseEvent>) {
+    fn process_browse_events(&mut self, heard: Vec<BrowseEvent>) {
         let now = self.time();
         for heard in &heard {
             match heard {
@@ -93,11 +93,11 @@ impl World {
     }
 
     pub(crate) fn feed_staf(&mut self, event: stafd::finder::Event) {
-        let effects = self.staf_handles(event);
-        self.staf_carries_out(effects);
+        let effects = self.run_stafd_core(event);
+        self.execute_stafd_effects(effects);
     }
 
-    fn staf_handles(&mut self, event: stafd::finder::Event) -> Vec<stafd::finder::Effect> {
+    fn run_stafd_core(&mut self, event: stafd::finder::Event) -> Vec<stafd::finder::Effect> {
         let now = self.time();
         let mut effects = Vec::new();
         if let Some(core) = &mut self.staf.core {
@@ -107,24 +107,24 @@ impl World {
             core.handle(now, event, &mut effects);
             self.events.0 += 1;
         }
-        self.see_who_is_live();
+        self.record_live_dcs();
         effects
     }
 
-    fn staf_carries_out(&mut self, effects: Vec<stafd::finder::Effect>) {
-        self.connections_end();
+    fn execute_stafd_effects(&mut self, effects: Vec<stafd::finder::Effect>) {
+        self.mark_ended_connections();
         for effect in effects {
             self.staf_effect(effect);
         }
     }
 
     pub(crate) fn feed_stac(&mut self, event: stacd::connector::Event) {
-        for effect in self.stac_handles(event) {
+        for effect in self.run_stacd_core(event) {
             self.stac_effect(effect);
         }
     }
 
-    fn stac_handles(&mut self, event: stacd::connector::Event) -> Vec<stacd::connector::Effect> {
+    fn run_stacd_core(&mut self, event: stacd::connector::Event) -> Vec<stacd::connector::Effect> {
         let now = self.time();
         let mut effects = Vec::new();
         if let Some(core) = &mut self.stac.core {
@@ -142,7 +142,7 @@ impl World {
 
     /// Records which controllers stafd knows to be live, of those that were announced or that an aged-out discovery
     /// controller listed.
-    fn see_who_is_live(&mut self) {
+    fn record_live_dcs(&mut self) {
         let now = self.time();
         let Some(core) = &self.staf.core else { return };
         let is_live =
@@ -184,7 +184,7 @@ impl World {
     }
 
     /// stafd has learnt that a connection has ended: pages that were read on it are stale.
-    fn connections_end(&mut self) {
+    fn mark_ended_connections(&mut self) {
         let now = self.time();
         let Some(finder) = &self.staf.core else { return };
         for (dc, page_reports) in &mut self.oracle.staf.pages {
@@ -199,12 +199,12 @@ impl World {
     }
 
     /// A log page reaches stafd.
-    fn hand_in_page(&mut self, op: OpId, ctrl: CtrlRef, result: Result<(LogPage, Connection), AdminError>) {
+    fn process_log_page(&mut self, op: OpId, ctrl: CtrlRef, result: Result<(LogPage, Connection), AdminError>) {
         let newest = self.newest_reads.get(&ctrl).copied().filter(|_| self.has_bug(Bug::EarlierAnswer));
         let op = newest.unwrap_or(op);
         let read = result.as_ref().ok().cloned();
         let event = stafd::finder::Event::LogPageRead { op, result: self.spoil_page(result.map(|(page, _)| page)) };
-        let effects = self.staf_handles(event);
+        let effects = self.run_stafd_core(event);
         if let (Some((page, on)), Some(finder)) = (read, &self.staf.core) {
             let (now, masked) = (self.time(), self.mask(ctrl));
             let took = finder.controllers().into_iter().filter(|dc| {
@@ -232,7 +232,7 @@ impl World {
                 self.oracle.staf.say(&dc, page_report);
             }
         }
-        self.staf_carries_out(effects);
+        self.execute_stafd_effects(effects);
     }
 
     /// A page that stafd publishes, with the connection on which it was read if it is marked as fresh.
@@ -266,20 +266,20 @@ impl World {
     }
 
     /// The answer to a full fetch reaches stacd.
-    fn hand_in_all(&mut self, op: OpId, result: Result<PublishedView, FetchError>) {
+    fn process_all_pages(&mut self, op: OpId, result: Result<PublishedView, FetchError>) {
         let newest = self.newest_fetch.filter(|_| self.has_bug(Bug::EarlierAnswer));
         let (asked, op) = (op, newest.unwrap_or(op));
         let told = result.as_ref().ok().cloned();
         let members = self.stac_members();
         let result = self.spoil_all(result).map(|told| self.spoil_view(told.view()));
         let event = stacd::connector::Event::AllFetched { op, result };
-        let effects = self.stac_handles(event);
+        let effects = self.run_stacd_core(event);
         // An answer to an abandoned fetch has no effects.
         if let (Some(told), false) = (told, effects.is_empty()) {
             let now = self.time();
             let listed: BTreeSet<Tid> = told.pages.iter().map(|told| told.page.dc.clone()).collect();
             for page in told.pages {
-                self.stac_is_told(asked, page, false, &members);
+                self.record_page_of_stacd(asked, page, false, &members);
             }
             let known: Vec<Tid> = self.oracle.stac.pages.keys().cloned().collect();
             for dc in known.into_iter().filter(|dc| !listed.contains(dc)) {
@@ -298,20 +298,20 @@ impl World {
     }
 
     /// One page reaches stacd.
-    fn hand_in_fetched(&mut self, op: OpId, refreshed: bool, result: Result<Option<PublishedPage>, FetchError>) {
+    fn process_one_page(&mut self, op: OpId, refreshed: bool, result: Result<Option<PublishedPage>, FetchError>) {
         let told = result.as_ref().ok().cloned().flatten();
         let members = self.stac_members();
         let result = result.map(|told| told.map(|told| self.spoil_entries(told.page)));
-        let effects = self.stac_handles(stacd::connector::Event::PageFetched { op, result });
+        let effects = self.run_stacd_core(stacd::connector::Event::PageFetched { op, result });
         if let (Some(told), false) = (told, effects.is_empty()) {
-            self.stac_is_told(op, told, refreshed, &members);
+            self.record_page_of_stacd(op, told, refreshed, &members);
         }
         for effect in effects {
             self.stac_effect(effect);
         }
     }
 
-    fn stac_is_told(
+    fn record_page_of_stacd(
         &mut self,
         op: OpId,
         told: PublishedPage,
@@ -374,7 +374,7 @@ impl World {
     }
 
     /// Checks the discovery controllers that stafd removes.
-    pub(crate) fn judge_given_up(&mut self) {
+    pub(crate) fn check_removed_dcs(&mut self) {
         let now = self.time();
         let Some(finder) = &self.staf.core else { return };
         let given_up: Vec<(Tid, bool)> = finder
@@ -397,13 +397,13 @@ impl World {
             }
             self.oracle.staf.give_up(&dc, now, aged_out);
             self.oracle.announced.give_up(&dc);
-            self.see_what_ages_out();
+            self.record_down_referrals();
         }
     }
 
     /// Records which targets of referrals of an aged-out discovery controller are not live, as far as stafd knows:
     /// stafd may remove them in the same step.
-    fn see_what_ages_out(&mut self) {
+    fn record_down_referrals(&mut self) {
         let (now, seen) = (self.time(), self.oracle.seen.get(&Daemon::Stafd));
         // Only the connection that stafd used counts, not another connection to the same controller.
         let is_its = |tid: &Tid, shown: &KernelController| match self.oracle.used_by_stafd.get(tid) {
@@ -419,7 +419,7 @@ impl World {
     }
 
     /// Records the result of a check for storage in use.
-    pub(crate) fn note_use(&mut self, ctrl: CtrlRef, free: bool) {
+    pub(crate) fn record_use_check(&mut self, ctrl: CtrlRef, free: bool) {
         let in_use = self.is_in_use(ctrl);
         let subsystem = self.kernel.get(ctrl).and_then(|known| known.subsystem);
         let is_other =
@@ -429,7 +429,7 @@ impl World {
     }
 
     /// Checks a disconnect of a daemon.
-    pub(crate) fn judge_disconnect(&mut self, daemon: Daemon, ctrl: CtrlRef) {
+    pub(crate) fn check_disconnect(&mut self, daemon: Daemon, ctrl: CtrlRef) {
         let Some(known) = self.kernel.get(ctrl).cloned() else { return };
         if known.is_leaving() {
             return;
@@ -473,22 +473,22 @@ impl World {
             return;
         }
         match daemon {
-            Daemon::Stafd => self.judge_dc(&known, &serves, &name),
+            Daemon::Stafd => self.check_dc(&known, &serves, &name),
             Daemon::Stacd => {
-                self.judge_ioc(&known, &serves, &name);
+                self.check_ioc(&known, &serves, &name);
                 self.oracle.dirty = self.time();
             }
         }
     }
 
-    fn judge_dc(&mut self, known: &Controller, serves: &[Tid], name: &str) {
+    fn check_dc(&mut self, known: &Controller, serves: &[Tid], name: &str) {
         let all_go = self.staf.stopping && self.oracle.staf_file.as_ref().is_some_and(|file| !file.persistent);
         if !all_go {
-            self.judge_proof(Daemon::Stafd, known, serves, name, false);
+            self.check_proof(Daemon::Stafd, known, serves, name, false);
         }
     }
 
-    fn judge_ioc(&mut self, known: &Controller, serves: &[Tid], name: &str) {
+    fn check_ioc(&mut self, known: &Controller, serves: &[Tid], name: &str) {
         let ctrl = known.shown.ctrl;
         let Some(file) = &self.oracle.stac_file else { return };
         let (audits, in_use, barred) = (file.audits(), file.in_use, file.other_family);
@@ -497,7 +497,7 @@ impl World {
             self.breach(Invariant::Proof, text);
         }
         if !barred {
-            self.judge_proof(Daemon::Stacd, known, serves, name, audits);
+            self.check_proof(Daemon::Stacd, known, serves, name, audits);
         }
         let now = self.time();
         let is_hasty = |tid: &Tid| self.oracle.is_hasty(tid, now) && !self.is_served_beside(Daemon::Stacd, known, tid);
@@ -525,7 +525,7 @@ impl World {
         }
     }
 
-    fn judge_proof(&mut self, daemon: Daemon, known: &Controller, serves: &[Tid], name: &str, audits: bool) {
+    fn check_proof(&mut self, daemon: Daemon, known: &Controller, serves: &[Tid], name: &str, audits: bool) {
         let (now, ctrl) = (self.time(), known.shown.ctrl);
         let unproved =
             |tid: &Tid| self.oracle.unproved(daemon, tid, now).filter(|_| !self.is_served_beside(daemon, known, tid));

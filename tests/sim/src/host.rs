@@ -41,14 +41,14 @@ impl World {
                 self.after(wait, QueuedEvent::Probed(asker(op), portal, handshake));
             }
             HostEffect::Connect { op, request } => {
-                self.judge_connect(daemon, &request.tid);
+                self.check_connect(daemon, &request.tid);
                 let wait = self.streams.latency("lane");
                 self.after(wait, QueuedEvent::Enlist(Job { asker: asker(op), request }));
             }
             HostEffect::Disconnect { op, ctrl } => {
                 let ctrl = self.unmask(ctrl);
                 say!(self, "{daemon} disconnects {ctrl}: {}", self.describe(ctrl));
-                self.judge_disconnect(daemon, ctrl);
+                self.check_disconnect(daemon, ctrl);
                 self.spoil_disconnect(daemon, ctrl);
                 let wait = self.streams.latency("delete thread");
                 self.after(wait, QueuedEvent::Delete(Some(asker(op)), ctrl));
@@ -168,7 +168,7 @@ impl World {
         } else {
             Usage::Free
         };
-        self.note_use(ctrl, usage == Usage::Free);
+        self.record_use_check(ctrl, usage == Usage::Free);
         let wait = self.streams.latency("use checked");
         self.answer(asker, wait, Incoming::Host(HostEvent::UseChecked { op: asker.op, usage }));
     }
@@ -237,7 +237,7 @@ impl World {
     }
 
     /// Checks a connect request of a daemon.
-    fn judge_connect(&mut self, daemon: Daemon, tid: &libstas::nvme::Tid) {
+    fn check_connect(&mut self, daemon: Daemon, tid: &libstas::nvme::Tid) {
         let writes = match daemon {
             Daemon::Stafd => &mut self.staf.writes,
             Daemon::Stacd => &mut self.stac.writes,

@@ -204,7 +204,7 @@ impl World {
         let is_free = |via| !self.oracle.is_meant_otherwise(&target.dc(via), now);
         let alone = self.mdns_net.audible(target).is_empty() && ways.into_iter().all(is_free);
         if let Some(ctrl) = ctrl.filter(|_| alone) {
-            self.judge_disconnect(Daemon::Stafd, ctrl);
+            self.check_disconnect(Daemon::Stafd, ctrl);
             self.after(std::time::Duration::ZERO, QueuedEvent::Delete(None, ctrl));
         }
     }
@@ -320,7 +320,7 @@ impl World {
         };
         let other = self.kernel.controllers.iter().find(is_other).map(|known| known.shown.ctrl);
         if let Some(other) = other {
-            self.judge_disconnect(daemon, other);
+            self.check_disconnect(daemon, other);
             self.after(std::time::Duration::ZERO, QueuedEvent::Delete(None, other));
         }
     }
@@ -341,7 +341,7 @@ impl World {
         }
         let shared = self.kernel.controllers.iter().find(|known| tid.is_some_and(|tid| served(known).contains(tid)));
         if let Some(ctrl) = shared.map(|known| known.shown.ctrl) {
-            self.judge_disconnect(daemon, ctrl);
+            self.check_disconnect(daemon, ctrl);
             self.after(std::time::Duration::ZERO, QueuedEvent::Delete(None, ctrl));
         }
     }

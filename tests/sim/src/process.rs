@@ -130,7 +130,7 @@ impl World {
             self.defer(frozen, QueuedEvent::Deliver(daemon, life, incoming));
             return;
         }
-        self.hand_in(daemon, incoming);
+        self.process_incoming(daemon, incoming);
     }
 
     pub(crate) fn start(&mut self, daemon: Daemon) {
