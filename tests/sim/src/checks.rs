@@ -43,7 +43,7 @@ impl World {
     }
 
     fn process_host_event(&mut self, daemon: Daemon, event: HostEvent) {
-        let event = if self.bug.is_some() { self.spoil(daemon, event) } else { Some(event) };
+        let event = if self.bug.is_some() { self.mutate_host_event(daemon, event) } else { Some(event) };
         let Some(event) = event else { return };
         match (&event, daemon) {
             (HostEvent::Connected { .. }, Daemon::Stafd) => self.staf.writes = self.staf.writes.saturating_sub(1),
@@ -88,7 +88,7 @@ impl World {
             }
         }
         self.oracle.announced.hear(now, &heard);
-        let heard = if self.bug.is_some() { self.spoil_heard(heard) } else { heard };
+        let heard = if self.bug.is_some() { self.mutate_browse_events(heard) } else { heard };
         self.feed_staf(stafd::finder::Event::BrowseEvent(heard));
     }
 
@@ -203,7 +203,7 @@ impl World {
         let newest = self.newest_reads.get(&ctrl).copied().filter(|_| self.has_bug(Bug::EarlierAnswer));
         let op = newest.unwrap_or(op);
         let read = result.as_ref().ok().cloned();
-        let event = stafd::finder::Event::LogPageRead { op, result: self.spoil_page(result.map(|(page, _)| page)) };
+        let event = stafd::finder::Event::LogPageRead { op, result: self.mutate_page(result.map(|(page, _)| page)) };
         let effects = self.run_stafd_core(event);
         if let (Some((page, on)), Some(finder)) = (read, &self.staf.core) {
             let (now, masked) = (self.time(), self.mask(ctrl));
@@ -271,7 +271,7 @@ impl World {
         let (asked, op) = (op, newest.unwrap_or(op));
         let told = result.as_ref().ok().cloned();
         let members = self.stac_members();
-        let result = self.spoil_all(result).map(|told| self.spoil_view(told.view()));
+        let result = self.mutate_all_pages(result).map(|told| self.mutate_view(told.view()));
         let event = stacd::connector::Event::AllFetched { op, result };
         let effects = self.run_stacd_core(event);
         // An answer to an abandoned fetch has no effects.
@@ -301,7 +301,7 @@ impl World {
     fn process_one_page(&mut self, op: OpId, refreshed: bool, result: Result<Option<PublishedPage>, FetchError>) {
         let told = result.as_ref().ok().cloned().flatten();
         let members = self.stac_members();
-        let result = result.map(|told| told.map(|told| self.spoil_entries(told.page)));
+        let result = result.map(|told| told.map(|told| self.mutate_entries(told.page)));
         let effects = self.run_stacd_core(stacd::connector::Event::PageFetched { op, result });
         if let (Some(told), false) = (told, effects.is_empty()) {
             self.record_page_of_stacd(op, told, refreshed, &members);

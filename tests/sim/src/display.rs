@@ -90,7 +90,7 @@ impl fmt::Display for Fault {
             Self::DisconnectRefused => f.write_str("the kernel refuses to disconnect"),
             Self::DisconnectHangs => f.write_str("disconnects hang"),
             Self::UseUnknown => f.write_str("checks for storage in use fail"),
-            Self::LaneSlow => f.write_str("the connect path is slow"),
+            Self::ConnectPathSlow => f.write_str("the connect path is slow"),
             Self::MulticastLost => f.write_str("multicast packets are lost"),
             Self::TablesUnreadable => f.write_str("boot tables cannot be read"),
             Self::SavesFail(daemon) => write!(f, "the state of {daemon} cannot be written"),

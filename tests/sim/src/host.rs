@@ -49,7 +49,7 @@ impl World {
                 let ctrl = self.unmask(ctrl);
                 say!(self, "{daemon} disconnects {ctrl}: {}", self.describe(ctrl));
                 self.check_disconnect(daemon, ctrl);
-                self.spoil_disconnect(daemon, ctrl);
+                self.mutate_disconnect(daemon, ctrl);
                 let wait = self.streams.latency("delete thread");
                 self.after(wait, QueuedEvent::Delete(Some(asker(op)), ctrl));
             }
@@ -76,7 +76,7 @@ impl World {
             // Controllers of the simulated world have no secrets.
             HostEffect::HideSecrets(_) | HostEffect::RotateSecrets { .. } => {}
             HostEffect::Log(record, _) => {
-                self.spoil_sharing(daemon, record.tid.as_ref(), &record.text);
+                self.mutate_sharing(daemon, record.tid.as_ref(), &record.text);
                 if record.level > Level::Debug {
                     let about = record.tid.as_ref().map(|tid| format!("{}: ", short(tid))).unwrap_or_default();
                     say!(self, "{daemon} says: {about}{}", record.text);

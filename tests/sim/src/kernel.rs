@@ -192,7 +192,7 @@ impl World {
             let overrun = self.has(Fault::EventsOverrun(daemon));
             if lost || overrun {
                 say!(self, "{daemon} does not get the event {kind:?} of nvme{device}");
-                self.haunt(daemon, kind);
+                self.add_ghost(daemon, kind);
                 if overrun {
                     // The next read of the socket reports the overrun.
                     let wait = self.streams.stream("overrun").ms(0, 100);
@@ -212,9 +212,9 @@ impl World {
     }
 
     /// With [`Bug::RemoveEventIsTheTruth`] a controller whose remove event was lost exists for ever.
-    fn haunt(&mut self, daemon: Daemon, kind: UeventKind) {
+    fn add_ghost(&mut self, daemon: Daemon, kind: UeventKind) {
         if let (Bug::RemoveEventIsTheTruth, UeventKind::Remove, Some(gone)) =
-            (self.bug.unwrap_or(Bug::LaneJammed), kind, &self.kernel.last_gone)
+            (self.bug.unwrap_or(Bug::ConnectPathBlocked), kind, &self.kernel.last_gone)
         {
             self.ghosts.push((daemon, gone.clone()));
         }
@@ -346,7 +346,7 @@ impl World {
 
     fn write_takes(&mut self, ctrl: CtrlRef) -> Duration {
         let mood = self.kernel.get(ctrl).map_or(TargetState::Well, |known| self.fabric.mood(known.target));
-        let slow = self.has(Fault::LaneSlow);
+        let slow = self.has(Fault::ConnectPathSlow);
         let rng = self.streams.stream("write");
         let more = if slow { rng.ms(1000, 4000) } else { Duration::ZERO };
         more + match mood {

@@ -60,7 +60,7 @@ bugs! {
     /// Events are lost, and the overrun is not reported.
     OverrunUntold,
     /// A failed connect is never reported: the connect path stays blocked.
-    LaneJammed,
+    ConnectPathBlocked,
     /// A goodbye disconnects at once.
     GoodbyeDisconnects,
     /// The persistence is counted from the goodbye, although the discovery controller is still connected.
@@ -80,7 +80,7 @@ bugs! {
     /// When stacd requests a page to be read again, it gets the old one.
     RefreshFromMemory,
     /// A removal also disconnects another program's connection to the same subsystem.
-    OthersPulled,
+    OthersDisconnected,
     /// An exclusion by interface is ignored.
     IfaceExclusionUnread,
     /// ip-family is ignored.
@@ -92,11 +92,11 @@ bugs! {
     /// A disconnect that hangs is never reported.
     HangingDisconnectLost,
     /// An entry that yields no controller counts as absent.
-    BlurredIsAbsent,
+    UnclearIsAbsent,
     /// The owner of a connection is not read again right before its disconnect.
     OwnerNotReadAgain,
     /// An entry with an unusable NQN protects no controller at its address.
-    NamelessProtectsNothing,
+    NoNqnProtectsNothing,
 }
 
 impl Bug {
@@ -109,7 +109,7 @@ impl Bug {
             Self::SilentStafdIsEmpty => Some(Fault::BusFails),
             Self::EarlierAnswer => Some(Fault::ReadsHang),
             Self::RemoveEventIsTheTruth => Some(Fault::EventsLost(Daemon::Stacd)),
-            Self::PendingForgotten => Some(Fault::LaneSlow),
+            Self::PendingForgotten => Some(Fault::ConnectPathSlow),
             Self::UnknownUseIsFree => Some(Fault::UseUnknown),
             Self::OverrunUntold => Some(Fault::EventsOverrun(Daemon::Stafd)),
             Self::HangingDisconnectLost => Some(Fault::DisconnectHangs),
@@ -125,7 +125,7 @@ impl World {
     }
 
     /// Changes an event of the host on its way to a core; `None`: it is lost.
-    pub(crate) fn spoil(&mut self, daemon: Daemon, event: HostEvent) -> Option<HostEvent> {
+    pub(crate) fn mutate_host_event(&mut self, daemon: Daemon, event: HostEvent) -> Option<HostEvent> {
         match (self.bug?, event) {
             (Bug::ChangeUnheard, HostEvent::Uevent(event)) if matches!(event.kind, UeventKind::Aen(_)) => {
                 // Every other event.
@@ -138,7 +138,7 @@ impl World {
             (Bug::UnknownUseIsFree, HostEvent::UseChecked { op, usage: Usage::Unknown(_) }) => {
                 Some(HostEvent::UseChecked { op, usage: Usage::Free })
             }
-            (Bug::LaneJammed, HostEvent::Connected { report, .. })
+            (Bug::ConnectPathBlocked, HostEvent::Connected { report, .. })
                 if matches!(report.outcome, ConnectOutcome::Failed(_)) =>
             {
                 None
@@ -170,17 +170,17 @@ impl World {
     }
 
     /// Changes an event of the browser on its way to stafd.
-    pub(crate) fn spoil_heard(&mut self, mut heard: Vec<BrowseEvent>) -> Vec<BrowseEvent> {
+    pub(crate) fn mutate_browse_events(&mut self, mut heard: Vec<BrowseEvent>) -> Vec<BrowseEvent> {
         let gone = heard.iter().filter_map(|heard| match heard {
             BrowseEvent::Gone(service) => who_is(service),
             _ => None,
         });
         let gone: Vec<Target> = gone.collect();
         match self.bug {
-            Some(Bug::GoodbyeDisconnects) => gone.into_iter().for_each(|target| self.pull(target)),
+            Some(Bug::GoodbyeDisconnects) => gone.into_iter().for_each(|target| self.disconnect_unannounced(target)),
             Some(Bug::PersistenceFromGoodbye) => {
                 if let Persistence::For(span) = self.staf_file.persistence {
-                    gone.into_iter().for_each(|target| self.after(span, QueuedEvent::Pull(target)));
+                    gone.into_iter().for_each(|target| self.after(span, QueuedEvent::DisconnectUnannounced(target)));
                 }
             }
             Some(Bug::GoodbyeUnheard) => heard.retain(|heard| !matches!(heard, BrowseEvent::Gone(_))),
@@ -196,7 +196,7 @@ impl World {
     }
 
     /// stafd disconnects a discovery controller that is no longer announced.
-    pub(crate) fn pull(&mut self, target: Target) {
+    pub(crate) fn disconnect_unannounced(&mut self, target: Target) {
         let is_its = |known: &&Controller| known.target == target && known.subsystem.is_none() && known.is_live();
         let ctrl = self.kernel.controllers.iter().find(is_its).map(|known| known.shown.ctrl);
         let now = self.time();
@@ -210,7 +210,7 @@ impl World {
     }
 
     /// Changes the saved state that stafd reads at start.
-    pub(crate) fn spoil_saved_by_stafd(&self, saved: &mut stafd::finder::Saved) {
+    pub(crate) fn mutate_saved_by_stafd(&self, saved: &mut stafd::finder::Saved) {
         if self.has_bug(Bug::AbsenceUnsaved) {
             saved.announced.iter_mut().for_each(|saved| saved.absent = None);
         }
@@ -220,14 +220,14 @@ impl World {
     }
 
     /// Changes the saved state that stacd reads at start.
-    pub(crate) fn spoil_saved_by_stacd(&self, saved: &mut stacd::connector::Saved) {
+    pub(crate) fn mutate_saved_by_stacd(&self, saved: &mut stacd::connector::Saved) {
         if self.has_bug(Bug::TablesForgotten) {
             saved.boot.clear();
         }
     }
 
     /// Changes the result of a log page read.
-    pub(crate) fn spoil_page(&self, result: Result<LogPage, AdminError>) -> Result<LogPage, AdminError> {
+    pub(crate) fn mutate_page(&self, result: Result<LogPage, AdminError>) -> Result<LogPage, AdminError> {
         match result {
             Err(_) if self.has_bug(Bug::NoAnswerIsEmpty) => Ok(LogPage::default()),
             other => other,
@@ -235,7 +235,10 @@ impl World {
     }
 
     /// Changes the answer to a full fetch.
-    pub(crate) fn spoil_all(&self, result: Result<PublishedView, FetchError>) -> Result<PublishedView, FetchError> {
+    pub(crate) fn mutate_all_pages(
+        &self,
+        result: Result<PublishedView, FetchError>,
+    ) -> Result<PublishedView, FetchError> {
         match result {
             Err(_) if self.has_bug(Bug::SilentStafdIsEmpty) => {
                 let known = self.oracle.stac.pages.keys();
@@ -252,20 +255,20 @@ impl World {
     }
 
     /// Changes a page on its way to stacd.
-    pub(crate) fn spoil_entries(&self, mut page: DcPage) -> DcPage {
+    pub(crate) fn mutate_entries(&self, mut page: DcPage) -> DcPage {
         let is_clear = |entry: &Entry| entry.controller(&page.dc).is_ok();
-        if self.has_bug(Bug::BlurredIsAbsent) {
+        if self.has_bug(Bug::UnclearIsAbsent) {
             page.entries.retain(is_clear);
         }
-        if self.has_bug(Bug::NamelessProtectsNothing) {
+        if self.has_bug(Bug::NoNqnProtectsNothing) {
             page.entries.retain(|entry| is_clear(entry) || Subsystem::of(&entry.subnqn).is_some());
         }
         page
     }
 
     /// Changes all pages on their way to stacd.
-    pub(crate) fn spoil_view(&self, mut view: StafdView) -> StafdView {
-        view.dcs = view.dcs.into_iter().map(|page| self.spoil_entries(page)).collect();
+    pub(crate) fn mutate_view(&self, mut view: StafdView) -> StafdView {
+        view.dcs = view.dcs.into_iter().map(|page| self.mutate_entries(page)).collect();
         view
     }
 
@@ -275,7 +278,7 @@ impl World {
     }
 
     /// Changes the settings that stafd reads.
-    pub(crate) fn spoil_conf_of_stafd(&self, mut conf: StafConf) -> StafConf {
+    pub(crate) fn mutate_conf_of_stafd(&self, mut conf: StafConf) -> StafConf {
         if self.has_bug(Bug::IfaceExclusionUnread) {
             conf.exclusions.retain(|exclusion| exclusion.host_iface.is_none());
         }
@@ -291,7 +294,7 @@ impl World {
     }
 
     /// Changes the settings that stacd reads.
-    pub(crate) fn spoil_conf_of_stacd(&self, mut conf: StacConf) -> StacConf {
+    pub(crate) fn mutate_conf_of_stacd(&self, mut conf: StacConf) -> StacConf {
         if self.has_bug(Bug::IfaceExclusionUnread) {
             conf.exclusions.retain(|exclusion| exclusion.host_iface.is_none());
         }
@@ -309,9 +312,9 @@ impl World {
         conf
     }
 
-    /// With [`Bug::OthersPulled`], a disconnect also ends another connection to the same subsystem.
-    pub(crate) fn spoil_disconnect(&mut self, daemon: Daemon, ctrl: CtrlRef) {
-        if !self.has_bug(Bug::OthersPulled) {
+    /// With [`Bug::OthersDisconnected`], a disconnect also ends another connection to the same subsystem.
+    pub(crate) fn mutate_disconnect(&mut self, daemon: Daemon, ctrl: CtrlRef) {
+        if !self.has_bug(Bug::OthersDisconnected) {
             return;
         }
         let place = self.kernel.get(ctrl).map(|known| (known.target, known.subsystem));
@@ -335,7 +338,7 @@ impl World {
     }
 
     /// With [`Bug::TwoAdoptions`], a member that left its device to another one disconnects it.
-    pub(crate) fn spoil_sharing(&mut self, daemon: Daemon, tid: Option<&Tid>, text: &str) {
+    pub(crate) fn mutate_sharing(&mut self, daemon: Daemon, tid: Option<&Tid>, text: &str) {
         if !self.has_bug(Bug::TwoAdoptions) || !text.contains("stays connected, another controller uses it") {
             return;
         }

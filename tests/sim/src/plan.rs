@@ -188,7 +188,7 @@ pub enum Fault {
     /// The check for storage in use fails.
     UseUnknown,
     /// The connect path takes 1 to 4 s longer.
-    LaneSlow,
+    ConnectPathSlow,
     /// Announcements, goodbyes and queries are lost.
     MulticastLost,
     /// A daemon's state cannot be saved.
@@ -552,7 +552,7 @@ fn fault(rng: &mut Rng, daemon: Daemon) -> Fault {
         Fault::ResolverFails,
         Fault::DisconnectRefused,
         Fault::UseUnknown,
-        Fault::LaneSlow,
+        Fault::ConnectPathSlow,
         Fault::SavesFail(daemon),
         Fault::MulticastLost,
         Fault::TablesUnreadable,

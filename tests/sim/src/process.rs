@@ -150,7 +150,7 @@ impl World {
                     Some(Running::Staf(saved)) => read_back(saved).unwrap_or_default(),
                     _ => stafd::finder::Saved::default(),
                 };
-                self.spoil_saved_by_stafd(&mut saved);
+                self.mutate_saved_by_stafd(&mut saved);
                 let dcs: BTreeSet<Tid> = saved.dcs.iter().map(|saved| saved.dc.clone()).collect();
                 let instances = saved.instances.clone();
                 self.kernel.disown(daemon, has_state, |known| is_known(known, &dcs, instances.as_deref()));
@@ -170,7 +170,7 @@ impl World {
                     Some(Running::Stac(saved)) => read_back(saved).unwrap_or_default(),
                     _ => stacd::connector::Saved::default(),
                 };
-                self.spoil_saved_by_stacd(&mut saved);
+                self.mutate_saved_by_stacd(&mut saved);
                 self.kernel
                     .disown(daemon, has_state, |known| is_known(known, &saved.members, saved.instances.as_deref()));
                 self.stac.begin(Connector::new(saved, seed));
@@ -194,7 +194,7 @@ impl World {
                 self.spare_unbound(daemon);
                 let tables = self.boot_tables(daemon);
                 self.feed_staf(stafd::finder::Event::BootTables(tables));
-                let conf = self.spoil_conf_of_stafd(self.staf_file.conf());
+                let conf = self.mutate_conf_of_stafd(self.staf_file.conf());
                 let settings = stafd::finder::Settings { conf, identity };
                 self.feed_staf(stafd::finder::Event::Configured(Box::new(settings)));
             }
@@ -204,7 +204,7 @@ impl World {
                 self.spare_unbound(daemon);
                 let tables = self.boot_tables(daemon);
                 self.feed_stac(stacd::connector::Event::BootTables(tables));
-                let conf = self.spoil_conf_of_stacd(self.stac_file.conf());
+                let conf = self.mutate_conf_of_stacd(self.stac_file.conf());
                 let settings = stacd::connector::Settings { conf, identity };
                 self.feed_stac(stacd::connector::Event::Configured(Box::new(settings)));
             }

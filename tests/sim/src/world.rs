@@ -106,7 +106,7 @@ pub(crate) enum QueuedEvent {
     Speaks(Target, u64),
     InterfaceBack(Iface),
     /// Only with a reintroduced bug.
-    Pull(Target),
+    DisconnectUnannounced(Target),
     // The bus.
     NameOwned(u32),
     Watches(u32),
@@ -337,7 +337,7 @@ impl World {
             QueuedEvent::Disperses(count) => self.disperses(count),
             QueuedEvent::Speaks(target, turn) => self.speaks(target, turn),
             QueuedEvent::InterfaceBack(iface) => self.interface_back(iface),
-            QueuedEvent::Pull(target) => self.pull(target),
+            QueuedEvent::DisconnectUnannounced(target) => self.disconnect_unannounced(target),
             QueuedEvent::NameOwned(life) => self.name_owned(life),
             QueuedEvent::Watches(life) => self.watches(life),
             QueuedEvent::FetchPages(asker) => self.fetch_pages(asker),
