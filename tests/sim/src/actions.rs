@@ -32,7 +32,7 @@ impl World {
             What::Restarts(daemon, away) => self.stop(daemon, away),
             What::Kills(daemon, away) => self.end(daemon, away),
             What::KillsAndLosesState(daemon, away) => {
-                if self.life(daemon).is_some() {
+                if self.incarnation(daemon).is_some() {
                     self.end(daemon, away);
                     self.lose_state(daemon);
                 }
@@ -169,10 +169,10 @@ impl World {
         self.oracle.excused = self.oracle.excused.max(now);
         self.oracle.announced.wakes(now);
         if time > DEEP_SLEEP {
-            let all: Vec<_> = self.kernel.controllers.iter().map(|known| (known.shown.ctrl, known.turn)).collect();
-            for (ctrl, turn) in all {
+            let all: Vec<_> = self.kernel.controllers.iter().map(|known| (known.shown.ctrl, known.epoch)).collect();
+            for (ctrl, epoch) in all {
                 let wait = self.streams.stream("wake").ms(0, 300);
-                self.after(wait, QueuedEvent::GoesDown(ctrl, turn));
+                self.after(wait, QueuedEvent::GoesDown(ctrl, epoch));
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::mutants::Bug;
 use crate::names::{Daemon, short};
 use crate::oracle::Connection;
 use crate::plan::Fault;
-use crate::world::{Asker, Incoming, QueuedEvent, World, say};
+use crate::world::{Incoming, QueuedEvent, Requester, World, say};
 
 /// A call without an answer fails after this time.
 const CALL_LIMIT: Duration = Duration::from_secs(25);
@@ -59,8 +59,8 @@ pub(crate) struct Bus {
     owners_until: Duration,
     signals_until: Duration,
     tokens: u64,
-    /// Calls that wait for a page to be read again, and the life of stafd that they belong to.
-    refreshing: BTreeMap<u64, (Asker, Tid, u32)>,
+    /// Calls that wait for a page to be read again, and the incarnation of stafd that they belong to.
+    refreshing: BTreeMap<u64, (Requester, Tid, u32)>,
 }
 
 impl World {
@@ -70,8 +70,8 @@ impl World {
     }
 
     /// stafd has acquired its bus name.
-    pub(crate) fn name_owned(&mut self, life: u32) {
-        if self.life(Daemon::Stafd) != Some(life) {
+    pub(crate) fn name_owned(&mut self, incarnation: u32) {
+        if self.incarnation(Daemon::Stafd) != Some(incarnation) {
             return;
         }
         self.bus.names += 1;
@@ -80,8 +80,8 @@ impl World {
     }
 
     /// stacd starts to watch. Earlier signals are lost.
-    pub(crate) fn watches(&mut self, life: u32) {
-        if self.life(Daemon::Stacd) == Some(life) {
+    pub(crate) fn watches(&mut self, incarnation: u32) {
+        if self.incarnation(Daemon::Stacd) == Some(incarnation) {
             self.bus.watching = true;
             self.tell_owner();
         }
@@ -145,90 +145,94 @@ impl World {
     /// stacd fetches everything, beginning with the pages.
     pub(crate) fn start_fetch_all(&mut self, op: OpId) {
         self.newest_fetch = Some(op);
-        let asker = Asker { daemon: Daemon::Stacd, life: self.stac.life, op };
+        let requester = Requester { daemon: Daemon::Stacd, incarnation: self.stac.incarnation, op };
         self.oracle.asks(op);
         let wait = self.bus_takes("call");
-        self.after(wait, QueuedEvent::FetchPages(asker));
+        self.after(wait, QueuedEvent::FetchPages(requester));
     }
 
-    pub(crate) fn fetch_pages(&mut self, asker: Asker) {
+    pub(crate) fn fetch_pages(&mut self, requester: Requester) {
         match self.reach_stafd() {
-            Err((wait, reason)) => self.answer(asker, wait, Incoming::AllFetched(asker.op, Err(reason))),
+            Err((wait, reason)) => self.answer(requester, wait, Incoming::AllFetched(requester.op, Err(reason))),
             Ok(Duration::ZERO) => {
                 let pages = self.published();
                 let wait = self.bus_takes("call");
-                self.after(wait, QueuedEvent::FetchRemoved(asker, pages));
+                self.after(wait, QueuedEvent::FetchRemoved(requester, pages));
             }
-            Ok(frozen) => self.after(frozen, QueuedEvent::FetchPages(asker)),
+            Ok(frozen) => self.after(frozen, QueuedEvent::FetchPages(requester)),
         }
     }
 
-    /// Then it fetches the removed controllers, perhaps from another life of stafd.
-    pub(crate) fn fetch_removed(&mut self, asker: Asker, pages: Vec<PublishedPage>) {
+    /// Then it fetches the removed controllers, perhaps from another incarnation of stafd.
+    pub(crate) fn fetch_removed(&mut self, requester: Requester, pages: Vec<PublishedPage>) {
         match self.reach_stafd() {
-            Err((wait, reason)) => self.answer(asker, wait, Incoming::AllFetched(asker.op, Err(reason))),
+            Err((wait, reason)) => self.answer(requester, wait, Incoming::AllFetched(requester.op, Err(reason))),
             Ok(Duration::ZERO) => {
                 let is_complete = self.staf.core.as_ref().is_some_and(Finder::is_complete);
                 let removed = self.staf.core.as_ref().map(Finder::removed).unwrap_or_default();
                 let removed: Vec<RemovedDc> = removed.into_iter().map(Removed::published).collect();
                 let wait = self.bus_takes("answer");
                 self.answer(
-                    asker,
+                    requester,
                     wait,
-                    Incoming::AllFetched(asker.op, Ok(PublishedView { pages, removed, is_complete })),
+                    Incoming::AllFetched(requester.op, Ok(PublishedView { pages, removed, is_complete })),
                 );
             }
-            Ok(frozen) => self.after(frozen, QueuedEvent::FetchRemoved(asker, pages)),
+            Ok(frozen) => self.after(frozen, QueuedEvent::FetchRemoved(requester, pages)),
         }
     }
 
     /// stacd fetches one page.
     pub(crate) fn start_fetch_page(&mut self, op: OpId, dc: Tid, refresh: bool) {
-        let asker = Asker { daemon: Daemon::Stacd, life: self.stac.life, op };
+        let requester = Requester { daemon: Daemon::Stacd, incarnation: self.stac.incarnation, op };
         self.oracle.asks(op);
         let wait = self.bus_takes("call");
-        let next = if refresh { QueuedEvent::RefreshPage(asker, dc) } else { QueuedEvent::FetchPage(asker, dc, false) };
+        let next = if refresh {
+            QueuedEvent::RefreshPage(requester, dc)
+        } else {
+            QueuedEvent::FetchPage(requester, dc, false)
+        };
         self.after(wait, next);
     }
 
-    pub(crate) fn fetch_page(&mut self, asker: Asker, dc: &Tid, refreshed: bool) {
+    pub(crate) fn fetch_page(&mut self, requester: Requester, dc: &Tid, refreshed: bool) {
         match self.reach_stafd() {
             Err((wait, reason)) => {
-                self.answer(asker, wait, Incoming::PageFetched(asker.op, refreshed, Err(reason)));
+                self.answer(requester, wait, Incoming::PageFetched(requester.op, refreshed, Err(reason)));
             }
             Ok(Duration::ZERO) => {
                 let page = self.published().into_iter().find(|told| told.page.dc == *dc);
                 let wait = self.bus_takes("answer");
-                self.answer(asker, wait, Incoming::PageFetched(asker.op, refreshed, Ok(page)));
+                self.answer(requester, wait, Incoming::PageFetched(requester.op, refreshed, Ok(page)));
             }
-            Ok(frozen) => self.after(frozen, QueuedEvent::FetchPage(asker, dc.clone(), refreshed)),
+            Ok(frozen) => self.after(frozen, QueuedEvent::FetchPage(requester, dc.clone(), refreshed)),
         }
     }
 
-    pub(crate) fn refresh_page(&mut self, asker: Asker, dc: Tid) {
+    pub(crate) fn refresh_page(&mut self, requester: Requester, dc: Tid) {
         match self.reach_stafd() {
-            Err((wait, reason)) => self.answer(asker, wait, Incoming::PageFetched(asker.op, true, Err(reason))),
-            Ok(Duration::ZERO) if self.has_bug(Bug::RefreshFromMemory) => self.fetch_page(asker, &dc, true),
+            Err((wait, reason)) => self.answer(requester, wait, Incoming::PageFetched(requester.op, true, Err(reason))),
+            Ok(Duration::ZERO) if self.has_bug(Bug::RefreshFromMemory) => self.fetch_page(requester, &dc, true),
             Ok(Duration::ZERO) => {
                 self.bus.tokens += 1;
                 let token = self.bus.tokens;
-                self.bus.refreshing.insert(token, (asker, dc.clone(), self.staf.life));
+                self.bus.refreshing.insert(token, (requester, dc.clone(), self.staf.incarnation));
                 self.after(REFRESH_LIMIT, QueuedEvent::RefreshEnds(token));
                 say!(self, "stacd requests that the page of {} be read again", short(&dc));
                 self.feed_staf(stafd::finder::Event::Refresh { token, dc });
             }
-            Ok(frozen) => self.after(frozen, QueuedEvent::RefreshPage(asker, dc)),
+            Ok(frozen) => self.after(frozen, QueuedEvent::RefreshPage(requester, dc)),
         }
     }
 
     /// stafd has read a page again, or failed to.
     pub(crate) fn refreshed(&mut self, token: u64, result: Result<(), FetchError>) {
-        let Some((asker, dc, _)) = self.bus.refreshing.remove(&token) else { return };
+        let Some((requester, dc, _)) = self.bus.refreshing.remove(&token) else { return };
         match result {
-            Ok(()) => self.fetch_page(asker, &dc, true),
+            Ok(()) => self.fetch_page(requester, &dc, true),
             Err(reason) => {
                 let wait = self.bus_takes("answer");
-                self.answer(asker, wait, Incoming::PageFetched(asker.op, true, Err(reason)));
+                self.answer(requester, wait, Incoming::PageFetched(requester.op, true, Err(reason)));
             }
         }
     }
@@ -249,20 +253,20 @@ impl World {
     /// Executes an effect of stafd's core.
     pub(crate) fn staf_effect(&mut self, effect: stafd::finder::Effect) {
         use stafd::finder::Effect;
-        let life = self.staf.life;
-        let asker = |op| Asker { daemon: Daemon::Stafd, life, op };
+        let incarnation = self.staf.incarnation;
+        let requester = |op| Requester { daemon: Daemon::Stafd, incarnation, op };
         match effect {
             Effect::Host(effect) => self.start_effect(Daemon::Stafd, effect),
             Effect::ReadSupported { op, ctrl } => {
                 let ctrl = self.unmask(ctrl);
                 let wait = self.read_takes();
-                self.after(wait, QueuedEvent::ReadSupported(asker(op), ctrl));
+                self.after(wait, QueuedEvent::ReadSupported(requester(op), ctrl));
             }
             Effect::ReadLogPage { op, ctrl, .. } => {
                 let ctrl = self.unmask(ctrl);
                 self.newest_reads.insert(ctrl, op);
                 let wait = self.read_takes();
-                self.after(wait, QueuedEvent::ReadPage(asker(op), ctrl));
+                self.after(wait, QueuedEvent::ReadPage(requester(op), ctrl));
             }
             Effect::Register { op, .. } => {
                 let wait = self.read_takes();

@@ -221,7 +221,7 @@ impl World {
                     read: now,
                     on: Some(on),
                     since,
-                    life: self.staf.life,
+                    incarnation: self.staf.incarnation,
                     until: None,
                     names,
                     protected: BTreeSet::new(),
@@ -241,10 +241,12 @@ impl World {
             return PublishedPage { page, on: None, read: Time::default() };
         }
         let names = named(&page.dc, &page.entries);
-        let life = self.staf.life;
+        let incarnation = self.staf.incarnation;
         let page_reports = self.oracle.staf.pages.get(&page.dc).map(Vec::as_slice).unwrap_or_default();
         let read = page_reports.iter().rev().find(|page_report| {
-            page_report.life == life && page_report.names == names && page_report.since == page.connected_since
+            page_report.incarnation == incarnation
+                && page_report.names == names
+                && page_report.since == page.connected_since
         });
         let (on, read) = read.map_or_else(Default::default, |page_report| (page_report.on, page_report.read));
         if on.is_none() {
@@ -362,7 +364,7 @@ impl World {
             read,
             on,
             since: page.connected_since,
-            life: self.staf.life,
+            incarnation: self.staf.incarnation,
             until: None,
             names,
             protected,

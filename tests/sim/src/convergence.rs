@@ -258,7 +258,7 @@ impl World {
 
 /// True if a daemon connected it and it was live at any time. An attempt under way does not count.
 fn is_made_by(known: &Controller, daemon: Daemon) -> bool {
-    known.maker == Maker::Daemon(daemon) && known.turn > 0
+    known.maker == Maker::Daemon(daemon) && known.epoch > 0
 }
 
 fn not_running(daemon: Daemon) -> Wrong {

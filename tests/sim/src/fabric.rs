@@ -28,7 +28,7 @@ pub(crate) enum TargetState {
 pub(crate) struct Site {
     mood: TargetState,
     /// Counts the changes of its state.
-    turn: u64,
+    epoch: u64,
     /// The subsystems that it exports now.
     exports: BTreeSet<Subsystem>,
     /// The subsystems that its operator has configured.
@@ -54,7 +54,7 @@ impl Fabric {
     pub(crate) fn new(land: &InitialWorld) -> Self {
         let site = |site: &crate::plan::Site| Site {
             mood: TargetState::Well,
-            turn: 0,
+            epoch: 0,
             exports: site.exports.clone(),
             meant: site.exports.clone(),
             zoned: site.zoned.clone(),
@@ -153,11 +153,11 @@ impl World {
                 .controllers
                 .iter()
                 .filter(|known| known.target == target && known.subsystem == Some(subsystem))
-                .map(|known| (known.shown.ctrl, known.turn))
+                .map(|known| (known.shown.ctrl, known.epoch))
                 .collect();
-            for (ctrl, turn) in thrown {
+            for (ctrl, epoch) in thrown {
                 let wait = self.streams.stream("thrown out").ms(0, 60);
-                self.after(wait, QueuedEvent::GoesDown(ctrl, turn));
+                self.after(wait, QueuedEvent::GoesDown(ctrl, epoch));
             }
         }
         self.page_changes(target);
@@ -236,13 +236,13 @@ impl World {
             Outage::Drops => TargetState::Unreachable,
             Outage::Mute => TargetState::Mute,
         };
-        site.turn += 1;
+        site.epoch += 1;
         if how == Outage::Reboots {
             site.exports.clear();
             site.genctr = 0;
         }
-        let turn = site.turn;
-        self.after(time, QueuedEvent::Rises(target, turn));
+        let epoch = site.epoch;
+        self.after(time, QueuedEvent::Rises(target, epoch));
         match how {
             Outage::Refuses | Outage::Reboots => self.drop_connections(target),
             Outage::Drops | Outage::Mute => self.keep_alive_expires(target, time),
@@ -251,30 +251,30 @@ impl World {
 
     /// Resets the connections of a target. The kernel notices this at once.
     pub(crate) fn drop_connections(&mut self, target: Target) {
-        for (ctrl, turn, _) in self.connections(target) {
+        for (ctrl, epoch, _) in self.connections(target) {
             let wait = self.streams.stream("reset").ms(0, 50);
-            self.after(wait, QueuedEvent::GoesDown(ctrl, turn));
+            self.after(wait, QueuedEvent::GoesDown(ctrl, epoch));
         }
     }
 
     /// A target no longer answers. The kernel notices this when the keep-alive expires, if the target is still silent.
     fn keep_alive_expires(&mut self, target: Target, silent_for: Duration) {
-        for (ctrl, turn, kato) in self.connections(target) {
+        for (ctrl, epoch, kato) in self.connections(target) {
             let wait = Duration::from_secs(u64::from(kato.max(5))) + self.streams.stream("keep-alive").ms(0, 5000);
             if wait < silent_for {
-                self.after(wait, QueuedEvent::GoesDown(ctrl, turn));
+                self.after(wait, QueuedEvent::GoesDown(ctrl, epoch));
             }
         }
     }
 
     fn connections(&self, target: Target) -> Vec<(libstas::core::CtrlRef, u64, u32)> {
         let of_it = self.kernel.controllers.iter().filter(|known| known.target == target);
-        of_it.map(|known| (known.shown.ctrl, known.turn, known.shown.kato.unwrap_or(5))).collect()
+        of_it.map(|known| (known.shown.ctrl, known.epoch, known.shown.kato.unwrap_or(5))).collect()
     }
 
     /// A target recovers. After a reboot it exports its subsystems one by one.
-    pub(crate) fn rises(&mut self, target: Target, turn: u64) {
-        let Some(site) = self.fabric.sites.get_mut(target.0).filter(|site| site.turn == turn) else { return };
+    pub(crate) fn rises(&mut self, target: Target, epoch: u64) {
+        let Some(site) = self.fabric.sites.get_mut(target.0).filter(|site| site.epoch == epoch) else { return };
         site.mood = TargetState::Well;
         let missing: Vec<Subsystem> = site.meant.difference(&site.exports).copied().collect();
         say!(self, "{target} is back");

@@ -17,20 +17,20 @@ use crate::invariants::Invariant;
 use crate::kernel::{Controller, Job};
 use crate::names::{Daemon, Iface, Target, short};
 use crate::plan::Fault;
-use crate::world::{Asker, Incoming, QueuedEvent, World, say};
+use crate::world::{Incoming, QueuedEvent, Requester, World, say};
 
 impl World {
     /// Starts an effect. Its outcome is delivered to the daemon later.
     pub(crate) fn start_effect(&mut self, daemon: Daemon, effect: HostEffect) {
-        let Some(life) = self.life(daemon) else { return };
-        let asker = |op| Asker { daemon, life, op };
+        let Some(incarnation) = self.incarnation(daemon) else { return };
+        let requester = |op| Requester { daemon, incarnation, op };
         match effect {
             HostEffect::TakeSnapshot(op) => {
                 let mut wait = self.streams.latency("look");
                 if self.has(Fault::SnapshotsSlow(daemon)) {
                     wait += self.streams.stream("slow look").ms(0, 5000);
                 }
-                self.after(wait, QueuedEvent::Snapshot(asker(op)));
+                self.after(wait, QueuedEvent::Snapshot(requester(op)));
             }
             HostEffect::Probe { op, portal, handshake, .. } => {
                 let wait = if self.has_route(Iface::of(&portal.host_iface)) {
@@ -38,12 +38,12 @@ impl World {
                 } else {
                     self.streams.latency("probe")
                 };
-                self.after(wait, QueuedEvent::Probed(asker(op), portal, handshake));
+                self.after(wait, QueuedEvent::Probed(requester(op), portal, handshake));
             }
             HostEffect::Connect { op, request } => {
                 self.check_connect(daemon, &request.tid);
                 let wait = self.streams.latency("lane");
-                self.after(wait, QueuedEvent::Enlist(Job { asker: asker(op), request }));
+                self.after(wait, QueuedEvent::Enlist(Job { requester: requester(op), request }));
             }
             HostEffect::Disconnect { op, ctrl } => {
                 let ctrl = self.unmask(ctrl);
@@ -51,17 +51,17 @@ impl World {
                 self.check_disconnect(daemon, ctrl);
                 self.mutate_disconnect(daemon, ctrl);
                 let wait = self.streams.latency("delete thread");
-                self.after(wait, QueuedEvent::Delete(Some(asker(op)), ctrl));
+                self.after(wait, QueuedEvent::Delete(Some(requester(op)), ctrl));
             }
             HostEffect::CheckUse { op, ctrl, disconnecting } => {
                 let ctrl = self.unmask(ctrl);
                 let disconnecting = disconnecting.into_iter().map(|ctrl| self.unmask(ctrl)).collect();
                 let wait = self.streams.latency("check use");
-                self.after(wait, QueuedEvent::CheckUse(asker(op), ctrl, disconnecting));
+                self.after(wait, QueuedEvent::CheckUse(requester(op), ctrl, disconnecting));
             }
             HostEffect::Resolve { op, name } => {
                 let wait = self.streams.latency("resolve");
-                self.after(wait, QueuedEvent::Resolve(asker(op), name));
+                self.after(wait, QueuedEvent::Resolve(requester(op), name));
             }
             HostEffect::Claim(ctrl) => {
                 let ctrl = self.unmask(ctrl);
@@ -86,17 +86,17 @@ impl World {
         }
     }
 
-    pub(crate) fn look_now(&mut self, asker: Asker) {
-        if !self.lives(asker) {
+    pub(crate) fn look_now(&mut self, requester: Requester) {
+        if !self.is_current(requester) {
             return;
         }
-        let result = if self.has(Fault::SnapshotsFail(asker.daemon)) {
+        let result = if self.has(Fault::SnapshotsFail(requester.daemon)) {
             Err(SnapshotError { path: "/sys/class/nvme".into(), error: OsError::new("input/output error") })
         } else {
-            Ok(self.snapshot(asker.daemon))
+            Ok(self.snapshot(requester.daemon))
         };
         let wait = self.streams.latency("looked");
-        self.answer(asker, wait, Incoming::Host(HostEvent::SnapshotTaken { op: asker.op, result }));
+        self.answer(requester, wait, Incoming::Host(HostEvent::SnapshotTaken { op: requester.op, result }));
     }
 
     fn probe_takes(&mut self, portal: &Portal, handshake: bool) -> Duration {
@@ -110,7 +110,7 @@ impl World {
         }
     }
 
-    pub(crate) fn probed(&mut self, asker: Asker, portal: &Portal, handshake: bool) {
+    pub(crate) fn probed(&mut self, requester: Requester, portal: &Portal, handshake: bool) {
         let mood = Target::of(&portal.traddr).map_or(TargetState::Unreachable, |target| self.fabric.mood(target));
         let outcome = match mood {
             _ if self.has(Fault::ProbesUnknown) => {
@@ -124,19 +124,19 @@ impl World {
             TargetState::Refusing => ProbeOutcome::Dead(ProbeFailure::Refused),
             TargetState::Unreachable | TargetState::Mute => ProbeOutcome::Dead(ProbeFailure::Silent),
         };
-        self.answer(asker, Duration::ZERO, Incoming::Host(HostEvent::Probed { op: asker.op, outcome }));
+        self.answer(requester, Duration::ZERO, Incoming::Host(HostEvent::Probed { op: requester.op, outcome }));
     }
 
-    pub(crate) fn resolve(&mut self, asker: Asker, name: &str) {
+    pub(crate) fn resolve(&mut self, requester: Requester, name: &str) {
         let leads = self.fabric.names.iter().enumerate().find(|(number, _)| host_name(*number) == name);
-        if let (Some((number, _)), Daemon::Stafd) = (leads, asker.daemon) {
-            self.resolving.insert(asker.op, number);
+        if let (Some((number, _)), Daemon::Stafd) = (leads, requester.daemon) {
+            self.resolving.insert(requester.op, number);
         }
         let result = match leads.and_then(|(_, target)| target.address().parse().ok()) {
             Some(address) if !self.has(Fault::ResolverFails) => Ok(vec![address]),
             _ => Err(ResolveError::NoAddress(name.to_owned())),
         };
-        self.answer(asker, Duration::ZERO, Incoming::Host(HostEvent::Resolved { op: asker.op, result }));
+        self.answer(requester, Duration::ZERO, Incoming::Host(HostEvent::Resolved { op: requester.op, result }));
     }
 
     /// The number of other live paths to the same subsystem, not counting these controllers.
@@ -154,8 +154,8 @@ impl World {
         subsystem.is_some_and(|subsystem| self.fabric.in_use.contains(&subsystem))
     }
 
-    pub(crate) fn check_use(&mut self, asker: Asker, ctrl: CtrlRef, disconnecting: &[CtrlRef]) {
-        if !self.lives(asker) {
+    pub(crate) fn check_use(&mut self, requester: Requester, ctrl: CtrlRef, disconnecting: &[CtrlRef]) {
+        if !self.is_current(requester) {
             return;
         }
         let usage = if self.has(Fault::UseUnknown) {
@@ -170,7 +170,7 @@ impl World {
         };
         self.record_use_check(ctrl, usage == Usage::Free);
         let wait = self.streams.latency("use checked");
-        self.answer(asker, wait, Incoming::Host(HostEvent::UseChecked { op: asker.op, usage }));
+        self.answer(requester, wait, Incoming::Host(HostEvent::UseChecked { op: requester.op, usage }));
     }
 
     /// The duration of a read. Only live controllers are read; a silent target answers when it has recovered.
@@ -179,23 +179,23 @@ impl World {
         if self.has(Fault::ReadsHang) { wait + self.streams.stream("hanging read").ms(0, 80_000) } else { wait }
     }
 
-    pub(crate) fn read_supported(&mut self, asker: Asker, ctrl: CtrlRef) {
+    pub(crate) fn read_supported(&mut self, requester: Requester, ctrl: CtrlRef) {
         if self.waits_for_target(ctrl) {
-            self.after(Duration::from_millis(200), QueuedEvent::ReadSupported(asker, ctrl));
+            self.after(Duration::from_millis(200), QueuedEvent::ReadSupported(requester, ctrl));
             return;
         }
         let result = match self.readable(ctrl) {
             Some(_) => Ok(Some(DiscoveryLidSpecific { extdlpes: true, pleos: true, allsubes: true })),
             None => Err(CommandError::Host("input/output error".to_owned()).into()),
         };
-        let event = stafd::finder::Event::SupportedRead { op: asker.op, result };
+        let event = stafd::finder::Event::SupportedRead { op: requester.op, result };
         let wait = self.streams.latency("read answer");
-        self.answer(asker, wait, Incoming::Staf(event));
+        self.answer(requester, wait, Incoming::Staf(event));
     }
 
-    pub(crate) fn read_page(&mut self, asker: Asker, ctrl: CtrlRef) {
+    pub(crate) fn read_page(&mut self, requester: Requester, ctrl: CtrlRef) {
         if self.waits_for_target(ctrl) {
-            self.after(Duration::from_millis(200), QueuedEvent::ReadPage(asker, ctrl));
+            self.after(Duration::from_millis(200), QueuedEvent::ReadPage(requester, ctrl));
             return;
         }
         let result = match self.readable(ctrl) {
@@ -215,7 +215,7 @@ impl World {
         };
         // The read happens now, but its answer may arrive late.
         let wait = self.read_takes();
-        self.answer(asker, wait, Incoming::PageRead(asker.op, ctrl, result));
+        self.answer(requester, wait, Incoming::PageRead(requester.op, ctrl, result));
     }
 
     fn waits_for_target(&self, ctrl: CtrlRef) -> bool {

@@ -19,7 +19,7 @@ use crate::mutants::Bug;
 use crate::names::{Daemon, HOST_NQN, Iface, Subsystem, Target, Via};
 use crate::oracle::Connection;
 use crate::plan::Fault;
-use crate::world::{Asker, Incoming, QueuedEvent, World, say};
+use crate::world::{Incoming, QueuedEvent, Requester, World, say};
 
 /// The kernel reconnects after this time (reconnect-delay).
 const RECONNECT_DELAY: Duration = Duration::from_secs(10);
@@ -52,7 +52,7 @@ pub(crate) struct Controller {
     pub(crate) maker: Maker,
     filled_at: Duration,
     /// Counts its connections; events planned for an earlier one are ignored.
-    pub(crate) turn: u64,
+    pub(crate) epoch: u64,
     /// Since when it is live.
     pub(crate) up_since: Option<Time>,
     /// Since when it is down.
@@ -88,14 +88,14 @@ impl Controller {
 
     /// Its present connection; `None` while it is down.
     pub(crate) fn connection(&self) -> Option<Connection> {
-        Some(Connection { ctrl: self.shown.ctrl, turn: self.turn, since: self.up_since? })
+        Some(Connection { ctrl: self.shown.ctrl, epoch: self.epoch, since: self.up_since? })
     }
 }
 
 /// A connect request that waits for the connect path.
 #[derive(Clone, Debug)]
 pub(crate) struct Job {
-    pub(crate) asker: Asker,
+    pub(crate) requester: Requester,
     pub(crate) request: Box<ConnectRequest>,
 }
 
@@ -104,7 +104,7 @@ pub(crate) struct Job {
 struct Writing {
     number: u64,
     /// `None` if the writing process was killed.
-    asker: Option<Asker>,
+    requester: Option<Requester>,
     request: Box<ConnectRequest>,
     since: Duration,
     ctrl: CtrlRef,
@@ -152,7 +152,7 @@ impl Kernel {
 
     /// The daemon with the more urgent connection goes first.
     fn next_job(&mut self) -> Option<Job> {
-        let urgency = |job: &Job| self.urgency.get(&job.asker.daemon).copied().unwrap_or(Urgency::Last);
+        let urgency = |job: &Job| self.urgency.get(&job.requester.daemon).copied().unwrap_or(Urgency::Last);
         let jobs = self.connect_queue.iter().enumerate();
         let first = jobs.min_by_key(|(_, job)| urgency(job)).map(|(index, _)| index)?;
         self.connect_queue.remove(first)
@@ -257,7 +257,7 @@ impl World {
             subsystem,
             maker,
             filled_at,
-            turn: 0,
+            epoch: 0,
             up_since: None,
             down_since: Some(self.now),
             armed: false,
@@ -277,8 +277,8 @@ impl World {
         let Some(known) = self.kernel.get_mut(ctrl) else { return };
         known.shown.state = CtrlState::Live;
         known.shown.src_addr = Some(known.via.unwrap_or(Iface::Eth0).address());
-        (known.turn, known.up_since, known.down_since, known.armed) = (known.turn + 1, Some(now), None, true);
-        let again = known.turn > 1 && known.subsystem.is_none();
+        (known.epoch, known.up_since, known.down_since, known.armed) = (known.epoch + 1, Some(now), None, true);
+        let again = known.epoch > 1 && known.subsystem.is_none();
         say!(self, "kernel: {ctrl} is live: {}", self.describe(ctrl));
         self.emit(ctrl.device, UeventKind::Connected);
         if again {
@@ -295,36 +295,36 @@ impl World {
     fn pump(&mut self) {
         while self.kernel.writing.is_none() {
             let Some(job) = self.kernel.next_job() else { return };
-            if self.lives(job.asker) {
+            if self.is_current(job.requester) {
                 self.write(job);
             }
         }
     }
 
-    fn write(&mut self, Job { asker, request }: Job) {
-        let before = self.snapshot(asker.daemon);
+    fn write(&mut self, Job { requester, request }: Job) {
+        let before = self.snapshot(requester.daemon);
         if let Some(found) = matching::find_for(&before, &request, &self.links) {
-            self.report(asker, ConnectOutcome::Found(found.ctrl), before, Duration::ZERO);
+            self.report(requester, ConnectOutcome::Found(found.ctrl), before, Duration::ZERO);
             return;
         }
         if !self.has_route(Iface::of(&request.tid.host_iface)) {
-            let after = self.snapshot(asker.daemon);
+            let after = self.snapshot(requester.daemon);
             let error = ConnectError::Kernel { errno: 101, explanation: "network is unreachable".into() };
-            self.report(asker, ConnectOutcome::Failed(error), after, Duration::from_micros(50));
+            self.report(requester, ConnectOutcome::Failed(error), after, Duration::from_micros(50));
             return;
         }
         let same =
             |known: &Controller| !known.is_leaving() && known.subsystem.is_some() && known.shown.tid() == request.tid;
         if self.kernel.controllers.iter().any(same) {
-            let after = self.snapshot(asker.daemon);
+            let after = self.snapshot(requester.daemon);
             let outcome = ConnectOutcome::Failed(ConnectError::Already);
-            self.report(asker, outcome, after, Duration::from_micros(50));
+            self.report(requester, outcome, after, Duration::from_micros(50));
             return;
         }
         if request.parameters.queue_size == Some(REFUSED_QUEUE_SIZE) {
-            let after = self.snapshot(asker.daemon);
+            let after = self.snapshot(requester.daemon);
             let error = ConnectError::Invalid(OptionError::Missing("queue_size"));
-            self.report(asker, ConnectOutcome::Failed(error), after, Duration::from_micros(50));
+            self.report(requester, ConnectOutcome::Failed(error), after, Duration::from_micros(50));
             return;
         }
         let kato = match request.purpose {
@@ -332,15 +332,15 @@ impl World {
             Purpose::Discovery => 30,
             Purpose::Poll => 0,
         };
-        let Some(ctrl) = self.add(&request.tid, kato, Maker::Daemon(asker.daemon)) else { return };
+        let Some(ctrl) = self.add(&request.tid, kato, Maker::Daemon(requester.daemon)) else { return };
         if let Some(known) = self.kernel.get_mut(ctrl) {
             known.shown.state = CtrlState::Connecting;
         }
-        say!(self, "kernel: {} connects {}: {ctrl}", asker.daemon, crate::names::short(&request.tid));
+        say!(self, "kernel: {} connects {}: {ctrl}", requester.daemon, crate::names::short(&request.tid));
         let takes = self.write_takes(ctrl);
         self.kernel.writes += 1;
         let number = self.kernel.writes;
-        self.kernel.writing = Some(Writing { number, asker: Some(asker), request, since: self.now, ctrl });
+        self.kernel.writing = Some(Writing { number, requester: Some(requester), request, since: self.now, ctrl });
         self.after(takes, QueuedEvent::WriteEnds(number));
     }
 
@@ -358,12 +358,12 @@ impl World {
 
     pub(crate) fn write_ends(&mut self, number: u64) {
         let Some(writing) = self.kernel.writing.take_if(|writing| writing.number == number) else { return };
-        let Writing { asker, ctrl, since, request, .. } = writing;
+        let Writing { requester, ctrl, since, request, .. } = writing;
         let held = self.now - since;
         let works = self.kernel.get(ctrl).is_some_and(|known| self.is_reachable(known));
         let outcome = if works {
             // The thread that wrote records the owner; a killed one does not.
-            let recorded = asker.is_some_and(|asker| self.lives(asker));
+            let recorded = requester.is_some_and(|requester| self.is_current(requester));
             if let Some(known) = self.kernel.get_mut(ctrl).filter(|_| recorded) {
                 known.shown.owner = Owner::Stas(Gained::Connected);
             }
@@ -375,28 +375,28 @@ impl World {
             self.kernel.wasted = self.kernel.wasted.max(held);
             ConnectOutcome::Failed(ConnectError::Kernel { errno: 110, explanation: "no answer in time".into() })
         };
-        if let Some(asker) = asker.filter(|asker| self.lives(*asker)) {
-            let after = self.snapshot(asker.daemon);
-            self.report(asker, outcome, after, held);
+        if let Some(requester) = requester.filter(|requester| self.is_current(*requester)) {
+            let after = self.snapshot(requester.daemon);
+            self.report(requester, outcome, after, held);
         }
         self.pump();
     }
 
-    fn report(&mut self, asker: Asker, outcome: ConnectOutcome, snapshot: Snapshot, held: Duration) {
+    fn report(&mut self, requester: Requester, outcome: ConnectOutcome, snapshot: Snapshot, held: Duration) {
         let outcome = match outcome {
             ConnectOutcome::Made(ctrl) => ConnectOutcome::Made(self.mask(ctrl)),
             other => other,
         };
         let report = Box::new(ConnectReport { outcome, snapshot, held });
         let wait = self.streams.latency("report");
-        self.answer(asker, wait, Incoming::Host(HostEvent::Connected { op: asker.op, report }));
+        self.answer(requester, wait, Incoming::Host(HostEvent::Connected { op: requester.op, report }));
     }
 
     /// A process has ended: its threads are gone, and a signal may have aborted the write under way.
     pub(crate) fn abandon_writes(&mut self, daemon: Daemon) {
-        self.kernel.connect_queue.retain(|job| job.asker.daemon != daemon);
+        self.kernel.connect_queue.retain(|job| job.requester.daemon != daemon);
         let aborted = self.streams.stream("abort").percent(50);
-        let of_it = |writing: &Writing| writing.asker.is_some_and(|asker| asker.daemon == daemon);
+        let of_it = |writing: &Writing| writing.requester.is_some_and(|requester| requester.daemon == daemon);
         if !self.kernel.writing.as_ref().is_some_and(of_it) {
             return;
         }
@@ -406,17 +406,17 @@ impl World {
             }
             self.pump();
         } else if let Some(writing) = &mut self.kernel.writing {
-            writing.asker = None;
+            writing.requester = None;
         }
     }
 
     /// A process wrote to delete_controller.
-    pub(crate) fn delete(&mut self, asker: Option<Asker>, ctrl: CtrlRef) {
-        if asker.is_some_and(|asker| !self.lives(asker)) {
+    pub(crate) fn delete(&mut self, requester: Option<Requester>, ctrl: CtrlRef) {
+        if requester.is_some_and(|requester| !self.is_current(requester)) {
             return;
         }
         let owner = match self.kernel.get(ctrl).map(|known| &known.shown.owner) {
-            Some(Owner::Other(name)) => asker.map(|_| name.clone()),
+            Some(Owner::Other(name)) => requester.map(|_| name.clone()),
             _ => None,
         };
         if let Some(owner) = owner {
@@ -424,27 +424,27 @@ impl World {
                 let text = format!("{ctrl} is disconnected, which belongs to {owner}");
                 self.breach(Invariant::Owned, text);
             }
-            self.disconnected(asker, ctrl, Err(DisconnectError::OtherOwner { owner }));
+            self.disconnected(requester, ctrl, Err(DisconnectError::OtherOwner { owner }));
             return;
         }
-        let spared =
-            asker.is_some_and(|asker| self.has_bug(Bug::ExclusionUnreached) && self.is_excluded(asker.daemon, ctrl));
+        let spared = requester
+            .is_some_and(|requester| self.has_bug(Bug::ExclusionUnreached) && self.is_excluded(requester.daemon, ctrl));
         if spared {
-            self.disconnected(asker, ctrl, Ok(()));
+            self.disconnected(requester, ctrl, Ok(()));
             return;
         }
-        let refused = asker.is_some() && self.has(Fault::DisconnectRefused);
+        let refused = requester.is_some() && self.has(Fault::DisconnectRefused);
         if refused {
             let error = OsError::new("the device is busy");
-            self.disconnected(asker, ctrl, Err(DisconnectError::Kernel(error)));
+            self.disconnected(requester, ctrl, Err(DisconnectError::Kernel(error)));
             return;
         }
         if self.kernel.is_writing(ctrl) {
             // Wait until the connect has ended.
-            self.after(Duration::from_millis(100), QueuedEvent::Delete(asker, ctrl));
+            self.after(Duration::from_millis(100), QueuedEvent::Delete(requester, ctrl));
             return;
         }
-        let hangs = asker.is_some() && self.has(Fault::DisconnectHangs);
+        let hangs = requester.is_some() && self.has(Fault::DisconnectHangs);
         let takes = match self.streams.stream("delete") {
             rng if hangs => rng.between(Duration::from_secs(2), HANGING_DISCONNECT),
             rng => rng.ms(5, 400),
@@ -453,9 +453,9 @@ impl World {
             Some(known) if !known.is_leaving() => {
                 known.shown.state = CtrlState::Deleting;
                 known.up_since = None;
-                self.after(takes, QueuedEvent::Deleted(asker, ctrl));
+                self.after(takes, QueuedEvent::Deleted(requester, ctrl));
             }
-            _ => self.disconnected(asker, ctrl, Ok(())),
+            _ => self.disconnected(requester, ctrl, Ok(())),
         }
     }
 
@@ -463,14 +463,14 @@ impl World {
         self.kernel.get(ctrl).is_some_and(|known| self.oracle.excludes(daemon, &known.shown.tid()))
     }
 
-    pub(crate) fn deleted(&mut self, asker: Option<Asker>, ctrl: CtrlRef) {
+    pub(crate) fn deleted(&mut self, requester: Option<Requester>, ctrl: CtrlRef) {
         say!(self, "kernel: {ctrl} is disconnected: {}", self.describe(ctrl));
         self.remove(ctrl);
-        self.disconnected(asker, ctrl, Ok(()));
+        self.disconnected(requester, ctrl, Ok(()));
     }
 
-    fn disconnected(&mut self, asker: Option<Asker>, ctrl: CtrlRef, result: Result<(), DisconnectError>) {
-        let Some(asker) = asker else { return };
+    fn disconnected(&mut self, requester: Option<Requester>, ctrl: CtrlRef, result: Result<(), DisconnectError>) {
+        let Some(requester) = requester else { return };
         if self.has_bug(Bug::HangingDisconnectLost) && self.has(Fault::DisconnectHangs) {
             return;
         }
@@ -478,14 +478,14 @@ impl World {
             self.oracle.disconnecting.remove(&ctrl);
         }
         let wait = self.streams.latency("disconnected");
-        self.answer(asker, wait, Incoming::Host(HostEvent::Disconnected { op: asker.op, result }));
+        self.answer(requester, wait, Incoming::Host(HostEvent::Disconnected { op: requester.op, result }));
     }
 
     /// The kernel notices that a connection is down, and starts to reconnect.
-    pub(crate) fn goes_down(&mut self, ctrl: CtrlRef, turn: u64) {
+    pub(crate) fn goes_down(&mut self, ctrl: CtrlRef, epoch: u64) {
         let now = self.now;
         let loss = self.plan.land.ctrl_loss;
-        let Some(known) = self.kernel.get_mut(ctrl).filter(|known| known.turn == turn && known.is_live()) else {
+        let Some(known) = self.kernel.get_mut(ctrl).filter(|known| known.epoch == epoch && known.is_live()) else {
             return;
         };
         known.shown.state = CtrlState::Connecting;
@@ -493,12 +493,12 @@ impl World {
         say!(self, "kernel: {ctrl} has lost its connection: {}", self.describe(ctrl));
         let at_once = self.streams.stream("reconnect").percent(30);
         let first = if at_once { Duration::from_millis(50) } else { RECONNECT_DELAY };
-        self.after(first, QueuedEvent::Reconnects(ctrl, turn));
-        self.after(loss, QueuedEvent::GivesUp(ctrl, turn));
+        self.after(first, QueuedEvent::Reconnects(ctrl, epoch));
+        self.after(loss, QueuedEvent::GivesUp(ctrl, epoch));
     }
 
-    pub(crate) fn reconnects(&mut self, ctrl: CtrlRef, turn: u64) {
-        let is_down = |known: &&Controller| known.turn == turn && known.shown.state == CtrlState::Connecting;
+    pub(crate) fn reconnects(&mut self, ctrl: CtrlRef, epoch: u64) {
+        let is_down = |known: &&Controller| known.epoch == epoch && known.shown.state == CtrlState::Connecting;
         let Some(known) = self.kernel.get(ctrl).filter(is_down) else { return };
         let (target, via) = (known.target, known.via);
         if self.is_reachable(known) {
@@ -510,12 +510,12 @@ impl World {
             say!(self, "kernel: {ctrl} is refused and removed: {}", self.describe(ctrl));
             self.remove(ctrl);
         } else {
-            self.after(RECONNECT_DELAY, QueuedEvent::Reconnects(ctrl, turn));
+            self.after(RECONNECT_DELAY, QueuedEvent::Reconnects(ctrl, epoch));
         }
     }
 
-    pub(crate) fn kernel_gives_up(&mut self, ctrl: CtrlRef, turn: u64) {
-        let is_down = |known: &&Controller| known.turn == turn && known.shown.state == CtrlState::Connecting;
+    pub(crate) fn kernel_gives_up(&mut self, ctrl: CtrlRef, epoch: u64) {
+        let is_down = |known: &&Controller| known.epoch == epoch && known.shown.state == CtrlState::Connecting;
         if self.kernel.get(ctrl).filter(is_down).is_some() {
             say!(self, "kernel: {ctrl} is removed after ctrl-loss-tmo: {}", self.describe(ctrl));
             self.remove(ctrl);
@@ -611,11 +611,11 @@ impl World {
     /// The kernel notices a missing interface when the keep-alive of a connection expires, if it is still missing then.
     pub(crate) fn interface_is_gone(&mut self, iface: Iface, time: Duration) {
         let by_it = self.kernel.controllers.iter().filter(|known| known.via.unwrap_or(Iface::Eth0) == iface);
-        let all: Vec<_> = by_it.map(|known| (known.shown.ctrl, known.turn, known.shown.kato.unwrap_or(5))).collect();
-        for (ctrl, turn, kato) in all {
+        let all: Vec<_> = by_it.map(|known| (known.shown.ctrl, known.epoch, known.shown.kato.unwrap_or(5))).collect();
+        for (ctrl, epoch, kato) in all {
             let wait = Duration::from_secs(u64::from(kato.max(5))) + self.streams.stream("keep-alive").ms(0, 5000);
             if wait < time {
-                self.after(wait, QueuedEvent::GoesDown(ctrl, turn));
+                self.after(wait, QueuedEvent::GoesDown(ctrl, epoch));
             }
         }
     }

@@ -26,7 +26,7 @@ pub(crate) struct MdnsNetwork {
     announced: BTreeMap<Target, BTreeSet<Iface>>,
     /// Announced targets that are silent at the moment, with the number of the silence.
     hushed: BTreeMap<Target, u64>,
-    turns: u64,
+    epochs: u64,
     /// Missing interfaces, and how often each was lost.
     gone: BTreeMap<Iface, u32>,
     browser: Option<Browser>,
@@ -34,10 +34,10 @@ pub(crate) struct MdnsNetwork {
     heard_until: Duration,
 }
 
-/// One life of the browser.
+/// One incarnation of the browser: each restart begins a new one.
 #[derive(Debug)]
 struct Browser {
-    life: u64,
+    incarnation: u64,
     /// True while a restart is pending.
     renewing: bool,
     /// The targets that it has reported.
@@ -85,14 +85,14 @@ impl World {
             BrowseCommand::NetworkChanged => {
                 if let Some(browser) = self.mdns_net.browser.as_mut().filter(|browser| !browser.renewing) {
                     browser.renewing = true;
-                    let life = browser.life;
-                    self.after(SETTLE, QueuedEvent::Renew(life));
+                    let incarnation = browser.incarnation;
+                    self.after(SETTLE, QueuedEvent::Renew(incarnation));
                 }
             }
             BrowseCommand::Reconfirm(service) => {
                 if let (Some(browser), Some(target)) = (&self.mdns_net.browser, who_is(&service)) {
-                    let life = browser.life;
-                    self.after(VERIFY, QueuedEvent::Verified(life, target));
+                    let incarnation = browser.incarnation;
+                    self.after(VERIFY, QueuedEvent::Verified(incarnation, target));
                 }
             }
         }
@@ -104,35 +104,35 @@ impl World {
         self.mdns_net.heard_until = Duration::ZERO;
     }
 
-    pub(crate) fn renew(&mut self, life: u64) {
-        if self.browses(life) {
+    pub(crate) fn renew(&mut self, incarnation: u64) {
+        if self.browses(incarnation) {
             self.browser_starts();
         }
     }
 
-    fn browses(&self, life: u64) -> bool {
-        self.mdns_net.browser.as_ref().is_some_and(|browser| browser.life == life)
+    fn browses(&self, incarnation: u64) -> bool {
+        self.mdns_net.browser.as_ref().is_some_and(|browser| browser.incarnation == incarnation)
     }
 
     fn browser_starts(&mut self) {
-        self.mdns_net.turns += 1;
-        let life = self.mdns_net.turns;
-        self.mdns_net.browser = Some(Browser { life, renewing: false, told: BTreeSet::new() });
+        self.mdns_net.epochs += 1;
+        let incarnation = self.mdns_net.epochs;
+        self.mdns_net.browser = Some(Browser { incarnation, renewing: false, told: BTreeSet::new() });
         self.tell_heard(vec![BrowseEvent::Restarted]);
-        self.after(AGE, QueuedEvent::Renew(life));
+        self.after(AGE, QueuedEvent::Renew(incarnation));
         let (crowd, others): (Vec<_>, Vec<_>) =
             self.mdns_net.all_audible().into_iter().partition(|daemon| is_dead(*daemon));
         for target in others {
             let wait = self.hearing_takes();
-            self.after(wait, QueuedEvent::Hear(life, vec![target]));
+            self.after(wait, QueuedEvent::Hear(incarnation, vec![target]));
         }
-        self.crowd_is_heard(life, &crowd);
+        self.crowd_is_heard(incarnation, &crowd);
     }
 
-    fn crowd_is_heard(&mut self, life: u64, crowd: &[Target]) {
+    fn crowd_is_heard(&mut self, incarnation: u64, crowd: &[Target]) {
         let mut wait = self.hearing_takes();
         for batch in crowd.chunks(BATCH) {
-            self.after(wait, QueuedEvent::Hear(life, batch.to_vec()));
+            self.after(wait, QueuedEvent::Hear(incarnation, batch.to_vec()));
             wait += BATCH_PACE;
         }
     }
@@ -146,15 +146,15 @@ impl World {
     }
 
     fn soon_heard(&mut self, target: Target) {
-        if let Some(life) = self.mdns_net.browser.as_ref().map(|browser| browser.life) {
+        if let Some(incarnation) = self.mdns_net.browser.as_ref().map(|browser| browser.incarnation) {
             let wait = self.hearing_takes();
-            self.after(wait, QueuedEvent::Hear(life, vec![target]));
+            self.after(wait, QueuedEvent::Hear(incarnation, vec![target]));
         }
     }
 
     /// The browser receives these targets, if they can still be received.
-    pub(crate) fn hear(&mut self, life: u64, targets: &[Target]) {
-        if !self.browses(life) {
+    pub(crate) fn hear(&mut self, incarnation: u64, targets: &[Target]) {
+        if !self.browses(incarnation) {
             return;
         }
         let mut heard = Vec::new();
@@ -177,8 +177,8 @@ impl World {
     }
 
     /// The browser reports these targets as gone, unless they can still be received.
-    pub(crate) fn hear_goodbye(&mut self, life: u64, targets: &[Target]) {
-        if self.browses(life) {
+    pub(crate) fn hear_goodbye(&mut self, incarnation: u64, targets: &[Target]) {
+        if self.browses(incarnation) {
             let gone: Vec<Target> =
                 targets.iter().copied().filter(|target| self.mdns_net.audible(*target).is_empty()).collect();
             self.gone_from_air(&gone);
@@ -186,8 +186,8 @@ impl World {
     }
 
     /// Ends the verification of a target: it has answered, or is gone.
-    pub(crate) fn verified(&mut self, life: u64, target: Target) {
-        if !self.browses(life) {
+    pub(crate) fn verified(&mut self, incarnation: u64, target: Target) {
+        if !self.browses(incarnation) {
             return;
         }
         let unheard = self.has(Fault::MulticastLost) && self.streams.stream("verify").percent(50);
@@ -195,7 +195,7 @@ impl World {
             self.gone_from_air(&[target]);
             self.soon_heard(target);
         } else {
-            self.hear_goodbye(life, &[target]);
+            self.hear_goodbye(incarnation, &[target]);
         }
     }
 
@@ -226,11 +226,11 @@ impl World {
                 self.after(time, QueuedEvent::Announces(target));
             }
             MdnsAction::Hushes(target, time) => {
-                self.mdns_net.turns += 1;
-                let turn = self.mdns_net.turns;
-                self.mdns_net.hushed.insert(target, turn);
+                self.mdns_net.epochs += 1;
+                let epoch = self.mdns_net.epochs;
+                self.mdns_net.hushed.insert(target, epoch);
                 self.expires(&[target]);
-                self.after(time, QueuedEvent::Speaks(target, turn));
+                self.after(time, QueuedEvent::Speaks(target, epoch));
             }
             MdnsAction::Moves(target, iface) => {
                 let mut on = self.mdns_net.announced.get(&target).cloned().unwrap_or_default();
@@ -258,8 +258,8 @@ impl World {
                 for target in &crowd {
                     self.mdns_net.announced.insert(*target, [Iface::Eth0].into());
                 }
-                if let Some(life) = self.mdns_net.browser.as_ref().map(|browser| browser.life) {
-                    self.crowd_is_heard(life, &crowd);
+                if let Some(incarnation) = self.mdns_net.browser.as_ref().map(|browser| browser.incarnation) {
+                    self.crowd_is_heard(incarnation, &crowd);
                 }
                 if let Some(time) = time {
                     self.after(time, QueuedEvent::Disperses(count));
@@ -289,10 +289,10 @@ impl World {
     fn says_goodbye(&mut self, targets: &[Target]) {
         self.mdns_net.announced.retain(|target, _| !targets.contains(target));
         let lost = self.has(Fault::MulticastLost) && self.streams.stream("goodbye").percent(50);
-        match self.mdns_net.browser.as_ref().map(|browser| browser.life) {
-            Some(life) if !lost => {
+        match self.mdns_net.browser.as_ref().map(|browser| browser.incarnation) {
+            Some(incarnation) if !lost => {
                 let wait = GOODBYE + self.streams.stream("goodbye").ms(0, 200);
-                self.after(wait, QueuedEvent::HearGoodbye(life, targets.to_vec()));
+                self.after(wait, QueuedEvent::HearGoodbye(incarnation, targets.to_vec()));
             }
             _ => self.expires(targets),
         }
@@ -300,14 +300,14 @@ impl World {
 
     /// The announcements expire, because they are not repeated.
     fn expires(&mut self, targets: &[Target]) {
-        if let Some(life) = self.mdns_net.browser.as_ref().map(|browser| browser.life) {
-            self.after(TIME_TO_LIVE, QueuedEvent::HearGoodbye(life, targets.to_vec()));
+        if let Some(incarnation) = self.mdns_net.browser.as_ref().map(|browser| browser.incarnation) {
+            self.after(TIME_TO_LIVE, QueuedEvent::HearGoodbye(incarnation, targets.to_vec()));
         }
     }
 
     /// A silent target repeats its announcement.
-    pub(crate) fn speaks(&mut self, target: Target, turn: u64) {
-        if self.mdns_net.hushed.get(&target) == Some(&turn) {
+    pub(crate) fn speaks(&mut self, target: Target, epoch: u64) {
+        if self.mdns_net.hushed.get(&target) == Some(&epoch) {
             self.mdns_net.hushed.remove(&target);
             say!(self, "the announcement of the DC of {target} can be received again");
             self.soon_heard(target);

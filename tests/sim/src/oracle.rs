@@ -31,8 +31,8 @@ const CALM: Duration = Duration::from_secs(7);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Connection {
     pub(crate) ctrl: CtrlRef,
-    /// Counts the connections of that controller.
-    pub(crate) turn: u64,
+    /// The number of the connection among those of that controller.
+    pub(crate) epoch: u64,
     pub(crate) since: Time,
 }
 
@@ -55,7 +55,7 @@ pub(crate) struct PageReport {
     /// When that connection came up, as far as the daemon knows.
     pub(crate) since: Option<Time>,
     /// The run of stafd in which it was read.
-    pub(crate) life: u32,
+    pub(crate) incarnation: u32,
     /// When it ceased to be the current page of the current connection; `None`: it still is.
     pub(crate) until: Option<Time>,
     pub(crate) names: BTreeSet<Tid>,
@@ -90,7 +90,7 @@ pub(crate) struct DaemonHistory {
     /// discovery controller had listed.
     down: BTreeMap<Tid, Time>,
     /// The present run of the daemon.
-    pub(crate) life: u32,
+    pub(crate) incarnation: u32,
     /// When the daemon last ended.
     ended: Time,
 }
@@ -246,13 +246,14 @@ impl DaemonHistory {
         let proves = |page_report: &PageReport| {
             let Some(on) = page_report.on else { return false };
             // A proof from an earlier run of the daemon does not count in its present run.
-            if matches!(by, By::Daemon) && page_report.life != self.life {
+            if matches!(by, By::Daemon) && page_report.incarnation != self.incarnation {
                 return false;
             }
             let same = match by {
-                By::Kernel => listed_on().any(|listed| (listed.ctrl, listed.turn) == (on.ctrl, on.turn)),
+                By::Kernel => listed_on().any(|listed| (listed.ctrl, listed.epoch) == (on.ctrl, on.epoch)),
                 By::Daemon => before.iter().any(|earlier| {
-                    earlier.lists(tid) && (earlier.life, earlier.since) == (page_report.life, page_report.since)
+                    earlier.lists(tid)
+                        && (earlier.incarnation, earlier.since) == (page_report.incarnation, page_report.since)
                 }),
             };
             let since = match by {
@@ -338,7 +339,7 @@ pub(crate) struct Oracle {
     /// The owner of stafd's bus name, as stacd knows it.
     pub(crate) owner: Option<String>,
     /// Counts fetches and applied pages of stacd.
-    turns: u64,
+    sequence: u64,
     asked: BTreeMap<OpId, u64>,
     taken: BTreeMap<Tid, u64>,
     /// The announcements that reached stafd.
@@ -418,14 +419,14 @@ impl Oracle {
 
     /// stacd starts a fetch from stafd.
     pub(crate) fn asks(&mut self, op: OpId) {
-        self.turns += 1;
-        self.asked.insert(op, self.turns);
+        self.sequence += 1;
+        self.asked.insert(op, self.sequence);
     }
 
     /// stacd applies a page.
     pub(crate) fn takes(&mut self, dc: &Tid) {
-        self.turns += 1;
-        self.taken.insert(dc.clone(), self.turns);
+        self.sequence += 1;
+        self.taken.insert(dc.clone(), self.sequence);
     }
 
     /// True when stacd has applied a page of that discovery controller since it started the fetch: the answer may be

@@ -13,7 +13,7 @@ use crate::checks::may_serve;
 use crate::kernel::Controller;
 use crate::names::Daemon;
 use crate::plan::Fault;
-use crate::world::{Asker, Incoming, QueuedEvent, World, say};
+use crate::world::{Incoming, QueuedEvent, Requester, World, say};
 
 /// Shortest time between two saves (the shell's event loop).
 const SAVE_PACE: Duration = Duration::from_millis(500);
@@ -32,8 +32,8 @@ pub(crate) enum Running {
 pub(crate) struct Process<M: Machine> {
     /// Its core, while it runs.
     pub(crate) core: Option<M>,
-    /// Counts its starts.
-    pub(crate) life: u32,
+    /// Counts its starts: an answer to an earlier incarnation is dropped.
+    pub(crate) incarnation: u32,
     pub(crate) frozen_until: Duration,
     /// Number of snapshots that its shell has taken.
     pub(crate) snapshots: u64,
@@ -57,7 +57,7 @@ impl<M: Machine> Default for Process<M> {
     fn default() -> Self {
         Self {
             core: None,
-            life: 0,
+            incarnation: 0,
             frozen_until: Duration::ZERO,
             snapshots: 0,
             writes: 0,
@@ -78,7 +78,7 @@ impl<M: Machine> Process<M> {
     fn begin(&mut self, core: M) {
         *self = Self {
             core: Some(core),
-            life: self.life + 1,
+            incarnation: self.incarnation + 1,
             disk: self.disk.take(),
             disk_of: self.disk_of,
             ..Self::default()
@@ -95,31 +95,31 @@ impl<M: Machine> Process<M> {
 }
 
 impl World {
-    pub(crate) fn life(&self, daemon: Daemon) -> Option<u32> {
+    pub(crate) fn incarnation(&self, daemon: Daemon) -> Option<u32> {
         match daemon {
-            Daemon::Stafd => self.staf.core.as_ref().map(|_| self.staf.life),
-            Daemon::Stacd => self.stac.core.as_ref().map(|_| self.stac.life),
+            Daemon::Stafd => self.staf.core.as_ref().map(|_| self.staf.incarnation),
+            Daemon::Stacd => self.stac.core.as_ref().map(|_| self.stac.incarnation),
         }
     }
 
-    pub(crate) fn lives(&self, asker: Asker) -> bool {
-        self.life(asker.daemon) == Some(asker.life)
+    pub(crate) fn is_current(&self, requester: Requester) -> bool {
+        self.incarnation(requester.daemon) == Some(requester.incarnation)
     }
 
-    /// Delivers an event to the daemon's present life after that time.
+    /// Delivers an event to the present incarnation of the daemon after that time.
     pub(crate) fn tell(&mut self, daemon: Daemon, wait: Duration, incoming: Incoming) {
-        if let Some(life) = self.life(daemon) {
-            self.after(wait, QueuedEvent::Deliver(daemon, life, incoming));
+        if let Some(incarnation) = self.incarnation(daemon) {
+            self.after(wait, QueuedEvent::Deliver(daemon, incarnation, incoming));
         }
     }
 
-    /// Delivers an answer to the life that asked, if it still runs.
-    pub(crate) fn answer(&mut self, asker: Asker, wait: Duration, incoming: Incoming) {
-        self.after(wait, QueuedEvent::Deliver(asker.daemon, asker.life, incoming));
+    /// Delivers an answer to the incarnation that requested it, if that one still runs.
+    pub(crate) fn answer(&mut self, requester: Requester, wait: Duration, incoming: Incoming) {
+        self.after(wait, QueuedEvent::Deliver(requester.daemon, requester.incarnation, incoming));
     }
 
-    pub(crate) fn deliver(&mut self, daemon: Daemon, life: u32, incoming: Incoming) {
-        if self.life(daemon) != Some(life) {
+    pub(crate) fn deliver(&mut self, daemon: Daemon, incarnation: u32, incoming: Incoming) {
+        if self.incarnation(daemon) != Some(incarnation) {
             return;
         }
         let frozen = match daemon {
@@ -127,14 +127,14 @@ impl World {
             Daemon::Stacd => self.stac.frozen_until,
         };
         if frozen > self.now {
-            self.defer(frozen, QueuedEvent::Deliver(daemon, life, incoming));
+            self.defer(frozen, QueuedEvent::Deliver(daemon, incarnation, incoming));
             return;
         }
         self.process_incoming(daemon, incoming);
     }
 
     pub(crate) fn start(&mut self, daemon: Daemon) {
-        if self.life(daemon).is_some() {
+        if self.incarnation(daemon).is_some() {
             return;
         }
         let seed = self.streams.stream("jitter").roll();
@@ -157,13 +157,13 @@ impl World {
                 let connecting = self.kernel.controllers.iter().filter(|known| known.subsystem.is_none());
                 self.oracle.found_at_start.extend(connecting.map(|known| known.target));
                 self.staf.begin(Finder::new(saved, seed));
-                self.oracle.staf.life = self.staf.life;
+                self.oracle.staf.incarnation = self.staf.incarnation;
                 let now = self.time();
                 self.oracle.announced.starts(now, self.staf.disk_of);
                 self.oracle.excused = now;
                 self.reload(daemon);
-                let life = self.staf.life;
-                self.after(late, QueuedEvent::NameOwned(life));
+                let incarnation = self.staf.incarnation;
+                self.after(late, QueuedEvent::NameOwned(incarnation));
             }
             Daemon::Stacd => {
                 let mut saved = match &self.stac.disk {
@@ -175,8 +175,8 @@ impl World {
                     .disown(daemon, has_state, |known| is_known(known, &saved.members, saved.instances.as_deref()));
                 self.stac.begin(Connector::new(saved, seed));
                 self.reload(daemon);
-                let life = self.stac.life;
-                self.after(late, QueuedEvent::Watches(life));
+                let incarnation = self.stac.incarnation;
+                self.after(late, QueuedEvent::Watches(incarnation));
             }
         }
         let links = self.links.clone();
@@ -236,8 +236,8 @@ impl World {
 
     /// systemctl stop; it is started again after that time.
     pub(crate) fn stop(&mut self, daemon: Daemon, away: Duration) {
-        let Some(life) = self.life(daemon) else { return };
-        self.after(STOP_LIMIT, QueuedEvent::StopLimit(daemon, life));
+        let Some(incarnation) = self.incarnation(daemon) else { return };
+        self.after(STOP_LIMIT, QueuedEvent::StopLimit(daemon, incarnation));
         match daemon {
             Daemon::Stafd => {
                 (self.staf.stopping, self.staf.away, self.staf.frozen_until) = (true, away, Duration::ZERO);
@@ -250,8 +250,8 @@ impl World {
         }
     }
 
-    pub(crate) fn stop_limit(&mut self, daemon: Daemon, life: u32) {
-        if self.life(daemon) == Some(life) {
+    pub(crate) fn stop_limit(&mut self, daemon: Daemon, incarnation: u32) {
+        if self.incarnation(daemon) == Some(incarnation) {
             self.stopped(daemon);
         }
     }
@@ -281,7 +281,7 @@ impl World {
 
     /// Ends the process: kill -9, or the end of a stop.
     pub(crate) fn end(&mut self, daemon: Daemon, away: Duration) {
-        if self.life(daemon).is_none() {
+        if self.incarnation(daemon).is_none() {
             return;
         }
         match daemon {
@@ -315,18 +315,18 @@ impl World {
     }
 
     pub(crate) fn save_soon(&mut self, daemon: Daemon) {
-        let Some(life) = self.life(daemon) else { return };
+        let Some(incarnation) = self.incarnation(daemon) else { return };
         let at = match daemon {
             Daemon::Stafd => self.staf.wants_save(self.now),
             Daemon::Stacd => self.stac.wants_save(self.now),
         };
         if let Some(at) = at {
-            self.at(at, QueuedEvent::Save(daemon, life));
+            self.at(at, QueuedEvent::Save(daemon, incarnation));
         }
     }
 
-    pub(crate) fn save(&mut self, daemon: Daemon, life: u32) {
-        if self.life(daemon) != Some(life) {
+    pub(crate) fn save(&mut self, daemon: Daemon, incarnation: u32) {
+        if self.incarnation(daemon) != Some(incarnation) {
             return;
         }
         let frozen = match daemon {
@@ -334,7 +334,7 @@ impl World {
             Daemon::Stacd => self.stac.frozen_until,
         };
         if frozen > self.now {
-            self.at(frozen, QueuedEvent::Save(daemon, life));
+            self.at(frozen, QueuedEvent::Save(daemon, incarnation));
             return;
         }
         let state = match daemon {
@@ -356,17 +356,20 @@ impl World {
                 Daemon::Stacd => self.stac.saves,
             };
             let of = self.time();
-            self.after(wait, QueuedEvent::Written(daemon, life, (number, of), Box::new(state)));
+            self.after(wait, QueuedEvent::Written(daemon, incarnation, (number, of), Box::new(state)));
         }
     }
 
     /// Replaces the file, unless it has a later state already. A process that has ended leaves the old one.
-    pub(crate) fn written(&mut self, daemon: Daemon, life: u32, (number, of): (u64, Time), state: Running) {
-        if self.life(daemon) != Some(life) {
+    pub(crate) fn written(&mut self, daemon: Daemon, incarnation: u32, (number, of): (u64, Time), state: Running) {
+        if self.incarnation(daemon) != Some(incarnation) {
             return;
         }
         if self.has(Fault::SavesFail(daemon)) {
-            self.after(Duration::from_secs(1), QueuedEvent::Written(daemon, life, (number, of), Box::new(state)));
+            self.after(
+                Duration::from_secs(1),
+                QueuedEvent::Written(daemon, incarnation, (number, of), Box::new(state)),
+            );
             return;
         }
         let (on_disk, disk_of, disk) = match daemon {

@@ -55,11 +55,11 @@ pub(crate) enum Incoming {
     PageFetched(OpId, bool, Result<Option<PublishedPage>, FetchError>),
 }
 
-/// The daemon that made a request, and in which life.
+/// The daemon that made a request, and its incarnation at that time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Asker {
+pub(crate) struct Requester {
     pub(crate) daemon: Daemon,
-    pub(crate) life: u32,
+    pub(crate) incarnation: u32,
     pub(crate) op: OpId,
 }
 
@@ -75,21 +75,21 @@ pub(crate) enum QueuedEvent {
     Save(Daemon, u32),
     Written(Daemon, u32, (u64, Time), Box<Running>),
     // The host.
-    Snapshot(Asker),
-    Probed(Asker, Portal, bool),
-    Resolve(Asker, String),
-    CheckUse(Asker, CtrlRef, Vec<CtrlRef>),
+    Snapshot(Requester),
+    Probed(Requester, Portal, bool),
+    Resolve(Requester, String),
+    CheckUse(Requester, CtrlRef, Vec<CtrlRef>),
     // The kernel.
     Enlist(Job),
     WriteEnds(u64),
-    Delete(Option<Asker>, CtrlRef),
-    Deleted(Option<Asker>, CtrlRef),
+    Delete(Option<Requester>, CtrlRef),
+    Deleted(Option<Requester>, CtrlRef),
     GoesDown(CtrlRef, u64),
     Reconnects(CtrlRef, u64),
     GivesUp(CtrlRef, u64),
     // Admin commands.
-    ReadSupported(Asker, CtrlRef),
-    ReadPage(Asker, CtrlRef),
+    ReadSupported(Requester, CtrlRef),
+    ReadPage(Requester, CtrlRef),
     // The fabric.
     Export(Target, Subsystem, bool),
     ComesUp(Target, Subsystem),
@@ -110,10 +110,10 @@ pub(crate) enum QueuedEvent {
     // The bus.
     NameOwned(u32),
     Watches(u32),
-    FetchPages(Asker),
-    FetchRemoved(Asker, Vec<PublishedPage>),
-    FetchPage(Asker, Tid, bool),
-    RefreshPage(Asker, Tid),
+    FetchPages(Requester),
+    FetchRemoved(Requester, Vec<PublishedPage>),
+    FetchPage(Requester, Tid, bool),
+    RefreshPage(Requester, Tid),
     RefreshEnds(u64),
 }
 
@@ -306,44 +306,46 @@ impl World {
         match happening {
             QueuedEvent::Action(what) => self.act(what),
             QueuedEvent::FaultEnds(fault) => self.fault_ends(fault),
-            QueuedEvent::Deliver(daemon, life, incoming) => self.deliver(daemon, life, incoming),
+            QueuedEvent::Deliver(daemon, incarnation, incoming) => self.deliver(daemon, incarnation, incoming),
             QueuedEvent::Start(daemon) => self.start(daemon),
-            QueuedEvent::StopLimit(daemon, life) => self.stop_limit(daemon, life),
-            QueuedEvent::Save(daemon, life) => self.save(daemon, life),
-            QueuedEvent::Written(daemon, life, number, state) => self.written(daemon, life, number, *state),
-            QueuedEvent::Snapshot(asker) => self.look_now(asker),
-            QueuedEvent::Probed(asker, portal, handshake) => self.probed(asker, &portal, handshake),
-            QueuedEvent::Resolve(asker, name) => self.resolve(asker, &name),
-            QueuedEvent::CheckUse(asker, ctrl, disconnecting) => self.check_use(asker, ctrl, &disconnecting),
+            QueuedEvent::StopLimit(daemon, incarnation) => self.stop_limit(daemon, incarnation),
+            QueuedEvent::Save(daemon, incarnation) => self.save(daemon, incarnation),
+            QueuedEvent::Written(daemon, incarnation, number, state) => {
+                self.written(daemon, incarnation, number, *state)
+            }
+            QueuedEvent::Snapshot(requester) => self.look_now(requester),
+            QueuedEvent::Probed(requester, portal, handshake) => self.probed(requester, &portal, handshake),
+            QueuedEvent::Resolve(requester, name) => self.resolve(requester, &name),
+            QueuedEvent::CheckUse(requester, ctrl, disconnecting) => self.check_use(requester, ctrl, &disconnecting),
             QueuedEvent::Enlist(job) => self.enlist(job),
             QueuedEvent::WriteEnds(number) => self.write_ends(number),
-            QueuedEvent::Delete(asker, ctrl) => self.delete(asker, ctrl),
-            QueuedEvent::Deleted(asker, ctrl) => self.deleted(asker, ctrl),
-            QueuedEvent::GoesDown(ctrl, turn) => self.goes_down(ctrl, turn),
-            QueuedEvent::Reconnects(ctrl, turn) => self.reconnects(ctrl, turn),
-            QueuedEvent::GivesUp(ctrl, turn) => self.kernel_gives_up(ctrl, turn),
-            QueuedEvent::ReadSupported(asker, ctrl) => self.read_supported(asker, ctrl),
-            QueuedEvent::ReadPage(asker, ctrl) => self.read_page(asker, ctrl),
+            QueuedEvent::Delete(requester, ctrl) => self.delete(requester, ctrl),
+            QueuedEvent::Deleted(requester, ctrl) => self.deleted(requester, ctrl),
+            QueuedEvent::GoesDown(ctrl, epoch) => self.goes_down(ctrl, epoch),
+            QueuedEvent::Reconnects(ctrl, epoch) => self.reconnects(ctrl, epoch),
+            QueuedEvent::GivesUp(ctrl, epoch) => self.kernel_gives_up(ctrl, epoch),
+            QueuedEvent::ReadSupported(requester, ctrl) => self.read_supported(requester, ctrl),
+            QueuedEvent::ReadPage(requester, ctrl) => self.read_page(requester, ctrl),
             QueuedEvent::Export(target, subsystem, on) => self.export(target, subsystem, on),
             QueuedEvent::ComesUp(target, subsystem) => self.comes_up(target, subsystem),
-            QueuedEvent::Rises(target, turn) => self.rises(target, turn),
+            QueuedEvent::Rises(target, epoch) => self.rises(target, epoch),
             QueuedEvent::ListsAgain(target) => self.lists_again(target),
             QueuedEvent::Clears(target, subsystem) => self.clears(target, subsystem),
-            QueuedEvent::Renew(life) => self.renew(life),
-            QueuedEvent::Hear(life, targets) => self.hear(life, &targets),
-            QueuedEvent::HearGoodbye(life, targets) => self.hear_goodbye(life, &targets),
-            QueuedEvent::Verified(life, target) => self.verified(life, target),
+            QueuedEvent::Renew(incarnation) => self.renew(incarnation),
+            QueuedEvent::Hear(incarnation, targets) => self.hear(incarnation, &targets),
+            QueuedEvent::HearGoodbye(incarnation, targets) => self.hear_goodbye(incarnation, &targets),
+            QueuedEvent::Verified(incarnation, target) => self.verified(incarnation, target),
             QueuedEvent::Announces(target) => self.announces(target),
             QueuedEvent::Disperses(count) => self.disperses(count),
-            QueuedEvent::Speaks(target, turn) => self.speaks(target, turn),
+            QueuedEvent::Speaks(target, epoch) => self.speaks(target, epoch),
             QueuedEvent::InterfaceBack(iface) => self.interface_back(iface),
             QueuedEvent::DisconnectUnannounced(target) => self.disconnect_unannounced(target),
-            QueuedEvent::NameOwned(life) => self.name_owned(life),
-            QueuedEvent::Watches(life) => self.watches(life),
-            QueuedEvent::FetchPages(asker) => self.fetch_pages(asker),
-            QueuedEvent::FetchRemoved(asker, pages) => self.fetch_removed(asker, pages),
-            QueuedEvent::FetchPage(asker, dc, refreshed) => self.fetch_page(asker, &dc, refreshed),
-            QueuedEvent::RefreshPage(asker, dc) => self.refresh_page(asker, dc),
+            QueuedEvent::NameOwned(incarnation) => self.name_owned(incarnation),
+            QueuedEvent::Watches(incarnation) => self.watches(incarnation),
+            QueuedEvent::FetchPages(requester) => self.fetch_pages(requester),
+            QueuedEvent::FetchRemoved(requester, pages) => self.fetch_removed(requester, pages),
+            QueuedEvent::FetchPage(requester, dc, refreshed) => self.fetch_page(requester, &dc, refreshed),
+            QueuedEvent::RefreshPage(requester, dc) => self.refresh_page(requester, dc),
             QueuedEvent::RefreshEnds(token) => {
                 self.refreshed(token, Err(FetchError::Timeout(REFRESH_LIMIT)));
             }
