@@ -114,7 +114,7 @@ impl World {
         self.faults.remove(&fault);
         if matches!(fault, Fault::SnapshotsFail(Daemon::Stafd) | Fault::SnapshotsSlow(Daemon::Stafd)) {
             let now = self.time();
-            self.oracle.excused = self.oracle.excused.max(now);
+            self.oracle.excused_until = self.oracle.excused_until.max(now);
             self.oracle.announced.can_see(now);
         }
         say!(self, "the fault has ended: {fault}");
@@ -166,7 +166,7 @@ impl World {
     fn suspend(&mut self, time: Duration) {
         self.sleep(time);
         let now = self.time();
-        self.oracle.excused = self.oracle.excused.max(now);
+        self.oracle.excused_until = self.oracle.excused_until.max(now);
         self.oracle.announced.wakes(now);
         if time > DEEP_SLEEP {
             let all: Vec<_> = self.kernel.controllers.iter().map(|known| (known.shown.ctrl, known.epoch)).collect();

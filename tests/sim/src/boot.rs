@@ -81,7 +81,7 @@ impl World {
     /// The firmware connects the subsystems that the host boots from.
     pub(crate) fn boots(&mut self) {
         for (target, subsystem, via) in self.plan.land.boot.connected.clone() {
-            self.connect_beside(&target.ioc(subsystem, via), 5, Maker::Firmware);
+            self.connect_without_queue(&target.ioc(subsystem, via), 5, Maker::Firmware);
         }
     }
 

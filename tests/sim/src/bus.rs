@@ -146,7 +146,7 @@ impl World {
     pub(crate) fn start_fetch_all(&mut self, op: OpId) {
         self.newest_fetch = Some(op);
         let requester = Requester { daemon: Daemon::Stacd, incarnation: self.stac.incarnation, op };
-        self.oracle.asks(op);
+        self.oracle.fetch_started(op);
         let wait = self.bus_takes("call");
         self.after(wait, QueuedEvent::FetchPages(requester));
     }
@@ -185,7 +185,7 @@ impl World {
     /// stacd fetches one page.
     pub(crate) fn start_fetch_page(&mut self, op: OpId, dc: Tid, refresh: bool) {
         let requester = Requester { daemon: Daemon::Stacd, incarnation: self.stac.incarnation, op };
-        self.oracle.asks(op);
+        self.oracle.fetch_started(op);
         let wait = self.bus_takes("call");
         let next = if refresh {
             QueuedEvent::RefreshPage(requester, dc)

@@ -54,7 +54,7 @@ impl World {
                 if let (Some(number), Some(target)) = (number, leads) {
                     self.oracle.resolved.insert(number, target);
                     self.oracle.ever_resolved.insert((number, target));
-                    self.oracle.names_settled();
+                    self.oracle.update_configured();
                 }
             }
             (HostEvent::Links(links), Daemon::Stafd) => {
@@ -64,8 +64,8 @@ impl World {
             _ => {}
         }
         match &event {
-            HostEvent::SnapshotTaken { result: Ok(snapshot), .. } => self.oracle.sees(daemon, snapshot),
-            HostEvent::Connected { report, .. } => self.oracle.sees(daemon, &report.snapshot),
+            HostEvent::SnapshotTaken { result: Ok(snapshot), .. } => self.oracle.snapshot_delivered(daemon, snapshot),
+            HostEvent::Connected { report, .. } => self.oracle.snapshot_delivered(daemon, &report.snapshot),
             _ => {}
         }
         match daemon {
@@ -130,10 +130,10 @@ impl World {
         if let Some(core) = &mut self.stac.core {
             core.handle(now, event, &mut effects);
             self.events.1 += 1;
-            for tid in self.oracle.stac.named_by_aged() {
+            for tid in self.oracle.stac.listed_by_aged_out() {
                 let kernel = core.controller(&tid).and_then(|view| view.member.kernel.cloned());
                 if !kernel.is_some_and(|kernel| kernel.is_live()) {
-                    self.oracle.stac.is_down(tid, now);
+                    self.oracle.stac.record_down(tid, now);
                 }
             }
         }
@@ -147,9 +147,9 @@ impl World {
         let Some(core) = &self.staf.core else { return };
         let is_live =
             |tid: &Tid| core.controller(tid).and_then(|view| view.member.kernel).is_some_and(KernelController::is_live);
-        for tid in self.oracle.staf.named_by_aged() {
+        for tid in self.oracle.staf.listed_by_aged_out() {
             if !is_live(&tid) {
-                self.oracle.staf.is_down(tid, now);
+                self.oracle.staf.record_down(tid, now);
             }
         }
         // While stafd stops with persistent-connections=false, it disconnects everything: this proves no absence.
@@ -165,13 +165,13 @@ impl World {
         let is_meant = |tid: &Tid| {
             garbled
                 || self.oracle.excludes(Daemon::Stafd, tid)
-                || self.oracle.is_meant_otherwise(tid, now)
+                || self.oracle.has_another_source(tid, now)
                 || self.oracle.staf.ever_listed_by(tid).any(is_unread)
         };
         let overdue = self
             .oracle
             .announced
-            .overdue(now, self.oracle.excused, LATE)
+            .overdue(now, self.oracle.excused_until, LATE)
             .filter(|tid| core.controller(tid).is_some_and(|view| view.member.status != Status::Removing));
         let (meant, overdue): (Vec<Tid>, Vec<Tid>) = overdue.cloned().partition(is_meant);
         for tid in meant {
@@ -214,8 +214,8 @@ impl World {
             });
             let took: Vec<(Tid, _)> = took.map(|dc| (dc.member.tid.clone(), dc.connected_since)).collect();
             for (dc, since) in took {
-                let names = named(&dc, &page.entries);
-                say!(self, "stafd reads the page of {}: {}", short(&dc), list(&names));
+                let listed = controllers_of(&dc, &page.entries);
+                say!(self, "stafd reads the page of {}: {}", short(&dc), list(&listed));
                 let page_report = PageReport {
                     at: now,
                     read: now,
@@ -223,13 +223,13 @@ impl World {
                     since,
                     incarnation: self.staf.incarnation,
                     until: None,
-                    names,
+                    listed,
                     protected: BTreeSet::new(),
-                    beside: None,
+                    with_own_entry: None,
                     confirmed: false,
                     doubtful: false,
                 };
-                self.oracle.staf.say(&dc, page_report);
+                self.oracle.staf.record_page(&dc, page_report);
             }
         }
         self.execute_stafd_effects(effects);
@@ -240,12 +240,12 @@ impl World {
         if page.state != PageState::Fresh {
             return PublishedPage { page, on: None, read: Time::default() };
         }
-        let names = named(&page.dc, &page.entries);
+        let listed = controllers_of(&page.dc, &page.entries);
         let incarnation = self.staf.incarnation;
         let page_reports = self.oracle.staf.pages.get(&page.dc).map(Vec::as_slice).unwrap_or_default();
         let read = page_reports.iter().rev().find(|page_report| {
             page_report.incarnation == incarnation
-                && page_report.names == names
+                && page_report.listed == listed
                 && page_report.since == page.connected_since
         });
         let (on, read) = read.map_or_else(Default::default, |page_report| (page_report.on, page_report.read));
@@ -289,7 +289,7 @@ impl World {
                     continue;
                 }
                 match told.removed.iter().find(|removed| removed.dc == dc) {
-                    Some(removed) => self.oracle.stac.give_up(&dc, now, removed.reason.spares_live()),
+                    Some(removed) => self.oracle.stac.record_removal(&dc, now, removed.reason.spares_live()),
                     None => self.oracle.stac.mark_stale(&dc, now),
                 }
             }
@@ -325,29 +325,31 @@ impl World {
         if self.oracle.is_overtaken(op, &page.dc) {
             return;
         }
-        self.oracle.takes(&page.dc);
-        let names: BTreeSet<Tid> =
-            named(&page.dc, &page.entries).into_iter().filter(|tid| tid.subsysnqn != DISCOVERY_NQN).collect();
+        self.oracle.page_applied(&page.dc);
+        let listed: BTreeSet<Tid> =
+            controllers_of(&page.dc, &page.entries).into_iter().filter(|tid| tid.subsysnqn != DISCOVERY_NQN).collect();
         self.oracle.stac.forget_all_but(members);
-        let is_blurred = |entry: &&Entry| entry.controller(&page.dc).is_err();
+        let is_unclear = |entry: &&Entry| entry.controller(&page.dc).is_err();
         // An entry without a usable NQN may mean every controller at its address.
         let may_mean = |entry: &Entry, tid: &Tid| match Subsystem::of(&entry.subnqn) {
             Some(_) => entry.subnqn == tid.subsysnqn,
-            None => entry.traddr == tid.traddr && !self.oracle.stac.was_listed_beside(&page.dc, tid),
+            None => entry.traddr == tid.traddr && !self.oracle.stac.had_own_entry(&page.dc, tid),
         };
-        let blurred: Vec<&Entry> = page.entries.iter().filter(is_blurred).collect();
-        let nameless: BTreeSet<&str> = blurred
+        let unclear: Vec<&Entry> = page.entries.iter().filter(is_unclear).collect();
+        let unclear_addresses: BTreeSet<&str> = unclear
             .iter()
             .filter(|entry| Subsystem::of(&entry.subnqn).is_none())
             .map(|entry| entry.traddr.as_str())
             .collect();
-        let is_beside = |tid: &&Tid| nameless.contains(tid.traddr.as_str());
-        let beside = (!nameless.is_empty()).then(|| names.iter().filter(is_beside).cloned().collect());
-        let protected = self.oracle.stac.named_before(&page.dc, |tid| blurred.iter().any(|entry| may_mean(entry, tid)));
+        let is_at_unclear_address = |tid: &&Tid| unclear_addresses.contains(tid.traddr.as_str());
+        let with_own_entry =
+            (!unclear_addresses.is_empty()).then(|| listed.iter().filter(is_at_unclear_address).cloned().collect());
+        let protected =
+            self.oracle.stac.ever_listed_where(&page.dc, |tid| unclear.iter().any(|entry| may_mean(entry, tid)));
         let claims = self.oracle.stac.claims(&page.dc, now);
         let is_live = |tid: &&Tid| live.contains(*tid) && !self.oracle.bars(Daemon::Stacd, tid);
-        let all_live: BTreeSet<&Tid> = claims.union(&names).filter(is_live).collect();
-        let is_lost = |tid: &&&Tid| !names.contains(**tid) && !protected.contains(**tid);
+        let all_live: BTreeSet<&Tid> = claims.union(&listed).filter(is_live).collect();
+        let is_lost = |tid: &&&Tid| !listed.contains(**tid) && !protected.contains(**tid);
         let loses_all = all_live.len() >= 2 && all_live.iter().filter(is_lost).count() == all_live.len();
         let loses_any = claims.iter().any(|tid| is_lost(&&tid));
         let loses_every_live = all_live.iter().all(|tid| is_lost(&tid));
@@ -358,7 +360,7 @@ impl World {
             (true, false) => "fresh",
             (false, _) => "not fresh",
         };
-        say!(self, "stacd receives the page of {} ({how}): {}", short(&page.dc), list(&names));
+        say!(self, "stacd receives the page of {} ({how}): {}", short(&page.dc), list(&listed));
         let page_report = PageReport {
             at: now,
             read,
@@ -366,13 +368,13 @@ impl World {
             since: page.connected_since,
             incarnation: self.staf.incarnation,
             until: None,
-            names,
+            listed,
             protected,
-            beside,
+            with_own_entry,
             confirmed,
             doubtful,
         };
-        self.oracle.stac.say(&page.dc, page_report);
+        self.oracle.stac.record_page(&page.dc, page_report);
     }
 
     /// Checks the discovery controllers that stafd removes.
@@ -397,7 +399,7 @@ impl World {
             if let Some(why) = why_not(&dc) {
                 self.breach(Invariant::Proof, format!("stafd removes {}: {why}", short(&dc)));
             }
-            self.oracle.staf.give_up(&dc, now, aged_out);
+            self.oracle.staf.record_removal(&dc, now, aged_out);
             self.oracle.announced.give_up(&dc);
             self.record_down_referrals();
         }
@@ -414,9 +416,9 @@ impl World {
         };
         let is_live =
             |tid: &Tid| seen.is_some_and(|seen| seen.controllers.iter().any(|c| c.is_live() && is_its(tid, c)));
-        let down: Vec<Tid> = self.oracle.staf.named_by_aged().into_iter().filter(|tid| !is_live(tid)).collect();
+        let down: Vec<Tid> = self.oracle.staf.listed_by_aged_out().into_iter().filter(|tid| !is_live(tid)).collect();
         for tid in down {
-            self.oracle.staf.is_down(tid, now);
+            self.oracle.staf.record_down(tid, now);
         }
     }
 
@@ -478,7 +480,7 @@ impl World {
             Daemon::Stafd => self.check_dc(&known, &serves, &name),
             Daemon::Stacd => {
                 self.check_ioc(&known, &serves, &name);
-                self.oracle.dirty = self.time();
+                self.oracle.debounce_restarted = self.time();
             }
         }
     }
@@ -502,7 +504,8 @@ impl World {
             self.check_proof(Daemon::Stacd, known, serves, name, audits);
         }
         let now = self.time();
-        let is_hasty = |tid: &Tid| self.oracle.is_hasty(tid, now) && !self.is_served_beside(Daemon::Stacd, known, tid);
+        let is_hasty =
+            |tid: &Tid| self.oracle.is_hasty(tid, now) && !self.is_served_by_another(Daemon::Stacd, known, tid);
         if !barred && serves.iter().any(is_hasty) {
             self.breach(
                 Invariant::Quiet,
@@ -529,14 +532,15 @@ impl World {
 
     fn check_proof(&mut self, daemon: Daemon, known: &Controller, serves: &[Tid], name: &str, audits: bool) {
         let (now, ctrl) = (self.time(), known.shown.ctrl);
-        let unproved =
-            |tid: &Tid| self.oracle.unproved(daemon, tid, now).filter(|_| !self.is_served_beside(daemon, known, tid));
+        let unproved = |tid: &Tid| {
+            self.oracle.unproved(daemon, tid, now).filter(|_| !self.is_served_by_another(daemon, known, tid))
+        };
         // Excluded controllers are unwanted, whatever lists them.
         let mut wanted = serves.iter().filter(|tid| !self.oracle.bars(daemon, tid));
         if let Some(why) = wanted.find_map(unproved) {
             self.breach(Invariant::Proof, format!("{daemon} disconnects {ctrl} ({name}): {why}"));
         }
-        if !audits && !may_serve(known).iter().any(|tid| self.oracle.ever_named(daemon, tid)) {
+        if !audits && !may_serve(known).iter().any(|tid| self.oracle.has_ever_listed(daemon, tid)) {
             self.breach(
                 Invariant::Foreign,
                 format!("{daemon} disconnects {ctrl} ({name}), which no source has ever listed"),
@@ -547,7 +551,7 @@ impl World {
     /// True when another connection serves the controller, too, according to the newest snapshot of the daemon; a
     /// connection that was lost after this snapshot still counts. The other connection must be live (unless the one to
     /// be disconnected is not live either), and the daemon must not have requested its disconnect.
-    fn is_served_beside(&self, daemon: Daemon, known: &Controller, tid: &Tid) -> bool {
+    fn is_served_by_another(&self, daemon: Daemon, known: &Controller, tid: &Tid) -> bool {
         let Some(seen) = self.oracle.seen.get(&daemon) else { return false };
         let (ctrl, is_tids) = (self.mask(known.shown.ctrl), |other: &KernelController| serves(other, tid));
         let is_down = !known.is_live() || seen.controllers.iter().any(|shown| shown.ctrl == ctrl && !shown.is_live());
@@ -593,7 +597,7 @@ fn serves(shown: &KernelController, tid: &Tid) -> bool {
 }
 
 /// The controllers of a page's entries, with the host side of the discovery controller that lists them.
-fn named(dc: &Tid, entries: &[Entry]) -> BTreeSet<Tid> {
+fn controllers_of(dc: &Tid, entries: &[Entry]) -> BTreeSet<Tid> {
     let known = |subtype| subtype == Subtype::NVME || subtype == Subtype::REFERRAL;
     entries.iter().filter(|entry| known(entry.subtype)).filter_map(|entry| entry.controller(dc).ok()).collect()
 }

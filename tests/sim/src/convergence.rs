@@ -127,9 +127,9 @@ impl World {
             }
             let referred = kept.iter().any(|(other, _)| self.fabric.referred(*other).contains(&target));
             let garbled = self.oracle.staf_file.as_ref().is_some_and(|file| file.garbled)
-                && serves.iter().any(|tid| self.oracle.ever_named(Daemon::Stafd, tid));
+                && serves.iter().any(|tid| self.oracle.has_ever_listed(Daemon::Stafd, tid));
             let announced = serves.iter().any(|tid| self.is_kept_unannounced(tid));
-            let aged = self.oracle.staf.named_by_aged();
+            let aged = self.oracle.staf.listed_by_aged_out();
             let outlives = serves.iter().any(|tid| aged.contains(tid));
             if !referred && !garbled && !announced && !outlives && !self.is_stuck_in_a_move(target) {
                 return Some((Invariant::Known, format!("{name} is connected, and no source wants it")));
@@ -238,7 +238,7 @@ impl World {
         let serves = may_serve(known);
         let ctrl = known.shown.ctrl;
         let in_use = self.is_in_use(ctrl) && self.other_paths(ctrl, &[]) == 0;
-        let garbled = file.garbled && serves.iter().any(|tid| self.oracle.ever_named(Daemon::Stacd, tid));
+        let garbled = file.garbled && serves.iter().any(|tid| self.oracle.has_ever_listed(Daemon::Stacd, tid));
         // stafd was killed before it could save its discovery controller, and does not know it.
         let shown: BTreeSet<_> = self
             .staf
@@ -250,7 +250,7 @@ impl World {
             serves.iter().flat_map(|tid| self.oracle.stac.unproved_by(tid, self.time())).collect();
         let orphaned = !claimants.is_empty() && claimants.is_disjoint(&shown);
         // A discovery controller that ages out removes only controllers that are not live.
-        let aged = self.oracle.stac.named_by_aged();
+        let aged = self.oracle.stac.listed_by_aged_out();
         let outlives = serves.iter().any(|tid| aged.contains(tid));
         in_use || garbled || orphaned || outlives || file.scope == DisconnectScope::Nothing
     }

@@ -525,7 +525,7 @@ impl World {
     /// Connects by hand, without the connect queue of the daemons, sometimes with an owner (`nvme connect
     /// --owner=NAME`).
     pub(crate) fn connect_by_hand(&mut self, tid: &Tid, kato: u32) -> Option<CtrlRef> {
-        let ctrl = self.connect_beside(tid, kato, Maker::Hand)?;
+        let ctrl = self.connect_without_queue(tid, kato, Maker::Hand)?;
         let owned = self.streams.stream("owner").percent(30);
         if let Some(known) = self.kernel.get_mut(ctrl).filter(|_| owned) {
             known.shown.owner = Owner::Other("orchestrator".into());
@@ -561,7 +561,7 @@ impl World {
     }
 
     /// Connects without the connect queue of the daemons.
-    pub(crate) fn connect_beside(&mut self, tid: &Tid, kato: u32, maker: Maker) -> Option<CtrlRef> {
+    pub(crate) fn connect_without_queue(&mut self, tid: &Tid, kato: u32, maker: Maker) -> Option<CtrlRef> {
         let target = Target::of(&tid.traddr)?;
         let io = tid.subsysnqn != DISCOVERY_NQN;
         let same = |known: &Controller| !known.is_leaving() && known.shown.tid() == *tid;

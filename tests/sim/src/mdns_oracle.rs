@@ -249,11 +249,12 @@ impl MdnsOracle {
     }
 
     /// The controllers that stafd should have removed by that time, because they were absent for too long.
-    pub(crate) fn overdue(&self, now: Time, excused: Time, slack: Duration) -> impl Iterator<Item = &Tid> {
+    pub(crate) fn overdue(&self, now: Time, excused_until: Time, slack: Duration) -> impl Iterator<Item = &Tid> {
         let absent = self.dcs.iter().filter(|(_, known)| !known.announced && !known.live);
         absent.filter_map(move |(tid, known)| {
             let over =
-                (known.until.max(known.absent_from) + self.persistence?).max(excused).max(known.meant_until) + slack;
+                (known.until.max(known.absent_from) + self.persistence?).max(excused_until).max(known.meant_until)
+                    + slack;
             (over < now).then_some(tid)
         })
     }

@@ -201,7 +201,7 @@ impl World {
         let ctrl = self.kernel.controllers.iter().find(is_its).map(|known| known.shown.ctrl);
         let now = self.time();
         let ways = [None, Some(Iface::Eth0), Some(Iface::Eth1)];
-        let is_free = |via| !self.oracle.is_meant_otherwise(&target.dc(via), now);
+        let is_free = |via| !self.oracle.has_another_source(&target.dc(via), now);
         let alone = self.mdns_net.audible(target).is_empty() && ways.into_iter().all(is_free);
         if let Some(ctrl) = ctrl.filter(|_| alone) {
             self.check_disconnect(Daemon::Stafd, ctrl);

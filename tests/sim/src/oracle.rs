@@ -17,15 +17,15 @@ use crate::names::{Daemon, Target, short};
 /// Absence from a page counts after this time, for controllers listed only on an earlier connection.
 const SETTLING: Duration = Duration::from_secs(30);
 /// A page that was read at least this long after the connection came up is settled (doc/architecture.md).
-const LATE_READ: Duration = Duration::from_secs(28);
+const SETTLED_READ: Duration = Duration::from_secs(28);
 /// A doubtful page is read again after this time.
 const DOUBT: Duration = Duration::from_secs(5);
 
 /// Removals wait until no source has changed for this long.
-const QUIET: Duration = Duration::from_millis(500);
+const DEBOUNCE: Duration = Duration::from_millis(500);
 /// After the first change a daemon waits for quiet sources for at most 5 s. If nothing changed for this long, no such
-/// wait is under way: the next removal must wait for the whole [`QUIET`].
-const CALM: Duration = Duration::from_secs(7);
+/// wait is under way: the next removal must wait for the whole [`DEBOUNCE`].
+const UNDISTURBED: Duration = Duration::from_secs(7);
 
 /// One connection of one controller, as the kernel knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,11 +36,12 @@ pub(crate) struct Connection {
     pub(crate) since: Time,
 }
 
-/// Whose knowledge of the age of a connection counts: the kernel's, or the daemon's, which may have first seen it
-/// later.
+/// Whose knowledge of the age of a connection counts.
 #[derive(Clone, Copy, Debug)]
-enum By {
+enum Viewpoint {
+    /// The kernel's: since when the connection has been live.
     Kernel,
+    /// The daemon's: since when it has seen the connection live, which may be later.
     Daemon,
 }
 
@@ -58,23 +59,23 @@ pub(crate) struct PageReport {
     pub(crate) incarnation: u32,
     /// When it ceased to be the current page of the current connection; `None`: it still is.
     pub(crate) until: Option<Time>,
-    pub(crate) names: BTreeSet<Tid>,
+    pub(crate) listed: BTreeSet<Tid>,
     /// Controllers of earlier pages that one of its unclear entries may mean.
     pub(crate) protected: BTreeSet<Tid>,
-    /// If it has entries without a usable NQN: the controllers that other, readable entries of it list at the addresses
-    /// of these entries.
-    pub(crate) beside: Option<BTreeSet<Tid>>,
+    /// The controllers that readable entries of the page list at the address of an entry without a usable NQN; `None`
+    /// if the page has no such entry.
+    pub(crate) with_own_entry: Option<BTreeSet<Tid>>,
     /// True if it was read again because the page before was doubtful.
     pub(crate) confirmed: bool,
-    /// For stacd: true if it lists no live controller and loses two or more, or if it continues such a page on the same
-    /// connection. Always false for stafd.
+    /// For stacd: true if it lists no live controller, and two or more live ones were listed before; or if the page
+    /// before it on the same connection was doubtful and it lists no live controller either. Always false for stafd.
     pub(crate) doubtful: bool,
 }
 
 impl PageReport {
     /// True for a controller that it lists or may mean.
     fn lists(&self, tid: &Tid) -> bool {
-        self.names.contains(tid) || self.protected.contains(tid)
+        self.listed.contains(tid) || self.protected.contains(tid)
     }
 }
 
@@ -101,15 +102,15 @@ struct Gone {
     at: Time,
     /// True if it aged out: this proves only the absence of controllers that are not live.
     aged_out: bool,
-    /// True if it was removed for another reason first, and reported as aged out before all controllers that it had
-    /// listed were removed: the live ones of these may stay.
+    /// True if it was removed for another reason first, and was reported as aged out before all controllers that it
+    /// had listed were removed. The live ones of these may stay.
     aged_out_later: bool,
 }
 
 impl DaemonHistory {
-    pub(crate) fn say(&mut self, dc: &Tid, page_report: PageReport) {
+    pub(crate) fn record_page(&mut self, dc: &Tid, page_report: PageReport) {
         self.mark_stale(dc, page_report.at);
-        for tid in page_report.names.iter().chain(&page_report.protected) {
+        for tid in page_report.listed.iter().chain(&page_report.protected) {
             self.ever.entry(tid.clone()).or_insert(page_report.at);
         }
         self.pages.entry(dc.clone()).or_default().push(page_report);
@@ -130,11 +131,11 @@ impl DaemonHistory {
         }
     }
 
-    pub(crate) fn give_up(&mut self, dc: &Tid, now: Time, aged_out: bool) {
+    pub(crate) fn record_removal(&mut self, dc: &Tid, now: Time, aged_out: bool) {
         self.mark_stale(dc, now);
         let last = self.last_listing(dc);
         match self.gone.get_mut(dc) {
-            // The proof of its removal is valid until it lists something again.
+            // The proof is valid until the discovery controller lists something again.
             Some(gone) if (gone.aged_out == aged_out || !gone.aged_out) && Some(gone.at) >= last => {
                 gone.aged_out_later |= aged_out && !gone.aged_out;
             }
@@ -142,22 +143,25 @@ impl DaemonHistory {
         }
     }
 
-    /// When the last page of a discovery controller that was not empty was reported.
+    /// When the last non-empty page of a discovery controller was reported.
     fn last_listing(&self, dc: &Tid) -> Option<Time> {
-        let lists_any = |page_report: &&PageReport| !page_report.names.is_empty() || !page_report.protected.is_empty();
+        let lists_any = |page_report: &&PageReport| !page_report.listed.is_empty() || !page_report.protected.is_empty();
         let mut listing = self.pages.get(dc).into_iter().flatten().rev().filter(lists_any);
         listing.next().map(|page_report| page_report.at)
     }
 
     /// Controllers listed by a discovery controller that aged out: their removal depends on whether they are live.
-    pub(crate) fn named_by_aged(&self) -> BTreeSet<Tid> {
+    pub(crate) fn listed_by_aged_out(&self) -> BTreeSet<Tid> {
         let has_aged_out = |gone: &Gone| gone.aged_out || gone.aged_out_later;
         let aged = self.gone.iter().filter(|(_, gone)| has_aged_out(gone)).filter_map(|(dc, _)| self.pages.get(dc));
-        aged.flatten().flat_map(|page_report| page_report.names.iter().chain(&page_report.protected)).cloned().collect()
+        aged.flatten()
+            .flat_map(|page_report| page_report.listed.iter().chain(&page_report.protected))
+            .cloned()
+            .collect()
     }
 
     /// The daemon sees that a controller is not live.
-    pub(crate) fn is_down(&mut self, tid: Tid, now: Time) {
+    pub(crate) fn record_down(&mut self, tid: Tid, now: Time) {
         self.down.insert(tid, now);
     }
 
@@ -171,22 +175,22 @@ impl DaemonHistory {
 
     /// The controllers that a discovery controller has listed and whose absence is not proved.
     pub(crate) fn claims(&self, dc: &Tid, now: Time) -> BTreeSet<Tid> {
-        let ever = self.pages.get(dc).into_iter().flatten().flat_map(|page_report| page_report.names.iter());
+        let ever = self.pages.get(dc).into_iter().flatten().flat_map(|page_report| page_report.listed.iter());
         let ever: BTreeSet<&Tid> = ever.collect();
-        ever.into_iter().filter(|tid| self.may_mean(dc, tid, now, By::Kernel)).cloned().collect()
+        ever.into_iter().filter(|tid| self.may_mean(dc, tid, now, Viewpoint::Kernel)).cloned().collect()
     }
 
-    /// The controllers that a discovery controller has listed for these subsystems.
-    pub(crate) fn named_before(&self, dc: &Tid, is_meant: impl Fn(&Tid) -> bool) -> BTreeSet<Tid> {
-        let named = self.pages.get(dc).into_iter().flatten().flat_map(|page_report| &page_report.names);
+    /// The controllers that a discovery controller has listed and for which `is_meant` is true.
+    pub(crate) fn ever_listed_where(&self, dc: &Tid, is_meant: impl Fn(&Tid) -> bool) -> BTreeSet<Tid> {
+        let named = self.pages.get(dc).into_iter().flatten().flat_map(|page_report| &page_report.listed);
         named.filter(|tid| is_meant(tid)).cloned().collect()
     }
 
     /// True if a page listed this controller by a readable entry, beside an entry without a usable NQN at the same
     /// address, and all later pages have such an entry: the unclear entry does not mean this controller.
-    pub(crate) fn was_listed_beside(&self, dc: &Tid, tid: &Tid) -> bool {
+    pub(crate) fn had_own_entry(&self, dc: &Tid, tid: &Tid) -> bool {
         let page_reports = self.pages.get(dc).into_iter().flatten().rev();
-        page_reports.map_while(|page_report| page_report.beside.as_ref()).any(|beside| beside.contains(tid))
+        page_reports.map_while(|page_report| page_report.with_own_entry.as_ref()).any(|tids| tids.contains(tid))
     }
 
     /// All controllers that any page has ever listed.
@@ -195,17 +199,17 @@ impl DaemonHistory {
     }
 
     /// True for a controller that any page has ever listed.
-    pub(crate) fn ever_named(&self, tid: &Tid) -> bool {
+    pub(crate) fn has_ever_listed(&self, tid: &Tid) -> bool {
         self.ever.contains_key(tid)
     }
 
     /// Forgets controllers that are no members and are not listed.
     pub(crate) fn forget_all_but(&mut self, members: &BTreeSet<Tid>) {
         for page_reports in self.pages.values_mut() {
-            let listed = page_reports.last().map(|page_report| page_report.names.clone()).unwrap_or_default();
+            let listed = page_reports.last().map(|page_report| page_report.listed.clone()).unwrap_or_default();
             for page_report in page_reports.iter_mut() {
                 let is_known = |tid: &Tid| members.contains(tid) || listed.contains(tid);
-                page_report.names.retain(is_known);
+                page_report.listed.retain(is_known);
                 page_report.protected.retain(is_known);
             }
         }
@@ -213,13 +217,13 @@ impl DaemonHistory {
 
     /// The discovery controllers that have listed a controller and have not proved its absence.
     pub(crate) fn unproved_by(&self, tid: &Tid, now: Time) -> BTreeSet<Tid> {
-        self.pages.keys().filter(|dc| self.may_mean(dc, tid, now, By::Kernel)).cloned().collect()
+        self.pages.keys().filter(|dc| self.may_mean(dc, tid, now, Viewpoint::Kernel)).cloned().collect()
     }
 
     /// True when a page may still mean a controller, as far as the daemon can know. After a restart the daemon does not
     /// know how long a connection has been up: it counts from the time when it first saw the connection.
     pub(crate) fn may_be_meant(&self, tid: &Tid, now: Time) -> bool {
-        self.pages.keys().any(|dc| self.may_mean(dc, tid, now, By::Daemon))
+        self.pages.keys().any(|dc| self.may_mean(dc, tid, now, Viewpoint::Daemon))
     }
 
     /// The discovery controllers whose pages have ever listed a controller.
@@ -231,7 +235,7 @@ impl DaemonHistory {
     /// True while the absence of `tid` from the pages of `dc` is not proved. It is proved when `dc` has been removed
     /// since the last page that lists `tid`, or by a later page that was read on the same connection or is settled. A
     /// doubtful page proves it only after it was read again.
-    fn may_mean(&self, dc: &Tid, tid: &Tid, now: Time, by: By) -> bool {
+    fn may_mean(&self, dc: &Tid, tid: &Tid, now: Time, viewpoint: Viewpoint) -> bool {
         let page_reports = self.pages.get(dc).map(Vec::as_slice).unwrap_or_default();
         let Some(last) = page_reports.iter().rposition(|page_report| page_report.lists(tid)) else { return false };
         let (before, after) = page_reports.split_at(last + 1);
@@ -246,22 +250,22 @@ impl DaemonHistory {
         let proves = |page_report: &PageReport| {
             let Some(on) = page_report.on else { return false };
             // A proof from an earlier run of the daemon does not count in its present run.
-            if matches!(by, By::Daemon) && page_report.incarnation != self.incarnation {
+            if matches!(viewpoint, Viewpoint::Daemon) && page_report.incarnation != self.incarnation {
                 return false;
             }
-            let same = match by {
-                By::Kernel => listed_on().any(|listed| (listed.ctrl, listed.epoch) == (on.ctrl, on.epoch)),
-                By::Daemon => before.iter().any(|earlier| {
+            let same = match viewpoint {
+                Viewpoint::Kernel => listed_on().any(|listed| (listed.ctrl, listed.epoch) == (on.ctrl, on.epoch)),
+                Viewpoint::Daemon => before.iter().any(|earlier| {
                     earlier.lists(tid)
                         && (earlier.incarnation, earlier.since) == (page_report.incarnation, page_report.since)
                 }),
             };
-            let since = match by {
-                By::Kernel => on.since,
-                By::Daemon => page_report.since.map_or(on.since, |since| since.max(on.since)),
+            let since = match viewpoint {
+                Viewpoint::Kernel => on.since,
+                Viewpoint::Daemon => page_report.since.map_or(on.since, |since| since.max(on.since)),
             };
             // In the daemon's view the time of the read does not count: the daemon itself must request a settled page.
-            let is_late = matches!(by, By::Daemon) || since + LATE_READ <= page_report.read;
+            let is_late = matches!(viewpoint, Viewpoint::Daemon) || since + SETTLED_READ <= page_report.read;
             let settled = is_late && since + SETTLING <= page_report.until.unwrap_or(now);
             let read_again = || after.iter().any(|first| first.at + DOUBT <= page_report.at);
             (same || settled) && (!page_report.doubtful || (page_report.confirmed && read_again()))
@@ -269,7 +273,7 @@ impl DaemonHistory {
         !after.iter().any(proves)
     }
 
-    /// True when the first page without the controller was reported less than [`QUIET`] ago, after [`CALM`] without any
+    /// True when the first page without the controller was reported less than [`DEBOUNCE`] ago, after [`UNDISTURBED`] without any
     /// report.
     pub(crate) fn is_hasty(&self, tid: &Tid, now: Time) -> bool {
         let omitted = self.pages.iter().filter_map(|(dc, page_reports)| {
@@ -279,8 +283,8 @@ impl DaemonHistory {
             self.gone.get(dc).is_none_or(|gone| gone.at > omitted).then_some(omitted)
         });
         let Some(at) = omitted.max() else { return false };
-        let disturbed = |page_report: &PageReport| page_report.at < at && page_report.at + CALM > at;
-        now < at + QUIET && !self.pages.values().flatten().any(disturbed)
+        let disturbed = |page_report: &PageReport| page_report.at < at && page_report.at + UNDISTURBED > at;
+        now < at + DEBOUNCE && !self.pages.values().flatten().any(disturbed)
     }
 
     /// The discovery controllers whose pages count: those with `another_source`, those that aged out and have listed
@@ -293,7 +297,7 @@ impl DaemonHistory {
         let mut reached: BTreeSet<&Tid> = edge.iter().copied().collect();
         while let Some(by) = edge.pop() {
             let (listed, others): (Vec<&Tid>, Vec<&Tid>) =
-                left.into_iter().partition(|dc| self.may_mean(by, dc, now, By::Kernel));
+                left.into_iter().partition(|dc| self.may_mean(by, dc, now, Viewpoint::Kernel));
             reached.extend(&listed);
             edge.extend(listed);
             left = others;
@@ -303,9 +307,10 @@ impl DaemonHistory {
 
     /// Why the absence of a controller from the pages that `counts` selects is not proved; `None` if it is.
     pub(crate) fn unproved(&self, tid: &Tid, now: Time, counts: impl Fn(&Tid) -> bool) -> Option<String> {
-        let dc = self.pages.keys().find(|dc| counts(dc) && self.may_mean(dc, tid, now, By::Kernel))?;
-        let names = self.pages.get(dc).and_then(|page_reports| page_reports.last()).is_some_and(|last| last.lists(tid));
-        Some(match names {
+        let dc = self.pages.keys().find(|dc| counts(dc) && self.may_mean(dc, tid, now, Viewpoint::Kernel))?;
+        let listed =
+            self.pages.get(dc).and_then(|page_reports| page_reports.last()).is_some_and(|last| last.lists(tid));
+        Some(match listed {
             true => format!("{} lists it", short(dc)),
             false => format!("{} listed it, and has not proved that it no longer does", short(dc)),
         })
@@ -321,17 +326,17 @@ pub(crate) struct UseCheck {
     pub(crate) others: Vec<CtrlRef>,
 }
 
-/// Judges every removal by the history of both daemons.
+/// Checks every removal against the history of both daemons.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Oracle {
     pub(crate) staf_file: Option<StafFile>,
     pub(crate) stac_file: Option<StacFile>,
     /// The controllers that the configuration lists, since it could last be read in full.
-    staf_named: BTreeSet<Tid>,
-    stac_named: BTreeSet<Tid>,
+    staf_configured: BTreeSet<Tid>,
+    stac_configured: BTreeSet<Tid>,
     /// The controllers that the configuration has ever listed.
-    stac_ever: BTreeSet<Tid>,
-    staf_ever: BTreeSet<Tid>,
+    stac_ever_configured: BTreeSet<Tid>,
+    staf_ever_configured: BTreeSet<Tid>,
     /// The targets of the host names, as far as stafd was told.
     pub(crate) resolved: BTreeMap<usize, Target>,
     /// All targets that the host names have ever had.
@@ -340,24 +345,23 @@ pub(crate) struct Oracle {
     pub(crate) owner: Option<String>,
     /// Counts fetches and applied pages of stacd.
     sequence: u64,
-    asked: BTreeMap<OpId, u64>,
-    taken: BTreeMap<Tid, u64>,
+    fetches: BTreeMap<OpId, u64>,
+    applied: BTreeMap<Tid, u64>,
     /// The announcements that reached stafd.
     pub(crate) announced: MdnsOracle,
     /// The discovery controllers of the boot table.
     pub(crate) booted: BTreeSet<Tid>,
-    /// Before this time the oracle does not require that stafd has removed absent controllers.
-    pub(crate) excused: Time,
+    /// Until this time stafd may keep absent controllers that it should have removed: it could not notice the absence.
+    pub(crate) excused_until: Time,
     /// Everything that stafd was told.
     pub(crate) staf: DaemonHistory,
     /// Everything that stacd was told.
     pub(crate) stac: DaemonHistory,
     pub(crate) checks: BTreeMap<CtrlRef, UseCheck>,
-    /// When stacd was last told something other than a page, or disconnected something: this restarts the debounce,
-    /// too.
-    pub(crate) dirty: Time,
-    /// Connections that are not bound to an interface, while exclude= with an interface excludes their controllers. The
-    /// exclusion does not match the connection itself: it is kept when its controller is removed.
+    /// When the debounce of stacd was last restarted by something other than a page.
+    pub(crate) debounce_restarted: Time,
+    /// Connections without an interface whose controllers exclude= with an interface excludes. The exclusion does not
+    /// match the connection itself, so the connection is kept when its controller is removed.
     pub(crate) spared: BTreeSet<CtrlRef>,
     /// True if exclude= has excluded an interface at any time.
     pub(crate) excluded_ifaces: bool,
@@ -367,8 +371,8 @@ pub(crate) struct Oracle {
     pub(crate) seen: BTreeMap<Daemon, Snapshot>,
     /// The connections that referred discovery controllers used before stafd's last step.
     pub(crate) used_by_stafd: BTreeMap<Tid, CtrlRef>,
-    /// The targets with a discovery connection when stafd started. If such a connection is connecting, stafd cannot
-    /// know whether it was ever live.
+    /// The targets that had a discovery connection when stafd started. stafd cannot know whether such a connection has
+    /// ever been live.
     pub(crate) found_at_start: BTreeSet<Target>,
     /// The daemons that have lost their state at any time.
     pub(crate) lost_state: BTreeSet<Daemon>,
@@ -377,18 +381,18 @@ pub(crate) struct Oracle {
 impl Oracle {
     pub(crate) fn staf_loads(&mut self, file: &StafFile, now: Time) {
         self.announced.loads(now, file);
-        self.excused = self.excused.max(now);
+        self.excused_until = self.excused_until.max(now);
         if !file.garbled {
-            self.staf_named.clear();
+            self.staf_configured.clear();
         }
         // Forgets the targets of host names that are no longer configured.
         self.resolved.retain(|number, _| file.controllers.contains(&Portal::Name(*number)));
         self.staf_file = Some(file.clone());
-        self.names_settled();
+        self.update_configured();
     }
 
     /// Updates the controllers that `controller=` of stafd.conf means.
-    pub(crate) fn names_settled(&mut self) {
+    pub(crate) fn update_configured(&mut self) {
         let Some(file) = &self.staf_file else { return };
         let named = file.controllers.iter().filter_map(|portal| match portal {
             Portal::Address(target, via) => Some(target.dc(*via)),
@@ -396,43 +400,43 @@ impl Oracle {
         });
         let named: BTreeSet<Tid> = named.collect();
         if !file.garbled {
-            self.staf_named.clear();
+            self.staf_configured.clear();
         }
-        self.staf_ever.extend(named.iter().cloned());
-        self.staf_named.extend(named);
+        self.staf_ever_configured.extend(named.iter().cloned());
+        self.staf_configured.extend(named);
     }
 
     /// True when stacd disconnects a controller without having waited for quiet sources.
     pub(crate) fn is_hasty(&self, tid: &Tid, now: Time) -> bool {
-        self.dirty + CALM <= now && self.stac.is_hasty(tid, now)
+        self.debounce_restarted + UNDISTURBED <= now && self.stac.is_hasty(tid, now)
     }
 
     pub(crate) fn stac_loads(&mut self, file: &StacFile, now: Time) {
-        self.dirty = now;
+        self.debounce_restarted = now;
         if !file.garbled {
-            self.stac_named.clear();
+            self.stac_configured.clear();
         }
-        self.stac_named.extend(file.named());
-        self.stac_ever.extend(file.named());
+        self.stac_configured.extend(file.named());
+        self.stac_ever_configured.extend(file.named());
         self.stac_file = Some(file.clone());
     }
 
     /// stacd starts a fetch from stafd.
-    pub(crate) fn asks(&mut self, op: OpId) {
+    pub(crate) fn fetch_started(&mut self, op: OpId) {
         self.sequence += 1;
-        self.asked.insert(op, self.sequence);
+        self.fetches.insert(op, self.sequence);
     }
 
     /// stacd applies a page.
-    pub(crate) fn takes(&mut self, dc: &Tid) {
+    pub(crate) fn page_applied(&mut self, dc: &Tid) {
         self.sequence += 1;
-        self.taken.insert(dc.clone(), self.sequence);
+        self.applied.insert(dc.clone(), self.sequence);
     }
 
     /// True when stacd has applied a page of that discovery controller since it started the fetch: the answer may be
     /// older.
     pub(crate) fn is_overtaken(&self, op: OpId, dc: &Tid) -> bool {
-        self.taken.get(dc) > self.asked.get(&op)
+        self.applied.get(dc) > self.fetches.get(&op)
     }
 
     /// stacd learns the owner of stafd's bus name. If the owner has changed, everything from the previous owner is
@@ -442,7 +446,7 @@ impl Oracle {
             return;
         }
         self.owner = owner.cloned();
-        self.taken.clear();
+        self.applied.clear();
         let known: Vec<Tid> = self.stac.pages.keys().cloned().collect();
         for dc in known {
             self.stac.mark_stale(&dc, now);
@@ -450,23 +454,23 @@ impl Oracle {
     }
 
     /// A daemon has ended: its next run has seen and requested nothing yet.
-    pub(crate) fn ends(&mut self, daemon: Daemon) {
+    pub(crate) fn daemon_ended(&mut self, daemon: Daemon) {
         self.seen.remove(&daemon);
         self.disconnecting.retain(|_, by| *by != daemon);
     }
 
     /// A snapshot reaches a daemon.
-    pub(crate) fn sees(&mut self, daemon: Daemon, snapshot: &Snapshot) {
+    pub(crate) fn snapshot_delivered(&mut self, daemon: Daemon, snapshot: &Snapshot) {
         if self.seen.get(&daemon).is_none_or(|seen| seen.order < snapshot.order) {
             self.seen.insert(daemon, snapshot.clone());
         }
     }
 
     /// stacd has ended.
-    pub(crate) fn stacd_ends(&mut self, now: Time) {
+    pub(crate) fn stacd_ended(&mut self, now: Time) {
         self.stafd_is(None, now);
         self.stac.ended = now;
-        self.asked.clear();
+        self.fetches.clear();
         self.checks.clear();
     }
 
@@ -474,10 +478,10 @@ impl Oracle {
         self.lost_state.insert(daemon);
         match daemon {
             Daemon::Stafd => {
-                (self.staf, self.staf_named) = (DaemonHistory::default(), BTreeSet::new());
+                (self.staf, self.staf_configured) = (DaemonHistory::default(), BTreeSet::new());
                 self.announced.forget();
             }
-            Daemon::Stacd => (self.stac, self.stac_named) = (DaemonHistory::default(), BTreeSet::new()),
+            Daemon::Stacd => (self.stac, self.stac_configured) = (DaemonHistory::default(), BTreeSet::new()),
         }
     }
 
@@ -497,27 +501,27 @@ impl Oracle {
     }
 
     /// True when a source other than announcements may list that discovery controller.
-    pub(crate) fn is_meant_otherwise(&self, dc: &Tid, now: Time) -> bool {
-        self.staf_named.contains(dc) || self.booted.contains(dc) || self.staf.may_be_meant(dc, now)
+    pub(crate) fn has_another_source(&self, dc: &Tid, now: Time) -> bool {
+        self.staf_configured.contains(dc) || self.booted.contains(dc) || self.staf.may_be_meant(dc, now)
     }
 
     pub(crate) fn configured(&self, daemon: Daemon) -> &BTreeSet<Tid> {
         match daemon {
-            Daemon::Stafd => &self.staf_named,
-            Daemon::Stacd => &self.stac_named,
+            Daemon::Stafd => &self.staf_configured,
+            Daemon::Stacd => &self.stac_configured,
         }
     }
 
     /// True for a controller that any source of that daemon has ever listed.
-    pub(crate) fn ever_named(&self, daemon: Daemon, tid: &Tid) -> bool {
+    pub(crate) fn has_ever_listed(&self, daemon: Daemon, tid: &Tid) -> bool {
         match daemon {
             Daemon::Stafd => {
-                self.staf_ever.contains(tid)
-                    || self.staf.ever_named(tid)
+                self.staf_ever_configured.contains(tid)
+                    || self.staf.has_ever_listed(tid)
                     || self.announced.ever(tid)
                     || self.booted.contains(tid)
             }
-            Daemon::Stacd => self.stac_ever.contains(tid) || self.stac.ever_named(tid),
+            Daemon::Stacd => self.stac_ever_configured.contains(tid) || self.stac.has_ever_listed(tid),
         }
     }
 
@@ -530,7 +534,7 @@ impl Oracle {
             Daemon::Stafd if self.booted.contains(tid) => Some("the boot table lists it".into()),
             Daemon::Stafd => self.announced.unproved(tid, now).or_else(|| {
                 let another_source = |dc: &Tid| {
-                    self.staf_named.contains(dc)
+                    self.staf_configured.contains(dc)
                         || self.booted.contains(dc)
                         || self.announced.unproved(dc, now).is_some()
                 };

@@ -160,7 +160,7 @@ impl World {
                 self.oracle.staf.incarnation = self.staf.incarnation;
                 let now = self.time();
                 self.oracle.announced.starts(now, self.staf.disk_of);
-                self.oracle.excused = now;
+                self.oracle.excused_until = now;
                 self.reload(daemon);
                 let incarnation = self.staf.incarnation;
                 self.after(late, QueuedEvent::NameOwned(incarnation));
@@ -224,7 +224,7 @@ impl World {
 
     pub(crate) fn freeze(&mut self, daemon: Daemon, time: Duration) {
         let until = self.now + time;
-        self.oracle.excused = self.oracle.excused.max(self.time() + time);
+        self.oracle.excused_until = self.oracle.excused_until.max(self.time() + time);
         match daemon {
             Daemon::Stafd => {
                 self.oracle.announced.wakes(self.time() + time);
@@ -295,11 +295,11 @@ impl World {
             Daemon::Stacd => {
                 self.stac.core = None;
                 let now = self.time();
-                self.oracle.stacd_ends(now);
+                self.oracle.stacd_ended(now);
                 self.oracle.stac.forget_after(self.stac.disk_of);
             }
         }
-        self.oracle.ends(daemon);
+        self.oracle.daemon_ended(daemon);
         self.abandon_writes(daemon);
         self.kernel.urgency.remove(&daemon);
         self.left_the_bus(daemon);
