@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use libstas::nvme::nbft::{BootTables, Discovery, Hfi, Nbft, Ssns};
 
-use crate::kernel::Maker;
+use crate::kernel::Origin;
 use crate::mutants::Bug;
 use crate::names::{Daemon, Iface, Subsystem, Target, Via};
 use crate::plan::Fault;
@@ -81,7 +81,7 @@ impl World {
     /// The firmware connects the subsystems that the host boots from.
     pub(crate) fn boots(&mut self) {
         for (target, subsystem, via) in self.plan.land.boot.connected.clone() {
-            self.connect_without_queue(&target.ioc(subsystem, via), 5, Maker::Firmware);
+            self.connect_without_queue(&target.ioc(subsystem, via), 5, Origin::Firmware);
         }
     }
 

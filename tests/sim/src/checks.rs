@@ -13,7 +13,7 @@ use stacd::connector::{DcPage, FetchError, PageState};
 
 use crate::bus::{PublishedPage, PublishedView};
 use crate::invariants::Invariant;
-use crate::kernel::{Controller, Maker};
+use crate::kernel::{Origin, SimController};
 use crate::mutants::Bug;
 use crate::names::{Daemon, Iface, Subsystem, Target, short};
 use crate::oracle::{Connection, PageReport, UseCheck};
@@ -427,7 +427,7 @@ impl World {
         let in_use = self.is_in_use(ctrl);
         let subsystem = self.kernel.get(ctrl).and_then(|known| known.subsystem);
         let is_other =
-            |known: &&Controller| known.subsystem == subsystem && known.is_live() && known.shown.ctrl != ctrl;
+            |known: &&SimController| known.subsystem == subsystem && known.is_live() && known.shown.ctrl != ctrl;
         let others = self.kernel.controllers.iter().filter(is_other).map(|known| known.shown.ctrl).collect();
         self.oracle.checks.insert(ctrl, UseCheck { free, in_use, others });
     }
@@ -435,7 +435,7 @@ impl World {
     /// Checks a disconnect of a daemon.
     pub(crate) fn check_disconnect(&mut self, daemon: Daemon, ctrl: CtrlRef) {
         let Some(known) = self.kernel.get(ctrl).cloned() else { return };
-        if known.is_leaving() {
+        if known.is_being_deleted() {
             return;
         }
         // The owner is read again right before the disconnect. [`World::delete`] then refuses it.
@@ -446,12 +446,12 @@ impl World {
         let name = what(known.target, known.subsystem);
         // An exclusion ends connections that it matches by the data of the kernel.
         let excluded = self.oracle.excludes(daemon, &known.shown.tid());
-        let is_twin = |other: &Controller| {
+        let is_twin = |other: &SimController| {
             (other.target, other.subsystem) == (known.target, known.subsystem)
                 && other.shown.ctrl.inode < ctrl.inode
                 // Any connection serves a controller that is wanted without an interface.
-                && (known.shown.host_iface.is_empty() || other.goes_with(&known))
-                && !other.is_leaving()
+                && (known.shown.host_iface.is_empty() || other.shares_interface_with(&known))
+                && !other.is_being_deleted()
                 && (other.is_live() || !known.is_live())
                 && !self.oracle.disconnecting.contains_key(&other.shown.ctrl)
         };
@@ -463,7 +463,7 @@ impl World {
         let audits =
             self.oracle.stac_file.as_ref().is_some_and(|file| file.scope == DisconnectScope::AllMatchingTrtypes);
         match &known.shown.owner {
-            Owner::None if known.maker == Maker::Hand && !(audits && daemon == Daemon::Stacd) => {
+            Owner::None if known.origin == Origin::Hand && !(audits && daemon == Daemon::Stacd) => {
                 let text = format!("{daemon} disconnects {ctrl} ({name}), which it neither connected nor adopted");
                 self.breach(Invariant::Owned, text);
             }
@@ -485,14 +485,14 @@ impl World {
         }
     }
 
-    fn check_dc(&mut self, known: &Controller, serves: &[Tid], name: &str) {
+    fn check_dc(&mut self, known: &SimController, serves: &[Tid], name: &str) {
         let all_go = self.staf.stopping && self.oracle.staf_file.as_ref().is_some_and(|file| !file.persistent);
         if !all_go {
             self.check_proof(Daemon::Stafd, known, serves, name, false);
         }
     }
 
-    fn check_ioc(&mut self, known: &Controller, serves: &[Tid], name: &str) {
+    fn check_ioc(&mut self, known: &SimController, serves: &[Tid], name: &str) {
         let ctrl = known.shown.ctrl;
         let Some(file) = &self.oracle.stac_file else { return };
         let (audits, in_use, barred) = (file.audits(), file.in_use, file.other_family);
@@ -530,7 +530,7 @@ impl World {
         }
     }
 
-    fn check_proof(&mut self, daemon: Daemon, known: &Controller, serves: &[Tid], name: &str, audits: bool) {
+    fn check_proof(&mut self, daemon: Daemon, known: &SimController, serves: &[Tid], name: &str, audits: bool) {
         let (now, ctrl) = (self.time(), known.shown.ctrl);
         let unproved = |tid: &Tid| {
             self.oracle.unproved(daemon, tid, now).filter(|_| !self.is_served_by_another(daemon, known, tid))
@@ -551,7 +551,7 @@ impl World {
     /// True when another connection serves the controller, too, according to the newest snapshot of the daemon; a
     /// connection that was lost after this snapshot still counts. The other connection must be live (unless the one to
     /// be disconnected is not live either), and the daemon must not have requested its disconnect.
-    fn is_served_by_another(&self, daemon: Daemon, known: &Controller, tid: &Tid) -> bool {
+    fn is_served_by_another(&self, daemon: Daemon, known: &SimController, tid: &Tid) -> bool {
         let Some(seen) = self.oracle.seen.get(&daemon) else { return false };
         let (ctrl, is_tids) = (self.mask(known.shown.ctrl), |other: &KernelController| serves(other, tid));
         let is_down = !known.is_live() || seen.controllers.iter().any(|shown| shown.ctrl == ctrl && !shown.is_live());
@@ -564,7 +564,7 @@ impl World {
 }
 
 /// The controllers that a kernel connection serves, or may seem to serve while its interface is missing.
-pub(crate) fn may_serve(known: &Controller) -> Vec<Tid> {
+pub(crate) fn may_serve(known: &SimController) -> Vec<Tid> {
     let mut all = served(known);
     if known.via.is_none() {
         all.push(match known.subsystem {
@@ -576,7 +576,7 @@ pub(crate) fn may_serve(known: &Controller) -> Vec<Tid> {
 }
 
 /// The controllers that a kernel connection serves.
-pub(crate) fn served(known: &Controller) -> Vec<Tid> {
+pub(crate) fn served(known: &SimController) -> Vec<Tid> {
     let tid = |via| match known.subsystem {
         Some(subsystem) => known.target.ioc(subsystem, via),
         None => known.target.dc(via),

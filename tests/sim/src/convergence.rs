@@ -10,7 +10,7 @@ use libstas::nvme::Tid;
 use crate::checks::{may_serve, what};
 use crate::files::{Portal, host_name};
 use crate::invariants::Invariant;
-use crate::kernel::{Controller, Maker};
+use crate::kernel::{Origin, SimController};
 use crate::mdns_actions::is_dead;
 use crate::names::{Daemon, Iface, Subsystem, Target, Via, short};
 use crate::world::World;
@@ -94,8 +94,8 @@ impl World {
         }
         for (target, via) in meant {
             let tid = target.dc(*via);
-            let live = |known: &&Controller| {
-                let serves = known.target == *target && known.subsystem.is_none() && known.may_go_by(*via);
+            let live = |known: &&SimController| {
+                let serves = known.target == *target && known.subsystem.is_none() && known.may_use(*via);
                 serves && known.is_live() && known.shown.kato != Some(0)
             };
             if self.kernel.controllers.iter().find(live).is_none() {
@@ -107,14 +107,14 @@ impl World {
                 return Some((Invariant::Converges, text));
             }
         }
-        let of_stafd = |known: &&Controller| known.subsystem.is_none() && is_made_by(known, Daemon::Stafd);
+        let of_stafd = |known: &&SimController| known.subsystem.is_none() && is_made_by(known, Daemon::Stafd);
         let mut seen = BTreeSet::new();
         for known in self.kernel.controllers.iter().filter(of_stafd) {
             let (target, name) = (known.target, what(known.target, None));
             if !seen.insert((target, self.path(known))) {
                 return Some((Invariant::OneConnection, format!("{name} is connected twice")));
             }
-            let is_meant = meant.iter().any(|(at, via)| *at == target && known.may_go_by(*via));
+            let is_meant = meant.iter().any(|(at, via)| *at == target && known.may_use(*via));
             if is_meant || self.oracle.lost_state.contains(&Daemon::Stafd) {
                 continue;
             }
@@ -179,9 +179,9 @@ impl World {
                 continue;
             }
             let tid = target.ioc(*subsystem, *via);
-            let live = |known: &&Controller| {
+            let live = |known: &&SimController| {
                 let same = known.target == *target && known.subsystem == Some(*subsystem);
-                same && known.may_go_by(*via) && known.is_live()
+                same && known.may_use(*via) && known.is_live()
             };
             if self.kernel.controllers.iter().find(live).is_none() {
                 return Some((Invariant::Converges, format!("{} is not connected", short(&tid))));
@@ -191,12 +191,12 @@ impl World {
                 return Some((Invariant::Converges, format!("stacd does not show {} as connected", short(&tid))));
             }
         }
-        let is_of = |iocs: &BTreeSet<(Target, Subsystem, Via)>, known: &Controller| {
+        let is_of = |iocs: &BTreeSet<(Target, Subsystem, Via)>, known: &SimController| {
             iocs.iter().any(|(target, subsystem, via)| {
-                (*target, Some(*subsystem)) == (known.target, known.subsystem) && known.may_go_by(*via)
+                (*target, Some(*subsystem)) == (known.target, known.subsystem) && known.may_use(*via)
             })
         };
-        let of_stacd = |known: &&Controller| known.subsystem.is_some() && is_made_by(known, Daemon::Stacd);
+        let of_stacd = |known: &&SimController| known.subsystem.is_some() && is_made_by(known, Daemon::Stacd);
         let mut seen = BTreeSet::new();
         for known in self.kernel.controllers.iter().filter(of_stacd) {
             let Some(subsystem) = known.subsystem else { continue };
@@ -228,12 +228,12 @@ impl World {
     /// The path that a connection takes. A connection that is not bound to an interface uses eth0. But while an
     /// exclusion matches the connection that is bound to eth0, an unbound one may be made in addition, and both are
     /// kept when the exclusion is removed.
-    fn path(&self, known: &Controller) -> Via {
+    fn path(&self, known: &SimController) -> Via {
         if self.oracle.excluded_ifaces { known.via } else { Some(known.via.unwrap_or(Iface::Eth0)) }
     }
 
     /// True if an I/O controller may be kept although no source lists it.
-    fn may_stay(&self, known: &Controller) -> bool {
+    fn may_stay(&self, known: &SimController) -> bool {
         let Some(file) = &self.oracle.stac_file else { return true };
         let serves = may_serve(known);
         let ctrl = known.shown.ctrl;
@@ -257,8 +257,8 @@ impl World {
 }
 
 /// True if a daemon connected it and it was live at any time. An attempt under way does not count.
-fn is_made_by(known: &Controller, daemon: Daemon) -> bool {
-    known.maker == Maker::Daemon(daemon) && known.epoch > 0
+fn is_made_by(known: &SimController, daemon: Daemon) -> bool {
+    known.origin == Origin::Daemon(daemon) && known.epoch > 0
 }
 
 fn not_running(daemon: Daemon) -> Wrong {

@@ -14,7 +14,7 @@ use crate::world::{QueuedEvent, World, say};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum TargetState {
     /// It answers normally.
-    Well,
+    Answering,
     /// It refuses connections.
     Refusing,
     /// Packets to it are lost.
@@ -25,8 +25,8 @@ pub(crate) enum TargetState {
 
 /// The state of one target.
 #[derive(Clone, Debug)]
-pub(crate) struct Site {
-    mood: TargetState,
+pub(crate) struct SimTarget {
+    state: TargetState,
     /// Counts the changes of its state.
     epoch: u64,
     /// The subsystems that it exports now.
@@ -45,15 +45,15 @@ pub(crate) struct Site {
 /// All targets, and the targets of the host names.
 #[derive(Clone, Debug)]
 pub(crate) struct Fabric {
-    pub(crate) sites: Vec<Site>,
+    pub(crate) sites: Vec<SimTarget>,
     pub(crate) names: Vec<Target>,
     pub(crate) in_use: BTreeSet<Subsystem>,
 }
 
 impl Fabric {
     pub(crate) fn new(land: &InitialWorld) -> Self {
-        let site = |site: &crate::plan::Site| Site {
-            mood: TargetState::Well,
+        let site = |site: &crate::plan::InitialTarget| SimTarget {
+            state: TargetState::Answering,
             epoch: 0,
             exports: site.exports.clone(),
             meant: site.exports.clone(),
@@ -67,12 +67,12 @@ impl Fabric {
         Self { sites: land.targets.iter().map(site).collect(), names: land.names.clone(), in_use: land.in_use.clone() }
     }
 
-    fn site(&self, target: Target) -> Option<&Site> {
+    fn site(&self, target: Target) -> Option<&SimTarget> {
         self.sites.get(target.0)
     }
 
-    pub(crate) fn mood(&self, target: Target) -> TargetState {
-        self.site(target).map_or(TargetState::Unreachable, |site| site.mood)
+    pub(crate) fn state(&self, target: Target) -> TargetState {
+        self.site(target).map_or(TargetState::Unreachable, |site| site.state)
     }
 
     pub(crate) fn dctype(&self, target: Target) -> Option<Dctype> {
@@ -82,7 +82,7 @@ impl Fabric {
     /// True if it accepts a connection to that subsystem, or, for `None`, to its discovery controller.
     pub(crate) fn takes(&self, target: Target, subsystem: Option<Subsystem>) -> bool {
         self.site(target).is_some_and(|site| {
-            site.mood == TargetState::Well && subsystem.is_none_or(|subsystem| site.exports.contains(&subsystem))
+            site.state == TargetState::Answering && subsystem.is_none_or(|subsystem| site.exports.contains(&subsystem))
         })
     }
 
@@ -223,7 +223,7 @@ impl World {
 
     /// Exports a subsystem after a reboot, if it is still configured.
     pub(crate) fn comes_up(&mut self, target: Target, subsystem: Subsystem) {
-        if self.fabric.mood(target) == TargetState::Well && self.is_exported(target, subsystem) {
+        if self.fabric.state(target) == TargetState::Answering && self.is_exported(target, subsystem) {
             self.export(target, subsystem, true);
         }
     }
@@ -231,7 +231,7 @@ impl World {
     /// A target fails.
     pub(crate) fn fall(&mut self, target: Target, how: Outage, time: Duration) {
         let Some(site) = self.fabric.sites.get_mut(target.0) else { return };
-        site.mood = match how {
+        site.state = match how {
             Outage::Refuses | Outage::Reboots => TargetState::Refusing,
             Outage::Drops => TargetState::Unreachable,
             Outage::Mute => TargetState::Mute,
@@ -275,7 +275,7 @@ impl World {
     /// A target recovers. After a reboot it exports its subsystems one by one.
     pub(crate) fn rises(&mut self, target: Target, epoch: u64) {
         let Some(site) = self.fabric.sites.get_mut(target.0).filter(|site| site.epoch == epoch) else { return };
-        site.mood = TargetState::Well;
+        site.state = TargetState::Answering;
         let missing: Vec<Subsystem> = site.meant.difference(&site.exports).copied().collect();
         say!(self, "{target} is back");
         let mut wait = Duration::ZERO;

@@ -14,7 +14,7 @@ use crate::checks::may_serve;
 use crate::fabric::TargetState;
 use crate::files::host_name;
 use crate::invariants::Invariant;
-use crate::kernel::{Controller, Job};
+use crate::kernel::{Job, SimController};
 use crate::names::{Daemon, Iface, Target, short};
 use crate::plan::Fault;
 use crate::world::{Incoming, QueuedEvent, Requester, World, say};
@@ -103,23 +103,23 @@ impl World {
         if self.has(Fault::ProbesHang) {
             return Duration::from_secs(20);
         }
-        match Target::of(&portal.traddr).map(|target| self.fabric.mood(target)) {
-            Some(TargetState::Well | TargetState::Refusing) => self.streams.latency("probe"),
+        match Target::of(&portal.traddr).map(|target| self.fabric.state(target)) {
+            Some(TargetState::Answering | TargetState::Refusing) => self.streams.latency("probe"),
             Some(TargetState::Mute) if !handshake => self.streams.latency("probe"),
             _ => Duration::from_secs(3),
         }
     }
 
     pub(crate) fn probed(&mut self, requester: Requester, portal: &Portal, handshake: bool) {
-        let mood = Target::of(&portal.traddr).map_or(TargetState::Unreachable, |target| self.fabric.mood(target));
-        let outcome = match mood {
+        let state = Target::of(&portal.traddr).map_or(TargetState::Unreachable, |target| self.fabric.state(target));
+        let outcome = match state {
             _ if self.has(Fault::ProbesUnknown) => {
                 ProbeOutcome::Unknown(ProbeError::Attempt(OsError::new("no buffer space")))
             }
             _ if !self.has_route(Iface::of(&portal.host_iface)) => {
                 ProbeOutcome::Unknown(ProbeError::Attempt(OsError::new("no such device")))
             }
-            TargetState::Well => ProbeOutcome::Alive,
+            TargetState::Answering => ProbeOutcome::Alive,
             TargetState::Mute if !handshake => ProbeOutcome::Alive,
             TargetState::Refusing => ProbeOutcome::Dead(ProbeFailure::Refused),
             TargetState::Unreachable | TargetState::Mute => ProbeOutcome::Dead(ProbeFailure::Silent),
@@ -142,7 +142,7 @@ impl World {
     /// The number of other live paths to the same subsystem, not counting these controllers.
     pub(crate) fn other_paths(&self, ctrl: CtrlRef, disconnecting: &[CtrlRef]) -> usize {
         let Some(subsystem) = self.kernel.get(ctrl).and_then(|known| known.subsystem) else { return 0 };
-        let is_other = |known: &&Controller| {
+        let is_other = |known: &&SimController| {
             let other = known.shown.ctrl;
             known.subsystem == Some(subsystem) && known.is_live() && other != ctrl && !disconnecting.contains(&other)
         };
@@ -220,7 +220,9 @@ impl World {
 
     fn waits_for_target(&self, ctrl: CtrlRef) -> bool {
         let live = self.kernel.get(ctrl).filter(|known| known.is_live());
-        live.is_some_and(|known| self.fabric.mood(known.target) != TargetState::Well || !self.has_route(known.via))
+        live.is_some_and(|known| {
+            self.fabric.state(known.target) != TargetState::Answering || !self.has_route(known.via)
+        })
     }
 
     /// True while a live connection serves that discovery controller and its target answers.

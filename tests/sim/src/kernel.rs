@@ -27,9 +27,9 @@ const RECONNECT_DELAY: Duration = Duration::from_secs(10);
 /// Longest duration of a hanging disconnect.
 pub(crate) const HANGING_DISCONNECT: Duration = Duration::from_secs(45);
 
-/// The origin of a connection.
+/// The program that made a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Maker {
+pub(crate) enum Origin {
     /// Connected by a daemon.
     Daemon(Daemon),
     /// The administrator, by hand.
@@ -42,14 +42,14 @@ pub(crate) enum Maker {
 
 /// A controller of the simulated kernel.
 #[derive(Clone, Debug)]
-pub(crate) struct Controller {
+pub(crate) struct SimController {
     /// Its attributes in sysfs, once they are complete.
     pub(crate) shown: KernelController,
     pub(crate) target: Target,
     pub(crate) via: Via,
     /// `None` for a discovery controller.
     pub(crate) subsystem: Option<Subsystem>,
-    pub(crate) maker: Maker,
+    pub(crate) origin: Origin,
     filled_at: Duration,
     /// Counts its connections; events planned for an earlier one are ignored.
     pub(crate) epoch: u64,
@@ -61,28 +61,28 @@ pub(crate) struct Controller {
     pub(crate) armed: bool,
 }
 
-impl Controller {
+impl SimController {
     pub(crate) fn is_live(&self) -> bool {
         self.shown.state == CtrlState::Live
     }
 
-    pub(crate) fn is_leaving(&self) -> bool {
+    pub(crate) fn is_being_deleted(&self) -> bool {
         self.shown.state == CtrlState::Deleting
     }
 
     /// True for a controller of the daemon's kind that no daemon connected.
     pub(crate) fn is_foreign_to(&self, daemon: Daemon) -> bool {
         let right_kind = self.subsystem.is_some() == (daemon == Daemon::Stacd);
-        right_kind && !matches!(self.maker, Maker::Daemon(_) | Maker::Orphan)
+        right_kind && !matches!(self.origin, Origin::Daemon(_) | Origin::Orphan)
     }
 
-    /// True when it uses that interface, or may seem to while its interface is missing.
-    pub(crate) fn may_go_by(&self, via: Via) -> bool {
+    /// True when the connection uses that interface, or may appear to while its own interface is missing.
+    pub(crate) fn may_use(&self, via: Via) -> bool {
         via.is_none() || self.via.is_none() || self.via == via
     }
 
     /// True when both use the same interface.
-    pub(crate) fn goes_with(&self, other: &Self) -> bool {
+    pub(crate) fn shares_interface_with(&self, other: &Self) -> bool {
         (self.via == Some(Iface::Eth1)) == (other.via == Some(Iface::Eth1))
     }
 
@@ -113,7 +113,7 @@ struct Writing {
 /// The state of the kernel.
 #[derive(Debug, Default)]
 pub(crate) struct Kernel {
-    pub(crate) controllers: Vec<Controller>,
+    pub(crate) controllers: Vec<SimController>,
     inodes: u64,
     pub(crate) seqnum: u64,
     connect_queue: VecDeque<Job>,
@@ -130,21 +130,21 @@ pub(crate) struct Kernel {
 }
 
 impl Kernel {
-    pub(crate) fn get(&self, ctrl: CtrlRef) -> Option<&Controller> {
+    pub(crate) fn get(&self, ctrl: CtrlRef) -> Option<&SimController> {
         self.controllers.iter().find(|known| known.shown.ctrl == ctrl)
     }
 
-    pub(crate) fn get_mut(&mut self, ctrl: CtrlRef) -> Option<&mut Controller> {
+    pub(crate) fn get_mut(&mut self, ctrl: CtrlRef) -> Option<&mut SimController> {
         self.controllers.iter_mut().find(|known| known.shown.ctrl == ctrl)
     }
 
     /// A daemon starts and knows these connections. Its other connections, and those that it could not record before it
     /// was killed, have no owner from now on.
-    pub(crate) fn disown(&mut self, daemon: Daemon, has_state: bool, knows: impl Fn(&Controller) -> bool) {
+    pub(crate) fn disown(&mut self, daemon: Daemon, has_state: bool, knows: impl Fn(&SimController) -> bool) {
         for known in &mut self.controllers {
             let recorded = matches!(known.shown.owner, Owner::Stas(_));
-            if known.maker == Maker::Daemon(daemon) && !(recorded && knows(known)) {
-                known.maker = Maker::Orphan;
+            if known.origin == Origin::Daemon(daemon) && !(recorded && knows(known)) {
+                known.origin = Origin::Orphan;
                 self.orphans += u64::from(has_state);
             }
         }
@@ -172,7 +172,7 @@ impl World {
         };
         *snapshots += 1;
         let order = *snapshots;
-        let shown = |known: &Controller| {
+        let shown = |known: &SimController| {
             let mut shown = shown(known, self.now);
             shown.ctrl = self.mask(shown.ctrl);
             Arc::new(shown)
@@ -232,7 +232,7 @@ impl World {
     }
 
     /// Creates a controller; its instance number is the lowest free one.
-    fn add(&mut self, tid: &Tid, kato: u32, maker: Maker) -> Option<CtrlRef> {
+    fn add(&mut self, tid: &Tid, kato: u32, origin: Origin) -> Option<CtrlRef> {
         let target = Target::of(&tid.traddr)?;
         self.kernel.inodes += 1;
         let taken = |device| self.kernel.controllers.iter().any(|known| known.shown.ctrl.device == device);
@@ -241,7 +241,7 @@ impl World {
         let subsystem = Subsystem::of(&tid.subsysnqn);
         let discovery = subsystem.is_none();
         let filled_at = self.now + self.streams.stream("attributes").ms(0, 40);
-        self.kernel.controllers.push(Controller {
+        self.kernel.controllers.push(SimController {
             shown: KernelController {
                 hostnqn: HOST_NQN.into(),
                 hostid: "1".into(),
@@ -255,7 +255,7 @@ impl World {
             target,
             via: Iface::of(&tid.host_iface),
             subsystem,
-            maker,
+            origin,
             filled_at,
             epoch: 0,
             up_since: None,
@@ -313,8 +313,9 @@ impl World {
             self.report(requester, ConnectOutcome::Failed(error), after, Duration::from_micros(50));
             return;
         }
-        let same =
-            |known: &Controller| !known.is_leaving() && known.subsystem.is_some() && known.shown.tid() == request.tid;
+        let same = |known: &SimController| {
+            !known.is_being_deleted() && known.subsystem.is_some() && known.shown.tid() == request.tid
+        };
         if self.kernel.controllers.iter().any(same) {
             let after = self.snapshot(requester.daemon);
             let outcome = ConnectOutcome::Failed(ConnectError::Already);
@@ -332,7 +333,7 @@ impl World {
             Purpose::Discovery => 30,
             Purpose::Poll => 0,
         };
-        let Some(ctrl) = self.add(&request.tid, kato, Maker::Daemon(requester.daemon)) else { return };
+        let Some(ctrl) = self.add(&request.tid, kato, Origin::Daemon(requester.daemon)) else { return };
         if let Some(known) = self.kernel.get_mut(ctrl) {
             known.shown.state = CtrlState::Connecting;
         }
@@ -345,12 +346,12 @@ impl World {
     }
 
     fn write_takes(&mut self, ctrl: CtrlRef) -> Duration {
-        let mood = self.kernel.get(ctrl).map_or(TargetState::Well, |known| self.fabric.mood(known.target));
+        let state = self.kernel.get(ctrl).map_or(TargetState::Answering, |known| self.fabric.state(known.target));
         let slow = self.has(Fault::ConnectPathSlow);
         let rng = self.streams.stream("write");
         let more = if slow { rng.ms(1000, 4000) } else { Duration::ZERO };
-        more + match mood {
-            TargetState::Well | TargetState::Refusing => rng.ms(4, 60),
+        more + match state {
+            TargetState::Answering | TargetState::Refusing => rng.ms(4, 60),
             TargetState::Unreachable => rng.ms(3100, 3300),
             TargetState::Mute => rng.ms(3000, 12_000),
         }
@@ -450,7 +451,7 @@ impl World {
             rng => rng.ms(5, 400),
         };
         match self.kernel.get_mut(ctrl) {
-            Some(known) if !known.is_leaving() => {
+            Some(known) if !known.is_being_deleted() => {
                 known.shown.state = CtrlState::Deleting;
                 known.up_since = None;
                 self.after(takes, QueuedEvent::Deleted(requester, ctrl));
@@ -498,13 +499,13 @@ impl World {
     }
 
     pub(crate) fn reconnects(&mut self, ctrl: CtrlRef, epoch: u64) {
-        let is_down = |known: &&Controller| known.epoch == epoch && known.shown.state == CtrlState::Connecting;
+        let is_down = |known: &&SimController| known.epoch == epoch && known.shown.state == CtrlState::Connecting;
         let Some(known) = self.kernel.get(ctrl).filter(is_down) else { return };
         let (target, via) = (known.target, known.via);
         if self.is_reachable(known) {
             self.goes_live(ctrl);
         } else if self.has_route(via)
-            && self.fabric.mood(target) == TargetState::Well
+            && self.fabric.state(target) == TargetState::Answering
             && self.plan.land.refusal_is_final
         {
             say!(self, "kernel: {ctrl} is refused and removed: {}", self.describe(ctrl));
@@ -515,7 +516,7 @@ impl World {
     }
 
     pub(crate) fn kernel_gives_up(&mut self, ctrl: CtrlRef, epoch: u64) {
-        let is_down = |known: &&Controller| known.epoch == epoch && known.shown.state == CtrlState::Connecting;
+        let is_down = |known: &&SimController| known.epoch == epoch && known.shown.state == CtrlState::Connecting;
         if self.kernel.get(ctrl).filter(is_down).is_some() {
             say!(self, "kernel: {ctrl} is removed after ctrl-loss-tmo: {}", self.describe(ctrl));
             self.remove(ctrl);
@@ -525,7 +526,7 @@ impl World {
     /// Connects by hand, without the connect queue of the daemons, sometimes with an owner (`nvme connect
     /// --owner=NAME`).
     pub(crate) fn connect_by_hand(&mut self, tid: &Tid, kato: u32) -> Option<CtrlRef> {
-        let ctrl = self.connect_without_queue(tid, kato, Maker::Hand)?;
+        let ctrl = self.connect_without_queue(tid, kato, Origin::Hand)?;
         let owned = self.streams.stream("owner").percent(30);
         if let Some(known) = self.kernel.get_mut(ctrl).filter(|_| owned) {
             known.shown.owner = Owner::Other("orchestrator".into());
@@ -535,7 +536,7 @@ impl World {
     }
 
     /// The controller with that number among those for which `is_meant` is true.
-    pub(crate) fn nth_controller(&self, nth: usize, is_meant: impl Fn(&Controller) -> bool) -> Option<CtrlRef> {
+    pub(crate) fn nth_controller(&self, nth: usize, is_meant: impl Fn(&SimController) -> bool) -> Option<CtrlRef> {
         let meant: Vec<CtrlRef> =
             self.kernel.controllers.iter().filter(|known| is_meant(known)).map(|known| known.shown.ctrl).collect();
         meant.get(nth.checked_rem(meant.len())?).copied()
@@ -543,12 +544,13 @@ impl World {
 
     /// Another orchestrator writes its name into the registry, for one of the I/O controllers.
     pub(crate) fn other_claims(&mut self, nth: usize) {
-        let Some(ctrl) = self.nth_controller(nth, |known| known.subsystem.is_some() && !known.is_leaving()) else {
+        let Some(ctrl) = self.nth_controller(nth, |known| known.subsystem.is_some() && !known.is_being_deleted())
+        else {
             return;
         };
         if let Some(known) = self.kernel.get_mut(ctrl) {
             known.shown.owner = Owner::Other("orchestrator".into());
-            known.maker = Maker::Hand;
+            known.origin = Origin::Hand;
             say!(self, "{ctrl} belongs to another orchestrator");
         }
     }
@@ -561,10 +563,10 @@ impl World {
     }
 
     /// Connects without the connect queue of the daemons.
-    pub(crate) fn connect_without_queue(&mut self, tid: &Tid, kato: u32, maker: Maker) -> Option<CtrlRef> {
+    pub(crate) fn connect_without_queue(&mut self, tid: &Tid, kato: u32, origin: Origin) -> Option<CtrlRef> {
         let target = Target::of(&tid.traddr)?;
         let io = tid.subsysnqn != DISCOVERY_NQN;
-        let same = |known: &Controller| !known.is_leaving() && known.shown.tid() == *tid;
+        let same = |known: &SimController| !known.is_being_deleted() && known.shown.tid() == *tid;
         let exists = io && self.kernel.controllers.iter().any(same);
         if exists
             || !self.has_route(Iface::of(&tid.host_iface))
@@ -572,7 +574,7 @@ impl World {
         {
             return None;
         }
-        let ctrl = self.add(tid, kato, maker)?;
+        let ctrl = self.add(tid, kato, origin)?;
         self.goes_live(ctrl);
         Some(ctrl)
     }
@@ -580,7 +582,7 @@ impl World {
     /// A discovery log page has changed: sends one event to each live discovery connection that has read it since the
     /// last.
     pub(crate) fn announce_change(&mut self, target: Target) {
-        if self.fabric.mood(target) != TargetState::Well {
+        if self.fabric.state(target) != TargetState::Answering {
             return;
         }
         let ifaces = self.mdns_net.ifaces();
@@ -604,7 +606,7 @@ impl World {
         self.mdns_net.ifaces().contains(&via.unwrap_or(Iface::Eth0))
     }
 
-    fn is_reachable(&self, known: &Controller) -> bool {
+    fn is_reachable(&self, known: &SimController) -> bool {
         self.has_route(known.via) && self.fabric.takes(known.target, known.subsystem)
     }
 
@@ -626,7 +628,7 @@ impl World {
 }
 
 /// The visible attributes of a controller: they are not filled in all at once.
-fn shown(known: &Controller, now: Duration) -> KernelController {
+fn shown(known: &SimController, now: Duration) -> KernelController {
     let mut shown = known.shown.clone();
     if now < known.filled_at && !known.is_live() {
         shown.cntrltype = CtrlType::Unknown;

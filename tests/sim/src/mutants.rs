@@ -10,7 +10,7 @@ use stacd::connector::{DcPage, FetchError, RemovalReason, RemovedDc, StafdView};
 
 use crate::bus::PublishedView;
 use crate::checks::served;
-use crate::kernel::Controller;
+use crate::kernel::SimController;
 use crate::mdns::who_is;
 use crate::names::{Daemon, Iface, Subsystem, Target};
 use crate::plan::Fault;
@@ -197,7 +197,7 @@ impl World {
 
     /// stafd disconnects a discovery controller that is no longer announced.
     pub(crate) fn disconnect_unannounced(&mut self, target: Target) {
-        let is_its = |known: &&Controller| known.target == target && known.subsystem.is_none() && known.is_live();
+        let is_its = |known: &&SimController| known.target == target && known.subsystem.is_none() && known.is_live();
         let ctrl = self.kernel.controllers.iter().find(is_its).map(|known| known.shown.ctrl);
         let now = self.time();
         let ways = [None, Some(Iface::Eth0), Some(Iface::Eth1)];
@@ -318,7 +318,7 @@ impl World {
             return;
         }
         let place = self.kernel.get(ctrl).map(|known| (known.target, known.subsystem));
-        let is_other = |known: &&Controller| {
+        let is_other = |known: &&SimController| {
             Some((known.target, known.subsystem)) == place && known.shown.ctrl != ctrl && known.is_foreign_to(daemon)
         };
         let other = self.kernel.controllers.iter().find(is_other).map(|known| known.shown.ctrl);

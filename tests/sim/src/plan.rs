@@ -18,7 +18,7 @@ use crate::wider;
 #[derive(Clone, Debug)]
 pub struct InitialWorld {
     /// The targets, by their numbers.
-    pub targets: Vec<Site>,
+    pub targets: Vec<InitialTarget>,
     /// Number of subsystems.
     pub subsystems: usize,
     /// The targets of the host names.
@@ -41,7 +41,7 @@ pub struct InitialWorld {
 
 /// The initial state of a target.
 #[derive(Clone, Debug)]
-pub struct Site {
+pub struct InitialTarget {
     /// The subsystems that it exports and lists.
     pub exports: BTreeSet<Subsystem>,
     /// The subsystems of other targets that its discovery controller lists.
@@ -368,11 +368,11 @@ fn announced_early(land: &InitialWorld, seed: u64) -> Vec<Action> {
 fn land(rng: &mut Rng, seed: u64) -> InitialWorld {
     let count = 1 + rng.below(4);
     let subsystems = 1 + rng.below(5);
-    let targets: Vec<Site> = (0..count)
+    let targets: Vec<InitialTarget> = (0..count)
         .map(|me| {
             let any = |rng: &mut Rng, percent| (0..count).filter(|_| rng.percent(percent)).map(Target).collect();
             let refers: BTreeSet<Target> = any(rng, 25);
-            Site {
+            InitialTarget {
                 exports: (0..subsystems).filter(|_| rng.percent(60)).map(Subsystem).collect(),
                 zoned: BTreeSet::new(),
                 refers: refers.into_iter().filter(|other| other.0 != me).collect(),

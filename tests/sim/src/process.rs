@@ -10,7 +10,7 @@ use stacd::connector::Connector;
 use stafd::finder::Finder;
 
 use crate::checks::may_serve;
-use crate::kernel::Controller;
+use crate::kernel::SimController;
 use crate::names::Daemon;
 use crate::plan::Fault;
 use crate::world::{Incoming, QueuedEvent, Requester, World, say};
@@ -214,7 +214,7 @@ impl World {
 
     /// Notes the connections that an exclusion by interface does not match although it matches their controllers.
     fn spare_unbound(&mut self, daemon: Daemon) {
-        let excluded = |known: &&Controller| {
+        let excluded = |known: &&SimController| {
             known.via.is_none() && may_serve(known).iter().any(|tid| self.oracle.excludes(daemon, tid))
         };
         let spared: Vec<CtrlRef> =
@@ -389,7 +389,7 @@ fn read_back<T: serde::Serialize + serde::de::DeserializeOwned>(saved: &T) -> Op
 
 /// True if the saved state has this connection, or the controller that it was made for. One that was made for another
 /// controller may serve a saved one too, which may have a connection of its own.
-fn is_known(known: &Controller, saved: &BTreeSet<Tid>, instances: Option<&[Instance]>) -> bool {
+fn is_known(known: &SimController, saved: &BTreeSet<Tid>, instances: Option<&[Instance]>) -> bool {
     match instances {
         Some(instances) => {
             let made_for = |tid: &Tid| tid.host_iface == known.shown.host_iface;
