@@ -135,7 +135,7 @@ impl World {
 
     fn edit(&mut self, edit: Edit) {
         match edit {
-            Edit::Portal(portal) => toggle(&mut self.staf_file.controllers, portal),
+            Edit::Dc(dc) => toggle(&mut self.staf_file.controllers, dc),
             Edit::ExcludeDc(target) => toggle(&mut self.staf_file.excluded, target),
             Edit::GarbleStaf => self.staf_file.garbled = !self.staf_file.garbled,
             Edit::Zeroconf => self.staf_file.zeroconf = !self.staf_file.zeroconf,

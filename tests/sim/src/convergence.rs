@@ -8,7 +8,7 @@ use libstas::core::fleet::Status;
 use libstas::nvme::Tid;
 
 use crate::checks::{may_serve, what};
-use crate::files::{Portal, host_name};
+use crate::files::{DcEntry, host_name};
 use crate::invariants::Invariant;
 use crate::kernel::{Origin, SimController};
 use crate::mdns_actions::is_dead;
@@ -43,8 +43,8 @@ impl World {
     /// A configured host name whose present target stafd does not know yet.
     fn name_that_moved(&self) -> Option<String> {
         let file = self.oracle.staf_file.as_ref()?;
-        file.controllers.iter().find_map(|portal| match portal {
-            Portal::Name(number) if self.oracle.resolved.get(number) != self.fabric.names.get(*number) => {
+        file.controllers.iter().find_map(|dc| match dc {
+            DcEntry::Name(number) if self.oracle.resolved.get(number) != self.fabric.names.get(*number) => {
                 Some(host_name(*number))
             }
             _ => None,
@@ -59,9 +59,9 @@ impl World {
     /// announced, and the targets of their referrals.
     fn meant_dcs(&self) -> BTreeSet<Dc> {
         let Some(file) = &self.oracle.staf_file else { return BTreeSet::new() };
-        let configured = file.controllers.iter().filter_map(|portal| match portal {
-            Portal::Address(target, via) => Some((*target, *via)),
-            Portal::Name(number) => self.fabric.names.get(*number).map(|target| (*target, None)),
+        let configured = file.controllers.iter().filter_map(|dc| match dc {
+            DcEntry::Address(target, via) => Some((*target, *via)),
+            DcEntry::Name(number) => self.fabric.names.get(*number).map(|target| (*target, None)),
         });
         let heard = self.mdns_net.all_audible().into_iter().filter(|target| file.zeroconf && !is_dead(*target));
         let announced =
@@ -148,9 +148,9 @@ impl World {
     /// only when the new one is live.
     fn is_stuck_in_a_move(&self, target: Target) -> bool {
         let names = self.oracle.staf_file.iter().flat_map(|file| &file.controllers);
-        let mut numbers = names.filter_map(|portal| match portal {
-            Portal::Name(number) => Some(*number),
-            Portal::Address(..) => None,
+        let mut numbers = names.filter_map(|dc| match dc {
+            DcEntry::Name(number) => Some(*number),
+            DcEntry::Address(..) => None,
         });
         numbers.any(|number| {
             let now = self.fabric.names.get(number);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use libstas::conf::Persistence;
 
-use crate::files::{Excluded, Portal, host_name};
+use crate::files::{DcEntry, Excluded, host_name};
 use crate::names::by;
 use crate::plan::{Edit, Fault, Outage, What};
 
@@ -15,7 +15,7 @@ pub fn seconds(time: Duration) -> String {
     format!("{}.{:03} s", time.as_secs(), time.subsec_millis())
 }
 
-impl fmt::Display for Portal {
+impl fmt::Display for DcEntry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Address(target, via) => write!(f, "the DC of {target}{}", by(*via)),
@@ -46,7 +46,7 @@ fn excluded((target, subsystem): &Excluded) -> String {
 impl fmt::Display for Edit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Portal(portal) => write!(f, "controller= {portal} (added to or removed from stafd.conf)"),
+            Self::Dc(dc) => write!(f, "controller= {dc} (added to or removed from stafd.conf)"),
             Self::ExcludeDc(target) => write!(f, "exclude= {target} (added to or removed from stafd.conf)"),
             Self::GarbleStaf => f.write_str("a line of stafd.conf that cannot be read (added or removed)"),
             Self::Zeroconf => f.write_str("zeroconf (enabled or disabled)"),

@@ -10,9 +10,9 @@ use crate::names::{Iface, Subsystem, Target, Via};
 /// A queue size that the simulated kernel refuses.
 pub(crate) const REFUSED_QUEUE_SIZE: u32 = 1;
 
-/// A `controller=` of stafd.conf.
+/// A `controller=` line of stafd.conf.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Portal {
+pub enum DcEntry {
     /// The discovery controller of a target, by its address.
     Address(Target, Via),
     /// The discovery controller behind a host name.
@@ -23,7 +23,7 @@ pub enum Portal {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StafFile {
     /// controller=
-    pub controllers: BTreeSet<Portal>,
+    pub controllers: BTreeSet<DcEntry>,
     /// exclude= with a target's address
     pub excluded: BTreeSet<Target>,
     /// exclude= with an interface
@@ -120,9 +120,9 @@ impl StafFile {
         conf.controllers = self
             .controllers
             .iter()
-            .map(|portal| match portal {
-                Portal::Address(target, via) => entry(target.address(), false, "8009", String::new(), *via),
-                Portal::Name(number) => entry(host_name(*number), true, "8009", String::new(), None),
+            .map(|dc| match dc {
+                DcEntry::Address(target, via) => entry(target.address(), false, "8009", String::new(), *via),
+                DcEntry::Name(number) => entry(host_name(*number), true, "8009", String::new(), None),
             })
             .collect();
         let exclusion = |target: &Target| Exclusion { traddr: Some(target.address()), ..Exclusion::default() };

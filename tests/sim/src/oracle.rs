@@ -10,7 +10,7 @@ use std::time::Duration;
 use libstas::core::{CtrlRef, OpId, Snapshot, Time};
 use libstas::nvme::Tid;
 
-use crate::files::{Portal, StacFile, StafFile};
+use crate::files::{DcEntry, StacFile, StafFile};
 use crate::mdns_oracle::MdnsOracle;
 use crate::names::{Daemon, Target, short};
 
@@ -386,7 +386,7 @@ impl Oracle {
             self.staf_configured.clear();
         }
         // Forgets the targets of host names that are no longer configured.
-        self.resolved.retain(|number, _| file.controllers.contains(&Portal::Name(*number)));
+        self.resolved.retain(|number, _| file.controllers.contains(&DcEntry::Name(*number)));
         self.staf_file = Some(file.clone());
         self.update_configured();
     }
@@ -394,9 +394,9 @@ impl Oracle {
     /// Updates the controllers that `controller=` of stafd.conf means.
     pub(crate) fn update_configured(&mut self) {
         let Some(file) = &self.staf_file else { return };
-        let named = file.controllers.iter().filter_map(|portal| match portal {
-            Portal::Address(target, via) => Some(target.dc(*via)),
-            Portal::Name(number) => self.resolved.get(number).map(|target| target.dc(None)),
+        let named = file.controllers.iter().filter_map(|dc| match dc {
+            DcEntry::Address(target, via) => Some(target.dc(*via)),
+            DcEntry::Name(number) => self.resolved.get(number).map(|target| target.dc(None)),
         });
         let named: BTreeSet<Tid> = named.collect();
         if !file.garbled {

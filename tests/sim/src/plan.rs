@@ -7,7 +7,7 @@ use libstas::conf::{DisconnectScope, InUse, Persistence};
 use libstas::core::Dctype;
 
 use crate::boot::Boot;
-use crate::files::{Excluded, Portal, StacFile, StafFile};
+use crate::files::{DcEntry, Excluded, StacFile, StafFile};
 use crate::kernel;
 use crate::mdns_actions::{self, MdnsAction};
 use crate::names::{Daemon, Iface, Subsystem, Target, Via};
@@ -65,7 +65,7 @@ pub struct Action {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Edit {
     /// controller= in stafd.conf: added, or removed if it was there.
-    Portal(Portal),
+    Dc(DcEntry),
     /// exclude= in stafd.conf: added or removed.
     ExcludeDc(Target),
     /// An unreadable line in stafd.conf: added or removed.
@@ -99,7 +99,7 @@ impl Edit {
     #[must_use]
     pub fn file_of(&self) -> Daemon {
         match self {
-            Self::Portal(_) | Self::ExcludeDc(_) | Self::GarbleStaf | Self::Zeroconf | Self::Persistence(_) => {
+            Self::Dc(_) | Self::ExcludeDc(_) | Self::GarbleStaf | Self::Zeroconf | Self::Persistence(_) => {
                 Daemon::Stafd
             }
             Self::ExcludeIface(daemon, _) | Self::Family(daemon) | Self::Parameters(daemon) => *daemon,
@@ -390,14 +390,14 @@ fn land(rng: &mut Rng, seed: u64) -> InitialWorld {
         site.zoned = exports.iter().filter(|(at, _)| at.0 != number && rng.percent(12)).copied().collect();
     }
     let names = (0..1 + rng.below(2)).map(|_| Target(rng.below(count))).collect::<Vec<_>>();
-    let mut controllers: BTreeSet<Portal> = BTreeSet::new();
+    let mut controllers: BTreeSet<DcEntry> = BTreeSet::new();
     for number in 0..count {
         if number == 0 || rng.percent(50) {
-            controllers.insert(Portal::Address(Target(number), via(rng, 15)));
+            controllers.insert(DcEntry::Address(Target(number), via(rng, 15)));
         }
     }
     if rng.percent(25) {
-        controllers.insert(Portal::Name(0));
+        controllers.insert(DcEntry::Name(0));
     }
     let staf = StafFile { controllers, persistent: rng.percent(85), ..StafFile::default() };
     let mut stac = StacFile {
@@ -448,7 +448,7 @@ fn announce(rng: &mut Rng, land: &mut InitialWorld) {
         };
         land.announced.insert(target, on);
         let configured = rng.percent(25);
-        land.staf.controllers.retain(|portal| configured || !matches!(portal, Portal::Address(at, _) if *at == target));
+        land.staf.controllers.retain(|dc| configured || !matches!(dc, DcEntry::Address(at, _) if *at == target));
     }
 }
 
@@ -519,8 +519,8 @@ fn what(rng: &mut Rng, land: &InitialWorld) -> What {
 
 fn edit(rng: &mut Rng, (target, subsystem, name): (Target, Subsystem, usize)) -> Edit {
     match rng.below(20) {
-        0..=3 => Edit::Portal(Portal::Address(target, via(rng, 15))),
-        4 => Edit::Portal(Portal::Name(name)),
+        0..=3 => Edit::Dc(DcEntry::Address(target, via(rng, 15))),
+        4 => Edit::Dc(DcEntry::Name(name)),
         5..=6 => Edit::ExcludeDc(target),
         7 => Edit::GarbleStaf,
         8..=11 => Edit::Controller(target, subsystem, via(rng, 30)),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::display::seconds;
-use crate::files::Portal;
+use crate::files::DcEntry;
 use crate::invariants::Breach;
 use crate::names::{Subsystem, Target, by};
 use crate::plan::{Edit, Plan};
@@ -76,7 +76,7 @@ fn land(plan: &Plan) -> String {
         );
     }
     let names: Vec<String> = land.names.iter().map(Target::to_string).collect();
-    let portals: Vec<String> = land.staf.controllers.iter().map(Portal::to_string).collect();
+    let dcs: Vec<String> = land.staf.controllers.iter().map(DcEntry::to_string).collect();
     let controllers =
         land.stac.controllers.iter().map(|(target, subsystem, via)| format!("{subsystem} at {target}{}", by(*via)));
     let controllers: Vec<String> = controllers.collect();
@@ -85,7 +85,7 @@ fn land(plan: &Plan) -> String {
         text,
         "host names lead to [{}]; stafd.conf lists [{}], persistent-connections={}, zeroconf={}; {}",
         names.join(", "),
-        portals.join(", "),
+        dcs.join(", "),
         land.staf.persistent,
         land.staf.zeroconf,
         Edit::Persistence(land.staf.persistence)

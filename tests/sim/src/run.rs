@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-use crate::files::Portal;
+use crate::files::DcEntry;
 use crate::invariants::{Breach, Invariant};
 use crate::mutants::Bug;
 use crate::names::{Subsystem, Target, Via};
@@ -115,7 +115,7 @@ enum Reduction {
     Export(usize, Subsystem),
     Zoned(usize, (Target, Subsystem)),
     Referral(usize, Target),
-    Portal(Portal),
+    Dc(DcEntry),
     Announced(Target),
     Booted((Target, Subsystem, Via)),
     Record((Target, Via)),
@@ -131,14 +131,14 @@ impl Reduction {
             let referrals = site.refers.iter().map(move |other| Self::Referral(number, *other));
             exports.chain(zoned).chain(referrals)
         });
-        let portals = land.staf.controllers.iter().map(|portal| Self::Portal(*portal));
+        let dcs = land.staf.controllers.iter().map(|dc| Self::Dc(*dc));
         let controllers = land.stac.controllers.iter().map(|controller| Self::Controller(*controller));
         let announced = land.announced.keys().map(|target| Self::Announced(*target));
         let booted = land.boot.connected.iter().map(|place| Self::Booted(*place));
         let records = land.boot.discovery.iter().map(|record| Self::Record(*record));
         let in_use = land.in_use.iter().map(|subsystem| Self::InUse(*subsystem));
         let by_mdns_and_nbft = announced.chain(booted).chain(records);
-        of_sites.chain(portals).chain(by_mdns_and_nbft).chain(controllers).chain(in_use).collect()
+        of_sites.chain(dcs).chain(by_mdns_and_nbft).chain(controllers).chain(in_use).collect()
     }
 
     fn apply(self, land: &mut InitialWorld) {
@@ -146,7 +146,7 @@ impl Reduction {
             Self::Export(number, subsystem) => land.targets[number].exports.remove(&subsystem),
             Self::Zoned(number, entry) => land.targets[number].zoned.remove(&entry),
             Self::Referral(number, other) => land.targets[number].refers.remove(&other),
-            Self::Portal(portal) => land.staf.controllers.remove(&portal),
+            Self::Dc(dc) => land.staf.controllers.remove(&dc),
             Self::Announced(target) => land.announced.remove(&target).is_some(),
             Self::Booted(place) => land.boot.connected.remove(&place),
             Self::Record(record) => land.boot.discovery.remove(&record),

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use crate::files::Portal;
+use crate::files::DcEntry;
 use crate::invariants::Breach;
 use crate::mdns_actions::MdnsAction;
 use crate::names::{Daemon, Iface, Subsystem, Target};
@@ -89,7 +89,7 @@ fn action(rng: &mut Rng, plan: &Plan) -> [What; 2] {
         0..=2 => twice(What::Exports(target, subsystem)),
         3 => twice(What::Zones(target, (other, subsystem))),
         4 if target != other => twice(What::Refers(target, other)),
-        4 | 5 => twice(What::Edits(Edit::Portal(Portal::Address(target, None)), true)),
+        4 | 5 => twice(What::Edits(Edit::Dc(DcEntry::Address(target, None)), true)),
         6 => twice(What::Edits(Edit::Exclude((Some(target), Some(subsystem))), true)),
         7 => twice(What::Edits(Edit::Controller(target, subsystem, None), true)),
         8 => [What::DropsConnections(target), What::Reloads(daemon)],
