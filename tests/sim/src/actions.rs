@@ -81,7 +81,7 @@ impl World {
             }
             What::Zones(target, entry) => self.zone(target, entry),
             What::ListsNothing(target, time) => self.list_nothing(target, time),
-            What::Blurs(target, subsystem, blur, time) => self.blur(target, subsystem, blur, time),
+            What::DamagesEntry(target, subsystem, defect, time) => self.damage_entry(target, subsystem, defect, time),
             What::Refers(target, other) => self.refer(target, other),
             What::Falls(target, how, time) => self.fall(target, how, time),
             What::DropsConnections(target) => self.drop_connections(target),

@@ -131,8 +131,8 @@ impl fmt::Display for What {
             }
             Self::Zones(target, (at, subsystem)) => write!(f, "{target} starts or stops listing {subsystem} at {at}"),
             Self::ListsNothing(target, time) => write!(f, "{target} lists nothing for {}", seconds(*time)),
-            Self::Blurs(target, subsystem, blur, time) => {
-                write!(f, "{target} lists {subsystem} with the defect {blur:?} for {}", seconds(*time))
+            Self::DamagesEntry(target, subsystem, defect, time) => {
+                write!(f, "{target} lists {subsystem} with the defect {defect:?} for {}", seconds(*time))
             }
             Self::Refers(target, other) => write!(f, "{target} starts or stops referring to {other}"),
             Self::Falls(target, how, time) => {

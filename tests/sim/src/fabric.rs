@@ -7,7 +7,7 @@ use libstas::core::Dctype;
 use libstas::nvme::log_page::{LogPage, Subtype, TrType};
 
 use crate::names::{Subsystem, Target, entry};
-use crate::plan::{InitialWorld, Outage, UnclearEntries};
+use crate::plan::{Defect, InitialWorld, Outage};
 use crate::world::{QueuedEvent, World, say};
 
 /// The state of a target.
@@ -37,7 +37,7 @@ pub(crate) struct SimTarget {
     refers: BTreeSet<Target>,
     lists_nothing: bool,
     /// Subsystems of its own with a wrong log entry, and the number of times that each became wrong.
-    blurred: BTreeMap<Subsystem, (UnclearEntries, u32)>,
+    damaged: BTreeMap<Subsystem, (Defect, u32)>,
     genctr: u64,
     dctype: Dctype,
 }
@@ -60,7 +60,7 @@ impl Fabric {
             zoned: site.zoned.clone(),
             refers: site.refers.clone(),
             lists_nothing: false,
-            blurred: BTreeMap::new(),
+            damaged: BTreeMap::new(),
             genctr: 1,
             dctype: site.dctype,
         };
@@ -101,18 +101,18 @@ impl Fabric {
 
     /// Builds its discovery log page.
     pub(crate) fn page(&self, target: Target) -> LogPage {
-        let blur = |at: Target, subsystem: &Subsystem| {
-            let (blur, _) = self.site(target).filter(|_| at == target)?.blurred.get(subsystem)?;
-            Some(*blur)
+        let defect = |at: Target, subsystem: &Subsystem| {
+            let (defect, _) = self.site(target).filter(|_| at == target)?.damaged.get(subsystem)?;
+            Some(*defect)
         };
         let iocs = self.listed(target).into_iter().filter_map(|(at, subsystem)| {
             let mut entry = entry(at, Some(subsystem))?;
-            match blur(at, &subsystem) {
-                Some(UnclearEntries::Address(address)) => entry.traddr = address.into(),
-                Some(UnclearEntries::Port(port)) => entry.trsvcid = port.into(),
-                Some(UnclearEntries::Nqn(nqn)) => entry.subnqn = nqn.into(),
-                Some(UnclearEntries::Subtype) => entry.subtype = Subtype(7),
-                Some(UnclearEntries::Trtype) => entry.trtype = TrType(77),
+            match defect(at, &subsystem) {
+                Some(Defect::Address(address)) => entry.traddr = address.into(),
+                Some(Defect::Port(port)) => entry.trsvcid = port.into(),
+                Some(Defect::Nqn(nqn)) => entry.subnqn = nqn.into(),
+                Some(Defect::Subtype) => entry.subtype = Subtype(7),
+                Some(Defect::Trtype) => entry.trtype = TrType(77),
                 None => {}
             }
             Some(entry)
@@ -201,21 +201,21 @@ impl World {
     }
 
     /// Makes the log entry of a subsystem wrong in this way, for that time.
-    pub(crate) fn blur(&mut self, target: Target, subsystem: Subsystem, blur: UnclearEntries, time: Duration) {
+    pub(crate) fn damage_entry(&mut self, target: Target, subsystem: Subsystem, defect: Defect, time: Duration) {
         if let Some(site) = self.fabric.sites.get_mut(target.0) {
-            let (now, times) = site.blurred.entry(subsystem).or_insert((blur, 0));
-            (*now, *times) = (blur, *times + 1);
+            let (now, times) = site.damaged.entry(subsystem).or_insert((defect, 0));
+            (*now, *times) = (defect, *times + 1);
         }
         self.page_changes(target);
-        self.after(time, QueuedEvent::Clears(target, subsystem));
+        self.after(time, QueuedEvent::RepairEntry(target, subsystem));
     }
 
-    pub(crate) fn clears(&mut self, target: Target, subsystem: Subsystem) {
+    pub(crate) fn repair_entry(&mut self, target: Target, subsystem: Subsystem) {
         let Some(site) = self.fabric.sites.get_mut(target.0) else { return };
-        let Some((_, times)) = site.blurred.get_mut(&subsystem) else { return };
+        let Some((_, times)) = site.damaged.get_mut(&subsystem) else { return };
         *times -= 1;
         if *times == 0 {
-            site.blurred.remove(&subsystem);
+            site.damaged.remove(&subsystem);
             say!(self, "the log entry of {subsystem} at {target} is correct again");
             self.page_changes(target);
         }

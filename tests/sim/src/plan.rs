@@ -123,7 +123,7 @@ pub enum Outage {
 
 /// The defect of a log page entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnclearEntries {
+pub enum Defect {
     /// The address is this one.
     Address(&'static str),
     /// The port is this one.
@@ -136,7 +136,7 @@ pub enum UnclearEntries {
     Trtype,
 }
 
-impl UnclearEntries {
+impl Defect {
     /// Defects of the address and the port. The last one is another spelling of the same port.
     pub const OF_ADDRESS: [Self; 6] = [
         Self::Address("0.0.0.0"),
@@ -240,7 +240,7 @@ pub enum What {
     /// A discovery controller lists nothing for that time.
     ListsNothing(Target, Duration),
     /// The log entry of a subsystem is wrong in this way for that time.
-    Blurs(Target, Subsystem, UnclearEntries, Duration),
+    DamagesEntry(Target, Subsystem, Defect, Duration),
     /// A discovery controller starts or stops referring to another one.
     Refers(Target, Target),
     /// A target fails in this way for that time.
@@ -327,7 +327,7 @@ impl Action {
             | What::Freezes(_, time)
             | What::EditsAndReverts(_, time)
             | What::ListsNothing(_, time)
-            | What::Blurs(_, _, _, time)
+            | What::DamagesEntry(_, _, _, time)
             | What::Fault(_, time) => *time,
             // The subsystems are exported one by one.
             What::Falls(_, _, time) => *time + Duration::from_secs(10),

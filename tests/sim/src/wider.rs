@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::names::{Daemon, Iface, Subsystem, Target};
-use crate::plan::{self, Action, Edit, Fault, InitialWorld, UnclearEntries, What};
+use crate::plan::{self, Action, Defect, Edit, Fault, InitialWorld, What};
 use crate::rng::Rng;
 
 /// Percentage of the plans that have such actions.
@@ -47,8 +47,8 @@ pub(crate) fn further_actions(land: &InitialWorld, seed: u64) -> Vec<Action> {
             _ => {
                 let target = Target(rng.below(land.targets.len()));
                 let subsystem = Subsystem(rng.below(land.subsystems));
-                let blur = UnclearEntries::OTHERS[rng.below(UnclearEntries::OTHERS.len())];
-                What::Blurs(target, subsystem, blur, time(&mut rng))
+                let defect = Defect::OTHERS[rng.below(Defect::OTHERS.len())];
+                What::DamagesEntry(target, subsystem, defect, time(&mut rng))
             }
         };
         actions.push(Action { at, what });
@@ -65,8 +65,8 @@ fn what(rng: &mut Rng, land: &InitialWorld) -> What {
     let via = [None, Some(iface), Some(iface)][rng.below(3)];
     match rng.below(24) {
         20.. => {
-            let blur = UnclearEntries::OF_ADDRESS[rng.below(UnclearEntries::OF_ADDRESS.len())];
-            What::Blurs(target, subsystem, blur, time(rng))
+            let defect = Defect::OF_ADDRESS[rng.below(Defect::OF_ADDRESS.len())];
+            What::DamagesEntry(target, subsystem, defect, time(rng))
         }
         0..=6 => What::ConnectsByHand(target, subsystem, via),
         7..=8 => What::ConnectsDcByHand(target, via),

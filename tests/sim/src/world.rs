@@ -95,7 +95,7 @@ pub(crate) enum QueuedEvent {
     ComesUp(Target, Subsystem),
     Rises(Target, u64),
     ListsAgain(Target),
-    Clears(Target, Subsystem),
+    RepairEntry(Target, Subsystem),
     // Announcements.
     Renew(u64),
     Hear(u64, Vec<Target>),
@@ -330,7 +330,7 @@ impl World {
             QueuedEvent::ComesUp(target, subsystem) => self.comes_up(target, subsystem),
             QueuedEvent::Rises(target, epoch) => self.rises(target, epoch),
             QueuedEvent::ListsAgain(target) => self.lists_again(target),
-            QueuedEvent::Clears(target, subsystem) => self.clears(target, subsystem),
+            QueuedEvent::RepairEntry(target, subsystem) => self.repair_entry(target, subsystem),
             QueuedEvent::Renew(incarnation) => self.renew(incarnation),
             QueuedEvent::Hear(incarnation, targets) => self.hear(incarnation, &targets),
             QueuedEvent::HearGoodbye(incarnation, targets) => self.hear_goodbye(incarnation, &targets),
