@@ -80,7 +80,7 @@ fn discovery((index, (target, via)): (u8, &(Target, Via))) -> Option<Discovery> 
 impl World {
     /// The firmware connects the subsystems that the host boots from.
     pub(crate) fn boots(&mut self) {
-        for (target, subsystem, via) in self.plan.land.boot.connected.clone() {
+        for (target, subsystem, via) in self.plan.initial.boot.connected.clone() {
             self.connect_without_queue(&target.ioc(subsystem, via), 5, Origin::Firmware);
         }
     }
@@ -93,7 +93,7 @@ impl World {
         }
         let unreadable = self.has(Fault::TablesUnreadable) && self.knows_the_tables(daemon);
         let which = self.streams.stream("tables").below(3);
-        let boot = &self.plan.land.boot;
+        let boot = &self.plan.initial.boot;
         if unreadable {
             return match which {
                 0 => Arc::default(),
@@ -106,7 +106,7 @@ impl World {
 
     /// True when the daemon has saved everything that it has to know of the tables.
     fn knows_the_tables(&self, daemon: Daemon) -> bool {
-        let boot = &self.plan.land.boot;
+        let boot = &self.plan.initial.boot;
         if self.has_bug(Bug::TablesForgotten) {
             return true;
         }

@@ -470,7 +470,7 @@ impl World {
             _ => {}
         }
         self.oracle.disconnecting.insert(ctrl, daemon);
-        if daemon == Daemon::Stacd && !twin && self.plan.land.boot.names(known.target, known.subsystem) {
+        if daemon == Daemon::Stacd && !twin && self.plan.initial.boot.names(known.target, known.subsystem) {
             self.breach(Invariant::Boot, format!("{daemon} disconnects {ctrl} ({name}), which the boot table lists"));
         }
         if excluded || twin {

@@ -66,7 +66,7 @@ impl World {
         let heard = self.mdns_net.all_audible().into_iter().filter(|target| file.zeroconf && !is_dead(*target));
         let announced =
             heard.flat_map(|target| self.mdns_net.audible(target).into_iter().map(move |iface| (target, Some(iface))));
-        let mut open: Vec<Dc> = configured.chain(announced).chain(self.plan.land.boot.discovery.clone()).collect();
+        let mut open: Vec<Dc> = configured.chain(announced).chain(self.plan.initial.boot.discovery.clone()).collect();
         let mut meant = BTreeSet::new();
         while let Some((target, via)) = open.pop() {
             if !self.excluded_dc(target, via) && meant.insert((target, via)) {
@@ -201,7 +201,7 @@ impl World {
         for known in self.kernel.controllers.iter().filter(of_stacd) {
             let Some(subsystem) = known.subsystem else { continue };
             let name = what(known.target, known.subsystem);
-            let boots = self.plan.land.boot.names(known.target, known.subsystem);
+            let boots = self.plan.initial.boot.names(known.target, known.subsystem);
             // It is kept because the boot table lists it, but not used.
             if boots && self.excluded_ioc(known.target, subsystem, known.via) {
                 continue;

@@ -51,7 +51,7 @@ pub(crate) struct Fabric {
 }
 
 impl Fabric {
-    pub(crate) fn new(land: &InitialWorld) -> Self {
+    pub(crate) fn new(initial: &InitialWorld) -> Self {
         let site = |site: &crate::plan::InitialTarget| SimTarget {
             state: TargetState::Answering,
             epoch: 0,
@@ -64,7 +64,11 @@ impl Fabric {
             genctr: 1,
             dctype: site.dctype,
         };
-        Self { sites: land.targets.iter().map(site).collect(), names: land.names.clone(), in_use: land.in_use.clone() }
+        Self {
+            sites: initial.targets.iter().map(site).collect(),
+            names: initial.names.clone(),
+            in_use: initial.in_use.clone(),
+        }
     }
 
     fn site(&self, target: Target) -> Option<&SimTarget> {

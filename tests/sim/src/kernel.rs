@@ -485,7 +485,7 @@ impl World {
     /// The kernel notices that a connection is down, and starts to reconnect.
     pub(crate) fn goes_down(&mut self, ctrl: CtrlRef, epoch: u64) {
         let now = self.now;
-        let loss = self.plan.land.ctrl_loss;
+        let loss = self.plan.initial.ctrl_loss;
         let Some(known) = self.kernel.get_mut(ctrl).filter(|known| known.epoch == epoch && known.is_live()) else {
             return;
         };
@@ -506,7 +506,7 @@ impl World {
             self.goes_live(ctrl);
         } else if self.has_route(via)
             && self.fabric.state(target) == TargetState::Answering
-            && self.plan.land.refusal_is_final
+            && self.plan.initial.refusal_is_final
         {
             say!(self, "kernel: {ctrl} is refused and removed: {}", self.describe(ctrl));
             self.remove(ctrl);

@@ -45,8 +45,8 @@ struct Browser {
 }
 
 impl MdnsNetwork {
-    pub(crate) fn new(land: &InitialWorld) -> Self {
-        Self { announced: land.announced.clone(), ..Self::default() }
+    pub(crate) fn new(initial: &InitialWorld) -> Self {
+        Self { announced: initial.announced.clone(), ..Self::default() }
     }
 
     /// The present interfaces.
@@ -275,7 +275,7 @@ impl World {
     }
 
     pub(crate) fn announces(&mut self, target: Target) {
-        let on = self.plan.land.announced.get(&target).cloned().unwrap_or_else(|| [Iface::Eth0].into());
+        let on = self.plan.initial.announced.get(&target).cloned().unwrap_or_else(|| [Iface::Eth0].into());
         say!(self, "the DC of {target} announces itself");
         self.mdns_net.announced.insert(target, on);
         self.soon_heard(target);
@@ -322,7 +322,7 @@ impl World {
             say!(self, "{iface} is back");
             self.links_change();
             // Changes of the meantime are reported now to the connections that have survived.
-            for target in (0..self.plan.land.targets.len()).map(Target) {
+            for target in (0..self.plan.initial.targets.len()).map(Target) {
                 self.announce_change(target);
             }
         }

@@ -82,8 +82,8 @@ pub(crate) fn persistence(rng: &mut Rng) -> Persistence {
 }
 
 /// A random action of an announced target.
-pub(crate) fn action(rng: &mut Rng, land: &InitialWorld) -> What {
-    let all: Vec<Target> = land.announced.keys().copied().collect();
+pub(crate) fn action(rng: &mut Rng, initial: &InitialWorld) -> What {
+    let all: Vec<Target> = initial.announced.keys().copied().collect();
     let Some(target) = all.get(rng.below(all.len())).copied() else { return What::RouteAdded };
     let iface = Iface::ALL[rng.below(2)];
     What::MdnsAction(match rng.below(20) {

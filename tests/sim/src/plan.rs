@@ -263,11 +263,11 @@ pub struct Plan {
     /// The seed that has decided the plan.
     pub seed: u64,
     /// The initial world.
-    pub land: InitialWorld,
+    pub initial: InitialWorld,
     /// The actions, ordered by time.
     pub actions: Vec<Action>,
     /// From this time on there are no faults.
-    pub calm: Duration,
+    pub faults_end: Duration,
 }
 
 impl Plan {
@@ -275,14 +275,14 @@ impl Plan {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         let mut rng = Rng::new(seed, "plan");
-        let land = land(&mut rng, seed);
+        let initial = initial_world(&mut rng, seed);
         let count = 1 + rng.below(28);
-        let mut actions = announced_early(&land, seed);
-        actions.extend(wider::actions(&land, seed));
-        actions.extend(wider::further_actions(&land, seed));
+        let mut actions = announced_early(&initial, seed);
+        actions.extend(wider::actions(&initial, seed));
+        actions.extend(wider::further_actions(&initial, seed));
         let mut at = rng.ms(0, 4000);
         for _ in 0..count {
-            let what = what(&mut rng, &land);
+            let what = what(&mut rng, &initial);
             actions.extend(during(&mut rng, at, &what));
             actions.push(Action { at, what });
             at += match rng.below(10) {
@@ -292,8 +292,8 @@ impl Plan {
             };
         }
         actions.sort_by_key(|action| action.at);
-        let calm = actions.iter().map(Action::end).max().unwrap_or_default() + Duration::from_secs(1);
-        Self { seed, land, actions, calm }
+        let faults_end = actions.iter().map(Action::end).max().unwrap_or_default() + Duration::from_secs(1);
+        Self { seed, initial, actions, faults_end }
     }
 }
 
@@ -307,7 +307,7 @@ impl Plan {
             self.actions.push(Action { at: at.saturating_sub(Duration::from_millis(20)), what });
         }
         self.actions.sort_by_key(|action| action.at);
-        self.calm = self.actions.iter().map(Action::end).max().unwrap_or_default() + Duration::from_secs(1);
+        self.faults_end = self.actions.iter().map(Action::end).max().unwrap_or_default() + Duration::from_secs(1);
         self
     }
 }
@@ -353,10 +353,10 @@ fn during(rng: &mut Rng, at: Duration, what: &What) -> Option<Action> {
 }
 
 /// Discovery controllers that are announced long before they answer.
-fn announced_early(land: &InitialWorld, seed: u64) -> Vec<Action> {
+fn announced_early(initial: &InitialWorld, seed: u64) -> Vec<Action> {
     let mut rng = Rng::new(seed, "early");
     let mut actions = Vec::new();
-    for target in land.announced.keys() {
+    for target in initial.announced.keys() {
         if rng.percent(20) {
             let how = [Outage::Refuses, Outage::Drops, Outage::Mute][rng.below(3)];
             actions.push(Action { at: Duration::ZERO, what: What::Falls(*target, how, rng.ms(2_000, 120_000)) });
@@ -365,7 +365,7 @@ fn announced_early(land: &InitialWorld, seed: u64) -> Vec<Action> {
     actions
 }
 
-fn land(rng: &mut Rng, seed: u64) -> InitialWorld {
+fn initial_world(rng: &mut Rng, seed: u64) -> InitialWorld {
     let count = 1 + rng.below(4);
     let subsystems = 1 + rng.below(5);
     let targets: Vec<InitialTarget> = (0..count)
@@ -414,7 +414,7 @@ fn land(rng: &mut Rng, seed: u64) -> InitialWorld {
         targets[target.0].exports.insert(*subsystem);
     }
     let in_use = (0..subsystems).filter(|_| rng.percent(25)).map(Subsystem).collect();
-    let mut land = InitialWorld {
+    let mut initial = InitialWorld {
         targets,
         subsystems,
         names,
@@ -426,18 +426,18 @@ fn land(rng: &mut Rng, seed: u64) -> InitialWorld {
         ctrl_loss: if rng.percent(30) { Duration::from_secs(25) } else { Duration::from_secs(600) },
         refusal_is_final: rng.percent(60),
     };
-    announce(&mut Rng::new(seed, "announced"), &mut land);
-    land
+    announce(&mut Rng::new(seed, "announced"), &mut initial);
+    initial
 }
 
 /// Announces some discovery controllers, most of which are not configured.
-fn announce(rng: &mut Rng, land: &mut InitialWorld) {
-    land.staf.zeroconf = rng.percent(90);
-    land.staf.persistence = mdns_actions::persistence(rng);
+fn announce(rng: &mut Rng, initial: &mut InitialWorld) {
+    initial.staf.zeroconf = rng.percent(90);
+    initial.staf.persistence = mdns_actions::persistence(rng);
     if rng.percent(45) {
         return;
     }
-    for target in (0..land.targets.len()).map(Target) {
+    for target in (0..initial.targets.len()).map(Target) {
         if rng.percent(40) {
             continue;
         }
@@ -446,9 +446,9 @@ fn announce(rng: &mut Rng, land: &mut InitialWorld) {
             12..=15 => [Iface::Eth1].into(),
             _ => Iface::ALL.into(),
         };
-        land.announced.insert(target, on);
+        initial.announced.insert(target, on);
         let configured = rng.percent(25);
-        land.staf.controllers.retain(|dc| configured || !matches!(dc, DcEntry::Address(at, _) if *at == target));
+        initial.staf.controllers.retain(|dc| configured || !matches!(dc, DcEntry::Address(at, _) if *at == target));
     }
 }
 
@@ -465,14 +465,14 @@ pub(crate) fn scope(rng: &mut Rng) -> DisconnectScope {
     }
 }
 
-fn what(rng: &mut Rng, land: &InitialWorld) -> What {
-    let target = Target(rng.below(land.targets.len()));
-    let other = Target(rng.below(land.targets.len()));
-    let subsystem = Subsystem(rng.below(land.subsystems));
+fn what(rng: &mut Rng, initial: &InitialWorld) -> What {
+    let target = Target(rng.below(initial.targets.len()));
+    let other = Target(rng.below(initial.targets.len()));
+    let subsystem = Subsystem(rng.below(initial.subsystems));
     let daemon = Daemon::BOTH[rng.below(2)];
-    let name = rng.below(land.names.len());
-    if !land.announced.is_empty() && rng.percent(30) {
-        return mdns_actions::action(rng, land);
+    let name = rng.below(initial.names.len());
+    if !initial.announced.is_empty() && rng.percent(30) {
+        return mdns_actions::action(rng, initial);
     }
     match rng.below(100) {
         0..=11 => {

@@ -12,7 +12,7 @@ use crate::run::{self, Many, Outcome};
 /// The initial world of a plan, and the events of its run.
 #[must_use]
 pub fn story(plan: &Plan, outcome: &Outcome) -> String {
-    let mut text = format!("seed {}\n{}", plan.seed, land(plan));
+    let mut text = format!("seed {}\n{}", plan.seed, initial_world(plan));
     for line in &outcome.story {
         let _ = writeln!(text, "{line}");
     }
@@ -31,7 +31,7 @@ pub fn failure(plan: &Plan, breach: &Breach) -> String {
         breach.invariant.words(),
         smallest.actions.len(),
         plan.actions.len(),
-        land(&smallest)
+        initial_world(&smallest)
     );
     for line in &outcome.story {
         let _ = writeln!(text, "{line}");
@@ -59,10 +59,10 @@ pub fn summary(many: &Many) -> String {
     text
 }
 
-fn land(plan: &Plan) -> String {
-    let land = &plan.land;
+fn initial_world(plan: &Plan) -> String {
+    let initial = &plan.initial;
     let mut text = String::new();
-    for (number, site) in land.targets.iter().enumerate() {
+    for (number, site) in initial.targets.iter().enumerate() {
         let exports: Vec<String> = site.exports.iter().map(Subsystem::to_string).collect();
         let zoned: Vec<String> = site.zoned.iter().map(|(at, subsystem)| format!("{subsystem} at {at}")).collect();
         let refers: Vec<String> = site.refers.iter().map(Target::to_string).collect();
@@ -75,27 +75,28 @@ fn land(plan: &Plan) -> String {
             refers.join(", ")
         );
     }
-    let names: Vec<String> = land.names.iter().map(Target::to_string).collect();
-    let dcs: Vec<String> = land.staf.controllers.iter().map(DcEntry::to_string).collect();
+    let names: Vec<String> = initial.names.iter().map(Target::to_string).collect();
+    let dcs: Vec<String> = initial.staf.controllers.iter().map(DcEntry::to_string).collect();
     let controllers =
-        land.stac.controllers.iter().map(|(target, subsystem, via)| format!("{subsystem} at {target}{}", by(*via)));
+        initial.stac.controllers.iter().map(|(target, subsystem, via)| format!("{subsystem} at {target}{}", by(*via)));
     let controllers: Vec<String> = controllers.collect();
-    let in_use: Vec<String> = land.in_use.iter().map(Subsystem::to_string).collect();
+    let in_use: Vec<String> = initial.in_use.iter().map(Subsystem::to_string).collect();
     let _ = writeln!(
         text,
         "host names lead to [{}]; stafd.conf lists [{}], persistent-connections={}, zeroconf={}; {}",
         names.join(", "),
         dcs.join(", "),
-        land.staf.persistent,
-        land.staf.zeroconf,
-        Edit::Persistence(land.staf.persistence)
+        initial.staf.persistent,
+        initial.staf.zeroconf,
+        Edit::Persistence(initial.staf.persistence)
     );
-    let announced = land.announced.iter().map(|(target, on)| {
+    let announced = initial.announced.iter().map(|(target, on)| {
         let on: Vec<&str> = on.iter().map(|iface| iface.name()).collect();
         format!("the DC of {target} on {}", on.join(" and "))
     });
-    let connected = land.boot.connected.iter().map(|(at, subsystem, via)| format!("{subsystem} at {at}{}", by(*via)));
-    let records = land.boot.discovery.iter().map(|(target, via)| format!("the DC of {target}{}", by(*via)));
+    let connected =
+        initial.boot.connected.iter().map(|(at, subsystem, via)| format!("{subsystem} at {at}{}", by(*via)));
+    let records = initial.boot.discovery.iter().map(|(target, via)| format!("the DC of {target}{}", by(*via)));
     let _ = writeln!(
         text,
         "announced: [{}]; the firmware has connected [{}]; the boot table lists [{}]",
@@ -108,11 +109,11 @@ fn land(plan: &Plan) -> String {
         "stacd.conf lists [{}], disconnect-scope {:?}, in-use {:?}; mounted: [{}]; ctrl-loss-tmo {}; the kernel gives \
          up after a refusal: {}",
         controllers.join(", "),
-        land.stac.scope,
-        land.stac.in_use,
+        initial.stac.scope,
+        initial.stac.in_use,
         in_use.join(", "),
-        seconds(land.ctrl_loss),
-        land.refusal_is_final
+        seconds(initial.ctrl_loss),
+        initial.refusal_is_final
     );
     text
 }

@@ -44,8 +44,8 @@ pub fn play(plan: &Plan, story: bool) -> Outcome {
 pub fn play_with(plan: &Plan, bug: Option<Bug>, story: bool) -> Outcome {
     let mut world = World::new(plan.clone(), story);
     world.bug = bug;
-    world.run_until(plan.calm);
-    let settled_after = settle(&mut world, plan.calm);
+    world.run_until(plan.faults_end);
+    let settled_after = settle(&mut world, plan.faults_end);
     Outcome {
         breach: world.breach.take(),
         settled_after,
@@ -56,9 +56,9 @@ pub fn play_with(plan: &Plan, bug: Option<Bug>, story: bool) -> Outcome {
 }
 
 /// Waits for the expected final state, and checks that it lasts.
-fn settle(world: &mut World, calm: Duration) -> Duration {
+fn settle(world: &mut World, faults_end: Duration) -> Duration {
     world.tell_story("the faults have ended");
-    let limit = calm + SETTLES_WITHIN + world.kernel.wasted * 10;
+    let limit = faults_end + SETTLES_WITHIN + world.kernel.wasted * 10;
     let mut settled: Option<Duration> = None;
     while world.breach.is_none() {
         match (world.unsettled(), settled) {
@@ -78,7 +78,7 @@ fn settle(world: &mut World, calm: Duration) -> Duration {
         }
         world.run_until(world.now + Duration::from_secs(1));
     }
-    settled.unwrap_or(world.now).saturating_sub(calm)
+    settled.unwrap_or(world.now).saturating_sub(faults_end)
 }
 
 /// Removes everything from a plan that is not needed to break the same invariant.
@@ -100,9 +100,9 @@ pub fn shrink(plan: &Plan, bug: Option<Bug>, invariant: Invariant) -> Plan {
         }
         chunk /= 2;
     }
-    for less in Reduction::ways(&smallest.land) {
+    for less in Reduction::ways(&smallest.initial) {
         let mut fewer = smallest.clone();
-        less.apply(&mut fewer.land);
+        less.apply(&mut fewer.initial);
         if fails(&fewer) {
             smallest = fewer;
         }
@@ -124,34 +124,34 @@ enum Reduction {
 }
 
 impl Reduction {
-    fn ways(land: &InitialWorld) -> Vec<Self> {
-        let of_sites = land.targets.iter().enumerate().flat_map(|(number, site)| {
+    fn ways(initial: &InitialWorld) -> Vec<Self> {
+        let of_sites = initial.targets.iter().enumerate().flat_map(|(number, site)| {
             let exports = site.exports.iter().map(move |subsystem| Self::Export(number, *subsystem));
             let zoned = site.zoned.iter().map(move |entry| Self::Zoned(number, *entry));
             let referrals = site.refers.iter().map(move |other| Self::Referral(number, *other));
             exports.chain(zoned).chain(referrals)
         });
-        let dcs = land.staf.controllers.iter().map(|dc| Self::Dc(*dc));
-        let controllers = land.stac.controllers.iter().map(|controller| Self::Controller(*controller));
-        let announced = land.announced.keys().map(|target| Self::Announced(*target));
-        let booted = land.boot.connected.iter().map(|place| Self::Booted(*place));
-        let records = land.boot.discovery.iter().map(|record| Self::Record(*record));
-        let in_use = land.in_use.iter().map(|subsystem| Self::InUse(*subsystem));
+        let dcs = initial.staf.controllers.iter().map(|dc| Self::Dc(*dc));
+        let controllers = initial.stac.controllers.iter().map(|controller| Self::Controller(*controller));
+        let announced = initial.announced.keys().map(|target| Self::Announced(*target));
+        let booted = initial.boot.connected.iter().map(|place| Self::Booted(*place));
+        let records = initial.boot.discovery.iter().map(|record| Self::Record(*record));
+        let in_use = initial.in_use.iter().map(|subsystem| Self::InUse(*subsystem));
         let by_mdns_and_nbft = announced.chain(booted).chain(records);
         of_sites.chain(dcs).chain(by_mdns_and_nbft).chain(controllers).chain(in_use).collect()
     }
 
-    fn apply(self, land: &mut InitialWorld) {
+    fn apply(self, initial: &mut InitialWorld) {
         match self {
-            Self::Export(number, subsystem) => land.targets[number].exports.remove(&subsystem),
-            Self::Zoned(number, entry) => land.targets[number].zoned.remove(&entry),
-            Self::Referral(number, other) => land.targets[number].refers.remove(&other),
-            Self::Dc(dc) => land.staf.controllers.remove(&dc),
-            Self::Announced(target) => land.announced.remove(&target).is_some(),
-            Self::Booted(place) => land.boot.connected.remove(&place),
-            Self::Record(record) => land.boot.discovery.remove(&record),
-            Self::Controller(controller) => land.stac.controllers.remove(&controller),
-            Self::InUse(subsystem) => land.in_use.remove(&subsystem),
+            Self::Export(number, subsystem) => initial.targets[number].exports.remove(&subsystem),
+            Self::Zoned(number, entry) => initial.targets[number].zoned.remove(&entry),
+            Self::Referral(number, other) => initial.targets[number].refers.remove(&other),
+            Self::Dc(dc) => initial.staf.controllers.remove(&dc),
+            Self::Announced(target) => initial.announced.remove(&target).is_some(),
+            Self::Booted(place) => initial.boot.connected.remove(&place),
+            Self::Record(record) => initial.boot.discovery.remove(&record),
+            Self::Controller(controller) => initial.stac.controllers.remove(&controller),
+            Self::InUse(subsystem) => initial.in_use.remove(&subsystem),
         };
     }
 }

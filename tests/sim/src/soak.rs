@@ -53,8 +53,8 @@ pub fn endure(seed: u64, events: u64) -> Result<Vec<Measure>, Breach> {
         }
         // Two overlapping actions may have left a different state: restore the initial one.
         at += Duration::from_secs(2);
-        for (number, site) in plan.land.targets.iter().enumerate() {
-            for subsystem in (0..plan.land.subsystems).map(Subsystem) {
+        for (number, site) in plan.initial.targets.iter().enumerate() {
+            for subsystem in (0..plan.initial.subsystems).map(Subsystem) {
                 let on = site.exports.contains(&subsystem);
                 world.at(at, QueuedEvent::Export(Target(number), subsystem, on));
             }
@@ -79,9 +79,9 @@ fn rest(world: &mut World, from: Duration) {
 
 /// An action and its reverse.
 fn action(rng: &mut Rng, plan: &Plan) -> [What; 2] {
-    let target = Target(rng.below(plan.land.targets.len()));
-    let other = Target(rng.below(plan.land.targets.len()));
-    let subsystem = Subsystem(rng.below(plan.land.subsystems));
+    let target = Target(rng.below(plan.initial.targets.len()));
+    let other = Target(rng.below(plan.initial.targets.len()));
+    let subsystem = Subsystem(rng.below(plan.initial.subsystems));
     let daemon = Daemon::BOTH[rng.below(2)];
     let twice = |what: What| [what.clone(), what];
     let time = rng.ms(50, 8_000);
@@ -108,7 +108,7 @@ fn action(rng: &mut Rng, plan: &Plan) -> [What; 2] {
             [What::Fault(faults[rng.below(4)], time), What::DropsConnections(target)]
         }
         12..=14 => {
-            let all: Vec<Target> = plan.land.announced.keys().copied().collect();
+            let all: Vec<Target> = plan.initial.announced.keys().copied().collect();
             let Some(target) = all.get(rng.below(all.len())).copied() else {
                 return twice(What::Edits(Edit::Zeroconf, true));
             };

@@ -14,7 +14,7 @@ const SHARE: usize = 50;
 const MOST: usize = 8;
 
 /// The further actions of a plan.
-pub(crate) fn actions(land: &InitialWorld, seed: u64) -> Vec<Action> {
+pub(crate) fn actions(initial: &InitialWorld, seed: u64) -> Vec<Action> {
     let mut rng = Rng::new(seed, "wider");
     if !rng.percent(SHARE) {
         return Vec::new();
@@ -22,14 +22,14 @@ pub(crate) fn actions(land: &InitialWorld, seed: u64) -> Vec<Action> {
     let mut actions = Vec::new();
     let mut at = rng.ms(0, 20_000);
     for _ in 0..1 + rng.below(MOST) {
-        actions.push(Action { at, what: what(&mut rng, land) });
+        actions.push(Action { at, what: what(&mut rng, initial) });
         at += if rng.percent(50) { rng.ms(0, 1_500) } else { rng.ms(1_500, 30_000) };
     }
     actions
 }
 
 /// Actions that were added to the simulated world after [`actions`].
-pub(crate) fn further_actions(land: &InitialWorld, seed: u64) -> Vec<Action> {
+pub(crate) fn further_actions(initial: &InitialWorld, seed: u64) -> Vec<Action> {
     let mut rng = Rng::new(seed, "further");
     if !rng.percent(SHARE) {
         return Vec::new();
@@ -45,8 +45,8 @@ pub(crate) fn further_actions(land: &InitialWorld, seed: u64) -> Vec<Action> {
             3..=6 => What::OtherClaims(rng.below(8)),
             7 => What::OtherDisconnects(rng.below(8)),
             _ => {
-                let target = Target(rng.below(land.targets.len()));
-                let subsystem = Subsystem(rng.below(land.subsystems));
+                let target = Target(rng.below(initial.targets.len()));
+                let subsystem = Subsystem(rng.below(initial.subsystems));
                 let defect = Defect::OTHERS[rng.below(Defect::OTHERS.len())];
                 What::DamagesEntry(target, subsystem, defect, time(&mut rng))
             }
@@ -57,9 +57,9 @@ pub(crate) fn further_actions(land: &InitialWorld, seed: u64) -> Vec<Action> {
     actions
 }
 
-fn what(rng: &mut Rng, land: &InitialWorld) -> What {
-    let target = Target(rng.below(land.targets.len()));
-    let subsystem = Subsystem(rng.below(land.subsystems));
+fn what(rng: &mut Rng, initial: &InitialWorld) -> What {
+    let target = Target(rng.below(initial.targets.len()));
+    let subsystem = Subsystem(rng.below(initial.subsystems));
     let daemon = Daemon::BOTH[rng.below(2)];
     let iface = Iface::ALL[rng.below(2)];
     let via = [None, Some(iface), Some(iface)][rng.below(3)];

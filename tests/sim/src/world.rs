@@ -174,10 +174,10 @@ impl World {
             links: Arc::new(names::links(&Iface::ALL.into())),
             identity: Arc::new(identity),
             kernel: Kernel::default(),
-            fabric: Fabric::new(&plan.land),
-            mdns_net: MdnsNetwork::new(&plan.land),
-            staf_file: plan.land.staf.clone(),
-            stac_file: plan.land.stac.clone(),
+            fabric: Fabric::new(&plan.initial),
+            mdns_net: MdnsNetwork::new(&plan.initial),
+            staf_file: plan.initial.staf.clone(),
+            stac_file: plan.initial.stac.clone(),
             staf: Process::default(),
             stac: Process::default(),
             bus: Bus::default(),
@@ -196,7 +196,7 @@ impl World {
             plan,
         };
         world.boots();
-        world.oracle.booted = world.plan.land.boot.discovery.iter().map(|(target, via)| target.dc(*via)).collect();
+        world.oracle.booted = world.plan.initial.boot.discovery.iter().map(|(target, via)| target.dc(*via)).collect();
         for action in std::mem::take(&mut world.plan.actions) {
             world.at(action.at, QueuedEvent::Action(action.what.clone()));
             world.plan.actions.push(action);

@@ -22,8 +22,8 @@ fn plan(bug: Bug, seed: u64) -> Plan {
     let mut plan = Plan::new(seed);
     if bug == Bug::TrtypesUnread {
         // An audit of another transport than that of the connections.
-        plan.land.stac.scope = DisconnectScope::AllMatchingTrtypes;
-        plan.land.stac.other_trtypes = true;
+        plan.initial.stac.scope = DisconnectScope::AllMatchingTrtypes;
+        plan.initial.stac.other_trtypes = true;
     }
     match bug.provoked_by() {
         Some(fault) => plan.leaning_to(fault),
