@@ -6,14 +6,14 @@ use libstas::core::{HostEvent, Owner};
 
 use crate::names::Daemon;
 use crate::plan::{Edit, Fault, What};
-use crate::world::{Incoming, QueuedEvent, World, say};
+use crate::world::{Incoming, QueuedEvent, World, trace};
 
 /// Connections are lost in a suspend that is longer than this.
 const DEEP_SLEEP: Duration = Duration::from_secs(8);
 
 impl World {
     pub(crate) fn act(&mut self, what: What) {
-        say!(self, "* {what}");
+        trace!(self, "* {what}");
         match what {
             What::Edits(edit, reload) => {
                 let daemon = edit.file_of();
@@ -94,7 +94,7 @@ impl World {
             What::RouteAdded => {
                 for daemon in Daemon::BOTH {
                     let wait = self.streams.latency("route");
-                    self.tell(daemon, wait, Incoming::Host(HostEvent::RouteAdded));
+                    self.send(daemon, wait, Incoming::Host(HostEvent::RouteAdded));
                 }
             }
             What::Fault(fault, time) => {
@@ -117,7 +117,7 @@ impl World {
             self.oracle.excused_until = self.oracle.excused_until.max(now);
             self.oracle.announced.can_see(now);
         }
-        say!(self, "the fault has ended: {fault}");
+        trace!(self, "the fault has ended: {fault}");
     }
 
     /// The daemon reads its file when it is no longer frozen.

@@ -14,7 +14,7 @@ use crate::mutants::Bug;
 use crate::names::{Daemon, short};
 use crate::oracle::Connection;
 use crate::plan::Fault;
-use crate::world::{Incoming, QueuedEvent, Requester, World, say};
+use crate::world::{Incoming, QueuedEvent, Requester, World, trace};
 
 /// A call without an answer fails after this time.
 const CALL_LIMIT: Duration = Duration::from_secs(25);
@@ -76,18 +76,18 @@ impl World {
         }
         self.bus.names += 1;
         self.bus.owner = Some(format!(":1.{}", self.bus.names));
-        self.tell_owner();
+        self.send_owner();
     }
 
     /// stacd starts to watch. Earlier signals are lost.
     pub(crate) fn watches(&mut self, incarnation: u32) {
         if self.incarnation(Daemon::Stacd) == Some(incarnation) {
             self.bus.watching = true;
-            self.tell_owner();
+            self.send_owner();
         }
     }
 
-    fn tell_owner(&mut self) {
+    fn send_owner(&mut self) {
         if !self.bus.watching {
             return;
         }
@@ -95,18 +95,18 @@ impl World {
         self.bus.owners_until = self.bus.owners_until.max(self.now + wait);
         let wait = self.bus.owners_until - self.now;
         let event = stacd::connector::Event::StafdOwner(self.bus.owner.clone());
-        self.tell(Daemon::Stacd, wait, Incoming::Stac(event));
+        self.send(Daemon::Stacd, wait, Incoming::Stac(event));
     }
 
     fn signal(&mut self, event: stacd::connector::Event) {
         if !self.bus.watching || self.bus.owner.is_none() {
-            say!(self, "stacd does not receive the signal {event:?}");
+            trace!(self, "stacd does not receive the signal {event:?}");
             return;
         }
         let wait = self.bus_takes("signal");
         self.bus.signals_until = self.bus.signals_until.max(self.now + wait);
         let wait = self.bus.signals_until - self.now;
-        self.tell(Daemon::Stacd, wait, Incoming::Stac(event));
+        self.send(Daemon::Stacd, wait, Incoming::Stac(event));
     }
 
     /// A process has ended: its bus name and its calls are gone.
@@ -114,7 +114,7 @@ impl World {
         match daemon {
             Daemon::Stafd => {
                 self.bus.owner = None;
-                self.tell_owner();
+                self.send_owner();
                 let broken: Vec<u64> = self.bus.refreshing.keys().copied().collect();
                 for token in broken {
                     self.refreshed(token, Err(FetchError::Bus("the other side has left the bus".into())));
@@ -218,7 +218,7 @@ impl World {
                 let token = self.bus.tokens;
                 self.bus.refreshing.insert(token, (requester, dc.clone(), self.staf.incarnation));
                 self.after(REFRESH_LIMIT, QueuedEvent::RefreshEnds(token));
-                say!(self, "stacd requests that the page of {} be read again", short(&dc));
+                trace!(self, "stacd requests that the page of {} be read again", short(&dc));
                 self.feed_staf(stafd::finder::Event::Refresh { token, dc });
             }
             Ok(frozen) => self.after(frozen, QueuedEvent::RefreshPage(requester, dc)),
@@ -282,7 +282,7 @@ impl World {
                     2 => Err(NotRegistered::NoRegister),
                     _ => Ok(()),
                 };
-                self.tell(Daemon::Stafd, wait, Incoming::Staf(stafd::finder::Event::Registered { op, result }));
+                self.send(Daemon::Stafd, wait, Incoming::Staf(stafd::finder::Event::Registered { op, result }));
             }
             Effect::PagesChanged { dc, .. } => self.signal(stacd::connector::Event::PageChanged(dc)),
             Effect::DcRemoved => {

@@ -18,7 +18,7 @@ use crate::mutants::Bug;
 use crate::names::{Daemon, Iface, Subsystem, Target, short};
 use crate::oracle::{Connection, PageReport, UseCheck};
 use crate::plan::Fault;
-use crate::world::{Incoming, World, say};
+use crate::world::{Incoming, World, trace};
 
 /// stafd must remove absent controllers at most this long after the end of their persistence.
 const LATE: Duration = Duration::from_secs(20);
@@ -81,10 +81,10 @@ impl World {
             match heard {
                 BrowseEvent::Announced { service, endpoints, .. } => {
                     let on: Vec<u32> = endpoints.iter().map(|endpoint| endpoint.interface).collect();
-                    say!(self, "stafd receives the announcement of {service} on {on:?}");
+                    trace!(self, "stafd receives the announcement of {service} on {on:?}");
                 }
-                BrowseEvent::Gone(service) => say!(self, "{service} is no longer announced to stafd"),
-                BrowseEvent::Restarted => say!(self, "the browser of stafd restarts"),
+                BrowseEvent::Gone(service) => trace!(self, "{service} is no longer announced to stafd"),
+                BrowseEvent::Restarted => trace!(self, "the browser of stafd restarts"),
             }
         }
         self.oracle.announced.hear(now, &heard);
@@ -215,7 +215,7 @@ impl World {
             let took: Vec<(Tid, _)> = took.map(|dc| (dc.member.tid.clone(), dc.connected_since)).collect();
             for (dc, since) in took {
                 let listed = controllers_of(&dc, &page.entries);
-                say!(self, "stafd reads the page of {}: {}", short(&dc), list(&listed));
+                trace!(self, "stafd reads the page of {}: {}", short(&dc), list(&listed));
                 let page_report = PageReport {
                     at: now,
                     read: now,
@@ -360,7 +360,7 @@ impl World {
             (true, false) => "fresh",
             (false, _) => "not fresh",
         };
-        say!(self, "stacd receives the page of {} ({how}): {}", short(&page.dc), list(&listed));
+        trace!(self, "stacd receives the page of {} ({how}): {}", short(&page.dc), list(&listed));
         let page_report = PageReport {
             at: now,
             read,

@@ -8,7 +8,7 @@ use libstas::nvme::log_page::{LogPage, Subtype, TrType};
 
 use crate::names::{Subsystem, Target, entry};
 use crate::plan::{Defect, InitialWorld, Outage};
-use crate::world::{QueuedEvent, World, say};
+use crate::world::{QueuedEvent, World, trace};
 
 /// The state of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,7 +149,7 @@ impl World {
         if !changed {
             return;
         }
-        say!(self, "{target} {} {subsystem}", if on { "exports" } else { "no longer exports" });
+        trace!(self, "{target} {} {subsystem}", if on { "exports" } else { "no longer exports" });
         if !on {
             // The target drops the connections of the subsystem.
             let thrown: Vec<_> = self
@@ -200,7 +200,7 @@ impl World {
         if let Some(site) = self.fabric.sites.get_mut(target.0) {
             site.lists_nothing = false;
         }
-        say!(self, "the log page of {target} is complete again");
+        trace!(self, "the log page of {target} is complete again");
         self.page_changes(target);
     }
 
@@ -220,7 +220,7 @@ impl World {
         *times -= 1;
         if *times == 0 {
             site.damaged.remove(&subsystem);
-            say!(self, "the log entry of {subsystem} at {target} is correct again");
+            trace!(self, "the log entry of {subsystem} at {target} is correct again");
             self.page_changes(target);
         }
     }
@@ -281,7 +281,7 @@ impl World {
         let Some(site) = self.fabric.sites.get_mut(target.0).filter(|site| site.epoch == epoch) else { return };
         site.state = TargetState::Answering;
         let missing: Vec<Subsystem> = site.meant.difference(&site.exports).copied().collect();
-        say!(self, "{target} is back");
+        trace!(self, "{target} is back");
         let mut wait = Duration::ZERO;
         for subsystem in missing {
             wait += self.streams.stream("one by one").ms(10, 1800);

@@ -17,7 +17,7 @@ use crate::invariants::Invariant;
 use crate::kernel::{Job, SimController};
 use crate::names::{Daemon, Iface, Target, short};
 use crate::plan::Fault;
-use crate::world::{Incoming, QueuedEvent, Requester, World, say};
+use crate::world::{Incoming, QueuedEvent, Requester, World, trace};
 
 impl World {
     /// Starts an effect. Its outcome is delivered to the daemon later.
@@ -47,7 +47,7 @@ impl World {
             }
             HostEffect::Disconnect { op, ctrl } => {
                 let ctrl = self.unmask(ctrl);
-                say!(self, "{daemon} disconnects {ctrl}: {}", self.describe(ctrl));
+                trace!(self, "{daemon} disconnects {ctrl}: {}", self.describe(ctrl));
                 self.check_disconnect(daemon, ctrl);
                 self.mutate_disconnect(daemon, ctrl);
                 let wait = self.streams.latency("delete thread");
@@ -79,7 +79,7 @@ impl World {
                 self.mutate_sharing(daemon, record.tid.as_ref(), &record.text);
                 if record.level > Level::Debug {
                     let about = record.tid.as_ref().map(|tid| format!("{}: ", short(tid))).unwrap_or_default();
-                    say!(self, "{daemon} says: {about}{}", record.text);
+                    trace!(self, "{daemon} says: {about}{}", record.text);
                 }
             }
             HostEffect::Save => self.save_soon(daemon),

@@ -19,7 +19,7 @@ use crate::mutants::Bug;
 use crate::names::{Daemon, HOST_NQN, Iface, Subsystem, Target, Via};
 use crate::oracle::Connection;
 use crate::plan::Fault;
-use crate::world::{Incoming, QueuedEvent, Requester, World, say};
+use crate::world::{Incoming, QueuedEvent, Requester, World, trace};
 
 /// The kernel reconnects after this time (reconnect-delay).
 const RECONNECT_DELAY: Duration = Duration::from_secs(10);
@@ -191,7 +191,7 @@ impl World {
             let lost = silent && self.has(Fault::EventsLost(daemon)) && self.streams.stream("lost event").percent(50);
             let overrun = self.has(Fault::EventsOverrun(daemon));
             if lost || overrun {
-                say!(self, "{daemon} does not get the event {kind:?} of nvme{device}");
+                trace!(self, "{daemon} does not get the event {kind:?} of nvme{device}");
                 self.add_ghost(daemon, kind);
                 if overrun {
                     // The next read of the socket reports the overrun.
@@ -228,7 +228,7 @@ impl World {
         };
         *until = (*until).max(self.now + wait);
         let wait = *until - self.now;
-        self.tell(daemon, wait, Incoming::Host(event));
+        self.send(daemon, wait, Incoming::Host(event));
     }
 
     /// Creates a controller; its instance number is the lowest free one.
@@ -279,7 +279,7 @@ impl World {
         known.shown.src_addr = Some(known.via.unwrap_or(Iface::Eth0).address());
         (known.epoch, known.up_since, known.down_since, known.armed) = (known.epoch + 1, Some(now), None, true);
         let again = known.epoch > 1 && known.subsystem.is_none();
-        say!(self, "kernel: {ctrl} is live: {}", self.describe(ctrl));
+        trace!(self, "kernel: {ctrl} is live: {}", self.describe(ctrl));
         self.emit(ctrl.device, UeventKind::Connected);
         if again {
             self.emit(ctrl.device, UeventKind::Rediscover);
@@ -337,7 +337,7 @@ impl World {
         if let Some(known) = self.kernel.get_mut(ctrl) {
             known.shown.state = CtrlState::Connecting;
         }
-        say!(self, "kernel: {} connects {}: {ctrl}", requester.daemon, crate::names::short(&request.tid));
+        trace!(self, "kernel: {} connects {}: {ctrl}", requester.daemon, crate::names::short(&request.tid));
         let takes = self.write_takes(ctrl);
         self.kernel.writes += 1;
         let number = self.kernel.writes;
@@ -371,7 +371,7 @@ impl World {
             self.goes_live(ctrl);
             ConnectOutcome::Made(ctrl)
         } else {
-            say!(self, "kernel: {ctrl} could not be connected: {}", crate::names::short(&request.tid));
+            trace!(self, "kernel: {ctrl} could not be connected: {}", crate::names::short(&request.tid));
             self.remove(ctrl);
             self.kernel.wasted = self.kernel.wasted.max(held);
             ConnectOutcome::Failed(ConnectError::Kernel { errno: 110, explanation: "no answer in time".into() })
@@ -465,7 +465,7 @@ impl World {
     }
 
     pub(crate) fn deleted(&mut self, requester: Option<Requester>, ctrl: CtrlRef) {
-        say!(self, "kernel: {ctrl} is disconnected: {}", self.describe(ctrl));
+        trace!(self, "kernel: {ctrl} is disconnected: {}", self.describe(ctrl));
         self.remove(ctrl);
         self.disconnected(requester, ctrl, Ok(()));
     }
@@ -491,7 +491,7 @@ impl World {
         };
         known.shown.state = CtrlState::Connecting;
         (known.up_since, known.down_since, known.armed) = (None, Some(now), false);
-        say!(self, "kernel: {ctrl} has lost its connection: {}", self.describe(ctrl));
+        trace!(self, "kernel: {ctrl} has lost its connection: {}", self.describe(ctrl));
         let at_once = self.streams.stream("reconnect").percent(30);
         let first = if at_once { Duration::from_millis(50) } else { RECONNECT_DELAY };
         self.after(first, QueuedEvent::Reconnects(ctrl, epoch));
@@ -508,7 +508,7 @@ impl World {
             && self.fabric.state(target) == TargetState::Answering
             && self.plan.initial.refusal_is_final
         {
-            say!(self, "kernel: {ctrl} is refused and removed: {}", self.describe(ctrl));
+            trace!(self, "kernel: {ctrl} is refused and removed: {}", self.describe(ctrl));
             self.remove(ctrl);
         } else {
             self.after(RECONNECT_DELAY, QueuedEvent::Reconnects(ctrl, epoch));
@@ -518,7 +518,7 @@ impl World {
     pub(crate) fn kernel_gives_up(&mut self, ctrl: CtrlRef, epoch: u64) {
         let is_down = |known: &&SimController| known.epoch == epoch && known.shown.state == CtrlState::Connecting;
         if self.kernel.get(ctrl).filter(is_down).is_some() {
-            say!(self, "kernel: {ctrl} is removed after ctrl-loss-tmo: {}", self.describe(ctrl));
+            trace!(self, "kernel: {ctrl} is removed after ctrl-loss-tmo: {}", self.describe(ctrl));
             self.remove(ctrl);
         }
     }
@@ -530,7 +530,7 @@ impl World {
         let owned = self.streams.stream("owner").percent(30);
         if let Some(known) = self.kernel.get_mut(ctrl).filter(|_| owned) {
             known.shown.owner = Owner::Other("orchestrator".into());
-            say!(self, "{ctrl} belongs to another orchestrator");
+            trace!(self, "{ctrl} belongs to another orchestrator");
         }
         Some(ctrl)
     }
@@ -551,7 +551,7 @@ impl World {
         if let Some(known) = self.kernel.get_mut(ctrl) {
             known.shown.owner = Owner::Other("orchestrator".into());
             known.origin = Origin::Hand;
-            say!(self, "{ctrl} belongs to another orchestrator");
+            trace!(self, "{ctrl} belongs to another orchestrator");
         }
     }
 

@@ -20,7 +20,7 @@ fn main() -> ExitCode {
             (Ok(count), Ok(first)) => play_many(first, count),
             _ => usage(),
         },
-        [seed] => number(seed).map_or_else(|_| usage(), tell),
+        [seed] => number(seed).map_or_else(|_| usage(), play_one),
         _ => usage(),
     }
 }
@@ -30,13 +30,13 @@ fn usage() -> ExitCode {
     ExitCode::from(2)
 }
 
-/// Prints the story of one seed, and the smallest failing one if it fails.
-fn tell(seed: u64) -> ExitCode {
+/// Prints the events of one seed or, if it fails, those of the smallest failing plan.
+fn send(seed: u64) -> ExitCode {
     let plan = Plan::new(seed);
     let outcome = run::play(&plan, true);
     match &outcome.breach {
         None => {
-            print!("{}", report::story(&plan, &outcome));
+            print!("{}", report::trace(&plan, &outcome));
             ExitCode::SUCCESS
         }
         Some(breach) => {

@@ -13,7 +13,7 @@ use libstas::nvme::announcement;
 use crate::mdns_actions::{MdnsAction, TIME_TO_LIVE, dead, is_dead};
 use crate::names::{self, Daemon, Iface, Target};
 use crate::plan::{Fault, InitialWorld};
-use crate::world::{Incoming, QueuedEvent, World, say};
+use crate::world::{Incoming, QueuedEvent, World, trace};
 
 /// A goodbye takes effect after this time (RFC 6762, 10.1).
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -118,7 +118,7 @@ impl World {
         self.mdns_net.epochs += 1;
         let incarnation = self.mdns_net.epochs;
         self.mdns_net.browser = Some(Browser { incarnation, renewing: false, told: BTreeSet::new() });
-        self.tell_heard(vec![BrowseEvent::Restarted]);
+        self.send_browse_events(vec![BrowseEvent::Restarted]);
         self.after(AGE, QueuedEvent::Renew(incarnation));
         let (crowd, others): (Vec<_>, Vec<_>) =
             self.mdns_net.all_audible().into_iter().partition(|daemon| is_dead(*daemon));
@@ -173,7 +173,7 @@ impl World {
                 endpoints: on.into_iter().map(|iface| Endpoint { interface: iface.index(), address }).collect(),
             });
         }
-        self.tell_heard(heard);
+        self.send_browse_events(heard);
     }
 
     /// The browser reports these targets as gone, unless they can still be received.
@@ -203,17 +203,17 @@ impl World {
         let Some(browser) = &mut self.mdns_net.browser else { return };
         let gone = targets.iter().filter(|target| browser.told.remove(target));
         let heard = gone.map(|target| BrowseEvent::Gone(service(*target))).collect();
-        self.tell_heard(heard);
+        self.send_browse_events(heard);
     }
 
-    fn tell_heard(&mut self, heard: Vec<BrowseEvent>) {
+    fn send_browse_events(&mut self, heard: Vec<BrowseEvent>) {
         if heard.is_empty() {
             return;
         }
         let wait = self.streams.latency("heard");
         self.mdns_net.heard_until = self.mdns_net.heard_until.max(self.now + wait);
         let wait = self.mdns_net.heard_until - self.now;
-        self.tell(Daemon::Stafd, wait, Incoming::BrowseEvent(heard));
+        self.send(Daemon::Stafd, wait, Incoming::BrowseEvent(heard));
     }
 
     /// Performs an action of an announced target.
@@ -276,7 +276,7 @@ impl World {
 
     pub(crate) fn announces(&mut self, target: Target) {
         let on = self.plan.initial.announced.get(&target).cloned().unwrap_or_else(|| [Iface::Eth0].into());
-        say!(self, "the DC of {target} announces itself");
+        trace!(self, "the DC of {target} announces itself");
         self.mdns_net.announced.insert(target, on);
         self.soon_heard(target);
     }
@@ -309,7 +309,7 @@ impl World {
     pub(crate) fn speaks(&mut self, target: Target, epoch: u64) {
         if self.mdns_net.hushed.get(&target) == Some(&epoch) {
             self.mdns_net.hushed.remove(&target);
-            say!(self, "the announcement of the DC of {target} can be received again");
+            trace!(self, "the announcement of the DC of {target} can be received again");
             self.soon_heard(target);
         }
     }
@@ -319,7 +319,7 @@ impl World {
         *times -= 1;
         if *times == 0 {
             self.mdns_net.gone.remove(&iface);
-            say!(self, "{iface} is back");
+            trace!(self, "{iface} is back");
             self.links_change();
             // Changes of the meantime are reported now to the connections that have survived.
             for target in (0..self.plan.initial.targets.len()).map(Target) {

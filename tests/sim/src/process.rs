@@ -13,7 +13,7 @@ use crate::checks::may_serve;
 use crate::kernel::SimController;
 use crate::names::Daemon;
 use crate::plan::Fault;
-use crate::world::{Incoming, QueuedEvent, Requester, World, say};
+use crate::world::{Incoming, QueuedEvent, Requester, World, trace};
 
 /// Shortest time between two saves (the shell's event loop).
 const SAVE_PACE: Duration = Duration::from_millis(500);
@@ -107,7 +107,7 @@ impl World {
     }
 
     /// Delivers an event to the present incarnation of the daemon after that time.
-    pub(crate) fn tell(&mut self, daemon: Daemon, wait: Duration, incoming: Incoming) {
+    pub(crate) fn send(&mut self, daemon: Daemon, wait: Duration, incoming: Incoming) {
         if let Some(incarnation) = self.incarnation(daemon) {
             self.after(wait, QueuedEvent::Deliver(daemon, incarnation, incoming));
         }
@@ -138,7 +138,7 @@ impl World {
             return;
         }
         let seed = self.streams.stream("jitter").roll();
-        say!(self, "{daemon} starts");
+        trace!(self, "{daemon} starts");
         let late = self.streams.latency("first events");
         let has_state = match daemon {
             Daemon::Stafd => self.staf.disk.is_some(),
@@ -275,7 +275,7 @@ impl World {
                 }
             }
         }
-        say!(self, "{daemon} has stopped");
+        trace!(self, "{daemon} has stopped");
         self.end(daemon, away);
     }
 

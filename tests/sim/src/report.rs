@@ -11,9 +11,9 @@ use crate::run::{self, Many, Outcome};
 
 /// The initial world of a plan, and the events of its run.
 #[must_use]
-pub fn story(plan: &Plan, outcome: &Outcome) -> String {
+pub fn trace(plan: &Plan, outcome: &Outcome) -> String {
     let mut text = format!("seed {}\n{}", plan.seed, initial_world(plan));
-    for line in &outcome.story {
+    for line in &outcome.trace {
         let _ = writeln!(text, "{line}");
     }
     let _ = writeln!(text, "final state reached {} after the faults ended", seconds(outcome.settled_after));
@@ -33,7 +33,7 @@ pub fn failure(plan: &Plan, breach: &Breach) -> String {
         plan.actions.len(),
         initial_world(&smallest)
     );
-    for line in &outcome.story {
+    for line in &outcome.trace {
         let _ = writeln!(text, "{line}");
     }
     let _ = writeln!(text, "\nTo repeat it: make sim SEED={}", plan.seed);

@@ -29,20 +29,20 @@ pub struct Outcome {
     pub events: u64,
     /// Number of connections that a kill left without an owner: connected, and not saved yet.
     pub orphans: u64,
-    /// The story, if it was requested.
-    pub story: Vec<String>,
+    /// The events of the run as text, if requested.
+    pub trace: Vec<String>,
 }
 
 /// Plays a plan.
 #[must_use]
-pub fn play(plan: &Plan, story: bool) -> Outcome {
-    play_with(plan, None, story)
+pub fn play(plan: &Plan, trace: bool) -> Outcome {
+    play_with(plan, None, trace)
 }
 
 /// Plays a plan with a reintroduced bug.
 #[must_use]
-pub fn play_with(plan: &Plan, bug: Option<Bug>, story: bool) -> Outcome {
-    let mut world = World::new(plan.clone(), story);
+pub fn play_with(plan: &Plan, bug: Option<Bug>, trace: bool) -> Outcome {
+    let mut world = World::new(plan.clone(), trace);
     world.bug = bug;
     world.run_until(plan.faults_end);
     let settled_after = settle(&mut world, plan.faults_end);
@@ -51,19 +51,19 @@ pub fn play_with(plan: &Plan, bug: Option<Bug>, story: bool) -> Outcome {
         settled_after,
         events: world.events.0 + world.events.1,
         orphans: world.kernel.orphans,
-        story: world.story.take().unwrap_or_default(),
+        trace: world.trace.take().unwrap_or_default(),
     }
 }
 
 /// Waits for the expected final state, and checks that it lasts.
 fn settle(world: &mut World, faults_end: Duration) -> Duration {
-    world.tell_story("the faults have ended");
+    world.add_to_trace("the faults have ended");
     let limit = faults_end + SETTLES_WITHIN + world.kernel.wasted * 10;
     let mut settled: Option<Duration> = None;
     while world.breach.is_none() {
         match (world.unsettled(), settled) {
             (None, None) => {
-                world.tell_story("the expected final state is reached");
+                world.add_to_trace("the expected final state is reached");
                 settled = Some(world.now);
             }
             (None, Some(since)) if world.now >= since + STAYS_FOR => break,

@@ -29,16 +29,16 @@ const BOOTED: Duration = Duration::from_secs(1000);
 /// More ticks than this while no time passes are an endless loop.
 const SPIN: u32 = 500;
 
-/// Adds a line to the story, if it was requested.
-macro_rules! say {
+/// Adds a line to the trace of the run, if a trace was requested.
+macro_rules! trace {
     ($world:expr, $($words:tt)*) => {
-        if $world.story.is_some() {
+        if $world.trace.is_some() {
             let line = format!($($words)*);
-            $world.tell_story(&line);
+            $world.add_to_trace(&line);
         }
     };
 }
-pub(crate) use say;
+pub(crate) use trace;
 
 /// An event for a daemon.
 #[derive(Debug)]
@@ -144,7 +144,8 @@ pub struct World {
     /// The host names of stafd's look-ups under way.
     pub(crate) resolving: BTreeMap<OpId, usize>,
     pub(crate) breach: Option<Breach>,
-    pub(crate) story: Option<Vec<String>>,
+    /// The events so far as text, if requested.
+    pub(crate) trace: Option<Vec<String>>,
     /// The reintroduced bug, if any.
     pub(crate) bug: Option<Bug>,
     /// Removed controllers whose remove event did not reach a daemon.
@@ -160,9 +161,9 @@ pub struct World {
 }
 
 impl World {
-    /// Creates the initial world of a plan. With `story`, events are written down.
+    /// Creates the initial world of a plan. With `trace`, its events are written down.
     #[must_use]
-    pub fn new(plan: Plan, story: bool) -> Self {
+    pub fn new(plan: Plan, trace: bool) -> Self {
         let identity = HostIdentity::new(HOST_NQN, "1");
         let mut world = Self {
             now: Duration::ZERO,
@@ -185,7 +186,7 @@ impl World {
             oracle: Oracle::default(),
             resolving: BTreeMap::new(),
             breach: None,
-            story: story.then(Vec::new),
+            trace: trace.then(Vec::new),
             bug: None,
             ghosts: Vec::new(),
             said_goodbye: BTreeSet::new(),
@@ -235,17 +236,17 @@ impl World {
         self.faults.contains_key(&fault)
     }
 
-    pub(crate) fn tell_story(&mut self, line: &str) {
+    pub(crate) fn add_to_trace(&mut self, line: &str) {
         let at = seconds(self.now);
-        if let Some(story) = &mut self.story {
-            story.push(format!("{at:>11}  {line}"));
+        if let Some(trace) = &mut self.trace {
+            trace.push(format!("{at:>11}  {line}"));
         }
     }
 
     /// Records a violated invariant. Only the first one counts.
     pub(crate) fn breach(&mut self, invariant: Invariant, text: String) {
         if self.breach.is_none() {
-            say!(self, "BREACH of \"{}\": {text}", invariant.words());
+            trace!(self, "BREACH of \"{}\": {text}", invariant.words());
             self.breach = Some(Breach { invariant, text, at: self.now });
         }
     }

@@ -66,7 +66,7 @@ fn hunt(bugs: &[Bug]) -> Vec<Bug> {
 }
 
 #[test]
-fn a_story_shrinks_and_still_fails_in_the_same_way() {
+fn a_failing_plan_shrinks_and_still_fails_in_the_same_way() {
     let bug = Some(Bug::NoAnswerIsEmpty);
     let fails = |seed| Some((seed, run::play_with(&Plan::new(seed), bug, false).breach?));
     let Some((seed, breach)) = (0..SEEDS).find_map(fails) else { panic!("no seed fails") };

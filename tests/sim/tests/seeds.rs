@@ -21,17 +21,17 @@ fn no_seed_breaks_an_invariant() {
 }
 
 #[test]
-fn the_same_seed_is_the_same_story() {
+fn the_same_seed_gives_the_same_trace() {
     for seed in 0..8 {
         let plan = Plan::new(seed);
         let (one, other) = (run::play(&plan, true), run::play(&plan, true));
-        assert_eq!(one.story, other.story, "seed {seed}");
-        assert!(one.story.len() > 3, "something happens");
+        assert_eq!(one.trace, other.trace, "seed {seed}");
+        assert!(one.trace.len() > 3, "something happens");
     }
 }
 
 #[test]
-fn no_two_seeds_are_the_same_story() {
-    let story = |seed| run::play(&Plan::new(seed), true).story;
-    assert_ne!(story(1), story(2));
+fn no_two_seeds_give_the_same_trace() {
+    let trace = |seed| run::play(&Plan::new(seed), true).trace;
+    assert_ne!(trace(1), trace(2));
 }
