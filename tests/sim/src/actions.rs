@@ -83,7 +83,7 @@ impl World {
             What::ListsNothing(target, time) => self.list_nothing(target, time),
             What::DamagesEntry(target, subsystem, defect, time) => self.damage_entry(target, subsystem, defect, time),
             What::Refers(target, other) => self.refer(target, other),
-            What::Falls(target, how, time) => self.fall(target, how, time),
+            What::Fails(target, how, time) => self.fail(target, how, time),
             What::DropsConnections(target) => self.drop_connections(target),
             What::MdnsAction(action) => self.mdns_action(action),
             What::MovesName(name, target) => {

@@ -87,7 +87,7 @@ impl World {
                 BrowseEvent::Restarted => trace!(self, "the browser of stafd restarts"),
             }
         }
-        self.oracle.announced.hear(now, &heard);
+        self.oracle.announced.receive(now, &heard);
         let heard = if self.bug.is_some() { self.mutate_browse_events(heard) } else { heard };
         self.feed_staf(stafd::finder::Event::BrowseEvent(heard));
     }

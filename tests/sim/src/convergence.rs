@@ -63,9 +63,9 @@ impl World {
             DcEntry::Address(target, via) => Some((*target, *via)),
             DcEntry::Name(number) => self.fabric.names.get(*number).map(|target| (*target, None)),
         });
-        let heard = self.mdns_net.all_audible().into_iter().filter(|target| file.zeroconf && !is_dead(*target));
-        let announced =
-            heard.flat_map(|target| self.mdns_net.audible(target).into_iter().map(move |iface| (target, Some(iface))));
+        let heard = self.mdns_net.all_receivable().into_iter().filter(|target| file.zeroconf && !is_dead(*target));
+        let announced = heard
+            .flat_map(|target| self.mdns_net.receivable(target).into_iter().map(move |iface| (target, Some(iface))));
         let mut open: Vec<Dc> = configured.chain(announced).chain(self.plan.initial.boot.discovery.clone()).collect();
         let mut meant = BTreeSet::new();
         while let Some((target, via)) = open.pop() {
@@ -84,7 +84,7 @@ impl World {
     }
 
     fn wrong_dcs(&self, meant: &BTreeSet<Dc>, kept: &BTreeSet<Dc>) -> Option<Wrong> {
-        let is_unheard = |target: Target| self.mdns_net.audible(target).is_empty();
+        let is_unheard = |target: Target| self.mdns_net.receivable(target).is_empty();
         let may_have_answered = |target: Target| self.oracle.found_at_start.contains(&target);
         if let Some((dead, _)) =
             kept.iter().find(|(target, _)| is_dead(*target) && is_unheard(*target) && !may_have_answered(*target))

@@ -135,7 +135,7 @@ impl fmt::Display for What {
                 write!(f, "{target} lists {subsystem} with the defect {defect:?} for {}", seconds(*time))
             }
             Self::Refers(target, other) => write!(f, "{target} starts or stops referring to {other}"),
-            Self::Falls(target, how, time) => {
+            Self::Fails(target, how, time) => {
                 write!(f, "{target} {} for {}", outage(*how), seconds(*time))
             }
             Self::DropsConnections(target) => write!(f, "{target} drops all its connections"),

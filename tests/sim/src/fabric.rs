@@ -226,14 +226,14 @@ impl World {
     }
 
     /// Exports a subsystem after a reboot, if it is still configured.
-    pub(crate) fn comes_up(&mut self, target: Target, subsystem: Subsystem) {
+    pub(crate) fn exports_after_reboot(&mut self, target: Target, subsystem: Subsystem) {
         if self.fabric.state(target) == TargetState::Answering && self.is_exported(target, subsystem) {
             self.export(target, subsystem, true);
         }
     }
 
     /// A target fails.
-    pub(crate) fn fall(&mut self, target: Target, how: Outage, time: Duration) {
+    pub(crate) fn fail(&mut self, target: Target, how: Outage, time: Duration) {
         let Some(site) = self.fabric.sites.get_mut(target.0) else { return };
         site.state = match how {
             Outage::Refuses | Outage::Reboots => TargetState::Refusing,
@@ -246,7 +246,7 @@ impl World {
             site.genctr = 0;
         }
         let epoch = site.epoch;
-        self.after(time, QueuedEvent::Rises(target, epoch));
+        self.after(time, QueuedEvent::Recovers(target, epoch));
         match how {
             Outage::Refuses | Outage::Reboots => self.drop_connections(target),
             Outage::Drops | Outage::Mute => self.keep_alive_expires(target, time),
@@ -277,7 +277,7 @@ impl World {
     }
 
     /// A target recovers. After a reboot it exports its subsystems one by one.
-    pub(crate) fn rises(&mut self, target: Target, epoch: u64) {
+    pub(crate) fn recovers(&mut self, target: Target, epoch: u64) {
         let Some(site) = self.fabric.sites.get_mut(target.0).filter(|site| site.epoch == epoch) else { return };
         site.state = TargetState::Answering;
         let missing: Vec<Subsystem> = site.meant.difference(&site.exports).copied().collect();
@@ -285,7 +285,7 @@ impl World {
         let mut wait = Duration::ZERO;
         for subsystem in missing {
             wait += self.streams.stream("one by one").ms(10, 1800);
-            self.after(wait, QueuedEvent::ComesUp(target, subsystem));
+            self.after(wait, QueuedEvent::ExportsAfterReboot(target, subsystem));
         }
         // Changes of the meantime are reported now to the connections that have survived.
         self.announce_change(target);

@@ -25,13 +25,13 @@ pub(crate) struct MdnsNetwork {
     /// The announced targets, and the interfaces of each.
     announced: BTreeMap<Target, BTreeSet<Iface>>,
     /// Announced targets that are silent at the moment, with the number of the silence.
-    hushed: BTreeMap<Target, u64>,
+    silent: BTreeMap<Target, u64>,
     epochs: u64,
     /// Missing interfaces, and how often each was lost.
     gone: BTreeMap<Iface, u32>,
     browser: Option<Browser>,
     /// Events of the browser arrive in order: none before this time.
-    heard_until: Duration,
+    events_until: Duration,
 }
 
 /// One incarnation of the browser: each restart begins a new one.
@@ -39,7 +39,7 @@ pub(crate) struct MdnsNetwork {
 struct Browser {
     incarnation: u64,
     /// True while a restart is pending.
-    renewing: bool,
+    restart_pending: bool,
     /// The targets that it has reported.
     told: BTreeSet<Target>,
 }
@@ -55,14 +55,14 @@ impl MdnsNetwork {
     }
 
     /// The interfaces on which a target's announcement can be received.
-    pub(crate) fn audible(&self, target: Target) -> BTreeSet<Iface> {
-        let announced = self.announced.get(&target).filter(|_| !self.hushed.contains_key(&target));
+    pub(crate) fn receivable(&self, target: Target) -> BTreeSet<Iface> {
+        let announced = self.announced.get(&target).filter(|_| !self.silent.contains_key(&target));
         announced.into_iter().flatten().copied().filter(|iface| !self.gone.contains_key(iface)).collect()
     }
 
     /// The targets whose announcement can be received.
-    pub(crate) fn all_audible(&self) -> Vec<Target> {
-        self.announced.keys().copied().filter(|target| !self.audible(*target).is_empty()).collect()
+    pub(crate) fn all_receivable(&self) -> Vec<Target> {
+        self.announced.keys().copied().filter(|target| !self.receivable(*target).is_empty()).collect()
     }
 }
 
@@ -72,7 +72,7 @@ pub(crate) fn service(target: Target) -> String {
 }
 
 /// The target with that service name.
-pub(crate) fn who_is(service: &str) -> Option<Target> {
+pub(crate) fn target_of(service: &str) -> Option<Target> {
     service.strip_prefix("target-")?.split('.').next()?.parse().ok().map(Target)
 }
 
@@ -83,14 +83,14 @@ impl World {
             BrowseCommand::Stop => self.mdns_net.browser = None,
             BrowseCommand::Start => self.browser_starts(),
             BrowseCommand::NetworkChanged => {
-                if let Some(browser) = self.mdns_net.browser.as_mut().filter(|browser| !browser.renewing) {
-                    browser.renewing = true;
+                if let Some(browser) = self.mdns_net.browser.as_mut().filter(|browser| !browser.restart_pending) {
+                    browser.restart_pending = true;
                     let incarnation = browser.incarnation;
-                    self.after(SETTLE, QueuedEvent::Renew(incarnation));
+                    self.after(SETTLE, QueuedEvent::RestartBrowser(incarnation));
                 }
             }
             BrowseCommand::Reconfirm(service) => {
-                if let (Some(browser), Some(target)) = (&self.mdns_net.browser, who_is(&service)) {
+                if let (Some(browser), Some(target)) = (&self.mdns_net.browser, target_of(&service)) {
                     let incarnation = browser.incarnation;
                     self.after(VERIFY, QueuedEvent::Verified(incarnation, target));
                 }
@@ -101,10 +101,10 @@ impl World {
     /// stafd has ended, and its browser with it.
     pub(crate) fn browser_ends(&mut self) {
         self.mdns_net.browser = None;
-        self.mdns_net.heard_until = Duration::ZERO;
+        self.mdns_net.events_until = Duration::ZERO;
     }
 
-    pub(crate) fn renew(&mut self, incarnation: u64) {
+    pub(crate) fn restart_browser(&mut self, incarnation: u64) {
         if self.browses(incarnation) {
             self.browser_starts();
         }
@@ -117,49 +117,49 @@ impl World {
     fn browser_starts(&mut self) {
         self.mdns_net.epochs += 1;
         let incarnation = self.mdns_net.epochs;
-        self.mdns_net.browser = Some(Browser { incarnation, renewing: false, told: BTreeSet::new() });
+        self.mdns_net.browser = Some(Browser { incarnation, restart_pending: false, told: BTreeSet::new() });
         self.send_browse_events(vec![BrowseEvent::Restarted]);
-        self.after(AGE, QueuedEvent::Renew(incarnation));
-        let (crowd, others): (Vec<_>, Vec<_>) =
-            self.mdns_net.all_audible().into_iter().partition(|daemon| is_dead(*daemon));
+        self.after(AGE, QueuedEvent::RestartBrowser(incarnation));
+        let (flood, others): (Vec<_>, Vec<_>) =
+            self.mdns_net.all_receivable().into_iter().partition(|daemon| is_dead(*daemon));
         for target in others {
-            let wait = self.hearing_takes();
-            self.after(wait, QueuedEvent::Hear(incarnation, vec![target]));
+            let wait = self.reception_takes();
+            self.after(wait, QueuedEvent::Receive(incarnation, vec![target]));
         }
-        self.crowd_is_heard(incarnation, &crowd);
+        self.receive_flood(incarnation, &flood);
     }
 
-    fn crowd_is_heard(&mut self, incarnation: u64, crowd: &[Target]) {
-        let mut wait = self.hearing_takes();
-        for batch in crowd.chunks(BATCH) {
-            self.after(wait, QueuedEvent::Hear(incarnation, batch.to_vec()));
+    fn receive_flood(&mut self, incarnation: u64, flood: &[Target]) {
+        let mut wait = self.reception_takes();
+        for batch in flood.chunks(BATCH) {
+            self.after(wait, QueuedEvent::Receive(incarnation, batch.to_vec()));
             wait += BATCH_PACE;
         }
     }
 
     /// The delay of a query or an announcement; a lost one is received the next time.
-    fn hearing_takes(&mut self) -> Duration {
+    fn reception_takes(&mut self) -> Duration {
         let lost = self.has(Fault::MulticastLost);
         let rng = self.streams.stream("air");
         let wait = rng.ms(20, 500);
         if lost { wait + Duration::from_secs([0, 1, 3, 7, 12, 25][rng.below(6)]) } else { wait }
     }
 
-    fn soon_heard(&mut self, target: Target) {
+    fn schedule_reception(&mut self, target: Target) {
         if let Some(incarnation) = self.mdns_net.browser.as_ref().map(|browser| browser.incarnation) {
-            let wait = self.hearing_takes();
-            self.after(wait, QueuedEvent::Hear(incarnation, vec![target]));
+            let wait = self.reception_takes();
+            self.after(wait, QueuedEvent::Receive(incarnation, vec![target]));
         }
     }
 
     /// The browser receives these targets, if they can still be received.
-    pub(crate) fn hear(&mut self, incarnation: u64, targets: &[Target]) {
+    pub(crate) fn receive(&mut self, incarnation: u64, targets: &[Target]) {
         if !self.browses(incarnation) {
             return;
         }
         let mut heard = Vec::new();
         for target in targets {
-            let on = self.mdns_net.audible(*target);
+            let on = self.mdns_net.receivable(*target);
             if on.is_empty() {
                 continue;
             }
@@ -177,11 +177,11 @@ impl World {
     }
 
     /// The browser reports these targets as gone, unless they can still be received.
-    pub(crate) fn hear_goodbye(&mut self, incarnation: u64, targets: &[Target]) {
+    pub(crate) fn receive_goodbye(&mut self, incarnation: u64, targets: &[Target]) {
         if self.browses(incarnation) {
             let gone: Vec<Target> =
-                targets.iter().copied().filter(|target| self.mdns_net.audible(*target).is_empty()).collect();
-            self.gone_from_air(&gone);
+                targets.iter().copied().filter(|target| self.mdns_net.receivable(*target).is_empty()).collect();
+            self.report_gone(&gone);
         }
     }
 
@@ -192,14 +192,14 @@ impl World {
         }
         let unheard = self.has(Fault::MulticastLost) && self.streams.stream("verify").percent(50);
         if unheard {
-            self.gone_from_air(&[target]);
-            self.soon_heard(target);
+            self.report_gone(&[target]);
+            self.schedule_reception(target);
         } else {
-            self.hear_goodbye(incarnation, &[target]);
+            self.receive_goodbye(incarnation, &[target]);
         }
     }
 
-    fn gone_from_air(&mut self, targets: &[Target]) {
+    fn report_gone(&mut self, targets: &[Target]) {
         let Some(browser) = &mut self.mdns_net.browser else { return };
         let gone = targets.iter().filter(|target| browser.told.remove(target));
         let heard = gone.map(|target| BrowseEvent::Gone(service(*target))).collect();
@@ -211,61 +211,63 @@ impl World {
             return;
         }
         let wait = self.streams.latency("heard");
-        self.mdns_net.heard_until = self.mdns_net.heard_until.max(self.now + wait);
-        let wait = self.mdns_net.heard_until - self.now;
+        self.mdns_net.events_until = self.mdns_net.events_until.max(self.now + wait);
+        let wait = self.mdns_net.events_until - self.now;
         self.send(Daemon::Stafd, wait, Incoming::BrowseEvent(heard));
     }
 
     /// Performs an action of an announced target.
     pub(crate) fn mdns_action(&mut self, action: MdnsAction) {
         match action {
-            MdnsAction::Turns(target) if self.mdns_net.announced.contains_key(&target) => self.says_goodbye(&[target]),
-            MdnsAction::Turns(target) => self.announces(target),
-            MdnsAction::Waves(target, time) => {
-                self.says_goodbye(&[target]);
+            MdnsAction::Toggles(target) if self.mdns_net.announced.contains_key(&target) => {
+                self.send_goodbye(&[target])
+            }
+            MdnsAction::Toggles(target) => self.announces(target),
+            MdnsAction::LeavesAndReturns(target, time) => {
+                self.send_goodbye(&[target]);
                 self.after(time, QueuedEvent::Announces(target));
             }
-            MdnsAction::Hushes(target, time) => {
+            MdnsAction::FallsSilent(target, time) => {
                 self.mdns_net.epochs += 1;
                 let epoch = self.mdns_net.epochs;
-                self.mdns_net.hushed.insert(target, epoch);
+                self.mdns_net.silent.insert(target, epoch);
                 self.expires(&[target]);
-                self.after(time, QueuedEvent::Speaks(target, epoch));
+                self.after(time, QueuedEvent::EndsSilence(target, epoch));
             }
-            MdnsAction::Moves(target, iface) => {
+            MdnsAction::TogglesInterface(target, iface) => {
                 let mut on = self.mdns_net.announced.get(&target).cloned().unwrap_or_default();
                 if !on.remove(&iface) {
                     on.insert(iface);
                 }
                 if on.is_empty() {
-                    self.says_goodbye(&[target]);
+                    self.send_goodbye(&[target]);
                 } else {
                     self.mdns_net.announced.insert(target, on);
-                    self.soon_heard(target);
+                    self.schedule_reception(target);
                 }
             }
-            MdnsAction::Leaves { target, how, goodbye, time, returns } => {
+            MdnsAction::Fails { target, how, goodbye, time, returns } => {
                 if goodbye {
-                    self.says_goodbye(&[target]);
+                    self.send_goodbye(&[target]);
                 }
-                self.fall(target, how, time);
+                self.fail(target, how, time);
                 if returns {
                     self.after(time, QueuedEvent::Announces(target));
                 }
             }
-            MdnsAction::Crowd(count, time) => {
-                let crowd: Vec<Target> = dead(count).collect();
-                for target in &crowd {
+            MdnsAction::Flood(count, time) => {
+                let flood: Vec<Target> = dead(count).collect();
+                for target in &flood {
                     self.mdns_net.announced.insert(*target, [Iface::Eth0].into());
                 }
                 if let Some(incarnation) = self.mdns_net.browser.as_ref().map(|browser| browser.incarnation) {
-                    self.crowd_is_heard(incarnation, &crowd);
+                    self.receive_flood(incarnation, &flood);
                 }
                 if let Some(time) = time {
-                    self.after(time, QueuedEvent::Disperses(count));
+                    self.after(time, QueuedEvent::FloodEnds(count));
                 }
             }
-            MdnsAction::Loses(iface, time) => {
+            MdnsAction::LosesInterface(iface, time) => {
                 *self.mdns_net.gone.entry(iface).or_default() += 1;
                 self.interface_is_gone(iface, time);
                 self.links_change();
@@ -278,21 +280,21 @@ impl World {
         let on = self.plan.initial.announced.get(&target).cloned().unwrap_or_else(|| [Iface::Eth0].into());
         trace!(self, "the DC of {target} announces itself");
         self.mdns_net.announced.insert(target, on);
-        self.soon_heard(target);
+        self.schedule_reception(target);
     }
 
-    pub(crate) fn disperses(&mut self, count: usize) {
-        let crowd: Vec<Target> = dead(count).collect();
-        self.says_goodbye(&crowd);
+    pub(crate) fn flood_ends(&mut self, count: usize) {
+        let flood: Vec<Target> = dead(count).collect();
+        self.send_goodbye(&flood);
     }
 
-    fn says_goodbye(&mut self, targets: &[Target]) {
+    fn send_goodbye(&mut self, targets: &[Target]) {
         self.mdns_net.announced.retain(|target, _| !targets.contains(target));
         let lost = self.has(Fault::MulticastLost) && self.streams.stream("goodbye").percent(50);
         match self.mdns_net.browser.as_ref().map(|browser| browser.incarnation) {
             Some(incarnation) if !lost => {
                 let wait = GOODBYE + self.streams.stream("goodbye").ms(0, 200);
-                self.after(wait, QueuedEvent::HearGoodbye(incarnation, targets.to_vec()));
+                self.after(wait, QueuedEvent::ReceiveGoodbye(incarnation, targets.to_vec()));
             }
             _ => self.expires(targets),
         }
@@ -301,16 +303,16 @@ impl World {
     /// The announcements expire, because they are not repeated.
     fn expires(&mut self, targets: &[Target]) {
         if let Some(incarnation) = self.mdns_net.browser.as_ref().map(|browser| browser.incarnation) {
-            self.after(TIME_TO_LIVE, QueuedEvent::HearGoodbye(incarnation, targets.to_vec()));
+            self.after(TIME_TO_LIVE, QueuedEvent::ReceiveGoodbye(incarnation, targets.to_vec()));
         }
     }
 
     /// A silent target repeats its announcement.
-    pub(crate) fn speaks(&mut self, target: Target, epoch: u64) {
-        if self.mdns_net.hushed.get(&target) == Some(&epoch) {
-            self.mdns_net.hushed.remove(&target);
+    pub(crate) fn ends_silence(&mut self, target: Target, epoch: u64) {
+        if self.mdns_net.silent.get(&target) == Some(&epoch) {
+            self.mdns_net.silent.remove(&target);
             trace!(self, "the announcement of the DC of {target} can be received again");
-            self.soon_heard(target);
+            self.schedule_reception(target);
         }
     }
 

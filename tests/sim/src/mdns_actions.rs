@@ -22,15 +22,15 @@ const MANY: usize = 300;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MdnsAction {
     /// It sends a goodbye, or announces itself if it is not announced.
-    Turns(Target),
+    Toggles(Target),
     /// It sends a goodbye, and announces itself again after that time.
-    Waves(Target, Duration),
+    LeavesAndReturns(Target, Duration),
     /// It stops repeating its announcement and answering queries for that time, without a goodbye.
-    Hushes(Target, Duration),
+    FallsSilent(Target, Duration),
     /// It is announced on that interface too, or no longer there.
-    Moves(Target, Iface),
+    TogglesInterface(Target, Iface),
     /// It fails for a time.
-    Leaves {
+    Fails {
         /// The target that fails.
         target: Target,
         /// The kind of failure.
@@ -43,9 +43,9 @@ pub enum MdnsAction {
         returns: bool,
     },
     /// This many targets that never answer are announced at once. They send a goodbye after that time, or never.
-    Crowd(usize, Option<Duration>),
+    Flood(usize, Option<Duration>),
     /// The host loses an interface for that time.
-    Loses(Iface, Duration),
+    LosesInterface(Iface, Duration),
 }
 
 /// The first `count` targets that never answer.
@@ -64,12 +64,12 @@ impl MdnsAction {
         /// Lost announcements are received after this time.
         const HEARD: Duration = Duration::from_secs(40);
         let lasts = match self {
-            Self::Turns(_) | Self::Moves(..) | Self::Crowd(_, None) => Duration::ZERO,
-            Self::Waves(_, time)
-            | Self::Hushes(_, time)
-            | Self::Leaves { time, .. }
-            | Self::Crowd(_, Some(time))
-            | Self::Loses(_, time) => *time,
+            Self::Toggles(_) | Self::TogglesInterface(..) | Self::Flood(_, None) => Duration::ZERO,
+            Self::LeavesAndReturns(_, time)
+            | Self::FallsSilent(_, time)
+            | Self::Fails { time, .. }
+            | Self::Flood(_, Some(time))
+            | Self::LosesInterface(_, time) => *time,
         };
         lasts + HEARD
     }
@@ -87,14 +87,14 @@ pub(crate) fn action(rng: &mut Rng, initial: &InitialWorld) -> What {
     let Some(target) = all.get(rng.below(all.len())).copied() else { return What::RouteAdded };
     let iface = Iface::ALL[rng.below(2)];
     What::MdnsAction(match rng.below(20) {
-        0..=2 => MdnsAction::Turns(target),
-        3..=5 => MdnsAction::Waves(target, rng.ms(20, 20_000)),
+        0..=2 => MdnsAction::Toggles(target),
+        3..=5 => MdnsAction::LeavesAndReturns(target, rng.ms(20, 20_000)),
         6..=7 => {
             let time = if rng.percent(50) { rng.ms(1_000, 60_000) } else { TIME_TO_LIVE + rng.ms(2_000, 60_000) };
-            MdnsAction::Hushes(target, time)
+            MdnsAction::FallsSilent(target, time)
         }
-        8..=9 => MdnsAction::Moves(target, iface),
-        10..=13 => MdnsAction::Leaves {
+        8..=9 => MdnsAction::TogglesInterface(target, iface),
+        10..=13 => MdnsAction::Fails {
             target,
             how: [Outage::Refuses, Outage::Drops, Outage::Mute, Outage::Reboots][rng.below(4)],
             goodbye: rng.percent(75),
@@ -103,9 +103,11 @@ pub(crate) fn action(rng: &mut Rng, initial: &InitialWorld) -> What {
         },
         14 => {
             let count = if rng.percent(10) { MANY } else { 1 + rng.below(40) };
-            MdnsAction::Crowd(count, rng.percent(60).then(|| rng.ms(100, 60_000)))
+            MdnsAction::Flood(count, rng.percent(60).then(|| rng.ms(100, 60_000)))
         }
-        15..=16 => MdnsAction::Loses(iface, if rng.percent(60) { rng.ms(20, 5_000) } else { rng.ms(5_000, 45_000) }),
+        15..=16 => {
+            MdnsAction::LosesInterface(iface, if rng.percent(60) { rng.ms(20, 5_000) } else { rng.ms(5_000, 45_000) })
+        }
         17..=18 => return What::Edits(Edit::Zeroconf, true),
         _ => return What::Edits(Edit::Persistence(persistence(rng)), true),
     })
@@ -114,24 +116,26 @@ pub(crate) fn action(rng: &mut Rng, initial: &InitialWorld) -> What {
 impl fmt::Display for MdnsAction {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Turns(target) => write!(f, "the DC of {target} sends a goodbye, or announces itself"),
-            Self::Waves(target, time) => {
+            Self::Toggles(target) => write!(f, "the DC of {target} sends a goodbye, or announces itself"),
+            Self::LeavesAndReturns(target, time) => {
                 write!(f, "the DC of {target} sends a goodbye, and announces itself again after {}", seconds(*time))
             }
-            Self::Hushes(target, time) => {
+            Self::FallsSilent(target, time) => {
                 write!(f, "the DC of {target} does not announce itself for {}, without a goodbye", seconds(*time))
             }
-            Self::Moves(target, iface) => write!(f, "the DC of {target} starts or stops being announced on {iface}"),
-            Self::Leaves { target, how, goodbye, time, returns } => {
+            Self::TogglesInterface(target, iface) => {
+                write!(f, "the DC of {target} starts or stops being announced on {iface}")
+            }
+            Self::Fails { target, how, goodbye, time, returns } => {
                 let before = if *goodbye { " sends a goodbye and" } else { "" };
                 let after = if *returns { ", and announces itself again after that" } else { "" };
                 write!(f, "{target}{before} {} for {}{after}", outage(*how), seconds(*time))
             }
-            Self::Crowd(count, time) => {
+            Self::Flood(count, time) => {
                 let time = time.map(|time| format!(" for {}", seconds(time))).unwrap_or_default();
                 write!(f, "{count} DCs that do not answer are announced{time}")
             }
-            Self::Loses(iface, time) => write!(f, "{iface} is gone for {}", seconds(*time)),
+            Self::LosesInterface(iface, time) => write!(f, "{iface} is gone for {}", seconds(*time)),
         }
     }
 }

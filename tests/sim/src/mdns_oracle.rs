@@ -14,7 +14,7 @@ use libstas::core::{Links, Time};
 use libstas::nvme::Tid;
 
 use crate::files::StafFile;
-use crate::mdns::who_is;
+use crate::mdns::target_of;
 use crate::mdns_actions::is_dead;
 use crate::names::{Iface, Target};
 
@@ -80,7 +80,7 @@ impl MdnsOracle {
         }
     }
 
-    pub(crate) fn hear(&mut self, now: Time, heard: &[BrowseEvent]) {
+    pub(crate) fn receive(&mut self, now: Time, heard: &[BrowseEvent]) {
         self.time_passes(now);
         if !self.zeroconf {
             return;
@@ -90,11 +90,11 @@ impl MdnsOracle {
                 BrowseEvent::Announced { service, endpoints, .. } => {
                     let on = |index| Iface::ALL.into_iter().find(|iface| iface.index() == index);
                     let on = endpoints.iter().filter_map(|endpoint| on(endpoint.interface)).collect();
-                    if let Some(target) = who_is(service) {
+                    if let Some(target) = target_of(service) {
                         self.services.insert(target, (on, None));
                     }
                 }
-                BrowseEvent::Gone(service) => drop(who_is(service).and_then(|target| self.services.remove(&target))),
+                BrowseEvent::Gone(service) => drop(target_of(service).and_then(|target| self.services.remove(&target))),
                 BrowseEvent::Restarted => {
                     for (_, unheard) in self.services.values_mut() {
                         unheard.get_or_insert(now);

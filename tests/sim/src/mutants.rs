@@ -11,7 +11,7 @@ use stacd::connector::{DcPage, FetchError, RemovalReason, RemovedDc, StafdView};
 use crate::bus::PublishedView;
 use crate::checks::served;
 use crate::kernel::SimController;
-use crate::mdns::who_is;
+use crate::mdns::target_of;
 use crate::names::{Daemon, Iface, Subsystem, Target};
 use crate::plan::Fault;
 use crate::world::{QueuedEvent, World};
@@ -172,7 +172,7 @@ impl World {
     /// Changes an event of the browser on its way to stafd.
     pub(crate) fn mutate_browse_events(&mut self, mut heard: Vec<BrowseEvent>) -> Vec<BrowseEvent> {
         let gone = heard.iter().filter_map(|heard| match heard {
-            BrowseEvent::Gone(service) => who_is(service),
+            BrowseEvent::Gone(service) => target_of(service),
             _ => None,
         });
         let gone: Vec<Target> = gone.collect();
@@ -187,7 +187,7 @@ impl World {
             Some(Bug::ReturnUnheard) => {
                 self.said_goodbye.extend(gone);
                 let returns =
-                    |service: &String| who_is(service).is_some_and(|daemon| self.said_goodbye.contains(&daemon));
+                    |service: &String| target_of(service).is_some_and(|daemon| self.said_goodbye.contains(&daemon));
                 heard.retain(|heard| !matches!(heard, BrowseEvent::Announced { service, .. } if returns(service)));
             }
             _ => {}
@@ -202,7 +202,7 @@ impl World {
         let now = self.time();
         let ways = [None, Some(Iface::Eth0), Some(Iface::Eth1)];
         let is_free = |via| !self.oracle.has_another_source(&target.dc(via), now);
-        let alone = self.mdns_net.audible(target).is_empty() && ways.into_iter().all(is_free);
+        let alone = self.mdns_net.receivable(target).is_empty() && ways.into_iter().all(is_free);
         if let Some(ctrl) = ctrl.filter(|_| alone) {
             self.check_disconnect(Daemon::Stafd, ctrl);
             self.after(std::time::Duration::ZERO, QueuedEvent::Delete(None, ctrl));

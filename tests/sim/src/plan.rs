@@ -244,7 +244,7 @@ pub enum What {
     /// A discovery controller starts or stops referring to another one.
     Refers(Target, Target),
     /// A target fails in this way for that time.
-    Falls(Target, Outage, Duration),
+    Fails(Target, Outage, Duration),
     /// A target drops all its connections, and accepts new ones at once.
     DropsConnections(Target),
     /// An action of an announced discovery controller.
@@ -330,7 +330,7 @@ impl Action {
             | What::DamagesEntry(_, _, _, time)
             | What::Fault(_, time) => *time,
             // The subsystems are exported one by one.
-            What::Falls(_, _, time) => *time + Duration::from_secs(10),
+            What::Fails(_, _, time) => *time + Duration::from_secs(10),
             What::MdnsAction(action) => action.lasts(),
             What::Storm(_, _, times, apart) => *apart * u32::try_from(2 * times).unwrap_or(0),
             What::Discovers(_) => Duration::from_secs(3),
@@ -342,7 +342,7 @@ impl Action {
 
 /// While a target is neither announced nor connected, stafd may be restarted.
 fn during(rng: &mut Rng, at: Duration, what: &What) -> Option<Action> {
-    let What::MdnsAction(MdnsAction::Leaves { time, .. }) = what else { return None };
+    let What::MdnsAction(MdnsAction::Fails { time, .. }) = what else { return None };
     let at = at + rng.between(Duration::ZERO, *time);
     let away = rng.ms(50, 3_000);
     match rng.below(4) {
@@ -359,7 +359,7 @@ fn announced_early(initial: &InitialWorld, seed: u64) -> Vec<Action> {
     for target in initial.announced.keys() {
         if rng.percent(20) {
             let how = [Outage::Refuses, Outage::Drops, Outage::Mute][rng.below(3)];
-            actions.push(Action { at: Duration::ZERO, what: What::Falls(*target, how, rng.ms(2_000, 120_000)) });
+            actions.push(Action { at: Duration::ZERO, what: What::Fails(*target, how, rng.ms(2_000, 120_000)) });
         }
     }
     actions
@@ -505,7 +505,7 @@ fn what(rng: &mut Rng, initial: &InitialWorld) -> What {
         64..=77 => {
             let how = [Outage::Refuses, Outage::Drops, Outage::Mute, Outage::Reboots][rng.below(4)];
             let time = if rng.percent(75) { rng.ms(20, 12_000) } else { rng.ms(12_000, 60_000) };
-            What::Falls(target, how, time)
+            What::Fails(target, how, time)
         }
         78..=80 => What::DropsConnections(target),
         81 => What::MovesName(name, target),

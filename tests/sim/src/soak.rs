@@ -13,11 +13,11 @@ use crate::rng::Rng;
 use crate::world::{QueuedEvent, World};
 
 /// Number of actions in a round. Each is followed by its reverse.
-const DEEDS: usize = 12;
-/// A round that does not settle within this time shows a bug that other tests report.
-const REST: Duration = Duration::from_secs(3600);
-/// Longer than any wait of the cores that a round leaves behind.
-const CALM: Duration = Duration::from_secs(1200);
+const ACTIONS: usize = 12;
+/// A round that does not reach its final state within this time shows a bug that other tests report.
+const SETTLE_LIMIT: Duration = Duration::from_secs(3600);
+/// Longer than any timer of the cores that may be set at the end of a round.
+const QUIET: Duration = Duration::from_secs(1200);
 
 /// The state after a round.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +36,7 @@ pub struct Measure {
 ///
 /// # Errors
 /// Returns the invariant that was broken.
-pub fn endure(seed: u64, events: u64) -> Result<Vec<Measure>, Breach> {
+pub fn play_rounds(seed: u64, events: u64) -> Result<Vec<Measure>, Breach> {
     let mut plan = Plan::new(seed);
     plan.actions.clear();
     let mut rng = Rng::new(seed, "endurance");
@@ -44,7 +44,7 @@ pub fn endure(seed: u64, events: u64) -> Result<Vec<Measure>, Breach> {
     let mut measures = Vec::new();
     while world.events.0.min(world.events.1) < events {
         let mut at = world.now + Duration::from_secs(1);
-        for _ in 0..DEEDS {
+        for _ in 0..ACTIONS {
             let [action, back] = action(&mut rng, &plan);
             let pause = rng.ms(10, 15_000);
             world.at(at, QueuedEvent::Action(action));
@@ -59,7 +59,7 @@ pub fn endure(seed: u64, events: u64) -> Result<Vec<Measure>, Breach> {
                 world.at(at, QueuedEvent::Export(Target(number), subsystem, on));
             }
         }
-        rest(&mut world, at);
+        settle(&mut world, at);
         if let Some(breach) = world.breach.take() {
             return Err(breach);
         }
@@ -69,12 +69,12 @@ pub fn endure(seed: u64, events: u64) -> Result<Vec<Measure>, Breach> {
     Ok(measures)
 }
 
-fn rest(world: &mut World, from: Duration) {
+fn settle(world: &mut World, from: Duration) {
     world.run_until(from);
-    while world.breach.is_none() && world.unsettled().is_some() && world.now < from + REST {
+    while world.breach.is_none() && world.unsettled().is_some() && world.now < from + SETTLE_LIMIT {
         world.run_until(world.now + Duration::from_secs(5));
     }
-    world.run_until(world.now + CALM);
+    world.run_until(world.now + QUIET);
 }
 
 /// An action and its reverse.
@@ -95,7 +95,7 @@ fn action(rng: &mut Rng, plan: &Plan) -> [What; 2] {
         8 => [What::DropsConnections(target), What::Reloads(daemon)],
         9 => {
             let how = [Outage::Refuses, Outage::Drops, Outage::Reboots][rng.below(3)];
-            [What::Falls(target, how, time), What::RouteAdded]
+            [What::Fails(target, how, time), What::RouteAdded]
         }
         10 => [What::DisconnectsByHand(rng.below(16)), What::Discovers(target)],
         11 => {
@@ -112,12 +112,15 @@ fn action(rng: &mut Rng, plan: &Plan) -> [What; 2] {
             let Some(target) = all.get(rng.below(all.len())).copied() else {
                 return twice(What::Edits(Edit::Zeroconf, true));
             };
-            let turns = MdnsAction::Turns(target);
+            let turns = MdnsAction::Toggles(target);
             let announcing = match rng.below(4) {
                 0 => [turns.clone(), turns],
-                1 => [MdnsAction::Waves(target, time), MdnsAction::Hushes(target, time)],
-                2 => [MdnsAction::Loses(Iface::ALL[rng.below(2)], time), MdnsAction::Waves(target, time)],
-                _ => [MdnsAction::Crowd(1 + rng.below(20), Some(time)), MdnsAction::Waves(target, time)],
+                1 => [MdnsAction::LeavesAndReturns(target, time), MdnsAction::FallsSilent(target, time)],
+                2 => [
+                    MdnsAction::LosesInterface(Iface::ALL[rng.below(2)], time),
+                    MdnsAction::LeavesAndReturns(target, time),
+                ],
+                _ => [MdnsAction::Flood(1 + rng.below(20), Some(time)), MdnsAction::LeavesAndReturns(target, time)],
             };
             announcing.map(What::MdnsAction)
         }

@@ -1,7 +1,7 @@
 //! Neither core keeps data of the past.
 #![allow(clippy::unwrap_used)]
 
-use sim::soak::{Measure, endure};
+use sim::soak::{Measure, play_rounds};
 
 /// Number of events for each core; `ENDURE=100000 cargo test -p sim --profile sim --test soak` for more.
 fn events() -> u64 {
@@ -11,7 +11,7 @@ fn events() -> u64 {
 #[test]
 fn after_many_events_a_core_knows_no_more_than_after_a_thousand() {
     for seed in 1..4 {
-        let measures = endure(seed, events()).unwrap_or_else(|breach| panic!("seed {seed}: {breach:?}"));
+        let measures = play_rounds(seed, events()).unwrap_or_else(|breach| panic!("seed {seed}: {breach:?}"));
         no_more("stafd", seed, measures.iter().map(|m: &Measure| (m.stafd_events, m.stafd)));
         no_more("stacd", seed, measures.iter().map(|m: &Measure| (m.stacd_events, m.stacd)));
     }
