@@ -12,7 +12,7 @@ use crate::world::{Incoming, QueuedEvent, World, trace};
 const DEEP_SLEEP: Duration = Duration::from_secs(8);
 
 impl World {
-    pub(crate) fn act(&mut self, what: What) {
+    pub(crate) fn perform(&mut self, what: What) {
         trace!(self, "* {what}");
         match what {
             What::Edits(edit, reload) => {
@@ -115,7 +115,7 @@ impl World {
         if matches!(fault, Fault::SnapshotsFail(Daemon::Stafd) | Fault::SnapshotsSlow(Daemon::Stafd)) {
             let now = self.time();
             self.oracle.excused_until = self.oracle.excused_until.max(now);
-            self.oracle.announced.can_see(now);
+            self.oracle.announced.snapshots_work(now);
         }
         trace!(self, "the fault has ended: {fault}");
     }
@@ -167,7 +167,7 @@ impl World {
         self.sleep(time);
         let now = self.time();
         self.oracle.excused_until = self.oracle.excused_until.max(now);
-        self.oracle.announced.wakes(now);
+        self.oracle.announced.resumed(now);
         if time > DEEP_SLEEP {
             let all: Vec<_> = self.kernel.controllers.iter().map(|known| (known.shown.ctrl, known.epoch)).collect();
             for (ctrl, epoch) in all {

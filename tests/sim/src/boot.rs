@@ -31,7 +31,7 @@ impl Boot {
         for _ in 0..rng.below(3) {
             let place = (Target(rng.below(targets)), Subsystem(rng.below(subsystems)));
             let via = rng.percent(40).then_some(Iface::Eth0);
-            if boot.names(place.0, Some(place.1)) {
+            if boot.lists(place.0, Some(place.1)) {
                 continue;
             }
             boot.connected.insert((place.0, place.1, via));
@@ -44,7 +44,7 @@ impl Boot {
     }
 
     /// True when an SSNS record lists that subsystem at that target.
-    pub(crate) fn names(&self, target: Target, subsystem: Option<Subsystem>) -> bool {
+    pub(crate) fn lists(&self, target: Target, subsystem: Option<Subsystem>) -> bool {
         self.connected.iter().any(|(at, each, _)| *at == target && Some(*each) == subsystem)
     }
 
@@ -79,7 +79,7 @@ fn discovery((index, (target, via)): (u8, &(Target, Via))) -> Option<Discovery> 
 
 impl World {
     /// The firmware connects the subsystems that the host boots from.
-    pub(crate) fn boots(&mut self) {
+    pub(crate) fn firmware_connects(&mut self) {
         for (target, subsystem, via) in self.plan.initial.boot.connected.clone() {
             self.connect_without_queue(&target.ioc(subsystem, via), 5, Origin::Firmware);
         }
@@ -118,7 +118,7 @@ impl World {
                 .is_some_and(|core| core.saved().boot.len() == boot.tables().discovery_controllers().len()),
             Daemon::Stacd => {
                 let known = self.stac.core.as_ref().map(|core| core.saved().boot).unwrap_or_default();
-                let booted = self.kernel.controllers.iter().filter(|each| boot.names(each.target, each.subsystem));
+                let booted = self.kernel.controllers.iter().filter(|each| boot.lists(each.target, each.subsystem));
                 booted.map(|each| each.shown.tid()).all(|tid| known.iter().any(|saved| saved.ioc == tid))
             }
         }

@@ -156,7 +156,7 @@ impl World {
         if self.oracle.announced.is_empty() || self.staf.stopping {
             return;
         }
-        self.oracle.announced.see(now, is_live);
+        self.oracle.announced.update_live(now, is_live);
         let blind = self.has(Fault::SnapshotsFail(Daemon::Stafd)) || self.has(Fault::SnapshotsSlow(Daemon::Stafd));
         // An unreadable line of the configuration delays removals.
         let garbled = self.oracle.staf_file.as_ref().is_some_and(|file| file.garbled);
@@ -175,7 +175,7 @@ impl World {
             .filter(|tid| core.controller(tid).is_some_and(|view| view.member.status != Status::Removing));
         let (meant, overdue): (Vec<Tid>, Vec<Tid>) = overdue.cloned().partition(is_meant);
         for tid in meant {
-            self.oracle.announced.is_meant(&tid, now);
+            self.oracle.announced.has_another_source(&tid, now);
         }
         if let (Some(tid), false) = (overdue.first(), blind) {
             let text = format!("stafd keeps {}, which was neither announced nor connected for too long", short(tid));
@@ -400,7 +400,7 @@ impl World {
                 self.breach(Invariant::Proof, format!("stafd removes {}: {why}", short(&dc)));
             }
             self.oracle.staf.record_removal(&dc, now, aged_out);
-            self.oracle.announced.give_up(&dc);
+            self.oracle.announced.removed(&dc);
             self.record_down_referrals();
         }
     }
@@ -470,7 +470,7 @@ impl World {
             _ => {}
         }
         self.oracle.disconnecting.insert(ctrl, daemon);
-        if daemon == Daemon::Stacd && !twin && self.plan.initial.boot.names(known.target, known.subsystem) {
+        if daemon == Daemon::Stacd && !twin && self.plan.initial.boot.lists(known.target, known.subsystem) {
             self.breach(Invariant::Boot, format!("{daemon} disconnects {ctrl} ({name}), which the boot table lists"));
         }
         if excluded || twin {

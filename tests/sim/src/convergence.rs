@@ -16,14 +16,14 @@ use crate::names::{Daemon, Iface, Subsystem, Target, Via, short};
 use crate::world::World;
 
 /// A violated invariant, with a description.
-pub(crate) type Wrong = (Invariant, String);
+pub(crate) type Deviation = (Invariant, String);
 
 /// A discovery controller, and the interface that its connection is bound to.
 type Dc = (Target, Via);
 
 impl World {
     /// The first deviation from the expected final state. Only called when no fault is active.
-    pub(crate) fn unsettled(&self) -> Option<Wrong> {
+    pub(crate) fn deviation(&self) -> Option<Deviation> {
         let finder = self.staf.core.as_ref().ok_or_else(|| not_running(Daemon::Stafd));
         let connector = self.stac.core.as_ref().ok_or_else(|| not_running(Daemon::Stacd));
         if let Some(wrong) = finder.err() {
@@ -35,9 +35,9 @@ impl World {
         if let Some(name) = self.name_that_moved() {
             return Some((Invariant::Converges, format!("stafd does not know the present address of {name}")));
         }
-        let dcs = self.meant_dcs();
+        let dcs = self.expected_dcs();
         let kept = self.kept_dcs();
-        self.wrong_dcs(&dcs, &kept).or_else(|| self.wrong_iocs(&dcs, &kept))
+        self.deviation_of_dcs(&dcs, &kept).or_else(|| self.deviation_of_iocs(&dcs, &kept))
     }
 
     /// A configured host name whose present target stafd does not know yet.
@@ -57,23 +57,23 @@ impl World {
 
     /// The discovery controllers that must be connected: those that are configured, listed in the boot table or
     /// announced, and the targets of their referrals.
-    fn meant_dcs(&self) -> BTreeSet<Dc> {
+    fn expected_dcs(&self) -> BTreeSet<Dc> {
         let Some(file) = &self.oracle.staf_file else { return BTreeSet::new() };
         let configured = file.controllers.iter().filter_map(|dc| match dc {
             DcEntry::Address(target, via) => Some((*target, *via)),
             DcEntry::Name(number) => self.fabric.names.get(*number).map(|target| (*target, None)),
         });
-        let heard = self.mdns_net.all_receivable().into_iter().filter(|target| file.zeroconf && !is_dead(*target));
-        let announced = heard
+        let received = self.mdns_net.all_receivable().into_iter().filter(|target| file.zeroconf && !is_dead(*target));
+        let announced = received
             .flat_map(|target| self.mdns_net.receivable(target).into_iter().map(move |iface| (target, Some(iface))));
         let mut open: Vec<Dc> = configured.chain(announced).chain(self.plan.initial.boot.discovery.clone()).collect();
-        let mut meant = BTreeSet::new();
+        let mut expected = BTreeSet::new();
         while let Some((target, via)) = open.pop() {
-            if !self.excluded_dc(target, via) && meant.insert((target, via)) {
+            if !self.excluded_dc(target, via) && expected.insert((target, via)) {
                 open.extend(self.fabric.referred(target).into_iter().map(|other| (other, via)));
             }
         }
-        meant
+        expected
     }
 
     /// The discovery controllers that stafd has, for any reason.
@@ -83,7 +83,7 @@ impl World {
         tids.filter_map(|tid| Some((Target::of(&tid.traddr)?, Iface::of(&tid.host_iface)))).collect()
     }
 
-    fn wrong_dcs(&self, meant: &BTreeSet<Dc>, kept: &BTreeSet<Dc>) -> Option<Wrong> {
+    fn deviation_of_dcs(&self, expected: &BTreeSet<Dc>, kept: &BTreeSet<Dc>) -> Option<Deviation> {
         let is_unheard = |target: Target| self.mdns_net.receivable(target).is_empty();
         let may_have_answered = |target: Target| self.oracle.found_at_start.contains(&target);
         if let Some((dead, _)) =
@@ -92,7 +92,7 @@ impl World {
             let text = format!("stafd keeps the DC of {dead}, which is no longer announced and never answered");
             return Some((Invariant::Ages, text));
         }
-        for (target, via) in meant {
+        for (target, via) in expected {
             let tid = target.dc(*via);
             let live = |known: &&SimController| {
                 let serves = known.target == *target && known.subsystem.is_none() && known.may_use(*via);
@@ -114,8 +114,8 @@ impl World {
             if !seen.insert((target, self.path(known))) {
                 return Some((Invariant::OneConnection, format!("{name} is connected twice")));
             }
-            let is_meant = meant.iter().any(|(at, via)| *at == target && known.may_use(*via));
-            if is_meant || self.oracle.lost_state.contains(&Daemon::Stafd) {
+            let is_expected = expected.iter().any(|(at, via)| *at == target && known.may_use(*via));
+            if is_expected || self.oracle.lost_state.contains(&Daemon::Stafd) {
                 continue;
             }
             let serves = may_serve(known);
@@ -163,7 +163,7 @@ impl World {
     }
 
     /// The I/O controllers that must be connected, if those discovery controllers are.
-    fn meant_iocs(&self, dcs: &BTreeSet<Dc>) -> BTreeSet<(Target, Subsystem, Via)> {
+    fn expected_iocs(&self, dcs: &BTreeSet<Dc>) -> BTreeSet<(Target, Subsystem, Via)> {
         let listed = dcs.iter().flat_map(|(dc, via)| {
             self.fabric.listed(*dc).into_iter().map(|(target, subsystem)| (target, subsystem, *via))
         });
@@ -172,9 +172,9 @@ impl World {
         all.filter(|(target, subsystem, via)| !self.oracle.bars(Daemon::Stacd, &target.ioc(*subsystem, *via))).collect()
     }
 
-    fn wrong_iocs(&self, dcs: &BTreeSet<Dc>, kept: &BTreeSet<Dc>) -> Option<Wrong> {
-        let meant = self.meant_iocs(dcs);
-        for (target, subsystem, via) in &meant {
+    fn deviation_of_iocs(&self, dcs: &BTreeSet<Dc>, kept: &BTreeSet<Dc>) -> Option<Deviation> {
+        let expected = self.expected_iocs(dcs);
+        for (target, subsystem, via) in &expected {
             if !self.fabric.takes(*target, Some(*subsystem)) {
                 continue;
             }
@@ -201,7 +201,7 @@ impl World {
         for known in self.kernel.controllers.iter().filter(of_stacd) {
             let Some(subsystem) = known.subsystem else { continue };
             let name = what(known.target, known.subsystem);
-            let boots = self.plan.initial.boot.names(known.target, known.subsystem);
+            let boots = self.plan.initial.boot.lists(known.target, known.subsystem);
             // It is kept because the boot table lists it, but not used.
             if boots && self.excluded_ioc(known.target, subsystem, known.via) {
                 continue;
@@ -209,7 +209,7 @@ impl World {
             if !seen.insert((known.target, subsystem, self.path(known))) {
                 return Some((Invariant::OneConnection, format!("{name} is connected twice")));
             }
-            if boots || !self.oracle.lost_state.is_empty() || is_of(&meant, known) {
+            if boots || !self.oracle.lost_state.is_empty() || is_of(&expected, known) {
                 continue;
             }
             if self.oracle.spared.contains(&known.shown.ctrl) {
@@ -218,7 +218,7 @@ impl World {
             if self.excluded_ioc(known.target, subsystem, known.via) {
                 return Some((Invariant::Excluded, format!("{name} is excluded and connected")));
             }
-            if !is_of(&self.meant_iocs(kept), known) && !self.may_stay(known) {
+            if !is_of(&self.expected_iocs(kept), known) && !self.may_stay(known) {
                 return Some((Invariant::Known, format!("{name} is connected, and no source wants it")));
             }
         }
@@ -261,6 +261,6 @@ fn is_made_by(known: &SimController, daemon: Daemon) -> bool {
     known.origin == Origin::Daemon(daemon) && known.epoch > 0
 }
 
-fn not_running(daemon: Daemon) -> Wrong {
+fn not_running(daemon: Daemon) -> Deviation {
     (Invariant::Converges, format!("{daemon} is not running"))
 }

@@ -187,7 +187,7 @@ impl StacFile {
     }
 
     /// The I/O controllers that the file lists.
-    pub fn named(&self) -> impl Iterator<Item = Tid> {
+    pub fn listed(&self) -> impl Iterator<Item = Tid> {
         self.controllers.iter().map(|(target, subsystem, via)| target.ioc(*subsystem, *via))
     }
 }

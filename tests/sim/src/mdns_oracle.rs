@@ -19,32 +19,32 @@ use crate::mdns_actions::is_dead;
 use crate::names::{Iface, Target};
 
 /// Services that still exist are received within this time after a restart of the browser.
-const HEARD_AGAIN: Duration = Duration::from_secs(10);
+const RECEIVED_AGAIN: Duration = Duration::from_secs(10);
 
 /// The number of announced services that stafd remembers.
 const REMEMBERED: usize = 256;
 
 /// The account of one discovery controller.
 #[derive(Clone, Debug, Default)]
-struct Known {
+struct Account {
     announced: bool,
     live: bool,
     /// True if it has been live at any time.
-    proven: bool,
+    was_live: bool,
     /// Since when that is known.
-    proven_at: Time,
+    was_live_at: Time,
     /// The last time at which it was announced or live.
-    until: Time,
+    last_present: Time,
     /// True if it never answers.
     dead: bool,
     /// The last time at which another source listed it, or an exclusion matched it.
-    meant_until: Time,
+    other_source_until: Time,
     /// True if it was absent for too long: a new connection must have another source.
-    over: bool,
+    expired: bool,
     /// The earliest time that stafd, which has restored it, may take for the beginning of its absence.
     absent_from: Time,
     /// True while stafd may not have found yet that it is absent.
-    undecided: bool,
+    absence_unnoticed: bool,
 }
 
 /// The account of all announcements.
@@ -53,30 +53,31 @@ pub(crate) struct MdnsOracle {
     /// The announced targets with their interfaces, and since when each must be received again.
     services: BTreeMap<Target, (BTreeSet<Iface>, Option<Time>)>,
     ifaces: BTreeSet<Iface>,
-    dcs: BTreeMap<Tid, Known>,
+    dcs: BTreeMap<Tid, Account>,
     ever: BTreeSet<Tid>,
     zeroconf: bool,
     persistence: Option<Duration>,
     /// When stafd was started or continued, or the host resumed, whichever was last.
-    awake: Time,
+    running_since: Time,
 }
 
 impl MdnsOracle {
     /// Advances the time of controllers that are announced or live.
     pub(crate) fn time_passes(&mut self, now: Time) {
         for known in self.dcs.values_mut().filter(|known| known.announced || known.live) {
-            known.until = known.until.max(now);
-            known.undecided = true;
+            known.last_present = known.last_present.max(now);
+            known.absence_unnoticed = true;
         }
-        if self.services.values().any(|(_, unheard)| unheard.is_some()) {
-            self.services.retain(|_, (_, unheard)| unheard.is_none_or(|since| now < since + HEARD_AGAIN));
-            self.follow(now);
+        if self.services.values().any(|(_, unreceived_since)| unreceived_since.is_some()) {
+            self.services
+                .retain(|_, (_, unreceived_since)| unreceived_since.is_none_or(|since| now < since + RECEIVED_AGAIN));
+            self.update_announced(now);
         }
         let persistence = self.persistence;
         for known in self.dcs.values_mut().filter(|known| !known.announced && !known.live) {
             // A browser may start late.
-            known.undecided &= now < self.awake + HEARD_AGAIN * 2;
-            known.over |= persistence.is_some_and(|span| known.until + span <= now);
+            known.absence_unnoticed &= now < self.running_since + RECEIVED_AGAIN * 2;
+            known.expired |= persistence.is_some_and(|span| known.last_present + span <= now);
         }
     }
 
@@ -96,19 +97,19 @@ impl MdnsOracle {
                 }
                 BrowseEvent::Gone(service) => drop(target_of(service).and_then(|target| self.services.remove(&target))),
                 BrowseEvent::Restarted => {
-                    for (_, unheard) in self.services.values_mut() {
-                        unheard.get_or_insert(now);
+                    for (_, unreceived_since) in self.services.values_mut() {
+                        unreceived_since.get_or_insert(now);
                     }
                 }
             }
         }
-        self.follow(now);
+        self.update_announced(now);
     }
 
     pub(crate) fn interfaces(&mut self, now: Time, links: &Links) {
         self.time_passes(now);
         self.ifaces = links.0.iter().filter_map(|link| Iface::of(&link.name)).collect();
-        self.follow(now);
+        self.update_announced(now);
     }
 
     /// stafd reads its file.
@@ -117,7 +118,7 @@ impl MdnsOracle {
         if !file.zeroconf {
             self.services.clear();
             for known in self.dcs.values_mut() {
-                known.until = known.until.min(now);
+                known.last_present = known.last_present.min(now);
             }
         }
         self.zeroconf = file.zeroconf;
@@ -126,48 +127,48 @@ impl MdnsOracle {
             Persistence::Forever => None,
             Persistence::For(span) => Some(span),
         };
-        self.follow(now);
+        self.update_announced(now);
     }
 
     /// stafd has ended: no announcements are received.
-    pub(crate) fn ends(&mut self, now: Time) {
+    pub(crate) fn stafd_ends(&mut self, now: Time) {
         self.time_passes(now);
         self.services.clear();
         self.ifaces.clear();
     }
 
     /// The host resumes after a suspend, or a frozen stafd continues.
-    pub(crate) fn wakes(&mut self, now: Time) {
-        self.awake = now;
+    pub(crate) fn resumed(&mut self, now: Time) {
+        self.running_since = now;
     }
 
     /// stafd can list the kernel's controllers again: until now it may not have found any to be absent.
-    pub(crate) fn can_see(&mut self, now: Time) {
+    pub(crate) fn snapshots_work(&mut self, now: Time) {
         for known in self.dcs.values_mut() {
-            known.absent_from = now + HEARD_AGAIN;
+            known.absent_from = now + RECEIVED_AGAIN;
         }
     }
 
     /// stafd starts. Controllers that were announced or live at its end get the time to be received again. So do those
     /// that were that after stafd had last saved its state. Those that the last run had not yet found to be absent may
     /// get it, too.
-    pub(crate) fn starts(&mut self, now: Time, saved: Time) {
+    pub(crate) fn stafd_starts(&mut self, now: Time, saved: Time) {
         for known in self.dcs.values_mut() {
             // What was not saved is lost.
-            known.proven &= known.proven_at <= saved;
-            if known.announced || known.live || saved < known.until {
-                known.until = now + HEARD_AGAIN;
-                (known.announced, known.live, known.undecided) = (false, false, true);
+            known.was_live &= known.was_live_at <= saved;
+            if known.announced || known.live || saved < known.last_present {
+                known.last_present = now + RECEIVED_AGAIN;
+                (known.announced, known.live, known.absence_unnoticed) = (false, false, true);
             }
-            if known.undecided {
-                known.absent_from = now + HEARD_AGAIN;
+            if known.absence_unnoticed {
+                known.absent_from = now + RECEIVED_AGAIN;
             }
         }
-        self.awake = now;
-        self.dcs.retain(|_, known| known.proven);
+        self.running_since = now;
+        self.dcs.retain(|_, known| known.was_live);
     }
 
-    fn follow(&mut self, now: Time) {
+    fn update_announced(&mut self, now: Time) {
         let places = self.services.iter().flat_map(|(target, (on, _))| on.iter().map(move |iface| (*target, *iface)));
         let there = places.filter(|(_, iface)| self.ifaces.contains(iface));
         let announced: BTreeSet<Tid> = there.map(|(target, iface)| target.dc(Some(iface))).collect();
@@ -177,34 +178,34 @@ impl MdnsOracle {
         }
         for tid in announced {
             let dead = Target::of(&tid.traddr).is_some_and(is_dead);
-            let known = self.dcs.entry(tid).or_insert_with(|| Known { dead, ..Known::default() });
-            (known.announced, known.over, known.until) = (true, false, now);
+            let known = self.dcs.entry(tid).or_insert_with(|| Account { dead, ..Account::default() });
+            (known.announced, known.expired, known.last_present) = (true, false, now);
         }
-        self.dcs.retain(|_, known| known.announced || known.proven);
+        self.dcs.retain(|_, known| known.announced || known.was_live);
     }
 
     /// Takes from stafd which of them are live.
-    pub(crate) fn see(&mut self, now: Time, live: impl Fn(&Tid) -> bool) {
+    pub(crate) fn update_live(&mut self, now: Time, live: impl Fn(&Tid) -> bool) {
         for (tid, known) in &mut self.dcs {
             // Targets that never answer need not be checked.
             known.live = !known.dead && live(tid);
-            if known.live && !std::mem::replace(&mut known.proven, true) {
-                known.proven_at = now;
+            if known.live && !std::mem::replace(&mut known.was_live, true) {
+                known.was_live_at = now;
             }
             if known.live {
-                known.until = known.until.max(now);
+                known.last_present = known.last_present.max(now);
             }
         }
-        self.dcs.retain(|_, known| known.announced || known.proven);
+        self.dcs.retain(|_, known| known.announced || known.was_live);
     }
 
     /// stafd has removed one: forgets its history.
-    pub(crate) fn give_up(&mut self, tid: &Tid) {
+    pub(crate) fn removed(&mut self, tid: &Tid) {
         if let Some(known) = self.dcs.get_mut(tid) {
-            known.proven = false;
+            known.was_live = false;
             known.live = false;
         }
-        self.dcs.retain(|_, known| known.announced || known.proven);
+        self.dcs.retain(|_, known| known.announced || known.was_live);
     }
 
     /// stafd has lost its state.
@@ -224,7 +225,7 @@ impl MdnsOracle {
 
     /// True for a controller that never answered, while more is announced than stafd remembers: stafd may evict it.
     pub(crate) fn may_be_evicted(&self, tid: &Tid) -> bool {
-        self.services.len() > REMEMBERED && self.dcs.get(tid).is_some_and(|known| !known.proven)
+        self.services.len() > REMEMBERED && self.dcs.get(tid).is_some_and(|known| !known.was_live)
     }
 
     /// Why its removal is not proved; `None` if it is proved, or if it was never announced.
@@ -233,7 +234,7 @@ impl MdnsOracle {
         if known.announced {
             return Some("it is announced".into());
         }
-        if known.over {
+        if known.expired {
             return None;
         }
         if known.live {
@@ -242,8 +243,8 @@ impl MdnsOracle {
         let Some(span) = self.persistence else {
             return Some("it was announced, and is kept for ever".into());
         };
-        (now < known.until + span).then(|| {
-            let ago = now.since(known.until).as_secs_f32();
+        (now < known.last_present + span).then(|| {
+            let ago = now.since(known.last_present).as_secs_f32();
             format!("it was announced or connected {ago:.1} s ago, and is kept for {} s", span.as_secs())
         })
     }
@@ -252,17 +253,18 @@ impl MdnsOracle {
     pub(crate) fn overdue(&self, now: Time, excused_until: Time, slack: Duration) -> impl Iterator<Item = &Tid> {
         let absent = self.dcs.iter().filter(|(_, known)| !known.announced && !known.live);
         absent.filter_map(move |(tid, known)| {
-            let over =
-                (known.until.max(known.absent_from) + self.persistence?).max(excused_until).max(known.meant_until)
-                    + slack;
-            (over < now).then_some(tid)
+            let expired = (known.last_present.max(known.absent_from) + self.persistence?)
+                .max(excused_until)
+                .max(known.other_source_until)
+                + slack;
+            (expired < now).then_some(tid)
         })
     }
 
     /// Another source lists it.
-    pub(crate) fn is_meant(&mut self, tid: &Tid, now: Time) {
+    pub(crate) fn has_another_source(&mut self, tid: &Tid, now: Time) {
         if let Some(known) = self.dcs.get_mut(tid) {
-            known.meant_until = now;
+            known.other_source_until = now;
         }
     }
 }

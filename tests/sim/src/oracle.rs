@@ -416,8 +416,8 @@ impl Oracle {
         if !file.garbled {
             self.stac_configured.clear();
         }
-        self.stac_configured.extend(file.named());
-        self.stac_ever_configured.extend(file.named());
+        self.stac_configured.extend(file.listed());
+        self.stac_ever_configured.extend(file.listed());
         self.stac_file = Some(file.clone());
     }
 

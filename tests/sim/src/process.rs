@@ -159,7 +159,7 @@ impl World {
                 self.staf.begin(Finder::new(saved, seed));
                 self.oracle.staf.incarnation = self.staf.incarnation;
                 let now = self.time();
-                self.oracle.announced.starts(now, self.staf.disk_of);
+                self.oracle.announced.stafd_starts(now, self.staf.disk_of);
                 self.oracle.excused_until = now;
                 self.reload(daemon);
                 let incarnation = self.staf.incarnation;
@@ -227,7 +227,7 @@ impl World {
         self.oracle.excused_until = self.oracle.excused_until.max(self.time() + time);
         match daemon {
             Daemon::Stafd => {
-                self.oracle.announced.wakes(self.time() + time);
+                self.oracle.announced.resumed(self.time() + time);
                 self.staf.frozen_until = self.staf.frozen_until.max(until);
             }
             Daemon::Stacd => self.stac.frozen_until = self.stac.frozen_until.max(until),
@@ -288,7 +288,7 @@ impl World {
             Daemon::Stafd => {
                 self.staf.core = None;
                 let now = self.time();
-                self.oracle.announced.ends(now);
+                self.oracle.announced.stafd_ends(now);
                 self.browser_ends();
                 self.oracle.staf.forget_after(self.staf.disk_of);
             }

@@ -7,7 +7,7 @@ use crate::files::DcEntry;
 use crate::invariants::Breach;
 use crate::names::{Subsystem, Target, by};
 use crate::plan::{Edit, Plan};
-use crate::run::{self, Many, Outcome};
+use crate::run::{self, Outcome, Summary};
 
 /// The initial world of a plan, and the events of its run.
 #[must_use]
@@ -42,7 +42,7 @@ pub fn failure(plan: &Plan, breach: &Breach) -> String {
 
 /// The results of many runs in one line.
 #[must_use]
-pub fn summary(many: &Many) -> String {
+pub fn summary(many: &Summary) -> String {
     let (slowest, seed) = many.slowest;
     let mut text = format!(
         "{} seeds, {} events, {} connections left without an owner by a kill; the slowest reached its final state {} \

@@ -61,7 +61,7 @@ fn settle(world: &mut World, faults_end: Duration) -> Duration {
     let limit = faults_end + SETTLES_WITHIN + world.kernel.wasted * 10;
     let mut settled: Option<Duration> = None;
     while world.breach.is_none() {
-        match (world.unsettled(), settled) {
+        match (world.deviation(), settled) {
             (None, None) => {
                 world.add_to_trace("the expected final state is reached");
                 settled = Some(world.now);
@@ -158,7 +158,7 @@ impl Reduction {
 
 /// The results of many runs.
 #[derive(Clone, Debug, Default)]
-pub struct Many {
+pub struct Summary {
     /// Number of runs.
     pub played: u64,
     /// Number of events that the cores have handled.
@@ -172,12 +172,12 @@ pub struct Many {
 }
 
 /// Plays this many seeds on all processors, and reports the progress at intervals.
-pub fn play_many(first: u64, count: u64, progress: impl Fn(&Many), every: Duration) -> Many {
+pub fn play_many(first: u64, count: u64, progress: impl Fn(&Summary), every: Duration) -> Summary {
     let next = AtomicU64::new(first);
     let end = first.saturating_add(count);
     let (sender, receiver) = mpsc::channel();
     let workers = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let mut many = Many::default();
+    let mut many = Summary::default();
     std::thread::scope(|scope| {
         for _ in 0..workers {
             let (sender, next) = (sender.clone(), &next);
@@ -203,7 +203,7 @@ pub fn play_many(first: u64, count: u64, progress: impl Fn(&Many), every: Durati
     many
 }
 
-impl Many {
+impl Summary {
     fn take(&mut self, seed: u64, outcome: Outcome) {
         self.played += 1;
         self.events += outcome.events;

@@ -71,7 +71,7 @@ pub fn play_rounds(seed: u64, events: u64) -> Result<Vec<Measure>, Breach> {
 
 fn settle(world: &mut World, from: Duration) {
     world.run_until(from);
-    while world.breach.is_none() && world.unsettled().is_some() && world.now < from + SETTLE_LIMIT {
+    while world.breach.is_none() && world.deviation().is_some() && world.now < from + SETTLE_LIMIT {
         world.run_until(world.now + Duration::from_secs(5));
     }
     world.run_until(world.now + QUIET);

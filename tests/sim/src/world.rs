@@ -196,7 +196,7 @@ impl World {
             events: (0, 0),
             plan,
         };
-        world.boots();
+        world.firmware_connects();
         world.oracle.booted = world.plan.initial.boot.discovery.iter().map(|(target, via)| target.dc(*via)).collect();
         for action in std::mem::take(&mut world.plan.actions) {
             world.at(action.at, QueuedEvent::Action(action.what.clone()));
@@ -218,18 +218,18 @@ impl World {
         self.asleep += time;
     }
 
-    pub(crate) fn at(&mut self, at: Duration, happening: QueuedEvent) {
+    pub(crate) fn at(&mut self, at: Duration, event: QueuedEvent) {
         self.tickets += 1;
-        self.queue.insert((at.max(self.now), self.tickets), happening);
+        self.queue.insert((at.max(self.now), self.tickets), event);
     }
 
     /// Defers what was due now until a frozen daemon continues, in the order in which it was due.
-    pub(crate) fn defer(&mut self, until: Duration, happening: QueuedEvent) {
-        self.queue.insert((until, self.ticket), happening);
+    pub(crate) fn defer(&mut self, until: Duration, event: QueuedEvent) {
+        self.queue.insert((until, self.ticket), event);
     }
 
-    pub(crate) fn after(&mut self, wait: Duration, happening: QueuedEvent) {
-        self.at(self.now + wait, happening);
+    pub(crate) fn after(&mut self, wait: Duration, event: QueuedEvent) {
+        self.at(self.now + wait, event);
     }
 
     pub(crate) fn has(&self, fault: Fault) -> bool {
@@ -259,9 +259,9 @@ impl World {
             match (next, wake) {
                 (Some(at), wake) if at <= end && wake.is_none_or(|(wake, _)| at <= wake) => {
                     self.now = at;
-                    if let Some(((_, ticket), happening)) = self.queue.pop_first() {
+                    if let Some(((_, ticket), event)) = self.queue.pop_first() {
                         self.ticket = ticket;
-                        self.happens(happening);
+                        self.handle_queued(event);
                     }
                 }
                 (_, Some((at, daemon))) if at <= end => {
@@ -303,9 +303,9 @@ impl World {
         }
     }
 
-    fn happens(&mut self, happening: QueuedEvent) {
-        match happening {
-            QueuedEvent::Action(what) => self.act(what),
+    fn handle_queued(&mut self, event: QueuedEvent) {
+        match event {
+            QueuedEvent::Action(what) => self.perform(what),
             QueuedEvent::FaultEnds(fault) => self.fault_ends(fault),
             QueuedEvent::Deliver(daemon, incarnation, incoming) => self.deliver(daemon, incarnation, incoming),
             QueuedEvent::Start(daemon) => self.start(daemon),
