@@ -230,7 +230,7 @@ impl Configured {
                 if state.failed.replace(why.clone()).is_none() {
                     let meanwhile = match state.addresses.first() {
                         Some(_) => "its last known address stays in use",
-                        None => "what is configured with it cannot be connected",
+                        None => "controllers that are configured with it cannot be connected",
                     };
                     let text = format!("host name {name} cannot be resolved: {why}; {meanwhile}; retrying");
                     ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });

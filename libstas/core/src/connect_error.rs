@@ -38,7 +38,7 @@ pub enum ConnectError {
         error: OsError,
     },
     /// The write was cut short.
-    #[error("the kernel took only a part of the options")]
+    #[error("the kernel accepted only a part of the options")]
     PartlyWritten,
     /// The kernel reported success in an unknown form.
     #[error("unexpected reply from /dev/nvme-fabrics: {0:?} (a kernel bug, or a kernel that is not compatible?)")]
@@ -119,16 +119,16 @@ pub enum RotationError {
     #[error("{0}")]
     Trial(#[from] ConnectError),
     /// The trial made a connection: the subsystem is a discovery controller.
-    #[error("it serves as a discovery controller")]
+    #[error("it is a discovery controller")]
     Discovery,
     /// The trial without a secret did not prove that the target requires one.
-    #[error("whether the target takes the configured one cannot be found out ({0})")]
+    #[error("it is unknown whether the target accepts the configured one ({0})")]
     NoProof(Box<Self>),
     /// The controller no longer exists.
     #[error("the controller is gone")]
     Gone,
     /// The target takes the secrets, but they could not be written to sysfs.
-    #[error("the kernel does not take the configured one: {0}")]
+    #[error("the kernel does not accept the configured one: {0}")]
     Write(OsError),
     /// The kernel's secrets could not be read from sysfs.
     #[error("{0}")]

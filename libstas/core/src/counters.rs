@@ -15,7 +15,7 @@ pub const WAIT_BOUNDS: [f64; 8] = [0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 900.0]
 /// Why a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum End {
-    /// The kernel lost it and tries to get it back.
+    /// The kernel lost it and is reconnecting it.
     Lost,
     /// The kernel, or another program, removed it.
     Gone,
@@ -96,7 +96,7 @@ pub struct Counters {
     pub failures: BTreeMap<String, u64>,
     /// Connections that ended.
     pub ends: BTreeMap<End, u64>,
-    /// Lost connections that the kernel got back.
+    /// Lost connections that the kernel has reconnected.
     pub reconnects: u64,
     /// Waits in the connect queue that have ended in an attempt.
     pub waits: Waits,
@@ -104,7 +104,7 @@ pub struct Counters {
     pub overruns: u64,
     /// Since when controllers are in the connect queue. Only members are in it.
     queued: BTreeMap<Tid, Time>,
-    /// Connections that the kernel tries to get back.
+    /// Connections that the kernel is reconnecting.
     lost: BTreeSet<CtrlRef>,
 }
 
@@ -150,7 +150,7 @@ impl Counters {
         *self.ends.entry(why.into()).or_default() += 1;
     }
 
-    /// The kernel loses a connection, and tries to get it back.
+    /// The kernel has lost a connection and is reconnecting it.
     pub(super) fn loses(&mut self, ctrl: CtrlRef) {
         self.lost.insert(ctrl);
         *self.ends.entry(End::Lost).or_default() += 1;

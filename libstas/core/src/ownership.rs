@@ -146,10 +146,10 @@ impl fmt::Display for Reason {
             Self::UnknownOwner => f.write_str("its owner cannot be read in /run/nvme/registry"),
             Self::NotOurs => f.write_str("it was connected by another program and not adopted"),
             Self::NoDisconnect => f.write_str("disconnect-scope=no-disconnect"),
-            Self::Booted => f.write_str("the firmware's boot table (NBFT) names it, this host may run from it"),
+            Self::Booted => f.write_str("the firmware's boot table (NBFT) lists it, and this host may run from it"),
             Self::NotExcluded => f.write_str("exclude= does not match this connection itself"),
             Self::Unproved => f.write_str("a source may still list it"),
-            Self::OutOfScope => f.write_str("the audit does not name it"),
+            Self::OutOfScope => f.write_str("disconnect-scope does not include it"),
         }
     }
 }

@@ -47,7 +47,7 @@ pub enum NotNvme {
     #[error("it closes the connection")]
     Closes,
     /// It sends something else.
-    #[error("something else answers")]
+    #[error("the portal answers with another protocol")]
     OtherProtocol,
     /// It sends nothing within the time limit.
     #[error("the portal accepts connections and does not answer")]
@@ -67,7 +67,7 @@ pub enum ProbeError {
     #[error("host-traddr {0} is no IP address")]
     HostTraddrNotIp(String),
     /// One address is IPv4, the other IPv6.
-    #[error("host-traddr {ours} is of another family than {theirs}")]
+    #[error("host-traddr {ours} is not of the same address family as {theirs}")]
     TwoFamilies {
         /// The source address.
         ours: IpAddr,
@@ -75,7 +75,7 @@ pub enum ProbeError {
         theirs: String,
     },
     /// The interface of a link-local address does not exist.
-    #[error("there is no interface {name}, which {ip} is on")]
+    #[error("the interface {name} of the address {ip} does not exist")]
     NoIface {
         /// The name of the interface.
         name: String,
@@ -105,6 +105,6 @@ pub enum ProbeError {
     #[error("{0}")]
     Attempt(OsError),
     /// The host did not report an outcome in time.
-    #[error("the probe never ended")]
+    #[error("the probe did not end")]
     NoAnswer,
 }

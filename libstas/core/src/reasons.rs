@@ -19,7 +19,7 @@ pub enum NotConnected {
     #[error("{0}")]
     Unprobed(#[from] ProbeError),
     /// Another connect blocked the connect path.
-    #[error("another connect to the same portal failed slowly")]
+    #[error("another connect to the same portal failed after a long wait")]
     SlowPortal,
     /// The connect failed.
     #[error("{0}")]
@@ -59,7 +59,7 @@ pub enum Kept {
     #[error("{}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))]
     InUse(Vec<Use>),
     /// The check for storage in use failed.
-    #[error("whether its storage is in use cannot be found out ({0})")]
+    #[error("the check for storage in use failed ({0})")]
     UseUnknown(#[from] UsageError),
 }
 

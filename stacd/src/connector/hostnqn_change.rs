@@ -1,9 +1,9 @@
 //! I/O controllers that this host connected while it had another NQN.
 //!
-//! A target decides by the host NQN what a host may see. So a log page that is read under the new NQN proves nothing
-//! about controllers connected under the old one. The NQN may also have changed by accident: a lost /etc/nvme/hostnqn,
-//! a copied image. Therefore each such I/O controller stays wanted until the same controller is listed and live under
-//! the present NQN. stafd may be restarted alone, and then has the new NQN before stacd does.
+//! A target decides by the host NQN what a host may see. So a log page that is read with the new NQN proves nothing
+//! about controllers connected with the old one. The NQN may also have changed by accident: /etc/nvme/hostnqn was lost,
+//! or an image was copied. Therefore each such I/O controller stays wanted until the same controller is listed and live
+//! with the present NQN. If only stafd is restarted, it has the new NQN before stacd does.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,8 +46,8 @@ impl HostNqnChange {
         let count = as_before.clone().count();
         self.before.extend(as_before.cloned());
         let text = format!(
-            "the host NQN was {before} and is {host_nqn} now: each of the {count} I/O controllers stays connected under the \
-             old one until it is connected under the new one; if no change was meant, put the old one back into \
+            "the host NQN was {before} and is {host_nqn} now: each of the {count} I/O controllers stays connected with the \
+             old one until it is connected with the new one. If you did not want this change, put the old one back into \
              /etc/nvme/hostnqn and restart stafd and stacd"
         );
         Some(LogRecord { level: Level::Warning, tid: None, ctrl: None, text })
@@ -92,8 +92,8 @@ impl Connector {
         record.into_iter().for_each(|record| ctx.log(record));
     }
 
-    /// stafd removed a discovery controller and now uses the same one with another host NQN. What the controller shows
-    /// to another host proves nothing about what it has shown to the earlier one.
+    /// Handles a discovery controller that stafd has removed and now uses with another host NQN. A page that is read
+    /// with the new host NQN proves nothing about what was listed to the earlier one.
     pub(super) fn keep_what_earlier_nqn_found(&mut self, ctx: &mut Context<'_>, dc: &Tid, host_nqn: &str) {
         let found: Vec<Tid> = self
             .reconciler
@@ -106,9 +106,9 @@ impl Connector {
             return;
         }
         let text = format!(
-            "stafd asks as the host {host_nqn} now: each of the {} I/O controllers that it listed to {} stays connected until \
-             it is connected as the new one; if no change was meant, put the old host NQN back into /etc/nvme/hostnqn \
-             and restart stafd",
+            "stafd now uses the host NQN {host_nqn}: each of the {} I/O controllers that it listed to {} stays connected \
+             until it is connected with the new host NQN. If you did not want this change, put the old host NQN back \
+             into /etc/nvme/hostnqn and restart stafd",
             found.len(),
             dc.host_nqn,
         );
@@ -117,8 +117,8 @@ impl Connector {
         self.hostnqn_change.before.extend(found);
     }
 
-    /// The parameters for what was connected under another NQN: its `controller=` and its log entries are those of
-    /// before.
+    /// The parameters of a controller that was connected with another host NQN. No source lists it with that NQN any
+    /// more, so its security settings are taken from its earlier `controller=` line and log entries.
     pub(super) fn as_secure_as_with_earlier_nqn(&self, tid: &Tid, parameters: Parameters) -> Parameters {
         let entries = self.reconciler.sources.claims_on(tid).filter_map(|(_, named)| match named {
             IocClaim::Entry(entry) => Some(entry),

@@ -204,7 +204,9 @@ impl Connector {
     fn log_refused(&mut self, ctx: &mut Context<'_>, settings: &Settings, refused: usize) {
         if std::mem::replace(&mut self.refused, refused) == 0 && refused > 0 {
             let text = format!(
-                "{refused} I/O controllers are not connected, because the discovery controller that lists them was found                  by mDNS alone and lists more than {}: raise max-controllers-per-announced-dc= in stacd.conf if they are                  meant, or configure the discovery controller in stafd.conf",
+                "{refused} I/O controllers are not connected, because the discovery controller that lists them was \
+                 found by mDNS alone and lists more than {}. To connect them, raise max-controllers-per-announced-dc= \
+                 in stacd.conf, or configure the discovery controller in stafd.conf",
                 settings.conf.max_per_announced_dc
             );
             ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });
@@ -223,8 +225,8 @@ impl Connector {
         self.reconciler.keep_what_may_be_meant(whole, parameters, |_| false);
     }
 
-    /// How an excluded controller is removed: by `exclude=` at once. By `ip-family` like a controller that is no longer
-    /// listed, so that storage in use is kept.
+    /// How an excluded controller is removed. If `exclude=` matches it, it is disconnected at once. If `ip-family=`
+    /// excludes it, it is removed like a controller that is no longer listed, so that storage in use is kept.
     fn barred(&self, tid: &Tid) -> Option<(RemovalPolicy, Cause)> {
         if let Some(exclusion) = self.reconciler.configured.exclusion_of(tid, &tid.host_iface) {
             let cause = Cause::excluded(format!("excluded by exclude= in stacd.conf, line {}", exclusion.line));
@@ -299,10 +301,10 @@ impl Connector {
         self.reconciler.sources.verdict_of(tid, now, may_be_live, |_| true, may_be_meant)
     }
 
-    /// Stops removals that are no longer proved. A removal may wait for storage in use, and may lose its proof
-    /// meanwhile: a discovery controller that was excluded is used again and not read yet, or the connection to one is
-    /// lost. A controller of the saved state that no source has listed in this run is then connected no less securely
-    /// than it was configured.
+    /// Stops removals that are no longer proved. While a removal waits for storage in use, its proof may become
+    /// invalid: a discovery controller that was excluded is used again and not read yet, or the connection to one is
+    /// lost. A controller of the saved state that no source has listed in this run is then connected with at least the
+    /// security that was configured for it.
     fn want_what_is_no_longer_proved(&mut self, ctx: &mut Context<'_>) {
         let fleet = &self.reconciler.fleet;
         let audited = self.audited();
@@ -329,8 +331,7 @@ impl Connector {
         let audited = self.audited();
         let members = fleet.tids().chain(&self.reconciler.restored);
         let others = members.filter(|tid| !audited.contains(*tid) && !excluded.contains_key(*tid));
-        // For members being removed, only the removal policy may have changed: this needs neither quiet sources nor a
-        // new proof.
+        // For members being removed only the removal policy can have changed: no proof and no quiet sources are needed.
         let (removed, others): (Vec<&Tid>, Vec<&Tid>) = others.partition(|tid| fleet.is_removed_for_good(tid));
         let may_be_live = |tid: &Tid| fleet.may_be_live(tid) || !fleet.has(tid);
         let verdict = |tid: &Tid| self.verdict(ctx.now, tid, may_be_live(tid));

@@ -47,13 +47,13 @@ impl NbftIocs {
         self.tables.record_of(tid).or_else(|| self.recorded_earlier(tid).cloned())
     }
 
-    /// The record that has listed an I/O controller. Like a record, it means the subsystem over every interface.
+    /// The earlier record of an I/O controller. A record lists the subsystem for every interface.
     fn recorded_earlier(&self, tid: &Tid) -> Option<&String> {
         let exact = self.named.get(tid);
         exact.or_else(|| self.named.iter().find(|(named, _)| is_same_portal(named, tid)).map(|(_, record)| record))
     }
 
-    /// Replaces the way of removal: a controller that a record lists is kept.
+    /// The removal policy of a controller: `how`, unless a record lists it.
     pub(super) fn instead(&self, how: RemovalPolicy, tid: &Tid) -> RemovalPolicy {
         if self.record_of(tid).is_some() { RemovalPolicy::KeepForBoot } else { how }
     }
@@ -80,8 +80,8 @@ impl NbftIocs {
     }
 }
 
-/// True for two spellings of one subsystem port: each may be bound to an interface or not. If only one of them states
-/// a host NQN, it may be that of the other.
+/// True for two TIDs of one subsystem port. They may differ in the interface. If only one of them has a host NQN, that
+/// may be the host NQN of the other.
 fn is_same_portal(one: &Tid, other: &Tid) -> bool {
     let is_same_host = one.host_nqn == other.host_nqn || one.host_nqn.is_empty() || other.host_nqn.is_empty();
     is_same_host
@@ -99,7 +99,7 @@ impl Connector {
         }
     }
 
-    /// Those of these connections that are no members.
+    /// The connections that a boot table lists and that no member uses.
     pub(super) fn boot_connections(&self) -> Vec<IocView<'_>> {
         let Some(settings) = &self.settings else { return Vec::new() };
         let strangers = self.nbft.connected.iter().filter(|(ctrl, ..)| self.reconciler.fleet.holders(*ctrl).is_empty());
@@ -108,7 +108,7 @@ impl Connector {
             let (status, reason) = match kernel.state {
                 CtrlState::Live => (Status::Connected, None),
                 CtrlState::Deleting | CtrlState::Dead => (Status::Removing, None),
-                _ => (Status::Reconnecting, Some("the kernel tries to get the connection back".to_owned())),
+                _ => (Status::Reconnecting, Some("the kernel is reconnecting it".to_owned())),
             };
             let member = MemberView {
                 tid,

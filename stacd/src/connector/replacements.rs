@@ -1,8 +1,8 @@
 //! Newly listed controllers, and the removals that wait for them.
 //!
-//! A discovery controller whose address is edited is a new controller for both daemons. So is an I/O controller whose
-//! subsystem a page moves to another address. The old controller is removed when the new one is connected, so that
-//! storage has its new path before it loses the old one. After [`PATIENCE`] the old one is removed in any case.
+//! If the address of a discovery controller is edited, or a page lists a subsystem at another address, both daemons see
+//! an old and a new controller. The old one is removed when the new one is connected, so that storage has its new path
+//! before it loses the old one. After [`PATIENCE`] the old one is removed in any case.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use libstas::core::Time;
 use libstas::nvme::Tid;
 
-/// Longest wait of a removal: the new controller, or stafd after a start, may never answer.
+/// Longest wait of a removal, because the new controller, or stafd after a start, may never answer.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Clone, Copy, Debug)]

@@ -1,4 +1,4 @@
-//! stafd's reports. A missing report proves nothing.
+//! Handles the reports of stafd. A missing report proves nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -19,7 +19,7 @@ use super::{
 /// Shortest wait before a failed fetch is repeated.
 const FETCH_AGAIN: Duration = Duration::from_secs(1);
 
-/// What stafd said about a discovery controller.
+/// What stafd reported about a discovery controller.
 #[derive(Clone, Copy, Debug)]
 struct Stated {
     announced_only: bool,
@@ -36,7 +36,7 @@ pub(super) struct Stafd {
     all_owed: bool,
     /// A full fetch has succeeded since this owner appeared.
     pub(super) fetched: bool,
-    /// In the last full fetch, stafd knew every discovery controller that its configuration means
+    /// In the last full fetch, stafd knew the address of every configured discovery controller
     /// ([`StafdView::is_complete`]).
     complete: bool,
     /// After a start, removals wait for the first report until this time.
@@ -46,11 +46,11 @@ pub(super) struct Stafd {
     pages_owed: BTreeMap<Tid, bool>,
     /// For each applied page: the newest operation at that time. The answer to an older operation may be stale.
     taken: BTreeMap<Tid, OpId>,
-    /// Discovery controllers that the present process of a Python stafd (nvme-stas 2) has shown with entries.
+    /// Discovery controllers that the present process of a Python stafd (nvme-stas 2) has published with entries.
     seen_with_entries: BTreeSet<Tid>,
-    /// What stafd last said about each discovery controller that it shows, or that it showed before its restart.
+    /// What stafd last reported about each discovery controller that it publishes, or published before its restart.
     stated: BTreeMap<Tid, Stated>,
-    /// The discovery controllers that stafd shows.
+    /// The discovery controllers that stafd publishes.
     shown: BTreeSet<Tid>,
     pub(super) replacements: Replacements,
     /// Discovery controllers that were logged because they list an address of this host.
@@ -60,12 +60,12 @@ pub(super) struct Stafd {
 }
 
 impl Stafd {
-    /// True unless stafd said that more than an announcement lists that discovery controller.
+    /// True unless stafd reported that more than an announcement lists that discovery controller.
     pub(super) fn is_announced_only(&self, dc: &Tid) -> bool {
         self.stated.get(dc).is_none_or(|stated| stated.announced_only)
     }
 
-    /// stafd said in an earlier run that more than an announcement lists that discovery controller.
+    /// stafd reported in an earlier run that more than an announcement lists that discovery controller.
     pub(super) fn restore_trusted(&mut self, dc: Tid) {
         self.stated.insert(dc, Stated { announced_only: false, generation: None });
     }
@@ -107,7 +107,7 @@ impl Connector {
         }
         let (level, text) = match &owner {
             Some(name) => (Level::Info, format!("stafd is running ({name}): reading its log pages")),
-            None => (Level::Warning, "stafd is not running: existing connections are kept until it is back".to_owned()),
+            None => (Level::Warning, "stafd is not running: existing connections are kept until it returns".to_owned()),
         };
         ctx.log(LogRecord { level, tid: None, ctrl: None, text });
         // A stafd that has just started has not reported yet: its last report counts until then.
@@ -152,8 +152,8 @@ impl Connector {
         ctx.push(Effect::FetchPage { op, dc, refresh });
     }
 
-    /// Requests pages again: doubtful pages, and pages that omit controllers of an earlier connection and were read too
-    /// early to prove their absence. stafd need not report that it could not read a page again.
+    /// Requests pages again: doubtful pages, and pages that were read too early to prove the absence of controllers
+    /// that were listed on an earlier connection. stafd need not report that it could not read a page again.
     pub(super) fn read_doubted_again(&mut self, ctx: &mut Context<'_>) {
         let doubt = "its log page no longer lists any of its live I/O controllers; reading it again";
         let pages = self.reconciler.pages_to_read_again(ctx, doubt);
@@ -233,8 +233,8 @@ impl Connector {
                     }
                     self.reconciler.sources.retire(&id, removed.reason.spares_live());
                 }
-                // A Python stafd does not report removals: a controller that it had shown with entries and no longer
-                // shows was removed.
+                // A Python stafd does not report removals. If it has published entries of a discovery controller and
+                // no longer publishes it, the controller was removed.
                 None if self.stafd.seen_with_entries.contains(&dc) => self.reconciler.sources.retire(&id, false),
                 Some(None) | None => self.reconciler.sources.mark_stale(&id),
             }
@@ -326,7 +326,7 @@ impl Connector {
             self.stafd.told_of_own_address.insert(dc.clone());
             let text = format!(
                 "its log page lists {tid}, an address of this host, which is not connected: only mDNS announces this \
-                 discovery controller (if it is meant, write controller= into stacd.conf)"
+                 discovery controller. To connect it, add a controller= line to stacd.conf"
             );
             ctx.log(LogRecord { level: Level::Warning, tid: Some(dc.clone()), ctrl: None, text });
         }

@@ -63,10 +63,10 @@ pub enum FetchError {
     #[error("{0}")]
     Bus(String),
     /// The JSON of all pages is malformed. Contains the error of the parser.
-    #[error("its answer is no list: {0}")]
+    #[error("stafd's answer is not a list: {0}")]
     NotAList(String),
     /// The JSON of one page is malformed. Contains the error of the parser.
-    #[error("its answer is no page: {0}")]
+    #[error("stafd's answer is not a log page: {0}")]
     NotAPage(String),
     /// stafd has not answered within this time.
     #[error("stafd does not answer within {} s", .0.as_secs())]

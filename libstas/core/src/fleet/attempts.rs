@@ -160,7 +160,9 @@ impl Fleet {
             }
             ConnectOutcome::Failed(error) if outdated => {
                 // The new configuration has not been tried yet and may work.
-                let text = format!("not connected: {error}; its configuration has changed since; retrying at once");
+                let text = format!(
+                    "not connected: {error}; retrying at once, because its configuration has changed meanwhile"
+                );
                 member.start_afresh();
                 ctx.log_about(Level::Warning, &tid, None, text);
             }
@@ -170,8 +172,8 @@ impl Fleet {
                 if member.is_news(&reason) {
                     let cannot = self.places.sentence(&tid, "cannot be connected");
                     let text = format!(
-                        "{cannot}: {reason}; not retried before its configuration or its log page changes, a \
-                         reload, or a network change"
+                        "{cannot}: {reason}; not retried until its configuration, its log page or the network \
+                         changes, or a reload"
                     );
                     ctx.log_about(Level::Error, &tid, None, text);
                 }
@@ -307,7 +309,7 @@ impl Fleet {
     /// Disconnects a member after its page was read, until the next poll. `reason` says why it is polled.
     pub fn disconnect_until_poll(&mut self, ctx: &mut Context<'_>, tid: &Tid, until: Time, reason: Polled) {
         let Some(ctrl) = self.members.get(tid).and_then(Controller::ctrl) else { return };
-        let cause = Cause::new(Why::PollOver, "it was read; it is polled, so its connection is not kept");
+        let cause = Cause::new(Why::PollOver, "its log page was read; it is polled, so it is not kept connected");
         if self.disconnect(ctx, ctrl, false, &cause).is_err() {
             return;
         }
@@ -340,7 +342,7 @@ impl Fleet {
         let trying = || self.rotation.trying().map(|tid| (tid, "trying its new DH-HMAC-CHAP secret"));
         if let Some((tid, what)) = connecting.or_else(trying) {
             let text = format!(
-                "the kernel has been {what} for {} s; no other connection can be made until it returns",
+                "the kernel has been {what} for {} s; no other connection can be made until this ends",
                 hanging.as_secs()
             );
             ctx.log_about(Level::Warning, tid, None, text);

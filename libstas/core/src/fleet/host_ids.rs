@@ -59,14 +59,16 @@ impl Fleet {
                 Level::Warning,
                 format!(
                     "the kernel's connections have the host ID {other} with the host NQN {nqn}, and the configured host ID \
-                     (/etc/nvme/hostid) is {id}: the kernel takes one host ID for one host NQN, so new connections have \
-                     {other} until no connection has it any more. If no change was meant: `echo {other} > \
-                     /etc/nvme/hostid`"
+                     (/etc/nvme/hostid) is {id}: the kernel accepts only one host ID for a host NQN, so new connections \
+                     use {other} until no connection has it any more. If you did not want another host ID: `echo {other} \
+                     > /etc/nvme/hostid`"
                 ),
             ),
             None => (
                 Level::Info,
-                format!("no connection has another host ID than {id} any more: new connections have it from now on"),
+                format!(
+                    "all connections with another host ID are gone: new connections use the host ID {id} from now on"
+                ),
             ),
         };
         self.reported_host_id = other;

@@ -19,8 +19,9 @@ use stas_nvme::Tid;
 const CHECK_DEADLINE: Duration = Duration::from_secs(30);
 /// A disconnect that takes longer than this is reported.
 const DISCONNECT_DEADLINE: Duration = Duration::from_secs(30);
-/// Log text: when storage in use is no longer kept.
-const UNTIL_FREE: &str = "; it goes when that is no longer so, by exclude=, or with in-use=disconnect";
+/// Log text: how a connection that is kept for storage in use is disconnected.
+const UNTIL_FREE: &str =
+    "; it is disconnected when the storage is no longer in use, or by exclude= or in-use=disconnect";
 /// A disconnect that the kernel refused is retried after this time.
 const REFUSED_WAIT: Duration = Duration::from_secs(2);
 
@@ -258,7 +259,7 @@ impl Fleet {
     pub(super) fn remove_without_disconnect(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: &Reason) {
         let cause = self.cause_of(tid);
         if let Some(ctrl) = self.members.get(tid).and_then(Controller::ctrl) {
-            let text = format!("{ctrl} stays connected: {reason}. Removed from the list: {}", cause.text);
+            let text = format!("{ctrl} stays connected: {reason}. No longer managed: {}", cause.text);
             ctx.log_about(Level::Info, tid, Some(ctrl), text);
         }
         self.forget_quietly(ctx, tid);
@@ -291,7 +292,8 @@ impl Fleet {
             .iter()
             .find(|(_, member)| matches!((&member.removal, checking), (Some((_, RemovalState::Checking(op))), Some(now)) if *op == now));
         if let Some((tid, member)) = hanging {
-            let text = "looking for storage in use hangs; nothing is disconnected until it returns".to_owned();
+            let text =
+                "the check for storage in use hangs; no removed controller is disconnected until it returns".to_owned();
             ctx.log_about(Level::Warning, tid, member.ctrl(), text);
         }
     }
@@ -305,7 +307,7 @@ impl Fleet {
         if !self.ours.contains_key(&ctrl) {
             self.own(ctrl, Gained::Connected, &tid, None);
         }
-        let cause = Cause::new(Why::PollOver, "a poll of the run before this one");
+        let cause = Cause::new(Why::PollOver, "made for a poll before stafd was restarted");
         // If another orchestrator has taken it over, the connection is left to it.
         let _ = self.disconnect(ctx, ctrl, false, &cause);
     }
@@ -323,8 +325,8 @@ impl Fleet {
         let Some(tid) = self.inventory.get(ctrl).map(KernelController::tid) else { return };
         let tid = self.holding(ctrl).into_iter().next().unwrap_or(tid);
         let text = format!(
-            "disconnecting {ctrl} has been hanging in the kernel for {} s; waiting for it. Other controllers are not \
-             affected (the kernel's log may say why)",
+            "disconnecting {ctrl} has been hanging in the kernel for {} s (the kernel's log may say why); other \
+             controllers are not affected",
             DISCONNECT_DEADLINE.as_secs()
         );
         ctx.log_about(Level::Warning, &tid, Some(ctrl), text);

@@ -252,27 +252,25 @@ fn in_words(ctrl: CtrlRef, outcome: &Rotated) -> Option<(Level, String)> {
     Some(match outcome {
         Rotated::Current | Rotated::Impossible => return None,
         Rotated::Written => {
-            (Level::Info, format!("{ctrl}: the target took the new DH-HMAC-CHAP secret, and the kernel has it now"))
+            (Level::Info, format!("{ctrl}: the target accepted the new DH-HMAC-CHAP secret, and the kernel has it now"))
         }
         Rotated::HostWritten => (
             Level::Warning,
             format!(
-                "{ctrl}: the target took the new DH-HMAC-CHAP secret of this host, and the kernel has it now; the kernel \
-                 takes the controller's at the next connect"
+                "{ctrl}: the target accepted the new DH-HMAC-CHAP secret of this host, and the kernel has it now; the \
+                 secret of the controller takes effect at the next connect"
             ),
         ),
         Rotated::Later => (
             Level::Info,
             format!(
                 "{ctrl} keeps its former DH-HMAC-CHAP secret while it is connected; when the connection is lost, it gets \
-                 the configured one, if the target takes that"
+                 the configured one, if the target accepts it"
             ),
         ),
         Rotated::Refused(reason) => (
             Level::Info,
-            format!(
-                "{ctrl} keeps its former DH-HMAC-CHAP secret: the target does not take the configured one ({reason})"
-            ),
+            format!("{ctrl} keeps its former DH-HMAC-CHAP secret: the target refuses the configured one ({reason})"),
         ),
         Rotated::Unknown(reason) => {
             (Level::Warning, format!("{ctrl} keeps its former DH-HMAC-CHAP secret for now: {reason}"))

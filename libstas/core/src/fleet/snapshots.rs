@@ -80,7 +80,7 @@ impl Fleet {
                 level: Level::Warning,
                 tid: None,
                 ctrl: None,
-                text: "more kernel events came than could be read, and some are lost: looking at everything anew"
+                text: "kernel events were lost (more came than could be read): reading all controllers again"
                     .to_owned(),
             });
         }
@@ -106,7 +106,7 @@ impl Fleet {
                 tid: None,
                 ctrl: None,
                 text: format!(
-                    "the kernel's controllers cannot be listed: {reason}; nothing is done on account of that"
+                    "the kernel's controllers cannot be listed: {reason}; all connections are kept, retrying"
                 ),
             }),
         }
@@ -124,7 +124,7 @@ impl Fleet {
             self.find_saved_connections();
         }
         if self.inventory.snapshot().seqnum >= self.snapshots.hinted {
-            // The events that asked for a snapshot are covered by this one.
+            // This snapshot is newer than the events that caused the request.
             ctx.timers.cancel(&Timer::Snapshot);
         }
         self.compare_host_ids(ctx);
@@ -148,7 +148,7 @@ impl Fleet {
             }
             for tid in holding {
                 if !by_us {
-                    let text = format!("{ctrl} lost its connection; the kernel tries to get it back");
+                    let text = format!("{ctrl} lost its connection; the kernel is reconnecting it");
                     ctx.log_about(Level::Warning, &tid, Some(ctrl), text);
                 }
                 self.reports.push(Report::Lost(tid, ctrl));
@@ -218,7 +218,7 @@ impl Fleet {
             level: Level::Warning,
             tid: None,
             ctrl: None,
-            text: "a look at /sys/class/nvme hangs; changes are not noticed until it returns".to_owned(),
+            text: "reading /sys/class/nvme hangs; changes of controllers are not noticed until it returns".to_owned(),
         });
     }
 }

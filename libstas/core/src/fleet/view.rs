@@ -150,7 +150,7 @@ impl Fleet {
         let reason = match status {
             Status::Kept => member.kept.as_ref().map(ToString::to_string),
             Status::Removing | Status::Connected => None,
-            Status::Reconnecting => Some("the kernel tries to get the connection back".to_owned()),
+            Status::Reconnecting => Some("the kernel is reconnecting it".to_owned()),
             _ => member.reason.as_ref().map(ToString::to_string),
         };
         let next_attempt = match member.state {
