@@ -174,7 +174,7 @@ fn an_endless_chain_of_referrals_is_followed_for_eight_steps() {
     }
     host.start();
     assert_eq!(host.kernel.len(), 9);
-    let told: Vec<_> = host.log_records().filter(|record| record.text.contains("not followed")).collect();
+    let told: Vec<_> = host.log_records().filter(|record| record.text.contains("referrals in a row")).collect();
     assert_eq!(told.len(), 1, "{told:?}");
     assert_eq!(told[0].tid, Some(dc("192.0.2.9")));
     assert!(told[0].text.contains("192.0.2.10"), "{told:?}");

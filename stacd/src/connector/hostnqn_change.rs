@@ -46,9 +46,9 @@ impl HostNqnChange {
         let count = as_before.clone().count();
         self.before.extend(as_before.cloned());
         let text = format!(
-            "the host NQN was {before} and is {host_nqn} now: each of the {count} I/O controllers stays connected with the \
-             old one until it is connected with the new one. If you did not want this change, put the old one back into \
-             /etc/nvme/hostnqn and restart stafd and stacd"
+            "the host NQN was {before} and is {host_nqn} now: each of the {count} I/O controllers stays connected \
+             with the old one until it is connected with the new one. If you did not want this change, put the old \
+             one back into /etc/nvme/hostnqn and restart stafd and stacd"
         );
         Some(LogRecord { level: Level::Warning, tid: None, ctrl: None, text })
     }
@@ -106,9 +106,9 @@ impl Connector {
             return;
         }
         let text = format!(
-            "stafd now uses the host NQN {host_nqn}: each of the {} I/O controllers that it listed to {} stays connected \
-             until it is connected with the new host NQN. If you did not want this change, put the old host NQN back \
-             into /etc/nvme/hostnqn and restart stafd",
+            "stafd now uses the host NQN {host_nqn}: each of the {} I/O controllers that it listed to {} stays \
+             connected until it is connected with the new host NQN. If you did not want this change, put the old host \
+             NQN back into /etc/nvme/hostnqn and restart stafd",
             found.len(),
             dc.host_nqn,
         );

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use super::admission_queue::AdmissionQueue;
 
-/// Maximum number of services: ten times what a large installation announces, and few enough to try them all within a
+/// Maximum number of services. A large installation announces a tenth of this, and all of them can be tried within a
 /// minute.
 pub(super) const SERVICES: usize = 256;
 /// Maximum number of announced endpoints (address and interface) of all services. Each yields one controller.
@@ -348,8 +348,8 @@ impl AnnouncedDcs {
         let news = !std::mem::replace(&mut self.crowded, true);
         news.then(|| {
             let text = format!(
-                "more than {SERVICES} discovery services with {ENDPOINTS} addresses are announced; those that do not \
-                 answer make room for others"
+                "more than {SERVICES} discovery services, or {ENDPOINTS} addresses of them, are announced; services \
+                 that do not answer are dropped for others"
             );
             MdnsLogLine { level: Level::Warning, tid: None, text }
         })
@@ -372,7 +372,7 @@ impl AnnouncedDcs {
         vec![MdnsLogLine { level: Level::Warning, tid: None, text }]
     }
 
-    /// Derives the announced controllers. Returns the new ones, and log lines.
+    /// Derives the announced controllers from the services. Returns the newly announced controllers, and log lines.
     pub(super) fn follow(&mut self, now: Time, setting: Setting<'_>) -> (Vec<Tid>, Vec<MdnsLogLine>) {
         for until in [&mut self.grace, &mut self.woken] {
             until.take_if(|until| *until <= now);
@@ -403,8 +403,8 @@ impl AnnouncedDcs {
                 if setting.links.have_address_of(&tid) && !self.dcs.contains_key(&tid) {
                     if !std::mem::replace(&mut service.told_of_own_address, true) {
                         let text = format!(
-                            "the announced service {} is at {}, an address of this host, and not connected (if it is \
-                             meant, write controller= into stafd.conf)",
+                            "the announced service {} is at {}, an address of this host, and is not connected. To \
+                             connect it, add a controller= line to stafd.conf",
                             Sanitized::new(service_name),
                             tid.traddr
                         );
@@ -454,8 +454,8 @@ impl AnnouncedDcs {
             .map(|(address, on)| {
                 let on: Vec<&str> = on.iter().copied().collect();
                 let text = format!(
-                    "the network is misconfigured: the address {address} is announced on {}, where each network \
-                     should have addresses of its own; it is tried on each of them",
+                    "the network is misconfigured: the address {address} is announced on {}, but an address should be \
+                     used on one network only; stafd tries it on each of them",
                     on.join(" and ")
                 );
                 MdnsLogLine { level: Level::Warning, tid: None, text }
@@ -644,7 +644,7 @@ impl AnnouncedDcs {
     }
 }
 
-/// A hash of a name. Two names with the same hash only wait for each other.
+/// A hash of the name of a service. If two names have the same hash, the eviction of one counts for the other.
 fn number(name: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);

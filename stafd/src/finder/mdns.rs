@@ -38,7 +38,10 @@ impl Budget {
         }
         self.said = self.said.saturating_add(1);
         if self.said == LINES {
-            record.text.push_str("; too many log lines because of announcements: for the next minutes they are logged at debug level (tron)");
+            record.text.push_str(
+                "; there are too many log lines about announcements: further ones are logged at debug level (tron) \
+                 for up to 10 minutes",
+            );
         } else if self.said > LINES {
             record.level = Level::Debug;
         }
@@ -212,7 +215,7 @@ impl Finder {
         }
     }
 
-    /// True for a controller that is or was known from announcements alone.
+    /// True for a controller that only announcements list or have listed.
     fn is_a_strangers(&self, tid: &Tid) -> bool {
         let forgotten = || !(self.dcs.contains_key(tid) || self.announced.knew(tid) || self.removed.contains_key(tid));
         (self.announced.is_unproven(tid) || forgotten()) && !self.is_named_beside(tid)

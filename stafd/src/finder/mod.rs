@@ -65,8 +65,8 @@ pub struct Finder {
     budget: mdns::Budget,
     unmanaged: Vec<unmanaged_dcs::UnmanagedEvent>,
     /// Discovery controllers that aged out. They stay in this set while they are members, and while a controller that
-    /// they referred to is kept because it is live. The two may refer to each other. If such a referral makes the one
-    /// that aged out a member again, only this set shows that neither may be removed while it is live.
+    /// they referred to is kept because it is live. The two may refer to each other, and such a referral makes the
+    /// controller that aged out a member again. Then this set shows that neither may be removed while it is live.
     aged_out: BTreeSet<Tid>,
     /// Discovery controllers that a boot table listed before this run.
     was_booted: BTreeSet<Tid>,
@@ -319,8 +319,8 @@ impl Finder {
         dropped
     }
 
-    /// Why a discovery controller that no source lists any more is removed. A controller that ages out never withdrew
-    /// its referrals: the targets age out too, and are not removed while they are live.
+    /// Why a discovery controller that no source lists any more is removed. A controller that ages out has not
+    /// withdrawn its referrals. So their targets age out, too, and are not removed while they are live.
     fn reason_for(&self, tid: &Tid, reachability: &reachability::Reachability) -> RemovalReason {
         let is_page = |id: &SourceId| matches!(id, SourceId::Page(_));
         let referred = self.reconciler.sources.claims_on(tid).any(|(id, _)| is_page(id));
@@ -403,8 +403,8 @@ impl Finder {
             ctx.timers.cancel(&timer);
         }
         // A controller that was announced but has never connected has published nothing, so its removal is not
-        // signalled. If it was removed once before, or referred to others before a restart, it is signalled: clients
-        // may have missed the first signal, and its referrals end.
+        // signalled. If it was removed before, clients may have missed that signal, so it is signalled again. It is
+        // also signalled if the controller referred to others before a restart, because these referrals end.
         let page = SourceId::Page(tid.clone());
         let was_heard_of = was_removed || self.reconciler.sources.claimed_by(&page).next().is_some();
         let unheard_of = reason == RemovalReason::AgedOut && self.announced.is_unproven(tid) && !was_heard_of;

@@ -69,7 +69,7 @@ impl NbftDcs {
         self.named.get(tid).map(String::as_str)
     }
 
-    /// Restores the interfaces of earlier runs: they are known before the present interfaces are.
+    /// Restores the interfaces of earlier runs. They are used until the present interfaces are known.
     fn remember(&mut self, before: &BTreeSet<Tid>, host_nqn: &str) {
         for controller in self.controllers.iter().filter(|controller| controller.interface.is_some()) {
             let same =
@@ -167,7 +167,7 @@ impl Finder {
             let mac = interface.map(|interface| interface.mac.to_string()).unwrap_or_default();
             let text = format!(
                 "boot table ({record}): no interface has the address {mac}; the discovery controller at {traddr} is \
-                 connected when one has"
+                 connected when such an interface appears"
             );
             ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });
         }

@@ -3,8 +3,8 @@
 //! mDNS is unauthenticated, and one log page can refer to any number of discovery controllers. Members and the
 //! controllers of the saved state are never refused: what is connected now, or was connected in an earlier run, is
 //! kept. A refused candidate stays listed by its source, and is admitted when the number falls below the limit.
-//! Announced controllers whose connect has failed do not count: if many candidates do not answer, each of them is
-//! tried.
+//! Announced controllers whose connect has failed do not count. So a candidate that answers is connected even if many
+//! others do not answer.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -37,8 +37,8 @@ impl Finder {
         let Some(settings) = &self.settings else { return };
         if refused.announced > 0 && before.announced == 0 {
             let text = format!(
-                "{} discovery controllers found by mDNS alone are not connected, because {} are connected: raise \
-                 max-announced= in stafd.conf if they are meant, or configure them with controller=",
+                "{} discovery controllers found by mDNS alone are not connected, because {} are connected. To connect \
+                 them, raise max-announced= in stafd.conf, or configure them with controller=",
                 refused.announced, settings.conf.max_announced
             );
             ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });
@@ -46,7 +46,7 @@ impl Finder {
         if refused.referrals > 0 && before.referrals == 0 {
             let text = format!(
                 "{} discovery controllers are not connected, because the log page that refers to them refers to more \
-                 than {}: raise max-referrals= in stafd.conf if they are meant, or configure them with controller=",
+                 than {}. To connect them, raise max-referrals= in stafd.conf, or configure them with controller=",
                 refused.referrals, settings.conf.max_referrals
             );
             ctx.log(LogRecord { level: Level::Warning, tid: None, ctrl: None, text });

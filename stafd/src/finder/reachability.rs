@@ -25,7 +25,7 @@ pub(super) struct Reachability {
     /// Members that age out, or are reached only from a member that ages out: their removal proves nothing about live
     /// controllers.
     pub(super) ages_out: BTreeSet<Tid>,
-    /// Controllers of [`Finder::aged_out`] that a chain reaches again.
+    /// Controllers of [`Finder::aged_out`] that a chain reaches again from a source other than log pages.
     pub(super) rooted: BTreeSet<Tid>,
 }
 
@@ -45,9 +45,9 @@ impl Finder {
         }
     }
 
-    /// The verdict of the sources on a discovery controller. For an unreachable one, the pages of other unreachable
-    /// ones do not count: they would keep each other for ever. Unclear entries keep no controller that was only
-    /// announced: any number of controllers can be announced and withdrawn.
+    /// The verdict of the sources on a discovery controller. For an unreachable controller, the pages of other
+    /// unreachable controllers do not count: they would keep each other for ever. Unclear entries do not keep a
+    /// controller that was only announced, because any number of controllers can be announced and withdrawn.
     pub(super) fn verdict(&self, now: Time, tid: &Tid, unreachable: &BTreeSet<Tid>) -> Verdict {
         let counts = |id: &SourceId| !(unreachable.contains(tid) && is_page_of(id, unreachable));
         let may_be_meant = !self.reconciler.fleet.is_announced_only(tid);
@@ -112,8 +112,8 @@ impl Finder {
             return;
         }
         let text = format!(
-            "its log page refers to {tid}, the end of a row of more than {MAX_DEPTH} referrals: it is not followed \
-             (if it is meant, configure it with controller=)"
+            "its log page refers to {tid}, which is not connected, because it is reached by more than {MAX_DEPTH} \
+             referrals in a row. To connect it, configure it with controller="
         );
         ctx.log(LogRecord { level: Level::Warning, tid: Some(by), ctrl: None, text });
     }

@@ -81,7 +81,10 @@ impl Finder {
         // If the supported log pages cannot be read, the discovery log page is read without PLEO: old controllers do
         // not support it.
         if let Err(reason) = &result {
-            let text = format!("the supported-log-pages page could not be read ({reason}); going on without it");
+            let text = format!(
+                "the supported-log-pages page could not be read ({reason}); the log page is read with the entries of \
+                 all ports"
+            );
             let record = LogRecord { level: Level::Debug, tid: Some(tid.clone()), ctrl, text };
             ctx.log(record);
         }
@@ -111,8 +114,8 @@ impl Finder {
         let ctrl = dc.connection.map(|connection| connection.ctrl);
         for command in dc.optional.lost() {
             let text = format!(
-                "the connection was lost after the optional command {command}, which is not sent to it again before stafd \
-                 restarts: {}",
+                "the connection was lost after the optional command {command}, which is not sent to it again before \
+                 stafd restarts: {}",
                 command.consequence()
             );
             let record = LogRecord { level: Level::Warning, tid: Some(tid.clone()), ctrl, text };
@@ -202,8 +205,8 @@ impl Finder {
         referrals
     }
 
-    /// The entries that are no referrals by their subtype, and may mean a discovery controller to which the page
-    /// referred before.
+    /// The entries whose subtype is not that of a referral, and that may mean a discovery controller to which an
+    /// earlier page referred.
     fn of_other_subtypes(&self, dc: &Tid, page: &LogPage) -> Vec<Unclear> {
         let others = page.entries.iter().filter(|entry| entry.subtype != Subtype::REFERRAL);
         let unclear = others.map(|entry| Unclear::of_entry(entry, &EntryError::DiscoveryNqn));
@@ -212,8 +215,8 @@ impl Finder {
         unclear.filter(|entry| known.may_be_meant_by(entry)).collect()
     }
 
-    /// Reads pages again: doubtful pages, and pages that omit controllers of an earlier connection and were read too
-    /// early to prove their absence.
+    /// Reads pages again: doubtful pages, and pages that were read too early to prove the absence of controllers that
+    /// were listed on an earlier connection.
     pub(super) fn read_doubted_again(&mut self, ctx: &mut Context<'_>) {
         let doubt = "its log page no longer refers to any connected discovery controller; reading it again";
         let pages = self.reconciler.pages_to_read_again(ctx, doubt);

@@ -1,7 +1,7 @@
 //! Registers this host with discovery controllers that keep a register of hosts (TP8010; DCTYPE ddc or cdc).
 //!
-//! The page is read first, because storage depends on it. The registration follows on each connection, and again when
-//! the symbolic name has changed. A discovery controller that refuses the registration is used all the same.
+//! The page is read first, because storage depends on it. Then this host is registered, on each connection, and again
+//! when the symbolic name has changed. A discovery controller that refuses the registration is used nevertheless.
 
 use std::sync::Arc;
 
@@ -33,7 +33,7 @@ pub(super) struct Registration {
 }
 
 impl Registration {
-    /// For users: `registered`, or why not; `None` if no registration is requested.
+    /// The text for users: `registered`, or why this host is not registered; `None` if no registration is requested.
     pub(super) fn words(&self) -> Option<String> {
         match (&self.failure, &self.done) {
             (Some(reason), _) => Some(format!("not registered: {reason}")),
@@ -109,7 +109,7 @@ impl Finder {
                 known.done = Some(desired);
                 record = Some((Level::Info, "this host is registered".to_owned()));
             }
-            // Whether the loss of the connection was the answer is known when the kernel reports the loss.
+            // Whether the command caused the loss of the connection is decided when the kernel reports the loss.
             Err(NotRegistered::NoRegister | NotRegistered::Lost) => known.settled = Some(desired),
             Err(NotRegistered::Failed { reason, again }) => {
                 let after = if again {

@@ -42,7 +42,7 @@ impl Finder {
             log_page: dc.page.as_ref(),
             registration: match dc.optional.allows(Command::Register) {
                 true => dc.registration.words(),
-                false => Some("not registered: it dropped the connection when it was asked to".to_owned()),
+                false => Some("not registered: it drops the connection when it receives the command".to_owned()),
             },
             // Between two polls, the time of the last one.
             connected_since: dc
@@ -95,7 +95,7 @@ impl Finder {
         self.removed.values().collect()
     }
 
-    /// Everything that stacd is told.
+    /// Everything that is published to stacd.
     #[must_use]
     pub fn published(&self) -> StafdView {
         StafdView {
@@ -114,7 +114,7 @@ impl Finder {
 
     /// The state of each discovery controller.
     pub fn statuses(&self) -> impl Iterator<Item = Listed<'_>> {
-        // A removed one is no longer shown while it is disconnected.
+        // A removed controller is not shown while it is being disconnected.
         let fleet = &self.reconciler.fleet;
         self.reconciler.statuses().filter(|listed| self.dcs.contains_key(listed.tid) || !fleet.has(listed.tid))
     }

@@ -114,7 +114,7 @@ pub enum RegisterError {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RefreshError {
     /// The discovery controller was removed while the page was read.
-    #[error("the discovery controller was given up")]
+    #[error("the discovery controller was removed")]
     GivenUp,
     /// There is no such discovery controller.
     #[error("there is no discovery controller {0}")]
@@ -126,7 +126,7 @@ pub enum RefreshError {
     #[error("the connection was lost")]
     Lost,
     /// The connection was lost while the page was read, and a new one was made.
-    #[error("the connection was lost meanwhile")]
+    #[error("the connection was lost, and has been made again")]
     Reconnected,
     /// stafd ends.
     #[error("stafd is stopping")]

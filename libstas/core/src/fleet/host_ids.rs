@@ -58,10 +58,10 @@ impl Fleet {
             Some(other) => (
                 Level::Warning,
                 format!(
-                    "the kernel's connections have the host ID {other} with the host NQN {nqn}, and the configured host ID \
-                     (/etc/nvme/hostid) is {id}: the kernel accepts only one host ID for a host NQN, so new connections \
-                     use {other} until no connection has it any more. If you did not want another host ID: `echo {other} \
-                     > /etc/nvme/hostid`"
+                    "the kernel's connections have the host ID {other} with the host NQN {nqn}, and the configured \
+                     host ID (/etc/nvme/hostid) is {id}: the kernel accepts only one host ID for a host NQN, so new \
+                     connections use {other} until no connection has it any more. If you did not want another host \
+                     ID: `echo {other} > /etc/nvme/hostid`"
                 ),
             ),
             None => (

@@ -264,8 +264,8 @@ fn in_words(ctrl: CtrlRef, outcome: &Rotated) -> Option<(Level, String)> {
         Rotated::Later => (
             Level::Info,
             format!(
-                "{ctrl} keeps its former DH-HMAC-CHAP secret while it is connected; when the connection is lost, it gets \
-                 the configured one, if the target accepts it"
+                "{ctrl} keeps its former DH-HMAC-CHAP secret while it is connected; when the connection is lost, it \
+                 gets the configured one, if the target accepts it"
             ),
         ),
         Rotated::Refused(reason) => (
