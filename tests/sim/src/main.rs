@@ -31,7 +31,7 @@ fn usage() -> ExitCode {
 }
 
 /// Prints the events of one seed or, if it fails, those of the smallest failing plan.
-fn send(seed: u64) -> ExitCode {
+fn play_one(seed: u64) -> ExitCode {
     let plan = Plan::new(seed);
     let outcome = run::play(&plan, true);
     match &outcome.breach {
