@@ -139,9 +139,9 @@ impl<P: Claim> Reconciler<P> {
         let counts = |id: &SourceId, tid: &Tid| {
             *id != SourceId::Configured
                 || self.configured.lists(tid)
-                || self.sources.naming(tid).all(|other| *other == SourceId::Configured)
+                || self.sources.sources_of(tid).all(|other| *other == SourceId::Configured)
         };
-        self.sources.named().filter(move |(id, tid, _)| counts(id, tid))
+        self.sources.listed().filter(move |(id, tid, _)| counts(id, tid))
     }
 
     /// True for a new controller at an address of this host. mDNS, and discovery controllers that only mDNS announces,
@@ -215,7 +215,7 @@ impl<P: Claim> Reconciler<P> {
     /// The controllers that the configuration lists, and those that an unreadable part of it may list; to be saved.
     #[must_use]
     pub fn saved_configured(&self) -> BTreeSet<Tid> {
-        self.sources.named_by(&SourceId::Configured).chain(&self.was_configured).cloned().collect()
+        self.sources.listed_by(&SourceId::Configured).chain(&self.was_configured).cloned().collect()
     }
 
     /// The state of each controller: first of the members, then of the configured controllers that are not members
@@ -244,7 +244,7 @@ impl<P: Claim> Reconciler<P> {
         if let Some(reason) = self.fleet.view(tid).and_then(|member| self.hold_on(&member)) {
             return reason;
         }
-        let sources = self.sources.naming(tid).map(|id| match id {
+        let sources = self.sources.sources_of(tid).map(|id| match id {
             SourceId::Configured => match self.lines.get(tid) {
                 Some(line) => format!("controller= in {}, line {line}", self.configured.file()),
                 None => format!("controller= in {}", self.configured.file()),

@@ -112,8 +112,9 @@ impl<P> Source<P> {
         Self::with(Knowledge::Stale, BTreeMap::new())
     }
 
-    fn with(knowledge: Knowledge, names: BTreeMap<Tid, P>) -> Self {
-        let claims = names.into_iter().map(|(tid, payload)| (tid, Claim { payload, listed: true, listed_on: None }));
+    fn with(knowledge: Knowledge, controllers: BTreeMap<Tid, P>) -> Self {
+        let claims =
+            controllers.into_iter().map(|(tid, payload)| (tid, Claim { payload, listed: true, listed_on: None }));
         Self {
             knowledge,
             claims: claims.collect(),
@@ -181,11 +182,11 @@ pub enum Verdict {
 
 /// A log page of a discovery controller.
 #[derive(Clone, Debug)]
-pub struct Page<P> {
+pub struct SourcePage<P> {
     /// When the connection came up on which the page was read. This time identifies the connection.
     pub connected_since: Time,
     /// The controllers that it lists.
-    pub names: BTreeMap<Tid, P>,
+    pub controllers: BTreeMap<Tid, P>,
     /// When it was read, if it was read on request; `None`: at an unknown time of its connection. Only a page that was
     /// read on request can confirm a doubtful page.
     pub read: Option<Time>,
@@ -217,21 +218,21 @@ impl<P: Clone + PartialEq> Sources<P> {
     }
 
     /// Sets the complete list of a source: the absence of anything else is proved.
-    pub fn set_complete(&mut self, id: SourceId, names: BTreeMap<Tid, P>) {
-        self.sources.insert(id, Source::with(Knowledge::Final, names));
+    pub fn set_complete(&mut self, id: SourceId, controllers: BTreeMap<Tid, P>) {
+        self.sources.insert(id, Source::with(Knowledge::Final, controllers));
     }
 
     /// Restores what a source listed before this run. Restoring a source twice adds to it.
-    pub fn remember(&mut self, id: SourceId, names: BTreeMap<Tid, P>) {
-        let restored = Source::with(Knowledge::Stale, names).claims;
+    pub fn restore(&mut self, id: SourceId, controllers: BTreeMap<Tid, P>) {
+        let restored = Source::with(Knowledge::Stale, controllers).claims;
         self.sources.entry(id).or_insert_with(Source::stale).claims.extend(restored);
     }
 
     /// Adds controllers that a source may list, without its own current list. This proves no absence.
-    pub fn add_unproved(&mut self, id: SourceId, names: BTreeMap<Tid, P>) {
+    pub fn add_unproved(&mut self, id: SourceId, controllers: BTreeMap<Tid, P>) {
         let source = self.sources.entry(id).or_insert_with(Source::stale);
         source.knowledge = Knowledge::Stale;
-        for (tid, payload) in names {
+        for (tid, payload) in controllers {
             let listed_on = source.claims.get(&tid).and_then(|claim| claim.listed_on);
             source.claims.insert(tid, Claim { payload, listed: true, listed_on });
         }
@@ -239,23 +240,23 @@ impl<P: Clone + PartialEq> Sources<P> {
 
     /// Replaces the list of a source by a page. `live` says whether a controller is live. Controllers that an unclear
     /// entry may mean stay listed.
-    pub fn read(&mut self, now: Time, id: SourceId, mut page: Page<P>, live: impl Fn(&Tid) -> bool) {
+    pub fn read(&mut self, now: Time, id: SourceId, mut page: SourcePage<P>, live: impl Fn(&Tid) -> bool) {
         if blur::is_illegible(&page.unclear) {
-            return self.add_unproved(id, page.names);
+            return self.add_unproved(id, page.controllers);
         }
         let source = self.sources.entry(id).or_insert_with(Source::stale);
         let settled = page.read.filter(|read| page.connected_since + SETTLED_READ <= *read);
-        source.blur.replace(std::mem::take(&mut page.unclear), settled, page.names.keys());
+        source.blur.replace(std::mem::take(&mut page.unclear), settled, page.controllers.keys());
         // They keep their earlier `listed_on`: when the unclear entry is gone, that alone does not prove their absence.
         let protected: BTreeSet<Tid> = source.claims.keys().filter(|tid| source.blur.may_mean(tid)).cloned().collect();
         let mut news = source.knowledge != Knowledge::Fresh(page.connected_since);
         source.knowledge = Knowledge::Fresh(page.connected_since);
         source.read = page.read.or(source.read);
         for (tid, claim) in &mut source.claims {
-            let listed = page.names.contains_key(tid) || protected.contains(tid);
+            let listed = page.controllers.contains_key(tid) || protected.contains(tid);
             news |= std::mem::replace(&mut claim.listed, listed) && !listed;
         }
-        for (tid, payload) in page.names {
+        for (tid, payload) in page.controllers {
             let listed_on = Some(page.connected_since);
             source.claims.insert(tid, Claim { payload, listed: true, listed_on });
         }
@@ -372,15 +373,15 @@ impl<P: Clone + PartialEq> Sources<P> {
     }
 
     /// All listed controllers with their sources and payloads; the configuration comes first.
-    pub fn named(&self) -> impl Iterator<Item = (&SourceId, &Tid, &P)> {
+    pub fn listed(&self) -> impl Iterator<Item = (&SourceId, &Tid, &P)> {
         self.sources.iter().flat_map(|(id, source)| {
             source.claims.iter().filter(|(_, claim)| claim.listed).map(move |(tid, claim)| (id, tid, &claim.payload))
         })
     }
 
-    /// For each source, the controllers that it lists, and those that it listed and whose absence is not proved. `live`
-    /// says whether a controller is live.
-    pub fn standing(&self, now: Time, live: impl Fn(&Tid) -> bool) -> impl Iterator<Item = (&SourceId, &Tid)> {
+    /// For each source, the controllers whose absence it has not proved: those that it lists, and others that it listed
+    /// before. `live` says whether a controller is live.
+    pub fn not_disproved(&self, now: Time, live: impl Fn(&Tid) -> bool) -> impl Iterator<Item = (&SourceId, &Tid)> {
         let claims = self
             .sources
             .iter()
@@ -391,17 +392,17 @@ impl<P: Clone + PartialEq> Sources<P> {
     }
 
     /// The controllers that a source lists.
-    pub fn named_by(&self, id: &SourceId) -> impl Iterator<Item = &Tid> {
+    pub fn listed_by(&self, id: &SourceId) -> impl Iterator<Item = &Tid> {
         let claims = self.sources.get(id).into_iter().flat_map(|source| &source.claims);
         claims.filter(|(_, claim)| claim.listed).map(|(tid, _)| tid)
     }
 
     /// The sources that list a controller, the configuration first. One map look-up per source: this is called for each
     /// of a thousand announced controllers.
-    pub fn naming(&self, tid: &Tid) -> impl Iterator<Item = &SourceId> {
-        let named =
+    pub fn sources_of(&self, tid: &Tid) -> impl Iterator<Item = &SourceId> {
+        let lists =
             move |(id, source): (_, &Source<P>)| source.claims.get(tid).filter(|claim| claim.listed).map(|_| id);
-        self.sources.iter().filter_map(named)
+        self.sources.iter().filter_map(lists)
     }
 
     /// All claims on a controller, also those of sources that no longer list it.

@@ -77,7 +77,7 @@ impl Connector {
     /// announcements to arrive, and there is at least one source.
     fn all_have_spoken(&self, now: Time) -> bool {
         let pages = self.reconciler.sources.ids().any(|id| matches!(id, SourceId::Page(_)));
-        let configured = self.reconciler.sources.named_by(&SourceId::Configured).next().is_some();
+        let configured = self.reconciler.sources.listed_by(&SourceId::Configured).next().is_some();
         (pages || configured) && self.stafd_has_told_for(now, SETTLING) && self.reconciler.sources.all_settled(now)
     }
 

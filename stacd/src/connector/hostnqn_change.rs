@@ -68,7 +68,7 @@ impl HostNqnChange {
         self.before.retain(|tid| {
             let is_there = |nqn: &&str| {
                 let now = as_host(tid, nqn);
-                live(&now) && sources.naming(&now).any(|id| *id != SourceId::EarlierNqn)
+                live(&now) && sources.sources_of(&now).any(|id| *id != SourceId::EarlierNqn)
             };
             // A listing under the controller's own NQN counts only if that is the present one.
             !nqns.iter().filter(|nqn| **nqn == own || **nqn != tid.host_nqn).any(is_there)
@@ -98,7 +98,7 @@ impl Connector {
         let found: Vec<Tid> = self
             .reconciler
             .sources
-            .named_by(&SourceId::Page(dc.clone()))
+            .listed_by(&SourceId::Page(dc.clone()))
             .filter(|tid| self.reconciler.fleet.has(tid))
             .cloned()
             .collect();

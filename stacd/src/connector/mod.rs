@@ -177,7 +177,7 @@ impl Connector {
                 continue;
             }
             if announced_only && !is_known(tid) {
-                let known = || self.reconciler.sources.named_by(id).filter(|tid| is_known(tid)).count();
+                let known = || self.reconciler.sources.listed_by(id).filter(|tid| is_known(tid)).count();
                 let count = of_page.entry(id).or_insert_with(known);
                 if *count >= settings.conf.max_per_announced_dc {
                     refused.insert(tid);

@@ -123,7 +123,7 @@ impl Connector {
                 self.stafd.restore_trusted(dc.clone());
             }
             let names = claims.into_iter().map(|claim| (claim.ioc, IocClaim::Entry(Box::new(claim.entry)))).collect();
-            self.reconciler.sources.remember(SourceId::Page(dc), names);
+            self.reconciler.sources.restore(SourceId::Page(dc), names);
         }
         self.reconciler.was_configured = saved.configured;
         self.reconciler.secured = saved.secured;

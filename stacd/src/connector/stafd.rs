@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use libstas::core::backoff::Backoff;
-use libstas::core::sources::{Page, SourceId};
+use libstas::core::sources::{SourceId, SourcePage};
 use libstas::core::timers::Timer;
 use libstas::core::{HostEffect, Level, LogRecord, OpId, Time};
 use libstas::nvme::Tid;
@@ -249,7 +249,7 @@ impl Connector {
         }
         let mut replacements = std::mem::take(&mut self.stafd.replacements);
         let is_connected = |tid: &Tid| self.reconciler.fleet.is_live(tid) || self.is_barred(tid);
-        let is_settled = |dc: &Tid| self.reconciler.sources.named_by(&SourceId::Page(dc.clone())).all(is_connected);
+        let is_settled = |dc: &Tid| self.reconciler.sources.listed_by(&SourceId::Page(dc.clone())).all(is_connected);
         let waits = replacements.hold(now, removed, is_settled, is_connected);
         self.stafd.replacements = replacements;
         waits
@@ -264,7 +264,7 @@ impl Connector {
     fn announced_afresh(&mut self, ctx: &mut Context<'_>, dc: &Tid) {
         let id = SourceId::Page(dc.clone());
         let waiting: Vec<Tid> =
-            self.reconciler.sources.named_by(&id).filter(|tid| !self.reconciler.fleet.is_live(tid)).cloned().collect();
+            self.reconciler.sources.listed_by(&id).filter(|tid| !self.reconciler.fleet.is_live(tid)).cloned().collect();
         for tid in waiting {
             let reports = self.reconciler.fleet.retry_now(ctx, &tid);
             self.reported(ctx.now, reports);
@@ -286,7 +286,7 @@ impl Connector {
                 unclear.extend(Unclear::of_other_subtype(entry));
                 continue;
             }
-            match self.named_by(&dc, entry) {
+            match self.controller_of(&dc, entry) {
                 // If several entries list one controller, the entry that demands encryption applies.
                 Ok(tid) if Requirement::of(entry).is_none() && names.get(&tid).is_some_and(demands_encryption) => {}
                 Ok(tid) => drop(names.insert(tid, IocClaim::Entry(Box::new(entry.clone())))),
@@ -307,7 +307,8 @@ impl Connector {
         };
         match connection {
             Some(connected_since) => {
-                let page = Page { connected_since, names, read: read_anew.then_some(ctx.now), unclear };
+                let page =
+                    SourcePage { connected_since, controllers: names, read: read_anew.then_some(ctx.now), unclear };
                 self.reconciler.sources.read(ctx.now, id.clone(), page, |tid| self.reconciler.fleet.may_be_live(tid));
             }
             None => self.reconciler.sources.add_unproved(id.clone(), names),
@@ -333,7 +334,7 @@ impl Connector {
     }
 
     /// The I/O controller of an entry, with the host side of the discovery controller that lists it.
-    fn named_by(&self, dc: &Tid, entry: &Entry) -> Result<Tid, EntryError> {
+    fn controller_of(&self, dc: &Tid, entry: &Entry) -> Result<Tid, EntryError> {
         let ignore_iface = self.settings.as_ref().is_some_and(|settings| settings.conf.ignore_iface);
         let tid = entry.controller(dc)?;
         Ok(if ignore_iface { tid.unbound() } else { tid })

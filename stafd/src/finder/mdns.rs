@@ -103,7 +103,7 @@ impl Finder {
             ctx.host(HostEffect::Save);
         }
         let parameters = &settings.conf.parameters;
-        let said = self.reconciler.sources.named().filter(|(id, _, _)| **id == SourceId::Announced);
+        let said = self.reconciler.sources.listed().filter(|(id, _, _)| **id == SourceId::Announced);
         let same = said.eq(self.announced.names().map(|tid| (&SourceId::Announced, tid, parameters)));
         if !same {
             let names = self.announced.names().map(|tid| (tid.clone(), parameters.clone())).collect();
@@ -202,7 +202,7 @@ impl Finder {
 
     /// True if a source other than announcements lists that controller.
     fn is_named_beside(&self, tid: &Tid) -> bool {
-        self.reconciler.sources.naming(tid).any(|id| *id != SourceId::Announced)
+        self.reconciler.sources.sources_of(tid).any(|id| *id != SourceId::Announced)
     }
 
     /// Limits the log lines about controllers that have never been connected: untrusted input must not flood the log.

@@ -373,11 +373,11 @@ impl Finder {
     fn listed_by_more_than_announcements(&self) -> BTreeSet<Tid> {
         let roots = [SourceId::Configured, SourceId::Boot];
         let mut found: BTreeSet<Tid> =
-            roots.iter().flat_map(|id| self.reconciler.sources.named_by(id)).cloned().collect();
+            roots.iter().flat_map(|id| self.reconciler.sources.listed_by(id)).cloned().collect();
         let mut edge: Vec<Tid> = found.iter().cloned().collect();
         while !edge.is_empty() {
             let pages: Vec<SourceId> = edge.drain(..).map(SourceId::Page).collect();
-            let referred = pages.iter().flat_map(|id| self.reconciler.sources.named_by(id));
+            let referred = pages.iter().flat_map(|id| self.reconciler.sources.listed_by(id));
             edge = referred.filter(|tid| found.insert((*tid).clone())).cloned().collect();
         }
         found

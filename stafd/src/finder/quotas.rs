@@ -70,7 +70,7 @@ impl Finder {
         };
         let sources = &self.reconciler.sources;
         let room_of_page = |id: &SourceId| {
-            let followed = sources.named_by(id).filter(|tid| !is_new(tid)).count();
+            let followed = sources.listed_by(id).filter(|tid| !is_new(tid)).count();
             settings.conf.max_referrals.saturating_sub(followed)
         };
         let mut announced = self.reconciler.fleet.tids().filter(takes_room).count();
@@ -82,7 +82,7 @@ impl Finder {
             }
             let (tid, want) = new;
             let is_referral = want.listed_by.is_some();
-            let mut pages = sources.naming(tid).filter(|id| is_referral && matches!(id, SourceId::Page(_)));
+            let mut pages = sources.sources_of(tid).filter(|id| is_referral && matches!(id, SourceId::Page(_)));
             let page = pages.find(|id| *room.entry(id).or_insert_with(|| room_of_page(id)) > 0);
             if is_referral && page.is_none() {
                 refused.referrals += 1;

@@ -71,7 +71,7 @@ impl Finder {
         let members: BTreeSet<&Tid> = members.chain(&self.reconciler.restored).collect();
         let mut referrals: BTreeMap<&Tid, Vec<&Tid>> = BTreeMap::new();
         let mut reached: BTreeSet<&Tid> = BTreeSet::new();
-        for (id, tid) in self.reconciler.sources.standing(now, |tid| self.counts_as_live(now, tid)) {
+        for (id, tid) in self.reconciler.sources.not_disproved(now, |tid| self.counts_as_live(now, tid)) {
             match id {
                 SourceId::Page(by) if members.contains(by) => referrals.entry(by).or_default().push(tid),
                 // Its targets age out.
@@ -102,7 +102,7 @@ impl Finder {
 
     /// Logs once for each referring controller that the maximum chain length is exceeded.
     fn log_max_depth(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
-        let by = self.reconciler.sources.naming(tid).find_map(|id| match id {
+        let by = self.reconciler.sources.sources_of(tid).find_map(|id| match id {
             SourceId::Page(by) => Some(by.clone()),
             _ => None,
         });
@@ -122,14 +122,14 @@ impl Finder {
     /// any more but whose absence is not proved.
     fn within_max_depth(&self) -> BTreeSet<Tid> {
         let is_page = |id: &SourceId| matches!(id, SourceId::Page(_));
-        let named: BTreeSet<&Tid> = self.reconciler.sources.named().map(|(_, tid, _)| tid).collect();
+        let named: BTreeSet<&Tid> = self.reconciler.sources.listed().map(|(_, tid, _)| tid).collect();
         let kept = self.dcs.keys().filter(|tid| !named.contains(tid));
-        let roots = self.reconciler.sources.named().filter(|(id, ..)| !is_page(id)).map(|(_, tid, _)| tid);
+        let roots = self.reconciler.sources.listed().filter(|(id, ..)| !is_page(id)).map(|(_, tid, _)| tid);
         let mut reached: BTreeSet<Tid> = roots.chain(kept).cloned().collect();
         let mut edge: Vec<Tid> = reached.iter().cloned().collect();
         for _ in 0..MAX_DEPTH {
             let ids: Vec<SourceId> = edge.into_iter().map(SourceId::Page).collect();
-            let next = ids.iter().flat_map(|id| self.reconciler.sources.named_by(id));
+            let next = ids.iter().flat_map(|id| self.reconciler.sources.listed_by(id));
             edge = next.filter(|tid| reached.insert((*tid).clone())).cloned().collect();
         }
         reached

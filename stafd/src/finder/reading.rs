@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use libstas::core::sources::{Page, SourceId};
+use libstas::core::sources::{SourceId, SourcePage};
 use libstas::core::timers::Timer;
 use libstas::core::{AdminError, HostEffect, Level, LogRecord, OpId};
 use libstas::nvme::log_page::{Candidates, Entry, EntryError, LogPage, Subtype, Unclear};
@@ -169,9 +169,10 @@ impl Finder {
         self.poll_without_epcsd(ctx, tid);
         let id = SourceId::Page(tid.clone());
         if whole {
-            let page = Page { connected_since: connection.since, names, read: Some(ctx.now), unclear };
+            let page =
+                SourcePage { connected_since: connection.since, controllers: names, read: Some(ctx.now), unclear };
             // Counts only controllers that no other source lists: this page cannot cause the removal of the others.
-            let alone = |tid: &&Tid| !self.reconciler.sources.naming(tid).any(|other| *other != id);
+            let alone = |tid: &&Tid| !self.reconciler.sources.sources_of(tid).any(|other| *other != id);
             let at_stake =
                 self.reconciler.sources.claimed_by(&id).filter(|tid| self.counts_as_live(ctx.now, tid)).filter(alone);
             let at_stake: BTreeSet<Tid> = at_stake.cloned().collect();

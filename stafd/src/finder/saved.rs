@@ -196,7 +196,7 @@ impl Finder {
                     let tls = encrypted_only.contains(&referred).then_some(Tls::Required(Requirement::Listed));
                     names.entry(referred).or_default().secure_like(&Parameters { tls, ..Parameters::default() });
                 }
-                self.reconciler.sources.remember(SourceId::Page(dc.clone()), names);
+                self.reconciler.sources.restore(SourceId::Page(dc.clone()), names);
             }
             let known = self.dcs.entry(dc).or_default();
             known.page = page.or(known.page.take());
@@ -206,7 +206,7 @@ impl Finder {
                 let page = SourceId::Page(dc.clone());
                 self.reconciler
                     .sources
-                    .remember(page.clone(), spared.into_iter().map(|tid| (tid, Parameters::default())).collect());
+                    .restore(page.clone(), spared.into_iter().map(|tid| (tid, Parameters::default())).collect());
                 self.reconciler.sources.retire(&page, true);
             }
             self.aged_out.insert(dc);

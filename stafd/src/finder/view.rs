@@ -80,7 +80,7 @@ impl Finder {
     }
 
     fn origin(&self, tid: &Tid) -> Origin {
-        match self.reconciler.sources.naming(tid).next() {
+        match self.reconciler.sources.sources_of(tid).next() {
             Some(SourceId::Configured | SourceId::Boot) => Origin::Configured,
             Some(SourceId::Announced | SourceId::EarlierNqn) => Origin::Discovered,
             Some(SourceId::Page(_)) => Origin::Referral,

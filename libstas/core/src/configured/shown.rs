@@ -98,8 +98,8 @@ impl Configured {
     /// True for a controller that was listed by the configuration alone and is no longer listed.
     #[must_use]
     pub fn is_held<P: Clone + PartialEq>(&self, sources: &Sources<P>, tid: &Tid) -> bool {
-        let mut naming = sources.naming(tid).peekable();
-        naming.peek().is_some() && naming.all(|id| *id == SourceId::Configured) && !self.lists(tid)
+        let mut listing = sources.sources_of(tid).peekable();
+        listing.peek().is_some() && listing.all(|id| *id == SourceId::Configured) && !self.lists(tid)
     }
 
     /// Logs what is configured and not connected, and which of these controllers stay connected because removals are

@@ -26,13 +26,15 @@ fn names(list: &[&str]) -> BTreeMap<Tid, ()> {
 }
 
 fn read(sources: &mut Sources<()>, now: Time, dc: &str, since: u64, list: &[&str]) {
-    let page = Page { connected_since: at(since), names: names(list), read: None, unclear: BTreeSet::new() };
+    let page =
+        SourcePage { connected_since: at(since), controllers: names(list), read: None, unclear: BTreeSet::new() };
     sources.read(now, page_of(dc), page, |_| true);
 }
 
 /// The same, read for the asking.
 fn read_anew(sources: &mut Sources<()>, now: Time, dc: &str, since: u64, list: &[&str]) {
-    let page = Page { connected_since: at(since), names: names(list), read: Some(now), unclear: BTreeSet::new() };
+    let page =
+        SourcePage { connected_since: at(since), controllers: names(list), read: Some(now), unclear: BTreeSet::new() };
     sources.read(now, page_of(dc), page, |_| true);
 }
 
@@ -104,7 +106,7 @@ fn an_early_page_of_a_connection_says_nothing_about_what_is_known_from_before_it
 #[test]
 fn hearsay_names_and_proves_nothing() {
     let mut sources = Sources::default();
-    sources.remember(page_of("dc1"), names(&["a"]));
+    sources.restore(page_of("dc1"), names(&["a"]));
     sources.add_unproved(page_of("dc1"), names(&["b"]));
     for name in ["a", "b"] {
         assert_eq!(sources.verdict(&tid(name), at(1000), true), Verdict::Listed);
@@ -151,7 +153,8 @@ fn a_doubt_outlasts_everything_but_a_page_that_lists_a_live_one() {
         read(&mut sources, at(1), "dc1", 0, &["a", "b"]);
         read(&mut sources, at(10), "dc1", 0, &[]);
         meanwhile(&mut sources);
-        let page = Page { connected_since: at(0), names: names(listed), read: None, unclear: BTreeSet::new() };
+        let page =
+            SourcePage { connected_since: at(0), controllers: names(listed), read: None, unclear: BTreeSet::new() };
         sources.read(at(12), page_of("dc1"), page, |each| *each == tid("a"));
         assert_eq!(sources.deadline(), (!ends_doubt).then_some(at(15)), "{what}");
         if !ends_doubt {
@@ -319,7 +322,8 @@ fn a_source_has_a_bounded_number_of_claims_on_unknown_controllers() {
             if is_illegible {
                 sources.add_unproved(page_of("dc"), listed);
             } else {
-                let page = Page { connected_since: at(page), names: listed, read: None, unclear: BTreeSet::new() };
+                let page =
+                    SourcePage { connected_since: at(page), controllers: listed, read: None, unclear: BTreeSet::new() };
                 sources.read(page.connected_since, page_of("dc"), page, |_| false);
             }
             sources.forget_unknown(at(page), &page_of("dc"), |known| *known == tid("known"));

@@ -2,7 +2,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::*;
-use crate::sources::{Page, SourceId, Sources, Verdict};
+use crate::sources::{SourceId, SourcePage, Sources, Verdict};
 use stas_nvme::{TidParts, Transport};
 
 const UP: u64 = 100;
@@ -25,11 +25,11 @@ fn damaged(nqn: &str) -> Unclear {
 fn after(pages: &[(u64, bool, &[&str], &[&str])]) -> Sources<()> {
     let mut sources = Sources::default();
     let id = SourceId::Page(tid("dc"));
-    sources.remember(id.clone(), ["a", "b"].map(|name| (tid(name), ())).into());
+    sources.restore(id.clone(), ["a", "b"].map(|name| (tid(name), ())).into());
     for (now, is_known, listed, unclear) in pages {
-        let page = Page {
+        let page = SourcePage {
             connected_since: at(UP),
-            names: listed.iter().map(|name| (tid(name), ())).collect::<BTreeMap<_, _>>(),
+            controllers: listed.iter().map(|name| (tid(name), ())).collect::<BTreeMap<_, _>>(),
             read: is_known.then(|| at(*now)),
             unclear: unclear.iter().map(|name| damaged(name)).collect::<BTreeSet<_>>(),
         };
@@ -45,7 +45,12 @@ fn what_a_damaged_entry_may_mean_stays_listed_as_long_as_the_entry_is_there() {
     let mut sources = after(&pages);
     assert_eq!(sources.verdict(&tid("b"), at(9_999), true), Verdict::Listed);
     assert!(sources.may_mean(&tid("b")) && !sources.may_mean(&tid("a")));
-    let page = Page { connected_since: at(UP), names: [(tid("a"), ())].into(), read: None, unclear: BTreeSet::new() };
+    let page = SourcePage {
+        connected_since: at(UP),
+        controllers: [(tid("a"), ())].into(),
+        read: None,
+        unclear: BTreeSet::new(),
+    };
     sources.read(at(9_999), SourceId::Page(tid("dc")), page, |_| false);
     assert_eq!(sources.verdict(&tid("b"), at(9_999), true), Verdict::Disproved, "the entry is gone");
 }
@@ -67,9 +72,9 @@ fn an_unclear_entry_may_mean_a_controller_that_its_source_does_not_claim() {
     let verdict = |entry: Unclear, of: &str| {
         let mut sources = Sources::default();
         sources.set_complete(SourceId::Configured, [("a", ()), ("c", ())].map(|(name, ())| (tid(name), ())).into());
-        let page = Page {
+        let page = SourcePage {
             connected_since: at(UP),
-            names: [(tid("b"), ())].into(),
+            controllers: [(tid("b"), ())].into(),
             read: Some(at(UP + 40)),
             unclear: [entry].into(),
         };
@@ -118,9 +123,9 @@ fn settled_pages_are_requested_until_the_others_are_decided() {
 #[test]
 fn an_entry_that_says_clearly_that_there_is_no_way_protects_its_own_subsystem_alone() {
     let mut sources = after(&[(UP + 1, true, &["a", "b"], &[])]);
-    let page = Page {
+    let page = SourcePage {
         connected_since: at(UP),
-        names: BTreeMap::new(),
+        controllers: BTreeMap::new(),
         read: None,
         unclear: [Unclear { is_damaged: false, ..damaged("a") }].into(),
     };
@@ -140,9 +145,9 @@ fn an_entry_without_a_readable_nqn_does_not_mean_what_was_listed_beside_it() {
     let mut sources = Sources::<()>::default();
     let id = SourceId::Page(tid("dc"));
     let mut read = |now: u64, listed: &[&str], unclear: &[&Unclear]| {
-        let page = Page {
+        let page = SourcePage {
             connected_since: at(UP),
-            names: listed.iter().map(|nqn| (at_portal(nqn), ())).collect(),
+            controllers: listed.iter().map(|nqn| (at_portal(nqn), ())).collect(),
             read: Some(at(now)),
             unclear: unclear.iter().map(|entry| (*entry).clone()).collect(),
         };
@@ -163,9 +168,9 @@ fn a_page_with_too_many_entries_without_a_readable_nqn_proves_nothing() {
     for (count, expected) in [(NAMELESS, Verdict::Disproved), (NAMELESS + 1, Verdict::Listed)] {
         let mut sources = after(&[(UP + 1, true, &["a", "b"], &[])]);
         let unclear = (0..count).map(|n| Unclear { traddr: format!("10.0.0.{n}"), ..Unclear::default() });
-        let page = Page {
+        let page = SourcePage {
             connected_since: at(UP),
-            names: [(tid("a"), ())].into(),
+            controllers: [(tid("a"), ())].into(),
             read: Some(at(UP + 40)),
             unclear: unclear.collect(),
         };
@@ -185,9 +190,9 @@ fn entries_with_half_an_nqn_count_as_entries_that_are_compared_by_their_address(
     for (count, expected) in [(NAMELESS, Verdict::Disproved), (NAMELESS + 1, Verdict::Listed)] {
         let mut sources = after(&[(UP + 1, true, &["a", "b"], &[])]);
         let half = |n| Unclear { traddr: "10.0.0.1".into(), subnqn: format!("half {n}"), ..Unclear::default() };
-        let page = Page {
+        let page = SourcePage {
             connected_since: at(UP),
-            names: [(tid("a"), ())].into(),
+            controllers: [(tid("a"), ())].into(),
             read: Some(at(UP + 40)),
             unclear: (0..count).map(half).collect(),
         };
