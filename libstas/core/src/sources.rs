@@ -4,15 +4,15 @@
 //! claims: "this controller is to be connected". A claim is not dropped as soon as its source no longer lists the
 //! controller: [`Sources::verdict_of`] says whether the absence is proved.
 
-mod blur;
+mod unclear;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::Time;
-use blur::UnclearEntries;
 use stas_nvme::Tid;
 use stas_nvme::log_page::Unclear;
+use unclear::UnclearEntries;
 
 /// If a controller was last listed before the present connection of its discovery controller, its absence counts only
 /// when that connection has been up for this long: a rebooted target exports its subsystems one by one.
@@ -104,7 +104,7 @@ struct Source<P> {
     /// When a settled page was last requested.
     asked: Option<Time>,
     /// The unclear entries of the newest page: those that yield no controller.
-    blur: UnclearEntries,
+    unclear: UnclearEntries,
 }
 
 impl<P> Source<P> {
@@ -121,7 +121,7 @@ impl<P> Source<P> {
             doubt: None,
             read: None,
             asked: None,
-            blur: UnclearEntries::default(),
+            unclear: UnclearEntries::default(),
         }
     }
 
@@ -139,7 +139,7 @@ impl<P> Source<P> {
             Knowledge::Final | Knowledge::Gone { aged_out: false } => Verdict::Disproved,
             Knowledge::Gone { aged_out: true } if live => Verdict::Unproved(None),
             Knowledge::Gone { aged_out: true } => Verdict::Disproved,
-            Knowledge::Fresh(_) if self.blur.spreads() => Verdict::Unproved(None),
+            Knowledge::Fresh(_) if self.unclear.may_mean_any() => Verdict::Unproved(None),
             Knowledge::Fresh(since) if claim.listed_on == Some(since) => Verdict::Disproved,
             Knowledge::Fresh(since) if now < since + SETTLING => Verdict::Unproved(Some(since + SETTLING)),
             Knowledge::Fresh(since) if self.has_settled_page(since) => Verdict::Disproved,
@@ -161,8 +161,9 @@ impl<P> Source<P> {
     /// not list, or when one is required of all sources.
     fn settled_page_due(&self, of_all: bool) -> Option<Time> {
         let Knowledge::Fresh(since) = self.knowledge else { return None };
-        let is_missing = |claim: &Claim<P>| !claim.listed && (self.blur.spreads() || claim.listed_on != Some(since));
-        let is_lacking = self.blur.spreads() || !self.has_settled_page(since);
+        let is_missing =
+            |claim: &Claim<P>| !claim.listed && (self.unclear.may_mean_any() || claim.listed_on != Some(since));
+        let is_lacking = self.unclear.may_mean_any() || !self.has_settled_page(since);
         let is_due = is_lacking && (of_all || self.claims.values().any(is_missing));
         is_due.then(|| (since + SETTLING).max(self.asked.map_or(since, |asked| asked + DOUBT)))
     }
@@ -241,14 +242,15 @@ impl<P: Clone + PartialEq> Sources<P> {
     /// Replaces the list of a source by a page. `live` says whether a controller is live. Controllers that an unclear
     /// entry may mean stay listed.
     pub fn read(&mut self, now: Time, id: SourceId, mut page: SourcePage<P>, live: impl Fn(&Tid) -> bool) {
-        if blur::is_illegible(&page.unclear) {
+        if unclear::has_too_many(&page.unclear) {
             return self.add_unproved(id, page.controllers);
         }
         let source = self.sources.entry(id).or_insert_with(Source::stale);
         let settled = page.read.filter(|read| page.connected_since + SETTLED_READ <= *read);
-        source.blur.replace(std::mem::take(&mut page.unclear), settled, page.controllers.keys());
+        source.unclear.replace(std::mem::take(&mut page.unclear), settled, page.controllers.keys());
         // They keep their earlier `listed_on`: when the unclear entry is gone, that alone does not prove their absence.
-        let protected: BTreeSet<Tid> = source.claims.keys().filter(|tid| source.blur.may_mean(tid)).cloned().collect();
+        let protected: BTreeSet<Tid> =
+            source.claims.keys().filter(|tid| source.unclear.may_mean(tid)).cloned().collect();
         let mut news = source.knowledge != Knowledge::Fresh(page.connected_since);
         source.knowledge = Knowledge::Fresh(page.connected_since);
         source.read = page.read.or(source.read);
@@ -288,7 +290,7 @@ impl<P: Clone + PartialEq> Sources<P> {
         if let Some(source) = self.sources.get_mut(id) {
             source.knowledge = Knowledge::Gone { aged_out };
             source.doubt = None;
-            source.blur = UnclearEntries::default();
+            source.unclear = UnclearEntries::default();
             for claim in source.claims.values_mut() {
                 claim.listed = false;
             }
@@ -354,7 +356,7 @@ impl<P: Clone + PartialEq> Sources<P> {
             let this = match source.claims.get(tid) {
                 Some(claim) => source.verdict(claim, now, live),
                 // Its last readable entry may be long gone, and the claim with it: the unclear entry may mean it.
-                None if may_be_meant && source.blur.may_mean(tid) => Verdict::Unproved(None),
+                None if may_be_meant && source.unclear.may_mean(tid) => Verdict::Unproved(None),
                 None => continue,
             };
             if this == Verdict::Listed {
@@ -468,7 +470,7 @@ impl<P: Clone + PartialEq> Sources<P> {
             Knowledge::Stale => false,
             Knowledge::Fresh(since) => {
                 let is_settled = since + SETTLING <= now && source.has_settled_page(since);
-                source.doubt.is_none() && !source.blur.spreads() && is_settled
+                source.doubt.is_none() && !source.unclear.may_mean_any() && is_settled
             }
         })
     }
@@ -476,7 +478,7 @@ impl<P: Clone + PartialEq> Sources<P> {
     /// True when an entry that yields no controller, of any source, may mean this controller.
     #[must_use]
     pub fn may_mean(&self, tid: &Tid) -> bool {
-        self.sources.values().any(|source| source.blur.may_mean(tid))
+        self.sources.values().any(|source| source.unclear.may_mean(tid))
     }
 
     /// Drops the disproved claims of a source, and of removed sources, on controllers for which `is_known` is false. To

@@ -165,7 +165,7 @@ fn an_entry_without_a_readable_nqn_does_not_mean_what_was_listed_beside_it() {
 
 #[test]
 fn a_page_with_too_many_entries_without_a_readable_nqn_proves_nothing() {
-    for (count, expected) in [(NAMELESS, Verdict::Disproved), (NAMELESS + 1, Verdict::Listed)] {
+    for (count, expected) in [(WITHOUT_NQN, Verdict::Disproved), (WITHOUT_NQN + 1, Verdict::Listed)] {
         let mut sources = after(&[(UP + 1, true, &["a", "b"], &[])]);
         let unclear = (0..count).map(|n| Unclear { traddr: format!("10.0.0.{n}"), ..Unclear::default() });
         let page = SourcePage {
@@ -187,7 +187,7 @@ fn at_address(nqn: &str, traddr: &str) -> Tid {
 /// An entry whose NQN has a NUL inside is compared by its address, too.
 #[test]
 fn entries_with_half_an_nqn_count_as_entries_that_are_compared_by_their_address() {
-    for (count, expected) in [(NAMELESS, Verdict::Disproved), (NAMELESS + 1, Verdict::Listed)] {
+    for (count, expected) in [(WITHOUT_NQN, Verdict::Disproved), (WITHOUT_NQN + 1, Verdict::Listed)] {
         let mut sources = after(&[(UP + 1, true, &["a", "b"], &[])]);
         let half = |n| Unclear { traddr: "10.0.0.1".into(), subnqn: format!("half {n}"), ..Unclear::default() };
         let page = SourcePage {
@@ -204,31 +204,35 @@ fn entries_with_half_an_nqn_count_as_entries_that_are_compared_by_their_address(
 /// A page may have the same unclear entries for ever, and others that change each time.
 #[test]
 fn what_was_listed_beside_unclear_entries_is_remembered_once_and_not_for_ever() {
-    let mut blur = UnclearEntries::default();
-    let entries: BTreeSet<Unclear> = (0..NAMELESS)
+    let mut unclear = UnclearEntries::default();
+    let entries: BTreeSet<Unclear> = (0..WITHOUT_NQN)
         .map(|port| Unclear { traddr: "10.0.0.1".into(), trsvcid: (port + 1).to_string(), ..Unclear::default() })
         .collect();
     for page in 0..40 {
         let listed: Vec<Tid> = (0..1000).map(|n| at_address(&format!("{page} {n}"), "10.0.0.1")).collect();
         let elsewhere = at_address("x", "10.0.0.2");
-        blur.replace(entries.clone(), None, listed.iter().chain([&elsewhere]));
-        assert!(blur.beside.len() <= REMEMBERED && blur.beside.len() >= listed.len(), "{}", blur.beside.len());
-        assert!(!blur.beside.contains_key(&elsewhere) && !blur.may_mean(&listed[7]));
+        unclear.replace(entries.clone(), None, listed.iter().chain([&elsewhere]));
+        assert!(
+            unclear.with_own_entry.len() <= WITH_OWN_ENTRY && unclear.with_own_entry.len() >= listed.len(),
+            "{}",
+            unclear.with_own_entry.len()
+        );
+        assert!(!unclear.with_own_entry.contains_key(&elsewhere) && !unclear.may_mean(&listed[7]));
     }
-    assert!(blur.beside.len() < 40 * 1000);
-    blur.replace(BTreeSet::new(), None, [].into_iter());
-    assert!(blur.beside.is_empty() && blur.at.is_empty());
+    assert!(unclear.with_own_entry.len() < 40 * 1000);
+    unclear.replace(BTreeSet::new(), None, [].into_iter());
+    assert!(unclear.with_own_entry.is_empty() && unclear.by_address.is_empty());
 }
 
 #[test]
 fn an_entry_that_comes_later_may_mean_what_was_listed_before_it() {
     let entry = |port: &str| Unclear { traddr: "10.0.0.1".into(), trsvcid: port.into(), ..Unclear::default() };
     let a = at_address("a", "10.0.0.1");
-    let mut blur = UnclearEntries::default();
+    let mut unclear = UnclearEntries::default();
     let mut may_mean = |ports: &[&str], lists: bool| {
         let listed = [&a].into_iter().filter(|_| lists);
-        blur.replace(ports.iter().map(|port| entry(port)).collect(), None, listed);
-        blur.may_mean(&a)
+        unclear.replace(ports.iter().map(|port| entry(port)).collect(), None, listed);
+        unclear.may_mean(&a)
     };
     assert!(!may_mean(&[""], true), "it has an entry of its own");
     assert!(!may_mean(&[""], false), "the unclear entry is an old one");
