@@ -17,7 +17,7 @@ use super::backoff::Backoff;
 use super::context::Context;
 use super::effect::{HostEffect, Level, LogRecord};
 use super::exclusions::{Exclusions, matches};
-use super::fleet::Places;
+use super::fleet::ConfigLines;
 use super::timers::Timer;
 use super::{OpId, ResolveError};
 use crate::conf::{ControllerEntry, Exclusion, FamilyOrder, StacConf, StafConf};
@@ -266,12 +266,12 @@ impl Configured {
 
     /// The `controller=` line of each configured controller: the first one if several list it.
     #[must_use]
-    pub fn places(&self, defaults: &Defaults<'_>) -> Places {
+    pub fn config_lines(&self, defaults: &Defaults<'_>) -> ConfigLines {
         let mut lines = BTreeMap::new();
         for (tid, line) in self.lines(defaults) {
             lines.entry(tid).or_insert(line);
         }
-        Places { file: self.file.clone(), lines }
+        ConfigLines { file: self.file.clone(), lines }
     }
 
     /// The name of the configuration file, without its directory.

@@ -133,9 +133,9 @@ struct Penalty {
     until: Time,
 }
 
-/// A place in the queue: the smallest is served first.
+/// The position of a controller in the queue: the smallest is served first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct QueuePosition {
     urgency: Urgency,
     class: Class,
     /// The round: each source has one controller in each round.
@@ -158,8 +158,8 @@ pub struct ConnectQueue {
     probes: BTreeMap<Portal, Probe>,
     not_yet_probed: VecDeque<Portal>,
     late: BTreeSet<OpId>,
-    queue: BTreeMap<Place, Tid>,
-    places: BTreeMap<Tid, Place>,
+    queue: BTreeMap<QueuePosition, Tid>,
+    positions: BTreeMap<Tid, QueuePosition>,
     tickets: u64,
     /// The round that was served last, and the next one of each source.
     round: u64,
@@ -222,8 +222,8 @@ impl ConnectQueue {
 
     /// Removes a controller from the queue. A probe or write under way continues.
     pub fn leave(&mut self, tid: &Tid) {
-        if let Some(place) = self.places.remove(tid) {
-            self.queue.remove(&place);
+        if let Some(position) = self.positions.remove(tid) {
+            self.queue.remove(&position);
         }
         self.unsure.remove(tid);
         for probe in self.probes.values_mut() {
@@ -243,13 +243,13 @@ impl ConnectQueue {
     /// True while the controller is being probed or waits for its turn.
     #[must_use]
     pub fn holds(&self, tid: &Tid) -> bool {
-        self.places.contains_key(tid) || self.probes.values().any(|probe| probe.waiting.contains_key(tid))
+        self.positions.contains_key(tid) || self.probes.values().any(|probe| probe.waiting.contains_key(tid))
     }
 
     /// True while the controller waits for its write.
     #[must_use]
     pub fn queued(&self, tid: &Tid) -> bool {
-        self.places.contains_key(tid)
+        self.positions.contains_key(tid)
     }
 
     /// Handles the answer to a probe, however late. Returns the controllers that are rejected because of it.
@@ -274,20 +274,20 @@ impl ConnectQueue {
             return None;
         }
         self.ask_again(ctx);
-        let (place, tid) = self.queue.pop_first()?;
-        self.places.remove(&tid);
-        self.round = self.round.max(place.round);
+        let (position, tid) = self.queue.pop_first()?;
+        self.positions.remove(&tid);
+        self.round = self.round.max(position.round);
         if self.queue.is_empty() {
             self.rounds.clear();
         }
         self.unsure.remove(&tid);
-        Some((tid, place.urgency))
+        Some((tid, position.urgency))
     }
 
     /// Probes controllers again if only controllers with an unclear probe are left and that probe is old: the problem
     /// may be over, and a connect to a dead target would block the connect path.
     fn ask_again(&mut self, ctx: &mut Context<'_>) {
-        if self.queue.first_key_value().is_none_or(|(place, _)| place.class != Class::Unsure) {
+        if self.queue.first_key_value().is_none_or(|(position, _)| position.class != Class::Unsure) {
             return;
         }
         let waiting = self.unsure.iter().filter(|(_, (since, _))| ctx.now.since(*since) >= ANSWER_HOLDS);
@@ -325,7 +325,7 @@ impl ConnectQueue {
         let mut rejected = Vec::new();
         if let Some(portal) = Portal::of(tid).filter(|_| !write.portal_live) {
             let queued: Vec<Tid> =
-                self.places.keys().filter(|t| Portal::of(t).as_ref() == Some(&portal)).cloned().collect();
+                self.positions.keys().filter(|t| Portal::of(t).as_ref() == Some(&portal)).cloned().collect();
             for tid in queued {
                 self.leave(&tid);
                 rejected.push(Rejected { tid, reason: NotConnected::SlowPortal });
@@ -360,7 +360,7 @@ impl ConnectQueue {
     /// Sends the host the urgency of the next connection of this daemon, if it has changed. The other daemon lets a
     /// more urgent connection go first, also between two writes.
     pub fn announce(&mut self, ctx: &mut Context<'_>) {
-        let queued = self.queue.first_key_value().map(|(place, _)| place.urgency);
+        let queued = self.queue.first_key_value().map(|(position, _)| position.urgency);
         let urgency = queued.into_iter().chain(self.busy.map(|busy| busy.urgency)).min();
         if std::mem::replace(&mut self.announced, urgency) != urgency {
             ctx.host(HostEffect::WaitFor(urgency));
@@ -477,7 +477,7 @@ impl ConnectQueue {
     /// True when the queue holds exactly one controller and no write is under way.
     fn is_alone(&self) -> bool {
         let waiting: usize = self.probes.values().map(|probe| probe.waiting.len()).sum();
-        self.busy.is_none() && self.late.is_empty() && self.places.len() + waiting == 1
+        self.busy.is_none() && self.late.is_empty() && self.positions.len() + waiting == 1
     }
 
     fn line_up(&mut self, tid: Tid, class: Class, info: &EnqueueInfo) {
@@ -489,9 +489,9 @@ impl ConnectQueue {
         let next = self.rounds.entry(info.listed_by.clone()).or_default();
         let round = self.round.max(*next);
         *next = round + 1;
-        let place = Place { urgency, class, round, ticket: self.tickets };
-        self.places.insert(tid.clone(), place);
-        self.queue.insert(place, tid);
+        let position = QueuePosition { urgency, class, round, ticket: self.tickets };
+        self.positions.insert(tid.clone(), position);
+        self.queue.insert(position, tid);
     }
 
     /// Drops the probes for which no controller waits any more.

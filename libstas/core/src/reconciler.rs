@@ -97,9 +97,9 @@ impl<P: Claim> Reconciler<P> {
     pub fn list_configured(&mut self, ctx: &Context<'_>, defaults: &Defaults<'_>, whole: bool) {
         let configured = self.configured.controllers(ctx, defaults, |tid| self.fleet.is_live(tid));
         self.lines.retain(|tid, _| self.fleet.has(tid));
-        let places = self.configured.places(defaults);
-        self.lines.extend(places.lines.clone());
-        self.fleet.set_places(places);
+        let config_lines = self.configured.config_lines(defaults);
+        self.lines.extend(config_lines.lines.clone());
+        self.fleet.set_config_lines(config_lines);
         configured.iter().for_each(|(tid, parameters)| self.secured.note(tid, parameters));
         let (fleet, restored, before) = (&self.fleet, &self.restored, &self.was_configured);
         let is_known = |tid: &Tid| fleet.has(tid) || restored.contains(tid) || before.contains(tid);

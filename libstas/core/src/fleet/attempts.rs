@@ -84,7 +84,7 @@ impl Fleet {
     fn block(&mut self, ctx: &mut Context<'_>, tid: &Tid, obstacle: Obstacle) {
         self.connect_queue.leave(tid);
         ctx.timers.cancel(&Timer::Retry(tid.clone()));
-        let not_connected = self.places.sentence(tid, "not connected");
+        let not_connected = self.config_lines.sentence(tid, "not connected");
         let Some(member) = self.members.get_mut(tid) else { return };
         let reason = NotConnected::Blocked(obstacle);
         member.state = ConnState::GivenUp;
@@ -170,7 +170,7 @@ impl Fleet {
                 let reason = NotConnected::Failed(error.clone());
                 member.give_up(reason.clone());
                 if member.is_news(&reason) {
-                    let cannot = self.places.sentence(&tid, "cannot be connected");
+                    let cannot = self.config_lines.sentence(&tid, "cannot be connected");
                     let text = format!(
                         "{cannot}: {reason}; not retried until its configuration, its log page or the network \
                          changes, or a reload"
@@ -297,7 +297,7 @@ impl Fleet {
     }
 
     fn attempt_failed(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: NotConnected, not_before: Option<Time>) {
-        let not_connected = self.places.sentence(tid, "not connected");
+        let not_connected = self.config_lines.sentence(tid, "not connected");
         let Some(member) = self.members.get_mut(tid) else { return };
         let again = member.fail(ctx, reason.clone(), not_before);
         log_failure(ctx, (tid, &not_connected), member, &reason, again);

@@ -91,20 +91,20 @@ pub struct Fleet {
     dirty: BTreeSet<Tid>,
     /// What happened to members and was not returned to the daemon yet.
     reports: Vec<Report>,
-    places: Places,
+    config_lines: ConfigLines,
     counters: Counters,
 }
 
 /// Where the configuration lists controllers, for the log.
 #[derive(Clone, Debug, Default)]
-pub struct Places {
+pub struct ConfigLines {
     /// The name of the file, without its directory.
     pub file: String,
     /// The line that lists each controller.
     pub lines: BTreeMap<Tid, usize>,
 }
 
-impl Places {
+impl ConfigLines {
     /// The beginning of the log line about a controller that is not connected. `what` is the rest of the sentence.
     fn sentence(&self, tid: &Tid, what: &str) -> String {
         match self.lines.get(tid) {
@@ -140,14 +140,14 @@ impl Fleet {
             rotation: rotation::Rotation::default(),
             dirty: BTreeSet::new(),
             reports: Vec::new(),
-            places: Places::default(),
+            config_lines: ConfigLines::default(),
             counters: Counters::default(),
         }
     }
 
     /// Sets where the configuration lists controllers now.
-    pub fn set_places(&mut self, places: Places) {
-        self.places = places;
+    pub fn set_config_lines(&mut self, config_lines: ConfigLines) {
+        self.config_lines = config_lines;
     }
 
     /// Sets the identity of this host and requests the first snapshot: nothing is connected before. Another identity
