@@ -33,11 +33,11 @@ impl Claim for Parameters {
 /// How an excluded controller is removed, and why.
 pub type Excluded = BTreeMap<Tid, (RemovalPolicy, Cause)>;
 
-/// The result of judging members for removal.
+/// The result of [`Reconciler::check_removals`].
 #[derive(Debug, Default)]
-pub struct Judged {
+pub struct RemovalCheck {
     /// Members whose removal is proved; it is done when the sources are quiet.
-    pub disproved: Vec<Tid>,
+    pub proved: Vec<Tid>,
     /// When the next removal may be proved without a further event.
     pub again: Option<Time>,
 }
@@ -184,17 +184,21 @@ impl<P: Claim> Reconciler<P> {
         wanted_again
     }
 
-    /// Judges which of these members may be removed, by the verdict on each.
-    pub fn judge<'a>(&self, members: impl IntoIterator<Item = &'a Tid>, verdict: impl Fn(&Tid) -> Verdict) -> Judged {
-        let mut judged = Judged::default();
+    /// Checks which of these members may be removed, by the verdict on each.
+    pub fn check_removals<'a>(
+        &self,
+        members: impl IntoIterator<Item = &'a Tid>,
+        verdict: impl Fn(&Tid) -> Verdict,
+    ) -> RemovalCheck {
+        let mut check = RemovalCheck::default();
         for tid in members {
             match verdict(tid) {
                 Verdict::Listed => {}
-                Verdict::Unproved(at) => judged.again = judged.again.into_iter().chain(at).min(),
-                Verdict::Disproved => judged.disproved.push(tid.clone()),
+                Verdict::Unproved(at) => check.again = check.again.into_iter().chain(at).min(),
+                Verdict::Disproved => check.proved.push(tid.clone()),
             }
         }
-        judged
+        check
     }
 
     /// The log pages to be read again now: doubtful pages, each logged with the text `doubt`, and pages of which a

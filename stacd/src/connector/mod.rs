@@ -22,7 +22,7 @@ use libstas::core::configured::Defaults;
 use libstas::core::controller::{RemovalPolicy, Want};
 use libstas::core::fleet::{Fleet, Kind, Report};
 use libstas::core::ownership::{Cause, Rules};
-use libstas::core::reconciler::{self, Excluded, Judged, Reconciler};
+use libstas::core::reconciler::{self, Excluded, Reconciler, RemovalCheck};
 use libstas::core::sources::{DEBOUNCE, SourceId, Sources, Verdict};
 use libstas::core::timers::Timer;
 use libstas::core::trust::Trust;
@@ -320,7 +320,7 @@ impl Connector {
         }
     }
 
-    /// Removes excluded controllers at once. Removes disproved ones when stafd has reported, the sources are quiet and
+    /// Removes excluded controllers at once. Removes controllers whose removal is proved when stafd has reported, the sources are quiet and
     /// their replacements are connected. Does the same for controllers of the saved state that are not members yet.
     fn remove(&mut self, ctx: &mut Context<'_>, mut excluded: Excluded) {
         let (fleet, nbft) = (&self.reconciler.fleet, &self.nbft);
@@ -338,15 +338,15 @@ impl Connector {
         let removal = |tid: &Tid| (tid.clone(), self.nbft.instead(self.removal_policy(), tid), self.why_removed(tid));
         let removed = removed.into_iter().filter(|tid| verdict(tid) != Verdict::Listed).map(removal);
         let mut going: Vec<(Tid, RemovalPolicy, Cause)> = removed.collect();
-        let Judged { disproved, mut again } = self.reconciler.judge(others, verdict);
-        let disproved: Vec<(Tid, RemovalPolicy, Cause)> = disproved.iter().map(removal).collect();
+        let RemovalCheck { proved, mut again } = self.reconciler.check_removals(others, verdict);
+        let proved: Vec<(Tid, RemovalPolicy, Cause)> = proved.iter().map(removal).collect();
         going.extend(excluded.into_iter().map(|(tid, (how, cause))| (tid, how, cause)));
-        self.stafd.replacements.release(|tid| disproved.iter().any(|(held, ..)| held == tid));
-        if !disproved.is_empty() && !self.reconciler.debounce.ready(ctx.now) {
+        self.stafd.replacements.release(|tid| proved.iter().any(|(held, ..)| held == tid));
+        if !proved.is_empty() && !self.reconciler.debounce.ready(ctx.now) {
             again = again.into_iter().chain(self.reconciler.debounce.until()).min();
         } else {
             let (held, mut free): (Vec<_>, Vec<_>) =
-                disproved.into_iter().partition(|(tid, ..)| self.awaits_replacement(ctx.now, tid));
+                proved.into_iter().partition(|(tid, ..)| self.awaits_replacement(ctx.now, tid));
             if !held.is_empty() {
                 // No event reports that the last replacement is connected: check again after [`DEBOUNCE`].
                 again = again.into_iter().chain([ctx.now + DEBOUNCE]).min();

@@ -30,7 +30,7 @@ use libstas::core::configured::Defaults;
 use libstas::core::controller::{RemovalPolicy, Want};
 use libstas::core::fleet::{Fleet, Kind, Report};
 use libstas::core::ownership::{Cause, Rules, Why};
-use libstas::core::reconciler::{Excluded, Judged, Reconciler};
+use libstas::core::reconciler::{Excluded, Reconciler, RemovalCheck};
 use libstas::core::sources::{SourceId, Sources, Verdict};
 use libstas::core::timers::Timer;
 use libstas::core::trust::Trust;
@@ -252,7 +252,7 @@ impl Finder {
         !self.dcs.contains_key(tid) && self.reconciler.configured.may_exclude(tid)
     }
 
-    /// Removes excluded controllers at once, and disproved ones when the sources are quiet.
+    /// Removes excluded controllers at once, and controllers whose removal is proved when the sources are quiet.
     fn remove(&mut self, ctx: &mut Context<'_>, excluded: &Excluded) {
         let reachability = self.reachability(ctx.now);
         // An excluded controller without a connection may have left the fleet already. Its referrals are removed as
@@ -260,15 +260,15 @@ impl Finder {
         let mut going: Vec<(Tid, RemovalReason)> =
             excluded.keys().map(|tid| (tid.clone(), RemovalReason::Excluded)).collect();
         let others = self.reconciler.fleet.tids().filter(|tid| !excluded.contains_key(*tid));
-        let Judged { disproved, mut again } =
-            self.reconciler.judge(others, |tid| self.verdict(ctx.now, tid, &reachability.unreachable));
+        let RemovalCheck { proved, mut again } =
+            self.reconciler.check_removals(others, |tid| self.verdict(ctx.now, tid, &reachability.unreachable));
         // A controller that has never connected has no dependents: it is removed without waiting for quiet sources.
-        let (unproven, disproved): (Vec<Tid>, Vec<Tid>) =
-            disproved.into_iter().partition(|tid| self.announced.is_unproven(tid));
+        let (unproven, proved): (Vec<Tid>, Vec<Tid>) =
+            proved.into_iter().partition(|tid| self.announced.is_unproven(tid));
         going.extend(unproven.into_iter().map(|tid| (tid, RemovalReason::AgedOut)));
-        if !disproved.is_empty() {
+        if !proved.is_empty() {
             if self.reconciler.debounce.ready(ctx.now) {
-                going.extend(disproved.into_iter().map(|tid| (tid.clone(), self.reason_for(&tid, &reachability))));
+                going.extend(proved.into_iter().map(|tid| (tid.clone(), self.reason_for(&tid, &reachability))));
             } else {
                 again = again.into_iter().chain(self.reconciler.debounce.until()).min();
             }

@@ -315,11 +315,11 @@ fn disproved_claims_on_unknown_controllers_are_forgotten_after_a_page() {
 #[test]
 fn a_source_has_a_bounded_number_of_claims_on_unknown_controllers() {
     let many = CLAIMS / 2;
-    for is_illegible in [false, true] {
+    for has_too_many in [false, true] {
         let mut sources = Sources::default();
         for page in 0..6 {
             let listed = (0..many).map(|n| (tid(&format!("{page} {n}")), ())).chain([(tid("known"), ())]).collect();
-            if is_illegible {
+            if has_too_many {
                 sources.add_unproved(page_of("dc"), listed);
             } else {
                 let page =
@@ -327,9 +327,9 @@ fn a_source_has_a_bounded_number_of_claims_on_unknown_controllers() {
                 sources.read(page.connected_since, page_of("dc"), page, |_| false);
             }
             sources.forget_unknown(at(page), &page_of("dc"), |known| *known == tid("known"));
-            assert!(sources.claims().count() <= CLAIMS, "{page} {is_illegible}");
+            assert!(sources.claims().count() <= CLAIMS, "{page} {has_too_many}");
             assert!(sources.claims().any(|(_, claimed, ())| *claimed == tid("known")));
-            assert!(is_illegible || sources.verdict(&tid(&format!("{page} 7")), at(page), false) == Verdict::Listed);
+            assert!(has_too_many || sources.verdict(&tid(&format!("{page} 7")), at(page), false) == Verdict::Listed);
         }
     }
 }
