@@ -117,7 +117,7 @@ fn describe_ioc(ioc: &IocView<'_>, connector: &Connector, now: Time, detailed: b
     }
     let identity = connector.settings().map(|settings| &*settings.identity);
     let mut dict = describe::detailed(&ioc.member, now, identity);
-    if let Some(reason) = &ioc.held {
+    if let Some(reason) = &ioc.kept_by_configuration {
         describe::held(&mut dict, reason);
     }
     let mut put = |key: &str, value: String| dict.insert(key.to_owned(), value);

@@ -22,8 +22,8 @@ fn shown(host: &Host, nqn: &str) -> Option<(String, Status, String)> {
     let mut of_it = all.filter(|ioc| ioc.member.tid.subsysnqn == nqn);
     let view = of_it.next()?;
     assert!(of_it.next().is_none(), "{nqn} is listed once");
-    let IocView { member, held, .. } = view;
-    let reason = held.or(member.reason).unwrap_or_default();
+    let IocView { member, kept_by_configuration, .. } = view;
+    let reason = kept_by_configuration.or(member.reason).unwrap_or_default();
     Some((member.tid.traddr.clone(), member.status, reason))
 }
 

@@ -19,7 +19,7 @@ fn shown(host: &Host, traddr: &str) -> Option<(Status, String)> {
     let mut of_it = all.filter(|view| view.member.tid.traddr == traddr);
     let view = of_it.next()?;
     assert!(of_it.next().is_none(), "{traddr} is listed once");
-    let reason = view.held.or(view.member.reason).unwrap_or_default();
+    let reason = view.kept_by_configuration.or(view.member.reason).unwrap_or_default();
     Some((view.member.status, reason))
 }
 

@@ -212,8 +212,8 @@ impl<P: Claim> Reconciler<P> {
     }
 
     /// Logs which controllers are not connected, or stay connected, because of the configuration itself.
-    pub fn log_what_is_held(&mut self, ctx: &mut Context<'_>) {
-        self.configured.log_what_is_held(ctx, &self.sources, self.fleet.tids());
+    pub fn log_what_is_kept(&mut self, ctx: &mut Context<'_>) {
+        self.configured.log_what_is_kept(ctx, &self.sources, self.fleet.tids());
     }
 
     /// The controllers that the configuration lists, and those that an unreadable part of it may list; to be saved.
@@ -225,10 +225,10 @@ impl<P: Claim> Reconciler<P> {
     /// The state of each controller: first of the members, then of the configured controllers that are not members
     /// (excluded or unresolved).
     pub fn statuses(&self) -> impl Iterator<Item = Listed<'_>> {
-        let holds = self.configured.hold().is_some();
+        let keeps = self.configured.why_kept().is_some();
         let members = self.fleet.statuses().map(move |member| {
-            let is_held = holds && member.ctrl.is_some() && self.configured.is_held(&self.sources, member.tid);
-            Listed { status: if is_held { Status::Kept } else { member.status }, ..member }
+            let is_kept = keeps && member.ctrl.is_some() && self.configured.is_kept(&self.sources, member.tid);
+            Listed { status: if is_kept { Status::Kept } else { member.status }, ..member }
         });
         members.chain(self.configured.left_out_statuses().filter(|left_out| !self.fleet.has(left_out.tid)))
     }
@@ -238,14 +238,14 @@ impl<P: Claim> Reconciler<P> {
     pub fn reason(&self, tid: &Tid) -> Option<String> {
         let Some(member) = self.fleet.view(tid) else { return self.configured.left_out_reason(tid).map(str::to_owned) };
         let removal = || self.fleet.removal_cause(tid).map(str::to_owned);
-        self.hold_on(&member).or_else(|| member.reason.clone()).or_else(removal)
+        self.why_kept(&member).or_else(|| member.reason.clone()).or_else(removal)
     }
 
     /// Which sources list a controller, or why it is kept although none does. `page` precedes the name of a discovery
     /// controller whose log page lists it; `boot_record` is the record of a boot table that lists it.
     #[must_use]
     pub fn listed_by(&self, tid: &Tid, page: &str, boot_record: Option<&str>) -> String {
-        if let Some(reason) = self.fleet.view(tid).and_then(|member| self.hold_on(&member)) {
+        if let Some(reason) = self.fleet.view(tid).and_then(|member| self.why_kept(&member)) {
             return reason;
         }
         let sources = self.sources.sources_of(tid).map(|id| match id {
@@ -268,8 +268,8 @@ impl<P: Claim> Reconciler<P> {
 
     /// Why a connected member is kept although the configuration no longer lists it; `None` for any other member.
     #[must_use]
-    pub fn hold_on(&self, member: &MemberView<'_>) -> Option<String> {
-        let is_held = member.kernel.is_some() && self.configured.is_held(&self.sources, member.tid);
-        is_held.then(|| self.configured.hold()).flatten()
+    pub fn why_kept(&self, member: &MemberView<'_>) -> Option<String> {
+        let is_kept = member.kernel.is_some() && self.configured.is_kept(&self.sources, member.tid);
+        is_kept.then(|| self.configured.why_kept()).flatten()
     }
 }

@@ -138,7 +138,7 @@ impl Connector {
         }
         self.want_what_is_no_longer_proved(ctx);
         self.remove(ctx, excluded);
-        self.reconciler.log_what_is_held(ctx);
+        self.reconciler.log_what_is_kept(ctx);
     }
 
     /// Marks the controllers that the configuration excludes, and returns them.
@@ -341,13 +341,13 @@ impl Connector {
         let RemovalCheck { proved, mut again } = self.reconciler.check_removals(others, verdict);
         let proved: Vec<(Tid, RemovalPolicy, Cause)> = proved.iter().map(removal).collect();
         going.extend(excluded.into_iter().map(|(tid, (how, cause))| (tid, how, cause)));
-        self.stafd.replacements.release(|tid| proved.iter().any(|(held, ..)| held == tid));
+        self.stafd.replacements.forget_waits(|tid| proved.iter().any(|(removed, ..)| removed == tid));
         if !proved.is_empty() && !self.reconciler.debounce.ready(ctx.now) {
             again = again.into_iter().chain(self.reconciler.debounce.until()).min();
         } else {
-            let (held, mut free): (Vec<_>, Vec<_>) =
+            let (waiting, mut free): (Vec<_>, Vec<_>) =
                 proved.into_iter().partition(|(tid, ..)| self.awaits_replacement(ctx.now, tid));
-            if !held.is_empty() {
+            if !waiting.is_empty() {
                 // No event reports that the last replacement is connected: check again after [`DEBOUNCE`].
                 again = again.into_iter().chain([ctx.now + DEBOUNCE]).min();
             }

@@ -122,7 +122,13 @@ impl Connector {
                 trust: None,
                 alias_of: None,
             };
-            Some(IocView { member, dlpe: None, held: None, origin: Origin::Nbft, boot_record: Some(record.clone()) })
+            Some(IocView {
+                member,
+                dlpe: None,
+                kept_by_configuration: None,
+                origin: Origin::Nbft,
+                boot_record: Some(record.clone()),
+            })
         });
         views.collect()
     }

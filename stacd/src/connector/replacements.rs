@@ -25,7 +25,7 @@ pub(super) struct Replacements {
     dcs: BTreeMap<Tid, NewDc>,
     iocs: BTreeMap<Tid, Time>,
     /// I/O controllers whose removal waits, and since when.
-    held: BTreeMap<Tid, Time>,
+    waiting: BTreeMap<Tid, Time>,
 }
 
 impl Replacements {
@@ -47,7 +47,7 @@ impl Replacements {
 
     /// True while the removal of an I/O controller has to wait. `is_settled` says whether everything that a discovery
     /// controller lists is connected, `is_connected` whether an I/O controller is.
-    pub(super) fn hold(
+    pub(super) fn must_wait(
         &mut self,
         now: Time,
         removed: &Tid,
@@ -59,13 +59,13 @@ impl Replacements {
         let ioc_awaited =
             |(ioc, since): (&Tid, &Time)| is_new(*since) && may_replace(ioc, removed) && !is_connected(ioc);
         // Measured from the first wait: a stream of new controllers must not delay the removal without end.
-        let held = *self.held.entry(removed.clone()).or_insert(now);
-        is_new(held) && (self.dcs.iter().any(dc_awaited) || self.iocs.iter().any(ioc_awaited))
+        let since = *self.waiting.entry(removed.clone()).or_insert(now);
+        is_new(since) && (self.dcs.iter().any(dc_awaited) || self.iocs.iter().any(ioc_awaited))
     }
 
     /// Forgets the waiting removals, except those of these controllers.
-    pub(super) fn release(&mut self, but_for: impl Fn(&Tid) -> bool) {
-        self.held.retain(|ioc, _| but_for(ioc));
+    pub(super) fn forget_waits(&mut self, but_for: impl Fn(&Tid) -> bool) {
+        self.waiting.retain(|ioc, _| but_for(ioc));
     }
 }
 

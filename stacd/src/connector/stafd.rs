@@ -250,7 +250,7 @@ impl Connector {
         let mut replacements = std::mem::take(&mut self.stafd.replacements);
         let is_connected = |tid: &Tid| self.reconciler.fleet.is_live(tid) || self.is_barred(tid);
         let is_settled = |dc: &Tid| self.reconciler.sources.listed_by(&SourceId::Page(dc.clone())).all(is_connected);
-        let waits = replacements.hold(now, removed, is_settled, is_connected);
+        let waits = replacements.must_wait(now, removed, is_settled, is_connected);
         self.stafd.replacements = replacements;
         waits
     }

@@ -30,8 +30,8 @@ impl Connector {
         });
         let boot_record = self.nbft.record_of(member.tid);
         let origin = if configured { Origin::Configured } else { Origin::Discovered };
-        let held = self.reconciler.hold_on(&member);
-        IocView { origin, held, dlpe, boot_record, member }
+        let kept_by_configuration = self.reconciler.why_kept(&member);
+        IocView { origin, kept_by_configuration, dlpe, boot_record, member }
     }
 
     /// The configured I/O controllers that the configuration itself keeps from being connected.
@@ -43,7 +43,13 @@ impl Connector {
             .configured
             .left_out(&settings.conf.parameters)
             .filter(|view| !self.reconciler.fleet.has(view.tid));
-        let ioc = |member| IocView { member, held: None, dlpe: None, origin: Origin::Configured, boot_record: None };
+        let ioc = |member| IocView {
+            member,
+            kept_by_configuration: None,
+            dlpe: None,
+            origin: Origin::Configured,
+            boot_record: None,
+        };
         views.map(ioc).collect()
     }
 

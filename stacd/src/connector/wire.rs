@@ -110,7 +110,7 @@ pub struct IocView<'a> {
     /// The log entry that lists it; `None` without one.
     pub dlpe: Option<&'a Entry>,
     /// Why it stays connected although it was removed from the configuration; `None` for others.
-    pub held: Option<String>,
+    pub kept_by_configuration: Option<String>,
     /// The kind of source that lists it.
     pub origin: Origin,
     /// The record of a boot table that lists it: such a controller is never disconnected.

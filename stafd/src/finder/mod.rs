@@ -201,7 +201,7 @@ impl Finder {
         }
         self.retry_announced(ctx, &fresh);
         self.remove(ctx, &excluded);
-        self.reconciler.log_what_is_held(ctx);
+        self.reconciler.log_what_is_kept(ctx);
         let is_complete = self.is_complete();
         if std::mem::replace(&mut self.was_complete, is_complete) != is_complete {
             ctx.push(Effect::DcRemoved);

@@ -30,11 +30,11 @@ impl Finder {
         let dc = self.dcs.get(member.tid)?;
         let prospects = self.announced.prospects(member.tid);
         let origin = self.origin(member.tid);
-        let held = self.reconciler.hold_on(&member);
+        let kept_by_configuration = self.reconciler.why_kept(&member);
         Some(DcView {
             origin,
             follows_configured: trusted.contains(member.tid),
-            held,
+            kept_by_configuration,
             announced: prospects.map(|(announced, _)| announced),
             given_up_at: prospects.and_then(|(_, at)| at).filter(|_| origin == Origin::Discovered),
             boot_record: self.nbft.record_of(member.tid),
@@ -67,7 +67,7 @@ impl Finder {
             member,
             origin: Origin::Configured,
             follows_configured: true,
-            held: None,
+            kept_by_configuration: None,
             log_page_state: PageState::Never,
             log_page: None,
             registration: None,
@@ -109,7 +109,7 @@ impl Finder {
     /// address.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.settings.is_some() && self.reconciler.configured.hold().is_none()
+        self.settings.is_some() && self.reconciler.configured.why_kept().is_none()
     }
 
     /// The state of each discovery controller.

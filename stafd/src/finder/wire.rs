@@ -228,7 +228,7 @@ pub struct DcView<'a> {
     /// True if more than an announcement lists it: the configuration, a boot table, or referrals from those.
     pub follows_configured: bool,
     /// Why it stays connected although it was removed from the configuration; `None` for others.
-    pub held: Option<String>,
+    pub kept_by_configuration: Option<String>,
     /// What its page proves.
     pub log_page_state: PageState,
     /// Its page, if any was ever read.

@@ -35,8 +35,8 @@ pub(super) struct LeftOut {
 #[derive(Clone, Debug, Default)]
 pub(super) struct LoggedState {
     left_out: BTreeMap<Tid, String>,
-    held: BTreeSet<Tid>,
-    hold: String,
+    kept: BTreeSet<Tid>,
+    why: String,
 }
 
 impl Configured {
@@ -77,7 +77,7 @@ impl Configured {
     /// Why controllers that the configuration no longer lists stay connected, and how to end that. `None` if there are
     /// no such controllers.
     #[must_use]
-    pub fn hold(&self) -> Option<String> {
+    pub fn why_kept(&self) -> Option<String> {
         let reload = format!("`systemctl reload {}`", self.file.trim_end_matches(".conf"));
         if let Some(line) = self.lost_line {
             let what = format!("{}:{line} cannot be used and may mean it", self.file);
@@ -97,24 +97,24 @@ impl Configured {
 
     /// True for a controller that was listed by the configuration alone and is no longer listed.
     #[must_use]
-    pub fn is_held<P: Clone + PartialEq>(&self, sources: &Sources<P>, tid: &Tid) -> bool {
+    pub fn is_kept<P: Clone + PartialEq>(&self, sources: &Sources<P>, tid: &Tid) -> bool {
         let mut listing = sources.sources_of(tid).peekable();
         listing.peek().is_some() && listing.all(|id| *id == SourceId::Configured) && !self.lists(tid)
     }
 
-    /// Logs what is configured and not connected, and which of these controllers stay connected because removals are
-    /// held back.
-    pub fn log_what_is_held<'a, P: Clone + PartialEq>(
+    /// Logs which configured controllers are not connected, and which controllers stay connected because the
+    /// configuration may list them.
+    pub fn log_what_is_kept<'a, P: Clone + PartialEq>(
         &mut self,
         ctx: &mut Context<'_>,
         sources: &Sources<P>,
         tids: impl Iterator<Item = &'a Tid>,
     ) {
-        let held = match self.hold() {
-            Some(_) => tids.filter(|tid| self.is_held(sources, tid)).cloned().collect(),
+        let kept = match self.why_kept() {
+            Some(_) => tids.filter(|tid| self.is_kept(sources, tid)).cloned().collect(),
             None => BTreeSet::new(),
         };
-        self.log(ctx, held);
+        self.log(ctx, kept);
     }
 
     /// The `controller=` entries with a host name that may mean any controller.
@@ -178,9 +178,9 @@ impl Configured {
         self.exclusion_of(tid, &tid.host_iface).map(|exclusion| exclusion.line)
     }
 
-    /// Logs once which configured controllers are excluded, and which controllers (`held`) stay connected because a
+    /// Logs once which configured controllers are excluded, and which controllers (`kept`) stay connected because a
     /// part of the configuration cannot be read.
-    fn log(&mut self, ctx: &mut Context<'_>, held: BTreeSet<Tid>) {
+    fn log(&mut self, ctx: &mut Context<'_>, kept: BTreeSet<Tid>) {
         let mut record = |level, tid: Option<&Tid>, text| {
             ctx.log(LogRecord { level, tid: tid.cloned(), ctrl: None, text });
         };
@@ -197,19 +197,19 @@ impl Configured {
         self.told.left_out = told;
         // While the first look-up is under way there is nothing to report.
         let is_settled = self.lost_line.is_some() || self.awaited().all(|entry| self.has_failed(&entry.traddr));
-        let Some(hold) = self.hold().filter(|_| is_settled) else { return };
-        if !held.is_empty() && (!held.is_subset(&self.told.held) || hold != self.told.hold) {
-            let names: Vec<String> = held.iter().take(NAMED).map(ToString::to_string).collect();
-            let more = if held.len() > NAMED { ", …" } else { "" };
-            let what = match held.len() {
+        let Some(why) = self.why_kept().filter(|_| is_settled) else { return };
+        if !kept.is_empty() && (!kept.is_subset(&self.told.kept) || why != self.told.why) {
+            let names: Vec<String> = kept.iter().take(NAMED).map(ToString::to_string).collect();
+            let more = if kept.len() > NAMED { ", …" } else { "" };
+            let what = match kept.len() {
                 1 => "1 controller that is no longer configured is kept".to_owned(),
                 count => format!("{count} controllers that are no longer configured are kept"),
             };
-            let text = format!("{what}: {}{more}: {hold}", names.join(", "));
+            let text = format!("{what}: {}{more}: {why}", names.join(", "));
             record(Level::Warning, None, text);
         }
-        self.told.held = held;
-        self.told.hold = hold;
+        self.told.kept = kept;
+        self.told.why = why;
     }
 
     fn has_failed(&self, name: &str) -> bool {
