@@ -9,9 +9,9 @@ use std::fmt;
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::controller::RemovalPolicy;
 use super::effect::{HostEffect, HostEvent};
 use super::fleet::{Fleet, Outlook};
+use super::member::RemovalPolicy;
 use super::{CtrlRef, Machine, ResolveError, Time};
 use stas_nvme::Tid;
 

@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use super::configured::{ConfigView, Configured, Defaults, SavedNames};
 use super::context::Context;
-use super::controller::RemovalPolicy;
 use super::effect::{HostEffect, Level, LogRecord};
 use super::fleet::{Fleet, Listed, MemberView, Status};
+use super::member::RemovalPolicy;
 use super::ownership::Cause;
 use super::secured::Secured;
 use super::sources::{Debounce, SourceId, Sources, Verdict};

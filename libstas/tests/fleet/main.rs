@@ -9,8 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fake_host::{Core, FakeHost, Op, io, mounted, on_iface};
-use libstas::core::controller::{RemovalPolicy, Want};
 use libstas::core::fleet::{Fleet, Kind, Report, Status};
+use libstas::core::member::{RemovalPolicy, Want};
 use libstas::core::ownership::Cause;
 use libstas::core::trust::Trust;
 use libstas::core::{

@@ -2,7 +2,7 @@
 //! also disconnected if no source lists them.
 
 use libstas::conf::DisconnectScope;
-use libstas::core::controller::RemovalPolicy;
+use libstas::core::member::RemovalPolicy;
 use libstas::core::ownership::{Cause, Decision, Reason, Scope, Why, decide};
 use libstas::core::sources::{SETTLING, SourceId};
 use libstas::core::{CtrlRef, KernelController, Time, matching};

@@ -19,8 +19,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use libstas::conf::{DisconnectScope, InUse};
 use libstas::core::configured::Defaults;
-use libstas::core::controller::{RemovalPolicy, Want};
 use libstas::core::fleet::{Fleet, Kind, Report};
+use libstas::core::member::{RemovalPolicy, Want};
 use libstas::core::ownership::{Cause, Rules};
 use libstas::core::reconciler::{self, Excluded, Reconciler, RemovalCheck};
 use libstas::core::sources::{DEBOUNCE, SourceId, Sources, Verdict};

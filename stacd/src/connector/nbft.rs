@@ -7,8 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use libstas::core::controller::RemovalPolicy;
 use libstas::core::fleet::{MemberView, Status};
+use libstas::core::member::RemovalPolicy;
 use libstas::core::{CtrlRef, CtrlState, HostEffect, KernelController};
 use libstas::nvme::Tid;
 use libstas::nvme::nbft::BootTables;

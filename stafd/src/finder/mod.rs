@@ -27,8 +27,8 @@ use std::time::Duration;
 
 pub use libstas::bus::contract::RemovalReason;
 use libstas::core::configured::Defaults;
-use libstas::core::controller::{RemovalPolicy, Want};
 use libstas::core::fleet::{Fleet, Kind, Report};
+use libstas::core::member::{RemovalPolicy, Want};
 use libstas::core::ownership::{Cause, Rules, Why};
 use libstas::core::reconciler::{Excluded, Reconciler, RemovalCheck};
 use libstas::core::sources::{SourceId, Sources, Verdict};

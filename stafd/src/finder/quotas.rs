@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use libstas::core::controller::Want;
+use libstas::core::member::Want;
 use libstas::core::sources::SourceId;
 use libstas::core::{Level, LogRecord};
 use libstas::nvme::Tid;

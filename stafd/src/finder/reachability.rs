@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use libstas::core::controller::Want;
+use libstas::core::member::Want;
 use libstas::core::sources::{SourceId, Verdict};
 use libstas::core::{Level, LogRecord, Time};
 use libstas::nvme::Tid;

@@ -6,9 +6,9 @@ use super::{Fleet, Kind, Report};
 use crate::connect_error::ConnectError;
 use crate::connect_queue::{AttemptParameters, EnqueueInfo, Rejected, Write};
 use crate::context::Context;
-use crate::controller::{ConnState, Controller, Want};
 use crate::effect::{ConnectOutcome, ConnectReport, ConnectRequest, HostEffect, Level};
 use crate::kernel::Gained;
+use crate::member::{ConnState, Member, Want};
 use crate::ownership::{Cause, Ownership, Why};
 use crate::reasons::{NotConnected, Polled};
 use crate::timers::Timer;
@@ -308,7 +308,7 @@ impl Fleet {
 
     /// Disconnects a member after its page was read, until the next poll. `reason` says why it is polled.
     pub fn disconnect_until_poll(&mut self, ctx: &mut Context<'_>, tid: &Tid, until: Time, reason: Polled) {
-        let Some(ctrl) = self.members.get(tid).and_then(Controller::ctrl) else { return };
+        let Some(ctrl) = self.members.get(tid).and_then(Member::ctrl) else { return };
         let cause = Cause::new(Why::PollOver, "its log page was read; it is polled, so it is not kept connected");
         if self.disconnect(ctx, ctrl, false, &cause).is_err() {
             return;
@@ -354,7 +354,7 @@ impl Fleet {
 fn log_failure(
     ctx: &mut Context<'_>,
     (tid, not_connected): (&Tid, &str),
-    member: &mut Controller,
+    member: &mut Member,
     reason: &NotConnected,
     again: Option<Time>,
 ) {

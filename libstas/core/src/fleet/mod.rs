@@ -19,11 +19,11 @@ use std::time::Duration;
 
 use super::connect_queue::{AttemptParameters, ConnectQueue};
 use super::context::Context;
-use super::controller::{BeforeExclusion, ConnState, Controller, RemovalPolicy, RemovalState, Want};
 use super::counters::Counters;
 use super::effect::{ConnectRequest, HostEffect, HostEvent, Level, Portal};
 use super::inventory::Inventory;
 use super::kernel::{CtrlState, KernelController, Links};
+use super::member::{BeforeExclusion, ConnState, Member, RemovalPolicy, RemovalState, Want};
 use super::ownership::{Cause, Instance, Rules};
 use super::timers::Timer;
 use super::{CtrlRef, OpId, Time, matching};
@@ -63,7 +63,7 @@ pub enum Report {
 pub struct Fleet {
     kind: Kind,
     identity: Option<Arc<HostIdentity>>,
-    members: BTreeMap<Tid, Controller>,
+    members: BTreeMap<Tid, Member>,
     inventory: Inventory,
     links: Arc<Links>,
     connect_queue: ConnectQueue,
@@ -173,7 +173,7 @@ impl Fleet {
             // Save before connecting: after a crash the next run must know that the controller was wanted.
             ctx.host(HostEffect::Save);
         }
-        let member = self.members.entry(tid.clone()).or_insert_with(|| Controller::new(want.clone()));
+        let member = self.members.entry(tid.clone()).or_insert_with(|| Member::new(want.clone()));
         let restarts = want.restarts(&member.want);
         let tried_otherwise =
             member.want.parameters != want.parameters && matches!(member.state, ConnState::Waiting(_));
@@ -248,7 +248,7 @@ impl Fleet {
     /// The removal of a member is no longer proved: the member is wanted until it is proved again. A disconnect that
     /// has begun continues. A member of the saved state that was not wanted in this run is wanted as `restored` says.
     pub fn removal_is_unproved(&mut self, ctx: &mut Context<'_>, tid: &Tid, restored: Want) {
-        let is_kept = |member: &&mut Controller| !member.is_wanted() && !member.disconnect_requested;
+        let is_kept = |member: &&mut Member| !member.is_wanted() && !member.disconnect_requested;
         let Some(member) = self.members.get_mut(tid).filter(is_kept) else { return };
         (member.removal, member.cause, member.kept, member.before_exclusion) = (None, None, None, None);
         if member.want == Want::default() {
@@ -272,7 +272,7 @@ impl Fleet {
         if self.members.contains_key(tid) {
             return self.unwant(ctx, tid, how, cause);
         }
-        self.members.insert(tid.clone(), Controller::unwanted(how, cause));
+        self.members.insert(tid.clone(), Member::unwanted(how, cause));
         self.dirty.insert(tid.clone());
         self.work(ctx)
     }

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use super::{Fleet, Kind, Report};
 use crate::context::Context;
-use crate::controller::{Controller, RemovalPolicy};
 use crate::effect::{HostEffect, Level};
 use crate::kernel::{CtrlState, Gained, KernelController, Owner};
+use crate::member::{Member, RemovalPolicy};
 use crate::ownership::{Cause, Decision, Instance, Ownership, Reason, Rules, SavedParameters, Scope, Why, decide};
 use crate::{CtrlRef, matching};
 use stas_nvme::{Parameters, Tid};
@@ -217,7 +217,7 @@ impl Fleet {
         if self.members.contains_key(&tid) {
             return Vec::new();
         }
-        let mut member = Controller::unwanted(how, cause);
+        let mut member = Member::unwanted(how, cause);
         member.hold(ctx.now, ctrl);
         self.members.insert(tid.clone(), member);
         self.dirty.insert(tid);
@@ -227,16 +227,15 @@ impl Fleet {
     /// The members that are removed only because no source lists them, with their connections.
     #[must_use]
     pub fn unclaimed(&self) -> Vec<(Tid, CtrlRef)> {
-        let unclaimed = |member: &&Controller| {
-            member.cause.as_ref().is_some_and(|cause| matches!(cause.why, Why::Unclaimed { .. }))
-        };
+        let unclaimed =
+            |member: &&Member| member.cause.as_ref().is_some_and(|cause| matches!(cause.why, Why::Unclaimed { .. }));
         let members = self.members.iter().filter(|(_, member)| unclaimed(member));
         members.filter_map(|(tid, member)| Some((tid.clone(), member.ctrl()?))).collect()
     }
 
     /// Stops the removal of an unclaimed connection: the connection is kept, and its member is dropped.
     pub fn spare(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: &Reason) -> Vec<Report> {
-        let going = self.members.get(tid).and_then(Controller::ctrl);
+        let going = self.members.get(tid).and_then(Member::ctrl);
         if going.is_some_and(|ctrl| self.disconnecting.values().any(|one| *one == ctrl)) {
             return Vec::new();
         }
@@ -248,8 +247,8 @@ impl Fleet {
     /// disconnected if [`decide`] allows it, otherwise no longer used. The controller gets another connection, unless
     /// it is no longer wanted and was only kept. `is_booted` says whether a boot table lists a controller.
     pub fn end_excluded(&mut self, ctx: &mut Context<'_>, is_booted: impl Fn(&Tid) -> bool) -> Vec<Report> {
-        let is_used = |member: &&Controller| member.is_wanted() || member.kept.is_some();
-        let held: BTreeSet<CtrlRef> = self.members.values().filter(is_used).filter_map(Controller::ctrl).collect();
+        let is_used = |member: &&Member| member.is_wanted() || member.kept.is_some();
+        let held: BTreeSet<CtrlRef> = self.members.values().filter(is_used).filter_map(Member::ctrl).collect();
         for ctrl in held {
             let Some(kernel) = self.inventory.get(ctrl) else { continue };
             let Some(exclusion) = self.rules.exclusions.matching_connection(kernel) else { continue };
@@ -261,7 +260,7 @@ impl Fleet {
                 Err(reason) if reason.may_change() => {}
                 Err(reason) => {
                     let text = format!("{text}, but it stays connected: {reason}; another connection is made instead");
-                    let is_wanted = |tid: &Tid| self.members.get(tid).is_some_and(Controller::is_wanted);
+                    let is_wanted = |tid: &Tid| self.members.get(tid).is_some_and(Member::is_wanted);
                     let wanted: Vec<Tid> = holders.into_iter().filter(is_wanted).collect();
                     self.release(ctx, &wanted, ctrl, &text);
                 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::{Fleet, Kind, Report};
 use crate::context::Context;
-use crate::controller::{BeforeExclusion, ConnState, Controller, RemovalPolicy, RemovalState};
 use crate::effect::{HostEffect, Level};
 use crate::kernel::{Gained, KernelController};
+use crate::member::{BeforeExclusion, ConnState, Member, RemovalPolicy, RemovalState};
 use crate::ownership::{Cause, Decision, Reason, Why};
 use crate::reasons::Kept;
 use crate::timers::Timer;
@@ -258,7 +258,7 @@ impl Fleet {
     /// Removes a member without disconnecting its connection.
     pub(super) fn remove_without_disconnect(&mut self, ctx: &mut Context<'_>, tid: &Tid, reason: &Reason) {
         let cause = self.cause_of(tid);
-        if let Some(ctrl) = self.members.get(tid).and_then(Controller::ctrl) {
+        if let Some(ctrl) = self.members.get(tid).and_then(Member::ctrl) {
             let text = format!("{ctrl} stays connected: {reason}. No longer managed: {}", cause.text);
             ctx.log_about(Level::Info, tid, Some(ctrl), text);
         }

@@ -23,8 +23,8 @@ use std::time::Duration;
 use super::{Fleet, Kind};
 use crate::connect_queue::{PENALTY_FACTOR, PROBE_DEADLINE};
 use crate::context::Context;
-use crate::controller::Controller;
 use crate::effect::{ConnectRequest, HostEffect, Level, Portal, Rotated};
+use crate::member::Member;
 use crate::probe::ProbeOutcome;
 use crate::timers::Timer;
 use crate::trust::Urgency;
@@ -99,7 +99,7 @@ impl Fleet {
     pub(super) fn check_secrets(&mut self, now: Time, tid: &Tid) {
         let may_be_tried = self.kind == Kind::Io && tid.transport() != Transport::Fc && self.obstacle(tid).is_none();
         let wanted = self.wanted_secrets(tid).filter(|_| may_be_tried);
-        let ctrl = self.members.get(tid).filter(|member| member.is_wanted()).and_then(Controller::ctrl);
+        let ctrl = self.members.get(tid).filter(|member| member.is_wanted()).and_then(Member::ctrl);
         let (Some(ctrl), Some(wanted)) = (ctrl, wanted) else {
             self.rotation.pending.remove(tid);
             return;
@@ -140,7 +140,7 @@ impl Fleet {
 
     /// Returns when to call it again at the latest.
     fn rotate_one(&mut self, ctx: &mut Context<'_>, tid: &Tid) -> Option<Time> {
-        let held = self.members.get(tid).filter(|member| member.is_wanted()).and_then(Controller::ctrl);
+        let held = self.members.get(tid).filter(|member| member.is_wanted()).and_then(Member::ctrl);
         let pending = self.rotation.pending.get_mut(tid)?;
         let Some(kernel) = self.inventory.get(pending.ctrl).filter(|_| held == Some(pending.ctrl)) else {
             self.rotation.pending.remove(tid);

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::{Fleet, Report};
 use crate::context::Context;
-use crate::controller::ConnState;
 use crate::effect::{HostEffect, Level, LogRecord, Uevent, UeventKind};
 use crate::inventory::Diff;
 use crate::kernel::{Owner, Snapshot};
+use crate::member::ConnState;
 use crate::timers::Timer;
 use crate::{OpId, SnapshotError, Time, matching};
 use stas_nvme::Tid;

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::Fleet;
-use crate::controller::{ConnState, Controller, RemovalPolicy};
 use crate::counters::{self, Counters};
 use crate::kernel::KernelController;
+use crate::member::{ConnState, Member, RemovalPolicy};
 use crate::trust::Trust;
 use crate::{CtrlRef, Time};
 use stas_nvme::{Parameters, Tid};
@@ -126,7 +126,7 @@ impl Fleet {
     /// The outlook of each member.
     #[must_use]
     pub fn outlooks(&self) -> BTreeMap<Tid, Outlook> {
-        let outlook = |member: &Controller| Outlook {
+        let outlook = |member: &Member| Outlook {
             ctrl: member.ctrl(),
             removal: member
                 .removal
@@ -192,7 +192,7 @@ impl Fleet {
     }
 
     /// The state and the kernel connection of a member.
-    fn status_of<'a>(&'a self, tid: &Tid, member: &Controller) -> (Status, Option<&'a KernelController>) {
+    fn status_of<'a>(&'a self, tid: &Tid, member: &Member) -> (Status, Option<&'a KernelController>) {
         let kernel = member.ctrl().and_then(|ctrl| self.inventory.get(ctrl));
         let status = match (&member.removal, &member.state) {
             (Some(_), _) if member.kept.is_some() => Status::Kept,
@@ -223,7 +223,7 @@ impl Fleet {
         tids.sort();
         let mut owners: BTreeMap<CtrlRef, &Tid> = BTreeMap::new();
         for (_, tid) in &tids {
-            if let Some(ctrl) = self.members.get(*tid).and_then(Controller::ctrl) {
+            if let Some(ctrl) = self.members.get(*tid).and_then(Member::ctrl) {
                 owners.entry(ctrl).or_insert(tid);
             }
         }

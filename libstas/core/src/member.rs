@@ -1,4 +1,4 @@
-//! The state of one controller: wanted, queued, connected, held, lost, given up, being removed.
+//! The state of one member of the fleet: wanted, queued, connected, held, lost, given up, being removed.
 //!
 //! ```text
 //!            enqueue                its turn               Made or Found
@@ -42,7 +42,7 @@ pub struct Want {
 impl Want {
     /// Merges the want of another source for the same controller. Of two equally trusted sources, the stricter security
     /// settings apply. An announced discovery controller is ignored if any other source lists the controller.
-    fn beside(&mut self, other: Self) {
+    fn merge(&mut self, other: Self) {
         match (self.trust.is_announced_only(), other.trust.is_announced_only()) {
             (true, false) => *self = other,
             (false, true) => {}
@@ -64,7 +64,7 @@ impl Want {
     /// Adds this want to `wanted`, merged with those of other sources for the same controller.
     pub fn add_to<K: Ord>(self, wanted: &mut BTreeMap<K, Self>, controller: K) {
         match wanted.entry(controller) {
-            Entry::Occupied(mut before) => before.get_mut().beside(self),
+            Entry::Occupied(mut before) => before.get_mut().merge(self),
             Entry::Vacant(place) => drop(place.insert(self)),
         }
     }
@@ -121,7 +121,7 @@ pub enum RemovalState {
     Asked,
     /// Being checked for storage in use.
     Checking(OpId),
-    /// Kept, for the reason in [`Controller::kept`].
+    /// Kept, for the reason in [`Member::kept`].
     Kept,
     /// The kernel refused the disconnect; retried at that time.
     Refused(Time),
@@ -129,7 +129,7 @@ pub enum RemovalState {
 
 /// The state of one member of the fleet: how it is wanted, and what has been done.
 #[derive(Clone, Debug)]
-pub struct Controller {
+pub struct Member {
     /// How it is wanted, or was wanted last.
     pub want: Want,
     /// Its connection state.
@@ -162,7 +162,7 @@ pub struct Controller {
     told: Option<LastLogged>,
 }
 
-impl Controller {
+impl Member {
     /// A controller that has just become wanted.
     #[must_use]
     pub fn new(want: Want) -> Self {
