@@ -102,7 +102,7 @@ pub struct Write {
     /// True if no connection was made.
     pub failed: bool,
     /// How long it blocked the connect path.
-    pub held: Duration,
+    pub blocked_for: Duration,
     /// True if a live controller uses the same portal.
     pub portal_live: bool,
     /// The parameters and the identity of the write.
@@ -189,11 +189,11 @@ impl ConnectQueue {
         }
         let Some(portal) = Portal::of(tid) else {
             let info = EnqueueInfo { portal_live: false, ..info };
-            self.line_up(tid.clone(), class_of(&info), &info);
+            self.append(tid.clone(), class_of(&info), &info);
             return;
         };
         if !self.portal_penalties.contains_key(&portal) && self.needs_no_probe(ctx.now, &portal, &info) {
-            self.line_up(tid.clone(), class_of(&info), &info);
+            self.append(tid.clone(), class_of(&info), &info);
             return;
         }
         let is_first_attempt = !info.repeated && !self.failed.contains_key(&portal);
@@ -262,7 +262,7 @@ impl ConnectQueue {
         else {
             return Vec::new();
         };
-        let rejected = self.judge(ctx, &portal, outcome);
+        let rejected = self.apply_outcome(ctx, &portal, outcome);
         self.start_probes(ctx);
         rejected
     }
@@ -273,7 +273,7 @@ impl ConnectQueue {
         if self.busy.is_some() {
             return None;
         }
-        self.ask_again(ctx);
+        self.probe_again(ctx);
         let (position, tid) = self.queue.pop_first()?;
         self.positions.remove(&tid);
         self.round = self.round.max(position.round);
@@ -286,7 +286,7 @@ impl ConnectQueue {
 
     /// Probes controllers again if only controllers with an unclear probe are left and that probe is old: the problem
     /// may be over, and a connect to a dead target would block the connect path.
-    fn ask_again(&mut self, ctx: &mut Context<'_>) {
+    fn probe_again(&mut self, ctx: &mut Context<'_>) {
         if self.queue.first_key_value().is_none_or(|(position, _)| position.class != Class::Unsure) {
             return;
         }
@@ -316,10 +316,10 @@ impl ConnectQueue {
             return Ended::default();
         }
         self.lost(ctx.now, tid);
-        if write.held <= SLOW_WRITE {
+        if write.blocked_for <= SLOW_WRITE {
             return Ended::default();
         }
-        let until = ctx.now + write.held * PENALTY_FACTOR;
+        let until = ctx.now + write.blocked_for * PENALTY_FACTOR;
         let penalty = Penalty { attempt_parameters: write.attempt_parameters, until };
         self.penalties.insert(tid.clone(), penalty.clone());
         let mut rejected = Vec::new();
@@ -411,7 +411,7 @@ impl ConnectQueue {
                 Timer::ProbeAnswer(portal) => {
                     // The slot stays occupied until the late answer arrives.
                     self.late.extend(self.probes.get(portal).and_then(|probe| probe.op));
-                    rejected.extend(self.judge(ctx, portal, &ProbeOutcome::Unknown(ProbeError::NoAnswer)));
+                    rejected.extend(self.apply_outcome(ctx, portal, &ProbeOutcome::Unknown(ProbeError::NoAnswer)));
                 }
                 Timer::WriteAnswer => {
                     if let Some(busy) = self.busy.as_mut().filter(|busy| !busy.told) {
@@ -433,7 +433,7 @@ impl ConnectQueue {
         (rejected, hanging)
     }
 
-    fn judge(&mut self, ctx: &mut Context<'_>, portal: &Portal, outcome: &ProbeOutcome) -> Vec<Rejected> {
+    fn apply_outcome(&mut self, ctx: &mut Context<'_>, portal: &Portal, outcome: &ProbeOutcome) -> Vec<Rejected> {
         let is_alone = self.is_alone();
         let Some(mut probe) = self.probes.remove(portal) else { return Vec::new() };
         ctx.timers.cancel(&Timer::ProbeAnswer(portal.clone()));
@@ -450,14 +450,14 @@ impl ConnectQueue {
         let mut rejected = Vec::new();
         for (tid, info) in probe.waiting {
             match outcome {
-                ProbeOutcome::Alive | ProbeOutcome::Skipped if penalized => self.line_up(tid, Class::Penalized, &info),
-                ProbeOutcome::Alive | ProbeOutcome::Skipped => self.line_up(tid, class_of(&info), &info),
+                ProbeOutcome::Alive | ProbeOutcome::Skipped if penalized => self.append(tid, Class::Penalized, &info),
+                ProbeOutcome::Alive | ProbeOutcome::Skipped => self.append(tid, class_of(&info), &info),
                 ProbeOutcome::Dead(failure) => rejected.push(Rejected { tid, reason: (*failure).into() }),
                 ProbeOutcome::Unknown(error) if penalized => {
                     rejected.push(Rejected { tid, reason: error.clone().into() })
                 }
                 ProbeOutcome::Unknown(_) => {
-                    self.line_up(tid.clone(), Class::Unsure, &info);
+                    self.append(tid.clone(), Class::Unsure, &info);
                     self.unsure.insert(tid, (ctx.now, info));
                 }
             }
@@ -480,7 +480,7 @@ impl ConnectQueue {
         self.busy.is_none() && self.late.is_empty() && self.positions.len() + waiting == 1
     }
 
-    fn line_up(&mut self, tid: Tid, class: Class, info: &EnqueueInfo) {
+    fn append(&mut self, tid: Tid, class: Class, info: &EnqueueInfo) {
         self.tickets += 1;
         let urgency = match class {
             Class::Unsure | Class::Penalized => Urgency::Last,

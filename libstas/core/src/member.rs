@@ -188,7 +188,7 @@ impl Member {
 
     /// A controller that this run has never wanted: only its connection is to be disconnected.
     #[must_use]
-    pub fn unwanted(how: RemovalPolicy, cause: Cause) -> Self {
+    pub fn for_removal(how: RemovalPolicy, cause: Cause) -> Self {
         Self { removal: Some((how, RemovalState::Asked)), cause: Some(cause), ..Self::new(Want::default()) }
     }
 

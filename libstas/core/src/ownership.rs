@@ -156,17 +156,17 @@ impl fmt::Display for Reason {
 
 /// Decides whether a connection may be disconnected.
 #[must_use]
-pub fn decide(title: &Ownership, scope: Scope, why: Why, booted: bool) -> Decision {
+pub fn decide(ownership: &Ownership, scope: Scope, why: Why, booted: bool) -> Decision {
     use Decision::{Disconnect, Keep};
     // A duplicate or a finished poll concerns only the new connection, not the one in use.
     let ends_use = !matches!(why, Why::Duplicate | Why::PollOver);
-    match title {
+    match ownership {
         Ownership::Other(name) => return Keep(Reason::OtherOwner(name.clone())),
         Ownership::Unknown => return Keep(Reason::UnknownOwner),
         Ownership::Ours | Ownership::Unowned if booted && ends_use => return Keep(Reason::Booted),
         Ownership::Ours | Ownership::Unowned => {}
     }
-    match (title, why, scope) {
+    match (ownership, why, scope) {
         (_, Why::Unclaimed { proved: true }, Scope::Audited) => Disconnect,
         (_, Why::Unclaimed { proved: false }, Scope::Audited) => Keep(Reason::Unproved),
         (_, Why::Unclaimed { .. }, _) => Keep(Reason::OutOfScope),

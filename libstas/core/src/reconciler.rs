@@ -179,7 +179,7 @@ impl<P: Claim> Reconciler<P> {
         let others: Vec<Tid> = self.fleet.tids().filter(|tid| !excluded.contains_key(*tid)).cloned().collect();
         let wanted_again = others.into_iter().filter(|tid| self.fleet.exclusion_is_gone(ctx, tid)).collect();
         for (tid, (how, cause)) in excluded {
-            self.fleet.mark_unwanted(tid, *how, cause.clone());
+            self.fleet.mark_for_removal(tid, *how, cause.clone());
         }
         wanted_again
     }

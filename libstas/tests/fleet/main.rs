@@ -44,7 +44,7 @@ struct Members {
 enum Event {
     Identity(Arc<HostIdentity>),
     Want(Tid, Box<Want>),
-    Unwant(Tid, RemovalPolicy),
+    Remove(Tid, RemovalPolicy),
     Evict(Tid, RemovalPolicy),
     Encourage(Tid),
     Host(HostEvent),
@@ -63,7 +63,7 @@ impl Machine for Members {
                 Vec::new()
             }
             Event::Want(tid, want) => self.fleet.want(ctx, &tid, *want),
-            Event::Unwant(tid, how) => self.fleet.unwant(ctx, &tid, how, Cause::removed("of the test")),
+            Event::Remove(tid, how) => self.fleet.remove(ctx, &tid, how, Cause::removed("of the test")),
             Event::Evict(tid, how) => self.fleet.remove_restored(ctx, &tid, how, Cause::removed("of the test")),
             Event::Encourage(tid) => self.fleet.retry_now(ctx, &tid),
             Event::Host(event) => self.fleet.handle(ctx, event),
@@ -137,8 +137,8 @@ impl Scene {
         self.host.feed(Event::Want(tid.clone(), Box::new(want)));
     }
 
-    fn unwant(&mut self, tid: &Tid, how: RemovalPolicy) {
-        self.host.feed(Event::Unwant(tid.clone(), how));
+    fn remove(&mut self, tid: &Tid, how: RemovalPolicy) {
+        self.host.feed(Event::Remove(tid.clone(), how));
     }
 
     fn evict(&mut self, tid: &Tid, how: RemovalPolicy) {
@@ -232,7 +232,7 @@ fn a_controller_created_late_is_disconnected_if_it_is_no_longer_wanted() {
     let mut scene = Scene::new();
     scene.want(&tid("a"), Want::default());
     let (op, _) = scene.next_connect();
-    scene.unwant(&tid("a"), RemovalPolicy::Disconnect);
+    scene.remove(&tid("a"), RemovalPolicy::Disconnect);
     assert_eq!(scene.next(), None, "the write cannot be called back");
     scene.host.wait(300);
     let ctrl = scene.host.add(&tid("a"));
@@ -245,7 +245,7 @@ fn a_controller_created_late_is_kept_if_it_is_wanted_again() {
     let mut scene = Scene::new();
     scene.want(&tid("a"), Want::default());
     let (op, _) = scene.next_connect();
-    scene.unwant(&tid("a"), RemovalPolicy::Disconnect);
+    scene.remove(&tid("a"), RemovalPolicy::Disconnect);
     scene.want(&tid("a"), Want::default());
     let ctrl = scene.host.add(&tid("a"));
     scene.answer(op, ConnectOutcome::Made(ctrl));
@@ -300,10 +300,10 @@ fn two_tids_share_one_connection_until_the_last_is_removed() {
     assert_eq!(scene.next(), None);
     assert_eq!(scene.fleet().holders(ctrl), [&tid("a"), &on("eth0", "a")]);
     assert_eq!(scene.fleet().view(&on("eth0", "a")).unwrap().alias_of, Some(&tid("a")));
-    scene.unwant(&tid("a"), RemovalPolicy::Disconnect);
+    scene.remove(&tid("a"), RemovalPolicy::Disconnect);
     assert_eq!(scene.next(), None);
     assert_eq!(scene.reports().last(), Some(&Report::Left(tid("a"))));
-    scene.unwant(&on("eth0", "a"), RemovalPolicy::Disconnect);
+    scene.remove(&on("eth0", "a"), RemovalPolicy::Disconnect);
     assert_eq!(scene.next_disconnect().1, ctrl);
 }
 
@@ -323,7 +323,7 @@ fn a_removal_keeps_a_connection_that_another_member_needs() {
 #[test]
 fn a_disconnect_is_of_that_very_controller_and_a_recycled_number_is_another() {
     let (mut scene, ctrl) = Scene::connected("a");
-    scene.unwant(&tid("a"), RemovalPolicy::Disconnect);
+    scene.remove(&tid("a"), RemovalPolicy::Disconnect);
     let (op, gone) = scene.next_disconnect();
     assert_eq!(gone, ctrl);
     scene.want(&tid("b"), Want::default());
@@ -345,8 +345,8 @@ fn two_paths_removed_together_are_checked_one_after_the_other() {
     scene.want(&on("eth0", "a"), Want::default());
     scene.want(&on("eth1", "a"), Want::default());
     assert_eq!(scene.next(), None);
-    scene.unwant(&on("eth0", "a"), RemovalPolicy::SpareInUse);
-    scene.unwant(&on("eth1", "a"), RemovalPolicy::SpareInUse);
+    scene.remove(&on("eth0", "a"), RemovalPolicy::SpareInUse);
+    scene.remove(&on("eth1", "a"), RemovalPolicy::SpareInUse);
     let Some(HostEffect::CheckUse { op, ctrl, disconnecting }) = scene.next() else { panic!() };
     assert_eq!((ctrl, disconnecting), (one, Vec::new()));
     assert_eq!(scene.next(), None);
@@ -363,7 +363,7 @@ fn two_paths_removed_together_are_checked_one_after_the_other() {
 fn a_removal_ends_at_most_the_one_connection_that_its_controller_held() {
     let (mut scene, first) = Scene::connected("a");
     let second = scene.host.add(&tid("a"));
-    scene.unwant(&tid("a"), RemovalPolicy::SpareInUse);
+    scene.remove(&tid("a"), RemovalPolicy::SpareInUse);
     let Some(HostEffect::CheckUse { op, ctrl, .. }) = scene.next() else { panic!("a check is due") };
     assert_eq!(ctrl, first);
     scene.vanish(first);
@@ -376,7 +376,7 @@ fn a_removal_ends_at_most_the_one_connection_that_its_controller_held() {
 #[test]
 fn a_connection_that_becomes_needed_during_the_check_is_kept() {
     let (mut scene, ctrl) = Scene::connected("a");
-    scene.unwant(&tid("a"), RemovalPolicy::SpareInUse);
+    scene.remove(&tid("a"), RemovalPolicy::SpareInUse);
     let Some(HostEffect::CheckUse { op, .. }) = scene.next() else { panic!("a check is due") };
     scene.want(&on("eth0", "a"), Want::default());
     scene.hear(HostEvent::UseChecked { op, usage: Usage::Free });
@@ -392,8 +392,8 @@ fn a_connection_is_kept_for_a_member_whose_own_is_being_deleted() {
     scene.want(&tid("a"), Want::default());
     scene.want(&on("eth1", "a"), Want::default());
     assert_eq!(scene.next(), None);
-    scene.unwant(&tid("a"), RemovalPolicy::SpareInUse);
-    scene.unwant(&on("eth1", "a"), RemovalPolicy::SpareInUse);
+    scene.remove(&tid("a"), RemovalPolicy::SpareInUse);
+    scene.remove(&on("eth1", "a"), RemovalPolicy::SpareInUse);
     let Some(HostEffect::CheckUse { op, .. }) = scene.next() else { panic!("a check is due") };
     scene.hear(HostEvent::UseChecked { op, usage: Usage::Free });
     let (disconnect, gone) = scene.next_disconnect();
@@ -425,7 +425,7 @@ fn a_connection_is_kept_for_a_member_whose_own_another_program_disconnects() {
         scene.host.kernel[0].state = going;
         scene.host.kernel[1].state = other;
         scene.host.send_snapshot();
-        scene.unwant(&on("eth1", "a"), RemovalPolicy::Disconnect);
+        scene.remove(&on("eth1", "a"), RemovalPolicy::Disconnect);
         assert_eq!(scene.next(), None, "{going:?}, {other:?}");
         assert!(scene.fleet().holders(bound).contains(&&tid("a")) || scene.status(&on("eth1", "a")) == Status::Kept);
     }
@@ -443,7 +443,7 @@ fn a_live_connection_is_kept_while_another_member_that_it_serves_is_down() {
         scene.host.send_snapshot();
     };
     snapshot(&mut scene, CtrlState::Connecting);
-    scene.unwant(&on("eth1", "a"), RemovalPolicy::Disconnect);
+    scene.remove(&on("eth1", "a"), RemovalPolicy::Disconnect);
     assert_eq!(scene.next(), None);
     assert_eq!(scene.status(&on("eth1", "a")), Status::Kept);
     snapshot(&mut scene, CtrlState::Live);
@@ -471,7 +471,7 @@ fn a_disconnected_controller_counts_as_gone_while_sysfs_is_unreadable() {
         scene.want(&tid, Want::default());
     }
     assert_eq!(scene.next(), None);
-    scene.unwant(&on("eth0", "a"), RemovalPolicy::Disconnect);
+    scene.remove(&on("eth0", "a"), RemovalPolicy::Disconnect);
     let (op, gone) = scene.next_disconnect();
     assert_eq!(gone, own);
     scene.want(&on("eth0", "a"), Want::default());
@@ -485,7 +485,7 @@ fn a_disconnected_controller_counts_as_gone_while_sysfs_is_unreadable() {
     scene.hear(HostEvent::SnapshotTaken { op: snapshot, result: Err(unreadable("input/output error")) });
     scene.hear(HostEvent::SnapshotTaken { op: OpId::UNSOLICITED, result: Ok(early) });
     assert_eq!(scene.fleet().kernel(&on("eth0", "a")).unwrap().ctrl, other);
-    scene.unwant(&tid("a"), RemovalPolicy::Disconnect);
+    scene.remove(&tid("a"), RemovalPolicy::Disconnect);
     assert_eq!(scene.next(), None, "the one that is left serves both");
     assert_eq!(scene.status(&on("eth0", "a")), Status::Connected);
 }
@@ -493,7 +493,7 @@ fn a_disconnected_controller_counts_as_gone_while_sysfs_is_unreadable() {
 #[test]
 fn a_failed_check_counts_as_in_use() {
     let (mut scene, _) = Scene::connected("a");
-    scene.unwant(&tid("a"), RemovalPolicy::SpareInUse);
+    scene.remove(&tid("a"), RemovalPolicy::SpareInUse);
     let Some(HostEffect::CheckUse { op, .. }) = scene.next() else { panic!() };
     scene.hear(HostEvent::UseChecked {
         op,
@@ -506,7 +506,7 @@ fn a_failed_check_counts_as_in_use() {
 #[test]
 fn a_refused_disconnect_is_tried_again() {
     let (mut scene, ctrl) = Scene::connected("a");
-    scene.unwant(&tid("a"), RemovalPolicy::Disconnect);
+    scene.remove(&tid("a"), RemovalPolicy::Disconnect);
     let (op, _) = scene.next_disconnect();
     let error = DisconnectError::Kernel(OsError::new("busy"));
     scene.hear(HostEvent::Disconnected { op, result: Err(error) });
@@ -518,7 +518,7 @@ fn a_refused_disconnect_is_tried_again() {
 #[test]
 fn wanted_again_while_it_is_disconnected_it_is_connected_at_once() {
     let (mut scene, _) = Scene::connected("a");
-    scene.unwant(&tid("a"), RemovalPolicy::Disconnect);
+    scene.remove(&tid("a"), RemovalPolicy::Disconnect);
     let (op, _) = scene.next_disconnect();
     scene.want(&tid("a"), Want::default());
     scene.host.kernel.clear();

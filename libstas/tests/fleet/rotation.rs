@@ -358,7 +358,7 @@ fn a_secret_that_changes_back_during_the_trial_is_compared_anew() {
 fn a_controller_that_is_no_longer_wanted_is_not_tried() {
     let mut scene = pending();
     lose(&mut scene);
-    scene.unwant(&tid("a"), RemovalPolicy::Keep);
+    scene.remove(&tid("a"), RemovalPolicy::Keep);
     scene.host.wait(10);
     assert_eq!(scene.next(), None);
 }

@@ -67,7 +67,7 @@ impl Connector {
             }
         };
         let booted = self.nbft.record_of(&tid).is_some();
-        match decide(&self.reconciler.fleet.title(kernel.ctrl), scope, cause.why, booted) {
+        match decide(&self.reconciler.fleet.ownership(kernel.ctrl), scope, cause.why, booted) {
             Decision::Disconnect => Ok((how, cause)),
             Decision::Keep(reason) => Err(reason),
         }

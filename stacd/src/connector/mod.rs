@@ -360,7 +360,7 @@ impl Connector {
         for (tid, how, cause) in going {
             let reports = match self.reconciler.restored.remove(&tid) {
                 true => self.reconciler.fleet.remove_restored(ctx, &tid, how, cause),
-                false => self.reconciler.fleet.unwant(ctx, &tid, how, cause),
+                false => self.reconciler.fleet.remove(ctx, &tid, how, cause),
             };
             self.reported(ctx.now, reports);
         }

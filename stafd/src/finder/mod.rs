@@ -427,7 +427,7 @@ impl Finder {
             self.reconciler.debounce.restart(ctx.now);
         }
         let cause = self.cause_of(tid, reason);
-        let reports = self.reconciler.fleet.unwant(ctx, tid, RemovalPolicy::Disconnect, cause);
+        let reports = self.reconciler.fleet.remove(ctx, tid, RemovalPolicy::Disconnect, cause);
         self.reported(ctx, reports);
         self.announced.dc_removed(tid);
         if news && !unheard_of {
@@ -600,7 +600,7 @@ impl Finder {
         let all: Vec<Tid> = self.reconciler.fleet.tids().cloned().collect();
         for tid in all {
             let cause = Cause::new(Why::Stopping, "stafd stops, and persistent-connections=false");
-            self.reconciler.fleet.unwant(ctx, &tid, RemovalPolicy::Disconnect, cause);
+            self.reconciler.fleet.remove(ctx, &tid, RemovalPolicy::Disconnect, cause);
         }
         self.stopped_when_empty(ctx);
     }

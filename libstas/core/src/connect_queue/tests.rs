@@ -30,14 +30,14 @@ fn attempt_parameters(secret: &str) -> AttemptParameters {
 fn slow() -> Write {
     Write {
         failed: true,
-        held: Duration::from_secs(3),
+        blocked_for: Duration::from_secs(3),
         portal_live: false,
         attempt_parameters: attempt_parameters("wrong"),
     }
 }
 
 fn refused() -> Write {
-    Write { held: Duration::from_millis(50), ..slow() }
+    Write { blocked_for: Duration::from_millis(50), ..slow() }
 }
 
 fn connected() -> Write {

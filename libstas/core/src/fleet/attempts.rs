@@ -16,8 +16,9 @@ use crate::{CtrlRef, OpId, Time, matching};
 use stas_nvme::security::{Obstacle, Tls};
 use stas_nvme::{Purpose, Tid};
 
-/// A connection that is being deleted cannot be used. Retry after this time: the deletion should be finished by then.
-const ON_ITS_WAY_OUT: Duration = Duration::from_millis(200);
+/// A connection that is being deleted cannot be used. The attempt is repeated after this time, when the deletion should
+/// be complete.
+const DELETION_WAIT: Duration = Duration::from_millis(200);
 
 impl Fleet {
     /// Performs the next step for a wanted member.
@@ -95,7 +96,7 @@ impl Fleet {
     }
 
     /// Starts the next write, if the connect path is free.
-    pub(super) fn pump_connect_queue(&mut self, ctx: &mut Context<'_>) {
+    pub(super) fn start_next_write(&mut self, ctx: &mut Context<'_>) {
         while let Some((tid, urgency)) = self.connect_queue.take_turn(ctx) {
             let Some(identity) = self.identity_for(&tid) else { return };
             let passed_over = self.passed_over_for(&tid);
@@ -134,7 +135,7 @@ impl Fleet {
         let ConnectRequest { tid, parameters, identity, purpose, .. } = request;
         let failed = matches!(report.outcome, ConnectOutcome::Failed(_));
         let attempt_parameters = AttemptParameters { parameters: parameters.clone(), identity: identity.clone() };
-        let write = Write { failed, held: report.held, portal_live: self.portal_live(&tid), attempt_parameters };
+        let write = Write { failed, blocked_for: report.held, portal_live: self.portal_live(&tid), attempt_parameters };
         let ended = self.connect_queue.ended(ctx, op, &tid, write);
         self.handle_rejected(ctx, ended.rejected);
         self.take_snapshot(ctx, report.snapshot);
@@ -152,7 +153,7 @@ impl Fleet {
                 }
             }
             ConnectOutcome::Found(_) if passed_over => {
-                let until = ctx.now + ON_ITS_WAY_OUT;
+                let until = ctx.now + DELETION_WAIT;
                 self.wait(ctx, &tid, until);
             }
             ConnectOutcome::Found(ctrl) => {
@@ -201,7 +202,7 @@ impl Fleet {
             .inventory
             .iter()
             .filter(|other| other.ctrl != ctrl && other.is_live() && other.ctrl.inode < ctrl.inode)
-            .filter(|other| self.may_hold(other.ctrl) && !matches!(self.title(other.ctrl), Ownership::Other(_)))
+            .filter(|other| self.may_hold(other.ctrl) && !matches!(self.ownership(other.ctrl), Ownership::Other(_)))
             .find(|other| {
                 matching::may_be_taken_over(other, discovery) && matching::is_known_to_serve(other, tid, &self.links)
             })

@@ -1,7 +1,7 @@
 //! Makes the kernel's controllers match the wanted ones: adopts, connects, retries, disconnects.
 //!
 //! Finder and connector each own a fleet. They tell it what is wanted ([`Fleet::want`]) and what no longer is
-//! ([`Fleet::unwant`]), pass it the host's events ([`Fleet::handle`]), and call [`Fleet::tick`] with the [`Timer`]s
+//! ([`Fleet::remove`]), pass it the host's events ([`Fleet::handle`]), and call [`Fleet::tick`] with the [`Timer`]s
 //! that are due. Each call returns [`Report`]s of what happened. The fleet does not decide *whether* a controller is
 //! wanted: see [`super::sources`].
 
@@ -204,14 +204,14 @@ impl Fleet {
     }
 
     /// Removes a controller. Disconnects at most the one connection that it holds.
-    pub fn unwant(&mut self, ctx: &mut Context<'_>, tid: &Tid, how: RemovalPolicy, cause: Cause) -> Vec<Report> {
-        self.mark_unwanted(tid, how, cause);
+    pub fn remove(&mut self, ctx: &mut Context<'_>, tid: &Tid, how: RemovalPolicy, cause: Cause) -> Vec<Report> {
+        self.mark_for_removal(tid, how, cause);
         self.work(ctx)
     }
 
     /// Marks a controller for removal without removing it: the next event or call does that. No attempt for a marked
     /// controller begins, even if the removal of another one frees the connect queue.
-    pub fn mark_unwanted(&mut self, tid: &Tid, how: RemovalPolicy, cause: Cause) {
+    pub fn mark_for_removal(&mut self, tid: &Tid, how: RemovalPolicy, cause: Cause) {
         if let Some(member) = self.members.get_mut(tid) {
             let same_how = member.removal.as_ref().is_some_and(|(before, _)| *before == how);
             let same_why = member.cause.as_ref().is_some_and(|before| before.why == cause.why);
@@ -270,9 +270,9 @@ impl Fleet {
         cause: Cause,
     ) -> Vec<Report> {
         if self.members.contains_key(tid) {
-            return self.unwant(ctx, tid, how, cause);
+            return self.remove(ctx, tid, how, cause);
         }
-        self.members.insert(tid.clone(), Member::unwanted(how, cause));
+        self.members.insert(tid.clone(), Member::for_removal(how, cause));
         self.dirty.insert(tid.clone());
         self.work(ctx)
     }
@@ -416,7 +416,7 @@ impl Fleet {
             }
         }
         self.rotate(ctx);
-        self.pump_connect_queue(ctx);
+        self.start_next_write(ctx);
         self.watch_disconnects(ctx);
         self.schedule_snapshot(ctx);
         std::mem::take(&mut self.reports)

@@ -44,7 +44,7 @@ impl Fleet {
 
     /// The owner of a connection.
     #[must_use]
-    pub fn title(&self, ctrl: CtrlRef) -> Ownership {
+    pub fn ownership(&self, ctrl: CtrlRef) -> Ownership {
         match self.inventory.get(ctrl) {
             Some(kernel) => Ownership::of(&kernel.owner, self.ours.get(&ctrl).map(|instance| instance.gained)),
             None => Ownership::Unknown,
@@ -84,7 +84,7 @@ impl Fleet {
     /// Claims the connection of a member if it has no owner and the member may claim it.
     pub(super) fn claim(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef) {
         let Some(member) = self.members.get(tid).filter(|member| member.is_wanted()) else { return };
-        if !self.title(ctrl).may_be_claimed(member.want.trust) {
+        if !self.ownership(ctrl).may_be_claimed(member.want.trust) {
             return;
         }
         self.own(ctrl, Gained::Adopted, tid, None);
@@ -100,7 +100,7 @@ impl Fleet {
 
     /// True when a connection may be adopted: no exclusion matches it, and it is not bound to a missing interface.
     pub(super) fn is_usable(&self, kernel: &KernelController) -> bool {
-        let ours = self.title(kernel.ctrl) == Ownership::Ours;
+        let ours = self.ownership(kernel.ctrl) == Ownership::Ours;
         self.rules.exclusions.matching_connection(kernel).is_none()
             && matching::may_be_adopted(kernel, ours, &self.links)
     }
@@ -109,7 +109,9 @@ impl Fleet {
     /// interface: it may be adopted only if that interface is up.
     pub(super) fn depends_on_links(&self, ctrl: CtrlRef) -> bool {
         let is_bound = |kernel: &KernelController| !kernel.host_iface.is_empty() && !kernel.is_live();
-        self.links.0.is_empty() && self.inventory.get(ctrl).is_some_and(is_bound) && self.title(ctrl) != Ownership::Ours
+        self.links.0.is_empty()
+            && self.inventory.get(ctrl).is_some_and(is_bound)
+            && self.ownership(ctrl) != Ownership::Ours
     }
 
     /// The connections that serve a controller but are not adopted for it.
@@ -152,7 +154,7 @@ impl Fleet {
             Why::Excluded { .. } => Why::Excluded { matched: self.is_excluded(kernel) },
             why => why,
         };
-        decide(&self.title(ctrl), self.scope_of(kernel), why, booted)
+        decide(&self.ownership(ctrl), self.scope_of(kernel), why, booted)
     }
 
     /// The scope for one connection.
@@ -217,7 +219,7 @@ impl Fleet {
         if self.members.contains_key(&tid) {
             return Vec::new();
         }
-        let mut member = Member::unwanted(how, cause);
+        let mut member = Member::for_removal(how, cause);
         member.hold(ctx.now, ctrl);
         self.members.insert(tid.clone(), member);
         self.dirty.insert(tid);
@@ -298,7 +300,7 @@ impl Fleet {
             let kernel = self.inventory.get(ctrl)?;
             let is_retried =
                 kernel.state == CtrlState::Connecting && matching::is_bound_to_nothing(kernel, &self.links);
-            let is_elsewhere = tid.host_iface != kernel.host_iface && self.title(ctrl) != Ownership::Ours;
+            let is_elsewhere = tid.host_iface != kernel.host_iface && self.ownership(ctrl) != Ownership::Ours;
             (is_retried && is_elsewhere).then(|| (tid.clone(), ctrl, kernel.host_iface.clone()))
         };
         let wanted = self.members.iter().filter(|(_, member)| member.is_wanted());

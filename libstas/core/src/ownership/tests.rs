@@ -1,7 +1,7 @@
 use super::*;
 use crate::CtrlState;
 
-fn titles() -> [Ownership; 4] {
+fn ownerships() -> [Ownership; 4] {
     [Ownership::Ours, Ownership::Unowned, Ownership::Other("discoverd".into()), Ownership::Unknown]
 }
 
@@ -20,8 +20,8 @@ const WHYS: [Why; 9] = [
 ];
 
 /// The cells of the table in doc/ownership.md in which a connection is disconnected. All others keep it.
-fn disconnects(title: &Ownership, scope: Scope, why: Why) -> bool {
-    match title {
+fn disconnects(ownership: &Ownership, scope: Scope, why: Why) -> bool {
+    match ownership {
         Ownership::Ours => match why {
             Why::Removed | Why::Barred => scope != Scope::Nothing,
             Why::Excluded { matched } => matched,
@@ -37,12 +37,12 @@ fn disconnects(title: &Ownership, scope: Scope, why: Why) -> bool {
 
 #[test]
 fn every_cell_of_the_table() {
-    for title in titles() {
+    for ownership in ownerships() {
         for scope in SCOPES {
             for why in WHYS {
-                let expected = disconnects(&title, scope, why);
-                let decided = decide(&title, scope, why, false);
-                assert_eq!(decided == Decision::Disconnect, expected, "{title:?} {scope:?} {why:?}: {decided:?}");
+                let expected = disconnects(&ownership, scope, why);
+                let decided = decide(&ownership, scope, why, false);
+                assert_eq!(decided == Decision::Disconnect, expected, "{ownership:?} {scope:?} {why:?}: {decided:?}");
             }
         }
     }
@@ -50,12 +50,12 @@ fn every_cell_of_the_table() {
 
 #[test]
 fn what_a_boot_table_names_is_disconnected_only_as_a_duplicate_or_a_poll() {
-    for title in titles() {
+    for ownership in ownerships() {
         for scope in SCOPES {
             for why in WHYS {
-                let decided = decide(&title, scope, why, true);
+                let decided = decide(&ownership, scope, why, true);
                 let may = matches!(why, Why::Duplicate | Why::PollOver);
-                assert!(may || decided != Decision::Disconnect, "{title:?} {scope:?} {why:?}");
+                assert!(may || decided != Decision::Disconnect, "{ownership:?} {scope:?} {why:?}");
             }
         }
     }
@@ -91,9 +91,9 @@ fn the_registry_overrides_what_this_daemon_knows() {
 
 #[test]
 fn only_what_has_no_owner_is_claimed_and_not_for_what_is_only_announced() {
-    for title in titles() {
-        assert_eq!(title.may_be_claimed(Trust::ConfiguredDc), title == Ownership::Unowned, "{title:?}");
-        assert!(!title.may_be_claimed(Trust::AnnouncedDc), "{title:?}");
+    for ownership in ownerships() {
+        assert_eq!(ownership.may_be_claimed(Trust::ConfiguredDc), ownership == Ownership::Unowned, "{ownership:?}");
+        assert!(!ownership.may_be_claimed(Trust::AnnouncedDc), "{ownership:?}");
     }
 }
 
