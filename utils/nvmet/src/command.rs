@@ -34,10 +34,10 @@ pub enum CommandError {
     /// It failed after some steps, which are recorded.
     BrokenOff(#[from] BrokenOff),
     /// Only root may change the target.
-    #[error("changing the kernel's target needs root; with --dry-run anyone can see what would be done")]
+    #[error("changing the kernel's target requires root privileges; --dry-run shows without them what would be done")]
     NeedsRoot,
     /// Another nvmet is running.
-    #[error("another nvmet is at work (it holds {0}); try again when it is done")]
+    #[error("another nvmet is running (it has locked {0}); try again when it has ended")]
     Busy(String),
     /// Standard output is closed.
     Output(#[from] io::Error),
@@ -77,7 +77,7 @@ impl<'a> Session<'a> {
         }
         let plan = plan::create(&wanted, &observed, &record)?;
         self.carry_out(&plan, &mut record)?;
-        self.finish(&plan, "nothing to do: the target is as the configuration says")
+        self.finish(&plan, "nothing to do: the target matches the configuration")
     }
 
     /// The command `nvmet clean`.
@@ -89,7 +89,7 @@ impl<'a> Session<'a> {
         let mut record = Record::load(&self.paths.record)?;
         let plan = plan::clean(&observe(&self.paths, None)?, &record);
         self.carry_out(&plan, &mut record)?;
-        self.finish(&plan, "nothing to do: nothing is there that nvmet made")
+        self.finish(&plan, "nothing to do: nothing exists that nvmet created")
     }
 
     /// The command `nvmet ls`.

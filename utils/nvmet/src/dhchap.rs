@@ -10,7 +10,7 @@ const ENCODED_LENGTHS: [usize; 3] = [48, 72, 92];
 
 /// A text that is not a key. The text itself is not repeated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("not a DH-HMAC-CHAP key; right is DHHC-1:HH:BASE64: with HH 00 to 03, as `nvme gen-dhchap-key` prints it")]
+#[error("not a DH-HMAC-CHAP key; valid is DHHC-1:HH:BASE64: with HH 00 to 03, as `nvme gen-dhchap-key` prints it")]
 pub struct NotAKey;
 
 /// Checks the interchange form of a key, `DHHC-1:hh:base64:` (NVMe Base 2.0, 8.13.5.8). The kernel checks the checksum.

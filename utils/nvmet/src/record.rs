@@ -41,7 +41,7 @@ pub enum RecordError {
     #[error("the record {0} of what was made cannot be read: {1}")]
     Read(PathBuf, io::Error),
     /// It is not a record of nvmet.
-    #[error("{0} is not a record of nvmet ({1}); move it away, then remove by hand what it spoke of")]
+    #[error("{0} is not a record of nvmet ({1}); move it away, then remove by hand what it lists")]
     Format(PathBuf, String),
     /// It cannot be written.
     #[error("the record {0} of what is made cannot be written: {1}; nothing was changed")]

@@ -23,9 +23,9 @@ pub(super) fn nqn(key: &'static str, value: &Spanned<String>) -> Result<String, 
     } else if text == DISCOVERY_NQN {
         "is the discovery NQN, which every port answers to by itself; name a subsystem of your own".to_owned()
     } else if text.chars().any(|c| c.is_whitespace() || c.is_control() || c == '/' || c == ',') {
-        "has a blank, a slash or a comma; configfs and hosts take an NQN without".to_owned()
+        "contains a blank, a slash or a comma, which configfs and hosts do not accept in an NQN".to_owned()
     } else if text == "." || text == ".." {
-        "is no name; an NQN reads nqn.YYYY-MM.DOMAIN:NAME".to_owned()
+        "is not a name; an NQN has the form nqn.YYYY-MM.DOMAIN:NAME".to_owned()
     } else {
         return Ok(text.clone());
     };
@@ -43,7 +43,7 @@ pub(super) fn name(key: &'static str, value: &Spanned<String>) -> Result<String,
         Err(Mistake::at(
             key,
             value,
-            "is no name; right are up to 64 letters, digits and . _ : -, not starting with a dot",
+            "is not a name; valid are up to 64 letters, digits and . _ : -, not starting with a dot",
         ))
     }
 }
@@ -61,7 +61,7 @@ pub(super) fn address(
         (Transport::Loop, Some(value)) => name("traddr", value)?,
         (Transport::Loop, None) => LOOP_NAME.to_owned(),
         (_, None) => {
-            let problem = format!("{kind} needs traddr = \"ADDRESS\" beside it");
+            let problem = format!("{kind} needs traddr = \"ADDRESS\", too");
             return Err(Mistake::at("transport", transport, problem));
         }
     };
@@ -73,7 +73,7 @@ pub(super) fn address(
             return Err(Mistake::at(
                 "trsvcid",
                 value,
-                "is 0; right is 1 to 65535, 8009 being the number for discovery",
+                "is 0; valid is 1 to 65535, and 8009 is the port of discovery controllers",
             ));
         }
         (value, default) => value.map(|value| *value.get_ref()).or(default),
@@ -90,8 +90,9 @@ fn ip(value: &Spanned<String>) -> Result<String, Mistake> {
             address.parse::<Ipv6Addr>().ok().filter(|_| named).map(|address| format!("{address}%{scope}"))
         }
     };
-    canonical
-        .ok_or_else(|| Mistake::at("traddr", value, "is no IP address; right is for example \"::\" or \"192.0.2.1\""))
+    canonical.ok_or_else(|| {
+        Mistake::at("traddr", value, "is not an IP address; valid is for example \"::\" or \"192.0.2.1\"")
+    })
 }
 
 /// Checks `nn-0xWWNN:pn-0xWWPN`, the form that the kernel's fc transports read.
@@ -106,7 +107,7 @@ fn wwn_pair(value: &Spanned<String>) -> Result<String, Mistake> {
         _ => Err(Mistake::at(
             "traddr",
             value,
-            "is no FC address; right is nn-0x and pn-0x with 16 digits each: nn-0x20..:pn-0x10..",
+            "is not an FC address; valid is nn-0x and pn-0x with 16 digits each: nn-0x20..:pn-0x10..",
         )),
     }
 }
@@ -119,7 +120,7 @@ pub(super) fn identifier(key: &'static str, value: Option<&Spanned<String>>) -> 
         None => Err(Mistake::at(
             key,
             value,
-            "is no identifier; right are 32 hexadecimal digits, not all zero, dashes allowed",
+            "is not an identifier; valid are 32 hexadecimal digits, not all zero, dashes allowed",
         )),
     }
 }
@@ -136,7 +137,7 @@ pub(super) fn bounded(key: &'static str, value: &Spanned<u32>, most: u32) -> Res
     if (1..=most).contains(&number) {
         Ok(number)
     } else {
-        Err(Mistake::at(key, value, format!("is {number}; right is 1 to {most}")))
+        Err(Mistake::at(key, value, format!("is {number}; valid is 1 to {most}")))
     }
 }
 
@@ -150,6 +151,6 @@ pub(super) fn word(
     if known.contains(&value.get_ref().as_str()) {
         Ok(Some(value.get_ref().clone()))
     } else {
-        Err(Mistake::at(key, value, format!("is not known; right is one of {}", known.join(", "))))
+        Err(Mistake::at(key, value, format!("is not known; valid is one of {}", known.join(", "))))
     }
 }

@@ -41,7 +41,8 @@ impl Disks {
         let kind = described.storage.or(table.storage).unwrap_or(self.kind);
         let fixed = described.device.is_some() || kind == StorageKind::Brd || self.shared;
         if let (Some(value), true) = (&described.size_mib, fixed) {
-            let problem = "is only for a null_blk device of its own; brd and a shared null_blk have one size for all";
+            let problem = "applies only to a separate null_blk device; brd and a shared null_blk have one size for \
+                           all namespaces";
             return Err(Mistake::at("size_mib", value, problem));
         }
         if let Some(device) = &described.device {
@@ -59,12 +60,12 @@ impl Disks {
 fn given(device: &Spanned<String>, with_storage: bool) -> Result<Storage, Mistake> {
     let path = PathBuf::from(device.get_ref());
     if with_storage {
-        Err(Mistake::at("device", device, "stands beside storage; a namespace lies on one of the two"))
+        Err(Mistake::at("device", device, "is set together with storage; a namespace uses one of the two"))
     } else if !path.is_absolute() || device.get_ref().chars().any(char::is_control) {
         Err(Mistake::at(
             "device",
             device,
-            "is no absolute path; right is for example \"/dev/vdb\" or \"/srv/disk.img\"",
+            "is not an absolute path; valid is for example \"/dev/vdb\" or \"/srv/disk.img\"",
         ))
     } else {
         Ok(Storage::Given(path))

@@ -19,7 +19,7 @@ pub(super) fn ports(tables: &[file::Port]) -> Result<BTreeMap<u16, Port>, Mistak
     for table in tables {
         let address = address(&table.transport, table.traddr.as_ref(), table.trsvcid.as_ref())?;
         if let Some((other, _)) = ports.iter().find(|(_, port)| port.address == address) {
-            let problem = format!("has the address of port {other}, {address}; each port listens at its own");
+            let problem = format!("has the address of port {other}, {address}; each port needs its own address");
             return Err(Mistake::at("id", &table.id, problem));
         }
         let port = Port { address, referrals: referrals(&table.referral)? };
@@ -27,7 +27,7 @@ pub(super) fn ports(tables: &[file::Port]) -> Result<BTreeMap<u16, Port>, Mistak
             return Err(Mistake::at(
                 "id",
                 &table.id,
-                "is 0 or there twice; each port has its own number from 1 to 65535",
+                "is 0 or is used twice; each port has its own number from 1 to 65535",
             ));
         }
     }
@@ -40,7 +40,7 @@ fn referrals(tables: &[file::Referral]) -> Result<BTreeMap<String, Referral>, Mi
         let address = address(&table.transport, table.traddr.as_ref(), table.trsvcid.as_ref())?;
         let referral = Referral { address, port_id: table.port_id.unwrap_or_default() };
         if referrals.insert(check::name("name", &table.name)?, referral).is_some() {
-            return Err(Mistake::at("name", &table.name, "is there twice; each referral of a port has its own name"));
+            return Err(Mistake::at("name", &table.name, "is used twice; each referral of a port has its own name"));
         }
     }
     Ok(referrals)
@@ -56,11 +56,11 @@ pub(super) fn hosts(tables: &[file::Host]) -> Result<BTreeMap<String, Host>, Mis
             dhchap_dhgroup: word("dhchap_dhgroup", table.dhchap_dhgroup.as_ref(), &GROUPS)?,
         };
         if let (Some(value), None) = (&table.dhchap_ctrl_key, &table.dhchap_key) {
-            let problem = "stands alone; the target proves itself only to a host with a dhchap_key of its own";
+            let problem = "is set without dhchap_key; the target authenticates itself only to a host that has one";
             return Err(Mistake::at("dhchap_ctrl_key", value, problem));
         }
         if hosts.insert(check::nqn("nqn", &table.nqn)?, host).is_some() {
-            return Err(Mistake::at("nqn", &table.nqn, "is there twice; each host has one table"));
+            return Err(Mistake::at("nqn", &table.nqn, "is used twice; each host has one table"));
         }
     }
     Ok(hosts)

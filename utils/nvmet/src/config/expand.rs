@@ -27,7 +27,7 @@ pub(super) fn expand(file: File) -> Result<Desired, Mistake> {
                 return Err(Mistake::at(
                     "nqn",
                     &table.nqn,
-                    format!("{nqn} is there twice; each subsystem has its own NQN"),
+                    format!("{nqn} is used twice; each subsystem has its own NQN"),
                 ));
             }
         }

@@ -25,12 +25,14 @@ pub(super) fn nqns(table: &file::Subsystem) -> Result<Vec<String>, Mistake> {
     let pattern = check::nqn("nqn", &table.nqn)?;
     match &table.count {
         None if pattern.contains(NUMBER) => {
-            Err(Mistake::at("nqn", &table.nqn, "has {} for a number, but there is no count = N beside it"))
+            Err(Mistake::at("nqn", &table.nqn, "has {} for a number, but the subsystem has no count = N"))
         }
         None => Ok(vec![pattern]),
-        Some(_) if !pattern.contains(NUMBER) => {
-            Err(Mistake::at("nqn", &table.nqn, "is the same for every one of count; put {} where the number goes"))
-        }
+        Some(_) if !pattern.contains(NUMBER) => Err(Mistake::at(
+            "nqn",
+            &table.nqn,
+            "is the same for each subsystem of the count; write {} in place of the number",
+        )),
         Some(count) => {
             let count = bounded("count", count, MAX_COUNT)?;
             Ok((1..=count).map(|number| pattern.replace(NUMBER, &number.to_string())).collect())
@@ -66,14 +68,18 @@ fn known_port(named: &Spanned<u16>, ports: &BTreeMap<u16, Port>) -> Result<u16, 
         Err(Mistake::at(
             "ports",
             named,
-            format!("names port {id}, which no [[port]] makes; there are {}", known.join(", ")),
+            format!("refers to port {id}, which no [[port]] creates; there are {}", known.join(", ")),
         ))
     }
 }
 
 fn namespaces(table: &file::Subsystem, nqn: &str, disks: &Disks) -> Result<BTreeMap<u32, desired::Namespace>, Mistake> {
     if let (Some(count), false) = (&table.namespaces, table.namespace.is_empty()) {
-        return Err(Mistake::at("namespaces", count, "stands beside [[subsystem.namespace]]; use one of the two"));
+        return Err(Mistake::at(
+            "namespaces",
+            count,
+            "is set together with [[subsystem.namespace]]; use one of the two",
+        ));
     }
     let count = match (&table.namespaces, table.namespace.is_empty()) {
         (Some(count), _) if *count.get_ref() == 0 => 0,
@@ -86,7 +92,7 @@ fn namespaces(table: &file::Subsystem, nqn: &str, disks: &Disks) -> Result<BTree
         let nsid = described.id.as_ref().map_or(Ok(position), |id| bounded("id", id, MAX_NSID))?;
         if namespaces.insert(nsid, namespace(table, described, nqn, nsid, disks)?).is_some() {
             let place = described.id.as_ref().map_or_else(|| table.nqn.span(), Spanned::span);
-            let problem = format!("{nsid} is there twice; each namespace of a subsystem has its own");
+            let problem = format!("{nsid} is used twice; each namespace of a subsystem has its own");
             return Err(Mistake { span: place, key: Some("id"), problem });
         }
     }

@@ -98,7 +98,7 @@ fn errors_name_the_file_the_line_the_key_and_what_would_be_right() {
         ("[[port]]\nid = 1\ntransport = \"tcp\"\ntraddr = \"host\"\n", "test.conf:4: traddr: ", "192.0.2.1"),
         ("[[port]]\nid = 1\ntransport = \"loop\"\ntrsvcid = 1\n", "test.conf:4: trsvcid: ", "leave it out"),
         ("[[port]]\nid = 1\ntransport = \"fc\"\ntraddr = \"1\"\n", "test.conf:4: traddr: ", "nn-0x"),
-        ("[[subsystem]]\nnqn = \"a/b\"\n", "test.conf:2: nqn: ", "without"),
+        ("[[subsystem]]\nnqn = \"a/b\"\n", "test.conf:2: nqn: ", "a slash"),
         ("[[subsystem]]\nnqn = \"a\"\ncount = 3\n", "test.conf:2: nqn: ", "{}"),
         ("[[subsystem]]\nnqn = \"a{}\"\n", "test.conf:2: nqn: ", "count = N"),
         ("[[subsystem]]\nnqn = \"a{}\"\ncount = 0\n", "test.conf:3: count: ", "1 to 4096"),
@@ -129,7 +129,7 @@ fn a_namespace_that_contradicts_itself_is_refused() {
         ("device = \"vdb\"\n", "test.conf:4: device: ", "/dev/vdb"),
         ("storage = \"brd\"\nsize_mib = 4\n", "test.conf:5: size_mib: ", "one size for all"),
         ("uuid = \"1\"\n", "test.conf:4: uuid: ", "32 hexadecimal digits"),
-        ("id = 3\n[[subsystem.namespace]]\nid = 3\n", "test.conf:6: id: ", "there twice"),
+        ("id = 3\n[[subsystem.namespace]]\nid = 3\n", "test.conf:6: id: ", "used twice"),
         ("id = 0\n", "test.conf:4: id: ", "1 to"),
     ] {
         let error = wrong(&format!("{NAMESPACE}{text}"));
@@ -147,7 +147,7 @@ fn a_port_and_its_double_are_refused() {
     let again = PORT.replace("id = 1", "id = 2");
     assert!(wrong(&format!("{PORT}{again}")).starts_with("test.conf:6: id: has the address of port 1, tcp [::]:8009"));
     let elsewhere = PORT.replace("::", "::1");
-    assert!(wrong(&format!("{PORT}{elsewhere}")).starts_with("test.conf:6: id: is 0 or there twice"));
+    assert!(wrong(&format!("{PORT}{elsewhere}")).starts_with("test.conf:6: id: is 0 or is used twice"));
 }
 
 #[test]

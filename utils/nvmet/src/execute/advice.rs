@@ -25,15 +25,17 @@ pub(super) fn advice(step: &Step, failure: &Failure) -> Option<String> {
         (Step::Make(_), EEXIST) => "another program made it at the same moment; run nvmet again",
         (Step::Remove(_), EBUSY) => "something still links to it or uses it; `nvmet ls` shows what",
         (Step::Set(Item::Host(_), attribute, _), ENOENT | EACCES) if attribute.starts_with("dhchap") => {
-            "this kernel's target knows no authentication (CONFIG_NVME_TARGET_AUTH)"
+            "this kernel's target does not support authentication (CONFIG_NVME_TARGET_AUTH)"
         }
         (Step::Set(Item::Host(_), _, _), EINVAL) => {
-            "the kernel does not take it; make a key with `nvme gen-dhchap-key`"
+            "the kernel does not accept the key; create one with `nvme gen-dhchap-key`"
         }
         (Step::Set(Item::Namespace(..), "enable", _), ENOENT) => {
             "there is no such device; if it is a null_blk device, it needs Linux 5.19, which names it as configfs does"
         }
-        (Step::Set(Item::Port(_) | Item::Referral(..), _, _), EACCES) => "it listens; `nvmet create -d` makes it anew",
+        (Step::Set(Item::Port(_) | Item::Referral(..), _, _), EACCES) => {
+            "the port is listening; `nvmet create -d` creates it again"
+        }
         (Step::Link(Link::Export { .. }), other) => return of_port(other).map(str::to_owned),
         _ => return None,
     };
@@ -43,10 +45,10 @@ pub(super) fn advice(step: &Step, failure: &Failure) -> Option<String> {
 /// A port starts to listen with its first link, so a wrong address fails there.
 fn of_port(error: i32) -> Option<&'static str> {
     Some(match error {
-        EADDRINUSE => "something else listens at the address of the port; give it another trsvcid or traddr",
+        EADDRINUSE => "another program listens at the address of the port; give it another trsvcid or traddr",
         EADDRNOTAVAIL => "this machine does not have the address of the port; correct traddr",
-        ENODEV => "no device of this machine carries the address of the port; for rdma that is a NIC or rdma_rxe",
-        ENOENT | ENXIO => "no fc port of this machine has the address of the port; nvme-fcloop makes one for trials",
+        ENODEV => "no device of this machine has the address of the port; rdma needs an RDMA NIC or rdma_rxe",
+        ENOENT | ENXIO => "no fc port of this machine has the address of the port; nvme-fcloop creates one for tests",
         EPROTONOSUPPORT | EINVAL => "the kernel refuses the address of the port; `dmesg` says why",
         _ => return None,
     })

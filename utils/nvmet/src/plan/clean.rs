@@ -70,7 +70,7 @@ fn remove_hosts(plan: &mut Plan, observed: &Actual, record: &Record) {
     let needed = observed.admitted_elsewhere(&record.subsystems);
     for nqn in observed.hosts.keys().filter(|nqn| record.hosts.contains(*nqn)) {
         if needed.contains(nqn) {
-            plan.notes.push(format!("host {nqn} stays: a subsystem that is not ours lets it in"));
+            plan.notes.push(format!("host {nqn} is kept: a subsystem that nvmet did not create admits it"));
         } else {
             plan.act(format!("host {nqn}: remove"), vec![Step::Remove(Item::Host(nqn.clone()))]);
         }
@@ -81,7 +81,7 @@ fn remove_devices(plan: &mut Plan, observed: &Actual, record: &Record) {
     let needed = observed.devices_elsewhere(&record.subsystems);
     for name in observed.null_blk.keys().filter(|name| record.null_blk.contains(*name)) {
         if needed.contains(&null_blk_device(name)) {
-            plan.notes.push(format!("device {name} stays: a subsystem that is not ours lies on it"));
+            plan.notes.push(format!("device {name} is kept: a subsystem that nvmet did not create uses it"));
         } else {
             plan.act(format!("device {name}: remove"), vec![Step::Remove(Item::NullBlk(name.clone()))]);
         }

@@ -30,8 +30,8 @@ pub(super) fn make(plan: &mut Plan, configuration: &Desired, observed: &Actual) 
             None => plan.act(format!("device {name}: create, {properties}"), making(&item, device)),
             Some(seen) if (seen.size_mib, seen.memory_backed) != (device.size_mib, device.memory_backed) => {
                 plan.act(
-                    format!("device {name}: create anew, {properties}; its data go"),
-                    making_anew(&item, device, observed),
+                    format!("device {name}: create again, {properties}; its data are lost"),
+                    steps_to_recreate(&item, device, observed),
                 );
             }
             Some(seen) if !seen.powered => {
@@ -52,7 +52,7 @@ fn making(item: &Item, device: &NullBlk) -> Vec<Step> {
 }
 
 /// Recreates a device. Its namespaces release it in the meantime.
-fn making_anew(item: &Item, device: &NullBlk, observed: &Actual) -> Vec<Step> {
+fn steps_to_recreate(item: &Item, device: &NullBlk, observed: &Actual) -> Vec<Step> {
     let path = device.device();
     let mut users = Vec::new();
     for (nqn, subsystem) in &observed.subsystems {

@@ -12,7 +12,8 @@ pub enum Refusal {
     ForeignPort(u16),
     /// The address of the port is used by another port.
     #[error(
-        "port {other}, which the configuration does not name, listens at {address}; give port {id} another trsvcid or traddr"
+        "port {other}, which the configuration does not contain, listens at {address}; give port {id} another trsvcid \
+         or traddr"
     )]
     AddressTaken {
         /// The wanted port.
@@ -33,7 +34,8 @@ pub enum Refusal {
     ForeignNullBlk(String),
     /// A configured device does not exist.
     #[error(
-        "subsystem {nqn}, namespace {nsid}: {path} is neither a block device nor a file; correct device = in the configuration"
+        "subsystem {nqn}, namespace {nsid}: {path} is neither a block device nor a file; correct device = in the \
+         configuration"
     )]
     NoDevice {
         /// The NQN of the subsystem.
@@ -61,7 +63,7 @@ pub enum Refusal {
     ForeignRamDisks,
     /// There are too few RAM disks.
     #[error(
-        "{wanted} RAM disks are wanted and brd has {available} to give; `nvmet create -d` (which loses their data) \
+        "{wanted} RAM disks are needed, and brd has {available} available; `nvmet create -d` (which loses their data) \
          loads it again with enough, unless another program loaded it"
     )]
     TooFewRamDisks {
@@ -72,8 +74,8 @@ pub enum Refusal {
     },
     /// The RAM disks have another size.
     #[error(
-        "brd was loaded with RAM disks of {found} MiB and {wanted} MiB are wanted; `nvmet create -d` (which loses \
-         their data) loads it anew"
+        "brd was loaded with RAM disks of {found} MiB, and {wanted} MiB are needed; `nvmet create -d` (which loses \
+         their data) loads it again"
     )]
     OtherRamDiskSize {
         /// The configured size in MiB.
