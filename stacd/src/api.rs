@@ -144,7 +144,7 @@ pub enum Announcement {
 pub async fn announce(connection: zbus::Connection, mut announcements: mpsc::UnboundedReceiver<Announcement>) {
     while let Some(announcement) = announcements.recv().await {
         if let Err(error) = tell(&connection, &announcement).await {
-            tracing::warn!("cannot tell the bus: {error}");
+            tracing::warn!("cannot send a signal on D-Bus: {error}");
         }
     }
 }

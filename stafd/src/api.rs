@@ -173,7 +173,7 @@ impl Staf {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &zbus::Connection,
     ) -> fdo::Result<Vec<Dict>> {
-        require_root(connection, Some(&header), "have log pages read anew").await?;
+        require_root(connection, Some(&header), "request that log pages are read again").await?;
         let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
         let Some(dc) = self.ask_about(id, |dc, _, _| dc.member.tid.clone()).await? else {
             return Err(fdo::Error::Failed("there is no such discovery controller".to_owned()));
@@ -391,7 +391,7 @@ pub enum Announcement {
 pub async fn announce(connection: zbus::Connection, mut announcements: mpsc::UnboundedReceiver<Announcement>) {
     while let Some(announcement) = announcements.recv().await {
         if let Err(error) = tell(&connection, &announcement).await {
-            tracing::warn!("cannot tell the bus: {error}");
+            tracing::warn!("cannot send a signal on D-Bus: {error}");
         }
     }
 }

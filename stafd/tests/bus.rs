@@ -333,7 +333,7 @@ async fn nonsense_is_answered_and_breaks_nothing() {
 #[tokio::test]
 async fn a_failed_refresh_is_an_error() {
     if !nix_is_root() {
-        eprintln!("skipped: only root may have log pages read anew");
+        eprintln!("skipped: only root may request that log pages are read again");
         return;
     }
     let world = start().await;

@@ -43,7 +43,7 @@ fn no_more_announced_controllers_are_connected_than_the_maximum() {
     assert_eq!(host.addresses().len(), 3);
     assert_eq!((host.core.refused(), warnings(&host, "max-announced=")), (7, 1));
     assert!(
-        stafd::api::status(&host.core).ends_with("7 more refused by a maximum"),
+        stafd::api::status(&host.core).ends_with("7 more refused because of a limit"),
         "{}",
         stafd::api::status(&host.core)
     );

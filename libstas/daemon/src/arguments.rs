@@ -85,7 +85,7 @@ pub enum Missing {
     Root(&'static str),
     /// `/dev/nvme-fabrics` does not exist: the kernel's NVMe-oF modules are not loaded.
     #[error(
-        "{FABRICS} does not exist: the kernel's NVMe-oF modules are not loaded. Load them with `modprobe nvme_tcp` (or nvme_rdma, nvme_fc), which brings nvme_fabrics along"
+        "{FABRICS} does not exist: the kernel's NVMe-oF modules are not loaded. Load them with `modprobe nvme_tcp` (or nvme_rdma, nvme_fc), which also loads nvme_fabrics"
     )]
     Fabrics,
 }

@@ -39,7 +39,7 @@ impl BootFiles {
                     }
                     Err(error) => {
                         let before = self.known(error.path());
-                        let so = if before.is_some() { "what it said before stays in force" } else { "it is ignored" };
+                        let so = if before.is_some() { "its last content stays in force" } else { "it is ignored" };
                         wrong.insert(format!("the boot table cannot be used: {error}; {so}"));
                         before
                     }
@@ -48,10 +48,7 @@ impl BootFiles {
                 let vanished = self.tables.0.iter().filter(|before| tables.0.iter().all(|now| now.name != before.name));
                 let vanished: Vec<BootTable> = vanished.cloned().collect();
                 wrong.extend(vanished.iter().map(|table| {
-                    format!(
-                        "the boot table {} is not there any more; what it said before stays in force",
-                        self.path(table)
-                    )
+                    format!("the boot table {} no longer exists; its last content stays in force", self.path(table))
                 }));
                 tables.0.extend(vanished);
                 if tables != *self.tables {
@@ -60,7 +57,9 @@ impl BootFiles {
             }
             Err(error) => {
                 let place = self.place.display();
-                wrong.insert(format!("cannot look for boot tables in {place}: {error}; what is known stays in force"));
+                wrong.insert(format!(
+                    "cannot look for boot tables in {place}: {error}; the tables that were read before stay in force"
+                ));
             }
         }
         for complaint in wrong.difference(&self.told) {
@@ -131,7 +130,7 @@ mod tests {
         fs::write(&path, &void_table()[..90]).unwrap();
         files.read_again();
         assert_eq!(files.tables(), before);
-        assert!(files.told.iter().all(|line| line.ends_with("what it said before stays in force")), "{:?}", files.told);
+        assert!(files.told.iter().all(|line| line.ends_with("its last content stays in force")), "{:?}", files.told);
     }
 
     #[test]
@@ -162,6 +161,10 @@ mod tests {
         std::os::unix::fs::symlink(&place, &place).unwrap();
         files.read_again();
         assert_eq!(names(&files), ["NBFT"]);
-        assert!(files.told.iter().any(|line| line.contains("what is known stays in force")), "{:?}", files.told);
+        assert!(
+            files.told.iter().any(|line| line.contains("the tables that were read before stay in force")),
+            "{:?}",
+            files.told
+        );
     }
 }

@@ -69,8 +69,8 @@ impl ConfFile {
         let (path, mode) = (path.display(), self.mode & 0o7777);
         holds_a_secret(&self.text()).then(|| {
             format!(
-                "{path} contains a secret, and its mode {mode:04o} lets {readers} read it. `chmod 600 {path}` mends that; \
-                 if users are not trusted, replace the secret, too"
+                "{path} contains a secret, and its mode {mode:04o} lets {readers} read it. `chmod 600 {path}` fixes \
+                 this; if users are not trusted, replace the secret, too"
             )
         })
     }
@@ -80,6 +80,6 @@ impl ConfFile {
 /// mounted. In this case the administrator has not removed the file.
 fn leads_nowhere(path: &Path) -> Option<io::Error> {
     let broken = path.ancestors().find(|place| place.is_symlink() && !place.exists())?;
-    let text = format!("the link {} leads to what is not there", broken.display());
+    let text = format!("the link {} is broken: its target does not exist", broken.display());
     Some(io::Error::new(io::ErrorKind::NotFound, text))
 }

@@ -112,7 +112,7 @@ impl<C: Clone + Default + PartialEq> Files<C> {
         }
         match read_identity(&self.sys) {
             Ok(identity) => self.identity = self.keep_identity(identity),
-            Err(error) => tracing::error!("{error}; what was known before stays in force"),
+            Err(error) => tracing::error!("{error}; the last good values stay in force"),
         }
         self.boot.read_again();
         let boot_ids = self.boot.tables().host_ids();
@@ -126,7 +126,9 @@ impl<C: Clone + Default + PartialEq> Files<C> {
         let now = &self.identity;
         for (what, before, after) in [("NQN", &now.nqn, &new.nqn), ("ID", &now.id, &new.id)] {
             if before != after {
-                tracing::warn!("the host {what} has changed from {before} to {after}: this takes a restart");
+                tracing::warn!(
+                    "the host {what} has changed from {before} to {after}: the new value takes effect after a restart"
+                );
             }
         }
         let kept = HostIdentity { nqn: now.nqn.clone(), id: now.id.clone(), boot_ids: now.boot_ids.clone(), ..new };
@@ -179,7 +181,7 @@ fn from_saved<C: Default + PartialEq>(path: &Path, parse: Parse<C>, text: String
         tracing::info!("{why}: every setting has its default, as before");
     } else {
         let secrets = if text.contains(WITHHELD) {
-            " Secrets are not saved: a controller that needs one is not connected before the file is back."
+            " Secrets are not saved: a controller that needs one is not connected until the file is back."
         } else {
             ""
         };
@@ -397,7 +399,7 @@ mod tests {
         files.read_again();
         assert!(files.conf().tron);
         let error = etc.read().unwrap_err().to_string();
-        assert!(error.contains("leads to what is not there"), "{error}");
+        assert!(error.contains("is broken: its target does not exist"), "{error}");
 
         symlink("/nonexistent", etc.path("folder")).unwrap();
         assert!(read_file(&etc.path("folder/stafd.conf")).is_err());

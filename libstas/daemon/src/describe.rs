@@ -123,7 +123,7 @@ pub fn summary<'a>(members: impl IntoIterator<Item = MemberView<'a>>, what: &str
     let (count, connected) = members.into_iter().fold((0, 0), |(count, connected), member| {
         (count + 1, connected + usize::from(member.status == Status::Connected))
     });
-    let more = if refused == 0 { String::new() } else { format!("; {refused} more refused by a maximum") };
+    let more = if refused == 0 { String::new() } else { format!("; {refused} more refused because of a limit") };
     match count {
         0 => format!("no {what}s{more}"),
         1 => format!("1 {what}, {connected} connected{more}"),
@@ -346,6 +346,6 @@ mod tests {
         assert_eq!(of(&[Status::Connected]), "1 discovery controller, 1 connected");
         let three = [Status::Connected, Status::Waiting, Status::Connected];
         assert_eq!(of(&three), "3 discovery controllers, 2 connected");
-        assert_eq!(summary([], "I/O controller", 7), "no I/O controllers; 7 more refused by a maximum");
+        assert_eq!(summary([], "I/O controller", 7), "no I/O controllers; 7 more refused because of a limit");
     }
 }

@@ -340,7 +340,7 @@ fn write_lines(sink: &mut Sink, inbox: &Receiver<Job>, lost: &AtomicU64) {
         }
         let missing = lost.swap(0, Ordering::Relaxed);
         if missing > 0 {
-            let text = format!("{missing} log lines are lost: the log does not keep up");
+            let text = format!("{missing} log lines are lost: they came faster than they could be written");
             sink.write(&LogLine::plain(tracing::Level::WARN, text));
         }
     }

@@ -105,7 +105,10 @@ impl StateFile {
         let directory = own_directory(&std::env::var("RUNTIME_DIRECTORY").unwrap_or_default(), kind)
             .unwrap_or_else(|| Path::new("/run").join(kind));
         if let Err(error) = fs::create_dir_all(&directory) {
-            tracing::warn!("cannot make {}: {error}; a restart will start from nothing", directory.display());
+            tracing::warn!(
+                "cannot make {}: {error}; after a restart the daemon has no saved state",
+                directory.display()
+            );
         }
         Self::of_daemon_in(&directory, kind, version)
     }
@@ -315,7 +318,8 @@ impl Desk {
                 Err(error) => {
                     if failures == 0 {
                         tracing::error!(
-                            "cannot save the state in {}: {error}. Trying again; until then a restart starts from an older state",
+                            "cannot save the state in {}: {error}. Retrying; until then a restart begins with an \
+                             older state",
                             file.path.display()
                         );
                     }

@@ -63,7 +63,7 @@ fn send(states: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(states)
         && !TOLD.swap(true, Ordering::Relaxed)
     {
-        tracing::warn!("cannot tell systemd how this service is doing: {error}");
+        tracing::warn!("cannot report the state of this service to systemd: {error}");
     }
 }
 
@@ -122,7 +122,7 @@ mod tests {
             Systemd.alive();
             let said = log.text();
             assert_eq!(
-                said.matches("cannot tell systemd how this service is doing: No such file").count(),
+                said.matches("cannot report the state of this service to systemd: No such file").count(),
                 1,
                 "{said}"
             );

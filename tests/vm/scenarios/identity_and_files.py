@@ -106,7 +106,7 @@ def host_key_written_later():
         os.unlink(stacd.conf)
         with host.nothing_lost():
             stacd.restart()
-            journal.wait_for("a controller that needs one is not connected before the file is back", 10, "stacd")
+            journal.wait_for("a controller that needs one is not connected until the file is back", 10, "stacd")
         check(ctrl not in host.read("/run/stacd/state.json"), "no secret is saved")
     finally:
         os.unlink(HOSTKEY)

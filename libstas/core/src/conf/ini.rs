@@ -28,7 +28,7 @@ impl std::fmt::Display for Problem {
         match self {
             Self::TooLong(bytes) => write!(f, "the line is {bytes} bytes long, at most {LINE_MAX} are read"),
             Self::NotUtf8 => f.write_str("the line is not UTF-8 text"),
-            Self::Control => f.write_str("the line holds a control character"),
+            Self::Control => f.write_str("the line contains a control character"),
             Self::Section => f.write_str("a section is written [Name]"),
             Self::NoValue => f.write_str("the line is neither [Section] nor key=value"),
             Self::Orphan => f.write_str("the line is indented, so it continues the one above, which cannot be read"),

@@ -104,10 +104,20 @@ pub(crate) const NR_WRITE_QUEUES: Key =
     key("nr-write-queues", GLOBAL, number(1, QUEUES_MAX, "queues"), "", "additional queues for writes");
 pub(crate) const NR_POLL_QUEUES: Key =
     key("nr-poll-queues", GLOBAL, number(1, QUEUES_MAX, "queues"), "", "additional queues for polled I/O");
-pub(crate) const RECONNECT_DELAY: Key =
-    key("reconnect-delay", GLOBAL, number(1, KERNEL_MAX, "seconds"), "", "time between two re-connects of the kernel");
-pub(crate) const CTRL_LOSS_TMO: Key =
-    key("ctrl-loss-tmo", GLOBAL, number(-1, KERNEL_MAX, "seconds"), "", "time until the kernel gives up; -1 is never");
+pub(crate) const RECONNECT_DELAY: Key = key(
+    "reconnect-delay",
+    GLOBAL,
+    number(1, KERNEL_MAX, "seconds"),
+    "",
+    "time between two attempts of the kernel to reconnect",
+);
+pub(crate) const CTRL_LOSS_TMO: Key = key(
+    "ctrl-loss-tmo",
+    GLOBAL,
+    number(-1, KERNEL_MAX, "seconds"),
+    "",
+    "time until the kernel gives up reconnecting; -1 means never",
+);
 pub(crate) const DISABLE_SQFLOW: Key =
     key("disable-sqflow", GLOBAL, Values::Bool, "", "submission queue flow control off");
 pub(crate) const TLS: Key = key(
@@ -126,7 +136,7 @@ pub(crate) const IP_FAMILY: Key = key(
     "ipv4+ipv6",
     "which addresses are used",
 );
-pub(crate) const PLEO: Key = key("pleo", GLOBAL, SWITCH, "enabled", "ask for port-local log entries only");
+pub(crate) const PLEO: Key = key("pleo", GLOBAL, SWITCH, "enabled", "request port-local log entries only");
 pub(crate) const ZEROCONF: Key =
     key("zeroconf", SERVICE_DISCOVERY, SWITCH, "enabled", "find discovery controllers by mDNS");
 pub(crate) const MAX_ANNOUNCED: Key = key(
@@ -134,14 +144,14 @@ pub(crate) const MAX_ANNOUNCED: Key = key(
     SERVICE_DISCOVERY,
     number(1, KERNEL_MAX, "discovery controllers"),
     "64",
-    "how many discovery controllers that only mDNS names are connected",
+    "maximum number of connected discovery controllers that only mDNS announces",
 );
 pub(crate) const MAX_REFERRALS: Key = key(
     "max-referrals",
     SERVICE_DISCOVERY,
     number(1, KERNEL_MAX, "discovery controllers"),
     "64",
-    "how many referrals of one discovery controller are followed",
+    "maximum number of referrals followed for one discovery controller",
 );
 pub(crate) const PERSISTENT_CONNECTIONS: Key = key(
     "persistent-connections",
@@ -162,7 +172,7 @@ pub(crate) const EPCSD: Key = key(
     DC_CONNECTIONS,
     Values::OneOf(&["ignore", "poll"]),
     "ignore",
-    "what a discovery controller means that lists itself without EPCSD",
+    "how to treat a discovery controller that lists itself without EPCSD",
 );
 pub(crate) const OLD_PERSISTENT_CONNECTIONS: Key = PERSISTENT_CONNECTIONS
     .of(GLOBAL)
@@ -186,14 +196,14 @@ pub(crate) const CONNECT_ATTEMPTS_ON_NCC: Key = key(
     IOC_CONNECTIONS,
     number(0, KERNEL_MAX, "attempts"),
     "0",
-    "attempts while the CDC says that it has no connectivity; 0 is for ever",
+    "attempts while the CDC reports no connectivity (NCC); 0 means no limit",
 );
 pub(crate) const MAX_PER_ANNOUNCED_DC: Key = key(
     "max-controllers-per-announced-dc",
     IOC_CONNECTIONS,
     number(1, KERNEL_MAX, "I/O controllers"),
     "4096",
-    "how many I/O controllers of one discovery controller that only mDNS names are connected",
+    "maximum number of I/O controllers connected for one discovery controller that only mDNS announces",
 );
 pub(crate) const IN_USE: Key =
     key("in-use", IOC_CONNECTIONS, Values::OneOf(&["keep", "disconnect"]), "keep", "the last path to storage in use");
@@ -335,7 +345,7 @@ pub const IDENTITY: &[Key] = &[
     key("subsysnqn", ENTRY, Values::Text("an NQN"), "", "the same as nqn"),
     key("host-traddr", ENTRY, Values::Text("an address"), "", "this host's address"),
     key("host-iface", ENTRY, Values::Text("an interface"), "", "this host's interface"),
-    key("host-nqn", ENTRY, Values::Text("an NQN"), "", "the NQN that this host calls itself"),
+    key("host-nqn", ENTRY, Values::Text("an NQN"), "", "the NQN of this host"),
     key("dhchap-secret", ENTRY, SECRET, "", "this host's secret for it"),
     key("dhchap-ctrl-secret", ENTRY, SECRET, "", "its own secret"),
 ];

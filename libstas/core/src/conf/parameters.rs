@@ -27,7 +27,7 @@ pub(crate) fn global(settings: &mut KeyedFile<'_>, keys: &[Key]) -> Parameters {
 /// `tls=true`, or a value that is treated like it.
 pub(crate) const REQUIRED: Tls = Tls::Required(Requirement::Configured);
 /// Consequence of required TLS in this version, for complaints.
-pub(crate) const NO_TLS: &str = "this version has no TLS yet, so nothing is connected, for it would not be encrypted";
+pub(crate) const NO_TLS: &str = "this version does not support TLS, so nothing is connected: it would not be encrypted";
 
 fn is_parameter(name: &str) -> bool {
     keys::PARAMETERS.iter().any(|key| key.section == keys::GLOBAL && key.name == name)

@@ -84,7 +84,7 @@ impl<'t> KeyedFile<'t> {
             let Some(first) = self.given.iter().find(|given| given.key.is(key)) else { continue };
             let text = match key.status {
                 KeyStatus::Current => continue,
-                KeyStatus::Deprecated(instead) => format!("is deprecated but honoured; write {instead} instead"),
+                KeyStatus::Deprecated(instead) => format!("is deprecated; write {instead} instead"),
                 KeyStatus::Ignored(why) => format!("is ignored: {why}"),
             };
             self.complaints.warning(first.line, format!("[{}] {}= {text}", key.section, key.name));
@@ -130,12 +130,12 @@ impl<'t> KeyedFile<'t> {
             Ok(setting) => Some(setting),
             // A connection is never less secure than configured.
             Err(error) if key.is(&keys::TLS) => {
-                self.complaints.error(line, format!("[{}] {}: {error}; it is taken for true", key.section, key.name));
+                self.complaints.error(line, format!("[{}] {}: {error}; it is treated as true", key.section, key.name));
                 Some(Setting::Word("true"))
             }
             // Nothing is disconnected that the unreadable word may have been meant to keep.
             Err(error) if key.is(&keys::DISCONNECT_SCOPE) => {
-                let text = format!("[{}] {}: {error}; it is taken for {NO_DISCONNECT}", key.section, key.name);
+                let text = format!("[{}] {}: {error}; it is treated as {NO_DISCONNECT}", key.section, key.name);
                 self.complaints.error(line, text);
                 Some(Setting::Word(NO_DISCONNECT))
             }
@@ -143,7 +143,7 @@ impl<'t> KeyedFile<'t> {
             Err(error) if matches!(key.values, Values::AnyOf(_)) => {
                 let valid = key.values.valid_words(text);
                 let used = match valid.len() {
-                    0 => "none of its words is valid, so it names nothing".to_owned(),
+                    0 => "none of its words is valid, so no value is used".to_owned(),
                     _ => format!("only {} is used", valid.iter().copied().collect::<Vec<_>>().join("+")),
                 };
                 self.complaints.warning(line, format!("[{}] {}: {error}; {used}", key.section, key.name));
@@ -282,7 +282,7 @@ fn unknown_section(keys: &'static [Key], name: &str) -> String {
     } else {
         String::new()
     };
-    format!("[{}] is not a section of this file, and all that it holds is ignored{hint}", plain_section(name))
+    format!("[{}] is not a section of this file, and all its keys are ignored{hint}", plain_section(name))
 }
 
 fn plain_section(name: &str) -> String {
@@ -373,7 +373,7 @@ mod tests {
     #[test]
     fn an_unknown_section_is_one_error_however_much_it_holds() {
         let told = complaint("[Nonsense]\nkato=1\ntron=2\n");
-        assert_eq!(told, "f:1: [Nonsense] is not a section of this file, and all that it holds is ignored");
+        assert_eq!(told, "f:1: [Nonsense] is not a section of this file, and all its keys are ignored");
     }
 
     #[test]

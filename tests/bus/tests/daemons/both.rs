@@ -82,7 +82,7 @@ async fn one_that_is_no_longer_listed_goes_and_the_other_stays() {
     kernel.offer(&["nqn.starfleet"]);
     let dcs = staf.list_controllers(false).await.unwrap();
     if staf.refresh_log_pages_of(&ControllerId::from_dict(dcs.first().unwrap())).await.is_err() {
-        eprintln!("skipped: only root may have log pages read anew");
+        eprintln!("skipped: only root may request that log pages are read again");
         return;
     }
     until("it is gone", async || kernel.connected() == [DISCOVERY_NQN, "nqn.starfleet"]).await;

@@ -38,7 +38,7 @@ pub(super) enum PartError {
     Iface(Quoted),
     #[error("the NQN is {0} bytes long, at most {NQN_MAX} are allowed")]
     NqnTooLong(usize),
-    #[error("{0} contains a comma, a space or a control character, which the kernel does not take")]
+    #[error("{0} contains a comma, a space or a control character, which the kernel does not accept")]
     OptionText(Quoted),
 }
 

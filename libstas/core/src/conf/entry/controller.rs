@@ -29,7 +29,7 @@ enum Refusal {
          configured in stafd.conf"
     )]
     DiscoveryNqn,
-    #[error("host-traddr and traddr are of two address families")]
+    #[error("host-traddr and traddr have different address families")]
     TwoFamilies,
     #[error("traddr is an address on interface {scope}, and host-iface is {host_iface}")]
     TwoInterfaces { scope: Quoted, host_iface: Quoted },
@@ -63,7 +63,7 @@ pub(crate) fn controller(
 ) -> Option<ControllerEntry> {
     let fields = EntryFields::read("controller=", text);
     if fields.is_empty() {
-        complaints.warning(line, "controller= names nothing; it is ignored");
+        complaints.warning(line, "controller= is empty; it is ignored");
         return None;
     }
     if let Some(why) = fields.misplaced_secret() {
@@ -71,13 +71,13 @@ pub(crate) fn controller(
         return None;
     }
     for unknown in &fields.unknown {
-        complaints.unknown(line, format!("controller=: {unknown}; that part is ignored"));
+        complaints.unknown(line, format!("controller=: {unknown}; this part is ignored"));
     }
     if fields.lacks_identity {
         complaints.doubt(line);
     }
     for key in &fields.twice {
-        complaints.warning(line, format!("controller=: {key} is given more than once; the last one counts"));
+        complaints.warning(line, format!("controller=: {key} is set more than once; the last value is used"));
     }
     let entry = identity(&fields, line, role, complaints);
     match entry {
@@ -98,8 +98,8 @@ pub(crate) fn complain_of_duplicates(controllers: &[ControllerEntry], settings: 
         let before = first.entry(identity).or_insert(entry);
         if before.parameters != entry.parameters {
             let text = format!(
-                "controller=: line {} is for the same controller and has other parameters; those count, with the secrets \
-                 and the tls= of both lines",
+                "controller=: line {} is for the same controller and has other parameters, which are used, with the \
+                 secrets and the tls= of both lines",
                 before.line
             );
             settings.error(entry.line, text);
@@ -183,13 +183,13 @@ fn trsvcid(
         "" => {
             let default = transport.default_trsvcid();
             if role == Role::Io && !default.is_empty() {
-                complaints.warning(line, format!("controller= has no trsvcid; {default} is taken"));
+                complaints.warning(line, format!("controller= has no trsvcid; {default} is used"));
             }
             Ok(default.to_owned())
         }
         text if transport.is_ip() => address::port(text).map_err(part("trsvcid")),
         _ => {
-            complaints.warning(line, format!("controller=: {transport} has no trsvcid; that part is ignored"));
+            complaints.warning(line, format!("controller=: {transport} has no trsvcid; this part is ignored"));
             Ok(String::new())
         }
     }
@@ -204,7 +204,7 @@ fn host_traddr(
     match fields.get("host-traddr") {
         "" => Ok(String::new()),
         _ if transport == Transport::Loop => {
-            complaints.warning(line, "controller=: loop has no host-traddr; that part is ignored");
+            complaints.warning(line, "controller=: loop has no host-traddr; this part is ignored");
             Ok(String::new())
         }
         text => address::host_traddr(transport, text).map_err(part("host-traddr")),
@@ -229,7 +229,7 @@ fn parameters(fields: &EntryFields<'_>, line: usize, keys: &[Key], complaints: &
             Ok(setting) => parameters::set(&mut parameters, key.name, &setting),
             // A connection is never less secure than configured.
             Err(why) if key.name == "tls" => {
-                complaints.error(line, format!("controller=: tls: {why}; it is taken for true"));
+                complaints.error(line, format!("controller=: tls: {why}; it is treated as true"));
                 parameters.tls = Some(parameters::REQUIRED);
             }
             Err(why) => {
@@ -238,7 +238,7 @@ fn parameters(fields: &EntryFields<'_>, line: usize, keys: &[Key], complaints: &
         }
     }
     if fields.lacks_secret {
-        complaints.error(line, "controller=: a secret is probably meant; without it no connection is made");
+        complaints.error(line, "controller=: a secret is probably meant; the controller is not connected without it");
         parameters.dhchap_secret = Some(Secret::new(MISSPELLED));
     }
     if fields.secure_channel {
@@ -254,7 +254,8 @@ fn parameters(fields: &EntryFields<'_>, line: usize, keys: &[Key], complaints: &
 /// `nvme::connect::option_string` refuses it.
 fn secret(key: &str, text: &str, line: usize, complaints: &mut Complaints) -> Secret {
     Secret::dhchap(text).unwrap_or_else(|why| {
-        complaints.error(line, format!("controller=: {key}: {why}; no connection is made with it"));
+        complaints
+            .error(line, format!("controller=: {key}: {why}; the controller is not connected until this is corrected"));
         Secret::new(text)
     })
 }

@@ -13,7 +13,7 @@ enum Refusal {
     MisplacedSecret(MisplacedSecret),
     #[error(transparent)]
     Unknown(UnknownPart),
-    #[error("{0} is given more than once; write an exclude= for each")]
+    #[error("{0} is set more than once; write an exclude= line for each")]
     Twice(&'static str),
     #[error("{0} has no value")]
     Empty(&'static str),
@@ -22,7 +22,7 @@ enum Refusal {
     #[error("{0} has no trsvcid")]
     NoTrsvcid(Transport),
     /// A connection parameter: it is not part of the identity of a controller.
-    #[error("{0} does not tell one controller from another")]
+    #[error("{0} does not identify a controller")]
     Parameter(&'static str),
 }
 
@@ -30,23 +30,24 @@ enum Refusal {
 pub(crate) fn exclusion(text: &str, line: usize, complaints: &mut Complaints) -> Option<Exclusion> {
     let fields = EntryFields::read("exclude=", text);
     if fields.is_empty() {
-        complaints.warning(line, "exclude= names nothing; it is ignored");
+        complaints.warning(line, "exclude= is empty; it is ignored");
         return None;
     }
     let exclusion = match read(&fields, line) {
         Ok(exclusion) => exclusion,
         Err(why) => {
-            complaints.error(line, format!("exclude= is refused, without that part it would exclude more: {why}"));
+            complaints
+                .error(line, format!("exclude= is refused, because without this part it would exclude more: {why}"));
             return None;
         }
     };
     let by_host_traddr = !fields.get("host-traddr").is_empty();
     if exclusion == (Exclusion { line, ..Exclusion::default() }) {
-        complaints.warning(line, "exclude= names nothing but host-traddr, which does not count here; it is ignored");
+        complaints.warning(line, "exclude= contains only host-traddr, which has no effect here; it is ignored");
         return None;
     }
     if by_host_traddr {
-        complaints.warning(line, "exclude=: host-traddr does not count here; the rest does");
+        complaints.warning(line, "exclude=: host-traddr has no effect here and is ignored");
     }
     Some(exclusion)
 }

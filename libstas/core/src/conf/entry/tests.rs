@@ -346,7 +346,7 @@ fn an_unknown_key_is_an_error_with_the_key_that_was_meant_and_the_rest_counts() 
     assert!(complaint.severity.is_error());
     assert!(complaint.text.contains("\"host_iface\" is not a key of controller=; host-iface= is probably meant"));
     let (_, complaint) = taken("transport=tcp;traddr=::1;colour=blue");
-    assert_eq!(complaint.text, "controller=: \"colour\" is not a key of controller=; that part is ignored");
+    assert_eq!(complaint.text, "controller=: \"colour\" is not a key of controller=; this part is ignored");
     let (_, complaint) = taken("transport=tcp;traddr=::1;nonsense");
     assert!(complaint.text.contains("\"nonsense\" is not key=value"), "{complaint}");
 }
@@ -426,7 +426,7 @@ fn an_exclusion_that_cannot_be_read_is_refused_rather_than_widened() {
         ("transport=tcp;traddr=192.0.2.300", "neither"),
         ("transport=tpc;traddr=::1", "\"tpc\" is not tcp"),
         ("transport=tcp;::1", "\"::1\" is not key=value"),
-        ("traddr=::1;traddr=::2", "write an exclude= for each"),
+        ("traddr=::1;traddr=::2", "write an exclude= line for each"),
         ("traddr=::1;kato=5", "kato does not tell"),
         ("transport=fc;trsvcid=4420", "fc has no trsvcid"),
         ("trsvcid=none", "not a port"),

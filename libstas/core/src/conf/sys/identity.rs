@@ -14,7 +14,7 @@ const SYMNAME_MAX: usize = 256;
 
 /// Why a host has no identity. Without an identity nothing can be connected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("this host has no valid {what}: {place}: {why}; `stasadm {command} -f {file}` makes one")]
+#[error("this host has no valid {what}: {place}: {why}; `stasadm {command} -f {file}` creates one")]
 pub struct IdentityError {
     /// Missing value: `NQN` or `ID`.
     what: &'static str,
@@ -38,7 +38,7 @@ pub enum WrongValue {
     #[error("it is missing or empty")]
     Missing,
     /// The value is too long.
-    #[error("it is {bytes} bytes long, {most} are the most")]
+    #[error("it is {bytes} bytes long, at most {most} are allowed")]
     TooLong {
         /// The length of the value.
         bytes: usize,
@@ -49,7 +49,7 @@ pub enum WrongValue {
     #[error("{0} does not start with nqn.")]
     NotNqn(Quoted),
     /// The NQN cannot be an option of the kernel.
-    #[error("{0} holds a comma, a space or a control character")]
+    #[error("{0} contains a comma, a space or a control character")]
     Separator(Quoted),
     /// The ID is the nil UUID.
     #[error("it is all zeros")]
@@ -64,7 +64,7 @@ pub enum WrongValue {
     #[error("it contains a secret, which belongs in key=")]
     MisplacedSecret,
     /// The symbolic name contains a control character.
-    #[error("it holds a control character")]
+    #[error("it contains a control character")]
     ControlCharacter,
 }
 

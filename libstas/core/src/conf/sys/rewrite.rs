@@ -28,7 +28,7 @@ pub fn set_value(text: &str, key: &str, value: &str) -> Result<String, InvalidVa
         return Err(invalid("it is empty"));
     }
     if value.chars().any(char::is_control) {
-        return Err(invalid("it holds a control character"));
+        return Err(invalid("it contains a control character"));
     }
     if key != HOST_KEY.name && holds_a_secret(value) {
         return Err(invalid("it contains a secret, which belongs in key="));

@@ -84,8 +84,8 @@ fn of_the_transports_of_the_audit_the_valid_ones_count() {
     for (value, transports, words) in [
         ("rdma+loop", vec![Transport::Rdma], "only rdma is used"),
         ("rdma+roce+fc", vec![Transport::Rdma, Transport::Fc], "only fc+rdma is used"),
-        ("roce", vec![], "none of its words is valid, so it names nothing"),
-        ("tcp,rdma", vec![], "none of its words is valid, so it names nothing"),
+        ("roce", vec![], "none of its words is valid, so no value is used"),
+        ("tcp,rdma", vec![], "none of its words is valid, so no value is used"),
     ] {
         let text = format!("{MANAGEMENT}\ndisconnect-trtypes={value}");
         let (conf, complaints) = stacd::parse(text.as_bytes(), "f");
