@@ -61,7 +61,7 @@ impl Connector {
                 (RemovalPolicy::Disconnect, Cause::new(Why::Excluded { matched: true }, text))
             }
             None => {
-                let proved = self.all_have_spoken(now) && !self.is_claimed(kernel);
+                let proved = self.all_sources_complete(now) && !self.is_claimed(kernel);
                 let text = "no source lists it (disconnect-scope=all-connections-matching-disconnect-trtypes)";
                 (self.removal_policy(), Cause::new(Why::Unclaimed { proved }, text))
             }
@@ -75,10 +75,10 @@ impl Connector {
 
     /// True when the lists of all sources are complete: stafd has reported everything and has run long enough for
     /// announcements to arrive, and there is at least one source.
-    fn all_have_spoken(&self, now: Time) -> bool {
+    fn all_sources_complete(&self, now: Time) -> bool {
         let pages = self.reconciler.sources.ids().any(|id| matches!(id, SourceId::Page(_)));
         let configured = self.reconciler.sources.listed_by(&SourceId::Configured).next().is_some();
-        (pages || configured) && self.stafd_has_told_for(now, SETTLING) && self.reconciler.sources.all_settled(now)
+        (pages || configured) && self.stafd_has_reported_for(now, SETTLING) && self.reconciler.sources.all_settled(now)
     }
 
     /// True when a source lists, has listed, or may mean by an unclear entry the controller of that connection.

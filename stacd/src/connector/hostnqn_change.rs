@@ -37,7 +37,7 @@ impl HostNqnChange {
     }
 
     /// Takes the NQN of this host; `members` are its I/O controllers. Returns a log line if the NQN has changed.
-    fn is_now(&mut self, host_nqn: &str, members: &BTreeSet<Tid>) -> Option<LogRecord> {
+    fn set(&mut self, host_nqn: &str, members: &BTreeSet<Tid>) -> Option<LogRecord> {
         let before = std::mem::replace(&mut self.host_nqn, host_nqn.to_owned());
         if before.is_empty() || before == host_nqn {
             return None;
@@ -88,7 +88,7 @@ pub(super) fn same_but_for_the_host(one: &Tid, other: &Tid) -> bool {
 impl Connector {
     /// Takes the NQN of this host, which may have changed.
     pub(super) fn take_host_nqn(&mut self, ctx: &mut Context<'_>, host_nqn: &str) {
-        let record = self.hostnqn_change.is_now(host_nqn, &self.reconciler.restored);
+        let record = self.hostnqn_change.set(host_nqn, &self.reconciler.restored);
         record.into_iter().for_each(|record| ctx.log(record));
     }
 
@@ -120,7 +120,7 @@ impl Connector {
     /// The parameters of a controller that was connected with another host NQN. No source lists it with that NQN any
     /// more, so its security settings are taken from its earlier `controller=` line and log entries.
     pub(super) fn as_secure_as_with_earlier_nqn(&self, tid: &Tid, parameters: Parameters) -> Parameters {
-        let entries = self.reconciler.sources.claims_on(tid).filter_map(|(_, named)| match named {
+        let entries = self.reconciler.sources.claims_on(tid).filter_map(|(_, claim)| match claim {
             IocClaim::Entry(entry) => Some(entry),
             IocClaim::Configured(_) | IocClaim::EarlierNqn => None,
         });

@@ -147,7 +147,7 @@ impl Connector {
         let tids = self.reconciler.fleet.tids().filter(|tid| !audited.contains(*tid));
         let excluded = tids.filter_map(|tid| {
             let (how, cause) = self.barred(tid)?;
-            Some((tid.clone(), (self.nbft.instead(how, tid), cause)))
+            Some((tid.clone(), (self.nbft.policy_for(how, tid), cause)))
         });
         let excluded = excluded.collect();
         self.reconciler.mark_excluded(ctx, &excluded);
@@ -168,7 +168,7 @@ impl Connector {
         let is_known = |tid: &Tid| self.reconciler.fleet.has(tid) || self.reconciler.restored.contains(tid);
         let mut of_page: BTreeMap<&SourceId, usize> = BTreeMap::new();
         let mut refused: BTreeSet<&Tid> = BTreeSet::new();
-        for (id, tid, named) in
+        for (id, tid, claim) in
             self.reconciler.listed().filter(|(_, tid, _)| !self.is_barred(tid) && !self.is_undecided(tid))
         {
             let trust = self.trust_in(id);
@@ -185,7 +185,7 @@ impl Connector {
                 }
                 *count += 1;
             }
-            let (parameters, attempts) = match named {
+            let (parameters, attempts) = match claim {
                 IocClaim::Configured(parameters) => ((**parameters).clone(), None),
                 IocClaim::Entry(entry) => {
                     let attempts = settings.conf.connect_attempts_on_ncc.filter(|_| entry.eflags.ncc());
@@ -335,7 +335,8 @@ impl Connector {
         let (removed, others): (Vec<&Tid>, Vec<&Tid>) = others.partition(|tid| fleet.is_removed_for_good(tid));
         let may_be_live = |tid: &Tid| fleet.may_be_live(tid) || !fleet.has(tid);
         let verdict = |tid: &Tid| self.verdict(ctx.now, tid, may_be_live(tid));
-        let removal = |tid: &Tid| (tid.clone(), self.nbft.instead(self.removal_policy(), tid), self.why_removed(tid));
+        let removal =
+            |tid: &Tid| (tid.clone(), self.nbft.policy_for(self.removal_policy(), tid), self.why_removed(tid));
         let removed = removed.into_iter().filter(|tid| verdict(tid) != Verdict::Listed).map(removal);
         let mut going: Vec<(Tid, RemovalPolicy, Cause)> = removed.collect();
         let RemovalCheck { proved, mut again } = self.reconciler.check_removals(others, verdict);

@@ -21,7 +21,7 @@ pub(super) struct NbftIocs {
     tables: Arc<BootTables>,
     /// Every controller that a table has listed since boot, with its record. Tables do not change after boot: a
     /// controller that is missing now belongs to a table that could not be read.
-    named: BTreeMap<Tid, String>,
+    listed: BTreeMap<Tid, String>,
     /// The kernel's controllers that a boot table lists, as of the newest snapshot.
     connected: Vec<(CtrlRef, Tid, String)>,
 }
@@ -33,13 +33,13 @@ impl NbftIocs {
     }
 
     /// Restores the controllers that the tables listed before this run.
-    pub(super) fn restore(&mut self, named: BTreeMap<Tid, String>) {
-        self.named = named;
+    pub(super) fn restore(&mut self, listed: BTreeMap<Tid, String>) {
+        self.listed = listed;
     }
 
     /// The controllers that the tables have listed, with their records.
-    pub(super) fn named(&self) -> &BTreeMap<Tid, String> {
-        &self.named
+    pub(super) fn listed(&self) -> &BTreeMap<Tid, String> {
+        &self.listed
     }
 
     /// The record that lists an I/O controller, now or earlier.
@@ -49,12 +49,12 @@ impl NbftIocs {
 
     /// The earlier record of an I/O controller. A record lists the subsystem for every interface.
     fn recorded_earlier(&self, tid: &Tid) -> Option<&String> {
-        let exact = self.named.get(tid);
-        exact.or_else(|| self.named.iter().find(|(named, _)| is_same_portal(named, tid)).map(|(_, record)| record))
+        let exact = self.listed.get(tid);
+        exact.or_else(|| self.listed.iter().find(|(listed, _)| is_same_portal(listed, tid)).map(|(_, record)| record))
     }
 
     /// The removal policy of a controller: `how`, unless a record lists it.
-    pub(super) fn instead(&self, how: RemovalPolicy, tid: &Tid) -> RemovalPolicy {
+    pub(super) fn policy_for(&self, how: RemovalPolicy, tid: &Tid) -> RemovalPolicy {
         if self.record_of(tid).is_some() { RemovalPolicy::KeepForBoot } else { how }
     }
 
@@ -74,9 +74,9 @@ impl NbftIocs {
         let members = members.filter_map(|tid| Some((tid.clone(), self.tables.record_of(tid)?)));
         let seen: Vec<_> =
             self.connected.iter().map(|(_, tid, record)| (tid.clone(), record.clone())).chain(members).collect();
-        let before = self.named.len();
-        self.named.extend(seen);
-        self.named.len() > before
+        let before = self.listed.len();
+        self.listed.extend(seen);
+        self.listed.len() > before
     }
 }
 

@@ -81,13 +81,13 @@ impl Connector {
     pub fn saved(&self) -> Saved {
         let mut sources: BTreeMap<&Tid, Vec<SavedClaim>> = BTreeMap::new();
         let is_member = |tid: &Tid| self.reconciler.fleet.has(tid) || self.reconciler.restored.contains(tid);
-        for (id, ioc, named) in self.reconciler.sources.lasting(is_member) {
-            if let (SourceId::Page(dc), IocClaim::Entry(entry)) = (id, named) {
+        for (id, ioc, claim) in self.reconciler.sources.lasting(is_member) {
+            if let (SourceId::Page(dc), IocClaim::Entry(entry)) = (id, claim) {
                 let claim = SavedClaim { ioc: ioc.clone(), entry: (**entry).clone() };
                 sources.entry(dc).or_default().push(claim);
             }
         }
-        let boot = self.nbft.named().iter();
+        let boot = self.nbft.listed().iter();
         let boot = boot.map(|(ioc, record)| SavedBoot { ioc: ioc.clone(), record: record.clone() });
         // Controllers that the audit removes are not saved as members: the next run judges them again.
         let audited: BTreeSet<Tid> = self.reconciler.fleet.unclaimed().into_iter().map(|(tid, _)| tid).collect();

@@ -21,7 +21,7 @@ const FETCH_AGAIN: Duration = Duration::from_secs(1);
 
 /// What stafd reported about a discovery controller.
 #[derive(Clone, Copy, Debug)]
-struct Stated {
+struct DcReport {
     announced_only: bool,
     generation: Option<u64>,
 }
@@ -45,16 +45,16 @@ pub(super) struct Stafd {
     pages: BTreeMap<OpId, (Tid, bool)>,
     pages_owed: BTreeMap<Tid, bool>,
     /// For each applied page: the newest operation at that time. The answer to an older operation may be stale.
-    taken: BTreeMap<Tid, OpId>,
+    applied: BTreeMap<Tid, OpId>,
     /// Discovery controllers that the present process of a Python stafd (nvme-stas 2) has published with entries.
-    seen_with_entries: BTreeSet<Tid>,
+    published_with_entries: BTreeSet<Tid>,
     /// What stafd last reported about each discovery controller that it publishes, or published before its restart.
-    stated: BTreeMap<Tid, Stated>,
+    dc_reports: BTreeMap<Tid, DcReport>,
     /// The discovery controllers that stafd publishes.
     shown: BTreeSet<Tid>,
     pub(super) replacements: Replacements,
     /// Discovery controllers that were logged because they list an address of this host.
-    told_of_own_address: BTreeSet<Tid>,
+    own_address_logged: BTreeSet<Tid>,
     backoff: Backoff,
     told: bool,
 }
@@ -62,12 +62,12 @@ pub(super) struct Stafd {
 impl Stafd {
     /// True unless stafd reported that more than an announcement lists that discovery controller.
     pub(super) fn is_announced_only(&self, dc: &Tid) -> bool {
-        self.stated.get(dc).is_none_or(|stated| stated.announced_only)
+        self.dc_reports.get(dc).is_none_or(|report| report.announced_only)
     }
 
     /// stafd reported in an earlier run that more than an announcement lists that discovery controller.
     pub(super) fn restore_trusted(&mut self, dc: Tid) {
-        self.stated.insert(dc, Stated { announced_only: false, generation: None });
+        self.dc_reports.insert(dc, DcReport { announced_only: false, generation: None });
     }
 
     /// Makes removals wait (at most [`PATIENCE`]) for the first report of stafd: controllers that it lists may replace
@@ -77,13 +77,13 @@ impl Stafd {
     }
 
     /// True if stafd has reported everything that it may list, and no newer report is on its way.
-    fn has_told(&self) -> bool {
+    fn has_reported(&self) -> bool {
         self.fetched && self.complete && self.all.is_none()
     }
 
     /// The text for the log when a discovery controller no longer lists a controller.
     pub(super) fn no_longer_lists(&self, dc: &Tid) -> String {
-        let generation = self.stated.get(dc).and_then(|stated| stated.generation);
+        let generation = self.dc_reports.get(dc).and_then(|report| report.generation);
         match (self.shown.contains(dc), generation) {
             (true, Some(generation)) => format!("{dc} no longer lists it (generation {generation})"),
             (true, None) => format!("{dc} no longer lists it"),
@@ -111,10 +111,10 @@ impl Connector {
         };
         ctx.log(LogRecord { level, tid: None, ctrl: None, text });
         // A stafd that has just started has not reported yet: its last report counts until then.
-        let stated = std::mem::take(&mut self.stafd.stated);
+        let dc_reports = std::mem::take(&mut self.stafd.dc_reports);
         let report_awaited_until = self.stafd.report_awaited_until;
         let owner = owner.map(|name| (name, ctx.now));
-        self.stafd = Stafd { owner, stated, report_awaited_until, ..Stafd::default() };
+        self.stafd = Stafd { owner, dc_reports, report_awaited_until, ..Stafd::default() };
         self.fetch_all(ctx);
     }
 
@@ -209,7 +209,7 @@ impl Connector {
         let listed: BTreeSet<Tid> = view.dcs.iter().map(|page| page.dc.clone()).collect();
         self.stafd.replacements.keep(|dc| listed.contains(dc));
         let before: BTreeSet<&Tid> = known.iter().collect();
-        self.stafd.stated.retain(|dc, _| listed.contains(dc) || before.contains(dc));
+        self.stafd.dc_reports.retain(|dc, _| listed.contains(dc) || before.contains(dc));
         self.stafd.shown = listed.clone();
         let former_nqns = former_host_nqns(&listed, view.removed.as_deref().unwrap_or_default());
         for page in view.dcs {
@@ -235,7 +235,7 @@ impl Connector {
                 }
                 // A Python stafd does not report removals. If it has published entries of a discovery controller and
                 // no longer publishes it, the controller was removed.
-                None if self.stafd.seen_with_entries.contains(&dc) => self.reconciler.sources.retire(&id, false),
+                None if self.stafd.published_with_entries.contains(&dc) => self.reconciler.sources.retire(&id, false),
                 Some(None) | None => self.reconciler.sources.mark_stale(&id),
             }
         }
@@ -244,7 +244,7 @@ impl Connector {
     /// True while the removal of an I/O controller waits for the first report of stafd, or for a newly listed
     /// controller that may replace it.
     pub(super) fn awaits_replacement(&mut self, now: Time, removed: &Tid) -> bool {
-        if self.stafd.report_awaited_until.is_some_and(|until| now < until) && !self.stafd.has_told() {
+        if self.stafd.report_awaited_until.is_some_and(|until| now < until) && !self.stafd.has_reported() {
             return true;
         }
         let mut replacements = std::mem::take(&mut self.stafd.replacements);
@@ -257,11 +257,11 @@ impl Connector {
 
     /// True when a page of that discovery controller was applied after the operation was issued.
     fn is_overtaken(&self, asked: OpId, dc: &Tid) -> bool {
-        self.stafd.taken.get(dc).is_some_and(|taken| *taken > asked)
+        self.stafd.applied.get(dc).is_some_and(|applied| *applied > asked)
     }
 
     /// A page has just changed: retries its controllers that are not connected.
-    fn announced_afresh(&mut self, ctx: &mut Context<'_>, dc: &Tid) {
+    fn retry_controllers_of(&mut self, ctx: &mut Context<'_>, dc: &Tid) {
         let id = SourceId::Page(dc.clone());
         let waiting: Vec<Tid> =
             self.reconciler.sources.listed_by(&id).filter(|tid| !self.reconciler.fleet.is_live(tid)).cloned().collect();
@@ -271,13 +271,13 @@ impl Connector {
         }
     }
 
-    fn take_page(&mut self, ctx: &mut Context<'_>, page: DcPage, read_anew: bool) {
-        let stated = Stated { announced_only: page.is_announced_only(), generation: page.generation };
+    fn take_page(&mut self, ctx: &mut Context<'_>, page: DcPage, read_again: bool) {
+        let report = DcReport { announced_only: page.is_announced_only(), generation: page.generation };
         let DcPage { dc, state, connected_since, entries, unclear, .. } = page;
-        self.stafd.stated.insert(dc.clone(), stated);
+        self.stafd.dc_reports.insert(dc.clone(), report);
         self.stafd.shown.insert(dc.clone());
-        let taken = ctx.next_op();
-        self.stafd.taken.insert(dc.clone(), taken);
+        let applied = ctx.next_op();
+        self.stafd.applied.insert(dc.clone(), applied);
         let id = SourceId::Page(dc.clone());
         let mut names = BTreeMap::new();
         let mut unclear: BTreeSet<Unclear> = unclear.into_iter().collect();
@@ -296,11 +296,11 @@ impl Connector {
         self.log_of_own_address(ctx, &dc, names.keys());
         self.stafd.replacements.shows(ctx.now, &dc, state != PageState::Never);
         if state == PageState::Unstated && !entries.is_empty() {
-            self.stafd.seen_with_entries.insert(dc.clone());
+            self.stafd.published_with_entries.insert(dc.clone());
         }
         let connection = match state {
             PageState::Fresh => connected_since,
-            PageState::Unstated if self.stafd.seen_with_entries.contains(&dc) => {
+            PageState::Unstated if self.stafd.published_with_entries.contains(&dc) => {
                 self.stafd.owner.as_ref().map(|(_, since)| *since)
             }
             PageState::Unstated | PageState::Never | PageState::Saved | PageState::Unknown => None,
@@ -308,7 +308,7 @@ impl Connector {
         match connection {
             Some(connected_since) => {
                 let page =
-                    SourcePage { connected_since, controllers: names, read: read_anew.then_some(ctx.now), unclear };
+                    SourcePage { connected_since, controllers: names, read: read_again.then_some(ctx.now), unclear };
                 self.reconciler.sources.read(ctx.now, id.clone(), page, |tid| self.reconciler.fleet.may_be_live(tid));
             }
             None => self.reconciler.sources.add_unproved(id.clone(), names),
@@ -318,13 +318,13 @@ impl Connector {
 
     /// Logs once for each announced discovery controller that it lists an address of this host.
     fn log_of_own_address<'a>(&mut self, ctx: &mut Context<'_>, dc: &Tid, mut names: impl Iterator<Item = &'a Tid>) {
-        if !self.stafd.is_announced_only(dc) || self.stafd.told_of_own_address.contains(dc) {
+        if !self.stafd.is_announced_only(dc) || self.stafd.own_address_logged.contains(dc) {
             return;
         }
         let links = self.reconciler.fleet.links();
         let is_refused = |tid: &&Tid| self.reconciler.is_new_at_own_address(tid) && links.have_address_of(tid);
         if let Some(tid) = names.find(is_refused) {
-            self.stafd.told_of_own_address.insert(dc.clone());
+            self.stafd.own_address_logged.insert(dc.clone());
             let text = format!(
                 "its log page lists {tid}, an address of this host, which is not connected: only mDNS announces this \
                  discovery controller. To connect it, add a controller= line to stacd.conf"
@@ -347,7 +347,7 @@ impl Connector {
             Ok(Some(page)) => {
                 self.take_page(ctx, page, refresh);
                 self.reconciler.debounce.restart(ctx.now);
-                self.announced_afresh(ctx, &dc);
+                self.retry_controllers_of(ctx, &dc);
                 ctx.host(HostEffect::Save);
             }
             // It was removed meanwhile; the list of removed controllers says why.
@@ -364,14 +364,14 @@ impl Connector {
     }
 
     /// True if stafd has been running for at least that time and has reported everything that it may list.
-    pub(super) fn stafd_has_told_for(&self, now: Time, long: Duration) -> bool {
+    pub(super) fn stafd_has_reported_for(&self, now: Time, long: Duration) -> bool {
         let since = self.stafd.owner.as_ref().map(|(_, since)| *since);
-        since.is_some_and(|since| since + long <= now) && self.stafd.has_told()
+        since.is_some_and(|since| since + long <= now) && self.stafd.has_reported()
     }
 }
 
-fn demands_encryption(named: &IocClaim) -> bool {
-    matches!(named, IocClaim::Entry(entry) if Requirement::of(entry).is_some())
+fn demands_encryption(claim: &IocClaim) -> bool {
+    matches!(claim, IocClaim::Entry(entry) if Requirement::of(entry).is_some())
 }
 
 /// Maps each former host NQN of stafd to the present one. A host NQN is former if stafd lists no discovery controller

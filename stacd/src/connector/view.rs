@@ -24,7 +24,7 @@ impl Connector {
     fn ioc_view<'a>(&'a self, member: MemberView<'a>) -> IocView<'a> {
         let claims = || self.reconciler.sources.claims_on(member.tid);
         let configured = claims().any(|(id, _)| *id == SourceId::Configured);
-        let dlpe = claims().find_map(|(_, named)| match named {
+        let dlpe = claims().find_map(|(_, claim)| match claim {
             IocClaim::Entry(entry) => Some(&**entry),
             IocClaim::Configured(_) | IocClaim::EarlierNqn => None,
         });

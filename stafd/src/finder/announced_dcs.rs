@@ -31,33 +31,33 @@ const ENDPOINTS: usize = 512;
 const KEPT: usize = 1024;
 /// After a restart of the browser, services that still exist are received within this time: it sends queries after 0,
 /// 1, 3 and 7 s.
-pub(super) const HEARD_AGAIN: Duration = Duration::from_secs(10);
+pub(super) const RECEIVED_AGAIN: Duration = Duration::from_secs(10);
 /// If more services are announced than the limit allows, queued services are admitted at this interval: by then some of
 /// the admitted ones have failed and can be evicted.
-const LET_IN: Duration = Duration::from_secs(2);
+const ADMIT_EVERY: Duration = Duration::from_secs(2);
 /// Evicted services are queried again after this time.
-const TRY_AGAIN: Duration = Duration::from_secs(60);
+const QUERY_EVICTED_AFTER: Duration = Duration::from_secs(60);
 /// Maximum number of evicted services remembered, as hashes of their names.
-const TRIED: usize = 8192;
+const EVICTED_MAX: usize = 8192;
 /// Unresponsive discovery controllers are searched for at most this often.
 const SEARCH: Duration = Duration::from_secs(1);
 /// The announcement of an unresponsive discovery controller is reconfirmed at most once in this time.
-const DOUBT: Duration = Duration::from_secs(30);
+const RECONFIRM_EVERY: Duration = Duration::from_secs(30);
 /// Maximum number of announcements reconfirmed at once: each costs a multicast query and an answer.
-const DOUBTS: usize = 4;
+const RECONFIRM_AT_ONCE: usize = 4;
 
 /// One announced service.
 #[derive(Clone, Debug)]
 struct Service {
     offer: ServiceOffer,
     endpoints: Vec<Endpoint>,
-    heard: Time,
+    received: Time,
     /// The time of the browser's last restart, if the service was not received since then.
-    unheard: Option<Time>,
+    unreceived_since: Option<Time>,
     /// When it was last reconfirmed.
-    doubted: Option<Time>,
+    reconfirmed: Option<Time>,
     /// True once it was logged that it is at an address of this host.
-    told_of_own_address: bool,
+    own_address_logged: bool,
     /// The controllers that result from it.
     tids: Vec<Tid>,
 }
@@ -106,7 +106,7 @@ pub(super) struct MdnsLogLine {
 
 /// What this host does with announced controllers.
 #[derive(Clone, Debug, Default)]
-pub(super) struct InUse {
+pub(super) struct HostUse {
     /// Controllers whose services may be evicted: they failed to connect and never were connected, or are not to be
     /// connected.
     pub(super) evictable: BTreeSet<Tid>,
@@ -116,7 +116,7 @@ pub(super) struct InUse {
     pub(super) addresses: BTreeSet<IpAddr>,
 }
 
-impl InUse {
+impl HostUse {
     /// True for a service at one of the addresses in use. It is always admitted: other services are evicted for it.
     fn has_address_of(&self, endpoints: &[Endpoint]) -> bool {
         endpoints.iter().any(|endpoint| self.addresses.contains(&endpoint.address.to_canonical()))
@@ -125,11 +125,11 @@ impl InUse {
     /// True if a service may be evicted. A service with precedence evicts any service without precedence, unless one of
     /// its controllers is being connected. A service without precedence evicts only a service whose controllers have
     /// all failed, and only if it was not evicted before itself.
-    fn may_be_evicted(&self, service: &Service, for_one_that_comes_first: bool, was_evicted: bool) -> bool {
+    fn may_be_evicted(&self, service: &Service, has_precedence: bool, was_evicted: bool) -> bool {
         if service.tids.iter().any(|tid| self.connecting.contains(tid)) {
             return false;
         }
-        if for_one_that_comes_first {
+        if has_precedence {
             return !self.has_address_of(&service.endpoints);
         }
         !was_evicted && !service.tids.is_empty() && service.tids.iter().all(|tid| self.evictable.contains(tid))
@@ -138,7 +138,7 @@ impl InUse {
 
 /// The input needed to derive controllers from services.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Setting<'a> {
+pub(super) struct DerivationInput<'a> {
     pub(super) links: &'a Links,
     pub(super) ignore_iface: bool,
     pub(super) host_nqn: &'a str,
@@ -151,32 +151,33 @@ pub(super) struct AnnouncedDcs {
     unusable: BTreeMap<String, TxtError>,
     dcs: BTreeMap<Tid, Dc>,
     /// Addresses that are announced on more than one interface.
-    doubled: BTreeSet<IpAddr>,
+    duplicate_addresses: BTreeSet<IpAddr>,
     /// Controllers that have aged out and may still be in the fleet, and whether they were ever connected.
     aged: BTreeMap<Tid, bool>,
     /// Until this time saved controllers do not count as absent: the browser has just started.
     grace: Option<Time>,
     /// Until this time no absent controller is removed: the host has just resumed, and may not have received all
     /// announcements yet.
-    woken: Option<Time>,
+    resumed_until: Option<Time>,
     /// When browsing began.
     began: Option<Time>,
     /// When the first snapshot of the kernel's controllers was taken.
     first_snapshot: Option<Time>,
-    /// Evicted services. Until [`TRY_AGAIN`] has passed they evict no other service, unless they have precedence.
-    tried: BTreeSet<u64>,
+    /// Evicted services. Until [`QUERY_EVICTED_AFTER`] has passed, they evict no other service, unless they have
+    /// precedence.
+    evicted: BTreeSet<u64>,
     /// True if the services, or the input needed to derive controllers, have changed.
     changed: bool,
     /// When unresponsive controllers were last searched for.
     searched: Option<Time>,
     /// True if some unresponsive controllers wait to be reconfirmed.
-    doubts_wait: bool,
+    more_to_reconfirm: bool,
     /// True once it was logged that there are too many services.
-    crowded: bool,
+    limit_logged: bool,
     /// Services that exceed the limit.
     admission_queue: AdmissionQueue,
     /// When queued services are admitted next.
-    let_in: Option<Time>,
+    admit_queued: Option<Time>,
     /// When evicted services are queried next.
     retry: Option<Time>,
     persistence: Option<Duration>,
@@ -215,15 +216,15 @@ impl AnnouncedDcs {
     /// Notes that mDNS browsing begins.
     pub(super) fn begin(&mut self, now: Time) {
         self.began = Some(now);
-        self.grace = Some(now + HEARD_AGAIN);
+        self.grace = Some(now + RECEIVED_AGAIN);
     }
 
     /// The host was suspended, or stafd was stopped for a while, and received no announcements. This time counts as
-    /// absence, but no absent controller is removed for the next [`HEARD_AGAIN`], so that its announcement can be
+    /// absence, but no absent controller is removed for the next [`RECEIVED_AGAIN`], so that its announcement can be
     /// received again.
-    pub(super) fn woke(&mut self, now: Time) {
+    pub(super) fn resumed(&mut self, now: Time) {
         if self.began.is_some() {
-            self.woken = Some(now + HEARD_AGAIN);
+            self.resumed_until = Some(now + RECEIVED_AGAIN);
         }
     }
 
@@ -234,7 +235,7 @@ impl AnnouncedDcs {
     }
 
     /// The configuration or the interfaces have changed.
-    pub(super) fn surroundings_changed(&mut self) {
+    pub(super) fn inputs_changed(&mut self) {
         self.changed = true;
     }
 
@@ -249,20 +250,20 @@ impl AnnouncedDcs {
         self.changed = true;
         self.services.clear();
         self.unusable.clear();
-        self.tried.clear();
+        self.evicted.clear();
         self.admission_queue.clear();
-        self.doubts_wait = false;
-        (self.began, self.grace, self.woken) = (None, None, None);
-        (self.let_in, self.retry) = (None, None);
+        self.more_to_reconfirm = false;
+        (self.began, self.grace, self.resumed_until) = (None, None, None);
+        (self.admit_queued, self.retry) = (None, None);
     }
 
     /// Takes an event of the browser.
-    pub(super) fn hear(&mut self, now: Time, heard: BrowseEvent, in_use: &InUse) -> Vec<MdnsLogLine> {
+    pub(super) fn receive(&mut self, now: Time, event: BrowseEvent, host_use: &HostUse) -> Vec<MdnsLogLine> {
         self.changed = true;
-        match heard {
+        match event {
             BrowseEvent::Announced { service, offer: Ok(offer), endpoints } => {
                 self.unusable.remove(&service);
-                self.announced(now, service, offer, endpoints, in_use)
+                self.add_service(now, service, offer, endpoints, host_use)
             }
             BrowseEvent::Announced { service, offer: Err(unusable), .. } => {
                 self.services.remove(&service);
@@ -273,26 +274,26 @@ impl AnnouncedDcs {
                 self.services.remove(&service);
                 self.admission_queue.remove(&service);
                 self.unusable.remove(&service);
-                self.tried.remove(&number(&service));
+                self.evicted.remove(&hash_of(&service));
                 Vec::new()
             }
             BrowseEvent::Restarted => {
                 self.admission_queue.clear();
                 for service in self.services.values_mut() {
-                    service.unheard.get_or_insert(now);
+                    service.unreceived_since.get_or_insert(now);
                 }
                 Vec::new()
             }
         }
     }
 
-    fn announced(
+    fn add_service(
         &mut self,
         now: Time,
         name: String,
         offer: ServiceOffer,
         mut endpoints: Vec<Endpoint>,
-        in_use: &InUse,
+        host_use: &HostUse,
     ) -> Vec<MdnsLogLine> {
         endpoints.retain(|endpoint| announcement::is_reachable(endpoint.address));
         endpoints.sort_unstable();
@@ -302,7 +303,7 @@ impl AnnouncedDcs {
             && known.offer == offer
             && known.endpoints == endpoints
         {
-            (known.heard, known.unheard) = (now, None);
+            (known.received, known.unreceived_since) = (now, None);
             return Vec::new();
         }
         self.services.remove(&name);
@@ -310,33 +311,34 @@ impl AnnouncedDcs {
         if endpoints.is_empty() {
             return Vec::new();
         }
-        let comes_first = in_use.has_address_of(&endpoints);
-        let was_tried = !comes_first && self.tried.contains(&number(&name));
+        let has_precedence = host_use.has_address_of(&endpoints);
+        let was_evicted = !has_precedence && self.evicted.contains(&hash_of(&name));
         let mut lines = Vec::new();
         while !self.has_room_for(endpoints.len()) {
-            lines.extend(self.note_want_of_room());
-            let may_go = |service: &Service| in_use.may_be_evicted(service, comes_first, was_tried);
-            let candidates = self.services.iter().filter(|(_, service)| may_go(service));
-            let Some(oldest) = candidates.min_by_key(|(_, service)| service.heard).map(|(name, _)| name.clone()) else {
-                if !was_tried {
+            lines.extend(self.log_limit_once());
+            let may_be_evicted = |service: &Service| host_use.may_be_evicted(service, has_precedence, was_evicted);
+            let candidates = self.services.iter().filter(|(_, service)| may_be_evicted(service));
+            let Some(oldest) = candidates.min_by_key(|(_, service)| service.received).map(|(name, _)| name.clone())
+            else {
+                if !was_evicted {
                     self.admission_queue.push(name, offer, endpoints);
-                    self.let_in.get_or_insert(now + LET_IN);
+                    self.admit_queued.get_or_insert(now + ADMIT_EVERY);
                 }
                 return lines;
             };
             self.services.remove(&oldest);
-            self.retry.get_or_insert(now + TRY_AGAIN);
-            if self.tried.len() < TRIED {
-                self.tried.insert(number(&oldest));
+            self.retry.get_or_insert(now + QUERY_EVICTED_AFTER);
+            if self.evicted.len() < EVICTED_MAX {
+                self.evicted.insert(hash_of(&oldest));
             }
         }
         let service = Service {
             offer,
             endpoints,
-            heard: now,
-            unheard: None,
-            doubted: None,
-            told_of_own_address: false,
+            received: now,
+            unreceived_since: None,
+            reconfirmed: None,
+            own_address_logged: false,
             tids: Vec::new(),
         };
         self.services.insert(name, service);
@@ -344,8 +346,8 @@ impl AnnouncedDcs {
     }
 
     /// Logs once that more services are announced than the limit allows.
-    fn note_want_of_room(&mut self) -> Option<MdnsLogLine> {
-        let news = !std::mem::replace(&mut self.crowded, true);
+    fn log_limit_once(&mut self) -> Option<MdnsLogLine> {
+        let news = !std::mem::replace(&mut self.limit_logged, true);
         news.then(|| {
             let text = format!(
                 "more than {SERVICES} discovery services, or {ENDPOINTS} addresses of them, are announced; services \
@@ -355,9 +357,9 @@ impl AnnouncedDcs {
         })
     }
 
-    fn has_room_for(&self, places: usize) -> bool {
+    fn has_room_for(&self, more: usize) -> bool {
         let taken: usize = self.services.values().map(|service| service.endpoints.len()).sum();
-        self.services.len() < SERVICES && taken + places <= ENDPOINTS
+        self.services.len() < SERVICES && taken + more <= ENDPOINTS
     }
 
     /// Logs once for each service why it cannot be used.
@@ -373,35 +375,35 @@ impl AnnouncedDcs {
     }
 
     /// Derives the announced controllers from the services. Returns the newly announced controllers, and log lines.
-    pub(super) fn follow(&mut self, now: Time, setting: Setting<'_>) -> (Vec<Tid>, Vec<MdnsLogLine>) {
-        for until in [&mut self.grace, &mut self.woken] {
+    pub(super) fn derive(&mut self, now: Time, input: DerivationInput<'_>) -> (Vec<Tid>, Vec<MdnsLogLine>) {
+        for until in [&mut self.grace, &mut self.resumed_until] {
             until.take_if(|until| *until <= now);
         }
         let before = self.services.len();
-        let grace = |service: &Service| service.unheard.is_none_or(|since| now < since + HEARD_AGAIN);
+        let grace = |service: &Service| service.unreceived_since.is_none_or(|since| now < since + RECEIVED_AGAIN);
         self.services.retain(|_, service| grace(service));
         if !std::mem::take(&mut self.changed) && self.services.len() == before {
             return (Vec::new(), Vec::new());
         }
-        self.crowded &= self.services.len() > SERVICES / 2;
+        self.limit_logged &= self.services.len() > SERVICES / 2;
         let mut found: BTreeMap<Tid, BTreeSet<String>> = BTreeMap::new();
         let mut lines = Vec::new();
         for (service_name, service) in &mut self.services {
             service.tids.clear();
             for endpoint in &service.endpoints {
-                let Some(iface) = setting.links.numbered(endpoint.interface).map(|interface| &interface.name) else {
+                let Some(iface) = input.links.numbered(endpoint.interface).map(|interface| &interface.name) else {
                     continue;
                 };
                 let tid = announcement::candidate(
                     &service.offer,
                     endpoint.address,
                     iface,
-                    setting.ignore_iface,
-                    setting.host_nqn,
+                    input.ignore_iface,
+                    input.host_nqn,
                 );
                 // An address that becomes one of this host later changes nothing.
-                if setting.links.have_address_of(&tid) && !self.dcs.contains_key(&tid) {
-                    if !std::mem::replace(&mut service.told_of_own_address, true) {
+                if input.links.have_address_of(&tid) && !self.dcs.contains_key(&tid) {
+                    if !std::mem::replace(&mut service.own_address_logged, true) {
                         let text = format!(
                             "the announced service {} is at {}, an address of this host, and is not connected. To \
                              connect it, add a controller= line to stafd.conf",
@@ -416,7 +418,7 @@ impl AnnouncedDcs {
                 service.tids.push(tid);
             }
         }
-        lines.extend(self.find_doubled(setting.links));
+        lines.extend(self.log_duplicate_addresses(input.links));
         for (tid, dc) in &mut self.dcs {
             if !found.contains_key(tid) && std::mem::take(&mut dc.announced) && dc.proven {
                 let text = "no longer announced".to_owned();
@@ -440,16 +442,16 @@ impl AnnouncedDcs {
     }
 
     /// An address on two interfaces is either two machines with one address, or one network connected twice.
-    fn find_doubled(&mut self, links: &Links) -> Vec<MdnsLogLine> {
-        let mut places: BTreeMap<IpAddr, BTreeSet<&str>> = BTreeMap::new();
+    fn log_duplicate_addresses(&mut self, links: &Links) -> Vec<MdnsLogLine> {
+        let mut by_address: BTreeMap<IpAddr, BTreeSet<&str>> = BTreeMap::new();
         for endpoint in self.services.values().flat_map(|service| &service.endpoints) {
             let name = links.numbered(endpoint.interface).map(|interface| interface.name.as_str());
             if let Some(name) = name.filter(|_| !announcement::is_link_local(endpoint.address)) {
-                places.entry(endpoint.address.to_canonical()).or_default().insert(name);
+                by_address.entry(endpoint.address.to_canonical()).or_default().insert(name);
             }
         }
-        places.retain(|_, on| on.len() > 1);
-        let news = places.iter().filter(|(address, _)| !self.doubled.contains(*address));
+        by_address.retain(|_, on| on.len() > 1);
+        let news = by_address.iter().filter(|(address, _)| !self.duplicate_addresses.contains(*address));
         let lines = news
             .map(|(address, on)| {
                 let on: Vec<&str> = on.iter().copied().collect();
@@ -461,7 +463,7 @@ impl AnnouncedDcs {
                 MdnsLogLine { level: Level::Warning, tid: None, text }
             })
             .collect();
-        self.doubled = places.into_keys().collect();
+        self.duplicate_addresses = by_address.into_keys().collect();
         lines
     }
 
@@ -473,7 +475,7 @@ impl AnnouncedDcs {
         if snapshot_taken {
             self.first_snapshot.get_or_insert(now);
         }
-        let (persistence, grace, woken) = (self.persistence, self.grace.is_some(), self.woken.is_some());
+        let (persistence, grace, just_resumed) = (self.persistence, self.grace.is_some(), self.resumed_until.is_some());
         let known_since = self.known_since();
         let aged = &mut self.aged;
         for (_, proven) in aged.iter_mut().filter(|(tid, _)| connection(tid).is_some()) {
@@ -496,7 +498,7 @@ impl AnnouncedDcs {
             }
             // A saved controller counts as absent only after there was time to find its connection or to receive its
             // announcement.
-            if dc.restored && (grace || woken || !snapshot_taken) {
+            if dc.restored && (grace || just_resumed || !snapshot_taken) {
                 return true;
             }
             if !dc.proven {
@@ -508,7 +510,7 @@ impl AnnouncedDcs {
                 news = true;
             }
             let long = persistence.zip(dc.absent).is_some_and(|(span, since)| since + span <= now);
-            let over = snapshot_taken && !woken && long;
+            let over = snapshot_taken && !just_resumed && long;
             if over {
                 aged.insert(tid.clone(), true);
                 news = true;
@@ -527,7 +529,7 @@ impl AnnouncedDcs {
     /// The earliest time at which a saved discovery controller can count as absent: after the first snapshot, and after
     /// the time for announcements to be received. A suspend does not defer it.
     fn known_since(&self) -> Option<Time> {
-        self.first_snapshot.max(self.began.map(|began| began + HEARD_AGAIN))
+        self.first_snapshot.max(self.began.map(|began| began + RECEIVED_AGAIN))
     }
 
     /// The controllers that have been connected at any time.
@@ -552,7 +554,7 @@ impl AnnouncedDcs {
     }
 
     /// True for a controller that is announced or kept, or has aged out.
-    pub(super) fn knew(&self, tid: &Tid) -> bool {
+    pub(super) fn knows(&self, tid: &Tid) -> bool {
         self.dcs.contains_key(tid) || self.aged.contains_key(tid)
     }
 
@@ -580,72 +582,76 @@ impl AnnouncedDcs {
 
     /// Whether it is announced, and when it is removed if nothing changes; `None` if it is not known from
     /// announcements.
-    pub(super) fn prospects(&self, tid: &Tid) -> Option<(bool, Option<Time>)> {
+    pub(super) fn presence(&self, tid: &Tid) -> Option<(bool, Option<Time>)> {
         let dc = self.dcs.get(tid)?;
         Some((dc.announced, self.persistence.zip(dc.absent).map(|(span, since)| since + span)))
     }
 
     /// True when it is time to search for unresponsive controllers.
-    pub(super) fn is_to_doubt(&self, now: Time) -> bool {
+    pub(super) fn is_time_to_reconfirm(&self, now: Time) -> bool {
         !self.services.is_empty() && self.searched.is_none_or(|at| at + SEARCH <= now)
     }
 
-    /// The services to reconfirm because their discovery controllers do not respond: at most [`DOUBTS`], least recently
-    /// reconfirmed first. Each is returned at most once in [`DOUBT`].
-    pub(super) fn doubted(&mut self, now: Time, stuck: impl Fn(&Tid) -> bool) -> Vec<String> {
+    /// The services to reconfirm because their discovery controllers do not respond: at most [`RECONFIRM_AT_ONCE`],
+    /// the least recently reconfirmed first. Each is returned at most once in [`RECONFIRM_EVERY`].
+    pub(super) fn to_reconfirm(&mut self, now: Time, stuck: impl Fn(&Tid) -> bool) -> Vec<String> {
         self.searched = Some(now);
-        let is_due =
-            |service: &Service| service.doubted.is_none_or(|at| at + DOUBT <= now) && service.tids.iter().any(&stuck);
+        let is_due = |service: &Service| {
+            service.reconfirmed.is_none_or(|at| at + RECONFIRM_EVERY <= now) && service.tids.iter().any(&stuck)
+        };
         let mut due: Vec<_> = self.services.iter_mut().filter(|(_, service)| is_due(service)).collect();
-        due.sort_by_key(|(_, service)| service.doubted);
-        self.doubts_wait = due.len() > DOUBTS;
+        due.sort_by_key(|(_, service)| service.reconfirmed);
+        self.more_to_reconfirm = due.len() > RECONFIRM_AT_ONCE;
         let doubt = |(name, service): (&String, &mut Service)| {
-            service.doubted = Some(now);
+            service.reconfirmed = Some(now);
             name.clone()
         };
-        due.into_iter().take(DOUBTS).map(doubt).collect()
+        due.into_iter().take(RECONFIRM_AT_ONCE).map(doubt).collect()
     }
 
     /// True when it is time to admit queued services.
-    pub(super) fn is_to_let_in(&self, now: Time) -> bool {
-        [self.let_in, self.retry].into_iter().flatten().any(|at| at <= now)
+    pub(super) fn is_time_to_admit(&self, now: Time) -> bool {
+        [self.admit_queued, self.retry].into_iter().flatten().any(|at| at <= now)
     }
 
     /// Admits queued services. Returns true when the browser must query all services again: queued services were
-    /// dropped because the queue was full, or [`TRY_AGAIN`] has passed.
-    pub(super) fn let_in(&mut self, now: Time, in_use: &InUse) -> bool {
+    /// dropped because the queue was full, or [`QUERY_EVICTED_AFTER`] has passed.
+    pub(super) fn admit_queued(&mut self, now: Time, host_use: &HostUse) -> bool {
         let is_due = |moment: &mut Option<Time>| moment.take_if(|at| *at <= now).is_some();
-        let (retry, let_in) = (is_due(&mut self.retry), is_due(&mut self.let_in));
+        let (retry, admit_queued) = (is_due(&mut self.retry), is_due(&mut self.admit_queued));
         if retry {
-            self.tried.clear();
+            self.evicted.clear();
         }
-        while let_in && let Some((name, offer, endpoints)) = self.admission_queue.next() {
+        while admit_queued && let Some((name, offer, endpoints)) = self.admission_queue.next() {
             self.changed = true;
             // No log line: it was logged already that there are too many.
-            self.announced(now, name.clone(), offer, endpoints, in_use);
+            self.add_service(now, name.clone(), offer, endpoints, host_use);
             if !self.services.contains_key(&name) {
                 break;
             }
         }
-        retry || (let_in && self.admission_queue.overflowed() && self.admission_queue.is_empty())
+        retry || (admit_queued && self.admission_queue.overflowed() && self.admission_queue.is_empty())
     }
 
     /// When the next timer is due. Absence is not timed before the first snapshot.
     pub(super) fn deadline(&self, snapshot_taken: bool) -> Option<Time> {
-        let unheard = self.services.values().filter_map(|service| service.unheard).min();
+        let unreceived_since = self.services.values().filter_map(|service| service.unreceived_since).min();
         let is_over = |dc: &Dc| {
             let over = dc.absent? + self.persistence?;
-            Some(Some(over).max(self.woken).max(self.grace.filter(|_| dc.restored)).unwrap_or(over))
+            Some(Some(over).max(self.resumed_until).max(self.grace.filter(|_| dc.restored)).unwrap_or(over))
         };
         let over = self.dcs.values().filter(|_| snapshot_taken).filter_map(is_over).min();
-        let unheard = unheard.map(|since| since + HEARD_AGAIN);
-        let doubt = self.searched.filter(|_| self.doubts_wait && !self.services.is_empty()).map(|at| at + SEARCH);
-        [unheard, over, doubt, self.grace, self.woken, self.let_in, self.retry].into_iter().flatten().min()
+        let unreceived_since = unreceived_since.map(|since| since + RECEIVED_AGAIN);
+        let doubt = self.searched.filter(|_| self.more_to_reconfirm && !self.services.is_empty()).map(|at| at + SEARCH);
+        [unreceived_since, over, doubt, self.grace, self.resumed_until, self.admit_queued, self.retry]
+            .into_iter()
+            .flatten()
+            .min()
     }
 }
 
 /// A hash of the name of a service. If two names have the same hash, the eviction of one counts for the other.
-fn number(name: &str) -> u64 {
+fn hash_of(name: &str) -> u64 {
     let mut hasher = DefaultHasher::new();
     name.hash(&mut hasher);
     hasher.finish()

@@ -80,11 +80,11 @@ pub(super) struct DiscoveryController {
     /// True if it is polled: its last connection had no keep-alive timeout either.
     pub(super) polled: bool,
     /// True once it was logged that it is polled.
-    pub(super) told_of_polling: bool,
+    pub(super) polling_logged: bool,
     /// When the next poll is, after a successful one.
-    pub(super) rested: Option<Time>,
+    pub(super) poll_valid_until: Option<Time>,
     /// True once it was logged that one of its referrals exceeds the limit.
-    pub(super) told_of_reach: bool,
+    pub(super) depth_logged: bool,
     /// The registration of this host with it.
     pub(super) registration: Registration,
     /// Which optional commands may be sent to it.
@@ -127,7 +127,7 @@ impl DiscoveryController {
     /// True when the page proves the absence of what it does not list, except for what its unclear entries may mean.
     /// After a successful poll it does so until the next one.
     fn is_fresh(&self) -> bool {
-        (self.was_read() || self.rested.is_some()) && self.page.as_ref().is_some_and(LogPage::is_whole)
+        (self.was_read() || self.poll_valid_until.is_some()) && self.page.as_ref().is_some_and(LogPage::is_whole)
     }
 
     /// What the page proves.

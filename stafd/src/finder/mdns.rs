@@ -12,7 +12,7 @@ use libstas::core::{HostEffect, KernelController, Level, Links, LogRecord, Time}
 use libstas::nvme::Tid;
 use libstas::nvme::tid::parse_ip;
 
-use super::announced_dcs::{InUse, MdnsLogLine, Setting};
+use super::announced_dcs::{DerivationInput, HostUse, MdnsLogLine};
 use super::{Context, Effect, Finder, polling};
 
 /// Maximum number of log lines caused by untrusted input in [`LINES_PERIOD`]; further lines are shown with tron only.
@@ -55,7 +55,7 @@ impl Finder {
         // Without browsing, announced controllers are kept until they are disconnected.
         let at_once = Persistence::For(Duration::ZERO);
         self.announced.set_persistence(if conf.zeroconf { conf.zeroconf_persistence } else { at_once });
-        self.announced.surroundings_changed();
+        self.announced.inputs_changed();
         self.announced.reloaded(ctx.now);
         match (conf.zeroconf, std::mem::replace(&mut self.browsing, conf.zeroconf)) {
             (true, false) => {
@@ -71,13 +71,13 @@ impl Finder {
     }
 
     /// Takes events of the browser.
-    pub(super) fn heard(&mut self, ctx: &mut Context<'_>, heard: Vec<BrowseEvent>) {
+    pub(super) fn browse_events(&mut self, ctx: &mut Context<'_>, events: Vec<BrowseEvent>) {
         if !self.browsing {
             return;
         }
-        let in_use = self.in_use();
-        for heard in heard {
-            for line in self.announced.hear(ctx.now, heard, &in_use) {
+        let host_use = self.host_use();
+        for event in events {
+            for line in self.announced.receive(ctx.now, event, &host_use) {
                 self.log(ctx, line);
             }
         }
@@ -85,17 +85,17 @@ impl Finder {
     }
 
     /// Updates the source of announced controllers. Returns the newly announced ones.
-    pub(super) fn follow_announcements(&mut self, ctx: &mut Context<'_>) -> Vec<Tid> {
+    pub(super) fn derive_announced(&mut self, ctx: &mut Context<'_>) -> Vec<Tid> {
         let Some(settings) = &self.settings else { return Vec::new() };
-        let setting = Setting {
+        let input = DerivationInput {
             links: self.reconciler.fleet.links(),
             ignore_iface: settings.conf.ignore_iface,
             host_nqn: &settings.identity.nqn,
         };
-        let (fresh, lines) = self.announced.follow(ctx.now, setting);
+        let (fresh, lines) = self.announced.derive(ctx.now, input);
         let (fleet, dcs) = (&self.reconciler.fleet, &self.dcs);
-        let rests = |tid: &Tid| dcs.get(tid).is_some_and(|dc| polling::rests(ctx.now, dc));
-        let connection = |tid: &Tid| match rests(tid) {
+        let is_between_polls = |tid: &Tid| dcs.get(tid).is_some_and(|dc| polling::is_between_polls(ctx.now, dc));
+        let connection = |tid: &Tid| match is_between_polls(tid) {
             true => Some(true),
             false => fleet.kernel(tid).map(KernelController::is_live),
         };
@@ -124,38 +124,38 @@ impl Finder {
     }
 
     /// Asks the browser whether unresponsive controllers are still announced.
-    pub(super) fn doubt_announcements(&mut self, ctx: &mut Context<'_>) {
-        if self.announced.is_to_doubt(ctx.now) {
+    pub(super) fn reconfirm_announcements(&mut self, ctx: &mut Context<'_>) {
+        if self.announced.is_time_to_reconfirm(ctx.now) {
             let stuck = self.stuck();
-            for service in self.announced.doubted(ctx.now, |tid| stuck.contains(tid)) {
+            for service in self.announced.to_reconfirm(ctx.now, |tid| stuck.contains(tid)) {
                 ctx.push(Effect::Browse(BrowseCommand::Reconfirm(service)));
             }
         }
     }
 
     /// Admits queued services, and queries those that did not fit into the queue.
-    pub(super) fn let_announced_in(&mut self, ctx: &mut Context<'_>) {
-        if !self.announced.is_to_let_in(ctx.now) {
+    pub(super) fn admit_announced(&mut self, ctx: &mut Context<'_>) {
+        if !self.announced.is_time_to_admit(ctx.now) {
             return;
         }
-        let in_use = self.in_use();
-        if self.announced.let_in(ctx.now, &in_use) {
+        let host_use = self.host_use();
+        if self.announced.admit_queued(ctx.now, &host_use) {
             ctx.push(Effect::Browse(BrowseCommand::Start));
         }
     }
 
     /// Detects that the host was suspended or this process was stopped. Events and ticks are normally more frequent,
     /// because snapshots are taken every few seconds.
-    pub(super) fn notice_a_gap(&mut self, now: Time) {
+    pub(super) fn detect_suspend(&mut self, now: Time) {
         let before = std::mem::replace(&mut self.handled, now);
         if now.since(before) >= GAP {
-            self.announced.woke(now);
+            self.announced.resumed(now);
         }
     }
 
     /// The interfaces have changed: derives again which controller is announced where.
     pub(super) fn network_changed(&mut self, ctx: &mut Context<'_>, links: &Links) {
-        self.announced.surroundings_changed();
+        self.announced.inputs_changed();
         let known = self.reconciler.fleet.links();
         // The first report of the interfaces is no change: the browser has just read them itself.
         if self.browsing && !known.0.is_empty() && known != links {
@@ -163,11 +163,11 @@ impl Finder {
         }
     }
 
-    fn in_use(&self) -> InUse {
+    fn host_use(&self) -> HostUse {
         let is_connecting =
             |tid: &&Tid| self.reconciler.fleet.view(tid).is_some_and(|member| member.status == Status::Connecting);
         let connecting = self.announced.names().filter(is_connecting).cloned().collect();
-        InUse { evictable: self.evictable(), connecting, addresses: self.used() }
+        HostUse { evictable: self.evictable(), connecting, addresses: self.used() }
     }
 
     /// The addresses of discovery controllers that are live, or were announced and connected.
@@ -180,8 +180,8 @@ impl Finder {
     /// Announced controllers whose services may be evicted: their connect failed and they were never connected, or they
     /// are not to be connected.
     fn evictable(&self) -> BTreeSet<Tid> {
-        let is_stranger = |tid: &Tid| self.announced.is_unproven(tid) || self.is_barred(tid);
-        self.stuck().into_iter().filter(is_stranger).collect()
+        let is_evictable = |tid: &Tid| self.announced.is_unproven(tid) || self.is_barred(tid);
+        self.stuck().into_iter().filter(is_evictable).collect()
     }
 
     /// Announced controllers whose connect failed, or that are not to be connected.
@@ -197,11 +197,11 @@ impl Finder {
     pub(super) fn is_barred_where_found(&self, tid: &Tid) -> bool {
         let mut found_on = self.announced.found_on(tid).peekable();
         let barred = found_on.peek().is_some() && found_on.all(|iface| self.reconciler.configured.excludes(tid, iface));
-        barred && !self.is_named_beside(tid)
+        barred && !self.has_another_source(tid)
     }
 
     /// True if a source other than announcements lists that controller.
-    fn is_named_beside(&self, tid: &Tid) -> bool {
+    fn has_another_source(&self, tid: &Tid) -> bool {
         self.reconciler.sources.sources_of(tid).any(|id| *id != SourceId::Announced)
     }
 
@@ -209,16 +209,16 @@ impl Finder {
     pub(super) fn limit_lines(&mut self, now: Time, out: &mut [Effect]) {
         for effect in out {
             let Effect::Host(HostEffect::Log(record, _)) = effect else { continue };
-            if record.level > Level::Debug && record.tid.as_ref().is_some_and(|tid| self.is_a_strangers(tid)) {
+            if record.level > Level::Debug && record.tid.as_ref().is_some_and(|tid| self.is_from_announcements(tid)) {
                 self.budget.admit(now, record);
             }
         }
     }
 
     /// True for a controller that only announcements list or have listed.
-    fn is_a_strangers(&self, tid: &Tid) -> bool {
-        let forgotten = || !(self.dcs.contains_key(tid) || self.announced.knew(tid) || self.removed.contains_key(tid));
-        (self.announced.is_unproven(tid) || forgotten()) && !self.is_named_beside(tid)
+    fn is_from_announcements(&self, tid: &Tid) -> bool {
+        let forgotten = || !(self.dcs.contains_key(tid) || self.announced.knows(tid) || self.removed.contains_key(tid));
+        (self.announced.is_unproven(tid) || forgotten()) && !self.has_another_source(tid)
     }
 
     #[track_caller]

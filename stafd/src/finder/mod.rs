@@ -144,8 +144,8 @@ impl Finder {
 
     /// Makes the members of the fleet match the sources. Adds at once; removals wait for proof and for quiet sources.
     fn reconcile(&mut self, ctx: &mut Context<'_>) {
-        let fresh = self.follow_announcements(ctx);
-        self.follow_boot_tables(ctx);
+        let fresh = self.derive_announced(ctx);
+        self.derive_booted(ctx);
         let excluded = self.mark_excluded(ctx);
         let Some(settings) = &self.settings else { return };
         let defaults = Defaults {
@@ -226,7 +226,7 @@ impl Finder {
         let is_new = self.dcs.get(tid).is_some_and(|dc| dc.connection.is_none());
         let live = self.reconciler.fleet.kernel(tid).filter(|kernel| is_new && kernel.is_live());
         if let Some(ctrl) = live.map(|kernel| kernel.ctrl) {
-            self.up(ctx, tid, ctrl);
+            self.connection_up(ctx, tid, ctrl);
         }
     }
 
@@ -235,7 +235,7 @@ impl Finder {
     fn keep_what_may_be_meant(&mut self) {
         let Some(settings) = &self.settings else { return };
         let (whole, parameters) = (!settings.conf.controller_lost, &settings.conf.parameters);
-        self.reconciler.keep_what_may_be_meant(whole, parameters, |tid| self.announced.knew(tid));
+        self.reconciler.keep_what_may_be_meant(whole, parameters, |tid| self.announced.knows(tid));
     }
 
     /// True for a controller that the administrator excluded: by `exclude=`, by its address family, or by the interface
@@ -329,7 +329,7 @@ impl Finder {
             _ if reachability.ages_out.contains(tid) => RemovalReason::AgedOut,
             true if self.reconciler.sources.claims_on(tid).any(aged_out) => RemovalReason::AgedOut,
             true => RemovalReason::ReferralGone,
-            false if self.announced.knew(tid) => RemovalReason::AgedOut,
+            false if self.announced.knows(tid) => RemovalReason::AgedOut,
             false => RemovalReason::Configuration,
         }
     }
@@ -406,9 +406,9 @@ impl Finder {
         // signalled. If it was removed before, clients may have missed that signal, so it is signalled again. It is
         // also signalled if the controller referred to others before a restart, because these referrals end.
         let page = SourceId::Page(tid.clone());
-        let was_heard_of = was_removed || self.reconciler.sources.claimed_by(&page).next().is_some();
-        let unheard_of = reason == RemovalReason::AgedOut && self.announced.is_unproven(tid) && !was_heard_of;
-        if news && !unheard_of {
+        let was_published = was_removed || self.reconciler.sources.claimed_by(&page).next().is_some();
+        let is_unpublished = reason == RemovalReason::AgedOut && self.announced.is_unproven(tid) && !was_published;
+        if news && !is_unpublished {
             let ctrl = self.reconciler.fleet.kernel(tid).map(|kernel| kernel.ctrl);
             let text = format!("given up ({reason})");
             ctx.log(LogRecord { level: Level::Info, tid: Some(tid.clone()), ctrl, text });
@@ -430,7 +430,7 @@ impl Finder {
         let reports = self.reconciler.fleet.remove(ctx, tid, RemovalPolicy::Disconnect, cause);
         self.reported(ctx, reports);
         self.announced.dc_removed(tid);
-        if news && !unheard_of {
+        if news && !is_unpublished {
             ctx.push(Effect::DcRemoved);
             ctx.host(HostEffect::Save);
             ctx.timers.set(Timer::Removals, self.reconciler.debounce.until().unwrap_or(ctx.now));
@@ -457,14 +457,14 @@ impl Finder {
     fn reported(&mut self, ctx: &mut Context<'_>, reports: Vec<Report>) {
         for report in reports {
             match report {
-                Report::Live(tid, ctrl) => self.up(ctx, &tid, ctrl),
-                Report::Lost(tid, _) => self.down(ctx, &tid),
+                Report::Live(tid, ctrl) => self.connection_up(ctx, &tid, ctrl),
+                Report::Lost(tid, _) => self.connection_down(ctx, &tid),
                 Report::Left(tid) => self.reconciler.sources.forget(ctx.now, &tid),
             }
         }
     }
 
-    fn up(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef) {
+    fn connection_up(&mut self, ctx: &mut Context<'_>, tid: &Tid, ctrl: CtrlRef) {
         // Save at once: the connection may be lost before anything else happens.
         if self.announced.was_connected(tid) {
             ctx.host(HostEffect::Save);
@@ -480,7 +480,7 @@ impl Finder {
         self.read_soon(ctx, tid);
     }
 
-    fn down(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
+    fn connection_down(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         self.connection_lost(ctx, tid);
         let Some(dc) = self.dcs.get_mut(tid) else { return };
         for token in dc.disconnected() {
@@ -502,7 +502,7 @@ impl Finder {
                     self.take_rules();
                 }
             }
-            HostEvent::Uevent(event) => self.kernel_says(ctx, event),
+            HostEvent::Uevent(event) => self.handle_uevent(ctx, event),
             HostEvent::Overrun => self.events_were_lost(ctx),
             HostEvent::Links(links) => {
                 self.reconciler.configured.refresh(ctx);
@@ -525,7 +525,7 @@ impl Finder {
         }
     }
 
-    fn kernel_says(&mut self, ctx: &mut Context<'_>, event: &libstas::core::Uevent) {
+    fn handle_uevent(&mut self, ctx: &mut Context<'_>, event: &libstas::core::Uevent) {
         let ctrl = self.reconciler.fleet.inventory().device(event.device).map(|kernel| kernel.ctrl);
         // One device may serve several TIDs, each with its own page.
         let holders: Vec<Tid> =
@@ -547,7 +547,7 @@ impl Finder {
                     let connection = self.dcs.get(&tid).and_then(|dc| dc.connection);
                     if connection.is_some_and(|connection| event.seqnum > connection.seqnum) {
                         self.connection_lost(ctx, &tid);
-                        self.up(ctx, &tid, ctrl);
+                        self.connection_up(ctx, &tid, ctrl);
                     }
                 }
             }
@@ -560,7 +560,7 @@ impl Finder {
         let connected: Vec<_> =
             self.dcs.iter().filter_map(|(tid, dc)| Some((tid.clone(), dc.connection?.ctrl))).collect();
         for (tid, ctrl) in connected {
-            self.up(ctx, &tid, ctrl);
+            self.connection_up(ctx, &tid, ctrl);
         }
     }
 
@@ -582,9 +582,9 @@ impl Finder {
         self.reported(ctx, reports);
         self.forget_old_polls(ctx.now);
         self.read_doubted_again(ctx);
-        self.let_announced_in(ctx);
+        self.admit_announced(ctx);
         self.reconcile(ctx);
-        self.doubt_announcements(ctx);
+        self.reconfirm_announcements(ctx);
     }
 
     /// Stops. Connections are kept, unless `persistent-connections=false`.
@@ -636,11 +636,11 @@ impl Finder {
             self.handle_stopping(ctx, event);
             return;
         }
-        self.notice_a_gap(ctx.now);
+        self.detect_suspend(ctx.now);
         match event {
             Event::BootTables(tables) => self.boot_tables(ctx, &tables),
             Event::Configured(settings) => self.configure(ctx, *settings),
-            Event::BrowseEvent(heard) => self.heard(ctx, heard),
+            Event::BrowseEvent(events) => self.browse_events(ctx, events),
             Event::Host(event) => self.host_event(ctx, event),
             Event::Tick => self.tick(ctx),
             Event::SupportedRead { op, result } => self.supported_read(ctx, op, result),

@@ -33,14 +33,14 @@ pub(super) struct NbftDcs {
 }
 
 /// The input for deriving controllers from records.
-struct Terms<'a> {
+struct DerivationInput<'a> {
     links: &'a Links,
     host_nqn: &'a str,
     /// True if connections are bound to their interface.
     bind: bool,
     configured: &'a Configured,
     /// The known discovery controllers, including those of the saved state.
-    known_already: &'a BTreeMap<Tid, DiscoveryController>,
+    known_dcs: &'a BTreeMap<Tid, DiscoveryController>,
 }
 
 impl NbftDcs {
@@ -80,8 +80,8 @@ impl NbftDcs {
     }
 
     /// Determines the present interfaces. Returns the discovery controllers that result from them.
-    fn follow(&mut self, terms: &Terms<'_>, live: impl Fn(&Tid) -> bool) -> BTreeSet<Tid> {
-        let Terms { links, host_nqn, bind, configured, known_already } = *terms;
+    fn derive(&mut self, input: &DerivationInput<'_>, live: impl Fn(&Tid) -> bool) -> BTreeSet<Tid> {
+        let DerivationInput { links, host_nqn, bind, configured, known_dcs } = *input;
         self.named.clear();
         for controller in &self.controllers {
             let mut name = |iface: &str| {
@@ -92,8 +92,7 @@ impl NbftDcs {
                 // it. Before the interfaces are known, only controllers of earlier runs are listed.
                 let tid = tid_of(controller, host_nqn, "");
                 let found_on = controller.interface.as_ref().and_then(|wanted| find(wanted, links)).unwrap_or_default();
-                let too_early =
-                    controller.interface.is_some() && links.0.is_empty() && !known_already.contains_key(&tid);
+                let too_early = controller.interface.is_some() && links.0.is_empty() && !known_dcs.contains_key(&tid);
                 if !too_early && !configured.excludes(&tid, found_on) {
                     name("");
                 }
@@ -105,7 +104,7 @@ impl NbftDcs {
                 // The interface of any known controller may be that of the record.
                 let may_mean =
                     |tid: &&Tid| !tid.host_iface.is_empty() && **tid == tid_of(controller, host_nqn, &tid.host_iface);
-                known_already.keys().filter(may_mean).for_each(|tid| name(&tid.host_iface));
+                known_dcs.keys().filter(may_mean).for_each(|tid| name(&tid.host_iface));
             }
             if let Some(now) = now {
                 known.retain(|before| before != now);
@@ -145,17 +144,17 @@ impl Finder {
     }
 
     /// Updates the source of the boot tables with the present interfaces. It counts as much as the configuration.
-    pub(super) fn follow_boot_tables(&mut self, ctx: &mut Context<'_>) {
+    pub(super) fn derive_booted(&mut self, ctx: &mut Context<'_>) {
         let Some(settings) = &self.settings else { return };
         let fleet = &self.reconciler.fleet;
-        let terms = Terms {
+        let input = DerivationInput {
             links: fleet.links(),
             host_nqn: &settings.identity.nqn,
             bind: !settings.conf.ignore_iface,
             configured: &self.reconciler.configured,
-            known_already: &self.dcs,
+            known_dcs: &self.dcs,
         };
-        let named = self.nbft.follow(&terms, |tid| fleet.is_live(tid));
+        let named = self.nbft.derive(&input, |tid| fleet.is_live(tid));
         let parameters = &settings.conf.parameters;
         self.reconciler
             .sources

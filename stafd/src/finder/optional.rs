@@ -40,13 +40,13 @@ impl fmt::Display for Command {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Optional {
     suspected: BTreeSet<Command>,
-    convicted: BTreeSet<Command>,
+    blocked: BTreeSet<Command>,
 }
 
 impl Optional {
     /// True unless the command ended an earlier connection.
     pub(super) fn allows(&self, command: Command) -> bool {
-        !self.convicted.contains(&command)
+        !self.blocked.contains(&command)
     }
 
     /// The command failed, perhaps because the connection was lost.
@@ -61,8 +61,8 @@ impl Optional {
 
     /// The connection was lost. Returns the commands that are not sent any more.
     pub(super) fn lost(&mut self) -> BTreeSet<Command> {
-        let convicted = std::mem::take(&mut self.suspected);
-        self.convicted.extend(&convicted);
-        convicted
+        let blocked = std::mem::take(&mut self.suspected);
+        self.blocked.extend(&blocked);
+        blocked
     }
 }

@@ -36,7 +36,7 @@ impl Finder {
     pub(super) fn poll_begins(&mut self, ctx: &mut Context<'_>, tid: &Tid) {
         let is_polled = self.reconciler.fleet.is_polled(tid);
         let Some(dc) = self.dcs.get_mut(tid) else { return };
-        dc.rested = None;
+        dc.poll_valid_until = None;
         if is_polled {
             let lasts = if dc.polled { POLL_LENGTH } else { FIRST_POLL };
             ctx.timers.set(Timer::PollEnds(tid.clone()), ctx.now + lasts);
@@ -69,9 +69,9 @@ impl Finder {
         dc.optional.survived();
         let first = refuses && !std::mem::replace(&mut dc.polled, true);
         let until = if first { ctx.now } else { ctx.now + POLL_INTERVAL };
-        dc.rested = dc.was_read().then_some(until);
+        dc.poll_valid_until = dc.was_read().then_some(until);
         let reason = if refuses { Polled::RefusesKeepAlive } else { Polled::LacksEpcsd };
-        if !first && !std::mem::replace(&mut dc.told_of_polling, true) {
+        if !first && !std::mem::replace(&mut dc.polling_logged, true) {
             let minutes = POLL_INTERVAL.as_secs() / 60;
             let (level, text) = match refuses {
                 true => (
@@ -90,18 +90,18 @@ impl Finder {
 
     /// Marks the result of the last poll as stale if the next one was due and did not succeed.
     pub(super) fn forget_old_polls(&mut self, now: Time) {
-        for dc in self.dcs.values_mut().filter(|dc| !rests(now, dc)) {
-            dc.rested = None;
+        for dc in self.dcs.values_mut().filter(|dc| !is_between_polls(now, dc)) {
+            dc.poll_valid_until = None;
         }
     }
 
     /// True while it is connected, and after a successful poll until the next one.
     pub(super) fn counts_as_live(&self, now: Time, tid: &Tid) -> bool {
-        self.reconciler.fleet.may_be_live(tid) || self.dcs.get(tid).is_some_and(|dc| rests(now, dc))
+        self.reconciler.fleet.may_be_live(tid) || self.dcs.get(tid).is_some_and(|dc| is_between_polls(now, dc))
     }
 }
 
 /// True after a successful poll until the next one.
-pub(super) fn rests(now: Time, dc: &DiscoveryController) -> bool {
-    dc.rested.is_some_and(|until| now < until + GRACE)
+pub(super) fn is_between_polls(now: Time, dc: &DiscoveryController) -> bool {
+    dc.poll_valid_until.is_some_and(|until| now < until + GRACE)
 }

@@ -84,7 +84,7 @@ impl Finder {
         let unreached: BTreeSet<&Tid> = members.difference(&reached).copied().collect();
         let ages_out = |tid: &Tid| {
             self.aged_out.contains(tid)
-                || self.announced.knew(tid)
+                || self.announced.knows(tid)
                 || self.reconciler.sources.claims_on(tid).any(|(id, _)| self.reconciler.sources.has_aged_out(id))
         };
         let mut aged: BTreeSet<&Tid> = unreached.iter().copied().filter(|tid| ages_out(tid)).collect();
@@ -108,7 +108,7 @@ impl Finder {
         });
         let Some(by) = by else { return };
         let Some(dc) = self.dcs.get_mut(&by) else { return };
-        if std::mem::replace(&mut dc.told_of_reach, true) {
+        if std::mem::replace(&mut dc.depth_logged, true) {
             return;
         }
         let text = format!(

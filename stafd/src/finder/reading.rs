@@ -73,7 +73,7 @@ impl Finder {
         result: Result<Option<DiscoveryLidSpecific>, AdminError>,
     ) {
         if result.is_err() {
-            self.convict_late(ctx, op);
+            self.handle_late_failure(ctx, op);
         }
         let Some(tid) = self.end_read(ctx, op, ReadKind::Supported) else { return };
         let Some(dc) = self.dcs.get_mut(&tid) else { return };
@@ -96,7 +96,7 @@ impl Finder {
     }
 
     /// Handles a failed read of the supported log pages if the loss of its connection was reported before the failure.
-    pub(super) fn convict_late(&mut self, ctx: &mut Context<'_>, op: OpId) {
+    pub(super) fn handle_late_failure(&mut self, ctx: &mut Context<'_>, op: OpId) {
         let on_earlier = |dc: &DiscoveryController| {
             let since = dc.connection.map(|connection| connection.since);
             let reading = dc.reading.filter(|reading| reading.op == op && reading.what == ReadKind::Supported);

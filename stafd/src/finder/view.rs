@@ -28,15 +28,15 @@ impl Finder {
 
     fn dc_view<'a>(&'a self, member: MemberView<'a>, trusted: &BTreeSet<Tid>) -> Option<DcView<'a>> {
         let dc = self.dcs.get(member.tid)?;
-        let prospects = self.announced.prospects(member.tid);
+        let presence = self.announced.presence(member.tid);
         let origin = self.origin(member.tid);
         let kept_by_configuration = self.reconciler.why_kept(&member);
         Some(DcView {
             origin,
             follows_configured: trusted.contains(member.tid),
             kept_by_configuration,
-            announced: prospects.map(|(announced, _)| announced),
-            given_up_at: prospects.and_then(|(_, at)| at).filter(|_| origin == Origin::Discovered),
+            announced: presence.map(|(announced, _)| announced),
+            given_up_at: presence.and_then(|(_, at)| at).filter(|_| origin == Origin::Discovered),
             boot_record: self.nbft.record_of(member.tid),
             log_page_state: dc.page_state(),
             log_page: dc.page.as_ref(),
@@ -48,7 +48,7 @@ impl Finder {
             connected_since: dc
                 .connection
                 .map(|connection| connection.since)
-                .or(dc.page_of.filter(|_| dc.rested.is_some())),
+                .or(dc.page_of.filter(|_| dc.poll_valid_until.is_some())),
             member,
         })
     }
@@ -84,7 +84,7 @@ impl Finder {
             Some(SourceId::Configured | SourceId::Boot) => Origin::Configured,
             Some(SourceId::Announced | SourceId::EarlierNqn) => Origin::Discovered,
             Some(SourceId::Page(_)) => Origin::Referral,
-            None if self.announced.knew(tid) => Origin::Discovered,
+            None if self.announced.knows(tid) => Origin::Discovered,
             None => Origin::Referral,
         }
     }
