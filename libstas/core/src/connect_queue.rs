@@ -231,8 +231,8 @@ impl ConnectQueue {
         }
     }
 
-    /// Removes a controller that is no longer a member. Its portal is no longer trusted, because no connection shows
-    /// its failures.
+    /// Removes a controller that is no longer a member. Its portal no longer counts as having served, because no
+    /// connection shows its failures any more.
     pub fn forget(&mut self, tid: &Tid) {
         self.leave(tid);
         if let Some(portal) = Portal::of(tid) {
@@ -284,8 +284,8 @@ impl ConnectQueue {
         Some((tid, position.urgency))
     }
 
-    /// Probes controllers again if only controllers with an unclear probe are left and that probe is old: the problem
-    /// may be over, and a connect to a dead target would block the connect path.
+    /// Probes controllers again if the queue contains only controllers whose probe had no clear outcome, and that probe
+    /// is old: the local problem may be over, and a connect to a dead target would block the connect path.
     fn probe_again(&mut self, ctx: &mut Context<'_>) {
         if self.queue.first_key_value().is_none_or(|(position, _)| position.class != Class::Unsure) {
             return;

@@ -150,7 +150,7 @@ pub enum HostEffect {
     /// Probe a portal by a TCP connect, and with `handshake` also by ICReq and ICResp; at most 3 s. Answered by
     /// [`HostEvent::Probed`].
     Probe {
-        /// The operation; the event that answers bears the same ID.
+        /// The operation; the event that answers has the same ID.
         op: OpId,
         /// The address and port that are tried.
         portal: Portal,
@@ -162,7 +162,7 @@ pub enum HostEffect {
     /// Wait for the connect path of the host, take a snapshot, and make a connection unless one serves already.
     /// Answered by [`HostEvent::Connected`].
     Connect {
-        /// The operation; the event that answers bears the same ID.
+        /// The operation; the event that answers has the same ID.
         op: OpId,
         /// The connection to make.
         request: Box<ConnectRequest>,
@@ -172,14 +172,14 @@ pub enum HostEffect {
     WaitFor(Option<Urgency>),
     /// Disconnect exactly that controller. Answered by [`HostEvent::Disconnected`].
     Disconnect {
-        /// The operation; the event that answers bears the same ID.
+        /// The operation; the event that answers has the same ID.
         op: OpId,
         /// The connection, by its instance number and its inode number.
         ctrl: CtrlRef,
     },
     /// Check whether the controller is the last path to storage in use. Answered by [`HostEvent::UseChecked`].
     CheckUse {
-        /// The operation; the event that answers bears the same ID.
+        /// The operation; the event that answers has the same ID.
         op: OpId,
         /// The connection, by its instance number and its inode number.
         ctrl: CtrlRef,
@@ -188,7 +188,7 @@ pub enum HostEffect {
     },
     /// Resolve a host name. Answered by [`HostEvent::Resolved`].
     Resolve {
-        /// The operation; the event that answers bears the same ID.
+        /// The operation; the event that answers has the same ID.
         op: OpId,
         /// The host name, as written in the configuration.
         name: String,
@@ -201,7 +201,7 @@ pub enum HostEffect {
     /// request, by a connect that creates no namespace. If it does, write them to the kernel. Answered by
     /// [`HostEvent::SecretsRotated`].
     RotateSecrets {
-        /// The operation; the event that answers bears the same ID.
+        /// The operation; the event that answers has the same ID.
         op: OpId,
         /// The connection, by its instance number and its inode number.
         ctrl: CtrlRef,

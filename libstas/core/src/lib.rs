@@ -142,7 +142,7 @@ pub trait Host {
     /// The effects that it executes.
     type Effect;
 
-    /// Starts an effect and returns at once; its outcome comes back as an event that bears its [`OpId`].
+    /// Starts an effect and returns at once; its outcome comes back as an event with its [`OpId`].
     fn start(&self, effect: Self::Effect);
 }
 

@@ -47,8 +47,8 @@ impl Ownership {
         }
     }
 
-    /// True when adopting the connection makes it ours. `announced_only`: only announcements, or pages of announced
-    /// discovery controllers, list its controller; such a connection is never claimed.
+    /// True when adopting the connection makes it ours: it has no owner, and its controller is not listed by
+    /// announcements or pages of announced discovery controllers alone (`trust`).
     #[must_use]
     pub fn may_be_claimed(&self, trust: Trust) -> bool {
         *self == Self::Unowned && !trust.is_announced_only()

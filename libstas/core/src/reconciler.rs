@@ -133,8 +133,8 @@ impl<P: Claim> Reconciler<P> {
         self.sources.add_unproved(SourceId::Configured, names);
     }
 
-    /// All listed controllers. Leaves out claims that are kept only because of an unreadable configuration line if
-    /// another source lists the controller: their parameters are from an earlier configuration.
+    /// All listed controllers. If another source lists a controller, a claim that is kept only because of an unreadable
+    /// configuration line is left out, because its parameters are from an earlier configuration.
     pub fn listed(&self) -> impl Iterator<Item = (&SourceId, &Tid, &P)> {
         let counts = |id: &SourceId, tid: &Tid| {
             *id != SourceId::Configured
@@ -153,7 +153,7 @@ impl<P: Claim> Reconciler<P> {
         !is_known && self.fleet.links().may_have_address_of(tid)
     }
 
-    /// Drops what is no longer needed of the claims of a source: call it after a page of the source was taken.
+    /// Drops claims of a source that are no longer needed. Call it after each page of the source.
     pub fn forget_unknown(&mut self, now: Time, id: &SourceId) {
         let (fleet, restored) = (&self.fleet, &self.restored);
         self.sources.forget_unknown(now, id, |tid| fleet.has(tid) || restored.contains(tid));
@@ -266,7 +266,7 @@ impl<P: Claim> Reconciler<P> {
         }
     }
 
-    /// Why a connected member is kept although the configuration no longer lists it; `None` for any other member.
+    /// Why a connected member stays connected although the configuration no longer lists it; `None` for other members.
     #[must_use]
     pub fn why_kept(&self, member: &MemberView<'_>) -> Option<String> {
         let is_kept = member.kernel.is_some() && self.configured.is_kept(&self.sources, member.tid);

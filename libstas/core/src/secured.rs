@@ -1,7 +1,7 @@
-//! Remembers, without the secrets, how the configuration secures controllers.
+//! Remembers which controllers have a secret or TLS in the configuration, without the secrets.
 //!
 //! A controller can stay wanted although its `controller=` cannot be read: the line is damaged, or the host had another
-//! NQN when it was connected. Its secret is not known then. Until it is known again no connection is made without it.
+//! NQN when it was connected. Then its secret is unknown, and no new connection is made until it is known again.
 
 use std::collections::BTreeSet;
 
@@ -41,7 +41,8 @@ impl Secured {
         self.by_tls.retain(|tid| is_known(tid));
     }
 
-    /// Parameters with which no connection is made that is less secure than the configuration wanted it.
+    /// Adds what the configuration last required to `parameters`. While the secret is unknown, or if TLS is required,
+    /// no connection is made with the result.
     #[must_use]
     pub fn apply(&self, tid: &Tid, mut parameters: Parameters) -> Parameters {
         if self.by_secret.contains(tid) && parameters.dhchap_secret.is_none() {

@@ -66,7 +66,7 @@ enum Knowledge {
     Fresh(Time),
     /// The list is complete: the absence of anything else is proved (all sources except log pages).
     Final,
-    /// The source was removed, because it aged out or by decision.
+    /// The source was removed. `aged_out`: because it was unreachable for too long, not by a decision.
     Gone { aged_out: bool },
 }
 
@@ -75,7 +75,7 @@ struct Claim<P> {
     payload: P,
     /// True if the newest list of the source contains it.
     listed: bool,
-    /// The connection on which it was last listed; `None`: before this run, or the source is no log page.
+    /// The connection on which it was last listed; `None`: before this run, or the source is not a log page.
     listed_on: Option<Time>,
 }
 
@@ -248,7 +248,7 @@ impl<P: Clone + PartialEq> Sources<P> {
         let source = self.sources.entry(id).or_insert_with(Source::stale);
         let settled = page.read.filter(|read| page.connected_since + SETTLED_READ <= *read);
         source.unclear.replace(std::mem::take(&mut page.unclear), settled, page.controllers.keys());
-        // They keep their earlier `listed_on`: when the unclear entry is gone, that alone does not prove their absence.
+        // These claims keep their `listed_on`: the end of the unclear entry alone does not prove their absence.
         let protected: BTreeSet<Tid> =
             source.claims.keys().filter(|tid| source.unclear.may_mean(tid)).cloned().collect();
         let mut news = source.knowledge != Knowledge::Fresh(page.connected_since);
@@ -266,7 +266,7 @@ impl<P: Clone + PartialEq> Sources<P> {
         let lists_live = live_and(true) > 0;
         let is_doubtful = !lists_live && live_and(false) >= self.doubtful_loss;
         source.doubt = match source.doubt {
-            // A lost connection to one of the controllers is no proof for the others.
+            // If a connection to one of the controllers is lost meanwhile, this proves nothing about the others.
             Some(_) if lists_live || source.claims.values().all(|claim| claim.listed) => None,
             Some(doubt) if page.read.is_some() && doubt.since + DOUBT <= now => None,
             Some(doubt) => Some(doubt),
@@ -313,7 +313,7 @@ impl<P: Clone + PartialEq> Sources<P> {
     }
 
     /// The discovery controllers whose pages are to be read again now, because only a settled page proves the absence
-    /// of what they no longer list. Each is returned once, and again after another [`DOUBT`] while that is so.
+    /// of what they no longer list. Each is returned once, and again after another [`DOUBT`] until such a page is read.
     pub fn awaiting_settled(&mut self, now: Time) -> Vec<Tid> {
         let mut awaited = Vec::new();
         for (id, source) in &mut self.sources {
@@ -340,8 +340,9 @@ impl<P: Clone + PartialEq> Sources<P> {
         self.verdict_of(tid, now, live, |_| true, true)
     }
 
-    /// Whether a controller is still listed, by the sources for which `counts` is true: the only place that decides on
-    /// removal. `may_be_meant` says whether the unclear entries of a source that does not claim the controller count.
+    /// Whether a controller is still listed, by the sources for which `counts` is true. This is the only place that
+    /// decides on removal. `may_be_meant` says whether unclear entries count also if their source has no claim on the
+    /// controller.
     #[must_use]
     pub fn verdict_of(
         &self,
@@ -355,7 +356,7 @@ impl<P: Clone + PartialEq> Sources<P> {
         for (_, source) in self.sources.iter().filter(|(id, _)| counts(id)) {
             let this = match source.claims.get(tid) {
                 Some(claim) => source.verdict(claim, now, live),
-                // Its last readable entry may be long gone, and the claim with it: the unclear entry may mean it.
+                // The source may have listed it long ago, so that the claim was dropped: the unclear entry may mean it.
                 None if may_be_meant && source.unclear.may_mean(tid) => Verdict::Unproved(None),
                 None => continue,
             };

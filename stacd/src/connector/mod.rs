@@ -320,8 +320,9 @@ impl Connector {
         }
     }
 
-    /// Removes excluded controllers at once. Removes controllers whose removal is proved when stafd has reported, the sources are quiet and
-    /// their replacements are connected. Does the same for controllers of the saved state that are not members yet.
+    /// Removes excluded controllers at once. Removes controllers whose removal is proved when stafd has reported, the
+    /// sources are quiet and the replacements are connected. Does the same for controllers of the saved state that are
+    /// not members yet.
     fn remove(&mut self, ctx: &mut Context<'_>, mut excluded: Excluded) {
         let (fleet, nbft) = (&self.reconciler.fleet, &self.nbft);
         excluded.retain(|tid, _| fleet.has(tid));

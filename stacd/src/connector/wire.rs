@@ -82,7 +82,7 @@ pub enum Effect {
     FetchAll(OpId),
     /// Fetch one page from stafd. Answered by [`Event::PageFetched`].
     FetchPage {
-        /// The operation; the event that answers bears the same ID.
+        /// The operation; the event that answers has the same ID.
         op: OpId,
         /// The discovery controller that the page belongs to.
         dc: Tid,

@@ -143,14 +143,14 @@ pub enum Effect {
     Host(HostEffect),
     /// Read the supported-log-pages page. Answered by [`Event::SupportedRead`].
     ReadSupported {
-        /// The operation; the event that answers bears the same ID.
+        /// The operation; the event that answers has the same ID.
         op: OpId,
         /// The controller to read from.
         ctrl: CtrlRef,
     },
     /// Read the discovery log page. Answered by [`Event::LogPageRead`].
     ReadLogPage {
-        /// The operation; the event that answers bears the same ID.
+        /// The operation; the event that answers has the same ID.
         op: OpId,
         /// The controller to read from.
         ctrl: CtrlRef,
@@ -159,7 +159,7 @@ pub enum Effect {
     },
     /// Register this host with a discovery controller. Answered by [`Event::Registered`].
     Register {
-        /// The operation; the event that answers bears the same ID.
+        /// The operation; the event that answers has the same ID.
         op: OpId,
         /// The controller to register with.
         ctrl: CtrlRef,

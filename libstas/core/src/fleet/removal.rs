@@ -32,8 +32,8 @@ enum Others {
     None,
     /// Another member holds it too.
     HoldIt,
-    /// It serves these members, and they have no equally good connection: none at all, one that is being deleted, or
-    /// one that is down while this one is live.
+    /// It serves these members, and they have no equally good connection: they have none, or theirs is being deleted,
+    /// or theirs is down while this one is live.
     NeedIt(BTreeSet<Tid>),
 }
 
@@ -308,7 +308,7 @@ impl Fleet {
             self.own(ctrl, Gained::Connected, &tid, None);
         }
         let cause = Cause::new(Why::PollOver, "made for a poll before stafd was restarted");
-        // If another orchestrator has taken it over, the connection is left to it.
+        // If another orchestrator owns the connection now, the connection is kept.
         let _ = self.disconnect(ctx, ctrl, false, &cause);
     }
 

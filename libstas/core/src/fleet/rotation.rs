@@ -1,11 +1,11 @@
 //! Changing the DH-HMAC-CHAP secret of an existing connection.
 //!
-//! The kernel authenticates with the secret that it was given at connect. After a change of the target's key, the
-//! target refuses the next reconnect, and the kernel removes the controller: storage is lost. A new secret can be
-//! written to sysfs, but while the target still has the old one, it refuses the new one. A live controller that is
-//! given a new secret authenticates again at once. If its connection is lost meanwhile, it never recovers: the kernel's
-//! error recovery waits for the authentication, which waits for the lost connection (Linux 6.12). So the secret of a
-//! live controller is never changed.
+//! The kernel authenticates with the secret that was set at the connect. After a change of the target's key, the target
+//! refuses the next reconnect, and the kernel removes the controller: storage is lost. A new secret can be written to
+//! sysfs, but while the target still has the old one, it refuses the new one. If a new secret is written for a live
+//! controller, the controller authenticates again at once. If its connection is lost meanwhile, it never recovers: the
+//! kernel's error recovery waits for the authentication, which waits for the lost connection (Linux 6.12). So the
+//! secret of a live controller is never changed.
 //!
 //! While a secret is pending, a snapshot is taken each second. When a connection is lost, the kernel waits
 //! (reconnect-delay) before it reconnects. In that time three things happen: the portal is probed, the new secret is
@@ -218,22 +218,22 @@ impl Fleet {
         pending.step = Step::Waiting;
         pending.not_before = ctx.now + LOST_EVERY.max(took * PENALTY_FACTOR);
         pending.compare = matches!(outcome, Rotated::Unknown(_)).then_some(ctx.now + COMPARE_AGAIN);
-        if let Some((level, text)) = in_words(ctrl, outcome)
+        if let Some((level, text)) = log_line_for(ctrl, outcome)
             && pending.told.as_ref() != Some(&text)
         {
             pending.told = Some(text.clone());
             ctx.log_about(level, &tid, Some(ctrl), text);
         }
         match outcome {
-            Rotated::Current | Rotated::Written => self.settle(&tid, true, true),
-            Rotated::HostWritten => self.settle(&tid, true, false),
-            Rotated::Impossible => self.settle(&tid, false, false),
+            Rotated::Current | Rotated::Written => self.complete(&tid, true, true),
+            Rotated::HostWritten => self.complete(&tid, true, false),
+            Rotated::Impossible => self.complete(&tid, false, false),
             Rotated::Later | Rotated::Refused(_) | Rotated::Unknown(_) => {}
         }
     }
 
     /// Completes a change: the kernel has the wanted secrets, or takes none.
-    fn settle(&mut self, tid: &Tid, host: bool, controller: bool) {
+    fn complete(&mut self, tid: &Tid, host: bool, controller: bool) {
         let Some(Pending { ctrl, wanted, .. }) = self.rotation.pending.remove(tid) else { return };
         self.rotation.known.insert(ctrl, wanted);
         let Some(member) = self.members.get_mut(tid) else { return };
@@ -248,7 +248,7 @@ impl Fleet {
 }
 
 /// The log line for an outcome; `None` if there is nothing to report.
-fn in_words(ctrl: CtrlRef, outcome: &Rotated) -> Option<(Level, String)> {
+fn log_line_for(ctrl: CtrlRef, outcome: &Rotated) -> Option<(Level, String)> {
     Some(match outcome {
         Rotated::Current | Rotated::Impossible => return None,
         Rotated::Written => {
