@@ -18,7 +18,7 @@ and in another terminal
   nvme discover -t tcp -a 127.0.0.1 -s 8009
   cdcsim ctl hosts
   cdcsim ctl zone remove all --member disk        (an event for each host)
-  cdcsim ctl fault --seconds 30 silent connect    (hosts that connect hear nothing)";
+  cdcsim ctl fault --seconds 30 silent connect    (hosts that connect get no answer)";
 
 /// Simulate an NVMe/TCP discovery controller: zones, events, registrations, and faults on demand.
 ///

@@ -57,7 +57,9 @@ pub enum ConfigurationError {
     #[error("{0}")]
     Zoning(#[from] ZoningError),
     /// A text that is not an NQN.
-    #[error("{0:?} is no NQN: it begins with nqn. and has at most {NQN_MAX} printable characters, no comma among them")]
+    #[error(
+        "{0:?} is not an NQN: an NQN begins with nqn. and has at most {NQN_MAX} printable characters without a comma"
+    )]
     Nqn(String),
 }
 

@@ -125,7 +125,7 @@ pub enum Request {
         /// Change the NQN when the outage ends
         #[arg(long)]
         nqn: Option<String>,
-        /// Number controllers from this ID on when the outage ends
+        /// ID of the first controller after the outage
         #[arg(long)]
         cntlid: Option<u16>,
         /// Lose all members, zones and hosts in the outage

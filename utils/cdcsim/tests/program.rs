@@ -220,7 +220,7 @@ fn requests_are_answered_line_by_line() {
         .unwrap();
     let mut answers = BufReader::new(stream).lines().map(|line| line.unwrap());
     assert_eq!(answers.next().unwrap(), r#"{"ok":[]}"#);
-    assert!(answers.next().unwrap().starts_with(r#"{"error":"this is no request"#));
+    assert!(answers.next().unwrap().starts_with(r#"{"error":"this is not a request"#));
     assert_eq!(answers.next().unwrap(), r#"{"ok":null}"#);
 }
 
@@ -240,7 +240,7 @@ fn a_second_one_does_not_take_the_control_socket_away() {
     second.arg("--control").arg(simulator.control()).args(["run", "--listen=127.0.0.1:0"]);
     let output = second.output().unwrap();
     assert!(!output.status.success());
-    assert!(String::from_utf8(output.stderr).unwrap().contains("a simulator runs there already"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("a simulator uses it already"));
     // A killed simulator leaves its socket behind, which the next one replaces.
     simulator.child.kill().unwrap();
     simulator.child.wait().unwrap();

@@ -192,7 +192,7 @@ impl Connection {
         let told = match Registration::parse(data) {
             Ok(told) if told.host_nqn == nqn => told,
             Ok(told) => {
-                self.out.push(Output::Say(format!("{nqn} speaks for {}: refused", told.host_nqn)));
+                self.out.push(Output::Say(format!("{nqn} sent a registration for {}: refused", told.host_nqn)));
                 return status::INVALID_DISCOVERY_INFORMATION;
             }
             Err(error) => {
@@ -215,7 +215,7 @@ impl Connection {
                 status::SUCCESS
             }
             (DimTask::Deregister, registered @ Some(_)) => {
-                self.out.push(Output::Say(format!("{nqn} has taken its registration back")));
+                self.out.push(Output::Say(format!("{nqn} has removed its registration")));
                 *registered = None;
                 status::SUCCESS
             }

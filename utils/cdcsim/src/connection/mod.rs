@@ -171,7 +171,7 @@ impl Connection {
         if let (Phase::Connected(session), Some(deadline)) = (&self.phase, self.deadline())
             && deadline <= now
         {
-            let said = format!("{} has not been heard of for its keep alive timeout: closed", session.host);
+            let said = format!("{} sent nothing for its keep alive timeout: closed", session.host);
             self.phase = Phase::Over;
             return vec![Output::Say(said), Output::Close];
         }
@@ -182,7 +182,8 @@ impl Connection {
         match (pdu, &self.phase) {
             (Incoming::Initialize { version, digests }, Phase::Fresh) => self.initialize(version, digests, world),
             (Incoming::Terminate { status, information }, _) => {
-                let said = format!("the host at {} gave up: fatal error {status}, {information}", self.peer);
+                let said =
+                    format!("the host at {} terminated the connection: fatal error {status}, {information}", self.peer);
                 self.out.extend([Output::Say(said), Output::Close]);
                 self.phase = Phase::Over;
             }
@@ -269,7 +270,7 @@ impl Connection {
 
     fn terminate(&mut self, fatal: &Fatal) {
         let said = format!(
-            "the host at {} broke the protocol ({:?}, at {}): terminated",
+            "the host at {} violated the protocol ({:?}, at {}): terminated",
             self.peer, fatal.status, fatal.information
         );
         self.out.extend([Output::Say(said), Output::Send(outgoing::terminate(fatal)), Output::Close]);

@@ -8,9 +8,9 @@ use stas_nvme::wire::put;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
 #[serde(rename_all = "kebab-case")]
 pub enum Malformation {
-    /// Nothing but zeros
+    /// All bytes are 00h
     Blank,
-    /// Nothing but ones
+    /// All bytes are FFh
     Ones,
     /// A subtype that is not defined
     Subtype,
@@ -18,7 +18,7 @@ pub enum Malformation {
     Transport,
     /// An address family that is not defined
     Family,
-    /// An address of another family than the entry says
+    /// An address of another family than the entry states
     OtherFamily,
     /// A subsystem without an NQN
     NoNqn,
@@ -26,15 +26,15 @@ pub enum Malformation {
     LongNqn,
     /// A control character in the NQN
     Control,
-    /// A comma in the NQN, behind which a kernel option stands
+    /// A comma in the NQN, followed by a kernel option
     Comma,
     /// No address
     NoAddress,
-    /// An address that is none
+    /// A text that is not an address
     Address,
     /// The unspecified address
     Unspecified,
-    /// A port that is no number
+    /// A port that is not a number
     Port,
 }
 

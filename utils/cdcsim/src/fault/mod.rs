@@ -15,7 +15,7 @@ pub use malformed::Malformation;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, clap::Subcommand)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum Fault {
-    /// Refuse new TCP connections; those that are there stay
+    /// Refuse new TCP connections; existing ones stay
     Refuse,
     /// Accept connections, but stop answering at the given step
     Silent {
@@ -25,11 +25,11 @@ pub enum Fault {
     },
     /// Reset the connection in the middle of a log page's data
     ResetLogPage {
-        /// After so many bytes of the data
+        /// Number of bytes of the data that are sent before
         #[arg(long, default_value_t = 512)]
         after: u32,
     },
-    /// Close the connection when an optional command comes
+    /// Close the connection on an optional command
     Close {
         /// The command
         #[arg(value_enum)]
@@ -37,25 +37,25 @@ pub enum Fault {
     },
     /// Report NVMe 1.3 as the version that it implements
     Old,
-    /// Send everything late
+    /// Delay everything that is sent
     Delay {
         /// Milliseconds
         ms: u64,
     },
     /// Increment the generation counter (GENCTR) at each read of a log page's header
     Restless,
-    /// Claim another number of entries
+    /// Report another number of entries than the page has
     Numrec {
         /// The number
         count: u64,
     },
-    /// Put an entry that makes no sense before the others
+    /// Insert a malformed entry before the others
     Malformed {
         /// What is wrong with it
         #[arg(value_enum)]
         entry: Malformation,
     },
-    /// Claim an impossible length for the first extended entry, for hosts that ask for extended ones
+    /// Report an impossible length of the first extended entry, to hosts that request extended entries
     EntryLength {
         /// The length in bytes
         #[arg(default_value_t = 4)]
@@ -65,7 +65,7 @@ pub enum Fault {
     Empty,
     /// Refuse to read log page 70h
     LogPageStatus {
-        /// Status code type and code, such as 0x006; 0x4000 more for Do Not Retry
+        /// Status code type and code, such as 0x006; add 0x4000 for Do Not Retry
         status: StatusCode,
     },
     /// Send no event for a change
@@ -80,17 +80,17 @@ pub enum Fault {
     },
     /// Refuse Discovery Information Management
     RegisterStatus {
-        /// Status code type and code, such as 0x12f; 0x4000 more for Do Not Retry
+        /// Status code type and code, such as 0x12f; add 0x4000 for Do Not Retry
         status: StatusCode,
     },
     /// Refuse Connect
     ConnectStatus {
-        /// Status code type and code, such as 0x184; 0x4000 more for Do Not Retry
+        /// Status code type and code, such as 0x184; add 0x4000 for Do Not Retry
         status: StatusCode,
     },
     /// Never answer Keep Alive
     IgnoreKeepAlive,
-    /// Refuse Connect with a keep alive timeout, as controllers do that serve no persistent connections
+    /// Refuse Connect with a keep alive timeout, like controllers without persistent connections
     RefuseKeepAlive,
 }
 
@@ -112,7 +112,7 @@ pub enum Stage {
     Icresp,
     /// Connect
     Connect,
-    /// All that comes behind Connect
+    /// Everything after Connect
     Command,
     /// Reading log page 70h, and nothing else
     LogPage,

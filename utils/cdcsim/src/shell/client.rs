@@ -16,7 +16,7 @@ use crate::control::{Reply, Request};
 /// Fails if no simulator runs there, or if it refuses.
 pub fn ask(control: &Path, request: &Request, output: Format) -> Result<(), ShellError> {
     let place = control.display();
-    let failed = || ShellError::io(format!("asking the simulator at {place} (is `cdcsim run` there?)"));
+    let failed = || ShellError::io(format!("asking the simulator at {place} (is `cdcsim run` running?)"));
     let mut stream = UnixStream::connect(control).map_err(failed())?;
     let invalid = |error: serde_json::Error| ShellError::Configuration(format!("the simulator at {place}: {error}"));
     let mut line = serde_json::to_vec(request).map_err(invalid)?;

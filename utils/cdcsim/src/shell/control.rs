@@ -37,7 +37,7 @@ impl Control {
         // A socket without a listening process is replaced; one with a listening process belongs to another simulator.
         match std::os::unix::net::UnixStream::connect(path) {
             Ok(_) => {
-                let text = format!("{}: a simulator runs there already; choose another --control", path.display());
+                let text = format!("{}: a simulator uses it already; choose another --control", path.display());
                 return Err(ShellError::Configuration(text));
             }
             Err(error) if error.kind() == ErrorKind::ConnectionRefused && is_socket(path) => {
@@ -106,7 +106,7 @@ async fn serve(stream: UnixStream, questions: mpsc::Sender<Question>) {
                 let Ok(answer) = answer.await else { return };
                 answer
             }
-            Err(error) => Reply::Error(format!("this is no request: {error}")),
+            Err(error) => Reply::Error(format!("this is not a request: {error}")),
         };
         let Ok(mut answer) = serde_json::to_vec(&reply) else { return };
         answer.push(b'\n');

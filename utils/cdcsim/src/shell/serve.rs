@@ -42,7 +42,7 @@ fn allow_many_connections() {
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE)
         && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, most, most)
     {
-        tracing::warn!("the limit of open files stays: {error}");
+        tracing::warn!("the limit of open files cannot be raised: {error}");
     }
 }
 

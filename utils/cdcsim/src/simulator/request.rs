@@ -24,9 +24,9 @@ enum RequestError {
     #[error("this fault acts before the host has sent its NQN: leave out --host")]
     BeforeTheHost,
     /// A number of times for a fault that is not counted.
-    #[error("this fault lasts: leave out --times, and take --seconds")]
+    #[error("this fault has a duration: use --seconds instead of --times")]
     Lasts,
-    #[error("--times 0 is no fault")]
+    #[error("--times must be at least 1")]
     NoTimes,
 }
 

@@ -29,7 +29,7 @@ pub enum Type {
     Cdc,
     /// Direct discovery controller
     Ddc,
-    /// It does not say, as controllers before TP8010
+    /// Not reported, as by controllers before TP8010
     None,
 }
 

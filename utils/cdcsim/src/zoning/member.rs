@@ -15,7 +15,7 @@ pub enum Kind {
     /// A subsystem with storage.
     #[default]
     Nvme,
-    /// Another discovery service, which a host asks in turn.
+    /// Another discovery controller, to which the page refers.
     Referral,
     /// A port of this very discovery subsystem.
     Discovery,
@@ -113,7 +113,7 @@ pub struct Address {
 /// A text that is not an address.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no transport address; write 192.0.2.1:4420, [2001:db8::1]:4420, rdma:192.0.2.1:4420 or fc:nn-0x…:pn-0x…"
+    "{0:?} is not a transport address; write 192.0.2.1:4420, [2001:db8::1]:4420, rdma:192.0.2.1:4420 or fc:nn-0x…:pn-0x…"
 )]
 pub struct AddressError(pub String);
 

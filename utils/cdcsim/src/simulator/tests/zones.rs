@@ -102,11 +102,11 @@ fn what_cannot_be_done_changes_nothing_and_says_why() {
     refused(json!({"command": "add", "name": "one", "addresses": ["192.0.2.1:1"]}), "member one already");
     refused(json!({"command": "zone", "change": {"remove": {"zone": "none"}}}), "there are: all");
     refused(json!({"command": "zone", "change": {"remove": {"zone": "all", "hosts": ["x"]}}}), "has no x");
-    refused(json!({"command": "set", "what": {"nqn": {"nqn": "no,nqn"}}}), "no NQN");
+    refused(json!({"command": "set", "what": {"nqn": {"nqn": "no,nqn"}}}), "not an NQN");
     refused(json!({"command": "heal", "id": 5}), "no fault 5");
     refused(json!({"command": "load", "text": "[zone.z]\nmembers = ['x']"}), "no member x");
     refused(json!({"command": "fault", "host": HOST, "fault": {"kind": "refuse"}}), "leave out --host");
-    refused(json!({"command": "fault", "times": 2, "fault": {"kind": "refuse"}}), "leave out --times");
+    refused(json!({"command": "fault", "times": 2, "fault": {"kind": "refuse"}}), "instead of --times");
     assert_eq!(fabric.ask(json!({"command": "show"})), before);
 }
 
