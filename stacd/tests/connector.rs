@@ -170,6 +170,31 @@ fn a_full_fetch_that_a_newer_page_has_overtaken_takes_nothing_away() {
 }
 
 #[test]
+fn a_page_that_arrives_after_the_removal_of_its_dc_is_not_applied() {
+    for known in [true, false] {
+        let mut host = started();
+        host.stafd_with(if known { &["a"] } else { &[] }, 100);
+        let other = dc_page(&fake_host::dc("192.0.2.2"), host.now, vec![entry("192.0.2.2", "late")]);
+        if known {
+            host.peer.view.as_mut().unwrap().dcs.push(other.clone());
+            host.feed(Event::PageChanged(other.dc.clone()));
+            assert_eq!(host.nqns(), ["a", "late"]);
+        }
+        host.hold(Op::FetchPage);
+        host.feed(Event::PageChanged(other.dc.clone()));
+        let Some(Effect::FetchPage { op, .. }) = host.take_held(Op::FetchPage) else { panic!("no fetch") };
+        host.release(Op::FetchPage);
+        let view = host.peer.view.as_mut().unwrap();
+        view.dcs.retain(|page| page.dc != other.dc);
+        view.removed = Some(vec![RemovedDc { dc: other.dc.clone(), reason: RemovalReason::Excluded }]);
+        host.feed(Event::DcRemoved);
+        host.feed(Event::PageFetched { op, result: Ok(Some(other)) });
+        host.wait(60.0);
+        assert_eq!(host.nqns(), if known { &["a"][..] } else { &[] }, "known before: {known}");
+    }
+}
+
+#[test]
 fn a_rebooted_target_that_exports_one_by_one_loses_nothing() {
     let mut host = started();
     host.stafd_with(&["a", "b", "c"], 100);

@@ -44,7 +44,8 @@ pub(super) struct Stafd {
     /// Fetches of single pages in flight, and those pending.
     pages: BTreeMap<OpId, (Tid, bool)>,
     pages_owed: BTreeMap<Tid, bool>,
-    /// For each applied page: the newest operation at that time. The answer to an older operation may be stale.
+    /// For each applied page, and each page in flight that a full fetch has overtaken: the newest operation at that
+    /// time. The answer to an older operation may be stale.
     applied: BTreeMap<Tid, OpId>,
     /// Discovery controllers that the present process of a Python stafd (nvme-stas 2) has published with entries.
     published_with_entries: BTreeSet<Tid>,
@@ -239,6 +240,17 @@ impl Connector {
                 Some(None) | None => self.reconciler.sources.mark_stale(&id),
             }
         }
+        self.overtake_pages_in_flight(ctx, &listed);
+    }
+
+    /// A page in flight of a discovery controller that stafd does not list may have been sent before the controller
+    /// was removed: it is fetched again, not applied.
+    fn overtake_pages_in_flight(&mut self, ctx: &mut Context<'_>, listed: &BTreeSet<Tid>) {
+        let in_flight: BTreeSet<&Tid> = self.stafd.pages.values().map(|(dc, _)| dc).collect();
+        self.stafd.applied.retain(|dc, _| listed.contains(dc) || in_flight.contains(dc));
+        let now = ctx.next_op();
+        let unlisted = in_flight.into_iter().filter(|dc| !listed.contains(*dc));
+        self.stafd.applied.extend(unlisted.map(|dc| (dc.clone(), now)));
     }
 
     /// True while the removal of an I/O controller waits for the first report of stafd, or for a newly listed

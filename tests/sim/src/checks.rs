@@ -284,15 +284,16 @@ impl World {
                 self.record_page_of_stacd(asked, page, false, &members);
             }
             let known: Vec<Tid> = self.oracle.stac.pages.keys().cloned().collect();
-            for dc in known.into_iter().filter(|dc| !listed.contains(dc)) {
-                if self.oracle.is_overtaken(asked, &dc) {
+            for dc in known.iter().filter(|dc| !listed.contains(*dc)) {
+                if self.oracle.is_overtaken(asked, dc) {
                     continue;
                 }
-                match told.removed.iter().find(|removed| removed.dc == dc) {
-                    Some(removed) => self.oracle.stac.record_removal(&dc, now, removed.reason.spares_live()),
-                    None => self.oracle.stac.mark_stale(&dc, now),
+                match told.removed.iter().find(|removed| removed.dc == *dc) {
+                    Some(removed) => self.oracle.stac.record_removal(dc, now, removed.reason.spares_live()),
+                    None => self.oracle.stac.mark_stale(dc, now),
                 }
             }
+            self.oracle.applies_all(listed);
         }
         for effect in effects {
             self.stac_effect(effect);

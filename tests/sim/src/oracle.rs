@@ -347,6 +347,8 @@ pub(crate) struct Oracle {
     sequence: u64,
     fetches: BTreeMap<OpId, u64>,
     applied: BTreeMap<Tid, u64>,
+    /// The newest applied full fetch: its sequence number, and the discovery controllers that it listed.
+    full: Option<(u64, BTreeSet<Tid>)>,
     /// The announcements that reached stafd.
     pub(crate) announced: MdnsOracle,
     /// The discovery controllers of the boot table.
@@ -433,10 +435,17 @@ impl Oracle {
         self.applied.insert(dc.clone(), self.sequence);
     }
 
-    /// True when stacd has applied a page of that discovery controller since it started the fetch: the answer may be
-    /// older.
+    /// stacd applies a full fetch that lists these discovery controllers.
+    pub(crate) fn applies_all(&mut self, listed: BTreeSet<Tid>) {
+        self.sequence += 1;
+        self.full = Some((self.sequence, listed));
+    }
+
+    /// True when stacd has applied a page of that discovery controller, or a full fetch without it, since it started
+    /// the fetch: the answer may be older.
     pub(crate) fn is_overtaken(&self, op: OpId, dc: &Tid) -> bool {
-        self.applied.get(dc) > self.fetches.get(&op)
+        let without_it = self.full.as_ref().filter(|(_, listed)| !listed.contains(dc)).map(|(number, _)| number);
+        self.applied.get(dc).max(without_it) > self.fetches.get(&op)
     }
 
     /// stacd learns the owner of stafd's bus name. If the owner has changed, everything from the previous owner is
@@ -447,6 +456,7 @@ impl Oracle {
         }
         self.owner = owner.cloned();
         self.applied.clear();
+        self.full = None;
         let known: Vec<Tid> = self.stac.pages.keys().cloned().collect();
         for dc in known {
             self.stac.mark_stale(&dc, now);
@@ -471,6 +481,7 @@ impl Oracle {
         self.stafd_is(None, now);
         self.stac.ended = now;
         self.fetches.clear();
+        self.full = None;
         self.checks.clear();
     }
 
