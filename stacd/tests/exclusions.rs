@@ -1,5 +1,5 @@
 //! Removing an exclusion restores the state from before it, for each state of the controller, each cause that delays
-//! the disconnect, and each kind of exclusion.
+//! the disconnect, each kind of exclusion, and also if stacd was killed while it was configured.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 use fake_host::{Connector, Core, FakeHost, Op};
@@ -47,8 +47,9 @@ fn say(host: &mut Host, says: Says) {
 }
 
 /// Adds the exclusion of the subsystem and removes it again. With `says_first` the page of the discovery controller
-/// changes before the exclusion, otherwise while it is configured.
-fn play(says: Says, held_up: HeldUp, exclusion: &str, says_first: bool) -> Host {
+/// changes before the exclusion, otherwise while it is configured. With `killed` stacd is killed and started again while
+/// the exclusion is configured.
+fn play(says: Says, held_up: HeldUp, exclusion: &str, says_first: bool, killed: bool) -> Host {
     let mut host = Host::configured("");
     host.start();
     host.stafd_with(&[A], 100);
@@ -68,6 +69,11 @@ fn play(says: Says, held_up: HeldUp, exclusion: &str, says_first: bool) -> Host 
     if !says_first {
         say(&mut host, says);
     }
+    if killed {
+        host.restart();
+        host.feed(Event::StafdOwner(Some(":1.5".into())));
+        host.wait(1);
+    }
     host.configure("");
     host.release(Op::CheckUse);
     host.wait(1);
@@ -82,9 +88,10 @@ fn an_exclusion_that_is_taken_back_leaves_no_trace() {
     for says in [Says::Listed, Says::Unproved, Says::Gone] {
         for held_up in [HeldUp::Refused, HeldUp::Checking, HeldUp::InUse] {
             for exclusion in EXCLUSIONS {
-                for says_first in [false, true] {
-                    let host = play(says, held_up, exclusion, says_first);
-                    let case = format!("{says:?} {held_up:?} {exclusion:?}, says first: {says_first}");
+                for (says_first, killed) in [(false, false), (true, false), (false, true), (true, true)] {
+                    let host = play(says, held_up, exclusion, says_first, killed);
+                    let case =
+                        format!("{says:?} {held_up:?} {exclusion:?}, says first: {says_first}, killed: {killed}");
                     let listed = host.core.controllers().len();
                     match says {
                         Says::Listed | Says::Unproved => {

@@ -189,7 +189,17 @@ impl Member {
     /// A controller that this run has never wanted: only its connection is to be disconnected.
     #[must_use]
     pub fn for_removal(how: RemovalPolicy, cause: Cause) -> Self {
-        Self { removal: Some((how, RemovalState::Asked)), cause: Some(cause), ..Self::new(Want::default()) }
+        // What it was before the exclusion is not saved: the sources decide when the exclusion is gone.
+        let before_exclusion = cause.why.is_exclusion().then_some(BeforeExclusion::Wanted);
+        let removal = Some((how, RemovalState::Asked));
+        Self { removal, cause: Some(cause), before_exclusion, ..Self::new(Want::default()) }
+    }
+
+    /// Sets how it is wanted, if that is not known yet.
+    pub fn restore_want(&mut self, restored: Want) {
+        if self.want == Want::default() {
+            self.want = restored;
+        }
     }
 
     /// Its kernel connection.

@@ -150,8 +150,19 @@ impl Connector {
             Some((tid.clone(), (self.nbft.policy_for(how, tid), cause)))
         });
         let excluded = excluded.collect();
-        self.reconciler.mark_excluded(ctx, &excluded);
+        for tid in self.reconciler.mark_excluded(ctx, &excluded) {
+            let restored = self.restored_want(&tid);
+            self.reconciler.fleet.restore_want(&tid, restored);
+        }
         excluded
+    }
+
+    /// How a controller of the saved state is wanted that no source has listed in this run: no less securely than it
+    /// was configured.
+    fn restored_want(&self, tid: &Tid) -> Want {
+        let parameters = self.settings.as_ref().map(|settings| settings.conf.parameters.clone());
+        let parameters = self.as_secure_as_with_earlier_nqn(tid, parameters.unwrap_or_default());
+        Want { parameters, trust: Trust::ConfiguredDc, ..Want::default() }
     }
 
     /// The controllers that the audit removes. The audit judges them again each time.
@@ -303,8 +314,7 @@ impl Connector {
 
     /// Stops removals that are no longer proved. While a removal waits for storage in use, its proof may become
     /// invalid: a discovery controller that was excluded is used again and not read yet, or the connection to one is
-    /// lost. A controller of the saved state that no source has listed in this run is then connected with at least the
-    /// security that was configured for it.
+    /// lost.
     fn want_what_is_no_longer_proved(&mut self, ctx: &mut Context<'_>) {
         let fleet = &self.reconciler.fleet;
         let audited = self.audited();
@@ -313,9 +323,7 @@ impl Connector {
         let removed = fleet.tids().filter(|tid| fleet.is_removed_for_good(tid) && !audited.contains(*tid));
         let unproved: Vec<Tid> = removed.filter(|tid| is_unproved(tid)).cloned().collect();
         for tid in unproved {
-            let parameters = self.settings.as_ref().map(|settings| settings.conf.parameters.clone());
-            let parameters = self.as_secure_as_with_earlier_nqn(&tid, parameters.unwrap_or_default());
-            let restored = Want { parameters, trust: Trust::ConfiguredDc, ..Want::default() };
+            let restored = self.restored_want(&tid);
             self.reconciler.fleet.removal_is_unproved(ctx, &tid, restored);
         }
     }

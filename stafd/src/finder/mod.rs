@@ -213,6 +213,11 @@ impl Finder {
         let excluded = self.reconciler.fleet.tids().filter(|tid| self.is_barred(tid));
         let excluded = excluded.map(|tid| (tid.clone(), (RemovalPolicy::Disconnect, self.why_excluded(tid)))).collect();
         for tid in self.reconciler.mark_excluded(ctx, &excluded) {
+            if let Some(settings) = &self.settings {
+                let parameters = self.reconciler.secured.apply(&tid, settings.conf.parameters.clone());
+                let restored = Want { parameters, trust: Trust::AnnouncedDc, ..Want::default() };
+                self.reconciler.fleet.restore_want(&tid, restored);
+            }
             self.removed.remove(&tid);
             self.dcs.entry(tid.clone()).or_default();
             self.report_if_live(ctx, &tid);

@@ -251,14 +251,19 @@ impl Fleet {
         let is_kept = |member: &&mut Member| !member.is_wanted() && !member.disconnect_requested;
         let Some(member) = self.members.get_mut(tid).filter(is_kept) else { return };
         (member.removal, member.cause, member.kept, member.before_exclusion) = (None, None, None, None);
-        if member.want == Want::default() {
-            member.want = restored;
-        }
+        member.restore_want(restored);
         ctx.timers.cancel(&Timer::RetryDisconnect(tid.clone()));
         self.dirty.insert(tid.clone());
         let text = "its removal is no longer proved: it stays connected until that is proved again".to_owned();
         ctx.log_about(Level::Info, tid, member.ctrl(), text);
         ctx.host(HostEffect::Save);
+    }
+
+    /// A member of the saved state that was not wanted in this run is wanted as `restored` says.
+    pub fn restore_want(&mut self, tid: &Tid, restored: Want) {
+        if let Some(member) = self.members.get_mut(tid) {
+            member.restore_want(restored);
+        }
     }
 
     /// Removes a controller of the saved state that this run does not want: its saved connection is disconnected.
