@@ -333,6 +333,28 @@ fn zeroconf_disabled_keeps_what_is_connected_until_it_is_lost_and_enabled_browse
     assert_eq!(host.paths(), [(A, "eth1")]);
 }
 
+/// The announcement of the lost one is received again after its removal would have been due.
+#[test]
+fn zeroconf_that_is_disabled_for_a_moment_removes_nothing() {
+    for heard_again in [false, true] {
+        let on = persistence("60");
+        let mut host = started(&on);
+        hear(&mut host, announcement("a", "tcp", &[(1, A)]));
+        assert_eq!(host.addresses(), [A]);
+        host.lose(A);
+        host.configure(&format!("{on}[Service Discovery]\nzeroconf=disabled\n"));
+        host.wait(0.4);
+        host.configure(&on);
+        host.wait(3);
+        assert_eq!(host.addresses(), [A], "heard again: {heard_again}");
+        if heard_again {
+            hear(&mut host, announcement("a", "tcp", &[(1, A)]));
+        }
+        host.wait(100);
+        assert_eq!(host.addresses().len(), usize::from(heard_again), "heard again: {heard_again}");
+    }
+}
+
 #[test]
 fn with_zeroconf_disabled_the_browser_is_not_started() {
     let host = started("[Service Discovery]\nzeroconf=disabled\n");

@@ -152,8 +152,8 @@ pub(super) struct AnnouncedDcs {
     dcs: BTreeMap<Tid, Dc>,
     /// Addresses that are announced on more than one interface.
     duplicate_addresses: BTreeSet<IpAddr>,
-    /// Controllers that have aged out and may still be in the fleet, and whether they were ever connected.
-    aged: BTreeMap<Tid, bool>,
+    /// Controllers that have aged out and may still be in the fleet.
+    aged: BTreeMap<Tid, Dc>,
     /// Until this time saved controllers do not count as absent: the browser has just started.
     grace: Option<Time>,
     /// Until this time no absent controller is removed: the host has just resumed, and may not have received all
@@ -213,10 +213,15 @@ impl AnnouncedDcs {
         };
     }
 
-    /// Notes that mDNS browsing begins.
+    /// Notes that mDNS browsing begins. If it was off for a moment, the controllers that have aged out because of that
+    /// and are not removed yet are kept as those of the saved state are.
     pub(super) fn begin(&mut self, now: Time) {
         self.began = Some(now);
         self.grace = Some(now + RECEIVED_AGAIN);
+        let (proven, others) = std::mem::take(&mut self.aged).into_iter().partition(|(_, dc)| dc.proven);
+        self.aged = others;
+        let kept = |(tid, dc): (Tid, Dc)| (tid, Dc { restored: true, absent: None, ..dc });
+        self.dcs.extend(BTreeMap::into_iter(proven).map(kept));
     }
 
     /// The host was suspended, or stafd was stopped for a while, and received no announcements. This time counts as
@@ -230,8 +235,8 @@ impl AnnouncedDcs {
 
     /// Records that a discovery controller has or had a connection. Returns true if that is new.
     pub(super) fn was_connected(&mut self, tid: &Tid) -> bool {
-        let known = self.dcs.get_mut(tid).map(|dc| &mut dc.proven).or_else(|| self.aged.get_mut(tid));
-        known.is_some_and(|proven| !std::mem::replace(proven, true))
+        let known = self.dcs.get_mut(tid).or_else(|| self.aged.get_mut(tid));
+        known.is_some_and(|dc| !std::mem::replace(&mut dc.proven, true))
     }
 
     /// The configuration or the interfaces have changed.
@@ -428,7 +433,7 @@ impl AnnouncedDcs {
         let mut fresh = Vec::new();
         for (tid, found_on) in found {
             // A controller that has aged out and was not removed yet is still the one that was connected.
-            let proven = self.aged.remove(&tid).unwrap_or_default();
+            let proven = self.aged.remove(&tid).is_some_and(|dc| dc.proven);
             let dc = self.dcs.entry(tid.clone()).or_insert_with(|| Dc { proven, ..Dc::default() });
             if !std::mem::replace(&mut dc.announced, true) {
                 let on: Vec<&str> = found_on.iter().map(String::as_str).collect();
@@ -478,8 +483,8 @@ impl AnnouncedDcs {
         let (persistence, grace, just_resumed) = (self.persistence, self.grace.is_some(), self.resumed_until.is_some());
         let known_since = self.known_since();
         let aged = &mut self.aged;
-        for (_, proven) in aged.iter_mut().filter(|(tid, _)| connection(tid).is_some()) {
-            *proven = true;
+        for (_, dc) in aged.iter_mut().filter(|(tid, _)| connection(tid).is_some()) {
+            dc.proven = true;
         }
         self.dcs.retain(|tid, dc| {
             let connection = connection(tid);
@@ -502,7 +507,7 @@ impl AnnouncedDcs {
                 return true;
             }
             if !dc.proven {
-                aged.insert(tid.clone(), false);
+                aged.insert(tid.clone(), std::mem::take(dc));
                 return false;
             }
             if dc.absent.is_none() && snapshot_taken {
@@ -512,7 +517,7 @@ impl AnnouncedDcs {
             let long = persistence.zip(dc.absent).is_some_and(|(span, since)| since + span <= now);
             let over = snapshot_taken && !just_resumed && long;
             if over {
-                aged.insert(tid.clone(), true);
+                aged.insert(tid.clone(), std::mem::take(dc));
                 news = true;
             }
             !over
@@ -520,8 +525,8 @@ impl AnnouncedDcs {
         while self.dcs.len() > KEPT {
             let absent = self.dcs.iter().filter_map(|(tid, dc)| Some((dc.absent?, tid)));
             let Some(longest) = absent.min().map(|(_, tid)| tid.clone()) else { break };
-            self.dcs.remove(&longest);
-            self.aged.insert(longest, true);
+            let dc = self.dcs.remove(&longest).unwrap_or_default();
+            self.aged.insert(longest, Dc { proven: true, ..dc });
         }
         news
     }
@@ -562,7 +567,7 @@ impl AnnouncedDcs {
     pub(super) fn is_unproven(&self, tid: &Tid) -> bool {
         match self.dcs.get(tid) {
             Some(dc) => !dc.proven,
-            None => self.aged.get(tid).is_some_and(|proven| !proven),
+            None => self.aged.get(tid).is_some_and(|dc| !dc.proven),
         }
     }
 
