@@ -1,7 +1,7 @@
 //! Tests of stacd with a host and a stafd that answer every request at once.
 #![allow(clippy::unwrap_used, missing_docs)]
 
-use fake_host::{Connector, FakeHost, HOST, Op, RENAMED, as_host, controller, dc_page, entry, io};
+use fake_host::{Connector, FakeHost, HOST, Op, RENAMED, as_host, controller, dc_page, entry, io, on_iface};
 use libstas::conf::{ControllerEntry, DisconnectScope, Exclusion, FamilyOrder, InUse, StacConf};
 use libstas::core::fleet::Status;
 use libstas::core::{CtrlState, CtrlType, HostEffect, HostEvent, Level, OpId, ResolveError, UeventKind, Usage};
@@ -192,6 +192,23 @@ fn a_page_that_arrives_after_the_removal_of_its_dc_is_not_applied() {
         host.wait(60.0);
         assert_eq!(host.nqns(), if known { &["a"][..] } else { &[] }, "known before: {known}");
     }
+}
+
+/// Each entry means another controller then. Its connection serves both.
+#[test]
+fn a_reload_that_changes_ignore_iface_takes_the_pages_anew() {
+    let mut host = started();
+    let page = dc_page(&on_iface("eth0", &dc()), host.now, vec![listed("a")]);
+    host.stafd_is(":1.5", StafdView { dcs: vec![page], removed: Some(Vec::new()), is_complete: true });
+    let members = |host: &Host| host.core.controllers().iter().map(|ioc| ioc.member.tid.clone()).collect::<Vec<_>>();
+    assert_eq!(members(&host), [on_iface("eth0", &ioc("a"))]);
+    host.configure("[Global]\nignore-iface=true\n");
+    host.wait(10.0);
+    assert_eq!(members(&host), [ioc("a")]);
+    host.configure("");
+    host.wait(10.0);
+    assert_eq!(members(&host), [on_iface("eth0", &ioc("a"))]);
+    assert!(host.disconnected().is_empty(), "{:?}", host.disconnected());
 }
 
 #[test]

@@ -251,12 +251,16 @@ impl<P: Clone + PartialEq> Sources<P> {
         // These claims keep their `listed_on`: the end of the unclear entry alone does not prove their absence.
         let protected: BTreeSet<Tid> =
             source.claims.keys().filter(|tid| source.unclear.may_mean(tid)).cloned().collect();
-        let mut news = source.knowledge != Knowledge::Fresh(page.connected_since);
+        let is_on_new_connection = source.knowledge != Knowledge::Fresh(page.connected_since);
         source.knowledge = Knowledge::Fresh(page.connected_since);
         source.read = page.read.or(source.read);
+        let (mut omits_any, mut omits_live) = (false, false);
         for (tid, claim) in &mut source.claims {
             let listed = page.controllers.contains_key(tid) || protected.contains(tid);
-            news |= std::mem::replace(&mut claim.listed, listed) && !listed;
+            if std::mem::replace(&mut claim.listed, listed) && !listed {
+                omits_any = true;
+                omits_live |= live(tid);
+            }
         }
         for (tid, payload) in page.controllers {
             let listed_on = Some(page.connected_since);
@@ -268,10 +272,14 @@ impl<P: Clone + PartialEq> Sources<P> {
         source.doubt = match source.doubt {
             // If a connection to one of the controllers is lost meanwhile, this proves nothing about the others.
             Some(_) if lists_live || source.claims.values().all(|claim| claim.listed) => None,
+            // The doubtful page before listed live ones that this one omits: their absence is not confirmed.
+            Some(_) if is_doubtful && omits_live => Some(Doubt { since: now, ask: now + DOUBT }),
             Some(doubt) if page.read.is_some() && doubt.since + DOUBT <= now => None,
             Some(doubt) => Some(doubt),
             // A confirmed page is not doubted again.
-            None => (is_doubtful && news).then(|| Doubt { since: now, ask: now + DOUBT }),
+            None => {
+                (is_doubtful && (is_on_new_connection || omits_any)).then(|| Doubt { since: now, ask: now + DOUBT })
+            }
         };
     }
 

@@ -87,12 +87,17 @@ impl Connector {
         if !reload {
             self.stafd.await_report(ctx.now);
         }
+        let ignored_iface = self.settings.as_ref().map(|before| before.conf.ignore_iface);
+        let rereads_pages = ignored_iface.is_some_and(|before| before != settings.conf.ignore_iface);
         self.take_host_nqn(ctx, &settings.identity.nqn);
         self.reconciler.configure(ctx, &settings.conf, settings.identity.clone());
         let audits = settings.conf.disconnect_scope == DisconnectScope::AllMatchingTrtypes;
         self.reconciler.sources.want_settled_pages_of_all(audits);
         self.settings = Some(settings);
         self.take_rules();
+        if rereads_pages {
+            self.list_pages_anew(ctx);
+        }
         self.keep_what_may_be_meant();
         self.spare_what_is_no_longer_audited(ctx);
         self.reconcile(ctx);

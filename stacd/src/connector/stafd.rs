@@ -101,11 +101,7 @@ impl Connector {
             self.stafd.owner = before;
             return;
         }
-        let pages: Vec<SourceId> =
-            self.reconciler.sources.ids().filter(|id| matches!(id, SourceId::Page(_))).cloned().collect();
-        for id in &pages {
-            self.reconciler.sources.mark_stale(id);
-        }
+        self.mark_pages_stale();
         let (level, text) = match &owner {
             Some(name) => (Level::Info, format!("stafd is running ({name}): reading its log pages")),
             None => (Level::Warning, "stafd is not running: existing connections are kept until it returns".to_owned()),
@@ -132,6 +128,21 @@ impl Connector {
         let op = ctx.next_op();
         self.stafd.all = Some(op);
         ctx.push(Effect::FetchAll(op));
+    }
+
+    /// `ignore-iface` has changed, and with it the controllers that the entries of all pages mean: the pages are fetched
+    /// again, and prove nothing until then.
+    pub(super) fn list_pages_anew(&mut self, ctx: &mut Context<'_>) {
+        self.mark_pages_stale();
+        self.fetch_all(ctx);
+    }
+
+    fn mark_pages_stale(&mut self) {
+        let pages: Vec<SourceId> =
+            self.reconciler.sources.ids().filter(|id| matches!(id, SourceId::Page(_))).cloned().collect();
+        for id in &pages {
+            self.reconciler.sources.mark_stale(id);
+        }
     }
 
     /// A page has changed: the known one is stale until the new one is fetched.

@@ -1,10 +1,11 @@
 //! Performs the actions of a plan.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use libstas::core::{HostEvent, Owner};
 
-use crate::names::Daemon;
+use crate::names::{Daemon, host_identity};
 use crate::plan::{Edit, Fault, What};
 use crate::world::{Incoming, QueuedEvent, World, trace};
 
@@ -81,8 +82,9 @@ impl World {
             }
             What::Zones(target, entry) => self.zone(target, entry),
             What::ListsNothing(target, time) => self.list_nothing(target, time),
-            What::DamagesEntry(target, subsystem, defect, time) => self.damage_entry(target, subsystem, defect, time),
+            What::DamagesEntry(target, of, defect, time) => self.damage_entry(target, of, defect, time),
             What::Refers(target, other) => self.refer(target, other),
+            What::ReplacesHostId(id) => self.identity = Arc::new(host_identity(id)),
             What::Fails(target, how, time) => self.fail(target, how, time),
             What::DropsConnections(target) => self.drop_connections(target),
             What::MdnsAction(action) => self.mdns_action(action),
@@ -156,6 +158,7 @@ impl World {
             }
             Edit::Family(Daemon::Stafd) => self.staf_file.other_family = !self.staf_file.other_family,
             Edit::Family(Daemon::Stacd) => self.stac_file.other_family = !self.stac_file.other_family,
+            Edit::IgnoreIface => self.stac_file.ignore_iface = !self.stac_file.ignore_iface,
             Edit::Trtypes => self.stac_file.other_trtypes = !self.stac_file.other_trtypes,
             Edit::Parameters(Daemon::Stafd) => self.staf_file.refused_parameter = !self.staf_file.refused_parameter,
             Edit::Parameters(Daemon::Stacd) => self.stac_file.refused_parameter = !self.stac_file.refused_parameter,

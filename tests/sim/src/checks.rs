@@ -203,18 +203,26 @@ impl World {
         let newest = self.newest_reads.get(&ctrl).copied().filter(|_| self.has_bug(Bug::EarlierAnswer));
         let op = newest.unwrap_or(op);
         let read = result.as_ref().ok().cloned();
-        let event = stafd::finder::Event::LogPageRead { op, result: self.mutate_page(result.map(|(page, _)| page)) };
+        let received = self.mutate_page(result.map(|(page, _)| page));
+        let received_page = received.as_ref().ok().cloned();
+        let event = stafd::finder::Event::LogPageRead { op, result: received };
         let effects = self.run_stafd_core(event);
         if let (Some((page, on)), Some(finder)) = (read, &self.staf.core) {
             let (now, masked) = (self.time(), self.mask(ctrl));
             let took = finder.controllers().into_iter().filter(|dc| {
                 dc.member.kernel.is_some_and(|kernel| kernel.ctrl == masked)
                     && dc.log_page_state == PageState::Fresh
-                    && dc.log_page == Some(&page)
+                    && dc.log_page == received_page.as_ref()
             });
             let took: Vec<(Tid, _)> = took.map(|dc| (dc.member.tid.clone(), dc.connected_since)).collect();
             for (dc, since) in took {
                 let listed = controllers_of(&dc, &page.entries);
+                let is_damaged = |entry: &&Entry| is_damaged_referral(entry);
+                let damaged: BTreeSet<&str> =
+                    page.entries.iter().filter(is_damaged).map(|entry| entry.traddr.as_str()).collect();
+                let protected = self.oracle.staf.ever_listed_where(&dc, |tid| {
+                    tid.subsysnqn == DISCOVERY_NQN && !listed.contains(tid) && damaged.contains(tid.traddr.as_str())
+                });
                 trace!(self, "stafd reads the page of {}: {}", short(&dc), list(&listed));
                 let page_report = PageReport {
                     at: now,
@@ -224,7 +232,7 @@ impl World {
                     incarnation: self.staf.incarnation,
                     until: None,
                     listed,
-                    protected: BTreeSet::new(),
+                    protected,
                     with_own_entry: None,
                     confirmed: false,
                     doubtful: false,
@@ -293,7 +301,7 @@ impl World {
                     None => self.oracle.stac.mark_stale(dc, now),
                 }
             }
-            self.oracle.applies_all(listed);
+            self.oracle.full_fetch_applied(listed);
         }
         for effect in effects {
             self.stac_effect(effect);
@@ -327,8 +335,9 @@ impl World {
             return;
         }
         self.oracle.page_applied(&page.dc);
-        let listed: BTreeSet<Tid> =
-            controllers_of(&page.dc, &page.entries).into_iter().filter(|tid| tid.subsysnqn != DISCOVERY_NQN).collect();
+        let listed = controllers_of(&page.dc, &page.entries).into_iter().filter(|tid| tid.subsysnqn != DISCOVERY_NQN);
+        let ignore_iface = self.oracle.stac_file.as_ref().is_some_and(|file| file.ignore_iface);
+        let listed: BTreeSet<Tid> = listed.map(|tid| if ignore_iface { tid.unbound() } else { tid }).collect();
         self.oracle.stac.forget_all_but(members);
         let is_unclear = |entry: &&Entry| entry.controller(&page.dc).is_err();
         // An entry without a usable NQN may mean every controller at its address.
@@ -595,6 +604,12 @@ fn serves(shown: &KernelController, tid: &Tid) -> bool {
     };
     let is_identified = !shown.subsysnqn.is_empty() && shown.kato != Some(0);
     is_identified && [None, Some(via.unwrap_or(Iface::Eth0))].into_iter().any(|via| tids(via) == *tid)
+}
+
+/// True for an entry that may have been a referral, and lists no discovery controller.
+pub(crate) fn is_damaged_referral(entry: &Entry) -> bool {
+    let is_sound = entry.subtype == Subtype::REFERRAL && entry.controller(&Target(0).dc(None)).is_ok();
+    entry.subnqn == DISCOVERY_NQN && !is_sound
 }
 
 /// The controllers of a page's entries, with the host side of the discovery controller that lists them.

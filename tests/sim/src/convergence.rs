@@ -168,7 +168,8 @@ impl World {
             self.fabric.listed(*dc).into_iter().map(|(target, subsystem)| (target, subsystem, *via))
         });
         let configured = self.oracle.stac_file.iter().flat_map(|file| file.controllers.iter().copied());
-        let all = listed.chain(configured);
+        let bound = |via| self.oracle.stac_file.as_ref().map_or(via, |file| file.bound(via));
+        let all = listed.chain(configured).map(|(target, subsystem, via)| (target, subsystem, bound(via)));
         all.filter(|(target, subsystem, via)| !self.oracle.bars(Daemon::Stacd, &target.ioc(*subsystem, *via))).collect()
     }
 

@@ -7,7 +7,7 @@ use libstas::conf::Persistence;
 
 use crate::files::{DcEntry, Excluded, host_name};
 use crate::names::by;
-use crate::plan::{Edit, Fault, Outage, What};
+use crate::plan::{Edit, EntryOf, Fault, Outage, What};
 
 /// For example `1.234 s`.
 #[must_use]
@@ -43,6 +43,15 @@ fn excluded((target, subsystem): &Excluded) -> String {
     }
 }
 
+impl fmt::Display for EntryOf {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Subsystem(subsystem) => write!(f, "{subsystem}"),
+            Self::Dc(target) => write!(f, "the DC of {target}"),
+        }
+    }
+}
+
 impl fmt::Display for Edit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -63,6 +72,7 @@ impl fmt::Display for Edit {
             Self::InUse(in_use) => write!(f, "in-use {in_use:?}"),
             Self::ExcludeIface(daemon, iface) => write!(f, "exclude= {iface} (added to or removed from {daemon}.conf)"),
             Self::Family(daemon) => write!(f, "ip-family (ipv6 or both in {daemon}.conf)"),
+            Self::IgnoreIface => f.write_str("ignore-iface (true or false in stacd.conf)"),
             Self::Trtypes => f.write_str("disconnect-trtypes (rdma or tcp)"),
             Self::Parameters(daemon) => {
                 write!(f, "a parameter that the kernel refuses (added to or removed from {daemon}.conf)")
@@ -131,10 +141,11 @@ impl fmt::Display for What {
             }
             Self::Zones(target, (at, subsystem)) => write!(f, "{target} starts or stops listing {subsystem} at {at}"),
             Self::ListsNothing(target, time) => write!(f, "{target} lists nothing for {}", seconds(*time)),
-            Self::DamagesEntry(target, subsystem, defect, time) => {
-                write!(f, "{target} lists {subsystem} with the defect {defect:?} for {}", seconds(*time))
+            Self::DamagesEntry(target, of, defect, time) => {
+                write!(f, "{target} lists {of} with the defect {defect:?} for {}", seconds(*time))
             }
             Self::Refers(target, other) => write!(f, "{target} starts or stops referring to {other}"),
+            Self::ReplacesHostId(id) => write!(f, "/etc/nvme/hostid gets the host ID number {id}"),
             Self::Fails(target, how, time) => {
                 write!(f, "{target} {} for {}", outage(*how), seconds(*time))
             }

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use libstas::core::Dctype;
-use libstas::nvme::log_page::{LogPage, Subtype, TrType};
+use libstas::nvme::log_page::{Entry, LogPage, Subtype, TrType};
 
 use crate::names::{Subsystem, Target, entry};
-use crate::plan::{Defect, InitialWorld, Outage};
+use crate::plan::{Defect, EntryOf, InitialWorld, Outage};
 use crate::world::{QueuedEvent, World, trace};
 
 /// The state of a target.
@@ -36,8 +36,8 @@ pub(crate) struct SimTarget {
     zoned: BTreeSet<(Target, Subsystem)>,
     refers: BTreeSet<Target>,
     lists_nothing: bool,
-    /// Subsystems of its own with a wrong log entry, and the number of times that each became wrong.
-    damaged: BTreeMap<Subsystem, (Defect, u32)>,
+    /// What its log page lists with a wrong entry, and the number of times that each became wrong.
+    damaged: BTreeMap<EntryOf, (Defect, u32)>,
     genctr: u64,
     dctype: Dctype,
 }
@@ -105,23 +105,25 @@ impl Fabric {
 
     /// Builds its discovery log page.
     pub(crate) fn page(&self, target: Target) -> LogPage {
-        let defect = |at: Target, subsystem: &Subsystem| {
-            let (defect, _) = self.site(target).filter(|_| at == target)?.damaged.get(subsystem)?;
-            Some(*defect)
-        };
-        let iocs = self.listed(target).into_iter().filter_map(|(at, subsystem)| {
-            let mut entry = entry(at, Some(subsystem))?;
-            match defect(at, &subsystem) {
-                Some(Defect::Address(address)) => entry.traddr = address.into(),
-                Some(Defect::Port(port)) => entry.trsvcid = port.into(),
-                Some(Defect::Nqn(nqn)) => entry.subnqn = nqn.into(),
-                Some(Defect::Subtype) => entry.subtype = Subtype(7),
-                Some(Defect::Trtype) => entry.trtype = TrType(77),
+        let with_defect = |mut entry: Entry, of: EntryOf| {
+            match self.site(target).and_then(|site| site.damaged.get(&of)) {
+                Some((Defect::Address(address), _)) => entry.traddr = (*address).into(),
+                Some((Defect::Port(port), _)) => entry.trsvcid = (*port).into(),
+                Some((Defect::Nqn(nqn), _)) => entry.subnqn = (*nqn).into(),
+                Some((Defect::Subtype, _)) => entry.subtype = Subtype(7),
+                Some((Defect::Trtype, _)) => entry.trtype = TrType(77),
                 None => {}
             }
-            Some(entry)
+            entry
+        };
+        let iocs = self.listed(target).into_iter().filter_map(|(at, subsystem)| {
+            let entry = entry(at, Some(subsystem))?;
+            Some(if at == target { with_defect(entry, EntryOf::Subsystem(subsystem)) } else { entry })
         });
-        let referrals = self.referred(target).into_iter().filter_map(|other| entry(other, None));
+        let referrals = self
+            .referred(target)
+            .into_iter()
+            .filter_map(|other| Some(with_defect(entry(other, None)?, EntryOf::Dc(other))));
         let genctr = self.site(target).map_or(0, |site| site.genctr);
         LogPage { genctr, entries: iocs.chain(referrals).collect(), ..LogPage::default() }
     }
@@ -204,23 +206,23 @@ impl World {
         self.page_changes(target);
     }
 
-    /// Makes the log entry of a subsystem wrong in this way, for that time.
-    pub(crate) fn damage_entry(&mut self, target: Target, subsystem: Subsystem, defect: Defect, time: Duration) {
+    /// Makes a log entry wrong in this way, for that time.
+    pub(crate) fn damage_entry(&mut self, target: Target, of: EntryOf, defect: Defect, time: Duration) {
         if let Some(site) = self.fabric.sites.get_mut(target.0) {
-            let (now, times) = site.damaged.entry(subsystem).or_insert((defect, 0));
+            let (now, times) = site.damaged.entry(of).or_insert((defect, 0));
             (*now, *times) = (defect, *times + 1);
         }
         self.page_changes(target);
-        self.after(time, QueuedEvent::RepairEntry(target, subsystem));
+        self.after(time, QueuedEvent::RepairEntry(target, of));
     }
 
-    pub(crate) fn repair_entry(&mut self, target: Target, subsystem: Subsystem) {
+    pub(crate) fn repair_entry(&mut self, target: Target, of: EntryOf) {
         let Some(site) = self.fabric.sites.get_mut(target.0) else { return };
-        let Some((_, times)) = site.damaged.get_mut(&subsystem) else { return };
+        let Some((_, times)) = site.damaged.get_mut(&of) else { return };
         *times -= 1;
         if *times == 0 {
-            site.damaged.remove(&subsystem);
-            trace!(self, "the log entry of {subsystem} at {target} is correct again");
+            site.damaged.remove(&of);
+            trace!(self, "the log entry of {of} at {target} is correct again");
             self.page_changes(target);
         }
     }

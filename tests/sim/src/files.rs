@@ -58,6 +58,8 @@ pub struct StacFile {
     pub other_family: bool,
     /// disconnect-trtypes=rdma: every connection is a TCP one.
     pub other_trtypes: bool,
+    /// ignore-iface
+    pub ignore_iface: bool,
     /// True for a parameter in `[Global]` that the kernel refuses.
     pub refused_parameter: bool,
     /// True for an unreadable line that may have been a controller=.
@@ -98,6 +100,7 @@ impl Default for StacFile {
             excluded_ifaces: BTreeSet::new(),
             other_family: false,
             other_trtypes: false,
+            ignore_iface: false,
             refused_parameter: false,
             garbled: false,
             scope: DisconnectScope::OnlyStas,
@@ -147,6 +150,7 @@ impl StacFile {
     pub fn conf(&self) -> StacConf {
         let mut conf = StacConf { disconnect_scope: self.scope, in_use: self.in_use, ..StacConf::default() };
         conf.controller_lost = self.garbled;
+        conf.ignore_iface = self.ignore_iface;
         conf.disconnect_trtypes = [if self.other_trtypes { Transport::Rdma } else { Transport::Tcp }].into();
         conf.controllers = self
             .controllers
@@ -188,7 +192,13 @@ impl StacFile {
 
     /// The I/O controllers that the file lists.
     pub fn listed(&self) -> impl Iterator<Item = Tid> {
-        self.controllers.iter().map(|(target, subsystem, via)| target.ioc(*subsystem, *via))
+        self.controllers.iter().map(|(target, subsystem, via)| target.ioc(*subsystem, self.bound(*via)))
+    }
+
+    /// The interface that connections are bound to, if a source says this one.
+    #[must_use]
+    pub fn bound(&self, via: Via) -> Via {
+        via.filter(|_| !self.ignore_iface)
     }
 }
 

@@ -9,8 +9,9 @@ use libstas::core::{
     ConnectError, ConnectOutcome, ConnectReport, ConnectRequest, CtrlRef, CtrlState, CtrlType, DisconnectError, Gained,
     HostEvent, KernelController, OsError, Owner, Snapshot, Time, Uevent, UeventKind, matching,
 };
-use libstas::nvme::connect::OptionError;
+use libstas::nvme::connect::{OptionError, host_id_for};
 use libstas::nvme::{DISCOVERY_NQN, Purpose, Tid};
+use uuid::Uuid;
 
 use crate::fabric::TargetState;
 use crate::files::REFUSED_QUEUE_SIZE;
@@ -232,7 +233,7 @@ impl World {
     }
 
     /// Creates a controller; its instance number is the lowest free one.
-    fn add(&mut self, tid: &Tid, kato: u32, origin: Origin) -> Option<CtrlRef> {
+    fn add(&mut self, tid: &Tid, kato: u32, origin: Origin, hostid: Uuid) -> Option<CtrlRef> {
         let target = Target::of(&tid.traddr)?;
         self.kernel.inodes += 1;
         let taken = |device| self.kernel.controllers.iter().any(|known| known.shown.ctrl.device == device);
@@ -244,7 +245,7 @@ impl World {
         self.kernel.controllers.push(SimController {
             shown: KernelController {
                 hostnqn: HOST_NQN.into(),
-                hostid: "1".into(),
+                hostid: hostid.to_string(),
                 cntrltype: if discovery { CtrlType::Discovery } else { CtrlType::Io },
                 dctype: self.fabric.dctype(target).filter(|_| discovery).unwrap_or(libstas::core::Dctype::None),
                 state: CtrlState::New,
@@ -328,12 +329,20 @@ impl World {
             self.report(requester, ConnectOutcome::Failed(error), after, Duration::from_micros(50));
             return;
         }
+        let hostid = self.host_id_of(&request);
+        let Some(hostid) = hostid.filter(|hostid| !self.has_other_host_id(*hostid)) else {
+            let after = self.snapshot(requester.daemon);
+            let error = ConnectError::Kernel { errno: 22, explanation: "the host NQN has another host ID".into() };
+            self.report(requester, ConnectOutcome::Failed(error), after, Duration::from_micros(50));
+            return;
+        };
         let kato = match request.purpose {
             Purpose::Io => 5,
             Purpose::Discovery => 30,
             Purpose::Poll => 0,
         };
-        let Some(ctrl) = self.add(&request.tid, kato, Origin::Daemon(requester.daemon)) else { return };
+        let origin = Origin::Daemon(requester.daemon);
+        let Some(ctrl) = self.add(&request.tid, kato, origin, hostid) else { return };
         if let Some(known) = self.kernel.get_mut(ctrl) {
             known.shown.state = CtrlState::Connecting;
         }
@@ -343,6 +352,20 @@ impl World {
         let number = self.kernel.writes;
         self.kernel.writing = Some(Writing { number, requester: Some(requester), request, since: self.now, ctrl });
         self.after(takes, QueuedEvent::WriteEnds(number));
+    }
+
+    /// The host ID that a daemon connects with.
+    fn host_id_of(&self, request: &ConnectRequest) -> Option<Uuid> {
+        if self.has_bug(Bug::HostIdNotCompared) {
+            return host_id_for(&request.tid.host_nqn, &self.identity);
+        }
+        host_id_for(&request.tid.host_nqn, &request.identity)
+    }
+
+    /// True if a connection has the host NQN with another host ID: the kernel refuses this one (since 6.5).
+    fn has_other_host_id(&self, hostid: Uuid) -> bool {
+        let hostid = hostid.to_string();
+        self.kernel.controllers.iter().any(|known| known.shown.hostid != hostid)
     }
 
     fn write_takes(&mut self, ctrl: CtrlRef) -> Duration {
@@ -574,7 +597,8 @@ impl World {
         {
             return None;
         }
-        let ctrl = self.add(tid, kato, origin)?;
+        let hostid = host_id_for(&tid.host_nqn, &self.identity).filter(|hostid| !self.has_other_host_id(*hostid))?;
+        let ctrl = self.add(tid, kato, origin, hostid)?;
         self.goes_live(ctrl);
         Some(ctrl)
     }

@@ -9,7 +9,7 @@ use libstas::nvme::{Tid, Transport};
 use stacd::connector::{DcPage, FetchError, RemovalReason, RemovedDc, StafdView};
 
 use crate::bus::PublishedView;
-use crate::checks::served;
+use crate::checks::{is_damaged_referral, served};
 use crate::kernel::SimController;
 use crate::mdns::target_of;
 use crate::names::{Daemon, Iface, Subsystem, Target};
@@ -97,6 +97,12 @@ bugs! {
     OwnerNotReadAgain,
     /// An entry with an unusable NQN protects no controller at its address.
     NoNqnProtectsNothing,
+    /// A damaged referral counts as absent.
+    DamagedReferralIsAbsent,
+    /// The host ID of /etc/nvme/hostid is used, although the kernel has another one for the host NQN.
+    HostIdNotCompared,
+    /// ignore-iface is ignored on reload.
+    IgnoreIfaceUnread,
 }
 
 impl Bug {
@@ -230,6 +236,10 @@ impl World {
     pub(crate) fn mutate_page(&self, result: Result<LogPage, AdminError>) -> Result<LogPage, AdminError> {
         match result {
             Err(_) if self.has_bug(Bug::NoAnswerIsEmpty) => Ok(LogPage::default()),
+            Ok(mut page) if self.has_bug(Bug::DamagedReferralIsAbsent) => {
+                page.entries.retain(|entry| !is_damaged_referral(entry));
+                Ok(page)
+            }
             other => other,
         }
     }
@@ -300,6 +310,9 @@ impl World {
         }
         if self.has_bug(Bug::FamilyUnread) {
             conf.ip_family = FamilyOrder::Both;
+        }
+        if self.has_bug(Bug::IgnoreIfaceUnread) {
+            conf.ignore_iface = false;
         }
         if self.has_bug(Bug::TrtypesUnread) {
             conf.disconnect_trtypes = [Transport::Tcp].into();

@@ -436,7 +436,7 @@ impl Oracle {
     }
 
     /// stacd applies a full fetch that lists these discovery controllers.
-    pub(crate) fn applies_all(&mut self, listed: BTreeSet<Tid>) {
+    pub(crate) fn full_fetch_applied(&mut self, listed: BTreeSet<Tid>) {
         self.sequence += 1;
         self.full = Some((self.sequence, listed));
     }

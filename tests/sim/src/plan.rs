@@ -92,6 +92,8 @@ pub enum Edit {
     Trtypes,
     /// A parameter in `[Global]` that the kernel refuses: added or removed.
     Parameters(Daemon),
+    /// ignore-iface in stacd.conf: true, or false if it was true.
+    IgnoreIface,
 }
 
 impl Edit {
@@ -147,9 +149,30 @@ impl Defect {
         Self::Port("04420"),
     ];
 
+    /// Defects of a referral. Its NQN identifies no discovery controller.
+    pub const OF_REFERRAL: [Self; 8] = [
+        Self::Address("0.0.0.0"),
+        Self::Address(""),
+        Self::Port(""),
+        Self::Port("none"),
+        Self::Port("65536"),
+        Self::Port("08009"),
+        Self::Subtype,
+        Self::Trtype,
+    ];
+
     /// Other defects.
     pub const OTHERS: [Self; 4] =
         [Self::Nqn(""), Self::Nqn("nqn.2014-08.org.nvmexpress.discovery"), Self::Subtype, Self::Trtype];
+}
+
+/// What an entry of a log page lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EntryOf {
+    /// A subsystem at the target itself.
+    Subsystem(Subsystem),
+    /// The discovery controller of another target.
+    Dc(Target),
 }
 
 /// A fault that lasts for a time.
@@ -240,9 +263,11 @@ pub enum What {
     /// A discovery controller lists nothing for that time.
     ListsNothing(Target, Duration),
     /// The log entry of a subsystem is wrong in this way for that time.
-    DamagesEntry(Target, Subsystem, Defect, Duration),
+    DamagesEntry(Target, EntryOf, Defect, Duration),
     /// A discovery controller starts or stops referring to another one.
     Refers(Target, Target),
+    /// /etc/nvme/hostid gets another content. The daemons notice that when they read their configuration.
+    ReplacesHostId(u8),
     /// A target fails in this way for that time.
     Fails(Target, Outage, Duration),
     /// A target drops all its connections, and accepts new ones at once.
@@ -280,6 +305,7 @@ impl Plan {
         let mut actions = announced_early(&initial, seed);
         actions.extend(wider::actions(&initial, seed));
         actions.extend(wider::further_actions(&initial, seed));
+        actions.extend(wider::latest_actions(&initial, seed));
         let mut at = rng.ms(0, 4000);
         for _ in 0..count {
             let what = what(&mut rng, &initial);

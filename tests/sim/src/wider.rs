@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use crate::names::{Daemon, Iface, Subsystem, Target};
-use crate::plan::{self, Action, Defect, Edit, Fault, InitialWorld, What};
+use crate::plan::{self, Action, Defect, Edit, EntryOf, Fault, InitialWorld, What};
 use crate::rng::Rng;
 
 /// Percentage of the plans that have such actions.
@@ -48,8 +48,35 @@ pub(crate) fn further_actions(initial: &InitialWorld, seed: u64) -> Vec<Action> 
                 let target = Target(rng.below(initial.targets.len()));
                 let subsystem = Subsystem(rng.below(initial.subsystems));
                 let defect = Defect::OTHERS[rng.below(Defect::OTHERS.len())];
-                What::DamagesEntry(target, subsystem, defect, time(&mut rng))
+                What::DamagesEntry(target, EntryOf::Subsystem(subsystem), defect, time(&mut rng))
             }
+        };
+        actions.push(Action { at, what });
+        at += if rng.percent(50) { rng.ms(0, 1_500) } else { rng.ms(1_500, 30_000) };
+    }
+    actions
+}
+
+/// Actions that were added after [`further_actions`]: damaged referrals, another host ID, ignore-iface.
+pub(crate) fn latest_actions(initial: &InitialWorld, seed: u64) -> Vec<Action> {
+    let mut rng = Rng::new(seed, "latest");
+    if !rng.percent(SHARE) {
+        return Vec::new();
+    }
+    let mut at = rng.ms(0, 20_000);
+    let mut actions = Vec::new();
+    for _ in 0..1 + rng.below(MOST) {
+        let target = Target(rng.below(initial.targets.len()));
+        let other = Target(rng.below(initial.targets.len()));
+        let what = match rng.below(10) {
+            0..=2 if target != other => What::Refers(target, other),
+            3..=6 => {
+                let defect = Defect::OF_REFERRAL[rng.below(Defect::OF_REFERRAL.len())];
+                What::DamagesEntry(target, EntryOf::Dc(other), defect, time(&mut rng))
+            }
+            7 => edit(&mut rng, Edit::IgnoreIface),
+            8 => What::ReplacesHostId(u8::try_from(rng.below(3)).unwrap_or_default()),
+            _ => What::Reloads(Daemon::BOTH[rng.below(2)]),
         };
         actions.push(Action { at, what });
         at += if rng.percent(50) { rng.ms(0, 1_500) } else { rng.ms(1_500, 30_000) };
@@ -66,7 +93,7 @@ fn what(rng: &mut Rng, initial: &InitialWorld) -> What {
     match rng.below(24) {
         20.. => {
             let defect = Defect::OF_ADDRESS[rng.below(Defect::OF_ADDRESS.len())];
-            What::DamagesEntry(target, subsystem, defect, time(rng))
+            What::DamagesEntry(target, EntryOf::Subsystem(subsystem), defect, time(rng))
         }
         0..=6 => What::ConnectsByHand(target, subsystem, via),
         7..=8 => What::ConnectsDcByHand(target, via),

@@ -18,9 +18,9 @@ use crate::invariants::{Breach, Invariant};
 use crate::kernel::{Job, Kernel};
 use crate::mdns::MdnsNetwork;
 use crate::mutants::Bug;
-use crate::names::{self, Daemon, HOST_NQN, Iface, Subsystem, Target};
+use crate::names::{self, Daemon, Iface, Subsystem, Target};
 use crate::oracle::{Connection, Oracle};
-use crate::plan::{Fault, Plan, What};
+use crate::plan::{EntryOf, Fault, Plan, What};
 use crate::process::{Process, Running};
 use crate::rng::RngStreams;
 
@@ -95,7 +95,7 @@ pub(crate) enum QueuedEvent {
     ExportsAfterReboot(Target, Subsystem),
     Recovers(Target, u64),
     ListsAgain(Target),
-    RepairEntry(Target, Subsystem),
+    RepairEntry(Target, EntryOf),
     // Announcements.
     RestartBrowser(u64),
     Receive(u64, Vec<Target>),
@@ -164,7 +164,7 @@ impl World {
     /// Creates the initial world of a plan. With `trace`, its events are written down.
     #[must_use]
     pub fn new(plan: Plan, trace: bool) -> Self {
-        let identity = HostIdentity::new(HOST_NQN, "1");
+        let identity = names::host_identity(0);
         let mut world = Self {
             now: Duration::ZERO,
             asleep: Duration::ZERO,
@@ -331,7 +331,7 @@ impl World {
             QueuedEvent::ExportsAfterReboot(target, subsystem) => self.exports_after_reboot(target, subsystem),
             QueuedEvent::Recovers(target, epoch) => self.recovers(target, epoch),
             QueuedEvent::ListsAgain(target) => self.lists_again(target),
-            QueuedEvent::RepairEntry(target, subsystem) => self.repair_entry(target, subsystem),
+            QueuedEvent::RepairEntry(target, of) => self.repair_entry(target, of),
             QueuedEvent::RestartBrowser(incarnation) => self.restart_browser(incarnation),
             QueuedEvent::Receive(incarnation, targets) => self.receive(incarnation, &targets),
             QueuedEvent::ReceiveGoodbye(incarnation, targets) => self.receive_goodbye(incarnation, &targets),

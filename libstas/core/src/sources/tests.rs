@@ -153,16 +153,35 @@ fn a_doubt_outlasts_everything_but_a_page_that_lists_a_live_one() {
         read(&mut sources, at(1), "dc1", 0, &["a", "b"]);
         read(&mut sources, at(10), "dc1", 0, &[]);
         meanwhile(&mut sources);
-        let page =
-            SourcePage { connected_since: at(0), controllers: names(listed), read: None, unclear: BTreeSet::new() };
-        sources.read(at(12), page_of("dc1"), page, |each| *each == tid("a"));
+        let page = |list, read| SourcePage { connected_since: at(0), controllers: names(list), read, unclear: BTreeSet::new() };
+        let is_live = |each: &Tid| *each == tid("a");
+        sources.read(at(12), page_of("dc1"), page(listed, None), is_live);
         assert_eq!(sources.deadline(), (!ends_doubt).then_some(at(15)), "{what}");
         if !ends_doubt {
             assert_eq!(sources.verdict(&tid("a"), at(13), true), Verdict::Unproved(Some(at(15))), "{what}");
-            read_anew(&mut sources, at(16), "dc1", 0, &[]);
+            sources.read(at(16), page_of("dc1"), page(&[], Some(at(16))), is_live);
             assert_eq!(sources.verdict(&tid("a"), at(16), true), Verdict::Disproved, "{what}");
         }
     }
+}
+
+/// The doubtful page lists others, which become live, and the next page does not list these either.
+#[test]
+fn a_page_that_takes_further_live_ones_is_doubted_anew() {
+    let mut sources = Sources::default();
+    let read = |sources: &mut Sources<()>, now, list: &[&str], live: &[&str]| {
+        let page = SourcePage { connected_since: at(0), controllers: names(list), read: Some(now), unclear: BTreeSet::new() };
+        sources.read(now, page_of("dc1"), page, |tid| live.contains(&tid.subsysnqn.as_str()));
+    };
+    read(&mut sources, at(1), &["a", "b"], &["a", "b"]);
+    read(&mut sources, at(10), &["c", "d"], &["a", "b"]);
+    assert_eq!(sources.deadline(), Some(at(15)));
+    read(&mut sources, at(13), &["a", "b"], &["c", "d"]);
+    assert_eq!(sources.deadline(), Some(at(18)), "c and d are doubted from here on");
+    read(&mut sources, at(15), &["a", "b"], &["c", "d"]);
+    assert_eq!(sources.verdict(&tid("c"), at(15), true), Verdict::Unproved(Some(at(18))));
+    read(&mut sources, at(18), &["a", "b"], &["c", "d"]);
+    assert_eq!(sources.verdict(&tid("c"), at(18), true), Verdict::Disproved);
 }
 
 #[test]
