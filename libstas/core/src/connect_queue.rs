@@ -37,6 +37,11 @@ pub const PROBE_DEADLINE: Duration = Duration::from_secs(10);
 pub const SLOW_WRITE: Duration = Duration::from_secs(1);
 /// A write that blocked the connect path for T is repeated after this many times T at the earliest.
 pub const PENALTY_FACTOR: u32 = 10;
+/// After a failed write that took longer than this, the portal had accepted the TCP connection and was silent then: if
+/// no answer to the SYN comes, the kernel ends the attempt after 3 s.
+pub const SILENT_WRITE: Duration = Duration::from_secs(5);
+/// If only mDNS announces the controller of such a portal, it is tried again after this time at the earliest.
+pub const SILENT_PENALTY: Duration = Duration::from_secs(600);
 /// A penalty is forgotten this long after its end, a failure this long after it happened.
 pub const PENALTY_FORGOTTEN: Duration = Duration::from_secs(3600);
 /// A write that takes longer than this is logged.
@@ -105,6 +110,8 @@ pub struct Write {
     pub blocked_for: Duration,
     /// True if a live controller uses the same portal.
     pub portal_live: bool,
+    /// True if only mDNS announces the controller.
+    pub announced_only: bool,
     /// The parameters and the identity of the write.
     pub attempt_parameters: AttemptParameters,
 }
@@ -319,7 +326,9 @@ impl ConnectQueue {
         if write.blocked_for <= SLOW_WRITE {
             return Ended::default();
         }
-        let until = ctx.now + write.blocked_for * PENALTY_FACTOR;
+        let is_silent = write.announced_only && write.blocked_for > SILENT_WRITE;
+        let shortest = if is_silent { SILENT_PENALTY } else { Duration::ZERO };
+        let until = ctx.now + shortest.max(write.blocked_for * PENALTY_FACTOR);
         let penalty = Penalty { attempt_parameters: write.attempt_parameters, until };
         self.penalties.insert(tid.clone(), penalty.clone());
         let mut rejected = Vec::new();

@@ -32,6 +32,7 @@ fn slow() -> Write {
         failed: true,
         blocked_for: Duration::from_secs(3),
         portal_live: false,
+        announced_only: false,
         attempt_parameters: attempt_parameters("wrong"),
     }
 }
@@ -274,6 +275,18 @@ fn a_penalized_controller_is_retried_late_last_and_only_after_a_handshake() {
     scene.answer(at(40), probes[0].0, ProbeOutcome::Alive);
     scene.enter(at(40), &tid("192.0.2.1", "b"), EnqueueInfo { repeated: true, portal_live: true, ..FIRST });
     assert_eq!(scene.write(at(40)).unwrap().1, tid("192.0.2.1", "b"));
+}
+
+#[test]
+fn a_silent_portal_that_is_only_announced_is_tried_once_in_ten_minutes() {
+    for (announced_only, seconds, penalty) in [(false, 6, 60), (true, 6, 600), (true, 3, 30), (true, 90, 900)] {
+        let mut scene = Scene::default();
+        let tid = tid("192.0.2.1", "a");
+        let blocked_for = Duration::from_secs(seconds);
+        attempt(&mut scene, at(0), &tid, FIRST, Write { announced_only, blocked_for, ..slow() });
+        let until = scene.connect_queue.penalty_until(&tid, &attempt_parameters("wrong"));
+        assert_eq!(until, Some(at(penalty)), "announced only: {announced_only}, blocked for {seconds} s");
+    }
 }
 
 #[test]

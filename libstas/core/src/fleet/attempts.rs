@@ -135,7 +135,13 @@ impl Fleet {
         let ConnectRequest { tid, parameters, identity, purpose, .. } = request;
         let failed = matches!(report.outcome, ConnectOutcome::Failed(_));
         let attempt_parameters = AttemptParameters { parameters: parameters.clone(), identity: identity.clone() };
-        let write = Write { failed, blocked_for: report.held, portal_live: self.portal_live(&tid), attempt_parameters };
+        let write = Write {
+            failed,
+            blocked_for: report.held,
+            portal_live: self.portal_live(&tid),
+            announced_only: self.is_announced_only(&tid),
+            attempt_parameters,
+        };
         let ended = self.connect_queue.ended(ctx, op, &tid, write);
         self.handle_rejected(ctx, ended.rejected);
         self.take_snapshot(ctx, report.snapshot);

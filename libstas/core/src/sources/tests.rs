@@ -153,7 +153,12 @@ fn a_doubt_outlasts_everything_but_a_page_that_lists_a_live_one() {
         read(&mut sources, at(1), "dc1", 0, &["a", "b"]);
         read(&mut sources, at(10), "dc1", 0, &[]);
         meanwhile(&mut sources);
-        let page = |list, read| SourcePage { connected_since: at(0), controllers: names(list), read, unclear: BTreeSet::new() };
+        let page = |list, read| SourcePage {
+            connected_since: at(0),
+            controllers: names(list),
+            read,
+            unclear: BTreeSet::new(),
+        };
         let is_live = |each: &Tid| *each == tid("a");
         sources.read(at(12), page_of("dc1"), page(listed, None), is_live);
         assert_eq!(sources.deadline(), (!ends_doubt).then_some(at(15)), "{what}");
@@ -170,7 +175,8 @@ fn a_doubt_outlasts_everything_but_a_page_that_lists_a_live_one() {
 fn a_page_that_takes_further_live_ones_is_doubted_anew() {
     let mut sources = Sources::default();
     let read = |sources: &mut Sources<()>, now, list: &[&str], live: &[&str]| {
-        let page = SourcePage { connected_since: at(0), controllers: names(list), read: Some(now), unclear: BTreeSet::new() };
+        let page =
+            SourcePage { connected_since: at(0), controllers: names(list), read: Some(now), unclear: BTreeSet::new() };
         sources.read(now, page_of("dc1"), page, |tid| live.contains(&tid.subsysnqn.as_str()));
     };
     read(&mut sources, at(1), &["a", "b"], &["a", "b"]);
