@@ -422,7 +422,7 @@ mod tests {
     #[test]
     fn a_deprecated_or_void_key_is_one_warning_however_often() {
         let told = complaint("[Controllers]\nblacklist=transport=fc\nblacklist=transport=loop\n");
-        assert_eq!(told, "f:2: [Controllers] blacklist= is deprecated but honoured; write exclude instead");
+        assert_eq!(told, "f:2: [Controllers] blacklist= is deprecated; write exclude instead");
         let told = complaint("[Global]\nnr-io-queues=4\n");
         assert_eq!(told, "f:2: [Global] nr-io-queues= is ignored: discovery controllers have no I/O queues");
     }

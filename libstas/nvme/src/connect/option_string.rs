@@ -120,7 +120,7 @@ pub enum OptionError {
         len: usize,
     },
     /// The host ID is not a UUID.
-    #[error("the host ID {0:?} is no UUID; `stasadm hostid` makes one")]
+    #[error("the host ID {0:?} is no UUID; `stasadm hostid` creates one")]
     HostId(String),
     /// A secret is malformed: the kernel would refuse it and print it in its log.
     #[error("{option}: {error}")]

@@ -134,7 +134,7 @@ fn stacd_without_a_port_takes_the_default_and_says_so() {
     let (entry, complaints) = read("transport=tcp;traddr=::1;nqn=a", Role::Io);
     assert_eq!(entry.unwrap().trsvcid, "8009");
     assert_eq!(complaints.len(), 1);
-    assert!(complaints[0].text.contains("8009 is taken"), "{complaints:?}");
+    assert!(complaints[0].text.contains("8009 is used"), "{complaints:?}");
 }
 
 #[test]
@@ -355,7 +355,7 @@ fn an_unknown_key_is_an_error_with_the_key_that_was_meant_and_the_rest_counts() 
 fn of_a_key_given_twice_the_last_one_counts() {
     let (entry, complaint) = taken("transport=tcp;traddr=::1;traddr=::2");
     assert_eq!(entry.traddr, "::2");
-    assert!(complaint.text.contains("traddr is given more than once"), "{complaint}");
+    assert!(complaint.text.contains("traddr is set more than once"), "{complaint}");
 }
 
 #[test]
@@ -427,7 +427,7 @@ fn an_exclusion_that_cannot_be_read_is_refused_rather_than_widened() {
         ("transport=tpc;traddr=::1", "\"tpc\" is not tcp"),
         ("transport=tcp;::1", "\"::1\" is not key=value"),
         ("traddr=::1;traddr=::2", "write an exclude= line for each"),
-        ("traddr=::1;kato=5", "kato does not tell"),
+        ("traddr=::1;kato=5", "kato does not identify a controller"),
         ("transport=fc;trsvcid=4420", "fc has no trsvcid"),
         ("trsvcid=none", "not a port"),
         ("nqn=a,b", "comma"),

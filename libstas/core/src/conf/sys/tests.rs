@@ -83,7 +83,7 @@ fn a_missing_nqn_or_id_is_fatal_and_the_message_says_stasadm() {
     assert_eq!(
         fatal("", &[]),
         "this host has no valid NQN: /etc/nvme/hostnqn: it is missing or empty; \
-         `stasadm hostnqn -f /etc/nvme/hostnqn` makes one"
+         `stasadm hostnqn -f /etc/nvme/hostnqn` creates one"
     );
     let no_id = fatal("[Host]\nid=file:///etc/id", &[("/etc/nvme/hostnqn", NQN), ("/etc/id", " \n")]);
     assert!(no_id.contains("no valid ID: /etc/id") && no_id.contains("`stasadm hostid -f /etc/id`"), "{no_id}");
