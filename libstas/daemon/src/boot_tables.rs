@@ -145,7 +145,7 @@ mod tests {
             files.read_again();
             assert_eq!(names(&files), ["NBFT2", "NBFT1"]);
             let told: Vec<&String> = files.told.iter().collect();
-            assert!(matches!(told[..], [line] if line.contains("/NBFT1 is not there any more; what")), "{told:?}");
+            assert!(matches!(told[..], [line] if line.contains("/NBFT1 no longer exists; its")), "{told:?}");
         }
     }
 

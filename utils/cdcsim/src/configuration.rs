@@ -125,7 +125,7 @@ mod tests {
         assert!(error("typ = 'cdc'").to_string().contains("unknown field `typ`"));
         let text = error("[zone.z]\nmembers = ['nobody']").to_string();
         assert_eq!(text, "there is no member nobody; there are: none");
-        assert!(error("nqn = 'x'").to_string().contains("no NQN"));
-        assert!(error("[member.m]\naddresses = ['here']").to_string().contains("no transport address"));
+        assert!(error("nqn = 'x'").to_string().contains("is not an NQN"));
+        assert!(error("[member.m]\naddresses = ['here']").to_string().contains("is not a transport address"));
     }
 }

@@ -244,6 +244,6 @@ fn ram_disks_are_loaded_by_number_and_size() {
     tool.says(&["create", "-f", &file]);
     assert!(tool.says(&["ls"]).contains("20: /dev/ram19"));
     let larger = tool.write("b.conf", &text.replace("20", "21"));
-    assert!(tool.complains(&["create", "-f", &larger]).contains("21 RAM disks are wanted and brd has 20"));
+    assert!(tool.complains(&["create", "-f", &larger]).contains("21 RAM disks are needed, and brd has 20"));
     assert!(tool.says(&["create", "-d", "-f", &larger]).contains("module brd: load"));
 }
