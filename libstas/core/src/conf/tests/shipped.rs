@@ -70,6 +70,23 @@ fn uncommented_they_are_all_defaults_without_complaint_but_for_the_examples_of_c
     assert_eq!(sys::parse(uncommented(SYS).as_bytes(), "sys.conf"), (sys::SysConf::default(), Vec::new()));
 }
 
+/// The testing guide of nvme-stas 2.x edits the shipped files with `sed '/^#tron=false/a tron=true'` and
+/// `sed '/^#controller=$/a controller=…'`.
+#[test]
+fn the_sed_commands_of_the_testing_guide_find_their_lines() {
+    fn append(text: &str, found: impl Fn(&str) -> bool, added: &str) -> String {
+        text.lines().map(|line| if found(line) { format!("{line}\n{added}\n") } else { format!("{line}\n") }).collect()
+    }
+    let traced = |text| append(text, |line| line.starts_with("#tron=false"), "tron=true");
+    let text = append(&traced(STAFD), |line| line == "#controller=", "controller=transport=tcp;traddr=localhost");
+    let (conf, complaints) = stafd::parse(text.as_bytes(), "stafd.conf");
+    assert_eq!((complaints, conf.tron, conf.controllers.len()), (Vec::new(), true, 1));
+    let line = "controller=transport=tcp;traddr=192.0.2.1;trsvcid=4420;nqn=nqn.2014-08.com.example:one";
+    let text = append(&traced(STACD), |each| each == "#controller=", line);
+    let (conf, complaints) = stacd::parse(text.as_bytes(), "stacd.conf");
+    assert_eq!((complaints, conf.tron, conf.controllers.len()), (Vec::new(), true, 1));
+}
+
 #[test]
 fn every_key_stands_once_in_its_section_with_its_default() {
     for (file, keys) in keys::FILES {
