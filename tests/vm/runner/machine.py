@@ -311,9 +311,13 @@ def devices(base, folder, role):
 
 
 def shares():
-    """Returns the shares that the guest mounts. The parent of the tree is shared, because `make tree` replaces the tree."""
+    """Returns the shares that the guest mounts. The parent of the tree is shared, because `make tree` replaces the tree.
+
+    Only a scenario that needs it mounts `utils`, the folder of the sources.
+    """
     arguments = []
-    for tag, path, mode in (("harness", VM, ",readonly=on"), ("trees", install_tree().parent, ",readonly=on"), ("results", EXCHANGE, "")):
+    for tag, path, mode in (("harness", VM, ",readonly=on"), ("trees", install_tree().parent, ",readonly=on"), ("results", EXCHANGE, ""),
+                            ("utils", TOP / "utils", ",readonly=on")):
         arguments += ["-virtfs", f"local,path={path},mount_tag={tag},security_model=none{mode}"]
     return arguments
 
