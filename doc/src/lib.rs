@@ -5,6 +5,7 @@
 //! | stafctl(1), stacctl(1), stasadm(1), nvmet(1), cdcsim(1) | the definition of the command line |
 //! | stafd(8), stacd(8) | the same, for the options |
 //! | nvme-stas-json(5) | the schema of `-o json` in libstas/cli |
+//! | org.nvmexpress.staf(5), org.nvmexpress.stac(5) | the introspection data of the D-Bus interfaces |
 //! | stafd.conf(5), stacd.conf(5), sys.conf(5) | the comments in etc/stas, and the table of keys |
 //!
 //! Text that cannot be generated (examples, files, related pages) is written by hand in doc/pages, in the language of
@@ -16,6 +17,7 @@
 //! Pages and scripts are under version control, so that an installation needs no compiler for them. A test compares
 //! them with their sources; `make man` writes them.
 
+pub mod bus;
 mod command;
 mod configuration;
 mod mdoc;
@@ -116,6 +118,12 @@ pub fn pages() -> io::Result<Vec<Manual>> {
 
     let page = Page::new("nvme-stas-json", 5, Some(&"output of stafctl and stacctl for programs".into()));
     pages.push(("nvme-stas-json".to_owned(), 5, schema::page(page)));
+
+    for (name, interfaces) in bus::daemons() {
+        let what = format!("interfaces of {} on D-Bus", if name.ends_with("staf") { "stafd" } else { "stacd" });
+        let page = Page::new(name, 5, Some(&what.into()));
+        pages.push((name.to_owned(), 5, bus::page(page, &interfaces)));
+    }
 
     let files = [
         ("stafd.conf", "configuration of the NVMe-oF discovery daemon"),

@@ -21,7 +21,7 @@ fn pages() -> Vec<(String, String)> {
         .map(|entry| (entry.file_name().into_string().unwrap(), fs::read_to_string(entry.path()).unwrap()))
         .collect();
     pages.sort();
-    assert!(pages.len() >= 11);
+    assert!(pages.len() >= 20);
     pages
 }
 
@@ -92,10 +92,44 @@ fn every_key_is_documented() {
 }
 
 #[test]
+fn every_member_of_the_bus_is_documented() {
+    for (daemon, interfaces) in manual::bus::daemons() {
+        let page = page(&format!("{daemon}.5"));
+        for interface in interfaces {
+            assert!(interface.members.len() >= 4, "{}: its members are found", interface.name);
+            for member in interface.members {
+                let item = format!("\n.It {} Ic {}\n", member.kind, member.name);
+                assert!(page.contains(&item), "{daemon}: {}", member.name);
+                assert!(member.doc.trim().ends_with('.'), "{}.{} has no documentation", interface.name, member.name);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_bus_call_in_a_page_names_a_member() {
+    let daemons = manual::bus::daemons();
+    let mut checked = 0;
+    for (name, text) in pages() {
+        for line in text.lines().filter(|line| line.starts_with("busctl call ") || line.starts_with("busctl get")) {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let [_, _, service, path, interface, member, ..] = words[..] else { panic!("{name}: {line}") };
+            assert_eq!(path, format!("/{}", service.replace('.', "/")), "{name}: {line}");
+            let known = daemons.iter().filter(|(daemon, _)| *daemon == service).flat_map(|(_, interfaces)| interfaces);
+            let mut members = known.filter(|known| known.name == interface).flat_map(|known| &known.members);
+            assert!(members.any(|known| known.name == member), "{name}: {line}");
+            checked += 1;
+        }
+    }
+    assert!(checked >= 3);
+}
+
+#[test]
 fn every_page_is_well_formed() {
     for (name, text) in pages() {
-        if let Some(target) = text.strip_prefix(".so man8/") {
-            assert!(names().contains(target.trim()), "{name}: {target}");
+        if let Some(target) = text.strip_prefix(".so man") {
+            let target = target.trim().split_once('/').unwrap().1;
+            assert!(names().contains(target), "{name}: {target}");
             continue;
         }
         let path: PathBuf = manual::folder().join(&name);

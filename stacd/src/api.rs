@@ -39,6 +39,8 @@ impl Stac {
 #[zbus::interface(name = "org.nvmexpress.stac", introspection_docs = true)]
 #[allow(missing_docs)]
 impl Stac {
+    /// Returns the I/O controllers that stacd connects or keeps, and those that its configuration leaves out. With
+    /// `detailed`, each dictionary has more keys.
     #[zbus(name = "list_controllers", out_args("controller_list"))]
     async fn list_controllers(
         &self,

@@ -67,6 +67,8 @@ impl Staf {
 #[zbus::interface(name = "org.nvmexpress.staf", introspection_docs = true)]
 #[allow(missing_docs)]
 impl Staf {
+    /// Returns the discovery controllers that stafd connects or keeps, and those that its configuration leaves out.
+    /// With `detailed`, each dictionary has more keys.
     #[zbus(name = "list_controllers", out_args("controller_list"))]
     async fn list_controllers(
         &self,
@@ -82,6 +84,8 @@ impl Staf {
         Ok(permit.answer(self.finder.ask(list).await.map_err(stopping)?))
     }
 
+    /// Returns the entries of the last log page of a discovery controller. Empty if the controller is unknown, or no page
+    /// was read.
     #[zbus(name = "get_log_pages", out_args("log_pages"))]
     async fn get_log_pages(
         &self,
@@ -100,6 +104,8 @@ impl Staf {
         Ok(permit.answer(self.ask_about(id, |dc, _, _| log_pages(dc)).await?.unwrap_or_default()))
     }
 
+    /// Returns all discovery controllers with their log pages, as JSON: an array of objects with the members
+    /// `discovery-controller` and `log-pages`. With `detailed`, each controller has the keys of the detailed list.
     #[zbus(name = "get_all_log_pages", out_args("log_pages_json"))]
     async fn get_all_log_pages(
         &self,
@@ -114,6 +120,8 @@ impl Staf {
         Ok(permit.answer(json(&self.finder.ask(list).await.map_err(stopping)?)?))
     }
 
+    /// Returns a discovery controller and its log page from the same moment, as JSON: an object as in get_all_log_pages
+    /// with `detailed`. It is empty if the controller is unknown.
     #[zbus(name = "get_controller_log_pages", out_args("log_pages_json"))]
     async fn get_controller_log_pages(
         &self,
@@ -133,6 +141,8 @@ impl Staf {
         Ok(permit.answer(published.map_or_else(|| Ok("{}".to_owned()), |published| json(&published))?))
     }
 
+    /// Returns the discovery controllers that stafd has removed, each with the `reason`: `configuration`, `excluded`,
+    /// `referral gone` or `aged out`.
     #[zbus(name = "list_removed_controllers", out_args("controller_list"))]
     async fn list_removed_controllers(
         &self,
@@ -146,7 +156,8 @@ impl Staf {
         Ok(permit.answer(self.finder.ask(list).await.map_err(stopping)?))
     }
 
-    /// Returns the contract with stacd: the pages of these controllers, or of all if the list is empty.
+    /// Returns what stacd needs: the log pages of these controllers, or of all if the list is empty, and the removed
+    /// controllers. Its keys may change with the `version`; other programs should use get_all_log_pages.
     #[zbus(name = "get_published_pages", out_args("published"))]
     async fn get_published_pages(
         &self,
@@ -159,7 +170,8 @@ impl Staf {
         Ok(permit.answer(self.finder.ask(publish).await.map_err(stopping)?))
     }
 
-    /// Only root may call it, because it causes network traffic.
+    /// Reads the log page from the discovery controller again, and returns its entries. Only root may call it, because
+    /// it causes network traffic.
     #[zbus(name = "refresh_log_pages", out_args("log_pages"))]
     async fn refresh_log_pages(
         &self,
@@ -186,6 +198,8 @@ impl Staf {
         Ok(self.finder.ask(pages).await.map_err(stopping)?.unwrap_or_default())
     }
 
+    /// The log page of a discovery controller has changed, or was read for the first time. The strings identify the
+    /// controller; `device` is its device.
     #[zbus(signal, name = "log_pages_changed")]
     async fn log_pages_changed(
         emitter: &SignalEmitter<'_>,
@@ -199,6 +213,7 @@ impl Staf {
         device: &str,
     ) -> zbus::Result<()>;
 
+    /// At least one discovery controller was removed. list_removed_controllers returns the reason.
     #[zbus(signal, name = "dc_removed")]
     async fn dc_removed(emitter: &SignalEmitter<'_>) -> zbus::Result<()>;
 

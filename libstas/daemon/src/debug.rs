@@ -78,9 +78,11 @@ macro_rules! debug_interface {
             }
         }
 
-        #[zbus::interface(name = $interface, introspection_docs = false)]
+        #[zbus::interface(name = $interface, introspection_docs = true)]
         #[allow(missing_docs)]
         impl<C: Debuggable> $name<C> {
+            /// Whether trace is on: the daemon logs every step. Only root may set it. A reload sets it to the value in the
+            /// configuration file.
             #[zbus(property, name = "tron")]
             fn tron(&self) -> bool {
                 self.process.journal().tron()
@@ -100,11 +102,13 @@ macro_rules! debug_interface {
                 Ok(())
             }
 
+            /// The log level: `DEBUG` while trace is on, otherwise `INFO`.
             #[zbus(property, name = "log_level")]
             fn log_level(&self) -> String {
                 self.process.journal().level().to_owned()
             }
 
+            /// Returns the state of the daemon's process and the host's identity, as a JSON object.
             #[zbus(name = "process_info", out_args("info_json"))]
             async fn process_info(
                 &self,
@@ -115,6 +119,8 @@ macro_rules! debug_interface {
                 Ok(place.answer(process_info(&self.core, &self.process).await?))
             }
 
+            /// Returns the keys of the detailed list for one controller, as a JSON object. It is empty if the controller is
+            /// unknown.
             #[zbus(name = "controller_info", out_args("info_json"))]
             async fn controller_info(
                 &self,
@@ -133,7 +139,8 @@ macro_rules! debug_interface {
                 Ok(place.answer(controller_info(&self.core, id).await?))
             }
 
-            /// The numbers of controllers, and what the daemon has done since its start.
+            /// Returns the metrics: numbers of controllers, and what the daemon has done since its start. Each sample has
+            /// a name, labels and a value.
             #[zbus(name = "metrics", out_args("samples"))]
             async fn metrics(
                 &self,
@@ -144,7 +151,7 @@ macro_rules! debug_interface {
                 Ok(place.answer(self.core.ask(|core: &C, now: Time| core.metrics(now)).await.map_err(stopping)?))
             }
 
-            /// Lists the controllers whose history is known, also removed ones.
+            /// Returns the controllers whose history is known, also removed ones.
             #[zbus(name = "list_histories", out_args("controller_list"))]
             async fn list_histories(
                 &self,
@@ -179,7 +186,9 @@ macro_rules! debug_interface {
                 Ok((source.map(|source| shown(&source).into_owned()).unwrap_or_default(), events))
             }
 
-            /// Only root may call it, because it takes computing time.
+            /// Returns what a reload would do if the daemon's configuration file had the content `conf`: the controllers,
+            /// each with `change` and `reason`. Nothing is carried out. `addresses` contains the addresses of the host
+            /// names in the file. Only root may call it, because it takes computing time.
             #[zbus(name = "plan_reload", out_args("controller_list"))]
             async fn plan_reload(
                 &self,

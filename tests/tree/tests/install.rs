@@ -130,7 +130,7 @@ fn expected(prefix: &str) -> BTreeSet<String> {
         expected.insert(format!("{prefix}/share/zsh/site-functions/_{tool}"));
         expected.insert(format!("{prefix}/share/fish/vendor_completions.d/{tool}.fish"));
     }
-    for section in ["1", "5", "8"] {
+    for section in ["1", "5", "7", "8"] {
         for name in names("doc/man", &[section]) {
             expected.insert(format!("{prefix}/share/man/man{section}/{name}"));
         }
