@@ -1,6 +1,8 @@
 //! Rules for the whole source tree: dependencies, installation, the README. The tests check them; this library reads
 //! the tree.
 
+pub mod quotes;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
