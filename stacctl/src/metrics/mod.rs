@@ -3,9 +3,10 @@
 mod text;
 
 use std::collections::BTreeMap;
-use std::fs::{self, Permissions};
+use std::ffi::OsString;
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -88,11 +89,35 @@ fn replace(file: &Path, text: &str) -> io::Result<()> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
     }
     let folder = file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // The collector of node_exporter reads only files whose names end in .prom.
-    let mut new = tempfile::Builder::new().prefix(".nvme-stas.").suffix(".new").tempfile_in(folder)?;
-    new.write_all(text.as_bytes())?;
-    new.as_file().set_permissions(Permissions::from_mode(0o644))?;
-    new.persist(file).map(drop).map_err(|error| error.error)
+    let new = temporary(file).ok_or(io::ErrorKind::InvalidInput)?;
+    // Two runs at the same time would share the name. Not every file system can lock a folder.
+    let lock = File::open(folder)?;
+    let _ = lock.lock();
+    match fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let written = write_new(&new, text).and_then(|()| fs::rename(&new, file));
+    if written.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    written
+}
+
+/// The name of the file while it is written. It is always the same: a run that was killed leaves at most this file, and
+/// the next run replaces it. The collector of node_exporter reads only files whose names end in .prom.
+fn temporary(file: &Path) -> Option<PathBuf> {
+    let mut name = OsString::from(".");
+    name.push(file.file_name()?);
+    name.push(".new");
+    Some(file.with_file_name(name))
+}
+
+/// Creates a file that everybody may read. A link of this name is not followed: the folder may belong to another user.
+fn write_new(file: &Path, text: &str) -> io::Result<()> {
+    let mut new = OpenOptions::new().write(true).create_new(true).mode(0o644).open(file)?;
+    new.set_permissions(Permissions::from_mode(0o644))?;
+    new.write_all(text.as_bytes())
 }
 
 /// A text as the value of a label, before its quotes and backslashes are escaped.
@@ -116,6 +141,48 @@ mod tests {
         assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no other file is left");
         assert!(replace(&folder.path().join("missing/x.prom"), "").is_err());
+    }
+
+    #[test]
+    fn the_next_run_replaces_what_a_killed_run_has_left() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        let names = || {
+            let names = std::fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name());
+            names.map(|name| name.into_string().unwrap()).collect::<std::collections::BTreeSet<_>>()
+        };
+        // Killed before the rename: the file that it wrote is found by its name, whatever its name is.
+        write_new(&temporary(&at("x.prom")).unwrap(), "half a").unwrap();
+        assert_eq!(names().len(), 1);
+        replace(&at("x.prom"), "new").unwrap();
+        assert_eq!(names(), ["x.prom".to_owned()].into());
+        // A link in its place is replaced, and not followed.
+        std::fs::write(at("other"), "old").unwrap();
+        std::os::unix::fs::symlink("other", temporary(&at("x.prom")).unwrap()).unwrap();
+        replace(&at("x.prom"), "newer").unwrap();
+        assert_eq!(names(), ["other".to_owned(), "x.prom".to_owned()].into());
+        assert_eq!(std::fs::read_to_string(at("other")).unwrap(), "old");
+        // A rename that fails leaves no file either.
+        std::fs::create_dir(at("y.prom")).unwrap();
+        assert!(replace(&at("y.prom"), "new").is_err());
+        assert_eq!(names().len(), 3);
+    }
+
+    #[test]
+    fn runs_at_the_same_time_never_show_half_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("x.prom");
+        let texts = ["a".repeat(100_000), "b".repeat(100_000)];
+        std::thread::scope(|scope| {
+            let writers = texts.each_ref().map(|text| {
+                let file = &file;
+                scope.spawn(move || (0..50).for_each(|_| replace(file, text).unwrap()))
+            });
+            while !writers.iter().all(|writer| writer.is_finished()) {
+                let read = std::fs::read_to_string(&file).unwrap_or_else(|_| texts[0].clone());
+                assert!(texts.contains(&read), "{} bytes", read.len());
+            }
+        });
     }
 
     #[test]
