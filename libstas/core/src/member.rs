@@ -24,6 +24,8 @@ use stas_nvme::{Parameters, Tid};
 /// A connection that lived at least this long resets the back-off when it is lost. After a shorter one the back-off
 /// continues, so that a target that drops each connection at once is not retried in a tight loop.
 pub const SETTLED_AFTER: Duration = Duration::from_secs(10);
+/// Largest number of different reasons that are remembered as logged.
+const REASONS_TOLD: usize = 8;
 
 /// Why and how a controller is wanted.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -159,7 +161,7 @@ pub struct Member {
     /// For a controller that is polled: the time of the next connect, and why it is polled.
     pub next_poll: Option<(Time, Polled)>,
     backoff: Backoff,
-    told: Option<LastLogged>,
+    told: Vec<LastLogged>,
 }
 
 impl Member {
@@ -182,7 +184,7 @@ impl Member {
             keep_alive: KeepAlive::default(),
             next_poll: None,
             backoff: Backoff::default(),
-            told: None,
+            told: Vec::new(),
         }
     }
 
@@ -230,7 +232,7 @@ impl Member {
         self.disconnect_requested = false;
         self.next_poll = None;
         self.reason = None;
-        self.told = None;
+        self.told.clear();
         std::mem::take(&mut self.attempts)
     }
 
@@ -298,10 +300,21 @@ impl Member {
     }
 
     /// Returns true if `what` differs from what was last logged about this controller. Stores it for the next call.
+    ///
+    /// A target may fail in several ways in turns, for example whenever the time limit of the probe is as long as that of
+    /// ARP. Each reason is news only once until the controller is connected.
     pub fn is_news(&mut self, what: impl Into<LastLogged>) -> bool {
-        let what = Some(what.into());
-        let is_news = self.told != what;
-        self.told = what;
-        is_news
+        let what = what.into();
+        if self.told.contains(&what) {
+            return false;
+        }
+        let are_reasons = |told: &LastLogged| matches!(told, LastLogged::NotConnected(_));
+        if !are_reasons(&what) || !self.told.iter().all(are_reasons) {
+            self.told.clear();
+        } else if self.told.len() >= REASONS_TOLD {
+            self.told.remove(0);
+        }
+        self.told.push(what);
+        true
     }
 }
