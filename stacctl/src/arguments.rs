@@ -51,7 +51,7 @@ pub enum Command {
     /// Tell the story of one controller
     ///
     /// Shows what happened to the controller and when, also if it has been removed since; then which source lists it,
-    /// its state, and what is next. The daemon keeps the last 64 events of each controller until it ends.
+    /// its state, and what is next. The daemon keeps the last 64 events of each controller, also over its restart.
     Why(Why),
     /// Show interfaces, discovery controllers, subsystems and the paths to them as a picture
     ///

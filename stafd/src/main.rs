@@ -10,7 +10,7 @@ use libstas::daemon::arguments::{About, Arguments};
 use libstas::daemon::clock::BootClock;
 use libstas::daemon::configuration::{Files, SYS_CONF};
 use libstas::daemon::event_loop::{EventLoop, channel};
-use libstas::daemon::history::History;
+use libstas::daemon::history::saved::HistoryFile;
 use libstas::daemon::journal::Journal;
 use libstas::daemon::process_info::ProcessInfo;
 use libstas::daemon::state::{Saver, StateFile};
@@ -54,7 +54,7 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     // The bus name first: it stops a second stafd.
     let (finder, event_inbox) = channel();
     let refreshes = Arc::new(Refreshes::default());
-    let history = History::default();
+    let (history, history_file) = HistoryFile::start(&state_file)?;
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
     let connection = system_with_limit(CALL_TIMEOUT).await?;
     let server = connection.object_server();
@@ -85,6 +85,9 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
 
     if !saver.finish(LAST_SAVE) {
         tracing::warn!("the last state is not saved: the next start begins with an older one");
+    }
+    if !history_file.finish(LAST_SAVE) {
+        tracing::warn!("the last events are not saved: after the next start, `stafctl why` does not know them");
     }
     Ok(result?)
 }

@@ -1,19 +1,25 @@
 //! What happened to each controller: the last lines of the log about it, and its changes of state.
 //!
-//! The last removed controllers are kept, too, up to a limit.
+//! The last removed controllers are kept, too, up to a limit. [`saved`] keeps all of it over a restart of the daemon.
+
+pub mod saved;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use tokio::sync::Notify;
 
 use stas_core::CtrlRef;
 use stas_core::effect::LogRecord;
 use stas_core::fleet::{Listed, Status};
 use stas_nvme::Tid;
+use stas_nvme::secret::masked;
 
 /// Largest number of lines about one controller. The oldest ones are dropped.
 const LINES: usize = 64;
+/// Longest line in bytes. It may quote what other hosts send.
+const LINE_MAX: usize = 1024;
 /// Largest number of controllers that are no longer listed.
 const REMOVED: usize = 256;
 
@@ -43,7 +49,14 @@ pub struct StateChange {
 
 /// The histories of a daemon's controllers. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct History(Arc<Mutex<Records>>);
+pub struct History(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    records: Mutex<Records>,
+    /// Notified when there is something new to save.
+    changed: Notify,
+}
 
 #[derive(Debug, Default)]
 struct Records {
@@ -58,6 +71,10 @@ struct Record {
     /// `None` while it is not listed.
     status: Option<Status>,
     ctrl: Option<CtrlRef>,
+    /// Start of the present state.
+    since: Timestamp,
+    /// Its state when the last run of the daemon ended, until it is known what became of it.
+    before: Option<Before>,
     /// The comparison in which it was listed last, or the round of its last line.
     round: u64,
     /// The last line since its last change of state.
@@ -66,12 +83,36 @@ struct Record {
     removal: String,
 }
 
+/// The state of a listed controller when the last run of the daemon ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Before {
+    status: Status,
+    ctrl: Option<CtrlRef>,
+    since: Timestamp,
+}
+
 impl Record {
-    fn add(&mut self, at: Timestamp, text: String) {
+    fn add(&mut self, at: Timestamp, mut text: String) {
+        let end = (0..=LINE_MAX).rev().find(|end| text.is_char_boundary(*end));
+        text.truncate(end.filter(|end| *end < text.len()).unwrap_or(text.len()));
         while self.lines.len() >= LINES {
             self.lines.pop_front();
         }
         self.lines.push_back(HistoryEntry { at, text });
+    }
+
+    /// The start of a state that begins now: if the last run of the daemon ended in it, it has not changed.
+    fn start(&mut self, now: Timestamp, status: Status, ctrl: Option<CtrlRef>) -> Timestamp {
+        // Before a restarted daemon uses an existing connection again, the controller is queued.
+        let has_settled = ctrl.is_some();
+        match self.before.take() {
+            Some(before) if (before.status, before.ctrl) == (status, ctrl) => before.since,
+            Some(before) if !has_settled => {
+                self.before = Some(before);
+                now
+            }
+            _ => now,
+        }
     }
 
     /// The cause of a removal that is complete.
@@ -84,7 +125,7 @@ impl Record {
 
 impl History {
     fn lock(&self) -> MutexGuard<'_, Records> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.records.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Records a line of the log, if it is about a controller.
@@ -94,8 +135,11 @@ impl History {
         let round = records.round;
         let record = records.of.entry(tid.clone()).or_default();
         record.round = record.round.max(round);
-        record.add(Timestamp::now(), logged.text.clone());
-        record.news.clone_from(&logged.text);
+        let text = masked(&logged.text);
+        record.add(Timestamp::now(), text.clone().into_owned());
+        record.news = text.into_owned();
+        drop(records);
+        self.0.changed.notify_one();
     }
 
     /// Compares the states with those of the last call. `source` says which source lists a controller, `reason` why it
@@ -118,13 +162,17 @@ impl History {
                 continue;
             }
             let record = records.of.entry(tid.clone()).or_default();
+            let now = Timestamp::now();
+            let is_restart = record.status.is_none() && record.before.is_some();
+            record.since = record.start(now, status, ctrl);
             let old = record.status.replace(status);
             (record.ctrl, record.round) = (ctrl, round);
             let news = std::mem::take(&mut record.news);
             let cause = match old {
                 None => {
                     let source = source(tid);
-                    record.add(Timestamp::now(), format!("listed: {source}"));
+                    let restarted = if is_restart { "the daemon was started again; " } else { "" };
+                    record.add(now, format!("{restarted}listed: {source}"));
                     source
                 }
                 Some(_) if news.is_empty() => reason(tid).unwrap_or_default(),
@@ -138,11 +186,22 @@ impl History {
         }
         for (tid, record) in records.of.iter_mut().filter(|(_, record)| record.round < round) {
             let Some(old) = record.status.take() else { continue };
+            (record.since, record.before) = (Timestamp::now(), None);
             let cause = record.removed();
             changes.push(StateChange { tid: tid.clone(), ctrl: record.ctrl, old: Some(old), new: None, cause });
         }
         records.forget_old();
+        drop(records);
+        if !changes.is_empty() {
+            self.0.changed.notify_one();
+        }
         changes
+    }
+
+    /// When the present state of a listed controller began, as far as the daemon knows.
+    #[must_use]
+    pub fn since(&self, tid: &Tid) -> Option<Timestamp> {
+        self.lock().of.get(tid).filter(|record| record.status.is_some()).map(|record| record.since)
     }
 
     /// The controllers with a history, each with its last connection and its state; `None` if it is no longer listed.
@@ -161,10 +220,11 @@ impl History {
 impl Records {
     /// Drops the controllers that were removed first, if there are too many.
     fn forget_old(&mut self) {
-        let removed = self.of.values().filter(|record| record.status.is_none()).count();
+        // A controller that the last run listed is listed again as soon as its source is known.
+        let is_removed = |record: &Record| record.status.is_none() && record.before.is_none();
+        let removed = self.of.values().filter(|record| is_removed(record)).count();
         for _ in REMOVED..removed {
-            let oldest =
-                self.of.iter().filter(|(_, record)| record.status.is_none()).min_by_key(|(_, record)| record.round);
+            let oldest = self.of.iter().filter(|(_, record)| is_removed(record)).min_by_key(|(_, record)| record.round);
             let Some(oldest) = oldest.map(|(tid, _)| tid.clone()) else { return };
             self.of.remove(&oldest);
         }

@@ -28,6 +28,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_se
 #[derive(Clone, Debug)]
 pub struct StateFile {
     path: PathBuf,
+    /// What is in it, for the log.
+    what: &'static str,
     kind: &'static str,
     version: u32,
     boot: String,
@@ -121,7 +123,13 @@ impl StateFile {
     }
 
     fn new(directory: &Path, kind: &'static str, version: u32, boot: &str) -> Self {
-        Self { path: directory.join("state.json"), kind, version, boot: boot.to_owned() }
+        Self { path: directory.join("state.json"), what: "saved state", kind, version, boot: boot.to_owned() }
+    }
+
+    /// A file of its own beside the saved state, for data that no decision needs: `what`, in a file of that name.
+    #[must_use]
+    pub fn beside(&self, name: &str, what: &'static str, version: u32) -> Self {
+        Self { path: self.path.with_file_name(name), what, version, ..self.clone() }
     }
 
     /// Path of the file.
@@ -138,14 +146,14 @@ impl StateFile {
             Ok(state) => state,
             Err(why) => {
                 let aside = self.path.with_extension("json.bad");
-                let path = self.path.display();
+                let (what, path) = (self.what, self.path.display());
                 match fs::rename(&self.path, &aside) {
                     Ok(()) => {
-                        tracing::error!("starting without the saved state {path}: {why}. It is now {}", aside.display())
+                        tracing::error!("starting without the {what} {path}: {why}. It is now {}", aside.display())
                     }
-                    Err(error) => tracing::error!(
-                        "starting without the saved state {path}: {why}. It cannot be set aside: {error}"
-                    ),
+                    Err(error) => {
+                        tracing::error!("starting without the {what} {path}: {why}. It cannot be set aside: {error}")
+                    }
                 }
                 None
             }
@@ -310,7 +318,7 @@ impl Desk {
             match result {
                 Ok(()) => {
                     if failures > 0 {
-                        tracing::info!("the state is saved again in {}", file.path.display());
+                        tracing::info!("the {} is saved again in {}", file.what, file.path.display());
                     }
                     failures = 0;
                     self.pause(PACE);
@@ -318,8 +326,8 @@ impl Desk {
                 Err(error) => {
                     if failures == 0 {
                         tracing::error!(
-                            "cannot save the state in {}: {error}. Retrying; until then a restart begins with an \
-                             older state",
+                            "cannot save the {} in {}: {error}. Retrying; until then a restart begins with an older one",
+                            file.what,
                             file.path.display()
                         );
                     }
