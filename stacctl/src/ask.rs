@@ -1,13 +1,13 @@
 //! Answers commands by calls to the daemon.
 
 use libstas::bus::{ControllerEvents, ControllerId, DebugProxy, StacProxy};
-use serde_json::{Value, json};
+use serde_json::json;
 use stas_cli::client::{self, Daemon, Failure};
 use stas_cli::listing::Ls;
-use stas_cli::output::OutputArgs;
+use stas_cli::output::{Format, OutputArgs};
 use stas_cli::watch::watch;
 use stas_cli::why::why;
-use stas_cli::{schema, table};
+use stas_cli::{kernel, schema, table};
 use zbus::Connection;
 
 use crate::arguments::Command;
@@ -49,12 +49,15 @@ async fn status(connection: &Connection, output: OutputArgs) -> Result<String, F
     let stac = StacProxy::new(connection).await.map_err(failure)?;
     let debug = DebugProxy::of_stacd(connection).await.map_err(failure)?;
     let mut status = Daemon::Stacd.json(&debug.process_info().await.map_err(failure)?)?;
-    let mut controllers: Vec<Value> = Vec::new();
+    let mut controllers = Vec::new();
     for dict in stac.list_controllers(true).await.map_err(failure)? {
         let id = ControllerId::from_dict(&dict);
         let mut controller = json!(dict);
         client::merge(&mut controller, Daemon::Stacd.json(&debug.controller_info_of(&id).await.map_err(failure)?)?);
         controllers.push(controller);
+    }
+    if output.format() != Format::Python {
+        kernel::add(&mut controllers);
     }
     client::merge(&mut status, json!({ "controllers": controllers }));
     Ok(output.render(&status, |status| schema::status(Daemon::Stacd, status), table::status))

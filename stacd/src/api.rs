@@ -8,7 +8,7 @@ use libstas::core::plan::{Addresses, Planned};
 use libstas::daemon::debug::{self, Debuggable, stopping};
 use libstas::daemon::describe;
 use libstas::daemon::event_loop::Handle;
-use libstas::daemon::history::StateChange;
+use libstas::daemon::history::{History, StateChange};
 use libstas::daemon::metrics;
 use libstas::nvme::{HostIdentity, Tid, shown};
 use tokio::sync::mpsc;
@@ -22,6 +22,7 @@ use crate::connector::{Connector, IocView};
 #[derive(Debug)]
 pub struct Stac {
     connector: Handle<Connector>,
+    history: History,
     callers: Callers,
 }
 
@@ -31,8 +32,8 @@ pub type StacDebug = debug::StacDebug<Connector>;
 impl Stac {
     /// Creates the D-Bus object for a core.
     #[must_use]
-    pub fn new(connector: Handle<Connector>) -> Self {
-        Self { connector, callers: Callers::default() }
+    pub fn new(connector: Handle<Connector>, history: History) -> Self {
+        Self { connector, history, callers: Callers::default() }
     }
 }
 
@@ -49,9 +50,17 @@ impl Stac {
         #[zbus(connection)] connection: &zbus::Connection,
     ) -> fdo::Result<Answer<Vec<Dict>>> {
         let permit = self.callers.admit(connection, &header).await?;
+        let history = self.history.clone();
         let list = move |connector: &Connector, now: Time| {
             let all = connector.controllers().into_iter().chain(connector.left_out());
-            all.map(|ioc| describe_ioc(&ioc, connector, now, detailed)).collect()
+            let describe = |ioc: IocView<'_>| {
+                let mut dict = describe_ioc(&ioc, connector, now, detailed);
+                if detailed {
+                    describe::since(&mut dict, history.since(ioc.member.tid));
+                }
+                dict
+            };
+            all.map(describe).collect()
         };
         Ok(permit.answer(self.connector.ask(list).await.map_err(stopping)?))
     }

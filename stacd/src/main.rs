@@ -58,7 +58,7 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
     let connection = system_with_limit(REFRESH_LIMIT).await?;
     let server = connection.object_server();
-    server.at(STAC_PATH, Stac::new(connector.clone())).await?;
+    server.at(STAC_PATH, Stac::new(connector.clone(), history.clone())).await?;
     server.at(STAC_PATH, StacDebug::new(connector.clone(), process, history.clone())).await?;
     let name = own_name(&connection, STAC_NAME).await?;
 

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use libstas::bus::{ControllerEvents, ControllerId, DebugProxy, StafProxy};
+use libstas::bus::{ControllerEvents, ControllerId, DebugProxy, StafProxy, key};
 use serde_json::{Value, json};
 use stas_cli::client::{self, Daemon, Failure};
 use stas_cli::listing::Ls;
-use stas_cli::output::{Listing, OutputArgs};
+use stas_cli::output::{Format, Listing, OutputArgs};
 use stas_cli::watch::watch;
 use stas_cli::why::why;
-use stas_cli::{schema, table};
+use stas_cli::{kernel, schema, table};
 use zbus::Connection;
 
 use crate::arguments::{Command, Controller};
@@ -74,7 +74,11 @@ fn default_host_nqn() -> String {
 
 async fn adlp(connection: &Connection, listing: Listing) -> Result<String, Failure> {
     let asked = async { StafProxy::new(connection).await?.get_all_log_pages(listing.needs_detail()).await };
-    let pages = Daemon::Stafd.json(&asked.await.map_err(|error| Daemon::Stafd.failure(error))?)?;
+    let mut pages = Daemon::Stafd.json(&asked.await.map_err(|error| Daemon::Stafd.failure(error))?)?;
+    if listing.detailed && listing.output.format() != Format::Python {
+        let pages = pages.as_array_mut().into_iter().flatten();
+        kernel::add(pages.filter_map(|page| page.get_mut(key::DISCOVERY_CONTROLLER)));
+    }
     let table = if listing.detailed { table::all_log_pages_in_detail } else { table::all_log_pages };
     let json = |pages: &Value| schema::all_log_pages(Daemon::Stafd, listing.detail(), pages);
     Ok(listing.output.render(&pages, json, table))
@@ -93,6 +97,9 @@ async fn status(connection: &Connection, output: OutputArgs) -> Result<String, F
         let info = Daemon::Stafd.json(&debug.controller_info_of(&id).await.map_err(failure)?)?;
         client::merge(&mut controller, info);
         controllers.push(controller);
+    }
+    if output.format() != Format::Python {
+        kernel::add(&mut controllers);
     }
     client::merge(&mut status, json!({ "controllers": controllers }));
     Ok(output.render(&status, |status| schema::status(Daemon::Stafd, status), table::status))

@@ -16,7 +16,7 @@ use libstas::core::plan::{Addresses, Planned};
 use libstas::daemon::debug::{self, Debuggable, json, stopping, tid_of};
 use libstas::daemon::describe;
 use libstas::daemon::event_loop::{Handle, Stopped};
-use libstas::daemon::history::StateChange;
+use libstas::daemon::history::{History, StateChange};
 use libstas::daemon::metrics;
 use libstas::nvme::{HostIdentity, Tid, shown};
 use serde::Serialize;
@@ -31,6 +31,7 @@ use crate::finder::{DcView, Event, Finder, RefreshError};
 #[derive(Debug)]
 pub struct Staf {
     finder: Handle<Finder>,
+    history: History,
     refreshes: Arc<Refreshes>,
     callers: Callers,
 }
@@ -50,8 +51,8 @@ struct PublishedJson {
 impl Staf {
     /// Creates the D-Bus object. The shell answers `refreshes`.
     #[must_use]
-    pub fn new(finder: Handle<Finder>, refreshes: Arc<Refreshes>) -> Self {
-        Self { finder, refreshes, callers: Callers::default() }
+    pub fn new(finder: Handle<Finder>, history: History, refreshes: Arc<Refreshes>) -> Self {
+        Self { finder, history, refreshes, callers: Callers::default() }
     }
 
     /// Queries one discovery controller; `None` if no controller has that name.
@@ -77,9 +78,10 @@ impl Staf {
         #[zbus(connection)] connection: &zbus::Connection,
     ) -> fdo::Result<Answer<Vec<Dict>>> {
         let permit = self.callers.admit(connection, &header).await?;
+        let history = self.history.clone();
         let list = move |finder: &Finder, now: Time| {
             let all = finder.controllers().into_iter().chain(finder.left_out());
-            all.map(|dc| describe_dc(&dc, finder, now, detailed)).collect()
+            all.map(|dc| describe_since(&dc, finder, &history, now, detailed)).collect()
         };
         Ok(permit.answer(self.finder.ask(list).await.map_err(stopping)?))
     }
@@ -114,8 +116,13 @@ impl Staf {
         #[zbus(connection)] connection: &zbus::Connection,
     ) -> fdo::Result<Answer<String>> {
         let permit = self.callers.admit(connection, &header).await?;
+        let history = self.history.clone();
         let list = move |finder: &Finder, now: Time| {
-            finder.controllers().iter().map(|dc| publish(dc, finder, now, detailed)).collect::<Vec<_>>()
+            let publish = |dc: DcView<'_>| PublishedJson {
+                controller: describe_since(&dc, finder, &history, now, detailed),
+                log_pages: log_pages(&dc),
+            };
+            finder.controllers().into_iter().map(publish).collect::<Vec<_>>()
         };
         Ok(permit.answer(json(&self.finder.ask(list).await.map_err(stopping)?)?))
     }
@@ -137,7 +144,12 @@ impl Staf {
     ) -> fdo::Result<Answer<String>> {
         let permit = self.callers.admit(connection, &header).await?;
         let id = ControllerId { transport, traddr, trsvcid, subsysnqn, host_traddr, host_iface, host_nqn };
-        let published = self.ask_about(id, |dc, finder, now| publish(dc, finder, now, true)).await?;
+        let history = self.history.clone();
+        let publish = move |dc: &DcView<'_>, finder: &Finder, now| PublishedJson {
+            controller: describe_since(dc, finder, &history, now, true),
+            log_pages: log_pages(dc),
+        };
+        let published = self.ask_about(id, publish).await?;
         Ok(permit.answer(published.map_or_else(|| Ok("{}".to_owned()), |published| json(&published))?))
     }
 
@@ -314,8 +326,13 @@ fn published(finder: &Finder, only: &[ControllerId]) -> StafdView {
     view
 }
 
-fn publish(dc: &DcView<'_>, finder: &Finder, now: Time, detailed: bool) -> PublishedJson {
-    PublishedJson { controller: describe_dc(dc, finder, now, detailed), log_pages: log_pages(dc) }
+/// As [`describe_dc`]; in detail also since when it is in its state.
+fn describe_since(dc: &DcView<'_>, finder: &Finder, history: &History, now: Time, detailed: bool) -> Dict {
+    let mut dict = describe_dc(dc, finder, now, detailed);
+    if detailed {
+        describe::since(&mut dict, history.since(dc.member.tid));
+    }
+    dict
 }
 
 fn describe_dc(dc: &DcView<'_>, finder: &Finder, now: Time, detailed: bool) -> Dict {

@@ -58,7 +58,7 @@ async fn run(arguments: Arguments, journal: Journal) -> Result<(), Box<dyn Error
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
     let connection = system_with_limit(CALL_TIMEOUT).await?;
     let server = connection.object_server();
-    server.at(STAF_PATH, Staf::new(finder.clone(), Arc::clone(&refreshes))).await?;
+    server.at(STAF_PATH, Staf::new(finder.clone(), history.clone(), Arc::clone(&refreshes))).await?;
     server.at(STAF_PATH, StafDebug::new(finder.clone(), process, history.clone())).await?;
     let name = own_name(&connection, STAF_NAME).await?;
 

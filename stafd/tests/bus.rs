@@ -162,7 +162,7 @@ async fn start_with(saved: Saved) -> Stage {
     let server = Builder::unix_stream(ours)
         .server(zbus::Guid::generate())
         .p2p()
-        .serve_at(STAF_PATH, Staf::new(handle.clone(), refreshes))
+        .serve_at(STAF_PATH, Staf::new(handle.clone(), History::default(), refreshes))
         .serve_at(
             STAF_PATH,
             StafDebug::new(

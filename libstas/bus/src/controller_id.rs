@@ -50,6 +50,10 @@ pub mod key {
     pub const NBFT: &str = "nbft";
     /// Start of a discovery controller's connection, in seconds on CLOCK_BOOTTIME. Identifies the connection.
     pub const CONNECTED_SINCE: &str = "connected-since";
+    /// Start of the present state in UTC, as far as the daemon knows: `2026-11-28T12:00:00Z`.
+    pub const SINCE: &str = "since";
+    /// Owner of the connection in the registry of nvme-cli 3: `stas`, another orchestrator, or `unknown`.
+    pub const OWNER: &str = "owner";
     /// Time of an event in UTC: `2026-11-28T12:00:00Z`.
     pub const TIME: &str = "time";
     /// What happened.

@@ -10,12 +10,14 @@
 //! | [`pprint`] | Python's notation, for scripts written for nvme-stas |
 //! | [`literal`] | reads Python's notation |
 //! | [`listing`] | `ls`: selects and sorts controllers, and checks that all are connected |
+//! | [`kernel`] | what the kernel shows of a controller: namespaces, ANA states, time limits |
 //! | [`watch`] | prints each change of the controllers |
 //! | [`why`] | `why`: the history of a controller |
 //! | [`client`] | connects a tool to its daemon, and explains failures |
 
 pub mod client;
 pub mod daemon;
+pub mod kernel;
 pub mod listing;
 pub mod literal;
 pub mod output;

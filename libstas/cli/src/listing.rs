@@ -4,11 +4,11 @@ use std::cmp::Ordering;
 use std::net::IpAddr;
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::{Daemon, Failure};
 use super::output::{Format, Listing, print};
-use super::table;
+use super::{kernel, table};
 use stas_bus::{Dict, key};
 
 /// The keys of a short answer.
@@ -64,7 +64,12 @@ impl Ls {
         if !self.listing.needs_detail() {
             controllers.iter_mut().for_each(|controller| controller.retain(|key, _| BASIC.contains(&key.as_str())));
         }
-        let mut text = self.listing.render(daemon, &json!(controllers));
+        let mut controllers: Vec<Value> = controllers.iter().map(|controller| json!(controller)).collect();
+        // The notation of nvme-stas keeps its members.
+        if self.listing.needs_detail() && self.listing.output.format() != Format::Python {
+            kernel::add(&mut controllers);
+        }
+        let mut text = self.listing.render(daemon, &controllers.into());
         if self.no_legend && !self.listing.detailed && self.listing.output.format() == Format::Table {
             // The first line has the headings, or says that there are no controllers.
             text = text.split_once('\n').map(|(_, rest)| rest.to_owned()).unwrap_or_default();

@@ -6,6 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::daemon::Daemon;
+use super::kernel::added;
 use super::literal;
 use stas_bus::contract::dictionary;
 use stas_bus::key;
@@ -146,7 +147,38 @@ pub const STATE: &[Attribute] = &[
         "The state, with the words of section STATES of stacctl(1) and stafctl(1).",
     ),
     attribute("connected", "connected", Kind::Boolean, "True if the controller is connected."),
+    attribute(
+        key::SINCE,
+        "since",
+        Kind::Text,
+        "Start of this state (UTC), as far as the daemon knows. A restart of the daemon does not change it.",
+    ),
     attribute(key::REASON, "reason", Kind::Text, "Why it is not connected, or is kept."),
+    attribute(
+        key::OWNER,
+        "owner",
+        Kind::Text,
+        "Owner of the connection in the registry of nvme-cli 3: `stas` for stafd and stacd, the name of another \
+         orchestrator, or `unknown`; null if it has none.",
+    ),
+    attribute(
+        added::CTRL_LOSS_TMO,
+        "ctrl_loss_tmo",
+        Kind::Service,
+        "Seconds after which the kernel gives up the connection when it is lost; `off`: never.",
+    ),
+    attribute(
+        added::RECONNECT_DELAY,
+        "reconnect_delay",
+        Kind::Integer,
+        "Seconds between two attempts of the kernel to reconnect.",
+    ),
+    attribute(
+        added::GIVES_UP_AT,
+        "gives_up_at",
+        Kind::Text,
+        "When the kernel gives up the lost connection (UTC), about; null unless it is reconnecting.",
+    ),
     attribute(
         "next attempt",
         "next_attempt",
@@ -181,6 +213,13 @@ pub const STATE: &[Attribute] = &[
 
 /// What stacctl adds to [`STATE`].
 pub const IO: &[Attribute] = &[
+    attribute(
+        added::NAMESPACES,
+        "namespaces",
+        Kind::List,
+        "The namespaces: `device` (block device, with native multipathing that of all paths), `nsid`, `bytes` (size) \
+         and `ana_state` (of this path; null without ANA).",
+    ),
     attribute("dlpe", "dlpe", Kind::Entry, "The log page entry that lists it: an object as in LOG PAGE ENTRY."),
     attribute(
         "dlpe.eflags.ncc",

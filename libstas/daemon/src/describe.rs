@@ -1,16 +1,18 @@
 //! Describes a member of the fleet as a dictionary for the bus: an element of the answer to `list_controllers`.
 //!
 //! Keys and words are those of nvme-stas. Additional keys are `state`, `reason`, `next attempt`, `dhchap`, `pending`,
-//! `trust` and `alias of`. Secrets are not shown: `dhchap` only says that a secret is set.
+//! `trust`, `owner`, `since` and `alias of`. Secrets are not shown: `dhchap` only says that a secret is set.
 
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::history::{HistoryEntry, StateChange};
 use stas_bus::python::python_bool;
 use stas_bus::{ControllerId, Dict, key};
 use stas_core::fleet::{MemberView, Status};
 use stas_core::plan::Planned;
-use stas_core::{CtrlRef, Time};
+use stas_core::{CtrlRef, Owner, Time};
 use stas_nvme::{HostIdentity, Tid, shown};
 
 /// Device name of a controller that is not connected.
@@ -42,6 +44,9 @@ pub fn detailed(member: &MemberView<'_>, now: Time, identity: Option<&HostIdenti
     put("hostnqn", kernel.map(|kernel| kernel.hostnqn.clone()).unwrap_or_default());
     put("model", kernel.map(|kernel| shown(&kernel.model).into_owned()).unwrap_or_default());
     put("serial", kernel.map(|kernel| shown(&kernel.serial).into_owned()).unwrap_or_default());
+    if let Some(owner) = kernel.and_then(|kernel| owner(&kernel.owner)) {
+        put(key::OWNER, owner);
+    }
     put("dctype", kernel.map(|kernel| kernel.dctype.as_str().to_owned()).unwrap_or_default());
     put("cntrltype", kernel.map(|kernel| kernel.cntrltype.as_str().to_owned()).unwrap_or_default());
 
@@ -68,6 +73,28 @@ pub fn detailed(member: &MemberView<'_>, now: Time, identity: Option<&HostIdenti
         put("alias of", shown(&owner.to_string()).into_owned());
     }
     dict
+}
+
+/// The owner of a connection. `None` if it has none.
+fn owner(owner: &Owner) -> Option<String> {
+    match owner {
+        Owner::None => None,
+        Owner::Stas(_) => Some("stas".to_owned()),
+        Owner::Other(name) => Some(shown(name).into_owned()),
+        Owner::Unknown => Some("unknown".to_owned()),
+    }
+}
+
+/// Adds since when a controller is in its state.
+pub fn since(dict: &mut Dict, since: Option<Timestamp>) {
+    if let Some(since) = since {
+        dict.insert(key::SINCE.to_owned(), utc(since));
+    }
+}
+
+/// A time in UTC with whole seconds.
+fn utc(time: Timestamp) -> String {
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
 /// What a reload would do with a controller.
@@ -100,8 +127,7 @@ pub fn remembered((tid, ctrl, status): &(Tid, Option<CtrlRef>, Option<Status>)) 
 /// An event of a controller's history.
 #[must_use]
 pub fn event(line: &HistoryEntry) -> Dict {
-    let time = line.at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-    Dict::from([(key::TIME.to_owned(), time), (key::EVENT.to_owned(), shown(&line.text).into_owned())])
+    Dict::from([(key::TIME.to_owned(), utc(line.at)), (key::EVENT.to_owned(), shown(&line.text).into_owned())])
 }
 
 /// Marks a controller as kept: it stays connected only because removals are suspended, for this reason.
@@ -162,7 +188,7 @@ fn dhchap(member: &MemberView<'_>, identity: Option<&HostIdentity>) -> Option<&'
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-    use stas_core::{CtrlState, CtrlType, Dctype, KernelController};
+    use stas_core::{CtrlState, CtrlType, Dctype, Gained, KernelController};
     use stas_nvme::{Parameters, Secret, TidParts, Transport};
 
     fn tid() -> Tid {
@@ -274,6 +300,27 @@ mod tests {
         assert_eq!(dict["subsysnqn"], "nqn.\u{202e}x", "programs compare it");
         held(&mut dict, "kept\u{2066}");
         assert_eq!(dict["reason"], "kept\\u{2066}");
+    }
+
+    #[test]
+    fn a_connection_says_who_owns_it_and_since_when_it_is_in_its_state() {
+        let (tid, parameters) = (tid(), Parameters::default());
+        for (owner, word) in [
+            (Owner::None, None),
+            (Owner::Stas(Gained::Connected), Some("stas")),
+            (Owner::Stas(Gained::Unknown), Some("stas")),
+            (Owner::Other("discoverd\u{202e}".to_owned()), Some("discoverd\\u{202e}")),
+            (Owner::Unknown, Some("unknown")),
+        ] {
+            let kernel = KernelController { owner, ..kernel() };
+            let view = MemberView { kernel: Some(&kernel), ..view(&tid, &parameters, Status::Connected) };
+            let mut dict = detailed(&view, Time::default(), None);
+            assert_eq!(dict.get("owner").map(String::as_str), word);
+            since(&mut dict, None);
+            assert_eq!(dict.get("since"), None);
+            since(&mut dict, Some(Timestamp::UNIX_EPOCH));
+            assert_eq!(dict["since"], "1970-01-01T00:00:00Z");
+        }
     }
 
     #[test]

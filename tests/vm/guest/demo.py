@@ -28,6 +28,7 @@ def main():
     do("systemctl", "start", "stafd", "stacd")
     host.wait_live(*THREE)
     say(f"Three subsystems are connected, {time.monotonic() - start:.1f} s after the command.")
+    wait_until(lambda: [len(host.namespaces(nqn)) for nqn in THREE] == [3, 2, 1], 30, "the kernel has read all namespaces")
     listing("stafctl", peer)
     listing("stacctl", peer)
 

@@ -15,6 +15,7 @@ pub use grid::Tone;
 use serde_json::{Map, Value};
 use unicode_width::UnicodeWidthStr as _;
 
+use super::kernel::added;
 use super::screen::Screen;
 use stas_bus::key;
 use stas_nvme::log_page::Treq;
@@ -25,7 +26,7 @@ type Dict = Map<String, Value>;
 /// `ls`: one controller on each line. For a controller that is not connected, the reason follows on the next line.
 #[must_use]
 pub fn controllers(answer: &Value, screen: Screen) -> String {
-    let mut grid = Grid::new(&["DEVICE", "STATE", "TRANSPORT", "ADDRESS", "SVCID", "VIA", "NQN"]);
+    let mut grid = Grid::new(&["DEVICE", "STATE", "TRANSPORT", "ADDRESS", "SVCID", "VIA", "NAMESPACE", "NQN"]);
     for controller in dicts(answer) {
         let (state, tone) = state(controller);
         grid.row(
@@ -36,6 +37,7 @@ pub fn controllers(answer: &Value, screen: Screen) -> String {
                 text(controller, key::TRADDR),
                 text(controller, key::TRSVCID),
                 via(controller),
+                first_namespace(controller),
                 text(controller, key::SUBSYSNQN),
             ],
             Some((1, tone)),
@@ -120,6 +122,9 @@ fn paragraph(controller: &Dict, screen: Screen) -> String {
     let told_above = [key::DEVICE, "state", key::TRANSPORT, key::TRADDR, key::TRSVCID];
     let mut rest = controller.clone();
     rest.retain(|key, value| !told_above.contains(&key.as_str()) && value.as_str() != Some(""));
+    if let Some(listed) = rest.get_mut(added::NAMESPACES) {
+        *listed = namespaces(controller).map(namespace).collect();
+    }
     // The bus has both spellings: `status` that of nvme-stas 2, `adlp` the other one.
     let pages: Vec<Value> = ["log_pages", key::LOG_PAGES].iter().filter_map(|key| rest.remove(*key)).collect();
     let mut out = format!("{}\n{}", headline(controller), outline::members(&rest, "  "));
@@ -247,9 +252,62 @@ fn explanation(controller: &Dict) -> Option<String> {
         ("same device as ", "alias of"),
     ];
     let told = told.map(|(words, key)| (words, text(controller, key))).into_iter();
-    let told: Vec<String> =
+    let mut told: Vec<String> =
         told.filter(|(_, value)| !value.is_empty()).map(|(words, value)| format!("{words}{value}")).collect();
+    if state(controller).1 != Tone::Good {
+        let times = [("since ", key::SINCE), ("the kernel gives up at about ", added::GIVES_UP_AT)];
+        let times = times.map(|(words, key)| (words, text(controller, key))).into_iter();
+        told.extend(times.filter(|(_, value)| !value.is_empty()).map(|(words, value)| format!("{words}{value}")));
+    }
+    told.extend(namespaces(controller).filter_map(without_io));
     if told.is_empty() { None } else { Some(told.join("; ")) }
+}
+
+fn namespaces(controller: &Dict) -> impl Iterator<Item = &Dict> {
+    controller.get(added::NAMESPACES).map(dicts).into_iter().flatten()
+}
+
+/// The first block device, and how many more there are: `nvme1n1 +2`.
+fn first_namespace(controller: &Dict) -> String {
+    let mut devices = namespaces(controller).map(|namespace| text(namespace, key::DEVICE));
+    let first = devices.next().unwrap_or_default();
+    match devices.count() {
+        0 => first,
+        more => format!("{first} +{more}"),
+    }
+}
+
+/// A namespace in words: `nvme1n1 (NSID 1, 20.0 GiB, optimized)`.
+fn namespace(namespace: &Dict) -> Value {
+    let nsid = namespace.get("nsid").and_then(Value::as_u64).map(|nsid| format!("NSID {nsid}"));
+    let size = namespace.get("bytes").and_then(Value::as_u64).map(size);
+    let ana_state = namespace.get("ana_state").and_then(Value::as_str).map(str::to_owned);
+    let facts: Vec<String> = [nsid, size, ana_state].into_iter().flatten().collect();
+    let device = text(namespace, key::DEVICE);
+    if facts.is_empty() { device.into() } else { format!("{device} ({})", facts.join(", ")).into() }
+}
+
+/// A size with a binary prefix: `20.0 GiB`.
+fn size(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    // Tenths of a KiB, so that no fraction is lost.
+    let mut tenths = u128::from(bytes) * 10 / 1024;
+    let mut units = UNITS.iter();
+    let mut unit = units.next();
+    while tenths >= 10240
+        && let Some(larger) = units.next()
+    {
+        tenths /= 1024;
+        unit = Some(larger);
+    }
+    format!("{}.{} {}", tenths / 10, tenths % 10, unit.unwrap_or(&""))
+}
+
+/// A namespace to which this path cannot do I/O: `nvme1n1 is inaccessible (ANA)`.
+fn without_io(namespace: &Dict) -> Option<String> {
+    let ana_state = text(namespace, "ana_state");
+    let is_usable = matches!(ana_state.as_str(), "" | "-" | "optimized" | "non-optimized");
+    (!is_usable).then(|| format!("{} is {ana_state} on this path (ANA)", text(namespace, key::DEVICE)))
 }
 
 fn dicts(value: &Value) -> impl Iterator<Item = &Dict> {

@@ -197,3 +197,43 @@ fn the_columns_that_are_widest_are_shortened_first() {
         assert_eq!(narrower, shrunk, "{widths:?} in {room}");
     }
 }
+
+#[test]
+fn a_row_has_its_block_device_and_what_is_wrong_with_the_path() {
+    let namespace = |device: &str, ana_state: Value| json!({"device": device, "nsid": 1, "bytes": 21_474_836_480_u64, "ana_state": ana_state});
+    let two = json!([namespace("nvme1n1", json!("optimized")), namespace("nvme1n2", json!("inaccessible"))]);
+    let answer = json!([
+        {"device": "nvme1", "state": "connected", "since": "2026-11-28T11:00:00Z", "namespaces": two},
+        {"device": "nvme2", "state": "connected", "namespaces": [namespace("nvme2n1", json!(null))]},
+        {"device": "nvme3", "state": "reconnecting", "namespaces": [], "since": "2026-11-28T12:00:00Z",
+         "reason": "the connection was lost", "gives up at": "2026-11-28T12:10:00Z"},
+    ]);
+    assert_eq!(
+        controllers(&answer, Screen::ENDLESS),
+        "\
+DEVICE  STATE         NAMESPACE
+nvme1   connected     nvme1n1 +1
+        nvme1n2 is inaccessible on this path (ANA)
+nvme2   connected     nvme2n1
+nvme3   reconnecting
+        the connection was lost; since 2026-11-28T12:00:00Z; the kernel gives up at about 2026-11-28T12:10:00Z
+"
+    );
+    let detail = controllers_in_detail(&answer, Screen::ENDLESS);
+    let nvme1 = "  namespaces  nvme1n1 (NSID 1, 20.0 GiB, optimized), nvme1n2 (NSID 1, 20.0 GiB, inaccessible)\n";
+    assert!(detail.contains(nvme1) && detail.contains("nvme2n1 (NSID 1, 20.0 GiB)\n"), "{detail}");
+}
+
+#[test]
+fn a_size_has_the_largest_prefix_that_leaves_a_number() {
+    for (bytes, text) in [
+        (0, "0.0 KiB"),
+        (512, "0.5 KiB"),
+        (1 << 20, "1.0 MiB"),
+        ((1 << 20) - 1024, "1023.0 KiB"),
+        (1_500_000_000_000, "1.3 TiB"),
+        (u64::MAX, "15.9 EiB"),
+    ] {
+        assert_eq!(size(bytes), text);
+    }
+}

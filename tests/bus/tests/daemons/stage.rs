@@ -101,7 +101,7 @@ pub(crate) async fn start_stafd(bus: &PrivateBus, directory: &Path, kernel: &Ker
     let history = History::default();
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
     let server = connection.object_server();
-    server.at(STAF_PATH, Staf::new(finder.clone(), Arc::clone(&refreshes))).await.unwrap();
+    server.at(STAF_PATH, Staf::new(finder.clone(), history.clone(), Arc::clone(&refreshes))).await.unwrap();
     server.at(STAF_PATH, StafDebug::new(finder.clone(), process, history.clone())).await.unwrap();
     let name = own_name(&connection, STAF_NAME).await.unwrap();
     let core = Finder::new(state_file.load().unwrap_or_default(), 1);
@@ -140,7 +140,7 @@ pub(crate) async fn start_stacd(bus: &PrivateBus, directory: &Path, kernel: &Ker
     let history = History::default();
     let process = ProcessInfo::new(journal.clone(), state_file.path().to_owned());
     let server = connection.object_server();
-    server.at(STAC_PATH, Stac::new(connector.clone())).await.unwrap();
+    server.at(STAC_PATH, Stac::new(connector.clone(), history.clone())).await.unwrap();
     server.at(STAC_PATH, StacDebug::new(connector.clone(), process, history.clone())).await.unwrap();
     let name = own_name(&connection, STAC_NAME).await.unwrap();
     let core = Connector::new(state_file.load().unwrap_or_default(), 1);
