@@ -88,7 +88,7 @@ install: $(if $(or $(SUDO_UID),$(filter command line,$(origin BIN))),$(PROGRAMS)
 	@echo 'installed below $(or $(DESTDIR)$(PREFIX),/)$(if $(DESTDIR),,; next: systemctl enable stafd stacd && systemctl restart stafd stacd)'
 
 uninstall: ## remove what install placed; edited configuration files are kept
-	$(if $(LIVE),@systemctl disable --quiet --now stafd.service stacd.service stas-in-use.socket stas-metrics.timer 2>/dev/null || true)
+	$(if $(LIVE),@systemctl disable --quiet --now stafd.service stacd.service stas-in-use.socket stas-metrics.timer stas-alert.service 2>/dev/null || true)
 	@rm -f $(SBIN_PROGRAMS:%='$(DESTDIR)$(SBINDIR)/%') $(BIN_PROGRAMS:%='$(DESTDIR)$(BINDIR)/%')
 	@rm -f $(UNITS:systemd/%='$(DESTDIR)$(UNITDIR)/%') $(POLICIES:etc/dbus-1/%='$(DESTDIR)$(DBUSDIR)/%')
 	@rm -f $(TMPFILES:etc/tmpfiles.d/%='$(DESTDIR)$(TMPFILESDIR)/%') $(PRESETS:etc/system-preset/%='$(DESTDIR)$(PRESETDIR)/%')

@@ -16,6 +16,9 @@ _stacctl() {
             ",$1")
                 cmd="stacctl"
                 ;;
+            stacctl,alert)
+                cmd="stacctl__subcmd__alert"
+                ;;
             stacctl,ls)
                 cmd="stacctl__subcmd__ls"
                 ;;
@@ -50,12 +53,30 @@ _stacctl() {
 
     case "${cmd}" in
         stacctl)
-            opts="-v -h --version --help tron troff status ls watch why tree metrics wait"
+            opts="-v -h --version --help tron troff status ls watch why tree metrics wait alert"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        stacctl__subcmd__alert)
+            opts="-h --after --start-units --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --after)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 *)
                     COMPREPLY=()
                     ;;

@@ -35,6 +35,7 @@ complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "why" -d 'Tell the s
 complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "tree" -d 'Show interfaces, discovery controllers, subsystems and the paths to them as a picture'
 complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "metrics" -d 'Print numbers for monitoring, in the text format of OpenMetrics'
 complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "wait" -d 'Wait until subsystems have a live connection'
+complete -c stacctl -n "__fish_stacctl_needs_command" -f -a "alert" -d 'Tell when a wanted subsystem has had no path for some time'
 complete -c stacctl -n "__fish_stacctl_using_subcommand tron" -s h -l help -d 'Print help'
 complete -c stacctl -n "__fish_stacctl_using_subcommand troff" -s h -l help -d 'Print help'
 complete -c stacctl -n "__fish_stacctl_using_subcommand status" -s o -l output -d 'Format of the answer [default: table on a terminal, else python]' -r -f -a "table\t'Made for reading'
@@ -66,3 +67,6 @@ complete -c stacctl -n "__fish_stacctl_using_subcommand metrics" -l write -d 'Wr
 complete -c stacctl -n "__fish_stacctl_using_subcommand metrics" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c stacctl -n "__fish_stacctl_using_subcommand wait" -l timeout -d 'Longest wait in seconds; 0 checks once' -r
 complete -c stacctl -n "__fish_stacctl_using_subcommand wait" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c stacctl -n "__fish_stacctl_using_subcommand alert" -l after -d 'How long a subsystem must have had no path, in seconds' -r
+complete -c stacctl -n "__fish_stacctl_using_subcommand alert" -l start-units -d 'Also start the unit stas-alert-down@NQN or stas-alert-up@NQN'
+complete -c stacctl -n "__fish_stacctl_using_subcommand alert" -s h -l help -d 'Print help (see more with \'--help\')'

@@ -6,6 +6,7 @@ use stas_cli::output::OutputArgs;
 use stas_cli::watch::Watch;
 use stas_cli::why::Why;
 
+use crate::alert::Alert;
 use crate::metrics::Metrics;
 use crate::tree::Tree;
 
@@ -68,6 +69,11 @@ pub enum Command {
     /// Returns as soon as each of the subsystems has a live connection. Also waits for stacd to start. After the
     /// timeout the exit status is 1, and what is missing is printed with its state and the reason.
     Wait(Wait),
+    /// Tell when a wanted subsystem has had no path for some time
+    ///
+    /// Prints a line when a wanted subsystem has had no connected path for S seconds, and when it has one again or is no
+    /// longer wanted. Listens to stacd until it is interrupted. stas-alert.service runs it; see ALERTS.
+    Alert(Alert),
 }
 
 /// What is waited for, and how long.

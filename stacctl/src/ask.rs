@@ -11,7 +11,7 @@ use stas_cli::{kernel, schema, table};
 use zbus::Connection;
 
 use crate::arguments::Command;
-use crate::{metrics, tree, wait};
+use crate::{alert, metrics, tree, wait};
 
 /// Calls the daemon and formats the answer.
 pub(crate) async fn answer(connection: &Connection, command: Command) -> Result<String, Failure> {
@@ -31,6 +31,7 @@ pub(crate) async fn answer(connection: &Connection, command: Command) -> Result<
         Command::Tree(what) => return tree::tree(connection, what).await,
         Command::Metrics(what) => return metrics::metrics(connection, &what).await,
         Command::Wait(what) => return wait::wait(connection, what).await,
+        Command::Alert(what) => return alert::alert(connection, what).await,
     };
     asked.map_err(|error| Daemon::Stacd.failure(error))
 }

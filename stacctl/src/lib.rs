@@ -1,8 +1,9 @@
 //! The command-line client of stacd.
 //!
 //! [`arguments`] defines the command line; `ask` answers it by calls to the daemon; `wait` waits for connections;
-//! [`tree`] draws them; [`metrics`] shows numbers for monitoring.
+//! [`tree`] draws them; [`metrics`] shows numbers for monitoring; [`alert`] tells of subsystems without a path.
 
+pub mod alert;
 pub mod arguments;
 mod ask;
 pub mod metrics;

@@ -6,8 +6,8 @@ mod openmetrics;
 #[path = "../../stafctl/tests/stage/mod.rs"]
 mod stage;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use libstas::bus::metrics::{CONTROLLERS, PAGE_AGE, Sample};
 use libstas::bus::{Dict, STAC_NAME, STAC_PATH};
@@ -347,6 +347,50 @@ async fn wait_waits_for_stacd_itself() {
     assert_eq!(printed, "");
 }
 
+/// systemd, which notes the units that are started.
+#[derive(Clone, Default)]
+struct Systemd(Arc<Mutex<Vec<String>>>);
+
+#[interface(name = "org.freedesktop.systemd1.Manager")]
+impl Systemd {
+    fn start_unit(&self, name: String, _mode: &str) -> zbus::OwnedObjectPath {
+        self.0.lock().unwrap().push(name);
+        "/org/freedesktop/systemd1/job/1".try_into().unwrap()
+    }
+}
+
+#[tokio::test]
+async fn alert_tells_of_an_outage_once_also_over_a_restart_and_starts_the_unit_of_its_begin_and_end() {
+    let Some(stage) = Stage::empty() else { return };
+    let (stacd, systemd) = (Stacd::default(), Systemd::default());
+    let served = stage.serve(STAC_NAME, STAC_PATH, stacd.clone(), StacdDebug::default()).await;
+    let path = "/org/freedesktop/systemd1";
+    let _systemd = stage.serve("org.freedesktop.systemd1", path, systemd.clone(), StacdDebug::default()).await;
+    let runtime = tempfile::tempdir().unwrap();
+    let start = || {
+        let mut command = tokio::process::Command::from(stage.command(STACCTL));
+        command.args(["alert", "--after", "0", "--start-units"]).env("RUNTIME_DIRECTORY", runtime.path());
+        let mut child = command.stdout(std::process::Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+        let lines = tokio::io::BufReader::new(child.stdout.take().unwrap()).lines();
+        (child, lines)
+    };
+    let starfleet = "nqn.1988-11.com.example:starfleet";
+    let (mut child, mut lines) = start();
+    let line = lines.next_line().await.unwrap().unwrap();
+    let why = format!("tcp 2001:db8::7 4420 {starfleet}: given up: NCC, 3 attempts; next attempt: none");
+    assert_eq!(line, format!("{starfleet}: no path for 0 s: {why}"));
+    child.kill().await.unwrap();
+    stacd.0.store(true, Ordering::Relaxed);
+    let (_child, mut lines) = start();
+    assert_eq!(lines.next_line().await.unwrap().unwrap(), format!("{starfleet}: has a path again"));
+    stacd.0.store(false, Ordering::Relaxed);
+    let body = (dict(&[("device", "nvme3")]), "connected", "waiting", "");
+    served.emit_signal(None::<&str>, STAC_PATH, STAC_NAME, "controller_state_changed", &body).await.unwrap();
+    assert!(lines.next_line().await.unwrap().unwrap().contains(": no path for 0 s: "));
+    let unit = |name| format!("stas-alert-{name}@nqn.1988\\x2d11.com.example:starfleet.service");
+    assert_eq!(*systemd.0.lock().unwrap(), [unit("down"), unit("up"), unit("down")]);
+}
+
 #[tokio::test]
 async fn watch_prints_each_signal_and_ends_quietly_when_its_reader_does_or_it_is_interrupted() {
     let Some((stage, served)) = stand_in().await else { return };
@@ -403,7 +447,7 @@ fn without_a_command_the_usage_is_shown() {
     assert!(output.stdout.is_empty());
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("Usage: stacctl [COMMAND]"), "{stderr}");
-    for command in ["tron", "troff", "status", "ls", "tree", "metrics", "wait", "watch", "why"] {
+    for command in ["tron", "troff", "status", "ls", "tree", "metrics", "wait", "watch", "why", "alert"] {
         assert!(stderr.contains(&format!("\n  {command} ")), "{stderr}");
     }
 }

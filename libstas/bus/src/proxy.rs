@@ -311,4 +311,8 @@ pub trait Systemd {
     /// Queues a restart (or a start, if the unit is not running). Returns the job without waiting for its end.
     #[zbus(name = "RestartUnit")]
     fn restart_unit(&self, name: &str, mode: &str) -> zbus::Result<zbus::OwnedObjectPath>;
+
+    /// Queues a start. Returns the job without waiting for its end.
+    #[zbus(name = "StartUnit")]
+    fn start_unit(&self, name: &str, mode: &str) -> zbus::Result<zbus::OwnedObjectPath>;
 }

@@ -23,7 +23,7 @@ const PROGRAMS: [&str; 9] = [
     "lib/nvme-stas/stas-udev-rule",
 ];
 
-const UNITS: [&str; 8] = [
+const UNITS: [&str; 11] = [
     "stafd.service",
     "stacd.service",
     "stas-config.target",
@@ -32,6 +32,9 @@ const UNITS: [&str; 8] = [
     "stas-in-use@.service",
     "stas-metrics.service",
     "stas-metrics.timer",
+    "stas-alert.service",
+    "stas-alert-down@.service",
+    "stas-alert-up@.service",
 ];
 
 /// A copy of the files that `make install` reads, with dummy programs, and a directory to install to.
@@ -227,12 +230,12 @@ fn directories_of_another_distribution_are_honoured() {
     for unit in UNITS {
         let text = host.text(&format!("/lib/systemd/system/{unit}"));
         for command in text.lines().filter_map(|line| line.strip_prefix("ExecStart=")) {
-            let program = command.split(' ').next().unwrap();
+            let program = command.split(' ').next().unwrap().trim_start_matches(':');
             assert!(host.path(program).exists(), "{unit}: {program}");
             started += 1;
         }
     }
-    assert_eq!(started, 5);
+    assert_eq!(started, 8);
     host.make(&[&["uninstall"][..], &fedora].concat());
     assert_eq!(host.installed(), BTreeSet::new());
 }

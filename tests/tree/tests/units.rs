@@ -59,8 +59,12 @@ fn units_with_programs() -> TempDir {
 #[test]
 fn systemd_accepts_every_unit() {
     let folder = units_with_programs();
-    let instances =
-        [("stas-config@.service", "stas-config@hostnqn.service"), ("stas-in-use@.service", "stas-in-use@0.service")];
+    let instances = [
+        ("stas-config@.service", "stas-config@hostnqn.service"),
+        ("stas-in-use@.service", "stas-in-use@0.service"),
+        ("stas-alert-down@.service", "stas-alert-down@klingons.service"),
+        ("stas-alert-up@.service", "stas-alert-up@klingons.service"),
+    ];
     for (template, instance) in instances {
         fs::copy(folder.path().join(template), folder.path().join(instance)).unwrap();
     }
@@ -71,10 +75,11 @@ fn systemd_accepts_every_unit() {
         "stas-in-use.socket",
         "stas-metrics.timer",
         "stas-metrics.service",
+        "stas-alert.service",
     ];
     for name in units.into_iter().chain(instances.map(|(_, instance)| instance)) {
         let (accepted, said) = systemd_analyze(&["verify", "--man=no", &folder.path().join(name).to_string_lossy()]);
-        let ours = ["stafd", "stacd", "stas-config", "stas-in-use", "stas-metrics"];
+        let ours = ["stafd", "stacd", "stas-config", "stas-in-use", "stas-metrics", "stas-alert"];
         let complaints = said.lines().filter(|line| ours.iter().any(|unit| line.contains(unit))).count();
         assert!(accepted && complaints == 0, "{name}: {said}");
     }
@@ -89,6 +94,17 @@ fn each_daemon_is_exposed_no_more_than_2_6() {
         assert!(accepted, "{said}");
         let overall = said.lines().find(|line| line.contains("Overall exposure level"));
         println!("{}", overall.unwrap_or_else(|| panic!("{said}")));
+    }
+}
+
+#[test]
+fn the_units_of_alerts_pass_a_name_from_the_network_as_one_argument() {
+    let alert = read("systemd/stas-alert.service");
+    assert!(values(&alert, "ExecStart").concat().contains("alert --after ${AFTER} --start-units"));
+    for name in ["down", "up"] {
+        let template = read(format!("systemd/stas-alert-{name}@.service"));
+        // The colon keeps systemd from replacing variables in the name, the dashes stacctl from taking it for options.
+        assert_eq!(values(&template, "ExecStart"), [":/usr/bin/stacctl ls --no-legend --output table -- %I"]);
     }
 }
 
