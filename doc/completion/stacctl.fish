@@ -47,6 +47,7 @@ complete -c stacctl -n "__fish_stacctl_using_subcommand ls" -s o -l output -d 'F
 json\t'Made for programs'
 python\t'The notation of nvme-stas 2, for scripts that parse it'"
 complete -c stacctl -n "__fish_stacctl_using_subcommand ls" -l check -d 'Exit with status 1 if a listed controller that is wanted is not connected, and name it on standard error'
+complete -c stacctl -n "__fish_stacctl_using_subcommand ls" -l names -d 'Print only the devices and NQNs, each on a line of its own'
 complete -c stacctl -n "__fish_stacctl_using_subcommand ls" -l no-legend -d 'Print no headings'
 complete -c stacctl -n "__fish_stacctl_using_subcommand ls" -s d -l detailed -d 'Show all that is known of each controller'
 complete -c stacctl -n "__fish_stacctl_using_subcommand ls" -l full -d 'Shorten nothing, also on a terminal'
@@ -70,3 +71,7 @@ complete -c stacctl -n "__fish_stacctl_using_subcommand wait" -s h -l help -d 'P
 complete -c stacctl -n "__fish_stacctl_using_subcommand alert" -l after -d 'How long a subsystem must have had no path, in seconds' -r
 complete -c stacctl -n "__fish_stacctl_using_subcommand alert" -l start-units -d 'Also start the unit stas-alert-down@NQN or stas-alert-up@NQN'
 complete -c stacctl -n "__fish_stacctl_using_subcommand alert" -s h -l help -d 'Print help (see more with \'--help\')'
+# The devices and NQNs that the daemon knows.
+complete -c stacctl -n "__fish_stacctl_using_subcommand ls" -f -a "(stacctl ls --names 2>/dev/null)"
+complete -c stacctl -n "__fish_stacctl_using_subcommand why" -f -a "(stacctl ls --names 2>/dev/null)"
+complete -c stacctl -n "__fish_stacctl_using_subcommand wait" -f -a "(stacctl ls --names 2>/dev/null)"

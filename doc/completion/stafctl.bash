@@ -161,7 +161,7 @@ _stafctl() {
             return 0
             ;;
         stafctl__subcmd__ls)
-            opts="-d -o -h --check --no-legend --detailed --output --full --help"
+            opts="-d -o -h --check --names --no-legend --detailed --output --full --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -279,8 +279,30 @@ _stafctl() {
     esac
 }
 
+# Completes the devices and NQNs that the daemon knows.
+_stafctl_with_names() {
+    _stafctl "$@"
+    (( COMP_CWORD > 1 )) || return
+    local name word=${COMP_LINE:0:COMP_POINT}
+    # The whole word: bash divides NQNs at their colons.
+    word=${word##*[[:space:]]}
+    case "${COMP_WORDS[1]} ${COMP_WORDS[COMP_CWORD-1]} $word" in
+        *" "*" -"* | *" -o "* | *" --output "* | *" --timeout "*) return ;;
+        "ls "* | "why "*) ;;
+        *) return ;;
+    esac
+    COMPREPLY=()
+    while IFS= read -r name; do
+        # NQNs come from the network: those with characters that a shell interprets are not offered.
+        [[ $name == "$word"* && $name != *[!A-Za-z0-9:._-]* ]] || continue
+        # bash replaces only what follows the last colon.
+        [[ $COMP_WORDBREAKS == *:* ]] && name=${name#"${word%"${word##*:}"}"}
+        COMPREPLY+=("$name")
+    done < <(stafctl ls --names 2>/dev/null)
+}
+
 if [[ "${BASH_VERSINFO[0]}" -eq 4 && "${BASH_VERSINFO[1]}" -ge 4 || "${BASH_VERSINFO[0]}" -gt 4 ]]; then
-    complete -F _stafctl -o nosort -o bashdefault -o default stafctl
+    complete -F _stafctl_with_names -o nosort -o bashdefault -o default stafctl
 else
-    complete -F _stafctl -o bashdefault -o default stafctl
+    complete -F _stafctl_with_names -o bashdefault -o default stafctl
 fi

@@ -45,6 +45,7 @@ complete -c stafctl -n "__fish_stafctl_using_subcommand ls" -s o -l output -d 'F
 json\t'Made for programs'
 python\t'The notation of nvme-stas 2, for scripts that parse it'"
 complete -c stafctl -n "__fish_stafctl_using_subcommand ls" -l check -d 'Exit with status 1 if a listed controller that is wanted is not connected, and name it on standard error'
+complete -c stafctl -n "__fish_stafctl_using_subcommand ls" -l names -d 'Print only the devices and NQNs, each on a line of its own'
 complete -c stafctl -n "__fish_stafctl_using_subcommand ls" -l no-legend -d 'Print no headings'
 complete -c stafctl -n "__fish_stafctl_using_subcommand ls" -s d -l detailed -d 'Show all that is known of each controller'
 complete -c stafctl -n "__fish_stafctl_using_subcommand ls" -l full -d 'Shorten nothing, also on a terminal'
@@ -74,3 +75,6 @@ python\t'The notation of nvme-stas 2, for scripts that parse it'"
 complete -c stafctl -n "__fish_stafctl_using_subcommand adlp" -s d -l detailed -d 'Show all that is known of each controller'
 complete -c stafctl -n "__fish_stafctl_using_subcommand adlp" -l full -d 'Shorten nothing, also on a terminal'
 complete -c stafctl -n "__fish_stafctl_using_subcommand adlp" -s h -l help -d 'Print help (see more with \'--help\')'
+# The devices and NQNs that the daemon knows.
+complete -c stafctl -n "__fish_stafctl_using_subcommand ls" -f -a "(stafctl ls --names 2>/dev/null)"
+complete -c stafctl -n "__fish_stafctl_using_subcommand why" -f -a "(stafctl ls --names 2>/dev/null)"

@@ -19,6 +19,7 @@
 
 pub mod bus;
 mod command;
+mod completion;
 mod configuration;
 mod mdoc;
 mod schema;
@@ -28,7 +29,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::CommandFactory as _;
-use clap_complete::{Generator as _, Shell};
+use clap_complete::Shell;
 use libstas::daemon::arguments::{self, About};
 
 use mdoc::Page;
@@ -69,10 +70,7 @@ pub fn completions() -> Vec<Completion> {
     let mut completions = Vec::new();
     for (name, definition) in tools().into_iter().filter(|(name, _)| *name != "cdcsim") {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-            let mut text = Vec::new();
-            clap_complete::generate(shell, &mut definition.clone(), name, &mut text);
-            let text = String::from_utf8_lossy(&text).into_owned();
-            completions.push(Completion { name: shell.file_name(name), text });
+            completions.push(completion::script(shell, name, &definition));
         }
     }
     completions

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -49,6 +50,83 @@ fn the_completion_scripts_are_what_the_command_lines_say() {
         assert!(text == script.text, "doc/completion/{} is out of date: run `make man`", script.name);
     }
     assert_eq!(fs::read_dir(manual::completion_folder()).unwrap().count(), made.len());
+}
+
+/// The words that bash offers for a command line, in which the tool knows these names.
+fn offered(tool: &str, line: &str, names: &str) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join(tool);
+    fs::write(&program, format!("#!/bin/sh\n[ \"$*\" = 'ls --names' ] && cat <<'END'\n{names}END\n")).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    // As bash divides a line: at blanks, and before and after each colon.
+    let mut words: Vec<String> = line.replace(':', " : ").split(' ').map(str::to_owned).collect();
+    words.dedup_by(|a, b| a.is_empty() && *b == ":");
+    let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    let (word, before) = (words.last().unwrap(), &words[words.len() - 2]);
+    let script = format!(
+        "source {script}\nCOMP_WORDBREAKS=$' :='\nCOMP_LINE='{line}' COMP_POINT={point} COMP_CWORD={index}\n\
+         COMP_WORDS=({words})\nfunction=$(complete -p {tool} | sed 's/.*-F \\([^ ]*\\).*/\\1/')\n\
+         $function {tool} '{word}' '{before}'\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"\n",
+        script = manual::completion_folder().join(format!("{tool}.bash")).display(),
+        point = line.len(),
+        index = words.len() - 1,
+        words = quoted.join(" "),
+    );
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let output = Command::new("bash").args(["--norc", "-c", &script]).env("PATH", path).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{line}");
+    String::from_utf8(output.stdout).unwrap().lines().filter(|line| !line.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_the_devices_and_nqns_that_the_daemon_knows() {
+    let names = "nvme1\nnvme10\nnqn.2014-08.org.example:disk1\nnqn.2014-08.org.example:disk2\nnqn.x:$(touch /tmp/x);\n";
+    for (line, expected) in [
+        ("stacctl why nvme", &["nvme1", "nvme10"][..]),
+        ("stacctl ls nvme10", &["nvme10"]),
+        ("stacctl wait nqn.2014", &["nqn.2014-08.org.example:disk1", "nqn.2014-08.org.example:disk2"]),
+        ("stacctl wait nqn.2014-08.org.example:", &["disk1", "disk2"]),
+        ("stacctl wait nvme1 nqn.2014-08.org.example:disk2", &["disk2"]),
+        // A name that a shell would execute is not offered.
+        ("stacctl why nqn.x", &[]),
+        ("stacctl ls -o j", &["json"]),
+        ("stacctl tree -o s", &["svg"]),
+        ("stacctl wh", &["why"]),
+        ("stacctl ls", &["ls"]),
+        ("stafctl why nvme10", &["nvme10"]),
+        ("stafctl dlp --transport nvme", &[]),
+    ] {
+        let tool = line.split(' ').next().unwrap();
+        let offered = offered(tool, line, names);
+        assert!(expected.iter().all(|word| offered.contains(&(*word).to_owned())), "{line}: {offered:?}");
+        assert!(
+            expected.len() == offered.len() || offered.iter().all(|word| !names.contains(word)),
+            "{line}: {offered:?}"
+        );
+    }
+}
+
+#[test]
+fn every_shell_asks_the_tool_for_names() {
+    for tool in ["stafctl", "stacctl"] {
+        for script in [format!("{tool}.bash"), format!("_{tool}"), format!("{tool}.fish")] {
+            let text = fs::read_to_string(manual::completion_folder().join(&script)).unwrap();
+            assert!(text.contains(&format!("{tool} ls --names")), "{script}");
+            let shell = if script.ends_with(".bash") {
+                "bash"
+            } else if script.ends_with(".fish") {
+                "fish"
+            } else {
+                "zsh"
+            };
+            match Command::new(shell).arg("-n").arg(manual::completion_folder().join(&script)).output() {
+                Ok(output) => assert_eq!(String::from_utf8_lossy(&output.stderr), "", "{script}"),
+                Err(error) => println!("skipped: {shell} cannot be started: {error}"),
+            }
+        }
+        let zsh = fs::read_to_string(manual::completion_folder().join(format!("_{tool}"))).unwrap();
+        assert_eq!(zsh.matches(&format!(":_{tool}_names' ")).count(), if tool == "stacctl" { 3 } else { 2 });
+    }
 }
 
 #[test]

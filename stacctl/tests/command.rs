@@ -392,6 +392,15 @@ async fn alert_tells_of_an_outage_once_also_over_a_restart_and_starts_the_unit_o
 }
 
 #[tokio::test]
+async fn ls_names_devices_and_nqns_for_the_completion() {
+    let Some((stage, _served)) = stand_in().await else { return };
+    let klingons = "nqn.1988-11.com.example:klingons\n";
+    let names = stage.stdout(STACCTL, &["ls", "--names"]).await;
+    assert_eq!(names, format!("{klingons}nqn.1988-11.com.example:starfleet\nnvme1\nnvme2\n"));
+    assert_eq!(stage.stdout(STACCTL, &["ls", "--names", "eth1"]).await, format!("{klingons}nvme2\n"));
+}
+
+#[tokio::test]
 async fn watch_prints_each_signal_and_ends_quietly_when_its_reader_does_or_it_is_interrupted() {
     let Some((stage, served)) = stand_in().await else { return };
     for end in ["interrupt", "reader"] {

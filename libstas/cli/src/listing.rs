@@ -10,6 +10,7 @@ use super::client::{Daemon, Failure};
 use super::output::{Format, Listing, print};
 use super::{kernel, table};
 use stas_bus::{Dict, key};
+use stas_nvme::shown;
 
 /// The keys of a short answer.
 const BASIC: [&str; 8] = [
@@ -33,6 +34,9 @@ pub struct Ls {
     /// Exit with status 1 if a listed controller that is wanted is not connected, and name it on standard error
     #[arg(long)]
     pub check: bool,
+    /// Print only the devices and NQNs, each on a line of its own
+    #[arg(long, conflicts_with_all = ["check", "detailed", "output"])]
+    pub names: bool,
     /// Print no headings
     #[arg(long)]
     pub no_legend: bool,
@@ -55,6 +59,9 @@ impl Ls {
     pub fn answer(&self, daemon: Daemon, mut controllers: Vec<Dict>) -> Result<String, Failure> {
         if let Some(pattern) = &self.pattern {
             controllers.retain(|controller| matches(controller, pattern));
+        }
+        if self.names {
+            return Ok(names(controllers));
         }
         // Programs get the order of the daemon, as with nvme-stas.
         if self.listing.output.format() == Format::Table {
@@ -80,6 +87,16 @@ impl Ls {
         print(&text)?;
         Err(Failure::Down(down.join("\n")))
     }
+}
+
+/// The devices and NQNs of controllers, each once, in natural order.
+fn names(controllers: Vec<Dict>) -> String {
+    let of = |mut controller: Dict| [key::DEVICE, key::SUBSYSNQN].map(|key| controller.remove(key).unwrap_or_default());
+    let mut names: Vec<String> = controllers.into_iter().flat_map(of).collect();
+    names.retain(|name| !name.is_empty() && name != "nvme?");
+    names.sort_by(|a, b| natural(a, b));
+    names.dedup();
+    names.iter().map(|name| format!("{}\n", shown(name))).collect()
 }
 
 /// A controller in one line.
@@ -218,6 +235,14 @@ mod tests {
         for pattern in ["nvme10", "nvme", "192.0.2.1:44200", "starfleet"] {
             assert!(!matches(&dict, pattern), "{pattern}");
         }
+    }
+
+    #[test]
+    fn names_are_devices_and_nqns_each_once() {
+        let of = |device: &str, nqn: &str| controller(device, "192.0.2.1", "connected", nqn);
+        let all = vec![of("nvme10", "nqn.b"), of("nvme2", "nqn.a\n"), of("nvme?", "nqn.b"), Dict::new()];
+        assert_eq!(names(all), "nqn.a\\n\nnqn.b\nnvme2\nnvme10\n");
+        assert_eq!(names(Vec::new()), "");
     }
 
     #[test]
