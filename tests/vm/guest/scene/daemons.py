@@ -255,7 +255,8 @@ def reset():
     """Restores the state of a new installation."""
     run("systemctl", "stop", stafd.unit, stacd.unit, check=False)  # they may not be installed
     run("systemctl", "stop", "sta?d-idle.service", check=False)
-    run("systemctl", "stop", "nvmf-connect@*.service", "stas-config@*.service", "stas-config.target", check=False)
+    run("systemctl", "stop", "nvmf-connect@*.service", "stas-config@*.service", "stas-config.target", "stas-alert.service",
+        check=False)
     changed = False
     for name in os.listdir(OVERRIDES) if os.path.isdir(OVERRIDES) else []:
         if name.startswith("sta"):
