@@ -71,8 +71,8 @@ pub enum Command {
     Wait(Wait),
     /// Tell when a wanted subsystem has had no path for some time
     ///
-    /// Prints a line when a wanted subsystem has had no connected path for S seconds, and when it has one again or is no
-    /// longer wanted. Listens to stacd until it is interrupted. stas-alert.service runs it; see ALERTS.
+    /// Prints a line when a wanted subsystem has had no connected path for S seconds, and when it has one again or is
+    /// no longer wanted. Listens to stacd until it is interrupted. stas-alert.service runs it; see ALERTS.
     Alert(Alert),
 }
 
