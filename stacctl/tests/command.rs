@@ -360,7 +360,7 @@ impl Systemd {
 }
 
 #[tokio::test]
-async fn alert_tells_of_an_outage_once_also_over_a_restart_and_starts_the_unit_of_its_begin_and_end() {
+async fn alert_tells_of_an_outage_once_also_over_a_restart_and_starts_a_unit_at_its_start_and_end() {
     let Some(stage) = Stage::empty() else { return };
     let (stacd, systemd) = (Stacd::default(), Systemd::default());
     let served = stage.serve(STAC_NAME, STAC_PATH, stacd.clone(), StacdDebug::default()).await;

@@ -19,7 +19,7 @@ use zbus::Connection;
 
 use outages::{Change, Outages};
 
-/// The template that is started when an outage begins, and the one for its end.
+/// The template that is started when an outage starts, and the one for its end.
 const TEMPLATES: [&str; 2] = ["stas-alert-down", "stas-alert-up"];
 /// Minimum time between two questions to stacd: a storm of signals is one question.
 const PACE: Duration = Duration::from_secs(1);
@@ -35,7 +35,7 @@ pub struct Alert {
     start_units: bool,
 }
 
-/// Prints a line at the begin and at the end of each outage, until the bus is lost or the user interrupts it.
+/// Prints a line at the start and at the end of each outage, until the bus is lost or the user interrupts it.
 ///
 /// # Errors
 /// [`Failure::BusLost`], failures of calls to stacd except that it is not running, and of the output.

@@ -19,7 +19,7 @@ enum Paths {
     None(Vec<String>),
 }
 
-/// The begin or the end of an outage.
+/// The start or the end of an outage.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Change {
     /// The subsystem has had no path for the whole time. The state of each one, with its reason.
@@ -135,7 +135,7 @@ mod tests {
         subsystems.flat_map(|(nqn, states)| states.split(' ').map(move |state| path(nqn, state))).collect()
     }
 
-    /// Each step: seconds since the begin, what stacd lists (`-`: it is not running), the changes.
+    /// Each step: seconds since the start, what stacd lists (`-`: it is not running), the changes.
     fn play(down: &[&str], steps: &[(u64, &str, &str)]) {
         let begin = Instant::now();
         let mut outages = Outages::new(AFTER, down.iter().map(|nqn| (*nqn).to_owned()).collect());

@@ -1,4 +1,4 @@
-"""`stacctl ls` shows namespaces, a changed ANA state and when the kernel gives up a lost connection, the story survives a restart, and the begin and the end of an outage each start their unit."""
+"""`stacctl ls` shows namespaces, a changed ANA state and when the kernel gives up a lost connection, the story survives a restart, and the start and the end of an outage each start a unit."""
 
 import datetime
 import json
